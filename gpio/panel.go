@@ -1,0 +1,175 @@
+// Package gpio is the panel: what a board's lamps say of its load and health.
+//
+// A pure function, Tell, turns an Input (what the board knows of itself) into a
+// Show (what each lamp does over the next seconds, as plain data). Whoever has
+// lamps — header pins, the strip on a HAT, a terminal, the console's page —
+// plays the very same Show by the very same rule, Pattern.At, so that no two of
+// them can disagree.
+//
+// The language needs no colour and works on a single lamp. Steady light means
+// serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
+// "look here", a short flash every three seconds means standby, dark means that
+// nothing runs. A fault adds a burst of short flashes to be counted.
+package gpio
+
+import (
+	"math/bits"
+	"strings"
+)
+
+// Health is where a board is in its life. The zero value is Stopped: a panel
+// that has been told nothing is dark.
+type Health uint8
+
+// The states of health, in the order of a board's life.
+const (
+	Stopped  Health = iota // nothing runs: dark
+	Starting               // the program is up and reads its settings
+	Joining                // looking for its rack
+	Serving                // answers clients
+	Draining               // takes no new clients, finishes what it has
+	Drained                // serves nobody: safe to unplug
+)
+
+// String gives the state in one lower-case word.
+func (h Health) String() string {
+	switch h {
+	case Stopped:
+		return "stopped"
+	case Starting:
+		return "starting"
+	case Joining:
+		return "joining"
+	case Serving:
+		return "serving"
+	case Draining:
+		return "draining"
+	case Drained:
+		return "drained"
+	}
+	return "unknown"
+}
+
+// Fault is something wrong with a board that still runs. Its number is the
+// number of flashes that tell it; they begin at two, because a single flash is
+// no count: it could be the end of anything.
+type Fault uint8
+
+// The faults, by their number of flashes.
+const (
+	PeerLost    Fault = 2 // a board of the rack has died and not come back
+	OriginDown  Fault = 3 // pages that are not in memory cannot be had
+	ClockUnset  Fault = 4 // the date is not to be trusted
+	CardFailing Fault = 5 // the SD card is read-only, full or failing
+	PowerLow    Fault = 6 // under-voltage, or throttled because of it
+	TooHot      Fault = 7 // over temperature
+	NoMajority  Fault = 8 // the ledger cannot commit
+	ButtonStuck Fault = 9 // the panel's button is held down by something that is no finger
+
+	firstFault = PeerLost
+	lastFault  = ButtonStuck
+)
+
+// String gives the fault in two or three lower-case words.
+func (f Fault) String() string {
+	switch f {
+	case PeerLost:
+		return "peer lost"
+	case OriginDown:
+		return "origin down"
+	case ClockUnset:
+		return "clock not set"
+	case CardFailing:
+		return "card failing"
+	case PowerLow:
+		return "power low"
+	case TooHot:
+		return "too hot"
+	case NoMajority:
+		return "no majority"
+	case ButtonStuck:
+		return "button stuck"
+	}
+	return "unknown fault"
+}
+
+// Faults is a set of faults, one bit each, small enough to be gossiped and
+// comparable so that a driver can see at once that nothing has changed. Bits
+// that stand for no fault known here are ignored.
+type Faults uint16
+
+// NewFaults returns the set of the given faults.
+func NewFaults(list ...Fault) Faults {
+	var s Faults
+	for _, f := range list {
+		s = s.With(f)
+	}
+	return s
+}
+
+// With returns the set with f added; an unknown f changes nothing.
+func (s Faults) With(f Fault) Faults {
+	if f < firstFault || f > lastFault {
+		return s
+	}
+	return s | 1<<f
+}
+
+// Without returns the set with f taken out.
+func (s Faults) Without(f Fault) Faults {
+	if f < firstFault || f > lastFault {
+		return s
+	}
+	return s &^ (1 << f)
+}
+
+// Has reports whether f is in the set.
+func (s Faults) Has(f Fault) bool { return f >= firstFault && f <= lastFault && s&(1<<f) != 0 }
+
+// known drops the bits that stand for no fault.
+func (s Faults) known() Faults { return s & (1<<(lastFault+1) - 1<<firstFault) }
+
+// Len counts the faults in the set.
+func (s Faults) Len() int { return bits.OnesCount16(uint16(s.known())) }
+
+// List gives the faults in the order in which they are flashed, fewest first.
+func (s Faults) List() []Fault {
+	if s.known() == 0 {
+		return nil
+	}
+	list := make([]Fault, 0, s.Len())
+	for f := firstFault; f <= lastFault; f++ {
+		if s.Has(f) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// Words gives the faults in words, in the order of List; nil if there are none.
+func (s Faults) Words() []string {
+	var words []string
+	for _, f := range s.List() {
+		words = append(words, f.String())
+	}
+	return words
+}
+
+// String gives the words with commas between them, "" if there are none.
+func (s Faults) String() string { return strings.Join(s.Words(), ", ") }
+
+// Input is what a board knows of itself when it asks what its lamps should do.
+// It is comparable: an Input equal to the last one needs no new Show.
+type Input struct {
+	Health Health
+	Faults Faults
+	Load   float64 // part of the board's measured capacity in use, 0 to 1; what lies outside is clamped
+	Locate bool    // somebody looks for this very board
+}
+
+// Show is what each lamp does until the next Show, as data.
+type Show struct {
+	Health Pattern   `json:"health"` // the one lamp that every panel has
+	Bar    []Pattern `json:"bar"`    // the load bar, lowest lamp first
+	Says   string    `json:"says"`   // the same in one plain sentence: "serving; peer lost"
+}

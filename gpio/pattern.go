@@ -1,0 +1,76 @@
+package gpio
+
+import (
+	"strconv"
+	"time"
+)
+
+// Level is how bright a lamp looks, from Off to Full. A driver without
+// brightness lights it from half of Full upwards (see Lit); one with it maps
+// what the eye sees to the duty that its lamp needs.
+type Level uint8
+
+// The ends of the scale.
+const (
+	Off  Level = 0
+	Full Level = 255
+)
+
+// Lit says what a lamp that knows only on and off makes of the level.
+func (l Level) Lit() bool { return l > Full/2 }
+
+// String gives "off", "full" or a percentage.
+func (l Level) String() string {
+	switch l {
+	case Off:
+		return "off"
+	case Full:
+		return "full"
+	}
+	return strconv.Itoa((int(l)*100+127)/255) + " %"
+}
+
+// Step holds one level for a while.
+type Step struct {
+	Level Level  `json:"level"`
+	MS    uint16 `json:"ms"` // how long, in milliseconds
+}
+
+// Pattern is what one lamp does: its steps, over and over. A pattern without
+// steps, or whose steps take no time, is dark.
+type Pattern struct {
+	Name  string `json:"name"` // of the code, in words: "slow blink"
+	Steps []Step `json:"steps"`
+}
+
+// Period is the time after which the pattern begins again.
+func (p Pattern) Period() time.Duration {
+	var ms int64
+	for _, s := range p.Steps {
+		ms += int64(s.MS)
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// At gives the lamp's level at time t, counted from any moment that the lamps
+// of a panel share; drivers take the Unix epoch, so that lamps that say the
+// same blink in step along the whole rack. Times before that moment count too.
+// At allocates nothing. The console's page has the same rule in console.js.
+func (p Pattern) At(t time.Duration) Level {
+	period := p.Period()
+	if period <= 0 {
+		return Off
+	}
+	t %= period
+	if t < 0 {
+		t += period
+	}
+	for _, s := range p.Steps {
+		d := time.Duration(s.MS) * time.Millisecond
+		if t < d {
+			return s.Level
+		}
+		t -= d
+	}
+	return Off
+}

@@ -1,0 +1,188 @@
+package gpio
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden timelines anew")
+
+// every gives all inputs that differ in what the health lamp has to tell: each
+// state with each set of faults, and locate.
+func every() map[string]Input {
+	all := map[string]Input{
+		"stopped": {Health: Stopped},
+		"locate":  {Health: Serving, Locate: true},
+	}
+	for h := Starting; h <= Drained; h++ {
+		for set := 0; set < 1<<(lastFault-firstFault+1); set++ {
+			in := Input{Health: h, Faults: Faults(set << firstFault)}
+			all[fmt.Sprintf("%v; %v", h, in.Faults)] = in
+		}
+	}
+	return all
+}
+
+// seen is a pattern as somebody sees it who does not know when it began: whole
+// beats, without repetition inside, from the place that makes it smallest.
+func seen(t *testing.T, p Pattern) string {
+	t.Helper()
+	if p.Period()%(beat*time.Millisecond) != 0 {
+		t.Fatalf("%q lasts %v, which is no whole number of beats", p.Name, p.Period())
+	}
+	s := strings.NewReplacer("_", "0", "█", "1").Replace(p.Timeline(p.Period(), beat*time.Millisecond))
+	// The first place at which the doubled text repeats is its shortest period.
+	s = s[:strings.Index((s + s)[1:], s)+1]
+	// The smallest rotation by Booth's two-pointer method.
+	n, i, j, k := len(s), 0, 1, 0
+	for i < n && j < n && k < n {
+		a, b := s[(i+k)%n], s[(j+k)%n]
+		switch {
+		case a == b:
+			k++
+			continue
+		case a > b:
+			i += k + 1
+		default:
+			j += k + 1
+		}
+		if i == j {
+			j++
+		}
+		k = 0
+	}
+	i = min(i, j)
+	return s[i:] + s[:i]
+}
+
+// TestNoTwoStatesAlike is the promise of the language: on one lamp that knows
+// only on and off, no two states and sets of faults look the same, wherever in
+// the pattern one begins to look.
+func TestNoTwoStatesAlike(t *testing.T) {
+	by := map[string]string{}
+	for name, in := range every() {
+		look := seen(t, Tell(in, 0).Health)
+		if other, taken := by[look]; taken {
+			t.Errorf("%q and %q look alike: %s", name, other, look)
+		}
+		by[look] = name
+	}
+}
+
+// TestFlashesCount counts the flashes of each fault as a person would: short
+// lights between two longer darks.
+func TestFlashesCount(t *testing.T) {
+	for h := Starting; h <= Drained; h++ {
+		for f := firstFault; f <= lastFault; f++ {
+			p := Tell(Input{Health: h, Faults: NewFaults(f)}, 0).Health
+			flashes := 0
+			for i, s := range p.Steps {
+				// A flash of a code is followed by its gap or, last, by the tail.
+				if s.Level == Full && s.MS == codeFlash && i+1 < len(p.Steps) && p.Steps[i+1].MS <= codeGap+codeTail && p.Steps[i+1].MS >= codeGap {
+					flashes++
+				}
+			}
+			if h == Starting { // its own two blinks are as short, the last of them before the code's pause
+				flashes--
+			}
+			if flashes != int(f) {
+				t.Errorf("%v; %v: %d flashes, want %d: %v", h, f, flashes, f, p.Steps)
+			}
+		}
+	}
+}
+
+func TestTell(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   Input
+		code string // name of the health lamp's code
+		bar  []Level
+		says string
+	}{
+		{"nothing known", Input{}, "dark", []Level{0, 0, 0, 0, 0}, "dark: nothing runs here"},
+		{"starting", Input{Health: Starting, Load: 1}, "slow short blink", []Level{0, 0, 0, 0, 0}, "starting"},
+		{"joining", Input{Health: Joining}, "slow blink", []Level{0, 0, 0, 0, 0}, "joining"},
+		{"idle", Input{Health: Serving}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
+		{"half", Input{Health: Serving, Load: 0.5}, "steady", []Level{255, 255, 128, 0, 0}, "serving"},
+		{"full", Input{Health: Serving, Load: 1}, "steady", []Level{255, 255, 255, 255, 255}, "serving"},
+		{"beyond", Input{Health: Serving, Load: math.Inf(1)}, "steady", []Level{255, 255, 255, 255, 255}, "serving"},
+		{"below", Input{Health: Serving, Load: -3}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
+		{"no number", Input{Health: Serving, Load: math.NaN()}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
+		{"draining shows its load", Input{Health: Draining, Load: 0.2}, "slow wink", []Level{255, 0, 0, 0, 0}, "draining"},
+		{"drained", Input{Health: Drained, Load: 0.2}, "short flash every three seconds", []Level{0, 0, 0, 0, 0}, "drained: safe to unplug"},
+		{"two faults", Input{Health: Serving, Faults: NewFaults(OriginDown, PeerLost)}, "steady, then 2 flashes, then 3 flashes",
+			[]Level{0, 0, 0, 0, 0}, "serving; peer lost, origin down"},
+		{"locate outweighs a fault", Input{Health: Serving, Faults: NewFaults(TooHot), Locate: true}, "fast blink",
+			[]Level{255, 255, 255, 255, 255}, "locate: this one here; serving; too hot"},
+		{"a dead lamp cannot be located", Input{Health: Stopped, Locate: true}, "dark", []Level{0, 0, 0, 0, 0}, "dark: nothing runs here"},
+		{"state of a later version", Input{Health: 200, Load: 1}, "dark", []Level{0, 0, 0, 0, 0}, "dark: in a state that this version does not know"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			show := Tell(c.in, DefaultLamps)
+			var bar []Level
+			for _, p := range show.Bar {
+				bar = append(bar, p.At(0))
+			}
+			if show.Health.Name != c.code || show.Says != c.says || !slices.Equal(bar, c.bar) {
+				t.Errorf("got %q, %v, %q\nwant %q, %v, %q", show.Health.Name, bar, show.Says, c.code, c.bar, c.says)
+			}
+		})
+	}
+}
+
+func TestTellBoundsLamps(t *testing.T) {
+	for lamps, want := range map[int]int{-1: 0, 0: 0, 1: 1, MaxLamps: MaxLamps, MaxLamps + 1: MaxLamps, math.MaxInt: MaxLamps} {
+		if got := len(Tell(Input{Health: Serving}, lamps).Bar); got != want {
+			t.Errorf("%d lamps asked for: %d, want %d", lamps, got, want)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	s := NewFaults(NoMajority, PeerLost, 0, 1, 77)
+	if got := s.String(); got != "peer lost, no majority" {
+		t.Errorf("set reads %q", got)
+	}
+	if s.Len() != 2 || !s.Has(PeerLost) || s.Has(TooHot) || s.Has(0) || s.Without(PeerLost) != NewFaults(NoMajority) || s.Without(99) != s {
+		t.Errorf("set %v is not the set of its two faults", s)
+	}
+	if stray := Faults(0xfc03); stray.Len() != 0 || stray.List() != nil || stray.Words() != nil {
+		t.Errorf("unknown bits read as %v", stray.List())
+	}
+}
+
+// TestGolden compares the timelines of the card with those in testdata, which
+// are meant to be read: one beat (125 ms) a character.
+func TestGolden(t *testing.T) {
+	var b strings.Builder
+	for _, l := range Card() {
+		d := max(l.Pattern.Period(), 3*time.Second)
+		fmt.Fprintf(&b, "%-32s %s\n", l.Means, l.Pattern.Timeline(d, beat*time.Millisecond))
+	}
+	b.WriteString("\na panel of five lamps, 3 s:\n")
+	b.WriteString(Tell(Input{Health: Serving, Load: 0.55, Faults: NewFaults(PeerLost)}, DefaultLamps).Timeline(3*time.Second, beat*time.Millisecond))
+	path := filepath.Join("testdata", "timelines.txt")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); got != strings.ReplaceAll(string(want), "\r\n", "\n") {
+		t.Errorf("the lamps do otherwise than %s says:\n%s", path, got)
+	}
+}
