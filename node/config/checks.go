@@ -1,0 +1,208 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxName     = 63 // of a board; fits a DNS label
+	maxOldKeys  = 4
+	maxJoin     = 64
+	minPassword = 8
+	maxPassword = 200
+)
+
+// The checks below say in one clause what a value must be, and "" if it is.
+
+func nameRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		r == '-' || r == '_' || r == '.'
+}
+
+func checkName(s string) string {
+	if s == "" || len(s) > maxName {
+		return fmt.Sprintf("a name has 1 to %d letters; write one such as \"board-1\"", maxName)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) }) {
+		return quote(s) + " has a character that no name has; write letters, digits, '-', '_' and '.'"
+	}
+	return ""
+}
+
+func checkInt(v, low, high int) string {
+	if v < low || v > high {
+		return fmt.Sprintf("%d is out of range; write a number from %d to %d", v, low, high)
+	}
+	return ""
+}
+
+func checkCount(n, most int, what string) string {
+	if n > most {
+		return fmt.Sprintf("there are %d; write at most %d %s", n, most, what)
+	}
+	return ""
+}
+
+func checkDuration(v Duration, low, high time.Duration) string {
+	if time.Duration(v) < low || time.Duration(v) > high {
+		return fmt.Sprintf("%q is out of range; write a duration from %q to %q", v, Duration(low), Duration(high))
+	}
+	return ""
+}
+
+func checkSize(v, low, high Size) string {
+	if v < low || v > high {
+		return fmt.Sprintf("%q is out of range; write a size from %q to %q", v, low, high)
+	}
+	return ""
+}
+
+func checkMaxObject(c *Config) string {
+	if v := c.Cache.MaxObject; v < KB || v > c.Cache.Memory {
+		return fmt.Sprintf("%q is out of range; write a size from %q to [cache] memory, which is %q", v, KB, c.Cache.Memory)
+	}
+	return ""
+}
+
+func checkOneOf(v string, words ...string) string {
+	for _, w := range words {
+		if v == w {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s is not one of its words; write %s", quote(v), either(words))
+}
+
+// either writes `"a", "b" or "c"`.
+func either(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+}
+
+func checkListen(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || !validPort(port) || !validHost(host, true) {
+		return quote(s) + ` is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`
+	}
+	return ""
+}
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// validHost accepts an IP address or what may be a host name; whether there
+// is such a host only the network knows.
+func validHost(s string, emptyToo bool) bool {
+	if s == "" {
+		return emptyToo
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) })
+}
+
+func checkIP(s string) string {
+	if s == "" {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(s); err != nil || ip.IsUnspecified() {
+		return quote(s) + ` is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`
+	}
+	return ""
+}
+
+func checkJoin(list []string) string {
+	if p := checkCount(len(list), maxJoin, "addresses"); p != "" {
+		return p
+	}
+	for _, s := range list {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
+			host, port = strings.Trim(s, "[]"), "1"
+		}
+		if !validHost(host, false) || !validPort(port) || port == "0" {
+			return quote(s) + ` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`
+		}
+	}
+	return ""
+}
+
+func checkOrigin(s string) string {
+	if s == "" {
+		return ""
+	}
+	const write = `; write "http://host", "http://host:port" or the same with https`
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" {
+		return quote(s) + " is not the address of a web server" + write
+	}
+	if u.User != nil {
+		return "an address with a user name in it is not taken" + write
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return quote(s) + " has a path, which clients choose" + write
+	}
+	if !validHost(u.Hostname(), false) || u.Port() != "" && (!validPort(u.Port()) || u.Port() == "0") || strings.HasSuffix(u.Host, ":") {
+		return quote(s) + " has no host, or a port that cannot be" + write
+	}
+	return ""
+}
+
+func checkPassword(c *Config) string {
+	p := c.Console.Password
+	switch {
+	case p == "":
+		return ""
+	case len(p) < minPassword || len(p) > maxPassword:
+		return fmt.Sprintf(`it has %d characters; write %d to %d, or "" for none`, len(p), minPassword, maxPassword)
+	case !c.Rack.Key.IsZero() && p == c.Rack.Key.Reveal():
+		return "it is the rack key, which would give the whole rack to whoever may see the console; write another"
+	}
+	return ""
+}
+
+// listener is an address that this board will hold.
+type listener struct {
+	table, key, addr string
+}
+
+// checkListeners finds two listeners that want one TCP port of one host.
+func checkListeners(c *Config) (one, other listener, clash bool) {
+	all := []listener{
+		{"http", "listen", c.HTTP.Listen},
+		{"console", "listen", c.Console.Listen},
+		{"rack", "gossip", c.Rack.Gossip},
+		{"rack", "link", c.Rack.Link},
+	}
+	for i, a := range all {
+		for _, b := range all[:i] {
+			hostA, portA, errA := net.SplitHostPort(a.addr)
+			hostB, portB, errB := net.SplitHostPort(b.addr)
+			if errA != nil || errB != nil || portA != portB || portA == "0" {
+				continue
+			}
+			if hostA == hostB || anyHost(hostA) || anyHost(hostB) {
+				return b, a, true
+			}
+		}
+	}
+	return listener{}, listener{}, false
+}
+
+func anyHost(h string) bool { return h == "" || h == "0.0.0.0" || h == "::" }

@@ -1,0 +1,153 @@
+// Package config holds the settings of one board: what bramble.toml may say,
+// what it means where it says nothing, and how a mistake in it is told.
+// Every key stands once, in the list in settings.go, and the reader, the
+// checks, the output of "bramble config" and the reference in the README are
+// all made from that list. It knows nothing of the parts that it configures.
+package config
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config is everything that an operator can set on one board. The zero value
+// is not useful: start from Default, Load or Parse. The fields are described,
+// with unit, bounds and reason, in settings.go.
+type Config struct {
+	Board   Board
+	HTTP    HTTP
+	Console Console
+	Rack    Rack
+	Cache   Cache
+	Origin  Origin
+	Shop    Shop
+	Log     Log
+}
+
+// Board is the table [board]: who this board is.
+type Board struct {
+	Name   string // unique in the rack; letters, digits, '-', '_' and '.'
+	Weight int    // share of the ring against other boards' weights, 1 to 1000
+}
+
+// HTTP is the table [http]: the public listener.
+type HTTP struct {
+	Listen         string // host:port
+	HeaderTimeout  Duration
+	IdleTimeout    Duration
+	WriteTimeout   Duration // for one whole reply
+	MaxConnections int
+	DrainTimeout   Duration
+}
+
+// Console is the table [console]: the listener for ops, with console, API,
+// metrics and health.
+type Console struct {
+	Listen   string // host:port
+	Password string // "" = anyone may read, only loopback may steer
+}
+
+// Rack is the table [rack]: how this board finds and trusts the others.
+type Rack struct {
+	Key         RackKey
+	OldKeys     []RackKey // accepted beside Key while it is being changed
+	Gossip      string    // host:port, UDP and TCP
+	Link        string    // host:port, TCP
+	Advertise   string    // an IP address; "" = found by itself
+	Join        []string  // host or host:port of other boards' gossip
+	MDNS        bool
+	PeerTimeout Duration
+	ForgetAfter Duration
+}
+
+// Cache is the table [cache].
+type Cache struct {
+	Memory    Size // for all that the cache keeps, bookkeeping included
+	MaxObject Size // the largest body that is kept
+}
+
+// Origin is the table [origin]: where a page comes from on a miss.
+type Origin struct {
+	URL            string // "" = the built-in shop
+	ConnectTimeout Duration
+	ReplyTimeout   Duration // until the reply's header fields are in
+	IdleTimeout    Duration // between two pieces of a reply's body
+	MaxConcurrent  int
+	QueueTimeout   Duration
+}
+
+// Shop is the table [shop]: the built-in shop.
+type Shop struct {
+	Catalogue string // path of a file; "" = the launch of 29 February 2012
+}
+
+// Log is the table [log].
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// SlogLevel is Level as log/slog knows it; a level that no check has let
+// through counts as info.
+func (l Log) SlogLevel() slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+// Default returns the settings of a board whose file says nothing. They suit
+// a 256 MB Pi. The rack key has no default: it is the zero RackKey.
+func Default() *Config {
+	return &Config{
+		Board: Board{Name: hostName(), Weight: 100},
+		HTTP: HTTP{
+			Listen:         ":80",
+			HeaderTimeout:  Duration(10 * time.Second),
+			IdleTimeout:    Duration(60 * time.Second),
+			WriteTimeout:   Duration(60 * time.Second),
+			MaxConnections: 4096,
+			DrainTimeout:   Duration(10 * time.Second),
+		},
+		Console: Console{Listen: ":8080"},
+		Rack: Rack{
+			Gossip:      ":7946",
+			Link:        ":7947",
+			MDNS:        true,
+			PeerTimeout: Duration(time.Second),
+			ForgetAfter: Duration(10 * time.Minute),
+		},
+		Cache: Cache{Memory: 64 * MB, MaxObject: MB},
+		Origin: Origin{
+			ConnectTimeout: Duration(2 * time.Second),
+			ReplyTimeout:   Duration(10 * time.Second),
+			IdleTimeout:    Duration(10 * time.Second),
+			MaxConcurrent:  32,
+			QueueTimeout:   Duration(5 * time.Second),
+		},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+// hostName makes a valid board name of the machine's name, because a laptop
+// may be called "Ann's MacBook".
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = ""
+	}
+	name = strings.Map(func(r rune) rune {
+		if nameRune(r) {
+			return r
+		}
+		return '-'
+	}, name)
+	name = strings.Trim(name[:min(len(name), maxName)], "-._")
+	if name == "" {
+		return "board"
+	}
+	return name
+}

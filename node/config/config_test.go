@@ -1,0 +1,255 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// testKey is a key made for the tests, good for nothing else.
+func testKey(t testing.TB, fill byte) RackKey {
+	t.Helper()
+	var k RackKey
+	for i := range k.secret {
+		k.secret[i] = fill + byte(i)
+	}
+	return k
+}
+
+func TestMistakes(t *testing.T) {
+	key := testKey(t, 1).Reveal()
+	good := "[rack]\nkey = \"" + key + "\"\n"
+	tests := []struct {
+		name, text string
+		want       string
+		kind       error
+	}{
+		{"key misspelt", "[rack]\nkee = \"x\"\nkey = \"" + key + "\"", `b.toml:2: [rack] kee: unknown key; did you mean "key"?`, ErrUnknownKey},
+		{"no key", "", `b.toml: [rack] key is missing: run "bramble key" and paste its line under [rack]`, ErrMissing},
+		{"empty key", "[rack]\nkey = \"\"", `b.toml:2: [rack] key: it is empty: run "bramble key" and paste its line under [rack]`, ErrBadValue},
+		{"short key", "[rack]\nkey = \"" + key[:40] + "\"", `b.toml:2: [rack] key: too short: it has 40 of a key's 50 characters; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"long key", "[rack]\nkey = \"" + key + "A\"", `b.toml:2: [rack] key: too long: it has 51 characters and a key has 50; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"mistyped key", "[rack]\nkey = \"" + key[:20] + "z" + key[21:] + "\"", `b.toml:2: [rack] key: mistyped: its checksum does not match; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"impossible key", "[rack]\nkey = \"" + key[:20] + "+" + key[21:] + "\"", `b.toml:2: [rack] key: mistyped at character 21; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"other secret", "[rack]\nkey = \"" + strings.Repeat("A", 50) + "\"", `b.toml:2: [rack] key: this is not a rack key, which begins with "brk_"; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"placeholder", "[rack]\nkey = \"brk_redacted\"", `b.toml:2: [rack] key: this is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`, ErrBadValue},
+		{"key a number", "[rack]\nkey = 4711", `b.toml:2: [rack] key: write the string that "bramble key" prints, instead of a secret`, ErrWrongType},
+		{"old keys", good + "old_keys = [\"" + key[:9] + "\"]", `b.toml:3: [rack] old_keys: key 1 of the list: too short: it has 9 of a key's 50 characters; copy the whole line that "bramble key" printed`, ErrBadValue},
+		{"key in another table", good + "[http]\nmemory = \"1MB\"", `b.toml:4: [http] memory: unknown key; it belongs under [cache]`, ErrUnknownKey},
+		{"strange key", good + "[log]\ncolour = true", `b.toml:4: [log] colour: unknown key; [log] has level, format`, ErrUnknownKey},
+		{"table misspelt", good + "[orign]\nurl = \"http://a\"", `b.toml:3: [orign]: unknown table; did you mean [origin]?`, ErrUnknownKey},
+		{"key in no table", "mdns = true\n" + good, `b.toml:1: mdns: unknown key outside any table; it belongs under [rack]`, ErrUnknownKey},
+		{"strange word outside", "zzz = true\n" + good, `b.toml:1: zzz: unknown key outside any table; "bramble config" prints all keys`, ErrUnknownKey},
+		{"table as a value", "rack = 1\n", `b.toml:1: rack: this is a table; write [rack] on a line of its own and its keys below`, ErrWrongType},
+		{"double brackets", good + "[[http]]\nlisten = \":80\"", `b.toml:3: [http]: there is only one; write [http] in single brackets`, ErrWrongType},
+		{"duration without unit", good + "[http]\nidle_timeout = 60", `b.toml:4: [http] idle_timeout: write a duration in quotes, such as "10s", instead of 60`, ErrWrongType},
+		{"duration mistyped", good + "[http]\nidle_timeout = \"60 sec\"", `b.toml:4: [http] idle_timeout: "60 sec": a duration needs a number and its unit (ms, s, m, h), such as "10s"`, ErrBadValue},
+		{"duration too long", good + "[rack]\n", "b.toml:3: not valid TOML: ", ErrSyntax},
+		{"duration out of range", good + "peer_timeout = \"1h\"", `b.toml:3: [rack] peer_timeout: "1h" is out of range; write a duration from "100ms" to "30s"`, ErrBadValue},
+		{"size", good + "[cache]\nmemory = \"lots\"", `b.toml:4: [cache] memory: "lots": a size needs whole digits and a unit (kB, MB, GB, KiB, MiB, GiB), such as "64MB"`, ErrBadValue},
+		{"size too small", good + "[cache]\nmemory = 12", `b.toml:4: [cache] memory: "12B" is out of range; write a size from "1MB" to "1000GB"`, ErrBadValue},
+		{"object larger than memory", good + "[cache]\nmax_object = \"65MB\"", `b.toml:4: [cache] max_object: "65MB" is out of range; write a size from "1kB" to [cache] memory, which is "64MB"`, ErrBadValue},
+		{"string for a number", good + "[http]\nmax_connections = \"many\"", `b.toml:4: [http] max_connections: write a whole number without quotes instead of "many"`, ErrWrongType},
+		{"number out of range", good + "[board]\nweight = 0", `b.toml:4: [board] weight: 0 is out of range; write a number from 1 to 1000`, ErrBadValue},
+		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
+		{"number for a string", good + "[log]\nlevel = 3", `b.toml:4: [log] level: write a string in quotes instead of 3`, ErrWrongType},
+		{"word", good + "[log]\nlevel = \"loud\"", `b.toml:4: [log] level: "loud" is not one of its words; write "debug", "info", "warn" or "error"`, ErrBadValue},
+		{"truth", good + "mdns = \"yes\"", `b.toml:3: [rack] mdns: write true or false without quotes instead of "yes"`, ErrWrongType},
+		{"list", good + "join = \"10.0.0.1\"", `b.toml:3: [rack] join: write a list of strings in brackets, ["…", "…"] instead of "10.0.0.1"`, ErrWrongType},
+		{"list of numbers", good + "join = [1]", `b.toml:3: [rack] join: write only strings in the list, each in quotes, instead of 1`, ErrWrongType},
+		{"join", good + "join = [\"a b\"]", `b.toml:3: [rack] join: "a b" is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`, ErrBadValue},
+		{"listen", good + "[http]\nlisten = 80", `b.toml:4: [http] listen: write a string in quotes instead of 80`, ErrWrongType},
+		{"listen without colon", good + "[http]\nlisten = \"80\"", `b.toml:4: [http] listen: "80" is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`, ErrBadValue},
+		{"advertise", good + "advertise = \"0.0.0.0\"", `b.toml:3: [rack] advertise: "0.0.0.0" is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`, ErrBadValue},
+		{"origin", good + "[origin]\nurl = \"shop.example\"", `b.toml:4: [origin] url: "shop.example" is not the address of a web server; write "http://host", "http://host:port" or the same with https`, ErrBadValue},
+		{"origin with path", good + "[origin]\nurl = \"http://a/b\"", `b.toml:4: [origin] url: "http://a/b" has a path, which clients choose; write "http://host", "http://host:port" or the same with https`, ErrBadValue},
+		{"name", good + "[board]\nname = \"my board\"", `b.toml:4: [board] name: "my board" has a character that no name has; write letters, digits, '-', '_' and '.'`, ErrBadValue},
+		{"two listeners on one port", good + "[http]\nlisten = \"127.0.0.1:8080\"", `b.toml:4: [http] listen: "127.0.0.1:8080" is what [console] listen holds; write another port`, ErrBadValue},
+		{"short password", good + "[console]\npassword = \"tom\"", `b.toml:4: [console] password: it has 3 characters; write 8 to 200, or "" for none`, ErrBadValue},
+		{"password is the key", good + "[console]\npassword = \"" + key + "\"", `b.toml:4: [console] password: it is the rack key, which would give the whole rack to whoever may see the console; write another`, ErrBadValue},
+		{"key written twice", good + "key = \"x\"", "b.toml:3: not valid TOML: ", ErrSyntax},
+		{"no TOML", "[rack\n", "b.toml:1: not valid TOML: ", ErrSyntax},
+		{"dotted", "rack.kee = \"x\"\nrack.key=\"" + key + "\"", `b.toml:1: [rack] kee: unknown key; did you mean "key"?`, ErrUnknownKey},
+		{"inline", "rack = {key = \"" + key + "\", mdn = false}", `b.toml:1: [rack] mdn: unknown key; did you mean "mdns"?`, ErrUnknownKey},
+		{"date", good + "[log]\nlevel = 2012-02-29", `b.toml:4: [log] level: write a string in quotes instead of a date or time`, ErrWrongType},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse("b.toml", []byte(tt.text))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := err.Error()
+			if got != tt.want && !(errors.Is(err, ErrSyntax) && strings.HasPrefix(got, tt.want)) {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if !errors.Is(err, tt.kind) {
+				t.Errorf("%v is not of the kind %v", err, tt.kind)
+			}
+			if strings.Contains(got, key[4:12]) {
+				t.Errorf("the message tells the key: %s", got)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAtOnceInOrder(t *testing.T) {
+	_, err := Parse("b.toml", []byte("[http]\nlisen = \":80\"\n\n[log]\nlevel = 1\n[cache]\nmemory = \"1kB\"\nmax_object = \"1kB\"\n"))
+	want := `b.toml:2: [http] lisen: unknown key; did you mean "listen"?
+b.toml:5: [log] level: write a string in quotes instead of 1
+b.toml:7: [cache] memory: "1kB" is out of range; write a size from "1MB" to "1000GB"
+b.toml: [rack] key is missing: run "bramble key" and paste its line under [rack]`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	var one *Error
+	if !errors.As(err, &one) || one.Line != 2 || one.Table != "http" || one.Key != "lisen" {
+		t.Errorf("the first mistake as a value is %+v", one)
+	}
+	var text strings.Builder
+	text.WriteString("[http]\n")
+	for i := range 50 {
+		fmt.Fprintf(&text, "zzzzzz%d = 1\n", i)
+	}
+	_, err = Parse("b.toml", []byte(text.String()))
+	if n := strings.Count(err.Error(), "\n") + 1; n != maxErrors+1 {
+		t.Errorf("51 mistakes gave %d lines, want %d", n, maxErrors+1)
+	}
+	if !strings.HasSuffix(err.Error(), "b.toml: and 31 more mistakes") {
+		t.Errorf("the rest is not counted: %s", err)
+	}
+}
+
+func TestParseSetsEveryKey(t *testing.T) {
+	// What is printed of one configuration and read again must be the same,
+	// with every field away from its default.
+	c := Default()
+	c.Board = Board{"b-1", 200}
+	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0)}
+	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
+	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9)}
+	c.Cache = Cache{3 * MiB, 1500}
+	c.Origin = Origin{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8)}
+	c.Shop.Catalogue = filepath.Join(t.TempDir(), "shop.toml")
+	c.Log = Log{"debug", "json"}
+	plain := Default()
+	for _, s := range settings() {
+		if reflect.DeepEqual(reflect.ValueOf(s.at(c)).Elem().Interface(), reflect.ValueOf(s.at(plain)).Elem().Interface()) {
+			t.Errorf("[%s] %s is not changed by this test", s.table, s.key)
+		}
+	}
+	for _, comments := range []bool{false, true} {
+		got, err := Parse("b.toml", c.TOML(Print{Secrets: true, Comments: comments}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, c) {
+			t.Errorf("read back\n%+v\nwant\n%+v", got, c)
+		}
+	}
+}
+
+// TestEverySettingIsAField counts, so that a new field cannot be forgotten.
+func TestEverySettingIsAField(t *testing.T) {
+	fields := 0
+	v := reflect.ValueOf(Config{})
+	for i := range v.NumField() {
+		fields += v.Field(i).NumField()
+	}
+	seen := map[any]bool{}
+	c := Default()
+	for _, s := range settings() {
+		seen[s.at(c)] = true
+		if s.doc == "" || literal(s.at(c), false, s.secret) == "" {
+			t.Errorf("[%s] %s has no text", s.table, s.key)
+		}
+	}
+	if len(seen) != fields || len(settings()) != fields {
+		t.Errorf("%d settings for %d of %d fields", len(settings()), len(seen), fields)
+	}
+}
+
+func TestDefaultsPassTheirChecks(t *testing.T) {
+	c, err := Parse("b.toml", []byte("[rack]\nkey = \""+testKey(t, 1).Reveal()+"\""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Rack.Key = testKey(t, 1)
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v want %+v", c, want)
+	}
+}
+
+func TestOutputHidesSecretsAndFits(t *testing.T) {
+	c := Default()
+	c.Rack.Key = testKey(t, 3)
+	c.Rack.OldKeys = []RackKey{testKey(t, 4)}
+	c.Console.Password = "correct horse"
+	out := string(c.TOML(Print{Comments: true}))
+	for _, secret := range []string{testKey(t, 3).Reveal()[4:20], testKey(t, 4).Reveal()[4:20], "correct horse"} {
+		if strings.Contains(out, secret) {
+			t.Errorf("the output tells %q", secret)
+		}
+	}
+	for _, line := range strings.Split(out, "\n") {
+		if len([]rune(line)) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	for _, s := range settings() {
+		if !strings.Contains(out, "\n"+s.key+" = ") || !strings.Contains(Markdown(), "| `"+s.key+"` |") {
+			t.Errorf("%s is in one of the outputs not", s.key)
+		}
+	}
+}
+
+func TestDocument(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "rack.toml")
+	if err := os.WriteFile(path, []byte("[shop]\ncatalogue = \"a/b.toml\"\n[cache]\nmemory = \"2MB\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := LoadDocument(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]bool{"shop.catalogue": true, "cache.memory": true}; !reflect.DeepEqual(doc.Written, want) {
+		t.Errorf("written is %v", doc.Written)
+	}
+	if want := filepath.Join(dir, "a", "b.toml"); doc.Config.Shop.Catalogue != want {
+		t.Errorf("catalogue is %s, want %s", doc.Config.Shop.Catalogue, want)
+	}
+	if _, err := Load(filepath.Join(dir, "none.toml")); !errors.Is(err, ErrUnreadable) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there gave %v", err)
+	}
+	if _, err := Load(dir); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a folder gave %v", err)
+	}
+	if _, err := Parse("b.toml", make([]byte, maxFile+1)); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a huge file gave %v", err)
+	}
+}
+
+func TestReadmeReference(t *testing.T) {
+	const begin, end = "<!-- config:begin -->", "<!-- config:end -->"
+	data, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("there is no README.md")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(data), begin)
+	block, _, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		t.Fatalf("README.md has no %s … %s", begin, end)
+	}
+	if strings.TrimSpace(block) != strings.TrimSpace(Markdown()) {
+		t.Errorf("the configuration reference in README.md is out of date: put the output of\n  go run ./cmd/bramble config --markdown\nbetween %s and %s", begin, end)
+	}
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kinds of mistake; match them with errors.Is.
+var (
+	ErrUnreadable = errors.New("cannot be read")  // no such file, or too large
+	ErrSyntax     = errors.New("not valid TOML")  // or a key written twice
+	ErrUnknownKey = errors.New("unknown key")     // key or table
+	ErrWrongType  = errors.New("wrong type")      // a number where a string belongs
+	ErrBadValue   = errors.New("value not valid") // out of range, mistyped
+	ErrMissing    = errors.New("missing")         // a key without default
+)
+
+// maxErrors is how many mistakes of one file are told; a file with more is
+// another file by mistake.
+const maxErrors = 20
+
+// Error is one mistake in a file. Its text is one line that names file, line
+// and key, says what is wrong and what to write instead. It never holds a
+// rack key or a password.
+type Error struct {
+	File    string
+	Line    int    // counted from 1; 0 if the mistake is in no line
+	Table   string // "rack"; "" outside any table
+	Key     string // "key"; "" if it is about a whole table or file
+	Problem string
+	Kind    error // one of the kinds above
+	Cause   error // what the system said, or nil
+}
+
+// Error writes file:line: [table] key: problem.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
+	if e.Table != "" {
+		fmt.Fprintf(&b, "[%s]", e.Table)
+		if e.Key != "" {
+			b.WriteString(" ")
+		}
+	}
+	b.WriteString(e.Key)
+	switch {
+	case e.Table == "" && e.Key == "":
+	case e.Kind == ErrMissing:
+		b.WriteString(" ") // "[rack] key is missing", as one says it
+	default:
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Problem)
+	return b.String()
+}
+
+// Unwrap gives errors.Is the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
+
+// Errors are all mistakes of one file, by line, the ones without a line last.
+type Errors struct {
+	List []*Error // at least one, at most maxErrors
+	More int      // how many further ones there are
+}
+
+// Error writes one line for each mistake.
+func (e *Errors) Error() string {
+	lines := make([]string, 0, len(e.List)+1)
+	for _, one := range e.List {
+		lines = append(lines, one.Error())
+	}
+	if e.More > 0 {
+		lines = append(lines, fmt.Sprintf("%s: and %d more mistakes", e.List[0].File, e.More))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap gives errors.Is and errors.As each mistake.
+func (e *Errors) Unwrap() []error {
+	list := make([]error, len(e.List))
+	for i, one := range e.List {
+		list[i] = one
+	}
+	return list
+}
+
+// collect makes one error of a list of mistakes, nil of none.
+func collect(list []*Error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b *Error) int {
+		switch {
+		case a.Line == b.Line:
+			return 0
+		case a.Line == 0, b.Line != 0 && a.Line > b.Line:
+			return 1
+		default:
+			return -1
+		}
+	})
+	all := &Errors{List: list}
+	if len(list) > maxErrors {
+		all.List, all.More = list[:maxErrors], len(list)-maxErrors
+	}
+	return all
+}
+
+// maxQuoted is how much of a reader's text a message repeats.
+const maxQuoted = 40
+
+// quote repeats a piece of the file in a message: short, on one line, and not
+// if it looks like a rack key that has ended up where a name belongs.
+func quote(s string) string { return fmt.Sprintf("%q", short(s)) }
+
+func short(s string) string {
+	if strings.Contains(s, keyPrefix) {
+		return keyRedacted
+	}
+	if r := []rune(s); len(r) > maxQuoted {
+		return string(r[:maxQuoted]) + "…"
+	}
+	return s
+}
+
+// Nearest returns the candidate that a mistyped word most likely means, and
+// false if none is near: at most one edit in three letters, where a swap of
+// neighbours is one edit. It serves the command line too.
+func Nearest(word string, candidates []string) (string, bool) {
+	best, at := "", len(word)/3+1
+	if len(word) < 3 {
+		at = 2
+	}
+	if len(word) > 2*maxQuoted { // no key is this long, and the cost is quadratic
+		return "", false
+	}
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(word), c); d < at {
+			best, at = c, d
+		}
+	}
+	return best, best != ""
+}
+
+// distance is the optimal string alignment distance between two short words.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}

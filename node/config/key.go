@@ -1,0 +1,118 @@
+package config
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// RackKeySize is the length of a rack key's secret in bytes.
+const RackKeySize = 32
+
+const (
+	// keyPrefix makes a key recognisable, to a person who finds one in a
+	// file and to tools that look for secrets where none should be.
+	keyPrefix = "brk_"
+	// keySum is how many bytes of checksum follow the secret: of 65,536
+	// mistyped keys one is not noticed.
+	keySum = 2
+	// keyRedacted stands for a key wherever it must not be shown.
+	keyRedacted = keyPrefix + "redacted"
+)
+
+// keyText is the length of a key in text: base64 holds six bits a character.
+const keyText = len(keyPrefix) + ((RackKeySize+keySum)*8+5)/6
+
+// keyEncoding is strict so that one key has one spelling.
+func keyEncoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
+
+// RackKey is the secret that makes boards a rack: who has it is a board.
+// Whatever prints it, by fmt, log/slog, JSON or TOML, prints a placeholder;
+// only Reveal and Bytes give the secret out. The zero RackKey is no key.
+type RackKey struct {
+	secret [RackKeySize]byte
+}
+
+// NewRackKey makes a key from the system's source of randomness.
+func NewRackKey() RackKey {
+	var k RackKey
+	rand.Read(k.secret[:]) // never fails: see crypto/rand
+	return k
+}
+
+// IsZero tells that there is no key.
+func (k RackKey) IsZero() bool { return k == RackKey{} }
+
+// Bytes returns a copy of the secret, RackKeySize bytes.
+func (k RackKey) Bytes() []byte { return append([]byte(nil), k.secret[:]...) }
+
+// Reveal returns the text form that UnmarshalText reads: a prefix, then the
+// secret and two bytes of checksum in base64url (RFC 4648 section 5).
+func (k RackKey) Reveal() string {
+	sum := k.sum()
+	return keyPrefix + keyEncoding().EncodeToString(append(k.Bytes(), sum[:]...))
+}
+
+// sum is the start of a hash of the secret, kept apart by a label from every
+// other hash of it.
+func (k RackKey) sum() [keySum]byte {
+	full := sha256.Sum256(append([]byte("bramble rack key\x00"), k.secret[:]...))
+	return [keySum]byte(full[:keySum])
+}
+
+// UnmarshalText reads what Reveal wrote. An error says what is wrong with the
+// text and never repeats any of it.
+func (k *RackKey) UnmarshalText(text []byte) error {
+	const again = `copy the whole line that "bramble key" printed`
+	s := string(text)
+	switch {
+	case s == "":
+		return errors.New(`it is empty: run "bramble key" and paste its line under [rack]`)
+	case s == keyRedacted:
+		return errors.New(`this is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`)
+	case len(s) < keyText:
+		return fmt.Errorf("too short: it has %d of a key's %d characters; %s", len(s), keyText, again)
+	case len(s) > keyText:
+		return fmt.Errorf("too long: it has %d characters and a key has %d; %s", len(s), keyText, again)
+	case !strings.HasPrefix(s, keyPrefix):
+		return fmt.Errorf("this is not a rack key, which begins with %q; %s", keyPrefix, again)
+	}
+	raw, err := keyEncoding().DecodeString(s[len(keyPrefix):])
+	var at base64.CorruptInputError
+	switch {
+	case errors.As(err, &at):
+		return fmt.Errorf("mistyped at character %d; %s", len(keyPrefix)+int(at)+1, again)
+	case err != nil || len(raw) != RackKeySize+keySum:
+		return errors.New("mistyped: it is not base64url; " + again)
+	}
+	read := RackKey{secret: [RackKeySize]byte(raw[:RackKeySize])}
+	if read.sum() != [keySum]byte(raw[RackKeySize:]) {
+		return errors.New("mistyped: its checksum does not match; " + again)
+	}
+	if read.IsZero() {
+		return errors.New(`its secret is all zeros: run "bramble key" for a random one`)
+	}
+	*k = read
+	return nil
+}
+
+// MarshalText writes a placeholder, so that no encoder gives the key away.
+func (k RackKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// String returns a placeholder, or "" for no key.
+func (k RackKey) String() string {
+	if k.IsZero() {
+		return ""
+	}
+	return keyRedacted
+}
+
+// Format prints the placeholder for every verb, %d and %#v included.
+func (k RackKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+
+// LogValue logs the placeholder.
+func (k RackKey) LogValue() slog.Value { return slog.StringValue(k.String()) }

@@ -1,0 +1,371 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// maxFile bounds a configuration file, in bytes: a hundred times what every
+// key with its comment needs.
+const maxFile = 1 << 20
+
+// Load reads a board's file. Every mistake in it is told at once: the error
+// is an *Errors whose lines each name file, line, key and remedy.
+func Load(path string) (*Config, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data)
+}
+
+// Parse reads the text of a board's file, which is called name in messages.
+// The folder of name is where a relative [shop] catalogue starts.
+func Parse(name string, data []byte) (*Config, error) {
+	doc, err := parse(name, data, true)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Config, nil
+}
+
+// Document is a file that need not be complete.
+type Document struct {
+	Config  *Config         // defaults where the file says nothing
+	Written map[string]bool // keys that the file sets, as "table.key"
+}
+
+// LoadDocument is Load for a file that need not hold a rack key, and says
+// which keys it holds: what the lab takes for all its boards.
+func LoadDocument(path string) (*Document, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDocument(path, data)
+}
+
+// ParseDocument is LoadDocument for a text.
+func ParseDocument(name string, data []byte) (*Document, error) {
+	return parse(name, data, false)
+}
+
+func read(path string) ([]byte, error) {
+	fail := func(problem string, cause error) ([]byte, error) {
+		return nil, collect([]*Error{{File: path, Problem: problem, Kind: ErrUnreadable, Cause: cause}})
+	}
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fail(`there is no such file; write one that holds [rack] and below it the line of "bramble key", or name another with --config`, err)
+	case err != nil:
+		return fail("cannot be opened: "+reason(err), err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return fail("cannot be read: "+reason(err), err)
+	}
+	return data, nil
+}
+
+// reason is what the system said, without operation and path.
+func reason(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
+}
+
+// reader gathers the mistakes of one file.
+type reader struct {
+	file  string
+	lines lines
+	cfg   *Config
+	bad   map[string]bool // "table.key" already complained of
+	list  []*Error
+}
+
+func (r *reader) fail(kind error, line int, table, key, problem string) {
+	r.bad[table+"."+key] = true
+	r.list = append(r.list, &Error{
+		File: r.file, Line: line, Table: short(table), Key: short(key), Problem: problem, Kind: kind,
+	})
+}
+
+func parse(name string, data []byte, needKey bool) (*Document, error) {
+	r := &reader{file: name, cfg: Default(), bad: map[string]bool{}}
+	if len(data) > maxFile {
+		r.fail(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes and is no board's configuration; name another with --config", maxFile))
+		return nil, collect(r.list)
+	}
+	var tree map[string]any
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		line := 0
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, _ = at.Position()
+		}
+		r.fail(ErrSyntax, line, "", "", "not valid TOML: "+short(strings.TrimPrefix(err.Error(), "toml: ")))
+		return nil, collect(r.list)
+	}
+	r.lines = index(data)
+	written := r.fill(tree)
+	r.check()
+	if needKey && r.cfg.Rack.Key.IsZero() && !r.bad["rack.key"] && !r.bad["rack."] && !r.bad[".rack"] {
+		r.fail(ErrMissing, 0, "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
+	}
+	if err := collect(r.list); err != nil {
+		return nil, err
+	}
+	if c := &r.cfg.Shop; c.Catalogue != "" && !filepath.IsAbs(c.Catalogue) {
+		c.Catalogue = filepath.Join(filepath.Dir(name), c.Catalogue)
+		// The lab hands it to boards whose files are elsewhere. Without a
+		// working directory the path is right for this process at least.
+		if abs, err := filepath.Abs(c.Catalogue); err == nil {
+			c.Catalogue = abs
+		}
+	}
+	return &Document{Config: r.cfg, Written: written}, nil
+}
+
+// fill sets the fields from the decoded file and returns what it has set.
+func (r *reader) fill(tree map[string]any) map[string]bool {
+	known := map[string]setting{}
+	for _, s := range settings() {
+		known[s.table+"."+s.key] = s
+	}
+	isTable := map[string]bool{}
+	for _, t := range tables() {
+		isTable[t.name] = true
+	}
+	written := map[string]bool{}
+	for _, name := range sorted(tree) {
+		sub, ok := tree[name].(map[string]any)
+		line := r.lines.of(name, "")
+		switch {
+		case !isTable[name] && ok, !isTable[name] && isTables(tree[name]):
+			r.fail(ErrUnknownKey, line, name, "", "unknown table"+meantTable(name))
+			continue
+		case !isTable[name]:
+			r.fail(ErrUnknownKey, line, "", name, "unknown key outside any table"+meantKey("", name))
+			continue
+		case isTables(tree[name]):
+			r.fail(ErrWrongType, line, name, "", fmt.Sprintf("there is only one; write [%s] in single brackets", name))
+			continue
+		case !ok:
+			r.fail(ErrWrongType, line, "", name, fmt.Sprintf("this is a table; write [%s] on a line of its own and its keys below", name))
+			continue
+		}
+		for _, key := range sorted(sub) {
+			line := r.lines.of(name, key)
+			s, ok := known[name+"."+key]
+			if !ok {
+				r.fail(ErrUnknownKey, line, name, key, "unknown key"+meantKey(name, key))
+				continue
+			}
+			if problem, kind := assign(s, s.at(r.cfg), sub[key]); kind != nil {
+				r.fail(kind, line, name, key, problem)
+				continue
+			}
+			written[name+"."+key] = true
+		}
+	}
+	return written
+}
+
+// check applies the rule of each key, and the rules between keys.
+func (r *reader) check() {
+	for _, s := range settings() {
+		if s.check == nil || r.bad[s.table+"."+s.key] {
+			continue
+		}
+		if s.key == "max_object" && r.bad["cache.memory"] {
+			continue // its bound is not known
+		}
+		if problem := s.check(r.cfg); problem != "" {
+			r.fail(ErrBadValue, r.lines.of(s.table, s.key), s.table, s.key, problem)
+		}
+	}
+	if one, other, clash := checkListeners(r.cfg); clash {
+		if r.lines.of(other.table, other.key) == 0 {
+			one, other = other, one // complain of the one that stands in the file
+		}
+		r.fail(ErrBadValue, r.lines.of(other.table, other.key), other.table, other.key,
+			fmt.Sprintf("%s is what [%s] %s holds; write another port", quote(other.addr), one.table, one.key))
+	}
+}
+
+// assign sets a field from a decoded value, or says what is wrong with it and
+// which kind of mistake that is.
+func assign(s setting, field, value any) (problem string, kind error) {
+	shown := "a secret"
+	if !s.secret {
+		shown = show(value)
+	}
+	switch f := field.(type) {
+	case *RackKey:
+		return assignText(f, value, shown, `the string that "bramble key" prints`)
+	case *[]RackKey:
+		list, ok := value.([]any)
+		if !ok {
+			return "write a list of keys in brackets: [\"…\", \"…\"]", ErrWrongType
+		}
+		if len(list) == 0 {
+			*f = nil
+			return "", nil
+		}
+		keys := make([]RackKey, len(list))
+		for i := range list {
+			if problem, kind := assignText(&keys[i], list[i], "a secret", `the string that "bramble key" printed`); kind != nil {
+				return fmt.Sprintf("key %d of the list: %s", i+1, problem), kind
+			}
+		}
+		*f = keys
+	case *Size:
+		if n, ok := value.(int64); ok && n >= 0 {
+			*f = Size(n)
+			return "", nil
+		}
+		return assignText(f, value, shown, `a size in quotes, such as "64MB"`)
+	case *Duration:
+		return assignText(f, value, shown, `a duration in quotes, such as "10s"`)
+	case *string:
+		v, ok := value.(string)
+		if !ok {
+			return "write a string in quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		*f = v
+	case *int:
+		n, ok := value.(int64)
+		if !ok {
+			return "write a whole number without quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		if n != int64(int32(n)) { // the same bound on every board
+			return fmt.Sprintf("%d is out of range; the largest number is %d", n, math.MaxInt32), ErrBadValue
+		}
+		*f = int(n)
+	case *bool:
+		v, ok := value.(bool)
+		if !ok {
+			return "write true or false without quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		*f = v
+	case *[]string:
+		list, ok := value.([]any)
+		if !ok {
+			return "write a list of strings in brackets, [\"…\", \"…\"]" + insteadOf(s, shown), ErrWrongType
+		}
+		if len(list) == 0 {
+			*f = nil
+			return "", nil
+		}
+		words := make([]string, len(list))
+		for i := range list {
+			if words[i], ok = list[i].(string); !ok {
+				return "write only strings in the list, each in quotes, instead of " + show(list[i]), ErrWrongType
+			}
+		}
+		*f = words
+	}
+	return "", nil
+}
+
+func insteadOf(s setting, shown string) string {
+	if s.secret {
+		return ""
+	}
+	return " instead of " + shown
+}
+
+func assignText(f encoding.TextUnmarshaler, value any, shown, want string) (problem string, kind error) {
+	v, ok := value.(string)
+	if !ok {
+		return "write " + want + ", instead of " + shown, ErrWrongType
+	}
+	if err := f.UnmarshalText([]byte(v)); err != nil {
+		if _, secret := f.(*RackKey); secret {
+			return err.Error(), ErrBadValue
+		}
+		return quote(v) + ": " + err.Error(), ErrBadValue
+	}
+	return "", nil
+}
+
+// show repeats a value in a message.
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quote(v)
+	case int64, float64, bool:
+		return fmt.Sprint(v)
+	case map[string]any:
+		return "a table"
+	case []any:
+		return "a list"
+	default:
+		return "a date or time"
+	}
+}
+
+func isTables(v any) bool {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return false
+	}
+	_, ok = list[0].(map[string]any)
+	return ok
+}
+
+// meantKey guesses what an unknown key should have been.
+func meantKey(in, key string) string {
+	var here, elsewhere []string
+	for _, s := range settings() {
+		if s.table == in {
+			here = append(here, s.key)
+		} else if s.key == key {
+			elsewhere = append(elsewhere, "["+s.table+"]")
+		}
+	}
+	if near, ok := Nearest(key, here); ok {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	if len(elsewhere) > 0 {
+		return "; it belongs under " + strings.Join(elsewhere, " or ")
+	}
+	if len(here) > 0 {
+		return fmt.Sprintf("; [%s] has %s", in, strings.Join(here, ", "))
+	}
+	return `; "bramble config" prints all keys`
+}
+
+func meantTable(name string) string {
+	var names []string
+	for _, t := range tables() {
+		names = append(names, t.name)
+	}
+	if near, ok := Nearest(name, names); ok {
+		return fmt.Sprintf("; did you mean [%s]?", near)
+	}
+	return "; there are [" + strings.Join(names, "], [") + "]"
+}
+
+func sorted(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

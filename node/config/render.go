@@ -1,0 +1,156 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// printWidth is how wide "bramble config" prints, in columns.
+const printWidth = 78
+
+// Print says what TOML writes.
+type Print struct {
+	Comments bool                         // above each key, what it is
+	Secrets  bool                         // the rack key, instead of a placeholder
+	Only     func(table, key string) bool // nil = every key
+}
+
+// TOML writes the configuration as a file that Parse reads, except that a
+// placeholder stands for secrets unless they are asked for.
+func (c *Config) TOML(p Print) []byte {
+	var b bytes.Buffer
+	for _, t := range tables() {
+		head := false
+		for _, s := range settings() {
+			if s.table != t.name || p.Only != nil && !p.Only(s.table, s.key) {
+				continue
+			}
+			if !head {
+				if head = true; b.Len() > 0 {
+					b.WriteString("\n")
+				}
+				if p.Comments {
+					comment(&b, t.doc)
+				}
+				fmt.Fprintf(&b, "[%s]\n", t.name)
+			}
+			if p.Comments {
+				b.WriteString("\n")
+				comment(&b, s.doc)
+				comment(&b, "Default: "+defaultOf(s))
+			}
+			fmt.Fprintf(&b, "%s = %s\n", s.key, literal(s.at(c), p.Secrets, s.secret))
+		}
+	}
+	return b.Bytes()
+}
+
+// Markdown writes the reference of all keys, a table for each table of the
+// file, for the README.
+func Markdown() string {
+	var b strings.Builder
+	for i, t := range tables() {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "**`[%s]`** %s\n\n", t.name, t.doc)
+		b.WriteString("| Key | Default | What it is, and why so |\n|---|---|---|\n")
+		for _, s := range settings() {
+			if s.table == t.name {
+				value := defaultOf(s)
+				if s.fallback == "" {
+					value = "`" + value + "`"
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.key, value, strings.ReplaceAll(s.doc, "|", `\|`))
+			}
+		}
+	}
+	return b.String()
+}
+
+func defaultOf(s setting) string {
+	if s.fallback != "" {
+		return s.fallback
+	}
+	return literal(s.at(Default()), false, s.secret)
+}
+
+// literal writes a field as TOML.
+func literal(field any, secrets, secret bool) string {
+	switch f := field.(type) {
+	case *int:
+		return strconv.Itoa(*f)
+	case *bool:
+		return strconv.FormatBool(*f)
+	case *Duration:
+		return tomlString(f.String())
+	case *Size:
+		return tomlString(f.String())
+	case *string:
+		if secret && !secrets && *f != "" {
+			return tomlString("redacted")
+		}
+		return tomlString(*f)
+	case *RackKey:
+		return tomlString(keyLiteral(*f, secrets))
+	case *[]RackKey:
+		words := make([]string, len(*f))
+		for i, k := range *f {
+			words[i] = keyLiteral(k, secrets)
+		}
+		return tomlStrings(words)
+	case *[]string:
+		return tomlStrings(*f)
+	default:
+		panic(fmt.Sprintf("config: a setting of type %T", field))
+	}
+}
+
+func keyLiteral(k RackKey, secrets bool) string {
+	if secrets && !k.IsZero() {
+		return k.Reveal()
+	}
+	return k.String()
+}
+
+func tomlStrings(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = tomlString(w)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// tomlString writes a basic string, whose escapes are fewer than Go's.
+func tomlString(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// comment writes a text as comment lines of printWidth at most.
+func comment(b *bytes.Buffer, text string) {
+	line := "#"
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > printWidth && line != "#" {
+			b.WriteString(line + "\n")
+			line = "#"
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+}

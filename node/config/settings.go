@@ -1,0 +1,229 @@
+package config
+
+import "time"
+
+// setting is one key of bramble.toml: where it stands, what is said of it,
+// where it lives in a Config and what it may be.
+type setting struct {
+	table, key string
+	// doc says what it is, in which unit and within which bounds, and why the
+	// default is what it is.
+	doc string
+	// fallback is the default in words, where its literal would mislead.
+	fallback string
+	// secret values are never repeated in a message or printed unasked.
+	secret bool
+	// at returns a pointer to the field.
+	at func(*Config) any
+	// check returns what is wrong with the value and what to write instead,
+	// or "". It is nil where every value of the type will do.
+	check func(*Config) string
+}
+
+// table is one [table] of the file.
+type table struct{ name, doc string }
+
+func tables() []table {
+	return []table{
+		{"board", "Who this board is."},
+		{"http", "The public listener, where the shop's pages are."},
+		{"console", "The listener for ops: console, API, metrics, health. Keep it off the internet."},
+		{"rack", "How the boards of a rack find and trust each other."},
+		{"cache", "The pages kept in memory."},
+		{"origin", "Where a page comes from when no board has it."},
+		{"shop", "The built-in shop, used when [origin] url is empty."},
+		{"log", "What is written to standard error."},
+	}
+}
+
+// settings lists every key, in the order in which they are printed.
+func settings() []setting {
+	return []setting{
+		{
+			table: "board", key: "name", fallback: "the host name",
+			doc: "Name of this board, unlike any other in the rack: letters, digits, '-', '_' and '.', at most 63. " +
+				"The host name will do, because an image gives each card its own.",
+			at:    func(c *Config) any { return &c.Board.Name },
+			check: func(c *Config) string { return checkName(c.Board.Name) },
+		}, {
+			table: "board", key: "weight",
+			doc: "Share of the pages that this board owns, against the weight of the others: 1 to 1000. " +
+				"100 for an original Pi leaves room to give a faster board 400.",
+			at:    func(c *Config) any { return &c.Board.Weight },
+			check: func(c *Config) string { return checkInt(c.Board.Weight, 1, 1000) },
+		}, {
+			table: "http", key: "listen",
+			doc: "Address of the public pages, host:port; no host means every address of the board. " +
+				"80 is the port that a browser asks.",
+			at:    func(c *Config) any { return &c.HTTP.Listen },
+			check: func(c *Config) string { return checkListen(c.HTTP.Listen) },
+		}, {
+			table: "http", key: "header_timeout",
+			doc: "How long a client may take to send a request's header, 100ms to 5m. " +
+				"10s is ample for a bad mobile line and bounds what slow connections can hold.",
+			at: func(c *Config) any { return &c.HTTP.HeaderTimeout },
+			check: func(c *Config) string {
+				return checkDuration(c.HTTP.HeaderTimeout, 100*time.Millisecond, 5*time.Minute)
+			},
+		}, {
+			table: "http", key: "idle_timeout",
+			doc: "How long a connection may wait for its next request, 1s to 1h. " +
+				"60s spans a person's pause between two pages.",
+			at:    func(c *Config) any { return &c.HTTP.IdleTimeout },
+			check: func(c *Config) string { return checkDuration(c.HTTP.IdleTimeout, time.Second, time.Hour) },
+		}, {
+			table: "http", key: "write_timeout",
+			doc: "How long one whole reply may take, 1s to 1h. " +
+				"60s sends 1MB even at 140 kbit/s; a reader who is slower holds memory that others need.",
+			at:    func(c *Config) any { return &c.HTTP.WriteTimeout },
+			check: func(c *Config) string { return checkDuration(c.HTTP.WriteTimeout, time.Second, time.Hour) },
+		}, {
+			table: "http", key: "max_connections",
+			doc: "Open connections from clients at once, 1 to 1000000. " +
+				"4096 at about 20kB each are 80MB, what a 256 MB board can spare beside its cache.",
+			at:    func(c *Config) any { return &c.HTTP.MaxConnections },
+			check: func(c *Config) string { return checkInt(c.HTTP.MaxConnections, 1, 1_000_000) },
+		}, {
+			table: "http", key: "drain_timeout",
+			doc: "How long replies under way may still take when the board stops, 0s to 5m. " +
+				"10s ends all but the slowest; whoever waits for the board knows when it is over.",
+			at:    func(c *Config) any { return &c.HTTP.DrainTimeout },
+			check: func(c *Config) string { return checkDuration(c.HTTP.DrainTimeout, 0, 5*time.Minute) },
+		}, {
+			table: "console", key: "listen",
+			doc: "Address of console, API, metrics and health, host:port. " +
+				"A port of its own, so that a firewall can keep the public out.",
+			at:    func(c *Config) any { return &c.Console.Listen },
+			check: func(c *Config) string { return checkListen(c.Console.Listen) },
+		}, {
+			table: "console", key: "password", secret: true,
+			doc: "Password of the console, 8 to 200 characters and not the rack key. " +
+				"Empty: whoever reaches the listener may look, and only the board itself may steer, which is safe unasked.",
+			at:    func(c *Config) any { return &c.Console.Password },
+			check: checkPassword,
+		}, {
+			table: "rack", key: "key", secret: true, fallback: "none, it must be set",
+			doc: `The secret that makes boards a rack, the same on every board: the line that "bramble key" prints. ` +
+				"There is no default, for everybody would know it.",
+			at: func(c *Config) any { return &c.Rack.Key },
+		}, {
+			table: "rack", key: "old_keys", secret: true,
+			doc: "Keys accepted beside key while it is being changed, at most 4. " +
+				"Empty except while a new key goes round the boards.",
+			at:    func(c *Config) any { return &c.Rack.OldKeys },
+			check: func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") },
+		}, {
+			table: "rack", key: "gossip",
+			doc: "Address on which boards hear of each other, host:port, both UDP and TCP. " +
+				"7946 is the usual port of the library that does it.",
+			at:    func(c *Config) any { return &c.Rack.Gossip },
+			check: func(c *Config) string { return checkListen(c.Rack.Gossip) },
+		}, {
+			table: "rack", key: "link",
+			doc: "Address on which boards hand each other pages, host:port, TLS over TCP. " +
+				"The port next to that of gossip.",
+			at:    func(c *Config) any { return &c.Rack.Link },
+			check: func(c *Config) string { return checkListen(c.Rack.Link) },
+		}, {
+			table: "rack", key: "advertise", fallback: "found by itself",
+			doc: "The IP address at which the other boards reach this one. " +
+				"Set it only if the board has several and finds the wrong one.",
+			at:    func(c *Config) any { return &c.Rack.Advertise },
+			check: func(c *Config) string { return checkIP(c.Rack.Advertise) },
+		}, {
+			table: "rack", key: "join",
+			doc: "Gossip addresses of other boards, host or host:port, at most 64; the port is 7946 if left out. " +
+				"One that answers is enough. Empty where mDNS finds the rack.",
+			at:    func(c *Config) any { return &c.Rack.Join },
+			check: func(c *Config) string { return checkJoin(c.Rack.Join) },
+		}, {
+			table: "rack", key: "mdns",
+			doc: "Find the rack on the local network by mDNS. " +
+				"On, so that a new card needs no address; turn it off where multicast is not welcome.",
+			at: func(c *Config) any { return &c.Rack.MDNS },
+		}, {
+			table: "rack", key: "peer_timeout",
+			doc: "The longest that a page waits for a sign of life from other boards, 100ms to 30s; then the origin is asked. " +
+				"1s is more than a busy Pi takes, and a shopper still stays.",
+			at:    func(c *Config) any { return &c.Rack.PeerTimeout },
+			check: func(c *Config) string { return checkDuration(c.Rack.PeerTimeout, 100*time.Millisecond, 30*time.Second) },
+		}, {
+			table: "rack", key: "forget_after",
+			doc: "How long a dead board stays on the list and its address is tried, 1m to 168h. " +
+				"10m outlasts a change of plug or card.",
+			at:    func(c *Config) any { return &c.Rack.ForgetAfter },
+			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
+		}, {
+			table: "cache", key: "memory",
+			doc: "Memory for stored pages, bookkeeping included, 1MB to 1000GB. MB is a million bytes, MiB is 1048576. " +
+				"64MB leaves a 256 MB board room for connections and the system.",
+			at:    func(c *Config) any { return &c.Cache.Memory },
+			check: func(c *Config) string { return checkSize(c.Cache.Memory, MB, 1000*GB) },
+		}, {
+			table: "cache", key: "max_object",
+			doc: "The largest page that is kept, 1kB to the whole of memory; what is larger passes through. " +
+				"1MB holds any page or picture of a shop, and no download drives the pages out.",
+			at:    func(c *Config) any { return &c.Cache.MaxObject },
+			check: checkMaxObject,
+		}, {
+			table: "origin", key: "url", fallback: `"", the built-in shop`,
+			doc: `Web server to stand in front of: "http://host:port" or "https://host". ` +
+				"Empty: the built-in shop, so that a rack serves as it comes.",
+			at:    func(c *Config) any { return &c.Origin.URL },
+			check: func(c *Config) string { return checkOrigin(c.Origin.URL) },
+		}, {
+			table: "origin", key: "connect_timeout",
+			doc: "How long a connection to the origin may take to open, 10ms to 1m. " +
+				"2s allows for one lost packet and its repetition.",
+			at: func(c *Config) any { return &c.Origin.ConnectTimeout },
+			check: func(c *Config) string {
+				return checkDuration(c.Origin.ConnectTimeout, 10*time.Millisecond, time.Minute)
+			},
+		}, {
+			table: "origin", key: "reply_timeout",
+			doc: "How long the origin may take to begin its reply, 10ms to 10m. " +
+				"10s is beyond what a shopper waits; then a stale page or a plain 504 is given.",
+			at: func(c *Config) any { return &c.Origin.ReplyTimeout },
+			check: func(c *Config) string {
+				return checkDuration(c.Origin.ReplyTimeout, 10*time.Millisecond, 10*time.Minute)
+			},
+		}, {
+			table: "origin", key: "idle_timeout",
+			doc: "How long the origin may fall silent inside a reply, 10ms to 10m. " +
+				"10s, so that a large file may take its time but a hung server may not.",
+			at: func(c *Config) any { return &c.Origin.IdleTimeout },
+			check: func(c *Config) string {
+				return checkDuration(c.Origin.IdleTimeout, 10*time.Millisecond, 10*time.Minute)
+			},
+		}, {
+			table: "origin", key: "max_concurrent",
+			doc: "Requests that this board makes of the origin at once, 1 to 10000. " +
+				"32, as the rack is there to spare the origin; the rest queue.",
+			at:    func(c *Config) any { return &c.Origin.MaxConcurrent },
+			check: func(c *Config) string { return checkInt(c.Origin.MaxConcurrent, 1, 10_000) },
+		}, {
+			table: "origin", key: "queue_timeout",
+			doc: "How long a request may queue for the origin, 0s to 1m; then a stale page or a plain 503 is given. " +
+				"5s is what a shopper waits before pressing F5.",
+			at:    func(c *Config) any { return &c.Origin.QueueTimeout },
+			check: func(c *Config) string { return checkDuration(c.Origin.QueueTimeout, 0, time.Minute) },
+		}, {
+			table: "shop", key: "catalogue", fallback: `"", the built-in launch`,
+			doc: "Catalogue file of the shop; a relative path starts at the folder of bramble.toml. " +
+				"Empty: the launch of 29 February 2012, so that there is something to see.",
+			at: func(c *Config) any { return &c.Shop.Catalogue },
+		}, {
+			table: "log", key: "level",
+			doc: "What is logged: debug, info, warn or error, each with what is graver. " +
+				"info tells what happened to the rack and nothing of each request.",
+			at:    func(c *Config) any { return &c.Log.Level },
+			check: func(c *Config) string { return checkOneOf(c.Log.Level, "debug", "info", "warn", "error") },
+		}, {
+			table: "log", key: "format",
+			doc: "How a line is written: text for people, json for machines. " +
+				"text, as a person looks first.",
+			at:    func(c *Config) any { return &c.Log.Format },
+			check: func(c *Config) string { return checkOneOf(c.Log.Format, "text", "json") },
+		},
+	}
+}
