@@ -1,0 +1,133 @@
+package shop
+
+import (
+	"embed"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Bounds on a catalogue. Those on text are in bytes. They keep a mistaken file from
+// eating a 256 MB board; what keeps a page small is MaxPage.
+const (
+	MaxFile          = 256 << 10 // the catalogue file
+	MaxProducts      = 12
+	MaxCountries     = 60
+	MaxAnnouncements = 20
+	MaxParagraphs    = 8
+	MaxRows          = 24 // specification rows of a product
+	MaxAddressLines  = 6
+	MaxSlug          = 40
+	MaxName          = 80 // a name, a country, a specification's name, an address line
+	MaxSentence      = 240
+	MaxParagraph     = 1200
+	MaxStock         = 10_000_000
+	MaxPerPerson     = 1000
+)
+
+// PictureFolder is the folder beside a catalogue file in which its pictures are.
+const PictureFolder = "pictures"
+
+//go:embed launch.toml art
+var builtIn embed.FS
+
+// Catalogue is all that a shop shows. It does not change after it is loaded: a shop and
+// its pages share it without a lock.
+type Catalogue struct {
+	Name     string // of the shop or the sale
+	Tagline  string
+	Currency string // ISO 4217; of every price in the catalogue
+	TaxNote  string // said beside every total
+	Notice   string // small print at the foot of every page; may be empty
+	Seller   Seller
+
+	Shipping      []Shipping     // in the order of the file
+	Announcements []Announcement // oldest first
+	Products      []Product      // in the order of the file
+
+	pictures []picture
+}
+
+// Seller is who sells, as a buyer has a right to know.
+type Seller struct {
+	Name    string
+	Address []string // lines
+	Email   string
+}
+
+// Shipping is what delivery to one country costs.
+type Shipping struct {
+	Country string // ISO 3166-1 alpha-2, such as "DE"
+	Name    string
+	Price   Money
+}
+
+// Announcement is a sentence that every page shows from its time on, until the next one.
+type Announcement struct {
+	Time time.Time // UTC
+	Text string
+}
+
+// Product is one thing on sale.
+type Product struct {
+	Slug        string // its place in the URL; must never change once published
+	Name        string
+	Tagline     string
+	Description []string // paragraphs
+	Price       Money    // of one unit, before shipping and local tax
+	Stock       int
+	PerPerson   int       // how many one person may have
+	Opens       time.Time // UTC; zero = from the start
+	Override    State     // Closed or SoldOut to say so by hand; "" = by clock and stock
+	Picture     string    // URL path; "" = none
+	PictureAlt  string
+
+	Specification []Row
+}
+
+// Row is one line of a specification.
+type Row struct {
+	Name  string
+	Value string
+}
+
+// Default is the catalogue in the binary: the launch of 29 February 2012. Its error can
+// only be a mistake in this source tree.
+func Default() (*Catalogue, error) {
+	const name = "launch.toml"
+	text, err := builtIn.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("the built-in catalogue: %w", err)
+	}
+	return parse(name, text, builtInPicture)
+}
+
+// Load reads a catalogue file. Its pictures are looked for in the folder "pictures"
+// beside the file and then among those in the binary. What is wrong with the catalogue
+// is a *CatalogueError, one line long; an unreadable file is the operating system's error.
+func Load(path string) (*Catalogue, error) {
+	text, err := readBounded(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalogue: %w", err)
+	}
+	return parse(path, text, folderPictures(filepath.Join(filepath.Dir(path), PictureFolder)))
+}
+
+// readBounded reads a file of at most MaxFile bytes.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > MaxFile {
+		return nil, fmt.Errorf("%s is larger than %d KB: is it a catalogue?", path, MaxFile>>10)
+	}
+	return text, nil
+}

@@ -1,0 +1,192 @@
+package shop
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// small is a catalogue with one of each thing; tests change a line of it.
+const small = `name = "Shop"
+tagline = "A shop."
+currency = "EUR"
+tax_note = "With VAT."
+[seller]
+name = "S"
+address = ["T"]
+email = "s@t.example"
+[[shipping]]
+country = "DE"
+name = "Germany"
+price = "5.00"
+[[announcement]]
+time = 2030-01-01T00:00:00Z
+text = "Hello."
+[[product]]
+slug = "thing"
+name = "Thing"
+tagline = "A thing."
+description = ["One."]
+price = "1234.50"
+stock = 3
+limit_per_person = 2
+opens = 2030-01-02T07:30:00+01:00
+`
+
+func noPicture(string) ([]byte, error) { return nil, os.ErrNotExist }
+
+func TestDefaultIsTheLaunch(t *testing.T) {
+	cat, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := cat.Products[0]
+	if p.Price.String() != "US$35.00" || p.Stock != 10000 || p.PerPerson != 1 {
+		t.Errorf("price %v, stock %d, %d a person", p.Price, p.Stock, p.PerPerson)
+	}
+	if want := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC); !p.Opens.Equal(want) {
+		t.Errorf("opens %v, want %v", p.Opens, want)
+	}
+	if len(cat.Shipping) < 5 {
+		t.Errorf("ships to %d countries only", len(cat.Shipping))
+	}
+}
+
+func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
+	long := strings.Repeat("x", MaxSentence+1)
+	for _, c := range []struct{ old, new, want string }{
+		{`stock = 3`, `stok = 3`, `shop.toml:22: product.stok: unknown key: the keys here are slug, name,`},
+		{`[seller]`, `[sellers]`, `shop.toml:5: sellers: unknown key: the keys here are name, tagline,`},
+		{`stock = 3`, `stock = "3"`, `shop.toml:22: product.stock: a value of the wrong type: write stock = 10000`},
+		{`stock = 3`, `stock = -1`, `shop.toml:22: product.stock: -1 is out of bounds: write`},
+		{`price = "1234.50"`, `price = 1234.5`, `shop.toml:21: product.price: a value of the wrong type: write price = "35.00"`},
+		{`price = "1234.50"`, `price = "1234,50"`, `shop.toml:21: product.price: "1234,50" is not an amount in EUR: write`},
+		{`price = "1234.50"`, ``, `shop.toml:16: product.price: missing: write price = "35.00"`},
+		{`price = "5.00"`, `price = "5.0"`, `shop.toml:12: shipping.price: "5.0" is not an amount in EUR`},
+		{`country = "DE"`, `country = "de"`, `shop.toml:10: shipping.country: "de" is not a country code`},
+		{`07:30:00+01:00`, `07:30:00`, `shop.toml:24: product.opens: not a time with its zone: write opens = 2012`},
+		{`07:30:00+01:00`, `07:30:00.5Z`, `shop.toml:24: product.opens: not a whole second`},
+		{`tagline = "A shop."`, `tagline = "` + long + `"`, `shop.toml:2: tagline: 241 bytes long`},
+		{`description = ["One."]`, "description = [\"One.\",\n\"\"]", `shop.toml:21: product.description: empty`},
+		{`description = ["One."]`, `description = []`, `shop.toml:20: product.description: missing`},
+		{`slug = "thing"`, `slug = "A thing"`, `shop.toml:17: product.slug: "A thing" cannot stand in a URL`},
+		{`currency = "EUR"`, `currency = "EURO"`, `shop.toml:3: currency: "EURO" is not a currency`},
+		{`email = "s@t.example"`, `email = "nobody"`, `shop.toml:8: seller.email: not a plain e-mail address`},
+		{`stock = 3`, "stock = 3\nstate = \"open\"", `shop.toml:23: product.state: "open" cannot be set by hand`},
+		{`stock = 3`, "stock = 3\npicture = \"../x.svg\"", `shop.toml:23: product.picture: "../x.svg" is not the name of a picture`},
+		{`stock = 3`, "stock = 3\npicture = \"none.svg\"", `shop.toml:23: product.picture: "none.svg": there is no such picture`},
+		{`stock = 3`, `stock = `, `shop.toml:22: `},
+		{`stock = 3`, `stock = 99999999999999999999`, `shop.toml:22: product.stock`},
+		{`stock = 3`, `stock = 3.5`, `shop.toml:22: product.stock: a value of the wrong type`},
+		{`stock = 3`, "stock = 3\nstock = 4", `shop.toml:23: `},
+		{`description = ["One."]`, "description = [\n1]", `shop.toml:21: product.description: a value of the wrong type`},
+		{`description = ["One."]`, `description = "One."`, `shop.toml:20: product.description: a value of the wrong type`},
+		{`name = "Thing"`, `name = {a = 1}`, `shop.toml:18: product.name`},
+		{`[seller]`, `[[seller]]`, `shop.toml:5: seller`},
+	} {
+		text := strings.Replace(small, c.old, c.new, 1)
+		if text == small {
+			t.Fatalf("%q is not in the catalogue", c.old)
+		}
+		_, err := parse("shop.toml", []byte(text), noPicture)
+		if _, ok := errors.AsType[*CatalogueError](err); !ok {
+			t.Errorf("%s: got %v, want a CatalogueError", c.new, err)
+			continue
+		}
+		if got := err.Error(); !strings.HasPrefix(got, c.want) || strings.Contains(got, "\n") {
+			t.Errorf("%s:\n got %s\nwant %s", c.new, got, c.want)
+		}
+	}
+}
+
+func TestTwoOfOneAreRefused(t *testing.T) {
+	country := "[[shipping]]\ncountry = \"DE\"\nname = \"Again\"\nprice = \"1.00\"\n"
+	if _, err := parse("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE is there twice") {
+		t.Errorf("got %v", err)
+	}
+	product := small[strings.Index(small, "[[product]]"):]
+	if _, err := parse("f", []byte(small+product), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: product.slug: thing is there twice") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLoadReadsPicturesBesideTheFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "shop.toml")
+	write := func(name string, content []byte) {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, []byte(small+"picture = \"my.png\"\npicture_alt = \"Mine\"\n"))
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "no such picture") {
+		t.Errorf("without the picture: %v", err)
+	}
+	mine := filepath.Join(dir, PictureFolder, "my.png")
+	write(mine, []byte("png"))
+	cat, err := Load(file)
+	if err != nil || !strings.HasSuffix(cat.Products[0].Picture, "-my.png") {
+		t.Errorf("with the picture: %v", err)
+	}
+	write(mine, make([]byte, MaxPicture+1))
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "larger than 256 KB") {
+		t.Errorf("with a huge picture: %v", err)
+	}
+	write(file, make([]byte, MaxFile+1))
+	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("with a huge file: %v", err)
+	}
+	if _, err := Load(filepath.Join(dir, "none.toml")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
+	}
+}
+
+func TestMoney(t *testing.T) {
+	for _, c := range []struct{ amount, currency, want string }{
+		{"35.00", "USD", "US$35.00"}, {"35", "USD", "US$35.00"}, {"0.05", "GBP", "£0.05"},
+		{"1234567.89", "EUR", "€1,234,567.89"}, {"4200", "JPY", "¥4,200"}, {"1.250", "KWD", "KWD\u00a01.250"},
+	} {
+		m, err := ParseMoney(c.amount, c.currency)
+		if err != nil || m.String() != c.want {
+			t.Errorf("%s %s: got %v, %v, want %s", c.amount, c.currency, m, err, c.want)
+		}
+	}
+	for _, bad := range []string{"", ".", "1.", ".50", "-1.00", "+1.00", "1e3", "1.000", "1,00", " 1.00", "9999999999999999999", "1000000000.01", "٣.00"} {
+		if m, err := ParseMoney(bad, "USD"); !errors.Is(err, ErrAmount) {
+			t.Errorf("%q: got %v, %v, want ErrAmount", bad, m, err)
+		}
+	}
+	if _, err := ParseMoney("1", "XXX"); !errors.Is(err, ErrCurrency) {
+		t.Errorf("an unknown currency: %v", err)
+	}
+}
+
+func FuzzCatalogue(f *testing.F) {
+	launch, err := builtIn.ReadFile("launch.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(launch)
+	f.Add([]byte(small))
+	f.Add([]byte("shipping = [{country = \"DE\", price = 1}]\nproduct.stock.x = [[1,\n2]]"))
+	f.Add([]byte("[[product]]\n[[product.specification]]\nname = 1979-05-27\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cat, err := parse("f.toml", text, builtInPicture)
+		if err != nil {
+			e, ok := errors.AsType[*CatalogueError](err)
+			if !ok || e.Line < 1 || strings.ContainsAny(err.Error(), "\n\r") {
+				t.Fatalf("not one line with a line number: %q", err)
+			}
+			return
+		}
+		if _, err := New(cat, Options{}); err != nil && !errors.Is(err, ErrPageTooBig) {
+			t.Fatal(err)
+		}
+	})
+}

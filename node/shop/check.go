@@ -1,0 +1,261 @@
+package shop
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// checker turns the raw file into a catalogue. Its first complaint stands and the rest of
+// the work goes on harmlessly, so that the rules below read as a plain list.
+type checker struct {
+	file  string
+	lines lineIndex
+	find  finder
+	err   *CatalogueError
+}
+
+func check(file string, lines lineIndex, raw *rawCatalogue, find finder) (*Catalogue, error) {
+	c := &checker{file: file, lines: lines, find: find}
+	cat := &Catalogue{
+		Name:     c.text("name", raw.Name, MaxName),
+		Tagline:  c.text("tagline", raw.Tagline, MaxSentence),
+		Currency: c.text("currency", raw.Currency, MaxName),
+		TaxNote:  c.text("tax_note", raw.TaxNote, MaxSentence),
+	}
+	if _, _, ok := currencyForm(cat.Currency); !ok {
+		c.fail("currency", fmt.Sprintf("%q is not a currency that the shop knows", printable(cat.Currency)))
+	}
+	if raw.Notice != nil {
+		cat.Notice = c.text("notice", raw.Notice, MaxSentence)
+	}
+	c.atLeastOne("seller", len(raw.Seller.Address)+present(raw.Seller.Name)+present(raw.Seller.Email))
+	cat.Seller = Seller{
+		Name:    c.text("seller.name", raw.Seller.Name, MaxName),
+		Address: c.texts("seller.address", raw.Seller.Address, MaxAddressLines, MaxName),
+		Email:   c.email("seller.email", raw.Seller.Email),
+	}
+	c.shipping(cat, raw.Shipping)
+	c.announcements(cat, raw.Announcement)
+	c.products(cat, raw.Product)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return cat, nil
+}
+
+func present(s *string) int {
+	if s == nil {
+		return 0
+	}
+	return 1
+}
+
+// fail records the first complaint. path has indices: "product.1.price".
+func (c *checker) fail(path, problem string) {
+	if c.err == nil {
+		key := bare(path)
+		c.err = &CatalogueError{File: c.file, Line: c.lines.line(path), Key: key, Problem: problem, Cure: cure(key)}
+	}
+}
+
+func (c *checker) atLeastOne(path string, n int) {
+	if n == 0 {
+		c.fail(path, "missing")
+	}
+}
+
+// bounded complains about a list that is too long, and cuts it, so that what follows
+// stays cheap however long it is.
+func bounded[T any](c *checker, path string, list []T, most int) []T {
+	if len(list) > most {
+		c.fail(path, fmt.Sprintf("there are %d", len(list)))
+		return list[:most]
+	}
+	return list
+}
+
+// text is a line of text: there, not blank, not too long, nothing unprintable.
+func (c *checker) text(path string, s *string, most int) string {
+	switch {
+	case s == nil:
+		c.fail(path, "missing")
+		return ""
+	case strings.TrimSpace(*s) == "":
+		c.fail(path, "empty")
+	case len(*s) > most:
+		c.fail(path, fmt.Sprintf("%d bytes long, and at most %d fit", len(*s), most))
+	case strings.ContainsFunc(*s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
+		c.fail(path, "there is a line break or another control character in it")
+	}
+	return strings.TrimSpace(*s)
+}
+
+func (c *checker) texts(path string, list []string, most, long int) []string {
+	c.atLeastOne(path, len(list))
+	list = bounded(c, path, list, most)
+	var out []string
+	for i := range list {
+		// The cure is that of the list: an element has no key of its own.
+		out = append(out, c.text(fmt.Sprintf("%s.%d", path, i), &list[i], long))
+	}
+	return out
+}
+
+// email asks only for what a mailto: link needs; whether mail arrives no rule can say.
+func (c *checker) email(path string, s *string) string {
+	e := c.text(path, s, MaxName)
+	name, host, ok := strings.Cut(e, "@")
+	if !ok || name == "" || host == "" || strings.ContainsAny(e, " <>\"?&#%/:") {
+		c.fail(path, "not a plain e-mail address")
+	}
+	return e
+}
+
+func (c *checker) money(path string, s *string, currency string) Money {
+	if s == nil {
+		c.fail(path, "missing")
+		return Money{}
+	}
+	m, err := ParseMoney(*s, currency)
+	if errors.Is(err, ErrAmount) {
+		c.fail(path, fmt.Sprintf("%q is not an amount in %s", printable(*s), currency))
+	}
+	return m
+}
+
+func (c *checker) number(path string, n *int64, least, most int64) int {
+	if n == nil {
+		c.fail(path, "missing")
+		return 0
+	}
+	if *n < least || *n > most {
+		c.fail(path, fmt.Sprintf("%d is out of bounds", *n))
+		return 0
+	}
+	return int(*n)
+}
+
+// moment wants a time with its zone: the sale of 2012 opened at 06:00, and half the crowd
+// did not know 06:00 of what.
+func (c *checker) moment(path string, v any) time.Time {
+	t, ok := v.(time.Time)
+	switch {
+	case v == nil:
+		c.fail(path, "missing")
+	case !ok:
+		c.fail(path, "not a time with its zone")
+	case t.Nanosecond() != 0 || t.Year() < 1970 || t.UTC().Year() > 9999:
+		c.fail(path, "not a whole second after 1970")
+	}
+	return t.UTC()
+}
+
+func (c *checker) shipping(cat *Catalogue, raw []rawShipping) {
+	c.atLeastOne("shipping", len(raw))
+	raw = bounded(c, "shipping", raw, MaxCountries)
+	for i, r := range raw {
+		at := fmt.Sprintf("shipping.%d.", i)
+		s := Shipping{
+			Country: c.text(at+"country", r.Country, MaxName),
+			Name:    c.text(at+"name", r.Name, MaxName),
+			Price:   c.money(at+"price", r.Price, cat.Currency),
+		}
+		if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			c.fail(at+"country", fmt.Sprintf("%q is not a country code", printable(s.Country)))
+		}
+		if cat.shippingTo(s.Country) != nil {
+			c.fail(at+"country", s.Country+" is there twice")
+		}
+		cat.Shipping = append(cat.Shipping, s)
+	}
+}
+
+// shippingTo finds a country by its code; nil if the shop does not ship there.
+func (c *Catalogue) shippingTo(country string) *Shipping {
+	i := slices.IndexFunc(c.Shipping, func(s Shipping) bool { return s.Country == country })
+	if i < 0 {
+		return nil
+	}
+	return &c.Shipping[i]
+}
+
+func (c *checker) announcements(cat *Catalogue, raw []rawAnnouncement) {
+	raw = bounded(c, "announcement", raw, MaxAnnouncements)
+	for i, r := range raw {
+		at := fmt.Sprintf("announcement.%d.", i)
+		cat.Announcements = append(cat.Announcements, Announcement{
+			Time: c.moment(at+"time", r.Time),
+			Text: c.text(at+"text", r.Text, MaxSentence),
+		})
+	}
+	slices.SortStableFunc(cat.Announcements, func(a, b Announcement) int { return a.Time.Compare(b.Time) })
+}
+
+func (c *checker) products(cat *Catalogue, raw []rawProduct) {
+	c.atLeastOne("product", len(raw))
+	raw = bounded(c, "product", raw, MaxProducts)
+	for i := range raw {
+		p := c.product(fmt.Sprintf("product.%d.", i), cat, &raw[i])
+		if slices.ContainsFunc(cat.Products, func(q Product) bool { return q.Slug == p.Slug }) {
+			c.fail(fmt.Sprintf("product.%d.slug", i), printable(p.Slug)+" is there twice")
+		}
+		cat.Products = append(cat.Products, p)
+	}
+}
+
+func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
+	p := Product{
+		Slug:        c.slug(at+"slug", r.Slug),
+		Name:        c.text(at+"name", r.Name, MaxName),
+		Tagline:     c.text(at+"tagline", r.Tagline, MaxSentence),
+		Description: c.texts(at+"description", r.Description, MaxParagraphs, MaxParagraph),
+		Price:       c.money(at+"price", r.Price, cat.Currency),
+		Stock:       c.number(at+"stock", r.Stock, 0, MaxStock),
+		PerPerson:   c.number(at+"limit_per_person", r.PerPerson, 1, MaxPerPerson),
+	}
+	if r.Opens != nil {
+		p.Opens = c.moment(at+"opens", r.Opens)
+	}
+	if r.State != nil {
+		p.Override = State(*r.State)
+		if p.Override != Closed && p.Override != SoldOut {
+			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", printable(*r.State)))
+		}
+	}
+	if r.Picture != nil {
+		p.Picture = c.picture(at+"picture", *r.Picture, cat)
+		p.PictureAlt = c.text(at+"picture_alt", r.PictureAlt, MaxSentence)
+	}
+	for i, row := range bounded(c, at+"specification", r.Specification, MaxRows) {
+		at := fmt.Sprintf("%sspecification.%d.", at, i)
+		p.Specification = append(p.Specification, Row{
+			Name:  c.text(at+"name", row.Name, MaxName),
+			Value: c.text(at+"value", row.Value, MaxSentence),
+		})
+	}
+	return p
+}
+
+func (c *checker) slug(path string, s *string) string {
+	slug := c.text(path, s, MaxSlug)
+	if strings.Trim(slug, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(slug, "-") != slug {
+		c.fail(path, fmt.Sprintf("%q cannot stand in a URL as it is", printable(slug)))
+	}
+	return slug
+}
+
+func (c *checker) picture(path, name string, cat *Catalogue) string {
+	if !plainName(name) || pictureType(name) == "" {
+		c.fail(path, fmt.Sprintf("%q is not the name of a picture", printable(name)))
+		return ""
+	}
+	url, err := cat.addPicture(name, c.find)
+	if err != nil {
+		c.fail(path, fmt.Sprintf("%q: %v", name, err))
+	}
+	return url
+}

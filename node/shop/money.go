@@ -1,0 +1,124 @@
+package shop
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// MaxMinor bounds one amount, in minor units. The sum of two amounts, and an amount
+// times any limit per person, stay far inside an int64.
+const MaxMinor = 100_000_000_000
+
+// Money is an amount in whole minor units (cents, pence; yen, which have none). There is
+// no floating-point number anywhere near it.
+type Money struct {
+	Minor    int64  // 0 to MaxMinor as parsed; a sum may be twice that
+	Currency string // ISO 4217 code, such as "USD"
+}
+
+// currencyForm tells how amounts of a currency are written: the sign before the number,
+// and how many digits the minor unit has (ISO 4217). ok is false for a currency that the
+// shop does not know, because a guessed number of digits is a price a hundred times off.
+func currencyForm(code string) (sign string, digits int, ok bool) {
+	switch code {
+	case "USD":
+		return "US$", 2, true
+	case "AUD":
+		return "A$", 2, true
+	case "CAD":
+		return "C$", 2, true
+	case "NZD":
+		return "NZ$", 2, true
+	case "EUR":
+		return "€", 2, true
+	case "GBP":
+		return "£", 2, true
+	case "INR":
+		return "₹", 2, true
+	case "JPY":
+		return "¥", 0, true
+	case "KRW":
+		return "₩", 0, true
+	case "BRL", "CHF", "CNY", "CZK", "DKK", "HKD", "HUF", "ILS", "MXN", "NOK", "PLN",
+		"RON", "SEK", "SGD", "THB", "TRY", "TWD", "ZAR":
+		// A no-break space keeps the code and the number on one line.
+		return code + "\u00a0", 2, true
+	case "BHD", "JOD", "KWD", "TND":
+		return code + "\u00a0", 3, true
+	}
+	return "", 0, false
+}
+
+// ErrCurrency says that a currency code is not one that the shop can write.
+var ErrCurrency = errors.New("not a currency that the shop knows")
+
+// ErrAmount says that a text is not an amount of its currency.
+var ErrAmount = errors.New("not an amount")
+
+// ParseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
+// either no fraction or exactly as many digits as the currency has; no sign, no
+// grouping, no exponent. The error is ErrCurrency or ErrAmount.
+func ParseMoney(amount, currency string) (Money, error) {
+	_, digits, ok := currencyForm(currency)
+	if !ok {
+		return Money{}, fmt.Errorf("currency %q: %w", currency, ErrCurrency)
+	}
+	whole, fraction, dotted := strings.Cut(amount, ".")
+	if dotted && (digits == 0 || len(fraction) != digits) {
+		return Money{}, fmt.Errorf("%q: %w: %s has %d digits after the point", amount, ErrAmount, currency, digits)
+	}
+	if !dotted {
+		fraction = strings.Repeat("0", digits)
+	}
+	if whole == "" || !allDigits(whole+fraction) {
+		return Money{}, fmt.Errorf("%q: %w: only digits and one point", amount, ErrAmount)
+	}
+	minor, err := strconv.ParseInt(whole+fraction, 10, 64)
+	if err != nil || minor > MaxMinor {
+		return Money{}, fmt.Errorf("%q: %w: more than %s", amount, ErrAmount, Money{MaxMinor, currency})
+	}
+	return Money{Minor: minor, Currency: currency}, nil
+}
+
+func allDigits(s string) bool {
+	return strings.Trim(s, "0123456789") == ""
+}
+
+// Plus adds an amount in the same currency; the catalogue has only one.
+func (m Money) Plus(n Money) Money {
+	return Money{Minor: m.Minor + n.Minor, Currency: m.Currency}
+}
+
+// Amount is the plain decimal, such as "1234.50": what ParseMoney reads.
+func (m Money) Amount() string {
+	_, digits, _ := currencyForm(m.Currency)
+	s := strconv.FormatInt(m.Minor, 10)
+	if len(s) <= digits {
+		s = strings.Repeat("0", digits+1-len(s)) + s
+	}
+	if digits == 0 {
+		return s
+	}
+	return s[:len(s)-digits] + "." + s[len(s)-digits:]
+}
+
+// String is the amount for people, such as "US$1,234.50".
+func (m Money) String() string {
+	sign, _, _ := currencyForm(m.Currency)
+	whole, fraction, dotted := strings.Cut(m.Amount(), ".")
+	whole = grouped(whole)
+	if dotted {
+		whole += "." + fraction
+	}
+	return sign + whole
+}
+
+// grouped puts a comma between each three digits.
+func grouped(digits string) string {
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}

@@ -1,0 +1,83 @@
+package shop
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Bounds on a post to the order page.
+const (
+	maxPost   = 64 << 10 // bytes of the form
+	maxFields = 50       // shown again
+)
+
+// elsewhere stands in the order page's URL for every country that is not in the table.
+// It is the one code for all of them, so that no crowd can make up endless pages.
+const elsewhere = "other"
+
+// serveOrder shows the total for a country. A post is answered in words: somebody
+// believes to have ordered, and must learn that nothing was.
+func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
+	p := s.product(r)
+	if p == nil {
+		s.notFound(w, r)
+		return
+	}
+	if r.Method == http.MethodPost {
+		s.nothingOrdered(w, r, p)
+		return
+	}
+	a := address{page: "order", product: p, country: s.chosen(r.URL.RawQuery)}
+	s.servePage(w, r, a, pageTerms(), "shop product:"+p.Slug)
+}
+
+// chosen reads the country from an order page's query: a code in the shipping table,
+// elsewhere, or "" for none. Small letters are as good as capitals.
+func (s *Shop) chosen(query string) string {
+	values, _ := url.ParseQuery(query) // what cannot be read is not a country
+	country := strings.ToUpper(strings.TrimSpace(values.Get("country")))
+	switch {
+	case country == "":
+		return ""
+	case s.cat.shippingTo(country) != nil:
+		return country
+	}
+	return elsewhere
+}
+
+// nothingOrdered answers a post, which no page of this shop sends: it comes from a page
+// of another version, or from a program. 405 and not 503, because trying again will not
+// help and nothing is broken. What a person typed is shown again to be copied, unless the
+// post came from another site, whose words must not appear in ours.
+func (s *Shop) nothingOrdered(w http.ResponseWriter, r *http.Request, p *Product) {
+	a := apology{
+		Title: "Nothing was ordered",
+		Text:  "This rack does not take orders yet. Nothing was sent on, nothing was kept, and you owe nothing.",
+		Back:  address{page: "order", product: p}.path(),
+	}
+	if http.NewCrossOriginProtection().Check(r) == nil {
+		r.Body = http.MaxBytesReader(w, r.Body, maxPost)
+		switch err := r.ParseForm(); {
+		case err != nil || len(r.PostForm) > maxFields:
+			a.Text += " The form was too long to show here: your browser's Back button still has it."
+		default:
+			a.Typed = typed(r.PostForm)
+		}
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	s.apologise(w, r, http.StatusMethodNotAllowed, a)
+}
+
+// typed lists the filled fields by name.
+func typed(form url.Values) []field {
+	var list []field
+	for name, values := range form {
+		if value := strings.Join(values, "\n"); strings.TrimSpace(value) != "" {
+			list = append(list, field{Name: strings.ToValidUTF8(name, "?"), Value: strings.ToValidUTF8(value, "?")})
+		}
+	}
+	slices.SortFunc(list, func(a, b field) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}

@@ -1,0 +1,225 @@
+package shop
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// CatalogueError is one thing wrong in a catalogue file, and its cure.
+type CatalogueError struct {
+	File    string
+	Line    int    // counted from 1
+	Key     string // such as "product.price"; "" if the file is not TOML
+	Problem string
+	Cure    string // what to write instead
+}
+
+// Error is one line: file, line, key, problem, cure.
+func (e *CatalogueError) Error() string {
+	s := e.File + ":" + strconv.Itoa(e.Line) + ": "
+	if e.Key != "" {
+		s += e.Key + ": "
+	}
+	return s + e.Problem + ": " + e.Cure
+}
+
+// The shape of the file. A pointer tells a missing key from an empty one, and a time is
+// of any type so that "06:00 of which zone?" gets an answer better than the local zone.
+type (
+	rawCatalogue struct {
+		Name         *string           `toml:"name"`
+		Tagline      *string           `toml:"tagline"`
+		Currency     *string           `toml:"currency"`
+		TaxNote      *string           `toml:"tax_note"`
+		Notice       *string           `toml:"notice"`
+		Seller       rawSeller         `toml:"seller"`
+		Shipping     []rawShipping     `toml:"shipping"`
+		Announcement []rawAnnouncement `toml:"announcement"`
+		Product      []rawProduct      `toml:"product"`
+	}
+	rawSeller struct {
+		Name    *string  `toml:"name"`
+		Address []string `toml:"address"`
+		Email   *string  `toml:"email"`
+	}
+	rawShipping struct {
+		Country *string `toml:"country"`
+		Name    *string `toml:"name"`
+		Price   *string `toml:"price"`
+	}
+	rawAnnouncement struct {
+		Time any     `toml:"time"`
+		Text *string `toml:"text"`
+	}
+	rawProduct struct {
+		Slug          *string  `toml:"slug"`
+		Name          *string  `toml:"name"`
+		Tagline       *string  `toml:"tagline"`
+		Description   []string `toml:"description"`
+		Price         *string  `toml:"price"`
+		Stock         *int64   `toml:"stock"`
+		PerPerson     *int64   `toml:"limit_per_person"`
+		Opens         any      `toml:"opens"`
+		State         *string  `toml:"state"`
+		Picture       *string  `toml:"picture"`
+		PictureAlt    *string  `toml:"picture_alt"`
+		Specification []rawRow `toml:"specification"`
+	}
+	rawRow struct {
+		Name  *string `toml:"name"`
+		Value *string `toml:"value"`
+	}
+)
+
+// cure says what to write for a key. It is the catalogue's whole reference, an example a key.
+func cure(key string) string {
+	switch key {
+	case "name":
+		return `write name = "The launch"`
+	case "tagline", "product.tagline":
+		return `write tagline = "One sentence about it."`
+	case "currency":
+		return `write currency = "USD", or another ISO 4217 code that the shop knows`
+	case "tax_note":
+		return `write tax_note = "Prices include VAT." or whatever is true`
+	case "notice":
+		return `write notice = "The small print." or leave the line out`
+	case "seller":
+		return "write a [seller] table with name, address and email"
+	case "seller.name":
+		return `write name = "Who sells" under [seller]`
+	case "seller.address":
+		return `write address = ["1 High Street", "Town", "Country"] under [seller]`
+	case "seller.email":
+		return `write email = "shop@example.org" under [seller]`
+	case "shipping":
+		return "write a [[shipping]] table with country, name and price for each country, " + atMost(MaxCountries)
+	case "shipping.country":
+		return `write country = "DE", two capital letters (ISO 3166), each country once`
+	case "shipping.name":
+		return `write name = "Germany"`
+	case "shipping.price":
+		return `write price = "8.00", in quotes, "0.00" if delivery is free`
+	case "announcement":
+		return "write an [[announcement]] table with time and text for each, " + atMost(MaxAnnouncements)
+	case "announcement.time":
+		return "write time = 2012-02-29T06:00:00Z, a whole second with its zone"
+	case "announcement.text":
+		return `write text = "One or two sentences."`
+	case "product":
+		return "write a [[product]] table for each product, " + atMost(MaxProducts)
+	case "product.slug":
+		return `write slug = "small-letters-digits-and-dashes", each product its own`
+	case "product.name":
+		return `write name = "The product's name"`
+	case "product.description":
+		return `write description = ["A paragraph.", "Another."], ` + atMost(MaxParagraphs)
+	case "product.price":
+		return `write price = "35.00", in quotes`
+	case "product.stock":
+		return fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", MaxStock)
+	case "product.limit_per_person":
+		return fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", MaxPerPerson)
+	case "product.opens":
+		return "write opens = 2012-02-29T06:00:00Z, a whole second with its zone, or leave the line out"
+	case "product.state":
+		return `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`
+	case "product.picture":
+		return fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
+			MaxPicture>>10, PictureFolder)
+	case "product.picture_alt":
+		return `write picture_alt = "What the picture shows, for who cannot see it."`
+	case "product.specification":
+		return "write a [[product.specification]] table with name and value for each row, " + atMost(MaxRows)
+	case "product.specification.name":
+		return `write name = "Memory"`
+	case "product.specification.value":
+		return `write value = "256 MB"`
+	}
+	return "see the built-in catalogue for an example"
+}
+
+func atMost(n int) string { return "at most " + strconv.Itoa(n) }
+
+// keysIn lists the keys of a table, for who wrote one that is not there.
+func keysIn(table string) string {
+	switch table {
+	case "":
+		return "name, tagline, currency, tax_note, notice, [seller], [[shipping]], [[announcement]], [[product]]"
+	case "seller":
+		return "name, address, email"
+	case "shipping":
+		return "country, name, price"
+	case "announcement":
+		return "time, text"
+	case "product":
+		return "slug, name, tagline, description, price, stock, limit_per_person, opens, state, picture, picture_alt, [[product.specification]]"
+	case "product.specification":
+		return "name, value"
+	}
+	return "nothing"
+}
+
+// parse reads a catalogue. file is only for the errors; find gives it its pictures.
+func parse(file string, text []byte, find finder) (*Catalogue, error) {
+	var raw rawCatalogue
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
+	if err != nil {
+		return nil, explain(file, err)
+	}
+	return check(file, indexLines(text), &raw, find)
+}
+
+// explain turns the decoder's error into ours.
+func explain(file string, err error) *CatalogueError {
+	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Cure: "correct the TOML of this line: text in quotes, each key once"}
+	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
+		first := &unknown.Errors[0]
+		key := first.Key()
+		e.Line, _ = first.Position()
+		e.Key = printable(strings.Join(key, "."))
+		e.Problem = "unknown key"
+		e.Cure = "the keys here are " + keysIn(knownTable(key))
+		return e
+	}
+	wrong, ok := errors.AsType[*toml.DecodeError](err)
+	if !ok {
+		return e
+	}
+	e.Line, _ = wrong.Position()
+	e.Problem = printable(strings.TrimPrefix(wrong.Error(), "toml: "))
+	// The decoder gives the whole key of a value of the wrong type. For bad syntax and
+	// for a key that is there twice its own words say it better.
+	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); cure(key) != cure("") {
+		e.Key = printable(key)
+		e.Problem = "a value of the wrong type"
+		e.Cure = cure(key)
+		return e
+	}
+	return e
+}
+
+// knownTable is the innermost table of ours that an unknown key stands in.
+func knownTable(key []string) string {
+	for n := len(key) - 1; n > 0; n-- {
+		if table := strings.ToLower(strings.Join(key[:n], ".")); keysIn(table) != keysIn("-") {
+			return table
+		}
+	}
+	return ""
+}
+
+// printable keeps what a stranger wrote on one line of bounded length.
+func printable(s string) string {
+	q := strconv.Quote(s)
+	q = q[1 : len(q)-1]
+	if len(q) > MaxName {
+		q = q[:MaxName] + "…"
+	}
+	return strings.ReplaceAll(q, `\"`, `"`)
+}

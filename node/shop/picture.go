@@ -1,0 +1,141 @@
+package shop
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Bounds on the pictures of a catalogue. They stay in memory, on a board with 256 MB.
+const (
+	MaxPicture  = 256 << 10 // bytes of one picture
+	MaxPictures = 2 << 20   // bytes of all pictures of a catalogue
+)
+
+// picture is an image with the URL that its content gave it: a changed picture is
+// another URL, so a copy may be kept for ever (RFC 8246).
+type picture struct {
+	path  string // "/pictures/<hash>-<name>"
+	mime  string
+	bytes []byte
+}
+
+// finder finds a picture by the file name that the catalogue gives.
+type finder func(name string) ([]byte, error)
+
+// pictureType is the media type by the file name's ending; "" for what is not a picture
+// that every browser shows.
+func pictureType(name string) string {
+	switch path.Ext(name) {
+	case ".svg":
+		return "image/svg+xml"
+	case ".png":
+		return "image/png"
+	case ".jpg":
+		return "image/jpeg"
+	case ".webp":
+		return "image/webp"
+	case ".avif":
+		return "image/avif"
+	}
+	return ""
+}
+
+// plainName says whether a file name is safe in a folder and in a URL as it stands:
+// small letters, digits, dots and dashes, not starting with a dot.
+func plainName(name string) bool {
+	ok := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.'
+	}
+	return name != "" && len(name) <= MaxName && name[0] != '.' &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !ok(r) })
+}
+
+func newPicture(name string, content []byte) picture {
+	sum := sha256.Sum256(content)
+	return picture{
+		path:  "/pictures/" + hex.EncodeToString(sum[:8]) + "-" + name,
+		mime:  pictureType(name),
+		bytes: content,
+	}
+}
+
+func builtInPicture(name string) ([]byte, error) {
+	return builtIn.ReadFile("art/" + name)
+}
+
+// folderPictures finds pictures in a folder, which need not exist, and then in the
+// binary. os.Root keeps a link in the folder from leading out of it.
+func folderPictures(folder string) finder {
+	return func(name string) ([]byte, error) {
+		root, err := os.OpenRoot(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			return builtInPicture(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		f, err := root.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return builtInPicture(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		content, err := io.ReadAll(io.LimitReader(f, MaxPicture+1))
+		if err == nil && len(content) > MaxPicture {
+			err = fmt.Errorf("larger than %d KB", MaxPicture>>10)
+		}
+		return content, err
+	}
+}
+
+// addPicture keeps the picture once, and gives its URL path.
+func (c *Catalogue) addPicture(name string, find finder) (string, error) {
+	content, err := find(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", errors.New("there is no such picture")
+	}
+	if err != nil {
+		return "", err
+	}
+	p := newPicture(name, content)
+	if slices.ContainsFunc(c.pictures, func(q picture) bool { return q.path == p.path }) {
+		return p.path, nil
+	}
+	total := len(content)
+	for _, q := range c.pictures {
+		total += len(q.bytes)
+	}
+	if total > MaxPictures {
+		return "", fmt.Errorf("the pictures together are larger than %d KB", MaxPictures>>10)
+	}
+	c.pictures = append(c.pictures, p)
+	return p.path, nil
+}
+
+// servePicture answers for a picture. Someone else's SVG may hold a script, so the
+// policy takes it all away when the picture is opened by itself.
+func (s *Shop) servePicture(w http.ResponseWriter, r *http.Request) {
+	for _, p := range s.cat.pictures {
+		if p.path == r.URL.Path {
+			h := w.Header()
+			h.Set("Cache-Control", "public, max-age=31536000, immutable")
+			h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+			h.Set("Surrogate-Key", "shop")
+			reply(w, r, p.mime, p.bytes)
+			return
+		}
+	}
+	s.notFound(w, r)
+}

@@ -1,0 +1,197 @@
+package shop
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// terms are what a page allows to the caches in front of it.
+type terms struct {
+	fresh      time.Duration // max-age
+	revalidate time.Duration // stale-while-revalidate, RFC 5861 section 3
+	onError    time.Duration // stale-if-error, RFC 5861 section 4
+}
+
+// A page is cheap to make and is asked for by the thousand in a second, so a few seconds
+// of freshness are all that a rack needs; the status page is what people reload.
+func pageTerms() terms {
+	return terms{fresh: 10 * time.Second, revalidate: 30 * time.Second, onError: 5 * time.Minute}
+}
+
+func statusTerms() terms {
+	return terms{fresh: 2 * time.Second, revalidate: 5 * time.Second, onError: 30 * time.Second}
+}
+
+// field writes the Cache-Control field of a page whose text changes after left (negative:
+// not that the catalogue knows). Freshness and both kinds of staleness end by then, so
+// that a page which says "opens at 06:00" is not handed out at 06:00 by any cache; a
+// whole second is the least that the field can say, so the rest of one is cut off.
+func (t terms) field(left time.Duration) string {
+	if left >= 0 {
+		t.fresh = min(t.fresh, left.Truncate(time.Second))
+		t.revalidate = min(t.revalidate, left.Truncate(time.Second)-t.fresh)
+		t.onError = min(t.onError, left.Truncate(time.Second)-t.fresh)
+	}
+	s := fmt.Sprintf("public, max-age=%d", t.fresh/time.Second)
+	if t.revalidate > 0 {
+		s += fmt.Sprintf(", stale-while-revalidate=%d", t.revalidate/time.Second)
+	}
+	if t.onError > 0 {
+		return s + fmt.Sprintf(", stale-if-error=%d", t.onError/time.Second)
+	}
+	// Without this a cache may serve stale on its own account (RFC 9111, section 4.2.4).
+	return s + ", must-revalidate"
+}
+
+// reply sends content that GET and HEAD may have, with a strong entity tag made of it.
+// There is no Last-Modified: a page changes by the clock, and no file's date would be
+// true. The Date field is left to who puts the reply on the wire.
+func reply(w http.ResponseWriter, r *http.Request, mime string, content []byte) {
+	sum := sha256.Sum256(content)
+	w.Header().Set("Content-Type", mime)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:12])+`"`)
+	// ServeContent does the conditional and range requests of RFC 9110 by the book.
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+}
+
+// canonical lets only GET and HEAD of the one URL of a page through. Others are sent to
+// it and the reply is not stored: made-up query strings shall not push pages out of a cache.
+func (s *Shop) canonical(w http.ResponseWriter, r *http.Request, path string) bool {
+	if !s.readOnly(w, r) {
+		return false
+	}
+	asked := r.URL.EscapedPath()
+	if r.URL.RawQuery != "" || r.URL.ForceQuery {
+		asked += "?" + r.URL.RawQuery
+	}
+	if asked == path {
+		return true
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, path, http.StatusFound)
+	return false
+}
+
+// readOnly answers 405 to a method that a page does not have.
+func (s *Shop) readOnly(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	s.apologise(w, r, http.StatusMethodNotAllowed, apology{
+		Title: "This page can only be read",
+		Text:  "Your program sent a request that this page does not take. Nothing was changed and nothing was ordered.",
+	})
+	return false
+}
+
+// only wraps a handler of GET and HEAD whose URL takes no notice of its query.
+func (s *Shop) only(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.readOnly(w, r) {
+			h(w, r)
+		}
+	}
+}
+
+func (s *Shop) servePage(w http.ResponseWriter, r *http.Request, a address, t terms, tags string) {
+	if !s.canonical(w, r, a.path()) {
+		return
+	}
+	page, left, err := s.page(a, s.now())
+	if err != nil {
+		s.broken(w, err)
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", t.field(left))
+	h.Set("Content-Language", language)
+	h.Set("Surrogate-Key", tags)
+	reply(w, r, "text/html; charset=utf-8", page)
+}
+
+// broken answers when the shop itself failed, which New makes all but impossible.
+func (s *Shop) broken(w http.ResponseWriter, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, "This page could not be made, and that is the shop's fault: "+err.Error(), http.StatusInternalServerError)
+}
+
+// page gives a page and how long its text stands. Pages are kept until the next turning
+// point.
+func (s *Shop) page(a address, now time.Time) ([]byte, time.Duration, error) {
+	n, left := era(s.points, now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n != s.era {
+		s.era = n
+		clear(s.kept)
+	}
+	if page, ok := s.kept[a]; ok {
+		return page, left, nil
+	}
+	page, err := s.render(a, now)
+	if err == nil && len(s.kept) < maxKept {
+		s.kept[a] = page
+	}
+	return page, left, err
+}
+
+func (s *Shop) serveFavicon(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=86400")
+	w.Header().Set("Surrogate-Key", "shop")
+	reply(w, r, "image/svg+xml", s.pages.favicon)
+}
+
+// serveRobots lets search engines in, but not into an order page for each country.
+func (s *Shop) serveRobots(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	w.Header().Set("Surrogate-Key", "shop")
+	reply(w, r, "text/plain; charset=utf-8", []byte("User-agent: *\nDisallow: /*?\n"))
+}
+
+// notFound helps who mistyped. It is not stored: there is no end to the URLs that are not.
+func (s *Shop) notFound(w http.ResponseWriter, r *http.Request) {
+	if to := strings.TrimRight(r.URL.Path, "/"); to != r.URL.Path && s.known(to) {
+		s.canonical(w, r, to)
+		return
+	}
+	s.apologise(w, r, http.StatusNotFound, apology{
+		Title: "There is no such page",
+		Text:  "The address may have a letter too many or too few. A product's address never changes, so what you look for is one of these:",
+		List:  true,
+	})
+}
+
+// known says whether a path is that of a page, but for the slash that somebody added.
+func (s *Shop) known(path string) bool {
+	for i := range s.cat.Products {
+		a := address{page: "product", product: &s.cat.Products[i]}
+		b := address{page: "order", product: &s.cat.Products[i]}
+		if path == a.path() || path == b.path() {
+			return true
+		}
+	}
+	return path == "/status"
+}
+
+// apologise sends a page that is not what was asked for, and is never stored.
+func (s *Shop) apologise(w http.ResponseWriter, r *http.Request, code int, a apology) {
+	page, err := s.renderApology(a, s.now())
+	if err != nil {
+		page = []byte(a.Title + ". " + a.Text)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Language", language)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", fmt.Sprint(len(page)))
+	w.WriteHeader(code)
+	if r.Method != http.MethodHead {
+		w.Write(page) // a client that went away is none of our business
+	}
+}

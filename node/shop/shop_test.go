@@ -1,0 +1,286 @@
+package shop
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var opening = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+
+const board = "/p/raspberry-pi-model-b"
+
+// shopAt is a shop whose clock stands still.
+func shopAt(t *testing.T, cat *Catalogue, now time.Time) *Shop {
+	t.Helper()
+	s, err := New(cat, Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func launch(t *testing.T) *Catalogue {
+	t.Helper()
+	cat, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cat
+}
+
+func ask(h http.Handler, method, target string, fields ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestStates(t *testing.T) {
+	before, after := opening.Add(-time.Nanosecond), opening
+	for _, c := range []struct {
+		name    string
+		product Product
+		now     time.Time
+		want    State
+		text    string
+	}{
+		{"before", Product{Stock: 5, Opens: opening}, before, Upcoming, "Opens at"},
+		{"at the hour", Product{Stock: 5, Opens: opening}, after, InStock, "In stock: 5"},
+		{"no hour", Product{Stock: 5}, before, InStock, "In stock: 5"},
+		{"no stock before", Product{Opens: opening}, before, SoldOut, "Sold out"},
+		{"no stock after", Product{Opens: opening}, after, SoldOut, "Sold out"},
+		{"closed", Product{Stock: 5, Override: Closed}, after, Closed, "Closed"},
+		{"said to be sold out", Product{Stock: 5, Override: SoldOut}, before, SoldOut, "Sold out"},
+	} {
+		if got := c.product.StateAt(c.now); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+		cat := launch(t)
+		p := &cat.Products[0]
+		p.Stock, p.Opens, p.Override = c.product.Stock, c.product.Opens, c.product.Override
+		s := shopAt(t, cat, c.now)
+		for _, path := range []string{"/", board, board + "/order", "/status"} {
+			if body := ask(s, "GET", path).Body.String(); !strings.Contains(body, ">"+c.text) {
+				t.Errorf("%s: %s does not say %q", c.name, path, c.text)
+			}
+		}
+		var st Status
+		if err := json.Unmarshal(ask(s, "GET", "/status.json").Body.Bytes(), &st); err != nil || st.Products[0].State != c.want || st.TakesOrders {
+			t.Errorf("%s: /status.json says %+v, %v", c.name, st, err)
+		}
+	}
+}
+
+func TestTermsNearTheOpening(t *testing.T) {
+	for _, c := range []struct {
+		left time.Duration // to the opening
+		page string
+	}{
+		{11 * time.Hour, "public, max-age=10, stale-while-revalidate=30, stale-if-error=300"},
+		{60 * time.Second, "public, max-age=10, stale-while-revalidate=30, stale-if-error=50"},
+		{15 * time.Second, "public, max-age=10, stale-while-revalidate=5, stale-if-error=5"},
+		{9900 * time.Millisecond, "public, max-age=9, must-revalidate"},
+		{time.Millisecond, "public, max-age=0, must-revalidate"},
+		{0, "public, max-age=10, stale-while-revalidate=30, stale-if-error=300"},
+	} {
+		s := shopAt(t, launch(t), opening.Add(-c.left))
+		for _, path := range []string{"/", board, board + "/order?country=DE"} {
+			if got := ask(s, "GET", path).Header().Get("Cache-Control"); got != c.page {
+				t.Errorf("%v before, %s: %s, want %s", c.left, path, got, c.page)
+			}
+		}
+	}
+	s := shopAt(t, launch(t), opening)
+	for _, path := range []string{"/status", "/status.json"} {
+		if got, want := ask(s, "GET", path).Header().Get("Cache-Control"), "public, max-age=2, stale-while-revalidate=5, stale-if-error=30"; got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+// The page turns at the opening though it was kept, and its tag with it; two boards agree.
+func TestPagesTurnTogether(t *testing.T) {
+	now := opening.Add(-time.Second)
+	s, err := New(launch(t), Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := ask(s, "GET", board)
+	now = opening
+	second := ask(s, "GET", board)
+	if first.Header().Get("ETag") == second.Header().Get("ETag") || !strings.Contains(second.Body.String(), "In stock: 10,000") {
+		t.Error("the page did not turn at the opening")
+	}
+	other := ask(shopAt(t, launch(t), opening.Add(time.Hour)), "GET", board)
+	if other.Header().Get("ETag") != second.Header().Get("ETag") || other.Body.String() != second.Body.String() {
+		t.Error("another board has other bytes")
+	}
+}
+
+func TestConditionalAndHead(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	for _, path := range []string{"/", board, board + "/order", "/status", "/status.json", "/favicon.svg", "/robots.txt"} {
+		get := ask(s, "GET", path)
+		head := ask(s, "HEAD", path)
+		if head.Code != 200 || head.Body.Len() != 0 || head.Header().Get("ETag") != get.Header().Get("ETag") || head.Header().Get("Content-Length") == "" {
+			t.Errorf("HEAD %s: %d, %d bytes, %v", path, head.Code, head.Body.Len(), head.Header())
+		}
+		again := ask(s, "GET", path, "If-None-Match", get.Header().Get("ETag"))
+		if again.Code != 304 || again.Body.Len() != 0 || again.Header().Get("Cache-Control") != get.Header().Get("Cache-Control") {
+			t.Errorf("conditional GET %s: %d", path, again.Code)
+		}
+		if get.Header().Get("Last-Modified") != "" || get.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(get.Header().Get("Surrogate-Key"), "shop") {
+			t.Errorf("%s: %v", path, get.Header())
+		}
+	}
+}
+
+func TestTotals(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	for query, want := range map[string]string{"DE": "US$43.00", "GB": "US$39.00", "other": "does not deliver to that country"} {
+		if body := ask(s, "GET", board+"/order?country="+query).Body.String(); !strings.Contains(body, want) {
+			t.Errorf("%s: no %q on the order page", query, want)
+		}
+	}
+	product := ask(s, "GET", board).Body.String()
+	for _, to := range s.cat.Shipping {
+		if total := s.cat.Products[0].Price.Plus(to.Price).String(); !regexp.MustCompile(to.Name + `.*` + regexp.QuoteMeta(total)).MatchString(product) {
+			t.Errorf("the product page does not say %s for %s", total, to.Name)
+		}
+	}
+}
+
+func TestOneURLForEachPage(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	for from, to := range map[string]string{
+		"/?utm_source=x":                      "/",
+		"/?":                                  "/",
+		board + "?a":                          board,
+		board + "/":                           board,
+		"/p/raspberry%2Dpi-model-b":           board,
+		"/status?1":                           "/status",
+		"/status.json?1":                      "/status.json",
+		board + "/order/":                     board + "/order",
+		board + "/order?country=":             board + "/order",
+		board + "/order?country=de":           board + "/order?country=DE",
+		board + "/order?x=1&country=DE":       board + "/order?country=DE",
+		board + "/order?country=DE&country=x": board + "/order?country=DE",
+		board + "/order?country=ZZ":           board + "/order?country=other",
+		board + "/order?country=%00;%zz":      board + "/order",
+		board + "/order?country=%3Cscript%3E": board + "/order?country=other",
+	} {
+		w := ask(s, "GET", from)
+		if w.Code != http.StatusFound || w.Header().Get("Location") != to || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d to %q, want %q", from, w.Code, w.Header().Get("Location"), to)
+		}
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	for _, path := range []string{"/nothing", "/p/", "/p/none", "/p/none/order", "/pictures/0000000000000000-model-b.svg", "/x/"} {
+		if w := ask(s, "GET", path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" || !strings.Contains(w.Body.String(), `href="`+board+`"`) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Header().Get("Cache-Control"))
+		}
+	}
+	for _, path := range []string{"/", board, "/status", "/status.json", "/robots.txt", "/favicon.svg"} {
+		if w := ask(s, "DELETE", path); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("DELETE %s: %d", path, w.Code)
+		}
+	}
+}
+
+func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	post := func(body, site string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", board+"/order", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w
+	}
+	const form = "name=Ada+%3Cb%3E&address=12+St+James%27s+Square%0ALondon&bad=%ff"
+	w := post(form, "same-origin")
+	body := w.Body.String()
+	if w.Code != 405 || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Allow") != "GET, HEAD" || !strings.Contains(body, "Nothing was ordered") {
+		t.Errorf("got %d %v", w.Code, w.Header())
+	}
+	for _, want := range []string{"Ada &lt;b&gt;", "12 St James&#39;s Square\nLondon"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q was lost", want)
+		}
+	}
+	if body := post(form, "cross-site").Body.String(); strings.Contains(body, "Ada") {
+		t.Error("another site's words appear in ours")
+	}
+	if w := post("a="+strings.Repeat("x", maxPost), "same-origin"); w.Code != 405 || !strings.Contains(w.Body.String(), "Back button") || w.Body.Len() > MaxPage {
+		t.Errorf("a huge form: %d, %d bytes", w.Code, w.Body.Len())
+	}
+	if w := post(strings.Repeat("a%zz&", 9), "same-origin"); w.Code != 405 {
+		t.Errorf("a broken form: %d", w.Code)
+	}
+}
+
+// Every link, picture and form target on every page leads somewhere.
+func TestLinksResolve(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	link := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
+	seen := map[string]bool{"/": true}
+	for queue := []string{"/"}; len(queue) > 0; queue = queue[1:] {
+		w := ask(s, "GET", queue[0])
+		if w.Code != 200 {
+			t.Errorf("%s: %d", queue[0], w.Code)
+		}
+		if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			continue
+		}
+		for _, m := range link.FindAllStringSubmatch(w.Body.String(), -1) {
+			u, err := url.Parse(strings.ReplaceAll(m[1], "&amp;", "&"))
+			if err != nil {
+				t.Errorf("%s: %v", queue[0], err)
+				continue
+			}
+			if u.Scheme == "mailto" || u.Fragment != "" || seen[u.String()] {
+				continue
+			}
+			seen[u.String()] = true
+			queue = append(queue, u.String())
+		}
+	}
+	if len(seen) < 8 {
+		t.Errorf("only %d pages are linked", len(seen))
+	}
+}
+
+func TestPictures(t *testing.T) {
+	s := shopAt(t, launch(t), opening)
+	w := ask(s, "GET", s.cat.Products[0].Picture)
+	if w.Code != 200 || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" || w.Header().Get("Content-Type") != "image/svg+xml" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	if n := w.Body.Len(); n > 6<<10 {
+		t.Errorf("the picture has %d bytes", n)
+	}
+}
+
+func TestStyleIsTheOneThePolicyAllows(t *testing.T) {
+	w := ask(shopAt(t, launch(t), opening), "GET", "/")
+	_, rest, _ := strings.Cut(w.Body.String(), "<style>")
+	style, _, _ := strings.Cut(rest, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, base64.StdEncoding.EncodeToString(sum[:])) {
+		t.Errorf("a browser would refuse the style: %s", policy)
+	}
+}
