@@ -1,0 +1,277 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The bounds of what a client may send, in bytes, and how long an action may
+// take before the client is told that it has not worked.
+const (
+	maxBody      = 4 << 10
+	maxURL       = 2 << 10
+	maxTag       = 128
+	maxBoardName = 128
+	steerTimeout = 30 * time.Second
+)
+
+// actions are what a lab can do to a board.
+var actions = []string{"stop", "kill", "pause", "revive"}
+
+// drainRequest is the body of POST /api/v1/drain.
+type drainRequest struct {
+	Board string `json:"board"`
+	Undo  bool   `json:"undo"`
+}
+
+// labRequest is the body of POST /api/v1/lab.
+type labRequest struct {
+	Board string `json:"board"`
+	Do    string `json:"do"`
+}
+
+// snapshot takes the source's view and says in it what this client may do.
+func (c *Console) snapshot(r *http.Request) Snapshot {
+	return c.seenBy(r, c.cfg.Source.Snapshot())
+}
+
+// seenBy fits a snapshot to what the client of r may do here.
+func (c *Console) seenBy(r *http.Request, s Snapshot) Snapshot {
+	may := c.door.maySteer(r)
+	s.CanSteer = may && c.cfg.Control != nil
+	s.CanLab = may && c.cfg.Lab != nil
+	return s
+}
+
+// rack answers with the Snapshot of the moment.
+func (c *Console) rack(w http.ResponseWriter, r *http.Request) {
+	s := c.snapshot(r)
+	if s.Ring == nil {
+		s.Ring = []Arc{}
+	}
+	if s.Boards == nil {
+		s.Boards = []Board{}
+	}
+	writeJSON(w, http.StatusOK, s)
+}
+
+// purge makes the rack forget.
+func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
+	var p Purge
+	if !c.body(w, r, &p) {
+		return
+	}
+	if err := p.Check(); err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	if c.cfg.Control == nil {
+		c.fail(w, r, fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable))
+		return
+	}
+	ctx, cancel := steer(w, r)
+	defer cancel()
+	res, err := c.cfg.Control.Purge(ctx, p)
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	if res.Obeyed == nil {
+		res.Obeyed = []string{}
+	}
+	writeJSON(w, http.StatusOK, res)
+}
+
+// drain takes a board out of service or puts it back; success is 204.
+func (c *Console) drain(w http.ResponseWriter, r *http.Request) {
+	var d drainRequest
+	if !c.body(w, r, &d) {
+		return
+	}
+	if err := checkBoard(d.Board); err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	if c.cfg.Control == nil {
+		c.fail(w, r, fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable))
+		return
+	}
+	ctx, cancel := steer(w, r)
+	defer cancel()
+	c.done(w, r, c.cfg.Control.Drain(ctx, d.Board, d.Undo))
+}
+
+// lab does something to the process of a lab's board; success is 204.
+func (c *Console) lab(w http.ResponseWriter, r *http.Request) {
+	if c.cfg.Lab == nil {
+		writeError(w, http.StatusNotFound, "this is no lab: a board of a real rack is stopped by its plug")
+		return
+	}
+	var l labRequest
+	if !c.body(w, r, &l) {
+		return
+	}
+	if err := checkBoard(l.Board); err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	if !slices.Contains(actions, l.Do) {
+		c.fail(w, r, fmt.Errorf("%w: do is one of %s", ErrBadRequest, strings.Join(actions, ", ")))
+		return
+	}
+	ctx, cancel := steer(w, r)
+	defer cancel()
+	c.done(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Do))
+}
+
+// steer gives an action its bound, and its reply the time to be written after it.
+func steer(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+	// A writer that has no deadlines (a test's recorder) waits for nobody either.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(steerTimeout + writeTimeout))
+	return context.WithTimeout(r.Context(), steerTimeout)
+}
+
+// done answers an action that has nothing to say but whether it worked.
+func (c *Console) done(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		c.fail(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Check says whether the purge is one that can be asked for; its error matches
+// ErrBadRequest.
+func (p Purge) Check() error {
+	set := 0
+	for _, is := range []bool{p.URL != "", p.Tag != "", p.All} {
+		if is {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("%w: a purge wants exactly one of url, tag and all", ErrBadRequest)
+	case len(p.URL) > maxURL:
+		return fmt.Errorf("%w: a URL has at most %d bytes", ErrBadRequest, maxURL)
+	case len(p.Tag) > maxTag:
+		return fmt.Errorf("%w: a tag has at most %d bytes", ErrBadRequest, maxTag)
+	case strings.ContainsFunc(p.Tag, unprintable):
+		return fmt.Errorf("%w: a tag has no blanks and no control characters", ErrBadRequest)
+	case p.URL == "":
+		return nil
+	case strings.ContainsFunc(p.URL, unprintable):
+		return fmt.Errorf("%w: a URL has no blanks and no control characters", ErrBadRequest)
+	}
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		return fmt.Errorf("%w: that URL cannot be read: %v", ErrBadRequest, errors.Unwrap(err))
+	}
+	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+	path := u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/")
+	if !web && !path {
+		return fmt.Errorf("%w: a URL begins with http://, https:// or /", ErrBadRequest)
+	}
+	return nil
+}
+
+// unprintable finds what has no place in a URL or a tag.
+func unprintable(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsPrint(r)
+}
+
+// checkBoard bounds a board's name; whether there is such a board others know.
+func checkBoard(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: board is missing: name one", ErrBadRequest)
+	case len(name) > maxBoardName:
+		return fmt.Errorf("%w: a board's name has at most %d bytes", ErrBadRequest, maxBoardName)
+	}
+	return nil
+}
+
+// body reads one JSON value of the right shape into v, or answers why not.
+func (c *Console) body(w http.ResponseWriter, r *http.Request, v any) bool {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
+		return false
+	}
+	err := decode(http.MaxBytesReader(w, r.Body, maxBody), v)
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooBig):
+		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", maxBody))
+	case err != nil:
+		writeError(w, http.StatusBadRequest, "that is not the JSON object wanted here: "+err.Error())
+	}
+	return err == nil
+}
+
+// decode reads exactly one JSON object without unknown fields.
+func decode(from io.Reader, v any) error {
+	d := json.NewDecoder(from)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err == nil {
+		return errors.New("more follows after the object")
+	} else if !errors.Is(err, io.EOF) {
+		return fmt.Errorf("after the object: %w", err)
+	}
+	return nil
+}
+
+// fail answers with an error of Control, Lab or Check and its status. Only
+// errors of the three kinds speak to the client; others are the house's own.
+func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusInternalServerError
+	text := "that went wrong inside: the board's log says more"
+	switch {
+	case errors.Is(err, ErrUnknownBoard):
+		status, text = http.StatusNotFound, err.Error()
+	case errors.Is(err, ErrBadRequest):
+		status, text = http.StatusBadRequest, err.Error()
+	case errors.Is(err, ErrUnavailable):
+		status, text = http.StatusServiceUnavailable, err.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		status, text = http.StatusGatewayTimeout, fmt.Sprintf("it was not done within %v", steerTimeout)
+	}
+	level := slog.LevelInfo // a slip of the person at the console
+	if status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	c.log.Log(r.Context(), level, "console: action failed", "path", r.URL.Path, "err", err)
+	writeError(w, status, text)
+}
+
+// writeError answers {"error": text}.
+func writeError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, struct {
+		Error string `json:"error"`
+	}{text})
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil { // a figure that is not a number
+		status = http.StatusInternalServerError
+		data, _ = json.Marshal(map[string]string{"error": "the answer cannot be put into JSON: " + err.Error()})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(data, '\n')) // an error means that the client has gone
+}

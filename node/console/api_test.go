@@ -1,0 +1,265 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ask sends one request to the console as a client on this machine does; edit
+// may change it first.
+func ask(t *testing.T, c http.Handler, method, path, body string, edit func(*http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, "http://127.0.0.1:8080"+path, strings.NewReader(body))
+	r.RemoteAddr = "127.0.0.1:50000"
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if edit != nil {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, r)
+	return w
+}
+
+func newConsole(t *testing.T, cfg Config) *Console {
+	t.Helper()
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// get fetches a page over the wire.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(body)
+}
+
+func TestNewRefuses(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("a console without a source was made")
+	}
+	if _, err := New(Config{Source: NewFake(1), MaxStreams: -1}); err == nil {
+		t.Error("a console with a negative number of streams was made")
+	}
+}
+
+func TestAPI(t *testing.T) {
+	long := strings.Repeat("x", maxBody)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		has                string // in the reply's body
+		call               string // what the rack was asked for
+	}{
+		{"GET", "/healthz", "", 200, "ok", ""},
+		{"GET", "/readyz", "", 200, "ready", ""},
+		{"GET", "/api/v1/rack", "", 200, `"name":"board-5"`, ""},
+		{"HEAD", "/", "", 200, "", ""},
+		{"GET", "/metrics", "", 404, "", ""},
+		{"GET", "/nothing", "", 404, "", ""},
+		{"GET", "/api/v1/nothing", "", 404, `{"error":`, ""},
+		{"POST", "/api/v1/rack", `{}`, 405, `{"error":"use GET here"}`, ""},
+		{"GET", "/api/v1/purge", "", 405, `{"error":"use POST here"}`, ""},
+		{"PUT", "/api/v1/drain", `{}`, 405, `{"error":`, ""},
+
+		{"POST", "/api/v1/purge", `{"tag":"news"}`, 200, `"obeyed":["board-1"`, "purge tag news"},
+		{"POST", "/api/v1/purge", `{"url":"/a?b=c"}`, 200, `"obeyed"`, "purge url /a?b=c"},
+		{"POST", "/api/v1/purge", `{"url":"https://shop.example/a"}`, 200, `"obeyed"`, "purge url https://shop.example/a"},
+		{"POST", "/api/v1/purge", ` {"all":true} `, 200, `"obeyed"`, "purge all"},
+		{"POST", "/api/v1/purge", `{}`, 400, "exactly one", ""},
+		{"POST", "/api/v1/purge", `null`, 400, "exactly one", ""},
+		{"POST", "/api/v1/purge", `{"all":true,"tag":"news"}`, 400, "exactly one", ""},
+		{"POST", "/api/v1/purge", `{"url":"shop.example/a"}`, 400, "begins with", ""},
+		{"POST", "/api/v1/purge", `{"url":"ftp://shop.example/a"}`, 400, "begins with", ""},
+		{"POST", "/api/v1/purge", `{"url":"//shop.example/a"}`, 400, "begins with", ""},
+		{"POST", "/api/v1/purge", `{"url":"http:///a"}`, 400, "begins with", ""},
+		{"POST", "/api/v1/purge", `{"url":"/%zz"}`, 400, "cannot be read", ""},
+		{"POST", "/api/v1/purge", `{"url":"/a\nb"}`, 400, "control", ""},
+		{"POST", "/api/v1/purge", `{"tag":"a b"}`, 400, "blanks", ""},
+		{"POST", "/api/v1/purge", `{"tag":"` + strings.Repeat("x", maxTag+1) + `"}`, 400, "at most", ""},
+		{"POST", "/api/v1/purge", `{"url":"/` + strings.Repeat("x", maxURL) + `"}`, 400, "at most", ""},
+		{"POST", "/api/v1/purge", `{"tag":"` + long + `"}`, 413, "at most", ""},
+		{"POST", "/api/v1/purge", `{"tag":"news"}` + long, 400, "after the object", ""},
+		{"POST", "/api/v1/purge", `{"tag":"news"}{}`, 400, "more follows", ""},
+		{"POST", "/api/v1/purge", `{"tag":"news"`, 400, "JSON", ""},
+		{"POST", "/api/v1/purge", `{"tag":7}`, 400, "JSON", ""},
+		{"POST", "/api/v1/purge", `{"tags":"news"}`, 400, "unknown field", ""},
+		{"POST", "/api/v1/purge", `["news"]`, 400, "JSON", ""},
+
+		{"POST", "/api/v1/drain", `{"board":"board-2"}`, 204, "", "drain board-2"},
+		{"POST", "/api/v1/drain", `{"board":"board-2","undo":true}`, 204, "", "undrain board-2"},
+		{"POST", "/api/v1/drain", `{"board":"board-9"}`, 404, "board-9", "drain board-9"},
+		{"POST", "/api/v1/drain", `{}`, 400, "board is missing", ""},
+		{"POST", "/api/v1/drain", `{"board":"` + strings.Repeat("x", maxBoardName+1) + `"}`, 400, "at most", ""},
+
+		{"POST", "/api/v1/lab", `{"board":"board-3","do":"kill"}`, 204, "", "kill board-3"},
+		{"POST", "/api/v1/lab", `{"board":"board-3","do":"explode"}`, 400, "stop, kill, pause, revive", ""},
+		{"POST", "/api/v1/lab", `{"do":"kill"}`, 400, "board is missing", ""},
+	} {
+		name := c.method + " " + c.path + " " + c.body
+		t.Run(name[:min(len(name), 60)], func(t *testing.T) {
+			f := NewFake(5)
+			w := ask(t, newConsole(t, Config{Source: f, Control: f, Lab: f}), c.method, c.path, c.body, nil)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.has) {
+				t.Errorf("got %d %s, want %d with %q", w.Code, w.Body, c.status, c.has)
+			}
+			var calls []string
+			if c.call != "" {
+				calls = []string{c.call}
+			}
+			if got := f.Calls(); !slices.Equal(got, calls) {
+				t.Errorf("the rack was asked for %q, want %q", got, calls)
+			}
+			if strings.HasPrefix(c.path, "/api/") {
+				if got := w.Header().Get("Cache-Control"); got != "no-store" {
+					t.Errorf("Cache-Control of the API is %q", got)
+				}
+				if w.Code >= 400 {
+					var e struct{ Error string }
+					if err := json.Unmarshal(w.Body.Bytes(), &e); err != nil || e.Error == "" {
+						t.Errorf("error without a sentence: %s", w.Body)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestAPIWantsJSON(t *testing.T) {
+	f := NewFake(1)
+	w := ask(t, newConsole(t, Config{Source: f, Control: f}), "POST", "/api/v1/purge", `{"all":true}`, func(r *http.Request) {
+		r.Header.Set("Content-Type", "text/plain") // what a form of another site could send
+	})
+	if w.Code != http.StatusUnsupportedMediaType || len(f.Calls()) > 0 {
+		t.Errorf("got %d and %q", w.Code, f.Calls())
+	}
+}
+
+// stubborn is a rack that answers everything with one error.
+type stubborn struct{ err error }
+
+func (s stubborn) Purge(context.Context, Purge) (PurgeResult, error) { return PurgeResult{}, s.err }
+func (s stubborn) Drain(context.Context, string, bool) error         { return s.err }
+func (s stubborn) Do(context.Context, string, string) error          { return s.err }
+
+func TestErrorsOfTheRack(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		has    string
+	}{
+		{fmt.Errorf("%w: it is paused: revive it first", ErrUnavailable), 503, "revive it first"},
+		{fmt.Errorf("asking: %w", ErrUnknownBoard), 404, "unknown board"},
+		{ErrBadRequest, 400, "bad request"},
+		{context.DeadlineExceeded, 504, "not done within"},
+		{errors.New("open /secret/path: no such file"), 500, "log says more"},
+	} {
+		con := newConsole(t, Config{Source: NewFake(1), Control: stubborn{c.err}, Lab: stubborn{c.err}})
+		for path, body := range map[string]string{
+			"/api/v1/purge": `{"all":true}`, "/api/v1/drain": `{"board":"b"}`, "/api/v1/lab": `{"board":"b","do":"stop"}`,
+		} {
+			w := ask(t, con, "POST", path, body, nil)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.has) || strings.Contains(w.Body.String(), "secret") {
+				t.Errorf("%s with %v: %d %s, want %d with %q", path, c.err, w.Code, w.Body, c.status, c.has)
+			}
+		}
+	}
+}
+
+func TestWithoutControlAndLab(t *testing.T) {
+	c := newConsole(t, Config{Source: NewFake(1)})
+	for path, want := range map[string]int{"/api/v1/purge": 503, "/api/v1/drain": 503, "/api/v1/lab": 404} {
+		body := `{"board":"board-1"}`
+		if path == "/api/v1/purge" {
+			body = `{"all":true}`
+		}
+		if w := ask(t, c, "POST", path, body, nil); w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
+func TestReadyAndMetrics(t *testing.T) {
+	ready := false
+	c := newConsole(t, Config{
+		Source:       NewFake(1),
+		Ready:        func() (bool, string) { return ready, "joining: no peer has answered yet" },
+		WriteMetrics: func(w io.Writer) { io.WriteString(w, "bramble_hits_total 7\n") },
+	})
+	if w := ask(t, c, "GET", "/readyz", "", nil); w.Code != 503 || w.Body.String() != "joining: no peer has answered yet\n" {
+		t.Errorf("not ready: %d %q", w.Code, w.Body)
+	}
+	ready = true
+	if w := ask(t, c, "GET", "/readyz", "", nil); w.Code != 200 {
+		t.Errorf("ready: %d %q", w.Code, w.Body)
+	}
+	w := ask(t, c, "GET", "/metrics", "", nil)
+	if w.Code != 200 || w.Body.String() != "bramble_hits_total 7\n" || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Errorf("metrics: %d %q as %q", w.Code, w.Body, w.Header().Get("Content-Type"))
+	}
+}
+
+// TestSnapshotSaysWhatTheClientMay: the same rack, seen from here and from afar.
+func TestSnapshotSaysWhatTheClientMay(t *testing.T) {
+	f := NewFake(1)
+	c := newConsole(t, Config{Source: f, Control: f, Lab: f})
+	for from, may := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "192.168.1.7:1": false} {
+		w := ask(t, c, "GET", "/api/v1/rack", "", func(r *http.Request) { r.RemoteAddr = from })
+		var s Snapshot
+		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+		if s.CanSteer != may || s.CanLab != may {
+			t.Errorf("from %s: steer %v, lab %v, want %v", from, s.CanSteer, s.CanLab, may)
+		}
+	}
+}
+
+// FuzzBodies sends any bytes to all that reads a body: no panic, no 5xx, and
+// what reaches the rack has passed its checks.
+func FuzzBodies(f *testing.F) {
+	for _, seed := range []string{
+		`{"url":"/a"}`, `{"tag":"t"}`, `{"all":true}`, `{"board":"board-1","undo":true}`, `{"board":"board-1","do":"kill"}`,
+		``, `null`, `{}`, `[]`, `{"all":true}x`, `{"all":1e999}`, "{\"tag\":\"\x00\"}", `{"url":"http://[::1"}`, `{"url":"/\u202e"}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		rack := NewFake(1)
+		c := newConsole(t, Config{Source: rack, Control: rack, Lab: rack})
+		for _, path := range []string{"/api/v1/purge", "/api/v1/drain", "/api/v1/lab"} {
+			w := ask(t, c, "POST", path, body, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
+			if w.Code >= 500 {
+				t.Errorf("%s with %q: %d %s", path, body, w.Code, w.Body)
+			}
+			if w.Code >= 400 && !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s with %q: an error that is not JSON: %s", path, body, w.Body)
+			}
+		}
+		for _, call := range rack.Calls() {
+			if len(call) > maxBody || strings.ContainsAny(call, "\n\r\x00") && strings.HasPrefix(call, "purge") {
+				t.Errorf("the rack was asked for %q", call)
+			}
+		}
+	})
+}

@@ -1,0 +1,169 @@
+package console
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+const secret = "blackberry & rhubarb"
+
+func signed(user, password string) func(*http.Request) {
+	return func(r *http.Request) { r.SetBasicAuth(user, password) }
+}
+
+func TestPassword(t *testing.T) {
+	f := NewFake(1)
+	for _, c := range []struct {
+		path   string
+		edit   func(*http.Request)
+		status int
+	}{
+		{"/", nil, 401},
+		{"/console.js", nil, 401},
+		{"/metrics", nil, 401},
+		{"/api/v1/rack", nil, 401},
+		{"/api/v1/events", nil, 401},
+		{"/healthz", nil, 200},
+		{"/readyz", nil, 200},
+		{"/", signed("bramble", secret), 200},
+		{"/api/v1/rack", signed("bramble", secret), 200},
+		{"/api/v1/rack", signed("bramble", secret+"x"), 401},
+		{"/api/v1/rack", signed("bramble", ""), 401},
+		{"/api/v1/rack", signed("root", secret), 401},
+		{"/api/v1/rack", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+secret) }, 401},
+		{"/api/v1/rack", func(r *http.Request) { signed("bramble", secret)(r); r.Host = "rack.example" }, 200},
+	} {
+		w := ask(t, newConsole(t, Config{Source: f, Control: f, Password: secret}), "GET", c.path, "", c.edit)
+		if w.Code != c.status {
+			t.Errorf("%s: %d, want %d", c.path, w.Code, c.status)
+		}
+		if w.Code == 401 && !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") {
+			t.Errorf("%s: a refusal that does not ask for the password", c.path)
+		}
+	}
+}
+
+func TestSteering(t *testing.T) {
+	from := func(addr string, edit func(*http.Request)) func(*http.Request) {
+		return func(r *http.Request) {
+			r.RemoteAddr = addr
+			if edit != nil {
+				edit(r)
+			}
+		}
+	}
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	for _, c := range []struct {
+		name, password string
+		edit           func(*http.Request)
+		status         int
+	}{
+		{"this machine", "", from("127.0.0.1:9", nil), 204},
+		{"this machine by IPv6", "", from("[::1]:9", nil), 204},
+		{"this machine, IPv4 in IPv6", "", from("[::ffff:127.0.0.1]:9", nil), 204},
+		{"another machine", "", from("192.168.1.9:9", nil), 403},
+		{"no address at all", "", from("@", nil), 403},
+		{"another machine that claims to be this one", "", from("192.168.1.9:9", header("X-Forwarded-For", "127.0.0.1")), 403},
+		{"another machine with the password", secret, from("192.168.1.9:9", signed("bramble", secret)), 204},
+		{"this machine without the password", secret, from("127.0.0.1:9", nil), 401},
+		{"our own page", "", from("127.0.0.1:9", header("Origin", "http://127.0.0.1:8080")), 204},
+		{"a page of another site", "", from("127.0.0.1:9", header("Origin", "https://evil.example")), 403},
+		{"a page of another site that a browser tells of", "", from("127.0.0.1:9", header("Sec-Fetch-Site", "cross-site")), 403},
+		{"a page of another port", "", from("127.0.0.1:9", header("Sec-Fetch-Site", "same-site")), 403},
+		{"a signed-in browser on a page of another site", secret, from("127.0.0.1:9", func(r *http.Request) {
+			signed("bramble", secret)(r)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+		}), 403},
+		{"a name that an attacker's DNS has", "", from("127.0.0.1:9", func(r *http.Request) { r.Host = "evil.example:8080" }), 421},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := NewFake(1)
+			w := ask(t, newConsole(t, Config{Source: f, Control: f, Password: c.password}), "POST", "/api/v1/drain", `{"board":"board-1"}`, c.edit)
+			if w.Code != c.status {
+				t.Errorf("%d %s, want %d", w.Code, w.Body, c.status)
+			}
+			if done := len(f.Calls()) > 0; done != (c.status == 204) {
+				t.Errorf("the rack was asked for %q", f.Calls())
+			}
+		})
+	}
+}
+
+func TestHostNames(t *testing.T) {
+	d := newDoor("", []string{"Rack-Head"}, time.Now)
+	for host, want := range map[string]bool{
+		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
+		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
+		"rack-head": true, "RACK-HEAD:8080": true,
+		"": false, "evil.example": false, "127.0.0.1.evil.example": false, "local": false, "evillocalhost": false,
+		"rack-head.evil.example": false, "bramble.local.evil.example": false,
+	} {
+		if got := d.ours(host); got != want {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}
+
+// TestTries walks through the limit on wrong passwords by a clock of its own.
+func TestTries(t *testing.T) {
+	now := time.Unix(0, 0)
+	d := newDoor(secret, nil, func() time.Time { return now })
+	try := func(addr, password string) verdict {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = addr
+		r.SetBasicAuth(userName, password)
+		v, wait := d.check(r)
+		if (v == tooManyTries) != (wait > 0) {
+			t.Fatalf("verdict %v with a wait of %v", v, wait)
+		}
+		return v
+	}
+	for i := range triesBurst {
+		if v := try("10.0.0.1:1", "guess"); v != wrongPassword {
+			t.Fatalf("try %d: %v", i, v)
+		}
+	}
+	if v := try("10.0.0.1:2", secret); v != tooManyTries {
+		t.Errorf("the right password after too many wrong ones: %v; a guesser would know", v)
+	}
+	if v := try("10.0.0.2:1", secret); v != welcome {
+		t.Errorf("another client: %v", v)
+	}
+	now = now.Add(tryEvery)
+	if v := try("10.0.0.1:3", secret); v != welcome {
+		t.Errorf("after the wait: %v", v)
+	}
+	// All of an IPv6 subscriber's addresses are one client.
+	for i := range triesBurst {
+		try(fmt.Sprintf("[2001:db8::%d]:1", i+1), "guess")
+	}
+	if v := try("[2001:db8::ffff]:1", "guess"); v != tooManyTries {
+		t.Errorf("a new address of the same /64: %v", v)
+	}
+}
+
+func TestTriersAreBounded(t *testing.T) {
+	now := time.Unix(0, 0)
+	d := newDoor(secret, nil, func() time.Time { now = now.Add(time.Millisecond); return now })
+	var first netip.Prefix
+	for i := range maxTriers + 50 {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+		if i == 0 {
+			first = p
+		}
+		d.blame(p)
+		if len(d.triers) > maxTriers {
+			t.Fatalf("%d clients are remembered", len(d.triers))
+		}
+	}
+	if d.triers[first] != nil {
+		t.Error("the longest quiet was not the one to be forgotten")
+	}
+}

@@ -1,0 +1,232 @@
+// Package client asks a console's API: what the rack looks like, what happens
+// to it, and to purge or drain. The commands status, purge and drain use it,
+// and the lab, which asks its boards. Every request has a time limit.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"bramble/node/console"
+)
+
+const (
+	dialTimeout  = 2 * time.Second  // on a LAN a console that is there answers at once
+	readTimeout  = 5 * time.Second  // for a question
+	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
+	maxReply     = 8 << 20          // bytes; hundreds of boards fit
+	maxIdle      = 30 * time.Second // for a kept connection
+
+	// userName is the one user that a console with a password knows.
+	userName = "bramble"
+)
+
+// Kinds of error besides those of package console, which an error of the
+// console matches too.
+var (
+	ErrUnreachable = errors.New("no console answers") // nothing listens, or not in time
+	ErrRefused     = errors.New("not let in")         // password missing or wrong, or may not steer
+	ErrStrange     = errors.New("not a console")      // something else answers there
+)
+
+// Error is a failed request. Its text is one line that says what to do next.
+type Error struct {
+	Text string
+	Kind error // one of the kinds above, or of package console's
+	Err  error // what the network said, or nil
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap gives errors.Is the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// Client asks one console. It may be used by several goroutines at once.
+type Client struct {
+	base     string // without a slash at the end
+	password string
+	http     *http.Client
+}
+
+// New makes a client of the console at base, such as "http://127.0.0.1:8080".
+// The password is the one set under [console], "" if there is none.
+func New(base, password string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%q is not the address of a console; write one such as \"http://127.0.0.1:8080\"", base)
+	}
+	return &Client{
+		base:     u.Scheme + "://" + u.Host,
+		password: password,
+		http: &http.Client{
+			Transport: &http.Transport{
+				DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+				TLSHandshakeTimeout: readTimeout,
+				MaxIdleConnsPerHost: 2,
+				IdleConnTimeout:     maxIdle,
+			},
+			// A console never redirects, and the password is for it alone.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close drops connections kept for later.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Rack asks for the rack as the console sees it.
+func (c *Client) Rack(ctx context.Context) (console.Snapshot, error) {
+	var s console.Snapshot
+	return s, c.ask(ctx, http.MethodGet, "/api/v1/rack", nil, &s)
+}
+
+// Purge makes the rack forget.
+func (c *Client) Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error) {
+	var res console.PurgeResult
+	return res, c.ask(ctx, http.MethodPost, "/api/v1/purge", p, &res)
+}
+
+// Drain takes a board out of service or, with undo, puts it back.
+func (c *Client) Drain(ctx context.Context, board string, undo bool) error {
+	return c.ask(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
+}
+
+// Ready asks the board itself whether it serves; if not, reason says why in
+// one sentence.
+func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, "/readyz", nil)
+	if err != nil {
+		return false, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return false, "", c.unreachable(err)
+	}
+	return resp.StatusCode == http.StatusOK, strings.TrimSpace(string(text)), nil
+}
+
+// ask sends a JSON request and reads a JSON reply into out, if out is not nil.
+func (c *Client) ask(ctx context.Context, method, path string, in, out any) error {
+	limit := readTimeout
+	if method != http.MethodGet {
+		limit = steerTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	resp, err := c.do(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := c.refusal(resp); err != nil {
+		return err
+	}
+	if out == nil {
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
+	switch {
+	case err != nil:
+		return c.unreachable(err)
+	case len(data) > maxReply:
+		return &Error{Text: fmt.Sprintf("%s answers with more than %d bytes, which no console does", c.base, maxReply), Kind: ErrStrange}
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrStrange, Err: err}
+	}
+	return nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("writing the request: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.password != "" {
+		req.SetBasicAuth(userName, c.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return resp, nil
+}
+
+func (c *Client) unreachable(err error) error {
+	why := "is the lab or the board running?"
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		why = "it did not reply in time; is the board busy, paused or unplugged?"
+	}
+	return &Error{
+		Text: "no console answers at " + c.base + ": " + why + " Name another with --console URL",
+		Kind: ErrUnreachable, Err: err,
+	}
+}
+
+// refusal is the error of a reply that is not a success.
+func (c *Client) refusal(resp *http.Response) error {
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return nil
+	}
+	var said struct {
+		Error string `json:"error"`
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return c.unreachable(err)
+	}
+	if json.Unmarshal(data, &said) != nil || said.Error == "" {
+		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right?", c.base, resp.Status), Kind: ErrStrange}
+	}
+	e := &Error{Text: said.Error}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		e.Kind = ErrRefused
+		e.Text = "the console at " + c.base + " wants its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
+		if c.password != "" {
+			e.Text = "the console at " + c.base + " does not take this password: it is the one under [console] in the board's file"
+		}
+	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusMisdirectedRequest:
+		e.Kind = ErrRefused
+	case http.StatusNotFound:
+		e.Kind = console.ErrUnknownBoard
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		e.Kind = console.ErrUnavailable
+	default:
+		e.Kind = console.ErrBadRequest
+		if resp.StatusCode >= 500 {
+			e.Kind = console.ErrUnavailable
+		}
+	}
+	return e
+}

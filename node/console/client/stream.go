@@ -1,0 +1,86 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"bramble/node/console"
+)
+
+// maxLine bounds one line of the event stream, in bytes.
+const maxLine = 8 << 20
+
+// errSilent ends a stream that has said nothing for too long.
+var errSilent = errors.New("the stream fell silent")
+
+// Message is one message of the event stream; one of the fields is set.
+type Message struct {
+	// Rack is the rack as the console sees it now. Its Ring is the last one
+	// told, for the console repeats the ring only when it has changed.
+	Rack  *console.Snapshot
+	Event *console.Event
+}
+
+// Follow calls got with each message of the console's event stream until ctx
+// ends or the stream does, and says why it ended. The first messages are the
+// rack and the latest events, which may be known already. A stream that says
+// nothing for the time silence is given up: a console speaks once a second.
+func (c *Client) Follow(ctx context.Context, silence time.Duration, got func(Message)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
+	defer watch.Stop()
+
+	resp, err := c.do(ctx, http.MethodGet, "/api/v1/events", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := c.refusal(resp); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	var name string
+	var ring []console.Arc
+	for lines.Scan() {
+		watch.Reset(silence)
+		line := lines.Bytes()
+		if after, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
+			name = string(after)
+			continue
+		}
+		data, ok := bytes.CutPrefix(line, []byte("data: "))
+		if !ok {
+			continue
+		}
+		var m Message
+		switch name {
+		case "rack":
+			m.Rack = new(console.Snapshot)
+			err = json.Unmarshal(data, m.Rack)
+			if m.Rack.Ring == nil {
+				m.Rack.Ring = ring
+			}
+			ring = m.Rack.Ring
+		case "event":
+			m.Event = new(console.Event)
+			err = json.Unmarshal(data, m.Event)
+		default:
+			continue
+		}
+		if err != nil {
+			return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrStrange, Err: err}
+		}
+		got(m)
+	}
+	if err := lines.Err(); err != nil {
+		return c.unreachable(err)
+	}
+	return c.unreachable(context.Cause(ctx))
+}

@@ -1,0 +1,286 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bramble/gpio"
+)
+
+// Fake is a rack that exists nowhere: a Source, a Control and a Lab for tests
+// and for looking at the page. Its figures move only with Tick, so that a test
+// sees what it expects.
+type Fake struct {
+	mu    sync.Mutex
+	now   time.Time
+	ticks int
+	rack  []fakeBoard
+	calls []string // "kill board-3", in order
+	subs  map[chan Event]struct{}
+}
+
+type fakeBoard struct {
+	name   string
+	state  string
+	faults gpio.Faults
+	locate bool
+	load   float64
+	arcs   []float64 // where its points on the ring are, in turns
+}
+
+// fakePoints is how many points on the ring each board of a Fake has;
+// fakeCapacity is how many hits a second one of its boards can do.
+const (
+	fakePoints   = 24
+	fakeCapacity = 400
+)
+
+// NewFake makes a rack of boards "board-1" to "board-n" that all serve.
+func NewFake(n int) *Fake {
+	f := &Fake{now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC), subs: make(map[chan Event]struct{})}
+	random := rand.New(rand.NewPCG(29, 2))
+	for i := range n {
+		b := fakeBoard{name: fmt.Sprintf("board-%d", i+1), state: "serving"}
+		for range fakePoints {
+			b.arcs = append(b.arcs, random.Float64())
+		}
+		f.rack = append(f.rack, b)
+	}
+	f.Tick()
+	return f
+}
+
+// Tick moves the rack's clock by a second and its figures with it.
+func (f *Fake) Tick() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now = f.now.Add(time.Second)
+	f.ticks++
+	for i := range f.rack {
+		t := float64(f.ticks)
+		f.rack[i].load = 0.45 + 0.3*math.Sin(t/9) + 0.2*math.Sin(t/4+float64(i)*2)
+	}
+}
+
+// Set puts a board into a state, with faults, and says so in an event. Unknown
+// boards are ignored.
+func (f *Fake) Set(board, state string, faults ...gpio.Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.rack {
+		if f.rack[i].name == board {
+			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaults(faults...)
+			f.emit(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
+		}
+	}
+}
+
+// Locate makes a board blink to be found, or ends that.
+func (f *Fake) Locate(board string, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.rack {
+		if f.rack[i].name == board {
+			f.rack[i].locate = on
+		}
+	}
+}
+
+// Emit sends an event to all who subscribe.
+func (f *Fake) Emit(e Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.emit(e)
+}
+
+func (f *Fake) emit(e Event) {
+	for ch := range f.subs {
+		select {
+		case ch <- e:
+		default: // as a Source must: who falls behind loses events
+		}
+	}
+}
+
+// Calls gives what was asked of the rack so far, in order: "kill board-3",
+// "drain board-1", "undrain board-1", "purge tag news".
+func (f *Fake) Calls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// Subscribers counts the subscriptions that have not ended.
+func (f *Fake) Subscribers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.subs)
+}
+
+// Subscribe implements Source.
+func (f *Fake) Subscribe() (<-chan Event, func()) {
+	ch := make(chan Event, 16)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.subs[ch] = struct{}{}
+	return ch, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.subs, ch)
+	}
+}
+
+// Snapshot implements Source.
+func (f *Fake) Snapshot() Snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.ring()}
+	for i, fb := range f.rack {
+		b := Board{
+			Name: fb.name, State: fb.state, Faults: fb.faults.Words(),
+			HTTPURL:    fmt.Sprintf("http://127.0.0.1:%d", 8081+i),
+			ConsoleURL: fmt.Sprintf("http://127.0.0.1:%d", 9081+i),
+		}
+		for _, a := range s.Ring {
+			if a.Board == fb.name {
+				b.Share += a.To - a.From
+			}
+		}
+		in := gpio.Input{Faults: fb.faults, Locate: fb.locate}
+		if runs(fb.state) {
+			in.Health = healthOf(fb.state)
+			b.PID = 4000 + i
+			b.Vitals = Vitals{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudget: 64e6,
+				UptimeSeconds: int64(f.ticks)}
+		}
+		if fb.state == "serving" || fb.state == "draining" {
+			in.Load = fb.load
+			b.Vitals.HitsPerSecond = math.Round(fb.load * fakeCapacity)
+			b.Vitals.HitRatio, b.Vitals.CPU = 0.97, fb.load*0.8
+			b.Vitals.Connections = int64(fb.load * 300)
+		}
+		b.Panel = gpio.Tell(in, gpio.DefaultLamps)
+		s.Boards = append(s.Boards, b)
+	}
+	slices.SortFunc(s.Boards, func(a, b Board) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// runs reports whether a board in this state answers.
+func runs(state string) bool {
+	return state != "dead" && state != "stopped" && state != "left" && state != "paused"
+}
+
+// healthOf reads a state's word as a state of health.
+func healthOf(state string) gpio.Health {
+	for h := gpio.Stopped; h <= gpio.Drained; h++ {
+		if h.String() == state {
+			return h
+		}
+	}
+	return gpio.Stopped
+}
+
+// ring gives the arcs of the boards that serve; mu is held.
+func (f *Fake) ring() []Arc {
+	type point struct {
+		at    float64
+		board string
+	}
+	var points []point
+	for _, b := range f.rack {
+		if b.state == "serving" {
+			for _, at := range b.arcs {
+				points = append(points, point{at, b.name})
+			}
+		}
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
+	var arcs []Arc
+	add := func(from, to float64, board string) {
+		if n := len(arcs); n > 0 && arcs[n-1].Board == board {
+			arcs[n-1].To = to
+			return
+		}
+		arcs = append(arcs, Arc{from, to, board})
+	}
+	from := 0.0
+	for _, p := range points {
+		add(from, p.at, p.board)
+		from = p.at
+	}
+	add(from, 1, points[0].board)
+	return arcs
+}
+
+// act notes a call and puts a board into a state.
+func (f *Fake) act(call, board, state, kind string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call+" "+board)
+	for i := range f.rack {
+		if f.rack[i].name == board {
+			f.rack[i].state = state
+			f.emit(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: there is no %s in this rack", ErrUnknownBoard, board)
+}
+
+// Purge implements Control: boards that serve obey, the others are absent.
+func (f *Fake) Purge(_ context.Context, p Purge) (PurgeResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	what := "all"
+	switch {
+	case p.URL != "":
+		what = "url " + p.URL
+	case p.Tag != "":
+		what = "tag " + p.Tag
+	}
+	f.calls = append(f.calls, "purge "+what)
+	var res PurgeResult
+	for _, b := range f.rack {
+		if b.state == "serving" {
+			res.Obeyed = append(res.Obeyed, b.name)
+		} else {
+			res.Absent = append(res.Absent, b.name)
+		}
+	}
+	f.emit(Event{At: f.now, Kind: "purge", Text: "purged " + what})
+	return res, nil
+}
+
+// Drain implements Control.
+func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
+	if undo {
+		return f.act("undrain", board, "serving", "state")
+	}
+	return f.act("drain", board, "drained", "state")
+}
+
+// Do implements Lab.
+func (f *Fake) Do(_ context.Context, board, action string) error {
+	switch action {
+	case "stop":
+		return f.act(action, board, "stopped", "left")
+	case "kill":
+		return f.act(action, board, "dead", "died")
+	case "pause":
+		return f.act(action, board, "paused", "lab")
+	case "revive":
+		return f.act(action, board, "serving", "returned")
+	}
+	return fmt.Errorf("%w: a lab cannot %s a board", ErrBadRequest, action)
+}

@@ -1,0 +1,143 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"bramble/gpio"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// page is the console's page: a template and the files that it asks for.
+type page struct {
+	index  *template.Template
+	assets map[string]asset // by file name; never changed
+	card   []cardLine
+}
+
+// asset is a file with its content and entity tag.
+type asset struct {
+	content []byte
+	mime    string
+	etag    string
+}
+
+// cardLine explains one code of the lamps; Lamp is its pattern for the page to
+// play, a level and its milliseconds a step: "255,500 0,500".
+type cardLine struct {
+	Lamp, Name, Means string
+}
+
+// mimeOf knows the kinds of file that a page is made of. The system's own table
+// (package mime) differs from machine to machine.
+func mimeOf(extension string) string {
+	switch extension {
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return ""
+}
+
+func newPage() (*page, error) {
+	p := &page{assets: make(map[string]asset)}
+	var err error
+	p.index, err = template.New("index.html").Funcs(template.FuncMap{
+		"percent": percent, "bytes": bytesInWords, "count": count, "faults": func(s []string) string { return strings.Join(s, ", ") },
+	}).ParseFS(pageFiles, "page/index.html")
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.ReadDir(pageFiles, "page")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		kind := mimeOf(path.Ext(f.Name()))
+		if kind == "" {
+			continue
+		}
+		content, err := pageFiles.ReadFile("page/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(content)
+		p.assets[f.Name()] = asset{content, kind, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	}
+	for _, l := range gpio.Card() {
+		var lamp []string
+		for _, s := range l.Pattern.Steps {
+			lamp = append(lamp, fmt.Sprintf("%d,%d", s.Level, s.MS))
+		}
+		p.card = append(p.card, cardLine{strings.Join(lamp, " "), l.Pattern.Name, l.Means})
+	}
+	return p, nil
+}
+
+// index renders the page as it is at this moment: whoever has no JavaScript
+// gets a table of the boards, everybody else a start that is right already.
+func (c *Console) index(w http.ResponseWriter, r *http.Request) {
+	data := struct {
+		Snapshot
+		Card []cardLine
+	}{c.snapshot(r), c.page.card}
+	var b bytes.Buffer
+	if err := c.page.index.Execute(&b, data); err != nil {
+		c.log.Error("console: page cannot be made", "err", err)
+		http.Error(w, "the page cannot be made: the board's log says more", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(b.Bytes()) // an error means that the client has gone
+}
+
+// asset answers with one of the page's files. A browser asks each time whether
+// it is still the same, so that a new version shows at once.
+func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
+	a := c.page.assets[strings.TrimPrefix(r.URL.Path, "/")]
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", a.etag)
+	for tag := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == a.etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	h.Set("Content-Type", a.mime)
+	_, _ = w.Write(a.content) // an error means that the client has gone
+}
+
+// percent gives a part of one as "12 %", a tenth below ten.
+func percent(part float64) string {
+	if part *= 100; part > 0 && part < 9.95 {
+		return fmt.Sprintf("%.1f %%", part)
+	}
+	return fmt.Sprintf("%.0f %%", part)
+}
+
+// count gives a figure as a person reads it: a tenth below ten, else whole.
+func count(n float64) string {
+	if n > 0 && n < 9.95 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+// bytesInWords gives a size in MB, the unit that the settings use.
+func bytesInWords(n int64) string {
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}

@@ -1,0 +1,226 @@
+// Package console is the web page on which ops and a class watch and steer the
+// rack, with its API, its health checks and its metrics. It knows the rack only
+// through the small interfaces in source.go, so that a board, a lab and a test
+// can each show theirs.
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config is what a Console is made of.
+type Config struct {
+	Source  Source  // what the rack looks like; required
+	Control Control // purge and drain; nil: this console cannot steer
+	Lab     Lab     // stop, kill, pause and revive; nil on a real board
+
+	// Ready says whether the board may be sent clients and, if not, why, in one
+	// plain sentence. Nil: always ready.
+	Ready func() (ok bool, reason string)
+
+	// WriteMetrics writes the metrics in Prometheus' text format. Nil: there is
+	// no /metrics.
+	WriteMetrics func(io.Writer)
+
+	// Password is asked for, by HTTP Basic with the user name "bramble", on all
+	// but /healthz and /readyz. Empty: whoever reaches the listener may read, and
+	// only clients on this machine may steer.
+	Password string
+
+	// HostNames are names, besides the machine's own, under which the console is
+	// asked for while there is no password. See hosts in auth.go.
+	HostNames []string
+
+	// MaxStreams bounds how many pages may watch at once; 0 means DefaultStreams.
+	// A stream costs a goroutine and at most streamBuffer messages.
+	MaxStreams int
+
+	// Logger gets refused sign-ins and failed actions. Nil: nobody.
+	Logger *slog.Logger
+}
+
+// DefaultStreams is how many pages may watch at once unless Config says
+// otherwise: a class, and ops.
+const DefaultStreams = 48
+
+// Console is the web page on which ops and a class watch and steer the rack,
+// with its API, health checks and metrics. It is an http.Handler; Run keeps its
+// streams alive.
+type Console struct {
+	cfg   Config
+	log   *slog.Logger
+	hub   *hub
+	door  *door
+	page  *page
+	cross *http.CrossOriginProtection
+	mux   *http.ServeMux
+}
+
+// New makes a console. It starts nothing: see Run.
+func New(cfg Config) (*Console, error) {
+	if cfg.Source == nil {
+		return nil, errors.New("console: no source of what the rack looks like")
+	}
+	if cfg.MaxStreams < 0 {
+		return nil, fmt.Errorf("console: %d streams at most is no number of streams", cfg.MaxStreams)
+	}
+	if cfg.MaxStreams == 0 {
+		cfg.MaxStreams = DefaultStreams
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	names := cfg.HostNames
+	if own, err := os.Hostname(); err == nil { // without one, IP addresses still do
+		names = append(names[:len(names):len(names)], own)
+	}
+	p, err := newPage()
+	if err != nil {
+		return nil, fmt.Errorf("console: reading the built-in page: %w", err)
+	}
+	c := &Console{
+		cfg:   cfg,
+		log:   cfg.Logger,
+		hub:   newHub(cfg.Source, cfg.MaxStreams),
+		door:  newDoor(cfg.Password, names, time.Now),
+		page:  p,
+		cross: http.NewCrossOriginProtection(),
+		mux:   http.NewServeMux(),
+	}
+	c.routes()
+	return c, nil
+}
+
+// Run samples the source once a second, and whenever it reports an event, and
+// hands the result to all who watch. It returns when ctx ends, and all streams
+// end with it, so that an http.Server that shuts down need not wait for them.
+// It may be called once.
+func (c *Console) Run(ctx context.Context) { c.hub.run(ctx) }
+
+// ServeHTTP answers one request.
+func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
+
+// routes is the table of all that the console answers.
+func (c *Console) routes() {
+	// Load balancers and supervisors carry no password and need no page.
+	c.mux.HandleFunc("GET /healthz", c.healthz)
+	c.mux.HandleFunc("GET /readyz", c.readyz)
+
+	read := func(pattern string, h http.HandlerFunc) { c.mux.Handle(pattern, c.guard(h)) }
+	read("GET /{$}", c.index)
+	for name := range c.page.assets {
+		read("GET /"+name, c.asset)
+	}
+	read("GET /metrics", c.metrics)
+
+	api := func(path, method string, h http.HandlerFunc) {
+		c.mux.Handle(path, c.guard(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != method {
+				w.Header().Set("Allow", method)
+				writeError(w, http.StatusMethodNotAllowed, "use "+method+" here")
+				return
+			}
+			h(w, r)
+		}))
+	}
+	api("/api/v1/rack", http.MethodGet, c.rack)
+	api("/api/v1/events", http.MethodGet, c.events)
+	api("/api/v1/purge", http.MethodPost, c.purge)
+	api("/api/v1/drain", http.MethodPost, c.drain)
+	api("/api/v1/lab", http.MethodPost, c.lab)
+	c.mux.Handle("/api/", c.guard(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, http.StatusNotFound, "the console has no such address")
+	}))
+}
+
+// guard lets a request through to next if it comes by a name of ours, with the
+// password if there is one, and, if it changes anything, from a page of ours.
+func (c *Console) guard(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secure(w.Header())
+		refuse := func(status int, text string) {
+			if strings.HasPrefix(r.URL.Path, "/api/") {
+				writeError(w, status, text)
+				return
+			}
+			http.Error(w, text, status)
+		}
+		switch verdict, wait := c.door.check(r); verdict {
+		case wrongHost:
+			refuse(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a .local name")
+			return
+		case noPassword, wrongPassword:
+			if verdict == wrongPassword {
+				c.log.Warn("console: wrong password", "client", r.RemoteAddr)
+			}
+			w.Header().Set("WWW-Authenticate", `Basic realm="Bramble console", charset="UTF-8"`)
+			refuse(http.StatusUnauthorized, `the console wants the user name "bramble" and the password set under [console]`)
+			return
+		case tooManyTries:
+			w.Header().Set("Retry-After", retryAfter(wait))
+			refuse(http.StatusTooManyRequests, "too many wrong passwords from your address: wait, then try again")
+			return
+		}
+		if err := c.cross.Check(r); err != nil {
+			refuse(http.StatusForbidden, "this request comes from a page of another site")
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !c.door.maySteer(r) {
+			refuse(http.StatusForbidden, "without a password only this machine may steer: set password under [console]")
+			return
+		}
+		next(w, r)
+	})
+}
+
+// secure sets the headers that every reply of the console has.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// healthz says that the process is alive.
+func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
+	secure(w.Header())
+	plain(w, http.StatusOK, "ok\n")
+}
+
+// readyz says whether the board may be sent clients, and if not, why.
+func (c *Console) readyz(w http.ResponseWriter, _ *http.Request) {
+	secure(w.Header())
+	if c.cfg.Ready != nil {
+		if ok, reason := c.cfg.Ready(); !ok {
+			plain(w, http.StatusServiceUnavailable, reason+"\n")
+			return
+		}
+	}
+	plain(w, http.StatusOK, "ready\n")
+}
+
+// metrics writes what Prometheus collects.
+func (c *Console) metrics(w http.ResponseWriter, r *http.Request) {
+	if c.cfg.WriteMetrics == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	c.cfg.WriteMetrics(w)
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	io.WriteString(w, text) // a client that has gone needs no answer
+}
