@@ -1,0 +1,200 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// MaxName bounds a board's name, in bytes: what a DNS label holds.
+const MaxName = 63
+
+// Timing tunes gossip and failure detection. The zero Timing means SlowBoards().
+//
+// A killed board is declared dead after about
+//
+//	ProbeInterval               until some board probes it (n boards make n probes an interval)
+//	+ ProbeInterval             for that probe, its indirect probes and its TCP ping to fail
+//	+ SuspicionMult · max(1, log10 n) · ProbeInterval   for it to contradict
+//
+// and up to SuspicionMaxMult times the last term later where fewer than SuspicionMult-2 other boards
+// confirm the suspicion.
+type Timing struct {
+	// ProbeInterval is how often a board probes another one. Shorter finds the dead sooner and costs
+	// packets: two a board and interval.
+	ProbeInterval time.Duration
+	// ProbeTimeout is how long a probe waits before it asks other boards to try. It must be less
+	// than ProbeInterval; what remains is the time for the others' tries.
+	ProbeTimeout time.Duration
+	// SuspicionMult: how many intervals a suspected board has to say that it is alive. More forgives
+	// a board that is too busy to answer, and keeps a dead one on the ring for longer.
+	SuspicionMult int
+	// SuspicionMaxMult: how many times longer than that a board waits if nobody shares its
+	// suspicion: then the fault may be its own.
+	SuspicionMaxMult int
+	// AwarenessMax: by how much a board that misses answers it should have had stretches its own
+	// probing (Lifeguard, Dadgar and others 2018), so that a busy board does not declare others dead.
+	AwarenessMax int
+	// GossipInterval is how often news is passed on, to three boards each time. News reaches all n
+	// boards in about GossipInterval · log4 n.
+	GossipInterval time.Duration
+	// PushPullInterval is how often a board exchanges its whole state with a random other one over
+	// TCP: what gossip lost is mended no later.
+	PushPullInterval time.Duration
+	// StreamTimeout bounds such an exchange, and each try to reach a lost board.
+	StreamTimeout time.Duration
+	// RejoinMin and RejoinMax are the first and the longest pause, each ±25 %, between tries to
+	// reach boards that should be there and are not. The pause doubles from one to the other, and
+	// starts over when a board dies. RejoinMax is about how long a healed rack takes to notice.
+	RejoinMin, RejoinMax time.Duration
+}
+
+// SlowBoards is the timing for single-core 700 MHz boards that serve as fast as they can. A goroutine
+// that should answer a probe can wait a good second there for its turn (hashicorp/consul#887, #916),
+// so a probe waits for 700 ms and a suspect has five seconds, against 500 ms and four of memberlist's
+// LAN defaults. Measured on loopback, racks of 3, 5 and 8 boards, 12 kills: a killed board was declared
+// dead after 6.5 to 8.8 seconds. No client waits for that: a link that fails is noticed in a peer
+// timeout.
+func SlowBoards() Timing {
+	return Timing{
+		ProbeInterval:    time.Second,
+		ProbeTimeout:     700 * time.Millisecond,
+		SuspicionMult:    5,
+		SuspicionMaxMult: 4,
+		AwarenessMax:     8,
+		GossipInterval:   250 * time.Millisecond,
+		PushPullInterval: 30 * time.Second,
+		StreamTimeout:    5 * time.Second,
+		RejoinMin:        time.Second,
+		RejoinMax:        10 * time.Second,
+	}
+}
+
+// MembersConfig says who a board is and how it finds its rack.
+type MembersConfig struct {
+	// Name is the board's name, which no other board of the rack may have: 1 to MaxName letters,
+	// digits, hyphens, underscores or dots.
+	Name string
+	// Bind is the IP address and port for gossip, UDP and TCP both; ":7946" is every address, port 0
+	// a free one.
+	Bind string
+	// Advertise is the address that the other boards are told, "ip:port" or "ip". "" is the address in
+	// Bind, or if that is every address, the machine's own (see hostAddress), which is then watched:
+	// a board that starts before it has an address, or gets another one, is told to the rack anew.
+	Advertise string
+	// Keys seal the gossip, AES-256: 32 bytes each. The first seals what is sent, all open what comes.
+	Keys [][]byte
+	// Join lists addresses of other boards, "host:port" or "host" (with the own port). They are tried
+	// for as long as they are not members.
+	Join []string
+	// Discover, if not nil, returns more such addresses, "ip:port". It is called while the board
+	// is alone, and now and then later, and should end soon after ctx does.
+	Discover func(ctx context.Context) []string
+	// Forget is how long a dead board still counts as known (see Members.Known) and is still looked
+	// for; 10 minutes if 0.
+	Forget time.Duration
+	// Meta is what the board says of itself at first.
+	Meta Meta
+	// Timing tunes failure detection; the zero value is SlowBoards().
+	Timing Timing
+	// Logger takes what happens; slog.Default() if nil.
+	Logger *slog.Logger
+
+	// wrap, in tests, puts something between memberlist and the network.
+	wrap func(memberlist.NodeAwareTransport) memberlist.NodeAwareTransport
+}
+
+// Errors of Start, to be matched with errors.Is.
+var (
+	// ErrConfig is the kind of errors that another configuration would mend.
+	ErrConfig = errors.New("cluster configuration")
+	// ErrClosed is returned once Close was called.
+	ErrClosed = errors.New("cluster: closed")
+)
+
+// checkMembers fills in defaults and refuses what cannot work.
+func checkMembers(cfg *MembersConfig) (netip.AddrPort, *memberlist.Keyring, error) {
+	var none netip.AddrPort
+	if err := CheckName(cfg.Name); err != nil {
+		return none, nil, err
+	}
+	bind, err := parseBind(cfg.Bind)
+	if err != nil {
+		return none, nil, err
+	}
+	if len(cfg.Keys) == 0 {
+		return none, nil, fmt.Errorf("%w: no rack key", ErrConfig)
+	}
+	for i, key := range cfg.Keys {
+		if len(key) != 32 {
+			return none, nil, fmt.Errorf("%w: rack key %d has %d bytes, it must have 32", ErrConfig, i+1, len(key))
+		}
+	}
+	keys, err := memberlist.NewKeyring(cfg.Keys, cfg.Keys[0])
+	if err != nil {
+		return none, nil, fmt.Errorf("%w: rack key: %w", ErrConfig, err)
+	}
+	if cfg.Advertise != "" {
+		if _, err := parseAdvertise(cfg.Advertise, 1); err != nil {
+			return none, nil, err
+		}
+	}
+	if cfg.Forget == 0 {
+		cfg.Forget = 10 * time.Minute
+	}
+	if cfg.Timing == (Timing{}) {
+		cfg.Timing = SlowBoards()
+	}
+	if t := cfg.Timing; t.ProbeTimeout <= 0 || t.ProbeTimeout >= t.ProbeInterval || t.SuspicionMult < 1 ||
+		t.SuspicionMaxMult < 1 || t.AwarenessMax < 1 || t.GossipInterval <= 0 || t.PushPullInterval <= 0 ||
+		t.StreamTimeout <= 0 || t.RejoinMin <= 0 || t.RejoinMax < t.RejoinMin {
+		return none, nil, fmt.Errorf("%w: timing: every value must be above 0, and ProbeTimeout below ProbeInterval", ErrConfig)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return bind, keys, nil
+}
+
+// CheckName says with an ErrConfig what is wrong with a board's name.
+func CheckName(name string) error {
+	if name == "" || len(name) > MaxName {
+		return fmt.Errorf("%w: a board's name has 1 to %d characters, not %d", ErrConfig, MaxName, len(name))
+	}
+	for _, r := range name {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r)) {
+			return fmt.Errorf("%w: board name %q: use letters, digits, hyphens, underscores and dots", ErrConfig, name)
+		}
+	}
+	return nil
+}
+
+// parseBind reads "host:port" where the host is an IP address or "" for every IPv4 address.
+func parseBind(bind string) (netip.AddrPort, error) {
+	if strings.HasPrefix(bind, ":") {
+		bind = "0.0.0.0" + bind
+	}
+	addr, err := netip.ParseAddrPort(bind)
+	if err != nil {
+		return addr, fmt.Errorf("%w: gossip address %q: write it as \":7946\" or \"192.0.2.7:7946\"", ErrConfig, bind)
+	}
+	return addr, nil
+}
+
+// parseAdvertise reads "ip:port" or "ip", to which it adds port.
+func parseAdvertise(advertise string, port uint16) (netip.AddrPort, error) {
+	if addr, err := netip.ParseAddrPort(advertise); err == nil && addr.Port() != 0 && !addr.Addr().IsUnspecified() {
+		return addr, nil
+	}
+	if ip, err := netip.ParseAddr(advertise); err == nil && !ip.IsUnspecified() {
+		return netip.AddrPortFrom(ip, port), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("%w: advertised address %q: write an address of this board, such as \"192.0.2.7:7946\"",
+		ErrConfig, advertise)
+}

@@ -1,0 +1,67 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// EventKind says what happened to a board.
+type EventKind uint8
+
+const (
+	Joined    EventKind = iota + 1 // a board that this one had not known is there
+	Returned                       // a board that had died or left is there again
+	Died                           // a board no longer answers
+	Left                           // a board said goodbye
+	Changed                        // a board's State or Faults are others than before
+	Forgotten                      // a dead board has been away so long that it no longer counts
+	Conflict                       // two boards use one name
+)
+
+// String returns the kind in lower case, for logs and the console.
+func (k EventKind) String() string {
+	switch k {
+	case Joined:
+		return "joined"
+	case Returned:
+		return "returned"
+	case Died:
+		return "died"
+	case Left:
+		return "left"
+	case Changed:
+		return "changed"
+	case Forgotten:
+		return "forgotten"
+	case Conflict:
+		return "conflict"
+	}
+	return fmt.Sprintf("event-%d", uint8(k))
+}
+
+// MarshalText makes a kind its word in JSON.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Event is one thing that happened to the rack, as one board saw it.
+type Event struct {
+	At    time.Time
+	Kind  EventKind
+	Board string // the board that it happened to
+	Text  string // one plain English sentence without a full stop
+}
+
+// changedText says what is different between two samples of one board's vitals.
+func changedText(board string, old, now Vitals) string {
+	var parts []string
+	if old.State != now.State {
+		parts = append(parts, "is now "+now.State.String())
+	}
+	if gone := old.Faults &^ now.Faults; gone != 0 {
+		parts = append(parts, "no longer has: "+strings.Join(gone.Names(), ", "))
+	}
+	if came := now.Faults &^ old.Faults; came != 0 {
+		parts = append(parts, "has: "+strings.Join(came.Names(), ", "))
+	}
+	return board + " " + strings.Join(parts, "; it ")
+}

@@ -1,0 +1,322 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	// goodbyeStreams bounds how many boards are told goodbye at once.
+	goodbyeStreams = 8
+	// renewGoodbye bounds the goodbye before gossip starts anew at another address.
+	renewGoodbye = time.Second
+	// goodbyeMessage is the first byte of a goodbye; the board's name follows.
+	goodbyeMessage = 'L'
+	// maxEvents bounds the events that wait for the ring to be rebuilt.
+	maxEvents = 1024
+)
+
+// openGossip starts memberlist. It is called with listMu held, and again when the address changes.
+func (m *Members) openGossip() error {
+	inner, err := newTransport(m.ctx, m.bind, m.library)
+	if err != nil {
+		return err
+	}
+	m.bind = netip.AddrPortFrom(m.bind.Addr(), uint16(inner.GetAutoBindPort()))
+	self := m.advertised()
+	var wrapped memberlist.NodeAwareTransport = inner
+	if m.cfg.wrap != nil {
+		wrapped = m.cfg.wrap(inner)
+	}
+
+	m.mu.Lock()
+	m.generation++
+	callbacks := gossip{m, m.generation}
+	m.boards[m.cfg.Name].Addr = self
+	m.boards[m.cfg.Name].Link = linkOf(self, m.boards[m.cfg.Name].Meta)
+	m.mu.Unlock()
+
+	t := m.cfg.Timing
+	c := memberlist.DefaultLANConfig()
+	c.Name = m.cfg.Name
+	c.Transport = wrapped
+	c.BindAddr, c.BindPort = m.bind.Addr().String(), int(m.bind.Port())
+	c.AdvertiseAddr, c.AdvertisePort = self.Addr().String(), int(self.Port())
+	c.Keyring = m.keys
+	c.EnableCompression = false // it cost more CPU than it saved in packets (mattermost#16701)
+	c.ProbeInterval = t.ProbeInterval
+	c.ProbeTimeout = t.ProbeTimeout
+	c.SuspicionMult = t.SuspicionMult
+	c.SuspicionMaxTimeoutMult = t.SuspicionMaxMult
+	c.AwarenessMaxMultiplier = t.AwarenessMax
+	c.GossipInterval = t.GossipInterval
+	c.PushPullInterval = t.PushPullInterval
+	c.TCPTimeout = t.StreamTimeout
+	// A board that died may come back at another address (a new DHCP lease) at once. Zero would
+	// mean never, so it is the shortest time there is.
+	c.DeadNodeReclaimTime = time.Nanosecond
+	c.Delegate = callbacks
+	c.Events = callbacks
+	c.Conflict = callbacks
+	c.Logger = m.library
+	list, err := memberlist.Create(c)
+	if err != nil {
+		_ = inner.Shutdown()
+		return fmt.Errorf("start gossip: %w", err)
+	}
+	m.list = list
+	return nil
+}
+
+// shutGossip stops memberlist and makes its late callbacks count for nothing: its suspicion timers
+// outlive it. It is called with listMu held.
+func (m *Members) shutGossip() error {
+	if m.list == nil {
+		return nil
+	}
+	m.mu.Lock()
+	m.generation++
+	m.mu.Unlock()
+	if err := m.list.Shutdown(); err != nil {
+		return fmt.Errorf("stop gossip: %w", err)
+	}
+	return nil
+}
+
+// sayGoodbye tells every live board that this one is leaving, and then lets memberlist say so. Both
+// are needed: memberlist's callback does not tell a board that left from one that died. It is called
+// with listMu held.
+func (m *Members) sayGoodbye(timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	note := append([]byte{goodbyeMessage}, m.cfg.Name...)
+	list := m.list
+	done := make(chan struct{})
+	m.wg.Go(func() {
+		defer close(done)
+		var told sync.WaitGroup
+		defer told.Wait()
+		slots := make(chan struct{}, goodbyeStreams)
+		for _, b := range m.Boards() {
+			if b.Self || !b.Alive {
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-m.ctx.Done():
+				return
+			}
+			told.Go(func() {
+				defer func() { <-slots }()
+				node := &memberlist.Node{Name: b.Name, Addr: b.Addr.Addr().AsSlice(), Port: b.Addr.Port()}
+				if err := list.SendReliable(node, note); err != nil {
+					m.quiet.Debug("goodbye not delivered", "board", b.Name, "err", err)
+				}
+			})
+		}
+	})
+	// Half of the time for this, the other half for memberlist's own goodbye.
+	half := time.NewTimer(timeout / 2)
+	defer half.Stop()
+	select {
+	case <-done:
+	case <-half.C:
+	}
+	return list.Leave(max(time.Until(deadline), time.Millisecond)) // 0 would wait for ever
+}
+
+// renewGossip starts gossip anew at another address. The other boards are found again like boards
+// that died.
+func (m *Members) renewGossip() error {
+	m.listMu.Lock()
+	defer m.listMu.Unlock()
+	if m.closed || m.left {
+		return nil
+	}
+	if m.list != nil {
+		if err := m.sayGoodbye(renewGoodbye); err != nil {
+			m.quiet.Debug("goodbye from the old address", "err", err)
+		}
+		if err := m.shutGossip(); err != nil {
+			return err
+		}
+		m.list = nil
+	}
+	m.mu.Lock()
+	for _, b := range m.boards {
+		if b.Alive && !b.Self {
+			b.Alive, b.Since = false, time.Now()
+		}
+	}
+	m.mu.Unlock()
+	signal(m.settle)
+	if err := m.openGossip(); err != nil {
+		return err
+	}
+	signal(m.rejoin)
+	return nil
+}
+
+// advertised is the address that other boards are told.
+func (m *Members) advertised() netip.AddrPort {
+	if m.cfg.Advertise != "" {
+		if addr, err := parseAdvertise(m.cfg.Advertise, m.bind.Port()); err == nil {
+			return addr
+		}
+	}
+	if !m.bind.Addr().IsUnspecified() {
+		return m.bind
+	}
+	if addr, ok := hostAddress(); ok {
+		return netip.AddrPortFrom(addr, m.bind.Port())
+	}
+	// Nobody can reach it there, but the board serves alone, and houseLoop looks for a better one.
+	m.quiet.Warn("this board has no network address yet: it serves alone until it gets one")
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), m.bind.Port())
+}
+
+// gossip is what memberlist calls back. It is called with memberlist's node lock held, so nothing here
+// calls memberlist, and nothing takes long.
+type gossip struct {
+	m          *Members
+	generation int
+}
+
+// NodeMeta gives the own metadata.
+func (g gossip) NodeMeta(limit int) []byte {
+	g.m.mu.Lock()
+	defer g.m.mu.Unlock()
+	return g.m.encoded[:min(len(g.m.encoded), limit)]
+}
+
+// NotifyMsg takes a goodbye.
+func (g gossip) NotifyMsg(b []byte) {
+	if len(b) < 2 || b[0] != goodbyeMessage {
+		return
+	}
+	g.m.mu.Lock()
+	defer g.m.mu.Unlock()
+	if board := g.m.boards[string(b[1:])]; board != nil && !board.Self {
+		board.leaving = true
+	}
+}
+
+// GetBroadcasts, LocalState and MergeRemoteState: Bramble gossips nothing but membership.
+func (g gossip) GetBroadcasts(overhead, limit int) [][]byte     { return nil }
+func (g gossip) LocalState(join bool) []byte                    { return nil }
+func (g gossip) MergeRemoteState(remoteState []byte, join bool) {}
+
+// NotifyJoin takes a board that is now alive.
+func (g gossip) NotifyJoin(n *memberlist.Node) { g.alive(n) }
+
+// NotifyUpdate takes new metadata of a live board.
+func (g gossip) NotifyUpdate(n *memberlist.Node) { g.alive(n) }
+
+func (g gossip) alive(n *memberlist.Node) {
+	m := g.m
+	meta, err := ParseMeta(n.Meta)
+	if err != nil {
+		// It stays known, without weight, so that the console shows that it is there.
+		m.quiet.Warn("a board's vitals cannot be read: is its program much older or newer?", "board", n.Name, "err", err)
+	}
+	addr := addrOf(n)
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g.generation != m.generation || n.Name == m.cfg.Name {
+		return
+	}
+	b := m.boards[n.Name]
+	switch {
+	case b == nil:
+		if len(m.boards) >= maxBoards {
+			m.quiet.Error("this rack has too many boards: one is ignored", "board", n.Name, "limit", maxBoards)
+			return
+		}
+		b = &Board{Name: n.Name, Meta: meta, Since: time.Now()}
+		m.boards[n.Name] = b
+		m.tell(Joined, n.Name, fmt.Sprintf("%s joined at %s", n.Name, addr.Addr()))
+	case !b.Alive:
+		m.tell(Returned, n.Name, fmt.Sprintf("%s is back after %s", n.Name, ago(b.Since)))
+		b.Since = time.Now()
+	}
+	b.Addr, b.Alive, b.Left = addr, true, false
+	m.noteMeta(b, meta)
+}
+
+// NotifyLeave takes a board that died or left.
+func (g gossip) NotifyLeave(n *memberlist.Node) {
+	m := g.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b := m.boards[n.Name]
+	if g.generation != m.generation || n.Name == m.cfg.Name || b == nil || !b.Alive {
+		return
+	}
+	b.Alive, b.Left, b.Since = false, b.leaving || b.Meta.Vitals.State == Stopping, time.Now()
+	b.leaving = false
+	if b.Left {
+		m.tell(Left, n.Name, fmt.Sprintf("%s left the rack", n.Name))
+	} else {
+		m.tell(Died, n.Name, fmt.Sprintf("%s does not answer and is counted as dead", n.Name))
+		signal(m.rejoin)
+	}
+}
+
+// NotifyConflict takes a name that is used at two addresses.
+func (g gossip) NotifyConflict(existing, other *memberlist.Node) {
+	m := g.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g.generation != m.generation {
+		return
+	}
+	at, also := addrOf(existing), addrOf(other)
+	text := fmt.Sprintf("two boards call themselves %s", existing.Name)
+	if b := m.boards[existing.Name]; b == nil || !b.Alive {
+		return // the dead one's place is about to be taken
+	}
+	m.quiet.Error(text+": give one of them another name under [board] and start it again",
+		"board", existing.Name, "at", at, "and", also)
+	m.tell(Conflict, existing.Name, fmt.Sprintf("%s, at %s and at %s", text, at, also))
+	if existing.Name == m.cfg.Name {
+		m.conflict.Store(true) // for the next round; a call now would be answered by the next conflict
+	}
+}
+
+// noteMeta stores a board's new metadata and tells of what an onlooker should know. It is called
+// with mu held.
+func (m *Members) noteMeta(b *Board, meta Meta) {
+	old := b.Meta
+	b.Meta = meta
+	b.Link = linkOf(b.Addr, meta)
+	if old.Vitals.State != meta.Vitals.State || old.Vitals.Faults != meta.Vitals.Faults {
+		m.tell(Changed, b.Name, changedText(b.Name, old.Vitals, meta.Vitals))
+	}
+	signal(m.settle)
+}
+
+// tell queues an event for settle. It is called with mu held.
+func (m *Members) tell(kind EventKind, board, text string) {
+	if len(m.events) < maxEvents {
+		m.events = append(m.events, Event{At: time.Now(), Kind: kind, Board: board, Text: text})
+	}
+	signal(m.settle)
+}
+
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	ip, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(ip.Unmap(), n.Port)
+}
+
+// ago is the time since t, as a person would say it.
+func ago(t time.Time) time.Duration {
+	d := time.Since(t)
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
+}

@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// RackKeySize is the length of a rack key in bytes: an AES-256 key for gossip
+// and the secret that every identity on the rack link is derived from.
+const RackKeySize = 32
+
+// MaxRackKeys bounds how many keys a board accepts at once: the one in use and
+// those that a rotation has not retired yet.
+const MaxRackKeys = 4
+
+// linkMoment is what the rack link takes the time to be. A board without a
+// clock starts in 1970 and must still reach its peers, so no certificate of the
+// link has a meaningful date: what retires one is a new rack key.
+func linkMoment() time.Time { return time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC) }
+
+// always is the validity of every certificate of the link.
+func always() (notBefore, notAfter time.Time) {
+	return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+}
+
+// identity is what a board shows and demands on the rack link. Every rack key
+// gives one certificate authority, the same on every board, so that a board
+// proves that it holds the key by signing its own certificate with it.
+type identity struct {
+	name   string
+	knocks [][]byte // one HMAC key a rack key, the primary first
+	leaf   tls.Certificate
+	roots  *x509.CertPool
+}
+
+func newIdentity(name string, keys [][]byte) (*identity, error) {
+	if len(keys) == 0 || len(keys) > MaxRackKeys {
+		return nil, fmt.Errorf("rack link: %d rack keys given, 1 to %d are possible", len(keys), MaxRackKeys)
+	}
+	id := &identity{name: name, roots: x509.NewCertPool()}
+	for i, key := range keys {
+		if len(key) != RackKeySize {
+			return nil, fmt.Errorf("rack link: rack key %d has %d bytes, it must have %d", i+1, len(key), RackKeySize)
+		}
+		knock, err := hkdf.Key(sha256.New, key, nil, "bramble link knock v1", sha256.Size)
+		if err != nil {
+			return nil, fmt.Errorf("rack link: deriving the knock: %w", err)
+		}
+		id.knocks = append(id.knocks, knock)
+		authority, signer, err := rackAuthority(key)
+		if err != nil {
+			return nil, err
+		}
+		id.roots.AddCert(authority)
+		if i == 0 {
+			if id.leaf, err = boardCertificate(name, authority, signer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return id, nil
+}
+
+// rackAuthority derives the certificate authority of a rack key. Ed25519 signs
+// deterministically, so that all boards derive the same certificate.
+func rackAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) {
+	seed, err := hkdf.Key(sha256.New, key, nil, "bramble link authority v1", ed25519.SeedSize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rack link: deriving the authority: %w", err)
+	}
+	signer := ed25519.NewKeyFromSeed(seed)
+	fingerprint := sha256.Sum256(signer.Public().(ed25519.PublicKey))
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "bramble rack " + hex.EncodeToString(fingerprint[:8])},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	template.NotBefore, template.NotAfter = always()
+	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rack link: making the authority's certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, nil, fmt.Errorf("rack link: reading the authority's certificate: %w", err)
+	}
+	return cert, signer, nil
+}
+
+// boardCertificate makes this process's own certificate; its key never leaves
+// the process and is new at every start.
+func boardCertificate(name string, authority *x509.Certificate, signer ed25519.PrivateKey) (tls.Certificate, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("rack link: making the board's key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("rack link: making a serial number: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: name},
+		DNSNames:     []string{linkHost(name)},
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	template.NotBefore, template.NotAfter = always()
+	der, err := x509.CreateCertificate(rand.Reader, template, authority, public, signer)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("rack link: signing the board's certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, nil
+}
+
+// linkHost is the name that a board's certificate is made out to. A board's own
+// name may hold what a DNS label may not, hence the hash.
+func linkHost(board string) string {
+	sum := sha256.Sum256([]byte(board))
+	return hex.EncodeToString(sum[:16]) + ".board"
+}
+
+// server demands a certificate of this rack. X25519 alone and no session
+// tickets: connections are few and live long, so there is little to resume, and
+// a post-quantum key share would cost an ARM11 more than it protects here.
+func (id *identity) server() *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{id.leaf},
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              id.roots,
+		CurvePreferences:       []tls.CurveID{tls.X25519},
+		SessionTicketsDisabled: true,
+		Time:                   linkMoment,
+		NextProtos:             []string{"http/1.1"},
+	}
+}
+
+// client demands that the peer is the very board that was meant to be called.
+func (id *identity) client(board string) *tls.Config {
+	return &tls.Config{
+		MinVersion:       tls.VersionTLS13,
+		Certificates:     []tls.Certificate{id.leaf},
+		RootCAs:          id.roots,
+		ServerName:       linkHost(board),
+		CurvePreferences: []tls.CurveID{tls.X25519},
+		Time:             linkMoment,
+		NextProtos:       []string{"http/1.1"},
+	}
+}

@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// A knock is what a board sends before TLS begins: a version byte, 16 random
+// bytes and their HMAC-SHA256 under a key derived from the rack key. Without a
+// right one the connection is closed without a byte in return, so a stranger
+// learns nothing, not even a certificate, and cannot make a slow board compute
+// key exchanges. It admits to the TLS handshake and to nothing else: who
+// replays one that was overheard fails there.
+const (
+	knockVersion = 1
+	knockRandom  = 16
+	knockSize    = 1 + knockRandom + sha256.Size
+)
+
+const (
+	// knockTimeout bounds how long a caller may take over its knock.
+	knockTimeout = 2 * time.Second
+	// maxKnocking bounds the callers that have not knocked rightly yet; above
+	// it a new caller is closed at once.
+	maxKnocking = 64
+)
+
+var errWrongKnock = errors.New("the caller does not hold this rack's key")
+
+func appendKnock(b, key []byte) ([]byte, error) {
+	start := len(b)
+	b = append(b, knockVersion)
+	b = append(b, make([]byte, knockRandom)...)
+	if _, err := rand.Read(b[start+1:]); err != nil {
+		return nil, fmt.Errorf("rack link: random bytes for the knock: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(b[start:])
+	return mac.Sum(b), nil
+}
+
+// checkKnock reports whether b is a knock under any of keys.
+func checkKnock(b []byte, keys [][]byte) bool {
+	if len(b) != knockSize || b[0] != knockVersion {
+		return false
+	}
+	said, proof := b[:1+knockRandom], b[1+knockRandom:]
+	right := 0
+	for _, key := range keys {
+		mac := hmac.New(sha256.New, key)
+		mac.Write(said)
+		right |= subtle.ConstantTimeCompare(mac.Sum(nil), proof)
+	}
+	return right == 1
+}
+
+// knockListener passes on only connections that have knocked rightly.
+type knockListener struct {
+	net.Listener
+	keys  [][]byte
+	log   *slog.Logger
+	ready chan net.Conn
+	open  context.Context // ends when the listener closes
+	shut  context.CancelFunc
+	wg    sync.WaitGroup
+	slots chan struct{}
+
+	mu  sync.Mutex
+	err error // why accepting ended; guarded by mu
+}
+
+func newKnockListener(inner net.Listener, keys [][]byte, log *slog.Logger) *knockListener {
+	l := &knockListener{
+		Listener: inner,
+		keys:     keys,
+		log:      log,
+		ready:    make(chan net.Conn),
+		slots:    make(chan struct{}, maxKnocking),
+	}
+	l.open, l.shut = context.WithCancel(context.Background())
+	l.wg.Add(1)
+	go l.accept()
+	return l
+}
+
+func (l *knockListener) accept() {
+	defer l.wg.Done()
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			l.mu.Lock()
+			l.err = err
+			l.mu.Unlock()
+			l.shut()
+			return
+		}
+		select {
+		case l.slots <- struct{}{}:
+			l.wg.Add(1)
+			go l.admit(conn)
+		default:
+			l.log.Warn("rack link: too many callers that do not say who they are; closing the newest", "bound", maxKnocking)
+			conn.Close()
+		}
+	}
+}
+
+func (l *knockListener) admit(conn net.Conn) {
+	defer l.wg.Done()
+	defer func() { <-l.slots }()
+	stop := context.AfterFunc(l.open, func() { conn.Close() })
+	defer stop()
+	if err := readKnock(conn, l.keys); err != nil {
+		l.log.Warn("rack link: closed a caller without a word: "+err.Error(),
+			"caller", conn.RemoteAddr().String(),
+			"hint", "if it is one of yours, give it the same [rack] key")
+		conn.Close()
+		return
+	}
+	select {
+	case l.ready <- conn:
+	case <-l.open.Done():
+		conn.Close()
+	}
+}
+
+func readKnock(conn net.Conn, keys [][]byte) error {
+	if err := conn.SetReadDeadline(time.Now().Add(knockTimeout)); err != nil {
+		return fmt.Errorf("setting a deadline: %w", err)
+	}
+	var b [knockSize]byte
+	if _, err := io.ReadFull(conn, b[:]); err != nil {
+		return errWrongKnock
+	}
+	if !checkKnock(b[:], keys) {
+		return errWrongKnock
+	}
+	return conn.SetReadDeadline(time.Time{})
+}
+
+// Accept returns the next connection whose caller holds the rack key.
+func (l *knockListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.ready:
+		return conn, nil
+	case <-l.open.Done():
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.err != nil {
+			return nil, l.err
+		}
+		return nil, net.ErrClosed
+	}
+}
+
+// Close stops accepting and waits for the callers still at the door.
+func (l *knockListener) Close() error {
+	l.shut()
+	err := l.Listener.Close()
+	l.wg.Wait()
+	return err
+}

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestKnockIsOnlyOpenedByItsOwnKey(t *testing.T) {
+	right, old, wrong := []byte("right"), []byte("old"), []byte("wrong")
+	knock, err := appendKnock(nil, right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(knock) != knockSize {
+		t.Fatalf("a knock has %d bytes, want %d", len(knock), knockSize)
+	}
+	cases := []struct {
+		name string
+		b    []byte
+		keys [][]byte
+		want bool
+	}{
+		{"the key", knock, [][]byte{right}, true},
+		{"the key as the second of two", knock, [][]byte{old, right}, true},
+		{"another key", knock, [][]byte{wrong}, false},
+		{"no key", knock, nil, false},
+		{"cut off", knock[:knockSize-1], [][]byte{right}, false},
+		{"too long", append(bytes.Clone(knock), 0), [][]byte{right}, false},
+		{"empty", nil, [][]byte{right}, false},
+	}
+	for i := range knock {
+		flipped := bytes.Clone(knock)
+		flipped[i] ^= 1
+		cases = append(cases, struct {
+			name string
+			b    []byte
+			keys [][]byte
+			want bool
+		}{"one bit flipped", flipped, [][]byte{right}, false})
+	}
+	for _, c := range cases {
+		if got := checkKnock(c.b, c.keys); got != c.want {
+			t.Errorf("%s: checkKnock = %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func FuzzCheckKnock(f *testing.F) {
+	knock, err := appendKnock(nil, []byte("rack"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(knock)
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Add([]byte{knockVersion})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if checkKnock(b, [][]byte{[]byte("a key that no input was made with")}) {
+			t.Errorf("%x passes for a knock", b)
+		}
+	})
+}
+
+// A stranger must get nothing but a closed connection, whatever it says first,
+// and the log must say why once, not once a try.
+func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
+	var log lines
+	quiet := slog.New(NewQuiet(slog.NewTextHandler(&log, nil), time.Minute, nil))
+	link, err := NewLink(LinkConfig{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveLink(t, link, http.NotFoundHandler())
+
+	foreign, err := newIdentity("board-1", [][]byte{rackKey(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrongKnock, err := appendKnock(nil, foreign.knocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, says := range map[string][]byte{
+		"HTTP":                         []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", knockSize)),
+		"a TLS hello":                  append([]byte{0x16, 3, 1, 0, 200}, make([]byte, 200)...),
+		"another rack's knock":         wrongKnock,
+		"another rack's knock and TLS": append(bytes.Clone(wrongKnock), 0x16, 3, 1),
+	} {
+		conn, err := net.Dial("tcp", link.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(says); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		// A reset instead of an end is as good: what counts is that no byte came.
+		got, err := io.ReadAll(conn)
+		var timeout net.Error
+		if len(got) > 0 || errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("%s: got %d bytes and %v, want only a closed connection", name, len(got), err)
+		}
+		conn.Close()
+	}
+	if n := strings.Count(log.String(), "does not hold this rack's key"); n != 1 {
+		t.Errorf("the log says %d times why, want once:\n%s", n, log.String())
+	}
+}
+
+// Who replays a knock that was overheard reaches the TLS handshake and no further.
+func TestAnOverheardKnockDoesNotAdmit(t *testing.T) {
+	link, err := NewLink(LinkConfig{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	serveLink(t, link, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	knock, err := appendKnock(nil, link.id.knocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := newIdentity("board-2", [][]byte{rackKey(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, certificates := range map[string][]tls.Certificate{"no certificate": nil, "another rack's": {foreign.leaf}} {
+		conn, err := net.Dial("tcp", link.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write(knock); err != nil {
+			t.Fatal(err)
+		}
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: certificates, MinVersion: tls.VersionTLS13})
+		_, err = secure.Write([]byte("GET " + PingPath + " HTTP/1.1\r\nHost: x\r\n\r\n"))
+		if err == nil {
+			_, err = secure.Read(make([]byte, 1))
+		}
+		if err == nil {
+			t.Errorf("%s: got an answer", name)
+		}
+		conn.Close()
+	}
+	if asked {
+		t.Error("the handler was reached")
+	}
+}

@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// memory is an Obeyer that remembers what it was told.
+type memory struct{ obeyed []string }
+
+func (m *memory) Obey(p Purge) { m.obeyed = append(m.obeyed, p.Kind.String()+":"+p.What) }
+
+func tag(s string) Purge { return Purge{Kind: PurgeTag, What: s} }
+
+func issue(t *testing.T, l *PurgeLog, purges ...Purge) {
+	t.Helper()
+	for _, p := range purges {
+		if err := l.Issue(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pass gives one log what it lacks of another, in as many batches as it takes.
+func pass(t *testing.T, from, to *PurgeLog) {
+	t.Helper()
+	for range 2 + maxPurgesKept/maxPurgeBatch {
+		batch := from.Missing(to.Vector())
+		if len(batch) == 0 {
+			return
+		}
+		if _, err := to.Merge(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("one log still lacks something of the other: %v and %v", from.Vector(), to.Vector())
+}
+
+func TestLogsBecomeEqualWhateverTheWay(t *testing.T) {
+	var memories [4]memory
+	var logs [4]*PurgeLog
+	for i := range logs {
+		logs[i] = newPurgeLog(Origin(i+1), &memories[i])
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for n := range 300 {
+		issue(t, logs[random.IntN(4)], tag(fmt.Sprint(n)))
+		if random.IntN(3) == 0 {
+			pass(t, logs[random.IntN(4)], logs[random.IntN(4)])
+		}
+	}
+	for range 2 { // twice round, so that what went to the last comes to the first
+		for i := range logs {
+			pass(t, logs[i], logs[(i+1)%4])
+		}
+	}
+	for i := range logs {
+		if len(memories[i].obeyed) != 300 {
+			t.Errorf("board %d obeyed %d purges, want each of 300 once", i, len(memories[i].obeyed))
+		}
+		if logs[i].Digest() != logs[0].Digest() {
+			t.Errorf("boards 0 and %d have obeyed the same and have other digests", i)
+		}
+	}
+}
+
+func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
+	var m memory
+	l := newPurgeLog(1, &m)
+	first := Stretch{Origin: 7, Purges: []Purge{tag("a"), tag("b")}}
+	overlapping := Stretch{Origin: 7, After: 1, Purges: []Purge{tag("b"), tag("c")}}
+	for range 2 {
+		for _, s := range []Stretch{first, overlapping} {
+			if _, err := l.Merge([]Stretch{s}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if want := []string{"tag:a", "tag:b", "tag:c"}; !slices.Equal(m.obeyed, want) {
+		t.Errorf("obeyed %v, want %v", m.obeyed, want)
+	}
+}
+
+func TestAGapIsFilledByForgettingEverything(t *testing.T) {
+	var m memory
+	l := newPurgeLog(1, &m)
+	if n, err := l.Merge([]Stretch{{Origin: 7, After: 5, Purges: []Purge{tag("f")}}}); n != 2 || err != nil {
+		t.Errorf("Merge = %d, %v; want 2 purges", n, err)
+	}
+	if want := []string{"all:", "tag:f"}; !slices.Equal(m.obeyed, want) {
+		t.Errorf("obeyed %v, want %v", m.obeyed, want)
+	}
+	if v := l.Vector(); v[7] != 6 {
+		t.Errorf("the vector says %v, want 6 of origin 7", v)
+	}
+}
+
+// A board that was away while more was purged than is remembered forgets everything.
+func TestTheLogIsBounded(t *testing.T) {
+	var here, away memory
+	l, late := newPurgeLog(1, &here), newPurgeLog(2, &away)
+	for n := range maxPurgesKept + 10 {
+		issue(t, l, tag(fmt.Sprint(n)))
+	}
+	if l.kept != maxPurgesKept || len(l.origins[1].kept) != maxPurgesKept {
+		t.Errorf("%d records kept, want %d", l.kept, maxPurgesKept)
+	}
+	pass(t, l, late)
+	if away.obeyed[0] != "all:" || len(away.obeyed) != maxPurgesKept+1 {
+		t.Errorf("the late board obeyed %d purges, the first %q; want everything forgotten first", len(away.obeyed), away.obeyed[0])
+	}
+	if l.Digest() != late.Digest() {
+		t.Error("the logs differ still")
+	}
+}
+
+func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
+	var m memory
+	l := newPurgeLog(1, &m)
+	for n := range maxPurgeOrigins + 3 {
+		if _, err := l.Merge([]Stretch{{Origin: Origin(n + 10), Purges: []Purge{tag("x")}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.origins) != maxPurgeOrigins {
+		t.Errorf("%d origins remembered, want %d", len(l.origins), maxPurgeOrigins)
+	}
+	if last := m.obeyed[len(m.obeyed)-1]; last != "all:" {
+		t.Errorf("the last origin's purge became %q, want everything forgotten", last)
+	}
+}
+
+func TestBadPurgesAreRefused(t *testing.T) {
+	for _, p := range []Purge{
+		{}, {Kind: PurgeURL}, {Kind: PurgeTag}, {Kind: PurgeAll, What: "x"}, {Kind: 9, What: "x"},
+		{Kind: PurgeTag, What: strings.Repeat("x", MaxPurgeLength+1)},
+	} {
+		var m memory
+		l := newPurgeLog(1, &m)
+		if err := l.Issue(p); err == nil {
+			t.Errorf("%v was issued", p)
+		}
+		if _, err := l.Merge([]Stretch{{Origin: 2, Purges: []Purge{tag("good"), p}}}); err == nil {
+			t.Errorf("%v was merged", p)
+		}
+		if len(m.obeyed) > 0 {
+			t.Errorf("%v was refused and yet %v obeyed", p, m.obeyed)
+		}
+	}
+}
+
+func TestVectorCovers(t *testing.T) {
+	cases := []struct {
+		v, w Vector
+		want bool
+	}{
+		{nil, nil, true},
+		{Vector{1: 2}, nil, true},
+		{nil, Vector{1: 1}, false},
+		{Vector{1: 2, 2: 1}, Vector{1: 2}, true},
+		{Vector{1: 2}, Vector{1: 3}, false},
+		{Vector{1: 5}, Vector{1: 3, 2: 1}, false},
+	}
+	for _, c := range cases {
+		if got := c.v.Covers(c.w); got != c.want {
+			t.Errorf("%v covers %v: %v, want %v", c.v, c.w, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// quietLog is a Quiet over a text log in memory, with a clock that stands until it is moved.
+func quietLog(level slog.Level) (log *slog.Logger, out *bytes.Buffer, clock *time.Time) {
+	clock = new(time.Time)
+	*clock = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+	out = new(bytes.Buffer)
+	text := slog.NewTextHandler(out, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})
+	return slog.New(NewQuiet(text, time.Minute, func() time.Time { return *clock })), out, clock
+}
+
+func take(out *bytes.Buffer) string {
+	defer out.Reset()
+	return out.String()
+}
+
+func TestQuietHoldsBackAndSaysHowOften(t *testing.T) {
+	log, out, clock := quietLog(slog.LevelInfo)
+	for i := range 18 {
+		log.Warn("refused", "from", fmt.Sprintf("192.0.2.7:%d", 40000+i))
+		*clock = clock.Add(time.Second)
+	}
+	if got, want := take(out), "level=WARN msg=refused from=192.0.2.7:40000\n"; got != want {
+		t.Errorf("in the first minute: %q, want %q", got, want)
+	}
+	*clock = clock.Add(time.Minute)
+	log.Warn("refused", "from", "192.0.2.7:50000")
+	if got, want := take(out), "level=WARN msg=\"refused (17 more in the last minute)\" from=192.0.2.7:50000\n"; got != want {
+		t.Errorf("after it: %q, want %q", got, want)
+	}
+	*clock = clock.Add(time.Minute)
+	log.Warn("refused", "from", "192.0.2.7:50000")
+	if got, want := take(out), "level=WARN msg=refused from=192.0.2.7:50000\n"; got != want {
+		t.Errorf("after a minute with none held back: %q, want %q", got, want)
+	}
+}
+
+func TestQuietSameness(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		second func(*slog.Logger)
+		same   bool
+	}{
+		{"the same", func(l *slog.Logger) { l.Info("dial 192.0.2.1:7946 failed", "board", "b1") }, true},
+		{"another address", func(l *slog.Logger) { l.Info("dial 10.9.8.7:1 failed", "board", "b1") }, true},
+		{"an IPv6 address", func(l *slog.Logger) { l.Info("dial [2001:db8::1%eth0]:7946 failed", "board", "b1") }, true},
+		{"another text", func(l *slog.Logger) { l.Info("dial 192.0.2.1:7946 done", "board", "b1") }, false},
+		{"another board", func(l *slog.Logger) { l.Info("dial 192.0.2.1:7946 failed", "board", "b2") }, false},
+		{"another level", func(l *slog.Logger) { l.Warn("dial 192.0.2.1:7946 failed", "board", "b1") }, false},
+		{"another logger", func(l *slog.Logger) { l.With("part", "x").Info("dial 192.0.2.1:7946 failed", "board", "b1") }, false},
+		{"another group", func(l *slog.Logger) { l.WithGroup("g").Info("dial 192.0.2.1:7946 failed", "board", "b1") }, false},
+	} {
+		log, out, _ := quietLog(slog.LevelInfo)
+		log.Info("dial 192.0.2.1:7946 failed", "board", "b1")
+		take(out)
+		c.second(log)
+		if same := take(out) == ""; same != c.same {
+			t.Errorf("%s: held back %v, want %v", c.name, same, c.same)
+		}
+	}
+}
+
+func TestQuietRemembersABoundedNumber(t *testing.T) {
+	var out bytes.Buffer
+	q := NewQuiet(slog.NewTextHandler(&out, nil), 0, nil)
+	log := slog.New(q)
+	for i := range 10 * quietRemembered {
+		log.Info(fmt.Sprintf("message %d of a flood", i))
+	}
+	if n := len(q.seen); n > quietRemembered {
+		t.Errorf("%d messages are remembered, want at most %d", n, quietRemembered)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 10*quietRemembered {
+		t.Errorf("%d messages were let through, want all %d: they differ", n, 10*quietRemembered)
+	}
+}
+
+func TestQuietAsksTheLevel(t *testing.T) {
+	log, out, _ := quietLog(slog.LevelWarn)
+	log.Info("not wanted")
+	if got := take(out); got != "" {
+		t.Errorf("logged %q under the level", got)
+	}
+}
+
+func TestLibraryLog(t *testing.T) {
+	const anotherKey = `level=WARN msg="gossip refused: it is sealed with another rack key`
+	for line, want := range map[string]string{
+		"[ERR] memberlist: Failed to send ack: broken\n":       `level=WARN msg="memberlist: Failed to send ack: broken"`,
+		"[WARN] memberlist: Was able to connect to b2 by TCP":  `level=WARN msg="memberlist: Was able to connect to b2 by TCP"`,
+		"[INFO] memberlist: Suspect b2 has failed":             `level=DEBUG msg="memberlist: Suspect b2 has failed"`,
+		"[DEBUG] memberlist: Stream connection from=192.0.2.1": `level=DEBUG msg="memberlist: Stream connection from=192.0.2.1"`,
+		"[WARN] memberlist: Refuting a suspect message":        `level=DEBUG msg="memberlist: Refuting a suspect message"`,
+		"Err: Could not set the deadline":                      `level=WARN msg="Err: Could not set the deadline"`,
+		"[odd":                                                 `level=WARN msg=[odd`,
+		"[ERR] memberlist: Decrypt packet failed: no installed keys could decrypt the message from=192.0.2.9:7946": anotherKey,
+		"[ERR] memberlist: failed to receive: encryption is configured but remote state is not encrypted":          anotherKey,
+		"[WARN] " + strings.Repeat("x", 10*maxLibraryLine):                                                         "level=WARN msg=" + strings.Repeat("x", maxLibraryLine) + "…\n",
+	} {
+		slogger, out, _ := quietLog(slog.LevelDebug)
+		log.New(libraryLog{slogger}, "", 0).Print(line)
+		if got := take(out); !strings.HasPrefix(got, want) {
+			t.Errorf("%q became %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestFirstLineOfJoinErrors(t *testing.T) {
+	err := errors.New("1 error occurred:\n\t* failed to join 192.0.2.1:7946: refused\n\n")
+	if got, want := firstLine(err), "failed to join 192.0.2.1:7946: refused"; got != want {
+		t.Errorf("firstLine = %q, want %q", got, want)
+	}
+}

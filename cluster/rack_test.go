@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// What the tests of this package share: real boards on loopback, and bounded waits.
+
+// patience bounds every wait of these tests; they end long before unless something is broken.
+const patience = 20 * time.Second
+
+// quick finds the dead fast enough for a test.
+func quick() Timing {
+	return Timing{
+		ProbeInterval:    100 * time.Millisecond,
+		ProbeTimeout:     60 * time.Millisecond,
+		SuspicionMult:    3,
+		SuspicionMaxMult: 2,
+		AwarenessMax:     4,
+		GossipInterval:   20 * time.Millisecond,
+		PushPullInterval: time.Second,
+		StreamTimeout:    2 * time.Second,
+		RejoinMin:        50 * time.Millisecond,
+		RejoinMax:        200 * time.Millisecond,
+	}
+}
+
+func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
+
+// lines is a log that a test reads.
+type lines struct {
+	mu  sync.Mutex // protects buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// testConfig is a serving board on a free loopback port; what it logs is shown if the test fails.
+func testConfig(t *testing.T, name string, join ...string) (MembersConfig, *lines) {
+	log := new(lines)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, log)
+		}
+	})
+	return MembersConfig{
+		Name:   name,
+		Bind:   "127.0.0.1:0",
+		Keys:   [][]byte{rackKey(1)},
+		Join:   join,
+		Meta:   Meta{Weight: OrdinaryWeight, LinkPort: 7947, Vitals: Vitals{State: Serving}},
+		Timing: quick(),
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}, log
+}
+
+func mustStart(t *testing.T, cfg MembersConfig) *Members {
+	t.Helper()
+	m, err := Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func startBoard(t *testing.T, name string, join ...string) *Members {
+	t.Helper()
+	cfg, _ := testConfig(t, name, join...)
+	return mustStart(t, cfg)
+}
+
+// board returns what m knows of a board, or the zero Board.
+func board(m *Members, name string) Board {
+	for _, b := range m.Boards() {
+		if b.Name == name {
+			return b
+		}
+	}
+	return Board{}
+}
+
+func gossipAddr(m *Members) string {
+	for _, b := range m.Boards() {
+		if b.Self {
+			return b.Addr.String()
+		}
+	}
+	return ""
+}
+
+// eventually polls until ok, and fails the test when patience ends.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+func ringOf(m *Members) string {
+	var names []string
+	for _, b := range m.Ring().Members() {
+		if b.Weight > 0 {
+			names = append(names, b.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// await reads events until one of this kind is about this board.
+func await(t *testing.T, events <-chan Event, kind EventKind, name string) Event {
+	t.Helper()
+	end := time.After(patience)
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				t.Fatalf("the watch ended before %s %s", name, kind)
+			}
+			if e.Kind == kind && e.Board == name {
+				return e
+			}
+		case <-end:
+			t.Fatalf("no event: %s %s", name, kind)
+		}
+	}
+}
+
+func noLeaks(t *testing.T) {
+	// Registered first, so run last. What other tests of the process left is theirs.
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+}

@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+)
+
+// settleLoop makes the ring follow the boards and then tells the watchers, in that order: who hears
+// that a board died finds it gone from the ring. It is a goroutine of its own because memberlist calls
+// back with its lock held, and a big ring takes a slow board some time.
+func (m *Members) settleLoop() {
+	for {
+		select {
+		case <-m.settle:
+			m.settleOnce()
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+func (m *Members) settleOnce() {
+	m.mu.Lock()
+	boards := make([]Board, 0, len(m.boards))
+	for _, b := range m.boards {
+		boards = append(boards, *b)
+	}
+	m.mu.Unlock()
+
+	members := weigh(boards)
+	if old := m.ring.Load(); old == nil || !slices.Equal(old.members, members) {
+		m.ring.Store(NewRing(members))
+	}
+
+	m.mu.Lock()
+	events := m.events
+	m.events = nil
+	for _, e := range events {
+		for _, ch := range m.watchers {
+			select {
+			case ch <- e:
+			default:
+			}
+		}
+	}
+	m.mu.Unlock()
+	for _, e := range events {
+		switch e.Kind {
+		case Conflict: // said by NotifyConflict, once a minute
+		case Died:
+			m.log.Warn(e.Text, "board", e.Board)
+		default:
+			m.log.Info(e.Text, "board", e.Board)
+		}
+	}
+}
+
+// weigh turns the rack's boards into the members of the ring, sorted by name. The live boards that
+// serve own the keys. If there is none, the next best do, rather than nobody: those that are joining or
+// draining, then those that start or are drained, and last those that stop: each of them still
+// answers, and a rack whose boards all start at once must not be a rack without owners.
+// If all of those have been given weight 0 by their configuration, they share alike.
+func weigh(boards []Board) []RingMember {
+	readiness := func(b Board) int {
+		switch b.Meta.Vitals.State {
+		case Serving:
+			return 4
+		case Joining, Draining:
+			return 3
+		case Starting, Drained:
+			return 2
+		}
+		return 1 // Stopping, or a state of a later version
+	}
+	best := 0 // readiness, doubled, and one more if the board has weight
+	rank := func(b Board) int {
+		r := 2 * readiness(b)
+		if b.Meta.Weight > 0 {
+			r++
+		}
+		return r
+	}
+	for _, b := range boards {
+		if b.Alive {
+			best = max(best, rank(b))
+		}
+	}
+	var members []RingMember
+	for _, b := range boards {
+		if !b.Alive {
+			continue
+		}
+		weight := 0
+		if rank(b) == best {
+			weight = b.Meta.Weight
+			if weight == 0 {
+				weight = OrdinaryWeight
+			}
+		}
+		members = append(members, RingMember{Name: b.Name, Weight: weight})
+	}
+	slices.SortFunc(members, func(a, b RingMember) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return members
+}
+
+// publishLoop hands new metadata to memberlist, which blocks until it was sent to somebody.
+func (m *Members) publishLoop() {
+	for {
+		select {
+		case <-m.publish:
+		case <-m.ctx.Done():
+			return
+		}
+		m.listMu.Lock()
+		list, left := m.list, m.left
+		m.listMu.Unlock()
+		if left || list == nil {
+			continue // an update would be news of a board that is alive
+		}
+		if err := list.UpdateNode(publishTimeout); err != nil && m.ctx.Err() == nil {
+			m.quiet.Debug("vitals are slow to spread", "err", err)
+		}
+	}
+}
+
+// houseLoop forgets boards that have been gone for long, and follows the machine's address.
+func (m *Members) houseLoop() {
+	tick := time.NewTicker(min(housekeeping, max(m.cfg.Forget/4, time.Millisecond)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			m.forget(time.Now())
+			m.followAddress()
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// forget drops the boards that have not been alive since Forget before now.
+func (m *Members) forget(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, b := range m.boards {
+		if b.Alive || now.Sub(b.Since) < m.cfg.Forget {
+			continue
+		}
+		delete(m.boards, name)
+		if !b.Left {
+			m.tell(Forgotten, name, name+" has been away for "+m.cfg.Forget.String()+" and no longer counts")
+		}
+	}
+}
+
+// followAddress starts gossip anew if the machine no longer has the address that was chosen for it,
+// or has got its first one: a board may be up before its network is, and memberlist keeps the
+// address that it began with for ever.
+func (m *Members) followAddress() {
+	m.listMu.Lock()
+	everywhere := m.bind.Addr().IsUnspecified()
+	m.listMu.Unlock()
+	if m.cfg.Advertise != "" || !everywhere {
+		return
+	}
+	m.mu.Lock()
+	now := m.boards[m.cfg.Name].Addr.Addr()
+	m.mu.Unlock()
+	best, ok := hostAddress()
+	if !ok || !now.IsLoopback() && slices.Contains(hostAddresses(), now) {
+		return // nothing better, or nothing wrong
+	}
+	m.log.Info("this board's address is now "+best.String(), "before", now)
+	if err := m.renewGossip(); err != nil {
+		m.quiet.Error("gossip could not start at the new address; it is tried again", "err", err)
+	}
+}

@@ -1,0 +1,196 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	// maxGossipStreams bounds the TCP gossip connections that are open at once. Anybody can open one,
+	// and memberlist gives each a goroutine before it knows who it is. A healthy rack has one or two.
+	maxGossipStreams = 16
+	// maxGossipStream bounds what one of them may send, in bytes. memberlist reads up to 20 MB before
+	// it checks the seal, which is a tenth of a board; a rack of 1,000 boards needs half a megabyte.
+	maxGossipStream = 1 << 20
+)
+
+var errStreamTooLong = errors.New("gossip stream: more than a rack's state")
+
+// transport is memberlist's network transport with bounds for strangers, and with dials that end
+// with the context.
+type transport struct {
+	*memberlist.NetTransport
+	ctx     context.Context
+	log     *log.Logger
+	streams chan net.Conn
+	open    atomic.Int32
+
+	stop    sync.Once
+	closing chan struct{} // closed when memberlist takes no more streams
+	done    chan struct{} // closed when the listeners have stopped
+	idle    chan struct{} // closed when admit has returned
+}
+
+// newTransport listens on bind. Port 0 is a free port, the same for TCP and UDP.
+func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) (*transport, error) {
+	const portTries = 10 // a port that is free for TCP may be taken for UDP
+	config := &memberlist.NetTransportConfig{
+		BindAddrs: []string{bind.Addr().String()},
+		BindPort:  int(bind.Port()),
+		Logger:    logger,
+	}
+	inner, err := memberlist.NewNetTransport(config)
+	for try := 1; err != nil && bind.Port() == 0 && try < portTries; try++ {
+		inner, err = memberlist.NewNetTransport(config)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gossip: listen on %s: %w", bind, err)
+	}
+	t := &transport{
+		NetTransport: inner,
+		ctx:          ctx,
+		log:          logger,
+		streams:      make(chan net.Conn),
+		closing:      make(chan struct{}),
+		done:         make(chan struct{}),
+		idle:         make(chan struct{}),
+	}
+	go t.admit()
+	return t, nil
+}
+
+// admit hands incoming streams on as long as there are not too many. It reads until Shutdown has
+// stopped the listeners, which wait for their last connection to be taken.
+func (t *transport) admit() {
+	defer close(t.idle)
+	for {
+		select {
+		case conn := <-t.NetTransport.StreamCh():
+			if t.open.Load() >= maxGossipStreams {
+				t.log.Printf("[WARN] memberlist: more than %d gossip connections at once, closed one from=%s",
+					maxGossipStreams, conn.RemoteAddr())
+				conn.Close()
+				continue
+			}
+			t.open.Add(1)
+			bounded := &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() { t.open.Add(-1) }}
+			select {
+			case t.streams <- bounded:
+			case <-t.closing:
+				bounded.Close()
+			}
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// StreamCh gives the streams that were let in.
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+
+// Shutdown closes the listeners and waits for their goroutines. It may be called again.
+func (t *transport) Shutdown() error {
+	var err error
+	t.stop.Do(func() {
+		close(t.closing)
+		err = t.NetTransport.Shutdown()
+		close(t.done)
+	})
+	<-t.idle
+	return err
+}
+
+// DialTimeout connects to addr.
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+// DialAddressTimeout connects to a, for at most timeout and not past the end of the board's context.
+func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: timeout}
+	conn, err := dialer.DialContext(t.ctx, "tcp", a.Addr)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {}}, nil
+}
+
+// boundedConn lets only so many bytes in.
+type boundedConn struct {
+	net.Conn
+	left    int64 // used by the one goroutine that reads
+	close   sync.Once
+	onClose func()
+}
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errStreamTooLong
+	}
+	n, err := c.Conn.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}
+
+func (c *boundedConn) Close() error {
+	c.close.Do(c.onClose)
+	return c.Conn.Close()
+}
+
+// hostAddress picks the address of this machine that other boards can most likely reach: a private
+// IPv4 address, then a link-local one (boards on a bare switch), then any other; IPv6 only where there
+// is no IPv4. ok is false where the machine has none but loopback.
+func hostAddress() (best netip.Addr, ok bool) {
+	rank := func(a netip.Addr) int {
+		switch {
+		case a.IsLoopback() || a.IsUnspecified() || a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast():
+			return 0
+		case a.Is6():
+			return 1
+		case a.IsPrivate():
+			return 4
+		case a.IsLinkLocalUnicast():
+			return 3
+		}
+		return 2
+	}
+	for _, a := range hostAddresses() {
+		if rank(a) > 0 && (!ok || rank(a) > rank(best)) {
+			best, ok = a, true
+		}
+	}
+	return best, ok
+}
+
+// hostAddresses lists the addresses of the interfaces that are up, in the order of the interfaces.
+func hostAddresses() []netip.Addr {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var all []netip.Addr
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				all = append(all, p.Addr().Unmap())
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,61 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// What strangers send before anybody knows them is bounded.
+func TestTransportBounds(t *testing.T) {
+	noLeaks(t)
+	cfg, _ := testConfig(t, "a")
+	a := mustStart(t, cfg)
+	var held []net.Conn
+	for range maxGossipStreams {
+		conn, err := net.Dial("tcp", gossipAddr(a))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		held = append(held, conn)
+	}
+	extra, err := net.Dial("tcp", gossipAddr(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer extra.Close()
+	extra.SetReadDeadline(time.Now().Add(patience))
+	if n, err := extra.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one stream too many is served: %d, %v", n, err)
+	}
+	for _, conn := range held {
+		conn.Close()
+	}
+	b := startBoard(t, "b", gossipAddr(a)) // and then there is room again
+	eventually(t, "a real board gets in", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
+}
+
+func TestBoundedConn(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	go func() {
+		client.Write(make([]byte, 100))
+	}()
+	closes := 0
+	c := &boundedConn{Conn: server, left: 10, onClose: func() { closes++ }}
+	n, err := c.Read(make([]byte, 64))
+	if n != 10 || err != nil {
+		t.Errorf("first Read: %d, %v; want 10", n, err)
+	}
+	if _, err := c.Read(make([]byte, 64)); !errors.Is(err, errStreamTooLong) {
+		t.Errorf("Read past the bound: %v", err)
+	}
+	c.Close()
+	c.Close()
+	if closes != 1 {
+		t.Errorf("counted as closed %d times", closes)
+	}
+}

@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// State is what a board is doing. The order of the values is on the wire: never change it.
+type State uint8
+
+const (
+	Starting State = iota // the process is up, the board is not ready
+	Joining               // it looks for its rack, or catches up on purges
+	Serving               // it owns its share of the keys
+	Draining              // told to stop owning keys; still answers
+	Drained               // no client is left on it
+	Stopping              // it is about to leave
+)
+
+// String returns the state in lower case. A state of a later version reads as "state-9".
+func (s State) String() string {
+	names := [...]string{"starting", "joining", "serving", "draining", "drained", "stopping"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("state-%d", uint8(s))
+}
+
+// MarshalText makes a state its word in JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Fault is a set of things that are wrong with a board. The bits are on the wire: never renumber.
+type Fault uint32
+
+const (
+	PeerLost    Fault = 1 << iota // a board that it knows does not answer
+	OriginDown                    // the origin does not answer, or answers with errors
+	CutOff                        // it reaches only half of the rack or less
+	ClockNotSet                   // its clock stands before the program was built
+	NameTaken                     // another board uses its name
+)
+
+// Names lists the faults of the set in kebab case, in the order of their bits. A bit of a later
+// version reads as "fault-9".
+func (f Fault) Names() []string {
+	known := [...]string{"peer-lost", "origin-down", "cut-off", "clock-not-set", "name-taken"}
+	var names []string
+	for bit := range 32 {
+		if f&(1<<bit) == 0 {
+			continue
+		}
+		if bit < len(known) {
+			names = append(names, known[bit])
+		} else {
+			names = append(names, fmt.Sprintf("fault-%d", bit))
+		}
+	}
+	return names
+}
+
+// String returns the names with commas between them, or "none".
+func (f Fault) String() string {
+	if f == 0 {
+		return "none"
+	}
+	return strings.Join(f.Names(), ", ")
+}
+
+// Vitals is one sample of a board's health, taken once a second. The comment behind each field is the
+// unit and the resolution that gossip keeps.
+type Vitals struct {
+	State         State
+	Faults        Fault
+	HitsPerSecond float32       // replies a second over the last second; 0.1
+	HitRatio      float32       // part of them answered from this board's memory, 0 to 1; 0.001
+	CPU           float32       // cores in use by the process, 1 = one core; 0.01
+	Memory        int64         // bytes resident
+	Connections   int64         // open client connections
+	CacheBytes    int64         // bytes that the cache accounts for
+	CacheBudget   int64         // bytes that it may use
+	Uptime        time.Duration // since the process started; one second
+}
+
+const (
+	// MaxMeta is memberlist's bound on a board's metadata, in bytes.
+	MaxMeta = 512
+	// MaxURL bounds each URL in a Meta, in bytes.
+	MaxURL = 100
+	// MaxVersion bounds the program's version in a Meta, in bytes.
+	MaxVersion = 16
+
+	metaVersion = 1
+)
+
+// ErrMeta is the kind of every error about a Meta that cannot be written or read.
+var ErrMeta = errors.New("board metadata")
+
+// Meta is what a board gossips about itself. Its host is not in it: that is the gossip address.
+type Meta struct {
+	Weight     int    // on the ring; 0 to MaxWeight
+	LinkPort   uint16 // TCP port of the rack link; 0 if it has none
+	HTTPURL    string // where the public finds the board, at most MaxURL bytes; "" = http://host of the gossip address
+	ConsoleURL string // where its console is, at most MaxURL bytes; "" = derived likewise
+	Version    string // of the program, at most MaxVersion bytes
+	Vitals     Vitals
+}
+
+// Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or is
+// not plain text or Weight is out of range; numbers that make no sense (negative, NaN) are sent as 0.
+//
+// The form is one byte with the version, 1, and then in the order of the struct's fields: numbers as
+// unsigned varints in the units given at Vitals, strings as their length and their bytes. It takes
+// 60 to 300 bytes, so MaxMeta leaves room to grow. A later version may only add at the end, and counts
+// the version up; so any version's reader can read any other version as far as it knows the fields.
+func (m Meta) Append(b []byte) ([]byte, error) {
+	if m.Weight < 0 || m.Weight > MaxWeight {
+		return b, fmt.Errorf("%w: weight %d is not between 0 and %d", ErrMeta, m.Weight, MaxWeight)
+	}
+	out := append(b, metaVersion)
+	out = binary.AppendUvarint(out, uint64(m.Weight))
+	out = binary.AppendUvarint(out, uint64(m.LinkPort))
+	for _, s := range []struct {
+		what, text string
+		limit      int
+	}{
+		{"HTTP URL", m.HTTPURL, MaxURL}, {"console URL", m.ConsoleURL, MaxURL}, {"version", m.Version, MaxVersion},
+	} {
+		if err := checkText(s.what, s.text, s.limit); err != nil {
+			return b, err
+		}
+		out = binary.AppendUvarint(out, uint64(len(s.text)))
+		out = append(out, s.text...)
+	}
+	v := m.Vitals
+	out = binary.AppendUvarint(out, uint64(v.State))
+	out = binary.AppendUvarint(out, uint64(v.Faults))
+	out = binary.AppendUvarint(out, steps(v.HitsPerSecond, 10))
+	out = binary.AppendUvarint(out, min(steps(v.HitRatio, 1000), 1000))
+	out = binary.AppendUvarint(out, steps(v.CPU, 100))
+	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
+		out = binary.AppendUvarint(out, uint64(max(n, 0)))
+	}
+	return out, nil
+}
+
+// steps is x in whole steps of 1/scale; 0 for what is no sensible reading, and never more than fits
+// 32 bits.
+func steps(x, scale float32) uint64 {
+	n := math.Round(float64(x) * float64(scale))
+	if !(n > 0) { // NaN too
+		return 0
+	}
+	return uint64(min(n, math.MaxUint32))
+}
+
+// checkText holds strings to what may be shown on a console and in a log: UTF-8 without control
+// characters.
+func checkText(what, s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("%w: the %s has %d bytes, at most %d fit", ErrMeta, what, len(s), limit)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: the %s is not plain text", ErrMeta, what)
+	}
+	return nil
+}
+
+// ParseMeta reads what Append wrote, of this version or a later one: bytes behind the fields that
+// this version knows are ignored. Errors are ErrMeta.
+func ParseMeta(b []byte) (Meta, error) {
+	if len(b) == 0 {
+		return Meta{}, fmt.Errorf("%w: empty", ErrMeta)
+	}
+	if len(b) > MaxMeta {
+		return Meta{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMeta, len(b), MaxMeta)
+	}
+	if b[0] < metaVersion {
+		return Meta{}, fmt.Errorf("%w: version %d is unknown", ErrMeta, b[0])
+	}
+	r := metaReader{rest: b[1:]}
+	var m Meta
+	m.Weight = int(r.number("weight", MaxWeight))
+	m.LinkPort = uint16(r.number("link port", math.MaxUint16))
+	m.HTTPURL = r.text("HTTP URL", MaxURL)
+	m.ConsoleURL = r.text("console URL", MaxURL)
+	m.Version = r.text("version", MaxVersion)
+	v := &m.Vitals
+	v.State = State(r.number("state", math.MaxUint8))
+	v.Faults = Fault(r.number("faults", math.MaxUint32))
+	v.HitsPerSecond = float32(r.number("hits", math.MaxUint32)) / 10
+	v.HitRatio = float32(r.number("hit ratio", 1000)) / 1000
+	v.CPU = float32(r.number("CPU", math.MaxUint32)) / 100
+	v.Memory = int64(r.number("memory", math.MaxInt64))
+	v.Connections = int64(r.number("connections", math.MaxInt64))
+	v.CacheBytes = int64(r.number("cache bytes", math.MaxInt64))
+	v.CacheBudget = int64(r.number("cache budget", math.MaxInt64))
+	v.Uptime = time.Duration(r.number("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
+	if r.err != nil {
+		return Meta{}, r.err
+	}
+	return m, nil
+}
+
+// metaReader takes fields off the front of rest; after the first error it gives zeros.
+type metaReader struct {
+	rest []byte
+	err  error
+}
+
+func (r *metaReader) number(what string, limit uint64) uint64 {
+	if r.err != nil {
+		return 0
+	}
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 || n > limit {
+		r.err = fmt.Errorf("%w: the %s is cut off or out of range", ErrMeta, what)
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return n
+}
+
+func (r *metaReader) text(what string, limit int) string {
+	n := int(r.number("length of the "+what, uint64(limit)))
+	if r.err == nil && n > len(r.rest) {
+		r.err = fmt.Errorf("%w: the %s is cut off", ErrMeta, what)
+	}
+	if r.err != nil {
+		return ""
+	}
+	s := string(r.rest[:n])
+	r.rest = r.rest[n:]
+	r.err = checkText(what, s, limit)
+	return s
+}
+
+// material says whether the rack should be told now of a change from old to new, or whether that can
+// wait for the next refresh. State, faults, weight, addresses and version count always; a rate, a
+// size or a count when it moved by a twentieth and by more than its noise; uptime never.
+func material(old, new Meta) bool {
+	a, b := old, new
+	a.Vitals, b.Vitals = Vitals{}, Vitals{}
+	if a != b {
+		return true
+	}
+	v, w := old.Vitals, new.Vitals
+	return v.State != w.State || v.Faults != w.Faults || v.CacheBudget != w.CacheBudget ||
+		moved(float64(v.HitsPerSecond), float64(w.HitsPerSecond), 1) ||
+		moved(float64(v.HitRatio), float64(w.HitRatio), 0.01) ||
+		moved(float64(v.CPU), float64(w.CPU), 0.02) ||
+		moved(float64(v.Memory), float64(w.Memory), 1<<20) ||
+		moved(float64(v.Connections), float64(w.Connections), 2) ||
+		moved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)
+}
+
+// moved says whether b is more than noise and a twentieth of a away from a.
+func moved(a, b, noise float64) bool {
+	return math.Abs(b-a) > max(noise, math.Abs(a)/20)
+}
