@@ -1,0 +1,390 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// Upstream is where a page comes from when it is not in memory: the owner of
+// its key, or its origin server.
+type Upstream interface {
+	// Fetch sends the request and returns the reply with its final status, its
+	// body still streaming; the caller closes the body. Like an
+	// http.RoundTripper it does not change r, follows no redirect, and adds no
+	// Accept-Encoding. It must return when ctx ends, and so must reads of the body.
+	Fetch(ctx context.Context, r *http.Request) (*http.Response, error)
+}
+
+// Route says how one request is to be answered when memory does not do.
+type Route struct {
+	// Name keeps flights apart: requests of different routes never wait for one
+	// fetch, so that two boards that disagree about the ring cannot wait for
+	// each other.
+	Name     string
+	Upstream Upstream
+	// Keep says whether this board may keep a copy of a new reply; nil is yes.
+	// It is called once a fill, when the reply's fields are in, and must not
+	// block. What is not kept is still shared with those who wait.
+	Keep func(key string) bool
+	// Share has Config.OnStore called for what is stored.
+	Share bool
+	// YoungerThan, if not 0, keeps replies of a greater age from being served
+	// without asking upstream: for a board that cannot know what was purged. If
+	// upstream fails, they are served where a stale reply could be.
+	YoungerThan time.Duration
+}
+
+// believes reports whether a stored reply is young enough for the route.
+func (r Route) believes(o *Object, now time.Duration) bool {
+	return r.YoungerThan == 0 || o.age(now) < r.YoungerThan
+}
+
+// Cache is a shared cache. All its methods may be called concurrently.
+type Cache struct {
+	cfg      Config
+	name     string // Config.Name as Cache-Status wants it
+	made     time.Time
+	store    *store
+	flights  flights
+	fills    chan struct{} // places for fetches
+	streams  chan struct{} // places for long replies that are not stored
+	unshared *recent
+	failed   *recent
+	filling  atomic.Int64 // bytes set aside for bodies on their way in
+	counters counters
+}
+
+// New makes a cache. It fails if the budget is too small for what it should hold.
+func New(cfg Config) (*Cache, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		cfg: cfg, name: quoteName(cfg.Name), made: cfg.Now(),
+		store:   newStore(cfg.Budget-cfg.Budget/fillPart, cfg.MaxObject, cfg.MaxVariants),
+		fills:   make(chan struct{}, cfg.MaxFills),
+		streams: make(chan struct{}, (cfg.MaxFills+1)/2),
+		flights: flights{
+			joinable: make(map[flightID]*flight),
+			active:   make(map[*flight]struct{}),
+			guards:   make(map[*Guard]struct{}),
+		},
+	}
+	if c.unshared, err = newRecent(); err != nil {
+		return nil, err
+	}
+	if c.failed, err = newRecent(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// clock is the time since the cache was made. With time.Now it is monotonic: a
+// board that learns the date after start does not age its pages by forty years.
+func (c *Cache) clock() time.Duration { return c.cfg.Now().Sub(c.made) }
+
+// Key is the request's key in the store: its URL, which the caller has
+// normalised, without a fragment. The method is not part of it, Vary is handled
+// below it.
+func Key(r *http.Request) string { return KeyOf(r.URL) }
+
+// KeyOf is the key of a URL. Path and query are taken as they came: two
+// spellings of one page are two pages, which costs memory and can confuse nobody.
+func KeyOf(u *url.URL) string {
+	key := u.Scheme + "://" + u.Host + u.EscapedPath()
+	if u.RawQuery != "" || u.ForceQuery {
+		key += "?" + u.RawQuery
+	}
+	return key
+}
+
+// question is one request on its way through Serve.
+type question struct {
+	c      *Cache
+	w      http.ResponseWriter
+	r      *http.Request
+	route  Route
+	key    string
+	stored *Object // answers the request as far as Vary goes; nil if nothing does
+	why    string  // why it goes upstream, for Cache-Status
+	vary   string  // selector, as far as the variants are known
+}
+
+// Serve answers the request: from memory if the rules allow it, otherwise from
+// upstream, together with all who want the same. r.URL must have scheme and host.
+//
+// A reply that breaks off midway makes Serve panic with http.ErrAbortHandler,
+// which is how net/http is told to cut the connection, so that no client takes
+// the part for the whole.
+func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
+	c.counters.requests.Add(1)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || hasBody(r) {
+		c.pass(w, r, route)
+		return
+	}
+	q := &question{c: c, w: w, r: r, route: route, key: Key(r)}
+	variants := c.store.get(q.key)
+	q.stored = match(variants, r)
+	switch {
+	case q.stored != nil:
+		q.vary = q.stored.vary
+	case len(variants) > 0:
+		q.why = fwdVary
+		q.vary, _ = selectorFor(selectorNames(variants[0].vary), r)
+	default:
+		q.why = fwdMiss
+	}
+	if q.stored != nil && q.fromMemory() {
+		return
+	}
+	if hasMember(r.Header["Cache-Control"], "only-if-cached") {
+		q.fail(ErrOnlyIfCached)
+		return
+	}
+	q.ask()
+}
+
+// hasBody reports whether a request brings content. Such a GET is unusual
+// enough to be between client and origin alone.
+func hasBody(r *http.Request) bool {
+	return r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
+}
+
+// fromMemory answers with the stored reply if that needs no upstream.
+func (q *question) fromMemory() bool {
+	c, o := q.c, q.stored
+	now := c.clock()
+	q.why = fwdStale
+	if !q.route.believes(o, now) {
+		q.why = fwdRequest
+		return false
+	}
+	usable := o.fresh(now)
+	if c.cfg.ClientDirectives {
+		if want := parseControl(q.r.Header["Cache-Control"]); !want.accept(o, now, &usable, q.r) {
+			q.why = fwdRequest
+			return false
+		}
+	}
+	switch {
+	case usable && o.ttl(now) > 0:
+		c.counters.hits.Add(1)
+		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
+	case usable: // stale, and the client said that it takes it
+		c.counters.stale.Add(1)
+		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
+	case o.mayServeWhile(now):
+		// RFC 5861 §3. Nobody waits for the refresh.
+		c.counters.stale.Add(1)
+		if !c.failed.has(q.key, now) {
+			f := q.flight()
+			f.background = true
+			c.join(f, true)
+		}
+		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
+	case c.failed.has(q.key, now) && o.mayServeOnError(now, c.cfg.StaleOnError):
+		c.counters.stale.Add(1)
+		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)).word("detail", "upstream-failed"))
+	default:
+		return false
+	}
+	return true
+}
+
+// accept applies a client's directives (RFC 9111 §5.2.1) to a stored reply. It
+// reports false if the client wants upstream asked, and sets usable if it takes
+// a stale reply.
+func (want control) accept(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
+	noControl := len(r.Header["Cache-Control"]) == 0
+	switch {
+	case want.noCache || want.noStore || noControl && hasMember(r.Header["Pragma"], "no-cache"):
+		return false
+	case want.maxAge.set && o.age(now) > want.maxAge.duration() && !want.maxStaleAny:
+		return false
+	case want.minFresh.set && o.ttl(now) < want.minFresh.duration():
+		return false
+	}
+	if o.flags&(flagNoCache|flagNoStale|flagSharedAge) == 0 && o.ttl(now) <= 0 {
+		*usable = *usable || want.maxStaleAny || want.maxStale.set && -o.ttl(now) <= want.maxStale.duration()
+	}
+	return true
+}
+
+// class tells apart the requests that must not wait for each other: HEAD has
+// no body to share, a reply to Authorization is not for others as a rule, and
+// variants are different pages.
+func (q *question) class() string {
+	class := q.r.Method
+	if len(q.r.Header["Authorization"]) > 0 {
+		class += " authorized"
+	}
+	return class + "\x00" + q.vary
+}
+
+// markKey is under what it is remembered that replies cannot be shared. Clients
+// with credentials or cookies have a memory of their own, so that one of them
+// does not take coalescing away from the crowd.
+func (f *flight) markKey() string { return markKey(f.id.key, f.req) }
+
+func markKey(key string, r *http.Request) string {
+	mark := r.Method
+	if len(r.Header["Authorization"]) > 0 {
+		mark += " authorized"
+	}
+	if len(r.Header["Cookie"]) > 0 {
+		mark += " cookie"
+	}
+	return mark + " " + key
+}
+
+// flight is a fetch that would answer the question for all who ask it.
+func (q *question) flight() *flight {
+	return &flight{
+		id:    flightID{q.route.Name, q.key, q.class()},
+		route: q.route, client: q.r, stale: q.stored, whole: true,
+	}
+}
+
+// maxJoins bounds the flights that a request waits for before it goes alone.
+const maxJoins = 2
+
+// ask gets the reply from upstream: in a flight with others if that may be, and
+// alone otherwise. It joins twice at most. The second time it knows from the
+// first reply what the page varies on, or gives a failed fetch, which may have
+// been the first client's own fault, another try.
+func (q *question) ask() {
+	c := q.c
+	alone := c.unshared.has(markKey(q.key, q.r), c.clock())
+	for joins := 0; ; joins++ {
+		alone = alone || joins == maxJoins
+		f := q.flight()
+		f.retry = joins > 0
+		if alone && q.stored == nil {
+			// Nothing to confirm and nothing to share: the client's own
+			// conditions and ranges go through.
+			f.whole = false
+		}
+		f, rd, leader, found, err := c.join(f, !alone)
+		switch {
+		case found != nil:
+			c.counters.coalesced.Add(1)
+			q.answer(found, c.statusLine().flag("hit").ttl(found.ttl(c.clock())))
+			return
+		case err != nil:
+			q.fail(err)
+			return
+		}
+		if q.board(f, rd, leader, joins, &alone) {
+			return
+		}
+	}
+}
+
+// board waits for a flight's reply and answers with it if it may; it reports
+// false if the question must be asked again, and whether alone.
+func (q *question) board(f *flight, rd *reader, leader bool, joins int, alone *bool) bool {
+	defer f.leave(rd)
+	select {
+	case <-f.ready:
+	case <-q.r.Context().Done():
+		q.fail(context.Cause(q.r.Context()))
+		return true
+	}
+	out := &f.out
+	switch {
+	case out.err != nil:
+		if leader || joins > 0 || !worthRetry(out.err) {
+			q.fail(out.err)
+			return true
+		}
+		return false
+	case leader:
+	case !out.shared:
+		*alone = true
+		return false
+	case out.object != nil && !out.object.Matches(q.r), out.object == nil && !out.head.Matches(q.r):
+		head := out.head
+		if head == nil {
+			head = out.object
+		}
+		q.vary, _ = selectorFor(selectorNames(head.vary), q.r)
+		if q.stored != nil && q.stored.vary != q.vary {
+			q.stored, q.why = nil, fwdVary
+		}
+		return false
+	}
+	if !leader {
+		q.c.counters.coalesced.Add(1)
+	}
+	if out.object != nil {
+		q.confirmed(f, leader)
+		return true
+	}
+	q.stream(f, rd, leader)
+	return true
+}
+
+// retryMark sets the keys whose second try failed too apart from those that
+// failed at all.
+const retryMark = "again "
+
+// worthRetry reports whether a failure may have been about the request of the
+// client that led the flight. Where a wait ran out, another would only add to it.
+func worthRetry(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, ErrUpstream) && !errors.Is(err, context.DeadlineExceeded) &&
+		!(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// fail answers with an error.
+func (q *question) fail(err error) { q.c.fail(q.w, q.r, q.why, err) }
+
+func (c *Cache) fail(w http.ResponseWriter, r *http.Request, why string, err error) {
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		// Nobody is there to answer, and to return would be to answer 200.
+		panic(http.ErrAbortHandler)
+	}
+	detail := "failed"
+	if errors.Is(err, ErrOnlyIfCached) {
+		c.statusLine().word("detail", "only-if-cached").addTo(w.Header())
+	} else {
+		c.forward(why, 0).word("detail", detail).addTo(w.Header())
+	}
+	c.cfg.Fail(w, r, err)
+}
+
+// FailStatus is the status that suits an error given to Config.Fail: 503 if
+// there was no place, 504 if a wait ran out or the client wanted only a stored
+// reply, otherwise 502.
+func FailStatus(err error) int {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrClosed):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrOnlyIfCached), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &timeout) && timeout.Timeout():
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+func failPlain(w http.ResponseWriter, r *http.Request, err error) {
+	status := FailStatus(err)
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, http.StatusText(status)+"\n")
+	}
+}

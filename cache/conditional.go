@@ -1,0 +1,88 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+)
+
+// maxETags bounds the entity tags looked at in one If-None-Match field; a
+// client with more gets the whole page.
+const maxETags = 64
+
+// notModified evaluates a client's conditions against a reply: true means 304
+// (RFC 9110 §13.2.2). If-None-Match comes first, and where it is present
+// If-Modified-Since is not looked at.
+func notModified(r *http.Request, o *Object) bool {
+	if o.Status() != http.StatusOK {
+		return false
+	}
+	if lines, has := r.Header["If-None-Match"]; has {
+		return matchETag(lines, o.Field("Etag"))
+	}
+	since, ok := parseDate(r.Header["If-Modified-Since"])
+	if !ok {
+		return false
+	}
+	at, ok := parseDate(o.lines("Last-Modified"))
+	if !ok {
+		// RFC 9111 §4.3.2: without Last-Modified the Date stands in.
+		at, ok = parseDate(o.lines("Date"))
+	}
+	return ok && !at.After(since)
+}
+
+// matchETag reports whether the list holds the tag, by weak comparison, or "*".
+func matchETag(lines []string, etag string) bool {
+	found, n := false, 0
+	eachMember(lines, func(m string) bool {
+		n++
+		found = m == "*" || validETag(m) && validETag(etag) && weakEqual(m, etag)
+		return !found && n < maxETags
+	})
+	return found
+}
+
+// weakEqual is the weak comparison of RFC 9110 §8.8.3.2.
+func weakEqual(a, b string) bool {
+	return strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
+}
+
+// strongETag reports whether the tag can prove that two bodies are equal byte
+// for byte.
+func strongETag(etag string) bool { return validETag(etag) && etag[0] == '"' }
+
+// validETag checks the form of an entity tag: "…" or W/"…".
+func validETag(s string) bool {
+	s = strings.TrimPrefix(s, "W/")
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return false
+	}
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '"' || s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// notIn304 are the fields that describe a body, which a 304 does not have.
+// The rest is sent, so that a cache behind this one learns every change.
+func notIn304(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range":
+		return true
+	}
+	return false
+}
+
+// kept304 are the stored fields that a 304 never changes (RFC 9111 §3.2): they
+// describe the bytes that are in the store.
+func kept304(name string) bool {
+	switch name {
+	case "Content-Length", "Content-Encoding", "Content-Range":
+		return true
+	}
+	return false
+}
+
+func equalFold(a, b string) bool { return strings.EqualFold(a, b) }

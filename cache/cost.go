@@ -1,0 +1,89 @@
+package cache
+
+import (
+	"sort"
+	"time"
+	"unsafe"
+)
+
+// What an entry costs is computed, not guessed: sizes of the structs by
+// unsafe.Sizeof, so that they are right on 32 and on 64 bit, each rounded up to
+// the size class from which Go's allocator takes it. TestHeapWithinBudget
+// compares the sum with the heap as the runtime sees it.
+
+// listNode mirrors the node that simplelru allocates for each entry (its
+// internal.Entry[uint64, *entry]).
+type listNode struct {
+	_, _, _ *listNode
+	_       uint64
+	_       *entry
+	_       time.Time
+	_       uint8
+}
+
+const (
+	// mapSlot is the cost of an entry in the list's map: eight bytes of key, a
+	// pointer and a control byte in a table that Go fills to 7/8 at most and
+	// leaves 7/16 full after it grew; twice that, since the slots of deleted
+	// entries make a table grow once more than its entries alone would.
+	mapSlot = 2 * (8 + int64(unsafe.Sizeof(uintptr(0))) + 1) * 16 / 7
+	// pageSize is the runtime's: what is larger than the largest size class
+	// takes whole pages.
+	pageSize = 8 << 10
+)
+
+// sizer rounds sizes up as the allocator does.
+type sizer struct {
+	classes []int // upper bounds, ascending
+	entry   int64 // fixed cost of an entry: its struct, list node and map slot
+	object  int64 // fixed cost of a variant
+}
+
+// maxClass is the size up to which Go's allocator has classes.
+const maxClass = 32 << 10
+
+// newSizer asks the runtime for its size classes: append to a full slice grows
+// to exactly the next class.
+func newSizer() *sizer {
+	s := &sizer{}
+	for n := 1; n <= maxClass; n = s.classes[len(s.classes)-1] + 1 {
+		s.classes = append(s.classes, cap(append([]byte(nil), make([]byte, n)...)))
+	}
+	s.entry = s.round(int64(unsafe.Sizeof(entry{}))) + s.round(int64(unsafe.Sizeof(listNode{}))) + mapSlot
+	s.object = s.round(int64(unsafe.Sizeof(Object{})))
+	return s
+}
+
+// round is the heap that n bytes take.
+func (s *sizer) round(n int64) int64 {
+	switch {
+	case n <= 0:
+		return 0
+	case n > int64(s.classes[len(s.classes)-1]):
+		return (n + pageSize - 1) / pageSize * pageSize
+	}
+	return int64(s.classes[sort.SearchInts(s.classes, int(n))])
+}
+
+// of is what an object costs besides its entry.
+func (s *sizer) of(o *Object) int64 {
+	n := s.object + s.round(int64(len(o.head))) + s.round(int64(len(o.vary))) + s.round(int64(len(o.tags)))
+	n += s.round(int64(len(o.body)) * int64(unsafe.Sizeof([]byte(nil))))
+	for _, part := range o.body {
+		n += s.round(int64(cap(part)))
+	}
+	return n
+}
+
+// entryCost is what a key with these variants costs in all.
+func (s *sizer) entryCost(key string, objects []*Object) int64 {
+	n := s.entry + s.round(int64(len(key)))
+	n += s.round(int64(len(objects)) * int64(unsafe.Sizeof((*Object)(nil))))
+	for _, o := range objects {
+		n += s.of(o)
+		if unsafe.StringData(o.key) != unsafe.StringData(key) {
+			n += s.round(int64(len(o.key)))
+		}
+	}
+	return n
+}

@@ -1,0 +1,397 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// retryAfterFailure is how long a failed upstream is left alone for a key whose
+// stored reply may be served meanwhile.
+const retryAfterFailure = time.Second
+
+// smallBody is a body that fits the window of a spool whole, so that its fetch
+// ends no matter how slowly clients read.
+const smallBody = (windowChunks - 1) * largestChunk
+
+// run is a flight from take-off to landing.
+func (f *flight) run(ctx context.Context) {
+	defer f.end()
+	c := f.c
+	free, err := c.place(ctx, c.fills, f.background)
+	if err != nil {
+		f.publish(outcome{err: err}, false)
+		return
+	}
+	defer func() { free() }()
+
+	limit := time.AfterFunc(c.cfg.FillTimeout, func() { f.cancel(context.DeadlineExceeded) })
+	defer limit.Stop()
+
+	resp, a, err := f.fetch(ctx)
+	if err != nil {
+		f.fail(ctx, err)
+		return
+	}
+	defer func() { resp.Body.Close() }()
+
+	if f.stale != nil {
+		switch {
+		case resp.StatusCode == http.StatusNotModified && f.whole:
+			if f.refresh(resp, a) {
+				return
+			}
+			// The 304 is about another reply than ours: ask again, plainly.
+			resp.Body.Close()
+			f.stale = nil
+			f.req.Header.Del("If-None-Match")
+			f.req.Header.Del("If-Modified-Since")
+			if resp, a, err = f.fetch(ctx); err != nil {
+				resp = &http.Response{Body: http.NoBody}
+				f.fail(ctx, err)
+				return
+			}
+		case failureStatus(resp.StatusCode):
+			if f.serveStale(resp.StatusCode) {
+				return
+			}
+		case a.method == http.MethodHead && resp.StatusCode == http.StatusOK:
+			// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
+			if sameBody(f.stale, resp) && f.refresh(resp, a) {
+				return
+			}
+			c.store.drop(f.id.key, func(o *Object) bool { return o == f.stale })
+		}
+	}
+	f.deliver(ctx, resp, a, limit, &free)
+}
+
+// fetch asks upstream once and checks what comes back.
+func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
+	c := f.c
+	if f.whole && f.stale != nil {
+		if etag := f.stale.Field("Etag"); validETag(etag) {
+			f.req.Header.Set("If-None-Match", etag)
+		}
+		if at := f.stale.Field("Last-Modified"); at != "" {
+			f.req.Header.Set("If-Modified-Since", at)
+		}
+	}
+	a := asking{
+		method: f.req.Method, authorized: len(f.req.Header["Authorization"]) > 0,
+		asked: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepCookie: c.cfg.KeepSetCookie,
+		noStore: c.cfg.ClientDirectives && hasMember(f.req.Header["Cache-Control"], "no-store"),
+	}
+	c.counters.fills.Add(1)
+	resp, err := f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
+	a.received = c.cfg.Now()
+	if err == nil {
+		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+	}
+	if err != nil {
+		c.counters.fillErrors.Add(1)
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return nil, a, fmt.Errorf("%w: %s %s: %w", ErrUpstream, f.req.Method, f.id.key, err)
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	dropHopByHop(resp.Header)
+	if _, has := resp.Header["Date"]; !has {
+		// RFC 9110 §6.6.1: who receives a reply without Date dates it.
+		resp.Header.Set("Date", a.received.UTC().Format(http.TimeFormat))
+	}
+	return resp, a, nil
+}
+
+// failureStatus lists the replies that count as upstream's failure (RFC 5861 §4).
+func failureStatus(status int) bool {
+	return status == 500 || status >= 502 && status <= 504
+}
+
+// fail lands a flight whose fetch failed: on the stored reply if it may be used.
+func (f *flight) fail(ctx context.Context, err error) {
+	if f.stale != nil && f.serveStale(0) {
+		f.c.cfg.Logger.Debug("cache: upstream failed, serving stale", "url", f.id.key, "error", err)
+		return
+	}
+	if f.retry {
+		f.c.failed.note(retryMark+f.id.key, f.c.clock()+retryAfterFailure)
+	}
+	if errors.Is(context.Cause(ctx), ErrClosed) {
+		err = ErrClosed
+	}
+	f.publish(outcome{err: err}, false)
+}
+
+func (f *flight) serveStale(status int) bool {
+	c := f.c
+	now := c.clock()
+	if !f.stale.mayServeOnError(now, c.cfg.StaleOnError) && !f.stale.mayServeWhile(now) {
+		return false
+	}
+	c.failed.note(f.id.key, now+retryAfterFailure)
+	f.publish(outcome{object: f.stale, stale: true, shared: true, status: status}, false)
+	return true
+}
+
+// sameBody reports whether a reply to HEAD describes the stored body.
+func sameBody(o *Object, resp *http.Response) bool {
+	h := resp.Header
+	if etag := h.Get("Etag"); etag != o.Field("Etag") {
+		return false
+	}
+	if at := h.Get("Last-Modified"); at != o.Field("Last-Modified") {
+		return false
+	}
+	n, ok := parseLength(h.Get("Content-Length"))
+	return !ok || n == o.size
+}
+
+// refresh lands a flight whose stored reply upstream confirmed (RFC 9111 §4.3.4).
+// It reports false if the confirmation is about something else.
+func (f *flight) refresh(resp *http.Response, a asking) bool {
+	c, old := f.c, f.stale
+	if etag := resp.Header.Get("Etag"); strongETag(etag) {
+		if have := old.Field("Etag"); have != "" && have != etag {
+			return false
+		}
+	}
+	// A cookie is for the client whose request it answers.
+	cookies := resp.Header["Set-Cookie"]
+	if !c.cfg.KeepSetCookie {
+		delete(resp.Header, "Set-Cookie")
+	}
+	h := old.header()
+	for name, lines := range resp.Header {
+		if !kept304(name) {
+			h[name] = lines
+		}
+	}
+	if _, has := resp.Header["Age"]; !has {
+		delete(h, "Age")
+	}
+	a.method = http.MethodGet
+	v := judge(a, old.Status(), h)
+	o := newObject(f.id.key, old.vary, old.Status(), h, v, c.clock())
+	o.body, o.size = old.body, old.size
+	c.counters.revalidated.Add(1)
+	c.failed.forget(f.id.key)
+	var err error
+	if v.store {
+		// Also through a route that keeps no new copies: this one is there.
+		if err = f.commit(o); errors.Is(err, ErrPurged) {
+			c.store.drop(f.id.key, func(x *Object) bool { return x == old })
+		}
+	} else if !a.authorized {
+		c.store.drop(f.id.key, func(x *Object) bool { return x == old })
+	}
+	f.publish(outcome{object: o, cookies: cookies, shared: v.share && v.store, status: resp.StatusCode}, false)
+	return true
+}
+
+// deliver lands a flight whose reply is new, and brings its body in.
+func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, limit *time.Timer, free *func()) {
+	c := f.c
+	out := outcome{status: resp.StatusCode, header: resp.Header, length: -1}
+	body := statusHasBody(resp.StatusCode) && a.method != http.MethodHead
+	switch {
+	case !body:
+		out.length = 0
+	case resp.ContentLength >= 0:
+		out.length = resp.ContentLength
+	}
+
+	v := judge(a, resp.StatusCode, resp.Header)
+	names, _ := varyNames(resp.Header["Vary"])
+	sel, ok := selectorFor(names, f.req)
+	if !ok || len(f.id.key) > maxKey {
+		v.store, v.share = false, false
+	}
+	out.head = newObject(f.id.key, sel, resp.StatusCode, resp.Header, v, c.clock())
+	out.shared = v.share
+	f.remember(v, resp.StatusCode)
+
+	var held int64 // bytes set aside for the body
+	defer func() { c.filling.Add(-held) }()
+	store := v.store
+	if store && out.length > c.cfg.MaxObject {
+		c.counters.rejected.Add(1)
+		c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+		store = false
+	}
+	if store && f.route.Keep != nil {
+		store = f.route.Keep(f.id.key)
+	}
+	if store {
+		if held = max(out.length, 0); !c.reserve(held) {
+			held, store = 0, false
+		}
+	}
+	if !store {
+		f.spool.slide()
+		if out.length < 0 || out.length > smallBody {
+			// It may take as long as its slowest reader: do not hold a place
+			// that small pages wait for.
+			next, err := c.place(ctx, c.streams, false)
+			if err != nil {
+				f.publish(outcome{err: err}, false)
+				return
+			}
+			(*free)()
+			*free = next
+			limit.Reset(c.cfg.StreamLimit)
+		}
+	}
+	if out.length > 0 && (store || out.length <= smallBody) {
+		f.spool.expect(out.length)
+	}
+
+	if store = f.publish(out, store); !store && held > 0 {
+		// Purged at the last moment: the chunk is there already, and the
+		// clients that wait read it out.
+		f.spool.slide()
+	}
+	err := f.bring(ctx, resp.Body, out.length, store, &held, limit)
+	if err == nil && f.isStoring() {
+		f.keep(out)
+	}
+	f.spool.finish(err)
+}
+
+// bring reads the body into the spool. length is what was announced, -1 if
+// nothing was; a body that is shorter or longer is an error.
+func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store bool, held *int64, limit *time.Timer) error {
+	c := f.c
+	var n int64
+	for length < 0 || n < length {
+		if need := f.spool.needs(); store && length < 0 && need > 0 {
+			if n >= c.cfg.MaxObject || !c.reserve(need) {
+				c.counters.rejected.Add(1)
+				c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+				store = false
+				f.giveUp()
+				limit.Reset(c.cfg.StreamLimit)
+			} else {
+				*held += need
+			}
+		}
+		buf, err := f.spool.free(ctx)
+		if err != nil {
+			return err
+		}
+		if length >= 0 {
+			buf = buf[:min(int64(len(buf)), length-n)]
+		}
+		got, err := body.Read(buf)
+		if got > 0 {
+			n += int64(got)
+			f.spool.wrote(got)
+		}
+		switch {
+		case err == io.EOF && length >= 0 && n < length:
+			return fmt.Errorf("%w: %s: body ended after %d of %d bytes", ErrUpstream, f.id.key, n, length)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%w: %s: reading the body: %w", ErrUpstream, f.id.key, err)
+		}
+	}
+	return endOf(body, f.id.key)
+}
+
+// endOf makes sure that a body ends where it was said to.
+func endOf(body io.Reader, key string) error {
+	var one [1]byte
+	for range 16 { // a Read may give nothing and no error
+		n, err := body.Read(one[:])
+		switch {
+		case n > 0:
+			return fmt.Errorf("%w: %s: body is longer than announced", ErrUpstream, key)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%w: %s: reading the body: %w", ErrUpstream, key, err)
+		}
+	}
+	return io.ErrNoProgress
+}
+
+func (f *flight) isStoring() bool {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return f.storing
+}
+
+// keep stores the reply with the body that came.
+func (f *flight) keep(out outcome) {
+	c := f.c
+	o := *out.head
+	o.body = f.spool.body()
+	for _, part := range o.body {
+		o.size += int64(len(part))
+	}
+	if o.size > c.cfg.MaxObject {
+		c.counters.rejected.Add(1)
+		f.giveUp()
+		return
+	}
+	c.failed.forget(f.id.key)
+	err := f.commit(&o)
+	if err == nil && f.route.Share && c.cfg.OnStore != nil {
+		c.cfg.OnStore(&o)
+	}
+}
+
+// remember notes whether replies for this key can be shared, for the next crowd.
+func (f *flight) remember(v verdict, status int) {
+	c := f.c
+	switch {
+	case v.share:
+		c.unshared.forget(f.markKey())
+	case !f.whole && (status == 206 || status == 304 || status == 412 || status == 416):
+		// An answer to the client's own condition or range says nothing.
+	case !failureStatus(status):
+		c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+	}
+}
+
+// place takes one of a bounded number of places, within FillWait.
+func (c *Cache) place(ctx context.Context, places chan struct{}, now bool) (free func(), err error) {
+	free = func() { <-places }
+	select {
+	case places <- struct{}{}:
+		return free, nil
+	default:
+	}
+	if now {
+		return nil, ErrBusy
+	}
+	timer := time.NewTimer(c.cfg.FillWait)
+	defer timer.Stop()
+	select {
+	case places <- struct{}{}:
+		return free, nil
+	case <-timer.C:
+		return nil, ErrBusy
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// reserve sets bytes aside for a body on its way in.
+func (c *Cache) reserve(n int64) bool {
+	if c.filling.Add(n) > c.cfg.Budget/fillPart {
+		c.filling.Add(-n)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// A flight is one upstream fetch: its request, its reply's fate, and the spool
+// that its body runs through. Clients that want the same page join it instead of
+// asking upstream again. Whether its reply may be theirs is decided when the
+// reply's fields are in, never before.
+
+// flightID tells which requests may wait for one fetch.
+type flightID struct {
+	route string // Route.Name
+	key   string
+	class string // method, authorization and variant, see question.class
+}
+
+type flight struct {
+	c      *Cache
+	id     flightID
+	route  Route
+	client *http.Request // of the client that caused it, until it is under way
+	req    *http.Request // what to send; a copy that belongs to the flight
+	whole  bool          // the client's conditions were taken off req
+	stale  *Object       // what is stored and may be confirmed by a 304
+	// background: nobody waits, so it does not queue for a place either.
+	background bool
+	// retry: an earlier flight for the same clients failed.
+	retry  bool
+	cancel context.CancelCauseFunc
+	spool  *spool
+
+	ready chan struct{} // closed when out is set
+	out   outcome
+
+	// Guarded by flights.mu.
+	guard   guard
+	storing bool
+	landed  bool // out is set
+}
+
+// outcome is what became of a flight when the reply's fields were in.
+type outcome struct {
+	err error
+	// object is a whole stored reply that answers the request: confirmed by
+	// upstream, or stale and allowed. Otherwise the rest describes the reply
+	// whose body comes through the spool.
+	object *Object
+	stale  bool // object is served because upstream failed
+	// cookies came with upstream's confirmation, for the leader only.
+	cookies []string
+	// shared: whoever waits may have it, if head's selector matches the request.
+	shared bool
+	status int         // upstream's
+	header http.Header // all end-to-end fields, for the client that caused them
+	head   *Object     // the reply as stored, without its body
+	length int64       // of the body, -1 if unknown
+	stored bool        // it is going into the store
+}
+
+// guard remembers purges that happened while an object was on its way.
+type guard struct {
+	key    string
+	purged bool
+	tags   []string // purged while the object's tags were not known
+}
+
+// maxGuardTags bounds guard.tags; with more the object counts as purged.
+const maxGuardTags = 64
+
+// purgeTag notes a purge of a tag. head is the object's, nil if unknown.
+func (g *guard) purgeTag(tag string, head *Object) {
+	switch {
+	case head != nil:
+		g.purged = g.purged || head.hasTag(tag)
+	case len(g.tags) == maxGuardTags:
+		g.purged = true
+	case !slices.Contains(g.tags, tag):
+		g.tags = append(g.tags, tag)
+	}
+}
+
+// settle closes the matter for an object whose tags are known now.
+func (g *guard) settle(o *Object) bool {
+	g.purged = g.purged || slices.ContainsFunc(g.tags, o.hasTag)
+	return !g.purged
+}
+
+// flights are all fetches under way.
+type flights struct {
+	mu       sync.Mutex
+	joinable map[flightID]*flight
+	active   map[*flight]struct{}
+	guards   map[*Guard]struct{}
+	closed   bool
+	done     sync.WaitGroup // one for each active flight
+}
+
+// join attaches to the flight with f's id, or makes f that flight and starts it.
+// shared false starts f for one client alone. No flight is started, and joined is
+// nil, if the cache was closed, or if an earlier flight has just stored what
+// this one would fetch (found): storing and joining exclude each other, so no
+// client slips between the two. Nor is it if the second try of the same clients
+// has just failed. rd is nil for a background flight.
+func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader bool, found *Object, err error) {
+	fl := &c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.closed {
+		return nil, nil, false, nil, ErrClosed
+	}
+	if shared {
+		if other := fl.joinable[f.id]; other != nil {
+			if f.background {
+				return other, nil, false, nil, nil
+			}
+			if rd := other.spool.attach(); rd != nil {
+				return other, rd, false, nil, nil
+			}
+		}
+	}
+	if o := match(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.believes(o, c.clock()) && o.fresh(c.clock()) {
+		return nil, nil, false, o, nil
+	}
+	if f.retry && c.failed.has(retryMark+f.id.key, c.clock()) {
+		return nil, nil, false, nil, ErrUpstream
+	}
+	if shared {
+		fl.joinable[f.id] = f
+	}
+	f.c = c
+	f.req, f.client = upstreamRequest(f.client, f.whole), nil
+	f.guard.key = f.id.key
+	f.ready = make(chan struct{})
+	f.spool = newSpool(c.cfg.ReaderStall)
+	if !f.background {
+		rd = f.spool.attach()
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.req.Context()))
+	f.cancel = cancel
+	fl.active[f] = struct{}{}
+	fl.done.Add(1)
+	go f.run(ctx)
+	return f, rd, true, nil, nil
+}
+
+// leave takes a client's reader off the flight. When the last one goes, a
+// fetch of which nothing will be kept is cancelled.
+func (f *flight) leave(rd *reader) {
+	if f.spool.detach(rd) > 0 {
+		return
+	}
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if f.storing || !f.landed && fl.joinable[f.id] == f {
+		return
+	}
+	f.cancel(context.Canceled)
+}
+
+// publish lets the waiting clients see the outcome. store says that the body is
+// to be kept; the answer says whether it still is, after purges.
+func (f *flight) publish(out outcome, store bool) bool {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if out.head != nil && !f.guard.settle(out.head) {
+		store = false
+	}
+	out.stored = store
+	f.storing, f.landed, f.out = store, true, out
+	if !store {
+		f.close()
+		if f.spool.idle() {
+			f.cancel(context.Canceled)
+		}
+	}
+	close(f.ready)
+	return store
+}
+
+// close lets nobody else join. It needs flights.mu.
+func (f *flight) close() {
+	if f.c.flights.joinable[f.id] == f {
+		delete(f.c.flights.joinable, f.id)
+	}
+}
+
+// commit puts an object into the store unless it was purged on its way. A purge
+// marks flights first and empties the store afterwards, and commit does both of
+// its steps under the same lock, so one of the two sees the other.
+func (f *flight) commit(o *Object) error {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	defer f.close()
+	f.storing = false
+	if !f.guard.settle(o) {
+		return ErrPurged
+	}
+	if !f.c.store.put(o) {
+		return ErrNotAdmitted
+	}
+	f.c.counters.stored.Add(1)
+	return nil
+}
+
+// giveUp stops keeping the body; the readers that are there get the rest.
+func (f *flight) giveUp() {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	f.storing = false
+	f.close()
+	f.spool.slide()
+	if f.spool.idle() {
+		f.cancel(context.Canceled)
+	}
+}
+
+// end is the last thing that a flight does.
+func (f *flight) end() {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	f.close()
+	delete(fl.active, f)
+	fl.mu.Unlock()
+	f.cancel(nil)
+	fl.done.Done()
+}
+
+// idle reports whether nobody reads.
+func (s *spool) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.readers) == 0
+}
+
+// Close cancels all fetches and waits until they have ended. Requests that wait
+// get ErrClosed; what is stored can still be read.
+func (c *Cache) Close() error {
+	fl := &c.flights
+	fl.mu.Lock()
+	fl.closed = true
+	for f := range fl.active {
+		f.cancel(ErrClosed)
+	}
+	fl.mu.Unlock()
+	fl.done.Wait()
+	return nil
+}

@@ -1,0 +1,104 @@
+package cache
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// heuristicShare is the part of a reply's age since Last-Modified for which it
+// counts as fresh if it says nothing itself; RFC 9111 §4.2.2 names 10 %.
+const heuristicShare = 10
+
+// maxHeuristic bounds a guessed lifetime: a page unchanged for ten years is
+// still looked at again the next day.
+const maxHeuristic = 24 * time.Hour
+
+// heuristicStatus lists the statuses that may be stored without the reply
+// saying so (RFC 9110 §15.1).
+func heuristicStatus(status int) bool {
+	switch status {
+	case 200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// lifetime is the time for which a reply is fresh, counted from age 0
+// (RFC 9111 §4.2.1), and whether the reply said so itself. received is when the
+// reply came, used where it has no Date of its own.
+func lifetime(status int, h http.Header, c control, received time.Time) (d time.Duration, explicit bool) {
+	if c.sMaxAge.set {
+		return c.sMaxAge.duration(), true
+	}
+	if c.maxAge.set {
+		return c.maxAge.duration(), true
+	}
+	date, ok := parseDate(h["Date"])
+	if !ok {
+		date = received
+	}
+	if lines, has := h["Expires"]; has {
+		// An Expires that is no date, "0" above all, means already expired
+		// (RFC 9111 §5.3).
+		at, ok := parseDate(lines)
+		if !ok {
+			return 0, true
+		}
+		return min(max(at.Sub(date), 0), maxDelta*time.Second), true
+	}
+	if !c.public && !heuristicStatus(status) {
+		return 0, false
+	}
+	if at, ok := parseDate(h["Last-Modified"]); ok && at.Before(date) {
+		return min(date.Sub(at)/heuristicShare, maxHeuristic), false
+	}
+	return 0, false
+}
+
+// initialAge is corrected_initial_age of RFC 9111 §4.2.3. The clocks are
+// compared only when the caller trusts its own.
+func initialAge(h http.Header, asked, received time.Time, trustClock bool) time.Duration {
+	age := max(received.Sub(asked), 0)
+	if v, ok := parseAge(h["Age"]); ok {
+		age += v
+	}
+	if date, ok := parseDate(h["Date"]); ok && trustClock {
+		age = max(age, received.Sub(date))
+	}
+	return min(age, maxDelta*time.Second)
+}
+
+// parseAge reads an Age field. Of several values the first counts; one that is
+// no number of seconds is ignored (RFC 9111 §5.1).
+func parseAge(lines []string) (time.Duration, bool) {
+	if len(lines) == 0 {
+		return 0, false
+	}
+	first, _, _ := strings.Cut(lines[0], ",")
+	n, ok := parseDelta(trimOWS(first))
+	return time.Duration(n) * time.Second, ok
+}
+
+// parseDate reads a field that must be there exactly once and be an HTTP-date
+// (RFC 9110 §5.6.7). Repeated lines are accepted if they are equal.
+func parseDate(lines []string) (time.Time, bool) {
+	if len(lines) == 0 {
+		return time.Time{}, false
+	}
+	for _, l := range lines[1:] {
+		if l != lines[0] {
+			return time.Time{}, false
+		}
+	}
+	s := trimOWS(lines[0])
+	// http.ParseTime also takes other zones in the first form; HTTP is always GMT.
+	if len(s) < 24 || len(s) > 40 {
+		return time.Time{}, false
+	}
+	t, err := http.ParseTime(s)
+	if err != nil || strings.HasSuffix(s, "UTC") {
+		return time.Time{}, false
+	}
+	return t, true
+}

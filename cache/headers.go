@@ -1,0 +1,164 @@
+package cache
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+)
+
+// hopByHop are the fields that belong to one connection and are never passed
+// on or stored (RFC 9110 §7.6.1, RFC 9111 §3.1).
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate",
+	"Proxy-Authentication-Info", "Proxy-Authorization", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
+}
+
+// dropHopByHop removes from h what belongs to the connection it came by,
+// the fields that its Connection field lists included.
+func dropHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = trimOWS(name); name != "" && isToken(name) {
+				// Cache-Control stays even when listed: a sender cannot
+				// lift the rules by naming them.
+				if name = canonical(name); name != "Cache-Control" {
+					delete(h, name)
+				}
+			}
+		}
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
+}
+
+// upstreamRequest is the request to send upstream in place of r: a deep copy
+// without connection fields. Conditions and ranges are taken off when whole is
+// set, because the reply is to be stored and shared; each client's own are
+// evaluated when its reply is written.
+func upstreamRequest(r *http.Request, whole bool) *http.Request {
+	q := r.Clone(r.Context())
+	dropHopByHop(q.Header)
+	if whole {
+		for _, name := range [...]string{
+			"If-None-Match", "If-Modified-Since", "If-Match",
+			"If-Unmodified-Since", "If-Range", "Range",
+		} {
+			delete(q.Header, name)
+		}
+		q.Body, q.ContentLength, q.TransferEncoding = http.NoBody, 0, nil
+		q.Trailer = nil
+	}
+	return q
+}
+
+// checkReply refuses a reply that could not be passed on as it came: it would
+// be read in two ways, or it is larger than any reply's fields may be.
+func checkReply(resp *http.Response) error {
+	if resp == nil || resp.Header == nil || resp.StatusCode < 200 || resp.StatusCode > 599 {
+		return ErrBadReply
+	}
+	size := 0
+	for name, lines := range resp.Header {
+		if !isToken(name) {
+			return ErrBadReply
+		}
+		for _, line := range lines {
+			size += len(name) + len(line) + 4
+			if !isFieldValue(line) {
+				return ErrBadReply
+			}
+		}
+	}
+	if size > maxHead {
+		return ErrBadReply
+	}
+	length := resp.Header["Content-Length"]
+	for _, line := range length {
+		n, ok := parseLength(line)
+		if !ok || line != length[0] || resp.ContentLength >= 0 && bodyAllowed(resp) && n != resp.ContentLength {
+			return ErrBadReply
+		}
+	}
+	return nil
+}
+
+func bodyAllowed(resp *http.Response) bool {
+	return statusHasBody(resp.StatusCode) && (resp.Request == nil || resp.Request.Method != http.MethodHead)
+}
+
+// statusHasBody says whether a reply with this status can have content
+// (RFC 9110 §6.4.1).
+func statusHasBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// parseLength reads a Content-Length: digits only, no sign, no list.
+func parseLength(s string) (int64, bool) {
+	if s == "" || len(s) > 18 {
+		return 0, false
+	}
+	n := int64(0)
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}
+
+func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
+
+func trimOWS(s string) string { return strings.Trim(s, " \t") }
+
+// isToken reports whether s is a token (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if !isTokenByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isTokenByte(b byte) bool {
+	switch {
+	case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9':
+		return true
+	}
+	return b < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
+}
+
+// isFieldValue reports whether s can stand in a field: no NUL, CR, LF or other
+// control but tab (RFC 9110 §5.5).
+func isFieldValue(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// eachMember calls f with each member of a comma-separated list, quoted
+// strings respected, empty members left out, until f returns false.
+func eachMember(lines []string, f func(string) bool) {
+	for _, line := range lines {
+		start, quoted := 0, false
+		for i := 0; i <= len(line); i++ {
+			switch {
+			case i == len(line) || line[i] == ',' && !quoted:
+				if m := trimOWS(line[start:i]); m != "" && !f(m) {
+					return
+				}
+				start = i + 1
+			case line[i] == '"':
+				quoted = !quoted
+			case line[i] == '\\' && quoted && i+1 < len(line):
+				i++
+			}
+		}
+	}
+}

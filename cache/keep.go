@@ -1,0 +1,100 @@
+package cache
+
+import (
+	"net/http"
+	"time"
+)
+
+// verdict is what the rules allow to be done with one reply.
+type verdict struct {
+	// store: a copy may be kept and used again, after validation at least.
+	store bool
+	// share: the reply may be given, as it is and now, to others who wait for it.
+	share bool
+	// strip lists the fields that only the client whose request caused the
+	// reply may see (private="…", no-cache="…", Set-Cookie).
+	strip []string
+
+	control  control
+	lifetime time.Duration
+	age      time.Duration
+}
+
+// asking is what the rules need to know of the request and the moment.
+type asking struct {
+	method     string
+	authorized bool // it carried Authorization
+	asked      time.Time
+	received   time.Time
+	trustClock bool
+	keepCookie bool // Config.KeepSetCookie
+	noStore    bool // the client's no-store, if clients are listened to
+}
+
+// understood are the statuses whose meaning for caching this package
+// implements; must-understand lifts no-store only for them (RFC 9111 §5.2.2.3).
+// 206 is not among them: partial replies are not stored.
+func understood(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405,
+		410, 414, 451, 500, 501, 502, 503, 504:
+		return true
+	}
+	return false
+}
+
+// judge applies RFC 9111 §3 for a shared cache to a reply.
+func judge(a asking, status int, h http.Header) verdict {
+	c := parseControl(h["Cache-Control"])
+	if _, has := h["Cache-Control"]; !has && hasMember(h["Pragma"], "no-cache") {
+		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet whoever sends
+		// it means no-cache; towards stale.
+		c.noCache = true
+	}
+	v := verdict{control: c}
+	var explicit bool
+	v.lifetime, explicit = lifetime(status, h, c, a.received)
+	v.age = initialAge(h, a.asked, a.received, a.trustClock)
+
+	noStore := c.noStore
+	if c.mustUnderstand {
+		noStore = !understood(status)
+	}
+	noStore = noStore || a.noStore
+	_, cookie := h["Set-Cookie"]
+	switch {
+	case a.method != http.MethodGet && a.method != http.MethodHead:
+		return v
+	case noStore, c.private, status < 200, status == http.StatusPartialContent, status == http.StatusNotModified:
+		return v
+	case !explicit && !c.public && !heuristicStatus(status):
+		return v
+	case a.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
+		return v // RFC 9111 §3.5
+	case cookie && !c.public && !c.sMaxAge.set:
+		return v // the origin did not say that it meant everybody
+	case varyAll(h["Vary"]):
+		return v
+	}
+	v.strip = append(append(v.strip, c.privateFields...), c.noCacheFields...)
+	if cookie && !a.keepCookie {
+		v.strip = append(v.strip, "Set-Cookie")
+	}
+	fresh := v.lifetime > v.age && !c.noCache
+	validator := validETag(h.Get("Etag")) || h.Get("Last-Modified") != ""
+	// What is neither fresh nor can be validated would only take up room.
+	v.store = a.method == http.MethodGet && (fresh || validator || v.age-v.lifetime < c.staleWhile.duration())
+	// RFC 9111 §4: what would need validation before its first reuse cannot
+	// answer those who wait either.
+	v.share = fresh
+	return v
+}
+
+func hasMember(lines []string, want string) bool {
+	found := false
+	eachMember(lines, func(m string) bool {
+		found = equalFold(m, want)
+		return !found
+	})
+	return found
+}

@@ -1,0 +1,227 @@
+package cache
+
+import (
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxHead bounds the bytes of a reply's fields.
+const maxHead = 64 << 10
+
+// maxKey bounds the bytes of a key. A longer URL is answered but never stored.
+const maxKey = 8 << 10
+
+// Object is one stored reply. It never changes once it is in the store: a 304
+// makes a new Object that shares the body. All its memory is a handful of flat
+// strings and byte slices, because a header map costs about 1 KB a page and a
+// board has thousands of pages.
+type Object struct {
+	key  string
+	head string   // "Name: value\r\n" for each field line, names canonical
+	vary string   // selector of the requests that it answers
+	tags string   // purge tags, each followed by a NUL
+	body [][]byte // in order, exactly sized
+	size int64    // bytes of body
+
+	// born is when the reply's age was 0, as time since the cache was made
+	// (Cache.clock). It may lie before that.
+	born         time.Duration
+	lifetime     time.Duration
+	staleWhile   time.Duration // stale-while-revalidate, 0 if none
+	staleIfError time.Duration // stale-if-error, -1 if the reply does not say
+	status       int16
+	flags        objectFlags
+}
+
+type objectFlags uint8
+
+const (
+	flagNoCache   objectFlags = 1 << iota // validate before every use
+	flagNoStale                           // must-revalidate or proxy-revalidate
+	flagSharedAge                         // s-maxage: stale only by explicit permission
+	flagImmutable                         // RFC 8246
+	flagMax       = flagImmutable<<1 - 1
+)
+
+// newObject makes an object without body out of a judged reply. fields are
+// copied; sel is the request's selector.
+func newObject(key, sel string, status int, h http.Header, v verdict, now time.Duration) *Object {
+	c := v.control
+	o := &Object{
+		key: key, vary: sel, status: int16(status), tags: packTags(h),
+		born: now - v.age, lifetime: v.lifetime,
+		staleWhile: c.staleWhile.duration(), staleIfError: -1,
+	}
+	if c.staleIfError.set {
+		o.staleIfError = c.staleIfError.duration()
+	}
+	if c.noCache {
+		o.flags |= flagNoCache
+	}
+	if c.mustRevalidate || c.proxyRevalidate {
+		o.flags |= flagNoStale
+	}
+	if c.sMaxAge.set {
+		o.flags |= flagSharedAge
+	}
+	if c.immutable {
+		o.flags |= flagImmutable
+	}
+	o.head = flatten(h, v.strip)
+	return o
+}
+
+// flatten writes the fields as they will be sent, in the order of their names.
+// Age, Content-Length and Cache-Status are made anew for each answer.
+func flatten(h http.Header, strip []string) string {
+	names := make([]string, 0, len(h))
+	size := 0
+	for name, lines := range h {
+		switch name {
+		case "Age", "Content-Length", "Cache-Status":
+			continue
+		}
+		if slices.Contains(strip, name) {
+			continue
+		}
+		names = append(names, name)
+		for _, l := range lines {
+			size += len(name) + len(l) + 4
+		}
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	b.Grow(size)
+	for _, name := range names {
+		for _, l := range h[name] {
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(l)
+			b.WriteString("\r\n")
+		}
+	}
+	return b.String()
+}
+
+// Key is the URL that the object answers, as [KeyOf] gives it.
+func (o *Object) Key() string { return o.key }
+
+// Status is the stored reply's status code.
+func (o *Object) Status() int { return int(o.status) }
+
+// Size is the number of bytes in the body.
+func (o *Object) Size() int64 { return o.size }
+
+// Head is the stored fields as they go on the wire, "Name: value\r\n" each,
+// without Age, Content-Length and Cache-Status.
+func (o *Object) Head() string { return o.head }
+
+// Body yields the parts of the body in order. They must not be changed.
+func (o *Object) Body() [][]byte { return o.body }
+
+// Matches reports whether the object answers the request as far as Vary goes
+// (RFC 9111 §4.1).
+func (o *Object) Matches(r *http.Request) bool { return selects(o.vary, r) }
+
+// Field is the first line of a field, "" if there is none. name is in
+// canonical form. It does not allocate.
+func (o *Object) Field(name string) string {
+	for n, v := range o.Fields() {
+		if n == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// Fields yields the stored field lines.
+func (o *Object) Fields() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for head := o.head; head != ""; {
+			line, rest, _ := strings.Cut(head, "\r\n")
+			name, value, _ := strings.Cut(line, ": ")
+			if !yield(name, value) {
+				return
+			}
+			head = rest
+		}
+	}
+}
+
+// lines gathers a field's lines.
+func (o *Object) lines(name string) []string {
+	var all []string
+	for n, v := range o.Fields() {
+		if n == name {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// header unpacks the fields into a map, for a merge with a 304.
+func (o *Object) header() http.Header {
+	h := make(http.Header, 16)
+	for n, v := range o.Fields() {
+		h[n] = append(h[n], v)
+	}
+	return h
+}
+
+// Tags yields the tags by which the object can be purged.
+func (o *Object) Tags() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for rest := o.tags; rest != ""; {
+			var tag string
+			tag, rest, _ = strings.Cut(rest, "\x00")
+			if !yield(tag) {
+				return
+			}
+		}
+	}
+}
+
+func (o *Object) hasTag(tag string) bool {
+	for t := range o.Tags() {
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// age is the object's current age (RFC 9111 §4.2.3).
+func (o *Object) age(now time.Duration) time.Duration { return max(now-o.born, 0) }
+
+// ttl is how long the object is fresh still; negative if it is stale.
+func (o *Object) ttl(now time.Duration) time.Duration { return o.lifetime - o.age(now) }
+
+// fresh reports whether the object may be used without asking upstream.
+func (o *Object) fresh(now time.Duration) bool {
+	return o.flags&flagNoCache == 0 && o.ttl(now) > 0
+}
+
+// mayServeWhile reports whether the object may be served stale while it is
+// being refreshed (RFC 5861 §3). must-revalidate wins over the permission.
+func (o *Object) mayServeWhile(now time.Duration) bool {
+	return o.flags&(flagNoCache|flagNoStale) == 0 && -o.ttl(now) < o.staleWhile
+}
+
+// mayServeOnError reports whether the object may be served although upstream
+// failed: by its own stale-if-error (RFC 5861 §4), or, if it says nothing and
+// nothing in it forbids stale replies (RFC 9111 §4.2.4), for at most limit.
+func (o *Object) mayServeOnError(now, limit time.Duration) bool {
+	stale := -o.ttl(now)
+	switch {
+	case o.flags&(flagNoCache|flagNoStale) != 0:
+		return false
+	case o.staleIfError >= 0:
+		return stale <= o.staleIfError
+	case limit < 0 || o.flags&flagSharedAge != 0:
+		return false // s-maxage implies proxy-revalidate (RFC 9111 §5.2.2.10)
+	}
+	return stale <= limit
+}

@@ -1,0 +1,116 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+// passChunk is the buffer through which an unstored reply to another method runs.
+const passChunk = 16 << 10
+
+// pass hands a request through that the cache has no part in: every method but
+// GET and HEAD, and these if they bring a body. Bodies stream both ways. An
+// unsafe method that succeeded makes what is stored out of date (RFC 9111 §4.4).
+func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
+	why := fwdMethod
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		why = fwdBypass
+	}
+	resp, err := route.Upstream.Fetch(r.Context(), upstreamRequest(r, false))
+	if err == nil {
+		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+	}
+	if err != nil {
+		c.counters.fillErrors.Add(1)
+		c.fail(w, r, why, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
+		return
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	defer resp.Body.Close()
+	dropHopByHop(resp.Header)
+	if !safeMethod(r.Method) && resp.StatusCode < 400 {
+		c.invalidate(r, resp.Header)
+	}
+	h := w.Header()
+	for name, lines := range resp.Header {
+		h[name] = lines
+	}
+	delete(h, "Content-Length")
+	if resp.ContentLength >= 0 && statusHasBody(resp.StatusCode) {
+		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
+	}
+	c.forward(why, resp.StatusCode).addTo(h)
+	w.WriteHeader(resp.StatusCode)
+	if !statusHasBody(resp.StatusCode) || r.Method == http.MethodHead {
+		return
+	}
+	if err := passBody(w, resp.Body, resp.ContentLength); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// passBody copies a body and flushes each part, since what a POST answers may
+// come in pieces that somebody waits for.
+func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
+	buf := make([]byte, passChunk)
+	flush := http.NewResponseController(w)
+	var sent int64
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return werr
+			}
+			sent += int64(n)
+			if ferr := flush.Flush(); ferr != nil && !errors.Is(ferr, http.ErrNotSupported) {
+				return ferr
+			}
+		}
+		if err == io.EOF {
+			if length >= 0 && sent != length {
+				return io.ErrUnexpectedEOF
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// safeMethod lists the methods that change nothing (RFC 9110 §9.2.1). What is
+// unknown is unsafe.
+func safeMethod(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	return false
+}
+
+// invalidate drops the request's URL and those that its reply names, if they
+// have the same origin: nobody may empty another site's cache.
+func (c *Cache) invalidate(r *http.Request, h http.Header) {
+	keys := []string{Key(r)}
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if v := h.Get(name); v != "" {
+			u, err := r.URL.Parse(v)
+			if err == nil && u.Scheme == r.URL.Scheme && u.Host == r.URL.Host {
+				keys = append(keys, KeyOf(u))
+			}
+		}
+	}
+	for _, key := range keys {
+		c.purgeKey(key)
+		if c.cfg.OnInvalidate != nil {
+			c.cfg.OnInvalidate(key)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package cache
+
+import (
+	"net/http"
+)
+
+// Get gives the stored variants of a key, the youngest first, and counts as a
+// use of them. It allocates nothing. The slice must not be changed.
+func (c *Cache) Get(key string) []*Object { return c.store.get(key) }
+
+// Fresh reports whether an object may be served now without asking upstream,
+// and its age and remaining lifetime in whole seconds.
+func (c *Cache) Fresh(o *Object) (age, ttl int64, fresh bool) {
+	now := c.clock()
+	return int64(o.age(now) / 1e9), int64(o.ttl(now) / 1e9), o.fresh(now)
+}
+
+// HasFresh reports whether Serve would answer the request from memory, fresh.
+func (c *Cache) HasFresh(r *http.Request) bool {
+	o := match(c.store.peek(Key(r)), r)
+	return o != nil && o.fresh(c.clock())
+}
+
+// Copy gives all variants of a key, to be handed to another board. It does not
+// count as a use.
+func (c *Cache) Copy(key string) []*Object { return c.store.peek(key) }
+
+// Keys calls yield with every stored key until it returns false. No lock is
+// held while it runs; what comes or goes meanwhile may or may not be seen.
+func (c *Cache) Keys(yield func(key string) bool) { c.store.keys(yield) }
+
+// Insert stores an object that another board handed over (ParseObject). With a
+// guard, an object that was purged since the guard was taken is refused with
+// ErrPurged. ErrOlder means that what is stored here is at least as young,
+// ErrTooLarge that it is over MaxObject, ErrNotAdmitted that it did not fit.
+// OnStore is not called.
+func (c *Cache) Insert(o *Object, g *Guard) error {
+	if o.size > c.cfg.MaxObject || len(o.key) > maxKey {
+		return ErrTooLarge
+	}
+	copied := *o
+	copied.born += c.clock()
+	for _, have := range c.store.peek(o.key) {
+		if have.vary == o.vary && have.born >= copied.born {
+			return ErrOlder
+		}
+	}
+	fl := &c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if g != nil && (g.guard.key != o.key || !g.guard.settle(o)) {
+		return ErrPurged
+	}
+	if !c.store.put(&copied) {
+		return ErrNotAdmitted
+	}
+	c.counters.stored.Add(1)
+	return nil
+}

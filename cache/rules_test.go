@@ -1,0 +1,182 @@
+package cache
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestFieldsForOneClient5_2_2: what a reply keeps for one client reaches that
+// client, and neither followers nor later ones.
+func TestFieldsForOneClient5_2_2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
+			return reply(200, "x", `Cache-Control: public, max-age=60, private="X-Mine", no-cache="X-Check"`,
+				"X-Mine: 1", "X-Check: 1", "Set-Cookie: id=1", "X-All: 1"), nil
+		})
+		b := newBench(t, up)
+		collect := b.crowd(20, plain)
+		close(open)
+		leaders := 0
+		for _, res := range append(collect(), b.get()) {
+			h := res.Header()
+			n := len(h["X-Mine"]) + len(h["X-Check"]) + len(h["Set-Cookie"])
+			if n != 0 && n != 3 || h.Get("X-All") != "1" {
+				t.Errorf("got %v", h)
+			}
+			leaders += n / 3
+		}
+		if leaders != 1 {
+			t.Errorf("%d clients got the fields for one", leaders)
+		}
+	})
+}
+
+func TestKeepSetCookie(t *testing.T) {
+	b := newBench(t, always(200, "x", "Cache-Control: public, max-age=60", "Set-Cookie: theme=1"), func(c *Config) { c.KeepSetCookie = true })
+	b.get()
+	if res := b.get(); res.Header().Get("Set-Cookie") != "theme=1" {
+		t.Errorf("got %v", res.Header())
+	}
+}
+
+// TestCookieWith304: a cookie that comes with a confirmation is for the client
+// that asked, and the page stays.
+func TestCookieWith304(t *testing.T) {
+	b := newBench(t, script(
+		says(200, "x", "Cache-Control: max-age=60", `Etag: "v1"`),
+		says(304, "", "Cache-Control: max-age=60", "Set-Cookie: id=1"),
+	))
+	b.get()
+	b.clock.add(time.Minute)
+	if res := b.get(); res.Header().Get("Set-Cookie") != "id=1" || res.Body.String() != "x" {
+		t.Errorf("got %v", res.Header())
+	}
+	res := b.get()
+	b.want(res, 200, "x", "hit")
+	if res.Header().Get("Set-Cookie") != "" {
+		t.Error("the cookie went to another client")
+	}
+}
+
+// TestCookiesDoNotSwitchCoalescingOff: one client's private reply leaves the
+// crowd without cookies alone.
+func TestCookiesDoNotSwitchCoalescingOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up, open := gate(func(_ int64, r *http.Request) (*http.Response, error) {
+			if r.Header.Get("Cookie") != "" {
+				return reply(200, "mine", "Cache-Control: private"), nil
+			}
+			return reply(200, "page", "Cache-Control: max-age=60"), nil
+		})
+		b := newBench(t, up)
+		first := b.crowd(1, func(int) *http.Request { return request("GET", pageURL, "Cookie: id=1") })
+		open <- struct{}{}
+		first()
+		collect := b.crowd(20, plain)
+		close(open)
+		collect()
+		b.wantFetches(2)
+	})
+}
+
+// TestRevalidationIsCoalesced: a crowd at a stale page costs one conditional
+// fetch, whatever becomes of it.
+func TestRevalidationIsCoalesced(t *testing.T) {
+	tests := map[string]struct {
+		second func(*http.Request) (*http.Response, error)
+		body   string
+	}{
+		"304":   {says(304, "", "Cache-Control: max-age=60"), "old"},
+		"200":   {says(200, "new", "Cache-Control: max-age=60"), "new"},
+		"503":   {says(503, "busy"), "old"},
+		"error": {breaks(errRefused), "old"},
+	}
+	for name, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			open := make(chan struct{})
+			b := newBench(t, script(says(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`),
+				func(r *http.Request) (*http.Response, error) {
+					<-open
+					return tt.second(r)
+				}))
+			b.get()
+			b.clock.add(time.Minute)
+			collect := b.crowd(50, plain)
+			close(open)
+			for _, res := range collect() {
+				if res.Code != 200 || res.Body.String() != tt.body {
+					t.Errorf("%s: got %d %q", name, res.Code, res.Body)
+				}
+			}
+			b.wantFetches(2)
+		})
+	}
+}
+
+// TestConditionsOfTheUnshared: once a page is known not to be shared, a client's
+// own conditions reach the origin, and its answer the client.
+func TestConditionsOfTheUnshared(t *testing.T) {
+	b := newBench(t, script(says(200, "x", "Cache-Control: private", `Etag: "v1"`), says(304, "", `Etag: "v1"`)))
+	b.get()
+	res := b.get(`If-None-Match: "v1"`)
+	b.want(res, 304, "", "fwd=uri-miss; fwd-status=304")
+	if got := b.up.last().Header.Get("If-None-Match"); got != `"v1"` {
+		t.Errorf("origin saw %q", got)
+	}
+}
+
+func TestGetWithBodyIsPassedOn(t *testing.T) {
+	b := newBench(t, always(200, "x", "Cache-Control: max-age=60"))
+	for range 2 {
+		r := request("GET", pageURL)
+		r.Body, r.ContentLength = readCloser{strings.NewReader("q")}, 1
+		b.want(b.do(r), 200, "x", "fwd=bypass")
+	}
+	b.wantFetches(2)
+	if b.Stats().Objects != 0 {
+		t.Error("stored")
+	}
+}
+
+type readCloser struct{ *strings.Reader }
+
+func (readCloser) Close() error { return nil }
+
+func TestKeyOf(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a/b%2fc?x=1&&y#f": "http://a/b%2fc?x=1&&y",
+		"http://a/b?":             "http://a/b?",
+		"http://a/b":              "http://a/b",
+		"http://a/b%2Fc":          "http://a/b%2Fc",
+	} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := KeyOf(u); got != want {
+			t.Errorf("%s: %s", raw, got)
+		}
+	}
+}
+
+func TestFailStatus(t *testing.T) {
+	for err, want := range map[error]int{
+		ErrBusy: 503, ErrClosed: 503, ErrOnlyIfCached: 504, ErrUpstream: 502, ErrBadReply: 502,
+		errors.Join(ErrUpstream, timeoutError{}): 504,
+	} {
+		if got := FailStatus(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
+		}
+	}
+}
+
+type timeoutError struct{}
+
+func (timeoutError) Error() string   { return "timeout" }
+func (timeoutError) Timeout() bool   { return true }
+func (timeoutError) Temporary() bool { return true }

@@ -1,0 +1,359 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Chunks of a spool whose length nobody announced: the first is small, the
+// others double up to the largest.
+const (
+	firstChunk   = 4 << 10
+	largestChunk = 64 << 10
+	// windowChunks is how many of the largest chunks a spool that slides holds.
+	windowChunks = 2
+)
+
+// errTooSlow ends the reply of a client that held up a whole spool.
+var errTooSlow = errors.New("cache: client reads too slowly")
+
+// spool is a body that one writer fills and any number of readers follow while
+// it grows. While it keeps everything, its chunks are the body that will be
+// stored. When it is told to slide, it holds a bounded window instead: the
+// writer waits for the slowest reader, and a reader that holds it for longer
+// than the stall limit is cut off.
+type spool struct {
+	stall time.Duration
+
+	mu      sync.Mutex
+	chunks  [][]byte // filled parts; those in front of dropped are gone
+	dropped int      // chunks that were dropped from the front
+	written int64
+	sliding bool
+	done    bool
+	err     error // why the body ended early
+	readers map[*reader]struct{}
+	spare   []byte        // a dropped chunk, to be filled again
+	more    chan struct{} // closed when there is more to read; nil if nobody waits
+	room    chan struct{} // closed when a reader moved on; nil if nobody waits
+}
+
+// reader is one client's place in a spool. Its position is guarded by the
+// spool's lock.
+type reader struct {
+	s     *spool
+	chunk int // counted from the very first
+	off   int
+	cut   bool // too slow: gone from the spool
+}
+
+func newSpool(stall time.Duration) *spool {
+	return &spool{stall: stall, readers: make(map[*reader]struct{})}
+}
+
+// attach adds a reader at the very beginning; nil if that is gone.
+func (s *spool) attach() *reader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dropped > 0 {
+		return nil
+	}
+	rd := &reader{s: s}
+	s.readers[rd] = struct{}{}
+	return rd
+}
+
+// detach takes a reader away and reports how many are left.
+func (s *spool) detach(rd *reader) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.readers, rd)
+	signal(&s.room)
+	return len(s.readers)
+}
+
+// expect makes the one chunk for a body of known length.
+func (s *spool) expect(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chunks = append(s.chunks, make([]byte, 0, n))
+}
+
+// slide stops keeping everything. From then on nobody can attach once the
+// window moved.
+func (s *spool) slide() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sliding = true
+}
+
+// free is space for the writer to read into: the rest of the last chunk, or a
+// new chunk. It waits while the window is full.
+func (s *spool) free(ctx context.Context) ([]byte, error) {
+	var timer *time.Timer
+	for {
+		s.mu.Lock()
+		if buf := s.space(); buf != nil {
+			s.mu.Unlock()
+			return buf, nil
+		}
+		wait := listen(&s.room)
+		s.mu.Unlock()
+		if timer == nil {
+			timer = time.NewTimer(s.stall)
+			defer timer.Stop()
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-timer.C:
+			s.cutSlowest()
+			timer = nil
+		}
+	}
+}
+
+// space needs the lock; nil means that the window is full.
+func (s *spool) space() []byte {
+	if n := len(s.chunks); n > 0 {
+		if last := s.chunks[n-1]; len(last) < cap(last) {
+			return last[len(last):cap(last)]
+		}
+	}
+	size := s.nextSize()
+	if s.sliding {
+		s.dropRead()
+		if s.held() > (windowChunks-1)*largestChunk {
+			return nil
+		}
+	}
+	next := s.spare
+	s.spare = nil
+	if next == nil {
+		next = make([]byte, 0, size)
+	}
+	s.chunks = append(s.chunks, next)
+	return next[:cap(next)]
+}
+
+// nextSize is the size of the chunk after the last. It needs the lock.
+func (s *spool) nextSize() int {
+	if s.dropped > 0 {
+		return largestChunk
+	}
+	if n := len(s.chunks); n > 0 {
+		return min(max(cap(s.chunks[n-1])*2, firstChunk), largestChunk)
+	}
+	return firstChunk
+}
+
+// needs is how many bytes the writer would have to allocate to go on.
+func (s *spool) needs() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.chunks); n > 0 && len(s.chunks[n-1]) < cap(s.chunks[n-1]) {
+		return 0
+	}
+	return int64(s.nextSize())
+}
+
+// held is the number of bytes in chunks. It needs the lock.
+func (s *spool) held() int {
+	n := 0
+	for _, c := range s.chunks {
+		n += cap(c)
+	}
+	return n
+}
+
+// dropRead forgets the chunks that every reader has passed. It needs the lock.
+func (s *spool) dropRead() {
+	first := s.dropped + len(s.chunks)
+	for rd := range s.readers {
+		first = min(first, rd.chunk)
+	}
+	for s.dropped < first {
+		if c := s.chunks[0]; cap(c) == largestChunk {
+			s.spare = c[:0]
+		}
+		s.chunks[0] = nil
+		s.chunks = s.chunks[1:]
+		s.dropped++
+	}
+}
+
+// cutSlowest cuts off the readers that keep the window from moving.
+func (s *spool) cutSlowest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for rd := range s.readers {
+		if rd.chunk == s.dropped {
+			rd.cut = true
+			delete(s.readers, rd)
+			// Its goroutine may still be writing from the chunk, and nobody
+			// else is in it: let go of it, so that it is never filled again.
+			s.chunks[0] = nil
+		}
+	}
+	signal(&s.more)
+}
+
+// wrote notes that the writer filled n bytes of what free gave it.
+func (s *spool) wrote(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := len(s.chunks) - 1
+	s.chunks[i] = s.chunks[i][:len(s.chunks[i])+n]
+	s.written += int64(n)
+	signal(&s.more)
+}
+
+// finish ends the body; err says why it is not whole, nil if it is.
+func (s *spool) finish(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done, s.err = true, err
+	signal(&s.more)
+}
+
+// body hands out all chunks for keeping, without unused capacity. A body whose
+// length was announced is one chunk already. Of the others a small one is
+// gathered into one chunk, a large one only has its last chunk copied.
+func (s *spool) body() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.written == 0:
+		return nil
+	case s.written <= largestChunk && (len(s.chunks) > 1 || cap(s.chunks[0]) > len(s.chunks[0])):
+		return [][]byte{exact(slices.Concat(s.chunks...))}
+	}
+	all := slices.DeleteFunc(slices.Clone(s.chunks), func(c []byte) bool { return len(c) == 0 })
+	if last := len(all) - 1; cap(all[last]) > len(all[last]) {
+		all[last] = exact(all[last])
+	}
+	return slices.Clip(all)
+}
+
+func exact(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
+
+// next gives the bytes that the reader has not had, and waits for some. At the
+// end of a whole body it gives io.EOF.
+func (rd *reader) next(ctx context.Context, idle func() error) ([]byte, error) {
+	s := rd.s
+	for {
+		s.mu.Lock()
+		if rd.cut {
+			s.mu.Unlock()
+			return nil, errTooSlow
+		}
+		if buf := rd.unread(); len(buf) > 0 {
+			s.mu.Unlock()
+			return buf, nil
+		}
+		if s.done {
+			s.mu.Unlock()
+			if s.err != nil {
+				return nil, s.err
+			}
+			return nil, io.EOF
+		}
+		wait := listen(&s.more)
+		s.mu.Unlock()
+		if err := idle(); err != nil {
+			return nil, err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// unread needs the lock.
+func (rd *reader) unread() []byte {
+	for i := rd.chunk - rd.s.dropped; i >= 0 && i < len(rd.s.chunks); i++ {
+		c := rd.s.chunks[i]
+		if rd.off < len(c) {
+			return c[rd.off:]
+		}
+		if i == len(rd.s.chunks)-1 && len(c) < cap(c) {
+			return nil // the writer goes on in this chunk
+		}
+		rd.chunk, rd.off = rd.chunk+1, 0
+		signal(&rd.s.room)
+	}
+	return nil
+}
+
+// advance notes that n bytes were taken.
+func (rd *reader) advance(n int) {
+	rd.s.mu.Lock()
+	defer rd.s.mu.Unlock()
+	rd.off += n
+	if !rd.cut {
+		rd.unread()
+	}
+}
+
+// copyTo writes a part of the body to w while it arrives; a length below 0
+// means up to the end. It flushes before it waits, so that a client has all
+// that the board has.
+func (rd *reader) copyTo(ctx context.Context, w http.ResponseWriter, part span) error {
+	flush := http.NewResponseController(w)
+	idle := func() error {
+		if err := flush.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		return nil
+	}
+	skip, left := part.offset, part.length
+	for left != 0 {
+		buf, err := rd.next(ctx, idle)
+		if err == io.EOF && left < 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		n := len(buf)
+		if skip > 0 {
+			n = int(min(skip, int64(n)))
+			skip -= int64(n)
+			rd.advance(n)
+			continue
+		}
+		if left > 0 {
+			n = int(min(left, int64(n)))
+			left -= int64(n)
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		rd.advance(n)
+	}
+	return nil
+}
+
+// listen gives a channel that the next signal closes. It needs the spool's lock.
+func listen(ch *chan struct{}) <-chan struct{} {
+	if *ch == nil {
+		*ch = make(chan struct{})
+	}
+	return *ch
+}
+
+// signal wakes all who listen. It needs the spool's lock.
+func signal(ch *chan struct{}) {
+	if *ch != nil {
+		close(*ch)
+		*ch = nil
+	}
+}

@@ -1,0 +1,208 @@
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTruncatedBody(t *testing.T) {
+	tests := map[string]func() *http.Response{
+		"short": func() *http.Response {
+			resp := reply(200, "half", "Cache-Control: max-age=60")
+			resp.ContentLength = 8
+			return resp
+		},
+		"long": func() *http.Response {
+			resp := reply(200, "longer", "Cache-Control: max-age=60")
+			resp.ContentLength = 4
+			return resp
+		},
+		"chunked": func() *http.Response {
+			resp := reply(200, "", "Cache-Control: max-age=60")
+			resp.ContentLength = -1
+			resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("half"), errReader{io.ErrUnexpectedEOF}))
+			return resp
+		},
+	}
+	for name, make := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, script(func(*http.Request) (*http.Response, error) { return make(), nil }))
+			res := b.get()
+			if name != "long" && !res.aborted {
+				t.Errorf("not aborted: %q", res.Body)
+			}
+			if n := b.Stats().Objects; n != 0 {
+				t.Errorf("%d stored", n)
+			}
+		})
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestLargeStreamsThrough(t *testing.T) {
+	for _, announced := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			page := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+			up, open := gate(func(int64, *http.Request) (*http.Response, error) {
+				resp := reply(200, string(page), "Cache-Control: max-age=60")
+				if !announced {
+					resp.ContentLength = -1
+				}
+				return resp, nil
+			})
+			b := newBench(t, up)
+			collect := b.crowd(10, plain)
+			close(open)
+			for _, res := range collect() {
+				if !bytes.Equal(res.Body.Bytes(), page) || res.aborted {
+					t.Errorf("announced %v: got %d bytes, aborted %v", announced, res.Body.Len(), res.aborted)
+				}
+			}
+			b.settle()
+			b.wantFetches(1)
+			if s := b.Stats(); s.Objects != 0 || s.Filling != 0 || s.Rejected != 1 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// stuckWriter is a client that takes its first bytes and no more until it is let.
+type stuckWriter struct {
+	http.ResponseWriter
+	let chan struct{}
+}
+
+func (w stuckWriter) Write(p []byte) (int, error) {
+	<-w.let
+	return w.ResponseWriter.Write(p)
+}
+
+func TestSlowReaderIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := strings.Repeat("x", 1<<20)
+		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
+			return reply(200, page, "Cache-Control: max-age=60"), nil
+		})
+		b := newBench(t, up)
+		let := make(chan struct{})
+		aborted := make(chan bool, 1)
+		go func() {
+			defer func() { aborted <- recover() == http.ErrAbortHandler }()
+			b.Serve(stuckWriter{httptest.NewRecorder(), let}, request("GET", pageURL), b.route)
+		}()
+		synctest.Wait()
+		collect := b.crowd(3, plain)
+		start := time.Now()
+		close(open)
+		for _, res := range collect() {
+			if res.Body.String() != page || res.aborted {
+				t.Errorf("got %d bytes, aborted %v", res.Body.Len(), res.aborted)
+			}
+		}
+		if d := time.Since(start); d > 2*DefaultReaderStall {
+			t.Errorf("held up for %v", d)
+		}
+		close(let)
+		if !<-aborted {
+			t.Error("the slow client was not cut off")
+		}
+	})
+}
+
+// TestSpool lets readers of every pace follow a writer, keeping and sliding.
+func TestSpool(t *testing.T) {
+	for _, size := range []int{0, 1, firstChunk, firstChunk + 1, 300_000} {
+		for _, slide := range []bool{false, true} {
+			want := make([]byte, size)
+			for i := range want {
+				want[i] = byte(i * 7)
+			}
+			s := newSpool(time.Minute)
+			if slide {
+				s.slide()
+			}
+			var clients sync.WaitGroup
+			for i := range 8 {
+				rd := s.attach()
+				part := span{0, -1}
+				if i%2 == 1 && size > 2 {
+					part = span{int64(size / 3), int64(size / 2)}
+				}
+				clients.Go(func() {
+					w := httptest.NewRecorder()
+					if err := rd.copyTo(t.Context(), w, part); err != nil {
+						t.Error(err)
+					}
+					s.detach(rd)
+					expect := want
+					if part.length >= 0 {
+						expect = want[part.offset : part.offset+part.length]
+					}
+					if !bytes.Equal(w.Body.Bytes(), expect) {
+						t.Errorf("size %d, slide %v, %+v: got %d bytes", size, slide, part, w.Body.Len())
+					}
+				})
+			}
+			r := rand.New(rand.NewPCG(1, uint64(size)))
+			for left := want; len(left) > 0; {
+				buf, err := s.free(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := copy(buf[:1+r.IntN(len(buf))], left)
+				left = left[n:]
+				s.wrote(n)
+			}
+			s.finish(nil)
+			clients.Wait()
+			if !slide {
+				if got := bytes.Join(s.body(), nil); !bytes.Equal(got, want) {
+					t.Errorf("size %d: kept %d bytes", size, len(got))
+				}
+				for _, part := range s.body() {
+					if len(part) != cap(part) {
+						t.Errorf("size %d: a part of %d bytes holds %d", size, len(part), cap(part))
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSpoolWriterGivesUp(t *testing.T) {
+	s := newSpool(time.Minute)
+	s.slide()
+	s.attach()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	for {
+		buf, err := s.free(ctx)
+		if err != nil {
+			if !errors.Is(err, errRefused) {
+				t.Error(err)
+			}
+			return
+		}
+		s.wrote(len(buf))
+		if s.written > largestChunk {
+			cancel(errRefused)
+		}
+		if s.written > 10*largestChunk {
+			t.Fatal("the window has no bound")
+		}
+	}
+}

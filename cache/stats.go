@@ -1,0 +1,44 @@
+package cache
+
+import "sync/atomic"
+
+// Stats are the totals since the cache was made, and its present extent. Totals
+// only ever grow.
+type Stats struct {
+	Requests    int64 // all that Serve was asked
+	Hits        int64 // answered from memory, fresh
+	Stale       int64 // answered from memory, stale, as the rules allow
+	Revalidated int64 // stored replies that upstream confirmed
+	Coalesced   int64 // answered with a reply that another request fetched
+	Fills       int64 // upstream fetches begun, revalidations included
+	FillErrors  int64 // upstream fetches that failed
+	Stored      int64 // objects that entered the store
+	Evictions   int64 // keys pushed out for want of room
+	Rejected    int64 // replies that could have been kept but for their size
+	Purged      int64 // objects dropped by purges and invalidation
+
+	Objects int64 // keys in the store now
+	Bytes   int64 // bytes that they take, bookkeeping included
+	Filling int64 // bytes set aside now for bodies on their way in
+	Budget  int64 // Config.Budget
+}
+
+type counters struct {
+	requests, hits, stale, revalidated, coalesced atomic.Int64
+	fills, fillErrors, stored, rejected, purged   atomic.Int64
+}
+
+// Stats reads all figures. It takes no lock; figures that belong together may
+// differ by what happens meanwhile.
+func (c *Cache) Stats() Stats {
+	objects, bytes := c.store.totals()
+	n := &c.counters
+	return Stats{
+		Requests: n.requests.Load(), Hits: n.hits.Load(), Stale: n.stale.Load(),
+		Revalidated: n.revalidated.Load(), Coalesced: n.coalesced.Load(),
+		Fills: n.fills.Load(), FillErrors: n.fillErrors.Load(), Stored: n.stored.Load(),
+		Evictions: c.store.evictions.Load(), Rejected: n.rejected.Load() + c.store.rejected.Load(),
+		Purged:  n.purged.Load(),
+		Objects: objects, Bytes: bytes, Filling: c.filling.Load(), Budget: c.cfg.Budget,
+	}
+}

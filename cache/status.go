@@ -1,0 +1,90 @@
+package cache
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Reasons for going upstream, as RFC 9211 §2.2 names them.
+const (
+	fwdBypass  = "bypass"
+	fwdMethod  = "method"
+	fwdMiss    = "uri-miss"
+	fwdVary    = "vary-miss"
+	fwdStale   = "stale"
+	fwdRequest = "request"
+)
+
+// quoteName makes the cache's name a token or a string of RFC 8941.
+func quoteName(name string) string {
+	plain := name != "" && (name[0]|0x20 >= 'a' && name[0]|0x20 <= 'z' || name[0] == '*')
+	for i := 0; i < len(name); i++ {
+		plain = plain && (isTokenByte(name[i]) || name[i] == ':' || name[i] == '/')
+	}
+	if plain {
+		return name
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteByte(c)
+		case c < ' ' || c > '~':
+			b.WriteByte('?')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// statusLine is one member of a Cache-Status field (RFC 9211).
+type statusLine struct{ b []byte }
+
+func (c *Cache) statusLine() statusLine {
+	return statusLine{append(make([]byte, 0, 96), c.name...)}
+}
+
+func (s statusLine) flag(name string) statusLine {
+	s.b = append(append(s.b, "; "...), name...)
+	return s
+}
+
+func (s statusLine) word(name, value string) statusLine {
+	s = s.flag(name)
+	s.b = append(append(s.b, '='), value...)
+	return s
+}
+
+func (s statusLine) number(name string, n int64) statusLine {
+	s = s.flag(name)
+	s.b = strconv.AppendInt(append(s.b, '='), n, 10)
+	return s
+}
+
+func (s statusLine) ttl(d time.Duration) statusLine {
+	// Whole seconds, rounded down also below zero.
+	n := int64(d / time.Second)
+	if d < 0 && d%time.Second != 0 {
+		n--
+	}
+	return s.number("ttl", n)
+}
+
+// forward begins a member for a request that went upstream. code is 0 if no
+// reply came.
+func (c *Cache) forward(why string, code int) statusLine {
+	s := c.statusLine().word("fwd", why)
+	if code != 0 {
+		s = s.number("fwd-status", int64(code))
+	}
+	return s
+}
+
+// addTo puts the member behind those of the caches nearer to the origin.
+func (s statusLine) addTo(h http.Header) { h["Cache-Status"] = append(h["Cache-Status"], string(s.b)) }

@@ -1,0 +1,166 @@
+package cache
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// page makes a stored object with a body of n bytes.
+func page(key string, n int) *Object {
+	o := &Object{
+		key: key, status: 200, lifetime: time.Hour, staleIfError: -1,
+		head: string([]byte("Cache-Control: max-age=3600\r\nContent-Type: text/html\r\nDate: Wed, 29 Feb 2012 06:00:00 GMT\r\n")),
+		size: int64(n),
+	}
+	if n > 0 {
+		o.body = [][]byte{make([]byte, n)}
+	}
+	return o
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestHeapWithinBudget compares what the store thinks that it holds with what
+// the runtime says.
+func TestHeapWithinBudget(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector changes what the heap holds")
+	}
+	const budget = 32 << 20
+	fills := map[string]func(s *store){
+		"many tiny": func(s *store) {
+			for i := range 150_000 {
+				s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), i%32))
+			}
+		},
+		"pages": func(s *store) {
+			for i := range 15_000 {
+				s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 3000+i%3000))
+			}
+		},
+		"few huge": func(s *store) {
+			for i := range 200 {
+				s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 400_000+i*500))
+			}
+		},
+		"churn": func(s *store) {
+			r := rand.New(rand.NewPCG(1, 2))
+			for i := range 150_000 {
+				n := 10
+				if i > 100_000 {
+					n = 1 << r.IntN(17)
+				}
+				key := fmt.Sprintf("http://shop.example/p/%d", i)
+				s.put(page(key, n))
+				s.get(fmt.Sprintf("http://shop.example/p/%d", i-r.IntN(1000)))
+				if i%10 == 0 {
+					s.drop(key, func(*Object) bool { return true })
+				}
+			}
+		},
+	}
+	for name, fill := range fills {
+		t.Run(name, func(t *testing.T) {
+			before := heapInUse()
+			s := newStore(budget, 512<<10, 16)
+			fill(s)
+			heap := heapInUse() - before
+			n, used := s.totals()
+			t.Logf("%d objects, %d shards, counted %.3f of the budget, heap %.3f of it, heap/counted %.3f",
+				n, len(s.shards), float64(used)/budget, float64(heap)/budget, float64(heap)/float64(used))
+			if used > budget {
+				t.Errorf("%d bytes counted, budget %d", used, budget)
+			}
+			if float64(heap) > 1.10*budget {
+				t.Errorf("heap %d, budget %d", heap, budget)
+			}
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+func TestPurgeAllGivesMemoryBack(t *testing.T) {
+	before := heapInUse()
+	s := newStore(8<<20, 64<<10, 16)
+	for i := range 20_000 {
+		s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 100))
+	}
+	s.dropAll(func(*Object) bool { return true })
+	if n, used := s.totals(); n != 0 || used != 0 {
+		t.Errorf("%d objects, %d bytes", n, used)
+	}
+	if heap := heapInUse() - before; heap > 1<<20 {
+		t.Errorf("%d bytes still held", heap)
+	}
+	runtime.KeepAlive(s)
+}
+
+// zipf draws keys like requests for pages: few are wanted by many.
+func zipf(seed uint64, s float64, n int) func() int {
+	// Inverse of the cumulated weights; rand.Zipf only does exponents above 1.
+	cum := make([]float64, n)
+	sum := 0.0
+	for i := range cum {
+		sum += 1 / pow(float64(i+1), s)
+		cum[i] = sum
+	}
+	r := rand.New(rand.NewPCG(seed, 1))
+	return func() int {
+		x := r.Float64() * sum
+		lo, hi := 0, n-1
+		for lo < hi {
+			if mid := (lo + hi) / 2; cum[mid] < x {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+		}
+		return lo
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	s := newStore(64<<20, 1<<20, 16)
+	keys := make([]string, 4096)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("http://shop.example/p/%d", i)
+		s.put(page(keys[i], 4096))
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if s.get(keys[i%len(keys)]) == nil {
+				b.Fatal("missing")
+			}
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	s := newStore(16<<20, 1<<20, 16)
+	objects := make([]*Object, 1<<14)
+	for i := range objects {
+		objects[i] = page(fmt.Sprintf("http://shop.example/p/%d", i), 4096)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		s.put(objects[i%len(objects)])
+	}
+}
+
+func TestGetAllocatesNothing(t *testing.T) {
+	s := newStore(1<<20, 16<<10, 16)
+	s.put(page(pageURL, 100))
+	if n := testing.AllocsPerRun(100, func() { s.get(pageURL) }); n != 0 {
+		t.Errorf("%v allocations a hit", n)
+	}
+}

@@ -1,0 +1,155 @@
+package cache
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// maxVaryNames bounds the request fields that one reply may vary on. A reply
+// with more counts as Vary: *.
+const maxVaryNames = 16
+
+// maxSelector bounds the bytes of request fields kept beside an object to tell
+// its variants apart.
+const maxSelector = 8 << 10
+
+// varyNames collects the field names of all Vary lines, lower case, sorted,
+// each once. all is true for "*" anywhere, for what is no field name, and for
+// more than maxVaryNames names: such a reply matches no other request
+// (RFC 9111 §4.1).
+func varyNames(lines []string) (names []string, all bool) {
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			name = trimOWS(name)
+			if name == "" {
+				continue
+			}
+			if name == "*" || !isToken(name) {
+				return nil, true
+			}
+			if name = strings.ToLower(name); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+			if len(names) > maxVaryNames {
+				return nil, true
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, false
+}
+
+func varyAll(lines []string) bool {
+	_, all := varyNames(lines)
+	return all
+}
+
+// A selector says which requests a variant answers: for each field name of
+// Vary, the name, then '-' if the request had no such field or '+' and its
+// value, each part ended by a NUL, which cannot occur in either.
+
+// selectorFor builds the selector of a request for the given names.
+// It is "" for a reply that does not vary. ok is false if it is too long.
+func selectorFor(names []string, r *http.Request) (sel string, ok bool) {
+	if len(names) == 0 {
+		return "", true
+	}
+	var b strings.Builder
+	for _, name := range names {
+		value, has := varyValue(r, name)
+		b.WriteString(name)
+		b.WriteByte(0)
+		if has {
+			b.WriteByte('+')
+			b.WriteString(value)
+		} else {
+			b.WriteByte('-')
+		}
+		b.WriteByte(0)
+	}
+	return b.String(), b.Len() <= maxSelector
+}
+
+// selectorNames gets the names back out of a selector.
+func selectorNames(sel string) []string {
+	var names []string
+	for sel != "" {
+		name, _, rest := cutSelector(sel)
+		names, sel = append(names, name), rest
+	}
+	return names
+}
+
+// selects reports whether the request is one that the selector's variant
+// answers. It allocates only for a field that came in several lines.
+func selects(sel string, r *http.Request) bool {
+	for sel != "" {
+		name, want, rest := cutSelector(sel)
+		sel = rest
+		value, has := varyValue(r, name)
+		if has != (want[0] == '+') || has && value != want[1:] {
+			return false
+		}
+	}
+	return true
+}
+
+func cutSelector(sel string) (name, value, rest string) {
+	name, sel, _ = strings.Cut(sel, "\x00")
+	value, rest, _ = strings.Cut(sel, "\x00")
+	if value == "" {
+		value = "-"
+	}
+	return name, value, rest
+}
+
+// validSelector checks a selector that came from elsewhere.
+func validSelector(sel string) bool {
+	n := 0
+	for sel != "" {
+		name, rest, ok := strings.Cut(sel, "\x00")
+		if !ok || !isToken(name) || name != strings.ToLower(name) {
+			return false
+		}
+		value, rest, ok := strings.Cut(rest, "\x00")
+		if !ok || value == "" || value[0] != '+' && value != "-" {
+			return false
+		}
+		sel = rest
+		if n++; n > maxVaryNames {
+			return false
+		}
+	}
+	return true
+}
+
+// varyValue is a request field's value for comparison: all lines combined and
+// blanks around them gone (RFC 9111 §4.1). Host lives outside of the header map.
+func varyValue(r *http.Request, lower string) (string, bool) {
+	if lower == "host" {
+		return r.Host, true
+	}
+	lines, has := headerLines(r.Header, lower)
+	switch {
+	case !has:
+		return "", false
+	case len(lines) == 1:
+		return trimOWS(lines[0]), true
+	}
+	var b strings.Builder
+	for i, l := range lines {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(trimOWS(l))
+	}
+	return b.String(), true
+}
+
+// headerLines looks a lower-case name up. http.CanonicalHeaderKey gives the
+// common names without allocating.
+func headerLines(h http.Header, lower string) ([]string, bool) {
+	lines, has := h[canonical(lower)]
+	return lines, has && len(lines) > 0
+}

@@ -1,0 +1,120 @@
+package cache
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+)
+
+// wireVersion is the first byte of an object in wire form. A board that meets
+// another version declines the object; it will be fetched when it is wanted.
+const wireVersion = 1
+
+// AppendWire appends the object in the form in which boards hand objects to
+// each other. It carries the object's present age and no point in time, because
+// boards do not agree about the time.
+func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
+	dst = append(dst, wireVersion)
+	dst = binary.AppendUvarint(dst, uint64(o.status))
+	dst = binary.AppendUvarint(dst, uint64(o.flags))
+	dst = binary.AppendUvarint(dst, uint64(o.age(c.clock())/time.Millisecond))
+	dst = binary.AppendUvarint(dst, uint64(o.lifetime/time.Millisecond))
+	dst = binary.AppendUvarint(dst, uint64(o.staleWhile/time.Second))
+	dst = binary.AppendUvarint(dst, uint64((o.staleIfError+time.Second)/time.Second)) // 0: not said
+	for _, s := range [...]string{o.key, o.head, o.vary, o.tags} {
+		dst = binary.AppendUvarint(dst, uint64(len(s)))
+		dst = append(dst, s...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(o.size))
+	for _, part := range o.body {
+		dst = append(dst, part...)
+	}
+	return dst
+}
+
+// ParseObject reads an object in wire form; b may be used again afterwards.
+// Whatever is not exactly what AppendWire writes is refused with ErrWire, and no
+// length in b makes it allocate more than b is long. The object is on no clock
+// until [Cache.Insert] puts it on one.
+func ParseObject(b []byte) (*Object, error) {
+	w := wireReader{b: b, ok: len(b) > 0 && b[0] == wireVersion}
+	if !w.ok {
+		return nil, ErrWire
+	}
+	w.b = b[1:]
+	o := &Object{
+		status: int16(w.number(599)),
+		flags:  objectFlags(w.number(uint64(flagMax))),
+	}
+	o.born = -time.Duration(w.number(math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+	o.lifetime = time.Duration(w.number(maxDelta*1000)) * time.Millisecond
+	o.staleWhile = time.Duration(w.number(maxDelta)) * time.Second
+	o.staleIfError = time.Duration(w.number(maxDelta+1))*time.Second - time.Second
+	if o.staleIfError < 0 {
+		o.staleIfError = -1
+	}
+	o.key = string(w.bytes(maxKey))
+	o.head = string(w.bytes(maxHead))
+	o.vary = string(w.bytes(maxSelector))
+	o.tags = string(w.bytes(maxTags * (maxTagLen + 1)))
+	body := w.bytes(math.MaxInt)
+	o.size = int64(len(body))
+	if len(body) > 0 {
+		o.body = [][]byte{append(make([]byte, 0, len(body)), body...)}
+	}
+	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" ||
+		!validHead(o.head) || !validSelector(o.vary) || !validTags(o.tags) {
+		return nil, ErrWire
+	}
+	return o, nil
+}
+
+// wireReader takes bounded things off the front of b; once one is missing or
+// out of bounds, ok is false and everything else is zero.
+type wireReader struct {
+	b  []byte
+	ok bool
+}
+
+func (w *wireReader) number(limit uint64) uint64 {
+	n, used := binary.Uvarint(w.b)
+	if used <= 0 || n > limit {
+		w.ok, w.b = false, nil
+		return 0
+	}
+	w.b = w.b[used:]
+	return n
+}
+
+func (w *wireReader) bytes(limit int) []byte {
+	n := w.number(uint64(min(limit, len(w.b))))
+	if uint64(len(w.b)) < n {
+		w.ok, w.b = false, nil
+		return nil
+	}
+	part := w.b[:n]
+	w.b = w.b[n:]
+	return part
+}
+
+// validHead checks flattened fields: every line "Name: value\r\n" with the name
+// in canonical form, nothing that could end a line early.
+func validHead(head string) bool {
+	for head != "" {
+		line, rest, ok := strings.Cut(head, "\r\n")
+		if !ok {
+			return false
+		}
+		name, value, ok := strings.Cut(line, ": ")
+		if !ok || !isToken(name) || canonical(name) != name || !isFieldValue(value) {
+			return false
+		}
+		switch name {
+		case "Age", "Content-Length", "Cache-Status":
+			return false
+		}
+		head = rest
+	}
+	return true
+}
