@@ -160,10 +160,10 @@ func (m *Members) Known() (alive, known int) {
 // Ring returns the present ring. It costs one atomic load.
 func (m *Members) Ring() *Ring { return m.ring.Load() }
 
-// SetMeta tells the rack what this board now says of itself. It never blocks. An update that changes
-// nothing material is kept back in a rack of over eight boards (metaPerSecond): State, Faults, Weight, addresses and version
-// count always, a rate, size or count when it moved by a twentieth. A Meta that cannot be sent (see
-// Meta.Append) is logged and dropped.
+// SetMeta tells the rack what this board now says of itself. It never blocks. In a rack of over eight
+// boards an update that changes nothing material is kept back for a while (metaPerSecond): State,
+// Faults, Weight, addresses and version count always, a rate, size or count when it moved by a
+// twentieth. A Meta that cannot be sent (see Meta.Append) is logged and dropped.
 func (m *Members) SetMeta(meta Meta) {
 	encoded, err := meta.Append(nil)
 	if err != nil {

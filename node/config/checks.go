@@ -63,9 +63,12 @@ func checkSize(v, low, high Size) string {
 	return ""
 }
 
+// objectsHeld is how many objects of the largest size the memory must hold.
+const objectsHeld = 16
+
 func checkMaxObject(c *Config) string {
-	if v := c.Cache.MaxObject; v < KB || v > c.Cache.Memory {
-		return fmt.Sprintf("%q is out of range; write a size from %q to [cache] memory, which is %q", v, KB, c.Cache.Memory)
+	if v, most := c.Cache.MaxObject, c.Cache.Memory/objectsHeld; v < KB || v > most {
+		return fmt.Sprintf("%q is out of range; write a size from %q to a sixteenth of [cache] memory, which is %q", v, KB, most)
 	}
 	return ""
 }

@@ -51,8 +51,8 @@ func TestMistakes(t *testing.T) {
 		{"duration too long", good + "[rack]\n", "b.toml:3: not valid TOML: ", ErrSyntax},
 		{"duration out of range", good + "peer_timeout = \"1h\"", `b.toml:3: [rack] peer_timeout: "1h" is out of range; write a duration from "100ms" to "30s"`, ErrBadValue},
 		{"size", good + "[cache]\nmemory = \"lots\"", `b.toml:4: [cache] memory: "lots": a size needs whole digits and a unit (kB, MB, GB, KiB, MiB, GiB), such as "64MB"`, ErrBadValue},
-		{"size too small", good + "[cache]\nmemory = 12", `b.toml:4: [cache] memory: "12B" is out of range; write a size from "1MB" to "1000GB"`, ErrBadValue},
-		{"object larger than memory", good + "[cache]\nmax_object = \"65MB\"", `b.toml:4: [cache] max_object: "65MB" is out of range; write a size from "1kB" to [cache] memory, which is "64MB"`, ErrBadValue},
+		{"size too small", good + "[cache]\nmemory = 12", `b.toml:4: [cache] memory: "12B" is out of range; write a size from "2MB" to "1000GB"`, ErrBadValue},
+		{"object larger than memory", good + "[cache]\nmax_object = \"65MB\"", `b.toml:4: [cache] max_object: "65MB" is out of range; write a size from "1kB" to a sixteenth of [cache] memory, which is "4MB"`, ErrBadValue},
 		{"string for a number", good + "[http]\nmax_connections = \"many\"", `b.toml:4: [http] max_connections: write a whole number without quotes instead of "many"`, ErrWrongType},
 		{"number out of range", good + "[board]\nweight = 0", `b.toml:4: [board] weight: 0 is out of range; write a number from 1 to 1000`, ErrBadValue},
 		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
@@ -101,7 +101,7 @@ func TestAllMistakesAtOnceInOrder(t *testing.T) {
 	_, err := Parse("b.toml", []byte("[http]\nlisen = \":80\"\n\n[log]\nlevel = 1\n[cache]\nmemory = \"1kB\"\nmax_object = \"1kB\"\n"))
 	want := `b.toml:2: [http] lisen: unknown key; did you mean "listen"?
 b.toml:5: [log] level: write a string in quotes instead of 1
-b.toml:7: [cache] memory: "1kB" is out of range; write a size from "1MB" to "1000GB"
+b.toml:7: [cache] memory: "1kB" is out of range; write a size from "2MB" to "1000GB"
 b.toml: [rack] key is missing: run "bramble key" and paste its line under [rack]`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -154,6 +154,22 @@ func TestParseSetsEveryKey(t *testing.T) {
 }
 
 // TestEverySettingIsAField counts, so that a new field cannot be forgotten.
+func TestMaxObjectFollowsASmallMemory(t *testing.T) {
+	for text, want := range map[string]Size{
+		"":                                       MB,
+		"memory = \"64MB\"":                      MB,
+		"memory = \"8MB\"":                       500 * KB,
+		"memory = \"8MB\"\nmax_object = \"2kB\"": 2 * KB,
+	} {
+		d, err := ParseDocument("b.toml", []byte("[cache]\n"+text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if got := d.Config.Cache.MaxObject; got != want {
+			t.Errorf("%q: max_object is %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestEverySettingIsAField(t *testing.T) {
 	fields := 0
 	v := reflect.ValueOf(Config{})

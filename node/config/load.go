@@ -122,6 +122,7 @@ func parse(name string, data []byte, needKey bool) (*Document, error) {
 	}
 	r.lines = index(data)
 	written := r.fill(tree)
+	r.fit(written)
 	r.check()
 	if needKey && r.cfg.Rack.Key.IsZero() && !r.bad["rack.key"] && !r.bad["rack."] && !r.bad[".rack"] {
 		r.fail(ErrMissing, 0, "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
@@ -183,6 +184,13 @@ func (r *reader) fill(tree map[string]any) map[string]bool {
 		}
 	}
 	return written
+}
+
+// fit keeps the default of max_object within a memory that is smaller than usual.
+func (r *reader) fit(written map[string]bool) {
+	if !written["cache.max_object"] {
+		r.cfg.Cache.MaxObject = min(r.cfg.Cache.MaxObject, r.cfg.Cache.Memory/objectsHeld)
+	}
 }
 
 // check applies the rule of each key, and the rules between keys.

@@ -155,14 +155,14 @@ func settings() []setting {
 			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
 		}, {
 			table: "cache", key: "memory",
-			doc: "Memory for stored pages, bookkeeping included, 1MB to 1000GB. MB is a million bytes, MiB is 1048576. " +
+			doc: "Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. " +
 				"64MB leaves a 256 MB board room for connections and the system.",
 			at:    func(c *Config) any { return &c.Cache.Memory },
-			check: func(c *Config) string { return checkSize(c.Cache.Memory, MB, 1000*GB) },
+			check: func(c *Config) string { return checkSize(c.Cache.Memory, 2*MB, 1000*GB) },
 		}, {
 			table: "cache", key: "max_object",
-			doc: "The largest page that is kept, 1kB to the whole of memory; what is larger passes through. " +
-				"1MB holds any page or picture of a shop, and no download drives the pages out.",
+			doc: "The largest page that is kept, 1kB to a sixteenth of memory; what is larger passes through. " +
+				"1MB, or the sixteenth if that is less, holds any page or picture of a shop, and no download drives the pages out.",
 			at:    func(c *Config) any { return &c.Cache.MaxObject },
 			check: checkMaxObject,
 		}, {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"bramble/node/config"
+)
+
+func configCommand() command {
+	return command{
+		name:  "config",
+		short: "print the configuration in effect, each key explained",
+		long: `
+Prints every setting as it is in effect, with what it means and why its default
+is what it is. Without --config: the defaults. The output is a configuration
+file itself, but for secrets, which are shown only if asked for.`,
+		flags: func(fs *flagSet) runner {
+			file := fs.String("config", "", "the board's `FILE`")
+			secrets := fs.Bool("show-secrets", false, "show the rack key and the password too")
+			markdown := fs.Bool("markdown", false, "print the reference of all keys for the README instead")
+			return func(_ context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				if *markdown {
+					_, err := io.WriteString(w.out, config.Markdown())
+					return err
+				}
+				cfg := config.Default()
+				if *file != "" {
+					// A file without a key is in effect nowhere, but can be looked at.
+					doc, err := config.LoadDocument(*file)
+					if err != nil {
+						return err
+					}
+					cfg = doc.Config
+				}
+				_, err := w.out.Write(cfg.TOML(config.Print{Comments: true, Secrets: *secrets}))
+				return err
+			}
+		},
+	}
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/node/config"
+	"bramble/node/console"
+)
+
+// bramble runs one command line.
+func bramble(t *testing.T, env map[string]string, args ...string) (code int, out, err string) {
+	t.Helper()
+	var o, e strings.Builder
+	code = run(t.Context(), args, world{
+		in: strings.NewReader(""), out: &o, err: &e, getenv: func(k string) string { return env[k] },
+	})
+	return code, o.String(), e.String()
+}
+
+func TestCommandLines(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.toml")
+	if err := os.WriteFile(bad, []byte("[rack]\nkee = \"x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		args string
+		code int
+		out  string // part of it
+		err  string // all of it
+	}{
+		{"", 0, "Usage: bramble COMMAND", ""},
+		{"help", 0, "Usage: bramble COMMAND", ""},
+		{"--help", 0, "Usage: bramble COMMAND", ""},
+		{"help drain", 0, "Usage: bramble drain [flags] BOARD", ""},
+		{"drain --help", 0, "Usage: bramble drain [flags] BOARD", ""},
+		{"help nothing", 2, "", "bramble: there is no command \"nothing\"; bramble help lists them\n"},
+		{"stauts", 2, "", "bramble: there is no command \"stauts\"; did you mean \"status\"?\n"},
+		{"version", 0, "bramble ", ""},
+		{"--version", 0, "bramble ", ""},
+		{"version now", 2, "", "bramble version: it takes only flags, not \"now\"\nFor its flags: bramble help version\n"},
+		{"key", 0, "key = \"brk_", ""},
+		{"config --show-secret", 2, "", "bramble config: there is no flag --show-secret; did you mean --show-secrets?\nFor its flags: bramble help config\n"},
+		{"config --xyzzy", 2, "", "bramble config: there is no flag --xyzzy\nFor its flags: bramble help config\n"},
+		{"config", 0, "listen = \":80\"", ""},
+		{"config --markdown", 0, "| `max_connections` | `4096` |", ""},
+		{"config --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
+		{"node --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n" +
+			bad + ": [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n"},
+		{"lab --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
+		{"lab --boards 33", 2, "", "bramble lab: --boards 33: a lab has 1 to 32 boards\nFor its flags: bramble help lab\n"},
+		{"lab --boards five", 2, "", "bramble lab: invalid value \"five\" for flag -boards: parse error\nFor its flags: bramble help lab\n"},
+		{"lab --http nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
+		{"purge", 2, "", "bramble purge: say what to forget: a URL, --tag TAG, or --all\nFor its flags: bramble help purge\n"},
+		{"purge / --all", 2, "", "bramble purge: bad request: a purge wants exactly one of url, tag and all\nFor its flags: bramble help purge\n"},
+		{"purge /a /b", 2, "", "bramble purge: one URL at a time, not \"/b\" too\nFor its flags: bramble help purge\n"},
+		{"drain", 2, "", "bramble drain: name one board; bramble status lists them\nFor its flags: bramble help drain\n"},
+		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor its flags: bramble help status\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			code, out, err := bramble(t, nil, strings.Fields(tt.args)...)
+			if code != tt.code || err != tt.err || !strings.Contains(out, tt.out) || tt.out == "" && out != "" {
+				t.Errorf("exit %d\n%s%s\nwant exit %d with %q and\n%s", code, out, err, tt.code, tt.out, tt.err)
+			}
+		})
+	}
+}
+
+func TestErrorsFitATerminal(t *testing.T) {
+	var e strings.Builder
+	complain(world{err: &e, terminal: true}, strings.Repeat("word ", 40)+"\nthe end")
+	for _, line := range strings.Split(e.String(), "\n") {
+		if len(line) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+	if !strings.HasSuffix(e.String(), "word\nthe end\n") {
+		t.Errorf("the lines are not kept:\n%s", e.String())
+	}
+}
+
+func TestHelpFitsATerminal(t *testing.T) {
+	texts := []string{overview()}
+	for _, c := range commands() {
+		fs := newFlagSet(c)
+		c.flags(fs)
+		texts = append(texts, fs.help())
+		if _, err := find(c.name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, text := range texts {
+		for _, line := range strings.Split(text, "\n") {
+			if len([]rune(line)) > 80 {
+				t.Errorf("wider than 80 columns: %s", line)
+			}
+		}
+	}
+}
+
+func TestFlagsMayFollowWords(t *testing.T) {
+	for args, want := range map[string]string{
+		"a --undo b": "a b, undo", "--undo a": "a, undo", "a -undo": "a, undo", "a -- --undo": "a --undo", "": "",
+	} {
+		fs := newFlagSet(command{name: "x"})
+		undo := fs.Bool("undo", false, "")
+		words, err := fs.read(strings.Fields(args))
+		got := strings.Join(words, " ")
+		if *undo {
+			got += ", undo"
+		}
+		if err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", args, got, err, want)
+		}
+	}
+}
+
+func TestKeyFitsTheFile(t *testing.T) {
+	_, line, _ := bramble(t, nil, "key")
+	file := filepath.Join(t.TempDir(), "bramble.toml")
+	if err := os.WriteFile(file, []byte("[rack]\n"+line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := c.Rack.Key.Reveal()
+	if _, out, _ := bramble(t, nil, "config", "--config", file); strings.Contains(out, secret) || !strings.Contains(out, `key = "brk_redacted"`) {
+		t.Errorf("without --show-secrets it prints\n%s", out)
+	}
+	_, out, _ := bramble(t, nil, "config", "--config", file, "--show-secrets")
+	if again, err := config.Parse("out.toml", []byte(out)); err != nil || again.Rack.Key != c.Rack.Key {
+		t.Errorf("what is printed with --show-secrets cannot be used: %v", err)
+	}
+}
+
+func TestSteeringAConsole(t *testing.T) {
+	fake := console.NewFake(2)
+	c, err := console.New(console.Config{Source: fake, Control: fake, Password: "correct horse"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(c)
+	defer s.Close()
+	env := map[string]string{passwordVariable: "correct horse"}
+	check := func(wantCode int, want string, env map[string]string, args ...string) {
+		t.Helper()
+		code, out, err := bramble(t, env, append(args, "--console", s.URL)...)
+		if code != wantCode || !strings.Contains(out+err, want) {
+			t.Errorf("%q: exit %d\n%s%s\nwant exit %d and %q", args, code, out, err, wantCode, want)
+		}
+	}
+	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "/status")
+	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "--tag", "news")
+	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "--all")
+	check(0, "board-2 is being taken out of service", env, "drain", "board-2")
+	check(0, "board-2 is going back into service.", env, "drain", "board-2", "--undo")
+	check(1, "bramble drain: unknown board", env, "drain", "board-9")
+	check(0, `{"at":"2012-02-29T06:00:01Z"`, env, "status", "--json")
+	check(0, "board-1  serving", env, "status")
+	check(1, "wants its password", nil, "status")
+
+	// The file of a board has both, address and password.
+	file := filepath.Join(t.TempDir(), "bramble.toml")
+	text := "[console]\nlisten = \"" + strings.TrimPrefix(s.URL, "http://") + "\"\npassword = \"correct horse\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, err := bramble(t, nil, "status", "--config", file); code != 0 {
+		t.Errorf("by the board's file: exit %d\n%s%s", code, out, err)
+	}
+	want := "purge url /status, purge tag news, purge all, drain board-2, undrain board-2"
+	if got := strings.Join(fake.Calls(), ", "); !strings.HasPrefix(got, want) {
+		t.Errorf("the console was asked: %s\nwant %s", got, want)
+	}
+}
+
+func TestReach(t *testing.T) {
+	for listen, want := range map[string]string{
+		":8080": "http://127.0.0.1:8080", "0.0.0.0:1": "http://127.0.0.1:1", "[::]:1": "http://127.0.0.1:1",
+		"192.168.1.5:1": "http://192.168.1.5:1", "[::1]:1": "http://[::1]:1",
+	} {
+		if got := reach(listen); got != want {
+			t.Errorf("%s is reached at %s, want %s", listen, got, want)
+		}
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	s := console.Snapshot{
+		At: time.Date(2012, 2, 29, 6, 0, 0, 0, time.Local), Observer: "board-1",
+		Notices: []string{"The clock of board-3 is not set, so what it says of time is not to be trusted until it is."},
+		Boards: []console.Board{
+			{Name: "board-1", State: "serving", Share: 0.334, Vitals: console.Vitals{HitsPerSecond: 3.14, HitRatio: 0.987, CPU: 0.12,
+				MemoryBytes: 23_400_000, Connections: 12, CacheBytes: 1_234_567, UptimeSeconds: 90}},
+			{Name: "a-board-with-a-very-long-name", State: "draining", Share: 0.2, Faults: []string{"peer lost", "origin down"},
+				Vitals: console.Vitals{HitsPerSecond: 123456, HitRatio: 1, CPU: 1.5, MemoryBytes: 230_400_000, Connections: 104096,
+					CacheBytes: 64_000_000, UptimeSeconds: 864000}},
+			{Name: "board-3", State: "dead"},
+		},
+	}
+	want := `BOARD            STATE     HITS/s  CACHED   CPU    RSS  OPEN  CACHE  SHARE   UP
+board-1          serving      3.1     99%   12%   23MB    12  1.2MB    33%  90s
+a-board-with-a…  draining    123k    100%  150%  230MB  104k   64MB    20%  10d
+board-3          dead           -       -     -      -     -      -     0%    -
+
+1 of 3 boards serving, 123k hits/s; as board-1 saw it at 06:00:00
+a-board-with-a-very-long-name: peer lost, origin down
+The clock of board-3 is not set, so what it says of time is not to be trusted
+until it is.
+`
+	if got := statusTable(s); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, line := range strings.Split(want, "\n") {
+		if len([]rune(line)) > 80 {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+}
+
+func TestNodeWithoutParentEnds(t *testing.T) {
+	_, line, _ := bramble(t, nil, "key")
+	file := filepath.Join(t.TempDir(), "bramble.toml")
+	text := "[http]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n[rack]\ngossip = \"127.0.0.1:0\"\nlink = \"127.0.0.1:0\"\nmdns = false\n" + line
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Standard input is at its end already, so that the lab counts as gone.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var o, e strings.Builder
+	code := run(ctx, []string{"node", "--with-parent", "--config", file}, world{in: strings.NewReader(""), out: &o, err: &e, getenv: func(string) string { return "" }})
+	if code != 0 || ctx.Err() != nil {
+		t.Errorf("exit %d, %v\n%s", code, ctx.Err(), e.String())
+	}
+}

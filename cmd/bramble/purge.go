@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"bramble/node/console"
+)
+
+func purgeCommand() command {
+	return command{
+		name:  "purge",
+		args:  "[URL]",
+		short: "make the rack forget a page, a tag, or all",
+		long: `
+Makes the whole rack forget stored pages: one URL, all pages with a tag, or all
+there are. A URL is a path, such as /status, or absolute. Boards that are away
+forget before they serve again.`,
+		flags: func(fs *flagSet) runner {
+			connect := consoleFlags(fs)
+			tag := fs.String("tag", "", "forget all pages with this `TAG`")
+			all := fs.Bool("all", false, "forget every page")
+			return func(ctx context.Context, w world, args []string) error {
+				p := console.Purge{Tag: *tag, All: *all}
+				if len(args) > 0 {
+					p.URL = args[0]
+				}
+				switch {
+				case len(args) > 1:
+					return usagef("one URL at a time, not %q too", args[1])
+				case p.URL == "" && p.Tag == "" && !p.All:
+					return usagef("say what to forget: a URL, --tag TAG, or --all")
+				case p.Check() != nil:
+					return usagef("%v", p.Check())
+				}
+				c, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				res, err := c.Purge(ctx, p)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(w.out, strings.Join(wrap(purged(res), helpWidth), "\n"))
+				return nil
+			}
+		},
+	}
+}
+
+// purged says who has forgotten.
+func purged(r console.PurgeResult) string {
+	text := "No board has obeyed yet."
+	if len(r.Obeyed) > 0 {
+		text = "Forgotten by " + strings.Join(r.Obeyed, ", ") + "."
+	}
+	if len(r.Absent) > 0 {
+		text += " Away, and bound to forget before serving again: " + strings.Join(r.Absent, ", ") + "."
+	}
+	return text
+}

@@ -1,0 +1,46 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestSignals(t *testing.T) {
+	hurried := make(chan struct{})
+	ctx, stop := untilSignal(t.Context(), func() { close(hurried) })
+	defer stop()
+	send := func(what string, got <-chan struct{}) {
+		t.Helper()
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-got:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s did not come", what)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Fatal("it has ended before any signal")
+	}
+	send("the end of the context", ctx.Done())
+	select {
+	case <-hurried:
+		t.Fatal("one signal is taken for two")
+	default:
+	}
+	send("the hurry", hurried)
+}
+
+func TestSignalsAreGivenBack(t *testing.T) {
+	ctx, stop := untilSignal(t.Context(), func() { t.Error("there was no second signal") })
+	stop()
+	if ctx.Err() != context.Canceled {
+		t.Errorf("stopped, the context says %v", ctx.Err())
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"bramble/node/console"
+)
+
+func statusCommand() command {
+	return command{
+		name:  "status",
+		short: "print the rack as a table",
+		long: `
+Prints the rack as one board, or the lab, sees it now. STATE is what the board
+says of itself, or the others of it; HITS/s are replies, CACHED those of them
+that came from the board's own memory; RSS is the process's memory, OPEN its
+clients' connections, CACHE what it stores; SHARE is the part of the pages that
+the board owns, UP how long it has run.`,
+		flags: func(fs *flagSet) runner {
+			connect := consoleFlags(fs)
+			asJSON := fs.Bool("json", false, "print what the console's API says, as one line of JSON")
+			return func(ctx context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				c, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				s, err := c.Rack(ctx)
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return json.NewEncoder(w.out).Encode(s)
+				}
+				fmt.Fprint(w.out, statusTable(s))
+				return nil
+			}
+		},
+	}
+}
+
+// maxShownName keeps the table within 80 columns.
+const maxShownName = 15
+
+// statusTable is the rack for a person, at most 80 columns wide.
+func statusTable(s console.Snapshot) string {
+	rows := [][]string{{"BOARD", "STATE", "HITS/s", "CACHED", "CPU", "RSS", "OPEN", "CACHE", "SHARE", "UP"}}
+	var hits float64
+	serving := 0
+	var faults []string
+	for _, b := range s.Boards {
+		v := b.Vitals
+		row := []string{shorten(b.Name), b.State}
+		if v == (console.Vitals{}) { // nothing is known of it
+			row = append(row, "-", "-", "-", "-", "-", "-")
+		} else {
+			row = append(row, rate(v.HitsPerSecond), percent(v.HitRatio), percent(v.CPU),
+				bytes(v.MemoryBytes), count(v.Connections), bytes(v.CacheBytes))
+		}
+		rows = append(rows, append(row, percent(b.Share), uptime(v.UptimeSeconds)))
+		hits += v.HitsPerSecond
+		if b.State == "serving" {
+			serving++
+		}
+		if len(b.Faults) > 0 {
+			faults = append(faults, b.Name+": "+strings.Join(b.Faults, ", "))
+		}
+	}
+	var b strings.Builder
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			gap := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			switch {
+			case i == 0:
+				b.WriteString(cell + gap)
+			case i == 1:
+				b.WriteString("  " + cell + gap)
+			default: // figures stand to the right
+				b.WriteString("  " + gap + cell)
+			}
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s; as %s saw it at %s\n",
+		serving, len(s.Boards), rate(hits), shorten(s.Observer), s.At.Local().Format("15:04:05"))
+	for _, text := range append(faults, s.Notices...) {
+		b.WriteString(strings.Join(wrap(text, helpWidth), "\n") + "\n")
+	}
+	return b.String()
+}
+
+func shorten(name string) string {
+	if r := []rune(name); len(r) > maxShownName {
+		return string(r[:maxShownName-1]) + "…"
+	}
+	return name
+}
+
+func rate(v float64) string {
+	if v < 9.95 && v > 0 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return count(int64(v + 0.5))
+}
+
+// count writes a number in at most five columns.
+func count(n int64) string {
+	switch {
+	case n < 100_000:
+		return fmt.Sprint(n)
+	case n < 10_000_000:
+		return fmt.Sprintf("%dk", n/1000)
+	default:
+		return fmt.Sprintf("%dM", n/1_000_000)
+	}
+}
+
+func percent(part float64) string { return fmt.Sprintf("%.0f%%", part*100) }
+
+// bytes writes a number of bytes in at most five columns.
+func bytes(n int64) string {
+	units := []string{"B", "kB", "MB", "GB"}
+	v, i := float64(n), 0
+	for v >= 999.5 && i < len(units)-1 {
+		v, i = v/1000, i+1
+	}
+	if i > 1 && v < 9.95 {
+		return fmt.Sprintf("%.1f%s", v, units[i])
+	}
+	return fmt.Sprintf("%.0f%s", v, units[i])
+}
+
+// uptime writes a time in at most four columns.
+func uptime(seconds int64) string {
+	switch {
+	case seconds == 0:
+		return "-"
+	case seconds < 120:
+		return fmt.Sprintf("%ds", seconds)
+	case seconds < 2*3600:
+		return fmt.Sprintf("%dm", seconds/60)
+	case seconds < 2*86400:
+		return fmt.Sprintf("%dh", seconds/3600)
+	default:
+		return fmt.Sprintf("%dd", seconds/86400)
+	}
+}

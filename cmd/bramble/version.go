@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+func versionCommand() command {
+	return command{
+		name:  "version",
+		short: "print which build this is",
+		long:  `Prints the version and commit that this program was built from, and by which Go.`,
+		flags: func(*flagSet) runner {
+			return func(_ context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(w.out, "bramble %s, %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+				return err
+			}
+		},
+	}
+}
+
+// version is what the builder has recorded: a released version, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	commit, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value[:min(len(s.Value), 12)]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+changes"
+		}
+	}
+	if commit == "" {
+		return "devel"
+	}
+	return commit + changed
+}

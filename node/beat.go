@@ -1,0 +1,229 @@
+package node
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"time"
+
+	"bramble/cluster"
+	"bramble/node/console"
+)
+
+// joinLook is how often a board that looks for its rack looks whether it has found it.
+const joinLook = 20 * time.Millisecond
+
+// drainedAfter is how many beats in a row must pass without a reply before a
+// draining board is drained: who wanted to go has gone.
+const drainedAfter = 2
+
+// nameTakenFor is how long a conflict of names is shown after it was last seen.
+const nameTakenFor = time.Minute
+
+// beat is the third journey: once a second the board's counters become one
+// sample of vitals, which gossip, console and panel tell.
+func (b *board) beat(ctx context.Context) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	b.tell()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			b.tell()
+			b.settleDrain()
+		}
+	}
+}
+
+// tell takes a sample and hands it to gossip.
+func (b *board) tell() {
+	v := b.sampler.sample(time.Now())
+	v.State = b.health.get()
+	v.Faults = b.currentFaults()
+	b.faults.Store(uint32(v.Faults))
+	if v.HitsPerSecond > 0 {
+		b.quiet.Store(0)
+	} else {
+		b.quiet.Add(1)
+	}
+	b.members.SetMeta(b.meta(v, b.selfAddr()))
+}
+
+func (b *board) currentFaults() cluster.Fault {
+	var faults cluster.Fault
+	if alive, known := b.members.Known(); alive < known {
+		faults |= cluster.PeerLost
+	}
+	if b.origin.down.Load() {
+		faults |= cluster.OriginDown
+	}
+	if !b.purger.Believable() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
+		faults |= cluster.CutOff
+	}
+	if !clockIsSet(time.Now()) {
+		faults |= cluster.ClockNotSet
+	}
+	if at := b.nameTaken.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameTakenFor {
+		faults |= cluster.NameTaken
+	}
+	return faults
+}
+
+// meta is what this board gossips of itself.
+func (b *board) meta(v cluster.Vitals, self string) cluster.Meta {
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v}
+	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
+	host, _, err := net.SplitHostPort(self)
+	if err == nil {
+		m.HTTPURL = urlOf(b.front.Addr(), host, "80")
+		m.ConsoleURL = urlOf(b.console.Addr(), host, "80")
+	}
+	return m
+}
+
+func shortVersion(version string) string { return version[:min(len(version), cluster.MaxVersion)] }
+
+// urlOf is how a listener is reached: at its own address or, if it listens on
+// every one, at the board's.
+func urlOf(listener net.Addr, host, usual string) string {
+	addr := listener.(*net.TCPAddr)
+	if !addr.IP.IsUnspecified() {
+		host = addr.IP.String()
+	}
+	if port := strconv.Itoa(addr.Port); port != usual {
+		return "http://" + net.JoinHostPort(host, port)
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		host = "[" + host + "]"
+	}
+	return "http://" + host
+}
+
+// follow keeps the link's list of boards equal to the rack's, and passes the
+// rack's events on.
+func (b *board) follow(ctx context.Context) {
+	changes, stop := b.members.Watch()
+	defer stop()
+	refresh := time.NewTicker(sampleEvery)
+	defer refresh.Stop()
+	who := roster{members: b.members}
+	for {
+		peers := who.Peers()
+		b.link.SetPeers(peers)
+		if len(peers) > 0 {
+			b.met.Store(true)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-refresh.C:
+		case event, open := <-changes:
+			if !open {
+				return
+			}
+			if event.Kind == cluster.Conflict && event.Board == b.cfg.Board.Name {
+				b.nameTaken.Store(time.Now().UnixNano())
+			}
+			b.events.tell(ofRack(event))
+		}
+	}
+}
+
+// join waits until the board has found its rack, or has looked long enough,
+// learns what the rack has purged, and takes its place on the ring.
+func (b *board) join(ctx context.Context) {
+	b.health.set(cluster.Joining)
+	look := time.NewTicker(joinLook)
+	defer look.Stop()
+	patience := time.NewTimer(joinWait)
+	defer patience.Stop()
+	alone := others(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
+	for waiting := !alone; waiting && !b.met.Load(); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-patience.C:
+			waiting = false
+		case <-look.C:
+		}
+	}
+	b.purger.Sync(ctx)
+	if b.health.change(cluster.Joining, cluster.Serving) {
+		b.announce()
+	}
+}
+
+// announce tells the rack of a change of state at once, not at the next beat.
+func (b *board) announce() {
+	b.members.SetMeta(b.changedMeta())
+}
+
+func (b *board) changedMeta() cluster.Meta {
+	for _, member := range b.members.Boards() {
+		if member.Self {
+			v := member.Meta.Vitals
+			v.State = b.health.get()
+			return b.meta(v, member.Addr.String())
+		}
+	}
+	return b.meta(cluster.Vitals{State: b.health.get()}, "")
+}
+
+// drain takes the board out of service, or puts it back: it owns no keys, says
+// so at /readyz, and answers whoever still comes, once a connection.
+func (b *board) drain(undo bool) {
+	if undo {
+		if b.health.change(cluster.Draining, cluster.Serving) || b.health.change(cluster.Drained, cluster.Serving) {
+			b.front.SetDraining(false)
+			b.announce()
+		}
+		return
+	}
+	if b.health.change(cluster.Serving, cluster.Draining) || b.health.change(cluster.Joining, cluster.Draining) {
+		b.quiet.Store(0)
+		b.front.SetDraining(true)
+		b.announce()
+	}
+}
+
+// settleDrain finds out when a draining board has been left by its clients.
+func (b *board) settleDrain() {
+	if b.health.get() != cluster.Draining || b.quiet.Load() < drainedAfter || b.front.Counts().InFlight > 0 {
+		return
+	}
+	if b.health.change(cluster.Draining, cluster.Drained) {
+		b.announce()
+		b.events.tell(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
+			Text: b.cfg.Board.Name + " has no clients left and is safe to unplug"})
+	}
+}
+
+// ready says whether clients should be sent here.
+func (b *board) ready() (bool, string) {
+	state := b.health.get()
+	if state == cluster.Serving {
+		return true, ""
+	}
+	return false, "this board is " + state.String()
+}
+
+// notices are what a person at the console must know of this board.
+func (b *board) notices() []string {
+	var all []string
+	faults := cluster.Fault(b.faults.Load())
+	if faults&cluster.CutOff != 0 {
+		all = append(all, b.cfg.Board.Name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
+	}
+	if faults&cluster.OriginDown != 0 {
+		all = append(all, "The origin does not answer: stored pages are shown as long as their rules allow.")
+	}
+	if faults&cluster.NameTaken != 0 {
+		all = append(all, "Another board uses the name "+b.cfg.Board.Name+": give one of them another [board] name.")
+	}
+	if faults&cluster.ClockNotSet != 0 {
+		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
+	}
+	return all
+}

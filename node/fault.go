@@ -1,0 +1,82 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"html"
+	"log/slog"
+	"net/http"
+
+	"bramble/cache"
+)
+
+// fault is what a client is told when a page cannot be had.
+type fault struct {
+	status int
+	title  string
+	says   string
+}
+
+// faultOf turns an upstream's error into words for a client.
+func faultOf(err error) fault {
+	switch {
+	case errors.Is(err, errOriginSlow):
+		return fault{http.StatusGatewayTimeout, "The shop takes too long",
+			"This page comes from a server that has not answered in time, and there is no copy of it here that may still be shown."}
+	case errors.Is(err, errOriginBusy), errors.Is(err, cache.ErrBusy):
+		return fault{http.StatusServiceUnavailable, "One moment",
+			"The server behind this page has as much to do as it can bear. Try again in a few seconds."}
+	case errors.Is(err, cache.ErrOnlyIfCached):
+		return fault{http.StatusGatewayTimeout, "Not in memory",
+			"The request asked for a stored copy only, and there is none."}
+	default:
+		return fault{http.StatusBadGateway, "The shop cannot be reached",
+			"This page comes from a server that does not answer, or answered with something that is no web page, and there is no copy of it here that may still be shown."}
+	}
+}
+
+// failer answers for the cache when nothing may be sent from memory.
+func failer(log *slog.Logger) func(http.ResponseWriter, *http.Request, error) {
+	return func(w http.ResponseWriter, r *http.Request, err error) {
+		if errors.Is(err, errRefused) {
+			refuse(w, "not stored")
+			return
+		}
+		f := faultOf(err)
+		log.Warn("no page: "+f.title, "error", err, "path", r.URL.Path)
+		writeFaultPage(w, f)
+	}
+}
+
+// writeFault answers a request that cannot be taken on.
+func writeFault(w http.ResponseWriter, status int, err error) {
+	writeFaultPage(w, fault{status, http.StatusText(status), "This request cannot be answered: " + err.Error() + "."})
+}
+
+func writeFaultPage(w http.ResponseWriter, f fault) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if f.status == http.StatusServiceUnavailable || f.status == http.StatusGatewayTimeout || f.status == http.StatusBadGateway {
+		h.Set("Retry-After", "5")
+	}
+	w.WriteHeader(f.status)
+	// The client may have gone; there is nobody else to tell.
+	_, _ = fmt.Fprintf(w, faultPage, html.EscapeString(f.title), html.EscapeString(f.title), f.status, html.EscapeString(f.says))
+}
+
+const faultPage = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>%s</title>
+<style>body{font:1.125rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto 0;padding:0 1.25rem}</style>
+<main>
+<h1>%s</h1>
+<p>%[3]d: %[4]s</p>
+<p>Nothing was ordered and nothing was lost. You can <a href="">try again</a>.</p>
+</main>
+</html>
+`

@@ -1,0 +1,412 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bramble/node"
+	"bramble/node/config"
+	"bramble/node/console"
+)
+
+// The tests of this file's package run boards as processes of their own: this
+// test binary, told by an environment variable to be a board. What a board
+// does is node.Run, as in the real program.
+const boardEnv = "BRAMBLE_TEST_BOARD"
+
+// patience bounds every wait of a test. It is long because machines are busy;
+// nothing that works comes near it.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(boardEnv); path != "" {
+		os.Exit(runBoard(path))
+	}
+	os.Exit(m.Run())
+}
+
+func runBoard(path string) int {
+	cfg, err := config.Load(path)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
+	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test"}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// rack is a number of boards on loopback.
+type rack struct {
+	t      *testing.T
+	dir    string
+	key    config.RackKey
+	ports  int // first of the ports, four a board
+	size   int
+	extra  string // tables for every board's file
+	boards []*process
+}
+
+// consolePassword is asked for by the consoles of a rack on a LAN.
+const consolePassword = "tell me more"
+
+// process is one board.
+type process struct {
+	rack    *rack
+	name    string
+	http    string // base URL of its pages
+	console string
+	file    string
+	log     string
+	cmd     *exec.Cmd
+	exited  chan struct{}
+
+	before  []string      // a command that runs the board, after it is told to by a line
+	network func(pid int) // gives the board's process its network before that line
+}
+
+// newRack prepares boards; start runs them. extra is TOML for each.
+func newRack(t *testing.T, size int, extra string) *rack {
+	t.Helper()
+	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, ports: freePorts(t, 4*size)}
+	for i := range size {
+		r.boards = append(r.boards, r.board(i, r.key))
+	}
+	return r
+}
+
+// startRack runs a rack and returns when every board is in service and knows all others.
+func startRack(t *testing.T, size int, extra string) *rack {
+	t.Helper()
+	r := newRack(t, size, extra)
+	for _, b := range r.boards {
+		b.start()
+	}
+	for _, b := range r.boards {
+		b.waitReady()
+		b.waitFor("all boards in service", func(s console.Snapshot) bool {
+			serving := 0
+			for _, other := range s.Boards {
+				if other.State == "serving" && other.Share > 0 {
+					serving++
+				}
+			}
+			return serving == size
+		})
+	}
+	return r
+}
+
+// freePorts finds a row of ports, below those that the system gives to callers.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	for range 100 {
+		first := 10_000 + rand.IntN(20_000)
+		free := true
+		for port := first; port < first+n && free; port++ {
+			addr := fmt.Sprintf("127.0.0.1:%d", port)
+			tcp, err := net.Listen("tcp", addr)
+			if err != nil {
+				free = false
+				break
+			}
+			tcp.Close()
+			udp, err := net.ListenPacket("udp", addr)
+			if err != nil {
+				free = false
+				break
+			}
+			udp.Close()
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatalf("no %d free ports in a row on 127.0.0.1", n)
+	return 0
+}
+
+func (r *rack) addr(board, kind int) string {
+	return fmt.Sprintf("127.0.0.1:%d", r.ports+kind*r.size+board)
+}
+
+// board writes a board's file. Each joins by the gossip addresses of all.
+func (r *rack) board(i int, key config.RackKey) *process {
+	name := fmt.Sprintf("board-%d", i+1)
+	var join []string
+	for other := range r.size {
+		join = append(join, fmt.Sprintf("%q", r.addr(other, 2)))
+	}
+	p := &process{
+		rack: r, name: name, http: "http://" + r.addr(i, 0), console: "http://" + r.addr(i, 1),
+		file: filepath.Join(r.dir, name+".toml"), log: filepath.Join(r.dir, name+".log"),
+	}
+	text := fmt.Sprintf(`[board]
+name = %q
+[http]
+listen = %q
+[console]
+listen = %q
+[rack]
+key = %q
+gossip = %q
+link = %q
+mdns = false
+join = [%s]
+%s`, name, r.addr(i, 0), r.addr(i, 1), key.Reveal(), r.addr(i, 2), r.addr(i, 3), strings.Join(join, ", "), r.extra)
+	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return p
+}
+
+// start runs the board until the test ends.
+func (p *process) start() {
+	t := p.rack.t
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	command := append(slices.Clone(p.before), self)
+	p.cmd = exec.Command(command[0], command[1:]...)
+	p.cmd.Env = append(os.Environ(), boardEnv+"="+p.file)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	p.exited = exited
+	cmd := p.cmd
+	go func() { _ = cmd.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		if cmd.Process.Kill() == nil {
+			<-exited
+		}
+		stdin.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(p.log)
+			t.Logf("log of %s:\n%s", p.name, text[max(0, len(text)-4000):])
+		}
+	})
+	if p.network != nil {
+		p.network(cmd.Process.Pid)
+		if _, err := io.WriteString(stdin, "go\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.rack.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.rack.t.Fatalf("%s: signal %v: %v", p.name, s, err)
+	}
+}
+
+// kill is a pulled plug.
+func (p *process) kill() {
+	p.signal(syscall.SIGKILL)
+	<-p.exited
+}
+
+// stop asks the board to leave, and waits until it has.
+func (p *process) stop() {
+	p.rack.t.Helper()
+	p.signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.rack.t.Fatalf("%s does not stop", p.name)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.rack.t.Errorf("%s stopped with exit code %d", p.name, code)
+	}
+}
+
+// client has bounds and no keep-alive, so that no test sees another's connection.
+func client() *http.Client {
+	return &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, MaxIdleConns: -1}}
+}
+
+// page is a reply, read whole.
+type page struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func fetch(c *http.Client, url string) (page, error) {
+	r, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return page{}, err
+	}
+	return send(c, r)
+}
+
+func send(c *http.Client, r *http.Request) (page, error) {
+	resp, err := c.Do(r)
+	if err != nil {
+		return page{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return page{resp.StatusCode, resp.Header, string(body)}, err
+}
+
+// ask sends a request to the board's console.
+func (p *process) ask(method, path, body string) (page, error) {
+	r, err := http.NewRequest(method, p.console+path, strings.NewReader(body))
+	if err != nil {
+		return page{}, err
+	}
+	r.SetBasicAuth("bramble", consolePassword)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return send(client(), r)
+}
+
+func (p *process) get(path string) page {
+	p.rack.t.Helper()
+	got, err := fetch(client(), p.http+path)
+	if err != nil {
+		p.rack.t.Fatalf("%s: %v", p.name, err)
+	}
+	return got
+}
+
+// post sends a command to the board's console and returns the reply.
+func (p *process) post(path, body string) page {
+	p.rack.t.Helper()
+	got, err := p.ask(http.MethodPost, path, body)
+	if err != nil {
+		p.rack.t.Fatalf("%s: %v", p.name, err)
+	}
+	return got
+}
+
+// purge purges through this board and returns who obeyed.
+func (p *process) purge(body string) console.PurgeResult {
+	p.rack.t.Helper()
+	got := p.post("/api/v1/purge", body)
+	var result console.PurgeResult
+	if err := json.Unmarshal([]byte(got.body), &result); err != nil || got.status != http.StatusOK {
+		p.rack.t.Fatalf("%s: purge %s: status %d, %q", p.name, body, got.status, got.body)
+	}
+	return result
+}
+
+func (p *process) snapshot() (console.Snapshot, error) {
+	var s console.Snapshot
+	got, err := p.ask(http.MethodGet, "/api/v1/rack", "")
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal([]byte(got.body), &s)
+}
+
+// metric reads one figure from /metrics.
+func (p *process) metric(name string) float64 {
+	p.rack.t.Helper()
+	got, err := p.ask(http.MethodGet, "/metrics", "")
+	if err != nil {
+		p.rack.t.Fatal(err)
+	}
+	for line := range strings.Lines(got.body) {
+		var value float64
+		if n, _ := fmt.Sscanf(line, name+" %g", &value); n == 1 {
+			return value
+		}
+	}
+	p.rack.t.Fatalf("%s: no metric %s in:\n%s", p.name, name, got.body)
+	return 0
+}
+
+func (p *process) waitReady() {
+	p.rack.t.Helper()
+	eventually(p.rack.t, p.name+" to be ready", func() (bool, string) {
+		got, err := p.ask(http.MethodGet, "/readyz", "")
+		if err != nil {
+			return false, err.Error()
+		}
+		return got.status == http.StatusOK, got.body
+	})
+}
+
+// waitFor waits until the rack, as this board sees it, is as wanted.
+func (p *process) waitFor(what string, wanted func(console.Snapshot) bool) {
+	p.rack.t.Helper()
+	eventually(p.rack.t, p.name+" to see "+what, func() (bool, string) {
+		s, err := p.snapshot()
+		if err != nil {
+			return false, err.Error()
+		}
+		text, _ := json.Marshal(s.Boards)
+		return wanted(s), string(text)
+	})
+}
+
+// stateOf is the state of a board as another sees it.
+func stateOf(s console.Snapshot, name string) string {
+	for _, b := range s.Boards {
+		if b.Name == name {
+			return b.State
+		}
+	}
+	return ""
+}
+
+// eventually polls until a condition holds, for at most patience.
+func eventually(t *testing.T, what string, holds func() (ok bool, seen string)) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		ok, seen := holds()
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s; last seen: %s", patience, what, seen)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (p *process) logText() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		p.rack.t.Fatal(err)
+	}
+	return string(bytes.TrimSpace(text))
+}

@@ -1,0 +1,93 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+func TestPlan(t *testing.T) {
+	p, err := NewPlan(2, "127.0.0.1:8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintln(p.Console)
+	for _, b := range p.Boards {
+		got += fmt.Sprintln(b.Name, b.HTTP, b.Console, b.Gossip, b.Link)
+	}
+	want := `127.0.0.1:8080
+board-1 127.0.0.1:8081 127.0.0.1:8083 127.0.0.1:8085 127.0.0.1:8087
+board-2 127.0.0.1:8082 127.0.0.1:8084 127.0.0.1:8086 127.0.0.1:8088
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestPlanAddresses(t *testing.T) {
+	for addr, want := range map[string]string{ // console, first board's pages, gossip
+		"localhost:9000":   "127.0.0.1:9000 127.0.0.1:9001 127.0.0.1:9003",
+		":9000":            "0.0.0.0:9000 0.0.0.0:9001 127.0.0.1:9003",
+		"[::1]:9000":       "[::1]:9000 [::1]:9001 [::1]:9003",
+		"192.168.1.5:9000": "192.168.1.5:9000 192.168.1.5:9001 127.0.0.1:9003",
+		"127.0.0.1:65531":  "127.0.0.1:65531 127.0.0.1:65532 127.0.0.1:65534",
+	} {
+		p, err := NewPlan(1, addr)
+		if err != nil {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		if got := fmt.Sprint(p.Console, " ", p.Boards[0].HTTP, " ", p.Boards[0].Gossip); got != want {
+			t.Errorf("%s: got %s want %s", addr, got, want)
+		}
+	}
+	for _, bad := range []struct {
+		n    int
+		addr string
+		want string
+	}{
+		{0, "127.0.0.1:1", "a lab has 1 to 32 boards, not 0"},
+		{33, "127.0.0.1:1", "a lab has 1 to 32 boards, not 33"},
+		{1, "8080", `"8080" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
+		{1, "127.0.0.1:http", `"127.0.0.1:http" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
+		{1, "127.0.0.1:70000", `"127.0.0.1:70000" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
+		{1, "shop.example:80", `"shop.example:80" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
+		{5, "127.0.0.1:65530", "5 boards from port 65530 need ports up to 65550, and the last is 65535; choose a lower one with --http"},
+	} {
+		if _, err := NewPlan(bad.n, bad.addr); err == nil || err.Error() != bad.want {
+			t.Errorf("%d boards at %s: got %v\nwant %s", bad.n, bad.addr, err, bad.want)
+		}
+	}
+}
+
+func TestPlanTellsEveryTakenPort(t *testing.T) {
+	p, err := NewPlan(3, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, err := net.Listen("tcp", p.Boards[2].HTTP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	one := fmt.Sprintf("port %d is taken: board-3 wants it for its public pages", p.Boards[2].HTTP.Port())
+	if err := p.Check(); err == nil || err.Error() != one+"; stop what holds it, or choose others with --http" {
+		t.Errorf("one taken port gave %v", err)
+	}
+	udp, err := net.ListenPacket("udp", p.Boards[0].Gossip.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	err = p.Check()
+	want := one + fmt.Sprintf("\nport %d (udp) is taken: board-1 wants it for gossip\n", p.Boards[0].Gossip.Port())
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("two taken ports gave %v\nwant %s", err, want)
+	}
+	var port *PortError
+	if !errors.As(err, &port) || port.Addr != p.Boards[2].HTTP || !taken(err) {
+		t.Errorf("as a value it is %+v", port)
+	}
+}

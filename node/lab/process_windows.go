@@ -1,0 +1,28 @@
+package lab
+
+import (
+	"errors"
+	"syscall"
+)
+
+// wsaeaddrinuse is what Winsock says of an address with another holder.
+const wsaeaddrinuse = syscall.Errno(10048)
+
+// errNoPause says what Windows lacks.
+var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
+
+// taken tells that an address has another holder.
+func taken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
+
+// childAttributes keeps the console's Ctrl-C from the boards: it reaches only
+// the lab, which then ends them in order.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
+
+// askToLeave closes the board's standard input, for there is no SIGTERM.
+func (p *process) askToLeave() error { return p.stdin.Close() }
+
+func (p *process) pause() error { return errNoPause }
+
+func (p *process) resume() error { return errNoPause }

@@ -1,0 +1,92 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"bramble/node/console"
+)
+
+const (
+	closeWithin  = 2 * time.Second  // for replies under way when the lab ends
+	headerWithin = 10 * time.Second // for a request's header, and for a reply that is no stream
+	idleWithin   = 60 * time.Second // between two requests on one connection
+	maxHeader    = 64 << 10         // bytes
+)
+
+// server is the lab's own console: its listener and what keeps it up to date.
+type server struct {
+	console *console.Console
+	view    *view
+	http    *http.Server
+
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	failed chan error // holds at most the one error that ended serving early
+}
+
+func newServer(v *view, f *fleet, password string, log *slog.Logger) (*server, error) {
+	c, err := console.New(console.Config{
+		Source: v, Control: v, Lab: f,
+		Ready: func() (bool, string) {
+			if len(v.live()) == 0 {
+				return false, "no board of the lab runs"
+			}
+			return true, ""
+		},
+		Password: password,
+		Logger:   log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the lab's console: %w", err)
+	}
+	return &server{
+		console: c, view: v,
+		http: &http.Server{
+			Handler:           c,
+			ReadHeaderTimeout: headerWithin,
+			ReadTimeout:       headerWithin,
+			WriteTimeout:      headerWithin, // the console extends it for its streams
+			IdleTimeout:       idleWithin,
+			MaxHeaderBytes:    maxHeader,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		},
+		failed: make(chan error, 1),
+	}, nil
+}
+
+// start serves l, follows the boards and feeds the console until stop.
+func (s *server) start(l net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.work.Go(func() { s.view.run(ctx) })
+	s.work.Go(func() { s.console.Run(ctx) })
+	s.work.Go(func() {
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serving the lab's console: %w", err)
+		}
+	})
+}
+
+// stop ends what start began, and says what went wrong meanwhile.
+func (s *server) stop() error {
+	s.cancel() // the streams end with it, so that Shutdown need not wait for them
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close() // a slow reader is cut off
+	}
+	s.work.Wait()
+	select {
+	case err := <-s.failed:
+		return err
+	default:
+		return nil
+	}
+}

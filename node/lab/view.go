@@ -1,0 +1,226 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"bramble/gpio"
+	"bramble/node/console"
+	"bramble/node/console/client"
+)
+
+const (
+	silence     = 2500 * time.Millisecond // a console speaks each second; after this the next board is asked
+	retryEvery  = 200 * time.Millisecond  // between two boards that are asked in vain
+	staleAfter  = 3 * time.Second         // an older view is not shown as the present
+	startWithin = 10 * time.Second        // a board just started is starting, whatever the others remember of it
+	orderWithin = 10 * time.Second        // for one board to obey an order before the next is asked
+)
+
+// peer is what the lab asks of a board's console; *client.Client is one.
+type peer interface {
+	Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error)
+	Drain(ctx context.Context, board string, undo bool) error
+	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
+}
+
+// view is the rack as the lab shows it: what one live board reports, over it
+// what only the lab knows. It is the console's Source and Control. When the
+// board that it follows goes, it follows the next.
+type view struct {
+	version string
+	status  func() []status
+	events  *events
+	peers   map[string]peer // by board
+
+	mu       sync.Mutex // guards what follows
+	watching string     // the board that is followed, "" = none
+	leave    context.CancelFunc
+	last     console.Snapshot
+	heard    time.Time // when last was told; zero = never
+}
+
+// run follows one live board after the other until ctx ends.
+func (v *view) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if name := v.next(); name != "" {
+			v.follow(ctx, name)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// next picks the first running board after the one that was followed last.
+func (v *view) next() string {
+	live := v.live()
+	if len(live) == 0 {
+		return ""
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return live[(slices.Index(live, v.watching)+1)%len(live)]
+}
+
+// live lists the running boards, the one that is followed first.
+func (v *view) live() []string {
+	v.mu.Lock()
+	watching := v.watching
+	v.mu.Unlock()
+	var names []string
+	for _, s := range v.status() {
+		if s.state == running {
+			names = append(names, s.place.Name)
+		}
+	}
+	if i := slices.Index(names, watching); i > 0 {
+		names = append(slices.Clone(names[i:]), names[:i]...)
+	}
+	return names
+}
+
+func (v *view) follow(ctx context.Context, name string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v.mu.Lock()
+	v.watching, v.leave = name, cancel
+	// A board first tells of its latest events. Those that an earlier board
+	// has told already are not told twice.
+	known := v.heard
+	v.mu.Unlock()
+	// Why it ended does not matter: another board is asked.
+	_ = v.peers[name].Follow(ctx, silence, func(m client.Message) {
+		switch {
+		case m.Rack != nil:
+			v.mu.Lock()
+			v.last, v.heard = *m.Rack, time.Now()
+			v.mu.Unlock()
+		case m.Event != nil && m.Event.At.After(known):
+			v.events.tell(*m.Event)
+		}
+	})
+}
+
+// changed leaves a board that has been stopped, killed or paused at once,
+// where waiting for its silence would show an old view.
+func (v *view) changed(name string) {
+	for _, s := range v.status() {
+		if s.place.Name == name && s.state == running {
+			return
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.watching == name {
+		v.leave()
+	}
+}
+
+// Subscribe returns the boards' events and the lab's own.
+func (v *view) Subscribe() (<-chan console.Event, func()) { return v.events.subscribe() }
+
+// Snapshot merges the latest report with what the lab knows.
+func (v *view) Snapshot() console.Snapshot {
+	v.mu.Lock()
+	s, fresh := v.last, time.Since(v.heard) < staleAfter
+	v.mu.Unlock()
+	return merge(s, fresh, v.status(), v.version, time.Now())
+}
+
+// merge lays what the lab knows of its processes over a board's report: a
+// process that is paused, stopped or dead is that, whatever others remember.
+// fresh tells that the report is of now.
+func merge(report console.Snapshot, fresh bool, known []status, version string, now time.Time) console.Snapshot {
+	s := console.Snapshot{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
+	if fresh {
+		s.At, s.Observer, s.Ring = report.At, report.Observer, report.Ring
+		s.Notices = slices.Clone(report.Notices)
+	} else {
+		report.Boards = nil
+	}
+	live := 0
+	for _, k := range known {
+		b := console.Board{Name: k.place.Name, State: gpio.Starting.String(), Panel: gpio.Tell(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
+		for _, r := range report.Boards {
+			forgotten := r.State == "dead" || r.State == "left"
+			if r.Name == b.Name && !(forgotten && now.Sub(k.since) < startWithin) {
+				b = r
+			}
+		}
+		b.Self = false // the observer is the lab
+		b.HTTPURL, b.ConsoleURL, b.PID = url(k.place.HTTP), url(k.place.Console), k.pid
+		if k.state == running {
+			live++
+		} else {
+			b.State, b.Faults, b.Vitals = string(k.state), nil, console.Vitals{}
+			b.Panel = gpio.Tell(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
+		}
+		s.Boards = append(s.Boards, b)
+	}
+	// A board that is no board of this lab can only be a stranger with the
+	// lab's key; better seen than hidden.
+	for _, r := range report.Boards {
+		if !slices.ContainsFunc(known, func(k status) bool { return k.place.Name == r.Name }) {
+			s.Boards = append(s.Boards, r)
+		}
+	}
+	slices.SortFunc(s.Boards, byName)
+	switch {
+	case live == 0:
+		s.Notices = append(s.Notices, "No board of the lab runs: revive one.")
+	case !fresh:
+		s.Notices = append(s.Notices, "No board has reported yet what the rack looks like.")
+	}
+	return s
+}
+
+// byName sorts board-2 before board-10.
+func byName(a, b console.Board) int {
+	if d := len(a.Name) - len(b.Name); d != 0 {
+		return d
+	}
+	switch {
+	case a.Name < b.Name:
+		return -1
+	case a.Name > b.Name:
+		return 1
+	}
+	return 0
+}
+
+// Purge makes the rack forget, by way of a live board.
+func (v *view) Purge(ctx context.Context, p console.Purge) (res console.PurgeResult, err error) {
+	err = v.order(ctx, func(ctx context.Context, to peer) error {
+		res, err = to.Purge(ctx, p)
+		return err
+	})
+	return res, err
+}
+
+// Drain takes a board out of service, or puts it back, by way of a live board.
+func (v *view) Drain(ctx context.Context, board string, undo bool) error {
+	return v.order(ctx, func(ctx context.Context, to peer) error { return to.Drain(ctx, board, undo) })
+}
+
+// order gives an order to one live board after the other until one answers.
+// Orders may be given twice without harm.
+func (v *view) order(ctx context.Context, give func(context.Context, peer) error) error {
+	err := error(&client.Error{Text: "no board of the lab runs: revive one", Kind: console.ErrUnavailable})
+	for _, name := range v.live() {
+		one, cancel := context.WithTimeout(ctx, orderWithin)
+		err = give(one, v.peers[name])
+		cancel()
+		if !errors.Is(err, client.ErrUnreachable) || ctx.Err() != nil {
+			return err
+		}
+	}
+	if errors.Is(err, client.ErrUnreachable) {
+		err = &client.Error{Text: "no board of the lab answers: wait a moment, or look at the boards' logs", Kind: console.ErrUnavailable, Err: err}
+	}
+	return err
+}

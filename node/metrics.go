@@ -1,0 +1,45 @@
+package node
+
+import (
+	"io"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// meters are the figures of one board in Prometheus' text form.
+type meters struct{ set *metrics.Set }
+
+func (m meters) write(w io.Writer) {
+	m.set.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
+}
+
+// metrics reads the parts' own totals when it is asked; nothing is counted twice.
+func (b *board) metrics() meters {
+	set := metrics.NewSet()
+	total := func(name string, read func() int64) {
+		set.NewGauge(name, func() float64 { return float64(read()) })
+	}
+	total("bramble_http_replies_total", func() int64 { return b.front.Counts().Replies })
+	total("bramble_http_in_flight", func() int64 { return b.front.Counts().InFlight })
+	total("bramble_http_connections", func() int64 { return b.front.Counts().Open })
+	total("bramble_http_refused_total", func() int64 { return b.front.Counts().Refused })
+	total("bramble_origin_requests_total", b.origin.asked.Load)
+	total("bramble_origin_failures_total", b.origin.failed.Load)
+	total("bramble_cache_hits_total", func() int64 { return b.cache.Stats().Hits })
+	total("bramble_cache_requests_total", func() int64 { return b.cache.Stats().Requests })
+	total("bramble_cache_stale_total", func() int64 { return b.cache.Stats().Stale })
+	total("bramble_cache_coalesced_total", func() int64 { return b.cache.Stats().Coalesced })
+	total("bramble_cache_fills_total", func() int64 { return b.cache.Stats().Fills })
+	total("bramble_cache_objects", func() int64 { return b.cache.Stats().Objects })
+	total("bramble_cache_bytes", func() int64 { return b.cache.Stats().Bytes })
+	total("bramble_cache_budget_bytes", func() int64 { return b.cache.Stats().Budget })
+	total("bramble_cache_evictions_total", func() int64 { return b.cache.Stats().Evictions })
+	total("bramble_copies_sent_total", b.copies.sent.Load)
+	total("bramble_copies_dropped_total", b.copies.dropped.Load)
+	total("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
+	total("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
+	total("bramble_state", func() int64 { return int64(b.health.get()) })
+	total("bramble_faults", func() int64 { return int64(b.faults.Load()) })
+	return meters{set}
+}

@@ -1,0 +1,314 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bramble/cache"
+	"bramble/cluster"
+	"bramble/node/config"
+	"bramble/node/console"
+	"bramble/node/front"
+	"bramble/node/shop"
+)
+
+const (
+	// joinWait is how long a board that was told of others looks for them
+	// before it serves alone.
+	joinWait = 3 * time.Second
+	// leaveWait bounds the goodbye to the rack.
+	leaveWait = time.Second
+	// consoleHeaderTime bounds how long a console's client may take to ask.
+	consoleHeaderTime = 5 * time.Second
+	// consoleBodyTime bounds how long it may take to send what it asks for.
+	consoleBodyTime = 10 * time.Second
+	// consoleIdle is how long its connection is kept unused.
+	consoleIdle = 2 * time.Minute
+	// memoryShare: the garbage collector aims at a heap of the cache's budget
+	// times memoryShare/100, plus memoryRest for everything else.
+	memoryShare = 150
+	memoryRest  = 48 << 20
+)
+
+// Options are what a board gets from the program that runs it.
+type Options struct {
+	Logger  *slog.Logger
+	Version string
+}
+
+// board is one running board.
+type board struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	version string
+
+	health  health
+	events  *events
+	cache   *cache.Cache
+	origin  *countedOrigin
+	front   *front.Front
+	console net.Listener
+	link    *cluster.Link
+	members *cluster.Members
+	mdns    *cluster.MDNS
+	purger  *cluster.Purger
+	pages   *pages
+	copies  *replicator
+	unsafe  *invalidator
+	sampler *sampler
+	met     atomic.Bool  // another board was reached since the start
+	quiet   atomic.Int64 // beats in a row without a reply, while draining
+	faults  atomic.Uint32
+
+	nameTaken atomic.Int64 // when another board was last seen under this one's name, Unix nanoseconds
+}
+
+// Run is one board from start to end: it returns nil after ctx has ended and
+// every reply under way has gone out, or an error if the board cannot run.
+func Run(ctx context.Context, cfg *config.Config, opts Options) error {
+	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, events: newEvents()}
+	defer b.close()
+	if err := b.open(ctx); err != nil {
+		return err
+	}
+	return b.run(ctx)
+}
+
+// open makes every part and every listener; nothing is answered yet.
+func (b *board) open(ctx context.Context) error {
+	debug.SetMemoryLimit(int64(b.cfg.Cache.Memory)*memoryShare/100 + memoryRest)
+	where, err := newSite(b.cfg.Origin)
+	if err != nil {
+		return err
+	}
+	if b.origin, err = b.newOrigin(); err != nil {
+		return err
+	}
+	b.copies = newReplicator(b.log)
+	b.unsafe = newInvalidator()
+	b.pages = &pages{
+		self: b.cfg.Board.Name, site: where, origin: b.origin,
+		hot: newHotness(time.Now()), now: time.Now, maxObject: int64(b.cfg.Cache.MaxObject),
+	}
+	b.copies.pages = b.pages
+	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
+	b.cache, err = cache.New(cache.Config{
+		Name: b.cfg.Board.Name, Budget: int64(b.cfg.Cache.Memory), MaxObject: int64(b.cfg.Cache.MaxObject),
+		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer,
+		ClockTrusted: func() bool { return clockIsSet(time.Now()) },
+	})
+	if err != nil {
+		return err
+	}
+	if b.front, err = front.New(front.Config{
+		Listen: b.cfg.HTTP.Listen, Handler: b.pages, Logger: b.log,
+		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
+		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
+		MaxConnections: b.cfg.HTTP.MaxConnections,
+	}); err != nil {
+		return err
+	}
+	if b.console, err = net.Listen("tcp", b.cfg.Console.Listen); err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	if err := b.openRack(ctx, quiet); err != nil {
+		return err
+	}
+	b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.cache, b.members.Ring, b.link, b.purger
+	b.sampler = newSampler(time.Now(), b.front.Counts, b.cache.Stats, processUsage)
+	return nil
+}
+
+func (b *board) newOrigin() (*countedOrigin, error) {
+	if b.cfg.Origin.URL != "" {
+		upstream, err := newHTTPOrigin(b.cfg.Origin)
+		return &countedOrigin{Upstream: upstream}, err
+	}
+	catalogue, err := loadCatalogue(b.cfg.Shop)
+	if err != nil {
+		return nil, err
+	}
+	handler, err := shop.New(catalogue, shop.Options{Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	return &countedOrigin{Upstream: shopOrigin{handler}}, nil
+}
+
+func loadCatalogue(cfg config.Shop) (*shop.Catalogue, error) {
+	if cfg.Catalogue == "" {
+		return shop.Default()
+	}
+	return shop.Load(cfg.Catalogue)
+}
+
+// openRack starts link, gossip and purges.
+func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
+	keys := [][]byte{b.cfg.Rack.Key.Bytes()}
+	for _, old := range b.cfg.Rack.OldKeys {
+		keys = append(keys, old.Bytes())
+	}
+	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)
+	var err error
+	if b.link, err = cluster.NewLink(cluster.LinkConfig{
+		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.Link, PeerTimeout: peerTimeout, Logger: quiet,
+	}); err != nil {
+		return err
+	}
+	var discover func(context.Context) []string
+	if b.cfg.Rack.MDNS {
+		tag := cluster.RackTag(keys[0])
+		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, tag, portOf(b.cfg.Rack.Gossip), b.log)
+		discover = b.mdns.Discover
+	}
+	// Gossip outlives ctx, so that the goodbye can be said.
+	b.members, err = cluster.Start(context.WithoutCancel(ctx), cluster.MembersConfig{
+		Name: b.cfg.Board.Name, Bind: b.cfg.Rack.Gossip, Advertise: b.cfg.Rack.Advertise, Keys: keys,
+		Join: b.cfg.Rack.Join, Discover: discover, Forget: time.Duration(b.cfg.Rack.ForgetAfter),
+		Meta: b.meta(cluster.Vitals{State: cluster.Starting}, ""), Logger: b.log,
+	})
+	if err != nil {
+		return err
+	}
+	timing := cluster.DefaultPulseTiming()
+	timing.Answer = peerTimeout / 2
+	who := roster{members: b.members, join: others(b.cfg.Rack, b.selfAddr()), met: b.met.Load}
+	purges := cluster.NewPurgeLog(obeyer{b.cfg.Board.Name, b.cache, b.events})
+	b.purger = cluster.NewPurger(purges, b.link, who, timing, quiet)
+	return nil
+}
+
+// selfAddr is where other boards reach this one's gossip, "ip:port".
+func (b *board) selfAddr() string {
+	for _, member := range b.members.Boards() {
+		if member.Self {
+			return member.Addr.String()
+		}
+	}
+	return ""
+}
+
+func portOf(listen string) uint16 {
+	addr, err := net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return 0
+	}
+	return uint16(addr.Port)
+}
+
+// run serves until ctx ends or a part fails, and then stops the parts in an
+// order in which each can still count on those behind it: clients first, then
+// the goodbye to the rack, then what other boards and ops were using.
+func (b *board) run(ctx context.Context) error {
+	clients, stopClients := context.WithCancel(context.WithoutCancel(ctx))
+	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopClients()
+	defer stopRack()
+	peers := &peerHandler{pages: b.pages, drain: b.drain}
+	screen, err := b.newConsole()
+	if err != nil {
+		return err
+	}
+
+	failed := make(chan error, 3)
+	var serving, behind sync.WaitGroup
+	start := func(group *sync.WaitGroup, part func() error) {
+		group.Go(func() {
+			if err := part(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	start(&behind, func() error { return b.link.Serve(rack, peers.routes()) })
+	start(&behind, func() error { return b.serveConsole(rack, screen) })
+	behind.Go(func() { screen.Run(rack) })
+	behind.Go(func() { b.purger.Run(rack) })
+	behind.Go(func() { b.copies.run(rack) })
+	behind.Go(func() { b.unsafe.run(rack, b.purger) })
+	behind.Go(func() { b.beat(rack) })
+	behind.Go(func() { b.follow(rack) })
+	behind.Go(func() { b.join(rack) })
+	start(&serving, func() error { return b.front.Serve(clients) })
+	b.log.Info("board is up", "pages", b.front.Addr().String(), "console", b.console.Addr().String(),
+		"link", b.link.Addr().String(), "gossip", b.selfAddr())
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	b.health.set(cluster.Stopping)
+	b.announce()
+	stopClients()
+	serving.Wait()
+	if leaving := b.members.Leave(leaveWait); leaving != nil {
+		b.log.Info("left without a goodbye", "error", leaving)
+	}
+	stopRack()
+	behind.Wait()
+	b.log.Info("board has stopped")
+	return err
+}
+
+// close frees what open made; it is called whether or not run was.
+func (b *board) close() {
+	if b.mdns != nil {
+		b.mdns.Close()
+	}
+	if b.members != nil {
+		b.members.Close()
+	}
+	if b.link != nil {
+		b.link.Close()
+	}
+	if b.console != nil {
+		b.console.Close()
+	}
+	if b.front != nil {
+		b.front.Close()
+	}
+	if b.cache != nil {
+		b.cache.Close()
+	}
+}
+
+func (b *board) newConsole() (*console.Console, error) {
+	screen := &view{
+		events: b.events, version: b.version, members: b.members, pages: b.pages,
+		drain: b.drain, steers: true, notice: b.notices,
+	}
+	return console.New(console.Config{
+		Source: screen, Control: screen, Ready: b.ready, WriteMetrics: b.metrics().write,
+		Password: b.cfg.Console.Password, Logger: b.log,
+	})
+}
+
+func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: consoleHeaderTime,
+		ReadTimeout:       consoleHeaderTime + consoleBodyTime,
+		IdleTimeout:       consoleIdle,
+		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(b.console) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("console: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if server.Shutdown(closing) != nil {
+		server.Close()
+	}
+	<-served
+	return nil
+}

@@ -1,0 +1,49 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"bramble/cache"
+	"bramble/cluster"
+)
+
+// purgeWait is how long a purge is waited for: live boards obey within it, and
+// who has not answered by then is absent.
+const purgeWait = time.Second
+
+// obeyer makes this board's memory forget what the rack purges.
+type obeyer struct {
+	board  string
+	cache  *cache.Cache
+	events *events
+}
+
+// Obey drops what a purge names before it returns.
+func (o obeyer) Obey(p cluster.Purge) {
+	dropped := 0
+	switch p.Kind {
+	case cluster.PurgeURL:
+		dropped = o.cache.PurgeURL(p.What)
+	case cluster.PurgeTag:
+		dropped = o.cache.PurgeTag(p.What)
+	case cluster.PurgeAll:
+		dropped = o.cache.PurgeAll()
+	}
+	o.events.tell(ofPurge(o.board, p, dropped, time.Now()))
+}
+
+func purgeText(p cluster.Purge, dropped int) string {
+	what := "everything"
+	switch p.Kind {
+	case cluster.PurgeURL:
+		what = p.What
+	case cluster.PurgeTag:
+		what = "tag " + p.What
+	}
+	objects := "objects"
+	if dropped == 1 {
+		objects = "object"
+	}
+	return fmt.Sprintf("purged %s: %d %s dropped", what, dropped, objects)
+}

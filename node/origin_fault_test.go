@@ -1,0 +1,119 @@
+package node_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/node/config"
+)
+
+func otherKey() config.RackKey { return config.NewRackKey() }
+
+// badOrigin answers every connection with the same bytes, or with silence.
+func badOrigin(t *testing.T, answer string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			if answer == "" {
+				continue // silence
+			}
+			go func() {
+				var request [4096]byte
+				if _, err := conn.Read(request[:]); err == nil {
+					_, _ = conn.Write([]byte(answer))
+				}
+				conn.Close()
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+func TestAnOriginThatFailsIsSaidPlainly(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Close()
+	cases := []struct {
+		name, url string
+		status    int
+	}{
+		{"dead", "http://" + dead.Addr().String(), http.StatusBadGateway},
+		{"silent", badOrigin(t, ""), http.StatusGatewayTimeout},
+		{"rubbish", badOrigin(t, "this is no HTTP\r\n\r\n"), http.StatusBadGateway},
+		{"two lengths", badOrigin(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"), http.StatusBadGateway},
+		{"breaks off", badOrigin(t, "HTTP/1.1 200 OK\r\nContent-Le"), http.StatusBadGateway},
+		{"endless header", badOrigin(t, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 1<<20)), http.StatusBadGateway},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := startRack(t, 2, fmt.Sprintf("[origin]\nurl = %q\nreply_timeout = \"500ms\"\n", c.url))
+			for _, b := range r.boards {
+				got := b.get("/p")
+				if got.status != c.status || !strings.Contains(got.body, "<h1>") || got.header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s answers %d %q with Cache-Control %q, want a plain page with %d",
+						b.name, got.status, got.body, got.header.Get("Cache-Control"), c.status)
+				}
+			}
+		})
+	}
+}
+
+// A reply that breaks off must not look whole to a client, and must not be kept.
+func TestACutOffReplyIsNeverTakenForAWholeOne(t *testing.T) {
+	url := badOrigin(t, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this")
+	r := startRack(t, 2, fmt.Sprintf("[origin]\nurl = %q\n", url))
+	for range 2 {
+		for _, b := range r.boards {
+			got, err := fetch(client(), b.http+"/p")
+			if err == nil && got.status == http.StatusOK {
+				t.Errorf("%s gave out %q as a whole page", b.name, got.body)
+			}
+		}
+	}
+	for _, b := range r.boards {
+		if n := b.metric("bramble_cache_objects"); n != 0 {
+			t.Errorf("%s keeps %v objects", b.name, n)
+		}
+	}
+}
+
+func TestAStoredPageOutlivesItsOrigin(t *testing.T) {
+	origin := newOrigin(t, 0)
+	short := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=1")
+		fmt.Fprint(w, "the page")
+	})
+	origin.Config.Handler = short
+	r := startRack(t, 2, behind(origin, ""))
+	for range 2 {
+		crowd(t, r.boards, 3, "/p")
+	}
+	origin.CloseClientConnections()
+	origin.Close()
+	time.Sleep(1500 * time.Millisecond) // past the page's lifetime
+	for _, b := range r.boards {
+		if got := b.get("/p"); got.status != http.StatusOK || got.body != "the page" {
+			t.Errorf("without its origin %s answers %d %q, want the stored page", b.name, got.status, got.body)
+		}
+		if got := b.get("/never-seen"); got.status != http.StatusBadGateway {
+			t.Errorf("without its origin %s answers %d for a page that it never had", b.name, got.status)
+		}
+	}
+}

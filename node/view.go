@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"bramble/cluster"
+	"bramble/gpio"
+	"bramble/node/config"
+	"bramble/node/console"
+)
+
+// panelLamps is the bar of a panel that nobody has configured.
+const panelLamps = 5
+
+// view is the rack as this board sees it, and this board's hand on it: the
+// console's Source and Control.
+type view struct {
+	*events
+	version string
+	members *cluster.Members
+	pages   *pages
+	drain   func(undo bool)
+	steers  bool
+	notice  func() []string
+}
+
+// Snapshot reads what gossip and this board know; it asks nobody.
+func (v *view) Snapshot() console.Snapshot {
+	s := console.Snapshot{At: time.Now().UTC(), Version: v.version, Observer: v.pages.self, CanSteer: v.steers, Notices: v.notice()}
+	ring := v.members.Ring()
+	shares := ring.Shares()
+	for _, b := range v.members.Boards() {
+		s.Boards = append(s.Boards, boardView(b, shares[b.Name]))
+	}
+	for _, arc := range ring.Arcs() {
+		s.Ring = append(s.Ring, console.Arc{From: arc.From, To: arc.To, Board: arc.Board})
+	}
+	return s
+}
+
+func boardView(b cluster.Board, share float64) console.Board {
+	vitals := b.Meta.Vitals
+	view := console.Board{
+		Name: b.Name, State: vitals.State.String(), Faults: vitals.Faults.Names(), Self: b.Self,
+		HTTPURL: b.Meta.HTTPURL, ConsoleURL: b.Meta.ConsoleURL, Share: share,
+		Vitals: console.Vitals{
+			HitsPerSecond: float64(vitals.HitsPerSecond), HitRatio: float64(vitals.HitRatio), CPU: float64(vitals.CPU),
+			MemoryBytes: vitals.Memory, Connections: vitals.Connections,
+			CacheBytes: vitals.CacheBytes, CacheBudget: vitals.CacheBudget,
+			UptimeSeconds: int64(vitals.Uptime / time.Second),
+		},
+	}
+	input := panelInput(vitals)
+	if !b.Alive {
+		view.State, view.Faults, view.Vitals = "dead", nil, console.Vitals{}
+		if b.Left {
+			view.State = "left"
+		}
+		input = gpio.Input{Health: gpio.Stopped}
+	}
+	view.Panel = gpio.Tell(input, panelLamps)
+	return view
+}
+
+// panelInput is what a board's vitals mean to its panel. Until a board has
+// measured its capacity, its load is the part of one core that it uses: the
+// boards that Bramble is made for have one.
+func panelInput(v cluster.Vitals) gpio.Input {
+	in := gpio.Input{Load: float64(v.CPU)}
+	switch v.State {
+	case cluster.Starting:
+		in.Health = gpio.Starting
+	case cluster.Joining:
+		in.Health = gpio.Joining
+	case cluster.Serving:
+		in.Health = gpio.Serving
+	case cluster.Draining, cluster.Stopping:
+		in.Health = gpio.Draining
+	case cluster.Drained:
+		in.Health = gpio.Drained
+	}
+	for _, pair := range [...]struct {
+		told cluster.Fault
+		lamp gpio.Fault
+	}{
+		{cluster.PeerLost, gpio.PeerLost},
+		{cluster.OriginDown, gpio.OriginDown},
+		{cluster.ClockNotSet, gpio.ClockUnset},
+		{cluster.CutOff, gpio.NoMajority},
+	} {
+		if v.Faults&pair.told != 0 {
+			in.Faults = in.Faults.With(pair.lamp)
+		}
+	}
+	return in
+}
+
+// Purge tells the whole rack to forget something.
+func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error) {
+	purge := cluster.Purge{Kind: cluster.PurgeAll}
+	switch {
+	case p.URL != "":
+		u, err := v.pages.site.purgeKey(p.URL)
+		if err != nil {
+			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
+		}
+		purge = cluster.Purge{Kind: cluster.PurgeURL, What: u.String()}
+	case p.Tag != "":
+		purge = cluster.Purge{Kind: cluster.PurgeTag, What: p.Tag}
+	}
+	obeyed, absent, err := v.pages.purger.Purge(ctx, purge, purgeWait)
+	if err != nil {
+		return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
+	}
+	obeyed = append(obeyed, v.pages.self)
+	slices.Sort(obeyed)
+	for _, b := range v.members.Boards() {
+		if !b.Alive && !b.Left && !slices.Contains(absent, b.Name) {
+			absent = append(absent, b.Name)
+		}
+	}
+	slices.Sort(absent)
+	return console.PurgeResult{Obeyed: obeyed, Absent: absent}, nil
+}
+
+// Drain takes a board out of service, or puts it back.
+func (v *view) Drain(ctx context.Context, board string, undo bool) error {
+	if board == v.pages.self {
+		v.drain(undo)
+		return nil
+	}
+	boards := v.members.Boards()
+	known := slices.IndexFunc(boards, func(b cluster.Board) bool { return b.Name == board })
+	if known < 0 {
+		return fmt.Errorf("%w: %q is none of this rack's boards", console.ErrUnknownBoard, board)
+	}
+	if !boards[known].Alive {
+		return fmt.Errorf("%w: %s is not running", console.ErrUnavailable, board)
+	}
+	path := drainPath
+	if undo {
+		path += "?undo=1"
+	}
+	r, err := http.NewRequest(http.MethodPost, "https://board"+path, nil)
+	if err != nil {
+		return fmt.Errorf("asking %s to drain: %w", board, err)
+	}
+	resp, err := v.pages.link.Control(ctx, board, r)
+	if err != nil {
+		return fmt.Errorf("%w: %w", console.ErrUnavailable, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("%w: %s answered with status %d", console.ErrUnavailable, board, resp.StatusCode)
+	}
+	return nil
+}
+
+// roster is who is in the rack, as the purges see it.
+type roster struct {
+	members *cluster.Members
+	join    int         // other boards' addresses in the configuration
+	met     func() bool // another board was reached since the start
+}
+
+// Peers are the live boards without this one.
+func (r roster) Peers() []cluster.Peer {
+	var peers []cluster.Peer
+	for _, b := range r.members.Boards() {
+		if b.Alive && !b.Self && b.Link != "" {
+			peers = append(peers, cluster.Peer{Name: b.Name, Addr: b.Link})
+		}
+	}
+	return peers
+}
+
+// Known counts the boards that a majority is taken of. A board that was told of
+// others and has met none since its start counts one of them: it cannot know
+// what they have purged.
+func (r roster) Known() int {
+	_, known := r.members.Known()
+	if known == 1 && r.join > 0 && !r.met() {
+		return 2
+	}
+	return known
+}
+
+// others counts the join addresses that are not this board's own.
+func others(cfg config.Rack, self string) int {
+	n := 0
+	for _, addr := range cfg.Join {
+		if addr != self {
+			n++
+		}
+	}
+	return n
+}

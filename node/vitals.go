@@ -1,0 +1,83 @@
+package node
+
+import (
+	"sync/atomic"
+	"time"
+
+	"bramble/cache"
+	"bramble/cluster"
+	"bramble/node/front"
+)
+
+// sampleEvery is the board's heartbeat: one sample of vitals, gossiped, shown
+// on the console and told by the panel.
+const sampleEvery = time.Second
+
+// earliestYear is before any day on which this program can run. A board
+// without a clock starts in 1970.
+const earliestYear = 2026
+
+func clockIsSet(now time.Time) bool { return now.UTC().Year() >= earliestYear }
+
+// health is what a board is doing. Whoever changes it is the lifecycle (node.go).
+type health struct{ state atomic.Uint32 }
+
+func (h *health) get() cluster.State  { return cluster.State(h.state.Load()) }
+func (h *health) set(s cluster.State) { h.state.Store(uint32(s)) }
+
+// change goes from one state to another, and reports whether that was the state.
+func (h *health) change(from, to cluster.State) bool {
+	return h.state.CompareAndSwap(uint32(from), uint32(to))
+}
+
+// sampler turns totals into the figures of the last second.
+type sampler struct {
+	born   time.Time
+	counts func() front.Counts
+	stats  func() cache.Stats
+	use    func() usage
+
+	last reading // of the sample before
+}
+
+// usage is what the operating system says of this process.
+type usage struct {
+	cpu    time.Duration // user and system time since the start
+	memory int64         // resident bytes
+}
+
+// reading is what a sample is the difference of.
+type reading struct {
+	at          time.Time
+	replies     int64
+	hits, asked int64
+	cpu         time.Duration
+}
+
+func newSampler(now time.Time, counts func() front.Counts, stats func() cache.Stats, use func() usage) *sampler {
+	return &sampler{born: now, counts: counts, stats: stats, use: use, last: reading{at: now}}
+}
+
+// sample returns the figures since the last call. State and faults are the
+// caller's to add. It is called by one goroutine.
+func (s *sampler) sample(now time.Time) cluster.Vitals {
+	counts, stats, use := s.counts(), s.stats(), s.use()
+	is := reading{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, asked: stats.Requests, cpu: use.cpu}
+	was := s.last
+	s.last = is
+	v := cluster.Vitals{
+		Memory:      use.memory,
+		Connections: counts.Open,
+		CacheBytes:  stats.Bytes,
+		CacheBudget: stats.Budget,
+		Uptime:      now.Sub(s.born),
+	}
+	if took := is.at.Sub(was.at).Seconds(); took > 0 {
+		v.HitsPerSecond = float32(float64(is.replies-was.replies) / took)
+		v.CPU = float32((is.cpu - was.cpu).Seconds() / took)
+	}
+	if asked := is.asked - was.asked; asked > 0 {
+		v.HitRatio = float32(is.hits-was.hits) / float32(asked)
+	}
+	return v
+}
