@@ -126,7 +126,7 @@ func (b *board) follow(ctx context.Context) {
 			if event.Kind == cluster.Conflict && event.Board == b.cfg.Board.Name {
 				b.nameTaken.Store(time.Now().UnixNano())
 			}
-			b.events.tell(ofRack(event))
+			b.events.Tell(ofRack(event))
 		}
 	}
 }
@@ -195,7 +195,7 @@ func (b *board) settleDrain() {
 	}
 	if b.health.change(cluster.Draining, cluster.Drained) {
 		b.announce()
-		b.events.tell(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
+		b.events.Tell(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
 			Text: b.cfg.Board.Name + " has no clients left and is safe to unplug"})
 	}
 }

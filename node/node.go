@@ -50,7 +50,7 @@ type board struct {
 	version string
 
 	health  health
-	events  *events
+	events  *console.Announcer
 	cache   *cache.Cache
 	origin  *countedOrigin
 	front   *front.Front
@@ -73,7 +73,7 @@ type board struct {
 // Run is one board from start to end: it returns nil after ctx has ended and
 // every reply under way has gone out, or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
-	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, events: newEvents()}
+	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, events: new(console.Announcer)}
 	defer b.close()
 	if err := b.open(ctx); err != nil {
 		return err
@@ -280,7 +280,7 @@ func (b *board) close() {
 
 func (b *board) newConsole() (*console.Console, error) {
 	screen := &view{
-		events: b.events, version: b.version, members: b.members, pages: b.pages,
+		Announcer: b.events, version: b.version, members: b.members, pages: b.pages,
 		drain: b.drain, steers: true, notice: b.notices,
 	}
 	return console.New(console.Config{

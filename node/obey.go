@@ -6,6 +6,7 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/node/console"
 )
 
 // purgeWait is how long a purge is waited for: live boards obey within it, and
@@ -16,7 +17,7 @@ const purgeWait = time.Second
 type obeyer struct {
 	board  string
 	cache  *cache.Cache
-	events *events
+	events *console.Announcer
 }
 
 // Obey drops what a purge names before it returns.
@@ -30,7 +31,7 @@ func (o obeyer) Obey(p cluster.Purge) {
 	case cluster.PurgeAll:
 		dropped = o.cache.PurgeAll()
 	}
-	o.events.tell(ofPurge(o.board, p, dropped, time.Now()))
+	o.events.Tell(ofPurge(o.board, p, dropped, time.Now()))
 }
 
 func purgeText(p cluster.Purge, dropped int) string {

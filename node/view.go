@@ -19,7 +19,7 @@ const panelLamps = 5
 // view is the rack as this board sees it, and this board's hand on it: the
 // console's Source and Control.
 type view struct {
-	*events
+	*console.Announcer
 	version string
 	members *cluster.Members
 	pages   *pages

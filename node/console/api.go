@@ -66,6 +66,25 @@ func (c *Console) rack(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s)
 }
 
+// control is the hand on the rack, or one that says that there is none.
+func (c *Console) control() Control {
+	if c.cfg.Control == nil {
+		return noControl{}
+	}
+	return c.cfg.Control
+}
+
+// noControl is the Control of a console that cannot steer.
+type noControl struct{}
+
+func (noControl) Purge(context.Context, Purge) (PurgeResult, error) {
+	return PurgeResult{}, errNoControl
+}
+
+func (noControl) Drain(context.Context, string, bool) error { return errNoControl }
+
+var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
+
 // purge makes the rack forget.
 func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
 	var p Purge
@@ -76,13 +95,9 @@ func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	if c.cfg.Control == nil {
-		c.fail(w, r, fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable))
-		return
-	}
 	ctx, cancel := steer(w, r)
 	defer cancel()
-	res, err := c.cfg.Control.Purge(ctx, p)
+	res, err := c.control().Purge(ctx, p)
 	if err != nil {
 		c.fail(w, r, err)
 		return
@@ -103,13 +118,9 @@ func (c *Console) drain(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, err)
 		return
 	}
-	if c.cfg.Control == nil {
-		c.fail(w, r, fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable))
-		return
-	}
 	ctx, cancel := steer(w, r)
 	defer cancel()
-	c.done(w, r, c.cfg.Control.Drain(ctx, d.Board, d.Undo))
+	c.done(w, r, c.control().Drain(ctx, d.Board, d.Undo))
 }
 
 // lab does something to the process of a lab's board; success is 204.

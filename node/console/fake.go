@@ -18,12 +18,13 @@ import (
 // and for looking at the page. Its figures move only with Tick, so that a test
 // sees what it expects.
 type Fake struct {
-	mu    sync.Mutex
+	Announcer
+
+	mu    sync.Mutex // guards what follows
 	now   time.Time
 	ticks int
 	rack  []fakeBoard
 	calls []string // "kill board-3", in order
-	subs  map[chan Event]struct{}
 }
 
 type fakeBoard struct {
@@ -44,7 +45,7 @@ const (
 
 // NewFake makes a rack of boards "board-1" to "board-n" that all serve.
 func NewFake(n int) *Fake {
-	f := &Fake{now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC), subs: make(map[chan Event]struct{})}
+	f := &Fake{now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
 	random := rand.New(rand.NewPCG(29, 2))
 	for i := range n {
 		b := fakeBoard{name: fmt.Sprintf("board-%d", i+1), state: "serving"}
@@ -77,7 +78,7 @@ func (f *Fake) Set(board, state string, faults ...gpio.Fault) {
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaults(faults...)
-			f.emit(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
+			f.Tell(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
 		}
 	}
 }
@@ -93,48 +94,12 @@ func (f *Fake) Locate(board string, on bool) {
 	}
 }
 
-// Emit sends an event to all who subscribe.
-func (f *Fake) Emit(e Event) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.emit(e)
-}
-
-func (f *Fake) emit(e Event) {
-	for ch := range f.subs {
-		select {
-		case ch <- e:
-		default: // as a Source must: who falls behind loses events
-		}
-	}
-}
-
 // Calls gives what was asked of the rack so far, in order: "kill board-3",
 // "drain board-1", "undrain board-1", "purge tag news".
 func (f *Fake) Calls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.calls)
-}
-
-// Subscribers counts the subscriptions that have not ended.
-func (f *Fake) Subscribers() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.subs)
-}
-
-// Subscribe implements Source.
-func (f *Fake) Subscribe() (<-chan Event, func()) {
-	ch := make(chan Event, 16)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.subs[ch] = struct{}{}
-	return ch, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.subs, ch)
-	}
 }
 
 // Snapshot implements Source.
@@ -231,7 +196,7 @@ func (f *Fake) act(call, board, state, kind string) error {
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state = state
-			f.emit(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
+			f.Tell(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
 			return nil
 		}
 	}
@@ -258,7 +223,7 @@ func (f *Fake) Purge(_ context.Context, p Purge) (PurgeResult, error) {
 			res.Absent = append(res.Absent, b.name)
 		}
 	}
-	f.emit(Event{At: f.now, Kind: "purge", Text: "purged " + what})
+	f.Tell(Event{At: f.now, Kind: "purge", Text: "purged " + what})
 	return res, nil
 }
 

@@ -92,7 +92,7 @@ func TestStream(t *testing.T) {
 	}
 	nextNamed(t, in, "history")
 
-	f.Emit(Event{Kind: "joined", Board: "board-2", Text: "one\nevent: rack"})
+	f.Tell(Event{Kind: "joined", Board: "board-2", Text: "one\nevent: rack"})
 	e := nextNamed(t, in, "event")
 	if want := `"text":"one\nevent: rack"`; !strings.Contains(e.data, want) || e.id == "" {
 		t.Errorf("got %+v, want an id and %s", e, want)
@@ -200,14 +200,14 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 			t.Errorf("%d samples in three seconds, %d of them for the line, want 4 and 3", rack, second)
 		}
 		for range 10 {
-			f.Emit(Event{Kind: "purge", Text: "x"})
+			f.Tell(Event{Kind: "purge", Text: "x"})
 		}
 		time.Sleep(changeEvery + time.Millisecond)
 		if rack, event, _ := count(); rack != 1 || event != 10 {
 			t.Errorf("a burst of ten events made %d samples and %d events, want 1 and 10", rack, event)
 		}
 		for range historySamples + 20 {
-			f.Emit(Event{Kind: "purge", Text: "x"})
+			f.Tell(Event{Kind: "purge", Text: "x"})
 			time.Sleep(sampleEvery)
 			count()
 		}

@@ -40,7 +40,7 @@ func serving(t *testing.T, f *fleet, i int) {
 
 func TestStopKillPauseRevive(t *testing.T) {
 	f := newFleet(t, 3, "good", 10*time.Second, nil)
-	heard, unsubscribe := f.events.subscribe()
+	heard, unsubscribe := f.events.Subscribe()
 	defer unsubscribe()
 	if err := f.launch(); err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 
 func TestBoardThatDiesByItselfIsToldAndStaysDead(t *testing.T) {
 	f := newFleet(t, 2, "good", 10*time.Second, nil)
-	heard, unsubscribe := f.events.subscribe()
+	heard, unsubscribe := f.events.Subscribe()
 	defer unsubscribe()
 	if err := f.launch(); err != nil {
 		t.Fatal(err)

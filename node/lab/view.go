@@ -33,7 +33,7 @@ type peer interface {
 type view struct {
 	version string
 	status  func() []status
-	events  *events
+	events  *console.Announcer
 	peers   map[string]peer // by board
 
 	mu       sync.Mutex // guards what follows
@@ -101,7 +101,7 @@ func (v *view) follow(ctx context.Context, name string) {
 			v.last, v.heard = *m.Rack, time.Now()
 			v.mu.Unlock()
 		case m.Event != nil && m.Event.At.After(known):
-			v.events.tell(*m.Event)
+			v.events.Tell(*m.Event)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func (v *view) changed(name string) {
 }
 
 // Subscribe returns the boards' events and the lab's own.
-func (v *view) Subscribe() (<-chan console.Event, func()) { return v.events.subscribe() }
+func (v *view) Subscribe() (<-chan console.Event, func()) { return v.events.Subscribe() }
 
 // Snapshot merges the latest report with what the lab knows.
 func (v *view) Snapshot() console.Snapshot {

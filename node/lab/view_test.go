@@ -163,7 +163,7 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 			rack("board-3"), event(-time.Second, "known already"), event(time.Hour, "more news")}}
 		states := known(t, start, running, running, running)
 		v := &view{
-			version: "v1", events: newEvents(), status: func() []status { return states },
+			version: "v1", events: new(console.Announcer), status: func() []status { return states },
 			peers: map[string]peer{"board-1": one, "board-2": two, "board-3": three},
 		}
 		heard, unsubscribe := v.Subscribe()
@@ -220,20 +220,4 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		cancel()
 		<-done
 	})
-}
-
-func TestEventsNeverWait(t *testing.T) {
-	e := newEvents()
-	slow, unsubscribe := e.subscribe()
-	for range eventBuffer + 10 {
-		e.tell(console.Event{})
-	}
-	if len(slow) != eventBuffer {
-		t.Errorf("a slow reader holds %d events", len(slow))
-	}
-	unsubscribe()
-	e.tell(console.Event{})
-	if len(e.readers) != 0 {
-		t.Error("a reader that has gone is kept")
-	}
 }

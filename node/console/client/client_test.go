@@ -77,7 +77,7 @@ func TestAgainstARealConsole(t *testing.T) {
 
 func TestFollow(t *testing.T) {
 	c, fake := start(t, "")
-	fake.Emit(console.Event{Text: "lost, or told as the past"})
+	fake.Tell(console.Event{Text: "lost, or told as the past"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	racks, told := 0, false
@@ -89,7 +89,7 @@ func TestFollow(t *testing.T) {
 			}
 			// The console repeats the ring only when it has changed.
 			if racks++; racks == 1 {
-				fake.Emit(console.Event{Board: "board-2", Text: "board-2 is tired"})
+				fake.Tell(console.Event{Board: "board-2", Text: "board-2 is tired"})
 			}
 		case m.Event.Board == "board-2":
 			told = true

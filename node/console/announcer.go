@@ -1,0 +1,48 @@
+package console
+
+import "sync"
+
+// eventBuffer is how many events a subscriber may be behind before it loses some.
+const eventBuffer = 64
+
+// Announcer passes events on to all who have subscribed: the Subscribe half of
+// a Source. The zero value is ready to use.
+type Announcer struct {
+	mu          sync.Mutex // guards subscribers
+	subscribers map[chan Event]struct{}
+}
+
+// Subscribe implements Source.
+func (a *Announcer) Subscribe() (<-chan Event, func()) {
+	ch := make(chan Event, eventBuffer)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.subscribers == nil {
+		a.subscribers = map[chan Event]struct{}{}
+	}
+	a.subscribers[ch] = struct{}{}
+	return ch, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.subscribers, ch)
+	}
+}
+
+// Tell gives an event to every subscriber that has room for it; it never blocks.
+func (a *Announcer) Tell(e Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for ch := range a.subscribers {
+		select {
+		case ch <- e:
+		default:
+		}
+	}
+}
+
+// Subscribers counts the subscriptions that have not ended.
+func (a *Announcer) Subscribers() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.subscribers)
+}
