@@ -62,8 +62,8 @@ func (p *pages) route(r *http.Request, name string) cache.Route {
 	if !p.believable(r.Context()) {
 		route.YoungerThan = cutOffBelief
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return route
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
+		return route // between this client and the origin alone
 	}
 	key := cache.Key(r)
 	first, _ := p.ring().Owners(key)

@@ -204,6 +204,46 @@ func TestAKilledBoardCostsTheOthersClientsNoError(t *testing.T) {
 	r.boards[0].waitFor("board-3 back", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "serving" })
 }
 
+// Every page has two owners: pulling one plug sends no storm to the origin.
+func TestAKilledBoardsPagesAreInTheRackStill(t *testing.T) {
+	const pages = 200
+	origin := newOrigin(t, 0)
+	r := startRack(t, 4, behind(origin, ""))
+	path := func(n int) string { return fmt.Sprintf("/p/%d", n) }
+	for n := range pages {
+		r.boards[0].get(path(n))
+	}
+	// The first owners have sent a copy of each to the second.
+	eventually(t, "two copies of each page", func() (bool, string) {
+		sent := 0.0
+		for _, b := range r.boards {
+			sent += b.metric("bramble_copies_sent_total")
+		}
+		return sent >= pages, fmt.Sprintf("%v copies sent", sent)
+	})
+	before := origin.asked.Load()
+	r.boards[3].kill()
+	for n := range pages {
+		if got := r.boards[n%3].get(path(n)); got.status != http.StatusOK {
+			t.Fatalf("%s: status %d: %s", path(n), got.status, got.body)
+		}
+	}
+	if asked := origin.asked.Load() - before; asked != 0 {
+		t.Errorf("after a board was killed, %d pages that the rack had cost the origin %d requests", pages, asked)
+	}
+	// Without a storm also when the ring has closed, and again when the board is back, empty.
+	r.boards[0].waitFor("board-4 dead", func(s console.Snapshot) bool { return stateOf(s, "board-4") == "dead" })
+	r.boards[3].start()
+	r.boards[3].waitReady()
+	r.boards[0].waitFor("board-4 back", func(s console.Snapshot) bool { return stateOf(s, "board-4") == "serving" })
+	for n := range pages {
+		r.boards[3].get(path(n))
+	}
+	if asked := origin.asked.Load() - before; asked != 0 {
+		t.Errorf("the board came back, and %d pages that the rack had cost the origin %d requests", pages, asked)
+	}
+}
+
 func TestAPausedBoardObeysWhatItMissedBeforeItServes(t *testing.T) {
 	origin := newOrigin(t, 0)
 	r := startRack(t, 3, behind(origin, ""))

@@ -1,0 +1,121 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bramble/node/lab"
+)
+
+// patience bounds every wait of a test; nothing that works comes near it.
+const patience = 30 * time.Second
+
+// startLab builds the program and runs its lab on free ports, as a new user
+// would, and reads the one line that it prints.
+func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Document) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "bramble")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	cmd := exec.Command(program, append([]string{"lab", "--json", "--http", "127.0.0.1:0"}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the lab did not say where it is: %v", err)
+	}
+	var said lab.Document
+	if err := json.Unmarshal([]byte(line), &said); err != nil {
+		t.Fatalf("the lab said %q: %v", line, err)
+	}
+	return cmd, said
+}
+
+// gone waits until none of a lab's boards is a process any more.
+func gone(t *testing.T, boards []lab.DocumentBoard) {
+	t.Helper()
+	for _, b := range boards {
+		for deadline := time.Now().Add(patience); !errors.Is(syscall.Kill(b.PID, 0), syscall.ESRCH); {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s, process %d, is left behind", b.Name, b.PID)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+func TestLabServesTheThreePagesAndLeavesNothingBehind(t *testing.T) {
+	cmd, said := startLab(t)
+	if len(said.Boards) != 5 {
+		t.Fatalf("the lab has %d boards, want 5", len(said.Boards))
+	}
+	client := &http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	for _, b := range said.Boards {
+		for path, says := range map[string]string{
+			"/p/raspberry-pi-model-b":                  "Raspberry Pi",
+			"/p/raspberry-pi-model-b/order?country=DE": "Germany",
+			"/status":      "In stock",
+			"/status.json": `"in_stock"`,
+		} {
+			resp, err := client.Get(b.HTTPURL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), says) {
+				t.Errorf("%s%s: status %d, %v, want a page that says %q", b.HTTPURL, path, resp.StatusCode, err, says)
+			}
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after Ctrl-C the lab ended with: %v", err)
+	}
+	gone(t, said.Boards)
+	if _, err := os.Stat(said.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary folder %s is left behind: %v", said.State, err)
+	}
+}
+
+// A lab that cannot clean up after itself leaves no board behind either, not
+// even one that is stopped and could not hear of it.
+func TestBoardsEndWithALabThatIsKilled(t *testing.T) {
+	cmd, said := startLab(t, "--boards", "2", "--state", t.TempDir())
+	if err := syscall.Kill(said.Boards[1].PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	running := said.Boards
+	if runtime.GOOS != "linux" { // only there the kernel ends a child with its parent
+		running = running[:1]
+		_ = syscall.Kill(said.Boards[1].PID, syscall.SIGKILL)
+	}
+	gone(t, running)
+}
