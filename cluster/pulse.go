@@ -184,13 +184,23 @@ func (p *Purger) beat(ctx context.Context, board string) {
 	}
 }
 
-// Purge obeys a purge here and tells every live board. It returns who has
-// obeyed it when wait is over or all have; the others learn it from a pulse
-// before they answer from memory again.
+// Purge obeys a purge here and tells every live board; see Issue and Spread.
 func (p *Purger) Purge(ctx context.Context, purge Purge, wait time.Duration) (obeyed, absent []string, err error) {
-	if err := p.log.Issue(purge); err != nil {
+	if err := p.Issue(purge); err != nil {
 		return nil, nil, err
 	}
+	obeyed, absent = p.Spread(ctx, wait)
+	return obeyed, absent, nil
+}
+
+// Issue obeys a purge here. Other boards obey it with the next pulse, or before
+// they answer this one's next request.
+func (p *Purger) Issue(purge Purge) error { return p.log.Issue(purge) }
+
+// Spread tells every live board what this one has obeyed. It returns who has
+// obeyed all of it when wait is over or all have; the others learn it from a
+// pulse before they answer from memory again.
+func (p *Purger) Spread(ctx context.Context, wait time.Duration) (obeyed, absent []string) {
 	want := p.log.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -213,7 +223,7 @@ func (p *Purger) Purge(ctx context.Context, purge Purge, wait time.Duration) (ob
 	running.Wait()
 	slices.Sort(obeyed)
 	slices.Sort(absent)
-	return obeyed, absent, nil
+	return obeyed, absent
 }
 
 // deliver tries until a board has obeyed what want says, or ctx ends. Only a

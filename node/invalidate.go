@@ -7,45 +7,44 @@ import (
 	"bramble/cluster"
 )
 
-// invalidQueue bounds the URLs that wait to be purged all over the rack.
-const invalidQueue = 256
-
 // invalidator tells the rack which pages an unsafe request to this board made
-// out of date (RFC 9111 §4.4). This board's own copy has gone already; the
-// others follow within purgeWait.
+// out of date (RFC 9111 §4.4).
+//
+// The purge is in this board's log before the client has its reply, so whatever
+// board is asked on that client's behalf from then on obeys it before it
+// answers (cluster.Purger.CatchUp). The boards that are not asked hear of it in
+// the background, within purgeWait.
 type invalidator struct {
-	queue    chan string
-	overflow atomic.Bool // more came than the queue holds
+	purger atomic.Pointer[cluster.Purger] // nil until run
+	news   chan struct{}                  // something was issued; holds one
 }
 
-func newInvalidator() *invalidator {
-	return &invalidator{queue: make(chan string, invalidQueue)}
-}
+func newInvalidator() *invalidator { return &invalidator{news: make(chan struct{}, 1)} }
 
-// offer never blocks and never loses: what does not fit is covered by a purge
-// of everything.
+// offer purges a key; it does not wait for other boards.
 func (i *invalidator) offer(key string) {
+	purger := i.purger.Load()
+	if purger == nil {
+		return // no client has been served yet
+	}
+	if purger.Issue(cluster.Purge{Kind: cluster.PurgeURL, What: key}) != nil {
+		return // a key that is too long to be purged was too long to be stored
+	}
 	select {
-	case i.queue <- key:
+	case i.news <- struct{}{}:
 	default:
-		i.overflow.Store(true)
 	}
 }
 
-// run purges until ctx ends.
+// run spreads what was issued until ctx ends.
 func (i *invalidator) run(ctx context.Context, purger *cluster.Purger) {
+	i.purger.Store(purger)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case key := <-i.queue:
-			purge := cluster.Purge{Kind: cluster.PurgeURL, What: key}
-			if i.overflow.Swap(false) {
-				purge = cluster.Purge{Kind: cluster.PurgeAll}
-			}
-			// A key too long to be purged was too long to be stored. Whom the
-			// purge does not reach now learns it before it serves again.
-			_, _, _ = purger.Purge(ctx, purge, purgeWait)
+		case <-i.news:
+			purger.Spread(ctx, purgeWait)
 		}
 	}
 }

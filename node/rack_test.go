@@ -41,7 +41,7 @@ func newOrigin(t *testing.T, delay time.Duration) *shopFront {
 
 func (o *shopFront) serve(t *testing.T, listener net.Listener, delay time.Duration) {
 	t.Helper()
-	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o.serveWith(t, listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o.asked.Add(1)
 		time.Sleep(delay)
 		version := o.version.Load()
@@ -50,6 +50,11 @@ func (o *shopFront) serve(t *testing.T, listener net.Listener, delay time.Durati
 		w.Header().Set("ETag", fmt.Sprintf(`"%s-%d"`, strings.Trim(r.URL.Path, "/"), version))
 		fmt.Fprintf(w, "page %s version %d", r.URL.Path, version)
 	}))
+}
+
+func (o *shopFront) serveWith(t *testing.T, listener net.Listener, handler http.Handler) {
+	t.Helper()
+	o.Server = httptest.NewUnstartedServer(handler)
 	o.Listener.Close()
 	o.Listener = listener
 	o.Start()
@@ -63,29 +68,13 @@ func behind(origin *shopFront, more string) string {
 // crowd sends n clients at once to each board for one path and returns their replies.
 func crowd(t *testing.T, boards []*process, n int, path string) []page {
 	t.Helper()
-	var (
-		mu    sync.Mutex // guards pages
-		pages []page
-		wg    sync.WaitGroup
-	)
-	ready := make(chan struct{})
-	for _, b := range boards {
-		for range n {
-			wg.Go(func() {
-				<-ready
-				got, err := fetch(client(), b.http+path)
-				if err != nil {
-					got.body = err.Error()
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				pages = append(pages, got)
-			})
+	return askAll(boards, n, func(base string, _ int) *http.Request {
+		r, err := http.NewRequest(http.MethodGet, base+path, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	close(ready)
-	wg.Wait()
-	return pages
+		return r
+	})
 }
 
 func TestAColdPageCostsTheOriginOneRequest(t *testing.T) {

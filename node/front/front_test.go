@@ -3,7 +3,6 @@ package front
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -31,15 +30,22 @@ func running(t *testing.T, limit int, handler http.Handler) (*Front, context.Can
 	return f, stop, served
 }
 
+// exchange sends a request and reads the reply's head.
+func exchange(conn net.Conn) (*http.Response, error) {
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(bufio.NewReader(conn), nil)
+}
+
 func ask(t *testing.T, conn net.Conn) *http.Response {
 	t.Helper()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	resp, err := exchange(conn)
 	if err != nil {
-		t.Fatalf("reading the reply: %v", err)
+		t.Fatal(err)
 	}
 	return resp
 }
@@ -94,12 +100,23 @@ func TestStoppingCutsNothingOff(t *testing.T) {
 		io.WriteString(w, "the end")
 	}))
 	conn := dial(t, f)
-	replied := make(chan *http.Response, 1)
-	go func() { replied <- ask(t, conn) }()
+	type reply struct {
+		*http.Response
+		err error
+	}
+	replied := make(chan reply, 1)
+	go func() {
+		resp, err := exchange(conn)
+		replied <- reply{resp, err}
+	}()
 	<-began
 	stop()
 	close(goOn)
-	body, err := io.ReadAll((<-replied).Body)
+	got := <-replied
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	body, err := io.ReadAll(got.Body)
 	if err != nil || string(body) != "the end" {
 		t.Errorf("the reply under way became %q, %v", body, err)
 	}
