@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,43 +31,61 @@ func setAge(h http.Header, age time.Duration) {
 	h["Age"] = []string{strconv.FormatInt(int64(age/time.Second), 10)}
 }
 
-// answer writes a stored reply. Conditions and range of the client are
+// answer writes a stored reply. Conditions and ranges of the client are
 // evaluated here.
 func (q *question) answer(o *Object, status statusLine) {
-	h := q.w.Header()
-	now := q.c.clock()
-	if notModified(q.r, o) {
+	c, h := q.c, q.w.Header()
+	now := c.clock()
+	if notModified(q.r, o, c.cfg.Now()) {
 		o.putFields(h, notIn304)
 		setAge(h, o.age(now))
-		status.addTo(h)
+		c.sign(h, status)
 		q.w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	code := o.Status()
-	part, kind := span{0, o.size}, rangeWhole
+	code, kind := o.Status(), rangeWhole
+	var parts []span
 	if _, has := q.r.Header["Range"]; has {
-		var p span
-		if p, kind = pickRange(q.r, o, o.size); kind != rangeWhole {
-			part = p
-		}
+		parts, kind = pickRange(q.r, o, o.size, c.cfg.Now())
 	}
 	o.putFields(h, nil)
 	setAge(h, o.age(now))
-	status.addTo(h)
-	switch kind {
-	case rangePart:
-		code = http.StatusPartialContent
+	c.sign(h, status)
+	part := span{0, o.size}
+	switch {
+	case kind == rangePart && len(parts) > 1:
+		s := newSeveral(o, parts)
+		s.fields(h)
+		q.w.WriteHeader(http.StatusPartialContent)
+		if s.write(q.w, o) != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	case kind == rangePart:
+		code, part = http.StatusPartialContent, parts[0]
 		h["Content-Range"] = []string{contentRange(part, o.size)}
-	case rangeNone:
-		code = unsatisfiable(h, o.size)
+	case kind == rangeNone:
+		code, part = unsatisfiable(h, o.size), span{}
 	}
+	q.send(code, o, part)
+}
+
+// send writes the status and a part of a stored body; the other fields are set.
+func (q *question) send(code int, o *Object, part span) {
 	if statusHasBody(code) {
-		h["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
+		q.w.Header()["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	}
 	q.w.WriteHeader(code)
 	if q.r.Method == http.MethodHead || !statusHasBody(code) {
 		return
 	}
+	if o.write(q.w, part) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// write copies a part of the body to w.
+func (o *Object) write(w io.Writer, part span) error {
 	for _, b := range o.body {
 		if part.offset >= int64(len(b)) {
 			part.offset -= int64(len(b))
@@ -77,12 +96,38 @@ func (q *question) answer(o *Object, status statusLine) {
 		b = b[:min(int64(len(b)), part.length)]
 		part.length -= int64(len(b))
 		if len(b) == 0 {
-			return
+			return nil
 		}
-		if _, err := q.w.Write(b); err != nil {
-			panic(http.ErrAbortHandler)
+		if _, err := w.Write(b); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// sign adds what says that the reply came through here: Cache-Status, behind
+// those of the caches nearer to the origin, and Via, unless a board of the same
+// rack put it there before.
+func (c *Cache) sign(h http.Header, status statusLine) {
+	if len(status.b) > 0 {
+		h["Cache-Status"] = append(h["Cache-Status"], string(status.b))
+	}
+	if via := c.cfg.Via; via != "" && !viaNames(h["Via"], via) {
+		h["Via"] = append(h["Via"], "1.1 "+via)
+	}
+}
+
+// viaNames reports whether one of the members of a Via field has this name
+// (RFC 9110 §7.6.3).
+func viaNames(lines []string, name string) bool {
+	found := false
+	eachMember(lines, func(m string) bool {
+		_, by, _ := strings.Cut(m, " ")
+		by, _, _ = strings.Cut(trimOWS(by), " ")
+		found = equalFold(by, name)
+		return !found
+	})
+	return found
 }
 
 // unsatisfiable turns a reply's fields into those of a 416.
@@ -140,11 +185,11 @@ func (q *question) stream(f *flight, rd *reader, leader bool) {
 	if !leader {
 		s = s.flag("collapsed")
 	}
-	s.addTo(h)
+	c.sign(h, s)
 
 	code, part, known := out.status, span{0, out.length}, out.length
 	if f.whole && f.req.Method == http.MethodGet {
-		if notModified(q.r, head) {
+		if notModified(q.r, head, c.cfg.Now()) {
 			for name := range h {
 				if notIn304(name) {
 					delete(h, name)
@@ -153,12 +198,13 @@ func (q *question) stream(f *flight, rd *reader, leader bool) {
 			q.w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		p, kind := pickRange(q.r, head, out.length)
-		switch kind {
-		case rangePart:
-			code, part, known = http.StatusPartialContent, p, p.length
-			h["Content-Range"] = []string{contentRange(p, out.length)}
-		case rangeNone:
+		// The parts of a body that is still coming are not put in one message.
+		parts, kind := pickRange(q.r, head, out.length, c.cfg.Now())
+		switch {
+		case kind == rangePart && len(parts) == 1:
+			code, part, known = http.StatusPartialContent, parts[0], parts[0].length
+			h["Content-Range"] = []string{contentRange(part, out.length)}
+		case kind == rangeNone:
 			code, part, known = unsatisfiable(h, out.length), span{}, 0
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -28,12 +29,20 @@ type Route struct {
 	// each other.
 	Name     string
 	Upstream Upstream
+	// Alone, if not nil, is asked in place of Upstream by a client that goes
+	// alone because the reply can neither be shared nor stored: what stands
+	// between here and the origin could only add to the wait.
+	Alone Upstream
 	// Keep says whether this board may keep a copy of a new reply; nil is yes.
 	// It is called once a fill, when the reply's fields are in, and must not
 	// block. What is not kept is still shared with those who wait.
 	Keep func(key string) bool
 	// Share has Config.OnStore called for what is stored.
 	Share bool
+	// AskOthers has a request with only-if-cached sent upstream, directive and
+	// all, if it cannot be answered here: for a board whose upstream is a cache
+	// too. Otherwise such a request fails with ErrOnlyIfCached.
+	AskOthers bool
 	// YoungerThan, if not 0, keeps replies of a greater age from being served
 	// without asking upstream: for a board that cannot know what was purged. If
 	// upstream fails, they are served where a stale reply could be.
@@ -56,6 +65,7 @@ type Cache struct {
 	streams  chan struct{} // places for long replies that are not stored
 	unshared *recent
 	failed   *recent
+	press    press
 	filling  atomic.Int64 // bytes set aside for bodies on their way in
 	counters counters
 }
@@ -115,6 +125,8 @@ type question struct {
 	stored *Object // answers the request as far as Vary goes; nil if nothing does
 	why    string  // why it goes upstream, for Cache-Status
 	vary   string  // selector, as far as the variants are known
+	// onlyStored: the client wants no page that has to be fetched.
+	onlyStored bool
 }
 
 // Serve answers the request: from memory if the rules allow it, otherwise from
@@ -141,10 +153,11 @@ func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	default:
 		q.why = fwdMiss
 	}
-	if q.stored != nil && q.fromMemory() {
+	if q.stored != nil && q.fromMemory() || q.stored == nil && q.fromParts() {
 		return
 	}
-	if hasMember(r.Header["Cache-Control"], "only-if-cached") {
+	q.onlyStored = hasMember(r.Header["Cache-Control"], "only-if-cached")
+	if q.onlyStored && !route.AskOthers {
 		q.fail(ErrOnlyIfCached)
 		return
 	}
@@ -218,12 +231,18 @@ func (want control) accept(o *Object, now time.Duration, usable *bool, r *http.R
 }
 
 // class tells apart the requests that must not wait for each other: HEAD has
-// no body to share, a reply to Authorization is not for others as a rule, and
-// variants are different pages.
+// no body to share, a reply to Authorization is not for others as a rule, a
+// range that is sent upstream gets a part, and variants are different pages.
 func (q *question) class() string {
 	class := q.r.Method
 	if len(q.r.Header["Authorization"]) > 0 {
 		class += " authorized"
+	}
+	if q.onlyStored {
+		class += " stored"
+	}
+	if text, ok := oneRange(q.r); ok && q.stored == nil {
+		class += " " + text + " " + strings.Join(q.r.Header["If-Range"], ",")
 	}
 	return class + "\x00" + q.vary
 }
@@ -246,11 +265,22 @@ func markKey(key string, r *http.Request) string {
 
 // flight is a fetch that would answer the question for all who ask it.
 func (q *question) flight() *flight {
-	return &flight{
+	f := &flight{
 		id:    flightID{q.route.Name, q.key, q.class()},
 		route: q.route, client: q.r, stale: q.stored, whole: true,
 	}
+	if q.stored != nil || q.onlyStored {
+		return f
+	}
+	if _, f.ranged = oneRange(q.r); !f.ranged && q.r.Method == http.MethodGet {
+		f.part, f.others = q.completable(), q.c.store.peek(q.key)
+	}
+	return f
 }
+
+// aloneMark sets the keys whose reply could not be stored either apart from
+// those whose reply could only not be shared.
+const aloneMark = "alone "
 
 // maxJoins bounds the flights that a request waits for before it goes alone.
 const maxJoins = 2
@@ -269,7 +299,10 @@ func (q *question) ask() {
 		if alone && q.stored == nil {
 			// Nothing to confirm and nothing to share: the client's own
 			// conditions and ranges go through.
-			f.whole = false
+			f.whole, f.ranged, f.part, f.others = false, false, nil, nil
+		}
+		if alone && q.route.Alone != nil && c.unshared.has(aloneMark+markKey(q.key, q.r), c.clock()) {
+			f.route.Upstream = q.route.Alone
 		}
 		f, rd, leader, found, err := c.join(f, !alone)
 		switch {
@@ -291,9 +324,7 @@ func (q *question) ask() {
 // false if the question must be asked again, and whether alone.
 func (q *question) board(f *flight, rd *reader, leader bool, joins int, alone *bool) bool {
 	defer f.leave(rd)
-	select {
-	case <-f.ready:
-	case <-q.r.Context().Done():
+	if !q.awaitReady(f, leader) {
 		q.fail(context.Cause(q.r.Context()))
 		return true
 	}
@@ -351,12 +382,11 @@ func (c *Cache) fail(w http.ResponseWriter, r *http.Request, why string, err err
 		// Nobody is there to answer, and to return would be to answer 200.
 		panic(http.ErrAbortHandler)
 	}
-	detail := "failed"
+	status := c.forward(why, 0).word("detail", "failed")
 	if errors.Is(err, ErrOnlyIfCached) {
-		c.statusLine().word("detail", "only-if-cached").addTo(w.Header())
-	} else {
-		c.forward(why, 0).word("detail", detail).addTo(w.Header())
+		status = c.statusLine().word("detail", "only-if-cached")
 	}
+	c.sign(w.Header(), status)
 	c.cfg.Fail(w, r, err)
 }
 

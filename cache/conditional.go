@@ -3,6 +3,7 @@ package cache
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // maxETags bounds the entity tags looked at in one If-None-Match field; a
@@ -12,21 +13,21 @@ const maxETags = 64
 // notModified evaluates a client's conditions against a reply: true means 304
 // (RFC 9110 §13.2.2). If-None-Match comes first, and where it is present
 // If-Modified-Since is not looked at.
-func notModified(r *http.Request, o *Object) bool {
-	if o.Status() != http.StatusOK {
+func notModified(r *http.Request, o *Object, now time.Time) bool {
+	if o.Status() != http.StatusOK && o.Status() != http.StatusPartialContent {
 		return false
 	}
 	if lines, has := r.Header["If-None-Match"]; has {
 		return matchETag(lines, o.Field("Etag"))
 	}
-	since, ok := parseDate(r.Header["If-Modified-Since"])
+	since, ok := parseDate(r.Header["If-Modified-Since"], now)
 	if !ok {
 		return false
 	}
-	at, ok := parseDate(o.lines("Last-Modified"))
+	at, ok := parseDate(o.lines("Last-Modified"), now)
 	if !ok {
 		// RFC 9111 §4.3.2: without Last-Modified the Date stands in.
-		at, ok = parseDate(o.lines("Date"))
+		at, ok = parseDate(o.lines("Date"), now)
 	}
 	return ok && !at.After(since)
 }
@@ -34,7 +35,7 @@ func notModified(r *http.Request, o *Object) bool {
 // matchETag reports whether the list holds the tag, by weak comparison, or "*".
 func matchETag(lines []string, etag string) bool {
 	found, n := false, 0
-	eachMember(lines, func(m string) bool {
+	eachTag(lines, func(m string) bool {
 		n++
 		found = m == "*" || validETag(m) && validETag(etag) && weakEqual(m, etag)
 		return !found && n < maxETags

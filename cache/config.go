@@ -33,6 +33,13 @@ const fillPart = 8
 type Config struct {
 	// Name stands for this cache in Cache-Status (RFC 9211), "bramble" if empty.
 	Name string
+	// NoCacheStatus leaves Cache-Status away.
+	NoCacheStatus bool
+	// Via is the name under which replies are signed with a Via field
+	// (RFC 9110 §7.6.3): the same on all boards of a rack, so that a reply
+	// that crosses two of them is signed once. Empty is no field. The requests
+	// are the caller's to sign.
+	Via string
 	// Budget is the number of bytes that everything in the cache may take:
 	// stored objects with all their bookkeeping, and bodies that are on their
 	// way in. An eighth of it is set aside for the latter. At least 1 MiB.
@@ -61,6 +68,12 @@ type Config struct {
 	// OnInvalidate is told which URLs an unsafe method made out of date here
 	// (RFC 9111 §4.4), so that the owner can tell others. It must not block.
 	OnInvalidate func(url string)
+	// OnReplace is called in place of OnInvalidate for a URL whose reply to a
+	// POST is about to be stored here (RFC 9110 §9.3.3). It must purge the URL
+	// before it returns, here exactly once; what any other purge is about is
+	// not stored. nil means OnInvalidate, which must not purge here then if
+	// such replies are to be kept. It must not block.
+	OnReplace func(url string)
 
 	// MaxFills bounds the fetches that are under way at once; half as many
 	// long replies that are not stored may stream besides. Each holds at most
@@ -86,6 +99,10 @@ type Config struct {
 	// UnsharedFor is how long a URL whose reply could not be shared is fetched
 	// for each client at once instead of for one first.
 	UnsharedFor time.Duration
+	// Compress stores text of 1 to 256 KiB that came uncompressed through a route
+	// with Share set as gzip too, once, beside the original. Off by default: it
+	// adds Vary to replies, makes their entity tags weak, and takes CPU.
+	Compress bool
 	// KeepSetCookie stores and replays Set-Cookie with replies that say public
 	// or s-maxage. Without it the field goes to the first client only.
 	KeepSetCookie bool

@@ -75,13 +75,13 @@ func (s *sizer) of(o *Object) int64 {
 	return n
 }
 
-// entryCost is what a key with these variants costs in all.
-func (s *sizer) entryCost(key string, objects []*Object) int64 {
-	n := s.entry + s.round(int64(len(key)))
-	n += s.round(int64(len(objects)) * int64(unsafe.Sizeof((*Object)(nil))))
-	for _, o := range objects {
+// entryCost is what a key with these variants costs in all. A key whose bytes
+// several share is paid for once.
+func (s *sizer) entryCost(all variants) int64 {
+	n := s.entry + s.round(int64(cap(all))*int64(unsafe.Sizeof((*Object)(nil))))
+	for i, o := range all {
 		n += s.of(o)
-		if unsafe.StringData(o.key) != unsafe.StringData(key) {
+		if i == 0 || unsafe.StringData(o.key) != unsafe.StringData(all[0].key) {
 			n += s.round(int64(len(o.key)))
 		}
 	}

@@ -163,6 +163,18 @@ func (b *bench) ask(r *http.Request) (res result) {
 // settle waits until no fetch is under way.
 func (b *bench) settle() { b.flights.done.Wait() }
 
+// upstream is the bench's cache as the upstream of another one.
+func (b *bench) upstream() Upstream {
+	return upstreamFunc(func(_ context.Context, r *http.Request) (*http.Response, error) {
+		resp := b.do(r).Result()
+		resp.ContentLength = -1
+		if n, ok := parseLength(resp.Header.Get("Content-Length")); ok {
+			resp.ContentLength = n
+		}
+		return resp, nil
+	})
+}
+
 func (b *bench) get(fields ...string) result { return b.do(request("GET", pageURL, fields...)) }
 
 // want compares a result with status, body and the beginning of the

@@ -38,33 +38,18 @@ func (f *flight) run(ctx context.Context) {
 	}
 	defer func() { resp.Body.Close() }()
 
-	if f.stale != nil {
-		switch {
-		case resp.StatusCode == http.StatusNotModified && f.whole:
-			if f.refresh(resp, a) {
-				return
-			}
-			// The 304 is about another reply than ours: ask again, plainly.
-			resp.Body.Close()
-			f.stale = nil
-			f.req.Header.Del("If-None-Match")
-			f.req.Header.Del("If-Modified-Since")
-			if resp, a, err = f.fetch(ctx); err != nil {
-				resp = &http.Response{Body: http.NoBody}
-				f.fail(ctx, err)
-				return
-			}
-		case failureStatus(resp.StatusCode):
-			if f.serveStale(resp.StatusCode) {
-				return
-			}
-		case a.method == http.MethodHead && resp.StatusCode == http.StatusOK:
-			// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
-			if sameBody(f.stale, resp) && f.refresh(resp, a) {
-				return
-			}
-			c.store.drop(f.id.key, func(o *Object) bool { return o == f.stale })
+	if !f.settle(resp, a) {
+		// What came is about something else than what is stored: ask again, plainly.
+		resp.Body.Close()
+		f.plain()
+		if resp, a, err = f.fetch(ctx); err != nil {
+			resp = &http.Response{Body: http.NoBody}
+			f.fail(ctx, err)
+			return
 		}
+	}
+	if f.landed {
+		return
 	}
 	f.deliver(ctx, resp, a, limit, &free)
 }
@@ -72,21 +57,27 @@ func (f *flight) run(ctx context.Context) {
 // fetch asks upstream once and checks what comes back.
 func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
 	c := f.c
-	if f.whole && f.stale != nil {
+	switch {
+	case !f.whole:
+	case f.stale != nil:
 		if etag := f.stale.Field("Etag"); validETag(etag) {
 			f.req.Header.Set("If-None-Match", etag)
 		}
 		if at := f.stale.Field("Last-Modified"); at != "" {
 			f.req.Header.Set("If-Modified-Since", at)
 		}
+	case f.part != nil:
+		f.askMissing()
+	case f.others != nil:
+		f.offer()
 	}
 	a := asking{
-		method: f.req.Method, authorized: len(f.req.Header["Authorization"]) > 0,
+		method: f.req.Method, ranged: f.ranged, authorized: len(f.req.Header["Authorization"]) > 0,
 		asked: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepCookie: c.cfg.KeepSetCookie,
 		noStore: c.cfg.ClientDirectives && hasMember(f.req.Header["Cache-Control"], "no-store"),
 	}
 	c.counters.fills.Add(1)
-	resp, err := f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
+	resp, err := f.ask(ctx)
 	a.received = c.cfg.Now()
 	if err == nil {
 		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
@@ -109,6 +100,14 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
 		resp.Header.Set("Date", a.received.UTC().Format(http.TimeFormat))
 	}
 	return resp, a, nil
+}
+
+// ask sends the request upstream. Interim replies reach the leader.
+func (f *flight) ask(ctx context.Context) (*http.Response, error) {
+	if !f.background {
+		ctx = f.interims(ctx)
+	}
+	return f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
 }
 
 // failureStatus lists the replies that count as upstream's failure (RFC 5861 §4).
@@ -142,61 +141,6 @@ func (f *flight) serveStale(status int) bool {
 	return true
 }
 
-// sameBody reports whether a reply to HEAD describes the stored body.
-func sameBody(o *Object, resp *http.Response) bool {
-	h := resp.Header
-	if etag := h.Get("Etag"); etag != o.Field("Etag") {
-		return false
-	}
-	if at := h.Get("Last-Modified"); at != o.Field("Last-Modified") {
-		return false
-	}
-	n, ok := parseLength(h.Get("Content-Length"))
-	return !ok || n == o.size
-}
-
-// refresh lands a flight whose stored reply upstream confirmed (RFC 9111 §4.3.4).
-// It reports false if the confirmation is about something else.
-func (f *flight) refresh(resp *http.Response, a asking) bool {
-	c, old := f.c, f.stale
-	if etag := resp.Header.Get("Etag"); strongETag(etag) {
-		if have := old.Field("Etag"); have != "" && have != etag {
-			return false
-		}
-	}
-	// A cookie is for the client whose request it answers.
-	cookies := resp.Header["Set-Cookie"]
-	if !c.cfg.KeepSetCookie {
-		delete(resp.Header, "Set-Cookie")
-	}
-	h := old.header()
-	for name, lines := range resp.Header {
-		if !kept304(name) {
-			h[name] = lines
-		}
-	}
-	if _, has := resp.Header["Age"]; !has {
-		delete(h, "Age")
-	}
-	a.method = http.MethodGet
-	v := judge(a, old.Status(), h)
-	o := newObject(f.id.key, old.vary, old.Status(), h, v, c.clock())
-	o.body, o.size = old.body, old.size
-	c.counters.revalidated.Add(1)
-	c.failed.forget(f.id.key)
-	var err error
-	if v.store {
-		// Also through a route that keeps no new copies: this one is there.
-		if err = f.commit(o); errors.Is(err, ErrPurged) {
-			c.store.drop(f.id.key, func(x *Object) bool { return x == old })
-		}
-	} else if !a.authorized {
-		c.store.drop(f.id.key, func(x *Object) bool { return x == old })
-	}
-	f.publish(outcome{object: o, cookies: cookies, shared: v.share && v.store, status: resp.StatusCode}, false)
-	return true
-}
-
 // deliver lands a flight whose reply is new, and brings its body in.
 func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, limit *time.Timer, free *func()) {
 	c := f.c
@@ -210,12 +154,21 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 	}
 
 	v := judge(a, resp.StatusCode, resp.Header)
+	f.split = v.store && f.splits(resp.StatusCode, resp.Header, out.length)
 	names, _ := varyNames(resp.Header["Vary"])
 	sel, ok := selectorFor(names, f.req)
+	if resp.StatusCode == http.StatusPartialContent && f.ranged {
+		sel = withRange(sel, f.req.Header.Get("Range"))
+		part, _, known := parseContentRange(resp.Header["Content-Range"])
+		v.store = v.store && known && out.length <= part.length
+	}
 	if !ok || len(f.id.key) > maxKey {
 		v.store, v.share = false, false
 	}
 	out.head = newObject(f.id.key, sel, resp.StatusCode, resp.Header, v, c.clock())
+	if f.split {
+		out.head.flags |= flagSplit
+	}
 	out.shared = v.share
 	f.remember(v, resp.StatusCode)
 
@@ -260,10 +213,20 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 		f.spool.slide()
 	}
 	err := f.bring(ctx, resp.Body, out.length, store, &held, limit)
+	var kept *Object
 	if err == nil && f.isStoring() {
-		f.keep(out)
+		kept = f.keep(out)
 	}
 	f.spool.finish(err)
+	if kept == nil {
+		return
+	}
+	if f.split {
+		f.keepSplit(kept) // the clients have their page already
+	}
+	if f.route.Share && c.cfg.OnStore != nil {
+		c.cfg.OnStore(kept)
+	}
 }
 
 // bring reads the body into the spool. length is what was announced, -1 if
@@ -331,24 +294,27 @@ func (f *flight) isStoring() bool {
 	return f.storing
 }
 
-// keep stores the reply with the body that came.
-func (f *flight) keep(out outcome) {
+// keep stores the reply with the body that came, and gives what other boards may
+// have of it, nil if nothing.
+func (f *flight) keep(out outcome) *Object {
 	c := f.c
-	o := *out.head
-	o.body = f.spool.body()
-	for _, part := range o.body {
-		o.size += int64(len(part))
-	}
+	o := out.head.copy(f.spool.body())
 	if o.size > c.cfg.MaxObject {
 		c.counters.rejected.Add(1)
 		f.giveUp()
-		return
+		return nil
 	}
 	c.failed.forget(f.id.key)
-	err := f.commit(&o)
-	if err == nil && f.route.Share && c.cfg.OnStore != nil {
-		c.cfg.OnStore(&o)
+	if out.status == http.StatusPartialContent {
+		if o = f.joined(o); o == nil {
+			f.giveUp()
+			return nil
+		}
 	}
+	if f.commit(o) != nil || isPartsKey(o.key) {
+		return nil
+	}
+	return o
 }
 
 // remember notes whether replies for this key can be shared, for the next crowd.
@@ -357,10 +323,14 @@ func (f *flight) remember(v verdict, status int) {
 	switch {
 	case v.share:
 		c.unshared.forget(f.markKey())
-	case !f.whole && (status == 206 || status == 304 || status == 412 || status == 416):
+	case (!f.whole || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
 		// An answer to the client's own condition or range says nothing.
 	case !failureStatus(status):
-		c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+		until := c.clock() + c.cfg.UnsharedFor
+		c.unshared.note(f.markKey(), until)
+		if !v.store {
+			c.unshared.note(aloneMark+f.markKey(), until)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"net/http"
-	"slices"
 	"sync"
 )
 
@@ -27,6 +26,10 @@ type flight struct {
 	req    *http.Request // what to send; a copy that belongs to the flight
 	whole  bool          // the client's conditions were taken off req
 	stale  *Object       // what is stored and may be confirmed by a 304
+	others []*Object     // variants, none of which matches, one of which a 304 may choose
+	part   *Object       // a stored part, for which the rest is asked
+	ranged bool          // the client's range was left on req
+	split  bool          // the reply is kept in two variants, see keepSplit
 	// background: nobody waits, so it does not queue for a place either.
 	background bool
 	// retry: an earlier flight for the same clients failed.
@@ -34,8 +37,9 @@ type flight struct {
 	cancel context.CancelCauseFunc
 	spool  *spool
 
-	ready chan struct{} // closed when out is set
-	out   outcome
+	interim chan interim  // for the leader
+	ready   chan struct{} // closed when out is set
+	out     outcome
 
 	// Guarded by flights.mu.
 	guard   guard
@@ -60,34 +64,6 @@ type outcome struct {
 	head   *Object     // the reply as stored, without its body
 	length int64       // of the body, -1 if unknown
 	stored bool        // it is going into the store
-}
-
-// guard remembers purges that happened while an object was on its way.
-type guard struct {
-	key    string
-	purged bool
-	tags   []string // purged while the object's tags were not known
-}
-
-// maxGuardTags bounds guard.tags; with more the object counts as purged.
-const maxGuardTags = 64
-
-// purgeTag notes a purge of a tag. head is the object's, nil if unknown.
-func (g *guard) purgeTag(tag string, head *Object) {
-	switch {
-	case head != nil:
-		g.purged = g.purged || head.hasTag(tag)
-	case len(g.tags) == maxGuardTags:
-		g.purged = true
-	case !slices.Contains(g.tags, tag):
-		g.tags = append(g.tags, tag)
-	}
-}
-
-// settle closes the matter for an object whose tags are known now.
-func (g *guard) settle(o *Object) bool {
-	g.purged = g.purged || slices.ContainsFunc(g.tags, o.hasTag)
-	return !g.purged
 }
 
 // flights are all fetches under way.
@@ -133,9 +109,19 @@ func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader
 		fl.joinable[f.id] = f
 	}
 	f.c = c
-	f.req, f.client = upstreamRequest(f.client, f.whole), nil
+	f.req = upstreamRequest(f.client, f.whole)
+	narrowEncoding(f.req.Header)
+	if f.ranged {
+		for _, name := range [...]string{"Range", "If-Range"} {
+			if lines, has := f.client.Header[name]; has {
+				f.req.Header[name] = lines
+			}
+		}
+	}
+	f.client = nil
 	f.guard.key = f.id.key
 	f.ready = make(chan struct{})
+	f.interim = make(chan interim, maxInterim)
 	f.spool = newSpool(c.cfg.ReaderStall)
 	if !f.background {
 		rd = f.spool.attach()
@@ -169,8 +155,10 @@ func (f *flight) publish(out outcome, store bool) bool {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if out.head != nil && !f.guard.settle(out.head) {
-		store = false
+	if out.head != nil {
+		if f.guard.settle(out.head); f.guard.purged {
+			store = false
+		}
 	}
 	out.stored = store
 	f.storing, f.landed, f.out = store, true, out
@@ -191,22 +179,43 @@ func (f *flight) close() {
 	}
 }
 
-// commit puts an object into the store unless it was purged on its way. A purge
-// marks flights first and empties the store afterwards, and commit does both of
-// its steps under the same lock, so one of the two sees the other.
+// commit puts an object into the store unless it was purged on its way.
 func (f *flight) commit(o *Object) error {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	defer f.close()
 	f.storing = false
-	if !f.guard.settle(o) {
-		return ErrPurged
+	return f.c.commitLocked(o, &f.guard)
+}
+
+func (c *Cache) commit(o *Object, g *guard) error {
+	c.flights.mu.Lock()
+	defer c.flights.mu.Unlock()
+	return c.commitLocked(o, g)
+}
+
+// commitLocked needs flights.mu. A purge marks flights and guards first and
+// empties the store afterwards, and this looks at the guard and stores under the
+// same lock, so one of the two sees the other.
+func (c *Cache) commitLocked(o *Object, g *guard) error {
+	if g != nil {
+		if g.settle(o); g.purged {
+			return ErrPurged
+		}
+		if g.softened {
+			o.soften(c.clock())
+		}
 	}
-	if !f.c.store.put(o) {
+	if !c.store.put(o) {
 		return ErrNotAdmitted
 	}
-	f.c.counters.stored.Add(1)
+	c.counters.stored.Add(1)
+	if !isPartsKey(o.key) {
+		if parts := partsKey(o.key); c.store.peek(parts) != nil {
+			c.store.drop(parts, func(*Object) bool { return true })
+		}
+	}
 	return nil
 }
 

@@ -26,22 +26,23 @@ func heuristicStatus(status int) bool {
 
 // lifetime is the time for which a reply is fresh, counted from age 0
 // (RFC 9111 §4.2.1), and whether the reply said so itself. received is when the
-// reply came, used where it has no Date of its own.
-func lifetime(status int, h http.Header, c control, received time.Time) (d time.Duration, explicit bool) {
+// reply came, used where it has no Date of its own. targeted says that c is from
+// a targeted field: Expires does not count then.
+func lifetime(status int, h http.Header, c control, targeted bool, received time.Time) (d time.Duration, explicit bool) {
 	if c.sMaxAge.set {
 		return c.sMaxAge.duration(), true
 	}
 	if c.maxAge.set {
 		return c.maxAge.duration(), true
 	}
-	date, ok := parseDate(h["Date"])
+	date, ok := parseDate(h["Date"], received)
 	if !ok {
 		date = received
 	}
-	if lines, has := h["Expires"]; has {
+	if lines, has := h["Expires"]; has && !targeted {
 		// An Expires that is no date, "0" above all, means already expired
 		// (RFC 9111 §5.3).
-		at, ok := parseDate(lines)
+		at, ok := parseDate(lines, received)
 		if !ok {
 			return 0, true
 		}
@@ -50,7 +51,7 @@ func lifetime(status int, h http.Header, c control, received time.Time) (d time.
 	if !c.public && !heuristicStatus(status) {
 		return 0, false
 	}
-	if at, ok := parseDate(h["Last-Modified"]); ok && at.Before(date) {
+	if at, ok := parseDate(h["Last-Modified"], received); ok && at.Before(date) {
 		return min(date.Sub(at)/heuristicShare, maxHeuristic), false
 	}
 	return 0, false
@@ -63,7 +64,7 @@ func initialAge(h http.Header, asked, received time.Time, trustClock bool) time.
 	if v, ok := parseAge(h["Age"]); ok {
 		age += v
 	}
-	if date, ok := parseDate(h["Date"]); ok && trustClock {
+	if date, ok := parseDate(h["Date"], received); ok && trustClock {
 		age = max(age, received.Sub(date))
 	}
 	return min(age, maxDelta*time.Second)
@@ -78,27 +79,4 @@ func parseAge(lines []string) (time.Duration, bool) {
 	first, _, _ := strings.Cut(lines[0], ",")
 	n, ok := parseDelta(trimOWS(first))
 	return time.Duration(n) * time.Second, ok
-}
-
-// parseDate reads a field that must be there exactly once and be an HTTP-date
-// (RFC 9110 §5.6.7). Repeated lines are accepted if they are equal.
-func parseDate(lines []string) (time.Time, bool) {
-	if len(lines) == 0 {
-		return time.Time{}, false
-	}
-	for _, l := range lines[1:] {
-		if l != lines[0] {
-			return time.Time{}, false
-		}
-	}
-	s := trimOWS(lines[0])
-	// http.ParseTime also takes other zones in the first form; HTTP is always GMT.
-	if len(s) < 24 || len(s) > 40 {
-		return time.Time{}, false
-	}
-	t, err := http.ParseTime(s)
-	if err != nil || strings.HasSuffix(s, "UTC") {
-		return time.Time{}, false
-	}
-	return t, true
 }

@@ -59,19 +59,7 @@ func checkReply(resp *http.Response) error {
 	if resp == nil || resp.Header == nil || resp.StatusCode < 200 || resp.StatusCode > 599 {
 		return ErrBadReply
 	}
-	size := 0
-	for name, lines := range resp.Header {
-		if !isToken(name) {
-			return ErrBadReply
-		}
-		for _, line := range lines {
-			size += len(name) + len(line) + 4
-			if !isFieldValue(line) {
-				return ErrBadReply
-			}
-		}
-	}
-	if size > maxHead {
+	if size, ok := fieldsSize(resp.Header); !ok || size > maxHead {
 		return ErrBadReply
 	}
 	length := resp.Header["Content-Length"]
@@ -82,6 +70,23 @@ func checkReply(resp *http.Response) error {
 		}
 	}
 	return nil
+}
+
+// fieldsSize is the bytes that fields take on the wire. ok is false if one of
+// them cannot stand there.
+func fieldsSize(h http.Header) (size int, ok bool) {
+	for name, lines := range h {
+		if !isToken(name) {
+			return 0, false
+		}
+		for _, line := range lines {
+			size += len(name) + len(line) + 4
+			if !isFieldValue(line) {
+				return 0, false
+			}
+		}
+	}
+	return size, true
 }
 
 func bodyAllowed(resp *http.Response) bool {
@@ -144,7 +149,13 @@ func isFieldValue(s string) bool {
 
 // eachMember calls f with each member of a comma-separated list, quoted
 // strings respected, empty members left out, until f returns false.
-func eachMember(lines []string, f func(string) bool) {
+func eachMember(lines []string, f func(string) bool) { members(lines, true, f) }
+
+// eachTag does the same for a list of entity tags, in which a backslash is a
+// character like any other (RFC 9110 §8.8.3).
+func eachTag(lines []string, f func(string) bool) { members(lines, false, f) }
+
+func members(lines []string, escapes bool, f func(string) bool) {
 	for _, line := range lines {
 		start, quoted := 0, false
 		for i := 0; i <= len(line); i++ {
@@ -156,7 +167,7 @@ func eachMember(lines []string, f func(string) bool) {
 				start = i + 1
 			case line[i] == '"':
 				quoted = !quoted
-			case line[i] == '\\' && quoted && i+1 < len(line):
+			case escapes && line[i] == '\\' && quoted && i+1 < len(line):
 				i++
 			}
 		}

@@ -17,12 +17,14 @@ type verdict struct {
 
 	control  control
 	lifetime time.Duration
+	explicit bool // the reply gave its lifetime itself
 	age      time.Duration
 }
 
 // asking is what the rules need to know of the request and the moment.
 type asking struct {
 	method     string
+	ranged     bool // for a range that its client asked for
 	authorized bool // it carried Authorization
 	asked      time.Time
 	received   time.Time
@@ -33,10 +35,9 @@ type asking struct {
 
 // understood are the statuses whose meaning for caching this package
 // implements; must-understand lifts no-store only for them (RFC 9111 §5.2.2.3).
-// 206 is not among them: partial replies are not stored.
 func understood(status int) bool {
 	switch status {
-	case 200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405,
+	case 200, 203, 204, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405,
 		410, 414, 451, 500, 501, 502, 503, 504:
 		return true
 	}
@@ -45,15 +46,14 @@ func understood(status int) bool {
 
 // judge applies RFC 9111 §3 for a shared cache to a reply.
 func judge(a asking, status int, h http.Header) verdict {
-	c := parseControl(h["Cache-Control"])
-	if _, has := h["Cache-Control"]; !has && hasMember(h["Pragma"], "no-cache") {
+	c, targeted := replyControl(h)
+	if _, has := h["Cache-Control"]; !has && !targeted && hasMember(h["Pragma"], "no-cache") {
 		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet whoever sends
 		// it means no-cache; towards stale.
 		c.noCache = true
 	}
 	v := verdict{control: c}
-	var explicit bool
-	v.lifetime, explicit = lifetime(status, h, c, a.received)
+	v.lifetime, v.explicit = lifetime(status, h, c, targeted, a.received)
 	v.age = initialAge(h, a.asked, a.received, a.trustClock)
 
 	noStore := c.noStore
@@ -65,9 +65,9 @@ func judge(a asking, status int, h http.Header) verdict {
 	switch {
 	case a.method != http.MethodGet && a.method != http.MethodHead:
 		return v
-	case noStore, c.private, status < 200, status == http.StatusPartialContent, status == http.StatusNotModified:
+	case noStore, c.private, status < 200, status == http.StatusPartialContent && !a.ranged, status == http.StatusNotModified:
 		return v
-	case !explicit && !c.public && !heuristicStatus(status):
+	case !v.explicit && !c.public && !heuristicStatus(status):
 		return v
 	case a.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
 		return v // RFC 9111 §3.5

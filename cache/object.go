@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +15,8 @@ const maxHead = 64 << 10
 // maxKey bounds the bytes of a key. A longer URL is answered but never stored.
 const maxKey = 8 << 10
 
-// Object is one stored reply. It never changes once it is in the store: a 304
-// makes a new Object that shares the body. All its memory is a handful of flat
+// Object is one stored reply. But for a soft purge it never changes once it is in
+// the store: a 304 makes a new Object that shares the body. All its memory is a handful of flat
 // strings and byte slices, because a header map costs about 1 KB a page and a
 // board has thousands of pages.
 type Object struct {
@@ -34,6 +35,30 @@ type Object struct {
 	staleIfError time.Duration // stale-if-error, -1 if the reply does not say
 	status       int16
 	flags        objectFlags
+
+	// softened is when the object was purged softly, on the same clock and a
+	// nanosecond later; 0 if it was not. It is the one thing about a stored object that changes.
+	softened atomic.Int64
+}
+
+// copy is the object with another body. Of a soft purge only the stored object
+// itself knows.
+func (o *Object) copy(body [][]byte) *Object {
+	size := int64(0)
+	for _, part := range body {
+		size += int64(len(part))
+	}
+	return &Object{
+		key: o.key, head: o.head, vary: o.vary, tags: o.tags, body: body, size: size,
+		born: o.born, lifetime: o.lifetime, staleWhile: o.staleWhile, staleIfError: o.staleIfError,
+		status: o.status, flags: o.flags,
+	}
+}
+
+// soften makes the object stale from now on, for good: only upstream can
+// confirm it. It reports whether that was news.
+func (o *Object) soften(now time.Duration) bool {
+	return o.softened.CompareAndSwap(0, int64(now)+1)
 }
 
 type objectFlags uint8
@@ -43,7 +68,8 @@ const (
 	flagNoStale                           // must-revalidate or proxy-revalidate
 	flagSharedAge                         // s-maxage: stale only by explicit permission
 	flagImmutable                         // RFC 8246
-	flagMax       = flagImmutable<<1 - 1
+	flagSplit                             // kept in two variants of this cache's making
+	flagMax       = flagSplit<<1 - 1
 )
 
 // newObject makes an object without body out of a judged reply. fields are
@@ -193,8 +219,15 @@ func (o *Object) hasTag(tag string) bool {
 	return false
 }
 
-// age is the object's current age (RFC 9111 §4.2.3).
-func (o *Object) age(now time.Duration) time.Duration { return max(now-o.born, 0) }
+// age is the object's current age (RFC 9111 §4.2.3). A soft purge makes it older
+// than its lifetime, so that it is stale for every cache that it is sent to.
+func (o *Object) age(now time.Duration) time.Duration {
+	age := max(now-o.born, 0)
+	if at := time.Duration(o.softened.Load()); at != 0 {
+		age = max(age, o.lifetime+now-(at-1))
+	}
+	return age
+}
 
 // ttl is how long the object is fresh still; negative if it is stale.
 func (o *Object) ttl(now time.Duration) time.Duration { return o.lifetime - o.age(now) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -19,7 +20,15 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		why = fwdBypass
 	}
-	resp, err := route.Upstream.Fetch(r.Context(), upstreamRequest(r, false))
+	guard := c.Guard(Key(r))
+	defer guard.Release()
+	asked := c.cfg.Now()
+	ctx, stop := r.Context(), func() {}
+	if takesInterim(r) {
+		ctx, stop = direct(ctx, w)
+	}
+	resp, err := route.Upstream.Fetch(ctx, upstreamRequest(r, false).WithContext(ctx))
+	stop()
 	if err == nil {
 		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
 			resp.Body.Close()
@@ -35,8 +44,12 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	defer resp.Body.Close()
 	dropHopByHop(resp.Header)
+	post := c.newPostCopy(r, resp, route, guard, asked)
+	if post != nil {
+		defer post.release()
+	}
 	if !safeMethod(r.Method) && resp.StatusCode < 400 {
-		c.invalidate(r, resp.Header)
+		c.invalidate(r, resp.Header, guard, post != nil)
 	}
 	h := w.Header()
 	for name, lines := range resp.Header {
@@ -46,13 +59,20 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	if resp.ContentLength >= 0 && statusHasBody(resp.StatusCode) {
 		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}
-	c.forward(why, resp.StatusCode).addTo(h)
+	c.sign(h, c.forward(why, resp.StatusCode))
 	w.WriteHeader(resp.StatusCode)
 	if !statusHasBody(resp.StatusCode) || r.Method == http.MethodHead {
 		return
 	}
-	if err := passBody(w, resp.Body, resp.ContentLength); err != nil {
+	var body io.Reader = resp.Body
+	if post != nil {
+		body = post.tee(body)
+	}
+	if err := passBody(w, body, resp.ContentLength); err != nil {
 		panic(http.ErrAbortHandler)
+	}
+	if post != nil {
+		post.keep(route)
 	}
 }
 
@@ -96,20 +116,26 @@ func safeMethod(method string) bool {
 }
 
 // invalidate drops the request's URL and those that its reply names, if they
-// have the same origin: nobody may empty another site's cache.
-func (c *Cache) invalidate(r *http.Request, h http.Header) {
+// have the same origin: nobody may empty another site's cache. guard is the
+// request's own; replaced says that its reply will be stored.
+func (c *Cache) invalidate(r *http.Request, h http.Header, guard *Guard, replaced bool) {
 	keys := []string{Key(r)}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if v := h.Get(name); v != "" {
 			u, err := r.URL.Parse(v)
-			if err == nil && u.Scheme == r.URL.Scheme && u.Host == r.URL.Host {
+			if err == nil && u.Scheme == r.URL.Scheme && u.Host == r.URL.Host && !slices.Contains(keys, KeyOf(u)) {
 				keys = append(keys, KeyOf(u))
 			}
 		}
 	}
-	for _, key := range keys {
-		c.purgeKey(key)
-		if c.cfg.OnInvalidate != nil {
+	for i, key := range keys {
+		c.purge(Selector{URL: key}, guard)
+		switch {
+		case i == 0 && replaced && c.cfg.OnReplace != nil:
+			guard.expect(1)
+			c.cfg.OnReplace(key)
+			guard.expect(0)
+		case c.cfg.OnInvalidate != nil:
 			c.cfg.OnInvalidate(key)
 		}
 	}

@@ -26,34 +26,33 @@ func (c *Cache) HasFresh(r *http.Request) bool {
 func (c *Cache) Copy(key string) []*Object { return c.store.peek(key) }
 
 // Keys calls yield with every stored key until it returns false. No lock is
-// held while it runs; what comes or goes meanwhile may or may not be seen.
-func (c *Cache) Keys(yield func(key string) bool) { c.store.keys(yield) }
+// held while it runs; what comes or goes meanwhile may or may not be seen. Keys
+// of which only parts are stored are left out.
+func (c *Cache) Keys(yield func(key string) bool) {
+	c.store.keys(func(key string) bool { return isPartsKey(key) || yield(key) })
+}
 
 // Insert stores an object that another board handed over (ParseObject). With a
 // guard, an object that was purged since the guard was taken is refused with
-// ErrPurged. ErrOlder means that what is stored here is at least as young,
+// ErrPurged, and stored stale if the purge was a soft one. ErrOlder means that what is stored here is at least as young,
 // ErrTooLarge that it is over MaxObject, ErrNotAdmitted that it did not fit.
 // OnStore is not called.
 func (c *Cache) Insert(o *Object, g *Guard) error {
 	if o.size > c.cfg.MaxObject || len(o.key) > maxKey {
 		return ErrTooLarge
 	}
-	copied := *o
+	copied := o.copy(o.body)
 	copied.born += c.clock()
 	for _, have := range c.store.peek(o.key) {
 		if have.vary == o.vary && have.born >= copied.born {
 			return ErrOlder
 		}
 	}
-	fl := &c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if g != nil && (g.guard.key != o.key || !g.guard.settle(o)) {
+	if g == nil {
+		return c.commit(copied, nil)
+	}
+	if g.guard.key != o.key {
 		return ErrPurged
 	}
-	if !c.store.put(&copied) {
-		return ErrNotAdmitted
-	}
-	c.counters.stored.Add(1)
-	return nil
+	return c.commit(copied, &g.guard)
 }

@@ -7,61 +7,76 @@ import (
 // A purge marks what is on its way first and empties the store afterwards; see
 // flight.commit for why that order leaves no gap.
 
-// PurgeURL drops all variants of a URL and returns how many there were. A
-// fetch of it that is under way is neither stored nor joined any more; the
-// clients that wait for it get their reply.
-func (c *Cache) PurgeURL(u string) int {
-	if parsed, err := url.Parse(u); err == nil {
-		u = KeyOf(parsed)
-	}
-	return c.purgeKey(u)
+// Selector says what is purged: one of URL, Tag and All.
+type Selector struct {
+	URL string // all variants of it, and its stored parts
+	Tag string // whatever carries it (Surrogate-Key, Cache-Tag)
+	All bool
+	// Soft marks objects as stale instead of dropping them. They are served
+	// again only as a stale reply may be (RFC 5861, or when upstream fails), or
+	// after upstream has confirmed them.
+	Soft bool
 }
 
-func (c *Cache) purgeKey(key string) int {
-	c.mark(func(g *guard, _ *Object) bool {
-		if g.key != key {
+// Purge drops or marks what the selector names and returns how many objects
+// there were. A fetch under way whose reply it may be about is not joined any
+// more. If it is, the reply is not stored, or after a soft purge stored stale;
+// the clients that wait for it get it all the same. A selector that names nothing
+// purges nothing.
+//
+// There is no index of tags: a purge looks at every object, one shard's lock at
+// a time. That is a few milliseconds, costs no memory, and cannot be wrong.
+func (c *Cache) Purge(s Selector) int { return c.purge(s, nil) }
+
+// purge leaves one guard out: that of the request which is the cause. With it,
+// the selector's URL is a key.
+func (c *Cache) purge(s Selector, except *Guard) int {
+	n := 0
+	effect := func(*Object) bool { return true }
+	if s.Soft {
+		now := c.clock()
+		effect = func(o *Object) bool {
+			if o.soften(now) {
+				n++
+			}
 			return false
 		}
-		g.purged = true
-		return true
-	})
-	return c.purged(c.store.drop(key, func(*Object) bool { return true }))
-}
-
-// PurgeTag drops every object that carries the tag (Surrogate-Key, Cache-Tag)
-// and returns how many there were. A fetch whose tags are not known yet is not
-// joined any more, and not stored if it turns out to carry the tag.
-//
-// There is no index of tags: the purge looks at every object, one shard's lock
-// at a time. That is a few milliseconds, costs no memory, and cannot be wrong.
-func (c *Cache) PurgeTag(tag string) int {
-	if !validTag(tag) {
-		return 0
 	}
-	c.mark(func(g *guard, head *Object) bool {
-		g.purgeTag(tag, head)
-		return head == nil || g.purged
-	})
-	return c.purged(c.store.dropAll(func(o *Object) bool { return o.hasTag(tag) }))
-}
-
-// PurgeAll drops everything and returns how many objects there were.
-func (c *Cache) PurgeAll() int {
-	c.mark(func(g *guard, _ *Object) bool {
-		g.purged = true
-		return true
-	})
-	return c.purged(c.store.dropAll(func(*Object) bool { return true }))
-}
-
-func (c *Cache) purged(n int) int {
+	switch {
+	case s.All:
+		c.mark(except, func(g *guard, _ *Object) bool { return g.note(s.Soft) })
+		n += c.store.dropAll(effect)
+	case s.Tag != "":
+		if !validTag(s.Tag) {
+			return 0
+		}
+		c.mark(except, func(g *guard, head *Object) bool { return g.purgeTag(s.Tag, s.Soft, head) })
+		n += c.store.dropAll(func(o *Object) bool { return o.hasTag(s.Tag) && effect(o) })
+	case s.URL != "":
+		key := s.URL
+		if parsed, err := url.Parse(key); err == nil && except == nil {
+			key = KeyOf(parsed) // otherwise it is one already
+		}
+		c.mark(except, func(g *guard, _ *Object) bool { return g.key == key && g.note(s.Soft) })
+		n += c.store.drop(key, effect)
+		n += c.store.drop(partsKey(key), effect)
+	}
 	c.counters.purged.Add(int64(n))
 	return n
 }
 
+// PurgeURL drops all variants of a URL; see [Cache.Purge].
+func (c *Cache) PurgeURL(u string) int { return c.Purge(Selector{URL: u}) }
+
+// PurgeTag drops every object that carries the tag; see [Cache.Purge].
+func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
+
+// PurgeAll drops everything; see [Cache.Purge].
+func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
+
 // mark shows a purge to everything under way. hit reports whether a flight must
 // not be joined any more; head is nil while its reply's fields are not in.
-func (c *Cache) mark(hit func(g *guard, head *Object) bool) {
+func (c *Cache) mark(except *Guard, hit func(g *guard, head *Object) bool) {
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -75,7 +90,9 @@ func (c *Cache) mark(hit func(g *guard, head *Object) bool) {
 		}
 	}
 	for g := range fl.guards {
-		hit(&g.guard, nil)
+		if g != except {
+			hit(&g.guard, nil)
+		}
 	}
 }
 
@@ -102,4 +119,13 @@ func (g *Guard) Release() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	delete(fl.guards, g)
+}
+
+// expect says how many purges of the key the owner of the guard is about to
+// cause itself; they do not count.
+func (g *Guard) expect(n int) {
+	fl := &g.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	g.guard.expected = n
 }

@@ -1,10 +1,12 @@
 package cache
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestPurgeDuringFill(t *testing.T) {
@@ -64,5 +66,124 @@ func TestPurgeDuringFill(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestSoftPurge: what was purged softly is served only as stale replies may be,
+// until upstream has confirmed it.
+func TestSoftPurge(t *testing.T) {
+	soft := map[string]Selector{
+		"url": {URL: pageURL, Soft: true}, "tag": {Tag: "pis", Soft: true}, "all": {All: true, Soft: true},
+	}
+	for name, selector := range soft {
+		b := newBench(t, script(
+			says(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`, "Cache-Tag: pis"),
+			breaks(errRefused),
+			says(304, "", "Cache-Control: max-age=60"),
+		))
+		b.get()
+		if n := b.Purge(selector); n != 1 || b.Purge(selector) != 0 {
+			t.Errorf("%s: %d objects", name, n)
+		}
+		if b.HasFresh(plain(0)) {
+			t.Errorf("%s: fresh", name)
+		}
+		b.want(b.get(), 200, "old", "hit; ttl=0; detail=upstream-failed")
+		if got := b.up.last().Header.Get("If-None-Match"); got != `"v1"` {
+			t.Errorf("%s: asked with %q", name, got)
+		}
+		b.clock.add(2 * retryAfterFailure)
+		b.want(b.get(), 200, "old", "fwd=stale; fwd-status=304; ttl=60")
+		b.want(b.get(), 200, "old", "hit; ttl=60")
+		b.wantFetches(3)
+	}
+	b := newBench(t, always(200, "x", "Cache-Control: max-age=60, must-revalidate", "Cache-Tag: a"))
+	b.get()
+	if n := b.Purge(Selector{Tag: "b", Soft: true}) + b.Purge(Selector{Soft: true}) + b.Purge(Selector{}); n != 0 {
+		t.Errorf("%d objects for other selectors", n)
+	}
+	b.want(b.get(), 200, "x", "hit")
+}
+
+// TestSoftPurgeDuringFill: a reply that was asked for before the purge is stored
+// stale.
+func TestSoftPurgeDuringFill(t *testing.T) {
+	for name, selector := range map[string]Selector{
+		"url": {URL: pageURL, Soft: true}, "tag": {Tag: "pis", Soft: true}, "all": {All: true, Soft: true},
+		"hard": {URL: pageURL},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			up, open := gate(func(n int64, _ *http.Request) (*http.Response, error) {
+				if n == 1 {
+					return reply(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=60", "Cache-Tag: pis"), nil
+				}
+				return nil, errRefused
+			})
+			b := newBench(t, up)
+			collect := b.crowd(3, plain)
+			b.Purge(selector)
+			close(open)
+			for _, res := range collect() {
+				b.want(res, 200, "old", "fwd=uri-miss")
+			}
+			b.settle()
+			b.clock.add(time.Second)
+			res := b.get()
+			if name == "hard" {
+				if res.Code != 502 {
+					t.Errorf("hard: %d %q", res.Code, res.Body)
+				}
+				return
+			}
+			b.want(res, 200, "old", "hit; ttl=-1")
+		})
+	}
+}
+
+// TestSoftPurgeInARow: a board that is behind the owner does not take the
+// owner's stale reply for a fresh one.
+func TestSoftPurgeInARow(t *testing.T) {
+	owner := newBench(t, script(says(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=60"), breaks(errRefused)))
+	board := newBench(t, nil)
+	board.route = Route{Name: "rack", Upstream: owner.upstream()}
+	board.get()
+	for _, b := range []*bench{owner, board} {
+		b.Purge(Selector{URL: pageURL, Soft: true})
+	}
+	for range 3 {
+		if res := board.get(); res.Header().Get("Age") < "60" || res.Body.String() != "old" {
+			t.Errorf("%q of age %s", res.Body, res.Header().Get("Age"))
+		}
+		if board.HasFresh(plain(0)) {
+			t.Error("fresh again")
+		}
+	}
+}
+
+// TestSoftPurgeOfCopies: a copy on its way here arrives stale, one on its way
+// from here leaves stale.
+func TestSoftPurgeOfCopies(t *testing.T) {
+	b := newBench(t, always(200, "x", "Cache-Control: max-age=60", "Cache-Tag: pis"))
+	b.get()
+	wire := b.AppendWire(nil, b.Copy(pageURL)[0])
+	b.Purge(Selector{All: true, Soft: true})
+	late := b.AppendWire(nil, b.Copy(pageURL)[0])
+	for name, bytes := range map[string][]byte{"on its way": wire, "sent later": late} {
+		two := newBench(t, always(500, "must not be asked"))
+		g := two.Guard(pageURL)
+		if name == "on its way" {
+			two.Purge(Selector{Tag: "pis", Soft: true})
+		}
+		o, err := ParseObject(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := two.Insert(o, g); err != nil && !errors.Is(err, ErrPurged) {
+			t.Fatal(err)
+		}
+		if len(two.Copy(pageURL)) != 1 || two.HasFresh(plain(0)) {
+			t.Errorf("%s: %d stored", name, len(two.Copy(pageURL)))
+		}
+		g.Release()
 	}
 }

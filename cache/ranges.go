@@ -4,41 +4,84 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// maxRanges bounds the ranges of one request. With more, or with ranges that
+// overlap or run backwards, the whole body is sent: RFC 9110 §17.15 warns of
+// what such requests can cost.
+const maxRanges = 8
 
 // span is a part of a body: length bytes from offset.
 type span struct{ offset, length int64 }
+
+func (s span) end() int64 { return s.offset + s.length }
+
+// holds reports whether other lies within s.
+func (s span) holds(other span) bool { return s.offset <= other.offset && other.end() <= s.end() }
 
 // rangeAnswer is what a Range field makes of a reply.
 type rangeAnswer int
 
 const (
 	rangeWhole rangeAnswer = iota // answer 200 with everything
-	rangePart                     // answer 206 with the span
+	rangePart                     // answer 206 with the spans
 	rangeNone                     // answer 416
 )
 
-// pickRange evaluates Range and If-Range for a reply whose body has size
-// bytes, -1 if unknown (RFC 9110 §14.2). One range is served; with several, or with a unit or form that is not
-// understood, the whole body is, which the RFC allows.
-func pickRange(r *http.Request, o *Object, size int64) (span, rangeAnswer) {
+// pickRange evaluates Range and If-Range for a whole reply whose body has size
+// bytes, -1 if unknown (RFC 9110 §14.2). A unit or form that is not understood
+// gets everything, which the RFC allows.
+func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]span, rangeAnswer) {
 	lines := r.Header["Range"]
 	if len(lines) != 1 || r.Method != http.MethodGet || o.Status() != http.StatusOK || size < 0 {
-		return span{}, rangeWhole
+		return nil, rangeWhole
 	}
-	if cond, has := r.Header["If-Range"]; has && !ifRange(cond, o.Field("Etag"), o.lines("Last-Modified"), o.lines("Date")) {
-		return span{}, rangeWhole
+	if !ifRangeHolds(r, o, now) {
+		return nil, rangeWhole
 	}
 	return parseRange(lines[0], size)
 }
 
-// parseRange reads a bytes range set with one member.
-func parseRange(s string, size int64) (span, rangeAnswer) {
+// parseRange reads a bytes range set. Ranges outside of the body are left out
+// as long as one is inside; what is left ascends and does not overlap.
+func parseRange(s string, size int64) ([]span, rangeAnswer) {
 	unit, set, ok := strings.Cut(s, "=")
 	if !ok || !equalFold(trimOWS(unit), "bytes") {
-		return span{}, rangeWhole
+		return nil, rangeWhole
 	}
-	first, last, ok := strings.Cut(trimOWS(set), "-")
+	var parts []span
+	seen := 0
+	for spec := range strings.SplitSeq(set, ",") {
+		if spec = trimOWS(spec); spec == "" {
+			continue
+		}
+		if seen++; seen > maxRanges {
+			return nil, rangeWhole
+		}
+		part, kind := rangeSpec(spec, size)
+		switch {
+		case kind == rangeWhole:
+			return nil, rangeWhole
+		case kind == rangeNone:
+			continue
+		case len(parts) > 0 && part.offset < parts[len(parts)-1].end():
+			return nil, rangeWhole
+		}
+		parts = append(parts, part)
+	}
+	switch {
+	case seen == 0:
+		return nil, rangeWhole
+	case len(parts) == 0:
+		return nil, rangeNone
+	}
+	return parts, rangePart
+}
+
+// rangeSpec reads one range. rangeWhole means that it is malformed.
+func rangeSpec(s string, size int64) (span, rangeAnswer) {
+	first, last, ok := strings.Cut(s, "-")
 	if !ok {
 		return span{}, rangeWhole
 	}
@@ -71,21 +114,26 @@ func parseRange(s string, size int64) (span, rangeAnswer) {
 	return span{from, to - from + 1}, rangePart
 }
 
-// ifRange reports whether the validator in If-Range is strong and matches
-// (RFC 9110 §13.1.5). A date is strong only if the reply's Date is at least a
-// minute later (§8.8.2.2), so that nothing can have changed twice within it.
-func ifRange(cond []string, etag string, lastModified, date []string) bool {
-	if len(cond) != 1 {
+// ifRangeHolds reports whether a request has no If-Range, or one whose validator
+// is strong and the reply's (RFC 9110 §13.1.5). A date is strong only if the
+// reply's Date is at least a minute later (§8.8.2.2), so that nothing can have
+// changed twice within it.
+func ifRangeHolds(r *http.Request, o *Object, now time.Time) bool {
+	cond, has := r.Header["If-Range"]
+	switch {
+	case !has:
+		return true
+	case len(cond) != 1:
 		return false
 	}
 	c := trimOWS(cond[0])
 	if strings.HasPrefix(c, `"`) || strings.HasPrefix(c, "W/") {
-		return strongETag(c) && c == etag
+		return strongETag(c) && c == o.Field("Etag")
 	}
-	want, ok1 := parseDate(cond)
-	have, ok2 := parseDate(lastModified)
-	made, ok3 := parseDate(date)
-	return ok1 && ok2 && ok3 && want.Equal(have) && made.Sub(have).Minutes() >= 1
+	want, ok1 := parseDate(cond, now)
+	have, ok2 := parseDate(o.lines("Last-Modified"), now)
+	made, ok3 := parseDate(o.lines("Date"), now)
+	return ok1 && ok2 && ok3 && want.Equal(have) && made.Sub(have) >= time.Minute
 }
 
 // contentRange is the field of a 206, or of a 416 when part is empty.
@@ -95,5 +143,23 @@ func contentRange(part span, size int64) string {
 		return "bytes */" + total
 	}
 	return "bytes " + strconv.FormatInt(part.offset, 10) + "-" +
-		strconv.FormatInt(part.offset+part.length-1, 10) + "/" + total
+		strconv.FormatInt(part.end()-1, 10) + "/" + total
+}
+
+// parseContentRange reads the Content-Range of a 206 of which everything is
+// known (RFC 9110 §14.4).
+func parseContentRange(lines []string) (part span, size int64, ok bool) {
+	if len(lines) != 1 {
+		return span{}, 0, false
+	}
+	unit, rest, ok1 := strings.Cut(trimOWS(lines[0]), " ")
+	at, total, ok2 := strings.Cut(rest, "/")
+	first, last, ok3 := strings.Cut(at, "-")
+	from, ok4 := parseLength(first)
+	to, ok5 := parseLength(last)
+	size, ok6 := parseLength(total)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !equalFold(unit, "bytes") || to < from || size <= to {
+		return span{}, 0, false
+	}
+	return span{from, to - from + 1}, size, true
 }

@@ -180,3 +180,43 @@ type timeoutError struct{}
 func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
+
+// TestTwoCaches: what two caches in a row say about a reply. RFC 9211 §2: the
+// member of the cache nearest to the origin comes first. The rack signs Via once.
+func TestTwoCaches(t *testing.T) {
+	named := func(name string) func(*Config) {
+		return func(c *Config) { c.Name, c.Via = name, "bramble" }
+	}
+	owner := newBench(t, always(200, "x", "Cache-Control: max-age=60", "Via: 1.0 origin (old)"), named("board-2"))
+	board := newBench(t, nil, named("board-1"))
+	board.route = Route{Name: "rack", Upstream: owner.upstream()}
+	res := board.get()
+	if got := strings.Join(res.Header()["Cache-Status"], ", "); got != "board-2; fwd=uri-miss; fwd-status=200; stored; ttl=60, board-1; fwd=uri-miss; fwd-status=200; stored; ttl=60" {
+		t.Errorf("Cache-Status %s", got)
+	}
+	for _, when := range []string{"stored", "not modified", "passed on", "failed"} {
+		if got := strings.Join(res.Header()["Via"], ", "); got != "1.0 origin (old), 1.1 bramble" && when != "failed" || !strings.HasSuffix(got, "1.1 bramble") {
+			t.Errorf("%s: Via %s", when, got)
+		}
+		switch when {
+		case "stored":
+			res = board.get("If-Modified-Since: Wed, 29 Feb 2012 06:00:00 GMT")
+			board.want(res, 304, "", "hit")
+		case "not modified":
+			res = board.do(request("POST", pageURL+"/2"))
+		default:
+			board.route.Upstream = script(breaks(errRefused))
+			res = board.do(request("GET", pageURL+"/3"))
+		}
+	}
+}
+
+func TestNoCacheStatus(t *testing.T) {
+	b := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) { c.NoCacheStatus = true })
+	for _, r := range []*http.Request{plain(0), plain(0), request("POST", pageURL+"/2"), request("GET", pageURL+"/3", "Cache-Control: only-if-cached")} {
+		res := b.do(r)
+		if got, has := res.Header()["Cache-Status"]; has || len(res.Header()["Via"]) > 0 {
+			t.Errorf("%s: Cache-Status %q, Via %q", r.URL, got, res.Header()["Via"])
+		}
+	}
+}

@@ -386,3 +386,18 @@ func TestNewRefusesBadConfig(t *testing.T) {
 		}
 	}
 }
+
+// A reply that can be neither stored nor shared is fetched past what stands
+// between here and the origin, one that could be validated there is not.
+func TestAlone(t *testing.T) {
+	for control, want := range map[string]string{"no-store": "direct", "no-cache": "by way"} {
+		b := newBench(t, always(200, "by way", "Cache-Control: "+control, `Etag: "v1"`))
+		direct := newBench(t, always(200, "direct", "Cache-Control: "+control))
+		b.route.Alone = direct.route.Upstream
+		b.route.Keep = func(string) bool { return false }
+		b.get()
+		if res := b.get(); res.Body.String() != want {
+			t.Errorf("%s: %q, want %q", control, res.Body, want)
+		}
+	}
+}

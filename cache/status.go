@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -43,27 +42,36 @@ func quoteName(name string) string {
 	return b.String()
 }
 
-// statusLine is one member of a Cache-Status field (RFC 9211).
+// statusLine is one member of a Cache-Status field (RFC 9211). It stays empty
+// where the field is switched off.
 type statusLine struct{ b []byte }
 
 func (c *Cache) statusLine() statusLine {
+	if c.cfg.NoCacheStatus {
+		return statusLine{}
+	}
 	return statusLine{append(make([]byte, 0, 96), c.name...)}
 }
 
 func (s statusLine) flag(name string) statusLine {
+	if s.b == nil {
+		return s
+	}
 	s.b = append(append(s.b, "; "...), name...)
 	return s
 }
 
 func (s statusLine) word(name, value string) statusLine {
-	s = s.flag(name)
-	s.b = append(append(s.b, '='), value...)
+	if s = s.flag(name); s.b != nil {
+		s.b = append(append(s.b, '='), value...)
+	}
 	return s
 }
 
 func (s statusLine) number(name string, n int64) statusLine {
-	s = s.flag(name)
-	s.b = strconv.AppendInt(append(s.b, '='), n, 10)
+	if s = s.flag(name); s.b != nil {
+		s.b = strconv.AppendInt(append(s.b, '='), n, 10)
+	}
 	return s
 }
 
@@ -85,6 +93,3 @@ func (c *Cache) forward(why string, code int) statusLine {
 	}
 	return s
 }
-
-// addTo puts the member behind those of the caches nearer to the origin.
-func (s statusLine) addTo(h http.Header) { h["Cache-Status"] = append(h["Cache-Status"], string(s.b)) }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"bramble/cache/evict"
 )
 
 const (
@@ -15,8 +17,13 @@ const (
 	// room for at least: below that a policy cannot choose.
 	objectsPerShard = 4
 	// expectedCost is the size of entry, in bytes, that the sketches are made
-	// for: eight bytes of sketch an entry.
+	// for: they take 16 to 32 bytes for so much of the budget.
 	expectedCost = 1 << 10
+	// shadowPart is the part of the budget that the policy's tuner may take: a
+	// thirty-second.
+	shadowPart = 32
+	// tunerItem is what an item costs in all of the tuner's shadows, in bytes.
+	tunerItem = int64(evict.Ways * evict.ShadowItemCost)
 )
 
 // store holds all objects: shards with a lock and a share of the budget each.
@@ -31,10 +38,18 @@ type store struct {
 	rejected    atomic.Int64
 }
 
+// variants are what is stored under one key, the youngest first; never empty.
+// The slice is replaced, never changed: readers hold it without a lock.
+type variants []*Object
+
+type entry = evict.Item[variants]
+
+func keyOf(e *entry) string { return e.Value[0].key }
+
 type shard struct {
 	mu sync.RWMutex
 	// Guarded by mu; reading needs only the read lock.
-	policy *policy
+	policy *evict.Policy[variants]
 	// share is the shard's part of the budget; the policy gets what the maps
 	// do not take.
 	share int64
@@ -57,12 +72,15 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 		seed: maphash.MakeSeed(), shift: uint(64 - bits.TrailingZeros(uint(count))),
 		shards: make([]shard, count), sizer: newSizer(), maxVariants: maxVariants,
 	}
+	most := int(min(budget/(shadowPart*tunerItem), evict.MaxShadow))
+	tuner := evict.NewTuner(budget, most)
+	budget -= int64(most) * tunerItem
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.share = budget / int64(count)
 		expect := int(min(sh.share/expectedCost, 1<<24))
-		sh.policy = newPolicy(0, expect, func(*entry) { s.evictions.Add(1) })
-		sh.policy.budget = sh.share - int64(8*len(sh.policy.sketch.words))
+		sh.policy = evict.New(0, expect, tuner, func(*entry) { s.evictions.Add(1) })
+		sh.policy.SetBudget(sh.share - sh.policy.Overhead())
 	}
 	return s
 }
@@ -78,13 +96,12 @@ func (s *store) get(key string) []*Object {
 	sh, h := s.shard(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	e := sh.policy.peek(h)
-	if e == nil || e.key != key {
+	e := sh.policy.Peek(h)
+	if e == nil || keyOf(e) != key {
 		return nil
 	}
-	e.touch()
-	sh.policy.climb.hits.Add(1)
-	return e.objects
+	sh.policy.Hit(e)
+	return e.Value
 }
 
 // put stores an object in front of its key's other variants, in place of one
@@ -95,60 +112,59 @@ func (s *store) put(o *Object) bool {
 	defer sh.mu.Unlock()
 	defer sh.note()
 	p := sh.policy
-	e := p.peek(h)
-	if e != nil && e.key != o.key {
-		p.evict(e) // two keys with one 64-bit hash: the younger stays
+	e := p.Peek(h)
+	if e != nil && keyOf(e) != o.key {
+		p.Evict(e) // two keys with one 64-bit hash: the younger stays
 		e = nil
 	}
 	limit := sh.share / 2
 	if e == nil {
-		e = &entry{hash: h, key: o.key, objects: []*Object{o}}
-		e.cost = s.sizer.entryCost(e.key, e.objects)
-		if e.cost > limit || !p.add(e) {
+		e = evict.NewItem(h, s.sizer.entryCost(variants{o}), variants{o})
+		if e.Cost() > limit || !p.Add(e) {
 			s.rejected.Add(1)
 			return false
 		}
 		sh.grown()
-		return p.peek(h) == e
+		return p.Peek(h) == e
 	}
-	o.key = e.key // one copy of the key's bytes
-	objects := make([]*Object, 1, min(len(e.objects)+1, s.maxVariants))
-	objects[0] = o
-	for _, old := range e.objects {
-		if len(objects) < s.maxVariants && old.vary != o.vary {
-			objects = append(objects, old)
+	o.key = keyOf(e) // one copy of the key's bytes
+	all := make(variants, 1, min(len(e.Value)+1, s.maxVariants))
+	all[0] = o
+	for _, old := range e.Value {
+		if len(all) < s.maxVariants && old.vary != o.vary {
+			all = append(all, old)
 		}
 	}
-	cost := s.sizer.entryCost(e.key, objects)
-	for cost > limit && len(objects) > 1 {
-		objects = objects[:len(objects)-1]
-		cost = s.sizer.entryCost(e.key, objects)
+	cost := s.sizer.entryCost(all)
+	for cost > limit && len(all) > 1 {
+		all = all[:len(all)-1]
+		cost = s.sizer.entryCost(all)
 	}
 	if cost > limit {
 		s.rejected.Add(1)
-		p.remove(e) // what was stored is out of date now
+		p.Remove(e) // what was stored is out of date now
 		return false
 	}
-	e.objects = objects[:len(objects):len(objects)]
-	p.resize(e, cost)
-	return p.peek(h) == e
+	e.Value = all[:len(all):len(all)]
+	p.Resize(e, cost)
+	return p.Peek(h) == e
 }
 
 // grown pays for the maps: they are charged by the slot with each entry, and
 // when most slots of their largest extent are empty, the lists are built anew.
 func (sh *shard) grown() {
-	n := sh.policy.len()
+	n := sh.policy.Len()
 	sh.peak = max(sh.peak, n)
 	empty := int64(sh.peak-n) * mapSlot
 	if empty > sh.share/50 {
-		sh.policy.rebuild()
+		sh.policy.Rebuild()
 		sh.peak = n
 	}
 }
 
 func (sh *shard) note() {
-	sh.bytes.Store(sh.policy.used())
-	sh.count.Store(int64(sh.policy.len()))
+	sh.bytes.Store(sh.policy.Used())
+	sh.count.Store(int64(sh.policy.Len()))
 }
 
 // drop removes what match says of one key's objects and returns how many.
@@ -157,8 +173,8 @@ func (s *store) drop(key string, match func(*Object) bool) int {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	defer sh.note()
-	e := sh.policy.peek(h)
-	if e == nil || e.key != key {
+	e := sh.policy.Peek(h)
+	if e == nil || keyOf(e) != key {
 		return 0
 	}
 	return s.prune(sh, e, match)
@@ -170,11 +186,11 @@ func (s *store) dropAll(match func(*Object) bool) int {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		for _, e := range sh.policy.entries() {
+		for _, e := range sh.policy.Items() {
 			n += s.prune(sh, e, match)
 		}
-		if sh.policy.len() == 0 {
-			sh.policy.reset()
+		if sh.policy.Len() == 0 {
+			sh.policy.Reset()
 			sh.peak = 0
 		}
 		sh.note()
@@ -186,38 +202,41 @@ func (s *store) dropAll(match func(*Object) bool) int {
 // prune needs the shard's lock.
 func (s *store) prune(sh *shard, e *entry, match func(*Object) bool) int {
 	n := 0
-	for _, o := range e.objects {
+	for _, o := range e.Value {
 		if match(o) {
 			n++
 		}
 	}
 	switch {
 	case n == 0:
-	case n == len(e.objects):
-		sh.policy.remove(e)
+	case n == len(e.Value):
+		sh.policy.Remove(e)
 	default:
-		keep := make([]*Object, 0, len(e.objects)-n)
-		for _, o := range e.objects {
+		keep := make(variants, 0, len(e.Value)-n)
+		for _, o := range e.Value {
 			if !match(o) {
 				keep = append(keep, o)
 			}
 		}
-		e.objects = keep
-		sh.policy.resize(e, s.sizer.entryCost(e.key, keep))
+		e.Value = keep
+		sh.policy.Resize(e, s.sizer.entryCost(keep))
 	}
 	return n
 }
 
 // keys calls yield with each key, no lock held, until it returns false. A
-// shard's lock is held only while its entries are listed.
+// shard's lock is held only while its keys are listed.
 func (s *store) keys(yield func(string) bool) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
-		all := sh.policy.entries()
+		keys := make([]string, 0, sh.policy.Len())
+		for _, e := range sh.policy.Items() {
+			keys = append(keys, keyOf(e))
+		}
 		sh.mu.RUnlock()
-		for _, e := range all {
-			if !yield(e.key) {
+		for _, key := range keys {
+			if !yield(key) {
 				return
 			}
 		}
@@ -248,8 +267,8 @@ func (s *store) peek(key string) []*Object {
 	sh, h := s.shard(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	if e := sh.policy.peek(h); e != nil && e.key == key {
-		return e.objects
+	if e := sh.policy.Peek(h); e != nil && keyOf(e) == key {
+		return e.Value
 	}
 	return nil
 }

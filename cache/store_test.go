@@ -1,12 +1,16 @@
 package cache
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
 )
+
+// million is a flag, since the test does not fit every machine.
+var million = flag.Bool("million", false, "run the test with a million objects")
 
 // page makes a stored object with a body of n bytes.
 func page(key string, n int) *Object {
@@ -21,12 +25,41 @@ func page(key string, n int) *Object {
 	return o
 }
 
-func heapInUse() int64 {
+// heapInUse is what lives on the heap after a collection, and spans what the
+// heap takes for it with all gaps.
+func heapInUse() (live, spans int64) {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
+	return int64(m.HeapAlloc), int64(m.HeapInuse)
+}
+
+// TestMillionTiny has a million objects of 100 to 200 bytes in the store, all of
+// them at the same time, and looks at what the runtime says of the heap. It takes
+// about 0.7 GB.
+func TestMillionTiny(t *testing.T) {
+	if !*million {
+		t.Skip("needs -million and about 0.7 GB")
+	}
+	const n, budget = 1_000_000, 700 << 20
+	before, beforeSpans := heapInUse()
+	s := newStore(budget, 1<<20, 16)
+	for i := range n {
+		s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 100+i%100))
+	}
+	live, spans := heapInUse()
+	heap := live - before
+	held, used := s.totals()
+	t.Logf("%d objects, counted %.3f of the budget, heap %.3f of it, with gaps %.3f, %d bytes each beside the body",
+		held, float64(used)/budget, float64(heap)/budget, float64(spans-beforeSpans)/budget, heap/held-150)
+	if held != n {
+		t.Errorf("only %d of %d objects are there", held, n)
+	}
+	if heap > budget/100*110 {
+		t.Errorf("heap %d, budget %d", heap, budget)
+	}
+	runtime.KeepAlive(s)
 }
 
 // TestHeapWithinBudget compares what the store thinks that it holds with what
@@ -70,13 +103,14 @@ func TestHeapWithinBudget(t *testing.T) {
 	}
 	for name, fill := range fills {
 		t.Run(name, func(t *testing.T) {
-			before := heapInUse()
+			before, beforeSpans := heapInUse()
 			s := newStore(budget, 512<<10, 16)
 			fill(s)
-			heap := heapInUse() - before
+			live, spans := heapInUse()
+			heap := live - before
 			n, used := s.totals()
-			t.Logf("%d objects, %d shards, counted %.3f of the budget, heap %.3f of it, heap/counted %.3f",
-				n, len(s.shards), float64(used)/budget, float64(heap)/budget, float64(heap)/float64(used))
+			t.Logf("%d objects, %d shards, counted %.3f of the budget, heap %.3f of it, with gaps %.3f, heap/counted %.3f",
+				n, len(s.shards), float64(used)/budget, float64(heap)/budget, float64(spans-beforeSpans)/budget, float64(heap)/float64(used))
 			if used > budget {
 				t.Errorf("%d bytes counted, budget %d", used, budget)
 			}
@@ -89,7 +123,7 @@ func TestHeapWithinBudget(t *testing.T) {
 }
 
 func TestPurgeAllGivesMemoryBack(t *testing.T) {
-	before := heapInUse()
+	before, _ := heapInUse()
 	s := newStore(8<<20, 64<<10, 16)
 	for i := range 20_000 {
 		s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 100))
@@ -98,34 +132,10 @@ func TestPurgeAllGivesMemoryBack(t *testing.T) {
 	if n, used := s.totals(); n != 0 || used != 0 {
 		t.Errorf("%d objects, %d bytes", n, used)
 	}
-	if heap := heapInUse() - before; heap > 1<<20 {
-		t.Errorf("%d bytes still held", heap)
+	if live, _ := heapInUse(); live-before > 1<<20 {
+		t.Errorf("%d bytes still held", live-before)
 	}
 	runtime.KeepAlive(s)
-}
-
-// zipf draws keys like requests for pages: few are wanted by many.
-func zipf(seed uint64, s float64, n int) func() int {
-	// Inverse of the cumulated weights; rand.Zipf only does exponents above 1.
-	cum := make([]float64, n)
-	sum := 0.0
-	for i := range cum {
-		sum += 1 / pow(float64(i+1), s)
-		cum[i] = sum
-	}
-	r := rand.New(rand.NewPCG(seed, 1))
-	return func() int {
-		x := r.Float64() * sum
-		lo, hi := 0, n-1
-		for lo < hi {
-			if mid := (lo + hi) / 2; cum[mid] < x {
-				lo = mid + 1
-			} else {
-				hi = mid
-			}
-		}
-		return lo
-	}
 }
 
 func BenchmarkGet(b *testing.B) {

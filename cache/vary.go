@@ -82,11 +82,14 @@ func selectorNames(sel string) []string {
 }
 
 // selects reports whether the request is one that the selector's variant
-// answers. It allocates only for a field that came in several lines.
+// answers. It allocates only for a field that is not in its normal form.
 func selects(sel string, r *http.Request) bool {
 	for sel != "" {
 		name, want, rest := cutSelector(sel)
 		sel = rest
+		if lines, _ := headerLines(r.Header, name); len(lines) == 1 && want[0] == '+' && lines[0] == want[1:] {
+			continue // what is normal already is equal to itself
+		}
 		value, has := varyValue(r, name)
 		if has != (want[0] == '+') || has && value != want[1:] {
 			return false
@@ -124,16 +127,22 @@ func validSelector(sel string) bool {
 	return true
 }
 
-// varyValue is a request field's value for comparison: all lines combined and
-// blanks around them gone (RFC 9111 §4.1). Host lives outside of the header map.
+// varyValue is a request field's value for comparison, normalised as far as
+// RFC 9111 §4.1 allows (negotiate.go). Host lives outside of the header map.
 func varyValue(r *http.Request, lower string) (string, bool) {
 	if lower == "host" {
 		return r.Host, true
 	}
 	lines, has := headerLines(r.Header, lower)
 	switch {
+	case lower == "accept-encoding":
+		return encodingClass(lines), true
 	case !has:
 		return "", false
+	case lower == "accept-language":
+		return normalLanguages(lines), true
+	case !single(lower):
+		return normalList(lines), true
 	case len(lines) == 1:
 		return trimOWS(lines[0]), true
 	}

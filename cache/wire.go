@@ -9,11 +9,11 @@ import (
 
 // wireVersion is the first byte of an object in wire form. A board that meets
 // another version declines the object; it will be fetched when it is wanted.
-const wireVersion = 1
+const wireVersion = 2
 
 // AppendWire appends the object in the form in which boards hand objects to
 // each other. It carries the object's present age and no point in time, because
-// boards do not agree about the time.
+// boards do not agree about the time. What was purged softly arrives stale.
 func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = append(dst, wireVersion)
 	dst = binary.AppendUvarint(dst, uint64(o.status))
@@ -63,7 +63,7 @@ func ParseObject(b []byte) (*Object, error) {
 	if len(body) > 0 {
 		o.body = [][]byte{append(make([]byte, 0, len(body)), body...)}
 	}
-	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" ||
+	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" || !isFieldValue(o.key) ||
 		!validHead(o.head) || !validSelector(o.vary) || !validTags(o.tags) {
 		return nil, ErrWire
 	}

@@ -32,14 +32,17 @@ func mayImport() map[string][]string {
 	return map[string][]string{
 		"cmd/bramble":         {"node", "node/config", "node/console", "node/console/client", "node/lab"},
 		"node/lab":            {"gpio", "node/config", "node/console", "node/console/client"},
-		"node":                {"cache", "cluster", "gpio", "node/config", "node/console", "node/front", "node/shop"},
+		"node":                {"cache", "cluster", "gpio", "node/config", "node/console", "node/front", "node/origin", "node/shop"},
 		"node/console":        {"gpio"},
 		"node/console/client": {"node/console"},
 		"node/front":          nil,
+		"node/origin":         {"node/config"},
 		"node/shop":           nil,
 		"node/config":         nil,
 		"cluster":             nil,
-		"cache":               nil,
+		"cache":               {"cache/evict"},
+		"cache/evict":         nil,
+		"cache/policysim":     {"cache", "cache/evict"},
 		"gpio":                nil,
 	}
 }

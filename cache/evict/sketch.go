@@ -1,4 +1,4 @@
-package cache
+package evict
 
 import "math/bits"
 
@@ -12,22 +12,43 @@ type sketch struct {
 	reset int      // adds at which to halve
 }
 
-// sketchMax is the largest count.
-const sketchMax = 15
+const (
+	// sketchMax is the largest count.
+	sketchMax = 15
+	// sketchWords is how many words there are for an expected item, at least.
+	// With fewer, strangers share counters and look wanted.
+	sketchWords = 2
+	// sketchMemory is how many requests for each item that there is are counted
+	// before all counts are halved. 8 followed changing favourites better by half
+	// a point, and 24 knew a Zipf's tail better by as much.
+	sketchMemory = 16
+)
 
 // newSketch makes one for about n keys.
 func newSketch(n int) sketch {
-	size := 1 << bits.Len(uint(max(n, 16)-1))
-	return sketch{words: make([]uint64, size), reset: 10 * size}
+	n = max(n, leastItems)
+	s := sketch{words: make([]uint64, 1<<bits.Len(uint(sketchWords*n-1)))}
+	s.remember(n)
+	return s
+}
+
+// leastItems is the least number of items that a sketch is made for.
+const leastItems = 16
+
+// remember sets for how many items the sketch counts, as far as it has room.
+func (s *sketch) remember(items int) {
+	s.reset = sketchMemory * min(max(items, leastItems), len(s.words))
 }
 
 // sketchSeeds spread one 64-bit hash over four words.
 var sketchSeeds = [4]uint64{0xc3a5c85c97cb3127, 0xb492b66fbe98f273, 0x9ae16a3b2f90404f, 0xcbf29ce484222325}
 
+// slot gives row i's counter. The hash's own top bits are the same for all keys
+// of a shard, so only mixed bits are used.
 func (s *sketch) slot(h uint64, i int) (word int, shift uint) {
 	x := (h + sketchSeeds[i]) * sketchSeeds[i]
 	x ^= x >> 32
-	return int(x & uint64(len(s.words)-1)), uint(h>>60&3|uint64(i)<<2) << 2
+	return int(x & uint64(len(s.words)-1)), uint(x>>30&3|uint64(i)<<2) << 2
 }
 
 func (s *sketch) add(h uint64, n uint32) {

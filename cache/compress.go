@@ -1,0 +1,149 @@
+package cache
+
+import (
+	"bytes"
+	"compress/gzip"
+	"mime"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// Bounds on what is compressed, in bytes. Below the first there is little to gain;
+// the second bounds the time that one page can take on a slow board.
+const (
+	minCompress = 1 << 10
+	maxCompress = 256 << 10
+)
+
+// press compresses one body at a time. Its working memory is about 0.8 MB, which
+// is not part of the budget and is there from the first use on.
+type press struct {
+	mu  sync.Mutex
+	zip *gzip.Writer
+}
+
+// squeeze gives the body compressed, nil if the press is in use or if it did not
+// make at least a tenth of difference.
+func (p *press) squeeze(o *Object) []byte {
+	if !p.mu.TryLock() {
+		return nil
+	}
+	defer p.mu.Unlock()
+	var out bytes.Buffer
+	if p.zip == nil {
+		p.zip = gzip.NewWriter(&out)
+	} else {
+		p.zip.Reset(&out)
+	}
+	// Writes to a buffer cannot fail.
+	_ = o.write(p.zip, span{0, o.size})
+	_ = p.zip.Close()
+	p.zip.Reset(nil)
+	if int64(out.Len()) > o.size-o.size/10 {
+		return nil
+	}
+	return exact(out.Bytes())
+}
+
+// compressible reports whether a reply is text that nobody has compressed or
+// forbidden to change, and that carries no digest of its bytes.
+func compressible(status int, h http.Header, length int64) bool {
+	if status != http.StatusOK || length > maxCompress || length >= 0 && length < minCompress ||
+		hasMember(h["Cache-Control"], "no-transform") {
+		return false
+	}
+	for _, name := range [...]string{"Content-Encoding", "Content-Range", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		if _, has := h[name]; has {
+			return false
+		}
+	}
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return false
+	}
+	switch kind {
+	case "application/json", "application/javascript", "application/xml", "application/manifest+json", "image/svg+xml":
+		return true
+	}
+	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
+}
+
+// splits decides whether a reply is going to be stored in two variants, and says
+// so in its fields before anybody sees them. Only the owner does it, so that it
+// is done once for the rack.
+func (f *flight) splits(status int, h http.Header, length int64) bool {
+	class := encodingClass(f.req.Header["Accept-Encoding"])
+	if !f.c.cfg.Compress || !f.route.Share || class != encodingGzip && class != encodingNone || !compressible(status, h, length) {
+		return false
+	}
+	addVary(h)
+	return true
+}
+
+func addVary(h http.Header) {
+	if !hasMember(h["Vary"], "accept-encoding") && !hasMember(h["Vary"], "*") {
+		h["Vary"] = append(h["Vary"], "Accept-Encoding")
+	}
+}
+
+// keepSplit stores the two variants of a reply that was just stored for the
+// class of its first client.
+func (f *flight) keepSplit(o *Object) {
+	if o.size < minCompress || o.size > maxCompress {
+		return
+	}
+	body := f.c.press.squeeze(o)
+	if body == nil {
+		return
+	}
+	plain := o.copy(o.body)
+	plain.vary = withEncoding(o.vary, encodingNone)
+	zipped := o.copy([][]byte{body})
+	zipped.vary = withEncoding(o.vary, encodingGzip)
+	zipped.head = replaceField(o.head, "Etag", weakened(o.Field("Etag"))) + "Content-Encoding: gzip\r\n"
+	for _, variant := range [...]*Object{plain, zipped} {
+		if variant.vary != o.vary || variant == zipped {
+			_ = f.commit(variant) // a variant that is not kept is asked for again
+		}
+	}
+}
+
+// weakened is the tag of a variant with the same meaning and other bytes
+// (RFC 9110 §8.8.1). Upstream, which compares weakly, still knows it.
+func weakened(etag string) string {
+	if strongETag(etag) {
+		return "W/" + etag
+	}
+	return etag
+}
+
+// withEncoding is a selector for another class of Accept-Encoding.
+func withEncoding(sel, class string) string {
+	var b strings.Builder
+	for sel != "" {
+		name, value, rest := cutSelector(sel)
+		sel = rest
+		if name == "accept-encoding" {
+			value = "+" + class
+		}
+		b.WriteString(name + "\x00" + value + "\x00")
+	}
+	return b.String()
+}
+
+// zipped reports whether this cache compressed the body.
+func (o *Object) zipped() bool {
+	return o.flags&flagSplit != 0 && o.Field("Content-Encoding") != ""
+}
+
+// keepSplitFields puts right what a 304 says about the page as upstream has it.
+func (o *Object) keepSplitFields(h http.Header) {
+	if o.flags&flagSplit == 0 {
+		return
+	}
+	addVary(h)
+	if etag := h.Get("Etag"); o.zipped() && etag != "" {
+		h["Etag"] = []string{weakened(etag)}
+	}
+}

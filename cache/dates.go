@@ -1,0 +1,150 @@
+package cache
+
+import (
+	"strings"
+	"time"
+)
+
+// oldestYear is the least year that a two-digit year is read from: a board
+// whose clock stands at 1970 must not take 26 for 1926.
+const oldestYear = 2012
+
+var dateMonths = [...]string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+
+// parseDate reads a field that must be there exactly once and be an HTTP-date.
+// Repeated lines are accepted if they are equal. now tells the century of a
+// two-digit year.
+func parseDate(lines []string, now time.Time) (time.Time, bool) {
+	if len(lines) == 0 {
+		return time.Time{}, false
+	}
+	for _, l := range lines[1:] {
+		if l != lines[0] {
+			return time.Time{}, false
+		}
+	}
+	return parseHTTPDate(trimOWS(lines[0]), now)
+}
+
+// parseHTTPDate reads the three forms of RFC 9110 §5.6.7, digit for digit.
+// Letters may be of either case, since senders that get them wrong mean no other
+// date; anything else that is not as written there is no date. The day's name is
+// not compared with the date.
+func parseHTTPDate(s string, now time.Time) (time.Time, bool) {
+	d := dateReader{s: strings.ToLower(s), ok: len(s) < 40}
+	var year, month, day int
+	switch comma := strings.IndexByte(d.s, ','); {
+	case comma == 3: // Wed, 29 Feb 2012 06:00:00 GMT
+		d.name("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+		d.text(", ")
+		day = d.number(2)
+		d.text(" ")
+		month = d.month()
+		d.text(" ")
+		year = d.number(4)
+		d.text(" ")
+	case comma > 3: // Wednesday, 29-Feb-12 06:00:00 GMT
+		d.name("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+		d.text(", ")
+		day = d.number(2)
+		d.text("-")
+		month = d.month()
+		d.text("-")
+		year = fullYear(d.number(2), now)
+		d.text(" ")
+	default: // Wed Feb 29 06:00:00 2012
+		d.name("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+		d.text(" ")
+		month = d.month()
+		d.text(" ")
+		if strings.HasPrefix(d.s, " ") {
+			d.text(" ")
+			day = d.number(1)
+		} else {
+			day = d.number(2)
+		}
+		d.text(" ")
+		hour, minute, second := d.clock()
+		d.text(" ")
+		year = d.number(4)
+		return d.date(year, month, day, hour, minute, second)
+	}
+	hour, minute, second := d.clock()
+	d.text(" gmt")
+	return d.date(year, month, day, hour, minute, second)
+}
+
+// fullYear gives a two-digit year its century: what would lie more than 50 years
+// ahead lies in the past (RFC 9110 §5.6.7).
+func fullYear(yy int, now time.Time) int {
+	this := max(now.Year(), oldestYear)
+	year := this - this%100 + yy
+	if year > this+50 {
+		year -= 100
+	}
+	return year
+}
+
+// dateReader takes parts off the front of s; once one is not as it must be, ok
+// is false for good.
+type dateReader struct {
+	s  string
+	ok bool
+}
+
+func (d *dateReader) text(want string) {
+	rest, found := strings.CutPrefix(d.s, want)
+	d.s, d.ok = rest, d.ok && found
+}
+
+func (d *dateReader) name(names ...string) int {
+	for i, name := range names {
+		if rest, found := strings.CutPrefix(d.s, name); found {
+			d.s = rest
+			return i
+		}
+	}
+	d.ok = false
+	return 0
+}
+
+func (d *dateReader) month() int { return d.name(dateMonths[:]...) + 1 }
+
+func (d *dateReader) number(digits int) int {
+	if len(d.s) < digits {
+		d.ok = false
+		return 0
+	}
+	n := 0
+	for _, c := range []byte(d.s[:digits]) {
+		if c < '0' || c > '9' {
+			d.ok = false
+			return 0
+		}
+		n = n*10 + int(c-'0')
+	}
+	d.s = d.s[digits:]
+	return n
+}
+
+func (d *dateReader) clock() (hour, minute, second int) {
+	hour = d.number(2)
+	d.text(":")
+	minute = d.number(2)
+	d.text(":")
+	second = d.number(2)
+	return hour, minute, second
+}
+
+func (d *dateReader) date(year, month, day, hour, minute, second int) (time.Time, bool) {
+	if !d.ok || d.s != "" || hour > 23 || minute > 59 || second > 60 {
+		return time.Time{}, false
+	}
+	// time.Date would make 1 March of 30 February. A leap second is the end of
+	// its minute.
+	t := time.Date(year, time.Month(month), day, hour, minute, min(second, 59), 0, time.UTC)
+	if t.Day() != day || day == 0 {
+		return time.Time{}, false
+	}
+	return t, true
+}

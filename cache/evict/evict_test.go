@@ -1,0 +1,275 @@
+package evict
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// key spreads small numbers over all bits (splitmix64).
+func key(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// ask is one request: a hit, or a miss that adds the key.
+func ask(p *Policy[int], k uint64, cost int64) bool {
+	if e := p.Peek(key(k)); e != nil {
+		p.Hit(e)
+		return true
+	}
+	p.Add(NewItem(key(k), cost, int(k)))
+	return false
+}
+
+// sums recounts what a policy keeps count of.
+func sums(p *Policy[int]) (bytes int64) {
+	for _, e := range p.Items() {
+		bytes += e.Cost()
+	}
+	return bytes
+}
+
+func TestNeverOverBudget(t *testing.T) {
+	for i := range ways {
+		p := New[int](10_000, 100, nil, nil)
+		p.way = ways[i]
+		r := rand.New(rand.NewPCG(1, uint64(i)))
+		for range 20_000 {
+			k := uint64(r.IntN(2000))
+			switch r.IntN(20) {
+			case 0:
+				if e := p.Peek(key(k)); e != nil {
+					p.Remove(e)
+				}
+			case 1:
+				if e := p.Peek(key(k)); e != nil {
+					p.Resize(e, int64(1+r.IntN(5000)))
+				}
+			case 2:
+				p.SetBudget(int64(5000 + r.IntN(5000)))
+				ask(p, k, 1)
+			default:
+				ask(p, k, int64(1+r.IntN(1000)))
+			}
+			if p.Used() > p.budget && p.budget == 10_000 {
+				t.Fatalf("way %v: %d bytes in a budget of %d", ways[i], p.Used(), p.budget)
+			}
+		}
+		if got := sums(p); got != p.Used() || len(p.Items()) != p.Len() {
+			t.Errorf("way %v: items sum up to %d in %d, counted %d in %d", ways[i], got, len(p.Items()), p.Used(), p.Len())
+		}
+		p.Rebuild()
+		if got := sums(p); got != p.Used() {
+			t.Errorf("way %v: after a rebuild %d, counted %d", ways[i], got, p.Used())
+		}
+	}
+}
+
+func TestTooLargeForAll(t *testing.T) {
+	p := New[int](100, 10, nil, nil)
+	if p.Add(NewItem(key(1), 101, 1)) || p.Len() != 0 {
+		t.Error("an item larger than the budget was taken in")
+	}
+}
+
+// A scan passes through probation and leaves main alone.
+func TestScanLeavesFavourites(t *testing.T) {
+	p := New[int](100, 100, nil, nil)
+	p.way = ways[firstWay]
+	for range 5 {
+		for k := range uint64(80) {
+			ask(p, k, 1)
+		}
+	}
+	for k := range uint64(1500) {
+		ask(p, 1000+k, 1)
+	}
+	left := 0
+	for k := range uint64(80) {
+		if p.Peek(key(k)) != nil {
+			left++
+		}
+	}
+	if left < 75 {
+		t.Errorf("%d of 80 favourites survived a scan", left)
+	}
+}
+
+func TestEvictedIsToldOnce(t *testing.T) {
+	gone := map[int]int{}
+	p := New(50, 50, nil, func(e *Item[int]) { gone[e.Value]++ })
+	for k := range uint64(500) {
+		ask(p, k, 1)
+	}
+	if len(gone)+p.Len() != 500 {
+		t.Errorf("%d gone and %d left of 500", len(gone), p.Len())
+	}
+	for k, n := range gone {
+		if n != 1 || p.Peek(key(uint64(k))) != nil {
+			t.Errorf("item %d went %d times", k, n)
+		}
+	}
+}
+
+// hits replays keys with a tuner and returns the share of hits in percent.
+func hits(n, requests int, next func(i int) uint64) (float64, *Tuner) {
+	tuner := NewTuner(int64(n), MaxShadow)
+	p := New[int](int64(n), n, tuner, nil)
+	h := 0
+	for i := range requests {
+		if ask(p, next(i), 1) {
+			h++
+		}
+	}
+	return 100 * float64(h) / float64(requests), tuner
+}
+
+// The best way for a loop that does not fit is to hold on to a part of it; the
+// best that can be had is 66.7 %. Where everything changes, holding on is worst.
+func TestTunerFindsTheWay(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and slow under the race detector")
+	}
+	for _, n := range []int{100, 1000, 3000} {
+		got, tuner := hits(n, 100*n, func(i int) uint64 { return uint64(i % (n * 3 / 2)) })
+		if got < 60 || tuner.way.Load() != 0 {
+			t.Errorf("%d entries: %.1f %% of a loop hit, way %d", n, got, tuner.way.Load())
+		}
+		r := rand.New(rand.NewPCG(1, 1))
+		got, tuner = hits(n, 100*n, func(i int) uint64 { return 1<<40 + uint64(i/20) - uint64(r.ExpFloat64()*float64(n)/2) })
+		if got < 65 || tuner.way.Load() == 0 {
+			t.Errorf("%d entries: %.1f %% of news hit, way %d", n, got, tuner.way.Load())
+		}
+	}
+}
+
+// The sample follows the number of items, both ways.
+func TestSampleFits(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and slow under the race detector")
+	}
+	tuner := NewTuner(1<<16, 64)
+	p := New[int](1<<16, 1000, tuner, nil)
+	for k := range uint64(50_000) {
+		ask(p, k, 16)
+	}
+	small := tuner.mask.Load()
+	for _, s := range tuner.shadows {
+		if s.Len() > 64+1 {
+			t.Errorf("a shadow has %d items", s.Len())
+		}
+	}
+	for k := range uint64(50_000) {
+		ask(p, 1<<30+k, 1<<11)
+	}
+	if large := tuner.mask.Load(); small < 31 || large >= small {
+		t.Errorf("sampling masks %b for small items and %b for large ones", small, large)
+	}
+}
+
+// What the tuner says that it takes is what it takes.
+func TestShadowItemCost(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine, and slow under the race detector")
+	}
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	tuner := NewTuner(1<<40, MaxShadow)
+	for k := range uint64(MaxShadow) {
+		tuner.miss(key(k), 1)
+	}
+	if got := heap() - before; got > int64(Ways*MaxShadow*ShadowItemCost) {
+		t.Errorf("%d shadows of %d items take %d bytes, %d an item", Ways, MaxShadow, got, got/int64(Ways*MaxShadow))
+	}
+	runtime.KeepAlive(tuner)
+}
+
+func TestSketch(t *testing.T) {
+	s := newSketch(1000)
+	for k := range uint64(1000) {
+		s.add(key(k), uint32(k%5))
+	}
+	wrong := 0
+	for k := range uint64(1000) {
+		got := s.estimate(key(k))
+		if got < uint32(k%5) {
+			t.Errorf("key %d was counted %d times, estimate %d", k, k%5, got)
+		}
+		if got > uint32(k%5) {
+			wrong++
+		}
+	}
+	if wrong > 20 {
+		t.Errorf("%d of 1000 estimates are too high", wrong)
+	}
+	s.add(key(1), 100)
+	if got := s.estimate(key(1)); got != sketchMax {
+		t.Errorf("estimate %d after many, want %d", got, sketchMax)
+	}
+	for s.adds < s.reset-1 {
+		s.add(key(2), 1)
+	}
+	s.add(key(2), 1)
+	if got := s.estimate(key(1)); got != sketchMax/2 {
+		t.Errorf("estimate %d after a halving, want %d", got, sketchMax/2)
+	}
+}
+
+// Keys of one shard share their top bits; the sketch must not care.
+func TestSketchOfOneShard(t *testing.T) {
+	s := newSketch(1000)
+	for k := range uint64(1000) {
+		s.add(key(k)>>6, 1)
+	}
+	wrong := 0
+	for k := range uint64(1000) {
+		if s.estimate(key(k)>>6) > 1 {
+			wrong++
+		}
+	}
+	if wrong > 20 {
+		t.Errorf("%d of 1000 estimates are too high", wrong)
+	}
+}
+
+// Readers only need not to be alone.
+func TestReadersTogether(t *testing.T) {
+	p := New[int](1000, 1000, NewTuner(1000, 64), nil)
+	var lock sync.RWMutex
+	var wait sync.WaitGroup
+	for g := range 4 {
+		wait.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 0))
+			for range 5000 {
+				k := uint64(r.ExpFloat64() * 500)
+				lock.RLock()
+				e := p.Peek(key(k))
+				if e != nil {
+					p.Hit(e)
+				}
+				lock.RUnlock()
+				if e == nil {
+					lock.Lock()
+					if p.Peek(key(k)) == nil {
+						p.Add(NewItem(key(k), 1, 0))
+					}
+					lock.Unlock()
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if p.Used() > 1000 || p.Len() == 0 {
+		t.Errorf("%d bytes in %d items", p.Used(), p.Len())
+	}
+}

@@ -1,0 +1,130 @@
+package cache
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+)
+
+// maxInterim bounds the interim replies that one request passes on; the rest is
+// dropped, as RFC 9110 §15.2 allows.
+const maxInterim = 8
+
+// maxInterimHead bounds the bytes of one interim reply's fields.
+const maxInterimHead = 8 << 10
+
+// interim is a reply with a 1xx status. It goes to the client whose request
+// caused the fetch, to nobody else, and is never stored.
+type interim struct {
+	status int
+	header http.Header
+}
+
+// newInterim checks an interim reply that came in. 100 is between each two
+// neighbours, and 101 cannot happen: Upgrade is never asked for.
+func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
+	if status <= http.StatusSwitchingProtocols || status > 199 {
+		return interim{}, false
+	}
+	h := http.Header(fields).Clone()
+	if h == nil {
+		h = http.Header{}
+	}
+	dropHopByHop(h)
+	delete(h, "Content-Length")
+	size, ok := fieldsSize(h)
+	return interim{status, h}, ok && size <= maxInterimHead
+}
+
+// takesInterim reports whether a client may be sent interim replies: one that
+// speaks HTTP/1.0 may not (RFC 9110 §15.2).
+func takesInterim(r *http.Request) bool { return r.ProtoAtLeast(1, 1) }
+
+// write sends it. What is there already for the final reply is put back.
+func (i interim) write(w http.ResponseWriter) {
+	h := w.Header()
+	final := maps.Clone(h)
+	clear(h)
+	maps.Copy(h, i.header)
+	w.WriteHeader(i.status)
+	clear(h)
+	maps.Copy(h, final)
+}
+
+// withInterim has got called with each interim reply that a fetch with this
+// context brings, if its transport is that of net/http.
+func withInterim(ctx context.Context, got func(interim)) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, fields textproto.MIMEHeader) error {
+			if i, ok := newInterim(status, fields); ok {
+				got(i)
+			}
+			return nil
+		},
+	})
+}
+
+// interims lets a flight's leader have what comes; what does not fit is dropped.
+func (f *flight) interims(ctx context.Context) context.Context {
+	return withInterim(ctx, func(i interim) {
+		select {
+		case f.interim <- i:
+		default:
+		}
+	})
+}
+
+// awaitReady waits until the flight's outcome is known, and meanwhile writes
+// interim replies to the leader's client. It reports false if the client left.
+func (q *question) awaitReady(f *flight, leader bool) bool {
+	var news <-chan interim
+	if leader && takesInterim(q.r) {
+		news = f.interim
+	}
+	sent := 0
+	for {
+		select {
+		case i := <-news:
+			if sent++; sent <= maxInterim {
+				i.write(q.w)
+			}
+			continue
+		case <-q.r.Context().Done():
+			return false
+		case <-f.ready:
+		}
+		for {
+			select {
+			case i := <-news:
+				if sent++; sent <= maxInterim {
+					i.write(q.w)
+				}
+				continue
+			default:
+			}
+			return true
+		}
+	}
+}
+
+// direct passes interim replies on to w as they come, on the transport's
+// goroutine. stop ends that before the final reply is written.
+func direct(ctx context.Context, w http.ResponseWriter) (traced context.Context, stop func()) {
+	var mu sync.Mutex
+	sent, over := 0, false
+	traced = withInterim(ctx, func(i interim) {
+		mu.Lock()
+		defer mu.Unlock()
+		if sent++; sent <= maxInterim && !over {
+			i.write(w)
+		}
+	})
+	return traced, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
+}

@@ -1,0 +1,186 @@
+package cache
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Two requests match for Vary if their fields can be turned into each other by
+// what RFC 9111 §4.1 allows: blanks, the joining of lines, and rewriting that
+// the field's own definition says to mean the same. Here is that rewriting. What
+// is normal already stays as it is, byte for byte.
+
+// maxLanguages bounds the members of an Accept-Language that are sorted; a
+// longer one is compared as it came.
+const maxLanguages = 32
+
+// Classes of Accept-Encoding. There are no more, so that a page has two variants
+// and not as many as there are browsers.
+const (
+	encodingNone = "identity"
+	encodingGzip = "gzip"
+)
+
+// normalList joins the lines of a field and takes the blanks around its commas
+// away, those inside quoted strings excepted.
+func normalList(lines []string) string {
+	if len(lines) == 1 && !looseCommas(lines[0]) {
+		return trimOWS(lines[0])
+	}
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		start, quoted := 0, false
+		for j := 0; j <= len(line); j++ {
+			switch {
+			case j == len(line) || line[j] == ',' && !quoted:
+				b.WriteString(trimOWS(line[start:j]))
+				if j < len(line) {
+					b.WriteByte(',')
+				}
+				start = j + 1
+			case line[j] == '"':
+				quoted = !quoted
+			case line[j] == '\\' && quoted && j+1 < len(line):
+				j++
+			}
+		}
+	}
+	return b.String()
+}
+
+// looseCommas reports whether there may be blanks beside a comma.
+func looseCommas(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] == ',' && (i > 0 && isBlank(s[i-1]) || i+1 < len(s) && isBlank(s[i+1])) {
+			return true
+		}
+	}
+	return false
+}
+
+func isBlank(b byte) bool { return b == ' ' || b == '\t' }
+
+// single are fields that are no lists, in which a blank beside a comma is part
+// of the value. Several lines of them are joined as they are.
+func single(lower string) bool {
+	switch lower {
+	case "authorization", "cookie", "from", "if-modified-since", "if-range", "if-unmodified-since",
+		"origin", "proxy-authorization", "range", "referer", "user-agent":
+		return true
+	}
+	return false
+}
+
+// normalLanguages is Accept-Language in lower case and sorted by weight. The
+// order of languages of one weight means nothing (RFC 9110 §12.5.4).
+func normalLanguages(lines []string) string {
+	type language struct {
+		tag    string
+		weight int
+	}
+	var all []language
+	ok := true
+	eachMember(lines, func(m string) bool {
+		tag, weight, fine := weighted(m)
+		ok = fine && len(all) < maxLanguages
+		for i := 0; ok && i < len(tag); i++ {
+			c := tag[i] | 0x20
+			ok = c >= 'a' && c <= 'z' || tag[i] >= '0' && tag[i] <= '9' || tag[i] == '-' || tag[i] == '*'
+		}
+		all = append(all, language{strings.ToLower(tag), weight})
+		return ok
+	})
+	if !ok || len(all) == 0 {
+		return normalList(lines)
+	}
+	slices.SortStableFunc(all, func(a, b language) int {
+		if a.weight != b.weight {
+			return b.weight - a.weight
+		}
+		return strings.Compare(a.tag, b.tag)
+	})
+	var b strings.Builder
+	for i, l := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(l.tag)
+		switch {
+		case l.weight == 0:
+			b.WriteString(";q=0")
+		case l.weight < 1000:
+			b.WriteString(";q=0." + strings.TrimRight(strconv.Itoa(1000 + l.weight)[1:], "0"))
+		}
+	}
+	return b.String()
+}
+
+// weighted splits a member into its value and its weight in thousandths
+// (RFC 9110 §12.4.2). ok is false if it has other parameters or a broken weight.
+func weighted(m string) (value string, weight int, ok bool) {
+	value, param, has := strings.Cut(m, ";")
+	value = trimOWS(value)
+	if !has {
+		return value, 1000, value != ""
+	}
+	q := trimOWS(param)
+	if len(q) < 3 || q[0]|0x20 != 'q' || q[1] != '=' {
+		return value, 0, false
+	}
+	whole, rest, dot := strings.Cut(q[2:], ".")
+	if whole != "0" && whole != "1" || dot && len(rest) > 3 {
+		return value, 0, false
+	}
+	unit := 1000
+	weight = int(whole[0]-'0') * unit
+	for i := 0; i < len(rest); i++ {
+		if rest[i] < '0' || rest[i] > '9' {
+			return value, 0, false
+		}
+		unit /= 10
+		weight += int(rest[i]-'0') * unit
+	}
+	return value, weight, value != "" && weight <= 1000
+}
+
+// encodingClass puts an Accept-Encoding into one of the two classes: gzip, or as
+// it is. Who refuses what is not encoded, or sends what cannot be read, is in a
+// class of its own, which is the field as it came.
+func encodingClass(lines []string) string {
+	gzip, identity, rest := -1, -1, -1
+	ok := true
+	eachMember(lines, func(m string) bool {
+		coding, weight, fine := weighted(m)
+		ok = fine
+		switch {
+		case equalFold(coding, "gzip"), equalFold(coding, "x-gzip"):
+			gzip = max(gzip, weight)
+		case equalFold(coding, "identity"):
+			identity = weight
+		case coding == "*":
+			rest = weight
+		}
+		return ok
+	})
+	if gzip < 0 {
+		gzip = rest
+	}
+	switch {
+	case !ok, identity == 0, identity < 0 && rest == 0:
+		return normalList(lines)
+	case gzip > 0:
+		return encodingGzip
+	}
+	return encodingNone
+}
+
+// narrowEncoding asks upstream for what the request's class stands for. A
+// request without the field takes any encoding, so it may be told to take none.
+func narrowEncoding(h http.Header) {
+	h["Accept-Encoding"] = []string{encodingClass(h["Accept-Encoding"])}
+}

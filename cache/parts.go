@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// A partial reply is kept beside the page's variants, under a key of its own, as
+// a variant that varies on Range: it answers the same Range again as it came. It
+// also answers each range inside it. Parts are put together, and completed by
+// asking for what is missing, only under one strong validator (RFC 9111 §3.3, §3.4,
+// RFC 9110 §15.3.7.3). They are never handed to other boards.
+
+// partsMark ends the key under which the parts of a page are kept. No URL has a
+// NUL in it.
+const partsMark = "\x00parts"
+
+func partsKey(key string) string { return key + partsMark }
+
+func isPartsKey(key string) bool { return strings.HasSuffix(key, partsMark) }
+
+// oneRange is the request's Range if it is a single range of bytes, which is
+// then sent upstream as it is: to fetch a film whole because somebody jumps into
+// the middle would help nobody.
+func oneRange(r *http.Request) (string, bool) {
+	lines := r.Header["Range"]
+	if r.Method != http.MethodGet || len(lines) != 1 {
+		return "", false
+	}
+	parts, kind := parseRange(lines[0], 1<<62)
+	return lines[0], kind == rangePart && len(parts) == 1 && !strings.Contains(lines[0], ",")
+}
+
+// extent is where in the page a partial reply's body lies: claimed is what its
+// Content-Range says, have what came of it. A body that is shorter than claimed
+// counts for the bytes that are there.
+func (o *Object) extent() (claimed, have span, size int64, ok bool) {
+	claimed, size, ok = parseContentRange(o.lines("Content-Range"))
+	have = span{claimed.offset, o.size}
+	return claimed, have, size, ok && o.size > 0 && o.size <= claimed.length
+}
+
+// fromParts answers a request for a range from a stored part that holds it.
+func (q *question) fromParts() bool {
+	c, r := q.c, q.r
+	text, ok := oneRange(r)
+	if !ok || len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0 {
+		return false
+	}
+	parts := c.store.get(partsKey(q.key))
+	for _, o := range parts {
+		if o.Matches(r) && q.partUsable(o) {
+			_, have, size, _ := o.extent()
+			q.answerPart(o, have, o.Field("Content-Range"), size)
+			return true
+		}
+	}
+	for _, o := range parts {
+		claimed, have, size, ok := o.extent()
+		if !ok || !q.partUsable(o) {
+			continue
+		}
+		wanted, kind := parseRange(text, size)
+		if kind != rangePart || !claimed.holds(wanted[0]) || wanted[0].offset >= have.end() {
+			continue
+		}
+		// A 206 says what it holds, so it may hold less than was asked for
+		// (RFC 9110 §15.3.7).
+		part := wanted[0]
+		part.length = min(part.length, have.end()-part.offset)
+		q.answerPart(o, part, contentRange(part, size), size)
+		return true
+	}
+	return false
+}
+
+// partUsable applies to a part what Serve applies to a whole reply.
+func (q *question) partUsable(o *Object) bool {
+	now := q.c.clock()
+	if !o.fresh(now) || !q.route.believes(o, now) || !selects(withoutRange(o.vary), q.r) || !ifRangeHolds(q.r, o, q.c.cfg.Now()) {
+		return false
+	}
+	if !q.c.cfg.ClientDirectives {
+		return true
+	}
+	usable := true
+	return parseControl(q.r.Header["Cache-Control"]).accept(o, now, &usable, q.r)
+}
+
+// answerPart writes the bytes of a stored part that lie at part in the page.
+func (q *question) answerPart(o *Object, part span, at string, size int64) {
+	c, h := q.c, q.w.Header()
+	now := c.clock()
+	_, have, _, _ := o.extent()
+	c.counters.hits.Add(1)
+	o.putFields(h, nil)
+	setAge(h, o.age(now))
+	h["Content-Range"] = []string{at}
+	c.sign(h, c.statusLine().flag("hit").ttl(o.ttl(now)))
+	part.offset -= have.offset
+	q.send(http.StatusPartialContent, o, part)
+}
+
+// withRange is a selector that also wants the given Range.
+func withRange(sel, text string) string { return sel + "range\x00+" + trimOWS(text) + "\x00" }
+
+// withoutRange takes that off again.
+func withoutRange(sel string) string {
+	if i := strings.LastIndex(sel, "range\x00+"); i == 0 || i > 0 && sel[i-1] == 0 {
+		return sel[:i]
+	}
+	return sel
+}
+
+// joined makes a partial reply what is to be stored: joined with the parts beside
+// it if that may be, and the whole page if nothing is missing then. nil means
+// that it is not what it says.
+func (f *flight) joined(o *Object) *Object {
+	c := f.c
+	_, have, size, ok := o.extent()
+	if !ok {
+		return nil
+	}
+	o.key = partsKey(f.id.key)
+	sel := withoutRange(o.vary)
+	for _, p := range c.store.peek(o.key) {
+		_, other, total, _ := p.extent()
+		if total != size || withoutRange(p.vary) != sel || !sameStrong(o, p) ||
+			max(have.end(), other.end())-min(have.offset, other.offset) > c.cfg.MaxObject ||
+			have.offset > other.end() || other.offset > have.end() {
+			continue
+		}
+		o, have = joinParts(o, have, p, other), span{min(have.offset, other.offset), 0}
+		have.length = o.size
+		o.head = replaceField(o.head, "Content-Range", contentRange(have, size))
+		o.vary = withRange(sel, strings.Replace(contentRange(have, -1), " ", "=", 1))
+		c.store.drop(o.key, func(x *Object) bool { return x == p })
+	}
+	if have.length == size {
+		o = o.copy(o.body)
+		o.key, o.vary, o.status = f.id.key, sel, http.StatusOK
+		o.head = replaceField(o.head, "Content-Range", "")
+	}
+	return o
+}
+
+// sameStrong reports whether two objects have the same strong entity tag.
+func sameStrong(a, b *Object) bool {
+	etag := a.Field("Etag")
+	return strongETag(etag) && etag == b.Field("Etag")
+}
+
+// joinParts makes one part of two that touch or overlap. The fields are those
+// of the younger, o (RFC 9111 §3.4).
+func joinParts(o *Object, at span, p *Object, other span) *Object {
+	from, to := min(at.offset, other.offset), max(at.end(), other.end())
+	var all bytes.Buffer
+	all.Grow(int(to - from))
+	first, second, end := o, p, at.end()
+	if other.offset < at.offset {
+		first, second, end = p, o, other.end()
+		at, other = other, at
+	}
+	// Writes to a buffer cannot fail.
+	_ = first.write(&all, span{0, first.size})
+	if rest := other.end() - end; rest > 0 {
+		_ = second.write(&all, span{second.size - rest, rest})
+	}
+	return o.copy([][]byte{exact(all.Bytes())})
+}
+
+// replaceField sets a field that occurs once in flattened fields; an empty value
+// takes it out.
+func replaceField(head, name, value string) string {
+	var b strings.Builder
+	for head != "" {
+		line, rest, _ := strings.Cut(head, "\r\n")
+		head = rest
+		if !strings.HasPrefix(line, name+": ") {
+			b.WriteString(line + "\r\n")
+		} else if value != "" {
+			b.WriteString(name + ": " + value + "\r\n")
+		}
+	}
+	return b.String()
+}
+
+// completable finds a stored part from which one more range makes the page.
+func (q *question) completable() *Object {
+	if q.r.Method != http.MethodGet {
+		return nil
+	}
+	for _, o := range q.c.store.peek(partsKey(q.key)) {
+		_, have, size, ok := o.extent()
+		if ok && size <= q.c.cfg.MaxObject && strongETag(o.Field("Etag")) && selects(withoutRange(o.vary), q.r) &&
+			(have.offset == 0 || have.end() == size) {
+			return o
+		}
+	}
+	return nil
+}
+
+// missing is the one range that a part lacks.
+func missing(o *Object) span {
+	_, have, size, _ := o.extent()
+	if have.offset > 0 {
+		return span{0, have.offset}
+	}
+	return span{have.end(), size - have.end()}
+}
+
+// askMissing makes the flight's request one for what the part lacks.
+func (f *flight) askMissing() {
+	lacks := missing(f.part)
+	_, _, size, _ := f.part.extent()
+	text, _, _ := strings.Cut(contentRange(lacks, size), "/")
+	text = strings.Replace(text, " ", "=", 1)
+	if lacks.end() == size {
+		text = text[:strings.IndexByte(text, '-')+1]
+	}
+	f.req.Header["Range"] = []string{text}
+	f.req.Header["If-Range"] = []string{f.part.Field("Etag")}
+}
+
+// complete turns a 206 with what was missing into the whole reply. It reports
+// false if it is anything else.
+func (f *flight) complete(resp *http.Response) bool {
+	at, size, ok := parseContentRange(resp.Header["Content-Range"])
+	_, have, total, _ := f.part.extent()
+	if !ok || size != total || at != missing(f.part) || resp.ContentLength >= 0 && resp.ContentLength != at.length ||
+		resp.Header.Get("Etag") != f.part.Field("Etag") {
+		return false
+	}
+	h := f.part.header()
+	for name, lines := range resp.Header {
+		h[name] = lines
+	}
+	delete(h, "Content-Range")
+	delete(h, "Content-Length")
+	var stored []io.Reader
+	for _, part := range f.part.body {
+		stored = append(stored, bytes.NewReader(part))
+	}
+	pieces := append(stored, io.LimitReader(resp.Body, at.length+1))
+	if have.offset > 0 {
+		pieces = append([]io.Reader{resp.Body}, stored...)
+	}
+	resp.Header, resp.StatusCode, resp.ContentLength = h, http.StatusOK, size
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(pieces...), resp.Body}
+	return true
+}

@@ -1,0 +1,71 @@
+package cache
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// A POST is never answered from memory. But its reply may answer the GETs that
+// come after it, if it says so: with a Content-Location that is the URL that was
+// posted to, and a lifetime of its own (RFC 9110 §9.3.3).
+
+// postCopy is the reply to a POST on its way into the store.
+type postCopy struct {
+	c     *Cache
+	guard *Guard
+	head  *Object
+	held  int64
+	body  []byte
+}
+
+// newPostCopy decides whether a reply to a POST is kept. nil means that it is
+// not. guard was taken before the request was sent. Replies that vary are left
+// alone: what they vary on was asked in another request than a GET would be.
+func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, guard *Guard, asked time.Time) *postCopy {
+	key := Key(r)
+	at, err := r.URL.Parse(resp.Header.Get("Content-Location"))
+	if r.Method != http.MethodPost || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Location") == "" ||
+		err != nil || KeyOf(at) != key || len(resp.Header["Vary"]) > 0 || len(key) > maxKey ||
+		resp.ContentLength < 0 || resp.ContentLength > c.cfg.MaxObject {
+		return nil
+	}
+	a := asking{
+		method: http.MethodGet, authorized: len(r.Header["Authorization"]) > 0,
+		asked: asked, received: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepCookie: c.cfg.KeepSetCookie,
+		noStore: c.cfg.ClientDirectives && hasMember(r.Header["Cache-Control"], "no-store"),
+	}
+	v := judge(a, resp.StatusCode, resp.Header)
+	if !v.store || !v.explicit || !v.share || route.Keep != nil && !route.Keep(key) || !c.reserve(resp.ContentLength) {
+		return nil
+	}
+	return &postCopy{
+		c: c, guard: guard, held: resp.ContentLength, body: make([]byte, 0, resp.ContentLength),
+		head: newObject(key, "", resp.StatusCode, resp.Header, v, c.clock()),
+	}
+}
+
+// tee gives the body to be passed on and keeps what is read of it.
+func (p *postCopy) tee(body io.Reader) io.Reader { return io.TeeReader(body, p) }
+
+// Write keeps the next bytes of the body.
+func (p *postCopy) Write(b []byte) (int, error) {
+	// What is longer than announced fails in passBody.
+	p.body = append(p.body, b[:min(len(b), cap(p.body)-len(p.body))]...)
+	return len(b), nil
+}
+
+// release gives up the memory that was set aside.
+func (p *postCopy) release() { p.c.filling.Add(-p.held) }
+
+// keep stores the reply, after its whole body was passed on.
+func (p *postCopy) keep(route Route) {
+	var body [][]byte
+	if len(p.body) > 0 {
+		body = [][]byte{p.body}
+	}
+	o := p.head.copy(body)
+	if p.c.commit(o, &p.guard.guard) == nil && route.Share && p.c.cfg.OnStore != nil {
+		p.c.cfg.OnStore(o)
+	}
+}

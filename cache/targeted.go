@@ -1,0 +1,83 @@
+package cache
+
+import (
+	"net/http"
+
+	"github.com/dunglas/httpsfv"
+)
+
+// targetField is the one targeted field that this cache obeys (RFC 9213 §3.1).
+// It is passed on like any other, for the caches between here and the client.
+const targetField = "Cdn-Cache-Control"
+
+// replyControl gives the directives that count for this cache: those of the
+// targeted field if it is valid and not empty, and then Cache-Control and
+// Expires do not count at all (RFC 9213 §2.2); otherwise those of Cache-Control.
+func replyControl(h http.Header) (c control, targeted bool) {
+	if lines, has := h[targetField]; has {
+		if c, ok := parseTargeted(lines); ok {
+			return c, true
+		}
+	}
+	return parseControl(h["Cache-Control"]), false
+}
+
+// parseTargeted reads a targeted field, a Dictionary of structured fields. ok
+// is false if it is empty or invalid, a known directive of the wrong type
+// included: the field is then as good as absent (RFC 9213 §2.1).
+func parseTargeted(lines []string) (c control, ok bool) {
+	dict, err := httpsfv.UnmarshalDictionary(lines)
+	if err != nil || len(dict.Names()) == 0 {
+		return control{}, false
+	}
+	for _, name := range dict.Names() {
+		member, _ := dict.Get(name)
+		item, isItem := member.(httpsfv.Item)
+		switch name {
+		case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
+			seconds, isInt := item.Value.(int64)
+			if !isItem || !isInt {
+				return control{}, false
+			}
+			c.seconds(name, seconds)
+		case "no-cache", "private":
+			switch value := item.Value.(type) {
+			case bool:
+				if value {
+					c.apply(name, "", false, true)
+				}
+			case string:
+				c.apply(name, value, true, true)
+			case httpsfv.Token:
+				c.apply(name, string(value), true, true)
+			default:
+				return control{}, false
+			}
+		case "no-store", "public", "must-revalidate", "proxy-revalidate", "must-understand", "immutable":
+			value, isBool := item.Value.(bool)
+			if !isItem || !isBool {
+				return control{}, false
+			}
+			if value {
+				c.apply(name, "", false, true)
+			}
+		}
+	}
+	return c, true
+}
+
+// seconds notes a directive that came as an integer. Below zero it was meant to
+// be stale.
+func (c *control) seconds(name string, n int64) {
+	d := delta{set: true, seconds: min(max(n, 0), maxDelta)}
+	switch name {
+	case "max-age":
+		c.maxAge = d
+	case "s-maxage":
+		c.sMaxAge = d
+	case "stale-while-revalidate":
+		c.staleWhile = d
+	case "stale-if-error":
+		c.staleIfError = d
+	}
+}
