@@ -36,6 +36,7 @@ func (k PurgeKind) String() string {
 type Purge struct {
 	Kind PurgeKind `json:"k"`
 	What string    `json:"w,omitempty"` // the cache key or tag, at most MaxPurgeLength bytes
+	Soft bool      `json:"s,omitempty"` // not forget, but ask the origin before it is shown again
 }
 
 // Bounds of what a board remembers about purges. What falls off the log is

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,7 +12,13 @@ import (
 // memory is an Obeyer that remembers what it was told.
 type memory struct{ obeyed []string }
 
-func (m *memory) Obey(p Purge) { m.obeyed = append(m.obeyed, p.Kind.String()+":"+p.What) }
+func (m *memory) Obey(p Purge) {
+	soft := ""
+	if p.Soft {
+		soft = "soft "
+	}
+	m.obeyed = append(m.obeyed, soft+p.Kind.String()+":"+p.What)
+}
 
 func tag(s string) Purge { return Purge{Kind: PurgeTag, What: s} }
 
@@ -84,6 +91,27 @@ func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
 	}
 }
 
+// What a board learns of another by a message is what that one was told.
+func TestASoftPurgeStaysSoftOnItsWay(t *testing.T) {
+	var here, there memory
+	l, other := newPurgeLog(1, &here), newPurgeLog(2, &there)
+	issue(t, l, Purge{Kind: PurgeURL, What: "a", Soft: true}, Purge{Kind: PurgeAll, Soft: true}, tag("b"))
+	text, err := json.Marshal(l.Missing(other.Vector()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch []Stretch
+	if err := json.Unmarshal(text, &batch); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Merge(batch); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"soft url:a", "soft all:", "tag:b"}; !slices.Equal(there.obeyed, want) || !slices.Equal(here.obeyed, want) {
+		t.Errorf("obeyed %v here and %v there, want %v", here.obeyed, there.obeyed, want)
+	}
+}
+
 func TestAGapIsFilledByForgettingEverything(t *testing.T) {
 	var m memory
 	l := newPurgeLog(1, &m)
@@ -135,7 +163,7 @@ func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
 
 func TestBadPurgesAreRefused(t *testing.T) {
 	for _, p := range []Purge{
-		{}, {Kind: PurgeURL}, {Kind: PurgeTag}, {Kind: PurgeAll, What: "x"}, {Kind: 9, What: "x"},
+		{}, {Kind: PurgeURL}, {Kind: PurgeTag}, {Kind: PurgeAll, What: "x"}, {Soft: true}, {Kind: PurgeTag, Soft: true}, {Kind: 9, What: "x"},
 		{Kind: PurgeTag, What: strings.Repeat("x", MaxPurgeLength+1)},
 	} {
 		var m memory

@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"bramble/cluster"
 	"bramble/node/console"
+	"bramble/node/origin"
 )
 
 // joinLook is how often a board that looks for its rack looks whether it has found it.
@@ -56,7 +58,7 @@ func (b *board) currentFaults() cluster.Fault {
 	if alive, known := b.members.Known(); alive < known {
 		faults |= cluster.PeerLost
 	}
-	if b.origin.down.Load() {
+	if len(b.sites.Down()) > 0 {
 		faults |= cluster.OriginDown
 	}
 	if !b.purger.Believable() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
@@ -115,6 +117,7 @@ func (b *board) follow(ctx context.Context) {
 		if len(peers) > 0 {
 			b.met.Store(true)
 		}
+		b.sharePlaces()
 		select {
 		case <-ctx.Done():
 			return
@@ -139,8 +142,7 @@ func (b *board) join(ctx context.Context) {
 	defer look.Stop()
 	patience := time.NewTimer(joinWait)
 	defer patience.Stop()
-	alone := others(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
-	for waiting := !alone; waiting && !b.met.Load(); {
+	for waiting := !b.alone(); waiting && !b.met.Load(); {
 		select {
 		case <-ctx.Done():
 			return
@@ -149,9 +151,54 @@ func (b *board) join(ctx context.Context) {
 		case <-look.C:
 		}
 	}
+	b.looked.Store(true)
 	b.purger.Sync(ctx)
+	b.awaitPlaces(ctx)
 	if b.health.change(cluster.Joining, cluster.Serving) {
 		b.announce()
+	}
+}
+
+// alone reports whether this board was told of no others and looks for none.
+func (b *board) alone() bool {
+	return others(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
+}
+
+// sharePlaces divides the places at the origins among the boards of the rack,
+// and reports whether this board has all that are its. Until it has looked for
+// its rack it has none.
+func (b *board) sharePlaces() bool {
+	if !b.looked.Load() {
+		return false
+	}
+	var boards []origin.Board
+	for _, other := range b.members.Boards() {
+		if other.Alive || !other.Left {
+			boards = append(boards, origin.Board{Name: other.Name, Alive: other.Alive})
+		}
+	}
+	return b.sites.Share(b.cfg.Board.Name, boards, b.alone(), time.Now())
+}
+
+// awaitPlaces waits until this board may ask the origins: one that owned keys
+// before would have its first clients wait. In a rack whose boards all start
+// one after another it does not wait for the last.
+func (b *board) awaitPlaces(ctx context.Context) {
+	if !b.sites.Bounded() {
+		return
+	}
+	look := time.NewTicker(joinLook)
+	defer look.Stop()
+	patience := time.NewTimer(2 * origin.ShareSettle)
+	defer patience.Stop()
+	for !b.sharePlaces() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-patience.C:
+			return
+		case <-look.C:
+		}
 	}
 }
 
@@ -217,7 +264,7 @@ func (b *board) notices() []string {
 		all = append(all, b.cfg.Board.Name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
 	}
 	if faults&cluster.OriginDown != 0 {
-		all = append(all, "The origin does not answer: stored pages are shown as long as their rules allow.")
+		all = append(all, "The origin "+strings.Join(b.sites.Down(), ", ")+" does not answer as it should: stored pages are shown as long as their rules allow.")
 	}
 	if faults&cluster.NameTaken != 0 {
 		all = append(all, "Another board uses the name "+b.cfg.Board.Name+": give one of them another [board] name.")

@@ -122,7 +122,7 @@ func updating() bool { return os.Getenv("BRAMBLE_UPDATE_TABLE") != "" }
 // expectation is a line of the table.
 type expectation struct {
 	outcome string
-	why     string // a reason for a failure, and for a pass that the RFC would not ask for
+	why     string // of a failure
 }
 
 func readTable(t *testing.T) map[string]expectation {
@@ -202,6 +202,9 @@ func TestPublicCacheTestSuite(t *testing.T) {
 			}
 		}
 		t.Logf("%s passes %d of %d tests", name, passed, len(got))
+		if updating() {
+			continue
+		}
 		if len(got) < len(table) {
 			t.Errorf("%s: the suite ran %d tests, the table has %d", name, len(got), len(table))
 		}
@@ -222,12 +225,13 @@ func TestPublicCacheTestSuite(t *testing.T) {
 func writeTable(t *testing.T, got map[string]string, old map[string]expectation) {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("# What one board gives in each test of the suite http-cache-tests 0.4.5, and why where it is no pass.\n" +
+	b.WriteString("# What one board gives in each test of the suite http-cache-tests 0.4.5, and why where it is no pass;\n" +
+		"# informative tests ask which of two allowed things a cache does.\n" +
 		"# Made by: BRAMBLE_UPDATE_TABLE=1 go test ./node -run TestPublicCacheTestSuite\n" +
 		"# A line may only change from fail to pass.\n")
 	for _, id := range slices.Sorted(maps.Keys(got)) {
 		fmt.Fprintf(&b, "%s\t%s", id, got[id])
-		if why := old[id].why; why != "" {
+		if why := old[id].why; why != "" && got[id] != "pass" {
 			b.WriteString("\t" + why)
 		}
 		b.WriteString("\n")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"bramble/cache"
+	"bramble/node/origin"
 )
 
 // fault is what a client is told when a page cannot be had.
@@ -20,18 +21,21 @@ type fault struct {
 // faultOf turns an upstream's error into words for a client.
 func faultOf(err error) fault {
 	switch {
-	case errors.Is(err, errOriginSlow):
+	case errors.Is(err, origin.ErrSlow):
 		return fault{http.StatusGatewayTimeout, "The shop takes too long",
 			"This page comes from a server that has not answered in time, and there is no copy of it here that may still be shown."}
-	case errors.Is(err, errOriginBusy), errors.Is(err, cache.ErrBusy):
+	case errors.Is(err, origin.ErrBusy), errors.Is(err, cache.ErrBusy):
 		return fault{http.StatusServiceUnavailable, "One moment",
 			"The server behind this page has as much to do as it can bear. Try again in a few seconds."}
 	case errors.Is(err, cache.ErrOnlyIfCached):
 		return fault{http.StatusGatewayTimeout, "Not in memory",
 			"The request asked for a stored copy only, and there is none."}
+	case errors.Is(err, origin.ErrMalformed):
+		return fault{http.StatusBadGateway, "The shop is out of order",
+			"This page comes from a server that answered with something that is no proper reply, and there is no copy of it here that may still be shown."}
 	default:
 		return fault{http.StatusBadGateway, "The shop cannot be reached",
-			"This page comes from a server that does not answer, or answered with something that is no web page, and there is no copy of it here that may still be shown."}
+			"This page comes from a server that does not answer, or broke off, and there is no copy of it here that may still be shown."}
 	}
 }
 
@@ -48,8 +52,18 @@ func failer(log *slog.Logger) func(http.ResponseWriter, *http.Request, error) {
 	}
 }
 
-// writeFault answers a request that cannot be taken on.
-func writeFault(w http.ResponseWriter, status int, err error) {
+// writeRefusal answers a request that cannot be taken on.
+func writeRefusal(w http.ResponseWriter, err error) {
+	status := http.StatusBadRequest
+	switch {
+	case errors.Is(err, origin.ErrLoop):
+		status = http.StatusLoopDetected
+	case errors.Is(err, origin.ErrMethod):
+		status = http.StatusMethodNotAllowed
+		w.Header().Set("Allow", origin.Methods)
+	case errors.Is(err, origin.ErrFields):
+		status = http.StatusRequestHeaderFieldsTooLarge
+	}
 	writeFaultPage(w, fault{status, http.StatusText(status), "This request cannot be answered: " + err.Error() + "."})
 }
 

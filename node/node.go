@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/front"
+	"bramble/node/origin"
 	"bramble/node/shop"
 )
 
@@ -31,10 +31,6 @@ const (
 	consoleBodyTime = 10 * time.Second
 	// consoleIdle is how long its connection is kept unused.
 	consoleIdle = 2 * time.Minute
-	// memoryShare: the garbage collector aims at a heap of the cache's budget
-	// times memoryShare/100, plus memoryRest for everything else.
-	memoryShare = 150
-	memoryRest  = 48 << 20
 )
 
 // Options are what a board gets from the program that runs it.
@@ -52,7 +48,7 @@ type board struct {
 	health  health
 	events  *console.Announcer
 	cache   *cache.Cache
-	origin  *countedOrigin
+	sites   *origin.Set
 	front   *front.Front
 	console net.Listener
 	link    *cluster.Link
@@ -64,6 +60,7 @@ type board struct {
 	unsafe  *invalidator
 	sampler *sampler
 	met     atomic.Bool  // another board was reached since the start
+	looked  atomic.Bool  // for other boards, as long as it should
 	quiet   atomic.Int64 // beats in a row without a reply, while draining
 	faults  atomic.Uint32
 
@@ -83,25 +80,29 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 
 // open makes every part and every listener; nothing is answered yet.
 func (b *board) open(ctx context.Context) error {
-	debug.SetMemoryLimit(int64(b.cfg.Cache.Memory)*memoryShare/100 + memoryRest)
-	where, err := newSite(b.cfg.Origin)
-	if err != nil {
-		return err
+	budget, warning := limitMemory(int64(b.cfg.Cache.Memory))
+	if warning != "" {
+		b.log.Warn(warning)
 	}
-	if b.origin, err = b.newOrigin(); err != nil {
+	maxObject := min(int64(b.cfg.Cache.MaxObject), budget/16) // what a cache can have
+	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
+	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
+	var err error
+	if b.sites, err = b.newSites(via, quiet); err != nil {
 		return err
 	}
 	b.copies = newReplicator(b.log)
 	b.unsafe = newInvalidator()
 	b.pages = &pages{
-		self: b.cfg.Board.Name, site: where, origin: b.origin,
-		hot: newHotness(time.Now()), now: time.Now, maxObject: int64(b.cfg.Cache.MaxObject),
+		self: b.cfg.Board.Name, sites: b.sites,
+		hot: newHotness(time.Now()), now: time.Now, maxObject: maxObject,
 	}
 	b.copies.pages = b.pages
-	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
 	b.cache, err = cache.New(cache.Config{
-		Name: b.cfg.Board.Name, Budget: int64(b.cfg.Cache.Memory), MaxObject: int64(b.cfg.Cache.MaxObject),
-		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer,
+		Name: b.cfg.Board.Name, Budget: budget, MaxObject: maxObject, Via: via,
+		NoCacheStatus: !b.cfg.Cache.Status, ClientDirectives: b.cfg.Cache.ClientDirectives, KeepSetCookie: b.cfg.Cache.KeepSetCookie,
+		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
+		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer, OnReplace: b.unsafe.offer,
 		ClockTrusted: func() bool { return clockIsSet(time.Now()) },
 	})
 	if err != nil {
@@ -126,20 +127,27 @@ func (b *board) open(ctx context.Context) error {
 	return nil
 }
 
-func (b *board) newOrigin() (*countedOrigin, error) {
-	if b.cfg.Origin.URL != "" {
-		upstream, err := newHTTPOrigin(b.cfg.Origin)
-		return &countedOrigin{Upstream: upstream}, err
+// staleOnError is a cache's way to say it: 0 would be its default.
+func staleOnError(cfg config.Cache) time.Duration {
+	if cfg.StaleOnError == 0 {
+		return -1
 	}
-	catalogue, err := loadCatalogue(b.cfg.Shop)
-	if err != nil {
-		return nil, err
+	return time.Duration(cfg.StaleOnError)
+}
+
+// newSites makes the origins, and the built-in shop if it is one of them.
+func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
+	opts := origin.Options{Via: via, Logger: log}
+	if origin.WantsShop(b.cfg) {
+		catalogue, err := loadCatalogue(b.cfg.Shop)
+		if err != nil {
+			return nil, err
+		}
+		if opts.Shop, err = shop.New(catalogue, shop.Options{Now: time.Now}); err != nil {
+			return nil, err
+		}
 	}
-	handler, err := shop.New(catalogue, shop.Options{Now: time.Now})
-	if err != nil {
-		return nil, err
-	}
-	return &countedOrigin{Upstream: shopOrigin{handler}}, nil
+	return origin.New(b.cfg, opts)
 }
 
 func loadCatalogue(cfg config.Shop) (*shop.Catalogue, error) {
@@ -234,6 +242,7 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.unsafe.run(rack, b.purger) })
 	behind.Go(func() { b.beat(rack) })
 	behind.Go(func() { b.follow(rack) })
+	behind.Go(func() { b.sites.Run(rack) })
 	behind.Go(func() { b.join(rack) })
 	start(&serving, func() error { return b.front.Serve(clients) })
 	b.log.Info("board is up", "pages", b.front.Addr().String(), "console", b.console.Addr().String(),

@@ -20,17 +20,18 @@ type obeyer struct {
 	events *console.Announcer
 }
 
-// Obey drops what a purge names before it returns.
+// Obey drops, or marks stale, what a purge names before it returns.
 func (o obeyer) Obey(p cluster.Purge) {
-	dropped := 0
+	what := cache.Selector{Soft: p.Soft}
 	switch p.Kind {
 	case cluster.PurgeURL:
-		dropped = o.cache.PurgeURL(p.What)
+		what.URL = p.What
 	case cluster.PurgeTag:
-		dropped = o.cache.PurgeTag(p.What)
+		what.Tag = p.What
 	case cluster.PurgeAll:
-		dropped = o.cache.PurgeAll()
+		what.All = true
 	}
+	dropped := o.cache.Purge(what)
 	o.events.Tell(ofPurge(o.board, p, dropped, time.Now()))
 }
 
@@ -46,5 +47,9 @@ func purgeText(p cluster.Purge, dropped int) string {
 	if dropped == 1 {
 		objects = "object"
 	}
-	return fmt.Sprintf("purged %s: %d %s dropped", what, dropped, objects)
+	did := "dropped"
+	if p.Soft {
+		did = "marked stale"
+	}
+	return fmt.Sprintf("purged %s: %d %s %s", what, dropped, objects, did)
 }

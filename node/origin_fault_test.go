@@ -3,6 +3,7 @@
 package node_test
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
@@ -74,6 +75,62 @@ func TestAnOriginThatFailsIsSaidPlainly(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A reply that two readers could read in two ways is given to nobody.
+func TestMalformedRepliesGoNoFurther(t *testing.T) {
+	const ok, kept = "HTTP/1.1 200 OK\r\n", "Cache-Control: max-age=60\r\n"
+	cases := []struct{ name, reply string }{
+		{"two equal lengths", ok + kept + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"},
+		{"list of lengths", ok + kept + "Content-Length: 5, 5\r\n\r\nhello"},
+		{"length and coding", ok + kept + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		{"signed length", ok + kept + "Content-Length: +5\r\n\r\nhello"},
+		{"nul", ok + kept + "X: a\x00b\r\nContent-Length: 5\r\n\r\nhello"},
+		{"bare cr", ok + kept + "X: a\rb\r\nContent-Length: 5\r\n\r\nhello"},
+		{"bare lf", ok + kept + "X: a\nSet-Cookie: evil=1\r\nContent-Length: 5\r\n\r\nhello"},
+		{"folded", ok + kept + "X: a\r\n b\r\nContent-Length: 5\r\n\r\nhello"},
+		{"blank before the colon", ok + kept + "Content-Length : 5\r\n\r\nhello"},
+		{"other coding", ok + kept + "Transfer-Encoding: xchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		{"coding in 1.0", "HTTP/1.0 200 OK\r\n" + kept + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		{"strange name", ok + kept + "X Y: z\r\nContent-Length: 5\r\n\r\nhello"},
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				r, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				var n int
+				if _, err := fmt.Sscanf(r.URL.Path, "/case/%d", &n); err == nil && n < len(cases) {
+					_, _ = conn.Write([]byte(cases[n].reply))
+				}
+			}()
+		}
+	}()
+	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\n", "http://"+l.Addr().String()))
+	for n, c := range cases {
+		for _, b := range r.boards {
+			if got := b.get(fmt.Sprintf("/case/%d", n)); got.status != http.StatusBadGateway || got.header.Get("Set-Cookie") != "" || !strings.Contains(got.body, "<h1>") {
+				t.Errorf("%s: %s answers %d %q, want a plain page with 502", c.name, b.name, got.status, got.body)
+			}
+		}
+	}
+	for _, b := range r.boards {
+		if n := b.metric("bramble_cache_objects"); n != 0 {
+			t.Errorf("%s keeps %v objects", b.name, n)
+		}
 	}
 }
 

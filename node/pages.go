@@ -3,11 +3,18 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/node/origin"
 )
 
 // Names of the routes. Fetches of different routes never wait for each other,
@@ -16,7 +23,8 @@ import (
 const (
 	rackRoute   = "rack"   // for a client: over the owner
 	relayRoute  = "relay"  // for a board that took this one for the owner: over the owner
-	originRoute = "origin" // this board asks the origin itself
+	originRoute = "origin" // this board asks the origin
+	placeRoute  = "place"  // for a board that has no place at the origin: this one has
 )
 
 // cutOffBelief is how long a board that is cut off from most of its rack
@@ -30,12 +38,11 @@ const cutOffBelief = time.Second
 // whole rack.
 type pages struct {
 	self   string
-	site   site
+	sites  *origin.Set
 	cache  *cache.Cache
 	ring   func() *cluster.Ring
 	link   *cluster.Link
 	purger *cluster.Purger
-	origin cache.Upstream
 	hot    *hotness
 	// maxObject is the largest body that the cache keeps, in bytes.
 	maxObject int64
@@ -44,13 +51,9 @@ type pages struct {
 
 // ServeHTTP answers a client.
 func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r, err := p.site.request(r)
-	switch {
-	case errors.Is(err, errLoop):
-		writeFault(w, http.StatusLoopDetected, err)
-		return
-	case err != nil:
-		writeFault(w, http.StatusBadRequest, err)
+	r, err := p.sites.Request(r)
+	if err != nil {
+		writeRefusal(w, err)
 		return
 	}
 	p.cache.Serve(w, r, p.route(r, rackRoute))
@@ -58,7 +61,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // route says where a request goes that this board's memory cannot answer.
 func (p *pages) route(r *http.Request, name string) cache.Route {
-	route := cache.Route{Name: originRoute, Upstream: p.origin}
+	route := cache.Route{Name: originRoute, Upstream: originFetch{p}}
 	if !p.believable(r.Context()) {
 		route.YoungerThan = cutOffBelief
 	}
@@ -73,7 +76,7 @@ func (p *pages) route(r *http.Request, name string) cache.Route {
 		return route
 	}
 	route.Name = name
-	route.Upstream = rackFetch{p, name}
+	route.Upstream, route.Alone, route.AskOthers = rackFetch{p, name}, originFetch{p}, true
 	p.hot.count(key, p.now())
 	route.Keep = p.keep
 	return route
@@ -105,7 +108,7 @@ func (o ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response,
 			return nil, err
 		}
 	}
-	return o.p.origin.Fetch(ctx, r)
+	return originFetch(o).Fetch(ctx, r)
 }
 
 // unconditional: a request that renews a stale copy is for the origin alone.
@@ -139,5 +142,109 @@ func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, 
 			return resp, err
 		}
 	}
-	return p.origin.Fetch(ctx, r)
+	if onlyIfCached(r) {
+		return nil, cache.ErrOnlyIfCached
+	}
+	return originFetch{p}.Fetch(ctx, r)
+}
+
+// onlyIfCached: the request may be answered from a memory of the rack, and by
+// nobody else (RFC 9111 §5.2.1.7).
+func onlyIfCached(r *http.Request) bool {
+	for _, line := range r.Header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// placeAgain is the pause before a board without a place at the origin tries
+// anew to find a board that has one, and is alive.
+const placeAgain = 200 * time.Millisecond
+
+// originFetch asks the origin: from here, or, if this board has no place there,
+// by way of a board that has one.
+type originFetch struct{ p *pages }
+
+// Fetch returns the origin's reply. It looks for a place as long as a request
+// may queue for one.
+func (o originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	p := o.p
+	for began := p.now(); ; {
+		holders, patience := p.sites.Holders(r.URL)
+		if len(holders) == 0 {
+			return placeFetch(o).Fetch(ctx, r)
+		}
+		resp, err := o.byWayOf(ctx, holders, r)
+		if resp != nil || err != nil {
+			return resp, err
+		}
+		if p.now().Sub(began) >= patience {
+			return nil, fmt.Errorf("no board that has a place at the origin answers: %w", origin.ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(placeAgain):
+		}
+	}
+}
+
+// byWayOf asks the boards that have a place, one after another. It returns
+// neither a reply nor an error if another try makes sense.
+func (o originFetch) byWayOf(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
+	sent := &onceBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(ctx)
+		r.Body = sent
+	}
+	first := xxhash.Sum64String(cache.Key(r)) // so that all of them bear a part
+	for i := range holders {
+		board := holders[(first+uint64(i))%uint64(len(holders))]
+		if !o.p.link.Up(board) {
+			continue
+		}
+		resp, err := o.p.send(ctx, board, placePath, r, linkQuery{})
+		switch {
+		case err == nil:
+			return resp, nil
+		case ctx.Err() != nil:
+			return nil, err
+		case !sent.begun.Load():
+		case errors.Is(err, errRefused):
+			return nil, fmt.Errorf("by way of %s: %w", board, origin.ErrBusy)
+		default:
+			return nil, fmt.Errorf("by way of %s: %w: %w", board, origin.ErrDown, err)
+		}
+	}
+	return nil, nil
+}
+
+// onceBody is a request's body, which can be sent once only: it notes whether
+// that has begun. Who made it closes it.
+type onceBody struct {
+	io.ReadCloser
+	begun atomic.Bool
+}
+
+func (b *onceBody) Read(p []byte) (int, error) {
+	b.begun.Store(true)
+	return b.ReadCloser.Read(p)
+}
+
+func (b *onceBody) Close() error { return nil }
+
+// placeFetch asks the origin from here, after a wait for a place if need be.
+type placeFetch struct{ p *pages }
+
+// Fetch returns the origin's reply.
+func (f placeFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	resp, err := f.p.sites.Fetch(ctx, r)
+	if err == nil {
+		resp.Header.Del(headerRefused) // only a board may say this
+	}
+	return resp, err
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 // Paths on the rack link; pulses have cluster.PulsePath.
 const (
 	objectPath = "/v1/object" // GET: answer this request; PUT: keep this copy
+	placePath  = "/v1/origin" // any method: ask the origin in this board's place
 	drainPath  = "/v1/drain"
 )
 
@@ -73,10 +73,24 @@ func parseLinkQuery(raw string) (linkQuery, error) {
 // read whole before it returns, so that a board that dies while it sends costs
 // the next board's answer and not a client's error.
 func (p *pages) askPeer(ctx context.Context, board string, r *http.Request, q linkQuery) (*http.Response, error) {
+	resp, err := p.send(ctx, board, objectPath, r, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := readAhead(resp, p.maxObject, aheadPause); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// send asks another board something about a request.
+func (p *pages) send(ctx context.Context, board, path string, r *http.Request, q linkQuery) (*http.Response, error) {
 	q.url, q.digest = r.URL, p.purger.Digest()
 	out := r.WithContext(ctx)
-	out.URL = &url.URL{Path: objectPath, RawQuery: q.encode()}
+	out.URL = &url.URL{Path: path, RawQuery: q.encode()}
 	out.RequestURI = ""
+	out.Close = false // the client's wish for its own connection
 	resp, err := p.link.Do(ctx, board, out)
 	if err != nil {
 		return nil, err
@@ -85,43 +99,8 @@ func (p *pages) askPeer(ctx context.Context, board string, r *http.Request, q li
 		resp.Body.Close()
 		return nil, fmt.Errorf("%s: %w: %s", board, errRefused, reason)
 	}
-	if err := p.readAhead(resp); err != nil {
-		resp.Body.Close()
-		return nil, err
-	}
 	resp.Request = r
 	return resp, nil
-}
-
-// readAhead reads a body up to the size that can be kept; what is larger goes on streaming.
-func (p *pages) readAhead(resp *http.Response) error {
-	limit := p.maxObject
-	if resp.ContentLength > limit {
-		return nil
-	}
-	var head bytes.Buffer
-	if resp.ContentLength > 0 {
-		head.Grow(int(resp.ContentLength) + bytes.MinRead)
-	}
-	n, err := io.Copy(&head, io.LimitReader(resp.Body, limit+1))
-	if err != nil {
-		return fmt.Errorf("reading a reply: %w", err)
-	}
-	if n <= limit {
-		if err := resp.Body.Close(); err != nil {
-			return fmt.Errorf("reading a reply: %w", err)
-		}
-		if resp.Request.Method != http.MethodHead && resp.ContentLength < 0 {
-			resp.ContentLength = n
-		}
-		resp.Body = io.NopCloser(&head)
-		return nil
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(&head, resp.Body), resp.Body}
-	return nil
 }
 
 // peerHandler answers the other boards.
@@ -136,6 +115,7 @@ func (h *peerHandler) routes() http.Handler {
 	mux.HandleFunc("GET "+objectPath, h.object)
 	mux.HandleFunc("HEAD "+objectPath, h.object)
 	mux.HandleFunc("PUT "+objectPath, h.keep)
+	mux.HandleFunc(placePath, h.place)
 	mux.HandleFunc("POST "+drainPath, h.drained)
 	return mux
 }
@@ -145,22 +125,14 @@ func refuse(w http.ResponseWriter, reason string) {
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// object answers a request that came to another board. Before it does, this
-// board has obeyed every purge that the asking one has.
+// object answers a request that came to another board.
 func (h *peerHandler) object(w http.ResponseWriter, r *http.Request) {
 	p := h.pages
-	q, err := parseLinkQuery(r.URL.RawQuery)
-	if err != nil {
-		refuse(w, err.Error())
+	in, q, ok := h.request(w, r)
+	if !ok {
 		return
 	}
 	asker := cluster.PeerName(r)
-	if err := p.purger.CatchUp(r.Context(), asker, q.digest); err != nil {
-		refuse(w, "could not catch up with the purges")
-		return
-	}
-	in := r.WithContext(r.Context())
-	in.URL, in.Host = q.url, q.url.Host
 	route := p.route(in, relayRoute)
 	first, _ := p.ring().Owners(cache.Key(in))
 	switch {
@@ -171,9 +143,44 @@ func (h *peerHandler) object(w http.ResponseWriter, r *http.Request) {
 		}
 		route = cache.Route{Name: originRoute, Upstream: nothing{}}
 	case q.relayed || first == asker:
-		route.Name, route.Upstream = originRoute, p.origin
+		route.Name, route.Upstream = originRoute, originFetch{p}
 	}
 	p.cache.Serve(w, in, route)
+}
+
+// place asks the origin for a board that has no place there. What comes is not
+// kept here: its owner is the one who asks, or whom it asked for.
+func (h *peerHandler) place(w http.ResponseWriter, r *http.Request) {
+	p := h.pages
+	in, _, ok := h.request(w, r)
+	if !ok {
+		return
+	}
+	route := cache.Route{Name: placeRoute, Upstream: placeFetch{p}, Keep: func(string) bool { return false }}
+	if !p.believable(r.Context()) {
+		route.YoungerThan = cutOffBelief
+	}
+	p.cache.Serve(w, in, route)
+}
+
+// request is what another board wants answered. Before it is, this board has
+// obeyed every purge that the asking one has. What cannot be is refused here.
+func (h *peerHandler) request(w http.ResponseWriter, r *http.Request) (*http.Request, linkQuery, bool) {
+	p := h.pages
+	q, err := parseLinkQuery(r.URL.RawQuery)
+	if err == nil && !p.sites.Knows(q.url) {
+		err = fmt.Errorf("%s is no site of this board", q.url.Host)
+	}
+	if err == nil && p.purger.CatchUp(r.Context(), cluster.PeerName(r), q.digest) != nil {
+		err = errors.New("could not catch up with the purges")
+	}
+	if err != nil {
+		refuse(w, err.Error())
+		return nil, q, false
+	}
+	in := r.WithContext(r.Context())
+	in.URL, in.Host = q.url, q.url.Host
+	return in, q, true
 }
 
 // nothing is the upstream of a request that memory alone may answer.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"bramble/cache"
 	"bramble/cluster"
 	"bramble/gpio"
 	"bramble/node/config"
@@ -101,21 +102,16 @@ func panelInput(v cluster.Vitals) gpio.Input {
 
 // Purge tells the whole rack to forget something.
 func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error) {
-	purge := cluster.Purge{Kind: cluster.PurgeAll}
-	switch {
-	case p.URL != "":
-		u, err := v.pages.site.purgeKey(p.URL)
-		if err != nil {
-			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
-		}
-		purge = cluster.Purge{Kind: cluster.PurgeURL, What: u.String()}
-	case p.Tag != "":
-		purge = cluster.Purge{Kind: cluster.PurgeTag, What: p.Tag}
-	}
-	obeyed, absent, err := v.pages.purger.Purge(ctx, purge, purgeWait)
+	purges, err := v.purges(p)
 	if err != nil {
 		return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 	}
+	for _, purge := range purges {
+		if err := v.pages.purger.Issue(purge); err != nil {
+			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
+		}
+	}
+	obeyed, absent := v.pages.purger.Spread(ctx, purgeWait)
 	obeyed = append(obeyed, v.pages.self)
 	slices.Sort(obeyed)
 	for _, b := range v.members.Boards() {
@@ -125,6 +121,26 @@ func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult,
 	}
 	slices.Sort(absent)
 	return console.PurgeResult{Obeyed: obeyed, Absent: absent}, nil
+}
+
+// purges are what an operator's purge is to the rack. A path is a page of each
+// of its sites.
+func (v *view) purges(p console.Purge) ([]cluster.Purge, error) {
+	switch {
+	case p.Tag != "":
+		return []cluster.Purge{{Kind: cluster.PurgeTag, What: p.Tag, Soft: p.Soft}}, nil
+	case p.URL == "":
+		return []cluster.Purge{{Kind: cluster.PurgeAll, Soft: p.Soft}}, nil
+	}
+	pages, err := v.pages.sites.PurgeKeys(p.URL)
+	if err != nil {
+		return nil, err
+	}
+	var list []cluster.Purge
+	for _, page := range pages {
+		list = append(list, cluster.Purge{Kind: cluster.PurgeURL, What: cache.KeyOf(page), Soft: p.Soft})
+	}
+	return list, nil
 }
 
 // Drain takes a board out of service, or puts it back.

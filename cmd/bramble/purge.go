@@ -16,13 +16,17 @@ func purgeCommand() command {
 		long: `
 Makes the whole rack forget stored pages: one URL, all pages with a tag, or all
 there are. A URL is a path, such as /status, or absolute. Boards that are away
-forget before they serve again.`,
+forget before they serve again.
+
+With --soft pages are not forgotten: the origin is asked about them before they
+count as fresh again, and they stand in for it as long as it does not answer.`,
 		flags: func(fs *flagSet) runner {
 			connect := consoleFlags(fs)
 			tag := fs.String("tag", "", "forget all pages with this `TAG`")
 			all := fs.Bool("all", false, "forget every page")
+			soft := fs.Bool("soft", false, "ask the origin about the pages instead of forgetting them")
 			return func(ctx context.Context, w world, args []string) error {
-				p := console.Purge{Tag: *tag, All: *all}
+				p := console.Purge{Tag: *tag, All: *all, Soft: *soft}
 				if len(args) > 0 {
 					p.URL = args[0]
 				}
@@ -43,21 +47,25 @@ forget before they serve again.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintln(w.out, strings.Join(wrap(purged(res), helpWidth), "\n"))
+				fmt.Fprintln(w.out, strings.Join(wrap(purged(res, *soft), helpWidth), "\n"))
 				return nil
 			}
 		},
 	}
 }
 
-// purged says who has forgotten.
-func purged(r console.PurgeResult) string {
+// purged says who has obeyed.
+func purged(r console.PurgeResult, soft bool) string {
+	did, will := "Forgotten", "forget"
+	if soft {
+		did, will = "Marked stale", "do so"
+	}
 	text := "No board has obeyed yet."
 	if len(r.Obeyed) > 0 {
-		text = "Forgotten by " + strings.Join(r.Obeyed, ", ") + "."
+		text = did + " by " + strings.Join(r.Obeyed, ", ") + "."
 	}
 	if len(r.Absent) > 0 {
-		text += " Away, and bound to forget before serving again: " + strings.Join(r.Absent, ", ") + "."
+		text += " Away, and bound to " + will + " before serving again: " + strings.Join(r.Absent, ", ") + "."
 	}
 	return text
 }

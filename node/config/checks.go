@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,8 @@ const (
 	maxName     = 63 // of a board; fits a DNS label
 	maxOldKeys  = 4
 	maxJoin     = 64
+	maxSites    = 64
+	maxAliases  = 64
 	minPassword = 8
 	maxPassword = 200
 )
@@ -142,27 +143,6 @@ func checkJoin(list []string) string {
 		if !validHost(host, false) || !validPort(port) || port == "0" {
 			return quote(s) + ` is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`
 		}
-	}
-	return ""
-}
-
-func checkOrigin(s string) string {
-	if s == "" {
-		return ""
-	}
-	const write = `; write "http://host", "http://host:port" or the same with https`
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" {
-		return quote(s) + " is not the address of a web server" + write
-	}
-	if u.User != nil {
-		return "an address with a user name in it is not taken" + write
-	}
-	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return quote(s) + " has a path, which clients choose" + write
-	}
-	if !validHost(u.Hostname(), false) || u.Port() != "" && (!validPort(u.Port()) || u.Port() == "0") || strings.HasSuffix(u.Host, ":") {
-		return quote(s) + " has no host, or a port that cannot be" + write
 	}
 	return ""
 }

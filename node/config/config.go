@@ -22,6 +22,7 @@ type Config struct {
 	Rack    Rack
 	Cache   Cache
 	Origin  Origin
+	Sites   []Site
 	Shop    Shop
 	Log     Log
 }
@@ -64,8 +65,14 @@ type Rack struct {
 
 // Cache is the table [cache].
 type Cache struct {
-	Memory    Size // for all that the cache keeps, bookkeeping included
-	MaxObject Size // the largest body that is kept
+	Memory           Size // for all that the cache keeps, bookkeeping included
+	MaxObject        Size // the largest body that is kept
+	Status           bool // Cache-Status on replies
+	ClientDirectives bool // what requests say in Cache-Control is obeyed
+	KeepSetCookie    bool
+	StaleOnError     Duration // 0 = never
+	Compress         bool
+	MaxVariants      int
 }
 
 // Origin is the table [origin]: where a page comes from on a miss.
@@ -74,8 +81,18 @@ type Origin struct {
 	ConnectTimeout Duration
 	ReplyTimeout   Duration // until the reply's header fields are in
 	IdleTimeout    Duration // between two pieces of a reply's body
-	MaxConcurrent  int
-	QueueTimeout   Duration
+	MaxConcurrent  int      // for the whole rack
+	QueueTimeout   Duration // for one of these places
+	HealthPath     string   // "" = no regular check
+	HealthInterval Duration
+	HealthTimeout  Duration
+}
+
+// Site is one table [[site]]: a web site told by the host name that clients ask for.
+type Site struct {
+	Host    string   // canonical; lower case
+	Aliases []string // other names, "*.example.com" among them
+	Origin  Origin   // as [origin] where the file says nothing
 }
 
 // Shop is the table [shop]: the built-in shop.
@@ -120,13 +137,18 @@ func Default() *Config {
 			PeerTimeout: Duration(time.Second),
 			ForgetAfter: Duration(10 * time.Minute),
 		},
-		Cache: Cache{Memory: 64 * MB, MaxObject: MB},
+		Cache: Cache{
+			Memory: 64 * MB, MaxObject: MB, Status: true,
+			StaleOnError: Duration(24 * time.Hour), MaxVariants: 16,
+		},
 		Origin: Origin{
 			ConnectTimeout: Duration(2 * time.Second),
 			ReplyTimeout:   Duration(10 * time.Second),
 			IdleTimeout:    Duration(10 * time.Second),
 			MaxConcurrent:  32,
 			QueueTimeout:   Duration(5 * time.Second),
+			HealthInterval: Duration(5 * time.Second),
+			HealthTimeout:  Duration(2 * time.Second),
 		},
 		Log: Log{Level: "info", Format: "text"},
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // testKey is a key made for the tests, good for nothing else.
@@ -75,6 +76,16 @@ func TestMistakes(t *testing.T) {
 		{"no TOML", "[rack\n", "b.toml:1: not valid TOML: ", ErrSyntax},
 		{"dotted", "rack.kee = \"x\"\nrack.key=\"" + key + "\"", `b.toml:1: [rack] kee: unknown key; did you mean "key"?`, ErrUnknownKey},
 		{"inline", "rack = {key = \"" + key + "\", mdn = false}", `b.toml:1: [rack] mdn: unknown key; did you mean "mdns"?`, ErrUnknownKey},
+		{"sites in single brackets", good + "[site]\nhost = \"a\"", `b.toml:3: [site]: there may be several; write [[site]] in double brackets`, ErrWrongType},
+		{"key of a site misspelt", good + "[[site]]\nhost = \"a\"\n[[site]]\nhost = \"b\"\nurll = \"\"", `b.toml:7: [[site]] urll: unknown key; did you mean "url"?`, ErrUnknownKey},
+		{"site without host", good + "[[site]]\nhost = \"a\"\n[[site]]\nurl = \"\"", `b.toml:5: [[site]] host is missing: write the site's host name, such as host = "shop.example"`, ErrMissing},
+		{"host", good + "[[site]]\nhost = \"http://a\"", `b.toml:4: [[site]] host: "http://a" is not a host name; write one such as "shop.example"`, ErrBadValue},
+		{"alias", good + "[[site]]\nhost = \"a\"\naliases = [\"a.*\"]", `b.toml:5: [[site]] aliases: "a.*" is not a host name; write one such as "www.shop.example" or "*.shop.example"`, ErrBadValue},
+		{"two sites of one name", good + "[[site]]\nhost = \"a\"\n[[site]]\nhost = \"b\"\naliases = [\"A\"]", `b.toml:7: [[site]] aliases: "a" is there already; give each site its own names`, ErrBadValue},
+		{"site and default of one name", good + "[origin]\nurl = \"http://a\"\n[[site]]\nhost = \"a\"\nurl = \"http://b\"", `b.toml:6: [[site]] host: "a" is also the server of [origin] url, whose pages are kept under that name; make that server a [[site]] too, or give its address in [origin] url`, ErrBadValue},
+		{"one server in two ways", good + "[[site]]\nhost = \"a\"\nurl = \"http://s\"\n[[site]]\nhost = \"b\"\nurl = \"http://s\"\nmax_concurrent = 3", `b.toml:8: [[site]] url: "http://s" is a server that stands with other settings above; give it the same ones everywhere`, ErrBadValue},
+		{"site out of range", good + "[[site]]\nhost = \"a\"\nmax_concurrent = 0", `b.toml:5: [[site]] max_concurrent: 0 is out of range; write a number from 1 to 10000`, ErrBadValue},
+		{"health path", good + "[origin]\nhealth_path = \"health\"", `b.toml:4: [origin] health_path: "health" is not a path; write one such as "/health"`, ErrBadValue},
 		{"date", good + "[log]\nlevel = 2012-02-29", `b.toml:4: [log] level: write a string in quotes instead of a date or time`, ErrWrongType},
 	}
 	for _, tt := range tests {
@@ -132,12 +143,19 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0)}
 	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
 	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9)}
-	c.Cache = Cache{3 * MiB, 1500}
-	c.Origin = Origin{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8)}
+	c.Cache = Cache{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
+	c.Origin = Origin{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8)}
+	c.Sites = []Site{
+		{"a.example", []string{"*.a.example", "b.example:81"}, Origin{"", Duration(3e8), Duration(4e8), Duration(5e8), 9, Duration(1e8), "/", Duration(3e8), Duration(5e8)}},
+		{"c.example", nil, Origin{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8)}},
+	}
 	c.Shop.Catalogue = filepath.Join(t.TempDir(), "shop.toml")
 	c.Log = Log{"debug", "json"}
 	plain := Default()
 	for _, s := range settings() {
+		if s.at == nil {
+			s.at, plain.Sites = func(c *Config) any { return s.atSite(&c.Sites[0]) }, []Site{{Origin: c.Origin}}
+		}
 		if reflect.DeepEqual(reflect.ValueOf(s.at(c)).Elem().Interface(), reflect.ValueOf(s.at(plain)).Elem().Interface()) {
 			t.Errorf("[%s] %s is not changed by this test", s.table, s.key)
 		}
@@ -172,15 +190,29 @@ func TestMaxObjectFollowsASmallMemory(t *testing.T) {
 
 func TestEverySettingIsAField(t *testing.T) {
 	fields := 0
-	v := reflect.ValueOf(Config{})
-	for i := range v.NumField() {
-		fields += v.Field(i).NumField()
+	count := func(v reflect.Value) {
+		for i := range v.NumField() {
+			if f := v.Field(i); f.Kind() == reflect.Struct {
+				fields += f.NumField()
+			} else if f.Kind() != reflect.Slice || f.Type().Elem().Kind() != reflect.Struct {
+				fields++
+			}
+		}
 	}
+	count(reflect.ValueOf(Config{}))
+	count(reflect.ValueOf(Site{}))
 	seen := map[any]bool{}
 	c := Default()
+	c.Sites = make([]Site, 1)
 	for _, s := range settings() {
-		seen[s.at(c)] = true
-		if s.doc == "" || literal(s.at(c), false, s.secret) == "" {
+		at := any(nil)
+		if s.at != nil {
+			at = s.at(c)
+		} else {
+			at = s.atSite(&c.Sites[0])
+		}
+		seen[at] = true
+		if s.doc == "" || literal(at, false, s.secret) == "" {
 			t.Errorf("[%s] %s has no text", s.table, s.key)
 		}
 	}
@@ -218,7 +250,7 @@ func TestOutputHidesSecretsAndFits(t *testing.T) {
 		}
 	}
 	for _, s := range settings() {
-		if !strings.Contains(out, "\n"+s.key+" = ") || !strings.Contains(Markdown(), "| `"+s.key+"` |") {
+		if !strings.Contains(out, "\n"+s.key+" = ") && !strings.Contains(out, "\n# "+s.key+" = ") || !strings.Contains(Markdown(), "| `"+s.key+"` |") {
 			t.Errorf("%s is in one of the outputs not", s.key)
 		}
 	}
@@ -267,5 +299,19 @@ func TestReadmeReference(t *testing.T) {
 	}
 	if strings.TrimSpace(block) != strings.TrimSpace(Markdown()) {
 		t.Errorf("the configuration reference in README.md is out of date: put the output of\n  go run ./cmd/bramble config --markdown\nbetween %s and %s", begin, end)
+	}
+}
+
+func TestASiteIsAsOriginSaysWhereItSaysNothing(t *testing.T) {
+	d, err := ParseDocument("b.toml", []byte("[[site]]\nhost = \"A.example\"\nqueue_timeout = \"1s\"\n[[site]]\nhost = \"b.example\"\nurl = \"http://b\"\n[origin]\nurl = \"http://o\"\nmax_concurrent = 3\nqueue_timeout = \"1s\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, other := d.Config.Sites[0], d.Config.Sites[1]
+	if one.Host != "a.example" || one.Origin != d.Config.Origin || other.Origin.URL != "http://b" || other.Origin.MaxConcurrent != 3 {
+		t.Errorf("sites are %+v", d.Config.Sites)
+	}
+	if time.Duration(other.Origin.QueueTimeout) != time.Second {
+		t.Errorf("the second site waits %v, want what [origin] says", other.Origin.QueueTimeout)
 	}
 }

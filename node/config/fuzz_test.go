@@ -14,6 +14,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("[rack]\nkey = \"" + key + "\"\n"))
 	f.Add([]byte("rack = {key = \"" + key + "\", join = [\"a\", \"b:1\"]}\nhttp.listen = \":0\"\n"))
 	f.Add([]byte("[rack]\nkee = 1\n[[http]]\n[orign]\na.b.c = 2012-02-29\n"))
+	f.Add([]byte("site = [{host = \"a\"}, {url = \"http://b\"}]\n[rack]\nkey = \"" + key + "\"\n"))
+	f.Add([]byte("[rack]\nkey = \"" + key + "\"\n[[site]]\nhost = \"a.b\"\naliases = [\"*.b\"]\n[[site]]\nhost = \"c:8\"\n"))
 	f.Add(Default().TOML(Print{Comments: true}))
 	f.Add([]byte("[cache]\r\nmemory = 0x7fffffffffffffff\r\n[board]\nweight = 1e3\nname = '''\na'''"))
 	f.Add([]byte("\"\" = 1\n[\"\"]\n\"\\u0000\" = {}\n[log.level]\nx = []\n"))

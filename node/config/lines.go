@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -45,12 +46,20 @@ func index(data []byte) lines {
 		return line
 	}
 	var table []string
+	count := map[string]int{} // of each [[table]] so far
 	for p.NextExpression() {
 		node := p.Expression()
 		switch node.Kind {
 		case unstable.Table, unstable.ArrayTable:
 			table = steps(nil, node.Key())
-			found.note(table, lineOf(node.Key()))
+			line := lineOf(node.Key())
+			found.note(table, line)
+			if node.Kind == unstable.ArrayTable && len(table) == 1 {
+				name := table[0]
+				table = []string{nth(name, count[name])}
+				count[name]++
+				found.note(table, line)
+			}
 		case unstable.KeyValue:
 			path := steps(table, node.Key())
 			found.note(path, lineOf(node.Key()))
@@ -64,6 +73,9 @@ func index(data []byte) lines {
 	}
 	return found
 }
+
+// nth is how the n-th of several tables of one name is called here, n from 0.
+func nth(table string, n int) string { return fmt.Sprintf("[%s]%d", table, n) }
 
 // steps appends the parts of a dotted key to a path.
 func steps(path []string, key unstable.Iterator) []string {

@@ -97,8 +97,13 @@ type reader struct {
 	list  []*Error
 }
 
+// fail notes a mistake. A table that is one of several is called as nth says.
 func (r *reader) fail(kind error, line int, table, key, problem string) {
 	r.bad[table+"."+key] = true
+	if strings.HasPrefix(table, "[") && strings.Contains(table, "]") {
+		table = table[:strings.Index(table, "]")+1]
+		line = max(line, r.lines.of(strings.Trim(table, "[]"), ""))
+	}
 	r.list = append(r.list, &Error{
 		File: r.file, Line: line, Table: short(table), Key: short(key), Problem: problem, Kind: kind,
 	})
@@ -143,47 +148,74 @@ func parse(name string, data []byte, needKey bool) (*Document, error) {
 
 // fill sets the fields from the decoded file and returns what it has set.
 func (r *reader) fill(tree map[string]any) map[string]bool {
-	known := map[string]setting{}
-	for _, s := range settings() {
-		known[s.table+"."+s.key] = s
-	}
-	isTable := map[string]bool{}
+	known := map[string]table{}
 	for _, t := range tables() {
-		isTable[t.name] = true
+		known[t.name] = t
 	}
 	written := map[string]bool{}
-	for _, name := range sorted(tree) {
+	for _, name := range sorted(tree) { // [origin] comes before [[site]], which begins as it is
 		sub, ok := tree[name].(map[string]any)
 		line := r.lines.of(name, "")
+		t, isTable := known[name]
 		switch {
-		case !isTable[name] && ok, !isTable[name] && isTables(tree[name]):
+		case !isTable && ok, !isTable && isTables(tree[name]):
 			r.fail(ErrUnknownKey, line, name, "", "unknown table"+meantTable(name))
-			continue
-		case !isTable[name]:
+		case !isTable:
 			r.fail(ErrUnknownKey, line, "", name, "unknown key outside any table"+meantKey("", name))
-			continue
+		case t.many && isTables(tree[name]):
+			r.fillSites(tree[name].([]any), written)
+		case t.many:
+			r.fail(ErrWrongType, line, name, "", fmt.Sprintf("there may be several; write [[%s]] in double brackets", name))
 		case isTables(tree[name]):
 			r.fail(ErrWrongType, line, name, "", fmt.Sprintf("there is only one; write [%s] in single brackets", name))
-			continue
 		case !ok:
 			r.fail(ErrWrongType, line, "", name, fmt.Sprintf("this is a table; write [%s] on a line of its own and its keys below", name))
-			continue
-		}
-		for _, key := range sorted(sub) {
-			line := r.lines.of(name, key)
-			s, ok := known[name+"."+key]
-			if !ok {
-				r.fail(ErrUnknownKey, line, name, key, "unknown key"+meantKey(name, key))
-				continue
-			}
-			if problem, kind := assign(s, s.at(r.cfg), sub[key]); kind != nil {
-				r.fail(kind, line, name, key, problem)
-				continue
-			}
-			written[name+"."+key] = true
+		default:
+			r.fillTable(name, name, sub, written, func(s setting) any { return s.at(r.cfg) })
 		}
 	}
 	return written
+}
+
+// fillTable sets the fields of one table, called id where lines and mistakes are kept.
+func (r *reader) fillTable(name, id string, sub map[string]any, written map[string]bool, at func(setting) any) {
+	known := map[string]setting{}
+	for _, s := range settings() {
+		if s.table == name {
+			known[s.key] = s
+		}
+	}
+	for _, key := range sorted(sub) {
+		s, ok := known[key]
+		if !ok {
+			r.fail(ErrUnknownKey, r.lines.of(id, key), id, key, "unknown key"+meantKey(name, key))
+			continue
+		}
+		if problem, kind := assign(s, at(s), sub[key]); kind != nil {
+			r.fail(kind, r.lines.of(id, key), id, key, problem)
+			continue
+		}
+		written[name+"."+key] = true
+	}
+}
+
+// fillSites reads the tables [[site]]. Each begins as what [origin] says.
+func (r *reader) fillSites(list []any, written map[string]bool) {
+	if problem := checkCount(len(list), maxSites, "sites"); problem != "" {
+		r.fail(ErrBadValue, r.lines.of("site", ""), "[site]", "", problem)
+		return
+	}
+	for i, one := range list {
+		sub, ok := one.(map[string]any)
+		if !ok {
+			r.fail(ErrWrongType, r.lines.of("site", ""), "[site]", "", "write [[site]] on a line of its own and its keys below")
+			return
+		}
+		r.cfg.Sites = append(r.cfg.Sites, Site{Origin: r.cfg.Origin})
+		site := &r.cfg.Sites[i]
+		r.fillTable("site", nth("site", i), sub, written, func(s setting) any { return s.atSite(site) })
+		site.Host = strings.ToLower(site.Host)
+	}
 }
 
 // fit keeps the default of max_object within a memory that is smaller than usual.
@@ -206,12 +238,41 @@ func (r *reader) check() {
 			r.fail(ErrBadValue, r.lines.of(s.table, s.key), s.table, s.key, problem)
 		}
 	}
+	r.checkSites()
 	if one, other, clash := checkListeners(r.cfg); clash {
 		if r.lines.of(other.table, other.key) == 0 {
 			one, other = other, one // complain of the one that stands in the file
 		}
 		r.fail(ErrBadValue, r.lines.of(other.table, other.key), other.table, other.key,
 			fmt.Sprintf("%s is what [%s] %s holds; write another port", quote(other.addr), one.table, one.key))
+	}
+}
+
+func (r *reader) checkSites() {
+	complaints := len(r.list)
+	for i := range r.cfg.Sites {
+		id := nth("site", i)
+		for _, s := range siteSettings() {
+			if s.checkSite == nil || r.bad[id+"."+s.key] {
+				continue
+			}
+			line := r.lines.of(id, s.key)
+			if line == 0 && s.key != "host" {
+				continue // it is [origin]'s, where it was checked
+			}
+			if r.cfg.Sites[i].Host == "" && s.key == "host" {
+				r.fail(ErrMissing, max(line, r.lines.of(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
+			} else if problem := s.checkSite(&r.cfg.Sites[i]); problem != "" {
+				r.fail(ErrBadValue, line, id, s.key, problem)
+			}
+		}
+	}
+	if len(r.list) > complaints || r.bad["origin.url"] {
+		return
+	}
+	if c, found := checkSites(r.cfg); found {
+		id := nth("site", c.site)
+		r.fail(ErrBadValue, max(r.lines.of(id, c.key), r.lines.of(id, "")), id, c.key, c.problem)
 	}
 }
 

@@ -22,29 +22,44 @@ type Print struct {
 func (c *Config) TOML(p Print) []byte {
 	var b bytes.Buffer
 	for _, t := range tables() {
-		head := false
-		for _, s := range settings() {
-			if s.table != t.name || p.Only != nil && !p.Only(s.table, s.key) {
-				continue
-			}
-			if !head {
-				if head = true; b.Len() > 0 {
-					b.WriteString("\n")
-				}
-				if p.Comments {
-					comment(&b, t.doc)
-				}
-				fmt.Fprintf(&b, "[%s]\n", t.name)
-			}
-			if p.Comments {
-				b.WriteString("\n")
-				comment(&b, s.doc)
-				comment(&b, "Default: "+defaultOf(s))
-			}
-			fmt.Fprintf(&b, "%s = %s\n", s.key, literal(s.at(c), p.Secrets, s.secret))
+		if !t.many {
+			p.table(&b, t, "", func(s setting) any { return s.at(c) })
+			continue
+		}
+		for i := range c.Sites {
+			p.table(&b, t, "", func(s setting) any { return s.atSite(&c.Sites[i]) })
+		}
+		if len(c.Sites) == 0 && p.Comments {
+			example := Site{Host: "shop.example", Origin: c.Origin}
+			p.table(&b, t, "# ", func(s setting) any { return s.atSite(&example) })
 		}
 	}
 	return b.Bytes()
+}
+
+// table writes one table, each line behind a mark.
+func (p Print) table(b *bytes.Buffer, t table, mark string, at func(setting) any) {
+	head := false
+	for _, s := range settings() {
+		if s.table != t.name || p.Only != nil && !p.Only(s.table, s.key) {
+			continue
+		}
+		if !head {
+			if head = true; b.Len() > 0 {
+				b.WriteString("\n")
+			}
+			if p.Comments {
+				comment(b, t.doc)
+			}
+			fmt.Fprintf(b, "%s%s\n", mark, t.head())
+		}
+		if p.Comments {
+			b.WriteString("\n")
+			comment(b, s.doc)
+			comment(b, "Default: "+defaultOf(s))
+		}
+		fmt.Fprintf(b, "%s%s = %s\n", mark, s.key, literal(at(s), p.Secrets, s.secret))
+	}
 }
 
 // Markdown writes the reference of all keys, a table for each table of the
@@ -55,7 +70,7 @@ func Markdown() string {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "**`[%s]`** %s\n\n", t.name, t.doc)
+		fmt.Fprintf(&b, "**`%s`** %s\n\n", t.head(), t.doc)
 		b.WriteString("| Key | Default | What it is, and why so |\n|---|---|---|\n")
 		for _, s := range settings() {
 			if s.table == t.name {
@@ -73,6 +88,9 @@ func Markdown() string {
 func defaultOf(s setting) string {
 	if s.fallback != "" {
 		return s.fallback
+	}
+	if s.atSite != nil {
+		return literal(s.atSite(&Site{}), false, s.secret)
 	}
 	return literal(s.at(Default()), false, s.secret)
 }

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // setting is one key of bramble.toml: where it stands, what is said of it,
 // where it lives in a Config and what it may be.
@@ -13,31 +16,52 @@ type setting struct {
 	fallback string
 	// secret values are never repeated in a message or printed unasked.
 	secret bool
-	// at returns a pointer to the field.
+	// at returns a pointer to the field; nil for a key of [[site]].
 	at func(*Config) any
 	// check returns what is wrong with the value and what to write instead,
 	// or "". It is nil where every value of the type will do.
 	check func(*Config) string
+	// atSite and checkSite are the same for a key of [[site]].
+	atSite    func(*Site) any
+	checkSite func(*Site) string
 }
 
-// table is one [table] of the file.
-type table struct{ name, doc string }
+// table is one [table] of the file, or, if many is set, any number of [[table]].
+type table struct {
+	name, doc string
+	many      bool
+}
+
+// head is the table's line in the file.
+func (t table) head() string {
+	if t.many {
+		return "[[" + t.name + "]]"
+	}
+	return "[" + t.name + "]"
+}
 
 func tables() []table {
 	return []table{
-		{"board", "Who this board is."},
-		{"http", "The public listener, where the shop's pages are."},
-		{"console", "The listener for ops: console, API, metrics, health. Keep it off the internet."},
-		{"rack", "How the boards of a rack find and trust each other."},
-		{"cache", "The pages kept in memory."},
-		{"origin", "Where a page comes from when no board has it."},
-		{"shop", "The built-in shop, used when [origin] url is empty."},
-		{"log", "What is written to standard error."},
+		{name: "board", doc: "Who this board is."},
+		{name: "http", doc: "The public listener, where the shop's pages are."},
+		{name: "console", doc: "The listener for ops: console, API, metrics, health. Keep it off the internet."},
+		{name: "rack", doc: "How the boards of a rack find and trust each other."},
+		{name: "cache", doc: "The pages kept in memory."},
+		{name: "origin", doc: "Where a page comes from when no board has it: the server behind every host name that no [[site]] has."},
+		{name: "site", many: true, doc: "One more web site, told by its host name; any number of these, at most 64. " +
+			"What it does not say is as [origin] says."},
+		{name: "shop", doc: "The built-in shop, used where a url is empty."},
+		{name: "log", doc: "What is written to standard error."},
 	}
 }
 
-// settings lists every key, in the order in which they are printed.
+// settings lists every key, in the order in which they are printed within
+// their table.
 func settings() []setting {
+	return slices.Concat(boardSettings(), originSettings(), siteSettings())
+}
+
+func boardSettings() []setting {
 	return []setting{
 		{
 			table: "board", key: "name", fallback: "the host name",
@@ -166,47 +190,37 @@ func settings() []setting {
 			at:    func(c *Config) any { return &c.Cache.MaxObject },
 			check: checkMaxObject,
 		}, {
-			table: "origin", key: "url", fallback: `"", the built-in shop`,
-			doc: `Web server to stand in front of: "http://host:port" or "https://host". ` +
-				"Empty: the built-in shop, so that a rack serves as it comes.",
-			at:    func(c *Config) any { return &c.Origin.URL },
-			check: func(c *Config) string { return checkOrigin(c.Origin.URL) },
+			table: "cache", key: "status",
+			doc: "Whether each reply says in Cache-Status what the cache did with it (RFC 9211). " +
+				"On, for it costs 60 bytes and answers most questions about a cache.",
+			at: func(c *Config) any { return &c.Cache.Status },
 		}, {
-			table: "origin", key: "connect_timeout",
-			doc: "How long a connection to the origin may take to open, 10ms to 1m. " +
-				"2s allows for one lost packet and its repetition.",
-			at: func(c *Config) any { return &c.Origin.ConnectTimeout },
-			check: func(c *Config) string {
-				return checkDuration(c.Origin.ConnectTimeout, 10*time.Millisecond, time.Minute)
-			},
+			table: "cache", key: "client_directives",
+			doc: "Whether no-cache, no-store, max-age, min-fresh and max-stale in a request are obeyed. " +
+				"Off, or a crowd that presses F5 would reach the origin.",
+			at: func(c *Config) any { return &c.Cache.ClientDirectives },
 		}, {
-			table: "origin", key: "reply_timeout",
-			doc: "How long the origin may take to begin its reply, 10ms to 10m. " +
-				"10s is beyond what a shopper waits; then a stale page or a plain 504 is given.",
-			at: func(c *Config) any { return &c.Origin.ReplyTimeout },
-			check: func(c *Config) string {
-				return checkDuration(c.Origin.ReplyTimeout, 10*time.Millisecond, 10*time.Minute)
-			},
+			table: "cache", key: "keep_set_cookie",
+			doc: "Whether Set-Cookie is stored with a page that says public or s-maxage, and given to every reader. " +
+				"Off, since that hands one visitor's session to all.",
+			at: func(c *Config) any { return &c.Cache.KeepSetCookie },
 		}, {
-			table: "origin", key: "idle_timeout",
-			doc: "How long the origin may fall silent inside a reply, 10ms to 10m. " +
-				"10s, so that a large file may take its time but a hung server may not.",
-			at: func(c *Config) any { return &c.Origin.IdleTimeout },
-			check: func(c *Config) string {
-				return checkDuration(c.Origin.IdleTimeout, 10*time.Millisecond, 10*time.Minute)
-			},
+			table: "cache", key: "stale_on_error",
+			doc: "For how long past its lifetime a page is shown when its origin fails, where the page itself says nothing about that, 0s to 720h. " +
+				"24h, as at a launch an old page beats no page; 0s never does it.",
+			at:    func(c *Config) any { return &c.Cache.StaleOnError },
+			check: func(c *Config) string { return checkDuration(c.Cache.StaleOnError, 0, 720*time.Hour) },
 		}, {
-			table: "origin", key: "max_concurrent",
-			doc: "Requests that this board makes of the origin at once, 1 to 10000. " +
-				"32, as the rack is there to spare the origin; the rest queue.",
-			at:    func(c *Config) any { return &c.Origin.MaxConcurrent },
-			check: func(c *Config) string { return checkInt(c.Origin.MaxConcurrent, 1, 10_000) },
+			table: "cache", key: "compress",
+			doc: "Whether text that an origin sends plain is stored gzipped too, once, for readers that take it. " +
+				"Off: worth it only where the line is slower than a first Pi, which packs about 3MB a second.",
+			at: func(c *Config) any { return &c.Cache.Compress },
 		}, {
-			table: "origin", key: "queue_timeout",
-			doc: "How long a request may queue for the origin, 0s to 1m; then a stale page or a plain 503 is given. " +
-				"5s is what a shopper waits before pressing F5.",
-			at:    func(c *Config) any { return &c.Origin.QueueTimeout },
-			check: func(c *Config) string { return checkDuration(c.Origin.QueueTimeout, 0, time.Minute) },
+			table: "cache", key: "max_variants",
+			doc: "Variants of one page that are kept (Vary), 1 to 256; a new one takes the place of the oldest. " +
+				"16 are more than languages and encodings make, and bound what a page that varies on User-Agent takes.",
+			at:    func(c *Config) any { return &c.Cache.MaxVariants },
+			check: func(c *Config) string { return checkInt(c.Cache.MaxVariants, 1, 256) },
 		}, {
 			table: "shop", key: "catalogue", fallback: `"", the built-in launch`,
 			doc: "Catalogue file of the shop; a relative path starts at the folder of bramble.toml. " +

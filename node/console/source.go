@@ -80,6 +80,9 @@ type Purge struct {
 	URL string `json:"url,omitempty"` // absolute, or a path with query
 	Tag string `json:"tag,omitempty"`
 	All bool   `json:"all,omitempty"`
+	// Soft has pages asked for anew, and not forgotten: until the origin has
+	// answered they may be shown where a stale page may be.
+	Soft bool `json:"soft,omitempty"`
 }
 
 // PurgeResult says who has obeyed a purge.

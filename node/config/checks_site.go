@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+func checkOrigin(s string) string {
+	if s == "" {
+		return ""
+	}
+	const write = `; write "http://host", "http://host:port" or the same with https`
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" {
+		return quote(s) + " is not the address of a web server" + write
+	}
+	if u.User != nil {
+		return "an address with a user name in it is not taken" + write
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return quote(s) + " has a path, which clients choose" + write
+	}
+	if !validHost(u.Hostname(), false) || u.Port() != "" && (!validPort(u.Port()) || u.Port() == "0") || strings.HasSuffix(u.Host, ":") {
+		return quote(s) + " has no host, or a port that cannot be" + write
+	}
+	return ""
+}
+
+// checkHealthPath accepts a path with or without a query, as it is sent.
+func checkHealthPath(s string) string {
+	if s == "" {
+		return ""
+	}
+	u, err := url.ParseRequestURI(s)
+	if err != nil || s[0] != '/' || strings.HasPrefix(s, "//") || u.RequestURI() != s || strings.Contains(s, "#") {
+		return quote(s) + ` is not a path; write one such as "/health"`
+	}
+	return ""
+}
+
+// checkSiteHost accepts a host name, with or without a port.
+func checkSiteHost(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		host, port = s, "1"
+	}
+	if !validHost(host, false) || strings.Contains(host, ":") || !validPort(port) || port == "0" ||
+		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return quote(s) + ` is not a host name; write one such as "shop.example"`
+	}
+	return ""
+}
+
+func checkAliases(list []string) string {
+	if p := checkCount(len(list), maxAliases, "names"); p != "" {
+		return p
+	}
+	for _, s := range list {
+		if checkSiteHost(strings.TrimPrefix(s, "*.")) != "" {
+			return quote(s) + ` is not a host name; write one such as "www.shop.example" or "*.shop.example"`
+		}
+	}
+	return ""
+}
+
+// clash is what two sites cannot both have.
+type clash struct {
+	site    int // of Config.Sites
+	key     string
+	problem string
+}
+
+// checkSites finds names that two sites have, and servers that are to be asked
+// in two ways.
+func checkSites(c *Config) (clash, bool) {
+	named := map[string]bool{}
+	servers := map[string]Origin{}
+	if c.Origin.URL != "" {
+		servers[strings.TrimSuffix(c.Origin.URL, "/")] = c.Origin
+	}
+	for i, s := range c.Sites {
+		for j, name := range append([]string{s.Host}, s.Aliases...) {
+			key := "aliases"
+			if j == 0 {
+				key = "host"
+			}
+			name = strings.ToLower(name)
+			if named[name] {
+				return clash{i, key, quote(name) + " is there already; give each site its own names"}, true
+			}
+			named[name] = true
+		}
+		if u, err := url.Parse(c.Origin.URL); err == nil && u.Host != "" && s.Origin.URL != c.Origin.URL &&
+			strings.EqualFold(u.Host, s.Host) {
+			return clash{i, "host", quote(s.Host) + " is also the server of [origin] url, whose pages are kept under that name; " +
+				"make that server a [[site]] too, or give its address in [origin] url"}, true
+		}
+		server := strings.TrimSuffix(s.Origin.URL, "/")
+		if server == "" {
+			continue
+		}
+		if other, known := servers[server]; known {
+			other.URL = s.Origin.URL
+			if other != s.Origin {
+				return clash{i, "url", fmt.Sprintf("%s is a server that stands with other settings above; give it the same ones everywhere",
+					quote(server))}, true
+			}
+		}
+		servers[server] = s.Origin
+	}
+	return clash{}, false
+}

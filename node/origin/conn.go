@@ -1,0 +1,128 @@
+package origin
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// strictConn is a connection to an origin that gives net/http only what the
+// scanner has accepted. For https it lies above TLS.
+type strictConn struct {
+	net.Conn
+
+	mu     sync.Mutex // guards what follows
+	scan   scanner
+	broken error
+}
+
+// expect says that a request is about to be sent over the connection.
+func (c *strictConn) expect(method string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.scan.expect(method); err != nil && c.broken == nil {
+		c.broken = err
+	}
+}
+
+// Read gives what has come up to the first byte that is wrong, then an error
+// that matches ErrMalformed for ever.
+func (c *strictConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	broken := c.broken
+	c.mu.Unlock()
+	if broken != nil {
+		return 0, broken
+	}
+	n, err := c.Conn.Read(p) // not under the lock: on an idle connection it waits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	good, bad := c.scan.feed(p[:n])
+	if bad == nil {
+		return n, err
+	}
+	c.broken = bad
+	if good > 0 {
+		return good, nil
+	}
+	return 0, bad
+}
+
+// exchange is one request and the connection that it went over at last.
+type exchange struct{ conn atomic.Pointer[strictConn] }
+
+// trace marks each connection that the request is sent on, a second one after a
+// kept connection turned out to be closed included.
+func (e *exchange) trace(ctx context.Context, method string) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if conn, ok := info.Conn.(*strictConn); ok {
+			conn.expect(method)
+			e.conn.Store(conn)
+		}
+	}})
+}
+
+// explain puts what the scanner refused in the place of what net/http made of
+// the piece before it.
+func (e *exchange) explain(err error) error {
+	conn := e.conn.Load()
+	if conn == nil || err == nil || err == io.EOF {
+		return err
+	}
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if conn.broken != nil {
+		return conn.broken
+	}
+	return err
+}
+
+// dialer opens strict connections. Each step has the connect timeout.
+type dialer struct {
+	timeout time.Duration
+	tls     *tls.Config
+	// told hears of each attempt, for the origin's health.
+	told func(error)
+}
+
+func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
+	return d.dial(ctx, network, addr, nil)
+}
+
+func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	cfg := d.tls.Clone()
+	cfg.ServerName, cfg.NextProtos = host, []string{"http/1.1"}
+	return d.dial(ctx, network, addr, cfg)
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string, secure *tls.Config) (net.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(bounded, network, addr)
+	if err == nil && secure != nil {
+		client := tls.Client(conn, secure)
+		if err = client.HandshakeContext(bounded); err != nil {
+			conn.Close()
+		}
+		conn = client
+	}
+	if err != nil {
+		err = dialError{err}
+	}
+	if ctx.Err() == nil {
+		d.told(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &strictConn{Conn: conn}, nil
+}

@@ -1,0 +1,222 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPlacesAreGivenInOrderAndNeverTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p places
+		var order []int
+		began := make(chan int)
+		leave := make(chan struct{})
+		p.setLimit(2)
+		for i := range 6 {
+			go func() {
+				if err := p.take(t.Context(), time.Hour, false); err != nil {
+					t.Error(err)
+				}
+				began <- i
+				<-leave
+				p.leave()
+			}()
+			synctest.Wait()
+		}
+		next := func() { order = append(order, <-began) }
+		next()
+		next()
+		synctest.Wait()
+		if p.used != 2 || p.queue.Len() != 4 {
+			t.Errorf("%d in, %d waiting; want 2 and 4", p.used, p.queue.Len())
+		}
+		p.setLimit(1)
+		leave <- struct{}{}
+		synctest.Wait()
+		if p.used != 1 || p.queue.Len() != 4 {
+			t.Errorf("with the limit lowered: %d in, %d waiting; want 1 and 4", p.used, p.queue.Len())
+		}
+		p.setLimit(3)
+		next()
+		next()
+		for range 5 {
+			leave <- struct{}{}
+			synctest.Wait()
+			if len(order) < 6 {
+				next()
+			}
+		}
+		if p.used != 0 || p.queue.Len() != 0 {
+			t.Errorf("at the end %d in, %d waiting", p.used, p.queue.Len())
+		}
+		slices.Sort(order[:2]) // the two that were granted at once
+		slices.Sort(order[2:4])
+		if !slices.Equal(order, []int{0, 1, 2, 3, 4, 5}) {
+			t.Errorf("the order was %v", order)
+		}
+	})
+}
+
+func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p places
+		began := time.Now()
+		if err := p.take(t.Context(), 3*time.Second, false); !errors.Is(err, ErrBusy) || time.Since(began) != 3*time.Second {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.take(ctx, time.Hour, false); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		for range maxQueue {
+			go p.take(t.Context(), time.Minute, false)
+		}
+		synctest.Wait()
+		began = time.Now()
+		if err := p.take(t.Context(), time.Hour, false); !errors.Is(err, ErrBusy) || time.Since(began) != 0 {
+			t.Errorf("beyond the queue's bound, after %v: %v", time.Since(began), err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if p.queue.Len() != 0 {
+			t.Errorf("%d still wait", p.queue.Len())
+		}
+		p.setLimit(1)
+		if err := p.take(t.Context(), 0, false); err != nil {
+			t.Errorf("a free place: %v", err)
+		}
+	})
+}
+
+func TestAnUrgentQuestionGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p places
+		got := make(chan string, 2)
+		for _, name := range []string{"page", "probe"} {
+			go func() {
+				if p.take(t.Context(), time.Hour, name == "probe") == nil {
+					got <- name
+				}
+			}()
+			synctest.Wait()
+		}
+		p.setLimit(1)
+		if first := <-got; first != "probe" {
+			t.Errorf("first came the %s", first)
+		}
+		p.leave()
+		<-got
+	})
+}
+
+func rackOf(names string, dead string) []Board {
+	var boards []Board
+	for _, name := range names {
+		boards = append(boards, Board{string(name), !slices.Contains([]rune(dead), name)})
+	}
+	return boards
+}
+
+func TestShares(t *testing.T) {
+	tests := []struct {
+		total        int
+		boards, dead string
+		mine         string // for each board in order
+		holders      string // for the first board
+	}{
+		{8, "a", "", "8", ""},
+		{8, "abc", "", "332", "bc"},
+		{8, "abcde", "", "22211", "bcde"},
+		{8, "abcde", "bc", "22211", "de"}, // the dead keep theirs
+		{8, "abcdefghij", "", "1111111100", "bcdefgh"},
+		{1, "ab", "", "10", ""},
+		{1, "ab", "a", "10", ""},         // half is no majority: a may live
+		{1, "abc", "a", "010", "b"},      // two of three deal it out anew
+		{2, "abcde", "abc", "00000", ""}, // the smaller side has none
+		{10, "abc", "", "433", "bc"},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprintf("%d among %s without %s", tt.total, tt.boards, tt.dead), func(t *testing.T) {
+			boards := rackOf(tt.boards, tt.dead)
+			got := ""
+			for _, b := range boards {
+				mine, _ := share(tt.total, boards, b.Name)
+				got += fmt.Sprint(mine)
+			}
+			_, holders := share(tt.total, boards, "a")
+			if got != tt.mine || fmt.Sprint(holders) != fmt.Sprint(names(tt.holders)) {
+				t.Errorf("shares %s, others that a can ask %v; want %s, %s", got, holders, tt.mine, tt.holders)
+			}
+		})
+	}
+}
+
+func names(s string) []string {
+	var list []string
+	for _, c := range s {
+		list = append(list, string(c))
+	}
+	return list
+}
+
+// Whatever part of the rack a board knows of, so long as those that ask know
+// each other: together they never take more than there is.
+func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
+	const all = "abcdefg"
+	for total := 1; total <= 20; total++ {
+		for small := range 1 << len(all) {
+			for big := range 1 << len(all) {
+				if small&^big != 0 || small == 0 {
+					continue
+				}
+				var few, many []Board
+				for i, c := range all {
+					if small&(1<<i) != 0 {
+						few = append(few, Board{string(c), true})
+					}
+					if big&(1<<i) != 0 {
+						many = append(many, Board{string(c), true})
+					}
+				}
+				sum := 0
+				for i, b := range few {
+					view := few
+					if i%2 == 1 {
+						view = many
+					}
+					mine, _ := share(total, view, b.Name)
+					sum += mine
+				}
+				if sum > total {
+					t.Fatalf("%d places: %v and %v take %d", total, few, many, sum)
+				}
+			}
+		}
+	}
+}
+
+func TestSharingSettles(t *testing.T) {
+	var s sharing
+	now := time.Unix(0, 0)
+	if s.see(rackOf("a", ""), now) {
+		t.Error("settled at once")
+	}
+	if now = now.Add(ShareSettle); !s.see(rackOf("a", ""), now) {
+		t.Error("not settled")
+	}
+	if s.see(rackOf("ab", ""), now) {
+		t.Error("settled with a new board")
+	}
+	if now = now.Add(ShareSettle - 1); s.see(rackOf("ab", ""), now) {
+		t.Error("settled too early")
+	}
+	if s.see(rackOf("ab", "b"), now.Add(1)) {
+		t.Error("settled with a board that died")
+	}
+}

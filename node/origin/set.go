@@ -1,0 +1,264 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bramble/node/config"
+)
+
+// builtInHost is the host in the built-in shop's cache keys where no [[site]]
+// names one. All boards must use the same, whatever address a client calls
+// them by.
+const builtInHost = "shop.bramble"
+
+// Options are what a Set needs beside the configuration.
+type Options struct {
+	// Shop answers for the built-in shop; not used if no site is it.
+	Shop http.Handler
+	// Via is how the rack signs the requests that it sends, to know them again:
+	// the same on all of its boards, and another on every other rack.
+	Via    string
+	Logger *slog.Logger
+}
+
+// Set is all web sites that a rack serves, under whatever names clients reach
+// them. An origin is always asked by its site's own name, so that a reply
+// cannot depend on what a client put into Host, and all boards share a key.
+type Set struct {
+	via     string
+	shop    builtIn
+	fromUs  atomic.Int64 // pages that the built-in shop made
+	sites   []*site      // the default one first
+	byName  map[string]*site
+	byKey   map[string]*site // by scheme://host
+	wild    []wildName       // the longest first
+	servers []*server
+
+	mu      sync.Mutex // guards what follows
+	sharing sharing
+	holders map[*server][]string // other boards that have places
+}
+
+// site is one web site: what its pages are kept under, and who has them.
+type site struct {
+	scheme, host string
+	server       *server // nil = the built-in shop
+}
+
+type wildName struct {
+	suffix string // with its dot
+	site   *site
+}
+
+// WantsShop reports whether one of the sites is the built-in shop.
+func WantsShop(cfg *config.Config) bool {
+	return cfg.Origin.URL == "" || slices.ContainsFunc(cfg.Sites, func(s config.Site) bool { return s.Origin.URL == "" })
+}
+
+// New makes the sites of a configuration. No server is asked anything before
+// Share has given this board a place there.
+func New(cfg *config.Config, opts Options) (*Set, error) {
+	s := &Set{
+		via: opts.Via, shop: builtIn{opts.Shop},
+		byName: map[string]*site{}, byKey: map[string]*site{}, holders: map[*server][]string{},
+	}
+	if _, err := s.add("", cfg.Origin, opts.Logger); err != nil {
+		return nil, err
+	}
+	for _, one := range cfg.Sites {
+		where, err := s.add(one.Host, one.Origin, opts.Logger)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range append([]string{one.Host}, one.Aliases...) {
+			base, wild := strings.CutPrefix(name, "*.")
+			_, full, err := hostName(base)
+			switch {
+			case err != nil:
+				return nil, err
+			case wild:
+				s.wild = append(s.wild, wildName{"." + full, where})
+			case s.byName[full] != nil:
+				return nil, fmt.Errorf("two sites have the name %s", full)
+			default:
+				s.byName[full] = where
+			}
+		}
+	}
+	slices.SortStableFunc(s.wild, func(a, b wildName) int { return len(b.suffix) - len(a.suffix) })
+	return s, nil
+}
+
+// add makes a site. Without a host it is called as its server is.
+func (s *Set) add(host string, cfg config.Origin, log *slog.Logger) (*site, error) {
+	where := &site{scheme: "http", host: builtInHost}
+	if cfg.URL != "" {
+		base, err := url.Parse(cfg.URL)
+		if err != nil {
+			return nil, fmt.Errorf("[origin] url: %w", err)
+		}
+		where.scheme = base.Scheme
+		where.host = strings.TrimSuffix(strings.ToLower(base.Host), map[string]string{"http": ":80", "https": ":443"}[base.Scheme])
+	}
+	if host != "" {
+		var err error
+		if _, where.host, err = hostName(host); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.URL != "" {
+		at := slices.IndexFunc(s.servers, func(other *server) bool {
+			return strings.TrimSuffix(other.cfg.URL, "/") == strings.TrimSuffix(cfg.URL, "/")
+		})
+		if at < 0 {
+			one, err := newServer(cfg, where.host, s.via, log)
+			if err != nil {
+				return nil, err
+			}
+			at, s.servers = len(s.servers), append(s.servers, one)
+		}
+		where.server = s.servers[at]
+	}
+	key := where.scheme + "://" + where.host
+	if other := s.byKey[key]; other != nil && other.server != where.server {
+		return nil, fmt.Errorf("pages of two servers would be kept under %s: give one of them a [[site]] host of its own", key)
+	}
+	s.byKey[key] = where
+	s.sites = append(s.sites, where)
+	return where, nil
+}
+
+// find returns the site that a Host field means, the default one if none has
+// the name or there is no such field, as HTTP/1.0 allows.
+func (s *Set) find(host string) (*site, error) {
+	if host == "" {
+		return s.sites[0], nil
+	}
+	name, full, err := hostName(host)
+	if err != nil {
+		return nil, err
+	}
+	if where := s.byName[full]; where != nil {
+		return where, nil
+	}
+	if where := s.byName[name]; where != nil {
+		return where, nil
+	}
+	for _, w := range s.wild {
+		if strings.HasSuffix(full, w.suffix) || strings.HasSuffix(name, w.suffix) {
+			return w.site, nil
+		}
+	}
+	return s.sites[0], nil
+}
+
+func (s *Set) of(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
+
+// Knows reports whether a URL is one that Request makes: another board, with
+// other sites in its file, may ask for what is none here.
+func (s *Set) Knows(u *url.URL) bool { return s.of(u) != nil }
+
+// Fetch asks the origin of a request that Request has made; it is the cache's
+// Upstream. Errors match ErrDown, ErrSlow, ErrBusy or ErrMalformed.
+func (s *Set) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	where := s.of(r.URL)
+	switch {
+	case where == nil:
+		return nil, fmt.Errorf("origin: %s: %w", r.URL.Host, ErrTarget)
+	case where.server == nil:
+		s.fromUs.Add(1)
+		return s.shop.fetch(ctx, r)
+	default:
+		return where.server.fetch(ctx, r)
+	}
+}
+
+// Run watches over the servers until ctx ends.
+func (s *Set) Run(ctx context.Context) {
+	var watches sync.WaitGroup
+	for _, one := range s.servers {
+		watches.Go(func() { one.watch(ctx) })
+	}
+	watches.Wait()
+	for _, one := range s.servers {
+		one.pool().CloseIdleConnections()
+	}
+}
+
+// Share tells who is in the rack, sorted by name and this board among them, and
+// gives this board its part of each server's places: a smaller one at once, a
+// larger one when the rack has stood still for ShareSettle, or at once if this
+// board expects no others. It is to be called whenever the rack changes and
+// every second. It reports whether this board has all that it may have.
+func (s *Set) Share(self string, boards []Board, alone bool, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settled := s.sharing.see(boards, now) || alone
+	for _, one := range s.servers {
+		mine, holders := share(one.cfg.MaxConcurrent, boards, self)
+		s.holders[one] = holders
+		if settled || mine < one.places.size() {
+			one.setLimit(mine)
+		}
+	}
+	return settled
+}
+
+// Holders returns the other boards through which a request may be sent on, if
+// this board has no place at the request's server now, and how long it may look
+// for one that answers.
+func (s *Set) Holders(u *url.URL) (boards []string, patience time.Duration) {
+	where := s.of(u)
+	if where == nil || where.server == nil || where.server.places.size() > 0 {
+		return nil, 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holders[where.server], time.Duration(where.server.cfg.QueueTimeout)
+}
+
+// Bounded reports whether any site has a server with a bounded number of places.
+func (s *Set) Bounded() bool { return len(s.servers) > 0 }
+
+// Asked counts the requests that servers were sent, and pages of the built-in shop.
+func (s *Set) Asked() int64 {
+	return s.fromUs.Load() + s.sum(func(one *server) int64 { return one.asked.Load() })
+}
+
+// Failed counts the fetches of which nothing came but 502, 503, 504 or an error.
+func (s *Set) Failed() int64 {
+	return s.sum(func(one *server) int64 { return one.failed.Load() })
+}
+
+// Places counts the places that this board has, at all servers together.
+func (s *Set) Places() int64 {
+	return s.sum(func(one *server) int64 { return int64(one.places.size()) })
+}
+
+func (s *Set) sum(of func(*server) int64) int64 {
+	var n int64
+	for _, one := range s.servers {
+		n += of(one)
+	}
+	return n
+}
+
+// Down names the servers that are down or whose last answer was none.
+func (s *Set) Down() []string {
+	var names []string
+	for _, one := range s.servers {
+		if one.sick.Load() || one.health.down() != nil {
+			names = append(names, one.cfg.URL)
+		}
+	}
+	return names
+}

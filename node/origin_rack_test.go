@@ -1,0 +1,348 @@
+//go:build unix
+
+package node_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/node/console"
+)
+
+// getAs asks a board for a page under a host name, with fields "Name: value".
+func (p *process) getAs(host, path string, fields ...string) page {
+	p.rack.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, p.http+path, nil)
+	if err != nil {
+		p.rack.t.Fatal(err)
+	}
+	r.Host = host
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		r.Header[name] = append(r.Header[name], value)
+	}
+	got, err := send(client(), r)
+	if err != nil {
+		p.rack.t.Fatalf("%s: %v", p.name, err)
+	}
+	return got
+}
+
+// raw sends bytes to a board and reads one reply.
+func (p *process) raw(text string) page {
+	p.rack.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.http, "http://"))
+	if err != nil {
+		p.rack.t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		p.rack.t.Fatal(err)
+	}
+	io.WriteString(conn, text)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		p.rack.t.Fatalf("%s: %q: %v", p.name, text, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.rack.t.Fatalf("%s: %q: %v", p.name, text, err)
+	}
+	return page{resp.StatusCode, resp.Header, string(body)}
+}
+
+// An origin that was promised eight requests at once never sees nine, however
+// many boards a crowd comes to, and with more boards than places too.
+func TestAnOriginsBoundIsTheRacks(t *testing.T) {
+	for _, size := range []int{3, 10} {
+		t.Run(fmt.Sprintf("%d boards", size), func(t *testing.T) {
+			const bound, pages = 8, 120
+			var now, most, conns, mostConns atomic.Int64
+			raise := func(most *atomic.Int64, n int64) {
+				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+				}
+			}
+			origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				raise(&most, now.Add(1))
+				defer now.Add(-1)
+				io.Copy(io.Discard, r.Body)
+				time.Sleep(20 * time.Millisecond)
+				w.Header().Set("Cache-Control", "max-age=60")
+				fmt.Fprintf(w, "%s %s", r.Method, r.URL.Path)
+			}))
+			origin.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					raise(&mostConns, conns.Add(1))
+				case http.StateClosed:
+					conns.Add(-1)
+				}
+			}
+			origin.Start()
+			t.Cleanup(origin.Close)
+			// The timeout is for ten boards on a small machine.
+			r := startRack(t, size, fmt.Sprintf("peer_timeout = \"10s\"\n[origin]\nurl = %q\nmax_concurrent = %d\nqueue_timeout = \"30s\"\n", origin.URL, bound))
+			var clients sync.WaitGroup
+			for n := range pages {
+				clients.Go(func() {
+					path := fmt.Sprintf("/p/%d", n)
+					got, err := fetch(client(), r.boards[n%size].http+path)
+					if err != nil || got.status != http.StatusOK || got.body != "GET "+path {
+						t.Errorf("%s: %d %q, %v", path, got.status, got.body, err)
+					}
+				})
+			}
+			for _, b := range r.boards { // what a board without a place sends by way of another
+				clients.Go(func() {
+					resp, err := client().Post(b.http+"/order", "text/plain", strings.NewReader(strings.Repeat("x", 100_000)))
+					if err != nil {
+						t.Errorf("%s: post: %v", b.name, err)
+						return
+					}
+					defer resp.Body.Close()
+					if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "POST /order" {
+						t.Errorf("%s: post: %q, %v", b.name, body, err)
+					}
+				})
+			}
+			clients.Wait()
+			if n := most.Load(); n > bound || n < bound/2 {
+				t.Errorf("the origin saw %d requests at once, want %d at most and not many fewer", n, bound)
+			}
+			if n := mostConns.Load(); n > bound {
+				t.Errorf("the origin saw %d connections at once, want %d at most", n, bound)
+			}
+		})
+	}
+}
+
+func TestSitesAreToldByTheirHost(t *testing.T) {
+	serve := func(name string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			fmt.Fprintf(w, "%s as %s", name, r.Host)
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	one, other := serve("one"), serve("other")
+	r := startRack(t, 3, fmt.Sprintf(`[[site]]
+host = "one.example"
+aliases = ["www.one.example"]
+url = %q
+[[site]]
+host = "other.example"
+aliases = ["*.other.example"]
+url = %q
+`, one.URL, other.URL))
+	for range 2 { // from the origins, and from memory
+		for _, b := range r.boards {
+			for host, want := range map[string]string{
+				"one.example":            "one as one.example",
+				"WWW.ONE.example.:80":    "one as one.example",
+				"other.example:1234":     "other as other.example",
+				"a.b.other.example":      "other as other.example",
+				"shop.other.example.:80": "other as other.example",
+			} {
+				if got := b.getAs(host, "/"); got.body != want {
+					t.Errorf("%s: %s gets %q, want %q", b.name, host, got.body, want)
+				}
+			}
+			if got := b.getAs("unknown.example", "/"); got.status != http.StatusOK || !strings.Contains(got.body, "<html") {
+				t.Errorf("%s: an unknown host gets %d, want the built-in shop", b.name, got.status)
+			}
+		}
+	}
+	r.boards[0].purge(`{"url":"http://www.one.example/"}`)
+	if hits := r.boards[1].metric("bramble_cache_objects"); hits == 0 {
+		t.Error("a purge of one site's page emptied the cache")
+	}
+}
+
+// A dead origin costs nobody a wait, and is found when it is back.
+func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
+	var hangs atomic.Bool
+	var version atomic.Int64
+	release := make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hangs.Load() {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=1")
+		fmt.Fprintf(w, "version %d", version.Load())
+	}))
+	t.Cleanup(origin.Close)
+	t.Cleanup(func() { close(release) })
+	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\nhealth_path = \"/up\"\nhealth_interval = \"200ms\"\nhealth_timeout = \"500ms\"\nreply_timeout = \"30s\"\n", origin.URL))
+	for range 2 {
+		crowd(t, r.boards, 3, "/p")
+	}
+	hangs.Store(true)
+	for _, b := range r.boards {
+		b.waitFor("that the origin is down", func(s console.Snapshot) bool {
+			return slices.ContainsFunc(s.Boards, func(seen console.Board) bool {
+				return seen.Name == b.name && slices.Contains(seen.Faults, "origin-down")
+			})
+		})
+	}
+	version.Add(1)
+	time.Sleep(1100 * time.Millisecond) // past the page's lifetime
+	before := 0.0
+	for _, b := range r.boards {
+		before += b.metric("bramble_origin_requests_total")
+	}
+	for _, b := range r.boards {
+		if got := b.get("/p"); got.status != http.StatusOK || got.body != "version 0" {
+			t.Errorf("%s gives %d %q, want the stale page", b.name, got.status, got.body)
+		}
+		if got := b.get("/other"); got.status != http.StatusGatewayTimeout && got.status != http.StatusBadGateway {
+			t.Errorf("%s gives %d for a page that it never had", b.name, got.status)
+		}
+	}
+	after := 0.0
+	for _, b := range r.boards {
+		after += b.metric("bramble_origin_requests_total")
+	}
+	if after != before {
+		t.Errorf("an origin that is down was asked %v times", after-before)
+	}
+	hangs.Store(false)
+	for _, b := range r.boards {
+		eventually(t, b.name+" to have the new page", func() (bool, string) {
+			got := b.get("/p")
+			return got.body == "version 1", got.body
+		})
+	}
+}
+
+// No field of one client's request changes what the next one gets.
+func TestNobodyPoisonsAPageForOthers(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprintf(w, "%s %s %s", r.Method, r.Host, r.URL)
+		for name, values := range r.Header {
+			if name != "Via" && name != "Accept-Encoding" && name != "User-Agent" {
+				fmt.Fprintf(w, " %s=%s", name, values)
+			}
+		}
+	}))
+	t.Cleanup(origin.Close)
+	host := strings.TrimPrefix(origin.URL, "http://")
+	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\n", origin.URL))
+	attacks := []string{
+		"X-Forwarded-Host: evil.example", "X-Forwarded-Proto: evil", "X-Forwarded-Prefix: /evil", "X-Forwarded-Port: 666",
+		"Forwarded: host=evil", "X-Host: evil", "X-Original-URL: /evil", "X-Rewrite-URL: /evil", "X_Forwarded_Host: evil",
+		"X-HTTP-Method-Override: POST", "X-Real-IP: 6.6.6.6", "Expect: 100-continue", "Upgrade: evil", "Max-Forwards: 1",
+	}
+	for i, attack := range attacks {
+		path := fmt.Sprintf("/p/%d?q=%%2F", i)
+		first := r.boards[i%3].getAs("evil.example:666", path, attack)
+		for _, b := range r.boards {
+			got := b.get(path)
+			want := "GET " + host + " " + path
+			if got.status != http.StatusOK || !strings.HasPrefix(got.body, want) || strings.Contains(strings.ToLower(got.body), "evil") ||
+				strings.Contains(got.body, "6.6.6.6") || strings.Contains(got.body, "666") {
+				t.Errorf("after %q (which got %q) %s gives others %d %q, want %q", attack, first.body, b.name, got.status, got.body, want)
+			}
+		}
+	}
+	// A GET with a body is between its client and the origin.
+	fat := r.boards[0].raw("GET /fat HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil")
+	if fat.status != http.StatusOK {
+		t.Errorf("a GET with a body: %d", fat.status)
+	}
+	for _, b := range r.boards {
+		if got := b.get("/fat"); strings.Contains(got.header.Get("Age"), "1") || strings.Contains(got.body, "Content-Length=[4]") {
+			t.Errorf("%s gives others what a GET with a body was answered: %q", b.name, got.body)
+		}
+	}
+}
+
+func TestWhatIsNoPageIsRefusedPlainly(t *testing.T) {
+	origin := newOrigin(t, 0)
+	r := startRack(t, 1, behind(origin, ""))
+	many := strings.Repeat("X: y\r\n", 200)
+	for text, want := range map[string]int{
+		"TRACE / HTTP/1.1\r\nHost: a\r\nCookie: secret\r\n\r\n":                          http.StatusMethodNotAllowed,
+		"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n":                                  http.StatusMethodNotAllowed,
+		"GET / HTTP/1.1\r\nHost: a\r\n" + many + "\r\n":                                  http.StatusRequestHeaderFieldsTooLarge,
+		"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n":                                            http.StatusBadRequest,
+		"GET / HTTP/1.1\r\n\r\n":                                                         http.StatusBadRequest,
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n":                                   http.StatusBadRequest,
+		"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n":                                           http.StatusBadRequest,
+		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                          http.StatusOK,
+		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n": http.StatusOK,
+	} {
+		got := r.boards[0].raw(text)
+		if got.status != want || strings.Contains(got.body, "secret") {
+			t.Errorf("%.60q: %d %q, want %d", text, got.status, got.body, want)
+		}
+	}
+}
+
+func TestARackInFrontOfARack(t *testing.T) {
+	origin := newOrigin(t, 0)
+	inner := startRack(t, 1, behind(origin, ""))
+	outer := startRack(t, 1, fmt.Sprintf("[origin]\nurl = %q\n", inner.boards[0].http))
+	if got := outer.boards[0].get("/p"); got.status != http.StatusOK || got.body != "page /p version 0" {
+		t.Errorf("through two racks: %d %q", got.status, got.body)
+	}
+	ring := newRack(t, 2, "")
+	ring.extra = fmt.Sprintf("[origin]\nurl = %q\n", ring.boards[1].http)
+	for i := range ring.boards {
+		ring.boards[i] = ring.board(i, ring.key)
+	}
+	for _, b := range ring.boards {
+		b.start()
+	}
+	for _, b := range ring.boards {
+		b.waitReady()
+	}
+	for _, b := range ring.boards {
+		if got := b.get("/p"); got.status != http.StatusLoopDetected {
+			t.Errorf("a rack that is its own origin: %s gives %d %q", b.name, got.status, got.body)
+		}
+	}
+}
+
+// A soft purge has pages asked for anew; while the origin is away they stay.
+func TestASoftPurge(t *testing.T) {
+	origin := newOrigin(t, 0)
+	r := startRack(t, 3, behind(origin, ""))
+	for range 2 {
+		crowd(t, r.boards, 4, "/p")
+	}
+	origin.version.Add(1)
+	if result := r.boards[0].purge(`{"url":"/p","soft":true}`); len(result.Obeyed) != 3 {
+		t.Errorf("obeyed by %v, absent %v", result.Obeyed, result.Absent)
+	}
+	for _, b := range r.boards {
+		if got := b.get("/p"); got.body != "page /p version 1" {
+			t.Errorf("%s gives %q, want the new version", b.name, got.body)
+		}
+	}
+	crowd(t, r.boards, 4, "/p")
+	origin.CloseClientConnections()
+	origin.Close()
+	r.boards[1].purge(`{"tag":"all-pages","soft":true}`)
+	for _, b := range r.boards {
+		if got := b.get("/p"); got.status != http.StatusOK || got.body != "page /p version 1" {
+			t.Errorf("without its origin %s gives %d %q, want the page that was purged softly", b.name, got.status, got.body)
+		}
+	}
+}
