@@ -69,7 +69,7 @@ func SlowBoards() Timing {
 		SuspicionMaxMult: 4,
 		AwarenessMax:     8,
 		GossipInterval:   250 * time.Millisecond,
-		PushPullInterval: 30 * time.Second,
+		PushPullInterval: 5 * time.Second,
 		StreamTimeout:    5 * time.Second,
 		RejoinMin:        time.Second,
 		RejoinMax:        10 * time.Second,

@@ -148,14 +148,17 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	return out, nil
 }
 
-// steps is x in whole steps of 1/scale; 0 for what is no sensible reading, and never more than fits
-// 32 bits.
+// maxSteps bounds a rate on the wire: in steps of a tenth 400,000, which a float32 still tells apart,
+// so that what was read is written again as it was.
+const maxSteps = 1 << 22
+
+// steps is x in whole steps of 1/scale; 0 for what is no sensible reading, and at most maxSteps.
 func steps(x, scale float32) uint64 {
 	n := math.Round(float64(x) * float64(scale))
 	if !(n > 0) { // NaN too
 		return 0
 	}
-	return uint64(min(n, math.MaxUint32))
+	return uint64(min(n, maxSteps))
 }
 
 // checkText holds strings to what may be shown on a console and in a log: UTF-8 without control
@@ -192,9 +195,9 @@ func ParseMeta(b []byte) (Meta, error) {
 	v := &m.Vitals
 	v.State = State(r.number("state", math.MaxUint8))
 	v.Faults = Fault(r.number("faults", math.MaxUint32))
-	v.HitsPerSecond = float32(r.number("hits", math.MaxUint32)) / 10
+	v.HitsPerSecond = float32(r.number("hits", maxSteps)) / 10
 	v.HitRatio = float32(r.number("hit ratio", 1000)) / 1000
-	v.CPU = float32(r.number("CPU", math.MaxUint32)) / 100
+	v.CPU = float32(r.number("CPU", maxSteps)) / 100
 	v.Memory = int64(r.number("memory", math.MaxInt64))
 	v.Connections = int64(r.number("connections", math.MaxInt64))
 	v.CacheBytes = int64(r.number("cache bytes", math.MaxInt64))

@@ -212,13 +212,16 @@ func (p *process) start() {
 	cmd := p.cmd
 	go func() { _ = cmd.Wait(); close(exited) }()
 	t.Cleanup(func() {
+		if t.Failed() {
+			p.dump(cmd, exited)
+		}
 		if cmd.Process.Kill() == nil {
 			<-exited
 		}
 		stdin.Close()
 		if t.Failed() {
 			text, _ := os.ReadFile(p.log)
-			t.Logf("log of %s:\n%s", p.name, text[max(0, len(text)-4000):])
+			t.Logf("log of %s:\n%s", p.name, text[max(0, len(text)-maxLog):])
 		}
 	})
 	if p.network != nil {
@@ -226,6 +229,21 @@ func (p *process) start() {
 		if _, err := io.WriteString(stdin, "go\n"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// maxLog is how much of a board's log a failed test shows.
+const maxLog = 64 << 10
+
+// dump has a board write what each of its goroutines is doing to its log: a test
+// that waited in vain can then be understood.
+func (p *process) dump(cmd *exec.Cmd, exited <-chan struct{}) {
+	if cmd.Process.Signal(syscall.SIGQUIT) != nil {
+		return
+	}
+	select {
+	case <-exited:
+	case <-time.After(2 * time.Second):
 	}
 }
 

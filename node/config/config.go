@@ -145,7 +145,7 @@ func Default() *Config {
 			ConnectTimeout: Duration(2 * time.Second),
 			ReplyTimeout:   Duration(10 * time.Second),
 			IdleTimeout:    Duration(10 * time.Second),
-			MaxConcurrent:  32,
+			MaxConcurrent:  128,
 			QueueTimeout:   Duration(5 * time.Second),
 			HealthInterval: Duration(5 * time.Second),
 			HealthTimeout:  Duration(2 * time.Second),

@@ -84,7 +84,8 @@ func originKeys() []originKey {
 		}, {
 			key: "max_concurrent",
 			doc: "Requests, and connections, that the whole rack makes to the origin at once, 1 to 10000; the rest queue. " +
-				"Each board has its part. 32, as the rack is there to spare the origin. Give it at least as many as there are boards, " +
+				"Each board has its part. 128, which a common web server bears, and of which five boards have 25 each for pages that are for one client alone. " +
+				"Give it at least as many as there are boards, " +
 				"for boards beyond that number fetch by way of another.",
 			at:    func(o *Origin) any { return &o.MaxConcurrent },
 			check: func(o *Origin) string { return checkInt(o.MaxConcurrent, 1, 10_000) },
