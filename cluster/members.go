@@ -140,6 +140,13 @@ func (m *Members) Boards() []Board {
 	return boards
 }
 
+// Self returns what this board says of itself.
+func (m *Members) Self() Board {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return *m.boards[m.cfg.Name]
+}
+
 // Known returns how many boards are alive, this one included, and how many there should be: these and
 // the ones that died without goodbye and are not yet forgotten. A board that is not in reach of more
 // than half of the known ones is on the small side of a split.

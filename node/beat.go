@@ -204,18 +204,10 @@ func (b *board) awaitPlaces(ctx context.Context) {
 
 // announce tells the rack of a change of state at once, not at the next beat.
 func (b *board) announce() {
-	b.members.SetMeta(b.changedMeta())
-}
-
-func (b *board) changedMeta() cluster.Meta {
-	for _, member := range b.members.Boards() {
-		if member.Self {
-			v := member.Meta.Vitals
-			v.State = b.health.get()
-			return b.meta(v, member.Addr.String())
-		}
-	}
-	return b.meta(cluster.Vitals{State: b.health.get()}, "")
+	self := b.members.Self()
+	v := self.Meta.Vitals
+	v.State = b.health.get()
+	b.members.SetMeta(b.meta(v, self.Addr.String()))
 }
 
 // drain takes the board out of service, or puts it back: it owns no keys, says

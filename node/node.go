@@ -194,14 +194,7 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 }
 
 // selfAddr is where other boards reach this one's gossip, "ip:port".
-func (b *board) selfAddr() string {
-	for _, member := range b.members.Boards() {
-		if member.Self {
-			return member.Addr.String()
-		}
-	}
-	return ""
-}
+func (b *board) selfAddr() string { return b.members.Self().Addr.String() }
 
 func portOf(listen string) uint16 {
 	addr, err := net.ResolveTCPAddr("tcp", listen)
