@@ -31,16 +31,15 @@ const (
 
 // PulseTiming says how fresh a board's knowledge of purges is kept.
 type PulseTiming struct {
-	// Interval between pulses to each peer. One costs both ends about
-	// 100,000 ARM instructions, so 31 peers a second cost one percent of a
-	// 700 MHz board.
+	// Interval between pulses to each peer. Every board pulses every other one,
+	// so the work of each grows with the size of the rack.
 	Interval time.Duration
 	// Lease is how long a board may answer from memory after it was last in
 	// touch with most of its rack: three pulses, so that one lost does no harm.
 	Lease time.Duration
 	// Freeze is the gap between two ticks after which a board takes it that it
 	// was stopped and others went on. It must be less than the time for which
-	// Purge tries to reach a board: who was called absent must notice that it was.
+	// Spread tries to reach a board: who was called absent must notice that it was.
 	Freeze time.Duration
 	// Answer bounds one exchange with one board, however it answers.
 	Answer time.Duration
@@ -182,15 +181,6 @@ func (p *Purger) beat(ctx context.Context, board string) {
 	if err := p.exchange(ctx, board, false); err != nil && ctx.Err() == nil && !errors.Is(err, ErrPeerSilent) && !errors.Is(err, ErrUnknownPeer) {
 		p.slog.Warn("purges: exchange failed", "board", board, "error", err)
 	}
-}
-
-// Purge obeys a purge here and tells every live board; see Issue and Spread.
-func (p *Purger) Purge(ctx context.Context, purge Purge, wait time.Duration) (obeyed, absent []string, err error) {
-	if err := p.Issue(purge); err != nil {
-		return nil, nil, err
-	}
-	obeyed, absent = p.Spread(ctx, wait)
-	return obeyed, absent, nil
 }
 
 // Issue obeys a purge here. Other boards obey it with the next pulse, or before

@@ -86,13 +86,22 @@ func run(purgers []*Purger) (stop func()) {
 	return func() { cancel(); running.Wait() }
 }
 
+// purge is what the console does: issue here, then tell the others.
+func purge(ctx context.Context, p *Purger, what Purge) (obeyed, absent []string, err error) {
+	if err := p.Issue(what); err != nil {
+		return nil, nil, err
+	}
+	obeyed, absent = p.Spread(ctx, time.Second)
+	return obeyed, absent, nil
+}
+
 func TestAPurgeReachesEveryLiveBoardAtOnceAndTheOthersLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rack, purgers, memories := newFakeRack(3)
 		rack.cutOff("c", true)
 		stop := run(purgers)
 		defer stop()
-		obeyed, absent, err := purgers[0].Purge(t.Context(), tag("x"), time.Second)
+		obeyed, absent, err := purge(t.Context(), purgers[0], tag("x"))
 		if err != nil || !slices.Equal(obeyed, []string{"b"}) || !slices.Equal(absent, []string{"c"}) {
 			t.Errorf("Purge = %v, %v, %v; want b to have obeyed and c absent", obeyed, absent, err)
 		}
@@ -177,7 +186,7 @@ func TestAStoppedBoardLearnsWhatItMissedFirst(t *testing.T) {
 			t.Fatal("c does not believe its memory although it has just asked")
 		}
 		rack.cutOff("c", true)
-		if _, absent, err := purgers[0].Purge(t.Context(), tag("x"), time.Second); err != nil || !slices.Equal(absent, []string{"c"}) {
+		if _, absent, err := purge(t.Context(), purgers[0], tag("x")); err != nil || !slices.Equal(absent, []string{"c"}) {
 			t.Fatalf("absent %v, %v", absent, err)
 		}
 		time.Sleep(DefaultPulseTiming().Freeze)
