@@ -42,7 +42,7 @@ func hostName(host string) (name, full string, err error) {
 }
 
 func isHostName(name string) bool {
-	if name == "" || len(name) > maxHost || name[0] == '.' || strings.Contains(name, "..") {
+	if name == "" || len(name) > maxHost || name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, "..") {
 		return false
 	}
 	for i := range len(name) {
