@@ -206,7 +206,10 @@ func FuzzExpires(f *testing.F) {
 		if !explicit || d < 0 || d > maxDelta*time.Second {
 			t.Fatalf("%q: %v %v", s, d, explicit)
 		}
-		if _, err := http.ParseTime(trimOWS(s)); err != nil && d != 0 {
+		// net/http knows neither leap seconds (RFC 9110 §5.6.7 goes by RFC 5322,
+		// which has them) nor "gmt" in small letters.
+		plain := strings.Replace(strings.ToUpper(trimOWS(s)), ":60 ", ":59 ", 1)
+		if _, err := http.ParseTime(plain); err != nil && d != 0 {
 			t.Fatalf("%q is no date and gives %v", s, d)
 		}
 	})
