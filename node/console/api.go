@@ -146,6 +146,21 @@ func (c *Console) lab(w http.ResponseWriter, r *http.Request) {
 	c.done(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Do))
 }
 
+// shop hands on what is about orders. Names and addresses are among it, so
+// even reading takes the right to steer.
+func (c *Console) shop(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case c.cfg.Shop == nil:
+		writeError(w, http.StatusNotFound, "no orders are taken here")
+	case !c.door.maySteer(r):
+		writeError(w, http.StatusForbidden, "without a password only this machine may see orders: set password under [console]")
+	default:
+		ctx, cancel := steer(w, r)
+		defer cancel()
+		c.cfg.Shop.ServeHTTP(w, r.WithContext(ctx))
+	}
+}
+
 // steer gives an action its bound, and its reply the time to be written after it.
 func steer(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
 	// A writer that has no deadlines (a test's recorder) waits for nobody either.

@@ -199,6 +199,39 @@ func TestWithoutControlAndLab(t *testing.T) {
 	}
 }
 
+// TestShopIsForWhoMaySteer: orders have names and addresses in them.
+func TestShopIsForWhoMaySteer(t *testing.T) {
+	shop := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, bounded := r.Context().Deadline(); !bounded {
+			t.Error("a question about orders may take for ever")
+		}
+		fmt.Fprint(w, r.Method+" "+r.URL.RequestURI())
+	})
+	const path = ShopPath + "orders?after=7"
+	away := func(r *http.Request) { r.RemoteAddr = "192.168.1.9:9" }
+	for _, tt := range []struct {
+		name   string
+		cfg    Config
+		method string
+		edit   func(*http.Request)
+		status int
+		body   string
+	}{
+		{"this machine", Config{Shop: shop}, "GET", nil, 200, "GET " + path},
+		{"a change", Config{Shop: shop}, "POST", nil, 200, "POST " + path},
+		{"another machine", Config{Shop: shop}, "GET", away, 403, ""},
+		{"another machine with the password", Config{Shop: shop, Password: secret}, "GET",
+			func(r *http.Request) { away(r); signed("bramble", secret)(r) }, 200, "GET " + path},
+		{"no orders here", Config{}, "GET", nil, 404, ""},
+	} {
+		tt.cfg.Source = NewFake(1)
+		w := ask(t, newConsole(t, tt.cfg), tt.method, path, "", tt.edit)
+		if w.Code != tt.status || tt.body != "" && w.Body.String() != tt.body {
+			t.Errorf("%s: %d %q, want %d %q", tt.name, w.Code, w.Body, tt.status, tt.body)
+		}
+	}
+}
+
 func TestReadyAndMetrics(t *testing.T) {
 	ready := false
 	c := newConsole(t, Config{

@@ -22,6 +22,10 @@ type Config struct {
 	Control Control // purge and drain; nil: this console cannot steer
 	Lab     Lab     // stop, kill, pause and revive; nil on a real board
 
+	// Shop answers what is asked below ShopPath: orders, sales, announcements.
+	// Nil: there are none here.
+	Shop http.Handler
+
 	// Ready says whether the board may be sent clients and, if not, why, in one
 	// plain sentence. Nil: always ready.
 	Ready func() (ok bool, reason string)
@@ -46,6 +50,9 @@ type Config struct {
 	// Logger gets refused sign-ins and failed actions. Nil: nobody.
 	Logger *slog.Logger
 }
+
+// ShopPath begins the path of all that Config.Shop answers.
+const ShopPath = "/api/v1/shop/"
 
 // DefaultStreams is how many pages may watch at once unless Config says
 // otherwise: a class, and ops.
@@ -136,6 +143,7 @@ func (c *Console) routes() {
 	api("/api/v1/purge", http.MethodPost, c.purge)
 	api("/api/v1/drain", http.MethodPost, c.drain)
 	api("/api/v1/lab", http.MethodPost, c.lab)
+	c.mux.Handle(ShopPath, c.guard(c.shop))
 	c.mux.Handle("/api/", c.guard(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "the console has no such address")
 	}))
