@@ -36,6 +36,16 @@ type store struct {
 	maxVariants int
 	evictions   atomic.Int64
 	rejected    atomic.Int64
+
+	budget int64
+	fixed  int64         // what of budget sketches and tuner take
+	fresh  atomic.Int64  // bytes stored since settle last looked
+	due    chan struct{} // holds a call for settle; never closed
+
+	settling sync.Mutex
+	// Guarded by settling.
+	room   int64 // what of budget may be used (room.go)
+	others int64 // what of the heap is not the store's, as far as is known
 }
 
 // variants are what is stored under one key, the youngest first; never empty.
@@ -71,16 +81,19 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 	s := &store{
 		seed: maphash.MakeSeed(), shift: uint(64 - bits.TrailingZeros(uint(count))),
 		shards: make([]shard, count), sizer: newSizer(), maxVariants: maxVariants,
+		budget: budget, room: budget, due: make(chan struct{}, 1),
 	}
 	most := int(min(budget/(shadowPart*tunerItem), evict.MaxShadow))
 	tuner := evict.NewTuner(budget, most)
-	budget -= int64(most) * tunerItem
+	s.fixed = int64(most) * tunerItem
+	budget -= s.fixed
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.share = budget / int64(count)
 		expect := int(min(sh.share/expectedCost, 1<<24))
 		sh.policy = evict.New(0, expect, tuner, func(*entry) { s.evictions.Add(1) })
 		sh.policy.SetBudget(sh.share - sh.policy.Overhead())
+		s.fixed += sh.policy.Overhead()
 	}
 	return s
 }
@@ -107,6 +120,7 @@ func (s *store) get(key string) []*Object {
 // put stores an object in front of its key's other variants, in place of one
 // with the same selector. It reports whether the object is in the store now.
 func (s *store) put(o *Object) bool {
+	s.stored(s.sizer.entry + s.sizer.of(o))
 	sh, h := s.shard(o.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -124,7 +138,7 @@ func (s *store) put(o *Object) bool {
 			s.rejected.Add(1)
 			return false
 		}
-		sh.grown()
+		s.grown(sh)
 		return p.Peek(h) == e
 	}
 	o.key = keyOf(e) // one copy of the key's bytes
@@ -152,13 +166,14 @@ func (s *store) put(o *Object) bool {
 
 // grown pays for the maps: they are charged by the slot with each entry, and
 // when most slots of their largest extent are empty, the lists are built anew.
-func (sh *shard) grown() {
+func (s *store) grown(sh *shard) {
 	n := sh.policy.Len()
 	sh.peak = max(sh.peak, n)
 	empty := int64(sh.peak-n) * mapSlot
 	if empty > sh.share/50 {
 		sh.policy.Rebuild()
 		sh.peak = n
+		s.stored(int64(n) * s.sizer.entry) // the old lists are garbage now
 	}
 }
 

@@ -216,13 +216,16 @@ func (p *Policy[V]) leaveProbation(e *Item[V]) {
 // goes. (More often than all of them together would favour small pages more: three
 // points more requests hit on mixed sizes, and two points fewer bytes.)
 //
-// The request that brought e in does not count. Residents have had no chance of
-// theirs yet, and in a loop each newcomer would beat one that comes next.
+// Unless the way is eager, the request that brought e in does not count. Residents
+// have had no chance of theirs yet, and in a loop each newcomer would beat one that
+// comes next.
 func (p *Policy[V]) contest(e *Item[V], need int64, sure bool) bool {
 	bid := uint32(math.MaxUint32)
 	if !sure {
 		bid = p.popularity(e)
-		bid -= min(bid, 1)
+		if !p.way.eager {
+			bid -= min(bid, 1)
+		}
 	}
 	var losers [maxContest]*Item[V]
 	n, freed := 0, int64(0)

@@ -9,6 +9,7 @@ import (
 type way struct {
 	share int64 // percent of the room that probation may take
 	hit   worth
+	eager bool // the request that brought an item in counts in its contest
 }
 
 // worth is what a hit in probation does for an item that reaches its end.
@@ -25,17 +26,28 @@ const (
 // tried on some workload; DESIGN.md of cache has the measurements.
 //   - 1 stays: almost all by frequency. Loops, scans, what never changes.
 //   - 10 counts, 10 moves: W-TinyLFU as it is known, and quicker to believe.
+//   - 10 stays, eager: large rooms, where most comes back once or twice at all and
+//     what is old would stay for good.
 //   - 30 moves: like 2Q. Favourites that change.
 //   - 30 stays: bursts, then never again.
 //   - 30 returns: likewise, if they change seldom and together.
 //   - 100 stays: least recently used.
-var ways = [...]way{{1, stays}, {10, counts}, {10, moves}, {30, moves}, {30, stays}, {30, returns}, {100, stays}}
+var ways = [...]way{
+	{1, stays, false}, {10, counts, false}, {10, moves, false}, {10, stays, true},
+	{30, moves, false}, {30, stays, false}, {30, returns, false}, {100, stays, false},
+}
 
 const (
 	// firstWay is the way before anything is known.
 	firstWay = 1
-	// memory is the part of each shadow's score that counts on in the next round.
-	memory = 0.9
+	// forgets is the part of each shadow's score that a round takes away, divided
+	// by the tuner's patience. A change doubles its patience, up to mostPatience,
+	// and each round without one leaves calm of it. Where ways lead by turns, who
+	// looks back far takes the one that is good on the whole; to run after the
+	// leader lost 7 points of a zigzag's 19.
+	forgets      = 0.1
+	mostPatience = 16
+	calm         = 0.99
 	// advantage is what part of the present way's misses another way must have
 	// hit before it is taken. Each change costs hits until the lists have
 	// followed: a third of this lost two points where day and night differ.
@@ -82,6 +94,7 @@ type Tuner struct {
 	shadows  [Ways]*Policy[struct{}]
 	score    [Ways]float64 // hits, the older the less they count
 	requests float64       // in the same way
+	patience float64       // what forgets is divided by
 	round    int           // requests since the last decision
 	misfits  int           // requests for what is larger than a shadow, likewise
 	seen     uint32        // of next
@@ -92,7 +105,7 @@ type Tuner struct {
 // NewTuner makes one for a cache of budget bytes in all, whose shadows hold at
 // most about most items each.
 func NewTuner(budget int64, most int) *Tuner {
-	t := &Tuner{budget: budget, most: max(most, 16)}
+	t := &Tuner{budget: budget, most: max(most, 16), patience: 1}
 	t.way.Store(firstWay)
 	for i := range t.shadows {
 		t.shadows[i] = New[struct{}](budget, t.most, nil, nil)
@@ -182,6 +195,12 @@ func (t *Tuner) decide() {
 		}
 	}
 	t.way.Store(int32(best))
+	if best != now {
+		t.patience = min(2*t.patience, mostPatience)
+	} else {
+		t.patience = max(calm*t.patience, 1)
+	}
+	memory := 1 - forgets/t.patience
 	for i := range t.score {
 		t.score[i] *= memory
 	}
