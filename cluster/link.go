@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,10 +38,12 @@ const (
 	linkIdle = 90 * time.Second
 	// linkHeaderTime bounds how long a caller may take to send a request's fields.
 	linkHeaderTime = 5 * time.Second
-	// maxDataConns and maxControlConns bound the connections to one board:
-	// pulses and pings have their own, so that pages cannot starve them.
+	// The connections to one board are bounded, and of three kinds: pulses and
+	// pings have their own, so that pages cannot starve them, and so have
+	// orders, which wait for disks.
 	maxDataConns    = 32
 	maxControlConns = 4
+	maxOrderConns   = 8
 	// maxLinkHeader bounds a request's fields between boards, in bytes.
 	maxLinkHeader = 64 << 10
 	// PingPath answers 204 to any board of the rack.
@@ -73,6 +75,7 @@ type Link struct {
 	listener    *knockListener
 	data        *http.Transport
 	control     *http.Transport
+	orders      *http.Transport
 
 	mu     sync.Mutex // guards byName, byHost
 	byName map[string]*linkPeer
@@ -117,6 +120,7 @@ func NewLink(cfg LinkConfig) (*Link, error) {
 	}
 	l.data = l.transport(maxDataConns)
 	l.control = l.transport(maxControlConns)
+	l.orders = l.transport(maxOrderConns)
 	return l, nil
 }
 
@@ -171,6 +175,7 @@ func (l *Link) Close() error {
 	err := l.listener.Close()
 	l.data.CloseIdleConnections()
 	l.control.CloseIdleConnections()
+	l.orders.CloseIdleConnections()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("rack link: closing: %w", err)
 	}
@@ -280,9 +285,19 @@ func (l *Link) Do(ctx context.Context, board string, r *http.Request) (*http.Res
 }
 
 // Control is Do over the connections that are kept free for pulses, pings and
-// orders from one board to another.
+// what one board has another do.
 func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return l.do(ctx, l.control, board, r)
+}
+
+// Order is Do over the connections of the ledger, whose answers wait for disks.
+// sent reports whether the request can have reached the board: if not, it was
+// surely not carried out.
+func (l *Link) Order(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	resp, err = l.do(ctx, l.orders, board, r)
+	return resp, connected.Load(), err
 }
 
 func (l *Link) do(ctx context.Context, via *http.Transport, board string, r *http.Request) (*http.Response, error) {
@@ -356,92 +371,4 @@ func (l *Link) pingOnce(p *linkPeer) error {
 		return fmt.Errorf("ping: %s: %w: %w", p.Name, ErrPeerSilent, err)
 	}
 	return resp.Body.Close()
-}
-
-// watch sees to it that one request does not wait for a dead board.
-type watch struct {
-	link   *Link
-	peer   *linkPeer
-	asked  context.Context // the caller's
-	ctx    context.Context // the request's, which the watch can end
-	cancel context.CancelCauseFunc
-	stall  time.Duration
-
-	mu    sync.Mutex // guards what follows
-	timer *time.Timer
-	over  bool
-}
-
-func (w *watch) start() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.stall, w.stalled)
-}
-
-// progress starts the wait anew: something has come.
-func (w *watch) progress() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.over {
-		w.timer.Reset(w.stall)
-	}
-}
-
-func (w *watch) stalled() {
-	if w.ctx.Err() != nil {
-		return
-	}
-	if err := w.link.pingPeer(w.peer); err != nil {
-		w.cancel(err)
-		return
-	}
-	w.progress()
-}
-
-func (w *watch) stop() {
-	w.mu.Lock()
-	first := !w.over
-	w.over = true
-	w.timer.Stop()
-	w.mu.Unlock()
-	w.cancel(nil)
-	if first {
-		w.peer.inFlight.Add(-1)
-	}
-}
-
-// explain turns a transport's error into ErrPeerSilent where the board is to
-// blame, and remembers the board as down until it answers again.
-func (w *watch) explain(err error) error {
-	if cause := context.Cause(w.ctx); errors.Is(cause, ErrPeerSilent) {
-		return cause
-	}
-	if w.asked.Err() != nil {
-		return err
-	}
-	w.peer.down.Store(true)
-	return fmt.Errorf("%s: %w: %w", w.peer.Name, ErrPeerSilent, err)
-}
-
-// watchedBody tells its watch of every byte that comes.
-type watchedBody struct {
-	io.ReadCloser
-	watch *watch
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == nil:
-		b.watch.progress()
-	case err != io.EOF:
-		err = b.watch.explain(err)
-	}
-	return n, err
-}
-
-func (b *watchedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.watch.stop()
-	return err
 }

@@ -66,7 +66,7 @@ func (l *Link) askForStream(ctx context.Context, conn net.Conn, host, path strin
 }
 
 // Streams takes the streams that other boards open. Each goes to accept with
-// the name of the board that opened it; accept owns it and must not wait.
+// the name of the board that opened it; accept owns it, and may wait a little.
 func Streams(accept func(conn net.Conn, board string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		board := PeerName(r)

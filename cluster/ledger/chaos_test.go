@@ -1,0 +1,319 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+)
+
+// load has writers give numbered commands to boards until it is told to stop,
+// and remembers what became of each.
+type load struct {
+	mu     sync.Mutex
+	taken  map[string]uint64 // acknowledged, with the index
+	not    map[string]bool   // definitely not taken
+	unsure map[string]bool
+
+	stop chan struct{}
+	all  sync.WaitGroup
+}
+
+func (r *rack) load(writers int, patience time.Duration, boards ...string) *load {
+	ld := &load{taken: map[string]uint64{}, not: map[string]bool{}, unsure: map[string]bool{}, stop: make(chan struct{})}
+	for w := range writers {
+		ld.all.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-ld.stop:
+					return
+				default:
+				}
+				b := r.board(boards[(w+i)%len(boards)])
+				if b == nil {
+					time.Sleep(5 * time.Millisecond)
+					continue
+				}
+				text := fmt.Sprintf("w%d-%d", w, i)
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				_, index, err := b.Submit(ctx, []byte(text))
+				cancel()
+				ld.mu.Lock()
+				switch {
+				case err == nil:
+					ld.taken[text] = index
+				case errors.Is(err, ledger.ErrUncertain):
+					ld.unsure[text] = true
+				default:
+					ld.not[text] = true
+				}
+				ld.mu.Unlock()
+				if err != nil {
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+		})
+	}
+	return ld
+}
+
+func (ld *load) count() int {
+	ld.mu.Lock()
+	defer ld.mu.Unlock()
+	return len(ld.taken)
+}
+
+func (ld *load) end() {
+	close(ld.stop)
+	ld.all.Wait()
+}
+
+// grows waits until n more commands are acknowledged.
+func (r *rack) grows(ld *load, n int) {
+	r.t.Helper()
+	want := ld.count() + n
+	r.until(fmt.Sprintf("%d more commands are taken", n), func() bool { return ld.count() >= want })
+}
+
+// judge compares what was acknowledged with what all boards carried out.
+func (r *rack) judge(ld *load) {
+	r.t.Helper()
+	r.submit(r.running()[0], "last")
+	r.agree()
+	times := map[string]int{}
+	at := map[string]uint64{}
+	index := uint64(0)
+	for _, n := range r.running()[0].diary.Notes() {
+		times[n.Text]++
+		at[n.Text] = n.Index
+		if n.Index < index {
+			r.t.Errorf("index %d after %d", n.Index, index)
+		}
+		index = n.Index
+	}
+	for text, i := range ld.taken {
+		if times[text] != 1 || at[text] != i {
+			r.t.Errorf("%s was acknowledged at %d, is there %d times, at %d", text, i, times[text], at[text])
+		}
+	}
+	for text := range ld.not {
+		if times[text] != 0 {
+			r.t.Errorf("%s was said not to be taken, and is there", text)
+		}
+	}
+	for text := range ld.unsure {
+		if times[text] > 1 {
+			r.t.Errorf("%s is there %d times", text, times[text])
+		}
+	}
+	r.t.Logf("%d taken, %d not taken, %d uncertain", len(ld.taken), len(ld.not), len(ld.unsure))
+}
+
+func TestLeaderKilledUnderLoad(t *testing.T) {
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	ld := r.load(12, 5*time.Second, r.names...)
+	for range 3 {
+		r.grows(ld, 50)
+		b := r.leader()
+		r.kill(b.name)
+		r.grows(ld, 50)
+		r.start(b.name)
+	}
+	r.grows(ld, 50)
+	ld.end()
+	r.judge(ld)
+}
+
+func TestLostAnswersAndPartitions(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 5)
+	r.start(r.names...)
+	r.voters(3)
+	for _, a := range r.names {
+		for _, b := range r.names {
+			r.net.LoseAsks(a, b, 0.1)
+		}
+	}
+	ld := r.load(12, 800*time.Millisecond, r.names...)
+	r.grows(ld, 100)
+	for i := range 3 {
+		led := r.leader()
+		var others []string
+		for _, n := range r.names {
+			if n != led.name {
+				others = append(others, n)
+			}
+		}
+		switch i {
+		case 0: // the leader alone
+			r.net.Part([]string{led.name}, others)
+		case 1: // the leader hears, but is not heard
+			for _, o := range others {
+				r.net.Cut(led.name, o)
+			}
+		case 2: // the leader with one more
+			r.net.Part([]string{led.name, others[0]}, others[1:])
+		}
+		time.Sleep(time.Second)
+		r.net.Heal()
+		r.grows(ld, 50)
+	}
+	ld.end()
+	r.judge(ld)
+}
+
+func TestEveryPlugIsPulledAtOnce(t *testing.T) {
+	r := newRack(t, 3)
+	r.start(r.names...)
+	ld := r.load(8, 2*time.Second, r.names...)
+	for range 3 {
+		r.grows(ld, 60)
+		r.kill(r.names...)
+		r.start(r.names...)
+	}
+	r.grows(ld, 20)
+	ld.end()
+	r.judge(ld)
+}
+
+// What was acknowledged when the boards' folders are copied, one after the
+// other under load, is in every majority of the copies.
+func TestFoldersCopiedUnderLoad(t *testing.T) {
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	ld := r.load(8, 2*time.Second, r.names...)
+	r.grows(ld, 100)
+	ld.mu.Lock()
+	before := make(map[string]uint64)
+	for k, v := range ld.taken {
+		before[k] = v
+	}
+	ld.mu.Unlock()
+	copied := newRack(t, 3)
+	for _, n := range r.names {
+		copyFolder(t, copied.folder(n), r.folder(n))
+	}
+	ld.end()
+	r.stopAll()
+	copied.start("b1", "b2")
+	copied.submit(copied.board("b2"), "after")
+	texts := copied.agree()
+	for text := range before {
+		if !slices.Contains(texts, text) {
+			t.Errorf("%s was acknowledged and is lost", text)
+		}
+	}
+	copied.start("b3")
+	copied.agree()
+}
+
+func TestTwoHalvesStartedApart(t *testing.T) {
+	r := newRack(t, 4)
+	r.net.Part(r.names[:2], r.names[2:])
+	r.start(r.names...)
+	time.Sleep(time.Second)
+	for _, b := range r.running() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		if _, _, err := b.Submit(ctx, []byte("x")); !errors.Is(err, ledger.ErrNotFounded) {
+			t.Errorf("half a rack: %v", err)
+		}
+		cancel()
+	}
+	r.net.Heal()
+	r.submit(r.board("b1"), "together")
+	r.agree()
+}
+
+func TestTwoLedgersThatMeetTakeNothing(t *testing.T) {
+	r := newRack(t, 4)
+	r.planned = 2 // set wrongly
+	r.net.Part(r.names[:2], r.names[2:])
+	r.start(r.names...)
+	r.submit(r.board("b1"), "one")
+	r.submit(r.board("b3"), "other")
+	r.net.Heal()
+	r.until("both notice", func() bool {
+		for _, b := range r.running() {
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			_, _, err := b.Submit(ctx, []byte("x"))
+			cancel()
+			if !errors.Is(err, ledger.ErrTwoLedgers) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
+	r := newRack(t, 3)
+	r.planned = 2
+	for i, n := range r.names {
+		r.net.Part(r.names[i:i+1], r.names[i+1:])
+		r.start(n)
+	}
+	r.net.Heal()
+	r.until("all refuse", func() bool {
+		for _, b := range r.running() {
+			if s := b.Status(); s.Founded || !strings.Contains(s.Trouble, "set the planned number of boards to at least 3") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A store of 200 ms a sync under load: the leader stays.
+func TestSlowStoreDoesNotFlap(t *testing.T) {
+	r := newRack(t, 3)
+	r.slow = 200 * time.Millisecond
+	r.timing = ledger.DefaultTiming()
+	r.timing.Meet, r.timing.Settle = 200*time.Millisecond, time.Second
+	r.start(r.names...)
+	r.voters(3)
+	term := r.leader().Status().Term
+	ld := r.load(64, 10*time.Second, r.names...)
+	r.grows(ld, 700)
+	ld.end()
+	if now := r.leader().Status().Term; now != term {
+		t.Errorf("term %d became %d", term, now)
+	}
+	if len(ld.not)+len(ld.unsure) > 0 {
+		t.Errorf("%d not taken, %d uncertain", len(ld.not), len(ld.unsure))
+	}
+	r.judge(ld)
+}
+
+func TestADeadVoterIsReplacedAndReturns(t *testing.T) {
+	t.Parallel()
+	r := newRack(t, 4)
+	r.start(r.names...)
+	r.until("three voters, one follower", func() bool {
+		s := r.leader().Status()
+		return len(s.Voters) == 3 && len(s.Others) == 1
+	})
+	var dead string
+	for _, n := range r.leader().Status().Voters {
+		if n != r.leader().name {
+			dead = n
+		}
+	}
+	r.kill(dead)
+	r.until("it is replaced", func() bool {
+		s := r.leader().Status()
+		return len(s.Voters) == 3 && !slices.Contains(s.Voters, dead)
+	})
+	r.submit(r.leader(), "meanwhile")
+	r.start(dead)
+	r.agree()
+	r.until("it follows", func() bool { return slices.Contains(r.leader().Status().Others, dead) })
+}

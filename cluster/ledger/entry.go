@@ -1,0 +1,149 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Bounds of one batch.
+const (
+	// maxBatch is the number of commands in one batch.
+	maxBatch = 256
+	// maxBatchBytes is the size of a batch's commands together. One command of
+	// MaxCommand always fits.
+	maxBatchBytes = 256 << 10
+	// entryVersion is the first byte of every entry.
+	entryVersion = 1
+)
+
+// batchID names one batch for all time: which board's which start made it,
+// and its number there, counting from 1.
+type batchID struct {
+	Origin uint64 // random, new at every start of a board
+	Number uint64
+}
+
+// entry is what one log entry holds: one batch of commands, with what the
+// leader adds. A batch without commands only marks the beginning of a term
+// and moves the clock.
+type entry struct {
+	// Term is the term that the batch was meant for. In a log entry of any
+	// other term it is void: that is what makes "it was not taken" certain
+	// once a later term has begun.
+	Term  uint64
+	Stamp time.Time // leader's clock, to the nanosecond, UTC
+	ID    batchID
+	// Seen and Digest are the index up to which the leader had carried out
+	// entries when it wrote this one, and its machine's digest there.
+	Seen, Digest uint64
+	Commands     [][]byte
+}
+
+// An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Origin,
+// Number, Seen, Digest as little-endian 64-bit numbers, then the commands as
+// in appendList.
+const entryHead = 1 + 6*8
+
+func (e *entry) encode() []byte {
+	b := make([]byte, 0, entryHead+listSize(e.Commands))
+	b = append(b, entryVersion)
+	for _, v := range []uint64{e.Term, uint64(e.Stamp.UnixNano()), e.ID.Origin, e.ID.Number, e.Seen, e.Digest} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return appendList(b, e.Commands)
+}
+
+var errEntry = errors.New("not a ledger entry")
+
+// decodeEntry is strict: it takes what encode makes and nothing else. The
+// commands point into b.
+func decodeEntry(b []byte) (entry, error) {
+	var e entry
+	if len(b) < entryHead {
+		return e, fmt.Errorf("%w: %d bytes", errEntry, len(b))
+	}
+	if b[0] != entryVersion {
+		return e, fmt.Errorf("%w: version %d (this program knows %d)", errEntry, b[0], entryVersion)
+	}
+	var v [6]uint64
+	for i := range v {
+		v[i] = binary.LittleEndian.Uint64(b[1+8*i:])
+	}
+	e.Term, e.Stamp, e.ID, e.Seen, e.Digest = v[0], time.Unix(0, int64(v[1])).UTC(), batchID{v[2], v[3]}, v[4], v[5]
+	var err error
+	e.Commands, err = readList(b[entryHead:])
+	if err != nil {
+		return e, err
+	}
+	return e, checkBatch(e.Commands)
+}
+
+func checkBatch(commands [][]byte) error {
+	if len(commands) > maxBatch {
+		return fmt.Errorf("%w: %d commands in a batch", errEntry, len(commands))
+	}
+	n := 0
+	for _, c := range commands {
+		n += len(c)
+	}
+	if n > maxBatchBytes {
+		return fmt.Errorf("%w: %d bytes in a batch", errEntry, n)
+	}
+	return nil
+}
+
+// A list of byte strings is their number, then each one's length and bytes;
+// numbers are unsigned varints in their shortest form.
+func appendList(b []byte, list [][]byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+func listSize(list [][]byte) int {
+	n := binary.MaxVarintLen64
+	for _, s := range list {
+		n += 3 + len(s)
+	}
+	return n
+}
+
+// readList reads a whole list and nothing more. The strings point into b.
+func readList(b []byte) ([][]byte, error) {
+	n, b, err := readUvarint(b)
+	if err != nil {
+		return nil, err
+	}
+	if n > uint64(len(b)) { // a string takes one byte at least
+		return nil, fmt.Errorf("%w: a list of %d in %d bytes", errEntry, n, len(b))
+	}
+	list := make([][]byte, 0, n)
+	for range n {
+		var size uint64
+		if size, b, err = readUvarint(b); err != nil {
+			return nil, err
+		}
+		if size > uint64(len(b)) {
+			return nil, fmt.Errorf("%w: a string of %d in %d bytes", errEntry, size, len(b))
+		}
+		list = append(list, b[:size:size])
+		b = b[size:]
+	}
+	if len(b) != 0 {
+		return nil, fmt.Errorf("%w: %d bytes too many", errEntry, len(b))
+	}
+	return list, nil
+}
+
+func readUvarint(b []byte) (uint64, []byte, error) {
+	v, n := binary.Uvarint(b)
+	if n <= 0 || (n > 1 && b[n-1] == 0) {
+		return 0, nil, fmt.Errorf("%w: a bad number", errEntry)
+	}
+	return v, b[n:], nil
+}

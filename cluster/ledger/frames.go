@@ -1,0 +1,160 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// The log's tail is where a power cut leaves its mark: the last batch may be
+// there in part. raft-wal takes everything from the first unreadable frame on
+// for such a torn batch and drops it, without a word; but if a bit flipped in
+// the middle, what it drops was acknowledged. So the tail is read here first.
+//
+// A segment file is a header of 32 bytes, then frames of 8 bytes and a
+// payload padded to 8: type byte (1 entry, 2 index, 3 commit), three zeros,
+// and a length, or for a commit the CRC-32C of all since the last commit.
+
+const (
+	walFileHeader  = 32
+	walFrameHeader = 8
+	frameEntry     = 1
+	frameIndex     = 2
+	frameCommit    = 3
+)
+
+// tailState is what scanTail found.
+type tailState struct {
+	Good int  // bytes up to which all is well
+	End  int  // bytes up to which anything is written
+	Flip bool // what follows Good was once whole
+}
+
+// scanTail judges the bytes of an unsealed segment file.
+func scanTail(b []byte) tailState {
+	end := len(b)
+	for end > 0 && b[end-1] == 0 {
+		end--
+	}
+	s := tailState{End: end}
+	at, from := walFileHeader, 0
+	for at+walFrameHeader <= len(b) {
+		kind, n := b[at], int(binary.LittleEndian.Uint32(b[at+4:]))
+		if b[at+1] != 0 || b[at+2] != 0 || b[at+3] != 0 {
+			break
+		}
+		if kind == frameCommit {
+			if castagnoli(b[from:at]) != uint32(n) {
+				break
+			}
+			at += walFrameHeader
+			from, s.Good = at, at
+			continue
+		}
+		if (kind != frameEntry && kind != frameIndex) || n < 0 || n > len(b)-at-walFrameHeader {
+			break
+		}
+		at += walFrameHeader + (n+7)&^7
+	}
+	if s.Good >= end {
+		return s
+	}
+	// Something follows. One batch is written at a time, after the one before
+	// was synced: if a good commit lies further on, this was no torn write.
+	rest := b[s.Good:min(len(b), (end+7)&^7)]
+	switch {
+	case commitLater(rest):
+		s.Flip = true
+	case at < len(b) && b[at] == frameCommit && at >= end-walFrameHeader:
+		// One whole batch with its commit frame, and nothing after it.
+		s.Flip = !tornLike(rest)
+	}
+	return s
+}
+
+// commitLater reports whether two commit frames in b, one after the other,
+// hold between them what the second one's checksum says.
+func commitLater(b []byte) bool {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum, seen := uint32(0), false
+	for i := 0; i+walFrameHeader <= len(b); i += walFrameHeader {
+		f := b[i : i+walFrameHeader]
+		if f[0] == frameCommit && f[1] == 0 && f[2] == 0 && f[3] == 0 {
+			if seen && binary.LittleEndian.Uint32(f[4:]) == sum {
+				return true
+			}
+			sum, seen = 0, true
+			continue
+		}
+		sum = crc32.Update(sum, table, f)
+	}
+	return false
+}
+
+// filer is raft-wal's segment files with two repairs: a damaged tail is told
+// from a torn one, and a segment that was sealed by cutting entries off its
+// end can be read again after a restart.
+type filer struct {
+	*segment.Filer
+	dir string
+	// lenient cuts a damaged tail off like a torn one: for reading what is left.
+	lenient bool
+}
+
+// RecoverTail cuts off a torn batch and wipes it, so that no later start can
+// take its remains for something else. A damaged tail is a *damage error.
+func (f filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
+	if err := mendTail(filepath.Join(f.dir, segment.FileName(info)), f.lenient); err != nil {
+		return nil, err
+	}
+	return f.Filer.RecoverTail(info)
+}
+
+// Open reads a sealed segment. raft-wal 0.4.0 seals a segment without writing
+// its index when a follower drops entries off its end; the index is then
+// found again by reading the segment through, as for a tail.
+func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
+	if info.IndexStart == 0 {
+		return f.Filer.RecoverTail(info)
+	}
+	return f.Filer.Open(info)
+}
+
+func mendTail(path string, lenient bool) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("read the log's tail: %w", err)
+	}
+	s := scanTail(b)
+	if s.Flip && !lenient {
+		return &damage{filepath.Base(path), fmt.Sprintf("what follows byte %d fails its checksum", s.Good)}
+	}
+	if s.Good >= s.End {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("mend the log's tail: %w", err)
+	}
+	_, err = file.WriteAt(make([]byte, s.End-s.Good), int64(s.Good))
+	if err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("mend the log's tail: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/cluster/ledger/ledgertest"
+)
+
+// crooked is a machine that answers one command differently from the others.
+type crooked struct{ ledgertest.Diary }
+
+func (c *crooked) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+	for i := range commands {
+		if string(commands[i]) == "trap" {
+			commands[i] = []byte("trapped")
+		}
+	}
+	return c.Diary.Apply(index, at, commands)
+}
+
+func TestABoardThatDivergesHalts(t *testing.T) {
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	led := r.leader()
+	var odd string
+	for _, n := range r.names {
+		if n != led.name {
+			odd = n
+		}
+	}
+	r.kill(odd)
+	r.crook = odd
+	r.start(odd)
+	r.submit(led, "straight")
+	if h := r.board(odd).Status().Halted; h != "" {
+		t.Errorf("halted early: %s", h)
+	}
+	r.submit(led, "trap")
+	r.submit(led, "next")
+	r.until("it halts", func() bool { return strings.Contains(r.board(odd).Status().Halted, "differ") })
+	if _, _, err := r.board(odd).Submit(context.Background(), []byte("x")); !errors.Is(err, ledger.ErrHalted) {
+		t.Errorf("the halted board says %v", err)
+	}
+	if err := r.board(odd).Wait(context.Background(), 1<<40); !errors.Is(err, ledger.ErrHalted) {
+		t.Errorf("waiting there says %v", err)
+	}
+	r.submit(led, "the others go on")
+}
+
+func TestAMachineThatRefusesHaltsTheLedger(t *testing.T) {
+	r := newRack(t, 1)
+	r.start("b1")
+	r.submit(r.board("b1"), "fine")
+	r.board("b1").diary.Refuse = func(_ uint64, commands [][]byte) error {
+		return errors.New("sold + held + free = 101, stock 100")
+	}
+	_, _, err := r.board("b1").Submit(context.Background(), []byte("one too many"))
+	if !errors.Is(err, ledger.ErrHalted) || !strings.Contains(err.Error(), "stock 100") {
+		t.Errorf("error %v", err)
+	}
+	if err := r.board("b1").Compact(context.Background()); !errors.Is(err, ledger.ErrHalted) {
+		t.Errorf("a halted machine is written down: %v", err)
+	}
+}
+
+func TestSubmitSaysWhatIsCertain(t *testing.T) {
+	r := newRack(t, 3)
+	r.start(r.names...)
+	r.voters(3)
+	if _, _, err := r.board("b1").Submit(context.Background(), make([]byte, ledger.MaxCommand+1)); !errors.Is(err, ledger.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	led := r.leader()
+	b := r.board("b1")
+	if b == led {
+		b = r.board("b2")
+	}
+	// The question arrives, the answer is lost, and this board hears nothing.
+	r.net.Cut(led.name, b.name)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, _, err := b.Submit(ctx, []byte("lost answer")); !errors.Is(err, ledger.ErrUncertain) {
+		t.Errorf("lost answer: %v", err)
+	}
+	r.net.Heal()
+	r.submit(b, "after")
+	r.agree()
+	// Nobody is there.
+	for _, n := range r.names {
+		if n != b.name {
+			r.kill(n)
+		}
+	}
+	r.until("the leader is missed", func() bool { return b.Status().Leader == "" })
+	ctx, cancel = context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, _, err := b.Submit(ctx, []byte("nobody")); !errors.Is(err, ledger.ErrNoMajority) {
+		t.Errorf("nobody: %v", err)
+	}
+	if err := b.Barrier(ctx); !errors.Is(err, ledger.ErrNoMajority) {
+		t.Errorf("barrier: %v", err)
+	}
+	b.stop()
+	if _, _, err := b.Submit(context.Background(), []byte("x")); !errors.Is(err, ledger.ErrStopped) {
+		t.Errorf("stopped: %v", err)
+	}
+}
+
+func TestClocksAgree(t *testing.T) {
+	r := newRack(t, 3)
+	r.skew = map[string]time.Duration{"b1": time.Hour, "b2": -time.Hour, "b3": 0}
+	r.start(r.names...)
+	r.voters(3)
+	r.until("the clocks agree", func() bool {
+		first, known := r.board("b1").Now()
+		for _, b := range r.running()[1:] {
+			now, k := b.Now()
+			known = known && k && now.Sub(first).Abs() < 250*time.Millisecond
+		}
+		return known
+	})
+	before, _ := r.board("b1").Now()
+	led := r.leader()
+	r.kill(led.name)
+	rest := r.running()[0]
+	if err := rest.Wait(context.Background(), r.submit(rest, "under another leader")); err != nil {
+		t.Fatal(err)
+	}
+	notes := rest.diary.Notes()
+	if at := notes[len(notes)-1].At; at.Before(before) {
+		t.Errorf("the clock went back from %v to %v", before, at)
+	}
+}
+
+func TestALeaderWithoutTheTimeHandsOver(t *testing.T) {
+	r := newRack(t, 3)
+	unset := time.Until(time.Unix(0, 0))
+	r.skew = map[string]time.Duration{"b1": unset, "b2": unset, "b3": 0}
+	r.start(r.names...)
+	r.until("the board that knows the time leads", func() bool {
+		s := r.board("b3").Status()
+		_, known := r.board("b1").Now()
+		return s.Leading && known
+	})
+}

@@ -1,0 +1,103 @@
+package ledgertest
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"sync"
+	"time"
+
+	"bramble/cluster/ledger"
+)
+
+// Note is one command that a Diary was told.
+type Note struct {
+	Index uint64
+	At    time.Time
+	Text  string
+}
+
+// Diary is a ledger.Machine that remembers every command. Its reply to a
+// command is the number of notes so far, in decimal.
+type Diary struct {
+	// Refuse, if set, is asked before a batch is carried out.
+	Refuse func(index uint64, commands [][]byte) error
+
+	mu     sync.Mutex // guards the rest
+	notes  []Note
+	digest uint64
+}
+
+// Apply implements ledger.Machine.
+func (d *Diary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+	if d.Refuse != nil {
+		if err := d.Refuse(index, commands); err != nil {
+			return nil, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	replies := make([][]byte, 0, len(commands))
+	for _, c := range commands {
+		d.notes = append(d.notes, Note{index, at, string(c)})
+		reply := fmt.Append(nil, len(d.notes))
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%016x %s", d.digest, reply)
+		h.Write(c)
+		d.digest = h.Sum64()
+		replies = append(replies, reply)
+	}
+	return replies, nil
+}
+
+// Digest implements ledger.Machine.
+func (d *Diary) Digest() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.digest
+}
+
+// Notes are all commands so far.
+func (d *Diary) Notes() []Note {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]Note(nil), d.notes...)
+}
+
+type diaryView struct {
+	Digest uint64
+	Notes  []Note
+}
+
+// WriteTo implements io.WriterTo.
+func (v diaryView) WriteTo(w io.Writer) (int64, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(b)
+	return int64(n), err
+}
+
+// Close implements io.Closer.
+func (v diaryView) Close() error { return nil }
+
+// Snapshot implements ledger.Machine.
+func (d *Diary) Snapshot() (ledger.View, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return diaryView{d.digest, append([]Note(nil), d.notes...)}, nil
+}
+
+// Restore implements ledger.Machine.
+func (d *Diary) Restore(r io.Reader) error {
+	var v diaryView
+	if err := json.NewDecoder(r).Decode(&v); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notes, d.digest = v.Notes, v.Digest
+	return nil
+}

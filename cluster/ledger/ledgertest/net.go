@@ -1,0 +1,240 @@
+package ledgertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"bramble/cluster/ledger"
+)
+
+// Node is what a Net delivers to: a *ledger.Ledger.
+type Node interface {
+	Accept(conn net.Conn, board string)
+	Answer(ctx context.Context, board, kind string, body []byte) ([]byte, error)
+}
+
+// Net is a network between boards in one process. The zero value is not
+// usable; see New. A direction that is cut swallows everything in silence, as
+// a pulled cable does; healing breaks the streams that lost something.
+type Net struct {
+	mu      sync.Mutex // guards all below
+	nodes   map[string]Node
+	cut     map[way]bool
+	delay   map[way]time.Duration
+	lose    map[way]float64
+	streams map[*end]struct{}
+}
+
+type way struct{ from, to string }
+
+// New is a network without boards.
+func New() *Net {
+	return &Net{nodes: map[string]Node{}, cut: map[way]bool{}, delay: map[way]time.Duration{},
+		lose: map[way]float64{}, streams: map[*end]struct{}{}}
+}
+
+// Join plugs a board in, in place of what had its name before.
+func (n *Net) Join(name string, node Node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.nodes[name] = node
+}
+
+// Leave unplugs a board and breaks its streams.
+func (n *Net) Leave(name string) {
+	n.mu.Lock()
+	delete(n.nodes, name)
+	n.mu.Unlock()
+	n.breakStreams(func(e *end) bool { return e.way.from == name || e.way.to == name })
+}
+
+// Boards are the names of the boards that are plugged in and that board can
+// hear, itself included: what gossip would say, at once.
+func (n *Net) Boards(board string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := []string{board}
+	for name := range n.nodes {
+		if name != board && !n.cut[way{board, name}] && !n.cut[way{name, board}] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Cut stops what goes from one board to another; the other way is untouched.
+func (n *Net) Cut(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[way{from, to}] = true
+}
+
+// Part cuts every way between the two groups.
+func (n *Net) Part(some, others []string) {
+	for _, a := range some {
+		for _, b := range others {
+			n.Cut(a, b)
+			n.Cut(b, a)
+		}
+	}
+}
+
+// Delay makes everything from one board to another take so long.
+func (n *Net) Delay(from, to string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay[way{from, to}] = d
+}
+
+// LoseAsks has this part (0 to 1) of the asks and of the answers from one
+// board to another never arrive.
+func (n *Net) LoseAsks(from, to string, part float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lose[way{from, to}] = part
+}
+
+// Heal takes back every cut, delay and loss.
+func (n *Net) Heal() {
+	n.mu.Lock()
+	clear(n.cut)
+	clear(n.delay)
+	clear(n.lose)
+	n.mu.Unlock()
+	n.breakStreams(func(e *end) bool { return e.lost })
+}
+
+func (n *Net) breakStreams(which func(*end) bool) {
+	n.mu.Lock()
+	var broken []*end
+	for e := range n.streams {
+		if which(e) {
+			broken = append(broken, e)
+		}
+	}
+	n.mu.Unlock()
+	for _, e := range broken {
+		e.Close()
+	}
+}
+
+// LinkOf is a board's end of the network.
+func (n *Net) LinkOf(board string) ledger.Link { return link{n, board} }
+
+type link struct {
+	net  *Net
+	name string
+}
+
+func (l link) Stream(ctx context.Context, board string) (net.Conn, error) {
+	out, back := way{l.name, board}, way{board, l.name}
+	l.net.mu.Lock()
+	node, cut := l.net.nodes[board], l.net.cut[out] || l.net.cut[back]
+	l.net.mu.Unlock()
+	if cut {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if node == nil {
+		return nil, fmt.Errorf("%s is not plugged in", board)
+	}
+	a, b := net.Pipe()
+	near, far := &end{Conn: a, net: l.net, way: out}, &end{Conn: b, net: l.net, way: back}
+	l.net.mu.Lock()
+	l.net.streams[near], l.net.streams[far] = struct{}{}, struct{}{}
+	l.net.mu.Unlock()
+	go node.Accept(far, l.name)
+	return near, nil
+}
+
+// passes waits out the delay and says whether an ask gets through.
+func (l link) passes(ctx context.Context, w way) bool {
+	l.net.mu.Lock()
+	cut, delay, lose := l.net.cut[w], l.net.delay[w], l.net.lose[w]
+	l.net.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+	}
+	return !cut && (lose == 0 || rand.Float64() >= lose)
+}
+
+func (l link) Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+	l.net.mu.Lock()
+	node := l.net.nodes[board]
+	l.net.mu.Unlock()
+	if node == nil {
+		return nil, fmt.Errorf("%s is not plugged in: %w", board, ledger.ErrNotSent)
+	}
+	if !l.passes(ctx, way{l.name, board}) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	type answer struct {
+		b   []byte
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() { // who is asked goes on when who asks gives up
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+		defer cancel()
+		b, err := node.Answer(ctx, l.name, kind, body)
+		got <- answer{b, err}
+	}()
+	select {
+	case a := <-got:
+		if !l.passes(ctx, way{board, l.name}) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return a.b, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// askTime bounds how long an ask is worked on.
+const askTime = 10 * time.Second
+
+// end is one side of a stream: net.Pipe with faults.
+type end struct {
+	net.Conn
+	net  *Net
+	way  way
+	lost bool // something was swallowed; guarded by net.mu
+}
+
+func (e *end) Write(b []byte) (int, error) {
+	e.net.mu.Lock()
+	if e.net.cut[e.way] {
+		e.lost = true
+	}
+	lost, delay := e.lost, e.net.delay[e.way]
+	e.net.mu.Unlock()
+	if lost {
+		return len(b), nil
+	}
+	time.Sleep(delay)
+	n, err := e.Conn.Write(b)
+	if errors.Is(err, io.ErrClosedPipe) {
+		err = net.ErrClosed
+	}
+	return n, err
+}
+
+func (e *end) Close() error {
+	e.net.mu.Lock()
+	delete(e.net.streams, e)
+	e.net.mu.Unlock()
+	return e.Conn.Close()
+}

@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/segment"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// segmentSize is a log file's size in bytes. The file is laid out in full
+// before it is used, so that a sync has only data to write; four megabytes is
+// what is lost on the card when the log is short.
+const segmentSize = 4 << 20
+
+// sumSize is what every entry on disk has before its extensions: the CRC-32C
+// of the entry.
+const sumSize = 4
+
+// logStore is the log on disk: raft-wal, one write and one sync for all
+// entries of a call, with a checksum of our own on every entry.
+type logStore struct {
+	wal     *wal.WAL
+	dir     string
+	slow    time.Duration
+	bytes   atomic.Int64 // of entries stored behind the last snapshot
+	trouble atomic.Pointer[string]
+}
+
+// openLog opens the log's segments. lenient opens what is left of a damaged
+// log, to read it.
+func openLog(dir string, k *keep, slow time.Duration, lenient bool, log hclog.Logger) (_ *logStore, err error) {
+	defer guard(filepath.Base(dir), &err)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	w, err := wal.Open(dir,
+		wal.WithMetaStore(walMeta{k}),
+		wal.WithSegmentFiler(filer{segment.NewFiler(dir, fs.New()), dir, lenient}),
+		wal.WithSegmentSize(segmentSize),
+		wal.WithLogger(log))
+	if err != nil {
+		return nil, asDamage(filepath.Base(dir), err)
+	}
+	return &logStore{wal: w, dir: dir, slow: slow}, nil
+}
+
+// entrySum is the checksum of one entry as raft sees it.
+func entrySum(l *raft.Log) uint32 {
+	b := make([]byte, 0, 17)
+	b = binary.LittleEndian.AppendUint64(b, l.Index)
+	b = binary.LittleEndian.AppendUint64(b, l.Term)
+	b = append(b, byte(l.Type))
+	table := crc32.MakeTable(crc32.Castagnoli)
+	return crc32.Update(crc32.Update(crc32.Checksum(b, table), table, l.Data), table, l.Extensions)
+}
+
+func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
+
+func (s *logStore) StoreLogs(logs []*raft.Log) error {
+	summed := make([]*raft.Log, len(logs))
+	n := 0
+	for i, l := range logs {
+		c := *l
+		c.Extensions = append(binary.LittleEndian.AppendUint32(nil, entrySum(l)), l.Extensions...)
+		summed[i] = &c
+		n += len(l.Data) + 32
+	}
+	time.Sleep(s.slow)
+	if err := s.wal.StoreLogs(summed); err != nil {
+		text := fmt.Sprintf("the log cannot be written: %v", err)
+		s.trouble.Store(&text)
+		return err
+	}
+	s.bytes.Add(int64(n))
+	s.trouble.Store(nil)
+	return nil
+}
+
+func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
+	defer guard(filepath.Base(s.dir), &err)
+	if err := s.wal.GetLog(index, l); err != nil {
+		if errors.Is(err, wal.ErrNotFound) {
+			return raft.ErrLogNotFound
+		}
+		return err
+	}
+	if len(l.Extensions) < sumSize {
+		return &damage{filepath.Base(s.dir), fmt.Sprintf("entry %d has no checksum", index)}
+	}
+	sum := binary.LittleEndian.Uint32(l.Extensions)
+	l.Extensions = l.Extensions[sumSize:]
+	if len(l.Extensions) == 0 {
+		l.Extensions = nil
+	}
+	if l.Index != index || entrySum(l) != sum {
+		return &damage{filepath.Base(s.dir), fmt.Sprintf("entry %d fails its checksum", index)}
+	}
+	return nil
+}
+
+func (s *logStore) FirstIndex() (uint64, error)          { return s.wal.FirstIndex() }
+func (s *logStore) LastIndex() (uint64, error)           { return s.wal.LastIndex() }
+func (s *logStore) DeleteRange(min, max uint64) error    { return s.wal.DeleteRange(min, max) }
+func (s *logStore) Set(key, val []byte) error            { return s.wal.Set(key, val) }
+func (s *logStore) SetUint64(key []byte, v uint64) error { return s.wal.SetUint64(key, v) }
+func (s *logStore) IsMonotonic() bool                    { return true }
+
+// Get returns an error that says "not found" for a key that was never set, as
+// raft expects.
+func (s *logStore) Get(key []byte) ([]byte, error) {
+	v, err := s.wal.Get(key)
+	if err == nil && v == nil {
+		return nil, errNoKey
+	}
+	return v, err
+}
+
+func (s *logStore) GetUint64(key []byte) (uint64, error) { return s.wal.GetUint64(key) }
+
+var errNoKey = errors.New("not found") // raft compares the text
+
+// check reads every entry. after is the index of the newest snapshot, to
+// which the log must join on.
+func (s *logStore) check(after uint64) error {
+	first, err := s.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := s.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last == 0 {
+		return nil
+	}
+	if first > after+1 {
+		return &damage{filepath.Base(s.dir), fmt.Sprintf("entries %d to %d are missing", after+1, first-1)}
+	}
+	var l raft.Log
+	term, bytes := uint64(0), 0
+	for i := first; i <= last; i++ {
+		if err := s.GetLog(i, &l); err != nil {
+			return asDamage(filepath.Base(s.dir), fmt.Errorf("entry %d: %w", i, err))
+		}
+		if l.Term < term {
+			return &damage{filepath.Base(s.dir), fmt.Sprintf("entry %d is of an earlier term than the one before", i)}
+		}
+		term = l.Term
+		if i > after {
+			bytes += len(l.Data) + 32
+		}
+	}
+	s.bytes.Store(int64(bytes))
+	return nil
+}
+
+func (s *logStore) close() error { return s.wal.Close() }

@@ -1,0 +1,48 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/hashicorp/raft-wal/types"
+)
+
+// walMeta is the log's list of segments inside the keep. raft-wal's own
+// meta store is a bbolt file, whose data pages have no checksum.
+type walMeta struct{ keep *keep }
+
+const (
+	keySegments = "segments" // the log's segments
+	keyRaft     = "raft."    // before raft's own keys: term and vote
+	keyBoard    = "board"    // see identity
+	keyPromise  = "promise"  // see acceptor
+)
+
+func (m walMeta) Load(string) (types.PersistentState, error) {
+	var s types.PersistentState
+	b := m.keep.get(keySegments)
+	if b == nil {
+		return s, nil
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("the list of log segments: %w", err)
+	}
+	return s, nil
+}
+
+func (m walMeta) CommitState(s types.PersistentState) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return m.keep.put(map[string][]byte{keySegments: b})
+}
+
+func (m walMeta) GetStable(key []byte) ([]byte, error) { return m.keep.get(keyRaft + string(key)), nil }
+
+func (m walMeta) SetStable(key, value []byte) error {
+	return m.keep.put(map[string][]byte{keyRaft + string(key): value})
+}
+
+// Close leaves the keep open: it outlives the log.
+func (m walMeta) Close() error { return nil }

@@ -1,0 +1,237 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/cluster/ledger/ledgertest"
+)
+
+// board is one running ledger of a test's rack.
+type board struct {
+	*ledger.Ledger
+	name  string
+	diary *ledgertest.Diary
+	stop  func()
+}
+
+// rack is a rack in one process, with real folders.
+type rack struct {
+	t       testing.TB
+	net     *ledgertest.Net
+	dir     string
+	names   []string
+	timing  ledger.Timing
+	slow    time.Duration
+	planned int
+	crook   string                   // this board has a crooked machine
+	skew    map[string]time.Duration // of boards' own clocks
+
+	mu     sync.Mutex
+	boards map[string]*board
+}
+
+// quick is for boards on one idle machine; the ratios are those of
+// DefaultTiming.
+func quick() ledger.Timing {
+	t := ledger.DefaultTiming()
+	t.Heartbeat, t.Election, t.Lease = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	t.Commit, t.Wire = 20*time.Millisecond, time.Second
+	t.Ask, t.Meet, t.Settle = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
+	t.Gone, t.Resend = 1500*time.Millisecond, 30*time.Millisecond
+	t.Snapshot = 100 * time.Millisecond
+	return t
+}
+
+func newRack(t testing.TB, n int) *rack {
+	r := &rack{t: t, net: ledgertest.New(), dir: t.TempDir(), timing: quick(), planned: n, boards: map[string]*board{}}
+	for i := range n {
+		r.names = append(r.names, fmt.Sprintf("b%d", i+1))
+	}
+	t.Cleanup(r.stopAll)
+	return r
+}
+
+func (r *rack) folder(name string) string { return filepath.Join(r.dir, name) }
+
+func (r *rack) config(name string) ledger.Config {
+	level := slog.LevelError + 4
+	if os.Getenv("LEDGER_TEST_LOG") != "" {
+		level = slog.LevelDebug
+	}
+	return ledger.Config{
+		Name: name, Dir: r.folder(name), Boards: r.planned, Machine: &ledgertest.Diary{},
+		Link: r.net.LinkOf(name), Live: func() []string { return r.net.Boards(name) },
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
+		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return time.Now().Add(r.skew[name]) },
+	}
+}
+
+func (r *rack) start(names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		cfg := r.config(name)
+		diary := cfg.Machine.(*ledgertest.Diary)
+		if name == r.crook {
+			c := &crooked{}
+			cfg.Machine, diary = c, &c.Diary
+		}
+		l, err := ledger.Open(cfg)
+		if err != nil {
+			r.t.Fatalf("open %s: %v", name, err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := l.Run(ctx); err != nil {
+				r.t.Errorf("run %s: %v", name, err)
+			}
+		}()
+		b := &board{Ledger: l, name: name, diary: diary}
+		b.stop = func() { cancel(); <-ended }
+		r.mu.Lock()
+		r.boards[name] = b
+		r.mu.Unlock()
+		r.net.Join(name, l)
+	}
+}
+
+// kill takes a board off the network first, so that nothing it does while it
+// ends is seen by the others.
+func (r *rack) kill(names ...string) {
+	for _, name := range names {
+		r.net.Leave(name)
+	}
+	for _, name := range names {
+		r.mu.Lock()
+		b := r.boards[name]
+		delete(r.boards, name)
+		r.mu.Unlock()
+		if b != nil {
+			b.stop()
+		}
+	}
+}
+
+func (r *rack) stopAll() {
+	r.mu.Lock()
+	var names []string
+	for n := range r.boards {
+		names = append(names, n)
+	}
+	r.mu.Unlock()
+	r.kill(names...)
+}
+
+func (r *rack) board(name string) *board {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.boards[name]
+}
+
+func (r *rack) running() []*board {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*board
+	for _, b := range r.boards {
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(a, b *board) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// until waits for something that must come true.
+func (r *rack) until(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		if ok() {
+			return
+		}
+		if time.Now().After(end) {
+			for _, b := range r.running() {
+				r.t.Logf("%s: %+v", b.name, b.Status())
+			}
+			r.t.Fatalf("never: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (r *rack) leader() *board {
+	r.t.Helper()
+	var led *board
+	r.until("a leader", func() bool {
+		for _, b := range r.running() {
+			if s := b.Status(); s.Leading {
+				led = b
+				return true
+			}
+		}
+		return false
+	})
+	return led
+}
+
+func (r *rack) voters(n int) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("%d voters", n), func() bool {
+		for _, b := range r.running() {
+			if s := b.Status(); s.Leading && len(s.Voters) == n {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// submit gives a command to a board and must have it taken.
+func (r *rack) submit(b *board, command string) uint64 {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		_, index, err := b.Submit(ctx, []byte(command))
+		if err == nil {
+			return index
+		}
+		if ctx.Err() != nil {
+			r.t.Fatalf("submit %q to %s: %v", command, b.name, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (b *board) texts() []string {
+	var all []string
+	for _, n := range b.diary.Notes() {
+		all = append(all, n.Text)
+	}
+	return all
+}
+
+// agree waits until all running boards carried out the same commands.
+func (r *rack) agree() []string {
+	r.t.Helper()
+	var texts []string
+	r.until("all boards agree", func() bool {
+		all := r.running()
+		texts = all[0].texts()
+		for _, b := range all[1:] {
+			if b.diary.Digest() != all[0].diary.Digest() || !slices.Equal(b.texts(), texts) {
+				return false
+			}
+		}
+		return true
+	})
+	return texts
+}

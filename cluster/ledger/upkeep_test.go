@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// A rack in a few words: "a" leads. A board is "name:kind", kind v voter, f
+// follower, n not in the configuration; then ! silent for Gone, !! for Forget,
+// * a new life, - far behind, ? in trouble.
+func viewOf(boards ...string) view {
+	v := view{Leader: "a.1", Index: 10_000, Boards: map[string]report{}}
+	t := DefaultTiming()
+	for _, b := range boards {
+		name, rest := b[:1], b[2:]
+		s := seat{name + ".1", name}
+		r := report{Seat: s, Index: v.Index}
+		switch rest[0] {
+		case 'v', 'f':
+			v.Members = append(v.Members, member{s, rest[0] == 'v'})
+		}
+		switch rest[1:] {
+		case "!":
+			r.Silent = t.Gone
+		case "!!":
+			r.Silent = t.Forget
+		case "*":
+			r.Seat.ID = name + ".2"
+		case "-":
+			r.Index = 1
+		case "?":
+			r.Trouble = true
+		}
+		v.Boards[name] = r
+	}
+	return v
+}
+
+func TestPlan(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		boards []string
+		want   string
+	}{
+		{"alone", []string{"a:v"}, "nothing"},
+		{"a second board comes", []string{"a:v", "b:n"}, "add b.1"},
+		{"two vote", []string{"a:v", "b:f"}, "promote b.1"},
+		{"not while it is behind", []string{"a:v", "b:f-"}, "nothing"},
+		{"not while it is in trouble", []string{"a:v", "b:f?"}, "nothing"},
+		{"of two one is silent: nothing can be committed", []string{"a:v", "b:v!"}, "nothing"},
+		{"of two one begins anew: nothing can be committed", []string{"a:v", "b:v*"}, "nothing"},
+		{"three vote", []string{"a:v", "b:v", "c:f"}, "promote c.1"},
+		{"a fourth follows", []string{"a:v", "b:v", "c:v", "d:n"}, "add d.1"},
+		{"and only follows", []string{"a:v", "b:v", "c:v", "d:f"}, "nothing"},
+		{"a voter is silent, a spare takes its place", []string{"a:v", "b:v", "c:v!", "d:f"}, "promote d.1"},
+		{"then the silent one loses its vote", []string{"a:v", "b:v", "c:v!", "d:v"}, "demote c.1"},
+		{"a silent voter without a spare stays", []string{"a:v", "b:v", "c:v!"}, "nothing"},
+		{"a voter begins anew", []string{"a:v", "b:v", "c:v*"}, "remove c.1"},
+		{"and is put on again", []string{"a:v", "b:v", "c:n"}, "add c.1"},
+		{"a voter in trouble is replaced", []string{"a:v", "b:v", "c:v?", "d:f"}, "promote d.1"},
+		{"a follower begins anew", []string{"a:v", "b:v", "c:v", "d:f*"}, "remove d.1"},
+		{"a follower is long gone", []string{"a:v", "b:v", "c:v", "d:f!!"}, "remove d.1"},
+		{"a follower is away", []string{"a:v", "b:v", "c:v", "d:f!"}, "nothing"},
+		{"seven boards: five vote", []string{"a:v", "b:v", "c:v", "d:f", "e:f", "f:f", "g:f"}, "promote d.1"},
+		{"six boards keep five", []string{"a:v", "b:v", "c:v", "d:v", "e:v", "f:f"}, "nothing"},
+		{"five boards need three", []string{"a:v", "b:v", "c:v", "d:v", "e:v"}, "demote e.1"},
+		{"two of five are silent", []string{"a:v", "b:v", "c:v", "d:v!", "e:v!"}, "demote d.1"},
+		{"then four with one silent", []string{"a:v", "b:v", "c:v", "d:f!", "e:v!"}, "demote e.1"},
+		{"three of five are silent: nothing", []string{"a:v", "b:v", "c:v!", "d:v!", "e:v!", "f:f"}, "nothing"},
+	} {
+		s := plan(viewOf(c.boards...), DefaultTiming())
+		got := s.Do.String()
+		if s.Do != nothing {
+			got += " " + s.Seat.ID
+		}
+		if got != c.want {
+			t.Errorf("%s: %s (%s), want %s", c.name, got, s.Why, c.want)
+		}
+	}
+}
+
+// Whatever the rack looks like, no step loses the majority, the leader keeps
+// its vote, and a rack in which nothing changes comes to rest.
+func TestPlanIsSafeAndRests(t *testing.T) {
+	timing := DefaultTiming()
+	rapid.Check(t, func(t *rapid.T) {
+		boards := []string{"a:v"}
+		for i := range rapid.IntRange(0, 8).Draw(t, "others") {
+			kind := rapid.SampledFrom([]string{"v", "f", "n"}).Draw(t, "kind")
+			state := rapid.SampledFrom([]string{"", "", "", "!", "!!", "*", "-", "?"}).Draw(t, "state")
+			boards = append(boards, fmt.Sprintf("%c:%s%s", 'b'+i, kind, state))
+		}
+		v := viewOf(boards...)
+		for range 60 {
+			s := plan(v, timing)
+			if s.Do == nothing {
+				return
+			}
+			if s.Seat.ID == v.Leader {
+				t.Fatalf("%v: %v", boards, s)
+			}
+			i := slices.IndexFunc(v.Members, func(m member) bool { return m.ID == s.Seat.ID })
+			switch s.Do {
+			case add:
+				v.Members = append(v.Members, member{s.Seat, false})
+			case promote:
+				v.Members[i].Voter = true
+			case demote:
+				v.Members[i].Voter = false
+			case remove:
+				v.Members = slices.Delete(v.Members, i, i+1)
+			}
+			voters, live := 0, 0
+			for _, m := range v.Members {
+				if !m.Voter {
+					continue
+				}
+				voters++
+				if r := v.Boards[m.Name]; r.Seat.ID == m.ID && r.Silent < timing.Gone && !r.Trouble {
+					live++
+				}
+			}
+			if live < majority(voters) {
+				t.Fatalf("%v: after %v %d of %d voters live", boards, s, live, voters)
+			}
+		}
+		t.Fatalf("%v: no rest: %+v", boards, plan(v, timing))
+	})
+}
+
+func TestClockNeverGoesBack(t *testing.T) {
+	own := time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC)
+	c := newClock(func() time.Time { return own })
+	if _, known := c.now(); known {
+		t.Error("a clock that is not set is known")
+	}
+	own = own.Add(100 * 365 * 24 * time.Hour) // a wrong guess, told to somebody
+	c.now()
+	own = own.Add(-100 * 365 * 24 * time.Hour)
+	c.lead()
+	if _, known := c.now(); known {
+		t.Error("leading does not set a clock")
+	}
+	sent := c.count()
+	own = own.Add(20 * time.Millisecond)
+	there := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	c.learn(there, sent)
+	got, known := c.now()
+	if !known || !got.Equal(there.Add(10*time.Millisecond)) {
+		t.Errorf("learnt %v, %v", got, known)
+	}
+	sent = c.count()
+	own = own.Add(time.Second)
+	c.learn(there.Add(time.Hour), sent)
+	if now, _ := c.now(); !now.Equal(got.Add(time.Second)) {
+		t.Errorf("a slow exchange is believed: %v", now)
+	}
+	c.learn(there, c.count())
+	if now, _ := c.now(); now.Before(got.Add(time.Second)) {
+		t.Errorf("it went back to %v", now)
+	}
+	late := there.Add(time.Minute)
+	if s := c.stamp(late); s.Before(late) {
+		t.Errorf("stamp %v is before the last one", s)
+	}
+}
+
+func TestANewLeaderDrawsTheClockGently(t *testing.T) {
+	own := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	c := newClock(func() time.Time { return own })
+	c.learn(own.Add(time.Second), c.count())
+	c.lead()
+	last, _ := c.now()
+	for range 40 {
+		own = own.Add(time.Second)
+		c.lead()
+		now, _ := c.now()
+		if now.Sub(last) < 900*time.Millisecond {
+			t.Fatalf("in a second it went %v", now.Sub(last))
+		}
+		last = now
+	}
+	if now, _ := c.now(); !now.Equal(own) {
+		t.Errorf("%v is not drawn to %v", now, own)
+	}
+}
+
+func TestOnceInTerm(t *testing.T) {
+	var o onceInTerm
+	for i, c := range []struct {
+		term, number uint64
+		want         bool
+	}{
+		{1, 1, true}, {1, 1, false}, {1, 3, true}, {1, 2, true}, {1, 2, false}, {1, 100, true},
+		{1, 36, false}, {1, 37, true}, {1, 3, false}, {2, 3, true}, {1, 4, false}, {2, 3, false},
+	} {
+		if got := o.first(c.term, batchID{7, c.number}); got != c.want {
+			t.Errorf("%d: term %d number %d: %v", i, c.term, c.number, got)
+		}
+	}
+}
