@@ -1,0 +1,40 @@
+package orders
+
+// answerForm is the first byte of an answer: the version of its form.
+const answerForm = 1
+
+// Encode gives the answer's bytes.
+func (a Answer) Encode() []byte {
+	w := writer{data: make([]byte, 0, 40)}
+	w.byte(answerForm)
+	w.byte(byte(a.Outcome))
+	w.uint(uint64(a.Paper))
+	w.int(int64(a.Position))
+	w.byte(byte(a.State))
+	w.time(a.Opens)
+	w.int(a.Total)
+	w.int(int64(a.Left))
+	w.int(int64(a.Count))
+	return w.data
+}
+
+// DecodeAnswer reads what Answer's Encode wrote, and nothing else. The error is
+// ErrAnswer.
+func DecodeAnswer(data []byte) (Answer, error) {
+	r := reader{data: data}
+	form := r.byte()
+	a := Answer{
+		Outcome:  Outcome(r.byte()),
+		Paper:    r.id(),
+		Position: r.count(),
+		State:    SaleState(r.byte()),
+		Opens:    r.time(),
+		Total:    r.int(),
+		Left:     r.count(),
+		Count:    r.count(),
+	}
+	if form != answerForm || !r.done() {
+		return Answer{}, ErrAnswer
+	}
+	return a, nil
+}

@@ -1,0 +1,296 @@
+package orders
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"bramble/node/orders/draw"
+)
+
+// FieldError says which field of a command does not pass and why, without its content.
+type FieldError struct {
+	Field  string // as in the struct, such as "Postcode"
+	Reason string
+}
+
+// Error is a sentence without personal data.
+func (e *FieldError) Error() string { return "orders: " + e.Field + ": " + e.Reason }
+
+// wrong makes a FieldError unless ok.
+func wrong(ok bool, field, reason string) error {
+	if ok {
+		return nil
+	}
+	return &FieldError{Field: field, Reason: reason}
+}
+
+// first is the first error there is.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkText wants valid, NFC-normalised, trimmed UTF-8 of min to max bytes without
+// characters that steer a terminal or a page: controls, line separators, and the
+// overrides of writing direction, which can make a list of names show what is not there.
+func checkText(field, s string, min, max int) error {
+	switch {
+	case len(s) < min:
+		return &FieldError{field, "is missing"}
+	case len(s) > max:
+		return &FieldError{field, fmt.Sprintf("is longer than %d bytes", max)}
+	case plain(s):
+		return wrong(s == "" || s[0] != ' ' && s[len(s)-1] != ' ', field, "has blanks around it")
+	case !utf8.ValidString(s):
+		return &FieldError{field, "is not valid UTF-8"}
+	case !norm.NFC.IsNormalString(s):
+		return &FieldError{field, "is not in Unicode's normal form C"}
+	case strings.ContainsFunc(s, steering):
+		return &FieldError{field, "has a control character in it"}
+	case strings.TrimSpace(s) != s:
+		return &FieldError{field, "has blanks around it"}
+	}
+	return nil
+}
+
+// plain reports whether all of s is printable ASCII, which most fields are.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func steering(c rune) bool {
+	switch {
+	case unicode.Is(unicode.Cc, c), c == '\u2028', c == '\u2029', c == '\ufffd', c == '\ufeff':
+		return true
+	case c >= '\u202a' && c <= '\u202e', c >= '\u2066' && c <= '\u2069':
+		return true
+	}
+	return false
+}
+
+// Check says which field is wrong, as a *FieldError.
+func (p Person) Check() error {
+	return first(
+		checkText("Name", p.Name, 1, MaxName),
+		checkEmail("Email", p.Email),
+		checkText("Line1", p.Line1, 1, MaxLine),
+		checkText("Line2", p.Line2, 0, MaxLine),
+		checkText("City", p.City, 1, MaxCity),
+		checkText("Postcode", p.Postcode, 0, MaxPostcode),
+		checkCode("Country", p.Country, 2),
+	)
+}
+
+// checkEmail wants one address such as a form asks for. Quoted local parts and address
+// literals are legal in mail and refused here: nobody types them but to do harm.
+func checkEmail(field, s string) error {
+	if err := checkText(field, s, 3, MaxEmail); err != nil {
+		return err
+	}
+	local, domain, found := strings.Cut(s, "@")
+	ok := found && local != "" && len(local) <= 64 && strings.Contains(domain, ".") &&
+		!strings.ContainsAny(s, " \"(),:;<>[\\]\u00a0\u3000") && !strings.Contains(domain, "@") &&
+		!strings.HasPrefix(domain, ".") && !strings.HasSuffix(domain, ".") && !strings.Contains(domain, "..")
+	return wrong(ok, field, "is not an e-mail address such as name@example.org")
+}
+
+// checkCode wants n capital letters.
+func checkCode(field, s string, n int) error {
+	ok := len(s) == n
+	for i := range len(s) {
+		ok = ok && s[i] >= 'A' && s[i] <= 'Z'
+	}
+	return wrong(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
+}
+
+// checkProduct wants what can stand in a URL as it is.
+func checkProduct(s string) error {
+	ok := s != "" && len(s) <= MaxProduct
+	for i := range len(s) {
+		c := s[i]
+		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
+	}
+	return wrong(ok, "Product", "is not a slug of small letters, digits and dashes")
+}
+
+// Moments outside these years are mistakes, and would sort wrongly in the book's timers.
+const (
+	firstYear = 2000
+	lastYear  = 2199
+)
+
+func checkTime(field string, t time.Time, must bool) error {
+	if t.IsZero() {
+		return wrong(!must, field, "is missing")
+	}
+	ok := t.UTC().Year() >= firstYear && t.UTC().Year() <= lastYear && t.Nanosecond()%int(time.Millisecond) == 0
+	return wrong(ok, field, "is not a moment between the years 2000 and 2200 in whole milliseconds")
+}
+
+func checkDuration(field string, d time.Duration) error {
+	const most = 10 * 366 * 24 * time.Hour
+	return wrong(d >= 0 && d <= most && d%time.Millisecond == 0, field, "is not a duration of up to ten years in whole milliseconds")
+}
+
+func (o Operation) check() error {
+	return first(checkText("Who", o.Who, 1, MaxWho), wrong(o.OpID != 0, "OpID", "is missing"))
+}
+
+func checkID(id ID) error { return wrong(id.Valid(), "ID", "is not a paper's") }
+
+// Check says which field is wrong.
+func (c Ask) Check() error {
+	return first(
+		checkID(c.ID),
+		checkProduct(c.Product),
+		wrong(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of paper"),
+		wrong(c.Quantity >= 1 && c.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		wrong(c.Total >= 0, "Total", "is negative"),
+		checkCode("Currency", c.Currency, 3),
+		c.Person.Check(),
+	)
+}
+
+// Check says which field is wrong.
+func (c Cancel) Check() error {
+	var by error
+	if c.By != (Operation{}) {
+		by = c.By.check()
+	}
+	return first(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
+}
+
+// Check says which field is wrong.
+func (c Offer) Check() error {
+	ballot := c.Mode == Ballot
+	return first(
+		c.Operation.check(),
+		checkProduct(c.Product),
+		wrong(c.Mode >= FirstCome && c.Mode <= Interest, "Mode", "is not a mode of sale"),
+		wrong(c.Stock >= 0 && c.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
+		wrong(c.Limit >= 1 && c.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		checkTimes(c.Opens, c.Closes, ballot),
+		wrong(c.Price >= 0 && c.Price <= MaxAmount, "Price", "is negative or too large"),
+		checkCode("Currency", c.Currency, 3),
+		checkCountries(c.Countries),
+		checkDuration("HandoverAfter", c.HandoverAfter),
+		checkDuration("Retain", c.Retain),
+		wrong(ballot == (c.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
+		wrong(ballot || c.Wanted == draw.None, "Wanted", "goes with a ballot only"),
+		wrong(c.Wanted.Known(), "Wanted", "is not a kind of public randomness"),
+	)
+}
+
+func checkTimes(opens, closes time.Time, must bool) error {
+	return first(
+		checkTime("Opens", opens, must),
+		checkTime("Closes", closes, must),
+		wrong(closes.IsZero() || closes.After(opens), "Closes", "is not after Opens"),
+	)
+}
+
+func checkCountries(list []Country) error {
+	if len(list) == 0 || len(list) > MaxCountries {
+		return &FieldError{"Countries", fmt.Sprintf("are not 1 to %d", MaxCountries)}
+	}
+	for i, c := range list {
+		for _, other := range list[:i] {
+			if other.Code == c.Code {
+				return &FieldError{"Countries", "one is there twice"}
+			}
+		}
+		err := first(
+			checkCode("Countries", c.Code, 2),
+			wrong(c.Shipping >= 0 && c.Shipping <= MaxAmount, "Shipping", "is negative or too large"),
+			wrong(c.Tax >= 0 && c.Tax <= wholeTax, "Tax", "is not 0 to 10,000 hundredths of a percent"),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check says which field is wrong.
+func (c Stock) Check() error {
+	return first(
+		c.Operation.check(),
+		checkProduct(c.Product),
+		wrong(c.Delta != 0 && c.Delta >= -MaxStock && c.Delta <= MaxStock, "Delta", "is 0 or too large"),
+	)
+}
+
+// Check says which field is wrong.
+func (c OpenSale) Check() error { return first(c.Operation.check(), checkProduct(c.Product)) }
+
+// Check says which field is wrong.
+func (c CloseSale) Check() error { return first(c.Operation.check(), checkProduct(c.Product)) }
+
+// Check says which field is wrong. That a ballot has both times is checked when it is
+// carried out.
+func (c SetTimes) Check() error {
+	return first(c.Operation.check(), checkProduct(c.Product), checkTimes(c.Opens, c.Closes, false))
+}
+
+// Check says which field is wrong.
+func (c Announce) Check() error {
+	return first(c.Operation.check(), checkText("Text", c.Text, 0, MaxText))
+}
+
+// Check says which field is wrong.
+func (c Invite) Check() error {
+	return first(
+		c.Operation.check(),
+		checkProduct(c.Product),
+		wrong(c.Count >= 1 && c.Count <= MaxWave, "Count", fmt.Sprintf("is not 1 to %d", MaxWave)),
+		checkTime("Until", c.Until, true),
+	)
+}
+
+// Check says which field is wrong. That a drand round lies after the close is checked
+// when it is carried out.
+func (c MakeDraw) Check() error {
+	err := first(c.Operation.check(), checkProduct(c.Product))
+	if err == nil && c.Public.Check() != nil {
+		err = &FieldError{"Public", "is not public randomness of its kind"}
+	}
+	return err
+}
+
+// Check says which field is wrong.
+func (c Handing) Check() error { return checkID(c.ID) }
+
+// Check says which field is wrong.
+func (c HandedOver) Check() error {
+	return first(checkID(c.ID), checkText("How", c.How, 0, MaxText))
+}
+
+// Check says which field is wrong.
+func (c Mailed) Check() error {
+	return first(checkID(c.ID), wrong(c.What >= JobMailTaken && c.What <= JobMailCancelled, "What", "is not a mail job"))
+}
+
+// Check says which field is wrong.
+func (c Forget) Check() error {
+	if c.ID != 0 {
+		return first(c.Operation.check(), checkID(c.ID), wrong(c.Email == "", "Email", "does not go with an ID"))
+	}
+	return first(c.Operation.check(), checkEmail("Email", c.Email))
+}
+
+// Check has nothing to check.
+func (Tick) Check() error { return nil }

@@ -1,0 +1,164 @@
+package orders
+
+import (
+	"encoding/binary"
+	"math"
+	"time"
+)
+
+// The binary form of commands, answers and stored records: numbers as varints (zigzag if
+// they can be negative), text and bytes with their length before them, times as Unix
+// milliseconds with 0 for none. There is exactly one form for a value: the decoder
+// refuses a longer varint, a truth value other than 0 and 1, and bytes left over.
+
+// writer appends to a slice.
+type writer struct{ data []byte }
+
+func (w *writer) byte(v byte)   { w.data = append(w.data, v) }
+func (w *writer) uint(v uint64) { w.data = binary.AppendUvarint(w.data, v) }
+func (w *writer) int(v int64)   { w.data = binary.AppendVarint(w.data, v) }
+
+func (w *writer) bool(v bool) {
+	if v {
+		w.byte(1)
+	} else {
+		w.byte(0)
+	}
+}
+
+func (w *writer) text(v string) {
+	w.uint(uint64(len(v)))
+	w.data = append(w.data, v...)
+}
+
+func (w *writer) time(t time.Time) { w.int(millis(t)) }
+
+func (w *writer) duration(d time.Duration) { w.int(d.Milliseconds()) }
+
+// millis is a time as it is stored: Unix milliseconds, 0 for the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// moment is the time that millis stored, in UTC.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// reader reads what a writer wrote. After the first mistake every further read gives
+// zero, and ok stays false; so a decoder reads all fields and asks once, by done.
+type reader struct {
+	data []byte
+	bad  bool
+}
+
+func (r *reader) fail() { r.bad, r.data = true, nil }
+
+// done reports whether all was read, and all of it was well-formed.
+func (r *reader) done() bool { return !r.bad && len(r.data) == 0 }
+
+func (r *reader) byte() byte {
+	if len(r.data) == 0 {
+		r.fail()
+		return 0
+	}
+	v := r.data[0]
+	r.data = r.data[1:]
+	return v
+}
+
+func (r *reader) uint() uint64 {
+	v, n := binary.Uvarint(r.data)
+	// A last byte of 0 after others is a longer way to write the same number.
+	if n <= 0 || (n > 1 && r.data[n-1] == 0) {
+		r.fail()
+		return 0
+	}
+	r.data = r.data[n:]
+	return v
+}
+
+func (r *reader) int() int64 {
+	u := r.uint()
+	v := int64(u >> 1)
+	if u&1 != 0 {
+		v = ^v
+	}
+	return v
+}
+
+// count reads an int that fits 32 bits, which is what int has on the boards.
+func (r *reader) count() int {
+	v := r.int()
+	if v < math.MinInt32 || v > math.MaxInt32 {
+		r.fail()
+		return 0
+	}
+	return int(v)
+}
+
+func (r *reader) bool() bool {
+	v := r.byte()
+	if v > 1 {
+		r.fail()
+	}
+	return v == 1
+}
+
+func (r *reader) text() string {
+	n := r.uint()
+	if n > uint64(len(r.data)) {
+		r.fail()
+		return ""
+	}
+	v := string(r.data[:n])
+	r.data = r.data[n:]
+	return v
+}
+
+func (r *reader) bytes32() (v [32]byte) {
+	if len(r.data) < len(v) {
+		r.fail()
+		return v
+	}
+	copy(v[:], r.data)
+	r.data = r.data[len(v):]
+	return v
+}
+
+func (r *reader) time() time.Time {
+	ms := r.int()
+	t := moment(ms)
+	if millis(t) != ms { // the zero time's own milliseconds
+		r.fail()
+	}
+	return t
+}
+
+// maxMillis bounds a stored duration: about 30 years.
+const maxMillis = 1_000_000_000_000
+
+func (r *reader) duration() time.Duration {
+	ms := r.int()
+	if ms < -maxMillis || ms > maxMillis {
+		r.fail()
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// list reads how many things follow, of which each takes at least one byte.
+func (r *reader) list() int {
+	n := r.uint()
+	if n > uint64(len(r.data)) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}

@@ -1,0 +1,279 @@
+package orders
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"bramble/node/orders/draw"
+)
+
+// everyCommand is one of each, with every field set.
+func everyCommand() []Command {
+	by := Operation{Who: "Grace Höpper", OpID: math.MaxUint64}
+	return []Command{
+		Ask{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), More: true},
+		Cancel{ID: 7, By: by, Reason: "sent back"},
+		Cancel{ID: 7},
+		Offer{
+			Operation: by, Product: "pi", Mode: Ballot, Stock: 10_000, Limit: 1, LimitByAddress: true, Opens: start,
+			Closes: start.Add(time.Hour), WaitingList: true, Price: 35_00, Currency: "USD",
+			Countries: []Country{{"GB", 4_00, 20_00}, {"DE", 8_00, 0}}, Webhook: true, HandoverAfter: time.Hour,
+			Mail: true, Retain: 1000 * time.Hour, Secret: [32]byte{31: 1}, Wanted: draw.Drand,
+		},
+		Stock{by, "pi", -5},
+		OpenSale{by, "pi"},
+		CloseSale{by, "pi"},
+		SetTimes{by, "pi", start, time.Time{}},
+		Announce{by, "Wir öffnen um sechs."},
+		Invite{by, "pi", 100, start.Add(time.Hour)},
+		MakeDraw{by, "pi", draw.Public{Kind: draw.Dice, Text: "36115 24661"}},
+		Handing{9}, HandedOver{9, "webhook"}, Mailed{9, JobMailWon},
+		Forget{Operation: by, ID: 9},
+		Forget{Operation: by, Email: "a@example.org"},
+		Tick{},
+	}
+}
+
+func somebody() Person {
+	return Person{Name: "山田 太郎", Email: "taro+pi@例え.jp", Line1: "千代田1-1", Line2: "2階", City: "東京", Postcode: "100-0001", Country: "JP"}
+}
+
+func TestCommandsKeepTheirContent(t *testing.T) {
+	for _, c := range everyCommand() {
+		if err := c.Check(); err != nil {
+			t.Errorf("%T: %v", c, err)
+		}
+		data := c.Encode()
+		got, err := DecodeCommand(data)
+		if err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("%T: got %+v, %v", c, got, err)
+		}
+		for n := range data {
+			if _, err := DecodeCommand(data[:n]); !errors.Is(err, ErrCommand) {
+				t.Errorf("%T: cut to %d bytes: %v", c, n, err)
+			}
+		}
+		if _, err := DecodeCommand(append(data, 0)); !errors.Is(err, ErrCommand) {
+			t.Errorf("%T with a byte more: %v", c, err)
+		}
+	}
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	for _, c := range everyCommand() {
+		f.Add(c.Encode())
+	}
+	f.Add([]byte{})
+	f.Add([]byte{opAsk, 0x80, 0})
+	f.Add(bytes.Repeat([]byte{0xff}, 64))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := DecodeCommand(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(c.Encode(), data) {
+			t.Fatalf("%+v encodes to other bytes", c)
+		}
+		_ = c.Check()
+	})
+}
+
+// FuzzApply gives whatever bytes to a book: an answer, never a panic and never an error.
+func FuzzApply(f *testing.F) {
+	for _, c := range everyCommand() {
+		f.Add(c.Encode())
+	}
+	d := newDesk(f)
+	d.want(Done, d.someOffer())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d.t = t
+		d.raw(data)
+	})
+}
+
+func FuzzDecodeAnswer(f *testing.F) {
+	f.Add(Answer{Outcome: Taken, Paper: MaxID, Position: 12, State: SaleSoldOut}.Encode())
+	f.Add(Answer{Outcome: NotOpen, Opens: start, Total: math.MinInt64, Left: math.MaxInt32, Count: -1}.Encode())
+	f.Add([]byte{answerForm})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := DecodeAnswer(data)
+		if err == nil && !bytes.Equal(a.Encode(), data) {
+			t.Fatalf("%+v encodes to other bytes", a)
+		}
+	})
+}
+
+func TestAnswersKeepTheirContent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := Answer{
+			Outcome:  Outcome(rapid.Byte().Draw(t, "outcome")),
+			Paper:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "paper")),
+			Position: int(rapid.Int32().Draw(t, "position")),
+			State:    SaleState(rapid.Byte().Draw(t, "state")),
+			Total:    rapid.Int64().Draw(t, "total"),
+			Left:     int(rapid.Int32().Draw(t, "left")),
+			Count:    int(rapid.Int32().Draw(t, "count")),
+		}
+		if got, err := DecodeAnswer(a.Encode()); err != nil || got != a {
+			t.Fatalf("%+v: got %+v, %v", a, got, err)
+		}
+	})
+}
+
+func TestCheckRefuses(t *testing.T) {
+	tests := []struct {
+		field  string
+		change func(*Ask)
+	}{
+		{"ID", func(a *Ask) { a.ID = 0 }},
+		{"ID", func(a *Ask) { a.ID = MaxID + 1 }},
+		{"Product", func(a *Ask) { a.Product = "Pi" }},
+		{"Kind", func(a *Ask) { a.Kind = 5 }},
+		{"Quantity", func(a *Ask) { a.Quantity = 0 }},
+		{"Quantity", func(a *Ask) { a.Quantity = MaxLimit + 1 }},
+		{"Total", func(a *Ask) { a.Total = -1 }},
+		{"Currency", func(a *Ask) { a.Currency = "usd" }},
+		{"Name", func(a *Ask) { a.Person.Name = "" }},
+		{"Name", func(a *Ask) { a.Person.Name = " Ada" }},
+		{"Name", func(a *Ask) { a.Person.Name = "Ada\u202e" }},
+		{"Name", func(a *Ask) { a.Person.Name = "A\x00" }},
+		{"Name", func(a *Ask) { a.Person.Name = "\xff" }},
+		{"Name", func(a *Ask) { a.Person.Name = "e\u0301" }}, // not NFC
+		{"Name", func(a *Ask) { a.Person.Name = strings.Repeat("x", MaxName+1) }},
+		{"Email", func(a *Ask) { a.Person.Email = "ada" }},
+		{"Email", func(a *Ask) { a.Person.Email = "ada@b@c.org" }},
+		{"Email", func(a *Ask) { a.Person.Email = "ada@example.org\r\nBcc: x@y.z" }},
+		{"Email", func(a *Ask) { a.Person.Email = "@example.org" }},
+		{"Email", func(a *Ask) { a.Person.Email = "ada@localhost" }},
+		{"Line1", func(a *Ask) { a.Person.Line1 = "" }},
+		{"City", func(a *Ask) { a.Person.City = "\t" }},
+		{"Postcode", func(a *Ask) { a.Person.Postcode = strings.Repeat("1", MaxPostcode+1) }},
+		{"Country", func(a *Ask) { a.Person.Country = "D" }},
+	}
+	d := newDesk(t)
+	for _, test := range tests {
+		c := Ask{ID: 1, Product: "pi", Kind: KindOrder, Quantity: 1, Currency: "USD", Person: somebody()}
+		test.change(&c)
+		var wrong *FieldError
+		if err := c.Check(); !errors.As(err, &wrong) || wrong.Field != test.field {
+			t.Errorf("%s: %v", test.field, err)
+		}
+		if a := d.raw(c.Encode()); a.Outcome != Malformed {
+			t.Errorf("%s: the book says %v", test.field, a.Outcome)
+		}
+	}
+}
+
+func TestIDs(t *testing.T) {
+	id, err := ParseID(" k7qm2xd9 5vb")
+	if err != nil || id.String() != "K7QM-2XD9-5VB" {
+		t.Fatalf("the example: %v, %v", id, err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		id := ID(rapid.Uint64Range(1, uint64(MaxID)).Draw(t, "id"))
+		text := id.String()
+		for _, form := range []string{text, strings.ToLower(text), strings.ReplaceAll(text, "-", ""), " " + strings.ReplaceAll(text, "-", " "),
+			strings.NewReplacer("0", "o", "1", "l").Replace(text)} {
+			if got, err := ParseID(form); err != nil || got != id {
+				t.Fatalf("%q: %v, %v", form, got, err)
+			}
+		}
+		other := ID(rapid.Uint64Range(1, uint64(MaxID)).Draw(t, "other"))
+		if (id < other) != (id.String() < other.String()) {
+			t.Fatalf("%v and %v do not sort like their numbers", id, other)
+		}
+		// Every single wrong symbol and every two symbols swapped is noticed.
+		plain := []byte(strings.ReplaceAll(text, "-", ""))
+		for i := range plain {
+			for _, c := range []byte(symbols) {
+				slip := bytes.Clone(plain)
+				slip[i] = c
+				if got, err := ParseID(string(slip)); (err == nil) != (c == plain[i]) {
+					t.Fatalf("%s for %s: %v, %v", slip, plain, got, err)
+				}
+			}
+			for j := range i {
+				slip := bytes.Clone(plain)
+				slip[i], slip[j] = slip[j], slip[i]
+				if got, err := ParseID(string(slip)); (err == nil) != (plain[i] == plain[j]) {
+					t.Fatalf("%s for %s: %v, %v", slip, plain, got, err)
+				}
+			}
+		}
+	})
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add("K7QM-2XD9-5VB")
+	f.Add(ID(1).String())
+	f.Add("ooooo-iiiii-l")
+	f.Add("\xff")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := ParseID(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseID(id.String()); err != nil || again != id || !id.Valid() {
+			t.Fatalf("%q: %v, then %v, %v", text, id, again, err)
+		}
+	})
+}
+
+func TestSameness(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		same bool
+	}{
+		{"Ada@Example.org", "ada@example.ORG", true},
+		{"ada+pi@example.org", "ada@example.org", true},
+		{"a.d.a+x@googlemail.com", "ada@gmail.com", true},
+		{"a.d.a@example.org", "ada@example.org", false},
+		{"+@example.org", "@example.org", false},
+		{"ÄDA@example.org", "äda@example.org", true},
+		{"ａｄａ@example.org", "ada@example.org", true}, // full width
+		{"ada@example.org", "ada@example.com", false},
+	} {
+		if same := NormalEmail(test.a) == NormalEmail(test.b); same != test.same {
+			t.Errorf("%q and %q: same %v", test.a, test.b, same)
+		}
+	}
+	a, b := somebody(), somebody()
+	b.Line1, b.Line2, b.Postcode = "千代田1-1 2階", "", "1000001"
+	if addressPrint(&a) != addressPrint(&b) || personPrint(&a) != personPrint(&b) {
+		t.Error("where an address is split makes a difference")
+	}
+	b.City = "Tokyo"
+	if addressPrint(&a) != addressPrint(&b) || personPrint(&a) == personPrint(&b) {
+		t.Error("a city counts for the limit, or does not count for the content")
+	}
+	a.Postcode, b.Postcode = "", ""
+	if addressPrint(&a) == addressPrint(&b) {
+		t.Error("without a postcode the city does not count")
+	}
+}
+
+// TestFoldShortcut: the short way for ASCII gives what the long way gives.
+func TestFoldShortcut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.StringMatching(`[ -~]{0,40}`).Draw(t, "text")
+		if short, long := fold(s), strings.TrimSuffix(fold(s+"é"), fold("é")); short != long {
+			t.Fatalf("%q: %q and %q", s, short, long)
+		}
+	})
+}
+
+func TestNothingPersonalInWords(t *testing.T) {
+	p := somebody()
+	for _, s := range []string{p.String(), p.GoString()} {
+		if strings.Contains(s, "taro") || strings.Contains(s, "山田") {
+			t.Errorf("%q tells who it is", s)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package draw
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var closes = time.Date(2012, 2, 29, 7, 0, 0, 0, time.UTC)
+
+// small is a ballot that a class can redo: six entries, three units, one entry wants two.
+func small() File {
+	secret := strings.Repeat("ab", 32)
+	f := File{
+		Version: 1, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
+		Commitment: commitment(secret), Secret: secret,
+		Public: Public{Kind: Dice, Text: "36115 24661"},
+		Entries: []Entry{
+			{"0000-0000-014", 1}, {"0000-0000-028", 2}, {"4T2M-9XWQ-7H3", 1},
+			{"7QMK-2XD9-5VZ", 1}, {"K7QM-2XD9-5VB", 2}, {"ZZZZ-ZZZZ-ZZ7", 1},
+		},
+	}
+	list := NewList()
+	for _, e := range f.Entries {
+		list.Add(e.Reference)
+	}
+	f.Winners, f.Losers = Run(Seed(f.Secret, list, f.Public.Text), f.Entries, f.Stock)
+	return f
+}
+
+// TestByHand runs the very shell lines of DESIGN.md on a small ballot and compares.
+func TestByHand(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no sh")
+	}
+	if _, err := exec.LookPath("sha256sum"); err != nil {
+		t.Skip("there is no sha256sum")
+	}
+	design, err := os.ReadFile(filepath.Join("..", "DESIGN.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := bytes.Cut(design, []byte("```sh\n"))
+	script, _, closed := bytes.Cut(rest, []byte("```"))
+	if !found || !closed {
+		t.Fatal("DESIGN.md has no shell lines")
+	}
+	f := small()
+	dir := t.TempDir()
+	var references strings.Builder
+	for _, e := range f.Entries {
+		references.WriteString(e.Reference + "\n")
+	}
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Handed in out of order: the lines sort them.
+	write("entries", "ZZZZ-ZZZZ-ZZ7\n"+strings.TrimSuffix(references.String(), "ZZZZ-ZZZZ-ZZ7\n"))
+	write("secret", f.Secret+"\n")
+	write("public", f.Public.Text+"\n")
+	cmd := exec.Command(shell, "-e", "-c", string(script))
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	lines := strings.Fields(string(out))
+	if len(lines) != 1+len(f.Entries) || lines[0] != f.Commitment {
+		t.Fatalf("commitment: got %s, want %s", out, f.Commitment)
+	}
+	// The lines give all references in the order drawn; who wins is then counted off.
+	var winners, losers []string
+	left := f.Stock
+	for _, ref := range lines[1:] {
+		i := slices.IndexFunc(f.Entries, func(e Entry) bool { return e.Reference == ref })
+		if q := int64(f.Entries[i].Quantity); q <= left {
+			left -= q
+			winners = append(winners, ref)
+		} else {
+			losers = append(losers, ref)
+		}
+	}
+	if !slices.Equal(winners, f.Winners) || !slices.Equal(losers, f.Losers) {
+		t.Fatalf("by hand %v, %v; the program %v, %v", winners, losers, f.Winners, f.Losers)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*File)
+		says   string // "" = it holds
+	}{
+		{"as drawn", func(*File) {}, ""},
+		{"no entries", func(f *File) { f.Entries, f.Winners, f.Losers = nil, nil, nil }, ""},
+		{"another version", func(f *File) { f.Version = 2 }, "version"},
+		{"another secret", func(f *File) { f.Secret = strings.Repeat("ac", 32) }, "committed"},
+		{"no secret", func(f *File) { f.Secret = "" }, "64 hex digits"},
+		{"other dice", func(f *File) { f.Public.Text = "36115 24662" }, "winner 1"},
+		{"dice that cannot be", func(f *File) { f.Public.Text = "36115 24667" }, "dice"},
+		{"an entry twice", func(f *File) { f.Entries[1] = f.Entries[0] }, "entry 2"},
+		{"an entry less", func(f *File) { f.Entries = f.Entries[:5] }, "winner"},
+		{"an entry of nothing", func(f *File) { f.Entries[2].Quantity = 0 }, "wants no unit"},
+		{"a winner more", func(f *File) { f.Winners = append(f.Winners, f.Losers[0]) }, "winner"},
+		{"a loser less", func(f *File) { f.Losers = f.Losers[1:] }, "loser 1"},
+		{"more stock", func(f *File) { f.Stock = 100 }, "winner"},
+		{"less than no stock", func(f *File) { f.Stock = -1 }, "stock"},
+		{
+			"a round before the close",
+			func(f *File) { f.Closes = time.Unix(quicknetGenesis+30, 0); f.Public = drand(11) }, "before the ballot closed",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := small()
+			test.change(&f)
+			err := Verify(f)
+			switch {
+			case test.says == "" && err != nil:
+				t.Fatal(err)
+			case test.says != "" && (!errors.Is(err, ErrFile) || !strings.Contains(err.Error(), test.says)):
+				t.Fatalf("%v, want something about %q", err, test.says)
+			}
+		})
+	}
+}
+
+func drand(round int) Public {
+	return Public{Kind: Drand, Text: fmt.Sprintf("drand quicknet %d %096x", round, 7)}
+}
+
+func TestPublicFits(t *testing.T) {
+	close := time.Unix(quicknetGenesis+30, 0) // when round 11 was made
+	tests := []struct {
+		public Public
+		wanted Kind
+		ok     bool
+	}{
+		{Public{}, None, true},
+		{Public{}, Dice, false},
+		{Public{Kind: Dice, Text: "1234561234"}, Dice, true},
+		{Public{Kind: Dice, Text: "1 2 3 4 5 6 1 2 3 4"}, Dice, true},
+		{Public{Kind: Dice, Text: "123456123"}, Dice, false},
+		{Public{Kind: Dice, Text: "12345  61234"}, Dice, false},
+		{Public{Kind: Dice, Text: " 1234561234"}, Dice, false},
+		{Public{Kind: Dice, Text: strings.Repeat("6", MaxPublic+1)}, Dice, false},
+		{Public{Kind: Dice, Text: "1234561234"}, Drand, false},
+		{drand(11), Drand, false},
+		{drand(12), Drand, true},
+		{drand(0), Drand, false},
+		{Public{Kind: Drand, Text: drand(12).Text + " "}, Drand, false},
+		{Public{Kind: Drand, Text: strings.ToUpper(drand(12).Text)}, Drand, false},
+		{Public{Kind: Drand, Text: strings.Replace(drand(12).Text, " 12", " 012", 1)}, Drand, false},
+		{Public{Kind: "cards", Text: "queen"}, "cards", false},
+		{Public{Text: "1"}, None, false},
+	}
+	for _, test := range tests {
+		err := test.public.Fits(test.wanted, close)
+		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrPublic) {
+			t.Errorf("%q for %q: %v, want ok %v", test.public.Text, test.wanted, err, test.ok)
+		}
+	}
+}
+
+// TestEveryEntryHasTheSameChance draws one of ten often, with different secrets.
+func TestEveryEntryHasTheSameChance(t *testing.T) {
+	const draws, entries = 5000, 10
+	list := make([]Entry, entries)
+	for i := range list {
+		list[i] = Entry{fmt.Sprintf("0000-0000-0%02d", i), 1}
+	}
+	wins := map[string]int{}
+	for n := range draws {
+		winners, _ := Run(Seed(fmt.Sprintf("%064x", n), NewList(), ""), list, 1)
+		wins[winners[0]]++
+	}
+	for _, e := range list {
+		// 500 wins are expected, with a deviation of 21; the secrets are always the same.
+		if n := wins[e.Reference]; n < 400 || n > 600 {
+			t.Errorf("%s won %d of %d draws", e.Reference, n, draws)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	text, err := json.Marshal(small())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte(`{"entries":[{"reference":"","quantity":-1}]} x`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := Read(bytes.NewReader(data))
+		if err != nil {
+			if !errors.Is(err, ErrFile) {
+				t.Fatalf("%v is not an ErrFile", err)
+			}
+			return
+		}
+		if err := Verify(file); err != nil {
+			return
+		}
+		again, err := json.Marshal(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := Read(bytes.NewReader(again)); err != nil || Verify(back) != nil {
+			t.Fatalf("what holds does not hold any more when written again: %v", err)
+		}
+	})
+}
+
+func FuzzPublic(f *testing.F) {
+	f.Add("dice", "36115 24661")
+	f.Add("drand", drand(5).Text)
+	f.Add("drand", "drand quicknet 99999999999999999999 00")
+	f.Add("", "")
+	f.Fuzz(func(t *testing.T, kind, text string) {
+		p := Public{Kind: Kind(kind), Text: text}
+		if p.Check() == nil && (len(text) > MaxPublic || strings.ContainsAny(text, "\n\r")) {
+			t.Fatalf("%q passes", text)
+		}
+	})
+}
+
+func TestReadRefuses(t *testing.T) {
+	for _, text := range []string{"", "{", "[]", `{"version":1}{}`, `{"seed":"x"}`, `{"version":"1"}`} {
+		if _, err := Read(strings.NewReader(text)); !errors.Is(err, ErrFile) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func ExampleVerify() {
+	f := small()
+	fmt.Println(Verify(f))
+	f.Winners[0], f.Losers[0] = f.Losers[0], f.Winners[0]
+	fmt.Println(Verify(f))
+	// Output:
+	// <nil>
+	// draw: the file does not hold: winner 1 is not the one that the draw gives
+}

@@ -1,0 +1,41 @@
+package draw
+
+import "time"
+
+// Kind is where a draw's public randomness comes from.
+type Kind string
+
+// The kinds of public randomness.
+const (
+	None  Kind = ""      // the commitment and the entries alone
+	Dice  Kind = "dice"  // rolled in the room and typed in
+	Drand Kind = "drand" // a round of the drand beacon "quicknet" after the close
+)
+
+// Public is the public randomness of a draw.
+type Public struct {
+	Kind Kind   `json:"kind"`
+	Text string `json:"text"` // see Check for the forms; goes into the seed as it stands
+}
+
+// Entry is one entry of a ballot.
+type Entry struct {
+	Reference string `json:"reference"` // such as "K7QM-2XD9-5VB"
+	Quantity  int    `json:"quantity"`  // units wanted; all or none are won
+}
+
+// File is what is published about a draw; as JSON it is the file that Verify and
+// `bramble draw verify` read. Times are RFC 3339 in UTC.
+type File struct {
+	Version    int       `json:"version"` // 1
+	Product    string    `json:"product"`
+	Opens      time.Time `json:"opens"`
+	Closes     time.Time `json:"closes"`
+	Stock      int64     `json:"stock"`      // units drawn for
+	Commitment string    `json:"commitment"` // hex, published before the ballot opened
+	Secret     string    `json:"secret"`     // hex, kept until the close
+	Public     Public    `json:"public"`
+	Entries    []Entry   `json:"entries"` // in the order of their references
+	Winners    []string  `json:"winners"` // in the order drawn
+	Losers     []string  `json:"losers"`  // in the order of their tickets
+}

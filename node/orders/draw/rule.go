@@ -1,0 +1,179 @@
+package draw
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxPublic bounds the text of public randomness, in bytes.
+const MaxPublic = 240
+
+// The drand beacon "quicknet": its round 1 was at this Unix time, and a round is made
+// every three seconds.
+const (
+	quicknetGenesis = 1692803367
+	quicknetPeriod  = 3
+)
+
+// ErrPublic says that a text is not public randomness of its kind.
+var ErrPublic = errors.New("draw: not public randomness of its kind")
+
+// Known reports whether it is one of the kinds.
+func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
+
+// Check says what is wrong with the text, as an ErrPublic:
+//
+//   - None has an empty text.
+//   - Dice has what was rolled: digits 1 to 6 in groups with one blank between them, at
+//     least ten dice, such as "3 6 1 1 5 2 4 6 6 1" or "36115 24661".
+//   - Drand has "drand quicknet ROUND SIGNATURE", the signature being 96 small hex digits.
+//     Nothing here checks the signature itself; whoever verifies looks the round up.
+func (p Public) Check() error {
+	switch p.Kind {
+	case None:
+		if p.Text != "" {
+			return fmt.Errorf("%w: there is a text but no kind", ErrPublic)
+		}
+		return nil
+	case Dice:
+		return checkDice(p.Text)
+	case Drand:
+		_, err := p.round()
+		return err
+	}
+	return fmt.Errorf("%w: the kinds are dice, drand and none", ErrPublic)
+}
+
+// leastDice have 6^10, some 60 million, ways to fall: more than anybody can try out by
+// adding entries before the close.
+const leastDice = 10
+
+func checkDice(text string) error {
+	dice := 0
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '1' && c <= '6':
+			dice++
+		case c == ' ' && i > 0 && i < len(text)-1 && text[i-1] != ' ':
+		default:
+			return fmt.Errorf("%w: dice are the digits 1 to 6, with single blanks between", ErrPublic)
+		}
+	}
+	if dice < leastDice || len(text) > MaxPublic {
+		return fmt.Errorf("%w: it wants at least %d dice and at most %d characters", ErrPublic, leastDice, MaxPublic)
+	}
+	return nil
+}
+
+// round is the number of a drand text's round.
+func (p Public) round() (uint64, error) {
+	f := strings.Split(p.Text, " ")
+	if len(f) != 4 || f[0] != "drand" || f[1] != "quicknet" {
+		return 0, fmt.Errorf("%w: drand is written: drand quicknet ROUND SIGNATURE", ErrPublic)
+	}
+	round, err := strconv.ParseUint(f[2], 10, 40)
+	if err != nil || round == 0 || strconv.FormatUint(round, 10) != f[2] {
+		return 0, fmt.Errorf("%w: the round is not a number", ErrPublic)
+	}
+	if sig, err := hex.DecodeString(f[3]); err != nil || len(sig) != 48 || strings.ToLower(f[3]) != f[3] {
+		return 0, fmt.Errorf("%w: the signature is not 96 small hex digits", ErrPublic)
+	}
+	return round, nil
+}
+
+// Fits says, as an ErrPublic, why the randomness does not fit a ballot that wants a kind
+// of it and closed at a moment: a drand round must have been made after the close.
+func (p Public) Fits(wanted Kind, closed time.Time) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	if p.Kind != wanted {
+		return fmt.Errorf("%w: this ballot wants %q", ErrPublic, wanted)
+	}
+	if p.Kind != Drand {
+		return nil
+	}
+	round, err := p.round()
+	if err != nil {
+		return err
+	}
+	made := time.Unix(quicknetGenesis+int64(round-1)*quicknetPeriod, 0)
+	if !made.After(closed) {
+		return fmt.Errorf("%w: round %d was made before the ballot closed", ErrPublic, round)
+	}
+	return nil
+}
+
+// Commitment is the hex text published before a ballot opens: SHA-256 of
+// "bramble draw secret\n" and the secret in hex.
+func Commitment(secret [32]byte) string {
+	return commitment(hex.EncodeToString(secret[:]))
+}
+
+func commitment(secretHex string) string {
+	sum := sha256.Sum256([]byte("bramble draw secret\n" + secretHex))
+	return hex.EncodeToString(sum[:])
+}
+
+// List hashes a ballot's references, given one by one in ascending order.
+type List struct{ sum hash.Hash }
+
+// NewList is a list without entries.
+func NewList() *List { return &List{sum: sha256.New()} }
+
+// Add takes the next reference.
+func (l *List) Add(reference string) {
+	l.sum.Write([]byte(reference + "\n"))
+}
+
+// Seed is the hex text from which all tickets follow: SHA-256 of the lines
+// "bramble draw 1", the secret in hex, the SHA-256 of the list in hex, the public text.
+func Seed(secretHex string, l *List, public string) string {
+	list := hex.EncodeToString(l.sum.Sum(nil))
+	sum := sha256.Sum256([]byte("bramble draw 1\n" + secretHex + "\n" + list + "\n" + public + "\n"))
+	return hex.EncodeToString(sum[:])
+}
+
+// Ticket is an entry's lot: SHA-256 of the seed in hex, a blank, and its reference. The
+// lowest ticket is drawn first.
+func Ticket(seed, reference string) [32]byte {
+	text := make([]byte, 0, 96)
+	text = append(text, seed...)
+	text = append(text, ' ')
+	return sha256.Sum256(append(text, reference...))
+}
+
+// Run draws: it gives the winners in the order drawn and the losers in the order of their
+// tickets. An entry takes as many units as it asks for; one that asks for more than are
+// left is passed over, and the next one is looked at. Entries must be in ascending order
+// of their references.
+func Run(seed string, entries []Entry, stock int64) (winners, losers []string) {
+	type lot struct {
+		ticket [32]byte
+		entry  int
+	}
+	lots := make([]lot, len(entries))
+	for i := range entries {
+		lots[i] = lot{Ticket(seed, entries[i].Reference), i}
+	}
+	slices.SortFunc(lots, func(a, b lot) int { return bytes.Compare(a.ticket[:], b.ticket[:]) })
+	winners, losers = []string{}, []string{}
+	for _, l := range lots {
+		e := &entries[l.entry]
+		if int64(e.Quantity) <= stock {
+			stock -= int64(e.Quantity)
+			winners = append(winners, e.Reference)
+		} else {
+			losers = append(losers, e.Reference)
+		}
+	}
+	return winners, losers
+}

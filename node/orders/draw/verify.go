@@ -1,0 +1,88 @@
+package draw
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// ErrFile says that a file is not what a draw with its secret, entries and public
+// randomness gives; its text tells the first thing that is wrong.
+var ErrFile = errors.New("draw: the file does not hold")
+
+// MaxFile bounds the JSON of a file, in bytes: about two million entries.
+const MaxFile = 200 << 20
+
+// Read reads a file's JSON. It is strict: one value, no unknown fields. What it reads is
+// not yet verified.
+func Read(r io.Reader) (File, error) {
+	d := json.NewDecoder(io.LimitReader(r, MaxFile))
+	d.DisallowUnknownFields()
+	var f File
+	if err := d.Decode(&f); err != nil {
+		return File{}, fmt.Errorf("%w: reading it: %v", ErrFile, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return File{}, fmt.Errorf("%w: something follows after its end", ErrFile)
+	}
+	return f, nil
+}
+
+// Verify redoes the draw of a file. nil means that the secret is the one committed to,
+// and that winners and losers are what the rule gives. That the commitment is the one
+// that was published before the ballot opened, that all who entered are in the list, and
+// that dice fell or a drand round was made as written is for people to compare.
+func Verify(f File) error {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
+	}
+	if f.Version != 1 {
+		return wrong("version %d is not known here", f.Version)
+	}
+	if secret, err := hex.DecodeString(f.Secret); err != nil || len(secret) != 32 {
+		return wrong("the secret is not 64 hex digits")
+	}
+	if commitment(f.Secret) != f.Commitment {
+		return wrong("the secret is not the one that was committed to")
+	}
+	if f.Stock < 0 {
+		return wrong("the stock is negative")
+	}
+	if err := f.Public.Fits(f.Public.Kind, f.Closes); err != nil {
+		return wrong("%v", err)
+	}
+	list := NewList()
+	for i, e := range f.Entries {
+		if i > 0 && e.Reference <= f.Entries[i-1].Reference {
+			return wrong("entry %d, %q, is not in order or is there twice", i+1, e.Reference)
+		}
+		if e.Quantity < 1 {
+			return wrong("entry %d, %q, wants no unit", i+1, e.Reference)
+		}
+		list.Add(e.Reference)
+	}
+	winners, losers := Run(Seed(f.Secret, list, f.Public.Text), f.Entries, f.Stock)
+	if i := differ(winners, f.Winners); i >= 0 {
+		return wrong("winner %d is not the one that the draw gives", i+1)
+	}
+	if i := differ(losers, f.Losers); i >= 0 {
+		return wrong("loser %d is not the one that the draw gives", i+1)
+	}
+	return nil
+}
+
+// differ is the first place where two lists differ, or -1.
+func differ(a, b []string) int {
+	if slices.Equal(a, b) {
+		return -1
+	}
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
+}

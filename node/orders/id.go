@@ -1,0 +1,114 @@
+package orders
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ID names a paper: 50 random bits made by the board that takes the form, never 0. Its
+// text form is ten symbols of Crockford's base 32 and one check symbol, grouped for
+// reading aloud: "K7QM-2XD9-5VB". In text and as numbers IDs sort alike.
+type ID uint64
+
+// MaxID is the largest ID.
+const MaxID ID = 1<<50 - 1
+
+// ErrID says that a text is not a reference, or was mistyped.
+var ErrID = errors.New("not a reference: it is eleven letters and digits, such as K7QM-2XD9-5VB")
+
+// symbols are Crockford's: no I, L, O and U. They are in the order of their bytes.
+const symbols = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// idDigits is how many symbols carry bits; one check symbol follows.
+const idDigits = 10
+
+// Valid reports whether the ID is one that a paper can have.
+func (id ID) Valid() bool { return id > 0 && id <= MaxID }
+
+// String is the text form.
+func (id ID) String() string {
+	var text [idDigits + 3]byte
+	at := 0
+	for i := range idDigits + 1 {
+		if i == 4 || i == 8 {
+			text[at] = '-'
+			at++
+		}
+		text[at] = symbols[id.digit(i)]
+		at++
+	}
+	return string(text[:])
+}
+
+// digit is the symbol number i, from 0; number idDigits is the check symbol.
+func (id ID) digit(i int) byte {
+	if i == idDigits {
+		return id.check()
+	}
+	return byte(id>>(5*(idDigits-1-i))) & 31
+}
+
+// check is the check symbol: the symbols as the coefficients of a polynomial over the
+// field of 32 elements (x^5 = x^2 + 1), at x. Unlike a sum modulo 32 it changes with any one
+// wrong symbol and with any two symbols swapped.
+func (id ID) check() byte {
+	sum := byte(0)
+	for i := range idDigits {
+		sum = (sum ^ id.digit(i)) << 1
+		if sum&32 != 0 {
+			sum ^= 0b100101
+		}
+	}
+	return sum
+}
+
+// ParseID reads a text form as people type it: in any case, with dashes, blanks or
+// nothing between the symbols, O for 0 and I or L for 1. The error is ErrID.
+func ParseID(text string) (ID, error) {
+	if len(text) > 64 {
+		return 0, ErrID
+	}
+	var id ID
+	n := 0
+	var last byte
+	for i := range len(text) {
+		c := text[i]
+		if c == '-' || c == ' ' || c == '\t' {
+			continue
+		}
+		v, ok := symbolValue(c)
+		if !ok || n > idDigits {
+			return 0, ErrID
+		}
+		if n < idDigits {
+			id = id<<5 | ID(v)
+		}
+		last = v
+		n++
+	}
+	if n != idDigits+1 || !id.Valid() {
+		return 0, ErrID
+	}
+	if last != id.check() {
+		return 0, fmt.Errorf("%w; a letter or digit is wrong", ErrID)
+	}
+	return id, nil
+}
+
+func symbolValue(c byte) (byte, bool) {
+	if c >= 'a' && c <= 'z' {
+		c -= 'a' - 'A'
+	}
+	switch c {
+	case 'O':
+		c = '0'
+	case 'I', 'L':
+		c = '1'
+	}
+	for v := range len(symbols) {
+		if symbols[v] == c {
+			return byte(v), true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,76 @@
+package orders
+
+import "encoding/binary"
+
+// The keys of the buckets; see there.
+
+func key2(n uint16) []byte { return binary.BigEndian.AppendUint16(make([]byte, 0, 2), n) }
+func key8(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), n) }
+func value4(n int) []byte  { return binary.BigEndian.AppendUint32(make([]byte, 0, 4), uint32(n)) }
+
+// saleKey is a sale's number and another number.
+func saleKey(sale uint16, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 10), byte(sale>>8), byte(sale)), n)
+}
+
+func blockKey(sale uint16, block uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(make([]byte, 0, 6), byte(sale>>8), byte(sale)), block)
+}
+
+// personPrefix begins the keys of all live, or all dead, papers of a person in a sale.
+func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
+	k := append(make([]byte, 0, 27), email[:]...)
+	k = append(k, byte(sale>>8), byte(sale), 0)
+	if dead {
+		k[18] = 1
+	}
+	return k
+}
+
+func personKey(p *paper) []byte {
+	return binary.BigEndian.AppendUint64(personPrefix(p.prints.email, p.sale, !p.live()), p.Number)
+}
+
+// personValue has units 0 for a dead paper.
+func personValue(p *paper) []byte {
+	v := append(make([]byte, 0, 21), byte(p.Kind))
+	units := 0
+	if p.live() {
+		units = p.Quantity
+	}
+	v = binary.BigEndian.AppendUint32(v, uint32(units))
+	return append(v, p.prints.person[:]...)
+}
+
+func addressPrefix(address fingerprint, sale uint16) []byte {
+	return append(append(make([]byte, 0, 26), byte(sale>>8), byte(sale)), address[:]...)
+}
+
+func addressKey(p *paper) []byte {
+	return binary.BigEndian.AppendUint64(addressPrefix(p.prints.address, p.sale), p.Number)
+}
+
+func ticketKey(sale uint16, ticket [32]byte, id ID) []byte {
+	k := append(append(make([]byte, 0, 42), byte(sale>>8), byte(sale)), ticket[:]...)
+	return binary.BigEndian.AppendUint64(k, uint64(id))
+}
+
+func timerKey(at int64, number uint64) []byte {
+	k := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(at))
+	return binary.BigEndian.AppendUint64(k, number)
+}
+
+func outboxKey(q Queue, since int64, number uint64) []byte {
+	k := append(make([]byte, 0, 17), byte(q))
+	k = binary.BigEndian.AppendUint64(k, uint64(since))
+	return binary.BigEndian.AppendUint64(k, number)
+}
+
+func potValue(number uint64, units int, won bool) []byte {
+	v := binary.BigEndian.AppendUint64(make([]byte, 0, 13), number)
+	v = binary.BigEndian.AppendUint32(v, uint32(units))
+	if won {
+		return append(v, 1)
+	}
+	return append(v, 0)
+}

@@ -1,0 +1,381 @@
+package orders
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"bramble/node/orders/draw"
+)
+
+// model is the order book as one would write it on a page: a list of papers, looked
+// through from the beginning every time. It has one sale, and no prices.
+type model struct {
+	offer   Offer
+	stock   int64
+	closed  bool
+	drawn   bool
+	papers  []*modelPaper
+	now     time.Time
+	entries []draw.Entry
+}
+
+type modelPaper struct {
+	id       ID
+	who      int // person
+	house    int // variant of the address
+	kind     Kind
+	quantity int
+	state    PaperState
+	until    time.Time
+}
+
+func (p *modelPaper) live() bool {
+	return p.state == StateOpen || p.state == StateInvited || p.state == StateWon ||
+		p.state == StateHandingOver || p.state == StateHandedOver
+}
+
+func (m *model) free() int64 {
+	free := m.stock
+	for _, p := range m.papers {
+		switch {
+		case p.state == StateInvited, p.state == StateWon, p.state == StateHandingOver, p.state == StateHandedOver,
+			p.state == StateOpen && p.kind == KindOrder:
+			free -= int64(p.quantity)
+		}
+	}
+	return free
+}
+
+func (m *model) waiting() (n int) {
+	for _, p := range m.papers {
+		if p.queued() {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *modelPaper) queued() bool {
+	return p.state == StateOpen && (p.kind == KindWaiting || p.kind == KindInterest)
+}
+
+func (m *model) over() bool { return !m.offer.Closes.IsZero() && !m.now.Before(m.offer.Closes) }
+
+func (m *model) find(id ID) *modelPaper {
+	for _, p := range m.papers {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func (m *model) ask(c Ask, who, house int) Outcome {
+	var mine, same, invited *modelPaper
+	units, atHouse := 0, 0
+	for _, p := range m.papers {
+		if p.state == StateInvited && !m.now.Before(p.until) && p.who == who && c.Kind == KindOrder {
+			p.state = StateExpired
+		}
+		if !p.live() {
+			continue
+		}
+		if p.house == house {
+			atHouse += p.quantity
+		}
+		if p.who != who {
+			continue
+		}
+		mine = p
+		units += p.quantity
+		if p.kind == c.Kind && p.quantity == c.Quantity && p.house == house && same == nil {
+			same = p
+		}
+		if p.state == StateInvited && c.Kind == KindOrder && invited == nil {
+			invited = p
+		}
+	}
+	switch {
+	case invited != nil && !c.More:
+		if invited.house != house || c.Quantity > invited.quantity {
+			return Differs
+		}
+		invited.kind, invited.quantity, invited.state = KindOrder, c.Quantity, StateOpen
+		return Taken
+	case same != nil && !c.More:
+		return Same
+	case !m.suits(c.Kind):
+		return WrongKind
+	case mine != nil && !c.More:
+		return Differs
+	}
+	if refused := m.refusal(c); refused != 0 {
+		return refused
+	}
+	if m.offer.LimitByAddress {
+		units = max(units, atHouse)
+	}
+	switch {
+	case units+c.Quantity > m.offer.Limit:
+		return OverLimit
+	case c.Kind == KindOrder && m.free() < int64(c.Quantity):
+		return SoldOut
+	}
+	m.papers = append(m.papers, &modelPaper{id: c.ID, who: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
+	return Taken
+}
+
+func (m *model) suits(k Kind) bool {
+	switch m.offer.Mode {
+	case FirstCome:
+		return k == KindOrder || k == KindWaiting
+	case Ballot:
+		return k == KindEntry || k == KindWaiting
+	}
+	return k == KindInterest
+}
+
+func (m *model) refusal(c Ask) Outcome {
+	gone := m.free() == 0 || m.waiting() > 0
+	switch {
+	case m.offer.Mode == Ballot && m.drawn:
+		if m.closed || c.Kind != KindWaiting {
+			return Closed
+		}
+	case m.closed || m.over():
+		return Closed
+	case m.now.Before(m.offer.Opens):
+		return NotOpen
+	case m.offer.Mode == Ballot && c.Kind == KindWaiting:
+		return WrongKind
+	case m.offer.Mode == FirstCome && c.Kind == KindOrder && gone:
+		return SoldOut
+	case c.Kind == KindWaiting && m.waiting() == 0 && m.free() >= int64(c.Quantity):
+		return WrongKind
+	}
+	return 0
+}
+
+func (m *model) cancel(id ID) Outcome {
+	p := m.find(id)
+	switch {
+	case p == nil:
+		return NoPaper
+	case p.state == StateCancelled || p.state == StateLeft:
+		return Same
+	case p.state != StateOpen && p.state != StateInvited && p.state != StateWon,
+		p.kind == KindEntry && p.state == StateOpen && m.over():
+		return TooLate
+	case p.kind == KindWaiting || p.kind == KindInterest:
+		p.state = StateLeft
+	default:
+		p.state = StateCancelled
+	}
+	return Done
+}
+
+func (m *model) invite(count int, until time.Time) int {
+	invited := 0
+	for _, p := range m.papers {
+		if !p.queued() || invited == count {
+			continue
+		}
+		if int64(p.quantity) > m.free() {
+			break
+		}
+		p.state, p.until = StateInvited, until
+		invited++
+	}
+	return invited
+}
+
+// tick is as many Ticks as are due.
+func (m *model) tick() {
+	for _, p := range m.papers {
+		if p.state == StateInvited && !m.now.Before(p.until) {
+			p.state = StateExpired
+		}
+	}
+	if m.offer.Mode != Ballot || !m.over() || m.drawn {
+		return
+	}
+	m.drawn = true
+	list := draw.NewList()
+	byID := map[string]*modelPaper{}
+	for _, p := range m.papers {
+		if p.kind == KindEntry && p.state == StateOpen {
+			byID[p.id.String()] = p
+			m.entries = append(m.entries, draw.Entry{Reference: p.id.String(), Quantity: p.quantity})
+		}
+	}
+	for _, e := range m.entries { // papers are made in the order of their IDs here
+		list.Add(e.Reference)
+	}
+	secret := sale{secret: m.offer.Secret}
+	winners, losers := draw.Run(draw.Seed(secret.secretHex(), list, ""), m.entries, m.free())
+	for _, ref := range winners {
+		byID[ref].state = StateWon
+	}
+	for _, ref := range losers {
+		byID[ref].state = StateLost
+	}
+}
+
+// TestModel gives a book and the model random commands, with stock near zero and few
+// people, and compares every outcome and every counter. A second book gets the same; now
+// and then it is replaced by one restored from its snapshot. Both must end alike.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := &desk{t: t, book: openBook(t), now: start.Add(-time.Minute)}
+		second := openBook(t)
+		m := newModel(rt, d)
+		if _, err := second.Apply(d.index, d.now, [][]byte{m.offer.Encode()}); err != nil {
+			rt.Fatal(err)
+		}
+		steps := rapid.IntRange(5, 60).Draw(rt, "steps")
+		for range steps {
+			if rapid.IntRange(0, 3).Draw(rt, "advance") == 0 {
+				d.now = d.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(rt, "minutes")) * time.Minute)
+			}
+			m.now = d.now
+			c, want := m.step(rt, d)
+			if got := d.do(c); got.Outcome != want {
+				rt.Fatalf("%T %+v: %v, the model says %v", c, c, got.Outcome, want)
+			}
+			if _, err := second.Apply(d.index, d.now, [][]byte{c.Encode()}); err != nil {
+				rt.Fatal(err)
+			}
+			m.compare(rt, d)
+			if rapid.IntRange(0, 15).Draw(rt, "restore") == 0 {
+				next := openBook(t)
+				if err := next.Restore(bytes.NewReader(dump(t, second))); err != nil {
+					rt.Fatal(err)
+				}
+				if err := second.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				second = next
+			}
+		}
+		d.recount()
+		if d.book.Digest() != second.Digest() {
+			rt.Fatal("two books fed the same have different digests")
+		}
+		if !bytes.Equal(dump(t, d.book), dump(t, second)) {
+			rt.Fatal("two books fed the same have different content")
+		}
+		if err := d.book.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if err := second.Close(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func newModel(rt *rapid.T, d *desk) *model {
+	o := d.someOffer()
+	o.Mode = rapid.SampledFrom([]Mode{FirstCome, FirstCome, Ballot, Interest}).Draw(rt, "mode")
+	o.Stock = int64(rapid.IntRange(0, 4).Draw(rt, "stock"))
+	o.LimitByAddress = rapid.Bool().Draw(rt, "by address")
+	if o.Mode == Ballot {
+		o.Secret = [32]byte{9}
+	}
+	if o.Mode == Ballot || rapid.Bool().Draw(rt, "closes") {
+		o.Closes = start.Add(2 * time.Hour)
+	}
+	d.want(Done, o)
+	return &model{offer: o, stock: o.Stock, now: d.now}
+}
+
+// step chooses a command and gives what the model makes of it.
+func (m *model) step(rt *rapid.T, d *desk) (Command, Outcome) {
+	switch rapid.SampledFrom([]string{"ask", "ask", "ask", "ask", "cancel", "stock", "invite", "tick", "hand", "close"}).Draw(rt, "command") {
+	case "ask":
+		kind := rapid.SampledFrom([]Kind{KindOrder, KindOrder, KindWaiting, KindEntry, KindInterest}).Draw(rt, "kind")
+		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
+		c := d.ask(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
+		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
+		c.More = rapid.IntRange(0, 3).Draw(rt, "more") == 0
+		return c, m.ask(c, who, house)
+	case "cancel":
+		id := m.some(rt)
+		return Cancel{ID: id}, m.cancel(id)
+	case "stock":
+		delta := int64(rapid.SampledFrom([]int{-2, -1, 1, 2}).Draw(rt, "delta"))
+		c := Stock{d.by(), "pi", delta}
+		switch {
+		case m.offer.Mode == Ballot && m.over() && !m.drawn:
+			return c, TooLate
+		case m.free()+delta < 0:
+			return c, NotEnough
+		}
+		m.stock += delta
+		return c, Done
+	case "invite":
+		c := Invite{d.by(), "pi", rapid.IntRange(1, 3).Draw(rt, "count"), d.now.Add(30 * time.Minute)}
+		m.invite(c.Count, c.Until)
+		return c, Done
+	case "hand":
+		id := m.some(rt)
+		p := m.find(id)
+		switch {
+		case p == nil:
+			return Handing{id}, NoPaper
+		case p.state == StateHandingOver:
+			return Handing{id}, Same
+		case p.state == StateOpen && p.kind == KindOrder || p.state == StateWon:
+			p.state = StateHandingOver
+			return Handing{id}, Done
+		}
+		return Handing{id}, TooLate
+	case "close":
+		if m.offer.Mode != Ballot {
+			m.closed = !m.closed
+			if m.closed {
+				return CloseSale{d.by(), "pi"}, Done
+			}
+			if m.over() {
+				m.offer.Closes = time.Time{}
+			}
+			if m.now.Before(m.offer.Opens) {
+				m.offer.Opens = m.now
+			}
+			return OpenSale{d.by(), "pi"}, Done
+		}
+	}
+	m.tick() // everything here is less than one Tick's work
+	return Tick{}, Done
+}
+
+func (m *model) some(rt *rapid.T) ID {
+	if len(m.papers) == 0 {
+		return 1
+	}
+	return rapid.SampledFrom(m.papers).Draw(rt, "paper").id
+}
+
+func (m *model) compare(rt *rapid.T, d *desk) {
+	s := d.sale()
+	if s.Stock != m.stock || s.Free != m.free() || s.Waiting+s.Interested != m.waiting() {
+		rt.Fatalf("stock %d, free %d, waiting %d; the model says %d, %d, %d",
+			s.Stock, s.Free, s.Waiting+s.Interested, m.stock, m.free(), m.waiting())
+	}
+	place := 0
+	for _, p := range m.papers {
+		got := d.paper(p.id)
+		if got.State != p.state || got.Kind != p.kind || got.Quantity != p.quantity {
+			rt.Fatalf("paper %v: %v %v of %d; the model says %v %v of %d", p.id, got.State, got.Kind, got.Quantity, p.state, p.kind, p.quantity)
+		}
+		if !p.queued() {
+			continue
+		}
+		place++
+		if at, of, err := d.book.Position(p.id); at != place || of != m.waiting() || err != nil {
+			rt.Fatalf("paper %v: place %d of %d (%v); the model says %d of %d", p.id, at, of, err, place, m.waiting())
+		}
+	}
+}

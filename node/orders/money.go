@@ -1,0 +1,33 @@
+package orders
+
+// Split is what an order costs, in minor units of the sale's currency.
+type Split struct {
+	Price    int64 // of all units
+	Shipping int64
+	Tax      int64
+	Total    int64
+}
+
+// Total is what a quantity costs, sent to a country; false if the sale does not deliver
+// there or the quantity is not 1 to MaxLimit. Tax is on price and shipping together,
+// rounded half up to a minor unit once for the whole order. All of it is integers; the
+// largest sum, 1,001 times MaxAmount times 10,000, is a ninth of what an int64 holds.
+func (s *Sale) Total(country string, quantity int) (Split, bool) {
+	if quantity < 1 || quantity > MaxLimit {
+		return Split{}, false
+	}
+	for i := range s.Countries {
+		c := &s.Countries[i]
+		if c.Code != country {
+			continue
+		}
+		t := Split{Price: s.Price * int64(quantity), Shipping: c.Shipping}
+		t.Tax = ((t.Price+t.Shipping)*int64(c.Tax) + wholeTax/2) / wholeTax
+		t.Total = t.Price + t.Shipping + t.Tax
+		return t, true
+	}
+	return Split{}, false
+}
+
+// wholeTax is a tax of 100 %, in the unit of Country.Tax.
+const wholeTax = 10_000

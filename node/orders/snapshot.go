@@ -1,0 +1,324 @@
+package orders
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"go.etcd.io/bbolt"
+)
+
+// A snapshot is every key and value of every bucket, in order, after a line that tells its
+// version, and before a hash of it all. It is not a copy of the working copy's file:
+// that would carry pages that are free and still have a forgotten person's name on them.
+// Two boards at the same entry write the same bytes.
+const snapshotLine = "bramble orders snapshot 1\n"
+
+// What a key or a value of a snapshot may have, in bytes, and how many of them are
+// written in one transaction of Restore.
+const (
+	maxKey      = 64
+	maxValue    = 64 << 10
+	restoreStep = 20_000
+)
+
+// Snapshot is a view of the book that later Applys do not change. It must be closed.
+func (b *Book) Snapshot() (interface {
+	io.WriterTo
+	io.Closer
+}, error) {
+	return b.snapshot()
+}
+
+func (b *Book) snapshot() (*snapshot, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.db == nil {
+		return nil, ErrClosed
+	}
+	tx, err := b.db.Begin(false)
+	if err != nil {
+		return nil, fmt.Errorf("orders: beginning a snapshot: %w", err)
+	}
+	return &snapshot{tx: tx}, nil
+}
+
+type snapshot struct {
+	tx    *bbolt.Tx
+	close sync.Once
+}
+
+// Close lets the view go.
+func (s *snapshot) Close() error {
+	var err error
+	s.close.Do(func() { err = s.tx.Rollback() })
+	return err
+}
+
+// WriteTo writes the snapshot.
+func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
+	h := xxhash.New()
+	count := &counter{to: to}
+	w := bufio.NewWriterSize(io.MultiWriter(count, h), 64<<10)
+	err := s.write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		_, err = count.Write(key8(h.Sum64()))
+	}
+	if err != nil {
+		return count.n, fmt.Errorf("orders: writing a snapshot: %w", err)
+	}
+	return count.n, nil
+}
+
+// write writes all before the hash. bufio keeps the first error for its Flush.
+func (s *snapshot) write(w *bufio.Writer) error {
+	w.WriteString(snapshotLine)
+	var n []byte
+	for i, name := range buckets {
+		w.WriteByte(byte(i + 1))
+		err := s.tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
+			n = binary.AppendUvarint(n[:0], uint64(len(k)))
+			n = binary.AppendUvarint(n, uint64(len(v)))
+			w.Write(n)
+			w.Write(k)
+			_, err := w.Write(v)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		w.WriteByte(0) // a key of no bytes: the bucket's end
+	}
+	return nil
+}
+
+type counter struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// Restore replaces the book by what a Snapshot wrote, and counts it all again. An error
+// (ErrSnapshot, ErrBroken or the disk's) leaves the book as it was. Snapshots of the book
+// before must be closed first, or it waits for them.
+func (b *Book) Restore(from io.Reader) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	return b.restore(from)
+}
+
+// Rewrite makes the working copy anew from the book itself, so that no page of its file
+// has anything of a forgotten person on it any more. Until it is done no command is
+// carried out: about as long as a Restore.
+func (b *Book) Rewrite() error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	if b.broken != nil {
+		return b.broken
+	}
+	s, err := b.snapshot()
+	if err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	var wrote sync.WaitGroup
+	wrote.Go(func() {
+		_, err := s.WriteTo(w)
+		w.CloseWithError(errors.Join(err, s.Close()))
+	})
+	err = b.restore(r)
+	r.Close()
+	wrote.Wait()
+	return err
+}
+
+func (b *Book) restore(from io.Reader) error {
+	if errors.Is(b.broken, ErrClosed) {
+		return ErrClosed
+	}
+	db, err := b.create()
+	if err != nil {
+		return err
+	}
+	next := &Book{}
+	err = fill(db, from)
+	if err == nil {
+		err = db.View(func(tx *bbolt.Tx) error {
+			if err := next.load(tx); err != nil {
+				return err
+			}
+			return recount(tx, next)
+		})
+	}
+	if err != nil {
+		return errors.Join(err, discard(db))
+	}
+	b.mu.Lock()
+	old := b.db
+	b.db = db
+	b.mu.Unlock()
+	b.meta, b.sales, b.byName, b.broken = next.meta, next.sales, next.byName, nil
+	b.view.Store(next.view.Load())
+	return discard(old)
+}
+
+// load reads what a book keeps in memory out of its working copy.
+func (b *Book) load(tx *bbolt.Tx) error {
+	b.byName = map[string]*sale{}
+	if data := tx.Bucket([]byte(bucketMeta)).Get([]byte(stateKey)); data != nil {
+		m, err := decodeMeta(data)
+		if err != nil {
+			return err
+		}
+		b.meta = m
+	}
+	c := tx.Bucket([]byte(bucketSales)).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		n := len(b.sales)
+		if n == MaxSales || !bytes.Equal(k, key2(uint16(n))) {
+			return fmt.Errorf("%w: the sales are not numbered in order", ErrBroken)
+		}
+		s, err := decodeSale(uint16(n), v)
+		if err != nil {
+			return err
+		}
+		b.sales = append(b.sales, s)
+		b.byName[s.Product] = s
+	}
+	a := newApply(b, tx)
+	b.view.Store(a.view())
+	return a.err
+}
+
+// fill reads a snapshot into empty buckets.
+func fill(db *bbolt.DB, from io.Reader) error {
+	h := xxhash.New()
+	// The hash is over what is taken out of the buffer, not over what is read ahead.
+	r := &hashing{from: bufio.NewReaderSize(from, 64<<10), hash: h}
+	line := make([]byte, len(snapshotLine))
+	if _, err := io.ReadFull(r, line); err != nil || string(line) != snapshotLine {
+		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
+	}
+	for i, name := range buckets {
+		if n, err := r.ReadByte(); err != nil || n != byte(i+1) {
+			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
+		}
+		for more := true; more; {
+			err := db.Update(func(tx *bbolt.Tx) error {
+				var err error
+				more, err = r.some(name, tx.Bucket([]byte(name)))
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("orders: restoring %s: %w", name, err)
+			}
+		}
+	}
+	sum := h.Sum64()
+	var wrote [8]byte
+	if _, err := io.ReadFull(r, wrote[:]); err != nil || binary.BigEndian.Uint64(wrote[:]) != sum {
+		return fmt.Errorf("%w: its hash is another one", ErrSnapshot)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		return fmt.Errorf("%w: something follows after its end", ErrSnapshot)
+	}
+	return nil
+}
+
+// hashing hashes what is read through it.
+type hashing struct {
+	from *bufio.Reader
+	hash *xxhash.Digest
+	one  [1]byte
+}
+
+func (r *hashing) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.hash.Write(p[:n])
+	return n, err
+}
+
+func (r *hashing) ReadByte() (byte, error) {
+	c, err := r.from.ReadByte()
+	if err == nil {
+		r.one[0] = c
+		r.hash.Write(r.one[:])
+	}
+	return c, err
+}
+
+// some reads keys and values up to the bucket's end, or restoreStep of them.
+func (r *hashing) some(name string, to *bbolt.Bucket) (more bool, err error) {
+	to.FillPercent = 0.9 // keys come in order; some room is left for those put between later
+	for range restoreStep {
+		keyLen, err := binary.ReadUvarint(r)
+		if err != nil || keyLen > maxKey {
+			return false, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
+		}
+		if keyLen == 0 {
+			return false, nil
+		}
+		valueLen, err := binary.ReadUvarint(r)
+		if err != nil || valueLen > maxValue {
+			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
+		}
+		if !fits(name, int(keyLen), int(valueLen)) {
+			return false, fmt.Errorf("%w: %s has a key or a value of another length", ErrSnapshot, name)
+		}
+		data := make([]byte, keyLen+valueLen)
+		if _, err := io.ReadFull(r, data); err != nil {
+			return false, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
+		}
+		if err := to.Put(data[:keyLen], data[keyLen:]); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// fits reports whether a key and a value have the lengths that the book relies on where
+// it cuts them up; records are read by their own decoders.
+func fits(name string, key, value int) bool {
+	switch name {
+	case bucketMeta:
+		return key == len(stateKey)
+	case bucketSales:
+		return key == 2
+	case bucketIDs:
+		return key == 8 && value == 8
+	case bucketPeople:
+		return key == 27 && value == 21
+	case bucketAddresses:
+		return key == 26 && value == 4
+	case bucketQueue:
+		return key == 10 && value == 8
+	case bucketBlocks:
+		return key == 6 && value == 4
+	case bucketPot:
+		return key == 10 && value == 13
+	case bucketTickets:
+		return key == 42 && value == 0
+	case bucketTimers:
+		return key == 16 && value == 0
+	case bucketOutbox:
+		return key == 17 && value == 1
+	case bucketOps:
+		return key == 8 && value > 8
+	case bucketOpOrder:
+		return key == 8 && value == 8
+	}
+	return key == 8 // papers, news and trail, by number
+}

@@ -1,0 +1,331 @@
+package orders
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"go.etcd.io/bbolt"
+)
+
+// busyDesk has something of everything in its book.
+func busyDesk(t testing.TB) *desk {
+	d := newDesk(t)
+	d.want(Done, d.someOffer())
+	o := d.ballotOffer()
+	o.Product = "pi-b"
+	d.want(Done, o)
+	o = d.someOffer()
+	o.Product, o.Mode, o.Retain, o.LimitByAddress = "pi-a", Interest, time.Hour, true
+	d.want(Done, o)
+	for n := range 40 {
+		k := KindOrder
+		if n > 2 {
+			k = KindWaiting
+		}
+		d.want(Taken, d.ask(n, k))
+		a := d.ask(n, KindEntry)
+		a.Product = "pi-b"
+		d.want(Taken, a)
+		a = d.ask(n, KindInterest)
+		a.Product = "pi-a"
+		d.want(Taken, a)
+	}
+	d.want(Done, Invite{d.by(), "pi-a", 2, d.now.Add(time.Minute)})
+	d.want(Done, Announce{d.by(), "We are open."})
+	d.want(Done, Forget{Operation: d.by(), Email: "person39@example.org"})
+	d.now = d.now.Add(2 * time.Minute)
+	d.want(Done, Tick{})
+	return d
+}
+
+// after goes on with a book in some way that touches all of it.
+func after(d *desk) {
+	d.now = start.Add(2 * time.Hour)
+	d.ticks()
+	d.want(Done, Stock{d.by(), "pi", 7})
+	d.want(Done, Invite{d.by(), "pi", 5, d.now.Add(time.Minute)})
+	d.want(Taken, d.ask(3, KindOrder))
+	d.now = d.now.Add(time.Hour)
+	d.ticks()
+}
+
+func TestSnapshotMidStream(t *testing.T) {
+	one := busyDesk(t)
+	written := dump(t, one.book)
+	two := *one
+	two.book = openBook(t)
+	if err := two.book.Restore(bytes.NewReader(written)); err != nil {
+		t.Fatal(err)
+	}
+	if one.book.Erasures() == 0 || one.book.Erasures() != two.book.Erasures() {
+		t.Fatalf("%d and %d erasures", one.book.Erasures(), two.book.Erasures())
+	}
+	if one.book.Digest() != two.book.Digest() || !bytes.Equal(written, dump(t, two.book)) {
+		t.Fatal("the restored book is another one")
+	}
+	if a, b := one.book.Sales(), two.book.Sales(); len(a) != 3 || a[2].Draw != b[2].Draw || a[0].Version != b[0].Version {
+		t.Fatal("sales differ")
+	}
+	after(one)
+	after(&two)
+	if one.book.Digest() != two.book.Digest() || !bytes.Equal(dump(t, one.book), dump(t, two.book)) {
+		t.Fatal("the books diverged after the snapshot")
+	}
+	two.recount()
+}
+
+func TestSnapshotIsAView(t *testing.T) {
+	d := busyDesk(t)
+	want := dump(t, d.book)
+	s, err := d.book.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after(d)
+	var got bytes.Buffer
+	n, err := s.WriteTo(&got)
+	if err != nil || n != int64(got.Len()) || !bytes.Equal(got.Bytes(), want) {
+		t.Fatalf("%d bytes, %v: a later Apply shows in the snapshot", n, err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	d := busyDesk(t)
+	good := dump(t, d.book)
+	digest := d.book.Digest()
+	flipped := func(at int) []byte {
+		bad := bytes.Clone(good)
+		bad[at] ^= 4
+		return bad
+	}
+	tests := map[string][]byte{
+		"nothing": {}, "another version": flipped(len(snapshotLine) - 2), "cut in the middle": good[:len(good)/2],
+		"cut by a byte": good[:len(good)-1], "a byte more": append(bytes.Clone(good), 0),
+		"a bit in the first bucket": flipped(len(snapshotLine) + 12), "a bit in the middle": flipped(len(good) / 2), "a bit in the hash": flipped(len(good) - 3),
+	}
+	for name, data := range tests {
+		if err := d.book.Restore(bytes.NewReader(data)); !errors.Is(err, ErrSnapshot) && !errors.Is(err, ErrBroken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if d.book.Digest() != digest || !bytes.Equal(dump(t, d.book), good) {
+		t.Fatal("a refused snapshot left a trace")
+	}
+	d.want(Done, Tick{})
+	files, err := filepath.Glob(filepath.Join(d.book.dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("working copies are left over: %v %v", files, err)
+	}
+}
+
+// FuzzRestore gives snapshots with a right hash and wrong content: refused or a book
+// that agrees with itself, never a panic.
+func FuzzRestore(f *testing.F) {
+	d := busyDesk(f)
+	good := dump(f, d.book)
+	f.Add(uint(40), []byte{1})
+	f.Add(uint(len(good)/2), []byte{0, 0, 0})
+	f.Add(uint(len(good)-9), []byte{})
+	b := openBook(f)
+	f.Fuzz(func(t *testing.T, at uint, change []byte) {
+		bad := bytes.Clone(good[:len(good)-8])
+		copy(bad[at%uint(len(bad)):], change)
+		bad = append(bad, key8(xxhash.Sum64(bad))...)
+		if err := b.Restore(bytes.NewReader(bad)); err == nil {
+			if err := b.Recount(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestRecountFindsWhatIsWrong changes one thing in a working copy at a time.
+func TestRecountFindsWhatIsWrong(t *testing.T) {
+	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketBlocks, bucketPot, bucketOutbox, bucketPapers} {
+		t.Run(name, func(t *testing.T) {
+			d := busyDesk(t)
+			err := d.book.db.Update(func(tx *bbolt.Tx) error {
+				c := tx.Bucket([]byte(name)).Cursor()
+				if k, _ := c.First(); k == nil {
+					t.Fatal("the test's book has nothing there")
+				}
+				return c.Delete()
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.book.Recount(); !errors.Is(err, ErrBroken) {
+				t.Fatalf("a key is missing: %v", err)
+			}
+		})
+	}
+}
+
+// TestBrokenBookRefuses: a unit too many is found at the next command, and the book says
+// so from then on.
+func TestBrokenBookRefuses(t *testing.T) {
+	d := newDesk(t)
+	d.want(Done, d.someOffer())
+	d.book.sales[0].Free++
+	for i := range 2 {
+		_, err := d.book.Apply(d.index+1+uint64(i), d.now, [][]byte{Tick{}.Encode()})
+		if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "sold 0 + held 0 + free 4, stock 3") {
+			t.Fatalf("%v", err)
+		}
+	}
+	if s := d.sale(); s.Free != 3 {
+		t.Fatal("readers see what was not kept")
+	}
+}
+
+func TestApplyWantsEntriesInOrder(t *testing.T) {
+	d := busyDesk(t)
+	if _, err := d.book.Apply(d.index, d.now, nil); !errors.Is(err, ErrBroken) {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestClockNeverGoesBack(t *testing.T) {
+	d := newDesk(t)
+	d.want(Done, d.someOffer())
+	d.now = start.Add(-time.Hour)
+	if a := d.want(Taken, d.ask(1, KindOrder)); !d.paper(a.Paper).Made.Equal(start) {
+		t.Fatalf("made %v", d.paper(a.Paper).Made)
+	}
+}
+
+func TestRewriteLeavesNothingOfAPerson(t *testing.T) {
+	d := busyDesk(t)
+	d.want(Done, Forget{Operation: d.by(), Email: "person1@example.org"})
+	before := dump(t, d.book)
+	if err := d.book.Rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(before, dump(t, d.book)) {
+		t.Fatal("rewriting changed the book")
+	}
+	file, err := os.ReadFile(d.book.db.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"person1@", "Person 1\x00"} {
+		if bytes.Contains(file, []byte(word)) {
+			t.Errorf("the working copy still has %q", word)
+		}
+	}
+}
+
+func TestOpenRemovesOldCopies(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "book-9.db")
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 0 {
+		t.Fatalf("files are left: %v", files)
+	}
+	if _, err := b.Paper(1); !errors.Is(err, ErrClosed) {
+		t.Fatalf("a closed book is read: %v", err)
+	}
+	if _, err := b.Apply(1, start, nil); !errors.Is(err, ErrClosed) {
+		t.Fatalf("a closed book is written: %v", err)
+	}
+}
+
+// TestReadersBesideWriter is for the race detector.
+func TestReadersBesideWriter(t *testing.T) {
+	d := busyDesk(t)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				papers, _, err := d.book.Papers(Filter{Product: "pi"}, 0, 10)
+				if err != nil || len(papers) == 0 {
+					t.Errorf("%d papers, %v", len(papers), err)
+					return
+				}
+				if _, _, err := d.book.Position(papers[len(papers)-1].ID); err != nil && !errors.Is(err, ErrNoPlace) {
+					t.Error(err)
+				}
+				d.book.Due()
+				d.book.News()
+				s, err := d.book.Snapshot()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := s.WriteTo(io.Discard); err != nil {
+					t.Error(err)
+				}
+				s.Close()
+			}
+		})
+	}
+	for n := range 30 {
+		d.want(Taken, d.ask(100+n, KindWaiting))
+	}
+	if err := d.book.Rewrite(); err != nil {
+		t.Error(err)
+	}
+	after(d)
+	close(stop)
+	readers.Wait()
+}
+
+func TestOldOperationsAreDropped(t *testing.T) {
+	d := newDesk(t)
+	d.want(Done, d.someOffer())
+	var batch [][]byte
+	for range MaxOps + 10 {
+		batch = append(batch, Stock{d.by(), "pi", 1}.Encode())
+	}
+	d.index++
+	if _, err := d.book.Apply(d.index, d.now, batch); err != nil {
+		t.Fatal(err)
+	}
+	err := d.book.read(func(r *reading) error {
+		for _, name := range []string{bucketOps, bucketOpOrder} {
+			n := 0
+			c := r.bucket(name).Cursor()
+			for k, _ := c.First(); k != nil; k, _ = c.Next() {
+				n++
+			}
+			if n != MaxOps {
+				t.Errorf("%s has %d, want %d", name, n, MaxOps)
+			}
+		}
+		k, _ := r.bucket(bucketOpOrder).Cursor().First()
+		if got := binary.BigEndian.Uint64(k); got != 12 {
+			t.Errorf("the oldest is %d, want 12", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
