@@ -25,7 +25,15 @@ const (
 	MaxParagraph     = 1200
 	MaxStock         = 10_000_000
 	MaxPerPerson     = 1000
+	MaxTax           = 100_00 // hundredths of a percent
+	MaxHandover      = 90 * 24 * time.Hour
+	firstYear        = 2000 // of opens and closes, as the order book bounds them
+	lastYear         = 2199
 )
+
+// DefaultHandover is the time in which a buyer can think better of an order, unless the
+// catalogue says otherwise.
+const DefaultHandover = time.Hour
 
 // PictureFolder is the folder beside a catalogue file in which its pictures are.
 const PictureFolder = "pictures"
@@ -62,6 +70,7 @@ type Shipping struct {
 	Country string // ISO 3166-1 alpha-2, such as "DE"
 	Name    string
 	Price   Money
+	Tax     int // on price and delivery, in hundredths of a percent: 1900 is 19 %; 0 = none is asked here
 }
 
 // Announcement is a sentence that every page shows from its time on, until the next one.
@@ -80,12 +89,41 @@ type Product struct {
 	Stock       int
 	PerPerson   int       // how many one person may have
 	Opens       time.Time // UTC; zero = from the start
+	Closes      time.Time // UTC; zero = never by the clock
 	Override    State     // Closed or SoldOut to say so by hand; "" = by clock and stock
 	Picture     string    // URL path; "" = none
 	PictureAlt  string
 
+	Mode           Mode
+	WaitingList    bool          // whether who comes too late may wait for one
+	LimitByAddress bool          // whether PerPerson also holds for a postal address
+	HandoverAfter  time.Duration // how long a buyer can cancel before an order is handed over
+	Draw           Draw          // of a ballot: what the seed is made of
+
 	Specification []Row
 }
+
+// Mode is how a product is sold. The strings are those of the catalogue's key `mode` and
+// of /status.json.
+type Mode string
+
+// The ways to sell.
+const (
+	FirstCome Mode = "first-come" // who presses first has it
+	Ballot    Mode = "ballot"     // entries between opens and closes, then a draw
+	Interest  Mode = "interest"   // nothing is sold yet; who asks will be told
+)
+
+// Draw is what the seed of a ballot's draw is made of, beside the entries. The strings are
+// those of the catalogue's key `draw`.
+type Draw string
+
+// What a draw can be made with.
+const (
+	DrawCommitment Draw = "commitment" // a secret whose hash is published beforehand
+	DrawDice       Draw = "dice"       // that, and dice rolled in the room and typed in
+	DrawDrand      Draw = "drand"      // that, and a public drand round
+)
 
 // Row is one line of a specification.
 type Row struct {

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
 )
 
 // small is a catalogue with one of each thing; tests change a line of it.
@@ -78,6 +82,22 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 		{`stock = 3`, "stock = 3\nstate = \"open\"", `shop.toml:23: product.state: "open" cannot be set by hand`},
 		{`stock = 3`, "stock = 3\npicture = \"../x.svg\"", `shop.toml:23: product.picture: "../x.svg" is not the name of a picture`},
 		{`stock = 3`, "stock = 3\npicture = \"none.svg\"", `shop.toml:23: product.picture: "none.svg": there is no such picture`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax = 19.0", `shop.toml:13: shipping.tax: a value of the wrong type: write tax = 1900 for 19 %`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax = 10001", `shop.toml:13: shipping.tax: 10001 is out of bounds: write tax = 1900`},
+		{`stock = 3`, "stock = 3\nmode = \"raffle\"", `shop.toml:23: product.mode: "raffle" is not a way to sell: write mode = "first-come"`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"", `shop.toml:16: product.closes: missing, and a ballot is drawn after it closes: write closes`},
+		{`stock = 3`, "stock = 3\ncloses = 2030-01-02T06:30:00Z", `shop.toml:23: product.closes: the sale would close before it opens: write closes`},
+		{`stock = 3`, "stock = 3\ncloses = \"soon\"", `shop.toml:23: product.closes: not a time with its zone: write closes`},
+		{`stock = 3`, "stock = 3\nwaiting_list = \"yes\"", `shop.toml:23: product.waiting_list: a value of the wrong type: write waiting_list = true or false`},
+		{`stock = 3`, "stock = 3\nmode = \"interest\"\nwaiting_list = true", `shop.toml:24: product.waiting_list: an interest list is a waiting list already: write`},
+		{`stock = 3`, "stock = 3\nlimit_by_address = 1", `shop.toml:23: product.limit_by_address: a value of the wrong type: write`},
+		{`stock = 3`, "stock = 3\nhandover_after = \"2 days\"", `shop.toml:23: product.handover_after: "2 days" is not a time to wait: write handover_after = "24h"`},
+		{`stock = 3`, "stock = 3\nhandover_after = \"2161h\"", `shop.toml:23: product.handover_after: "2161h" is not a time to wait`},
+		{`2030-01-02T07:30:00+01:00`, `1999-12-31T23:00:00Z`, `shop.toml:24: product.opens: not between the years 2000 and 2199: write opens`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\nstate = \"closed\"", `shop.toml:25: product.state: a ballot goes by its hours: write state`},
+		{`stock = 3`, "stock = 3\ndraw = \"dice\"", `shop.toml:23: product.draw: only a ballot has a draw: write draw`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\ndraw = \"coin\"", `shop.toml:25: product.draw: "coin" is not a draw that there is: write draw`},
+		{"stock = 3\nlimit_per_person = 2\nopens = 2030-01-02T07:30:00+01:00", "stock = 3\nlimit_per_person = 2\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z", `shop.toml:16: product.opens: missing, and a ballot's commitment is published before it opens: write opens`},
 		{`stock = 3`, `stock = `, `shop.toml:22: `},
 		{`stock = 3`, `stock = 99999999999999999999`, `shop.toml:22: product.stock`},
 		{`stock = 3`, `stock = 3.5`, `shop.toml:22: product.stock: a value of the wrong type`},
@@ -98,6 +118,44 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 		}
 		if got := err.Error(); !strings.HasPrefix(got, c.want) || strings.Contains(got, "\n") {
 			t.Errorf("%s:\n got %s\nwant %s", c.new, got, c.want)
+		}
+	}
+}
+
+func TestHowAProductIsSold(t *testing.T) {
+	cat, err := parse("f", []byte(small), noPicture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.HandoverAfter != DefaultHandover || !o.Closes.IsZero() || o.Wanted != draw.None {
+		t.Errorf("with nothing said: %+v", o)
+	}
+	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax = 1900", 1) +
+		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nhandover_after = \"36h\"\ndraw = \"drand\"\n"
+	if cat, err = parse("f", []byte(text), noPicture); err != nil {
+		t.Fatal(err)
+	}
+	o := cat.Offers()[0]
+	want := orders.Offer{Product: "thing", Mode: orders.Ballot, Stock: 3, Limit: 2, WaitingList: true, Price: 123450, Currency: "EUR",
+		Opens: time.Date(2030, 1, 2, 6, 30, 0, 0, time.UTC), Closes: time.Date(2030, 1, 3, 0, 0, 0, 0, time.UTC),
+		Countries: []orders.Country{{Code: "DE", Shipping: 500, Tax: 1900}}, HandoverAfter: 36 * time.Hour, Wanted: draw.Drand}
+	if !reflect.DeepEqual(o, want) {
+		t.Errorf("got %+v\nwant %+v", o, want)
+	}
+	o.Operation, o.Secret = orders.Operation{Who: "the catalogue", OpID: 1}, [32]byte{1}
+	if err := o.Check(); err != nil {
+		t.Errorf("the order book refuses the offer: %v", err)
+	}
+	for state, stock := range map[State]int64{SoldOut: 0, Closed: 3} {
+		cat, err := parse("f", []byte(small+"state = \""+string(state)+"\"\n"), noPicture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := cat.Offers()[0]
+		o.Operation = orders.Operation{Who: "the catalogue", OpID: 1}
+		sale := orders.Sale{Mode: o.Mode, Free: o.Stock, Opens: o.Opens, Closes: o.Closes}
+		if got := stateOf(sale.StateAt(time.Date(2030, 2, 1, 0, 0, 0, 0, time.UTC))); o.Check() != nil || o.Stock != stock || got != state {
+			t.Errorf("said by hand to be %s: %s, %+v, %v", state, got, o, o.Check())
 		}
 	}
 }

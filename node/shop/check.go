@@ -154,6 +154,15 @@ func (c *checker) moment(path string, v any) time.Time {
 	return t.UTC()
 }
 
+// hour is a moment that the order book takes for one of a sale.
+func (c *checker) hour(path string, v any) time.Time {
+	t := c.moment(path, v)
+	if t.Year() < firstYear || t.Year() > lastYear {
+		c.fail(path, fmt.Sprintf("not between the years %d and %d", firstYear, lastYear))
+	}
+	return t
+}
+
 func (c *checker) shipping(cat *Catalogue, raw []rawShipping) {
 	c.atLeastOne("shipping", len(raw))
 	raw = bounded(c, "shipping", raw, MaxCountries)
@@ -163,6 +172,9 @@ func (c *checker) shipping(cat *Catalogue, raw []rawShipping) {
 			Country: c.text(at+"country", r.Country, MaxName),
 			Name:    c.text(at+"name", r.Name, MaxName),
 			Price:   c.money(at+"price", r.Price, cat.Currency),
+		}
+		if r.Tax != nil {
+			s.Tax = c.number(at+"tax", r.Tax, 0, MaxTax)
 		}
 		if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 			c.fail(at+"country", fmt.Sprintf("%q is not a country code", printable(s.Country)))
@@ -218,12 +230,16 @@ func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
 		PerPerson:   c.number(at+"limit_per_person", r.PerPerson, 1, MaxPerPerson),
 	}
 	if r.Opens != nil {
-		p.Opens = c.moment(at+"opens", r.Opens)
+		p.Opens = c.hour(at+"opens", r.Opens)
 	}
+	c.terms(at, &p, r)
 	if r.State != nil {
 		p.Override = State(*r.State)
 		if p.Override != Closed && p.Override != SoldOut {
 			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", printable(*r.State)))
+		}
+		if p.Mode == Ballot {
+			c.fail(at+"state", "a ballot goes by its hours")
 		}
 	}
 	if r.Picture != nil {
@@ -238,6 +254,56 @@ func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
 		})
 	}
 	return p
+}
+
+// terms are how the product is sold.
+func (c *checker) terms(at string, p *Product, r *rawProduct) {
+	p.Mode, p.LimitByAddress, p.HandoverAfter = FirstCome, true, DefaultHandover
+	if r.Mode != nil {
+		p.Mode = Mode(*r.Mode)
+		if p.Mode != FirstCome && p.Mode != Ballot && p.Mode != Interest {
+			c.fail(at+"mode", fmt.Sprintf("%q is not a way to sell", printable(*r.Mode)))
+		}
+	}
+	if r.Closes != nil {
+		p.Closes = c.hour(at+"closes", r.Closes)
+		if !p.Closes.After(p.Opens) {
+			c.fail(at+"closes", "the sale would close before it opens")
+		}
+	} else if p.Mode == Ballot {
+		c.fail(at+"closes", "missing, and a ballot is drawn after it closes")
+	}
+	if r.Opens == nil && p.Mode == Ballot {
+		c.fail(at+"opens", "missing, and a ballot's commitment is published before it opens")
+	}
+	if r.WaitingList != nil {
+		p.WaitingList = *r.WaitingList
+		if p.WaitingList && p.Mode == Interest {
+			c.fail(at+"waiting_list", "an interest list is a waiting list already")
+		}
+	}
+	if r.LimitByAddress != nil {
+		p.LimitByAddress = *r.LimitByAddress
+	}
+	if r.HandoverAfter != nil {
+		d, err := time.ParseDuration(*r.HandoverAfter)
+		if err != nil || d < 0 || d > MaxHandover || d%time.Second != 0 {
+			c.fail(at+"handover_after", fmt.Sprintf("%q is not a time to wait", printable(*r.HandoverAfter)))
+		}
+		p.HandoverAfter = d
+	}
+	if p.Mode == Ballot {
+		p.Draw = DrawCommitment
+	}
+	if r.Draw != nil {
+		p.Draw = Draw(*r.Draw)
+		if p.Mode != Ballot {
+			c.fail(at+"draw", "only a ballot has a draw")
+		}
+		if p.Draw != DrawCommitment && p.Draw != DrawDice && p.Draw != DrawDrand {
+			c.fail(at+"draw", fmt.Sprintf("%q is not a draw that there is", printable(*r.Draw)))
+		}
+	}
 }
 
 func (c *checker) slug(path string, s *string) string {

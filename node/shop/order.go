@@ -7,18 +7,15 @@ import (
 	"strings"
 )
 
-// Bounds on a post to the order page.
-const (
-	maxPost   = 64 << 10 // bytes of the form
-	maxFields = 50       // shown again
-)
+// maxFields bounds the fields of a post that are shown again where there is no order book.
+const maxFields = 50
 
 // elsewhere stands in the order page's URL for every country that is not in the table.
 // It is the one code for all of them, so that no crowd can make up endless pages.
 const elsewhere = "other"
 
-// serveOrder shows the total for a country. A post is answered in words: somebody
-// believes to have ordered, and must learn that nothing was.
+// serveOrder shows the order page: the total for a country and the form, whatever it is
+// that the sale takes now.
 func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	p := s.product(r)
 	if p == nil {
@@ -26,7 +23,7 @@ func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost {
-		s.nothingOrdered(w, r, p)
+		s.place(w, r, p)
 		return
 	}
 	a := address{page: "order", product: p, country: s.chosen(r.URL.RawQuery)}
@@ -47,8 +44,8 @@ func (s *Shop) chosen(query string) string {
 	return elsewhere
 }
 
-// nothingOrdered answers a post, which no page of this shop sends: it comes from a page
-// of another version, or from a program. 405 and not 503, because trying again will not
+// nothingOrdered answers a post where there is no order book, so that no page of this shop
+// sends one: it comes from a page of another version, or from a program. 405 and not 503, because trying again will not
 // help and nothing is broken. What a person typed is shown again to be copied, unless the
 // post came from another site, whose words must not appear in ours.
 func (s *Shop) nothingOrdered(w http.ResponseWriter, r *http.Request, p *Product) {
@@ -57,7 +54,7 @@ func (s *Shop) nothingOrdered(w http.ResponseWriter, r *http.Request, p *Product
 		Text:  "This rack does not take orders yet. Nothing was sent on, nothing was kept, and you owe nothing.",
 		Back:  address{page: "order", product: p}.path(),
 	}
-	if http.NewCrossOriginProtection().Check(r) == nil {
+	if s.foreign.Check(r) == nil {
 		r.Body = http.MaxBytesReader(w, r.Body, maxPost)
 		switch err := r.ParseForm(); {
 		case err != nil || len(r.PostForm) > maxFields:

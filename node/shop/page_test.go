@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// everyPage calls f with each page of the default shop, before and after the opening.
+// everyPage calls f with each page of the default shop, before and after the opening, and
+// with each page of a shop with an order book.
 func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 	s := shopAt(t, launch(t), opening)
 	p := &s.cat.Products[0]
@@ -24,7 +25,7 @@ func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 	for _, at := range []time.Time{opening.Add(-24 * time.Hour), opening.Add(-time.Second), opening} {
 		for _, a := range list {
 			t.Run(a.path()+" "+stamp(at), func(t *testing.T) {
-				html, err := s.render(a, at)
+				html, err := s.render(a, s.scene(at))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -39,6 +40,15 @@ func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 		}
 		t.Run(target, func(t *testing.T) { f(t, ask(s, method, path).Body.String()) })
 	}
+	for _, page := range deskPages(t) {
+		t.Run(page.name, func(t *testing.T) { f(t, page.html) })
+	}
+}
+
+// textOf is a page's text without its markup and its style.
+func textOf(html string) string {
+	_, html, _ = strings.Cut(html, "<main")
+	return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(html, " ")), " ")
 }
 
 func TestPagesFitTheFirstFlight(t *testing.T) {
@@ -88,7 +98,7 @@ func TestPagesAreSoundHTML(t *testing.T) {
 			}
 		}
 		// As XML: void elements closed, each attribute with a value.
-		html = regexp.MustCompile(`<(meta|link|img|br)\b([^>]*)>`).ReplaceAllString(html, "<$1$2/>")
+		html = regexp.MustCompile(`<(meta|link|img|br|input)\b([^>]*)>`).ReplaceAllString(html, "<$1$2/>")
 		html = strings.NewReplacer(" selected>", ` selected="">`, "<!DOCTYPE html>", "").Replace(html)
 		d := xml.NewDecoder(strings.NewReader(html))
 		for {

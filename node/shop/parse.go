@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -51,24 +52,31 @@ type (
 		Country *string `toml:"country"`
 		Name    *string `toml:"name"`
 		Price   *string `toml:"price"`
+		Tax     *int64  `toml:"tax"`
 	}
 	rawAnnouncement struct {
 		Time any     `toml:"time"`
 		Text *string `toml:"text"`
 	}
 	rawProduct struct {
-		Slug          *string  `toml:"slug"`
-		Name          *string  `toml:"name"`
-		Tagline       *string  `toml:"tagline"`
-		Description   []string `toml:"description"`
-		Price         *string  `toml:"price"`
-		Stock         *int64   `toml:"stock"`
-		PerPerson     *int64   `toml:"limit_per_person"`
-		Opens         any      `toml:"opens"`
-		State         *string  `toml:"state"`
-		Picture       *string  `toml:"picture"`
-		PictureAlt    *string  `toml:"picture_alt"`
-		Specification []rawRow `toml:"specification"`
+		Slug           *string  `toml:"slug"`
+		Name           *string  `toml:"name"`
+		Tagline        *string  `toml:"tagline"`
+		Description    []string `toml:"description"`
+		Price          *string  `toml:"price"`
+		Stock          *int64   `toml:"stock"`
+		PerPerson      *int64   `toml:"limit_per_person"`
+		Opens          any      `toml:"opens"`
+		Closes         any      `toml:"closes"`
+		State          *string  `toml:"state"`
+		Mode           *string  `toml:"mode"`
+		WaitingList    *bool    `toml:"waiting_list"`
+		LimitByAddress *bool    `toml:"limit_by_address"`
+		HandoverAfter  *string  `toml:"handover_after"`
+		Draw           *string  `toml:"draw"`
+		Picture        *string  `toml:"picture"`
+		PictureAlt     *string  `toml:"picture_alt"`
+		Specification  []rawRow `toml:"specification"`
 	}
 	rawRow struct {
 		Name  *string `toml:"name"`
@@ -105,6 +113,8 @@ func cure(key string) string {
 		return `write name = "Germany"`
 	case "shipping.price":
 		return `write price = "8.00", in quotes, "0.00" if delivery is free`
+	case "shipping.tax":
+		return "write tax = 1900 for 19 %, in hundredths of a percent of price and delivery together, from 0 to " + strconv.Itoa(MaxTax) + ", or leave the line out"
 	case "announcement":
 		return "write an [[announcement]] table with time and text for each, " + atMost(MaxAnnouncements)
 	case "announcement.time":
@@ -126,7 +136,19 @@ func cure(key string) string {
 	case "product.limit_per_person":
 		return fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", MaxPerPerson)
 	case "product.opens":
-		return "write opens = 2012-02-29T06:00:00Z, a whole second with its zone, or leave the line out"
+		return "write opens = 2012-02-29T06:00:00Z, a whole second with its zone; a ballot must have it, others may leave the line out"
+	case "product.closes":
+		return "write closes = 2012-03-07T06:00:00Z, a whole second with its zone and after opens; a ballot must have it, others may leave the line out"
+	case "product.mode":
+		return `write mode = "first-come", "ballot" or "interest", or leave the line out for first-come`
+	case "product.waiting_list":
+		return "write waiting_list = true or false, or leave the line out for false; an interest list cannot have one"
+	case "product.limit_by_address":
+		return "write limit_by_address = true or false, or leave the line out for true"
+	case "product.handover_after":
+		return fmt.Sprintf(`write handover_after = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(MaxHandover/time.Hour))
+	case "product.draw":
+		return `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`
 	case "product.state":
 		return `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`
 	case "product.picture":
@@ -154,11 +176,11 @@ func keysIn(table string) string {
 	case "seller":
 		return "name, address, email"
 	case "shipping":
-		return "country, name, price"
+		return "country, name, price, tax"
 	case "announcement":
 		return "time, text"
 	case "product":
-		return "slug, name, tagline, description, price, stock, limit_per_person, opens, state, picture, picture_alt, [[product.specification]]"
+		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, handover_after, draw, picture, picture_alt, [[product.specification]]"
 	case "product.specification":
 		return "name, value"
 	}

@@ -9,7 +9,6 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
-	"time"
 )
 
 //go:embed page
@@ -71,7 +70,7 @@ func squeeze(css string) string {
 
 // address names a page. It is one-to-one with the page's canonical URL.
 type address struct {
-	page    string // the template: "home", "status", "product" or "order"
+	page    string // the template: "home", "status", "product", "order" or "draw"
 	product *Product
 	country string // of an order page: a code in the shipping table, elsewhere, or ""
 }
@@ -84,6 +83,8 @@ func (a address) path() string {
 		return "/status"
 	case a.page == "product":
 		return "/p/" + a.product.Slug
+	case a.page == "draw":
+		return "/p/" + a.product.Slug + "/draw"
 	case a.country == "":
 		return "/p/" + a.product.Slug + "/order"
 	}
@@ -97,36 +98,23 @@ type view struct {
 	Title    string
 	Here     string // the page's canonical URL
 	Shop     *Catalogue
-	News     *Announcement  // the latest; nil if there is none yet
+	Desk     bool           // the shop takes orders, or will
+	News     *Announcement  // the latest; nil if there is none
 	Told     []Announcement // all so far, newest first
 	Sales    []sale
-	Sale     *sale    // of a product or order page
-	Country  string   // of an order page, as in address
-	To       *total   // of an order page for a country that the shop delivers to
+	Sale     *sale // of a page about a product
+	Form     *formView
+	Draw     *drawView
+	Receipt  *receiptView
 	Apology  *apology // of a page that is not what was asked for
-}
-
-// sale is a product as it stands at a moment.
-type sale struct {
-	*Product
-	State  State
-	Path   string
-	Order  string
-	Totals []total
-}
-
-// total is what one unit costs at the door in one country.
-type total struct {
-	Shipping
-	Total Money
-	Path  string // the order page for the country
 }
 
 // apology is the text of a page that is not what was asked for.
 type apology struct {
 	Title string
 	Text  string
-	Back  string  // the order page; "" = not about an order
+	Back  string  // where a button leads; "" = none
+	To    string  // what the button says; "" = back to the order page
 	Typed []field // what was posted, to be copied
 	List  bool    // whether to list the products
 }
@@ -137,32 +125,29 @@ type field struct {
 	Value string
 }
 
-// render makes the bytes of a page at a moment. They depend on nothing else.
-func (s *Shop) render(a address, now time.Time) ([]byte, error) {
-	v := s.view(now)
+// render makes the bytes of a page. They depend on nothing else.
+func (s *Shop) render(a address, c *scene) ([]byte, error) {
+	v := s.view(c)
 	v.Here = a.path()
-	v.Title = s.cat.Name
-	if a.page == "status" {
+	switch a.page {
+	case "status":
 		v.Title = "Status"
-	}
-	if a.product != nil {
-		v.Sale = s.sale(a.product, now)
+	case "product":
+		v.Sale = c.of(a.product)
 		v.Title = a.product.Name
-	}
-	if a.page == "order" {
-		v.Title = "Order: " + a.product.Name
-		v.Country = a.country
-		for i, t := range v.Sale.Totals {
-			if t.Country == a.country {
-				v.To = &v.Sale.Totals[i]
-			}
-		}
+	case "order":
+		o := c.of(a.product)
+		return s.renderOrder(c, o, &filling{form: &form{values: map[string]string{"country": a.country}}, takes: o.Takes})
+	case "draw":
+		v.Sale = c.of(a.product)
+		v.Title = "The draw: " + a.product.Name
+		v.Draw = s.drawView(v.Sale)
 	}
 	return s.execute(a.page, v)
 }
 
-func (s *Shop) renderApology(a apology, now time.Time) ([]byte, error) {
-	v := s.view(now)
+func (s *Shop) renderApology(a apology, c *scene) ([]byte, error) {
+	v := s.view(c)
 	v.Title = a.Title
 	v.Apology = &a
 	return s.execute("apology", v)
@@ -177,35 +162,18 @@ func (s *Shop) execute(page string, v *view) ([]byte, error) {
 }
 
 // view is what all pages have in common.
-func (s *Shop) view(now time.Time) *view {
+func (s *Shop) view(c *scene) *view {
 	v := &view{
 		Language: language,
 		Style:    s.pages.style,
+		Title:    s.cat.Name,
 		Shop:     s.cat,
-		Told:     s.cat.announcedAt(now),
+		Desk:     c.desk,
+		Told:     c.told,
+		Sales:    c.sales,
 	}
 	if len(v.Told) > 0 {
 		v.News = &v.Told[0]
 	}
-	for i := range s.cat.Products {
-		v.Sales = append(v.Sales, *s.sale(&s.cat.Products[i], now))
-	}
 	return v
-}
-
-func (s *Shop) sale(p *Product, now time.Time) *sale {
-	o := &sale{
-		Product: p,
-		State:   p.StateAt(now),
-		Path:    address{page: "product", product: p}.path(),
-		Order:   address{page: "order", product: p}.path(),
-	}
-	for _, to := range s.cat.Shipping {
-		o.Totals = append(o.Totals, total{
-			Shipping: to,
-			Total:    p.Price.Plus(to.Price),
-			Path:     address{page: "order", product: p, country: to.Country}.path(),
-		})
-	}
-	return o
 }

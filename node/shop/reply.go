@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -26,6 +27,10 @@ func pageTerms() terms {
 func statusTerms() terms {
 	return terms{fresh: 2 * time.Second, revalidate: 5 * time.Second, onError: 30 * time.Second}
 }
+
+// liveTerms are those of a page that says what is left, while it goes: a second's
+// freshness, and nothing stale, because what was true a second ago may be a lie.
+func liveTerms() terms { return terms{fresh: time.Second} }
 
 // field writes the Cache-Control field of a page whose text changes after left (negative:
 // not that the catalogue knows). Freshness and both kinds of staleness end by then, so
@@ -103,13 +108,17 @@ func (s *Shop) servePage(w http.ResponseWriter, r *http.Request, a address, t te
 	if !s.canonical(w, r, a.path()) {
 		return
 	}
-	page, left, err := s.page(a, s.now())
+	c := s.scene(s.now())
+	if a.product != nil && c.of(a.product).live() || a.product == nil && c.live() {
+		t = liveTerms()
+	}
+	page, err := s.page(a, c)
 	if err != nil {
 		s.broken(w, err)
 		return
 	}
 	h := w.Header()
-	h.Set("Cache-Control", t.field(left))
+	h.Set("Cache-Control", t.field(c.left))
 	h.Set("Content-Language", language)
 	h.Set("Surrogate-Key", tags)
 	reply(w, r, "text/html; charset=utf-8", page)
@@ -121,24 +130,22 @@ func (s *Shop) broken(w http.ResponseWriter, err error) {
 	http.Error(w, "This page could not be made, and that is the shop's fault: "+err.Error(), http.StatusInternalServerError)
 }
 
-// page gives a page and how long its text stands. Pages are kept until the next turning
-// point.
-func (s *Shop) page(a address, now time.Time) ([]byte, time.Duration, error) {
-	n, left := era(s.points, now)
+// page gives a page. Pages are kept until anything changes that a page could say.
+func (s *Shop) page(a address, c *scene) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n != s.era {
-		s.era = n
+	if c.mark != s.mark {
+		s.mark = c.mark
 		clear(s.kept)
 	}
 	if page, ok := s.kept[a]; ok {
-		return page, left, nil
+		return page, nil
 	}
-	page, err := s.render(a, now)
+	page, err := s.render(a, c)
 	if err == nil && len(s.kept) < maxKept {
 		s.kept[a] = page
 	}
-	return page, left, err
+	return page, err
 }
 
 func (s *Shop) serveFavicon(w http.ResponseWriter, r *http.Request) {
@@ -170,10 +177,10 @@ func (s *Shop) notFound(w http.ResponseWriter, r *http.Request) {
 // known says whether a path is that of a page, but for the slash that somebody added.
 func (s *Shop) known(path string) bool {
 	for i := range s.cat.Products {
-		a := address{page: "product", product: &s.cat.Products[i]}
-		b := address{page: "order", product: &s.cat.Products[i]}
-		if path == a.path() || path == b.path() {
-			return true
+		for _, page := range []string{"product", "order", "draw"} {
+			if path == (address{page: page, product: &s.cat.Products[i]}).path() {
+				return true
+			}
 		}
 	}
 	return path == "/status"
@@ -181,17 +188,29 @@ func (s *Shop) known(path string) bool {
 
 // apologise sends a page that is not what was asked for, and is never stored.
 func (s *Shop) apologise(w http.ResponseWriter, r *http.Request, code int, a apology) {
-	page, err := s.renderApology(a, s.now())
+	page, err := s.renderApology(a, s.scene(s.now()))
 	if err != nil {
 		page = []byte(a.Title + ". " + a.Text)
 	}
+	s.once(w, r, code, page)
+}
+
+// once sends a page that is for this one request and is never stored.
+func (s *Shop) once(w http.ResponseWriter, r *http.Request, code int, page []byte) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Language", language)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", fmt.Sprint(len(page)))
+	h.Set("Content-Length", strconv.Itoa(len(page)))
+	if code == http.StatusServiceUnavailable {
+		h.Set("Retry-After", retryAfter)
+	}
 	w.WriteHeader(code)
 	if r.Method != http.MethodHead {
 		w.Write(page) // a client that went away is none of our business
 	}
 }
+
+// retryAfter is how many seconds a program should wait when the rack cannot take
+// anything: about as long as boards need to agree on a new leader.
+const retryAfter = "3"

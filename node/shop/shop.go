@@ -1,12 +1,11 @@
 package shop
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
+
+	"bramble/node/orders"
 )
 
 // Options are what a shop needs besides its catalogue.
@@ -14,19 +13,25 @@ type Options struct {
 	// Now is the clock that sales open by. nil means time.Now. All boards of a rack
 	// should agree on it to the second: that is as exact as a page is.
 	Now func() time.Time
+	// Orders is where forms are taken to, and whose clock sales then open by. nil means
+	// that the shop takes no orders.
+	Orders Desk
 }
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
 type Shop struct {
-	cat    *Catalogue
-	now    func() time.Time
-	points []time.Time // see turningPoints
-	pages  *pages
-	routes *http.ServeMux
+	cat       *Catalogue
+	countries []orders.Country // the catalogue's
+	desk      Desk             // nil if the shop takes no orders
+	now       func() time.Time
+	pages     *pages
+	routes    *http.ServeMux
+	foreign   *http.CrossOriginProtection
+	limits    map[string]int // see formLimits
 
 	mu   sync.Mutex
-	era  int                // guarded by mu; the era that kept is of
-	kept map[address][]byte // guarded by mu; at most maxKept pages of that era
+	mark string             // guarded by mu; of the scene that kept is of
+	kept map[address][]byte // guarded by mu; at most maxKept pages of that scene
 }
 
 // New makes the shop of a catalogue, which must not be changed afterwards. The error is
@@ -37,19 +42,30 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 		return nil, err
 	}
 	s := &Shop{
-		cat:    cat,
-		now:    opts.Now,
-		points: cat.turningPoints(),
-		pages:  pages,
-		kept:   make(map[address][]byte),
+		cat:       cat,
+		countries: cat.countries(),
+		desk:      opts.Orders,
+		now:       opts.Now,
+		pages:     pages,
+		foreign:   http.NewCrossOriginProtection(),
+		limits:    formLimits(),
+		kept:      make(map[address][]byte),
 	}
-	if s.now == nil {
+	switch {
+	case s.desk != nil:
+		s.now = s.desk.Now
+	case s.now == nil:
 		s.now = time.Now
 	}
 	s.routes = http.NewServeMux()
 	s.routes.HandleFunc("/{$}", s.serveHome)
 	s.routes.HandleFunc("/p/{slug}", s.serveProduct)
 	s.routes.HandleFunc("/p/{slug}/order", s.serveOrder)
+	s.routes.HandleFunc("/p/{slug}/place", s.servePlace)
+	s.routes.HandleFunc("/p/{slug}/draw", s.serveDraw)
+	s.routes.HandleFunc("/p/{slug}/draw.json", s.serveDrawJSON)
+	s.routes.HandleFunc("/r/{id}/{token}", s.serveReceipt)
+	s.routes.HandleFunc("/r/{id}/{token}/cancel", s.serveCancel)
 	s.routes.HandleFunc("/status", s.serveStatus)
 	s.routes.HandleFunc("/status.json", s.serveStatusJSON)
 	s.routes.HandleFunc("/pictures/{name}", s.only(s.servePicture))
@@ -62,55 +78,17 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	return s, nil
 }
 
-// MaxPage bounds a page's HTML and CSS together, in bytes before compression. The first
-// flight of a new TCP connection is ten segments (RFC 6928), some 14,600 bytes on
-// Ethernet; what is left is for the header fields.
-const MaxPage = 14_000
-
 // maxKept bounds the rendered pages that a shop keeps for re-use, to less than a megabyte.
 // Pages past it are made anew each time: the cache in front is the place for them.
 const maxKept = 64
-
-// ErrPageTooBig says that a catalogue's text makes a page larger than MaxPage.
-var ErrPageTooBig = errors.New("the page is too big")
-
-// measure renders each kind of page of each product, before and after all that the
-// catalogue has in store, so that a shop which starts has pages that fit.
-func (s *Shop) measure() error {
-	longest := slices.MaxFunc(s.cat.Shipping, func(a, b Shipping) int { return len(a.Name) - len(b.Name) })
-	list := []address{{page: "home"}, {page: "status"}}
-	for i := range s.cat.Products {
-		p := &s.cat.Products[i]
-		list = append(list,
-			address{page: "product", product: p},
-			address{page: "order", product: p},
-			address{page: "order", product: p, country: elsewhere},
-			address{page: "order", product: p, country: longest.Country})
-	}
-	last := time.Time{}
-	if n := len(s.points); n > 0 {
-		last = s.points[n-1]
-	}
-	for _, a := range list {
-		for _, at := range []time.Time{{}, last} {
-			page, err := s.render(a, at)
-			if err != nil {
-				return err
-			}
-			if len(page) > MaxPage {
-				return fmt.Errorf("%w: %s would have %d bytes and at most %d fit: shorten its text or its lists in the catalogue",
-					ErrPageTooBig, a.path(), len(page), MaxPage)
-			}
-		}
-	}
-	return nil
-}
 
 // ServeHTTP answers any request at all.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	// Not no-referrer: with that, browsers send "Origin: null" along with the shop's own
+	// forms (Fetch, "append a request Origin header"), as if another site had sent them.
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Content-Security-Policy", s.pages.policy)
 	s.routes.ServeHTTP(w, r)
 }

@@ -11,7 +11,7 @@ import (
 // and the same state is the same bytes on every board.
 type Status struct {
 	Shop         string              `json:"shop"`
-	TakesOrders  bool                `json:"takes_orders"` // false: this rack cannot take any yet
+	TakesOrders  bool                `json:"takes_orders"` // whether this rack has an order book, and it knows a product
 	Announcement *StatusAnnouncement `json:"announcement"` // the latest, or null
 	Products     []StatusProduct     `json:"products"`
 }
@@ -24,14 +24,22 @@ type StatusAnnouncement struct {
 
 // StatusProduct is a product in /status.json.
 type StatusProduct struct {
-	Slug      string      `json:"slug"`
-	Name      string      `json:"name"`
-	URL       string      `json:"url"`   // path of the product's page
-	State     State       `json:"state"` // upcoming, in_stock, sold_out or closed
-	Opens     *string     `json:"opens"` // RFC 3339, UTC; null = no opening moment
-	Stock     int         `json:"stock"`
-	PerPerson int         `json:"limit_per_person"`
-	Price     StatusPrice `json:"price"` // of one, before shipping and local tax
+	Slug        string      `json:"slug"`
+	Name        string      `json:"name"`
+	URL         string      `json:"url"`    // path of the product's page
+	Mode        Mode        `json:"mode"`   // first-come, ballot or interest
+	State       State       `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
+	Takes       *string     `json:"takes"`  // what its order page takes now: order, entry, interest, waiting; null = nothing
+	Opens       *string     `json:"opens"`  // RFC 3339, UTC; null = no opening moment
+	Closes      *string     `json:"closes"` // RFC 3339, UTC; null = no closing moment
+	Stock       int         `json:"stock"`  // units that are free
+	PerPerson   int         `json:"limit_per_person"`
+	WaitingList bool        `json:"waiting_list"` // whether there is one once it is sold out
+	Waiting     int         `json:"waiting"`      // people on it
+	Interested  int         `json:"interested"`   // registrations of interest
+	Entries     int         `json:"entries"`      // in the ballot
+	Draw        *string     `json:"draw"`         // path of the page about the ballot's draw; null = none
+	Price       StatusPrice `json:"price"`        // of one, before shipping and local tax
 }
 
 // StatusPrice is an amount in /status.json, as text and as a whole number.
@@ -42,43 +50,71 @@ type StatusPrice struct {
 }
 
 // Status is what /status.json says at a moment.
-func (s *Shop) Status(now time.Time) Status {
+func (s *Shop) Status(now time.Time) Status { return s.status(s.scene(now)) }
+
+func (s *Shop) status(c *scene) Status {
 	st := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
-	if told := s.cat.announcedAt(now); len(told) > 0 {
-		st.Announcement = &StatusAnnouncement{Time: stamp(told[0].Time), Text: told[0].Text}
+	if len(c.told) > 0 {
+		st.Announcement = &StatusAnnouncement{Time: stamp(c.told[0].Time), Text: c.told[0].Text}
 	}
-	for i := range s.cat.Products {
-		p := &s.cat.Products[i]
-		sp := StatusProduct{
-			Slug:      p.Slug,
-			Name:      p.Name,
-			URL:       address{page: "product", product: p}.path(),
-			State:     p.StateAt(now),
-			Stock:     p.Stock,
-			PerPerson: p.PerPerson,
-			Price:     StatusPrice{Currency: p.Price.Currency, Amount: p.Price.Amount(), Minor: p.Price.Minor},
-		}
-		if !p.Opens.IsZero() {
-			opens := stamp(p.Opens)
-			sp.Opens = &opens
-		}
-		st.Products = append(st.Products, sp)
+	for i := range c.sales {
+		o := &c.sales[i]
+		st.TakesOrders = st.TakesOrders || o.Known
+		st.Products = append(st.Products, StatusProduct{
+			Slug:        o.Slug,
+			Name:        o.Name,
+			URL:         o.Path,
+			Mode:        o.Mode,
+			State:       o.State,
+			Takes:       orNull(o.Takes),
+			Opens:       stampOrNull(o.Opens),
+			Closes:      stampOrNull(o.Closes),
+			Stock:       o.Stock,
+			PerPerson:   o.PerPerson,
+			WaitingList: o.List,
+			Waiting:     o.Waiting,
+			Interested:  o.Interested,
+			Entries:     o.Entries,
+			Draw:        orNull(o.DrawPath),
+			Price:       priced(o.Price),
+		})
 	}
 	return st
+}
+
+func priced(m Money) StatusPrice {
+	return StatusPrice{Currency: m.Currency, Amount: m.Amount(), Minor: m.Minor}
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func stampOrNull(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	return orNull(stamp(t))
 }
 
 func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
 	if !s.canonical(w, r, "/status.json") {
 		return
 	}
-	now := s.now()
-	body, err := json.MarshalIndent(s.Status(now), "", "  ")
+	c := s.scene(s.now())
+	body, err := json.MarshalIndent(s.status(c), "", "  ")
 	if err != nil {
 		s.broken(w, err)
 		return
 	}
-	_, left := era(s.points, now)
-	w.Header().Set("Cache-Control", statusTerms().field(left))
+	t := statusTerms()
+	if c.live() {
+		t = liveTerms()
+	}
+	w.Header().Set("Cache-Control", t.field(c.left))
 	w.Header().Set("Surrogate-Key", s.tags("shop status"))
 	reply(w, r, "application/json", append(body, '\n'))
 }

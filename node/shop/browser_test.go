@@ -1,0 +1,114 @@
+package shop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// patience bounds the browser's whole journey: a cold Chromium on a busy machine takes
+// seconds for each step.
+const patience = time.Minute
+
+// browser starts a headless Chromium without scripts, which ends with the test. Without
+// one the test is skipped, except where CI=true.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	var path string
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		const why = "no browser: install chromium (or chromium-browser, or google-chrome) to test the order form"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	opts := []chromedp.ExecAllocatorOption{chromedp.ExecPath(path), chromedp.Flag("blink-settings", "scriptEnabled=false"),
+		chromedp.Flag("host-resolver-rules", "MAP "+plainSite+" 127.0.0.1")}
+	for _, flag := range []string{"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
+		"disable-background-networking", "disable-component-update", "disable-sync"} {
+		opts = append(opts, chromedp.Flag(flag, true))
+	}
+	bound, stop := context.WithTimeout(context.Background(), patience)
+	alloc, cancelAlloc := chromedp.NewExecAllocator(bound, opts...)
+	ctx, cancel := chromedp.NewContext(alloc)
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Logf("closing %s: %v", path, err)
+		}
+		cancel()
+		cancelAlloc()
+		stop()
+	})
+	return ctx
+}
+
+// plainSite is a name that the test's browser takes for this machine, but does not trust
+// as it does loopback: only to trusted sites do browsers say from which site a form comes
+// (Sec-Fetch-Site), and elsewhere the shop has to go by Origin, as with any real rack.
+const plainSite = "shop.example"
+
+// A person fills in the form in a real browser, makes a slip, mends it, orders, reloads
+// the receipt and cancels.
+func TestOrderInABrowser(t *testing.T) {
+	x := open(t, func(p *Product) { p.PerPerson = 3 })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: x, ReadHeaderTimeout: patience}
+	go server.Serve(l) // ends with Close
+	t.Cleanup(func() { server.Close() })
+	ctx := browser(t)
+	do := func(what string, actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		for _, a := range actions {
+			if _, err := chromedp.Run(ctx, a); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+	}
+	read := func(a chromedp.Action[string], want string) string {
+		t.Helper()
+		got, err := chromedp.Run(ctx, a)
+		if err != nil || !strings.Contains(got, want) {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
+		}
+		return got
+	}
+	do("the form", chromedp.Navigate(fmt.Sprintf("http://%s:%d%s/order", plainSite, l.Addr().(*net.TCPAddr).Port, board)),
+		chromedp.SendKeys(chromedp.CSS("#name"), "Zoë 张三"), chromedp.SendKeys(chromedp.CSS("#email"), "zoë@bücher"), chromedp.SendKeys(chromedp.CSS("#line1"), `1 "Quote" & <Street>`),
+		chromedp.SendKeys(chromedp.CSS("#city"), "Köln"), chromedp.SetValue(chromedp.CSS("#country"), "DE"), chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS("#why")))
+	read(chromedp.Text(chromedp.CSS("#why")), "please mend one thing")
+	read(chromedp.Text(chromedp.CSS("#email-bad")), "no dot after the @")
+	read(chromedp.Value(chromedp.CSS("#name")), "Zoë 张三")
+	read(chromedp.Value(chromedp.CSS("#line1")), `1 "Quote" & <Street>`)
+	do("mending", chromedp.SetValue(chromedp.CSS("#email"), "zoë@bücher.example"), chromedp.SetValue(chromedp.CSS("#quantity"), "2"), chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS("address")))
+	read(chromedp.Text(chromedp.CSS("h1")), "Your order is in")
+	path := read(chromedp.Location(), "/r/")
+	do("reloading", chromedp.Reload())
+	read(chromedp.Text(chromedp.CSS("h1")), "Your order is in")
+	do("cancelling", chromedp.Click(chromedp.CSS(".paper p:last-child a")), chromedp.WaitVisible(chromedp.CSS("form button.go")))
+	read(chromedp.Text(chromedp.CSS("h1")), "Cancel this order?")
+	do("yes", chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS(".paper")))
+	read(chromedp.Text(chromedp.CSS("h1")), "This order was cancelled")
+	if at := read(chromedp.Location(), "/r/"); at != path {
+		t.Errorf("at %s after cancelling, not at %s", at, path)
+	}
+	if n := len(x.desk.asks); n != 1 || x.desk.asks[0].Quantity != 2 || x.desk.asks[0].Person.Email != "zoë@bücher.example" || x.desk.asks[0].Total != 7800 {
+		t.Errorf("the order book was asked %d times: %+v", n, x.desk.asks)
+	}
+}

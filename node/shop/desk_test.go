@@ -1,0 +1,203 @@
+package shop
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// fakeDesk is a small order book in memory. It knows enough rules for the shop's own
+// tests: what a sale takes by its state, the same form twice, and stock.
+type fakeDesk struct {
+	mu     sync.Mutex
+	now    time.Time
+	sales  map[string]*orders.Sale
+	papers map[orders.ID]orders.Paper
+	places map[orders.ID]int
+	news   []orders.News
+	files  map[string]draw.File
+	asks   []orders.Ask
+	fail   error // what Place and Paper return, if not nil
+	// failCancel is what Cancel returns, if not nil.
+	failCancel error
+	forced     *orders.Answer // what Place answers, if not nil
+}
+
+func (d *fakeDesk) Sale(product string) (orders.Sale, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, ok := d.sales[product]
+	if !ok {
+		return orders.Sale{}, false
+	}
+	return *s, true
+}
+
+func (d *fakeDesk) News() []orders.News { return d.news }
+func (d *fakeDesk) Now() time.Time      { return d.now }
+
+func (d *fakeDesk) Place(_ context.Context, a orders.Ask) (orders.Answer, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asks = append(d.asks, a)
+	if d.fail != nil {
+		return orders.Answer{}, d.fail
+	}
+	if d.forced != nil {
+		return *d.forced, nil
+	}
+	s := d.sales[a.Product]
+	if s == nil {
+		return orders.Answer{Outcome: orders.NoSuchSale}, nil
+	}
+	answer := orders.Answer{State: s.StateAt(d.now)}
+	for id, p := range d.papers {
+		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.More || id == a.ID) {
+			answer.Outcome, answer.Paper = orders.Differs, 0
+			if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
+				answer.Outcome, answer.Paper = orders.Same, id
+			}
+			return answer, nil
+		}
+	}
+	switch {
+	case answer.State == orders.SaleUpcoming:
+		answer.Outcome, answer.Opens = orders.NotOpen, s.Opens
+		return answer, nil
+	case a.Kind == orders.KindOrder && answer.State == orders.SaleSoldOut, a.Kind == orders.KindOrder && s.Free < int64(a.Quantity):
+		answer.Outcome, answer.Left = orders.SoldOut, int(s.Free)
+		return answer, nil
+	case a.Kind == orders.KindOrder:
+		s.Free, s.Sold = s.Free-int64(a.Quantity), s.Sold+int64(a.Quantity)
+	case a.Kind == orders.KindWaiting:
+		s.Waiting++
+		d.places[a.ID] = s.Waiting
+	}
+	s.Version++
+	d.papers[a.ID] = orders.Paper{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
+		Currency: a.Currency, Person: a.Person, Made: d.now, Changed: d.now, Ready: d.now.Add(time.Hour), State: orders.StateOpen}
+	answer.Outcome, answer.Paper, answer.State = orders.Taken, a.ID, s.StateAt(d.now)
+	return answer, nil
+}
+
+func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) (orders.Paper, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, ok := d.papers[id]
+	switch {
+	case d.failCancel != nil:
+		return p, d.failCancel
+	case !ok:
+		return p, orders.ErrNoPaper
+	case !p.Cancellable():
+		return p, ErrTooLate
+	}
+	p.State, p.Changed = orders.StateCancelled, d.now
+	if p.Kind == orders.KindWaiting || p.Kind == orders.KindInterest {
+		p.State = orders.StateLeft
+	}
+	d.papers[id] = p
+	return p, nil
+}
+
+func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, ok := d.papers[id]
+	switch {
+	case d.fail != nil:
+		return p, 0, d.fail
+	case !ok:
+		return p, 0, orders.ErrNoPaper
+	}
+	return p, d.places[id], nil
+}
+
+func (d *fakeDesk) Draw(product string) (draw.File, bool) {
+	f, ok := d.files[product]
+	return f, ok
+}
+
+func (d *fakeDesk) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) }
+func (d *fakeDesk) Signed(id orders.ID, sig string) bool {
+	return sig == d.Sign(id)
+}
+
+const slug = "raspberry-pi-model-b"
+
+// stall is a shop with a desk, and the desk.
+type stall struct {
+	*Shop
+	desk *fakeDesk
+	sale *orders.Sale
+}
+
+// open makes a shop whose one product is in its order book, on sale, with ten units. The
+// catalogue may be changed before.
+func open(t testing.TB, change func(*Product)) stall {
+	t.Helper()
+	cat := launch(t)
+	cat.Products[0].Closes = opening.Add(7 * 24 * time.Hour)
+	cat.Products[0].WaitingList = true
+	if change != nil {
+		change(&cat.Products[0])
+	}
+	o := cat.Offers()[0]
+	sale := &orders.Sale{Product: o.Product, Mode: o.Mode, Stock: 10, Free: 10, Limit: o.Limit, LimitByAddress: o.LimitByAddress,
+		Opens: o.Opens, Closes: o.Closes, WaitingList: o.WaitingList, Price: o.Price, Currency: o.Currency,
+		Countries: o.Countries, HandoverAfter: o.HandoverAfter, Version: 1}
+	if o.Mode == orders.Ballot {
+		sale.Draw = orders.DrawInfo{Commitment: strings.Repeat("c0ffee42", 8), Wanted: o.Wanted}
+	}
+	desk := &fakeDesk{now: opening, sales: map[string]*orders.Sale{slug: sale}, papers: map[orders.ID]orders.Paper{},
+		places: map[orders.ID]int{}, files: map[string]draw.File{}}
+	s, err := New(cat, Options{Orders: desk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stall{s, desk, sale}
+}
+
+// fields of a form that is fine, for one unit to Germany; pairs of name and value change it.
+func (x stall) fields(pairs ...string) url.Values {
+	o := x.scene(x.desk.now).sales[0]
+	v := url.Values{"kind": {takesOrder}, "prices": {o.prices()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
+		"line1": {"12 St James's Square"}, "line2": {""}, "postcode": {"10115"}, "city": {"Berlin"}, "country": {"DE"}}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v
+}
+
+// post sends a form as a browser does on a page of the same site.
+func (x stall) post(path, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	w := httptest.NewRecorder()
+	x.ServeHTTP(w, r)
+	return w
+}
+
+func (x stall) place(pairs ...string) *httptest.ResponseRecorder {
+	return x.post(board+"/place", x.fields(pairs...).Encode())
+}
+
+// taken places a form and gives the path of its receipt.
+func (x stall) taken(t testing.TB, pairs ...string) string {
+	t.Helper()
+	w := x.place(pairs...)
+	if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), "/r/") {
+		t.Fatalf("%d to %q: %s", w.Code, w.Header().Get("Location"), textOf(w.Body.String()))
+	}
+	return w.Header().Get("Location")
+}

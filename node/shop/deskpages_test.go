@@ -1,0 +1,142 @@
+package shop
+
+import (
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// shown is a page that a shop with an order book sent.
+type shown struct {
+	name string
+	html string
+}
+
+var longText = strings.Repeat(`"Ö& `, 60)
+
+// deskPages are all pages of a shop with an order book in all states, those about mistakes
+// included.
+func deskPages(t *testing.T) []shown {
+	var list []shown
+	add := func(name string, w *httptest.ResponseRecorder) {
+		t.Helper()
+		if html := w.Body.String(); strings.Contains(html, "<html") && w.Code < 500 || w.Code == 503 {
+			list = append(list, shown{fmt.Sprintf("%s %d", name, w.Code), html})
+			return
+		}
+		t.Errorf("%s: %d %s", name, w.Code, w.Body)
+	}
+	get := func(x stall, name string, paths ...string) {
+		for _, path := range paths {
+			add(name+" "+path, ask(x.Shop, "GET", path))
+		}
+	}
+	pages := []string{"/", board, board + "/order", board + "/order?country=DE", board + "/order?country=other", "/status"}
+
+	for _, mode := range []Mode{FirstCome, Ballot, Interest} {
+		several := func(p *Product) {
+			p.Mode, p.WaitingList, p.PerPerson = mode, mode != Interest, 3
+			if mode == Ballot {
+				p.Draw = DrawDice
+			}
+		}
+		x := open(t, several)
+		x.desk.news = []orders.News{{At: opening, Text: "A second batch of 2,000 comes on Friday."}}
+		name := string(mode)
+		if mode == Ballot {
+			get(x, name, board+"/draw")
+		}
+		get(x, name+" open", pages...)
+		x.desk.now = opening.Add(-time.Hour)
+		get(x, name+" upcoming", pages...)
+		x.desk.now = x.sale.Closes
+		get(x, name+" after the close", pages...)
+		if mode == Ballot {
+			get(x, name+" over", board+"/draw", board+"/draw.json")
+			x.sale.Draw.At = x.sale.Closes.Add(time.Minute)
+			x.desk.files[slug] = draw.File{Version: 1, Product: slug, Stock: 10, Commitment: strings.Repeat("c0ffee42", 8), Secret: strings.Repeat("5ec4e700", 8),
+				Public: draw.Public{Kind: draw.Dice, Text: "6 1 4 4 2 5 3 1"}, Entries: make([]draw.Entry, 12345), Winners: make([]string, 10)}
+			get(x, name+" drawn", append(pages, board+"/draw")...)
+		}
+		x.desk.now, x.sale.Free, x.sale.Waiting = opening, 0, 299
+		if mode == FirstCome {
+			get(x, name+" sold out", pages...)
+		}
+		delete(x.desk.sales, slug)
+		get(x, name+" not ready", pages...)
+	}
+	x := open(t, nil)
+	get(x, "limit 1", board+"/order", board+"/order?country=DE")
+	taxed := open(t, nil)
+	for i := range taxed.sale.Countries {
+		taxed.sale.Countries[i].Tax = 1900
+	}
+	get(taxed, "taxed", board, board+"/order", board+"/order?country=DE")
+
+	several := open(t, func(p *Product) { p.PerPerson = 3 })
+	add("question total", several.place("quantity", "3"))
+	mistakes := []string{"name", "", "email", "ada@example", "line1", "", "country", "XX", "quantity", "-3"}
+	add("mistakes", several.place(mistakes...))
+	add("mistakes, limit 1", x.place(mistakes...))
+	add("one mistake", x.place("email", "ada@example"))
+	add("too long", x.place("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText))
+	add("too long, several", several.place("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText, "country", "", "quantity", "x"))
+	add("huge", x.place("line2", strings.Repeat("x", 1<<20)))
+	add("bytes", x.post(board+"/place", x.fields("name", "A\xff\x00B").Encode()))
+	add("twice", x.post(board+"/place", x.fields().Encode()+"&name=Eve"))
+	add("nothing at all", x.post(board+"/place", ""))
+	questions := map[string]orders.Answer{
+		"differs": {Outcome: orders.Differs}, "over the limit": {Outcome: orders.OverLimit}, "over the limit, some left": {Outcome: orders.OverLimit, Left: 1},
+		"sold out": {Outcome: orders.SoldOut, State: orders.SaleSoldOut}, "few left": {Outcome: orders.SoldOut, Left: 1, State: orders.SaleInStock},
+		"not open": {Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, "closed": {Outcome: orders.Closed, State: orders.SaleClosed},
+		"price changed": {Outcome: orders.PriceChanged, Total: 4400}, "wrong kind": {Outcome: orders.WrongKind, State: orders.SaleSoldOut},
+		"no such sale": {Outcome: orders.NoSuchSale}, "no shipping": {Outcome: orders.NoShipping}, "malformed": {Outcome: orders.Malformed}, "retry": {Outcome: orders.Retry},
+	}
+	for name, a := range questions {
+		for which, x := range map[string]stall{"one": x, "several": several} {
+			x.desk.forced = &a
+			add("question "+name+" "+which, x.place())
+			x.desk.forced = nil
+		}
+	}
+	for name, err := range map[string]error{"not taken": ErrNotTaken, "not sure": ErrNotSure, "no desk": fmt.Errorf("%w: it waits for 2 more boards", ErrNoDesk), "any": errors.New("x")} {
+		x.desk.fail = err
+		add("trouble "+name, x.place())
+		x.desk.fail = nil
+	}
+	path := x.taken(t)
+	get(x, "receipt", path, path+"/cancel")
+	x.desk.fail = ErrNotSure
+	get(x, "receipt, board behind", path)
+	x.desk.fail = nil
+	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", board+"/draw")
+	id := x.desk.asks[len(x.desk.asks)-1].ID
+	for kind := orders.KindOrder; kind <= orders.KindWaiting; kind++ {
+		for state := orders.StateOpen; state <= orders.StateForgotten; state++ {
+			p := x.desk.papers[id]
+			p.Kind, p.State, p.Until, p.Note = kind, state, opening.Add(48*time.Hour), "The parcel came back."
+			if state == orders.StateForgotten {
+				p.Person, p.Was = orders.Person{}, orders.StateHandedOver
+			}
+			if kind != orders.KindOrder {
+				x.desk.places[id] = 12
+			}
+			was := x.desk.papers[id]
+			x.desk.papers[id] = p
+			get(x, fmt.Sprintf("receipt %s %s", kind, state), path, path+"/cancel")
+			x.desk.papers[id] = was
+		}
+	}
+	r := httptest.NewRequest("POST", board+"/place", strings.NewReader("{}"))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	x.ServeHTTP(w, r)
+	add("wrong type", w)
+	return list
+}

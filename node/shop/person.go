@@ -1,0 +1,114 @@
+package shop
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"bramble/node/orders"
+)
+
+// entry is a field that a person fills in.
+type entry struct {
+	Name     string // in the form
+	Label    string
+	Hint     string // after the label
+	Auto     string // the autocomplete attribute: browsers fill in what they know
+	Mode     string // the inputmode attribute: phones show the keyboard for it
+	Most     int    // bytes in UTF-8, as the order book counts
+	Optional bool
+	Empty    string // what to say if it is
+}
+
+// entries are the fields of a person, in the order of the form. Every kind of form has
+// them all: the order book tells people apart by them, and who waits or wins need not be
+// asked again. There is no type="email": browsers then rewrite an internationalised
+// domain, and refuse an internationalised mailbox.
+func entries() []entry {
+	return []entry{
+		{Name: "name", Label: "Your name", Auto: "name", Most: orders.MaxName, Empty: "Please write your name."},
+		{Name: "email", Label: "E-mail", Auto: "email", Mode: "email", Most: orders.MaxEmail, Empty: "Please write your e-mail address."},
+		{Name: "line1", Label: "Address", Hint: "street and number", Auto: "address-line1", Most: orders.MaxLine, Empty: "Please write your street and number."},
+		{Name: "line2", Label: "Second line", Hint: "if you need it", Auto: "address-line2", Most: orders.MaxLine, Optional: true},
+		{Name: "postcode", Label: "Postcode", Hint: "if your country has them", Auto: "postal-code", Most: orders.MaxPostcode, Optional: true},
+		{Name: "city", Label: "Town", Auto: "address-level2", Most: orders.MaxCity, Empty: "Please write the town."},
+	}
+}
+
+// person is what the form says, for the order book.
+func (f *form) person() orders.Person {
+	return orders.Person{
+		Name:     f.get("name"),
+		Email:    f.get("email"),
+		Line1:    f.get("line1"),
+		Line2:    f.get("line2"),
+		City:     f.get("city"),
+		Postcode: f.get("postcode"),
+		Country:  f.get("country"),
+	}
+}
+
+// checkPerson blames the fields of a person that cannot be right.
+func (f *form) checkPerson() {
+	for _, e := range entries() {
+		switch value := f.get(e.Name); {
+		case value == "" && !e.Optional:
+			f.blame(e.Name, e.Empty)
+		case value != "" && !strings.ContainsFunc(value, visible):
+			f.blame(e.Name, "There is nothing to read in this.")
+		case e.Name == "email" && value != "":
+			if wrong := checkEmail(value); wrong != "" {
+				f.blame(e.Name, wrong)
+			}
+		}
+	}
+	// The order book has the last word, should it ever be stricter than this page.
+	if wrong, ok := errors.AsType[*orders.FieldError](f.person().Check()); ok && wrong.Field != "Country" && len(f.faults) == 0 {
+		f.blame(strings.ToLower(wrong.Field), "The order book does not take this: it "+wrong.Reason+".")
+	}
+}
+
+// mostMailbox is the most bytes before the @ of an e-mail address (RFC 5321, section
+// 4.5.3.1.1).
+const mostMailbox = 64
+
+// visible reports whether a character leaves ink, so that a name is not all joiners.
+func visible(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }
+
+// checkEmail says what is wrong with an e-mail address, "" if nothing is. It looks for
+// slips of the finger and for nothing else: whether mail arrives no rule can say, and
+// rules that try to refuse addresses that work.
+func checkEmail(s string) string {
+	name, domain, ok := strings.Cut(s, "@")
+	switch {
+	case !ok:
+		return "There is no @ in this e-mail address."
+	case strings.Contains(domain, "@"):
+		return "There is more than one @ in this e-mail address. Please write one address."
+	case strings.ContainsFunc(s, unicode.IsSpace):
+		return "There is a blank in this e-mail address."
+	case strings.ContainsAny(s, "<>()[]\",;:\\"):
+		return "There is a sign in this that an e-mail address does not have: please write only the address, such as ada@example.org."
+	case name == "":
+		return "There is nothing before the @ of this e-mail address."
+	case domain == "":
+		return "There is nothing after the @ of this e-mail address."
+	case !strings.Contains(strings.Trim(domain, "."), "."):
+		return "There is no dot after the @ of this e-mail address: did the end of it get lost?"
+	case strings.HasPrefix(domain, ".") || strings.HasSuffix(domain, ".") || strings.Contains(s, ".."):
+		return "There is a dot too many in this e-mail address."
+	case strings.ContainsFunc(domain, notInDomain):
+		return "There is a sign after the @ of this e-mail address that no domain has."
+	case len(s) > orders.MaxEmail || len(name) > mostMailbox:
+		return "This is longer than an e-mail address can be."
+	}
+	return ""
+}
+
+// notInDomain finds what no domain has, internationalised or not: of ASCII, anything but
+// letters, digits, dashes and dots.
+func notInDomain(r rune) bool {
+	return r < utf8.RuneSelf && r != '-' && r != '.' &&
+		!(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+}

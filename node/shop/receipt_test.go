@@ -1,0 +1,208 @@
+package shop
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+func TestReceiptsSayHowThingsStand(t *testing.T) {
+	x := open(t, nil)
+	path := x.taken(t)
+	id := x.desk.asks[0].ID
+	x.sale.Waiting, x.desk.places[id] = 300, 12
+	for _, c := range []struct {
+		kind  orders.Kind
+		state orders.PaperState
+		says  []string
+		back  string // what the link to take it back says; "" = none
+	}{
+		{orders.KindOrder, orders.StateOpen, []string{"Your order is in", "07:00 UTC"}, "Cancel this order"},
+		{orders.KindOrder, orders.StateHandingOver, []string{"being handed over"}, ""},
+		{orders.KindOrder, orders.StateHandedOver, []string{"was handed over"}, ""},
+		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
+		{orders.KindOrder, orders.StateForgotten, []string{"erased"}, ""},
+		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Take my entry back"},
+		{orders.KindEntry, orders.StateWon, []string{"You have won"}, "Cancel what I won"},
+		{orders.KindEntry, orders.StateLost, []string{"Not this time"}, ""},
+		{orders.KindWaiting, orders.StateOpen, []string{"number 12 of 300 on the waiting list"}, "Leave the list"},
+		{orders.KindWaiting, orders.StateInvited, []string{"It is your turn", "06:00 UTC on 2 March 2012", "Order now for US$43.00"}, "Leave it to the next one"},
+		{orders.KindWaiting, orders.StateExpired, []string{"The time to order has passed"}, ""},
+		{orders.KindWaiting, orders.StateLeft, []string{"You have left the list"}, ""},
+		{orders.KindInterest, orders.StateOpen, []string{"Your interest is registered"}, "Leave the list"},
+	} {
+		p := x.desk.papers[id]
+		p.Kind, p.State, p.Note, p.Until = c.kind, c.state, "it rained", opening.Add(48*time.Hour)
+		if c.state == orders.StateForgotten {
+			p.Person = orders.Person{}
+		}
+		was := x.desk.papers[id]
+		x.desk.papers[id] = p
+		html := ask(x.Shop, "GET", path).Body.String()
+		for _, want := range append(c.says, id.String()) {
+			if !strings.Contains(html, want) {
+				t.Errorf("%s %s does not say %q: %s", c.kind, c.state, want, textOf(html))
+			}
+		}
+		if got := strings.Contains(html, `/cancel">`); got != (c.back != "") || !strings.Contains(html, c.back) {
+			t.Errorf("%s %s: to take it back: %t", c.kind, c.state, got)
+		}
+		var r Receipt
+		w := ask(x.Shop, "GET", path+".json")
+		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || r.State != c.state.String() || r.Kind != c.kind.String() || r.Reference != id.String() ||
+			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.For == nil) != (c.state == orders.StateForgotten) {
+			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
+		}
+		x.desk.papers[id] = was
+	}
+	x.desk.now = x.sale.Closes
+	p := x.desk.papers[id]
+	p.Kind = orders.KindEntry
+	x.desk.papers[id] = p
+	if html := ask(x.Shop, "GET", path).Body.String(); strings.Contains(html, `/cancel">`) {
+		t.Error("an entry can be taken back after the close")
+	}
+}
+
+// The button of an invitation is the order form, filled.
+func TestAnInvitationIsAccepted(t *testing.T) {
+	x := open(t, nil)
+	path := x.taken(t)
+	id := x.desk.asks[0].ID
+	p := x.desk.papers[id]
+	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, opening.Add(time.Hour)
+	x.desk.papers[id] = p
+	form := x.fields()
+	for name := range form {
+		form.Del(name)
+	}
+	for name, value := range hidden(ask(x.Shop, "GET", path).Body.String()) {
+		form.Set(name, strings.ReplaceAll(value, "&#39;", "'"))
+	}
+	w := x.post(board+"/place", form.Encode())
+	last := x.desk.asks[len(x.desk.asks)-1]
+	if w.Code != http.StatusSeeOther || last.Kind != orders.KindOrder || last.Person != p.Person || last.Total != 4300 {
+		t.Errorf("%d, asked %+v", w.Code, last)
+	}
+}
+
+func TestCancelAsksFirst(t *testing.T) {
+	x := open(t, nil)
+	path := x.taken(t)
+	id := x.desk.asks[0].ID
+	for _, ask := range []func() (int, string){
+		func() (int, string) { w := ask(x.Shop, "GET", path+"/cancel"); return w.Code, w.Body.String() },
+		func() (int, string) { w := x.post(path+"/cancel", ""); return w.Code, w.Body.String() },
+		func() (int, string) { w := x.post(path+"/cancel", "sure=yes&sure=yes"); return w.Code, w.Body.String() },
+	} {
+		if code, html := ask(); code != 200 || !strings.Contains(html, "Cancel this order?") || x.desk.papers[id].State != orders.StateOpen {
+			t.Errorf("%d %s", code, textOf(html))
+		}
+	}
+	for _, c := range []struct {
+		err  error
+		code int
+		says string
+	}{{ErrNotTaken, 503, "Nothing was changed: please press again"}, {ErrNotSure, 503, "not certain that this was done"}, {ErrTooLate, 409, "too late"}} {
+		x.desk.failCancel = c.err
+		if w := x.post(path+"/cancel", "sure=yes"); w.Code != c.code || !strings.Contains(w.Body.String(), c.says) || (w.Header().Get("Retry-After") != "") != (c.code == 503) {
+			t.Errorf("%v: %d %s", c.err, w.Code, textOf(w.Body.String()))
+		}
+	}
+	x.desk.failCancel = nil
+	w := x.post(path+"/cancel", "sure=yes")
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != path || x.desk.papers[id].State != orders.StateCancelled {
+		t.Errorf("%d to %s, %v", w.Code, w.Header().Get("Location"), x.desk.papers[id].State)
+	}
+	if w := x.post(path+"/cancel", "sure=yes"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "too late") {
+		t.Errorf("cancelled again: %d", w.Code)
+	}
+	if w := ask(x.Shop, "POST", path+"/cancel", "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
+		t.Errorf("from another site: %d", w.Code)
+	}
+	if w := ask(x.Shop, "DELETE", path+"/cancel"); w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("DELETE: %d", w.Code)
+	}
+}
+
+// A reference without its token, and a token without its paper, look alike.
+func TestReceiptsAreSecret(t *testing.T) {
+	x := open(t, nil)
+	path := x.taken(t)
+	id := x.desk.asks[0].ID
+	other := id ^ 1
+	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.desk.Sign(id), x.receiptPath(other), path + ".jsonx"} {
+		if w := ask(x.Shop, "GET", bad); w.Code != 404 || strings.Contains(w.Body.String(), "Ada") || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d", bad, w.Code)
+		}
+	}
+	if w := ask(shopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
+		t.Errorf("a shop without an order book: %d", w.Code)
+	}
+	x.desk.fail = ErrNotSure
+	if w := ask(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("a board that is behind: %d", w.Code)
+	}
+	x.desk.fail = nil
+	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.desk.Sign(id)
+	if w := ask(x.Shop, "GET", spelt); w.Code != 200 {
+		t.Errorf("the reference in small letters: %d", w.Code)
+	}
+}
+
+func TestTheDrawIsPublished(t *testing.T) {
+	x := open(t, func(p *Product) { p.Mode, p.Draw = Ballot, DrawDice })
+	if html := ask(x.Shop, "GET", board+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
+		t.Errorf("before: %s", textOf(html))
+	}
+	if w := ask(x.Shop, "GET", board+"/draw.json"); w.Code != 404 {
+		t.Errorf("draw.json before: %d", w.Code)
+	}
+	x.desk.now = x.sale.Closes
+	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
+	file := draw.File{Version: 1, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
+		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
+	x.desk.files[slug] = file
+	html := textOf(ask(x.Shop, "GET", board+"/draw").Body.String())
+	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("after: no %q in %s", want, html)
+		}
+	}
+	var got draw.File
+	w := ask(x.Shop, "GET", board+"/draw.json")
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Winners[0] != "B" || w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("draw.json: %v, %+v", err, got)
+	}
+	plain := open(t, nil)
+	if w := ask(plain.Shop, "GET", board+"/draw"); w.Code != 404 {
+		t.Errorf("the draw of what is no ballot: %d", w.Code)
+	}
+}
+
+// Price, delivery and tax add up to the total, to the minor unit.
+func TestTax(t *testing.T) {
+	x := open(t, nil)
+	for i := range x.sale.Countries {
+		x.sale.Countries[i].Tax = 770
+	}
+	o := x.scene(opening).of(&x.cat.Products[0])
+	bill, ok := x.total(o, "DE", 1)
+	if !ok || bill.Tax.Minor != 331 || bill.Total.Minor != 4631 || bill.Rate != "7.7\u00a0%" { // 7.7 % of 43.00 is 3.311
+		t.Errorf("got %+v", bill)
+	}
+	html := textOf(ask(x.Shop, "GET", board+"/order?country=DE").Body.String())
+	if !strings.Contains(html, "Tax, 7.7 % US$3.31 Total US$46.31") {
+		t.Errorf("the order page says %s", html)
+	}
+	for hundredths, want := range map[int]string{0: "", 5: "0.05\u00a0%", 50: "0.5\u00a0%", 1900: "19\u00a0%", 2125: "21.25\u00a0%", 10000: "100\u00a0%"} {
+		if got := percent(hundredths); got != want {
+			t.Errorf("%d: %q, want %q", hundredths, got, want)
+		}
+	}
+}
