@@ -24,6 +24,9 @@ type Config struct {
 	Origin  Origin
 	Sites   []Site
 	Shop    Shop
+	Orders  Orders
+	Webhook Webhook
+	Mail    Mail
 	Log     Log
 }
 
@@ -61,6 +64,7 @@ type Rack struct {
 	MDNS        bool
 	PeerTimeout Duration
 	ForgetAfter Duration
+	Boards      int // how many the rack is planned to have; counts until it has a ledger
 }
 
 // Cache is the table [cache].
@@ -100,6 +104,31 @@ type Shop struct {
 	Catalogue string // path of a file; "" = the launch of 29 February 2012
 }
 
+// Orders is the table [orders]: whether and how the built-in shop takes them.
+type Orders struct {
+	Take     bool
+	Folder   string // of the ledger and the order book
+	Keep     Duration
+	PublicAt string // "https://shop.example": where buyers reach the shop; "" = told by their request
+}
+
+// Webhook is the table [webhook]: who orders are handed over to.
+type Webhook struct {
+	URL     string // "" = nobody
+	Secret  string // "whsec_" and base64
+	Timeout Duration
+}
+
+// Mail is the table [mail]: through whom buyers get mail.
+type Mail struct {
+	Server   string // host:port of an SMTP server; "" = no mail
+	From     string
+	User     string
+	Password string
+	TLS      string // starttls, tls or none
+	Timeout  Duration
+}
+
 // Log is the table [log].
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -136,6 +165,7 @@ func Default() *Config {
 			MDNS:        true,
 			PeerTimeout: Duration(time.Second),
 			ForgetAfter: Duration(10 * time.Minute),
+			Boards:      5,
 		},
 		Cache: Cache{
 			Memory: 64 * MB, MaxObject: MB, Status: true,
@@ -150,7 +180,10 @@ func Default() *Config {
 			HealthInterval: Duration(5 * time.Second),
 			HealthTimeout:  Duration(2 * time.Second),
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Orders:  Orders{Take: true, Folder: "ledger", Keep: Duration(180 * 24 * time.Hour)},
+		Webhook: Webhook{Timeout: Duration(10 * time.Second)},
+		Mail:    Mail{TLS: "starttls", Timeout: Duration(30 * time.Second)},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 

@@ -56,6 +56,11 @@ func TestMistakes(t *testing.T) {
 		{"object larger than memory", good + "[cache]\nmax_object = \"65MB\"", `b.toml:4: [cache] max_object: "65MB" is out of range; write a size from "1kB" to a sixteenth of [cache] memory, which is "4MB"`, ErrBadValue},
 		{"string for a number", good + "[http]\nmax_connections = \"many\"", `b.toml:4: [http] max_connections: write a whole number without quotes instead of "many"`, ErrWrongType},
 		{"number out of range", good + "[board]\nweight = 0", `b.toml:4: [board] weight: 0 is out of range; write a number from 1 to 1000`, ErrBadValue},
+		{"webhook without a secret", good + "[webhook]\nurl = \"https://w.example/o\"", `b.toml:4: [webhook] url: a webhook without a secret could be from anybody; add secret = "whsec_…" with 24 to 64 random bytes in base64`, ErrBadValue},
+		{"webhook to nowhere", good + "[webhook]\nurl = \"warehouse\"", `b.toml:4: [webhook] url: "warehouse" is not the address of a program; write one such as "https://warehouse.example/orders"`, ErrBadValue},
+		{"mail without a port", good + "[mail]\nserver = \"mail.example\"", `b.toml:4: [mail] server: "mail.example" is not host:port; write one such as "mail.example:587"`, ErrBadValue},
+		{"mail sender", good + "[mail]\nfrom = \"shop\"", `b.toml:4: [mail] from: "shop" is not a mail address; write one such as "Shop <shop@shop.example>"`, ErrBadValue},
+		{"no folder", good + "[orders]\nfolder = \"\"", `b.toml:4: [orders] folder: the ledger needs a folder; write one such as "ledger"`, ErrBadValue},
 		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
 		{"number for a string", good + "[log]\nlevel = 3", `b.toml:4: [log] level: write a string in quotes instead of 3`, ErrWrongType},
 		{"word", good + "[log]\nlevel = \"loud\"", `b.toml:4: [log] level: "loud" is not one of its words; write "debug", "info", "warn" or "error"`, ErrBadValue},
@@ -142,7 +147,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Board = Board{"b-1", 200}
 	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0)}
 	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
-	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9)}
+	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = Cache{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
 	c.Origin = Origin{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8)}
 	c.Sites = []Site{
@@ -150,6 +155,9 @@ func TestParseSetsEveryKey(t *testing.T) {
 		{"c.example", nil, Origin{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8)}},
 	}
 	c.Shop.Catalogue = filepath.Join(t.TempDir(), "shop.toml")
+	c.Orders = Orders{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
+	c.Webhook = Webhook{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
+	c.Mail = Mail{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
 	c.Log = Log{"debug", "json"}
 	plain := Default()
 	for _, s := range settings() {
@@ -228,6 +236,7 @@ func TestDefaultsPassTheirChecks(t *testing.T) {
 	}
 	want := Default()
 	want.Rack.Key = testKey(t, 1)
+	want.Orders.Folder = beside("b.toml", want.Orders.Folder)
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v want %+v", c, want)
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Kinds of mistake; match them with errors.Is.
@@ -130,6 +132,15 @@ func short(s string) string {
 	}
 	if r := []rune(s); len(r) > maxQuoted {
 		return string(r[:maxQuoted]) + "…"
+	}
+	return s
+}
+
+// onOneLine quotes a name with characters that do not print, such as a line
+// break, which TOML allows in a key between quotes.
+func onOneLine(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
 	return s
 }

@@ -19,6 +19,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(Default().TOML(Print{Comments: true}))
 	f.Add([]byte("[cache]\r\nmemory = 0x7fffffffffffffff\r\n[board]\nweight = 1e3\nname = '''\na'''"))
 	f.Add([]byte("\"\" = 1\n[\"\"]\n\"\\u0000\" = {}\n[log.level]\nx = []\n"))
+	f.Add([]byte("\"\\x0A00\" = {}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("b.toml", data)
 		if err == nil {

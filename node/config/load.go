@@ -105,7 +105,7 @@ func (r *reader) fail(kind error, line int, table, key, problem string) {
 		line = max(line, r.lines.of(strings.Trim(table, "[]"), ""))
 	}
 	r.list = append(r.list, &Error{
-		File: r.file, Line: line, Table: short(table), Key: short(key), Problem: problem, Kind: kind,
+		File: r.file, Line: line, Table: onOneLine(short(table)), Key: onOneLine(short(key)), Problem: problem, Kind: kind,
 	})
 }
 
@@ -122,7 +122,7 @@ func parse(name string, data []byte, needKey bool) (*Document, error) {
 		if errors.As(err, &at) {
 			line, _ = at.Position()
 		}
-		r.fail(ErrSyntax, line, "", "", "not valid TOML: "+short(strings.TrimPrefix(err.Error(), "toml: ")))
+		r.fail(ErrSyntax, line, "", "", "not valid TOML: "+onOneLine(short(strings.TrimPrefix(err.Error(), "toml: "))))
 		return nil, collect(r.list)
 	}
 	r.lines = index(data)
@@ -135,15 +135,23 @@ func parse(name string, data []byte, needKey bool) (*Document, error) {
 	if err := collect(r.list); err != nil {
 		return nil, err
 	}
-	if c := &r.cfg.Shop; c.Catalogue != "" && !filepath.IsAbs(c.Catalogue) {
-		c.Catalogue = filepath.Join(filepath.Dir(name), c.Catalogue)
-		// The lab hands it to boards whose files are elsewhere. Without a
-		// working directory the path is right for this process at least.
-		if abs, err := filepath.Abs(c.Catalogue); err == nil {
-			c.Catalogue = abs
-		}
-	}
+	r.cfg.Shop.Catalogue = beside(name, r.cfg.Shop.Catalogue)
+	r.cfg.Orders.Folder = beside(name, r.cfg.Orders.Folder)
 	return &Document{Config: r.cfg, Written: written}, nil
+}
+
+// beside makes a relative path, which starts at the folder of the file that
+// names it, absolute: the lab hands it to boards whose files are elsewhere.
+// Without a working directory it is right for this process at least.
+func beside(file, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	path = filepath.Join(filepath.Dir(file), path)
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // fill sets the fields from the decoded file and returns what it has set.

@@ -51,6 +51,9 @@ func tables() []table {
 		{name: "site", many: true, doc: "One more web site, told by its host name; any number of these, at most 64. " +
 			"What it does not say is as [origin] says."},
 		{name: "shop", doc: "The built-in shop, used where a url is empty."},
+		{name: "orders", doc: "The orders that the built-in shop takes, kept by the boards together."},
+		{name: "webhook", doc: "The program that orders are handed over to, by Standard Webhooks."},
+		{name: "mail", doc: "Mail to buyers, by SMTP."},
 		{name: "log", doc: "What is written to standard error."},
 	}
 }
@@ -58,7 +61,7 @@ func tables() []table {
 // settings lists every key, in the order in which they are printed within
 // their table.
 func settings() []setting {
-	return slices.Concat(boardSettings(), originSettings(), siteSettings())
+	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings())
 }
 
 func boardSettings() []setting {
@@ -177,6 +180,13 @@ func boardSettings() []setting {
 				"10m outlasts a change of plug or card.",
 			at:    func(c *Config) any { return &c.Rack.ForgetAfter },
 			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
+		}, {
+			table: "rack", key: "boards",
+			doc: "How many boards the rack is planned to have, 1 to 1000; it counts until the rack has a ledger. " +
+				"The ledger is founded when more than half of them see each other, so that two halves started apart never found two; " +
+				"it must not be less than the boards there are. 5 suits racks of three to five.",
+			at:    func(c *Config) any { return &c.Rack.Boards },
+			check: func(c *Config) string { return checkInt(c.Rack.Boards, 1, 1000) },
 		}, {
 			table: "cache", key: "memory",
 			doc: "Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. " +

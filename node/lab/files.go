@@ -12,11 +12,12 @@ import (
 )
 
 // Names inside a lab's folder: the rack key, and a folder a board with its
-// configuration and its log.
+// configuration, its log and its part of the ledger.
 const (
-	keyFile    = "rack.key"
-	configFile = "bramble.toml"
-	logFile    = "log"
+	keyFile      = "rack.key"
+	configFile   = "bramble.toml"
+	logFile      = "log"
+	ledgerFolder = "ledger"
 )
 
 // Folder and files are for their owner alone, for they hold the rack key.
@@ -82,6 +83,10 @@ func boardConfig(p *Plan, i int, key config.RackKey, template *config.Document) 
 		}
 	}
 	set("rack.join")
+	c.Rack.Boards = len(p.Boards)
+	set("rack.boards")
+	c.Orders.Folder = ledgerFolder
+	set("orders.folder")
 	c.Rack.MDNS = false // the boards know each other's addresses, and the LAN is not theirs
 	set("rack.mdns")
 	return c.TOML(config.Print{

@@ -43,9 +43,13 @@ link = "127.0.0.1:9011"
 advertise = "127.0.0.1"
 join = ["127.0.0.1:9007", "127.0.0.1:9009"]
 mdns = false
+boards = 3
 
 [cache]
 memory = "2MB"
+
+[orders]
+folder = "ledger"
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

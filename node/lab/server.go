@@ -33,7 +33,7 @@ type server struct {
 
 func newServer(v *view, f *fleet, password string, log *slog.Logger) (*server, error) {
 	c, err := console.New(console.Config{
-		Source: v, Control: v, Lab: f,
+		Source: v, Control: v, Lab: f, Shop: v.shop(password),
 		Ready: func() (bool, string) {
 			if len(v.live()) == 0 {
 				return false, "no board of the lab runs"

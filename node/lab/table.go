@@ -86,7 +86,9 @@ func (s sheet) table(self string) string {
 	}
 	fmt.Fprintf(&b, `
 What to try:
-  - Open the shop on any board: %s/
+  - Open the shop on any board, and order: %s/
+  - Count the orders:
+      %s orders%s list
   - Kill a board on the console, and see the others serve on.
   - See the rack in this terminal:
       %s status%s
@@ -99,7 +101,7 @@ What to try:
 
 Ctrl-C stops the rack.
 `, url(first.place.HTTP),
-		self, where, self, where, self, where,
+		self, where, self, where, self, where, self, where,
 		self, where, first.place.Name, self, where, first.place.Name)
 	return b.String()
 }

@@ -32,7 +32,9 @@ board-3  http://127.0.0.1:8083  http://127.0.0.1:8086  102      ready
 Console of the whole rack: http://127.0.0.1:8080
 
 What to try:
-  - Open the shop on any board: http://127.0.0.1:8082/
+  - Open the shop on any board, and order: http://127.0.0.1:8082/
+  - Count the orders:
+      bramble orders list
   - Kill a board on the console, and see the others serve on.
   - See the rack in this terminal:
       bramble status

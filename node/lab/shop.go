@@ -1,0 +1,47 @@
+package lab
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httputil"
+)
+
+// consoleUser is the one user that a board's console with a password knows.
+const consoleUser = "bramble"
+
+// shop hands what the lab's console is asked about orders to a live board:
+// every board can answer for the rack. Which one that is counts for nothing, so
+// nothing is asked twice; who gets an error asks again.
+func (v *view) shop(password string) http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", v.anyConsole(), ""
+			p.Out.Header.Del("Authorization")
+			if password != "" {
+				p.Out.SetBasicAuth(consoleUser, password)
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			text := "no board of the lab answers: wait a moment, or look at the boards' logs"
+			if len(v.live()) == 0 {
+				text = "no board of the lab runs: revive one"
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			// A string can be put into JSON, and who went away hears nothing.
+			_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
+		},
+	}
+}
+
+// anyConsole is where a live board's console is, "" if no board lives.
+func (v *view) anyConsole() string {
+	for _, name := range v.live() {
+		for _, s := range v.status() {
+			if s.place.Name == name {
+				return s.place.Console.String()
+			}
+		}
+	}
+	return ""
+}
