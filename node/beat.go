@@ -67,6 +67,9 @@ func (b *board) currentFaults() cluster.Fault {
 	if !clockIsSet(time.Now()) {
 		faults |= cluster.ClockNotSet
 	}
+	if !b.counter.open() {
+		faults |= cluster.NoMajority
+	}
 	if at := b.nameTaken.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameTakenFor {
 		faults |= cluster.NameTaken
 	}
@@ -154,6 +157,7 @@ func (b *board) join(ctx context.Context) {
 	b.looked.Store(true)
 	b.purger.Sync(ctx)
 	b.awaitPlaces(ctx)
+	b.counter.await(ctx)
 	if b.health.change(cluster.Joining, cluster.Serving) {
 		b.announce()
 	}
@@ -264,5 +268,5 @@ func (b *board) notices() []string {
 	if faults&cluster.ClockNotSet != 0 {
 		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
 	}
-	return all
+	return append(all, b.counter.notices(b.cfg.Board.Name)...)
 }

@@ -32,6 +32,9 @@ import (
 // does is node.Run, as in the real program.
 const boardEnv = "BRAMBLE_TEST_BOARD"
 
+// slowCardEnv has every sync of a board's ledger take that much longer.
+const slowCardEnv = "BRAMBLE_TEST_SLOW_CARD"
+
 // patience bounds every wait of a test. It is long because machines are busy;
 // nothing that works comes near it.
 const patience = 30 * time.Second
@@ -52,7 +55,8 @@ func runBoard(path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
-	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test"}); err != nil {
+	slow, _ := time.ParseDuration(os.Getenv(slowCardEnv)) // none for most tests
+	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -61,7 +65,7 @@ func runBoard(path string) int {
 
 // rack is a number of boards on loopback.
 type rack struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	key    config.RackKey
 	ports  int // first of the ports, four a board
@@ -89,7 +93,7 @@ type process struct {
 }
 
 // newRack prepares boards; start runs them. extra is TOML for each.
-func newRack(t *testing.T, size int, extra string) *rack {
+func newRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
 	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, ports: freePorts(t, 4*size)}
 	for i := range size {
@@ -99,7 +103,7 @@ func newRack(t *testing.T, size int, extra string) *rack {
 }
 
 // startRack runs a rack and returns when every board is in service and knows all others.
-func startRack(t *testing.T, size int, extra string) *rack {
+func startRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
 	r := newRack(t, size, extra)
 	for _, b := range r.boards {
@@ -121,7 +125,7 @@ func startRack(t *testing.T, size int, extra string) *rack {
 }
 
 // freePorts finds a row of ports, below those that the system gives to callers.
-func freePorts(t *testing.T, n int) int {
+func freePorts(t testing.TB, n int) int {
 	t.Helper()
 	for range 100 {
 		first := 10_000 + rand.IntN(20_000)
@@ -170,18 +174,24 @@ name = %q
 listen = %q
 [console]
 listen = %q
+[orders]
+folder = %q
 [rack]
 key = %q
 gossip = %q
 link = %q
 mdns = false
+boards = %d
 join = [%s]
-%s`, name, r.addr(i, 0), r.addr(i, 1), key.Reveal(), r.addr(i, 2), r.addr(i, 3), strings.Join(join, ", "), r.extra)
+%s`, name, r.addr(i, 0), r.addr(i, 1), p.orders(), key.Reveal(), r.addr(i, 2), r.addr(i, 3), r.size, strings.Join(join, ", "), r.extra)
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	return p
 }
+
+// orders is the board's folder of orders.
+func (p *process) orders() string { return filepath.Join(p.rack.dir, p.name+"-orders") }
 
 // start runs the board until the test ends.
 func (p *process) start() {
@@ -408,7 +418,7 @@ func stateOf(s console.Snapshot, name string) string {
 }
 
 // eventually polls until a condition holds, for at most patience.
-func eventually(t *testing.T, what string, holds func() (ok bool, seen string)) {
+func eventually(t testing.TB, what string, holds func() (ok bool, seen string)) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {

@@ -18,8 +18,8 @@ const (
 	// runs need the rest; a board without swap kills the process otherwise.
 	boardShare = 80
 	// gapShare is what the cache's budget becomes in the heap, in percent: a
-	// tenth is what the store may be wrong by, the rest are the gaps between
-	// live objects. With less the collector would never rest.
+	// tenth is what the cache allows itself for gaps between its objects, the rest
+	// is for garbage. With less the collector would never rest.
 	gapShare = 115
 	// easyShare is what it becomes if there is memory enough: with half the
 	// budget to spare the collector runs a third as often.

@@ -42,5 +42,20 @@ func (b *board) metrics() meters {
 	total("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
 	total("bramble_state", func() int64 { return int64(b.health.get()) })
 	total("bramble_faults", func() int64 { return int64(b.faults.Load()) })
+	if b.counter != nil {
+		status := b.counter.ledger.Status
+		total("bramble_ledger_applied", func() int64 { return int64(status().Applied) })
+		total("bramble_ledger_term", func() int64 { return int64(status().Term) })
+		total("bramble_ledger_leading", func() int64 { return oneIf(status().Leading) })
+		total("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
+		total("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
+	}
 	return meters{set}
+}
+
+func oneIf(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
 }

@@ -37,18 +37,23 @@ const (
 type Options struct {
 	Logger  *slog.Logger
 	Version string
+	// SlowCard makes every sync of the ledger take this much longer, to rehearse
+	// an SD card on a machine that has a better disk.
+	SlowCard time.Duration
 }
 
 // board is one running board.
 type board struct {
-	cfg     *config.Config
-	log     *slog.Logger
-	version string
+	cfg      *config.Config
+	log      *slog.Logger
+	version  string
+	slowCard time.Duration
 
 	health  health
 	events  *console.Announcer
 	cache   *cache.Cache
 	sites   *origin.Set
+	counter *counter // nil: no orders are taken here
 	front   *front.Front
 	console net.Listener
 	link    *cluster.Link
@@ -70,7 +75,7 @@ type board struct {
 // Run is one board from start to end: it returns nil after ctx has ended and
 // every reply under way has gone out, or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
-	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, events: new(console.Announcer)}
+	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, events: new(console.Announcer)}
 	defer b.close()
 	if err := b.open(ctx); err != nil {
 		return err
@@ -88,14 +93,11 @@ func (b *board) open(ctx context.Context) error {
 	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
 	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
 	var err error
-	if b.sites, err = b.newSites(via, quiet); err != nil {
-		return err
-	}
 	b.copies = newReplicator(b.log)
 	b.unsafe = newInvalidator()
 	b.pages = &pages{
-		self: b.cfg.Board.Name, sites: b.sites,
-		hot: newHotness(time.Now()), now: time.Now, maxObject: maxObject,
+		self: b.cfg.Board.Name,
+		hot:  newHotness(time.Now()), now: time.Now, maxObject: maxObject,
 	}
 	b.copies.pages = b.pages
 	b.cache, err = cache.New(cache.Config{
@@ -122,7 +124,10 @@ func (b *board) open(ctx context.Context) error {
 	if err := b.openRack(ctx, quiet); err != nil {
 		return err
 	}
-	b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.cache, b.members.Ring, b.link, b.purger
+	if b.sites, err = b.newSites(via, quiet); err != nil {
+		return err
+	}
+	b.pages.sites, b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.sites, b.cache, b.members.Ring, b.link, b.purger
 	b.sampler = newSampler(time.Now(), b.front.Counts, b.cache.Stats, processUsage)
 	return nil
 }
@@ -143,9 +148,18 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		if opts.Shop, err = shop.New(catalogue, shop.Options{Now: time.Now}); err != nil {
+		how := shop.Options{Now: time.Now}
+		if b.cfg.Orders.Take {
+			if b.counter, err = b.openCounter(catalogue, log); err != nil {
+				return nil, err
+			}
+			how.Orders = b.counter.desk
+		}
+		front, err := shop.New(catalogue, how)
+		if err != nil {
 			return nil, err
 		}
+		opts.Shop, b.pages.shop = front, front
 	}
 	return origin.New(b.cfg, opts)
 }
@@ -212,7 +226,7 @@ func (b *board) run(ctx context.Context) error {
 	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopClients()
 	defer stopRack()
-	peers := &peerHandler{pages: b.pages, drain: b.drain}
+	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain}
 	screen, err := b.newConsole()
 	if err != nil {
 		return err
@@ -229,10 +243,12 @@ func (b *board) run(ctx context.Context) error {
 	}
 	start(&behind, func() error { return b.link.Serve(rack, peers.routes()) })
 	start(&behind, func() error { return b.serveConsole(rack, screen) })
+	start(&behind, func() error { return b.counter.run(rack) })
 	behind.Go(func() { screen.Run(rack) })
 	behind.Go(func() { b.purger.Run(rack) })
 	behind.Go(func() { b.copies.run(rack) })
 	behind.Go(func() { b.unsafe.run(rack, b.purger) })
+	behind.Go(func() { b.cache.Tend(rack) })
 	behind.Go(func() { b.beat(rack) })
 	behind.Go(func() { b.follow(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
@@ -260,6 +276,7 @@ func (b *board) run(ctx context.Context) error {
 
 // close frees what open made; it is called whether or not run was.
 func (b *board) close() {
+	b.counter.close()
 	if b.mdns != nil {
 		b.mdns.Close()
 	}
@@ -286,7 +303,7 @@ func (b *board) newConsole() (*console.Console, error) {
 		drain: b.drain, steers: true, notice: b.notices,
 	}
 	return console.New(console.Config{
-		Source: screen, Control: screen, Ready: b.ready, WriteMetrics: b.metrics().write,
+		Source: screen, Control: screen, Shop: b.counter.handler(), Ready: b.ready, WriteMetrics: b.metrics().write,
 		Password: b.cfg.Console.Password, Logger: b.log,
 	})
 }

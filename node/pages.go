@@ -39,6 +39,7 @@ const cutOffBelief = time.Second
 type pages struct {
 	self   string
 	sites  *origin.Set
+	shop   shopfront // nil: no site is the built-in shop
 	cache  *cache.Cache
 	ring   func() *cluster.Ring
 	link   *cluster.Link
@@ -49,14 +50,25 @@ type pages struct {
 	now       func() time.Time
 }
 
+// shopfront is the built-in shop, some of whose requests are between the client
+// and this board alone.
+type shopfront interface {
+	http.Handler
+	Direct(r *http.Request) bool
+}
+
 // ServeHTTP answers a client.
 func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r, err := p.sites.Request(r)
-	if err != nil {
+	asked, err := p.sites.Request(r)
+	switch {
+	case err != nil:
 		writeRefusal(w, err)
-		return
+	case p.shop != nil && p.sites.BuiltIn(asked.URL) && p.shop.Direct(r):
+		// As the client sent it: the shop compares Origin with Host.
+		p.shop.ServeHTTP(w, r)
+	default:
+		p.cache.Serve(w, asked, p.route(asked, rackRoute))
 	}
-	p.cache.Serve(w, r, p.route(r, rackRoute))
 }
 
 // route says where a request goes that this board's memory cannot answer.

@@ -105,8 +105,9 @@ func (p *pages) send(ctx context.Context, board, path string, r *http.Request, q
 
 // peerHandler answers the other boards.
 type peerHandler struct {
-	pages *pages
-	drain func(undo bool)
+	pages   *pages
+	counter *counter // nil: this board has no ledger
+	drain   func(undo bool)
 }
 
 func (h *peerHandler) routes() http.Handler {
@@ -117,6 +118,7 @@ func (h *peerHandler) routes() http.Handler {
 	mux.HandleFunc("PUT "+objectPath, h.keep)
 	mux.HandleFunc(placePath, h.place)
 	mux.HandleFunc("POST "+drainPath, h.drained)
+	h.counter.routes(mux)
 	return mux
 }
 

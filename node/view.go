@@ -92,6 +92,7 @@ func panelInput(v cluster.Vitals) gpio.Input {
 		{cluster.OriginDown, gpio.OriginDown},
 		{cluster.ClockNotSet, gpio.ClockUnset},
 		{cluster.CutOff, gpio.NoMajority},
+		{cluster.NoMajority, gpio.NoMajority},
 	} {
 		if v.Faults&pair.told != 0 {
 			in.Faults = in.Faults.With(pair.lamp)

@@ -30,20 +30,29 @@ const (
 // import. Imports go down only.
 func mayImport() map[string][]string {
 	return map[string][]string{
-		"cmd/bramble":         {"node", "node/config", "node/console", "node/console/client", "node/lab"},
-		"node/lab":            {"gpio", "node/config", "node/console", "node/console/client"},
-		"node":                {"cache", "cluster", "gpio", "node/config", "node/console", "node/front", "node/origin", "node/shop"},
-		"node/console":        {"gpio"},
-		"node/console/client": {"node/console"},
-		"node/front":          nil,
-		"node/origin":         {"node/config"},
-		"node/shop":           nil,
-		"node/config":         nil,
-		"cluster":             nil,
-		"cache":               {"cache/evict"},
-		"cache/evict":         nil,
-		"cache/policysim":     {"cache", "cache/evict"},
-		"gpio":                nil,
+		"cmd/bramble": {"node", "node/config", "node/console", "node/console/client", "node/desk", "node/lab", "node/orders/draw"},
+		"node/lab":    {"gpio", "node/config", "node/console", "node/console/client"},
+		"node": {
+			"cache", "cluster", "cluster/ledger", "gpio", "node/config", "node/console", "node/desk", "node/front",
+			"node/handover", "node/orders", "node/origin", "node/shop",
+		},
+		"node/desk":                 {"cluster/ledger", "node/handover", "node/orders", "node/orders/draw", "node/shop"},
+		"node/handover":             {"node/orders"},
+		"node/orders":               {"node/orders/draw"},
+		"node/orders/draw":          nil,
+		"node/console":              {"gpio"},
+		"node/console/client":       {"node/console"},
+		"node/front":                nil,
+		"node/origin":               {"node/config"},
+		"node/shop":                 {"node/orders", "node/orders/draw"},
+		"node/config":               nil,
+		"cluster":                   nil,
+		"cluster/ledger":            nil,
+		"cluster/ledger/ledgertest": {"cluster/ledger"},
+		"cache":                     {"cache/evict"},
+		"cache/evict":               nil,
+		"cache/policysim":           {"cache", "cache/evict"},
+		"gpio":                      nil,
 	}
 }
 

@@ -55,7 +55,8 @@ type runner func(ctx context.Context, w world, args []string) error
 func commands() []command {
 	return []command{
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
-		statusCommand(), purgeCommand(), drainCommand(), versionCommand(),
+		statusCommand(), purgeCommand(), drainCommand(),
+		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), versionCommand(),
 	}
 }
 

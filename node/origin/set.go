@@ -167,6 +167,12 @@ func (s *Set) of(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 // other sites in its file, may ask for what is none here.
 func (s *Set) Knows(u *url.URL) bool { return s.of(u) != nil }
 
+// BuiltIn reports whether a URL that Request has made is the built-in shop's.
+func (s *Set) BuiltIn(u *url.URL) bool {
+	where := s.of(u)
+	return where != nil && where.server == nil
+}
+
 // Fetch asks the origin of a request that Request has made; it is the cache's
 // Upstream. Errors match ErrDown, ErrSlow, ErrBusy or ErrMalformed.
 func (s *Set) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {

@@ -106,6 +106,12 @@ func (c *Client) Drain(ctx context.Context, board string, undo bool) error {
 	return c.ask(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
 }
 
+// Shop asks what the console hands on to its shop: path is what follows
+// console.ShopPath, with its query; in and out are JSON, or nil.
+func (c *Client) Shop(ctx context.Context, method, path string, in, out any) error {
+	return c.ask(ctx, method, console.ShopPath+path, in, out)
+}
+
 // Ready asks the board itself whether it serves; if not, reason says why in
 // one sentence.
 func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) {

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"bramble/node"
+	"bramble/node/console/client"
+	"bramble/node/desk"
+)
+
+func ordersCommand() command {
+	return command{
+		name:  "orders",
+		args:  "list|show|export|cancel|forget|trail [WHAT]",
+		short: "list, show, export, cancel and forget orders",
+		long: `
+What people have with the shop, and what an operator does with it:
+
+  list         a line for each: orders, ballot entries, who waits, who asks
+  show REF     everything about one
+  export       all of them with names and addresses, as CSV or JSON lines
+  cancel REF   takes one back, also while it is being handed over
+  forget WHO   erases a person: one paper, or all that an e-mail address has
+  trail        what operators changed, when, and who they said they were
+
+export --card FOLDER reads the ledger's folder of a card that was pulled out of
+a dead board; no rack is asked.`,
+		flags: func(fs *flagSet) runner {
+			connect := consoleFlags(fs)
+			var o ordersFlags
+			fs.StringVar(&o.product, "product", "", "only those of this `PRODUCT`")
+			fs.StringVar(&o.kind, "kind", "", "only this `KIND`: order, entry, interest or waiting")
+			fs.StringVar(&o.state, "state", "", "only this `STATE`, such as open, handed_over or cancelled")
+			fs.BoolVar(&o.json, "json", false, "JSON lines instead of a table or CSV")
+			fs.BoolVar(&o.stale, "stale", false, "also read a board that cannot tell whether it knows all")
+			fs.StringVar(&o.card, "card", "", "export: read this `FOLDER` of a dead board's ledger")
+			fs.StringVar(&o.out, "out", "", "export: write this `FILE` instead of standard output")
+			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the record, without personal data")
+			who := whoFlag(fs)
+			return func(ctx context.Context, w world, args []string) error {
+				if len(args) == 0 {
+					return usagef("say what to do: list, show, export, cancel, forget or trail")
+				}
+				do, rest := args[0], args[1:]
+				wants := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "forget": 1, "trail": 0}
+				n, known := wants[do]
+				switch {
+				case !known:
+					return usagef("%q is none of list, show, export, cancel, forget and trail", do)
+				case len(rest) != n:
+					return usagef("%s takes %s, not %d", do, plural(n, "word"), len(rest))
+				case o.card != "" && do != "export":
+					return usagef("--card is for export")
+				case o.card != "":
+					return o.exportCard(w)
+				}
+				c, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				switch do {
+				case "list":
+					return o.list(ctx, w, c)
+				case "show":
+					return o.show(ctx, w, c, rest[0])
+				case "export":
+					return o.export(w, func(each func(desk.Paper) error) error { return o.walk(ctx, c, each) })
+				case "trail":
+					return trail(ctx, w, c)
+				case "cancel":
+					return operate(ctx, w, c, desk.Order{Do: "cancel", Who: who(w), Reference: rest[0], Text: o.reason})
+				}
+				return forget(ctx, w, c, desk.Order{Do: "forget", Who: who(w)}, rest[0])
+			}
+		},
+	}
+}
+
+// ordersFlags are what the command line said.
+type ordersFlags struct {
+	product, kind, state string
+	card, out, reason    string
+	json, stale          bool
+}
+
+// walk gives each paper that is asked for to each, page by page.
+func (o *ordersFlags) walk(ctx context.Context, c *client.Client, each func(desk.Paper) error) error {
+	q := url.Values{}
+	for key, value := range map[string]string{"product": o.product, "kind": o.kind, "state": o.state} {
+		if value != "" {
+			q.Set(key, value)
+		}
+	}
+	if o.stale {
+		q.Set("stale", "1")
+	}
+	for {
+		var page desk.Papers
+		if err := c.Shop(ctx, http.MethodGet, "orders?"+q.Encode(), nil, &page); err != nil {
+			return err
+		}
+		for _, p := range page.Papers {
+			if err := each(p); err != nil {
+				return err
+			}
+		}
+		if page.Next == 0 {
+			return nil
+		}
+		q.Set("after", strconv.FormatUint(page.Next, 10))
+	}
+}
+
+// list prints a line of at most 80 columns for each paper, without personal data.
+func (o *ordersFlags) list(ctx context.Context, w world, c *client.Client) error {
+	if o.json {
+		return o.walk(ctx, c, func(p desk.Paper) error { return json.NewEncoder(w.out).Encode(p) })
+	}
+	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
+	none := true
+	err := o.walk(ctx, c, func(p desk.Paper) error {
+		if none {
+			fmt.Fprintf(w.out, form, "REFERENCE", "KIND", "STATE", "QTY", "MADE (UTC)", "PRODUCT")
+			none = false
+		}
+		_, err := fmt.Fprintf(w.out, form, p.Reference, p.Kind, p.State, strconv.Itoa(p.Quantity),
+			p.Made.Format("2006-01-02 15:04"), clip(p.Product, 21))
+		return err
+	})
+	if err == nil && none {
+		fmt.Fprintln(w.out, "There are none.")
+	}
+	return err
+}
+
+// clip cuts a word that would break the table.
+func clip(s string, most int) string {
+	if len(s) > most {
+		return s[:most-1] + "…"
+	}
+	return s
+}
+
+func (o *ordersFlags) show(ctx context.Context, w world, c *client.Client, ref string) error {
+	var p desk.Paper
+	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &p); err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(w.out).Encode(p)
+	}
+	for i, cell := range p.Row() {
+		if cell != "" {
+			fmt.Fprintf(w.out, "%-10s %s\n", desk.Columns()[i], cell)
+		}
+	}
+	return nil
+}
+
+// export writes all papers that from gives.
+func (o *ordersFlags) export(w world, from func(each func(desk.Paper) error) error) (err error) {
+	out := w.out
+	if o.out != "" {
+		// Names and addresses: for the owner alone.
+		f, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("making the file: %w; name one that is not there yet", err)
+		}
+		defer func() {
+			if closing := f.Close(); err == nil && closing != nil {
+				err = fmt.Errorf("writing %s: %w", o.out, closing)
+			}
+		}()
+		out = f
+	}
+	buffered := bufio.NewWriter(out)
+	n, write, flush := 0, o.writer(buffered), buffered.Flush
+	err = from(func(p desk.Paper) error {
+		n++
+		return write(p)
+	})
+	if err = errors.Join(err, flush()); err != nil {
+		return fmt.Errorf("after %d: %w", n, err)
+	}
+	if o.out != "" {
+		fmt.Fprintf(w.out, "%d written to %s.\n", n, o.out)
+	}
+	return nil
+}
+
+// writer writes one paper after the other, as CSV with a line of names on top
+// (RFC 4180) or as JSON lines.
+func (o *ordersFlags) writer(to io.Writer) func(desk.Paper) error {
+	if o.json {
+		lines := json.NewEncoder(to)
+		return func(p desk.Paper) error { return lines.Encode(p) }
+	}
+	rows := csv.NewWriter(to)
+	top := rows.Write(desk.Columns())
+	return func(p desk.Paper) error {
+		err := errors.Join(top, rows.Write(p.Row()))
+		rows.Flush()
+		return errors.Join(err, rows.Error())
+	}
+}
+
+// exportCard reads the folder of a dead board.
+func (o *ordersFlags) exportCard(w world) error {
+	found, err := node.ReadCard(o.card)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	if err := o.export(w, func(each func(desk.Paper) error) error {
+		return found.Each(func(p desk.Paper) error {
+			if o.product != "" && p.Product != o.product || o.kind != "" && p.Kind != o.kind || o.state != "" && p.State != o.state {
+				return nil
+			}
+			return each(p)
+		})
+	}); err != nil {
+		return err
+	}
+	complain(w, found.Note)
+	return nil
+}
+
+func trail(ctx context.Context, w world, c *client.Client) error {
+	after := uint64(0)
+	for {
+		var page desk.Trail
+		if err := c.Shop(ctx, http.MethodGet, fmt.Sprintf("trail?after=%d", after), nil, &page); err != nil {
+			return err
+		}
+		for _, line := range page.Changes {
+			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Who, line.What)
+			fmt.Fprintln(w.out, strings.Join(wrap(text, helpWidth), "\n    "))
+		}
+		if after = page.Next; after == 0 {
+			return nil
+		}
+	}
+}
+
+// forget erases a person, in as many steps as it takes.
+func forget(ctx context.Context, w world, c *client.Client, o desk.Order, whom string) error {
+	if strings.Contains(whom, "@") {
+		o.Email = whom
+	} else {
+		o.Reference = whom
+	}
+	total := 0
+	for {
+		var done desk.Outcome
+		o.Op = newOp()
+		if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {
+			return err
+		}
+		total += done.Count
+		if done.Left > 0 && done.Count == 0 {
+			return fmt.Errorf("%s erased, %d still in a ballot that is being drawn: ask again after the draw", plural(total, "paper"), done.Left)
+		}
+		if done.Left == 0 {
+			fmt.Fprintf(w.out, "Erased from %s. The boards rewrite their logs within minutes.\n", plural(total, "paper"))
+			return nil
+		}
+	}
+}
+
+// plural counts things in words.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "one " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}

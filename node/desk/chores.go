@@ -1,0 +1,134 @@
+package desk
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"bramble/node/orders"
+)
+
+const (
+	// chorePace is how often a board looks whether it leads and something is
+	// due. Hours pass by the clock in every answer anyway; a tick only writes
+	// down what follows from them.
+	chorePace = 250 * time.Millisecond
+	// choreWait bounds one command of the desk's own.
+	choreWait = 5 * time.Second
+	// ticksAtOnce bounds the ticks that follow each other without a pause: each
+	// does a bounded amount of work, and orders want their turn.
+	ticksAtOnce = 8
+	// compactPause is at least between two times that this board rewrites its
+	// log to be rid of what was forgotten, so that a wave of wishes to be
+	// forgotten does not wear out the card.
+	compactPause = time.Minute
+	// catalogueWho signs what the catalogue says.
+	catalogueWho = "catalogue"
+)
+
+// Run does, until ctx ends, what the leader's board does for all, and on each
+// board erases from its log what was forgotten.
+func (d *Desk) Run(ctx context.Context) {
+	ticker := time.NewTicker(chorePace)
+	defer ticker.Stop()
+	offered := false
+	// How many people this board's files are rid of. None after a start: the log
+	// may hold what was forgotten shortly before.
+	erased, compacted := uint64(0), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if n := d.cfg.Book.Erasures(); n != erased && time.Since(compacted) > compactPause {
+			compacted = time.Now()
+			if err := errors.Join(d.cfg.Ledger.Compact(ctx), d.cfg.Book.Rewrite()); err != nil {
+				d.cfg.Logger.Warn("what was forgotten is still in this board's log; it will be tried again", "error", err)
+				continue
+			}
+			erased = n
+		}
+		if !d.lead(ctx) {
+			offered = false
+			continue
+		}
+		if !offered {
+			offered = d.offer(ctx)
+		}
+		d.tick(ctx)
+	}
+}
+
+// lead reports whether this board leads. A new leader first carries out what
+// was committed before its time, so that nothing is done twice for not knowing.
+func (d *Desk) lead(ctx context.Context) bool {
+	leading := d.cfg.Ledger.Status().Leading
+	if leading && !d.leading.Load() {
+		ctx, cancel := context.WithTimeout(ctx, choreWait)
+		defer cancel()
+		leading = d.cfg.Ledger.Barrier(ctx) == nil
+	}
+	d.leading.Store(leading)
+	return leading
+}
+
+// offer gives the ledger the sales that the catalogue has and it does not. What
+// it has already stands: operators change it, and that is on record.
+func (d *Desk) offer(ctx context.Context) (all bool) {
+	for _, o := range d.cfg.Offers {
+		if _, known := d.cfg.Book.Sale(o.Product); known {
+			continue
+		}
+		o.Operation = orders.Operation{Who: catalogueWho, OpID: newOpID()}
+		if o.Mode == orders.Ballot {
+			rand.Read(o.Secret[:]) // does not fail
+		}
+		if !d.chore(ctx, o) {
+			return false
+		}
+	}
+	return true
+}
+
+// tick carries out what is due by the ledger's clock.
+func (d *Desk) tick(ctx context.Context) {
+	for range ticksAtOnce {
+		at, any := d.cfg.Book.Due()
+		now, known := d.cfg.Ledger.Now()
+		if !any || !known || at.After(now) || !d.chore(ctx, orders.Tick{}) {
+			return
+		}
+	}
+}
+
+// chore submits a command of the desk's own; it is given again at the next look
+// if it fails.
+func (d *Desk) chore(ctx context.Context, c orders.Command) bool {
+	ctx, cancel := context.WithTimeout(ctx, choreWait)
+	defer cancel()
+	answer, err := d.settle(ctx, c)
+	if err != nil {
+		d.cfg.Logger.Debug("the desk's own command waits", "error", err)
+		return false
+	}
+	switch answer.Outcome {
+	case orders.Done, orders.Same:
+		return true
+	}
+	d.cfg.Logger.Warn("the order book refused a command of the desk's own", "outcome", answer.Outcome.String())
+	return false
+}
+
+// newOpID numbers an operation; 0 is none.
+func newOpID() uint64 {
+	var b [8]byte
+	for {
+		rand.Read(b[:]) // does not fail
+		if id := binary.BigEndian.Uint64(b[:]); id != 0 {
+			return id
+		}
+	}
+}

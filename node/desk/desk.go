@@ -1,0 +1,196 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+	"bramble/node/shop"
+)
+
+const (
+	// settlePause is between two tries while there is no leader.
+	settlePause = 100 * time.Millisecond
+	// catchUpWait is how long a receipt waits for this board to have its paper.
+	catchUpWait = 3 * time.Second
+)
+
+// Ledger is the rack's ledger, as the desk needs it; *ledger.Ledger is one.
+type Ledger interface {
+	Submit(ctx context.Context, command []byte) (reply []byte, index uint64, err error)
+	Wait(ctx context.Context, index uint64) error
+	Barrier(ctx context.Context) error
+	Now() (t time.Time, known bool)
+	Status() ledger.Status
+	Compact(ctx context.Context) error
+}
+
+// Config is what a desk is made of.
+type Config struct {
+	Ledger Ledger
+	Book   *orders.Book
+	Offers []orders.Offer // what the catalogue has; given to the ledger by the leader's board
+	// Keys sign the addresses of receipts; the first signs, all are accepted.
+	Keys   [][]byte
+	Logger *slog.Logger
+	// Clock is this board's own, for as long as the ledger's is not known.
+	Clock func() time.Time
+}
+
+// Desk is one board's desk. It is safe for concurrent use.
+type Desk struct {
+	cfg     Config
+	sign    []signer
+	leading atomic.Bool // this board leads, and has carried out all from before
+}
+
+// New makes a desk. It does nothing by itself before Run.
+func New(cfg Config) *Desk {
+	d := &Desk{cfg: cfg}
+	for _, key := range cfg.Keys {
+		d.sign = append(d.sign, newSigner(key))
+	}
+	return d
+}
+
+// Leading reports whether this board does what one board does for all.
+func (d *Desk) Leading() bool { return d.leading.Load() }
+
+// Sale is a product's sale at this moment, as this board knows it.
+func (d *Desk) Sale(product string) (orders.Sale, bool) {
+	s, ok := d.cfg.Book.Sale(product)
+	if ok {
+		s.State = s.StateAt(d.Now())
+	}
+	return s, ok
+}
+
+// Offered reports whether this board's order book has all that the catalogue
+// offers.
+func (d *Desk) Offered() bool {
+	for _, o := range d.cfg.Offers {
+		if _, known := d.cfg.Book.Sale(o.Product); !known {
+			return false
+		}
+	}
+	return true
+}
+
+// News is what was announced, newest first.
+func (d *Desk) News() []orders.News { return d.cfg.Book.News() }
+
+// Now is the ledger's clock, the same on every board; until it is known, this
+// board's own.
+func (d *Desk) Now() time.Time {
+	if now, known := d.cfg.Ledger.Now(); known {
+		return now
+	}
+	return d.cfg.Clock()
+}
+
+// Draw is a ballot's published file, if it has been drawn.
+func (d *Desk) Draw(product string) (draw.File, bool) {
+	f, err := d.cfg.Book.Draw(product)
+	return f, err == nil
+}
+
+// Place gives a filled-in form to the ledger and returns when it is committed
+// and carried out, or when ctx ends. Its errors match shop.ErrNoDesk,
+// shop.ErrNotTaken or shop.ErrNotSure.
+func (d *Desk) Place(ctx context.Context, a orders.Ask) (orders.Answer, error) {
+	return d.settle(ctx, a)
+}
+
+// Cancel takes a paper back on the buyer's behalf and returns it as it then
+// stands. Its errors are Place's, shop.ErrTooLate and orders.ErrNoPaper.
+func (d *Desk) Cancel(ctx context.Context, id orders.ID) (orders.Paper, error) {
+	answer, err := d.settle(ctx, orders.Cancel{ID: id})
+	switch {
+	case err != nil:
+		return orders.Paper{}, err
+	case answer.Outcome == orders.TooLate:
+		return orders.Paper{}, shop.ErrTooLate
+	case answer.Outcome == orders.NoPaper:
+		return orders.Paper{}, orders.ErrNoPaper
+	}
+	return d.cfg.Book.Paper(id)
+}
+
+// settle submits a command until it is known how it ended or ctx is over. All
+// commands of the order book may be given twice: the second is answered as the
+// first, so one whose fate is not known is simply given again.
+func (d *Desk) settle(ctx context.Context, c orders.Command) (orders.Answer, error) {
+	bytes := c.Encode()
+	perhaps := false // an earlier try may have been taken
+	for {
+		reply, index, err := d.cfg.Ledger.Submit(ctx, bytes)
+		switch {
+		case err == nil:
+			answer, err := orders.DecodeAnswer(reply)
+			if err != nil {
+				return answer, fmt.Errorf("%w: %w", shop.ErrNotSure, err)
+			}
+			// The page that follows should show it; a board that lags shows it later.
+			d.catchUp(ctx, index)
+			return answer, nil
+		case errors.Is(err, ledger.ErrUncertain): // whatever else it is
+			perhaps = true
+		case errors.Is(err, ledger.ErrNotFounded), errors.Is(err, ledger.ErrTwoLedgers),
+			errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrStopped):
+			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", shop.ErrNoDesk, err), err)
+		case !errors.Is(err, ledger.ErrNoMajority) && !errors.Is(err, ledger.ErrBusy):
+			perhaps = true // an error of no known kind tells nothing
+		}
+		select {
+		case <-ctx.Done():
+			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", shop.ErrNotTaken, err), err)
+		case <-time.After(settlePause):
+		}
+	}
+}
+
+// refusal is sure that nothing was taken unless an earlier try may have been.
+func refusal(perhaps bool, sure, cause error) error {
+	if perhaps {
+		return fmt.Errorf("%w: %w", shop.ErrNotSure, cause)
+	}
+	return sure
+}
+
+// catchUp waits, for a moment, until this board has carried out what was
+// committed. Who cannot wait longer reads a little of the past.
+func (d *Desk) catchUp(ctx context.Context, index uint64) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+	defer cancel()
+	if err := d.cfg.Ledger.Wait(ctx, index); err != nil {
+		d.cfg.Logger.Debug("this board is behind the ledger", "index", index, "error", err)
+	}
+}
+
+// Paper finds a paper, and its place if it waits in a queue. If this board does
+// not have it, it first catches up with the ledger, for at most catchUpWait.
+// The error matches orders.ErrNoPaper if there is none.
+func (d *Desk) Paper(ctx context.Context, id orders.ID) (p orders.Paper, place int, err error) {
+	p, err = d.cfg.Book.Paper(id)
+	if errors.Is(err, orders.ErrNoPaper) {
+		ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+		defer cancel()
+		if behind := d.cfg.Ledger.Barrier(ctx); behind != nil {
+			return p, 0, fmt.Errorf("%w: %w", shop.ErrNotSure, behind)
+		}
+		p, err = d.cfg.Book.Paper(id)
+	}
+	if err != nil {
+		return p, 0, err
+	}
+	if place, _, err := d.cfg.Book.Position(id); err == nil {
+		return p, place, nil
+	}
+	return p, 0, nil // it waits nowhere
+}

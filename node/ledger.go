@@ -1,0 +1,75 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"bramble/cluster"
+	"bramble/cluster/ledger"
+)
+
+// Paths of the ledger on the rack link.
+const (
+	ledgerStreamPath = "/v1/ledger/stream" // GET: a raw connection between two rafts
+	ledgerAskPath    = "/v1/ledger/ask/"   // POST: a question of the kind that follows
+)
+
+// ledgerLink is the rack link as the ledger uses it.
+type ledgerLink struct{ link *cluster.Link }
+
+// Stream opens a raw connection to another board's ledger.
+func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) {
+	return l.link.Stream(ctx, board, ledgerStreamPath)
+}
+
+// Ask sends a question to another board's ledger.
+func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerAskPath+kind, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ledger.ErrNotSent, err)
+	}
+	// A request that may have been carried out must not be sent twice by net/http itself.
+	r.GetBody = nil
+	resp, sent, err := l.link.Order(ctx, board, r)
+	if err != nil {
+		if !sent {
+			err = fmt.Errorf("%w: %w", ledger.ErrNotSent, err)
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, ledger.MaxAsk+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the ledger of %s: %w", board, err)
+	case len(answer) > ledger.MaxAsk:
+		return nil, fmt.Errorf("the ledger of %s answers with more than %d bytes", board, ledger.MaxAsk)
+	case resp.StatusCode == http.StatusNotFound:
+		return nil, fmt.Errorf("%w: %s has no ledger", ledger.ErrNotSent, board)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the ledger of %s: %s", board, answer)
+	}
+	return answer, nil
+}
+
+// ledgerRoutes adds what other boards' ledgers ask this one.
+func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
+	mux.Handle("GET "+ledgerStreamPath, cluster.Streams(l.Accept))
+	mux.HandleFunc("POST "+ledgerAskPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxAsk))
+		if err != nil {
+			http.Error(w, "reading the question: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer, err := l.Answer(r.Context(), cluster.PeerName(r), r.PathValue("kind"), body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Write(answer) // who went away asks again
+	})
+}

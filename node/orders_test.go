@@ -1,0 +1,266 @@
+//go:build unix
+
+package node_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bramble/node"
+	"bramble/node/desk"
+)
+
+// receipts are what buyers were shown: an order acknowledged.
+type receipts struct {
+	mu  sync.Mutex
+	all map[string]string // receipt path by buyer
+}
+
+func (r *receipts) add(t *testing.T, buyer, path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before := r.all[buyer]; before != "" && before != path {
+		t.Errorf("%s has two receipts, %s and %s", buyer, before, path)
+	}
+	r.all[buyer] = path
+}
+
+// rush has buyers press on random boards, each until the button gave an answer
+// that is final, or stop is closed.
+func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-chan struct{}) *sync.WaitGroup {
+	var all sync.WaitGroup
+	for i := range buyers {
+		all.Go(func() {
+			b := newBuyer(fmt.Sprintf("buyer%d", i))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				how, receipt, seen := b.press(boards[rand.IntN(len(boards))].http)
+				switch how {
+				case taken:
+					got.add(t, b.name, receipt)
+					return
+				case soldOut:
+					return
+				case odd:
+					t.Errorf("%s got status %d: %s", b.name, seen.status, seen.body)
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		})
+	}
+	return &all
+}
+
+// count compares what buyers were told with what the ledger has.
+func count(t *testing.T, from *process, got *receipts, stock int) {
+	t.Helper()
+	by := map[string]int{}
+	open := map[string]bool{}
+	for _, p := range from.papers() {
+		if p.State != "cancelled" {
+			by[p.Email]++
+			open[p.Reference] = true
+		}
+	}
+	for email, n := range by {
+		if n > 1 {
+			t.Errorf("%s has %d orders", email, n)
+		}
+	}
+	for buyer, path := range got.all {
+		if !open[reference(path)] {
+			t.Errorf("the order of %s, %s, was acknowledged and is lost", buyer, path)
+		}
+	}
+	sale := from.sale()
+	if sale.Sold != int64(len(open)) || sale.Sold+sale.Held+sale.Free != int64(stock) {
+		t.Errorf("sold %d, held %d, free %d of %d, and there are %d orders", sale.Sold, sale.Held, sale.Free, stock, len(open))
+	}
+}
+
+// TestTheLastUnitIsSoldOnce: more buyers than units press on all boards at once.
+func TestTheLastUnitIsSoldOnce(t *testing.T) {
+	const stock, buyers = 40, 120
+	r := startRack(t, 5, withShop(t, stock, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	blank := r.boards[2].get(berryOrder).body
+	rush(t, r.boards, buyers, got, nil).Wait()
+	if len(got.all) != stock {
+		t.Errorf("%d buyers have a receipt, and there were %d units", len(got.all), stock)
+	}
+	count(t, r.boards[4], got, stock)
+
+	soldOutAt := time.Now()
+	for _, b := range r.boards {
+		eventually(t, b.name+" to say that it is sold out", func() (bool, string) {
+			page := b.get(berryPage)
+			return strings.Contains(page.body, "Sold out") && !strings.Contains(page.body, "In stock"), page.body
+		})
+	}
+	t.Logf("sold out on all boards %v after the last press", time.Since(soldOutAt).Round(time.Millisecond))
+
+	// Any board shows any receipt; the same form again gives the same one.
+	buyer, path := "", ""
+	for buyer, path = range got.all {
+		break
+	}
+	for _, b := range r.boards {
+		page := b.get(path)
+		if page.status != http.StatusOK || !strings.Contains(page.body, reference(path)) {
+			t.Errorf("%s shows for %s: %d", b.name, path, page.status)
+		}
+		if guess := b.get(path[:len(path)-1] + "x"); guess.status != http.StatusNotFound {
+			t.Errorf("%s shows a receipt to who guesses: %d", b.name, guess.status)
+		}
+	}
+	again := newBuyer(buyer)
+	form := again.fill(blank)
+	if how, receipt, seen := again.send(r.boards[2].http, form); how != taken || receipt != path {
+		t.Errorf("pressed again: %s %s, status %d; want the receipt %s", how, receipt, seen.status, path)
+	}
+	// A cancelled unit can be sold again.
+	if how, seen := again.cancel(r.boards[0].http, path); how != taken {
+		t.Fatalf("cancelling: %s, status %d", how, seen.status)
+	}
+	eventually(t, "the unit to be sold again", func() (bool, string) {
+		how, _, seen := newBuyer("late").press(r.boards[3].http)
+		return how == taken, seen.body
+	})
+}
+
+// TestBoardsDieWhileOrdersComeIn: two of five boards are killed one after the
+// other, the leader among them, and one is paused.
+func TestBoardsDieWhileOrdersComeIn(t *testing.T) {
+	const stock, buyers = 150, 200
+	r := startRack(t, 5, withShop(t, stock, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	buying := rush(t, r.boards, buyers, got, nil)
+	leader := r.leader()
+	leader.kill()
+	time.Sleep(time.Second)
+	paused := r.boards[0]
+	if paused == leader {
+		paused = r.boards[1]
+	}
+	paused.signal(syscall.SIGSTOP)
+	time.Sleep(3 * time.Second)
+	paused.signal(syscall.SIGCONT)
+	leader.start()
+	buying.Wait()
+	if len(got.all) != stock {
+		t.Errorf("%d buyers have a receipt, and there were %d units", len(got.all), stock)
+	}
+	for _, b := range r.boards {
+		b.waitReady()
+	}
+	count(t, r.boards[0], got, stock)
+	count(t, leader, got, stock)
+}
+
+// leader is the board that leads the ledger.
+func (r *rack) leader() (found *process) {
+	r.t.Helper()
+	eventually(r.t, "the ledger to have a leader", func() (bool, string) {
+		for _, b := range r.boards {
+			if b.metric("bramble_ledger_leading") == 1 {
+				found = b
+				return true, ""
+			}
+		}
+		return false, "none"
+	})
+	return found
+}
+
+// TestEveryPlugIsPulledAtOnce: what was acknowledged is there after the boards
+// have come back; a card that was pulled out can be read.
+func TestEveryPlugIsPulledAtOnce(t *testing.T) {
+	const stock, buyers = 10_000, 60
+	r := startRack(t, 3, withShop(t, stock, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	stop := make(chan struct{})
+	buying := rush(t, r.boards, buyers, got, stop)
+	eventually(t, "some orders", func() (bool, string) {
+		got.mu.Lock()
+		defer got.mu.Unlock()
+		return len(got.all) > buyers/3, fmt.Sprint(len(got.all))
+	})
+	for _, b := range r.boards {
+		b.signal(syscall.SIGKILL)
+	}
+	close(stop)
+	for _, b := range r.boards {
+		<-b.exited
+	}
+	buying.Wait()
+	t.Logf("%d orders were acknowledged when the plugs were pulled", len(got.all))
+
+	card, err := node.ReadCard(r.boards[1].orders())
+	if err != nil {
+		t.Fatal(err)
+	}
+	onCard := 0
+	if err := card.Each(func(desk.Paper) error { onCard++; return nil }); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d orders on the card of %s. %s", onCard, r.boards[1].name, card.Note)
+	card.Close()
+
+	for _, b := range r.boards {
+		b.start()
+	}
+	for _, b := range r.boards {
+		b.waitReady()
+		count(t, b, got, stock)
+	}
+	for buyer, path := range got.all {
+		if receipt, err := r.boards[2].receipt(path); err != nil || receipt.State != "open" {
+			t.Errorf("the receipt of %s: %+v, %v", buyer, receipt, err)
+		}
+	}
+	// And the shop goes on.
+	if how, _, seen := newBuyer("after").press(r.boards[0].http); how != taken {
+		t.Errorf("after the power came back: %s, status %d", how, seen.status)
+	}
+}
+
+// TestAWipedCard: a board whose card is new joins the ledger that there is, as
+// another server, and fills itself from the others.
+func TestAWipedCard(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 100, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	rush(t, r.boards, 20, got, nil).Wait()
+	wiped := r.boards[1]
+	wiped.kill()
+	if err := os.RemoveAll(wiped.orders()); err != nil {
+		t.Fatal(err)
+	}
+	wiped.start()
+	wiped.waitReady()
+	wiped.waitOrders()
+	count(t, wiped, got, 100)
+}
