@@ -81,7 +81,8 @@ func Streams(accept func(conn net.Conn, board string)) http.Handler {
 			return
 		}
 		const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
-		if err := conn.SetDeadline(time.Time{}); err == nil {
+		err = conn.SetDeadline(time.Time{})
+		if err == nil {
 			_, err = conn.Write([]byte(answer))
 		}
 		if err != nil {

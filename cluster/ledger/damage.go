@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -36,7 +37,8 @@ type files struct {
 	log      *logStore
 	snaps    *raft.FileSnapshotStore
 	identity identity
-	fresh    bool // the folder was empty
+	fresh    bool          // the folder was empty
+	newest   atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
 }
 
 func (f *files) close() {
@@ -82,6 +84,7 @@ func openFiles(dir string, slow time.Duration, log *slog.Logger) (f *files, err 
 	if err != nil {
 		return f, err
 	}
+	f.newest.Store(after)
 	if err := f.log.check(after); err != nil {
 		return f, err
 	}

@@ -135,9 +135,7 @@ func (l *Ledger) Status() Status {
 	leader, _ := r.LeaderWithID()
 	s.Leader, s.Leading = string(leader), r.State() == raft.Leader
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
-	if list, err := l.files.snaps.List(); err == nil && len(list) > 0 {
-		s.Snapshot = list[0].Index
-	}
+	s.Snapshot = l.files.newest.Load()
 	get := r.GetConfiguration()
 	if get.Error() == nil {
 		for _, m := range get.Configuration().Servers {

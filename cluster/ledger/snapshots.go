@@ -46,6 +46,9 @@ func (l *Ledger) snapshot(ctx context.Context, r *raft.Raft) error {
 		return err
 	}
 	l.files.log.bytes.Add(-before)
+	if list, err := l.files.snaps.List(); err == nil && len(list) > 0 {
+		l.files.newest.Store(list[0].Index)
+	}
 	return nil
 }
 

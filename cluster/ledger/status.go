@@ -14,7 +14,7 @@ type Status struct {
 	Applied  uint64 // index of the last batch that was carried out here
 	Commit   uint64 // index up to which this board knows that entries are committed
 	LogBytes int64  // of the log since the last snapshot
-	Snapshot uint64 // index of the last snapshot, 0 if there is none
+	Snapshot uint64 // index of the last snapshot that this board took, or found at its start; 0 if none
 	Halted   string // why the machine stands still, "" if it does not
 	Foreign  string // boards of another ledger that were met, "" if none
 	Damaged  string // what was found damaged at start and set aside, "" if nothing

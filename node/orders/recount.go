@@ -23,7 +23,7 @@ func (b *Book) Recount() error {
 
 // tally is what the papers say that a sale's counters and indexes should have.
 type tally struct {
-	sold, held, waiting, interested, entries int64
+	sold, held, waiting, interested int64
 }
 
 // recount compares the papers in a working copy with everything else in it. b is what was

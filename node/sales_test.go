@@ -1,0 +1,252 @@
+//go:build unix
+
+package node_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"bramble/node/desk"
+	"bramble/node/orders/draw"
+)
+
+// TestHalfARackTakesNoOrders: two of five planned boards are a rack that serves,
+// and no ledger; the other three found one, and the two join it.
+func TestHalfARackTakesNoOrders(t *testing.T) {
+	r := newRack(t, 5, withShop(t, 10, ""))
+	few, most := r.boards[:2], r.boards[2:]
+	for _, b := range few {
+		b.start()
+	}
+	for _, b := range few {
+		b.waitReady()
+		page := b.get(berryOrder)
+		if strings.Contains(page.body, "Place the order") || !strings.Contains(page.body, "getting ready") {
+			t.Errorf("%s, one of two boards of five, says %s", b.name, page.body)
+		}
+		form := newBuyer("early").fill(`<input type="hidden" name="kind" value="order">`)
+		if how, _, seen := newBuyer("early").send(b.http, form); how == taken {
+			t.Errorf("%s, one of two boards of five, took an order: %d", b.name, seen.status)
+		}
+	}
+	for _, b := range few {
+		b.kill()
+	}
+	for _, b := range most {
+		b.start()
+	}
+	got := &receipts{all: map[string]string{}}
+	for _, b := range most {
+		b.waitOrders()
+	}
+	rush(t, most, 5, got, nil).Wait()
+	for _, b := range few {
+		b.start()
+	}
+	for _, b := range few {
+		b.waitOrders()
+		count(t, b, got, 10)
+	}
+}
+
+// TestAnAnnouncementIsOnEveryPage of every board, soon.
+func TestAnAnnouncementIsOnEveryPage(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 10, ""))
+	pages := []string{"/", berryPage, berryOrder, "/status", "/status.json"}
+	for _, b := range r.boards {
+		b.waitOrders()
+		for _, path := range pages {
+			b.get(path) // so that it is in memory
+		}
+	}
+	if got := r.boards[1].operate(desk.Order{Do: "announce", Text: "The second batch is here"}); got.status != http.StatusOK {
+		t.Fatalf("announcing: %d %s", got.status, got.body)
+	}
+	began := time.Now()
+	for _, b := range r.boards {
+		for _, path := range pages {
+			eventually(t, b.name+path+" to have the announcement", func() (bool, string) {
+				got := b.get(path)
+				return strings.Contains(got.body, "The second batch is here"), got.body
+			})
+		}
+	}
+	t.Logf("on every page of every board %v after the command had ended", time.Since(began).Round(time.Millisecond))
+}
+
+// TestABallotCanBeRedone from what is published, by lines of this test's own
+// that share nothing with the program's.
+func TestABallotCanBeRedone(t *testing.T) {
+	const units, entrants = 3, 12
+	hour := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+	r := startRack(t, 3, withShop(t, units, fmt.Sprintf("mode = \"ballot\"\nopens = %s\ncloses = %s\ndraw = \"dice\"",
+		hour(time.Now().Add(-time.Hour)), hour(time.Now().Add(time.Hour)))))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	rush(t, r.boards, entrants, got, nil).Wait()
+	if len(got.all) != entrants {
+		t.Fatalf("%d of %d entered", len(got.all), entrants)
+	}
+	if got := r.boards[0].operate(desk.Order{Do: "close", Product: "berry"}); got.status != http.StatusOK {
+		t.Fatalf("closing: %d %s", got.status, got.body)
+	}
+	const rolled = "3 6 1 1 5 2 4 6 6 1"
+	if got := r.boards[1].operate(desk.Order{Do: "draw", Product: "berry", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
+		t.Fatalf("drawing: %d %s", got.status, got.body)
+	}
+	var f draw.File
+	for _, b := range r.boards {
+		eventually(t, b.name+" to publish the draw", func() (bool, string) {
+			page := b.get("/p/berry/draw.json")
+			return page.status == http.StatusOK && json.Unmarshal([]byte(page.body), &f) == nil, page.body
+		})
+	}
+	sum := func(text string) string {
+		h := sha256.Sum256([]byte(text))
+		return hex.EncodeToString(h[:])
+	}
+	var list, tickets []string
+	for _, path := range got.all {
+		list = append(list, reference(path))
+	}
+	slices.Sort(list)
+	seed := sum("bramble draw 1\n" + f.Secret + "\n" + sum(strings.Join(list, "\n")+"\n") + "\n" + rolled + "\n")
+	for _, ref := range list {
+		tickets = append(tickets, sum(seed+" "+ref)+" "+ref)
+	}
+	slices.Sort(tickets)
+	for i := range units {
+		if _, ref, _ := strings.Cut(tickets[i], " "); f.Winners[i] != ref {
+			t.Errorf("winner %d is %s and not %s", i+1, f.Winners[i], ref)
+		}
+	}
+	if sum("bramble draw secret\n"+f.Secret) != f.Commitment || len(f.Winners) != units || len(f.Losers) != entrants-units {
+		t.Errorf("%d winners, %d losers, commitment %s", len(f.Winners), len(f.Losers), f.Commitment)
+	}
+	for _, path := range got.all {
+		want := "lost"
+		if slices.Contains(f.Winners, reference(path)) {
+			want = "won"
+		}
+		if receipt, err := r.boards[2].receipt(path); err != nil || receipt.State != want {
+			t.Errorf("%s says %q, %v; want %q", path, receipt.State, err, want)
+		}
+	}
+}
+
+// TestWhoWaitsIsInvited: the waiting list is at the same address, and an
+// invitation becomes an order.
+func TestWhoWaitsIsInvited(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 1, "waiting_list = true"))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	first, second := newBuyer("first"), newBuyer("second")
+	if how, _, seen := first.press(r.boards[0].http); how != taken {
+		t.Fatalf("the first: %s, %d", how, seen.status)
+	}
+	var waits string
+	eventually(t, "the second to be on the waiting list", func() (bool, string) {
+		form, err := fetch(second.http, r.boards[1].http+berryOrder)
+		if err != nil || !strings.Contains(form.body, "Join the waiting list") {
+			return false, form.body
+		}
+		how, path, seen := second.send(r.boards[1].http, second.fill(form.body))
+		waits = path
+		return how == taken, seen.body
+	})
+	if receipt, err := r.boards[2].receipt(waits); err != nil || receipt.Kind != "waiting" || receipt.State != "open" {
+		t.Fatalf("waiting: %+v, %v", receipt, err)
+	}
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	for _, o := range []desk.Order{
+		{Do: "stock", Product: "berry", Count: 1},
+		{Do: "invite", Product: "berry", Count: 5, Until: &until},
+	} {
+		if got := r.boards[0].operate(o); got.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", o.Do, got.status, got.body)
+		}
+	}
+	if receipt, err := r.boards[0].receipt(waits); err != nil || receipt.State != "invited" {
+		t.Fatalf("invited: %+v, %v", receipt, err)
+	}
+	// The receipt has the form with all that is known, and one button.
+	page := r.boards[2].get(waits)
+	form := url.Values{}
+	for _, field := range hidden.FindAllStringSubmatch(page.body, -1) {
+		form.Set(field[1], field[2])
+	}
+	if how, path, seen := second.send(r.boards[2].http, form); how != taken || path != waits {
+		t.Fatalf("saying yes: %s at %s, %d %s", how, path, seen.status, seen.body)
+	}
+	if receipt, err := r.boards[1].receipt(waits); err != nil || receipt.Kind != "order" {
+		t.Errorf("after yes: %+v, %v", receipt, err)
+	}
+	if sale := r.boards[1].sale(); sale.Sold != 2 || sale.Held != 0 || sale.Free != 0 {
+		t.Errorf("sold %d, held %d, free %d", sale.Sold, sale.Held, sale.Free)
+	}
+}
+
+// TestOrdersAreHandedOver to a receiver that checks signatures with the
+// standard's own library, each at least once, although the leader is killed.
+func TestOrdersAreHandedOver(t *testing.T) {
+	const buyers = 30
+	const secret = "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ=="
+	check, err := webhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	told := map[string]int{}
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || check.Verify(body, r.Header) != nil {
+			t.Errorf("a post that is not signed: %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		told[r.Header.Get("webhook-id")]++
+	}))
+	defer receiver.Close()
+	r := startRack(t, 3, withShop(t, 100, `handover_after = "1s"`)+fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", receiver.URL, secret))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	buying := rush(t, r.boards, buyers, got, nil)
+	leader := r.leader()
+	leader.kill()
+	buying.Wait()
+	leader.start()
+	for _, path := range got.all {
+		eventually(t, "the order to be handed over", func() (bool, string) {
+			mu.Lock()
+			defer mu.Unlock()
+			return told[reference(path)] > 0, fmt.Sprint(told)
+		})
+	}
+	eventually(t, "the ledger to know of it", func() (bool, string) {
+		over := 0
+		for _, p := range r.boards[0].papers() {
+			if p.State == "handed_over" {
+				over++
+			}
+		}
+		return over == buyers, fmt.Sprint(over)
+	})
+}
