@@ -176,6 +176,7 @@ listen = %q
 listen = %q
 [orders]
 folder = %q
+public_at = "https://shop.example"
 [rack]
 key = %q
 gossip = %q

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"bramble/node/desk"
@@ -206,6 +208,59 @@ func TestWhoWaitsIsInvited(t *testing.T) {
 	}
 	if sale := r.boards[2].sale(); sale.Sold != 2 || sale.Held != 0 || sale.Free != 0 {
 		t.Errorf("sold %d, held %d, free %d", sale.Sold, sale.Held, sale.Free)
+	}
+}
+
+// letters is a mail server's other side: what it was given, by recipient.
+type letters struct {
+	mu  sync.Mutex
+	got map[string]string
+}
+
+// NewSession is go-smtp's.
+func (l *letters) NewSession(*smtp.Conn) (smtp.Session, error) { return &letter{of: l}, nil }
+
+type letter struct {
+	of *letters
+	to string
+}
+
+func (*letter) Mail(string, *smtp.MailOptions) error        { return nil }
+func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error { l.to = to; return nil }
+func (*letter) Reset()                                      {}
+func (*letter) Logout() error                               { return nil }
+
+func (l *letter) Data(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	l.of.mu.Lock()
+	defer l.of.mu.Unlock()
+	l.of.got[l.to] += string(text)
+	return err
+}
+
+// TestBuyersGetMail from a real mail server, with the address of their receipt.
+func TestBuyersGetMail(t *testing.T) {
+	box := &letters{got: map[string]string{}}
+	office := smtp.NewServer(box)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go office.Serve(l) // ends with Close
+	defer office.Close()
+	r := startRack(t, 3, withShop(t, 10, "")+fmt.Sprintf("[mail]\nserver = %q\ntls = \"none\"\n", l.Addr()))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	got := &receipts{all: map[string]string{}}
+	rush(t, r.boards, 5, got, nil).Wait()
+	for buyer, path := range got.all {
+		eventually(t, buyer+" to get mail", func() (bool, string) {
+			box.mu.Lock()
+			defer box.mu.Unlock()
+			text := box.got[buyer+"@buyer.example"]
+			return strings.Contains(text, reference(path)) && strings.Contains(text, "https://shop.example"+path), text
+		})
 	}
 }
 

@@ -93,7 +93,7 @@ func verifyDraw(w world, path string) error {
 	case draw.Dice:
 		fmt.Fprintf(w.out, "and these dice with those that were rolled:\n%s\n", f.Public.Text)
 	case draw.Drand:
-		fmt.Fprintf(w.out, "and this round with the beacon's own:\n%s\n", f.Public.Text)
+		fmt.Fprintf(w.out, "The round is the beacon's own, made after the close:\n%s\n", f.Public.Text)
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func mayImport() map[string][]string {
 		"node/handover":             {"node/orders"},
 		"node/orders":               {"node/orders/draw"},
 		"node/orders/draw":          nil,
+		"node/orders/orderstest":    nil,
 		"node/console":              {"gpio"},
 		"node/console/client":       {"node/console"},
 		"node/front":                nil,

@@ -240,6 +240,11 @@ func (d *Desk) Operate(ctx context.Context, o Order) (Outcome, error) {
 	if err := command.Check(); err != nil {
 		return Outcome{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
+	if c, ok := command.(orders.MakeDraw); ok {
+		if err := c.Public.Genuine(); err != nil {
+			return Outcome{}, fmt.Errorf("%w: %w", errMalformed, err)
+		}
+	}
 	a, err := d.settle(ctx, command)
 	switch {
 	case errors.Is(err, shop.ErrNotSure):

@@ -35,7 +35,7 @@ func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
 //   - Dice has what was rolled: digits 1 to 6 in groups with one blank between them, at
 //     least ten dice, such as "3 6 1 1 5 2 4 6 6 1" or "36115 24661".
 //   - Drand has "drand quicknet ROUND SIGNATURE", the signature being 96 small hex digits.
-//     Nothing here checks the signature itself; whoever verifies looks the round up.
+//     Whether the beacon made it, Genuine tells.
 func (p Public) Check() error {
 	switch p.Kind {
 	case None:
@@ -46,7 +46,7 @@ func (p Public) Check() error {
 	case Dice:
 		return checkDice(p.Text)
 	case Drand:
-		_, err := p.round()
+		_, _, err := p.parseDrand()
 		return err
 	}
 	return fmt.Errorf("%w: the kinds are dice, drand and none", ErrPublic)
@@ -73,20 +73,21 @@ func checkDice(text string) error {
 	return nil
 }
 
-// round is the number of a drand text's round.
-func (p Public) round() (uint64, error) {
+// parseDrand is a drand text's round and signature.
+func (p Public) parseDrand() (round uint64, signature []byte, err error) {
 	f := strings.Split(p.Text, " ")
 	if len(f) != 4 || f[0] != "drand" || f[1] != "quicknet" {
-		return 0, fmt.Errorf("%w: drand is written: drand quicknet ROUND SIGNATURE", ErrPublic)
+		return 0, nil, fmt.Errorf("%w: drand is written: drand quicknet ROUND SIGNATURE", ErrPublic)
 	}
-	round, err := strconv.ParseUint(f[2], 10, 40)
+	round, err = strconv.ParseUint(f[2], 10, 40)
 	if err != nil || round == 0 || strconv.FormatUint(round, 10) != f[2] {
-		return 0, fmt.Errorf("%w: the round is not a number", ErrPublic)
+		return 0, nil, fmt.Errorf("%w: the round is not a number", ErrPublic)
 	}
-	if sig, err := hex.DecodeString(f[3]); err != nil || len(sig) != 48 || strings.ToLower(f[3]) != f[3] {
-		return 0, fmt.Errorf("%w: the signature is not 96 small hex digits", ErrPublic)
+	signature, err = hex.DecodeString(f[3])
+	if err != nil || len(signature) != 48 || strings.ToLower(f[3]) != f[3] {
+		return 0, nil, fmt.Errorf("%w: the signature is not 96 small hex digits", ErrPublic)
 	}
-	return round, nil
+	return round, signature, nil
 }
 
 // Fits says, as an ErrPublic, why the randomness does not fit a ballot that wants a kind
@@ -101,7 +102,7 @@ func (p Public) Fits(wanted Kind, closed time.Time) error {
 	if p.Kind != Drand {
 		return nil
 	}
-	round, err := p.round()
+	round, _, err := p.parseDrand()
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func Read(r io.Reader) (File, error) {
 // Verify redoes the draw of a file. nil means that the secret is the one committed to,
 // and that winners and losers are what the rule gives. That the commitment is the one
 // that was published before the ballot opened, that all who entered are in the list, and
-// that dice fell or a drand round was made as written is for people to compare.
+// that dice fell as written is for people to compare.
 func Verify(f File) error {
 	wrong := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
@@ -52,6 +52,9 @@ func Verify(f File) error {
 		return wrong("the stock is negative")
 	}
 	if err := f.Public.Fits(f.Public.Kind, f.Closes); err != nil {
+		return wrong("%v", err)
+	}
+	if err := f.Public.Genuine(); err != nil {
 		return wrong("%v", err)
 	}
 	list := NewList()

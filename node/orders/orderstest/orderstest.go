@@ -1,0 +1,176 @@
+// Package orderstest judges what buyers were told: whether one order book, in
+// one place and without faults, could have told it to them (linearizability).
+// Tests of the order book under kills, pauses and partitions share it.
+package orderstest
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// People is how many persons a history has: few, so that they meet themselves.
+const People = 6
+
+// Press is one thing that a person does: an order is placed, or, with a paper's
+// name, that one is cancelled.
+type Press struct {
+	Person int // 0 to People-1; each may have one paper
+	Cancel string
+}
+
+// Told is what came of a press.
+type Told int
+
+// What a person can be told. Of an order that was taken the paper is named, and
+// of one that was taken before, the same. A cancel is Taken also if it was done
+// before. Unsure is no answer, or one that says that it is not known.
+const (
+	Taken Told = iota
+	SoldOut
+	NotTaken
+	Unsure
+)
+
+// String names it for the description of a history.
+func (t Told) String() string {
+	return [...]string{"taken", "sold out", "not taken", "not sure"}[t]
+}
+
+// answer is what porcupine gets as an operation's output.
+type answer struct {
+	told  Told
+	paper string
+}
+
+// shelf is the whole order book as these people see it: who has which paper.
+type shelf [People]string
+
+// maybe stands for a paper that nobody was shown.
+const maybe = "?"
+
+// with is the shelf after a person has, or has no longer, a paper.
+func (s shelf) with(person int, paper string) shelf {
+	s[person] = paper
+	return s
+}
+
+// History is what happened, by one clock. It is safe for concurrent use.
+type History struct {
+	stock int
+	began time.Time
+
+	mu    sync.Mutex // guards what follows
+	done  []porcupine.Operation
+	count map[Told]int
+}
+
+// NewHistory is that of a sale with so many units, from now on.
+func NewHistory(stock int) *History {
+	return &History{stock: stock, began: time.Now(), count: map[Told]int{}}
+}
+
+// Press has a person do something and records it. client is who did it: one
+// does one thing after the other. do returns what was told, and the paper.
+func (h *History) Press(client int, p Press, do func() (Told, string)) (Told, string) {
+	call := int64(time.Since(h.began))
+	told, paper := do()
+	end := int64(time.Since(h.began))
+	if told == Unsure {
+		end = math.MaxInt64 // it may take effect at any later time
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count[told]++
+	if told != NotTaken { // that did nothing
+		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: answer{told, paper}, Return: end})
+	}
+	return told, paper
+}
+
+// Count is how often people were told something.
+func (h *History) Count(t Told) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.count[t]
+}
+
+// Check judges the history within a time. picture is the path of an HTML file
+// that shows it if it is not linearizable. decided is false if the time was not
+// enough.
+func (h *History) Check(within time.Duration, picture string) (linearizable, decided bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	model := h.model()
+	result, info := porcupine.CheckOperationsVerbose(model, h.done, within)
+	if result == porcupine.Illegal {
+		// Without the picture the verdict is the same.
+		_ = porcupine.VisualizePath(model, info, picture)
+	}
+	return result == porcupine.Ok, result != porcupine.Unknown
+}
+
+// model says what a correct order book may answer.
+func (h *History) model() porcupine.Model {
+	model := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{shelf{}} },
+		Step: func(state, input, output any) []any {
+			s, p, a := state.(shelf), input.(Press), output.(answer)
+			if p.Cancel != "" {
+				return cancelled(s, p, a)
+			}
+			return h.placed(s, p, a)
+		},
+		DescribeOperation: func(input, output any) string {
+			p, a := input.(Press), output.(answer)
+			if p.Cancel != "" {
+				return fmt.Sprintf("person %d cancels %s: %v", p.Person, p.Cancel, a.told)
+			}
+			return fmt.Sprintf("person %d orders: %v %s", p.Person, a.told, a.paper)
+		},
+	}
+	return model.ToModel()
+}
+
+// left is how many units are free.
+func (h *History) left(s shelf) int {
+	n := h.stock
+	for _, paper := range s {
+		if paper != "" {
+			n--
+		}
+	}
+	return n
+}
+
+// placed are the states that an order may lead to; none if the answer is wrong.
+func (h *History) placed(s shelf, p Press, a answer) []any {
+	has, free := s[p.Person], h.left(s) > 0
+	switch {
+	case a.told == Taken && has == a.paper:
+		return []any{s}
+	case a.told == Taken && (has == maybe || has == "" && free):
+		return []any{s.with(p.Person, a.paper)}
+	case a.told == SoldOut && has == "" && !free, a.told == Unsure && (has != "" || !free):
+		return []any{s}
+	case a.told == Unsure:
+		return []any{s, s.with(p.Person, maybe)}
+	}
+	return nil
+}
+
+// cancelled are the states that a cancel may lead to: its own paper goes, another
+// that the person has by now stays.
+func cancelled(s shelf, p Press, a answer) []any {
+	has := s[p.Person]
+	switch {
+	case has == p.Cancel && a.told == Taken:
+		return []any{s.with(p.Person, "")}
+	case has == p.Cancel || has == maybe:
+		return []any{s, s.with(p.Person, "")}
+	}
+	return []any{s}
+}
