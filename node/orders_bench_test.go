@@ -71,6 +71,42 @@ func BenchmarkOrders(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkLeaderKilled kills the board that leads the ledger of an idle rack of
+// three, and measures until an order is taken again at another board:
+//
+//	go test ./node -run '^$' -bench LeaderKilled -benchtime 8x
+func BenchmarkLeaderKilled(b *testing.B) {
+	r := startRack(b, 3, withShop(b, 5_000_000, ""))
+	for _, board := range r.boards {
+		board.waitOrders()
+	}
+	blank := r.boards[0].get(berryOrder).body
+	var total, longest time.Duration
+	for i := range b.N {
+		leader := r.leader()
+		at := slices.Index(r.boards, leader)
+		other := r.boards[(at+1)%len(r.boards)]
+		leader.kill()
+		began := time.Now()
+		buyer := newBuyer(fmt.Sprintf("k%d", i))
+		for {
+			if how, _, _ := buyer.send(other.http, buyer.fill(blank)); how == taken {
+				break
+			}
+			if time.Since(began) > patience {
+				b.Fatalf("no order is taken %v after the leader was killed", patience)
+			}
+		}
+		took := time.Since(began)
+		total, longest = total+took, max(longest, took)
+		leader.start()
+		leader.waitReady()
+	}
+	b.ReportMetric(float64(total.Milliseconds())/float64(b.N), "mean-ms")
+	b.ReportMetric(float64(longest.Milliseconds()), "longest-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
 func order(c *http.Client, board string, form url.Values) error {
 	r, err := http.NewRequest(http.MethodPost, board+berryPlace, strings.NewReader(form.Encode()))
 	if err != nil {
