@@ -60,6 +60,17 @@ func TestCommandLines(t *testing.T) {
 		{"purge / --all", 2, "", "bramble purge: bad request: a purge wants exactly one of url, tag and all\nFor its flags: bramble help purge\n"},
 		{"purge /a /b", 2, "", "bramble purge: one URL at a time, not \"/b\" too\nFor its flags: bramble help purge\n"},
 		{"drain", 2, "", "bramble drain: name one board; bramble status lists them\nFor its flags: bramble help drain\n"},
+		{"orders", 2, "", "bramble orders: say what to do: list, show, export, cancel, forget or trail\nFor its flags: bramble help orders\n"},
+		{"orders frob", 2, "", "bramble orders: \"frob\" is none of list, show, export, cancel, forget and trail\nFor its flags: bramble help orders\n"},
+		{"orders show", 2, "", "bramble orders: show takes one word, not 0\nFor its flags: bramble help orders\n"},
+		{"orders list --card x", 2, "", "bramble orders: --card is for export\nFor its flags: bramble help orders\n"},
+		{"orders export --card /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] folder\n"},
+		{"sale stock berry many", 2, "", "bramble sale: \"many\" is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)\nFor its flags: bramble help sale\n"},
+		{"sale invite berry", 2, "", "bramble sale: invite wants --count, how many people\nFor its flags: bramble help sale\n"},
+		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is no hour; write one such as 2012-02-29T06:00:00Z\nFor its flags: bramble help sale\n"},
+		{"announce a b", 2, "", "bramble announce: one text, in quotes\nFor its flags: bramble help announce\n"},
+		{"draw make berry", 2, "", "bramble draw: make wants one of --dice and --drand\nFor its flags: bramble help draw\n"},
+		{"draw verify " + bad, 1, "", "bramble draw: draw: the file does not hold: reading it: invalid character 'r' looking for beginning of value\n"},
 		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor its flags: bramble help status\n"},
 	}
 	for _, tt := range tests {
