@@ -39,6 +39,12 @@ const (
 	// whatever the heap looks like: a shard must have place for an object of the
 	// largest size, which may be a quarter of it (objectsPerShard).
 	leastRoom = 33
+	// mostStuck is how many looks in a row may find the heap too large with the
+	// least room there is. Then everything is dropped: old objects that hold a
+	// span each are only got rid of with all others, and a bound that gives way
+	// when sizes change is none. On 32 bits, where small objects are smaller
+	// still, this was seen with all of 10 bytes, then 1,000, then 5,000.
+	mostStuck = 4
 	// restTimes is how many times as long as settle took nothing is settled after
 	// it: a board that stores as fast as its network brings pages gives at most a
 	// tenth of its time to this. Gaps may pass their bound then until the crowd
@@ -131,6 +137,16 @@ func (s *store) settle() {
 		used, h = s.used(), readHeap()
 		waste = h.gapsBetween(used)
 		s.others = max(h.objects+h.gaps-waste-used, 0)
+	}
+	if used+waste > percent(s.budget, mostHeap) && s.room == percent(s.budget, leastRoom) {
+		if s.stuck++; s.stuck >= mostStuck {
+			s.stuck = 0
+			s.dropAll(func(*Object) bool { return true })
+			runtime.GC()
+			return
+		}
+	} else {
+		s.stuck = 0
 	}
 	if room := nextRoom(s.budget, s.room, used, waste); room != s.room {
 		s.room = room

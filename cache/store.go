@@ -46,6 +46,7 @@ type store struct {
 	// Guarded by settling.
 	room   int64 // what of budget may be used (room.go)
 	others int64 // what of the heap is not the store's, as far as is known
+	stuck  int   // looks in a row at which the least room was too much
 }
 
 // variants are what is stored under one key, the youngest first; never empty.

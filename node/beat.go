@@ -141,23 +141,18 @@ func (b *board) follow(ctx context.Context) {
 // learns what the rack has purged, and takes its place on the ring.
 func (b *board) join(ctx context.Context) {
 	b.health.set(cluster.Joining)
-	look := time.NewTicker(joinLook)
-	defer look.Stop()
-	patience := time.NewTimer(joinWait)
-	defer patience.Stop()
-	for waiting := !b.alone(); waiting && !b.met.Load(); {
-		select {
-		case <-ctx.Done():
-			return
-		case <-patience.C:
-			waiting = false
-		case <-look.C:
-		}
+	await(ctx, joinWait, func() bool { return b.alone() || b.met.Load() })
+	if ctx.Err() != nil {
+		return
 	}
 	b.looked.Store(true)
 	b.purger.Sync(ctx)
-	b.awaitPlaces(ctx)
-	b.counter.await(ctx)
+	if b.sites.Bounded() {
+		// One that owned keys before would have its first clients wait. In a rack
+		// whose boards all start one after another it does not wait for the last.
+		await(ctx, 2*origin.ShareSettle, b.sharePlaces)
+	}
+	await(ctx, ordersWait, b.counter.ready)
 	if b.health.change(cluster.Joining, cluster.Serving) {
 		b.announce()
 	}
@@ -184,18 +179,13 @@ func (b *board) sharePlaces() bool {
 	return b.sites.Share(b.cfg.Board.Name, boards, b.alone(), time.Now())
 }
 
-// awaitPlaces waits until this board may ask the origins: one that owned keys
-// before would have its first clients wait. In a rack whose boards all start
-// one after another it does not wait for the last.
-func (b *board) awaitPlaces(ctx context.Context) {
-	if !b.sites.Bounded() {
-		return
-	}
+// await looks every joinLook until something is so, for at most limit.
+func await(ctx context.Context, limit time.Duration, so func() bool) {
 	look := time.NewTicker(joinLook)
 	defer look.Stop()
-	patience := time.NewTimer(2 * origin.ShareSettle)
+	patience := time.NewTimer(limit)
 	defer patience.Stop()
-	for !b.sharePlaces() {
+	for !so() {
 		select {
 		case <-ctx.Done():
 			return

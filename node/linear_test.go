@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,18 +38,7 @@ func TestOrdersAreLinearizable(t *testing.T) {
 	breakBoards(r, *ordersFor)
 	close(stop)
 	people.Wait()
-	taken, soldOut := h.Count(orderstest.Taken), h.Count(orderstest.SoldOut)
-	t.Logf("taken %d times, sold out %d, not taken %d, not sure %d", taken, soldOut, h.Count(orderstest.NotTaken), h.Count(orderstest.Unsure))
-	if taken == 0 || soldOut == 0 {
-		t.Fatal("nothing happened that could tell anything")
-	}
-	picture := filepath.Join(os.TempDir(), fmt.Sprintf("bramble-orders-%d.html", os.Getpid()))
-	switch ok, decided := h.Check(2*time.Minute, picture); {
-	case !decided:
-		t.Error("the history is too long to be judged: run it for a shorter time")
-	case !ok:
-		t.Errorf("no one order book could have answered so; see %s", picture)
-	}
+	h.Judge(t, "orders")
 	for _, b := range r.boards {
 		b.waitReady()
 	}

@@ -169,26 +169,9 @@ func (c *counter) open() bool {
 	return s.Founded && s.Leader != "" && s.Halted == "" && s.Foreign == ""
 }
 
-// await waits, for at most ordersWait, until this board's pages can say what can
-// be ordered: a page that a moment later is another makes people press F5.
-func (c *counter) await(ctx context.Context) {
-	if c == nil {
-		return
-	}
-	patience := time.NewTimer(ordersWait)
-	defer patience.Stop()
-	look := time.NewTicker(joinLook)
-	defer look.Stop()
-	for !c.open() || !c.desk.Offered() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-patience.C:
-			return
-		case <-look.C:
-		}
-	}
-}
+// ready reports whether this board's pages can say what can be ordered: a page
+// that a moment later is another makes people press F5.
+func (c *counter) ready() bool { return c == nil || c.open() && c.desk.Offered() }
 
 // notices are what a person must know of the ledger, one sentence each.
 func (c *counter) notices(board string) []string {

@@ -6,7 +6,10 @@ package orderstest
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -48,6 +51,9 @@ type answer struct {
 
 // shelf is the whole order book as these people see it: who has which paper.
 type shelf [People]string
+
+// judgeWait bounds how long a history is thought about.
+const judgeWait = 2 * time.Minute
 
 // maybe stands for a paper that nobody was shown.
 const maybe = "?"
@@ -96,6 +102,24 @@ func (h *History) Count(t Told) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.count[t]
+}
+
+// Judge fails a test whose history no order book could have made, or which tells
+// nothing. name is for the file with the picture.
+func (h *History) Judge(t testing.TB, name string) {
+	t.Helper()
+	t.Logf("taken %d times, sold out %d, not taken %d, not sure %d",
+		h.Count(Taken), h.Count(SoldOut), h.Count(NotTaken), h.Count(Unsure))
+	if h.Count(Taken) == 0 || h.Count(SoldOut) == 0 {
+		t.Fatal("nothing happened that could tell anything")
+	}
+	picture := filepath.Join(os.TempDir(), fmt.Sprintf("bramble-%s-%d.html", name, os.Getpid()))
+	switch ok, decided := h.Check(judgeWait, picture); {
+	case !decided:
+		t.Errorf("the history cannot be judged within %v: run it for a shorter time", judgeWait)
+	case !ok:
+		t.Errorf("no one order book could have answered so; see %s", picture)
+	}
 }
 
 // Check judges the history within a time. picture is the path of an HTML file
