@@ -107,19 +107,19 @@ func (d *Desk) Place(ctx context.Context, a orders.Ask) (orders.Answer, error) {
 	return d.settle(ctx, a)
 }
 
-// Cancel takes a paper back on the buyer's behalf and returns it as it then
-// stands. Its errors are Place's, shop.ErrTooLate and orders.ErrNoPaper.
-func (d *Desk) Cancel(ctx context.Context, id orders.ID) (orders.Paper, error) {
+// Cancel takes a paper back on the buyer's behalf. Its errors are Place's,
+// shop.ErrTooLate and orders.ErrNoPaper.
+func (d *Desk) Cancel(ctx context.Context, id orders.ID) error {
 	answer, err := d.settle(ctx, orders.Cancel{ID: id})
 	switch {
 	case err != nil:
-		return orders.Paper{}, err
+		return err
 	case answer.Outcome == orders.TooLate:
-		return orders.Paper{}, shop.ErrTooLate
+		return shop.ErrTooLate
 	case answer.Outcome == orders.NoPaper:
-		return orders.Paper{}, orders.ErrNoPaper
+		return orders.ErrNoPaper
 	}
-	return d.cfg.Book.Paper(id)
+	return nil
 }
 
 // settle submits a command until it is known how it ended or ctx is over. All

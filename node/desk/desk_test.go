@@ -263,7 +263,7 @@ func TestOutbox(t *testing.T) {
 	if err := box.Handing(t.Context(), 3); err != nil {
 		t.Error(err)
 	}
-	if _, err := d.Cancel(t.Context(), 3); !errors.Is(err, shop.ErrTooLate) {
+	if err := d.Cancel(t.Context(), 3); !errors.Is(err, shop.ErrTooLate) {
 		t.Errorf("cancelling what is on its way: %v", err)
 	}
 	for range 2 { // a second time is no error

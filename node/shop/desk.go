@@ -27,9 +27,9 @@ type Desk interface {
 	// errors match ErrNotTaken, ErrNotSure or ErrNoDesk, and any other is taken for
 	// ErrNotSure, which is the one that never lies. It returns by the end of ctx.
 	Place(ctx context.Context, a orders.Ask) (orders.Answer, error)
-	// Cancel takes a paper back for its buyer, and gives it as it then stands. Errors:
-	// those of Place, ErrTooLate and orders.ErrNoPaper.
-	Cancel(ctx context.Context, id orders.ID) (orders.Paper, error)
+	// Cancel takes a paper back for its buyer. Errors: those of Place, ErrTooLate and
+	// orders.ErrNoPaper.
+	Cancel(ctx context.Context, id orders.ID) error
 	// Paper waits, bounded, until this board has the paper, and gives it with its place
 	// in the queue, from 1; 0 if it is in none. Errors: those of Place and
 	// orders.ErrNoPaper.

@@ -89,24 +89,24 @@ func (d *fakeDesk) Place(_ context.Context, a orders.Ask) (orders.Answer, error)
 	return answer, nil
 }
 
-func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) (orders.Paper, error) {
+func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p, ok := d.papers[id]
 	switch {
 	case d.failCancel != nil:
-		return p, d.failCancel
+		return d.failCancel
 	case !ok:
-		return p, orders.ErrNoPaper
+		return orders.ErrNoPaper
 	case !p.Cancellable():
-		return p, ErrTooLate
+		return ErrTooLate
 	}
 	p.State, p.Changed = orders.StateCancelled, d.now
 	if p.Kind == orders.KindWaiting || p.Kind == orders.KindInterest {
 		p.State = orders.StateLeft
 	}
 	d.papers[id] = p
-	return p, nil
+	return nil
 }
 
 func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, error) {

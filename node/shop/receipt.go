@@ -284,7 +284,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 	if sure {
 		ctx, cancel := context.WithTimeout(r.Context(), placeWait)
 		defer cancel()
-		_, err := s.desk.Cancel(ctx, p.ID)
+		err := s.desk.Cancel(ctx, p.ID)
 		if err == nil || errors.Is(err, orders.ErrNoPaper) {
 			w.Header().Set("Cache-Control", "no-store")
 			http.Redirect(w, r, s.receiptPath(p.ID), http.StatusSeeOther)
