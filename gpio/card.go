@@ -7,7 +7,7 @@ type Line struct {
 }
 
 // Card lists the language: every state, then every fault as a serving board
-// flashes it. It is made by Tell itself, so that it cannot lie about the lamps.
+// flashes it, then what the button asks for. It is made by Tell itself, so that it cannot lie about the lamps.
 func Card() []Line {
 	var lines []Line
 	add := func(in Input, means string) {
@@ -23,5 +23,8 @@ func Card() []Line {
 	for f := firstFault; f <= lastFault; f++ {
 		add(Input{Health: Serving, Faults: NewFaults(f)}, "serving; "+f.String())
 	}
+	known := NewFaults(TooHot)
+	add(Input{Health: Serving, Faults: known, Acked: known}, "serving; a fault that is acknowledged")
+	add(Input{Health: Serving, Address: true, Octet: 203}, "address: ends in 203")
 	return lines
 }

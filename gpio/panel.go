@@ -10,6 +10,9 @@
 // serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
 // "look here", a short flash every three seconds means standby, dark means that
 // nothing runs. A fault adds a burst of short flashes to be counted.
+//
+// The drivers for real lamps are in gpio/pins; the interface that they fill, the
+// terminal's driver and the fakes are here.
 package gpio
 
 import (
@@ -93,6 +96,29 @@ func (f Fault) String() string {
 	return "unknown fault"
 }
 
+// Advice says what to look at first, "" for what is no fault.
+func (f Fault) Advice() string {
+	switch f {
+	case PeerLost:
+		return "a board of the rack has died: its neighbours' bars point at it"
+	case OriginDown:
+		return "pages that are not in memory cannot be had: look at the shop behind"
+	case ClockUnset:
+		return "the date is not to be trusted: look at network and time server"
+	case CardFailing:
+		return "the SD card is read-only, full or failing: change it"
+	case PowerLow:
+		return "under-voltage or throttled: take a stronger supply or a shorter cable"
+	case TooHot:
+		return "over temperature: give it air"
+	case NoMajority:
+		return "the ledger cannot commit, no orders are taken: bring boards back"
+	case ButtonStuck:
+		return "something holds the button down: look at switch and wires"
+	}
+	return ""
+}
+
 // Faults is a set of faults, one bit each, small enough to be gossiped and
 // comparable so that a driver can see at once that nothing has changed. Bits
 // that stand for no fault known here are ignored.
@@ -157,19 +183,3 @@ func (s Faults) Words() []string {
 
 // String gives the words with commas between them, "" if there are none.
 func (s Faults) String() string { return strings.Join(s.Words(), ", ") }
-
-// Input is what a board knows of itself when it asks what its lamps should do.
-// It is comparable: an Input equal to the last one needs no new Show.
-type Input struct {
-	Health Health
-	Faults Faults
-	Load   float64 // part of the board's measured capacity in use, 0 to 1; what lies outside is clamped
-	Locate bool    // somebody looks for this very board
-}
-
-// Show is what each lamp does until the next Show, as data.
-type Show struct {
-	Health Pattern   `json:"health"` // the one lamp that every panel has
-	Bar    []Pattern `json:"bar"`    // the load bar, lowest lamp first
-	Says   string    `json:"says"`   // the same in one plain sentence: "serving; peer lost"
-}

@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -55,22 +56,28 @@ func (p Pattern) Period() time.Duration {
 // At gives the lamp's level at time t, counted from any moment that the lamps
 // of a panel share; drivers take the Unix epoch, so that lamps that say the
 // same blink in step along the whole rack. Times before that moment count too.
-// At allocates nothing. The console's page has the same rule in console.js.
+// At allocates nothing. The console's page has the same rule in lamp.js.
 func (p Pattern) At(t time.Duration) Level {
+	level, _ := p.at(t)
+	return level
+}
+
+// at is At, and how long it will be so at least.
+func (p *Pattern) at(t time.Duration) (Level, time.Duration) {
 	period := p.Period()
 	if period <= 0 {
-		return Off
+		return Off, math.MaxInt64
 	}
 	t %= period
 	if t < 0 {
 		t += period
 	}
-	for _, s := range p.Steps {
-		d := time.Duration(s.MS) * time.Millisecond
+	for i := range p.Steps {
+		d := time.Duration(p.Steps[i].MS) * time.Millisecond
 		if t < d {
-			return s.Level
+			return p.Steps[i].Level, d - t
 		}
 		t -= d
 	}
-	return Off
+	return Off, math.MaxInt64 // not reached: t is within the steps
 }

@@ -1,8 +1,8 @@
 package gpio
 
 import (
-	"math"
 	"strconv"
+	"time"
 )
 
 // DefaultLamps is how many lamps the load bar has unless the settings say
@@ -29,24 +29,25 @@ const (
 // Tell says what the lamps of a board do, lamps being the number of the load
 // bar's. It is pure: the same input gives the same Show.
 //
-// Locate outweighs all else but Stopped, because somebody stands in front of the
-// rack and looks for the board; then come health and faults together. Several
+// An address outweighs all else but Stopped, because somebody stands at the
+// board and has just asked for it; then comes Locate, because somebody stands in
+// front of the rack and looks; then come health and faults together. Several
 // faults are told one after the other, health in between.
 func Tell(in Input, lamps int) Show {
-	lamps = min(max(lamps, 0), MaxLamps)
-	show := Show{Says: says(in), Bar: make([]Pattern, lamps)}
+	in = in.settled()
+	return Show{Health: healthLamp(in), Bar: barLamps(in, min(max(lamps, 0), MaxLamps)), Says: says(in)}
+}
+
+func healthLamp(in Input) Pattern {
 	switch {
 	case in.Health == Stopped || in.Health > Drained:
-		show.Health = dark()
+		return dark()
+	case in.Address:
+		return addressPattern(in.Octet, in.Asked)
 	case in.Locate:
-		show.Health = fastBlink()
-	default:
-		show.Health = withFaults(healthPattern(in.Health), in.Faults.List())
+		return fastBlink()
 	}
-	for i := range show.Bar {
-		show.Bar[i] = barPattern(in, i, lamps)
-	}
-	return show
+	return withFaults(healthPattern(in.Health), in.Faults, in.Acked)
 }
 
 // says puts the input in one plain sentence.
@@ -61,11 +62,25 @@ func says(in Input) string {
 	if in.Health == Drained {
 		s = "drained: safe to unplug"
 	}
-	if in.Faults.Len() > 0 {
-		s += "; " + in.Faults.String()
+	for i, f := range in.Faults.List() {
+		if i == 0 {
+			s += "; "
+		} else {
+			s += ", "
+		}
+		s += f.String()
+		if in.Acked.Has(f) {
+			s += " (acknowledged)"
+		}
+	}
+	if showsLoad(in.Health) {
+		s += storySays(in)
 	}
 	if in.Locate {
 		s = "locate: this one here; " + s
+	}
+	if in.Address {
+		s = "address ends in " + strconv.Itoa(int(in.Octet)) + "; " + s
 	}
 	return s
 }
@@ -80,7 +95,7 @@ func healthPattern(h Health) Pattern {
 	case Joining:
 		return Pattern{"slow blink", []Step{{Full, 4 * beat}, {Off, 4 * beat}}}
 	case Serving:
-		return Pattern{"steady", []Step{{Full, 8 * beat}}}
+		return steady("steady", Full)
 	case Draining:
 		return Pattern{"slow wink", []Step{{Full, 7 * beat}, {Off, beat}}}
 	case Drained:
@@ -89,14 +104,26 @@ func healthPattern(h Health) Pattern {
 	return dark()
 }
 
-func dark() Pattern { return Pattern{"dark", []Step{{Off, 8 * beat}}} }
+func steady(name string, l Level) Pattern { return Pattern{name, []Step{{l, 8 * beat}}} }
+
+func dark() Pattern { return steady("dark", Off) }
 
 func fastBlink() Pattern { return Pattern{"fast blink", []Step{{Full, beat}, {Off, beat}}} }
 
 // withFaults lets each fault's flashes follow at least two seconds of the
-// state's own rhythm, which is enough to know it by.
-func withFaults(p Pattern, faults []Fault) Pattern {
-	if len(faults) == 0 {
+// state's own rhythm, which is enough to know it by. All that somebody has
+// acknowledged shares one flash at the end: known, but not mended.
+func withFaults(p Pattern, faults, acked Faults) Pattern {
+	var counts []int
+	for _, f := range faults.List() {
+		if !acked.Has(f) {
+			counts = append(counts, int(f))
+		}
+	}
+	if len(counts) < faults.Len() {
+		counts = append(counts, 1)
+	}
+	if len(counts) == 0 {
 		return p
 	}
 	lead := p.Steps
@@ -104,11 +131,14 @@ func withFaults(p Pattern, faults []Fault) Pattern {
 		lead = append(lead[:len(lead):len(lead)], p.Steps...)
 	}
 	out := Pattern{Name: p.Name}
-	for _, f := range faults {
-		out.Name += ", then " + strconv.Itoa(int(f)) + " flashes"
+	for _, n := range counts {
+		out.Name += ", then " + strconv.Itoa(n) + " flash"
+		if n > 1 {
+			out.Name += "es"
+		}
 		out.Steps = append(out.Steps, lead...)
 		out.Steps = append(out.Steps, Step{Off, codePause})
-		for range f {
+		for range n {
 			out.Steps = append(out.Steps, Step{Full, codeFlash}, Step{Off, codeGap})
 		}
 		out.Steps = append(out.Steps, Step{Off, codeTail})
@@ -117,45 +147,64 @@ func withFaults(p Pattern, faults []Fault) Pattern {
 	return out
 }
 
+// The rhythm of an address, in milliseconds. It begins with a light that is
+// longer than any other in the language but a steady one.
+const (
+	addressBegin = 12 * beat // lit: here it begins
+	addressPause = 8 * beat  // dark before a digit
+	addressZero  = 6 * beat  // lit: a digit of nought
+	addressEnd   = 8 * beat  // dark after the last digit, on top of its gap
+)
+
+// addressPattern flashes the decimal digits of a number, each counted like a
+// fault's code, from start on; nought is one long light.
+func addressPattern(octet uint8, start time.Duration) Pattern {
+	p := Pattern{Name: "a long light, then the digits", Steps: []Step{{Full, addressBegin}, {Off, addressPause}}}
+	digits := strconv.Itoa(int(octet))
+	for i, digit := range digits {
+		if i > 0 {
+			p.Steps = append(p.Steps, Step{Off, addressPause - codeGap})
+			p.Name += ","
+		}
+		p.Name += " " + string(digit)
+		if digit == '0' {
+			p.Steps = append(p.Steps, Step{Full, addressZero}, Step{Off, codeGap})
+			continue
+		}
+		for range digit - '0' {
+			p.Steps = append(p.Steps, Step{Full, codeFlash}, Step{Off, codeGap})
+		}
+	}
+	p.Steps = merged(turned(append(p.Steps, Step{Off, addressEnd}), start))
+	return p
+}
+
+// addressTime is how long it takes to tell an address once.
+func addressTime(octet uint8) time.Duration {
+	d := time.Duration(addressBegin + addressPause + addressEnd)
+	for n, digits := int(octet), 0; digits == 0 || n > 0; n, digits = n/10, digits+1 {
+		if digits > 0 {
+			d += addressPause - codeGap
+		}
+		if n%10 == 0 {
+			d += addressZero + codeGap
+		}
+		d += time.Duration(n%10) * (codeFlash + codeGap)
+	}
+	return d * time.Millisecond
+}
+
 // merged joins neighbouring steps of the same level, so that a Show is as small
-// as can be on its way to the console. No sum here comes near the 65 s that a
-// Step can hold.
+// as can be on its way to the console. A step that would grow beyond the 65 s
+// that it can hold stays as it is.
 func merged(steps []Step) []Step {
 	out := steps[:1]
 	for _, s := range steps[1:] {
-		if last := &out[len(out)-1]; last.Level == s.Level {
+		if last := &out[len(out)-1]; last.Level == s.Level && int(last.MS)+int(s.MS) < 1<<16 {
 			last.MS += s.MS
 		} else {
 			out = append(out, s)
 		}
 	}
 	return out
-}
-
-// barPattern is what lamp i of the load bar does. A board shows a load only
-// while it may have clients.
-func barPattern(in Input, i, lamps int) Pattern {
-	switch {
-	case in.Health == Stopped || in.Health > Drained:
-		return dark()
-	case in.Locate:
-		return fastBlink()
-	case in.Health != Serving && in.Health != Draining:
-		return dark()
-	}
-	load := in.Load
-	if !(load > 0) { // also when it is not a number
-		load = 0
-	}
-	full := min(load, 1)*float64(lamps) - float64(i) // this lamp's part, 0 to 1
-	level := Level(math.Round(min(max(full, 0), 1) * float64(Full)))
-	name := "steady"
-	switch level {
-	case Off:
-		return dark()
-	case Full:
-	default:
-		name = "dim"
-	}
-	return Pattern{name, []Step{{level, 8 * beat}}}
 }

@@ -21,7 +21,12 @@ func every() map[string]Input {
 		"stopped": {Health: Stopped},
 		"locate":  {Health: Serving, Locate: true},
 	}
+	for octet := range 256 {
+		all[fmt.Sprintf("address %d", octet)] = Input{Health: Serving, Address: true, Octet: uint8(octet)}
+	}
 	for h := Starting; h <= Drained; h++ {
+		known := NewFaults(PeerLost)
+		all[fmt.Sprintf("%v; acknowledged", h)] = Input{Health: h, Faults: known, Acked: known}
 		for set := 0; set < 1<<(lastFault-firstFault+1); set++ {
 			in := Input{Health: h, Faults: Faults(set << firstFault)}
 			all[fmt.Sprintf("%v; %v", h, in.Faults)] = in

@@ -51,6 +51,7 @@ func (b *board) tell() {
 		b.quiet.Add(1)
 	}
 	b.members.SetMeta(b.meta(v, b.selfAddr()))
+	b.beatLamps(v, time.Now())
 }
 
 func (b *board) currentFaults() cluster.Fault {

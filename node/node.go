@@ -61,6 +61,7 @@ type board struct {
 	mdns    *cluster.MDNS
 	purger  *cluster.Purger
 	pages   *pages
+	lamps   lamps
 	copies  *replicator
 	unsafe  *invalidator
 	sampler *sampler
@@ -128,6 +129,7 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	b.pages.sites, b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.sites, b.cache, b.members.Ring, b.link, b.purger
+	b.openLamps(b.log)
 	b.sampler = newSampler(time.Now(), b.front.Counts, b.cache.Stats, processUsage)
 	return nil
 }
@@ -202,7 +204,7 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 	timing := cluster.DefaultPulseTiming()
 	timing.Answer = peerTimeout / 2
 	who := roster{members: b.members, join: others(b.cfg.Rack, b.selfAddr()), met: b.met.Load}
-	purges := cluster.NewPurgeLog(obeyer{b.cfg.Board.Name, b.cache, b.events})
+	purges := cluster.NewPurgeLog(obeyer{b.cfg.Board.Name, b.cache, b.events, b.wave})
 	b.purger = cluster.NewPurger(purges, b.link, who, timing, quiet)
 	return nil
 }
@@ -226,7 +228,7 @@ func (b *board) run(ctx context.Context) error {
 	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopClients()
 	defer stopRack()
-	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain}
+	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain, locate: b.locate}
 	screen, err := b.newConsole()
 	if err != nil {
 		return err
@@ -250,6 +252,7 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.unsafe.run(rack, b.purger) })
 	behind.Go(func() { b.cache.Tend(rack) })
 	behind.Go(func() { b.beat(rack) })
+	behind.Go(func() { b.runLamps(rack, b.log) })
 	behind.Go(func() { b.follow(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
 	behind.Go(func() { b.join(rack) })
@@ -300,7 +303,7 @@ func (b *board) close() {
 func (b *board) newConsole() (*console.Console, error) {
 	screen := &view{
 		Announcer: b.events, version: b.version, members: b.members, pages: b.pages,
-		drain: b.drain, steers: true, notice: b.notices,
+		drain: b.drain, locate: b.locate, panel: b.lamps.panel.Input, steers: true, notice: b.notices,
 	}
 	return console.New(console.Config{
 		Source: screen, Control: screen, Shop: b.counter.handler(), Ready: b.ready, WriteMetrics: b.metrics().write,

@@ -18,6 +18,7 @@ type obeyer struct {
 	board  string
 	cache  *cache.Cache
 	events *console.Announcer
+	wave   func(at time.Time) // shows it on the lamps
 }
 
 // Obey drops, or marks stale, what a purge names before it returns.
@@ -32,7 +33,9 @@ func (o obeyer) Obey(p cluster.Purge) {
 		what.All = true
 	}
 	dropped := o.cache.Purge(what)
-	o.events.Tell(ofPurge(o.board, p, dropped, time.Now()))
+	now := time.Now()
+	o.events.Tell(ofPurge(o.board, p, dropped, now))
+	o.wave(now)
 }
 
 func purgeText(p cluster.Purge, dropped int) string {

@@ -18,6 +18,7 @@ const (
 	objectPath = "/v1/object" // GET: answer this request; PUT: keep this copy
 	placePath  = "/v1/origin" // any method: ask the origin in this board's place
 	drainPath  = "/v1/drain"
+	locatePath = "/v1/locate"
 )
 
 // headerRefused marks a reply of a board that could not take part, which says
@@ -108,6 +109,7 @@ type peerHandler struct {
 	pages   *pages
 	counter *counter // nil: this board has no ledger
 	drain   func(undo bool)
+	locate  func(undo bool)
 }
 
 func (h *peerHandler) routes() http.Handler {
@@ -117,7 +119,8 @@ func (h *peerHandler) routes() http.Handler {
 	mux.HandleFunc("HEAD "+objectPath, h.object)
 	mux.HandleFunc("PUT "+objectPath, h.keep)
 	mux.HandleFunc(placePath, h.place)
-	mux.HandleFunc("POST "+drainPath, h.drained)
+	mux.HandleFunc("POST "+drainPath, asked(h.drain))
+	mux.HandleFunc("POST "+locatePath, asked(h.locate))
 	h.counter.routes(mux)
 	return mux
 }
@@ -226,7 +229,10 @@ func (h *peerHandler) keep(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (h *peerHandler) drained(w http.ResponseWriter, r *http.Request) {
-	h.drain(r.URL.Query().Get("undo") == "1")
-	w.WriteHeader(http.StatusNoContent)
+// asked does what another board's console asks of this one.
+func asked(do func(undo bool)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		do(r.URL.Query().Get("undo") == "1")
+		w.WriteHeader(http.StatusNoContent)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/emersion/go-smtp"
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"bramble/node/console"
 	"bramble/node/desk"
 	"bramble/node/orders/draw"
 )
@@ -311,4 +312,37 @@ func TestOrdersAreHandedOver(t *testing.T) {
 		}
 		return over == buyers, fmt.Sprint(over)
 	})
+}
+
+// TestThePanelTellsTheRacksStory, as the console shows it of a board's own lamps.
+func TestThePanelTellsTheRacksStory(t *testing.T) {
+	r := startRack(t, 3, withShop(t, 1, ""))
+	for _, b := range r.boards {
+		b.waitOrders()
+	}
+	says := func(b *process, what string) {
+		t.Helper()
+		b.waitFor("its own lamps to say "+what, func(s console.Snapshot) bool {
+			for _, board := range s.Boards {
+				if board.Self {
+					return strings.Contains(board.Panel.Says, what)
+				}
+			}
+			return false
+		})
+	}
+	leader := r.leader()
+	says(leader, "leads the ledger")
+	other := r.boards[(slices.Index(r.boards, leader)+1)%3]
+	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q}`, leader.name)); got.status != http.StatusNoContent {
+		t.Fatalf("locate: %d %s", got.status, got.body)
+	}
+	says(leader, "locate")
+	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q,"undo":true}`, leader.name)); got.status != http.StatusNoContent {
+		t.Fatalf("locate off: %d %s", got.status, got.body)
+	}
+	if how, _, seen := newBuyer("last").press(other.http); how != taken {
+		t.Fatalf("the last unit: %s, %d", how, seen.status)
+	}
+	says(other, "sold out")
 }

@@ -25,6 +25,8 @@ type view struct {
 	members *cluster.Members
 	pages   *pages
 	drain   func(undo bool)
+	locate  func(undo bool)
+	panel   func() gpio.Input // what this board's own lamps tell
 	steers  bool
 	notice  func() []string
 }
@@ -35,7 +37,11 @@ func (v *view) Snapshot() console.Snapshot {
 	ring := v.members.Ring()
 	shares := ring.Shares()
 	for _, b := range v.members.Boards() {
-		s.Boards = append(s.Boards, boardView(b, shares[b.Name]))
+		one := boardView(b, shares[b.Name])
+		if b.Self { // as its own lamps tell it, button and all
+			one.Panel = gpio.Tell(v.panel(), panelLamps)
+		}
+		s.Boards = append(s.Boards, one)
 	}
 	for _, arc := range ring.Arcs() {
 		s.Ring = append(s.Ring, console.Arc{From: arc.From, To: arc.To, Board: arc.Board})
@@ -146,8 +152,18 @@ func (v *view) purges(p console.Purge) ([]cluster.Purge, error) {
 
 // Drain takes a board out of service, or puts it back.
 func (v *view) Drain(ctx context.Context, board string, undo bool) error {
+	return v.askBoard(ctx, board, undo, v.drain, drainPath)
+}
+
+// Locate has a board's health lamp blink, or stop that.
+func (v *view) Locate(ctx context.Context, board string, undo bool) error {
+	return v.askBoard(ctx, board, undo, v.locate, locatePath)
+}
+
+// askBoard does something on this board, or has another do it.
+func (v *view) askBoard(ctx context.Context, board string, undo bool, here func(undo bool), path string) error {
 	if board == v.pages.self {
-		v.drain(undo)
+		here(undo)
 		return nil
 	}
 	boards := v.members.Boards()
@@ -158,13 +174,12 @@ func (v *view) Drain(ctx context.Context, board string, undo bool) error {
 	if !boards[known].Alive {
 		return fmt.Errorf("%w: %s is not running", console.ErrUnavailable, board)
 	}
-	path := drainPath
 	if undo {
 		path += "?undo=1"
 	}
 	r, err := http.NewRequest(http.MethodPost, "https://board"+path, nil)
 	if err != nil {
-		return fmt.Errorf("asking %s to drain: %w", board, err)
+		return fmt.Errorf("asking %s: %w", board, err)
 	}
 	resp, err := v.pages.link.Control(ctx, board, r)
 	if err != nil {

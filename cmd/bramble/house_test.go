@@ -30,10 +30,10 @@ const (
 // import. Imports go down only.
 func mayImport() map[string][]string {
 	return map[string][]string{
-		"cmd/bramble": {"node", "node/config", "node/console", "node/console/client", "node/desk", "node/lab", "node/orders/draw"},
+		"cmd/bramble": {"gpio", "node", "node/config", "node/console", "node/console/client", "node/desk", "node/lab", "node/orders/draw"},
 		"node/lab":    {"gpio", "node/config", "node/console", "node/console/client"},
 		"node": {
-			"cache", "cluster", "cluster/ledger", "gpio", "node/config", "node/console", "node/desk", "node/front",
+			"cache", "cluster", "cluster/ledger", "gpio", "gpio/pins", "node/config", "node/console", "node/desk", "node/front",
 			"node/handover", "node/orders", "node/origin", "node/shop",
 		},
 		"node/desk":                 {"cluster/ledger", "node/handover", "node/orders", "node/orders/draw", "node/shop"},
@@ -53,6 +53,7 @@ func mayImport() map[string][]string {
 		"cache":                     {"cache/evict"},
 		"cache/evict":               nil,
 		"cache/policysim":           {"cache", "cache/evict"},
+		"gpio/pins":                 {"gpio"},
 		"gpio":                      nil,
 	}
 }

@@ -56,7 +56,8 @@ func commands() []command {
 	return []command{
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
-		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), versionCommand(),
+		ordersCommand(), saleCommand(), drawCommand(), announceCommand(),
+		locateCommand(), panelCommand(), versionCommand(),
 	}
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	Orders  Orders
 	Webhook Webhook
 	Mail    Mail
+	Panel   Panel
 	Log     Log
 }
 
@@ -129,6 +130,17 @@ type Mail struct {
 	Timeout  Duration
 }
 
+// Panel is the table [panel]: the board's lamps and its button.
+type Panel struct {
+	Health    string   // a pin such as "GPIO27", "auto" or "none"
+	Bar       []string // pins, lowest lamp first; "auto" or "none" alone
+	Button    string   // as Health
+	LED       string   // a LED of the kernel's, "auto" or "none"
+	ActiveLow bool
+	PWM       bool
+	Strip     bool // a Blinkt! in place of lamps on pins
+}
+
 // Log is the table [log].
 type Log struct {
 	Level  string // debug, info, warn or error
@@ -183,6 +195,7 @@ func Default() *Config {
 		Orders:  Orders{Take: true, Folder: "ledger", Keep: Duration(180 * 24 * time.Hour)},
 		Webhook: Webhook{Timeout: Duration(10 * time.Second)},
 		Mail:    Mail{TLS: "starttls", Timeout: Duration(30 * time.Second)},
+		Panel:   Panel{Health: "auto", Bar: []string{"auto"}, Button: "auto", LED: "auto"},
 		Log:     Log{Level: "info", Format: "text"},
 	}
 }

@@ -60,6 +60,8 @@ func TestMistakes(t *testing.T) {
 		{"webhook to nowhere", good + "[webhook]\nurl = \"warehouse\"", `b.toml:4: [webhook] url: "warehouse" is not the address of a program; write one such as "https://warehouse.example/orders"`, ErrBadValue},
 		{"mail without a port", good + "[mail]\nserver = \"mail.example\"", `b.toml:4: [mail] server: "mail.example" is not host:port; write one such as "mail.example:587"`, ErrBadValue},
 		{"mail sender", good + "[mail]\nfrom = \"shop\"", `b.toml:4: [mail] from: "shop" is not a mail address; write one such as "Shop <shop@shop.example>"`, ErrBadValue},
+		{"no pin", good + "[panel]\nhealth = \"green\"", `b.toml:4: [panel] health: "green" is no pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`, ErrBadValue},
+		{"no bar", good + "[panel]\nbar = [\"auto\", \"GPIO5\"]", `b.toml:4: [panel] bar: write the pins of the lamps, or ["auto"] or ["none"] alone`, ErrBadValue},
 		{"no folder", good + "[orders]\nfolder = \"\"", `b.toml:4: [orders] folder: the ledger needs a folder; write one such as "ledger"`, ErrBadValue},
 		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
 		{"number for a string", good + "[log]\nlevel = 3", `b.toml:4: [log] level: write a string in quotes instead of 3`, ErrWrongType},
@@ -158,6 +160,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Orders = Orders{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
 	c.Webhook = Webhook{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
 	c.Mail = Mail{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
+	c.Panel = Panel{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
 	c.Log = Log{"debug", "json"}
 	plain := Default()
 	for _, s := range settings() {

@@ -54,6 +54,7 @@ func tables() []table {
 		{name: "orders", doc: "The orders that the built-in shop takes, kept by the boards together."},
 		{name: "webhook", doc: "The program that orders are handed over to, by Standard Webhooks."},
 		{name: "mail", doc: "Mail to buyers, by SMTP."},
+		{name: "panel", doc: "The board's lamps and its button (gpio/README.md). A board without them serves as well."},
 		{name: "log", doc: "What is written to standard error."},
 	}
 }
@@ -61,7 +62,7 @@ func tables() []table {
 // settings lists every key, in the order in which they are printed within
 // their table.
 func settings() []setting {
-	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings())
+	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings())
 }
 
 func boardSettings() []setting {

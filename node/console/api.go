@@ -29,7 +29,7 @@ const (
 // actions are what a lab can do to a board.
 var actions = []string{"stop", "kill", "pause", "revive"}
 
-// drainRequest is the body of POST /api/v1/drain.
+// drainRequest is the body of POST /api/v1/drain and /api/v1/locate.
 type drainRequest struct {
 	Board string `json:"board"`
 	Undo  bool   `json:"undo"`
@@ -83,6 +83,8 @@ func (noControl) Purge(context.Context, Purge) (PurgeResult, error) {
 
 func (noControl) Drain(context.Context, string, bool) error { return errNoControl }
 
+func (noControl) Locate(context.Context, string, bool) error { return errNoControl }
+
 var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
 // purge makes the rack forget.
@@ -110,6 +112,16 @@ func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
 
 // drain takes a board out of service or puts it back; success is 204.
 func (c *Console) drain(w http.ResponseWriter, r *http.Request) {
+	c.askBoard(w, r, c.control().Drain)
+}
+
+// locate has a board blink, or stop that; success is 204.
+func (c *Console) locate(w http.ResponseWriter, r *http.Request) {
+	c.askBoard(w, r, c.control().Locate)
+}
+
+// askBoard asks for something that concerns one board.
+func (c *Console) askBoard(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
 	var d drainRequest
 	if !c.body(w, r, &d) {
 		return
@@ -120,7 +132,7 @@ func (c *Console) drain(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := steer(w, r)
 	defer cancel()
-	c.done(w, r, c.control().Drain(ctx, d.Board, d.Undo))
+	c.done(w, r, do(ctx, d.Board, d.Undo))
 }
 
 // lab does something to the process of a lab's board; success is 204.

@@ -112,6 +112,10 @@ func TestAPI(t *testing.T) {
 		{"POST", "/api/v1/drain", `{}`, 400, "board is missing", ""},
 		{"POST", "/api/v1/drain", `{"board":"` + strings.Repeat("x", maxBoardName+1) + `"}`, 400, "at most", ""},
 
+		{"POST", "/api/v1/locate", `{"board":"board-2"}`, 204, "", "locate board-2"},
+		{"POST", "/api/v1/locate", `{"board":"board-9"}`, 404, "board-9", ""},
+		{"POST", "/api/v1/locate", `{}`, 400, "board is missing", ""},
+
 		{"POST", "/api/v1/lab", `{"board":"board-3","do":"kill"}`, 204, "", "kill board-3"},
 		{"POST", "/api/v1/lab", `{"board":"board-3","do":"explode"}`, 400, "stop, kill, pause, revive", ""},
 		{"POST", "/api/v1/lab", `{"do":"kill"}`, 400, "board is missing", ""},
@@ -160,6 +164,7 @@ type stubborn struct{ err error }
 
 func (s stubborn) Purge(context.Context, Purge) (PurgeResult, error) { return PurgeResult{}, s.err }
 func (s stubborn) Drain(context.Context, string, bool) error         { return s.err }
+func (s stubborn) Locate(context.Context, string, bool) error        { return s.err }
 func (s stubborn) Do(context.Context, string, string) error          { return s.err }
 
 func TestErrorsOfTheRack(t *testing.T) {

@@ -83,17 +83,6 @@ func (f *Fake) Set(board, state string, faults ...gpio.Fault) {
 	}
 }
 
-// Locate makes a board blink to be found, or ends that.
-func (f *Fake) Locate(board string, on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.rack {
-		if f.rack[i].name == board {
-			f.rack[i].locate = on
-		}
-	}
-}
-
 // Calls gives what was asked of the rack so far, in order: "kill board-3",
 // "drain board-1", "undrain board-1", "purge tag news".
 func (f *Fake) Calls() []string {
@@ -233,6 +222,20 @@ func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
 		return f.act("undrain", board, "serving", "state")
 	}
 	return f.act("drain", board, "drained", "state")
+}
+
+// Locate implements Control.
+func (f *Fake) Locate(_ context.Context, board string, undo bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.rack {
+		if f.rack[i].name == board {
+			f.rack[i].locate = !undo
+			f.calls = append(f.calls, "locate "+board)
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q is none of this rack's boards", ErrUnknownBoard, board)
 }
 
 // Do implements Lab.

@@ -142,6 +142,7 @@ func (c *Console) routes() {
 	api("/api/v1/events", http.MethodGet, c.events)
 	api("/api/v1/purge", http.MethodPost, c.purge)
 	api("/api/v1/drain", http.MethodPost, c.drain)
+	api("/api/v1/locate", http.MethodPost, c.locate)
 	api("/api/v1/lab", http.MethodPost, c.lab)
 	c.mux.Handle(ShopPath, c.guard(c.shop))
 	c.mux.Handle("/api/", c.guard(func(w http.ResponseWriter, _ *http.Request) {

@@ -98,6 +98,8 @@ type Control interface {
 	// Drain takes a board out of service without an error to any client, or,
 	// with undo, puts it back.
 	Drain(ctx context.Context, board string, undo bool) error
+	// Locate has a board blink so that it is found, or, with undo, no more.
+	Locate(ctx context.Context, board string, undo bool) error
 }
 
 // Lab starts and stops the processes of a lab's boards.

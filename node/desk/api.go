@@ -170,8 +170,7 @@ func reference(text string) (orders.ID, error) {
 
 func (d *Desk) listSales(w http.ResponseWriter, r *http.Request) {
 	list := []Sale{}
-	for _, s := range d.cfg.Book.Sales() {
-		s.State = s.StateAt(d.Now())
+	for _, s := range d.Sales() {
 		list = append(list, reportSale(s))
 	}
 	answer(w, http.StatusOK, list)

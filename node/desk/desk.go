@@ -71,6 +71,16 @@ func (d *Desk) Sale(product string) (orders.Sale, bool) {
 	return s, ok
 }
 
+// Sales are all sales at this moment, as this board knows them.
+func (d *Desk) Sales() []orders.Sale {
+	sales := d.cfg.Book.Sales()
+	now := d.Now()
+	for i := range sales {
+		sales[i].State = sales[i].StateAt(now)
+	}
+	return sales
+}
+
 // Offered reports whether this board's order book has all that the catalogue
 // offers.
 func (d *Desk) Offered() bool {

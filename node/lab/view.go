@@ -24,6 +24,7 @@ const (
 type peer interface {
 	Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error)
 	Drain(ctx context.Context, board string, undo bool) error
+	Locate(ctx context.Context, board string, undo bool) error
 	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
 }
 
@@ -205,6 +206,11 @@ func (v *view) Purge(ctx context.Context, p console.Purge) (res console.PurgeRes
 // Drain takes a board out of service, or puts it back, by way of a live board.
 func (v *view) Drain(ctx context.Context, board string, undo bool) error {
 	return v.order(ctx, func(ctx context.Context, to peer) error { return to.Drain(ctx, board, undo) })
+}
+
+// Locate has a board blink, or stop that, by way of a live board.
+func (v *view) Locate(ctx context.Context, board string, undo bool) error {
+	return v.order(ctx, func(ctx context.Context, to peer) error { return to.Locate(ctx, board, undo) })
 }
 
 // order gives an order to one live board after the other until one answers.

@@ -45,6 +45,10 @@ func (f *fakePeer) Drain(_ context.Context, board string, _ bool) error {
 	return f.note("drain " + board)
 }
 
+func (f *fakePeer) Locate(_ context.Context, board string, _ bool) error {
+	return f.note("locate " + board)
+}
+
 func (f *fakePeer) Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error {
 	if err := f.note("follow"); err != nil {
 		return err

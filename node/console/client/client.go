@@ -106,6 +106,11 @@ func (c *Client) Drain(ctx context.Context, board string, undo bool) error {
 	return c.ask(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
 }
 
+// Locate has a board blink so that it is found or, with undo, no more.
+func (c *Client) Locate(ctx context.Context, board string, undo bool) error {
+	return c.ask(ctx, http.MethodPost, "/api/v1/locate", map[string]any{"board": board, "undo": undo}, nil)
+}
+
 // Shop asks what the console hands on to its shop: path is what follows
 // console.ShopPath, with its query; in and out are JSON, or nil.
 func (c *Client) Shop(ctx context.Context, method, path string, in, out any) error {

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"bramble/gpio"
+	"bramble/node"
+	"bramble/node/config"
+)
+
+func panelCommand() command {
+	return command{
+		name:  "panel",
+		args:  "card | demo | test",
+		short: "the lamps: their wall card, what they can say, and a test",
+		long: `
+What a board's lamps say, and whether they are wired right (gpio/README.md):
+
+  card    prints the wall card of their language, a page to be printed
+  demo    plays all that they can say, with its name, on the board's own lamps,
+          or in the terminal where there are none
+  test    lights one lamp after the other and says which it should be, then
+          listens to the button
+
+Stop the board's own program first: it holds the lamps.`,
+		flags: func(fs *flagSet) runner {
+			file := fs.String("config", "", "the board's `FILE`, for its pins under [panel]")
+			terminal := fs.Bool("terminal", false, "demo: in the terminal even where there are lamps")
+			return func(ctx context.Context, w world, args []string) error {
+				if len(args) != 1 {
+					return usagef("say card, demo or test")
+				}
+				cfg := config.Default().Panel
+				if *file != "" {
+					doc, err := config.LoadDocument(*file)
+					if err != nil {
+						return err
+					}
+					cfg = doc.Config.Panel
+				}
+				switch args[0] {
+				case "card":
+					return panelCard(w)
+				case "demo":
+					return panelDemo(ctx, w, cfg, *terminal)
+				case "test":
+					return panelTest(ctx, w, cfg)
+				}
+				return usagef("%q is none of card, demo and test", args[0])
+			}
+		},
+	}
+}
+
+func panelCard(w world) error {
+	card, err := gpio.WallCard(gpio.DefaultLamps)
+	if err != nil {
+		return err
+	}
+	_, err = w.out.Write(card)
+	return err
+}
+
+// panelDemo plays on the first panel that there is.
+func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (err error) {
+	ctx, stop := untilSignal(ctx, func() {})
+	defer stop()
+	clock := gpio.NewWallClock(nil)
+	if !terminal {
+		opened, _, missing := node.OpenPanel(cfg)
+		if missing != nil {
+			complain(w, missing.Error())
+		}
+		if opened.Key != nil {
+			defer opened.Key.Close()
+		}
+		for _, d := range opened.Drivers {
+			defer d.Close()
+		}
+		if len(opened.Drivers) > 0 {
+			return ended(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], func(name string) { fmt.Fprintln(w.out, name) }))
+		}
+	}
+	t := gpio.NewTerminal(w.out, gpio.DefaultLamps)
+	defer t.Close()
+	return ended(ctx, gpio.Demo(ctx, clock, t, func(name string) {
+		// A terminal that is gone is told of by the lamps' own error.
+		_ = t.Caption(name)
+	}))
+}
+
+func panelTest(ctx context.Context, w world, cfg config.Panel) error {
+	ctx, stop := untilSignal(ctx, func() {})
+	defer stop()
+	opened, _, missing := node.OpenPanel(cfg)
+	if missing != nil {
+		complain(w, missing.Error())
+	}
+	if len(opened.Drivers) == 0 {
+		return fmt.Errorf("there are no lamps to test: name their pins under [panel], or run this on a Pi")
+	}
+	if opened.Key != nil {
+		defer opened.Key.Close()
+	}
+	for _, d := range opened.Drivers {
+		defer d.Close()
+	}
+	for i, d := range opened.Drivers {
+		key := opened.Key
+		if i > 0 {
+			key = nil // once is enough
+		}
+		fmt.Fprintln(w.out, d)
+		if err := gpio.Walk(ctx, gpio.NewWallClock(nil), d, key, say(w.out)); err != nil {
+			return ended(ctx, err)
+		}
+	}
+	return nil
+}
+
+func say(out io.Writer) func(string) {
+	return func(text string) { fmt.Fprintln(out, text) }
+}
+
+// ended forgives what Ctrl-C ended.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func locateCommand() command {
+	return command{
+		name:  "locate",
+		args:  "BOARD",
+		short: "have a board blink, to find it in the rack",
+		long: `
+Has the health lamp of a board blink fast until it is found: a short press of
+its button ends that, or --off does.`,
+		flags: func(fs *flagSet) runner {
+			connect := consoleFlags(fs)
+			off := fs.Bool("off", false, "blink no more")
+			return func(ctx context.Context, w world, args []string) error {
+				if len(args) != 1 {
+					return usagef("name one board; bramble status lists them")
+				}
+				c, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				if err := c.Locate(ctx, args[0], *off); err != nil {
+					return err
+				}
+				text := args[0] + " blinks until its button is pressed, or bramble locate --off " + args[0] + "."
+				if *off {
+					text = args[0] + " blinks no more."
+				}
+				fmt.Fprintln(w.out, text)
+				return nil
+			}
+		},
+	}
+}

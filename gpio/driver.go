@@ -1,0 +1,104 @@
+package gpio
+
+import (
+	"context"
+	"time"
+)
+
+// HealthLamp is the number of the health lamp; the bar's lamps follow from 1.
+const HealthLamp = 0
+
+// Driver lights the lamps of one panel. It is used by one goroutine at a time.
+type Driver interface {
+	// String says what it is in a few words: "6 lamps on GPIO27, GPIO17, …".
+	String() string
+	// Lamps tells whether it has a health lamp, and how many lamps its bar has.
+	// The answer is always the same.
+	Lamps() (health bool, bar int)
+	// Where says where a lamp is, for the one who has soldered it: "GPIO17
+	// (header pin 11)". It is asked only for lamps that there are.
+	Where(lamp int) string
+	// Set gives a lamp its level. It is called when the level changes, and for
+	// each lamp once at first; it need not show before Flush.
+	Set(lamp int, level Level) error
+	// Flush is called after a round of Set.
+	Flush() error
+	// Close puts the lamps out, or back to what they were before, and lets go of
+	// them.
+	Close() error
+}
+
+// Keeper is a Driver whose lamp can go on without the program: what a board says
+// last, "safe to unplug", stays.
+type Keeper interface {
+	Driver
+	// Keep leaves the health lamp playing the pattern, and takes the place of
+	// Close. With an error the lamp is as Close leaves it.
+	Keep(p Pattern) error
+}
+
+// Key is the contact of a panel's button.
+type Key interface {
+	String() string
+	// Down reads whether it is pressed now.
+	Down() (bool, error)
+	Close() error
+}
+
+// Clock is the time that lamps are played by. One clock serves one goroutine.
+type Clock interface {
+	// Now is the time that the boards of a rack share, so that their lamps blink
+	// in step. It may jump.
+	Now() time.Time
+	// Elapsed is the time since any moment. It never jumps: the button is
+	// counted by it.
+	Elapsed() time.Duration
+	// Sleep waits for d, or until ctx ends, of which it returns the error.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// WallClock is the Clock of this machine. It allocates nothing after the first
+// Sleep.
+type WallClock struct {
+	offset func() time.Duration
+	born   time.Time
+	timer  *time.Timer
+}
+
+// NewWallClock returns the machine's clock. What offset returns is added to Now:
+// the lead of the ledger's clock before this machine's, so that a countdown runs
+// in step over the rack. It may be nil.
+func NewWallClock(offset func() time.Duration) *WallClock {
+	return &WallClock{offset: offset, born: time.Now()}
+}
+
+// Now is the machine's time plus the offset.
+func (c *WallClock) Now() time.Time {
+	now := time.Now()
+	if c.offset != nil {
+		now = now.Add(c.offset())
+	}
+	return now
+}
+
+// Elapsed is the time since NewWallClock.
+func (c *WallClock) Elapsed() time.Duration { return time.Since(c.born) }
+
+// Sleep waits.
+func (c *WallClock) Sleep(ctx context.Context, d time.Duration) error {
+	if c.timer == nil {
+		c.timer = time.NewTimer(d)
+	} else {
+		c.timer.Reset(d)
+	}
+	select {
+	case <-ctx.Done():
+		c.timer.Stop()
+		return ctx.Err()
+	case <-c.timer.C:
+		return nil
+	}
+}
+
+// sinceEpoch is how Pattern.At counts a time.
+func sinceEpoch(t time.Time) time.Duration { return time.Duration(t.UnixNano()) }

@@ -1,0 +1,58 @@
+package gpio_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"bramble/gpio"
+)
+
+// What a board says, as text: a sign is an eighth of a second.
+func ExampleTell() {
+	show := gpio.Tell(gpio.Input{Health: gpio.Serving, Load: 0.6, Faults: gpio.NewFaults(gpio.PeerLost)}, 5)
+	fmt.Print(show.Timeline(5*time.Second, 125*time.Millisecond))
+	// Output:
+	// health ████████████████______██___██______█████  steady, then 2 flashes
+	// bar 1  ████████████████████████████████████████  steady
+	// bar 2  ████████████████████████████████████████  steady
+	// bar 3  ████████████████████████████████████████  steady
+	// bar 4  ________________________________________  dark
+	// bar 5  ________________________________________  dark
+	// says   serving; peer lost
+}
+
+// A panel is told what the board knows, plays it, and hears the button; here by
+// a clock that takes no time.
+func ExamplePanel() {
+	clock := &gpio.FakeClock{T: time.Unix(0, 0), End: time.Unix(5, 0)}
+	lamps := &gpio.Fake{Bar: 3}
+	key := &gpio.FakeKey{Clock: clock, Presses: [][2]time.Duration{{time.Second, 4500 * time.Millisecond}}}
+	p := gpio.NewPanel(gpio.Config{
+		Clock: clock, Drivers: []gpio.Driver{lamps}, Key: key,
+		Pressed: func(press gpio.Press) { fmt.Println(press) },
+	})
+	p.Tell(gpio.Input{Health: gpio.Serving, Load: 0.7})
+	p.Run(context.Background())
+	fmt.Println(lamps.Looks())
+	if err := p.Close(); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// held for three seconds
+	// ###.
+}
+
+// A button held for three seconds, given as edges.
+func ExampleButton() {
+	var b gpio.Button
+	for _, edge := range []struct {
+		down bool
+		at   time.Duration
+	}{{false, 0}, {true, time.Second}, {false, 4200 * time.Millisecond}, {false, 5 * time.Second}} {
+		if press := b.Sample(edge.down, edge.at); press != gpio.NoPress {
+			fmt.Println(press)
+		}
+	}
+	// Output: held for three seconds
+}

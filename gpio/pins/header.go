@@ -1,0 +1,169 @@
+package pins
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// headerPins gives the pin of the header, by GPIO number. The first 26 are the
+// same on all boards but the very first ones (see olderHeader).
+var headerPins = [...]int{
+	27, 28, 3, 5, 7, 29, 31, 26, 24, 21, 19, 23, 32, 33, 8, 10, 36, 11, 12, 35, 38, 40, 15, 16, 18, 22, 37, 13,
+}
+
+// parse reads the name of a pin: GPIO17, or 17.
+func parse(name string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(name), "GPIO"))
+	if err != nil || n < 0 || n >= len(headerPins) {
+		return 0, fmt.Errorf("%q is no pin: pins are called GPIO0 to GPIO%d, as in gpio/README.md", name, len(headerPins)-1)
+	}
+	return n, nil
+}
+
+// small reports a board with 26 header pins: Model A and Model B without a plus.
+func small(model string) bool {
+	return (strings.HasPrefix(model, "Raspberry Pi Model A") || strings.HasPrefix(model, "Raspberry Pi Model B")) &&
+		!strings.Contains(model, "Plus") && !strings.Contains(model, "+")
+}
+
+// first reports one of the first boards, of early 2012, on whose header three
+// pins have other numbers. The device tree calls them Model B without a revision,
+// or with revision 1.
+func first(model string) bool {
+	return small(model) && strings.Contains(model, "Model B") && !strings.Contains(strings.ToLower(model), "rev 2") &&
+		!strings.Contains(strings.ToLower(model), "rev2")
+}
+
+// headerPin is the place of a GPIO on the model's header, 0 if it has none.
+func headerPin(model string, number int) int {
+	at := headerPins[number]
+	if first(model) {
+		switch number {
+		case 0:
+			at = 3
+		case 1:
+			at = 5
+		case 21:
+			at = 13
+		case 2, 3, 27:
+			at = 0
+		}
+	}
+	if small(model) && at > 26 {
+		return 0
+	}
+	return at
+}
+
+// Where names a pin with its place on the header: "GPIO17 (header pin 11)". What
+// is no name of a pin is returned as it is.
+func (h *Host) Where(name string) string {
+	n, err := parse(name)
+	if err != nil {
+		return name
+	}
+	if at := headerPin(h.Model, n); at != 0 {
+		return fmt.Sprintf("GPIO%d (header pin %d)", n, at)
+	}
+	return fmt.Sprintf("GPIO%d (not on this board's header)", n)
+}
+
+// busOf names the bus or function that wants a pin, "" if none does, after the
+// table of alternate functions in the BCM2835 data sheet (6.2) and what Linux
+// uses them for.
+func busOf(model string, number int) string {
+	switch {
+	case number <= 1 && !first(model):
+		return "the I2C bus of HATs' own memory"
+	case number <= 3:
+		return "I2C"
+	case number == 4:
+		return "1-wire"
+	case number >= 7 && number <= 11:
+		return "SPI"
+	case number == 14 || number == 15:
+		return "the serial console"
+	case number >= 18 && number <= 21 && !small(model):
+		return "PCM sound"
+	}
+	return ""
+}
+
+// Settings are the pins of a panel.
+type Settings struct {
+	Health    string   // pin of the health lamp, "" for none
+	Bar       []string // pins of the load bar, lowest lamp first
+	Button    string   // pin of the button, "" for none
+	ActiveLow bool     // the lamps are lit by a low pin: wired to 3.3 V
+	PWM       bool     // brightness, on the pins that have it
+	LED       string   // the kernel's LED that tells health: "ACT"; "" for none
+	Strip     bool     // a Blinkt! instead of lamps on pins
+}
+
+// Defaults are pins that no bus wants, on the board's own header. The bar is the
+// same on all boards: GPIO17 and 22 to 25 are plain pins on each of them. So is
+// header pin 13, which is GPIO27, and was GPIO21 on the first boards. The button
+// is on the one plain pin that is left: with 26 pins GPIO18, whose bus (PCM
+// sound) has none of its other lines there; with 40 pins GPIO26.
+func Defaults(model string) Settings {
+	s := Settings{
+		Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22", "GPIO23", "GPIO24", "GPIO25"}, Button: "GPIO26", LED: "ACT",
+	}
+	if small(model) {
+		s.Button = "GPIO18"
+	}
+	if first(model) {
+		s.Health = "GPIO21"
+	}
+	return s
+}
+
+// names are all pins that the settings ask for.
+func (s Settings) names() []string {
+	var all []string
+	if s.Strip {
+		all = append(all, stripData, stripClock)
+	} else {
+		all = append(append(all, s.Health), s.Bar...)
+	}
+	all = append(all, s.Button)
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
+}
+
+// Check finds what is wrong with the settings on any board: names that are no
+// pins, and a pin with two tasks.
+func (s Settings) Check() error {
+	seen := map[int]bool{}
+	for _, name := range s.names() {
+		n, err := parse(name)
+		if err != nil {
+			return err
+		}
+		if seen[n] {
+			return fmt.Errorf("%s has two tasks on the panel: give each lamp and the button its own pin", name)
+		}
+		seen[n] = true
+	}
+	return nil
+}
+
+// Warnings names the pins that a bus wants, and those that the model's header
+// does not have, in plain sentences.
+func (s Settings) Warnings(model string) []string {
+	var all []string
+	for _, name := range s.names() {
+		n, err := parse(name)
+		if err != nil {
+			continue // Check says so
+		}
+		if bus := busOf(model, n); bus != "" {
+			all = append(all, fmt.Sprintf("GPIO%d is also wanted by %s: it works as a lamp only while that is off", n, bus))
+		}
+		if headerPin(model, n) == 0 {
+			all = append(all, fmt.Sprintf("GPIO%d is not on the header of a %s", n, model))
+		}
+	}
+	return all
+}

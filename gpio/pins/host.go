@@ -1,0 +1,144 @@
+package pins
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"periph.io/x/conn/v3/driver/driverreg"
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/gpio/gpioreg"
+	"periph.io/x/conn/v3/pin"
+	"periph.io/x/host/v3/bcm283x"
+	"periph.io/x/host/v3/gpioioctl"
+)
+
+// pinFunc is periph's name for what a pin does.
+type pinFunc = pin.Func
+
+// Host is the machine as far as panels touch it. Tests make one of their own.
+type Host struct {
+	Model string                      // "Raspberry Pi Model B Rev 2", "" if unknown
+	LEDs  string                      // folder of the kernel's LEDs
+	Pin   func(number int) gpio.PinIO // nil: there is no such pin
+	Held  func(pin gpio.PinIO) string // who holds it, "" if nobody or if it cannot be known
+	Why   error                       // why there are no pins at all, nil if there are some
+}
+
+// NewHost finds the machine's pins through periph: memory-mapped where that can
+// be had, else by the kernel's character device. A machine without pins is no
+// error until one is asked for.
+func NewHost() *Host {
+	h := &Host{Model: model(), LEDs: "/sys/class/leds"}
+	state, err := driverreg.Init()
+	chip := headerChip()
+	switch {
+	case err != nil:
+		h.Why = fmt.Errorf("periph does not start: %w", err)
+	case chip == nil:
+		h.Why = errors.New("this machine shows no GPIO pins; on a Pi, run as root or as a member of the group gpio")
+	}
+	mapped := state != nil && isLoaded(state, "bcm283x-gpio") && bcm283x.Present()
+	h.Pin = func(number int) gpio.PinIO {
+		if chip == nil {
+			return nil
+		}
+		// periph's own pin knows both ways in, and falls back to the second.
+		if p := gpioreg.ByName("GPIO" + strconv.Itoa(number)); p != nil {
+			return p
+		}
+		// The kernel of the first boards calls its lines by other names.
+		if number < chip.LineCount() {
+			return chip.ByNumber(number)
+		}
+		return nil
+	}
+	h.Held = func(p gpio.PinIO) string {
+		if who := lineHolder(chip.Path(), p.Number()); who != "" {
+			return who
+		}
+		if !mapped {
+			return ""
+		}
+		// Memory-mapped pins can be asked what they do without touching them.
+		f, ok := p.(interface{ Func() pin.Func })
+		if !ok {
+			return ""
+		}
+		return busFunction(f.Func())
+	}
+	return h
+}
+
+// headerChip is the chip that the header is on: the kernel labels it pinctrl-…
+// on every Pi, and periph sorts it to the front.
+func headerChip() *gpioioctl.GPIOChip {
+	for _, c := range gpioioctl.Chips {
+		if strings.HasPrefix(c.Label(), "pinctrl-") {
+			return c
+		}
+	}
+	return nil
+}
+
+func isLoaded(s *driverreg.State, driver string) bool {
+	for _, d := range s.Loaded {
+		if d.String() == driver {
+			return true
+		}
+	}
+	return false
+}
+
+// busFunction names what a pin is switched to, "" if it is a plain pin.
+func busFunction(f pin.Func) string {
+	switch f {
+	case pin.FuncNone, gpio.IN, gpio.IN_HIGH, gpio.IN_LOW, gpio.OUT, gpio.OUT_HIGH, gpio.OUT_LOW:
+		return ""
+	}
+	return "the bus function " + string(f)
+}
+
+// model is what the device tree calls the machine; the text ends in a zero byte.
+func model() string {
+	for _, path := range []string{"/proc/device-tree/model", "/sys/firmware/devicetree/base/model"} {
+		if text, err := os.ReadFile(filepath.Clean(path)); err == nil {
+			return strings.TrimRight(string(text), "\x00\n")
+		}
+	}
+	return ""
+}
+
+// free finds a pin by the name of the settings, and makes sure that nobody else
+// holds it.
+func (h *Host) free(name string) (gpio.PinIO, error) {
+	number, err := parse(name)
+	if err != nil {
+		return nil, err
+	}
+	if h.Why != nil {
+		return nil, fmt.Errorf("%s cannot be had: %w", h.Where(name), h.Why)
+	}
+	p := h.Pin(number)
+	if p == nil {
+		return nil, fmt.Errorf("%s is not a pin of this board", h.Where(name))
+	}
+	if who := h.Held(p); who != "" {
+		return nil, fmt.Errorf("%s is held by %s: stop that, or take another pin under [panel]", h.Where(name), who)
+	}
+	return p, nil
+}
+
+// advice is what to do about an error of the kernel. periph passes its text only.
+func advice(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "busy"):
+		return ": another program has taken it since; stop that, or take another pin under [panel]"
+	case strings.Contains(text, "permi"), strings.Contains(text, "denied"):
+		return ": run as root or as a member of the group gpio"
+	}
+	return ""
+}

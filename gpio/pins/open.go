@@ -1,0 +1,53 @@
+package pins
+
+import (
+	"errors"
+	"fmt"
+
+	panel "bramble/gpio"
+)
+
+// Opened is what there is of a panel.
+type Opened struct {
+	Drivers []panel.Driver
+	Key     panel.Key // nil: none
+}
+
+// Open opens what the settings ask for, part by part: what cannot be had is in
+// the error, a sentence a part, and the rest is there.
+func Open(s Settings, h *Host) (Opened, error) {
+	var o Opened
+	if err := s.Check(); err != nil {
+		return o, fmt.Errorf("panel: %w", err)
+	}
+	var missing []error
+	miss := func(what string, err error) { missing = append(missing, fmt.Errorf("panel: no %s: %w", what, err)) }
+	if s.Strip {
+		if d, err := OpenStrip(h); err != nil {
+			miss("strip", err)
+		} else {
+			o.Drivers = append(o.Drivers, d)
+		}
+	} else if s.Health != "" || len(s.Bar) > 0 {
+		if d, err := OpenPins(h, s.Health, s.Bar, s.ActiveLow, s.PWM); err != nil {
+			miss("lamps", err)
+		} else {
+			o.Drivers = append(o.Drivers, d)
+		}
+	}
+	if s.LED != "" {
+		if d, err := OpenLED(h, s.LED); err != nil {
+			miss("LED", err)
+		} else {
+			o.Drivers = append(o.Drivers, d)
+		}
+	}
+	if s.Button != "" {
+		if k, err := OpenButton(h, s.Button); err != nil {
+			miss("button", err)
+		} else {
+			o.Key = k
+		}
+	}
+	return o, errors.Join(missing...)
+}

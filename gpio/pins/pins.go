@@ -1,0 +1,201 @@
+// Package pins lights a panel's lamps on real hardware: header pins through
+// periph, the on-board ACT LED through sysfs, and a strip of APA102 lamps. It
+// decides nothing about what the lamps say; package gpio does.
+//
+// A pin that is an output is never read back: through the kernel's character
+// device, periph's Read and Func turn it into an input.
+package pins
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"periph.io/x/conn/v3/gpio"
+	"periph.io/x/conn/v3/physic"
+
+	panel "bramble/gpio"
+)
+
+// pwmFrequency is above what the eye sees, also from its corner, and far below
+// what the pin can do.
+const pwmFrequency = 1 * physic.KiloHertz
+
+// Pins is a Driver of LEDs that each have a header pin of their own.
+type Pins struct {
+	lamps     []lamp // by the numbers of panel.Driver; the first has no pin if there is no health lamp
+	activeLow bool
+}
+
+type lamp struct {
+	pin   gpio.PinIO // nil: there is none
+	where string
+	pwm   bool
+	known bool // lit has been written
+	lit   bool
+}
+
+// OpenPins makes outputs of the pins and puts their lamps out. health may be "".
+// Each pin that cannot be had is named in the error, with who holds it if that
+// can be known.
+func OpenPins(h *Host, health string, bar []string, activeLow, pwm bool) (*Pins, error) {
+	p := &Pins{lamps: make([]lamp, 1+len(bar)), activeLow: activeLow}
+	var bad []error
+	for i, name := range append([]string{health}, bar...) {
+		if name == "" {
+			continue
+		}
+		pin, err := h.free(name)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		p.lamps[i] = lamp{pin: pin, where: h.Where(name), pwm: pwm && hasPWM(pin)}
+	}
+	if len(bad) > 0 { // nothing has been touched yet
+		return nil, errors.Join(bad...)
+	}
+	for i := range p.lamps {
+		if p.lamps[i].pin == nil {
+			continue
+		}
+		if err := p.Set(i, panel.Off); err != nil {
+			// After a failed Out the pin is not to be used again: periph takes the
+			// line for open and writes to file descriptor 0.
+			where := p.lamps[i].where
+			p.lamps[i].pin = nil
+			return nil, errors.Join(fmt.Errorf("%s cannot be made an output: %w%s", where, err, advice(err)), p.Close())
+		}
+	}
+	return p, nil
+}
+
+// hasPWM: periph gives hardware PWM on channel 1 only, which the header has at
+// GPIO13 and GPIO19; on all other pins it would be made by DMA, at the cost of
+// memory traffic, and stays off.
+func hasPWM(pin gpio.PinIO) bool {
+	if n := pin.Number(); n != 13 && n != 19 {
+		return false
+	}
+	f, ok := pin.(interface{ SupportedFuncs() []pinFunc })
+	if !ok {
+		return false
+	}
+	for _, name := range f.SupportedFuncs() {
+		if strings.HasPrefix(string(name), "PWM") {
+			return true
+		}
+	}
+	return false
+}
+
+// String names the pins.
+func (p *Pins) String() string {
+	var names []string
+	for _, l := range p.lamps {
+		if l.pin != nil {
+			names = append(names, l.where)
+		}
+	}
+	return fmt.Sprintf("%d lamps on %s", len(names), strings.Join(names, ", "))
+}
+
+// Lamps counts them.
+func (p *Pins) Lamps() (health bool, bar int) { return p.lamps[0].where != "", len(p.lamps) - 1 }
+
+// Where is the lamp's pin.
+func (p *Pins) Where(lamp int) string { return p.lamps[lamp].where }
+
+// Set writes at once, and only if the lamp is to look otherwise.
+func (p *Pins) Set(lamp int, level panel.Level) error {
+	l := &p.lamps[lamp]
+	if l.pin == nil {
+		return nil
+	}
+	if l.pwm {
+		duty := dutyOf(level)
+		if p.activeLow {
+			duty = gpio.DutyMax - duty
+		}
+		err := l.pin.PWM(duty, pwmFrequency)
+		if err == nil {
+			return nil
+		}
+		l.pwm = false // the way in that periph has found knows on and off only
+	}
+	lit := level.Lit()
+	if l.known && l.lit == lit {
+		return nil
+	}
+	if err := l.pin.Out(gpio.Level(lit != p.activeLow)); err != nil {
+		return err
+	}
+	l.known, l.lit = true, lit
+	return nil
+}
+
+// dutyOf is the part of the time that a lamp must be lit to look as bright as
+// the level: about its square, because the eye sees ratios (CIE 1931 L* is within
+// a few percent of a power of 2.2).
+func dutyOf(l panel.Level) gpio.Duty {
+	return gpio.Duty(int64(gpio.DutyMax) * int64(l) * int64(l) / (int64(panel.Full) * int64(panel.Full)))
+}
+
+// Flush has nothing left to do.
+func (p *Pins) Flush() error { return nil }
+
+// Close puts all lamps out and makes inputs of their pins, which is what they
+// were when the board was switched on.
+func (p *Pins) Close() error {
+	var all []error
+	for i := range p.lamps {
+		l := &p.lamps[i]
+		if l.pin == nil {
+			continue
+		}
+		if l.known || l.pwm {
+			all = append(all, l.pin.Out(gpio.Level(p.activeLow)), release(l.pin))
+		}
+		l.pin = nil
+	}
+	return errors.Join(all...)
+}
+
+// release makes an input of a pin. A line of the character device is given back
+// to the kernel, which does the same.
+func release(pin gpio.PinIO) error {
+	if line, ok := pin.(interface{ Close() }); ok {
+		line.Close()
+		return nil
+	}
+	return pin.In(gpio.PullNoChange, gpio.NoEdge)
+}
+
+// Button is a contact from a header pin to ground. The pin's own pull-up holds
+// it high while the contact is open.
+type Button struct {
+	pin   gpio.PinIO
+	where string
+}
+
+// OpenButton makes an input of the pin.
+func OpenButton(h *Host, name string) (*Button, error) {
+	pin, err := h.free(name)
+	if err != nil {
+		return nil, err
+	}
+	where := h.Where(name)
+	if err := pin.In(gpio.PullUp, gpio.NoEdge); err != nil {
+		return nil, fmt.Errorf("%s cannot be made an input for the button: %w%s", where, err, advice(err))
+	}
+	return &Button{pin, where}, nil
+}
+
+// String says where it is.
+func (b *Button) String() string { return "the button on " + b.where }
+
+// Down reads the contact. The pin is an input, so that reading it is safe.
+func (b *Button) Down() (bool, error) { return b.pin.Read() == gpio.Low, nil }
+
+// Close gives the pin back.
+func (b *Button) Close() error { return release(b.pin) }

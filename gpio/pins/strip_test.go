@@ -1,0 +1,126 @@
+package pins
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	panel "bramble/gpio"
+)
+
+// apa102 is one lamp of a chain, by the data sheet: after 32 zeros it takes the
+// next 32 bits that begin with a one, and passes on what follows.
+type apa102 struct {
+	zeros int
+	bits  int // taken of its own frame
+	frame uint32
+	done  bool
+	lit   uint32
+	next  *apa102
+}
+
+func (l *apa102) clock(bit bool) {
+	if l == nil {
+		return
+	}
+	pass := false
+	if bit {
+		l.zeros = min(l.zeros, 32)
+	} else {
+		l.zeros++
+	}
+	switch {
+	case l.done:
+		if pass = bit; bit {
+			l.zeros = 0
+		} else if l.zeros >= 32 {
+			l.done, l.bits, l.frame = false, 0, 0
+		}
+	case l.bits > 0 || bit && l.zeros >= 32:
+		l.frame = l.frame<<1 | map[bool]uint32{true: 1}[bit]
+		if l.bits++; l.bits == 32 {
+			l.done, l.lit, l.zeros = true, l.frame, 0
+		}
+	}
+	l.next.clock(pass)
+}
+
+// chain joins a strip's pins to a chain of lamps and draws what is lit.
+func chain(all map[int]*FakePin, lamps int) func() string {
+	var first *apa102
+	for range lamps {
+		first = &apa102{next: first}
+	}
+	all[24].Changed = func(high bool) {
+		if high {
+			first.clock(bool(all[23].Level))
+		}
+	}
+	return func() string {
+		var b strings.Builder
+		for l := first; l != nil; l = l.next {
+			if l.lit>>24 != 0xe0|stripBrightness || l.lit>>16&0xff != l.lit&0xff || l.lit>>8&0xff != l.lit&0xff {
+				return fmt.Sprintf("%s, then %08x, which is not white", b.String(), l.lit)
+			}
+			fmt.Fprintf(&b, "%02x ", l.lit&0xff)
+		}
+		return strings.TrimSpace(b.String())
+	}
+}
+
+func TestStrip(t *testing.T) {
+	h, all := NewFakeHost(modelZero, "")
+	show := chain(all, stripLamps)
+	s, err := OpenStrip(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := show(); got != "00 00 00 00 00 00 00 00" {
+		t.Errorf("opened as %s", got)
+	}
+	set := func(lamp int, level panel.Level, want string) {
+		t.Helper()
+		before := all[24].Writes
+		if err := errors.Join(s.Set(lamp, level), s.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if got := show(); got != want {
+			t.Errorf("lamp %d at %v: %s, want %s", lamp, level, got, want)
+		}
+		t.Logf("lamp %d: %d clock writes", lamp, all[24].Writes-before)
+	}
+	set(7, panel.Full, "00 00 00 00 00 00 00 ff")
+	set(0, panel.Full, "ff 00 00 00 00 00 00 ff") // the rest keeps what it has
+	set(3, 128, "ff 00 00 40 00 00 00 ff")
+	set(0, 1, "01 00 00 40 00 00 00 ff") // the faintest is still light
+	set(0, panel.Off, "00 00 00 40 00 00 00 ff")
+	before := all[24].Writes
+	if err := errors.Join(s.Set(0, panel.Off), s.Flush()); err != nil || all[24].Writes != before {
+		t.Errorf("what does not change is sent: %v", err)
+	}
+	if n := testing.AllocsPerRun(10, func() { s.last = 7; _ = s.Flush() }); n != 0 {
+		t.Errorf("%v allocations a frame", n)
+	}
+	if err := s.Close(); err != nil || show() != "00 00 00 00 00 00 00 00" || look(all, 23, 24) != "ii" {
+		t.Errorf("closed as %s, %s: %v", show(), look(all, 23, 24), err)
+	}
+}
+
+// BenchmarkStrip is a frame with all lamps changed, and one with the first.
+func BenchmarkStrip(b *testing.B) {
+	for name, lamp := range map[string]int{"all": stripLamps - 1, "health": 0} {
+		b.Run(name, func(b *testing.B) {
+			h, _ := NewFakeHost(modelZero, "")
+			s, err := OpenStrip(h)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				s.last = lamp
+				_ = s.Flush()
+			}
+		})
+	}
+}

@@ -1,0 +1,121 @@
+package gpio
+
+import (
+	"math"
+	"strconv"
+	"time"
+)
+
+// Scene is one thing that a panel can say, with its name: the demo plays all of
+// them and the wall card explains them, so that neither can leave one out.
+type Scene struct {
+	Name  string // of what it tells: "joining"
+	Means string // one sentence more, "" if the name says it all
+	Bar   bool   // it is told by the bar and not by the health lamp
+	Takes time.Duration
+	// input is what a board is told at a time since the scene began, which was
+	// at start.
+	input func(start, since time.Duration) Input
+}
+
+// At is the Input of the scene that began at start, a time since it began. Both
+// count as Pattern.At counts.
+func (s Scene) At(start, since time.Duration) Input {
+	in := s.input(start, since)
+	in.Now = start + since
+	return in
+}
+
+// sceneMoment is when in its scene a moment comes for which a panel prepares.
+const sceneMoment = 11 * time.Second
+
+// Scenes lists the whole language: the states, the faults, what the button asks
+// for, and the stories of the bar.
+func Scenes() []Scene {
+	var all []Scene
+	health := func(name, means string, in Input) {
+		takes := max(Tell(in, 0).Health.Period(), 3*time.Second) + time.Second
+		all = append(all, Scene{name, means, false, takes, func(start, _ time.Duration) Input {
+			if in.Address {
+				in.Asked = start
+			}
+			return in
+		}})
+	}
+	bar := func(name, means string, takes time.Duration, input func(start, since time.Duration) Input) {
+		all = append(all, Scene{name, means, true, takes, input})
+	}
+	busy := Input{Health: Serving, Load: 0.4, Peak: 0.4}
+	lasting := func(in Input) func(start, since time.Duration) Input {
+		in.Health, in.Load, in.Peak = busy.Health, busy.Load, busy.Peak
+		return func(_, _ time.Duration) Input { return in }
+	}
+
+	health("serving", "answers clients", Input{Health: Serving})
+	health("starting", "the program is up and reads its settings", Input{Health: Starting})
+	health("joining", "looks for its rack", Input{Health: Joining})
+	health("draining", "takes no new clients, finishes what it has", Input{Health: Draining})
+	health("drained", "safe to unplug", Input{Health: Drained})
+	health("locate", "this one here", Input{Health: Serving, Locate: true})
+	health("stopped", "nothing runs here", Input{})
+	for f := firstFault; f <= lastFault; f++ {
+		health(f.String(), f.Advice(), Input{Health: Serving, Faults: NewFaults(f)})
+	}
+	health("acknowledged", "a fault that somebody knows of: one flash for its count", Input{Health: Serving, Faults: NewFaults(TooHot), Acked: NewFaults(TooHot)})
+	health("address", "its last number, digit by digit; a nought is one long light. This one ends in 203", Input{Health: Serving, Address: true, Octet: 203})
+
+	bar("load", "the share of its own capacity in use; the single lamp above is the peak of the last seconds", 14*time.Second, func(_, since time.Duration) Input {
+		load := (1 - math.Cos(2*math.Pi*since.Seconds()/10)) / 2
+		in := Input{Health: Serving, Load: load, Peak: load}
+		if since > 5*time.Second {
+			in.Peak = 1
+		}
+		return in
+	})
+	bar("leader", "the last lamp winks twice, every two seconds: leads the ledger", 6*time.Second, lasting(Input{Leader: true}))
+	bar("neighbour dead: after", "a light runs towards the dead board, which stands after this one", 12*time.Second, lasting(Input{Points: After}))
+	bar("neighbour dead: before", "the same, the other way", 12*time.Second, lasting(Input{Points: Before}))
+	bar("neighbours dead: both", "lights run from the middle both ways", 12*time.Second, lasting(Input{Points: Before | After}))
+	bar("sold out", "the bar closes from both ends and goes dark, between two looks at the load", 14*time.Second, lasting(Input{SoldOut: true}))
+	bar("opening", "the last ten seconds run down all bars of the rack in step, a wink a second; then all lamps light", sceneMoment+4*time.Second, func(start, _ time.Duration) Input {
+		in := busy
+		in.Opens = start + sceneMoment
+		return in
+	})
+	bar("purge", "a spot runs up the bar and down again: pages are being forgotten", 5*time.Second, func(start, _ time.Duration) Input {
+		in := busy
+		in.Purged = start + 2*time.Second
+		return in
+	})
+	return all
+}
+
+// Title is the scene's name with what it means.
+func (s Scene) Title() string {
+	if s.Means == "" {
+		return s.Name
+	}
+	return s.Name + ": " + s.Means
+}
+
+// ButtonRule is one line of what the button does.
+type ButtonRule struct {
+	Press Press
+	How   string
+	Does  string
+}
+
+// ButtonRules lists what the button does, with the times that Button counts by.
+func ButtonRules() []ButtonRule {
+	hold := func(d time.Duration) string { return "hold " + seconds(d) + ", let go" }
+	return []ButtonRule{
+		{ShortPress, "press", "acknowledge the faults; end locate"},
+		{DoublePress, "press twice", "tell the last number of the address"},
+		{LongPress, hold(longFrom), "locate: blink this board, here and on the console"},
+		{DrainPress, hold(drainFrom), "drain: take no new clients"},
+		{ShutdownPress, hold(shutFrom), "shut down cleanly; unplug when it flashes once in three seconds"},
+	}
+}
+
+// seconds writes a whole number of seconds for people: "8 s".
+func seconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + " s" }

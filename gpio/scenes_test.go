@@ -1,0 +1,180 @@
+package gpio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// golden compares a text with a file of testdata that is meant to be read.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != strings.ReplaceAll(string(want), "\r\n", "\n") {
+		t.Errorf("the lamps do otherwise than %s says:\n%s", path, got)
+	}
+}
+
+// TestScenesGolden draws every scene as it is played: a beat (125 ms) a sign, a
+// second eight of them.
+func TestScenesGolden(t *testing.T) {
+	marks := []rune(shades)
+	var b strings.Builder
+	for _, scene := range Scenes() {
+		fmt.Fprintf(&b, "%s\n", scene.Title())
+		lines := make([]strings.Builder, 1+DefaultLamps)
+		for since := time.Duration(0); since < scene.Takes; since += beat * time.Millisecond {
+			show := Tell(scene.At(0, since), DefaultLamps)
+			for lamp, p := range append([]Pattern{show.Health}, show.Bar...) {
+				level := int(p.At(since))
+				lines[lamp].WriteRune(marks[(level*(len(marks)-1)+int(Full)/2)/int(Full)])
+			}
+		}
+		if !scene.Bar {
+			fmt.Fprintf(&b, "  health %s\n\n", lines[0].String())
+			continue
+		}
+		for i := DefaultLamps; i > 0; i-- { // as it stands: the first lamp lowest
+			fmt.Fprintf(&b, "  bar %d  %s\n", i, lines[i].String())
+		}
+		b.WriteString("\n")
+	}
+	golden(t, "scenes.txt", b.String())
+}
+
+// TestScenesTellAll: no state, fault or press is without its scene or line.
+func TestScenesTellAll(t *testing.T) {
+	names := map[string]Scene{}
+	for _, s := range Scenes() {
+		if _, twice := names[s.Name]; twice {
+			t.Errorf("%q is there twice", s.Name)
+		}
+		names[s.Name] = s
+	}
+	for h := Stopped; h <= Drained; h++ {
+		if _, ok := names[h.String()]; !ok {
+			t.Errorf("no scene shows %q", h)
+		}
+	}
+	for f := firstFault; f <= lastFault; f++ {
+		if s, ok := names[f.String()]; !ok || s.Means == "" {
+			t.Errorf("no scene shows %q and says what to do", f)
+		}
+	}
+	if Fault(77).Advice() != "" {
+		t.Error("there is advice for no fault")
+	}
+	rules := ButtonRules()
+	for p := ShortPress; p <= ShutdownPress; p++ {
+		if rules[p-1].Press != p {
+			t.Errorf("no rule for %v", p)
+		}
+	}
+	if rules[3].How != "hold 3 s, let go" || Press(99).String() != "unknown press" || NoPress.String() != "none" {
+		t.Errorf("rules read %v", rules)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	clock := clockAt()
+	d := &Fake{Bar: 5, Clock: clock}
+	var said []string
+	if err := Demo(context.Background(), clock, d, func(s string) { said = append(said, s) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != len(Scenes()) || d.Closed {
+		t.Errorf("said %q; closed: %v", said, d.Closed)
+	}
+	clock.End = clock.T.Add(10 * time.Second)
+	if err := Demo(context.Background(), clock, d, func(string) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("called off it says %v", err)
+	}
+	d.Err = errors.New("wire cut")
+	if err := Demo(context.Background(), clockAt(), d, func(string) {}); !errors.Is(err, d.Err) {
+		t.Errorf("with a broken driver it says %v", err)
+	}
+}
+
+func TestWalk(t *testing.T) {
+	clock := clockAt()
+	d := &Fake{Bar: 2, Clock: clock}
+	key := &FakeKey{Clock: clock, Presses: [][2]time.Duration{{8 * time.Second, 8100 * time.Millisecond}, {10 * time.Second, 14 * time.Second}}}
+	var said []string
+	say := func(s string) { said = append(said, s+" "+d.Looks()) }
+	if err := Walk(context.Background(), clock, d, key, say); err != nil {
+		t.Fatal(err)
+	}
+	want := `all lamps dark 
+1 of 3: the health lamp, at fake 0 ...
+2 of 3: lamp 1 of the bar, at fake 1 ...
+3 of 3: lamp 2 of the bar, at fake 2 ...
+all lamps lit ...
+now the button, a fake button, for 25s: press it once, twice, or hold it; nothing but these words will happen ...
+heard: short press ...
+heard: held for three seconds ...`
+	if got := strings.Join(said, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	alone := ""
+	for _, s := range d.Sets {
+		if s.Level == Full {
+			alone += fmt.Sprint(s.Lamp)
+		}
+	}
+	if alone != "012012" {
+		t.Errorf("lamps lit in the order %s", alone)
+	}
+
+	said = nil
+	key.Presses = [][2]time.Duration{{0, time.Hour}}
+	if err := Walk(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "the button is stuck") {
+		t.Errorf("a stuck button: %v, %q", err, said)
+	}
+	said, key.Presses = nil, nil
+	if err := Walk(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "nothing heard") {
+		t.Errorf("a silent button: %v, %q", err, said)
+	}
+	if err := Walk(context.Background(), clock, &Fake{Err: errors.New("wire cut"), Bar: 1}, nil, say); err == nil {
+		t.Error("a broken driver goes unnoticed")
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	var b bytes.Buffer
+	term := NewTerminal(&b, 3)
+	for lamp, level := range []Level{Full, Full, 100, Off} {
+		if err := term.Set(lamp, level); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := term.Caption("serving"); err != nil || term.Close() != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "\r ●   ● ◐ ○  serving\x1b[K\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if term.Set(4, Full) == nil || term.Set(-1, Full) == nil {
+		t.Error("a lamp that is not there can be set")
+	}
+	if health, bar := term.Lamps(); !health || bar != 3 || term.Where(0) != "sign 1 from the left" || term.String() != "a terminal with a bar of 3 lamps" {
+		t.Errorf("it is %v, %d, %s, %v", health, bar, term.Where(0), term)
+	}
+	if n := testing.AllocsPerRun(100, func() { b.Reset(); _ = term.Flush() }); n != 0 {
+		t.Errorf("%v allocations a line", n)
+	}
+}

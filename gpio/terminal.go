@@ -1,0 +1,75 @@
+package gpio
+
+import (
+	"fmt"
+	"io"
+)
+
+// Terminal is a Driver that draws its lamps on one line of a text terminal,
+// over and over: a lit lamp is a full disk, a dim one a half, a dark one a ring.
+type Terminal struct {
+	w       io.Writer
+	levels  []Level // the health lamp first
+	caption string
+	line    []byte // reused
+}
+
+// NewTerminal returns a terminal panel with a bar of so many lamps.
+func NewTerminal(w io.Writer, bar int) *Terminal {
+	return &Terminal{w: w, levels: make([]Level, 1+min(max(bar, 0), MaxLamps))}
+}
+
+// Caption sets what stands behind the lamps, and draws them.
+func (t *Terminal) Caption(text string) error {
+	t.caption = text
+	return t.Flush()
+}
+
+// String names it.
+func (t *Terminal) String() string {
+	return fmt.Sprintf("a terminal with a bar of %d lamps", len(t.levels)-1)
+}
+
+// Lamps has all of them.
+func (t *Terminal) Lamps() (health bool, bar int) { return true, len(t.levels) - 1 }
+
+// Where counts from the left.
+func (t *Terminal) Where(lamp int) string { return fmt.Sprintf("sign %d from the left", lamp+1) }
+
+// Set takes a level down.
+func (t *Terminal) Set(lamp int, level Level) error {
+	if lamp < 0 || lamp >= len(t.levels) {
+		return fmt.Errorf("terminal: there is no lamp %d", lamp)
+	}
+	t.levels[lamp] = level
+	return nil
+}
+
+// Flush draws the line anew; ESC [K clears what an older caption left.
+func (t *Terminal) Flush() error {
+	b := append(t.line[:0], "\r "...)
+	for i, l := range t.levels {
+		switch {
+		case l == Off:
+			b = append(b, "○"...)
+		case l == Full:
+			b = append(b, "●"...)
+		default:
+			b = append(b, "◐"...)
+		}
+		if b = append(b, ' '); i == HealthLamp {
+			b = append(b, "  "...)
+		}
+	}
+	b = append(b, ' ')
+	b = append(b, t.caption...)
+	t.line = append(b, "\x1b[K"...)
+	_, err := t.w.Write(t.line)
+	return err
+}
+
+// Close ends the line.
+func (t *Terminal) Close() error {
+	_, err := io.WriteString(t.w, "\n")
+	return err
+}

@@ -1,0 +1,117 @@
+package gpio
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"time"
+)
+
+//go:embed wallcard.html
+var wallCardPage string
+
+// The scale of the wall card's drawings.
+const (
+	cardHealthBeats = 72 // nine seconds: the longest count
+	cardBarBeats    = 120
+	cardHeight      = 10 // of a drawing, in its own units; its width is in beats
+)
+
+// cardBlock is a lamp that is lit for a while, in a drawing whose unit across is
+// a beat. How bright it is, is how high it is: the card is printed in black.
+type cardBlock struct{ X, Y, W, H string }
+
+// cardLine is one line of the wall card.
+type cardLine struct {
+	Name, Means string
+	Count       int // of flashes, 0 if there is nothing to count
+	Beats       int // the drawing's width
+	Paper       int // what of it is drawn on: whole rounds of a pattern, as far as there are
+	Height      int
+	Seconds     []int // where its second marks are
+	Blocks      []cardBlock
+}
+
+// WallCard is the language of the lamps as one page of HTML, to be printed and
+// hung beside the rack. It draws the scenes of the demo by the rule that lights
+// the lamps, so that it cannot lie about them. The bar has so many lamps.
+func WallCard(lamps int) ([]byte, error) {
+	page, err := template.New("wallcard").Parse(wallCardPage)
+	if err != nil {
+		return nil, err
+	}
+	lamps = min(max(lamps, 1), barSteps)
+	var data struct {
+		States, Faults, Asked, Bar []cardLine
+		Button                     []ButtonRule
+		Lamps                      int
+		Stuck                      string
+	}
+	data.Button, data.Lamps, data.Stuck = ButtonRules(), lamps, seconds(stuckFrom)
+	for _, s := range Scenes() {
+		in := s.At(0, 0)
+		switch line := drawn(s, lamps); {
+		case s.Bar:
+			data.Bar = append(data.Bar, line)
+		case in.Address || in.Acked != 0:
+			data.Asked = append(data.Asked, line)
+		case in.Faults != 0:
+			line.Count = int(in.Faults.List()[0])
+			data.Faults = append(data.Faults, line)
+		default:
+			data.States = append(data.States, line)
+		}
+	}
+	var b bytes.Buffer
+	err = page.Execute(&b, data)
+	return b.Bytes(), err
+}
+
+// drawn plays a scene on paper, a lane a lamp, the first lamp lowest.
+func drawn(s Scene, lamps int) cardLine {
+	line := cardLine{Name: s.Name, Means: s.Means, Beats: cardHealthBeats, Height: cardHeight}
+	lanes := 1
+	if s.Bar {
+		line.Beats, lanes, line.Height = cardBarBeats, lamps, 2*cardHeight
+	}
+	line.Paper = line.Beats
+	if period := int(Tell(s.At(0, 0), 0).Health.Period().Milliseconds() / beat); !s.Bar && period < line.Beats {
+		line.Paper -= line.Beats % period
+	}
+	for beats := 8; beats < line.Paper; beats += 8 {
+		line.Seconds = append(line.Seconds, beats)
+	}
+	lane := float64(line.Height) / float64(lanes)
+	for i := range lanes {
+		var last Level
+		from := 0
+		for k := 0; k <= line.Paper; k++ {
+			level := Off
+			if k < line.Paper {
+				level = s.level(i, lamps, time.Duration(k)*beat*time.Millisecond)
+			}
+			if k > 0 && level == last {
+				continue
+			}
+			if last != Off {
+				high := lane * 0.8 * float64(last) / float64(Full)
+				line.Blocks = append(line.Blocks, cardBlock{
+					X: fmt.Sprint(from), W: fmt.Sprint(k - from),
+					Y: fmt.Sprintf("%.2f", lane*(float64(lanes-i)-0.1)-high), H: fmt.Sprintf("%.2f", high),
+				})
+			}
+			last, from = level, k
+		}
+	}
+	return line
+}
+
+// level is that of a lamp of the bar, or of the health lamp if the scene is its,
+// at a time since the scene's beginning.
+func (s Scene) level(lamp, lamps int, since time.Duration) Level {
+	if s.Bar {
+		return Tell(s.At(0, since), lamps).Bar[lamp].At(since)
+	}
+	return Tell(s.At(0, since), 0).Health.At(since)
+}

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Words in place of a pin.
+const (
+	PinAuto = "auto" // the one that gpio/README.md names for this board; nothing on a machine that is no Pi
+	PinNone = "none"
+)
+
+// maxBar bounds the lamps of a bar: more than any header has pins.
+const maxBar = 16
+
+// panelSettings are the keys of [panel].
+func panelSettings() []setting {
+	return []setting{
+		{
+			table: "panel", key: "health",
+			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" takes the pin of the wiring in gpio/README.md.`,
+			at:    func(c *Config) any { return &c.Panel.Health },
+			check: func(c *Config) string { return checkPin(c.Panel.Health) },
+		}, {
+			table: "panel", key: "bar",
+			doc:   `Pins of the load bar, lowest lamp first, 3 to 10 of them to be read well; ["auto"] and ["none"] as for health.`,
+			at:    func(c *Config) any { return &c.Panel.Bar },
+			check: func(c *Config) string { return checkBar(c.Panel.Bar) },
+		}, {
+			table: "panel", key: "button",
+			doc:   `Pin of the button; "auto" and "none" as for health.`,
+			at:    func(c *Config) any { return &c.Panel.Button },
+			check: func(c *Config) string { return checkPin(c.Panel.Button) },
+		}, {
+			table: "panel", key: "led",
+			doc: `The kernel's LED that tells health alone, by its name under /sys/class/leds; "none" for none. ` +
+				`"auto" is ACT, the green one of every Pi.`,
+			at: func(c *Config) any { return &c.Panel.LED },
+		}, {
+			table: "panel", key: "active_low",
+			doc: "Whether the lamps are lit by a low pin, being wired to 3.3 V and not to ground.",
+			at:  func(c *Config) any { return &c.Panel.ActiveLow },
+		}, {
+			table: "panel", key: "pwm",
+			doc: "Whether lamps on pins with PWM have brightness; on the others they are on or off.",
+			at:  func(c *Config) any { return &c.Panel.PWM },
+		}, {
+			table: "panel", key: "strip",
+			doc: "Whether there is a Blinkt! (eight APA102) in place of lamps on pins.",
+			at:  func(c *Config) any { return &c.Panel.Strip },
+		},
+	}
+}
+
+// checkPin accepts a pin's name, or a word in its place. Which pins there are
+// depends on the board, which says so when it starts.
+func checkPin(s string) string {
+	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(s), "GPIO"))
+	if s == PinAuto || s == PinNone || err == nil && n >= 0 && n <= 27 {
+		return ""
+	}
+	return quote(s) + ` is no pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`
+}
+
+func checkBar(list []string) string {
+	if len(list) == 1 && (list[0] == PinAuto || list[0] == PinNone) {
+		return ""
+	}
+	if p := checkCount(len(list), maxBar, "lamps"); p != "" {
+		return p
+	}
+	if len(list) == 0 || slices.Contains(list, PinAuto) || slices.Contains(list, PinNone) {
+		return `write the pins of the lamps, or ["auto"] or ["none"] alone`
+	}
+	for _, s := range list {
+		if p := checkPin(s); p != "" {
+			return p
+		}
+	}
+	return ""
+}

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"reflect"
+	"testing"
+
+	"bramble/gpio/pins"
+	"bramble/node/config"
+)
+
+func TestPanelPins(t *testing.T) {
+	auto := config.Default().Panel
+	none := config.Panel{Health: "none", Bar: []string{"none"}, Button: "none", LED: "none"}
+	some := config.Panel{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, Button: "none", LED: "none", ActiveLow: true}
+	strip := none
+	strip.Strip = true
+	const pi = "Raspberry Pi Model B Plus Rev 1.2"
+	for _, tt := range []struct {
+		name  string
+		cfg   config.Panel
+		model string
+		want  pins.Settings
+		ask   bool
+	}{
+		{"a Pi", auto, pi, pins.Defaults(pi), true},
+		{"no Pi", auto, "", pins.Settings{}, false},
+		{"a Pi without a panel", none, pi, pins.Settings{}, false},
+		{"named pins", some, pi, pins.Settings{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
+		{"named pins on a machine that nobody knows", some, "", pins.Settings{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
+		{"a strip alone", strip, pi, pins.Settings{Strip: true}, true},
+	} {
+		if got, ask := panelPins(tt.cfg, tt.model); !reflect.DeepEqual(got, tt.want) || ask != tt.ask {
+			t.Errorf("%s: %+v, %v; want %+v, %v", tt.name, got, ask, tt.want, tt.ask)
+		}
+	}
+}
