@@ -71,6 +71,9 @@ func (b *board) currentFaults() cluster.Fault {
 	if !b.counter.open() {
 		faults |= cluster.NoMajority
 	}
+	if b.noCard.Load() {
+		faults |= cluster.CardFailing
+	}
 	if at := b.nameTaken.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameTakenFor {
 		faults |= cluster.NameTaken
 	}
@@ -258,6 +261,9 @@ func (b *board) notices() []string {
 	}
 	if faults&cluster.ClockNotSet != 0 {
 		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
+	}
+	if faults&cluster.CardFailing != 0 {
+		all = append(all, "The card of "+b.cfg.Board.Name+" cannot be used: it serves pages and takes no orders. Its log says why.")
 	}
 	return append(all, b.counter.notices(b.cfg.Board.Name)...)
 }

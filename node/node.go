@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,7 +15,9 @@ import (
 	"bramble/cluster"
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/desk"
 	"bramble/node/front"
+	"bramble/node/handover"
 	"bramble/node/origin"
 	"bramble/node/shop"
 )
@@ -69,6 +72,7 @@ type board struct {
 	looked  atomic.Bool  // for other boards, as long as it should
 	quiet   atomic.Int64 // beats in a row without a reply, while draining
 	faults  atomic.Uint32
+	noCard  atomic.Bool // orders are to be taken, and their folder cannot be used
 
 	nameTaken atomic.Int64 // when another board was last seen under this one's name, Unix nanoseconds
 }
@@ -152,10 +156,18 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
 		}
 		how := shop.Options{Now: time.Now}
 		if b.cfg.Orders.Take {
-			if b.counter, err = b.openCounter(catalogue, log); err != nil {
+			b.counter, err = b.openCounter(catalogue, log)
+			switch {
+			case errors.Is(err, handover.ErrConfig):
 				return nil, err
+			case err != nil:
+				// Pages need no card.
+				b.log.Error("this board takes no orders", "error", err)
+				b.noCard.Store(true)
+				how.Orders = desk.Shut{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
+			default:
+				how.Orders = b.counter.desk
 			}
-			how.Orders = b.counter.desk
 		}
 		front, err := shop.New(catalogue, how)
 		if err != nil {

@@ -198,7 +198,13 @@ func (c *counter) notices(board string) []string {
 }
 
 func (c *counter) close() {
-	if c != nil && c.book != nil {
+	if c == nil {
+		return
+	}
+	if c.ledger != nil {
+		c.ledger.Close() // an error says that Run has given the files back
+	}
+	if c.book != nil {
 		c.book.Close()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -345,4 +346,39 @@ func TestThePanelTellsTheRacksStory(t *testing.T) {
 		t.Fatalf("the last unit: %s, %d", how, seen.status)
 	}
 	says(other, "sold out")
+}
+
+// TestABoardWhoseCardFails serves pages and says that it takes no orders; the
+// others take them.
+func TestABoardWhoseCardFails(t *testing.T) {
+	r := newRack(t, 3, withShop(t, 5, ""))
+	broken := r.boards[0]
+	if err := os.WriteFile(broken.orders(), []byte("no folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range r.boards {
+		b.start()
+	}
+	for _, b := range r.boards[1:] {
+		b.waitOrders()
+		if how, _, seen := newBuyer("of-" + b.name).press(b.http); how == odd {
+			t.Errorf("%s: %d", b.name, seen.status)
+		}
+	}
+	broken.waitReady()
+	how, _, seen := newBuyer("unlucky").send(broken.http, newBuyer("unlucky").fill(r.boards[1].get(berryOrder).body))
+	if how != sure || !strings.Contains(seen.body, "the card of this board cannot be used") {
+		t.Errorf("a form at the broken board: %s, %d %s", how, seen.status, seen.body)
+	}
+	if page := broken.get(berryPage); page.status != http.StatusOK {
+		t.Errorf("the product at the broken board: %d", page.status)
+	}
+	r.boards[1].waitFor("that a card fails", func(s console.Snapshot) bool {
+		for _, b := range s.Boards {
+			if b.Name == broken.name {
+				return slices.Contains(b.Faults, "card-failing")
+			}
+		}
+		return false
+	})
 }

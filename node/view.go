@@ -98,6 +98,7 @@ func panelInput(v cluster.Vitals) gpio.Input {
 		{cluster.OriginDown, gpio.OriginDown},
 		{cluster.ClockNotSet, gpio.ClockUnset},
 		{cluster.CutOff, gpio.NoMajority},
+		{cluster.CardFailing, gpio.CardFailing},
 		{cluster.NoMajority, gpio.NoMajority},
 	} {
 		if v.Faults&pair.told != 0 {
