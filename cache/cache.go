@@ -59,6 +59,7 @@ type Cache struct {
 	cfg      Config
 	name     string // Config.Name as Cache-Status wants it
 	made     time.Time
+	realTime bool // Config.Now is time.Now
 	store    *store
 	flights  flights
 	fills    chan struct{} // places for fetches
@@ -72,12 +73,13 @@ type Cache struct {
 
 // New makes a cache. It fails if the budget is too small for what it should hold.
 func New(cfg Config) (*Cache, error) {
+	realTime := cfg.Now == nil
 	cfg, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
 	c := &Cache{
-		cfg: cfg, name: quoteName(cfg.Name), made: cfg.Now(),
+		cfg: cfg, name: quoteName(cfg.Name), made: cfg.Now(), realTime: realTime,
 		store:   newStore(cfg.Budget-cfg.Budget/fillPart, cfg.MaxObject, cfg.MaxVariants),
 		fills:   make(chan struct{}, cfg.MaxFills),
 		streams: make(chan struct{}, (cfg.MaxFills+1)/2),
@@ -98,7 +100,12 @@ func New(cfg Config) (*Cache, error) {
 
 // clock is the time since the cache was made. With time.Now it is monotonic: a
 // board that learns the date after start does not age its pages by forty years.
-func (c *Cache) clock() time.Duration { return c.cfg.Now().Sub(c.made) }
+func (c *Cache) clock() time.Duration {
+	if c.realTime {
+		return time.Since(c.made) // reads one clock, where time.Now reads two
+	}
+	return c.cfg.Now().Sub(c.made)
+}
 
 // Key is the request's key in the store: its URL, which the caller has
 // normalised, without a fragment. The method is not part of it, Vary is handled

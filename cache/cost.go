@@ -67,7 +67,7 @@ func (s *sizer) round(n int64) int64 {
 
 // of is what an object costs besides its entry.
 func (s *sizer) of(o *Object) int64 {
-	n := s.object + s.round(int64(len(o.head))) + s.round(int64(len(o.vary))) + s.round(int64(len(o.tags)))
+	n := s.object + s.round(int64(max(len(o.head), len(o.wire)))) + s.round(int64(len(o.vary))) + s.round(int64(len(o.tags)))
 	n += s.round(int64(len(o.body)) * int64(unsafe.Sizeof([]byte(nil))))
 	for _, part := range o.body {
 		n += s.round(int64(cap(part)))

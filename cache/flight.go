@@ -207,6 +207,7 @@ func (c *Cache) commitLocked(o *Object, g *guard) error {
 			o.soften(c.clock())
 		}
 	}
+	c.prepare(o)
 	if !c.store.put(o) {
 		return ErrNotAdmitted
 	}

@@ -36,6 +36,15 @@ type Object struct {
 	status       int16
 	flags        objectFlags
 
+	// What prepare has made (prepared.go): the head of a reply with this object,
+	// of which head is a part, "" if there is none. In it, the fields begin at
+	// headAt, and after them and our own Via comes Content-Length, at length.
+	wire           string
+	etag           string // the entity tag, if it is a valid one
+	headAt, length uint16
+	gaps           [maxGaps]gap // what a 304 leaves out
+	dated          bool         // it has one Last-Modified, which is a date
+
 	// softened is when the object was purged softly, on the same clock and a
 	// nanosecond later; 0 if it was not. It is the one thing about a stored object that changes.
 	softened atomic.Int64

@@ -1,7 +1,8 @@
 // Package front is a board's public listener: it accepts connections within
-// their bounds, hands requests to one handler, and lets go of both without
-// cutting anything off. Full HTTP is net/http's business; nothing here reads a
-// request.
+// their bounds, and answers a plain request for a page that is in memory on a
+// lane of its own, from bytes prepared beforehand. Every other request is
+// handed over, byte for byte, to net/http, which is the only full HTTP
+// implementation here. DESIGN.md has the reasons.
 package front
 
 import (
@@ -11,51 +12,90 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// maxHeader bounds a request's header in bytes: several times what a browser
-// with its cookies sends, and less than 4,096 connections could not all hold.
-const maxHeader = 16 << 10
+const (
+	// maxHeader bounds a request's header in bytes: several times what a browser
+	// with its cookies sends, and less than 4,096 connections could not all hold.
+	maxHeader = 16 << 10
+	// drainGrace is how long an idle connection stays open after the stop, so
+	// that a request that is on its way still finds it: a round trip on the way
+	// to most clients.
+	drainGrace = 100 * time.Millisecond
+	// drainEvery is how often it is looked whether all have gone.
+	drainEvery = 10 * time.Millisecond
+)
 
-// Config sets up a public listener. All times are bounds that net/http keeps.
+// Config sets up a public listener.
 type Config struct {
-	Listen         string // host:port
-	Handler        http.Handler
+	Listen  string // host:port
+	Handler http.Handler
+	// Hits answers what it can from memory; nil: Handler answers everything.
+	Hits           Hits
 	HeaderTimeout  time.Duration // to send a request's header
-	IdleTimeout    time.Duration // between two requests of a connection
+	IdleTimeout    time.Duration // between two requests of a connection; less as the table fills
 	WriteTimeout   time.Duration // for one whole exchange after its header
 	DrainTimeout   time.Duration // for replies under way when the listener stops
 	MaxConnections int           // open at once; who comes beyond gets a short 503
-	Logger         *slog.Logger
+	// NewConnections is how many connections a second are taken in; those
+	// beyond wait in the kernel's backlog. 0: as many as come.
+	NewConnections int
+	// ClientRequests and NetworkRequests bound the requests a second from one
+	// address, and from one /24 or /64; two seconds' worth may come at once. Who
+	// asks more gets a short 503, and the connection ends. 0: no bound.
+	ClientRequests, NetworkRequests int
+	// ClientConnections and NetworkConnections bound the new connections a
+	// second in the same way; those beyond are closed without a word.
+	ClientConnections, NetworkConnections int
+	Logger                                *slog.Logger
 }
 
 // Front is a public listener.
 type Front struct {
 	cfg      Config
-	listener *limitListener
+	listener net.Listener
 	server   *http.Server
+	handed   *handed
+	table    *table
+	limits   *limits
+	batches  batches
+	refusing chan struct{}  // places for those that are being told to come back
+	serving  sync.WaitGroup // a goroutine for each connection of the lane
 	draining atomic.Bool
-	replies  atomic.Int64
-	inFlight atomic.Int64
+
+	fast, slow  atomic.Int64 // replies of the lane and of net/http
+	lent, given atomic.Int64
+	refused     atomic.Int64
+	inFlight    atomic.Int64
 }
 
 // Counts are a listener's totals and gauges.
 type Counts struct {
 	Replies  int64 // answered since the start, whatever the status
-	InFlight int64 // being answered now
+	Fast     int64 // of these, by the lane
+	Lent     int64 // requests that the lane had net/http answer
+	Given    int64 // connections that it left to net/http
+	InFlight int64 // being answered now by Config.Handler
 	Open     int64 // connections now
-	Refused  int64 // connections beyond the bound since the start
+	Refused  int64 // connections beyond a bound since the start
+	Limited  int64 // requests beyond a client's or network's bound since the start
 }
 
 // New opens the listener; connections wait in the kernel until Serve.
 func New(cfg Config) (*Front, error) {
-	inner, err := net.Listen("tcp", cfg.Listen)
+	// No keep-alive probes: the idle time is far shorter than theirs, and to set
+	// them up takes three system calls for each connection.
+	inner, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("public pages: %w", err)
 	}
-	f := &Front{cfg: cfg, listener: newLimitListener(inner, cfg.MaxConnections)}
+	f := &Front{
+		cfg: cfg, listener: inner, handed: newHanded(inner.Addr()), table: new(table), limits: newLimits(cfg),
+		refusing: make(chan struct{}, maxRefusing),
+	}
 	f.server = &http.Server{
 		Handler:           http.HandlerFunc(f.serve),
 		ReadHeaderTimeout: cfg.HeaderTimeout,
@@ -64,20 +104,43 @@ func New(cfg Config) (*Front, error) {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+		ConnState:         follow,
+		ConnContext:       identify,
 	}
 	return f, nil
 }
 
+// unasked is the context key of the client of a connection whose requests have
+// not been held against its limits yet: those that the lane lends have.
+type unasked struct{}
+
+func identify(ctx context.Context, inner net.Conn) context.Context {
+	if one, ok := inner.(*given); ok {
+		return context.WithValue(ctx, unasked{}, one.conn.client)
+	}
+	return ctx
+}
+
+// serve is net/http's part.
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	f.inFlight.Add(1)
 	defer func() {
 		f.inFlight.Add(-1)
-		f.replies.Add(1)
+		f.slow.Add(1)
 	}()
+	if who, ok := r.Context().Value(unasked{}).(client); ok && !f.limits.asks(who) {
+		refuseSlow(w)
+		return
+	}
 	if f.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	f.cfg.Handler.ServeHTTP(w, r)
+}
+
+// rules are those of this moment.
+func (f *Front) rules(c *conn) rules {
+	return rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client}
 }
 
 // Addr is where the listener is, with the port that was chosen if 0 was asked for.
@@ -89,36 +152,89 @@ func (f *Front) SetDraining(draining bool) { f.draining.Store(draining) }
 
 // Counts returns the figures of this moment.
 func (f *Front) Counts() Counts {
+	fast := f.fast.Load()
 	return Counts{
-		Replies:  f.replies.Load(),
-		InFlight: f.inFlight.Load(),
-		Open:     f.listener.open.Load(),
-		Refused:  f.listener.refused.Load(),
+		Replies: fast + f.slow.Load(), Fast: fast, Lent: f.lent.Load(), Given: f.given.Load(),
+		InFlight: f.inFlight.Load(), Open: f.table.open.Load(),
+		Refused: f.refused.Load(), Limited: f.limits.refused.Load(),
 	}
 }
 
 // Serve answers until ctx ends, then closes the listener, lets replies under
 // way end for at most Config.DrainTimeout, and returns.
 func (f *Front) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- f.server.Serve(f.listener) }()
+	accepted, served := make(chan error, 1), make(chan error, 1)
+	go func() { accepted <- f.accept(ctx) }()
+	go func() { served <- f.server.Serve(f.handed) }()
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	watched := make(chan struct{})
+	go func() {
+		f.watch(watching)
+		close(watched)
+	}()
+
+	var failed error
 	select {
-	case err := <-served:
-		return fmt.Errorf("public pages: %w", err)
+	case failed = <-accepted:
 	case <-ctx.Done():
 	}
 	f.SetDraining(true)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.DrainTimeout)
-	defer cancel()
-	if err := f.server.Shutdown(closing); err != nil {
-		f.cfg.Logger.Warn("public pages: some replies did not end in time and were cut off",
-			"waited", f.cfg.DrainTimeout, "open", f.listener.open.Load())
-		f.server.Close()
+	f.listener.Close()
+	if failed == nil {
+		<-accepted
 	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("public pages: %w", err)
+	unwatch()
+	<-watched
+	f.drain()
+	f.server.Close() // nothing is left there
+	f.serving.Wait()
+	if err := <-served; failed == nil && !errors.Is(err, http.ErrServerClosed) {
+		failed = err
+	}
+	if failed != nil {
+		return fmt.Errorf("public pages: %w", failed)
 	}
 	return nil
+}
+
+// watch ends connections whose time is over until ctx ends.
+func (f *Front) watch(ctx context.Context) {
+	every := f.cfg.sweepEvery()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f.table.sweep(f.cfg.patience(every, f.table.open.Load(), false))
+		}
+	}
+}
+
+// sweepEvery is a part of the shortest of the times that it watches over.
+func (cfg *Config) sweepEvery() time.Duration {
+	shortest := min(cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout)
+	return min(max(shortest/8, sweepLeast), sweepEvery)
+}
+
+// drain waits until all connections have ended: busy ones with the reply under
+// way, which says so, idle ones after a moment.
+func (f *Front) drain() {
+	ticker := time.NewTicker(drainEvery)
+	defer ticker.Stop()
+	for began := time.Now(); f.table.open.Load() > 0; <-ticker.C {
+		waited := time.Since(began)
+		if waited >= f.cfg.DrainTimeout {
+			f.cfg.Logger.Warn("public pages: some replies did not end in time and were cut off",
+				"waited", f.cfg.DrainTimeout, "open", f.table.open.Load())
+			f.table.endAll()
+			return
+		}
+		if waited >= drainGrace {
+			f.table.sweep(f.cfg.patience(drainEvery, f.table.open.Load(), true))
+		}
+	}
 }
 
 // Close frees the listener of a Front that is not serving.

@@ -1,9 +1,12 @@
 package front
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net"
-	"sync"
-	"sync/atomic"
+	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -13,62 +16,124 @@ const (
 	maxRefusing = 64
 	// refuseTime is how long telling one may take.
 	refuseTime = 500 * time.Millisecond
+	// acceptPause and acceptPauseMost bound the wait after a failed accept: for
+	// want of file descriptors as a rule, which come free when clients go.
+	acceptPause     = 5 * time.Millisecond
+	acceptPauseMost = time.Second
+	// arrivalBurst connections may come at once before they are spread to
+	// Config.NewConnections a second: what the kernel's backlog would hold anyway.
+	arrivalBurst = 128
 )
 
-// refusal is a whole reply, ready to send. 5 s: what a page takes to be
-// pressed again, and long enough for a crowd to thin.
-const refusal = "HTTP/1.1 503 Service Unavailable\r\n" +
+// refusalPage is for people: it fits a phone, and says when to try again.
+const refusalPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Busy</title>` +
+	`<h1>One moment</h1><p>More people are here than this shop can hold. Try again in 5 seconds.</p>` + "</html>"
+
+// refusalHead goes before it. 5 s: what a page takes to be pressed again, and
+// long enough for a crowd to thin.
+const refusalHead = "HTTP/1.1 503 Service Unavailable\r\n" +
 	"Content-Type: text/html; charset=utf-8\r\n" +
 	"Content-Length: 203\r\n" +
 	"Cache-Control: no-store\r\n" +
 	"Retry-After: 5\r\n" +
-	"Connection: close\r\n\r\n" +
-	`<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Busy</title>` +
-	`<h1>One moment</h1><p>More people are here than this shop can hold. Try again in 5 seconds.</p>` + "</html>"
+	"Connection: close\r\n\r\n"
 
-// limitListener holds the number of open connections to a bound.
-type limitListener struct {
-	net.Listener
-	limit    int64
-	open     atomic.Int64
-	refused  atomic.Int64
-	refusing chan struct{}
-	wg       sync.WaitGroup
-}
+// refusal is a whole reply, ready to send.
+const refusal = refusalHead + refusalPage
 
-func newLimitListener(inner net.Listener, limit int) *limitListener {
-	return &limitListener{Listener: inner, limit: int64(limit), refusing: make(chan struct{}, maxRefusing)}
-}
-
-// Accept returns the next connection that fits the bound.
-func (l *limitListener) Accept() (net.Conn, error) {
+// accept takes connections in until the listener is closed.
+func (f *Front) accept(ctx context.Context) error {
+	var pause time.Duration
+	pace := pacer{rate: f.cfg.NewConnections}
 	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) <= l.limit {
-			return &countedConn{Conn: conn, open: &l.open}, nil
-		}
-		l.open.Add(-1)
-		l.refused.Add(1)
-		select {
-		case l.refusing <- struct{}{}:
-			l.wg.Go(func() {
-				refuse(conn)
-				<-l.refusing
-			})
+		inner, err := f.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			f.admit(inner)
+			// Who would come too fast waits in the kernel, which costs nothing.
+			wait(ctx, pace.arrived(time.Now()))
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return err
 		default:
-			conn.Close()
+			pause = min(max(pause*2, acceptPause), acceptPauseMost)
+			f.cfg.Logger.Warn("public pages: a connection could not be accepted, trying again", "error", err, "pause", pause)
+			wait(ctx, pause)
 		}
 	}
 }
 
-// Close stops accepting and waits for refusals under way.
-func (l *limitListener) Close() error {
-	err := l.Listener.Close()
-	l.wg.Wait()
-	return err
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// pacer spreads arrivals.
+type pacer struct {
+	rate int // a second; 0: as they come
+	due  time.Time
+}
+
+// arrived notes an arrival and gives the pause before the next may be taken in.
+func (p *pacer) arrived(now time.Time) time.Duration {
+	if p.rate <= 0 {
+		return 0
+	}
+	gap := time.Second / time.Duration(p.rate)
+	if p.due.Before(now) {
+		p.due = now
+	}
+	p.due = p.due.Add(gap)
+	return p.due.Sub(now) - arrivalBurst*gap
+}
+
+// admit gives a connection its place, or sends it away: with a word, or without
+// one if its client comes too often or too many are being told.
+func (f *Front) admit(inner net.Conn) {
+	who := f.limits.client(addressOf(inner))
+	switch {
+	case !f.limits.arrives(who):
+		f.refused.Add(1)
+		inner.Close()
+	case f.table.open.Load() >= int64(f.cfg.MaxConnections):
+		f.refused.Add(1)
+		f.sendAway(inner)
+	default:
+		c := &conn{front: f, tcp: inner, client: who}
+		if f.cfg.Hits != nil {
+			c.raw = rawConn(inner)
+		}
+		f.table.add(c)
+		f.serving.Go(c.serve)
+	}
+}
+
+// addressOf is a client's address, the zero one if it has none.
+func addressOf(inner net.Conn) netip.Addr {
+	if tcp, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
+	}
+	return netip.IPv4Unspecified()
+}
+
+// sendAway tells a client to come back later, if not too many are being told.
+func (f *Front) sendAway(inner net.Conn) {
+	select {
+	case f.refusing <- struct{}{}:
+		f.serving.Go(func() {
+			refuse(inner)
+			<-f.refusing
+		})
+	default:
+		inner.Close()
+	}
 }
 
 // refuse reads what the client has sent before it answers: closing a
@@ -86,15 +151,14 @@ func refuse(conn net.Conn) {
 	_, _ = conn.Write([]byte(refusal))
 }
 
-// countedConn gives its place back once.
-type countedConn struct {
-	net.Conn
-	open *atomic.Int64
-	once sync.Once
-}
-
-func (c *countedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { c.open.Add(-1) })
-	return err
+// refuseSlow is the refusal by way of net/http.
+func refuseSlow(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Retry-After", "5")
+	h.Set("Connection", "close")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	// An error here leaves nothing to do: the client has gone.
+	_, _ = io.WriteString(w, refusalPage)
 }

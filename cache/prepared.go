@@ -1,0 +1,234 @@
+package cache
+
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"time"
+	"unsafe"
+)
+
+// A hit that net/http takes to the client costs ten times what the lookup does.
+// So an object carries the head of its reply as it goes on the wire, made when it
+// was stored, and AppendHit answers a request that some front has read itself.
+// What it says is what Serve would say, through net/http, field for field.
+
+// maxPrepared bounds a prepared head, in bytes: pages have about 300, and what
+// answers from prepared heads copies them into a buffer of a fixed size.
+const maxPrepared = 2 << 10
+
+// maxPatched is what AppendHit adds to a prepared head at most beside the
+// cache's name: "Age: " and "Cache-Status: ; hit; ttl=" with two numbers of ten
+// digits and their line ends.
+const maxPatched = 64
+
+// maxGaps bounds the rows of fields that a 304 leaves out of a prepared head.
+const maxGaps = 2
+
+// status304 begins the reply to a client that has the page already.
+const status304 = "HTTP/1.1 304 Not Modified\r\n"
+
+// Plain is a GET or HEAD without body as a front has read it off the wire.
+// Whatever else may decide about a hit (Range, If-Match, If-Unmodified-Since, a
+// repeated field) must not be in the request. Values are without the blanks
+// around them; nil means that the field is not there. The bytes are only read,
+// and only during the call.
+type Plain struct {
+	Key       []byte // as KeyOf gives it
+	Encoding  []byte // Accept-Encoding
+	NoneMatch []byte // If-None-Match
+	Since     []byte // If-Modified-Since
+	// Directives: the client sent Cache-Control or Pragma.
+	Directives bool
+	Head       bool // the method is HEAD, otherwise GET
+}
+
+// AppendHit answers a request if that takes no more than a stored, fresh reply.
+// It appends to dst the reply's head, from the status line of HTTP/1.1 to the last
+// field that is not about the connection, and returns the parts of the body that
+// follow the empty line. They must not be changed. If ok is false, the request is
+// for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
+// bytes of room.
+func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
+	if q.Directives && c.cfg.ClientDirectives {
+		return dst, nil, false
+	}
+	o := matchPlain(c.store.find(q.Key), q)
+	if o == nil || o.wire == "" {
+		return dst, nil, false
+	}
+	now := c.clock()
+	ttl := o.ttl(now)
+	if o.flags&flagNoCache != 0 || ttl <= 0 {
+		return dst, nil, false
+	}
+	same, known := o.sameAsClients(q)
+	if !known {
+		return dst, nil, false
+	}
+	c.counters.requests.Add(1)
+	c.counters.hits.Add(1)
+	if same {
+		dst = o.append304(dst)
+	} else {
+		dst = append(dst, o.wire...)
+		if !q.Head {
+			body = o.body
+		}
+	}
+	dst = strconv.AppendInt(append(dst, "Age: "...), int64(o.age(now)/time.Second), 10)
+	dst = append(dst, "\r\n"...)
+	if !c.cfg.NoCacheStatus {
+		line := statusLine{append(append(dst, "Cache-Status: "...), c.name...)}
+		dst = append(line.flag("hit").ttl(ttl).b, "\r\n"...)
+	}
+	return dst, body, true
+}
+
+// MaxHead is the most that AppendHit appends, in bytes.
+func (c *Cache) MaxHead() int { return maxPrepared + maxPatched + len(c.name) }
+
+// find is get for a key in bytes.
+func (s *store) find(key []byte) []*Object { return s.get(asString(key)) }
+
+// asString is bytes seen as a string, for as long as they do not change.
+func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// matchPlain is match for a request of which only Accept-Encoding is known. It
+// gives nil too if that is not enough to tell.
+func matchPlain(objects []*Object, q *Plain) *Object {
+	for _, o := range objects {
+		if o.vary == "" {
+			return o
+		}
+		name, want, rest := cutSelector(o.vary)
+		if name != "accept-encoding" || rest != "" {
+			return nil
+		}
+		if want[0] == '+' && want[1:] == plainEncoding(q.Encoding) {
+			return o
+		}
+	}
+	return nil
+}
+
+// plainEncoding is encodingClass, with what browsers send known beforehand.
+func plainEncoding(value []byte) string {
+	switch string(value) {
+	case "":
+		return encodingNone
+	case "gzip, deflate", "gzip, deflate, br", "gzip, deflate, br, zstd", "gzip":
+		return encodingGzip
+	}
+	line := [...]string{asString(value)}
+	return encodingClass(line[:])
+}
+
+// sameAsClients is notModified. known is false where dates would have to be
+// compared: only the date that the page itself bore is looked at here.
+func (o *Object) sameAsClients(q *Plain) (same, known bool) {
+	switch {
+	case o.status != http.StatusOK:
+		return false, true
+	case q.NoneMatch != nil && o.etag != "" && o.etag == asString(q.NoneMatch):
+		return true, true // as most clients send it
+	case q.NoneMatch != nil:
+		line := [...]string{asString(q.NoneMatch)}
+		return matchETag(line[:], o.Field("Etag")), true
+	case q.Since != nil:
+		return true, o.dated && o.Field("Last-Modified") == asString(q.Since)
+	}
+	return false, true
+}
+
+// append304 appends the prepared head without what describes the body.
+func (o *Object) append304(dst []byte) []byte {
+	dst = append(dst, status304...)
+	from := o.headAt
+	for _, gap := range o.gaps {
+		if gap.to > 0 {
+			dst = append(dst, o.wire[from:gap.from]...)
+			from = gap.to
+		}
+	}
+	return append(dst, o.wire[from:o.length]...)
+}
+
+// gap is a part of a prepared head, from its start to behind its end.
+type gap struct{ from, to uint16 }
+
+// findGaps notes where the fields stand that no 304 has. Fields are sorted by
+// name, so that these are in a row or two. It reports false if there are more.
+func (o *Object) findGaps() bool {
+	n, at := 0, o.headAt
+	o.gaps = [maxGaps]gap{}
+	for name, value := range o.Fields() {
+		end := at + uint16(len(name)+len(": ")+len(value)+len("\r\n"))
+		switch {
+		case !notIn304(name):
+		case n > 0 && o.gaps[n-1].to == at:
+			o.gaps[n-1].to = end
+		case n == maxGaps:
+			return false
+		default:
+			o.gaps[n] = gap{at, end}
+			n++
+		}
+		at = end
+	}
+	return true
+}
+
+// prepare makes the head of the replies that AppendHit gives with this object,
+// which nobody else knows yet. Where net/http would add something of its own, or
+// change what is stored, there is none.
+func (c *Cache) prepare(o *Object) {
+	o.wire, o.etag, o.dated = "", "", false
+	reason := http.StatusText(int(o.status))
+	if reason == "" || !statusHasBody(int(o.status)) || o.status == http.StatusPartialContent ||
+		isPartsKey(o.key) || !o.plainFields() {
+		return
+	}
+	var via string
+	if name := c.cfg.Via; name != "" && !viaNames(o.lines("Via"), name) {
+		via = "Via: 1.1 " + name + "\r\n"
+	}
+	first := "HTTP/1.1 " + strconv.Itoa(int(o.status)) + " " + reason + "\r\n"
+	wire := first + o.head + via + "Content-Length: " + strconv.FormatInt(o.size, 10) + "\r\n"
+	if len(wire) > maxPrepared {
+		return
+	}
+	end := len(first) + len(o.head)
+	if o.headAt, o.length = uint16(len(first)), uint16(end+len(via)); !o.findGaps() {
+		return
+	}
+	o.wire, o.head = wire, wire[len(first):end]
+	if etag := o.Field("Etag"); validETag(etag) {
+		o.etag = etag
+	}
+	if modified := o.lines("Last-Modified"); len(modified) == 1 {
+		_, o.dated = parseDate(modified, c.cfg.Now())
+	}
+}
+
+// plainFields reports whether net/http would send the stored fields as they are
+// and add none to them.
+func (o *Object) plainFields() bool {
+	dated, typed := false, o.size == 0
+	for name, value := range o.Fields() {
+		if textproto.TrimString(value) != value {
+			return false
+		}
+		switch name {
+		case "Connection", "Keep-Alive", "Transfer-Encoding", "Trailer", "Upgrade":
+			return false
+		case "Date":
+			dated = true
+		case "Content-Type":
+			typed = true
+		case "Content-Encoding":
+			typed = typed || value != ""
+		}
+	}
+	return dated && typed
+}

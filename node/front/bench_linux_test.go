@@ -1,0 +1,97 @@
+package front
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"testing"
+)
+
+func BenchmarkParse(b *testing.B) {
+	for _, name := range []string{"wrk", "chrome", "chrome-reload"} {
+		in := []byte(browsers()[name])
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(in)))
+			var r request
+			for b.Loop() {
+				if r.parse(in) != plain {
+					b.Fatal("not plain")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	h := newHouse(b)
+	asked := Asked{Host: []byte(testHost), Target: []byte("/")}
+	room := make([]byte, 0, headRoom)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := h.AppendHit(room, &asked); !ok {
+			b.Fatal("no hit")
+		}
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	for _, name := range []string{"wrk", "chrome", "chrome-reload"} {
+		in := []byte(browsers()[name])
+		b.Run(name, func(b *testing.B) {
+			h := newHouse(b)
+			one := new(batch)
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, _ := one.answer(in, &rules{hits: h}); n != len(in) {
+					b.Fatal("not answered")
+				}
+				one.written()
+			}
+		})
+	}
+}
+
+// Client and server share the machine and the process here.
+func BenchmarkConnection(b *testing.B) {
+	for name, text := range map[string]string{
+		"lane": get("/"), "lane, browser": browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			f, _, _ := open(b, newHouse(b))
+			v := visit(b, f)
+			in := []byte(text)
+			length := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Write(in); err != nil {
+					b.Fatal(err)
+				}
+				if length == 0 {
+					length = lengthOf(b, v.r)
+					continue
+				}
+				if _, err := v.r.Discard(length); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// lengthOf reads one reply to GET / and gives its length; all are alike.
+func lengthOf(b *testing.B, r *bufio.Reader) int {
+	var head bytes.Buffer
+	for !bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
+		c, err := r.ReadByte()
+		if err != nil {
+			b.Fatal(err)
+		}
+		head.WriteByte(c)
+	}
+	const body = 4096
+	if _, err := io.CopyN(io.Discard, r, body); err != nil {
+		b.Fatal(err)
+	}
+	return head.Len() + body
+}

@@ -1,0 +1,34 @@
+package front
+
+// Asked is a plain request as the lane has read it: a GET or HEAD without body
+// and without a field that calls for more than what stands here. Its bytes are
+// the connection's buffer: they are only read, and only during the call.
+type Asked struct {
+	Host   []byte // exactly as it was sent, port included; never empty
+	Target []byte // path and query exactly as they were sent; begins with one "/"
+	Head   bool   // the method is HEAD, otherwise GET
+
+	// Values of fields without the blanks around them; nil if the field is not there.
+	Encoding  []byte // Accept-Encoding
+	NoneMatch []byte // If-None-Match
+	Since     []byte // If-Modified-Since
+	// Directives: there is a Cache-Control or Pragma.
+	Directives bool
+
+	// Key is room for whoever answers to put a key together: what is appended to
+	// it may be stored in it again, so that the next request allocates nothing.
+	Key []byte
+}
+
+// Hits answers plain requests from memory. Whatever needs more than memory, or
+// is not certain, it leaves to Config.Handler.
+type Hits interface {
+	// AppendHit appends to dst the head of the reply that Config.Handler would
+	// send by way of net/http, from the status line of HTTP/1.1 to the last field
+	// that is not about the connection, and returns the parts of the body that
+	// follow the empty line; they must never change. A reply with a body, and
+	// one to HEAD, has a Content-Length. If ok is false, the request is
+	// Config.Handler's. It must not block, and is called by many connections at
+	// a time.
+	AppendHit(dst []byte, q *Asked) (head []byte, body [][]byte, ok bool)
+}

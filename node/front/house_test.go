@@ -1,0 +1,290 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/cache"
+	"bramble/node/config"
+	"bramble/node/origin"
+)
+
+// house is a small board: sites, a cache, and the two ways from a request to a
+// stored page: net/http's, as node has it, and the lane's.
+type house struct {
+	sites  *origin.Set
+	cache  *cache.Cache
+	misses atomic.Int64 // requests that memory did not do for
+	asked  atomic.Int64 // requests that net/http read
+
+	mu    sync.Mutex // guards names
+	names map[string]string
+}
+
+const testHost = "shop.test"
+
+// page is the origin: what it answers hangs on the path alone, and on
+// Accept-Encoding where it says so.
+func page(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Date", "Wed, 29 Feb 2012 06:00:00 GMT")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "public, max-age=600")
+	body := "<p>" + r.URL.Path
+	switch {
+	case r.URL.Path == "/":
+		h.Set("Etag", `"front"`)
+		h.Set("Last-Modified", "Tue, 28 Feb 2012 06:00:00 GMT")
+		h.Set("Content-Language", "en")
+		body = strings.Repeat("0123456789abcdef", 256)
+	case r.URL.Path == "/gz":
+		h.Set("Vary", "Accept-Encoding")
+		h.Set("Etag", `W/"both"`)
+		if r.Header.Get("Accept-Encoding") == "gzip" {
+			h.Set("Content-Encoding", "gzip")
+			body = "not really gzip"
+		}
+	case r.URL.Path == "/lang":
+		h.Set("Vary", "Accept-Language")
+	case r.URL.Path == "/old":
+		h.Set("Last-Modified", "Tue, 28 Feb 2012 06:00:00 GMT")
+	case r.URL.Path == "/via":
+		h.Set("Via", "1.1 elsewhere")
+		h.Set("Cache-Status", "elsewhere; fwd=miss")
+		h.Add("X-Two", "1")
+		h.Add("X-Two", "2")
+	case r.URL.Path == "/notype":
+		h["Content-Type"] = nil
+	case r.URL.Path == "/empty":
+		body = ""
+	case r.URL.Path == "/gone":
+		w.WriteHeader(http.StatusGone)
+	case r.URL.Path == "/moved":
+		h.Set("Location", "/")
+		w.WriteHeader(http.StatusMovedPermanently)
+	case strings.HasPrefix(r.URL.Path, "/never"):
+		h.Set("Cache-Control", "no-store")
+	}
+	io.WriteString(w, body)
+}
+
+// stored are the pages that every house has in memory.
+func stored() []string {
+	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{names: map[string]string{}}
+	var err error
+	if h.sites, err = origin.New(config.Default(), origin.Options{
+		Shop: http.HandlerFunc(page), Via: "bramble-test", Logger: slog.New(slog.DiscardHandler),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+	var late atomic.Bool
+	if h.cache, err = cache.New(cache.Config{
+		Name: "board-1", Via: "bramble-test", Budget: 4 << 20, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time {
+			if late.Load() {
+				return now.Add(17 * time.Second)
+			}
+			return now
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.cache.Close() })
+	for _, target := range stored() {
+		for _, fields := range []string{"", "Accept-Encoding: gzip\r\n"} {
+			h.viaNet([]byte("GET " + target + " HTTP/1.1\r\nHost: " + testHost + "\r\n" + fields + "Connection: close\r\n\r\n"))
+		}
+	}
+	for h.cache.Stats().Objects < int64(len(stored())) {
+		time.Sleep(time.Millisecond) // the last byte is stored after it was sent
+	}
+	late.Store(true)
+	return h
+}
+
+// ServeHTTP answers as node's pages do.
+func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.asked.Add(1)
+	// What a client's going away does to a miss is not looked at here.
+	asked, err := h.sites.Request(r.WithContext(context.Background()))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	h.cache.Serve(w, asked, cache.Route{Name: "origin", Upstream: h, Share: true})
+}
+
+// Fetch asks the origin.
+func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	h.misses.Add(1)
+	return h.sites.Fetch(ctx, r)
+}
+
+// AppendHit answers as node is to do.
+func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+	h.mu.Lock()
+	prefix, known := h.names[string(q.Host)]
+	h.mu.Unlock()
+	if !known {
+		asked, err := h.sites.Request(&http.Request{Method: "GET", Host: string(q.Host), URL: &url.URL{Path: "/"}, Header: http.Header{}})
+		if err != nil {
+			return dst, nil, false
+		}
+		prefix = asked.URL.Scheme + "://" + asked.URL.Host
+		h.mu.Lock()
+		if len(h.names) < 64 {
+			h.names[string(q.Host)] = prefix
+		}
+		h.mu.Unlock()
+	}
+	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
+	return h.cache.AppendHit(dst, &cache.Plain{
+		Key: q.Key, Encoding: q.Encoding, NoneMatch: q.NoneMatch, Since: q.Since, Directives: q.Directives, Head: q.Head,
+	})
+}
+
+// script is a connection that brings some bytes and then ends, and keeps what is
+// written to it.
+type script struct {
+	mu     sync.Mutex
+	in     []byte
+	out    bytes.Buffer
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.in) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.in)
+	s.in = s.in[n:]
+	return n, nil
+}
+
+func (s *script) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.Write(p)
+}
+
+func (s *script) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s *script) SetDeadline(time.Time) error      { return nil }
+func (s *script) SetReadDeadline(time.Time) error  { return nil }
+func (s *script) SetWriteDeadline(time.Time) error { return nil }
+
+// viaNet gives what net/http answers to some bytes after which the client sends
+// nothing more.
+func (h *house) viaNet(in []byte) []byte {
+	s := &script{in: in, closed: make(chan struct{})}
+	l := newHanded(s.LocalAddr())
+	server := &http.Server{Handler: h, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	served := make(chan struct{})
+	go func() {
+		server.Serve(l)
+		close(served)
+	}()
+	l.deliver(s)
+	select {
+	case <-s.closed:
+	case <-time.After(10 * time.Second):
+		panic(fmt.Sprintf("net/http does not end with %q; it said %q", in, s.out.Bytes()))
+	}
+	server.Close()
+	<-served
+	return s.out.Bytes()
+}
+
+// answered is what the lane made of some bytes.
+type answered struct {
+	out     []byte
+	heads   []bool // for each reply, whether it is to HEAD
+	used    int    // bytes answered
+	next    step
+	pending int // for stepLend: the length of the next request
+}
+
+// viaLane gives what the lane answers to the same bytes.
+func (h *house) viaLane(in []byte, r rules) answered {
+	var a answered
+	b := new(batch)
+	r.hits = note{h, &a.heads}
+	for {
+		n, next := b.answer(in[a.used:], &r)
+		for _, part := range b.pieces() {
+			a.out = append(a.out, part...)
+		}
+		b.written()
+		a.used += n
+		if next != stepFlush {
+			a.next, a.pending = next, b.req.size
+			return a
+		}
+	}
+}
+
+// note remembers which requests were answered.
+type note struct {
+	Hits
+	heads *[]bool
+}
+
+func (n note) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+	head, body, ok := n.Hits.AppendHit(dst, q)
+	if ok {
+		*n.heads = append(*n.heads, q.Head)
+	}
+	return head, body, ok
+}
+
+// cutReply takes a reply off the front of out: its status line, its fields
+// sorted, and its body.
+func cutReply(out []byte, head bool) (text string, rest []byte, err error) {
+	top, rest, ok := bytes.Cut(out, []byte("\r\n\r\n"))
+	if !ok {
+		return "", nil, fmt.Errorf("no head in %.200q", out)
+	}
+	lines := strings.Split(string(top), "\r\n")
+	length := 0
+	for _, line := range lines {
+		if value, is := strings.CutPrefix(line, "Content-Length: "); is {
+			fmt.Sscan(value, &length)
+		}
+		if strings.HasPrefix(line, "Transfer-Encoding") {
+			return "", nil, fmt.Errorf("a reply in chunks: %q", top)
+		}
+	}
+	if head || strings.Contains(lines[0], " 304 ") {
+		length = 0
+	}
+	if length > len(rest) {
+		return "", nil, fmt.Errorf("%d bytes of body promised, %d sent", length, len(rest))
+	}
+	sortFields(lines[1:])
+	return strings.Join(lines, "\n") + "\n\n" + string(rest[:length]), rest[length:], nil
+}

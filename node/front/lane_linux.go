@@ -1,0 +1,296 @@
+package front
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// vector is the kernel's list of what to write.
+type vector [maxParts]syscall.Iovec
+
+// batches lends batches to connections that have bytes: as many as run at once.
+type batches struct{ pool sync.Pool }
+
+func (b *batches) get() *batch {
+	if one, ok := b.pool.Get().(*batch); ok {
+		return one
+	}
+	return new(batch)
+}
+
+func (b *batches) put(one *batch) { b.pool.Put(one) }
+
+// rawConn is the socket of a TCP connection, for the lane.
+func rawConn(inner net.Conn) syscall.RawConn {
+	tcp, ok := inner.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// await waits for requests and answers those that it can, until something else
+// is to be done. It reports false if the connection is to be closed.
+//
+// The connection spends its life in this one call as a rule: the runtime's poller
+// wakes it when there is something to read, and while there is nothing it holds
+// no more than its stack.
+func (c *conn) await() bool {
+	return c.raw.Read(c.ready) == nil && c.next != stepDrop
+}
+
+// ready is called when there may be bytes. It reports false to wait for more.
+func (c *conn) ready(fd uintptr) bool {
+	b := c.front.batches.get()
+	done := c.work(fd, b)
+	c.front.batches.put(b)
+	return done
+}
+
+// work reads what is there and answers it.
+func (c *conn) work(fd uintptr, b *batch) bool {
+	have := copy(b.in[:], c.carry)
+	if c.again {
+		c.again, c.carry = false, nil
+		if c.answer(fd, b, &have) {
+			return true
+		}
+	}
+	for {
+		n, errno := sysRead(fd, b.in[have:])
+		switch {
+		case errno == syscall.EAGAIN && phaseOf(c.word.Load()) != phaseBusy:
+			return false // nothing has come since
+		case errno == syscall.EAGAIN:
+			return c.rest(b.in[:have])
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0, n == 0 && have == 0:
+			return c.then(stepDrop, nil)
+		case n == 0:
+			// Half a request is all that will come: net/http knows what to say.
+			return c.then(stepGive, b.in[:have])
+		}
+		if !c.enter(phaseBusy) {
+			return c.then(stepDrop, nil)
+		}
+		full := have+n == len(b.in)
+		if have > 0 && !full && endless(b.in[have:have+n]) {
+			have += n
+			continue
+		}
+		have += n
+		if c.answer(fd, b, &have) {
+			return true
+		}
+		if !full && have == 0 {
+			return c.rest(nil) // the next bytes wake the poller anew
+		}
+		// Within a request another look is cheap, and finds its end if the client
+		// has closed its side.
+	}
+}
+
+// answer answers the requests in b.in[:have] and moves what is left of it to the
+// front. It reports true if something else than more bytes is needed.
+func (c *conn) answer(fd uintptr, b *batch, have *int) bool {
+	p := b.in[:*have]
+	for {
+		b.rules = c.front.rules(c)
+		answered, next := b.answer(p, &b.rules)
+		p = p[answered:]
+		if answered > 0 {
+			c.carry = nil // that was a part of what has been answered
+		}
+		if b.replies > 0 {
+			c.front.fast.Add(b.replies)
+			b.replies = 0
+		}
+		if b.count > 0 && !c.write(fd, b) {
+			return c.then(stepDrop, nil)
+		}
+		switch {
+		case next == stepLend:
+			c.size = b.req.size
+			return c.then(stepLend, p)
+		case next == stepGive, next == stepClose:
+			return c.then(next, p)
+		case len(c.owed) > 0:
+			return c.then(stepWait, p)
+		case next == stepFlush:
+			continue
+		case len(p) == len(b.in):
+			return c.then(stepGive, p) // longer than requests are here
+		}
+		*have = copy(b.in[:], p)
+		return false
+	}
+}
+
+// then leaves the wait for something else. carry is what has not been answered.
+func (c *conn) then(next step, carry []byte) bool {
+	c.next = next
+	c.carry = append([]byte(nil), carry...)
+	return true
+}
+
+// rest ends one reading: the connection waits, idle or within a request.
+func (c *conn) rest(carry []byte) bool {
+	alive := true
+	switch {
+	case len(carry) == 0:
+		alive = c.enter(phaseIdle)
+	case len(c.carry) == 0:
+		c.since = c.front.table.tick.Load()
+		alive = c.front.table.enter(c, phaseHeader, c.since)
+	default: // the time runs from its first byte
+		alive = c.front.table.enter(c, phaseHeader, c.since)
+	}
+	if !alive {
+		return c.then(stepDrop, nil)
+	}
+	c.carry = append(c.carry[:0], carry...)
+	return false
+}
+
+// write sends the replies. What the client does not take now is owed to it. It
+// reports false if the client is gone.
+func (c *conn) write(fd uintptr, b *batch) bool {
+	left, ok := writev(fd, b.pieces(), &b.vector)
+	if ok && len(left) > 0 {
+		c.owe(left, b)
+	}
+	b.written()
+	return ok
+}
+
+// owe keeps what is left of some replies, without the batch that it lies in.
+func (c *conn) owe(left [][]byte, b *batch) {
+	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
+	for _, part := range left {
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); at >= first && at <= last {
+			part = append([]byte(nil), part...)
+		}
+		c.owed = append(c.owed, part)
+	}
+}
+
+// settle waits until the client has taken what is owed to it.
+func (c *conn) settle() bool {
+	if !c.enter(phaseWriting) {
+		return false
+	}
+	alive := false
+	var v vector
+	err := c.raw.Write(func(fd uintptr) bool {
+		c.owed, alive = writev(fd, c.owed, &v)
+		return !alive || len(c.owed) == 0
+	})
+	c.owed = nil
+	return err == nil && alive && c.enter(phaseBusy)
+}
+
+// linger closes this side and waits until the client has closed its own, if it
+// may have sent something that was not read: a socket that is closed over that
+// takes the reply with it.
+func (c *conn) linger() {
+	tcp, ok := c.tcp.(*net.TCPConn)
+	if !ok || !c.enter(phaseLinger) || tcp.CloseWrite() != nil {
+		return
+	}
+	// Why it ended is of no interest: all is said.
+	_ = c.raw.Read(func(fd uintptr) bool {
+		b := c.front.batches.get()
+		defer c.front.batches.put(b)
+		for {
+			n, errno := sysRead(fd, b.in[:])
+			switch {
+			case errno == syscall.EAGAIN:
+				return false
+			case errno == 0 && n > 0, errno == syscall.EINTR:
+			default:
+				return true
+			}
+		}
+	})
+}
+
+// halfClosed reports whether the client has closed its side. In one packet with
+// its last request that wakes nobody.
+func (c *conn) halfClosed() bool {
+	const closeWait = 8 // TCP_CLOSE_WAIT in the kernel's net/tcp_states.h
+	closed := false
+	if c.raw == nil || c.raw.Control(func(fd uintptr) {
+		// The state is the first byte of struct tcp_info; the kernel gives as
+		// much of that as is asked for, and this call asks for four bytes.
+		info, err := syscall.GetsockoptInet4Addr(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+		closed = err == nil && info[0] == closeWait
+	}) != nil {
+		return false
+	}
+	return closed
+}
+
+// The calls below never block, so that the scheduler need not hear of them: to
+// tell it takes as long as a small read.
+
+func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	return int(n), errno
+}
+
+// writev writes as much of the parts as the client takes and returns the rest.
+// ok is false if the connection is broken. parts is changed.
+func writev(fd uintptr, parts [][]byte, v *vector) (left [][]byte, ok bool) {
+	for len(parts) > 0 {
+		count := min(len(parts), maxParts)
+		for i, part := range parts[:count] {
+			v[i].Base = &part[0]
+			v[i].SetLen(len(part))
+		}
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(count))
+		for i := range v[:count] {
+			v[i].Base = nil // hold no page that the store has let go
+		}
+		switch errno {
+		case 0:
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return parts, true
+		default:
+			return nil, false
+		}
+		for n > 0 {
+			if taken := min(int(n), len(parts[0])); taken < len(parts[0]) {
+				parts[0] = parts[0][taken:]
+				break
+			} else {
+				n -= uintptr(taken)
+				parts = parts[1:]
+			}
+		}
+	}
+	return nil, true
+}
+
+// ended looks whether a client has closed its side, without taking anything of
+// what it sent. It reports false to wait on.
+func ended(fd uintptr) bool {
+	var one [1]byte
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1,
+		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	switch errno {
+	case 0:
+		return n == 0
+	case syscall.EAGAIN, syscall.EINTR:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,370 @@
+package front
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// open starts a Front over a house on loopback and stops it when the test ends.
+func open(t testing.TB, h *house, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
+	t.Helper()
+	cfg := Config{
+		Listen: "127.0.0.1:0", Handler: h, Hits: h, MaxConnections: 100,
+		HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	f, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(ctx); close(served) }()
+	t.Cleanup(func() { stop(); <-served })
+	return f, stop, served
+}
+
+// visitor is a client with one connection.
+type visitor struct {
+	net.Conn
+	t testing.TB
+	r *bufio.Reader
+}
+
+func visit(t testing.TB, f *Front) *visitor {
+	t.Helper()
+	c, err := net.Dial("tcp", f.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{c, t, bufio.NewReader(c)}
+}
+
+func (v *visitor) send(text string) {
+	v.t.Helper()
+	if _, err := io.WriteString(v, text); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// reply reads one reply whole.
+func (v *visitor) reply() (*http.Response, string) {
+	v.t.Helper()
+	resp, err := http.ReadResponse(v.r, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// ends reports an error if the server does not close the connection cleanly.
+func (v *visitor) ends() {
+	v.t.Helper()
+	if rest, err := io.ReadAll(v.r); err != nil || len(rest) > 0 {
+		v.t.Errorf("the connection ends with %q, %v", rest, err)
+	}
+}
+
+func get(target string, more ...string) string {
+	return lines(append([]string{"GET " + target + " HTTP/1.1", hostLine}, more...)...)
+}
+
+// until waits for something that another goroutine does.
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
+func TestOneConnectionThroughAllWays(t *testing.T) {
+	h := newHouse(t)
+	f, _, _ := open(t, h)
+	v := visit(t, f)
+	for round := range int64(3) {
+		v.send(get("/q?x=1&y=%20")) // the lane
+		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
+			t.Fatalf("got %v %q", resp, body)
+		}
+		v.send(get("/gone", "X-Odd: 1")) // lent
+		if resp, body := v.reply(); resp.StatusCode != 410 || body != "<p>/gone" {
+			t.Fatalf("got %v %q", resp, body)
+		}
+		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.Given != 0 {
+			t.Fatalf("counts are %+v", got)
+		}
+	}
+	v.send(get("/never") + get("/gone") + get("/never/2") + lines("POST /x HTTP/1.1", hostLine, "Content-Length: 2") + "ab" + get("/gone"))
+	for i, want := range []string{"<p>/never", "<p>/gone", "<p>/never/2", "<p>/x", "<p>/gone"} {
+		if _, body := v.reply(); body != want {
+			t.Errorf("reply %d is %q, want %q", i, body, want)
+		}
+	}
+	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.Given != 1 || got.Open != 1 || got.Replies != 11 {
+		t.Errorf("counts are %+v", got)
+	}
+	v.Close()
+	until(t, "the connection leaves the table", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestBytesMayComeOneByOne(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	v := visit(t, f)
+	text := browsers()["chrome"] + get("/never", "X-Odd: 1") + browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
+	for i := range len(text) {
+		v.send(text[i : i+1])
+	}
+	for i, want := range []int{200, 200, 200, 400} {
+		if resp, _ := v.reply(); resp.StatusCode != want {
+			t.Errorf("reply %d is %s, want %d", i, resp.Status, want)
+		}
+	}
+	v.ends()
+	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.Given != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+func TestALongRequestIsNetHTTPs(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	v := visit(t, f)
+	v.send(get("/gone", "Cookie: "+strings.Repeat("c", maxRequest)))
+	if resp, body := v.reply(); resp.StatusCode != http.StatusGone || body != "<p>/gone" {
+		t.Errorf("got %s %q", resp.Status, body)
+	}
+	if got := f.Counts(); got.Given != 1 || got.Fast != 0 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+func TestConnectionsEndAsTheyShould(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	for name, text := range map[string]string{
+		"close":          get("/", "Connection: close"),
+		"1.0":            lines("GET / HTTP/1.0", hostLine),
+		"lent close":     get("/never", "Connection: close"),
+		"given close":    get("/", "Connection: x, close"),
+		"pipeline after": get("/", "Connection: close") + strings.Repeat(get("/"), 500),
+	} {
+		v := visit(t, f)
+		v.send(text)
+		if resp, _ := v.reply(); resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("%s: %s, last: %v", name, resp.Status, resp.Close)
+		}
+		v.ends()
+	}
+	// Half a connection: the client says that it is done, with its request, and
+	// with half a request.
+	for _, text := range []string{get("/"), get("/never"), ""} {
+		v := visit(t, f)
+		v.send(text)
+		v.Conn.(*net.TCPConn).CloseWrite()
+		if text != "" {
+			if resp, _ := v.reply(); resp.StatusCode != 200 {
+				t.Errorf("got %s", resp.Status)
+			}
+		}
+		v.ends()
+	}
+	v := visit(t, f)
+	v.send("GET / HT")
+	v.Conn.(*net.TCPConn).CloseWrite()
+	if resp, _ := v.reply(); resp.StatusCode != 400 {
+		t.Errorf("half a request gets %s", resp.Status)
+	}
+	v.ends()
+	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	v := visit(t, f)
+	const rounds = 500
+	go func() { // more than the socket holds: replies have to wait for the reader
+		for range rounds {
+			io.WriteString(v, get("/")+get("/gone")+get("/never")+get("/"))
+		}
+	}()
+	for i := range rounds {
+		for _, want := range []int{200, 410, 200, 200} {
+			if resp, _ := v.reply(); resp.StatusCode != want {
+				t.Fatalf("round %d: %s, want %d", i, resp.Status, want)
+			}
+		}
+	}
+}
+
+func TestSlowClientsAreCutOff(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 200*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
+	})
+	silent, slow, idle, reader := visit(t, f), visit(t, f), visit(t, f), visit(t, f)
+	idle.send(get("/"))
+	idle.reply()
+	go func() {
+		for _, b := range []byte(get("/", "X: "+strings.Repeat("x", 5000))) {
+			if _, err := slow.Write([]byte{b}); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	go func() { // never reads
+		for {
+			if _, err := io.WriteString(reader, strings.Repeat(get("/"), 100)); err != nil {
+				return
+			}
+		}
+	}()
+	for name, v := range map[string]*visitor{"silent": silent, "idle": idle} {
+		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+	}
+	until(t, "all are cut off", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestHalfClosedConnectionsDoNotLinger(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.IdleTimeout, cfg.HeaderTimeout = time.Hour, time.Second })
+	v := visit(t, f)
+	v.send(get("/"))
+	v.Conn.(*net.TCPConn).CloseWrite()
+	v.reply()
+	v.ends()
+	until(t, "it leaves the table", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestAClientThatAsksTooOftenIsSentAway(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.ClientRequests = 1 })
+	v := visit(t, f)
+	v.send(get("/") + get("/never") + get("/") + get("/"))
+	for i, want := range []int{200, 200, 503} {
+		resp, body := v.reply()
+		if resp.StatusCode != want || want == 503 && (resp.Header.Get("Retry-After") == "" || !strings.HasSuffix(body, "</html>")) {
+			t.Errorf("reply %d is %s %q", i, resp.Status, body)
+		}
+	}
+	v.ends()
+	slow := visit(t, f)
+	slow.send(lines("POST / HTTP/1.1", hostLine, "Content-Length: 0"))
+	if resp, body := slow.reply(); resp.StatusCode != 503 || !resp.Close || !strings.HasSuffix(body, "</html>") {
+		t.Errorf("by way of net/http: %s %q", resp.Status, body)
+	}
+	slow.ends()
+	if got := f.Counts().Limited; got != 2 {
+		t.Errorf("%d requests were refused, want 2", got)
+	}
+}
+
+func TestAClientThatConnectsTooOftenIsClosed(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.NetworkConnections = 1 })
+	for range 2 {
+		v := visit(t, f)
+		v.send(get("/"))
+		v.reply()
+	}
+	v := visit(t, f)
+	if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("the third connection got %d bytes, %v", n, err)
+	}
+	if got := f.Counts(); got.Refused != 1 || got.Open != 2 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+func TestDrainingEndsWhatIsThere(t *testing.T) {
+	f, stop, served := open(t, newHouse(t))
+	idle, half, busy := visit(t, f), visit(t, f), visit(t, f)
+	for _, v := range []*visitor{idle, half, busy} {
+		v.send(get("/"))
+		v.reply()
+	}
+	half.send("GET / HTTP/1.1\r\n")
+	until(t, "half a request is there", func() bool {
+		f.table.mu.Lock()
+		defer f.table.mu.Unlock()
+		for _, c := range f.table.conns {
+			if phaseOf(c.word.Load()) == phaseHeader {
+				return true
+			}
+		}
+		return false
+	})
+	stop()
+	until(t, "it drains", f.draining.Load)
+	half.send(hostLine + "\r\n\r\n")
+	if resp, _ := half.reply(); resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("the request under way got %s, last: %v", resp.Status, resp.Close)
+	}
+	busy.send(get("/never"))
+	if resp, _ := busy.reply(); resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("a request on its way got %s, last: %v", resp.Status, resp.Close)
+	}
+	for _, v := range []*visitor{idle, half, busy} {
+		v.ends()
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheHandlerLearnsThatALentClientHasGone(t *testing.T) {
+	gone := make(chan struct{})
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			close(gone)
+		})
+	})
+	v := visit(t, f)
+	v.send(get("/never"))
+	until(t, "it is being answered", func() bool { return f.Counts().InFlight == 1 })
+	v.Close()
+	<-gone
+}
+
+// A thousand clients that hold on to their connections in every way that there
+// is leave the others alone.
+func TestSlowClientsSlowNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens a thousand connections")
+	}
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.MaxConnections = 2000 })
+	for i := range 1000 {
+		v := visit(t, f)
+		switch i % 3 {
+		case 1:
+			v.send(fmt.Sprintf("GET /%d HTTP/1.1\r\nX: ", i))
+		case 2:
+			v.send(strings.Repeat(get("/"), 200)) // and reads nothing
+		}
+	}
+	v := visit(t, f)
+	for range 100 {
+		v.send(get("/"))
+		if resp, _ := v.reply(); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package front
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestSkipPrintableStopsAtTheFirstOtherByte(t *testing.T) {
+	line := bytes.Repeat([]byte("a~ Z"), 10)
+	for bad := range 256 {
+		want := bad < ' ' || bad > '~'
+		for at := range line {
+			line[at] = byte(bad)
+			for from := range line {
+				stop := len(line)
+				if want && from <= at {
+					stop = at
+				}
+				if got := skipPrintable(line, from); got != stop {
+					t.Fatalf("byte %#x at %d, from %d: stops at %d, want %d", bad, at, from, got, stop)
+				}
+			}
+			line[at] = "a~ Z"[at%4]
+		}
+	}
+}
+
+func TestRulesAreTheSameInEverySpelling(t *testing.T) {
+	for _, name := range []string{
+		"Host", "Connection", "Accept-Encoding", "If-None-Match", "If-Modified-Since", "Cache-Control", "Pragma",
+		"User-Agent", "Accept", "Accept-Language", "Accept-Charset", "Cookie", "Referer", "Origin", "From",
+		"Upgrade-Insecure-Requests", "DNT", "Priority", "Save-Data", "Keep-Alive",
+		"Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-User", "Sec-Fetch-Dest", "Sec-GPC", "Sec-Purpose",
+		"sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform",
+		"X-Requested-With", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip",
+	} {
+		want, ok := ruleOfSpelling([]byte(name))
+		if !ok || want == ruleLend || want == ruleGive {
+			t.Errorf("%s has no rule", name)
+		}
+		if got, width := ruleOf([]byte(name + ":")); width != 0 && (width != len(name)+1 || got != want) {
+			t.Errorf("%s: rule %d with %d bytes, want %d", name, got, width, want)
+		}
+		for _, spelling := range [][]byte{[]byte(name), bytes.ToLower([]byte(name)), bytes.ToUpper([]byte(name))} {
+			if got, ok := ruleOfSpelling(spelling); !ok || got != want {
+				t.Errorf("%s: rule %d, want %d", spelling, got, want)
+			}
+		}
+	}
+	for name, want := range map[string]rule{
+		"content-LENGTH": ruleGive, "Transfer-Encoding": ruleGive, "transfer_encoding": ruleLend, "TE": ruleGive,
+		"Sec-WebSocket-Protocol": ruleGive, "SEC-WEBSOCKET-EXTENSIONS-AND-SOMETHING-LONG": ruleGive,
+		"Sec-": ruleLend, "S": ruleLend, "Range": ruleLend,
+	} {
+		if got, ok := ruleOfSpelling([]byte(name)); !ok || got != want {
+			t.Errorf("%s: rule %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestParseAllocatesNothing(t *testing.T) {
+	var r request
+	for name, in := range browsers() {
+		p := []byte(in)
+		if n := testing.AllocsPerRun(100, func() {
+			if r.parse(p) != plain {
+				t.Fatalf("%s is not plain", name)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func TestAnswersAllocateNothing(t *testing.T) {
+	h := newHouse(t)
+	b := new(batch)
+	for name, in := range browsers() {
+		p := []byte(in)
+		if n := testing.AllocsPerRun(100, func() {
+			if used, _ := b.answer(p, &rules{hits: h}); used != len(p) {
+				t.Fatalf("%s was not answered", name)
+			}
+			b.written()
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
