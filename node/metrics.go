@@ -23,6 +23,8 @@ func (b *board) metrics() meters {
 	total("bramble_http_replies_total", func() int64 { return b.front.Counts().Replies })
 	total("bramble_http_in_flight", func() int64 { return b.front.Counts().InFlight })
 	total("bramble_http_connections", func() int64 { return b.front.Counts().Open })
+	total("bramble_http_fast_total", func() int64 { return b.front.Counts().Fast })
+	total("bramble_http_limited_total", func() int64 { return b.front.Counts().Limited })
 	total("bramble_http_refused_total", func() int64 { return b.front.Counts().Refused })
 	total("bramble_origin_requests_total", b.sites.Asked)
 	total("bramble_origin_failures_total", b.sites.Failed)

@@ -116,10 +116,12 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	if b.front, err = front.New(front.Config{
-		Listen: b.cfg.HTTP.Listen, Handler: b.pages, Logger: b.log,
+		Listen: b.cfg.HTTP.Listen, Handler: b.pages, Hits: newHits(b.pages), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
-		MaxConnections: b.cfg.HTTP.MaxConnections,
+		MaxConnections: b.cfg.HTTP.MaxConnections, NewConnections: b.cfg.HTTP.NewConnections,
+		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
+		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
 	}); err != nil {
 		return err
 	}

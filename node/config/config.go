@@ -45,6 +45,12 @@ type HTTP struct {
 	WriteTimeout   Duration // for one whole reply
 	MaxConnections int
 	DrainTimeout   Duration
+	// A second; 0 = no bound.
+	NewConnections     int
+	ClientRequests     int
+	NetworkRequests    int
+	ClientConnections  int
+	NetworkConnections int
 }
 
 // Console is the table [console]: the listener for ops, with console, API,

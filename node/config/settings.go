@@ -65,6 +65,9 @@ func settings() []setting {
 	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings())
 }
 
+// maxRate bounds what can be asked for a second: more than any board does.
+const maxRate = 100_000
+
 func boardSettings() []setting {
 	return []setting{
 		{
@@ -108,7 +111,7 @@ func boardSettings() []setting {
 		}, {
 			table: "http", key: "max_connections",
 			doc: "Open connections from clients at once, 1 to 1000000. " +
-				"4096 at about 20kB each are 80MB, what a 256 MB board can spare beside its cache.",
+				"4096 at up to 20kB each, if all of them ask for what is not in memory, are 80MB, what a 256 MB board can spare beside its cache.",
 			at:    func(c *Config) any { return &c.HTTP.MaxConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.MaxConnections, 1, 1_000_000) },
 		}, {
@@ -117,6 +120,33 @@ func boardSettings() []setting {
 				"10s ends all but the slowest; whoever waits for the board knows when it is over.",
 			at:    func(c *Config) any { return &c.HTTP.DrainTimeout },
 			check: func(c *Config) string { return checkDuration(c.HTTP.DrainTimeout, 0, 5*time.Minute) },
+		}, {
+			table: "http", key: "new_connections",
+			doc: "How many connections a second are taken in, 0 to 100000; those beyond wait in the kernel. " +
+				"0 sets no bound: a board takes what it can.",
+			at:    func(c *Config) any { return &c.HTTP.NewConnections },
+			check: func(c *Config) string { return checkInt(c.HTTP.NewConnections, 0, maxRate) },
+		}, {
+			table: "http", key: "client_requests",
+			doc: "How many requests a second one address may send, 0 to 100000; two seconds' worth may come at once, and those beyond get a 503. " +
+				"0 sets no bound, because a whole school or a mobile network can be one address.",
+			at:    func(c *Config) any { return &c.HTTP.ClientRequests },
+			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequests, 0, maxRate) },
+		}, {
+			table: "http", key: "network_requests",
+			doc: "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
+			at:    func(c *Config) any { return &c.HTTP.NetworkRequests },
+			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequests, 0, maxRate) },
+		}, {
+			table: "http", key: "client_connections",
+			doc: "How many connections a second one address may open, 0 to 100000; those beyond are closed. 0 sets no bound.",
+			at:    func(c *Config) any { return &c.HTTP.ClientConnections },
+			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnections, 0, maxRate) },
+		}, {
+			table: "http", key: "network_connections",
+			doc: "The same for all addresses of one network together.",
+			at:    func(c *Config) any { return &c.HTTP.NetworkConnections },
+			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnections, 0, maxRate) },
 		}, {
 			table: "console", key: "listen",
 			doc: "Address of console, API, metrics and health, host:port. " +

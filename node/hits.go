@@ -1,0 +1,69 @@
+package node
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+
+	"bramble/cache"
+	"bramble/node/front"
+)
+
+// maxNames bounds the spellings of host names that are remembered: clients
+// choose them.
+const maxNames = 64
+
+// hits answers plain requests from this board's memory, beside net/http. A hit
+// here does not count for whether a copy is kept: when the copy has become old,
+// the second request after that makes it hot again.
+type hits struct {
+	p     *pages
+	names atomic.Pointer[map[string]string] // Host as it was sent → "scheme://host" of the site's keys
+}
+
+func newHits(p *pages) *hits {
+	h := &hits{p: p}
+	h.names.Store(&map[string]string{})
+	return h
+}
+
+// AppendHit is front.Hits. A board that was stopped or cut off leaves every
+// request to the pages, which may wait until it has learnt what it missed.
+func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
+	if !h.p.purger.Believable() {
+		return dst, nil, false
+	}
+	prefix, ok := (*h.names.Load())[string(q.Host)]
+	if !ok {
+		if prefix, ok = h.learn(string(q.Host)); !ok {
+			return dst, nil, false
+		}
+	}
+	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
+	return h.p.cache.AppendHit(dst, &cache.Plain{
+		Key: q.Key, Encoding: q.Encoding, NoneMatch: q.NoneMatch, Since: q.Since,
+		Directives: q.Directives, Head: q.Head,
+	})
+}
+
+// learn asks the sites what a host name means. It is kept out of line because,
+// in line, it would double the stack of every idle connection.
+//
+//go:noinline
+func (h *hits) learn(host string) (prefix string, ok bool) {
+	r, err := h.p.sites.Request(&http.Request{
+		Method: http.MethodGet, Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{},
+	})
+	if err != nil {
+		return "", false
+	}
+	prefix = r.URL.Scheme + "://" + r.URL.Host
+	known := h.names.Load()
+	if len(*known) < maxNames {
+		more := maps.Clone(*known)
+		more[host] = prefix
+		h.names.CompareAndSwap(known, &more) // another that learnt meanwhile will do
+	}
+	return prefix, true
+}
