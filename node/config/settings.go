@@ -134,17 +134,17 @@ func boardSettings() []setting {
 			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequests, 0, maxRate) },
 		}, {
 			table: "http", key: "network_requests",
-			doc: "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
+			doc:   "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
 			at:    func(c *Config) any { return &c.HTTP.NetworkRequests },
 			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequests, 0, maxRate) },
 		}, {
 			table: "http", key: "client_connections",
-			doc: "How many connections a second one address may open, 0 to 100000; those beyond are closed. 0 sets no bound.",
+			doc:   "How many connections a second one address may open, 0 to 100000; those beyond are closed. 0 sets no bound.",
 			at:    func(c *Config) any { return &c.HTTP.ClientConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnections, 0, maxRate) },
 		}, {
 			table: "http", key: "network_connections",
-			doc: "The same for all addresses of one network together.",
+			doc:   "The same for all addresses of one network together.",
 			at:    func(c *Config) any { return &c.HTTP.NetworkConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnections, 0, maxRate) },
 		}, {
