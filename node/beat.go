@@ -157,6 +157,9 @@ func (b *board) join(ctx context.Context) {
 		await(ctx, 2*origin.ShareSettle, b.sharePlaces)
 	}
 	await(ctx, ordersWait, b.counter.ready)
+	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
+		b.log.Warn(notice)
+	}
 	if b.health.change(cluster.Joining, cluster.Serving) {
 		b.announce()
 	}

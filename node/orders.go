@@ -187,7 +187,7 @@ func (c *counter) notices(board string) []string {
 	}
 	switch {
 	case !s.Founded:
-		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] boards plans.", s.Waiting, c.planned))
+		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] boards plans. Switch them on, or write there how many there are.", s.Waiting, c.planned))
 	case s.Leader == "":
 		all = append(all, "No orders are taken just now: the ledger has no majority of its voters.")
 	}
