@@ -116,7 +116,11 @@ func (b *buyer) press(board string) (how outcome, receipt string, seen page) {
 	if err != nil {
 		return sure, "", page{body: err.Error()}
 	}
-	if !strings.Contains(form.body, `name="kind"`) {
+	switch {
+	case strings.Contains(form.body, `name="kind"`):
+	case strings.Contains(form.body, `class="state sold_out"`):
+		return soldOut, "", form
+	default:
 		return sure, "", form // there is no form now
 	}
 	return b.send(board, b.fill(form.body))

@@ -39,7 +39,7 @@ func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-cha
 	for i := range buyers {
 		all.Go(func() {
 			b := newBuyer(fmt.Sprintf("buyer%d", i))
-			for {
+			for began := time.Now(); ; {
 				select {
 				case <-stop:
 					return
@@ -54,6 +54,10 @@ func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-cha
 					return
 				case odd:
 					t.Errorf("%s got status %d: %s", b.name, seen.status, seen.body)
+					return
+				}
+				if time.Since(began) > 2*patience {
+					t.Errorf("%s presses in vain; last seen: %d %s", b.name, seen.status, seen.body)
 					return
 				}
 				time.Sleep(20 * time.Millisecond)
