@@ -90,12 +90,12 @@ func (f *filler) check(t *testing.T, live, spans int64) {
 }
 
 // TestMillionTiny has a million objects of 100 to 200 bytes in the store, all of
-// them at the same time. It takes about 0.7 GB.
+// them at the same time. It takes about 0.8 GB.
 func TestMillionTiny(t *testing.T) {
 	if !*million {
-		t.Skip("needs -million and about 0.7 GB")
+		t.Skip("needs -million and about 0.8 GB")
 	}
-	const n, budget = 1_000_000, 700 << 20
+	const n, budget = 1_000_000, 768 << 20
 	live, spans := heapInUse()
 	f := &filler{store: newStore(budget, 1<<20, 16)}
 	for i := range n {
