@@ -187,12 +187,18 @@ func loadCatalogue(cfg config.Shop) (*shop.Catalogue, error) {
 	return shop.Load(cfg.Catalogue)
 }
 
-// openRack starts link, gossip and purges.
-func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
-	keys := [][]byte{b.cfg.Rack.Key.Bytes()}
-	for _, old := range b.cfg.Rack.OldKeys {
+// rackKeys are the keys that a board accepts; it shows the first.
+func rackKeys(cfg config.Rack) [][]byte {
+	keys := [][]byte{cfg.Key.Bytes()}
+	for _, old := range cfg.OldKeys {
 		keys = append(keys, old.Bytes())
 	}
+	return keys
+}
+
+// openRack starts link, gossip and purges.
+func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
+	keys := rackKeys(b.cfg.Rack)
 	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)
 	var err error
 	if b.link, err = cluster.NewLink(cluster.LinkConfig{

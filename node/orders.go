@@ -71,12 +71,10 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 		offers[i].Mail = b.cfg.Mail.Server != ""
 		offers[i].Retain = time.Duration(b.cfg.Orders.Keep)
 	}
-	keys := [][]byte{b.cfg.Rack.Key.Bytes()}
-	for _, old := range b.cfg.Rack.OldKeys {
-		keys = append(keys, old.Bytes())
-	}
-	c.desk = desk.New(desk.Config{Ledger: c.ledger, Book: c.book, Offers: offers, Keys: keys, Logger: b.log, Clock: time.Now})
-	c.tell = newTidings(c.book, b.cache, c.desk.Now)
+	c.desk = desk.New(desk.Config{
+		Ledger: c.ledger, Book: c.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
+	})
+	c.tell = newTidings(c.desk, b.cache)
 	if c.sender, err = newSender(b.cfg, catalogue, c.desk, quiet); err != nil {
 		c.close()
 		return nil, err

@@ -38,18 +38,18 @@ type lamps struct {
 // OpenPanel opens the lamps and the button that the settings ask for. What
 // cannot be had is in the error, one sentence each, and the rest is there. A
 // machine that is no Pi has none unless pins are named.
-func OpenPanel(cfg config.Panel) (opened pins.Opened, host *pins.Host, err error) {
-	host = pins.NewHost()
+func OpenPanel(cfg config.Panel) (pins.Opened, error) {
+	host := pins.NewHost()
 	s, ask := panelPins(cfg, host.Model)
 	if !ask {
-		return pins.Opened{}, host, nil
+		return pins.Opened{}, nil
 	}
-	opened, err = pins.Open(s, host)
-	var all []error
+	opened, err := pins.Open(s, host)
+	said := []error{err}
 	for _, w := range s.Warnings(host.Model) {
-		all = append(all, errors.New("panel: "+w))
+		said = append(said, errors.New("panel: "+w))
 	}
-	return opened, host, errors.Join(append([]error{err}, all...)...)
+	return opened, errors.Join(said...)
 }
 
 // panelPins fills in what the settings leave to the board's model. ask is false
@@ -83,7 +83,7 @@ func panelPins(cfg config.Panel, model string) (s pins.Settings, ask bool) {
 // openLamps opens the panel. A part that cannot be had is one line in the log,
 // and the board serves on.
 func (b *board) openLamps(log *slog.Logger) {
-	opened, _, err := OpenPanel(b.cfg.Panel)
+	opened, err := OpenPanel(b.cfg.Panel)
 	if err != nil {
 		log.Warn("the panel is not whole", "error", err)
 	}

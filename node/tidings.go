@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"bramble/cache"
+	"bramble/node/desk"
 	"bramble/node/orders"
 )
 
@@ -28,16 +29,15 @@ const (
 // book changes what they say. Each board has the whole book and does so for
 // itself, so no purge goes round.
 type tidings struct {
-	book  *orders.Book
+	desk  *desk.Desk
 	cache *cache.Cache
-	clock func() time.Time // the ledger's
 	sales map[string]orders.SaleState
 	news  orders.News
 	again map[string]time.Time // tags to be dropped a second time
 }
 
-func newTidings(book *orders.Book, c *cache.Cache, clock func() time.Time) *tidings {
-	return &tidings{book: book, cache: c, clock: clock, sales: map[string]orders.SaleState{}, again: map[string]time.Time{}}
+func newTidings(d *desk.Desk, c *cache.Cache) *tidings {
+	return &tidings{desk: d, cache: c, sales: map[string]orders.SaleState{}, again: map[string]time.Time{}}
 }
 
 // run looks until ctx ends.
@@ -66,14 +66,14 @@ func (t *tidings) look(now time.Time) {
 		t.cache.PurgeTag(tag)
 		t.again[tag] = now.Add(tidingsAgain)
 	}
-	for _, s := range t.book.Sales() {
-		if state := s.StateAt(t.clock()); state != t.sales[s.Product] {
-			t.sales[s.Product] = state
+	for _, s := range t.desk.Sales() {
+		if s.State != t.sales[s.Product] {
+			t.sales[s.Product] = s.State
 			drop(productTag + s.Product)
 		}
 	}
 	latest := orders.News{}
-	if all := t.book.News(); len(all) > 0 {
+	if all := t.desk.News(); len(all) > 0 {
 		latest = all[0]
 	}
 	if latest != t.news {

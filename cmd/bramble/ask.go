@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 
@@ -42,6 +43,24 @@ func consoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 		}
 		return c, nil
 	}
+}
+
+// askBoard asks a console for something about the one board that is named, and
+// says, in a text with a verb for the name, that it is being done.
+func askBoard(w world, connect func(world) (*client.Client, error), args []string, text string, ask func(c *client.Client, board string) error) error {
+	if len(args) != 1 {
+		return usagef("name one board; bramble status lists them")
+	}
+	c, err := connect(w)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := ask(c, args[0]); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, text, args[0])
+	return nil
 }
 
 // reach is how a listener is reached from its own machine.

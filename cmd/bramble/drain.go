@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
+
+	"bramble/node/console/client"
 )
 
 func drainCommand() command {
@@ -18,23 +19,13 @@ drained it can be unplugged.`,
 			connect := consoleFlags(fs)
 			undo := fs.Bool("undo", false, "put the board back into service")
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) != 1 {
-					return usagef("name one board; bramble status lists them")
-				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if err := c.Drain(ctx, args[0], *undo); err != nil {
-					return err
-				}
+				text := "%s is being taken out of service; bramble status shows when it is drained.\n"
 				if *undo {
-					fmt.Fprintf(w.out, "%s is going back into service.\n", args[0])
-					return nil
+					text = "%s is going back into service.\n"
 				}
-				fmt.Fprintf(w.out, "%s is being taken out of service; bramble status shows when it is drained.\n", args[0])
-				return nil
+				return askBoard(w, connect, args, text, func(c *client.Client, board string) error {
+					return c.Drain(ctx, board, *undo)
+				})
 			}
 		},
 	}

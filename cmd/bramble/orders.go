@@ -265,7 +265,7 @@ func forget(ctx context.Context, w world, c *client.Client, o desk.Order, whom s
 	total := 0
 	for {
 		var done desk.Outcome
-		o.Op = newOp()
+		o.Op = desk.NewOp()
 		if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"bramble/gpio"
 	"bramble/node"
 	"bramble/node/config"
+	"bramble/node/console/client"
 )
 
 func panelCommand() command {
@@ -69,7 +70,7 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 	defer stop()
 	clock := gpio.NewWallClock(nil)
 	if !terminal {
-		opened, _, missing := node.OpenPanel(cfg)
+		opened, missing := node.OpenPanel(cfg)
 		if missing != nil {
 			complain(w, missing.Error())
 		}
@@ -94,7 +95,7 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 func panelTest(ctx context.Context, w world, cfg config.Panel) error {
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
-	opened, _, missing := node.OpenPanel(cfg)
+	opened, missing := node.OpenPanel(cfg)
 	if missing != nil {
 		complain(w, missing.Error())
 	}
@@ -144,23 +145,13 @@ its button ends that, or --off does.`,
 			connect := consoleFlags(fs)
 			off := fs.Bool("off", false, "blink no more")
 			return func(ctx context.Context, w world, args []string) error {
-				if len(args) != 1 {
-					return usagef("name one board; bramble status lists them")
-				}
-				c, err := connect(w)
-				if err != nil {
-					return err
-				}
-				defer c.Close()
-				if err := c.Locate(ctx, args[0], *off); err != nil {
-					return err
-				}
-				text := args[0] + " blinks until its button is pressed, or bramble locate --off " + args[0] + "."
+				text := "%[1]s blinks until its button is pressed, or bramble locate --off %[1]s.\n"
 				if *off {
-					text = args[0] + " blinks no more."
+					text = "%s blinks no more.\n"
 				}
-				fmt.Fprintln(w.out, text)
-				return nil
+				return askBoard(w, connect, args, text, func(c *client.Client, board string) error {
+					return c.Locate(ctx, board, *off)
+				})
 			}
 		},
 	}

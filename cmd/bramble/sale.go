@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -183,16 +181,9 @@ func whoFlag(fs *flagSet) func(world) string {
 	}
 }
 
-// newOp numbers an operation, so that one given twice is done once.
-func newOp() uint64 {
-	var b [8]byte
-	rand.Read(b[:]) // does not fail
-	return binary.BigEndian.Uint64(b[:]) | 1
-}
-
 // operate gives an order to the rack and prints how it ended.
 func operate(ctx context.Context, w world, c *client.Client, o desk.Order) error {
-	o.Op = newOp()
+	o.Op = desk.NewOp()
 	var done desk.Outcome
 	if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// userName is the one user that a console with a password knows.
-const userName = "bramble"
+// UserName is the one user that a console with a password knows.
+const UserName = "bramble"
 
 // The limit on wrong passwords: triesBurst at once, then one each tryEvery, per
 // client. maxTriers clients are remembered; of more, the longest quiet is
@@ -87,7 +87,7 @@ func (d *door) check(r *http.Request) (verdict, time.Duration) {
 		return tooManyTries, wait
 	}
 	got := sha256.Sum256([]byte(password)) // hashed, so that its length does not show in the time
-	right := subtle.ConstantTimeCompare(got[:], d.want[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(userName))
+	right := subtle.ConstantTimeCompare(got[:], d.want[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
 	if right != 1 {
 		d.blame(client)
 		return wrongPassword, 0

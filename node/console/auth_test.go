@@ -118,7 +118,7 @@ func TestTries(t *testing.T) {
 	try := func(addr, password string) verdict {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = addr
-		r.SetBasicAuth(userName, password)
+		r.SetBasicAuth(UserName, password)
 		v, wait := d.check(r)
 		if (v == tooManyTries) != (wait > 0) {
 			t.Fatalf("verdict %v with a wait of %v", v, wait)

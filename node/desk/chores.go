@@ -82,7 +82,7 @@ func (d *Desk) offer(ctx context.Context) (all bool) {
 		if _, known := d.cfg.Book.Sale(o.Product); known {
 			continue
 		}
-		o.Operation = orders.Operation{Who: catalogueWho, OpID: newOpID()}
+		o.Operation = orders.Operation{Who: catalogueWho, OpID: NewOp()}
 		if o.Mode == orders.Ballot {
 			rand.Read(o.Secret[:]) // does not fail
 		}
@@ -122,8 +122,8 @@ func (d *Desk) chore(ctx context.Context, c orders.Command) bool {
 	return false
 }
 
-// newOpID numbers an operation; 0 is none.
-func newOpID() uint64 {
+// NewOp numbers an operation, so that one given twice is done once; 0 is none.
+func NewOp() uint64 {
 	var b [8]byte
 	for {
 		rand.Read(b[:]) // does not fail

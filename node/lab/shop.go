@@ -4,10 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httputil"
-)
 
-// consoleUser is the one user that a board's console with a password knows.
-const consoleUser = "bramble"
+	"bramble/node/console"
+)
 
 // shop hands what the lab's console is asked about orders to a live board:
 // every board can answer for the rack. Which one that is counts for nothing, so
@@ -18,7 +17,7 @@ func (v *view) shop(password string) http.Handler {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", v.anyConsole(), ""
 			p.Out.Header.Del("Authorization")
 			if password != "" {
-				p.Out.SetBasicAuth(consoleUser, password)
+				p.Out.SetBasicAuth(console.UserName, password)
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {

@@ -25,9 +25,6 @@ const (
 	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
 	maxReply     = 8 << 20          // bytes; hundreds of boards fit
 	maxIdle      = 30 * time.Second // for a kept connection
-
-	// userName is the one user that a console with a password knows.
-	userName = "bramble"
 )
 
 // Kinds of error besides those of package console, which an error of the
@@ -183,7 +180,7 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.password != "" {
-		req.SetBasicAuth(userName, c.password)
+		req.SetBasicAuth(console.UserName, c.password)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
