@@ -25,6 +25,7 @@ import (
 	"bramble/node"
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/sockets"
 )
 
 // The tests of this file's package run boards as processes of their own: this
@@ -56,7 +57,7 @@ func runBoard(path string) int {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
 	slow, _ := time.ParseDuration(os.Getenv(slowCardEnv)) // none for most tests
-	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow}); err != nil {
+	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Sockets: new(sockets.Set)}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

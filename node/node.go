@@ -20,6 +20,7 @@ import (
 	"bramble/node/handover"
 	"bramble/node/origin"
 	"bramble/node/shop"
+	"bramble/node/sockets"
 )
 
 const (
@@ -43,6 +44,9 @@ type Options struct {
 	// SlowCard makes every sync of the ledger take this much longer, to rehearse
 	// an SD card on a machine that has a better disk.
 	SlowCard time.Duration
+	// Sockets opens the listeners that a program which takes this one's place is
+	// to have: pages and console. nil: nothing is handed on.
+	Sockets *sockets.Set
 }
 
 // board is one running board.
@@ -51,6 +55,7 @@ type board struct {
 	log      *slog.Logger
 	version  string
 	slowCard time.Duration
+	sockets  *sockets.Set
 
 	health  health
 	events  *console.Announcer
@@ -80,7 +85,11 @@ type board struct {
 // Run is one board from start to end: it returns nil after ctx has ended and
 // every reply under way has gone out, or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
-	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, events: new(console.Announcer)}
+	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, sockets: opts.Sockets, events: new(console.Announcer)}
+	if b.sockets == nil {
+		b.sockets = new(sockets.Set)
+		defer b.sockets.Close()
+	}
 	defer b.close()
 	if err := b.open(ctx); err != nil {
 		return err
@@ -122,10 +131,11 @@ func (b *board) open(ctx context.Context) error {
 		MaxConnections: b.cfg.HTTP.MaxConnections, NewConnections: b.cfg.HTTP.NewConnections,
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
+		Open: func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
 	}); err != nil {
 		return err
 	}
-	if b.console, err = net.Listen("tcp", b.cfg.Console.Listen); err != nil {
+	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
 		return fmt.Errorf("console: %w", err)
 	}
 	if err := b.openRack(ctx, quiet); err != nil {

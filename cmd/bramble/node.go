@@ -23,16 +23,22 @@ A file for it needs only the rack's key:
   echo '[rack]' > bramble.toml
   bramble key >> bramble.toml
 
-"bramble config" prints all that the file may say.`,
+"bramble config" prints all that the file may say.
+
+SIGUSR2 has the program that now stands in its file take its place, with the
+configuration as it now is. Clients who come meanwhile wait a second or two, and
+none is refused. If the new program or its configuration is no good, the log
+says why and the old one serves on.`,
 		flags: func(fs *flagSet) runner {
 			file := fs.String("config", "bramble.toml", "the board's `FILE`")
 			withParent := fs.Bool("with-parent", false, "stop when standard input closes; for the lab, so that no board outlives it")
+			check := fs.Bool("check", false, "say what is wrong with the file, if anything, and do no more")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := noWords(args); err != nil {
 					return err
 				}
 				cfg, err := config.Load(*file)
-				if err != nil {
+				if err != nil || *check {
 					return err
 				}
 				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
@@ -47,7 +53,19 @@ A file for it needs only the rack's key:
 						cancel()
 					}()
 				}
-				return node.Run(ctx, cfg, node.Options{Logger: logger(cfg.Log, w.err), Version: version()})
+				log := logger(cfg.Log, w.err)
+				place, err := newPlace(*file)
+				if err != nil {
+					return err
+				}
+				defer place.close()
+				serving, leave := context.WithCancel(ctx)
+				defer leave()
+				place.watch(serving, log, leave)
+				if err := node.Run(serving, cfg, node.Options{Logger: log, Version: version(), Sockets: place.sockets}); err != nil {
+					return err
+				}
+				return place.handOver(ctx)
 			}
 		},
 	}

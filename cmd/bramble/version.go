@@ -24,8 +24,16 @@ func versionCommand() command {
 	}
 }
 
-// version is what the builder has recorded: a released version, or the commit.
+// build names the build, where whoever builds has a name for it:
+// go build -ldflags "-X main.build=NAME". Only the linker writes it.
+var build string
+
+// version is what the builder has recorded: a name, a released version, or the
+// commit.
 func version() string {
+	if build != "" {
+		return build
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

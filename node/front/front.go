@@ -51,6 +51,9 @@ type Config struct {
 	// second in the same way; those beyond are closed without a word.
 	ClientConnections, NetworkConnections int
 	Logger                                *slog.Logger
+	// Open opens a listener; nil: net.Listen without keep-alive probes. One that
+	// lives on after Close goes on taking connections in for whoever comes next.
+	Open func(address string) (net.Listener, error)
 }
 
 // Front is a public listener.
@@ -86,9 +89,10 @@ type Counts struct {
 
 // New opens the listener; connections wait in the kernel until Serve.
 func New(cfg Config) (*Front, error) {
-	// No keep-alive probes: the idle time is far shorter than theirs, and to set
-	// them up takes three system calls for each connection.
-	inner, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", cfg.Listen)
+	if cfg.Open == nil {
+		cfg.Open = listen
+	}
+	inner, err := cfg.Open(cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("public pages: %w", err)
 	}
@@ -108,6 +112,12 @@ func New(cfg Config) (*Front, error) {
 		ConnContext:       identify,
 	}
 	return f, nil
+}
+
+// listen opens without keep-alive probes: the idle time is far shorter than
+// theirs, and to set them up takes three system calls for each connection.
+func listen(address string) (net.Listener, error) {
+	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", address)
 }
 
 // unasked is the context key of the client of a connection whose requests have

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bramble/node/sockets"
+)
+
+// checkTime bounds how long the program that is to take this one's place may
+// take to read its configuration; a busy board takes a second to start one.
+const checkTime = 20 * time.Second
+
+// place is a running board's place in the system: its process and its sockets,
+// which another program can be given.
+type place struct {
+	program string // the file that this program was started from
+	config  string
+	sockets *sockets.Set
+	wanted  atomic.Bool // somebody asked for another program
+	got     chan os.Signal
+}
+
+// newPlace takes what the program before has left.
+func newPlace(config string) (*place, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program's file: %w", err)
+	}
+	handed, err := sockets.Inherit(os.Getenv(sockets.Env))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Unsetenv(sockets.Env); err != nil {
+		return nil, fmt.Errorf("forgetting %s: %w", sockets.Env, err)
+	}
+	return &place{program: program, config: config, sockets: handed, got: make(chan os.Signal, 1)}, nil
+}
+
+// watch waits for the signal until ctx ends. If the program that stands in the
+// file is good, it calls leave; otherwise it says what is wrong with it.
+func (p *place) watch(ctx context.Context, log *slog.Logger, leave func()) {
+	if len(replaceSignals()) == 0 {
+		return
+	}
+	signal.Notify(p.got, replaceSignals()...)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-p.got:
+			}
+			if err := p.check(ctx); err != nil {
+				log.Error("not replaced, and serving on", "error", err)
+				continue
+			}
+			log.Info("another program takes this one's place", "file", p.program)
+			p.wanted.Store(true)
+			leave()
+			return
+		}
+	}()
+}
+
+// check has the program that would come read the configuration.
+func (p *place) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, p.program, "node", "--check", "--config", p.config).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s finds fault with %s: %w: %s", p.program, p.config, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// handOver gives the place away if somebody asked for that and nobody asked for
+// the end meanwhile. It does not return if that works.
+func (p *place) handOver(ctx context.Context) error {
+	if !p.wanted.Load() || ctx.Err() != nil {
+		return nil
+	}
+	signal.Ignore(replaceSignals()...) // one more of them must not end the program that comes, before it listens
+	return p.sockets.Exec(p.program, os.Args, os.Environ())
+}
+
+func (p *place) close() {
+	signal.Stop(p.got)
+	p.sockets.Close()
+}

@@ -1,0 +1,161 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"bramble/node/config"
+)
+
+// builtAs builds the program to a file that says which build it is.
+func builtAs(t *testing.T, program, name string) {
+	t.Helper()
+	out, err := exec.Command("go", "build", "-ldflags", "-X main.build="+name, "-o", program+".new", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	if err := os.Rename(program+".new", program); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitUntil looks every 20 ms.
+func waitUntil(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+// freeAddr is an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	program, file := filepath.Join(dir, "bramble"), filepath.Join(dir, "bramble.toml")
+	pages, console, key := freeAddr(t), freeAddr(t), config.NewRackKey().Reveal()
+	write := func(more string) {
+		text := fmt.Sprintf("%s[http]\nlisten = %q\n[console]\nlisten = %q\n[orders]\ntake = false\n"+
+			"[rack]\nkey = %q\ngossip = \"127.0.0.1:0\"\nlink = \"127.0.0.1:0\"\nmdns = false\n",
+			more, pages, console, key)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	builtAs(t, program, "one")
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(program, "node", "--config", file)
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("log:\n%s", text)
+		}
+	})
+	fresh := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	read := func(url string) (string, error) {
+		resp, err := fresh.Get(url)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("status %d", resp.StatusCode)
+		}
+		return string(body), err
+	}
+	version := func(want string) func() bool {
+		return func() bool {
+			text, err := read("http://" + console + "/api/v1/rack")
+			return err == nil && strings.Contains(text, `"version":"`+want)
+		}
+	}
+	waitUntil(t, "the first program", version("one"))
+
+	// A crowd asks for pages all the while, each on a connection of its own.
+	var asked atomic.Int64
+	var crowd sync.WaitGroup
+	stop := make(chan struct{})
+	for range 8 {
+		crowd.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := read("http://" + pages + "/status"); err != nil {
+					t.Errorf("refused: %v", err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	send := func() {
+		if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := asked.Load()
+	write("nonsense = 1\n")
+	send()
+	waitUntil(t, "a word on the bad configuration", func() bool {
+		text, _ := os.ReadFile(log.Name())
+		return strings.Contains(string(text), "nonsense")
+	})
+	if !version("one")() {
+		t.Error("a bad configuration has ended the program")
+	}
+	write("")
+	for _, name := range []string{"two", "three"} {
+		builtAs(t, program, name)
+		send()
+		waitUntil(t, "program "+name, version(name))
+	}
+	after := asked.Load()
+	waitUntil(t, "pages from the last program", func() bool { return asked.Load() > after || t.Failed() })
+	close(stop)
+	crowd.Wait()
+	t.Logf("%d pages", asked.Load()-before)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}

@@ -1,0 +1,15 @@
+//go:build !unix
+
+package sockets
+
+import (
+	"net"
+	"os"
+)
+
+func descriptor(net.Listener) *os.File { return nil }
+
+func closeOnExec(int) {}
+
+// Exec is not to be had on this system.
+func (s *Set) Exec(string, []string, []string) error { return ErrNoExec }
