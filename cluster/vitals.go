@@ -73,6 +73,15 @@ func (f Fault) String() string {
 	return strings.Join(f.Names(), ", ")
 }
 
+// Marks are a set of what else a board's lamps say and others should see. The bits are on the wire:
+// never renumber.
+type Marks uint32
+
+const (
+	Located Marks = 1 << iota // somebody looks for this very board
+	Leading                   // it leads the ledger
+)
+
 // Vitals is one sample of a board's health, taken once a second. The comment behind each field is the
 // unit and the resolution that gossip keeps.
 type Vitals struct {
@@ -96,7 +105,9 @@ const (
 	// MaxVersion bounds the program's version in a Meta, in bytes.
 	MaxVersion = 16
 
-	metaVersion = 1
+	// firstVersion is that of boards without Marks.
+	firstVersion = 1
+	metaVersion  = 2
 )
 
 // ErrMeta is the kind of every error about a Meta that cannot be written or read.
@@ -110,12 +121,13 @@ type Meta struct {
 	ConsoleURL string // where its console is, at most MaxURL bytes; "" = derived likewise
 	Version    string // of the program, at most MaxVersion bytes
 	Vitals     Vitals
+	Marks      Marks
 }
 
 // Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or is
 // not plain text or Weight is out of range; numbers that make no sense (negative, NaN) are sent as 0.
 //
-// The form is one byte with the version, 1, and then in the order of the struct's fields: numbers as
+// The form is one byte with the version, 2, and then in the order of the struct's fields: numbers as
 // unsigned varints in the units given at Vitals, strings as their length and their bytes. It takes
 // 60 to 300 bytes, so MaxMeta leaves room to grow. A later version may only add at the end, and counts
 // the version up; so any version's reader can read any other version as far as it knows the fields.
@@ -147,7 +159,7 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
 		out = binary.AppendUvarint(out, uint64(max(n, 0)))
 	}
-	return out, nil
+	return binary.AppendUvarint(out, uint64(m.Marks)), nil
 }
 
 // maxSteps bounds a rate on the wire: in steps of a tenth 400,000, which a float32 still tells apart,
@@ -175,8 +187,8 @@ func checkText(what, s string, limit int) error {
 	return nil
 }
 
-// ParseMeta reads what Append wrote, of this version or a later one: bytes behind the fields that
-// this version knows are ignored. Errors are ErrMeta.
+// ParseMeta reads what Append wrote, of any version: what an earlier one does not have is zero, and
+// bytes behind the fields that this version knows are ignored. Errors are ErrMeta.
 func ParseMeta(b []byte) (Meta, error) {
 	if len(b) == 0 {
 		return Meta{}, fmt.Errorf("%w: empty", ErrMeta)
@@ -184,7 +196,7 @@ func ParseMeta(b []byte) (Meta, error) {
 	if len(b) > MaxMeta {
 		return Meta{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMeta, len(b), MaxMeta)
 	}
-	if b[0] < metaVersion {
+	if b[0] < firstVersion {
 		return Meta{}, fmt.Errorf("%w: version %d is unknown", ErrMeta, b[0])
 	}
 	r := metaReader{rest: b[1:]}
@@ -205,6 +217,9 @@ func ParseMeta(b []byte) (Meta, error) {
 	v.CacheBytes = int64(r.number("cache bytes", math.MaxInt64))
 	v.CacheBudget = int64(r.number("cache budget", math.MaxInt64))
 	v.Uptime = time.Duration(r.number("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
+	if b[0] > firstVersion {
+		m.Marks = Marks(r.number("marks", math.MaxUint32))
+	}
 	if r.err != nil {
 		return Meta{}, r.err
 	}
@@ -245,7 +260,7 @@ func (r *metaReader) text(what string, limit int) string {
 }
 
 // material says whether the rack should be told now of a change from old to new, or whether that can
-// wait for the next refresh. State, faults, weight, addresses and version count always; a rate, a
+// wait for the next refresh. State, faults, marks, weight, addresses and version count always; a rate, a
 // size or a count when it moved by a twentieth and by more than its noise; uptime never.
 func material(old, new Meta) bool {
 	a, b := old, new

@@ -333,7 +333,7 @@ func (b *board) close() {
 func (b *board) newConsole() (*console.Console, error) {
 	screen := &view{
 		Announcer: b.events, version: b.version, members: b.members, pages: b.pages,
-		drain: b.drain, locate: b.locate, panel: b.lamps.panel.Input, steers: true, notice: b.notices,
+		drain: b.drain, locate: b.locate, panel: b.lampsOf, steers: true, notice: b.notices,
 	}
 	return console.New(console.Config{
 		Source: screen, Control: screen, Shop: b.counter.handler(), Ready: b.ready, WriteMetrics: b.metrics().write,

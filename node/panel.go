@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -147,6 +146,7 @@ func (b *board) press(p gpio.Press) {
 // locate has the health lamp blink until it is undone.
 func (b *board) locate(undo bool) {
 	b.lamps.located.Store(!undo)
+	b.announce()
 	b.light(b.members.Self().Meta.Vitals)
 }
 
@@ -168,14 +168,42 @@ func (b *board) light(v cluster.Vitals) {
 	b.lamps.panel.Tell(in)
 }
 
-// panelInput is all that this board knows and its lamps tell.
+// lampsOf is what a board's lamps tell now. Of another board it is what can be
+// known from here: all but what is pressed on its button.
+func (b *board) lampsOf(other cluster.Board) gpio.Input {
+	if other.Self {
+		return b.lamps.panel.Input()
+	}
+	return b.tells(other, time.Now())
+}
+
+// panelInput is all that this board's own lamps tell.
 func (b *board) panelInput(v cluster.Vitals, at time.Time) gpio.Input {
-	in := panelInput(v)
-	in.Locate = b.lamps.located.Load()
+	self := b.members.Self()
+	self.Meta.Vitals, self.Meta.Marks = v, b.marks()
+	return b.tells(self, at)
+}
+
+// marks are what others see of this board's lamps beside its vitals.
+func (b *board) marks() cluster.Marks {
+	var m cluster.Marks
+	if b.lamps.located.Load() {
+		m |= cluster.Located
+	}
+	if b.counter != nil && b.counter.ledger.Status().Leading {
+		m |= cluster.Leading
+	}
+	return m
+}
+
+// tells is what the lamps of a board of this rack tell, as far as this board knows.
+func (b *board) tells(of cluster.Board, at time.Time) gpio.Input {
+	in := panelInput(of.Meta.Vitals)
+	in.Locate = of.Meta.Marks&cluster.Located != 0
+	in.Leader = of.Meta.Marks&cluster.Leading != 0
 	lead := b.counter.clockLead()
 	in.Now = time.Duration(at.Add(lead).UnixNano())
-	if ip, err := netip.ParseAddrPort(b.selfAddr()); err == nil {
-		octets := ip.Addr().AsSlice()
+	if octets := of.Addr.Addr().AsSlice(); len(octets) > 0 {
 		in.Octet = octets[len(octets)-1]
 	}
 	var order []string
@@ -184,14 +212,12 @@ func (b *board) panelInput(v cluster.Vitals, at time.Time) gpio.Input {
 		order = append(order, other.Name)
 		dead[other.Name] = !other.Alive && !other.Left
 	}
-	self := b.cfg.Board.Name
-	in.Points = gpio.SideOf(order, self, func(board string) bool { return dead[board] })
+	in.Points = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
 	if purged := b.lamps.purged.Load(); purged != 0 {
-		place := time.Duration(max(slices.Index(order, self), 0))
+		place := time.Duration(max(slices.Index(order, of.Name), 0))
 		in.Purged = time.Duration(purged) + lead + place*waveStep
 	}
 	if b.counter != nil {
-		in.Leader = b.counter.ledger.Status().Leading
 		in.SoldOut, in.Opens = saleLamps(b.counter.desk)
 	}
 	return in

@@ -315,7 +315,7 @@ func TestOrdersAreHandedOver(t *testing.T) {
 	})
 }
 
-// TestThePanelTellsTheRacksStory, as the console shows it of a board's own lamps.
+// TestThePanelTellsTheRacksStory, as every console shows it of every board's lamps.
 func TestThePanelTellsTheRacksStory(t *testing.T) {
 	r := startRack(t, 3, withShop(t, 1, ""))
 	for _, b := range r.boards {
@@ -323,14 +323,16 @@ func TestThePanelTellsTheRacksStory(t *testing.T) {
 	}
 	says := func(b *process, what string) {
 		t.Helper()
-		b.waitFor("its own lamps to say "+what, func(s console.Snapshot) bool {
-			for _, board := range s.Boards {
-				if board.Self {
-					return strings.Contains(board.Panel.Says, what)
+		for _, observer := range r.boards {
+			observer.waitFor("the lamps of "+b.name+" say "+what, func(s console.Snapshot) bool {
+				for _, board := range s.Boards {
+					if board.Name == b.name {
+						return strings.Contains(board.Panel.Says, what)
+					}
 				}
-			}
-			return false
-		})
+				return false
+			})
+		}
 	}
 	leader := r.leader()
 	says(leader, "leads the ledger")

@@ -26,7 +26,7 @@ type view struct {
 	pages   *pages
 	drain   func(undo bool)
 	locate  func(undo bool)
-	panel   func() gpio.Input // what this board's own lamps tell
+	panel   func(cluster.Board) gpio.Input // what a board's lamps tell
 	steers  bool
 	notice  func() []string
 }
@@ -37,11 +37,7 @@ func (v *view) Snapshot() console.Snapshot {
 	ring := v.members.Ring()
 	shares := ring.Shares()
 	for _, b := range v.members.Boards() {
-		one := boardView(b, shares[b.Name])
-		if b.Self { // as its own lamps tell it, button and all
-			one.Panel = gpio.Tell(v.panel(), panelLamps)
-		}
-		s.Boards = append(s.Boards, one)
+		s.Boards = append(s.Boards, boardView(b, shares[b.Name], v.panel(b)))
 	}
 	for _, arc := range ring.Arcs() {
 		s.Ring = append(s.Ring, console.Arc{From: arc.From, To: arc.To, Board: arc.Board})
@@ -49,7 +45,7 @@ func (v *view) Snapshot() console.Snapshot {
 	return s
 }
 
-func boardView(b cluster.Board, share float64) console.Board {
+func boardView(b cluster.Board, share float64, lamps gpio.Input) console.Board {
 	vitals := b.Meta.Vitals
 	view := console.Board{
 		Name: b.Name, State: vitals.State.String(), Faults: vitals.Faults.Names(), Self: b.Self,
@@ -61,15 +57,14 @@ func boardView(b cluster.Board, share float64) console.Board {
 			UptimeSeconds: int64(vitals.Uptime / time.Second),
 		},
 	}
-	input := panelInput(vitals)
 	if !b.Alive {
 		view.State, view.Faults, view.Vitals = "dead", nil, console.Vitals{}
 		if b.Left {
 			view.State = "left"
 		}
-		input = gpio.Input{Health: gpio.Stopped}
+		lamps = gpio.Input{Health: gpio.Stopped}
 	}
-	view.Panel = gpio.Tell(input, panelLamps)
+	view.Panel = gpio.Tell(lamps, panelLamps)
 	return view
 }
 
