@@ -95,6 +95,7 @@ type Vitals struct {
 	CacheBytes    int64         // bytes that the cache accounts for
 	CacheBudget   int64         // bytes that it may use
 	Uptime        time.Duration // since the process started; one second
+	Load          float32       // part of the board's own capacity in use, 0 to 1; 0.01
 }
 
 const (
@@ -105,7 +106,7 @@ const (
 	// MaxVersion bounds the program's version in a Meta, in bytes.
 	MaxVersion = 16
 
-	// firstVersion is that of boards without Marks.
+	// firstVersion is that of boards without marks and load, which stand behind the rest.
 	firstVersion = 1
 	metaVersion  = 2
 )
@@ -127,7 +128,7 @@ type Meta struct {
 // Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or is
 // not plain text or Weight is out of range; numbers that make no sense (negative, NaN) are sent as 0.
 //
-// The form is one byte with the version, 2, and then in the order of the struct's fields: numbers as
+// The form is one byte with the version, 2, and then in the order of the struct's fields, the load last: numbers as
 // unsigned varints in the units given at Vitals, strings as their length and their bytes. It takes
 // 60 to 300 bytes, so MaxMeta leaves room to grow. A later version may only add at the end, and counts
 // the version up; so any version's reader can read any other version as far as it knows the fields.
@@ -159,7 +160,8 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
 		out = binary.AppendUvarint(out, uint64(max(n, 0)))
 	}
-	return binary.AppendUvarint(out, uint64(m.Marks)), nil
+	out = binary.AppendUvarint(out, uint64(m.Marks))
+	return binary.AppendUvarint(out, min(steps(v.Load, 100), 100)), nil
 }
 
 // maxSteps bounds a rate on the wire: in steps of a tenth 400,000, which a float32 still tells apart,
@@ -219,6 +221,7 @@ func ParseMeta(b []byte) (Meta, error) {
 	v.Uptime = time.Duration(r.number("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
 	if b[0] > firstVersion {
 		m.Marks = Marks(r.number("marks", math.MaxUint32))
+		v.Load = float32(r.number("load", 100)) / 100
 	}
 	if r.err != nil {
 		return Meta{}, r.err
@@ -273,6 +276,7 @@ func material(old, new Meta) bool {
 		moved(float64(v.HitsPerSecond), float64(w.HitsPerSecond), 1) ||
 		moved(float64(v.HitRatio), float64(w.HitRatio), 0.01) ||
 		moved(float64(v.CPU), float64(w.CPU), 0.02) ||
+		moved(float64(v.Load), float64(w.Load), 0.02) ||
 		moved(float64(v.Memory), float64(w.Memory), 1<<20) ||
 		moved(float64(v.Connections), float64(w.Connections), 2) ||
 		moved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)

@@ -25,7 +25,6 @@ import (
 	"bramble/node"
 	"bramble/node/config"
 	"bramble/node/console"
-	"bramble/node/sockets"
 )
 
 // The tests of this file's package run boards as processes of their own: this
@@ -57,7 +56,7 @@ func runBoard(path string) int {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.SlogLevel()}))
 	slow, _ := time.ParseDuration(os.Getenv(slowCardEnv)) // none for most tests
-	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Sockets: new(sockets.Set)}); err != nil {
+	if err := node.Run(ctx, cfg, node.Options{Logger: logger, Version: "test", SlowCard: slow, Shared: true}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

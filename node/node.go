@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/node/capacity"
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/desk"
@@ -47,6 +49,9 @@ type Options struct {
 	// Sockets opens the listeners that a program which takes this one's place is
 	// to have: pages and console. nil: nothing is handed on.
 	Sockets *sockets.Set
+	// Shared is set if other boards run on this machine, so that its load is not
+	// this board's.
+	Shared bool
 }
 
 // board is one running board.
@@ -55,6 +60,7 @@ type board struct {
 	log      *slog.Logger
 	version  string
 	slowCard time.Duration
+	shared   bool
 	sockets  *sockets.Set
 
 	health  health
@@ -85,7 +91,10 @@ type board struct {
 // Run is one board from start to end: it returns nil after ctx has ended and
 // every reply under way has gone out, or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
-	b := &board{cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, sockets: opts.Sockets, events: new(console.Announcer)}
+	b := &board{
+		cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared,
+		sockets: opts.Sockets, events: new(console.Announcer),
+	}
 	if b.sockets == nil {
 		b.sockets = new(sockets.Set)
 		defer b.sockets.Close()
@@ -146,7 +155,11 @@ func (b *board) open(ctx context.Context) error {
 	}
 	b.pages.sites, b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.sites, b.cache, b.members.Ring, b.link, b.purger
 	b.openLamps(b.log)
-	b.sampler = newSampler(time.Now(), b.front.Counts, b.cache.Stats, processUsage)
+	now := time.Now()
+	b.sampler = &sampler{born: now, counts: b.front.Counts, stats: b.cache.Stats, use: processUsage, last: reading{at: now}}
+	if !b.shared {
+		b.sampler.load = capacity.New(os.DirFS("/")).Read
+	}
 	return nil
 }
 

@@ -68,11 +68,9 @@ func boardView(b cluster.Board, share float64, lamps gpio.Input) console.Board {
 	return view
 }
 
-// panelInput is what a board's vitals mean to its panel. Until a board has
-// measured its capacity, its load is the part of one core that it uses: the
-// boards that Bramble is made for have one.
+// panelInput is what a board's vitals mean to its panel.
 func panelInput(v cluster.Vitals) gpio.Input {
-	in := gpio.Input{Load: float64(v.CPU)}
+	in := gpio.Input{Load: float64(v.Load)}
 	switch v.State {
 	case cluster.Starting:
 		in.Health = gpio.Starting

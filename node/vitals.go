@@ -36,6 +36,7 @@ type sampler struct {
 	counts func() front.Counts
 	stats  func() cache.Stats
 	use    func() usage
+	load   func(now time.Time) (part float64, known bool) // of the machine's capacity; nil: others use the machine too
 
 	last reading // of the sample before
 }
@@ -54,12 +55,9 @@ type reading struct {
 	cpu         time.Duration
 }
 
-func newSampler(now time.Time, counts func() front.Counts, stats func() cache.Stats, use func() usage) *sampler {
-	return &sampler{born: now, counts: counts, stats: stats, use: use, last: reading{at: now}}
-}
-
-// sample returns the figures since the last call. State and faults are the
-// caller's to add. It is called by one goroutine.
+// sample returns the figures since the last call. Of a board whose machine
+// does not tell its load, that is the part of one processor that it uses. State
+// and faults are the caller's to add. It is called by one goroutine.
 func (s *sampler) sample(now time.Time) cluster.Vitals {
 	counts, stats, use := s.counts(), s.stats(), s.use()
 	is := reading{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, asked: stats.Requests, cpu: use.cpu}
@@ -75,6 +73,12 @@ func (s *sampler) sample(now time.Time) cluster.Vitals {
 	if took := is.at.Sub(was.at).Seconds(); took > 0 {
 		v.HitsPerSecond = float32(float64(is.replies-was.replies) / took)
 		v.CPU = float32((is.cpu - was.cpu).Seconds() / took)
+	}
+	v.Load = min(v.CPU, 1)
+	if s.load != nil {
+		if part, known := s.load(now); known {
+			v.Load = float32(part)
+		}
 	}
 	if asked := is.asked - was.asked; asked > 0 {
 		v.HitRatio = float32(is.hits-was.hits) / float32(asked)

@@ -36,7 +36,7 @@ func mayImport() map[string][]string {
 		},
 		"node/lab": {"gpio", "node/config", "node/console", "node/console/client"},
 		"node": {
-			"cache", "cluster", "cluster/ledger", "gpio", "gpio/pins", "node/config", "node/console", "node/desk", "node/front",
+			"cache", "cluster", "cluster/ledger", "gpio", "gpio/pins", "node/capacity", "node/config", "node/console", "node/desk", "node/front",
 			"node/handover", "node/orders", "node/origin", "node/shop", "node/sockets",
 		},
 		"node/desk":                 {"cluster/ledger", "node/handover", "node/orders", "node/orders/draw", "node/shop"},
@@ -50,6 +50,7 @@ func mayImport() map[string][]string {
 		"node/origin":               {"node/config"},
 		"node/shop":                 {"node/orders", "node/orders/draw"},
 		"node/sockets":              nil,
+		"node/capacity":             nil,
 		"node/config":               nil,
 		"cluster":                   nil,
 		"cluster/ledger":            nil,

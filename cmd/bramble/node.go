@@ -62,7 +62,8 @@ says why and the old one serves on.`,
 				serving, leave := context.WithCancel(ctx)
 				defer leave()
 				place.watch(serving, log, leave)
-				if err := node.Run(serving, cfg, node.Options{Logger: log, Version: version(), Sockets: place.sockets}); err != nil {
+				opts := node.Options{Logger: log, Version: version(), Sockets: place.sockets, Shared: *withParent}
+				if err := node.Run(serving, cfg, opts); err != nil {
 					return err
 				}
 				return place.handOver(ctx)
