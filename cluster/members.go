@@ -188,6 +188,12 @@ func (m *Members) SetMeta(meta Meta) {
 	}
 }
 
+// Unwell is memberlist's awareness score as a part of its most, 0 to 1: how many answers this board
+// has lately missed that it should have had, because it is too busy or its wire is bad (Lifeguard).
+func (m *Members) Unwell() float64 {
+	return float64(m.list.GetHealthScore()) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
+}
+
 // Watch returns a channel of all events from now on, and a function that ends the watch and closes
 // the channel. Events that find the channel's buffer full are lost to that watcher. Close closes it too.
 func (m *Members) Watch() (<-chan Event, func()) {
