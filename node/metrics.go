@@ -25,6 +25,8 @@ func (b *board) metrics() meters {
 	total("bramble_http_connections", func() int64 { return b.front.Counts().Open })
 	total("bramble_http_fast_total", func() int64 { return b.front.Counts().Fast })
 	total("bramble_http_limited_total", func() int64 { return b.front.Counts().Limited })
+	total("bramble_http_shed_total", func() int64 { return b.front.Counts().Shed })
+	set.NewGauge("bramble_http_pressure", func() float64 { return b.front.Counts().Pressure })
 	total("bramble_http_refused_total", func() int64 { return b.front.Counts().Refused })
 	total("bramble_origin_requests_total", b.sites.Asked)
 	total("bramble_origin_failures_total", b.sites.Failed)

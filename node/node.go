@@ -137,10 +137,12 @@ func (b *board) open(ctx context.Context) error {
 		Listen: b.cfg.HTTP.Listen, Handler: b.pages, Hits: newHits(b.pages), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
-		MaxConnections: b.cfg.HTTP.MaxConnections, NewConnections: b.cfg.HTTP.NewConnections,
+		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
 		Open: func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
+		MaxRequests: b.maxRequests(budget),
+		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
 	}); err != nil {
 		return err
 	}

@@ -51,6 +51,9 @@ type HTTP struct {
 	NetworkRequests    int
 	ClientConnections  int
 	NetworkConnections int
+	MaxRequests        int // at once, beside those for pages in memory; 0 = by the memory
+	BodyTimeout        Duration
+	BodyRate           Size // a second; 0 = no bound
 }
 
 // Console is the table [console]: the listener for ops, with console, API,
@@ -175,6 +178,8 @@ func Default() *Config {
 			WriteTimeout:   Duration(60 * time.Second),
 			MaxConnections: 4096,
 			DrainTimeout:   Duration(10 * time.Second),
+			BodyTimeout:    Duration(5 * time.Second),
+			BodyRate:       KB,
 		},
 		Console: Console{Listen: ":8080"},
 		Rack: Rack{

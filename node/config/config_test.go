@@ -147,7 +147,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	// with every field away from its default.
 	c := Default()
 	c.Board = Board{"b-1", 200}
-	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5}
+	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 6, Duration(4e9), 7}
 	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
 	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = Cache{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}

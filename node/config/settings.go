@@ -148,6 +148,24 @@ func boardSettings() []setting {
 			at:    func(c *Config) any { return &c.HTTP.NetworkConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnections, 0, maxRate) },
 		}, {
+			table: "http", key: "max_requests",
+			doc: "How many requests that memory cannot answer are worked on at once, 0 to 100000; four times as many may wait for 2 s, and the rest get a 503. " +
+				"0 takes an eighth of the memory that the cache leaves, at 64kB each: 138 on a 256 MB board.",
+			at:    func(c *Config) any { return &c.HTTP.MaxRequests },
+			check: func(c *Config) string { return checkInt(c.HTTP.MaxRequests, 0, maxRate) },
+		}, {
+			table: "http", key: "body_timeout",
+			doc: "How long what a client sends, such as a form, may be behind body_rate, 1s to 1h; then it gets a 408. " +
+				"5s spans a gap in a bad mobile line; it shrinks to 1s while very many send slowly.",
+			at:    func(c *Config) any { return &c.HTTP.BodyTimeout },
+			check: func(c *Config) string { return checkDuration(c.HTTP.BodyTimeout, time.Second, time.Hour) },
+		}, {
+			table: "http", key: "body_rate",
+			doc: "How many bytes a second what a client sends must come with, 0 to 1GB; all of it within write_timeout. " +
+				"1kB is slower than any line that loads a page; 0 sets no bound.",
+			at:    func(c *Config) any { return &c.HTTP.BodyRate },
+			check: func(c *Config) string { return checkSize(c.HTTP.BodyRate, 0, GB) },
+		}, {
 			table: "console", key: "listen",
 			doc: "Address of console, API, metrics and health, host:port. " +
 				"A port of its own, so that a firewall can keep the public out.",

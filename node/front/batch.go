@@ -84,9 +84,12 @@ func (b *batch) addBody(body [][]byte) {
 	}
 }
 
-// refuse adds the short reply that sends a client away.
-func (b *batch) refuse() {
-	b.parts[b.count] = []byte(refusal)
+// refuse adds the short reply that sends a client away; last is whether the
+// connection ends with it.
+//
+//go:noinline
+func (b *batch) refuse(last bool) {
+	b.parts[b.count] = []byte(refusalTo(b.req.asked.Head, last))
 	b.count++
 	b.tail = false
 }
@@ -97,6 +100,7 @@ type rules struct {
 	draining bool // every reply is its connection's last
 	limits   *limits
 	client   client
+	gate     *gate // before net/http; nil: it stands open
 }
 
 // answer reads the requests in p and adds a reply for each, until there is no
@@ -115,15 +119,24 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 		case v == give:
 			return answered, stepGive
 		case !r.limits.asks(r.client):
-			b.refuse()
+			b.refuse(true)
 			return len(p), stepClose
-		case v == lend:
-			return answered, stepLend
 		}
-		free := b.heads[b.used:b.used:headBytes]
-		head, body, ok := r.hits.AppendHit(free, &q.asked)
+		head, body, ok := b.heads[b.used:b.used:headBytes], [][]byte(nil), v == plain
+		if ok {
+			head, body, ok = r.hits.AppendHit(head, &q.asked)
+		}
 		if !ok {
-			return answered, stepLend
+			if !r.gate.sheds(kindAsked) {
+				return answered, stepLend
+			}
+			last := q.close || q.old || r.draining
+			b.refuse(last)
+			answered += q.size
+			if last {
+				return answered, stepClose
+			}
+			continue
 		}
 		if b.count+1+len(body) > maxParts {
 			if b.count > 0 {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -52,54 +53,78 @@ func (c *conn) serve() {
 		c.give()
 		return
 	}
-	for {
-		if !c.await() {
-			c.leave()
-			return
-		}
-		if len(c.owed) > 0 && !c.settle() {
-			c.leave()
-			return
-		}
-		switch c.next {
-		case stepGive:
+	for c.await() && c.settle() {
+		if c.next == stepGive {
 			c.give()
 			return
-		case stepLend:
-			if !c.lend() || !c.enter(phaseBusy) {
-				c.leave()
-				return
+		}
+		if c.next == stepLend {
+			if c.next = c.lend(); !c.settle() {
+				break
 			}
-		case stepClose:
+		}
+		if c.next == stepClose {
 			c.linger()
-			c.leave()
-			return
+		}
+		if c.next != stepWait {
+			break
 		}
 		c.again = len(c.carry) > 0
 	}
+	c.leave()
 }
 
-// give leaves the connection, and what was read of it, to net/http.
+// give leaves the connection, and what was read of it, to net/http, if that has
+// not too many already.
 func (c *conn) give() {
+	if !c.front.gate.enterGiven() {
+		c.dismiss()
+		return
+	}
 	given := &given{conn: c, Conn: c.tcp, carry: c.carry}
+	given.counted.Store(true)
 	c.carry = nil
 	c.front.given.Add(1)
 	if !c.enter(phaseAway) || !c.front.handed.deliver(given) {
-		c.leave()
+		given.Close()
 	}
 }
 
-// lend has net/http answer the request at the start of carry, and reports
-// whether the connection can go on.
-func (c *conn) lend() bool {
+// lend has net/http answer the request at the start of carry, and says what is to
+// be done next.
+func (c *conn) lend() step {
 	if !c.enter(phaseAway) {
-		return false
+		return stepDrop
 	}
+	switch c.front.gate.enter(nil) {
+	case passageNone:
+		c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}
+		return stepClose
+	case passageLater:
+		if next, ok := c.recall(); ok {
+			c.front.gate.leave()
+			return next
+		}
+	}
+	defer c.front.gate.leave()
 	c.front.lent.Add(1)
 	lent := newLoan(c, c.carry[:c.size:c.size])
 	c.carry = c.carry[c.size:]
-	if !c.front.handed.deliver(lent) {
-		return false
+	if !c.front.handed.deliver(lent) || !<-lent.back || !c.enter(phaseBusy) {
+		return stepDrop
 	}
-	return <-lent.back
+	return stepWait
+}
+
+// dismiss tells a client to come back later, and ends its connection.
+func (c *conn) dismiss() {
+	defer c.leave()
+	if c.raw == nil {
+		refuse(c.tcp, len(c.carry) == 0)
+		return
+	}
+	c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}
+	if c.settle() {
+		c.linger()
+	}
 }

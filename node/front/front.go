@@ -54,6 +54,20 @@ type Config struct {
 	// Open opens a listener; nil: net.Listen without keep-alive probes. One that
 	// lives on after Close goes on taking connections in for whoever comes next.
 	Open func(address string) (net.Listener, error)
+	// MaxRequests bounds the requests that are with Handler at once. Four times
+	// as many may wait for two seconds, and as many connections may be left to
+	// net/http; the rest get a short 503. 0: no bound.
+	MaxRequests int
+	// BodyTimeout is how long a request's body may be behind BodyRate bytes a
+	// second; a client that is slower gets a 408. BodyRate 0: no bound but
+	// WriteTimeout for all.
+	BodyTimeout time.Duration
+	BodyRate    int
+	// Pressure says how much other work of the board suffers, from 0, fine, to
+	// 1, when all requests are shed that memory cannot answer. It is asked a few
+	// times a second. nil: only the delay in scheduling counts, which is measured
+	// here.
+	Pressure func() float64
 }
 
 // Front is a public listener.
@@ -64,6 +78,7 @@ type Front struct {
 	handed   *handed
 	table    *table
 	limits   *limits
+	gate     *gate
 	batches  batches
 	refusing chan struct{}  // places for those that are being told to come back
 	serving  sync.WaitGroup // a goroutine for each connection of the lane
@@ -85,6 +100,8 @@ type Counts struct {
 	Open     int64 // connections now
 	Refused  int64 // connections beyond a bound since the start
 	Limited  int64 // requests beyond a client's or network's bound since the start
+	Shed     int64 // requests that net/http had no room for since the start
+	Pressure float64
 }
 
 // New opens the listener; connections wait in the kernel until Serve.
@@ -98,7 +115,7 @@ func New(cfg Config) (*Front, error) {
 	}
 	f := &Front{
 		cfg: cfg, listener: inner, handed: newHanded(inner.Addr()), table: new(table), limits: newLimits(cfg),
-		refusing: make(chan struct{}, maxRefusing),
+		refusing: make(chan struct{}, maxRefusing), gate: newGate(cfg.MaxRequests),
 	}
 	f.server = &http.Server{
 		Handler:           http.HandlerFunc(f.serve),
@@ -124,24 +141,61 @@ func listen(address string) (net.Listener, error) {
 // not been held against its limits yet: those that the lane lends have.
 type unasked struct{}
 
+// admitted is the context key of a request that is through the gate.
+type admitted struct{}
+
 func identify(ctx context.Context, inner net.Conn) context.Context {
-	if one, ok := inner.(*given); ok {
+	switch one := inner.(type) {
+	case *given:
 		return context.WithValue(ctx, unasked{}, one.conn.client)
+	case *loan:
+		return context.WithValue(ctx, admitted{}, true)
 	}
 	return ctx
 }
 
 // serve is net/http's part.
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
-	f.inFlight.Add(1)
-	defer func() {
-		f.inFlight.Add(-1)
-		f.slow.Add(1)
-	}()
+	defer f.slow.Add(1)
 	if who, ok := r.Context().Value(unasked{}).(client); ok && !f.limits.asks(who) {
 		refuseSlow(w)
 		return
 	}
+	if r.Context().Value(admitted{}) != nil {
+		f.handle(w, r)
+		return
+	}
+	if f.gate.sheds(kindOf(r.Method)) {
+		refuseSlow(w)
+		return
+	}
+	whole, err := f.receive(w, r)
+	if err != nil {
+		tooSlow(w)
+		return
+	}
+	if !whole {
+		if !f.gate.enterUpload() {
+			refuseSlow(w)
+			return
+		}
+		defer f.gate.leaveUpload()
+	}
+	if f.gate.enter(r.Context().Done()) == passageNone {
+		refuseSlow(w)
+		return
+	}
+	defer f.gate.leave()
+	if r.ProtoMajor == 1 && f.gate.crowded() {
+		w.Header().Set("Connection", "close") // makes room for another
+	}
+	f.handle(w, r)
+}
+
+// handle has the handler answer.
+func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
+	f.inFlight.Add(1)
+	defer f.inFlight.Add(-1)
 	if f.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
@@ -150,7 +204,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 
 // rules are those of this moment.
 func (f *Front) rules(c *conn) rules {
-	return rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client}
+	return rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client, gate: f.gate}
 }
 
 // Addr is where the listener is, with the port that was chosen if 0 was asked for.
@@ -167,6 +221,7 @@ func (f *Front) Counts() Counts {
 		Replies: fast + f.slow.Load(), Fast: fast, Lent: f.lent.Load(), Given: f.given.Load(),
 		InFlight: f.inFlight.Load(), Open: f.table.open.Load(),
 		Refused: f.refused.Load(), Limited: f.limits.refused.Load(),
+		Shed: f.gate.shed.Load(), Pressure: f.gate.strain(),
 	}
 }
 
@@ -207,15 +262,23 @@ func (f *Front) Serve(ctx context.Context) error {
 	return nil
 }
 
-// watch ends connections whose time is over until ctx ends.
+// watch ends connections whose time is over, and feels the pressure, until ctx ends.
 func (f *Front) watch(ctx context.Context) {
 	every := f.cfg.sweepEvery()
-	ticker := time.NewTicker(every)
+	ticker, feeler := time.NewTicker(every), time.NewTicker(feelEvery)
 	defer ticker.Stop()
+	defer feeler.Stop()
+	var delays delays
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-feeler.C:
+			measured := strain(delays.since())
+			if f.cfg.Pressure != nil {
+				measured = max(measured, f.cfg.Pressure())
+			}
+			f.gate.feel(measured)
 		case <-ticker.C:
 			f.table.sweep(f.cfg.patience(every, f.table.open.Load(), false))
 		}

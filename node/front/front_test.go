@@ -60,6 +60,16 @@ func dial(t *testing.T, f *Front) net.Conn {
 	return conn
 }
 
+// until waits for something that another goroutine does.
+func until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
 func TestBeyondTheBoundAClientIsToldToComeBack(t *testing.T) {
 	f, _, _ := running(t, 1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "page") }))
 	first := dial(t, f)

@@ -181,8 +181,28 @@ func (c *conn) owe(left [][]byte, b *batch) {
 	}
 }
 
-// settle waits until the client has taken what is owed to it.
+// recall answers the request at the start of carry from memory, if what it asks
+// for has come there while it waited, and says what is to be done next.
+func (c *conn) recall() (next step, ok bool) {
+	b := c.front.batches.get()
+	defer c.front.batches.put(b)
+	answered, next := b.answer(c.carry[:c.size], &rules{hits: c.front.cfg.Hits, draining: c.front.draining.Load()})
+	if answered == 0 {
+		return next, false
+	}
+	c.front.fast.Add(b.replies)
+	b.replies = 0
+	c.carry = c.carry[answered:]
+	c.owe(b.pieces(), b)
+	b.written()
+	return next, true
+}
+
+// settle waits until the client has taken what is owed to it, if anything is.
 func (c *conn) settle() bool {
+	if len(c.owed) == 0 {
+		return true
+	}
 	if !c.enter(phaseWriting) {
 		return false
 	}

@@ -88,16 +88,6 @@ func get(target string, more ...string) string {
 	return lines(append([]string{"GET " + target + " HTTP/1.1", hostLine}, more...)...)
 }
 
-// until waits for something that another goroutine does.
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited in vain: " + what)
-		}
-	}
-}
-
 func TestOneConnectionThroughAllWays(t *testing.T) {
 	h := newHouse(t)
 	f, _, _ := open(t, h)

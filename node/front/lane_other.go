@@ -19,6 +19,8 @@ func (c *conn) await() bool { return false }
 
 func (c *conn) settle() bool { return false }
 
+func (c *conn) recall() (step, bool) { return stepDrop, false }
+
 func (c *conn) linger() {}
 
 func (c *conn) halfClosed() bool { return false }

@@ -29,23 +29,43 @@ const (
 const refusalPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Busy</title>` +
 	`<h1>One moment</h1><p>More people are here than this shop can hold. Try again in 5 seconds.</p>` + "</html>"
 
-// refusalHead goes before it. 5 s: what a page takes to be pressed again, and
+// refusalFields go before it. 5 s: what a page takes to be pressed again, and
 // long enough for a crowd to thin.
-const refusalHead = "HTTP/1.1 503 Service Unavailable\r\n" +
+const refusalFields = "HTTP/1.1 503 Service Unavailable\r\n" +
 	"Content-Type: text/html; charset=utf-8\r\n" +
 	"Content-Length: 203\r\n" +
 	"Cache-Control: no-store\r\n" +
-	"Retry-After: 5\r\n" +
-	"Connection: close\r\n\r\n"
+	"Retry-After: 5\r\n"
 
-// refusal is a whole reply, ready to send.
-const refusal = refusalHead + refusalPage
+// Whole replies, ready to send: the last of a connection, and one after which it
+// stays, for that costs less than a new connection. To HEAD there is no page.
+const (
+	refusalHead     = refusalFields + "Connection: close\r\n\r\n"
+	refusal         = refusalHead + refusalPage
+	refusalKeptHead = refusalFields + "\r\n"
+	refusalKept     = refusalKeptHead + refusalPage
+)
+
+// refusalTo is the refusal of a HEAD or of another request, the last of its
+// connection or not.
+func refusalTo(head, last bool) string {
+	switch {
+	case head && last:
+		return refusalHead
+	case head:
+		return refusalKeptHead
+	case last:
+		return refusal
+	}
+	return refusalKept
+}
 
 // accept takes connections in until the listener is closed.
 func (f *Front) accept(ctx context.Context) error {
 	var pause time.Duration
+	var told time.Time // when a failure was last logged
 	pace := pacer{rate: f.cfg.NewConnections}
-	for {
+	for n := 1; ; n++ {
 		inner, err := f.listener.Accept()
 		switch {
 		case err == nil:
@@ -53,11 +73,17 @@ func (f *Front) accept(ctx context.Context) error {
 			f.admit(inner)
 			// Who would come too fast waits in the kernel, which costs nothing.
 			wait(ctx, pace.arrived(time.Now()))
+			if n%holdEvery == 0 {
+				wait(ctx, hold(f.gate.strain()))
+			}
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
 			pause = min(max(pause*2, acceptPause), acceptPauseMost)
-			f.cfg.Logger.Warn("public pages: a connection could not be accepted, trying again", "error", err, "pause", pause)
+			if now := time.Now(); now.Sub(told) >= acceptPauseMost {
+				told = now
+				f.cfg.Logger.Warn("public pages: a connection could not be accepted, trying again", "error", err, "pause", pause)
+			}
 			wait(ctx, pause)
 		}
 	}
@@ -128,7 +154,8 @@ func (f *Front) sendAway(inner net.Conn) {
 	select {
 	case f.refusing <- struct{}{}:
 		f.serving.Go(func() {
-			refuse(inner)
+			refuse(inner, true)
+			inner.Close()
 			<-f.refusing
 		})
 	default:
@@ -136,16 +163,18 @@ func (f *Front) sendAway(inner net.Conn) {
 	}
 }
 
-// refuse reads what the client has sent before it answers: closing a
-// connection over unread bytes resets it, and the client would lose the reply.
-func refuse(conn net.Conn) {
-	defer conn.Close()
+// refuse tells a client to come back later. If nothing of its request has been
+// read, that comes first: closing a connection over unread bytes resets it, and
+// the client would lose the reply.
+func refuse(conn net.Conn, unread bool) {
 	if conn.SetDeadline(time.Now().Add(refuseTime)) != nil {
 		return
 	}
-	var request [4 << 10]byte
-	if _, err := conn.Read(request[:]); err != nil {
-		return
+	if unread {
+		var request [4 << 10]byte
+		if _, err := conn.Read(request[:]); err != nil {
+			return
+		}
 	}
 	// An error here leaves nothing to do: the client has gone.
 	_, _ = conn.Write([]byte(refusal))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestIdleTimeShrinksAsTheTableFills(t *testing.T) {
+func TestTimesShrinkAsTheTableFills(t *testing.T) {
 	for _, test := range []struct {
 		configured time.Duration
 		open, want int64
@@ -15,9 +15,12 @@ func TestIdleTimeShrinksAsTheTableFills(t *testing.T) {
 		{time.Minute, 0, 60}, {time.Minute, 50, 60}, {time.Minute, 75, 31}, {time.Minute, 100, 2}, {time.Minute, 120, 2},
 		{time.Second, 100, 1},
 	} {
-		if got := idleTime(test.configured, test.open, 100); got != time.Duration(test.want)*time.Second {
+		if got := shrunk(test.configured, leastIdle, test.open, 100); got != time.Duration(test.want)*time.Second {
 			t.Errorf("%v with %d of 100 open: %v, want %d s", test.configured, test.open, got, test.want)
 		}
+	}
+	if got := shrunk(time.Minute, leastIdle, 1000, 0); got != time.Minute {
+		t.Errorf("without a bound: %v", got)
 	}
 }
 

@@ -71,8 +71,9 @@ func follow(inner net.Conn, state http.ConnState) {
 // given is a connection that net/http serves from now on.
 type given struct {
 	net.Conn
-	conn  *conn
-	carry []byte // what the lane has read
+	conn    *conn
+	carry   []byte      // what the lane has read
+	counted atomic.Bool // by the gate, until it is closed
 }
 
 // Read gives what the lane has read first.
@@ -92,6 +93,9 @@ func (g *given) CloseWrite() error { return closeWrite(g.Conn) }
 
 // Close gives the place in the table back.
 func (g *given) Close() error {
+	if g.counted.CompareAndSwap(true, false) {
+		g.conn.front.gate.leaveGiven()
+	}
 	g.conn.leave()
 	return nil
 }

@@ -54,6 +54,15 @@ const (
 	// leastIdle is what is left of the idle time when the table is full: enough
 	// for a browser to ask for a page's pictures.
 	leastIdle = 2 * time.Second
+	// leastHeader is what is left of the header time: a browser sends a request
+	// in one packet or two.
+	leastHeader = time.Second
+	// leastWriting is what is left of the time to read a reply: 100 kB of it at
+	// 160 kbit/s.
+	leastWriting = 5 * time.Second
+	// leastBody is what is left of the time that a body may be behind its rate
+	// when net/http has as many connections as it may.
+	leastBody = time.Second
 )
 
 // table holds all connections. There is one timer for all of them: to set one for
@@ -106,25 +115,28 @@ type patience [phaseClosing + 1]uint32
 // patience gives the times of this moment.
 func (cfg *Config) patience(every time.Duration, open int64, draining bool) (p patience) {
 	ticks := func(d time.Duration) uint32 { return uint32((d+every-1)/every) + 1 }
-	idle := idleTime(cfg.IdleTimeout, open, int64(cfg.MaxConnections))
-	p[phaseNew], p[phaseHeader] = ticks(cfg.HeaderTimeout), ticks(cfg.HeaderTimeout)
-	p[phaseIdle], p[phaseAwayIdle] = ticks(idle), ticks(idle)
-	p[phaseWriting], p[phaseLinger] = ticks(cfg.WriteTimeout), ticks(lingerTime)
+	most := int64(cfg.MaxConnections)
+	idle := ticks(shrunk(cfg.IdleTimeout, leastIdle, open, most))
+	header := ticks(shrunk(cfg.HeaderTimeout, leastHeader, open, most))
+	p[phaseNew], p[phaseHeader] = header, header
+	p[phaseIdle], p[phaseAwayIdle] = idle, idle
+	p[phaseWriting] = ticks(shrunk(cfg.WriteTimeout, leastWriting, open, most))
+	p[phaseLinger] = ticks(lingerTime)
 	if draining {
 		p[phaseNew], p[phaseIdle], p[phaseAwayIdle] = 1, 1, 1
 	}
 	return p
 }
 
-// idleTime is how long a connection may wait for its next request: all of the
-// configured time while the table is at most half full, and less and less of it
-// up to leastIdle when it is full. Who has gone home makes room for who comes.
-func idleTime(configured time.Duration, open, limit int64) time.Duration {
+// shrunk is how long something may last: all of the configured time while a table
+// is at most half full, and less and less of it up to the least when it is full.
+// Who has gone home makes room for who comes, and so does who only pretends.
+func shrunk(configured, least time.Duration, open, limit int64) time.Duration {
 	free := limit - open
-	if configured <= leastIdle || free*2 >= limit {
+	if configured <= least || limit <= 0 || free*2 >= limit {
 		return configured
 	}
-	return leastIdle + time.Duration(float64(configured-leastIdle)*float64(max(free, 0)*2)/float64(limit))
+	return least + time.Duration(float64(configured-least)*float64(max(free, 0)*2)/float64(limit))
 }
 
 // sweep ends the connections whose time is over.

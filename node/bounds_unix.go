@@ -1,0 +1,16 @@
+//go:build unix
+
+package node
+
+import "golang.org/x/sys/unix"
+
+// openFiles is how many files this process may open; 0 if that is not known. The
+// Go runtime has raised the limit as far as it may.
+func openFiles() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	const most = 1 << 30 // a limit of none is a huge number
+	return int(min(uint64(limit.Cur), most))
+}

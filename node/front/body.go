@@ -1,0 +1,99 @@
+package front
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// bodyRoom is how much of a request's body, in bytes, is taken in before the
+// request gets a place: any form of a shop, whole. So a client that is slow to
+// send holds a connection, and nobody's place.
+const bodyRoom = 16 << 10
+
+// pace is how fast a request's body has to come.
+type pace struct {
+	behind time.Duration // how far it may be behind the rate
+	rate   int           // bytes a second
+	whole  time.Duration // for all of it, at whatever rate
+}
+
+// until is when more must have come of a body that began to come at a given time
+// and of which some bytes are there.
+func (p pace) until(began time.Time, got int64) time.Time {
+	// Hours of bytes do not fit into a Duration's product, seconds and the rest do.
+	earned := time.Duration(got/int64(p.rate))*time.Second + time.Duration(got%int64(p.rate))*time.Second/time.Duration(p.rate)
+	return began.Add(min(p.behind+earned, p.whole))
+}
+
+// paced is a body that must come at its pace. It looks at no byte: it moves the
+// connection's deadline.
+type paced struct {
+	io.ReadCloser
+	pace  pace
+	began time.Time
+	got   int64
+	limit func(time.Time) error // the deadline for reads
+}
+
+// Read reads what has come; an error that is os.ErrDeadlineExceeded says that it
+// came too slowly.
+func (b *paced) Read(p []byte) (int, error) {
+	if err := b.limit(b.pace.until(b.began, b.got)); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.got += int64(n)
+	if errors.Is(err, io.EOF) {
+		// net/http listens from now on whether the client goes away, without end.
+		if err := b.limit(time.Time{}); err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+// received is a body whose beginning has been taken in.
+type received struct {
+	io.Reader
+	io.Closer
+}
+
+// receive takes in the beginning of a request's body, and all of it if that is
+// short. whole is false if there is more to come. It fails with
+// os.ErrDeadlineExceeded if the client was too slow.
+func (f *Front) receive(w http.ResponseWriter, r *http.Request) (whole bool, err error) {
+	if r.Body == nil || r.Body == http.NoBody || f.cfg.BodyRate <= 0 {
+		return true, nil
+	}
+	body := &paced{
+		ReadCloser: r.Body, began: time.Now(), limit: http.NewResponseController(w).SetReadDeadline,
+		pace: pace{
+			behind: shrunk(f.cfg.BodyTimeout, leastBody, f.gate.given.Load(), f.gate.most()),
+			rate:   f.cfg.BodyRate, whole: f.cfg.WriteTimeout,
+		},
+	}
+	first, err := io.ReadAll(io.LimitReader(body, bodyRoom))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return false, err
+	}
+	// Another error comes again when the handler reads on, and is its to judge.
+	r.Body = received{io.MultiReader(bytes.NewReader(first), body), body}
+	return err == nil && len(first) < bodyRoom, nil
+}
+
+// tooSlow tells a client that its request took too long to come.
+func tooSlow(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusRequestTimeout)
+	// An error here leaves nothing to do: the client has gone.
+	_, _ = io.WriteString(w, tooSlowPage)
+}
+
+const tooSlowPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Too slow</title>` +
+	`<h1>It took too long</h1><p>What you sent did not arrive in time. Nothing was taken from it: go back and send it again.</p>` + "</html>"

@@ -1,0 +1,179 @@
+package front
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// held is a handler that answers /held when it is told to, and /size with how long
+// the body was.
+type held struct {
+	*house
+	began, goOn chan struct{}
+}
+
+func (h held) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/size" {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		fmt.Fprint(w, n)
+		return
+	}
+	if !strings.HasPrefix(r.URL.Path, "/held") {
+		h.house.ServeHTTP(w, r)
+		return
+	}
+	h.began <- struct{}{}
+	<-h.goOn
+	io.WriteString(w, "let go")
+}
+
+func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
+	h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
+	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
+	var all []*visitor
+	for i := range 1 + waitersPerPlace {
+		v := visit(t, f)
+		v.send(get("/held"))
+		all = append(all, v)
+		if i == 0 {
+			<-h.began
+		} else {
+			until(t, "it waits", func() bool { return f.gate.waiting.Load() == int64(i) })
+		}
+	}
+	v := visit(t, f)
+	for range 2 { // refused, and the connection stays
+		v.send(get("/held"))
+		if resp, body := v.reply(); resp.StatusCode != 503 || resp.Close || resp.Header.Get("Retry-After") == "" || !strings.HasSuffix(body, "</html>") {
+			t.Fatalf("one too many got %v %q", resp, body)
+		}
+		v.send(lines("HEAD /held HTTP/1.1", hostLine) + get("/"))
+		resp, err := http.ReadResponse(v.r, &http.Request{Method: "HEAD"})
+		if err != nil || resp.StatusCode != 503 || resp.Close {
+			t.Fatalf("HEAD got %v, %v", resp, err)
+		}
+		if resp, _ := v.reply(); resp.StatusCode != 200 {
+			t.Fatalf("a page in memory got %s", resp.Status)
+		}
+	}
+	v.send(get("/held", "Connection: close"))
+	if resp, _ := v.reply(); resp.StatusCode != 503 || !resp.Close {
+		t.Fatalf("the last request of a connection got %s, last: %v", resp.Status, resp.Close)
+	}
+	v.ends()
+	post := visit(t, f)
+	post.send(lines("POST /held HTTP/1.1", hostLine, "Content-Length: 1") + "x")
+	if resp, _ := post.reply(); resp.StatusCode != 503 || !resp.Close {
+		t.Fatalf("a form got %s, last: %v", resp.Status, resp.Close)
+	}
+	close(h.goOn)
+	for i, v := range all {
+		if resp, body := v.reply(); resp.StatusCode != 200 || body != "let go" {
+			t.Errorf("%d of those who waited got %v %q", i, resp, body)
+		}
+		v.send(get("/"))
+		if resp, _ := v.reply(); resp.StatusCode != 200 {
+			t.Errorf("then a page got %s", resp.Status)
+		}
+	}
+	if got := f.Counts(); got.Shed != 6 || got.InFlight != 0 || f.gate.waiting.Load() != 0 || len(f.gate.places) != 0 {
+		t.Errorf("counts are %+v, %d wait, %d places are taken", got, f.gate.waiting.Load(), len(f.gate.places))
+	}
+}
+
+// Who waited for a page that came meanwhile costs no more than a page in memory.
+func TestWhoWaitedIsAnsweredFromMemoryIfThatHasItNow(t *testing.T) {
+	h := held{newHouse(t), make(chan struct{}, 1), make(chan struct{})}
+	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
+	first := visit(t, f)
+	first.send(get("/held"))
+	<-h.began
+	var waiting []*visitor
+	for i := range 3 {
+		v := visit(t, f)
+		v.send(get("/fresh", []string{"X: 1", "Accept: */*", "Connection: close"}[i]))
+		waiting = append(waiting, v)
+		until(t, "it waits", func() bool { return f.gate.waiting.Load() == int64(i+1) })
+	}
+	h.viaNet([]byte(get("/fresh", "Connection: close")))
+	until(t, "the page is in memory", func() bool {
+		_, _, ok := h.AppendHit(nil, &Asked{Host: []byte(testHost), Target: []byte("/fresh")})
+		return ok
+	})
+	close(h.goOn)
+	for i, v := range waiting {
+		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/fresh" {
+			t.Errorf("%d got %v %q", i, resp, body)
+		}
+	}
+	waiting[2].ends()
+	first.reply()
+	until(t, "the last is gone", func() bool { return f.Counts().Open == 3 })
+	if got := f.Counts(); got.Fast != 2 || got.Lent != 2 {
+		t.Errorf("counts are %+v, want two from memory and two lent", got)
+	}
+}
+
+func TestUnderPressurePagesInMemoryStay(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
+	until(t, "it is felt", func() bool { return f.Counts().Pressure == 1 })
+	v := visit(t, f)
+	for range 50 {
+		v.send(get("/") + get("/never"))
+		for _, want := range []int{200, 503} {
+			if resp, _ := v.reply(); resp.StatusCode != want {
+				t.Fatalf("got %s, want %d", resp.Status, want)
+			}
+		}
+	}
+	v.send(lines("POST / HTTP/1.1", hostLine, "Content-Length: 1") + "x")
+	if resp, _ := v.reply(); resp.StatusCode != 503 {
+		t.Errorf("a form got %s", resp.Status)
+	}
+	v.ends()
+}
+
+func TestABodyThatTricklesIsRefused(t *testing.T) {
+	h := held{newHouse(t), make(chan struct{}, 1), make(chan struct{})}
+	f, _, _ := open(t, h.house, func(cfg *Config) {
+		cfg.Handler, cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = h, 4, 1000, 300*time.Millisecond
+	})
+	for name, fields := range map[string]string{"length": "Content-Length: 5000", "chunks": "Transfer-Encoding: chunked"} {
+		v := visit(t, f)
+		v.send(lines("POST /held HTTP/1.1", hostLine, fields) + "1\r\n")
+		if resp, body := v.reply(); resp.StatusCode != http.StatusRequestTimeout || !resp.Close || !strings.HasSuffix(body, "</html>") {
+			t.Errorf("%s: %v %q", name, resp, body)
+		}
+		v.ends()
+	}
+	if len(h.began) != 0 || len(f.gate.places) != 0 {
+		t.Error("a request whose body did not come took a place")
+	}
+	close(h.goOn)
+	v := visit(t, f)
+	for _, size := range []int{0, 1, bodyRoom - 1, bodyRoom, bodyRoom + 1, 20 * bodyRoom} {
+		body := strings.Repeat("x", size)
+		v.send(lines("POST /size HTTP/1.1", hostLine, fmt.Sprintf("Content-Length: %d", size)) + body)
+		v.send(lines("POST /size HTTP/1.1", hostLine, "Transfer-Encoding: chunked"))
+		if size > 0 {
+			v.send(fmt.Sprintf("%x\r\n%s\r\n", size, body))
+		}
+		v.send("0\r\n\r\n")
+		for range 2 {
+			if resp, got := v.reply(); resp.StatusCode != 200 || got != fmt.Sprint(size) {
+				t.Errorf("a body of %d: %s %q", size, resp.Status, got)
+			}
+		}
+	}
+	if len(f.gate.places) != 0 || f.gate.uploads.Load() != 0 {
+		t.Error("a place was not given back")
+	}
+}

@@ -1,0 +1,94 @@
+package front
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestWhatIsShedFirst(t *testing.T) {
+	for _, test := range []struct {
+		pressure, asked, sent float64
+		hold                  time.Duration
+	}{
+		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, 0}, {0.75, 1, 0.5, 10 * time.Millisecond}, {1, 1, 1, 20 * time.Millisecond},
+	} {
+		if got := kindAsked.share(test.pressure); got != test.asked {
+			t.Errorf("at %v %v of what is asked is shed, want %v", test.pressure, got, test.asked)
+		}
+		if got := kindSent.share(test.pressure); got != test.sent {
+			t.Errorf("at %v %v of what is sent is shed, want %v", test.pressure, got, test.sent)
+		}
+		if got := hold(test.pressure); got != test.hold {
+			t.Errorf("at %v arrivals are held for %v, want %v", test.pressure, got, test.hold)
+		}
+	}
+	if kindOf("GET") != kindAsked || kindOf("HEAD") != kindAsked || kindOf("POST") != kindSent || kindOf("BREW") != kindSent {
+		t.Error("methods are of the wrong kind")
+	}
+}
+
+func TestAShareIsSpreadEvenly(t *testing.T) {
+	for _, share := range []float64{0, 0.1, 0.5, 0.9, 1} {
+		for _, from := range []uint32{0, 12345, math.MaxUint32 - 50} {
+			n := 0
+			for i := range uint32(100) {
+				if among(from+i, share) {
+					n++
+				}
+			}
+			if math.Abs(float64(n)-share*100) > 3 {
+				t.Errorf("of a hundred from %d, %d are among %v", from, n, share)
+			}
+		}
+	}
+}
+
+func TestPressureRisesAtOnceAndFallsByHalf(t *testing.T) {
+	var got []float64
+	now := 0.0
+	for _, measured := range []float64{0, 0.4, 2, 0, 0.1, math.NaN(), 0, -1, 0, 0, 0} {
+		now = eased(now, measured)
+		got = append(got, now)
+	}
+	want := []float64{0, 0.4, 1, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0, 0}
+	if !slices.Equal(got, want) {
+		t.Errorf("pressure goes %v, want %v", got, want)
+	}
+	// Within a second of the crowd's leaving nothing is shed.
+	for range time.Second / feelEvery {
+		now = eased(now, 0)
+	}
+	if kindAsked.share(now) != 0 {
+		t.Errorf("a second later %v is shed", kindAsked.share(now))
+	}
+}
+
+func TestDelayInScheduling(t *testing.T) {
+	buckets := []float64{math.Inf(-1), 0, 0.001, 0.1, 1, math.Inf(1)}
+	for _, test := range []struct {
+		before, after []uint64
+		want          time.Duration
+		strain        float64
+	}{
+		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 99}, 0, 0}, // too few
+		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 100, 0, 0, 0}, 0, 0},
+		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 89, 11, 7}, 100 * time.Millisecond, 0},
+		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 90, 10, 7}, time.Millisecond, 0},
+		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 100}, time.Second, 1},
+	} {
+		got := delayOf(buckets, test.before, test.after, delayShare)
+		if got != test.want || strain(got) != test.strain {
+			t.Errorf("from %v to %v: %v and strain %v, want %v and %v", test.before, test.after, got, strain(got), test.want, test.strain)
+		}
+	}
+	if got := strain(550 * time.Millisecond); got != 0.5 {
+		t.Errorf("half way the strain is %v", got)
+	}
+	var d delays
+	d.since()
+	if got := d.since(); got < 0 || got > time.Minute {
+		t.Errorf("this test waited %v", got)
+	}
+}
