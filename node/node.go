@@ -140,7 +140,7 @@ func (b *board) open(ctx context.Context) error {
 		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
-		Open: func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
+		Open:        func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
 		MaxRequests: b.maxRequests(budget),
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
 	}); err != nil {
