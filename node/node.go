@@ -143,6 +143,7 @@ func (b *board) open(ctx context.Context) error {
 		Open:        func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
 		MaxRequests: b.maxRequests(budget),
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
+		Pressure: b.strain,
 	}); err != nil {
 		return err
 	}

@@ -10,6 +10,11 @@ const (
 	unwellFrom, unwellTo = 0.25, 0.75
 )
 
+// strain is front.Config.Pressure; the front asks once it serves.
+func (b *board) strain() float64 {
+	return strain(b.members.Unwell(), float64(b.members.Self().Meta.Vitals.Load))
+}
+
 // strain is how much the rack's own traffic suffers from this board's load, 0 to
 // 1, going by the answers that gossip has missed. What the scheduler delays, the
 // front measures itself.
