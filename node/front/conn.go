@@ -83,6 +83,7 @@ func (c *conn) give() {
 	}
 	given := &given{conn: c, Conn: c.tcp, carry: c.carry}
 	given.counted.Store(true)
+	c.front.gate.waits(given, true)
 	c.carry = nil
 	c.front.given.Add(1)
 	if !c.enter(phaseAway) || !c.front.handed.deliver(given) {
@@ -96,19 +97,19 @@ func (c *conn) lend() step {
 	if !c.enter(phaseAway) {
 		return stepDrop
 	}
-	switch c.front.gate.enter(nil) {
-	case passageNone:
+	place, waited := c.front.gate.enter(nil)
+	if place == nil {
 		c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}
 		return stepClose
-	case passageLater:
+	}
+	defer place.leave()
+	if waited {
 		if next, ok := c.recall(); ok {
-			c.front.gate.leave()
 			return next
 		}
 	}
-	defer c.front.gate.leave()
 	c.front.lent.Add(1)
-	lent := newLoan(c, c.carry[:c.size:c.size])
+	lent := newLoan(c, place, c.carry[:c.size:c.size])
 	c.carry = c.carry[c.size:]
 	if !c.front.handed.deliver(lent) || !<-lent.back || !c.enter(phaseBusy) {
 		return stepDrop

@@ -137,8 +137,8 @@ func listen(address string) (net.Listener, error) {
 	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", address)
 }
 
-// unasked is the context key of the client of a connection whose requests have
-// not been held against its limits yet: those that the lane lends have.
+// unasked is the context key of a connection whose requests have not been held
+// against its client's limits yet: those that the lane lends have.
 type unasked struct{}
 
 // admitted is the context key of a request that is through the gate.
@@ -147,7 +147,7 @@ type admitted struct{}
 func identify(ctx context.Context, inner net.Conn) context.Context {
 	switch one := inner.(type) {
 	case *given:
-		return context.WithValue(ctx, unasked{}, one.conn.client)
+		return context.WithValue(ctx, unasked{}, one)
 	case *loan:
 		return context.WithValue(ctx, admitted{}, true)
 	}
@@ -157,7 +157,8 @@ func identify(ctx context.Context, inner net.Conn) context.Context {
 // serve is net/http's part.
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	defer f.slow.Add(1)
-	if who, ok := r.Context().Value(unasked{}).(client); ok && !f.limits.asks(who) {
+	from, _ := r.Context().Value(unasked{}).(*given)
+	if from != nil && !f.limits.asks(from.conn.client) {
 		refuseSlow(w)
 		return
 	}
@@ -170,6 +171,9 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	whole, err := f.receive(w, r)
+	if from != nil {
+		f.gate.waits(from, false)
+	}
 	if err != nil {
 		tooSlow(w)
 		return
@@ -181,11 +185,15 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		defer f.gate.leaveUpload()
 	}
-	if f.gate.enter(r.Context().Done()) == passageNone {
+	place, _ := f.gate.enter(r.Context().Done())
+	if place == nil {
 		refuseSlow(w)
 		return
 	}
-	defer f.gate.leave()
+	defer place.leave()
+	if from != nil {
+		from.place.Store(place) // what is written there is this reply until the next
+	}
 	if r.ProtoMajor == 1 && f.gate.crowded() {
 		w.Header().Set("Connection", "close") // makes room for another
 	}

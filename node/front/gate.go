@@ -1,7 +1,10 @@
 package front
 
 import (
+	"container/list"
 	"math"
+	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,6 +19,9 @@ const (
 	// givenPerPlace connections may be net/http's for each place: those of buyers
 	// that fill in forms, whose next request is a person's thought away.
 	givenPerPlace = 4
+	// asideAfter is how long a request keeps its place while its client takes
+	// nothing of the reply: a round trip or two.
+	asideAfter = 50 * time.Millisecond
 	// uploadShare is the part of all places that requests may hold whose bodies
 	// are still coming.
 	uploadShare = 4
@@ -29,7 +35,11 @@ type gate struct {
 	places  chan struct{} // one in it for each request that is let through; nil: no bound
 	waiting atomic.Int64
 	uploads atomic.Int64
+	aside   atomic.Int64 // requests whose clients are slow to read
 	given   atomic.Int64 // connections
+
+	mu     sync.Mutex // guards what follows, and the same in each connection
+	silent list.List  // *given whose clients are to send something, the longest first
 
 	pressure atomic.Uint64 // the bits of a float64, 0 to 1
 	turn     atomic.Uint32 // counts those that pressure decides about
@@ -71,49 +81,90 @@ func (g *gate) sheds(k kind) bool {
 	return true
 }
 
-// passage is how a request came through the gate.
-type passage uint8
-
-const (
-	passageNone   passage = iota // it did not: it is to be refused
-	passageAtOnce                // it holds a place
-	passageLater                 // it holds a place, and had to wait for it
-)
-
-// enter lets a request through as soon as there is a place. Who is let through
-// calls leave. It gives up when gone is closed.
-func (g *gate) enter(gone <-chan struct{}) passage {
+// enter lets a request through as soon as there is a place, and gives that, or nil
+// if the request is to be refused; waited is whether it had to wait. It gives up
+// when gone is closed.
+func (g *gate) enter(gone <-chan struct{}) (p *place, waited bool) {
 	if g.places == nil {
-		return passageAtOnce
+		return &place{gate: g}, false
 	}
 	select {
 	case g.places <- struct{}{}:
-		return passageAtOnce
+		return &place{gate: g}, false
 	default:
 	}
 	if g.waiting.Add(1) > int64(cap(g.places))*waitersPerPlace {
 		g.waiting.Add(-1)
 		g.shed.Add(1)
-		return passageNone
+		return nil, false
 	}
 	defer g.waiting.Add(-1)
 	timer := time.NewTimer(placeWait)
 	defer timer.Stop()
 	select {
 	case g.places <- struct{}{}:
-		return passageLater
+		return &place{gate: g}, true
 	case <-timer.C:
 	case <-gone:
 	}
 	g.shed.Add(1)
-	return passageNone
+	return nil, true
 }
 
-// leave gives a place back.
-func (g *gate) leave() {
+// free makes room for another.
+func (g *gate) free() {
 	if g.places != nil {
 		<-g.places
 	}
+}
+
+// place is a request's place behind the gate. Only while its client takes the
+// reply does a request hold one of the gate's own: it is for work, and who reads
+// slowly stands aside.
+type place struct {
+	gate  *gate
+	state atomic.Int32 // placeHeld and so on
+}
+
+const (
+	placeHeld int32 = iota
+	placeAside
+	placeLeft
+)
+
+// leave gives the place back.
+func (p *place) leave() {
+	switch p.state.Swap(placeLeft) {
+	case placeHeld:
+		p.gate.free()
+	case placeAside:
+		p.gate.aside.Add(-1)
+	}
+}
+
+// send writes a part of a reply. If the client does not take it at once, the
+// request stands aside for the rest of its time, and has less of that the more
+// there are; if there are too many its connection ends.
+func (p *place) send(to net.Conn, whole time.Duration, b []byte) (int, error) {
+	if p == nil || p.state.Load() != placeHeld {
+		return to.Write(b)
+	}
+	slow := time.AfterFunc(asideAfter, func() {
+		if !p.state.CompareAndSwap(placeHeld, placeAside) {
+			return
+		}
+		p.gate.free()
+		n := p.gate.aside.Add(1)
+		left := shrunk(whole, leastWriting, n, p.gate.most())
+		if most := p.gate.most(); most > 0 && n > most {
+			left = 0
+			p.gate.shed.Add(1)
+		}
+		// An error means that the connection is closed already.
+		_ = to.SetWriteDeadline(time.Now().Add(left))
+	})
+	defer slow.Stop()
+	return to.Write(b)
 }
 
 // enterUpload reports whether a request may keep its place while its body comes.
@@ -129,18 +180,54 @@ func (g *gate) enterUpload() bool {
 
 func (g *gate) leaveUpload() { g.uploads.Add(-1) }
 
-// most is how many connections may be net/http's; 0 sets no bound.
+// most is how many connections may be net/http's, and how many requests may stand
+// aside; 0 sets no bound.
 func (g *gate) most() int64 { return int64(cap(g.places)) * givenPerPlace }
 
 // enterGiven reports whether another connection may be net/http's for good. Then
-// leaveGiven is called when it ends.
+// leaveGiven is called when it ends. If there are as many as may be, the one ends
+// whose client has been silent longest: a form comes in one packet or two, and
+// who sends slowly on purpose makes way for it.
 func (g *gate) enterGiven() bool {
-	if n := g.given.Add(1); g.places != nil && n > g.most() {
-		g.given.Add(-1)
-		g.shed.Add(1)
-		return false
+	if n := g.given.Add(1); g.places == nil || n <= g.most() {
+		return true
 	}
-	return true
+	if silent := g.longest(); silent != nil {
+		silent.conn.end()
+		g.shed.Add(1)
+		return true // that leaves in a moment
+	}
+	g.given.Add(-1)
+	g.shed.Add(1)
+	return false
+}
+
+// waits notes that a connection's client is to send something, or is not any more.
+func (g *gate) waits(one *given, is bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if one.silent != nil {
+		g.silent.Remove(one.silent)
+		one.silent = nil
+	}
+	if is {
+		one.silent = g.silent.PushBack(one)
+	}
+}
+
+// longest takes the connection whose client has been silent longest out of those
+// that wait; nil if none does.
+func (g *gate) longest() *given {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := g.silent.Front()
+	if first == nil {
+		return nil
+	}
+	one := first.Value.(*given)
+	g.silent.Remove(first)
+	one.silent = nil
+	return one
 }
 
 func (g *gate) leaveGiven() { g.given.Add(-1) }

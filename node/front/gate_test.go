@@ -7,34 +7,42 @@ import (
 
 func TestTheGateLetsSoManyThrough(t *testing.T) {
 	g := newGate(1)
-	if got := g.enter(nil); got != passageAtOnce {
-		t.Fatalf("the first comes through as %v", got)
+	first, waited := g.enter(nil)
+	if first == nil || waited {
+		t.Fatalf("the first comes through as %v, %v", first, waited)
 	}
 	gone := make(chan struct{})
 	close(gone)
-	if got := g.enter(gone); got != passageNone {
-		t.Errorf("who has gone comes through as %v", got)
+	if got, _ := g.enter(gone); got != nil {
+		t.Error("who has gone comes through")
 	}
-	later := make(chan passage)
+	later := make(chan *place)
 	for range waitersPerPlace {
-		go func() { later <- g.enter(nil) }()
+		go func() {
+			p, waited := g.enter(nil)
+			if !waited {
+				t.Error("one did not wait")
+			}
+			later <- p
+		}()
 	}
 	until(t, "all wait", func() bool { return g.waiting.Load() == waitersPerPlace })
-	if got := g.enter(nil); got != passageNone {
-		t.Errorf("one too many comes through as %v", got)
+	if got, _ := g.enter(nil); got != nil {
+		t.Error("one too many comes through")
 	}
 	if !g.sheds(kindSent) {
 		t.Error("while as many wait as may, another is let in")
 	}
 	for range waitersPerPlace {
-		g.leave()
-		if got := <-later; got != passageLater {
-			t.Errorf("who waited comes through as %v", got)
+		first.leave()
+		if first = <-later; first == nil {
+			t.Fatal("who waited does not come through")
 		}
 	}
-	g.leave()
-	if got := g.enter(nil); got != passageAtOnce {
-		t.Errorf("then one comes through as %v", got)
+	first.leave()
+	first.leave() // a second time does nothing
+	if got, waited := g.enter(nil); got == nil || waited {
+		t.Errorf("then one comes through as %v, %v", got, waited)
 	}
 	if g.waiting.Load() != 0 || g.shed.Load() != 3 {
 		t.Errorf("%d wait, %d were refused", g.waiting.Load(), g.shed.Load())
@@ -52,6 +60,7 @@ func TestTheGateCountsUploadsAndConnections(t *testing.T) {
 	if !g.enterUpload() {
 		t.Error("after one has gone there is no room")
 	}
+	// None is silent, so that none can make way.
 	for i := range 33 {
 		if got, crowded := g.enterGiven(), g.crowded(); got != (i < 32) || crowded != (i >= 16) {
 			t.Errorf("connection %d: %v, crowded: %v", i, got, crowded)
@@ -59,10 +68,11 @@ func TestTheGateCountsUploadsAndConnections(t *testing.T) {
 	}
 	open := newGate(0)
 	for range 100 {
-		if open.enter(nil) != passageAtOnce || !open.enterUpload() || !open.enterGiven() || open.crowded() || open.sheds(kindAsked) {
+		p, waited := open.enter(nil)
+		if p == nil || waited || !open.enterUpload() || !open.enterGiven() || open.crowded() || open.sheds(kindAsked) {
 			t.Fatal("a gate without bounds refuses")
 		}
-		open.leave()
+		p.leave()
 	}
 }
 
@@ -96,4 +106,22 @@ func TestABodyHasToComeAtItsPace(t *testing.T) {
 	if until := (pace{time.Second, 1, 1 << 62}).until(began, 1<<33); !until.After(began) {
 		t.Errorf("a huge body is due at %v", until)
 	}
+}
+
+func TestWhoHasBeenSilentLongestMakesWay(t *testing.T) {
+	g := newGate(1)
+	var all []*given
+	for range 3 {
+		one := new(given)
+		g.waits(one, true)
+		all = append(all, one)
+	}
+	g.waits(all[0], false) // has sent what it had to
+	g.waits(all[1], true)  // has been answered, and is silent again
+	for i, want := range []*given{all[2], all[1], nil} {
+		if got := g.longest(); got != want {
+			t.Errorf("number %d to make way is the wrong one", i)
+		}
+	}
+	g.waits(all[1], false) // after that it is nowhere
 }

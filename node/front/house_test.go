@@ -66,6 +66,8 @@ func page(w http.ResponseWriter, r *http.Request) {
 		h.Add("X-Two", "2")
 	case r.URL.Path == "/notype":
 		h["Content-Type"] = nil
+	case r.URL.Path == "/big":
+		body = strings.Repeat("0123456789abcdef", 4<<10)
 	case r.URL.Path == "/empty":
 		body = ""
 	case r.URL.Path == "/gone":

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"container/list"
 	"io"
 	"net"
 	"net/http"
@@ -60,6 +61,7 @@ func follow(inner net.Conn, state http.ConnState) {
 			one.conn.enter(phaseAway)
 		case http.StateIdle:
 			one.conn.enter(phaseAwayIdle)
+			one.conn.front.gate.waits(one, true)
 		}
 	case *loan:
 		if state == http.StateIdle {
@@ -74,6 +76,8 @@ type given struct {
 	conn    *conn
 	carry   []byte      // what the lane has read
 	counted atomic.Bool // by the gate, until it is closed
+	place   atomic.Pointer[place]
+	silent  *list.Element // guarded by gate.mu: its entry there, while it waits
 }
 
 // Read gives what the lane has read first.
@@ -88,11 +92,17 @@ func (g *given) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Write sends a part of a reply.
+func (g *given) Write(p []byte) (int, error) {
+	return g.place.Load().send(g.Conn, g.conn.front.cfg.WriteTimeout, p)
+}
+
 // CloseWrite closes this side.
 func (g *given) CloseWrite() error { return closeWrite(g.Conn) }
 
 // Close gives the place in the table back.
 func (g *given) Close() error {
+	g.conn.front.gate.waits(g, false)
 	if g.counted.CompareAndSwap(true, false) {
 		g.conn.front.gate.leaveGiven()
 	}
@@ -112,9 +122,10 @@ func closeWrite(c net.Conn) error {
 // It comes back only if net/http says itself that the reply has gone out whole
 // and that the connection may be used again.
 type loan struct {
-	conn *conn
-	back chan bool   // gets one value: whether the lane may go on
-	idle atomic.Bool // net/http has finished and would wait for another request
+	conn  *conn
+	place *place
+	back  chan bool   // gets one value: whether the lane may go on
+	idle  atomic.Bool // net/http has finished and would wait for another request
 
 	mu      sync.Mutex // guards what follows
 	request []byte
@@ -122,8 +133,8 @@ type loan struct {
 	spoilt  bool // a write failed or this side was closed
 }
 
-func newLoan(c *conn, request []byte) *loan {
-	return &loan{conn: c, request: request, back: make(chan bool, 1)}
+func newLoan(c *conn, place *place, request []byte) *loan {
+	return &loan{conn: c, place: place, request: request, back: make(chan bool, 1)}
 }
 
 // Read gives the request. After that it waits until the client goes away, which
@@ -162,7 +173,7 @@ func (l *loan) Write(p []byte) (int, error) {
 	if l.isOver() {
 		return 0, net.ErrClosed
 	}
-	n, err := l.conn.tcp.Write(p)
+	n, err := l.place.send(l.conn.tcp, l.conn.front.cfg.WriteTimeout, p)
 	if err != nil {
 		l.spoil()
 	}
