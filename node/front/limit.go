@@ -20,6 +20,9 @@ const (
 	// want of file descriptors as a rule, which come free when clients go.
 	acceptPause     = 5 * time.Millisecond
 	acceptPauseMost = time.Second
+	// fullPause is how long newcomers wait in the kernel after one that was
+	// closed because so many are being told already.
+	fullPause = 20 * time.Millisecond
 	// arrivalBurst connections may come at once before they are spread to
 	// Config.NewConnections a second: what the kernel's backlog would hold anyway.
 	arrivalBurst = 128
@@ -70,12 +73,12 @@ func (f *Front) accept(ctx context.Context) error {
 		switch {
 		case err == nil:
 			pause = 0
-			f.admit(inner)
+			held := f.admit(inner)
 			// Who would come too fast waits in the kernel, which costs nothing.
-			wait(ctx, pace.arrived(time.Now()))
 			if n%holdEvery == 0 {
-				wait(ctx, hold(f.gate.strain()))
+				held = max(held, hold(f.gate.strain()))
 			}
+			wait(ctx, max(held, pace.arrived(time.Now())))
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
@@ -121,8 +124,9 @@ func (p *pacer) arrived(now time.Time) time.Duration {
 }
 
 // admit gives a connection its place, or sends it away: with a word, or without
-// one if its client comes too often or too many are being told.
-func (f *Front) admit(inner net.Conn) {
+// one if its client comes too often or too many are being told. It gives the time
+// for which the next is to wait.
+func (f *Front) admit(inner net.Conn) time.Duration {
 	who := f.limits.client(addressOf(inner))
 	switch {
 	case !f.limits.arrives(who):
@@ -130,7 +134,7 @@ func (f *Front) admit(inner net.Conn) {
 		inner.Close()
 	case f.table.open.Load() >= int64(f.cfg.MaxConnections):
 		f.refused.Add(1)
-		f.sendAway(inner)
+		return f.sendAway(inner)
 	default:
 		c := &conn{front: f, tcp: inner, client: who}
 		if f.cfg.Hits != nil {
@@ -139,6 +143,7 @@ func (f *Front) admit(inner net.Conn) {
 		f.table.add(c)
 		f.serving.Go(c.serve)
 	}
+	return 0
 }
 
 // addressOf is a client's address, the zero one if it has none.
@@ -149,8 +154,10 @@ func addressOf(inner net.Conn) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// sendAway tells a client to come back later, if not too many are being told.
-func (f *Front) sendAway(inner net.Conn) {
+// sendAway tells a client to come back later. If too many are being told, it is
+// closed, and those behind it wait in the kernel for a moment: to take them in
+// only to close them would cost those who are served.
+func (f *Front) sendAway(inner net.Conn) time.Duration {
 	select {
 	case f.refusing <- struct{}{}:
 		f.serving.Go(func() {
@@ -160,7 +167,9 @@ func (f *Front) sendAway(inner net.Conn) {
 		})
 	default:
 		inner.Close()
+		return fullPause
 	}
+	return 0
 }
 
 // refuse tells a client to come back later. If nothing of its request has been

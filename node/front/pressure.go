@@ -34,10 +34,10 @@ const (
 	// leaving it has been halved often enough to be forgotten.
 	feelEvery = 200 * time.Millisecond
 	// holdEvery arrivals are taken in between two pauses under pressure, and
-	// holdMost is the longest pause: at full pressure 800 come in a second, a
-	// third of what a board could take in if it did nothing else.
+	// holdMost is the longest pause: at high pressure 320 come in a second. To
+	// wait in the kernel costs nothing, and who has come in is served sooner.
 	holdEvery = 16
-	holdMost  = 20 * time.Millisecond
+	holdMost  = 50 * time.Millisecond
 )
 
 // kindOf is the kind of a request with a method.
@@ -69,7 +69,7 @@ func among(n uint32, share float64) bool {
 
 // hold is how long new connections wait in the kernel after holdEvery of them.
 func hold(pressure float64) time.Duration {
-	return time.Duration(ramp(pressure, 0.5, 1) * float64(holdMost))
+	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(holdMost))
 }
 
 // strain is the pressure that a delay in scheduling amounts to.

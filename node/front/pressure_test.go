@@ -12,7 +12,7 @@ func TestWhatIsShedFirst(t *testing.T) {
 		pressure, asked, sent float64
 		hold                  time.Duration
 	}{
-		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, 0}, {0.75, 1, 0.5, 10 * time.Millisecond}, {1, 1, 1, 20 * time.Millisecond},
+		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, holdMost / 2}, {0.75, 1, 0.5, holdMost}, {1, 1, 1, holdMost},
 	} {
 		if got := kindAsked.share(test.pressure); got != test.asked {
 			t.Errorf("at %v %v of what is asked is shed, want %v", test.pressure, got, test.asked)
