@@ -263,6 +263,31 @@ func (p *process) signal(s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.rack.t.Fatalf("%s: signal %v: %v", p.name, s, err)
 	}
+	if s == syscall.SIGSTOP {
+		eventually(p.rack.t, p.name+" to stop", func() (bool, string) { return p.stopped() })
+	}
+}
+
+// stopped reports whether no thread of the board runs any more: one that was told
+// to stop may go on for as long as other programs keep it off the processors. A
+// system that cannot tell is believed.
+func (p *process) stopped() (all bool, state string) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return false, err.Error()
+	}
+	for _, file := range threads {
+		text, err := os.ReadFile(file)
+		if err != nil { // it has just ended
+			continue
+		}
+		// proc_pid_stat(5): the state comes behind the name, which is in brackets.
+		_, state, _ := strings.Cut(string(text), ") ")
+		if !strings.HasPrefix(state, "T") {
+			return false, string(text)
+		}
+	}
+	return true, ""
 }
 
 // kill is a pulled plug.
