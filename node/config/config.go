@@ -28,6 +28,7 @@ type Config struct {
 	Webhook Webhook
 	Mail    Mail
 	Panel   Panel
+	Network Network
 	Log     Log
 }
 

@@ -161,6 +161,7 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c.Webhook = Webhook{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
 	c.Mail = Mail{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
 	c.Panel = Panel{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
+	c.Network = Network{"192.168.1.11/24", "192.168.1.1", []string{"192.168.1.2"}, "shop-1", []string{"192.168.1.3"}}
 	c.Log = Log{"debug", "json"}
 	plain := Default()
 	for _, s := range settings() {

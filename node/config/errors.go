@@ -29,6 +29,7 @@ const maxErrors = 20
 type Error struct {
 	File    string
 	Line    int    // counted from 1; 0 if the mistake is in no line
+	Column  int    // likewise; only the TOML reader knows one
 	Table   string // "rack"; "[site]" for one of several; "" outside any table
 	Key     string // "key"; "" if it is about a whole table or file
 	Problem string

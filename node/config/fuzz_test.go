@@ -20,6 +20,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("[cache]\r\nmemory = 0x7fffffffffffffff\r\n[board]\nweight = 1e3\nname = '''\na'''"))
 	f.Add([]byte("\"\" = 1\n[\"\"]\n\"\\u0000\" = {}\n[log.level]\nx = []\n"))
 	f.Add([]byte("\"\\x0A00\" = {}"))
+	f.Add([]byte("\ufeff[cards.1a2b.network]\naddress = \"10.0.0.2/8\"\n[cards.01a2b]\nboard = {}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("b.toml", data)
 		if err == nil {

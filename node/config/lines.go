@@ -15,8 +15,11 @@ type lines map[[2]string]int
 func (l lines) of(table, key string) int { return l[[2]string{table, key}] }
 
 // note keeps the first line of a path. A deeper path counts as its second
-// step, which is as deep as settings go.
+// step, which is as deep as settings go, but for those of one card.
 func (l lines) note(path []string, line int) {
+	if folded := fold(path); len(folded) < len(path) {
+		l.note(folded, line)
+	}
 	for depth := 1; depth <= min(len(path), 2); depth++ {
 		at := [2]string{path[0]}
 		if depth == 2 {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ import (
 // key with its comment needs.
 const maxFile = 1 << 20
 
+// byteOrderMark is what some editors put before UTF-8.
+const byteOrderMark = "\ufeff"
+
 // Load reads a board's file. Every mistake in it is told at once: the error
 // is an *Errors whose lines each name file, line, key and remedy.
 func Load(path string) (*Config, error) {
@@ -32,7 +36,7 @@ func Load(path string) (*Config, error) {
 // Parse reads the text of a board's file, which is called name in messages.
 // The folder of name is where a relative [shop] catalogue starts.
 func Parse(name string, data []byte) (*Config, error) {
-	doc, err := parse(name, data, true)
+	doc, err := newReader(name, "").parse(data, true)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +47,7 @@ func Parse(name string, data []byte) (*Config, error) {
 type Document struct {
 	Config  *Config         // defaults where the file says nothing
 	Written map[string]bool // keys that the file sets, as "table.key"
+	cards   []card
 }
 
 // LoadDocument is Load for a file that need not hold a rack key, and says
@@ -57,7 +62,7 @@ func LoadDocument(path string) (*Document, error) {
 
 // ParseDocument is LoadDocument for a text.
 func ParseDocument(name string, data []byte) (*Document, error) {
-	return parse(name, data, false)
+	return newReader(name, "").parse(data, false)
 }
 
 func read(path string) ([]byte, error) {
@@ -91,6 +96,8 @@ func reason(err error) string {
 // reader gathers the mistakes of one file.
 type reader struct {
 	file  string
+	data  string // where a relative folder of orders starts; "" = beside the file
+	only  string // the one table that is read; "" = all
 	lines lines
 	cfg   *Config
 	bad   map[string]bool // "table.key" already complained of
@@ -109,35 +116,56 @@ func (r *reader) fail(kind error, line int, table, key, problem string) {
 	})
 }
 
-func parse(name string, data []byte, needKey bool) (*Document, error) {
-	r := &reader{file: name, cfg: Default(), bad: map[string]bool{}}
+func newReader(name, data string) *reader {
+	return &reader{file: name, data: data, cfg: Default(), bad: map[string]bool{}}
+}
+
+func (r *reader) parse(data []byte, needKey bool) (*Document, error) {
 	if len(data) > maxFile {
 		r.fail(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes and is no board's configuration; name another with --config", maxFile))
 		return nil, collect(r.list)
 	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		r.fail(ErrSyntax, 1, "", "", "not valid TOML: it is saved as UTF-16; have the editor save it as UTF-8")
+		return nil, collect(r.list)
+	}
 	var tree map[string]any
 	if err := toml.Unmarshal(data, &tree); err != nil {
-		line := 0
+		line, column := 0, 0
 		var at *toml.DecodeError
 		if errors.As(err, &at) {
-			line, _ = at.Position()
+			line, column = at.Position()
 		}
 		r.fail(ErrSyntax, line, "", "", "not valid TOML: "+onOneLine(short(strings.TrimPrefix(err.Error(), "toml: "))))
+		r.list[0].Column = column
 		return nil, collect(r.list)
 	}
 	r.lines = index(data)
-	written := r.fill(tree)
-	r.fit(written)
-	r.check()
+	if r.only != "" {
+		keep(tree, r.only)
+	}
+	cards := tree[cardsTable]
+	delete(tree, cardsTable)
+	doc := r.document(tree)
 	if needKey && r.cfg.Rack.Key.IsZero() && !r.bad["rack.key"] && !r.bad["rack."] && !r.bad[".rack"] {
 		r.fail(ErrMissing, 0, "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
 	}
+	doc.cards = r.readCards(cards, tree)
 	if err := collect(r.list); err != nil {
 		return nil, err
 	}
-	r.cfg.Shop.Catalogue = beside(name, r.cfg.Shop.Catalogue)
-	r.cfg.Orders.Folder = beside(name, r.cfg.Orders.Folder)
-	return &Document{Config: r.cfg, Written: written}, nil
+	return doc, nil
+}
+
+// document makes settings of a decoded file; what is wrong is in r.list.
+func (r *reader) document(tree map[string]any) *Document {
+	written := r.fill(tree)
+	r.fit(written)
+	r.check()
+	r.cfg.Shop.Catalogue = beside(r.file, r.cfg.Shop.Catalogue)
+	r.cfg.Orders.Folder = beside(r.file, below(r.data, r.cfg.Orders.Folder))
+	return &Document{Config: r.cfg, Written: written}
 }
 
 // beside makes a relative path, which starts at the folder of the file that

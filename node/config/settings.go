@@ -55,6 +55,9 @@ func tables() []table {
 		{name: "webhook", doc: "The program that orders are handed over to, by Standard Webhooks."},
 		{name: "mail", doc: "Mail to buyers, by SMTP."},
 		{name: "panel", doc: "The board's lamps and its button (gpio/README.md). A board without them serves as well."},
+		{name: "network", doc: "A card's network, where the card image runs the board; another system has its own settings. " +
+			"What belongs to one card only stands under [cards.1a2b.network], 1a2b being the last digits of its serial number, four or more. " +
+			"In the same way every other table can have keys for one card: [cards.1a2b.board]."},
 		{name: "log", doc: "What is written to standard error."},
 	}
 }
@@ -62,7 +65,7 @@ func tables() []table {
 // settings lists every key, in the order in which they are printed within
 // their table.
 func settings() []setting {
-	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings())
+	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings(), networkSettings())
 }
 
 // maxRate bounds what can be asked for a second: more than any board does.

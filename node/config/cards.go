@@ -1,0 +1,178 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// One file serves all cards of a rack. What differs from card to card stands in
+// tables of its own, [cards.1a2b.network] or [cards.1a2b.board], which hold for
+// the card whose serial number ends in these digits.
+
+const (
+	cardsTable = "cards"
+	minSerial  = 4  // digits; what the host name shows of a serial number
+	maxSerial  = 16 // all that a serial number has
+	maxCards   = 256
+)
+
+// card is what one [cards.…] makes of the file.
+type card struct {
+	digits string // lower case
+	doc    *Document
+}
+
+// For is what the file says to the card with a serial number, in hex digits:
+// the document itself if it names no such card.
+func (d *Document) For(serial string) *Document {
+	serial = strings.ToLower(serial)
+	for _, c := range d.cards {
+		if strings.HasSuffix(serial, c.digits) {
+			return c.doc
+		}
+	}
+	return d
+}
+
+// LoadCard reads the file of all cards as the card with this serial number
+// has it. A relative [orders] folder lies below data, which is on the part of
+// the card that is written to.
+func LoadCard(path, serial, data string) (*Document, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	r := newReader(path, data)
+	doc, err := r.parse(text, true)
+	if err != nil {
+		return nil, err
+	}
+	return doc.For(serial), nil
+}
+
+// LoadNetwork reads only what a file with mistakes elsewhere says of a card's
+// network, so that the card can be reached and say what they are.
+func LoadNetwork(path, serial string) (Network, error) {
+	text, err := read(path)
+	if err != nil {
+		return Network{}, err
+	}
+	r := newReader(path, "")
+	r.only = "network"
+	doc, err := r.parse(text, false)
+	if err != nil {
+		return Network{}, err
+	}
+	return doc.For(serial).Config.Network, nil
+}
+
+// keep leaves of a file only one table, the shared one and the cards' own.
+func keep(tree map[string]any, only string) {
+	maps.DeleteFunc(tree, func(name string, _ any) bool { return name != only && name != cardsTable })
+	cards, _ := tree[cardsTable].(map[string]any)
+	for _, one := range cards {
+		if tables, ok := one.(map[string]any); ok {
+			maps.DeleteFunc(tables, func(name string, _ any) bool { return name != only })
+		}
+	}
+}
+
+// readCards takes the cards' tables out of the tree and reads the file once
+// more for each of them, with what it says for that card in the place of what
+// it says for all.
+func (r *reader) readCards(cards any, tree map[string]any) []card {
+	byDigits, ok := cards.(map[string]any)
+	if cards == nil {
+		return nil
+	}
+	if !ok {
+		r.fail(ErrWrongType, r.lines.of(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
+		return nil
+	}
+	if problem := checkCount(len(byDigits), maxCards, "cards"); problem != "" {
+		r.fail(ErrBadValue, r.lines.of(cardsTable, ""), cardsTable, "", problem)
+		return nil
+	}
+	var list []card
+	for _, name := range sorted(byDigits) {
+		id := cardsTable + "." + name
+		line := r.lines.of(cardsTable, name)
+		digits := strings.ToLower(name)
+		if len(digits) < minSerial || len(digits) > maxSerial || strings.Trim(digits, "0123456789abcdef") != "" {
+			r.fail(ErrUnknownKey, line, id, "", fmt.Sprintf("a card is called by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
+			continue
+		}
+		own, ok := byDigits[name].(map[string]any)
+		if !ok {
+			r.fail(ErrWrongType, line, id, "", "write ["+id+".network] or another table's name, on a line of its own, and its keys below")
+			continue
+		}
+		twin := slices.IndexFunc(list, func(c card) bool {
+			return strings.HasSuffix(c.digits, digits) || strings.HasSuffix(digits, c.digits)
+		})
+		if twin >= 0 {
+			r.fail(ErrBadValue, line, id, "", fmt.Sprintf("one card can be meant by this and by [cards.%s]; write more digits, or put both into one", list[twin].digits))
+			continue
+		}
+		list = append(list, card{digits, r.readCard(id, own, tree)})
+	}
+	return list
+}
+
+// readCard reads the file as one card has it.
+func (r *reader) readCard(id string, own, tree map[string]any) *Document {
+	mine := newReader(r.file, r.data)
+	mine.lines = maps.Clone(r.lines)
+	merged := maps.Clone(tree)
+	written := map[string]bool{}
+	for _, name := range sorted(own) {
+		table, isTable := own[name].(map[string]any)
+		shared, _ := tree[name].(map[string]any)
+		line := r.lines.of(id+"."+name, "")
+		switch {
+		case name == "site" || name == cardsTable || !isTable:
+			r.fail(ErrWrongType, max(line, r.lines.of(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
+				"a card has tables of its own for its keys, such as ["+id+".network]; [[site]] is the same on all cards")
+			continue
+		case shared == nil:
+			shared = map[string]any{}
+		}
+		both := maps.Clone(shared)
+		maps.Copy(both, table)
+		merged[name] = both
+		mine.lines[[2]string{name, ""}] = line
+		written[name+"."] = true
+		for key := range table {
+			mine.lines[[2]string{name, key}] = r.lines.of(id+"."+name, key)
+			written[name+"."+key] = true
+		}
+	}
+	doc := mine.document(merged)
+	for _, e := range mine.list {
+		if written[e.Table+"."+e.Key] {
+			e.Table = strings.TrimSuffix(id+"."+e.Table, ".")
+			r.list = append(r.list, e)
+		}
+	}
+	return doc
+}
+
+// fold gives a path below [cards.…] the two steps that settings have: the
+// card's table, and its key.
+func fold(path []string) []string {
+	if len(path) < 3 || path[0] != cardsTable {
+		return path
+	}
+	return append([]string{strings.Join(path[:3], ".")}, path[3:]...)
+}
+
+// below makes the folder of orders lie on the part of a card that is written to.
+func below(data, folder string) string {
+	if data == "" || folder == "" || filepath.IsAbs(folder) {
+		return folder
+	}
+	return filepath.Join(data, folder)
+}

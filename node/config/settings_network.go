@@ -1,0 +1,130 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Network is the table [network]: how a card finds its network. Only the card
+// image reads it; where another system runs the machine, that one's settings
+// hold.
+type Network struct {
+	Address  string   // "192.168.1.11/24"; "" = DHCP
+	Gateway  string   // an IPv4 address; "" = none, or DHCP's
+	DNS      []string // IPv4 addresses; none = DHCP's
+	HostName string   // "" = "bramble-" and the last four digits of the serial number
+	NTP      []string // hosts; none = DHCP's, and if it names none, Debian's pool
+}
+
+const (
+	maxResolvers   = 3 // the C library and Go ask no more (resolv.conf(5))
+	maxTimeServers = 8
+)
+
+func networkSettings() []setting {
+	return []setting{
+		{
+			table: "network", key: "address", fallback: `"", by DHCP`,
+			doc: `IPv4 address of the card with the length of its network's prefix, such as "192.168.1.11/24". ` +
+				"Empty: DHCP gives one. It belongs to one card: write it under [cards.…].",
+			at:    func(c *Config) any { return &c.Network.Address },
+			check: func(c *Config) string { return checkPrefix(c.Network.Address) },
+		}, {
+			table: "network", key: "gateway",
+			doc:   "IPv4 address of the router; needed with an address of one's own if the rack is to reach the internet.",
+			at:    func(c *Config) any { return &c.Network.Gateway },
+			check: checkGateway,
+		}, {
+			table: "network", key: "dns",
+			doc:   "IPv4 addresses of name servers, at most 3. Empty: what DHCP says.",
+			at:    func(c *Config) any { return &c.Network.DNS },
+			check: func(c *Config) string { return checkResolvers(c.Network.DNS) },
+		}, {
+			table: "network", key: "hostname", fallback: `"bramble-1a2b", by the serial number`,
+			doc: "Name of the card on its network, announced by mDNS as NAME.local: letters, digits and '-', at most 63. " +
+				"The last four digits of its serial number tell one card from another unasked.",
+			at:    func(c *Config) any { return &c.Network.HostName },
+			check: func(c *Config) string { return checkHostName(c.Network.HostName) },
+		}, {
+			table: "network", key: "ntp", fallback: "`[]`, DHCP's or Debian's",
+			doc: "Time servers, at most 8; a card has no clock of its own. Empty: those that DHCP names, else Debian's public ones. " +
+				"With two or more, two must agree.",
+			at:    func(c *Config) any { return &c.Network.NTP },
+			check: func(c *Config) string { return checkTimeServers(c.Network.NTP) },
+		},
+	}
+}
+
+func checkPrefix(s string) string {
+	if s == "" {
+		return ""
+	}
+	p, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil || !p.Addr().Is4():
+		return quote(s) + ` is no IPv4 address with the length of its network's prefix; write one such as "192.168.1.11/24"`
+	case p.Bits() < 8 || p.Bits() > 30 || !usable(p.Addr()) || p.Addr() == p.Masked().Addr():
+		return quote(s) + ` is no address that a board can have; write one such as "192.168.1.11/24"`
+	}
+	return ""
+}
+
+func usable(a netip.Addr) bool {
+	return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+func checkGateway(c *Config) string {
+	s := c.Network.Gateway
+	if s == "" {
+		return ""
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() || !usable(a) {
+		return quote(s) + ` is no IPv4 address; write one such as "192.168.1.1"`
+	}
+	own, err := netip.ParsePrefix(c.Network.Address)
+	switch {
+	case c.Network.Address == "":
+		return "it counts only beside an address; write one, or take the gateway out"
+	case err == nil && !own.Contains(a):
+		return quote(s) + " is not in the network of address " + quote(c.Network.Address) + ", where a router must be"
+	case err == nil && own.Addr() == a:
+		return quote(s) + " is the board's own address; write the router's"
+	}
+	return ""
+}
+
+func checkResolvers(list []string) string {
+	if p := checkCount(len(list), maxResolvers, "name servers"); p != "" {
+		return p
+	}
+	for _, s := range list {
+		if a, err := netip.ParseAddr(s); err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
+			return quote(s) + ` is no IPv4 address; write one such as "192.168.1.1"`
+		}
+	}
+	return ""
+}
+
+func checkHostName(s string) string {
+	if s == "" {
+		return ""
+	}
+	ends := strings.HasPrefix(s, "-") || strings.HasSuffix(s, "-")
+	if len(s) > maxName || ends || strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) || r == '_' || r == '.' }) {
+		return quote(s) + ` is no host name; write letters, digits and '-', such as "shop-3"`
+	}
+	return ""
+}
+
+func checkTimeServers(list []string) string {
+	if p := checkCount(len(list), maxTimeServers, "time servers"); p != "" {
+		return p
+	}
+	for _, s := range list {
+		if !validHost(s, false) {
+			return quote(s) + ` is no host; write a name or an address, such as "192.168.1.1"`
+		}
+	}
+	return ""
+}
