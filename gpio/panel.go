@@ -69,8 +69,10 @@ const (
 	NoMajority  Fault = 8 // the ledger cannot commit
 	ButtonStuck Fault = 9 // the panel's button is held down by something that is no finger
 
+	BadSettings Fault = 10 // the settings cannot be read, and the board does not start
+
 	firstFault = PeerLost
-	lastFault  = ButtonStuck
+	lastFault  = BadSettings
 )
 
 // String gives the fault in two or three lower-case words.
@@ -92,6 +94,8 @@ func (f Fault) String() string {
 		return "no majority"
 	case ButtonStuck:
 		return "button stuck"
+	case BadSettings:
+		return "settings broken"
 	}
 	return "unknown fault"
 }
@@ -115,6 +119,8 @@ func (f Fault) Advice() string {
 		return "the ledger cannot commit, no orders are taken: bring boards back"
 	case ButtonStuck:
 		return "something holds the button down: look at switch and wires"
+	case BadSettings:
+		return "bramble.toml has a mistake: the board's page names the line"
 	}
 	return ""
 }

@@ -31,10 +31,23 @@ const (
 func mayImport() map[string][]string {
 	return map[string][]string{
 		"cmd/bramble": {
-			"gpio", "node", "node/config", "node/console", "node/console/client", "node/desk", "node/lab", "node/orders/draw",
+			"gpio",
+			"images/aboard",
+			"node",
+			"node/config",
+			"node/console",
+			"node/console/client",
+			"node/desk",
+			"node/lab",
+			"node/orders/draw",
 			"node/sockets",
 		},
-		"node/lab": {"gpio", "node/config", "node/console", "node/console/client"},
+		"node/lab": {
+			"gpio",
+			"node/config",
+			"node/console",
+			"node/console/client",
+		},
 		"node": {
 			"cache", "cluster", "cluster/ledger", "gpio", "gpio/pins", "node/capacity", "node/config", "node/console", "node/desk", "node/front",
 			"node/handover", "node/orders", "node/origin", "node/shop", "node/sockets",
@@ -59,6 +72,7 @@ func mayImport() map[string][]string {
 		"cache/evict":               nil,
 		"cache/policysim":           {"cache", "cache/evict"},
 		"gpio/pins":                 {"gpio"},
+		"images/aboard":             nil,
 		"gpio":                      nil,
 	}
 }

@@ -57,7 +57,7 @@ func commands() []command {
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(),
-		locateCommand(), panelCommand(), versionCommand(),
+		locateCommand(), panelCommand(), aboardCommand(), versionCommand(),
 	}
 }
 

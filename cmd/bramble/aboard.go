@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"bramble/gpio"
+	"bramble/images/aboard"
+	"bramble/node"
+	"bramble/node/config"
+)
+
+func aboardCommand() command {
+	return command{
+		name:  "aboard",
+		short: "be a card's first program; the card image starts it",
+		long: `
+Makes a machine that was started from the card image a board: network, data
+partition, clock, and then "bramble node", which it looks after. It is for the
+image alone: it mounts, repairs and, if need be, makes anew the card's second
+partition.`,
+		flags: func(*flagSet) runner {
+			return func(ctx context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				if !aboard.OnCard(aboard.CardPaths()) {
+					return usagef("this machine was not started from the card image, and aboard would write over its card; to run a board here: bramble node")
+				}
+				return runAboard(ctx, w)
+			}
+		},
+	}
+}
+
+func runAboard(ctx context.Context, w world) error {
+	machine, err := aboard.NewMachine()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the program itself: %w", err)
+	}
+	ctx, stop := untilSignal(ctx, func() {}) // the board has its own bound for stopping
+	defer stop()
+	paths := aboard.CardPaths()
+	return aboard.Run(ctx, aboard.Config{
+		Machine: machine, Paths: paths, Version: version(), Console: w.out,
+		Program: self, Args: []string{"node", "--config"},
+		Load:  func(file, serial string) (aboard.Settings, error) { return cardSettings(paths, file, serial) },
+		Alarm: settingsAlarm,
+	})
+}
+
+// cardSettings reads the file of all cards as one has it.
+func cardSettings(p aboard.Paths, file, serial string) (aboard.Settings, error) {
+	d, err := config.LoadCard(file, serial, p.Data)
+	if err != nil {
+		var s aboard.Settings
+		if network, unknown := config.LoadNetwork(file, serial); unknown == nil {
+			s = cardNetwork(network, serial)
+		}
+		return s, cardMistakes(err)
+	}
+	cfg := d.Config
+	s := cardNetwork(cfg.Network, serial)
+	if !d.Written["board.name"] {
+		cfg.Board.Name = s.HostName
+	}
+	if own := filepath.Join(p.Boot, "shop", "catalogue.toml"); cfg.Shop.Catalogue == "" {
+		if _, err := os.Stat(own); err == nil {
+			cfg.Shop.Catalogue = own
+		}
+	}
+	s.Board, s.File = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
+	s.Health = reach(cfg.Console.Listen) + "/healthz"
+	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
+		s.Port, _ = strconv.Atoi(port) // checked with the settings
+	}
+	return s, nil
+}
+
+// cardNetwork takes settings that have been checked.
+func cardNetwork(n config.Network, serial string) aboard.Settings {
+	s := aboard.Settings{HostName: n.HostName, NTP: n.NTP}
+	if s.HostName == "" {
+		s.HostName = aboard.DefaultHostName(serial)
+	}
+	if n.Address != "" {
+		s.Address = netip.MustParsePrefix(n.Address)
+	}
+	if n.Gateway != "" {
+		s.Gateway = netip.MustParseAddr(n.Gateway)
+	}
+	for _, server := range n.DNS {
+		s.DNS = append(s.DNS, netip.MustParseAddr(server))
+	}
+	return s
+}
+
+// cardMistakes is a settings error as the card's page shows it.
+func cardMistakes(err error) error {
+	var all *config.Errors
+	if !errors.As(err, &all) {
+		return err
+	}
+	broken := new(aboard.Broken)
+	for _, e := range all.List {
+		shown := *e
+		shown.File, shown.Line = "bramble.toml", 0
+		broken.Mistakes = append(broken.Mistakes, aboard.Mistake{Line: e.Line, Column: e.Column, Text: shown.Error()})
+	}
+	if all.More > 0 {
+		broken.Mistakes = append(broken.Mistakes, aboard.Mistake{Text: fmt.Sprintf("and %d more", all.More)})
+	}
+	return broken
+}
+
+// settingsAlarm shows on whatever lamps a board has unasked that its settings
+// cannot be read, until ctx ends.
+func settingsAlarm(ctx context.Context) {
+	// What lamp cannot be had, the page says what the others would.
+	opened, _ := node.OpenPanel(config.Default().Panel)
+	if opened.Key != nil {
+		defer opened.Key.Close()
+	}
+	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, Failed: func(error) {}})
+	panel.Tell(gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings), Now: time.Duration(time.Now().UnixNano())})
+	panel.Run(ctx)
+	_ = panel.Close() // a lamp that cannot be closed stays as it is
+}
