@@ -43,14 +43,16 @@ const (
 	CutOff                        // it reaches only half of the rack or less
 	ClockNotSet                   // its clock stands before the program was built
 	NameTaken                     // another board uses its name
-	CardFailing                   // the folder of its orders cannot be used
+	CardFailing                   // the folder of its orders cannot be used, or its card is read-only, full or has errors
 	NoMajority                    // the ledger takes nothing: it has no majority, is not founded, or has halted
+	PowerLow                      // its supply is too weak
+	TooHot                        // it is slowed down by its heat
 )
 
 // Names lists the faults of the set in kebab case, in the order of their bits. A bit of a later
 // version reads as "fault-9".
 func (f Fault) Names() []string {
-	known := [...]string{"peer-lost", "origin-down", "cut-off", "clock-not-set", "name-taken", "card-failing", "no-majority"}
+	known := [...]string{"peer-lost", "origin-down", "cut-off", "clock-not-set", "name-taken", "card-failing", "no-majority", "power-low", "too-hot"}
 	var names []string
 	for bit := range 32 {
 		if f&(1<<bit) == 0 {

@@ -35,6 +35,7 @@ func (b *board) beat(ctx context.Context) {
 		case <-ticker.C:
 			b.tell()
 			b.settleDrain()
+			b.settleHalt()
 		}
 	}
 }
@@ -65,7 +66,7 @@ func (b *board) currentFaults() cluster.Fault {
 	if !b.purger.Believable() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
 		faults |= cluster.CutOff
 	}
-	if !clockIsSet(time.Now()) {
+	if !b.clockIsSet() {
 		faults |= cluster.ClockNotSet
 	}
 	if !b.counter.open() {
@@ -74,6 +75,7 @@ func (b *board) currentFaults() cluster.Fault {
 	if b.noCard.Load() {
 		faults |= cluster.CardFailing
 	}
+	faults |= piFaults(b.piHealth())
 	if at := b.nameTaken.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameTakenFor {
 		faults |= cluster.NameTaken
 	}
@@ -265,8 +267,12 @@ func (b *board) notices() []string {
 	if faults&cluster.ClockNotSet != 0 {
 		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
 	}
-	if faults&cluster.CardFailing != 0 {
+	all = append(all, piNotices(b.cfg.Board.Name, b.piHealth())...)
+	if b.noCard.Load() {
 		all = append(all, "The card of "+b.cfg.Board.Name+" cannot be used: it serves pages and takes no orders. Its log says why.")
+	}
+	if b.machine != nil {
+		all = append(all, b.machine.Notices()...)
 	}
 	return append(all, b.counter.notices(b.cfg.Board.Name)...)
 }

@@ -21,6 +21,7 @@ import (
 	"bramble/node/front"
 	"bramble/node/handover"
 	"bramble/node/origin"
+	"bramble/node/pi"
 	"bramble/node/shop"
 	"bramble/node/sockets"
 )
@@ -52,6 +53,8 @@ type Options struct {
 	// Shared is set if other boards run on this machine, so that its load is not
 	// this board's.
 	Shared bool
+	// Machine is the one that the board has to itself; nil: it has none.
+	Machine Machine
 }
 
 // board is one running board.
@@ -62,6 +65,9 @@ type board struct {
 	slowCard time.Duration
 	shared   bool
 	sockets  *sockets.Set
+	machine  Machine      // nil: none
+	ended    chan error   // why the board ends by itself; see machine.go
+	halting  atomic.Int64 // since when it is to be put to rest, Unix nanoseconds; 0: it is not
 
 	health  health
 	events  *console.Announcer
@@ -85,15 +91,19 @@ type board struct {
 	faults  atomic.Uint32
 	noCard  atomic.Bool // orders are to be taken, and their folder cannot be used
 
+	pi atomic.Pointer[pi.Health] // the machine's own health, read last; nil: not yet
+
 	nameTaken atomic.Int64 // when another board was last seen under this one's name, Unix nanoseconds
 }
 
 // Run is one board from start to end: it returns nil after ctx has ended and
-// every reply under way has gone out, or an error if the board cannot run.
+// every reply under way has gone out, ErrHalt or ErrTry if its machine is to do
+// more, or an error if the board cannot run.
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
 		cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared,
-		sockets: opts.Sockets, events: new(console.Announcer),
+		sockets: opts.Sockets, machine: opts.Machine,
+		events: new(console.Announcer), ended: make(chan error, 1),
 	}
 	if b.sockets == nil {
 		b.sockets = new(sockets.Set)
@@ -128,7 +138,7 @@ func (b *board) open(ctx context.Context) error {
 		NoCacheStatus: !b.cfg.Cache.Status, ClientDirectives: b.cfg.Cache.ClientDirectives, KeepSetCookie: b.cfg.Cache.KeepSetCookie,
 		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
 		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer, OnReplace: b.unsafe.offer,
-		ClockTrusted: func() bool { return clockIsSet(time.Now()) },
+		ClockTrusted: b.clockIsSet,
 	})
 	if err != nil {
 		return err
@@ -300,6 +310,7 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.beat(rack) })
 	behind.Go(func() { b.runLamps(rack, b.log) })
 	behind.Go(func() { b.follow(rack) })
+	behind.Go(func() { b.watchPi(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
 	behind.Go(func() { b.join(rack) })
 	start(&serving, func() error { return b.front.Serve(clients) })
@@ -309,8 +320,11 @@ func (b *board) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case err = <-b.ended:
 	}
-	b.health.set(cluster.Stopping)
+	if !errors.Is(err, ErrHalt) { // the lamps of a board at rest go on saying that it is drained
+		b.health.set(cluster.Stopping)
+	}
 	b.announce()
 	stopClients()
 	serving.Wait()
@@ -352,7 +366,7 @@ func (b *board) newConsole() (*console.Console, error) {
 		drain: b.drain, locate: b.locate, panel: b.lampsOf, steers: true, notice: b.notices,
 	}
 	return console.New(console.Config{
-		Source: screen, Control: screen, Shop: b.counter.handler(), Ready: b.ready, WriteMetrics: b.metrics().write,
+		Source: screen, Control: screen, Shop: b.counter.handler(), Card: b.machineAPI(), Ready: b.ready, WriteMetrics: b.metrics().write,
 		Password: b.cfg.Console.Password, Logger: b.log,
 	})
 }

@@ -138,8 +138,7 @@ func (b *board) press(p gpio.Press) {
 	case gpio.DrainPress:
 		b.drain(false)
 	case gpio.ShutdownPress:
-		b.drain(false)
-		b.log.Info("the button asks for a shutdown; the board drains, and can be unplugged when its lamp says so")
+		b.halt()
 	}
 }
 

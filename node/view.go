@@ -93,6 +93,8 @@ func panelInput(v cluster.Vitals) gpio.Input {
 		{cluster.CutOff, gpio.NoMajority},
 		{cluster.CardFailing, gpio.CardFailing},
 		{cluster.NoMajority, gpio.NoMajority},
+		{cluster.PowerLow, gpio.PowerLow},
+		{cluster.TooHot, gpio.TooHot},
 	} {
 		if v.Faults&pair.told != 0 {
 			in.Faults = in.Faults.With(pair.lamp)

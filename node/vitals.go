@@ -17,8 +17,6 @@ const sampleEvery = time.Second
 // without a clock starts in 1970.
 const earliestYear = 2026
 
-func clockIsSet(now time.Time) bool { return now.UTC().Year() >= earliestYear }
-
 // health is what a board is doing. Whoever changes it is the lifecycle (node.go).
 type health struct{ state atomic.Uint32 }
 

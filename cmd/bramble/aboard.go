@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func runAboard(ctx context.Context, w world) error {
 	paths := aboard.CardPaths()
 	return aboard.Run(ctx, aboard.Config{
 		Machine: machine, Paths: paths, Version: version(), Console: w.out,
-		Program: self, Args: []string{"node", "--config"},
+		Program: self, Args: []string{"node", "--card", "--config"},
 		Load:  func(file, serial string) (aboard.Settings, error) { return cardSettings(paths, file, serial) },
 		Alarm: settingsAlarm,
 	})
@@ -137,3 +138,28 @@ func settingsAlarm(ctx context.Context) {
 	panel.Run(ctx)
 	_ = panel.Close() // a lamp that cannot be closed stays as it is
 }
+
+// ownCard is the card of the board that this process runs.
+type ownCard struct {
+	paths aboard.Paths
+	slots *aboard.Slots
+}
+
+func openCard() (node.Machine, error) {
+	machine, err := aboard.NewMachine()
+	if err != nil {
+		return nil, err
+	}
+	paths := aboard.CardPaths()
+	slots, err := aboard.OpenSlots(machine, paths)
+	if err != nil {
+		return nil, err
+	}
+	return ownCard{paths, slots}, nil
+}
+
+func (c ownCard) ClockIsSet() bool { return aboard.ClockIsSet(c.paths) }
+
+func (c ownCard) Notices() []string { return aboard.Notices(c.paths) }
+
+func (c ownCard) API(board node.MachineSide) http.Handler { return c.slots.Handler(board) }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 
+	"bramble/images/aboard"
+	"bramble/node"
 	"bramble/node/config"
 )
 
@@ -106,6 +108,10 @@ func report(w world, name string, err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, node.ErrHalt):
+		return aboard.ExitHalt
+	case errors.Is(err, node.ErrTry):
+		return aboard.ExitTry
 	case errors.As(err, &usage):
 		complain(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))
 		return exitUsage

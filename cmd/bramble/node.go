@@ -33,6 +33,7 @@ says why and the old one serves on.`,
 			file := fs.String("config", "bramble.toml", "the board's `FILE`")
 			withParent := fs.Bool("with-parent", false, "stop when standard input closes; for the lab, so that no board outlives it")
 			check := fs.Bool("check", false, "say what is wrong with the file, if anything, and do no more")
+			card := fs.Bool("card", false, "the machine is the board's own and bramble aboard looks after it")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := noWords(args); err != nil {
 					return err
@@ -63,6 +64,11 @@ says why and the old one serves on.`,
 				defer leave()
 				place.watch(serving, log, leave)
 				opts := node.Options{Logger: log, Version: version(), Sockets: place.sockets, Shared: *withParent}
+				if *card {
+					if opts.Machine, err = openCard(); err != nil {
+						return err
+					}
+				}
 				if err := node.Run(serving, cfg, opts); err != nil {
 					return err
 				}

@@ -62,6 +62,8 @@ type aboard struct {
 	net    *network
 	clock  *clock
 	data   data
+
+	guardian *guardian // nil: no watchdog
 }
 
 // Run makes the card a board and keeps it one. It returns when ctx has ended
@@ -159,6 +161,9 @@ func (a *aboard) board(ctx context.Context, s Settings, broken error) error {
 	behind.Go(func() { a.clock.run(serving) })
 	behind.Go(func() { announce(serving, s.HostName, max(s.Port, 1), a.net.address, a.say) })
 	behind.Go(func() { a.log.copyOften(serving) })
+	if a.words.Try {
+		behind.Go(func() { a.watchTrial(serving, trialTime, trialLook) })
+	}
 	asked := ExitStopped
 	if broken != nil {
 		a.mistakes(ctx, s, broken)
@@ -195,11 +200,11 @@ func (a *aboard) openDataBeside(ctx, serving context.Context, behind *sync.WaitG
 
 // tellBoard writes down what the board's program shows of its card.
 func (a *aboard) tellBoard(dataErr error) {
-	facts := []struct{ name, text string }{{"slot", a.words.Slot + "\n"}, {"serial", a.serial + "\n"}}
+	var facts []struct{ name, text string }
 	if dataErr != nil {
-		facts = append(facts, struct{ name, text string }{"no-card", dataErr.Error() + "\n"})
-	} else if note, err := os.ReadFile(a.Paths.Kept(remadeFile)); err == nil {
-		facts = append(facts, struct{ name, text string }{remadeFile, string(note)})
+		facts = append(facts, struct{ name, text string }{noCardFact, dataErr.Error() + "\n"})
+	} else if note, err := os.ReadFile(a.Paths.Kept(remadeFact)); err == nil {
+		facts = append(facts, struct{ name, text string }{remadeFact, string(note)})
 	}
 	for _, f := range facts {
 		if err := replaceFile(a.Paths.State(f.name), []byte(f.text)); err != nil {
@@ -254,23 +259,11 @@ func (a *aboard) serve(ctx context.Context, s Settings) (int, error) {
 		machine: a.Machine, paths: a.Paths, log: a.log, say: a.say, now: time.Now,
 		name: a.Program, args: append(append([]string(nil), a.Args...), file),
 	}
-	asked := 0 // by the program; read after the watchdog's end only
-	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
-	var watched sync.WaitGroup
-	defer watched.Wait()
-	defer unwatch()
 	if a.words.Watchdog {
-		dog, err := a.Machine.OpenWatchdog(watchdogTimeout)
-		if err != nil {
+		if dog, err := a.Machine.OpenWatchdog(watchdogTimeout); err != nil {
 			a.say("no watchdog: %v", err)
 		} else {
-			h := newHealth(s.Health)
-			watched.Go(func() {
-				keep := func() bool { return asked == ExitTry || asked == ExitRestart }
-				if err := watch(watching, dog, h.ask, k.starts, keep, a.say); err != nil {
-					a.say("%v", err)
-				}
-			})
+			a.guardian = guard(dog, newHealth(s.Health).ask, k.starts, a.say)
 		}
 	}
 	trial := ""
@@ -278,10 +271,7 @@ func (a *aboard) serve(ctx context.Context, s Settings) (int, error) {
 		trial = ", on trial"
 	}
 	a.say("board %s starts, slot %s%s, %s", s.Board, a.words.Slot, trial, a.Version)
-	asked = k.run(ctx)
-	unwatch()
-	watched.Wait()
-	return asked, nil
+	return k.run(ctx), nil
 }
 
 // end does what the board's program asked for when it ended.
@@ -309,6 +299,7 @@ func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
 	a.log.settle(ctx)
 	switch asked {
 	case ExitHalt:
+		a.guardian.end(false)
 		// The kernel goes on, or its timer could not keep the lamp flashing that
 		// says so. Nothing is mounted that a plug could hurt.
 		<-ctx.Done()
@@ -316,10 +307,14 @@ func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
 	case ExitTry:
 		if err := a.tryOther(); err != nil {
 			a.say("the other slot cannot be started: %v", err)
+			a.log.settle(ctx)
 		}
+		a.guardian.end(true)
 		return a.Machine.Restart()
 	case ExitRestart:
+		a.guardian.end(true)
 		return a.Machine.Restart()
 	}
+	a.guardian.end(false)
 	return nil
 }

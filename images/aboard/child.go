@@ -79,7 +79,7 @@ func (k *keeper) run(ctx context.Context) int {
 		words := k.log.last(lastWords)
 		k.say("board ended with %d; it starts again in %v", code, pause)
 		// It is in memory: a full one is met elsewhere.
-		_ = replaceFile(k.paths.State("restarts"), fmt.Appendf(nil, "%d\n%s\n", restarts, strings.Join(words, "\n")))
+		_ = replaceFile(k.paths.State(restartsFact), fmt.Appendf(nil, "%d\n%s\n", restarts, strings.Join(words, "\n")))
 		rest(ctx, pause)
 	}
 }

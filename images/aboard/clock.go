@@ -223,7 +223,7 @@ func (c *clock) round(ctx context.Context) error {
 	}
 	c.isSet = true
 	// In memory, where a full disk is not to be feared.
-	_ = replaceFile(c.paths.State("clock"), []byte("set by "+found.server+"\n"))
+	_ = replaceFile(c.paths.State(clockFact), []byte("set by "+found.server+"\n"))
 	c.keep()
 	c.say("clock set by %s", found.server)
 	close(c.set)

@@ -25,9 +25,6 @@ const (
 	dataOptions = "commit=60,errors=remount-ro"
 )
 
-// remadeFile in the state folder says why the data partition was made anew.
-const remadeFile = "re-made"
-
 // found is what a check of the data partition has come to.
 type found int
 
@@ -102,7 +99,7 @@ func openData(ctx context.Context, m Machine, p Paths) (data, error) {
 	if d.remade != "" {
 		d.says = "re-made (" + d.remade + ")"
 		note := fmt.Sprintf("%s\n%s\n", time.Now().UTC().Format(time.RFC3339), d.remade)
-		if err := replaceFile(p.Kept(remadeFile), []byte(note)); err != nil {
+		if err := replaceFile(p.Kept(remadeFact), []byte(note)); err != nil {
 			return d, fmt.Errorf("the card cannot be written: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -70,37 +71,73 @@ func (h *health) ask(ctx context.Context) error {
 	return nil
 }
 
-// watch pets the watchdog until ctx ends. ask is the program's answer, starts
-// counts how often it was started. It stops the watchdog unless keep, asked at
-// the end, says that it is to go on: over a start into another slot.
-func watch(ctx context.Context, dog io.WriteCloser, ask func(context.Context) error, starts func() int, keep func() bool, say func(string, ...any)) error {
+// guardian pets the watchdog, in a goroutine of its own, while the board lives.
+type guardian struct {
+	dog    io.WriteCloser
+	ask    func(context.Context) error // the program's answer
+	starts func() int                  // how often the program was started
+	say    func(format string, args ...any)
+
+	cancel context.CancelFunc
+	done   chan struct{}
+	ending sync.Once
+}
+
+// guard begins to pet. It goes on until end.
+func guard(dog io.WriteCloser, ask func(context.Context) error, starts func() int, say func(string, ...any)) *guardian {
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &guardian{dog: dog, ask: ask, starts: starts, say: say, cancel: cancel, done: make(chan struct{})}
+	go g.run(ctx)
+	return g
+}
+
+// end stops petting. The watchdog is stopped too, unless it is to go on
+// counting: over the start of another kernel, which takes it over. A nil
+// guardian has nothing to end, and a second end is none.
+func (g *guardian) end(goOn bool) {
+	if g == nil {
+		return
+	}
+	g.ending.Do(func() {
+		g.cancel()
+		<-g.done
+		if goOn {
+			g.pet() // its time begins anew; it stays open
+			return
+		}
+		_, err := g.dog.Write([]byte{'V'})
+		if err = errors.Join(err, g.dog.Close()); err != nil {
+			g.say("stopping the watchdog: %v", err)
+		}
+	})
+}
+
+func (g *guardian) run(ctx context.Context) {
+	defer close(g.done)
 	v := vigil{since: time.Now(), grace: graceAfterStart}
 	tick := time.NewTicker(petEvery)
 	defer tick.Stop()
-	known, starved := starts(), false
-	for {
-		n := starts()
-		err := ask(ctx)
-		if ctx.Err() == nil {
-			if v.alive(time.Now(), err == nil, n != known) {
-				if _, err := dog.Write([]byte{0}); err != nil {
-					return errors.Join(fmt.Errorf("petting the watchdog: %w", err), dog.Close())
-				}
-			} else if !starved {
-				starved = true
-				say("the board does not answer (%v): the watchdog resets the machine", err)
-			}
-			known = n
+	known, starved := 0, false
+	for ctx.Err() == nil {
+		n := g.starts()
+		err := g.ask(ctx)
+		alive := v.alive(time.Now(), err == nil, n != known)
+		known = n
+		if alive {
+			g.pet()
+		} else if !starved {
+			g.say("the board does not answer (%v): the watchdog resets the machine", err)
 		}
+		starved = !alive
 		select {
 		case <-ctx.Done():
-			if keep() {
-				_, err := dog.Write([]byte{0})
-				return err // left open on purpose: the next kernel takes it over
-			}
-			_, err := dog.Write([]byte{'V'})
-			return errors.Join(err, dog.Close())
 		case <-tick.C:
 		}
+	}
+}
+
+func (g *guardian) pet() {
+	if _, err := g.dog.Write([]byte{0}); err != nil {
+		g.say("petting the watchdog: %v", err)
 	}
 }

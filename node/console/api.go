@@ -173,6 +173,18 @@ func (c *Console) shop(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// card hands on what is about the card's slots, if the client may steer.
+func (c *Console) card(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case c.cfg.Card == nil:
+		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: put the new version there by hand")
+	case !c.door.maySteer(r):
+		writeError(w, http.StatusForbidden, "without a password only this machine may see or change the card: set password under [console]")
+	default:
+		http.StripPrefix(strings.TrimSuffix(CardPath, "/"), c.cfg.Card).ServeHTTP(w, r)
+	}
+}
+
 // steer gives an action its bound, and its reply the time to be written after it.
 func steer(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
 	// A writer that has no deadlines (a test's recorder) waits for nobody either.

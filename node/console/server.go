@@ -26,6 +26,10 @@ type Config struct {
 	// Nil: there are none here.
 	Shop http.Handler
 
+	// Card answers what is asked below CardPath: the slots of a card, and updates.
+	// Nil: the board does not run on a card.
+	Card http.Handler
+
 	// Ready says whether the board may be sent clients and, if not, why, in one
 	// plain sentence. Nil: always ready.
 	Ready func() (ok bool, reason string)
@@ -53,6 +57,10 @@ type Config struct {
 
 // ShopPath begins the path of all that Config.Shop answers.
 const ShopPath = "/api/v1/shop/"
+
+// CardPath begins the path of all that Config.Card answers; it gets what follows,
+// with a slash before it.
+const CardPath = "/api/v1/card/"
 
 // DefaultStreams is how many pages may watch at once unless Config says
 // otherwise: a class, and ops.
@@ -145,6 +153,7 @@ func (c *Console) routes() {
 	api("/api/v1/locate", http.MethodPost, c.locate)
 	api("/api/v1/lab", http.MethodPost, c.lab)
 	c.mux.Handle(ShopPath, c.guard(c.shop))
+	c.mux.Handle(CardPath, c.guard(c.card))
 	c.mux.Handle("/api/", c.guard(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "the console has no such address")
 	}))

@@ -1,0 +1,131 @@
+package aboard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	// loadWait bounds loading another kernel.
+	loadWait = time.Minute
+	// trialTime is how long a slot may be on trial before the board goes back to
+	// the other by itself: "bramble update" commits within a minute of the
+	// board's being back.
+	trialTime = 10 * time.Minute
+	// trialLook is how often it is looked whether it was committed.
+	trialLook = 5 * time.Second
+	// quietWait is how long the USB host may take to finish what it is at.
+	quietWait = 2 * time.Second
+)
+
+// tryWords are the kernel's words for a slot on trial: those of its own
+// cmdline.txt, those of the running kernel that its slot's file has not (the
+// firmware's, or an emulator's), and the one that says that this is a trial.
+func tryWords(own, running, runningSlot string) string {
+	const trial = "bramble.tryboot=1"
+	words := strings.Fields(own)
+	has := map[string]bool{trial: true}
+	for _, w := range append(strings.Fields(runningSlot), words...) {
+		has[w] = true
+	}
+	for _, w := range strings.Fields(running) {
+		if !has[w] && !strings.HasPrefix(w, "bramble.slot=") {
+			words = append(words, w)
+		}
+	}
+	return strings.Join(append(words, trial), " ")
+}
+
+// tryOther starts the other slot's kernel out of this one (kexec), because
+// Debian's kernel cannot ask the firmware for a trial. Whatever becomes of it —
+// a panic, the watchdog, the plug — ends in the firmware, which starts the slot
+// of config.txt. It returns only if that fails.
+func (a *aboard) tryOther() error {
+	ctx, cancel := context.WithTimeout(context.Background(), loadWait)
+	defer cancel()
+	slots, err := OpenSlots(a.Machine, a.Paths)
+	if err != nil {
+		return err
+	}
+	other := otherSlot(a.words.Slot)
+	if err := slots.whole(other); err != nil {
+		return err
+	}
+	own, err := os.ReadFile(slots.file(other, CmdlineFile))
+	if err != nil {
+		return err
+	}
+	running, err := os.ReadFile(filepath.Join(a.Paths.Proc, "cmdline"))
+	if err != nil {
+		return err
+	}
+	runningSlot, err := os.ReadFile(slots.file(a.words.Slot, CmdlineFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	code, output, err := a.Machine.Run(ctx, "kexec", "-l", slots.file(other, KernelFile),
+		"--initrd="+slots.file(other, InitrdFile), "--command-line="+tryWords(string(own), string(running), string(runningSlot)))
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return fmt.Errorf("kexec ended with %d: %s", code, lastLine(output))
+	}
+	if err := a.Machine.Unmount(a.Paths.Boot); err != nil {
+		a.say("%v", err)
+	}
+	a.quietUSB(ctx)
+	a.guardian.end(true) // its 15 s begin anew, for the next kernel to come up in
+	_, output, err = a.Machine.Run(ctx, "kexec", "-e")
+	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastLine(output)), err)
+}
+
+// quietUSB takes the USB devices and their host from their drivers, so that
+// the host writes no packet into the memory of the kernel that comes next.
+func (a *aboard) quietUSB(ctx context.Context) {
+	drivers := filepath.Join(a.Paths.Sys, "bus", "usb", "drivers", "usb")
+	hosts := filepath.Join(a.Paths.Sys, "bus", "platform", "drivers", "dwc2")
+	for _, dir := range []string{drivers, hosts} {
+		found, err := filepath.Glob(filepath.Join(dir, "*[.0-9]*"))
+		if err != nil {
+			continue
+		}
+		for i := len(found) - 1; i >= 0; i-- { // a hub comes before what is plugged into it
+			// What cannot be taken away is as it was.
+			_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(found[i])), 0)
+		}
+	}
+	rest(ctx, quietWait)
+}
+
+// watchTrial restarts the machine, into the slot of config.txt, if the slot
+// that is on trial is not committed in time. It returns when it is, or ctx ends.
+func (a *aboard) watchTrial(ctx context.Context, limit, look time.Duration) {
+	slots, err := OpenSlots(a.Machine, a.Paths)
+	if err != nil {
+		a.say("%v", err)
+		return
+	}
+	end := time.Now().Add(limit)
+	for ctx.Err() == nil {
+		if done, err := slots.Committed(); err == nil && done {
+			a.say("slot %s has passed its trial", a.words.Slot)
+			return
+		}
+		if time.Now().After(end) {
+			a.say("slot %s was not committed within %v: going back to slot %s", a.words.Slot, limit, otherSlot(a.words.Slot))
+			a.Machine.Sync()
+			a.log.settle(ctx)
+			if err := a.Machine.Restart(); err != nil {
+				a.say("%v", err)
+			}
+			return
+		}
+		rest(ctx, look)
+	}
+}

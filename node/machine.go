@@ -1,0 +1,105 @@
+package node
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"bramble/cluster"
+)
+
+// Machine is what a board knows of the machine that it runs on alone, as it
+// does on a card. A board that shares its machine has none.
+type Machine interface {
+	// ClockIsSet reports whether a time server was believed since the power came.
+	ClockIsSet() bool
+	// Notices are what a person must know of the machine, a sentence each.
+	Notices() []string
+	// API answers what is asked below console.CardPath by who may steer.
+	API(board MachineSide) http.Handler
+}
+
+// MachineSide is what the machine's API asks of its board.
+type MachineSide interface {
+	Leading() bool // it leads the ledger
+	Drained() bool // no client is on it
+	// Try ends the board with ErrTry.
+	Try()
+}
+
+// Why Run ended, where the machine has something to do about it.
+var (
+	// ErrHalt: somebody held the button; the machine is to be put to rest.
+	ErrHalt = errors.New("the board was shut down by its button")
+	// ErrTry: another version is to be started in its place.
+	ErrTry = errors.New("the board makes place for another version")
+)
+
+// haltWait is how long a board that is shut down by its button waits for its
+// clients to go. A rack of one has no other board for them.
+const haltWait = time.Minute
+
+// tryWait is how long the answer to who asked for another version may take on
+// its way.
+const tryWait = 200 * time.Millisecond
+
+// machineSide is this board as its machine sees it.
+type machineSide struct{ b *board }
+
+func (m machineSide) Leading() bool {
+	return m.b.counter != nil && m.b.counter.ledger.Status().Leading
+}
+
+func (m machineSide) Drained() bool { return m.b.health.get() == cluster.Drained }
+
+func (m machineSide) Try() { time.AfterFunc(tryWait, func() { m.b.end(ErrTry) }) }
+
+// end has run return why; only the first reason counts.
+func (b *board) end(why error) {
+	select {
+	case b.ended <- why:
+	default:
+	}
+}
+
+// halt drains the board and ends it, if there is a machine to be put to rest.
+func (b *board) halt() {
+	b.drain(false)
+	if b.machine == nil {
+		b.log.Info("the button asks for a shutdown; the board drains, and can be unplugged when its lamp says so")
+		return
+	}
+	b.log.Info("the button asks for a shutdown; the board drains and stops")
+	b.halting.CompareAndSwap(0, time.Now().UnixNano())
+}
+
+// settleHalt ends a board that is to be put to rest and has no clients left, or
+// has waited for that long enough.
+func (b *board) settleHalt() {
+	since := b.halting.Load()
+	if since == 0 {
+		return
+	}
+	if b.health.get() != cluster.Drained {
+		if time.Since(time.Unix(0, since)) < haltWait {
+			return
+		}
+		b.health.set(cluster.Drained) // its lamps say so from here on
+	}
+	b.end(ErrHalt)
+}
+
+// clockIsSet reports whether this board knows what time it is. A card starts in
+// 1970, or at the time of its last shutdown, and is told the time by a server.
+func (b *board) clockIsSet() bool {
+	now := time.Now().UTC().Year()
+	return now >= earliestYear && (b.machine == nil || b.machine.ClockIsSet())
+}
+
+// machineAPI answers for the machine; nil: there is none.
+func (b *board) machineAPI() http.Handler {
+	if b.machine == nil {
+		return nil
+	}
+	return b.machine.API(machineSide{b})
+}
