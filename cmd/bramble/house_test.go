@@ -33,6 +33,7 @@ func mayImport() map[string][]string {
 		"cmd/bramble": {
 			"gpio",
 			"images/aboard",
+			"images/release",
 			"node",
 			"node/config",
 			"node/console",
@@ -40,6 +41,7 @@ func mayImport() map[string][]string {
 			"node/desk",
 			"node/lab",
 			"node/orders/draw",
+			"node/rollout",
 			"node/sockets",
 		},
 		"node/lab": {
@@ -80,6 +82,7 @@ func mayImport() map[string][]string {
 		"node/capacity":             nil,
 		"node/config":               nil,
 		"node/pi":                   nil,
+		"node/rollout":              nil,
 		"cluster":                   nil,
 		"cluster/ledger":            nil,
 		"cluster/ledger/ledgertest": {"cluster/ledger"},
@@ -88,6 +91,7 @@ func mayImport() map[string][]string {
 		"cache/policysim":           {"cache", "cache/evict"},
 		"gpio/pins":                 {"gpio"},
 		"images/aboard":             nil,
+		"images/release":            {"images/aboard"},
 		"gpio":                      nil,
 	}
 }

@@ -59,7 +59,7 @@ func commands() []command {
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(),
-		locateCommand(), panelCommand(), aboardCommand(), versionCommand(),
+		locateCommand(), panelCommand(), updateCommand(), aboardCommand(), versionCommand(),
 	}
 }
 

@@ -280,7 +280,7 @@ func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
 	case ExitHalt:
 		a.say("board has shut down; it is safe to unplug")
 	case ExitTry:
-		a.say("restarting into slot %s (try)", otherSlot(a.words.Slot))
+		a.say("restarting into slot %s (try)", OtherSlot(a.words.Slot))
 	case ExitRestart:
 		a.say("restarting")
 	default:

@@ -137,7 +137,8 @@ func OpenSlots(m Machine, p Paths) (*Slots, error) {
 	return &Slots{machine: m, paths: p, running: parseWords(string(line)).Slot}, nil
 }
 
-func otherSlot(slot string) string {
+// OtherSlot is the one of a card's two slots, "a" and "b", that the named one is not.
+func OtherSlot(slot string) string {
 	if slot == "a" {
 		return "b"
 	}
@@ -165,7 +166,7 @@ func (s *Slots) State() (SlotState, error) {
 		return SlotState{}, err
 	}
 	return SlotState{
-		Running: s.running, Version: s.version(s.running), Trial: starts != s.running, Other: s.version(otherSlot(s.running)),
+		Running: s.running, Version: s.version(s.running), Trial: starts != s.running, Other: s.version(OtherSlot(s.running)),
 	}, nil
 }
 
@@ -260,7 +261,7 @@ func (s *Slots) Begin(r Release) (missing []File, err error) {
 	if err := s.firm(); err != nil {
 		return nil, err
 	}
-	other := otherSlot(s.running)
+	other := OtherSlot(s.running)
 	err = s.write(func() error {
 		if err := os.MkdirAll(filepath.Join(s.paths.Boot, other), 0o755); err != nil {
 			return fmt.Errorf("%w: %w", ErrCard, err)
@@ -301,7 +302,7 @@ func (s *Slots) Put(f File, from io.Reader) error {
 	if err := s.firm(); err != nil {
 		return err
 	}
-	other := otherSlot(s.running)
+	other := OtherSlot(s.running)
 	if s.version(other) != "" {
 		return fmt.Errorf("%w: no update has begun", ErrNotNow)
 	}
@@ -341,7 +342,7 @@ func (s *Slots) Seal(r Release) error {
 	if err := s.firm(); err != nil {
 		return err
 	}
-	other := otherSlot(s.running)
+	other := OtherSlot(s.running)
 	has, err := s.has(other)
 	if err != nil {
 		return err

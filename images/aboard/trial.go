@@ -52,7 +52,7 @@ func (a *aboard) tryOther() error {
 	if err != nil {
 		return err
 	}
-	other := otherSlot(a.words.Slot)
+	other := OtherSlot(a.words.Slot)
 	if err := slots.whole(other); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (a *aboard) watchTrial(ctx context.Context, limit, look time.Duration) {
 			return
 		}
 		if time.Now().After(end) {
-			a.say("slot %s was not committed within %v: going back to slot %s", a.words.Slot, limit, otherSlot(a.words.Slot))
+			a.say("slot %s was not committed within %v: going back to slot %s", a.words.Slot, limit, OtherSlot(a.words.Slot))
 			a.Machine.Sync()
 			a.log.settle(ctx)
 			if err := a.Machine.Restart(); err != nil {

@@ -23,6 +23,7 @@ const (
 	dialTimeout  = 2 * time.Second  // on a LAN a console that is there answers at once
 	readTimeout  = 5 * time.Second  // for a question
 	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
+	sendTimeout  = 4 * time.Minute  // for a file: a first Pi writes some MB a second
 	maxReply     = 8 << 20          // bytes; hundreds of boards fit
 	maxIdle      = 30 * time.Second // for a kept connection
 )
@@ -114,6 +115,31 @@ func (c *Client) Shop(ctx context.Context, method, path string, in, out any) err
 	return c.ask(ctx, method, console.ShopPath+path, in, out)
 }
 
+// Card asks what the console hands on to its board's card: path is what follows
+// console.CardPath; in and out are JSON, or nil.
+func (c *Client) Card(ctx context.Context, method, path string, in, out any) error {
+	return c.ask(ctx, method, console.CardPath+path, in, out)
+}
+
+// PutCard sends a file to the card of the console's board.
+func (c *Client) PutCard(ctx context.Context, path string, content []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+console.CardPath+path, bytes.NewReader(content))
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	resp, err := c.send(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return c.refusal(resp)
+}
+
+// At is a client of another console with the same password.
+func (c *Client) At(base string) (*Client, error) { return New(base, c.password) }
+
 // Ready asks the board itself whether it serves; if not, reason says why in
 // one sentence.
 func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) {
@@ -179,6 +205,10 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(req)
+}
+
+func (c *Client) send(req *http.Request) (*http.Response, error) {
 	if c.password != "" {
 		req.SetBasicAuth(console.UserName, c.password)
 	}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+
+	"bramble/images/aboard"
+	"bramble/images/release"
+	"bramble/node/console"
+	"bramble/node/console/client"
+	"bramble/node/rollout"
+)
+
+func updateCommand() command {
+	return command{
+		name:  "update",
+		args:  "IMAGE",
+		short: "roll a new version over the rack's cards",
+		long: `
+Takes the version in a card image over the rack, board by board, while the rest
+serves. Each board is drained, gets the new version beside its old one, starts
+it, and stays with it only if it then serves. A board that does not come back
+goes back to its old version by itself, and the roll stops there. Run the same
+command again to go on.
+
+The console of a board may be steered from another machine only with a password
+([console] password); all boards must have the same.`,
+		flags: func(fs *flagSet) runner {
+			connect := consoleFlags(fs)
+			dry := fs.Bool("dry-run", false, "only print what would be done")
+			return func(ctx context.Context, w world, args []string) error {
+				if len(args) != 1 {
+					return usagef("name one card image, as bramble image makes it")
+				}
+				version, err := release.Open(args[0])
+				if err != nil {
+					return err
+				}
+				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
+				defer stop()
+				first, err := connect(w)
+				if err != nil {
+					return err
+				}
+				defer first.Close()
+				boards, err := cardBoards(ctx, first, version)
+				if err != nil {
+					return err
+				}
+				for _, b := range boards {
+					defer b.client.Close()
+				}
+				roll := rollout.Roll{
+					Version: version.Version, Times: rollout.DefaultTimes(), DryRun: *dry,
+					Say: func(format string, args ...any) { fmt.Fprintf(w.out, format+"\n", args...) },
+				}
+				for _, b := range boards {
+					roll.Boards = append(roll.Boards, b)
+				}
+				return roll.Run(ctx)
+			}
+		},
+	}
+}
+
+// cardBoard is a board by its own console.
+type cardBoard struct {
+	name    string
+	client  *client.Client
+	release release.Release
+}
+
+// cardBoards are the boards of the rack that a console sees. One that is dead
+// is an error: with another one out of service there may be no majority.
+func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([]*cardBoard, error) {
+	s, err := first.Rack(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var boards []*cardBoard
+	for _, b := range s.Boards {
+		switch {
+		case b.State == "left":
+			continue
+		case b.State == "dead":
+			return nil, fmt.Errorf("%s is dead: bring it back first, so that never two boards are missing", b.Name)
+		}
+		own := first
+		if !b.Self {
+			if own, err = first.At(b.ConsoleURL); err != nil {
+				return nil, fmt.Errorf("%s: %w", b.Name, err)
+			}
+		}
+		boards = append(boards, &cardBoard{name: b.Name, client: own, release: r})
+	}
+	return boards, nil
+}
+
+func (b *cardBoard) Name() string { return b.name }
+
+func (b *cardBoard) card(ctx context.Context) (aboard.CardState, error) {
+	var s aboard.CardState
+	return s, b.client.Card(ctx, http.MethodGet, "slots", nil, &s)
+}
+
+// State joins what the card, its board and the rack's view of it say.
+func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
+	card, err := b.card(ctx)
+	if err != nil {
+		return rollout.State{}, err
+	}
+	s := rollout.State{Version: card.Version, Trial: card.Trial, Leading: card.Leading, Drained: card.Drained}
+	if s.Ready, s.Why, err = b.client.Ready(ctx); err != nil {
+		return rollout.State{}, err
+	}
+	rack, err := b.client.Rack(ctx)
+	if err != nil {
+		return rollout.State{}, err
+	}
+	i := slices.IndexFunc(rack.Boards, func(o console.Board) bool { return o.Self })
+	if s.Ready && i >= 0 && slices.Contains(rack.Boards[i].Faults, "no-majority") {
+		s.Ready, s.Why = false, "its ledger has no majority"
+	}
+	return s, nil
+}
+
+func (b *cardBoard) Drain(ctx context.Context, undo bool) error {
+	return b.client.Drain(ctx, b.name, undo)
+}
+
+// own is the release as the slot has it that the board does not run.
+func (b *cardBoard) own(ctx context.Context) (release.Release, error) {
+	card, err := b.card(ctx)
+	if err != nil {
+		return release.Release{}, err
+	}
+	return b.release.For(aboard.OtherSlot(card.Running)), nil
+}
+
+func (b *cardBoard) Send(ctx context.Context) error {
+	r, err := b.own(ctx)
+	if err != nil {
+		return err
+	}
+	var begun aboard.Begun
+	if err := b.client.Card(ctx, http.MethodPost, "begin", r.Release, &begun); err != nil {
+		return err
+	}
+	for _, f := range begun.Missing {
+		content, ok := r.Content[f.Name]
+		if !ok {
+			return errors.New("it asks for " + f.Name + ", which the image does not have")
+		}
+		query := url.Values{"size": {strconv.FormatInt(f.Size, 10)}, "sha256": {f.SHA256}}
+		if err := b.client.PutCard(ctx, "file/"+url.PathEscape(f.Name)+"?"+query.Encode(), content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *cardBoard) Try(ctx context.Context) error {
+	r, err := b.own(ctx)
+	if err != nil {
+		return err
+	}
+	return b.client.Card(ctx, http.MethodPost, "try", r.Release, nil)
+}
+
+func (b *cardBoard) Commit(ctx context.Context) error {
+	return b.client.Card(ctx, http.MethodPost, "commit", aboard.Release{Version: b.release.Version}, nil)
+}

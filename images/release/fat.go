@@ -1,0 +1,253 @@
+package release
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf16"
+)
+
+// What is needed of FAT to read files out of a boot partition: FAT16 and FAT32
+// with long names, as in Microsoft's specification of 2005. Nothing is written.
+
+const (
+	sector      = 512
+	entrySize   = 32
+	maxCluster  = 64 << 10 // bytes
+	maxFolder   = 1 << 20  // bytes of entries of one folder
+	maxTable    = 64 << 20 // bytes of one table of clusters
+	longName    = 0x0f
+	isFolder    = 0x10
+	isLabel     = 0x08
+	lowerStem   = 0x08 // in an entry's byte 12
+	lowerEnding = 0x10
+	longLetters = 13 // in one entry
+)
+
+// ErrNoImage is the kind of every error about a file that is no card image, or
+// a damaged one.
+var ErrNoImage = errors.New("not a card image")
+
+// volume is an open FAT file system.
+type volume struct {
+	disk    io.ReaderAt
+	start   int64 // of the volume on the disk, bytes; all that follows is from there
+	cluster int64 // bytes
+	table   int64
+	data    int64
+	wide    bool   // FAT32
+	last    uint32 // the highest cluster
+	root    uint32 // FAT32: its first cluster
+	rootAt  int64  // FAT16: where it is
+	rootLen int64
+}
+
+// entry is one file or folder.
+type entry struct {
+	name   string
+	folder bool
+	first  uint32
+	size   int64
+}
+
+// openVolume opens the first partition of a card.
+func openVolume(disk io.ReaderAt) (*volume, error) {
+	mbr := make([]byte, sector)
+	if _, err := disk.ReadAt(mbr, 0); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	if mbr[510] != 0x55 || mbr[511] != 0xaa {
+		return nil, fmt.Errorf("%w: it has no partition table", ErrNoImage)
+	}
+	v := &volume{disk: disk, start: int64(binary.LittleEndian.Uint32(mbr[446+8:])) * sector}
+	boot := make([]byte, sector)
+	if _, err := disk.ReadAt(boot, v.start); err != nil {
+		return nil, fmt.Errorf("%w: its first partition is not there: %w", ErrNoImage, err)
+	}
+	return v, v.layOut(boot)
+}
+
+// layOut reads the boot sector.
+func (v *volume) layOut(boot []byte) error {
+	bad := fmt.Errorf("%w: its first partition is no FAT file system", ErrNoImage)
+	u16 := func(at int) int64 { return int64(binary.LittleEndian.Uint16(boot[at:])) }
+	u32 := func(at int) int64 { return int64(binary.LittleEndian.Uint32(boot[at:])) }
+	perCluster, reserved, tables, roots := int64(boot[13]), u16(14), int64(boot[16]), u16(17)
+	sectors, length := u16(19), u16(22)
+	if sectors == 0 {
+		sectors = u32(32)
+	}
+	if length == 0 {
+		length = u32(36)
+	}
+	if u16(11) != sector || perCluster == 0 || perCluster&(perCluster-1) != 0 || perCluster*sector > maxCluster ||
+		reserved == 0 || tables == 0 || tables > 2 || length == 0 || length*sector > maxTable {
+		return bad
+	}
+	v.cluster = perCluster * sector
+	v.table = reserved * sector
+	v.rootAt = v.table + tables*length*sector
+	v.rootLen = roots * entrySize
+	v.data = v.rootAt + (v.rootLen+sector-1)/sector*sector
+	clusters := (sectors*sector - v.data) / v.cluster
+	v.wide = u16(22) == 0
+	width := int64(2)
+	if v.wide {
+		width, v.root = 4, uint32(u32(44))
+	}
+	// A table may be longer than its volume needs, and must not be shorter.
+	if clusters < 1 || clusters+2 > length*sector/width || !v.wide && (clusters < 4085 || roots == 0) {
+		return bad
+	}
+	v.last = uint32(clusters + 1)
+	return nil
+}
+
+// next is the cluster that follows one in its file; ok is false at the end.
+func (v *volume) next(c uint32) (n uint32, ok bool, err error) {
+	width := int64(2)
+	if v.wide {
+		width = 4
+	}
+	b := make([]byte, width)
+	if _, err := v.disk.ReadAt(b, v.start+v.table+int64(c)*width); err != nil {
+		return 0, false, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	end := uint32(0xfff8)
+	if v.wide {
+		n, end = binary.LittleEndian.Uint32(b)&0x0fffffff, 0x0ffffff8
+	} else {
+		n = uint32(binary.LittleEndian.Uint16(b))
+	}
+	if n >= end {
+		return 0, false, nil
+	}
+	if n < 2 || n > v.last {
+		return 0, false, fmt.Errorf("%w: a file's chain leads nowhere", ErrNoImage)
+	}
+	return n, true, nil
+}
+
+// chain reads a file of at most limit bytes from its first cluster on; size is
+// what it has, -1 for a folder, which ends with its chain.
+func (v *volume) chain(first uint32, size, limit int64) ([]byte, error) {
+	if size > limit {
+		return nil, fmt.Errorf("%w: a file of %d bytes is more than a card's slot holds", ErrNoImage, size)
+	}
+	var out []byte
+	for c := first; size < 0 || int64(len(out)) < size; {
+		if c < 2 || c > v.last {
+			return nil, fmt.Errorf("%w: a file begins nowhere", ErrNoImage)
+		}
+		if int64(len(out)) >= limit {
+			return nil, fmt.Errorf("%w: a chain has no end", ErrNoImage)
+		}
+		n := v.cluster
+		if size >= 0 {
+			n = min(n, size-int64(len(out)))
+		}
+		at := len(out)
+		out = append(out, make([]byte, n)...)
+		if _, err := v.disk.ReadAt(out[at:], v.start+v.data+int64(c-2)*v.cluster); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+		}
+		following, more, err := v.next(c)
+		if err != nil {
+			return nil, err
+		}
+		if !more {
+			break
+		}
+		c = following
+	}
+	if size >= 0 && int64(len(out)) < size {
+		return nil, fmt.Errorf("%w: a file is shorter than it says", ErrNoImage)
+	}
+	return out, nil
+}
+
+// rootEntries lists the root folder.
+func (v *volume) rootEntries() ([]entry, error) {
+	if v.wide {
+		return v.entries(v.root)
+	}
+	b := make([]byte, v.rootLen)
+	if _, err := v.disk.ReadAt(b, v.start+v.rootAt); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	return parseEntries(b), nil
+}
+
+func (v *volume) entries(first uint32) ([]entry, error) {
+	b, err := v.chain(first, -1, maxFolder)
+	if err != nil {
+		return nil, err
+	}
+	return parseEntries(b), nil
+}
+
+// parseEntries reads a folder. Long names come before their entry, last part first.
+func parseEntries(b []byte) []entry {
+	var list []entry
+	var long []uint16
+	for ; len(b) >= entrySize && b[0] != 0; b = b[entrySize:] {
+		e := b[:entrySize]
+		switch {
+		case e[0] == 0xe5: // deleted
+			long = nil
+		case e[11]&0x3f == longName:
+			if e[0]&0x40 != 0 {
+				long = nil
+			}
+			if len(long) <= 20*longLetters {
+				long = append(letters(e), long...)
+			}
+		case e[11]&isLabel != 0:
+			long = nil
+		default:
+			name := shortName(e)
+			if len(long) > 0 {
+				name = string(utf16.Decode(long))
+			}
+			long = nil
+			if name == "." || name == ".." {
+				continue
+			}
+			first := uint32(binary.LittleEndian.Uint16(e[20:]))<<16 | uint32(binary.LittleEndian.Uint16(e[26:]))
+			list = append(list, entry{name, e[11]&isFolder != 0, first, int64(binary.LittleEndian.Uint32(e[28:]))})
+		}
+	}
+	return list
+}
+
+// letters are those of one entry of a long name, without what fills its end.
+func letters(e []byte) []uint16 {
+	var out []uint16
+	for _, part := range [...][2]int{{1, 11}, {14, 26}, {28, 32}} {
+		for at := part[0]; at < part[1]; at += 2 {
+			c := binary.LittleEndian.Uint16(e[at:])
+			if c == 0 {
+				return out
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// shortName is NAME.EXT, in small letters where Windows has marked it so.
+func shortName(e []byte) string {
+	stem, ending := strings.TrimRight(string(e[:8]), " "), strings.TrimRight(string(e[8:11]), " ")
+	if e[12]&lowerStem != 0 {
+		stem = strings.ToLower(stem)
+	}
+	if e[12]&lowerEnding != 0 {
+		ending = strings.ToLower(ending)
+	}
+	if ending == "" {
+		return stem
+	}
+	return stem + "." + ending
+}

@@ -1,0 +1,113 @@
+// Package release takes a new version out of a card image: the files of its
+// slot, on whatever system the operator has, without mounting anything. An
+// image is a stranger's file: everything that it says is checked and bounded.
+package release
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"bramble/images/aboard"
+)
+
+const (
+	// slot is the one that an image comes with.
+	slot = "a"
+	// maxFile bounds a file of a slot, in bytes.
+	maxFile = 28 << 20
+	// maxLine bounds a version, and the kernel's words, in bytes.
+	maxLine = 2 << 10
+	// slotWord is the kernel's word for the slot.
+	slotWord = "bramble.slot="
+)
+
+// Release is a version with the bytes of its files.
+type Release struct {
+	aboard.Release
+	Content map[string][]byte // by name
+	cmdline string
+}
+
+// For is the release as one of a card's slots has it: the kernel's words name
+// the slot.
+func (r Release) For(slot string) Release {
+	words := strings.Fields(r.cmdline)
+	for i, w := range words {
+		if strings.HasPrefix(w, slotWord) {
+			words[i] = slotWord + slot
+		}
+	}
+	out := Release{Release: aboard.Release{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
+	out.add(aboard.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
+	return out
+}
+
+// Open reads a card image. Its error matches ErrNoImage if the file is none.
+func Open(path string) (Release, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Release{}, fmt.Errorf("opening the image: %w", err)
+	}
+	defer f.Close()
+	v, err := openVolume(f)
+	if err != nil {
+		return Release{}, fmt.Errorf("%s: %w", path, err)
+	}
+	r, err := v.release()
+	if err != nil {
+		return Release{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// release reads the slot of an image.
+func (v *volume) release() (Release, error) {
+	top, err := v.rootEntries()
+	if err != nil {
+		return Release{}, err
+	}
+	i := slices.IndexFunc(top, func(e entry) bool { return e.folder && strings.EqualFold(e.name, slot) })
+	if i < 0 {
+		return Release{}, fmt.Errorf("%w: there is no folder %q in its first partition", ErrNoImage, slot)
+	}
+	files, err := v.entries(top[i].first)
+	if err != nil {
+		return Release{}, err
+	}
+	r := Release{Content: map[string][]byte{}}
+	for _, e := range files {
+		if e.folder || e.size == 0 {
+			continue
+		}
+		content, err := v.chain(e.first, e.size, maxFile)
+		if err != nil {
+			return Release{}, fmt.Errorf("%s: %w", e.name, err)
+		}
+		switch e.name {
+		case aboard.VersionFile:
+			r.Version = strings.TrimSpace(string(content[:min(len(content), maxLine)]))
+		case aboard.CmdlineFile:
+			r.cmdline = string(content[:min(len(content), maxLine)])
+		default:
+			r.add(e.name, content)
+		}
+	}
+	if !strings.Contains(r.cmdline, slotWord) {
+		return Release{}, fmt.Errorf("%w: the kernel's words in its slot name no slot", ErrNoImage)
+	}
+	if err := r.For(slot).Check(); err != nil {
+		return Release{}, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	return r, nil
+}
+
+func (r *Release) add(name string, content []byte) {
+	sum := sha256.Sum256(content)
+	r.Content[name] = content
+	r.Files = append(r.Files, aboard.File{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
+}
