@@ -18,8 +18,9 @@ import (
 const (
 	// slot is the one that an image comes with.
 	slot = "a"
-	// maxFile bounds a file of a slot, in bytes.
-	maxFile = 28 << 20
+	// maxBytes bounds the files of a slot together, maxEntries their number.
+	maxBytes   = 28 << 20
+	maxEntries = 64
 	// maxLine bounds a version, and the kernel's words, in bytes.
 	maxLine = 2 << 10
 	// slotWord is the kernel's word for the slot.
@@ -79,15 +80,20 @@ func (v *volume) release() (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
+	if len(files) > maxEntries {
+		return Release{}, fmt.Errorf("%w: its slot has %d files", ErrNoImage, len(files))
+	}
 	r := Release{Content: map[string][]byte{}}
+	total := int64(0)
 	for _, e := range files {
 		if e.folder || e.size == 0 {
 			continue
 		}
-		content, err := v.chain(e.first, e.size, maxFile)
+		content, err := v.chain(e.first, e.size, maxBytes-total)
 		if err != nil {
-			return Release{}, fmt.Errorf("%s: %w", e.name, err)
+			return Release{}, fmt.Errorf("%q: %w", e.name, err)
 		}
+		total += int64(len(content))
 		switch e.name {
 		case aboard.VersionFile:
 			r.Version = strings.TrimSpace(string(content[:min(len(content), maxLine)]))
