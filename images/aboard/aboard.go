@@ -1,6 +1,7 @@
 package aboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,10 @@ type Config struct {
 	Load func(file, serial string) (Settings, error)
 	// Alarm shows on the lamps that the settings cannot be read, until ctx ends.
 	Alarm func(ctx context.Context)
+	// AskTime asks a time server how far this clock is off; nil asks by SNTP.
+	AskTime func(server string) (time.Duration, error)
+	// Page is where the page of mistakes is shown, "" for port 80 of every address.
+	Page string
 }
 
 // aboard is one run.
@@ -157,6 +162,9 @@ func (a *aboard) board(ctx context.Context, s Settings, broken error) error {
 	a.tellBoard(dataErr)
 
 	a.clock = newClock(a.Machine, a.Paths, func() []string { return a.servers(s) }, a.say)
+	if a.AskTime != nil {
+		a.clock.ask = a.AskTime
+	}
 	a.clock.recall()
 	behind.Go(func() { a.clock.run(serving) })
 	behind.Go(func() { announce(serving, s.HostName, max(s.Port, 1), a.net.address, a.say) })
@@ -237,7 +245,7 @@ func (a *aboard) mistakes(ctx context.Context, s Settings, broken error) {
 	var showing sync.WaitGroup
 	defer showing.Wait()
 	showing.Go(func() { a.Alarm(ctx) })
-	serveMistakes(ctx, ":80", d, a.say)
+	serveMistakes(ctx, cmp.Or(a.Page, ":80"), d, a.say)
 }
 
 // serve waits for the time, and runs the board until ctx ends or it asks for

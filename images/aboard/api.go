@@ -23,8 +23,8 @@ import (
 
 const (
 	maxRelease = 64 << 10 // bytes of JSON
-	// fileTime is how long one file may take to come: 28 MiB at 250 kB/s.
-	fileTime = 2 * time.Minute
+	// fileTime is how long one file may take to come: 28 MiB at 120 kB/s.
+	fileTime = 4 * time.Minute
 )
 
 // CardState is the answer to GET slots.

@@ -1,0 +1,184 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeRack is a rack of fake boards, and what was done to it, in order.
+type fakeRack struct {
+	boards []*fakeBoard
+	did    []string
+}
+
+// fakeBoard drains in 3 s and is back in 30 s, unless it is told otherwise.
+type fakeBoard struct {
+	rack *fakeRack
+	name string
+	s    State
+
+	drainedAt, backAt time.Time // zero: not under way
+	next              string    // the version that it comes back in
+	dead              bool      // it does not come back
+	clings            bool      // its clients do not leave
+	sendErr           error
+	commitErr         error
+}
+
+func newRack(version string, names ...string) *fakeRack {
+	r := &fakeRack{}
+	for i, name := range names {
+		r.boards = append(r.boards, &fakeBoard{rack: r, name: name, next: "new", s: State{Version: version, Ready: true, Leading: i == 0}})
+	}
+	return r
+}
+
+func (b *fakeBoard) note(what string) { b.rack.did = append(b.rack.did, b.name+" "+what) }
+
+func (b *fakeBoard) Name() string { return b.name }
+
+func (b *fakeBoard) State(context.Context) (State, error) {
+	now := time.Now()
+	if !b.backAt.IsZero() {
+		if now.Before(b.backAt) || b.dead {
+			return State{}, errors.New("no answer")
+		}
+		b.backAt = time.Time{}
+		b.s = State{Version: b.next, Trial: b.next == "new", Ready: true}
+	}
+	if !b.drainedAt.IsZero() && now.After(b.drainedAt) && !b.clings {
+		b.s.Drained = true
+	}
+	return b.s, nil
+}
+
+func (b *fakeBoard) Drain(_ context.Context, undo bool) error {
+	if undo {
+		b.note("undrained")
+		b.s.Ready, b.s.Drained, b.drainedAt = true, false, time.Time{}
+		return nil
+	}
+	for _, other := range b.rack.boards {
+		if other != b && !other.s.Ready {
+			return fmt.Errorf("a second board is missing: %s", other.name)
+		}
+	}
+	b.note("drained")
+	b.s.Ready, b.s.Why, b.drainedAt = false, "it is draining", time.Now().Add(3*time.Second)
+	return nil
+}
+
+func (b *fakeBoard) Send(context.Context) error {
+	b.note("sent")
+	return b.sendErr
+}
+
+func (b *fakeBoard) Try(context.Context) error {
+	b.note("tried")
+	b.backAt, b.drainedAt = time.Now().Add(30*time.Second), time.Time{}
+	return nil
+}
+
+func (b *fakeBoard) Commit(context.Context) error {
+	b.note("committed")
+	if b.commitErr == nil {
+		b.s.Trial = false
+	}
+	return b.commitErr
+}
+
+// roll runs a roll in a time of its own.
+func (r *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		roll := Roll{Version: "new", Times: DefaultTimes(), DryRun: dry,
+			Say: func(format string, args ...any) { said += fmt.Sprintf(format+"\n", args...) }}
+		for _, b := range r.boards {
+			roll.Boards = append(roll.Boards, b)
+		}
+		err = roll.Run(t.Context())
+	})
+	return said, err
+}
+
+func TestOneAfterTheOtherTheLeaderLast(t *testing.T) {
+	r := newRack("old", "a", "b", "c")
+	said, err := r.roll(t, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "b drained, b sent, b tried, b committed, c drained, c sent, c tried, c committed, a drained, a sent, a tried, a committed"
+	if got := strings.Join(r.did, ", "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if !strings.HasSuffix(said, "a runs new\n") {
+		t.Errorf("it says\n%s", said)
+	}
+	r.did = nil
+	if said, err = r.roll(t, false); err != nil || len(r.did) > 0 || !strings.HasSuffix(said, "every board runs new already\n") {
+		t.Errorf("a second roll does %v and says\n%s%v", r.did, said, err)
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	r := newRack("old", "a", "b")
+	said, err := r.roll(t, true)
+	if err != nil || len(r.did) > 0 || said != "b would be updated to new\na would be updated to new\n" {
+		t.Errorf("it does %v, says\n%s%v", r.did, said, err)
+	}
+}
+
+func TestWhatStopsARoll(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*fakeRack)
+		kind   error
+		did    string
+	}{
+		{"it goes back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrWentBack, "b drained, b sent, b tried"},
+		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotBack, "b drained, b sent, b tried"},
+		{"its clients stay", func(r *fakeRack) { r.boards[1].clings = true }, ErrNotDrained, "b drained, b undrained"},
+		{"it cannot be written", func(r *fakeRack) { r.boards[1].sendErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b undrained"},
+		{"another board is not well", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrNotWell, ""},
+		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrNotWell, ""},
+		{"another update is on trial", func(r *fakeRack) { r.boards[2].s = State{Version: "other", Trial: true, Ready: true} }, ErrNotWell, ""},
+		{"it cannot be committed", func(r *fakeRack) { r.boards[1].commitErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b tried, b committed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRack("old", "a", "b", "c")
+			tt.change(r)
+			_, err := r.roll(t, false)
+			if !errors.Is(err, tt.kind) {
+				t.Errorf("the error is %v", err)
+			}
+			if got := strings.Join(r.did, ", "); got != tt.did {
+				t.Errorf("it did %q, want %q", got, tt.did)
+			}
+		})
+	}
+}
+
+func TestARollGoesOn(t *testing.T) {
+	for name, change := range map[string]func(*fakeRack){
+		"one was not committed":  func(r *fakeRack) { r.boards[1].s = State{Version: "new", Trial: true, Ready: true} },
+		"one was left drained":   func(r *fakeRack) { r.boards[1].s = State{Version: "old", Drained: true, Why: "drained"} },
+		"one is done, the first": func(r *fakeRack) { r.boards[0].s = State{Version: "new", Ready: true} },
+	} {
+		r := newRack("old", "a", "b", "c")
+		change(r)
+		if _, err := r.roll(t, false); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, b := range r.boards {
+			if b.s.Version != "new" || b.s.Trial {
+				t.Errorf("%s: %s ends as %+v", name, b.name, b.s)
+			}
+		}
+	}
+}
