@@ -100,8 +100,12 @@ type rules struct {
 	draining bool // every reply is its connection's last
 	limits   *limits
 	client   client
-	gate     *gate // before net/http; nil: it stands open
+	gate     *gate  // before net/http; nil: it stands open
+	strict   []byte // the line of Strict-Transport-Security; nil: none
 }
+
+// strictName begins the line; a page from an origin may have it already.
+const strictName = "\r\nStrict-Transport-Security:"
 
 // answer reads the requests in p and adds a reply for each, until there is no
 // whole plain one left or no room. It gives the bytes that it has answered and
@@ -146,6 +150,9 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 		}
 		if q.old {
 			head[len("HTTP/1.")] = '0'
+		}
+		if len(r.strict) > 0 && !bytes.Contains(head, []byte(strictName)) {
+			head = append(head, r.strict...)
 		}
 		switch {
 		case r.draining || q.close && !q.old:

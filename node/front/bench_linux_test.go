@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 )
 
@@ -55,11 +56,15 @@ func BenchmarkAnswer(b *testing.B) {
 // Client and server share the machine and the process here.
 func BenchmarkConnection(b *testing.B) {
 	for name, text := range map[string]string{
-		"lane": get("/"), "lane, browser": browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
+		"lane": get("/"), "lane, TLS": get("/"), "lane, browser": browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
 	} {
 		b.Run(name, func(b *testing.B) {
-			f, _, _ := open(b, newHouse(b))
+			change, client := withTLS(b)
+			f, _, _ := open(b, newHouse(b), change)
 			v := visit(b, f)
+			if strings.HasSuffix(name, "TLS") {
+				v = visitTLS(b, f, client)
+			}
 			in := []byte(text)
 			length := 0
 			b.ReportAllocs()

@@ -13,6 +13,8 @@ type conn struct {
 	front  *Front
 	tcp    net.Conn
 	raw    syscall.RawConn // nil: no lane here, net/http serves it from the start
+	secure *secured        // nil: no TLS, or no handshake yet
+	h2     bool            // it counts as one that speaks HTTP/2
 	client client
 
 	word atomic.Uint32 // phase (table.go)
@@ -39,6 +41,9 @@ func (c *conn) leave() {
 	if c.gone.CompareAndSwap(false, true) {
 		c.tcp.Close()
 		c.front.table.remove(c)
+		if c.h2 {
+			c.front.secure.h2.Add(-1)
+		}
 	}
 }
 
@@ -81,7 +86,7 @@ func (c *conn) give() {
 		c.dismiss()
 		return
 	}
-	given := &given{conn: c, Conn: c.tcp, carry: c.carry}
+	given := &given{conn: c, Conn: c.stream(), carry: c.carry}
 	given.counted.Store(true)
 	c.front.gate.waits(given, true)
 	c.carry = nil
@@ -121,7 +126,7 @@ func (c *conn) lend() step {
 func (c *conn) dismiss() {
 	defer c.leave()
 	if c.raw == nil {
-		refuse(c.tcp, len(c.carry) == 0)
+		refuse(c.stream(), len(c.carry) == 0)
 		return
 	}
 	c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}

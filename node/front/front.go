@@ -7,6 +7,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,7 @@ type Config struct {
 	// ClientConnections and NetworkConnections bound the new connections a
 	// second in the same way; those beyond are closed without a word.
 	ClientConnections, NetworkConnections int
+	TLS                                   *TLS // nil: no https
 	Logger                                *slog.Logger
 	// Open opens a listener; nil: net.Listen without keep-alive probes. One that
 	// lives on after Close goes on taking connections in for whoever comes next.
@@ -79,7 +81,9 @@ type Front struct {
 	table    *table
 	limits   *limits
 	gate     *gate
+	secure   *secureFront // nil: no https
 	batches  batches
+	ciphers  ciphers
 	refusing chan struct{}  // places for those that are being told to come back
 	serving  sync.WaitGroup // a goroutine for each connection of the lane
 	draining atomic.Bool
@@ -102,6 +106,7 @@ type Counts struct {
 	Limited  int64 // requests beyond a client's or network's bound since the start
 	Shed     int64 // requests that net/http had no room for since the start
 	Pressure float64
+	TLS      TLSCounts
 }
 
 // New opens the listener; connections wait in the kernel until Serve.
@@ -128,6 +133,12 @@ func New(cfg Config) (*Front, error) {
 		ConnState:         follow,
 		ConnContext:       identify,
 	}
+	if cfg.TLS != nil {
+		if f.secure, err = f.newSecure(cfg.TLS); err != nil {
+			inner.Close()
+			return nil, err
+		}
+	}
 	return f, nil
 }
 
@@ -145,11 +156,22 @@ type unasked struct{}
 type admitted struct{}
 
 func identify(ctx context.Context, inner net.Conn) context.Context {
+	c := (*conn)(nil)
 	switch one := inner.(type) {
 	case *given:
-		return context.WithValue(ctx, unasked{}, one)
+		c = one.conn
+		ctx = context.WithValue(ctx, unasked{}, one)
 	case *loan:
-		return context.WithValue(ctx, admitted{}, true)
+		c = one.conn
+		ctx = context.WithValue(ctx, admitted{}, true)
+	case *tls.Conn:
+		if w, ok := one.NetConn().(*wire); ok {
+			c = w.conn
+			ctx = context.WithValue(ctx, unasked{}, &given{conn: c}) // of which only the client counts
+		}
+	}
+	if c != nil && c.secure != nil {
+		ctx = context.WithValue(ctx, overTLS{}, c.secure)
 	}
 	return ctx
 }
@@ -159,7 +181,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	defer f.slow.Add(1)
 	from, _ := r.Context().Value(unasked{}).(*given)
 	if from != nil && !f.limits.asks(from.conn.client) {
-		refuseSlow(w)
+		refuseSlow(w, r)
 		return
 	}
 	if r.Context().Value(admitted{}) != nil {
@@ -167,7 +189,7 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f.gate.sheds(kindOf(r.Method)) {
-		refuseSlow(w)
+		refuseSlow(w, r)
 		return
 	}
 	whole, err := f.receive(w, r)
@@ -180,14 +202,14 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if !whole {
 		if !f.gate.enterUpload() {
-			refuseSlow(w)
+			refuseSlow(w, r)
 			return
 		}
 		defer f.gate.leaveUpload()
 	}
 	place, _ := f.gate.enter(r.Context().Done())
 	if place == nil {
-		refuseSlow(w)
+		refuseSlow(w, r)
 		return
 	}
 	defer place.leave()
@@ -204,6 +226,9 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 	f.inFlight.Add(1)
 	defer f.inFlight.Add(-1)
+	if over, ok := r.Context().Value(overTLS{}).(*secured); ok {
+		f.secure.mark(w, r, over)
+	}
 	if f.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
@@ -212,7 +237,11 @@ func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 
 // rules are those of this moment.
 func (f *Front) rules(c *conn) rules {
-	return rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client, gate: f.gate}
+	r := rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client, gate: f.gate}
+	if c.secure != nil {
+		r.hits, r.strict = f.secure.cfg.Hits, f.secure.strict
+	}
+	return r
 }
 
 // Addr is where the listener is, with the port that was chosen if 0 was asked for.
@@ -226,7 +255,7 @@ func (f *Front) SetDraining(draining bool) { f.draining.Store(draining) }
 func (f *Front) Counts() Counts {
 	fast := f.fast.Load()
 	return Counts{
-		Replies: fast + f.slow.Load(), Fast: fast, Lent: f.lent.Load(), Given: f.given.Load(),
+		TLS: f.secure.counts(), Replies: fast + f.slow.Load(), Fast: fast, Lent: f.lent.Load(), Given: f.given.Load(),
 		InFlight: f.inFlight.Load(), Open: f.table.open.Load(),
 		Refused: f.refused.Load(), Limited: f.limits.refused.Load(),
 		Shed: f.gate.shed.Load(), Pressure: f.gate.strain(),
@@ -236,8 +265,15 @@ func (f *Front) Counts() Counts {
 // Serve answers until ctx ends, then closes the listener, lets replies under
 // way end for at most Config.DrainTimeout, and returns.
 func (f *Front) Serve(ctx context.Context) error {
-	accepted, served := make(chan error, 1), make(chan error, 1)
-	go func() { accepted <- f.accept(ctx) }()
+	accepted, served := make(chan error, 2), make(chan error, 1)
+	accepting := 1
+	go func() { accepted <- f.accept(ctx, f.listener, false) }()
+	stopSecure := func(time.Duration) {}
+	if f.secure != nil {
+		accepting++
+		go func() { accepted <- f.accept(ctx, f.secure.listener, true) }()
+		stopSecure = f.secure.serve()
+	}
 	go func() { served <- f.server.Serve(f.handed) }()
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan struct{})
@@ -252,13 +288,19 @@ func (f *Front) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	f.SetDraining(true)
-	f.listener.Close()
-	if failed == nil {
+	f.Close()
+	if failed != nil {
+		accepting--
+	}
+	for range accepting {
 		<-accepted
 	}
 	unwatch()
 	<-watched
+	var leaving sync.WaitGroup
+	leaving.Go(func() { stopSecure(f.cfg.DrainTimeout) })
 	f.drain()
+	leaving.Wait()
 	f.server.Close() // nothing is left there
 	f.serving.Wait()
 	if err := <-served; failed == nil && !errors.Is(err, http.ErrServerClosed) {
@@ -318,5 +360,10 @@ func (f *Front) drain() {
 	}
 }
 
-// Close frees the listener of a Front that is not serving.
-func (f *Front) Close() error { return f.listener.Close() }
+// Close frees the listeners of a Front that is not serving.
+func (f *Front) Close() error {
+	if f.secure != nil {
+		f.secure.listener.Close()
+	}
+	return f.listener.Close()
+}

@@ -48,7 +48,9 @@ func (c *conn) await() bool {
 // ready is called when there may be bytes. It reports false to wait for more.
 func (c *conn) ready(fd uintptr) bool {
 	b := c.front.batches.get()
+	c.lease(fd)
 	done := c.work(fd, b)
+	c.takeBack()
 	c.front.batches.put(b)
 	return done
 }
@@ -63,7 +65,7 @@ func (c *conn) work(fd uintptr, b *batch) bool {
 		}
 	}
 	for {
-		n, errno := sysRead(fd, b.in[have:])
+		n, errno := c.read(fd, b.in[have:])
 		switch {
 		case errno == syscall.EAGAIN && phaseOf(c.word.Load()) != phaseBusy:
 			return false // nothing has come since
@@ -89,7 +91,7 @@ func (c *conn) work(fd uintptr, b *batch) bool {
 		if c.answer(fd, b, &have) {
 			return true
 		}
-		if !full && have == 0 {
+		if !full && have == 0 && c.secure == nil {
 			return c.rest(nil) // the next bytes wake the poller anew
 		}
 		// Within a request another look is cheap, and finds its end if the client
@@ -121,7 +123,7 @@ func (c *conn) answer(fd uintptr, b *batch, have *int) bool {
 			return c.then(stepLend, p)
 		case next == stepGive, next == stepClose:
 			return c.then(next, p)
-		case len(c.owed) > 0:
+		case c.owes():
 			return c.then(stepWait, p)
 		case next == stepFlush:
 			continue
@@ -162,6 +164,9 @@ func (c *conn) rest(carry []byte) bool {
 // write sends the replies. What the client does not take now is owed to it. It
 // reports false if the client is gone.
 func (c *conn) write(fd uintptr, b *batch) bool {
+	if c.secure != nil {
+		return c.writeSecure(b)
+	}
 	left, ok := writev(fd, b.pieces(), &b.vector)
 	if ok && len(left) > 0 {
 		c.owe(left, b)
@@ -186,7 +191,9 @@ func (c *conn) owe(left [][]byte, b *batch) {
 func (c *conn) recall() (next step, ok bool) {
 	b := c.front.batches.get()
 	defer c.front.batches.put(b)
-	answered, next := b.answer(c.carry[:c.size], &rules{hits: c.front.cfg.Hits, draining: c.front.draining.Load()})
+	r := c.front.rules(c)
+	r.limits, r.gate = nil, nil // it has passed them
+	answered, next := b.answer(c.carry[:c.size], &r)
 	if answered == 0 {
 		return next, false
 	}
@@ -200,7 +207,7 @@ func (c *conn) recall() (next step, ok bool) {
 
 // settle waits until the client has taken what is owed to it, if anything is.
 func (c *conn) settle() bool {
-	if len(c.owed) == 0 {
+	if !c.owes() {
 		return true
 	}
 	if !c.enter(phaseWriting) {
@@ -208,7 +215,11 @@ func (c *conn) settle() bool {
 	}
 	alive := false
 	var v vector
-	err := c.raw.Write(func(fd uintptr) bool {
+	err := c.raw.Write(func(fd uintptr) (done bool) {
+		if c.secure != nil {
+			done, alive = c.settleSecure(fd)
+			return done
+		}
 		c.owed, alive = writev(fd, c.owed, &v)
 		return !alive || len(c.owed) == 0
 	})
@@ -220,6 +231,7 @@ func (c *conn) settle() bool {
 // may have sent something that was not read: a socket that is closed over that
 // takes the reply with it.
 func (c *conn) linger() {
+	c.farewell()
 	tcp, ok := c.tcp.(*net.TCPConn)
 	if !ok || !c.enter(phaseLinger) || tcp.CloseWrite() != nil {
 		return
@@ -244,17 +256,19 @@ func (c *conn) linger() {
 // halfClosed reports whether the client has closed its side. In one packet with
 // its last request that wakes nobody.
 func (c *conn) halfClosed() bool {
-	const closeWait = 8 // TCP_CLOSE_WAIT in the kernel's net/tcp_states.h
 	closed := false
-	if c.raw == nil || c.raw.Control(func(fd uintptr) {
-		// The state is the first byte of struct tcp_info; the kernel gives as
-		// much of that as is asked for, and this call asks for four bytes.
-		info, err := syscall.GetsockoptInet4Addr(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
-		closed = err == nil && info[0] == closeWait
-	}) != nil {
+	if c.raw == nil || c.raw.Control(func(fd uintptr) { closed = closeWaits(fd) }) != nil {
 		return false
 	}
 	return closed
+}
+
+func closeWaits(fd uintptr) bool {
+	const closeWait = 8 // TCP_CLOSE_WAIT in the kernel's net/tcp_states.h
+	// The state is the first byte of struct tcp_info; the kernel gives as
+	// much of that as is asked for, and this call asks for four bytes.
+	info, err := syscall.GetsockoptInet4Addr(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+	return err == nil && info[0] == closeWait
 }
 
 // The calls below never block, so that the scheduler need not hear of them: to

@@ -44,7 +44,12 @@ type visitor struct {
 
 func visit(t testing.TB, f *Front) *visitor {
 	t.Helper()
-	c, err := net.Dial("tcp", f.Addr().String())
+	return visitAt(t, f.Addr())
+}
+
+func visitAt(t testing.TB, addr net.Addr) *visitor {
+	t.Helper()
+	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

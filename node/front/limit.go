@@ -64,16 +64,16 @@ func refusalTo(head, last bool) string {
 }
 
 // accept takes connections in until the listener is closed.
-func (f *Front) accept(ctx context.Context) error {
+func (f *Front) accept(ctx context.Context, from net.Listener, secure bool) error {
 	var pause time.Duration
 	var told time.Time // when a failure was last logged
 	pace := pacer{rate: f.cfg.NewConnections}
 	for n := 1; ; n++ {
-		inner, err := f.listener.Accept()
+		inner, err := from.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			held := f.admit(inner)
+			held := f.admit(inner, secure)
 			// Who would come too fast waits in the kernel, which costs nothing.
 			if n%holdEvery == 0 {
 				held = max(held, hold(f.gate.strain()))
@@ -126,7 +126,7 @@ func (p *pacer) arrived(now time.Time) time.Duration {
 // admit gives a connection its place, or sends it away: with a word, or without
 // one if its client comes too often or too many are being told. It gives the time
 // for which the next is to wait.
-func (f *Front) admit(inner net.Conn) time.Duration {
+func (f *Front) admit(inner net.Conn, secure bool) time.Duration {
 	who := f.limits.client(addressOf(inner))
 	switch {
 	case !f.limits.arrives(who):
@@ -134,6 +134,10 @@ func (f *Front) admit(inner net.Conn) time.Duration {
 		inner.Close()
 	case f.table.open.Load() >= int64(f.cfg.MaxConnections):
 		f.refused.Add(1)
+		if secure {
+			inner.Close() // a word would take a handshake
+			return fullPause
+		}
 		return f.sendAway(inner)
 	default:
 		c := &conn{front: f, tcp: inner, client: who}
@@ -141,6 +145,10 @@ func (f *Front) admit(inner net.Conn) time.Duration {
 			c.raw = rawConn(inner)
 		}
 		f.table.add(c)
+		if secure {
+			f.serving.Go(c.greet)
+			return 0
+		}
 		f.serving.Go(c.serve)
 	}
 	return 0
@@ -190,12 +198,14 @@ func refuse(conn net.Conn, unread bool) {
 }
 
 // refuseSlow is the refusal by way of net/http.
-func refuseSlow(w http.ResponseWriter) {
+func refuseSlow(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Retry-After", "5")
-	h.Set("Connection", "close")
+	if r.ProtoMajor == 1 { // a new connection with HTTP/2 would cost a handshake
+		h.Set("Connection", "close")
+	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	// An error here leaves nothing to do: the client has gone.
 	_, _ = io.WriteString(w, refusalPage)

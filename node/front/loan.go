@@ -2,6 +2,7 @@ package front
 
 import (
 	"container/list"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -54,19 +55,30 @@ func (h *handed) Addr() net.Addr { return h.addr }
 // follow notes what net/http does with a connection.
 func follow(inner net.Conn, state http.ConnState) {
 	switch one := inner.(type) {
+	case *tls.Conn:
+		if w, ok := one.NetConn().(*wire); ok {
+			w.conn.follow(state)
+		}
 	case *given:
-		// A connection that the sweep has ended is closed, which net/http notices.
-		switch state {
-		case http.StateActive:
-			one.conn.enter(phaseAway)
-		case http.StateIdle:
-			one.conn.enter(phaseAwayIdle)
+		one.conn.follow(state)
+		if state == http.StateIdle {
 			one.conn.front.gate.waits(one, true)
 		}
 	case *loan:
 		if state == http.StateIdle {
 			one.idle.Store(true)
 		}
+	}
+}
+
+// follow notes the same of a connection that is net/http's for good. One that the
+// sweep has ended is closed, which net/http notices.
+func (c *conn) follow(state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		c.enter(phaseAway)
+	case http.StateIdle:
+		c.enter(phaseAwayIdle)
 	}
 }
 
@@ -105,6 +117,9 @@ func (g *given) Close() error {
 	g.conn.front.gate.waits(g, false)
 	if g.counted.CompareAndSwap(true, false) {
 		g.conn.front.gate.leaveGiven()
+	}
+	if g.conn.secure != nil {
+		g.Conn.Close() // says that it was the last
 	}
 	g.conn.leave()
 	return nil
@@ -161,7 +176,11 @@ func (l *loan) Read(p []byte) (int, error) {
 
 // awaitEnd waits for the end of what the client sends, without taking any of it.
 func (l *loan) awaitEnd() error {
-	err := l.conn.raw.Read(ended)
+	over := ended
+	if l.conn.secure != nil {
+		over = endedSecure
+	}
+	err := l.conn.raw.Read(over)
 	if err == nil {
 		err = io.EOF
 	}
@@ -173,7 +192,7 @@ func (l *loan) Write(p []byte) (int, error) {
 	if l.isOver() {
 		return 0, net.ErrClosed
 	}
-	n, err := l.place.send(l.conn.tcp, l.conn.front.cfg.WriteTimeout, p)
+	n, err := l.place.send(l.conn.stream(), l.conn.front.cfg.WriteTimeout, p)
 	if err != nil {
 		l.spoil()
 	}
@@ -186,7 +205,7 @@ func (l *loan) CloseWrite() error {
 		return net.ErrClosed
 	}
 	l.spoil()
-	return closeWrite(l.conn.tcp)
+	return closeWrite(l.conn.stream())
 }
 
 // Close ends the loan.

@@ -1,0 +1,160 @@
+package front
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// framed is a client that speaks HTTP/2 frame by frame.
+type framed struct {
+	*http2.Framer
+	t      *testing.T
+	fields *hpack.Encoder
+	block  bytes.Buffer
+}
+
+// visitH2 opens a connection on which the server may send window bytes to a stream.
+func visitH2(t *testing.T, f *Front, client *tls.Config, window uint32) *framed {
+	t.Helper()
+	cfg := client.Clone()
+	cfg.NextProtos = []string{h2Proto}
+	v := visitTLS(t, f, cfg)
+	if _, err := io.WriteString(v, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	c := &framed{Framer: http2.NewFramer(v, v.r), t: t}
+	c.fields = hpack.NewEncoder(&c.block)
+	if err := c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ask sends a request, whole, and gives the error of writing it.
+func (c *framed) ask(stream uint32, path string) error {
+	c.block.Reset()
+	for _, field := range []hpack.HeaderField{
+		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: testHost}, {Name: ":path", Value: path},
+	} {
+		if err := c.fields.WriteField(field); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
+}
+
+// others are answered meanwhile, by the lane and by HTTP/2.
+func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
+	t.Helper()
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	if resp, _ := v.reply(); resp.StatusCode != http.StatusOK {
+		t.Errorf("another client gets %s", resp.Status)
+	}
+	c := visitH2(t, f, client, 1<<20)
+	if err := c.ask(1, "/"); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if frame.Header().StreamID == 1 && frame.Header().Type == http2.FrameData && frame.Header().Flags.Has(http2.FlagDataEndStream) {
+			return
+		}
+	}
+}
+
+// A client that asks and takes back (CVE-2023-44487) has no more answers made at a
+// time than one that waits for them.
+func TestAFloodOfResetsIsBounded(t *testing.T) {
+	var now, most atomic.Int64
+	over := make(chan struct{})
+	release := sync.OnceFunc(func() { close(over) })
+	h := newHouse(t)
+	change, client := withTLS(t)
+	f, _, _ := open(t, h, change, func(cfg *Config) {
+		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/slow" {
+				h.ServeHTTP(w, r)
+				return
+			}
+			n := now.Add(1)
+			for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+			}
+			<-over // does not look whether anybody waits
+			now.Add(-1)
+		})
+	})
+	t.Cleanup(release) // before the listener waits for them
+	c := visitH2(t, f, client, 1<<20)
+	enough := make(chan error, 1)
+	go func() {
+		for {
+			frame, err := c.ReadFrame()
+			if away, ok := frame.(*http2.GoAwayFrame); ok && away.ErrCode != http2.ErrCodeEnhanceYourCalm {
+				err = http2.ConnectionError(away.ErrCode)
+			}
+			if err != nil {
+				enough <- err
+				return
+			}
+		}
+	}()
+	const flood = 5000
+	for i := range uint32(flood) {
+		if c.ask(2*i+1, "/slow") != nil || c.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
+			break // the server has had enough
+		}
+	}
+	othersAreAnswered(t, f, client)
+	if most.Load() > h2Streams {
+		t.Errorf("%d answers were made at once, of %d at most", most.Load(), h2Streams)
+	}
+	release()
+	// Its reason may be lost where so much is on its way, but not that it ends.
+	var late net.Error
+	if err := <-enough; errors.As(err, &late) && late.Timeout() || errors.As(err, new(http2.ConnectionError)) {
+		t.Errorf("the connection ends with %v", err)
+	}
+	until(t, "nothing is being made any more", func() bool { return f.Counts().InFlight == 0 })
+}
+
+// A client that asks for much and reads nothing is cut off.
+func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
+	big := strings.Repeat("0123456789abcdef", 16<<10)
+	h := newHouse(t)
+	change, client := withTLS(t)
+	f, _, _ := open(t, h, change, func(cfg *Config) {
+		cfg.WriteTimeout, cfg.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
+		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/big" {
+				h.ServeHTTP(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, big)
+		})
+	})
+	c := visitH2(t, f, client, 10)
+	for i := range uint32(h2Streams) {
+		if err := c.ask(2*i+1, "/big"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all are being answered", func() bool { return f.Counts().Replies > 0 || f.Counts().InFlight == h2Streams })
+	othersAreAnswered(t, f, client)
+	until(t, "it is cut off", func() bool { return f.Counts().InFlight == 0 && f.Counts().Open == 0 })
+}

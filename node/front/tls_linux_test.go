@@ -1,0 +1,567 @@
+package front
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// testCertificate is good for testHost, and trusted by the returned pool.
+func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: testHost}, DNSNames: []string{testHost},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
+}
+
+// withTLS has a Front speak TLS too, and gives what its clients need.
+func withTLS(t testing.TB, more ...func(*TLS)) (change func(*Config), client *tls.Config) {
+	t.Helper()
+	cert, pool := testCertificate(t)
+	cfg := &TLS{
+		Listen: "127.0.0.1:0", Handshakes: 64,
+		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
+	}
+	for _, f := range more {
+		f(cfg)
+	}
+	return func(c *Config) { c.TLS = cfg }, &tls.Config{ServerName: testHost, RootCAs: pool}
+}
+
+// visitTLS is visit by TLS.
+func visitTLS(t testing.TB, f *Front, cfg *tls.Config) *visitor {
+	t.Helper()
+	v := visitAt(t, f.SecureAddr())
+	secure := tls.Client(v.Conn, cfg)
+	if err := secure.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	v.Conn = secure
+	v.r.Reset(secure)
+	return v
+}
+
+func TestOneTLSConnectionThroughAllWays(t *testing.T) {
+	h := newHouse(t)
+	change, client := withTLS(t)
+	f, _, _ := open(t, h, change)
+	v := visitTLS(t, f, client)
+	for round := range int64(3) {
+		v.send(get("/q?x=1&y=%20")) // the lane
+		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
+			t.Fatalf("got %v %q", resp, body)
+		}
+		v.send(get("/gone", "X-Odd: 1")) // lent
+		if resp, body := v.reply(); resp.StatusCode != 410 || body != "<p>/gone" {
+			t.Fatalf("got %v %q", resp, body)
+		}
+		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.Given != 0 {
+			t.Fatalf("counts are %+v", got)
+		}
+	}
+	v.send(get("/never") + get("/gone") + get("/never/2") + lines("POST /x HTTP/1.1", hostLine, "Content-Length: 2") + "ab" + get("/gone"))
+	for i, want := range []string{"<p>/never", "<p>/gone", "<p>/never/2", "<p>/x", "<p>/gone"} {
+		if _, body := v.reply(); body != want {
+			t.Errorf("reply %d is %q, want %q", i, body, want)
+		}
+	}
+	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.Given != 1 || got.Open != 1 || got.Replies != 11 || got.TLS.Handshakes != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+	v.Close()
+	until(t, "the connection leaves the table", func() bool { return f.Counts().Open == 0 })
+}
+
+// said is all that a server says to some bytes after which the client says no more.
+func said(t *testing.T, v *visitor, in string) string {
+	t.Helper()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		// The server may have had enough before the end of it.
+		_, _ = io.WriteString(v, in)
+		_ = v.Conn.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	out, err := io.ReadAll(v.r)
+	<-sent
+	if err != nil {
+		return string(out) + "\n" + err.Error()
+	}
+	today := regexp.MustCompile(`(?m)^Date: .* 20(1[^2]|[^1].) .*\r$`) // the pages' own is of 2012
+	return today.ReplaceAllString(string(out), "Date: now\r")
+}
+
+// refill waits until the front page is in memory again, which a POST drops.
+func (h *house) refill(t *testing.T) {
+	t.Helper()
+	until(t, "the front page is in memory", func() bool {
+		if len(h.viaLane([]byte(get("/")), rules{}).heads) == 1 {
+			return true
+		}
+		h.viaNet([]byte(get("/", "Connection: close")))
+		return false
+	})
+}
+
+// What the lane and net/http make of a client's bytes together is the same with
+// TLS and without.
+func TestTLSChangesNoReply(t *testing.T) {
+	h := newHouse(t)
+	change, client := withTLS(t)
+	f, _, _ := open(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
+	for name, s := range seeds() {
+		var plain, secure string
+		// A page is in memory a moment after its last byte was sent, so that the
+		// first tries may find different things there.
+		for range 5 {
+			h.refill(t)
+			plain = said(t, visit(t, f), s.in)
+			h.refill(t)
+			if secure = said(t, visitTLS(t, f, client), s.in); plain == secure {
+				break
+			}
+		}
+		if plain != secure {
+			t.Errorf("%s: to %.200q\nplain, %d bytes:\n%.2000s\nTLS, %d bytes:\n%.2000s", name, s.in, len(plain), plain, len(secure), secure)
+		}
+	}
+	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestTLSBytesMayComeOneByOne(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	v := visitTLS(t, f, client)
+	text := browsers()["chrome"] + get("/never", "X-Odd: 1") + browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
+	for i := range len(text) {
+		v.send(text[i : i+1])
+	}
+	for i, want := range []int{200, 200, 200, 400} {
+		if resp, _ := v.reply(); resp.StatusCode != want {
+			t.Errorf("reply %d is %s, want %d", i, resp.Status, want)
+		}
+	}
+	v.ends()
+	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.Given != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+// trickle sends what is written to it in pieces of a few bytes.
+type trickle struct{ net.Conn }
+
+func (c trickle) Write(p []byte) (int, error) {
+	for i := 0; i < len(p); i += 7 {
+		if n, err := c.Conn.Write(p[i:min(i+7, len(p))]); err != nil {
+			return i + n, err
+		}
+	}
+	return len(p), nil
+}
+
+func TestTLSRecordsMayComeInPieces(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	v := visitAt(t, f.SecureAddr())
+	secure := tls.Client(trickle{v.Conn}, client)
+	v.Conn = secure
+	v.r.Reset(secure)
+	for range 3 {
+		v.send(browsers()["chrome"] + get("/never"))
+		for range 2 {
+			if resp, _ := v.reply(); resp.StatusCode != 200 {
+				t.Fatal(resp.Status)
+			}
+		}
+	}
+}
+
+func TestManyPipelinedRequestsByTLSAreAnsweredInOrder(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	v := visitTLS(t, f, client)
+	const rounds = 300
+	go func() { // more than the socket holds: replies have to wait for the reader
+		for range rounds {
+			io.WriteString(v, get("/")+get("/gone")+get("/never")+get("/"))
+		}
+	}()
+	time.Sleep(50 * time.Millisecond) // the more have to wait
+	for i := range rounds {
+		for _, want := range []int{200, 410, 200, 200} {
+			if resp, _ := v.reply(); resp.StatusCode != want {
+				t.Fatalf("round %d: %s, want %d", i, resp.Status, want)
+			}
+		}
+	}
+}
+
+func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	for name, text := range map[string]string{
+		"close":       get("/", "Connection: close"),
+		"1.0":         lines("GET / HTTP/1.0", hostLine),
+		"lent close":  get("/never", "Connection: close"),
+		"given close": get("/", "Connection: x, close"),
+	} {
+		v := visitTLS(t, f, client)
+		v.send(text)
+		if resp, _ := v.reply(); resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("%s: %s, last: %v", name, resp.Status, resp.Close)
+		}
+		v.ends() // and it is said, or there would be an error
+	}
+	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestSlowTLSClientsAreCutOff(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 500*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
+	})
+	idle, reader := visitTLS(t, f, client), visitTLS(t, f, client)
+	silent, half := visitAt(t, f.SecureAddr()), visitAt(t, f.SecureAddr())
+	half.send("\x16\x03\x01\x02\x00\x01\x00") // the beginning of a handshake
+	idle.send(get("/"))
+	idle.reply()
+	go func() { // never reads
+		for {
+			if _, err := io.WriteString(reader, strings.Repeat(get("/"), 100)); err != nil {
+				return
+			}
+		}
+	}()
+	for name, v := range map[string]*visitor{"silent": silent, "half": half, "idle": idle} {
+		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+	}
+	until(t, "all are cut off", func() bool { return f.Counts().Open == 0 })
+}
+
+func TestTheHandlerLearnsThatATLSClientHasGone(t *testing.T) {
+	gone := make(chan struct{})
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.TLS == nil || r.TLS.ServerName != testHost {
+				t.Errorf("the request came by TLS: %+v", r.TLS)
+			}
+			<-r.Context().Done()
+			close(gone)
+		})
+	})
+	v := visitTLS(t, f, client)
+	v.send(get("/never"))
+	until(t, "it is being answered", func() bool { return f.Counts().InFlight == 1 })
+	v.Close() // says so in TLS before it does in TCP
+	<-gone
+}
+
+func TestTLSStrictTransportIsSaidOnce(t *testing.T) {
+	change, client := withTLS(t, func(cfg *TLS) { cfg.StrictTransport = "max-age=600" })
+	f, _, _ := open(t, newHouse(t), change)
+	v := visitTLS(t, f, client)
+	for _, target := range []string{"/", "/never"} {
+		v.send(get(target))
+		if resp, _ := v.reply(); strings.Join(resp.Header["Strict-Transport-Security"], "|") != "max-age=600" {
+			t.Errorf("%s: %v", target, resp.Header)
+		}
+	}
+	plain := visit(t, f)
+	plain.send(get("/"))
+	if resp, _ := plain.reply(); resp.Header["Strict-Transport-Security"] != nil {
+		t.Error("it is said without TLS")
+	}
+}
+
+func TestTicketsAreForTLS13AndHoldOnTwoBoards(t *testing.T) {
+	keys := [][32]byte{{1}, {2}}
+	var boards []*Front
+	change, client := withTLS(t)
+	for range 2 {
+		f, _, _ := open(t, newHouse(t), change)
+		f.SetTicketKeys(keys)
+		boards = append(boards, f)
+	}
+	for _, c := range []struct {
+		version uint16
+		resumes bool
+	}{{tls.VersionTLS13, true}, {tls.VersionTLS12, false}} {
+		cfg := client.Clone()
+		cfg.MaxVersion, cfg.ClientSessionCache = c.version, tls.NewLRUClientSessionCache(4)
+		for i, f := range boards {
+			v := visitTLS(t, f, cfg)
+			v.send(get("/"))
+			v.reply()
+			if got := v.Conn.(*tls.Conn).ConnectionState().DidResume; got != (c.resumes && i > 0) {
+				t.Errorf("version %x, board %d: resumed: %v", c.version, i, got)
+			}
+		}
+	}
+	boards[1].SetTicketKeys([][32]byte{{3}})
+	cfg := client.Clone()
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	for _, f := range boards {
+		v := visitTLS(t, f, cfg)
+		v.send(get("/"))
+		v.reply()
+		if v.Conn.(*tls.Conn).ConnectionState().DidResume {
+			t.Error("a ticket is good on a board that does not know its key")
+		}
+	}
+}
+
+func TestHTTP2IsServedAndBounded(t *testing.T) {
+	change, client := withTLS(t)
+	f, stop, served := open(t, newHouse(t), change, func(cfg *Config) { cfg.MaxConnections = 4 }) // two of which may speak HTTP/2
+	wants := func(proto string) *http.Client {
+		cfg := client.Clone()
+		var protocols http.Protocols
+		protocols.SetHTTP1(true)
+		protocols.SetHTTP2(true)
+		tr := &http.Transport{TLSClientConfig: cfg, Protocols: &protocols}
+		t.Cleanup(tr.CloseIdleConnections)
+		c := &http.Client{Transport: tr, Timeout: 20 * time.Second}
+		for _, path := range []string{"/", "/never", "/gone"} {
+			r, err := http.NewRequest("GET", "https://"+f.SecureAddr().String()+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = testHost
+			resp, err := c.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.Proto != proto {
+				t.Errorf("%s came by %s, want %s", path, resp.Proto, proto)
+			}
+		}
+		return c
+	}
+	wants("HTTP/2.0")
+	second := wants("HTTP/2.0")
+	wants("HTTP/1.1")
+	if got := f.Counts(); got.TLS.HTTP2 != 2 || got.Fast != 2 || got.Open != 3 {
+		t.Errorf("counts are %+v", got)
+	}
+	second.CloseIdleConnections()
+	until(t, "there is room again", func() bool { return f.Counts().TLS.HTTP2 == 1 })
+	wants("HTTP/2.0")
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if got := f.Counts(); got.Open != 0 || got.TLS.HTTP2 != 0 {
+		t.Errorf("after the stop counts are %+v", got)
+	}
+}
+
+func TestTooManyHandshakesAreRefused(t *testing.T) {
+	turns := newTurns(1, 2)
+	if err := turns.take(false); err != nil {
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	for range 2 {
+		waiting.Go(func() {
+			if err := turns.take(false); err != nil {
+				t.Error(err)
+			}
+			turns.leave()
+		})
+	}
+	until(t, "two wait", func() bool { return turns.waiting.Load() == 2 })
+	if err := turns.take(false); err != errBusy {
+		t.Errorf("a third may wait: %v", err)
+	}
+	waiting.Go(func() { // who has begun always may
+		if err := turns.take(true); err != nil {
+			t.Error(err)
+		}
+		turns.leave()
+	})
+	until(t, "three wait", func() bool { return turns.waiting.Load() == 3 })
+	turns.leave()
+	waiting.Wait()
+	if err := turns.take(false); err != nil {
+		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// A crowd of clients that all want to begin at once: each is served or closed, and
+// every turn comes back.
+func TestACrowdOfHandshakes(t *testing.T) {
+	change, client := withTLS(t, func(cfg *TLS) { cfg.Handshakes = 4 })
+	f, _, _ := open(t, newHouse(t), change)
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			c, err := tls.Dial("tcp", f.SecureAddr().String(), client)
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			fmt.Fprint(c, get("/", "Connection: close"))
+			if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200") {
+				t.Errorf("a client that was taken in got %.80q, %v", text, err)
+			}
+		})
+	}
+	all.Wait()
+	until(t, "all leave", func() bool { return f.Counts().Open == 0 })
+	got := f.Counts().TLS
+	if got.Handshakes == 0 || got.Handshakes+got.Refused+got.Failed != 60 {
+		t.Errorf("counts are %+v", got)
+	}
+	if len(f.secure.turns.places) != 0 || f.secure.turns.waiting.Load() != 0 {
+		t.Errorf("%d turns are not given back, %d wait", len(f.secure.turns.places), f.secure.turns.waiting.Load())
+	}
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	v.reply()
+}
+
+func TestTLSWithoutALaneIsNetHTTPs(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.Hits = nil })
+	v := visitTLS(t, f, client)
+	for range 2 {
+		v.send(get("/"))
+		if resp, _ := v.reply(); resp.StatusCode != 200 {
+			t.Error(resp.Status)
+		}
+	}
+	if got := f.Counts(); got.Given != 1 || got.Fast != 0 || got.Replies != 2 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+func TestLimitsHoldForTLSToo(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.ClientRequests = 1 })
+	v := visitTLS(t, f, client)
+	v.send(get("/") + get("/never") + get("/") + get("/"))
+	for i, want := range []int{200, 200, 503} {
+		if resp, body := v.reply(); resp.StatusCode != want || want == 503 && !strings.HasSuffix(body, "</html>") {
+			t.Errorf("reply %d is %s %q", i, resp.Status, body)
+		}
+	}
+	v.ends()
+	c := visitH2(t, f, client, 1<<20)
+	if err := c.ask(1, "/"); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if head, ok := frame.(*http2.HeadersFrame); ok {
+			fields, err := hpack.NewDecoder(4096, nil).DecodeFull(head.HeaderBlockFragment())
+			if err != nil || len(fields) == 0 || fields[0].Value != "503" {
+				t.Errorf("by HTTP/2 it gets %v, %v", fields, err)
+			}
+			return
+		}
+	}
+}
+
+// Beyond the table's bound there is no word: one would take a handshake.
+func TestBeyondTheBoundTLSIsClosed(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.MaxConnections = 1 })
+	first := visitTLS(t, f, client)
+	first.send(get("/"))
+	first.reply()
+	second := visitAt(t, f.SecureAddr())
+	if n, err := second.r.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("the second gets %d bytes, %v", n, err)
+	}
+	if got := f.Counts(); got.Refused != 1 || got.TLS.Handshakes != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+func TestWhatIsNoHandshakeEnds(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	for in, want := range map[string]string{
+		get("/"): wrongPort,
+		"SSH-2.0-x\r\n and some more of it, whatever it may be":                         "",
+		"\x16\x03\x01\xff\xff" + strings.Repeat("a", 100):                               "",
+		"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + strings.Repeat("\x00", 60):     "",
+		"\x16\x03\x01\x00\x04\x01\x00\x00\x00\x16\x03\x01\x00\x04\x01\x00\x00\x00":      "",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00 and more": "",
+	} {
+		v := visitAt(t, f.SecureAddr())
+		v.send(in)
+		if err := v.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		// A socket that is closed over unread bytes is reset.
+		out, _ := io.ReadAll(v.r)
+		if !strings.Contains(string(out), want) || want == "" && len(out) > 7 {
+			t.Errorf("to %.40q it says %q", in, out)
+		}
+	}
+	until(t, "all leave", func() bool { return f.Counts().Open == 0 })
+	if got := f.Counts().TLS; got.Failed != 6 || len(f.secure.turns.places) != 0 {
+		t.Errorf("counts are %+v", got)
+	}
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	v.reply()
+}
+
+// What a client sends inside TLS that is no request, and what breaks TLS.
+func TestABrokenRecordEndsTheConnection(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change)
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	v.reply()
+	inner := v.Conn.(*tls.Conn).NetConn()
+	if _, err := inner.Write([]byte("\x17\x03\x03\x00\x20" + strings.Repeat("x", 32))); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := io.ReadAll(v.r); len(out) != 0 || err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+		t.Errorf("it says %q, %v; want an alert", out, err)
+	}
+	until(t, "it leaves", func() bool { return f.Counts().Open == 0 })
+}
