@@ -169,7 +169,7 @@ func fold(path []string) []string {
 	return append([]string{strings.Join(path[:3], ".")}, path[3:]...)
 }
 
-// below makes the folder of orders lie on the part of a card that is written to.
+// below makes a folder that is written to lie on the part of a card that is.
 func below(data, folder string) string {
 	if data == "" || folder == "" || filepath.IsAbs(folder) {
 		return folder

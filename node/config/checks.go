@@ -169,6 +169,7 @@ type listener struct {
 func checkListeners(c *Config) (one, other listener, clash bool) {
 	all := []listener{
 		{"http", "listen", c.HTTP.Listen},
+		{"tls", "listen", c.TLS.Listen},
 		{"console", "listen", c.Console.Listen},
 		{"rack", "gossip", c.Rack.Gossip},
 		{"rack", "link", c.Rack.Link},

@@ -18,6 +18,7 @@ import (
 type Config struct {
 	Board   Board
 	HTTP    HTTP
+	TLS     TLS
 	Console Console
 	Rack    Rack
 	Cache   Cache
@@ -55,6 +56,21 @@ type HTTP struct {
 	MaxRequests        int // at once, beside those for pages in memory; 0 = by the memory
 	BodyTimeout        Duration
 	BodyRate           Size // a second; 0 = no bound
+}
+
+// TLS is the table [tls]: https on the public pages.
+type TLS struct {
+	Listen          string   // host:port; "" = none
+	Certificate     []string // paths of PEM files, each with the key at the same place in Key
+	Key             []string
+	ACME            []string // names that a CA is asked to certify; lower case
+	ACMEDirectory   string
+	ACMEEmail       string
+	ACMECA          string   // path of a PEM file; "" = the system's CAs
+	Folder          string   // of the certificates that a CA has given
+	Redirect        bool     // plain HTTP sends browsers here
+	StrictTransport Duration // 0 = it is not said
+	Handshakes      int      // waiting for their turn
 }
 
 // Console is the table [console]: the listener for ops, with console, API,
@@ -182,6 +198,7 @@ func Default() *Config {
 			BodyTimeout:    Duration(5 * time.Second),
 			BodyRate:       KB,
 		},
+		TLS:     TLS{ACMEDirectory: letsEncrypt, Folder: "certificates", Handshakes: 128},
 		Console: Console{Listen: ":8080"},
 		Rack: Rack{
 			Gossip:      ":7946",

@@ -70,6 +70,11 @@ func TestMistakes(t *testing.T) {
 		{"list", good + "join = \"10.0.0.1\"", `b.toml:3: [rack] join: write a list of strings in brackets, ["…", "…"] instead of "10.0.0.1"`, ErrWrongType},
 		{"list of numbers", good + "join = [1]", `b.toml:3: [rack] join: write only strings in the list, each in quotes, instead of 1`, ErrWrongType},
 		{"join", good + "join = [\"a b\"]", `b.toml:3: [rack] join: "a b" is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`, ErrBadValue},
+		{"a certificate without listener", good + "[tls]\nacme = [\"a.example\"]", `b.toml: [tls] listen: a certificate is of use on a listener only; write listen = ":443"`, ErrBadValue},
+		{"a certificate without key", good + "[tls]\nlisten = \":443\"\ncertificate = [\"a\"]", `b.toml:5: [tls] certificate: there are 1, and 0 under key; write both files of each, in the same order`, ErrBadValue},
+		{"a wildcard from a CA", good + "[tls]\nlisten = \":443\"\nacme = [\"*.a.example\"]", `b.toml:5: [tls] acme: "*.a.example" stands for many names, which a CA certifies by DNS only; write each name, or get a certificate file`, ErrBadValue},
+		{"an address from a CA", good + "[tls]\nlisten = \":443\"\nacme = [\"192.0.2.1\"]", `b.toml:5: [tls] acme: "192.0.2.1" is no name that a CA certifies; write a host name in small letters, such as "shop.example"`, ErrBadValue},
+		{"a CA without TLS", good + "[tls]\nacme_directory = \"http://a\"", `b.toml:4: [tls] acme_directory: "http://a" is not the address of a CA; write one such as https://acme-v02.api.letsencrypt.org/directory`, ErrBadValue},
 		{"listen", good + "[http]\nlisten = 80", `b.toml:4: [http] listen: write a string in quotes instead of 80`, ErrWrongType},
 		{"listen without colon", good + "[http]\nlisten = \"80\"", `b.toml:4: [http] listen: "80" is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`, ErrBadValue},
 		{"advertise", good + "advertise = \"0.0.0.0\"", `b.toml:3: [rack] advertise: "0.0.0.0" is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`, ErrBadValue},
@@ -148,6 +153,11 @@ func TestParseSetsEveryKey(t *testing.T) {
 	c := Default()
 	c.Board = Board{"b-1", 200}
 	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 6, Duration(4e9), 7}
+	c.TLS = TLS{
+		"127.0.0.1:443", []string{filepath.Join(t.TempDir(), "a.pem")}, []string{filepath.Join(t.TempDir(), "a.key")},
+		[]string{"shop.example", "www.shop.example"}, "https://ca.example/dir", "ops@shop.example",
+		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "certs"), true, Duration(time.Hour), 7,
+	}
 	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
 	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
 	c.Cache = Cache{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
@@ -241,6 +251,7 @@ func TestDefaultsPassTheirChecks(t *testing.T) {
 	want := Default()
 	want.Rack.Key = testKey(t, 1)
 	want.Orders.Folder = beside("b.toml", want.Orders.Folder)
+	want.TLS.Folder = beside("b.toml", want.TLS.Folder)
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v want %+v", c, want)
 	}

@@ -165,6 +165,8 @@ func (r *reader) document(tree map[string]any) *Document {
 	r.check()
 	r.cfg.Shop.Catalogue = beside(r.file, r.cfg.Shop.Catalogue)
 	r.cfg.Orders.Folder = beside(r.file, below(r.data, r.cfg.Orders.Folder))
+	r.cfg.TLS.Folder = below(r.data, r.cfg.TLS.Folder)
+	r.cfg.TLS.beside(r.file)
 	return &Document{Config: r.cfg, Written: written}
 }
 

@@ -44,6 +44,7 @@ func tables() []table {
 	return []table{
 		{name: "board", doc: "Who this board is."},
 		{name: "http", doc: "The public listener, where the shop's pages are."},
+		{name: "tls", doc: "https on the public pages. Without a certificate of its own a name is served with one that the boards of the rack share and no browser knows."},
 		{name: "console", doc: "The listener for ops: console, API, metrics, health. Keep it off the internet."},
 		{name: "rack", doc: "How the boards of a rack find and trust each other."},
 		{name: "cache", doc: "The pages kept in memory."},
@@ -65,7 +66,7 @@ func tables() []table {
 // settings lists every key, in the order in which they are printed within
 // their table.
 func settings() []setting {
-	return slices.Concat(boardSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings(), networkSettings())
+	return slices.Concat(boardSettings(), tlsSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings(), networkSettings())
 }
 
 // maxRate bounds what can be asked for a second: more than any board does.
