@@ -1,0 +1,75 @@
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"net"
+	"slices"
+	"time"
+)
+
+// maxTries bounds the search for a number that is a private key of P-256: one try
+// in 2³² fails.
+const maxTries = 8
+
+// deriveKey derives a private key from a rack key, the same on every board.
+func deriveKey(rackKey []byte, purpose string) (*ecdsa.PrivateKey, error) {
+	for try := range maxTries {
+		scalar, err := hkdf.Key(sha256.New, rackKey, nil, fmt.Sprintf("bramble %s v1 %d", purpose, try), 32)
+		if err != nil {
+			return nil, fmt.Errorf("deriving the key of the %s: %w", purpose, err)
+		}
+		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err == nil {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("no key of the %s can be derived from this rack key: make another with \"bramble key\"", purpose)
+}
+
+// sharedCertificate makes the certificate that stands in where a name has none of
+// its own. It is the same to the byte on each board that has the same sites, so
+// that a browser that was told to trust it trusts them all. It signs itself and
+// may sign no other: who trusts it trusts these names and no more.
+func sharedCertificate(rackKey []byte, names []string) (*tls.Certificate, error) {
+	key, err := deriveKey(rackKey, "shared certificate")
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("the shared certificate: %w", err)
+	}
+	sum := sha256.Sum256(public)
+	names = append(slices.Clone(names), "localhost", "*.local")
+	slices.Sort(names)
+	template := &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(sum[:16]),
+		Subject:      pkix.Name{CommonName: "bramble rack " + hex.EncodeToString(sum[:8])},
+		DNSNames:     slices.Compact(names),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback},
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		// A board may not know the date; what ends this is a new rack key.
+		NotBefore:             time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC),
+		NotAfter:              time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		BasicConstraintsValid: true,
+	}
+	// Without a source of chance the signature hangs on key and text alone (RFC 6979).
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("the shared certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("the shared certificate: %w", err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
