@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"bramble/node/config"
@@ -110,7 +112,7 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 			return nil, fmt.Errorf("making the folder of %s: %w", b.Name, err)
 		}
 		path := filepath.Join(dir, configFile)
-		from := template
+		from := apart(template, i)
 		if from == nil {
 			kept, err := config.LoadDocument(path)
 			switch {
@@ -131,6 +133,25 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// apart is a template with a port for https that is board i's own: the first
+// board has the one that is written, the others those after it.
+func apart(template *config.Document, i int) *config.Document {
+	if template == nil {
+		return nil
+	}
+	host, text, err := net.SplitHostPort(template.Config.TLS.Listen)
+	if err != nil {
+		return template // there is none
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil || port == 0 {
+		return template
+	}
+	c := *template.Config
+	c.TLS.Listen = net.JoinHostPort(host, strconv.Itoa(port+i))
+	return &config.Document{Config: &c, Written: template.Written}
 }
 
 // stateFolder returns the folder of a lab and what removes it when the lab

@@ -56,6 +56,25 @@ folder = "ledger"
 	}
 }
 
+func TestEachBoardHasItsOwnPortForHTTPS(t *testing.T) {
+	p, err := NewPlan(2, "127.0.0.1:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	for round, template := range []*config.Document{document(t, "[tls]\nlisten = \":8443\"\n"), nil} {
+		boards, err := writeBoards(state, p, config.NewRackKey(), template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []string{":8443", ":8444"} {
+			if got := boards[i].TLS.Listen; got != want {
+				t.Errorf("start %d: board %d has %s, want %s", round+1, i+1, got, want)
+			}
+		}
+	}
+}
+
 func TestFolderIsUsedAgain(t *testing.T) {
 	state := t.TempDir()
 	p, err := NewPlan(2, "127.0.0.1:9000")
