@@ -274,5 +274,8 @@ func (b *board) notices() []string {
 	if b.machine != nil {
 		all = append(all, b.machine.Notices()...)
 	}
+	if b.certs != nil {
+		all = append(all, b.certs.Notices()...)
+	}
 	return append(all, b.counter.notices(b.cfg.Board.Name)...)
 }

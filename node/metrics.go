@@ -28,6 +28,13 @@ func (b *board) metrics() meters {
 	total("bramble_http_shed_total", func() int64 { return b.front.Counts().Shed })
 	set.NewGauge("bramble_http_pressure", func() float64 { return b.front.Counts().Pressure })
 	total("bramble_http_refused_total", func() int64 { return b.front.Counts().Refused })
+	if b.certs != nil {
+		total("bramble_tls_handshakes_total", func() int64 { return b.front.Counts().TLS.Handshakes })
+		total("bramble_tls_resumed_total", func() int64 { return b.front.Counts().TLS.Resumed })
+		total("bramble_tls_failed_total", func() int64 { return b.front.Counts().TLS.Failed })
+		total("bramble_tls_refused_total", func() int64 { return b.front.Counts().TLS.Refused })
+		total("bramble_http2_connections", func() int64 { return b.front.Counts().TLS.HTTP2 })
+	}
 	total("bramble_origin_requests_total", b.sites.Asked)
 	total("bramble_origin_failures_total", b.sites.Failed)
 	total("bramble_origin_places", b.sites.Places)

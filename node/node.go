@@ -15,6 +15,7 @@ import (
 	"bramble/cache"
 	"bramble/cluster"
 	"bramble/node/capacity"
+	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
 	"bramble/node/desk"
@@ -75,6 +76,7 @@ type board struct {
 	sites   *origin.Set
 	counter *counter // nil: no orders are taken here
 	front   *front.Front
+	certs   *certs.Keeper // nil: no https
 	console net.Listener
 	link    *cluster.Link
 	members *cluster.Members
@@ -143,8 +145,12 @@ func (b *board) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.certs, err = b.newCerts(); err != nil {
+		return err
+	}
+	handler, hits := b.publicPages()
 	if b.front, err = front.New(front.Config{
-		Listen: b.cfg.HTTP.Listen, Handler: b.pages, Hits: newHits(b.pages), Logger: b.log,
+		Listen: b.cfg.HTTP.Listen, Handler: handler, Hits: hits, TLS: b.secure(), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
 		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
@@ -156,6 +162,9 @@ func (b *board) open(ctx context.Context) error {
 		Pressure: b.strain,
 	}); err != nil {
 		return err
+	}
+	if b.certs != nil {
+		b.certs.RenewTickets()
 	}
 	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
 		return fmt.Errorf("console: %w", err)
@@ -284,7 +293,7 @@ func (b *board) run(ctx context.Context) error {
 	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopClients()
 	defer stopRack()
-	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain, locate: b.locate}
+	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain, locate: b.locate, certs: b.certs}
 	screen, err := b.newConsole()
 	if err != nil {
 		return err
@@ -313,6 +322,9 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.watchPi(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
 	behind.Go(func() { b.join(rack) })
+	if b.certs != nil {
+		behind.Go(func() { b.certs.Run(rack) })
+	}
 	start(&serving, func() error { return b.front.Serve(clients) })
 	b.log.Info("board is up", "pages", b.front.Addr().String(), "console", b.console.Addr().String(),
 		"link", b.link.Addr().String(), "gossip", b.selfAddr())

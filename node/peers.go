@@ -11,6 +11,7 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/node/certs"
 )
 
 // Paths on the rack link; pulses have cluster.PulsePath.
@@ -110,6 +111,7 @@ type peerHandler struct {
 	counter *counter // nil: this board has no ledger
 	drain   func(undo bool)
 	locate  func(undo bool)
+	certs   *certs.Keeper // nil: no https
 }
 
 func (h *peerHandler) routes() http.Handler {
@@ -121,6 +123,9 @@ func (h *peerHandler) routes() http.Handler {
 	mux.HandleFunc(placePath, h.place)
 	mux.HandleFunc("POST "+drainPath, asked(h.drain))
 	mux.HandleFunc("POST "+locatePath, asked(h.locate))
+	if h.certs != nil {
+		mux.Handle(certs.Path, h.certs.Handler())
+	}
 	h.counter.routes(mux)
 	return mux
 }

@@ -1,0 +1,152 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"bramble/cluster"
+	"bramble/node/certs"
+	"bramble/node/config"
+	"bramble/node/front"
+)
+
+// newCerts makes the keeper of certificates; nil if there is no https.
+func (b *board) newCerts() (*certs.Keeper, error) {
+	cfg := b.cfg.TLS
+	if cfg.Listen == "" {
+		return nil, nil
+	}
+	var files []certs.Pair
+	for i := range cfg.Certificate {
+		files = append(files, certs.Pair{Certificate: cfg.Certificate[i], Key: cfg.Key[i]})
+	}
+	return certs.New(certs.Config{
+		Self: b.cfg.Board.Name, RackKeys: rackKeys(b.cfg.Rack), Names: siteNames(b.cfg), Files: files,
+		ACME:   certs.ACME{Names: cfg.ACME, Directory: cfg.ACMEDirectory, Email: cfg.ACMEEmail, CA: cfg.ACMECA},
+		Folder: cfg.Folder, Rack: certRack{b}, Logger: b.log, Now: time.Now,
+		SetTicketKeys: func(keys [][32]byte) { b.front.SetTicketKeys(keys) },
+		ClockSet:      b.clockIsSet,
+	})
+}
+
+// siteNames are the host names of the rack's sites, without ports.
+func siteNames(cfg *config.Config) []string {
+	names := append([]string(nil), cfg.TLS.ACME...)
+	for _, site := range cfg.Sites {
+		for _, name := range append([]string{site.Host}, site.Aliases...) {
+			if host, _, err := net.SplitHostPort(name); err == nil {
+				name = host
+			}
+			if strings.Trim(name, "0123456789.") != "" { // an address is no DNS name
+				names = append(names, strings.ToLower(name))
+			}
+		}
+	}
+	return names
+}
+
+// secure is the front's part of it; nil if there is no https.
+func (b *board) secure() *front.TLS {
+	if b.certs == nil {
+		return nil
+	}
+	t := &front.TLS{
+		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.Handshakes,
+		Hits: newHits(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
+	}
+	if age := time.Duration(b.cfg.TLS.StrictTransport); age > 0 {
+		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)
+	}
+	return t
+}
+
+// publicPages are the pages, and what stands before them where there is https.
+func (b *board) publicPages() (http.Handler, front.Hits) {
+	hits := newHits(b.pages)
+	switch {
+	case b.certs == nil:
+		return b.pages, hits
+	case b.cfg.TLS.Redirect:
+		return entrance{b}, certified{hits, b.certs}
+	}
+	return entrance{b}, hits
+}
+
+// entrance answers a CA that looks whose name it is, and sends clients to https if
+// that is wished.
+type entrance struct{ b *board }
+
+// ServeHTTP answers a client.
+func (e entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b := e.b
+	switch {
+	case b.certs.AnswerChallenge(w, r):
+	case r.TLS == nil && b.cfg.TLS.Redirect && b.certs.Certified(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
+		w.Header().Set("Location", secureURL(r, b.cfg.TLS.Listen))
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusPermanentRedirect)
+	default:
+		b.pages.ServeHTTP(w, r)
+	}
+}
+
+// secureURL is where a request is answered by https: at the port of listen.
+func secureURL(r *http.Request, listen string) string {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if _, port, err := net.SplitHostPort(listen); err == nil && port != "443" {
+		host = net.JoinHostPort(host, port)
+	}
+	target := *r.URL
+	target.Scheme, target.Host = "https", host
+	return target.String()
+}
+
+// certified leaves plain requests for names that are to be asked for by https.
+type certified struct {
+	*hits
+	certs *certs.Keeper
+}
+
+// AppendHit is front.Hits.
+func (c certified) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
+	if c.certs.Certified(string(q.Host)) {
+		return dst, nil, false
+	}
+	return c.hits.AppendHit(dst, q)
+}
+
+// certRack is the rack as the certificates see it.
+type certRack struct{ b *board }
+
+// Peers are the live boards without this one.
+func (c certRack) Peers() []string {
+	var names []string
+	for _, one := range c.b.members.Boards() {
+		if one.Alive && !one.Self && one.Link != "" {
+			names = append(names, one.Name)
+		}
+	}
+	return names
+}
+
+// Owner is the board that the ring says cares for a key; "" unless this board is in
+// service and in touch with most of its rack.
+func (c certRack) Owner(key string) string {
+	if c.b.health.get() != cluster.Serving || !c.b.purger.Believable() {
+		return ""
+	}
+	first, _ := c.b.members.Ring().Owners(key)
+	return first
+}
+
+// Ask asks a board.
+func (c certRack) Ask(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
+	return c.b.link.Control(ctx, board, r)
+}
