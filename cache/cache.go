@@ -56,19 +56,22 @@ func (r Route) believes(o *Object, now time.Duration) bool {
 
 // Cache is a shared cache. All its methods may be called concurrently.
 type Cache struct {
-	cfg      Config
-	name     string // Config.Name as Cache-Status wants it
-	made     time.Time
-	realTime bool // Config.Now is time.Now
-	store    *store
-	flights  flights
-	fills    chan struct{} // places for fetches
-	streams  chan struct{} // places for long replies that are not stored
-	unshared *recent
-	failed   *recent
-	press    press
-	filling  atomic.Int64 // bytes set aside for bodies on their way in
-	counters counters
+	cfg  Config
+	name string // Config.Name as Cache-Status wants it
+	// hitStatus is what stands between the age and the time left in a hit's
+	// fields; "" without Cache-Status.
+	hitStatus string
+	made      time.Time
+	realTime  bool // Config.Now is time.Now
+	store     *store
+	flights   flights
+	fills     chan struct{} // places for fetches
+	streams   chan struct{} // places for long replies that are not stored
+	unshared  *recent
+	failed    *recent
+	press     press
+	filling   atomic.Int64 // bytes set aside for bodies on their way in
+	counters  counters
 }
 
 // New makes a cache. It fails if the budget is too small for what it should hold.
@@ -88,6 +91,9 @@ func New(cfg Config) (*Cache, error) {
 			active:   make(map[*flight]struct{}),
 			guards:   make(map[*Guard]struct{}),
 		},
+	}
+	if !cfg.NoCacheStatus {
+		c.hitStatus = "\r\nCache-Status: " + c.name + "; hit; ttl="
 	}
 	if c.unshared, err = newRecent(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -32,15 +33,15 @@ const status304 = "HTTP/1.1 304 Not Modified\r\n"
 // Whatever else may decide about a hit (Range, If-Match, If-Unmodified-Since, a
 // repeated field) must not be in the request. Values are without the blanks
 // around them; nil means that the field is not there. The bytes are only read,
-// and only during the call.
+// and only during the call. A front may have a type with the same fields in the
+// same order, so that a pointer to it is one to a Plain and nothing is copied.
 type Plain struct {
-	Key       []byte // as KeyOf gives it
-	Encoding  []byte // Accept-Encoding
-	NoneMatch []byte // If-None-Match
-	Since     []byte // If-Modified-Since
-	// Directives: the client sent Cache-Control or Pragma.
-	Directives bool
-	Head       bool // the method is HEAD, otherwise GET
+	Key        []byte // as KeyOf gives it
+	Encoding   []byte // Accept-Encoding
+	NoneMatch  []byte // If-None-Match
+	Since      []byte // If-Modified-Since
+	Directives bool   // the client sent Cache-Control or Pragma
+	Head       bool   // the method is HEAD, otherwise GET
 }
 
 // AppendHit answers a request if that takes no more than a stored, fresh reply.
@@ -49,47 +50,80 @@ type Plain struct {
 // follow the empty line. They must not be changed. If ok is false, the request is
 // for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
 // bytes of room.
+//
+// Whoever calls may have little stack: what goes deep is out of line, so that only
+// one of these calls is on it at a time.
 func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
-	if q.Directives && c.cfg.ClientDirectives {
-		return dst, nil, false
-	}
-	o := matchPlain(c.store.find(q.Key), q)
-	if o == nil || o.wire == "" {
-		return dst, nil, false
-	}
 	now := c.clock()
-	ttl := o.ttl(now)
-	if o.flags&flagNoCache != 0 || ttl <= 0 {
+	o, same := c.plainHit(q, now)
+	if o == nil {
 		return dst, nil, false
+	}
+	if !same && !q.Head {
+		body = o.body
+	}
+	return c.appendHead(dst, o, now, same), body, true
+}
+
+// plainHit finds the reply that answers a request, nil if there is none, and
+// whether the client has it already.
+//
+//go:noinline
+func (c *Cache) plainHit(q *Plain, now time.Duration) (o *Object, same bool) {
+	if q.Directives && c.cfg.ClientDirectives {
+		return nil, false
+	}
+	sh, hash := c.store.shard(asString(q.Key)) // as store.get does, with less stack
+	o = matchPlain(sh.hit(asString(q.Key), hash), q)
+	if o == nil || o.wire == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
+		return nil, false
 	}
 	same, known := o.sameAsClients(q)
 	if !known {
-		return dst, nil, false
+		return nil, false
 	}
 	c.counters.requests.Add(1)
 	c.counters.hits.Add(1)
+	return o, same
+}
+
+// appendHead appends the head of a hit: what was prepared, and the fields that
+// change with the time, Age and Cache-Status.
+//
+//go:noinline
+func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) []byte {
 	if same {
 		dst = o.append304(dst)
 	} else {
 		dst = append(dst, o.wire...)
-		if !q.Head {
-			body = o.body
+	}
+	age := o.age(now)
+	dst = appendSeconds(append(dst, "Age: "...), age)
+	if c.hitStatus != "" {
+		dst = appendSeconds(append(dst, c.hitStatus...), o.lifetime-age)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// appendSeconds appends a time of 0 or more in whole seconds. strconv can do more,
+// and takes four times the stack.
+//
+//go:noinline
+func appendSeconds(dst []byte, d time.Duration) []byte {
+	n := min(uint64(d/time.Second), math.MaxUint32) // more than a century is that
+	var digits [10]byte
+	at := len(digits)
+	for left := uint32(n); ; left /= 10 {
+		at--
+		digits[at] = '0' + byte(left%10)
+		if left < 10 {
+			return append(dst, digits[at:]...)
 		}
 	}
-	dst = strconv.AppendInt(append(dst, "Age: "...), int64(o.age(now)/time.Second), 10)
-	dst = append(dst, "\r\n"...)
-	if !c.cfg.NoCacheStatus {
-		line := statusLine{append(append(dst, "Cache-Status: "...), c.name...)}
-		dst = append(line.flag("hit").ttl(ttl).b, "\r\n"...)
-	}
-	return dst, body, true
 }
 
 // MaxHead is the most that AppendHit appends, in bytes.
 func (c *Cache) MaxHead() int { return maxPrepared + maxPatched + len(c.name) }
-
-// find is get for a key in bytes.
-func (s *store) find(key []byte) []*Object { return s.get(asString(key)) }
 
 // asString is bytes seen as a string, for as long as they do not change.
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
@@ -142,6 +176,8 @@ func (o *Object) sameAsClients(q *Plain) (same, known bool) {
 }
 
 // append304 appends the prepared head without what describes the body.
+//
+//go:noinline
 func (o *Object) append304(dst []byte) []byte {
 	dst = append(dst, status304...)
 	from := o.headAt

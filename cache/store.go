@@ -99,6 +99,9 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 	return s
 }
 
+// shard is where a key is, and its hash.
+//
+//go:noinline
 func (s *store) shard(key string) (*shard, uint64) {
 	h := maphash.String(s.seed, key)
 	return &s.shards[h>>s.shift], h // a shift of 64 gives 0
@@ -108,14 +111,22 @@ func (s *store) shard(key string) (*shard, uint64) {
 // nothing, and readers do not wait for each other. The slice must not be changed.
 func (s *store) get(key string) []*Object {
 	sh, h := s.shard(key)
+	return sh.hit(key, h)
+}
+
+// hit is get for one shard. It has no defer, whose room on the stack is more than
+// an idle connection of the front has.
+//
+//go:noinline
+func (sh *shard) hit(key string, hash uint64) []*Object {
+	var found variants
 	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	e := sh.policy.Peek(h)
-	if e == nil || keyOf(e) != key {
-		return nil
+	if e := sh.policy.Peek(hash); e != nil && keyOf(e) == key {
+		sh.policy.Hit(e)
+		found = e.Value
 	}
-	sh.policy.Hit(e)
-	return e.Value
+	sh.mu.RUnlock()
+	return found
 }
 
 // put stores an object in front of its key's other variants, in place of one

@@ -41,10 +41,7 @@ func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return h.p.cache.AppendHit(dst, &cache.Plain{
-		Key: q.Key, Encoding: q.Encoding, NoneMatch: q.NoneMatch, Since: q.Since,
-		Directives: q.Directives, Head: q.Head,
-	})
+	return h.p.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
 }
 
 // learn asks the sites what a host name means. It is kept out of line because,

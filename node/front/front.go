@@ -235,13 +235,13 @@ func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r)
 }
 
-// rules are those of this moment.
-func (f *Front) rules(c *conn) rules {
-	r := rules{hits: f.cfg.Hits, draining: f.draining.Load(), limits: f.limits, client: c.client, gate: f.gate}
+// rule sets the rules for a connection's requests at this moment.
+func (f *Front) rule(c *conn, r *rules) {
+	r.hits, r.strict, r.draining = f.cfg.Hits, nil, f.draining.Load()
+	r.limits, r.client, r.gate = f.limits, c.client, f.gate
 	if c.secure != nil {
 		r.hits, r.strict = f.secure.cfg.Hits, f.secure.strict
 	}
-	return r
 }
 
 // Addr is where the listener is, with the port that was chosen if 0 was asked for.

@@ -96,12 +96,13 @@ func newHouse(t testing.TB) *house {
 		t.Fatal(err)
 	}
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+	later := now.Add(17 * time.Second)
 	var late atomic.Bool
 	if h.cache, err = cache.New(cache.Config{
 		Name: "board-1", Via: "bramble-test", Budget: 4 << 20, Logger: slog.New(slog.DiscardHandler),
 		Now: func() time.Time {
 			if late.Load() {
-				return now.Add(17 * time.Second)
+				return later
 			}
 			return now
 		},
@@ -139,27 +140,33 @@ func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, err
 	return h.sites.Fetch(ctx, r)
 }
 
-// AppendHit answers as node is to do.
+// AppendHit answers as node does, also in what it keeps off the stack.
 func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 	h.mu.Lock()
 	prefix, known := h.names[string(q.Host)]
 	h.mu.Unlock()
 	if !known {
-		asked, err := h.sites.Request(&http.Request{Method: "GET", Host: string(q.Host), URL: &url.URL{Path: "/"}, Header: http.Header{}})
-		if err != nil {
+		if prefix, known = h.learn(string(q.Host)); !known {
 			return dst, nil, false
 		}
-		prefix = asked.URL.Scheme + "://" + asked.URL.Host
-		h.mu.Lock()
-		if len(h.names) < 64 {
-			h.names[string(q.Host)] = prefix
-		}
-		h.mu.Unlock()
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return h.cache.AppendHit(dst, &cache.Plain{
-		Key: q.Key, Encoding: q.Encoding, NoneMatch: q.NoneMatch, Since: q.Since, Directives: q.Directives, Head: q.Head,
-	})
+	return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
+}
+
+//go:noinline
+func (h *house) learn(host string) (prefix string, ok bool) {
+	asked, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+	if err != nil {
+		return "", false
+	}
+	prefix = asked.URL.Scheme + "://" + asked.URL.Host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.names) < 64 {
+		h.names[host] = prefix
+	}
+	return prefix, true
 }
 
 // script is a connection that brings some bytes and then ends, and keeps what is

@@ -104,7 +104,7 @@ func (c *conn) work(fd uintptr, b *batch) bool {
 func (c *conn) answer(fd uintptr, b *batch, have *int) bool {
 	p := b.in[:*have]
 	for {
-		b.rules = c.front.rules(c)
+		c.front.rule(c, &b.rules)
 		answered, next := b.answer(p, &b.rules)
 		p = p[answered:]
 		if answered > 0 {
@@ -176,6 +176,8 @@ func (c *conn) write(fd uintptr, b *batch) bool {
 }
 
 // owe keeps what is left of some replies, without the batch that it lies in.
+//
+//go:noinline
 func (c *conn) owe(left [][]byte, b *batch) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {
@@ -191,9 +193,9 @@ func (c *conn) owe(left [][]byte, b *batch) {
 func (c *conn) recall() (next step, ok bool) {
 	b := c.front.batches.get()
 	defer c.front.batches.put(b)
-	r := c.front.rules(c)
-	r.limits, r.gate = nil, nil // it has passed them
-	answered, next := b.answer(c.carry[:c.size], &r)
+	c.front.rule(c, &b.rules)
+	b.rules.limits, b.rules.gate = nil, nil // it has passed them
+	answered, next := b.answer(c.carry[:c.size], &b.rules)
 	if answered == 0 {
 		return next, false
 	}

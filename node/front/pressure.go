@@ -26,8 +26,10 @@ const (
 	// heartbeat for 0.8 s, so that at half of that something must give.
 	quietDelay = 100 * time.Millisecond
 	fullDelay  = time.Second
-	// delayShare of all goroutines waited less than the delay that counts.
-	delayShare = 0.9
+	// delayShare of all goroutines waited less than the delay that counts. Where
+	// there is too much to do, half of them wait; where another program takes the
+	// processor for a moment, some do.
+	delayShare = 0.5
 	// delayLeast is how many must have run for their delay to mean anything.
 	delayLeast = 100
 	// feelEvery is how often pressure is measured: within a second of the crowd's

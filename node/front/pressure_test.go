@@ -74,8 +74,8 @@ func TestDelayInScheduling(t *testing.T) {
 	}{
 		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 99}, 0, 0}, // too few
 		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 100, 0, 0, 0}, 0, 0},
-		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 89, 11, 7}, 100 * time.Millisecond, 0},
-		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 90, 10, 7}, time.Millisecond, 0},
+		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 49, 51, 7}, 100 * time.Millisecond, 0},
+		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 50, 50, 7}, time.Millisecond, 0},
 		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 100}, time.Second, 1},
 	} {
 		got := delayOf(buckets, test.before, test.after, delayShare)

@@ -41,12 +41,23 @@ type request struct {
 // lend is read in the same way, and to the same end, by every HTTP
 // implementation that there is. It copies nothing and allocates nothing.
 func (r *request) parse(b []byte) verdict {
-	key := r.asked.Key[:0]
-	*r = request{asked: Asked{Key: key}}
-	at, v := r.line(b)
+	at, v := r.begin(b)
 	if v != plain {
 		return v
 	}
+	return r.fields(b, at)
+}
+
+// begin reads the request line of a new request and gives the index behind it.
+func (r *request) begin(b []byte) (at int, v verdict) {
+	key := r.asked.Key[:0]
+	*r = request{asked: Asked{Fields: Fields{Key: key}}}
+	return r.line(b)
+}
+
+// fields reads the fields from b[at:] on, to the empty line.
+func (r *request) fields(b []byte, at int) (v verdict) {
+	v = plain
 	for fields := 0; ; fields++ {
 		switch end := b[at:]; {
 		case len(end) == 0, len(end) == 1 && end[0] == '\r':
@@ -89,10 +100,15 @@ func (r *request) whole(v verdict, fields int) verdict {
 	case fields > maxFields:
 		return lend
 	}
+	r.version()
+	return v
+}
+
+// version takes in what HTTP/1.0 says by not saying it.
+func (r *request) version() {
 	if r.old && !r.keep {
 		r.close = true
 	}
-	return v
 }
 
 // What follows the target.

@@ -1,0 +1,69 @@
+package front
+
+import (
+	"io"
+	"runtime"
+	"runtime/metrics"
+	"testing"
+)
+
+const (
+	// idleMost bounds what an idle connection takes of this process's heap and
+	// stacks, in bytes. Its client's end is here too, with about 900.
+	idleMost = 3500 + 900
+	// idleGrowth bounds by how much its stack grows when it answers, in bytes: if
+	// that were not 0, it would double.
+	idleGrowth = 256
+)
+
+// An idle connection holds a small stack and a few small things, whatever it has
+// answered.
+func TestAnIdleConnectionTakesLittle(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("opens some hundred connections, and the race detector takes memory of its own")
+	}
+	const many = 500
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.MaxConnections = many + 10 })
+	warm := visit(t, f)
+	warm.send(browsers()["chrome"])
+	warm.reply()
+
+	empty := inUse()
+	clients := make([]*visitor, many)
+	for i := range clients {
+		clients[i] = visit(t, f)
+		clients[i].r = nil // its buffer is not what is measured
+	}
+	until(t, "all are in", func() bool { return f.Counts().Open == many+1 })
+	before := stacks()
+	room := make([]byte, 8<<10)
+	for _, name := range []string{"chrome", "chrome-reload", "wrk", "proxy"} {
+		request := []byte(browsers()[name])
+		for _, v := range clients {
+			if _, err := v.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAtLeast(v, room, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	grown := (stacks() - before) / many
+	each := (inUse() - empty) / many
+	t.Logf("%d bytes a connection and its client, of which %d were added to stacks by answering", each, grown)
+	if grown > idleGrowth {
+		t.Errorf("a stack grew by %d bytes on average: something on the way to a hit takes more room than there is (DESIGN.md)", grown)
+	}
+	if each > idleMost {
+		t.Errorf("an idle connection takes %d bytes, more than %d", each, idleMost)
+	}
+	runtime.KeepAlive(clients)
+}
+
+// stacks is what all stacks take, in bytes.
+func stacks() int64 {
+	runtime.GC()
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(samples)
+	return int64(samples[0].Value.Uint64())
+}
