@@ -49,24 +49,27 @@ The console of a board may be steered from another machine only with a password
 					return err
 				}
 				defer first.Close()
-				boards, err := cardBoards(ctx, first, version)
-				if err != nil {
-					return err
-				}
-				for _, b := range boards {
-					defer b.client.Close()
-				}
-				roll := rollout.Roll{
-					Version: version.Version, Times: rollout.DefaultTimes(), DryRun: *dry,
-					Say: func(format string, args ...any) { fmt.Fprintf(w.out, format+"\n", args...) },
-				}
-				for _, b := range boards {
-					roll.Boards = append(roll.Boards, b)
-				}
-				return roll.Run(ctx)
+				return updateRack(ctx, w, first, version, *dry)
 			}
 		},
 	}
+}
+
+// updateRack rolls a version over the rack that a console sees.
+func updateRack(ctx context.Context, w world, first *client.Client, version release.Release, dry bool) error {
+	boards, err := cardBoards(ctx, first, version)
+	if err != nil {
+		return err
+	}
+	roll := rollout.Roll{
+		Version: version.Version, Times: rollout.DefaultTimes(), DryRun: dry,
+		Say: func(format string, args ...any) { fmt.Fprintf(w.out, format+"\n", args...) },
+	}
+	for _, b := range boards {
+		defer b.client.Close()
+		roll.Boards = append(roll.Boards, b)
+	}
+	return roll.Run(ctx)
 }
 
 // cardBoard is a board by its own console.

@@ -83,7 +83,7 @@ func (v *volume) release() (Release, error) {
 	if len(files) > maxEntries {
 		return Release{}, fmt.Errorf("%w: its slot has %d files", ErrNoImage, len(files))
 	}
-	r := Release{Content: map[string][]byte{}}
+	found := map[string][]byte{}
 	total := int64(0)
 	for _, e := range files {
 		if e.folder || e.size == 0 {
@@ -94,13 +94,24 @@ func (v *volume) release() (Release, error) {
 			return Release{}, fmt.Errorf("%q: %w", e.name, err)
 		}
 		total += int64(len(content))
-		switch e.name {
+		found[e.name] = content
+	}
+	return New(found)
+}
+
+// New is the release that a slot with these files holds. Its error matches
+// ErrNoImage if no board could start it.
+func New(slotFiles map[string][]byte) (Release, error) {
+	r := Release{Content: map[string][]byte{}}
+	for _, name := range slices.Sorted(maps.Keys(slotFiles)) {
+		content := slotFiles[name]
+		switch name {
 		case aboard.VersionFile:
 			r.Version = strings.TrimSpace(string(content[:min(len(content), maxLine)]))
 		case aboard.CmdlineFile:
 			r.cmdline = string(content[:min(len(content), maxLine)])
 		default:
-			r.add(e.name, content)
+			r.add(name, content)
 		}
 	}
 	if !strings.Contains(r.cmdline, slotWord) {

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/images/aboard"
+	"bramble/images/release"
+	"bramble/node"
+	"bramble/node/config"
+	"bramble/node/console/client"
+)
+
+// cardRack is a rack of boards in this process, each with a folder for a card
+// and a test in the place of the program that starts the other slot.
+type cardRack struct {
+	t      *testing.T
+	boards []*testCard
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+type testCard struct {
+	cfg     *config.Config
+	paths   aboard.Paths
+	console string
+	starts  atomic.Int64
+	refuses atomic.Bool // the other slot does not start
+}
+
+// cardMachine only counts on the folder being one.
+type cardMachine struct{ aboard.Machine }
+
+func (cardMachine) Remount(string, bool) error { return nil }
+func (cardMachine) Sync()                      {}
+
+const cardPassword = "tell me more"
+
+func slotFiles(version string) map[string][]byte {
+	return map[string][]byte{
+		aboard.KernelFile: []byte("kernel"), aboard.InitrdFile: []byte(strings.Repeat(version, 200_000)),
+		aboard.CmdlineFile: []byte("panic=10 bramble.slot=a\n"), aboard.VersionFile: []byte(version + "\n"),
+	}
+}
+
+func startCardRack(t *testing.T, size int) *cardRack {
+	t.Helper()
+	r := &cardRack{t: t}
+	key, ports := config.NewRackKey(), freeTestPorts(t, 4*size)
+	var join []string
+	for i := range size {
+		join = append(join, fmt.Sprintf("%q", ports[4*i+2]))
+	}
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(context.Background())
+	for i := range size {
+		dir := t.TempDir()
+		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip = %q\nlink = %q\nmdns = false\nboards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[panel]\nled = \"none\"\n",
+			i, ports[4*i], ports[4*i+1], cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "))
+		cfg, err := config.Parse(filepath.Join(dir, "bramble.toml"), []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &testCard{cfg: cfg, console: "http://" + ports[4*i+1], paths: aboard.Paths{
+			Boot: filepath.Join(dir, "boot"), Proc: filepath.Join(dir, "proc"), Run: filepath.Join(dir, "run"),
+		}}
+		for name, content := range slotFiles("v1") {
+			writeTestFile(t, filepath.Join(c.paths.Boot, "a", name), content)
+		}
+		writeTestFile(t, filepath.Join(c.paths.Boot, "config.txt"), []byte("os_prefix=a/\n"))
+		writeTestFile(t, c.paths.State("clock"), []byte("set by the test\n"))
+		c.from(t, "a")
+		r.boards = append(r.boards, c)
+		r.ended.Go(func() { c.run(t, ctx) })
+	}
+	t.Cleanup(func() {
+		r.stop()
+		r.ended.Wait()
+	})
+	return r
+}
+
+func writeTestFile(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, content, 0o644)); err != nil {
+		t.Error(err)
+	}
+}
+
+// from has the card be started from a slot.
+func (c *testCard) from(t *testing.T, slot string) {
+	writeTestFile(t, filepath.Join(c.paths.Proc, "cmdline"), []byte("panic=10 bramble.slot="+slot+"\n"))
+}
+
+// run is the board, started again in the other slot whenever it asks for that.
+func (c *testCard) run(t *testing.T, ctx context.Context) {
+	slot := "a"
+	for ctx.Err() == nil {
+		c.starts.Add(1)
+		slots, err := aboard.OpenSlots(cardMachine{}, c.paths)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		err = node.Run(ctx, c.cfg, node.Options{Logger: slog.New(slog.DiscardHandler), Version: "test", Machine: ownCard{c.paths, slots}})
+		switch {
+		case errors.Is(err, node.ErrTry) && !c.refuses.Load():
+			slot = aboard.OtherSlot(slot)
+			c.from(t, slot)
+		case errors.Is(err, node.ErrTry):
+		case err != nil:
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// starts is the slot and version that the firmware would start.
+func (c *testCard) firmware(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.paths.Boot, "config.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(text)), "os_prefix="), "/")
+	version, err := os.ReadFile(filepath.Join(c.paths.Boot, slot, aboard.VersionFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slot + " " + strings.TrimSpace(string(version))
+}
+
+func freeTestPorts(t *testing.T, n int) []string {
+	t.Helper()
+	var list []string
+	// Below the range that the system hands to whoever dials.
+	for port := 10_000 + rand.IntN(20_000); len(list) < n && port < 32_000; port++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		defer tcp.Close()
+		if udp, err := net.ListenPacket("udp", addr); err == nil {
+			defer udp.Close()
+			list = append(list, addr)
+		}
+	}
+	if len(list) < n {
+		t.Fatalf("no %d free ports on 127.0.0.1", n)
+	}
+	return list
+}
+
+// asks a board whether it would be sent clients.
+func (c *testCard) ready() bool {
+	resp, err := http.Get(c.console + "/readyz")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+func (r *cardRack) allReady() {
+	r.t.Helper()
+	for end := time.Now().Add(updatePatience); ; time.Sleep(50 * time.Millisecond) {
+		ready := 0
+		for _, c := range r.boards {
+			if c.ready() {
+				ready++
+			}
+		}
+		if ready == len(r.boards) {
+			return
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("only %d boards are ready", ready)
+		}
+	}
+}
+
+const updatePatience = time.Minute
+
+// TestUpdateOfARack rolls a version over three real boards while two of them
+// serve at every moment, finds nothing to do a second time, and stops at the
+// first board whose new version does not start.
+func TestUpdateOfARack(t *testing.T) {
+	r := startCardRack(t, 3)
+	r.allReady()
+	first, err := client.New(r.boards[1].console, cardPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	update := func(version string, dry bool) (string, error) {
+		new, err := release.New(slotFiles(version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		err = updateRack(t.Context(), world{out: &out}, first, new, dry)
+		return out.String(), err
+	}
+	if said, err := update("v2", true); err != nil || strings.Count(said, "would be updated to v2") != 3 {
+		t.Errorf("a dry run says\n%s%v", said, err)
+	}
+
+	watching, stop := context.WithCancel(t.Context())
+	least := atomic.Int64{}
+	least.Store(3)
+	var watched sync.WaitGroup
+	watched.Go(func() {
+		for watching.Err() == nil {
+			n := int64(0)
+			for _, c := range r.boards {
+				if c.ready() {
+					n++
+				}
+			}
+			least.Store(min(n, least.Load()))
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	said, err := update("v2", false)
+	stop()
+	watched.Wait()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	for i, c := range r.boards {
+		if got := c.firmware(t); got != "b v2" || c.starts.Load() != 2 {
+			t.Errorf("card-%d starts %s, and was started %d times", i, got, c.starts.Load())
+		}
+	}
+	if n := least.Load(); n < 2 {
+		t.Errorf("at one moment only %d boards were ready", n)
+	}
+	if said, err := update("v2", false); err != nil || !strings.HasSuffix(said, "every board runs v2 already\n") {
+		t.Errorf("a second time it says\n%s%v", said, err)
+	}
+
+	for _, c := range r.boards {
+		c.refuses.Store(true)
+	}
+	said, err = update("v3", false)
+	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(said, "restarts") != 1 {
+		t.Errorf("a version that does not start: %v\n%s", err, said)
+	}
+	for i, c := range r.boards {
+		if got := c.firmware(t); got != "b v2" {
+			t.Errorf("after that card-%d starts %s", i, got)
+		}
+	}
+}
+
+func TestUpdateOfNoImage(t *testing.T) {
+	var out strings.Builder
+	w := world{out: &out, err: &out, getenv: func(string) string { return "" }}
+	if code := run(t.Context(), []string{"update", filepath.Join(t.TempDir(), "none.img")}, w); code != exitFailed || !strings.Contains(out.String(), "opening the image") {
+		t.Errorf("without an image: %d, %s", code, out.String())
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"update"}, w); code != exitUsage || !strings.Contains(out.String(), "name one card image") {
+		t.Errorf("without a name: %d, %s", code, out.String())
+	}
+}
