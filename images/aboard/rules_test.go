@@ -174,6 +174,13 @@ func TestTryWords(t *testing.T) {
 	if got := tryWords(own, running, "console=ttyAMA0 panic=10 bramble.slot=a old=1\n"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	own = "bramble.watchdog=1 bramble.slot=b"
+	if got := tryWords(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.tryboot=1" {
+		t.Errorf("a watchdog that was not to be opened: %s", got)
+	}
+	if got := tryWords(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.tryboot=1" {
+		t.Errorf("a watchdog that runs: %s", got)
+	}
 }
 
 func TestLease(t *testing.T) {

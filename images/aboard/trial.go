@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +33,11 @@ func tryWords(own, running, runningSlot string) string {
 	has := map[string]bool{trial: true}
 	for _, w := range append(strings.Fields(runningSlot), words...) {
 		has[w] = true
+	}
+	// Where this kernel was not to open the watchdog, the next is not either.
+	const watchdog = "bramble.watchdog=1"
+	if !slices.Contains(strings.Fields(running), watchdog) {
+		words = slices.DeleteFunc(words, func(w string) bool { return w == watchdog })
 	}
 	for _, w := range strings.Fields(running) {
 		if !has[w] && !strings.HasPrefix(w, "bramble.slot=") {
@@ -85,20 +91,19 @@ func (a *aboard) tryOther() error {
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastLine(output)), err)
 }
 
-// quietUSB takes the USB devices and their host from their drivers, so that
-// the host writes no packet into the memory of the kernel that comes next.
+// quietUSB takes what is plugged in from its drivers, so that nothing is under
+// way on USB when the next kernel comes: a packet that arrives late would be
+// written into that one's memory. The host itself the kernel shuts down.
 func (a *aboard) quietUSB(ctx context.Context) {
-	drivers := filepath.Join(a.Paths.Sys, "bus", "usb", "drivers", "usb")
-	hosts := filepath.Join(a.Paths.Sys, "bus", "platform", "drivers", "dwc2")
-	for _, dir := range []string{drivers, hosts} {
-		found, err := filepath.Glob(filepath.Join(dir, "*[.0-9]*"))
-		if err != nil {
-			continue
-		}
-		for i := len(found) - 1; i >= 0; i-- { // a hub comes before what is plugged into it
-			// What cannot be taken away is as it was.
-			_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(found[i])), 0)
-		}
+	dir := filepath.Join(a.Paths.Sys, "bus", "usb", "drivers", "usb")
+	found, err := filepath.Glob(filepath.Join(dir, "[0-9]*-*")) // not the roots, usb1
+	if err != nil {
+		return
+	}
+	slices.Sort(found)
+	for _, device := range slices.Backward(found) { // a hub comes before what is plugged into it
+		// What cannot be taken away stays as it is.
+		_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(device)), 0)
 	}
 	rest(ctx, quietWait)
 }
