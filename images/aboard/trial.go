@@ -20,8 +20,8 @@ const (
 	trialTime = 10 * time.Minute
 	// trialLook is how often it is looked whether it was committed.
 	trialLook = 5 * time.Second
-	// quietWait is how long the USB host may take to finish what it is at.
-	quietWait = 2 * time.Second
+	// quietWait is how long a USB device may take to finish what it is at.
+	quietWait = 500 * time.Millisecond
 )
 
 // tryWords are the kernel's words for a slot on trial: those of its own
@@ -91,21 +91,24 @@ func (a *aboard) tryOther() error {
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastLine(output)), err)
 }
 
-// quietUSB takes what is plugged in from its drivers, so that nothing is under
-// way on USB when the next kernel comes: a packet that arrives late would be
-// written into that one's memory. The host itself the kernel shuts down.
+// quietUSB takes what is plugged in from its drivers, and then the host, whose
+// port loses its power: a packet that arrives late would be written into the
+// memory of the kernel that comes next.
 func (a *aboard) quietUSB(ctx context.Context) {
-	dir := filepath.Join(a.Paths.Sys, "bus", "usb", "drivers", "usb")
-	found, err := filepath.Glob(filepath.Join(dir, "[0-9]*-*")) // not the roots, usb1
-	if err != nil {
-		return
+	for _, driver := range []struct{ dir, bound string }{
+		{"bus/usb/drivers/usb", "[0-9]*-*"}, {"bus/usb/drivers/usb", "usb[0-9]*"}, {"bus/platform/drivers/dwc2", "*.usb"},
+	} {
+		dir := filepath.Join(a.Paths.Sys, filepath.FromSlash(driver.dir))
+		found, err := filepath.Glob(filepath.Join(dir, driver.bound)) // sorted
+		if err != nil {
+			continue
+		}
+		for _, device := range slices.Backward(found) { // a hub comes before what is plugged into it
+			// What cannot be taken away stays as it is.
+			_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(device)), 0)
+			rest(ctx, quietWait)
+		}
 	}
-	slices.Sort(found)
-	for _, device := range slices.Backward(found) { // a hub comes before what is plugged into it
-		// What cannot be taken away stays as it is.
-		_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(device)), 0)
-	}
-	rest(ctx, quietWait)
 }
 
 // watchTrial restarts the machine, into the slot of config.txt, if the slot
