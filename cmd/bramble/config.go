@@ -18,6 +18,7 @@ file itself, but for secrets, which are shown only if asked for.`,
 		flags: func(fs *flagSet) runner {
 			file := fs.String("config", "", "the board's `FILE`")
 			secrets := fs.Bool("show-secrets", false, "show the rack key and the password too")
+			card := fs.String("card", "", "as the card with this `SERIAL` number has it; its last digits will do")
 			markdown := fs.Bool("markdown", false, "print the reference of all keys for the README instead")
 			return func(_ context.Context, w world, args []string) error {
 				if err := noWords(args); err != nil {
@@ -34,7 +35,7 @@ file itself, but for secrets, which are shown only if asked for.`,
 					if err != nil {
 						return err
 					}
-					cfg = doc.Config
+					cfg = doc.For(*card).Config
 				}
 				_, err := w.out.Write(cfg.TOML(config.Print{Comments: true, Secrets: *secrets}))
 				return err

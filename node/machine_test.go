@@ -1,0 +1,82 @@
+package node
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"bramble/cluster"
+	"bramble/node/pi"
+)
+
+// fakeHost is a machine that knows what it is told.
+type fakeHost struct{ set bool }
+
+func (f *fakeHost) ClockIsSet() bool             { return f.set }
+func (f *fakeHost) Notices() []string            { return []string{"its card is old"} }
+func (f *fakeHost) API(MachineSide) http.Handler { return http.NotFoundHandler() }
+
+func TestShutdownEndsADrainedBoard(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		state cluster.State
+		since time.Duration // ago; 0: nobody has asked
+		ends  bool
+	}{
+		{"nobody has asked", cluster.Drained, 0, false},
+		{"still draining", cluster.Draining, time.Second, false},
+		{"drained", cluster.Drained, time.Second, true},
+		{"clients that do not leave", cluster.Draining, haltWait, true},
+	} {
+		b := &board{ended: make(chan error, 1)}
+		b.health.set(tt.state)
+		if tt.since > 0 {
+			b.halting.Store(time.Now().Add(-tt.since).UnixNano())
+		}
+		b.settleHalt()
+		b.settleHalt() // the second reason waits for nobody
+		select {
+		case why := <-b.ended:
+			if !tt.ends || !errors.Is(why, ErrHalt) || b.health.get() != cluster.Drained {
+				t.Errorf("%s: it ends by %v in state %v", tt.name, why, b.health.get())
+			}
+		default:
+			if tt.ends {
+				t.Errorf("%s: it does not end", tt.name)
+			}
+		}
+	}
+}
+
+func TestClockOfACard(t *testing.T) {
+	host := &fakeHost{}
+	card, shared := &board{machine: host}, &board{}
+	if !shared.clockIsSet() {
+		t.Error("this machine's clock counts as not set")
+	}
+	if card.clockIsSet() {
+		t.Error("a card's clock is set before a server was believed")
+	}
+	if host.set = true; !card.clockIsSet() {
+		t.Error("a card's clock stays unset")
+	}
+}
+
+func TestPiHealthIsAFault(t *testing.T) {
+	if f := piFaults(pi.Health{}); f != 0 {
+		t.Errorf("a board in good health has %v", f)
+	}
+	h := pi.Health{PowerLow: true, TooHot: true, Card: "is read-only: change it"}
+	if f := piFaults(h); f != cluster.PowerLow|cluster.TooHot|cluster.CardFailing {
+		t.Errorf("all at once are %v", f)
+	}
+	got := piNotices("till", h)
+	if len(got) != 3 || got[2] != "The card of till is read-only: change it." {
+		t.Errorf("the notices are %q", got)
+	}
+	in := panelInput(cluster.Vitals{State: cluster.Serving, Faults: piFaults(h)})
+	if in.Faults.String() != "card failing, power low, too hot" {
+		t.Errorf("the lamps tell of %v", in.Faults)
+	}
+}
