@@ -313,6 +313,10 @@ func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
 		<-ctx.Done()
 		return nil
 	case ExitTry:
+		if a.words.NoKexec {
+			a.guardian.end(true)
+			return a.Machine.Restart()
+		}
 		if err := a.tryOther(); err != nil {
 			a.say("the other slot cannot be started: %v", err)
 			a.log.settle(ctx)

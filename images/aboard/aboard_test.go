@@ -102,6 +102,7 @@ func (b *booted) lease(text string) {
 }
 
 func TestACardBecomesABoard(t *testing.T) {
+	t.Parallel()
 	b := boot(t, nil)
 	dhcp := b.born("udhcpc")
 	if args := strings.Join(dhcp.args, " "); !strings.Contains(args, "-i eth0") || !strings.Contains(args, "hostname:bramble-1a2b") {
@@ -149,6 +150,7 @@ func TestACardBecomesABoard(t *testing.T) {
 }
 
 func TestStopIsPassedOn(t *testing.T) {
+	t.Parallel()
 	b := boot(t, func(c *Config) {
 		c.Load = func(string, string) (Settings, error) {
 			return Settings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"}}, nil
@@ -174,6 +176,7 @@ func TestStopIsPassedOn(t *testing.T) {
 }
 
 func TestTryStartsTheOtherSlot(t *testing.T) {
+	t.Parallel()
 	b := boot(t, nil)
 	files := map[string]string{"b/slot.txt": "v2\n"}
 	for name, text := range slotContent("v2", "b") {
@@ -200,6 +203,7 @@ func TestTryStartsTheOtherSlot(t *testing.T) {
 }
 
 func TestMistakesAreShown(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -257,6 +261,7 @@ func TestLastAddressIsTakenAgain(t *testing.T) {
 }
 
 func TestNetworkFollowsLeaseAndCable(t *testing.T) {
+	t.Parallel()
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
 	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
@@ -401,6 +406,7 @@ func TestGuardian(t *testing.T) {
 }
 
 func TestTrialThatIsNotCommittedGoesBack(t *testing.T) {
+	t.Parallel()
 	for _, committed := range []bool{false, true} {
 		p, m := newCard(t)
 		runs(t, p, "b")

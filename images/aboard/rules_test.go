@@ -17,8 +17,8 @@ func TestWords(t *testing.T) {
 		"":                                    {Slot: "a"},
 		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
 		"bramble.slot=c bramble.watchdog=yes": {Slot: "a"},
-		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Try: true},
-		"bramble.serial=12g4 bramble.tryboot bramble.serial":                     {Slot: "a"},
+		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Try: true, NoKexec: true},
+		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                     {Slot: "a"},
 	} {
 		if got := parseWords(line); got != want {
 			t.Errorf("%q reads as %+v, want %+v", line, got, want)
@@ -244,6 +244,7 @@ func TestRestartsAreKept(t *testing.T) {
 }
 
 func TestLogIsBounded(t *testing.T) {
+	t.Parallel()
 	p := fakePaths(t)
 	l := newLogbook(p)
 	line := strings.Repeat("x", 99) + "\n"

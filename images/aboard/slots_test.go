@@ -118,6 +118,7 @@ func updateTo(t *testing.T, m Machine, p Paths, version string) error {
 // something has reached the card: the firmware always finds a whole slot, and
 // the update, begun again, ends well.
 func TestPowerCutAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for cut := 1; ; cut++ {
 		p, m := newCard(t)
 		m.cutAt = cut

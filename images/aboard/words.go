@@ -14,6 +14,7 @@ type Words struct {
 	Watchdog bool   // there is one that may be opened
 	Serial   string // in place of the board's own; the emulator has none
 	Try      bool   // the slot is on trial
+	NoKexec  bool   // restart for a trial: whoever boots this machine starts the other slot
 }
 
 // parseWords reads a kernel command line. Words of others are ignored, and so
@@ -33,6 +34,8 @@ func parseWords(line string) Words {
 			w.Serial = cleanSerial(value)
 		case "bramble.tryboot":
 			w.Try = value == "1"
+		case "bramble.kexec":
+			w.NoKexec = value == "0"
 		}
 	}
 	return w
