@@ -32,7 +32,7 @@ func mayImport() map[string][]string {
 	return map[string][]string{
 		"cmd/bramble": {
 			"gpio",
-			"images/aboard",
+			"images", "images/aboard",
 			"images/release",
 			"node",
 			"node/config",
@@ -95,6 +95,7 @@ func mayImport() map[string][]string {
 		"images/aboard":             nil,
 		"images/release":            {"images/aboard"},
 		"gpio":                      nil,
+		"images":                    nil,
 	}
 }
 

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bramble/images"
+	"bramble/node/config"
+)
+
+func imageCommand() command {
+	return command{
+		name:  "image",
+		short: "make the card image that boots a first Raspberry Pi into Bramble",
+		long: `
+Makes one image for all cards of a rack, out of Debian's kernel, firmware and
+busybox, and of Bramble, built from the source in the current folder:
+
+  bramble image --config bramble.toml --out bramble.img
+
+It needs a Debian machine, but no root, and says which programs it lacks.
+Packages come from the mirror of the system's apt, each by its pinned hash. If
+a folder "shop" is beside the file, its catalogue, pictures and templates go
+along; [shop] catalogue = "shop/NAME.toml" names the catalogue in it.
+
+Write the image onto any number of cards as it is. A board makes its data
+partition as large as its card, and is told apart by its serial number. The
+same parts make the same image, byte by byte.
+
+With --relock: resolves the packages anew from the mirror's signed index, and
+writes them to the file that --lock names, instead of making an image.`,
+		flags: func(fs *flagSet) runner {
+			var o images.Options
+			fs.StringVar(&o.Config, "config", "bramble.toml", "the rack's `FILE`")
+			fs.StringVar(&o.Out, "out", "bramble.img", "the image's `FILE`; one that is there is replaced at the end")
+			fs.StringVar(&o.Shop, "shop", "", "`FOLDER` of catalogue, pictures and templates, instead of the one beside the file")
+			fs.StringVar(&o.Manifest, "manifest", "", "write the list of what is inside to this `FILE` too")
+			fs.StringVar(&o.Binary, "binary", "", "take this `FILE`, a Bramble built for ARMv6, instead of building one")
+			fs.StringVar(&o.Mirror, "mirror", "", "`URL` of a Debian mirror, instead of apt's")
+			fs.StringVar(&o.Packages, "packages", "", "`FOLDER` to look for packages in and to keep them, instead of the user's cache")
+			fs.StringVar(&o.Suite, "suite", "", "Debian's release by `NAME`; needs a --lock made for it, unless it is bookworm")
+			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the program's own")
+			relock := fs.Bool("relock", false, "write the file of --lock anew instead of making an image")
+			return func(ctx context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				o.Progress = func(line string) { fmt.Fprintln(w.err, line) }
+				ctx, stop := untilSignal(ctx, func() { os.Exit(exitInterrupted) })
+				defer stop()
+				if *relock {
+					if o.Lock == "" {
+						return usagef("--relock wants --lock, the file to write")
+					}
+					return images.Relock(ctx, o.Source, o.Progress)
+				}
+				return makeImage(ctx, w, o)
+			}
+		},
+	}
+}
+
+// makeImage checks the settings as the board will, and makes the image.
+func makeImage(ctx context.Context, w world, o images.Options) error {
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		return err
+	}
+	if o.Shop, err = shopFolder(o, cfg.Shop.Catalogue); err != nil {
+		return err
+	}
+	made, err := images.Build(ctx, o)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w.out, "%s: %d bytes, Bramble %s\nSHA-256 %s\n", o.Out, made.Bytes, made.Version, made.SHA256)
+	return err
+}
+
+// shopFolder is the folder that goes onto the card as "shop", "" for none. A
+// catalogue that is not in it would be missing there.
+func shopFolder(o images.Options, catalogue string) (string, error) {
+	beside := filepath.Join(filepath.Dir(o.Config), "shop")
+	folder := o.Shop
+	if folder == "" {
+		if info, err := os.Stat(beside); err == nil && info.IsDir() {
+			folder = beside
+		}
+	} else if _, err := os.Stat(folder); err != nil {
+		return "", fmt.Errorf("the shop's folder: %w", err)
+	}
+	if catalogue == "" {
+		return folder, nil
+	}
+	inside, err := filepath.Rel(beside, catalogue)
+	if err != nil || strings.HasPrefix(inside, "..") {
+		return "", fmt.Errorf(`[shop] catalogue is %s: on a card it is in the folder "shop"; put it there and write catalogue = "shop/%s"`,
+			catalogue, filepath.Base(catalogue))
+	}
+	if folder == "" {
+		return "", errors.New(`[shop] catalogue names a file in the folder "shop", which is not beside the settings: name it with --shop`)
+	}
+	if _, err := os.Stat(filepath.Join(folder, inside)); err != nil {
+		return "", fmt.Errorf("[shop] catalogue: %w", err)
+	}
+	return folder, nil
+}

@@ -1,0 +1,159 @@
+package images
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// configTxt tells the firmware what to start.
+//
+//go:embed files/config.txt
+var configTxt []byte
+
+// readmeTxt is for who looks at the card on a laptop.
+//
+//go:embed files/README.txt
+var readmeTxt []byte
+
+// card is what the boot partition will hold.
+type card struct {
+	stage   string // a folder
+	version string
+	epoch   time.Time
+	names   []string // of the files in stage, in the order in which they were added
+	slot    int64    // bytes of one slot
+	bytes   int64    // of all files, in whole clusters
+}
+
+// The two halves of a card: one is running while the other is written.
+const (
+	firstSlot  = "a"
+	secondSlot = "b"
+)
+
+// add puts a file into the boot partition.
+func (c *card) add(name string, content []byte) error {
+	file := filepath.Join(c.stage, filepath.FromSlash(name))
+	if err := writeFile(file, content); err != nil {
+		return err
+	}
+	// Permissions decide over FAT's read-only mark; the umask must not.
+	if err := os.Chmod(file, 0o644); err != nil {
+		return fmt.Errorf("writing a file: %w", err)
+	}
+	c.names = append(c.names, name)
+	c.bytes += clusters(int64(len(content)))
+	return nil
+}
+
+// slot fills the first slot. The second is a folder only, for an update.
+func (p *parts) slot(c *card, k kernel, initrd []byte) error {
+	vmlinuz, err := os.ReadFile(filepath.Join(k.root, "boot/vmlinuz-"+k.version))
+	if err != nil {
+		return fmt.Errorf("the kernel: %w", err)
+	}
+	trees, err := filepath.Glob(filepath.Join(k.root, "usr/lib", kernelPrefix+k.version, "bcm2835-rpi-*.dtb"))
+	if err != nil || len(trees) == 0 {
+		return errors.New("the kernel's package has no descriptions of the first boards (dtb)")
+	}
+	slices.Sort(trees)
+	files := map[string][]byte{
+		"vmlinuz":     vmlinuz,
+		"initrd.img":  initrd,
+		"cmdline.txt": []byte(commandLine(firstSlot)),
+		"slot.txt":    []byte(c.version + "\n"),
+	}
+	for _, file := range trees {
+		if files[filepath.Base(file)], err = os.ReadFile(file); err != nil {
+			return fmt.Errorf("the kernel: %w", err)
+		}
+	}
+	before := c.bytes
+	for name, content := range files {
+		if err := c.add(path.Join(firstSlot, name), content); err != nil {
+			return err
+		}
+	}
+	c.slot = c.bytes - before
+	return nil
+}
+
+// commandLine is what the kernel is told by the firmware. The last console is
+// the one that programs write to.
+func commandLine(slot string) string {
+	return "console=tty1 console=ttyAMA0,115200 panic=10 bramble.slot=" + slot + " bramble.watchdog=1\n"
+}
+
+// firmwarePackage has what the graphics processor runs before there is a kernel.
+const firmwarePackage = "raspi-firmware"
+
+// firmware adds the firmware's files. With little memory for graphics, as
+// config.txt asks for, it starts its small form (cd); the usual one is there
+// for who changes that.
+func (p *parts) firmware(c *card) error {
+	for _, name := range []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat"} {
+		b, err := os.ReadFile(filepath.Join(p.roots[firmwarePackage], "usr/lib/raspi-firmware", name))
+		if err != nil {
+			return fmt.Errorf("the firmware: %w", err)
+		}
+		if err := c.add(name, b); err != nil {
+			return err
+		}
+	}
+	if err := c.add("config.txt", configTxt); err != nil {
+		return err
+	}
+	return c.add("README.txt", readmeTxt)
+}
+
+// shopFolder is where the shop's files are on the card; [shop] catalogue begins
+// with it.
+const shopFolder = "shop"
+
+// owner adds what is the owner's: settings, and the shop's files.
+func (p *parts) owner(c *card) error {
+	settings, err := os.ReadFile(p.options.Config)
+	if err != nil {
+		return fmt.Errorf("reading the settings: %w", err)
+	}
+	if err := c.add("bramble.toml", settings); err != nil {
+		return err
+	}
+	if p.options.Shop == "" {
+		return nil
+	}
+	return filepath.WalkDir(p.options.Shop, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("reading the shop's folder: %w", err)
+		}
+		if strings.HasPrefix(d.Name(), ".") && name != p.options.Shop { // what file managers and git leave
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.IsDir() {
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%s in the shop's folder is no plain file", name)
+		}
+		inside, err := filepath.Rel(p.options.Shop, name)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("reading the shop's folder: %w", err)
+		}
+		return c.add(path.Join(shopFolder, filepath.ToSlash(inside)), content)
+	})
+}

@@ -1,0 +1,87 @@
+package images
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// node is one entry of a start-up file system.
+type node struct {
+	mode         uint32 // type and permissions, as Unix has them
+	content      []byte // a link's target too
+	major, minor uint32 // of a device
+}
+
+// The types of nodes that the start-up file system has.
+const (
+	typeFolder = 0o040000
+	typeFile   = 0o100000
+	typeLink   = 0o120000
+	typeDevice = 0o020000 // character by character
+)
+
+// tree is a file system in memory, by path without a leading slash.
+type tree map[string]node
+
+func (t tree) file(name string, permissions fs.FileMode, content []byte) {
+	t[name] = node{mode: typeFile | uint32(permissions), content: content}
+}
+
+func (t tree) folder(name string, permissions fs.FileMode) {
+	t[name] = node{mode: typeFolder | uint32(permissions)}
+}
+
+func (t tree) link(name, target string) {
+	t[name] = node{mode: typeLink | 0o777, content: []byte(target)}
+}
+
+func (t tree) device(name string, permissions fs.FileMode, major, minor uint32) {
+	t[name] = node{mode: typeDevice | uint32(permissions), major: major, minor: minor}
+}
+
+// write makes the archive that the kernel unpacks at its start ("newc" of
+// Documentation/driver-api/early-userspace/buffer-format.rst). All belongs to
+// root and is of one date, and folders that are not named are made.
+func (t tree) write(w io.Writer, dated time.Time) error {
+	all := tree{}
+	for name, n := range t {
+		all[name] = n
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if _, known := t[dir]; !known {
+				all.folder(dir, 0o755)
+			}
+		}
+	}
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names) // a folder comes before what is in it
+	for i, name := range names {
+		if err := writeNode(w, i+1, name, all[name], dated); err != nil {
+			return err
+		}
+	}
+	return writeNode(w, 0, "TRAILER!!!", node{}, time.Unix(0, 0))
+}
+
+func writeNode(w io.Writer, number int, name string, n node, dated time.Time) error {
+	links := 1
+	if n.mode&^0o7777 == typeFolder {
+		links = 2
+	}
+	head := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", number, n.mode, 0, 0, links,
+		dated.Unix(), len(n.content), 0, 0, n.major, n.minor, len(name)+1, 0)
+	// Name and content each end at a multiple of four bytes.
+	for _, part := range []string{head + name + "\x00", string(n.content)} {
+		if _, err := io.WriteString(w, part+strings.Repeat("\x00", -len(part)&3)); err != nil {
+			return fmt.Errorf("writing the start-up file system: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package images
+
+import (
+	"iter"
+	"strings"
+)
+
+// paragraphs reads Debian's control format: fields "Name: value", lines that go
+// on begin with a space, an empty line ends a paragraph. A value's lines are
+// joined by newlines; what is no field is passed over.
+func paragraphs(text string) iter.Seq[map[string]string] {
+	return func(yield func(map[string]string) bool) {
+		p, last := map[string]string{}, ""
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, "\r\n")
+			switch {
+			case strings.TrimSpace(line) == "":
+				if len(p) > 0 && !yield(p) {
+					return
+				}
+				p, last = map[string]string{}, ""
+			case line[0] == '#':
+			case line[0] == ' ' || line[0] == '\t':
+				if last != "" {
+					p[last] += "\n" + strings.TrimSpace(line)
+				}
+			default:
+				name, value, found := strings.Cut(line, ":")
+				if last = ""; found {
+					last = name
+					p[name] = strings.TrimSpace(value)
+				}
+			}
+		}
+		if len(p) > 0 {
+			yield(p)
+		}
+	}
+}

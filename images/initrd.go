@@ -1,0 +1,211 @@
+package images
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"debug/elf"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// startScript is the first program that runs.
+//
+//go:embed files/init
+var startScript []byte
+
+// inittab is what busybox's init keeps running.
+//
+//go:embed files/inittab
+var inittab []byte
+
+// profile greets at the serial console.
+//
+//go:embed files/profile
+var profile []byte
+
+// initrd makes the start-up file system, which stays the root: packed, with
+// everything that runs on the card.
+func (p *parts) initrd(ctx context.Context, k kernel) ([]byte, error) {
+	t := tree{}
+	for _, dir := range []string{"proc", "sys", "dev", "run", "boot", "data", "etc", "root", "usr/bin", "usr/sbin"} {
+		t.folder(dir, 0o755)
+	}
+	t.folder("tmp", 0o1777)
+	// The kernel opens the console for the first program before /dev is there.
+	t.device("dev/console", 0o600, 5, 1)
+	t.device("dev/null", 0o666, 1, 3)
+	t.file("init", 0o755, startScript)
+	t.file("etc/inittab", 0o644, inittab)
+	t.file("etc/profile", 0o644, profile)
+	t.file("etc/modules", 0o644, []byte(strings.Join(wantedModules(), "\n")+"\n"))
+	t.file("etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n"))
+	t.file("etc/group", 0o644, []byte("root:x:0:\n"))
+	// What DHCP says is written to a RAM file system; this finds it.
+	t.link("etc/resolv.conf", "/run/resolv.conf")
+	t.file("etc/udhcpc.script", 0o755, p.options.DHCPScript)
+	t.link("sbin/init", "/bin/busybox")
+	t.link("bin/sh", "busybox")
+
+	if err := p.programs(t); err != nil {
+		return nil, err
+	}
+	certificates, err := bundle(p.roots["ca-certificates"])
+	if err != nil {
+		return nil, err
+	}
+	t.file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
+	staged := filepath.Join(p.work, "modules")
+	if err := k.modules(ctx, p.tools, staged); err != nil {
+		return nil, err
+	}
+	if err := t.graft(staged); err != nil {
+		return nil, err
+	}
+	return t.pack(p)
+}
+
+// pack writes the tree as the kernel takes it. gzip, because a first Pi unpacks
+// it at three times the speed of xz and both fit the card (DESIGN.md).
+func (t tree) pack(p *parts) ([]byte, error) {
+	var packed bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.write(zip, p.lock.Dated); err != nil {
+		return nil, err
+	}
+	if err := zip.Close(); err != nil {
+		return nil, fmt.Errorf("packing the start-up file system: %w", err)
+	}
+	return packed.Bytes(), nil
+}
+
+// programs adds Bramble, busybox, the tools for ext4 and the libraries of these.
+func (p *parts) programs(t tree) error {
+	t.file("bin/bramble", 0o755, p.binary.content)
+	busybox, err := os.ReadFile(filepath.Join(p.roots["busybox-static"], "bin/busybox"))
+	if err != nil {
+		return fmt.Errorf("busybox: %w", err)
+	}
+	t.file("bin/busybox", 0o755, busybox)
+	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs"} {
+		if err := p.program(t, "sbin/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// program adds a program of Debian's file system tools, and its libraries.
+func (p *parts) program(t tree, name string) error {
+	content, err := p.readAny(name, "usr/"+name)
+	if err != nil {
+		return err
+	}
+	t.file(name, 0o755, content)
+	loader, libraries, err := linkedWith(content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if loader != "" {
+		libraries = append(libraries, filepath.Base(loader))
+	}
+	for len(libraries) > 0 {
+		library := libraries[0]
+		libraries = libraries[1:]
+		at := "lib/" + library
+		if _, have := t[at]; have {
+			continue
+		}
+		const folder = "lib/arm-linux-gnueabi/"
+		content, err := p.readAny(folder+library, "usr/"+folder+library)
+		if err != nil {
+			return err
+		}
+		t.file(at, 0o755, content)
+		_, more, err := linkedWith(content)
+		if err != nil {
+			return fmt.Errorf("%s: %w", library, err)
+		}
+		libraries = append(libraries, more...)
+	}
+	return nil
+}
+
+// readAny reads a file out of the packages, by the first path that any has.
+func (p *parts) readAny(paths ...string) ([]byte, error) {
+	for _, path := range paths {
+		for _, pkg := range p.lock.Packages {
+			b, err := os.ReadFile(filepath.Join(p.roots[pkg.Name], path))
+			if err == nil || !errors.Is(err, fs.ErrNotExist) {
+				return b, err
+			}
+		}
+	}
+	return nil, fmt.Errorf("no package has %s: the list of packages lacks one", paths[0])
+}
+
+// linkedWith reads what a program needs: its loader, "" for none, and libraries.
+func linkedWith(program []byte) (loader string, libraries []string, err error) {
+	f, err := elf.NewFile(bytes.NewReader(program))
+	if err != nil {
+		return "", nil, fmt.Errorf("reading what it is linked with: %w", err)
+	}
+	if interp := f.Section(".interp"); interp != nil {
+		b, err := interp.Data()
+		if err != nil {
+			return "", nil, fmt.Errorf("reading its loader: %w", err)
+		}
+		loader = strings.TrimRight(string(b), "\x00")
+	}
+	if libraries, err = f.ImportedLibraries(); err != nil {
+		return "", nil, fmt.Errorf("reading what it is linked with: %w", err)
+	}
+	return loader, libraries, nil
+}
+
+// bundle joins the certificates of the authorities that Debian trusts, as its
+// own tools do when the package is installed.
+func bundle(root string) ([]byte, error) {
+	names, err := filepath.Glob(filepath.Join(root, "usr/share/ca-certificates/mozilla/*.crt"))
+	if err != nil || len(names) == 0 {
+		return nil, errors.New("the package ca-certificates has no certificates")
+	}
+	slices.Sort(names)
+	var all []byte
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading a certificate: %w", err)
+		}
+		all = append(append(all, bytes.TrimSpace(b)...), '\n')
+	}
+	return all, nil
+}
+
+// graft adds a folder's files.
+func (t tree) graft(root string) error {
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		inside, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		t.file(filepath.ToSlash(inside), 0o644, content)
+		return nil
+	})
+}

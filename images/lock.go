@@ -1,0 +1,165 @@
+package images
+
+import (
+	"bufio"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// packagesLock is the list that comes with the program.
+//
+//go:embed packages.lock
+var packagesLock string
+
+// Lock pins the Debian packages of a card: what is not in it is not on the card,
+// and what has another hash is refused.
+type Lock struct {
+	Suite    string    // such as "bookworm"
+	Dated    time.Time // of the mirror's index; the card's files bear it
+	Packages []Package // sorted by name
+}
+
+// Package is one pinned package.
+type Package struct {
+	Name, Version string
+	Architecture  string // "armel" or "all"
+	Source        string // the source package, for who wants its source
+	Bytes         int64
+	SHA256        string // hex, lower case
+	Path          string // under the mirror, such as "pool/main/…"
+}
+
+// ErrBadLock is what errors.Is finds when a lock file cannot be read.
+var ErrBadLock = errors.New("the list of packages does not hold")
+
+// maxPackages and maxPackage bound a lock: a card has a dozen packages, the
+// largest, the kernel, of 26 MB.
+const (
+	maxPackages = 100
+	maxPackage  = 200_000_000 // bytes
+)
+
+// ParseLock reads a lock file: a line a fact, "suite NAME", "dated TIME" and
+// "package NAME VERSION ARCHITECTURE SOURCE BYTES SHA256 PATH"; # begins a
+// comment. The error is ErrBadLock, with the line.
+func ParseLock(text string) (Lock, error) {
+	var l Lock
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		words := strings.Fields(lines.Text())
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		if problem := l.add(words); problem != "" {
+			return Lock{}, fmt.Errorf("%w: line %d: %s", ErrBadLock, n, problem)
+		}
+	}
+	switch err := lines.Err(); {
+	case err != nil:
+		return Lock{}, fmt.Errorf("%w: %w", ErrBadLock, err)
+	case l.Suite == "" || l.Dated.IsZero() || len(l.Packages) == 0:
+		return Lock{}, fmt.Errorf("%w: it wants a suite, a date and packages", ErrBadLock)
+	}
+	return l, nil
+}
+
+// add takes one line's words, or says what is wrong with them.
+func (l *Lock) add(words []string) (problem string) {
+	switch {
+	case words[0] == "suite" && len(words) == 2:
+		if !plain(words[1]) {
+			return "this is no suite's name"
+		}
+		l.Suite = words[1]
+	case words[0] == "dated" && len(words) == 2:
+		at, err := time.Parse(time.RFC3339, words[1])
+		// A FAT file system counts its years from 1980 to 2107.
+		if err != nil || at.Year() < 1980 || at.Year() > 2107 {
+			return "this is no date such as 2026-07-11T09:00:00Z"
+		}
+		l.Dated = at.UTC()
+	case words[0] == "package" && len(words) == 8:
+		return l.addPackage(words[1:])
+	default:
+		return fmt.Sprintf("%q with %d words is not known", words[0], len(words))
+	}
+	return ""
+}
+
+func (l *Lock) addPackage(w []string) (problem string) {
+	size, err := strconv.ParseInt(w[4], 10, 64)
+	p := Package{Name: w[0], Version: w[1], Architecture: w[2], Source: w[3], Bytes: size, SHA256: w[5], Path: w[6]}
+	switch {
+	case len(l.Packages) == maxPackages:
+		return fmt.Sprintf("more than %d packages", maxPackages)
+	case !plain(p.Name) || !plain(p.Architecture) || !plain(p.Source):
+		return "name, architecture and source are of lower-case letters, digits and + - ."
+	case err != nil || size <= 0 || size > maxPackage:
+		return fmt.Sprintf("the size is 1 to %d bytes", maxPackage)
+	case !matches(`[0-9a-f]{64}`, p.SHA256):
+		return "the hash is 64 hex digits"
+	case !matches(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
+		return "the path is one such as pool/main/b/busybox/busybox_1_armel.deb"
+	case len(l.Packages) > 0 && l.Packages[len(l.Packages)-1].Name >= p.Name:
+		return "packages are sorted by name, each once"
+	}
+	l.Packages = append(l.Packages, p)
+	return ""
+}
+
+// plain reports whether s is spelt as Debian spells names.
+func plain(s string) bool { return matches(`[a-z0-9][a-z0-9+.-]*`, s) }
+
+func matches(whole, s string) bool {
+	return regexp.MustCompile(`\A(?:` + whole + `)\z`).MatchString(s)
+}
+
+// String is the lock as ParseLock reads it.
+func (l Lock) String() string {
+	var b strings.Builder
+	b.WriteString(`# The Debian packages of a card. Written by "bramble image --relock".
+# package NAME VERSION ARCHITECTURE SOURCE BYTES SHA256 PATH
+`)
+	fmt.Fprintf(&b, "suite %s\ndated %s\n", l.Suite, l.Dated.UTC().Format(time.RFC3339))
+	for _, p := range l.Packages {
+		fmt.Fprintf(&b, "package %s %s %s %s %d %s %s\n", p.Name, p.Version, p.Architecture, p.Source, p.Bytes, p.SHA256, p.Path)
+	}
+	return b.String()
+}
+
+// find returns the package whose name begins so; there is only one kernel.
+func (l Lock) find(prefix string) (Package, bool) {
+	for _, p := range l.Packages {
+		if strings.HasPrefix(p.Name, prefix) {
+			return p, true
+		}
+	}
+	return Package{}, false
+}
+
+// readLock reads the lock that the options name, or the program's own.
+func (s Source) readLock() (Lock, error) {
+	text, name := packagesLock, "the program's own list"
+	if s.Lock != "" {
+		b, err := os.ReadFile(s.Lock)
+		if err != nil {
+			return Lock{}, fmt.Errorf("reading the list of packages: %w", err)
+		}
+		text, name = string(b), s.Lock
+	}
+	l, err := ParseLock(text)
+	if err != nil {
+		return Lock{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if s.Suite != "" && s.Suite != l.Suite {
+		return Lock{}, fmt.Errorf("%s is of Debian %s, not %s: run \"bramble image --relock --suite %s --lock FILE\", then build with that --lock",
+			name, l.Suite, s.Suite, s.Suite)
+	}
+	return l, nil
+}

@@ -1,0 +1,159 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// wantedModules are loaded at the start, in this order. What the kernel has
+// built in (the SD host, USB, SPI, the watchdog) is not among them.
+func wantedModules() []string {
+	return []string{
+		"crc32c_generic",      // the checksums of ext4
+		"ext4",                // the data partition
+		"nls_cp437",           // the boot partition's short names
+		"nls_ascii",           // and its long ones
+		"vfat",                // the boot partition
+		"smsc",                // the network chip's line side
+		"smsc95xx",            // the network of models A and B
+		"microchip",           // the same two for the 3B+
+		"lan78xx",             //
+		"cdc_ether",           // network adapters of the usual kind, and the emulator's
+		"rndis_host",          // the emulator's, as it first presents itself
+		"cdc_subset",          // adapters of a simpler kind
+		"leds-gpio",           // the green LED
+		"ledtrig-timer",       // blinking in the kernel, when no program is there to do it
+		"ledtrig-default-on",  //
+		"bcm2835-rng",         // keys need chance early
+		"raspberrypi-hwmon",   // tells of a supply that is too weak
+		"raspberrypi-cpufreq", // the Zero's full speed
+	}
+}
+
+// kernel is what the kernel's package holds.
+type kernel struct {
+	root    string // of the unpacked package
+	version string // such as "6.1.0-50-rpi"
+	pkg     Package
+}
+
+const kernelPrefix = "linux-image-"
+
+func (p *parts) kernel() (kernel, error) {
+	pkg, found := p.lock.find(kernelPrefix)
+	if !found {
+		return kernel{}, fmt.Errorf("%w: no package %s… is in it", ErrBadLock, kernelPrefix)
+	}
+	return kernel{p.roots[pkg.Name], strings.TrimPrefix(pkg.Name, kernelPrefix), pkg}, nil
+}
+
+// modules copies the wanted modules, and those that they need, to a folder that
+// is a root file system's beginning, and has them indexed there. Debian's
+// packages have no index: it is made when a kernel is installed.
+func (k kernel) modules(ctx context.Context, t tools, into string) error {
+	if _, err := t.run(ctx, "depmod", "--basedir", k.root, k.version); err != nil {
+		return fmt.Errorf("indexing the kernel's modules: %w", err)
+	}
+	from := filepath.Join(k.root, "lib/modules", k.version)
+	index, err := os.ReadFile(filepath.Join(from, "modules.dep"))
+	if err != nil {
+		return fmt.Errorf("reading the index of modules: %w", err)
+	}
+	builtin, err := os.ReadFile(filepath.Join(from, "modules.builtin"))
+	if err != nil {
+		return fmt.Errorf("reading the list of built-in modules: %w", err)
+	}
+	files, err := closure(parseModules(string(index)), parseModules(string(builtin)), wantedModules())
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(into, "lib/modules", k.version)
+	for _, name := range files {
+		content, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return fmt.Errorf("reading a module: %w", err)
+		}
+		if bare, packed := strings.CutSuffix(name, ".xz"); packed { // the card's busybox loads plain ones only
+			if content, err = t.run(ctx, "xz", "--decompress", "--stdout", filepath.Join(from, name)); err != nil {
+				return fmt.Errorf("unpacking a module: %w", err)
+			}
+			name = bare
+		}
+		if err := writeFile(filepath.Join(to, name), content); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"modules.order", "modules.builtin", "modules.builtin.modinfo"} {
+		content, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return fmt.Errorf("reading the kernel's lists: %w", err)
+		}
+		if err := writeFile(filepath.Join(to, name), content); err != nil {
+			return err
+		}
+	}
+	if _, err := t.run(ctx, "depmod", "--basedir", into, k.version); err != nil {
+		return fmt.Errorf("indexing the card's modules: %w", err)
+	}
+	return nil
+}
+
+// moduleFile is a module and the files that must be loaded before it.
+type moduleFile struct {
+	path  string
+	needs []string
+}
+
+// parseModules reads modules.dep and modules.builtin: a line a module, "PATH:
+// PATH…" or "PATH". The key is the module's name, with '-' as '_'.
+func parseModules(text string) map[string]moduleFile {
+	all := map[string]moduleFile{}
+	for line := range strings.Lines(text) {
+		path, needs, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if path != "" {
+			all[moduleName(path)] = moduleFile{path, strings.Fields(needs)}
+		}
+	}
+	return all
+}
+
+func moduleName(path string) string {
+	name, _, _ := strings.Cut(filepath.Base(path), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// closure is the files of the wanted modules and all that they need, sorted.
+func closure(modules, builtin map[string]moduleFile, wanted []string) ([]string, error) {
+	files := map[string]bool{}
+	for _, name := range wanted {
+		name = moduleName(name)
+		if _, inside := builtin[name]; inside {
+			continue
+		}
+		m, found := modules[name]
+		if !found {
+			return nil, fmt.Errorf("the kernel has no module %s", name)
+		}
+		files[m.path] = true
+		for _, need := range m.needs {
+			files[need] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(files)), nil
+}
+
+// writeFile writes a file and the folders above it.
+func writeFile(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	if err := os.WriteFile(name, content, 0o644); err != nil {
+		return fmt.Errorf("writing a file: %w", err)
+	}
+	return nil
+}

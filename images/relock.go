@@ -1,0 +1,170 @@
+package images
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What is pinned: these, and what the file system's tools are linked with.
+const (
+	cardArchitecture = "armel" // of the first boards
+	kernelMeta       = "linux-image-rpi"
+	fileSystemTools  = "e2fsprogs"
+)
+
+func wantedPackages() []string {
+	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage}
+}
+
+// wantedComponents are the mirror's parts that have them.
+func wantedComponents() []string { return []string{"main", "non-free-firmware"} }
+
+// debianKeyring has the keys that Debian signs its archive with.
+const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// defaultSuite is Debian's last with a frozen armel: what is pinned stays there.
+const defaultSuite = "bookworm"
+
+// Relock resolves the packages anew from a mirror's index, whose signature it
+// checks with Debian's keys, and writes the lock file that the options name.
+func Relock(ctx context.Context, s Source, progress func(line string)) error {
+	if s.Lock == "" {
+		return errors.New("name the file to write with --lock")
+	}
+	s.Suite = cmp.Or(s.Suite, defaultSuite)
+	t, err := findTools(relockTools()...)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(debianKeyring); err != nil {
+		return fmt.Errorf("%w: Debian's keys; run: sudo apt-get install debian-archive-keyring", ErrMissingTools)
+	}
+	work, err := os.MkdirTemp("", "bramble-relock-")
+	if err != nil {
+		return fmt.Errorf("making a folder to work in: %w", err)
+	}
+	defer os.RemoveAll(work)
+	mirrors, err := s.mirrors(ctx, t)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, m := range mirrors {
+		var l Lock
+		if l, failed = resolve(ctx, t, m, s.Suite, work); failed == nil {
+			progress(fmt.Sprintf("%d packages of Debian %s, index of %s", len(l.Packages), l.Suite, day(l.Dated)))
+			if err := os.WriteFile(s.Lock, []byte(l.String()), 0o644); err != nil {
+				return fmt.Errorf("writing the list of packages: %w", err)
+			}
+			return nil
+		}
+	}
+	return failed
+}
+
+// resolve makes a lock of what one mirror has.
+func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, error) {
+	signed := filepath.Join(work, "InRelease")
+	if err := download(ctx, t, mirror+"/dists/"+suite+"/InRelease", signed, ""); err != nil {
+		return Lock{}, fmt.Errorf("the index of %s: %w", suite, err)
+	}
+	text, err := t.run(ctx, "gpgv", "--quiet", "--keyring", debianKeyring, "--output", "-", signed)
+	if err != nil {
+		return Lock{}, fmt.Errorf("the index of %s is not signed by Debian: %w", suite, err)
+	}
+	release, err := parseRelease(string(text))
+	if err != nil {
+		return Lock{}, err
+	}
+	known := map[string]map[string]string{}
+	for _, component := range wantedComponents() {
+		name := component + "/binary-" + cardArchitecture + "/Packages.xz"
+		sum := release.sums[name]
+		if sum == "" {
+			return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, component, cardArchitecture)
+		}
+		file := filepath.Join(work, component+".xz")
+		if err := download(ctx, t, mirror+"/dists/"+suite+"/"+name, file, sum); err != nil {
+			return Lock{}, fmt.Errorf("the list of %s: %w", component, err)
+		}
+		list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
+		if err != nil {
+			return Lock{}, fmt.Errorf("the list of %s: %w", component, err)
+		}
+		for p := range paragraphs(string(list)) {
+			known[p["Package"]] = p
+		}
+	}
+	return choose(known, suite, release.dated)
+}
+
+// release is what a mirror's index says.
+type release struct {
+	dated time.Time
+	sums  map[string]string // SHA-256 by the name of the list
+}
+
+func parseRelease(text string) (release, error) {
+	for p := range paragraphs(text) {
+		dated, err := time.Parse("Mon, 02 Jan 2006 15:04:05 MST", p["Date"])
+		if err != nil {
+			return release{}, fmt.Errorf("the index has no date: %w", err)
+		}
+		r := release{dated.UTC(), map[string]string{}}
+		for line := range strings.Lines(p["SHA256"]) {
+			if words := strings.Fields(line); len(words) == 3 && matches("[0-9a-f]{64}", words[0]) {
+				r.sums[words[2]] = words[0]
+			}
+		}
+		return r, nil
+	}
+	return release{}, errors.New("the index is empty")
+}
+
+// choose picks the wanted packages out of the known ones.
+func choose(known map[string]map[string]string, suite string, dated time.Time) (Lock, error) {
+	names := wantedPackages()
+	kernel := dependencies(known[kernelMeta]["Depends"])
+	if len(kernel) == 0 {
+		return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, kernelMeta, cardArchitecture)
+	}
+	names = append(names, kernel[0])
+	names = append(names, dependencies(known[fileSystemTools]["Pre-Depends"])...)
+	slices.Sort(names)
+	l := Lock{Suite: suite, Dated: dated}
+	for _, name := range slices.Compact(names) {
+		p := known[name]
+		if p == nil {
+			return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, name, cardArchitecture)
+		}
+		size, err := strconv.ParseInt(p["Size"], 10, 64)
+		if err != nil {
+			return Lock{}, fmt.Errorf("the index says no size of %s: %w", name, err)
+		}
+		source, _, _ := strings.Cut(cmp.Or(p["Source"], name), " ")
+		l.Packages = append(l.Packages, Package{
+			Name: name, Version: p["Version"], Architecture: p["Architecture"], Source: source,
+			Bytes: size, SHA256: p["SHA256"], Path: p["Filename"],
+		})
+	}
+	return ParseLock(l.String()) // the same rules as for a file
+}
+
+// dependencies are the names in a field such as "libc6 (>= 2.34), libss2 | x".
+func dependencies(field string) []string {
+	var names []string
+	for one := range strings.SplitSeq(field, ",") {
+		if words := strings.Fields(one); len(words) > 0 {
+			names = append(names, words[0])
+		}
+	}
+	return names
+}

@@ -1,0 +1,134 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Source says where packages come from.
+type Source struct {
+	Mirror   string // URL of a Debian mirror; "" = as the system's apt has it
+	Suite    string // "" = the lock's
+	Packages string // folder in which packages are looked for and kept; "" = the user's cache
+	Lock     string // file of pinned packages; "" = the program's own
+}
+
+// ErrGone is what errors.Is finds when no mirror has a pinned package any more.
+var ErrGone = errors.New("the mirror has it no longer")
+
+// store is a folder of packages, filled from mirrors.
+type store struct {
+	folder string
+	source Source
+}
+
+func (s Source) store() (store, error) {
+	if s.Packages != "" {
+		return store{s.Packages, s}, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return store{}, fmt.Errorf("%w; name a folder for packages with --packages", err)
+	}
+	return store{filepath.Join(cache, "bramble", "packages"), s}, nil
+}
+
+// get returns the file of a package, and whether it had to be downloaded. Its
+// hash was checked just now.
+func (s store) get(ctx context.Context, t tools, p Package) (file string, fresh bool, err error) {
+	file = filepath.Join(s.folder, filepath.Base(p.Path))
+	switch sum, err := hashFile(file); {
+	case err == nil && sum == p.SHA256:
+		return file, false, nil
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return "", false, fmt.Errorf("reading %s: %w", p.Name, err)
+	}
+	if err := os.MkdirAll(s.folder, 0o755); err != nil {
+		return "", false, fmt.Errorf("making the folder for packages: %w", err)
+	}
+	mirrors, err := s.source.mirrors(ctx, t)
+	if err != nil {
+		return "", false, err
+	}
+	var failed error
+	for _, m := range mirrors {
+		if failed = download(ctx, t, m+"/"+p.Path, file, p.SHA256); failed == nil {
+			return file, true, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if errors.Is(failed, ErrGone) {
+		failed = fmt.Errorf("%w: run \"bramble image --relock --lock FILE\" to pin what the mirror has, then build with that --lock", failed)
+	}
+	return "", false, fmt.Errorf("%s %s: %w", p.Name, p.Version, failed)
+}
+
+// mirrors are the mirrors to try, without slashes at their ends.
+func (s Source) mirrors(ctx context.Context, t tools) ([]string, error) {
+	if s.Mirror != "" {
+		return []string{strings.TrimRight(s.Mirror, "/")}, nil
+	}
+	found := systemMirrors("/etc/apt", s.Suite)
+	if len(found) == 0 {
+		return nil, errors.New("the system's apt names no Debian mirror: give one with --mirror URL")
+	}
+	return found, nil
+}
+
+// download fetches a URL with apt's helper, which minds apt's proxies and
+// passwords. A file whose hash is wrong is never left under its name. sum may
+// be "", for what is checked otherwise.
+func download(ctx context.Context, t tools, url, file, sum string) error {
+	part := file + ".part"
+	// Root is made an unprivileged user by apt for downloads, who cannot write here.
+	args := []string{"-o", "APT::Sandbox::User=root", "download-file", url, part}
+	if sum != "" {
+		args = append(args, "SHA256:"+sum)
+	}
+	defer func() {
+		os.Remove(part)
+		os.Remove(part + ".FAILED")
+	}()
+	// The user's own environment: it may name a proxy.
+	if _, err := t.runWith(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
+		if ended(err) && strings.Contains(err.Error(), "404  Not Found") {
+			return fmt.Errorf("%w (%s)", ErrGone, url)
+		}
+		return fmt.Errorf("downloading %s: %w", url, err)
+	}
+	if sum != "" {
+		if got, err := hashFile(part); err != nil || got != sum {
+			return fmt.Errorf("%s has not the hash that is pinned", url)
+		}
+	}
+	return os.Rename(part, file)
+}
+
+func hashFile(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func hashBytes(b []byte) string {
+	h := sha256.New()
+	_, _ = io.Copy(h, bytes.NewReader(b)) // neither can fail
+	return hex.EncodeToString(h.Sum(nil))
+}

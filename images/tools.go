@@ -1,0 +1,138 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tool is a program of the machine, and the Debian package that has it.
+type tool struct{ name, debian string }
+
+// buildTools are the programs that an image is made with.
+func buildTools(o Options) []tool {
+	need := []tool{
+		{aptHelper, "apt"},
+		{"dpkg-deb", "dpkg"},
+		{"depmod", "kmod"},
+		{"xz", "xz-utils"},
+		{"mkfs.vfat", "dosfstools"},
+		{"mcopy", "mtools"},
+		{"mmd", "mtools"},
+		{"mke2fs", "e2fsprogs"},
+	}
+	if o.Binary == "" {
+		need = append(need, tool{"go", ""})
+	}
+	return need
+}
+
+// relockTools are the programs that a lock is made with.
+func relockTools() []tool {
+	return []tool{{aptHelper, "apt"}, {"gpgv", "gpgv"}, {"xz", "xz-utils"}}
+}
+
+// aptHelper downloads as apt does: by the system's own proxy and passwords.
+const aptHelper = "apt-helper"
+
+// elsewhere are folders of programs that a user's PATH may lack.
+func elsewhere() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }
+
+// tools runs the programs that were found, each in the same surroundings, so
+// that neither the hour, the zone, the language nor a user's settings show in
+// what they make.
+type tools struct {
+	at    map[string]string
+	epoch time.Time // what the files of the card are dated
+	home  string
+}
+
+// findTools looks for programs. All that are missing are in one error, with the
+// line that installs them.
+func findTools(need ...tool) (tools, error) {
+	found := tools{at: map[string]string{}}
+	var names, packages []string
+	for _, t := range need {
+		if file, err := exec.LookPath(t.name); err == nil {
+			found.at[t.name] = file
+			continue
+		}
+		for _, dir := range elsewhere() {
+			if file, err := exec.LookPath(filepath.Join(dir, t.name)); err == nil {
+				found.at[t.name] = file
+			}
+		}
+		if found.at[t.name] != "" {
+			continue
+		}
+		names = append(names, t.name)
+		if t.debian != "" && !slices.Contains(packages, t.debian) {
+			packages = append(packages, t.debian)
+		}
+	}
+	if len(names) == 0 {
+		return found, nil
+	}
+	var todo []string
+	if len(packages) > 0 {
+		todo = append(todo, "run: sudo apt-get install "+strings.Join(packages, " "))
+	}
+	if slices.Contains(names, "go") {
+		todo = append(todo, "Go is at go.dev/dl, or give a built program with --binary")
+	}
+	return tools{}, fmt.Errorf("%w: %s; %s", ErrMissingTools, strings.Join(names, ", "), strings.Join(todo, "; "))
+}
+
+// maxSaid bounds how much of a program's complaint an error repeats, in bytes.
+const maxSaid = 600
+
+// run carries out one program and returns what it wrote. The error repeats what
+// it complained of.
+func (t tools) run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	return t.runWith(ctx, nil, name, args...)
+}
+
+// runWith is run with variables of the environment of its own.
+func (t tools) runWith(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
+	var out, said bytes.Buffer
+	cmd := exec.CommandContext(ctx, t.at[name], args...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if env == nil {
+		env = t.environment()
+	}
+	cmd.Env = env
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		text := bytes.TrimSpace(said.Bytes())
+		text = text[max(0, len(text)-maxSaid):]
+		return nil, fmt.Errorf("%s: %w: %s", name, err, text)
+	}
+	return out.Bytes(), nil
+}
+
+// environment has no settings of the user's; a file of defaults that is not
+// there makes mke2fs take those it was built with.
+func (t tools) environment() []string {
+	seconds := strconv.FormatInt(t.epoch.Unix(), 10)
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=" + t.home,
+		"SOURCE_DATE_EPOCH=" + seconds, "E2FSPROGS_FAKE_TIME=" + seconds,
+		"MKE2FS_CONFIG=" + filepath.Join(t.home, "none"), "MTOOLSRC=/dev/null", "MTOOLS_SKIP_CHECK=1",
+	}
+}
+
+// ended reports whether err is a program's that ran and said no.
+func ended(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit)
+}

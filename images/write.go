@@ -1,0 +1,205 @@
+package images
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// The card's layout, in bytes. Partitions begin at multiples of 4 MiB, as SD
+// cards erase. The boot partition holds both slots; the data partition is the
+// last, and the board makes it as large as its card (image < 64,000,000 bytes).
+const (
+	sector      = 512
+	clusterSize = sector // so that so small a partition can be FAT32, as the firmware likes best
+	bootStart   = 4 << 20
+	bootBytes   = 44 << 20
+	dataStart   = bootStart + bootBytes
+	dataBytes   = 12 << 20
+	imageBytes  = dataStart + dataBytes
+	// fatBytes is what FAT32 itself takes of the boot partition, amply: two
+	// tables of four bytes a cluster, and reserved sectors.
+	fatBytes = 2*4*(bootBytes/clusterSize) + 64*sector
+	// slotReserve is by how much a slot may grow from one version to the next.
+	slotReserve = 4 << 20
+)
+
+// What tells partitions and file systems apart is fixed: all cards are the same.
+const (
+	bootLabel = "BRAMBLE"
+	dataLabel = "bramble-data"
+	diskID    = 0xB4A3B1E5
+	dataID    = "b4a3b1e0-2902-4012-8006-000000000001"
+	hashSeed  = "b4a3b1e0-2902-4012-8006-000000000002"
+	typeFAT   = 0x0c // FAT32, by block numbers
+	typeLinux = 0x83
+)
+
+// clusters is what a file takes on the boot partition.
+func clusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
+
+// write makes the image of the card.
+func (c card) write(ctx context.Context, t tools, o Options) (Report, error) {
+	if over := c.bytes + c.slot + slotReserve + fatBytes - bootBytes; over > 0 {
+		return Report{}, fmt.Errorf("the boot partition is too small by %d KB, with room for an update: make the shop's folder smaller", over/1000+1)
+	}
+	o.say("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, bootBytes/1000)
+	boot := filepath.Join(filepath.Dir(c.stage), "boot.img")
+	if err := c.fat(ctx, t, boot); err != nil {
+		return Report{}, err
+	}
+	data := filepath.Join(filepath.Dir(c.stage), "data.img")
+	if err := ext4(ctx, t, data); err != nil {
+		return Report{}, err
+	}
+	part, err := os.CreateTemp(filepath.Dir(o.Out), "."+filepath.Base(o.Out)+".*")
+	if err != nil {
+		return Report{}, fmt.Errorf("writing the image: %w", err)
+	}
+	defer os.Remove(part.Name()) // fails once it is renamed
+	sum, err := assemble(part, boot, data)
+	if err != nil {
+		part.Close()
+		return Report{}, fmt.Errorf("writing the image: %w", err)
+	}
+	if err := part.Close(); err != nil {
+		return Report{}, fmt.Errorf("writing the image: %w", err)
+	}
+	if o.Manifest != "" {
+		manifest, err := os.ReadFile(filepath.Join(c.stage, manifestName))
+		if err != nil {
+			return Report{}, err
+		}
+		if err := writeFile(o.Manifest, manifest); err != nil {
+			return Report{}, err
+		}
+	}
+	if err := os.Rename(part.Name(), o.Out); err != nil {
+		return Report{}, fmt.Errorf("writing the image: %w", err)
+	}
+	return Report{Bytes: imageBytes, SHA256: sum, Version: c.version}, nil
+}
+
+// fat makes the boot partition's file system.
+func (c card) fat(ctx context.Context, t tools, file string) error {
+	if err := empty(file, bootBytes); err != nil {
+		return err
+	}
+	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
+		"-h", strconv.Itoa(bootStart/sector), file); err != nil {
+		return fmt.Errorf("making the boot partition: %w", err)
+	}
+	// Folders one by one in order: where a file lies must not depend on the
+	// order in which a folder is listed.
+	folders := map[string][]string{firstSlot: nil, secondSlot: nil, shopFolder: nil}
+	for _, name := range c.names {
+		dir := path.Dir(name)
+		folders[dir] = append(folders[dir], filepath.Join(c.stage, filepath.FromSlash(name)))
+		for ; dir != "."; dir = path.Dir(dir) {
+			folders[dir] = folders[dir]
+		}
+	}
+	order := make([]string, 0, len(folders))
+	for dir := range folders {
+		order = append(order, dir)
+	}
+	slices.Sort(order) // a folder before those inside it
+	for _, dir := range order {
+		if dir != "." {
+			if _, err := t.run(ctx, "mmd", "-i", file, "::/"+dir); err != nil {
+				return fmt.Errorf("filling the boot partition: %w", err)
+			}
+		}
+		if files := folders[dir]; len(files) > 0 {
+			slices.Sort(files)
+			args := append([]string{"-i", file, "-Q"}, files...)
+			if _, err := t.run(ctx, "mcopy", append(args, "::/"+dir+"/")...); err != nil {
+				return fmt.Errorf("filling the boot partition: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// ext4 makes the data partition's file system, empty. Its shape suits what it
+// grows to: room for 512 GB of group descriptors, and 512 inodes a group of
+// 128 MB, as few large files are kept.
+func ext4(ctx context.Context, t tools, file string) error {
+	if err := empty(file, dataBytes); err != nil {
+		return err
+	}
+	if _, err := t.run(ctx, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", "512", "-L", dataLabel, "-U", dataID,
+		"-O", "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum",
+		"-E", "hash_seed="+hashSeed+",resize=134217728,root_owner=0:0,nodiscard", "-J", "size=4", file); err != nil {
+		return fmt.Errorf("making the data partition: %w", err)
+	}
+	return nil
+}
+
+// empty makes a file of zeros.
+func empty(file string, bytes int64) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("making a file: %w", err)
+	}
+	if err := f.Truncate(bytes); err != nil {
+		f.Close()
+		return fmt.Errorf("making a file: %w", err)
+	}
+	return f.Close()
+}
+
+// assemble writes partition table and partitions, and returns the hash of all.
+func assemble(out *os.File, boot, data string) (sum string, err error) {
+	if err := out.Chmod(0o644); err != nil {
+		return "", err
+	}
+	if err := out.Truncate(imageBytes); err != nil {
+		return "", err
+	}
+	if _, err := out.WriteAt(partitionTable(), 0); err != nil {
+		return "", err
+	}
+	for name, at := range map[string]int64{boot: bootStart, data: dataStart} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		if _, err := out.WriteAt(b, at); err != nil {
+			return "", err
+		}
+	}
+	if err := out.Sync(); err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(out, 0, imageBytes)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// partitionTable is the card's first sector: a master boot record without code.
+func partitionTable() []byte {
+	b := make([]byte, sector)
+	binary.LittleEndian.PutUint32(b[440:], diskID)
+	entry := func(n int, kind byte, start, bytes uint32) {
+		e := b[446+16*n:]
+		// Cylinders, heads and sectors are past; this says "see the block numbers".
+		copy(e, []byte{0, 0xfe, 0xff, 0xff, kind, 0xfe, 0xff, 0xff})
+		binary.LittleEndian.PutUint32(e[8:], start/sector)
+		binary.LittleEndian.PutUint32(e[12:], bytes/sector)
+	}
+	entry(0, typeFAT, bootStart, bootBytes)
+	entry(1, typeLinux, dataStart, dataBytes)
+	b[510], b[511] = 0x55, 0xaa
+	return b
+}
