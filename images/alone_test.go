@@ -1,0 +1,139 @@
+package images
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/node/config"
+)
+
+// The tests that boot emulated boards run in a network namespace of their own,
+// where they may answer DHCP and NTP and no other test's boards are heard.
+
+var (
+	boards = flag.Bool("boards", false, "run the long tests too, with several emulated boards")
+	keep   = flag.String("keep", "", "folder for the boards' serial logs")
+)
+
+// What the inner process is told by the outer one.
+const (
+	aloneEnv = "BRAMBLE_TEST_ALONE" // the test's name
+	cardEnv  = "BRAMBLE_TEST_CARD"  // the image, built where there was a network
+)
+
+// bootLimit bounds a boot of an emulated board on a busy machine; on a quiet one
+// it takes ten seconds.
+const bootLimit = 3 * time.Minute
+
+// need skips a test whose tools are missing; in CI that is a failure.
+func need(t *testing.T, tools ...tool) {
+	t.Helper()
+	if _, err := findTools(tools...); err != nil {
+		lack(t, err.Error())
+	}
+}
+
+func lack(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// alone runs the rest of a test in a new network namespace, and gives it the
+// image there: the outer process gets false.
+func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
+	t.Helper()
+	if os.Getenv(aloneEnv) == t.Name() {
+		return os.Getenv(cardEnv), true
+	}
+	if testing.Short() {
+		t.Skip("an emulated board takes its time")
+	}
+	need(t, tool{"qemu-system-arm", "qemu-system-arm"}, tool{"unshare", "util-linux"}, tool{"ip", "iproute2"},
+		tool{"mcopy", "mtools"}, tool{"fsck.vfat", "dosfstools"}, tool{"e2fsck", "e2fsprogs"})
+	var unshare []string
+	for _, how := range [][]string{{"--net"}, {"--net", "--map-root-user"}} {
+		if exec.Command("unshare", append(how, "true")...).Run() == nil {
+			unshare = how
+			break
+		}
+	}
+	if unshare == nil {
+		lack(t, "this test needs the right to make a network namespace (root)")
+	}
+	image = theImage(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append(unshare, self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout="+limit.String(), "-keep="+*keep)
+	if *boards {
+		args = append(args, "-boards")
+	}
+	cmd := exec.CommandContext(t.Context(), "unshare", args...)
+	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name(), cardEnv+"="+image)
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):
+		t.Errorf("in a network namespace of its own: %v\n%s", err, out)
+	default:
+		t.Logf("%s", out)
+	}
+	return "", false
+}
+
+// testPassword steers the consoles of all emulated boards.
+const testPassword = "a password for the console"
+
+// built is the image that all tests of one run share.
+var built struct {
+	sync.Once
+	folder, image, settings string
+	options                 Options
+	report                  Report
+	err                     error
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if built.folder != "" {
+		os.RemoveAll(built.folder)
+	}
+	os.Exit(code)
+}
+
+// theImage builds the image of this very source, once.
+func theImage(t *testing.T) string {
+	t.Helper()
+	need(t, buildTools(Options{})...)
+	built.Do(func() {
+		if built.folder, built.err = os.MkdirTemp("", "card-"); built.err != nil {
+			return
+		}
+		built.settings = filepath.Join(built.folder, "bramble.toml")
+		text := "[rack]\nkey = \"" + config.NewRackKey().Reveal() + "\"\n"
+		if built.err = os.WriteFile(built.settings, []byte(text), 0o600); built.err != nil {
+			return
+		}
+		shop := filepath.Join(built.folder, "shop")
+		if built.err = writeFile(filepath.Join(shop, "berries.toml"), []byte(berries)); built.err != nil {
+			return
+		}
+		built.image = filepath.Join(built.folder, "bramble.img")
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: dhcpScript()}
+		built.report, built.err = Build(t.Context(), built.options)
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.image
+}

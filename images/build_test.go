@@ -1,0 +1,186 @@
+package images
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The bounds that an image keeps: what there is now, and a little.
+const (
+	maxImage  = 64_000_000 // bytes, to flash
+	maxInitrd = 12_500_000 // bytes, packed
+	maxSlot   = 17_500_000 // bytes
+)
+
+func TestTheImageIsWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("building an image takes its time")
+	}
+	need(t, tool{"fsck.vfat", "dosfstools"}, tool{"e2fsck", "e2fsprogs"})
+	image := theImage(t)
+	info, err := os.Stat(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= maxImage || info.Size() != built.report.Bytes {
+		t.Errorf("%d bytes, reported as %d; want less than %d", info.Size(), built.report.Bytes, maxImage)
+	}
+	sum, err := hashFile(image)
+	if err != nil || sum != built.report.SHA256 {
+		t.Errorf("hash %s, %v; reported as %s", sum, err, built.report.SHA256)
+	}
+	checkFAT(t, image)
+	checkExt4(t, image)
+
+	card := &emulated{t: t, card: image, folder: t.TempDir(), serial: "1a2b"}
+	f := card.firmware()
+	if !strings.Contains(f.line, "console=ttyAMA0,115200") || !strings.Contains(f.line, "bramble.slot=a") {
+		t.Errorf("command line %q", f.line)
+	}
+	initrd, err := os.ReadFile(f.initrd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := os.Stat(f.kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("image %d bytes, kernel %d, start-up file system %d", info.Size(), kernel.Size(), len(initrd))
+	if len(initrd) > maxInitrd || int64(len(initrd))+kernel.Size() > maxSlot {
+		t.Errorf("start-up file system of %d bytes and a kernel of %d; at most %d, and %d together", len(initrd), kernel.Size(), maxInitrd, maxSlot)
+	}
+	if got := strings.TrimSpace(card.read("a/slot.txt")); got != built.report.Version {
+		t.Errorf("slot.txt says %q, the report %q", got, built.report.Version)
+	}
+	settings, err := os.ReadFile(built.settings)
+	if err != nil || card.read("bramble.toml") != string(settings) || card.read("shop/berries.toml") != berries {
+		t.Errorf("the owner's files are not on the card as they were (%v)", err)
+	}
+	manifest := card.read(manifestName)
+	for _, part := range []string{"linux-image-", "raspi-firmware", "GPL-2.0-only", "github.com/hashicorp/raft | ", "MPL-2.0", "a/vmlinuz"} {
+		if !strings.Contains(manifest, part) {
+			t.Errorf("the manifest lacks %q", part)
+		}
+	}
+	if strings.Contains(manifest, "see its source") || strings.Contains(manifest, "see licences/") {
+		t.Errorf("the manifest has a part of unknown licence:\n%s", manifest)
+	}
+	// What no firmware starts, but people read.
+	for _, name := range []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat", "README.txt", "licences/raspi-firmware.txt", "licences/go.txt"} {
+		if card.read(name) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+}
+
+// Two builds, elsewhere, later, in another zone, by somebody with other habits,
+// are the same bytes.
+func TestTheSamePartsMakeTheSameImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("building an image takes its time")
+	}
+	theImage(t)
+	again := built.options
+	again.Out = filepath.Join(t.TempDir(), "again.img")
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("TZ", "Pacific/Auckland")
+	t.Setenv("LC_ALL", "C.UTF-8")
+	t.Setenv("SOURCE_DATE_EPOCH", "1")
+	old := syscall.Umask(0o077)
+	report, err := Build(t.Context(), again)
+	syscall.Umask(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report != built.report {
+		t.Errorf("first %+v\nthen  %+v", built.report, report)
+	}
+	entries, err := os.ReadDir(filepath.Dir(again.Out))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("beside the image there is %v (%v)", entries, err)
+	}
+}
+
+func TestNothingIsLeftOfABuildThatFailed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("building an image takes its time")
+	}
+	theImage(t)
+	work := t.TempDir()
+	t.Setenv("TMPDIR", work)
+	o := built.options
+	o.Out = filepath.Join(t.TempDir(), "no.img")
+	o.Shop = t.TempDir()
+	f, err := os.Create(filepath.Join(o.Shop, "film.raw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(30<<20), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), "make the shop's folder smaller") {
+		t.Errorf("a shop of 30 MB: %v", err)
+	}
+	for _, dir := range []string{work, filepath.Dir(o.Out)} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("left in %s: %v (%v)", dir, entries, err)
+		}
+	}
+}
+
+// The start-up file system is what cpio, which many have tried, reads too.
+func TestCpioReadsTheTree(t *testing.T) {
+	if _, err := exec.LookPath("cpio"); err != nil {
+		lack(t, "this test needs cpio")
+	}
+	tr := tree{}
+	tr.file("bin/odd", 0o755, []byte("12345"))
+	tr.file("bin/none", 0o600, nil)
+	tr.folder("tmp", 0o1777)
+	tr.link("sbin/init", "/bin/odd")
+	var archive bytes.Buffer
+	if err := tr.write(&archive, time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("cpio", "--list", "--verbose", "--numeric-uid-gid", "--quiet")
+	cmd.Env = []string{"TZ=UTC", "LC_ALL=C"}
+	cmd.Stdin = &archive
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := `drwxr-xr-x   2 0        0               0 Feb 29  2012 bin
+-rw-------   1 0        0               0 Feb 29  2012 bin/none
+-rwxr-xr-x   1 0        0               5 Feb 29  2012 bin/odd
+drwxr-xr-x   2 0        0               0 Feb 29  2012 sbin
+lrwxrwxrwx   1 0        0               8 Feb 29  2012 sbin/init -> /bin/odd
+drwxrwxrwt   2 0        0               0 Feb 29  2012 tmp
+`
+	if string(out) != want {
+		t.Errorf("got\n%swant\n%s", out, want)
+	}
+}
+
+func TestAProgramForAnotherMachineIsRefused(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := elf.Open(self); err == nil {
+		f.Close()
+		if f.Machine == elf.EM_ARM {
+			t.Skip("this machine is one that the card's program is for")
+		}
+	}
+	if err := forFirstBoards(self); err == nil || !strings.Contains(err.Error(), "GOARM=6") && !strings.Contains(err.Error(), "no Linux program") {
+		t.Errorf("this test's own program: %v", err)
+	}
+}

@@ -1,0 +1,266 @@
+package images
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// cardBytes is how large an emulated card is: a power of two, as the emulator
+// wants, and more than the image, so that there is something to grow into.
+const cardBytes = 128 << 20
+
+// emulated is a first Raspberry Pi in the emulator, with its own card. It is
+// used by one goroutine at a time.
+type emulated struct {
+	t      *testing.T
+	name   string
+	folder string
+	card   string   // its file
+	serial string   // hex digits
+	net    []string // of the emulator's command line
+	try    bool     // the firmware was asked to try the other slot once
+	boots  int
+	asked  int // commands to the shell
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+	input  net.Conn // the serial line
+	unread sync.WaitGroup
+}
+
+// newBoard puts a fresh card, written from the image, into a board. more are the
+// emulator's words for its network, in which %s is the board's hardware address.
+func newBoard(t *testing.T, image, serial string, more ...string) *emulated {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "pi-") // short: sockets have paths of at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &emulated{t: t, name: "board-" + serial, folder: folder, card: filepath.Join(folder, "card.img"), serial: serial}
+	tail := serial[len(serial)-4:]
+	// The addresses of first boards begin so. One that a machine has made up for
+	// itself would have the kernel call the network usb0.
+	mac := "b8:27:eb:00:" + tail[:2] + ":" + tail[2:]
+	for _, word := range more {
+		b.net = append(b.net, strings.ReplaceAll(word, "%s", mac))
+	}
+	t.Cleanup(func() {
+		b.cutPower()
+		if *keep != "" {
+			_ = os.Mkdir(*keep, 0o755)
+			if logs, err := filepath.Glob(filepath.Join(folder, "serial-*.log")); err == nil {
+				for _, log := range logs {
+					text, _ := os.ReadFile(log)
+					_ = os.WriteFile(filepath.Join(*keep, t.Name()+"-"+b.name+"-"+filepath.Base(log)), text, 0o644)
+				}
+			}
+		}
+		os.RemoveAll(folder)
+	})
+	content, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.card, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(b.card, cardBytes); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// start switches the board on.
+func (b *emulated) start() {
+	b.t.Helper()
+	f := b.firmware()
+	b.boots++
+	serial := filepath.Join(b.folder, "serial.sock")
+	os.Remove(serial)
+	args := append([]string{
+		"-M", "raspi1ap", "-m", "512M", "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
+		"-display", "none", "-icount", "shift=1,sleep=on,align=off", "-no-reboot",
+		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.log(), "-serial", "chardev:ser",
+		"-monitor", "unix:" + filepath.Join(b.folder, "mon.sock") + ",server=on,wait=off",
+		"-drive", "file=" + b.card + ",if=sd,format=raw",
+	}, b.net...)
+	b.cmd = exec.Command("qemu-system-arm", args...)
+	said, err := os.Create(filepath.Join(b.folder, fmt.Sprintf("qemu-%d.log", b.boots)))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cmd.Stdout, b.cmd.Stderr = said, said
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	said.Close()
+	b.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		_ = cmd.Wait() // it is killed, mostly
+		close(exited)
+	}(b.cmd, b.exited)
+	until(b.t, 20*time.Second, b.name+"'s serial line", func() error {
+		b.input, err = net.Dial("unix", serial)
+		return err
+	})
+	// A line that nobody reads makes the board wait.
+	b.unread.Go(func() { _, _ = io.Copy(io.Discard, b.input) })
+}
+
+// cutPower ends the emulator as a pulled plug does.
+func (b *emulated) cutPower() {
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Kill() // it may be gone
+	<-b.exited
+	b.input.Close()
+	b.unread.Wait()
+	b.cmd = nil
+}
+
+// log is the file of what the board said on its serial line since its start.
+func (b *emulated) log() string {
+	return filepath.Join(b.folder, fmt.Sprintf("serial-%d.log", b.boots))
+}
+
+// said is that file's text.
+func (b *emulated) said() string {
+	text, err := os.ReadFile(b.log())
+	if err != nil {
+		return err.Error()
+	}
+	return strings.ReplaceAll(string(text), "\r", "")
+}
+
+// waitSaid waits for a line of the serial console, and returns what the
+// pattern's first group matched, or the whole.
+func (b *emulated) waitSaid(limit time.Duration, pattern string) string {
+	b.t.Helper()
+	re := regexp.MustCompile(pattern)
+	var found []string
+	until(b.t, limit, b.name+" to say "+pattern, func() error {
+		text := b.said()
+		if found = re.FindStringSubmatch(text); found != nil {
+			return nil
+		}
+		if b.gone() {
+			return errors.New("the emulator has ended; the last of the serial line:\n" + last(text, 3000))
+		}
+		return errors.New("the last of the serial line:\n" + last(text, 3000))
+	})
+	return found[len(found)-1]
+}
+
+func (b *emulated) gone() bool {
+	select {
+	case <-b.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// shell has the shell on the serial line run a command, and returns what it
+// printed. What the kernel and the board say meanwhile is left out.
+func (b *emulated) shell(command string) string {
+	b.t.Helper()
+	if b.asked == 0 {
+		b.waitSaid(bootLimit, `Please press Enter`)
+	}
+	b.asked++
+	// The mark is broken up, so that the echo of the command does not look like it.
+	mark := fmt.Sprintf("%d-%d", b.boots, b.asked)
+	line := fmt.Sprintf("\necho; echo be''gin-%s; %s; echo; echo e''nd-%s\n", mark, command, mark)
+	if _, err := io.WriteString(b.input, line); err != nil {
+		b.t.Fatal(err)
+	}
+	text := b.waitSaid(2*time.Minute, `(?s)begin-`+mark+`\n(.*?)\nend-`+mark)
+	var lines []string
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "bramble: ") && !strings.HasPrefix(line, "[") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// monitor asks the emulator itself.
+func (b *emulated) monitor(command string) string {
+	b.t.Helper()
+	c, err := net.Dial("unix", filepath.Join(b.folder, "mon.sock"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		b.t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	prompt := func() string {
+		var text strings.Builder
+		for !strings.HasSuffix(text.String(), "(qemu) ") {
+			one, err := r.ReadByte()
+			if err != nil {
+				b.t.Fatalf("the emulator's monitor: %v after %q", err, text.String())
+			}
+			text.WriteByte(one)
+		}
+		return text.String()
+	}
+	prompt()
+	if _, err := io.WriteString(c, command+"\n"); err != nil {
+		b.t.Fatal(err)
+	}
+	return prompt()
+}
+
+// words reads 32-bit registers of the board at a physical address.
+func (b *emulated) words(count int, address uint32) []uint32 {
+	b.t.Helper()
+	text := b.monitor(fmt.Sprintf("xp /%dwx %#x", count, address))
+	var all []uint32
+	for _, w := range regexp.MustCompile(`(?m): ((?: ?0x[0-9a-f]{8})+)`).FindAllStringSubmatch(text, -1) {
+		for _, one := range strings.Fields(w[1]) {
+			n, err := strconv.ParseUint(one, 0, 32)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			all = append(all, uint32(n))
+		}
+	}
+	if len(all) != count {
+		b.t.Fatalf("%d registers at %#x: %q", count, address, text)
+	}
+	return all
+}
+
+// until waits until holds returns nil, and fails with its last error otherwise.
+func until(t testing.TB, limit time.Duration, what string, holds func() error) {
+	t.Helper()
+	end := time.Now().Add(limit)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v: %v", what, limit, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func last(text string, n int) string { return text[max(0, len(text)-n):] }

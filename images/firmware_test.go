@@ -1,0 +1,126 @@
+package images
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// firmware is what the graphics processor of a board gives its kernel; the
+// emulator has none, so the test plays it: it reads the same files by the same
+// rules.
+type firmware struct{ kernel, initrd, tree, line string }
+
+// bootTree describes the board that is emulated: a Model B of 2012.
+const bootTree = "bcm2835-rpi-b.dtb"
+
+func (b *emulated) firmware() firmware {
+	b.t.Helper()
+	name := "config.txt"
+	if b.try {
+		b.try, name = false, "tryboot.txt"
+	}
+	f, prefix := firmware{}, ""
+	for line := range strings.Lines(b.read(name)) {
+		line = strings.TrimSpace(line)
+		key, value, _ := strings.Cut(line, "=")
+		switch {
+		case key == "os_prefix":
+			prefix = value
+		case key == "kernel":
+			f.kernel = value
+		case strings.HasPrefix(line, "initramfs "):
+			f.initrd = strings.Fields(line)[1]
+		}
+	}
+	fetch := func(name string) string {
+		file := filepath.Join(b.folder, name)
+		if err := os.WriteFile(file, []byte(b.read(prefix+name)), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+		return file
+	}
+	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(bootTree)
+	var words []string
+	for _, word := range strings.Fields(b.read(prefix + "cmdline.txt")) {
+		// Opening the watchdog resets the emulator at once.
+		if word != "bramble.watchdog=1" {
+			words = append(words, word)
+		}
+	}
+	words = append(words, "mem=240M", "bramble.serial="+b.serial,
+		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
+	if name == "tryboot.txt" {
+		words = append(words, "bramble.tryboot=1")
+	}
+	f.line = strings.Join(words, " ")
+	return f
+}
+
+// at is the boot partition for mtools.
+func at(card string) string { return fmt.Sprintf("%s@@%d", card, bootStart) }
+
+// read reads a file of the boot partition while the board is off.
+func (b *emulated) read(name string) string {
+	b.t.Helper()
+	out, err := exec.Command("mcopy", "-n", "-i", at(b.card), "::/"+name, "-").Output()
+	if err != nil {
+		b.t.Fatalf("reading %s of the card: %v", name, err)
+	}
+	return string(out)
+}
+
+// write puts a file on the boot partition, as somebody's laptop does.
+func (b *emulated) write(name, content string) {
+	b.t.Helper()
+	cmd := exec.Command("mcopy", "-o", "-i", at(b.card), "-", "::/"+name)
+	cmd.Stdin = strings.NewReader(content)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.t.Fatalf("writing %s to the card: %v: %s", name, err, out)
+	}
+}
+
+// partition copies one partition of a card out of it, by its partition table.
+func partition(t *testing.T, card string, number int) string {
+	t.Helper()
+	content, err := os.ReadFile(card)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, length := entry(content, number)
+	file := filepath.Join(t.TempDir(), fmt.Sprintf("p%d", number))
+	if err := os.WriteFile(file, content[start:start+length], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// entry reads where a partition is, in bytes.
+func entry(card []byte, number int) (start, length int64) {
+	e := card[446+16*(number-1):]
+	word := func(at int) int64 {
+		return int64(e[at]) | int64(e[at+1])<<8 | int64(e[at+2])<<16 | int64(e[at+3])<<24
+	}
+	return word(8) * sector, word(12) * sector
+}
+
+// checkFAT and checkExt4 fail if a file system is not as it should be. They
+// change nothing, and say all that they find.
+func checkFAT(t *testing.T, card string) {
+	t.Helper()
+	out, err := exec.Command("/usr/sbin/fsck.vfat", "-nv", partition(t, card, 1)).CombinedOutput()
+	if err != nil {
+		t.Errorf("the boot partition: %v\n%s", err, out)
+	}
+}
+
+func checkExt4(t *testing.T, card string) {
+	t.Helper()
+	out, err := exec.Command("/usr/sbin/e2fsck", "-fn", partition(t, card, 2)).CombinedOutput()
+	if err != nil {
+		t.Errorf("the data partition: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,198 @@
+package images
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const goodHash = "061813bf602fdec8f81f07afd196a0e1b8ab0223fbbe9d7b4e003ee44130a60f"
+
+func TestTheProgramsOwnLock(t *testing.T) {
+	l, err := Source{}.readLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.String() != packagesLock {
+		t.Errorf("it is not as it would be written:\n%s", l)
+	}
+	for _, name := range append(wantedPackages(), kernelPrefix) {
+		if _, found := l.find(name); !found {
+			t.Errorf("it lacks %s", name)
+		}
+	}
+	if _, err := (Source{Suite: "trixie"}).readLock(); err == nil || !strings.Contains(err.Error(), "--relock --suite trixie") {
+		t.Errorf("another suite: %v", err)
+	}
+}
+
+func TestParseLock(t *testing.T) {
+	head := "suite bookworm\ndated 2026-07-11T10:16:37Z\n"
+	line := "package a 1 all a 5 " + goodHash + " pool/main/a/a_1_all.deb\n"
+	tests := []struct{ text, wrong string }{
+		{head + line, ""},
+		{"# said\n\n" + head + line + strings.Replace(line, "package a", "package b", 1), ""},
+		{"", "wants a suite"},
+		{head, "wants a suite"},
+		{line, "wants a suite"},
+		{head + line + line, "line 4: packages are sorted"},
+		{head + "package a 1 all a 5 " + goodHash, "line 3"},
+		{head + "parcel a\n" + line, `line 3: "parcel" with 2 words`},
+		{strings.Replace(head, "2026-07-11T10:16:37Z", "yesterday", 1) + line, "line 2: this is no date"},
+		{strings.Replace(head, "2026", "1970", 1) + line, "line 2: this is no date"},
+		{strings.Replace(head, "bookworm", "../etc", 1) + line, "line 1: this is no suite"},
+		{head + strings.Replace(line, " 5 ", " 0 ", 1), "the size is"},
+		{head + strings.Replace(line, " 5 ", " 999999999999 ", 1), "the size is"},
+		{head + strings.ToUpper(goodHash), "line 3"},
+		{head + strings.Replace(line, goodHash, goodHash[1:], 1), "the hash is"},
+		{head + strings.Replace(line, "pool/main/a", "pool/../../a", 1), "the path is"},
+		{head + strings.Replace(line, "pool/main", "/etc", 1), "the path is"},
+		{head + strings.Replace(line, "package a", "package ../a", 1), "name, architecture"},
+	}
+	for _, tt := range tests {
+		_, err := ParseLock(tt.text)
+		switch {
+		case tt.wrong == "" && err != nil:
+			t.Errorf("%q: %v", tt.text, err)
+		case tt.wrong != "" && (!errors.Is(err, ErrBadLock) || !strings.Contains(err.Error(), tt.wrong)):
+			t.Errorf("%q: %v, want %q", tt.text, err, tt.wrong)
+		}
+	}
+}
+
+func FuzzParseLock(f *testing.F) {
+	f.Add(packagesLock)
+	f.Add("suite a\ndated 2026-07-11T10:16:37Z\npackage a 1 all a 5 " + goodHash + " pool/a.deb\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := ParseLock(text)
+		if err != nil {
+			return
+		}
+		again, err := ParseLock(l.String())
+		if err != nil || again.String() != l.String() {
+			t.Errorf("%q\nis written as\n%s\nand read as\n%s%v", text, l, again, err)
+		}
+		for _, p := range l.Packages {
+			if strings.Contains(p.Path, "..") || filepath.IsAbs(p.Path) || strings.ContainsAny(p.Name, "/ ") {
+				t.Errorf("package %+v", p)
+			}
+		}
+	})
+}
+
+func TestSystemMirrors(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  []string
+	}{
+		{"one line", map[string]string{"sources.list": "deb http://a.example/debian bookworm main # c\ndeb-src http://s.example/debian bookworm main\n"},
+			[]string{"http://a.example/debian"}},
+		{"options", map[string]string{"sources.list": "deb [ arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg ] http://cache.example/d/ trixie main contrib\n"},
+			[]string{"http://cache.example/d"}},
+		{"a container's", map[string]string{"sources.list.d/debian.sources": `Types: deb
+# a comment
+URIs: http://a.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://a.example/debian-security
+Suites: bookworm-security
+Components: main
+`}, []string{"http://a.example/debian"}},
+		{"others besides", map[string]string{
+			"sources.list":               "deb http://tools.example/apt bookworm main\n",
+			"sources.list.d/x.list":      "deb [signed-by=x] http://y.example/z bookworm stable\n",
+			"sources.list.d/b.sources":   "Types: deb deb-src\nURIs: http://b.example/debian/ http://c.example/debian\nSuites: trixie\nComponents: main\n",
+			"sources.list.d/off.sources": "Enabled: no\nTypes: deb\nURIs: http://off.example/debian\nSuites: bookworm\nComponents: main\n",
+		}, []string{"http://b.example/debian", "http://c.example/debian", "http://tools.example/apt"}},
+		{"none", map[string]string{"sources.list": "# moved\n"}, nil},
+		{"broken", map[string]string{"sources.list": "deb [x http://a.example/debian bookworm main\ndeb\ndeb http://a\n"}, nil},
+	}
+	for _, tt := range tests {
+		dir := t.TempDir()
+		for name, text := range tt.files {
+			if err := writeFile(filepath.Join(dir, name), []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := systemMirrors(dir, "bookworm"); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Cloud images of Debian name a file of mirrors.
+func TestAMirrorListIsRead(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "debian.list")
+	if err := os.WriteFile(list, []byte("# one\nhttps://m.example/debian\tpriority:1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := expandMirror("mirror+file://" + list); !slices.Equal(got, []string{"https://m.example/debian"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+func FuzzSources(f *testing.F) {
+	f.Add("deb [a=b] http://a.example/debian bookworm main\n")
+	f.Add("Types: deb\nURIs: http://a.example/debian\nSuites: x\n y\nComponents: main\n\n#\n :\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, s := range append(parseList(text), parseSources(text)...) {
+			if s.uri == "" || s.suite == "" || strings.ContainsAny(s.uri+s.suite, " \n") {
+				t.Errorf("%q: %+v", text, s)
+			}
+		}
+	})
+}
+
+func TestChoose(t *testing.T) {
+	known := map[string]map[string]string{}
+	for p := range paragraphs(strings.ReplaceAll(`Package: linux-image-rpi
+Depends: linux-image-6.1.0-50-rpi (= 6.1.176-1)
+
+Package: linux-image-6.1.0-50-rpi
+Source: linux (6.1.176-1)
+Version: 6.1.176-1
+Architecture: armel
+Size: 7
+SHA256: HASH
+Filename: pool/k.deb
+
+Package: e2fsprogs
+Version: 1.47.0-2+b2
+Architecture: armel
+Pre-Depends: libc6 (>= 2.34)
+Depends: logsave
+Size: 7
+SHA256: HASH
+Filename: pool/e.deb
+`, "HASH", goodHash)) {
+		known[p["Package"]] = p
+	}
+	for _, name := range []string{"base-files", "busybox-static", "ca-certificates", "raspi-firmware", "libc6"} {
+		known[name] = map[string]string{"Version": "1", "Architecture": "all", "Size": "7", "SHA256": goodHash, "Filename": "pool/x.deb"}
+	}
+	l, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range l.Packages {
+		names = append(names, p.Name+" "+p.Source)
+	}
+	want := []string{"base-files base-files", "busybox-static busybox-static", "ca-certificates ca-certificates", "e2fsprogs e2fsprogs",
+		"libc6 libc6", "linux-image-6.1.0-50-rpi linux", "raspi-firmware raspi-firmware"}
+	if !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
+	}
+	delete(known, "libc6")
+	if _, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "has no libc6") {
+		t.Errorf("without libc6: %v", err)
+	}
+}

@@ -1,0 +1,97 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// berries is a catalogue with one product, and enough of it.
+const berries = `
+name = "The hedge"
+currency = "GBP"
+[seller]
+name = "Hedge"
+address = ["1 Lane"]
+email = "hedge@shop.example"
+[[shipping]]
+country = "GB"
+name = "United Kingdom"
+price = "2.00"
+[[product]]
+slug = "berry"
+name = "Berry"
+tagline = "One"
+description = ["A berry."]
+price = "10.00"
+stock = 1000
+limit_per_person = 1
+limit_by_address = false
+`
+
+// patience bounds one request: the emulator's network takes its time.
+const patience = 20 * time.Second
+
+func client() *http.Client {
+	return &http.Client{
+		Timeout:       patience,
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// get loads a page.
+func get(ctx context.Context, at string) (status int, body string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	resp, err := client().Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, string(b), err
+}
+
+var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+
+// order buys one berry, by the form of the order page, and returns the path of
+// the receipt: the order is acknowledged then.
+func order(ctx context.Context, shop, buyer string) (receipt string, err error) {
+	status, page, err := get(ctx, shop+"/p/berry/order")
+	if err != nil {
+		return "", err
+	}
+	if status != http.StatusOK || !strings.Contains(page, `name="kind"`) {
+		return "", fmt.Errorf("the order page has status %d and no form", status)
+	}
+	form := url.Values{
+		"name": {buyer}, "email": {buyer + "@buyer.example"}, "line1": {"1 Road of " + buyer},
+		"city": {"Town"}, "postcode": {"AB1 2CD"}, "country": {"GB"},
+	}
+	for _, field := range hiddenField.FindAllStringSubmatch(page, -1) {
+		form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, shop+"/p/berry/place", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := client().Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusSeeOther {
+		return "", fmt.Errorf("the order was answered with status %d", resp.StatusCode)
+	}
+	return resp.Header.Get("Location"), nil
+}
