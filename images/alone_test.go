@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bramble/images/aboard"
 	"bramble/node/config"
 )
 
@@ -125,11 +126,11 @@ func theImage(t *testing.T) string {
 			return
 		}
 		shop := filepath.Join(built.folder, "shop")
-		if built.err = writeFile(filepath.Join(shop, "berries.toml"), []byte(berries)); built.err != nil {
+		if built.err = writeFile(filepath.Join(shop, "catalogue.toml"), []byte(berries)); built.err != nil {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")
-		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: dhcpScript()}
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(aboard.Script())}
 		built.report, built.err = Build(t.Context(), built.options)
 	})
 	if built.err != nil {

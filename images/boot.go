@@ -89,7 +89,7 @@ func (p *parts) slot(c *card, k kernel, initrd []byte) error {
 // commandLine is what the kernel is told by the firmware. The last console is
 // the one that programs write to.
 func commandLine(slot string) string {
-	return "console=tty1 console=ttyAMA0,115200 panic=10 bramble.slot=" + slot + " bramble.watchdog=1\n"
+	return "console=tty1 console=ttyAMA0,115200 panic=10 rng_core.default_quality=1000 bramble.slot=" + slot + " bramble.watchdog=1\n"
 }
 
 // firmwarePackage has what the graphics processor runs before there is a kernel.

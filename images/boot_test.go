@@ -1,7 +1,49 @@
 package images
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"time"
+)
 
-func dhcpScript() []byte { return []byte("#!/bin/sh\n") }
+// One board boots from the image as it is flashed, with the 240 MB that a first
+// board leaves the processor, and everything that its owner meets is there.
+func TestACardBoots(t *testing.T) {
+	image, inside := alone(t, 15*time.Minute)
+	if !inside {
+		return
+	}
+	sh(t, "ip link set lo up")
+	timeServer(t)
+	b := newBoard(t, image, "00000000cafe1a2b",
+		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
+	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]")
+	b.start()
+	started := time.Now()
+	if got := b.waitSaid(bootLimit, `bramble: serial ([0-9a-f]+)`); !strings.HasSuffix(got, "cafe1a2b") {
+		t.Errorf("serial number %s", got)
+	}
+	b.waitSaid(bootLimit, `bramble: network eth0 10\.0\.2\.15/24`)
+	b.waitSaid(bootLimit, `bramble: data partition clean; grown to (\d+) MB`)
+	b.waitSaid(bootLimit, `bramble: clock set by 10\.0\.2\.2`)
+	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
+	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
+	b.waitPage(shop+"/p/berry", "A berry.")
+	t.Logf("first page after %.1f s of the host's time, %s s of the board's", time.Since(started).Seconds(), strings.Fields(b.shell("cat /proc/uptime"))[0])
+	b.waitPage(ops+"/healthz", "")
 
-func TestX(t *testing.T) {}
+	t.Run("memory", func(t *testing.T) { b.memory(t) })
+	t.Run("lamps", func(t *testing.T) { b.lamps(t, ops) })
+	t.Run("order", func(t *testing.T) {
+		var receipt string
+		until(t, bootLimit, "an order", func() (err error) {
+			receipt, err = order(t.Context(), shop, "ann")
+			return err
+		})
+		b.waitPage(shop+receipt, "ann")
+	})
+	t.Run("writes", func(t *testing.T) {
+		bytes, at := b.written()
+		t.Logf("%d bytes written to the card in %.0f s", bytes, at)
+	})
+}

@@ -61,7 +61,7 @@ func TestTheImageIsWhole(t *testing.T) {
 		t.Errorf("slot.txt says %q, the report %q", got, built.report.Version)
 	}
 	settings, err := os.ReadFile(built.settings)
-	if err != nil || card.read("bramble.toml") != string(settings) || card.read("shop/berries.toml") != berries {
+	if err != nil || card.read("bramble.toml") != string(settings) || card.read("shop/catalogue.toml") != berries {
 		t.Errorf("the owner's files are not on the card as they were (%v)", err)
 	}
 	manifest := card.read(manifestName)

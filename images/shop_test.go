@@ -15,7 +15,9 @@ import (
 // berries is a catalogue with one product, and enough of it.
 const berries = `
 name = "The hedge"
+tagline = "Berries, while there are any."
 currency = "GBP"
+tax_note = "Tax is in the price."
 [seller]
 name = "Hedge"
 address = ["1 Lane"]

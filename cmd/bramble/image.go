@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"bramble/images"
+	"bramble/images/aboard"
 	"bramble/node/config"
 )
 
@@ -73,6 +74,7 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	if o.Shop, err = shopFolder(o, cfg.Shop.Catalogue); err != nil {
 		return err
 	}
+	o.DHCPScript = []byte(aboard.Script())
 	made, err := images.Build(ctx, o)
 	if err != nil {
 		return err
