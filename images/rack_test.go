@@ -1,0 +1,338 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// long skips a test that takes minutes unless it is asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if !*boards {
+		t.Skip("several emulated boards take minutes: go test ./images -boards")
+	}
+}
+
+// serials of the rack's boards; each has its address under [cards].
+func serials() []string { return []string{"00000000cafe0001", "00000000cafe0002", "00000000cafe0003"} }
+
+// rackOf switches on boards that all have the same card, as it is written from
+// one image, and waits until they are one rack that takes orders.
+func rackOf(t *testing.T, image string, size int) (rack []*emulated, shops, consoles []string) {
+	t.Helper()
+	ports := lanUp(t, size)
+	var cards []string
+	for i, serial := range serials()[:size] {
+		cards = append(cards, fmt.Sprintf("[cards.%s.network]\naddress = \"10.77.0.%d/24\"", serial[12:], i+1))
+		shops = append(shops, fmt.Sprintf("http://10.77.0.%d", i+1))
+		consoles = append(consoles, fmt.Sprintf("http://10.77.0.%d:8080", i+1))
+	}
+	for i, serial := range serials()[:size] {
+		b := newBoard(t, image, serial, ports[i]...)
+		b.settle(fmt.Sprintf("boards = %d", size), fmt.Sprintf("ntp = [%q]", lanAddress), cards...)
+		b.start()
+		rack = append(rack, b)
+	}
+	for i, b := range rack {
+		b.waitSaid(bootLimit, fmt.Sprintf(`bramble: network eth0 10\.77\.0\.%d/24`, i+1))
+		b.waitSaid(bootLimit, `bramble: clock set by `+lanAddress)
+	}
+	whole(t, rack, shops, consoles)
+	return rack, shops, consoles
+}
+
+// whole waits until each board sees all of them in service and takes orders.
+func whole(t *testing.T, rack []*emulated, shops, consoles []string) {
+	t.Helper()
+	for i, b := range rack {
+		until(t, 2*bootLimit, b.name+" to see the whole rack", func() error {
+			s, err := snapshot(t.Context(), consoles[i])
+			if err != nil {
+				return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 1500))
+			}
+			for _, one := range s.Boards {
+				if one.State != "serving" {
+					return fmt.Errorf("%s is %s", one.Name, one.State)
+				}
+			}
+			if len(s.Boards) != len(rack) {
+				return fmt.Errorf("%d boards", len(s.Boards))
+			}
+			return nil
+		})
+		until(t, bootLimit, b.name+" to take orders", func() error {
+			_, page, err := get(t.Context(), shops[i]+"/p/berry/order")
+			if err == nil && !strings.Contains(page, `name="kind"`) {
+				err = errors.New(last(page, 1500))
+			}
+			return err
+		})
+	}
+}
+
+// Boards with the same card form a rack, keep an order on all of them, and lose
+// none when the power fails while orders come in.
+func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 30*time.Minute)
+	if !inside {
+		return
+	}
+	rack, shops, consoles := rackOf(t, image, 2)
+	receipt, err := order(t.Context(), shops[0], "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rack[1].waitPage(shops[1]+receipt, "first")
+
+	before := make([]int64, len(rack))
+	for i, b := range rack {
+		before[i], _ = b.written()
+	}
+	const counted = 10
+	for i := range counted {
+		if _, err := order(t.Context(), shops[i%2], fmt.Sprintf("counted-%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, b := range rack {
+		after, _ := b.written()
+		t.Logf("%s: %d bytes written to the card for %d orders, one after the other", b.name, after-before[i], counted)
+	}
+
+	// Buyers on both boards, until the power is cut under them.
+	acknowledged := map[string]string{"first": receipt}
+	var mu sync.Mutex
+	var buyers sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range 2 {
+		buyers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				name := fmt.Sprintf("buyer-%d-%d", i, n)
+				if at, err := order(t.Context(), shops[i], name); err == nil {
+					mu.Lock()
+					acknowledged[name] = at
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	until(t, bootLimit, "twenty orders", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(acknowledged) < 20 {
+			return fmt.Errorf("%d so far", len(acknowledged))
+		}
+		return nil
+	})
+	for _, b := range rack {
+		b.cutPower()
+	}
+	close(stop)
+	buyers.Wait()
+	for _, b := range rack {
+		replayed(t, b.card)
+		b.start()
+	}
+	for _, b := range rack {
+		b.waitSaid(bootLimit, `bramble: data partition (clean|repaired)`)
+	}
+	whole(t, rack, shops, consoles)
+	for name, at := range acknowledged {
+		for i := range rack {
+			rack[i].waitPage(shops[i]+at, name)
+		}
+	}
+	t.Logf("%d orders were acknowledged before the power cut, and all are there", len(acknowledged))
+}
+
+// replayed checks a data partition as it was when the power failed: with its
+// journal played back, as the board's kernel does, nothing is wrong with it.
+func replayed(t *testing.T, card string) {
+	t.Helper()
+	file := partition(t, card, 2)
+	if out, err := exec.Command("/usr/sbin/e2fsck", "-p", file).CombinedOutput(); err != nil {
+		t.Errorf("after the power cut: %v\n%s", err, out)
+	}
+	if out, err := exec.Command("/usr/sbin/e2fsck", "-fn", file).CombinedOutput(); err != nil {
+		t.Errorf("after the power cut, with the journal played back: %v\n%s", err, out)
+	}
+}
+
+// A board whose data partition is destroyed makes it anew, says so, and has the
+// orders again from the others.
+func TestADestroyedDataPartitionIsFilledFromTheRack(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 30*time.Minute)
+	if !inside {
+		return
+	}
+	rack, shops, consoles := rackOf(t, image, 3)
+	receipt, err := order(t.Context(), shops[0], "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := rack[2]
+	lost.waitPage(shops[2]+receipt, "kept")
+	lost.cutPower()
+	wipe(t, lost.card)
+	lost.start()
+	why := lost.waitSaid(bootLimit, `bramble: data partition re-made \((.*)\)`)
+	t.Logf("made anew: %s", why)
+	whole(t, rack, shops, consoles)
+	lost.waitPage(shops[2]+receipt, "kept")
+	lost.cutPower()
+	replayed(t, lost.card)
+}
+
+// wipe overwrites the data partition's beginning and some of its middle, as a
+// failing card does.
+func wipe(t *testing.T, card string) {
+	t.Helper()
+	f, err := os.OpenFile(card, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	junk := slices.Repeat([]byte("junk"), 1<<20)
+	_, err = f.WriteAt(junk, dataStart)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A mistake in the settings is told at the board's address, with its line, and
+// the corrected file goes on.
+func TestAMistakeInTheSettingsIsToldAtTheBoardsAddress(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 15*time.Minute)
+	if !inside {
+		return
+	}
+	port := lanUp(t, 1)[0]
+	b := newBoard(t, image, serials()[0], port...)
+	const network = "ntp = [\"" + lanAddress + "\"]"
+	card := "[cards.0001.network]\naddress = \"10.77.0.1/24\""
+	b.settle("boards = 1", network, "[panel]\nhealht = \"GPIO27\"", card)
+	lines := strings.Split(b.read("bramble.toml"), "\n")
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "healht") }) + 1
+	b.start()
+	const shop = "http://10.77.0.1"
+	until(t, bootLimit, "the page of the mistake", func() error {
+		status, page, err := get(t.Context(), shop+"/")
+		if err != nil {
+			return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 1500))
+		}
+		for _, part := range []string{"bramble.toml", fmt.Sprint("line ", at), "healht", "health"} {
+			if !strings.Contains(page, part) {
+				return fmt.Errorf("status %d, and no %q in %s", status, part, last(page, 1500))
+			}
+		}
+		if status == http.StatusOK {
+			return errors.New("the page has status 200: a monitor would take it for the shop")
+		}
+		return nil
+	})
+	b.blinks(t)
+	b.cutPower()
+	b.settle("boards = 1", network, card)
+	b.start()
+	b.waitPage(shop+"/p/berry", "A berry.")
+}
+
+// blinks checks that the green LED tells of a fault, and does not just stand.
+func (b *emulated) blinks(t *testing.T) {
+	t.Helper()
+	until(t, time.Minute, "the green LED to blink", func() error {
+		seen := map[uint32]int{}
+		for range lampSamples {
+			seen[b.words(1, gpioLevels)[0]>>actPin&1]++
+			time.Sleep(100 * time.Millisecond)
+		}
+		if len(seen) != 2 {
+			return fmt.Errorf("its levels were %v", seen)
+		}
+		return nil
+	})
+}
+
+// A board whose data partition is full says so and serves pages.
+func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 20*time.Minute)
+	if !inside {
+		return
+	}
+	port := lanUp(t, 1)[0]
+	b := newBoard(t, image, serials()[0], port...)
+	b.settle("boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.start()
+	const shop, ops = "http://10.77.0.1", "http://10.77.0.1:8080"
+	whole(t, []*emulated{b}, []string{shop}, []string{ops})
+	b.shell("dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; sync; df /data")
+	// Orders go on until the log needs another block.
+	until(t, 5*time.Minute, "the board to say that its card is full", func() error {
+		_, _ = order(t.Context(), shop, fmt.Sprintf("late-%d", time.Now().UnixNano())) // refused sooner or later
+		s, err := snapshot(t.Context(), ops)
+		if err != nil {
+			return err
+		}
+		said := strings.Join(s.Notices, " ")
+		for _, one := range s.Boards {
+			said += " " + strings.Join(one.Faults, " ")
+		}
+		if !strings.Contains(said, "card") && !strings.Contains(said, "disk") {
+			return fmt.Errorf("it says %q", said)
+		}
+		t.Logf("it says: %s", said)
+		return nil
+	})
+	b.waitPage(shop+"/p/berry", "A berry.")
+	b.waitPage(ops+"/healthz", "")
+	b.cutPower()
+	b.start()
+	b.waitPage(shop+"/p/berry", "A berry.")
+}
+
+// What an idle board writes to its card in a while is bounded.
+func TestAnIdleBoardHardlyWrites(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 20*time.Minute)
+	if !inside {
+		return
+	}
+	port := lanUp(t, 1)[0]
+	b := newBoard(t, image, serials()[0], port...)
+	b.settle("boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.start()
+	whole(t, []*emulated{b}, []string{"http://10.77.0.1"}, []string{"http://10.77.0.1:8080"})
+	time.Sleep(time.Minute) // what belongs to the start is written by then
+	before, from := b.written()
+	time.Sleep(idleWatch)
+	after, to := b.written()
+	day := float64(after-before) / (to - from) * 24 * 3600
+	t.Logf("%d bytes in %.0f s: %.0f kB a day", after-before, to-from, day/1000)
+	if after-before > idleBytes {
+		t.Errorf("an idle board wrote %d bytes in %.0f s; at most %d", after-before, to-from, idleBytes)
+	}
+	b.memory(t)
+}
+
+// idleBytes is what an idle board may write within idleWatch: the clock that is
+// kept, and the journal with it.
+const (
+	idleWatch = 4 * time.Minute
+	idleBytes = 200_000
+)
