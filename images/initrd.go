@@ -71,8 +71,8 @@ func (p *parts) initrd(ctx context.Context, k kernel) ([]byte, error) {
 	return t.pack(p)
 }
 
-// pack writes the tree as the kernel takes it. gzip, because a first Pi unpacks
-// it at three times the speed of xz and both fit the card (DESIGN.md).
+// pack writes the tree as the kernel takes it: by gzip, which a first Pi unpacks
+// the fastest (DESIGN.md).
 func (t tree) pack(p *parts) ([]byte, error) {
 	var packed bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)

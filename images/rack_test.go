@@ -235,7 +235,7 @@ func TestAMistakeInTheSettingsIsToldAtTheBoardsAddress(t *testing.T) {
 		if err != nil {
 			return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 1500))
 		}
-		for _, part := range []string{"bramble.toml", fmt.Sprint("line ", at), "healht", "health"} {
+		for _, part := range []string{"bramble.toml", fmt.Sprintf("<strong>Line %d</strong>", at), "healht", "health"} {
 			if !strings.Contains(page, part) {
 				return fmt.Errorf("status %d, and no %q in %s", status, part, last(page, 1500))
 			}

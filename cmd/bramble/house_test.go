@@ -32,7 +32,8 @@ func mayImport() map[string][]string {
 	return map[string][]string{
 		"cmd/bramble": {
 			"gpio",
-			"images", "images/aboard",
+			"images",
+			"images/aboard",
 			"images/release",
 			"node",
 			"node/config",
@@ -42,6 +43,7 @@ func mayImport() map[string][]string {
 			"node/lab",
 			"node/orders/draw",
 			"node/rollout",
+			"node/shop",
 			"node/sockets",
 		},
 		"node/lab": {

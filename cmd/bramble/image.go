@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"bramble/images"
 	"bramble/images/aboard"
 	"bramble/node/config"
+	"bramble/node/shop"
 )
 
 func imageCommand() command {
@@ -26,7 +28,8 @@ busybox, and of Bramble, built from the source in the current folder:
 It needs a Debian machine, but no root, and says which programs it lacks.
 Packages come from the mirror of the system's apt, each by its pinned hash. If
 a folder "shop" is beside the file, its catalogue, pictures and templates go
-along; [shop] catalogue = "shop/NAME.toml" names the catalogue in it.
+along. The catalogue in it is catalogue.toml, or the one that [shop] catalogue =
+"shop/NAME.toml" names.
 
 Write the image onto any number of cards as it is. A board makes its data
 partition as large as its card, and is told apart by its serial number. The
@@ -83,8 +86,13 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	return err
 }
 
-// shopFolder is the folder that goes onto the card as "shop", "" for none. A
-// catalogue that is not in it would be missing there.
+// ownCatalogue is the catalogue that a card takes from its folder "shop" if the
+// settings name none.
+const ownCatalogue = "catalogue.toml"
+
+// shopFolder is the folder that goes onto the card as "shop", "" for none. The
+// catalogue must be in it, and hold: a mistake is better told here than by a
+// board without a screen.
 func shopFolder(o images.Options, catalogue string) (string, error) {
 	beside := filepath.Join(filepath.Dir(o.Config), "shop")
 	folder := o.Shop
@@ -96,6 +104,11 @@ func shopFolder(o images.Options, catalogue string) (string, error) {
 		return "", fmt.Errorf("the shop's folder: %w", err)
 	}
 	if catalogue == "" {
+		if folder != "" {
+			if _, err := shop.Load(filepath.Join(folder, ownCatalogue)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", err
+			}
+		}
 		return folder, nil
 	}
 	inside, err := filepath.Rel(beside, catalogue)
@@ -106,8 +119,8 @@ func shopFolder(o images.Options, catalogue string) (string, error) {
 	if folder == "" {
 		return "", errors.New(`[shop] catalogue names a file in the folder "shop", which is not beside the settings: name it with --shop`)
 	}
-	if _, err := os.Stat(filepath.Join(folder, inside)); err != nil {
-		return "", fmt.Errorf("[shop] catalogue: %w", err)
+	if _, err := shop.Load(filepath.Join(folder, inside)); err != nil {
+		return "", err
 	}
 	return folder, nil
 }

@@ -71,6 +71,9 @@ func TestCommandLines(t *testing.T) {
 		{"announce a b", 2, "", "bramble announce: one text, in quotes\nFor its flags: bramble help announce\n"},
 		{"draw make berry", 2, "", "bramble draw: make wants one of --dice and --drand\nFor its flags: bramble help draw\n"},
 		{"draw verify " + bad, 1, "", "bramble draw: draw: the file does not hold: reading it: invalid character 'r' looking for beginning of value\n"},
+		{"image --relock", 2, "", "bramble image: --relock wants --lock, the file to write\nFor its flags: bramble help image\n"},
+		{"image --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n" +
+			bad + ": [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n"},
 		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor its flags: bramble help status\n"},
 	}
 	for _, tt := range tests {

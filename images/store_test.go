@@ -1,0 +1,70 @@
+package images
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A package is taken from a mirror once, and only with its pinned hash.
+func TestAPackageIsTakenByItsHash(t *testing.T) {
+	need(t, tool{aptHelper, "apt"})
+	tools, err := findTools(tool{aptHelper, "apt"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.URL.Path != "/debian/pool/main/a/a_1_all.deb" {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write([]byte("a package")) // a client that is gone has failed by itself
+	}))
+	defer mirror.Close()
+	good := Package{Name: "a", Version: "1", SHA256: hashBytes([]byte("a package")), Path: "pool/main/a/a_1_all.deb"}
+	other, gone := good, good
+	other.SHA256 = hashBytes([]byte("another"))
+	gone.Path = "pool/main/a/a_0_all.deb"
+
+	folder := filepath.Join(t.TempDir(), "packages")
+	s, err := Source{Mirror: mirror.URL + "/debian/", Packages: folder}.store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.get(t.Context(), tools, other); err == nil || !strings.Contains(err.Error(), "a 1: downloading") {
+		t.Errorf("another hash: %v", err)
+	}
+	if _, _, err := s.get(t.Context(), tools, gone); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "bramble image --relock") {
+		t.Errorf("a package that is gone: %v", err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left of what was refused: %v (%v)", left, err)
+	}
+	file, fresh, err := s.get(t.Context(), tools, good)
+	if text, _ := os.ReadFile(file); err != nil || !fresh || string(text) != "a package" {
+		t.Errorf("%q, fresh %t, %v", text, fresh, err)
+	}
+	before := asked
+	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || fresh || asked != before {
+		t.Errorf("what is at hand was asked for again: fresh %t, %v", fresh, err)
+	}
+	if err := os.WriteFile(file, []byte("a rotten package"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || !fresh {
+		t.Errorf("what has rotted at hand: fresh %t, %v", fresh, err)
+	}
+	mirror.Close()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.get(t.Context(), tools, good); err == nil || errors.Is(err, ErrGone) {
+		t.Errorf("a mirror that is down: %v", err)
+	}
+}
