@@ -71,6 +71,7 @@ func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 		lack(t, "this test needs the right to make a network namespace (root)")
 	}
 	image = theImage(t)
+	t.Parallel() // an idle board takes half a core
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -293,7 +293,7 @@ func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 		for _, one := range s.Boards {
 			said += " " + strings.Join(one.Faults, " ")
 		}
-		if !strings.Contains(said, "card") && !strings.Contains(said, "disk") {
+		if !strings.Contains(said, "no space left") {
 			return fmt.Errorf("it says %q", said)
 		}
 		t.Logf("it says: %s", said)
