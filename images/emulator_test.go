@@ -30,7 +30,6 @@ type emulated struct {
 	card   string   // its file
 	serial string   // hex digits
 	net    []string // of the emulator's command line
-	try    bool     // the firmware was asked to try the other slot once
 	boots  int
 	asked  int // commands to the shell
 

@@ -19,12 +19,8 @@ const bootTree = "bcm2835-rpi-b.dtb"
 
 func (b *emulated) firmware() firmware {
 	b.t.Helper()
-	name := "config.txt"
-	if b.try {
-		b.try, name = false, "tryboot.txt"
-	}
 	f, prefix := firmware{}, ""
-	for line := range strings.Lines(b.read(name)) {
+	for line := range strings.Lines(b.read("config.txt")) {
 		line = strings.TrimSpace(line)
 		key, value, _ := strings.Cut(line, "=")
 		switch {
@@ -53,9 +49,6 @@ func (b *emulated) firmware() firmware {
 	}
 	words = append(words, "mem=240M", "bramble.serial="+b.serial,
 		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
-	if name == "tryboot.txt" {
-		words = append(words, "bramble.tryboot=1")
-	}
 	f.line = strings.Join(words, " ")
 	return f
 }

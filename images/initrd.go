@@ -88,7 +88,8 @@ func (t tree) pack(p *parts) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-// programs adds Bramble, busybox, the tools for ext4 and the libraries of these.
+// programs adds Bramble, busybox, the tools for ext4, the one that starts
+// another kernel, and the libraries of these.
 func (p *parts) programs(t tree) error {
 	t.file("bin/bramble", 0o755, p.binary.content)
 	busybox, err := os.ReadFile(filepath.Join(p.roots["busybox-static"], "bin/busybox"))
@@ -96,7 +97,7 @@ func (p *parts) programs(t tree) error {
 		return fmt.Errorf("busybox: %w", err)
 	}
 	t.file("bin/busybox", 0o755, busybox)
-	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs"} {
+	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", "kexec"} {
 		if err := p.program(t, "sbin/"+name); err != nil {
 			return err
 		}
@@ -104,7 +105,7 @@ func (p *parts) programs(t tree) error {
 	return nil
 }
 
-// program adds a program of Debian's file system tools, and its libraries.
+// program adds a program of Debian's, and its libraries.
 func (p *parts) program(t tree, name string) error {
 	content, err := p.readAny(name, "usr/"+name)
 	if err != nil {

@@ -175,7 +175,7 @@ Filename: pool/e.deb
 `, "HASH", goodHash)) {
 		known[p["Package"]] = p
 	}
-	for _, name := range []string{"base-files", "busybox-static", "ca-certificates", "raspi-firmware", "libc6"} {
+	for _, name := range []string{"base-files", "busybox-static", "ca-certificates", "kexec-tools", "raspi-firmware", "libc6"} {
 		known[name] = map[string]string{"Version": "1", "Architecture": "all", "Size": "7", "SHA256": goodHash, "Filename": "pool/x.deb"}
 	}
 	l, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC))
@@ -187,7 +187,7 @@ Filename: pool/e.deb
 		names = append(names, p.Name+" "+p.Source)
 	}
 	want := []string{"base-files base-files", "busybox-static busybox-static", "ca-certificates ca-certificates", "e2fsprogs e2fsprogs",
-		"libc6 libc6", "linux-image-6.1.0-50-rpi linux", "raspi-firmware raspi-firmware"}
+		"kexec-tools kexec-tools", "libc6 libc6", "linux-image-6.1.0-50-rpi linux", "raspi-firmware raspi-firmware"}
 	if !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}

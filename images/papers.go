@@ -105,6 +105,7 @@ func licenceOfPackage(name string) string {
 		{"busybox", "GPL-2.0-only"},
 		{"ca-certificates", "MPL-2.0 AND GPL-2.0-or-later"},
 		{"e2fsprogs", "GPL-2.0-only AND LGPL-2.0-only"},
+		{"kexec-tools", "GPL-2.0-only"},
 		{"libext2fs", "LGPL-2.0-only"},
 		{"libcom-err", "MIT"},
 		{"libss", "MIT"},

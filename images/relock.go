@@ -21,7 +21,7 @@ const (
 )
 
 func wantedPackages() []string {
-	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage}
+	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage, "kexec-tools"}
 }
 
 // wantedComponents are the mirror's parts that have them.
