@@ -1,0 +1,138 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Beside the image that all tests share.
+const (
+	nextImage   = "next.img" // the same with another version of Bramble
+	nextVersion = "devel"    // which is what a build without git's stamp calls itself
+	hostProgram = "bramble"  // for this machine
+)
+
+// theNext makes the image of another version, and the program that rolls it out.
+func theNext(t *testing.T) {
+	t.Helper()
+	theImage(t)
+	if built.report.Version == nextVersion {
+		lack(t, "this test needs git, and the source in its work tree: both builds call themselves "+nextVersion)
+	}
+	program := filepath.Join(built.folder, "bramble-armv6")
+	for _, b := range []struct {
+		file string
+		env  []string
+	}{
+		{program, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm", "GOARM=6"}},
+		{filepath.Join(built.folder, hostProgram), []string{"CGO_ENABLED=0"}},
+	} {
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", b.file, module+"/cmd/bramble")
+		cmd.Env = append(os.Environ(), b.env...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	o := built.options
+	o.Binary, o.Out = program, filepath.Join(built.folder, nextImage)
+	report, err := Build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Version != nextVersion {
+		t.Fatalf("the next version is %q", report.Version)
+	}
+}
+
+// A new version goes over the rack board by board, which serves all the while,
+// and is what the cards start with from then on.
+func TestAnUpdateRollsOverTheRack(t *testing.T) {
+	long(t)
+	if os.Getenv(aloneEnv) == "" {
+		theNext(t)
+	}
+	image, inside := alone(t, 30*time.Minute)
+	if !inside {
+		return
+	}
+	rack, shops, consoles := rackOf(t, image, 2)
+	receipt, err := order(t.Context(), shops[0], "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// A shopper who tries the next board when one does not answer.
+	done := make(chan struct{})
+	var shopper sync.WaitGroup
+	served, unserved := 0, 0
+	shopper.Go(func() {
+		for first := 0; ; first++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			err := errors.New("no board")
+			for i := range shops {
+				var status int
+				if status, _, err = get(t.Context(), shops[(first+i)%len(shops)]+"/p/berry"); err == nil && status != 200 {
+					err = fmt.Errorf("status %d", status)
+				}
+				if err == nil {
+					break
+				}
+			}
+			if err != nil {
+				unserved++
+				t.Errorf("no board of the rack had the page: %v", err)
+			} else {
+				served++
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	})
+	roll := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(image), hostProgram),
+		"update", "--console", consoles[0], filepath.Join(filepath.Dir(image), nextImage))
+	roll.Env = append(os.Environ(), "BRAMBLE_CONSOLE_PASSWORD="+testPassword)
+	said, err := roll.CombinedOutput()
+	close(done)
+	shopper.Wait()
+	if err != nil {
+		for _, b := range rack {
+			t.Logf("%s:\n%s", b.name, last(b.said(), 2500))
+		}
+		t.Fatalf("bramble update: %v\n%s", err, said)
+	}
+	t.Logf("a shopper was served %d times and refused %d times during\n%s", served, unserved, said)
+
+	whole(t, rack, shops, consoles)
+	for i, b := range rack {
+		s, err := snapshot(t.Context(), consoles[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Version != nextVersion {
+			t.Errorf("%s runs %q", b.name, s.Version)
+		}
+		b.cutPower()
+		checkFAT(t, b.card)
+		if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=b/") {
+			t.Errorf("%s would start from another slot:\n%s", b.name, c)
+		}
+	}
+	for _, b := range rack {
+		b.start()
+	}
+	for _, b := range rack {
+		b.waitSaid(bootLimit, `bramble: board \S+ starts, slot b, `+nextVersion)
+	}
+	whole(t, rack, shops, consoles)
+	rack[1].waitPage(shops[1]+receipt, "before")
+}
