@@ -1,3 +1,5 @@
+//go:build linux
+
 package images
 
 import (
@@ -7,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,7 +52,7 @@ func lack(t *testing.T, what string) {
 }
 
 // alone runs the rest of a test in a new network namespace, and gives it the
-// image there: the outer process gets false.
+// image there: the outer process gets false. Such tests may run beside others.
 func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 	t.Helper()
 	if os.Getenv(aloneEnv) == t.Name() {
@@ -82,6 +85,7 @@ func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 	}
 	cmd := exec.CommandContext(t.Context(), "unshare", args...)
 	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name(), cardEnv+"="+image)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):

@@ -1,3 +1,5 @@
+//go:build linux
+
 package images
 
 import (
@@ -13,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -101,6 +104,7 @@ func (b *emulated) start() {
 		b.t.Fatal(err)
 	}
 	b.cmd.Stdout, b.cmd.Stderr = said, said
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no board outlives its test
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}

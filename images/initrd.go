@@ -92,9 +92,9 @@ func (t tree) pack(p *parts) ([]byte, error) {
 // another kernel, and the libraries of these.
 func (p *parts) programs(t tree) error {
 	t.file("bin/bramble", 0o755, p.binary.content)
-	busybox, err := os.ReadFile(filepath.Join(p.roots["busybox-static"], "bin/busybox"))
+	busybox, err := p.readAny("bin/busybox", "usr/bin/busybox")
 	if err != nil {
-		return fmt.Errorf("busybox: %w", err)
+		return err
 	}
 	t.file("bin/busybox", 0o755, busybox)
 	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", "kexec"} {

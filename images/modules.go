@@ -56,10 +56,14 @@ func (p *parts) kernel() (kernel, error) {
 // is a root file system's beginning, and has them indexed there. Debian's
 // packages have no index: it is made when a kernel is installed.
 func (k kernel) modules(ctx context.Context, t tools, into string) error {
-	if _, err := t.run(ctx, "depmod", "--basedir", k.root, k.version); err != nil {
+	base := k.root
+	if _, err := os.Stat(filepath.Join(base, "lib/modules")); err != nil {
+		base = filepath.Join(base, "usr") // where Debian has them since trixie
+	}
+	if _, err := t.run(ctx, "depmod", "--basedir", base, k.version); err != nil {
 		return fmt.Errorf("indexing the kernel's modules: %w", err)
 	}
-	from := filepath.Join(k.root, "lib/modules", k.version)
+	from := filepath.Join(base, "lib/modules", k.version)
 	index, err := os.ReadFile(filepath.Join(from, "modules.dep"))
 	if err != nil {
 		return fmt.Errorf("reading the index of modules: %w", err)

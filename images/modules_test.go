@@ -30,23 +30,6 @@ kernel/drivers/leds/leds-gpio.ko.xz:
 	}
 }
 
-func TestThePartitionTable(t *testing.T) {
-	b := partitionTable()
-	if b[510] != 0x55 || b[511] != 0xaa || b[446+4] != 0x0c || b[446+16+4] != 0x83 {
-		t.Errorf("table % x", b[440:])
-	}
-	bootAt, bootLength := entry(b, 1)
-	dataAt, dataLength := entry(b, 2)
-	if bootAt != bootStart || bootLength != bootBytes || dataAt != bootAt+bootLength || dataAt+dataLength != imageBytes {
-		t.Errorf("boot %d+%d, data %d+%d", bootAt, bootLength, dataAt, dataLength)
-	}
-	for _, at := range []int64{bootAt, dataAt} {
-		if at%(4<<20) != 0 {
-			t.Errorf("a partition begins at %d, within what a card erases at once", at)
-		}
-	}
-}
-
 func TestLicenceOfText(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n   Version 2.0, January 2004":               "Apache-2.0",

@@ -89,7 +89,7 @@ func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, er
 		name := component + "/binary-" + cardArchitecture + "/Packages.xz"
 		sum := release.sums[name]
 		if sum == "" {
-			return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, component, cardArchitecture)
+			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", component, cardArchitecture, suite)
 		}
 		file := filepath.Join(work, component+".xz")
 		if err := download(ctx, t, mirror+"/dists/"+suite+"/"+name, file, sum); err != nil {
@@ -134,7 +134,7 @@ func choose(known map[string]map[string]string, suite string, dated time.Time) (
 	names := wantedPackages()
 	kernel := dependencies(known[kernelMeta]["Depends"])
 	if len(kernel) == 0 {
-		return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, kernelMeta, cardArchitecture)
+		return Lock{}, fmt.Errorf("no %s for %s in Debian %s", kernelMeta, cardArchitecture, suite)
 	}
 	names = append(names, kernel[0])
 	names = append(names, dependencies(known[fileSystemTools]["Pre-Depends"])...)
@@ -143,7 +143,7 @@ func choose(known map[string]map[string]string, suite string, dated time.Time) (
 	for _, name := range slices.Compact(names) {
 		p := known[name]
 		if p == nil {
-			return Lock{}, fmt.Errorf("Debian %s has no %s for %s", suite, name, cardArchitecture)
+			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", name, cardArchitecture, suite)
 		}
 		size, err := strconv.ParseInt(p["Size"], 10, 64)
 		if err != nil {

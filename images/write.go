@@ -104,7 +104,9 @@ func (c card) fat(ctx context.Context, t tools, file string) error {
 		dir := path.Dir(name)
 		folders[dir] = append(folders[dir], filepath.Join(c.stage, filepath.FromSlash(name)))
 		for ; dir != "."; dir = path.Dir(dir) {
-			folders[dir] = folders[dir]
+			if _, known := folders[dir]; !known {
+				folders[dir] = nil
+			}
 		}
 	}
 	order := make([]string, 0, len(folders))
