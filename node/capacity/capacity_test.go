@@ -38,7 +38,7 @@ func TestLoad(t *testing.T) {
 		{"a full wire", machine(idle, "100", 0, 0), machine("cpu  120 0 100 1080 50 10 40 0 0 0\n", "100", 12_500_000*2, 0), 1, true},
 		{"a wire in the other direction", machine(idle, "100", 0, 0), machine("cpu  120 0 100 1080 50 10 40 0 0 0\n", "100", 0, 6_250_000*2), .5, true},
 		{"a wire that was plugged in anew", machine(idle, "100", 9000, 9000), machine("cpu  110 0 100 1090 50 10 40 0 0 0\n", "100", 8, 8), .1, true},
-		{"no cable", machine(idle, "100", 0, 0), machine("cpu  110 0 100 1090 50 10 40 0 0 0\n", "-1", 1<<40, 0), .1, true},
+		{"no cable", machine(idle, "100", 0, 0), machine("cpu  110 0 100 1090 50 10 40 0 0 0\n", "-1", 1<<30, 0), .1, true},
 		{"no kernel that tells", machine("", "100", 0, 0), machine("", "100", 0, 0), 0, false},
 		{"nonsense", machine(idle, "100", 0, 0), machine("cpu  x\n", "100", 0, 0), 0, false},
 		{"the clock of the kernel stood still", machine(idle, "100", 0, 0), machine(idle, "100", 0, 0), 0, false},
