@@ -85,7 +85,7 @@ func BenchmarkConnection(b *testing.B) {
 }
 
 // lengthOf reads one reply to GET / and gives its length; all are alike.
-func lengthOf(b *testing.B, r *bufio.Reader) int {
+func lengthOf(b testing.TB, r *bufio.Reader) int {
 	var head bytes.Buffer
 	for !bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {
 		c, err := r.ReadByte()

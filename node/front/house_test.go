@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,8 +29,7 @@ type house struct {
 	misses atomic.Int64 // requests that memory did not do for
 	asked  atomic.Int64 // requests that net/http read
 
-	mu    sync.Mutex // guards names
-	names map[string]string
+	names atomic.Pointer[map[string]string]
 }
 
 const testHost = "shop.test"
@@ -86,26 +86,28 @@ func stored() []string {
 	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
 }
 
+// newHouse is a house in which it is 17 s after its pages were made.
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{names: map[string]string{}}
+	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+	later := now.Add(17 * time.Second)
+	var late atomic.Bool
+	clock := func() time.Time {
+		if late.Load() {
+			return later
+		}
+		return now
+	}
+	h := new(house)
+	h.names.Store(&map[string]string{})
 	var err error
 	if h.sites, err = origin.New(config.Default(), origin.Options{
 		Shop: http.HandlerFunc(page), Via: "bramble-test", Logger: slog.New(slog.DiscardHandler),
 	}); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
-	later := now.Add(17 * time.Second)
-	var late atomic.Bool
 	if h.cache, err = cache.New(cache.Config{
-		Name: "board-1", Via: "bramble-test", Budget: 4 << 20, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time {
-			if late.Load() {
-				return later
-			}
-			return now
-		},
+		Name: "board-1", Via: "bramble-test", Budget: 4 << 20, Logger: slog.New(slog.DiscardHandler), Now: clock,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -142,9 +144,7 @@ func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, err
 
 // AppendHit answers as node does, also in what it keeps off the stack.
 func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
-	h.mu.Lock()
-	prefix, known := h.names[string(q.Host)]
-	h.mu.Unlock()
+	prefix, known := (*h.names.Load())[string(q.Host)]
 	if !known {
 		if prefix, known = h.learn(string(q.Host)); !known {
 			return dst, nil, false
@@ -161,10 +161,10 @@ func (h *house) learn(host string) (prefix string, ok bool) {
 		return "", false
 	}
 	prefix = asked.URL.Scheme + "://" + asked.URL.Host
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.names) < 64 {
-		h.names[host] = prefix
+	if names := h.names.Load(); len(*names) < 64 {
+		more := maps.Clone(*names)
+		more[host] = prefix
+		h.names.CompareAndSwap(names, &more)
 	}
 	return prefix, true
 }
