@@ -158,6 +158,7 @@ func (a *aboard) board(ctx context.Context, s Settings, broken error) error {
 	} else {
 		a.say("data partition cannot be used: %v", dataErr)
 		a.say("the board serves pages and takes no orders: change its card")
+		a.shutData()
 	}
 	a.tellBoard(dataErr)
 
@@ -204,6 +205,17 @@ func (a *aboard) openDataBeside(ctx, serving context.Context, behind *sync.WaitG
 	case <-ctx.Done():
 	}
 	return <-opened
+}
+
+// shutData has nothing be written where no data partition is: the folder would
+// be in memory, and an order that is taken there is lost with the power.
+func (a *aboard) shutData() {
+	if a.data.mounted {
+		return // and read-only
+	}
+	if err := a.Machine.Mount("none", a.Paths.Data, "tmpfs", "size=4k", true); err != nil {
+		a.say("%v", err)
+	}
 }
 
 // tellBoard writes down what the board's program shows of its card.

@@ -242,6 +242,24 @@ func TestMistakesAreShown(t *testing.T) {
 	}
 }
 
+// A dead card leaves no folder to take orders in, for that would be in memory.
+func TestDeadCard(t *testing.T) {
+	t.Parallel()
+	b := boot(t, func(c *Config) {
+		c.Machine.(*fakeMachine).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
+	})
+	b.born("udhcpc")
+	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.born("bramble").end <- ExitHalt
+	b.says("data partition cannot be used: the data partition can be neither read nor made anew")
+	if got := b.machine.did("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
+		t.Errorf("in the place of the data partition is %v", got)
+	}
+	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "Input/output error") {
+		t.Errorf("it is shown as %q", got)
+	}
+}
+
 // A card whose settings cannot be read at all, on a network without a DHCP
 // server, is where it was the last time.
 func TestLastAddressIsTakenAgain(t *testing.T) {

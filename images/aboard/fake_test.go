@@ -85,6 +85,8 @@ func (m *fakeMachine) Unmount(target string) error {
 func (m *fakeMachine) Run(_ context.Context, name string, args ...string) (int, string, error) {
 	line := name + " " + strings.Join(args, " ")
 	m.note(line)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	best, longest := fakeAnswer{}, -1
 	for prefix, a := range m.answers {
 		if strings.HasPrefix(line, prefix) && len(prefix) > longest {
