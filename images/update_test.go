@@ -3,8 +3,9 @@
 package images
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,26 +71,24 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// A shopper who tries the next board when one does not answer.
+	// A shopper whom a load balancer sends to a board that says it is ready, and
+	// to the next when it is not: a board is drained only when nobody comes.
 	done := make(chan struct{})
 	var shopper sync.WaitGroup
 	served, unserved := 0, 0
 	shopper.Go(func() {
-		for first := 0; ; first++ {
+		for on := 0; ; {
 			select {
 			case <-done:
 				return
-			default:
+			case <-time.After(3 * time.Second): // the emulated network card is slow
 			}
-			err := errors.New("no board")
-			for i := range shops {
-				var status int
-				if status, _, err = get(t.Context(), shops[(first+i)%len(shops)]+"/p/berry"); err == nil && status != 200 {
-					err = fmt.Errorf("status %d", status)
-				}
-				if err == nil {
+			var err error
+			for range shops {
+				if err = ready(t.Context(), shops[on], consoles[on]); err == nil {
 					break
 				}
+				on = (on + 1) % len(shops)
 			}
 			if err != nil {
 				unserved++
@@ -97,7 +96,6 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 			} else {
 				served++
 			}
-			time.Sleep(3 * time.Second) // the emulated network card is slow
 		}
 	})
 	roll := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(image), hostProgram),
@@ -137,4 +135,18 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 	}
 	whole(t, rack, shops, consoles)
 	rack[1].waitPage(shops[1]+receipt, "before")
+}
+
+// ready loads the product page of a board that says that it is ready.
+func ready(ctx context.Context, shop, ops string) error {
+	for _, at := range []string{ops + "/readyz", shop + "/p/berry"} {
+		status, _, err := get(ctx, at)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%s: status %d", at, status)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
