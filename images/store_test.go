@@ -62,11 +62,4 @@ func TestAPackageIsTakenByItsHash(t *testing.T) {
 	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || !fresh {
 		t.Errorf("what has rotted at hand: fresh %t, %v", fresh, err)
 	}
-	mirror.Close()
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.get(t.Context(), tools, good); err == nil || errors.Is(err, ErrGone) {
-		t.Errorf("a mirror that is down: %v", err)
-	}
 }
