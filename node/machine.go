@@ -50,7 +50,13 @@ func (m machineSide) Leading() bool {
 	return m.b.counter != nil && m.b.counter.ledger.Status().Leading
 }
 
-func (m machineSide) Drained() bool { return m.b.health.get() == cluster.Drained }
+// Drained holds until the very end: a board that stops for another version and
+// takes its time over it is still the old program on its way out, which a roll
+// must not take for one that has come back.
+func (m machineSide) Drained() bool {
+	state := m.b.health.get()
+	return state == cluster.Drained || state == cluster.Stopping
+}
 
 func (m machineSide) Try() { time.AfterFunc(tryWait, func() { m.b.end(ErrTry) }) }
 

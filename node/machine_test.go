@@ -49,6 +49,18 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 	}
 }
 
+func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
+	for state, want := range map[cluster.State]bool{
+		cluster.Serving: false, cluster.Draining: false, cluster.Drained: true, cluster.Stopping: true,
+	} {
+		b := &board{}
+		b.health.set(state)
+		if got := (machineSide{b}).Drained(); got != want {
+			t.Errorf("%v: drained is %t", state, got)
+		}
+	}
+}
+
 func TestClockOfACard(t *testing.T) {
 	host := &fakeHost{}
 	card, shared := &board{machine: host}, &board{}
