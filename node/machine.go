@@ -23,6 +23,7 @@ type Machine interface {
 type MachineSide interface {
 	Leading() bool // it leads the ledger
 	Drained() bool // no client is on it
+	Leaving() bool // it was taken out of service
 	// Try ends the board with ErrTry.
 	Try()
 }
@@ -58,7 +59,17 @@ func (m machineSide) Drained() bool {
 	return state == cluster.Drained || state == cluster.Stopping
 }
 
-func (m machineSide) Try() { time.AfterFunc(tryWait, func() { m.b.end(ErrTry) }) }
+// Leaving holds from the beginning of a drain on.
+func (m machineSide) Leaving() bool {
+	return m.Drained() || m.b.health.get() == cluster.Draining
+}
+
+func (m machineSide) Try() {
+	// From now on this is the program on its way out, whoever asks.
+	m.b.health.set(cluster.Stopping)
+	m.b.announce()
+	time.AfterFunc(tryWait, func() { m.b.end(ErrTry) })
+}
 
 // end has run return why; only the first reason counts.
 func (b *board) end(why error) {

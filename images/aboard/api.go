@@ -42,7 +42,8 @@ type Begun struct {
 // BoardSide is what the API asks of the board.
 type BoardSide interface {
 	Leading() bool
-	Drained() bool
+	Drained() bool // no client is on it
+	Leaving() bool // it was taken out of service
 	// Try ends the board's program so that aboard starts the other slot.
 	Try()
 }
@@ -61,8 +62,8 @@ func (s *Slots) Handler(board BoardSide) http.Handler {
 	mux.HandleFunc("PUT /file/{name}", s.putFile)
 	mux.HandleFunc("POST /try", release(func(w http.ResponseWriter, r Release) {
 		err := s.Seal(r)
-		if err == nil && !board.Drained() {
-			err = fmt.Errorf("%w: the board has clients; drain it first", ErrNotNow)
+		if err == nil && !board.Leaving() {
+			err = fmt.Errorf("%w: the board is in service; drain it first", ErrNotNow)
 		}
 		answer(w, nil, err)
 		if err == nil {

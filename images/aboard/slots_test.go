@@ -304,6 +304,7 @@ type fakeSide struct {
 
 func (f *fakeSide) Leading() bool { return true }
 func (f *fakeSide) Drained() bool { return f.drained }
+func (f *fakeSide) Leaving() bool { return f.drained }
 func (f *fakeSide) Try()          { f.tried++ }
 
 func TestAPI(t *testing.T) {

@@ -40,7 +40,7 @@ type State struct {
 
 // Times bound the waits of a roll.
 type Times struct {
-	Drain time.Duration // until no client is on a board
+	Drain time.Duration // until no client is on a board; who comes after that is sent away when it restarts
 	Back  time.Duration // from the start on trial until the board serves
 	Whole time.Duration // until every board serves, before the next is taken
 	Look  time.Duration // between two looks
@@ -54,11 +54,14 @@ func DefaultTimes() Times {
 
 // Kinds of error; match them with errors.Is.
 var (
-	ErrNotWell    = errors.New("the rack is not well")              // nothing was changed by then
-	ErrWentBack   = errors.New("the board went back")               // to its old version
-	ErrNotBack    = errors.New("the board has not come back")       // in time
-	ErrNotDrained = errors.New("the board's clients did not leave") // in time
+	ErrNotWell  = errors.New("the rack is not well")        // nothing was changed by then
+	ErrWentBack = errors.New("the board went back")         // to its old version
+	ErrNotBack  = errors.New("the board has not come back") // in time
 )
+
+// errStay: clients come to a drained board for as long as its address is one of
+// the shop's, as it is where names are resolved in turn.
+var errStay = errors.New("clients still come")
 
 // Roll is one roll of a version over a rack.
 type Roll struct {
@@ -168,10 +171,16 @@ func (r *Roll) start(ctx context.Context, b Board) error {
 	r.Say("%s is taken out of service", b.Name())
 	err := b.Drain(ctx, false)
 	if err == nil {
-		err = r.until(ctx, r.Times.Drain, ErrNotDrained, func() (bool, error) {
+		answers := false
+		err = r.until(ctx, r.Times.Drain, errStay, func() (bool, error) {
 			s, err := b.State(ctx)
-			return err == nil && s.Drained, err
+			answers = err == nil
+			return answers && s.Drained, err
 		})
+		if answers && errors.Is(err, errStay) {
+			r.Say("%s has clients still: replies under way will end, and who comes then finds another board", b.Name())
+			err = nil
+		}
 	}
 	if err == nil {
 		r.Say("%s is given %s", b.Name(), r.Version)

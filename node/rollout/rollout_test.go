@@ -133,6 +133,15 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+func TestClientsThatStayDoNotStopARoll(t *testing.T) {
+	r := newRack("old", "a", "b", "c")
+	r.boards[1].clings = true
+	said, err := r.roll(t, false)
+	if err != nil || !strings.Contains(said, "b has clients still") || r.boards[1].s.Version != "new" {
+		t.Errorf("b runs %s; the roll says\n%s%v", r.boards[1].s.Version, said, err)
+	}
+}
+
 func TestWhatStopsARoll(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -142,7 +151,6 @@ func TestWhatStopsARoll(t *testing.T) {
 	}{
 		{"it goes back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrWentBack, "b drained, b sent, b tried"},
 		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotBack, "b drained, b sent, b tried"},
-		{"its clients stay", func(r *fakeRack) { r.boards[1].clings = true }, ErrNotDrained, "b drained, b undrained"},
 		{"it cannot be written", func(r *fakeRack) { r.boards[1].sendErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b undrained"},
 		{"another board is not well", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrNotWell, ""},
 		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrNotWell, ""},
