@@ -83,6 +83,9 @@ func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 	if *boards {
 		args = append(args, "-boards")
 	}
+	if *instructions {
+		args = append(args, "-instructions")
+	}
 	cmd := exec.CommandContext(t.Context(), "unshare", args...)
 	cmd.Env = append(os.Environ(), aloneEnv+"="+t.Name(), cardEnv+"="+image)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -33,6 +33,7 @@ type emulated struct {
 	card   string   // its file
 	serial string   // hex digits
 	net    []string // of the emulator's command line
+	extra  []byte   // a second start-up archive: files that are on no card
 	boots  int
 	asked  int // commands to the shell
 

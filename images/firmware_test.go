@@ -42,6 +42,9 @@ func (b *emulated) firmware() firmware {
 		return file
 	}
 	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(bootTree)
+	if b.extra != nil {
+		b.append(f.initrd, b.extra)
+	}
 	var words []string
 	for _, word := range strings.Fields(b.read(prefix + "cmdline.txt")) {
 		// Opening the watchdog resets the emulator at once.
@@ -53,6 +56,20 @@ func (b *emulated) firmware() firmware {
 		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
 	f.line = strings.Join(words, " ")
 	return f
+}
+
+// append adds an archive to a start-up file system: the kernel unpacks one after
+// the other, where each begins at a multiple of four bytes.
+func (b *emulated) append(file string, archive []byte) {
+	b.t.Helper()
+	first, err := os.ReadFile(file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	first = append(first, make([]byte, -len(first)&3)...)
+	if err := os.WriteFile(file, append(first, archive...), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // at is the boot partition for mtools.

@@ -1,0 +1,308 @@
+//go:build linux
+
+package images
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Under -icount shift=1 an instruction of the board is 2 ns of its time, so CPU
+// time in its kernel's books is a count of instructions, user and kernel. What
+// an interrupt takes is charged to whom it interrupts: Debian's kernel for these
+// boards has no CONFIG_IRQ_TIME_ACCOUNTING.
+const (
+	nsInstruction      = 2
+	instructionsSecond = 1e9 / nsInstruction
+)
+
+var instructions = flag.Bool("instructions", false, "count the instructions, user and kernel, that an emulated board spends")
+
+const (
+	// countedBoots is how often everything is measured, each time on a board that
+	// was just started; medians are reported.
+	countedBoots = 3
+	// fewHits and manyHits are the lengths of two runs whose difference is taken.
+	fewHits, manyHits = 2_000, 10_000
+	// restFrom is when a board has done what belongs to its start, by its own clock.
+	restFrom = 20 * time.Second
+	// nginxAddress is where nginx.conf listens.
+	nginxAddress = "127.0.0.1:81"
+)
+
+// counting skips a measurement that nobody asked for.
+func counting(t *testing.T) {
+	t.Helper()
+	if !*instructions {
+		t.Skip("a measurement: run it with -instructions")
+	}
+}
+
+// TestInstructionsOnABoard reports how many instructions, user and kernel, a board
+// and nginx spend on a hit of one page of 4 KB, both on the same emulated board,
+// over loopback, with four connections that stay:
+//
+//	go test ./images -run TestInstructionsOnABoard -v -instructions -timeout 30m
+//
+// nginx is Debian's with open_file_cache, and is also the origin from which the
+// board has the page. A figure is the difference of a long run and a short one,
+// of all the server's threads. On loopback it is the sender who carries a packet
+// through the receiver's TCP: a server is charged for the reply's way into the
+// client, and not for the request's into itself.
+func TestInstructionsOnABoard(t *testing.T) {
+	counting(t)
+	extra := crowdAndNginx(t) // before a namespace that has no network to fetch by
+	image, inside := alone(t, 28*time.Minute)
+	if !inside {
+		return
+	}
+	sh(t, "ip link set lo up")
+	timeServer(t)
+	all := figures{}
+	for range countedBoots {
+		b := countedBoard(t, image, extra, "[panel]\nbutton = \"none\"\n[origin]\nurl = \"http://"+nginxAddress+"\"")
+		if said := b.shell("nginx -c /root/nginx.conf > /tmp/nginx.said 2>&1 & sleep 2; cat /tmp/nginx.said"); strings.Contains(said, "emerg") {
+			t.Fatalf("nginx says %s", said)
+		}
+		b.waitUp(restFrom)
+		servers := []counted{
+			{b, "nginx", b.pid("cmdline", "ngin[x].conf"), nginxAddress, "Server: nginx"},
+			{b, "board", b.nodePID(), "127.0.0.1:80", "; hit"},
+		}
+		// The board keeps the page once it was asked for.
+		b.shell("wget -q -O /dev/null http://127.0.0.1/page.html; sleep 1; wget -q -O /dev/null http://127.0.0.1/page.html")
+		board := servers[1]
+		idle, _, _ := board.count("sleep 10")
+		all.add("board when idle, a second", idle/10)
+		for _, shape := range shapes() {
+			for _, s := range servers {
+				few := s.crowd(shape, fewHits)
+				many := s.crowd(shape, manyHits)
+				const hits = manyHits - fewHits
+				what := s.name + ", " + shape
+				own, busy := (many.server-few.server)/hits, (many.all-few.all)/hits
+				all.add(what+": a hit", own)
+				if s == board { // it goes on with the rest meanwhile
+					all.add(what+": a hit, without what it spends when idle", own-idle/10*busy/instructionsSecond)
+				}
+				all.add(what+": ksoftirqd, a hit", (many.kernel-few.kernel)/hits)
+				all.add(what+": the whole machine with the client, a hit", busy)
+			}
+		}
+		b.cutPower()
+	}
+	all.log(t)
+}
+
+// TestPanelInstructionsOnABoard reports what lamps cost: the instructions of an
+// idle board that has a panel as wired by default, less those of one that has
+// none; and the same while its health lamp blinks fast:
+//
+//	go test ./images -run TestPanelInstructionsOnABoard -v -instructions -timeout 30m
+func TestPanelInstructionsOnABoard(t *testing.T) {
+	counting(t)
+	image, inside := alone(t, 28*time.Minute)
+	if !inside {
+		return
+	}
+	const (
+		noButton = "[orders]\ntake = false\n[panel]\nbutton = \"none\"\n"
+		noLamps  = noButton + "health = \"none\"\nbar = [\"none\"]\nled = \"none\"\n"
+	)
+	sh(t, "ip link set lo up")
+	timeServer(t)
+	all := figures{}
+	for range countedBoots {
+		rates := map[string]int64{}
+		rest := func(name, settings string, then func(s counted)) {
+			b := countedBoard(t, image, countingScript(t), settings)
+			b.waitUp(restFrom)
+			s := counted{b, name, b.nodePID(), "", ""}
+			rates[name] = s.idle(60)
+			if then != nil {
+				then(s)
+			}
+			b.cutPower()
+		}
+		rest("lamps", noButton, func(s counted) {
+			s.board.shell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + s.board.hostName())
+			rates["fast blink"] = s.idle(20)
+		})
+		rest("no lamps", noLamps, nil)
+		for name, rate := range rates {
+			all.add("idle with "+name+", a second", rate)
+		}
+		all.add("lamps, a second", rates["lamps"]-rates["no lamps"])
+		all.add("lamps that blink fast, a second", rates["fast blink"]-rates["no lamps"])
+	}
+	all.log(t)
+}
+
+// countedBoard starts a board of one, with more files in its start-up file system.
+func countedBoard(t *testing.T, image string, extra []byte, settings string) *emulated {
+	t.Helper()
+	b := newBoard(t, image, "00000000cafe1a2b", "-netdev", "user,id=n0", "-device", "usb-net,netdev=n0,mac=%s")
+	b.extra = extra
+	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]", settings)
+	b.start()
+	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
+	b.shell("ifconfig lo up")
+	return b
+}
+
+func (b *emulated) hostName() string { return "bramble-" + b.serial[len(b.serial)-4:] }
+
+// pid is the process whose file of that name under /proc matches a pattern, which
+// must not match itself.
+func (b *emulated) pid(file, pattern string) string {
+	b.t.Helper()
+	var pid string
+	until(b.t, bootLimit, "a process like "+pattern, func() error {
+		said := b.shell("grep -ls '" + pattern + "' /proc/[0-9]*/" + file)
+		pid = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(said), "/proc/"), "/"+file)
+		if _, err := strconv.Atoi(pid); err != nil {
+			return fmt.Errorf("found %q", said)
+		}
+		return nil
+	})
+	return pid
+}
+
+// nodePID is the board's program, the keeper of which is another process.
+func (b *emulated) nodePID() string { return b.pid("cmdline", "nod[e]") }
+
+// counted is a process of a board whose instructions are counted.
+type counted struct {
+	board         *emulated
+	name, pid     string
+	address, mark string // of a server; mark is in the head of every good reply
+}
+
+// run is what was spent during a command, in instructions.
+type run struct{ server, kernel, all int64 }
+
+// count has the board carry out a command, and gives the instructions that the
+// process and the kernel's thread for network packets spent meanwhile, and those
+// of the whole board, whose clock is good to 10 ms.
+func (s counted) count(command string) (server, kernel, all int64) {
+	s.board.t.Helper()
+	text := s.board.shell(fmt.Sprintf("sh /root/count '%s %s' %s", s.pid, s.board.pid("stat", "(ksoftirqd"), command))
+	var rows [4][2]float64 // two processes, up, idle
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) != len(rows) {
+		s.board.t.Fatalf("%s: %s", command, text)
+	}
+	for i, line := range lines {
+		var name string
+		if _, err := fmt.Sscan(line, &name, &rows[i][0], &rows[i][1]); err != nil {
+			s.board.t.Fatalf("%s: %v: %s", command, err, text)
+		}
+	}
+	passed := func(row int, unit float64) int64 { return int64((rows[row][1] - rows[row][0]) * unit) }
+	return passed(0, 1./nsInstruction), passed(1, 1./nsInstruction),
+		passed(2, instructionsSecond) - passed(3, instructionsSecond)
+}
+
+// idle gives a process's instructions a second while nobody asks it anything.
+func (s counted) idle(seconds int64) int64 {
+	s.board.t.Helper()
+	spent, _, _ := s.count(fmt.Sprintf("sleep %d", seconds))
+	return spent / seconds
+}
+
+// crowd has the server asked so often.
+func (s counted) crowd(shape string, hits int) run {
+	s.board.t.Helper()
+	ask := fmt.Sprintf("env %s='%s %s %d %s' /root/crowd -test.run=BeACrowd >/tmp/crowd || cat /tmp/crowd", crowdEnv, s.address, shape, hits, s.mark)
+	var r run
+	r.server, r.kernel, r.all = s.count(`sh -c "` + ask + `"`)
+	return r
+}
+
+// countingScript is the start-up archive that brings what counts.
+func countingScript(t *testing.T) []byte {
+	t.Helper()
+	files := tree{}
+	files.file("root/count", 0o755, read(t, "testdata/counted/count"))
+	return archive(t, files)
+}
+
+// crowdAndNginx is the start-up archive that brings nginx, a page of 4 KB, this
+// test binary as its clients, and what counts.
+func crowdAndNginx(t *testing.T) []byte {
+	t.Helper()
+	o := Options{Source: Source{Lock: "testdata/nginx.lock"}}
+	tools, err := findTools(tool{aptHelper, "apt"}, tool{"dpkg-deb", "dpkg"})
+	if err != nil {
+		lack(t, err.Error())
+	}
+	lock, err := o.readLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parts{lock: lock, tools: tools, work: t.TempDir(), options: o}
+	if err := p.fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files := tree{}
+	if err := p.program(files, "sbin/nginx"); err != nil {
+		t.Fatal(err)
+	}
+	crowd := filepath.Join(p.work, "crowd")
+	build := exec.Command("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", crowd, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm", "GOARM=6")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	files.file("root/crowd", 0o755, read(t, crowd))
+	files.file("root/count", 0o755, read(t, "testdata/counted/count"))
+	files.file("root/nginx.conf", 0o644, read(t, "testdata/counted/nginx.conf"))
+	files.file("root/pages/page.html", 0o644, bytes.Repeat([]byte("0123456789abcdef"), pageBytes/16))
+	return archive(t, files)
+}
+
+func archive(t *testing.T, files tree) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := files.write(&b, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+// figures are what was measured at each boot, by what it is.
+type figures map[string][]int64
+
+func (f figures) add(what string, n int64) { f[what] = append(f[what], n) }
+
+// log reports the medians, and all that they are of.
+func (f figures) log(t *testing.T) {
+	t.Helper()
+	var what []string
+	for name := range f {
+		what = append(what, name)
+	}
+	slices.Sort(what)
+	for _, name := range what {
+		all := slices.Sorted(slices.Values(f[name]))
+		t.Logf("%s: %d instructions (boots: %d)", name, all[len(all)/2], all)
+	}
+}
