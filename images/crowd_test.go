@@ -28,7 +28,7 @@ const pageBytes = 4096
 // these with a cookie that no request before had.
 func shapes() []string { return []string{"plain", "chrome", "cookie"} }
 
-// request is one of the bytes that a crowd sends.
+// crowdRequest is what a crowd sends.
 func crowdRequest(shape string) []byte {
 	const plain = "GET /page.html HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 	if shape == "plain" {
