@@ -35,6 +35,15 @@ func TestACardBoots(t *testing.T) {
 	t.Logf("first page after %.1f s of the host's time, %s s of the board's", time.Since(started).Seconds(), strings.Fields(b.shell("cat /proc/uptime"))[0])
 	b.waitPage(ops+"/healthz", "")
 
+	t.Run("itself", func(t *testing.T) {
+		// Its watchdog asks there.
+		if said := b.shell("bramble status --config /run/bramble.toml"); !strings.Contains(said, "bramble-1a2b") {
+			t.Errorf("the board does not reach itself: %s", said)
+		}
+		if strings.Contains(b.said(), "do not fit into") {
+			t.Error("the board may not open as many files as it has connections")
+		}
+	})
 	t.Run("memory", func(t *testing.T) { b.memory(t) })
 	t.Run("lamps", func(t *testing.T) { b.lamps(t, ops) })
 	t.Run("order", func(t *testing.T) {
@@ -49,4 +58,5 @@ func TestACardBoots(t *testing.T) {
 		bytes, at := b.written()
 		t.Logf("%d bytes written to the card in %.0f s", bytes, at)
 	})
+	t.Run("drained", func(t *testing.T) { b.drained(t, ops) })
 }

@@ -81,9 +81,10 @@ const (
 // leader's marks.
 const lampSamples = 40
 
-// lamps compares what the pins of the board do with what its panel promises: in
-// service, and when somebody has it blink.
-func (b *emulated) lamps(t *testing.T, ops string) {
+// lampPins are the numbers of the pins that health lamp and bar are on, in this
+// order.
+func (b *emulated) lampPins(t *testing.T) []int {
+	t.Helper()
 	model := strings.Trim(b.shell("cat /proc/device-tree/model"), "\x00\n ")
 	wired := pins.Defaults(model)
 	names := append([]string{wired.Health}, wired.Bar...)
@@ -96,6 +97,33 @@ func (b *emulated) lamps(t *testing.T, ops string) {
 		}
 		numbers = append(numbers, n)
 	}
+	return numbers
+}
+
+// drained takes the board out of service, and looks at its lamps when nobody is
+// left on it.
+func (b *emulated) drained(t *testing.T, ops string) {
+	numbers := b.lampPins(t)
+	name := "bramble-" + b.serial[len(b.serial)-4:]
+	for path, ask := range map[string]string{"locate": `{"board":%q,"undo":true}`, "drain": `{"board":%q}`} {
+		if err := post(t.Context(), ops+"/api/v1/"+path, fmt.Sprintf(ask, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, time.Minute, "the board to be drained", func() error {
+		s, err := self(t.Context(), ops)
+		if err == nil && s.State != "drained" {
+			err = fmt.Errorf("it is %s", s.State)
+		}
+		return err
+	})
+	b.compare(t, ops, numbers)
+}
+
+// lamps compares what the pins of the board do with what its panel promises: in
+// service, and when somebody has it blink.
+func (b *emulated) lamps(t *testing.T, ops string) {
+	numbers := b.lampPins(t)
 	until(t, bootLimit, "a board in service", func() error {
 		self, err := self(t.Context(), ops)
 		if err == nil && (self.State != "serving" || len(self.Faults) > 0) {

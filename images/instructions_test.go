@@ -155,7 +155,6 @@ func countedBoard(t *testing.T, image string, extra []byte, settings string) *em
 	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]", settings)
 	b.start()
 	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
-	b.shell("ifconfig lo up")
 	return b
 }
 
