@@ -16,6 +16,8 @@ import (
 	"bramble/images/aboard"
 	"bramble/node"
 	"bramble/node/config"
+	"bramble/node/origin"
+	"bramble/node/shop"
 )
 
 func aboardCommand() command {
@@ -79,6 +81,12 @@ func cardSettings(p aboard.Paths, file, serial string) (aboard.Settings, error) 
 	if own := filepath.Join(p.Boot, "shop", "catalogue.toml"); cfg.Shop.Catalogue == "" {
 		if _, err := os.Stat(own); err == nil {
 			cfg.Shop.Catalogue = own
+		}
+	}
+	if cfg.Shop.Catalogue != "" && origin.WantsShop(cfg) {
+		// The board's program would end at it, and nobody would see why.
+		if _, err := shop.Load(cfg.Shop.Catalogue); err != nil {
+			return s, &aboard.Broken{Mistakes: []aboard.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
 	}
 	s.Board, s.File = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})

@@ -11,6 +11,30 @@ import (
 	"bramble/node/config"
 )
 
+// ownShop is the least catalogue.
+const ownShop = `name = "Berries"
+tagline = "Berries"
+currency = "GBP"
+tax_note = "Tax is in the price."
+[seller]
+name = "Hedge"
+address = ["1 Lane"]
+email = "hedge@shop.example"
+[[shipping]]
+country = "GB"
+name = "United Kingdom"
+price = "2.00"
+[[product]]
+slug = "berry"
+name = "Berry"
+tagline = "One"
+description = ["A berry."]
+price = "10.00"
+stock = 10
+limit_per_person = 1
+limit_by_address = false
+`
+
 func TestCardSettings(t *testing.T) {
 	dir := t.TempDir()
 	p := aboard.Paths{Boot: filepath.Join(dir, "boot"), Data: filepath.Join(dir, "data")}
@@ -36,16 +60,24 @@ func TestCardSettings(t *testing.T) {
 	if cfg.Orders.Folder != filepath.Join(p.Data, "ledger") || cfg.Board.Name != "bramble-1a2b" || cfg.Rack.Key.Reveal() != key || cfg.Shop.Catalogue != "" {
 		t.Errorf("the board's program gets orders in %s, name %s, catalogue %q", cfg.Orders.Folder, cfg.Board.Name, cfg.Shop.Catalogue)
 	}
-	writeTestFile(t, filepath.Join(p.Boot, "shop", "catalogue.toml"), nil)
+	own := filepath.Join(p.Boot, "shop", "catalogue.toml")
+	writeTestFile(t, own, []byte("[[product]]\nslug = 5\n"))
+	var broken *aboard.Broken
+	if s, err = read(good, "1a2b"); !errors.As(err, &broken) || !strings.Contains(err.Error(), "slug") || s.HostName != "bramble-1a2b" {
+		t.Errorf("a broken catalogue is told as %v, with %+v", err, s)
+	}
+	if _, err = read(good+"[origin]\nurl = \"http://10.0.0.9\"\n", "1a2b"); err != nil {
+		t.Errorf("a broken catalogue that nobody reads: %v", err)
+	}
+	writeTestFile(t, own, []byte(ownShop))
 	s, err = read(good+"[network]\nhostname = \"shop\"\n[board]\nname = \"till\"\n", "ffff")
 	if err != nil || s.HostName != "shop" || s.Board != "till" || s.Address.IsValid() {
 		t.Errorf("another card has %+v, %v", s, err)
 	}
-	if cfg, err = config.Parse("resolved.toml", s.File); err != nil || cfg.Shop.Catalogue != filepath.Join(p.Boot, "shop", "catalogue.toml") {
+	if cfg, err = config.Parse("resolved.toml", s.File); err != nil || cfg.Shop.Catalogue != own {
 		t.Errorf("the catalogue on the card is not taken: %v, %v", cfg, err)
 	}
 
-	var broken *aboard.Broken
 	s, err = read(strings.Replace(good, "key =", "kee =", 1), "1a2b")
 	if !errors.As(err, &broken) || len(broken.Mistakes) != 2 || broken.Mistakes[0].Line != 2 ||
 		broken.Mistakes[0].Text != `bramble.toml: [rack] kee: unknown key; did you mean "key"?` {

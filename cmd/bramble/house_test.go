@@ -42,6 +42,7 @@ func mayImport() map[string][]string {
 			"node/desk",
 			"node/lab",
 			"node/orders/draw",
+			"node/origin",
 			"node/rollout",
 			"node/shop",
 			"node/sockets",
