@@ -234,7 +234,8 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 	r, addrs := secureRack(t, size, fmt.Sprintf("acme = [%q]\nacme_email = \"ops@shop.example\"\nredirect = true\n", acmeName)+"acme_directory = \"DIRECTORY\"\nacme_ca = \"TRUST\"\n")
 	// The CA looks at a port that is passed on to a board which does not ask.
 	looked := fmt.Sprintf("127.0.0.1:%d", probe)
-	ca := startAuthority(t, portPart(t, strings.TrimPrefix(r.boards[0].http, "http://")), portPart(t, looked), 40)
+	// Certificates of 24 s are renewed after 16.
+	ca := startAuthority(t, portPart(t, strings.TrimPrefix(r.boards[0].http, "http://")), portPart(t, looked), 24)
 	r.fill(map[string]string{"DIRECTORY": ca.directory, "TRUST": ca.trust})
 	for _, b := range r.boards {
 		b.start()
@@ -287,6 +288,10 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 	}
 	r.boards[asker].kill()
 	left := append(append([]string(nil), addrs[:asker]...), addrs[asker+1:]...)
+	eventually(t, "another board to ask the CA", func() (bool, string) {
+		n := ca.issued()
+		return n > 1, fmt.Sprintf("%d certificates were issued", n)
+	})
 	second := awaitTrusted(t, left, roots, first)
 	if !second.NotAfter.After(first.NotAfter) {
 		t.Errorf("renewed until %v, was %v", second.NotAfter, first.NotAfter)
