@@ -262,7 +262,8 @@ func TestRenewGossip(t *testing.T) {
 	if err := b.renewGossip(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, events, Left, "b")
+	// On a machine where b is too busy to answer, a may count it as dead before its goodbye comes.
+	awaitAny(t, events, "b", Left, Died)
 	await(t, events, Returned, "b")
 	eventually(t, "one rack again", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
 	if now := board(a, "b").Addr.String(); now == before || now != gossipAddr(b) {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -129,18 +130,24 @@ func ringOf(m *Members) string {
 // await reads events until one of this kind is about this board.
 func await(t *testing.T, events <-chan Event, kind EventKind, name string) Event {
 	t.Helper()
+	return awaitAny(t, events, name, kind)
+}
+
+// awaitAny waits for the first event of a board that is of one of some kinds.
+func awaitAny(t *testing.T, events <-chan Event, name string, kinds ...EventKind) Event {
+	t.Helper()
 	end := time.After(patience)
 	for {
 		select {
 		case e, ok := <-events:
 			if !ok {
-				t.Fatalf("the watch ended before %s %s", name, kind)
+				t.Fatalf("the watch ended before %s %v", name, kinds)
 			}
-			if e.Kind == kind && e.Board == name {
+			if e.Board == name && slices.Contains(kinds, e.Kind) {
 				return e
 			}
 		case <-end:
-			t.Fatalf("no event: %s %s", name, kind)
+			t.Fatalf("no event: %s %v", name, kinds)
 		}
 	}
 }
