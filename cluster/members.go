@@ -189,9 +189,18 @@ func (m *Members) SetMeta(meta Meta) {
 }
 
 // Unwell is memberlist's awareness score as a part of its most, 0 to 1: how many answers this board
-// has lately missed that it should have had, because it is too busy or its wire is bad (Lifeguard).
+// has lately missed that it should have had, because it is too busy or its wire is bad (Lifeguard). It
+// never blocks: while gossip starts or stops it is 0.
 func (m *Members) Unwell() float64 {
-	return float64(m.list.GetHealthScore()) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
+	if !m.listMu.TryLock() {
+		return 0
+	}
+	list := m.list
+	m.listMu.Unlock()
+	if list == nil {
+		return 0
+	}
+	return float64(list.GetHealthScore()) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
 }
 
 // Watch returns a channel of all events from now on, and a function that ends the watch and closes

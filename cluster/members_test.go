@@ -271,6 +271,23 @@ func TestRenewGossip(t *testing.T) {
 	}
 }
 
+func TestUnwellWithoutGossip(t *testing.T) {
+	a := startBoard(t, "a")
+	a.listMu.Lock()
+	list := a.list
+	if got := a.Unwell(); got != 0 { // somebody has the lock, as while gossip starts
+		t.Errorf("while gossip starts: %v", got)
+	}
+	a.list = nil
+	a.listMu.Unlock()
+	if got := a.Unwell(); got != 0 {
+		t.Errorf("without gossip: %v", got)
+	}
+	a.listMu.Lock()
+	a.list = list
+	a.listMu.Unlock()
+}
+
 func TestWatchLosesEventsRatherThanBlock(t *testing.T) {
 	noLeaks(t)
 	cfg, _ := testConfig(t, "a")
