@@ -78,7 +78,7 @@ func cardSettings(p aboard.Paths, file, serial string) (aboard.Settings, error) 
 	if !d.Written["board.name"] {
 		cfg.Board.Name = s.HostName
 	}
-	if own := filepath.Join(p.Boot, "shop", "catalogue.toml"); cfg.Shop.Catalogue == "" {
+	if own := filepath.Join(p.Boot, "shop", ownCatalogue); cfg.Shop.Catalogue == "" {
 		if _, err := os.Stat(own); err == nil {
 			cfg.Shop.Catalogue = own
 		}

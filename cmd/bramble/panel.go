@@ -81,7 +81,7 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 			defer d.Close()
 		}
 		if len(opened.Drivers) > 0 {
-			return ended(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], func(name string) { fmt.Fprintln(w.out, name) }))
+			return ended(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], say(w.out)))
 		}
 	}
 	t := gpio.NewTerminal(w.out, gpio.DefaultLamps)

@@ -122,17 +122,7 @@ func New(cfg Config) (*Front, error) {
 		cfg: cfg, listener: inner, handed: newHanded(inner.Addr()), table: new(table), limits: newLimits(cfg),
 		refusing: make(chan struct{}, maxRefusing), gate: newGate(cfg.MaxRequests),
 	}
-	f.server = &http.Server{
-		Handler:           http.HandlerFunc(f.serve),
-		ReadHeaderTimeout: cfg.HeaderTimeout,
-		ReadTimeout:       cfg.HeaderTimeout + cfg.WriteTimeout,
-		WriteTimeout:      cfg.WriteTimeout,
-		IdleTimeout:       cfg.IdleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
-		ConnState:         follow,
-		ConnContext:       identify,
-	}
+	f.server = f.newServer()
 	if cfg.TLS != nil {
 		if f.secure, err = f.newSecure(cfg.TLS); err != nil {
 			inner.Close()
@@ -140,6 +130,21 @@ func New(cfg Config) (*Front, error) {
 		}
 	}
 	return f, nil
+}
+
+// newServer is net/http's part, for connections with TLS and without.
+func (f *Front) newServer() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(f.serve),
+		ReadHeaderTimeout: f.cfg.HeaderTimeout,
+		ReadTimeout:       f.cfg.HeaderTimeout + f.cfg.WriteTimeout,
+		WriteTimeout:      f.cfg.WriteTimeout,
+		IdleTimeout:       f.cfg.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(f.cfg.Logger.Handler(), slog.LevelDebug),
+		ConnState:         follow,
+		ConnContext:       identify,
+	}
 }
 
 // listen opens without keep-alive probes: the idle time is far shorter than

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -108,21 +107,11 @@ func (f *Front) newSecure(cfg *TLS) (*secureFront, error) {
 	s.legacy, s.challenge = offer(h1Proto), offer(challengeProto)
 	s.legacy.SessionTicketsDisabled, s.challenge.SessionTicketsDisabled = true, true
 	s.full.GetConfigForClient = s.offer
-	s.server = &http.Server{
-		Handler:           http.HandlerFunc(f.serve),
-		ReadHeaderTimeout: f.cfg.HeaderTimeout,
-		ReadTimeout:       f.cfg.HeaderTimeout + f.cfg.WriteTimeout,
-		WriteTimeout:      f.cfg.WriteTimeout,
-		IdleTimeout:       f.cfg.IdleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(f.cfg.Logger.Handler(), slog.LevelDebug),
-		ConnState:         follow,
-		ConnContext:       identify,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: h2Streams, MaxReadFrameSize: h2Frame,
-			MaxReceiveBufferPerConnection: h2Window, MaxReceiveBufferPerStream: h2Window,
-			SendPingTimeout: h2Ping, PingTimeout: h2Ping, WriteByteTimeout: f.cfg.WriteTimeout,
-		},
+	s.server = f.newServer()
+	s.server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: h2Streams, MaxReadFrameSize: h2Frame,
+		MaxReceiveBufferPerConnection: h2Window, MaxReceiveBufferPerStream: h2Window,
+		SendPingTimeout: h2Ping, PingTimeout: h2Ping, WriteByteTimeout: f.cfg.WriteTimeout,
 	}
 	return s, nil
 }
