@@ -92,6 +92,34 @@ func TestScanTail(t *testing.T) {
 	}
 }
 
+// Each bit of the last batch, its frames' heads and checksum too, is missed if
+// it flips; and a bit in the zeros behind it harms nothing.
+func TestScanTailFindsEveryFlippedBit(t *testing.T) {
+	whole := walFile("one", "two", "the third, a little longer")
+	third, end := len(walFile("one", "two"))-4096, len(whole)-4096
+	for bit := range 8 * (end + 64) {
+		b := bytes.Clone(whole)
+		b[bit/8] ^= 1 << (bit % 8)
+		s := scanTail(b)
+		if inside := bit/8 < end; s.Flip != inside {
+			t.Errorf("bit %d of byte %d (the last batch is %d to %d): %+v", bit%8, bit/8, third, end, s)
+		}
+	}
+}
+
+// A write that was stopped after any sector, or after any eight bytes, is torn.
+func TestScanTailTakesNoTornWriteForAFlip(t *testing.T) {
+	whole := walFile("one", "two", string(bytes.Repeat([]byte("z\x00\x03\x01"), 400)))
+	third, end := len(walFile("one", "two"))-4096, len(whole)-4096
+	for at := third; at < end; at += 8 {
+		b := bytes.Clone(whole)
+		clear(b[at:])
+		if s := scanTail(b); s.Flip || s.Good != third {
+			t.Errorf("torn at %d of %d to %d: %+v", at, third, end, s)
+		}
+	}
+}
+
 func FuzzScanTail(f *testing.F) {
 	f.Add(walFile("one", "two"))
 	f.Add([]byte{})

@@ -69,14 +69,25 @@ func scanTail(b []byte) tailState {
 	// Something follows. One batch is written at a time, after the one before
 	// was synced: if a good commit lies further on, this was no torn write.
 	rest := b[s.Good:min(len(b), (end+7)&^7)]
-	switch {
-	case commitLater(rest):
-		s.Flip = true
-	case at < len(b) && b[at] == frameCommit && at >= end-walFrameHeader:
-		// One whole batch with its commit frame, and nothing after it.
-		s.Flip = !tornLike(rest)
-	}
+	s.Flip = commitLater(rest) || onceWhole(rest)
 	return s
+}
+
+// onceWhole reports whether b, all that is written after a good commit, is one
+// batch that was written to its end and changed since. The lengths in its
+// frames are not believed, as one of them may be what changed: the last eight
+// bytes are a commit frame and no sector is missing, or they hold the checksum
+// of all before them, so that only the frame's head can be wrong.
+func onceWhole(b []byte) bool {
+	at := len(b) - walFrameHeader
+	if at <= 0 {
+		return false
+	}
+	last := b[at:]
+	if last[0] == frameCommit && last[1] == 0 && last[2] == 0 && last[3] == 0 {
+		return !tornLike(b)
+	}
+	return castagnoli(b[:at]) == binary.LittleEndian.Uint32(last[4:])
 }
 
 // commitLater reports whether two commit frames in b, one after the other,
