@@ -3,19 +3,29 @@ package front
 import (
 	"bytes"
 	"net"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 )
 
-// conn is one client's connection. The lane serves it on a goroutine of its own,
-// which lends it to net/http for single requests, or leaves it there for good.
+// conn is one client's connection. A lookout serves it, or the lane on a goroutine
+// of its own; what they cannot answer they lend to net/http for single requests,
+// or leave it there for good.
 type conn struct {
-	front  *Front
-	tcp    net.Conn
-	raw    syscall.RawConn // nil: no lane here, net/http serves it from the start
-	secure *secured        // nil: no TLS, or no handshake yet
-	h2     bool            // it counts as one that speaks HTTP/2
-	client client
+	front   *Front
+	watch   *lookout // nil: a goroutine waits for its client
+	secure  *secured // nil: no TLS, or no handshake yet
+	h2      bool     // it counts as one that speaks HTTP/2
+	client  client
+	address netip.AddrPort // the client's, for who has a lookout
+
+	// mu keeps the sweep from ending a socket that has just been closed, or is on its
+	// way between a lookout and a goroutine.
+	mu  sync.Mutex
+	tcp net.Conn        // nil: a lookout has it
+	raw syscall.RawConn // of tcp; nil: no lane here, net/http serves it from the start
+	fd  int             // the lookout's; -1: it has none
 
 	word atomic.Uint32 // phase (table.go)
 	at   int           // guarded by table.mu
@@ -27,23 +37,47 @@ type conn struct {
 	carry []byte   // what was read of requests that are not answered yet
 	owed  [][]byte // what the client has not taken of its replies
 	// again: carry is to be read before more is waited for.
-	again bool
-	since uint32 // the sweep at which the request in carry began to come
+	again  bool
+	hungry bool   // a lookout has read its share, and there is more
+	since  uint32 // the sweep at which the request in carry began to come
 
 	gone atomic.Bool // out of the table
 }
 
-// end closes the socket; whoever serves the connection notices.
-func (c *conn) end() { c.tcp.Close() }
+// end closes the socket, or both of its sides; whoever serves the connection notices.
+func (c *conn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.tcp != nil:
+		c.tcp.Close()
+	case c.fd >= 0:
+		shutDown(c.fd)
+	}
+}
 
 // leave closes the connection and gives its place back, once.
 func (c *conn) leave() {
 	if c.gone.CompareAndSwap(false, true) {
-		c.tcp.Close()
+		c.close()
 		c.front.table.remove(c)
 		if c.h2 {
 			c.front.secure.h2.Add(-1)
 		}
+	}
+}
+
+// close closes the socket.
+func (c *conn) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.tcp != nil:
+		c.tcp.Close()
+	case c.fd >= 0:
+		c.watch.forget(c.fd)
+		closeSocket(c.fd)
+		c.fd = -1
 	}
 }
 
@@ -58,25 +92,35 @@ func (c *conn) serve() {
 		c.give()
 		return
 	}
-	for c.await() && c.settle() {
-		if c.next == stepGive {
-			c.give()
+	for c.await() {
+		if !c.proceed() {
 			return
 		}
-		if c.next == stepLend {
-			if c.next = c.lend(); !c.settle() {
-				break
-			}
-		}
-		if c.next == stepClose {
-			c.linger()
-		}
-		if c.next != stepWait {
-			break
-		}
-		c.again = len(c.carry) > 0
 	}
 	c.leave()
+}
+
+// proceed does what the lane cannot, because it takes time, and reports whether
+// the lane is to go on. If not, the connection has ended, or is net/http's.
+func (c *conn) proceed() bool {
+	ok := c.settle()
+	if ok && c.next == stepGive {
+		c.give()
+		return false
+	}
+	if ok && c.next == stepLend {
+		c.next = c.lend()
+		ok = c.settle()
+	}
+	if ok && c.next == stepClose {
+		c.linger()
+	}
+	if !ok || c.next != stepWait {
+		c.leave()
+		return false
+	}
+	c.again = len(c.carry) > 0
+	return true
 }
 
 // give leaves the connection, and what was read of it, to net/http, if that has

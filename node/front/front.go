@@ -76,6 +76,8 @@ type Config struct {
 type Front struct {
 	cfg      Config
 	listener net.Listener
+	plain    acceptor
+	lookouts []*lookout // while it serves, where plain is for them
 	server   *http.Server
 	handed   *handed
 	table    *table
@@ -123,9 +125,13 @@ func New(cfg Config) (*Front, error) {
 		refusing: make(chan struct{}, maxRefusing), gate: newGate(cfg.MaxRequests),
 	}
 	f.server = f.newServer()
+	if f.plain, err = f.newAcceptor(); err != nil {
+		inner.Close()
+		return nil, fmt.Errorf("public pages: %w", err)
+	}
 	if cfg.TLS != nil {
 		if f.secure, err = f.newSecure(cfg.TLS); err != nil {
-			inner.Close()
+			f.Close()
 			return nil, err
 		}
 	}
@@ -270,13 +276,17 @@ func (f *Front) Counts() Counts {
 // Serve answers until ctx ends, then closes the listener, lets replies under
 // way end for at most Config.DrainTimeout, and returns.
 func (f *Front) Serve(ctx context.Context) error {
+	if err := f.lookOut(); err != nil {
+		f.Close()
+		return fmt.Errorf("public pages: %w", err)
+	}
 	accepted, served := make(chan error, 2), make(chan error, 1)
 	accepting := 1
-	go func() { accepted <- f.accept(ctx, f.listener, false) }()
+	go func() { accepted <- f.accept(ctx, f.plain, false) }()
 	stopSecure := func(time.Duration) {}
 	if f.secure != nil {
 		accepting++
-		go func() { accepted <- f.accept(ctx, f.secure.listener, true) }()
+		go func() { accepted <- f.accept(ctx, netAcceptor{f.secure.listener}, true) }()
 		stopSecure = f.secure.serve()
 	}
 	go func() { served <- f.server.Serve(f.handed) }()
@@ -307,6 +317,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	f.drain()
 	leaving.Wait()
 	f.server.Close() // nothing is left there
+	f.lookIn()
 	f.serving.Wait()
 	if err := <-served; failed == nil && !errors.Is(err, http.ErrServerClosed) {
 		failed = err
@@ -370,5 +381,6 @@ func (f *Front) Close() error {
 	if f.secure != nil {
 		f.secure.listener.Close()
 	}
+	f.plain.Close()
 	return f.listener.Close()
 }

@@ -49,14 +49,20 @@ func (c *conn) await() bool {
 func (c *conn) ready(fd uintptr) bool {
 	b := c.front.batches.get()
 	c.lease(fd)
-	done := c.work(fd, b)
+	done := c.work(fd, b, glance{})
 	c.takeBack()
 	c.front.batches.put(b)
 	return done
 }
 
-// work reads what is there and answers it.
-func (c *conn) work(fd uintptr, b *batch) bool {
+// glance is how closely a connection is looked at.
+type glance struct {
+	last  bool // its client may have closed its side
+	reads int  // at most; 0: as many as there is something for
+}
+
+// work reads what is there and answers it. It reports false to wait for more.
+func (c *conn) work(fd uintptr, b *batch, g glance) bool {
 	have := copy(b.in[:], c.carry)
 	if c.again {
 		c.again, c.carry = false, nil
@@ -64,7 +70,7 @@ func (c *conn) work(fd uintptr, b *batch) bool {
 			return true
 		}
 	}
-	for {
+	for reads := 1; ; reads++ {
 		n, errno := c.read(fd, b.in[have:])
 		switch {
 		case errno == syscall.EAGAIN && phaseOf(c.word.Load()) != phaseBusy:
@@ -91,8 +97,12 @@ func (c *conn) work(fd uintptr, b *batch) bool {
 		if c.answer(fd, b, &have) {
 			return true
 		}
-		if !full && have == 0 && c.secure == nil {
+		if !full && have == 0 && c.secure == nil && !g.last {
 			return c.rest(nil) // the next bytes wake the poller anew
+		}
+		if reads == g.reads {
+			c.hungry = !c.rest(b.in[:have])
+			return !c.hungry
 		}
 		// Within a request another look is cheap, and finds its end if the client
 		// has closed its side.
@@ -234,32 +244,51 @@ func (c *conn) settle() bool {
 // takes the reply with it.
 func (c *conn) linger() {
 	c.farewell()
-	tcp, ok := c.tcp.(*net.TCPConn)
-	if !ok || !c.enter(phaseLinger) || tcp.CloseWrite() != nil {
+	if !c.enter(phaseLinger) || closeWrite(c.tcp) != nil {
 		return
 	}
 	// Why it ended is of no interest: all is said.
 	_ = c.raw.Read(func(fd uintptr) bool {
 		b := c.front.batches.get()
 		defer c.front.batches.put(b)
-		for {
-			n, errno := sysRead(fd, b.in[:])
-			switch {
-			case errno == syscall.EAGAIN:
-				return false
-			case errno == 0 && n > 0, errno == syscall.EINTR:
-			default:
-				return true
-			}
-		}
+		gone, _ := discard(fd, b, 0)
+		return gone
 	})
 }
+
+// discard reads what nobody wants to know, at most so many times, or until it is
+// dry (0). gone is whether the client has closed its side.
+func discard(fd uintptr, b *batch, most int) (gone, dry bool) {
+	for reads := 1; ; reads++ {
+		n, errno := sysRead(fd, b.in[:])
+		switch {
+		case errno == syscall.EAGAIN:
+			return false, true
+		case errno == 0 && n > 0, errno == syscall.EINTR:
+		default:
+			return true, true
+		}
+		if reads == most {
+			return false, false
+		}
+	}
+}
+
+// closeSocket closes a descriptor that nobody else has.
+func closeSocket(fd int) { syscall.Close(fd) }
+
+// shutDown closes both sides of a socket, which wakes the lookout that has it. If
+// it fails, the client has gone, and the lookout knows.
+func shutDown(fd int) { _ = syscall.Shutdown(fd, syscall.SHUT_RDWR) }
 
 // halfClosed reports whether the client has closed its side. In one packet with
 // its last request that wakes nobody.
 func (c *conn) halfClosed() bool {
-	closed := false
-	if c.raw == nil || c.raw.Control(func(fd uintptr) { closed = closeWaits(fd) }) != nil {
+	c.mu.Lock()
+	raw, closed := c.raw, false
+	c.mu.Unlock()
+	// A lookout is told.
+	if raw == nil || raw.Control(func(fd uintptr) { closed = closeWaits(fd) }) != nil {
 		return false
 	}
 	return closed

@@ -4,6 +4,7 @@ package front
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 )
 
@@ -12,6 +13,24 @@ import (
 type vector struct{}
 
 type batches struct{}
+
+type lookout struct{}
+
+func (l *lookout) add(*conn, int) bool { return false }
+
+func (l *lookout) forget(int) {}
+
+func (f *Front) lookOut() error { return nil }
+
+func (f *Front) lookIn() {}
+
+func (f *Front) newAcceptor() (acceptor, error) { return netAcceptor{f.listener}, nil }
+
+func newSocket(int, netip.AddrPort, net.Addr) net.Conn { return nil }
+
+func closeSocket(int) {}
+
+func shutDown(int) {}
 
 func rawConn(net.Conn) syscall.RawConn { return nil }
 

@@ -63,17 +63,45 @@ func refusalTo(head, last bool) string {
 	return refusalKept
 }
 
+// arrival is a connection that has just been accepted.
+type arrival struct {
+	conn    net.Conn // nil: fd
+	fd      int      // does not block
+	address netip.AddrPort
+}
+
+// acceptor accepts until it and its listener are closed; then its error is
+// net.ErrClosed.
+type acceptor interface {
+	accept() (arrival, error)
+	io.Closer
+}
+
+// netAcceptor accepts as package net does.
+type netAcceptor struct{ from net.Listener }
+
+func (n netAcceptor) accept() (arrival, error) {
+	inner, err := n.from.Accept()
+	if err != nil {
+		return arrival{}, err
+	}
+	return arrival{conn: inner, fd: -1, address: addressOf(inner)}, nil
+}
+
+// Close does nothing: the listener is closed by who has opened it.
+func (netAcceptor) Close() error { return nil }
+
 // accept takes connections in until the listener is closed.
-func (f *Front) accept(ctx context.Context, from net.Listener, secure bool) error {
+func (f *Front) accept(ctx context.Context, from acceptor, secure bool) error {
 	var pause time.Duration
 	var told time.Time // when a failure was last logged
 	pace := pacer{rate: f.cfg.NewConnections}
 	for n := 1; ; n++ {
-		inner, err := from.Accept()
+		came, err := from.accept()
 		switch {
 		case err == nil:
 			pause = 0
-			held := f.admit(inner, secure)
+			held := f.admit(came, secure)
 			// Who would come too fast waits in the kernel, which costs nothing.
 			if n%holdEvery == 0 {
 				held = max(held, hold(f.gate.strain()))
@@ -126,55 +154,80 @@ func (p *pacer) arrived(now time.Time) time.Duration {
 // admit gives a connection its place, or sends it away: with a word, or without
 // one if its client comes too often or too many are being told. It gives the time
 // for which the next is to wait.
-func (f *Front) admit(inner net.Conn, secure bool) time.Duration {
-	who := f.limits.client(addressOf(inner))
+func (f *Front) admit(came arrival, secure bool) time.Duration {
+	who := f.limits.client(came.address.Addr())
 	switch {
 	case !f.limits.arrives(who):
 		f.refused.Add(1)
-		inner.Close()
+		came.close()
 	case f.table.open.Load() >= int64(f.cfg.MaxConnections):
 		f.refused.Add(1)
 		if secure {
-			inner.Close() // a word would take a handshake
+			came.close() // a word would take a handshake
 			return fullPause
 		}
-		return f.sendAway(inner)
+		return f.sendAway(came)
 	default:
-		c := &conn{front: f, tcp: inner, client: who}
-		if f.cfg.Hits != nil {
-			c.raw = rawConn(inner)
-		}
-		f.table.add(c)
-		if secure {
-			f.serving.Go(c.greet)
-			return 0
-		}
-		f.serving.Go(c.serve)
+		f.takeIn(&conn{front: f, tcp: came.conn, fd: came.fd, address: came.address, client: who}, secure)
 	}
 	return 0
 }
 
-// addressOf is a client's address, the zero one if it has none.
-func addressOf(inner net.Conn) netip.Addr {
-	if tcp, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr()
+// takeIn has a connection served.
+func (f *Front) takeIn(c *conn, secure bool) {
+	if c.tcp == nil {
+		c.watch = f.lookouts[c.fd%len(f.lookouts)]
+		f.table.add(c)
+		if !c.watch.add(c, c.fd) {
+			c.leave()
+		}
+		return
 	}
-	return netip.IPv4Unspecified()
+	if f.cfg.Hits != nil {
+		c.raw = rawConn(c.tcp)
+	}
+	f.table.add(c)
+	if secure {
+		f.serving.Go(c.greet)
+		return
+	}
+	f.serving.Go(c.serve)
+}
+
+// addressOf is a client's address, the zero one if it has none.
+func addressOf(inner net.Conn) netip.AddrPort {
+	if tcp, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
+
+// close closes a connection that nobody has taken in.
+func (a arrival) close() {
+	if a.conn == nil {
+		closeSocket(a.fd)
+		return
+	}
+	a.conn.Close()
 }
 
 // sendAway tells a client to come back later. If too many are being told, it is
 // closed, and those behind it wait in the kernel for a moment: to take them in
 // only to close them would cost those who are served.
-func (f *Front) sendAway(inner net.Conn) time.Duration {
+func (f *Front) sendAway(came arrival) time.Duration {
 	select {
 	case f.refusing <- struct{}{}:
 		f.serving.Go(func() {
+			inner := came.conn
+			if inner == nil {
+				inner = newSocket(came.fd, came.address, f.Addr())
+			}
 			refuse(inner, true)
 			inner.Close()
 			<-f.refusing
 		})
 	default:
-		inner.Close()
+		came.close()
 		return fullPause
 	}
 	return 0

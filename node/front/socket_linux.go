@@ -1,0 +1,147 @@
+package front
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// socket is a connection that was accepted without package net, for whoever waits
+// for its client: the runtime's poller has it from now on.
+type socket struct {
+	file          *os.File
+	raw           syscall.RawConn
+	local, remote net.Addr
+}
+
+// newSocket takes a descriptor that does not block over. local is the listener's
+// address: nobody here asks through which of a board's addresses a client came.
+func newSocket(fd int, from netip.AddrPort, local net.Addr) *socket {
+	file := os.NewFile(uintptr(fd), "socket")
+	// It fails for no file that is open.
+	raw, _ := file.SyscallConn()
+	return &socket{file: file, raw: raw, local: local, remote: net.TCPAddrFromAddrPort(from)}
+}
+
+// failed is an error as package net would tell it, which net/http looks for.
+func (s *socket) failed(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	if errors.Is(err, os.ErrClosed) {
+		err = net.ErrClosed
+	}
+	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.file.Read(p)
+	return n, s.failed("read", err)
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	n, err := s.file.Write(p)
+	return n, s.failed("write", err)
+}
+
+// Close closes the descriptor.
+func (s *socket) Close() error { return s.failed("close", s.file.Close()) }
+
+// CloseWrite closes this side.
+func (s *socket) CloseWrite() error {
+	var err error
+	if closed := s.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); closed != nil {
+		err = closed
+	}
+	return s.failed("close", err)
+}
+
+func (s *socket) LocalAddr() net.Addr                   { return s.local }
+func (s *socket) RemoteAddr() net.Addr                  { return s.remote }
+func (s *socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+
+func (s *socket) SetDeadline(t time.Time) error { return s.failed("set", s.file.SetDeadline(t)) }
+func (s *socket) SetReadDeadline(t time.Time) error {
+	return s.failed("set", s.file.SetReadDeadline(t))
+}
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	return s.failed("set", s.file.SetWriteDeadline(t))
+}
+
+// bareAcceptor accepts descriptors, which a lookout can take.
+type bareAcceptor struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// newAcceptor accepts what the lane is to serve as bare descriptors.
+func (f *Front) newAcceptor() (acceptor, error) {
+	tcp, ok := f.listener.(*net.TCPListener)
+	if !ok || f.cfg.Hits == nil {
+		return netAcceptor{f.listener}, nil
+	}
+	file, err := tcp.File()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	// The sockets that it accepts inherit this: a reply goes out whole at once.
+	_ = raw.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) })
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &bareAcceptor{file, raw}, nil
+}
+
+func (b *bareAcceptor) accept() (one arrival, err error) {
+	closed := b.raw.Read(func(listening uintptr) bool {
+		var from syscall.Sockaddr
+		for {
+			one.fd, from, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			switch err {
+			case nil:
+				one.address = addressIn(from)
+				return true
+			case syscall.EINTR, syscall.ECONNABORTED:
+				continue // another may wait
+			}
+			return err != syscall.EAGAIN
+		}
+	})
+	if closed != nil {
+		return arrival{}, net.ErrClosed
+	}
+	return one, err
+}
+
+// Close ends accept.
+func (b *bareAcceptor) Close() error { return b.file.Close() }
+
+// addressIn is a client's address and port.
+func addressIn(from syscall.Sockaddr) netip.AddrPort {
+	switch a := from.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		address := netip.AddrFrom16(a.Addr).Unmap()
+		if a.ZoneId != 0 {
+			address = address.WithZone(strconv.FormatUint(uint64(a.ZoneId), 10))
+		}
+		return netip.AddrPortFrom(address, uint16(a.Port))
+	}
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
