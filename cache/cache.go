@@ -113,6 +113,9 @@ func (c *Cache) clock() time.Duration {
 	return c.cfg.Now().Sub(c.made)
 }
 
+// Now is the time since the cache was made, by Config.Now.
+func (c *Cache) Now() time.Duration { return c.clock() }
+
 // Key is the request's key in the store: its URL, which the caller has
 // normalised, without a fragment. The method is not part of it, Vary is handled
 // below it.

@@ -36,6 +36,9 @@ const status304 = "HTTP/1.1 304 Not Modified\r\n"
 // and only during the call. A front may have a type with the same fields in the
 // same order, so that a pointer to it is one to a Plain and nothing is copied.
 type Plain struct {
+	// At is a reading of Cache.Now since the request began to come: the reply is what
+	// would have been said then. 0: the clock is looked at.
+	At         time.Duration
 	Key        []byte // as KeyOf gives it
 	Encoding   []byte // Accept-Encoding
 	NoneMatch  []byte // If-None-Match
@@ -54,7 +57,10 @@ type Plain struct {
 // Whoever calls may have little stack: what goes deep is out of line, so that only
 // one of these calls is on it at a time.
 func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
-	now := c.clock()
+	now := q.At
+	if now == 0 {
+		now = c.clock()
+	}
 	o, same := c.plainHit(q, now)
 	if o == nil {
 		return dst, nil, false
@@ -82,8 +88,7 @@ func (c *Cache) plainHit(q *Plain, now time.Duration) (o *Object, same bool) {
 	if !known {
 		return nil, false
 	}
-	c.counters.requests.Add(1)
-	c.counters.hits.Add(1)
+	c.counters.plain.Add(1)
 	return o, same
 }
 

@@ -25,6 +25,7 @@ type Stats struct {
 
 type counters struct {
 	requests, hits, stale, revalidated, coalesced atomic.Int64
+	plain                                         atomic.Int64 // requests and hits, by AppendHit
 	fills, fillErrors, stored, rejected, purged   atomic.Int64
 }
 
@@ -34,7 +35,7 @@ func (c *Cache) Stats() Stats {
 	objects, bytes := c.store.totals()
 	n := &c.counters
 	return Stats{
-		Requests: n.requests.Load(), Hits: n.hits.Load(), Stale: n.stale.Load(),
+		Requests: n.requests.Load() + n.plain.Load(), Hits: n.hits.Load() + n.plain.Load(), Stale: n.stale.Load(),
 		Revalidated: n.revalidated.Load(), Coalesced: n.coalesced.Load(),
 		Fills: n.fills.Load(), FillErrors: n.fillErrors.Load(), Stored: n.stored.Load(),
 		Evictions: c.store.evictions.Load(), Rejected: n.rejected.Load() + c.store.rejected.Load(),

@@ -8,9 +8,15 @@ import (
 )
 
 // Believable reports whether this board's memory can be answered from now. It
-// is called for every hit: two atomic loads and a look at the clock.
-func (p *Purger) Believable() bool {
-	now := p.now()
+// looks at the clock.
+func (p *Purger) Believable() bool { return p.BelievableAt(p.now()) }
+
+// Now is the time since the purger was made.
+func (p *Purger) Now() time.Duration { return p.now() }
+
+// BelievableAt reports the same for a reading of Now. It is called for every hit,
+// and costs two atomic loads.
+func (p *Purger) BelievableAt(now time.Duration) bool {
 	return int64(now) < p.lease.Load() && now-time.Duration(p.tick.Load()) < p.timing.Freeze
 }
 

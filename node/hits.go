@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"bramble/cache"
 	"bramble/node/front"
@@ -19,21 +20,29 @@ const maxNames = 64
 // the second request after that makes it hot again.
 type hits struct {
 	p     *pages
+	ahead time.Duration                     // by which the cache's clock is ahead of the purger's
 	names atomic.Pointer[map[string]string] // Host as it was sent → "scheme://host" of the site's keys
 }
 
 func newHits(p *pages) *hits {
-	h := &hits{p: p}
+	h := &hits{p: p, ahead: p.cache.Now() - p.purger.Now()}
 	h.names.Store(&map[string]string{})
 	return h
 }
 
+// Now is front.Hits: the purger's clock.
+func (h *hits) Now() time.Duration { return h.p.purger.Now() }
+
 // AppendHit is front.Hits. A board that was stopped or cut off leaves every
 // request to the pages, which may wait until it has learnt what it missed.
 func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
-	if !h.p.purger.Believable() {
+	if q.At == 0 {
+		q.At = h.Now()
+	}
+	if !h.p.purger.BelievableAt(q.At) {
 		return dst, nil, false
 	}
+	q.At += h.ahead
 	prefix, ok := (*h.names.Load())[string(q.Host)]
 	if !ok {
 		if prefix, ok = h.learn(string(q.Host)); !ok {

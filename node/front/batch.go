@@ -1,6 +1,9 @@
 package front
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 const (
 	// maxRequest bounds what the lane reads of one request, in bytes: twice what
@@ -103,6 +106,9 @@ type rules struct {
 	client   client
 	gate     *gate  // before net/http; nil: it stands open
 	strict   []byte // the line of Strict-Transport-Security; nil: none
+	// at is a reading of hits.Now after the first request had come; 0: the clock is to
+	// be looked at. Those behind it may have come later.
+	at time.Duration
 }
 
 // strictName begins the line; a page from an origin may have it already.
@@ -140,6 +146,7 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 		}
 		head, body, ok := b.heads[b.used:b.used:headBytes], [][]byte(nil), v == plain
 		if ok {
+			q.asked.At, r.at = r.at, 0
 			head, body, ok = r.hits.AppendHit(head, &q.asked)
 		}
 		if !ok {

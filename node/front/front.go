@@ -246,10 +246,16 @@ func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r)
 }
 
-// rule sets the rules for a connection's requests at this moment.
-func (f *Front) rule(c *conn, r *rules) {
+// rule sets the rules of this moment for requests without TLS.
+func (f *Front) rule(r *rules) {
 	r.hits, r.strict, r.draining = f.cfg.Hits, nil, f.draining.Load()
-	r.limits, r.client, r.gate = f.limits, c.client, f.gate
+	r.limits, r.gate = f.limits, f.gate
+}
+
+// ruleFor sets the rules for a connection's requests at this moment.
+func (f *Front) ruleFor(c *conn, r *rules) {
+	f.rule(r)
+	r.client, r.at = c.client, 0
 	if c.secure != nil {
 		r.hits, r.strict = f.secure.cfg.Hits, f.secure.strict
 	}

@@ -1,5 +1,7 @@
 package front
 
+import "time"
+
 // Asked is a plain request as the lane has read it: a GET or HEAD without body
 // and without a field that calls for more than what stands here. Its bytes are
 // the connection's buffer: they are only read, and only during the call.
@@ -13,6 +15,10 @@ type Asked struct {
 // cache.Plain, in its order, so that who answers converts a pointer and copies
 // nothing: this runs for every hit, and on the stack of every idle connection.
 type Fields struct {
+	// At is a reading of Hits.Now since the request began to come: what was true
+	// then may be said. 0: nobody has looked at the clock. On a first Pi that takes a
+	// system call, so those that came together share it.
+	At time.Duration
 	// Key is room for whoever answers to put a key together: what is appended to
 	// it may be stored in it again, so that the next request allocates nothing.
 	Key []byte
@@ -27,6 +33,8 @@ type Fields struct {
 // Hits answers plain requests from memory. Whatever needs more than memory, or
 // is not certain, it leaves to Config.Handler.
 type Hits interface {
+	// Now is a clock that only goes forward and does not begin at 0.
+	Now() time.Duration
 	// AppendHit appends to dst the head of the reply that Config.Handler would
 	// send by way of net/http, from the status line of HTTP/1.1 to the last field
 	// that is not about the connection, and returns the parts of the body that

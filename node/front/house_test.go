@@ -142,6 +142,9 @@ func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, err
 	return h.sites.Fetch(ctx, r)
 }
 
+// Now stands still.
+func (h *house) Now() time.Duration { return h.cache.Now() }
+
 // AppendHit answers as node does, also in what it keeps off the stack.
 func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 	prefix, known := (*h.names.Load())[string(q.Host)]

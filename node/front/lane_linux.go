@@ -8,7 +8,24 @@ import (
 )
 
 // vector is the kernel's list of what to write.
-type vector [maxParts]syscall.Iovec
+type vector struct {
+	message syscall.Msghdr
+	parts   [maxParts]syscall.Iovec
+}
+
+// send writes the first so many parts.
+func (v *vector) send(fd uintptr, count int) (int, syscall.Errno) {
+	v.message.Iov = &v.parts[0]
+	setLength(&v.message.Iovlen, count)
+	n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&v.message)), syscall.MSG_NOSIGNAL)
+	for i := range v.parts[:count] {
+		v.parts[i].Base = nil // hold no page that the store has let go
+	}
+	return int(n), errno
+}
+
+// setLength sets a length that has another type on each processor.
+func setLength[T uint32 | uint64](to *T, n int) { *to = T(n) }
 
 // batches lends batches to connections that have bytes: as many as run at once.
 type batches struct{ pool sync.Pool }
@@ -48,6 +65,7 @@ func (c *conn) await() bool {
 // ready is called when there may be bytes. It reports false to wait for more.
 func (c *conn) ready(fd uintptr) bool {
 	b := c.front.batches.get()
+	c.front.ruleFor(c, &b.rules)
 	c.lease(fd)
 	done := c.work(fd, b, glance{})
 	c.takeBack()
@@ -114,7 +132,6 @@ func (c *conn) work(fd uintptr, b *batch, g glance) bool {
 func (c *conn) answer(fd uintptr, b *batch, have *int) bool {
 	p := b.in[:*have]
 	for {
-		c.front.rule(c, &b.rules)
 		answered, next := b.answer(p, &b.rules)
 		p = p[answered:]
 		if answered > 0 {
@@ -177,7 +194,7 @@ func (c *conn) write(fd uintptr, b *batch) bool {
 	if c.secure != nil {
 		return c.writeSecure(b)
 	}
-	left, ok := writev(fd, b.pieces(), &b.vector)
+	left, ok := sendParts(fd, b.pieces(), &b.vector)
 	if ok && len(left) > 0 {
 		c.owe(left, b)
 	}
@@ -203,7 +220,7 @@ func (c *conn) owe(left [][]byte, b *batch) {
 func (c *conn) recall() (next step, ok bool) {
 	b := c.front.batches.get()
 	defer c.front.batches.put(b)
-	c.front.rule(c, &b.rules)
+	c.front.ruleFor(c, &b.rules)
 	b.rules.limits, b.rules.gate = nil, nil // it has passed them
 	answered, next := b.answer(c.carry[:c.size], &b.rules)
 	if answered == 0 {
@@ -232,7 +249,7 @@ func (c *conn) settle() bool {
 			done, alive = c.settleSecure(fd)
 			return done
 		}
-		c.owed, alive = writev(fd, c.owed, &v)
+		c.owed, alive = sendParts(fd, c.owed, &v)
 		return !alive || len(c.owed) == 0
 	})
 	c.owed = nil
@@ -306,23 +323,21 @@ func closeWaits(fd uintptr) bool {
 // tell it takes as long as a small read.
 
 func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	// read(2) does the same, with more of the kernel in between.
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
 	return int(n), errno
 }
 
-// writev writes as much of the parts as the client takes and returns the rest.
+// sendParts writes as much of the parts as the client takes and returns the rest.
 // ok is false if the connection is broken. parts is changed.
-func writev(fd uintptr, parts [][]byte, v *vector) (left [][]byte, ok bool) {
+func sendParts(fd uintptr, parts [][]byte, v *vector) (left [][]byte, ok bool) {
 	for len(parts) > 0 {
 		count := min(len(parts), maxParts)
 		for i, part := range parts[:count] {
-			v[i].Base = &part[0]
-			v[i].SetLen(len(part))
+			v.parts[i].Base = &part[0]
+			v.parts[i].SetLen(len(part))
 		}
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&v[0])), uintptr(count))
-		for i := range v[:count] {
-			v[i].Base = nil // hold no page that the store has let go
-		}
+		n, errno := v.send(fd, count)
 		switch errno {
 		case 0:
 		case syscall.EINTR:
@@ -333,11 +348,11 @@ func writev(fd uintptr, parts [][]byte, v *vector) (left [][]byte, ok bool) {
 			return nil, false
 		}
 		for n > 0 {
-			if taken := min(int(n), len(parts[0])); taken < len(parts[0]) {
+			if taken := min(n, len(parts[0])); taken < len(parts[0]) {
 				parts[0] = parts[0][taken:]
 				break
 			} else {
-				n -= uintptr(taken)
+				n -= taken
 				parts = parts[1:]
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -27,6 +28,7 @@ const (
 // that the program's other connections wake their goroutines as ever, and a lookout
 // that has nothing to do takes no thread.
 type lookout struct {
+	front *Front
 	file  *os.File // the epoll descriptor
 	raw   syscall.RawConn
 	bell  int // an eventfd: to be woken at once
@@ -49,7 +51,7 @@ func (f *Front) lookOut() error {
 		return nil
 	}
 	for range runtime.GOMAXPROCS(0) {
-		l, err := newLookout()
+		l, err := f.newLookout()
 		if err != nil {
 			f.lookIn()
 			return err
@@ -66,7 +68,7 @@ func (f *Front) lookIn() {
 	}
 }
 
-func newLookout() (*lookout, error) {
+func (f *Front) newLookout() (*lookout, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -76,7 +78,7 @@ func newLookout() (*lookout, error) {
 		syscall.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	l := &lookout{file: os.NewFile(uintptr(fd), "epoll"), ended: make(chan struct{})}
+	l := &lookout{front: f, file: os.NewFile(uintptr(fd), "epoll"), ended: make(chan struct{})}
 	bell, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
 		l.file.Close()
@@ -156,14 +158,16 @@ func (l *lookout) forget(fd int) {
 // false, to be woken when there is more.
 func (l *lookout) round(epoll uintptr) bool {
 	l.hungry, l.fed = l.fed[:0], l.hungry
+	l.front.rule(&l.batch.rules)
 	for i, c := range l.fed {
 		l.fed[i], c.hungry = nil, false
-		l.attend(c, true)
+		l.attend(c, true, 0)
 	}
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), lookoutEvents, 0, 0, 0)
 	if errno != 0 {
 		n = 0
 	}
+	now := l.batch.rules.hits.Now() // all that is told of had come by then
 	var some [lookoutEvents]*conn
 	l.mu.Lock()
 	for i := range l.events[:n] {
@@ -176,7 +180,7 @@ func (l *lookout) round(epoll uintptr) bool {
 		// What the event says may be about an earlier socket of that number: then
 		// there is nothing to read.
 		if c != nil && !c.hungry {
-			l.attend(c, l.events[i].Events&syscall.EPOLLRDHUP != 0)
+			l.attend(c, l.events[i].Events&syscall.EPOLLRDHUP != 0, now)
 		}
 	}
 	if n == lookoutEvents || errno == syscall.EINTR || len(l.hungry) > 0 {
@@ -194,12 +198,14 @@ func (l *lookout) ring() {
 }
 
 // attend reads what has come of a connection and does what can be done about it
-// in passing. last is whether its client may have closed its side.
-func (l *lookout) attend(c *conn, last bool) {
+// in passing. last is whether its client may have closed its side; at a
+// reading of Hits.Now after the first bytes had come, 0 if there is none.
+func (l *lookout) attend(c *conn, last bool, at time.Duration) {
 	if phaseOf(c.word.Load()) == phaseLinger {
 		l.see(c)
 		return
 	}
+	l.batch.rules.client, l.batch.rules.at = c.client, at
 	if !c.work(uintptr(c.fd), &l.batch, glance{last: last, reads: lookoutReads}) {
 		l.mark(c)
 		return
