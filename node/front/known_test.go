@@ -74,22 +74,82 @@ func TestAKnownBlockIsTakenForOtherPages(t *testing.T) {
 	}
 }
 
-func TestAlike(t *testing.T) {
-	room := make([]byte, 80)
+// A request that is like another but for some lines says what it says by itself,
+// wherever they are and whatever they are.
+func TestALineThatDiffersIsRead(t *testing.T) {
+	odd := []string{
+		"Cookie: id=123\r\n", "X-Odd: 1\r\n", "Host: other.test\r\n", "Content-Length: 3\r\n", "Accept-Encoding: br\r\n",
+		"Connection: close\r\n", "no colon\r\n", "Cache-Control: no-cache\r\n", "If-None-Match: \"x\"\r\n", " folded\r\n", "A: \x00\r\n", "\r\n", "B: c\n",
+	}
+	for name, text := range browsers() {
+		lines := strings.SplitAfter(strings.TrimSuffix(text, "\r\n"), "\r\n")
+		lines = lines[:len(lines)-1] // behind the last end of a line there is nothing
+		for at := 1; at <= len(lines); at++ {
+			for _, insert := range append([]string{""}, odd...) {
+				for gone := range 4 {
+					end := min(at+gone, len(lines))
+					in := strings.Join(lines[:at], "") + insert + strings.Join(lines[end:], "") + "\r\n"
+					for _, in := range []string{in, in[:len(in)-1], in[:len(in)-3]} {
+						var k known
+						var first, fresh, again request
+						k.parse(&first, []byte(text))
+						want := fresh.saidOf(fresh.parse([]byte(in)))
+						for range renewEvery + 2 {
+							if got := again.saidOf(k.parse(&again, []byte(in))); got != want {
+								t.Fatalf("after %s, %q says\n%s, and by itself\n%s", name, in, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// A crowd whose cookies differ is known by the lines that do not, and what it sends
+// most often becomes known whole.
+func TestACookieOfOnesOwnIsOneLine(t *testing.T) {
+	var k known
+	var r request
+	with := func(cookie string) []byte {
+		return []byte("GET / HTTP/1.1\r\nHost: shop.test\r\nAccept-Encoding: gzip\r\nUser-Agent: x\r\n" + cookie + "Priority: u=0\r\n\r\n")
+	}
+	k.parse(&r, with(""))
+	for i := range renewEvery - 1 {
+		in := with(fmt.Sprintf("Cookie: %d\r\n", i))
+		at, _ := r.begin(in)
+		nearest, same := k.nearest(in[at:])
+		trail := trail{block: nearest, same: same}
+		if r.fields(in, at, &trail); trail.skipped != 4 || trail.read != 1 {
+			t.Fatalf("%d lines are known and %d are read", trail.skipped, trail.read)
+		}
+		k.parse(&r, in)
+	}
+	if k.blocks[1].size != 0 {
+		t.Error("each cookie is kept as a browser of its own")
+	}
+	k.parse(&r, with("Cookie: a\r\n"))
+	if in := with("Cookie: a\r\n"); !bytes.HasSuffix(in, k.blocks[0].bytes[:k.blocks[0].size]) {
+		t.Error("what is sent often does not become known")
+	}
+}
+
+func TestCommon(t *testing.T) {
+	room := make([]byte, 200)
 	for i := range room {
 		room[i] = byte(i)
 	}
-	for size := range 60 {
-		for shift := range 5 {
+	for size := range 150 {
+		for shift := range 9 {
 			other := make([]byte, shift+size)
 			copy(other[shift:], room[1:])
-			if !alike(room[1:1+size], other[shift:]) {
-				t.Fatalf("%d bytes at %d differ", size, shift)
+			if got := common(room[1:], other[shift:]); got != size {
+				t.Fatalf("%d bytes at %d have %d in common", size, shift, got)
 			}
 			for i := range size {
 				other[shift+i] ^= 0x10
-				if alike(room[1:1+size], other[shift:]) {
-					t.Fatalf("byte %d of %d at %d is not looked at", i, size, shift)
+				if got := common(other[shift:], room[1:1+size]); got != i {
+					t.Fatalf("byte %d of %d at %d differs, not byte %d", i, size, shift, got)
 				}
 				other[shift+i] ^= 0x10
 			}

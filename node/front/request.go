@@ -45,7 +45,7 @@ func (r *request) parse(b []byte) verdict {
 	if v != plain {
 		return v
 	}
-	return r.fields(b, at)
+	return r.fields(b, at, &trail{})
 }
 
 // begin reads the request line of a new request and gives the index behind it.
@@ -55,10 +55,27 @@ func (r *request) begin(b []byte) (at int, v verdict) {
 	return r.line(b)
 }
 
-// fields reads the fields from b[at:] on, to the empty line.
-func (r *request) fields(b []byte, at int) (v verdict) {
+// field is one line of a header: where things are in it, and what they mean.
+type field struct {
+	size     int // of the line, its CRLF included
+	from, to int // of the value, without the blanks around it
+	rule     rule
+}
+
+// fields reads the fields from b[at:] on, to the empty line; t knows some of them.
+func (r *request) fields(b []byte, at int, t *trail) (v verdict) {
 	v = plain
 	for fields := 0; ; fields++ {
+		if t.block != nil {
+			lines, next, got := t.follow(r, b, at)
+			switch got {
+			case give:
+				return give
+			case lend:
+				v = lend
+			}
+			fields, at = fields+lines, next
+		}
 		switch end := b[at:]; {
 		case len(end) == 0, len(end) == 1 && end[0] == '\r':
 			return more
@@ -69,27 +86,43 @@ func (r *request) fields(b []byte, at int) (v verdict) {
 			r.size = at + 2
 			return r.whole(v, fields)
 		}
-		rule, width := ruleOf(b[at:])
-		if width == 0 {
-			var got verdict
-			if rule, width, got = spelledRule(b[at:]); got != plain {
-				return got
-			}
-		}
-		end, got := endOfValue(b, at+width)
+		f, got := readField(b[at:])
 		if got != plain {
 			return got
 		}
-		if rule != ruleIgnore {
-			switch r.field(rule, trimmed(b[at+width:end])) {
+		t.read++
+		if f.rule != ruleIgnore {
+			switch r.take(f.rule, b[at+f.from:at+f.to:at+f.to]) {
 			case give:
 				return give
 			case lend:
 				v = lend
 			}
 		}
-		at = end + len("\r\n")
+		at += f.size
 	}
+}
+
+// readField reads the line at the start of b.
+func readField(b []byte) (f field, v verdict) {
+	rule, width := ruleOf(b)
+	if width == 0 {
+		if rule, width, v = spelledRule(b); v != plain {
+			return f, v
+		}
+	}
+	end, v := endOfValue(b, width)
+	if v != plain {
+		return f, v
+	}
+	f = field{size: end + len("\r\n"), from: width, to: end, rule: rule}
+	for f.from < end && (b[f.from] == ' ' || b[f.from] == '\t') {
+		f.from++
+	}
+	for f.to > f.from && (b[f.to-1] == ' ' || b[f.to-1] == '\t') {
+		f.to--
+	}
+	return f, plain
 }
 
 // whole judges a request that has been read to its end.
@@ -140,8 +173,8 @@ func (r *request) line(b []byte) (at int, v verdict) {
 	}
 	target := b[start:at]
 	switch rest := b[at:]; {
-	case bytes.HasPrefix(rest, []byte(version11)):
-	case bytes.HasPrefix(rest, []byte(version10)):
+	case len(rest) >= len(version11) && string(rest[:len(version11)]) == version11:
+	case len(rest) >= len(version10) && string(rest[:len(version10)]) == version10:
 		r.old = true
 	case bytes.HasPrefix([]byte(version11), rest), bytes.HasPrefix([]byte(version10), rest):
 		return at, more
@@ -209,20 +242,8 @@ func endOfValue(b []byte, i int) (end int, v verdict) {
 	return i, plain
 }
 
-// trimmed is a value without the blanks around it, never nil.
-func trimmed(value []byte) []byte {
-	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
-		value = value[1:]
-	}
-	end := len(value)
-	for end > 0 && (value[end-1] == ' ' || value[end-1] == '\t') {
-		end--
-	}
-	return value[:end:end]
-}
-
-// field takes in a field that is not to be ignored.
-func (r *request) field(rule rule, value []byte) verdict {
+// take takes in a field that is not to be ignored.
+func (r *request) take(rule rule, value []byte) verdict {
 	switch rule {
 	case ruleLend:
 		return lend
