@@ -20,12 +20,11 @@ const maxNames = 64
 // the second request after that makes it hot again.
 type hits struct {
 	p     *pages
-	ahead time.Duration                     // by which the cache's clock is ahead of the purger's
 	names atomic.Pointer[map[string]string] // Host as it was sent → "scheme://host" of the site's keys
 }
 
 func newHits(p *pages) *hits {
-	h := &hits{p: p, ahead: p.cache.Now() - p.purger.Now()}
+	h := &hits{p: p}
 	h.names.Store(&map[string]string{})
 	return h
 }
@@ -42,7 +41,7 @@ func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte
 	if !h.p.purger.BelievableAt(q.At) {
 		return dst, nil, false
 	}
-	q.At += h.ahead
+	q.At += h.p.ahead
 	prefix, ok := (*h.names.Load())[string(q.Host)]
 	if !ok {
 		if prefix, ok = h.learn(string(q.Host)); !ok {

@@ -176,6 +176,7 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	b.pages.sites, b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.sites, b.cache, b.members.Ring, b.link, b.purger
+	b.pages.ahead = b.cache.Now() - b.purger.Now()
 	b.openLamps(b.log)
 	now := time.Now()
 	b.sampler = &sampler{born: now, counts: b.front.Counts, stats: b.cache.Stats, use: processUsage, last: reading{at: now}}

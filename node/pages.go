@@ -44,6 +44,7 @@ type pages struct {
 	ring   func() *cluster.Ring
 	link   *cluster.Link
 	purger *cluster.Purger
+	ahead  time.Duration // by which the cache's clock is ahead of the purger's
 	hot    *hotness
 	// maxObject is the largest body that the cache keeps, in bytes.
 	maxObject int64
