@@ -53,9 +53,6 @@ type Plain struct {
 // follow the empty line. They must not be changed. If ok is false, the request is
 // for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
 // bytes of room.
-//
-// Whoever calls may have little stack: what goes deep is out of line, so that only
-// one of these calls is on it at a time.
 func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
@@ -73,14 +70,11 @@ func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok 
 
 // plainHit finds the reply that answers a request, nil if there is none, and
 // whether the client has it already.
-//
-//go:noinline
 func (c *Cache) plainHit(q *Plain, now time.Duration) (o *Object, same bool) {
 	if q.Directives && c.cfg.ClientDirectives {
 		return nil, false
 	}
-	sh, hash := c.store.shard(asString(q.Key)) // as store.get does, with less stack
-	o = matchPlain(sh.hit(asString(q.Key), hash), q)
+	o = matchPlain(c.store.get(asString(q.Key)), q)
 	if o == nil || o.wire == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
 		return nil, false
 	}
@@ -94,8 +88,6 @@ func (c *Cache) plainHit(q *Plain, now time.Duration) (o *Object, same bool) {
 
 // appendHead appends the head of a hit: what was prepared, and the fields that
 // change with the time, Age and Cache-Status.
-//
-//go:noinline
 func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) []byte {
 	if same {
 		dst = o.append304(dst)
@@ -110,21 +102,9 @@ func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) 
 	return append(dst, "\r\n"...)
 }
 
-// appendSeconds appends a time of 0 or more in whole seconds. strconv can do more,
-// and takes four times the stack.
-//
-//go:noinline
+// appendSeconds appends a time of 0 or more in whole seconds, a century at most.
 func appendSeconds(dst []byte, d time.Duration) []byte {
-	n := min(uint64(d/time.Second), math.MaxUint32) // more than a century is that
-	var digits [10]byte
-	at := len(digits)
-	for left := uint32(n); ; left /= 10 {
-		at--
-		digits[at] = '0' + byte(left%10)
-		if left < 10 {
-			return append(dst, digits[at:]...)
-		}
-	}
+	return strconv.AppendUint(dst, min(uint64(d/time.Second), math.MaxUint32), 10)
 }
 
 // MaxHead is the most that AppendHit appends, in bytes.
@@ -181,8 +161,6 @@ func (o *Object) sameAsClients(q *Plain) (same, known bool) {
 }
 
 // append304 appends the prepared head without what describes the body.
-//
-//go:noinline
 func (o *Object) append304(dst []byte) []byte {
 	dst = append(dst, status304...)
 	from := o.headAt

@@ -100,8 +100,6 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 }
 
 // shard is where a key is, and its hash.
-//
-//go:noinline
 func (s *store) shard(key string) (*shard, uint64) {
 	h := maphash.String(s.seed, key)
 	return &s.shards[h>>s.shift], h // a shift of 64 gives 0
@@ -110,15 +108,7 @@ func (s *store) shard(key string) (*shard, uint64) {
 // get gives the variants of a key and counts a hit for the policy. It allocates
 // nothing, and readers do not wait for each other. The slice must not be changed.
 func (s *store) get(key string) []*Object {
-	sh, h := s.shard(key)
-	return sh.hit(key, h)
-}
-
-// hit is get for one shard. It has no defer, whose room on the stack is more than
-// an idle connection of the front has.
-//
-//go:noinline
-func (sh *shard) hit(key string, hash uint64) []*Object {
+	sh, hash := s.shard(key)
 	var found variants
 	sh.mu.RLock()
 	if e := sh.policy.Peek(hash); e != nil && keyOf(e) == key {

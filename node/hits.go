@@ -52,10 +52,7 @@ func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte
 	return h.p.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
 }
 
-// learn asks the sites what a host name means. It is kept out of line because,
-// in line, it would double the stack of every idle connection.
-//
-//go:noinline
+// learn asks the sites what a host name means.
 func (h *hits) learn(host string) (prefix string, ok bool) {
 	r, err := h.p.sites.Request(&http.Request{
 		Method: http.MethodGet, Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{},

@@ -115,7 +115,7 @@ func boardSettings() []setting {
 		}, {
 			table: "http", key: "max_connections",
 			doc: "Open connections from clients at once, 1 to 1000000. " +
-				"An idle one takes 3.5kB here and about as much in the kernel, so that 4096 leave a 256 MB board beside its cache room for all else; " +
+				"An idle one takes half a kB here and 3.5kB in the kernel, so that 4096 leave a 256 MB board beside its cache room for all else; " +
 				"it becomes less by itself if the process may not open as many files.",
 			at:    func(c *Config) any { return &c.HTTP.MaxConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.MaxConnections, 1, 1_000_000) },

@@ -90,8 +90,6 @@ func (b *batch) addBody(body [][]byte) {
 
 // refuse adds the short reply that sends a client away; last is whether the
 // connection ends with it.
-//
-//go:noinline
 func (b *batch) refuse(last bool) {
 	b.parts[b.count] = []byte(refusalTo(b.req.asked.Head, last))
 	b.count++
@@ -114,10 +112,7 @@ type rules struct {
 // strictName begins the line; a page from an origin may have it already.
 const strictName = "\r\nStrict-Transport-Security:"
 
-// strictly adds the line to a head that has none. It is kept out of line because,
-// in line, it would double the stack of every idle connection.
-//
-//go:noinline
+// strictly adds the line to a head that has none.
 func strictly(head, line []byte) []byte {
 	if bytes.Contains(head, []byte(strictName)) {
 		return head

@@ -13,7 +13,7 @@ type Asked struct {
 
 // Fields are what a stored reply may depend on beside its key. They are those of
 // cache.Plain, in its order, so that who answers converts a pointer and copies
-// nothing: this runs for every hit, and on the stack of every idle connection.
+// nothing: this runs for every hit.
 type Fields struct {
 	// At is a reading of Hits.Now since the request began to come: what was true
 	// then may be said. 0: nobody has looked at the clock. On a first Pi that takes a

@@ -157,7 +157,6 @@ func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 	return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
 }
 
-//go:noinline
 func (h *house) learn(host string) (prefix string, ok bool) {
 	asked, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {

@@ -203,8 +203,6 @@ func (c *conn) write(fd uintptr, b *batch) bool {
 }
 
 // owe keeps what is left of some replies, without the batch that it lies in.
-//
-//go:noinline
 func (c *conn) owe(left [][]byte, b *batch) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {

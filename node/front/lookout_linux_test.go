@@ -1,0 +1,145 @@
+package front
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// waits reports whether every connection of a front is with a lookout, and no
+// goroutine waits for it.
+func (f *Front) waits() bool {
+	f.table.mu.Lock()
+	defer f.table.mu.Unlock()
+	for _, c := range f.table.conns {
+		c.mu.Lock()
+		away := c.tcp != nil
+		c.mu.Unlock()
+		if away {
+			return false
+		}
+	}
+	return true
+}
+
+func TestAConnectionComesBackToItsLookout(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	v := visit(t, f)
+	for range 3 {
+		v.send(get("/gone", "X-Odd: 1")) // lent
+		if resp, _ := v.reply(); resp.StatusCode != http.StatusGone {
+			t.Fatal(resp.Status)
+		}
+		until(t, "it is back", f.waits)
+	}
+	lent := get("/gone", "X-Odd: 1")
+	v.send(lent + get("/") + lent + get("/")) // what was read before it went is read on
+	for i, want := range []int{410, 200, 410, 200} {
+		if resp, _ := v.reply(); resp.StatusCode != want {
+			t.Errorf("reply %d is %s, want %d", i, resp.Status, want)
+		}
+	}
+	until(t, "it is back again", f.waits)
+	if got := f.Counts(); got.Lent != 5 || got.Fast != 2 || got.Given != 0 || got.Open != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+// A client that sends requests without end, and reads, leaves the others their turn.
+func TestAClientThatSendsWithoutEndHasItsShare(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	var floods []net.Conn
+	for range 2 * runtime.GOMAXPROCS(0) {
+		flood := visit(t, f)
+		floods = append(floods, flood.Conn)
+		go func() {
+			many := strings.Repeat(get("/"), 1000)
+			for {
+				if _, err := io.WriteString(flood.Conn, many); err != nil {
+					return
+				}
+			}
+		}()
+		go func() { _, _ = io.Copy(io.Discard, flood.Conn) }()
+	}
+	until(t, "all have begun", func() bool { return f.Counts().Fast > 1000 })
+	for range 2 * runtime.GOMAXPROCS(0) {
+		v := visit(t, f)
+		for range 10 {
+			v.send(get("/"))
+			if resp, _ := v.reply(); resp.StatusCode != 200 {
+				t.Fatal(resp.Status)
+			}
+		}
+	}
+	for _, flood := range floods {
+		flood.Close()
+	}
+}
+
+// The last reply arrives whole, whatever the client sends behind its last request.
+func TestWhatIsSentBehindTheLastRequestTakesNoReplyWithIt(t *testing.T) {
+	f, _, _ := open(t, newHouse(t))
+	for range 20 {
+		v := visit(t, f)
+		v.send(get("/", "Connection: close"))
+		go func() {
+			for range 100 {
+				if _, err := io.WriteString(v.Conn, strings.Repeat("x", 1000)); err != nil {
+					return
+				}
+			}
+		}()
+		if resp, body := v.reply(); resp.StatusCode != 200 || len(body) == 0 || !resp.Close {
+			t.Fatalf("%s, %d bytes", resp.Status, len(body))
+		}
+	}
+	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
+}
+
+// A client's address and port reach the handler as they do by way of package net.
+func TestTheHandlerLearnsTheClientsAddress(t *testing.T) {
+	told := make(chan string, 1)
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.RemoteAddr })
+	})
+	v := visit(t, f)
+	v.send(get("/never"))
+	v.reply()
+	if got := <-told; got != v.LocalAddr().String() {
+		t.Errorf("a client at %s is told of as %s", v.LocalAddr(), got)
+	}
+}
+
+// A client that does not read its reply is cut off by a deadline that net/http
+// understands, and frees its place.
+func TestASocketTellsDeadlinesAsNetDoes(t *testing.T) {
+	failed := make(chan error, 1)
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+		cfg.WriteTimeout = time.Hour
+		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			control := http.NewResponseController(w)
+			if err := control.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+				failed <- err
+				return
+			}
+			var err error
+			for page := make([]byte, 1<<20); err == nil; {
+				_, err = w.Write(page)
+			}
+			failed <- err
+		})
+	})
+	v := visit(t, f)
+	v.send(get("/never"))
+	err := <-failed
+	var timeout net.Error
+	if !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("the handler is told %v", err)
+	}
+}
