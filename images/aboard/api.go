@@ -23,8 +23,9 @@ import (
 
 const (
 	maxRelease = 64 << 10 // bytes of JSON
-	// fileTime is how long one file may take to come: 28 MiB at 120 kB/s.
-	fileTime = 4 * time.Minute
+	// fileTime is how long one file may take to come: 28 MiB at 50 kB/s, which is
+	// what an emulated board takes on a busy machine.
+	fileTime = 10 * time.Minute
 )
 
 // CardState is the answer to GET slots.

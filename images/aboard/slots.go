@@ -17,8 +17,9 @@ import (
 // system, device trees, kernel words, and a line with its version. config.txt
 // names the one that the firmware starts. An update goes
 //
-//	Begin   the other slot's slot.txt is deleted: it is no version any more
-//	Put     each file is written there, synced, and its SHA-256 compared
+//	Begin   the other slot's slot.txt is deleted: it is no version any more;
+//	        what the running slot has too is copied from there
+//	Put     each further file is written there, synced, and its SHA-256 compared
 //	Try     slot.txt is written, and the slot started out of the running kernel
 //	Commit  one byte of config.txt is changed in place
 //
@@ -184,18 +185,46 @@ func (s *Slots) has(slot string) ([]File, error) {
 		if !slotName(e.Name()) || e.Name() == VersionFile || len(list) == maxSlotFiles {
 			continue
 		}
-		f, err := os.Open(s.file(slot, e.Name()))
+		f, err := s.measure(slot, e.Name())
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCard, err)
+			return nil, err
 		}
-		hash := sha256.New()
-		n, err := io.Copy(hash, io.LimitReader(f, maxSlotBytes+1))
-		if err = errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrCard, err)
-		}
-		list = append(list, File{e.Name(), n, hex.EncodeToString(hash.Sum(nil))})
+		list = append(list, f)
 	}
 	return list, nil
+}
+
+// measure reads one file of a slot through.
+func (s *Slots) measure(slot, name string) (File, error) {
+	f, err := os.Open(s.file(slot, name))
+	if err != nil {
+		return File{}, fmt.Errorf("%w: %w", ErrCard, err)
+	}
+	hash := sha256.New()
+	n, err := io.Copy(hash, io.LimitReader(f, maxSlotBytes+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return File{}, fmt.Errorf("%w: %w", ErrCard, err)
+	}
+	return File{name, n, hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// copied takes a file of the release from the running slot, if it is the same
+// there, and reports whether it did: two versions mostly share their kernel, a
+// third of what would be sent. What cannot be copied is sent.
+func (s *Slots) copied(f File) bool {
+	info, err := os.Stat(s.file(s.running, f.Name))
+	if err != nil || info.Size() != f.Size {
+		return false
+	}
+	if has, err := s.measure(s.running, f.Name); err != nil || has != f {
+		return false
+	}
+	from, err := os.Open(s.file(s.running, f.Name))
+	if err != nil {
+		return false
+	}
+	err = s.put(f, from)
+	return errors.Join(err, from.Close()) == nil
 }
 
 // starts is the slot that the firmware starts, and where config.txt says so.
@@ -251,7 +280,7 @@ func (s *Slots) firm() error {
 
 // Begin makes the other slot ready for a release, and returns which of its
 // files are still to be sent: what is there already and right is kept, so that
-// an update that broke off goes on.
+// an update that broke off goes on, and what the running slot has is copied.
 func (s *Slots) Begin(r Release) (missing []File, err error) {
 	if err := r.Check(); err != nil {
 		return nil, err
@@ -282,7 +311,7 @@ func (s *Slots) Begin(r Release) (missing []File, err error) {
 			}
 		}
 		for _, f := range r.Files {
-			if !slices.Contains(has, f) {
+			if !slices.Contains(has, f) && !s.copied(f) {
 				missing = append(missing, f)
 			}
 		}
@@ -306,13 +335,17 @@ func (s *Slots) Put(f File, from io.Reader) error {
 	if s.version(other) != "" {
 		return fmt.Errorf("%w: no update has begun", ErrNotNow)
 	}
-	return s.write(func() error {
-		err := s.receive(s.file(other, f.Name), f, from)
-		if err != nil {
-			err = errors.Join(err, os.Remove(s.file(other, f.Name)))
-		}
-		return err
-	})
+	return s.write(func() error { return s.put(f, from) })
+}
+
+// put writes one file of the other slot, or leaves none.
+func (s *Slots) put(f File, from io.Reader) error {
+	name := s.file(OtherSlot(s.running), f.Name)
+	err := s.receive(name, f, from)
+	if err != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 func (s *Slots) receive(name string, f File, from io.Reader) error {

@@ -210,6 +210,32 @@ func TestWhatIsThereIsNotSentAgain(t *testing.T) {
 	}
 }
 
+// What two versions share is copied on the card, and what only looks alike is sent.
+func TestWhatTheRunningSlotHasIsNotSent(t *testing.T) {
+	p, m := newCard(t)
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := slotContent("new", "b")[KernelFile]
+	put(t, p.Boot, map[string]string{"a/" + KernelFile: kernel})
+	missing, err := s.Begin(releaseOf("new", "b"))
+	var names []string
+	for _, f := range missing {
+		names = append(names, f.Name)
+	}
+	// The kernel's words of the two slots are as long as each other.
+	if got := strings.Join(names, " "); err != nil || got != "bcm2835-rpi-b.dtb "+CmdlineFile+" "+InitrdFile {
+		t.Errorf("to be sent are %s, %v", got, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(p.Boot, "b", KernelFile)); err != nil || string(got) != kernel {
+		t.Errorf("the kernel is %q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(p.Boot, "b", CmdlineFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the running slot's words were taken: %v", err)
+	}
+}
+
 func TestWhatASlotRefuses(t *testing.T) {
 	p, m := newCard(t)
 	s, err := OpenSlots(m, p)

@@ -23,7 +23,7 @@ const (
 	dialTimeout  = 2 * time.Second  // on a LAN a console that is there answers at once
 	readTimeout  = 5 * time.Second  // for a question
 	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
-	sendTimeout  = 5 * time.Minute  // for a file: a first Pi writes some MB a second
+	sendTimeout  = 11 * time.Minute // for a file: the board gives up before
 	maxReply     = 8 << 20          // bytes; hundreds of boards fit
 	maxIdle      = 30 * time.Second // for a kept connection
 )
