@@ -34,6 +34,7 @@ type emulated struct {
 	serial string   // hex digits
 	net    []string // of the emulator's command line
 	extra  []byte   // a second start-up archive: files that are on no card
+	trial  string   // the slot to start in place of config.txt's; "": none
 	boots  int
 	asked  int // commands to the shell
 
@@ -133,6 +134,7 @@ func (b *emulated) cutPower() {
 	b.input.Close()
 	b.unread.Wait()
 	b.cmd = nil
+	b.asked = 0
 }
 
 // log is the file of what the board said on its serial line since its start.

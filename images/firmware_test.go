@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,9 @@ func (b *emulated) firmware() firmware {
 			f.initrd = strings.Fields(line)[1]
 		}
 	}
+	if b.trial != "" {
+		prefix = b.trial + "/"
+	}
 	fetch := func(name string) string {
 		file := filepath.Join(b.folder, name)
 		if err := os.WriteFile(file, []byte(b.read(prefix+name)), 0o600); err != nil {
@@ -53,9 +57,30 @@ func (b *emulated) firmware() firmware {
 		}
 	}
 	words = append(words, "mem=240M", "bramble.serial="+b.serial,
-		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
+		"initcall_blacklist=bcm2835_power_driver_init", // it panics in the emulator, not on a board
+		"bramble.kexec=0") // the emulator's USB is dead to a second kernel
+	if b.trial != "" {
+		words = append(words, "bramble.tryboot=1")
+	}
 	f.line = strings.Join(words, " ")
 	return f
+}
+
+// tryNext starts the board again if it has restarted for a trial of its other
+// slot, as the firmware would start that where kernels can ask it to.
+func (b *emulated) tryNext() {
+	b.t.Helper()
+	if !b.gone() {
+		return
+	}
+	asked := regexp.MustCompile(`bramble: restarting into slot ([ab]) \(try\)`).FindStringSubmatch(b.said())
+	if asked == nil {
+		b.t.Fatalf("%s has ended; the last of the serial line:\n%s", b.name, last(b.said(), 3000))
+	}
+	b.cutPower()
+	b.trial = asked[1]
+	b.start()
+	b.trial = ""
 }
 
 // append adds an archive to a start-up file system: the kernel unpacks one after

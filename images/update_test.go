@@ -98,12 +98,33 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 			}
 		}
 	})
+	stop := sync.OnceFunc(func() {
+		close(done)
+		shopper.Wait()
+	})
+	defer stop()
 	roll := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(image), hostProgram),
 		"update", "--console", consoles[0], filepath.Join(filepath.Dir(image), nextImage))
 	roll.Env = append(os.Environ(), "BRAMBLE_CONSOLE_PASSWORD="+testPassword)
-	said, err := roll.CombinedOutput()
-	close(done)
-	shopper.Wait()
+	rolled := make(chan struct{})
+	var said []byte
+	go func() {
+		defer close(rolled)
+		said, err = roll.CombinedOutput()
+	}()
+	for began := time.Now(); ; {
+		select {
+		case <-rolled:
+			t.Logf("the roll took %.0f s", time.Since(began).Seconds())
+		case <-time.After(100 * time.Millisecond):
+			for _, b := range rack {
+				b.tryNext()
+			}
+			continue
+		}
+		break
+	}
+	stop()
 	if err != nil {
 		for _, b := range rack {
 			t.Logf("%s:\n%s", b.name, last(b.said(), 2500))

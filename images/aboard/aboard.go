@@ -19,7 +19,7 @@ const (
 	deviceWait = 15 * time.Second
 	// networkWait is how long the start waits for an address. The board starts
 	// without one, and takes it when it comes.
-	networkWait = 25 * time.Second
+	networkWait = leaseWait + 10*time.Second
 	// fatOptions: names as Debian's kernel has them built for.
 	fatOptions = "fmask=0022,dmask=0022,errors=remount-ro"
 )
@@ -201,7 +201,7 @@ func (a *aboard) openDataBeside(ctx, serving context.Context, behind *sync.WaitG
 	case <-a.net.got:
 		a.say("network %s", a.net.address())
 	case <-patience.C:
-		a.say("network: no address yet; is the cable in, and is there a DHCP server?")
+		a.say("network: no address yet; is the cable in?")
 	case <-ctx.Done():
 	}
 	return <-opened

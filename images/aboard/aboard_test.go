@@ -128,7 +128,7 @@ func TestACardBecomesABoard(t *testing.T) {
 	if err != nil || string(resolv) != "nameserver 10.0.2.3\n" {
 		t.Errorf("resolv.conf is %q, %v", resolv, err)
 	}
-	if got := b.machine.did("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
+	if got := b.machine.did("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace 224.0.0.0/4 dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
 		t.Errorf("the network is set up by %v", got)
 	}
 	if got := b.machine.did("host "); len(got) != 1 || got[0] != "host bramble-1a2b" {

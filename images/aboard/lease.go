@@ -23,7 +23,7 @@ type Address struct {
 	Gateway netip.Addr // the zero Addr: none
 	DNS     []netip.Addr
 	NTP     []string
-	From    string // "by DHCP", "as its settings say"
+	From    string // "by DHCP", "as its settings say", …
 }
 
 // String is what the console says of it.
@@ -34,6 +34,9 @@ func (a Address) String() string {
 	}
 	return s
 }
+
+// fromLease is where a leased address is from.
+const fromLease = "by DHCP"
 
 // Bounds of what a DHCP server can have a board keep.
 const (
@@ -55,7 +58,7 @@ func parseLease(card, text string) (l lease, ok bool) {
 	if len(text) > maxLease {
 		return lease{}, false
 	}
-	l.address = Address{Card: card, From: "by DHCP"}
+	l.address = Address{Card: card, From: fromLease}
 	var ip netip.Addr
 	bits := 24
 	for line := range strings.Lines(text) {

@@ -17,8 +17,8 @@ const (
 	// networkLook is how often card, cable and lease are looked at: a few small
 	// reads from memory.
 	networkLook = 500 * time.Millisecond
-	// leaseWait is how long a DHCP server is waited for before a board whose
-	// settings cannot be read takes the address that it had last.
+	// leaseWait is how long a DHCP server is waited for before a card takes an
+	// address without one: it asks four times in 8 s, rests for 5 s, and again.
 	leaseWait = 20 * time.Second
 	// commandWait bounds each ip command.
 	commandWait = 5 * time.Second
@@ -35,7 +35,9 @@ type network struct {
 	paths   Paths
 	say     func(format string, args ...any)
 	want    Settings
-	reuse   bool // without a DHCP server, take the address of the last time
+	reuse   bool          // without a DHCP server, take the address of the last time
+	claims  int           // how many link-local addresses were another machine's
+	wait    time.Duration // for a DHCP server
 
 	mu  sync.Mutex
 	now Address       // guarded by mu; zero Own: none yet
@@ -43,7 +45,7 @@ type network struct {
 }
 
 func newNetwork(m Machine, p Paths, want Settings, say func(string, ...any)) *network {
-	return &network{machine: m, paths: p, say: say, want: want, got: make(chan struct{})}
+	return &network{machine: m, paths: p, say: say, want: want, wait: leaseWait, got: make(chan struct{})}
 }
 
 // address is how the card is on its network now.
@@ -100,7 +102,7 @@ func (n *network) serveLease(ctx context.Context, card string, tick <-chan time.
 	renew := make(chan struct{}, 1)
 	asking.Go(func() { n.ask(ctx, card, renew) })
 	defer asking.Wait()
-	began := time.Now()
+	alone := solitude{since: time.Now(), plugged: true}
 	seen, plugged := "", true
 	for {
 		select {
@@ -115,12 +117,6 @@ func (n *network) serveLease(ctx context.Context, card string, tick <-chan time.
 				n.obey(ctx, l)
 			}
 		}
-		if n.reuse && time.Since(began) > leaseWait && !n.address().Own.IsValid() {
-			n.reuse = false
-			if last, err := n.last(card); err == nil {
-				n.take(ctx, last)
-			}
-		}
 		was := plugged
 		if plugged = n.cable(card); plugged && !was {
 			n.say("network cable is back")
@@ -130,6 +126,12 @@ func (n *network) serveLease(ctx context.Context, card string, tick <-chan time.
 			}
 		} else if was && !plugged {
 			n.say("network cable is out")
+		}
+		switch at := n.address(); alone.next(time.Now(), at, plugged, n.wait) {
+		case fallBack:
+			n.helpItself(ctx, card)
+		case defend:
+			n.keepOwn(ctx, at)
 		}
 	}
 }
@@ -183,7 +185,7 @@ func (n *network) obey(ctx context.Context, l lease) {
 		l.address.Gateway = inside(l.address.Own, l.address.Gateway)
 		n.take(ctx, l.address)
 	case "deconfig", "nak":
-		if n.address().Own.IsValid() {
+		if n.address().From == fromLease {
 			n.say("network: the address is no longer ours; asking for another")
 			n.drop(ctx, l.address.Card)
 		}
@@ -210,6 +212,8 @@ func (n *network) take(ctx context.Context, a Address) {
 	var problems []error
 	if was.Own != a.Own {
 		problems = append(problems, n.ip(ctx, "addr", "add", a.Own.String(), "broadcast", "+", "dev", a.Card))
+		// Without a router there is no way for mDNS's groups either.
+		problems = append(problems, n.ip(ctx, "route", "replace", "224.0.0.0/4", "dev", a.Card))
 	}
 	if a.Gateway.IsValid() {
 		problems = append(problems, n.ip(ctx, "route", "replace", "default", "via", a.Gateway.String(), "dev", a.Card))
@@ -272,8 +276,11 @@ func resolvConf(servers []netip.Addr) []byte {
 }
 
 // keep writes the address down for a time when the settings cannot be read; the
-// same one as last time is not written.
+// same one as last time is not written, and a link-local one is found again.
 func (n *network) keep(a Address) error {
+	if a.Own.Addr().IsLinkLocalUnicast() {
+		return nil
+	}
 	text := fmt.Sprintf("event=bound\nip=%s\nmask=%d\n", a.Own.Addr(), a.Own.Bits())
 	if a.Gateway.IsValid() {
 		text += "router=" + a.Gateway.String() + "\n"
