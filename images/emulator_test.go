@@ -35,8 +35,10 @@ type emulated struct {
 	net    []string // of the emulator's command line
 	extra  []byte   // a second start-up archive: files that are on no card
 	trial  string   // the slot to start in place of config.txt's; "": none
-	boots  int
-	asked  int // commands to the shell
+	// watchdog: the second start-up archive has one that may be opened.
+	watchdog bool
+	boots    int
+	asked    int // commands to the shell
 
 	cmd    *exec.Cmd
 	exited chan struct{}

@@ -51,8 +51,8 @@ func (b *emulated) firmware() firmware {
 	}
 	var words []string
 	for _, word := range strings.Fields(b.read(prefix + "cmdline.txt")) {
-		// Opening the watchdog resets the emulator at once.
-		if word != "bramble.watchdog=1" {
+		// Opening the chip's watchdog resets the emulator at once.
+		if b.watchdog || word != "bramble.watchdog=1" {
 			words = append(words, word)
 		}
 	}
