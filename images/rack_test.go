@@ -270,10 +270,11 @@ func (b *emulated) blinks(t *testing.T) {
 	})
 }
 
-// A board whose data partition is full says so and serves pages.
+// A board whose data partition is full says so and serves pages; when there is
+// room again it takes orders without a restart, and a start on a full card is one.
 func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 	long(t)
-	image, inside := alone(t, 20*time.Minute)
+	image, inside := alone(t, 25*time.Minute)
 	if !inside {
 		return
 	}
@@ -283,29 +284,67 @@ func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 	b.start()
 	const shop, ops = "http://10.77.0.1", "http://10.77.0.1:8080"
 	whole(t, []*emulated{b}, []string{shop}, []string{ops})
-	b.shell("dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; sync; df /data")
+	const fill = "dd if=/dev/zero of=/data/filler bs=64k 2>/dev/null; sync; df /data"
+	b.shell(fill)
+	var kept []string // receipts of orders that were taken
+	buy := func() error {
+		receipt, err := order(t.Context(), shop, fmt.Sprintf("late-%d", time.Now().UnixNano()))
+		if err == nil {
+			kept = append(kept, receipt)
+		}
+		return err
+	}
 	// Orders go on until the log needs another block.
 	until(t, 5*time.Minute, "the board to say that its card is full", func() error {
-		_, _ = order(t.Context(), shop, fmt.Sprintf("late-%d", time.Now().UnixNano())) // refused sooner or later
-		s, err := snapshot(t.Context(), ops)
+		_ = buy() // refused sooner or later
+		said, err := complaints(t, ops)
 		if err != nil {
 			return err
 		}
-		said := strings.Join(s.Notices, " ")
-		for _, one := range s.Boards {
-			said += " " + strings.Join(one.Faults, " ")
-		}
-		if !strings.Contains(said, "no space left") {
+		if !strings.Contains(said, noRoom) {
 			return fmt.Errorf("it says %q", said)
 		}
-		t.Logf("it says: %s", said)
+		t.Logf("after %d orders it says: %s", len(kept), said)
 		return nil
 	})
 	b.waitPage(shop+"/p/berry", "A berry.")
 	b.waitPage(ops+"/healthz", "")
+
+	b.shell("rm /data/filler; sync")
+	until(t, 3*time.Minute, "orders to be taken again", buy)
+	until(t, time.Minute, "the board to be content", func() error {
+		said, err := complaints(t, ops)
+		if err == nil && strings.Contains(said, noRoom) {
+			err = fmt.Errorf("it says %q", said)
+		}
+		return err
+	})
+	if ends := strings.Count(b.said(), "bramble: board ended"); ends > 0 {
+		t.Errorf("the board's program ended %d times", ends)
+	}
+
+	b.shell(fill)
 	b.cutPower()
 	b.start()
-	b.waitPage(shop+"/p/berry", "A berry.")
+	for _, receipt := range kept {
+		b.waitPage(shop+receipt, "late-")
+	}
+}
+
+// noRoom is how a full card shows in what a board says.
+const noRoom = "no space left"
+
+// complaints is all that a board's console says is wrong.
+func complaints(t *testing.T, ops string) (string, error) {
+	s, err := snapshot(t.Context(), ops)
+	if err != nil {
+		return "", err
+	}
+	said := strings.Join(s.Notices, " ")
+	for _, one := range s.Boards {
+		said += " " + strings.Join(one.Faults, " ")
+	}
+	return said, nil
 }
 
 // What an idle board writes to its card in a while is bounded.

@@ -109,14 +109,26 @@ func commitLater(b []byte) bool {
 	return false
 }
 
-// filer is raft-wal's segment files with two repairs: a damaged tail is told
-// from a torn one, and a segment that was sealed by cutting entries off its
+// filer is raft-wal's segment files with three repairs: a file that there was no
+// room for is none, a damaged tail is told from a torn one, and a segment that was sealed by cutting entries off its
 // end can be read again after a restart.
 type filer struct {
 	*segment.Filer
 	dir string
 	// lenient cuts a damaged tail off like a torn one: for reading what is left.
 	lenient bool
+}
+
+// Create leaves no file behind that there was no room for: one that is not laid
+// out in full would be taken for a whole one later.
+func (f filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
+	w, err := f.Filer.Create(info)
+	if err != nil {
+		if gone := os.Remove(filepath.Join(f.dir, segment.FileName(info))); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return w, err
 }
 
 // RecoverTail cuts off a torn batch and wipes it, so that no later start can

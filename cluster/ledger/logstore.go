@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -30,29 +32,112 @@ const sumSize = 4
 // logStore is the log on disk: raft-wal, one write and one sync for all
 // entries of a call, with a checksum of our own on every entry.
 type logStore struct {
-	wal     *wal.WAL
 	dir     string
 	slow    time.Duration
 	bytes   atomic.Int64 // of entries stored behind the last snapshot
 	trouble atomic.Pointer[string]
+	open    func() (*wal.WAL, error)
+
+	mu  sync.RWMutex // guards wal, which is used with mu held for reading
+	wal *wal.WAL
+
+	writing sync.Mutex // guards all below; who has it may take mu
+	spoilt  error      // why a write failed: wal takes no more writes; nil: it does
+	mended  time.Time  // when opening it anew was last tried
 }
+
+// mendEvery is how often it is tried to write again after a write has failed: it
+// begins with reading the log's last segment through.
+const mendEvery = 5 * time.Second
 
 // openLog opens the log's segments. lenient opens what is left of a damaged
 // log, to read it.
-func openLog(dir string, k *keep, slow time.Duration, lenient bool, log hclog.Logger) (_ *logStore, err error) {
+func openLog(dir string, k *keep, slow time.Duration, lenient bool, log hclog.Logger) (*logStore, error) {
+	return openLogOn(fs.New(), dir, k, slow, lenient, log)
+}
+
+func openLogOn(disk types.VFS, dir string, k *keep, slow time.Duration, lenient bool, log hclog.Logger) (_ *logStore, err error) {
 	defer guard(filepath.Base(dir), &err)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	w, err := wal.Open(dir,
-		wal.WithMetaStore(walMeta{k}),
-		wal.WithSegmentFiler(filer{segment.NewFiler(dir, fs.New()), dir, lenient}),
-		wal.WithSegmentSize(segmentSize),
-		wal.WithLogger(log))
-	if err != nil {
+	s := &logStore{dir: dir, slow: slow}
+	s.open = func() (*wal.WAL, error) {
+		return wal.Open(dir,
+			wal.WithMetaStore(walMeta{k}),
+			wal.WithSegmentFiler(filer{segment.NewFiler(dir, disk), dir, lenient}),
+			wal.WithSegmentSize(segmentSize),
+			wal.WithLogger(log))
+	}
+	if s.wal, err = s.open(); err != nil {
 		return nil, asDamage(filepath.Base(dir), err)
 	}
-	return &logStore{wal: w, dir: dir, slow: slow}, nil
+	return s, nil
+}
+
+// mend makes the log writable after a failed write, as on a full disk: raft-wal
+// 0.4.0 takes no more writes then ("segment is sealed", "non-monotonic append"),
+// though all that it has acknowledged can be read. So it is opened anew, which
+// cuts the failed batch off; what of that has reached the disk all the same is
+// dropped, for raft was told that it has not. s.writing is held.
+func (s *logStore) mend() (err error) {
+	if s.spoilt == nil {
+		return nil
+	}
+	if time.Since(s.mended) < mendEvery {
+		return s.spoilt
+	}
+	s.mended = time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer guard(filepath.Base(s.dir), &err)
+	acknowledged, err := s.wal.LastIndex()
+	if err != nil {
+		return err
+	}
+	anew, err := s.open()
+	if err != nil {
+		return fmt.Errorf("opening the log again after %q: %w", s.spoilt, err)
+	}
+	if last, err := anew.LastIndex(); err != nil || last > acknowledged {
+		if err == nil {
+			err = anew.DeleteRange(acknowledged+1, last)
+		}
+		if err != nil {
+			return errors.Join(err, anew.Close())
+		}
+	}
+	old := s.wal
+	s.wal, s.spoilt = anew, nil
+	_ = old.Close() // it was only read from
+	return nil
+}
+
+// write has a write carried out by a log that takes it.
+func (s *logStore) write(do func(w *wal.WAL) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.mend()
+	if err == nil {
+		s.mu.RLock()
+		if err = do(s.wal); err != nil {
+			s.spoilt = err
+		}
+		s.mu.RUnlock()
+	}
+	if err != nil {
+		text := fmt.Sprintf("the log cannot be written: %v", err)
+		s.trouble.Store(&text)
+		return err
+	}
+	s.trouble.Store(nil)
+	return nil
+}
+
+// reading gives the log to read from, and what to call afterwards.
+func (s *logStore) reading() (w *wal.WAL, done func()) {
+	s.mu.RLock()
+	return s.wal, s.mu.RUnlock
 }
 
 // entrySum is the checksum of one entry as raft sees it.
@@ -77,19 +162,18 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		n += len(l.Data) + 32
 	}
 	time.Sleep(s.slow)
-	if err := s.wal.StoreLogs(summed); err != nil {
-		text := fmt.Sprintf("the log cannot be written: %v", err)
-		s.trouble.Store(&text)
+	if err := s.write(func(w *wal.WAL) error { return w.StoreLogs(summed) }); err != nil {
 		return err
 	}
 	s.bytes.Add(int64(n))
-	s.trouble.Store(nil)
 	return nil
 }
 
 func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 	defer guard(filepath.Base(s.dir), &err)
-	if err := s.wal.GetLog(index, l); err != nil {
+	w, done := s.reading()
+	defer done()
+	if err := w.GetLog(index, l); err != nil {
 		if errors.Is(err, wal.ErrNotFound) {
 			return raft.ErrLogNotFound
 		}
@@ -109,24 +193,53 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 	return nil
 }
 
-func (s *logStore) FirstIndex() (uint64, error)          { return s.wal.FirstIndex() }
-func (s *logStore) LastIndex() (uint64, error)           { return s.wal.LastIndex() }
-func (s *logStore) DeleteRange(min, max uint64) error    { return s.wal.DeleteRange(min, max) }
-func (s *logStore) Set(key, val []byte) error            { return s.wal.Set(key, val) }
-func (s *logStore) SetUint64(key []byte, v uint64) error { return s.wal.SetUint64(key, v) }
-func (s *logStore) IsMonotonic() bool                    { return true }
+func (s *logStore) FirstIndex() (uint64, error) {
+	w, done := s.reading()
+	defer done()
+	return w.FirstIndex()
+}
+
+func (s *logStore) LastIndex() (uint64, error) {
+	w, done := s.reading()
+	defer done()
+	return w.LastIndex()
+}
+
+func (s *logStore) DeleteRange(min, max uint64) error {
+	return s.write(func(w *wal.WAL) error { return w.DeleteRange(min, max) })
+}
+
+func (s *logStore) Set(key, val []byte) error {
+	w, done := s.reading()
+	defer done()
+	return w.Set(key, val)
+}
+
+func (s *logStore) SetUint64(key []byte, v uint64) error {
+	w, done := s.reading()
+	defer done()
+	return w.SetUint64(key, v)
+}
+
+func (s *logStore) IsMonotonic() bool { return true }
 
 // Get returns an error that says "not found" for a key that was never set, as
 // raft expects.
 func (s *logStore) Get(key []byte) ([]byte, error) {
-	v, err := s.wal.Get(key)
+	w, done := s.reading()
+	defer done()
+	v, err := w.Get(key)
 	if err == nil && v == nil {
 		return nil, errNoKey
 	}
 	return v, err
 }
 
-func (s *logStore) GetUint64(key []byte) (uint64, error) { return s.wal.GetUint64(key) }
+func (s *logStore) GetUint64(key []byte) (uint64, error) {
+	w, done := s.reading()
+	defer done()
+	return w.GetUint64(key)
+}
 
 var errNoKey = errors.New("not found") // raft compares the text
 
@@ -165,4 +278,8 @@ func (s *logStore) check(after uint64) error {
 	return nil
 }
 
-func (s *logStore) close() error { return s.wal.Close() }
+func (s *logStore) close() error {
+	w, done := s.reading()
+	defer done()
+	return w.Close()
+}
