@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -60,7 +61,7 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 	}
 	if c.ledger, err = ledger.Open(ledger.Config{
 		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.Boards,
-		Machine: c.book, Link: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
+		Machine: patient{c.book}, Link: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
 	}); err != nil {
 		c.close()
 		return nil, err
@@ -80,6 +81,18 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 		return nil, err
 	}
 	return c, nil
+}
+
+// patient is the order book as the ledger's machine. Where its working copy cannot be
+// written, as on a full card, the ledger waits until it can be.
+type patient struct{ *orders.Book }
+
+func (p patient) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+	replies, err := p.Book.Apply(index, at, commands)
+	if errors.Is(err, orders.ErrDisk) {
+		err = fmt.Errorf("%w: %w", ledger.ErrAgain, err)
+	}
+	return replies, err
 }
 
 // liveBoards names the boards that gossip believes to be alive.

@@ -18,8 +18,8 @@ type Machine interface {
 	// returns exactly one reply for each. index grows by every call; at is
 	// the ledger's clock, UTC, which never goes back. What the result depends
 	// on is the state and these arguments, nothing else. An error means that
-	// the machine refuses to go on: the ledger halts (ErrHalted) and says so;
-	// it is never retried. The slices of commands must not be kept.
+	// the machine refuses to go on: the ledger halts (ErrHalted) and says so.
+	// It is retried only if the error is ErrAgain. The slices of commands must not be kept.
 	Apply(index uint64, at time.Time, commands [][]byte) (replies [][]byte, err error)
 	// Snapshot is a view of the state that later Applys do not change. It is
 	// written in another goroutine while Apply goes on, and closed once.
@@ -132,6 +132,10 @@ var (
 	// A person has to look. Definitely not taken, unless the error is
 	// ErrUncertain too: then it may be this command that the machine refused.
 	ErrHalted = errors.New("the ledger has halted")
+	// ErrAgain is a Machine's: it could not carry the batch out just now, as
+	// when its disk is full, and nothing has changed. The ledger stands halted
+	// and gives it the batch again every few seconds.
+	ErrAgain = errors.New("the machine cannot go on just now")
 	// ErrTooLarge: the command exceeds MaxCommand. Definitely not taken.
 	ErrTooLarge = errors.New("the command is too large")
 	// ErrDamaged: files are damaged and there is no board to repair them from.

@@ -25,6 +25,10 @@ type applier struct {
 	onApplied func(uint64)
 	// settle is told of every batch that was carried out or found void here.
 	settle func(id batchID, index uint64, replies [][]byte)
+	// stopped ends the wait for a machine that cannot go on just now; nil: there
+	// is none, and a machine that cannot go on has refused.
+	stopped <-chan struct{}
+	again   time.Duration // between two tries
 
 	mu      sync.Mutex // guards all below
 	changed chan struct{}
@@ -42,7 +46,7 @@ type applier struct {
 type mark struct{ index, digest uint64 }
 
 func newApplier(cfg *Config, settle func(batchID, uint64, [][]byte)) *applier {
-	return &applier{machine: cfg.Machine, log: cfg.Logger, onApplied: cfg.OnApplied, settle: settle,
+	return &applier{machine: cfg.Machine, log: cfg.Logger, onApplied: cfg.OnApplied, settle: settle, again: againEvery,
 		changed: make(chan struct{}), at: time.Unix(0, 0).UTC()}
 }
 
@@ -97,7 +101,10 @@ func (a *applier) apply(l *raft.Log) ([][]byte, batchID, error) {
 	}
 	var replies [][]byte
 	if len(e.Commands) > 0 {
-		replies, err = a.carryOut(l.Index, at, e.Commands)
+		replies, err = a.insist(l.Index, at, e.Commands)
+		if errors.Is(err, ErrAgain) && a.stopped != nil { // the board stops; its next start tries again
+			return nil, e.ID, fmt.Errorf("%w: %w", ErrHalted, err)
+		}
 		if err != nil {
 			return nil, e.ID, a.halt(fmt.Sprintf("entry %d: %v", l.Index, err))
 		}
@@ -108,6 +115,46 @@ func (a *applier) apply(l *raft.Log) ([][]byte, batchID, error) {
 	a.digests[l.Index%keptDigests] = a.last
 	a.mu.Unlock()
 	return replies, e.ID, nil
+}
+
+// againEvery is how long a machine that cannot go on just now is left alone.
+const againEvery = 5 * time.Second
+
+// insist calls the machine until it can go on. Meanwhile the ledger counts as
+// halted, so that another board leads and nobody waits for this one.
+func (a *applier) insist(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+	stood := false
+	for {
+		replies, err := a.carryOut(index, at, commands)
+		if !errors.Is(err, ErrAgain) || a.stopped == nil {
+			if stood && err == nil {
+				a.stand("")
+				a.log.Info("ledger: it goes on", "entry", index)
+			}
+			return replies, err
+		}
+		if !stood {
+			a.log.Error("ledger: it stands still until the machine can go on", "entry", index, "why", err)
+			stood = true
+		}
+		a.stand(fmt.Sprintf("entry %d: %v", index, err))
+		wait := time.NewTimer(a.again)
+		select {
+		case <-a.stopped:
+			wait.Stop()
+			return nil, err
+		case <-wait.C:
+		}
+	}
+}
+
+// stand says why the ledger stands still, "" that it does not, and wakes who waits.
+func (a *applier) stand(why string) {
+	a.mu.Lock()
+	a.halted = why
+	close(a.changed)
+	a.changed = make(chan struct{})
+	a.mu.Unlock()
 }
 
 // carryOut calls the machine; a panic in it is a refusal to go on.

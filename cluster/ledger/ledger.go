@@ -84,6 +84,7 @@ func Open(cfg Config) (*Ledger, error) {
 		files:   f,
 	}
 	l.applier = newApplier(&cfg, l.watches.settle)
+	l.applier.stopped = l.stopped
 	if l.founder.acceptor, err = readAcceptor(f.keep); err != nil {
 		f.close()
 		return nil, err

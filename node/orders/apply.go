@@ -17,7 +17,8 @@ import (
 //
 // A command that is nonsense is answered Malformed; it is no error. An error means that
 // the book contradicts itself (ErrBroken) or cannot use its working copy. Then nothing of
-// the batch is kept, and every later call gives the same error.
+// the batch is kept, and every later call gives the same error; but with ErrDisk the same
+// call may be made again.
 func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -25,11 +26,29 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 		return nil, b.broken
 	}
 	replies, err := b.apply(index, at, commands)
+	if errors.Is(err, ErrDisk) {
+		// What is in memory is ahead of the working copy.
+		if again := b.reload(); again != nil {
+			err = fmt.Errorf("%w; what it has cannot be read either: %w", err, again)
+			b.broken = err
+		}
+		return nil, err
+	}
 	if err != nil {
 		b.broken = err
 		return nil, err
 	}
 	return replies, nil
+}
+
+// reload has the book forget what its working copy has not. What readers see stays.
+func (b *Book) reload() error {
+	next := &Book{}
+	if err := b.db.View(next.load); err != nil {
+		return err
+	}
+	b.meta, b.sales, b.byName = next.meta, next.sales, next.byName
+	return nil
 }
 
 func (b *Book) apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
@@ -56,8 +75,8 @@ func (b *Book) apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 		return nil, errors.Join(fmt.Errorf("orders: entry %d: %w", index, err), tx.Rollback())
 	}
 	v := a.view()
-	if err := tx.Commit(); err != nil {
-		return nil, fmt.Errorf("orders: committing entry %d to the working copy: %w", index, err)
+	if err := b.commit(tx); err != nil {
+		return nil, fmt.Errorf("%w: entry %d: %w", ErrDisk, index, err)
 	}
 	b.view.Store(v)
 	return replies, nil

@@ -45,7 +45,8 @@ const (
 // Book is the order book. Its methods are safe beside each other; those that change it
 // take turns.
 type Book struct {
-	dir string
+	dir    string
+	commit func(*bbolt.Tx) error // ends a transaction; a test has it fail
 
 	// writing is held by Apply, Restore, Rewrite and Close, and guards what only they touch.
 	writing sync.Mutex
@@ -102,7 +103,7 @@ func Open(dir string, opts Options) (*Book, error) {
 			return nil, fmt.Errorf("orders: removing an old working copy: %w", err)
 		}
 	}
-	b := &Book{dir: dir, byName: map[string]*sale{}}
+	b := &Book{dir: dir, commit: (*bbolt.Tx).Commit, byName: map[string]*sale{}}
 	if b.db, err = b.create(); err != nil {
 		return nil, err
 	}

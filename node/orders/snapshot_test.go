@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,6 +191,32 @@ func TestBrokenBookRefuses(t *testing.T) {
 	if s := d.sale(); s.Free != 3 {
 		t.Fatal("readers see what was not kept")
 	}
+}
+
+// An entry that a full disk had no room for changes nothing, and is carried out when it
+// is given again as if there had been room at once.
+func TestAFullDisk(t *testing.T) {
+	full, twin := newDesk(t), newDesk(t)
+	room := full.book.commit
+	for _, command := range []Command{full.someOffer(), full.ask(1, KindOrder), full.ask(2, KindOrder), full.ask(2, KindOrder)} {
+		data := command.Encode()
+		before, sale, index := full.book.Digest(), fmt.Sprint(full.book.Sale("pi")), full.index
+		full.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
+		for range 2 {
+			_, err := full.book.Apply(index+1, full.now, [][]byte{data})
+			if !errors.Is(err, ErrDisk) || !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrBroken) {
+				t.Fatalf("a full disk is told as %v", err)
+			}
+		}
+		if full.book.Digest() != before || fmt.Sprint(full.book.Sale("pi")) != sale {
+			t.Errorf("%T: readers see what was not kept", command)
+		}
+		full.book.commit = room
+		if got, want := full.raw(data), twin.raw(data); !reflect.DeepEqual(got, want) || full.book.Digest() != twin.book.Digest() {
+			t.Errorf("%T: %v, and with room at once %v", command, got, want)
+		}
+	}
+	full.recount()
 }
 
 func TestApplyWantsEntriesInOrder(t *testing.T) {

@@ -38,6 +38,9 @@ var (
 	ErrNoPlace = errors.New("orders: the paper is not waiting in a queue")
 	// ErrBroken says that the book contradicts itself. It takes no command any more.
 	ErrBroken = errors.New("orders: the order book contradicts itself and refuses to go on")
+	// ErrDisk says that the working copy cannot be written, as on a full disk. Nothing has
+	// changed: the same entry may be given again.
+	ErrDisk = errors.New("orders: the working copy cannot be written")
 	// ErrCommand says that bytes are not a command, or not one that this version knows.
 	ErrCommand = errors.New("orders: not a command")
 	// ErrAnswer says that bytes are not an answer.
