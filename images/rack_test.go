@@ -89,29 +89,42 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 		return
 	}
 	rack, shops, consoles := rackOf(t, image, 2)
-	receipt, err := order(t.Context(), shops[0], "first")
-	if err != nil {
-		t.Fatal(err)
+	// Once in many runs the emulated network stands still for seconds.
+	asked := 0
+	buy := func(shop string) (buyer, receipt string) {
+		until(t, bootLimit, "an order", func() (err error) {
+			asked++
+			buyer = fmt.Sprintf("alone-%d", asked)
+			receipt, err = order(t.Context(), shop, buyer)
+			return err
+		})
+		return buyer, receipt
 	}
-	rack[1].waitPage(shops[1]+receipt, "first")
+	first, receipt := buy(shops[0])
+	rack[1].waitPage(shops[1]+receipt, first)
 
 	before := make([]int64, len(rack))
 	for i, b := range rack {
 		before[i], _ = b.written()
 	}
 	const counted = 10
+	from := asked
 	for i := range counted {
-		if _, err := order(t.Context(), shops[i%2], fmt.Sprintf("counted-%d", i)); err != nil {
-			t.Fatal(err)
-		}
+		buy(shops[i%2])
+	}
+	if again := asked - from - counted; again > 0 {
+		t.Logf("%d of the counted orders were asked for again", again)
 	}
 	for i, b := range rack {
 		after, _ := b.written()
 		t.Logf("%s: %d bytes written to the card for %d orders, one after the other", b.name, after-before[i], counted)
+		if each := (after - before[i]) / counted; each > orderBytes {
+			t.Errorf("%s wrote %d bytes for an order; at most %d", b.name, each, orderBytes)
+		}
 	}
 
 	// Buyers on both boards, until the power is cut under them.
-	acknowledged := map[string]string{"first": receipt}
+	acknowledged := map[string]string{first: receipt}
 	var mu sync.Mutex
 	var buyers sync.WaitGroup
 	stop := make(chan struct{})
@@ -160,6 +173,10 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 	}
 	t.Logf("%d orders were acknowledged before the power cut, and all are there", len(acknowledged))
 }
+
+// orderBytes is what a board may write to its card for an order that comes alone;
+// it writes 16 kB (DESIGN.md).
+const orderBytes = 24_000
 
 // replayed checks a data partition as it was when the power failed: with its
 // journal played back, as the board's kernel does, nothing is wrong with it.
@@ -326,9 +343,12 @@ func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 	b.shell(fill)
 	b.cutPower()
 	b.start()
+	b.waitPage(shop+"/p/berry", "A berry.")
+	b.shell("rm -f /data/filler; sync")
 	for _, receipt := range kept {
 		b.waitPage(shop+receipt, "late-")
 	}
+	until(t, 3*time.Minute, "orders to be taken after a start on a full card", buy)
 }
 
 // noRoom is how a full card shows in what a board says.
@@ -350,7 +370,7 @@ func complaints(t *testing.T, ops string) (string, error) {
 // What an idle board writes to its card in a while is bounded.
 func TestAnIdleBoardHardlyWrites(t *testing.T) {
 	long(t)
-	image, inside := alone(t, 20*time.Minute)
+	image, inside := alone(t, 40*time.Minute)
 	if !inside {
 		return
 	}
@@ -374,7 +394,7 @@ func TestAnIdleBoardHardlyWrites(t *testing.T) {
 // machine slows down.
 func (b *emulated) waitUp(want time.Duration) {
 	b.t.Helper()
-	until(b.t, 10*time.Minute, fmt.Sprintf("%s to be up for %v", b.name, want), func() error {
+	until(b.t, 25*time.Minute, fmt.Sprintf("%s to be up for %v", b.name, want), func() error {
 		if _, at := b.written(); at < want.Seconds() {
 			time.Sleep(5 * time.Second)
 			return fmt.Errorf("it is up for %.0f s", at)
@@ -388,6 +408,6 @@ func (b *emulated) waitUp(want time.Duration) {
 // board may write idleBytes in idleWatch: two of the latter.
 const (
 	idleFrom  = 100 * time.Second
-	idleWatch = 100 * time.Second
+	idleWatch = 5 * time.Minute
 	idleBytes = 64_000
 )

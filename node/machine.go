@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -34,7 +36,13 @@ var (
 	ErrHalt = errors.New("the board was shut down by its button")
 	// ErrTry: another version is to be started in its place.
 	ErrTry = errors.New("the board makes place for another version")
+	// ErrRoom: its program is to be started again, and takes orders then.
+	ErrRoom = errors.New("the card has room again: the board starts anew to take orders")
 )
+
+// roomLook is how often a board that was started on a full card looks whether
+// there is room again.
+const roomLook = 30 * time.Second
 
 // haltWait is how long a board that is shut down by its button waits for its
 // clients to go. A rack of one has no other board for them.
@@ -77,6 +85,31 @@ func (b *board) end(why error) {
 	case b.ended <- why:
 	default:
 	}
+}
+
+// awaitRoom ends the board as soon as its order book can be opened. The shop was
+// made without orders, and is made anew by who looks after the program.
+func (b *board) awaitRoom(ctx context.Context, every time.Duration, open func() error) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if open() == nil {
+			b.end(ErrRoom)
+			return
+		}
+	}
+}
+
+// tryBook opens the order book and closes it again.
+func (b *board) tryBook() error {
+	c, err := b.openBook(slog.New(slog.DiscardHandler))
+	c.close()
+	return err
 }
 
 // halt drains the board and ends it, if there is a machine to be put to rest.

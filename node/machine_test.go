@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -46,6 +47,26 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 				t.Errorf("%s: it does not end", tt.name)
 			}
 		}
+	}
+}
+
+func TestABoardOnAFullCardStartsAnewWhenThereIsRoom(t *testing.T) {
+	b := &board{ended: make(chan error, 1)}
+	tries := 0
+	b.awaitRoom(t.Context(), time.Millisecond, func() error {
+		if tries++; tries < 3 {
+			return errors.New("no space left")
+		}
+		return nil
+	})
+	if why := <-b.ended; !errors.Is(why, ErrRoom) || tries != 3 {
+		t.Errorf("after %d tries it ends by %v", tries, why)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	b.awaitRoom(stopped, time.Hour, func() error { return nil })
+	if len(b.ended) != 0 {
+		t.Error("a board that stops is started anew")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"bramble/cache"
@@ -92,6 +93,7 @@ type board struct {
 	quiet   atomic.Int64 // beats in a row without a reply, while draining
 	faults  atomic.Uint32
 	noCard  atomic.Bool // orders are to be taken, and their folder cannot be used
+	noRoom  bool        // because it is full; set before run
 
 	pi atomic.Pointer[pi.Health] // the machine's own health, read last; nil: not yet
 
@@ -212,6 +214,7 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
 				// Pages need no card.
 				b.log.Error("this board takes no orders", "error", err)
 				b.noCard.Store(true)
+				b.noRoom = errors.Is(err, syscall.ENOSPC)
 				how.Orders = desk.Shut{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
 			default:
 				how.Orders = b.counter.desk
@@ -323,6 +326,9 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.watchPi(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
 	behind.Go(func() { b.join(rack) })
+	if b.noRoom && b.machine != nil {
+		behind.Go(func() { b.awaitRoom(rack, roomLook, b.tryBook) })
+	}
 	if b.certs != nil {
 		behind.Go(func() { b.certs.Run(rack) })
 	}

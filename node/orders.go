@@ -54,16 +54,8 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 	if err := os.MkdirAll(folder, folderMode); err != nil {
 		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] folder, or set take = false", err)
 	}
-	c := &counter{planned: b.cfg.Rack.Boards}
-	var err error
-	if c.book, err = orders.Open(filepath.Join(folder, bookFolder), orders.Options{}); err != nil {
-		return nil, err
-	}
-	if c.ledger, err = ledger.Open(ledger.Config{
-		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.Boards,
-		Machine: patient{c.book}, Link: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
-	}); err != nil {
-		c.close()
+	c, err := b.openBook(quiet)
+	if err != nil {
 		return nil, err
 	}
 	offers := catalogue.Offers()
@@ -77,6 +69,24 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 	})
 	c.tell = newTidings(c.desk, b.cache)
 	if c.sender, err = newSender(b.cfg, catalogue, c.desk, quiet); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// openBook opens the order book and its ledger.
+func (b *board) openBook(quiet *slog.Logger) (*counter, error) {
+	folder := b.cfg.Orders.Folder
+	c := &counter{planned: b.cfg.Rack.Boards}
+	var err error
+	if c.book, err = orders.Open(filepath.Join(folder, bookFolder), orders.Options{}); err != nil {
+		return nil, err
+	}
+	if c.ledger, err = ledger.Open(ledger.Config{
+		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.Boards,
+		Machine: patient{c.book}, Link: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
+	}); err != nil {
 		c.close()
 		return nil, err
 	}
