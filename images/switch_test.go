@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +19,8 @@ import (
 const laptopAddress = "169.254.9.9"
 
 // Cards on a bare switch, with no DHCP server and no address in their settings,
-// form a rack, and a laptop there finds them by their names.
+// form a rack, and a laptop there finds them by their names. When there is a DHCP
+// server after all, they move to its addresses and are a rack again.
 func TestCardsOnABareSwitchFormARack(t *testing.T) {
 	long(t)
 	image, inside := alone(t, 25*time.Minute)
@@ -54,6 +57,21 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 		t.Fatal(err)
 	}
 	rack[1].waitPage(shops[1]+receipt, "neighbour")
+
+	// Somebody plugs a router in.
+	dhcpServer(t)
+	shops, consoles = nil, nil
+	for i, b := range rack {
+		own := fmt.Sprintf("10.77.0.%d", i+1)
+		b.waitSaid(bootLimit, `bramble: network eth0 `+regexp.QuoteMeta(own)+`/24 by DHCP`)
+		if said := b.shell("ip -4 addr show dev eth0"); strings.Contains(said, "inet 169.254.") {
+			t.Errorf("%s keeps its own address beside the lease:\n%s", b.name, said)
+		}
+		shops = append(shops, "http://"+own)
+		consoles = append(consoles, "http://"+own+":8080")
+	}
+	whole(t, rack, shops, consoles)
+	rack[1].waitPage(shops[1]+receipt, "neighbour")
 }
 
 // lookUp asks for a name as a laptop does (RFC 6762, a one-shot query).
@@ -89,4 +107,70 @@ func lookUp(name string) (netip.Addr, error) {
 		}
 	}
 	return netip.Addr{}, errors.New("the answer has no address")
+}
+
+// dhcpServer gives boards 10.77.0.N, N being the last byte of their hardware
+// address, until the test ends (RFC 2131, as far as a card needs it).
+func dhcpServer(t *testing.T) {
+	t.Helper()
+	sh(t, "ip route add 255.255.255.255 dev lan")
+	c, err := net.ListenPacket("udp4", ":67")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		c.Close()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		ask := make([]byte, 1500)
+		for {
+			n, _, err := c.ReadFrom(ask)
+			if err != nil {
+				return
+			}
+			if reply := dhcpReply(ask[:n]); reply != nil {
+				_, _ = c.WriteTo(reply, &net.UDPAddr{IP: net.IPv4bcast, Port: 68}) // a lost reply is asked for again
+			}
+		}
+	}()
+}
+
+// dhcpReply offers or acknowledges; nil for what wants no reply.
+func dhcpReply(ask []byte) []byte {
+	const (
+		hardware, options            = 28, 240 // where these begin
+		discover, offer, request, ok = 1, 2, 3, 5
+		kind, server, lease, mask    = 53, 54, 51, 1 // options
+	)
+	if len(ask) < options {
+		return nil
+	}
+	said := byte(0)
+	for o := ask[options:]; len(o) > 2 && o[0] != 255; {
+		if o[0] == 0 { // padding
+			o = o[1:]
+			continue
+		}
+		if o[0] == kind {
+			said = o[2]
+		}
+		o = o[min(len(o), 2+int(o[1])):]
+	}
+	answer, known := map[byte]byte{discover: offer, request: ok}[said]
+	if !known {
+		return nil
+	}
+	reply := make([]byte, options)
+	copy(reply, ask[:options])
+	reply[0] = 2 // a reply
+	own := netip.MustParseAddr(lanAddress).As4()
+	given := own
+	given[3] = ask[hardware+5]
+	copy(reply[16:], given[:])
+	copy(reply[20:], own[:])
+	reply = append(reply, kind, 1, answer, server, 4, own[0], own[1], own[2], own[3], lease, 4, 0, 0, 14, 16, mask, 4, 255, 255, 255, 0, 255)
+	return append(reply, make([]byte, max(0, 300-len(reply)))...)
 }
