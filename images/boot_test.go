@@ -19,8 +19,7 @@ func TestACardBoots(t *testing.T) {
 	timeServer(t)
 	b := newBoard(t, image, "00000000cafe1a2b",
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
-	// The emulator has no pull-up: to a board its button is always pressed.
-	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]", "[panel]\nbutton = \"none\"")
+	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]")
 	b.start()
 	started := time.Now()
 	if got := b.waitSaid(bootLimit, `bramble: serial ([0-9a-f]+)`); !strings.HasSuffix(got, "cafe1a2b") {

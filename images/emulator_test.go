@@ -3,7 +3,6 @@
 package images
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,10 +38,11 @@ type emulated struct {
 	boots    int
 	asked    int // commands to the shell
 
-	cmd    *exec.Cmd
-	exited chan struct{}
-	input  net.Conn // the serial line
-	unread sync.WaitGroup
+	cmd       *exec.Cmd
+	exited    chan struct{}
+	input     net.Conn // the serial line
+	unread    sync.WaitGroup
+	registers *registers
 }
 
 // newBoard puts a fresh card, written from the image, into a board. more are the
@@ -95,11 +94,13 @@ func (b *emulated) start() {
 	b.boots++
 	serial := filepath.Join(b.folder, "serial.sock")
 	os.Remove(serial)
+	os.Remove(b.registersSocket())
+	b.registers = nil
 	args := append([]string{
 		"-M", "raspi1ap", "-m", "512M", "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
 		"-display", "none", "-icount", "shift=1,sleep=on,align=off", "-no-reboot",
 		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.log(), "-serial", "chardev:ser",
-		"-monitor", "unix:" + filepath.Join(b.folder, "mon.sock") + ",server=on,wait=off",
+		"-monitor", "none", "-qtest", "unix:" + b.registersSocket() + ",server=on,wait=off", "-qtest-log", "/dev/null",
 		"-drive", "file=" + b.card + ",if=sd,format=raw",
 	}, b.net...)
 	b.cmd = exec.Command("qemu-system-arm", args...)
@@ -124,6 +125,7 @@ func (b *emulated) start() {
 	})
 	// A line that nobody reads makes the board wait.
 	b.unread.Go(func() { _, _ = io.Copy(io.Discard, b.input) })
+	b.openRegisters()
 }
 
 // cutPower ends the emulator as a pulled plug does.
@@ -134,6 +136,9 @@ func (b *emulated) cutPower() {
 	_ = b.cmd.Process.Kill() // it may be gone
 	<-b.exited
 	b.input.Close()
+	if b.registers != nil {
+		b.registers.c.Close()
+	}
 	b.unread.Wait()
 	b.cmd = nil
 	b.asked = 0
@@ -203,56 +208,6 @@ func (b *emulated) shell(command string) string {
 		}
 	}
 	return strings.Join(lines, "")
-}
-
-// monitor asks the emulator itself.
-func (b *emulated) monitor(command string) string {
-	b.t.Helper()
-	c, err := net.Dial("unix", filepath.Join(b.folder, "mon.sock"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		b.t.Fatal(err)
-	}
-	r := bufio.NewReader(c)
-	prompt := func() string {
-		var text strings.Builder
-		for !strings.HasSuffix(text.String(), "(qemu) ") {
-			one, err := r.ReadByte()
-			if err != nil {
-				b.t.Fatalf("the emulator's monitor: %v after %q", err, text.String())
-			}
-			text.WriteByte(one)
-		}
-		return text.String()
-	}
-	prompt()
-	if _, err := io.WriteString(c, command+"\n"); err != nil {
-		b.t.Fatal(err)
-	}
-	return prompt()
-}
-
-// words reads 32-bit registers of the board at a physical address.
-func (b *emulated) words(count int, address uint32) []uint32 {
-	b.t.Helper()
-	text := b.monitor(fmt.Sprintf("xp /%dwx %#x", count, address))
-	var all []uint32
-	for _, w := range regexp.MustCompile(`(?m): ((?: ?0x[0-9a-f]{8})+)`).FindAllStringSubmatch(text, -1) {
-		for _, one := range strings.Fields(w[1]) {
-			n, err := strconv.ParseUint(one, 0, 32)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			all = append(all, uint32(n))
-		}
-	}
-	if len(all) != count {
-		b.t.Fatalf("%d registers at %#x: %q", count, address, text)
-	}
-	return all
 }
 
 // until waits until holds returns nil, and fails with its last error otherwise.

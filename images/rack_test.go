@@ -277,9 +277,8 @@ func (b *emulated) blinks(t *testing.T) {
 	t.Helper()
 	until(t, time.Minute, "the green LED to blink", func() error {
 		seen := map[uint32]int{}
-		for range lampSamples {
-			seen[b.words(1, gpioLevels)[0]>>actPin&1]++
-			time.Sleep(100 * time.Millisecond)
+		for _, s := range b.watch(leastWatch) {
+			seen[s.levels>>actPin&1]++
 		}
 		if len(seen) != 2 {
 			return fmt.Errorf("its levels were %v", seen)

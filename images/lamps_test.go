@@ -1,0 +1,305 @@
+//go:build linux
+
+package images
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/gpio"
+	"bramble/gpio/pins"
+	"bramble/node/console"
+)
+
+// actPin is the green LED's on boards with 26 pins, lit when it is low.
+const actPin = 16
+
+const (
+	// leastWatch is as long as the bar takes to point at a dead neighbour, which a
+	// bar that has nothing to say must not be taken for.
+	leastWatch = 8 * time.Second
+	// phaseStep is how finely the beginning of a pattern is looked for: all lights
+	// are multiples of it.
+	phaseStep = 5 * time.Millisecond
+	// slack is how much before or after its time a lamp may change: less than half
+	// of the shortest light, or a fast blink would pass for a steady one.
+	slack = 45 * time.Millisecond
+	// mostStray is for how long a lamp may be otherwise than promised while it is
+	// looked at: a board that wakes up late, and not a flash too many or too few.
+	mostStray = 60 * time.Millisecond
+	// longGap is when nobody looked for too long: half of a flash that is counted.
+	// On a busy machine that happens; mostMissed is the part of the time that may
+	// be lost to it.
+	longGap    = 125 * time.Millisecond
+	mostMissed = 0.25
+)
+
+// pinLamp is a pin with a lamp on it, and what is promised of that.
+type pinLamp struct {
+	pin     int
+	low     bool // lit by a low pin
+	promise gpio.Pattern
+	line    []bool // the promise, a phaseStep each: it is asked for a million times
+}
+
+func newPinLamp(pin int, low bool, promise gpio.Pattern) pinLamp {
+	l := pinLamp{pin, low, promise, make([]bool, promise.Period()/phaseStep)}
+	for i := range l.line {
+		l.line[i] = promise.At(time.Duration(i) * phaseStep).Lit()
+	}
+	return l
+}
+
+// due says whether the lamp is to be lit so long after the pattern's beginning.
+func (l pinLamp) due(at time.Duration) bool {
+	at += l.promise.Period() // slack may lead to before the beginning
+	return l.line[int(at/phaseStep)%len(l.line)]
+}
+
+// lampsOf are the pins that a show is seen on: those of the header, health
+// first, and the green LED, which tells health as well.
+func lampsOf(numbers []int, show gpio.Show) []pinLamp {
+	lamps := []pinLamp{newPinLamp(actPin, true, show.Health), newPinLamp(numbers[0], false, show.Health)}
+	for i, pin := range numbers[1:] {
+		lamps = append(lamps, newPinLamp(pin, false, show.Bar[i]))
+	}
+	return lamps
+}
+
+// lit says whether the lamp is lit in a sample.
+func (l pinLamp) lit(s sample) bool { return s.levels>>l.pin&1 == 1 != l.low }
+
+// kept compares samples with what is promised of each lamp. When the patterns
+// began by the board's clock is not known, but it is the same moment for all of
+// one length: a light that runs down the bar does not pass for one that runs up.
+func kept(samples []sample, lamps []pinLamp) error {
+	missed := time.Duration(0)
+	for i, s := range samples[1:] {
+		if gap := s.at - samples[i].at; gap > longGap {
+			missed += gap
+		}
+	}
+	if length := samples[len(samples)-1].at; float64(missed) > mostMissed*float64(length) {
+		return fmt.Errorf("nobody looked for %v of %v: the machine is too busy", missed, length)
+	}
+	var all []error
+	groups := map[time.Duration][]pinLamp{}
+	for _, l := range lamps {
+		groups[l.promise.Period()] = append(groups[l.promise.Period()], l)
+	}
+	for period, group := range groups {
+		least, of := 2*mostStray, group[0] // beyond, it only matters that it is
+		for phase := time.Duration(0); phase < period; phase += phaseStep {
+			if stray, worst := strayMost(samples, group, phase, least); stray < least {
+				least, of = stray, worst
+			}
+		}
+		if least > mostStray {
+			all = append(all, of.broken(samples, least))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// strayMost is the lamp that is otherwise than promised for longest, and for how
+// long, if the first sample was so long after the patterns' beginning. Beyond
+// enough it is not counted.
+func strayMost(samples []sample, lamps []pinLamp, phase, enough time.Duration) (most time.Duration, of pinLamp) {
+	for _, l := range lamps {
+		if stray := l.stray(samples, phase, enough); stray >= most {
+			most, of = stray, l
+		}
+		if most >= enough {
+			break
+		}
+	}
+	return most, of
+}
+
+// stray is for how long the lamp is otherwise than promised: what is more than
+// slack from its time, and each light or dark that was looked at and never came.
+func (l pinLamp) stray(samples []sample, phase, enough time.Duration) (stray time.Duration) {
+	began, looks, seen := samples[0].at, 0, true // of the promised level; the first may be cut short
+	was := l.due(phase)
+	for i := 1; i < len(samples) && stray < enough; i++ {
+		s := samples[i]
+		lit, promised := l.lit(s), l.due(phase+s.at)
+		if promised != was {
+			if !seen && looks >= enoughLooks {
+				stray += s.at - began
+			}
+			was, began, looks, seen = promised, s.at, 0, false
+		}
+		looks++
+		if lit == promised {
+			seen = true
+		} else if l.due(phase+s.at-slack) != lit && l.due(phase+s.at+slack) != lit {
+			stray += min(s.at-samples[i-1].at, sampleEvery)
+		}
+	}
+	return stray
+}
+
+// enoughLooks is how often one must look at a light to say that it does not come.
+const enoughLooks = 3
+
+// broken is the error of a lamp that does something else: a character is an
+// eighth of a second.
+func (l pinLamp) broken(samples []sample, stray time.Duration) error {
+	var line strings.Builder
+	due := time.Duration(0)
+	for _, s := range samples {
+		for ; due <= s.at; due += time.Second / 8 {
+			if l.lit(s) {
+				line.WriteByte('#')
+			} else {
+				line.WriteByte('.')
+			}
+		}
+	}
+	return fmt.Errorf("GPIO%d is not as promised for %v at least: %q; it did %s", l.pin, stray, l.promise.Name, &line)
+}
+
+// watchTime is two turns of a show: in less, the flashes of another fault might
+// be cut off where this one's end.
+func watchTime(show gpio.Show) time.Duration {
+	longest := show.Health.Period()
+	for _, p := range show.Bar {
+		longest = max(longest, p.Period())
+	}
+	return max(leastWatch, 2*longest)
+}
+
+// shows looks at the pins of a board for so long, and compares them with a show.
+func (b *emulated) shows(numbers []int, show gpio.Show, length time.Duration) error {
+	b.t.Helper()
+	if len(show.Bar) != len(numbers)-1 {
+		return fmt.Errorf("a bar of %d lamps is promised, and wired are %d", len(show.Bar), len(numbers)-1)
+	}
+	lamps := lampsOf(numbers, show)
+	for _, l := range lamps {
+		if !b.registers.isOutput(l.pin) {
+			return fmt.Errorf("GPIO%d is no output; a lamp hangs on it", l.pin)
+		}
+	}
+	return kept(b.watch(length), lamps)
+}
+
+// waitPins waits until the pins show what is said.
+func (b *emulated) waitPins(t *testing.T, numbers []int, in gpio.Input) {
+	t.Helper()
+	show := gpio.Tell(in, len(numbers)-1)
+	until(t, pinsLimit, "pins that say "+show.Says, func() error { return b.shows(numbers, show, watchTime(show)) })
+	t.Logf("on the pins: %s", show.Says)
+}
+
+// pinsLimit is how long the pins may take to say something, when all that leads
+// to it is done.
+const pinsLimit = 2 * time.Minute
+
+// compare looks at the pins while what the board's console promises of them
+// stands. A promise that changes meanwhile is waited out.
+func (b *emulated) compare(t *testing.T, ops string, numbers []int) gpio.Show {
+	t.Helper()
+	var show gpio.Show
+	until(t, pinsLimit, "pins as the panel promises", func() error {
+		before, err := self(t.Context(), ops)
+		if err != nil {
+			return err
+		}
+		show = before.Panel
+		broken := b.shows(numbers, show, watchTime(show))
+		after, err := self(t.Context(), ops)
+		if err != nil {
+			return err
+		}
+		if !alike(show, after.Panel) {
+			return fmt.Errorf("the panel promises %q, then %q, and the bar %s, then %s", show.Says, after.Panel.Says, barNames(show), barNames(after.Panel))
+		}
+		return broken
+	})
+	t.Logf("on the pins, as the console promises: %s; the bar: %s", show.Says, barNames(show))
+	return show
+}
+
+// alike reports that two shows look the same on lamps without brightness.
+func alike(a, b gpio.Show) bool {
+	one, other := append(slices.Clone(a.Bar), a.Health), append(slices.Clone(b.Bar), b.Health)
+	return slices.EqualFunc(one, other, func(p, q gpio.Pattern) bool {
+		return slices.Equal(newPinLamp(0, false, p).line, newPinLamp(0, false, q).line)
+	})
+}
+
+// barNames is what the lamps of a bar do, in words.
+func barNames(show gpio.Show) string {
+	var names []string
+	for _, p := range show.Bar {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// lampPins are the numbers of the pins that health lamp and bar are on, in this
+// order.
+func (b *emulated) lampPins(t *testing.T) []int {
+	t.Helper()
+	model := strings.Trim(b.shell("cat /proc/device-tree/model"), "\x00\n ")
+	wired := pins.Defaults(model)
+	names := append([]string{wired.Health}, wired.Bar...)
+	t.Logf("%s: lamps on %v", model, names)
+	var numbers []int
+	for _, name := range names {
+		n, err := strconv.Atoi(strings.TrimPrefix(name, "GPIO"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers
+}
+
+// waitSelf waits until a board says something of itself.
+func waitSelf(t *testing.T, ops, what string, is func(console.Board) bool) {
+	t.Helper()
+	until(t, bootLimit, what, func() error {
+		s, err := self(t.Context(), ops)
+		if err == nil && !is(s) {
+			err = fmt.Errorf("it is %s with %v, and its panel says %q", s.State, s.Faults, s.Panel.Says)
+		}
+		return err
+	})
+}
+
+// steer asks a board's console to do something with that board.
+func (b *emulated) steer(t *testing.T, ops, what string, undo bool) {
+	t.Helper()
+	if err := post(t.Context(), ops+"/api/v1/"+what, fmt.Sprintf(`{"board":%q,"undo":%t}`, b.hostName(), undo)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drained takes the board out of service, and looks at its lamps when nobody is
+// left on it.
+func (b *emulated) drained(t *testing.T, ops string) {
+	numbers := b.lampPins(t)
+	b.steer(t, ops, "locate", true)
+	b.steer(t, ops, "drain", false)
+	waitSelf(t, ops, "the board to be drained", func(s console.Board) bool { return s.State == "drained" })
+	b.compare(t, ops, numbers)
+}
+
+// lamps compares what the pins of the board do with what its panel promises: in
+// service, and when somebody has it blink.
+func (b *emulated) lamps(t *testing.T, ops string) {
+	numbers := b.lampPins(t)
+	waitSelf(t, ops, "a board in service", func(s console.Board) bool { return s.State == "serving" && len(s.Faults) == 0 })
+	b.compare(t, ops, numbers)
+	b.steer(t, ops, "locate", false)
+	waitSelf(t, ops, "the board to be located", func(s console.Board) bool { return s.Panel.Health.Name == "fast blink" })
+	b.compare(t, ops, numbers)
+}
