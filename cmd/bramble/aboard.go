@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"bramble/gpio"
 	"bramble/images/aboard"
@@ -94,6 +93,7 @@ func cardSettings(p aboard.Paths, file, serial string) (aboard.Settings, error) 
 	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
 		s.Port, _ = strconv.Atoi(port) // checked with the settings
 	}
+	s.AtRest = func(ctx context.Context) { showAtRest(ctx, cfg.Panel) }
 	return s, nil
 }
 
@@ -136,13 +136,25 @@ func cardMistakes(err error) error {
 // settingsAlarm shows on whatever lamps a board has unasked that its settings
 // cannot be read, until ctx ends.
 func settingsAlarm(ctx context.Context) {
-	// What lamp cannot be had, the page says what the others would.
-	opened, _ := node.OpenPanel(config.Default().Panel)
-	if opened.Key != nil {
-		defer opened.Key.Close()
-	}
+	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings)})
+}
+
+// showAtRest shows on the lamps of the header that the board is safe to unplug,
+// until ctx ends: the kernel takes their pins back from the program that has
+// ended. The board's own LED flashes already, by the kernel's timer, which no
+// program can fail.
+func showAtRest(ctx context.Context, cfg config.Panel) {
+	cfg.LED = config.PinNone
+	showAlways(ctx, cfg, gpio.Input{Health: gpio.Drained})
+}
+
+// showAlways plays one thing on whatever lamps can be had, until ctx ends. Nobody
+// obeys the button.
+func showAlways(ctx context.Context, cfg config.Panel, in gpio.Input) {
+	cfg.Button = config.PinNone
+	opened, _ := node.OpenPanel(cfg) // what is missing, the board's program has told
 	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, Failed: func(error) {}})
-	panel.Tell(gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings), Now: time.Duration(time.Now().UnixNano())})
+	panel.Tell(in)
 	panel.Run(ctx)
 	_ = panel.Close() // a lamp that cannot be closed stays as it is
 }

@@ -35,6 +35,9 @@ type Settings struct {
 	File     []byte // the settings of the board's program, resolved
 	Health   string // URL that answers 200 while the program lives
 	Port     int    // of its public pages
+	// AtRest shows on the lamps that the card names that it is safe to unplug the
+	// board, until ctx ends. nil: there are none.
+	AtRest func(ctx context.Context)
 }
 
 // Config is what aboard is given.
@@ -179,7 +182,7 @@ func (a *aboard) board(ctx context.Context, s Settings, broken error) error {
 	} else if asked, err = a.serve(ctx, s); err != nil {
 		return err
 	}
-	return a.end(ctx, asked, func() {
+	return a.end(ctx, asked, s.AtRest, func() {
 		stop()
 		behind.Wait()
 	})
@@ -295,7 +298,7 @@ func (a *aboard) serve(ctx context.Context, s Settings) (int, error) {
 }
 
 // end does what the board's program asked for when it ended.
-func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
+func (a *aboard) end(ctx context.Context, asked int, atRest func(context.Context), quit func()) error {
 	switch asked {
 	case ExitHalt:
 		a.say("board has shut down; it is safe to unplug")
@@ -320,8 +323,12 @@ func (a *aboard) end(ctx context.Context, asked int, quit func()) error {
 	switch asked {
 	case ExitHalt:
 		a.guardian.end(false)
-		// The kernel goes on, or its timer could not keep the lamp flashing that
-		// says so. Nothing is mounted that a plug could hurt.
+		// The kernel goes on, or its timer could not keep the green lamp flashing,
+		// and this program, which has taken over the lamps on the header. Nothing is
+		// mounted that a plug could hurt.
+		if atRest != nil {
+			atRest(ctx)
+		}
 		<-ctx.Done()
 		return nil
 	case ExitTry:
