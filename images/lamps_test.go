@@ -76,7 +76,9 @@ func (l pinLamp) lit(s sample) bool { return s.levels>>l.pin&1 == 1 != l.low }
 
 // kept compares samples with what is promised of each lamp. When the patterns
 // began by the board's clock is not known, but it is the same moment for all of
-// one length: a light that runs down the bar does not pass for one that runs up.
+// one length on the header: a light that runs down the bar does not pass for one
+// that runs up. The green LED has a moment of its own, since it is the kernel that
+// plays it when the board's program has ended.
 func kept(samples []sample, lamps []pinLamp) error {
 	missed := time.Duration(0)
 	for i, s := range samples[1:] {
@@ -88,13 +90,18 @@ func kept(samples []sample, lamps []pinLamp) error {
 		return fmt.Errorf("nobody looked for %v of %v: the machine is too busy", missed, length)
 	}
 	var all []error
-	groups := map[time.Duration][]pinLamp{}
-	for _, l := range lamps {
-		groups[l.promise.Period()] = append(groups[l.promise.Period()], l)
+	type inStep struct {
+		period time.Duration
+		green  bool
 	}
-	for period, group := range groups {
+	groups := map[inStep][]pinLamp{}
+	for _, l := range lamps {
+		at := inStep{l.promise.Period(), l.pin == actPin}
+		groups[at] = append(groups[at], l)
+	}
+	for at, group := range groups {
 		least, of := 2*mostStray, group[0] // beyond, it only matters that it is
-		for phase := time.Duration(0); phase < period; phase += phaseStep {
+		for phase := time.Duration(0); phase < at.period; phase += phaseStep {
 			if stray, worst := strayMost(samples, group, phase, least); stray < least {
 				least, of = stray, worst
 			}

@@ -1,0 +1,185 @@
+//go:build linux
+
+package images
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/gpio"
+	"bramble/node/console"
+)
+
+// shopping has a board ask itself for a page, over and over with a pause in
+// between: pages through the emulated network card take so long that eight
+// shoppers there leave the bar empty.
+const shopping = `touch /tmp/shopping; (while [ -e /tmp/shopping ]; do wget -q -O /dev/null http://127.0.0.1/p/berry; usleep 3000; done) & true`
+
+// TestABarShowsTheLoad has a board serve pages, and compares the pins of its bar
+// with the console's promise while that is not empty.
+func TestABarShowsTheLoad(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 15*time.Minute)
+	if !inside {
+		return
+	}
+	b, ops, numbers := oneBoard(t, image, lanAddress)
+	b.shell(shopping)
+	waitSelf(t, ops, "the lowest lamp of the bar", func(s console.Board) bool { return lampsLit(s.Panel) > 0 })
+	show := b.compare(t, ops, numbers)
+	if lampsLit(show) == 0 {
+		t.Errorf("the bar of a board at work is empty: %s", barNames(show))
+	}
+	t.Logf("lit by the load: %d of %d", lampsLit(show), len(show.Bar))
+	b.shell("rm /tmp/shopping")
+	until(t, pinsLimit, "the bar to be empty again", func() error {
+		s, err := self(t.Context(), ops)
+		if err == nil && lampsLit(s.Panel) > 0 {
+			err = fmt.Errorf("%d of its lamps are lit", lampsLit(s.Panel))
+		}
+		return err
+	})
+	b.compare(t, ops, numbers)
+}
+
+// lampsLit counts the lamps of a bar that are lit more often than not.
+func lampsLit(show gpio.Show) int {
+	n := 0
+	for _, p := range show.Bar {
+		lit := 0
+		line := newPinLamp(0, false, p).line
+		for _, is := range line {
+			if is {
+				lit++
+			}
+		}
+		if lit > len(line)/2 {
+			n++
+		}
+	}
+	return n
+}
+
+// oneBoard switches on a board that is a rack of its own, and waits until it
+// takes orders. It has the time from the server at that address.
+func oneBoard(t *testing.T, image, timeFrom string) (b *emulated, ops string, numbers []int) {
+	t.Helper()
+	b = newBoard(t, image, serials()[0], lanUp(t, 1)[0]...)
+	b.settle("boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.start()
+	ops = "http://10.77.0.1:8080"
+	whole(t, []*emulated{b}, []string{"http://10.77.0.1"}, []string{ops})
+	return b, ops, b.lampPins(t)
+}
+
+// TestAPanelObeysItsButton presses the button of an emulated board, by the register
+// that a closed contact would change, and reads off the pins what the panel makes
+// of it. Between them is all that a Pi has: kernel, periph and the board.
+func TestAPanelObeysItsButton(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 25*time.Minute)
+	if !inside {
+		return
+	}
+	const nobody, octet = "10.77.0.253", 1
+	b, _, numbers := oneBoard(t, image, nobody) // nobody tells it the time: that is a fault
+	unset := gpio.NewFaults(gpio.ClockUnset)
+	says := func(in gpio.Input) {
+		t.Helper()
+		in.Health, in.Leader = gpio.Serving, true
+		b.waitPins(t, numbers, in)
+	}
+	says(gpio.Input{Faults: unset})
+
+	const short, gap = 150 * time.Millisecond, 150 * time.Millisecond
+	b.hold(short)
+	says(gpio.Input{Faults: unset, Acked: unset})
+
+	b.hold(short)
+	b.pass(gap)
+	b.hold(short)
+	b.pass(time.Second) // two short presses would be one long since
+	address := gpio.Tell(gpio.Input{Health: gpio.Serving, Address: true, Octet: octet}, len(numbers)-1)
+	if err := b.shows(numbers, address, address.Health.Period()); err != nil {
+		t.Errorf("after a double press: %v", err)
+	}
+	t.Logf("after a double press: %s", address.Says)
+	says(gpio.Input{Faults: unset, Acked: unset}) // it is told twice
+
+	b.hold(1500 * time.Millisecond)
+	says(gpio.Input{Locate: true})
+	b.hold(short)
+	says(gpio.Input{Faults: unset, Acked: unset})
+
+	b.press(true)
+	b.pass(21 * time.Second)
+	says(gpio.Input{Faults: unset.With(gpio.ButtonStuck), Acked: unset})
+	b.press(false)
+	says(gpio.Input{Faults: unset, Acked: unset}) // and was no shutdown
+}
+
+// TestABoardIsShutDownByItsButton holds the button of an emulated board, first to
+// drain it and then to shut it down, and finds "safe to unplug" on the pins when
+// the board's program has ended.
+func TestABoardIsShutDownByItsButton(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 15*time.Minute)
+	if !inside {
+		return
+	}
+	b, ops, numbers := oneBoard(t, image, lanAddress)
+	b.waitPins(t, numbers, gpio.Input{Health: gpio.Serving, Leader: true})
+
+	b.press(true)
+	b.pass(3300 * time.Millisecond)
+	if err := b.shows(numbers, gpio.Tell(gpio.Input{Health: gpio.Draining}, len(numbers)-1), 3*time.Second); err != nil {
+		t.Errorf("who holds the button does not see that it drains: %v", err)
+	}
+	b.press(false)
+	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
+	if s, err := self(t.Context(), ops); err != nil || s.State != "drained" {
+		t.Errorf("held for three seconds, the board is %s: %v", s.State, err)
+	}
+	if strings.Contains(b.said(), "shut down") {
+		t.Error("held for three seconds, the board shut down")
+	}
+
+	b.hold(9 * time.Second)
+	b.waitSaid(bootLimit, `bramble: board has shut down; it is safe to unplug`)
+	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
+	b.pass(30 * time.Second)
+	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
+}
+
+// TestPanelsTellThatTheWireIsCut cuts the wire between two boards, one of which
+// nobody can ask then, and reads off the pins of both that a board of the rack is
+// lost and on which side, and that the ledger has no majority.
+func TestPanelsTellThatTheWireIsCut(t *testing.T) {
+	long(t)
+	image, inside := alone(t, 30*time.Minute)
+	if !inside {
+		return
+	}
+	rack, shops, consoles := rackOf(t, image, 2)
+	numbers := rack[0].lampPins(t)
+	joined := func() {
+		t.Helper()
+		for i, b := range rack {
+			waitSelf(t, consoles[i], b.name+" without a fault", func(s console.Board) bool { return len(s.Faults) == 0 })
+			b.compare(t, consoles[i], numbers)
+		}
+	}
+	joined()
+	sh(t, "ip link set port2 down")
+	lost := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaults(gpio.PeerLost, gpio.NoMajority), Points: gpio.After}
+	waitSelf(t, consoles[0], "the board to miss the other", func(s console.Board) bool { return s.Panel.Says == gpio.Tell(lost, 0).Says })
+	rack[0].waitPins(t, numbers, lost)
+	rack[0].compare(t, consoles[0], numbers)
+	lost.Points = gpio.Before
+	rack[1].waitPins(t, numbers, lost)
+	sh(t, "ip link set port2 up")
+	whole(t, rack, shops, consoles)
+	joined()
+}
