@@ -103,50 +103,6 @@ func TestInstructionsOnABoard(t *testing.T) {
 	all.log(t)
 }
 
-// TestPanelInstructionsOnABoard reports what lamps cost: the instructions of an
-// idle board that has a panel as wired by default, less those of one that has
-// none; and the same while its health lamp blinks fast:
-//
-//	go test ./images -run TestPanelInstructionsOnABoard -v -instructions -timeout 30m
-func TestPanelInstructionsOnABoard(t *testing.T) {
-	counting(t)
-	image, inside := alone(t, 28*time.Minute)
-	if !inside {
-		return
-	}
-	const (
-		noButton = "[orders]\ntake = false\n[panel]\nbutton = \"none\"\n"
-		noLamps  = noButton + "health = \"none\"\nbar = [\"none\"]\nled = \"none\"\n"
-	)
-	sh(t, "ip link set lo up")
-	timeServer(t)
-	all := figures{}
-	for range countedBoots {
-		rates := map[string]int64{}
-		rest := func(name, settings string, then func(s counted)) {
-			b := countedBoard(t, image, countingScript(t), settings)
-			b.waitUp(restFrom)
-			s := counted{b, name, b.nodePID(), "", ""}
-			rates[name] = s.idle(60)
-			if then != nil {
-				then(s)
-			}
-			b.cutPower()
-		}
-		rest("lamps", noButton, func(s counted) {
-			s.board.shell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + s.board.hostName())
-			rates["fast blink"] = s.idle(20)
-		})
-		rest("no lamps", noLamps, nil)
-		for name, rate := range rates {
-			all.add("idle with "+name+", a second", rate)
-		}
-		all.add("lamps, a second", rates["lamps"]-rates["no lamps"])
-		all.add("lamps that blink fast, a second", rates["fast blink"]-rates["no lamps"])
-	}
-	all.log(t)
-}
-
 // countedBoard starts a board of one, with more files in its start-up file system.
 func countedBoard(t *testing.T, image string, extra []byte, settings string) *emulated {
 	t.Helper()

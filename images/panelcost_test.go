@@ -1,0 +1,80 @@
+//go:build linux
+
+package images
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+const (
+	// countedTurns is how often the board's program is started with each panel, all
+	// on one board, so that nothing else differs; medians are reported.
+	countedTurns = 3
+	// panelRest is how long a program has for what belongs to its start, and
+	// panelIdle how long it is counted, by the board's clock.
+	panelRest = 20 * time.Second
+	panelIdle = 40
+	// lowestLamp is the pin of the bar's first lamp on all boards.
+	lowestLamp = 17
+)
+
+// panelParts are what a board is counted with, least first.
+type panelParts struct{ name, lamps, button string }
+
+// TestPanelInstructionsOnABoard reports what a panel costs: the instructions of an
+// idle board that has one as wired by default, less those of one that has none;
+// the lamps without the button; and all of it while the lamps blink fast:
+//
+//	go test ./images -run TestPanelInstructionsOnABoard -v -instructions -timeout 30m
+func TestPanelInstructionsOnABoard(t *testing.T) {
+	counting(t)
+	image, inside := alone(t, 28*time.Minute)
+	if !inside {
+		return
+	}
+	sh(t, "ip link set lo up")
+	timeServer(t)
+	all := figures{}
+	b := countedBoard(t, image, countingScript(t), "[orders]\ntake = false\n")
+	for range countedTurns {
+		rates := map[string]int64{}
+		for _, p := range []panelParts{{"no panel", "none", "none"}, {"lamps", "auto", "none"}, {"lamps and button", "auto", "auto"}} {
+			s := b.startWith(p)
+			rates[p.name] = s.idle(panelIdle)
+			if p.button != "none" {
+				b.shell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + b.hostName())
+				rates[p.name+" that blink fast"] = s.idle(panelIdle / 2)
+			}
+		}
+		none := rates["no panel"]
+		all.add("idle with no panel, a second", none)
+		delete(rates, "no panel")
+		for name, rate := range rates {
+			all.add("idle with "+name+", a second", rate)
+			all.add(name+" alone, a second", rate-none)
+		}
+	}
+	all.log(t)
+}
+
+// startWith has the board's program started again with other parts of a panel,
+// and waits until it has nothing left to do.
+func (b *emulated) startWith(p panelParts) counted {
+	b.t.Helper()
+	pid := b.nodePID()
+	b.shell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health\|led\) = .*/\1 = "%[1]s"/;s/^bar = .*/bar = ["%[1]s"]/;s/^button = .*/button = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
+		p.lamps, p.button, pid))
+	until(b.t, bootLimit, "the board's program to be another", func() error {
+		if now := b.nodePID(); now == pid {
+			return fmt.Errorf("it is still process %s", now)
+		}
+		return nil
+	})
+	b.pass(panelRest)
+	if is, want := b.registers.isOutput(lowestLamp), p.lamps != "none"; is != want {
+		b.t.Fatalf("a board with %s: that GPIO%d is an output is %t", p.name, lowestLamp, is)
+	}
+	return counted{b, p.name, b.nodePID(), "", ""}
+}
