@@ -264,6 +264,6 @@ func (f figures) log(t *testing.T) {
 	slices.Sort(what)
 	for _, name := range what {
 		all := slices.Sorted(slices.Values(f[name]))
-		t.Logf("%s: %d instructions (boots: %d)", name, all[len(all)/2], all)
+		t.Logf("%s: %d instructions (of %d)", name, all[len(all)/2], all)
 	}
 }
