@@ -14,6 +14,9 @@ const (
 	// lookoutEvents is how many connections a lookout attends to before everything
 	// else in the program has its turn: about 3 ms on a board.
 	lookoutEvents = 64
+	// lookoutBusy is how many at a time are a crowd, in which others have come
+	// meanwhile: to look again at once costs half of being woken.
+	lookoutBusy = 4
 	// lookoutReads is how often a lookout reads one connection before the others
 	// have their turn: 32 KB of requests that came at once.
 	lookoutReads = 4
@@ -163,9 +166,24 @@ func (l *lookout) round(epoll uintptr) bool {
 		l.fed[i], c.hungry = nil, false
 		l.attend(c, true, 0)
 	}
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), lookoutEvents, 0, 0, 0)
+	for left := lookoutEvents; ; {
+		n := l.poll(epoll, left)
+		switch left -= n; {
+		case left == 0, len(l.hungry) > 0:
+			l.ring()
+			return false
+		case n < lookoutBusy:
+			return false // who comes next wakes the lookout
+		}
+	}
+}
+
+// poll attends to at most so many connections that have something to say, and
+// gives how many there were.
+func (l *lookout) poll(epoll uintptr, most int) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, epoll, uintptr(unsafe.Pointer(&l.events[0])), uintptr(most), 0, 0, 0)
 	if errno != 0 {
-		n = 0
+		return 0
 	}
 	now := l.batch.rules.hits.Now() // all that is told of had come by then
 	var some [lookoutEvents]*conn
@@ -183,10 +201,7 @@ func (l *lookout) round(epoll uintptr) bool {
 			l.attend(c, l.events[i].Events&syscall.EPOLLRDHUP != 0, now)
 		}
 	}
-	if n == lookoutEvents || errno == syscall.EINTR || len(l.hungry) > 0 {
-		l.ring()
-	}
-	return false
+	return int(n)
 }
 
 // ring has the runtime's poller wake the lookout once more, after everything else
