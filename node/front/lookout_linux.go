@@ -16,7 +16,7 @@ const (
 	lookoutEvents = 64
 	// lookoutBusy is how many at a time are a crowd, in which others have come
 	// meanwhile: to look again at once costs half of being woken.
-	lookoutBusy = 4
+	lookoutBusy = 8
 	// lookoutReads is how often a lookout reads one connection before the others
 	// have their turn: 32 KB of requests that came at once.
 	lookoutReads = 4
