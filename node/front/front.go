@@ -87,7 +87,7 @@ type Front struct {
 	batches  batches
 	ciphers  ciphers
 	refusing chan struct{}  // places for those that are being told to come back
-	serving  sync.WaitGroup // a goroutine for each connection of the lane
+	serving  sync.WaitGroup // the goroutines of connections that have one
 	draining atomic.Bool
 
 	fast, slow  atomic.Int64 // replies of the lane and of net/http
