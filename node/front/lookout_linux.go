@@ -12,7 +12,7 @@ import (
 
 const (
 	// lookoutEvents is how many connections a lookout attends to before everything
-	// else in the program has its turn: about 3 ms on a board.
+	// else in the program has its turn: about 6 ms on a board.
 	lookoutEvents = 64
 	// lookoutBusy is how many at a time are a crowd, in which others have come
 	// meanwhile: to look again at once costs half of being woken.
