@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -56,11 +57,11 @@ func freeAddr(t *testing.T) string {
 func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	program, file := filepath.Join(dir, "bramble"), filepath.Join(dir, "bramble.toml")
-	pages, console, key := freeAddr(t), freeAddr(t), config.NewRackKey().Reveal()
+	pages, secure, console, key := freeAddr(t), freeAddr(t), freeAddr(t), config.NewRackKey().Reveal()
 	write := func(more string) {
-		text := fmt.Sprintf("%s[http]\nlisten = %q\n[console]\nlisten = %q\n[orders]\ntake = false\n"+
+		text := fmt.Sprintf("%s[http]\nlisten = %q\n[tls]\nlisten = %q\n[console]\nlisten = %q\n[orders]\ntake = false\n"+
 			"[rack]\nkey = %q\ngossip = \"127.0.0.1:0\"\nlink = \"127.0.0.1:0\"\nmdns = false\n",
-			more, pages, console, key)
+			more, pages, secure, console, key)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -85,9 +86,18 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 			t.Logf("log:\n%s", text)
 		}
 	})
-	fresh := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	read := func(url string) (string, error) {
-		resp, err := fresh.Get(url)
+	fresh := func(protocols http.Protocols) *http.Client {
+		// The certificate is the rack's own, which nobody knows.
+		return &http.Client{Timeout: patience, Transport: &http.Transport{
+			DisableKeepAlives: true, Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		}}
+	}
+	var one, two http.Protocols
+	one.SetHTTP1(true)
+	two.SetHTTP2(true)
+	plain := fresh(one)
+	readBy := func(client *http.Client, url string) (string, error) {
+		resp, err := client.Get(url)
 		if err != nil {
 			return "", err
 		}
@@ -98,6 +108,7 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 		}
 		return string(body), err
 	}
+	read := func(url string) (string, error) { return readBy(plain, url) }
 	version := func(want string) func() bool {
 		return func() bool {
 			text, err := read("http://" + console + "/api/v1/rack")
@@ -110,7 +121,14 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 	var asked atomic.Int64
 	var crowd sync.WaitGroup
 	stop := make(chan struct{})
-	for range 8 {
+	for i := range 8 {
+		client, url := plain, "http://"+pages+"/status"
+		switch i {
+		case 5, 6:
+			client, url = fresh(one), "https://"+secure+"/status"
+		case 7:
+			client, url = fresh(two), "https://"+secure+"/status"
+		}
 		crowd.Go(func() {
 			for {
 				select {
@@ -118,8 +136,8 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := read("http://" + pages + "/status"); err != nil {
-					t.Errorf("refused: %v", err)
+				if _, err := readBy(client, url); err != nil {
+					t.Errorf("%s: refused: %v", url, err)
 					return
 				}
 				asked.Add(1)

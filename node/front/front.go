@@ -26,6 +26,9 @@ const (
 	// that a request that is on its way still finds it: a round trip on the way
 	// to most clients.
 	drainGrace = 100 * time.Millisecond
+	// firstGrace is the same for one that has just been made: its client is about to
+	// ask, and has heard nothing that would have it ask somewhere else.
+	firstGrace = time.Second
 	// drainEvery is how often it is looked whether all have gone.
 	drainEvery = 10 * time.Millisecond
 )
@@ -376,9 +379,7 @@ func (f *Front) drain() {
 			f.table.endAll()
 			return
 		}
-		if waited >= drainGrace {
-			f.table.sweep(f.cfg.patience(drainEvery, f.table.open.Load(), true))
-		}
+		f.table.sweep(f.cfg.patience(drainEvery, f.table.open.Load(), true))
 	}
 }
 

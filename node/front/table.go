@@ -123,7 +123,8 @@ func (cfg *Config) patience(every time.Duration, open int64, draining bool) (p p
 	p[phaseWriting] = ticks(shrunk(cfg.WriteTimeout, leastWriting, open, most))
 	p[phaseLinger] = ticks(lingerTime)
 	if draining {
-		p[phaseNew], p[phaseIdle], p[phaseAwayIdle] = 1, 1, 1
+		p[phaseNew] = ticks(firstGrace)
+		p[phaseIdle], p[phaseAwayIdle] = ticks(drainGrace), ticks(drainGrace)
 	}
 	return p
 }

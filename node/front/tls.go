@@ -69,6 +69,7 @@ type secureFront struct {
 	strict              []byte // the line of StrictTransport
 
 	h2              atomic.Int64 // connections that speak HTTP/2 now
+	greeting        atomic.Int64 // handshakes under way whose client has said something
 	h2Most          int64
 	shaken, resumed atomic.Int64
 	failed, refused atomic.Int64
@@ -179,7 +180,7 @@ func (f *Front) SecureAddr() net.Addr {
 }
 
 // serve has net/http answer what speaks HTTP/2 until stop is called, which lets
-// requests under way end, for at most limit.
+// handshakes and requests under way end, for at most limit. Nobody comes any more then.
 func (s *secureFront) serve() (stop func(limit time.Duration)) {
 	served := make(chan struct{})
 	go func() {
@@ -190,6 +191,9 @@ func (s *secureFront) serve() (stop func(limit time.Duration)) {
 	return func(limit time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
+		for s.greeting.Load() > 0 && ctx.Err() == nil { // one may have agreed on HTTP/2
+			wait(ctx, drainEvery)
+		}
 		if s.server.Shutdown(ctx) != nil {
 			s.server.Close()
 		}

@@ -137,10 +137,13 @@ func (w *wire) resume() error {
 // on. The sweep ends it if that takes longer than a request's header may.
 func (c *conn) greet() {
 	s := c.front.secure
-	if !c.awaitFirst() {
+	// Who has said nothing yet is not waited for when the board stops; who has, is.
+	if !c.awaitFirst() || !c.enter(phaseHeader) {
 		c.leave()
 		return
 	}
+	s.greeting.Add(1)
+	defer s.greeting.Add(-1)
 	w := &wire{Conn: c.tcp, conn: c, shaking: true}
 	inner := tls.Server(w, s.full)
 	err := inner.Handshake()
@@ -167,6 +170,10 @@ func (c *conn) greet() {
 			c.leave()
 		}
 	default:
+		if !c.enter(phaseNew) {
+			c.leave()
+			return
+		}
 		// On a new goroutine: this one's stack has grown.
 		c.front.serving.Go(c.serve)
 	}
