@@ -97,7 +97,9 @@ func cutBerry() orders.Offer {
 // TestOrdersUnderPartitions: people order and cancel at all boards while cables
 // are cut, one way and both, and asks get lost. What they are told must be what
 // one order book could have told them.
-func TestOrdersUnderPartitions(t *testing.T) {
+func TestOrdersUnderPartitions(t *testing.T) { orderstest.Judged(t, ordersUnderPartitions) }
+
+func ordersUnderPartitions(t *testing.T) (decided bool) {
 	r := newCutRack(t, 5)
 	h := orderstest.NewHistory(partitionStock)
 	stop := make(chan struct{})
@@ -108,7 +110,7 @@ func TestOrdersUnderPartitions(t *testing.T) {
 	r.cutCables(*partitionsFor)
 	close(stop)
 	people.Wait()
-	h.Judge(t, "partitions")
+	return h.Judge(t, "partitions")
 }
 
 // live is one window of a person, until stop is closed.
