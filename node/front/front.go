@@ -28,7 +28,7 @@ const (
 	drainGrace = 100 * time.Millisecond
 	// firstGrace is the same for one that has just been made: its client is about to
 	// ask, and has heard nothing that would have it ask somewhere else.
-	firstGrace = time.Second
+	firstGrace = 2 * time.Second
 	// drainEvery is how often it is looked whether all have gone.
 	drainEvery = 10 * time.Millisecond
 )
