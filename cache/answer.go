@@ -35,7 +35,7 @@ func setAge(h http.Header, age time.Duration) {
 // evaluated here.
 func (q *question) answer(o *Object, status statusLine) {
 	c, h := q.c, q.w.Header()
-	now := c.clock()
+	now := c.Now()
 	if notModified(q.r, o, c.cfg.Now()) {
 		o.putFields(h, notIn304)
 		setAge(h, o.age(now))
@@ -147,7 +147,7 @@ func (q *question) confirmed(f *flight, leader bool) {
 		c.counters.stale.Add(1)
 		s = c.statusLine().flag("hit")
 	}
-	s = s.ttl(out.object.ttl(c.clock()))
+	s = s.ttl(out.object.ttl(c.Now()))
 	switch {
 	case out.stale:
 		s = s.word("detail", "upstream-failed")
@@ -165,7 +165,7 @@ func (q *question) stream(f *flight, rd *reader, leader bool) {
 	c, out := q.c, &f.out
 	head := out.head
 	h := q.w.Header()
-	now := c.clock()
+	now := c.Now()
 	if leader {
 		for name, lines := range out.header {
 			if name != "Content-Length" {

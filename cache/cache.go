@@ -104,17 +104,15 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// clock is the time since the cache was made. With time.Now it is monotonic: a
-// board that learns the date after start does not age its pages by forty years.
-func (c *Cache) clock() time.Duration {
+// Now is the time since the cache was made, by Config.Now. With time.Now it is
+// monotonic: a board that learns the date after start does not age its pages by
+// forty years.
+func (c *Cache) Now() time.Duration {
 	if c.realTime {
 		return time.Since(c.made) // reads one clock, where time.Now reads two
 	}
 	return c.cfg.Now().Sub(c.made)
 }
-
-// Now is the time since the cache was made, by Config.Now.
-func (c *Cache) Now() time.Duration { return c.clock() }
 
 // Key is the request's key in the store: its URL, which the caller has
 // normalised, without a fragment. The method is not part of it, Vary is handled
@@ -189,7 +187,7 @@ func hasBody(r *http.Request) bool {
 // fromMemory answers with the stored reply if that needs no upstream.
 func (q *question) fromMemory() bool {
 	c, o := q.c, q.stored
-	now := c.clock()
+	now := c.Now()
 	q.why = fwdStale
 	if !q.route.believes(o, now) {
 		q.why = fwdRequest
@@ -307,7 +305,7 @@ const maxJoins = 2
 // been the first client's own fault, another try.
 func (q *question) ask() {
 	c := q.c
-	alone := c.unshared.has(markKey(q.key, q.r), c.clock())
+	alone := c.unshared.has(markKey(q.key, q.r), c.Now())
 	for joins := 0; ; joins++ {
 		alone = alone || joins == maxJoins
 		f := q.flight()
@@ -317,14 +315,14 @@ func (q *question) ask() {
 			// conditions and ranges go through.
 			f.whole, f.ranged, f.part, f.others = false, false, nil, nil
 		}
-		if alone && q.route.Alone != nil && c.unshared.has(aloneMark+markKey(q.key, q.r), c.clock()) {
+		if alone && q.route.Alone != nil && c.unshared.has(aloneMark+markKey(q.key, q.r), c.Now()) {
 			f.route.Upstream = q.route.Alone
 		}
 		f, rd, leader, found, err := c.join(f, !alone)
 		switch {
 		case found != nil:
 			c.counters.coalesced.Add(1)
-			q.answer(found, c.statusLine().flag("hit").ttl(found.ttl(c.clock())))
+			q.answer(found, c.statusLine().flag("hit").ttl(found.ttl(c.Now())))
 			return
 		case err != nil:
 			q.fail(err)

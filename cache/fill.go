@@ -122,7 +122,7 @@ func (f *flight) fail(ctx context.Context, err error) {
 		return
 	}
 	if f.retry {
-		f.c.failed.note(retryMark+f.id.key, f.c.clock()+retryAfterFailure)
+		f.c.failed.note(retryMark+f.id.key, f.c.Now()+retryAfterFailure)
 	}
 	if errors.Is(context.Cause(ctx), ErrClosed) {
 		err = ErrClosed
@@ -132,7 +132,7 @@ func (f *flight) fail(ctx context.Context, err error) {
 
 func (f *flight) serveStale(status int) bool {
 	c := f.c
-	now := c.clock()
+	now := c.Now()
 	if !f.stale.mayServeOnError(now, c.cfg.StaleOnError) && !f.stale.mayServeWhile(now) {
 		return false
 	}
@@ -165,7 +165,7 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 	if !ok || len(f.id.key) > maxKey {
 		v.store, v.share = false, false
 	}
-	out.head = newObject(f.id.key, sel, resp.StatusCode, resp.Header, v, c.clock())
+	out.head = newObject(f.id.key, sel, resp.StatusCode, resp.Header, v, c.Now())
 	if f.split {
 		out.head.flags |= flagSplit
 	}
@@ -177,7 +177,7 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 	store := v.store
 	if store && out.length > c.cfg.MaxObject {
 		c.counters.rejected.Add(1)
-		c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+		c.unshared.note(f.markKey(), c.Now()+c.cfg.UnsharedFor)
 		store = false
 	}
 	if store && f.route.Keep != nil {
@@ -238,7 +238,7 @@ func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store 
 		if need := f.spool.needs(); store && length < 0 && need > 0 {
 			if n >= c.cfg.MaxObject || !c.reserve(need) {
 				c.counters.rejected.Add(1)
-				c.unshared.note(f.markKey(), c.clock()+c.cfg.UnsharedFor)
+				c.unshared.note(f.markKey(), c.Now()+c.cfg.UnsharedFor)
 				store = false
 				f.giveUp()
 				limit.Reset(c.cfg.StreamLimit)
@@ -326,7 +326,7 @@ func (f *flight) remember(v verdict, status int) {
 	case (!f.whole || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
 		// An answer to the client's own condition or range says nothing.
 	case !failureStatus(status):
-		until := c.clock() + c.cfg.UnsharedFor
+		until := c.Now() + c.cfg.UnsharedFor
 		c.unshared.note(f.markKey(), until)
 		if !v.store {
 			c.unshared.note(aloneMark+f.markKey(), until)

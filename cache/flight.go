@@ -99,10 +99,10 @@ func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader
 			}
 		}
 	}
-	if o := match(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.believes(o, c.clock()) && o.fresh(c.clock()) {
+	if o := match(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.believes(o, c.Now()) && o.fresh(c.Now()) {
 		return nil, nil, false, o, nil
 	}
-	if f.retry && c.failed.has(retryMark+f.id.key, c.clock()) {
+	if f.retry && c.failed.has(retryMark+f.id.key, c.Now()) {
 		return nil, nil, false, nil, ErrUpstream
 	}
 	if shared {
@@ -204,7 +204,7 @@ func (c *Cache) commitLocked(o *Object, g *guard) error {
 			return ErrPurged
 		}
 		if g.softened {
-			o.soften(c.clock())
+			o.soften(c.Now())
 		}
 	}
 	c.prepare(o)

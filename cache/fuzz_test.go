@@ -116,7 +116,7 @@ func FuzzParseObject(f *testing.F) {
 			return
 		}
 		copied := o.copy(o.body)
-		copied.born += c.clock()
+		copied.born += c.Now()
 		again, err := ParseObject(c.AppendWire(nil, copied))
 		if err != nil {
 			t.Fatalf("not accepted again: %v", err)

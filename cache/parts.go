@@ -78,7 +78,7 @@ func (q *question) fromParts() bool {
 
 // partUsable applies to a part what Serve applies to a whole reply.
 func (q *question) partUsable(o *Object) bool {
-	now := q.c.clock()
+	now := q.c.Now()
 	if !o.fresh(now) || !q.route.believes(o, now) || !selects(withoutRange(o.vary), q.r) || !ifRangeHolds(q.r, o, q.c.cfg.Now()) {
 		return false
 	}
@@ -92,7 +92,7 @@ func (q *question) partUsable(o *Object) bool {
 // answerPart writes the bytes of a stored part that lie at part in the page.
 func (q *question) answerPart(o *Object, part span, at string, size int64) {
 	c, h := q.c, q.w.Header()
-	now := c.clock()
+	now := c.Now()
 	_, have, _, _ := o.extent()
 	c.counters.hits.Add(1)
 	o.putFields(h, nil)

@@ -11,14 +11,14 @@ func (c *Cache) Get(key string) []*Object { return c.store.get(key) }
 // Fresh reports whether an object may be served now without asking upstream,
 // and its age and remaining lifetime in whole seconds.
 func (c *Cache) Fresh(o *Object) (age, ttl int64, fresh bool) {
-	now := c.clock()
+	now := c.Now()
 	return int64(o.age(now) / 1e9), int64(o.ttl(now) / 1e9), o.fresh(now)
 }
 
 // HasFresh reports whether Serve would answer the request from memory, fresh.
 func (c *Cache) HasFresh(r *http.Request) bool {
 	o := match(c.store.peek(Key(r)), r)
-	return o != nil && o.fresh(c.clock())
+	return o != nil && o.fresh(c.Now())
 }
 
 // Copy gives all variants of a key, to be handed to another board. It does not
@@ -42,7 +42,7 @@ func (c *Cache) Insert(o *Object, g *Guard) error {
 		return ErrTooLarge
 	}
 	copied := o.copy(o.body)
-	copied.born += c.clock()
+	copied.born += c.Now()
 	for _, have := range c.store.peek(o.key) {
 		if have.vary == o.vary && have.born >= copied.born {
 			return ErrOlder

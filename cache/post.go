@@ -41,7 +41,7 @@ func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, g
 	}
 	return &postCopy{
 		c: c, guard: guard, held: resp.ContentLength, body: make([]byte, 0, resp.ContentLength),
-		head: newObject(key, "", resp.StatusCode, resp.Header, v, c.clock()),
+		head: newObject(key, "", resp.StatusCode, resp.Header, v, c.Now()),
 	}
 }
 

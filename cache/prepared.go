@@ -56,7 +56,7 @@ type Plain struct {
 func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
-		now = c.clock()
+		now = c.Now()
 	}
 	o, same := c.plainHit(q, now)
 	if o == nil {

@@ -34,7 +34,7 @@ func (c *Cache) purge(s Selector, except *Guard) int {
 	n := 0
 	effect := func(*Object) bool { return true }
 	if s.Soft {
-		now := c.clock()
+		now := c.Now()
 		effect = func(o *Object) bool {
 			if o.soften(now) {
 				n++

@@ -123,7 +123,7 @@ func (f *flight) refresh(resp *http.Response, a asking) bool {
 			v.store, v.share = false, false
 		}
 	}
-	o := newObject(f.id.key, sel, old.Status(), h, v, c.clock())
+	o := newObject(f.id.key, sel, old.Status(), h, v, c.Now())
 	o.body, o.size = old.body, old.size
 	o.flags |= old.flags & flagSplit
 	c.counters.revalidated.Add(1)

@@ -18,7 +18,7 @@ func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = append(dst, wireVersion)
 	dst = binary.AppendUvarint(dst, uint64(o.status))
 	dst = binary.AppendUvarint(dst, uint64(o.flags))
-	dst = binary.AppendUvarint(dst, uint64(o.age(c.clock())/time.Millisecond))
+	dst = binary.AppendUvarint(dst, uint64(o.age(c.Now())/time.Millisecond))
 	dst = binary.AppendUvarint(dst, uint64(o.lifetime/time.Millisecond))
 	dst = binary.AppendUvarint(dst, uint64(o.staleWhile/time.Second))
 	dst = binary.AppendUvarint(dst, uint64((o.staleIfError+time.Second)/time.Second)) // 0: not said

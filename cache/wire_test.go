@@ -90,7 +90,7 @@ func TestInsert(t *testing.T) {
 	}
 }
 
-func (b *bench) clock0() time.Duration { return b.Cache.clock() }
+func (b *bench) clock0() time.Duration { return b.Cache.Now() }
 
 func TestPurge(t *testing.T) {
 	fill := func() *bench {

@@ -9,10 +9,7 @@ import (
 
 // Believable reports whether this board's memory can be answered from now. It
 // looks at the clock.
-func (p *Purger) Believable() bool { return p.BelievableAt(p.now()) }
-
-// Now is the time since the purger was made.
-func (p *Purger) Now() time.Duration { return p.now() }
+func (p *Purger) Believable() bool { return p.BelievableAt(p.Now()) }
 
 // BelievableAt reports the same for a reading of Now. It is called for every hit,
 // and costs two atomic loads.
@@ -22,7 +19,7 @@ func (p *Purger) BelievableAt(now time.Duration) bool {
 
 // alive notes that this process runs, and ends the lease if it did not for a while.
 func (p *Purger) alive() {
-	now := p.now()
+	now := p.Now()
 	if now-time.Duration(p.tick.Load()) >= p.timing.Freeze {
 		p.void()
 	}
@@ -33,7 +30,7 @@ func (p *Purger) alive() {
 func (p *Purger) void() {
 	p.mu.Lock()
 	clear(p.contact)
-	p.since = p.now()
+	p.since = p.Now()
 	p.mu.Unlock()
 	p.renew()
 }
@@ -55,7 +52,7 @@ func (p *Purger) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if others == 0 {
-		p.lease.Store(int64(p.now() + p.timing.Lease))
+		p.lease.Store(int64(p.Now() + p.timing.Lease))
 		return
 	}
 	times := make([]time.Duration, 0, len(p.contact))
@@ -77,7 +74,7 @@ func (p *Purger) renew() {
 func (p *Purger) Sync(ctx context.Context) bool {
 	p.alive()
 	p.mu.Lock()
-	if p.failed > 0 && p.now()-p.failed < p.timing.Interval {
+	if p.failed > 0 && p.Now()-p.failed < p.timing.Interval {
 		p.mu.Unlock()
 		return p.Believable()
 	}
@@ -100,7 +97,7 @@ func (p *Purger) Sync(ctx context.Context) bool {
 	p.mu.Lock()
 	p.syncing, p.failed = nil, 0
 	if !believable {
-		p.failed = p.now()
+		p.failed = p.Now()
 	}
 	p.mu.Unlock()
 	close(s.done)

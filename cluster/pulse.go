@@ -110,7 +110,8 @@ func NewPurger(log *PurgeLog, call Caller, roster Roster, timing PulseTiming, lo
 	return p
 }
 
-func (p *Purger) now() time.Duration { return time.Since(p.birth) }
+// Now is the time since the purger was made.
+func (p *Purger) Now() time.Duration { return time.Since(p.birth) }
 
 // Run sends pulses until ctx ends.
 func (p *Purger) Run(ctx context.Context) {
@@ -120,7 +121,7 @@ func (p *Purger) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	busy := make(map[string]*atomic.Bool)
-	next := p.now()
+	next := p.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,10 +129,10 @@ func (p *Purger) Run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		p.alive()
-		if p.now() < next {
+		if p.Now() < next {
 			continue
 		}
-		next = p.now() + p.timing.Interval
+		next = p.Now() + p.timing.Interval
 		peers := p.roster.Peers()
 		p.forgetOthers(peers, busy)
 		p.renew()
@@ -280,7 +281,7 @@ type pulse struct {
 func (p *Purger) exchange(ctx context.Context, board string, push bool) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timing.Answer)
 	defer cancel()
-	began := p.now()
+	began := p.Now()
 	out := pulse{Digest: p.log.Digest()}
 	if push {
 		p.mu.Lock()

@@ -212,14 +212,14 @@ func TestAnOldContactDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, purgers, _ := newFakeRack(3)
 		p := purgers[0]
-		began := p.now()
+		began := p.Now()
 		time.Sleep(DefaultPulseTiming().Freeze)
 		p.alive()
 		p.touched("b", began)
 		if p.Believable() {
 			t.Error("a contact from before the gap was counted")
 		}
-		p.touched("b", p.now())
+		p.touched("b", p.Now())
 		if !p.Believable() {
 			t.Error("a contact from after the gap was not counted")
 		}

@@ -321,8 +321,13 @@ func closeWaits(fd uintptr) bool {
 // tell it takes as long as a small read.
 
 func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
-	// read(2) does the same, with more of the kernel in between.
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), 0, 0, 0)
+	return receiveFrom(fd, p, 0)
+}
+
+// receiveFrom reads from a socket. read(2) does the same without flags, with more
+// of the kernel in between.
+func receiveFrom(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
 	return int(n), errno
 }
 
@@ -361,14 +366,6 @@ func sendParts(fd uintptr, parts [][]byte, v *vector) (left [][]byte, ok bool) {
 // ended looks whether a client has closed its side, without taking anything of
 // what it sent. It reports false to wait on.
 func ended(fd uintptr) bool {
-	var one [1]byte
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1,
-		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-	switch errno {
-	case 0:
-		return n == 0
-	case syscall.EAGAIN, syscall.EINTR:
-		return false
-	}
-	return true
+	_, gone := peek(fd)
+	return gone
 }

@@ -193,8 +193,7 @@ func endedSecure(fd uintptr) bool { return ended(fd) || closeWaits(fd) }
 // peek looks whether something has come, or the client has gone, and takes nothing.
 func peek(fd uintptr) (some, gone bool) {
 	var one [1]byte
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&one[0])), 1,
-		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	n, errno := receiveFrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	switch errno {
 	case 0:
 		return n > 0, n == 0
