@@ -65,8 +65,7 @@ func TestInstructionsOnABoard(t *testing.T) {
 	if !inside {
 		return
 	}
-	sh(t, "ip link set lo up")
-	timeServer(t)
+	loopbackUp(t)
 	all := figures{}
 	for range countedBoots {
 		b := countedBoard(t, image, extra, "[panel]\nbutton = \"none\"\n[origin]\nurl = \"http://"+nginxAddress+"\"")

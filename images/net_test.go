@@ -25,6 +25,14 @@ func sh(t *testing.T, command string, args ...any) {
 // lanAddress is the test's own on the boards' network.
 const lanAddress = "10.77.0.254"
 
+// loopbackUp makes the namespace's network for one board behind the emulator's
+// own: loopback, and a time server.
+func loopbackUp(t *testing.T) {
+	t.Helper()
+	sh(t, "ip link set lo up")
+	timeServer(t)
+}
+
 // lanUp makes the namespace's network: loopback, a bridge with a port for each of
 // the boards, and a time server on both. It returns the words for each board's
 // emulator.

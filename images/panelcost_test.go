@@ -34,8 +34,7 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 	if !inside {
 		return
 	}
-	sh(t, "ip link set lo up")
-	timeServer(t)
+	loopbackUp(t)
 	all := figures{}
 	b := countedBoard(t, image, countingScript(t), "[orders]\ntake = false\n")
 	for range countedTurns {
