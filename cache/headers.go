@@ -20,9 +20,7 @@ func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = trimOWS(name); name != "" && isToken(name) {
-				// Cache-Control stays even when listed: a sender cannot
-				// lift the rules by naming them.
-				if name = canonical(name); name != "Cache-Control" {
+				if name = canonical(name); !isRule(name) {
 					delete(h, name)
 				}
 			}
@@ -31,6 +29,16 @@ func dropHopByHop(h http.Header) {
 	for _, name := range hopByHop {
 		delete(h, name)
 	}
+}
+
+// isRule reports whether a field says who may have a reply, and for how long. It
+// stays even when Connection lists it: a sender cannot lift the rules by naming them.
+func isRule(name string) bool {
+	switch name {
+	case "Cache-Control", targetField, "Vary", "Expires", "Age", "Set-Cookie":
+		return true
+	}
+	return false
 }
 
 // upstreamRequest is the request to send upstream in place of r: a deep copy

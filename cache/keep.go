@@ -44,6 +44,19 @@ func understood(status int) bool {
 	return false
 }
 
+// ownToRequest lists the statuses of replies that are about the one request that
+// caused them, or about its client, and not about the page: whatever lifetime they
+// give, to others they would be a page that was taken away. 412 and 416 answer the
+// client's own condition or range, 417 its Expect, 421 and 425 its connection; the
+// others must not be stored by any cache (RFC 6585 §3 to §6).
+func ownToRequest(status int) bool {
+	switch status {
+	case 412, 416, 417, 421, 425, 428, 429, 431, 511:
+		return true
+	}
+	return false
+}
+
 // judge applies RFC 9111 §3 for a shared cache to a reply.
 func judge(a asking, status int, h http.Header) verdict {
 	c, targeted := replyControl(h)
@@ -65,7 +78,7 @@ func judge(a asking, status int, h http.Header) verdict {
 	switch {
 	case a.method != http.MethodGet && a.method != http.MethodHead:
 		return v
-	case noStore, c.private, status < 200, status == http.StatusPartialContent && !a.ranged, status == http.StatusNotModified:
+	case noStore, c.private, status < 200, ownToRequest(status), status == http.StatusPartialContent && !a.ranged, status == http.StatusNotModified:
 		return v
 	case !v.explicit && !c.public && !heuristicStatus(status):
 		return v

@@ -58,6 +58,10 @@ func TestRange14_2(t *testing.T) {
 		{[]string{"Range: bytes=-2"}, 206, "89", "bytes 8-9/10"},
 		{[]string{"Range: bytes=5-99"}, 206, "56789", "bytes 5-9/10"},
 		{[]string{"Range: bytes=-99"}, 206, "0123456789", "bytes 0-9/10"},
+		{[]string{"Range: bytes=5-99999999999999999999"}, 206, "56789", "bytes 5-9/10"},
+		{[]string{"Range: bytes=-99999999999999999999"}, 206, "0123456789", "bytes 0-9/10"},
+		{[]string{"Range: bytes=99999999999999999999-"}, 416, "", "bytes */10"},
+		{[]string{"Range: bytes=0-9999999999999999999x"}, 200, "0123456789", ""},
 		{[]string{"Range: bytes=10-"}, 416, "", "bytes */10"},
 		{[]string{"Range: bytes=-0"}, 416, "", "bytes */10"},
 		{[]string{"Range: bytes=2-1"}, 200, "0123456789", ""},
@@ -107,6 +111,20 @@ func TestHopByHop7_6_1(t *testing.T) {
 	}
 	if up.Get("X-Keep") != "1" {
 		t.Error("request lost X-Keep")
+	}
+}
+
+// TestConnectionLiftsNoRule: a field that says who may have a reply holds even if
+// Connection lists it.
+func TestConnectionLiftsNoRule(t *testing.T) {
+	for _, field := range []string{"Cache-Control: no-store", "Vary: X-A", "Cdn-Cache-Control: no-store", "Set-Cookie: a=b"} {
+		name, _, _ := strings.Cut(field, ":")
+		b := newBench(t, always(200, "x", "Expires: Wed, 29 Feb 2012 07:00:00 GMT", "Connection: "+name, field))
+		b.get("X-A: 1")
+		b.get("X-A: 2")
+		if n := b.up.fetches.Load(); n != 2 {
+			t.Errorf("%s: %d fetches, want 2", field, n)
+		}
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 // what such requests can cost.
 const maxRanges = 8
 
+// maxPositionDigits is what parseLength takes.
+const maxPositionDigits = 18
+
 // span is a part of a body: length bytes from offset.
 type span struct{ offset, length int64 }
 
@@ -79,6 +82,20 @@ func parseRange(s string, size int64) ([]span, rangeAnswer) {
 	return parts, rangePart
 }
 
+// parsePosition reads a position in a body. One that is beyond all bodies is as
+// good as any other beyond the end (RFC 9110 §14.1.2).
+func parsePosition(s string) (int64, bool) {
+	if len(s) <= maxPositionDigits {
+		return parseLength(s)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+	}
+	return 1<<63 - 1, true
+}
+
 // rangeSpec reads one range. rangeWhole means that it is malformed.
 func rangeSpec(s string, size int64) (span, rangeAnswer) {
 	first, last, ok := strings.Cut(s, "-")
@@ -86,7 +103,7 @@ func rangeSpec(s string, size int64) (span, rangeAnswer) {
 		return span{}, rangeWhole
 	}
 	if first == "" {
-		n, ok := parseLength(last)
+		n, ok := parsePosition(last)
 		switch {
 		case !ok:
 			return span{}, rangeWhole
@@ -96,13 +113,13 @@ func rangeSpec(s string, size int64) (span, rangeAnswer) {
 		n = min(n, size)
 		return span{size - n, n}, rangePart
 	}
-	from, ok := parseLength(first)
+	from, ok := parsePosition(first)
 	if !ok {
 		return span{}, rangeWhole
 	}
 	to := size - 1
 	if last != "" {
-		n, ok := parseLength(last)
+		n, ok := parsePosition(last)
 		if !ok || n < from {
 			return span{}, rangeWhole
 		}
