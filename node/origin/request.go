@@ -124,13 +124,16 @@ func unkeyed(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
 		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
-	for _, prefix := range [...]string{"X-Forward", "X-Original-", "X-Rewrite-", "X-Override-", "X-Http-", "X-Accel-", "X-Invoke-"} {
+	for _, prefix := range [...]string{"X-Forward", "X-Original-", "X-Rewrite-", "X-Override-", "X-Http-", "X-Accel-", "X-Invoke-",
+		"X-Middleware-", "X-Envoy-Original-", "X-Ms-Original-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
 	switch name {
 	case "Forwarded", "Forwarded-For", "Forwarded-Proto",
+		"Host-Override", "Http-Host", "Http-Url", "Request-Uri", "Base-Url", "Script-Name",
+		"X-Uri", "X-Path", "X-Request-Uri", "X-Script-Name", "X-Server-Name", "X-Server-Host", "X-Waws-Unencoded-Url",
 		"X-Host", "X-Scheme", "X-Url-Scheme", "X-Proto", "X-Port", "X-Backend-Host", "X-Proxy-Host", "X-Base-Url",
 		"X-Method-Override", "X-Sendfile-Type", "Front-End-Https", "X-Wap-Profile", "Proxy", "Expect",
 		"X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr", "X-Originating-Ip",

@@ -189,6 +189,7 @@ func TestWhatAnOriginMustNotSee(t *testing.T) {
 		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Anything", "x_forwarded_host",
 		"X-Real-IP", "True-Client-IP", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-Host",
 		"X-Original-URL", "X-Rewrite-URL", "X-Host", "Front-End-Https", "Proxy", "X_Original-Url", "X-Sendfile-Type",
+		"X-Middleware-Subrequest", "X-Envoy-Original-Path", "X-MS-Original-URL", "HTTP_HOST", "Request-URI", "X-Script-Name",
 	}
 	for _, name := range hostile {
 		fmt.Fprintf(&fields, "%s: evil\r\n", name)
