@@ -3,8 +3,10 @@ package origin
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,29 @@ type strictConn struct {
 	mu     sync.Mutex // guards what follows
 	scan   scanner
 	broken error
+	stale  bool // nothing more may be sent over it
+}
+
+// errStale is what net/http is told of a kept connection that is not to be used.
+var errStale = errors.New("a kept connection of a server that has just closed another")
+
+// Write sends a request's bytes. net/http gives up a connection that takes none
+// of them, and sends the request over another.
+func (c *strictConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	stale := c.stale
+	c.mu.Unlock()
+	if stale {
+		return 0, errStale
+	}
+	return c.Conn.Write(p)
+}
+
+// refuse has the connection take nothing more.
+func (c *strictConn) refuse() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stale = true
 }
 
 // expect says that a request is about to be sent over the connection.
@@ -57,14 +82,37 @@ func (c *strictConn) Read(p []byte) (int, error) {
 type exchange struct{ conn atomic.Pointer[strictConn] }
 
 // trace marks each connection that the request is sent on, a second one after a
-// kept connection turned out to be closed included.
+// kept connection turned out to be closed included. That one must be new:
+// net/http would go on through all that are kept, and a server that closes on
+// what is asked would be asked it as often.
 func (e *exchange) trace(ctx context.Context, method string) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if conn, ok := info.Conn.(*strictConn); ok {
-			conn.expect(method)
-			e.conn.Store(conn)
+		conn, ok := info.Conn.(*strictConn)
+		if !ok {
+			return
 		}
+		if e.conn.Load() != nil && info.Reused {
+			conn.refuse()
+			return
+		}
+		conn.expect(method)
+		e.conn.Store(conn)
 	}})
+}
+
+// putBack gives a reply the Connection field that net/http takes out where it
+// says close, and with it the names of the fields that must go no further
+// (RFC 9110 §7.6.1). No other request was sent over such a connection since.
+func (e *exchange) putBack(resp *http.Response) {
+	conn := e.conn.Load()
+	if conn == nil || !resp.Close || resp.Header["Connection"] != nil {
+		return
+	}
+	conn.mu.Lock()
+	defer conn.mu.Unlock()
+	if len(conn.scan.listed) > 0 {
+		resp.Header["Connection"] = conn.scan.listed
+	}
 }
 
 // explain puts what the scanner refused in the place of what net/http made of

@@ -57,7 +57,8 @@ type scanner struct {
 	fields  int
 	length  int64 // -1 = not said
 	chunked bool
-	coding  bool // Transfer-Encoding has come
+	coding  bool     // Transfer-Encoding has come
+	listed  []string // lines of Connection
 }
 
 // expect says that a request is about to be sent. There is one at a time.
@@ -171,7 +172,7 @@ func (s *scanner) endStatus() error {
 	if s.status < 100 || s.status == http.StatusSwitchingProtocols {
 		return malformed("status %d, which was not asked for", s.status)
 	}
-	s.length, s.chunked, s.coding = -1, false, false
+	s.length, s.chunked, s.coding, s.listed = -1, false, false, nil
 	s.part = fieldLine
 	return nil
 }
@@ -210,6 +211,8 @@ func (s *scanner) endField() error {
 			}
 			s.length = s.length*10 + int64(c-'0')
 		}
+	case strings.EqualFold(name, "Connection"):
+		s.listed = append(s.listed, string(value))
 	case strings.EqualFold(name, "Transfer-Encoding"):
 		if s.coding || !strings.EqualFold(string(value), "chunked") {
 			return malformed("a Transfer-Encoding other than chunked")

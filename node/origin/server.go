@@ -165,6 +165,7 @@ func (s *server) send(ctx context.Context, r *http.Request) (*http.Response, err
 		}
 		return nil, kindOf(ex.explain(err))
 	}
+	ex.putBack(resp)
 	resp.Body = newIdleBody(resp.Body, time.Duration(s.cfg.IdleTimeout), cancel, leave, ex)
 	return resp, nil
 }
