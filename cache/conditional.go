@@ -32,6 +32,12 @@ func notModified(r *http.Request, o *Object, now time.Time) bool {
 	return ok && !at.After(since)
 }
 
+// conditional reports whether a request may be answered with a 304 (RFC 9110
+// §15.4.5): to anybody else it is a page that is not there.
+func conditional(r *http.Request) bool {
+	return len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0
+}
+
 // matchETag reports whether the list holds the tag, by weak comparison, or "*".
 func matchETag(lines []string, etag string) bool {
 	found, n := false, 0

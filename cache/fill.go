@@ -80,7 +80,10 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
 	resp, err := f.ask(ctx)
 	a.received = c.cfg.Now()
 	if err == nil {
-		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
+		if err = checkReply(resp); err == nil && resp.StatusCode == http.StatusNotModified && !conditional(f.req) {
+			err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
+		}
+		if err != nil && resp != nil && resp.Body != nil {
 			resp.Body.Close()
 		}
 	}

@@ -6,6 +6,16 @@ import (
 	"time"
 )
 
+// TestUnasked304: a 304 to a request without a condition is nobody's page.
+func TestUnasked304(t *testing.T) {
+	b := newBench(t, always(304, "", "Cache-Control: max-age=60"))
+	for range 2 {
+		if res := b.get(`If-None-Match: "a"`); res.Code != 502 {
+			t.Errorf("got %d, want 502", res.Code)
+		}
+	}
+}
+
 // TestOfferVariants4_3_1: upstream is told of all variants and chooses one.
 func TestOfferVariants4_3_1(t *testing.T) {
 	pages := map[string]string{"1": `"v1"`, "2": `"v2"`, "3": `W/"v3"`, "9": `"v2"`}
