@@ -63,11 +63,20 @@ type received struct {
 }
 
 // receive takes in the beginning of a request's body, and all of it if that is
-// short. whole is false if there is more to come. It fails with
-// os.ErrDeadlineExceeded if the client was too slow.
-func (f *Front) receive(w http.ResponseWriter, r *http.Request) (whole bool, err error) {
+// short, and gives the request that has it; whole is false if there is more to come.
+// It fails with os.ErrDeadlineExceeded if the client was too slow, and otherwise if
+// what it sent is no body (RFC 9112 §7.1, §8).
+//
+// The request is a copy: net/http decides by the body that it made itself whether
+// what comes behind a broken one may be read as another request.
+func (f *Front) receive(w http.ResponseWriter, r *http.Request, from *given) (got *http.Request, whole bool, err error) {
+	if from != nil {
+		from.conn.awaited.Add(1)
+		defer from.conn.awaited.Add(-1)
+		defer f.gate.waits(from, false)
+	}
 	if r.Body == nil || r.Body == http.NoBody || f.cfg.BodyRate <= 0 {
-		return true, nil
+		return r, true, nil
 	}
 	body := &paced{
 		ReadCloser: r.Body, began: time.Now(), limit: http.NewResponseController(w).SetReadDeadline,
@@ -77,23 +86,39 @@ func (f *Front) receive(w http.ResponseWriter, r *http.Request) (whole bool, err
 		},
 	}
 	first, err := io.ReadAll(io.LimitReader(body, bodyRoom))
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, err
+	if err != nil {
+		return nil, false, err
 	}
-	// Another error comes again when the handler reads on, and is its to judge.
-	r.Body = received{io.MultiReader(bytes.NewReader(first), body), body}
-	return err == nil && len(first) < bodyRoom, nil
+	got = r.WithContext(r.Context())
+	got.Body = received{io.MultiReader(bytes.NewReader(first), body), body}
+	return got, len(first) < bodyRoom, nil
 }
 
-// tooSlow tells a client that its request took too long to come.
-func tooSlow(w http.ResponseWriter) {
+// endsWith reports whether a request ends its connection, because another reader of
+// it could see its end elsewhere. With chunks a length may have been said too, and to
+// HTTP/1.0 they are nothing, which net/http does not tell: either way the connection
+// must close (RFC 9112 §6.1). Browsers do neither.
+func endsWith(r *http.Request) bool {
+	return r.ProtoMajor == 1 && (len(r.TransferEncoding) > 0 || r.ProtoMinor == 0)
+}
+
+// notTaken tells a client that its request took too long to come, or was broken.
+func notTaken(w http.ResponseWriter, r *http.Request, err error) {
+	status, page := http.StatusBadRequest, brokenPage
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		status, page = http.StatusRequestTimeout, tooSlowPage
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusRequestTimeout)
+	hurry(w, r)
+	w.WriteHeader(status)
 	// An error here leaves nothing to do: the client has gone.
-	_, _ = io.WriteString(w, tooSlowPage)
+	_, _ = io.WriteString(w, page)
 }
+
+const brokenPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Not understood</title>` +
+	`<h1>That came broken</h1><p>What you sent did not arrive whole. Nothing was taken from it: go back and send it again.</p>` + "</html>"
 
 const tooSlowPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Too slow</title>` +
 	`<h1>It took too long</h1><p>What you sent did not arrive in time. Nothing was taken from it: go back and send it again.</p>` + "</html>"

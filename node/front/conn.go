@@ -42,6 +42,9 @@ type conn struct {
 	since  uint32 // the sweep at which the request in carry began to come
 
 	gone atomic.Bool // out of the table
+
+	awaited atomic.Int32 // its requests of HTTP/2 that wait for its client
+	tails   atomic.Int32 // those answered since it was idle last whose end may wait
 }
 
 // end closes the socket, or both of its sides; whoever serves the connection notices.

@@ -127,6 +127,7 @@ func New(cfg Config) (*Front, error) {
 		cfg: cfg, listener: inner, handed: newHanded(inner.Addr()), table: new(table), limits: newLimits(cfg),
 		refusing: make(chan struct{}, maxRefusing), gate: newGate(cfg.MaxRequests),
 	}
+	f.gate.relieve = f.relieve
 	f.server = f.newServer()
 	if f.plain, err = f.newAcceptor(); err != nil {
 		inner.Close()
@@ -194,6 +195,11 @@ func identify(ctx context.Context, inner net.Conn) context.Context {
 func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	defer f.slow.Add(1)
 	from, _ := r.Context().Value(unasked{}).(*given)
+	if r.ProtoMajor == 2 && from != nil {
+		reply := f.begin(w, from.conn)
+		defer reply.end()
+		w = reply
+	}
 	if from != nil && !f.limits.asks(from.conn.client) {
 		refuseSlow(w, r)
 		return
@@ -206,12 +212,17 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 		refuseSlow(w, r)
 		return
 	}
-	whole, err := f.receive(w, r)
-	if from != nil {
-		f.gate.waits(from, false)
+	f.pass(w, r, from)
+}
+
+// pass takes in what a request brings and has it answered once it is through the gate.
+func (f *Front) pass(w http.ResponseWriter, r *http.Request, from *given) {
+	if endsWith(r) {
+		w.Header().Set("Connection", "close")
 	}
+	got, whole, err := f.receive(w, r, from)
 	if err != nil {
-		tooSlow(w)
+		notTaken(w, r, err)
 		return
 	}
 	if !whole {
@@ -233,7 +244,14 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && f.gate.crowded() {
 		w.Header().Set("Connection", "close") // makes room for another
 	}
-	f.handle(w, r)
+	reply, is := w.(*stream)
+	if is {
+		reply.place = place
+	}
+	f.handle(w, got)
+	if is {
+		reply.finish()
+	}
 }
 
 // handle has the handler answer.

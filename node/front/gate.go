@@ -37,6 +37,10 @@ type gate struct {
 	uploads atomic.Int64
 	aside   atomic.Int64 // requests whose clients are slow to read
 	given   atomic.Int64 // connections
+	streams atomic.Int64 // requests of HTTP/2, from their beginning to the end of the reply
+	// relieve ends a connection that has taken far more than its share, and reports
+	// whether there was one.
+	relieve func() bool
 
 	mu     sync.Mutex // guards what follows, and the same in each connection
 	silent list.List  // *given whose clients are to send something, the longest first
@@ -146,8 +150,14 @@ func (p *place) leave() {
 // request stands aside for the rest of its time, and has less of that the more
 // there are; if there are too many its connection ends.
 func (p *place) send(to net.Conn, whole time.Duration, b []byte) (int, error) {
+	defer p.sending(to.SetWriteDeadline, whole)()
+	return to.Write(b)
+}
+
+// sending watches over a write until what it gives is called.
+func (p *place) sending(limit func(time.Time) error, whole time.Duration) (done func()) {
 	if p == nil || p.state.Load() != placeHeld {
-		return to.Write(b)
+		return func() {}
 	}
 	slow := time.AfterFunc(asideAfter, func() {
 		if !p.state.CompareAndSwap(placeHeld, placeAside) {
@@ -156,15 +166,14 @@ func (p *place) send(to net.Conn, whole time.Duration, b []byte) (int, error) {
 		p.gate.free()
 		n := p.gate.aside.Add(1)
 		left := shrunk(whole, leastWriting, n, p.gate.most())
-		if most := p.gate.most(); most > 0 && n > most {
+		if most := p.gate.most(); most > 0 && n > most && !p.gate.relieve() {
 			left = 0
 			p.gate.shed.Add(1)
 		}
 		// An error means that the connection is closed already.
-		_ = to.SetWriteDeadline(time.Now().Add(left))
+		_ = limit(time.Now().Add(left))
 	})
-	defer slow.Stop()
-	return to.Write(b)
+	return func() { slow.Stop() }
 }
 
 // enterUpload reports whether a request may keep its place while its body comes.

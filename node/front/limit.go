@@ -259,6 +259,7 @@ func refuseSlow(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 { // a new connection with HTTP/2 would cost a handshake
 		h.Set("Connection", "close")
 	}
+	hurry(w, r)
 	w.WriteHeader(http.StatusServiceUnavailable)
 	// An error here leaves nothing to do: the client has gone.
 	_, _ = io.WriteString(w, refusalPage)

@@ -76,6 +76,7 @@ func follow(inner net.Conn, state http.ConnState) {
 func (c *conn) follow(state http.ConnState) {
 	switch state {
 	case http.StateActive:
+		c.tails.Store(0)
 		c.enter(phaseAway)
 	case http.StateIdle:
 		c.enter(phaseAwayIdle)

@@ -188,6 +188,18 @@ func (t *table) overdue(from int, tick uint32, p patience) (over, seen []*conn) 
 	return over, seen
 }
 
+// laziest is the connection for whose client most requests of HTTP/2 wait, and how many.
+func (t *table) laziest() (most *conn, waiting int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.conns {
+		if n := c.awaited.Load(); n > waiting {
+			most, waiting = c, n
+		}
+	}
+	return most, waiting
+}
+
 // endAll ends every connection, whatever it is doing.
 func (t *table) endAll() {
 	t.mu.Lock()
