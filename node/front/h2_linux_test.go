@@ -42,16 +42,21 @@ func visitH2(t *testing.T, f *Front, client *tls.Config, window uint32) *framed 
 	return c
 }
 
-// ask sends a request, whole, and gives the error of writing it.
-func (c *framed) ask(stream uint32, path string) error {
+// request puts the fields of a request into block.
+func (c *framed) request(method, path string) {
 	c.block.Reset()
 	for _, field := range []hpack.HeaderField{
-		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: testHost}, {Name: ":path", Value: path},
+		{Name: ":method", Value: method}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: testHost}, {Name: ":path", Value: path},
 	} {
 		if err := c.fields.WriteField(field); err != nil {
 			c.t.Fatal(err)
 		}
 	}
+}
+
+// ask sends a request, whole, and gives the error of writing it.
+func (c *framed) ask(stream uint32, path string) error {
+	c.request("GET", path)
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
 }
 
