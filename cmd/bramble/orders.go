@@ -79,7 +79,7 @@ a dead board; no rack is asked.`,
 				case "export":
 					return o.export(w, func(each func(desk.Paper) error) error { return o.walk(ctx, c, each) })
 				case "trail":
-					return trail(ctx, w, c)
+					return trail(ctx, w, c, o.json)
 				case "cancel":
 					return operate(ctx, w, c, desk.Order{Do: "cancel", Who: who(w), Reference: rest[0], Text: o.reason})
 				}
@@ -238,7 +238,9 @@ func (o *ordersFlags) exportCard(w world) error {
 	return nil
 }
 
-func trail(ctx context.Context, w world, c *client.Client) error {
+// trail prints what operators changed, in lines for people or as JSON lines.
+func trail(ctx context.Context, w world, c *client.Client, asJSON bool) error {
+	lines := json.NewEncoder(w.out)
 	after := uint64(0)
 	for {
 		var page desk.Trail
@@ -246,6 +248,12 @@ func trail(ctx context.Context, w world, c *client.Client) error {
 			return err
 		}
 		for _, line := range page.Changes {
+			if asJSON {
+				if err := lines.Encode(line); err != nil {
+					return err
+				}
+				continue
+			}
 			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Who, line.What)
 			fmt.Fprintln(w.out, strings.Join(wrap(text, helpWidth), "\n    "))
 		}
