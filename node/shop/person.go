@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
+
 	"bramble/node/orders"
 )
 
@@ -57,7 +59,12 @@ func (f *form) checkPerson() {
 			f.blame(e.Name, e.Empty)
 		case value != "" && !strings.ContainsFunc(value, visible):
 			f.blame(e.Name, "There is nothing to read in this.")
+		case e.Name == "email" && strings.ContainsFunc(value, unseen):
+			// It cannot be found by looking, so it is not left for the person to find.
+			f.values[e.Name] = strings.Map(seen, value)
+			f.blame(e.Name, "There was an invisible character in this e-mail address. It was left out: please look it over.")
 		case e.Name == "email" && value != "":
+			f.values[e.Name] = ownScript(value)
 			if wrong := checkEmail(value); wrong != "" {
 				f.blame(e.Name, wrong)
 			}
@@ -75,6 +82,39 @@ const mostMailbox = 64
 
 // visible reports whether a character leaves ink, so that a name is not all joiners.
 func visible(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }
+
+// unseen reports whether a character leaves nothing to be seen where it stands: joiners,
+// marks of direction, soft hyphens, variation selectors and their kin.
+func unseen(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// ownScript writes an e-mail address's domain in its own script if it was typed in its
+// ASCII form (xn--), because the order book would take the two for two people. What does
+// not turn back into the same ASCII stays as it is: mail must still arrive.
+func ownScript(email string) string {
+	local, domain, _ := strings.Cut(email, "@")
+	typed := strings.ToLower(domain)
+	if !strings.Contains(typed, "xn--") {
+		return email
+	}
+	own, err := idna.Punycode.ToUnicode(typed)
+	if err != nil {
+		return email
+	}
+	if back, err := idna.Lookup.ToASCII(own); err != nil || back != typed {
+		return email
+	}
+	return local + "@" + own
+}
+
+// seen drops what unseen finds.
+func seen(r rune) rune {
+	if unseen(r) {
+		return -1
+	}
+	return r
+}
 
 // checkEmail says what is wrong with an e-mail address, "" if nothing is. It looks for
 // slips of the finger and for nothing else: whether mail arrives no rule can say, and

@@ -360,3 +360,27 @@ func TestNoPersonInHeaders(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be seen in an e-mail address is taken out, and not left to be looked for.
+func TestInvisibleCharactersInAnAddress(t *testing.T) {
+	f := &form{values: map[string]string{"email": "ada\u200b@buyer.example\ufe0f"}}
+	f.checkPerson()
+	if !strings.HasPrefix(f.faultOf("email"), "There was an invisible character") || f.get("email") != "ada@buyer.example" {
+		t.Errorf("%q, %q", f.faultOf("email"), f.get("email"))
+	}
+}
+
+// One mailbox has one spelling for the order book, in whichever form its domain was typed.
+func TestDomainsAreInTheirOwnScript(t *testing.T) {
+	for typed, want := range map[string]string{
+		"ada@xn--bcher-kva.example": "ada@b\u00fccher.example",
+		"Ada@XN--Bcher-KVA.example": "Ada@b\u00fccher.example",
+		"ada@b\u00fccher.example":   "ada@b\u00fccher.example",
+		"ada@xn--.example":          "ada@xn--.example",
+		"xn--ada@buyer.example":     "xn--ada@buyer.example",
+	} {
+		if got := ownScript(typed); got != want {
+			t.Errorf("%s: %s, not %s", typed, got, want)
+		}
+	}
+}
