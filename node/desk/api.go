@@ -236,13 +236,13 @@ func (d *Desk) Operate(ctx context.Context, o Order) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := command.Check(); err != nil {
-		return Outcome{}, fmt.Errorf("%w: %w", errMalformed, err)
-	}
 	if c, ok := command.(orders.MakeDraw); ok {
-		if err := c.Public.Genuine(); err != nil {
+		if err := d.fits(c); err != nil {
 			return Outcome{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
+	}
+	if err := command.Check(); err != nil {
+		return Outcome{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	a, err := d.settle(ctx, command)
 	switch {
@@ -252,6 +252,20 @@ func (d *Desk) Operate(ctx context.Context, o Order) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return o.outcome(a)
+}
+
+// fits says what is wrong with public randomness. The order book refuses what
+// does not fit too, but cannot say why, and does not check drand's signature.
+func (d *Desk) fits(c orders.MakeDraw) error {
+	if s, ok := d.Sale(c.Product); ok && s.Draw.Wanted != draw.None {
+		if err := c.Public.Fits(s.Draw.Wanted, s.Closes); err != nil {
+			return err
+		}
+	}
+	if err := c.Public.Check(); err != nil {
+		return err
+	}
+	return c.Public.Genuine()
 }
 
 // command is the order in the order book's words.

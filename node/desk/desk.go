@@ -19,6 +19,10 @@ const (
 	settlePause = 100 * time.Millisecond
 	// catchUpWait is how long a receipt waits for this board to have its paper.
 	catchUpWait = 3 * time.Second
+	// freshWait is how long a receipt that is here already waits for what may
+	// have become of it elsewhere. A leader on the same network says so within
+	// some tens of milliseconds; more than a second would be felt while there is none.
+	freshWait = time.Second
 )
 
 // Ledger is the rack's ledger, as the desk needs it; *ledger.Ledger is one.
@@ -48,11 +52,12 @@ type Desk struct {
 	cfg     Config
 	sign    []signer
 	leading atomic.Bool // this board leads, and has carried out all from before
+	barrier together    // of the ledger
 }
 
 // New makes a desk. It does nothing by itself before Run.
 func New(cfg Config) *Desk {
-	d := &Desk{cfg: cfg}
+	d := &Desk{cfg: cfg, barrier: together{ask: cfg.Ledger.Barrier, most: catchUpWait}}
 	for _, key := range cfg.Keys {
 		d.sign = append(d.sign, newSigner(key))
 	}
@@ -183,24 +188,32 @@ func (d *Desk) catchUp(ctx context.Context, index uint64) {
 	}
 }
 
-// Paper finds a paper, and its place if it waits in a queue. If this board does
-// not have it, it first catches up with the ledger, for at most catchUpWait.
-// The error matches orders.ErrNoPaper if there is none.
+// Paper finds a paper as it stands, and its place if it waits in a queue: this
+// board first catches up with all that was acknowledged anywhere, so that who
+// cancels on one board reads so on another. It waits at most catchUpWait for a
+// paper that it does not have, and freshWait for news of one that it has; after
+// that it gives what it has, with shop.ErrOld. The error matches orders.ErrNoPaper
+// if there is none.
 func (d *Desk) Paper(ctx context.Context, id orders.ID) (p orders.Paper, place int, err error) {
-	p, err = d.cfg.Book.Paper(id)
-	if errors.Is(err, orders.ErrNoPaper) {
-		ctx, cancel := context.WithTimeout(ctx, catchUpWait)
-		defer cancel()
-		if behind := d.cfg.Ledger.Barrier(ctx); behind != nil {
-			return p, 0, fmt.Errorf("%w: %w", shop.ErrNotSure, behind)
-		}
-		p, err = d.cfg.Book.Paper(id)
+	wait := catchUpWait
+	if _, err := d.cfg.Book.Paper(id); err == nil {
+		wait = freshWait
 	}
-	if err != nil {
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	behind := d.barrier.wait(waiting)
+	p, err = d.cfg.Book.Paper(id)
+	switch {
+	case errors.Is(err, orders.ErrNoPaper) && behind != nil:
+		return p, 0, fmt.Errorf("%w: %w", shop.ErrNotSure, behind)
+	case err != nil:
+		return p, 0, err
+	case behind != nil:
+		err = fmt.Errorf("%w: %w", shop.ErrOld, behind)
+	}
+	place, _, nowhere := d.cfg.Book.Position(id)
+	if nowhere != nil { // it waits in no queue
 		return p, 0, err
 	}
-	if place, _, err := d.cfg.Book.Position(id); err == nil {
-		return p, place, nil
-	}
-	return p, 0, nil // it waits nowhere
+	return p, place, err
 }

@@ -30,9 +30,9 @@ type Desk interface {
 	// Cancel takes a paper back for its buyer. Errors: those of Place, ErrTooLate and
 	// orders.ErrNoPaper.
 	Cancel(ctx context.Context, id orders.ID) error
-	// Paper waits, bounded, until this board has the paper, and gives it with its place
-	// in the queue, from 1; 0 if it is in none. Errors: those of Place and
-	// orders.ErrNoPaper.
+	// Paper waits, bounded, until this board knows all that was acknowledged anywhere, and
+	// gives the paper with its place in the queue, from 1; 0 if it is in none. Errors:
+	// those of Place, orders.ErrNoPaper, and ErrOld, which comes with a paper.
 	Paper(ctx context.Context, id orders.ID) (orders.Paper, int, error)
 	// Draw is what is published about a ballot that is drawn; false before.
 	Draw(product string) (draw.File, bool)
@@ -53,6 +53,9 @@ var (
 	// ErrNoDesk says that the rack has no ledger yet. What wraps it may say why, in words
 	// for the person at the page, after a colon: "…: it waits for 2 more boards".
 	ErrNoDesk = errors.New("this rack does not take orders yet")
+	// ErrOld says that what was found is all that this board has, and that it could not ask
+	// whether there is something newer.
+	ErrOld = errors.New("shop: it may have changed since")
 	// ErrTooLate says that a paper is past being cancelled.
 	ErrTooLate = errors.New("shop: it is too late to cancel that")
 )

@@ -2,6 +2,7 @@ package shop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -114,6 +115,8 @@ func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, er
 	defer d.mu.Unlock()
 	p, ok := d.papers[id]
 	switch {
+	case ok && errors.Is(d.fail, ErrOld):
+		return p, d.places[id], d.fail
 	case d.fail != nil:
 		return p, 0, d.fail
 	case !ok:

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"bramble/node/orders/draw"
@@ -81,3 +82,20 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Surrogate-Key", "shop product:"+p.Slug)
 	reply(w, r, "application/json", append(body, '\n'))
 }
+
+// drawing says what the draw of a ballot that is over waits for.
+func drawing(o *sale) string {
+	if o.book.Draw.Public != (draw.Public{}) {
+		return "The draw is being made"
+	}
+	switch o.book.Draw.Wanted {
+	case draw.Dice:
+		return "The draw waits for the dice"
+	case draw.Drand:
+		return "The draw waits for a round of drand"
+	}
+	return "The draw is being made"
+}
+
+// Drawing is the same within a sentence.
+func (o *sale) Drawing() string { return strings.Replace(drawing(o), "The", "the", 1) }

@@ -34,6 +34,7 @@ type receiptView struct {
 	Hidden  []field
 	Person  []string // lines of the address; none if they are erased
 	Erased  bool
+	Old     bool // the rest of the rack may know something newer
 }
 
 // receipt makes a paper's receipt, so that a page and its JSON say the same.
@@ -143,7 +144,7 @@ func inWords(v *receiptView, now time.Time) (heading string, lines []string) {
 	case orders.StateLeft:
 		return "You have left the list", note(p, "That was at "+sentence(p.Changed)+". You owe nothing.")
 	case orders.StateExpired:
-		return "The time to order has passed", []string{"It was kept for you until " + sentence(p.Until) + ", and has gone to the next one in the queue. You owe nothing."}
+		return "The time to order has passed", []string{"It was kept for you until " + sentence(p.Until) + ", and is for the next one in the queue now. You owe nothing."}
 	case orders.StateForgotten:
 		return "What you told us is erased", []string{"Name and address are no longer known here. What is left are numbers."}
 	}
@@ -155,7 +156,7 @@ func inWords(v *receiptView, now time.Time) (heading string, lines []string) {
 			case v.Sale.State == Open && !v.Sale.Closes.IsZero():
 				lines = append([]string{"The ballot is open until " + sentence(v.Sale.Closes) + ", and is drawn after that."}, lines...)
 			case v.Sale.State == Drawing:
-				lines = append([]string{"The ballot is over, and the draw is being made."}, lines...)
+				lines = append([]string{"The ballot is over. " + drawing(v.Sale) + "."}, lines...)
 			}
 		}
 		return "You are in the ballot", lines
@@ -196,12 +197,13 @@ func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, asJSON := strings.CutSuffix(r.PathValue("token"), ".json")
-	p, place, ok := s.paper(w, r, token)
+	found, ok := s.paper(w, r, token)
 	if !ok {
 		return
 	}
 	c := s.scene(s.now())
-	v := s.receipt(c, p, place)
+	v := s.receipt(c, found.Paper, found.place)
+	v.Old = found.old
 	if asJSON {
 		s.receiptJSON(w, r, v)
 		return
@@ -225,20 +227,27 @@ func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, c *
 // secret keeps a page that shows a person out of search engines.
 func secret(h http.Header) { h.Set("X-Robots-Tag", "noindex") }
 
+// found is a paper as this board knows it.
+type found struct {
+	orders.Paper
+	place int  // in the queue, from 1; 0 = in none
+	old   bool // see ErrOld
+}
+
 // paper finds the paper of a receipt's URL. A wrong reference and a wrong token get the
 // same answer, from this board's memory.
-func (s *Shop) paper(w http.ResponseWriter, r *http.Request, token string) (p orders.Paper, place int, ok bool) {
+func (s *Shop) paper(w http.ResponseWriter, r *http.Request, token string) (found, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
 	if s.desk == nil || err != nil || !s.desk.Signed(id, token) {
 		s.noReceipt(w, r)
-		return p, 0, false
+		return found{}, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), paperWait)
 	defer cancel()
-	p, place, err = s.desk.Paper(ctx, id)
+	p, place, err := s.desk.Paper(ctx, id)
 	switch {
-	case err == nil:
-		return p, place, true
+	case err == nil, errors.Is(err, ErrOld):
+		return found{Paper: p, place: place, old: err != nil}, true
 	case errors.Is(err, orders.ErrNoPaper):
 		s.noReceipt(w, r)
 	default:
@@ -247,7 +256,7 @@ func (s *Shop) paper(w http.ResponseWriter, r *http.Request, token string) (p or
 			Text:  "It has not caught up with the rest of the rack. Nothing is lost: load this page again in a few seconds.",
 		})
 	}
-	return p, 0, false
+	return found{}, false
 }
 
 func (s *Shop) noReceipt(w http.ResponseWriter, r *http.Request) {
@@ -277,7 +286,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		s.notTaken(w, r, "GET, HEAD, POST")
 		return
 	}
-	p, place, ok := s.paper(w, r, r.PathValue("token"))
+	p, ok := s.paper(w, r, r.PathValue("token"))
 	if !ok {
 		return
 	}
@@ -291,7 +300,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c := s.scene(s.now())
-		v := s.receipt(c, p, place)
+		v := s.receipt(c, p.Paper, p.place)
 		code := http.StatusConflict
 		v.Why = &why{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
 		if !errors.Is(err, ErrTooLate) {
@@ -302,7 +311,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.scene(s.now())
-	v := s.receipt(c, p, place)
+	v := s.receipt(c, p.Paper, p.place)
 	v.Sure = v.Cancel != ""
 	s.showReceipt(w, r, http.StatusOK, c, v)
 }
@@ -320,9 +329,10 @@ func notCancelled(err error) (int, *why) {
 // added; those here keep their names, types and meaning.
 type Receipt struct {
 	Reference string         `json:"reference"`
-	Kind      string         `json:"kind"`  // order, entry, interest or waiting
-	State     string         `json:"state"` // open, invited, won, lost, handing_over, handed_over, cancelled, left, expired or forgotten
-	Text      string         `json:"text"`  // the state in words
+	Kind      string         `json:"kind"`    // order, entry, interest or waiting
+	State     string         `json:"state"`   // open, invited, won, lost, handing_over, handed_over, cancelled, left, expired or forgotten
+	Text      string         `json:"text"`    // the state in words
+	Current   bool           `json:"current"` // false = the board could not ask the rack whether there is something newer
 	Product   string         `json:"product"`
 	Quantity  int            `json:"quantity"`
 	Total     StatusPrice    `json:"total"`
@@ -359,6 +369,7 @@ func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, v *receiptVie
 		Kind:      p.Kind.String(),
 		State:     p.State.String(),
 		Text:      v.Heading,
+		Current:   !v.Old,
 		Product:   p.Product,
 		Quantity:  p.Quantity,
 		Total:     priced(v.Total),

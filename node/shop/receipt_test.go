@@ -2,6 +2,7 @@ package shop
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -164,12 +165,16 @@ func TestTheDrawIsPublished(t *testing.T) {
 		t.Errorf("draw.json before: %d", w.Code)
 	}
 	x.desk.now = x.sale.Closes
+	if html := textOf(ask(x.Shop, "GET", board+"/draw").Body.String()); !strings.Contains(html, "the draw waits for the dice") || !strings.Contains(html, "the dice as they were typed, blanks and all") {
+		t.Errorf("closed: %s", html)
+	}
 	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
 	file := draw.File{Version: 1, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
 		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
 	x.desk.files[slug] = file
 	html := textOf(ask(x.Shop, "GET", board+"/draw").Body.String())
-	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json"} {
+	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json",
+		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 1 ; the secret"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("after: no %q in %s", want, html)
 		}
@@ -203,6 +208,25 @@ func TestTax(t *testing.T) {
 	for hundredths, want := range map[int]string{0: "", 5: "0.05\u00a0%", 50: "0.5\u00a0%", 1900: "19\u00a0%", 2125: "21.25\u00a0%", 10000: "100\u00a0%"} {
 		if got := percent(hundredths); got != want {
 			t.Errorf("%d: %q, want %q", hundredths, got, want)
+		}
+	}
+}
+
+// A receipt that may be old says so, and so does its JSON.
+func TestAReceiptMayBeOld(t *testing.T) {
+	x := open(t, nil)
+	path := x.taken(t)
+	for _, test := range []struct {
+		fail error
+		old  bool
+	}{{nil, false}, {fmt.Errorf("%w: test", ErrOld), true}} {
+		x.desk.fail = test.fail
+		w, j := ask(x.Shop, "GET", path), ask(x.Shop, "GET", path+".json")
+		if w.Code != 200 || strings.Contains(w.Body.String(), "may not be the newest word") != test.old {
+			t.Errorf("old %v: %d %s", test.old, w.Code, textOf(w.Body.String()))
+		}
+		if want := fmt.Sprintf("\"current\": %v", !test.old); j.Code != 200 || !strings.Contains(j.Body.String(), want) {
+			t.Errorf("old %v: %d %s", test.old, j.Code, j.Body)
 		}
 	}
 }

@@ -1,0 +1,57 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A crowd shares questions, and nobody gets an answer to one that was put before they came.
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		q := together{most: time.Minute, ask: func(ctx context.Context) error {
+			asked.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		}}
+		start := time.Now()
+		var took [3]time.Duration
+		wait := func(i int) {
+			if err := q.wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			took[i] = time.Since(start)
+		}
+		go wait(0)
+		time.Sleep(500 * time.Millisecond)
+		go wait(1)
+		go wait(2)
+		time.Sleep(5 * time.Second)
+		if want := [3]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}; took != want || asked.Load() != 2 {
+			t.Errorf("answered after %v by %d questions", took, asked.Load())
+		}
+	})
+}
+
+// Who cannot wait leaves without an answer; a question has an end of its own.
+func TestTogetherIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := together{most: 3 * time.Second, ask: func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := q.wait(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		if err := q.wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 6*time.Second {
+			t.Errorf("the next: %v after %v", err, time.Since(start))
+		}
+	})
+}
