@@ -50,8 +50,8 @@ func TestCommandLines(t *testing.T) {
 		{"config", 0, "listen = \":80\"", ""},
 		{"config --markdown", 0, "| `max_connections` | `4096` |", ""},
 		{"config --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
-		{"node --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n" +
-			bad + ": [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n"},
+		{"node --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
+			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
 		{"lab --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
 		{"lab --boards 33", 2, "", "bramble lab: --boards 33: a lab has 1 to 32 boards\nFor its flags: bramble help lab\n"},
 		{"lab --boards five", 2, "", "bramble lab: invalid value \"five\" for flag -boards: parse error\nFor its flags: bramble help lab\n"},
@@ -72,8 +72,8 @@ func TestCommandLines(t *testing.T) {
 		{"draw make berry", 2, "", "bramble draw: make wants one of --dice and --drand\nFor its flags: bramble help draw\n"},
 		{"draw verify " + bad, 1, "", "bramble draw: draw: the file does not hold: reading it: invalid character 'r' looking for beginning of value\n"},
 		{"image --relock", 2, "", "bramble image: --relock wants --lock, the file to write\nFor its flags: bramble help image\n"},
-		{"image --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n" +
-			bad + ": [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n"},
+		{"image --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
+			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
 		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor its flags: bramble help status\n"},
 	}
 	for _, tt := range tests {

@@ -74,12 +74,12 @@ func read(path string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return fail(`there is no such file; write one that holds [rack] and below it the line of "bramble key", or name another with --config`, err)
 	case err != nil:
-		return fail("cannot be opened: "+reason(err), err)
+		return fail("cannot be opened: "+reason(err)+"; name another file with --config, or give this one its rights", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return fail("cannot be read: "+reason(err), err)
+		return fail("cannot be read: "+reason(err)+"; name another file with --config", err)
 	}
 	return data, nil
 }
@@ -132,13 +132,7 @@ func (r *reader) parse(data []byte, needKey bool) (*Document, error) {
 	}
 	var tree map[string]any
 	if err := toml.Unmarshal(data, &tree); err != nil {
-		line, column := 0, 0
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			line, column = at.Position()
-		}
-		r.fail(ErrSyntax, line, "", "", "not valid TOML: "+onOneLine(short(strings.TrimPrefix(err.Error(), "toml: "))))
-		r.list[0].Column = column
+		r.syntax(data, err)
 		return nil, collect(r.list)
 	}
 	r.lines = index(data)
@@ -149,7 +143,7 @@ func (r *reader) parse(data []byte, needKey bool) (*Document, error) {
 	delete(tree, cardsTable)
 	doc := r.document(tree)
 	if needKey && r.cfg.Rack.Key.IsZero() && !r.bad["rack.key"] && !r.bad["rack."] && !r.bad[".rack"] {
-		r.fail(ErrMissing, 0, "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
+		r.fail(ErrMissing, r.lines.of("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
 	}
 	doc.cards = r.readCards(cards, tree)
 	if err := collect(r.list); err != nil {
