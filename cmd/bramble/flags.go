@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"bramble/node/config"
 )
@@ -49,7 +50,7 @@ func (fs *flagSet) read(args []string) (words []string, err error) {
 func (fs *flagSet) explain(err error) error {
 	_, name, unknown := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !unknown {
-		return usagef("%v", err)
+		return fs.misread(err)
 	}
 	var names []string
 	fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
@@ -57,6 +58,32 @@ func (fs *flagSet) explain(err error) error {
 		return usagef("there is no flag --%s; did you mean --%s?", name, near)
 	}
 	return usagef("there is no flag --%s", name)
+}
+
+// misread says of a flag's value what was wanted, where the standard library
+// says "parse error".
+func (fs *flagSet) misread(err error) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return usagef("--%s wants a value behind it", name)
+	}
+	_, name, ok := strings.Cut(text, " for flag -")
+	name, _, cut := strings.Cut(name, ":")
+	f := fs.Lookup(name)
+	if !ok || !cut || f == nil {
+		return usagef("%v", err)
+	}
+	value, _, _ := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
+	want := "value of the right kind"
+	if get, ok := f.Value.(flag.Getter); ok {
+		switch get.Get().(type) {
+		case int:
+			want = "whole number"
+		case time.Duration:
+			want = `duration, such as 48h or 30m`
+		}
+	}
+	return usagef("--%s: %s is no %s", name, value, want)
 }
 
 // helpColumn is where the text beside a flag begins, helpWidth where it ends.

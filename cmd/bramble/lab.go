@@ -54,7 +54,7 @@ then come the boards' own consoles and what they speak among themselves: with
 				hurry := make(chan struct{})
 				ctx, stop := untilSignal(ctx, sync.OnceFunc(func() { close(hurry) }))
 				defer stop()
-				self := "bramble"
+				self := os.Args[0] // as it was typed, so that the advice can be typed too
 				if underGoRun(program) {
 					self = "go run ./cmd/bramble"
 					var cancel context.CancelFunc

@@ -122,7 +122,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	// The console outlives ctx, so that the end of the boards can be watched.
 	defer func() {
 		if ctx.Err() != nil {
-			fmt.Fprintf(o.Err, "\nStopping %d boards; Ctrl-C again kills them.\n", len(plan.Boards))
+			fmt.Fprintf(o.Err, "\nStopping %s.\n", several(len(plan.Boards), "the board; Ctrl-C again kills it", "%d boards; Ctrl-C again kills them"))
 		}
 		f.stopAll()
 		err = errors.Join(err, server.stop())

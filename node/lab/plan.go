@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -129,17 +130,37 @@ func (e *PortError) Unwrap() error { return e.Err }
 // PortErrors are all ports that a lab cannot have.
 type PortErrors []*PortError
 
-// Error writes a line for each port, and what to do.
+// Error writes a line for each port, and what to do; one line for an address
+// that no port of this machine has.
 func (e PortErrors) Error() string {
+	if first := e[0]; notHere(first.Err) {
+		return fmt.Sprintf("this machine does not have the address %s; choose one that it has with --http, such as 127.0.0.1:8080", first.Addr.Addr())
+	}
 	if len(e) == 1 {
-		return e[0].Error() + "; stop what holds it, or choose others with --http"
+		return e[0].Error() + "; " + e.cure("it")
 	}
 	var b strings.Builder
 	for _, one := range e {
 		b.WriteString(one.Error() + "\n")
 	}
-	b.WriteString("perhaps another lab runs: stop what holds them, or choose others with --http (port 0: any that are free)")
+	b.WriteString(e.cure("them"))
 	return b.String()
+}
+
+// cure says what to do about the ports: it or them.
+func (e PortErrors) cure(them string) string {
+	for _, one := range e {
+		switch {
+		case errors.Is(one.Err, fs.ErrPermission):
+			return "ports below 1024 are kept for the system: choose higher ones with --http"
+		case !taken(one.Err):
+			return "choose others with --http (port 0: any that are free)"
+		}
+	}
+	if len(e) == 1 {
+		return "stop what holds " + them + ", or choose others with --http"
+	}
+	return "perhaps another lab runs: stop what holds " + them + ", or choose others with --http (port 0: any that are free)"
 }
 
 // Unwrap gives errors.Is and errors.As each port.

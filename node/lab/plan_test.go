@@ -3,7 +3,9 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -59,6 +61,32 @@ func TestPlanAddresses(t *testing.T) {
 		if _, err := NewPlan(bad.n, bad.addr); err == nil || err.Error() != bad.want {
 			t.Errorf("%d boards at %s: got %v\nwant %s", bad.n, bad.addr, err, bad.want)
 		}
+	}
+}
+
+func TestPortsAreCuredByWhatIsWrong(t *testing.T) {
+	at := netip.MustParseAddrPort("192.0.2.1:80")
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fs.ErrPermission, "port 80 cannot be had (permission denied): a wants it\nport 80 cannot be had (permission denied): b wants it\n" +
+			"ports below 1024 are kept for the system: choose higher ones with --http"},
+		{errors.New("odd"), "port 80 cannot be had (odd): a wants it\nport 80 cannot be had (odd): b wants it\n" +
+			"choose others with --http (port 0: any that are free)"},
+	} {
+		e := PortErrors{{at, "tcp", "a wants it", tt.err}, {at, "tcp", "b wants it", tt.err}}
+		if got := strings.ReplaceAll(e.Error(), fs.ErrPermission.Error(), "permission denied"); got != strings.ReplaceAll(tt.want, fs.ErrPermission.Error(), "permission denied") {
+			t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+		}
+	}
+	p, err := NewPlan(5, at.String()) // an address for documentation, which nobody has
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "this machine does not have the address 192.0.2.1; choose one that it has with --http, such as 127.0.0.1:8080"
+	if err := p.Check(); err == nil || err.Error() != want {
+		t.Errorf("another machine's address gave\n%v\nwant\n%s", err, want)
 	}
 }
 

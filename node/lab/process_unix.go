@@ -10,6 +10,9 @@ import (
 // taken tells that an address has another holder.
 func taken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
+// notHere tells that an address is none of this machine's.
+func notHere(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
+
 // askToLeave sends SIGTERM. A paused process is continued, or it would never
 // see it.
 func (p *process) askToLeave() error {

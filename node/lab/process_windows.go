@@ -8,11 +8,17 @@ import (
 // wsaeaddrinuse is what Winsock says of an address with another holder.
 const wsaeaddrinuse = syscall.Errno(10048)
 
+// wsaeaddrnotavail is what it says of another machine's address.
+const wsaeaddrnotavail = syscall.Errno(10049)
+
 // errNoPause says what Windows lacks.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
 // taken tells that an address has another holder.
 func taken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
+
+// notHere tells that an address is none of this machine's.
+func notHere(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
 
 // childAttributes keeps the console's Ctrl-C from the boards: it reaches only
 // the lab, which then ends them in order.

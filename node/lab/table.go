@@ -77,7 +77,7 @@ func (s sheet) table(self string) string {
 		where = " --console " + console
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "A rack of %d boards, %d ready after %.1f s.\n\n", len(s.found), ready, s.took.Seconds())
+	fmt.Fprintf(&b, "A rack of %s, %d ready after %.1f s.\n\n", several(len(s.found), "1 board", "%d boards"), ready, s.took.Seconds())
 	b.WriteString(s.boards())
 	fmt.Fprintf(&b, "\nConsole of the whole rack: %s\n", url(s.plan.Console))
 	if s.password {
@@ -89,7 +89,7 @@ What to try:
   - Open the shop on any board, and order: %s/
   - Count the orders:
       %s orders%s list
-  - Kill a board on the console, and see the others serve on.
+  - Kill %s.
   - See the rack in this terminal:
       %s status%s
   - Make the rack forget a page, or all of them:
@@ -101,9 +101,22 @@ What to try:
 
 Ctrl-C stops the rack.
 `, url(first.place.HTTP),
-		self, where, self, where, self, where, self, where,
+		self, where,
+		several(len(s.found), "it on the console, and revive it", "a board on the console, and see the others serve on"),
+		self, where, self, where, self, where,
 		self, where, first.place.Name, self, where, first.place.Name)
 	return b.String()
+}
+
+// several is one for one, and many, with the number in it, for more.
+func several(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	if strings.Contains(many, "%d") {
+		return fmt.Sprintf(many, n)
+	}
+	return many
 }
 
 // boards is the table proper. Long addresses are shortened to fit a terminal.

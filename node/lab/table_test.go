@@ -61,6 +61,17 @@ Ctrl-C stops the rack.
 	}
 }
 
+func TestTableOfOneBoard(t *testing.T) {
+	s := sampleSheet(t, "127.0.0.1:8080")
+	s.found = s.found[1:2]
+	got := s.table("bramble")
+	for _, want := range []string{"A rack of 1 board, 1 ready after", "  - Kill it on the console, and revive it.\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in\n%s", want, got)
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	got, err := json.Marshal(sampleSheet(t, "127.0.0.1:8080").document())
 	if err != nil {

@@ -160,6 +160,9 @@ func merge(report console.Snapshot, fresh bool, known []status, version string, 
 		} else {
 			b.State, b.Faults, b.Vitals = string(k.state), nil, console.Vitals{}
 			b.Panel = gpio.Tell(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
+			if k.state == paused { // a process is there, and does nothing
+				b.Panel.Says = "dark: the board is paused"
+			}
 		}
 		s.Boards = append(s.Boards, b)
 	}

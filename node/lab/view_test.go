@@ -225,3 +225,12 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		<-done
 	})
 }
+
+func TestAPausedBoardIsNotSaidToBeGone(t *testing.T) {
+	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
+		known := []status{{place: Place{Name: "board-1"}, state: state}}
+		if got := merge(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Says; got != want {
+			t.Errorf("%s: the panel says %q, not %q", state, got, want)
+		}
+	}
+}
