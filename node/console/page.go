@@ -139,5 +139,8 @@ func count(n float64) string {
 
 // bytesInWords gives a size in MB, the unit that the settings use.
 func bytesInWords(n int64) string {
+	if n > 0 && n < 1e6 { // as the script has it: a cache that has begun is not empty
+		return fmt.Sprintf("%d kB", (n+999)/1000)
+	}
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }

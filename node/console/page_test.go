@@ -173,3 +173,11 @@ func luminance(t *testing.T, colour string) float64 {
 	}
 	return 0.2126*linear(n>>16) + 0.7152*linear(n>>8) + 0.0722*linear(n)
 }
+
+func TestBytesInWords(t *testing.T) {
+	for n, want := range map[int64]string{0: "0.0 MB", 1: "1 kB", 20_500: "21 kB", 1_000_000: "1.0 MB", 64_000_000: "64.0 MB"} {
+		if got := bytesInWords(n); got != want {
+			t.Errorf("%d bytes are %q, not %q", n, got, want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ const whole = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
 const num = (n) => (n < 9.95 ? tenth : whole).format(n);
 const part = (n) => `${num(n * 100)} %`;
-const mb = (n) => `${(n < 99.5e6 ? tenth : whole).format(n / 1e6)} MB`;
+const mb = (n) => (n > 0 && n < 1e6 ? `${whole.format(Math.ceil(n / 1e3))} kB` : `${(n < 99.5e6 ? tenth : whole).format(n / 1e6)} MB`);
 const span = (s) => (s < 120 ? `${s} s` : s < 7200 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} days`);
 const clock = (d) => d.toLocaleTimeString('en-GB');
 const glyphs = { serving: '●', starting: '◔', joining: '◑', draining: '◐', drained: '○', dead: '✕', left: '↩', stopped: '■', paused: '‖' };
@@ -330,7 +330,7 @@ setInterval(() => {
 $('purge').addEventListener('change', () => {
   const what = new FormData($('purge')).get('what');
   $('value').disabled = what === 'all';
-  $('value').placeholder = { url: '/product/model-b', tag: 'product', all: 'all that the rack holds' }[what];
+  $('value').placeholder = { url: '/status', tag: 'status', all: 'all that the rack holds' }[what];
 });
 
 $('purge').addEventListener('submit', async (e) => {
