@@ -79,8 +79,8 @@ func TestCardSettings(t *testing.T) {
 	}
 
 	s, err = read(strings.Replace(good, "key =", "kee =", 1), "1a2b")
-	if !errors.As(err, &broken) || len(broken.Mistakes) != 2 || broken.Mistakes[0].Line != 2 ||
-		broken.Mistakes[0].Text != `bramble.toml: [rack] kee: unknown key; did you mean "key"?` {
+	if !errors.As(err, &broken) || len(broken.Mistakes) != 2 || broken.Mistakes[1].Line != 2 ||
+		broken.Mistakes[1].Text != `bramble.toml: [rack] kee: unknown key; did you mean "key"?` {
 		t.Errorf("a mistake is told as %v", err)
 	}
 	if s.Address.String() != "10.0.0.2/24" || s.HostName != "bramble-1a2b" {

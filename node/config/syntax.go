@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -25,8 +24,12 @@ var cures = []struct{ says, cure string }{
 	{"leading zero", "write the number without a nought in front"},
 }
 
-// assignment is a line that sets a key; what follows is its value.
-var assignment = regexp.MustCompile(`^\s*([A-Za-z0-9_-]+)\s*=\s*(.*)$`)
+// assignment splits a line that sets a key; ok is false for any other.
+func assignment(line string) (key, value string, ok bool) {
+	key, value, ok = strings.Cut(line, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	return key, value, ok && key != "" && !strings.ContainsAny(key, "[]#\"' \t")
+}
 
 // syntax turns what the TOML reader refuses into a mistake with a remedy.
 func (r *reader) syntax(data []byte, err error) {
@@ -45,9 +48,9 @@ func (r *reader) syntax(data []byte, err error) {
 
 // cure says what to write instead of a line that is no TOML.
 func cure(said, line string) string {
-	key, value := "", ""
-	if m := assignment.FindStringSubmatch(line); m != nil {
-		key, value = onOneLine(short(m[1])), m[2]
+	key, value, ok := assignment(line)
+	if key = onOneLine(short(key)); !ok {
+		key = ""
 	}
 	named := func(text string) string {
 		if key == "" {
