@@ -2,7 +2,6 @@ package images
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,6 +17,11 @@ import (
 //go:embed files/config.txt
 var configTxt []byte
 
+// laterTxt follows it on a card that is for later boards too.
+//
+//go:embed files/later.txt
+var laterTxt []byte
+
 // readmeTxt is for who looks at the card on a laptop.
 //
 //go:embed files/README.txt
@@ -28,6 +32,7 @@ type card struct {
 	stage   string // a folder
 	version string
 	epoch   time.Time
+	layout  layout
 	names   []string // of the files in stage, in the order in which they were added
 	slot    int64    // bytes of one slot
 	bytes   int64    // of all files, in whole clusters
@@ -55,25 +60,22 @@ func (c *card) add(name string, content []byte) error {
 }
 
 // slot fills the first slot. The second is a folder only, for an update.
-func (p *parts) slot(c *card, k kernel, initrd []byte) error {
-	vmlinuz, err := os.ReadFile(filepath.Join(k.root, "boot/vmlinuz-"+k.version))
-	if err != nil {
-		return fmt.Errorf("the kernel: %w", err)
-	}
-	trees, err := filepath.Glob(filepath.Join(k.root, "usr/lib", kernelPrefix+k.version, "bcm2835-rpi-*.dtb"))
-	if err != nil || len(trees) == 0 {
-		return errors.New("the kernel's package has no descriptions of the first boards (dtb)")
-	}
-	slices.Sort(trees)
+func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 	files := map[string][]byte{
-		"vmlinuz":     vmlinuz,
 		"initrd.img":  initrd,
 		"cmdline.txt": []byte(commandLine(firstSlot)),
 		"slot.txt":    []byte(c.version + "\n"),
 	}
-	for _, file := range trees {
-		if files[filepath.Base(file)], err = os.ReadFile(file); err != nil {
-			return fmt.Errorf("the kernel: %w", err)
+	for _, k := range kernels {
+		from, err := k.descriptions()
+		if err != nil {
+			return err
+		}
+		from[k.file] = filepath.Join(k.root, "boot/vmlinuz-"+k.version)
+		for name, file := range from {
+			if files[name], err = os.ReadFile(file); err != nil {
+				return fmt.Errorf("the kernel: %w", err)
+			}
 		}
 	}
 	before := c.bytes
@@ -108,7 +110,11 @@ func (p *parts) firmware(c *card) error {
 			return err
 		}
 	}
-	if err := c.add("config.txt", configTxt); err != nil {
+	starts := slices.Clone(configTxt)
+	if p.options.Later {
+		starts = append(starts, laterTxt...)
+	}
+	if err := c.add("config.txt", starts); err != nil {
 		return err
 	}
 	return c.add("README.txt", readmeTxt)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,7 @@ type Options struct {
 	Shop       string // folder of catalogue, pictures and templates; "" = none
 	Out        string // the image; written beside and renamed
 	Manifest   string // file for the list of what is inside; "" = on the card only
+	Later      bool   // for Pi 2, 3 and Zero 2 too
 	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
 	DHCPScript []byte // what udhcpc calls
 
@@ -74,13 +77,17 @@ type parts struct {
 	binary  program
 }
 
-// fetch has every package of the lock at hand, unpacked.
+// fetch has every package of the lock that this card needs at hand, unpacked.
 func (p *parts) fetch(ctx context.Context) error {
 	store, err := p.options.store()
 	if err != nil {
 		return err
 	}
 	p.roots = map[string]string{}
+	p.lock.Packages = slices.DeleteFunc(p.lock.Packages, func(pkg Package) bool {
+		return strings.HasPrefix(pkg.Name, kernelPrefix) &&
+			!slices.ContainsFunc(p.options.generations(), func(g generation) bool { return g.is(pkg) })
+	})
 	for i, pkg := range p.lock.Packages {
 		file, fresh, err := store.get(ctx, p.tools, pkg)
 		if err != nil {
@@ -111,17 +118,21 @@ func (o Options) say(format string, args ...any) {
 
 // card gathers the files of the boot partition.
 func (p *parts) card(ctx context.Context) (card, error) {
-	c := card{stage: filepath.Join(p.work, "boot"), version: p.binary.version, epoch: p.lock.Dated}
-	kernel, err := p.kernel()
+	c := card{stage: filepath.Join(p.work, "boot"), version: p.binary.version, epoch: p.lock.Dated, layout: p.options.layout()}
+	var kernels []kernel
+	for _, g := range p.options.generations() {
+		k, err := p.kernel(g)
+		if err != nil {
+			return card{}, err
+		}
+		p.options.say("start-up file system, with %d modules of Linux %s", len(k.modules), k.version)
+		kernels = append(kernels, k)
+	}
+	initrd, err := p.initrd(ctx, kernels)
 	if err != nil {
 		return card{}, err
 	}
-	p.options.say("start-up file system, with %d modules of Linux %s", len(wantedModules()), kernel.version)
-	initrd, err := p.initrd(ctx, kernel)
-	if err != nil {
-		return card{}, err
-	}
-	if err := p.slot(&c, kernel, initrd); err != nil {
+	if err := p.slot(&c, kernels, initrd); err != nil {
 		return card{}, err
 	}
 	if err := p.firmware(&c); err != nil {

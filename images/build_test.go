@@ -42,7 +42,7 @@ func TestTheImageIsWhole(t *testing.T) {
 	checkFAT(t, image)
 	checkExt4(t, image)
 
-	card := &emulated{t: t, card: image, folder: t.TempDir(), serial: "1a2b"}
+	card := &emulated{t: t, model: modelB, card: image, folder: t.TempDir(), serial: "1a2b"}
 	f := card.firmware()
 	if !strings.Contains(f.line, "console=ttyAMA0,115200") || !strings.Contains(f.line, "bramble.slot=a") {
 		t.Errorf("command line %q", f.line)
@@ -188,13 +188,20 @@ func TestAProgramForAnotherMachineIsRefused(t *testing.T) {
 }
 
 func TestThePartitionTable(t *testing.T) {
-	b := partitionTable()
+	for _, o := range []Options{{}, {Later: true}} {
+		checkTable(t, o.layout())
+	}
+}
+
+func checkTable(t *testing.T, l layout) {
+	t.Helper()
+	b := l.partitionTable()
 	if b[510] != 0x55 || b[511] != 0xaa || b[446+4] != 0x0c || b[446+16+4] != 0x83 {
 		t.Errorf("table % x", b[440:])
 	}
 	bootAt, bootLength := entry(b, 1)
 	dataAt, dataLength := entry(b, 2)
-	if bootAt != bootStart || bootLength != bootBytes || dataAt != bootAt+bootLength || dataAt+dataLength != imageBytes {
+	if bootAt != bootStart || bootLength != l.boot || dataAt != bootAt+bootLength || dataAt+dataLength != l.image() {
 		t.Errorf("boot %d+%d, data %d+%d", bootAt, bootLength, dataAt, dataLength)
 	}
 	for _, at := range []int64{bootAt, dataAt} {

@@ -17,15 +17,19 @@ import (
 // rules.
 type firmware struct{ kernel, initrd, tree, line string }
 
-// bootTree describes the board that is emulated: a Model B of 2012.
-const bootTree = "bcm2835-rpi-b.dtb"
-
 func (b *emulated) firmware() firmware {
 	b.t.Helper()
-	f, prefix := firmware{}, ""
+	f, prefix, section := firmware{}, "", "all"
 	for line := range strings.Lines(b.read("config.txt")) {
 		line = strings.TrimSpace(line)
 		key, value, _ := strings.Cut(line, "=")
+		if name, found := strings.CutPrefix(line, "["); found {
+			section = strings.TrimSuffix(name, "]")
+			continue
+		}
+		if section != "all" && section != b.model.section {
+			continue
+		}
 		switch {
 		case key == "os_prefix":
 			prefix = value
@@ -45,7 +49,7 @@ func (b *emulated) firmware() firmware {
 		}
 		return file
 	}
-	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(bootTree)
+	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.tree)
 	if b.extra != nil {
 		b.append(f.initrd, b.extra)
 	}
@@ -56,7 +60,7 @@ func (b *emulated) firmware() firmware {
 			words = append(words, word)
 		}
 	}
-	words = append(words, "mem=240M", "bramble.serial="+b.serial,
+	words = append(words, b.model.words, "bramble.serial="+b.serial,
 		"initcall_blacklist=bcm2835_power_driver_init", // it panics in the emulator, not on a board
 		"bramble.kexec=0") // the emulator's USB is dead to a second kernel
 	if b.trial != "" {

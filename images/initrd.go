@@ -32,7 +32,7 @@ var profile []byte
 
 // initrd makes the start-up file system, which stays the root: packed, with
 // everything that runs on the card.
-func (p *parts) initrd(ctx context.Context, k kernel) ([]byte, error) {
+func (p *parts) initrd(ctx context.Context, kernels []kernel) ([]byte, error) {
 	t := tree{}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "boot", "data", "etc", "root", "usr/bin", "usr/sbin"} {
 		t.folder(dir, 0o755)
@@ -44,7 +44,7 @@ func (p *parts) initrd(ctx context.Context, k kernel) ([]byte, error) {
 	t.file("init", 0o755, startScript)
 	t.file("etc/inittab", 0o644, inittab)
 	t.file("etc/profile", 0o644, profile)
-	t.file("etc/modules", 0o644, []byte(strings.Join(wantedModules(), "\n")+"\n"))
+	t.file("etc/modules", 0o644, []byte(strings.Join(modulesOf(p.options.generations()), "\n")+"\n"))
 	t.file("etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n"))
 	t.file("etc/group", 0o644, []byte("root:x:0:\n"))
 	// What DHCP says is written to a RAM file system; this finds it.
@@ -62,8 +62,10 @@ func (p *parts) initrd(ctx context.Context, k kernel) ([]byte, error) {
 	}
 	t.file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
 	staged := filepath.Join(p.work, "modules")
-	if err := k.modules(ctx, p.tools, staged); err != nil {
-		return nil, err
+	for _, k := range kernels {
+		if err := k.stage(ctx, p.tools, staged); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.graft(staged); err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type Lock struct {
 // Package is one pinned package.
 type Package struct {
 	Name, Version string
-	Architecture  string // "armel" or "all"
+	Architecture  string // "armel", "armhf" or "all"
 	Source        string // the source package, for who wants its source
 	Bytes         int64
 	SHA256        string // hex, lower case
@@ -131,16 +131,6 @@ func (l Lock) String() string {
 		fmt.Fprintf(&b, "package %s %s %s %s %d %s %s\n", p.Name, p.Version, p.Architecture, p.Source, p.Bytes, p.SHA256, p.Path)
 	}
 	return b.String()
-}
-
-// find returns the package whose name begins so; there is only one kernel.
-func (l Lock) find(prefix string) (Package, bool) {
-	for _, p := range l.Packages {
-		if strings.HasPrefix(p.Name, prefix) {
-			return p, true
-		}
-	}
-	return Package{}, false
 }
 
 // readLock reads the lock that the options name, or the program's own.

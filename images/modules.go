@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// wantedModules are loaded at the start, in this order. What the kernel has
-// built in (the SD host, USB, SPI, the watchdog) is not among them.
+// wantedModules are what the first boards load at the start, in this order. What
+// their kernel has built in (the SD host, USB, SPI, the watchdog) is not among them.
 func wantedModules() []string {
 	return []string{
 		"crc32c_generic",      // the checksums of ext4
@@ -35,27 +35,29 @@ func wantedModules() []string {
 	}
 }
 
-// kernel is what the kernel's package holds.
+// kernel is what the package of a generation's kernel holds.
 type kernel struct {
+	generation
 	root    string // of the unpacked package
 	version string // such as "6.1.0-50-rpi"
-	pkg     Package
 }
 
 const kernelPrefix = "linux-image-"
 
-func (p *parts) kernel() (kernel, error) {
-	pkg, found := p.lock.find(kernelPrefix)
-	if !found {
-		return kernel{}, fmt.Errorf("%w: no package %s… is in it", ErrBadLock, kernelPrefix)
+// kernel finds a generation's among the packages.
+func (p *parts) kernel(g generation) (kernel, error) {
+	for _, pkg := range p.lock.Packages {
+		if g.is(pkg) {
+			return kernel{g, p.roots[pkg.Name], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+		}
 	}
-	return kernel{p.roots[pkg.Name], strings.TrimPrefix(pkg.Name, kernelPrefix), pkg}, nil
+	return kernel{}, fmt.Errorf("%w: no package %s…%s is in it, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
 }
 
-// modules copies the wanted modules, and those that they need, to a folder that
+// stage copies the generation's modules, and those that they need, to a folder that
 // is a root file system's beginning, and has them indexed there. Debian's
 // packages have no index: it is made when a kernel is installed.
-func (k kernel) modules(ctx context.Context, t tools, into string) error {
+func (k kernel) stage(ctx context.Context, t tools, into string) error {
 	base := k.root
 	if _, err := os.Stat(filepath.Join(base, "lib/modules")); err != nil {
 		base = filepath.Join(base, "usr") // where Debian has them since trixie
@@ -72,7 +74,7 @@ func (k kernel) modules(ctx context.Context, t tools, into string) error {
 	if err != nil {
 		return fmt.Errorf("reading the list of built-in modules: %w", err)
 	}
-	files, err := closure(parseModules(string(index)), parseModules(string(builtin)), wantedModules())
+	files, err := closure(parseModules(string(index)), parseModules(string(builtin)), k.modules)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (b *emulated) settle(rack, network string, more ...string) {
 // waitPage waits until a page is served and has a text in it.
 func (b *emulated) waitPage(at, text string) {
 	b.t.Helper()
-	until(b.t, bootLimit, at, func() error {
+	until(b.t, b.model.boot, at, func() error {
 		status, body, err := get(b.t.Context(), at)
 		switch {
 		case err != nil && (b.gone() || strings.Count(b.said(), "bramble: board ended") > 2):

@@ -13,12 +13,9 @@ import (
 	"time"
 )
 
-// What is pinned: these, and what the file system's tools are linked with.
-const (
-	cardArchitecture = "armel" // of the first boards
-	kernelMeta       = "linux-image-rpi"
-	fileSystemTools  = "e2fsprogs"
-)
+// What is pinned: these, the kernels of all generations, and what the file system's
+// tools are linked with.
+const fileSystemTools = "e2fsprogs"
 
 func wantedPackages() []string {
 	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage, "kexec-tools"}
@@ -84,26 +81,51 @@ func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, er
 	if err != nil {
 		return Lock{}, err
 	}
+	lists := index{mirror + "/dists/" + suite, release, work}
 	known := map[string]map[string]string{}
 	for _, component := range wantedComponents() {
-		name := component + "/binary-" + cardArchitecture + "/Packages.xz"
-		sum := release.sums[name]
-		if sum == "" {
-			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", component, cardArchitecture, suite)
+		if err := lists.list(ctx, t, component, firstBoards().architecture, known); err != nil {
+			return Lock{}, err
 		}
-		file := filepath.Join(work, component+".xz")
-		if err := download(ctx, t, mirror+"/dists/"+suite+"/"+name, file, sum); err != nil {
-			return Lock{}, fmt.Errorf("the list of %s: %w", component, err)
-		}
-		list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
-		if err != nil {
-			return Lock{}, fmt.Errorf("the list of %s: %w", component, err)
-		}
-		for p := range paragraphs(string(list)) {
-			known[p["Package"]] = p
+	}
+	later := map[string]map[string]string{}
+	if err := lists.list(ctx, t, "main", laterBoards().architecture, later); err != nil {
+		return Lock{}, err
+	}
+	for name, p := range later {
+		if strings.HasPrefix(name, kernelPrefix) && known[name] == nil { // the programs are the first boards'
+			known[name] = p
 		}
 	}
 	return choose(known, suite, release.dated)
+}
+
+// index is a suite on a mirror.
+type index struct {
+	url     string
+	release release
+	work    string // folder for its lists
+}
+
+// list reads the packages of one component for an architecture, by their names.
+func (i index) list(ctx context.Context, t tools, component, architecture string, into map[string]map[string]string) error {
+	name := component + "/binary-" + architecture + "/Packages.xz"
+	sum := i.release.sums[name]
+	if sum == "" {
+		return fmt.Errorf("no %s for %s in %s", component, architecture, i.url)
+	}
+	file := filepath.Join(i.work, component+"-"+architecture+".xz")
+	if err := download(ctx, t, i.url+"/"+name, file, sum); err != nil {
+		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
+	}
+	list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
+	if err != nil {
+		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
+	}
+	for p := range paragraphs(string(list)) {
+		into[p["Package"]] = p
+	}
+	return nil
 }
 
 // release is what a mirror's index says.
@@ -132,18 +154,20 @@ func parseRelease(text string) (release, error) {
 // choose picks the wanted packages out of the known ones.
 func choose(known map[string]map[string]string, suite string, dated time.Time) (Lock, error) {
 	names := wantedPackages()
-	kernel := dependencies(known[kernelMeta]["Depends"])
-	if len(kernel) == 0 {
-		return Lock{}, fmt.Errorf("no %s for %s in Debian %s", kernelMeta, cardArchitecture, suite)
+	for _, g := range []generation{firstBoards(), laterBoards()} {
+		kernel := dependencies(known[g.meta]["Depends"])
+		if len(kernel) == 0 {
+			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", g.meta, g.architecture, suite)
+		}
+		names = append(names, kernel[0])
 	}
-	names = append(names, kernel[0])
 	names = append(names, dependencies(known[fileSystemTools]["Pre-Depends"])...)
 	slices.Sort(names)
 	l := Lock{Suite: suite, Dated: dated}
 	for _, name := range slices.Compact(names) {
 		p := known[name]
 		if p == nil {
-			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", name, cardArchitecture, suite)
+			return Lock{}, fmt.Errorf("no %s in Debian %s", name, suite)
 		}
 		size, err := strconv.ParseInt(p["Size"], 10, 64)
 		if err != nil {

@@ -76,7 +76,7 @@ func softdog(t *testing.T) []byte {
 	if err := p.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	k, err := p.kernel()
+	k, err := p.kernel(firstBoards())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,21 +16,34 @@ import (
 
 // The card's layout, in bytes. Partitions begin at multiples of 4 MiB, as SD
 // cards erase. The boot partition holds both slots; the data partition is the
-// last, and the board makes it as large as its card (image < 64,000,000 bytes).
+// last, and the board makes it as large as its card.
 const (
 	sector      = 512
 	clusterSize = sector // so that so small a partition can be FAT32, as the firmware likes best
 	bootStart   = 4 << 20
-	bootBytes   = 44 << 20
-	dataStart   = bootStart + bootBytes
 	dataBytes   = 12 << 20
-	imageBytes  = dataStart + dataBytes
-	// fatBytes is what FAT32 itself takes of the boot partition, amply: two
-	// tables of four bytes a cluster, and reserved sectors.
-	fatBytes = 2*4*(bootBytes/clusterSize) + 64*sector
 	// slotReserve is by how much a slot may grow from one version to the next.
 	slotReserve = 4 << 20
 )
+
+// layout is what differs between a card for the first boards and one for later
+// ones too: the size of the boot partition, in bytes.
+type layout struct{ boot int64 }
+
+func (o Options) layout() layout {
+	if o.Later {
+		return layout{60 << 20} // two slots of two kernels
+	}
+	return layout{44 << 20} // the image has less than 64,000,000 bytes
+}
+
+// data is where the data partition begins, and image how long the image is.
+func (l layout) data() int64  { return bootStart + l.boot }
+func (l layout) image() int64 { return l.data() + dataBytes }
+
+// fat is what FAT32 itself takes of the boot partition, amply: two tables of four
+// bytes a cluster, and reserved sectors.
+func (l layout) fat() int64 { return 2*4*(l.boot/clusterSize) + 64*sector }
 
 // What tells partitions and file systems apart is fixed: all cards are the same.
 const (
@@ -48,10 +61,10 @@ func clusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSiz
 
 // write makes the image of the card.
 func (c card) write(ctx context.Context, t tools, o Options) (Report, error) {
-	if over := c.bytes + c.slot + slotReserve + fatBytes - bootBytes; over > 0 {
+	if over := c.bytes + c.slot + slotReserve + c.layout.fat() - c.layout.boot; over > 0 {
 		return Report{}, fmt.Errorf("the boot partition is too small by %d KB, with room for an update: make the shop's folder smaller", over/1000+1)
 	}
-	o.say("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, bootBytes/1000)
+	o.say("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, c.layout.boot/1000)
 	boot := filepath.Join(filepath.Dir(c.stage), "boot.img")
 	if err := c.fat(ctx, t, boot); err != nil {
 		return Report{}, err
@@ -65,7 +78,7 @@ func (c card) write(ctx context.Context, t tools, o Options) (Report, error) {
 		return Report{}, fmt.Errorf("writing the image: %w", err)
 	}
 	defer os.Remove(part.Name()) // fails once it is renamed
-	sum, err := assemble(part, boot, data)
+	sum, err := c.layout.assemble(part, boot, data)
 	if err != nil {
 		part.Close()
 		return Report{}, fmt.Errorf("writing the image: %w", err)
@@ -85,12 +98,12 @@ func (c card) write(ctx context.Context, t tools, o Options) (Report, error) {
 	if err := os.Rename(part.Name(), o.Out); err != nil {
 		return Report{}, fmt.Errorf("writing the image: %w", err)
 	}
-	return Report{Bytes: imageBytes, SHA256: sum, Version: c.version}, nil
+	return Report{Bytes: c.layout.image(), SHA256: sum, Version: c.version}, nil
 }
 
 // fat makes the boot partition's file system.
 func (c card) fat(ctx context.Context, t tools, file string) error {
-	if err := empty(file, bootBytes); err != nil {
+	if err := empty(file, c.layout.boot); err != nil {
 		return err
 	}
 	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
@@ -160,17 +173,17 @@ func empty(file string, bytes int64) error {
 }
 
 // assemble writes partition table and partitions, and returns the hash of all.
-func assemble(out *os.File, boot, data string) (sum string, err error) {
+func (l layout) assemble(out *os.File, boot, data string) (sum string, err error) {
 	if err := out.Chmod(0o644); err != nil {
 		return "", err
 	}
-	if err := out.Truncate(imageBytes); err != nil {
+	if err := out.Truncate(l.image()); err != nil {
 		return "", err
 	}
-	if _, err := out.WriteAt(partitionTable(), 0); err != nil {
+	if _, err := out.WriteAt(l.partitionTable(), 0); err != nil {
 		return "", err
 	}
-	for name, at := range map[string]int64{boot: bootStart, data: dataStart} {
+	for name, at := range map[string]int64{boot: bootStart, data: l.data()} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
@@ -183,25 +196,25 @@ func assemble(out *os.File, boot, data string) (sum string, err error) {
 		return "", err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(out, 0, imageBytes)); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(out, 0, l.image())); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // partitionTable is the card's first sector: a master boot record without code.
-func partitionTable() []byte {
+func (l layout) partitionTable() []byte {
 	b := make([]byte, sector)
 	binary.LittleEndian.PutUint32(b[440:], diskID)
-	entry := func(n int, kind byte, start, bytes uint32) {
+	entry := func(n int, kind byte, start, bytes int64) {
 		e := b[446+16*n:]
 		// Cylinders, heads and sectors are past; this says "see the block numbers".
 		copy(e, []byte{0, 0xfe, 0xff, 0xff, kind, 0xfe, 0xff, 0xff})
-		binary.LittleEndian.PutUint32(e[8:], start/sector)
-		binary.LittleEndian.PutUint32(e[12:], bytes/sector)
+		binary.LittleEndian.PutUint32(e[8:], uint32(start/sector))
+		binary.LittleEndian.PutUint32(e[12:], uint32(bytes/sector))
 	}
-	entry(0, typeFAT, bootStart, bootBytes)
-	entry(1, typeLinux, dataStart, dataBytes)
+	entry(0, typeFAT, bootStart, l.boot)
+	entry(1, typeLinux, l.data(), dataBytes)
 	b[510], b[511] = 0x55, 0xaa
 	return b
 }

@@ -29,11 +29,14 @@ import (
 
 // Files of a slot.
 const (
-	KernelFile  = "vmlinuz"
-	InitrdFile  = "initrd.img"
-	CmdlineFile = "cmdline.txt"
-	VersionFile = "slot.txt"
-	treeEnding  = ".dtb"
+	KernelFile = "vmlinuz"
+	// LaterKernelFile is the kernel of boards that came after the first, on a card
+	// that is for them too.
+	LaterKernelFile = "vmlinuz7"
+	InitrdFile      = "initrd.img"
+	CmdlineFile     = "cmdline.txt"
+	VersionFile     = "slot.txt"
+	treeEnding      = ".dtb"
 )
 
 const (
@@ -104,7 +107,8 @@ func (r Release) Check() error {
 
 // slotName accepts the names of a slot's files, and no path.
 func slotName(name string) bool {
-	if name == KernelFile || name == InitrdFile || name == CmdlineFile || name == VersionFile {
+	switch name {
+	case KernelFile, LaterKernelFile, InitrdFile, CmdlineFile, VersionFile:
 		return true
 	}
 	stem, ok := strings.CutSuffix(name, treeEnding)
@@ -290,6 +294,9 @@ func (s *Slots) Begin(r Release) (missing []File, err error) {
 	if err := s.firm(); err != nil {
 		return nil, err
 	}
+	if kernel := s.kernel(); !slices.ContainsFunc(r.Files, func(f File) bool { return f.Name == kernel }) {
+		return nil, fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefuse, kernel)
+	}
 	other := OtherSlot(s.running)
 	err = s.write(func() error {
 		if err := os.MkdirAll(filepath.Join(s.paths.Boot, other), 0o755); err != nil {
@@ -431,7 +438,7 @@ func (s *Slots) Committed() (bool, error) {
 
 // whole reports whether a slot can be tried.
 func (s *Slots) whole(slot string) error {
-	for _, name := range []string{KernelFile, InitrdFile, CmdlineFile, VersionFile} {
+	for _, name := range []string{s.kernel(), InitrdFile, CmdlineFile, VersionFile} {
 		if _, err := os.Stat(s.file(slot, name)); err != nil {
 			return fmt.Errorf("slot %s is not whole: %w", slot, err)
 		}

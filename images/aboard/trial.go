@@ -22,7 +22,19 @@ const (
 	trialLook = 5 * time.Second
 	// quietWait is how long a USB device may take to finish what it is at.
 	quietWait = 500 * time.Millisecond
+	// laterFlavour ends the name of the kernel that later boards run: Debian's for
+	// ARMv7 processors of all makes.
+	laterFlavour = "-armmp"
 )
+
+// kernel is the file of a slot that this board starts: the one of the kind that runs.
+func (s *Slots) kernel() string {
+	release, err := os.ReadFile(filepath.Join(s.paths.Proc, "sys", "kernel", "osrelease"))
+	if err == nil && strings.HasSuffix(strings.TrimSpace(string(release)), laterFlavour) {
+		return LaterKernelFile
+	}
+	return KernelFile
+}
 
 // tryWords are the kernel's words for a slot on trial: those of its own
 // cmdline.txt, those of the running kernel that its slot's file has not (the
@@ -74,7 +86,7 @@ func (a *aboard) tryOther() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	code, output, err := a.Machine.Run(ctx, "kexec", "-l", slots.file(other, KernelFile),
+	code, output, err := a.Machine.Run(ctx, "kexec", "-l", slots.file(other, slots.kernel()),
 		"--initrd="+slots.file(other, InitrdFile), "--command-line="+tryWords(string(own), string(running), string(runningSlot)))
 	if err != nil {
 		return err
