@@ -54,8 +54,10 @@ func rackOf(t *testing.T, image string, size int) (rack []*emulated, shops, cons
 // whole waits until each board sees all of them in service and takes orders.
 func whole(t *testing.T, rack []*emulated, shops, consoles []string) {
 	t.Helper()
+	quiet := standstill{rack: rack, next: time.Now().Add(deafAfter)}
 	for i, b := range rack {
 		until(t, 2*bootLimit, b.name+" to see the whole rack", func() error {
+			quiet.look()
 			s, err := snapshot(t.Context(), consoles[i])
 			if err != nil {
 				return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 1500))
@@ -172,6 +174,56 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 		}
 	}
 	t.Logf("%d orders were acknowledged before the power cut, and all are there", len(acknowledged))
+}
+
+// standstill is what the emulator's network card does once in many boots: from
+// some moment on nothing passes it, in either direction, for good, while all else
+// on the board goes on. No board can do anything about that but be switched off
+// and on, and each board is, once, if its own shell says that it reaches nobody.
+type standstill struct {
+	rack  []*emulated
+	next  time.Time // to look
+	cured []*emulated
+}
+
+const (
+	// deafAfter is how long a rack may take to be whole before its boards are asked.
+	deafAfter = 90 * time.Second
+	// deafAgain is when they are asked again.
+	deafAgain = 30 * time.Second
+)
+
+func (s *standstill) look() {
+	if time.Now().Before(s.next) {
+		return
+	}
+	s.next = time.Now().Add(deafAgain)
+	for _, b := range s.rack {
+		if slices.Contains(s.cured, b) || b.gone() || !b.deaf() {
+			continue
+		}
+		s.cured = append(s.cured, b)
+		b.t.Logf("%s: the emulator's network card stands still; the board is switched off and on. It said\n%s", b.name, last(b.said(), 4000))
+		b.cutPower()
+		b.start()
+		s.next = time.Now().Add(deafAfter)
+	}
+}
+
+// deaf reports whether a board that has its address reaches nobody: ten seconds of
+// asking this machine for a sign of life are not answered, twice.
+func (b *emulated) deaf() bool {
+	b.t.Helper()
+	if !strings.Contains(b.said(), "Please press Enter") || !strings.Contains(b.said(), "bramble: network eth0") {
+		return false // it is not that far
+	}
+	const ask = "ping -q -c 10 -w 10 " + lanAddress + " | grep received"
+	for range 2 {
+		if !strings.Contains(b.shell(ask), " 0 packets received") {
+			return false
+		}
+	}
+	return true
 }
 
 // orderBytes is what a board may write to its card for an order that comes alone:
