@@ -212,7 +212,11 @@ func (c *counter) notices(board string) []string {
 	case s.Leader == "":
 		all = append(all, "No orders are taken just now: the ledger has no majority of its voters.")
 	}
-	add("The ledger of "+board+" has halted: ", s.Halted)
+	if s.Passing {
+		add("The ledger of "+board+" waits, and goes on by itself when this has passed: ", s.Halted)
+	} else {
+		add("The ledger of "+board+" has halted, and a person has to look: ", s.Halted)
+	}
 	add("The rack has two ledgers, and takes no orders until one is removed: ", s.Foreign)
 	add("Files of the ledger of "+board+" were damaged and set aside: ", s.Damaged)
 	return all

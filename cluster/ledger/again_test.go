@@ -54,6 +54,9 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 	done := make(chan applied, 1)
 	go func() { done <- a.Apply(log(1)).(applied) }()
 	until("it does not stand still", func() bool { return strings.Contains(a.state().halted, "no space left") })
+	if !a.state().passing {
+		t.Error("a person is told to look, and it may pass")
+	}
 	changed := a.state().changed
 	until("it is not tried again", func() bool { return w.tries.Load() > 3 })
 	if at := a.state().index; at != 0 {
@@ -64,7 +67,7 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 		t.Errorf("in the end it is answered %v", said)
 	}
 	<-changed
-	if st := a.state(); st.halted != "" || st.index != 1 {
+	if st := a.state(); st.halted != "" || st.passing || st.index != 1 {
 		t.Errorf("it goes on with %+v", st)
 	}
 	if said := a.Apply(log(2)).(applied); said.err != nil {

@@ -36,6 +36,7 @@ type applier struct {
 	term    uint64 // of the last batch entry seen: every earlier term is over
 	at      time.Time
 	halted  string
+	passing bool // what halted it may pass: it is tried again
 	// restores counts how often a snapshot took the place of entries, which
 	// this board then never sees.
 	restores int
@@ -151,7 +152,7 @@ func (a *applier) insist(index uint64, at time.Time, commands [][]byte) ([][]byt
 // stand says why the ledger stands still, "" that it does not, and wakes who waits.
 func (a *applier) stand(why string) {
 	a.mu.Lock()
-	a.halted = why
+	a.halted, a.passing = why, why != ""
 	close(a.changed)
 	a.changed = make(chan struct{})
 	a.mu.Unlock()
@@ -185,7 +186,7 @@ func (a *applier) diverged(index, digest uint64) string {
 
 func (a *applier) halt(why string) error {
 	a.mu.Lock()
-	a.halted = why
+	a.halted, a.passing = why, false
 	a.mu.Unlock()
 	a.log.Error("ledger: HALTED: no further command is carried out here; a person has to look", "why", why)
 	return fmt.Errorf("%w: %s", ErrHalted, why)
@@ -197,6 +198,7 @@ type state struct {
 	at          time.Time
 	last        mark
 	halted      string
+	passing     bool // what halted it may pass, and then it goes on
 	restores    int
 	changed     <-chan struct{} // closed at the next change
 }
@@ -204,7 +206,7 @@ type state struct {
 func (a *applier) state() state {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return state{a.index, a.term, a.at, a.last, a.halted, a.restores, a.changed}
+	return state{a.index, a.term, a.at, a.last, a.halted, a.passing, a.restores, a.changed}
 }
 
 // StoreConfiguration implements raft.ConfigurationStore, to learn the index of
@@ -309,7 +311,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.index, a.term, a.at, a.halted = m.index, m.term, m.at, halted
+	a.index, a.term, a.at, a.halted, a.passing = m.index, m.term, m.at, halted, false
 	a.restores++
 	a.last = mark{m.index, m.digest}
 	a.digests = [keptDigests]mark{}

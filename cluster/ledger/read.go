@@ -123,7 +123,7 @@ func (l *Ledger) Status() Status {
 		s.Trouble = l.whyNotFounded()
 	}
 	l.mu.Unlock()
-	s.Applied, s.Halted = st.index, st.halted
+	s.Applied, s.Halted, s.Passing = st.index, st.halted, st.passing
 	s.LogBytes = l.files.log.bytes.Load()
 	s.Foreign = l.foreign.text()
 	if t := l.files.log.trouble.Load(); t != nil {

@@ -16,6 +16,7 @@ type Status struct {
 	LogBytes int64  // of the log since the last snapshot
 	Snapshot uint64 // index of the last snapshot that this board took, or found at its start; 0 if none
 	Halted   string // why the machine stands still, "" if it does not
+	Passing  bool   // what halts it may pass, such as a full disk: then it goes on by itself
 	Foreign  string // boards of another ledger that were met, "" if none
 	Damaged  string // what was found damaged at start and set aside, "" if nothing
 	Trouble  string // what else keeps it from working just now, "" if nothing
