@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -74,6 +75,11 @@ type Config struct {
 	// not stored. nil means OnInvalidate, which must not purge here then if
 	// such replies are to be kept. It must not block.
 	OnReplace func(url string)
+	// Settle is called once for each unsafe request that made something out of
+	// date, after OnInvalidate and OnReplace have been told of all its URLs and
+	// before its client gets any of the reply. It may wait, within a bound of its
+	// own, until other caches know too: who has the reply may ask any of them.
+	Settle func(ctx context.Context)
 
 	// MaxFills bounds the fetches that are under way at once; half as many
 	// long replies that are not stored may stream besides. Each holds at most

@@ -139,4 +139,7 @@ func (c *Cache) invalidate(r *http.Request, h http.Header, guard *Guard, replace
 			c.cfg.OnInvalidate(key)
 		}
 	}
+	if c.cfg.Settle != nil {
+		c.cfg.Settle(r.Context())
+	}
 }

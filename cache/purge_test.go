@@ -1,9 +1,12 @@
 package cache
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,5 +188,37 @@ func TestSoftPurgeOfCopies(t *testing.T) {
 			t.Errorf("%s: %d stored", name, len(two.Copy(pageURL)))
 		}
 		g.Release()
+	}
+}
+
+// Others are waited for once all URLs are told, and before the client has
+// anything of the reply, which is when it may go and ask them (RFC 9111 §4.4).
+func TestAnUnsafeRequestSettlesBeforeItsReply(t *testing.T) {
+	named := []string{"Location: /created", "Content-Location: /shown"}
+	for _, tt := range []struct {
+		method string
+		status int
+		want   int // URLs
+	}{
+		{"POST", 201, 3}, {"PUT", 204, 3}, {"DELETE", 303, 3}, {"FROB", 200, 3},
+		{"POST", 404, 0}, {"DELETE", 500, 0}, {"OPTIONS", 200, 0},
+	} {
+		t.Run(fmt.Sprint(tt.method, tt.status), func(t *testing.T) {
+			told, settled := 0, 0
+			w := httptest.NewRecorder()
+			b := newBench(t, always(tt.status, "", named...), func(c *Config) {
+				c.OnInvalidate = func(string) { told++ }
+				c.Settle = func(context.Context) {
+					settled++
+					if told != tt.want || w.Flushed || len(w.Header()) > 0 {
+						t.Errorf("settled after %d URLs, with %v sent", told, w.Header())
+					}
+				}
+			})
+			b.Serve(w, request(tt.method, pageURL), Route{Upstream: b.up})
+			if told != tt.want || settled != min(tt.want, 1) {
+				t.Errorf("told of %d URLs, settled %d times; want %d and once", told, settled, tt.want)
+			}
+		})
 	}
 }

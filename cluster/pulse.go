@@ -87,6 +87,7 @@ type Purger struct {
 	since    time.Duration            // contacts begun before this count no more
 	failed   time.Duration            // when Sync last found no majority
 	theirs   map[string]Vector
+	turns    map[string]chan struct{} // one caller of Confirm a board
 	catching map[string]*catchUp
 	syncing  *catchUp
 }
@@ -104,6 +105,7 @@ func NewPurger(log *PurgeLog, call Caller, roster Roster, timing PulseTiming, lo
 		birth:    time.Now(),
 		contact:  map[string]time.Duration{},
 		theirs:   map[string]Vector{},
+		turns:    map[string]chan struct{}{},
 		catching: map[string]*catchUp{},
 	}
 	p.renew()
@@ -165,6 +167,11 @@ func (p *Purger) forgetOthers(peers []Peer, busy map[string]*atomic.Bool) {
 			delete(p.theirs, name)
 		}
 	}
+	for name := range p.turns {
+		if !live[name] {
+			delete(p.turns, name)
+		}
+	}
 	for name := range p.contact {
 		if !live[name] {
 			delete(p.contact, name)
@@ -223,10 +230,7 @@ func (p *Purger) Spread(ctx context.Context, wait time.Duration) (obeyed, absent
 func (p *Purger) deliver(ctx context.Context, board string, want Vector) bool {
 	for {
 		err := p.exchange(ctx, board, true)
-		p.mu.Lock()
-		done := err == nil && p.theirs[board].Covers(want)
-		p.mu.Unlock()
-		if done {
+		if err == nil && p.covers(board, want) {
 			return true
 		}
 		select {

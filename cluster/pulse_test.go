@@ -20,6 +20,8 @@ type fakeRack struct {
 	mu      sync.Mutex // guards what follows
 	purgers map[string]*Purger
 	cut     map[string]bool // boards that nobody reaches and that reach nobody
+	slow    map[string]time.Duration
+	sent    int // messages
 	known   int
 }
 
@@ -45,7 +47,14 @@ func (s fakeSeat) Known() int { return s.rack.known }
 func (s fakeSeat) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	s.rack.mu.Lock()
 	to, cut := s.rack.purgers[board], s.rack.cut[board] || s.rack.cut[s.name]
+	slow := s.rack.slow[board]
+	s.rack.sent++
 	s.rack.mu.Unlock()
+	select {
+	case <-time.After(slow):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if cut {
 		return nil, fmt.Errorf("%s: %w", board, ErrPeerSilent)
 	}
@@ -62,7 +71,7 @@ func (r *fakeRack) cutOff(board string, cut bool) {
 
 // newFakeRack seats boards named a, b, c … and returns what they obey.
 func newFakeRack(n int) (*fakeRack, []*Purger, []*memory) {
-	rack := &fakeRack{purgers: map[string]*Purger{}, cut: map[string]bool{}, known: n}
+	rack := &fakeRack{purgers: map[string]*Purger{}, cut: map[string]bool{}, slow: map[string]time.Duration{}, known: n}
 	var purgers []*Purger
 	var memories []*memory
 	for i := range n {

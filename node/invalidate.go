@@ -3,47 +3,62 @@ package node
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"bramble/cluster"
 )
 
+// confirmWait is how long a client's unsafe request is held until the other
+// boards have forgotten what it made out of date. A board that lives confirms
+// within some milliseconds; the rest is for a busy one. One that has not
+// confirmed by then hears of it in the background, within purgeWait.
+const confirmWait = 250 * time.Millisecond
+
 // invalidator tells the rack which pages an unsafe request to this board made
 // out of date (RFC 9111 §4.4).
 //
-// The purge is in this board's log before the client has its reply, so whatever
-// board is asked on that client's behalf from then on obeys it before it
-// answers (cluster.Purger.CatchUp). The boards that are not asked hear of it in
-// the background, within purgeWait.
+// The purge is in this board's log, and obeyed by the boards that answer, before
+// the client has its reply: that client may ask any of them next, and one cache
+// would not show it the old page. Whatever board is asked over the link from
+// then on obeys it before it answers (cluster.Purger.CatchUp).
 type invalidator struct {
 	purger atomic.Pointer[cluster.Purger] // nil until run
-	news   chan struct{}                  // something was issued; holds one
+	late   chan struct{}                  // a board has not confirmed; holds one
 }
 
-func newInvalidator() *invalidator { return &invalidator{news: make(chan struct{}, 1)} }
+func newInvalidator() *invalidator { return &invalidator{late: make(chan struct{}, 1)} }
 
-// offer purges a key; it does not wait for other boards.
+// offer purges a key here; it does not wait for other boards. settle follows.
 func (i *invalidator) offer(key string) {
 	purger := i.purger.Load()
 	if purger == nil {
 		return // no client has been served yet
 	}
-	if purger.Issue(cluster.Purge{Kind: cluster.PurgeURL, What: key}) != nil {
-		return // a key that is too long to be purged was too long to be stored
+	// A key that is too long to be purged was too long to be stored.
+	_ = purger.Issue(cluster.Purge{Kind: cluster.PurgeURL, What: key})
+}
+
+// settle waits until the live boards have obeyed what was offered, for
+// confirmWait at most, or until the client has gone.
+func (i *invalidator) settle(ctx context.Context) {
+	purger := i.purger.Load()
+	if purger == nil || purger.Confirm(ctx, confirmWait) {
+		return
 	}
 	select {
-	case i.news <- struct{}{}:
+	case i.late <- struct{}{}:
 	default:
 	}
 }
 
-// run spreads what was issued until ctx ends.
+// run tells those who were late until ctx ends.
 func (i *invalidator) run(ctx context.Context, purger *cluster.Purger) {
 	i.purger.Store(purger)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-i.news:
+		case <-i.late:
 			purger.Spread(ctx, purgeWait)
 		}
 	}

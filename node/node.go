@@ -142,6 +142,7 @@ func (b *board) open(ctx context.Context) error {
 		NoCacheStatus: !b.cfg.Cache.Status, ClientDirectives: b.cfg.Cache.ClientDirectives, KeepSetCookie: b.cfg.Cache.KeepSetCookie,
 		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
 		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer, OnReplace: b.unsafe.offer,
+		Settle:       b.unsafe.settle,
 		ClockTrusted: b.clockIsSet,
 	})
 	if err != nil {

@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestConfirmWaitsForBoardsThatAnswerAndForNoOthers(t *testing.T) {
+	const wait = 250 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		slow time.Duration // board c's answer
+		cut  bool          // the link calls it silent
+		want bool
+		took time.Duration
+		b, c bool // have obeyed when Confirm returns
+	}{
+		{name: "all answer at once", want: true, b: true, c: true},
+		{name: "one is busy", slow: 40 * time.Millisecond, want: true, took: 80 * time.Millisecond, b: true, c: true}, // two messages the first time
+		{name: "one hangs", slow: time.Hour, took: wait, b: true},
+		{name: "one is dead", cut: true, b: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rack, purgers, memories := newFakeRack(3)
+				rack.slow["c"] = tt.slow
+				rack.cutOff("c", tt.cut)
+				issue(t, purgers[0].log, tag("x"))
+				began := time.Now()
+				got := purgers[0].Confirm(t.Context(), wait)
+				if took := time.Since(began); got != tt.want || took != tt.took {
+					t.Errorf("Confirm = %v after %v, want %v after %v", got, took, tt.want, tt.took)
+				}
+				for i, want := range []bool{tt.b, tt.c} {
+					if obeyed := slices.Equal(memories[i+1].obeyed, []string{"tag:x"}); obeyed != want {
+						t.Errorf("board %c obeyed %v", 'b'+i, memories[i+1].obeyed)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestALoneBoardConfirmsToItself(t *testing.T) {
+	_, purgers, _ := newFakeRack(1)
+	issue(t, purgers[0].log, tag("x"))
+	if !purgers[0].Confirm(t.Context(), time.Hour) {
+		t.Error("a board alone waits for others")
+	}
+}
+
+// A crowd of unsafe requests is a few messages a board, and none of them waits
+// for all of the others.
+func TestACrowdConfirmsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rack, purgers, memories := newFakeRack(3)
+		rack.slow["b"], rack.slow["c"] = 5*time.Millisecond, 5*time.Millisecond
+		var crowd sync.WaitGroup
+		for n := range 100 {
+			crowd.Go(func() {
+				if err := purgers[0].Issue(tag(fmt.Sprint(n))); err != nil {
+					t.Error(err)
+				}
+				if !purgers[0].Confirm(t.Context(), 250*time.Millisecond) {
+					t.Errorf("the purge of %d was not confirmed", n)
+				}
+			})
+		}
+		crowd.Wait()
+		if rack.sent > 8 {
+			t.Errorf("100 purges cost %d messages", rack.sent)
+		}
+		for _, m := range memories[1:] {
+			if len(m.obeyed) != 100 {
+				t.Errorf("a board obeyed %d purges, want 100", len(m.obeyed))
+			}
+		}
+	})
+}
