@@ -47,6 +47,10 @@ type Route struct {
 	// without asking upstream: for a board that cannot know what was purged. If
 	// upstream fails, they are served where a stale reply could be.
 	YoungerThan time.Duration
+	// Defer leaves it to upstream whether a stale reply is served while it is
+	// refreshed (RFC 5861 §3): for a board whose upstream is the page's owner,
+	// which answers as fast and knows whether the page was refreshed since.
+	Defer bool
 }
 
 // believes reports whether a stored reply is young enough for the route.
@@ -207,7 +211,7 @@ func (q *question) fromMemory() bool {
 	case usable: // stale, and the client said that it takes it
 		c.counters.stale.Add(1)
 		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
-	case o.mayServeWhile(now):
+	case o.mayServeWhile(now) && (!q.route.Defer || c.failed.has(q.key, now)):
 		// RFC 5861 §3. Nobody waits for the refresh.
 		c.counters.stale.Add(1)
 		if !c.failed.has(q.key, now) {

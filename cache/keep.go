@@ -94,12 +94,15 @@ func judge(a asking, status int, h http.Header) verdict {
 		v.strip = append(v.strip, "Set-Cookie")
 	}
 	fresh := v.lifetime > v.age && !c.noCache
+	while := v.age-v.lifetime < c.staleWhile.duration()
 	validator := validETag(h.Get("Etag")) || h.Get("Last-Modified") != ""
 	// What is neither fresh nor can be validated would only take up room.
-	v.store = a.method == http.MethodGet && (fresh || validator || v.age-v.lifetime < c.staleWhile.duration())
+	v.store = a.method == http.MethodGet && (fresh || validator || while)
 	// RFC 9111 §4: what would need validation before its first reuse cannot
-	// answer those who wait either.
-	v.share = fresh
+	// answer those who wait either. What may be served while it is refreshed can
+	// (RFC 5861 §3): the owner of a page gives it to other boards stale, and a
+	// crowd there need not ask one by one.
+	v.share = fresh || while && !c.noCache && !c.mustRevalidate && !c.proxyRevalidate
 	return v
 }
 

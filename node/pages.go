@@ -90,6 +90,9 @@ func (p *pages) route(r *http.Request, name string) cache.Route {
 	}
 	route.Name = name
 	route.Upstream, route.Alone, route.AskOthers = rackFetch{p, name}, originFetch{p}, true
+	// One board for the rack says when a page is refreshed, or each would have
+	// its own first client served stale. A dead one is not waited for.
+	route.Defer = p.link.Up(first)
 	p.hot.count(key, p.now())
 	route.Keep = p.keep
 	return route

@@ -153,7 +153,7 @@ func (h *peerHandler) object(w http.ResponseWriter, r *http.Request) {
 		}
 		route = cache.Route{Name: originRoute, Upstream: nothing{}}
 	case q.relayed || first == asker:
-		route.Name, route.Upstream = originRoute, originFetch{p}
+		route.Name, route.Upstream, route.Defer = originRoute, originFetch{p}, false
 	}
 	p.cache.Serve(w, in, route)
 }

@@ -1,0 +1,79 @@
+//go:build unix
+
+package node_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// counted is an origin that numbers its replies to each path, fresh for two
+// seconds and usable while they are refreshed; those under /tag have validators.
+func counted(t *testing.T) (url string, asked func(path string) int) {
+	var mu sync.Mutex // guards n
+	n := map[string]int{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		n[r.URL.Path]++
+		w.Header().Set("Cache-Control", "max-age=2, stale-while-revalidate=60")
+		if r.URL.Path[:4] == "/tag" {
+			w.Header().Set("ETag", fmt.Sprintf(`"%d"`, n[r.URL.Path]))
+		}
+		fmt.Fprintf(w, "reply %d", n[r.URL.Path])
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, func(path string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return n[path]
+	}
+}
+
+// The first client after a page's lifetime, at whichever board, has it refreshed
+// for all boards (RFC 5861 §3), with one request to the origin: as one cache
+// would, and wherever there are old copies.
+func TestOneStaleReplyRefreshesAPageForTheWholeRack(t *testing.T) {
+	const boards = 5
+	url, asked := counted(t)
+	r := startRack(t, boards, fmt.Sprintf("[origin]\nurl = %q\n", url))
+	c := kept(t)
+	get := func(b *process, path string) string {
+		t.Helper()
+		got, err := fetch(c, b.http+path)
+		if err != nil || got.status != http.StatusOK {
+			t.Fatalf("%s: %d, %v", b.name, got.status, err)
+		}
+		return got.body
+	}
+	var paths []string
+	for i := range boards {
+		paths = append(paths, fmt.Sprintf("/tag/%d", i), fmt.Sprintf("/plain/%d", i))
+	}
+	for _, path := range paths {
+		for range 2 { // so that every board has a copy
+			for _, b := range r.boards {
+				get(b, path)
+			}
+		}
+	}
+	time.Sleep(2100 * time.Millisecond)
+	for i, path := range paths {
+		get(r.boards[i%boards], path)
+	}
+	time.Sleep(300 * time.Millisecond)
+	for _, path := range paths {
+		for _, b := range r.boards {
+			if got := get(b, path); got != "reply 2" {
+				t.Errorf("%s shows %s as %q 0.3 s after its refresh began, want reply 2", b.name, path, got)
+			}
+		}
+		if n := asked(path); n != 2 {
+			t.Errorf("%s cost the origin %d requests, want 2", path, n)
+		}
+	}
+}
