@@ -233,7 +233,8 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 }
 
 // bring reads the body into the spool. length is what was announced, -1 if
-// nothing was; a body that is shorter or longer is an error.
+// nothing was; a body that is shorter or longer is an error. The end of a body of
+// announced length that is to be stored is shown when the spool is finished.
 func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store bool, held *int64, limit *time.Timer) error {
 	c := f.c
 	var n int64
@@ -259,7 +260,7 @@ func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store 
 		got, err := body.Read(buf)
 		if got > 0 {
 			n += int64(got)
-			f.spool.wrote(got)
+			f.spool.wrote(got, store && n == length)
 		}
 		switch {
 		case err == io.EOF && length >= 0 && n < length:

@@ -34,6 +34,7 @@ type spool struct {
 	chunks  [][]byte // filled parts; those in front of dropped are gone
 	dropped int      // chunks that were dropped from the front
 	written int64
+	hidden  int // bytes at the end that no reader sees before finish
 	sliding bool
 	done    bool
 	err     error // why the body ended early
@@ -204,13 +205,19 @@ func (s *spool) cutSlowest() {
 	signal(&s.more)
 }
 
-// wrote notes that the writer filled n bytes of what free gave it.
-func (s *spool) wrote(n int) {
+// wrote notes that the writer filled n bytes of what free gave it. last has them
+// wait for finish: who has counted a body's last byte takes it for stored, and
+// may ask for it again at once.
+func (s *spool) wrote(n int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := len(s.chunks) - 1
 	s.chunks[i] = s.chunks[i][:len(s.chunks[i])+n]
 	s.written += int64(n)
+	if last {
+		s.hidden = n
+		return
+	}
 	signal(&s.more)
 }
 
@@ -218,7 +225,7 @@ func (s *spool) wrote(n int) {
 func (s *spool) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done, s.err = true, err
+	s.done, s.err, s.hidden = true, err, 0
 	signal(&s.more)
 }
 
@@ -281,10 +288,14 @@ func (rd *reader) next(ctx context.Context, idle func() error) ([]byte, error) {
 func (rd *reader) unread() []byte {
 	for i := rd.chunk - rd.s.dropped; i >= 0 && i < len(rd.s.chunks); i++ {
 		c := rd.s.chunks[i]
+		last := i == len(rd.s.chunks)-1
+		if last {
+			c = c[:len(c)-rd.s.hidden]
+		}
 		if rd.off < len(c) {
 			return c[rd.off:]
 		}
-		if i == len(rd.s.chunks)-1 && len(c) < cap(c) {
+		if last && len(c) < cap(c) {
 			return nil // the writer goes on in this chunk
 		}
 		rd.chunk, rd.off = rd.chunk+1, 0

@@ -165,7 +165,7 @@ func TestSpool(t *testing.T) {
 				}
 				n := copy(buf[:1+r.IntN(len(buf))], left)
 				left = left[n:]
-				s.wrote(n)
+				s.wrote(n, false)
 			}
 			s.finish(nil)
 			clients.Wait()
@@ -197,12 +197,66 @@ func TestSpoolWriterGivesUp(t *testing.T) {
 			}
 			return
 		}
-		s.wrote(len(buf))
+		s.wrote(len(buf), false)
 		if s.written > largestChunk {
 			cancel(errRefused)
 		}
 		if s.written > 10*largestChunk {
 			t.Fatal("the window has no bound")
 		}
+	}
+}
+
+// pausingBody gives all its bytes, and its end when it is told to.
+type pausingBody struct {
+	io.Reader
+	end chan struct{}
+}
+
+func (p pausingBody) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if err == io.EOF {
+		<-p.end
+	}
+	return n, err
+}
+
+func (p pausingBody) Close() error { return nil }
+
+// Who has counted the whole of a page may ask for it in another way, for which
+// there is no flight to join (HEAD, a range): it is stored by then.
+func TestWhoHasTheLastByteFindsThePageStored(t *testing.T) {
+	for _, method := range []string{"HEAD", "GET"} {
+		synctest.Test(t, func(t *testing.T) {
+			end := make(chan struct{})
+			b := newBench(t, script(func(*http.Request) (*http.Response, error) {
+				resp := reply(200, "a page", "Cache-Control: max-age=60")
+				resp.Body, resp.ContentLength = pausingBody{strings.NewReader("a page"), end}, 6
+				return resp, nil
+			}))
+			collect := b.crowd(2, plain)
+			if b.HasFresh(plain(0)) {
+				t.Error("a page was stored whose end had not come")
+			}
+			for f := range b.flights.active {
+				f.spool.mu.Lock()
+				if n := len(f.spool.readers); n != 2 {
+					t.Errorf("%d of 2 clients still read a page that is not stored: the others have all of it", n)
+				}
+				f.spool.mu.Unlock()
+			}
+			close(end)
+			for _, res := range collect() {
+				if res.Body.String() != "a page" {
+					t.Errorf("a client got %q", res.Body)
+				}
+			}
+			r := request(method, pageURL)
+			if method == "GET" {
+				r.Header.Set("Range", "bytes=0-0")
+			}
+			b.ask(r)
+			b.wantFetches(1)
+		})
 	}
 }
