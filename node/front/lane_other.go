@@ -44,4 +44,6 @@ func (c *conn) linger() {}
 
 func (c *conn) halfClosed() bool { return false }
 
+func (c *conn) unread() bool { return false }
+
 func ended(uintptr) bool { return true }

@@ -5,8 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -141,5 +144,59 @@ func TestASocketTellsDeadlinesAsNetDoes(t *testing.T) {
 	var timeout net.Error
 	if !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("the handler is told %v", err)
+	}
+}
+
+// stuck is memory that answers nobody who asks for /held until it is let go.
+type stuck struct {
+	*house
+	asked atomic.Int64
+	over  chan struct{}
+}
+
+func (h *stuck) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+	if string(q.Target) == "/held" {
+		h.asked.Add(1)
+		<-h.over
+	}
+	return h.house.AppendHit(dst, q)
+}
+
+// A board that is behind with its reading does not hold that against those who have
+// asked in time, only against those who have said nothing.
+func TestWhoHasAskedIsNotLate(t *testing.T) {
+	h := &stuck{house: newHouse(t), over: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(h.over) })
+	f, _, _ := open(t, h.house, func(cfg *Config) {
+		cfg.Hits, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
+	})
+	t.Cleanup(release)
+	again := visit(t, f)
+	again.send(get("/"))
+	again.reply()
+	until(t, "every lookout is held", func() bool {
+		// Which lookout it is goes by the descriptor, and the client's is of this process
+		// too: a third has the next one be another's.
+		file, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		visit(t, f).send(get("/held"))
+		time.Sleep(10 * time.Millisecond)
+		return h.asked.Load() == int64(runtime.GOMAXPROCS(0))
+	})
+	first, silent := visit(t, f), visit(t, f)
+	first.send(get("/"))
+	again.send(get("/"))
+	if n, err := silent.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("who says nothing gets %d bytes and %v", n, err)
+	}
+	time.Sleep(2 * f.cfg.HeaderTimeout)
+	release()
+	for name, v := range map[string]*visitor{"first": first, "second": again} {
+		if resp, _ := v.reply(); resp.StatusCode != http.StatusOK {
+			t.Errorf("who asked a %s time gets %s", name, resp.Status)
+		}
 	}
 }

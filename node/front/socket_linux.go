@@ -77,6 +77,18 @@ func (s *socket) SetWriteDeadline(t time.Time) error {
 	return s.failed("set", s.file.SetWriteDeadline(t))
 }
 
+// unread reports whether the client has sent something that nobody has read.
+func (c *conn) unread() (some bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tcp == nil && c.fd >= 0 {
+		some, _ = peek(uintptr(c.fd))
+	} else if c.raw != nil && c.raw.Control(func(fd uintptr) { some, _ = peek(fd) }) != nil {
+		return false // closed
+	}
+	return some
+}
+
 // bareAcceptor accepts descriptors, which a lookout can take.
 type bareAcceptor struct {
 	file *os.File

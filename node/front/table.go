@@ -145,8 +145,10 @@ func (t *table) sweep(p patience) {
 	tick := t.tick.Add(1)
 	for from := 0; ; from += sweepBatch {
 		over, seen := t.overdue(from, tick, p)
-		for _, c := range over {
-			c.end()
+		for _, late := range over {
+			if !late.unheard() && late.word.CompareAndSwap(late.was, word(phaseClosing, tick)) {
+				late.end()
+			}
 		}
 		for _, c := range seen {
 			if w := c.word.Load(); phaseOf(w) == phaseIdle && c.halfClosed() &&
@@ -163,9 +165,23 @@ func (t *table) sweep(p patience) {
 	}
 }
 
+// late is a connection whose time is over, and its word at that moment.
+type late struct {
+	*conn
+	was uint32
+}
+
+// unheard reports whether a client has done its part in time and it is the board
+// that is behind: what it has sent has not been read yet. Its first byte moves a
+// connection out of these two phases, so that nobody can gain time by a trickle.
+func (l late) unheard() bool {
+	is := phaseOf(l.was)
+	return (is == phaseNew || is == phaseIdle) && l.unread()
+}
+
 // overdue gives the connections whose time is over, and those that are to be
 // looked at closely. What moves within the table meanwhile is found next time.
-func (t *table) overdue(from int, tick uint32, p patience) (over, seen []*conn) {
+func (t *table) overdue(from int, tick uint32, p patience) (over []late, seen []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if from >= len(t.conns) {
@@ -176,9 +192,7 @@ func (t *table) overdue(from int, tick uint32, p patience) (over, seen []*conn) 
 		long, is := ticksSince(w, tick), phaseOf(w)
 		switch {
 		case p[is] != 0 && long >= p[is]:
-			if c.word.CompareAndSwap(w, word(phaseClosing, tick)) {
-				over = append(over, c)
-			}
+			over = append(over, late{c, w})
 		case is == phaseIdle && long >= seenAfter && w&wordSeen == 0:
 			if c.word.CompareAndSwap(w, w|wordSeen) {
 				seen = append(seen, c)
