@@ -8,7 +8,7 @@ import (
 const (
 	// filesLeast is how many file descriptors a board keeps for all but the
 	// public's connections: the rack link with its streams to every board, the
-	// console, gossip, the ledger's files, and 128 connections to each of a few
+	// console (console.MaxConnections), gossip, the ledger's files, and 128 connections to each of a few
 	// origins.
 	filesLeast = 768
 	// requestCost is what a request takes in net/http and behind it, in bytes, at

@@ -400,7 +400,7 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
 		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(b.console) }()
+	go func() { served <- server.Serve(console.Bound(b.console)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("console: %w", err)
