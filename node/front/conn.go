@@ -43,8 +43,9 @@ type conn struct {
 
 	gone atomic.Bool // out of the table
 
-	awaited atomic.Int32 // its requests of HTTP/2 that wait for its client
-	tails   atomic.Int32 // those answered since it was idle last whose end may wait
+	allowance allowance    // with HTTP/2
+	awaited   atomic.Int32 // its requests of HTTP/2 that wait for its client
+	tails     atomic.Int32 // those answered since it was idle last whose end may wait
 }
 
 // end closes the socket, or both of its sides; whoever serves the connection notices.

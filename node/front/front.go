@@ -197,8 +197,8 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
 	from, _ := r.Context().Value(unasked{}).(*given)
 	if r.ProtoMajor == 2 && from != nil {
 		reply := f.begin(w, from.conn)
-		defer reply.end()
-		w = reply
+		defer reply.end(r)
+		w, r = reply, from.conn.withEarnings(r)
 	}
 	if from != nil && !f.limits.asks(from.conn.client) {
 		refuseSlow(w, r)

@@ -44,8 +44,13 @@ func (f *Front) begin(w http.ResponseWriter, c *conn) *stream {
 	return &stream{ResponseWriter: w, front: f, conn: c}
 }
 
-// end is called once.
-func (s *stream) end() { s.front.gate.streams.Add(-1) }
+// end is called once. A request that was taken back meanwhile has earned nothing.
+func (s *stream) end(r *http.Request) {
+	s.front.gate.streams.Add(-1)
+	if r.Context().Err() == nil {
+		s.conn.allowance.earn(h2PerRequest)
+	}
+}
 
 // finish sends what net/http has yet to send, unless this is the only such request
 // of its connection since that was idle: what is left then is at most 4 KB for a

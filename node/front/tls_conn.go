@@ -96,7 +96,12 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 		return n, err
 	}
-	return w.Conn.Read(p)
+	n, err := w.Conn.Read(p)
+	if w.conn.h2 && !w.conn.allowance.spend(n) {
+		w.conn.front.gate.shed.Add(1)
+		return 0, errFlood
+	}
+	return n, err
 }
 
 // Write takes ciphertext.
@@ -105,7 +110,9 @@ func (w *wire) Write(p []byte) (int, error) {
 		w.cipher.out = append(w.cipher.out, p...)
 		return len(p), nil
 	}
-	return w.Conn.Write(p)
+	n, err := w.Conn.Write(p)
+	w.conn.allowance.earn(n / h2Taken)
+	return n, err
 }
 
 // Close gives the place in the table back.
