@@ -159,7 +159,9 @@ func (p *place) sending(limit func(time.Time) error, whole time.Duration) (done 
 	if p == nil || p.state.Load() != placeHeld {
 		return func() {}
 	}
+	decided := make(chan struct{})
 	slow := time.AfterFunc(asideAfter, func() {
+		defer close(decided)
 		if !p.state.CompareAndSwap(placeHeld, placeAside) {
 			return
 		}
@@ -173,7 +175,11 @@ func (p *place) sending(limit func(time.Time) error, whole time.Duration) (done 
 		// An error means that the connection is closed already.
 		_ = limit(time.Now().Add(left))
 	})
-	return func() { slow.Stop() }
+	return func() {
+		if !slow.Stop() {
+			<-decided // a deadline is no longer the reply's to set once that is over
+		}
+	}
 }
 
 // enterUpload reports whether a request may keep its place while its body comes.
