@@ -3,6 +3,7 @@ package desk
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -26,11 +27,12 @@ func TestTogether(t *testing.T) {
 			}
 			took[i] = time.Since(start)
 		}
-		go wait(0)
+		var all sync.WaitGroup
+		all.Go(func() { wait(0) })
 		time.Sleep(500 * time.Millisecond)
-		go wait(1)
-		go wait(2)
-		time.Sleep(5 * time.Second)
+		all.Go(func() { wait(1) })
+		all.Go(func() { wait(2) })
+		all.Wait()
 		if want := [3]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}; took != want || asked.Load() != 2 {
 			t.Errorf("answered after %v by %d questions", took, asked.Load())
 		}
