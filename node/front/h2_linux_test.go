@@ -21,6 +21,7 @@ import (
 type framed struct {
 	*http2.Framer
 	t      *testing.T
+	to     net.Conn
 	fields *hpack.Encoder
 	block  bytes.Buffer
 }
@@ -34,7 +35,7 @@ func visitH2(t *testing.T, f *Front, client *tls.Config, window uint32) *framed 
 	if _, err := io.WriteString(v, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	c := &framed{Framer: http2.NewFramer(v, v.r), t: t}
+	c := &framed{Framer: http2.NewFramer(v, v.r), t: t, to: v}
 	c.fields = hpack.NewEncoder(&c.block)
 	if err := c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
 		t.Fatal(err)
