@@ -52,13 +52,20 @@ type Plain struct {
 // field that is not about the connection, and returns the parts of the body that
 // follow the empty line. They must not be changed. If ok is false, the request is
 // for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
-// bytes of room.
-func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok bool) {
+// bytes of room. m, if not nil, is for Again.
+func (c *Cache) AppendHit(dst []byte, q *Plain, m *Memo) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
 		now = c.Now()
 	}
-	o, same := c.plainHit(q, now)
+	var found place
+	if !q.Directives || !c.cfg.ClientDirectives {
+		found = c.store.find(asString(q.Key))
+	}
+	o, same := c.plainHit(found.objects, q, now)
+	if m != nil {
+		m.note(found, o, now)
+	}
 	if o == nil {
 		return dst, nil, false
 	}
@@ -68,13 +75,10 @@ func (c *Cache) AppendHit(dst []byte, q *Plain) (head []byte, body [][]byte, ok 
 	return c.appendHead(dst, o, now, same), body, true
 }
 
-// plainHit finds the reply that answers a request, nil if there is none, and
-// whether the client has it already.
-func (c *Cache) plainHit(q *Plain, now time.Duration) (o *Object, same bool) {
-	if q.Directives && c.cfg.ClientDirectives {
-		return nil, false
-	}
-	o = matchPlain(c.store.get(asString(q.Key)), q)
+// plainHit finds the reply that answers a request among what is stored for it, nil
+// if there is none, and whether the client has it already.
+func (c *Cache) plainHit(objects []*Object, q *Plain, now time.Duration) (o *Object, same bool) {
+	o = matchPlain(objects, q)
 	if o == nil || o.wire == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
 		return nil, false
 	}

@@ -31,7 +31,7 @@ func plainOf(r *http.Request) *Plain {
 // AppendHit said anything.
 func (b *bench) sameAsServe(t *testing.T, r *http.Request) (hit bool) {
 	t.Helper()
-	head, body, ok := b.AppendHit([]byte("before "), plainOf(r))
+	head, body, ok := b.AppendHit([]byte("before "), plainOf(r), nil)
 	if !ok {
 		if string(head) != "before " || body != nil {
 			t.Errorf("no hit, and yet %q, %q", head, body)
@@ -165,7 +165,7 @@ func TestAppendHitObeysPurges(t *testing.T) {
 			t.Fatal("no hit")
 		}
 		b.Purge(Selector{URL: pageURL, Soft: soft})
-		if _, _, ok := b.AppendHit(nil, plainOf(request("GET", pageURL))); ok {
+		if _, _, ok := b.AppendHit(nil, plainOf(request("GET", pageURL)), nil); ok {
 			t.Errorf("a hit after a purge, soft: %v", soft)
 		}
 	}
@@ -179,7 +179,7 @@ func TestAppendHitCountsAndAllocatesNothing(t *testing.T) {
 	for _, r := range []*http.Request{request("GET", pageURL), request("GET", pageURL, `If-None-Match: "a"`)} {
 		q := plainOf(r)
 		if n := testing.AllocsPerRun(99, func() {
-			if head, _, ok := b.AppendHit(room, q); !ok || cap(head) != cap(room) {
+			if head, _, ok := b.AppendHit(room, q, nil); !ok || cap(head) != cap(room) {
 				t.Fatal("no hit, or no room")
 			}
 		}); n != 0 {
@@ -238,7 +238,7 @@ func BenchmarkAppendHit(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, ok := bench.AppendHit(room, q); !ok {
+				if _, _, ok := bench.AppendHit(room, q, nil); !ok {
 					b.Fatal("no hit")
 				}
 			}

@@ -107,16 +107,37 @@ func (s *store) shard(key string) (*shard, uint64) {
 
 // get gives the variants of a key and counts a hit for the policy. It allocates
 // nothing, and readers do not wait for each other. The slice must not be changed.
-func (s *store) get(key string) []*Object {
+func (s *store) get(key string) []*Object { return s.find(key).objects }
+
+// place is what was found under a key, and where.
+type place struct {
+	shard   *shard
+	entry   *entry
+	objects variants // nil: nothing is stored
+}
+
+// find is get for who comes back.
+func (s *store) find(key string) place {
 	sh, hash := s.shard(key)
-	var found variants
+	var found place
 	sh.mu.RLock()
 	if e := sh.policy.Peek(hash); e != nil && keyOf(e) == key {
 		sh.policy.Hit(e)
-		found = e.Value
+		found = place{sh, e, e.Value}
 	}
 	sh.mu.RUnlock()
 	return found
+}
+
+// holds reports whether get would give the same again, and then counts the same.
+func (p *place) holds() bool {
+	p.shard.mu.RLock()
+	same := p.shard.policy.Holds(p.entry) && &p.entry.Value[0] == &p.objects[0]
+	if same {
+		p.shard.policy.Hit(p.entry)
+	}
+	p.shard.mu.RUnlock()
+	return same
 }
 
 // put stores an object in front of its key's other variants, in place of one

@@ -49,7 +49,37 @@ func (h *hits) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return h.p.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
+	return h.p.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), h.memo(q))
+}
+
+// memo is an answer given by hits, for front.Memo. What a host name means does not
+// change, and so is no part of it.
+type memo struct {
+	hits *hits
+	cache.Memo
+}
+
+// memo is where the answer to a request is to be noted, nil for nowhere.
+func (h *hits) memo(q *front.Asked) *cache.Memo {
+	if !q.Keep {
+		return nil
+	}
+	m, mine := q.Memo.(*memo)
+	if !mine {
+		m = new(memo)
+		q.Memo = m
+	}
+	m.hits = h
+	return &m.Memo
+}
+
+// Again is front.Memo.
+func (m *memo) Again(at time.Duration) bool {
+	if at == 0 {
+		at = m.hits.Now()
+	}
+	p := m.hits.p
+	return p.purger.BelievableAt(at) && p.cache.Again(&m.Memo, at+p.ahead)
 }
 
 // learn asks the sites what a host name means.

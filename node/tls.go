@@ -114,11 +114,13 @@ type certified struct {
 	certs *certs.Keeper
 }
 
-// AppendHit is front.Hits.
+// AppendHit is front.Hits. It leaves nothing for the next request: a certificate may
+// come in between.
 func (c certified) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
 	if c.certs.Certified(string(q.Host)) {
 		return dst, nil, false
 	}
+	q.Keep, q.Memo = false, nil
 	return c.hits.AppendHit(dst, q)
 }
 

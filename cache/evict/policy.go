@@ -49,7 +49,7 @@ func (i *Item[V]) touch() {
 // and what a hit in it is worth is its way, and a Tuner finds that.
 //
 // A hit only counts; the lists move when something is added, so that readers can
-// share a lock: Peek, Hit and Items may be called side by side, everything else
+// share a lock: Peek, Holds, Hit and Items may be called side by side, everything else
 // needs to be alone.
 type Policy[V any] struct {
 	probation, main         *simplelru.LRU[uint64, *Item[V]]
@@ -107,6 +107,9 @@ func (p *Policy[V]) Peek(hash uint64) *Item[V] {
 	e, _ := p.probation.Peek(hash)
 	return e
 }
+
+// Holds reports whether an item is in the policy still.
+func (p *Policy[V]) Holds(e *Item[V]) bool { return p.Peek(e.hash) == e }
 
 // Hit counts a use of an item that is in the policy. It allocates nothing.
 func (p *Policy[V]) Hit(e *Item[V]) {

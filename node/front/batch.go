@@ -103,6 +103,7 @@ type rules struct {
 	limits   *limits
 	client   client
 	gate     *gate  // before net/http; nil: it stands open
+	secure   bool   // they come over TLS
 	strict   []byte // the line of Strict-Transport-Security; nil: none
 	// at is a reading of hits.Now after the first request had come; 0: the clock is to
 	// be looked at. Those behind it may have come later.
@@ -129,7 +130,7 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 			return answered, stepFlush
 		}
 		q := &b.req
-		v := b.known.parse(q, p[answered:])
+		v, like := b.known.parse(q, p[answered:])
 		switch {
 		case v == more:
 			return answered, stepWait
@@ -141,8 +142,7 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 		}
 		head, body, ok := b.heads[b.used:b.used:headBytes], [][]byte(nil), v == plain
 		if ok {
-			q.asked.At, r.at = r.at, 0
-			head, body, ok = r.hits.AppendHit(head, &q.asked)
+			head, body, ok = b.reply(head, p[answered:answered+q.line], like, r)
 		}
 		if !ok {
 			if !r.gate.sheds(kindAsked) {
@@ -162,19 +162,7 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 			}
 			return answered, stepLend
 		}
-		if q.old {
-			head[len("HTTP/1.")] = '0'
-		}
-		if len(r.strict) > 0 {
-			head = strictly(head, r.strict)
-		}
-		switch {
-		case r.draining || q.close && !q.old:
-			head = append(head, "Connection: close\r\n"...)
-		case q.old && q.keep && !q.close:
-			head = append(head, "Connection: keep-alive\r\n"...)
-		}
-		b.addHead(append(head, "\r\n"...))
+		b.addHead(head)
 		b.addBody(body)
 		b.replies++
 		answered += q.size
@@ -183,6 +171,47 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 		}
 	}
 	return answered, stepWait
+}
+
+// reply appends the head of the reply to a plain request, with the empty line, and
+// gives its body. line is the request's first; like is a block that says what its
+// fields say, nil if none is known.
+func (b *batch) reply(head, line []byte, like *block, r *rules) (whole []byte, body [][]byte, ok bool) {
+	q := &b.req
+	var last *reply
+	if like != nil {
+		if head, ok = like.last.gives(head, line, r); ok {
+			return head, like.last.body, true
+		}
+		if like.last.wants(line, r) {
+			last = &like.last
+		}
+	}
+	q.asked.At, r.at = r.at, 0
+	if q.asked.Keep = last != nil; q.asked.Keep {
+		last.forget()
+		q.asked.Memo = last.memo
+	}
+	if head, body, ok = r.hits.AppendHit(head, &q.asked); !ok {
+		return head, nil, false
+	}
+	if q.old {
+		head[len("HTTP/1.")] = '0'
+	}
+	if len(r.strict) > 0 {
+		head = strictly(head, r.strict)
+	}
+	switch {
+	case r.draining || q.close && !q.old:
+		head = append(head, "Connection: close\r\n"...)
+	case q.old && q.keep && !q.close:
+		head = append(head, "Connection: keep-alive\r\n"...)
+	}
+	head = append(head, "\r\n"...)
+	if q.asked.Keep {
+		last.keep(q, line, head, body, r)
+	}
+	return head, body, true
 }
 
 // endless reports whether bytes that follow the beginning of a request cannot

@@ -269,7 +269,7 @@ func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 
 // rule sets the rules of this moment for requests without TLS.
 func (f *Front) rule(r *rules) {
-	r.hits, r.strict, r.draining = f.cfg.Hits, nil, f.draining.Load()
+	r.hits, r.secure, r.strict, r.draining = f.cfg.Hits, false, nil, f.draining.Load()
 	r.limits, r.gate = f.limits, f.gate
 }
 
@@ -278,7 +278,7 @@ func (f *Front) ruleFor(c *conn, r *rules) {
 	f.rule(r)
 	r.client, r.at = c.client, 0
 	if c.secure != nil {
-		r.hits, r.strict = f.secure.cfg.Hits, f.secure.strict
+		r.hits, r.secure, r.strict = f.secure.cfg.Hits, true, f.secure.strict
 	}
 }
 

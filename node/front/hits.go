@@ -8,7 +8,20 @@ import "time"
 type Asked struct {
 	Host   []byte // exactly as it was sent, port included; never empty
 	Target []byte // path and query exactly as they were sent; begins with one "/"
+	// Keep asks who answers to put into Memo what it takes to answer just so again.
+	// What is in Memo, if anything, is what it put there for another request, which
+	// will not be answered by it any more: room to be used again.
+	Keep bool
+	Memo Memo
 	Fields
+}
+
+// Memo is what Hits.AppendHit leaves of an answer.
+type Memo interface {
+	// Again reports whether AppendHit would now append the same head and return the
+	// same body for the same request, and counts that as such an answer if so. at is
+	// what Fields.At would be. It must not block.
+	Again(at time.Duration) bool
 }
 
 // Fields are what a stored reply may depend on beside its key. They are those of
@@ -41,6 +54,6 @@ type Hits interface {
 	// follow the empty line; they must never change. A reply with a body, and
 	// one to HEAD, has a Content-Length. If ok is false, the request is
 	// Config.Handler's. It must not block, and is called by many connections at
-	// a time.
+	// a time. It may leave Memo nil.
 	AppendHit(dst []byte, q *Asked) (head []byte, body [][]byte, ok bool)
 }

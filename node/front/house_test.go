@@ -154,7 +154,29 @@ func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields))
+	var m *houseMemo
+	if q.Keep {
+		if m, _ = q.Memo.(*houseMemo); m == nil {
+			m = new(houseMemo)
+			q.Memo = m
+		}
+		m.cache = h.cache
+		return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), &m.Memo)
+	}
+	return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), nil)
+}
+
+// houseMemo is an answer as node keeps it.
+type houseMemo struct {
+	cache *cache.Cache
+	cache.Memo
+}
+
+func (m *houseMemo) Again(at time.Duration) bool {
+	if at == 0 {
+		at = m.cache.Now()
+	}
+	return m.cache.Again(&m.Memo, at)
 }
 
 func (h *house) learn(host string) (prefix string, ok bool) {
@@ -266,11 +288,32 @@ type note struct {
 }
 
 func (n note) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+	if before, is := q.Memo.(noteMemo); is {
+		q.Memo = before.Memo
+	}
 	head, body, ok := n.Hits.AppendHit(dst, q)
 	if ok {
 		*n.heads = append(*n.heads, q.Head)
 	}
+	if q.Memo != nil {
+		q.Memo = noteMemo{q.Memo, q.Head, n.heads}
+	}
 	return head, body, ok
+}
+
+// noteMemo remembers which were answered again.
+type noteMemo struct {
+	Memo
+	head  bool
+	heads *[]bool
+}
+
+func (n noteMemo) Again(at time.Duration) bool {
+	ok := n.Memo.Again(at)
+	if ok {
+		*n.heads = append(*n.heads, n.head)
+	}
+	return ok
 }
 
 // cutReply takes a reply off the front of out: its status line, its fields

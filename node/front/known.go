@@ -54,24 +54,35 @@ type block struct {
 	since       []byte
 	directives  bool
 	close, keep bool
+	last        reply // to a request with these fields, or ones that say the same
 }
 
-// parse is request.parse, by what is known if it can.
-func (k *known) parse(r *request, b []byte) verdict {
+// parse is request.parse, by what is known if it can. like is a block whose fields
+// say what the request's say, if it is plain and there is one.
+func (k *known) parse(r *request, b []byte) (v verdict, like *block) {
+	if like = k.again(r, b); like != nil {
+		return plain, like
+	}
 	at, v := r.begin(b)
 	if v != plain {
-		return v
+		return v, nil
 	}
 	nearest, same := k.nearest(b[at:])
 	if nearest != nil && same == nearest.size {
 		nearest.tell(r, at)
-		return plain
+		return plain, nearest
 	}
 	t := trail{block: nearest, same: same}
-	if v = r.fields(b, at, &t); v == plain && !r.old && r.size-at <= knownBytes {
+	if v = r.fields(b, at, &t); v != plain {
+		return v, nil
+	}
+	if !r.old && r.size-at <= knownBytes {
 		k.note(r, b[at:r.size], &t, nearest)
 	}
-	return v
+	if nearest != nil && nearest.means(r) {
+		return plain, nearest
+	}
+	return plain, nil
 }
 
 // nearest is the block that goes with b for longest, nil if none does, and for how
@@ -107,13 +118,14 @@ func (k *known) note(r *request, b []byte, t *trail, nearest *block) {
 func (k *block) tell(r *request, at int) {
 	a := &r.asked
 	a.Host, a.Encoding, a.NoneMatch, a.Since, a.Directives = k.host, k.encoding, k.noneMatch, k.since, k.directives
-	r.close, r.keep, r.size = k.close, k.keep, at+k.size
+	r.close, r.keep, r.line, r.size = k.close, k.keep, at, at+k.size
 	r.version()
 }
 
 // learn keeps a block that has been read, and that fits.
 func (k *block) learn(r *request, b []byte) {
 	a := &r.asked
+	k.last.forget()
 	k.size = copy(k.bytes[:], b)
 	k.host, k.encoding = k.own(b, a.Host), k.own(b, a.Encoding)
 	k.noneMatch, k.since = k.own(b, a.NoneMatch), k.own(b, a.Since)

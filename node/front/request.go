@@ -30,6 +30,7 @@ const maxHostLength = 253 + 1 + 5
 // request is one request as the lane reads it.
 type request struct {
 	asked Asked
+	line  int  // bytes of the first line, with its end
 	size  int  // bytes up to the empty line, that included
 	old   bool // HTTP/1.0
 	close bool // the client wants the connection to end with the reply
@@ -52,7 +53,9 @@ func (r *request) parse(b []byte) verdict {
 func (r *request) begin(b []byte) (at int, v verdict) {
 	key := r.asked.Key[:0]
 	*r = request{asked: Asked{Fields: Fields{Key: key}}}
-	return r.line(b)
+	at, v = r.begins(b)
+	r.line = at
+	return at, v
 }
 
 // field is one line of a header: where things are in it, and what they mean.
@@ -150,8 +153,8 @@ const (
 	version10 = " HTTP/1.0\r\n"
 )
 
-// line reads the request line and gives the index behind it.
-func (r *request) line(b []byte) (at int, v verdict) {
+// begins reads the request line and gives the index behind it.
+func (r *request) begins(b []byte) (at int, v verdict) {
 	switch {
 	case len(b) >= 4 && string(b[:4]) == "GET ":
 		at = 4

@@ -1,0 +1,125 @@
+package front
+
+import "bytes"
+
+const (
+	// keptLine bounds the request line of an answer that is kept, in bytes: a shop's
+	// paths are shorter.
+	keptLine = 256
+	// keptHead bounds its head, in bytes: twice a page's.
+	keptHead = 1 << 10
+	// keptBody bounds its body, in bytes: an answer that is kept holds its page in
+	// memory, gone from the store or not, until the next takes its place.
+	keptBody = 64 << 10
+	// keepEvery is of how many requests for other pages one has its answer kept in
+	// place of the last: what most ask for stays.
+	keepEvery = 8
+)
+
+// In a crowd most ask for one page, with one of a few browsers. So a block of fields
+// has the last answer to a request with it, whole: while Hits says that it would be
+// given again, it is, and nothing is looked up or put together.
+
+// reply is an answer that may be given again.
+type reply struct {
+	line   [keptLine]byte // of the request that it answers, with its line end
+	size   int            // bytes of line; 0: there is no answer
+	target int            // bytes of the target in it
+	head   [keptHead]byte // whole, with the empty line
+	length int            // bytes of head
+	body   [][]byte
+	memo   Memo
+	asked  bool // by HEAD
+	old    bool // by HTTP/1.0
+	secure bool // over TLS
+	misses int  // requests for other pages since
+}
+
+// forget lets the answer go, and keeps the memo's room.
+func (a *reply) forget() { a.size, a.body = 0, nil }
+
+// begins reports whether b begins with the line that this answers.
+func (a *reply) begins(b []byte) bool {
+	return a.size > 0 && len(b) >= a.size && string(b[:a.size]) == string(a.line[:a.size])
+}
+
+// again finds the block with whose last answered request b begins, byte for byte,
+// and has r say what that said.
+func (k *known) again(r *request, b []byte) *block {
+	for i := range k.blocks {
+		one := &k.blocks[i]
+		last := &one.last
+		if last.begins(b) && isSame(b[last.size:], one.bytes[:one.size]) {
+			at := len("GET ")
+			if last.asked {
+				at = len("HEAD ")
+			}
+			r.asked.Head, r.old = last.asked, last.old
+			r.asked.Target = b[at : at+last.target]
+			one.tell(r, last.size)
+			return one
+		}
+	}
+	return nil
+}
+
+// isSame reports whether b begins with another slice.
+func isSame(b, with []byte) bool {
+	if wordBytes == 8 { // the library's comparison takes 32 bytes at a time there
+		return len(b) >= len(with) && string(b[:len(with)]) == string(with)
+	}
+	return common(b, with) == len(with)
+}
+
+// means reports whether the fields of a request say what the block's say.
+func (k *block) means(q *request) bool {
+	a := &q.asked
+	return a.Directives == k.directives && q.close == k.close && q.keep == k.keep &&
+		bytes.Equal(a.Host, k.host) && isSameValue(a.Encoding, k.encoding) &&
+		isSameValue(a.NoneMatch, k.noneMatch) && isSameValue(a.Since, k.since)
+}
+
+// isSameValue compares the values of a field; that there is none is not an empty one.
+func isSameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+
+// gives adds the kept answer to a request whose first line is given and whose fields
+// mean the same, if it holds still.
+func (a *reply) gives(head, line []byte, r *rules) (whole []byte, ok bool) {
+	if r.draining || a.secure != r.secure || !a.begins(line) {
+		return head, false
+	}
+	at := r.at
+	r.at = 0
+	if !a.memo.Again(at) {
+		a.forget()
+		return head, false
+	}
+	return append(head, a.head[:a.length]...), true
+}
+
+// wants reports whether the answer to a request with this first line is to be kept.
+func (a *reply) wants(line []byte, r *rules) bool {
+	if r.draining || len(line) > keptLine {
+		return false
+	}
+	if a.size == 0 || a.begins(line) {
+		return true
+	}
+	a.misses++
+	return a.misses >= keepEvery
+}
+
+// keep takes an answer in, if it fits.
+func (a *reply) keep(q *request, line, head []byte, body [][]byte, r *rules) {
+	a.forget()
+	bytes := 0
+	for _, part := range body {
+		bytes += len(part)
+	}
+	if a.memo = q.asked.Memo; a.memo == nil || len(head) > keptHead || bytes > keptBody {
+		return
+	}
+	a.size, a.length, a.body = copy(a.line[:], line), copy(a.head[:], head), body
+	a.target, a.asked, a.old = len(q.asked.Target), q.asked.Head, q.old
+	a.secure, a.misses = r.secure, 0
+}
