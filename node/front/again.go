@@ -50,17 +50,35 @@ func (k *known) again(r *request, b []byte) *block {
 		one := &k.blocks[i]
 		last := &one.last
 		if last.begins(b) && isSame(b[last.size:], one.bytes[:one.size]) {
-			at := len("GET ")
-			if last.asked {
-				at = len("HEAD ")
-			}
-			r.asked.Head, r.old = last.asked, last.old
-			r.asked.Target = b[at : at+last.target]
+			last.ask(r, b)
 			one.tell(r, last.size)
 			return one
 		}
 	}
 	return nil
+}
+
+// line reads the request line at the start of b, which is mostly one that was
+// answered last.
+func (k *known) line(r *request, b []byte) (at int, v verdict) {
+	for i := range k.blocks {
+		if last := &k.blocks[i].last; last.begins(b) {
+			*r = request{asked: Asked{Fields: Fields{Key: r.asked.Key[:0]}}}
+			last.ask(r, b)
+			return last.size, plain
+		}
+	}
+	return r.begin(b)
+}
+
+// ask has a request whose first line begins b say what that says.
+func (a *reply) ask(r *request, b []byte) {
+	at := len("GET ")
+	if a.asked {
+		at = len("HEAD ")
+	}
+	r.asked.Head, r.old, r.line = a.asked, a.old, a.size
+	r.asked.Target = b[at : at+a.target]
 }
 
 // isSame reports whether b begins with another slice.

@@ -33,21 +33,23 @@ const (
 type known struct {
 	blocks [knownBlocks]block
 	next   int // the one that makes way
+	// whole: the last request's fields were those of a block, to the byte; then the
+	// next one's are likely to be, and are looked at so first.
+	whole  bool
 	walked int // how many requests were read by a block that they differ from
 }
 
 // block is what stands between the request line and the end of a plain request,
 // the empty line included, and what its fields say. The values lie in its bytes.
 type block struct {
-	bytes   [knownBytes]byte
-	size    int                 // of bytes in use; 0: none
-	begins  [knownLines + 1]int // where each line begins, and the empty one behind them
-	count   int                 // of lines
-	bearing [knownBearing]struct {
-		field     // its places counted from the block's beginning
-		line  int // of the block
-	}
-	bears       int // lines that are not to be ignored
+	bytes       [knownBytes]byte
+	size        int                 // of bytes in use; 0: none
+	begins      [knownLines + 1]int // where each line begins, and the empty one behind them
+	count       int                 // of lines
+	bearing     [knownBearing]field // not to be ignored; places count from the block's beginning
+	bears       int                 // of bearing
+	borne       [knownLines + 1]int // how many of bearing stand before each line
+	told        bool                // every line that is not to be ignored is in bearing
 	host        []byte
 	encoding    []byte
 	noneMatch   []byte
@@ -60,24 +62,30 @@ type block struct {
 // parse is request.parse, by what is known if it can. like is a block whose fields
 // say what the request's say, if it is plain and there is one.
 func (k *known) parse(r *request, b []byte) (v verdict, like *block) {
-	if like = k.again(r, b); like != nil {
-		return plain, like
+	if k.whole {
+		if like = k.again(r, b); like != nil {
+			return plain, like
+		}
 	}
-	at, v := r.begin(b)
+	at, v := k.line(r, b)
 	if v != plain {
 		return v, nil
 	}
 	nearest, same := k.nearest(b[at:])
-	if nearest != nil && same == nearest.size {
+	k.whole = nearest != nil && same == nearest.size
+	if k.whole {
 		nearest.tell(r, at)
 		return plain, nearest
 	}
-	t := trail{block: nearest, same: same}
+	t := trail{block: nearest, from: nearest, same: same}
 	if v = r.fields(b, at, &t); v != plain {
 		return v, nil
 	}
 	if !r.old && r.size-at <= knownBytes {
-		k.note(r, b[at:r.size], &t, nearest)
+		if learnt := k.note(b[at:r.size], &t, nearest); learnt != nil {
+			learnt.say(r) // what it said may have stood where the block is now
+			return plain, learnt
+		}
 	}
 	if nearest != nil && nearest.means(r) {
 		return plain, nearest
@@ -85,81 +93,112 @@ func (k *known) parse(r *request, b []byte) (v verdict, like *block) {
 	return plain, nil
 }
 
-// nearest is the block that goes with b for longest, nil if none does, and for how
-// many bytes.
+// nearest is the block that goes with b for longest, or for more than a half of it,
+// nil if none goes with it at all, and for how many bytes.
 func (k *known) nearest(b []byte) (best *block, same int) {
 	for i := range k.blocks {
 		one := &k.blocks[i]
 		if n := common(b, one.bytes[:one.size]); n > same {
 			best, same = one, n
-			if n == one.size {
-				break
+			if 2*n > one.size {
+				break // no two browsers have so much in common
 			}
 		}
 	}
 	return best, same
 }
 
-// note keeps a block that is new. One that is like another but for a few lines
-// takes its place now and then, so that what most of a crowd sends is known whole
-// in the end.
-func (k *known) note(r *request, b []byte, t *trail, nearest *block) {
-	if t.skipped < t.read {
-		k.blocks[k.next].learn(r, b)
+// note keeps a block that is new, and gives it; nil if it is not kept. One that is
+// like another but for a few lines takes its place now and then, so that what most of
+// a crowd sends is known whole in the end.
+func (k *known) note(b []byte, t *trail, nearest *block) (learnt *block) {
+	switch {
+	case t.skipped < t.read:
+		learnt = &k.blocks[k.next]
 		k.next = (k.next + 1) % knownBlocks
-		return
+	default:
+		if k.walked++; k.walked%renewEvery == 0 {
+			learnt = nearest
+		}
 	}
-	if k.walked++; k.walked%renewEvery == 0 {
-		nearest.learn(r, b)
+	if learnt != nil {
+		learnt.learn(b)
 	}
+	return learnt
 }
 
 // tell has a request whose fields begin at an index say what the block says.
 func (k *block) tell(r *request, at int) {
-	a := &r.asked
-	a.Host, a.Encoding, a.NoneMatch, a.Since, a.Directives = k.host, k.encoding, k.noneMatch, k.since, k.directives
-	r.close, r.keep, r.line, r.size = k.close, k.keep, at, at+k.size
+	k.say(r)
+	r.line, r.size = at, at+k.size
 	r.version()
 }
 
-// learn keeps a block that has been read, and that fits.
-func (k *block) learn(r *request, b []byte) {
+// say has a request say what the block says.
+func (k *block) say(r *request) {
 	a := &r.asked
-	k.last.forget()
-	k.size = copy(k.bytes[:], b)
-	k.host, k.encoding = k.own(b, a.Host), k.own(b, a.Encoding)
-	k.noneMatch, k.since = k.own(b, a.NoneMatch), k.own(b, a.Since)
-	k.directives, k.close, k.keep = a.Directives, r.close, r.keep
-	k.count, k.bears = 0, 0
-	for at := 0; b[at] != '\r'; {
-		f, _ := readField(b[at:]) // it has been read before, without a fault
-		if k.count == knownLines || f.rule != ruleIgnore && k.bears == knownBearing {
-			return // what is behind is read each time
-		}
-		if f.rule != ruleIgnore {
-			one := &k.bearing[k.bears]
-			one.field, one.line = f, k.count
-			one.from, one.to = at+f.from, at+f.to
-			k.bears++
-		}
-		at += f.size
-		k.count++
-		k.begins[k.count] = at
-	}
+	a.Host, a.Encoding, a.NoneMatch, a.Since, a.Directives = k.host, k.encoding, k.noneMatch, k.since, k.directives
+	r.close, r.keep = k.close, k.keep
 }
 
-// trail finds the lines of a request in a block that is much like it.
+// learn keeps a block that has been read as a part of a plain request, and that fits.
+func (k *block) learn(b []byte) {
+	k.last.forget()
+	k.size = copy(k.bytes[:], b)
+	k.count, k.bears, k.told = 0, 0, true
+	var all request
+	for at := 0; k.bytes[at] != '\r'; {
+		f, _ := readField(k.bytes[at:k.size]) // without a fault, as before
+		f.from, f.to = at+f.from, at+f.to
+		at += f.size
+		if f.rule != ruleIgnore {
+			all.take(f.rule, k.bytes[f.from:f.to:f.to])
+		}
+		if k.count == knownLines || f.rule != ruleIgnore && k.bears == knownBearing {
+			k.told = false // from here on, lines are read each time
+		}
+		if !k.told {
+			continue
+		}
+		if f.rule != ruleIgnore {
+			k.bearing[k.bears] = f
+			k.bears++
+		}
+		k.count++
+		k.begins[k.count], k.borne[k.count] = at, k.bears
+	}
+	a := &all.asked
+	k.host, k.encoding, k.noneMatch, k.since, k.directives = a.Host, a.Encoding, a.NoneMatch, a.Since, a.Directives
+	k.close, k.keep = all.close, all.keep
+}
+
+// trail finds the lines of a request in a block that is much like it. What the lines
+// say that both have is taken in at the end: as a rule that is all that the block
+// says, and known already.
 type trail struct {
 	block         *block // nil: there is none, or it has been lost
 	same          int    // bytes at its start that are known to be the request's too
 	line          int    // of the block, which comes next
 	missed        int    // lines since the last that was known
 	read, skipped int    // lines that were unknown, and known
+
+	from    *block // what block was
+	met     [metMost]stretch
+	mets    int // of met
+	bearing int // lines of the block that bear on the request, in met
+	own     int // lines of the request's own that do
 }
 
-// follow has a request take in the lines from b[at:] on that the block has too, in
-// their turn or behind lines that this request has not. It gives how many there
-// are, and where the next one begins.
+// metMost bounds the stretches of lines that a request has in common with a block
+// before they are taken in one after the other.
+const metMost = 4
+
+// stretch is lines of a block that stand so many bytes further on in a request.
+type stretch struct{ line, end, more int }
+
+// follow finds the lines from b[at:] on that the block has too, in their turn or
+// behind lines that this request has not. It gives how many there are, and where the
+// next one begins.
 func (t *trail) follow(r *request, b []byte, at int) (lines, next int, v verdict) {
 	k := t.block
 	for line := t.line; line < k.count && line <= t.line+t.missed; line++ {
@@ -177,7 +216,14 @@ func (t *trail) follow(r *request, b []byte, at int) (lines, next int, v verdict
 		}
 		t.line, t.missed = end, 0
 		t.skipped += end - line
-		return end - line, at + k.begins[end] - begin, k.take(r, b, at-begin, line, end)
+		t.met[t.mets] = stretch{line, end, at - begin}
+		t.mets++
+		t.bearing += k.borne[end] - k.borne[line]
+		v = plain
+		if t.own > 0 || t.mets == metMost {
+			v = t.takeMet(r, b)
+		}
+		return end - line, at + k.begins[end] - begin, v
 	}
 	if t.missed++; t.missed > trailMisses {
 		t.block = nil
@@ -185,32 +231,32 @@ func (t *trail) follow(r *request, b []byte, at int) (lines, next int, v verdict
 	return 0, at, plain
 }
 
-// take has a request take in some lines of the block, which begin as far into b as
-// in the block, and by so many bytes more.
-func (k *block) take(r *request, b []byte, more, line, end int) (v verdict) {
+// takeMet has the request take in the lines that were met, line by line.
+func (t *trail) takeMet(r *request, b []byte) (v verdict) {
 	v = plain
-	for i := range k.bearing[:k.bears] {
-		one := &k.bearing[i]
-		if one.line < line || one.line >= end {
-			continue
-		}
-		switch r.take(one.rule, b[more+one.from:more+one.to:more+one.to]) {
-		case give:
-			return give
-		case lend:
-			v = lend
+	for _, s := range t.met[:t.mets] {
+		for _, one := range t.from.bearing[t.from.borne[s.line]:t.from.borne[s.end]] {
+			v = max(v, r.take(one.rule, b[s.more+one.from:s.more+one.to:s.more+one.to]))
 		}
 	}
+	t.mets = 0
+	t.own++
 	return v
 }
 
-// own is a part of the bytes that the block was copied from, in the block.
-func (k *block) own(b, part []byte) []byte {
-	if len(part) == 0 {
-		return part // nil, or nothing: that stands nowhere
+// takeOwn has the request take in a line that was read, and those before it.
+func (t *trail) takeOwn(r *request, b []byte, rule rule, value []byte) (v verdict) {
+	v = t.takeMet(r, b)
+	return max(v, r.take(rule, value))
+}
+
+// finish takes in what was met last.
+func (t *trail) finish(r *request, b []byte) verdict {
+	if t.own == 0 && t.mets > 0 && t.from.told && t.bearing == t.from.bears {
+		t.from.say(r)
+		return plain
 	}
-	at := int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(b))))
-	return k.bytes[at : at+len(part) : at+len(part)]
+	return t.takeMet(r, b)
 }
 
 // common is how many bytes two slices have in common at their start. It reads words

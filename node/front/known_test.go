@@ -125,7 +125,7 @@ func TestACookieOfOnesOwnIsOneLine(t *testing.T) {
 		in := with(fmt.Sprintf("Cookie: %d\r\n", i))
 		at, _ := r.begin(in)
 		nearest, same := k.nearest(in[at:])
-		trail := trail{block: nearest, same: same}
+		trail := trail{block: nearest, from: nearest, same: same}
 		if r.fields(in, at, &trail); trail.skipped != 4 || trail.read != 1 {
 			t.Fatalf("%d lines are known and %d are read", trail.skipped, trail.read)
 		}

@@ -2,12 +2,14 @@ package front
 
 import (
 	"bytes"
+	"math/bits"
 	"unsafe"
 )
 
 // verdict is what the lane makes of the bytes at the start of a buffer.
 type verdict uint8
 
+// In this order: what stands further down outweighs what stands above.
 const (
 	// more: the bytes may be the beginning of a request.
 	more verdict = iota
@@ -71,11 +73,8 @@ func (r *request) fields(b []byte, at int, t *trail) (v verdict) {
 	for fields := 0; ; fields++ {
 		if t.block != nil {
 			lines, next, got := t.follow(r, b, at)
-			switch got {
-			case give:
+			if v = max(v, got); v == give {
 				return give
-			case lend:
-				v = lend
 			}
 			fields, at = fields+lines, next
 		}
@@ -87,6 +86,9 @@ func (r *request) fields(b []byte, at int, t *trail) (v verdict) {
 			return give
 		default:
 			r.size = at + 2
+			if v = max(v, t.finish(r, b)); v == give {
+				return give
+			}
 			return r.whole(v, fields)
 		}
 		f, got := readField(b[at:])
@@ -95,11 +97,8 @@ func (r *request) fields(b []byte, at int, t *trail) (v verdict) {
 		}
 		t.read++
 		if f.rule != ruleIgnore {
-			switch r.take(f.rule, b[at+f.from:at+f.to:at+f.to]) {
-			case give:
+			if v = max(v, t.takeOwn(r, b, f.rule, b[at+f.from:at+f.to:at+f.to])); v == give {
 				return give
-			case lend:
-				v = lend
 			}
 		}
 		at += f.size
@@ -351,29 +350,22 @@ func isWord(value []byte, word string) bool {
 const wordBytes = int(unsafe.Sizeof(uint(0)))
 
 // skipPrintable gives the index of the first byte at or behind i that is not
-// from space to tilde. It looks at a whole word at a time, where the word is
-// aligned: most of a browser's request is values of fields.
+// from space to tilde. It looks at a whole word at a time, wherever it lies: most of
+// a browser's request is values of fields. All of Bramble's machines have a word's
+// first byte lowest.
 func skipPrintable(b []byte, i int) int {
 	const (
 		ones  = ^uint(0) / 0xff // a 1 in each byte
 		highs = ones << 7
 		least = ones * ' '
 	)
-	odd := int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))+uintptr(i)) & (wordBytes - 1)
-	for odd = (wordBytes - odd) & (wordBytes - 1); odd > 0 && i < len(b); odd-- {
-		if b[i]-' ' > '~'-' ' {
-			return i
-		}
-		i++
-	}
-	for i <= len(b)-wordBytes {
+	for ; i <= len(b)-wordBytes; i += wordBytes {
 		w := *(*uint)(unsafe.Pointer(&b[i]))
 		// A byte below space borrows, one above tilde carries into its highest
-		// bit or has it; either may accuse the next byte too, never acquit one.
-		if ((w-least)|(w+ones)|w)&highs != 0 {
-			break
+		// bit or has it; either may accuse the bytes behind it too, and none before.
+		if odd := ((w - least) | (w + ones) | w) & highs; odd != 0 {
+			return i + bits.TrailingZeros(odd)/8
 		}
-		i += wordBytes
 	}
 	for i < len(b) && b[i]-' ' <= '~'-' ' {
 		i++
