@@ -6,11 +6,10 @@ const (
 	// keptLine bounds the request line of an answer that is kept, in bytes: a shop's
 	// paths are shorter.
 	keptLine = 256
-	// keptHead bounds its head, in bytes: twice a page's.
-	keptHead = 1 << 10
-	// keptBody bounds its body, in bytes: an answer that is kept holds its page in
-	// memory, gone from the store or not, until the next takes its place.
-	keptBody = 64 << 10
+	// keptReply bounds an answer that is kept, in bytes: a page of a shop in one
+	// packet's flight, and its head. It is a copy, so that it goes out in one piece;
+	// to send a longer one takes so long that nothing would be gained.
+	keptReply = 16 << 10
 	// keepEvery is of how many requests for other pages one has its answer kept in
 	// place of the last: what most ask for stays.
 	keepEvery = 8
@@ -25,9 +24,7 @@ type reply struct {
 	line   [keptLine]byte // of the request that it answers, with its line end
 	size   int            // bytes of line; 0: there is no answer
 	target int            // bytes of the target in it
-	head   [keptHead]byte // whole, with the empty line
-	length int            // bytes of head
-	body   [][]byte
+	whole  []byte         // head and body
 	memo   Memo
 	asked  bool // by HEAD
 	old    bool // by HTTP/1.0
@@ -35,8 +32,8 @@ type reply struct {
 	misses int  // requests for other pages since
 }
 
-// forget lets the answer go, and keeps the memo's room.
-func (a *reply) forget() { a.size, a.body = 0, nil }
+// forget lets the answer go, and keeps its room.
+func (a *reply) forget() { a.size = 0 }
 
 // begins reports whether b begins with the line that this answers.
 func (a *reply) begins(b []byte) bool {
@@ -100,19 +97,19 @@ func (k *block) means(q *request) bool {
 // isSameValue compares the values of a field; that there is none is not an empty one.
 func isSameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
-// gives adds the kept answer to a request whose first line is given and whose fields
-// mean the same, if it holds still.
-func (a *reply) gives(head, line []byte, r *rules) (whole []byte, ok bool) {
+// gives is the kept answer to a request whose first line is given and whose fields
+// mean the same; nil if there is none, or it does not hold any more.
+func (a *reply) gives(line []byte, r *rules) []byte {
 	if r.draining || a.secure != r.secure || !a.begins(line) {
-		return head, false
+		return nil
 	}
 	at := r.at
 	r.at = 0
 	if !a.memo.Again(at) {
 		a.forget()
-		return head, false
+		return nil
 	}
-	return append(head, a.head[:a.length]...), true
+	return a.whole
 }
 
 // wants reports whether the answer to a request with this first line is to be kept.
@@ -129,15 +126,18 @@ func (a *reply) wants(line []byte, r *rules) bool {
 
 // keep takes an answer in, if it fits.
 func (a *reply) keep(q *request, line, head []byte, body [][]byte, r *rules) {
-	a.forget()
-	bytes := 0
+	size := len(head)
 	for _, part := range body {
-		bytes += len(part)
+		size += len(part)
 	}
-	if a.memo = q.asked.Memo; a.memo == nil || len(head) > keptHead || bytes > keptBody {
+	if a.memo = q.asked.Memo; a.memo == nil || size > keptReply {
 		return
 	}
-	a.size, a.length, a.body = copy(a.line[:], line), copy(a.head[:], head), body
+	a.whole = append(a.whole[:0], head...)
+	for _, part := range body {
+		a.whole = append(a.whole, part...)
+	}
+	a.size = copy(a.line[:], line)
 	a.target, a.asked, a.old = len(q.asked.Target), q.asked.Head, q.old
 	a.secure, a.misses = r.secure, 0
 }

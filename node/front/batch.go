@@ -43,6 +43,7 @@ type batch struct {
 	// tail is whether the last part lies in heads, so that what comes next there
 	// belongs to the same piece.
 	tail    bool
+	kept    bool // some parts are kept answers, which must stay what they are
 	replies int64
 	req     request
 	known   known
@@ -59,7 +60,7 @@ func (b *batch) pieces() [][]byte { return b.parts[:b.count] }
 // written forgets what has gone out, and the stored pages that it was made of.
 func (b *batch) written() {
 	clear(b.parts[:b.count])
-	b.used, b.count, b.tail = 0, 0, false
+	b.used, b.count, b.tail, b.kept = 0, 0, false, false
 }
 
 // addHead adds what was appended to the free end of heads.
@@ -86,6 +87,14 @@ func (b *batch) addBody(body [][]byte) {
 			b.tail = false
 		}
 	}
+}
+
+// addKept adds an answer that is kept.
+func (b *batch) addKept(whole []byte) {
+	b.parts[b.count] = whole
+	b.count++
+	b.tail, b.kept = false, true
+	b.replies++
 }
 
 // refuse adds the short reply that sends a client away; last is whether the
@@ -140,6 +149,16 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 			b.refuse(true)
 			return len(p), stepClose
 		}
+		if v == plain && like != nil {
+			if whole := like.last.gives(p[answered:answered+q.line], r); whole != nil {
+				b.addKept(whole)
+				answered += q.size
+				if q.close {
+					return answered, stepClose
+				}
+				continue
+			}
+		}
 		head, body, ok := b.heads[b.used:b.used:headBytes], [][]byte(nil), v == plain
 		if ok {
 			head, body, ok = b.reply(head, p[answered:answered+q.line], like, r)
@@ -179,13 +198,8 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 func (b *batch) reply(head, line []byte, like *block, r *rules) (whole []byte, body [][]byte, ok bool) {
 	q := &b.req
 	var last *reply
-	if like != nil {
-		if head, ok = like.last.gives(head, line, r); ok {
-			return head, like.last.body, true
-		}
-		if like.last.wants(line, r) {
-			last = &like.last
-		}
+	if like != nil && !b.kept && like.last.wants(line, r) {
+		last = &like.last
 	}
 	q.asked.At, r.at = r.at, 0
 	if q.asked.Keep = last != nil; q.asked.Keep {

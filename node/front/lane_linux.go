@@ -194,6 +194,16 @@ func (c *conn) write(fd uintptr, b *batch) bool {
 	if c.secure != nil {
 		return c.writeSecure(b)
 	}
+	if b.count == 1 {
+		// The kernel takes one piece sooner than a list of one.
+		part := b.parts[0]
+		if n, errno := sysSend(fd, part); errno == 0 && n == len(part) {
+			b.written()
+			return true
+		} else if errno == 0 {
+			b.parts[0] = part[n:]
+		}
+	}
 	left, ok := sendParts(fd, b.pieces(), &b.vector)
 	if ok && len(left) > 0 {
 		c.owe(left, b)
@@ -206,7 +216,7 @@ func (c *conn) write(fd uintptr, b *batch) bool {
 func (c *conn) owe(left [][]byte, b *batch) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {
-		if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); at >= first && at <= last {
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); b.kept || at >= first && at <= last {
 			part = append([]byte(nil), part...)
 		}
 		c.owed = append(c.owed, part)
@@ -322,6 +332,11 @@ func closeWaits(fd uintptr) bool {
 
 func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
 	return receiveFrom(fd, p, 0)
+}
+
+func sysSend(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
 }
 
 // receiveFrom reads from a socket. read(2) does the same without flags, with more
