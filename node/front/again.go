@@ -55,6 +55,16 @@ func (k *known) again(r *request, b []byte) *block {
 	return nil
 }
 
+// begins reports whether b begins with the line of some request that was answered last.
+func (k *known) begins(b []byte) bool {
+	for i := range k.blocks {
+		if k.blocks[i].last.begins(b) {
+			return true
+		}
+	}
+	return false
+}
+
 // line reads the request line at the start of b, which is mostly one that was
 // answered last.
 func (k *known) line(r *request, b []byte) (at int, v verdict) {
@@ -97,10 +107,16 @@ func (k *block) means(q *request) bool {
 // isSameValue compares the values of a field; that there is none is not an empty one.
 func isSameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
-// gives is the kept answer to a request whose first line is given and whose fields
-// mean the same; nil if there is none, or it does not hold any more.
+// fits reports whether the kept answer is one to a request with a given first line
+// whose fields mean the same.
+func (a *reply) fits(line []byte, r *rules) bool {
+	return !r.draining && a.secure == r.secure && a.begins(line)
+}
+
+// gives is the kept answer to such a request; nil if there is none, or it does not
+// hold any more.
 func (a *reply) gives(line []byte, r *rules) []byte {
-	if r.draining || a.secure != r.secure || !a.begins(line) {
+	if !a.fits(line, r) {
 		return nil
 	}
 	at := r.at

@@ -75,8 +75,9 @@ func (c *conn) ready(fd uintptr) bool {
 
 // glance is how closely a connection is looked at.
 type glance struct {
-	last  bool // its client may have closed its side
-	reads int  // at most; 0: as many as there is something for
+	last  bool   // its client may have closed its side
+	reads int    // at most; 0: as many as there is something for
+	early []byte // what has been read already
 }
 
 // work reads what is there and answers it. It reports false to wait for more.
@@ -89,7 +90,10 @@ func (c *conn) work(fd uintptr, b *batch, g glance) bool {
 		}
 	}
 	for reads := 1; ; reads++ {
-		n, errno := c.read(fd, b.in[have:])
+		n, errno := copy(b.in[have:], g.early), syscall.Errno(0)
+		if g.early = nil; n == 0 {
+			n, errno = c.read(fd, b.in[have:])
+		}
 		switch {
 		case errno == syscall.EAGAIN && phaseOf(c.word.Load()) != phaseBusy:
 			return false // nothing has come since

@@ -38,6 +38,7 @@ type lookout struct {
 	ended chan struct{}
 
 	batch  batch
+	crowd  callers
 	events [lookoutEvents]syscall.EpollEvent
 	hungry []*conn // have sent more than is read at a time
 	fed    []*conn // room for those whose turn it is
@@ -164,7 +165,7 @@ func (l *lookout) round(epoll uintptr) bool {
 	l.front.rule(&l.batch.rules)
 	for i, c := range l.fed {
 		l.fed[i], c.hungry = nil, false
-		l.attend(c, true, 0)
+		l.attend(c, glance{last: true, reads: lookoutReads}, 0)
 	}
 	for left := lookoutEvents; ; {
 		n := l.poll(epoll, left)
@@ -197,10 +198,18 @@ func (l *lookout) poll(epoll uintptr, most int) int {
 	for i, c := range some[:n] {
 		// What the event says may be about an earlier socket of that number: then
 		// there is nothing to read.
-		if c != nil && !c.hungry {
-			l.attend(c, l.events[i].Events&syscall.EPOLLRDHUP != 0, now)
+		if c == nil || c.hungry {
+			continue
+		}
+		last := l.events[i].Events&syscall.EPOLLRDHUP != 0
+		if l.crowd.full() {
+			l.serve(&l.crowd, now)
+		}
+		if !c.calm() || !l.crowd.read(c, last) {
+			l.attend(c, glance{last: last, reads: lookoutReads}, now)
 		}
 	}
+	l.serve(&l.crowd, now)
 	return int(n)
 }
 
@@ -213,18 +222,23 @@ func (l *lookout) ring() {
 }
 
 // attend reads what has come of a connection and does what can be done about it
-// in passing. last is whether its client may have closed its side; at a
-// reading of Hits.Now after the first bytes had come, 0 if there is none.
-func (l *lookout) attend(c *conn, last bool, at time.Duration) {
+// in passing. at is a reading of Hits.Now after the first bytes had come, 0 if there
+// is none.
+func (l *lookout) attend(c *conn, g glance, at time.Duration) {
 	if phaseOf(c.word.Load()) == phaseLinger {
 		l.see(c)
 		return
 	}
 	l.batch.rules.client, l.batch.rules.at = c.client, at
-	if !c.work(uintptr(c.fd), &l.batch, glance{last: last, reads: lookoutReads}) {
+	if !c.work(uintptr(c.fd), &l.batch, g) {
 		l.mark(c)
 		return
 	}
+	l.turn(c)
+}
+
+// turn does what a connection is to do next that is something else than to wait.
+func (l *lookout) turn(c *conn) {
 	switch {
 	case c.next == stepDrop:
 		c.leave()
