@@ -23,12 +23,12 @@ func (m *Memo) note(found place, o *Object, now time.Duration) {
 }
 
 // Again reports whether AppendHit would answer the request for which m was noted
-// just so at a reading of Now, and counts it as AppendHit does if it would.
-func (c *Cache) Again(m *Memo, now time.Duration) bool {
-	if m.object == nil || now < m.from || now >= m.until || m.object.softened.Load() != 0 || !m.place.holds() {
+// just so at a reading of Now. If it would, that counts as so many answers of its.
+func (c *Cache) Again(m *Memo, now time.Duration, times int) bool {
+	if m.object == nil || now < m.from || now >= m.until || m.object.softened.Load() != 0 || !m.place.holds(times) {
 		return false
 	}
-	c.counters.plain.Add(1)
+	c.counters.plain.Add(int64(times))
 	return true
 }
 

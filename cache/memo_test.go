@@ -33,7 +33,7 @@ func TestAgainIsTheSameAnswer(t *testing.T) {
 			later.At = start + rand.N(12*time.Second)
 			again, _, still := b.AppendHit(nil, &later, nil)
 			equal := ok && still && string(again) == string(head)
-			switch got := b.Again(&m, later.At); {
+			switch got := b.Again(&m, later.At, 1); {
 			case got && !equal:
 				t.Fatalf("%v: at %v it said %q, and still at %v, when it is %q, %v", fields, q.At-start, head, later.At-start, again, still)
 			case got:
@@ -61,15 +61,15 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 	} {
 		b := memoBench(t, "Cache-Control: max-age=100")
 		var m Memo
-		if b.Again(&m, b.Now()) {
+		if b.Again(&m, b.Now(), 1) {
 			t.Errorf("%s: an answer that nobody gave is given again", name)
 		}
 		q := plainOf(request("GET", pageURL))
-		if _, _, ok := b.AppendHit(nil, q, &m); !ok || !b.Again(&m, b.Now()) {
+		if _, _, ok := b.AppendHit(nil, q, &m); !ok || !b.Again(&m, b.Now(), 1) {
 			t.Fatalf("%s: no hit, or not again", name)
 		}
 		change(b)
-		if b.Again(&m, b.Now()) {
+		if b.Again(&m, b.Now(), 1) {
 			t.Errorf("after %s the old answer is given again", name)
 		}
 	}
@@ -86,13 +86,13 @@ func TestAgainCountsAndAllocatesNothing(t *testing.T) {
 	}
 	before, now := b.Stats(), b.Now()
 	if n := testing.AllocsPerRun(99, func() {
-		if !b.Again(&m, now) {
+		if !b.Again(&m, now, 3) {
 			t.Fatal("not again")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if after := b.Stats(); after.Hits != before.Hits+100 || after.Requests != before.Requests+100 {
-		t.Errorf("counted %d hits and %d requests, want 100 each", after.Hits-before.Hits, after.Requests-before.Requests)
+	if after := b.Stats(); after.Hits != before.Hits+300 || after.Requests != before.Requests+300 {
+		t.Errorf("counted %d hits and %d requests, want 300 each", after.Hits-before.Hits, after.Requests-before.Requests)
 	}
 }

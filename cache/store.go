@@ -129,12 +129,12 @@ func (s *store) find(key string) place {
 	return found
 }
 
-// holds reports whether get would give the same again, and then counts the same.
-func (p *place) holds() bool {
+// holds reports whether get would give the same again, and then counts it so often.
+func (p *place) holds(times int) bool {
 	p.shard.mu.RLock()
 	same := p.shard.policy.Holds(p.entry) && &p.entry.Value[0] == &p.objects[0]
 	if same {
-		p.shard.policy.Hit(p.entry)
+		p.shard.policy.Hits(p.entry, times)
 	}
 	p.shard.mu.RUnlock()
 	return same

@@ -74,12 +74,12 @@ func (h *hits) memo(q *front.Asked) *cache.Memo {
 }
 
 // Again is front.Memo.
-func (m *memo) Again(at time.Duration) bool {
+func (m *memo) Again(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.hits.Now()
 	}
 	p := m.hits.p
-	return p.purger.BelievableAt(at) && p.cache.Again(&m.Memo, at+p.ahead)
+	return p.purger.BelievableAt(at) && p.cache.Again(&m.Memo, at+p.ahead, times)
 }
 
 // learn asks the sites what a host name means.

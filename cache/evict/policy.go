@@ -36,10 +36,10 @@ func NewItem[V any](hash uint64, cost int64, value V) *Item[V] {
 // Cost is the item's share of the budget, in bytes.
 func (i *Item[V]) Cost() int64 { return i.cost }
 
-// touch counts a hit. Several at once may count as one.
-func (i *Item[V]) touch() {
+// touch counts hits. Those of several readers at once may count as one's.
+func (i *Item[V]) touch(times uint32) {
 	if n := i.hits.Load(); n < maxHits {
-		i.hits.Store(n + 1)
+		i.hits.Store(min(n+times, maxHits))
 	}
 }
 
@@ -49,7 +49,7 @@ func (i *Item[V]) touch() {
 // and what a hit in it is worth is its way, and a Tuner finds that.
 //
 // A hit only counts; the lists move when something is added, so that readers can
-// share a lock: Peek, Holds, Hit and Items may be called side by side, everything else
+// share a lock: Peek, Holds, Hit, Hits and Items may be called side by side, everything else
 // needs to be alone.
 type Policy[V any] struct {
 	probation, main         *simplelru.LRU[uint64, *Item[V]]
@@ -112,10 +112,13 @@ func (p *Policy[V]) Peek(hash uint64) *Item[V] {
 func (p *Policy[V]) Holds(e *Item[V]) bool { return p.Peek(e.hash) == e }
 
 // Hit counts a use of an item that is in the policy. It allocates nothing.
-func (p *Policy[V]) Hit(e *Item[V]) {
-	e.touch()
+func (p *Policy[V]) Hit(e *Item[V]) { p.Hits(e, 1) }
+
+// Hits counts so many uses in a row.
+func (p *Policy[V]) Hits(e *Item[V], times int) {
+	e.touch(uint32(times))
 	if p.tuner != nil {
-		p.tuner.hit(e.hash, e.cost)
+		p.tuner.hit(e.hash, e.cost, times)
 	}
 }
 

@@ -120,13 +120,15 @@ func (t *Tuner) sampled(hash uint64) bool {
 }
 
 // hit notes a hit. Nobody waits: the shadows see it at the next miss.
-func (t *Tuner) hit(hash uint64, cost int64) {
+func (t *Tuner) hit(hash uint64, cost int64, times int) {
 	if !t.sampled(hash) {
 		return
 	}
-	slot := &t.queue[(t.next.Add(1)-1)%pending]
-	slot.hash.Store(hash)
-	slot.cost.Store(cost) // one that another hit overtook has a wrong cost: no harm
+	for range min(times, pending) {
+		slot := &t.queue[(t.next.Add(1)-1)%pending]
+		slot.hash.Store(hash)
+		slot.cost.Store(cost) // one that another hit overtook has a wrong cost: no harm
+	}
 }
 
 // miss notes a miss and gives the way to go from here.
@@ -159,7 +161,7 @@ func (t *Tuner) ask(hash uint64, cost int64) {
 	items := 0
 	for i, s := range t.shadows {
 		if e := s.Peek(hash); e != nil {
-			e.touch()
+			e.touch(1)
 			t.score[i]++
 		} else {
 			s.Add(NewItem(hash, cost, struct{}{}))

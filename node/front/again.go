@@ -29,7 +29,9 @@ type reply struct {
 	asked  bool // by HEAD
 	old    bool // by HTTP/1.0
 	secure bool // over TLS
+	ends   bool // the last of its connection
 	misses int  // requests for other pages since
+	wanted int  // so often in the stroke of a crowd (callers_linux.go)
 }
 
 // forget lets the answer go, and keeps its room.
@@ -88,6 +90,37 @@ func (a *reply) ask(r *request, b []byte) {
 	r.asked.Target = b[at : at+a.target]
 }
 
+// exactly is the block whose last answered request p is, byte for byte.
+func (k *known) exactly(p []byte) *block {
+	for i := range k.blocks {
+		one := &k.blocks[i]
+		if n := one.last.size; n > 0 && len(p) == n+one.size && string(p[:n]) == string(one.last.line[:n]) && isSame(p[n:], one.bytes[:one.size]) {
+			return one
+		}
+	}
+	return nil
+}
+
+// find is the block that has a kept answer to p, if p is just one request, after
+// which its connection goes on; nil if there is none, which means nothing.
+func (k *known) find(q *request, p []byte) *block {
+	if k.whole {
+		if one := k.exactly(p); one != nil {
+			q.asked.Head, q.close = one.last.asked, one.last.ends
+			return one
+		}
+		k.whole = false
+	}
+	if !k.begins(p) {
+		return nil
+	}
+	v, one := k.parse(q, p)
+	if v != plain || one == nil || q.size != len(p) || !one.last.begins(p[:q.line]) {
+		return nil
+	}
+	return one
+}
+
 // isSame reports whether b begins with another slice.
 func isSame(b, with []byte) bool {
 	if wordBytes == 8 { // the library's comparison takes 32 bytes at a time there
@@ -107,25 +140,25 @@ func (k *block) means(q *request) bool {
 // isSameValue compares the values of a field; that there is none is not an empty one.
 func isSameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
-// fits reports whether the kept answer is one to a request with a given first line
-// whose fields mean the same.
-func (a *reply) fits(line []byte, r *rules) bool {
-	return !r.draining && a.secure == r.secure && a.begins(line)
-}
-
-// gives is the kept answer to such a request; nil if there is none, or it does not
-// hold any more.
+// gives is the kept answer to a request whose first line is given and whose fields
+// mean the same; nil if there is none, or it does not hold any more.
 func (a *reply) gives(line []byte, r *rules) []byte {
-	if !a.fits(line, r) {
-		return nil
-	}
-	at := r.at
-	r.at = 0
-	if !a.memo.Again(at) {
-		a.forget()
+	if r.draining || !a.begins(line) || !a.holds(r, 1) {
 		return nil
 	}
 	return a.whole
+}
+
+// holds reports whether the kept answer is one by these rules, and counts it so often.
+// If not, it is let go.
+func (a *reply) holds(r *rules, times int) bool {
+	at := r.at
+	r.at = 0
+	ok := a.size > 0 && a.secure == r.secure && a.memo.Again(at, times)
+	if !ok {
+		a.forget()
+	}
+	return ok
 }
 
 // wants reports whether the answer to a request with this first line is to be kept.
@@ -155,5 +188,5 @@ func (a *reply) keep(q *request, line, head []byte, body [][]byte, r *rules) {
 	}
 	a.size = copy(a.line[:], line)
 	a.target, a.asked, a.old = len(q.asked.Target), q.asked.Head, q.old
-	a.secure, a.misses = r.secure, 0
+	a.secure, a.ends, a.misses = r.secure, q.close, 0
 }

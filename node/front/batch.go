@@ -192,23 +192,6 @@ func (b *batch) answer(p []byte, r *rules) (answered int, next step) {
 	return answered, stepWait
 }
 
-// only gives the kept answer to p, if p is just one request for which there is one,
-// or the refusal that ends the connection. Nothing is done to kept answers.
-func (b *batch) only(p []byte, r *rules) (reply []byte, ends bool) {
-	if !b.known.begins(p) {
-		return nil, false
-	}
-	q := &b.req
-	v, like := b.known.parse(q, p)
-	if v != plain || like == nil || q.size != len(p) || q.close || !like.last.fits(p[:q.line], r) {
-		return nil, false
-	}
-	if !r.limits.asks(r.client) {
-		return []byte(refusalTo(q.asked.Head, true)), true
-	}
-	return like.last.gives(p[:q.line], r), false
-}
-
 // reply appends the head of the reply to a plain request, with the empty line, and
 // gives its body. line is the request's first; like is a block that says what its
 // fields say, nil if none is known.

@@ -29,7 +29,8 @@ type caller struct {
 	conn  *conn
 	in    []byte // what was read
 	last  bool   // the client may have closed its side
-	reply []byte // an answer to all of in, nil if none was found
+	like  *block // has a kept answer to all of in; nil: none was found
+	reply []byte // the answer
 	ends  bool   // it is the connection's last
 	sent  int
 	errno syscall.Errno
@@ -60,21 +61,17 @@ func (c *conn) calm() bool {
 // serve answers a crowd, and leaves it empty. at is as for attend.
 func (l *lookout) serve(w *callers, at time.Duration) {
 	all := w.all[:w.size]
-	r := &l.batch.rules
-	replies := int64(0)
+	if !l.batch.rules.draining {
+		l.find(all)
+	}
+	l.batch.rules.at = at
+	l.front.fast.Add(int64(l.batch.known.confirm(&l.batch.rules)))
 	for i := range all {
 		one := &all[i]
-		r.client, r.at = one.conn.client, at
-		if one.conn.enter(phaseBusy) {
-			one.reply, one.ends = l.batch.only(one.in, r)
+		if one.like != nil && one.like.last.size > 0 {
+			one.reply = one.like.last.whole
 		}
-		if one.reply != nil && !one.ends {
-			replies++
-		}
-	}
-	l.front.fast.Add(replies)
-	for i := range all {
-		if one := &all[i]; one.reply != nil {
+		if one.reply != nil {
 			one.sent, one.errno = sysSend(uintptr(one.conn.fd), one.reply)
 		}
 	}
@@ -92,11 +89,52 @@ func (l *lookout) serve(w *callers, at time.Duration) {
 			if one.reply == nil {
 				g.early = one.in
 			}
+			if one.like != nil {
+				l.batch.rules.limits = nil // it has passed them
+			}
 			l.attend(one.conn, g, at)
+			l.batch.rules.limits = l.front.limits
 		}
 		*one = caller{}
 	}
 	w.used, w.size = 0, 0
+}
+
+// find looks for kept answers to a crowd, and refuses who asks too often.
+func (l *lookout) find(all []caller) {
+	r, q := &l.batch.rules, &l.batch.req
+	for i := range all {
+		one := &all[i]
+		if !one.conn.enter(phaseBusy) {
+			continue
+		}
+		like := l.batch.known.find(q, one.in)
+		switch {
+		case like == nil, q.close:
+		case !r.limits.asks(one.conn.client):
+			one.reply, one.ends = []byte(refusalTo(q.asked.Head, true)), true
+		default:
+			one.like = like
+			like.last.wanted++
+		}
+	}
+}
+
+// confirm lets those kept answers go that were found for a crowd and do not hold any
+// more, and gives how many will be given.
+func (k *known) confirm(r *rules) (given int) {
+	at := r.at
+	for i := range k.blocks {
+		last := &k.blocks[i].last
+		if n := last.wanted; n > 0 {
+			last.wanted = 0
+			r.at = at
+			if last.holds(r, n) {
+				given += n
+			}
+		}
+	}
+	return given
 }
 
 // replied does what comes after a reply, and reports whether that is something else
@@ -111,7 +149,11 @@ func (c *conn) replied(one *caller) bool {
 		if one.ends {
 			return c.then(next, nil)
 		}
-		return !one.last && c.rest(nil)
+		if one.last || c.enter(phaseIdle) {
+			return false
+		}
+		next = stepDrop
+		return c.then(next, nil)
 	case one.errno == 0, one.errno == syscall.EAGAIN, one.errno == syscall.EINTR:
 		c.owed = append(c.owed, append([]byte(nil), one.reply[max(one.sent, 0):]...))
 		return c.then(next, nil)

@@ -19,9 +19,9 @@ type Asked struct {
 // Memo is what Hits.AppendHit leaves of an answer.
 type Memo interface {
 	// Again reports whether AppendHit would now append the same head and return the
-	// same body for the same request, and counts that as such an answer if so. at is
+	// same body for the same request. If so, that counts as so many answers. at is
 	// what Fields.At would be. It must not block.
-	Again(at time.Duration) bool
+	Again(at time.Duration, times int) bool
 }
 
 // Fields are what a stored reply may depend on beside its key. They are those of

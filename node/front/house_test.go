@@ -172,11 +172,11 @@ type houseMemo struct {
 	cache.Memo
 }
 
-func (m *houseMemo) Again(at time.Duration) bool {
+func (m *houseMemo) Again(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.cache.Now()
 	}
-	return m.cache.Again(&m.Memo, at)
+	return m.cache.Again(&m.Memo, at, times)
 }
 
 func (h *house) learn(host string) (prefix string, ok bool) {
@@ -308,10 +308,12 @@ type noteMemo struct {
 	heads *[]bool
 }
 
-func (n noteMemo) Again(at time.Duration) bool {
-	ok := n.Memo.Again(at)
-	if ok {
-		*n.heads = append(*n.heads, n.head)
+func (n noteMemo) Again(at time.Duration, times int) bool {
+	ok := n.Memo.Again(at, times)
+	for range times {
+		if ok {
+			*n.heads = append(*n.heads, n.head)
+		}
 	}
 	return ok
 }

@@ -82,7 +82,7 @@ func (k *known) parse(r *request, b []byte) (v verdict, like *block) {
 		return v, nil
 	}
 	if !r.old && r.size-at <= knownBytes {
-		if learnt := k.note(b[at:r.size], &t, nearest); learnt != nil {
+		if learnt := k.note(r, b[at:r.size], &t, nearest); learnt != nil {
 			learnt.say(r) // what it said may have stood where the block is now
 			return plain, learnt
 		}
@@ -111,19 +111,20 @@ func (k *known) nearest(b []byte) (best *block, same int) {
 // note keeps a block that is new, and gives it; nil if it is not kept. One that is
 // like another but for a few lines takes its place now and then, so that what most of
 // a crowd sends is known whole in the end.
-func (k *known) note(b []byte, t *trail, nearest *block) (learnt *block) {
-	switch {
-	case t.skipped < t.read:
+func (k *known) note(r *request, b []byte, t *trail, nearest *block) (learnt *block) {
+	if t.skipped < t.read {
 		learnt = &k.blocks[k.next]
+		learnt.last.forget()
 		k.next = (k.next + 1) % knownBlocks
-	default:
-		if k.walked++; k.walked%renewEvery == 0 {
-			learnt = nearest
+	} else {
+		if k.walked++; k.walked%renewEvery != 0 {
+			return nil
+		}
+		if learnt = nearest; !learnt.means(r) {
+			learnt.last.forget()
 		}
 	}
-	if learnt != nil {
-		learnt.learn(b)
-	}
+	learnt.learn(b)
 	return learnt
 }
 
@@ -142,8 +143,8 @@ func (k *block) say(r *request) {
 }
 
 // learn keeps a block that has been read as a part of a plain request, and that fits.
+// The kept answer stays: it is for who knows what both blocks say.
 func (k *block) learn(b []byte) {
-	k.last.forget()
 	k.size = copy(k.bytes[:], b)
 	k.count, k.bears, k.told = 0, 0, true
 	var all request
