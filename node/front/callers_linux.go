@@ -13,22 +13,23 @@ import (
 // then the others are attended to, one by one.
 
 // callersBytes is room for what is read of a crowd before it is answered: as many
-// requests as a lookout is told of at a time, with a browser's cookies.
+// requests as a lookout is told of at a time, with a browser's cookies. Who does not
+// find room is attended to behind the others.
 const callersBytes = lookoutEvents << 10
 
 // callers are connections whose clients have sent something.
 type callers struct {
-	room [callersBytes + maxRequest]byte
-	used int
+	room [callersBytes]byte
 	all  [lookoutEvents]caller
 	size int // of all
 }
 
-// caller is a connection of a crowd.
+// caller is one of them.
 type caller struct {
 	conn  *conn
-	in    []byte // what was read
+	fd    uintptr
 	last  bool   // the client may have closed its side
+	in    []byte // what was read
 	like  *block // has a kept answer to all of in; nil: none was found
 	reply []byte // the answer
 	ends  bool   // it is the connection's last
@@ -36,20 +37,10 @@ type caller struct {
 	errno syscall.Errno
 }
 
-// full reports whether nobody else can be read.
-func (w *callers) full() bool { return w.used > callersBytes || w.size == len(w.all) }
-
-// read takes in what a client has sent. It reports false if there is nothing.
-func (w *callers) read(c *conn, last bool) bool {
-	p := w.room[w.used:][:maxRequest]
-	n, errno := sysRead(uintptr(c.fd), p)
-	if errno != 0 || n == 0 {
-		return false
-	}
-	w.all[w.size] = caller{conn: c, in: p[:n:n], last: last}
+// add takes a connection in, of whose earlier requests nothing is left.
+func (w *callers) add(c *conn, last bool) {
+	w.all[w.size] = caller{conn: c, fd: uintptr(c.fd), last: last}
 	w.size++
-	w.used += n
-	return true
 }
 
 // calm reports whether nothing is left of earlier requests.
@@ -58,46 +49,46 @@ func (c *conn) calm() bool {
 	return (is == phaseIdle || is == phaseNew) && !c.again && len(c.carry) == 0 && !c.owes()
 }
 
-// serve answers a crowd, and leaves it empty. at is as for attend.
-func (l *lookout) serve(w *callers, at time.Duration) {
-	all := w.all[:w.size]
-	if !l.batch.rules.draining {
+// serve answers the callers, and lets them go. at is as for attend.
+func (l *lookout) serve(at time.Duration) {
+	all := l.callers.all[:l.callers.size]
+	l.callers.size = 0
+	l.callers.read(all)
+	if r := &l.batch.rules; !r.draining {
 		l.find(all)
+		r.at = at
+		l.front.fast.Add(int64(l.batch.known.confirm(r)))
 	}
-	l.batch.rules.at = at
-	l.front.fast.Add(int64(l.batch.known.confirm(&l.batch.rules)))
+	send(all)
 	for i := range all {
-		one := &all[i]
-		if one.like != nil && one.like.last.size > 0 {
-			one.reply = one.like.last.whole
-		}
-		if one.reply != nil {
-			one.sent, one.errno = sysSend(uintptr(one.conn.fd), one.reply)
-		}
-	}
-	for i := range all {
-		if one := &all[i]; one.reply != nil && one.conn.replied(one) {
+		if one := &all[i]; len(one.reply) > 0 && one.replied() {
 			l.turn(one.conn)
 			one.conn = nil
 		}
 	}
 	// From here on kept answers may change.
 	for i := range all {
-		one := &all[i]
-		if one.conn != nil && (one.reply == nil || one.last) {
-			g := glance{last: one.last, reads: lookoutReads}
-			if one.reply == nil {
-				g.early = one.in
-			}
-			if one.like != nil {
-				l.batch.rules.limits = nil // it has passed them
-			}
-			l.attend(one.conn, g, at)
-			l.batch.rules.limits = l.front.limits
+		if one := &all[i]; one.conn != nil && (len(one.reply) == 0 || one.last) {
+			l.attendTo(one, at)
 		}
-		*one = caller{}
+		all[i] = caller{}
 	}
-	w.used, w.size = 0, 0
+}
+
+// read takes in what the clients have sent. Whoever has sent nothing is found out when
+// attended to.
+func (w *callers) read(all []caller) {
+	used := 0
+	for i := range all {
+		if len(w.room)-used < maxRequest {
+			return
+		}
+		p := w.room[used:][:maxRequest]
+		if n, errno := sysRead(all[i].fd, p); errno == 0 {
+			all[i].in = p[:n:n]
+			used += n
+		}
+	}
 }
 
 // find looks for kept answers to a crowd, and refuses who asks too often.
@@ -105,7 +96,7 @@ func (l *lookout) find(all []caller) {
 	r, q := &l.batch.rules, &l.batch.req
 	for i := range all {
 		one := &all[i]
-		if !one.conn.enter(phaseBusy) {
+		if len(one.in) == 0 || !one.conn.enter(phaseBusy) {
 			continue
 		}
 		like := l.batch.known.find(q, one.in)
@@ -118,6 +109,56 @@ func (l *lookout) find(all []caller) {
 			like.last.wanted++
 		}
 	}
+}
+
+// send sends the answers that were found.
+func send(all []caller) {
+	for i := range all {
+		if one := &all[i]; one.like != nil && one.like.last.size > 0 {
+			one.reply = one.like.last.whole
+		}
+	}
+	for i := range all {
+		if one := &all[i]; len(one.reply) > 0 {
+			one.sent, one.errno = sysSend(one.fd, one.reply)
+		}
+	}
+}
+
+// replied does what comes after an answer, and reports whether the connection is to
+// do something else than to wait.
+func (one *caller) replied() bool {
+	c, next := one.conn, stepWait
+	if one.ends {
+		next = stepClose
+	}
+	switch {
+	case one.errno == 0 && one.sent == len(one.reply):
+		if !one.ends && (one.last || c.enter(phaseIdle)) {
+			return false
+		}
+		if !one.ends {
+			next = stepDrop
+		}
+	case one.errno == 0, one.errno == syscall.EAGAIN, one.errno == syscall.EINTR:
+		c.owed = append(c.owed, append([]byte(nil), one.reply[max(one.sent, 0):]...))
+	default:
+		next = stepDrop
+	}
+	return c.then(next, nil)
+}
+
+// attendTo attends to a caller for whom there was no answer, or who may have gone.
+func (l *lookout) attendTo(one *caller, at time.Duration) {
+	g := glance{last: one.last, reads: lookoutReads}
+	if len(one.reply) == 0 {
+		g.early = one.in
+	}
+	if one.like != nil {
+		l.batch.rules.limits = nil // it has passed them
+	}
+	l.attend(one.conn, g, at)
+	l.batch.rules.limits = l.front.limits
 }
 
 // confirm lets those kept answers go that were found for a crowd and do not hold any
@@ -135,28 +176,4 @@ func (k *known) confirm(r *rules) (given int) {
 		}
 	}
 	return given
-}
-
-// replied does what comes after a reply, and reports whether that is something else
-// than to wait.
-func (c *conn) replied(one *caller) bool {
-	next := stepWait
-	if one.ends {
-		next = stepClose
-	}
-	switch {
-	case one.errno == 0 && one.sent == len(one.reply):
-		if one.ends {
-			return c.then(next, nil)
-		}
-		if one.last || c.enter(phaseIdle) {
-			return false
-		}
-		next = stepDrop
-		return c.then(next, nil)
-	case one.errno == 0, one.errno == syscall.EAGAIN, one.errno == syscall.EINTR:
-		c.owed = append(c.owed, append([]byte(nil), one.reply[max(one.sent, 0):]...))
-		return c.then(next, nil)
-	}
-	return c.then(stepDrop, nil)
 }

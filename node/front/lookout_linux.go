@@ -37,11 +37,11 @@ type lookout struct {
 	bell  int // an eventfd: to be woken at once
 	ended chan struct{}
 
-	batch  batch
-	crowd  callers
-	events [lookoutEvents]syscall.EpollEvent
-	hungry []*conn // have sent more than is read at a time
-	fed    []*conn // room for those whose turn it is
+	batch   batch
+	callers callers
+	events  [lookoutEvents]syscall.EpollEvent
+	hungry  []*conn // have sent more than is read at a time
+	fed     []*conn // room for those whose turn it is
 
 	mu     sync.Mutex // guards what follows
 	conns  []*conn    // by descriptor; nil: not here
@@ -202,14 +202,13 @@ func (l *lookout) poll(epoll uintptr, most int) int {
 			continue
 		}
 		last := l.events[i].Events&syscall.EPOLLRDHUP != 0
-		if l.crowd.full() {
-			l.serve(&l.crowd, now)
-		}
-		if !c.calm() || !l.crowd.read(c, last) {
+		if c.calm() {
+			l.callers.add(c, last)
+		} else {
 			l.attend(c, glance{last: last, reads: lookoutReads}, now)
 		}
 	}
-	l.serve(&l.crowd, now)
+	l.serve(now)
 	return int(n)
 }
 
