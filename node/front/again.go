@@ -26,6 +26,7 @@ type reply struct {
 	target int            // bytes of the target in it
 	whole  []byte         // head and body
 	memo   Memo
+	spare  Memo // room for that of the next
 	asked  bool // by HEAD
 	old    bool // by HTTP/1.0
 	secure bool // over TLS
@@ -179,9 +180,10 @@ func (a *reply) keep(q *request, line, head []byte, body [][]byte, r *rules) {
 	for _, part := range body {
 		size += len(part)
 	}
-	if a.memo = q.asked.Memo; a.memo == nil || size > keptReply {
+	if a.spare = q.asked.Memo; a.spare == nil || size > keptReply {
 		return
 	}
+	a.memo, a.spare = a.spare, a.memo
 	a.whole = append(a.whole[:0], head...)
 	for _, part := range body {
 		a.whole = append(a.whole, part...)

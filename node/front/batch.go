@@ -203,8 +203,7 @@ func (b *batch) reply(head, line []byte, like *block, r *rules) (whole []byte, b
 	}
 	q.asked.At, r.at = r.at, 0
 	if q.asked.Keep = last != nil; q.asked.Keep {
-		last.forget()
-		q.asked.Memo = last.memo
+		q.asked.Memo = last.spare
 	}
 	if head, body, ok = r.hits.AppendHit(head, &q.asked); !ok {
 		return head, nil, false

@@ -163,18 +163,9 @@ func (h *stuck) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 	return h.house.AppendHit(dst, q)
 }
 
-// A board that is behind with its reading does not hold that against those who have
-// asked in time, only against those who have said nothing.
-func TestWhoHasAskedIsNotLate(t *testing.T) {
-	h := &stuck{house: newHouse(t), over: make(chan struct{})}
-	release := sync.OnceFunc(func() { close(h.over) })
-	f, _, _ := open(t, h.house, func(cfg *Config) {
-		cfg.Hits, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
-	})
-	t.Cleanup(release)
-	again := visit(t, f)
-	again.send(get("/"))
-	again.reply()
+// holdAll has every lookout wait for the end of h.
+func (h *stuck) holdAll(t *testing.T, f *Front) {
+	t.Helper()
 	until(t, "every lookout is held", func() bool {
 		// Which lookout it is goes by the descriptor, and the client's is of this process
 		// too: a third has the next one be another's.
@@ -187,6 +178,21 @@ func TestWhoHasAskedIsNotLate(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		return h.asked.Load() == int64(runtime.GOMAXPROCS(0))
 	})
+}
+
+// A board that is behind with its reading does not hold that against those who have
+// asked in time, only against those who have said nothing.
+func TestWhoHasAskedIsNotLate(t *testing.T) {
+	h := &stuck{house: newHouse(t), over: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(h.over) })
+	f, _, _ := open(t, h.house, func(cfg *Config) {
+		cfg.Hits, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
+	})
+	t.Cleanup(release)
+	again := visit(t, f)
+	again.send(get("/"))
+	again.reply()
+	h.holdAll(t, f)
 	first, silent := visit(t, f), visit(t, f)
 	first.send(get("/"))
 	again.send(get("/"))

@@ -1,0 +1,153 @@
+package front
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// crowdOf opens so many connections, each of which has had an answer, and has every
+// lookout wait until it is let go: then all that was sent meanwhile is there at once.
+func crowdOf(t *testing.T, size int, change ...func(*Config)) (h *stuck, f *Front, all []*visitor, release func()) {
+	t.Helper()
+	h = &stuck{house: newHouse(t), over: make(chan struct{})}
+	release = sync.OnceFunc(func() { close(h.over) })
+	f, _, _ = open(t, h.house, append([]func(*Config){func(cfg *Config) { cfg.Hits = h }}, change...)...)
+	t.Cleanup(release)
+	for range size {
+		v := visit(t, f)
+		v.send(get("/"))
+		v.reply()
+		all = append(all, v)
+	}
+	h.holdAll(t, f)
+	return h, f, all, release
+}
+
+// Those of a crowd get what each would get alone, to the byte, whatever they ask.
+func TestACrowdGetsWhatEachWouldGet(t *testing.T) {
+	var names []string
+	asks := seeds()
+	for name, in := range browsers() {
+		asks[name] = seed{in: in, replies: 1, next: stepWait}
+	}
+	for name, s := range asks {
+		if s.replies > 0 && (s.next == stepWait || s.next == stepClose) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	h, f, all, release := crowdOf(t, 3*len(names), func(cfg *Config) { cfg.MaxConnections = 1000 })
+	fast := f.Counts().Fast
+	want := int64(0)
+	for i, v := range all {
+		v.send(asks[names[i%len(names)]].in)
+	}
+	release()
+	for i, v := range all {
+		name := names[i%len(names)]
+		alone := h.viaLane([]byte(asks[name].in), rules{})
+		want += int64(len(alone.heads))
+		got := make([]byte, len(alone.out))
+		if n, err := io.ReadFull(v.r, got); err != nil || !bytes.Equal(got, alone.out) {
+			t.Errorf("%s: %d bytes, %v: %.300q\nalone it gets %.300q", name, n, err, got, alone.out)
+		}
+		if alone.next == stepClose {
+			v.ends()
+		}
+	}
+	until(t, "all replies are counted", func() bool {
+		got := f.Counts() // those for /held were stored too, once they were let go
+		return got.Fast+got.Lent >= fast+want+h.asked.Load()
+	})
+	if got := f.Counts(); got.Fast > fast+want+h.asked.Load() {
+		t.Errorf("%d replies are counted for %d", got.Fast-fast, want+h.asked.Load())
+	}
+}
+
+// What a client has not taken of a kept answer stays what it was, although another
+// answer is kept meanwhile.
+func TestAKeptAnswerStaysAsItWasSent(t *testing.T) {
+	h := newHouse(t)
+	f, _, _ := open(t, h)
+	slow := visit(t, f)
+	one := []byte(get("/"))
+	page := len(h.viaLane(one, rules{}).out)
+	asked := 0
+	for asked < 10_000 && !f.owesSomebody() {
+		slow.send(string(one))
+		asked++
+		until(t, "it is answered", func() bool { return f.Counts().Fast == int64(asked) || f.owesSomebody() })
+	}
+	if !f.owesSomebody() {
+		t.Fatalf("a client takes %d pages without reading one", asked)
+	}
+	other := visit(t, f)
+	for range 4 * keepEvery { // the same fields, another page: it is kept in place of the first
+		other.send(get("/q"))
+		other.reply()
+	}
+	want := h.viaLane(one, rules{}).out
+	for i := range asked {
+		got := make([]byte, page)
+		if _, err := io.ReadFull(slow.r, got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("reply %d is %.300q, %v", i, got, err)
+		}
+	}
+}
+
+// owesSomebody reports whether a client has not taken all of its replies.
+func (f *Front) owesSomebody() bool {
+	f.table.mu.Lock()
+	defer f.table.mu.Unlock()
+	return slices.ContainsFunc(f.table.conns, func(c *conn) bool { return phaseOf(c.word.Load()) == phaseWriting })
+}
+
+// Who asks too often is refused in a crowd as alone, and loses the connection.
+func TestACrowdIsLimitedToo(t *testing.T) {
+	const crowd, limit = 30, 20 // a second, and twice that at once
+	_, _, all, release := crowdOf(t, crowd, func(cfg *Config) { cfg.ClientRequests = limit })
+	for _, v := range all {
+		v.send(get("/"))
+	}
+	release()
+	refused := 0
+	for _, v := range all {
+		resp, _ := v.reply()
+		if resp.StatusCode == 503 {
+			refused++
+			v.ends()
+		} else if resp.StatusCode != 200 {
+			t.Errorf("got %s", resp.Status)
+		}
+	}
+	// Two seconds' worth is allowed at once, more than a half of which had been used up.
+	if refused == 0 || refused == crowd {
+		t.Errorf("%d of %d are refused", refused, crowd)
+	}
+}
+
+// Clients that have closed their side, or go away, are noticed in a crowd.
+func TestACrowdThatLeaves(t *testing.T) {
+	h, f, all, release := crowdOf(t, 20)
+	for i, v := range all {
+		v.send(get("/"))
+		if i%2 == 0 {
+			closeWrite(v.Conn)
+		}
+	}
+	release()
+	for i, v := range all {
+		if resp, _ := v.reply(); resp.StatusCode != 200 {
+			t.Errorf("got %s", resp.Status)
+		}
+		if i%2 == 0 {
+			v.ends()
+		} else {
+			v.Close()
+		}
+	}
+	until(t, "the crowd has gone", func() bool { return f.Counts().Open == int64(h.asked.Load()) })
+}
