@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -89,8 +90,11 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 			t.Fatalf("request %d finds nothing", i)
 		}
 	}
-	for _, odd := range []string{"Range: bytes=0-1", `If-None-Match: "front"`, "Accept-Encoding: br", "Host: other.test", "X-Odd: 1", "Connection: close"} {
-		in := bytes.Replace(ownCookie(), []byte("DNT: 1"), []byte(odd), 1)
+	for _, odd := range [][2]string{
+		{"DNT: 1", "Range: bytes=0-1"}, {"DNT: 1", `If-None-Match: "front"`}, {"DNT: 1", "X-Odd: 1"}, {"gzip, deflate, br, zstd", "br"},
+		{testHost, "other.test"}, {"keep-alive", "close"}, {"GET / HTTP/1.1", "HEAD / HTTP/1.1"}, {"GET / HTTP/1.1", "GET / HTTP/1.0"},
+	} {
+		in := bytes.Replace(ownCookie(), []byte(odd[0]), []byte(odd[1]), 1)
 		if b.known.find(&b.req, in) != nil && !b.req.close {
 			t.Errorf("%s finds the answer to others", odd)
 		}
@@ -121,6 +125,37 @@ func TestTheAnswerThatMostWantIsKept(t *testing.T) {
 	}
 	if kept == 0 {
 		t.Error("what is asked for since is never kept")
+	}
+}
+
+// An answer that is on its way is not overwritten by one that is kept.
+func TestAnAnswerOnItsWayStays(t *testing.T) {
+	h := newHouse(t)
+	page, other := get("/"), get("/gone")
+	b := new(batch)
+	for range 2 {
+		b.answerAll([]byte(page), rules{hits: h})
+	}
+	in := []byte(page + strings.Repeat(other, keepEvery+1) + page)
+	want, _, _ := new(batch).answerAll(bytes.Clone(in), rules{hits: h})
+	if got, _, _ := b.answerAll(in, rules{hits: h}); !bytes.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A block with more lines that bear on a request than are told one by one says no
+// more of a request than that has.
+func TestABlockThatIsNotToldWhole(t *testing.T) {
+	with := func(directives int, more ...string) []byte {
+		all := append([]string{"GET / HTTP/1.1", hostLine}, slices.Repeat([]string{"Cache-Control: max-age=0"}, directives)...)
+		return []byte(lines(append(all, more...)...))
+	}
+	var k known
+	var r, fresh request
+	k.parse(&r, with(knownBearing+1, "Accept-Encoding: gzip"))
+	in := with(knownBearing-1, "Cookie: b")
+	if got, want := r.saidOf(k.verdict(&r, in)), fresh.saidOf(fresh.parse(in)); got != want {
+		t.Errorf("it says\n%s, and by itself\n%s", got, want)
 	}
 }
 

@@ -134,7 +134,7 @@ func (one *caller) replied() bool {
 	}
 	switch {
 	case one.errno == 0 && one.sent == len(one.reply):
-		if !one.ends && (one.last || c.enter(phaseIdle)) {
+		if !one.ends && c.enter(phaseIdle) {
 			return false
 		}
 		if !one.ends {

@@ -68,6 +68,8 @@ func page(w http.ResponseWriter, r *http.Request) {
 		h["Content-Type"] = nil
 	case r.URL.Path == "/big":
 		body = strings.Repeat("0123456789abcdef", 4<<10)
+	case r.URL.Path == "/other":
+		body = strings.Repeat("fedcba9876543210", 250)
 	case r.URL.Path == "/empty":
 		body = ""
 	case r.URL.Path == "/gone":
@@ -83,7 +85,7 @@ func page(w http.ResponseWriter, r *http.Request) {
 
 // stored are the pages that every house has in memory.
 func stored() []string {
-	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
+	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/other", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
 }
 
 // newHouse is a house in which it is 17 s after its pages were made.
