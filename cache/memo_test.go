@@ -75,7 +75,7 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 	}
 }
 
-// What is answered again counts for the figures and for what stays as any hit does.
+// What is answered again counts as any hit does.
 func TestAgainCountsAndAllocatesNothing(t *testing.T) {
 	b := memoBench(t, "Cache-Control: max-age=100")
 	var m Memo

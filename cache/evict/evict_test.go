@@ -288,3 +288,47 @@ func TestReadersTogether(t *testing.T) {
 		t.Errorf("%d bytes in %d items", p.Used(), p.Len())
 	}
 }
+
+// So many hits at once are so many hits, and count for nothing else.
+func TestHitsTogether(t *testing.T) {
+	const keys = 200
+	for times := 1; times <= maxHits+1; times++ {
+		var one, all *Policy[int]
+		for _, p := range []**Policy[int]{&one, &all} {
+			*p = New[int](1<<20, keys, NewTuner(1<<20, MaxShadow), nil)
+			for k := range uint64(keys) {
+				ask(*p, k, 1)
+			}
+		}
+		for k := range uint64(keys) {
+			a, b := one.Peek(key(k)), all.Peek(key(k))
+			for range times {
+				one.Hit(a)
+			}
+			all.Hits(b, times)
+			if a.hits.Load() != b.hits.Load() {
+				t.Fatalf("%d hits are %d, and together %d", times, a.hits.Load(), b.hits.Load())
+			}
+		}
+		if a, b := one.tuner.next.Load(), all.tuner.next.Load(); a != b || a == 0 {
+			t.Errorf("the tuner is told of %d hits, and of %d together", a, b)
+		}
+	}
+}
+
+func TestHolds(t *testing.T) {
+	p := New[int](1000, 10, nil, nil)
+	e := NewItem(key(1), 1, 1)
+	if p.Holds(e) {
+		t.Error("it holds what was never added")
+	}
+	p.Add(e)
+	if !p.Holds(e) {
+		t.Error("it does not hold what was added")
+	}
+	p.Remove(e)
+	p.Add(NewItem(key(1), 1, 1))
+	if p.Holds(e) {
+		t.Error("it holds what another has taken the place of")
+	}
+}
