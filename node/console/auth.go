@@ -161,14 +161,20 @@ func (t *trier) debtAt(now time.Time) float64 {
 	return max(0, t.debt-now.Sub(t.last).Seconds()/tryEvery.Seconds())
 }
 
-// clientOf gives the address that a request comes from, the /64 of an IPv6
-// address. Headers about clients behind a proxy are not believed.
+// clientOf gives the client that a request comes from. Headers about clients behind
+// a proxy are not believed.
 func clientOf(r *http.Request) netip.Prefix {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Prefix{}
 	}
-	addr := at.Addr().Unmap().WithZone("")
+	return clientAt(at.Addr())
+}
+
+// clientAt gives what counts as one client: an address, or the /64 of an IPv6
+// address, which is what one subscriber has.
+func clientAt(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() && !addr.IsLoopback() {
 		bits = 64

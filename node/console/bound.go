@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 )
 
 const (
@@ -19,16 +18,18 @@ const (
 )
 
 // Bound has a console's listener close, without a word, whoever comes beyond
-// MaxConnections.
-func Bound(inner net.Listener) net.Listener {
-	return &bound{Listener: inner, local: netip.Addr.IsLoopback}
-}
+// MaxConnections or beyond his own part of them.
+func Bound(inner net.Listener) net.Listener { return newBound(inner) }
 
 // bound is a listener that has so many connections and no more.
 type bound struct {
 	net.Listener
-	local func(netip.Addr) bool // is on the board itself
-	open  atomic.Int64
+	mu     sync.Mutex // guards places
+	places shares[*bounded]
+}
+
+func newBound(inner net.Listener) *bound {
+	return &bound{Listener: inner, places: newShares[*bounded](MaxConnections, localPlaces)}
 }
 
 // Accept waits for one for whom there is a place.
@@ -38,29 +39,50 @@ func (b *bound) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if b.open.Add(1) <= b.most(conn) {
-			return &bounded{Conn: conn, leave: sync.OnceFunc(func() { b.open.Add(-1) })}, nil
+		if one := b.admit(conn); one != nil {
+			return one, nil
 		}
-		b.open.Add(-1)
 		conn.Close()
 	}
 }
 
-// most is the bound for a client.
-func (b *bound) most(conn net.Conn) int64 {
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && b.local(tcp.AddrPort().Addr().Unmap()) {
-		return MaxConnections + localPlaces
+// admit gives a connection its place; nil if there is none.
+func (b *bound) admit(conn net.Conn) *bounded {
+	one := &bounded{Conn: conn, bound: b}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		one.client = clientAt(tcp.AddrPort().Addr())
 	}
-	return MaxConnections
+	b.mu.Lock()
+	way, made, ok := b.places.take(one.client, one)
+	b.mu.Unlock()
+	if made {
+		way.Conn.Close() // who serves it will notice
+	}
+	if !ok {
+		return nil
+	}
+	return one
+}
+
+// open is how many connections there are.
+func (b *bound) open() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.places.held
 }
 
 // bounded gives its place back when it is closed.
 type bounded struct {
 	net.Conn
-	leave func()
+	bound  *bound
+	client netip.Prefix
 }
 
-func (b *bounded) Close() error {
-	defer b.leave()
-	return b.Conn.Close()
+func (c *bounded) Close() error {
+	defer func() {
+		c.bound.mu.Lock()
+		defer c.bound.mu.Unlock()
+		c.bound.places.leave(c.client, c)
+	}()
+	return c.Conn.Close()
 }

@@ -9,53 +9,119 @@ import (
 	"time"
 )
 
-// A crowd that holds on to connections takes no more than its places, and the
-// board's own watchdog is answered beside it.
-func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
+// served is a bounded listener on which everything is answered with "ok". The test
+// has no addresses but loopback's, so that all but the first are strangers' here.
+func served(t *testing.T) (*bound, *http.Server) {
+	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	watchdog := netip.MustParseAddr("127.0.0.1")
-	// The test has no address but loopback's, so that the others are strangers here.
-	b := &bound{Listener: inner, local: func(a netip.Addr) bool { return a != watchdog.Next() }}
+	b := newBound(inner)
+	b.places.local = func(a netip.Addr) bool { return a == loopback(1) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(b) }()
-	t.Cleanup(func() { server.Close(); <-served })
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(b) }()
+	t.Cleanup(func() { server.Close(); <-ended })
+	return b, server
+}
 
-	crowd := net.Dialer{LocalAddr: &net.TCPAddr{IP: watchdog.Next().AsSlice()}, Timeout: 5 * time.Second}
-	var closed int
-	for i := range 500 {
-		c, err := crowd.Dial("tcp", inner.Addr().String())
+func loopback(n int) netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, byte(n)}) }
+
+// from is a dialer at the nth address.
+func from(n int) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: loopback(n).AsSlice()}, Timeout: 5 * time.Second}
+}
+
+// fill opens connections from an address and reports how many were closed at once.
+func fill(t *testing.T, b *bound, address, n int) (closed int) {
+	t.Helper()
+	before := b.open()
+	var all []net.Conn
+	for range n {
+		c, err := from(address).Dial("tcp", b.Addr().String())
 		if err != nil {
-			t.Skipf("no second address of loopback here: %v", err)
+			t.Skipf("no such address of loopback here: %v", err)
 		}
 		t.Cleanup(func() { c.Close() })
-		if i >= MaxConnections {
-			c.SetReadDeadline(time.Now().Add(5 * time.Second))
-			if _, err := c.Read(make([]byte, 1)); err != nil {
-				if late, ok := err.(net.Error); !ok || !late.Timeout() {
-					closed++
-				}
+		all = append(all, c)
+	}
+	// Who is let in hears nothing, as he asks nothing. One that is asked last has been
+	// accepted after all others.
+	if !answered(b, 1) {
+		t.Fatal("the board's own is not answered")
+	}
+	for _, c := range all {
+		c.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			if late, ok := err.(net.Error); !ok || !late.Timeout() {
+				closed++
 			}
 		}
 	}
-	if open := b.open.Load(); open != MaxConnections || closed != 500-MaxConnections {
+	if got := b.open() - before; got > n {
+		t.Errorf("%d came, and there are %d more", n, got)
+	}
+	return closed
+}
+
+// answered reports whether a client at the nth address is answered.
+func answered(b *bound, n int) bool {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: from(n).DialContext}}
+	resp, err := client.Get("http://" + b.Addr().String() + "/healthz")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return err == nil && string(text) == "ok\n"
+}
+
+// A crowd that holds on to connections takes no more than its places, and the
+// board's own watchdog is answered beside it.
+func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
+	b, server := served(t)
+	closed := 0
+	for n := range 4 {
+		closed += fill(t, b, n+2, 125)
+	}
+	until := time.Now().Add(5 * time.Second)
+	for b.open() > MaxConnections && time.Now().Before(until) { // the watchdog's last one may be there
+		time.Sleep(time.Millisecond)
+	}
+	if open := b.open(); open != MaxConnections || closed != 500-MaxConnections {
 		t.Errorf("of 500 there are %d, and %d were closed", open, closed)
 	}
-	client := &http.Client{Timeout: 5 * time.Second}
 	for range 3 {
-		resp, err := client.Get("http://" + inner.Addr().String() + "/healthz")
-		if err != nil {
-			t.Fatal(err)
+		if !answered(b, 1) {
+			t.Error("the board's own is not answered")
 		}
-		resp.Body.Close()
 	}
 	server.Close()
-	for deadline := time.Now().Add(5 * time.Second); b.open.Load() != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); b.open() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d places were not given back", b.open.Load())
+			t.Fatalf("%d places were not given back", b.open())
+		}
+	}
+}
+
+// One address that holds on to all that it can get leaves others their places, and
+// so do many addresses that have taken all of them together.
+func TestNobodyIsShutOutByOthers(t *testing.T) {
+	b, _ := served(t)
+	const part = MaxConnections / fairShare
+	if closed := fill(t, b, 2, MaxConnections); closed != MaxConnections-part {
+		t.Errorf("of one address's %d connections %d were closed", MaxConnections, closed)
+	}
+	if !answered(b, 3) {
+		t.Error("beside one address that has its part another is not answered")
+	}
+	for n := 3; n <= 10; n++ {
+		fill(t, b, n, part)
+	}
+	for range 3 {
+		if !answered(b, 20) {
+			t.Error("beside nine addresses that have taken everything another is not answered")
 		}
 	}
 }

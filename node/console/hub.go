@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,16 +16,16 @@ import (
 // again, which is better than an old one.
 type hub struct {
 	source Source
-	max    int
 	epoch  string // marks the event ids of this run, so that another run's are not taken for ours
 
 	mu      sync.Mutex
-	ended   bool                 // run has returned; nobody may join
-	streams map[*stream]struct{} // at most max
-	last    Snapshot             // the latest sample; zero before the first
-	sampled bool                 // last is a sample
-	history []float64            // hits a second of the whole rack, oldest first; at most historySamples
-	events  []told               // the latest, oldest first; at most replayEvents
+	ended   bool // run has returned; nobody may join
+	streams map[*stream]struct{}
+	places  shares[*stream] // of the same streams
+	last    Snapshot        // the latest sample; zero before the first
+	sampled bool            // last is a sample
+	history []float64       // hits a second of the whole rack, oldest first; at most historySamples
+	events  []told          // the latest, oldest first; at most replayEvents
 	nextID  int64
 }
 
@@ -37,6 +38,7 @@ type told struct {
 // stream is one client's queue. Only the hub sends and closes, with mu held.
 type stream struct {
 	viewer viewer
+	client netip.Prefix
 	out    chan []byte
 }
 
@@ -54,16 +56,16 @@ type historyMessage struct {
 }
 
 var (
-	errFull  = errors.New("as many pages as this board allows watch already: close one, or try again")
+	errFull  = errors.New("as many pages as this board allows watch already, or as many from your address: close one, or try again")
 	errEnded = errors.New("the console is ending")
 )
 
 func newHub(source Source, maxStreams int) *hub {
 	return &hub{
 		source:  source,
-		max:     maxStreams,
 		epoch:   strconv.FormatInt(time.Now().UnixMilli(), 36),
 		streams: make(map[*stream]struct{}),
+		places:  newShares[*stream](maxStreams, 0),
 	}
 }
 
@@ -174,16 +176,20 @@ func (h *hub) tell(e Event) {
 
 // join adds a stream and puts into its queue all that a new page needs: the
 // latest sample, the history, and the events after the one that it knows last.
-func (h *hub) join(v viewer, lastID string) (*stream, error) {
+func (h *hub) join(client netip.Prefix, v viewer, lastID string) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.ended:
+	if h.ended {
 		return nil, errEnded
-	case len(h.streams) >= h.max:
+	}
+	s := &stream{viewer: v, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
+	way, made, ok := h.places.take(client, s)
+	if !ok {
 		return nil, errFull
 	}
-	s := &stream{viewer: v, out: make(chan []byte, streamBuffer+replayEvents+2)}
+	if made {
+		h.drop(way)
+	}
 	h.streams[s] = struct{}{}
 	if h.sampled {
 		h.send(s, h.rackFrame(v, true, false))
@@ -229,5 +235,6 @@ func (h *hub) send(s *stream, b []byte) {
 // drop takes a stream out and ends it; mu is held.
 func (h *hub) drop(s *stream) {
 	delete(h.streams, s)
+	h.places.leave(s.client, s)
 	close(s.out)
 }

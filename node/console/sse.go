@@ -49,7 +49,7 @@ func (h *hub) frame(name string, id int64, v any) []byte {
 func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	may := c.door.maySteer(r)
 	v := viewer{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
-	s, err := c.hub.join(v, r.Header.Get("Last-Event-ID"))
+	s, err := c.hub.join(clientOf(r), v, r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, err.Error())

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,10 +149,38 @@ func TestStreamBounds(t *testing.T) {
 	}
 }
 
+// TestOneClientDoesNotTakeAllStreams: who watches a lot leaves room for others.
+func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
+	h := newHub(NewFake(1), 8)
+	join := func(who int) (*stream, error) { return h.join(stranger(who), viewer{}, "") }
+	for n := range 8 { // four clients with two each
+		if _, err := join(n / 2); err != nil {
+			t.Fatal(err)
+		}
+		if n == 1 {
+			if _, err := join(0); err != errFull {
+				t.Errorf("one client's third stream of eight: %v", err)
+			}
+		}
+	}
+	late, err := join(9)
+	if err != nil || len(h.streams) != 8 {
+		t.Fatalf("who comes last: %v; there are %d streams", err, len(h.streams))
+	}
+	h.tell(Event{Text: "well"})
+	if len(late.out) != 1 {
+		t.Error("who came last is told nothing")
+	}
+	h.end()
+	if h.places.held != 0 {
+		t.Errorf("%d places are held after the end", h.places.held)
+	}
+}
+
 // TestSlowStreamIsDropped fills the queue of a client that reads nothing.
 func TestSlowStreamIsDropped(t *testing.T) {
 	h := newHub(NewFake(1), 2)
-	slow, err := h.join(viewer{}, "")
+	slow, err := h.join(netip.Prefix{}, viewer{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +210,7 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 		defer cancel()
 		go h.run(ctx)
 		synctest.Wait()
-		s, err := h.join(viewer{}, "")
+		s, err := h.join(netip.Prefix{}, viewer{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
