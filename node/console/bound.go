@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 const (
@@ -15,6 +16,9 @@ const (
 	// localPlaces more are for programs on the board itself, which ask /healthz: a
 	// watchdog that is not answered restarts the board.
 	localPlaces = 16
+	// partSize is how much of a reply a client must take within writeTimeout, in bytes:
+	// 6 kB a second, so that a table of all orders may take as long as it needs.
+	partSize = 64 << 10
 )
 
 // Bound has a console's listener close, without a word, whoever comes beyond
@@ -24,12 +28,13 @@ func Bound(inner net.Listener) net.Listener { return newBound(inner) }
 // bound is a listener that has so many connections and no more.
 type bound struct {
 	net.Listener
-	mu     sync.Mutex // guards places
-	places shares[*bounded]
+	patience time.Duration // with a client that takes nothing
+	mu       sync.Mutex    // guards places
+	places   shares[*bounded]
 }
 
 func newBound(inner net.Listener) *bound {
-	return &bound{Listener: inner, places: newShares[*bounded](MaxConnections, localPlaces)}
+	return &bound{Listener: inner, patience: writeTimeout, places: newShares[*bounded](MaxConnections, localPlaces)}
 }
 
 // Accept waits for one for whom there is a place.
@@ -76,6 +81,20 @@ type bounded struct {
 	net.Conn
 	bound  *bound
 	client netip.Prefix
+}
+
+// Write bounds how long a client may take for each part of a reply: one that asks and
+// never reads would keep its place for good.
+func (c *bounded) Write(p []byte) (n int, err error) {
+	for {
+		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.bound.patience)); err != nil {
+			return n, err
+		}
+		some, err := c.Conn.Write(p[n:min(n+partSize, len(p))])
+		if n += some; err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
 
 func (c *bounded) Close() error {

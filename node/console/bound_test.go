@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -18,6 +19,7 @@ func served(t *testing.T) (*bound, *http.Server) {
 		t.Fatal(err)
 	}
 	b := newBound(inner)
+	b.patience = 100 * time.Millisecond
 	b.places.local = func(a netip.Addr) bool { return a == loopback(1) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })}
 	ended := make(chan error, 1)
@@ -123,5 +125,25 @@ func TestNobodyIsShutOutByOthers(t *testing.T) {
 		if !answered(b, 20) {
 			t.Error("beside nine addresses that have taken everything another is not answered")
 		}
+	}
+}
+
+// Who asks and asks and takes no reply does not keep his place for it.
+func TestWhoReadsNothingLosesHisPlace(t *testing.T) {
+	b, _ := served(t)
+	c, err := from(2).Dial("tcp", b.Addr().String())
+	if err != nil {
+		t.Skipf("no such address of loopback here: %v", err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	request := strings.Repeat("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 1000)
+	for range 10_000 { // until it is closed: no buffer has room for the replies to all of these
+		if _, err = io.WriteString(c, request); err != nil {
+			break
+		}
+	}
+	if late, ok := err.(net.Error); err == nil || ok && late.Timeout() {
+		t.Errorf("it was not closed: %v", err)
 	}
 }
