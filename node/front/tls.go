@@ -207,7 +207,7 @@ var errBusy = errors.New("too many clients want to begin at once")
 // turns are places to compute in: a handshake takes an ARM11 25 to 65 ms, and with many at once everything else would wait for all of them.
 type turns struct {
 	places  chan struct{}
-	waiting atomic.Int64
+	waiting atomic.Int64 // that have not begun
 	most    int64
 }
 
@@ -215,20 +215,22 @@ func newTurns(places, most int) turns {
 	return turns{places: make(chan struct{}, places), most: int64(most)}
 }
 
-// take waits for a place. It fails if as many wait as may; not if begun is set,
-// for then most has been done.
+// take waits for a place. It fails if as many wait as may; not if begun is set, for
+// then most has been done. Those do not keep newcomers out: a client decides itself
+// in how many pieces what is left of its handshake comes.
 func (t *turns) take(begun bool) error {
 	select {
 	case t.places <- struct{}{}:
 		return nil
 	default:
 	}
-	if t.waiting.Add(1) > t.most && !begun {
-		t.waiting.Add(-1)
-		return errBusy
+	if !begun {
+		defer t.waiting.Add(-1)
+		if t.waiting.Add(1) > t.most {
+			return errBusy
+		}
 	}
 	t.places <- struct{}{}
-	t.waiting.Add(-1)
 	return nil
 }
 

@@ -140,6 +140,58 @@ func (w *wire) resume() error {
 	return nil
 }
 
+// helloFirst is how much memory a ClientHello gets at first, in bytes: most of a
+// browser's, and not much for one that never comes to its end.
+const helloFirst = 512
+
+// gather reads until a ClientHello is whole, or is none. Until then a client has no
+// turn, and nothing of what a handshake takes.
+func (c *conn) gather() (hello []byte, err error) {
+	hello = make([]byte, 0, helloFirst)
+	for !helloWhole(hello) {
+		if len(hello) == cap(hello) {
+			hello = append(hello, make([]byte, len(hello))...)[:len(hello)]
+		}
+		n, err := c.tcp.Read(hello[len(hello):cap(hello)])
+		if hello = hello[:len(hello)+n]; err != nil {
+			return nil, err
+		}
+	}
+	return hello, nil
+}
+
+// helloWhole reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
+// crypto/tls would say what is wrong with it without another byte.
+func helloWhole(in []byte) bool {
+	if len(in) > maxRecord {
+		return true // no client has as much to say
+	}
+	var head [messageHead]byte // of the message, which may come in several records
+	for got := 0; len(in) >= recordHead; {
+		size := int(in[3])<<8 | int(in[4])
+		if in[0] != recordHandshake || size == 0 || size > maxRecord {
+			return true
+		}
+		part := in[recordHead:min(recordHead+size, len(in))]
+		copy(head[min(got, messageHead):], part)
+		got += len(part)
+		if got >= messageHead && (head[0] != clientHello || got-messageHead >= int(head[1])<<16|int(head[2])<<8|int(head[3])) {
+			return true
+		}
+		in = in[recordHead+len(part):]
+	}
+	return false
+}
+
+// What a ClientHello begins with: a record's type, version and length, and in it a
+// message's type and length.
+const (
+	recordHead      = 5
+	messageHead     = 4
+	recordHandshake = 22
+	clientHello     = 1
+)
+
 // greet makes the handshake and then has the connection served by whom it agreed
 // on. The sweep ends it if that takes longer than a request's header may.
 func (c *conn) greet() {
@@ -151,9 +203,17 @@ func (c *conn) greet() {
 	}
 	s.greeting.Add(1)
 	defer s.greeting.Add(-1)
-	w := &wire{Conn: c.tcp, conn: c, shaking: true}
+	hello, err := c.gather()
+	if err != nil {
+		s.lose(err)
+		c.leave()
+		return
+	}
+	w := &wire{Conn: c.tcp, conn: c, shaking: true, early: hello}
 	inner := tls.Server(w, s.full)
-	err := inner.Handshake()
+	if err = w.resume(); err == nil {
+		err = inner.Handshake()
+	}
 	w.yield()
 	w.shaking = false
 	if err != nil {

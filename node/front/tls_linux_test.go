@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -417,11 +418,108 @@ func TestTooManyHandshakesAreRefused(t *testing.T) {
 		}
 		turns.leave()
 	})
-	until(t, "three wait", func() bool { return turns.waiting.Load() == 3 })
 	turns.leave()
 	waiting.Wait()
 	if err := turns.take(false); err != nil {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+func TestWhoHasBegunKeepsNoNewcomerOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1, 1)
+		if err := turns.take(false); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			go func() {
+				if err := turns.take(i < 4); err != nil { // the last is new
+					t.Errorf("client %d: %v", i, err)
+					return
+				}
+				turns.leave()
+			}()
+			synctest.Wait()
+		}
+		turns.leave()
+	})
+}
+
+func TestAClientHelloIsWholeOrWrong(t *testing.T) {
+	hello := helloOf(t)
+	if len(hello) < 200 || hello[0] != recordHandshake || !helloWhole(hello) {
+		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHead, len(hello))])
+	}
+	var pieces []byte // the same, a byte a record
+	for i, b := range hello[recordHead:] {
+		pieces = append(pieces, recordHandshake, 3, 1, 0, 1, b)
+		if whole := i == len(hello)-recordHead-1; helloWhole(pieces) != whole {
+			t.Fatalf("of %d bytes in records of their own the first %d are whole: %v", len(hello)-recordHead, i+1, !whole)
+		}
+	}
+	for n := range hello {
+		if helloWhole(hello[:n]) {
+			t.Fatalf("the first %d of %d bytes are whole", n, len(hello))
+		}
+	}
+	for _, wrong := range []string{
+		"GET / HTTP/1.1", "\x16\x03\x01\x00\x00", "\x16\x03\x01\xff\xff", "\x16\x03\x01\x00\x04\x02\x00\x00\x09", "\x15\x03\x01\x00\x02",
+		strings.Repeat("\x16\x03\x01\x00\x01\x01", maxRecord/6+1),
+	} {
+		if !helloWhole([]byte(wrong)) {
+			t.Errorf("more is awaited of %.20q", wrong)
+		}
+	}
+}
+
+// helloOf is what a client says first.
+func helloOf(t *testing.T) []byte {
+	t.Helper()
+	here, there := net.Pipe()
+	defer here.Close()
+	go func() {
+		_ = tls.Client(there, &tls.Config{ServerName: testHost}).Handshake() // it fails when here is closed
+	}()
+	if err := here.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	hello := make([]byte, maxRecord)
+	n, err := here.Read(hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hello[:n]
+}
+
+// Clients whose ClientHello comes in pieces, or never comes to its end, take nobody's turn.
+func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
+	change, client := withTLS(t, func(cfg *TLS) { cfg.Handshakes = 1 })
+	f, _, _ := open(t, newHouse(t), change)
+	for range cap(f.secure.turns.places) {
+		f.secure.turns.places <- struct{}{} // somebody computes
+	}
+	compute := sync.OnceFunc(func() {
+		for range cap(f.secure.turns.places) {
+			f.secure.turns.leave()
+		}
+	})
+	defer compute()
+	hello := helloOf(t)
+	var slow []*visitor
+	for range 8 {
+		v := visitAt(t, f.SecureAddr())
+		v.send(string(hello[:len(hello)-1]))
+		slow = append(slow, v)
+	}
+	until(t, "all have begun", func() bool { return f.secure.greeting.Load() == 8 })
+	slow[0].send(string(hello[len(hello)-1:]))
+	until(t, "one wants a turn", func() bool { return f.secure.turns.waiting.Load() == 1 })
+	compute()
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	v.reply()
+	if got := f.Counts().TLS; got.Refused != 0 || got.Failed != 0 || got.Handshakes != 1 {
+		t.Errorf("counts are %+v", got)
 	}
 }
 
