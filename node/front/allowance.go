@@ -21,6 +21,10 @@ const (
 	// h2PerRequest is what an answered request earns, in bytes: its fields, and what it
 	// takes to ask for priority, more window, and whether the board is there.
 	h2PerRequest = 16 << 10
+	// h2PerReset is what a request costs that is taken back before it is answered, in
+	// bytes beside its own: to begin with it takes a board as long as forty frames that
+	// ask for nothing. A page with a hundred pictures may be left while they come.
+	h2PerReset = 1 << 10
 	// h2PerBody is what each byte of a body earns, for frames that are not full.
 	h2PerBody = 2
 	// h2Taken is how many bytes that a client takes earn one: it says for each 16 KB of

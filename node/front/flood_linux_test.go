@@ -58,6 +58,40 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 	}
 }
 
+// Who asks and takes back, again and again, is cut off, and is not before he has left
+// a page with all its pictures.
+func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	})
+	c := visitH2(t, f, client, 1<<20)
+	go func() {
+		for {
+			if _, err := c.ReadFrame(); err != nil {
+				return
+			}
+		}
+	}()
+	const most = 2 * h2Advance / h2PerReset
+	taken := 0
+	for ; taken < most; taken++ {
+		stream := uint32(2*taken + 1)
+		if c.ask(stream, "/never") != nil {
+			break
+		}
+		until(t, "it is being answered, or too much", func() bool { return f.Counts().InFlight == 1 || f.Counts().Open == 0 })
+		if c.WriteRSTStream(stream, http2.ErrCodeCancel) != nil {
+			break
+		}
+		until(t, "it is taken back", func() bool { return f.Counts().InFlight == 0 })
+	}
+	if taken <= h2Streams || taken == most {
+		t.Errorf("after %d requests that were taken back the connection is there: %v", taken, taken == most)
+	}
+	until(t, "it is closed", func() bool { return f.Counts().Open == 0 })
+}
+
 // Who asks a lot, with cookies that no two requests share, and sends a large body, is
 // not taken for one of them.
 func TestABusyHTTP2ClientIsNoFlood(t *testing.T) {

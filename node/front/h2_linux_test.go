@@ -167,3 +167,48 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 	othersAreAnswered(t, f, client)
 	until(t, "it is cut off", func() bool { return f.Counts().InFlight == 0 && f.Counts().Open == 0 })
 }
+
+// Requests that net/http refuses without asking anybody are held for a moment only by
+// a client that does not open the window for their replies; what is asked properly is
+// waited for as long as ever.
+func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.WriteTimeout = time.Minute })
+	c := visitH2(t, f, client, 0)
+	if err := c.ask(1, "/"); err != nil {
+		t.Fatal(err)
+	}
+	const refused = 20
+	for i := range uint32(refused) {
+		c.request("GET", "/")
+		c.block.Write(bytes.Repeat([]byte{0x80 | 32}, maxHeader/32)) // "cookie: ", a byte each (RFC 7541 §6.1)
+		err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 3, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for reset := 0; reset < refused; {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			t.Fatalf("after %d streams were given up: %v", reset, err)
+		}
+		if frame.Header().Type == http2.FrameRSTStream {
+			reset++
+			if frame.Header().StreamID == 1 {
+				t.Fatal("the page was given up too")
+			}
+		}
+	}
+	if err := c.WriteWindowUpdate(1, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, ok := frame.(*http2.DataFrame); ok && data.StreamID == 1 && data.StreamEnded() {
+			return
+		}
+	}
+}

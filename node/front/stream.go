@@ -41,14 +41,21 @@ func (f *Front) begin(w http.ResponseWriter, c *conn) *stream {
 		f.gate.streams.Add(-1)
 		panic(http.ErrAbortHandler)
 	}
+	// An error means that the stream has ended.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(f.cfg.WriteTimeout))
 	return &stream{ResponseWriter: w, front: f, conn: c}
 }
 
-// end is called once. A request that was taken back meanwhile has earned nothing.
+// end is called once. A request that was taken back meanwhile has earned nothing, and
+// those who do little else are sent away.
 func (s *stream) end(r *http.Request) {
 	s.front.gate.streams.Add(-1)
-	if r.Context().Err() == nil {
+	switch {
+	case r.Context().Err() == nil:
 		s.conn.allowance.earn(h2PerRequest)
+	case !s.conn.allowance.spend(h2PerReset) && !s.conn.gone.Load():
+		s.front.gate.shed.Add(1)
+		s.conn.end()
 	}
 }
 

@@ -109,6 +109,9 @@ func (f *Front) newSecure(cfg *TLS) (*secureFront, error) {
 	s.legacy.SessionTicketsDisabled, s.challenge.SessionTicketsDisabled = true, true
 	s.full.GetConfigForClient = s.offer
 	s.server = f.newServer()
+	// Requests that net/http answers by itself (431, 400) are nowhere counted: a hundred
+	// a connection, 8 KB each, for as long as their client opens no window.
+	s.server.WriteTimeout = min(hurryTime, f.cfg.WriteTimeout)
 	s.server.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams: h2Streams, MaxReadFrameSize: h2Frame,
 		MaxReceiveBufferPerConnection: h2Window, MaxReceiveBufferPerStream: h2Window,
