@@ -111,6 +111,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	}
 	if b.sockets == nil {
 		b.sockets = new(sockets.Set)
+		b.sockets.Release() // to nobody
 		defer b.sockets.Close()
 	}
 	defer b.close()
@@ -160,6 +161,7 @@ func (b *board) open(ctx context.Context) error {
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
 		Open:        func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
+		LivesOn:     b.sockets.HandsOn,
 		MaxRequests: b.maxRequests(budget),
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
 		Pressure: b.strain,
@@ -340,7 +342,9 @@ func (b *board) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+		b.sockets.Release() // no other program comes in its place
 	case err = <-b.ended:
+		b.sockets.Release()
 	}
 	if !errors.Is(err, ErrHalt) { // the lamps of a board at rest go on saying that it is drained
 		b.health.set(cluster.Stopping)

@@ -60,7 +60,7 @@ says why and the old one serves on.`,
 					return err
 				}
 				defer place.close()
-				serving, leave := context.WithCancel(ctx)
+				serving, leave := place.leaves(ctx)
 				defer leave()
 				place.watch(serving, log, leave)
 				opts := node.Options{Logger: log, Version: version(), Sockets: place.sockets, Shared: *withParent}

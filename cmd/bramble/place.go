@@ -91,6 +91,17 @@ func (p *place) handOver(ctx context.Context) error {
 	return p.sockets.Exec(p.program, os.Args, os.Environ())
 }
 
+// leaves gives a context that ends when ctx does, by which time it is settled that the
+// place goes to nobody, or when leave is called.
+func (p *place) leaves(ctx context.Context) (serving context.Context, leave context.CancelFunc) {
+	serving, leave = context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		p.sockets.Release()
+		leave()
+	})
+	return serving, leave
+}
+
 func (p *place) close() {
 	signal.Stop(p.got)
 	p.sockets.Close()

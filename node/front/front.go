@@ -59,6 +59,8 @@ type Config struct {
 	// Open opens a listener; nil: net.Listen without keep-alive probes. One that
 	// lives on after Close goes on taking connections in for whoever comes next.
 	Open func(address string) (net.Listener, error)
+	// LivesOn says, when Serve is to stop, whether the listeners do that. nil: they do not.
+	LivesOn func() bool
 	// MaxRequests bounds the requests that are with Handler at once. Four times
 	// as many may wait for two seconds, and as many connections may be left to
 	// net/http; the rest get a short 503. 0: no bound.
@@ -330,6 +332,9 @@ func (f *Front) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	f.SetDraining(true)
+	if failed == nil && (f.cfg.LivesOn == nil || !f.cfg.LivesOn()) {
+		f.lastCall()
+	}
 	f.Close()
 	if failed != nil {
 		accepting--

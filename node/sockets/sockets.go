@@ -43,9 +43,10 @@ type handed struct {
 // Set are the listeners that a program can hand on. It may be used by several
 // goroutines.
 type Set struct {
-	mu   sync.Mutex // guards the rest
-	came []handed   // not asked for yet
-	kept []kept     // to be handed on
+	mu    sync.Mutex // guards the rest
+	came  []handed   // not asked for yet
+	kept  []kept     // to be handed on
+	alone bool       // no other program comes
 }
 
 // kept is a listener with a descriptor of its own: the socket lives on when the
@@ -109,6 +110,9 @@ func (s *Set) Listen(name, address string) (net.Listener, error) {
 			return nil, err
 		}
 	}
+	if s.alone {
+		return listener, nil
+	}
 	if file := descriptor(listener); file != nil {
 		s.kept = append(s.kept, kept{handed{Name: name, Address: address}, file})
 	}
@@ -134,6 +138,25 @@ func (s *Set) claim(name, address string) (net.Listener, error) {
 		return listener, nil
 	}
 	return nil, nil
+}
+
+// Release gives up what was to be handed on, for no other program comes: a socket
+// whose listener is closed is closed then. Otherwise clients would go on coming to it
+// until this program has ended, and be reset then.
+func (s *Set) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.kept {
+		k.file.Close()
+	}
+	s.kept, s.alone = nil, true
+}
+
+// HandsOn reports whether sockets live on when their listeners are closed.
+func (s *Set) HandsOn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept) > 0
 }
 
 // Close gives up what was handed over and not asked for, and what was to be

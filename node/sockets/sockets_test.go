@@ -218,3 +218,36 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Without another program a socket ends with its listener.
+func TestWhatIsReleasedEndsWithItsListener(t *testing.T) {
+	set := new(Set)
+	defer set.Close()
+	listen := func() net.Listener {
+		t.Helper()
+		l, err := set.Listen("pages", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	open := func(l net.Listener) bool {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), patience)
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	}
+	before := listen()
+	before.Close()
+	if !open(before) || !set.HandsOn() {
+		t.Error("what is to be handed on does not live on")
+	}
+	set.Release()
+	after := listen()
+	after.Close()
+	if open(before) || open(after) || set.HandsOn() {
+		t.Error("what is handed on to nobody lives on")
+	}
+}

@@ -1,0 +1,39 @@
+package front
+
+import (
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// Who has come before the stop is answered, even if he still waits in the backlog.
+func TestTheStopCutsNobodyOffInTheBacklog(t *testing.T) {
+	if openFiles(t) < 4096 {
+		t.Skip("opens two thousand files")
+	}
+	f, stop, stopped := open(t, newHouse(t), func(cfg *Config) { cfg.NewConnections, cfg.MaxConnections = 1, 2000 })
+	var all []*visitor
+	for range arrivalBurst + 1000 {
+		v := visit(t, f)
+		v.send(get("/"))
+		all = append(all, v)
+	}
+	until(t, "all come who may", func() bool { return f.Counts().Open >= arrivalBurst })
+	if backlog(f.listener) == 0 {
+		t.Fatal("nobody waits")
+	}
+	stop()
+	for i, v := range all {
+		if resp, body := v.reply(); resp.StatusCode != http.StatusOK || len(body) == 0 {
+			t.Fatalf("visitor %d got %s", i, resp.Status)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if c, err := net.DialTimeout("tcp", f.Addr().String(), time.Second); err == nil {
+		c.Close()
+		t.Error("one is let in after the stop")
+	}
+}

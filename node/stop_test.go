@@ -1,0 +1,58 @@
+//go:build unix
+
+package node_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// While a board that stops still waits for somebody's reply, newcomers are refused at
+// once, and can go to another board: they do not wait for its end to be reset.
+func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
+	r := newRack(t, 1, "")
+	b := r.boards[0]
+	b.start()
+	b.waitReady()
+	address := strings.TrimPrefix(b.http, "http://")
+	slow, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	if _, err := io.WriteString(slow, "GET / HTTP/1.1\r\nHost: "); err != nil { // and the rest takes its time
+		t.Fatal(err)
+	}
+	eventually(t, "the slow client to be there", func() (bool, string) {
+		return b.metric("bramble_http_connections") == 1, ""
+	})
+	b.signal(syscall.SIGTERM)
+	eventually(t, "a newcomer to be refused", func() (bool, string) {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			c.Close()
+			return false, "let in"
+		}
+		return errors.Is(err, syscall.ECONNREFUSED), err.Error()
+	})
+	select {
+	case <-b.exited:
+		t.Fatal("the board has gone already")
+	default:
+	}
+	if _, err := io.WriteString(slow, "localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(slow); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") || !strings.Contains(string(text), "Connection: close") {
+		t.Errorf("who was there got %.100q, %v", text, err)
+	}
+	<-b.exited
+}
