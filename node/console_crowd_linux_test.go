@@ -1,0 +1,140 @@
+package node_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/node/console"
+)
+
+// A crowd at a board's console, of a few addresses that each take what they can get,
+// leaves everything else alone: who else wants to look, the board's own watchdog, the
+// public pages, and what the boards ask each other.
+func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
+	if !onLAN(t) {
+		return
+	}
+	origin := &shopFront{}
+	r := lanRack(t, 2, "[origin]\nurl = \"http://10.77.0.254:9000\"\n")
+	listener, err := net.Listen("tcp", "10.77.0.254:9000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin.serve(t, listener, 0)
+	for _, b := range r.boards {
+		b.waitFor("the whole rack", func(s console.Snapshot) bool { return inService(s) == 2 })
+	}
+	crowded := r.boards[0]
+
+	const addresses, each = 6, console.MaxConnections
+	for i := range addresses {
+		sh(t, "ip addr add 10.77.0.%d/24 dev lan", 100+i)
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	var came, closed, asked atomic.Int64
+	defer func() {
+		close(stop)
+		all.Wait()
+		t.Logf("of %d connections to the console %d were closed; it answered %d requests", came.Load(), closed.Load(), asked.Load())
+	}()
+	var first sync.WaitGroup
+	for i := range addresses * each {
+		first.Add(1)
+		all.Go(func() {
+			here := sync.OnceFunc(first.Done)
+			defer here()
+			for more := true; more; {
+				from := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 77, 0, byte(100+i%addresses))}}
+				c, err := from.Dial("tcp", "10.77.0.1:8080")
+				here()
+				if err == nil {
+					came.Add(1)
+					more = pester(c, i, stop, &asked)
+					c.Close()
+					closed.Add(1)
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second): // who is sent away comes again
+				}
+			}
+		})
+		if i%64 == 63 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	first.Wait()
+
+	const pages = 40
+	for i := range pages {
+		url := fmt.Sprintf("/page-%d", i)
+		for _, b := range []*process{r.boards[i%2], r.boards[1-i%2]} {
+			if got := b.get(url); got.status != http.StatusOK || !strings.Contains(got.body, url) {
+				t.Errorf("%s of %s: %d %q", url, b.name, got.status, got.body)
+			}
+		}
+	}
+	if n := origin.asked.Load(); n != pages {
+		t.Errorf("%d pages cost the origin %d requests: the boards do not ask each other", pages, n)
+	}
+	for range 5 { // each by a connection of its own
+		if got, err := crowded.ask(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusOK {
+			t.Errorf("somebody else's look at the console: %d %q, %v", got.status, got.body, err)
+		}
+		text, err := exec.Command("nsenter", "-t", fmt.Sprint(crowded.cmd.Process.Pid), "-n", "bash", "-c",
+			`exec 3<>/dev/tcp/127.0.0.1/8080; printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3; head -n 1 <&3`).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(text), "HTTP/1.0 200") {
+			t.Errorf("the watchdog on the board hears %q, %v", text, err)
+		}
+	}
+	for _, b := range r.boards {
+		b.waitFor("a rack without faults", func(s console.Snapshot) bool {
+			return inService(s) == 2 && len(faultsOf(s, "board-1")) == 0 && len(faultsOf(s, "board-2")) == 0
+		})
+	}
+}
+
+// pester does what one of the crowd does with a connection, until it is closed or all
+// go home: some say nothing, some ask without end. It reports whether to come again.
+func pester(c net.Conn, i int, stop <-chan struct{}, asked *atomic.Int64) bool {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if i/6%2 == 0 {
+			_, _ = io.Copy(io.Discard, c) // until it is closed
+			return
+		}
+		for r := bufio.NewReader(c); ; asked.Add(1) {
+			if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: 10.77.0.1\r\n\r\n"); err != nil {
+				return
+			}
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	select {
+	case <-gone:
+		return true
+	case <-stop:
+		c.Close()
+		<-gone
+		return false
+	}
+}
