@@ -1,6 +1,7 @@
 package front
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +25,13 @@ const (
 	// one takes twice the memory of one of the lane when it is idle, and more for
 	// each request under way. Beyond it a client gets HTTP/1.1, which it speaks too.
 	h2Share = 2
+	// answerShare is the part of all connections, as 1/answerShare, that may be in a
+	// handshake whose client is to answer, and answerLeast how many at least. One takes
+	// 42 kB, most of it a stack that has grown, ten times as much as when it is over.
+	// Of 1,024 each has two thirds of a second even if 1,500 a second begin, which no
+	// small board can do.
+	answerShare = 4
+	answerLeast = 64
 	// h2Streams is how many requests a connection may have under way: the least
 	// that RFC 9113 advises, and a shop's page has fewer pictures.
 	h2Streams = 100
@@ -68,6 +77,10 @@ type secureFront struct {
 	server              *http.Server
 	strict              []byte // the line of StrictTransport
 
+	mu         sync.Mutex // guards answering
+	answering  list.List  // *conn in a handshake whose client is to answer, the longest first
+	answerMost int
+
 	h2              atomic.Int64 // connections that speak HTTP/2 now
 	greeting        atomic.Int64 // handshakes under way whose client has said something
 	h2Most          int64
@@ -87,8 +100,9 @@ func (f *Front) newSecure(cfg *TLS) (*secureFront, error) {
 	}
 	s := &secureFront{
 		cfg: *cfg, listener: inner, handed: newHanded(inner.Addr()),
-		turns:  newTurns(max(runtime.GOMAXPROCS(0)/2, 1), cfg.Handshakes),
-		h2Most: int64(max(f.cfg.MaxConnections/h2Share, 1)),
+		turns:      newTurns(max(runtime.GOMAXPROCS(0)/2, 1), cfg.Handshakes),
+		h2Most:     int64(max(f.cfg.MaxConnections/h2Share, 1)),
+		answerMost: max(f.cfg.MaxConnections/answerShare, answerLeast),
 	}
 	if s.cfg.Hits == nil {
 		s.cfg.Hits = f.cfg.Hits

@@ -90,7 +90,9 @@ func (w *wire) Read(p []byte) (int, error) {
 		return n, nil
 	case w.shaking:
 		w.yield()
+		answered := w.conn.front.secure.awaits(w.conn)
 		n, err := w.Conn.Read(p)
+		answered()
 		if err == nil {
 			err = w.resume()
 		}
@@ -138,6 +140,22 @@ func (w *wire) resume() error {
 		return os.ErrDeadlineExceeded // it has waited too long, and nobody is there
 	}
 	return nil
+}
+
+// awaits notes that a client is to answer within a handshake, until what it gives is
+// called. If there are too many, the one ends whose client has been silent longest.
+func (s *secureFront) awaits(c *conn) (answered func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.answering.PushBack(c)
+	if s.answering.Len() > s.answerMost {
+		s.answering.Remove(s.answering.Front()).(*conn).end()
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.answering.Remove(own) // it may be out already
+	}
 }
 
 // helloFirst is how much memory a ClientHello gets at first, in bytes: most of a

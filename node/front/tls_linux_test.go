@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -519,6 +520,42 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 	v.send(get("/"))
 	v.reply()
 	if got := f.Counts().TLS; got.Refused != 0 || got.Failed != 0 || got.Handshakes != 1 {
+		t.Errorf("counts are %+v", got)
+	}
+}
+
+// Of clients that begin a handshake and do not go on with it only so many are waited
+// for, those who came last; who does go on is served.
+func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
+	change, client := withTLS(t)
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.HeaderTimeout = time.Minute })
+	f.secure.answerMost = 4
+	hello := string(helloOf(t))
+	var stuck []*visitor
+	for range 6 {
+		v := visitAt(t, f.SecureAddr())
+		v.send(hello)
+		if _, err := v.r.Peek(recordHead); err != nil { // the server has said its part
+			t.Fatal(err)
+		}
+		stuck = append(stuck, v)
+		until(t, "it is waited for", func() bool {
+			f.secure.mu.Lock()
+			defer f.secure.mu.Unlock()
+			last := f.secure.answering.Back()
+			return last != nil && last.Value.(*conn).tcp.RemoteAddr().String() == v.LocalAddr().String()
+		})
+	}
+	for _, v := range stuck[:2] {
+		if _, err := io.Copy(io.Discard, v.r); os.IsTimeout(err) {
+			t.Error("one of the first is there still")
+		}
+	}
+	until(t, "the others are there", func() bool { return f.Counts().Open == 4 })
+	v := visitTLS(t, f, client)
+	v.send(get("/"))
+	v.reply()
+	if got := f.Counts().TLS; got.Handshakes != 1 || got.Failed != 3 { // it was waited for too
 		t.Errorf("counts are %+v", got)
 	}
 }
