@@ -94,7 +94,7 @@ func tlsSettings() []setting {
 			check: func(c *Config) string { return checkDuration(c.TLS.StrictTransport, 0, 87600*time.Hour) },
 		}, {
 			table: "tls", key: "handshakes",
-			doc: "How many clients may wait for their turn to begin, 1 to 10000; those beyond are closed at once. " +
+			doc: "How many clients may wait for their turn to begin, 1 to 10000, half of them from one address; those beyond are closed at once. " +
 				"128, what a first Pi gets done within header_timeout.",
 			at:    func(c *Config) any { return &c.TLS.Handshakes },
 			check: func(c *Config) string { return checkInt(c.TLS.Handshakes, 1, 10_000) },

@@ -72,7 +72,7 @@ type secureFront struct {
 	// all that was said, and who learns the rack key could read it.
 	full, plain, legacy *tls.Config
 	challenge           *tls.Config
-	turns               turns
+	turns               *turns
 	handed              *handed // connections that agreed on HTTP/2
 	server              *http.Server
 	strict              []byte // the line of StrictTransport
@@ -226,29 +226,54 @@ type turns struct {
 	places  chan struct{}
 	waiting atomic.Int64 // that have not begun
 	most    int64
+
+	mu sync.Mutex     // guards of
+	of map[uint32]int // how many of them each client has (client.address)
 }
 
-func newTurns(places, most int) turns {
-	return turns{places: make(chan struct{}, places), most: int64(most)}
+func newTurns(places, most int) *turns {
+	return &turns{places: make(chan struct{}, places), most: int64(most), of: make(map[uint32]int)}
 }
 
-// take waits for a place. It fails if as many wait as may; not if begun is set, for
-// then most has been done. Those do not keep newcomers out: a client decides itself
+// take waits for a place. It fails if as many wait as may, or as many of one client's
+// as there is still room for: one address has half of it at most, two a third each, so
+// that there is some for whoever comes from elsewhere. It does not fail if begun is set,
+// for then most has been done. Those do not keep newcomers out: a client decides itself
 // in how many pieces what is left of its handshake comes.
-func (t *turns) take(begun bool) error {
+func (t *turns) take(who client, begun bool) error {
 	select {
 	case t.places <- struct{}{}:
 		return nil
 	default:
 	}
 	if !begun {
-		defer t.waiting.Add(-1)
-		if t.waiting.Add(1) > t.most {
+		if !t.queue(who) {
 			return errBusy
 		}
+		defer t.dequeue(who)
 	}
 	t.places <- struct{}{}
 	return nil
+}
+
+func (t *turns) queue(who client) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if int64(t.of[who.address]) >= t.most-t.waiting.Load() {
+		return false
+	}
+	t.of[who.address]++
+	t.waiting.Add(1)
+	return true
+}
+
+func (t *turns) dequeue(who client) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting.Add(-1)
+	if t.of[who.address]--; t.of[who.address] == 0 {
+		delete(t.of, who.address)
+	}
 }
 
 // leave gives the place back.

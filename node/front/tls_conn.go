@@ -132,7 +132,7 @@ func (w *wire) yield() {
 }
 
 func (w *wire) resume() error {
-	if err := w.conn.front.secure.turns.take(w.begun); err != nil {
+	if err := w.conn.front.secure.turns.take(w.conn.client, w.begun); err != nil {
 		return err
 	}
 	w.turn, w.begun = true, true

@@ -397,44 +397,68 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 
 func TestTooManyHandshakesAreRefused(t *testing.T) {
 	turns := newTurns(1, 2)
-	if err := turns.take(false); err != nil {
+	if err := turns.take(client{}, false); err != nil {
 		t.Fatal(err)
 	}
 	var waiting sync.WaitGroup
-	for range 2 {
+	for n := range uint32(2) {
 		waiting.Go(func() {
-			if err := turns.take(false); err != nil {
+			if err := turns.take(client{address: n}, false); err != nil {
 				t.Error(err)
 			}
 			turns.leave()
 		})
 	}
 	until(t, "two wait", func() bool { return turns.waiting.Load() == 2 })
-	if err := turns.take(false); err != errBusy {
+	if err := turns.take(client{}, false); err != errBusy {
 		t.Errorf("a third may wait: %v", err)
 	}
 	waiting.Go(func() { // who has begun always may
-		if err := turns.take(true); err != nil {
+		if err := turns.take(client{}, true); err != nil {
 			t.Error(err)
 		}
 		turns.leave()
 	})
 	turns.leave()
 	waiting.Wait()
-	if err := turns.take(false); err != nil {
+	if err := turns.take(client{}, false); err != nil {
 		t.Errorf("with nobody there: %v", err)
+	}
+}
+
+// What one client does not leave, another has: half of all that may wait, then a third.
+func TestNobodyTakesAllTurns(t *testing.T) {
+	turns := newTurns(0, 12) // nobody computes
+	waiting := map[uint32]int{}
+	for who := range uint32(3) {
+		for range 20 {
+			if turns.queue(client{address: who}) {
+				waiting[who]++
+			}
+		}
+	}
+	if waiting[0] != 6 || waiting[1] != 3 || waiting[2] != 2 {
+		t.Errorf("of 12 that may wait they have %v", waiting)
+	}
+	for who, n := range waiting {
+		for range n {
+			turns.dequeue(client{address: who})
+		}
+	}
+	if turns.waiting.Load() != 0 || len(turns.of) != 0 {
+		t.Errorf("%d wait still, of %d clients", turns.waiting.Load(), len(turns.of))
 	}
 }
 
 func TestWhoHasBegunKeepsNoNewcomerOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(1, 1)
-		if err := turns.take(false); err != nil {
+		if err := turns.take(client{}, false); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 5 {
 			go func() {
-				if err := turns.take(i < 4); err != nil { // the last is new
+				if err := turns.take(client{}, i < 4); err != nil { // the last is new
 					t.Errorf("client %d: %v", i, err)
 					return
 				}
