@@ -85,7 +85,11 @@ func Run(ctx context.Context, c Config) error {
 	defer shown.Wait()
 	defer hide()
 	a.start()
-	settings, err := a.settings(ctx)
+	noCard := a.openBoot(ctx)
+	if noCard == nil && a.landed(ctx) {
+		return a.Machine.Restart()
+	}
+	settings, err := a.settings(noCard)
 	return a.board(ctx, settings, err)
 }
 
@@ -106,16 +110,25 @@ func (a *aboard) start() {
 	a.say("serial %s", a.serial)
 }
 
-// settings mounts the boot partition and reads what people have written there.
-func (a *aboard) settings(ctx context.Context) (Settings, error) {
+// openBoot mounts the boot partition.
+func (a *aboard) openBoot(ctx context.Context) error {
 	device := a.Paths.Part(bootPart)
 	if !waitFor(ctx, device, deviceWait) {
-		return a.without(fmt.Errorf("the card does not show up as %s", device))
+		return fmt.Errorf("the card does not show up as %s", device)
 	}
 	if !mounted(a.Paths, a.Paths.Boot) {
 		if err := a.Machine.Mount(device, a.Paths.Boot, "vfat", fatOptions, true); err != nil {
-			return a.without(fmt.Errorf("the card's first partition cannot be read: %w", err))
+			return fmt.Errorf("the card's first partition cannot be read: %w", err)
 		}
+	}
+	return nil
+}
+
+// settings reads what people have written on the boot partition, unless it could
+// not be mounted.
+func (a *aboard) settings(noCard error) (Settings, error) {
+	if noCard != nil {
+		return a.without(noCard)
 	}
 	s, err := a.Load(a.Paths.SettingsFile(), a.serial)
 	if err != nil {
@@ -303,7 +316,11 @@ func (a *aboard) end(ctx context.Context, asked int, atRest func(context.Context
 	case ExitHalt:
 		a.say("board has shut down; it is safe to unplug")
 	case ExitTry:
-		a.say("restarting into slot %s (try)", OtherSlot(a.words.Slot))
+		if several(a.Paths) {
+			a.say("restarting with one processor, to try slot %s from there", OtherSlot(a.words.Slot))
+		} else {
+			a.say("restarting into slot %s (try)", OtherSlot(a.words.Slot))
+		}
 	case ExitRestart:
 		a.say("restarting")
 	default:
@@ -332,11 +349,7 @@ func (a *aboard) end(ctx context.Context, asked int, atRest func(context.Context
 		<-ctx.Done()
 		return nil
 	case ExitTry:
-		if a.words.NoKexec {
-			a.guardian.end(true)
-			return a.Machine.Restart()
-		}
-		if err := a.tryOther(); err != nil {
+		if err := a.try(); err != nil {
 			a.say("the other slot cannot be started: %v", err)
 			a.log.settle(ctx)
 		}

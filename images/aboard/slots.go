@@ -21,6 +21,7 @@ import (
 //	        what the running slot has too is copied from there
 //	Put     each further file is written there, synced, and its SHA-256 compared
 //	Try     slot.txt is written, and the slot started out of the running kernel
+//	        (hop.go: or of the same one after a restart)
 //	Commit  one byte of config.txt is changed in place
 //
 // and a power cut between any two of these steps starts the slot of config.txt,
@@ -415,12 +416,19 @@ func (s *Slots) Commit(version string) error {
 	if err != nil || starts == s.running {
 		return err
 	}
+	return s.change(filepath.Join(s.paths.Boot, configFile), at, s.running[0])
+}
+
+// change has one byte of a file be another one, in place: one sector, which is
+// written whole or not at all. To rename another file over it would not do, for
+// that has a moment on FAT in which two entries name one chain.
+func (s *Slots) change(file string, at int64, to byte) error {
 	return s.write(func() error {
-		f, err := os.OpenFile(filepath.Join(s.paths.Boot, configFile), os.O_WRONLY, 0)
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCard, err)
 		}
-		_, err = f.WriteAt([]byte(s.running), at)
+		_, err = f.WriteAt([]byte{to}, at)
 		if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 			return fmt.Errorf("%w: %w", ErrCard, err)
 		}
@@ -434,14 +442,4 @@ func (s *Slots) Committed() (bool, error) {
 	defer s.mu.Unlock()
 	starts, _, err := s.starts()
 	return starts == s.running, err
-}
-
-// whole reports whether a slot can be tried.
-func (s *Slots) whole(slot string) error {
-	for _, name := range []string{s.kernel(), InitrdFile, CmdlineFile, VersionFile} {
-		if _, err := os.Stat(s.file(slot, name)); err != nil {
-			return fmt.Errorf("slot %s is not whole: %w", slot, err)
-		}
-	}
-	return nil
 }

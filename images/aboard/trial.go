@@ -36,9 +36,20 @@ func (s *Slots) kernel() string {
 	return KernelFile
 }
 
+// whole reports whether a slot can be tried.
+func (s *Slots) whole(slot string) error {
+	for _, name := range []string{s.kernel(), InitrdFile, CmdlineFile, VersionFile} {
+		if _, err := os.Stat(s.file(slot, name)); err != nil {
+			return fmt.Errorf("slot %s is not whole: %w", slot, err)
+		}
+	}
+	return nil
+}
+
 // tryWords are the kernel's words for a slot on trial: those of its own
 // cmdline.txt, those of the running kernel that its slot's file has not (the
-// firmware's, or an emulator's), and the one that says that this is a trial.
+// firmware's, or an emulator's; how many processors it took was for a hop), and
+// the one that says that this is a trial.
 func tryWords(own, running, runningSlot string) string {
 	const trial = "bramble.tryboot=1"
 	words := strings.Fields(own)
@@ -52,11 +63,23 @@ func tryWords(own, running, runningSlot string) string {
 		words = slices.DeleteFunc(words, func(w string) bool { return w == watchdog })
 	}
 	for _, w := range strings.Fields(running) {
-		if !has[w] && !strings.HasPrefix(w, "bramble.slot=") {
+		if !has[w] && !strings.HasPrefix(w, "bramble.slot=") && w != oneProcessor {
 			words = append(words, w)
 		}
 	}
 	return strings.Join(append(words, trial), " ")
+}
+
+// try has the other slot be tried. If it returns, a restart follows: after an
+// error into the slot that runs.
+func (a *aboard) try() error {
+	switch {
+	case several(a.Paths):
+		return a.hop()
+	case a.words.NoKexec:
+		return nil
+	}
+	return a.tryOther()
 }
 
 // tryOther starts the other slot's kernel out of this one (kexec), because
@@ -86,8 +109,14 @@ func (a *aboard) tryOther() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	code, output, err := a.Machine.Run(ctx, "kexec", "-l", slots.file(other, slots.kernel()),
-		"--initrd="+slots.file(other, InitrdFile), "--command-line="+tryWords(string(own), string(running), string(runningSlot)))
+	load := []string{"-l", slots.file(other, slots.kernel()), "--initrd=" + slots.file(other, InitrdFile),
+		"--command-line=" + tryWords(string(own), string(running), string(runningSlot))}
+	if a.words.Hop {
+		// As the firmware gave it, it keeps the memory in which the other processors
+		// wait from being used; what kexec puts together out of /proc does not.
+		load = append(load, "--dtb="+filepath.Join(a.Paths.Sys, "firmware", "fdt"))
+	}
+	code, output, err := a.Machine.Run(ctx, "kexec", load...)
 	if err != nil {
 		return err
 	}
@@ -99,6 +128,12 @@ func (a *aboard) tryOther() error {
 	}
 	a.quietUSB(ctx)
 	a.guardian.end(true) // its 15 s begin anew, for the next kernel to come up in
+	if a.words.Hop && a.words.Watchdog {
+		// There was no board yet for a guardian to look after. It is not closed.
+		if _, err := a.Machine.OpenWatchdog(watchdogTimeout); err != nil {
+			a.say("no watchdog: %v", err)
+		}
+	}
 	_, output, err = a.Machine.Run(ctx, "kexec", "-e")
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastLine(output)), err)
 }

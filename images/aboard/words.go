@@ -15,6 +15,7 @@ type Words struct {
 	Serial   string // in place of the board's own; the emulator has none
 	Try      bool   // the slot is on trial
 	NoKexec  bool   // restart for a trial: whoever boots this machine starts the other slot
+	Hop      bool   // the kernel took one processor, so that the other slot can be tried
 }
 
 // parseWords reads a kernel command line. Words of others are ignored, and so
@@ -36,6 +37,8 @@ func parseWords(line string) Words {
 			w.Try = value == "1"
 		case "bramble.kexec":
 			w.NoKexec = value == "0"
+		case strings.TrimSuffix(processorsKey, "="):
+			w.Hop = word == oneProcessor
 		}
 	}
 	return w
