@@ -63,7 +63,7 @@ func (c *card) add(name string, content []byte) error {
 func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 	files := map[string][]byte{
 		"initrd.img":  initrd,
-		"cmdline.txt": []byte(commandLine(firstSlot)),
+		"cmdline.txt": []byte(commandLine(firstSlot, p.options.Later)),
 		"slot.txt":    []byte(c.version + "\n"),
 	}
 	for _, k := range kernels {
@@ -75,6 +75,11 @@ func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 		for name, file := range from {
 			if files[name], err = os.ReadFile(file); err != nil {
 				return fmt.Errorf("the kernel: %w", err)
+			}
+		}
+		if k.packed {
+			if files[k.file], err = pack(files[k.file]); err != nil {
+				return fmt.Errorf("packing the kernel: %w", err)
 			}
 		}
 	}
@@ -90,9 +95,18 @@ func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 
 // commandLine is what the kernel is told by the firmware. The last console is
 // the one that programs write to.
-func commandLine(slot string) string {
-	return "console=tty1 console=ttyAMA0,115200 panic=10 rng_core.default_quality=1000 bramble.slot=" + slot + " bramble.watchdog=1\n"
+func commandLine(slot string, later bool) string {
+	words := []string{"console=tty1", "console=ttyAMA0,115200", "panic=10", "rng_core.default_quality=1000"}
+	if later {
+		words = append(words, processors)
+	}
+	return strings.Join(append(words, "bramble.slot="+slot, "bramble.watchdog=1"), " ") + "\n"
 }
+
+// processors is a word that says nothing to the kernels of later boards, which have
+// four, nor to a first board's, which asks for none: aboard has its last digit be 1
+// for the trial of an update.
+const processors = "nr_cpus=04"
 
 // firmwarePackage has what the graphics processor runs before there is a kernel.
 const firmwarePackage = "raspi-firmware"
@@ -101,8 +115,12 @@ const firmwarePackage = "raspi-firmware"
 // config.txt asks for, it starts its small form (cd); the usual one is there
 // for who changes that.
 func (p *parts) firmware(c *card) error {
-	for _, name := range []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat"} {
-		b, err := os.ReadFile(filepath.Join(p.roots[firmwarePackage], "usr/lib/raspi-firmware", name))
+	names := []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat"}
+	if p.options.Later { // a Pi 4's, which needs no bootcode.bin: it has its own inside
+		names = append(names, "start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat")
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(filepath.Join(p.root(firmwarePackage), "usr/lib/raspi-firmware", name))
 		if err != nil {
 			return fmt.Errorf("the firmware: %w", err)
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -17,7 +16,7 @@ type Options struct {
 	Shop       string // folder of catalogue, pictures and templates; "" = none
 	Out        string // the image; written beside and renamed
 	Manifest   string // file for the list of what is inside; "" = on the card only
-	Later      bool   // for Pi 2, 3 and Zero 2 too
+	Later      bool   // for Pi 2, 3, 4 and Zero 2 too
 	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
 	DHCPScript []byte // what udhcpc calls
 
@@ -73,7 +72,7 @@ type parts struct {
 	tools   tools
 	work    string // a folder of its own
 	options Options
-	roots   map[string]string // unpacked packages: a folder each, by name
+	roots   map[string]string // unpacked packages: a folder each, by rootOf
 	binary  program
 }
 
@@ -85,8 +84,8 @@ func (p *parts) fetch(ctx context.Context) error {
 	}
 	p.roots = map[string]string{}
 	p.lock.Packages = slices.DeleteFunc(p.lock.Packages, func(pkg Package) bool {
-		return strings.HasPrefix(pkg.Name, kernelPrefix) &&
-			!slices.ContainsFunc(p.options.generations(), func(g generation) bool { return g.is(pkg) })
+		return pkg.Architecture != allArchitectures &&
+			!slices.ContainsFunc(p.options.generations(), func(g generation) bool { return g.architecture == pkg.Architecture })
 	})
 	for i, pkg := range p.lock.Packages {
 		file, fresh, err := store.get(ctx, p.tools, pkg)
@@ -98,16 +97,30 @@ func (p *parts) fetch(ctx context.Context) error {
 			from = "downloaded"
 		}
 		p.options.say("package %2d of %d, %s: %s", i+1, len(p.lock.Packages), from, pkg.Name)
-		root := filepath.Join(p.work, "packages", pkg.Name)
+		root := filepath.Join(p.work, "packages", rootOf(pkg.Name, pkg.Architecture))
 		if err := os.MkdirAll(root, 0o755); err != nil {
 			return fmt.Errorf("making a folder for %s: %w", pkg.Name, err)
 		}
 		if _, err := p.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
 			return fmt.Errorf("unpacking %s: %w", pkg.Name, err)
 		}
-		p.roots[pkg.Name] = root
+		p.roots[rootOf(pkg.Name, pkg.Architecture)] = root
 	}
 	return nil
+}
+
+// allArchitectures is what a package says that is for any machine.
+const allArchitectures = "all"
+
+// rootOf names the folder of an unpacked package.
+func rootOf(name, architecture string) string { return name + "_" + architecture }
+
+// root is the folder of a package that all cards have.
+func (p *parts) root(name string) string {
+	if root, found := p.roots[rootOf(name, allArchitectures)]; found {
+		return root
+	}
+	return p.roots[rootOf(name, firstBoards().architecture)]
 }
 
 func (o Options) say(format string, args ...any) {

@@ -17,8 +17,11 @@ type generation struct {
 	flavour      string   // what the name of the kernel's package ends in
 	architecture string   // Debian's
 	file         string   // the kernel's name in a slot
+	packed       bool     // it is to be packed by gzip: it does not unpack itself
 	trees        []string // patterns of the names of its boards' descriptions (dtb)
 	modules      []string // loaded at the start, in this order
+	kexec        string   // the name of a kexec of its own; "": it takes the first boards'
+	packages     []string // what that consists of
 }
 
 // firstBoards are what every card is for: Models A, B, A+, B+ and Zero.
@@ -29,29 +32,45 @@ func firstBoards() generation {
 	}
 }
 
-// laterBoards go along if they are asked for: Pi 2, 3 and Zero 2. A Pi 4 would be
-// one of them, but Debian's kernel of this kind has no driver for its network.
-func laterBoards() generation {
-	modules := slices.DeleteFunc(wantedModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // it has none
+// secondBoards go along if later boards are asked for: Pi 2.
+func secondBoards() generation {
 	return generation{
-		name: "later boards", meta: "linux-image-armmp", flavour: "-armmp", architecture: "armhf",
-		file: "vmlinuz7", trees: []string{"bcm2836-rpi-*.dtb", "bcm2837-rpi-*.dtb"},
-		modules: append([]string{
-			"bcm2835",        // the SD host of these boards
-			"sdhci-iproc",    // and the other one, if their description says so
-			"phy-generic",    // USB's line, without which its host waits
-			"dwc2",           // USB, on which the network hangs
-			"bcm2835_wdt",    // the watchdog
-			"gpio-regulator", // the card's voltage
-			"spi-bcm2835",    // a strip of lamps
-		}, modules...),
+		name: "Pi 2", meta: "linux-image-armmp", flavour: "-armmp", architecture: "armhf",
+		file: "vmlinuz7", trees: []string{"bcm2836-rpi-*.dtb"}, modules: laterModules(),
 	}
 }
+
+// wideBoards go along with these: those whose kernel has 64 bits, Pi 3, Zero 2 and
+// Pi 4. Only that one has drivers for a Pi 4's network and USB, and only that one
+// starts on an emulated Pi 3. It starts another kernel for a program of 64 bits
+// alone.
+func wideBoards() generation {
+	return generation{
+		name: "boards of 64 bits", meta: "linux-image-arm64", flavour: "-arm64", architecture: "arm64",
+		file: "vmlinuz8", packed: true, trees: []string{"broadcom/bcm2837-rpi-*.dtb", "broadcom/bcm2711-rpi-*.dtb"},
+		modules: append(laterModules(), wideModules()...),
+		kexec:   "kexec64",
+		packages: []string{
+			"kexec-tools", "libc6", "zlib1g",
+			// Debian's kexec can start Xen too, and wants its libraries for whatever it does.
+			"libxenmisc4.17", "libxencall1", "libxendevicemodel1", "libxenevtchn1", "libxenforeignmemory1",
+			"libxengnttab1", "libxentoolcore1", "libxentoollog1",
+		},
+	}
+}
+
+// triplet names an architecture as folders of libraries do.
+func triplet(architecture string) string {
+	return map[string]string{"armel": "arm-linux-gnueabi", "arm64": "aarch64-linux-gnu"}[architecture]
+}
+
+// allGenerations are those of a card for later boards.
+func allGenerations() []generation { return []generation{firstBoards(), secondBoards(), wideBoards()} }
 
 // generations are those that a card is to have.
 func (o Options) generations() []generation {
 	if o.Later {
-		return []generation{firstBoards(), laterBoards()}
+		return allGenerations()
 	}
 	return []generation{firstBoards()}
 }

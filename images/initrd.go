@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,10 +54,10 @@ func (p *parts) initrd(ctx context.Context, kernels []kernel) ([]byte, error) {
 	t.link("sbin/init", "/bin/busybox")
 	t.link("bin/sh", "busybox")
 
-	if err := p.programs(t); err != nil {
+	if err := p.programs(t, kernels); err != nil {
 		return nil, err
 	}
-	certificates, err := bundle(p.roots["ca-certificates"])
+	certificates, err := bundle(p.root("ca-certificates"))
 	if err != nil {
 		return nil, err
 	}
@@ -76,40 +77,79 @@ func (p *parts) initrd(ctx context.Context, kernels []kernel) ([]byte, error) {
 // pack writes the tree as the kernel takes it: by gzip, which a first Pi unpacks
 // the fastest (DESIGN.md).
 func (t tree) pack(p *parts) ([]byte, error) {
+	var whole bytes.Buffer
+	if err := t.write(&whole, p.lock.Dated); err != nil {
+		return nil, err
+	}
+	packed, err := pack(whole.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("packing the start-up file system: %w", err)
+	}
+	return packed, nil
+}
+
+// pack packs by gzip, without a name and a time.
+func pack(content []byte) ([]byte, error) {
 	var packed bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.write(zip, p.lock.Dated); err != nil {
+	if _, err := zip.Write(content); err != nil {
 		return nil, err
 	}
 	if err := zip.Close(); err != nil {
-		return nil, fmt.Errorf("packing the start-up file system: %w", err)
+		return nil, err
 	}
 	return packed.Bytes(), nil
 }
 
 // programs adds Bramble, busybox, the tools for ext4, the one that starts
 // another kernel, and the libraries of these.
-func (p *parts) programs(t tree) error {
+func (p *parts) programs(t tree, kernels []kernel) error {
 	t.file("bin/bramble", 0o755, p.binary.content)
-	busybox, err := p.readAny("bin/busybox", "usr/bin/busybox")
+	first := firstBoards().architecture
+	busybox, err := p.readAny(first, "bin/busybox", "usr/bin/busybox")
 	if err != nil {
 		return err
 	}
 	t.file("bin/busybox", 0o755, busybox)
-	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", "kexec"} {
-		if err := p.program(t, "sbin/"+name); err != nil {
+	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", kexec} {
+		if err := p.program(t, first, "sbin/"+name, "sbin/"+name, "lib"); err != nil {
 			return err
+		}
+	}
+	for _, k := range kernels {
+		if k.kexec == "" {
+			continue
+		}
+		// In a folder that the first program removes where another kernel runs. The
+		// loader of a program is wherever the program says, so that is a link to it.
+		folder := programsFolder + k.version
+		if err := p.program(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
+			return err
+		}
+		t.link("sbin/"+k.kexec, "/"+folder+"/"+kexec)
+		t.link("lib/"+triplet(k.architecture), "/"+folder)
+		for name := range t {
+			if base := path.Base(name); path.Dir(name) == folder && strings.HasPrefix(base, "ld-linux") {
+				t.link("lib/"+base, "/"+name)
+			}
 		}
 	}
 	return nil
 }
 
-// program adds a program of Debian's, and its libraries.
-func (p *parts) program(t tree, name string) error {
-	content, err := p.readAny(name, "usr/"+name)
+const (
+	// kexec starts another kernel.
+	kexec = "kexec"
+	// programsFolder has a folder for each kernel that wants programs of its own.
+	programsFolder = "lib/programs/"
+)
+
+// program adds a program of Debian's under a name, and its libraries to a folder.
+func (p *parts) program(t tree, architecture, from, name, folder string) error {
+	content, err := p.readAny(architecture, from, "usr/"+from)
 	if err != nil {
 		return err
 	}
@@ -124,12 +164,12 @@ func (p *parts) program(t tree, name string) error {
 	for len(libraries) > 0 {
 		library := libraries[0]
 		libraries = libraries[1:]
-		at := "lib/" + library
+		at := folder + "/" + library
 		if _, have := t[at]; have {
 			continue
 		}
-		const folder = "lib/arm-linux-gnueabi/"
-		content, err := p.readAny(folder+library, "usr/"+folder+library)
+		from := "lib/" + triplet(architecture) + "/" + library
+		content, err := p.readAny(architecture, from, "usr/"+from)
 		if err != nil {
 			return err
 		}
@@ -143,17 +183,21 @@ func (p *parts) program(t tree, name string) error {
 	return nil
 }
 
-// readAny reads a file out of the packages, by the first path that any has.
-func (p *parts) readAny(paths ...string) ([]byte, error) {
+// readAny reads a file out of the packages of an architecture, by the first path
+// that any has.
+func (p *parts) readAny(architecture string, paths ...string) ([]byte, error) {
 	for _, path := range paths {
 		for _, pkg := range p.lock.Packages {
-			b, err := os.ReadFile(filepath.Join(p.roots[pkg.Name], path))
+			if pkg.Architecture != architecture {
+				continue
+			}
+			b, err := os.ReadFile(filepath.Join(p.roots[rootOf(pkg.Name, architecture)], path))
 			if err == nil || !errors.Is(err, fs.ErrNotExist) {
 				return b, err
 			}
 		}
 	}
-	return nil, fmt.Errorf("no package has %s: the list of packages lacks one", paths[0])
+	return nil, fmt.Errorf("no package for %s has %s: the list of packages lacks one", architecture, paths[0])
 }
 
 // linkedWith reads what a program needs: its loader, "" for none, and libraries.

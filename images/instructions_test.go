@@ -214,7 +214,7 @@ func crowdAndNginx(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	files := tree{}
-	if err := p.program(files, "sbin/nginx"); err != nil {
+	if err := p.program(files, "armel", "sbin/nginx", "sbin/nginx", "lib"); err != nil {
 		t.Fatal(err)
 	}
 	crowd := filepath.Join(p.work, "crowd")

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bufio"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -22,13 +23,13 @@ var packagesLock string
 type Lock struct {
 	Suite    string    // such as "bookworm"
 	Dated    time.Time // of the mirror's index; the card's files bear it
-	Packages []Package // sorted by name
+	Packages []Package // sorted by name, and by architecture
 }
 
 // Package is one pinned package.
 type Package struct {
 	Name, Version string
-	Architecture  string // "armel", "armhf" or "all"
+	Architecture  string // "armel", "armhf", "arm64" or "all"
 	Source        string // the source package, for who wants its source
 	Bytes         int64
 	SHA256        string // hex, lower case
@@ -38,8 +39,8 @@ type Package struct {
 // ErrBadLock is what errors.Is finds when a lock file cannot be read.
 var ErrBadLock = errors.New("the list of packages does not hold")
 
-// maxPackages and maxPackage bound a lock: a card has a dozen packages, the
-// largest, the kernel, of 26 MB.
+// maxPackages and maxPackage bound a lock: a card has some two dozen packages, the
+// largest, the 64-bit kernel, of 60 MB.
 const (
 	maxPackages = 100
 	maxPackage  = 200_000_000 // bytes
@@ -106,11 +107,17 @@ func (l *Lock) addPackage(w []string) (problem string) {
 		return "the hash is 64 hex digits"
 	case !matches(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
 		return "the path is one such as pool/main/b/busybox/busybox_1_armel.deb"
-	case len(l.Packages) > 0 && l.Packages[len(l.Packages)-1].Name >= p.Name:
-		return "packages are sorted by name, each once"
+	case len(l.Packages) > 0 && comparePackages(l.Packages[len(l.Packages)-1], p) >= 0:
+		return "packages are sorted by name and architecture, each once"
 	}
 	l.Packages = append(l.Packages, p)
 	return ""
+}
+
+// comparePackages is the order of a lock. One name may be there for several
+// architectures.
+func comparePackages(a, b Package) int {
+	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Architecture, b.Architecture))
 }
 
 // plain reports whether s is spelt as Debian spells names.

@@ -30,6 +30,9 @@ func TestTheProgramsOwnLock(t *testing.T) {
 	}
 	for _, g := range (Options{Later: true}).generations() {
 		has("the kernel for "+g.name, func(p Package) bool { return g.is(p) && p.Architecture == g.architecture })
+		for _, name := range g.packages {
+			has(name+" for "+g.name, func(p Package) bool { return p.Name == name && p.Architecture == g.architecture })
+		}
 	}
 	if _, err := (Source{Suite: "trixie"}).readLock(); err == nil || !strings.Contains(err.Error(), "--relock --suite trixie") {
 		t.Errorf("another suite: %v", err)
@@ -46,6 +49,8 @@ func TestParseLock(t *testing.T) {
 		{head, "wants a suite"},
 		{line, "wants a suite"},
 		{head + line + line, "line 4: packages are sorted"},
+		{head + strings.Replace(line, " all ", " arm64 ", 1) + strings.Replace(line, " all ", " armel ", 1), ""},
+		{head + strings.Replace(line, " all ", " armel ", 1) + strings.Replace(line, " all ", " arm64 ", 1), "line 4: packages are sorted"},
 		{head + "package a 1 all a 5 " + goodHash, "line 3"},
 		{head + "parcel a\n" + line, `line 3: "parcel" with 2 words`},
 		{strings.Replace(head, "2026-07-11T10:16:37Z", "yesterday", 1) + line, "line 2: this is no date"},
@@ -158,8 +163,9 @@ func FuzzSources(f *testing.F) {
 }
 
 func TestChoose(t *testing.T) {
-	known := map[string]map[string]string{}
+	known := map[string]packages{}
 	for p := range paragraphs(strings.ReplaceAll(`Package: linux-image-rpi
+Architecture: armel
 Depends: linux-image-6.1.0-50-rpi (= 6.1.176-1)
 
 Package: linux-image-6.1.0-50-rpi
@@ -178,28 +184,54 @@ Depends: logsave
 Size: 7
 SHA256: HASH
 Filename: pool/e.deb
+
+Package: linux-image-armmp
+Architecture: armhf
+Depends: linux-image-6.1.0-50-armmp (= 6.1.176-1)
+
+Package: linux-image-arm64
+Architecture: arm64
+Depends: linux-image-6.1.0-50-arm64 (= 6.1.176-1)
 `, "HASH", goodHash)) {
-		known[p["Package"]] = p
+		if known[p["Architecture"]] == nil {
+			known[p["Architecture"]] = packages{}
+		}
+		known[p["Architecture"]][p["Package"]] = p
 	}
-	for _, name := range []string{"base-files", "busybox-static", "ca-certificates", "kexec-tools", "raspi-firmware", "libc6", "linux-image-6.1.0-50-armmp"} {
-		known[name] = map[string]string{"Version": "1", "Architecture": "all", "Size": "7", "SHA256": goodHash, "Filename": "pool/x.deb"}
+	for architecture, names := range map[string][]string{
+		"armel": {"base-files", "busybox-static", "ca-certificates", "kexec-tools", "raspi-firmware", "libc6"},
+		"armhf": {"linux-image-6.1.0-50-armmp", "libc6", "kexec-tools"},
+		"arm64": append(wideBoards().packages, "linux-image-6.1.0-50-arm64", "busybox-static"),
+	} {
+		for _, name := range names {
+			known[architecture][name] = map[string]string{"Version": "1", "Architecture": architecture, "Size": "7", "SHA256": goodHash, "Filename": "pool/x.deb"}
+		}
 	}
-	known["linux-image-armmp"] = map[string]string{"Depends": "linux-image-6.1.0-50-armmp (= 6.1.176-1)"}
 	l, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, p := range l.Packages {
-		names = append(names, p.Name+" "+p.Source)
+		names = append(names, p.Name+" "+p.Architecture+" "+p.Source)
 	}
-	want := []string{"base-files base-files", "busybox-static busybox-static", "ca-certificates ca-certificates", "e2fsprogs e2fsprogs",
-		"kexec-tools kexec-tools", "libc6 libc6", "linux-image-6.1.0-50-armmp linux-image-6.1.0-50-armmp", "linux-image-6.1.0-50-rpi linux", "raspi-firmware raspi-firmware"}
-	if !slices.Equal(names, want) {
+	want := []string{
+		"base-files armel base-files", "busybox-static armel busybox-static", "ca-certificates armel ca-certificates", "e2fsprogs armel e2fsprogs",
+		"kexec-tools arm64 kexec-tools", "kexec-tools armel kexec-tools", "libc6 arm64 libc6", "libc6 armel libc6",
+	}
+	for _, name := range wideBoards().packages {
+		if strings.HasPrefix(name, "libxen") {
+			want = append(want, name+" arm64 "+name)
+		}
+	}
+	want = append(want, "linux-image-6.1.0-50-arm64 arm64 linux-image-6.1.0-50-arm64", "linux-image-6.1.0-50-armmp armhf linux-image-6.1.0-50-armmp",
+		"linux-image-6.1.0-50-rpi armel linux", "raspi-firmware armel raspi-firmware", "zlib1g arm64 zlib1g")
+	slices.Sort(want)
+	if slices.Sort(names); !slices.Equal(names, want) {
 		t.Errorf("%v, want %v", names, want)
 	}
-	delete(known, "libc6")
-	if _, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "no libc6 in Debian") {
+	delete(known["armel"], "libc6")
+	if _, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "for armel: there is no libc6") {
 		t.Errorf("without libc6: %v", err)
 	}
 }

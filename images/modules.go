@@ -35,6 +35,32 @@ func wantedModules() []string {
 	}
 }
 
+// laterModules are those of later boards, whose kernels have less built in.
+func laterModules() []string {
+	wanted := slices.DeleteFunc(wantedModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have none
+	return append([]string{
+		"bcm2835",        // the SD host of these boards
+		"sdhci-iproc",    // and the other one, if their description says so
+		"phy-generic",    // USB's line, without which its host waits
+		"dwc2",           // USB, on which the network hangs
+		"bcm2835_wdt",    // the watchdog
+		"gpio-regulator", // the card's voltage
+		"spi-bcm2835",    // a strip of lamps
+	}, wanted...)
+}
+
+// wideModules come after them on boards whose kernel has 64 bits. They are a Pi 4's.
+func wideModules() []string {
+	return []string{
+		"fixed",             // the card's voltage, too
+		"broadcom",          // the network chip's line side
+		"genet",             // the network
+		"iproc-rng200",      // keys need chance early
+		"reset-raspberrypi", // USB's host waits for it
+		"xhci-pci",          // USB, for another network adapter
+	}
+}
+
 // kernel is what the package of a generation's kernel holds.
 type kernel struct {
 	generation
@@ -48,7 +74,7 @@ const kernelPrefix = "linux-image-"
 func (p *parts) kernel(g generation) (kernel, error) {
 	for _, pkg := range p.lock.Packages {
 		if g.is(pkg) {
-			return kernel{g, p.roots[pkg.Name], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+			return kernel{g, p.roots[rootOf(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
 		}
 	}
 	return kernel{}, fmt.Errorf("%w: no package %s…%s is in it, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)

@@ -24,12 +24,18 @@ func (p *parts) papers(ctx context.Context, c *card) error {
 	if err := c.add("licences/go.txt", []byte(texts)); err != nil {
 		return err
 	}
+	have := map[string]bool{}
 	for _, pkg := range p.lock.Packages {
-		text, err := os.ReadFile(filepath.Join(p.roots[pkg.Name], "usr/share/doc", pkg.Name, "copyright"))
+		text, err := os.ReadFile(filepath.Join(p.roots[rootOf(pkg.Name, pkg.Architecture)], "usr/share/doc", pkg.Name, "copyright"))
 		if err != nil {
 			return fmt.Errorf("the licence of %s: %w", pkg.Name, err)
 		}
-		if err := c.add("licences/"+pkg.Name+".txt", text); err != nil {
+		name := "licences/" + pkg.Name + ".txt"
+		if have[name] { // for another architecture: of one source, unless the list was made by hand
+			name = "licences/" + rootOf(pkg.Name, pkg.Architecture) + ".txt"
+		}
+		have[name] = true
+		if err := c.add(name, text); err != nil {
 			return err
 		}
 	}
@@ -44,7 +50,7 @@ const licencesPackage = "base-files"
 
 // commonLicences adds those texts.
 func (p *parts) commonLicences(c *card) error {
-	folder := filepath.Join(p.roots[licencesPackage], "usr/share/common-licenses")
+	folder := filepath.Join(p.root(licencesPackage), "usr/share/common-licenses")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return fmt.Errorf("the common licences: %w", err)
@@ -112,6 +118,8 @@ func licenceOfPackage(name string) string {
 		{"libblkid", "LGPL-2.1-or-later"},
 		{"libuuid", "BSD-3-Clause"},
 		{"libc6", "LGPL-2.1-or-later"},
+		{"libxen", "LGPL-2.1-only"},
+		{"zlib1g", "Zlib"},
 	} {
 		if strings.HasPrefix(name, l.prefix) {
 			return l.licence

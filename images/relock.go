@@ -82,23 +82,24 @@ func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, er
 		return Lock{}, err
 	}
 	lists := index{mirror + "/dists/" + suite, release, work}
-	known := map[string]map[string]string{}
-	for _, component := range wantedComponents() {
-		if err := lists.list(ctx, t, component, firstBoards().architecture, known); err != nil {
-			return Lock{}, err
+	known := map[string]packages{}
+	for _, g := range allGenerations() {
+		known[g.architecture] = packages{}
+		components := wantedComponents()
+		if g.architecture != firstBoards().architecture {
+			components = components[:1] // the firmware is for all of them
 		}
-	}
-	later := map[string]map[string]string{}
-	if err := lists.list(ctx, t, "main", laterBoards().architecture, later); err != nil {
-		return Lock{}, err
-	}
-	for name, p := range later {
-		if strings.HasPrefix(name, kernelPrefix) && known[name] == nil { // the programs are the first boards'
-			known[name] = p
+		for _, component := range components {
+			if err := lists.list(ctx, t, component, g.architecture, known[g.architecture]); err != nil {
+				return Lock{}, err
+			}
 		}
 	}
 	return choose(known, suite, release.dated)
 }
+
+// packages are those of one architecture, by their names.
+type packages map[string]map[string]string
 
 // index is a suite on a mirror.
 type index struct {
@@ -108,7 +109,7 @@ type index struct {
 }
 
 // list reads the packages of one component for an architecture, by their names.
-func (i index) list(ctx context.Context, t tools, component, architecture string, into map[string]map[string]string) error {
+func (i index) list(ctx context.Context, t tools, component, architecture string, into packages) error {
 	name := component + "/binary-" + architecture + "/Packages.xz"
 	sum := i.release.sums[name]
 	if sum == "" {
@@ -151,35 +152,47 @@ func parseRelease(text string) (release, error) {
 	return release{}, errors.New("the index is empty")
 }
 
-// choose picks the wanted packages out of the known ones.
-func choose(known map[string]map[string]string, suite string, dated time.Time) (Lock, error) {
-	names := wantedPackages()
-	for _, g := range []generation{firstBoards(), laterBoards()} {
-		kernel := dependencies(known[g.meta]["Depends"])
+// choose picks the wanted packages out of the known ones, which are by architecture.
+func choose(known map[string]packages, suite string, dated time.Time) (Lock, error) {
+	l := Lock{Suite: suite, Dated: dated}
+	for _, g := range allGenerations() {
+		all := known[g.architecture]
+		kernel := dependencies(all[g.meta]["Depends"])
 		if len(kernel) == 0 {
 			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", g.meta, g.architecture, suite)
 		}
-		names = append(names, kernel[0])
-	}
-	names = append(names, dependencies(known[fileSystemTools]["Pre-Depends"])...)
-	slices.Sort(names)
-	l := Lock{Suite: suite, Dated: dated}
-	for _, name := range slices.Compact(names) {
-		p := known[name]
-		if p == nil {
-			return Lock{}, fmt.Errorf("no %s in Debian %s", name, suite)
+		names := append([]string{kernel[0]}, g.packages...)
+		if g.architecture == firstBoards().architecture {
+			names = append(append(names, wantedPackages()...), dependencies(all[fileSystemTools]["Pre-Depends"])...)
 		}
-		size, err := strconv.ParseInt(p["Size"], 10, 64)
-		if err != nil {
-			return Lock{}, fmt.Errorf("the index says no size of %s: %w", name, err)
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			p, err := all.pick(name)
+			if err != nil {
+				return Lock{}, fmt.Errorf("Debian %s for %s: %w", suite, g.architecture, err)
+			}
+			l.Packages = append(l.Packages, p)
 		}
-		source, _, _ := strings.Cut(cmp.Or(p["Source"], name), " ")
-		l.Packages = append(l.Packages, Package{
-			Name: name, Version: p["Version"], Architecture: p["Architecture"], Source: source,
-			Bytes: size, SHA256: p["SHA256"], Path: p["Filename"],
-		})
 	}
+	slices.SortFunc(l.Packages, comparePackages)
 	return ParseLock(l.String()) // the same rules as for a file
+}
+
+// pick is a package as a lock has it.
+func (all packages) pick(name string) (Package, error) {
+	p := all[name]
+	if p == nil {
+		return Package{}, fmt.Errorf("there is no %s", name)
+	}
+	size, err := strconv.ParseInt(p["Size"], 10, 64)
+	if err != nil {
+		return Package{}, fmt.Errorf("the index says no size of %s: %w", name, err)
+	}
+	source, _, _ := strings.Cut(cmp.Or(p["Source"], name), " ")
+	return Package{
+		Name: name, Version: p["Version"], Architecture: p["Architecture"], Source: source,
+		Bytes: size, SHA256: p["SHA256"], Path: p["Filename"],
+	}, nil
 }
 
 // dependencies are the names in a field such as "libc6 (>= 2.34), libss2 | x".

@@ -32,7 +32,7 @@ type layout struct{ boot int64 }
 
 func (o Options) layout() layout {
 	if o.Later {
-		return layout{60 << 20} // two slots of two kernels
+		return layout{88 << 20} // two slots of three kernels
 	}
 	return layout{44 << 20} // the image has less than 64,000,000 bytes
 }

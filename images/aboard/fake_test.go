@@ -28,6 +28,7 @@ type fakeMachine struct {
 	syncs    int
 	cutAt    int // the sync at which the power is cut; 0: never
 	mountErr error
+	room     int64 // free bytes of the boot partition; 0: plenty
 	restarts int
 	born     chan *fakeProcess
 }
@@ -80,6 +81,13 @@ func (m *fakeMachine) Remount(target string, readOnly bool) error {
 func (m *fakeMachine) Unmount(target string) error {
 	m.note("unmount", filepath.Base(target))
 	return nil
+}
+
+func (m *fakeMachine) Room(string) (free, piece int64, err error) {
+	if m.room > 0 {
+		return m.room, 512, nil
+	}
+	return 1 << 30, 512, nil
 }
 
 func (m *fakeMachine) Run(_ context.Context, name string, args ...string) (int, string, error) {

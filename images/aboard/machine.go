@@ -16,6 +16,9 @@ type Machine interface {
 	// Remount makes a mounted file system writable, or read-only again.
 	Remount(target string, readOnly bool) error
 	Unmount(target string) error
+	// Room is how many bytes are free where a file system is mounted, and in pieces of
+	// how many it gives them away.
+	Room(target string) (free, piece int64, err error)
 
 	// Run runs a program to its end and returns its exit code and the end of
 	// what it wrote. An error means that it has not run at all, or not to its end.

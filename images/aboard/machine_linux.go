@@ -57,6 +57,15 @@ func (kernel) Unmount(target string) error {
 	return nil
 }
 
+func (kernel) Room(target string) (free, piece int64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(target, &s); err != nil {
+		return 0, 0, fmt.Errorf("asking for the room on %s: %w", target, err)
+	}
+	piece = int64(s.Bsize)
+	return int64(s.Bavail) * piece, piece, nil
+}
+
 func (kernel) Run(ctx context.Context, name string, args ...string) (int, string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)

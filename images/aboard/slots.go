@@ -31,9 +31,10 @@ import (
 // Files of a slot.
 const (
 	KernelFile = "vmlinuz"
-	// LaterKernelFile is the kernel of boards that came after the first, on a card
-	// that is for them too.
+	// LaterKernelFile and WideKernelFile are the kernels of boards that came after the
+	// first, on a card that is for them too: of 32 bits and of 64.
 	LaterKernelFile = "vmlinuz7"
+	WideKernelFile  = "vmlinuz8"
 	InitrdFile      = "initrd.img"
 	CmdlineFile     = "cmdline.txt"
 	VersionFile     = "slot.txt"
@@ -43,7 +44,7 @@ const (
 const (
 	// maxSlotFiles and maxSlotBytes bound a slot: a card has room for two.
 	maxSlotFiles = 32
-	maxSlotBytes = 28 << 20
+	maxSlotBytes = 44 << 20
 	maxVersion   = 80
 	configFile   = "config.txt"
 	prefixKey    = "os_prefix="
@@ -109,7 +110,7 @@ func (r Release) Check() error {
 // slotName accepts the names of a slot's files, and no path.
 func slotName(name string) bool {
 	switch name {
-	case KernelFile, LaterKernelFile, InitrdFile, CmdlineFile, VersionFile:
+	case KernelFile, LaterKernelFile, WideKernelFile, InitrdFile, CmdlineFile, VersionFile:
 		return true
 	}
 	stem, ok := strings.CutSuffix(name, treeEnding)
@@ -299,6 +300,9 @@ func (s *Slots) Begin(r Release) (missing []File, err error) {
 		return nil, fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefuse, kernel)
 	}
 	other := OtherSlot(s.running)
+	if err := s.fits(r, other); err != nil {
+		return nil, err
+	}
 	err = s.write(func() error {
 		if err := os.MkdirAll(filepath.Join(s.paths.Boot, other), 0o755); err != nil {
 			return fmt.Errorf("%w: %w", ErrCard, err)

@@ -22,19 +22,38 @@ const (
 	trialLook = 5 * time.Second
 	// quietWait is how long a USB device may take to finish what it is at.
 	quietWait = 500 * time.Millisecond
-	// laterFlavour ends the name of the kernel that later boards run: Debian's for
-	// ARMv7 processors of all makes.
-	laterFlavour = "-armmp"
 )
 
-// kernel is the file of a slot that this board starts: the one of the kind that runs.
-func (s *Slots) kernel() string {
-	release, err := os.ReadFile(filepath.Join(s.paths.Proc, "sys", "kernel", "osrelease"))
-	if err == nil && strings.HasSuffix(strings.TrimSpace(string(release)), laterFlavour) {
-		return LaterKernelFile
-	}
-	return KernelFile
+// kind is one of the kernels that a card may have, and how it is started by kexec.
+type kind struct {
+	flavour string   // what the name that it says of itself ends in
+	file    string   // of a slot
+	program string   // that starts it out of one of its kind
+	options []string // more for that
 }
+
+// kinds are Debian's kernels for the first boards, which comes last and fits any
+// name, for ARMv7 processors of all makes, and for those of 64 bits.
+func kinds() []kind {
+	return []kind{
+		// Where such a kernel unpacks itself to lies 2 MB higher than kexec reckons, and
+		// the start-up file system in the way; this keeps it out of there.
+		{"-armmp", LaterKernelFile, "kexec", []string{"--image-size=67108864"}},
+		{"-arm64", WideKernelFile, "kexec64", nil}, // has 64 bits itself
+		{"", KernelFile, "kexec", nil},
+	}
+}
+
+// kind is that of the running kernel: this board starts no other.
+func (s *Slots) kind() kind {
+	// Where there is no name there is a first board.
+	release, _ := os.ReadFile(filepath.Join(s.paths.Proc, "sys", "kernel", "osrelease"))
+	all := kinds()
+	return all[slices.IndexFunc(all, func(k kind) bool { return strings.HasSuffix(strings.TrimSpace(string(release)), k.flavour) })]
+}
+
+// kernel is the file of a slot that this board starts.
+func (s *Slots) kernel() string { return s.kind().file }
 
 // whole reports whether a slot can be tried.
 func (s *Slots) whole(slot string) error {
@@ -109,14 +128,15 @@ func (a *aboard) tryOther() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	load := []string{"-l", slots.file(other, slots.kernel()), "--initrd=" + slots.file(other, InitrdFile),
-		"--command-line=" + tryWords(string(own), string(running), string(runningSlot))}
+	kind := slots.kind()
+	load := append([]string{"-l", slots.file(other, kind.file), "--initrd=" + slots.file(other, InitrdFile),
+		"--command-line=" + tryWords(string(own), string(running), string(runningSlot))}, kind.options...)
 	if a.words.Hop {
 		// As the firmware gave it, it keeps the memory in which the other processors
 		// wait from being used; what kexec puts together out of /proc does not.
 		load = append(load, "--dtb="+filepath.Join(a.Paths.Sys, "firmware", "fdt"))
 	}
-	code, output, err := a.Machine.Run(ctx, "kexec", load...)
+	code, output, err := a.Machine.Run(ctx, kind.program, load...)
 	if err != nil {
 		return err
 	}
@@ -134,7 +154,7 @@ func (a *aboard) tryOther() error {
 			a.say("no watchdog: %v", err)
 		}
 	}
-	_, output, err = a.Machine.Run(ctx, "kexec", "-e")
+	_, output, err = a.Machine.Run(ctx, kind.program, "-e")
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastLine(output)), err)
 }
 

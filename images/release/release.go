@@ -19,7 +19,7 @@ const (
 	// slot is the one that an image comes with.
 	slot = "a"
 	// maxBytes bounds the files of a slot together, maxEntries their number.
-	maxBytes   = 28 << 20
+	maxBytes   = 44 << 20
 	maxEntries = 64
 	// maxLine bounds a version, and the kernel's words, in bytes.
 	maxLine = 2 << 10
