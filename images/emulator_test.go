@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,8 +37,11 @@ type emulated struct {
 	trial  string   // the slot to start in place of config.txt's; "": none
 	// watchdog: the second start-up archive has one that may be opened.
 	watchdog bool
-	boots    int
-	asked    int // commands to the shell
+	// jumps: the trial of the other slot is a jump into its kernel, after which there
+	// is no network.
+	jumps bool
+	boots int
+	asked int // commands to the shell
 
 	cmd       *exec.Cmd
 	exited    chan struct{}
@@ -49,6 +53,7 @@ type emulated struct {
 // model is a kind of board: what the emulator calls it, and what the firmware
 // takes for it.
 type model struct {
+	emulator        []string // its program, and words of the board's own
 	machine, memory string
 	tree            string        // its description
 	section         string        // of config.txt
@@ -58,11 +63,16 @@ type model struct {
 
 var (
 	// modelB is the first board, of 2012, with what its graphics leave of 256 MB.
-	modelB = model{"raspi1ap", "512M", "bcm2835-rpi-b.dtb", "pi1", "mem=240M", bootLimit}
-	// model2 is a Raspberry Pi 2. Its kernel takes one processor, since four lock each
-	// other up where the emulator counts instructions; the other three go on waiting for
-	// their start, which takes three quarters of the emulator's time.
-	model2 = model{"raspi2b", "1G", "bcm2836-rpi-2-b.dtb", "pi2", "maxcpus=1", 5 * bootLimit}
+	modelB = model{[]string{"qemu-system-arm"}, "raspi1ap", "512M", "bcm2835-rpi-b.dtb", "pi1", "mem=240M", bootLimit}
+	// model2 is a Raspberry Pi 2. Only one of its processors is switched on, and its
+	// kernel waits for no other, since four lock each other up where the emulator counts
+	// instructions. The kernel knows of four all the same.
+	model2 = model{[]string{"qemu-system-arm", "-global", "bcm2836.enabled-cpus=1"},
+		"raspi2b", "1G", "bcm2836-rpi-2-b.dtb", "pi2", "maxcpus=1", 2 * bootLimit}
+	// model3 is a Raspberry Pi 3 with the same restriction. The emulator starts it with a
+	// kernel of 64 bits only.
+	model3 = model{[]string{"qemu-system-aarch64", "-global", "bcm2837.enabled-cpus=1"},
+		"raspi3b", "1G", "bcm2837-rpi-3-b.dtb", "pi3", "maxcpus=1", 2 * bootLimit}
 )
 
 // newBoard puts a fresh card, written from the image, into a board. more are the
@@ -119,14 +129,14 @@ func (b *emulated) start() {
 	os.Remove(serial)
 	os.Remove(b.registersSocket())
 	b.registers = nil
-	args := append([]string{
+	args := slices.Concat(b.model.emulator[1:], []string{
 		"-M", b.model.machine, "-m", b.model.memory, "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
 		"-display", "none", "-icount", "shift=1,sleep=on,align=off", "-no-reboot",
 		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.log(), "-serial", "chardev:ser",
 		"-monitor", "none", "-qtest", "unix:" + b.registersSocket() + ",server=on,wait=off", "-qtest-log", "/dev/null",
 		"-drive", "file=" + b.card + ",if=sd,format=raw",
-	}, b.net...)
-	b.cmd = exec.Command("qemu-system-arm", args...)
+	}, b.net)
+	b.cmd = exec.Command(b.model.emulator[0], args...)
 	said, err := os.Create(filepath.Join(b.folder, fmt.Sprintf("qemu-%d.log", b.boots)))
 	if err != nil {
 		b.t.Fatal(err)

@@ -3,6 +3,8 @@
 package images
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,6 +52,7 @@ func (b *emulated) firmware() firmware {
 		return file
 	}
 	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.tree)
+	b.freeSerial(f.tree)
 	if b.extra != nil {
 		b.append(f.initrd, b.extra)
 	}
@@ -61,13 +64,39 @@ func (b *emulated) firmware() firmware {
 		}
 	}
 	words = append(words, b.model.words, "bramble.serial="+b.serial,
-		"initcall_blacklist=bcm2835_power_driver_init", // it panics in the emulator, not on a board
-		"bramble.kexec=0") // the emulator's USB is dead to a second kernel
+		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
+	if !b.jumps {
+		words = append(words, "bramble.kexec=0") // the emulator's USB is dead to a second kernel
+	}
 	if b.trial != "" {
 		words = append(words, "bramble.tryboot=1")
 	}
 	f.line = strings.Join(words, " ")
 	return f
+}
+
+// freeSerial takes Bluetooth off the serial line in a board's description: the
+// emulator has none, and Linux makes no terminal of a line that something hangs on.
+func (b *emulated) freeSerial(tree string) {
+	b.t.Helper()
+	content, err := os.ReadFile(tree)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	at := bytes.Index(content, []byte("brcm,bcm43438-bt\x00"))
+	if at < 0 {
+		return
+	}
+	// The value of the property "compatible" (Devicetree Specification, 5.4): its
+	// token, length and name come before it, and no-operations in its place.
+	const head = 12
+	length := int(binary.BigEndian.Uint32(content[at-8:]))
+	for i := at - head; i < at+length; i += 4 {
+		binary.BigEndian.PutUint32(content[i:], 4)
+	}
+	if err := os.WriteFile(tree, content, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // tryNext starts the board again if it has restarted for a trial of its other
