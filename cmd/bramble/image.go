@@ -31,8 +31,8 @@ a folder "shop" is beside the file, its catalogue, pictures and templates go
 along. The catalogue in it is catalogue.toml, or the one that [shop] catalogue =
 "shop/NAME.toml" names.
 
-It is for Models A, B, A+, B+ and Zero; with --later for Pi 2, 3 and Zero 2 too,
-and larger by the room for their kernel.
+It is for Models A, B, A+, B+ and Zero; with --later for Pi 2, 3, 4 and Zero 2
+too, and larger by the room for their two kernels.
 
 Write the image onto any number of cards as it is. A board makes its data
 partition as large as its card, and is told apart by its serial number. The
@@ -47,7 +47,7 @@ writes them to the file that --lock names, instead of making an image.`,
 			fs.StringVar(&o.Shop, "shop", "", "`FOLDER` of catalogue, pictures and templates, instead of the one beside the file")
 			fs.StringVar(&o.Manifest, "manifest", "", "write the list of what is inside to this `FILE` too")
 			fs.StringVar(&o.Binary, "binary", "", "take this `FILE`, a Bramble built for ARMv6, instead of building one")
-			fs.BoolVar(&o.Later, "later", false, "make it for Pi 2, 3 and Zero 2 too")
+			fs.BoolVar(&o.Later, "later", false, "make it for Pi 2, 3, 4 and Zero 2 too")
 			fs.StringVar(&o.Mirror, "mirror", "", "`URL` of a Debian mirror, instead of apt's")
 			fs.StringVar(&o.Packages, "packages", "", "`FOLDER` to look for packages in and to keep them, instead of the user's cache")
 			fs.StringVar(&o.Suite, "suite", "", "Debian's release by `NAME`; needs a --lock made for it, unless it is bookworm")

@@ -23,9 +23,12 @@ import (
 
 const (
 	maxRelease = 64 << 10 // bytes of JSON
-	// fileTime is how long one file may take to come: 28 MiB at 50 kB/s, which is
+	// fileTime is how long one file may take to come: 30 MB at 50 kB/s, which is
 	// what an emulated board takes on a busy machine.
 	fileTime = 10 * time.Minute
+	// slotTime is how long a slot may take to be read through, and what the other one
+	// has too to be copied: up to 37 MB, on a first board with a slow card.
+	slotTime = 2 * time.Minute
 )
 
 // CardState is the answer to GET slots.
@@ -104,6 +107,7 @@ func release(then func(http.ResponseWriter, Release)) http.HandlerFunc {
 			answer(w, nil, err)
 			return
 		}
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slotTime)) // as for a file
 		then(w, want)
 	}
 }

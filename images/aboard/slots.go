@@ -42,7 +42,7 @@ const (
 )
 
 const (
-	// maxSlotFiles and maxSlotBytes bound a slot: a card has room for two.
+	// maxSlotFiles and maxSlotBytes bound a slot: the largest card has room for two.
 	maxSlotFiles = 32
 	maxSlotBytes = 44 << 20
 	maxVersion   = 80

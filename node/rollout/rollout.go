@@ -47,7 +47,8 @@ type Times struct {
 }
 
 // DefaultTimes are for first Pis: a start takes half a minute, with a repair of
-// the card some minutes.
+// the card some minutes. A board of several processors starts once more for a
+// trial, and looks after its card only the second time.
 func DefaultTimes() Times {
 	return Times{Drain: 2 * time.Minute, Back: 6 * time.Minute, Whole: 3 * time.Minute, Look: time.Second}
 }

@@ -24,6 +24,7 @@ const (
 	readTimeout  = 5 * time.Second  // for a question
 	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
 	sendTimeout  = 11 * time.Minute // for a file: the board gives up before
+	slotTimeout  = 2 * time.Minute  // for what a card reads a whole slot for
 	maxReply     = 8 << 20          // bytes; hundreds of boards fit
 	maxIdle      = 30 * time.Second // for a kept connection
 )
@@ -118,7 +119,11 @@ func (c *Client) Shop(ctx context.Context, method, path string, in, out any) err
 // Card asks what the console hands on to its board's card: path is what follows
 // console.CardPath; in and out are JSON, or nil.
 func (c *Client) Card(ctx context.Context, method, path string, in, out any) error {
-	return c.ask(ctx, method, console.CardPath+path, in, out)
+	limit := readTimeout
+	if method != http.MethodGet {
+		limit = slotTimeout
+	}
+	return c.askWithin(ctx, limit, method, console.CardPath+path, in, out)
 }
 
 // PutCard sends a file to the card of the console's board.
@@ -163,6 +168,11 @@ func (c *Client) ask(ctx context.Context, method, path string, in, out any) erro
 	if method != http.MethodGet {
 		limit = steerTimeout
 	}
+	return c.askWithin(ctx, limit, method, path, in, out)
+}
+
+// askWithin is ask with a bound of its own.
+func (c *Client) askWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	resp, err := c.do(ctx, method, path, in)
