@@ -4,8 +4,10 @@ package images
 
 import (
 	"bytes"
+	"compress/gzip"
 	"debug/elf"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,6 +137,25 @@ func TestNothingIsLeftOfABuildThatFailed(t *testing.T) {
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 			t.Errorf("left in %s: %v (%v)", dir, entries, err)
 		}
+	}
+}
+
+// What is packed is the same bytes at any time, and says nothing of when.
+func TestPackedIsTheSameAtAnyTime(t *testing.T) {
+	content := bytes.Repeat([]byte("a kernel of 64 bits "), 1000)
+	packed, err := pack(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head := packed[3:8]; !bytes.Equal(head, make([]byte, len(head))) { // RFC 1952: flags, none of them a name, and time
+		t.Errorf("its head has flags or a time: %x", packed[:10])
+	}
+	zip, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := io.ReadAll(zip); err != nil || !bytes.Equal(back, content) {
+		t.Errorf("unpacked are %d bytes, %v", len(back), err)
 	}
 }
 

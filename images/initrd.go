@@ -123,9 +123,9 @@ func (p *parts) programs(t tree, kernels []kernel) error {
 		if k.kexec == "" {
 			continue
 		}
-		// In a folder that the first program removes where another kernel runs. The
-		// loader of a program is wherever the program says, so that is a link to it.
-		folder := programsFolder + k.version
+		// Beside its modules, which the first program removes where another kernel runs.
+		// The loader of a program is wherever the program says, so that is a link to it.
+		folder := modulesFolder + k.version + "/programs"
 		if err := p.program(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
 			return err
 		}
@@ -143,8 +143,8 @@ func (p *parts) programs(t tree, kernels []kernel) error {
 const (
 	// kexec starts another kernel.
 	kexec = "kexec"
-	// programsFolder has a folder for each kernel that wants programs of its own.
-	programsFolder = "lib/programs/"
+	// modulesFolder has a folder for each kernel.
+	modulesFolder = "lib/modules/"
 )
 
 // program adds a program of Debian's under a name, and its libraries to a folder.

@@ -24,17 +24,20 @@ func (p *parts) papers(ctx context.Context, c *card) error {
 	if err := c.add("licences/go.txt", []byte(texts)); err != nil {
 		return err
 	}
-	have := map[string]bool{}
+	have := map[string]string{}
 	for _, pkg := range p.lock.Packages {
 		text, err := os.ReadFile(filepath.Join(p.roots[rootOf(pkg.Name, pkg.Architecture)], "usr/share/doc", pkg.Name, "copyright"))
 		if err != nil {
 			return fmt.Errorf("the licence of %s: %w", pkg.Name, err)
 		}
 		name := "licences/" + pkg.Name + ".txt"
-		if have[name] { // for another architecture: of one source, unless the list was made by hand
+		switch other, found := have[name]; { // for another architecture, of one source mostly
+		case found && other == string(text):
+			continue
+		case found:
 			name = "licences/" + rootOf(pkg.Name, pkg.Architecture) + ".txt"
 		}
-		have[name] = true
+		have[name] = string(text)
 		if err := c.add(name, text); err != nil {
 			return err
 		}
@@ -118,7 +121,7 @@ func licenceOfPackage(name string) string {
 		{"libblkid", "LGPL-2.1-or-later"},
 		{"libuuid", "BSD-3-Clause"},
 		{"libc6", "LGPL-2.1-or-later"},
-		{"libxen", "LGPL-2.1-only"},
+		{"libxen", "GPL-2.0-only AND LGPL-2.1-only"},
 		{"zlib1g", "Zlib"},
 	} {
 		if strings.HasPrefix(name, l.prefix) {
