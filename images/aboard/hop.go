@@ -88,12 +88,30 @@ func (s *Slots) turnWord(from, to string) (was bool, err error) {
 	return true, s.change(file, int64(at+last), to[last])
 }
 
+// noWord is why a board cannot hop.
+func (s *Slots) noWord() error {
+	return fmt.Errorf("%w: the card's %s/%s has no word %s, by which a board of several processors tries a version: write the card anew",
+		ErrNotNow, s.running, CmdlineFile, AllProcessors)
+}
+
+// hops says whether the running slot's words are such that it can start with one
+// processor.
+func (s *Slots) hops() error {
+	line, err := os.ReadFile(s.file(s.running, CmdlineFile))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCard, err)
+	}
+	if findWord(string(line), AllProcessors) < 0 {
+		return s.noWord()
+	}
+	return nil
+}
+
 // askHop has the running slot start with one processor.
 func (s *Slots) askHop() error {
 	was, err := s.turnWord(AllProcessors, oneProcessor)
 	if err == nil && !was {
-		err = fmt.Errorf("%w: its %s/%s has no word %s, by which a board of several processors tries a version; write the card anew",
-			ErrNotNow, s.running, CmdlineFile, AllProcessors)
+		err = s.noWord()
 	}
 	return err
 }

@@ -224,6 +224,30 @@ func TestAHopJumpsWithTheOtherSlotsWords(t *testing.T) {
 	}
 }
 
+// A hop has no board that a watchdog could look after, and none of its own: the one
+// that counts through the jump is opened for that, if it may be.
+func TestTheWatchdogCountsThroughAHop(t *testing.T) {
+	for _, may := range []bool{false, true} {
+		h := newHopper(t)
+		h.switchOn()
+		words := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
+		put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
+		for name, text := range slotContent("new", "b") {
+			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
+		}
+		h.kernel(words)
+		h.aboard().landed(h.quickly())
+		if got := len(h.fake.did("watchdog")) == 1; got != may || len(h.fake.did("kexec -e")) != 1 {
+			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.did("kexec"))
+		}
+	}
+}
+
+// one is the line of the running slot during a hop.
+func one() string {
+	return strings.Replace(strings.TrimSpace(slotContent("old", "a")[CmdlineFile]), AllProcessors, oneProcessor, 1)
+}
+
 // stuckCard is a card that has taken its last write.
 type stuckCard struct{ *fakeMachine }
 
@@ -238,7 +262,7 @@ func TestWhatEndsAHop(t *testing.T) {
 		}
 		return h, filepath.Join(h.paths.Boot, "a", CmdlineFile)
 	}
-	one := strings.Replace(slotContent("old", "a")[CmdlineFile], AllProcessors, oneProcessor, 1)
+	one := one()
 	ends := func(what string, h *hopper, m Machine, want bool, text string) {
 		t.Helper()
 		a := h.aboard()
@@ -273,6 +297,14 @@ func TestWhatEndsAHop(t *testing.T) {
 	h.kernel(one)
 	ends("a slot that is not whole", h, h.fake, true, "slot b is not whole")
 
+	h, line = hop()
+	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	h.kernel(one + " bramble.kexec=0")
+	ends("an emulator", h, h.fake, true, "restarting into slot b (try)")
+	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneProcessor) {
+		t.Errorf("an emulator: the word was left: %q, %v", now, err)
+	}
+
 	h, _ = hop()
 	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: "nr_cpus=1\n"})
 	h.kernel("nr_cpus=1")
@@ -280,6 +312,13 @@ func TestWhatEndsAHop(t *testing.T) {
 	h.kernel("bramble.slot=a")
 	if err := h.aboard().try(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllProcessors) {
 		t.Errorf("a card without the word: %v", err)
+	}
+	s, err := OpenSlots(h.fake, h.paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Begin(releaseOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.version("b") != "new" {
+		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.version("b"))
 	}
 }
 

@@ -296,11 +296,8 @@ func (s *Slots) Begin(r Release) (missing []File, err error) {
 	if err := s.firm(); err != nil {
 		return nil, err
 	}
-	if kernel := s.kernel(); !slices.ContainsFunc(r.Files, func(f File) bool { return f.Name == kernel }) {
-		return nil, fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefuse, kernel)
-	}
 	other := OtherSlot(s.running)
-	if err := s.fits(r, other); err != nil {
+	if err := s.takes(r, other); err != nil {
 		return nil, err
 	}
 	err = s.write(func() error {

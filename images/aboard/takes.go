@@ -5,7 +5,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
+
+// takes refuses, before anything of the card is touched, a release that this board
+// could not start, could not try, or has no room for in its other slot.
+func (s *Slots) takes(r Release, other string) error {
+	if kernel := s.kernel(); !slices.ContainsFunc(r.Files, func(f File) bool { return f.Name == kernel }) {
+		return fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefuse, kernel)
+	}
+	if several(s.paths) {
+		if err := s.hops(); err != nil {
+			return err
+		}
+	}
+	return s.fits(r, other)
+}
 
 // fits refuses a release that a slot's part of the card has no room for: a card that
 // was made for first boards alone, or for fewer kernels, is smaller.
