@@ -1,5 +1,5 @@
-// Package images makes the card that a board boots from: Debian's kernel and
-// firmware for the first Raspberry Pis, busybox, and Bramble. It needs no root
+// Package images makes the card that a board boots from: Debian's kernels and
+// firmware for Raspberry Pis, busybox, and Bramble. It needs no root
 // and no loop devices, takes every part by its hash, and makes the same bytes
 // of the same parts. It stands alone: what the card's program does is not
 // known here.
