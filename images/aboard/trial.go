@@ -36,7 +36,7 @@ type kind struct {
 // name, for ARMv7 processors of all makes, and for those of 64 bits.
 func kinds() []kind {
 	return []kind{
-		// Where such a kernel unpacks itself to lies 2 MB higher than kexec reckons, and
+		// Where such a kernel unpacks itself to lies higher than kexec reckons, and
 		// the start-up file system in the way; this keeps it out of there.
 		{"-armmp", LaterKernelFile, "kexec", []string{"--image-size=67108864"}},
 		{"-arm64", WideKernelFile, "kexec64", nil}, // has 64 bits itself
@@ -131,11 +131,6 @@ func (a *aboard) tryOther() error {
 	kind := slots.kind()
 	load := append([]string{"-l", slots.file(other, kind.file), "--initrd=" + slots.file(other, InitrdFile),
 		"--command-line=" + tryWords(string(own), string(running), string(runningSlot))}, kind.options...)
-	if a.words.Hop {
-		// As the firmware gave it, it keeps the memory in which the other processors
-		// wait from being used; what kexec puts together out of /proc does not.
-		load = append(load, "--dtb="+filepath.Join(a.Paths.Sys, "firmware", "fdt"))
-	}
 	code, output, err := a.Machine.Run(ctx, kind.program, load...)
 	if err != nil {
 		return err
