@@ -3,6 +3,7 @@
 package images
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -50,6 +51,11 @@ func hop(t *testing.T, m model, g generation) {
 	b.start()
 	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
+	// Why it hops: with several processors possible no kernel can be loaded.
+	refused := b.shell(cmp.Or(g.kexec, kexec) + " -l /boot/a/" + g.file + " --command-line=x 2>&1 | grep kexec_load; cat /sys/kernel/kexec_loaded")
+	if !strings.Contains(refused, "kexec_load failed") || !strings.HasSuffix(strings.TrimSpace(refused), "0") {
+		t.Errorf("a kernel was loaded out of one that may start several processors: %s", refused)
+	}
 	ask := func(what, body string) {
 		t.Helper()
 		until(t, b.model.boot, what, func() error { return post(t.Context(), ops+"/api/v1/"+what, body) })
