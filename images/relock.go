@@ -169,7 +169,7 @@ func choose(known map[string]packages, suite string, dated time.Time) (Lock, err
 		for _, name := range slices.Compact(names) {
 			p, err := all.pick(name)
 			if err != nil {
-				return Lock{}, fmt.Errorf("Debian %s for %s: %w", suite, g.architecture, err)
+				return Lock{}, fmt.Errorf("in Debian %s for %s: %w", suite, g.architecture, err)
 			}
 			l.Packages = append(l.Packages, p)
 		}
