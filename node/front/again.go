@@ -122,6 +122,23 @@ func (k *known) find(q *request, p []byte) *block {
 	return one
 }
 
+// confirm lets those kept answers go that were found for a crowd and do not hold any
+// more, and gives how many will be given.
+func (k *known) confirm(r *rules) (given int) {
+	at := r.at
+	for i := range k.blocks {
+		last := &k.blocks[i].last
+		if n := last.wanted; n > 0 {
+			last.wanted = 0
+			r.at = at
+			if last.holds(r, n) {
+				given += n
+			}
+		}
+	}
+	return given
+}
+
 // isSame reports whether b begins with another slice.
 func isSame(b, with []byte) bool {
 	if wordBytes == 8 { // the library's comparison takes 32 bytes at a time there

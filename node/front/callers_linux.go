@@ -160,20 +160,3 @@ func (l *lookout) attendTo(one *caller, at time.Duration) {
 	l.attend(one.conn, g, at)
 	l.batch.rules.limits = l.front.limits
 }
-
-// confirm lets those kept answers go that were found for a crowd and do not hold any
-// more, and gives how many will be given.
-func (k *known) confirm(r *rules) (given int) {
-	at := r.at
-	for i := range k.blocks {
-		last := &k.blocks[i].last
-		if n := last.wanted; n > 0 {
-			last.wanted = 0
-			r.at = at
-			if last.holds(r, n) {
-				given += n
-			}
-		}
-	}
-	return given
-}

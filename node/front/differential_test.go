@@ -2,6 +2,8 @@ package front
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +105,11 @@ func browsers() map[string]string {
 		"wrk":   lines("GET / HTTP/1.1", hostLine),
 		"proxy": lines("GET / HTTP/1.1", hostLine, "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "X-Real-IP: 192.0.2.1"),
 	}
+}
+
+// ownCookie is a browser's request with a cookie that nobody else has.
+func ownCookie() []byte {
+	return []byte(strings.Replace(browsers()["chrome"], "visit=4f0c2a9e8b7d", fmt.Sprintf("visit=%012x", rand.Uint64()>>16), 1))
 }
 
 func TestBrowsersStayInTheLane(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -82,11 +81,6 @@ func TestInstructionsOfAHit(t *testing.T) {
 			t.Logf("%s, %s: %d instructions a hit", machine.arch, asks.name, (long-short)/(64*(many-few)))
 		}
 	}
-}
-
-// ownCookie is a browser's request with a cookie that nobody else has.
-func ownCookie() []byte {
-	return []byte(strings.Replace(browsers()["chrome"], "visit=4f0c2a9e8b7d", fmt.Sprintf("visit=%012x", rand.Uint64()>>16), 1))
 }
 
 func run(t *testing.T, name string, args ...string) {
