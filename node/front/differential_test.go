@@ -77,6 +77,10 @@ func lines(all ...string) string { return strings.Join(all, "\r\n") + "\r\n\r\n"
 
 const hostLine = "Host: " + testHost
 
+func get(target string, more ...string) string {
+	return lines(append([]string{"GET " + target + " HTTP/1.1", hostLine}, more...)...)
+}
+
 // browsers are what real browsers send to a shop, in the order in which they do.
 func browsers() map[string]string {
 	return map[string]string{

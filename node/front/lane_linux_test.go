@@ -89,10 +89,6 @@ func (v *visitor) ends() {
 	}
 }
 
-func get(target string, more ...string) string {
-	return lines(append([]string{"GET " + target + " HTTP/1.1", hostLine}, more...)...)
-}
-
 func TestOneConnectionThroughAllWays(t *testing.T) {
 	h := newHouse(t)
 	f, _, _ := open(t, h)
