@@ -43,42 +43,47 @@ func (a *reply) begins(b []byte) bool {
 	return a.size > 0 && len(b) >= a.size && string(b[:a.size]) == string(a.line[:a.size])
 }
 
-// again finds the block with whose last answered request b begins, byte for byte,
-// and has r say what that said.
-func (k *known) again(r *request, b []byte) *block {
+// whose is the block with whose last answered request b begins, byte for byte.
+func (k *known) whose(b []byte) *block {
 	for i := range k.blocks {
 		one := &k.blocks[i]
-		last := &one.last
-		if last.begins(b) && isSame(b[last.size:], one.bytes[:one.size]) {
-			last.ask(r, b)
-			one.tell(r, last.size)
+		if one.last.begins(b) && isSame(b[one.last.size:], one.bytes[:one.size]) {
 			return one
 		}
 	}
 	return nil
 }
 
-// begins reports whether b begins with the line of some request that was answered last.
-func (k *known) begins(b []byte) bool {
+// again is whose, and has r say what that request said.
+func (k *known) again(r *request, b []byte) *block {
+	one := k.whose(b)
+	if one != nil {
+		one.last.ask(r, b)
+		one.tell(r, one.last.size)
+	}
+	return one
+}
+
+// answered is a kept answer with whose first line b begins.
+func (k *known) answered(b []byte) *reply {
 	for i := range k.blocks {
-		if k.blocks[i].last.begins(b) {
-			return true
+		if last := &k.blocks[i].last; last.begins(b) {
+			return last
 		}
 	}
-	return false
+	return nil
 }
 
 // line reads the request line at the start of b, which is mostly one that was
 // answered last.
 func (k *known) line(r *request, b []byte) (at int, v verdict) {
-	for i := range k.blocks {
-		if last := &k.blocks[i].last; last.begins(b) {
-			*r = request{asked: Asked{Fields: Fields{Key: r.asked.Key[:0]}}}
-			last.ask(r, b)
-			return last.size, plain
-		}
+	last := k.answered(b)
+	if last == nil {
+		return r.begin(b)
 	}
-	return r.begin(b)
+	r.reset()
+	last.ask(r, b)
+	return last.size, plain
 }
 
 // ask has a request whose first line begins b say what that says.
@@ -91,28 +96,17 @@ func (a *reply) ask(r *request, b []byte) {
 	r.asked.Target = b[at : at+a.target]
 }
 
-// exactly is the block whose last answered request p is, byte for byte.
-func (k *known) exactly(p []byte) *block {
-	for i := range k.blocks {
-		one := &k.blocks[i]
-		if n := one.last.size; n > 0 && len(p) == n+one.size && string(p[:n]) == string(one.last.line[:n]) && isSame(p[n:], one.bytes[:one.size]) {
-			return one
-		}
-	}
-	return nil
-}
-
 // find is the block that has a kept answer to p, if p is just one request, after
 // which its connection goes on; nil if there is none, which means nothing.
 func (k *known) find(q *request, p []byte) *block {
 	if k.whole {
-		if one := k.exactly(p); one != nil {
+		if one := k.whose(p); one != nil && len(p) == one.last.size+one.size {
 			q.asked.Head, q.close = one.last.asked, one.last.ends
 			return one
 		}
 		k.whole = false
 	}
-	if !k.begins(p) {
+	if k.answered(p) == nil {
 		return nil
 	}
 	v, one := k.parse(q, p)

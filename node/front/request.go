@@ -53,8 +53,7 @@ func (r *request) parse(b []byte) verdict {
 
 // begin reads the request line of a new request and gives the index behind it.
 func (r *request) begin(b []byte) (at int, v verdict) {
-	key := r.asked.Key[:0]
-	*r = request{asked: Asked{Fields: Fields{Key: key}}}
+	r.reset()
 	at, v = r.begins(b)
 	r.line = at
 	return at, v
@@ -151,6 +150,9 @@ const (
 	version11 = " HTTP/1.1\r\n"
 	version10 = " HTTP/1.0\r\n"
 )
+
+// reset forgets what the last request said, and keeps the room for a key.
+func (r *request) reset() { *r = request{asked: Asked{Fields: Fields{Key: r.asked.Key[:0]}}} }
 
 // begins reads the request line and gives the index behind it.
 func (r *request) begins(b []byte) (at int, v verdict) {
