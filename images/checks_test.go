@@ -66,17 +66,17 @@ func snapshot(ctx context.Context, ops string) (s console.Snapshot, err error) {
 }
 
 // self is what a board's console knows of the board itself.
-func self(ctx context.Context, ops string) (console.Board, error) {
+func self(ctx context.Context, ops string) (console.BoardView, error) {
 	s, err := snapshot(ctx, ops)
 	if err != nil {
-		return console.Board{}, err
+		return console.BoardView{}, err
 	}
 	for _, one := range s.Boards {
 		if one.Self {
 			return one, nil
 		}
 	}
-	return console.Board{}, fmt.Errorf("the board does not know itself: %v", s.Notices)
+	return console.BoardView{}, fmt.Errorf("the board does not know itself: %v", s.Notices)
 }
 
 func post(ctx context.Context, at, body string) error {

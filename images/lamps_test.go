@@ -271,7 +271,7 @@ func (b *emulated) lampPins(t *testing.T) []int {
 }
 
 // waitSelf waits until a board says something of itself.
-func waitSelf(t *testing.T, ops, what string, is func(console.Board) bool) {
+func waitSelf(t *testing.T, ops, what string, is func(console.BoardView) bool) {
 	t.Helper()
 	until(t, bootLimit, what, func() error {
 		s, err := self(t.Context(), ops)
@@ -296,7 +296,7 @@ func (b *emulated) drained(t *testing.T, ops string) {
 	numbers := b.lampPins(t)
 	b.steer(t, ops, "locate", true)
 	b.steer(t, ops, "drain", false)
-	waitSelf(t, ops, "the board to be drained", func(s console.Board) bool { return s.State == "drained" })
+	waitSelf(t, ops, "the board to be drained", func(s console.BoardView) bool { return s.State == "drained" })
 	b.compare(t, ops, numbers)
 }
 
@@ -304,9 +304,9 @@ func (b *emulated) drained(t *testing.T, ops string) {
 // service, and when somebody has it blink.
 func (b *emulated) lamps(t *testing.T, ops string) {
 	numbers := b.lampPins(t)
-	waitSelf(t, ops, "a board in service", func(s console.Board) bool { return s.State == "serving" && len(s.Faults) == 0 })
+	waitSelf(t, ops, "a board in service", func(s console.BoardView) bool { return s.State == "serving" && len(s.Faults) == 0 })
 	b.compare(t, ops, numbers)
 	b.steer(t, ops, "locate", false)
-	waitSelf(t, ops, "the board to be located", func(s console.Board) bool { return s.Panel.Health.Name == "fast blink" })
+	waitSelf(t, ops, "the board to be located", func(s console.BoardView) bool { return s.Panel.Health.Name == "fast blink" })
 	b.compare(t, ops, numbers)
 }

@@ -28,7 +28,7 @@ func TestABarShowsTheLoad(t *testing.T) {
 	}
 	b, ops, numbers := oneBoard(t, image, lanAddress)
 	b.shell(shopping)
-	waitSelf(t, ops, "the lowest lamp of the bar", func(s console.Board) bool { return lampsLit(s.Panel) > 0 })
+	waitSelf(t, ops, "the lowest lamp of the bar", func(s console.BoardView) bool { return lampsLit(s.Panel) > 0 })
 	show := b.compare(t, ops, numbers)
 	if lampsLit(show) == 0 {
 		t.Errorf("the bar of a board at work is empty: %s", barNames(show))
@@ -172,14 +172,14 @@ func TestPanelsTellThatTheWireIsCut(t *testing.T) {
 	joined := func() {
 		t.Helper()
 		for i, b := range rack {
-			waitSelf(t, consoles[i], b.name+" without a fault", func(s console.Board) bool { return len(s.Faults) == 0 })
+			waitSelf(t, consoles[i], b.name+" without a fault", func(s console.BoardView) bool { return len(s.Faults) == 0 })
 			b.compare(t, consoles[i], numbers)
 		}
 	}
 	joined()
 	sh(t, "ip link set port2 down")
 	lost := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaults(gpio.PeerLost, gpio.NoMajority), Points: gpio.After}
-	waitSelf(t, consoles[0], "the board to miss the other", func(s console.Board) bool { return s.Panel.Says == gpio.Tell(lost, 0).Says })
+	waitSelf(t, consoles[0], "the board to miss the other", func(s console.BoardView) bool { return s.Panel.Says == gpio.Tell(lost, 0).Says })
 	rack[0].waitPins(t, numbers, lost)
 	rack[0].compare(t, consoles[0], numbers)
 	lost.Points = gpio.Before

@@ -2,5 +2,5 @@
 
 package node
 
-// openFiles is how many files this process may open: here nobody says.
-func openFiles() int { return 0 }
+// maxOpenFiles is how many files this process may open: here nobody says.
+func maxOpenFiles() int { return 0 }

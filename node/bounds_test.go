@@ -10,10 +10,10 @@ func TestConnectionsFitIntoTheFilesThatMayBeOpen(t *testing.T) {
 		wanted, files, want int
 		warned              bool
 	}{
-		{4096, 0, 4096, false}, {4096, 1 << 20, 4096, false}, {4096, 4096 + filesLeast, 4096, false},
-		{4096, 4096, 4096 - filesLeast, true}, {4096, 1024, 256, true}, {100, 1024, 100, false}, {4096, 1, 1, true},
+		{4096, 0, 4096, false}, {4096, 1 << 20, 4096, false}, {4096, 4096 + reservedFiles, 4096, false},
+		{4096, 4096, 4096 - reservedFiles, true}, {4096, 1024, 256, true}, {100, 1024, 100, false}, {4096, 1, 1, true},
 	} {
-		got, warning := fitFiles(test.wanted, test.files)
+		got, warning := fitConnections(test.wanted, test.files)
 		if got != test.want || test.warned != strings.Contains(warning, "max_connections") {
 			t.Errorf("%d of %d files: %d, %q", test.wanted, test.files, got, warning)
 		}
@@ -26,7 +26,7 @@ func TestRequestsTakeAPartOfWhatTheCacheLeaves(t *testing.T) {
 		limit, budget int64
 		want          int
 	}{
-		{144 * mib, 64 * mib, 140}, {64 * mib, 64 * mib, requestsLeast}, {1 << 62, 64 * mib, requestsMost},
+		{144 * mib, 64 * mib, 140}, {64 * mib, 64 * mib, minRequests}, {1 << 62, 64 * mib, maxRequestsLimit},
 	} {
 		if got := requestsFor(test.limit, test.budget); got != test.want {
 			t.Errorf("limit %d MiB, cache %d MiB: %d, want %d", test.limit/mib, test.budget/mib, got, test.want)

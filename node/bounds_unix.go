@@ -4,9 +4,9 @@ package node
 
 import "golang.org/x/sys/unix"
 
-// openFiles is how many files this process may open; 0 if that is not known. The
+// maxOpenFiles is how many files this process may open; 0 if that is not known. The
 // Go runtime has raised the limit as far as it may.
-func openFiles() int {
+func maxOpenFiles() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return 0

@@ -7,8 +7,8 @@ import (
 	"bramble/node/console"
 )
 
-// ofRack is a membership event in the console's words.
-func ofRack(e cluster.Event) console.Event {
+// toConsoleEvent is a membership event in the console's words.
+func toConsoleEvent(e cluster.Event) console.Event {
 	kind := e.Kind.String()
 	if e.Kind == cluster.Changed {
 		kind = "state"
@@ -16,7 +16,7 @@ func ofRack(e cluster.Event) console.Event {
 	return console.Event{At: e.At, Kind: kind, Board: e.Board, Text: e.Text}
 }
 
-// ofPurge is a purge that this board has obeyed.
-func ofPurge(board string, p cluster.Purge, dropped int, at time.Time) console.Event {
+// purgeEvent is a purge that this board has obeyed.
+func purgeEvent(board string, p cluster.Purge, dropped int, at time.Time) console.Event {
 	return console.Event{At: at, Kind: "purge", Board: board, Text: purgeText(p, dropped)}
 }

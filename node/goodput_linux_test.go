@@ -93,7 +93,7 @@ func TestGoodputUnderTwiceTheLoad(t *testing.T) {
 	t.Logf("twice the load:     %s", l)
 	t.Logf("goodput %.2f of the best, for each second of the board's CPU %.2f; offered %.2f of it; resident at most %d MB; shed %.0f, refused %.0f",
 		l.perSecond()/bestPerSecond, l.perCPU()/bestPerCPU, float64(l.came.Load()*visitReplies)/l.took.Seconds()/bestPerSecond,
-		residentMost(t, board.cmd.Process.Pid)>>20, board.metric("bramble_http_shed_total"), board.metric("bramble_http_refused_total"))
+		residentMost(t, board.cmd.Process.Pid)>>20, board.metric("bramble_http_requests_shed_total"), board.metric("bramble_http_connections_refused_total"))
 
 	left := time.Now()
 	eventually(t, "all to be as before", func() (bool, string) {
@@ -107,7 +107,7 @@ func TestGoodputUnderTwiceTheLoad(t *testing.T) {
 	}
 	t.Logf("the crowd itself took %v of CPU in %v", time.Duration(own.Utime.Nano()+own.Stime.Nano()).Round(time.Millisecond), l.took)
 	t.Logf("%v after the crowd's leaving all is as before", time.Since(left).Round(10*time.Millisecond))
-	if n := board.metric("bramble_http_pressure"); n > 1 {
+	if n := board.metric("bramble_http_pressure_ratio"); n > 1 {
 		t.Errorf("pressure is %v", n)
 	}
 }

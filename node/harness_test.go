@@ -114,7 +114,7 @@ func startRack(t testing.TB, size int, extra string) *rack {
 		b.waitFor("all boards in service", func(s console.Snapshot) bool {
 			serving := 0
 			for _, other := range s.Boards {
-				if other.State == "serving" && other.Share > 0 {
+				if other.State == "serving" && other.RingShare > 0 {
 					serving++
 				}
 			}

@@ -8,11 +8,11 @@ import (
 	"bramble/cluster"
 )
 
-// confirmWait is how long a client's unsafe request is held until the other
+// purgeConfirmWait is how long a client's unsafe request is held until the other
 // boards have forgotten what it made out of date. A board that lives confirms
 // within some milliseconds; the rest is for a busy one. One that has not
 // confirmed by then hears of it in the background, within purgeWait.
-const confirmWait = 250 * time.Millisecond
+const purgeConfirmWait = 250 * time.Millisecond
 
 // invalidator tells the rack which pages an unsafe request to this board made
 // out of date (RFC 9111 §4.4).
@@ -22,14 +22,14 @@ const confirmWait = 250 * time.Millisecond
 // would not show it the old page. Whatever board is asked over the link from
 // then on obeys it before it answers (cluster.Purger.CatchUp).
 type invalidator struct {
-	purger atomic.Pointer[cluster.Purger] // nil until run
-	late   chan struct{}                  // a board has not confirmed; holds one
+	purger      atomic.Pointer[cluster.Purger] // nil until run
+	unconfirmed chan struct{}                  // a board has not confirmed; holds one
 }
 
-func newInvalidator() *invalidator { return &invalidator{late: make(chan struct{}, 1)} }
+func newInvalidator() *invalidator { return &invalidator{unconfirmed: make(chan struct{}, 1)} }
 
-// offer purges a key here; it does not wait for other boards. settle follows.
-func (i *invalidator) offer(key string) {
+// purgeKey purges a key here; it does not wait for other boards. settle follows.
+func (i *invalidator) purgeKey(key string) {
 	purger := i.purger.Load()
 	if purger == nil {
 		return // no client has been served yet
@@ -38,15 +38,15 @@ func (i *invalidator) offer(key string) {
 	_ = purger.Issue(cluster.Purge{Kind: cluster.PurgeURL, What: key})
 }
 
-// settle waits until the live boards have obeyed what was offered, for
+// awaitPurge waits until the live boards have obeyed what was offered, for
 // confirmWait at most, or until the client has gone.
-func (i *invalidator) settle(ctx context.Context) {
+func (i *invalidator) awaitPurge(ctx context.Context) {
 	purger := i.purger.Load()
-	if purger == nil || purger.Confirm(ctx, confirmWait) {
+	if purger == nil || purger.Confirm(ctx, purgeConfirmWait) {
 		return
 	}
 	select {
-	case i.late <- struct{}{}:
+	case i.unconfirmed <- struct{}{}:
 	default:
 	}
 }
@@ -58,8 +58,8 @@ func (i *invalidator) run(ctx context.Context, purger *cluster.Purger) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-i.late:
-			purger.Spread(ctx, purgeWait)
+		case <-i.unconfirmed:
+			purger.Spread(ctx, purgeReplyWait)
 		}
 	}
 }

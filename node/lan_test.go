@@ -142,8 +142,8 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 	cut.waitFor("that it is cut off", func(s console.Snapshot) bool { return slices.Contains(faultsOf(s, "board-3"), "cut-off") })
 	origin.version.Add(1)
 	result := r.boards[0].purge(`{"url":"/p"}`)
-	if !slices.Contains(result.Absent, "board-3") || !slices.Contains(result.Obeyed, "board-2") {
-		t.Errorf("obeyed by %v, absent %v; want board-3 absent", result.Obeyed, result.Absent)
+	if !slices.Contains(result.Absent, "board-3") || !slices.Contains(result.Applied, "board-2") {
+		t.Errorf("obeyed by %v, absent %v; want board-3 absent", result.Applied, result.Absent)
 	}
 	time.Sleep(1100 * time.Millisecond) // for longer than a cut-off board believes a page
 	for _, b := range r.boards {
@@ -170,8 +170,8 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 	}
 	warm()
 	origin.version.Add(1)
-	if result := cut.purge(`{"tag":"all-pages"}`); len(result.Obeyed) != 3 {
-		t.Errorf("healed, the rack obeys a purge by %v, absent %v", result.Obeyed, result.Absent)
+	if result := cut.purge(`{"tag":"all-pages"}`); len(result.Applied) != 3 {
+		t.Errorf("healed, the rack obeys a purge by %v, absent %v", result.Applied, result.Absent)
 	}
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.body != "page /p version 2" {
@@ -184,7 +184,7 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 func inService(s console.Snapshot) int {
 	n := 0
 	for _, b := range s.Boards {
-		if b.State == "serving" && b.Share > 0 {
+		if b.State == "serving" && b.RingShare > 0 {
 			n++
 		}
 	}

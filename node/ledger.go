@@ -15,7 +15,7 @@ import (
 // Paths of the ledger on the rack link.
 const (
 	ledgerStreamPath = "/v1/ledger/stream" // GET: a raw connection between two rafts
-	ledgerAskPath    = "/v1/ledger/ask/"   // POST: a question of the kind that follows
+	ledgerCallPath   = "/v1/ledger/ask/"   // POST: a question of the kind that follows
 )
 
 // ledgerLink is the rack link as the ledger uses it.
@@ -28,7 +28,7 @@ func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) 
 
 // Ask sends a question to another board's ledger.
 func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerAskPath+kind, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerCallPath+kind, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ledger.ErrNotSent, err)
 	}
@@ -59,7 +59,7 @@ func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([
 // ledgerRoutes adds what other boards' ledgers ask this one.
 func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
 	mux.Handle("GET "+ledgerStreamPath, cluster.Streams(l.Accept))
-	mux.HandleFunc("POST "+ledgerAskPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxAsk))
 		if err != nil {
 			http.Error(w, "reading the question: "+err.Error(), http.StatusBadRequest)

@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// boardShare is the part of the board's memory, in percent, that the process
+	// maxProcessPercent is the part of the board's memory, in percent, that the process
 	// may take at most. The kernel, its buffers for connections and what else
 	// runs need the rest; a board without swap kills the process otherwise.
-	boardShare = 80
-	// gapShare is what the cache's budget becomes in the heap, in percent: a
+	maxProcessPercent = 80
+	// minHeapPercent is what the cache's budget becomes in the heap, in percent: a
 	// tenth is what the cache allows itself for gaps between its objects, the rest
 	// is for garbage. With less the collector would never rest.
-	gapShare = 115
-	// easyShare is what it becomes if there is memory enough: with half the
+	minHeapPercent = 115
+	// comfortableHeapPercent is what it becomes if there is memory enough: with half the
 	// budget to spare the collector runs a third as often.
-	easyShare = 150
-	// restLeast and restEasy are for all that is not the cache, in bytes:
+	comfortableHeapPercent = 150
+	// minOtherBytes and restEasy are for all that is not the cache, in bytes:
 	// connections, the rack, the shop, the console, and the runtime itself.
-	restLeast = 32 << 20
-	restEasy  = 48 << 20
-	// cacheLeast is the least budget that a cache can be made with, in bytes.
-	cacheLeast = 1 << 20
+	minOtherBytes         = 32 << 20
+	comfortableOtherBytes = 48 << 20
+	// minCacheBytes is the least budget that a cache can be made with, in bytes.
+	minCacheBytes = 1 << 20
 )
 
 // limitMemory tells the Go runtime how much memory there is, and gives the
@@ -42,7 +42,7 @@ func limitMemory(cacheBudget int64) (budget int64, warning string) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		limit := debug.SetMemoryLimit(-1) // reads it
 		if limit < math.MaxInt64 {
-			total = leastKnown(total, limit/boardShare*100)
+			total = smallestKnown(total, limit/maxProcessPercent*100)
 		}
 		return fitCache(total, cacheBudget)
 	}
@@ -56,11 +56,11 @@ func limitMemory(cacheBudget int64) (budget int64, warning string) {
 // at most boardShare of the board, and never so little that the cache's own
 // objects would keep the collector running all the time.
 func memoryLimit(total, cacheBudget int64) int64 {
-	limit := percent(cacheBudget, easyShare) + restEasy
+	limit := percentOf(cacheBudget, comfortableHeapPercent) + comfortableOtherBytes
 	if total > 0 {
-		limit = min(limit, percent(total, boardShare))
+		limit = min(limit, percentOf(total, maxProcessPercent))
 	}
-	return max(limit, percent(cacheBudget, gapShare)+restLeast)
+	return max(limit, percentOf(cacheBudget, minHeapPercent)+minOtherBytes)
 }
 
 // fitCache gives the budget that a cache can have on a board with total bytes,
@@ -69,7 +69,7 @@ func fitCache(total, cacheBudget int64) (budget int64, warning string) {
 	if total <= 0 {
 		return cacheBudget, ""
 	}
-	most := max((percent(total, boardShare)-restLeast)/gapShare*100, cacheLeast)
+	most := max((percentOf(total, maxProcessPercent)-minOtherBytes)/minHeapPercent*100, minCacheBytes)
 	if cacheBudget <= most {
 		return cacheBudget, ""
 	}
@@ -77,11 +77,11 @@ func fitCache(total, cacheBudget int64) (budget int64, warning string) {
 		cacheBudget>>20, total>>20, most>>20)
 }
 
-// percent is p percent of n, without overflow for any size of memory.
-func percent(n, p int64) int64 { return n/100*p + n%100*p/100 }
+// percentOf is p percent of n, without overflow for any size of memory.
+func percentOf(n, p int64) int64 { return n/100*p + n%100*p/100 }
 
-// leastKnown is the least of those that are known, 0 if none is.
-func leastKnown(sizes ...int64) int64 {
+// smallestKnown is the least of those that are known, 0 if none is.
+func smallestKnown(sizes ...int64) int64 {
 	least := int64(0)
 	for _, n := range sizes {
 		if n > 0 && (least == 0 || n < least) {
@@ -91,10 +91,10 @@ func leastKnown(sizes ...int64) int64 {
 	return least
 }
 
-// memoryOf is the memory that a Linux process may use, in bytes: that of the
+// availableMemory is the memory that a Linux process may use, in bytes: that of the
 // machine, or the least that a control group above the process allows. root is
 // the file system from /. It is 0 if nothing can be read.
-func memoryOf(root fs.FS) int64 {
+func availableMemory(root fs.FS) int64 {
 	read := func(name string) []byte {
 		text, err := fs.ReadFile(root, name)
 		if err != nil {
@@ -106,22 +106,22 @@ func memoryOf(root fs.FS) int64 {
 	unified, memory := parseCgroups(read("proc/self/cgroup"))
 	// Inside a container the path may be the host's, so the way up ends at the
 	// mount itself, which is always there.
-	for _, at := range above(unified) {
-		least = leastKnown(least, parseLimit(read("sys/fs/cgroup"+at+"/memory.max")))
+	for _, at := range cgroupAncestors(unified) {
+		least = smallestKnown(least, parseLimit(read("sys/fs/cgroup"+at+"/memory.max")))
 	}
-	for _, at := range above(memory) {
-		least = leastKnown(least, parseLimit(read("sys/fs/cgroup/memory"+at+"/memory.limit_in_bytes")))
+	for _, at := range cgroupAncestors(memory) {
+		least = smallestKnown(least, parseLimit(read("sys/fs/cgroup/memory"+at+"/memory.limit_in_bytes")))
 	}
 	return least
 }
 
-// maxDepth bounds the control groups above a process that are looked at.
-const maxDepth = 32
+// maxCgroupDepth bounds the control groups above a process that are looked at.
+const maxCgroupDepth = 32
 
-// above lists a control group and all above it, up to the mount, which is "".
-func above(group string) []string {
+// cgroupAncestors lists a control group and all above it, up to the mount, which is "".
+func cgroupAncestors(group string) []string {
 	var all []string
-	for at := path.Clean("/" + group); at != "/" && len(all) < maxDepth; at = path.Dir(at) {
+	for at := path.Clean("/" + group); at != "/" && len(all) < maxCgroupDepth; at = path.Dir(at) {
 		all = append(all, at)
 	}
 	return append(all, "")

@@ -15,9 +15,9 @@ func TestMemoryLimit(t *testing.T) {
 		total, cache, want int64
 	}{
 		{"first board, default cache", 232 * mb, 64 * mb, 64*mb*3/2 + 48*mb},
-		{"first board, large cache", 232 * mb, 120 * mb, percent(232*mb, 80)},
+		{"first board, large cache", 232 * mb, 120 * mb, percentOf(232*mb, 80)},
 		{"unknown", 0, 64 * mb, 64*mb*3/2 + 48*mb},
-		{"far too small", 64 * mb, 64 * mb, percent(64*mb, 115) + 32*mb},
+		{"far too small", 64 * mb, 64 * mb, percentOf(64*mb, 115) + 32*mb},
 		{"large machine", 16 << 30, 1 << 30, 1<<30*3/2 + 48*mb},
 	} {
 		if got := memoryLimit(test.total, test.cache); got != test.want {
@@ -33,10 +33,10 @@ func TestCacheFitsBoard(t *testing.T) {
 		for cache := int64(1 << 20); cache < 1<<40; cache *= 2 {
 			budget, warning := fitCache(total, cache)
 			limit := memoryLimit(total, budget)
-			if limit > percent(total, boardShare) {
+			if limit > percentOf(total, maxProcessPercent) {
 				t.Fatalf("board %d, cache %d: limit %d", total, budget, limit)
 			}
-			if limit < percent(budget, gapShare)+restLeast {
+			if limit < percentOf(budget, minHeapPercent)+minOtherBytes {
 				t.Fatalf("board %d, cache %d: limit %d leaves the collector no room", total, budget, limit)
 			}
 			if (budget < cache) != (warning != "") || budget > cache {
@@ -86,7 +86,7 @@ func TestMemoryOf(t *testing.T) {
 			"proc/meminfo": file(meminfo), "sys/fs/cgroup/memory.max": file("1000000000000\n"),
 		}, 237568 << 10},
 	} {
-		if got := memoryOf(test.root); got != test.want {
+		if got := availableMemory(test.root); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}
@@ -111,7 +111,7 @@ func FuzzMemoryFiles(f *testing.F) {
 		}
 		unified, memory := parseCgroups([]byte(cgroup))
 		for _, group := range []string{unified, memory} {
-			for _, at := range above(group) {
+			for _, at := range cgroupAncestors(group) {
 				if strings.Contains(at+"/", "/../") || at != "" && at[0] != '/' {
 					t.Errorf("group %q leads to %q", group, at)
 				}

@@ -1,72 +1,109 @@
 package node
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"bramble/cluster"
 )
 
-// meters are the figures of one board in Prometheus' text form.
-type meters struct{ set *metrics.Set }
+// metricSet holds the figures of one board in Prometheus' text form. The names
+// follow Prometheus' conventions: base units, _total for counters, _ratio for
+// parts of one.
+type metricSet struct{ set *metrics.Set }
 
-func (m meters) write(w io.Writer) {
+func (m metricSet) writeMetrics(w io.Writer) {
 	m.set.WritePrometheus(w)
 	metrics.WriteProcessMetrics(w)
 }
 
-// metrics reads the parts' own totals when it is asked; nothing is counted twice.
-func (b *board) metrics() meters {
-	set := metrics.NewSet()
-	total := func(name string, read func() int64) {
-		set.NewGauge(name, func() float64 { return float64(read()) })
-	}
-	total("bramble_http_replies_total", func() int64 { return b.front.Counts().Replies })
-	total("bramble_http_in_flight", func() int64 { return b.front.Counts().InFlight })
-	total("bramble_http_connections", func() int64 { return b.front.Counts().Open })
-	total("bramble_http_fast_total", func() int64 { return b.front.Counts().Fast })
-	total("bramble_http_limited_total", func() int64 { return b.front.Counts().Limited })
-	total("bramble_http_shed_total", func() int64 { return b.front.Counts().Shed })
-	set.NewGauge("bramble_http_pressure", func() float64 { return b.front.Counts().Pressure })
-	total("bramble_http_refused_total", func() int64 { return b.front.Counts().Refused })
-	if b.certs != nil {
-		total("bramble_tls_handshakes_total", func() int64 { return b.front.Counts().TLS.Handshakes })
-		total("bramble_tls_resumed_total", func() int64 { return b.front.Counts().TLS.Resumed })
-		total("bramble_tls_failed_total", func() int64 { return b.front.Counts().TLS.Failed })
-		total("bramble_tls_refused_total", func() int64 { return b.front.Counts().TLS.Refused })
-		total("bramble_http2_connections", func() int64 { return b.front.Counts().TLS.HTTP2 })
-	}
-	total("bramble_origin_requests_total", b.sites.Asked)
-	total("bramble_origin_failures_total", b.sites.Failed)
-	total("bramble_origin_places", b.sites.Places)
-	total("bramble_cache_hits_total", func() int64 { return b.cache.Stats().Hits })
-	total("bramble_cache_requests_total", func() int64 { return b.cache.Stats().Requests })
-	total("bramble_cache_stale_total", func() int64 { return b.cache.Stats().Stale })
-	total("bramble_cache_coalesced_total", func() int64 { return b.cache.Stats().Coalesced })
-	total("bramble_cache_fills_total", func() int64 { return b.cache.Stats().Fills })
-	total("bramble_cache_objects", func() int64 { return b.cache.Stats().Objects })
-	total("bramble_cache_bytes", func() int64 { return b.cache.Stats().Bytes })
-	total("bramble_cache_budget_bytes", func() int64 { return b.cache.Stats().Budget })
-	total("bramble_cache_evictions_total", func() int64 { return b.cache.Stats().Evictions })
-	total("bramble_copies_sent_total", b.copies.sent.Load)
-	total("bramble_copies_dropped_total", b.copies.dropped.Load)
-	total("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
-	total("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
-	total("bramble_state", func() int64 { return int64(b.health.get()) })
-	total("bramble_faults", func() int64 { return int64(b.faults.Load()) })
-	if b.counter != nil {
-		status := b.counter.ledger.Status
-		total("bramble_ledger_applied", func() int64 { return int64(status().Applied) })
-		total("bramble_ledger_term", func() int64 { return int64(status().Term) })
-		total("bramble_ledger_leading", func() int64 { return oneIf(status().Leading) })
-		total("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
-		total("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
-	}
-	return meters{set}
+// addFigure adds a figure that read returns. The parts' own totals are read at each
+// scrape; nothing is counted twice.
+func (m metricSet) addFigure(name string, read func() int64) {
+	m.set.NewGauge(name, func() float64 { return float64(read()) })
 }
 
-func oneIf(is bool) int64 {
-	if is {
-		return 1
+// addFlag adds a figure that is 1 while read returns true, else 0.
+func (m metricSet) addFlag(name string, read func() bool) {
+	m.addFigure(name, func() int64 {
+		if read() {
+			return 1
+		}
+		return 0
+	})
+}
+
+// newMetrics registers the figures of all parts of the board.
+func (b *board) newMetrics() metricSet {
+	m := metricSet{metrics.NewSet()}
+	b.addFrontMetrics(m)
+	b.addCacheMetrics(m)
+	b.addRackMetrics(m)
+	b.addLedgerMetrics(m)
+	return m
+}
+
+func (b *board) addFrontMetrics(m metricSet) {
+	counts := b.front.Counts
+	m.addFigure("bramble_http_responses_total", func() int64 { return counts().Replies })
+	m.addFigure("bramble_http_requests_in_flight", func() int64 { return counts().InFlight })
+	m.addFigure("bramble_http_connections_open", func() int64 { return counts().Open })
+	m.addFigure("bramble_http_fast_path_responses_total", func() int64 { return counts().Fast })
+	m.addFigure("bramble_http_requests_limited_total", func() int64 { return counts().Limited })
+	m.addFigure("bramble_http_requests_shed_total", func() int64 { return counts().Shed })
+	m.set.NewGauge("bramble_http_pressure_ratio", func() float64 { return counts().Pressure })
+	m.addFigure("bramble_http_connections_refused_total", func() int64 { return counts().Refused })
+	if b.certs == nil {
+		return
 	}
-	return 0
+	m.addFigure("bramble_tls_handshakes_total", func() int64 { return counts().TLS.Handshakes })
+	m.addFigure("bramble_tls_handshakes_resumed_total", func() int64 { return counts().TLS.Resumed })
+	m.addFigure("bramble_tls_handshakes_failed_total", func() int64 { return counts().TLS.Failed })
+	m.addFigure("bramble_tls_handshakes_refused_total", func() int64 { return counts().TLS.Refused })
+	m.addFigure("bramble_http2_connections_open", func() int64 { return counts().TLS.HTTP2 })
+}
+
+func (b *board) addCacheMetrics(m metricSet) {
+	stats := b.cache.Stats
+	m.addFigure("bramble_cache_hits_total", func() int64 { return stats().Hits })
+	m.addFigure("bramble_cache_requests_total", func() int64 { return stats().Requests })
+	m.addFigure("bramble_cache_stale_hits_total", func() int64 { return stats().Stale })
+	m.addFigure("bramble_cache_requests_coalesced_total", func() int64 { return stats().Coalesced })
+	m.addFigure("bramble_cache_fills_total", func() int64 { return stats().Fills })
+	m.addFigure("bramble_cache_objects", func() int64 { return stats().Objects })
+	m.addFigure("bramble_cache_size_bytes", func() int64 { return stats().Bytes })
+	m.addFigure("bramble_cache_budget_bytes", func() int64 { return stats().Budget })
+	m.addFigure("bramble_cache_evictions_total", func() int64 { return stats().Evictions })
+	m.addFigure("bramble_origin_requests_total", b.sites.Asked)
+	m.addFigure("bramble_origin_failures_total", b.sites.Failed)
+	m.addFigure("bramble_origin_permits", b.sites.Places)
+}
+
+// addRackMetrics adds the figures of the rack, and the board's state and faults
+// as one series for each value, 1 for those that hold.
+func (b *board) addRackMetrics(m metricSet) {
+	m.addFigure("bramble_rack_copies_sent_total", b.replicator.sent.Load)
+	m.addFigure("bramble_rack_copies_dropped_total", b.replicator.dropped.Load)
+	m.addFigure("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
+	m.addFigure("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
+	for state := cluster.Starting; state <= cluster.Stopping; state++ {
+		m.addFlag(fmt.Sprintf("bramble_board_state{state=%q}", state), func() bool { return b.health.get() == state })
+	}
+	for fault := cluster.PeerLost; fault <= cluster.TooHot; fault <<= 1 {
+		m.addFlag(fmt.Sprintf("bramble_board_fault{fault=%q}", fault), func() bool { return cluster.Fault(b.faults.Load())&fault != 0 })
+	}
+}
+
+func (b *board) addLedgerMetrics(m metricSet) {
+	if b.counter == nil {
+		return
+	}
+	status := b.counter.ledger.Status
+	m.addFigure("bramble_ledger_applied_index", func() int64 { return int64(status().Applied) })
+	m.addFigure("bramble_ledger_term", func() int64 { return int64(status().Term) })
+	m.addFlag("bramble_ledger_is_leader", func() bool { return status().Leading })
+	m.addFigure("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
+	m.addFigure("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
 }

@@ -55,49 +55,49 @@ type Options struct {
 	// Shared is set if other boards run on this machine, so that its load is not
 	// this board's.
 	Shared bool
-	// Machine is the one that the board has to itself; nil: it has none.
-	Machine Machine
+	// CardHost is the one that the board has to itself; nil: it has none.
+	CardHost CardHost
 }
 
 // board is one running board.
 type board struct {
-	cfg      *config.Config
-	log      *slog.Logger
-	version  string
-	slowCard time.Duration
-	shared   bool
-	sockets  *sockets.Set
-	machine  Machine      // nil: none
-	ended    chan error   // why the board ends by itself; see machine.go
-	halting  atomic.Int64 // since when it is to be put to rest, Unix nanoseconds; 0: it is not
+	cfg             *config.Config
+	log             *slog.Logger
+	version         string
+	slowCard        time.Duration
+	shared          bool
+	sockets         *sockets.Set
+	cardHost        CardHost     // nil: none
+	ended           chan error   // why the board ends by itself; see machine.go
+	haltRequestedAt atomic.Int64 // since when it is to be put to rest, Unix nanoseconds; 0: it is not
 
-	health  health
-	events  *console.Announcer
-	cache   *cache.Cache
-	sites   *origin.Set
-	counter *counter // nil: no orders are taken here
-	front   *front.Front
-	certs   *certs.Keeper // nil: no https
-	console net.Listener
-	link    *cluster.Link
-	members *cluster.Members
-	mdns    *cluster.MDNS
-	purger  *cluster.Purger
-	pages   *pages
-	lamps   lamps
-	copies  *replicator
-	unsafe  *invalidator
-	sampler *sampler
-	met     atomic.Bool  // another board was reached since the start
-	looked  atomic.Bool  // for other boards, as long as it should
-	quiet   atomic.Int64 // beats in a row without a reply, while draining
-	faults  atomic.Uint32
-	noCard  atomic.Bool // orders are to be taken, and their folder cannot be used
-	noRoom  bool        // because it is full; set before run
+	health        lifecycleState
+	events        *console.Broadcaster
+	cache         *cache.Cache
+	sites         *origin.Set
+	counter       *counter // nil: no orders are taken here
+	front         *front.Front
+	certs         *certs.Keeper // nil: no https
+	console       net.Listener
+	link          *cluster.Link
+	members       *cluster.Members
+	mdns          *cluster.MDNS
+	purger        *cluster.Purger
+	pages         *rackHandler
+	panel         panelState
+	replicator    *replicator
+	invalidator   *invalidator
+	sampler       *sampler
+	reachedPeer   atomic.Bool  // another board was reached since the start
+	discoveryDone atomic.Bool  // for other boards, as long as it should
+	idleBeats     atomic.Int64 // beats in a row without a reply, while draining
+	faults        atomic.Uint32
+	cardUnusable  atomic.Bool // orders are to be taken, and their folder cannot be used
+	diskFull      bool        // because it is full; set before run
 
 	pi atomic.Pointer[pi.Health] // the machine's own health, read last; nil: not yet
 
-	nameTaken atomic.Int64 // when another board was last seen under this one's name, Unix nanoseconds
+	nameTakenAt atomic.Int64 // when another board was last seen under this one's name, Unix nanoseconds
 }
 
 // Run is one board from start to end: it returns nil after ctx has ended and
@@ -106,8 +106,8 @@ type board struct {
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
 		cfg: cfg, log: opts.Logger, version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared,
-		sockets: opts.Sockets, machine: opts.Machine,
-		events: new(console.Announcer), ended: make(chan error, 1),
+		sockets: opts.Sockets, cardHost: opts.CardHost,
+		events: new(console.Broadcaster), ended: make(chan error, 1),
 	}
 	if b.sockets == nil {
 		b.sockets = new(sockets.Set)
@@ -131,19 +131,19 @@ func (b *board) open(ctx context.Context) error {
 	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
 	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
 	var err error
-	b.copies = newReplicator(b.log)
-	b.unsafe = newInvalidator()
-	b.pages = &pages{
+	b.replicator = newReplicator(b.log)
+	b.invalidator = newInvalidator()
+	b.pages = &rackHandler{
 		self: b.cfg.Board.Name,
-		hot:  newHotness(time.Now()), now: time.Now, maxObject: maxObject,
+		hot:  newHotKeys(time.Now()), now: time.Now, maxObject: maxObject,
 	}
-	b.copies.pages = b.pages
+	b.replicator.pages = b.pages
 	b.cache, err = cache.New(cache.Config{
 		Name: b.cfg.Board.Name, Budget: budget, MaxObject: maxObject, Via: via,
 		NoCacheStatus: !b.cfg.Cache.Status, ClientDirectives: b.cfg.Cache.ClientDirectives, KeepSetCookie: b.cfg.Cache.KeepSetCookie,
 		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
-		Logger: quiet, Fail: failer(quiet), OnStore: b.copies.offer, OnInvalidate: b.unsafe.offer, OnReplace: b.unsafe.offer,
-		Settle:       b.unsafe.settle,
+		Logger: quiet, Fail: newFailHandler(quiet), OnStore: b.replicator.queueCopy, OnInvalidate: b.invalidator.purgeKey, OnReplace: b.invalidator.purgeKey,
+		Settle:       b.invalidator.awaitPurge,
 		ClockTrusted: b.clockIsSet,
 	})
 	if err != nil {
@@ -152,9 +152,9 @@ func (b *board) open(ctx context.Context) error {
 	if b.certs, err = b.newCerts(); err != nil {
 		return err
 	}
-	handler, hits := b.publicPages()
+	handler, hits := b.publicHandler()
 	if b.front, err = front.New(front.Config{
-		Listen: b.cfg.HTTP.Listen, Handler: handler, Hits: hits, TLS: b.secure(), Logger: b.log,
+		Listen: b.cfg.HTTP.Listen, Handler: handler, Hits: hits, TLS: b.frontTLS(), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
 		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
@@ -164,7 +164,7 @@ func (b *board) open(ctx context.Context) error {
 		LivesOn:     b.sockets.HandsOn,
 		MaxRequests: b.maxRequests(budget),
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
-		Pressure: b.strain,
+		Pressure: b.overload,
 	}); err != nil {
 		return err
 	}
@@ -181,8 +181,8 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	b.pages.sites, b.pages.cache, b.pages.ring, b.pages.link, b.pages.purger = b.sites, b.cache, b.members.Ring, b.link, b.purger
-	b.pages.ahead = b.cache.Now() - b.purger.Now()
-	b.openLamps(b.log)
+	b.pages.clockLead = b.cache.Now() - b.purger.Now()
+	b.openPanel(b.log)
 	now := time.Now()
 	b.sampler = &sampler{born: now, counts: b.front.Counts, stats: b.cache.Stats, use: processUsage, last: reading{at: now}}
 	if !b.shared {
@@ -216,8 +216,8 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
 			case err != nil:
 				// Pages need no card.
 				b.log.Error("this board takes no orders", "error", err)
-				b.noCard.Store(true)
-				b.noRoom = errors.Is(err, syscall.ENOSPC)
+				b.cardUnusable.Store(true)
+				b.diskFull = errors.Is(err, syscall.ENOSPC)
 				how.Orders = desk.Shut{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
 			default:
 				how.Orders = b.counter.desk
@@ -268,15 +268,15 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 	b.members, err = cluster.Start(context.WithoutCancel(ctx), cluster.MembersConfig{
 		Name: b.cfg.Board.Name, Bind: b.cfg.Rack.Gossip, Advertise: b.cfg.Rack.Advertise, Keys: keys,
 		Join: b.cfg.Rack.Join, Discover: discover, Forget: time.Duration(b.cfg.Rack.ForgetAfter),
-		Meta: b.meta(cluster.Vitals{State: cluster.Starting}, ""), Logger: b.log,
+		Meta: b.buildMeta(cluster.Vitals{State: cluster.Starting}, ""), Logger: b.log,
 	})
 	if err != nil {
 		return err
 	}
 	timing := cluster.DefaultPulseTiming()
 	timing.Answer = peerTimeout / 2
-	who := roster{members: b.members, join: others(b.cfg.Rack, b.selfAddr()), met: b.met.Load}
-	purges := cluster.NewPurgeLog(obeyer{b.cfg.Board.Name, b.cache, b.events, b.wave})
+	who := roster{members: b.members, join: countOtherAddrs(b.cfg.Rack, b.selfAddr()), reachedPeer: b.reachedPeer.Load}
+	purges := cluster.NewPurgeLog(purgeApplier{b.cfg.Board.Name, b.cache, b.events, b.showPurge})
 	b.purger = cluster.NewPurger(purges, b.link, who, timing, quiet)
 	return nil
 }
@@ -300,7 +300,7 @@ func (b *board) run(ctx context.Context) error {
 	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopClients()
 	defer stopRack()
-	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drain, locate: b.locate, certs: b.certs}
+	peers := &peerHandler{pages: b.pages, counter: b.counter, drain: b.drainBoard, locate: b.locateBoard, certs: b.certs}
 	screen, err := b.newConsole()
 	if err != nil {
 		return err
@@ -315,22 +315,22 @@ func (b *board) run(ctx context.Context) error {
 			}
 		})
 	}
-	start(&behind, func() error { return b.link.Serve(rack, peers.routes()) })
+	start(&behind, func() error { return b.link.Serve(rack, peers.buildRoutes()) })
 	start(&behind, func() error { return b.serveConsole(rack, screen) })
 	start(&behind, func() error { return b.counter.run(rack) })
 	behind.Go(func() { screen.Run(rack) })
 	behind.Go(func() { b.purger.Run(rack) })
-	behind.Go(func() { b.copies.run(rack) })
-	behind.Go(func() { b.unsafe.run(rack, b.purger) })
+	behind.Go(func() { b.replicator.run(rack) })
+	behind.Go(func() { b.invalidator.run(rack, b.purger) })
 	behind.Go(func() { b.cache.Tend(rack) })
-	behind.Go(func() { b.beat(rack) })
-	behind.Go(func() { b.runLamps(rack, b.log) })
-	behind.Go(func() { b.follow(rack) })
+	behind.Go(func() { b.runHeartbeat(rack) })
+	behind.Go(func() { b.runPanel(rack, b.log) })
+	behind.Go(func() { b.followMembership(rack) })
 	behind.Go(func() { b.watchPi(rack) })
 	behind.Go(func() { b.sites.Run(rack) })
-	behind.Go(func() { b.join(rack) })
-	if b.noRoom && b.machine != nil {
-		behind.Go(func() { b.awaitRoom(rack, roomLook, b.tryBook) })
+	behind.Go(func() { b.joinRack(rack) })
+	if b.diskFull && b.cardHost != nil {
+		behind.Go(func() { b.awaitDiskSpace(rack, diskCheckInterval, b.tryOpenBook) })
 	}
 	if b.certs != nil {
 		behind.Go(func() { b.certs.Run(rack) })
@@ -349,7 +349,7 @@ func (b *board) run(ctx context.Context) error {
 	if !errors.Is(err, ErrHalt) { // the lamps of a board at rest go on saying that it is drained
 		b.health.set(cluster.Stopping)
 	}
-	b.announce()
+	b.announceState()
 	stopClients()
 	serving.Wait()
 	if leaving := b.members.Leave(leaveWait); leaving != nil {
@@ -385,12 +385,12 @@ func (b *board) close() {
 }
 
 func (b *board) newConsole() (*console.Console, error) {
-	screen := &view{
-		Announcer: b.events, version: b.version, members: b.members, pages: b.pages,
-		drain: b.drain, locate: b.locate, panel: b.lampsOf, steers: true, notice: b.notices,
+	screen := &consoleSource{
+		Broadcaster: b.events, version: b.version, members: b.members, pages: b.pages,
+		drain: b.drainBoard, locate: b.locateBoard, panelInputOf: b.panelInputOf, canSteer: true, notices: b.collectNotices,
 	}
 	return console.New(console.Config{
-		Source: screen, Control: screen, Shop: b.counter.handler(), Card: b.machineAPI(), Ready: b.ready, WriteMetrics: b.metrics().write,
+		Source: screen, Control: screen, Shop: b.counter.handler(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
 		Password: b.cfg.Console.Password, Logger: b.log,
 	})
 }
@@ -404,7 +404,7 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
 		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(console.Bound(b.console)) }()
+	go func() { served <- server.Serve(console.LimitListener(b.console)) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("console: %w", err)

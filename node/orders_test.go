@@ -189,7 +189,7 @@ func (r *rack) leader() (found *process) {
 	r.t.Helper()
 	eventually(r.t, "the ledger to have a leader", func() (bool, string) {
 		for _, b := range r.boards {
-			if b.metric("bramble_ledger_leading") == 1 {
+			if b.metric("bramble_ledger_is_leader") == 1 {
 				found = b
 				return true, ""
 			}

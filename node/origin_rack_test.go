@@ -195,7 +195,7 @@ func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
 	hangs.Store(true)
 	for _, b := range r.boards {
 		b.waitFor("that the origin is down", func(s console.Snapshot) bool {
-			return slices.ContainsFunc(s.Boards, func(seen console.Board) bool {
+			return slices.ContainsFunc(s.Boards, func(seen console.BoardView) bool {
 				return seen.Name == b.name && slices.Contains(seen.Faults, "origin-down")
 			})
 		})
@@ -328,8 +328,8 @@ func TestASoftPurge(t *testing.T) {
 		crowd(t, r.boards, 4, "/p")
 	}
 	origin.version.Add(1)
-	if result := r.boards[0].purge(`{"url":"/p","soft":true}`); len(result.Obeyed) != 3 {
-		t.Errorf("obeyed by %v, absent %v", result.Obeyed, result.Absent)
+	if result := r.boards[0].purge(`{"url":"/p","soft":true}`); len(result.Applied) != 3 {
+		t.Errorf("obeyed by %v, absent %v", result.Applied, result.Absent)
 	}
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.body != "page /p version 1" {

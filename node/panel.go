@@ -17,16 +17,16 @@ import (
 	"bramble/node/orders"
 )
 
-// waveStep is how much later each board of a rack shows a purge than the one
+// purgeWaveStep is how much later each board of a rack shows a purge than the one
 // before it, so that the wave is seen to run along the rack.
-const waveStep = 125 * time.Millisecond
+const purgeWaveStep = 125 * time.Millisecond
 
-// maxPresses is how many presses of the button may wait to be obeyed.
-const maxPresses = 4
+// maxQueuedPresses is how many presses of the button may wait to be obeyed.
+const maxQueuedPresses = 4
 
-// lamps are the board's panel: the third journey's last step. Without any lamp
+// panelState are the board's panel: the third journey's last step. Without any lamp
 // there is still what they would do, which the console shows.
-type lamps struct {
+type panelState struct {
 	panel   *gpio.Panel
 	meter   gpio.Meter // of the beat alone
 	located atomic.Bool
@@ -79,17 +79,17 @@ func panelPins(cfg config.Panel, model string) (s pins.Settings, ask bool) {
 	return s, s.Strip || s.Health != "" || s.Button != "" || s.LED != "" || len(s.Bar) > 0
 }
 
-// openLamps opens the panel. A part that cannot be had is one line in the log,
+// openPanel opens the panel. A part that cannot be had is one line in the log,
 // and the board serves on.
-func (b *board) openLamps(log *slog.Logger) {
+func (b *board) openPanel(log *slog.Logger) {
 	opened, err := OpenPanel(b.cfg.Panel)
 	if err != nil {
 		log.Warn("the panel is not whole", "error", err)
 	}
-	b.lamps.presses = make(chan gpio.Press, maxPresses)
-	b.lamps.panel = gpio.NewPanel(gpio.Config{
+	b.panel.presses = make(chan gpio.Press, maxQueuedPresses)
+	b.panel.panel = gpio.NewPanel(gpio.Config{
 		Clock: gpio.NewWallClock(b.counter.clockLead), Drivers: opened.Drivers, Key: opened.Key,
-		Pressed: b.pressed,
+		Pressed: b.queuePress,
 		Failed:  func(err error) { log.Warn("a part of the panel has failed and is left alone", "error", err) },
 	})
 }
@@ -107,86 +107,86 @@ func (c *counter) clockLead() time.Duration {
 	return time.Until(now)
 }
 
-// pressed is told of each press of the button by the goroutine that plays the
+// queuePress is told of each press of the button by the goroutine that plays the
 // lamps, which must not wait: who presses faster than the board can follow has
 // pressed for nothing.
-func (b *board) pressed(p gpio.Press) {
+func (b *board) queuePress(p gpio.Press) {
 	select {
-	case b.lamps.presses <- p:
+	case b.panel.presses <- p:
 	default:
 	}
 }
 
-// obeyButton does what the button asks for, until ctx ends.
-func (b *board) obeyButton(ctx context.Context) {
+// handlePresses does what the button asks for, until ctx ends.
+func (b *board) handlePresses(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case p := <-b.lamps.presses:
-			b.press(p)
+		case p := <-b.panel.presses:
+			b.handlePress(p)
 		}
 	}
 }
 
-func (b *board) press(p gpio.Press) {
+func (b *board) handlePress(p gpio.Press) {
 	switch p {
 	case gpio.ShortPress:
-		b.locate(true)
+		b.locateBoard(true)
 	case gpio.LongPress:
-		b.locate(false)
+		b.locateBoard(false)
 	case gpio.DrainPress:
-		b.drain(false)
+		b.drainBoard(false)
 	case gpio.ShutdownPress:
-		b.halt()
+		b.haltBoard()
 	}
 }
 
-// locate has the health lamp blink until it is undone.
-func (b *board) locate(undo bool) {
-	b.lamps.located.Store(!undo)
-	b.announce()
-	b.light(b.members.Self().Meta.Vitals)
+// locateBoard has the health lamp blink until it is undone.
+func (b *board) locateBoard(undo bool) {
+	b.panel.located.Store(!undo)
+	b.announceState()
+	b.refreshPanel(b.members.Self().Meta.Vitals)
 }
 
-// wave has the lamps show a purge.
-func (b *board) wave(at time.Time) { b.lamps.purged.Store(at.UnixNano()) }
+// showPurge has the lamps show a purge.
+func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
 
-// beatLamps is what a beat tells the lamps.
-func (b *board) beatLamps(v cluster.Vitals, at time.Time) {
-	in := b.panelInput(v, at)
-	in.Load, in.Peak = b.lamps.meter.Add(in.Load, time.Duration(at.UnixNano()))
-	b.lamps.panel.Tell(in)
+// updatePanel is what a beat tells the lamps.
+func (b *board) updatePanel(v cluster.Vitals, at time.Time) {
+	in := b.ownPanelInput(v, at)
+	in.Load, in.Peak = b.panel.meter.Add(in.Load, time.Duration(at.UnixNano()))
+	b.panel.panel.Tell(in)
 }
 
-// light tells the lamps of something between two beats.
-func (b *board) light(v cluster.Vitals) {
-	in := b.panelInput(v, time.Now())
-	was := b.lamps.panel.Input()
+// refreshPanel tells the lamps of something between two beats.
+func (b *board) refreshPanel(v cluster.Vitals) {
+	in := b.ownPanelInput(v, time.Now())
+	was := b.panel.panel.Input()
 	in.Load, in.Peak = was.Load, was.Peak
-	b.lamps.panel.Tell(in)
+	b.panel.panel.Tell(in)
 }
 
-// lampsOf is what a board's lamps tell now. Of another board it is what can be
+// panelInputOf is what a board's lamps tell now. Of another board it is what can be
 // known from here: all but what is pressed on its button.
-func (b *board) lampsOf(other cluster.Board) gpio.Input {
+func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 	if other.Self {
-		return b.lamps.panel.Input()
+		return b.panel.panel.Input()
 	}
-	return b.tells(other, time.Now())
+	return b.buildPanelInput(other, time.Now())
 }
 
-// panelInput is all that this board's own lamps tell.
-func (b *board) panelInput(v cluster.Vitals, at time.Time) gpio.Input {
+// ownPanelInput is all that this board's own lamps tell.
+func (b *board) ownPanelInput(v cluster.Vitals, at time.Time) gpio.Input {
 	self := b.members.Self()
-	self.Meta.Vitals, self.Meta.Marks = v, b.marks()
-	return b.tells(self, at)
+	self.Meta.Vitals, self.Meta.Marks = v, b.currentMarks()
+	return b.buildPanelInput(self, at)
 }
 
-// marks are what others see of this board's lamps beside its vitals.
-func (b *board) marks() cluster.Marks {
+// currentMarks are what others see of this board's lamps beside its vitals.
+func (b *board) currentMarks() cluster.Marks {
 	var m cluster.Marks
-	if b.lamps.located.Load() {
+	if b.panel.located.Load() {
 		m |= cluster.Located
 	}
 	if b.counter != nil && b.counter.ledger.Status().Leading {
@@ -195,9 +195,9 @@ func (b *board) marks() cluster.Marks {
 	return m
 }
 
-// tells is what the lamps of a board of this rack tell, as far as this board knows.
-func (b *board) tells(of cluster.Board, at time.Time) gpio.Input {
-	in := panelInput(of.Meta.Vitals)
+// buildPanelInput is what the lamps of a board of this rack tell, as far as this board knows.
+func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
+	in := vitalsToPanel(of.Meta.Vitals)
 	in.Locate = of.Meta.Marks&cluster.Located != 0
 	in.Leader = of.Meta.Marks&cluster.Leading != 0
 	lead := b.counter.clockLead()
@@ -212,19 +212,19 @@ func (b *board) tells(of cluster.Board, at time.Time) gpio.Input {
 		dead[other.Name] = !other.Alive && !other.Left
 	}
 	in.Points = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
-	if purged := b.lamps.purged.Load(); purged != 0 {
+	if purged := b.panel.purged.Load(); purged != 0 {
 		place := time.Duration(max(slices.Index(order, of.Name), 0))
-		in.Purged = time.Duration(purged) + lead + place*waveStep
+		in.Purged = time.Duration(purged) + lead + place*purgeWaveStep
 	}
 	if b.counter != nil {
-		in.SoldOut, in.Opens = saleLamps(b.counter.desk)
+		in.SoldOut, in.Opens = saleIndicators(b.counter.desk)
 	}
 	return in
 }
 
-// saleLamps reports whether there is something on sale and nothing left of it,
+// saleIndicators reports whether there is something on sale and nothing left of it,
 // and when the next sale opens, 0 for none.
-func saleLamps(d *desk.Desk) (soldOut bool, opens time.Duration) {
+func saleIndicators(d *desk.Desk) (soldOut bool, opens time.Duration) {
 	left := false
 	for _, s := range d.Sales() {
 		switch s.State {
@@ -242,14 +242,14 @@ func saleLamps(d *desk.Desk) (soldOut bool, opens time.Duration) {
 	return soldOut && !left, opens
 }
 
-// runLamps plays until ctx ends. A board that is drained goes on saying so after
+// runPanel plays until ctx ends. A board that is drained goes on saying so after
 // its program, where a lamp can.
-func (b *board) runLamps(ctx context.Context, log *slog.Logger) {
+func (b *board) runPanel(ctx context.Context, log *slog.Logger) {
 	var obeying sync.WaitGroup
-	obeying.Go(func() { b.obeyButton(ctx) })
-	b.lamps.panel.Run(ctx)
+	obeying.Go(func() { b.handlePresses(ctx) })
+	b.panel.panel.Run(ctx)
 	obeying.Wait()
-	if err := b.lamps.panel.Close(); err != nil {
+	if err := b.panel.panel.Close(); err != nil {
 		log.Warn("closing the panel", "error", err)
 	}
 }

@@ -16,10 +16,10 @@ import (
 
 // Paths on the rack link; pulses have cluster.PulsePath.
 const (
-	objectPath = "/v1/object" // GET: answer this request; PUT: keep this copy
-	placePath  = "/v1/origin" // any method: ask the origin in this board's place
-	drainPath  = "/v1/drain"
-	locatePath = "/v1/locate"
+	objectPath      = "/v1/object" // GET: answer this request; PUT: keep this copy
+	originRelayPath = "/v1/origin" // any method: ask the origin in this board's place
+	drainPath       = "/v1/drain"
+	locatePath      = "/v1/locate"
 )
 
 // headerRefused marks a reply of a board that could not take part, which says
@@ -41,7 +41,7 @@ type linkQuery struct {
 	storedOnly bool   // the reply must come from memory
 }
 
-func (q linkQuery) encode() string {
+func (q linkQuery) encodeQuery() string {
 	v := url.Values{"url": {q.url.String()}, "purges": {strconv.FormatUint(q.digest, 16)}}
 	if q.relayed {
 		v.Set("relayed", "1")
@@ -71,26 +71,26 @@ func parseLinkQuery(raw string) (linkQuery, error) {
 	return q, nil
 }
 
-// askPeer asks another board for a page. A body that this board could keep is
+// fetchFromPeer asks another board for a page. A body that this board could keep is
 // read whole before it returns, so that a board that dies while it sends costs
 // the next board's answer and not a client's error.
-func (p *pages) askPeer(ctx context.Context, board string, r *http.Request, q linkQuery) (*http.Response, error) {
-	resp, err := p.send(ctx, board, objectPath, r, q)
+func (p *rackHandler) fetchFromPeer(ctx context.Context, board string, r *http.Request, q linkQuery) (*http.Response, error) {
+	resp, err := p.callPeer(ctx, board, objectPath, r, q)
 	if err != nil {
 		return nil, err
 	}
-	if err := readAhead(resp, p.maxObject, aheadPause); err != nil {
+	if err := readAhead(resp, p.maxObject, maxReadPause); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
 	return resp, nil
 }
 
-// send asks another board something about a request.
-func (p *pages) send(ctx context.Context, board, path string, r *http.Request, q linkQuery) (*http.Response, error) {
+// callPeer asks another board something about a request.
+func (p *rackHandler) callPeer(ctx context.Context, board, path string, r *http.Request, q linkQuery) (*http.Response, error) {
 	q.url, q.digest = r.URL, p.purger.Digest()
 	out := r.WithContext(ctx)
-	out.URL = &url.URL{Path: path, RawQuery: q.encode()}
+	out.URL = &url.URL{Path: path, RawQuery: q.encodeQuery()}
 	out.RequestURI = ""
 	out.Close = false // the client's wish for its own connection
 	resp, err := p.link.Do(ctx, board, out)
@@ -107,22 +107,22 @@ func (p *pages) send(ctx context.Context, board, path string, r *http.Request, q
 
 // peerHandler answers the other boards.
 type peerHandler struct {
-	pages   *pages
+	pages   *rackHandler
 	counter *counter // nil: this board has no ledger
 	drain   func(undo bool)
 	locate  func(undo bool)
 	certs   *certs.Keeper // nil: no https
 }
 
-func (h *peerHandler) routes() http.Handler {
+func (h *peerHandler) buildRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+cluster.PulsePath, h.pages.purger)
-	mux.HandleFunc("GET "+objectPath, h.object)
-	mux.HandleFunc("HEAD "+objectPath, h.object)
-	mux.HandleFunc("PUT "+objectPath, h.keep)
-	mux.HandleFunc(placePath, h.place)
-	mux.HandleFunc("POST "+drainPath, asked(h.drain))
-	mux.HandleFunc("POST "+locatePath, asked(h.locate))
+	mux.HandleFunc("GET "+objectPath, h.serveObject)
+	mux.HandleFunc("HEAD "+objectPath, h.serveObject)
+	mux.HandleFunc("PUT "+objectPath, h.storeCopy)
+	mux.HandleFunc(originRelayPath, h.serveOriginRelay)
+	mux.HandleFunc("POST "+drainPath, handleUndoable(h.drain))
+	mux.HandleFunc("POST "+locatePath, handleUndoable(h.locate))
 	if h.certs != nil {
 		mux.Handle(certs.Path, h.certs.Handler())
 	}
@@ -130,52 +130,52 @@ func (h *peerHandler) routes() http.Handler {
 	return mux
 }
 
-func refuse(w http.ResponseWriter, reason string) {
+func writeRefused(w http.ResponseWriter, reason string) {
 	w.Header().Set(headerRefused, reason)
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-// object answers a request that came to another board.
-func (h *peerHandler) object(w http.ResponseWriter, r *http.Request) {
+// serveObject answers a request that came to another board.
+func (h *peerHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 	p := h.pages
-	in, q, ok := h.request(w, r)
+	in, q, ok := h.prepareRequest(w, r)
 	if !ok {
 		return
 	}
 	asker := cluster.PeerName(r)
-	route := p.route(in, relayRoute)
+	route := p.routeFor(in, relayRoute)
 	first, _ := p.ring().Owners(cache.Key(in))
 	switch {
 	case q.storedOnly:
 		if route.YoungerThan > 0 || !p.cache.HasFresh(in) {
-			refuse(w, "not stored")
+			writeRefused(w, "not stored")
 			return
 		}
-		route = cache.Route{Name: originRoute, Upstream: nothing{}}
+		route = cache.Route{Name: originRoute, Upstream: noUpstream{}}
 	case q.relayed || first == asker:
 		route.Name, route.Upstream, route.Defer = originRoute, originFetch{p}, false
 	}
 	p.cache.Serve(w, in, route)
 }
 
-// place asks the origin for a board that has no place there. What comes is not
+// serveOriginRelay asks the origin for a board that has no place there. What comes is not
 // kept here: its owner is the one who asks, or whom it asked for.
-func (h *peerHandler) place(w http.ResponseWriter, r *http.Request) {
+func (h *peerHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
 	p := h.pages
-	in, _, ok := h.request(w, r)
+	in, _, ok := h.prepareRequest(w, r)
 	if !ok {
 		return
 	}
-	route := cache.Route{Name: placeRoute, Upstream: placeFetch{p}, Keep: func(string) bool { return false }}
-	if !p.believable(r.Context()) {
-		route.YoungerThan = cutOffBelief
+	route := cache.Route{Name: permitRoute, Upstream: localOriginFetch{p}, Keep: func(string) bool { return false }}
+	if !p.ensureLease(r.Context()) {
+		route.YoungerThan = isolatedMaxAge
 	}
 	p.cache.Serve(w, in, route)
 }
 
-// request is what another board wants answered. Before it is, this board has
+// prepareRequest is what another board wants answered. Before it is, this board has
 // obeyed every purge that the asking one has. What cannot be is refused here.
-func (h *peerHandler) request(w http.ResponseWriter, r *http.Request) (*http.Request, linkQuery, bool) {
+func (h *peerHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*http.Request, linkQuery, bool) {
 	p := h.pages
 	q, err := parseLinkQuery(r.URL.RawQuery)
 	if err == nil && !p.sites.Knows(q.url) {
@@ -185,7 +185,7 @@ func (h *peerHandler) request(w http.ResponseWriter, r *http.Request) (*http.Req
 		err = errors.New("could not catch up with the purges")
 	}
 	if err != nil {
-		refuse(w, err.Error())
+		writeRefused(w, err.Error())
 		return nil, q, false
 	}
 	in := r.WithContext(r.Context())
@@ -193,16 +193,16 @@ func (h *peerHandler) request(w http.ResponseWriter, r *http.Request) (*http.Req
 	return in, q, true
 }
 
-// nothing is the upstream of a request that memory alone may answer.
-type nothing struct{}
+// noUpstream is the upstream of a request that memory alone may answer.
+type noUpstream struct{}
 
 // Fetch always fails.
-func (nothing) Fetch(context.Context, *http.Request) (*http.Response, error) {
+func (noUpstream) Fetch(context.Context, *http.Request) (*http.Response, error) {
 	return nil, errRefused
 }
 
-// keep takes a copy that the first owner of a key sends to the second.
-func (h *peerHandler) keep(w http.ResponseWriter, r *http.Request) {
+// storeCopy takes a copy that the first owner of a key sends to the second.
+func (h *peerHandler) storeCopy(w http.ResponseWriter, r *http.Request) {
 	p := h.pages
 	query := r.URL.Query()
 	digest, err := strconv.ParseUint(query.Get("purges"), 16, 64)
@@ -234,8 +234,8 @@ func (h *peerHandler) keep(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// asked does what another board's console asks of this one.
-func asked(do func(undo bool)) http.HandlerFunc {
+// handleUndoable does what another board's console asks of this one.
+func handleUndoable(do func(undo bool)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		do(r.URL.Query().Get("undo") == "1")
 		w.WriteHeader(http.StatusNoContent)

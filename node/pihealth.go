@@ -10,9 +10,9 @@ import (
 	"bramble/node/pi"
 )
 
-// piEvery is how often the machine's own health is read: some file reads, of
+// piReadInterval is how often the machine's own health is read: some file reads, of
 // what changes slowly and must be seen by a person.
-const piEvery = 3 * time.Second
+const piReadInterval = 3 * time.Second
 
 // watchPi reads the machine's health until ctx ends.
 func (b *board) watchPi(ctx context.Context) {
@@ -24,12 +24,12 @@ func (b *board) watchPi(ctx context.Context) {
 		}
 	}
 	reader := pi.NewReader(os.DirFS("/"), folder, func() (int64, bool) { return pi.Free(folder) })
-	tick := time.NewTicker(piEvery)
+	tick := time.NewTicker(piReadInterval)
 	defer tick.Stop()
 	for {
 		h := reader.Read()
 		if was := b.pi.Swap(&h); was == nil || *was != h {
-			b.tellPi(h)
+			b.logPiHealth(h)
 		}
 		select {
 		case <-ctx.Done():
@@ -39,8 +39,8 @@ func (b *board) watchPi(ctx context.Context) {
 	}
 }
 
-// tellPi puts into the log what has changed.
-func (b *board) tellPi(h pi.Health) {
+// logPiHealth puts into the log what has changed.
+func (b *board) logPiHealth(h pi.Health) {
 	for _, notice := range piNotices(b.cfg.Board.Name, h) {
 		b.log.Warn(notice)
 	}

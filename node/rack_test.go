@@ -121,8 +121,8 @@ func TestAPurgeIsObeyedByAllWhoeverGetsIt(t *testing.T) {
 		crowd(t, r.boards, 4, "/p")
 		origin.version.Add(1)
 		result := r.boards[i].purge(body)
-		if len(result.Obeyed) != 3 || len(result.Absent) != 0 {
-			t.Errorf("%s: obeyed by %v, absent %v", body, result.Obeyed, result.Absent)
+		if len(result.Applied) != 3 || len(result.Absent) != 0 {
+			t.Errorf("%s: obeyed by %v, absent %v", body, result.Applied, result.Absent)
 		}
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
 		for _, b := range r.boards {
@@ -206,7 +206,7 @@ func TestAKilledBoardsPagesAreInTheRackStill(t *testing.T) {
 	eventually(t, "two copies of each page", func() (bool, string) {
 		sent := 0.0
 		for _, b := range r.boards {
-			sent += b.metric("bramble_copies_sent_total")
+			sent += b.metric("bramble_rack_copies_sent_total")
 		}
 		return sent >= pages, fmt.Sprintf("%v copies sent", sent)
 	})
@@ -247,8 +247,8 @@ func TestAPausedBoardObeysWhatItMissedBeforeItServes(t *testing.T) {
 		}
 		origin.version.Add(1)
 		result := r.boards[0].purge(`{"url":"/p"}`)
-		if !slices.Contains(result.Absent, "board-2") || !slices.Contains(result.Obeyed, "board-3") {
-			t.Errorf("obeyed by %v, absent %v; want board-2 absent", result.Obeyed, result.Absent)
+		if !slices.Contains(result.Absent, "board-2") || !slices.Contains(result.Applied, "board-3") {
+			t.Errorf("obeyed by %v, absent %v; want board-2 absent", result.Applied, result.Absent)
 		}
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
 		if got := r.boards[2].get("/p"); got.body != want {
@@ -280,7 +280,7 @@ func TestADrainedBoardCostsNoClientAnError(t *testing.T) {
 	r.boards[0].waitFor("board-2 off the ring", func(s console.Snapshot) bool {
 		for _, b := range s.Boards {
 			if b.Name == "board-2" {
-				return b.State == "draining" && b.Share == 0
+				return b.State == "draining" && b.RingShare == 0
 			}
 		}
 		return false

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// aheadPause is how long a body on its way between two boards may pause
+	// maxReadPause is how long a body on its way between two boards may pause
 	// before it is passed on as it comes. What a board has whole arrives
 	// without a pause; what the origin sends in drops should reach the client
 	// in drops too.
-	aheadPause = 50 * time.Millisecond
-	// aheadChunk is how many bytes of it are read at once, at most.
-	aheadChunk = 32 << 10
+	maxReadPause = 50 * time.Millisecond
+	// maxReadChunk is how many bytes of it are read at once, at most.
+	maxReadChunk = 32 << 10
 )
 
 // readAhead reads a body of at most limit bytes whole before it returns, so
@@ -26,7 +26,7 @@ func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 	if resp.Body == http.NoBody || resp.ContentLength > limit {
 		return nil
 	}
-	body := startAhead(resp.Body, chunkFor(resp.ContentLength))
+	body := startAheadBody(resp.Body, readChunkSize(resp.ContentLength))
 	var head bytes.Buffer
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -37,7 +37,7 @@ func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 				if body.err != io.EOF {
 					return fmt.Errorf("reading a reply: %w", body.err)
 				}
-				resp.Body = whole{&head, body}
+				resp.Body = bufferedBody{&head, body}
 				if resp.ContentLength < 0 && resp.Request.Method != http.MethodHead {
 					resp.ContentLength = int64(head.Len())
 				}
@@ -55,16 +55,16 @@ func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 	return nil
 }
 
-// chunkFor sizes the reads of a body of known length to take it in one.
-func chunkFor(length int64) int {
-	if length >= 0 && length < aheadChunk {
+// readChunkSize sizes the reads of a body of known length to take it in one.
+func readChunkSize(length int64) int {
+	if length >= 0 && length < maxReadChunk {
 		return int(length) + 1 // so that the read that takes the last byte sees the end too
 	}
-	return aheadChunk
+	return maxReadChunk
 }
 
-// whole is a body that has been read; closing it ends the connection's part.
-type whole struct {
+// bufferedBody is a body that has been read; closing it ends the connection's part.
+type bufferedBody struct {
 	*bytes.Buffer
 	io.Closer
 }
@@ -79,13 +79,13 @@ type aheadBody struct {
 	rest   []byte // read and not yet given out
 }
 
-func startAhead(inner io.ReadCloser, chunk int) *aheadBody {
+func startAheadBody(inner io.ReadCloser, chunk int) *aheadBody {
 	b := &aheadBody{inner: inner, chunks: make(chan []byte), closed: make(chan struct{})}
-	go b.pump(chunk)
+	go b.pumpChunks(chunk)
 	return b
 }
 
-func (b *aheadBody) pump(size int) {
+func (b *aheadBody) pumpChunks(size int) {
 	defer close(b.chunks)
 	for {
 		chunk := make([]byte, size)

@@ -52,9 +52,9 @@ func TestReadAhead(t *testing.T) {
 		{name: "length unknown", body: drops{pieces: []string{"a ", "page"}}, length: -1, wantWhole: true, wantText: "a page"},
 		{name: "empty", length: 0, wantWhole: true},
 		{name: "dies in the middle", body: drops{pieces: []string{"a "}, end: broken}, length: 6, wantErr: broken},
-		{name: "in drops", body: drops{pieces: []string{"a ", "page"}, pause: time.Second}, length: 6, wantText: "a page", wantTook: aheadPause},
+		{name: "in drops", body: drops{pieces: []string{"a ", "page"}, pause: time.Second}, length: 6, wantText: "a page", wantTook: maxReadPause},
 		{name: "in drops, dies", body: drops{pieces: []string{"a "}, pause: time.Second, end: broken}, length: 6, wantText: "a ", wantEnd: broken},
-		{name: "short pauses", body: drops{pieces: []string{"a ", "pa", "ge"}, pause: aheadPause / 2}, length: 6, wantWhole: true, wantText: "a page"},
+		{name: "short pauses", body: drops{pieces: []string{"a ", "pa", "ge"}, pause: maxReadPause / 2}, length: 6, wantWhole: true, wantText: "a page"},
 		{name: "large", body: drops{pieces: []string{strings.Repeat("x", 2000)}}, length: -1, wantText: strings.Repeat("x", 2000)},
 		{name: "large and said so", body: drops{pieces: []string{strings.Repeat("x", 2000)}}, length: 2000, wantText: strings.Repeat("x", 2000)},
 	}
@@ -67,14 +67,14 @@ func TestReadAhead(t *testing.T) {
 				}
 				resp := &http.Response{Body: &body, ContentLength: c.length, Request: &http.Request{Method: http.MethodGet}}
 				began := time.Now()
-				err := readAhead(resp, 1000, aheadPause)
+				err := readAhead(resp, 1000, maxReadPause)
 				if !errors.Is(err, c.wantErr) {
 					t.Fatalf("readAhead: %v, want %v", err, c.wantErr)
 				}
 				if took := time.Since(began); c.wantTook > 0 && took > c.wantTook {
 					t.Errorf("readAhead took %v, want %v at most", took, c.wantTook)
 				}
-				if _, isWhole := resp.Body.(whole); isWhole != c.wantWhole {
+				if _, isWhole := resp.Body.(bufferedBody); isWhole != c.wantWhole {
 					t.Errorf("the body was read whole: %v, want %v", isWhole, c.wantWhole)
 				}
 				if c.wantErr == nil {
@@ -96,7 +96,7 @@ func TestReadAheadClosedInTheMiddle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := io.NopCloser(iotest.OneByteReader(strings.NewReader(strings.Repeat("x", 100))))
 		resp := &http.Response{Body: body, ContentLength: -1, Request: &http.Request{Method: http.MethodGet}}
-		if err := readAhead(resp, 10, aheadPause); err != nil {
+		if err := readAhead(resp, 10, maxReadPause); err != nil {
 			t.Fatal(err)
 		}
 		if err := resp.Body.Close(); err != nil {

@@ -26,19 +26,19 @@ const (
 	copyWorkers = 2
 	// copyTimeout bounds the sending of one object.
 	copyTimeout = 10 * time.Second
-	// settleTime is how long a ring must stand still before copies are spread
+	// ringStableTime is how long a ring must stand still before copies are spread
 	// anew: boards come and go in bursts.
-	settleTime = 2 * time.Second
-	// spreadPause is between two copies of a spread, so that a rack that heals
+	ringStableTime = 2 * time.Second
+	// moveInterval is between two copies of a spread, so that a rack that heals
 	// keeps its links for its clients: 200 objects a second.
-	spreadPause = 5 * time.Millisecond
+	moveInterval = 5 * time.Millisecond
 )
 
 // replicator gives the second owner of each key what the first one stores, so
 // that pulling one plug sends no storm to the origin, and does so anew when
 // the ring has given keys other owners.
 type replicator struct {
-	pages   *pages
+	pages   *rackHandler
 	log     *slog.Logger
 	queue   chan string
 	sent    atomic.Int64
@@ -49,8 +49,8 @@ func newReplicator(log *slog.Logger) *replicator {
 	return &replicator{log: log, queue: make(chan string, copyQueue)}
 }
 
-// offer is called by the cache for each object that this board stores as first owner.
-func (c *replicator) offer(o *cache.Object) {
+// queueCopy is called by the cache for each object that this board stores as first owner.
+func (c *replicator) queueCopy(o *cache.Object) {
 	select {
 	case c.queue <- o.Key():
 	default:
@@ -69,16 +69,16 @@ func (c *replicator) run(ctx context.Context) {
 				case <-ctx.Done():
 					return
 				case key := <-c.queue:
-					c.send(ctx, key)
+					c.sendCopies(ctx, key)
 				}
 			}
 		})
 	}
-	c.spreadLoop(ctx)
+	c.watchRing(ctx)
 }
 
-// send copies what is stored under a key to the key's second owner.
-func (c *replicator) send(ctx context.Context, key string) {
+// sendCopies copies what is stored under a key to the key's second owner.
+func (c *replicator) sendCopies(ctx context.Context, key string) {
 	p := c.pages
 	first, second := p.ring().Owners(key)
 	if first != p.self || second == "" || !p.link.Up(second) {
@@ -90,7 +90,7 @@ func (c *replicator) send(ctx context.Context, key string) {
 	// cannot be in it, and a board that has obeyed the same may keep it.
 	digest := p.purger.Digest()
 	for _, object := range p.cache.Copy(key) {
-		if err := c.put(ctx, second, key, digest, p.cache.AppendWire(nil, object)); err != nil {
+		if err := c.putCopy(ctx, second, key, digest, p.cache.AppendWire(nil, object)); err != nil {
 			if !errors.Is(err, cluster.ErrPeerSilent) && ctx.Err() == nil {
 				c.log.Debug("copy not taken", "board", second, "key", key, "error", err)
 			}
@@ -101,7 +101,7 @@ func (c *replicator) send(ctx context.Context, key string) {
 	}
 }
 
-func (c *replicator) put(ctx context.Context, board, key string, digest uint64, wire []byte) error {
+func (c *replicator) putCopy(ctx context.Context, board, key string, digest uint64, wire []byte) error {
 	query := url.Values{"key": {key}, "purges": {strconv.FormatUint(digest, 16)}}
 	r, err := http.NewRequest(http.MethodPut, "https://board"+objectPath+"?"+query.Encode(), bytes.NewReader(wire))
 	if err != nil {
@@ -118,10 +118,10 @@ func (c *replicator) put(ctx context.Context, board, key string, digest uint64, 
 	return nil
 }
 
-// spreadLoop watches the ring and, when it has changed and stands still again,
+// watchRing watches the ring and, when it has changed and stands still again,
 // sends on what now has another second owner.
-func (c *replicator) spreadLoop(ctx context.Context) {
-	ticker := time.NewTicker(settleTime)
+func (c *replicator) watchRing(ctx context.Context) {
+	ticker := time.NewTicker(ringStableTime)
 	defer ticker.Stop()
 	settled := c.pages.ring()
 	last := settled
@@ -137,15 +137,15 @@ func (c *replicator) spreadLoop(ctx context.Context) {
 			continue
 		}
 		if ring != settled {
-			c.spread(ctx, settled, ring)
+			c.queueMovedKeys(ctx, settled, ring)
 			settled = ring
 		}
 	}
 }
 
-// spread queues the keys whose owners have changed from one ring to the next.
-func (c *replicator) spread(ctx context.Context, old, now *cluster.Ring) {
-	pause := time.NewTicker(spreadPause)
+// queueMovedKeys queues the keys whose owners have changed from one ring to the next.
+func (c *replicator) queueMovedKeys(ctx context.Context, old, now *cluster.Ring) {
+	pause := time.NewTicker(moveInterval)
 	defer pause.Stop()
 	for key := range c.pages.cache.Keys {
 		first, second := now.Owners(key)

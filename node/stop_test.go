@@ -29,7 +29,7 @@ func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the slow client to be there", func() (bool, string) {
-		return b.metric("bramble_http_connections") == 1, ""
+		return b.metric("bramble_http_connections_open") == 1, ""
 	})
 	b.signal(syscall.SIGTERM)
 	eventually(t, "a newcomer to be refused", func() (bool, string) {

@@ -49,14 +49,14 @@ func siteNames(cfg *config.Config) []string {
 	return names
 }
 
-// secure is the front's part of it; nil if there is no https.
-func (b *board) secure() *front.TLS {
+// frontTLS is the front's part of it; nil if there is no https.
+func (b *board) frontTLS() *front.TLS {
 	if b.certs == nil {
 		return nil
 	}
 	t := &front.TLS{
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.Handshakes,
-		Hits: newHits(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
+		Hits: newFastPath(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
 	}
 	if age := time.Duration(b.cfg.TLS.StrictTransport); age > 0 {
 		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)
@@ -64,29 +64,29 @@ func (b *board) secure() *front.TLS {
 	return t
 }
 
-// publicPages are the pages, and what stands before them where there is https.
-func (b *board) publicPages() (http.Handler, front.Hits) {
-	hits := newHits(b.pages)
+// publicHandler are the pages, and what stands before them where there is https.
+func (b *board) publicHandler() (http.Handler, front.Hits) {
+	hits := newFastPath(b.pages)
 	switch {
 	case b.certs == nil:
 		return b.pages, hits
 	case b.cfg.TLS.Redirect:
-		return entrance{b}, certified{hits, b.certs}
+		return redirectHandler{b}, redirectingFastPath{hits, b.certs}
 	}
-	return entrance{b}, hits
+	return redirectHandler{b}, hits
 }
 
-// entrance answers a CA that looks whose name it is, and sends clients to https if
+// redirectHandler answers a CA that looks whose name it is, and sends clients to https if
 // that is wished.
-type entrance struct{ b *board }
+type redirectHandler struct{ b *board }
 
 // ServeHTTP answers a client.
-func (e entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := e.b
 	switch {
 	case b.certs.AnswerChallenge(w, r):
 	case r.TLS == nil && b.cfg.TLS.Redirect && b.certs.Certified(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
-		w.Header().Set("Location", secureURL(r, b.cfg.TLS.Listen))
+		w.Header().Set("Location", httpsURL(r, b.cfg.TLS.Listen))
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusPermanentRedirect)
 	default:
@@ -94,8 +94,8 @@ func (e entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// secureURL is where a request is answered by https: at the port of listen.
-func secureURL(r *http.Request, listen string) string {
+// httpsURL is where a request is answered by https: at the port of listen.
+func httpsURL(r *http.Request, listen string) string {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -108,20 +108,20 @@ func secureURL(r *http.Request, listen string) string {
 	return target.String()
 }
 
-// certified leaves plain requests for names that are to be asked for by https.
-type certified struct {
-	*hits
+// redirectingFastPath leaves plain requests for names that are to be asked for by https.
+type redirectingFastPath struct {
+	*fastPath
 	certs *certs.Keeper
 }
 
 // AppendHit is front.Hits. It leaves nothing for the next request: a certificate may
 // come in between.
-func (c certified) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
+func (c redirectingFastPath) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
 	if c.certs.Certified(string(q.Host)) {
 		return dst, nil, false
 	}
 	q.Keep, q.Memo = false, nil
-	return c.hits.AppendHit(dst, q)
+	return c.fastPath.AppendHit(dst, q)
 }
 
 // certRack is the rack as the certificates see it.

@@ -106,7 +106,7 @@ func TestBoardsShowOneCertificateAndTakeEachOthersTickets(t *testing.T) {
 			}
 		}
 	}
-	if got := r.boards[1].metric("bramble_tls_resumed_total"); got != 2 {
+	if got := r.boards[1].metric("bramble_tls_handshakes_resumed_total"); got != 2 {
 		t.Errorf("the second board counts %v resumed handshakes, want 2", got)
 	}
 	// No name of this rack has a certificate that a browser knows, so nobody is sent to https.

@@ -9,22 +9,22 @@ import (
 	"bramble/node/front"
 )
 
-// sampleEvery is the board's heartbeat: one sample of vitals, gossiped, shown
+// heartbeatInterval is the board's heartbeat: one sample of vitals, gossiped, shown
 // on the console and told by the panel.
-const sampleEvery = time.Second
+const heartbeatInterval = time.Second
 
 // earliestYear is before any day on which this program can run. A board
 // without a clock starts in 1970.
 const earliestYear = 2026
 
-// health is what a board is doing. Whoever changes it is the lifecycle (node.go).
-type health struct{ state atomic.Uint32 }
+// lifecycleState is what a board is doing. Whoever changes it is the lifecycle (node.go).
+type lifecycleState struct{ state atomic.Uint32 }
 
-func (h *health) get() cluster.State  { return cluster.State(h.state.Load()) }
-func (h *health) set(s cluster.State) { h.state.Store(uint32(s)) }
+func (h *lifecycleState) get() cluster.State  { return cluster.State(h.state.Load()) }
+func (h *lifecycleState) set(s cluster.State) { h.state.Store(uint32(s)) }
 
-// change goes from one state to another, and reports whether that was the state.
-func (h *health) change(from, to cluster.State) bool {
+// changeFrom goes from one state to another, and reports whether that was the state.
+func (h *lifecycleState) changeFrom(from, to cluster.State) bool {
 	return h.state.CompareAndSwap(uint32(from), uint32(to))
 }
 
@@ -53,10 +53,10 @@ type reading struct {
 	cpu         time.Duration
 }
 
-// sample returns the figures since the last call. Of a board whose machine
+// takeSample returns the figures since the last call. Of a board whose machine
 // does not tell its load, that is the part of one processor that it uses. State
 // and faults are the caller's to add. It is called by one goroutine.
-func (s *sampler) sample(now time.Time) cluster.Vitals {
+func (s *sampler) takeSample(now time.Time) cluster.Vitals {
 	counts, stats, use := s.counts(), s.stats(), s.use()
 	is := reading{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, asked: stats.Requests, cpu: use.cpu}
 	was := s.last

@@ -25,7 +25,7 @@ func TestWhatABoardCallsItsLoad(t *testing.T) {
 			born: began, counts: func() front.Counts { return front.Counts{} }, stats: func() cache.Stats { return cache.Stats{} },
 			use: func() usage { return usage{cpu: tt.used} }, load: tt.load, last: reading{at: began},
 		}
-		if v := s.sample(began.Add(2 * time.Second)); v.Load != tt.want {
+		if v := s.takeSample(began.Add(2 * time.Second)); v.Load != tt.want {
 			t.Errorf("%s: load %v, want %v", tt.name, v.Load, tt.want)
 		}
 	}

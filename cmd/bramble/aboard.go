@@ -165,7 +165,7 @@ type ownCard struct {
 	slots *aboard.Slots
 }
 
-func openCard() (node.Machine, error) {
+func openCard() (node.CardHost, error) {
 	machine, err := aboard.NewMachine()
 	if err != nil {
 		return nil, err

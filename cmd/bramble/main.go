@@ -110,7 +110,7 @@ func report(w world, name string, err error) int {
 		return exitOK
 	case errors.Is(err, node.ErrHalt):
 		return aboard.ExitHalt
-	case errors.Is(err, node.ErrTry):
+	case errors.Is(err, node.ErrTrial):
 		return aboard.ExitTry
 	case errors.As(err, &usage):
 		complain(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))

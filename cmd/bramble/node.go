@@ -65,7 +65,7 @@ says why and the old one serves on.`,
 				place.watch(serving, log, leave)
 				opts := node.Options{Logger: log, Version: version(), Sockets: place.sockets, Shared: *withParent}
 				if *card {
-					if opts.Machine, err = openCard(); err != nil {
+					if opts.CardHost, err = openCard(); err != nil {
 						return err
 					}
 				}

@@ -26,7 +26,7 @@ count as fresh again, and they stand in for it as long as it does not answer.`,
 			all := fs.Bool("all", false, "forget every page")
 			soft := fs.Bool("soft", false, "ask the origin about the pages instead of forgetting them")
 			return func(ctx context.Context, w world, args []string) error {
-				p := console.Purge{Tag: *tag, All: *all, Soft: *soft}
+				p := console.PurgeRequest{Tag: *tag, All: *all, Soft: *soft}
 				if len(args) > 0 {
 					p.URL = args[0]
 				}
@@ -54,15 +54,15 @@ count as fresh again, and they stand in for it as long as it does not answer.`,
 	}
 }
 
-// purged says who has obeyed.
+// purged reports which boards have applied a purge.
 func purged(r console.PurgeResult, soft bool) string {
 	did, will := "Forgotten", "forget"
 	if soft {
 		did, will = "Marked stale", "do so"
 	}
-	text := "No board has obeyed yet."
-	if len(r.Obeyed) > 0 {
-		text = did + " by " + strings.Join(r.Obeyed, ", ") + "."
+	text := "No board has applied it yet."
+	if len(r.Applied) > 0 {
+		text = did + " by " + strings.Join(r.Applied, ", ") + "."
 	}
 	if len(r.Absent) > 0 {
 		text += " Away, and bound to " + will + " before serving again: " + strings.Join(r.Absent, ", ") + "."

@@ -58,13 +58,13 @@ func statusTable(s console.Snapshot) string {
 	for _, b := range s.Boards {
 		v := b.Vitals
 		row := []string{shorten(b.Name), b.State}
-		if v == (console.Vitals{}) { // nothing is known of it
+		if v == (console.VitalsView{}) { // nothing is known of it
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
 			row = append(row, rate(v.HitsPerSecond), percent(v.HitRatio), percent(v.CPU),
 				bytes(v.MemoryBytes), count(v.Connections), bytes(v.CacheBytes))
 		}
-		rows = append(rows, append(row, percent(b.Share), uptime(v.UptimeSeconds)))
+		rows = append(rows, append(row, percent(b.RingShare), uptime(v.UptimeSeconds)))
 		hits += v.HitsPerSecond
 		if b.State == "serving" {
 			serving++

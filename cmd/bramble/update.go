@@ -126,7 +126,7 @@ func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
 	if err != nil {
 		return rollout.State{}, err
 	}
-	i := slices.IndexFunc(rack.Boards, func(o console.Board) bool { return o.Self })
+	i := slices.IndexFunc(rack.Boards, func(o console.BoardView) bool { return o.Self })
 	if s.Ready && i >= 0 && slices.Contains(rack.Boards[i].Faults, "no-majority") {
 		s.Ready, s.Why = false, "its ledger has no majority"
 	}

@@ -116,12 +116,12 @@ func (c *testCard) run(t *testing.T, ctx context.Context) {
 			t.Error(err)
 			return
 		}
-		err = node.Run(ctx, c.cfg, node.Options{Logger: slog.New(slog.DiscardHandler), Version: "test", Machine: ownCard{c.paths, slots}})
+		err = node.Run(ctx, c.cfg, node.Options{Logger: slog.New(slog.DiscardHandler), Version: "test", CardHost: ownCard{c.paths, slots}})
 		switch {
-		case errors.Is(err, node.ErrTry) && !c.refuses.Load():
+		case errors.Is(err, node.ErrTrial) && !c.refuses.Load():
 			slot = aboard.OtherSlot(slot)
 			c.from(t, slot)
-		case errors.Is(err, node.ErrTry):
+		case errors.Is(err, node.ErrTrial):
 		case err != nil:
 			t.Error(err)
 			return

@@ -19,15 +19,15 @@ import (
 // The bounds of what a client may send, in bytes, and how long an action may
 // take before the client is told that it has not worked.
 const (
-	maxBody      = 4 << 10
-	maxURL       = 2 << 10
-	maxTag       = 128
-	maxBoardName = 128
-	steerTimeout = 30 * time.Second
+	maxBody       = 4 << 10
+	maxURL        = 2 << 10
+	maxTag        = 128
+	maxBoardName  = 128
+	actionTimeout = 30 * time.Second
 )
 
-// actions are what a lab can do to a board.
-var actions = []string{"stop", "kill", "pause", "revive"}
+// labActions are what a lab can do to a board.
+var labActions = []string{"stop", "kill", "pause", "revive"}
 
 // drainRequest is the body of POST /api/v1/drain and /api/v1/locate.
 type drainRequest struct {
@@ -37,37 +37,37 @@ type drainRequest struct {
 
 // labRequest is the body of POST /api/v1/lab.
 type labRequest struct {
-	Board string `json:"board"`
-	Do    string `json:"do"`
+	Board  string `json:"board"`
+	Action string `json:"action"`
 }
 
-// snapshot takes the source's view and says in it what this client may do.
-func (c *Console) snapshot(r *http.Request) Snapshot {
-	return c.seenBy(r, c.cfg.Source.Snapshot())
+// snapshotFor takes the source's view and says in it what this client may do.
+func (c *Console) snapshotFor(r *http.Request) Snapshot {
+	return c.withRights(r, c.cfg.Source.Snapshot())
 }
 
-// seenBy fits a snapshot to what the client of r may do here.
-func (c *Console) seenBy(r *http.Request, s Snapshot) Snapshot {
-	may := c.door.maySteer(r)
+// withRights fits a snapshot to what the client of r may do here.
+func (c *Console) withRights(r *http.Request, s Snapshot) Snapshot {
+	may := c.auth.maySteer(r)
 	s.CanSteer = may && c.cfg.Control != nil
 	s.CanLab = may && c.cfg.Lab != nil
 	return s
 }
 
-// rack answers with the Snapshot of the moment.
-func (c *Console) rack(w http.ResponseWriter, r *http.Request) {
-	s := c.snapshot(r)
+// serveRack answers with the Snapshot of the moment.
+func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
+	s := c.snapshotFor(r)
 	if s.Ring == nil {
-		s.Ring = []Arc{}
+		s.Ring = []RingArc{}
 	}
 	if s.Boards == nil {
-		s.Boards = []Board{}
+		s.Boards = []BoardView{}
 	}
 	writeJSON(w, http.StatusOK, s)
 }
 
-// control is the hand on the rack, or one that says that there is none.
-func (c *Console) control() Control {
+// controlOrNone is the hand on the rack, or one that says that there is none.
+func (c *Console) controlOrNone() Control {
 	if c.cfg.Control == nil {
 		return noControl{}
 	}
@@ -77,7 +77,7 @@ func (c *Console) control() Control {
 // noControl is the Control of a console that cannot steer.
 type noControl struct{}
 
-func (noControl) Purge(context.Context, Purge) (PurgeResult, error) {
+func (noControl) Purge(context.Context, PurgeRequest) (PurgeResult, error) {
 	return PurgeResult{}, errNoControl
 }
 
@@ -87,115 +87,115 @@ func (noControl) Locate(context.Context, string, bool) error { return errNoContr
 
 var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
-// purge makes the rack forget.
-func (c *Console) purge(w http.ResponseWriter, r *http.Request) {
-	var p Purge
-	if !c.body(w, r, &p) {
+// servePurge makes the rack forget.
+func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
+	var p PurgeRequest
+	if !c.readBody(w, r, &p) {
 		return
 	}
 	if err := p.Check(); err != nil {
-		c.fail(w, r, err)
+		c.writeFailure(w, r, err)
 		return
 	}
-	ctx, cancel := steer(w, r)
+	ctx, cancel := actionContext(w, r)
 	defer cancel()
-	res, err := c.control().Purge(ctx, p)
+	res, err := c.controlOrNone().Purge(ctx, p)
 	if err != nil {
-		c.fail(w, r, err)
+		c.writeFailure(w, r, err)
 		return
 	}
-	if res.Obeyed == nil {
-		res.Obeyed = []string{}
+	if res.Applied == nil {
+		res.Applied = []string{}
 	}
 	writeJSON(w, http.StatusOK, res)
 }
 
-// drain takes a board out of service or puts it back; success is 204.
-func (c *Console) drain(w http.ResponseWriter, r *http.Request) {
-	c.askBoard(w, r, c.control().Drain)
+// serveDrain takes a board out of service or puts it back; success is 204.
+func (c *Console) serveDrain(w http.ResponseWriter, r *http.Request) {
+	c.serveBoardAction(w, r, c.controlOrNone().Drain)
 }
 
-// locate has a board blink, or stop that; success is 204.
-func (c *Console) locate(w http.ResponseWriter, r *http.Request) {
-	c.askBoard(w, r, c.control().Locate)
+// serveLocate has a board blink, or stop that; success is 204.
+func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
+	c.serveBoardAction(w, r, c.controlOrNone().Locate)
 }
 
-// askBoard asks for something that concerns one board.
-func (c *Console) askBoard(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
+// serveBoardAction asks for something that concerns one board.
+func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
 	var d drainRequest
-	if !c.body(w, r, &d) {
+	if !c.readBody(w, r, &d) {
 		return
 	}
-	if err := checkBoard(d.Board); err != nil {
-		c.fail(w, r, err)
+	if err := checkBoardName(d.Board); err != nil {
+		c.writeFailure(w, r, err)
 		return
 	}
-	ctx, cancel := steer(w, r)
+	ctx, cancel := actionContext(w, r)
 	defer cancel()
-	c.done(w, r, do(ctx, d.Board, d.Undo))
+	c.writeActionResult(w, r, do(ctx, d.Board, d.Undo))
 }
 
-// lab does something to the process of a lab's board; success is 204.
-func (c *Console) lab(w http.ResponseWriter, r *http.Request) {
+// serveLab does something to the process of a lab's board; success is 204.
+func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.Lab == nil {
 		writeError(w, http.StatusNotFound, "this is no lab: a board of a real rack is stopped by its plug")
 		return
 	}
 	var l labRequest
-	if !c.body(w, r, &l) {
+	if !c.readBody(w, r, &l) {
 		return
 	}
-	if err := checkBoard(l.Board); err != nil {
-		c.fail(w, r, err)
+	if err := checkBoardName(l.Board); err != nil {
+		c.writeFailure(w, r, err)
 		return
 	}
-	if !slices.Contains(actions, l.Do) {
-		c.fail(w, r, fmt.Errorf("%w: do is one of %s", ErrBadRequest, strings.Join(actions, ", ")))
+	if !slices.Contains(labActions, l.Action) {
+		c.writeFailure(w, r, fmt.Errorf("%w: action is one of %s", ErrBadRequest, strings.Join(labActions, ", ")))
 		return
 	}
-	ctx, cancel := steer(w, r)
+	ctx, cancel := actionContext(w, r)
 	defer cancel()
-	c.done(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Do))
+	c.writeActionResult(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Action))
 }
 
-// shop hands on what is about orders. Names and addresses are among it, so
+// serveShop hands on what is about orders. Names and addresses are among it, so
 // even reading takes the right to steer.
-func (c *Console) shop(w http.ResponseWriter, r *http.Request) {
+func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case c.cfg.Shop == nil:
 		writeError(w, http.StatusNotFound, "no orders are taken here")
-	case !c.door.maySteer(r):
+	case !c.auth.maySteer(r):
 		writeError(w, http.StatusForbidden, "without a password only this machine may see orders: set password under [console]")
 	default:
-		ctx, cancel := steer(w, r)
+		ctx, cancel := actionContext(w, r)
 		defer cancel()
 		c.cfg.Shop.ServeHTTP(w, r.WithContext(ctx))
 	}
 }
 
-// card hands on what is about the card's slots, if the client may steer.
-func (c *Console) card(w http.ResponseWriter, r *http.Request) {
+// serveCard hands on what is about the card's slots, if the client may steer.
+func (c *Console) serveCard(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case c.cfg.Card == nil:
 		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: put the new version there by hand")
-	case !c.door.maySteer(r):
+	case !c.auth.maySteer(r):
 		writeError(w, http.StatusForbidden, "without a password only this machine may see or change the card: set password under [console]")
 	default:
 		http.StripPrefix(strings.TrimSuffix(CardPath, "/"), c.cfg.Card).ServeHTTP(w, r)
 	}
 }
 
-// steer gives an action its bound, and its reply the time to be written after it.
-func steer(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+// actionContext gives an action its bound, and its reply the time to be written after it.
+func actionContext(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
 	// A writer that has no deadlines (a test's recorder) waits for nobody either.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(steerTimeout + writeTimeout))
-	return context.WithTimeout(r.Context(), steerTimeout)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(actionTimeout + writeTimeout))
+	return context.WithTimeout(r.Context(), actionTimeout)
 }
 
-// done answers an action that has nothing to say but whether it worked.
-func (c *Console) done(w http.ResponseWriter, r *http.Request, err error) {
+// writeActionResult answers an action that has nothing to say but whether it worked.
+func (c *Console) writeActionResult(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
-		c.fail(w, r, err)
+		c.writeFailure(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -203,7 +203,7 @@ func (c *Console) done(w http.ResponseWriter, r *http.Request, err error) {
 
 // Check says whether the purge is one that can be asked for; its error matches
 // ErrBadRequest.
-func (p Purge) Check() error {
+func (p PurgeRequest) Check() error {
 	set := 0
 	for _, is := range []bool{p.URL != "", p.Tag != "", p.All} {
 		if is {
@@ -217,11 +217,11 @@ func (p Purge) Check() error {
 		return fmt.Errorf("%w: a URL has at most %d bytes", ErrBadRequest, maxURL)
 	case len(p.Tag) > maxTag:
 		return fmt.Errorf("%w: a tag has at most %d bytes", ErrBadRequest, maxTag)
-	case strings.ContainsFunc(p.Tag, unprintable):
+	case strings.ContainsFunc(p.Tag, isUnprintable):
 		return fmt.Errorf("%w: a tag has no blanks and no control characters", ErrBadRequest)
 	case p.URL == "":
 		return nil
-	case strings.ContainsFunc(p.URL, unprintable):
+	case strings.ContainsFunc(p.URL, isUnprintable):
 		return fmt.Errorf("%w: a URL has no blanks and no control characters", ErrBadRequest)
 	}
 	u, err := url.Parse(p.URL)
@@ -236,13 +236,13 @@ func (p Purge) Check() error {
 	return nil
 }
 
-// unprintable finds what has no place in a URL or a tag.
-func unprintable(r rune) bool {
+// isUnprintable finds what has no place in a URL or a tag.
+func isUnprintable(r rune) bool {
 	return unicode.IsSpace(r) || !unicode.IsPrint(r)
 }
 
-// checkBoard bounds a board's name; whether there is such a board others know.
-func checkBoard(name string) error {
+// checkBoardName bounds a board's name; whether there is such a board others know.
+func checkBoardName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%w: board is missing: name one", ErrBadRequest)
@@ -252,13 +252,13 @@ func checkBoard(name string) error {
 	return nil
 }
 
-// body reads one JSON value of the right shape into v, or answers why not.
-func (c *Console) body(w http.ResponseWriter, r *http.Request, v any) bool {
+// readBody reads one JSON value of the right shape into v, or answers why not.
+func (c *Console) readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
 		return false
 	}
-	err := decode(http.MaxBytesReader(w, r.Body, maxBody), v)
+	err := decodeObject(http.MaxBytesReader(w, r.Body, maxBody), v)
 	var tooBig *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooBig):
@@ -269,8 +269,8 @@ func (c *Console) body(w http.ResponseWriter, r *http.Request, v any) bool {
 	return err == nil
 }
 
-// decode reads exactly one JSON object without unknown fields.
-func decode(from io.Reader, v any) error {
+// decodeObject reads exactly one JSON object without unknown fields.
+func decodeObject(from io.Reader, v any) error {
 	d := json.NewDecoder(from)
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -284,9 +284,9 @@ func decode(from io.Reader, v any) error {
 	return nil
 }
 
-// fail answers with an error of Control, Lab or Check and its status. Only
+// writeFailure answers with an error of Control, Lab or Check and its status. Only
 // errors of the three kinds speak to the client; others are the house's own.
-func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (c *Console) writeFailure(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	text := "that went wrong inside: the board's log says more"
 	switch {
@@ -297,7 +297,7 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, ErrUnavailable):
 		status, text = http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
-		status, text = http.StatusGatewayTimeout, fmt.Sprintf("it was not done within %v", steerTimeout)
+		status, text = http.StatusGatewayTimeout, fmt.Sprintf("it was not done within %v", actionTimeout)
 	}
 	level := slog.LevelInfo // a slip of the person at the console
 	if status == http.StatusInternalServerError {

@@ -82,10 +82,10 @@ func TestAPI(t *testing.T) {
 		{"GET", "/api/v1/purge", "", 405, `{"error":"use POST here"}`, ""},
 		{"PUT", "/api/v1/drain", `{}`, 405, `{"error":`, ""},
 
-		{"POST", "/api/v1/purge", `{"tag":"news"}`, 200, `"obeyed":["board-1"`, "purge tag news"},
-		{"POST", "/api/v1/purge", `{"url":"/a?b=c"}`, 200, `"obeyed"`, "purge url /a?b=c"},
-		{"POST", "/api/v1/purge", `{"url":"https://shop.example/a"}`, 200, `"obeyed"`, "purge url https://shop.example/a"},
-		{"POST", "/api/v1/purge", ` {"all":true} `, 200, `"obeyed"`, "purge all"},
+		{"POST", "/api/v1/purge", `{"tag":"news"}`, 200, `"applied":["board-1"`, "purge tag news"},
+		{"POST", "/api/v1/purge", `{"url":"/a?b=c"}`, 200, `"applied"`, "purge url /a?b=c"},
+		{"POST", "/api/v1/purge", `{"url":"https://shop.example/a"}`, 200, `"applied"`, "purge url https://shop.example/a"},
+		{"POST", "/api/v1/purge", ` {"all":true} `, 200, `"applied"`, "purge all"},
 		{"POST", "/api/v1/purge", `{}`, 400, "exactly one", ""},
 		{"POST", "/api/v1/purge", `null`, 400, "exactly one", ""},
 		{"POST", "/api/v1/purge", `{"all":true,"tag":"news"}`, 400, "exactly one", ""},
@@ -116,9 +116,9 @@ func TestAPI(t *testing.T) {
 		{"POST", "/api/v1/locate", `{"board":"board-9"}`, 404, "board-9", ""},
 		{"POST", "/api/v1/locate", `{}`, 400, "board is missing", ""},
 
-		{"POST", "/api/v1/lab", `{"board":"board-3","do":"kill"}`, 204, "", "kill board-3"},
-		{"POST", "/api/v1/lab", `{"board":"board-3","do":"explode"}`, 400, "stop, kill, pause, revive", ""},
-		{"POST", "/api/v1/lab", `{"do":"kill"}`, 400, "board is missing", ""},
+		{"POST", "/api/v1/lab", `{"board":"board-3","action":"kill"}`, 204, "", "kill board-3"},
+		{"POST", "/api/v1/lab", `{"board":"board-3","action":"explode"}`, 400, "stop, kill, pause, revive", ""},
+		{"POST", "/api/v1/lab", `{"action":"kill"}`, 400, "board is missing", ""},
 	} {
 		name := c.method + " " + c.path + " " + c.body
 		t.Run(name[:min(len(name), 60)], func(t *testing.T) {
@@ -162,10 +162,12 @@ func TestAPIWantsJSON(t *testing.T) {
 // stubborn is a rack that answers everything with one error.
 type stubborn struct{ err error }
 
-func (s stubborn) Purge(context.Context, Purge) (PurgeResult, error) { return PurgeResult{}, s.err }
-func (s stubborn) Drain(context.Context, string, bool) error         { return s.err }
-func (s stubborn) Locate(context.Context, string, bool) error        { return s.err }
-func (s stubborn) Do(context.Context, string, string) error          { return s.err }
+func (s stubborn) Purge(context.Context, PurgeRequest) (PurgeResult, error) {
+	return PurgeResult{}, s.err
+}
+func (s stubborn) Drain(context.Context, string, bool) error  { return s.err }
+func (s stubborn) Locate(context.Context, string, bool) error { return s.err }
+func (s stubborn) Do(context.Context, string, string) error   { return s.err }
 
 func TestErrorsOfTheRack(t *testing.T) {
 	for _, c := range []struct {
@@ -181,7 +183,7 @@ func TestErrorsOfTheRack(t *testing.T) {
 	} {
 		con := newConsole(t, Config{Source: NewFake(1), Control: stubborn{c.err}, Lab: stubborn{c.err}})
 		for path, body := range map[string]string{
-			"/api/v1/purge": `{"all":true}`, "/api/v1/drain": `{"board":"b"}`, "/api/v1/lab": `{"board":"b","do":"stop"}`,
+			"/api/v1/purge": `{"all":true}`, "/api/v1/drain": `{"board":"b"}`, "/api/v1/lab": `{"board":"b","action":"stop"}`,
 		} {
 			w := ask(t, con, "POST", path, body, nil)
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.has) || strings.Contains(w.Body.String(), "secret") {
@@ -277,7 +279,7 @@ func TestSnapshotSaysWhatTheClientMay(t *testing.T) {
 // what reaches the rack has passed its checks.
 func FuzzBodies(f *testing.F) {
 	for _, seed := range []string{
-		`{"url":"/a"}`, `{"tag":"t"}`, `{"all":true}`, `{"board":"board-1","undo":true}`, `{"board":"board-1","do":"kill"}`,
+		`{"url":"/a"}`, `{"tag":"t"}`, `{"all":true}`, `{"board":"board-1","undo":true}`, `{"board":"board-1","action":"kill"}`,
 		``, `null`, `{}`, `[]`, `{"all":true}x`, `{"all":1e999}`, "{\"tag\":\"\x00\"}", `{"url":"http://[::1"}`, `{"url":"/\u202e"}`,
 	} {
 		f.Add(seed)

@@ -20,47 +20,47 @@ const UserName = "bramble"
 // client. maxTriers clients are remembered; of more, the longest quiet is
 // forgotten. An IPv6 client counts by its /64, which is what one subscriber has.
 const (
-	triesBurst = 5
-	tryEvery   = 10 * time.Second
-	maxTriers  = 256
+	maxFailureBurst  = 5
+	failureDecay     = 10 * time.Second
+	maxFailedClients = 256
 )
 
-// verdict is what the door makes of a request.
-type verdict int
+// authResult is what the door makes of a request.
+type authResult int
 
 const (
-	welcome verdict = iota
-	wrongHost
-	noPassword
-	wrongPassword
-	tooManyTries
+	authOK authResult = iota
+	authWrongHost
+	authNoPassword
+	authWrongPassword
+	authTooManyTries
 )
 
-// door decides who may come in and who may steer.
-type door struct {
-	open  bool // there is no password
-	want  [sha256.Size]byte
-	hosts map[string]bool // lower case
-	now   func() time.Time
+// auth decides who may come in and who may steer.
+type auth struct {
+	passwordless bool // there is no password
+	passwordHash [sha256.Size]byte
+	hosts        map[string]bool // lower case
+	now          func() time.Time
 
-	mu     sync.Mutex
-	triers map[netip.Prefix]*trier // guarded by mu; at most maxTriers
+	mu       sync.Mutex
+	failures map[netip.Prefix]*failedClient // guarded by mu; at most maxTriers
 }
 
-// trier is a client that gave a wrong password. Its debt grows by one a wrong
+// failedClient is a client that gave a wrong password. Its debt grows by one a wrong
 // try and shrinks by one each tryEvery.
-type trier struct {
+type failedClient struct {
 	debt float64
 	last time.Time
 }
 
-func newDoor(password string, hosts []string, now func() time.Time) *door {
-	d := &door{
-		open:   password == "",
-		want:   sha256.Sum256([]byte(password)),
-		hosts:  make(map[string]bool),
-		now:    now,
-		triers: make(map[netip.Prefix]*trier),
+func newAuth(password string, hosts []string, now func() time.Time) *auth {
+	d := &auth{
+		passwordless: password == "",
+		passwordHash: sha256.Sum256([]byte(password)),
+		hosts:        make(map[string]bool),
+		now:          now,
+		failures:     make(map[netip.Prefix]*failedClient),
 	}
 	for _, h := range hosts {
 		d.hosts[strings.ToLower(h)] = true
@@ -68,41 +68,41 @@ func newDoor(password string, hosts []string, now func() time.Time) *door {
 	return d
 }
 
-// check judges a request; with tooManyTries it says how long to wait.
-func (d *door) check(r *http.Request) (verdict, time.Duration) {
-	if d.open {
+// checkRequest judges a request; with tooManyTries it says how long to wait.
+func (d *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
+	if d.passwordless {
 		// Without a password a page of another site could have its own name point
 		// at the console (DNS rebinding) and would then be of the same origin.
-		if !d.ours(r.Host) {
-			return wrongHost, 0
+		if !d.isOwnHost(r.Host) {
+			return authWrongHost, 0
 		}
-		return welcome, 0
+		return authOK, 0
 	}
 	user, password, ok := r.BasicAuth()
 	if !ok {
-		return noPassword, 0
+		return authNoPassword, 0
 	}
-	client := clientOf(r)
-	if wait := d.wait(client); wait > 0 {
-		return tooManyTries, wait
+	client := clientOfRequest(r)
+	if wait := d.lockoutTime(client); wait > 0 {
+		return authTooManyTries, wait
 	}
 	got := sha256.Sum256([]byte(password)) // hashed, so that its length does not show in the time
-	right := subtle.ConstantTimeCompare(got[:], d.want[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
+	right := subtle.ConstantTimeCompare(got[:], d.passwordHash[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
 	if right != 1 {
-		d.blame(client)
-		return wrongPassword, 0
+		d.recordFailure(client)
+		return authWrongPassword, 0
 	}
-	return welcome, 0
+	return authOK, 0
 }
 
 // maySteer reports whether a request that check has let in may change things.
-func (d *door) maySteer(r *http.Request) bool {
-	return !d.open || clientOf(r).Addr().IsLoopback()
+func (d *auth) maySteer(r *http.Request) bool {
+	return !d.passwordless || clientOfRequest(r).Addr().IsLoopback()
 }
 
-// ours reports whether a Host header names this console: an IP address,
+// isOwnHost reports whether a Host header names this console: an IP address,
 // localhost, a .local name, which DNS does not serve, or a name of the machine.
-func (d *door) ours(host string) bool {
+func (d *auth) isOwnHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
@@ -114,66 +114,66 @@ func (d *door) ours(host string) bool {
 		strings.HasSuffix(host, ".local") || d.hosts[host]
 }
 
-// wait says how long a client must wait before its next try.
-func (d *door) wait(client netip.Prefix) time.Duration {
+// lockoutTime says how long a client must wait before its next try.
+func (d *auth) lockoutTime(client netip.Prefix) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.triers[client]
+	t := d.failures[client]
 	if t == nil {
 		return 0
 	}
-	if over := t.debtAt(d.now()) - (triesBurst - 1); over > 0 {
-		return time.Duration(over * float64(tryEvery))
+	if over := t.debtAt(d.now()) - (maxFailureBurst - 1); over > 0 {
+		return time.Duration(over * float64(failureDecay))
 	}
 	return 0
 }
 
-// blame notes a wrong password.
-func (d *door) blame(client netip.Prefix) {
+// recordFailure notes a wrong password.
+func (d *auth) recordFailure(client netip.Prefix) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
-	t := d.triers[client]
+	t := d.failures[client]
 	if t == nil {
-		if len(d.triers) >= maxTriers {
+		if len(d.failures) >= maxFailedClients {
 			d.forgetOldest()
 		}
-		t = &trier{last: now}
-		d.triers[client] = t
+		t = &failedClient{last: now}
+		d.failures[client] = t
 	}
 	t.debt, t.last = t.debtAt(now)+1, now
 }
 
 // forgetOldest drops the client that has been quiet for longest; mu is held.
-func (d *door) forgetOldest() {
+func (d *auth) forgetOldest() {
 	var oldest netip.Prefix
 	var since time.Time
-	for p, t := range d.triers {
+	for p, t := range d.failures {
 		if since.IsZero() || t.last.Before(since) {
 			oldest, since = p, t.last
 		}
 	}
-	delete(d.triers, oldest)
+	delete(d.failures, oldest)
 }
 
 // debtAt is the debt that is left at a time.
-func (t *trier) debtAt(now time.Time) float64 {
-	return max(0, t.debt-now.Sub(t.last).Seconds()/tryEvery.Seconds())
+func (t *failedClient) debtAt(now time.Time) float64 {
+	return max(0, t.debt-now.Sub(t.last).Seconds()/failureDecay.Seconds())
 }
 
-// clientOf gives the client that a request comes from. Headers about clients behind
+// clientOfRequest gives the client that a request comes from. Headers about clients behind
 // a proxy are not believed.
-func clientOf(r *http.Request) netip.Prefix {
+func clientOfRequest(r *http.Request) netip.Prefix {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Prefix{}
 	}
-	return clientAt(at.Addr())
+	return clientPrefix(at.Addr())
 }
 
-// clientAt gives what counts as one client: an address, or the /64 of an IPv6
+// clientPrefix gives what counts as one client: an address, or the /64 of an IPv6
 // address, which is what one subscriber has.
-func clientAt(addr netip.Addr) netip.Prefix {
+func clientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() && !addr.IsLoopback() {
@@ -186,7 +186,7 @@ func clientAt(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// retryAfter gives a wait in whole seconds, at least one (RFC 9110, 10.2.3).
-func retryAfter(wait time.Duration) string {
+// formatRetryAfter gives a wait in whole seconds, at least one (RFC 9110, 10.2.3).
+func formatRetryAfter(wait time.Duration) string {
 	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }

@@ -155,7 +155,7 @@ func TestPage(t *testing.T) {
 		until(`document.querySelectorAll('#ring .arcs').length === 5`),
 		until(`document.querySelector('#shares tbody').rows.length === 5`),
 		then(func() {
-			f.Tell(Event{At: time.Now(), Kind: "joined", Board: "board-5", Text: "board-5 joined: a fresh <card>"})
+			f.Publish(Event{At: time.Now(), Kind: "joined", Board: "board-5", Text: "board-5 joined: a fresh <card>"})
 		}),
 		until(`document.querySelector('#log').textContent.includes('board-5 joined: a fresh <card>')`),
 

@@ -8,7 +8,7 @@ import (
 
 // What is about the card is for who may steer, with its path as the card knows it.
 func TestCardIsForWhoMaySteer(t *testing.T) {
-	card := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { plain(w, http.StatusOK, r.Method+" "+r.URL.Path) })
+	card := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writePlain(w, http.StatusOK, r.Method+" "+r.URL.Path) })
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.RemoteAddr = address }
 	}

@@ -18,7 +18,7 @@ import (
 // and for looking at the page. Its figures move only with Tick, so that a test
 // sees what it expects.
 type Fake struct {
-	Announcer
+	Broadcaster
 
 	mu    sync.Mutex // guards what follows
 	now   time.Time
@@ -78,7 +78,7 @@ func (f *Fake) Set(board, state string, faults ...gpio.Fault) {
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaults(faults...)
-			f.Tell(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
+			f.Publish(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
 		}
 	}
 }
@@ -95,23 +95,23 @@ func (f *Fake) Calls() []string {
 func (f *Fake) Snapshot() Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.ring()}
+	s := Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
 	for i, fb := range f.rack {
-		b := Board{
+		b := BoardView{
 			Name: fb.name, State: fb.state, Faults: fb.faults.Words(),
 			HTTPURL:    fmt.Sprintf("http://127.0.0.1:%d", 8081+i),
 			ConsoleURL: fmt.Sprintf("http://127.0.0.1:%d", 9081+i),
 		}
 		for _, a := range s.Ring {
 			if a.Board == fb.name {
-				b.Share += a.To - a.From
+				b.RingShare += a.To - a.From
 			}
 		}
 		in := gpio.Input{Faults: fb.faults, Locate: fb.locate}
-		if runs(fb.state) {
-			in.Health = healthOf(fb.state)
+		if isRunning(fb.state) {
+			in.Health = parseHealth(fb.state)
 			b.PID = 4000 + i
-			b.Vitals = Vitals{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudget: 64e6,
+			b.Vitals = VitalsView{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudgetBytes: 64e6,
 				UptimeSeconds: int64(f.ticks)}
 		}
 		if fb.state == "serving" || fb.state == "draining" {
@@ -123,17 +123,17 @@ func (f *Fake) Snapshot() Snapshot {
 		b.Panel = gpio.Tell(in, gpio.DefaultLamps)
 		s.Boards = append(s.Boards, b)
 	}
-	slices.SortFunc(s.Boards, func(a, b Board) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Boards, func(a, b BoardView) int { return strings.Compare(a.Name, b.Name) })
 	return s
 }
 
-// runs reports whether a board in this state answers.
-func runs(state string) bool {
+// isRunning reports whether a board in this state answers.
+func isRunning(state string) bool {
 	return state != "dead" && state != "stopped" && state != "left" && state != "paused"
 }
 
-// healthOf reads a state's word as a state of health.
-func healthOf(state string) gpio.Health {
+// parseHealth reads a state's word as a state of health.
+func parseHealth(state string) gpio.Health {
 	for h := gpio.Stopped; h <= gpio.Drained; h++ {
 		if h.String() == state {
 			return h
@@ -142,8 +142,8 @@ func healthOf(state string) gpio.Health {
 	return gpio.Stopped
 }
 
-// ring gives the arcs of the boards that serve; mu is held.
-func (f *Fake) ring() []Arc {
+// buildRing gives the arcs of the boards that serve; mu is held.
+func (f *Fake) buildRing() []RingArc {
 	type point struct {
 		at    float64
 		board string
@@ -160,13 +160,13 @@ func (f *Fake) ring() []Arc {
 		return nil
 	}
 	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
-	var arcs []Arc
+	var arcs []RingArc
 	add := func(from, to float64, board string) {
 		if n := len(arcs); n > 0 && arcs[n-1].Board == board {
 			arcs[n-1].To = to
 			return
 		}
-		arcs = append(arcs, Arc{from, to, board})
+		arcs = append(arcs, RingArc{from, to, board})
 	}
 	from := 0.0
 	for _, p := range points {
@@ -177,15 +177,15 @@ func (f *Fake) ring() []Arc {
 	return arcs
 }
 
-// act notes a call and puts a board into a state.
-func (f *Fake) act(call, board, state, kind string) error {
+// setState notes a call and puts a board into a state.
+func (f *Fake) setState(call, board, state, kind string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, call+" "+board)
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state = state
-			f.Tell(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
+			f.Publish(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
 			return nil
 		}
 	}
@@ -193,7 +193,7 @@ func (f *Fake) act(call, board, state, kind string) error {
 }
 
 // Purge implements Control: boards that serve obey, the others are absent.
-func (f *Fake) Purge(_ context.Context, p Purge) (PurgeResult, error) {
+func (f *Fake) Purge(_ context.Context, p PurgeRequest) (PurgeResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	what := "all"
@@ -207,21 +207,21 @@ func (f *Fake) Purge(_ context.Context, p Purge) (PurgeResult, error) {
 	var res PurgeResult
 	for _, b := range f.rack {
 		if b.state == "serving" {
-			res.Obeyed = append(res.Obeyed, b.name)
+			res.Applied = append(res.Applied, b.name)
 		} else {
 			res.Absent = append(res.Absent, b.name)
 		}
 	}
-	f.Tell(Event{At: f.now, Kind: "purge", Text: "purged " + what})
+	f.Publish(Event{At: f.now, Kind: "purge", Text: "purged " + what})
 	return res, nil
 }
 
 // Drain implements Control.
 func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
 	if undo {
-		return f.act("undrain", board, "serving", "state")
+		return f.setState("undrain", board, "serving", "state")
 	}
-	return f.act("drain", board, "drained", "state")
+	return f.setState("drain", board, "drained", "state")
 }
 
 // Locate implements Control.
@@ -242,13 +242,13 @@ func (f *Fake) Locate(_ context.Context, board string, undo bool) error {
 func (f *Fake) Do(_ context.Context, board, action string) error {
 	switch action {
 	case "stop":
-		return f.act(action, board, "stopped", "left")
+		return f.setState(action, board, "stopped", "left")
 	case "kill":
-		return f.act(action, board, "dead", "died")
+		return f.setState(action, board, "dead", "died")
 	case "pause":
-		return f.act(action, board, "paused", "lab")
+		return f.setState(action, board, "paused", "lab")
 	case "revive":
-		return f.act(action, board, "serving", "returned")
+		return f.setState(action, board, "serving", "returned")
 	}
 	return fmt.Errorf("%w: a lab cannot %s a board", ErrBadRequest, action)
 }

@@ -15,29 +15,29 @@ import (
 // does not keep up is closed: its page connects anew and has the whole picture
 // again, which is better than an old one.
 type hub struct {
-	source Source
+	source RackSource
 	epoch  string // marks the event ids of this run, so that another run's are not taken for ours
 
 	mu      sync.Mutex
 	ended   bool // run has returned; nobody may join
-	streams map[*stream]struct{}
-	places  shares[*stream] // of the same streams
-	last    Snapshot        // the latest sample; zero before the first
-	sampled bool            // last is a sample
-	history []float64       // hits a second of the whole rack, oldest first; at most historySamples
-	events  []told          // the latest, oldest first; at most replayEvents
+	streams map[*eventStream]struct{}
+	slots   quota[*eventStream] // of the same streams
+	last    Snapshot            // the latest sample; zero before the first
+	sampled bool                // last is a sample
+	history []float64           // hits a second of the whole rack, oldest first; at most historySamples
+	events  []storedEvent       // the latest, oldest first; at most replayEvents
 	nextID  int64
 }
 
-// told is an event with the number that its id is made of, from 1.
-type told struct {
+// storedEvent is an event with the number that its id is made of, from 1.
+type storedEvent struct {
 	id int64
 	Event
 }
 
-// stream is one client's queue. Only the hub sends and closes, with mu held.
-type stream struct {
-	viewer viewer
+// eventStream is one client's queue. Only the hub sends and closes, with mu held.
+type eventStream struct {
+	rights viewerRights
 	client netip.Prefix
 	out    chan []byte
 }
@@ -46,8 +46,8 @@ type stream struct {
 // all that a page is told each second the ring is the longest and the calmest.
 type rackMessage struct {
 	Snapshot
-	Ring   *[]Arc `json:"ring,omitempty"`
-	Second bool   `json:"second,omitempty"` // this one counts for the line of hits
+	Ring *[]RingArc `json:"ring,omitempty"`
+	Tick bool       `json:"tick,omitempty"` // this one counts for the line of hits
 }
 
 // historyMessage gives a new page the past of its line of hits, oldest first.
@@ -56,34 +56,34 @@ type historyMessage struct {
 }
 
 var (
-	errFull  = errors.New("as many pages as this board allows watch already, or as many from your address: close one, or try again")
-	errEnded = errors.New("the console is ending")
+	errTooManyStreams = errors.New("as many pages as this board allows watch already, or as many from your address: close one, or try again")
+	errConsoleClosed  = errors.New("the console is ending")
 )
 
-func newHub(source Source, maxStreams int) *hub {
+func newHub(source RackSource, maxStreams int) *hub {
 	return &hub{
 		source:  source,
 		epoch:   strconv.FormatInt(time.Now().UnixMilli(), 36),
-		streams: make(map[*stream]struct{}),
-		places:  newShares[*stream](maxStreams, 0),
+		streams: make(map[*eventStream]struct{}),
+		slots:   newQuota[*eventStream](maxStreams, 0),
 	}
 }
 
 // run samples until ctx ends, then ends all streams.
 func (h *hub) run(ctx context.Context) {
-	defer h.end()
+	defer h.closeStreams()
 	events, unsubscribe := h.source.Subscribe()
 	defer unsubscribe()
 
-	second := time.NewTicker(sampleEvery)
+	second := time.NewTicker(sampleInterval)
 	defer second.Stop()
 	// change is armed by an event, so that a burst of them makes one sample.
-	change := time.NewTimer(changeEvery)
+	change := time.NewTimer(minChangeInterval)
 	change.Stop()
 	defer change.Stop()
 	armed := false
 
-	h.sample(true)
+	h.takeSample(true)
 	for {
 		select {
 		case <-ctx.Done():
@@ -93,33 +93,33 @@ func (h *hub) run(ctx context.Context) {
 				events = nil
 				continue
 			}
-			h.tell(e)
+			h.publishEvent(e)
 			if !armed { // else a steady flow of events would put the sample off
-				change.Reset(changeEvery)
+				change.Reset(minChangeInterval)
 				armed = true
 			}
 		case <-change.C:
 			armed = false
-			h.sample(false)
+			h.takeSample(false)
 		case <-second.C:
-			h.sample(true)
+			h.takeSample(true)
 		}
 	}
 }
 
-// end closes all streams for good.
-func (h *hub) end() {
+// closeStreams closes all streams for good.
+func (h *hub) closeStreams() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ended = true
 	for s := range h.streams {
-		h.drop(s)
+		h.dropStream(s)
 	}
 }
 
-// sample takes a snapshot and hands it on; each second it also adds to the
+// takeSample takes a snapshot and hands it on; each second it also adds to the
 // history.
-func (h *hub) sample(second bool) {
+func (h *hub) takeSample(second bool) {
 	s := h.source.Snapshot() // not under mu: the source has locks of its own
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,79 +133,79 @@ func (h *hub) sample(second bool) {
 		h.history = append(h.history, hits)
 		h.history = h.history[max(0, len(h.history)-historySamples):]
 	}
-	ready := make(map[viewer][]byte, 1)
+	ready := make(map[viewerRights][]byte, 1)
 	for st := range h.streams {
-		b, ok := ready[st.viewer]
+		b, ok := ready[st.rights]
 		if !ok {
-			b = h.rackFrame(st.viewer, whole, second)
-			ready[st.viewer] = b
+			b = h.rackFrame(st.rights, whole, second)
+			ready[st.rights] = b
 		}
-		h.send(st, b)
+		h.sendFrame(st, b)
 	}
 }
 
 // rackFrame prepares the latest sample for a kind of viewer; mu is held.
-func (h *hub) rackFrame(v viewer, whole, second bool) []byte {
-	m := rackMessage{Snapshot: h.last, Second: second}
+func (h *hub) rackFrame(v viewerRights, whole, second bool) []byte {
+	m := rackMessage{Snapshot: h.last, Tick: second}
 	m.CanSteer, m.CanLab = v.steer, v.lab
 	if m.Boards == nil {
-		m.Boards = []Board{}
+		m.Boards = []BoardView{}
 	}
 	if whole {
 		ring := h.last.Ring
 		if ring == nil {
-			ring = []Arc{}
+			ring = []RingArc{}
 		}
 		m.Ring = &ring
 	}
-	return h.frame("rack", 0, m)
+	return h.formatFrame("rack", 0, m)
 }
 
-// tell hands an event on and keeps it for those who come later.
-func (h *hub) tell(e Event) {
+// publishEvent hands an event on and keeps it for those who come later.
+func (h *hub) publishEvent(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.nextID++
-	h.events = append(h.events, told{h.nextID, e})
+	h.events = append(h.events, storedEvent{h.nextID, e})
 	h.events = h.events[max(0, len(h.events)-replayEvents):]
-	b := h.frame("event", h.nextID, e)
+	b := h.formatFrame("event", h.nextID, e)
 	for s := range h.streams {
-		h.send(s, b)
+		h.sendFrame(s, b)
 	}
 }
 
-// join adds a stream and puts into its queue all that a new page needs: the
+// addStream adds a stream and puts into its queue all that a new page needs: the
 // latest sample, the history, and the events after the one that it knows last.
-func (h *hub) join(client netip.Prefix, v viewer, lastID string) (*stream, error) {
+func (h *hub) addStream(client netip.Prefix, v viewerRights, lastID string) (*eventStream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
-		return nil, errEnded
+		return nil, errConsoleClosed
 	}
-	s := &stream{viewer: v, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
-	way, made, ok := h.places.take(client, s)
+	s := &eventStream{rights: v, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
+	way, made, ok := h.slots.reserveSlot(client, s)
 	if !ok {
-		return nil, errFull
+		return nil, errTooManyStreams
 	}
 	if made {
-		h.drop(way)
+		h.dropStream(way)
 	}
 	h.streams[s] = struct{}{}
 	if h.sampled {
-		h.send(s, h.rackFrame(v, true, false))
-		h.send(s, h.frame("history", 0, historyMessage{h.history}))
+		h.sendFrame(s, h.rackFrame(v, true, false))
+		h.sendFrame(s, h.formatFrame("history", 0, historyMessage{h.history}))
 	}
-	known := h.known(lastID)
+	known := h.parseEventID(lastID)
 	for _, e := range h.events {
 		if e.id > known {
-			h.send(s, h.frame("event", e.id, e.Event))
+			h.sendFrame(s, h.formatFrame("event", e.id, e.Event))
 		}
 	}
 	return s, nil
 }
 
-// known reads the number out of an event id, 0 if it is none of this run.
-func (h *hub) known(id string) int64 {
+// parseEventID reads the number out of an event id, 0 if it is none of this run.
+func (h *hub) parseEventID(id string) int64 {
 	epoch, number, _ := strings.Cut(id, "-")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if epoch != h.epoch || err != nil {
@@ -214,27 +214,27 @@ func (h *hub) known(id string) int64 {
 	return n
 }
 
-// leave takes a stream out; it may be out already.
-func (h *hub) leave(s *stream) {
+// removeStream takes a stream out; it may be out already.
+func (h *hub) removeStream(s *eventStream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, in := h.streams[s]; in {
-		h.drop(s)
+		h.dropStream(s)
 	}
 }
 
-// send queues a message without waiting; mu is held.
-func (h *hub) send(s *stream, b []byte) {
+// sendFrame queues a message without waiting; mu is held.
+func (h *hub) sendFrame(s *eventStream, b []byte) {
 	select {
 	case s.out <- b:
 	default:
-		h.drop(s)
+		h.dropStream(s)
 	}
 }
 
-// drop takes a stream out and ends it; mu is held.
-func (h *hub) drop(s *stream) {
+// dropStream takes a stream out and ends it; mu is held.
+func (h *hub) dropStream(s *eventStream) {
 	delete(h.streams, s)
-	h.places.leave(s.client, s)
+	h.slots.releaseSlot(s.client, s)
 	close(s.out)
 }

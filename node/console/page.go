@@ -22,7 +22,7 @@ var pageFiles embed.FS
 type page struct {
 	index  *template.Template
 	assets map[string]asset // by file name; never changed
-	card   []cardLine
+	card   []lampCode
 }
 
 // asset is a file with its content and entity tag.
@@ -32,15 +32,15 @@ type asset struct {
 	etag    string
 }
 
-// cardLine explains one code of the lamps; Lamp is its pattern for the page to
+// lampCode explains one code of the lamps; Lamp is its pattern for the page to
 // play, a level and its milliseconds a step: "255,500 0,500".
-type cardLine struct {
+type lampCode struct {
 	Lamp, Name, Means string
 }
 
-// mimeOf knows the kinds of file that a page is made of. The system's own table
+// mimeType knows the kinds of file that a page is made of. The system's own table
 // (package mime) differs from machine to machine.
-func mimeOf(extension string) string {
+func mimeType(extension string) string {
 	switch extension {
 	case ".css":
 		return "text/css; charset=utf-8"
@@ -56,7 +56,7 @@ func newPage() (*page, error) {
 	p := &page{assets: make(map[string]asset)}
 	var err error
 	p.index, err = template.New("index.html").Funcs(template.FuncMap{
-		"percent": percent, "bytes": bytesInWords, "count": count, "faults": func(s []string) string { return strings.Join(s, ", ") },
+		"percent": formatPercent, "bytes": formatBytes, "count": formatCount, "faults": func(s []string) string { return strings.Join(s, ", ") },
 	}).ParseFS(pageFiles, "page/index.html")
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func newPage() (*page, error) {
 		return nil, err
 	}
 	for _, f := range files {
-		kind := mimeOf(path.Ext(f.Name()))
+		kind := mimeType(path.Ext(f.Name()))
 		if kind == "" {
 			continue
 		}
@@ -82,18 +82,18 @@ func newPage() (*page, error) {
 		for _, s := range l.Pattern.Steps {
 			lamp = append(lamp, fmt.Sprintf("%d,%d", s.Level, s.MS))
 		}
-		p.card = append(p.card, cardLine{strings.Join(lamp, " "), l.Pattern.Name, l.Means})
+		p.card = append(p.card, lampCode{strings.Join(lamp, " "), l.Pattern.Name, l.Means})
 	}
 	return p, nil
 }
 
-// index renders the page as it is at this moment: whoever has no JavaScript
+// serveIndex renders the page as it is at this moment: whoever has no JavaScript
 // gets a table of the boards, everybody else a start that is right already.
-func (c *Console) index(w http.ResponseWriter, r *http.Request) {
+func (c *Console) serveIndex(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		Snapshot
-		Card []cardLine
-	}{c.snapshot(r), c.page.card}
+		Card []lampCode
+	}{c.snapshotFor(r), c.page.card}
 	var b bytes.Buffer
 	if err := c.page.index.Execute(&b, data); err != nil {
 		c.log.Error("console: page cannot be made", "err", err)
@@ -104,9 +104,9 @@ func (c *Console) index(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b.Bytes()) // an error means that the client has gone
 }
 
-// asset answers with one of the page's files. A browser asks each time whether
+// serveAsset answers with one of the page's files. A browser asks each time whether
 // it is still the same, so that a new version shows at once.
-func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
+func (c *Console) serveAsset(w http.ResponseWriter, r *http.Request) {
 	a := c.page.assets[strings.TrimPrefix(r.URL.Path, "/")]
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
@@ -121,24 +121,24 @@ func (c *Console) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.content) // an error means that the client has gone
 }
 
-// percent gives a part of one as "12 %", a tenth below ten.
-func percent(part float64) string {
+// formatPercent gives a part of one as "12 %", a tenth below ten.
+func formatPercent(part float64) string {
 	if part *= 100; part > 0 && part < 9.95 {
 		return fmt.Sprintf("%.1f %%", part)
 	}
 	return fmt.Sprintf("%.0f %%", part)
 }
 
-// count gives a figure as a person reads it: a tenth below ten, else whole.
-func count(n float64) string {
+// formatCount gives a figure as a person reads it: a tenth below ten, else whole.
+func formatCount(n float64) string {
 	if n > 0 && n < 9.95 {
 		return fmt.Sprintf("%.1f", n)
 	}
 	return fmt.Sprintf("%.0f", n)
 }
 
-// bytesInWords gives a size in MB, the unit that the settings use.
-func bytesInWords(n int64) string {
+// formatBytes gives a size in MB, the unit that the settings use.
+func formatBytes(n int64) string {
 	if n > 0 && n < 1e6 { // as the script has it: a cache that has begun is not empty
 		return fmt.Sprintf("%d kB", (n+999)/1000)
 	}

@@ -18,9 +18,9 @@ import (
 
 // Config is what a Console is made of.
 type Config struct {
-	Source  Source  // what the rack looks like; required
-	Control Control // purge and drain; nil: this console cannot steer
-	Lab     Lab     // stop, kill, pause and revive; nil on a real board
+	Source  RackSource // what the rack looks like; required
+	Control Control    // purge and drain; nil: this console cannot steer
+	Lab     Lab        // stop, kill, pause and revive; nil on a real board
 
 	// Shop answers what is asked below ShopPath: orders, sales, announcements.
 	// Nil: there are none here.
@@ -73,7 +73,7 @@ type Console struct {
 	cfg   Config
 	log   *slog.Logger
 	hub   *hub
-	door  *door
+	auth  *auth
 	page  *page
 	cross *http.CrossOriginProtection
 	mux   *http.ServeMux
@@ -105,12 +105,12 @@ func New(cfg Config) (*Console, error) {
 		cfg:   cfg,
 		log:   cfg.Logger,
 		hub:   newHub(cfg.Source, cfg.MaxStreams),
-		door:  newDoor(cfg.Password, names, time.Now),
+		auth:  newAuth(cfg.Password, names, time.Now),
 		page:  p,
 		cross: http.NewCrossOriginProtection(),
 		mux:   http.NewServeMux(),
 	}
-	c.routes()
+	c.registerRoutes()
 	return c, nil
 }
 
@@ -123,21 +123,21 @@ func (c *Console) Run(ctx context.Context) { c.hub.run(ctx) }
 // ServeHTTP answers one request.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
 
-// routes is the table of all that the console answers.
-func (c *Console) routes() {
+// registerRoutes is the table of all that the console answers.
+func (c *Console) registerRoutes() {
 	// Load balancers and supervisors carry no password and need no page.
-	c.mux.HandleFunc("GET /healthz", c.healthz)
-	c.mux.HandleFunc("GET /readyz", c.readyz)
+	c.mux.HandleFunc("GET /healthz", c.serveHealth)
+	c.mux.HandleFunc("GET /readyz", c.serveReady)
 
-	read := func(pattern string, h http.HandlerFunc) { c.mux.Handle(pattern, c.guard(h)) }
-	read("GET /{$}", c.index)
+	read := func(pattern string, h http.HandlerFunc) { c.mux.Handle(pattern, c.protect(h)) }
+	read("GET /{$}", c.serveIndex)
 	for name := range c.page.assets {
-		read("GET /"+name, c.asset)
+		read("GET /"+name, c.serveAsset)
 	}
-	read("GET /metrics", c.metrics)
+	read("GET /metrics", c.serveMetrics)
 
 	api := func(path, method string, h http.HandlerFunc) {
-		c.mux.Handle(path, c.guard(func(w http.ResponseWriter, r *http.Request) {
+		c.mux.Handle(path, c.protect(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != method {
 				w.Header().Set("Allow", method)
 				writeError(w, http.StatusMethodNotAllowed, "use "+method+" here")
@@ -146,24 +146,24 @@ func (c *Console) routes() {
 			h(w, r)
 		}))
 	}
-	api("/api/v1/rack", http.MethodGet, c.rack)
-	api("/api/v1/events", http.MethodGet, c.events)
-	api("/api/v1/purge", http.MethodPost, c.purge)
-	api("/api/v1/drain", http.MethodPost, c.drain)
-	api("/api/v1/locate", http.MethodPost, c.locate)
-	api("/api/v1/lab", http.MethodPost, c.lab)
-	c.mux.Handle(ShopPath, c.guard(c.shop))
-	c.mux.Handle(CardPath, c.guard(c.card))
-	c.mux.Handle("/api/", c.guard(func(w http.ResponseWriter, _ *http.Request) {
+	api("/api/v1/rack", http.MethodGet, c.serveRack)
+	api("/api/v1/events", http.MethodGet, c.serveEvents)
+	api("/api/v1/purge", http.MethodPost, c.servePurge)
+	api("/api/v1/drain", http.MethodPost, c.serveDrain)
+	api("/api/v1/locate", http.MethodPost, c.serveLocate)
+	api("/api/v1/lab", http.MethodPost, c.serveLab)
+	c.mux.Handle(ShopPath, c.protect(c.serveShop))
+	c.mux.Handle(CardPath, c.protect(c.serveCard))
+	c.mux.Handle("/api/", c.protect(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, http.StatusNotFound, "the console has no such address")
 	}))
 }
 
-// guard lets a request through to next if it comes by a name of ours, with the
+// protect lets a request through to next if it comes by a name of ours, with the
 // password if there is one, and, if it changes anything, from a page of ours.
-func (c *Console) guard(next http.HandlerFunc) http.Handler {
+func (c *Console) protect(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		secure(w.Header())
+		setSecurityHeaders(w.Header())
 		refuse := func(status int, text string) {
 			if strings.HasPrefix(r.URL.Path, "/api/") {
 				writeError(w, status, text)
@@ -171,19 +171,19 @@ func (c *Console) guard(next http.HandlerFunc) http.Handler {
 			}
 			http.Error(w, text, status)
 		}
-		switch verdict, wait := c.door.check(r); verdict {
-		case wrongHost:
+		switch verdict, wait := c.auth.checkRequest(r); verdict {
+		case authWrongHost:
 			refuse(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a .local name")
 			return
-		case noPassword, wrongPassword:
-			if verdict == wrongPassword {
+		case authNoPassword, authWrongPassword:
+			if verdict == authWrongPassword {
 				c.log.Warn("console: wrong password", "client", r.RemoteAddr)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="Bramble console", charset="UTF-8"`)
 			refuse(http.StatusUnauthorized, `the console wants the user name "bramble" and the password set under [console]`)
 			return
-		case tooManyTries:
-			w.Header().Set("Retry-After", retryAfter(wait))
+		case authTooManyTries:
+			w.Header().Set("Retry-After", formatRetryAfter(wait))
 			refuse(http.StatusTooManyRequests, "too many wrong passwords from your address: wait, then try again")
 			return
 		}
@@ -191,7 +191,7 @@ func (c *Console) guard(next http.HandlerFunc) http.Handler {
 			refuse(http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && !c.door.maySteer(r) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && !c.auth.maySteer(r) {
 			refuse(http.StatusForbidden, "without a password only this machine may steer: set password under [console]")
 			return
 		}
@@ -199,8 +199,8 @@ func (c *Console) guard(next http.HandlerFunc) http.Handler {
 	})
 }
 
-// secure sets the headers that every reply of the console has.
-func secure(h http.Header) {
+// setSecurityHeaders sets the headers that every reply of the console has.
+func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -209,26 +209,26 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// healthz says that the process is alive.
-func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
-	secure(w.Header())
-	plain(w, http.StatusOK, "ok\n")
+// serveHealth says that the process is alive.
+func (c *Console) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	setSecurityHeaders(w.Header())
+	writePlain(w, http.StatusOK, "ok\n")
 }
 
-// readyz says whether the board may be sent clients, and if not, why.
-func (c *Console) readyz(w http.ResponseWriter, _ *http.Request) {
-	secure(w.Header())
+// serveReady says whether the board may be sent clients, and if not, why.
+func (c *Console) serveReady(w http.ResponseWriter, _ *http.Request) {
+	setSecurityHeaders(w.Header())
 	if c.cfg.Ready != nil {
 		if ok, reason := c.cfg.Ready(); !ok {
-			plain(w, http.StatusServiceUnavailable, reason+"\n")
+			writePlain(w, http.StatusServiceUnavailable, reason+"\n")
 			return
 		}
 	}
-	plain(w, http.StatusOK, "ready\n")
+	writePlain(w, http.StatusOK, "ready\n")
 }
 
-// metrics writes what Prometheus collects.
-func (c *Console) metrics(w http.ResponseWriter, r *http.Request) {
+// serveMetrics writes what Prometheus collects.
+func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.WriteMetrics == nil {
 		http.NotFound(w, r)
 		return
@@ -237,7 +237,7 @@ func (c *Console) metrics(w http.ResponseWriter, r *http.Request) {
 	c.cfg.WriteMetrics(w)
 }
 
-func plain(w http.ResponseWriter, status int, text string) {
+func writePlain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	io.WriteString(w, text) // a client that has gone needs no answer

@@ -13,45 +13,45 @@ import (
 // the ring while that is the same as in the event before. CanLab and CanSteer
 // are the console's to set: they say what the client that asks may do.
 type Snapshot struct {
-	At       time.Time `json:"at"`
-	Version  string    `json:"version"`           // of the observer's program
-	Observer string    `json:"observer"`          // name of the board that saw this; "lab" for a lab with no live board
-	Boards   []Board   `json:"boards"`            // sorted by name
-	Ring     []Arc     `json:"ring"`              // clockwise, adjacent arcs of one board merged
-	Notices  []string  `json:"notices,omitempty"` // what a person must know, one plain sentence each
-	CanLab   bool      `json:"can_lab,omitempty"` // stop, kill, pause and revive are possible here
-	CanSteer bool      `json:"can_steer"`         // purge and drain are possible here
+	At       time.Time   `json:"at"`
+	Version  string      `json:"version"`           // of the observer's program
+	Observer string      `json:"observer"`          // name of the board that saw this; "lab" for a lab with no live board
+	Boards   []BoardView `json:"boards"`            // sorted by name
+	Ring     []RingArc   `json:"ring"`              // clockwise, adjacent arcs of one board merged
+	Notices  []string    `json:"notices,omitempty"` // what a person must know, one plain sentence each
+	CanLab   bool        `json:"can_lab,omitempty"` // stop, kill, pause and revive are possible here
+	CanSteer bool        `json:"can_steer"`         // purge and drain are possible here
 }
 
-// Board is one board of a Snapshot.
-type Board struct {
-	Name       string    `json:"name"`
-	State      string    `json:"state"` // starting, joining, serving, draining, drained, left, dead, and in a lab also paused or stopped
-	Faults     []string  `json:"faults,omitempty"`
-	Self       bool      `json:"self,omitempty"` // the observer itself
-	HTTPURL    string    `json:"http_url"`       // where its pages are, "http://127.0.0.1:8081"
-	ConsoleURL string    `json:"console_url"`
-	PID        int       `json:"pid,omitempty"` // only in a lab
-	Share      float64   `json:"share"`         // part of the ring that it owns first, 0 to 1
-	Vitals     Vitals    `json:"vitals"`
-	Panel      gpio.Show `json:"panel"` // what its lamps do now
+// BoardView is one board of a Snapshot.
+type BoardView struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"` // starting, joining, serving, draining, drained, left, dead, and in a lab also paused or stopped
+	Faults     []string   `json:"faults,omitempty"`
+	Self       bool       `json:"self,omitempty"` // the observer itself
+	HTTPURL    string     `json:"http_url"`       // where its pages are, "http://127.0.0.1:8081"
+	ConsoleURL string     `json:"console_url"`
+	PID        int        `json:"pid,omitempty"` // only in a lab
+	RingShare  float64    `json:"ring_share"`    // part of the ring that it owns first, 0 to 1
+	Vitals     VitalsView `json:"vitals"`
+	Panel      gpio.Show  `json:"panel"` // what its lamps do now
 }
 
-// Vitals are a board's figures of the last second.
-type Vitals struct {
-	HitsPerSecond float64 `json:"hits_per_second"` // replies to clients, whatever their status
-	HitRatio      float64 `json:"hit_ratio"`       // part of them answered from this board's memory, 0 to 1
-	CPU           float64 `json:"cpu"`             // of one core, 0 to 1 and above on several cores
-	MemoryBytes   int64   `json:"memory_bytes"`    // resident
-	Connections   int64   `json:"connections"`     // open on the public listener
-	CacheBytes    int64   `json:"cache_bytes"`
-	CacheBudget   int64   `json:"cache_budget"`
-	UptimeSeconds int64   `json:"uptime_seconds"`
+// VitalsView are a board's figures of the last second.
+type VitalsView struct {
+	HitsPerSecond    float64 `json:"hits_per_second"` // replies to clients, whatever their status
+	HitRatio         float64 `json:"hit_ratio"`       // part of them answered from this board's memory, 0 to 1
+	CPU              float64 `json:"cpu"`             // of one core, 0 to 1 and above on several cores
+	MemoryBytes      int64   `json:"memory_bytes"`    // resident
+	Connections      int64   `json:"connections"`     // open on the public listener
+	CacheBytes       int64   `json:"cache_bytes"`
+	CacheBudgetBytes int64   `json:"cache_budget_bytes"`
+	UptimeSeconds    int64   `json:"uptime_seconds"`
 }
 
-// Arc is a stretch of the ring that one board owns first. From and To are
+// RingArc is a stretch of the ring that one board owns first. From and To are
 // turns, 0 at the top and clockwise to 1; From is left out of the arc, To is in.
-type Arc struct {
+type RingArc struct {
 	From  float64 `json:"from"`
 	To    float64 `json:"to"`
 	Board string  `json:"board"`
@@ -65,9 +65,9 @@ type Event struct {
 	Text  string    `json:"text"`  // "board-3 died: no answer to probes"
 }
 
-// Source tells what the rack looks like. Both methods may be called from any
+// RackSource tells what the rack looks like. Both methods may be called from any
 // goroutine at any time.
-type Source interface {
+type RackSource interface {
 	// Snapshot returns the latest view; it is cheap and never blocks on a peer.
 	Snapshot() Snapshot
 	// Subscribe returns events from now on and a function that ends the
@@ -75,8 +75,8 @@ type Source interface {
 	Subscribe() (<-chan Event, func())
 }
 
-// Purge says what to forget; exactly one of URL, Tag and All is set.
-type Purge struct {
+// PurgeRequest says what to forget; exactly one of URL, Tag and All is set.
+type PurgeRequest struct {
 	URL string `json:"url,omitempty"` // absolute, or a path with query
 	Tag string `json:"tag,omitempty"`
 	All bool   `json:"all,omitempty"`
@@ -87,14 +87,14 @@ type Purge struct {
 
 // PurgeResult says who has obeyed a purge.
 type PurgeResult struct {
-	Obeyed []string `json:"obeyed"`           // boards that have dropped it by now
-	Absent []string `json:"absent,omitempty"` // boards that will drop it before they serve again
+	Applied []string `json:"applied"`          // boards that have dropped it by now
+	Absent  []string `json:"absent,omitempty"` // boards that will drop it before they serve again
 }
 
 // Control steers the rack. Errors match ErrUnknownBoard, ErrBadRequest or
 // ErrUnavailable and hold one sentence that says what to do next.
 type Control interface {
-	Purge(ctx context.Context, p Purge) (PurgeResult, error)
+	Purge(ctx context.Context, p PurgeRequest) (PurgeResult, error)
 	// Drain takes a board out of service without an error to any client, or,
 	// with undo, puts it back.
 	Drain(ctx context.Context, board string, undo bool) error

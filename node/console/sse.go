@@ -11,22 +11,22 @@ import (
 
 // The bounds of a stream of server-sent events.
 const (
-	sampleEvery    = time.Second
-	changeEvery    = 100 * time.Millisecond // the soonest that an event makes a new sample
-	heartbeatEvery = 15 * time.Second
-	writeTimeout   = 10 * time.Second // a client that takes no bytes for so long is dropped
-	streamBuffer   = 32               // messages that a slow client may be behind before it is dropped
-	replayEvents   = 50               // the latest events, told to whoever comes new
-	historySamples = 120              // seconds of hits a second, told to whoever comes new
+	sampleInterval    = time.Second
+	minChangeInterval = 100 * time.Millisecond // the soonest that an event makes a new sample
+	keepAliveInterval = 15 * time.Second
+	writeTimeout      = 10 * time.Second // a client that takes no bytes for so long is dropped
+	streamBuffer      = 32               // messages that a slow client may be behind before it is dropped
+	replayEvents      = 50               // the latest events, told to whoever comes new
+	historySamples    = 120              // seconds of hits a second, told to whoever comes new
 )
 
-// viewer is what a client may do; a message is prepared once for each kind.
-type viewer struct{ steer, lab bool }
+// viewerRights is what a client may do; a message is prepared once for each kind.
+type viewerRights struct{ steer, lab bool }
 
-// frame formats one server-sent event. JSON has no line breaks, so data is one
+// formatFrame formats one server-sent event. JSON has no line breaks, so data is one
 // line. An id of 0 is left out. What cannot be JSON (a figure that is not a
 // number) is told as an error that the page shows.
-func (h *hub) frame(name string, id int64, v any) []byte {
+func (h *hub) formatFrame(name string, id int64, v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
 		data, _ = json.Marshal("the console cannot put its " + name + " into JSON: " + err.Error()) // a string always can
@@ -44,18 +44,18 @@ func (h *hub) frame(name string, id int64, v any) []byte {
 	return b.Bytes()
 }
 
-// events streams the rack to one client until it goes, falls behind, or the
+// serveEvents streams the rack to one client until it goes, falls behind, or the
 // console ends.
-func (c *Console) events(w http.ResponseWriter, r *http.Request) {
-	may := c.door.maySteer(r)
-	v := viewer{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
-	s, err := c.hub.join(clientOf(r), v, r.Header.Get("Last-Event-ID"))
+func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
+	may := c.auth.maySteer(r)
+	v := viewerRights{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
+	s, err := c.hub.addStream(clientOfRequest(r), v, r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	defer c.hub.leave(s)
+	defer c.hub.removeStream(s)
 
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy in between is not to hold lines back
@@ -76,7 +76,7 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 	if !send([]byte("retry: 2000\n\n")) {
 		return
 	}
-	heartbeat := time.NewTicker(heartbeatEvery)
+	heartbeat := time.NewTicker(keepAliveInterval)
 	defer heartbeat.Stop()
 	for {
 		select {

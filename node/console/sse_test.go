@@ -93,7 +93,7 @@ func TestStream(t *testing.T) {
 	}
 	nextNamed(t, in, "history")
 
-	f.Tell(Event{Kind: "joined", Board: "board-2", Text: "one\nevent: rack"})
+	f.Publish(Event{Kind: "joined", Board: "board-2", Text: "one\nevent: rack"})
 	e := nextNamed(t, in, "event")
 	if want := `"text":"one\nevent: rack"`; !strings.Contains(e.data, want) || e.id == "" {
 		t.Errorf("got %+v, want an id and %s", e, want)
@@ -152,13 +152,13 @@ func TestStreamBounds(t *testing.T) {
 // TestOneClientDoesNotTakeAllStreams: who watches a lot leaves room for others.
 func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
 	h := newHub(NewFake(1), 8)
-	join := func(who int) (*stream, error) { return h.join(stranger(who), viewer{}, "") }
+	join := func(who int) (*eventStream, error) { return h.addStream(stranger(who), viewerRights{}, "") }
 	for n := range 8 { // four clients with two each
 		if _, err := join(n / 2); err != nil {
 			t.Fatal(err)
 		}
 		if n == 1 {
-			if _, err := join(0); err != errFull {
+			if _, err := join(0); err != errTooManyStreams {
 				t.Errorf("one client's third stream of eight: %v", err)
 			}
 		}
@@ -167,30 +167,30 @@ func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
 	if err != nil || len(h.streams) != 8 {
 		t.Fatalf("who comes last: %v; there are %d streams", err, len(h.streams))
 	}
-	h.tell(Event{Text: "well"})
+	h.publishEvent(Event{Text: "well"})
 	if len(late.out) != 1 {
 		t.Error("who came last is told nothing")
 	}
-	h.end()
-	if h.places.held != 0 {
-		t.Errorf("%d places are held after the end", h.places.held)
+	h.closeStreams()
+	if h.slots.held != 0 {
+		t.Errorf("%d places are held after the end", h.slots.held)
 	}
 }
 
 // TestSlowStreamIsDropped fills the queue of a client that reads nothing.
 func TestSlowStreamIsDropped(t *testing.T) {
 	h := newHub(NewFake(1), 2)
-	slow, err := h.join(netip.Prefix{}, viewer{}, "")
+	slow, err := h.addStream(netip.Prefix{}, viewerRights{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range cap(slow.out) + 10 {
-		h.tell(Event{Text: fmt.Sprint(i)})
+		h.publishEvent(Event{Text: fmt.Sprint(i)})
 	}
 	if len(h.streams) != 0 {
 		t.Fatal("a stream that reads nothing is still fed")
 	}
-	h.leave(slow) // twice out is out
+	h.removeStream(slow) // twice out is out
 	n := 0
 	for range slow.out {
 		n++
@@ -210,7 +210,7 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 		defer cancel()
 		go h.run(ctx)
 		synctest.Wait()
-		s, err := h.join(netip.Prefix{}, viewer{}, "")
+		s, err := h.addStream(netip.Prefix{}, viewerRights{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +220,7 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 				m := string(<-s.out)
 				rack += strings.Count(m, "event: rack")
 				event += strings.Count(m, "event: event")
-				second += strings.Count(m, `"second":true`)
+				second += strings.Count(m, `"tick":true`)
 			}
 			return
 		}
@@ -229,15 +229,15 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 			t.Errorf("%d samples in three seconds, %d of them for the line, want 4 and 3", rack, second)
 		}
 		for range 10 {
-			f.Tell(Event{Kind: "purge", Text: "x"})
+			f.Publish(Event{Kind: "purge", Text: "x"})
 		}
-		time.Sleep(changeEvery + time.Millisecond)
+		time.Sleep(minChangeInterval + time.Millisecond)
 		if rack, event, _ := count(); rack != 1 || event != 10 {
 			t.Errorf("a burst of ten events made %d samples and %d events, want 1 and 10", rack, event)
 		}
 		for range historySamples + 20 {
-			f.Tell(Event{Kind: "purge", Text: "x"})
-			time.Sleep(sampleEvery)
+			f.Publish(Event{Kind: "purge", Text: "x"})
+			time.Sleep(sampleInterval)
 			count()
 		}
 		h.mu.Lock()

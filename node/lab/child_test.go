@@ -178,7 +178,7 @@ func newFleet(t *testing.T, n int, mode string, grace time.Duration, hurry chan 
 	}
 	s := newStarter()
 	t.Cleanup(s.close)
-	f := &fleet{starter: s, grace: grace, hurry: hurry, events: new(console.Announcer), say: func(string) {}}
+	f := &fleet{starter: s, grace: grace, hurry: hurry, events: new(console.Broadcaster), say: func(string) {}}
 	for _, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
 		f.boards = append(f.boards, &board{

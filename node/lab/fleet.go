@@ -25,7 +25,7 @@ type fleet struct {
 	starter *starter
 	grace   time.Duration   // how long a board may take to leave
 	hurry   <-chan struct{} // closed when there is no more patience
-	events  *console.Announcer
+	events  *console.Broadcaster
 	say     func(text string)  // tells a person at the terminal
 	changed func(board string) // told after each change, without a lock; may be nil
 	boards  []*board           // in the plan's order; fixed
@@ -99,7 +99,7 @@ func (f *fleet) died(b *board, p *process) {
 // tell reports what happened to a board.
 func (f *fleet) tell(b *board, text string) {
 	f.say(text)
-	f.events.Tell(console.Event{At: time.Now(), Kind: "lab", Board: b.place.Name, Text: text})
+	f.events.Publish(console.Event{At: time.Now(), Kind: "lab", Board: b.place.Name, Text: text})
 	if f.changed != nil {
 		f.changed(b.place.Name)
 	}

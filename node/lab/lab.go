@@ -91,7 +91,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	starter := newStarter()
 	defer starter.close()
 	var up atomic.Bool // until then explain tells what happens to a board, and more of it
-	ev := new(console.Announcer)
+	ev := new(console.Broadcaster)
 	f := &fleet{starter: starter, hurry: o.Hurry, events: ev, say: func(text string) {
 		if up.Load() {
 			fmt.Fprintf(o.Err, "%s  %s\n", time.Now().Format(time.TimeOnly), text)

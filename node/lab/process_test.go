@@ -251,7 +251,7 @@ func TestLab(t *testing.T) {
 		return err == nil && len(s.Ring) > 0 && len(s.Boards) == 3 && s.Boards[0].State == "serving" &&
 			s.Boards[0].PID == doc.Boards[0].PID && s.CanLab && s.CanSteer
 	})
-	if res, err := c.Purge(t.Context(), console.Purge{All: true}); err != nil || len(res.Obeyed) != 3 {
+	if res, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); err != nil || len(res.Applied) != 3 {
 		t.Errorf("a purge gave %+v, %v", res, err)
 	}
 	if err := c.Drain(t.Context(), "board-9", false); !errors.Is(err, console.ErrUnknownBoard) {
@@ -263,7 +263,7 @@ func TestLab(t *testing.T) {
 	do := func(board, action string) {
 		t.Helper()
 		resp, err := http.Post(doc.Console+"/api/v1/lab", "application/json",
-			strings.NewReader(`{"board":"`+board+`","do":"`+action+`"}`))
+			strings.NewReader(`{"board":"`+board+`","action":"`+action+`"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,12 +278,12 @@ func TestLab(t *testing.T) {
 	err.next(t, "board-1 was killed by hand")
 	do("board-2", "pause")
 	eventually(t, "a paused board shows paused", func() bool { return stateOf("board-2") == "paused" })
-	if res, err := c.Purge(t.Context(), console.Purge{All: true}); err != nil || len(res.Obeyed) == 0 {
+	if res, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); err != nil || len(res.Applied) == 0 {
 		t.Errorf("a purge by way of the board that is left gave %+v, %v", res, err)
 	}
 	do("board-3", "stop")
 	eventually(t, "a stopped board shows stopped", func() bool { return stateOf("board-3") == "stopped" })
-	if _, err := c.Purge(t.Context(), console.Purge{All: true}); !errors.Is(err, console.ErrUnavailable) {
+	if _, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); !errors.Is(err, console.ErrUnavailable) {
 		t.Errorf("a purge without a board gave %v", err)
 	}
 	do("board-3", "revive")

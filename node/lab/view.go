@@ -22,7 +22,7 @@ const (
 
 // peer is what the lab asks of a board's console; *client.Client is one.
 type peer interface {
-	Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error)
+	Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error)
 	Drain(ctx context.Context, board string, undo bool) error
 	Locate(ctx context.Context, board string, undo bool) error
 	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
@@ -34,7 +34,7 @@ type peer interface {
 type view struct {
 	version string
 	status  func() []status
-	events  *console.Announcer
+	events  *console.Broadcaster
 	peers   map[string]peer // by board
 
 	mu       sync.Mutex // guards what follows
@@ -102,7 +102,7 @@ func (v *view) follow(ctx context.Context, name string) {
 			v.last, v.heard = *m.Rack, time.Now()
 			v.mu.Unlock()
 		case m.Event != nil && m.Event.At.After(known):
-			v.events.Tell(*m.Event)
+			v.events.Publish(*m.Event)
 		}
 	})
 }
@@ -146,7 +146,7 @@ func merge(report console.Snapshot, fresh bool, known []status, version string, 
 	}
 	live := 0
 	for _, k := range known {
-		b := console.Board{Name: k.place.Name, State: gpio.Starting.String(), Panel: gpio.Tell(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
+		b := console.BoardView{Name: k.place.Name, State: gpio.Starting.String(), Panel: gpio.Tell(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
 		for _, r := range report.Boards {
 			forgotten := r.State == "dead" || r.State == "left"
 			if r.Name == b.Name && !(forgotten && now.Sub(k.since) < startWithin) {
@@ -158,7 +158,7 @@ func merge(report console.Snapshot, fresh bool, known []status, version string, 
 		if k.state == running {
 			live++
 		} else {
-			b.State, b.Faults, b.Vitals = string(k.state), nil, console.Vitals{}
+			b.State, b.Faults, b.Vitals = string(k.state), nil, console.VitalsView{}
 			b.Panel = gpio.Tell(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
 			if k.state == paused { // a process is there, and does nothing
 				b.Panel.Says = "dark: the board is paused"
@@ -184,7 +184,7 @@ func merge(report console.Snapshot, fresh bool, known []status, version string, 
 }
 
 // byName sorts board-2 before board-10.
-func byName(a, b console.Board) int {
+func byName(a, b console.BoardView) int {
 	if d := len(a.Name) - len(b.Name); d != 0 {
 		return d
 	}
@@ -198,7 +198,7 @@ func byName(a, b console.Board) int {
 }
 
 // Purge makes the rack forget, by way of a live board.
-func (v *view) Purge(ctx context.Context, p console.Purge) (res console.PurgeResult, err error) {
+func (v *view) Purge(ctx context.Context, p console.PurgeRequest) (res console.PurgeResult, err error) {
 	err = v.order(ctx, func(ctx context.Context, to peer) error {
 		res, err = to.Purge(ctx, p)
 		return err

@@ -37,8 +37,8 @@ func (f *fakePeer) note(what string) error {
 	return f.refuse
 }
 
-func (f *fakePeer) Purge(context.Context, console.Purge) (console.PurgeResult, error) {
-	return console.PurgeResult{Obeyed: []string{f.name}}, f.note("purge")
+func (f *fakePeer) Purge(context.Context, console.PurgeRequest) (console.PurgeResult, error) {
+	return console.PurgeResult{Applied: []string{f.name}}, f.note("purge")
 }
 
 func (f *fakePeer) Drain(_ context.Context, board string, _ bool) error {
@@ -88,13 +88,13 @@ func known(t *testing.T, since time.Time, states ...runState) []status {
 
 func TestMerge(t *testing.T) {
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
-	vitals := console.Vitals{HitsPerSecond: 7, MemoryBytes: 1}
+	vitals := console.VitalsView{HitsPerSecond: 7, MemoryBytes: 1}
 	report := console.Snapshot{
 		At: now.Add(-time.Second), Observer: "board-1", Notices: []string{"Look here."},
-		Ring: []console.Arc{{From: 0, To: 1, Board: "board-1"}},
-		Boards: []console.Board{
+		Ring: []console.RingArc{{From: 0, To: 1, Board: "board-1"}},
+		Boards: []console.BoardView{
 			{Name: "board-1", State: "serving", Self: true, Vitals: vitals, HTTPURL: "http://elsewhere"},
-			{Name: "board-2", State: "serving", Vitals: vitals, Share: 0.5, Faults: []string{"peer lost"}},
+			{Name: "board-2", State: "serving", Vitals: vitals, RingShare: 0.5, Faults: []string{"peer lost"}},
 			{Name: "board-3", State: "dead"},
 			{Name: "board-4", State: "dead"},
 			{Name: "board-6", State: "serving", Vitals: vitals},
@@ -127,7 +127,7 @@ func TestMerge(t *testing.T) {
 			t.Errorf("board %d is %+v, want %+v", i, b, w)
 		}
 	}
-	if b := got.Boards[1]; b.Faults != nil || b.Share != 0.5 || b.Panel.Health.Name != "dark" {
+	if b := got.Boards[1]; b.Faults != nil || b.RingShare != 0.5 || b.Panel.Health.Name != "dark" {
 		t.Errorf("a paused board still says %+v", b)
 	}
 	if b := got.Boards[0]; b.HTTPURL != "http://127.0.0.1:9001" || b.ConsoleURL != "http://127.0.0.1:9007" {
@@ -167,7 +167,7 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 			rack("board-3"), event(-time.Second, "known already"), event(time.Hour, "more news")}}
 		states := known(t, start, running, running, running)
 		v := &view{
-			version: "v1", events: new(console.Announcer), status: func() []status { return states },
+			version: "v1", events: new(console.Broadcaster), status: func() []status { return states },
 			peers: map[string]peer{"board-1": one, "board-2": two, "board-3": three},
 		}
 		heard, unsubscribe := v.Subscribe()
@@ -197,7 +197,7 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		}
 		// An order goes to the board that is followed; one that is not there
 		// is passed over.
-		if res, err := v.Purge(ctx, console.Purge{All: true}); err != nil || res.Obeyed[0] != "board-3" {
+		if res, err := v.Purge(ctx, console.PurgeRequest{All: true}); err != nil || res.Applied[0] != "board-3" {
 			t.Errorf("a purge gave %+v, %v", res, err)
 		}
 		three.refuse = &client.Error{Text: "no such board", Kind: console.ErrUnknownBoard}
@@ -208,13 +208,13 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 			t.Errorf("board-2 was asked %q, though board-3 had answered", got)
 		}
 		three.refuse, three.down = nil, true
-		if _, err := v.Purge(ctx, console.Purge{All: true}); !errors.Is(err, console.ErrUnavailable) {
+		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); !errors.Is(err, console.ErrUnavailable) {
 			t.Errorf("with no board that answers a purge gave %v", err)
 		}
 		states = known(t, start, dead, dead, dead)
 		v.changed("board-2")
 		v.changed("board-3")
-		if _, err := v.Purge(ctx, console.Purge{All: true}); err == nil || err.Error() != "no board of the lab runs: revive one" {
+		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); err == nil || err.Error() != "no board of the lab runs: revive one" {
 			t.Errorf("with no board at all a purge gave %v", err)
 		}
 		time.Sleep(staleAfter)

@@ -20,13 +20,13 @@ import (
 )
 
 const (
-	dialTimeout  = 2 * time.Second  // on a LAN a console that is there answers at once
-	readTimeout  = 5 * time.Second  // for a question
-	steerTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
-	sendTimeout  = 11 * time.Minute // for a file: the board gives up before
-	slotTimeout  = 2 * time.Minute  // for what a card reads a whole slot for
-	maxReply     = 8 << 20          // bytes; hundreds of boards fit
-	maxIdle      = 30 * time.Second // for a kept connection
+	dialTimeout   = 2 * time.Second  // on a LAN a console that is there answers at once
+	readTimeout   = 5 * time.Second  // for a question
+	actionTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
+	sendTimeout   = 11 * time.Minute // for a file: the board gives up before
+	slotTimeout   = 2 * time.Minute  // for what a card reads a whole slot for
+	maxReply      = 8 << 20          // bytes; hundreds of boards fit
+	maxIdle       = 30 * time.Second // for a kept connection
 )
 
 // Kinds of error besides those of package console, which an error of the
@@ -34,7 +34,7 @@ const (
 var (
 	ErrUnreachable = errors.New("no console answers") // nothing listens, or not in time
 	ErrRefused     = errors.New("not let in")         // password missing or wrong, or may not steer
-	ErrStrange     = errors.New("not a console")      // something else answers there
+	ErrNotConsole  = errors.New("not a console")      // something else answers there
 )
 
 // Error is a failed request. Its text is one line that says what to do next.
@@ -91,29 +91,29 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Rack asks for the rack as the console sees it.
 func (c *Client) Rack(ctx context.Context) (console.Snapshot, error) {
 	var s console.Snapshot
-	return s, c.ask(ctx, http.MethodGet, "/api/v1/rack", nil, &s)
+	return s, c.callJSON(ctx, http.MethodGet, "/api/v1/rack", nil, &s)
 }
 
 // Purge makes the rack forget.
-func (c *Client) Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error) {
+func (c *Client) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
 	var res console.PurgeResult
-	return res, c.ask(ctx, http.MethodPost, "/api/v1/purge", p, &res)
+	return res, c.callJSON(ctx, http.MethodPost, "/api/v1/purge", p, &res)
 }
 
 // Drain takes a board out of service or, with undo, puts it back.
 func (c *Client) Drain(ctx context.Context, board string, undo bool) error {
-	return c.ask(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
+	return c.callJSON(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
 }
 
 // Locate has a board blink so that it is found or, with undo, no more.
 func (c *Client) Locate(ctx context.Context, board string, undo bool) error {
-	return c.ask(ctx, http.MethodPost, "/api/v1/locate", map[string]any{"board": board, "undo": undo}, nil)
+	return c.callJSON(ctx, http.MethodPost, "/api/v1/locate", map[string]any{"board": board, "undo": undo}, nil)
 }
 
 // Shop asks what the console hands on to its shop: path is what follows
 // console.ShopPath, with its query; in and out are JSON, or nil.
 func (c *Client) Shop(ctx context.Context, method, path string, in, out any) error {
-	return c.ask(ctx, method, console.ShopPath+path, in, out)
+	return c.callJSON(ctx, method, console.ShopPath+path, in, out)
 }
 
 // Card asks what the console hands on to its board's card: path is what follows
@@ -123,7 +123,7 @@ func (c *Client) Card(ctx context.Context, method, path string, in, out any) err
 	if method != http.MethodGet {
 		limit = slotTimeout
 	}
-	return c.askWithin(ctx, limit, method, console.CardPath+path, in, out)
+	return c.callWithin(ctx, limit, method, console.CardPath+path, in, out)
 }
 
 // PutCard sends a file to the card of the console's board.
@@ -134,12 +134,12 @@ func (c *Client) PutCard(ctx context.Context, path string, content []byte) error
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
-	resp, err := c.send(req)
+	resp, err := c.sendRequest(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	return c.refusal(resp)
+	return c.responseError(resp)
 }
 
 // At is a client of another console with the same password.
@@ -150,37 +150,37 @@ func (c *Client) At(base string) (*Client, error) { return New(base, c.password)
 func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, http.MethodGet, "/readyz", nil)
+	resp, err := c.sendJSON(ctx, http.MethodGet, "/readyz", nil)
 	if err != nil {
 		return false, "", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil {
-		return false, "", c.unreachable(err)
+		return false, "", c.unreachableError(err)
 	}
 	return resp.StatusCode == http.StatusOK, strings.TrimSpace(string(text)), nil
 }
 
-// ask sends a JSON request and reads a JSON reply into out, if out is not nil.
-func (c *Client) ask(ctx context.Context, method, path string, in, out any) error {
+// callJSON sends a JSON request and reads a JSON reply into out, if out is not nil.
+func (c *Client) callJSON(ctx context.Context, method, path string, in, out any) error {
 	limit := readTimeout
 	if method != http.MethodGet {
-		limit = steerTimeout
+		limit = actionTimeout
 	}
-	return c.askWithin(ctx, limit, method, path, in, out)
+	return c.callWithin(ctx, limit, method, path, in, out)
 }
 
-// askWithin is ask with a bound of its own.
-func (c *Client) askWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
+// callWithin is ask with a bound of its own.
+func (c *Client) callWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	resp, err := c.do(ctx, method, path, in)
+	resp, err := c.sendJSON(ctx, method, path, in)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := c.refusal(resp); err != nil {
+	if err := c.responseError(resp); err != nil {
 		return err
 	}
 	if out == nil {
@@ -189,17 +189,17 @@ func (c *Client) askWithin(ctx context.Context, limit time.Duration, method, pat
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	switch {
 	case err != nil:
-		return c.unreachable(err)
+		return c.unreachableError(err)
 	case len(data) > maxReply:
-		return &Error{Text: fmt.Sprintf("%s answers with more than %d bytes, which no console does", c.base, maxReply), Kind: ErrStrange}
+		return &Error{Text: fmt.Sprintf("%s answers with more than %d bytes, which no console does", c.base, maxReply), Kind: ErrNotConsole}
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrStrange, Err: err}
+		return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrNotConsole, Err: err}
 	}
 	return nil
 }
 
-func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Response, error) {
+func (c *Client) sendJSON(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		data, err := json.Marshal(in)
@@ -215,21 +215,21 @@ func (c *Client) do(ctx context.Context, method, path string, in any) (*http.Res
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	return c.send(req)
+	return c.sendRequest(req)
 }
 
-func (c *Client) send(req *http.Request) (*http.Response, error) {
+func (c *Client) sendRequest(req *http.Request) (*http.Response, error) {
 	if c.password != "" {
 		req.SetBasicAuth(console.UserName, c.password)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, c.unreachableError(err)
 	}
 	return resp, nil
 }
 
-func (c *Client) unreachable(err error) error {
+func (c *Client) unreachableError(err error) error {
 	why := "is the lab or the board running?"
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -241,8 +241,8 @@ func (c *Client) unreachable(err error) error {
 	}
 }
 
-// refusal is the error of a reply that is not a success.
-func (c *Client) refusal(resp *http.Response) error {
+// responseError is the error of a reply that is not a success.
+func (c *Client) responseError(resp *http.Response) error {
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil
 	}
@@ -251,10 +251,10 @@ func (c *Client) refusal(resp *http.Response) error {
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
-		return c.unreachable(err)
+		return c.unreachableError(err)
 	}
 	if json.Unmarshal(data, &said) != nil || said.Error == "" {
-		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right?", c.base, resp.Status), Kind: ErrStrange}
+		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right?", c.base, resp.Status), Kind: ErrNotConsole}
 	}
 	e := &Error{Text: said.Error}
 	switch resp.StatusCode {

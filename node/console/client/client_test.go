@@ -45,7 +45,7 @@ func TestAgainstARealConsole(t *testing.T) {
 	if err != nil || len(s.Boards) != 3 || len(s.Ring) == 0 {
 		t.Fatalf("the rack is %+v, %v", s, err)
 	}
-	if res, err := c.Purge(t.Context(), console.Purge{Tag: "news"}); err != nil || len(res.Obeyed) != 3 {
+	if res, err := c.Purge(t.Context(), console.PurgeRequest{Tag: "news"}); err != nil || len(res.Applied) != 3 {
 		t.Errorf("a purge gave %+v, %v", res, err)
 	}
 	if err := c.Drain(t.Context(), "board-1", true); err != nil {
@@ -57,7 +57,7 @@ func TestAgainstARealConsole(t *testing.T) {
 	if err := c.Drain(t.Context(), "board-9", false); !errors.Is(err, console.ErrUnknownBoard) {
 		t.Errorf("an unknown board gave %v", err)
 	}
-	if _, err := c.Purge(t.Context(), console.Purge{}); !errors.Is(err, console.ErrBadRequest) {
+	if _, err := c.Purge(t.Context(), console.PurgeRequest{}); !errors.Is(err, console.ErrBadRequest) {
 		t.Errorf("an empty purge gave %v", err)
 	}
 	if ok, reason, err := c.Ready(t.Context()); ok || reason != "it still looks for its rack" || err != nil {
@@ -77,7 +77,7 @@ func TestAgainstARealConsole(t *testing.T) {
 
 func TestFollow(t *testing.T) {
 	c, fake := start(t, "")
-	fake.Tell(console.Event{Text: "lost, or told as the past"})
+	fake.Publish(console.Event{Text: "lost, or told as the past"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	racks, told := 0, false
@@ -89,7 +89,7 @@ func TestFollow(t *testing.T) {
 			}
 			// The console repeats the ring only when it has changed.
 			if racks++; racks == 1 {
-				fake.Tell(console.Event{Board: "board-2", Text: "board-2 is tired"})
+				fake.Publish(console.Event{Board: "board-2", Text: "board-2 is tired"})
 			}
 		case m.Event.Board == "board-2":
 			told = true
@@ -130,16 +130,16 @@ func TestStrangeAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		kind   error
 	}{
-		"another server": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, ErrStrange},
-		"another reply":  {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }, ErrStrange},
+		"another server": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }, ErrNotConsole},
+		"another reply":  {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }, ErrNotConsole},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://x.example/", http.StatusFound)
-		}, ErrStrange},
+		}, ErrNotConsole},
 		"a torn reply": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			w.Write([]byte("{"))
 		}, ErrUnreachable},
-		"a huge reply": {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxReply+1)) }, ErrStrange},
+		"a huge reply": {func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxReply+1)) }, ErrNotConsole},
 		"trouble inside": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusInternalServerError)
 			w.Write([]byte(`{"error":"x"}`))
@@ -148,7 +148,7 @@ func TestStrangeAnswers(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			w.Write([]byte(`{"error":"x"}`))
 		}, ErrRefused},
-		"a broken stream": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("event: rack\ndata: {\n\n")) }, ErrStrange},
+		"a broken stream": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("event: rack\ndata: {\n\n")) }, ErrNotConsole},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(tt.answer)

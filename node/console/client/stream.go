@@ -36,18 +36,18 @@ func (c *Client) Follow(ctx context.Context, silence time.Duration, got func(Mes
 	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
 	defer watch.Stop()
 
-	resp, err := c.do(ctx, http.MethodGet, "/api/v1/events", nil)
+	resp, err := c.sendJSON(ctx, http.MethodGet, "/api/v1/events", nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if err := c.refusal(resp); err != nil {
+	if err := c.responseError(resp); err != nil {
 		return err
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	var name string
-	var ring []console.Arc
+	var ring []console.RingArc
 	for lines.Scan() {
 		watch.Reset(silence)
 		line := lines.Bytes()
@@ -75,12 +75,12 @@ func (c *Client) Follow(ctx context.Context, silence time.Duration, got func(Mes
 			continue
 		}
 		if err != nil {
-			return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrStrange, Err: err}
+			return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrNotConsole, Err: err}
 		}
 		got(m)
 	}
 	if err := lines.Err(); err != nil {
-		return c.unreachable(err)
+		return c.unreachableError(err)
 	}
-	return c.unreachable(context.Cause(ctx))
+	return c.unreachableError(context.Cause(ctx))
 }

@@ -88,7 +88,7 @@ async function act(name, key, lab, button) {
   setText(c.msg, `${button.textContent}: asked …`);
   button.setAttribute('aria-disabled', 'true');
   try {
-    await post(lab ? 'lab' : 'drain', lab ? { board: name, do: key } : { board: name, undo });
+    await post(lab ? 'lab' : 'drain', lab ? { board: name, action: key } : { board: name, undo });
     setText(c.msg, '');
   } catch (err) {
     setText(c.msg, err.message);
@@ -145,8 +145,8 @@ function showBoard(b, i) {
   put('up', span(v.uptime_seconds));
   put('mem', mb(v.memory_bytes));
   put('conns', whole.format(v.connections));
-  put('cache', `${mb(v.cache_bytes)} of ${mb(v.cache_budget)}`);
-  c.meter.value = off || !v.cache_budget ? 0 : v.cache_bytes / v.cache_budget;
+  put('cache', `${mb(v.cache_bytes)} of ${mb(v.cache_budget_bytes)}`);
+  c.meter.value = off || !v.cache_budget_bytes ? 0 : v.cache_bytes / v.cache_budget_bytes;
 
   const links = [b.http_url, b.console_url, b.pid].join();
   if (c.linked !== links) {
@@ -185,7 +185,7 @@ function showTotals() {
   setText($('t-boards'), `${rack.boards.filter((b) => b.state === 'serving').length} of ${rack.boards.length}`);
   setText($('t-ratio'), hits > 0 ? part(sum((v) => v.hit_ratio * v.hits_per_second) / hits) : '–');
   setText($('t-conns'), whole.format(sum((v) => v.connections)));
-  setText($('t-cache'), `${mb(sum((v) => v.cache_bytes))} of ${mb(sum((v) => v.cache_budget))}`);
+  setText($('t-cache'), `${mb(sum((v) => v.cache_bytes))} of ${mb(sum((v) => v.cache_budget_bytes))}`);
   setText($('observer'), rack.observer);
   setText($('version'), rack.version);
   return hits;
@@ -224,14 +224,14 @@ function showRing() {
 
 function showShares() {
   const rows = $('shares').tBodies[0].rows;
-  rack.boards.forEach((b, i) => rows[i] && setText(rows[i].cells[2], part(b.share)));
+  rack.boards.forEach((b, i) => rows[i] && setText(rows[i].cells[2], part(b.ring_share)));
 }
 
 function pick(name) {
   picked = name;
   const b = rack.boards.find((x) => x.name === name);
   const on = new Set(rack.ring.map((a) => a.board)).size;
-  light($('ring'), b ? name : '', b ? name : on ? `${on} ${on === 1 ? 'board' : 'boards'}` : 'empty', b ? part(b.share) : on ? 'on the ring' : '');
+  light($('ring'), b ? name : '', b ? name : on ? `${on} ${on === 1 ? 'board' : 'boards'}` : 'empty', b ? part(b.ring_share) : on ? 'on the ring' : '');
   for (const [n, c] of cards) c.root.classList.toggle('picked', n === name);
   for (const tr of $('shares').tBodies[0].rows) tr.classList.toggle('picked', tr.querySelector('.name').textContent === name);
 }
@@ -251,7 +251,7 @@ function show(next) {
   $('purgebox').hidden = !rack.can_steer;
   showBoards();
   const hits = showTotals();
-  if (rack.second) {
+  if (rack.tick) {
     history = [...history, hits].slice(-120);
     showLine();
   }
@@ -344,8 +344,8 @@ $('purge').addEventListener('submit', async (e) => {
   out.replaceChildren(make('p', 'Asking the rack …'));
   try {
     const r = await post('purge', what === 'all' ? { all: true } : { [what]: value });
-    out.replaceChildren(make('p', r.obeyed.length ? `Obeyed by ${r.obeyed.join(', ')}.` : 'No board has obeyed yet.'));
-    if (r.absent?.length) out.append(make('p', `Absent: ${r.absent.join(', ')}. They obey before they serve again.`));
+    out.replaceChildren(make('p', r.applied.length ? `Applied by ${r.applied.join(', ')}.` : 'No board has applied it yet.'));
+    if (r.absent?.length) out.append(make('p', `Absent: ${r.absent.join(', ')}. They apply it before they serve again.`));
   } catch (err) {
     out.replaceChildren(make('p', err.message));
   }

@@ -15,7 +15,7 @@ func TestStrain(t *testing.T) {
 		{"busy, and hears nobody", 1, 1, 1},
 		{"hears nobody and has nothing to do: the wire is cut", 1, .1, 0},
 	} {
-		if got := strain(tt.unwell, tt.load); got != tt.want {
+		if got := overloadLevel(tt.unwell, tt.load); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}

@@ -28,15 +28,15 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 		{"nobody has asked", cluster.Drained, 0, false},
 		{"still draining", cluster.Draining, time.Second, false},
 		{"drained", cluster.Drained, time.Second, true},
-		{"clients that do not leave", cluster.Draining, haltWait, true},
+		{"clients that do not leave", cluster.Draining, maxHaltWait, true},
 	} {
 		b := &board{ended: make(chan error, 1)}
 		b.health.set(tt.state)
 		if tt.since > 0 {
-			b.halting.Store(time.Now().Add(-tt.since).UnixNano())
+			b.haltRequestedAt.Store(time.Now().Add(-tt.since).UnixNano())
 		}
-		b.settleHalt()
-		b.settleHalt() // the second reason waits for nobody
+		b.finishHalt()
+		b.finishHalt() // the second reason waits for nobody
 		select {
 		case why := <-b.ended:
 			if !tt.ends || !errors.Is(why, ErrHalt) || b.health.get() != cluster.Drained {
@@ -53,18 +53,18 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 func TestABoardOnAFullCardStartsAnewWhenThereIsRoom(t *testing.T) {
 	b := &board{ended: make(chan error, 1)}
 	tries := 0
-	b.awaitRoom(t.Context(), time.Millisecond, func() error {
+	b.awaitDiskSpace(t.Context(), time.Millisecond, func() error {
 		if tries++; tries < 3 {
 			return errors.New("no space left")
 		}
 		return nil
 	})
-	if why := <-b.ended; !errors.Is(why, ErrRoom) || tries != 3 {
+	if why := <-b.ended; !errors.Is(why, ErrSpaceFreed) || tries != 3 {
 		t.Errorf("after %d tries it ends by %v", tries, why)
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	b.awaitRoom(stopped, time.Hour, func() error { return nil })
+	b.awaitDiskSpace(stopped, time.Hour, func() error { return nil })
 	if len(b.ended) != 0 {
 		t.Error("a board that stops is started anew")
 	}
@@ -84,7 +84,7 @@ func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
 
 func TestClockOfACard(t *testing.T) {
 	host := &fakeHost{}
-	card, shared := &board{machine: host}, &board{}
+	card, shared := &board{cardHost: host}, &board{}
 	if !shared.clockIsSet() {
 		t.Error("this machine's clock counts as not set")
 	}
@@ -108,7 +108,7 @@ func TestPiHealthIsAFault(t *testing.T) {
 	if len(got) != 3 || got[2] != "The card of till is read-only: change it." {
 		t.Errorf("the notices are %q", got)
 	}
-	in := panelInput(cluster.Vitals{State: cluster.Serving, Faults: piFaults(h)})
+	in := vitalsToPanel(cluster.Vitals{State: cluster.Serving, Faults: piFaults(h)})
 	if in.Faults.String() != "card failing, power low, too hot" {
 		t.Errorf("the lamps tell of %v", in.Faults)
 	}

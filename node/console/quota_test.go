@@ -15,7 +15,7 @@ func TestAClientIsAnAddressOrWhatASubscriberHas(t *testing.T) {
 		"192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8:1:2:3::4": "2001:db8:1:2::/64",
 		"fe80::1%eth0": "fe80::/64", "::1": "::1/128", "127.0.0.1": "127.0.0.1/32",
 	} {
-		if got := clientAt(netip.MustParseAddr(in)).String(); got != want {
+		if got := clientPrefix(netip.MustParseAddr(in)).String(); got != want {
 			t.Errorf("%s is %s, want %s", in, got, want)
 		}
 	}
@@ -24,7 +24,7 @@ func TestAClientIsAnAddressOrWhatASubscriberHas(t *testing.T) {
 // Each step is somebody who wants one more place of eight, of which a client may
 // hold two; "-" is that there is none for him, a letter that of whoever had to go.
 func TestPlacesAreShared(t *testing.T) {
-	s := newShares[int](8, 1)
+	s := newQuota[int](8, 1)
 	self := netip.MustParsePrefix("127.0.0.1/32")
 	holder := map[int]netip.Prefix{}
 	for n, step := range []struct {
@@ -39,12 +39,12 @@ func TestPlacesAreShared(t *testing.T) {
 		{stranger(6), "way"}, {stranger(7), "way"}, {stranger(8), "way"}, {stranger(9), "-"}, // one each
 		{self, "-"}, {self, "-"},
 	} {
-		way, made, ok := s.take(step.who, n)
+		way, made, ok := s.reserveSlot(step.who, n)
 		got := "-"
 		switch {
 		case made && ok:
 			got = "way"
-			if !isNewest(holder, way) || len(s.of[holder[way]]) != 1 {
+			if !isNewest(holder, way) || len(s.byClient[holder[way]]) != 1 {
 				t.Errorf("step %d: place %d of %s made way", n, way, holder[way])
 			}
 			delete(holder, way)
@@ -62,11 +62,11 @@ func TestPlacesAreShared(t *testing.T) {
 		}
 	}
 	for n, who := range holder {
-		s.leave(who, n)
-		s.leave(who, n)
+		s.releaseSlot(who, n)
+		s.releaseSlot(who, n)
 	}
-	if s.held != 0 || len(s.of) != 0 {
-		t.Errorf("%d are held still, by %d", s.held, len(s.of))
+	if s.held != 0 || len(s.byClient) != 0 {
+		t.Errorf("%d are held still, by %d", s.held, len(s.byClient))
 	}
 }
 

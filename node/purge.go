@@ -9,20 +9,20 @@ import (
 	"bramble/node/console"
 )
 
-// purgeWait is how long a purge is waited for: live boards obey within it, and
+// purgeReplyWait is how long a purge is waited for: live boards obey within it, and
 // who has not answered by then is absent.
-const purgeWait = time.Second
+const purgeReplyWait = time.Second
 
-// obeyer makes this board's memory forget what the rack purges.
-type obeyer struct {
-	board  string
-	cache  *cache.Cache
-	events *console.Announcer
-	wave   func(at time.Time) // shows it on the lamps
+// purgeApplier makes this board's memory forget what the rack purges.
+type purgeApplier struct {
+	board     string
+	cache     *cache.Cache
+	events    *console.Broadcaster
+	showPurge func(at time.Time) // shows it on the lamps
 }
 
 // Obey drops, or marks stale, what a purge names before it returns.
-func (o obeyer) Obey(p cluster.Purge) {
+func (o purgeApplier) Obey(p cluster.Purge) {
 	what := cache.Selector{Soft: p.Soft}
 	switch p.Kind {
 	case cluster.PurgeURL:
@@ -34,8 +34,8 @@ func (o obeyer) Obey(p cluster.Purge) {
 	}
 	dropped := o.cache.Purge(what)
 	now := time.Now()
-	o.events.Tell(ofPurge(o.board, p, dropped, now))
-	o.wave(now)
+	o.events.Publish(purgeEvent(o.board, p, dropped, now))
+	o.showPurge(now)
 }
 
 func purgeText(p cluster.Purge, dropped int) string {

@@ -12,47 +12,47 @@ import (
 	"bramble/node/origin"
 )
 
-// joinLook is how often a board that looks for its rack looks whether it has found it.
-const joinLook = 20 * time.Millisecond
+// joinPollInterval is how often a board that looks for its rack looks whether it has found it.
+const joinPollInterval = 20 * time.Millisecond
 
-// drainedAfter is how many beats in a row must pass without a reply before a
+// idleBeatsUntilDrained is how many beats in a row must pass without a reply before a
 // draining board is drained: who wanted to go has gone.
-const drainedAfter = 2
+const idleBeatsUntilDrained = 2
 
-// nameTakenFor is how long a conflict of names is shown after it was last seen.
-const nameTakenFor = time.Minute
+// nameConflictShownFor is how long a conflict of names is shown after it was last seen.
+const nameConflictShownFor = time.Minute
 
-// beat is the third journey: once a second the board's counters become one
+// runHeartbeat is the third journey: once a second the board's counters become one
 // sample of vitals, which gossip, console and panel tell.
-func (b *board) beat(ctx context.Context) {
-	ticker := time.NewTicker(sampleEvery)
+func (b *board) runHeartbeat(ctx context.Context) {
+	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
-	b.tell()
+	b.publishVitals()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			b.tell()
-			b.settleDrain()
-			b.settleHalt()
+			b.publishVitals()
+			b.finishDrain()
+			b.finishHalt()
 		}
 	}
 }
 
-// tell takes a sample and hands it to gossip.
-func (b *board) tell() {
-	v := b.sampler.sample(time.Now())
+// publishVitals takes a sample and hands it to gossip.
+func (b *board) publishVitals() {
+	v := b.sampler.takeSample(time.Now())
 	v.State = b.health.get()
 	v.Faults = b.currentFaults()
 	b.faults.Store(uint32(v.Faults))
 	if v.HitsPerSecond > 0 {
-		b.quiet.Store(0)
+		b.idleBeats.Store(0)
 	} else {
-		b.quiet.Add(1)
+		b.idleBeats.Add(1)
 	}
-	b.members.SetMeta(b.meta(v, b.selfAddr()))
-	b.beatLamps(v, time.Now())
+	b.members.SetMeta(b.buildMeta(v, b.selfAddr()))
+	b.updatePanel(v, time.Now())
 }
 
 func (b *board) currentFaults() cluster.Fault {
@@ -72,19 +72,19 @@ func (b *board) currentFaults() cluster.Fault {
 	if !b.counter.open() {
 		faults |= cluster.NoMajority
 	}
-	if b.noCard.Load() {
+	if b.cardUnusable.Load() {
 		faults |= cluster.CardFailing
 	}
 	faults |= piFaults(b.piHealth())
-	if at := b.nameTaken.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameTakenFor {
+	if at := b.nameTakenAt.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameConflictShownFor {
 		faults |= cluster.NameTaken
 	}
 	return faults
 }
 
-// meta is what this board gossips of itself.
-func (b *board) meta(v cluster.Vitals, self string) cluster.Meta {
-	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Marks: b.marks()}
+// buildMeta is what this board gossips of itself.
+func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Marks: b.currentMarks()}
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {
@@ -112,21 +112,21 @@ func urlOf(listener net.Addr, host, usual string) string {
 	return "http://" + host
 }
 
-// follow keeps the link's list of boards equal to the rack's, and passes the
+// followMembership keeps the link's list of boards equal to the rack's, and passes the
 // rack's events on.
-func (b *board) follow(ctx context.Context) {
+func (b *board) followMembership(ctx context.Context) {
 	changes, stop := b.members.Watch()
 	defer stop()
-	refresh := time.NewTicker(sampleEvery)
+	refresh := time.NewTicker(heartbeatInterval)
 	defer refresh.Stop()
 	who := roster{members: b.members}
 	for {
 		peers := who.Peers()
 		b.link.SetPeers(peers)
 		if len(peers) > 0 {
-			b.met.Store(true)
+			b.reachedPeer.Store(true)
 		}
-		b.sharePlaces()
+		b.shareOriginPermits()
 		select {
 		case <-ctx.Done():
 			return
@@ -136,47 +136,47 @@ func (b *board) follow(ctx context.Context) {
 				return
 			}
 			if event.Kind == cluster.Conflict && event.Board == b.cfg.Board.Name {
-				b.nameTaken.Store(time.Now().UnixNano())
+				b.nameTakenAt.Store(time.Now().UnixNano())
 			}
-			b.events.Tell(ofRack(event))
+			b.events.Publish(toConsoleEvent(event))
 		}
 	}
 }
 
-// join waits until the board has found its rack, or has looked long enough,
+// joinRack waits until the board has found its rack, or has looked long enough,
 // learns what the rack has purged, and takes its place on the ring.
-func (b *board) join(ctx context.Context) {
+func (b *board) joinRack(ctx context.Context) {
 	b.health.set(cluster.Joining)
-	await(ctx, joinWait, func() bool { return b.alone() || b.met.Load() })
+	waitUntil(ctx, joinWait, func() bool { return b.isAlone() || b.reachedPeer.Load() })
 	if ctx.Err() != nil {
 		return
 	}
-	b.looked.Store(true)
+	b.discoveryDone.Store(true)
 	b.purger.Sync(ctx)
 	if b.sites.Bounded() {
 		// One that owned keys before would have its first clients wait. In a rack
 		// whose boards all start one after another it does not wait for the last.
-		await(ctx, 2*origin.ShareSettle, b.sharePlaces)
+		waitUntil(ctx, 2*origin.ShareSettle, b.shareOriginPermits)
 	}
-	await(ctx, ordersWait, b.counter.ready)
+	waitUntil(ctx, ordersWait, b.counter.ready)
 	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
 		b.log.Warn(notice)
 	}
-	if b.health.change(cluster.Joining, cluster.Serving) {
-		b.announce()
+	if b.health.changeFrom(cluster.Joining, cluster.Serving) {
+		b.announceState()
 	}
 }
 
-// alone reports whether this board was told of no others and looks for none.
-func (b *board) alone() bool {
-	return others(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
+// isAlone reports whether this board was told of no others and looks for none.
+func (b *board) isAlone() bool {
+	return countOtherAddrs(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
 }
 
-// sharePlaces divides the places at the origins among the boards of the rack,
+// shareOriginPermits divides the places at the origins among the boards of the rack,
 // and reports whether this board has all that are its. Until it has looked for
 // its rack it has none.
-func (b *board) sharePlaces() bool {
-	if !b.looked.Load() {
+func (b *board) shareOriginPermits() bool {
+	if !b.discoveryDone.Load() {
 		return false
 	}
 	var boards []origin.Board
@@ -185,12 +185,12 @@ func (b *board) sharePlaces() bool {
 			boards = append(boards, origin.Board{Name: other.Name, Alive: other.Alive})
 		}
 	}
-	return b.sites.Share(b.cfg.Board.Name, boards, b.alone(), time.Now())
+	return b.sites.Share(b.cfg.Board.Name, boards, b.isAlone(), time.Now())
 }
 
-// await looks every joinLook until something is so, for at most limit.
-func await(ctx context.Context, limit time.Duration, so func() bool) {
-	look := time.NewTicker(joinLook)
+// waitUntil looks every joinLook until something is so, for at most limit.
+func waitUntil(ctx context.Context, limit time.Duration, so func() bool) {
+	look := time.NewTicker(joinPollInterval)
 	defer look.Stop()
 	patience := time.NewTimer(limit)
 	defer patience.Stop()
@@ -205,45 +205,45 @@ func await(ctx context.Context, limit time.Duration, so func() bool) {
 	}
 }
 
-// announce tells the rack of a change of state at once, not at the next beat.
-func (b *board) announce() {
+// announceState tells the rack of a change of state at once, not at the next beat.
+func (b *board) announceState() {
 	self := b.members.Self()
 	v := self.Meta.Vitals
 	v.State = b.health.get()
-	b.members.SetMeta(b.meta(v, self.Addr.String()))
+	b.members.SetMeta(b.buildMeta(v, self.Addr.String()))
 }
 
-// drain takes the board out of service, or puts it back: it owns no keys, says
+// drainBoard takes the board out of service, or puts it back: it owns no keys, says
 // so at /readyz, and answers whoever still comes, once a connection.
-func (b *board) drain(undo bool) {
+func (b *board) drainBoard(undo bool) {
 	if undo {
-		if b.health.change(cluster.Draining, cluster.Serving) || b.health.change(cluster.Drained, cluster.Serving) {
+		if b.health.changeFrom(cluster.Draining, cluster.Serving) || b.health.changeFrom(cluster.Drained, cluster.Serving) {
 			b.front.SetDraining(false)
-			b.announce()
+			b.announceState()
 		}
 		return
 	}
-	if b.health.change(cluster.Serving, cluster.Draining) || b.health.change(cluster.Joining, cluster.Draining) {
-		b.quiet.Store(0)
+	if b.health.changeFrom(cluster.Serving, cluster.Draining) || b.health.changeFrom(cluster.Joining, cluster.Draining) {
+		b.idleBeats.Store(0)
 		b.front.SetDraining(true)
-		b.announce()
+		b.announceState()
 	}
 }
 
-// settleDrain finds out when a draining board has been left by its clients.
-func (b *board) settleDrain() {
-	if b.health.get() != cluster.Draining || b.quiet.Load() < drainedAfter || b.front.Counts().InFlight > 0 {
+// finishDrain finds out when a draining board has been left by its clients.
+func (b *board) finishDrain() {
+	if b.health.get() != cluster.Draining || b.idleBeats.Load() < idleBeatsUntilDrained || b.front.Counts().InFlight > 0 {
 		return
 	}
-	if b.health.change(cluster.Draining, cluster.Drained) {
-		b.announce()
-		b.events.Tell(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
+	if b.health.changeFrom(cluster.Draining, cluster.Drained) {
+		b.announceState()
+		b.events.Publish(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
 			Text: b.cfg.Board.Name + " has no clients left and is safe to unplug"})
 	}
 }
 
-// ready says whether clients should be sent here.
-func (b *board) ready() (bool, string) {
+// checkReady says whether clients should be sent here.
+func (b *board) checkReady() (bool, string) {
 	state := b.health.get()
 	if state == cluster.Serving {
 		return true, ""
@@ -251,8 +251,8 @@ func (b *board) ready() (bool, string) {
 	return false, "this board is " + state.String()
 }
 
-// notices are what a person at the console must know of this board.
-func (b *board) notices() []string {
+// collectNotices are what a person at the console must know of this board.
+func (b *board) collectNotices() []string {
 	var all []string
 	faults := cluster.Fault(b.faults.Load())
 	if faults&cluster.CutOff != 0 {
@@ -268,11 +268,11 @@ func (b *board) notices() []string {
 		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
 	}
 	all = append(all, piNotices(b.cfg.Board.Name, b.piHealth())...)
-	if b.noCard.Load() {
+	if b.cardUnusable.Load() {
 		all = append(all, "The card of "+b.cfg.Board.Name+" cannot be used: it serves pages and takes no orders. Its log says why.")
 	}
-	if b.machine != nil {
-		all = append(all, b.machine.Notices()...)
+	if b.cardHost != nil {
+		all = append(all, b.cardHost.Notices()...)
 	}
 	if b.certs != nil {
 		all = append(all, b.certs.Notices()...)

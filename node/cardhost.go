@@ -10,9 +10,9 @@ import (
 	"bramble/cluster"
 )
 
-// Machine is what a board knows of the machine that it runs on alone, as it
+// CardHost is what a board knows of the machine that it runs on alone, as it
 // does on a card. A board that shares its machine has none.
-type Machine interface {
+type CardHost interface {
 	// ClockIsSet reports whether a time server was believed since the power came.
 	ClockIsSet() bool
 	// Notices are what a person must know of the machine, a sentence each.
@@ -34,23 +34,23 @@ type MachineSide interface {
 var (
 	// ErrHalt: somebody held the button; the machine is to be put to rest.
 	ErrHalt = errors.New("the board was shut down by its button")
-	// ErrTry: another version is to be started in its place.
-	ErrTry = errors.New("the board makes place for another version")
-	// ErrRoom: its program is to be started again, and takes orders then.
-	ErrRoom = errors.New("the card has room again: the board starts anew to take orders")
+	// ErrTrial: another version is to be started in its place.
+	ErrTrial = errors.New("the board makes place for another version")
+	// ErrSpaceFreed: its program is to be started again, and takes orders then.
+	ErrSpaceFreed = errors.New("the card has room again: the board starts anew to take orders")
 )
 
-// roomLook is how often a board that was started on a full card looks whether
+// diskCheckInterval is how often a board that was started on a full card looks whether
 // there is room again.
-const roomLook = 30 * time.Second
+const diskCheckInterval = 30 * time.Second
 
-// haltWait is how long a board that is shut down by its button waits for its
+// maxHaltWait is how long a board that is shut down by its button waits for its
 // clients to go. A rack of one has no other board for them.
-const haltWait = time.Minute
+const maxHaltWait = time.Minute
 
-// tryWait is how long the answer to who asked for another version may take on
+// trialReplyDelay is how long the answer to who asked for another version may take on
 // its way.
-const tryWait = 200 * time.Millisecond
+const trialReplyDelay = 200 * time.Millisecond
 
 // machineSide is this board as its machine sees it.
 type machineSide struct{ b *board }
@@ -75,21 +75,21 @@ func (m machineSide) Leaving() bool {
 func (m machineSide) Try() {
 	// From now on this is the program on its way out, whoever asks.
 	m.b.health.set(cluster.Stopping)
-	m.b.announce()
-	time.AfterFunc(tryWait, func() { m.b.end(ErrTry) })
+	m.b.announceState()
+	time.AfterFunc(trialReplyDelay, func() { m.b.endWith(ErrTrial) })
 }
 
-// end has run return why; only the first reason counts.
-func (b *board) end(why error) {
+// endWith has run return why; only the first reason counts.
+func (b *board) endWith(why error) {
 	select {
 	case b.ended <- why:
 	default:
 	}
 }
 
-// awaitRoom ends the board as soon as its order book can be opened. The shop was
+// awaitDiskSpace ends the board as soon as its order book can be opened. The shop was
 // made without orders, and is made anew by who looks after the program.
-func (b *board) awaitRoom(ctx context.Context, every time.Duration, open func() error) {
+func (b *board) awaitDiskSpace(ctx context.Context, every time.Duration, open func() error) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -99,57 +99,57 @@ func (b *board) awaitRoom(ctx context.Context, every time.Duration, open func() 
 		case <-tick.C:
 		}
 		if open() == nil {
-			b.end(ErrRoom)
+			b.endWith(ErrSpaceFreed)
 			return
 		}
 	}
 }
 
-// tryBook opens the order book and closes it again.
-func (b *board) tryBook() error {
+// tryOpenBook opens the order book and closes it again.
+func (b *board) tryOpenBook() error {
 	c, err := b.openBook(slog.New(slog.DiscardHandler))
 	c.close()
 	return err
 }
 
-// halt drains the board and ends it, if there is a machine to be put to rest.
-func (b *board) halt() {
-	b.drain(false)
-	if b.machine == nil {
+// haltBoard drains the board and ends it, if there is a machine to be put to rest.
+func (b *board) haltBoard() {
+	b.drainBoard(false)
+	if b.cardHost == nil {
 		b.log.Info("the button asks for a shutdown; the board drains, and can be unplugged when its lamp says so")
 		return
 	}
 	b.log.Info("the button asks for a shutdown; the board drains and stops")
-	b.halting.CompareAndSwap(0, time.Now().UnixNano())
+	b.haltRequestedAt.CompareAndSwap(0, time.Now().UnixNano())
 }
 
-// settleHalt ends a board that is to be put to rest and has no clients left, or
+// finishHalt ends a board that is to be put to rest and has no clients left, or
 // has waited for that long enough.
-func (b *board) settleHalt() {
-	since := b.halting.Load()
+func (b *board) finishHalt() {
+	since := b.haltRequestedAt.Load()
 	if since == 0 {
 		return
 	}
 	if b.health.get() != cluster.Drained {
-		if time.Since(time.Unix(0, since)) < haltWait {
+		if time.Since(time.Unix(0, since)) < maxHaltWait {
 			return
 		}
 		b.health.set(cluster.Drained) // its lamps say so from here on
 	}
-	b.end(ErrHalt)
+	b.endWith(ErrHalt)
 }
 
 // clockIsSet reports whether this board knows what time it is. A card starts in
 // 1970, or at the time of its last shutdown, and is told the time by a server.
 func (b *board) clockIsSet() bool {
 	now := time.Now().UTC().Year()
-	return now >= earliestYear && (b.machine == nil || b.machine.ClockIsSet())
+	return now >= earliestYear && (b.cardHost == nil || b.cardHost.ClockIsSet())
 }
 
-// machineAPI answers for the machine; nil: there is none.
-func (b *board) machineAPI() http.Handler {
-	if b.machine == nil {
+// cardHandler answers for the machine; nil: there is none.
+func (b *board) cardHandler() http.Handler {
+	if b.cardHost == nil {
 		return nil
 	}
-	return b.machine.API(machineSide{b})
+	return b.cardHost.API(machineSide{b})
 }

@@ -12,15 +12,15 @@ import (
 
 // served is a bounded listener on which everything is answered with "ok". The test
 // has no addresses but loopback's, so that all but the first are strangers' here.
-func served(t *testing.T) (*bound, *http.Server) {
+func served(t *testing.T) (*limitedListener, *http.Server) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBound(inner)
-	b.patience = 100 * time.Millisecond
-	b.places.local = func(a netip.Addr) bool { return a == loopback(1) }
+	b := newLimitedListener(inner)
+	b.writeTimeout = 100 * time.Millisecond
+	b.slots.local = func(a netip.Addr) bool { return a == loopback(1) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(b) }()
@@ -36,9 +36,9 @@ func from(n int) *net.Dialer {
 }
 
 // fill opens connections from an address and reports how many were closed at once.
-func fill(t *testing.T, b *bound, address, n int) (closed int) {
+func fill(t *testing.T, b *limitedListener, address, n int) (closed int) {
 	t.Helper()
-	before := b.open()
+	before := b.countOpen()
 	var all []net.Conn
 	for range n {
 		c, err := from(address).Dial("tcp", b.Addr().String())
@@ -61,14 +61,14 @@ func fill(t *testing.T, b *bound, address, n int) (closed int) {
 			}
 		}
 	}
-	if got := b.open() - before; got > n {
+	if got := b.countOpen() - before; got > n {
 		t.Errorf("%d came, and there are %d more", n, got)
 	}
 	return closed
 }
 
 // answered reports whether a client at the nth address is answered.
-func answered(b *bound, n int) bool {
+func answered(b *limitedListener, n int) bool {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: from(n).DialContext}}
 	resp, err := client.Get("http://" + b.Addr().String() + "/healthz")
 	if err != nil {
@@ -88,10 +88,10 @@ func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
 		closed += fill(t, b, n+2, 125)
 	}
 	until := time.Now().Add(5 * time.Second)
-	for b.open() > MaxConnections && time.Now().Before(until) { // the watchdog's last one may be there
+	for b.countOpen() > MaxConnections && time.Now().Before(until) { // the watchdog's last one may be there
 		time.Sleep(time.Millisecond)
 	}
-	if open := b.open(); open != MaxConnections || closed != 500-MaxConnections {
+	if open := b.countOpen(); open != MaxConnections || closed != 500-MaxConnections {
 		t.Errorf("of 500 there are %d, and %d were closed", open, closed)
 	}
 	for range 3 {
@@ -100,9 +100,9 @@ func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
 		}
 	}
 	server.Close()
-	for deadline := time.Now().Add(5 * time.Second); b.open() != 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); b.countOpen() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d places were not given back", b.open())
+			t.Fatalf("%d places were not given back", b.countOpen())
 		}
 	}
 }
@@ -111,7 +111,7 @@ func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
 // so do many addresses that have taken all of them together.
 func TestNobodyIsShutOutByOthers(t *testing.T) {
 	b, _ := served(t)
-	const part = MaxConnections / fairShare
+	const part = MaxConnections / fairShareDivisor
 	if closed := fill(t, b, 2, MaxConnections); closed != MaxConnections-part {
 		t.Errorf("of one address's %d connections %d were closed", MaxConnections, closed)
 	}

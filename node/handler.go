@@ -24,59 +24,59 @@ const (
 	rackRoute   = "rack"   // for a client: over the owner
 	relayRoute  = "relay"  // for a board that took this one for the owner: over the owner
 	originRoute = "origin" // this board asks the origin
-	placeRoute  = "place"  // for a board that has no place at the origin: this one has
+	permitRoute = "place"  // for a board that has no place at the origin: this one has
 )
 
-// cutOffBelief is how long a board that is cut off from most of its rack
+// isolatedMaxAge is how long a board that is cut off from most of its rack
 // believes a page after it has asked the origin for it: the time within which a
 // purge must be obeyed, and a load of one request a page and second that the
 // origin can bear.
-const cutOffBelief = time.Second
+const isolatedMaxAge = time.Second
 
-// pages is the first journey: a client's request is answered from this board's
+// rackHandler is the first journey: a client's request is answered from this board's
 // memory or, on a miss, over the ring's owner, who asks the origin once for the
 // whole rack.
-type pages struct {
-	self   string
-	sites  *origin.Set
-	shop   shopfront // nil: no site is the built-in shop
-	cache  *cache.Cache
-	ring   func() *cluster.Ring
-	link   *cluster.Link
-	purger *cluster.Purger
-	ahead  time.Duration // by which the cache's clock is ahead of the purger's
-	hot    *hotness
+type rackHandler struct {
+	self      string
+	sites     *origin.Set
+	shop      shopHandler // nil: no site is the built-in shop
+	cache     *cache.Cache
+	ring      func() *cluster.Ring
+	link      *cluster.Link
+	purger    *cluster.Purger
+	clockLead time.Duration // by which the cache's clock is ahead of the purger's
+	hot       *hotKeys
 	// maxObject is the largest body that the cache keeps, in bytes.
 	maxObject int64
 	now       func() time.Time
 }
 
-// shopfront is the built-in shop, some of whose requests are between the client
+// shopHandler is the built-in shop, some of whose requests are between the client
 // and this board alone.
-type shopfront interface {
+type shopHandler interface {
 	http.Handler
 	Direct(r *http.Request) bool
 }
 
 // ServeHTTP answers a client.
-func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *rackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	asked, err := p.sites.Request(r)
 	switch {
 	case err != nil:
-		writeRefusal(w, err)
+		writeRequestError(w, err)
 	case p.shop != nil && p.sites.BuiltIn(asked.URL) && p.shop.Direct(r):
 		// As the client sent it: the shop compares Origin with Host.
 		p.shop.ServeHTTP(w, r)
 	default:
-		p.cache.Serve(w, asked, p.route(asked, rackRoute))
+		p.cache.Serve(w, asked, p.routeFor(asked, rackRoute))
 	}
 }
 
-// route says where a request goes that this board's memory cannot answer.
-func (p *pages) route(r *http.Request, name string) cache.Route {
+// routeFor says where a request goes that this board's memory cannot answer.
+func (p *rackHandler) routeFor(r *http.Request, name string) cache.Route {
 	route := cache.Route{Name: originRoute, Upstream: originFetch{p}}
-	if !p.believable(r.Context()) {
-		route.YoungerThan = cutOffBelief
+	if !p.ensureLease(r.Context()) {
+		route.YoungerThan = isolatedMaxAge
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
 		return route // between this client and the origin alone
@@ -93,30 +93,30 @@ func (p *pages) route(r *http.Request, name string) cache.Route {
 	// One board for the rack says when a page is refreshed, or each would have
 	// its own first client served stale. A dead one is not waited for.
 	route.Defer = p.link.Up(first)
-	p.hot.count(key, p.now())
-	route.Keep = p.keep
+	p.hot.countRequest(key, p.now())
+	route.Keep = p.isHotKey
 	return route
 }
 
-// keep is asked about keys that other boards own.
-func (p *pages) keep(key string) bool { return p.hot.hot(key, p.now()) }
+// isHotKey is asked about keys that other boards own.
+func (p *rackHandler) isHotKey(key string) bool { return p.hot.isHot(key, p.now()) }
 
-// believable reports whether this board's memory may be answered from. If it
+// ensureLease reports whether this board's memory may be answered from. If it
 // was stopped or cut off, it first tries to learn what it missed.
-func (p *pages) believable(ctx context.Context) bool {
+func (p *rackHandler) ensureLease(ctx context.Context) bool {
 	return p.purger.Believable() || p.purger.Sync(ctx)
 }
 
 // ownerFetch is a miss on the board that owns the key: the second owner may
 // have a copy (it was the first until this board came, or this one has been
 // restarted); if not, the origin is asked.
-type ownerFetch struct{ p *pages }
+type ownerFetch struct{ p *rackHandler }
 
 // Fetch returns the second owner's copy or the origin's reply.
 func (o ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	_, second := o.p.ring().Owners(cache.Key(r))
-	if second != "" && o.p.link.Up(second) && unconditional(r) {
-		resp, err := o.p.askPeer(ctx, second, r, linkQuery{storedOnly: true})
+	if second != "" && o.p.link.Up(second) && isUnconditional(r) {
+		resp, err := o.p.fetchFromPeer(ctx, second, r, linkQuery{storedOnly: true})
 		if err == nil {
 			return resp, nil
 		}
@@ -127,8 +127,8 @@ func (o ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response,
 	return originFetch(o).Fetch(ctx, r)
 }
 
-// unconditional: a request that renews a stale copy is for the origin alone.
-func unconditional(r *http.Request) bool {
+// isUnconditional: a request that renews a stale copy is for the origin alone.
+func isUnconditional(r *http.Request) bool {
 	return r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == ""
 }
 
@@ -136,7 +136,7 @@ func unconditional(r *http.Request) bool {
 // then the second owner, and if neither lives the origin. Boards that turn out
 // to be dead cost at most half a peer timeout each (cluster.Link.Do).
 type rackFetch struct {
-	p     *pages
+	p     *rackHandler
 	route string
 }
 
@@ -153,20 +153,20 @@ func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, 
 		if board == "" || board == p.self || !p.link.Up(board) {
 			continue
 		}
-		resp, err := p.askPeer(ctx, board, r, linkQuery{relayed: f.route == relayRoute})
+		resp, err := p.fetchFromPeer(ctx, board, r, linkQuery{relayed: f.route == relayRoute})
 		if err == nil || ctx.Err() != nil {
 			return resp, err
 		}
 	}
-	if onlyIfCached(r) {
+	if isOnlyIfCached(r) {
 		return nil, cache.ErrOnlyIfCached
 	}
 	return originFetch{p}.Fetch(ctx, r)
 }
 
-// onlyIfCached: the request may be answered from a memory of the rack, and by
+// isOnlyIfCached: the request may be answered from a memory of the rack, and by
 // nobody else (RFC 9111 §5.2.1.7).
-func onlyIfCached(r *http.Request) bool {
+func isOnlyIfCached(r *http.Request) bool {
 	for _, line := range r.Header["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
@@ -177,13 +177,13 @@ func onlyIfCached(r *http.Request) bool {
 	return false
 }
 
-// placeAgain is the pause before a board without a place at the origin tries
+// holderRetryInterval is the pause before a board without a place at the origin tries
 // anew to find a board that has one, and is alive.
-const placeAgain = 200 * time.Millisecond
+const holderRetryInterval = 200 * time.Millisecond
 
 // originFetch asks the origin: from here, or, if this board has no place there,
 // by way of a board that has one.
-type originFetch struct{ p *pages }
+type originFetch struct{ p *rackHandler }
 
 // Fetch returns the origin's reply. It looks for a place as long as a request
 // may queue for one.
@@ -192,9 +192,9 @@ func (o originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 	for began := p.now(); ; {
 		holders, patience := p.sites.Holders(r.URL)
 		if len(holders) == 0 {
-			return placeFetch(o).Fetch(ctx, r)
+			return localOriginFetch(o).Fetch(ctx, r)
 		}
-		resp, err := o.byWayOf(ctx, holders, r)
+		resp, err := o.fetchViaHolders(ctx, holders, r)
 		if resp != nil || err != nil {
 			return resp, err
 		}
@@ -204,15 +204,15 @@ func (o originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(placeAgain):
+		case <-time.After(holderRetryInterval):
 		}
 	}
 }
 
-// byWayOf asks the boards that have a place, one after another. It returns
+// fetchViaHolders asks the boards that have a place, one after another. It returns
 // neither a reply nor an error if another try makes sense.
-func (o originFetch) byWayOf(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
-	sent := &onceBody{ReadCloser: r.Body}
+func (o originFetch) fetchViaHolders(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
+	sent := &singleUseBody{ReadCloser: r.Body}
 	if r.Body != nil && r.Body != http.NoBody {
 		r = r.WithContext(ctx)
 		r.Body = sent
@@ -223,7 +223,7 @@ func (o originFetch) byWayOf(ctx context.Context, holders []string, r *http.Requ
 		if !o.p.link.Up(board) {
 			continue
 		}
-		resp, err := o.p.send(ctx, board, placePath, r, linkQuery{})
+		resp, err := o.p.callPeer(ctx, board, originRelayPath, r, linkQuery{})
 		switch {
 		case err == nil:
 			return resp, nil
@@ -239,25 +239,25 @@ func (o originFetch) byWayOf(ctx context.Context, holders []string, r *http.Requ
 	return nil, nil
 }
 
-// onceBody is a request's body, which can be sent once only: it notes whether
+// singleUseBody is a request's body, which can be sent once only: it notes whether
 // that has begun. Who made it closes it.
-type onceBody struct {
+type singleUseBody struct {
 	io.ReadCloser
 	begun atomic.Bool
 }
 
-func (b *onceBody) Read(p []byte) (int, error) {
+func (b *singleUseBody) Read(p []byte) (int, error) {
 	b.begun.Store(true)
 	return b.ReadCloser.Read(p)
 }
 
-func (b *onceBody) Close() error { return nil }
+func (b *singleUseBody) Close() error { return nil }
 
-// placeFetch asks the origin from here, after a wait for a place if need be.
-type placeFetch struct{ p *pages }
+// localOriginFetch asks the origin from here, after a wait for a place if need be.
+type localOriginFetch struct{ p *rackHandler }
 
 // Fetch returns the origin's reply.
-func (f placeFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+func (f localOriginFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	resp, err := f.p.sites.Fetch(ctx, r)
 	if err == nil {
 		resp.Header.Del(headerRefused) // only a board may say this

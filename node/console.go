@@ -14,62 +14,62 @@ import (
 	"bramble/node/console"
 )
 
-// panelLamps is the bar of a panel that nobody has configured.
-const panelLamps = 5
+// defaultBarLamps is the bar of a panel that nobody has configured.
+const defaultBarLamps = 5
 
-// view is the rack as this board sees it, and this board's hand on it: the
+// consoleSource is the rack as this board sees it, and this board's hand on it: the
 // console's Source and Control.
-type view struct {
-	*console.Announcer
-	version string
-	members *cluster.Members
-	pages   *pages
-	drain   func(undo bool)
-	locate  func(undo bool)
-	panel   func(cluster.Board) gpio.Input // what a board's lamps tell
-	steers  bool
-	notice  func() []string
+type consoleSource struct {
+	*console.Broadcaster
+	version      string
+	members      *cluster.Members
+	pages        *rackHandler
+	drain        func(undo bool)
+	locate       func(undo bool)
+	panelInputOf func(cluster.Board) gpio.Input // what a board's lamps tell
+	canSteer     bool
+	notices      func() []string
 }
 
 // Snapshot reads what gossip and this board know; it asks nobody.
-func (v *view) Snapshot() console.Snapshot {
-	s := console.Snapshot{At: time.Now().UTC(), Version: v.version, Observer: v.pages.self, CanSteer: v.steers, Notices: v.notice()}
+func (v *consoleSource) Snapshot() console.Snapshot {
+	s := console.Snapshot{At: time.Now().UTC(), Version: v.version, Observer: v.pages.self, CanSteer: v.canSteer, Notices: v.notices()}
 	ring := v.members.Ring()
 	shares := ring.Shares()
 	for _, b := range v.members.Boards() {
-		s.Boards = append(s.Boards, boardView(b, shares[b.Name], v.panel(b)))
+		s.Boards = append(s.Boards, toBoardView(b, shares[b.Name], v.panelInputOf(b)))
 	}
 	for _, arc := range ring.Arcs() {
-		s.Ring = append(s.Ring, console.Arc{From: arc.From, To: arc.To, Board: arc.Board})
+		s.Ring = append(s.Ring, console.RingArc{From: arc.From, To: arc.To, Board: arc.Board})
 	}
 	return s
 }
 
-func boardView(b cluster.Board, share float64, lamps gpio.Input) console.Board {
+func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.BoardView {
 	vitals := b.Meta.Vitals
-	view := console.Board{
+	view := console.BoardView{
 		Name: b.Name, State: vitals.State.String(), Faults: vitals.Faults.Names(), Self: b.Self,
-		HTTPURL: b.Meta.HTTPURL, ConsoleURL: b.Meta.ConsoleURL, Share: share,
-		Vitals: console.Vitals{
+		HTTPURL: b.Meta.HTTPURL, ConsoleURL: b.Meta.ConsoleURL, RingShare: share,
+		Vitals: console.VitalsView{
 			HitsPerSecond: float64(vitals.HitsPerSecond), HitRatio: float64(vitals.HitRatio), CPU: float64(vitals.CPU),
 			MemoryBytes: vitals.Memory, Connections: vitals.Connections,
-			CacheBytes: vitals.CacheBytes, CacheBudget: vitals.CacheBudget,
+			CacheBytes: vitals.CacheBytes, CacheBudgetBytes: vitals.CacheBudget,
 			UptimeSeconds: int64(vitals.Uptime / time.Second),
 		},
 	}
 	if !b.Alive {
-		view.State, view.Faults, view.Vitals = "dead", nil, console.Vitals{}
+		view.State, view.Faults, view.Vitals = "dead", nil, console.VitalsView{}
 		if b.Left {
 			view.State = "left"
 		}
 		lamps = gpio.Input{Health: gpio.Stopped}
 	}
-	view.Panel = gpio.Tell(lamps, panelLamps)
+	view.Panel = gpio.Tell(lamps, defaultBarLamps)
 	return view
 }
 
-// panelInput is what a board's vitals mean to its panel.
-func panelInput(v cluster.Vitals) gpio.Input {
+// vitalsToPanel is what a board's vitals mean to its panel.
+func vitalsToPanel(v cluster.Vitals) gpio.Input {
 	in := gpio.Input{Load: float64(v.Load)}
 	switch v.State {
 	case cluster.Starting:
@@ -104,8 +104,8 @@ func panelInput(v cluster.Vitals) gpio.Input {
 }
 
 // Purge tells the whole rack to forget something.
-func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult, error) {
-	purges, err := v.purges(p)
+func (v *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
+	purges, err := v.toPurges(p)
 	if err != nil {
 		return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 	}
@@ -114,7 +114,7 @@ func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult,
 			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 		}
 	}
-	obeyed, absent := v.pages.purger.Spread(ctx, purgeWait)
+	obeyed, absent := v.pages.purger.Spread(ctx, purgeReplyWait)
 	obeyed = append(obeyed, v.pages.self)
 	slices.Sort(obeyed)
 	for _, b := range v.members.Boards() {
@@ -123,12 +123,12 @@ func (v *view) Purge(ctx context.Context, p console.Purge) (console.PurgeResult,
 		}
 	}
 	slices.Sort(absent)
-	return console.PurgeResult{Obeyed: obeyed, Absent: absent}, nil
+	return console.PurgeResult{Applied: obeyed, Absent: absent}, nil
 }
 
-// purges are what an operator's purge is to the rack. A path is a page of each
+// toPurges are what an operator's purge is to the rack. A path is a page of each
 // of its sites.
-func (v *view) purges(p console.Purge) ([]cluster.Purge, error) {
+func (v *consoleSource) toPurges(p console.PurgeRequest) ([]cluster.Purge, error) {
 	switch {
 	case p.Tag != "":
 		return []cluster.Purge{{Kind: cluster.PurgeTag, What: p.Tag, Soft: p.Soft}}, nil
@@ -147,17 +147,17 @@ func (v *view) purges(p console.Purge) ([]cluster.Purge, error) {
 }
 
 // Drain takes a board out of service, or puts it back.
-func (v *view) Drain(ctx context.Context, board string, undo bool) error {
-	return v.askBoard(ctx, board, undo, v.drain, drainPath)
+func (v *consoleSource) Drain(ctx context.Context, board string, undo bool) error {
+	return v.callBoard(ctx, board, undo, v.drain, drainPath)
 }
 
 // Locate has a board's health lamp blink, or stop that.
-func (v *view) Locate(ctx context.Context, board string, undo bool) error {
-	return v.askBoard(ctx, board, undo, v.locate, locatePath)
+func (v *consoleSource) Locate(ctx context.Context, board string, undo bool) error {
+	return v.callBoard(ctx, board, undo, v.locate, locatePath)
 }
 
-// askBoard does something on this board, or has another do it.
-func (v *view) askBoard(ctx context.Context, board string, undo bool, here func(undo bool), path string) error {
+// callBoard does something on this board, or has another do it.
+func (v *consoleSource) callBoard(ctx context.Context, board string, undo bool, here func(undo bool), path string) error {
 	if board == v.pages.self {
 		here(undo)
 		return nil
@@ -190,9 +190,9 @@ func (v *view) askBoard(ctx context.Context, board string, undo bool, here func(
 
 // roster is who is in the rack, as the purges see it.
 type roster struct {
-	members *cluster.Members
-	join    int         // other boards' addresses in the configuration
-	met     func() bool // another board was reached since the start
+	members     *cluster.Members
+	join        int         // other boards' addresses in the configuration
+	reachedPeer func() bool // another board was reached since the start
 }
 
 // Peers are the live boards without this one.
@@ -211,14 +211,14 @@ func (r roster) Peers() []cluster.Peer {
 // what they have purged.
 func (r roster) Known() int {
 	_, known := r.members.Known()
-	if known == 1 && r.join > 0 && !r.met() {
+	if known == 1 && r.join > 0 && !r.reachedPeer() {
 		return 2
 	}
 	return known
 }
 
-// others counts the join addresses that are not this board's own.
-func others(cfg config.Rack, self string) int {
+// countOtherAddrs counts the join addresses that are not this board's own.
+func countOtherAddrs(cfg config.Rack, self string) int {
 	n := 0
 	for _, addr := range cfg.Join {
 		if addr != self {

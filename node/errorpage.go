@@ -11,49 +11,49 @@ import (
 	"bramble/node/origin"
 )
 
-// fault is what a client is told when a page cannot be had.
-type fault struct {
+// errorPage is what a client is told when a page cannot be had.
+type errorPage struct {
 	status int
 	title  string
-	says   string
+	text   string
 }
 
-// faultOf turns an upstream's error into words for a client.
-func faultOf(err error) fault {
+// errorPageFor turns an upstream's error into words for a client.
+func errorPageFor(err error) errorPage {
 	switch {
 	case errors.Is(err, origin.ErrSlow):
-		return fault{http.StatusGatewayTimeout, "The shop takes too long",
+		return errorPage{http.StatusGatewayTimeout, "The shop takes too long",
 			"This page comes from a server that has not answered in time, and there is no copy of it here that may still be shown."}
 	case errors.Is(err, origin.ErrBusy), errors.Is(err, cache.ErrBusy):
-		return fault{http.StatusServiceUnavailable, "One moment",
+		return errorPage{http.StatusServiceUnavailable, "One moment",
 			"The server behind this page has as much to do as it can bear. Try again in a few seconds."}
 	case errors.Is(err, cache.ErrOnlyIfCached):
-		return fault{http.StatusGatewayTimeout, "Not in memory",
+		return errorPage{http.StatusGatewayTimeout, "Not in memory",
 			"The request asked for a stored copy only, and there is none."}
 	case errors.Is(err, origin.ErrMalformed):
-		return fault{http.StatusBadGateway, "The shop is out of order",
+		return errorPage{http.StatusBadGateway, "The shop is out of order",
 			"This page comes from a server that answered with something that is no proper reply, and there is no copy of it here that may still be shown."}
 	default:
-		return fault{http.StatusBadGateway, "The shop cannot be reached",
+		return errorPage{http.StatusBadGateway, "The shop cannot be reached",
 			"This page comes from a server that does not answer, or broke off, and there is no copy of it here that may still be shown."}
 	}
 }
 
-// failer answers for the cache when nothing may be sent from memory.
-func failer(log *slog.Logger) func(http.ResponseWriter, *http.Request, error) {
+// newFailHandler answers for the cache when nothing may be sent from memory.
+func newFailHandler(log *slog.Logger) func(http.ResponseWriter, *http.Request, error) {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		if errors.Is(err, errRefused) {
-			refuse(w, "not stored")
+			writeRefused(w, "not stored")
 			return
 		}
-		f := faultOf(err)
+		f := errorPageFor(err)
 		log.Warn("no page: "+f.title, "error", err, "path", r.URL.Path)
-		writeFaultPage(w, f)
+		writeErrorPage(w, f)
 	}
 }
 
-// writeRefusal answers a request that cannot be taken on.
-func writeRefusal(w http.ResponseWriter, err error) {
+// writeRequestError answers a request that cannot be taken on.
+func writeRequestError(w http.ResponseWriter, err error) {
 	status := http.StatusBadRequest
 	switch {
 	case errors.Is(err, origin.ErrLoop):
@@ -64,10 +64,10 @@ func writeRefusal(w http.ResponseWriter, err error) {
 	case errors.Is(err, origin.ErrFields):
 		status = http.StatusRequestHeaderFieldsTooLarge
 	}
-	writeFaultPage(w, fault{status, http.StatusText(status), "This request cannot be answered: " + err.Error() + "."})
+	writeErrorPage(w, errorPage{status, http.StatusText(status), "This request cannot be answered: " + err.Error() + "."})
 }
 
-func writeFaultPage(w http.ResponseWriter, f fault) {
+func writeErrorPage(w http.ResponseWriter, f errorPage) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -77,10 +77,10 @@ func writeFaultPage(w http.ResponseWriter, f fault) {
 	}
 	w.WriteHeader(f.status)
 	// The client may have gone; there is nobody else to tell.
-	_, _ = fmt.Fprintf(w, faultPage, html.EscapeString(f.title), html.EscapeString(f.title), f.status, html.EscapeString(f.says))
+	_, _ = fmt.Fprintf(w, errorPageHTML, html.EscapeString(f.title), html.EscapeString(f.title), f.status, html.EscapeString(f.text))
 }
 
-const faultPage = `<!doctype html>
+const errorPageHTML = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

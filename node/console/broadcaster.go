@@ -2,19 +2,19 @@ package console
 
 import "sync"
 
-// eventBuffer is how many events a subscriber may be behind before it loses some.
-const eventBuffer = 64
+// subscriberBuffer is how many events a subscriber may be behind before it loses some.
+const subscriberBuffer = 64
 
-// Announcer passes events on to all who have subscribed: the Subscribe half of
+// Broadcaster passes events on to all who have subscribed: the Subscribe half of
 // a Source. The zero value is ready to use.
-type Announcer struct {
+type Broadcaster struct {
 	mu          sync.Mutex // guards subscribers
 	subscribers map[chan Event]struct{}
 }
 
 // Subscribe implements Source.
-func (a *Announcer) Subscribe() (<-chan Event, func()) {
-	ch := make(chan Event, eventBuffer)
+func (a *Broadcaster) Subscribe() (<-chan Event, func()) {
+	ch := make(chan Event, subscriberBuffer)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.subscribers == nil {
@@ -28,8 +28,8 @@ func (a *Announcer) Subscribe() (<-chan Event, func()) {
 	}
 }
 
-// Tell gives an event to every subscriber that has room for it; it never blocks.
-func (a *Announcer) Tell(e Event) {
+// Publish gives an event to every subscriber that has room for it; it never blocks.
+func (a *Broadcaster) Publish(e Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for ch := range a.subscribers {
@@ -41,7 +41,7 @@ func (a *Announcer) Tell(e Event) {
 }
 
 // Subscribers counts the subscriptions that have not ended.
-func (a *Announcer) Subscribers() int {
+func (a *Broadcaster) Subscribers() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.subscribers)
