@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	"bramble/node/config"
 )
 
@@ -138,7 +138,7 @@ func theImage(t *testing.T) string {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")
-		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(aboard.Script())}
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(cardinit.Script())}
 		built.report, built.err = Build(t.Context(), built.options)
 	})
 	if built.err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	updates "bramble/images/release"
 )
 
@@ -75,7 +75,7 @@ func hop(t *testing.T, m model, g generation) {
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
 	words := strings.Fields(b.shell("cat /proc/cmdline"))
-	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.tryboot=1": true, aboard.AllProcessors: true, "bramble.slot=a": false, "nr_cpus=01": false} {
+	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.tryboot=1": true, cardinit.AllProcessors: true, "bramble.slot=a": false, "nr_cpus=01": false} {
 		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
 			t.Errorf("the kernel that was jumped into has the word %s: %v; all are %v", word, got, words)
 		}
@@ -86,7 +86,7 @@ func hop(t *testing.T, m model, g generation) {
 	b.cutPower()
 	b.jumps = false
 	checkFAT(t, b.card)
-	if words := b.read("a/cmdline.txt"); !strings.Contains(words, aboard.AllProcessors+" ") {
+	if words := b.read("a/cmdline.txt"); !strings.Contains(words, cardinit.AllProcessors+" ") {
 		t.Errorf("slot a would start with %s", words)
 	}
 	if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=a/") {
@@ -119,8 +119,8 @@ func (b *emulated) ends() {
 
 // The word on the card is the one that the board looks for.
 func TestTheWordForProcessors(t *testing.T) {
-	if processors != aboard.AllProcessors {
-		t.Errorf("cards have %s, and boards look for %s", processors, aboard.AllProcessors)
+	if processors != cardinit.AllProcessors {
+		t.Errorf("cards have %s, and boards look for %s", processors, cardinit.AllProcessors)
 	}
 	if later := commandLine(firstSlot, true); strings.Count(later, " "+processors+" ") != 1 {
 		t.Errorf("a card for later boards has the words %s", later)

@@ -43,7 +43,7 @@ func TestAHungBoardIsReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("the board hung at second %.0f and was reset at second %.0f", stopped, bit)
-	// 45 s of patience and the watchdog's 15 s (images/aboard), and a look on either side.
+	// 45 s of patience and the watchdog's 15 s (images/cardinit), and a look on either side.
 	if after := bit - stopped; after < 45 || after > 75 {
 		t.Errorf("it was reset %.0f s after it hung", after)
 	}

@@ -33,7 +33,7 @@ func mayImport() map[string][]string {
 		"cmd/bramble": {
 			"gpio",
 			"images",
-			"images/aboard",
+			"images/cardinit",
 			"images/release",
 			"node",
 			"node/config",
@@ -95,8 +95,8 @@ func mayImport() map[string][]string {
 		"cache/evict":               nil,
 		"cache/policysim":           {"cache", "cache/evict"},
 		"gpio/pins":                 {"gpio"},
-		"images/aboard":             nil,
-		"images/release":            {"images/aboard"},
+		"images/cardinit":           nil,
+		"images/release":            {"images/cardinit"},
 		"gpio":                      nil,
 		"images":                    nil,
 	}

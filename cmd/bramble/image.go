@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"bramble/images"
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	"bramble/node/config"
 	"bramble/node/shop"
 )
@@ -81,7 +81,7 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	if o.Shop, err = shopFolder(o, cfg.Shop.Catalogue); err != nil {
 		return err
 	}
-	o.DHCPScript = []byte(aboard.Script())
+	o.DHCPScript = []byte(cardinit.Script())
 	made, err := images.Build(ctx, o)
 	if err != nil {
 		return err

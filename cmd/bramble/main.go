@@ -12,7 +12,7 @@ import (
 	"os"
 	"strings"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	"bramble/node"
 	"bramble/node/config"
 )
@@ -109,9 +109,9 @@ func report(w world, name string, err error) int {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, node.ErrHalt):
-		return aboard.ExitHalt
+		return cardinit.ExitHalt
 	case errors.Is(err, node.ErrTrial):
-		return aboard.ExitTry
+		return cardinit.ExitTry
 	case errors.As(err, &usage):
 		complain(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))
 		return exitUsage

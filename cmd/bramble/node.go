@@ -33,7 +33,7 @@ says why and the old one serves on.`,
 			file := fs.String("config", "bramble.toml", "the board's `FILE`")
 			withParent := fs.Bool("with-parent", false, "stop when standard input closes; for the lab, so that no board outlives it")
 			check := fs.Bool("check", false, "say what is wrong with the file, if anything, and do no more")
-			card := fs.Bool("card", false, "the machine is the board's own and bramble aboard looks after it")
+			card := fs.Bool("card", false, "the machine is the board's own and bramble card-init looks after it")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := noWords(args); err != nil {
 					return err

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	"bramble/images/release"
 	"bramble/node/console"
 	"bramble/node/console/client"
@@ -107,8 +107,8 @@ func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([
 
 func (b *cardBoard) Name() string { return b.name }
 
-func (b *cardBoard) card(ctx context.Context) (aboard.CardState, error) {
-	var s aboard.CardState
+func (b *cardBoard) card(ctx context.Context) (cardinit.CardState, error) {
+	var s cardinit.CardState
 	return s, b.client.Card(ctx, http.MethodGet, "slots", nil, &s)
 }
 
@@ -143,7 +143,7 @@ func (b *cardBoard) own(ctx context.Context) (release.Release, error) {
 	if err != nil {
 		return release.Release{}, err
 	}
-	return b.release.For(aboard.OtherSlot(card.Running)), nil
+	return b.release.For(cardinit.OtherSlot(card.Running)), nil
 }
 
 func (b *cardBoard) Send(ctx context.Context) error {
@@ -151,7 +151,7 @@ func (b *cardBoard) Send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var begun aboard.Begun
+	var begun cardinit.Begun
 	if err := b.client.Card(ctx, http.MethodPost, "begin", r.Release, &begun); err != nil {
 		return err
 	}
@@ -177,5 +177,5 @@ func (b *cardBoard) Try(ctx context.Context) error {
 }
 
 func (b *cardBoard) Commit(ctx context.Context) error {
-	return b.client.Card(ctx, http.MethodPost, "commit", aboard.Release{Version: b.release.Version}, nil)
+	return b.client.Card(ctx, http.MethodPost, "commit", cardinit.Release{Version: b.release.Version}, nil)
 }

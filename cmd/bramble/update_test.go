@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 	"bramble/images/release"
 	"bramble/node"
 	"bramble/node/config"
@@ -34,14 +34,14 @@ type cardRack struct {
 
 type testCard struct {
 	cfg     *config.Config
-	paths   aboard.Paths
+	paths   cardinit.Paths
 	console string
 	starts  atomic.Int64
 	refuses atomic.Bool // the other slot does not start
 }
 
 // cardMachine only counts on the folder being one.
-type cardMachine struct{ aboard.Machine }
+type cardMachine struct{ cardinit.Machine }
 
 func (cardMachine) Remount(string, bool) error { return nil }
 func (cardMachine) Sync()                      {}
@@ -52,8 +52,8 @@ const cardPassword = "tell me more"
 
 func slotFiles(version string) map[string][]byte {
 	return map[string][]byte{
-		aboard.KernelFile: []byte("kernel"), aboard.InitrdFile: []byte(strings.Repeat(version, 200_000)),
-		aboard.CmdlineFile: []byte("panic=10 bramble.slot=a\n"), aboard.VersionFile: []byte(version + "\n"),
+		cardinit.KernelFile: []byte("kernel"), cardinit.InitrdFile: []byte(strings.Repeat(version, 200_000)),
+		cardinit.CmdlineFile: []byte("panic=10 bramble.slot=a\n"), cardinit.VersionFile: []byte(version + "\n"),
 	}
 }
 
@@ -75,7 +75,7 @@ func startCardRack(t *testing.T, size int) *cardRack {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &testCard{cfg: cfg, console: "http://" + ports[4*i+1], paths: aboard.Paths{
+		c := &testCard{cfg: cfg, console: "http://" + ports[4*i+1], paths: cardinit.Paths{
 			Boot: filepath.Join(dir, "boot"), Proc: filepath.Join(dir, "proc"), Run: filepath.Join(dir, "run"),
 		}}
 		for name, content := range slotFiles("v1") {
@@ -111,7 +111,7 @@ func (c *testCard) run(t *testing.T, ctx context.Context) {
 	slot := "a"
 	for ctx.Err() == nil {
 		c.starts.Add(1)
-		slots, err := aboard.OpenSlots(cardMachine{}, c.paths)
+		slots, err := cardinit.OpenSlots(cardMachine{}, c.paths)
 		if err != nil {
 			t.Error(err)
 			return
@@ -119,7 +119,7 @@ func (c *testCard) run(t *testing.T, ctx context.Context) {
 		err = node.Run(ctx, c.cfg, node.Options{Logger: slog.New(slog.DiscardHandler), Version: "test", CardHost: ownCard{c.paths, slots}})
 		switch {
 		case errors.Is(err, node.ErrTrial) && !c.refuses.Load():
-			slot = aboard.OtherSlot(slot)
+			slot = cardinit.OtherSlot(slot)
 			c.from(t, slot)
 		case errors.Is(err, node.ErrTrial):
 		case err != nil:
@@ -137,7 +137,7 @@ func (c *testCard) firmware(t *testing.T) string {
 		t.Fatal(err)
 	}
 	slot := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(text)), "os_prefix="), "/")
-	version, err := os.ReadFile(filepath.Join(c.paths.Boot, slot, aboard.VersionFile))
+	version, err := os.ReadFile(filepath.Join(c.paths.Boot, slot, cardinit.VersionFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"bramble/images/aboard"
+	"bramble/images/cardinit"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 
 // Release is a version with the bytes of its files.
 type Release struct {
-	aboard.Release
+	cardinit.Release
 	Content map[string][]byte // by name
 	cmdline string
 }
@@ -43,8 +43,8 @@ func (r Release) For(slot string) Release {
 			words[i] = slotWord + slot
 		}
 	}
-	out := Release{Release: aboard.Release{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
-	out.add(aboard.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
+	out := Release{Release: cardinit.Release{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
+	out.add(cardinit.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
 	return out
 }
 
@@ -106,9 +106,9 @@ func New(slotFiles map[string][]byte) (Release, error) {
 	for _, name := range slices.Sorted(maps.Keys(slotFiles)) {
 		content := slotFiles[name]
 		switch name {
-		case aboard.VersionFile:
+		case cardinit.VersionFile:
 			r.Version = strings.TrimSpace(string(content[:min(len(content), maxLine)]))
-		case aboard.CmdlineFile:
+		case cardinit.CmdlineFile:
 			r.cmdline = string(content[:min(len(content), maxLine)])
 		default:
 			r.add(name, content)
@@ -126,5 +126,5 @@ func New(slotFiles map[string][]byte) (Release, error) {
 func (r *Release) add(name string, content []byte) {
 	sum := sha256.Sum256(content)
 	r.Content[name] = content
-	r.Files = append(r.Files, aboard.File{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
+	r.Files = append(r.Files, cardinit.File{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
 }

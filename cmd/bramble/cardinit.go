@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"bramble/gpio"
+	"bramble/images/cardinit"
+	"bramble/node"
+	"bramble/node/config"
+	"bramble/node/origin"
+	"bramble/node/shop"
+)
+
+func aboardCommand() command {
+	return command{
+		name:  "card-init",
+		short: "be a card's first program; the card image starts it",
+		long: `
+Makes a machine that was started from the card image a board: network, data
+partition, clock, and then "bramble node", which it looks after. It is for the
+image alone: it mounts, repairs and, if need be, makes anew the card's second
+partition.`,
+		flags: func(*flagSet) runner {
+			return func(ctx context.Context, w world, args []string) error {
+				if err := noWords(args); err != nil {
+					return err
+				}
+				if !cardinit.OnCard(cardinit.CardPaths()) {
+					return usagef("this machine was not started from the card image, and card-init would write over its card; to run a board here: bramble node")
+				}
+				return runAboard(ctx, w)
+			}
+		},
+	}
+}
+
+func runAboard(ctx context.Context, w world) error {
+	machine, err := cardinit.NewMachine()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the program itself: %w", err)
+	}
+	ctx, stop := untilSignal(ctx, func() {}) // the board has its own bound for stopping
+	defer stop()
+	paths := cardinit.CardPaths()
+	return cardinit.Run(ctx, cardinit.Config{
+		Machine: machine, Paths: paths, Version: version(), Console: w.out,
+		Program: self, Args: []string{"node", "--card", "--config"},
+		Load:  func(file, serial string) (cardinit.Settings, error) { return cardSettings(paths, file, serial) },
+		Alarm: settingsAlarm,
+	})
+}
+
+// cardSettings reads the file of all cards as one has it.
+func cardSettings(p cardinit.Paths, file, serial string) (cardinit.Settings, error) {
+	d, err := config.LoadCard(file, serial, p.Data)
+	if err != nil {
+		var s cardinit.Settings
+		if network, unknown := config.LoadNetwork(file, serial); unknown == nil {
+			s = cardNetwork(network, serial)
+		}
+		return s, cardMistakes(err)
+	}
+	cfg := d.Config
+	s := cardNetwork(cfg.Network, serial)
+	if !d.Written["board.name"] {
+		cfg.Board.Name = s.HostName
+	}
+	if own := filepath.Join(p.Boot, "shop", ownCatalogue); cfg.Shop.Catalogue == "" {
+		if _, err := os.Stat(own); err == nil {
+			cfg.Shop.Catalogue = own
+		}
+	}
+	if cfg.Shop.Catalogue != "" && origin.WantsShop(cfg) {
+		// The board's program would end at it, and nobody would see why.
+		if _, err := shop.Load(cfg.Shop.Catalogue); err != nil {
+			return s, &cardinit.Broken{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
+		}
+	}
+	s.Board, s.File = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
+	s.Health = reach(cfg.Console.Listen) + "/healthz"
+	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
+		s.Port, _ = strconv.Atoi(port) // checked with the settings
+	}
+	s.AtRest = func(ctx context.Context) { showAtRest(ctx, cfg.Panel) }
+	return s, nil
+}
+
+// cardNetwork takes settings that have been checked.
+func cardNetwork(n config.Network, serial string) cardinit.Settings {
+	s := cardinit.Settings{HostName: n.HostName, NTP: n.NTP}
+	if s.HostName == "" {
+		s.HostName = cardinit.DefaultHostName(serial)
+	}
+	if n.Address != "" {
+		s.Address = netip.MustParsePrefix(n.Address)
+	}
+	if n.Gateway != "" {
+		s.Gateway = netip.MustParseAddr(n.Gateway)
+	}
+	for _, server := range n.DNS {
+		s.DNS = append(s.DNS, netip.MustParseAddr(server))
+	}
+	return s
+}
+
+// cardMistakes is a settings error as the card's page shows it.
+func cardMistakes(err error) error {
+	var all *config.Errors
+	if !errors.As(err, &all) {
+		return err
+	}
+	broken := new(cardinit.Broken)
+	for _, e := range all.List {
+		shown := *e
+		shown.File, shown.Line = "bramble.toml", 0
+		broken.Mistakes = append(broken.Mistakes, cardinit.Mistake{Line: e.Line, Column: e.Column, Text: shown.Error()})
+	}
+	if all.More > 0 {
+		broken.Mistakes = append(broken.Mistakes, cardinit.Mistake{Text: fmt.Sprintf("and %d more", all.More)})
+	}
+	return broken
+}
+
+// settingsAlarm shows on whatever lamps a board has unasked that its settings
+// cannot be read, until ctx ends.
+func settingsAlarm(ctx context.Context) {
+	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings)})
+}
+
+// showAtRest shows on the lamps of the header that the board is safe to unplug,
+// until ctx ends: the kernel takes their pins back from the program that has
+// ended. The board's own LED flashes already, by the kernel's timer, which no
+// program can fail.
+func showAtRest(ctx context.Context, cfg config.Panel) {
+	cfg.LED = config.PinNone
+	showAlways(ctx, cfg, gpio.Input{Health: gpio.Drained})
+}
+
+// showAlways plays one thing on whatever lamps can be had, until ctx ends. Nobody
+// obeys the button.
+func showAlways(ctx context.Context, cfg config.Panel, in gpio.Input) {
+	cfg.Button = config.PinNone
+	opened, _ := node.OpenPanel(cfg) // what is missing, the board's program has told
+	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, Failed: func(error) {}})
+	panel.Tell(in)
+	panel.Run(ctx)
+	_ = panel.Close() // a lamp that cannot be closed stays as it is
+}
+
+// ownCard is the card of the board that this process runs.
+type ownCard struct {
+	paths cardinit.Paths
+	slots *cardinit.Slots
+}
+
+func openCard() (node.CardHost, error) {
+	machine, err := cardinit.NewMachine()
+	if err != nil {
+		return nil, err
+	}
+	paths := cardinit.CardPaths()
+	slots, err := cardinit.OpenSlots(machine, paths)
+	if err != nil {
+		return nil, err
+	}
+	return ownCard{paths, slots}, nil
+}
+
+func (c ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(c.paths) }
+
+func (c ownCard) Notices() []string { return cardinit.Notices(c.paths) }
+
+func (c ownCard) API(board node.MachineSide) http.Handler { return c.slots.Handler(board) }

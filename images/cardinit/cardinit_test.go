@@ -1,0 +1,442 @@
+package cardinit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// booted is aboard running on a fake card.
+type booted struct {
+	t       *testing.T
+	machine *fakeMachine
+	paths   Paths
+	console *console
+	cancel  context.CancelFunc
+	done    chan error
+}
+
+// boot starts aboard on a card with a network card, a DHCP server and a time
+// server that answers at once.
+func boot(t *testing.T, change func(*Config)) *booted {
+	t.Helper()
+	b := &booted{t: t, machine: newFakeMachine(), paths: fakePaths(t), console: &console{}, done: make(chan error, 1)}
+	newDisk(t, b.paths, 12<<20)
+	put(t, b.paths.Proc, map[string]string{"cmdline": "bramble.slot=a bramble.serial=00001a2b"})
+	put(t, b.paths.Sys, map[string]string{"class/net/lo/type": "772\n", "class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
+	put(t, b.paths.Boot, map[string]string{"config.txt": testConfig, "bramble.toml": "x"})
+	if err := os.WriteFile(b.paths.Part(bootPart), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{
+		Machine: b.machine, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
+		Load: func(_, serial string) (Settings, error) {
+			return Settings{HostName: DefaultHostName(serial), Board: "till", File: []byte("resolved"), NTP: []string{"127.0.0.1"}}, nil
+		},
+		Alarm:   func(ctx context.Context) { <-ctx.Done() },
+		AskTime: func(string) (time.Duration, error) { return time.Minute, nil },
+	}
+	if change != nil {
+		change(&c)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	b.cancel = cancel
+	go func() { b.done <- Run(ctx, c) }()
+	t.Cleanup(func() {
+		cancel()
+		for {
+			select {
+			case p := <-b.machine.born:
+				p.end <- 0
+			case <-b.done:
+				return
+			case <-time.After(patience):
+				t.Errorf("aboard does not end:\n%s", b.console)
+				return
+			}
+		}
+	})
+	return b
+}
+
+// born waits for the start of a program.
+func (b *booted) born(name string) *fakeProcess {
+	b.t.Helper()
+	for {
+		select {
+		case p := <-b.machine.born:
+			if p.name == name {
+				return p
+			}
+		case <-time.After(patience):
+			b.t.Fatalf("%s was not started:\n%s", name, b.console)
+		}
+	}
+}
+
+func (b *booted) says(text string) {
+	b.t.Helper()
+	eventually(b.t, text, func() bool { return strings.Contains(b.console.String(), text) })
+}
+
+// lease is what udhcpc's script writes.
+func (b *booted) lease(text string) {
+	b.t.Helper()
+	if err := replaceFile(filepath.Join(b.paths.Run, "dhcp.eth0"), []byte(text)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestACardBecomesABoard(t *testing.T) {
+	t.Parallel()
+	b := boot(t, nil)
+	dhcp := b.born("udhcpc")
+	if args := strings.Join(dhcp.args, " "); !strings.Contains(args, "-i eth0") || !strings.Contains(args, "hostname:bramble-1a2b") {
+		t.Errorf("udhcpc is started with %s", args)
+	}
+	b.lease("event=deconfig\n")
+	b.lease("event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2\ndns=10.0.2.3\n")
+	node := b.born("bramble")
+	if got := strings.Join(node.args, " "); got != "node "+filepath.Join(b.paths.Run, "bramble.toml") {
+		t.Errorf("the board is started with %s", got)
+	}
+	b.says("board till starts, slot a, v1")
+	text := b.console.String()
+	at := 0
+	for _, fact := range []string{"serial 00001a2b", "network eth0 10.0.2.15/24 by DHCP, router 10.0.2.2", "data partition clean", "clock set by 127.0.0.1", "board till starts"} {
+		i := strings.Index(text[at:], "bramble: "+fact)
+		if i < 0 {
+			t.Fatalf("%q is not said, or not in its place:\n%s", fact, text)
+		}
+		at += i
+	}
+	resolv, err := os.ReadFile(filepath.Join(b.paths.Etc, "resolv.conf"))
+	if err != nil || string(resolv) != "nameserver 10.0.2.3\n" {
+		t.Errorf("resolv.conf is %q, %v", resolv, err)
+	}
+	if got := b.machine.did("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace 224.0.0.0/4 dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
+		t.Errorf("the network is set up by %v", got)
+	}
+	if got := b.machine.did("host "); len(got) != 1 || got[0] != "host bramble-1a2b" {
+		t.Errorf("the host is called %v", got)
+	}
+	fmt.Fprintln(node.out, "panic: at sea")
+	node.end <- 2
+	again := b.born("bramble")
+	b.says("board ended with 2; it starts again in 1s")
+	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "1 times") || !strings.Contains(got, "panic: at sea") {
+		t.Errorf("the end is shown as %q", got)
+	}
+	again.end <- ExitHalt
+	b.says("safe to unplug")
+	eventually(t, "the data partition is let go", func() bool { return len(b.machine.did("unmount data")) == 1 })
+	if b.machine.restarts != 0 {
+		t.Error("a board at rest was restarted")
+	}
+}
+
+func TestStopIsPassedOn(t *testing.T) {
+	t.Parallel()
+	b := boot(t, func(c *Config) {
+		c.Load = func(string, string) (Settings, error) {
+			return Settings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"}}, nil
+		}
+	})
+	node := b.born("bramble")
+	b.says("network eth0 10.0.0.2/24 as its settings say")
+	if got := b.machine.did("start udhcpc"); len(got) != 0 {
+		t.Error("a card with an address of its own asks for one")
+	}
+	b.cancel()
+	if got := <-node.asked; got != Stop {
+		t.Errorf("the board is asked for %v", got)
+	}
+	node.end <- 0
+	if err := <-b.done; err != nil {
+		t.Error(err)
+	}
+	b.done <- nil
+	if len(b.machine.did("unmount data")) != 1 {
+		t.Error("the data partition was not let go")
+	}
+}
+
+func TestTryStartsTheOtherSlot(t *testing.T) {
+	t.Parallel()
+	b := boot(t, nil)
+	files := map[string]string{"b/slot.txt": "v2\n"}
+	for name, text := range slotContent("v2", "b") {
+		files["b/"+name] = text
+	}
+	put(t, b.paths.Boot, files)
+	b.machine.mu.Lock()
+	b.machine.answers["kexec -e"] = fakeAnswer{code: 1, output: "not today"}
+	b.machine.mu.Unlock()
+	b.born("udhcpc")
+	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.born("bramble").end <- ExitTry
+	b.says("restarting into slot b (try)")
+	b.says("kexec did not start it: not today")
+	load := b.machine.did("kexec -l")
+	if len(load) != 1 || !strings.Contains(load[0], filepath.Join(b.paths.Boot, "b", KernelFile)) || !strings.HasSuffix(load[0], "bramble.slot=b bramble.serial=00001a2b bramble.tryboot=1") {
+		t.Errorf("loaded is %v", load)
+	}
+	eventually(t, "the machine restarts when the other slot cannot be started", func() bool {
+		b.machine.mu.Lock()
+		defer b.machine.mu.Unlock()
+		return b.machine.restarts == 1
+	})
+}
+
+func TestMistakesAreShown(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := l.Addr().String()
+	l.Close()
+	alarm := make(chan struct{})
+	b := boot(t, func(c *Config) {
+		c.Page = page
+		c.Alarm = func(ctx context.Context) { close(alarm); <-ctx.Done() }
+		c.Load = func(string, string) (Settings, error) {
+			return Settings{}, &Broken{[]Mistake{{Line: 2, Text: "bramble.toml: [rack] kee: unknown key"}}}
+		}
+	})
+	b.born("udhcpc")
+	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
+	<-alarm
+	b.says("bramble.toml has a mistake")
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var text string
+	eventually(t, "the page", func() bool {
+		resp, err := client.Get("http://" + page + "/anything")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		text = string(body)
+		return err == nil && resp.StatusCode == http.StatusServiceUnavailable
+	})
+	if !strings.Contains(text, "<strong>Line 2</strong>: bramble.toml: [rack] kee: unknown key") {
+		t.Errorf("the page says\n%s", text)
+	}
+	if len(b.machine.did("start bramble")) != 0 {
+		t.Error("the board was started all the same")
+	}
+}
+
+// A dead card leaves no folder to take orders in, for that would be in memory.
+func TestDeadCard(t *testing.T) {
+	t.Parallel()
+	b := boot(t, func(c *Config) {
+		c.Machine.(*fakeMachine).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
+	})
+	b.born("udhcpc")
+	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.born("bramble").end <- ExitHalt
+	b.says("data partition cannot be used: the data partition can be neither read nor made anew")
+	if got := b.machine.did("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
+		t.Errorf("in the place of the data partition is %v", got)
+	}
+	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "Input/output error") {
+		t.Errorf("it is shown as %q", got)
+	}
+}
+
+// A card whose settings cannot be read at all, on a network without a DHCP
+// server, is where it was the last time.
+func TestLastAddressIsTakenAgain(t *testing.T) {
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	n := newNetwork(m, p, Settings{}, log.say)
+	a := Address{Card: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16"), Gateway: netip.MustParseAddr("10.1.0.1")}
+	for range 2 {
+		if err := n.keep(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := n.last("eth0")
+	if err != nil || got.Own != a.Own || got.Gateway != a.Gateway {
+		t.Errorf("it was %v, %v", got, err)
+	}
+}
+
+func TestNetworkFollowsLeaseAndCable(t *testing.T) {
+	t.Parallel()
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { n.run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	client := <-m.born
+	lease := func(text string) {
+		if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
+			t.Error(err)
+		}
+	}
+	own := func() string { return n.address().Own.String() }
+	lease("event=bound\nip=10.0.0.2\nmask=24\nrouter=192.168.9.1\n")
+	eventually(t, "the first address", func() bool { return own() == "10.0.0.2/24" })
+	if n.address().Gateway.IsValid() {
+		t.Error("a router in another network is believed")
+	}
+	lease("event=renew\nip=10.0.0.7\nmask=24\n")
+	eventually(t, "another address", func() bool { return own() == "10.0.0.7/24" })
+	if len(m.did("ip addr flush")) != 1 {
+		t.Error("the old address was kept")
+	}
+	put(t, p.Sys, map[string]string{"class/net/eth0/carrier": "0\n"})
+	eventually(t, "the cable is missed", func() bool { return log.has("cable is out") })
+	put(t, p.Sys, map[string]string{"class/net/eth0/carrier": "1\n"})
+	if got := <-client.asked; got != Renew {
+		t.Errorf("when the cable is back udhcpc is asked for %v", got)
+	}
+	lease("event=nak\n")
+	eventually(t, "the address is given up", func() bool { return !n.address().Own.IsValid() })
+	client.end <- 1
+	if again := <-m.born; again.name != "udhcpc" {
+		t.Errorf("%s is started in place of udhcpc", again.name)
+	}
+}
+
+// logSays remembers what is said.
+type logSays struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *logSays) say(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += fmt.Sprintf(format, args...) + "\n"
+}
+
+func (l *logSays) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text, text)
+}
+
+func TestClockIsSetAndKept(t *testing.T) {
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	answers := make(chan time.Duration, 10)
+	c := newClock(m, p, func() []string { return []string{"one.example"} }, log.say)
+	c.ask = func(string) (time.Duration, error) {
+		select {
+		case d := <-answers:
+			return d, nil
+		default:
+			return 0, errors.New("no answer")
+		}
+	}
+	if err := c.round(t.Context()); !errors.Is(err, errNoTime) {
+		t.Errorf("without a server: %v", err)
+	}
+	if ClockIsSet(p) {
+		t.Fatal("the clock is set by nobody")
+	}
+	answers <- time.Hour
+	if err := c.round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.set:
+	default:
+		t.Error("who waits for the clock is not told")
+	}
+	if !ClockIsSet(p) || !log.has("clock set by one.example") || len(m.clock) != 1 || time.Until(m.clock[0]).Round(time.Minute) != time.Hour {
+		t.Errorf("set to %v", m.clock)
+	}
+	answers <- 20 * time.Millisecond
+	if err := c.round(t.Context()); err != nil || len(m.did("slew 20ms")) != 1 {
+		t.Errorf("a small error is not slewed: %v, %v", m.did(""), err)
+	}
+	answers <- -40 * 365 * 24 * time.Hour
+	if err := c.round(t.Context()); err == nil || len(m.clock) != 1 {
+		t.Errorf("an impossible time is taken: %v, %v", m.clock, err)
+	}
+	if _, err := os.Stat(p.Kept("clock")); err != nil {
+		t.Errorf("the time is not kept for the next start: %v", err)
+	}
+	later := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
+	put(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
+	c.recall()
+	if len(m.clock) != 2 || !m.clock[1].Equal(later) {
+		t.Errorf("the clock goes on from %v", m.clock)
+	}
+	for _, bad := range []string{"yesterday", "1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z"} {
+		put(t, p.Data, map[string]string{"bramble/clock": bad})
+		if c.recall(); len(m.clock) != 2 {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+func TestGuardian(t *testing.T) {
+	well := make(chan bool, 1)
+	well <- true
+	dog := &fakeDog{}
+	var log logSays
+	g := guard(dog, func(context.Context) error {
+		select {
+		case <-well:
+			return nil
+		default:
+			return errors.New("silence")
+		}
+	}, func() int { return 0 }, log.say)
+	eventually(t, "it is petted", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
+	g.end(true)
+	if dog.closed || strings.Contains(dog.fed, "V") {
+		t.Error("a watchdog that is to go on was stopped")
+	}
+	other := &fakeDog{}
+	g = guard(other, func(context.Context) error { return nil }, func() int { return 0 }, log.say)
+	g.end(false)
+	g.end(false)
+	if !other.closed || !strings.HasSuffix(other.fed, "V") || strings.Count(other.fed, "V") != 1 {
+		t.Errorf("the watchdog was fed %q, closed %v", other.fed, other.closed)
+	}
+	var none *guardian
+	none.end(false)
+}
+
+func TestTrialThatIsNotCommittedGoesBack(t *testing.T) {
+	t.Parallel()
+	for _, committed := range []bool{false, true} {
+		p, m := newCard(t)
+		runs(t, p, "b")
+		config := testConfig
+		if committed {
+			config = strings.Replace(config, "=a/", "=b/", 1)
+		}
+		put(t, p.Boot, map[string]string{"config.txt": config})
+		a := &aboard{Config: Config{Machine: m, Paths: p}, words: Words{Slot: "b", Try: true}, log: newLogbook(p)}
+		a.watchTrial(t.Context(), 20*time.Millisecond, time.Millisecond)
+		if went := m.restarts == 1; went == committed {
+			t.Errorf("committed %v, and the machine restarts %v", committed, went)
+		}
+	}
+}

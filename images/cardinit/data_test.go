@@ -1,0 +1,189 @@
+package cardinit
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+// table is a boot record with two partitions, in sectors.
+func table(first, second span) []byte {
+	mbr := make([]byte, sectorSize)
+	mbr[mbrBoot], mbr[mbrBoot+1] = 0x55, 0xaa
+	for i, s := range []span{first, second} {
+		entry := mbr[mbrTable+i*mbrEntry:]
+		entry[mbrType] = []byte{0x0c, linuxType}[i]
+		binary.LittleEndian.PutUint32(entry[mbrStart:], s.start)
+		binary.LittleEndian.PutUint32(entry[mbrLength:], s.length)
+	}
+	return mbr
+}
+
+func TestGrown(t *testing.T) {
+	good := table(span{8192, 90112}, span{98304, 24576})
+	for _, tt := range []struct {
+		name    string
+		mbr     []byte
+		sectors int64
+		length  uint32
+		changed bool
+		bad     bool
+	}{
+		{"a card of 4 GB", good, 7_744_512, 7_741_440 - 98304, true, false},
+		{"the image's own size", good, 122_880, 24576, false, false},
+		{"a card that is too small", good, 100_000, 24576, false, false},
+		{"a little more, below an erase block", good, 122_880 + 100, 24576, false, false},
+		{"beyond what a table can say", good, 1 << 40, mostSectors/cardAlign*cardAlign - 98304, true, false},
+		{"no signature", make([]byte, sectorSize), 1 << 20, 0, false, true},
+		{"one partition", table(span{8192, 100}, span{}), 1 << 20, 0, false, true},
+		{"the first lies behind", table(span{200_000, 100}, span{98304, 24576}), 1 << 20, 0, false, true},
+		{"half a sector", good[:100], 1 << 20, 0, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out, s, changed, err := grown(tt.mbr, dataPart, tt.sectors)
+			if tt.bad {
+				if !errors.Is(err, errNoPartition) {
+					t.Errorf("no error: %+v, %v", s, err)
+				}
+				return
+			}
+			if err != nil || s.length != tt.length || changed != tt.changed {
+				t.Fatalf("%+v, %v, %v", s, changed, err)
+			}
+			again, s2, changed, err := grown(out, dataPart, tt.sectors)
+			if err != nil || changed || s2 != s || string(again) != string(out) {
+				t.Errorf("a second time it is not left as it is: %+v, %v", s2, err)
+			}
+			if string(out[:mbrTable+mbrEntry]) != string(tt.mbr[:mbrTable+mbrEntry]) {
+				t.Error("what is before the entry has changed")
+			}
+		})
+	}
+}
+
+func FuzzGrown(f *testing.F) {
+	f.Add(table(span{8192, 90112}, span{98304, 24576}), int64(7_744_512))
+	f.Add([]byte{}, int64(-1))
+	f.Fuzz(func(t *testing.T, mbr []byte, sectors int64) {
+		was, _ := partition(mbr, dataPart)
+		out, s, changed, err := grown(mbr, dataPart, sectors)
+		if err == nil && (s.start != was.start || s.length < was.length || changed != (s.length > was.length) || int64(s.start)+int64(s.length) > max(sectors, int64(was.start)+int64(was.length))) {
+			t.Errorf("%+v became %+v on %d sectors", was, s, sectors)
+		}
+		if err == nil && len(out) != sectorSize {
+			t.Errorf("a table of %d bytes", len(out))
+		}
+		extSize(mbr)
+	})
+}
+
+func TestExtSize(t *testing.T) {
+	super := make([]byte, superHigh+4)
+	if extSize(super) != 0 || extSize(nil) != 0 {
+		t.Error("nothing is a file system")
+	}
+	binary.LittleEndian.PutUint16(super[superMagic:], 0xef53)
+	binary.LittleEndian.PutUint32(super[superBlocks:], 3000)
+	binary.LittleEndian.PutUint32(super[superShift:], 2)
+	binary.LittleEndian.PutUint32(super[superHigh:], 1) // not meant without the feature
+	if got := extSize(super); got != 3000*4096 {
+		t.Errorf("3000 blocks of 4 KiB are %d bytes", got)
+	}
+	binary.LittleEndian.PutUint32(super[superWide:], wideFeature)
+	if got := extSize(super); got != (3000+1<<32)*4096 {
+		t.Errorf("with its high half it has %d bytes", got)
+	}
+}
+
+// newDisk is a card on which partition 2 fills has bytes of 12 MB.
+func newDisk(t *testing.T, p Paths, has uint32) {
+	t.Helper()
+	if err := os.WriteFile(p.Disk, table(span{8192, 90112}, span{98304, 24576}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(p.Disk, 256<<20); err != nil {
+		t.Fatal(err)
+	}
+	super := make([]byte, superAt+superHigh+4)
+	binary.LittleEndian.PutUint16(super[superAt+superMagic:], 0xef53)
+	binary.LittleEndian.PutUint32(super[superAt+superBlocks:], has/1024)
+	if err := os.WriteFile(p.Part(dataPart), super, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(p.Part(dataPart), 12<<20); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenData(t *testing.T) {
+	tests := []struct {
+		name    string
+		answers map[string]fakeAnswer
+		full    bool // the file system fills its partition
+		mount   error
+		says    string
+		ran     string // programs that ran, in order
+		fails   string
+	}{
+		{"first boot", nil, false, nil, "clean; grown to 12 MB", "e2fsck mount resize2fs", ""},
+		{"a later one", nil, true, nil, "clean", "e2fsck mount", ""},
+		{"repaired", map[string]fakeAnswer{"e2fsck -p": {code: 1}}, true, nil, "repaired", "e2fsck mount", ""},
+		{"repaired with force", map[string]fakeAnswer{"e2fsck -p": {code: 4}, "e2fsck -f -y": {code: 1}}, true, nil, "repaired", "e2fsck e2fsck mount", ""},
+		{"beyond repair", map[string]fakeAnswer{"e2fsck -p": {code: 8}, "e2fsck -f -y": {code: 8, output: "x\nbad magic"}}, true, nil,
+			"re-made (e2fsck gave it up with 8: bad magic)", "e2fsck e2fsck mke2fs mount", ""},
+		{"repaired and yet not to be mounted", nil, true, errors.New("bad superblock"), "re-made (it could not be mounted)", "e2fsck mount mke2fs mount", ""},
+		{"a dead card", map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}, true, nil, "",
+			"e2fsck e2fsck mke2fs", "change the card"},
+		{"no e2fsck", map[string]fakeAnswer{"e2fsck": {code: -1, err: errors.New("not found")}}, true, nil, "not checked: not found", "e2fsck mount", ""},
+		{"e2fsck is broken", map[string]fakeAnswer{"e2fsck": {code: 128, output: "no library"}}, true, nil, "not checked: e2fsck ended with 128: no library", "e2fsck mount", ""},
+		{"it cannot be grown", map[string]fakeAnswer{"resize2fs": {code: 1, output: "no"}}, false, nil, "clean; it could not be grown: resize2fs ended with 1: no", "e2fsck mount resize2fs", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, m := fakePaths(t), newFakeMachine()
+			m.answers, m.mountErr = tt.answers, tt.mount
+			has := uint32(4 << 20)
+			if tt.full {
+				has = 12 << 20
+			}
+			newDisk(t, p, has)
+			d, err := openData(t.Context(), m, p)
+			if tt.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.fails) || d.mounted {
+					t.Errorf("%+v, %v", d, err)
+				}
+			} else if err != nil || !d.mounted || d.says != tt.says {
+				t.Errorf("it says %q, %v; want %q", d.says, err, tt.says)
+			}
+			var ran []string
+			for _, line := range m.did("") {
+				if name, _, _ := strings.Cut(line, " "); name != "grow" {
+					ran = append(ran, name)
+				}
+			}
+			if got := strings.Join(ran, " "); got != tt.ran {
+				t.Errorf("it ran %s, want %s", got, tt.ran)
+			}
+			if len(m.did("grow 2")) != 1 {
+				t.Error("the kernel was not told of the larger partition")
+			}
+			_, err = os.Stat(p.Kept(remadeFact))
+			if remade := strings.HasPrefix(tt.says, "re-made"); remade != (err == nil) {
+				t.Errorf("that it was made anew is kept: %v", err)
+			}
+		})
+	}
+}
+
+// A partition that is in use is never checked or made anew: mke2fs would do it.
+func TestDataInUseIsLeftAlone(t *testing.T) {
+	p, m := fakePaths(t), newFakeMachine()
+	newDisk(t, p, 4<<20)
+	put(t, p.Proc, map[string]string{"self/mountinfo": "28 22 179:2 / " + p.Data + " rw,noatime - ext4 /dev/mmcblk0p2 rw\n"})
+	d, err := openData(t.Context(), m, p)
+	if err != nil || !d.mounted || len(m.did("")) != 0 {
+		t.Errorf("%+v, %v, %v", d, err, m.did(""))
+	}
+}

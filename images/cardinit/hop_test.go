@@ -1,0 +1,328 @@
+package cardinit
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// hopper is a board with four processors, its card, and whoever switches it on.
+type hopper struct {
+	t      *testing.T
+	paths  Paths
+	fake   *fakeMachine
+	bad    bool   // the other slot's kernel does not come up
+	trials int    // how often another slot's kernel was started
+	runs   string // the slot that runs; "": the power is off
+	trial  bool   // by kexec
+}
+
+func newHopper(t *testing.T) *hopper {
+	p, m := newCard(t)
+	m.answers["kexec -e"] = fakeAnswer{code: 1} // the test takes it from there
+	return &hopper{t: t, paths: p, fake: m}
+}
+
+// aboard is what runs on the machine now.
+func (h *hopper) aboard() *aboard {
+	line, err := os.ReadFile(filepath.Join(h.paths.Proc, "cmdline"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &aboard{Config: Config{Machine: h.fake, Paths: h.paths}, words: parseWords(string(line)), log: newLogbook(h.paths)}
+}
+
+// quickly is a context in which nothing is waited for: no console reads along.
+func (h *hopper) quickly() context.Context {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	cancel()
+	return ctx
+}
+
+// kernel has a kernel run with these words.
+func (h *hopper) kernel(words string) {
+	possible := "0-3\n"
+	if strings.Contains(words, "nr_cpus=01") {
+		possible = "0\n"
+	}
+	put(h.t, h.paths.Proc, map[string]string{"cmdline": words})
+	put(h.t, h.paths.Sys, map[string]string{"devices/system/cpu/possible": possible})
+}
+
+// switchOn is the firmware's start of the card, and of all that follows from it
+// until a board serves.
+func (h *hopper) switchOn() {
+	h.t.Helper()
+	for starts := 1; ; starts++ {
+		if starts > 3 {
+			h.t.Fatal("the board starts again and again")
+		}
+		h.runs, h.trial = "", false
+		if _, err := started(h.paths); err != nil {
+			h.t.Fatalf("the card does not start: %v", err)
+		}
+		config, err := os.ReadFile(filepath.Join(h.paths.Boot, configFile))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		slot, _, err := findPrefix(string(config))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		words, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.kernel(string(words))
+		jumps := len(h.fake.did("kexec -e"))
+		if !h.aboard().landed(h.quickly()) {
+			h.runs = slot
+			return
+		}
+		if len(h.fake.did("kexec -e")) == jumps {
+			continue // it could not, and restarts
+		}
+		h.trials++
+		if several(h.paths) {
+			h.t.Fatal("a kernel that may have started several processors jumps into another one")
+		}
+		if now, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile)); err != nil || !strings.Contains(string(now), AllProcessors) {
+			h.t.Fatalf("another slot is tried while slot %s would start with %q (%v)", slot, now, err)
+		}
+		if h.bad {
+			continue // a panic, and the firmware again
+		}
+		loaded := h.fake.did("kexec -l")
+		_, words2, _ := strings.Cut(loaded[len(loaded)-1], "--command-line=")
+		h.kernel(words2)
+		if h.aboard().landed(h.quickly()) {
+			h.t.Fatal("a slot on trial tries another one")
+		}
+		h.runs, h.trial = parseWords(words2).Slot, true
+		return
+	}
+}
+
+// update does what "bramble update" does, up to the commit.
+func (h *hopper) update(version string) {
+	s, err := OpenSlots(h.fake, h.paths)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	other := OtherSlot(h.runs)
+	r := releaseOf(version, other)
+	missing, err := s.Begin(r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, f := range missing {
+		if err := s.Put(f, strings.NewReader(slotContent(version, other)[f.Name])); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if err := s.Seal(r); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.aboard().try(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.switchOn()
+	if !h.trial {
+		return
+	}
+	if s, err = OpenSlots(h.fake, h.paths); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := s.Commit(version); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// cut runs do until the power is cut under it, and reports whether it was.
+func cut(do func()) (was bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if r != any(errCut) {
+				panic(r)
+			}
+			was = true
+		}
+	}()
+	do()
+	return false
+}
+
+// At each moment of an update of a board with several processors a power cut
+// leaves a card that starts a whole slot, with all processors, and that tries a
+// version at most once for each time that it is asked to.
+func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []bool{false, true} {
+		for at := 1; ; at++ {
+			h := newHopper(t)
+			h.switchOn()
+			h.bad = bad
+			h.fake.cutAt = h.fake.syncs + at
+			was := cut(func() { h.update("new") })
+			h.fake.cutAt = 0
+			if !was {
+				if at < 12 {
+					t.Fatalf("an update by a hop has only %d moments to cut", at)
+				}
+				if version, err := started(h.paths); err != nil || h.trials != 1 || version != map[bool]string{false: "new", true: "old"}[bad] {
+					t.Fatalf("bad %v: after %d trials the card starts %q, %v", bad, h.trials, version, err)
+				}
+				break
+			}
+			h.switchOn()
+			if h.trials > 1 {
+				t.Fatalf("bad %v, cut %d: %d trials", bad, at, h.trials)
+			}
+			for range 2 { // nor later
+				was := h.trials
+				h.switchOn()
+				if h.trials != was || h.trial || !several(h.paths) {
+					t.Fatalf("bad %v, cut %d: a later start has %d trials after %d, several processors: %v", bad, at, h.trials, was, several(h.paths))
+				}
+			}
+			if version, err := started(h.paths); err != nil || version != "old" && h.runs != "b" {
+				t.Fatalf("bad %v, cut %d: it starts %q, %v", bad, at, version, err)
+			}
+			if bad || h.runs == "b" {
+				continue
+			}
+			before := h.trials
+			h.update("new")
+			if version, err := started(h.paths); err != nil || version != "new" || h.trials != before+1 {
+				t.Fatalf("cut %d: after the second try the card starts %q, %v", at, version, err)
+			}
+		}
+	}
+}
+
+// What the jump is given: the other slot's own words, and none of the hop's.
+func TestAHopJumpsWithTheOtherSlotsWords(t *testing.T) {
+	h := newHopper(t)
+	h.switchOn()
+	h.update("new")
+	loaded := h.fake.did("kexec -l")
+	if len(loaded) != 1 {
+		t.Fatalf("loaded is %v", loaded)
+	}
+	if want := "kexec -l " + filepath.Join(h.paths.Boot, "b", KernelFile) + " --initrd=" + filepath.Join(h.paths.Boot, "b", InitrdFile) +
+		" --command-line=panic=10 nr_cpus=04 bramble.slot=b bramble.tryboot=1"; loaded[0] != want {
+		t.Errorf("loaded is %s\nwant      %s", loaded[0], want)
+	}
+}
+
+// A hop has no board that a watchdog could look after, and none of its own: the one
+// that counts through the jump is opened for that, if it may be.
+func TestTheWatchdogCountsThroughAHop(t *testing.T) {
+	for _, may := range []bool{false, true} {
+		h := newHopper(t)
+		h.switchOn()
+		words := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
+		put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
+		for name, text := range slotContent("new", "b") {
+			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
+		}
+		h.kernel(words)
+		h.aboard().landed(h.quickly())
+		if got := len(h.fake.did("watchdog")) == 1; got != may || len(h.fake.did("kexec -e")) != 1 {
+			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.did("kexec"))
+		}
+	}
+}
+
+// one is the line of the running slot during a hop.
+func one() string {
+	return strings.Replace(strings.TrimSpace(slotContent("old", "a")[CmdlineFile]), AllProcessors, oneProcessor, 1)
+}
+
+// stuckCard is a card that has taken its last write.
+type stuckCard struct{ *fakeMachine }
+
+func (stuckCard) Remount(string, bool) error { return errors.New("read-only file system") }
+
+func TestWhatEndsAHop(t *testing.T) {
+	hop := func() (h *hopper, line string) {
+		h = newHopper(t)
+		put(t, h.paths.Boot, map[string]string{"b/" + VersionFile: "new\n"})
+		for name, text := range slotContent("new", "b") {
+			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
+		}
+		return h, filepath.Join(h.paths.Boot, "a", CmdlineFile)
+	}
+	one := one()
+	ends := func(what string, h *hopper, m Machine, want bool, text string) {
+		t.Helper()
+		a := h.aboard()
+		a.Machine = m
+		if got := a.landed(h.quickly()); got != want {
+			t.Errorf("%s: a restart: %v", what, got)
+		}
+		if said := strings.Join(a.log.tail, "\n"); !strings.Contains(said, text) {
+			t.Errorf("%s: it says %q, not %q", what, said, text)
+		}
+		if n := len(h.fake.did("kexec")); n > 0 {
+			t.Errorf("%s: kexec was run", what)
+		}
+	}
+
+	h, line := hop()
+	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	h.kernel(one)
+	ends("a card that cannot be written", h, stuckCard{h.fake}, false, "cannot be put back")
+
+	h.kernel(slotContent("old", "a")[CmdlineFile])
+	ends("no restart", h, h.fake, false, "is not tried")
+	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneProcessor) {
+		t.Errorf("the word was left: %q, %v", now, err)
+	}
+
+	h, _ = hop()
+	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	if err := os.Remove(filepath.Join(h.paths.Boot, "b", VersionFile)); err != nil {
+		t.Fatal(err)
+	}
+	h.kernel(one)
+	ends("a slot that is not whole", h, h.fake, true, "slot b is not whole")
+
+	h, line = hop()
+	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	h.kernel(one + " bramble.kexec=0")
+	ends("an emulator", h, h.fake, true, "restarting into slot b (try)")
+	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneProcessor) {
+		t.Errorf("an emulator: the word was left: %q, %v", now, err)
+	}
+
+	h, _ = hop()
+	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: "nr_cpus=1\n"})
+	h.kernel("nr_cpus=1")
+	ends("who wants one processor", h, h.fake, false, "")
+	h.kernel("bramble.slot=a")
+	if err := h.aboard().try(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllProcessors) {
+		t.Errorf("a card without the word: %v", err)
+	}
+	s, err := OpenSlots(h.fake, h.paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Begin(releaseOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.version("b") != "new" {
+		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.version("b"))
+	}
+}
+
+func TestFindWord(t *testing.T) {
+	for line, want := range map[string]int{
+		"": -1, AllProcessors: 0, "a nr_cpus=04 b\n": 2, "a nr_cpus=04\n": 2, "nr_cpus=044": -1, "xnr_cpus=04": -1, "\tnr_cpus=04\r\n": 1,
+		"nr_cpus=04 nr_cpus=04": -1, "nr_cpus=0 nr_cpus=04": 10,
+	} {
+		if got := findWord(line, AllProcessors); got != want {
+			t.Errorf("in %q it is at %d, not %d", line, got, want)
+		}
+	}
+}

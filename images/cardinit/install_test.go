@@ -1,0 +1,124 @@
+package cardinit
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A later board starts a kernel of its own, so that a version without one is
+// refused before anything of the card is touched, and one with it is tried.
+func TestALaterBoardWantsItsOwnKernel(t *testing.T) {
+	for release, file := range map[string]string{"6.1.0-50-armmp": LaterKernelFile, "6.1.0-50-arm64": WideKernelFile} {
+		t.Run(file, func(t *testing.T) { ownKernel(t, release, file) })
+	}
+}
+
+func ownKernel(t *testing.T, runs, file string) {
+	p, m := newCard(t)
+	put(t, p.Proc, map[string]string{"sys/kernel/osrelease": runs + "\n"})
+	put(t, p.Boot, map[string]string{"a/" + file: "later kernel of old"})
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.whole("a"); err != nil {
+		t.Errorf("the running slot: %v", err)
+	}
+	r := releaseOf("new", "b")
+	if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) || !strings.Contains(err.Error(), "--later") {
+		t.Errorf("a version for first boards alone: %v", err)
+	}
+	if _, err := os.Stat(s.file("b", KernelFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it left something in the other slot: %v", err)
+	}
+
+	content := slotContent("new", "b")
+	content[file] = "later kernel of new"
+	sum := sha256.Sum256([]byte(content[file]))
+	r.Files = append(r.Files, File{file, int64(len(content[file])), hex.EncodeToString(sum[:])})
+	missing, err := s.Begin(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(missing, func(f File) bool { return f.Name == file }) {
+		t.Errorf("%v are to be sent, and not its kernel", missing)
+	}
+	for _, f := range missing {
+		if err := s.Put(f, strings.NewReader(content[f.Name])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.Seal(r), s.whole("b")); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(s.file("b", file)); err != nil {
+		t.Fatal(err)
+	}
+	if s.whole("b") == nil {
+		t.Error("a slot without this board's kernel counts as whole")
+	}
+}
+
+// How each kind of kernel is loaded out of one of its own.
+func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
+	for release, want := range map[string]string{
+		"":                 "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
+		"6.1.0-50-rpi":     "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
+		"6.1.0-50-armmp\n": "kexec -l boot/b/vmlinuz7 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1 --image-size=67108864",
+		"6.1.0-50-arm64\n": "kexec64 -l boot/b/vmlinuz8 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
+	} {
+		p, m := newCard(t)
+		if release != "" {
+			put(t, p.Proc, map[string]string{"sys/kernel/osrelease": release})
+		}
+		for _, name := range []string{KernelFile, LaterKernelFile, WideKernelFile, InitrdFile, VersionFile} {
+			put(t, p.Boot, map[string]string{"b/" + name: "of the other slot"})
+		}
+		put(t, p.Boot, map[string]string{"b/" + CmdlineFile: "bramble.slot=b\n"})
+		a := &aboard{Config: Config{Machine: m, Paths: p}, words: Words{Slot: "a"}, log: newLogbook(p)}
+		for _, program := range []string{"kexec", "kexec64"} {
+			m.answers[program+" -e"] = fakeAnswer{code: 1, output: "the test has no other kernel"}
+		}
+		put(t, p.Proc, map[string]string{"cmdline": "bramble.slot=a"})
+		if err := a.tryOther(); err == nil || !strings.Contains(err.Error(), "no other kernel") {
+			t.Errorf("%s: %v", release, err)
+		}
+		did := m.did("kexec")
+		if len(did) != 2 || strings.ReplaceAll(did[0], filepath.Dir(p.Boot)+"/", "") != want {
+			t.Errorf("%q: %q, want %s", release, did, want)
+		}
+	}
+}
+
+// A version that is too large for a card is refused before the other slot is touched.
+func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
+	p, m := newCard(t)
+	put(t, p.Boot, map[string]string{"b/" + VersionFile: "older\n", "b/" + InitrdFile: "of older"})
+	r := releaseOf("new", "b")
+	need := int64(512) // its version's line
+	for _, f := range r.Files {
+		need += (f.Size + 511) / 512 * 512
+	}
+	const have = 2 * 512 // what is written over
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.room = need - have - 1
+	if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) || !strings.Contains(err.Error(), "write the card anew") {
+		t.Errorf("a byte too large: %v", err)
+	}
+	if got := s.version("b"); got != "older" {
+		t.Errorf("the other slot is now %q", got)
+	}
+	m.room = need - have
+	if _, err := s.Begin(r); err != nil {
+		t.Errorf("what just fits: %v", err)
+	}
+}

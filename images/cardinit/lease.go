@@ -1,0 +1,112 @@
+package cardinit
+
+import (
+	_ "embed"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Script is what the image installs as /etc/udhcpc.script.
+//
+//go:embed udhcpc.script
+var script string
+
+// Script is the text of the image's /etc/udhcpc.script, to be installed with
+// mode 0755.
+func Script() string { return script }
+
+// Address is how a card is on its network.
+type Address struct {
+	Card    string // "eth0"
+	Own     netip.Prefix
+	Gateway netip.Addr // the zero Addr: none
+	DNS     []netip.Addr
+	NTP     []string
+	From    string // "by DHCP", "as its settings say", …
+}
+
+// String is what the console says of it.
+func (a Address) String() string {
+	s := a.Card + " " + a.Own.String() + " " + a.From
+	if a.Gateway.IsValid() {
+		s += ", router " + a.Gateway.String()
+	}
+	return s
+}
+
+// fromLease is where a leased address is from.
+const fromLease = "by DHCP"
+
+// Bounds of what a DHCP server can have a board keep.
+const (
+	maxDNS   = 3
+	maxNTP   = 8
+	maxLease = 16 << 10 // bytes of what the script writes
+)
+
+// lease is what udhcpc.script has written down.
+type lease struct {
+	event   string // deconfig, bound, renew, leasefail or nak
+	address Address
+}
+
+// parseLease reads what udhcpc.script writes. ok is false for what is no event.
+// What a DHCP server says is a stranger's word: each part is checked, and a bad
+// one is as if it had not been said.
+func parseLease(card, text string) (l lease, ok bool) {
+	if len(text) > maxLease {
+		return lease{}, false
+	}
+	l.address = Address{Card: card, From: fromLease}
+	var ip netip.Addr
+	bits := 24
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "event":
+			l.event = value
+		case "ip":
+			ip = host(value)
+		case "mask":
+			if n, err := strconv.Atoi(value); err == nil && n >= 1 && n <= 32 {
+				bits = n
+			}
+		case "router":
+			if first, _, _ := strings.Cut(value, " "); first != "" {
+				l.address.Gateway = host(first)
+			}
+		case "dns":
+			for _, word := range strings.Fields(value) {
+				if a := host(word); a.IsValid() && len(l.address.DNS) < maxDNS {
+					l.address.DNS = append(l.address.DNS, a)
+				}
+			}
+		case "ntp":
+			for _, word := range strings.Fields(value) {
+				if a := host(word); a.IsValid() && len(l.address.NTP) < maxNTP {
+					l.address.NTP = append(l.address.NTP, a.String())
+				}
+			}
+		}
+	}
+	if ip.IsValid() {
+		l.address.Own = netip.PrefixFrom(ip, bits)
+	}
+	switch l.event {
+	case "bound", "renew":
+		return l, l.address.Own.IsValid()
+	case "deconfig", "leasefail", "nak":
+		return l, true
+	}
+	return lease{}, false
+}
+
+// host gives an IPv4 address of a host, or the zero Addr.
+func host(s string) netip.Addr {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return netip.Addr{}
+	}
+	return a
+}

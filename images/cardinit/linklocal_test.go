@@ -1,0 +1,174 @@
+package cardinit
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestLinkLocal(t *testing.T) {
+	lowest, highest := netip.MustParseAddr("169.254.1.0"), netip.MustParseAddr("169.254.254.255")
+	seen := map[netip.Addr]bool{}
+	for _, hardware := range []string{"b8:27:eb:00:00:01 till", "b8:27:eb:00:00:02 till", ""} {
+		for n := range 2000 {
+			a := linkLocal(hardware, n)
+			if a.Less(lowest) || highest.Less(a) {
+				t.Fatalf("%s is not to be taken", a)
+			}
+			if a != linkLocal(hardware, n) {
+				t.Fatal("a card has another address each time")
+			}
+			seen[a] = true
+		}
+	}
+	if len(seen) < 5600 { // 6,000 of 65,024 by chance: 5,730 different ones
+		t.Errorf("6000 tries give %d addresses", len(seen))
+	}
+}
+
+func TestSolitude(t *testing.T) {
+	none := Address{}
+	leased := Address{Own: netip.MustParsePrefix("10.0.0.2/24"), From: fromLease}
+	own := Address{Own: netip.MustParsePrefix("169.254.7.7/16")}
+	zero := time.Unix(0, 0)
+	s := solitude{since: zero, plugged: true}
+	for _, tt := range []struct {
+		at      float64 // seconds
+		has     Address
+		plugged bool
+		want    deed
+	}{
+		{19.5, none, true, nothing}, {20, none, true, fallBack}, {20.5, none, true, nothing}, {40, none, true, fallBack}, // all were taken
+		{50, own, true, nothing}, {100, own, true, defend}, {159, own, true, nothing}, {160, own, true, defend},
+		{161, own, false, nothing}, {300, own, false, nothing}, {300.5, own, true, defend}, {301, own, true, nothing}, // in another network?
+		{310, leased, true, nothing}, {900, leased, true, nothing}, {901, none, true, nothing}, {919.5, none, true, nothing}, {920, none, true, fallBack},
+		{925, none, false, nothing}, {990, none, false, nothing}, {991, none, true, nothing}, {1010, none, true, fallBack}, // no cable, no network
+	} {
+		if got := s.next(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.has, tt.plugged, 20*time.Second); got != tt.want {
+			t.Errorf("at %v s: %d, want %d", tt.at, got, tt.want)
+		}
+	}
+}
+
+// What busybox's arping prints.
+const (
+	arpNobody = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nSent 3 probe(s) (3 broadcast(s))\nReceived 0 response(s) (0 request(s), 0 broadcast(s))"
+	arpReply  = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nUnicast reply from 169.254.7.7 [b8:27:eb:00:00:02] 1.234ms\nSent 1 probe(s) (1 broadcast(s))\nReceived 1 response(s) (0 request(s), 0 broadcast(s))"
+	arpProbe  = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nBroadcast request from 0.0.0.0 [b8:27:eb:00:00:02]\nSent 1 probe(s) (1 broadcast(s))\nReceived 1 response(s) (1 request(s), 1 broadcast(s))"
+)
+
+func TestHeard(t *testing.T) {
+	for _, tt := range []struct {
+		code   int
+		output string
+		want   bool
+	}{
+		{0, arpNobody, false}, {1, arpReply, true}, {1, arpProbe, true},
+		{1, "arping: interface eth0 not found: No such device", false}, {-1, "", false},
+	} {
+		if got := heard(tt.code, tt.output); got != tt.want {
+			t.Errorf("%d, %q: another machine is heard: %v", tt.code, tt.output, got)
+		}
+	}
+}
+
+// A card without a DHCP server takes the first address that nobody has, goes on
+// asking, and gives its own up for a lease.
+func TestACardHelpsItself(t *testing.T) {
+	t.Parallel()
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	n.wait = time.Second
+	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n", "class/net/eth0/address": "b8:27:eb:00:00:01\n"})
+	first, second := linkLocal("b8:27:eb:00:00:01 till", 0).String(), linkLocal("b8:27:eb:00:00:01 till", 1).String()
+	m.answers["arping -D -c 3 -I eth0 "+first] = fakeAnswer{code: 1, output: arpReply}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { n.run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	<-m.born
+	lease := func(text string) {
+		if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
+			t.Error(err)
+		}
+	}
+	lease("event=deconfig\n")
+	eventually(t, "an address of its own", func() bool { return n.address().Own.String() == second+"/16" })
+	eventually(t, "the address is told", func() bool {
+		return slices.Contains(m.did("arping -U"), "arping -U -c 2 -I eth0 -s "+second+" "+second)
+	})
+	if !log.has("another machine has " + first) {
+		t.Error("it is not said that the first was taken")
+	}
+	want := []string{"ip addr add " + second + "/16 broadcast + dev eth0", "ip route replace 224.0.0.0/4 dev eth0"}
+	if got := m.did("ip "); !slices.Equal(got[1:], want) {
+		t.Errorf("the network is set up by %v", got)
+	}
+	lease("event=leasefail\n")
+	lease("event=nak\n")
+	lease("event=bound\nip=10.0.0.2\nmask=24\n")
+	eventually(t, "the lease", func() bool { return n.address().Own.String() == "10.0.0.2/24" })
+	if got := m.did("ip addr flush"); len(got) != 1 {
+		t.Errorf("its own address is given up by %v", got)
+	}
+}
+
+// A card that finds another machine at its link-local address goes to the next.
+func TestALinkLocalAddressIsGivenUp(t *testing.T) {
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	n.claim(t.Context(), "eth0")
+	at := n.address()
+	n.keepOwn(t.Context(), at)
+	if n.address().Own != at.Own || len(m.did("ip addr flush")) != 0 {
+		t.Error("an address that nobody else has is given up")
+	}
+	m.answers["arping -D -c 3 -I eth0 "+at.Own.Addr().String()] = fakeAnswer{code: 1, output: arpProbe}
+	n.keepOwn(t.Context(), at)
+	if now := n.address().Own; now == at.Own || !now.IsValid() {
+		t.Errorf("from %v it went to %v", at.Own, now)
+	}
+	m.answers["arping -D"] = fakeAnswer{code: 1, output: arpReply}
+	m.answers["arping -D -c 3 -I eth0 "+n.address().Own.Addr().String()] = fakeAnswer{code: 1, output: arpReply}
+	asked := len(m.did("arping -D"))
+	n.keepOwn(t.Context(), n.address())
+	if n.address().Own.IsValid() {
+		t.Errorf("an address is taken that another machine has: %v", n.address())
+	}
+	if got := len(m.did("arping -D")) - asked; got != 1+claimTries {
+		t.Errorf("%d addresses were asked for in a row", got)
+	}
+}
+
+// A link-local address is no reason to write to the card, and an address that
+// was kept goes before it.
+func TestTheLastAddressGoesBeforeALinkLocalOne(t *testing.T) {
+	p, m := fakePaths(t), newFakeMachine()
+	var log logSays
+	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	n.claim(t.Context(), "eth0")
+	if err := n.keep(n.address()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p.Kept("network")); err == nil {
+		t.Error("a link-local address is kept")
+	}
+	if err := n.keep(Address{Card: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16")}); err != nil {
+		t.Fatal(err)
+	}
+	n = newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	n.reuse = true
+	n.helpItself(t.Context(), "eth0")
+	if got := n.address(); got.Own.String() != "10.1.1.9/16" || !strings.Contains(got.From, "last time") {
+		t.Errorf("the address is %v", got)
+	}
+}

@@ -1,0 +1,132 @@
+package cardinit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// The master boot record: one sector, at its end a table of four partitions
+// and a signature. Only what grows a partition is here.
+const (
+	sectorSize  = 512
+	mbrTable    = 446 // where the table begins
+	mbrEntry    = 16  // bytes of one partition
+	mbrType     = 4   // in an entry: what the partition is
+	mbrStart    = 8   // in an entry: first sector, little-endian
+	mbrLength   = 12  // in an entry: sectors
+	mbrLastCHS  = 5   // in an entry: the last sector in the old way
+	linuxType   = 0x83
+	mbrBoot     = 510       // where the signature is
+	cardAlign   = 8192      // sectors: 4 MiB, the erase block of most cards
+	mostSectors = 1<<32 - 1 // what an entry can say: 2 TiB
+)
+
+// errNoPartition says that a card has another layout than the image has.
+var errNoPartition = errors.New("the card's partition table is not the image's")
+
+// span is where a partition lies, in sectors.
+type span struct{ start, length uint32 }
+
+// partition reads an entry of a boot record, numbers from 1.
+func partition(mbr []byte, number int) (span, error) {
+	if len(mbr) != sectorSize || mbr[mbrBoot] != 0x55 || mbr[mbrBoot+1] != 0xaa {
+		return span{}, fmt.Errorf("%w: it has no signature", errNoPartition)
+	}
+	entry := mbr[mbrTable+(number-1)*mbrEntry:][:mbrEntry]
+	s := span{binary.LittleEndian.Uint32(entry[mbrStart:]), binary.LittleEndian.Uint32(entry[mbrLength:])}
+	if entry[mbrType] == 0 || s.start == 0 || s.length == 0 || s.length > mostSectors-s.start {
+		return span{}, fmt.Errorf("%w: there is no partition %d", errNoPartition, number)
+	}
+	return s, nil
+}
+
+// grown returns the boot record with the last partition extended to the end of
+// a card of that many sectors, and whether anything is to be done. It never
+// makes a partition smaller, and refuses a table in which another lies behind.
+func grown(mbr []byte, number int, sectors int64) ([]byte, span, bool, error) {
+	s, err := partition(mbr, number)
+	if err != nil {
+		return nil, span{}, false, err
+	}
+	if mbr[mbrTable+(number-1)*mbrEntry+mbrType] != linuxType {
+		return nil, span{}, false, fmt.Errorf("%w: partition %d is not Linux's", errNoPartition, number)
+	}
+	for other := 1; other <= 4; other++ {
+		if o, err := partition(mbr, other); other != number && err == nil && o.start >= s.start {
+			return nil, span{}, false, fmt.Errorf("%w: partition %d lies behind partition %d", errNoPartition, other, number)
+		}
+	}
+	end := min(sectors, mostSectors) / cardAlign * cardAlign
+	if end <= int64(s.start)+int64(s.length) {
+		return mbr, s, false, nil
+	}
+	s.length = uint32(end - int64(s.start))
+	out := append([]byte(nil), mbr...)
+	entry := out[mbrTable+(number-1)*mbrEntry:][:mbrEntry]
+	binary.LittleEndian.PutUint32(entry[mbrLength:], s.length)
+	copy(entry[mbrLastCHS:], []byte{0xfe, 0xff, 0xff}) // "too large for that", as everybody writes it
+	return out, s, true, nil
+}
+
+// growTable writes the larger partition into the card's first sector. One
+// sector is written whole or not at all, and the file system inside is grown
+// later, so that a power cut at any moment leaves a good card.
+func growTable(disk string, number int) (span, bool, error) {
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		return span{}, false, fmt.Errorf("opening the card: %w", err)
+	}
+	s, changed, err := growOpen(f, number)
+	return s, changed, errors.Join(err, f.Close())
+}
+
+func growOpen(f *os.File, number int) (span, bool, error) {
+	size, err := f.Seek(0, 2)
+	if err != nil {
+		return span{}, false, fmt.Errorf("measuring the card: %w", err)
+	}
+	mbr := make([]byte, sectorSize)
+	if _, err := f.ReadAt(mbr, 0); err != nil {
+		return span{}, false, fmt.Errorf("reading the partition table: %w", err)
+	}
+	larger, s, changed, err := grown(mbr, number, size/sectorSize)
+	if err != nil || !changed {
+		return s, false, err
+	}
+	if _, err := f.WriteAt(larger, 0); err != nil {
+		return span{}, false, fmt.Errorf("writing the partition table: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return span{}, false, fmt.Errorf("writing the partition table: %w", err)
+	}
+	return s, true, nil
+}
+
+// The superblock of ext2, 3 and 4, as far as its size.
+const (
+	superAt     = 1024
+	superBlocks = 4    // low half of how many blocks there are
+	superShift  = 24   // blocks have 1024 << this many bytes
+	superMagic  = 56   // 0xef53
+	superWide   = 0x60 // incompatible features; 0x80 = there is a high half
+	superHigh   = 0x150
+	wideFeature = 0x80
+)
+
+// extSize is how many bytes an ext file system has, 0 for what is none.
+func extSize(super []byte) int64 {
+	if len(super) < superHigh+4 || binary.LittleEndian.Uint16(super[superMagic:]) != 0xef53 {
+		return 0
+	}
+	shift := binary.LittleEndian.Uint32(super[superShift:])
+	blocks := uint64(binary.LittleEndian.Uint32(super[superBlocks:]))
+	if binary.LittleEndian.Uint32(super[superWide:])&wideFeature != 0 {
+		blocks |= uint64(binary.LittleEndian.Uint32(super[superHigh:])) << 32
+	}
+	if shift > 6 || blocks > 1<<46 {
+		return 0
+	}
+	return int64(blocks << (10 + shift))
+}

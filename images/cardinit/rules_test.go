@@ -1,0 +1,342 @@
+package cardinit
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func TestWords(t *testing.T) {
+	for line, want := range map[string]Words{
+		"":                                    {Slot: "a"},
+		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
+		"bramble.slot=c bramble.watchdog=yes": {Slot: "a"},
+		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Try: true, NoKexec: true},
+		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                     {Slot: "a"},
+	} {
+		if got := parseWords(line); got != want {
+			t.Errorf("%q reads as %+v, want %+v", line, got, want)
+		}
+	}
+}
+
+func TestSerial(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		words Words
+		proc  map[string]string
+		sys   map[string]string
+		want  string
+	}{
+		{"the kernel's words first", Words{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
+		{"device tree", Words{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00", "cpuinfo": "Serial\t: 1\n"}, nil, "00000000deadbeef"},
+		{"cpuinfo", Words{}, map[string]string{"cpuinfo": "processor\t: 0\nSerial\t\t: 0000000012345678\n"}, nil, "0000000012345678"},
+		{"a serial of noughts is none", Words{}, map[string]string{"cpuinfo": "Serial\t: 0000000000000000\n"},
+			map[string]string{"class/net/lo/type": "772\n", "class/net/usb0/type": "1\n", "class/net/usb0/address": "b8:27:eb:01:02:03\n"}, "b827eb010203"},
+		{"nothing", Words{}, nil, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := fakePaths(t)
+			put(t, p.Proc, tt.proc)
+			put(t, p.Sys, tt.sys)
+			got, err := findSerial(tt.words, p)
+			if got != tt.want || (err == nil) != (tt.want != "") {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+	for serial, want := range map[string]string{"00000000DEADBEEF": "bramble-BEEF", "7": "bramble-0007"} {
+		if got := DefaultHostName(serial); got != want {
+			t.Errorf("%s is called %s", serial, got)
+		}
+	}
+}
+
+func TestBackOff(t *testing.T) {
+	want := []time.Duration{1, 2, 4, 8, 16, 30, 30}
+	for i, seconds := range want {
+		if got := backOff(i + 1); got != seconds*time.Second {
+			t.Errorf("after %d quick ends: %v, want %d s", i+1, got, seconds)
+		}
+	}
+	if got := backOff(1 << 30); got != longestPause {
+		t.Errorf("after very many: %v", got)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for _, tt := range []struct {
+		code       int
+		soft, hard found
+	}{
+		{0, clean, clean}, {1, repaired, repaired}, {2, repaired, repaired}, {3, repaired, repaired},
+		{4, tryHarder, remake}, {5, tryHarder, remake}, {8, tryHarder, remake}, {12, tryHarder, remake},
+		{16, unchecked, unchecked}, {32, unchecked, unchecked}, {128, unchecked, unchecked}, {-1, unchecked, unchecked}, {127, unchecked, unchecked},
+	} {
+		if got := judge(tt.code, false); got != tt.soft {
+			t.Errorf("code %d is judged %d", tt.code, got)
+		}
+		if got := judge(tt.code, true); got != tt.hard {
+			t.Errorf("code %d after a repair is judged %d", tt.code, got)
+		}
+	}
+}
+
+func TestJudgeTime(t *testing.T) {
+	s := func(seconds ...float64) []sample {
+		var all []sample
+		for _, v := range seconds {
+			all = append(all, sample{"s", time.Duration(v * float64(time.Second))})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name    string
+		samples []sample
+		asked   int
+		want    float64
+		ok      bool
+	}{
+		{"nobody", nil, 4, 0, false},
+		{"the only one", s(7), 1, 7, true},
+		{"one of several", s(7), 4, 0, false},
+		{"two agree", s(7, 7.5), 4, 7.5, true},
+		{"two do not", s(7, 9), 2, 0, false},
+		{"one lies", s(1e9, 7, 7.1, 7.2), 4, 7.1, true},
+		{"two against two, the earlier group", s(1, 1.1, 5, 5.1), 4, 1.1, true},
+		{"half a century", s(1.8e9, 1.8e9), 2, 1.8e9, true},
+	} {
+		got, err := judgeTime(tt.samples, tt.asked)
+		if (err == nil) != tt.ok || tt.ok && got.offset != time.Duration(tt.want*float64(time.Second)) {
+			t.Errorf("%s: %v, %v", tt.name, got.offset, err)
+		}
+	}
+	if _, err := judgeTime(nil, 1); !errors.Is(err, errNoTime) {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+func TestJudgeChange(t *testing.T) {
+	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		now    time.Time
+		offset time.Duration
+		set    bool
+		want   change
+		ok     bool
+	}{
+		{time.Unix(20, 0), now.Sub(time.Unix(20, 0)), false, step, true},
+		{now, 0, false, step, true},
+		{now, 400 * time.Millisecond, true, slew, true},
+		{now, -400 * time.Millisecond, true, slew, true},
+		{now, 100 * time.Microsecond, true, leave, true},
+		{now, 500 * time.Millisecond, true, step, true},
+		{now, -time.Hour, true, step, true},
+		{now, -20 * 365 * 24 * time.Hour, true, leave, false},
+		{now, 20 * 365 * 24 * time.Hour, false, leave, false},
+	} {
+		got, err := judgeChange(tt.now, tt.offset, tt.set)
+		if got != tt.want || (err == nil) != tt.ok {
+			t.Errorf("%v off at %v, set %v: %d, %v", tt.offset, tt.now, tt.set, got, err)
+		}
+	}
+}
+
+func TestVigil(t *testing.T) {
+	zero := time.Unix(0, 0)
+	v := vigil{since: zero, grace: graceAfterStart}
+	for _, tt := range []struct {
+		at                float64 // seconds
+		answered, started bool
+		want              bool
+	}{
+		{1, false, true, true}, {89, false, false, true}, {90, true, false, true}, // it came up in time
+		{134, false, false, true}, {135, false, false, false}, {140, false, false, false}, // it hangs
+		{141, false, true, true}, {230, false, false, true}, {231, false, false, false}, // a new start that hangs too
+		{232, true, false, true}, // it answers before the machine is reset
+	} {
+		if got := v.alive(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.answered, tt.started); got != tt.want {
+			t.Errorf("at %v s the board is alive: %v", tt.at, got)
+		}
+	}
+}
+
+func TestTryWords(t *testing.T) {
+	own := "console=ttyAMA0 panic=10 bramble.slot=b new=1\n"
+	running := "smsc95xx.macaddr=B8:27 console=ttyAMA0 panic=10 bramble.slot=a old=1 mem=240M bramble.tryboot=1"
+	want := "console=ttyAMA0 panic=10 bramble.slot=b new=1 smsc95xx.macaddr=B8:27 mem=240M bramble.tryboot=1"
+	if got := tryWords(own, running, "console=ttyAMA0 panic=10 bramble.slot=a old=1\n"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	own = "bramble.watchdog=1 bramble.slot=b"
+	if got := tryWords(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.tryboot=1" {
+		t.Errorf("a watchdog that was not to be opened: %s", got)
+	}
+	if got := tryWords(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.tryboot=1" {
+		t.Errorf("a watchdog that runs: %s", got)
+	}
+}
+
+func TestLease(t *testing.T) {
+	text := "event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2 10.0.2.9\ndns=10.0.2.3 nonsense 127.0.0.1\nntp=10.0.2.4 10.0.2.5\n"
+	l, ok := parseLease("eth0", text)
+	if !ok || l.address.String() != "eth0 10.0.2.15/24 by DHCP, router 10.0.2.2" ||
+		len(l.address.DNS) != 1 || l.address.DNS[0] != netip.MustParseAddr("10.0.2.3") || strings.Join(l.address.NTP, " ") != "10.0.2.4 10.0.2.5" {
+		t.Errorf("read as %v, %v", l.address, ok)
+	}
+	for text, want := range map[string]bool{
+		"event=deconfig\n": true, "event=bound\n": false, "event=bound\nip=127.0.0.1\n": false, "event=renew\nip=10.0.0.1\nmask=99\n": true,
+		"": false, "event=surprise\nip=10.0.0.1\n": false, strings.Repeat("x", maxLease+1): false,
+	} {
+		if _, ok := parseLease("eth0", text); ok != want {
+			t.Errorf("%.40q is a lease: %v", text, ok)
+		}
+	}
+}
+
+func FuzzLease(f *testing.F) {
+	f.Add("event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2\ndns=10.0.2.3\nntp=1.2.3.4\n")
+	f.Add("event=renew\nip=0.0.0.0\nmask=-1\nrouter= \n")
+	f.Fuzz(func(t *testing.T, text string) {
+		l, ok := parseLease("eth0", text)
+		a := l.address
+		if ok && l.event == "bound" && (!a.Own.IsValid() || !a.Own.Addr().Is4()) || len(a.DNS) > maxDNS || len(a.NTP) > maxNTP {
+			t.Errorf("%q reads as %+v", text, l)
+		}
+		for _, s := range a.NTP {
+			if _, err := netip.ParseAddr(s); err != nil {
+				t.Errorf("a time server that is no address: %q", s)
+			}
+		}
+	})
+}
+
+func TestRestartsAreKept(t *testing.T) {
+	p := fakePaths(t)
+	if got := Notices(p); len(got) != 0 {
+		t.Errorf("a board that nothing happened to says %q", got)
+	}
+	put(t, p.Run, map[string]string{
+		"bramble/restarts": "3\npanic: at sea\ngoroutine 1\n",
+		"bramble/re-made":  "2026-11-22T02:00:00Z\ne2fsck gave it up with 8: bad magic\n",
+		"bramble/no-card":  "the card cannot be written\n",
+	})
+	got := strings.Join(Notices(p), "\n")
+	for _, want := range []string{"ended by itself 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "takes no orders: the card cannot be written"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not said: %s", want, got)
+		}
+	}
+	if ClockIsSet(p) {
+		t.Error("nobody has set the clock")
+	}
+	for text, want := range map[string]int{"": 0, "-1\nx": 0, "many\n": 0, "2": 2} {
+		if n, _ := parseRestarts(text); n != want {
+			t.Errorf("%q counts %d", text, n)
+		}
+	}
+}
+
+func TestLogIsBounded(t *testing.T) {
+	t.Parallel()
+	p := fakePaths(t)
+	l := newLogbook(p)
+	line := strings.Repeat("x", 99) + "\n"
+	for range 2 * memoryLog / 50 {
+		if _, err := l.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"log", "log.1"} {
+		info, err := os.Stat(p.State(name))
+		if err != nil || info.Size() > memoryLog+int64(len(line))+20 {
+			t.Errorf("%s has %v bytes, %v", name, info.Size(), err)
+		}
+	}
+	if last := l.last(3); len(last) != 3 || last[0] != line[:99] {
+		t.Errorf("the last lines are %q", last)
+	}
+	put(t, p.Data, map[string]string{"bramble/keep": ""})
+	for range 3 * cardLog / copyMost {
+		if err := l.copy(); err != nil {
+			t.Fatal(err)
+		}
+		for range copyMost / 10 {
+			l.say("something")
+		}
+	}
+	for _, name := range []string{"log", "log.1"} {
+		info, err := os.Stat(p.Kept(name))
+		if err != nil || info.Size() > cardLog || info.Size() < copyMost {
+			t.Errorf("on the card %s has %v bytes, %v", name, info.Size(), err)
+		}
+	}
+	text, err := os.ReadFile(p.Kept("log"))
+	if err != nil || !strings.Contains(string(text), "(more was not kept)") {
+		t.Errorf("what was dropped is not told of: %v", err)
+	}
+	before := len(text)
+	for range 2 { // nothing new, nothing written
+		if err := l.copy(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err = os.ReadFile(p.Kept("log")); err != nil || len(text) > before+copyMost+100 {
+		t.Errorf("a quiet log grows from %d to %d bytes, %v", before, len(text), err)
+	}
+}
+
+func TestNoControlCharacterReachesAConsole(t *testing.T) {
+	l := newLogbook(fakePaths(t))
+	l.say("a\x1b[2Jb\rc\u009bd\te")
+	if got := <-l.console; got != "bramble: a?[2Jb?c?d\te" {
+		t.Errorf("the console is told %q", got)
+	}
+}
+
+func TestMistakesPage(t *testing.T) {
+	page, err := renderMistakes(pageData{"bramble-1a2b", "1a2b", "v1", []Mistake{
+		{Line: 3, Column: 7, Text: `bramble.toml: [rack] kee: unknown <key>; did you mean "key"?`}, {Text: "and 4 more"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<strong>Line 3, column 7</strong>: bramble.toml: [rack] kee: unknown &lt;key&gt;; did you mean", "<li>and 4 more</li>", "bramble-1a2b, serial number 1a2b, v1"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page does not say %s:\n%s", want, page)
+		}
+	}
+}
+
+func TestHostName(t *testing.T) {
+	zone, err := hostZone("bramble-1a2b", 80, netip.MustParseAddr("10.0.2.15"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := zone.Records(dns.Question{Name: "bramble-1a2b.local.", Qtype: dns.TypeA, Qclass: dns.ClassINET})
+	if len(found) != 1 || !strings.Contains(found[0].String(), "10.0.2.15") {
+		t.Errorf("the host's address is %v", found)
+	}
+	if found := zone.Records(dns.Question{Name: "bramble-9999.local.", Qtype: dns.TypeA, Qclass: dns.ClassINET}); len(found) != 0 {
+		t.Errorf("it answers for another: %v", found)
+	}
+}
+
+func TestOnCard(t *testing.T) {
+	p := fakePaths(t)
+	for line, want := range map[string]bool{"": false, "root=/dev/sda1 quiet": false, "console=tty1 bramble.slot=a": true} {
+		put(t, p.Proc, map[string]string{"cmdline": line})
+		if got := OnCard(p); got != want {
+			t.Errorf("%q is a card's: %v", line, got)
+		}
+	}
+	if p.Part(2) != filepath.Join(filepath.Dir(p.Disk), "mmcblk0p2") {
+		t.Error(p.Part(2))
+	}
+}

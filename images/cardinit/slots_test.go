@@ -1,0 +1,405 @@
+package cardinit
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const testConfig = "# what the firmware starts\nkernel=vmlinuz\nos_prefix=a/\ngpu_mem=16\n"
+
+// slotContent is what a version's slot holds.
+func slotContent(version, slot string) map[string]string {
+	return map[string]string{
+		KernelFile: "kernel of " + version, InitrdFile: strings.Repeat(version, 1000),
+		CmdlineFile: "panic=10 nr_cpus=04 bramble.slot=" + slot + "\n", "bcm2835-rpi-b.dtb": "tree of " + version,
+	}
+}
+
+func releaseOf(version, slot string) Release {
+	r := Release{Version: version}
+	for name, text := range slotContent(version, slot) {
+		sum := sha256.Sum256([]byte(text))
+		r.Files = append(r.Files, File{name, int64(len(text)), hex.EncodeToString(sum[:])})
+	}
+	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return r
+}
+
+// newCard is a card as it is flashed: version old in slot a, which runs.
+func newCard(t *testing.T) (Paths, *fakeMachine) {
+	t.Helper()
+	p := fakePaths(t)
+	files := map[string]string{"config.txt": testConfig, "a/slot.txt": "old\n"}
+	for name, text := range slotContent("old", "a") {
+		files["a/"+name] = text
+	}
+	put(t, p.Boot, files)
+	runs(t, p, "a")
+	return p, newFakeMachine()
+}
+
+// runs has the machine be started from a slot.
+func runs(t *testing.T, p Paths, slot string) {
+	t.Helper()
+	put(t, p.Proc, map[string]string{"cmdline": "console=ttyAMA0 panic=10 bramble.slot=" + slot})
+}
+
+// started is the version that the firmware starts from a card, or an error if
+// that slot is not whole.
+func started(p Paths) (string, error) {
+	text, err := os.ReadFile(filepath.Join(p.Boot, "config.txt"))
+	if err != nil {
+		return "", err
+	}
+	slot, _, err := findPrefix(string(text))
+	if err != nil {
+		return "", err
+	}
+	line, err := os.ReadFile(filepath.Join(p.Boot, slot, VersionFile))
+	if err != nil {
+		return "", err
+	}
+	version := strings.TrimSpace(string(line))
+	for name, want := range slotContent(version, slot) {
+		got, err := os.ReadFile(filepath.Join(p.Boot, slot, name))
+		if name == CmdlineFile { // with one processor it starts as well
+			got = bytes.Replace(got, []byte(oneProcessor), []byte(AllProcessors), 1)
+		}
+		if err != nil || string(got) != want {
+			return "", fmt.Errorf("slot %s: %s is not that of %s: %w", slot, name, version, err)
+		}
+	}
+	return version, nil
+}
+
+// updateTo does a whole update as "bramble update" does, up to the commit.
+func updateTo(t *testing.T, m Machine, p Paths, version string) error {
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		return err
+	}
+	state, err := s.State()
+	if err != nil {
+		return err
+	}
+	if state.Version != version { // not yet on trial
+		other := OtherSlot(state.Running)
+		r := releaseOf(version, other)
+		missing, err := s.Begin(r)
+		if err != nil {
+			return err
+		}
+		for _, f := range missing {
+			if err := s.Put(f, strings.NewReader(slotContent(version, other)[f.Name])); err != nil {
+				return err
+			}
+		}
+		if err := s.Seal(r); err != nil {
+			return err
+		}
+		runs(t, p, other) // kexec
+		if s, err = OpenSlots(m, p); err != nil {
+			return err
+		}
+	}
+	return s.Commit(version)
+}
+
+// TestPowerCutAtEveryStep cuts the power at each moment of an update at which
+// something has reached the card: the firmware always finds a whole slot, and
+// the update, begun again, ends well.
+func TestPowerCutAtEveryStep(t *testing.T) {
+	t.Parallel()
+	for cut := 1; ; cut++ {
+		p, m := newCard(t)
+		m.cutAt = cut
+		done := false
+		func() {
+			defer func() {
+				if r := recover(); r != nil && r != any(errCut) {
+					panic(r)
+				}
+			}()
+			if err := updateTo(t, m, p, "new"); err != nil {
+				t.Fatal(err)
+			}
+			done = true
+		}()
+		version, err := started(p)
+		if err != nil {
+			t.Fatalf("cut %d: the card does not start: %v", cut, err)
+		}
+		if done {
+			if version != "new" {
+				t.Fatalf("the update ended, and the card starts %s", version)
+			}
+			if cut < 8 {
+				t.Fatalf("an update has only %d moments to cut", cut)
+			}
+			return
+		}
+		text, err := os.ReadFile(filepath.Join(p.Boot, "config.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot, _, err := findPrefix(string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs(t, p, slot) // the firmware's start
+		m.cutAt = 0
+		if err := updateTo(t, m, p, "new"); err != nil {
+			t.Fatalf("cut %d: the second try: %v", cut, err)
+		}
+		if version, err = started(p); err != nil || version != "new" {
+			t.Fatalf("cut %d: after the second try the card starts %q, %v", cut, version, err)
+		}
+	}
+}
+
+func TestUpdateThereAndBack(t *testing.T) {
+	p, m := newCard(t)
+	for _, version := range []string{"new", "newer", "old"} {
+		if err := updateTo(t, m, p, version); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := started(p); err != nil || got != version {
+			t.Fatalf("the card starts %q and not %q: %v", got, version, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(p.Boot, "config.txt"))
+	if err != nil || string(text) != strings.Replace(testConfig, "=a/", "=b/", 1) {
+		t.Errorf("config.txt is now %q, %v", text, err)
+	}
+	for _, line := range m.did("remount") {
+		if !strings.HasPrefix(line, "remount boot") {
+			t.Error(line)
+		}
+	}
+	if all := m.did("remount"); all[len(all)-1] != "remount boot ro" {
+		t.Errorf("the boot partition was left writable: %v", all)
+	}
+}
+
+func TestWhatIsThereIsNotSentAgain(t *testing.T) {
+	p, m := newCard(t)
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := releaseOf("new", "b")
+	put(t, p.Boot, map[string]string{"b/" + KernelFile: "kernel of new", "b/" + InitrdFile: "half of it", "b/bcm2835-rpi-zero.dtb": "of an older version"})
+	missing, err := s.Begin(r)
+	if err != nil || len(missing) != len(r.Files)-1 {
+		t.Fatalf("missing are %v, %v", missing, err)
+	}
+	if _, err := os.Stat(filepath.Join(p.Boot, "b", "bcm2835-rpi-zero.dtb")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that the release has not is still there: %v", err)
+	}
+	if err := s.Seal(r); !errors.Is(err, ErrNotNow) {
+		t.Errorf("half a release was sealed: %v", err)
+	}
+}
+
+// What two versions share is copied on the card, and what only looks alike is sent.
+func TestWhatTheRunningSlotHasIsNotSent(t *testing.T) {
+	p, m := newCard(t)
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := slotContent("new", "b")[KernelFile]
+	put(t, p.Boot, map[string]string{"a/" + KernelFile: kernel})
+	missing, err := s.Begin(releaseOf("new", "b"))
+	var names []string
+	for _, f := range missing {
+		names = append(names, f.Name)
+	}
+	// The kernel's words of the two slots are as long as each other.
+	if got := strings.Join(names, " "); err != nil || got != "bcm2835-rpi-b.dtb "+CmdlineFile+" "+InitrdFile {
+		t.Errorf("to be sent are %s, %v", got, err)
+	}
+	if got, err := os.ReadFile(filepath.Join(p.Boot, "b", KernelFile)); err != nil || string(got) != kernel {
+		t.Errorf("the kernel is %q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(p.Boot, "b", CmdlineFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the running slot's words were taken: %v", err)
+	}
+}
+
+func TestWhatASlotRefuses(t *testing.T) {
+	p, m := newCard(t)
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := releaseOf("new", "b")
+	if _, err := s.Begin(good); err != nil {
+		t.Fatal(err)
+	}
+	f := good.Files[0]
+	for name, err := range map[string]error{
+		"a path":       s.Put(File{"../config.txt", 1, f.SHA256}, strings.NewReader("x")),
+		"the version":  s.Put(File{VersionFile, 1, f.SHA256}, strings.NewReader("x")),
+		"another sum":  s.Put(File{f.Name, 4, f.SHA256}, strings.NewReader("evil")),
+		"too short":    s.Put(f, strings.NewReader("x")),
+		"too long":     s.Put(f, strings.NewReader(slotContent("new", "b")[f.Name]+"x")),
+		"no size":      s.Put(File{f.Name, 0, f.SHA256}, strings.NewReader("")),
+		"beyond bound": s.Put(File{f.Name, maxSlotBytes + 1, f.SHA256}, strings.NewReader("")),
+	} {
+		if !errors.Is(err, ErrRefuse) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if list, err := os.ReadDir(filepath.Join(p.Boot, "b")); err != nil || len(list) > 0 {
+		t.Errorf("what was refused is on the card: %v, %v", list, err)
+	}
+	change := func(edit func(*Release)) Release {
+		r := releaseOf("new", "b")
+		edit(&r)
+		return r
+	}
+	for name, r := range map[string]Release{
+		"no version":         change(func(r *Release) { r.Version = "" }),
+		"two lines":          change(func(r *Release) { r.Version = "a\nb" }),
+		"no kernel":          change(func(r *Release) { r.Files = r.Files[:2] }),
+		"twice":              change(func(r *Release) { r.Files = append(r.Files, r.Files[0]) }),
+		"a stranger's file":  change(func(r *Release) { r.Files[0].Name = "bootcode.bin" }),
+		"no sum":             change(func(r *Release) { r.Files[0].SHA256 = "12" }),
+		"more than fits":     change(func(r *Release) { r.Files[0].Size = maxSlotBytes }),
+		"more than 32 files": change(func(r *Release) { r.Files = append(r.Files, make([]File, 40)...) }),
+	} {
+		if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestWhatATrialForbids(t *testing.T) {
+	p, m := newCard(t)
+	put(t, p.Boot, map[string]string{"b/slot.txt": "new\n"})
+	runs(t, p, "b")
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := s.State(); err != nil || !state.Trial || state.Version != "new" || state.Other != "old" {
+		t.Errorf("the state is %+v, %v", state, err)
+	}
+	if _, err := s.Begin(releaseOf("newer", "a")); !errors.Is(err, ErrNotNow) {
+		t.Errorf("the slot to fall back on can be written over: %v", err)
+	}
+	if err := s.Commit("newer"); !errors.Is(err, ErrNotNow) {
+		t.Errorf("what does not run was committed: %v", err)
+	}
+	if err := s.Commit("new"); err != nil {
+		t.Error(err)
+	}
+	before := len(m.did("remount"))
+	if err := s.Commit("new"); err != nil || len(m.did("remount")) != before {
+		t.Errorf("a second commit writes, or fails: %v", err)
+	}
+}
+
+func TestFindPrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		testConfig: "a", "os_prefix=b/\r\n": "b", "# os_prefix=a/\nos_prefix=b/": "b",
+		"": "", "os_prefix=c/": "", "os_prefix=a/\nos_prefix=b/\n": "", "os_prefix=\n": "", "os_prefix=ab/": "",
+	} {
+		slot, at, err := findPrefix(text)
+		if (err == nil) != (want != "") || err == nil && (slot != want || text[at:at+1] != want) {
+			t.Errorf("%q gives %q at %d, %v", text, slot, at, err)
+		}
+	}
+}
+
+// fakeSide is a board as the API sees it.
+type fakeSide struct {
+	drained bool
+	tried   int
+}
+
+func (f *fakeSide) Leading() bool { return true }
+func (f *fakeSide) Drained() bool { return f.drained }
+func (f *fakeSide) Leaving() bool { return f.drained }
+func (f *fakeSide) Try()          { f.tried++ }
+
+func TestAPI(t *testing.T) {
+	p, m := newCard(t)
+	s, err := OpenSlots(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	board := &fakeSide{}
+	server := httptest.NewServer(s.Handler(board))
+	defer server.Close()
+	ask := func(method, path, kind string, body []byte) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(method, server.URL+path, bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", kind)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, strings.TrimSpace(string(text))
+	}
+	r := releaseOf("new", "b")
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, text := ask("POST", "/begin", "text/plain", body); code != http.StatusBadRequest {
+		t.Error(code, text)
+	}
+	if code, text := ask("POST", "/begin", "application/json", []byte(`{"version":"x","surprise":1}`)); code != http.StatusBadRequest {
+		t.Error(code, text)
+	}
+	if code, text := ask("POST", "/try", "application/json", body); code != http.StatusConflict || board.tried != 0 {
+		t.Error(code, text)
+	}
+	if code, text := ask("POST", "/begin", "application/json", body); code != http.StatusOK || strings.Count(text, "sha256") != len(r.Files) {
+		t.Fatal(code, text)
+	}
+	for _, f := range r.Files {
+		path := fmt.Sprintf("/file/%s?size=%d&sha256=%s", f.Name, f.Size, f.SHA256)
+		if code, text := ask("PUT", path, "", []byte("x")); code != http.StatusBadRequest {
+			t.Error(code, text)
+		}
+		if code, text := ask("PUT", path, "", []byte(slotContent("new", "b")[f.Name])); code != http.StatusNoContent {
+			t.Error(code, text)
+		}
+	}
+	if code, text := ask("POST", "/try", "application/json", body); code != http.StatusConflict || board.tried != 0 || !strings.Contains(text, "drain it first") {
+		t.Error(code, text)
+	}
+	board.drained = true
+	if code, text := ask("POST", "/try", "application/json", body); code != http.StatusNoContent || board.tried != 1 {
+		t.Error(code, text)
+	}
+	if code, text := ask("GET", "/slots", "", nil); code != http.StatusOK || text != `{"running":"a","version":"old","trial":false,"other":"new","leading":true,"drained":true}` {
+		t.Error(code, text)
+	}
+	if code, text := ask("POST", "/commit", "application/json", []byte(`{"version":"new"}`)); code != http.StatusConflict {
+		t.Error(code, text)
+	}
+}

@@ -1,0 +1,179 @@
+package cardinit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxOutput is how much of a program's output is kept, in bytes: its end.
+const maxOutput = 4 << 10
+
+// kernel is the machine that this runs on.
+type kernel struct{}
+
+// NewMachine is the machine that this runs on.
+func NewMachine() (Machine, error) { return kernel{}, nil }
+
+func (kernel) Mount(device, target, kind, options string, readOnly bool) error {
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+	var flags uintptr = unix.MS_NOATIME | unix.MS_NODEV | unix.MS_NOSUID
+	if readOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount(device, target, kind, flags, options); err != nil {
+		return fmt.Errorf("mounting %s: %w", device, err)
+	}
+	return nil
+}
+
+func (kernel) Remount(target string, readOnly bool) error {
+	var flags uintptr = unix.MS_REMOUNT | unix.MS_NOATIME | unix.MS_NODEV | unix.MS_NOSUID
+	if readOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount("", target, "", flags, ""); err != nil {
+		return fmt.Errorf("remounting %s: %w", target, err)
+	}
+	return nil
+}
+
+func (kernel) Unmount(target string) error {
+	if err := unix.Unmount(target, 0); err != nil {
+		return fmt.Errorf("unmounting %s: %w", target, err)
+	}
+	return nil
+}
+
+func (kernel) Room(target string) (free, piece int64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(target, &s); err != nil {
+		return 0, 0, fmt.Errorf("asking for the room on %s: %w", target, err)
+	}
+	piece = int64(s.Bsize)
+	return int64(s.Bavail) * piece, piece, nil
+}
+
+func (kernel) Run(ctx context.Context, name string, args ...string) (int, string, error) {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	text := out.String()
+	text = strings.TrimSpace(text[max(0, len(text)-maxOutput):])
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.Exited() {
+		return ended.ExitCode(), text, nil
+	}
+	if err != nil {
+		return -1, text, fmt.Errorf("running %s: %w", name, err)
+	}
+	return 0, text, nil
+}
+
+func (kernel) Start(out io.Writer, name string, args ...string) (Process, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	// The child dies with its keeper, so that a new keeper finds its ports free.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return &child{cmd}, nil
+}
+
+// child is a Process of this machine.
+type child struct{ cmd *exec.Cmd }
+
+func (c *child) Wait() int {
+	// What ended it is in ProcessState; an error of its pipes tells nothing more.
+	_ = c.cmd.Wait()
+	return c.cmd.ProcessState.ExitCode()
+}
+
+func (c *child) Ask(what Signal) {
+	signal := map[Signal]os.Signal{Stop: syscall.SIGTERM, Kill: syscall.SIGKILL, Renew: syscall.SIGUSR1}[what]
+	// It may have gone by itself, and Wait tells of it.
+	_ = c.cmd.Process.Signal(signal)
+}
+
+// blkpgPartition is struct blkpg_partition of linux/blkpg.h.
+type blkpgPartition struct {
+	start, length int64
+	number        int32
+	names         [128]byte
+}
+
+// blkpgArg is struct blkpg_ioctl_arg of linux/blkpg.h.
+type blkpgArg struct {
+	op, flags, length int32
+	data              unsafe.Pointer
+}
+
+// blkpgResize is BLKPG_RESIZE_PARTITION of linux/blkpg.h: it works while another
+// partition of the disk is mounted, which rereading the whole table does not.
+const blkpgResize = 3
+
+func (kernel) GrowPartition(disk string, number int, start, length int64) error {
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p := blkpgPartition{start: start, length: length, number: int32(number)}
+	arg := blkpgArg{op: blkpgResize, length: int32(unsafe.Sizeof(p)), data: unsafe.Pointer(&p)}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
+		return fmt.Errorf("telling the kernel of the larger partition: %w", errno)
+	}
+	return nil
+}
+
+func (kernel) SetClock(t time.Time) error {
+	tv := unix.NsecToTimeval(t.UnixNano())
+	if err := unix.Settimeofday(&tv); err != nil {
+		return fmt.Errorf("setting the clock: %w", err)
+	}
+	return nil
+}
+
+func (kernel) Slew(by time.Duration) error {
+	tx := unix.Timex{Modes: unix.ADJ_OFFSET_SINGLESHOT}
+	setTimex(&tx, by.Microseconds())
+	if _, err := unix.Adjtimex(&tx); err != nil {
+		return fmt.Errorf("adjusting the clock: %w", err)
+	}
+	return nil
+}
+
+func (kernel) SetHostName(name string) error { return unix.Sethostname([]byte(name)) }
+
+func (kernel) OpenWatchdog(timeout time.Duration) (io.WriteCloser, error) {
+	f, err := os.OpenFile("/dev/watchdog", os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening the watchdog: %w", err)
+	}
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.WDIOC_SETTIMEOUT, int(timeout/time.Second)); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting the watchdog's time: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func (kernel) Sync() { unix.Sync() }
+
+func (kernel) Restart() error {
+	unix.Sync()
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}
