@@ -107,7 +107,7 @@ var built struct {
 	sync.Once
 	folder, image, settings string
 	options                 Options
-	report                  Report
+	report                  BuildResult
 	err                     error
 }
 
@@ -138,7 +138,7 @@ func theImage(t *testing.T) string {
 			return
 		}
 		built.image = filepath.Join(built.folder, "bramble.img")
-		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(cardinit.Script())}
+		built.options = Options{Config: built.settings, Shop: shop, Out: built.image, DHCPScript: []byte(cardinit.DHCPScript())}
 		built.report, built.err = Build(t.Context(), built.options)
 	})
 	if built.err != nil {

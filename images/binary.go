@@ -14,21 +14,21 @@ import (
 // module is the Go module that the card's program is built of.
 const module = "bramble"
 
-// program is Bramble as it runs on the card.
-type program struct {
+// goProgram is Bramble as it runs on the card.
+type goProgram struct {
 	content []byte
 	version string
 	modules []*debug.Module // what is linked into it, its own first
 	golang  string          // the compiler, such as "go1.26.8"
 }
 
-// bramble builds the card's program, or takes the one that the options name.
-func (p *parts) bramble(ctx context.Context) error {
+// loadProgram builds the card's program, or takes the one that the options name.
+func (p *builder) loadProgram(ctx context.Context) error {
 	file := p.options.Binary
 	if file == "" {
-		p.options.say("building Bramble for the first boards")
+		p.options.progressf("building Bramble for the first boards")
 		file = filepath.Join(p.work, "bramble")
-		if err := p.compile(ctx, file); err != nil {
+		if err := p.compileProgram(ctx, file); err != nil {
 			return err
 		}
 	}
@@ -36,27 +36,27 @@ func (p *parts) bramble(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the program: %w", err)
 	}
-	if err := forFirstBoards(file); err != nil {
+	if err := checkARMv6(file); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	info, err := buildinfo.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("%s is no program built by Go: %w", file, err)
 	}
-	p.binary = program{content: content, version: versionOf(info), golang: info.GoVersion}
+	p.binary = goProgram{content: content, version: versionOf(info), golang: info.GoVersion}
 	p.binary.modules = append([]*debug.Module{&info.Main}, info.Deps...)
 	return nil
 }
 
-// compile builds the program from the source in the current folder.
-func (p *parts) compile(ctx context.Context, file string) error {
+// compileProgram builds the program from the source in the current folder.
+func (p *builder) compileProgram(ctx context.Context, file string) error {
 	env := append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm", "GOARM=6", "GOFLAGS=-mod=readonly")
-	out, err := p.tools.runWith(ctx, env, "go", "list", "-m")
+	out, err := p.tools.runWithEnv(ctx, env, "go", "list", "-m")
 	if err != nil || strings.TrimSpace(string(out)) != module {
 		return fmt.Errorf("the current folder is not Bramble's source: run this there, or give a built program with --binary")
 	}
 	build := func(stamp string) error {
-		_, err := p.tools.runWith(ctx, env, "go", "build", "-trimpath", "-buildvcs="+stamp, "-ldflags=-s -w", "-o", file, module+"/cmd/bramble")
+		_, err := p.tools.runWithEnv(ctx, env, "go", "build", "-trimpath", "-buildvcs="+stamp, "-ldflags=-s -w", "-o", file, module+"/cmd/bramble")
 		return err
 	}
 	err = build("auto")
@@ -69,8 +69,8 @@ func (p *parts) compile(ctx context.Context, file string) error {
 	return nil
 }
 
-// forFirstBoards refuses a program that cannot run on a first board.
-func forFirstBoards(file string) error {
+// checkARMv6 refuses a program that cannot run on a first board.
+func checkARMv6(file string) error {
 	f, err := elf.Open(file)
 	if err != nil {
 		return fmt.Errorf("this is no Linux program: %w", err)

@@ -20,13 +20,13 @@ type Options struct {
 	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
 	DHCPScript []byte // what udhcpc calls
 
-	Source
+	PackageSource
 	// Progress is told one line a step, of at most 72 bytes.
 	Progress func(line string)
 }
 
-// Report says what was made.
-type Report struct {
+// BuildResult says what was made.
+type BuildResult struct {
 	Bytes   int64  // of the image
 	SHA256  string // of the image, hex
 	Version string // of Bramble inside
@@ -36,56 +36,56 @@ type Report struct {
 var ErrMissingTools = errors.New("tools are missing")
 
 // Build makes the image. Nothing is left behind if it fails.
-func Build(ctx context.Context, o Options) (Report, error) {
+func Build(ctx context.Context, o Options) (BuildResult, error) {
 	tools, err := findTools(buildTools(o)...)
 	if err != nil {
-		return Report{}, err
+		return BuildResult{}, err
 	}
 	lock, err := o.readLock()
 	if err != nil {
-		return Report{}, err
+		return BuildResult{}, err
 	}
 	work, err := os.MkdirTemp("", "bramble-image-")
 	if err != nil {
-		return Report{}, fmt.Errorf("making a folder to work in: %w", err)
+		return BuildResult{}, fmt.Errorf("making a folder to work in: %w", err)
 	}
 	defer os.RemoveAll(work)
 	tools.epoch, tools.home = lock.Dated, work
 
-	parts := parts{lock: lock, tools: tools, work: work, options: o}
-	if err := parts.fetch(ctx); err != nil {
-		return Report{}, err
+	parts := builder{lock: lock, tools: tools, work: work, options: o}
+	if err := parts.fetchPackages(ctx); err != nil {
+		return BuildResult{}, err
 	}
-	if err := parts.bramble(ctx); err != nil {
-		return Report{}, err
+	if err := parts.loadProgram(ctx); err != nil {
+		return BuildResult{}, err
 	}
-	card, err := parts.card(ctx)
+	card, err := parts.gatherFiles(ctx)
 	if err != nil {
-		return Report{}, err
+		return BuildResult{}, err
 	}
-	return card.write(ctx, tools, o)
+	return card.writeImage(ctx, tools, o)
 }
 
-// parts are what a card is made of, as they are gathered.
-type parts struct {
+// builder are what a card is made of, as they are gathered.
+type builder struct {
 	lock    Lock
-	tools   tools
+	tools   toolbox
 	work    string // a folder of its own
 	options Options
 	roots   map[string]string // unpacked packages: a folder each, by rootOf
-	binary  program
+	binary  goProgram
 }
 
-// fetch has every package of the lock that this card needs at hand, unpacked.
-func (p *parts) fetch(ctx context.Context) error {
-	store, err := p.options.store()
+// fetchPackages has every package of the lock that this card needs at hand, unpacked.
+func (p *builder) fetchPackages(ctx context.Context) error {
+	store, err := p.options.openStore()
 	if err != nil {
 		return err
 	}
 	p.roots = map[string]string{}
 	p.lock.Packages = slices.DeleteFunc(p.lock.Packages, func(pkg Package) bool {
 		return pkg.Architecture != allArchitectures &&
-			!slices.ContainsFunc(p.options.generations(), func(g generation) bool { return g.architecture == pkg.Architecture })
+			!slices.ContainsFunc(p.options.platforms(), func(g platform) bool { return g.architecture == pkg.Architecture })
 	})
 	for i, pkg := range p.lock.Packages {
 		file, fresh, err := store.get(ctx, p.tools, pkg)
@@ -96,15 +96,15 @@ func (p *parts) fetch(ctx context.Context) error {
 		if fresh {
 			from = "downloaded"
 		}
-		p.options.say("package %2d of %d, %s: %s", i+1, len(p.lock.Packages), from, pkg.Name)
-		root := filepath.Join(p.work, "packages", rootOf(pkg.Name, pkg.Architecture))
+		p.options.progressf("package %2d of %d, %s: %s", i+1, len(p.lock.Packages), from, pkg.Name)
+		root := filepath.Join(p.work, "packages", rootName(pkg.Name, pkg.Architecture))
 		if err := os.MkdirAll(root, 0o755); err != nil {
 			return fmt.Errorf("making a folder for %s: %w", pkg.Name, err)
 		}
 		if _, err := p.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
 			return fmt.Errorf("unpacking %s: %w", pkg.Name, err)
 		}
-		p.roots[rootOf(pkg.Name, pkg.Architecture)] = root
+		p.roots[rootName(pkg.Name, pkg.Architecture)] = root
 	}
 	return nil
 }
@@ -112,53 +112,53 @@ func (p *parts) fetch(ctx context.Context) error {
 // allArchitectures is what a package says that is for any machine.
 const allArchitectures = "all"
 
-// rootOf names the folder of an unpacked package.
-func rootOf(name, architecture string) string { return name + "_" + architecture }
+// rootName names the folder of an unpacked package.
+func rootName(name, architecture string) string { return name + "_" + architecture }
 
-// root is the folder of a package that all cards have.
-func (p *parts) root(name string) string {
-	if root, found := p.roots[rootOf(name, allArchitectures)]; found {
+// packageRoot is the folder of a package that all cards have.
+func (p *builder) packageRoot(name string) string {
+	if root, found := p.roots[rootName(name, allArchitectures)]; found {
 		return root
 	}
-	return p.roots[rootOf(name, firstBoards().architecture)]
+	return p.roots[rootName(name, armv6Platform().architecture)]
 }
 
-func (o Options) say(format string, args ...any) {
+func (o Options) progressf(format string, args ...any) {
 	if o.Progress != nil {
 		o.Progress(fmt.Sprintf(format, args...))
 	}
 }
 
-// card gathers the files of the boot partition.
-func (p *parts) card(ctx context.Context) (card, error) {
-	c := card{stage: filepath.Join(p.work, "boot"), version: p.binary.version, epoch: p.lock.Dated, layout: p.options.layout()}
-	var kernels []kernel
-	for _, g := range p.options.generations() {
-		k, err := p.kernel(g)
+// gatherFiles gathers the files of the boot partition.
+func (p *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
+	c := bootPartition{stage: filepath.Join(p.work, "boot"), version: p.binary.version, epoch: p.lock.Dated, layout: p.options.cardLayout()}
+	var kernels []kernelPackage
+	for _, g := range p.options.platforms() {
+		k, err := p.findKernel(g)
 		if err != nil {
-			return card{}, err
+			return bootPartition{}, err
 		}
-		p.options.say("start-up file system, with %d modules of Linux %s", len(k.modules), k.version)
+		p.options.progressf("start-up file system, with %d modules of Linux %s", len(k.modules), k.version)
 		kernels = append(kernels, k)
 	}
-	initrd, err := p.initrd(ctx, kernels)
+	initrd, err := p.makeInitrd(ctx, kernels)
 	if err != nil {
-		return card{}, err
+		return bootPartition{}, err
 	}
-	if err := p.slot(&c, kernels, initrd); err != nil {
-		return card{}, err
+	if err := p.addSlot(&c, kernels, initrd); err != nil {
+		return bootPartition{}, err
 	}
-	if err := p.firmware(&c); err != nil {
-		return card{}, err
+	if err := p.addFirmware(&c); err != nil {
+		return bootPartition{}, err
 	}
-	if err := p.owner(&c); err != nil {
-		return card{}, err
+	if err := p.addOwnerFiles(&c); err != nil {
+		return bootPartition{}, err
 	}
-	if err := p.papers(ctx, &c); err != nil {
-		return card{}, err
+	if err := p.addLicences(ctx, &c); err != nil {
+		return bootPartition{}, err
 	}
 	return c, nil
 }
 
-// day is how dates are shown in lists: no reader needs the hour.
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+// formatDay is how dates are shown in lists: no reader needs the hour.
+func formatDay(t time.Time) string { return t.UTC().Format(time.DateOnly) }

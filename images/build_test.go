@@ -143,7 +143,7 @@ func TestNothingIsLeftOfABuildThatFailed(t *testing.T) {
 // What is packed is the same bytes at any time, and says nothing of when.
 func TestPackedIsTheSameAtAnyTime(t *testing.T) {
 	content := bytes.Repeat([]byte("a kernel of 64 bits "), 1000)
-	packed, err := pack(content)
+	packed, err := gzipBytes(content)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,13 +164,13 @@ func TestCpioReadsTheTree(t *testing.T) {
 	if _, err := exec.LookPath("cpio"); err != nil {
 		lack(t, "this test needs cpio")
 	}
-	tr := tree{}
-	tr.file("bin/odd", 0o755, []byte("12345"))
-	tr.file("bin/none", 0o600, nil)
-	tr.folder("tmp", 0o1777)
-	tr.link("sbin/init", "/bin/odd")
+	tr := cpioTree{}
+	tr.putFile("bin/odd", 0o755, []byte("12345"))
+	tr.putFile("bin/none", 0o600, nil)
+	tr.putFolder("tmp", 0o1777)
+	tr.putLink("sbin/init", "/bin/odd")
 	var archive bytes.Buffer
-	if err := tr.write(&archive, time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)); err != nil {
+	if err := tr.writeCPIO(&archive, time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("cpio", "--list", "--verbose", "--numeric-uid-gid", "--quiet")
@@ -203,18 +203,18 @@ func TestAProgramForAnotherMachineIsRefused(t *testing.T) {
 			t.Skip("this machine is one that the card's program is for")
 		}
 	}
-	if err := forFirstBoards(self); err == nil || !strings.Contains(err.Error(), "GOARM=6") && !strings.Contains(err.Error(), "no Linux program") {
+	if err := checkARMv6(self); err == nil || !strings.Contains(err.Error(), "GOARM=6") && !strings.Contains(err.Error(), "no Linux program") {
 		t.Errorf("this test's own program: %v", err)
 	}
 }
 
 func TestThePartitionTable(t *testing.T) {
 	for _, o := range []Options{{}, {Later: true}} {
-		checkTable(t, o.layout())
+		checkTable(t, o.cardLayout())
 	}
 }
 
-func checkTable(t *testing.T, l layout) {
+func checkTable(t *testing.T, l cardLayout) {
 	t.Helper()
 	b := l.partitionTable()
 	if b[510] != 0x55 || b[511] != 0xaa || b[446+4] != 0x0c || b[446+16+4] != 0x83 {
@@ -222,7 +222,7 @@ func checkTable(t *testing.T, l layout) {
 	}
 	bootAt, bootLength := entry(b, 1)
 	dataAt, dataLength := entry(b, 2)
-	if bootAt != bootStart || bootLength != l.boot || dataAt != bootAt+bootLength || dataAt+dataLength != l.image() {
+	if bootAt != bootStart || bootLength != l.boot || dataAt != bootAt+bootLength || dataAt+dataLength != l.imageSize() {
 		t.Errorf("boot %d+%d, data %d+%d", bootAt, bootLength, dataAt, dataLength)
 	}
 	for _, at := range []int64{bootAt, dataAt} {

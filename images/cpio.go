@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// node is one entry of a start-up file system.
-type node struct {
+// cpioNode is one entry of a start-up file system.
+type cpioNode struct {
 	mode         uint32 // type and permissions, as Unix has them
 	content      []byte // a link's target too
 	major, minor uint32 // of a device
@@ -25,35 +25,35 @@ const (
 	typeDevice = 0o020000 // character by character
 )
 
-// tree is a file system in memory, by path without a leading slash.
-type tree map[string]node
+// cpioTree is a file system in memory, by path without a leading slash.
+type cpioTree map[string]cpioNode
 
-func (t tree) file(name string, permissions fs.FileMode, content []byte) {
-	t[name] = node{mode: typeFile | uint32(permissions), content: content}
+func (t cpioTree) putFile(name string, permissions fs.FileMode, content []byte) {
+	t[name] = cpioNode{mode: typeFile | uint32(permissions), content: content}
 }
 
-func (t tree) folder(name string, permissions fs.FileMode) {
-	t[name] = node{mode: typeFolder | uint32(permissions)}
+func (t cpioTree) putFolder(name string, permissions fs.FileMode) {
+	t[name] = cpioNode{mode: typeFolder | uint32(permissions)}
 }
 
-func (t tree) link(name, target string) {
-	t[name] = node{mode: typeLink | 0o777, content: []byte(target)}
+func (t cpioTree) putLink(name, target string) {
+	t[name] = cpioNode{mode: typeLink | 0o777, content: []byte(target)}
 }
 
-func (t tree) device(name string, permissions fs.FileMode, major, minor uint32) {
-	t[name] = node{mode: typeDevice | uint32(permissions), major: major, minor: minor}
+func (t cpioTree) putDevice(name string, permissions fs.FileMode, major, minor uint32) {
+	t[name] = cpioNode{mode: typeDevice | uint32(permissions), major: major, minor: minor}
 }
 
-// write makes the archive that the kernel unpacks at its start ("newc" of
+// writeCPIO makes the archive that the kernel unpacks at its start ("newc" of
 // Documentation/driver-api/early-userspace/buffer-format.rst). All belongs to
 // root and is of one date, and folders that are not named are made.
-func (t tree) write(w io.Writer, dated time.Time) error {
-	all := tree{}
+func (t cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
+	all := cpioTree{}
 	for name, n := range t {
 		all[name] = n
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			if _, known := t[dir]; !known {
-				all.folder(dir, 0o755)
+				all.putFolder(dir, 0o755)
 			}
 		}
 	}
@@ -67,10 +67,10 @@ func (t tree) write(w io.Writer, dated time.Time) error {
 			return err
 		}
 	}
-	return writeNode(w, 0, "TRAILER!!!", node{}, time.Unix(0, 0))
+	return writeNode(w, 0, "TRAILER!!!", cpioNode{}, time.Unix(0, 0))
 }
 
-func writeNode(w io.Writer, number int, name string, n node, dated time.Time) error {
+func writeNode(w io.Writer, number int, name string, n cpioNode, dated time.Time) error {
 	links := 1
 	if n.mode&^0o7777 == typeFolder {
 		links = 2

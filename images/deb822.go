@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// paragraphs reads Debian's control format: fields "Name: value", lines that go
+// parseParagraphs reads Debian's control format: fields "Name: value", lines that go
 // on begin with a space, an empty line ends a paragraph. A value's lines are
 // joined by newlines; what is no field is passed over.
-func paragraphs(text string) iter.Seq[map[string]string] {
+func parseParagraphs(text string) iter.Seq[map[string]string] {
 	return func(yield func(map[string]string) bool) {
 		p, last := map[string]string{}, ""
 		for line := range strings.Lines(text) {

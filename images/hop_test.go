@@ -15,16 +15,16 @@ import (
 )
 
 // A Raspberry Pi 2 tries a version.
-func TestAHopOnAPi2(t *testing.T) { hop(t, model2, secondBoards()) }
+func TestAHopOnAPi2(t *testing.T) { hop(t, model2, armv7Platform()) }
 
 // A Raspberry Pi 3 tries a version.
-func TestAHopOnAPi3(t *testing.T) { hop(t, model3, wideBoards()) }
+func TestAHopOnAPi3(t *testing.T) { hop(t, model3, arm64Platform()) }
 
 // hop has a board of several processors try the version in its other slot: it
 // restarts with one processor, has that undone on its card, and jumps into the other
 // slot's kernel, which may take all of them. After that the emulator has no network,
 // so the firmware starts the slot, once more, for the version to be committed.
-func hop(t *testing.T, m model, g generation) {
+func hop(t *testing.T, m model, g platform) {
 	image, inside := later(t, 40*time.Minute)
 	if !inside {
 		return
@@ -39,11 +39,11 @@ func hop(t *testing.T, m model, g generation) {
 		t.Fatal(err)
 	}
 	next.Version = nextVersion
-	next = next.For(secondSlot)
+	next = next.ForSlot(secondSlot)
 	for name, content := range next.Content { // to send it takes the emulator minutes
 		b.write(secondSlot+"/"+name, string(content))
 	}
-	body, err := json.Marshal(next.Release)
+	body, err := json.Marshal(next.SlotManifest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func hop(t *testing.T, m model, g generation) {
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
 	words := strings.Fields(b.shell("cat /proc/cmdline"))
-	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.tryboot=1": true, cardinit.AllProcessors: true, "bramble.slot=a": false, "nr_cpus=01": false} {
+	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.tryboot=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
 		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
 			t.Errorf("the kernel that was jumped into has the word %s: %v; all are %v", word, got, words)
 		}
@@ -86,7 +86,7 @@ func hop(t *testing.T, m model, g generation) {
 	b.cutPower()
 	b.jumps = false
 	checkFAT(t, b.card)
-	if words := b.read("a/cmdline.txt"); !strings.Contains(words, cardinit.AllProcessors+" ") {
+	if words := b.read("a/cmdline.txt"); !strings.Contains(words, cardinit.AllCPUsParam+" ") {
 		t.Errorf("slot a would start with %s", words)
 	}
 	if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=a/") {
@@ -119,13 +119,13 @@ func (b *emulated) ends() {
 
 // The word on the card is the one that the board looks for.
 func TestTheWordForProcessors(t *testing.T) {
-	if processors != cardinit.AllProcessors {
-		t.Errorf("cards have %s, and boards look for %s", processors, cardinit.AllProcessors)
+	if allCPUsParam != cardinit.AllCPUsParam {
+		t.Errorf("cards have %s, and boards look for %s", allCPUsParam, cardinit.AllCPUsParam)
 	}
-	if later := commandLine(firstSlot, true); strings.Count(later, " "+processors+" ") != 1 {
+	if later := kernelCmdline(firstSlot, true); strings.Count(later, " "+allCPUsParam+" ") != 1 {
 		t.Errorf("a card for later boards has the words %s", later)
 	}
-	if first := commandLine(firstSlot, false); first != "console=tty1 console=ttyAMA0,115200 panic=10 rng_core.default_quality=1000 bramble.slot=a bramble.watchdog=1\n" {
+	if first := kernelCmdline(firstSlot, false); first != "console=tty1 console=ttyAMA0,115200 panic=10 rng_core.default_quality=1000 bramble.slot=a bramble.watchdog=1\n" {
 		t.Errorf("a card for first boards has the words %s", first)
 	}
 }

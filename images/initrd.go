@@ -31,65 +31,65 @@ var inittab []byte
 //go:embed files/profile
 var profile []byte
 
-// initrd makes the start-up file system, which stays the root: packed, with
+// makeInitrd makes the start-up file system, which stays the root: packed, with
 // everything that runs on the card.
-func (p *parts) initrd(ctx context.Context, kernels []kernel) ([]byte, error) {
-	t := tree{}
+func (p *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]byte, error) {
+	t := cpioTree{}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "boot", "data", "etc", "root", "usr/bin", "usr/sbin"} {
-		t.folder(dir, 0o755)
+		t.putFolder(dir, 0o755)
 	}
-	t.folder("tmp", 0o1777)
+	t.putFolder("tmp", 0o1777)
 	// The kernel opens the console for the first program before /dev is there.
-	t.device("dev/console", 0o600, 5, 1)
-	t.device("dev/null", 0o666, 1, 3)
-	t.file("init", 0o755, startScript)
-	t.file("etc/inittab", 0o644, inittab)
-	t.file("etc/profile", 0o644, profile)
-	t.file("etc/modules", 0o644, []byte(strings.Join(modulesOf(p.options.generations()), "\n")+"\n"))
-	t.file("etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n"))
-	t.file("etc/group", 0o644, []byte("root:x:0:\n"))
+	t.putDevice("dev/console", 0o600, 5, 1)
+	t.putDevice("dev/null", 0o666, 1, 3)
+	t.putFile("init", 0o755, startScript)
+	t.putFile("etc/inittab", 0o644, inittab)
+	t.putFile("etc/profile", 0o644, profile)
+	t.putFile("etc/modules", 0o644, []byte(strings.Join(allModules(p.options.platforms()), "\n")+"\n"))
+	t.putFile("etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n"))
+	t.putFile("etc/group", 0o644, []byte("root:x:0:\n"))
 	// What DHCP says is written to a RAM file system; this finds it.
-	t.link("etc/resolv.conf", "/run/resolv.conf")
-	t.file("etc/udhcpc.script", 0o755, p.options.DHCPScript)
-	t.link("sbin/init", "/bin/busybox")
-	t.link("bin/sh", "busybox")
+	t.putLink("etc/resolv.conf", "/run/resolv.conf")
+	t.putFile("etc/udhcpc.script", 0o755, p.options.DHCPScript)
+	t.putLink("sbin/init", "/bin/busybox")
+	t.putLink("bin/sh", "busybox")
 
-	if err := p.programs(t, kernels); err != nil {
+	if err := p.addPrograms(t, kernels); err != nil {
 		return nil, err
 	}
-	certificates, err := bundle(p.root("ca-certificates"))
+	certificates, err := joinCertificates(p.packageRoot("ca-certificates"))
 	if err != nil {
 		return nil, err
 	}
-	t.file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
+	t.putFile("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
 	staged := filepath.Join(p.work, "modules")
 	for _, k := range kernels {
-		if err := k.stage(ctx, p.tools, staged); err != nil {
+		if err := k.stageModules(ctx, p.tools, staged); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.graft(staged); err != nil {
+	if err := t.putTree(staged); err != nil {
 		return nil, err
 	}
-	return t.pack(p)
+	return t.gzipCPIO(p)
 }
 
-// pack writes the tree as the kernel takes it: by gzip, which a first Pi unpacks
+// gzipCPIO writes the tree as the kernel takes it: by gzip, which a first Pi unpacks
 // the fastest (DESIGN.md).
-func (t tree) pack(p *parts) ([]byte, error) {
+func (t cpioTree) gzipCPIO(p *builder) ([]byte, error) {
 	var whole bytes.Buffer
-	if err := t.write(&whole, p.lock.Dated); err != nil {
+	if err := t.writeCPIO(&whole, p.lock.Dated); err != nil {
 		return nil, err
 	}
-	packed, err := pack(whole.Bytes())
+	packed, err := gzipBytes(whole.Bytes())
 	if err != nil {
 		return nil, fmt.Errorf("packing the start-up file system: %w", err)
 	}
 	return packed, nil
 }
 
-// pack packs by gzip, without a name and a time.
-func pack(content []byte) ([]byte, error) {
+// gzipBytes packs by gzip, without a name and a time.
+func gzipBytes(content []byte) ([]byte, error) {
 	var packed bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	if err != nil {
@@ -104,18 +104,18 @@ func pack(content []byte) ([]byte, error) {
 	return packed.Bytes(), nil
 }
 
-// programs adds Bramble, busybox, the tools for ext4, the one that starts
+// addPrograms adds Bramble, busybox, the tools for ext4, the one that starts
 // another kernel, and the libraries of these.
-func (p *parts) programs(t tree, kernels []kernel) error {
-	t.file("bin/bramble", 0o755, p.binary.content)
-	first := firstBoards().architecture
-	busybox, err := p.readAny(first, "bin/busybox", "usr/bin/busybox")
+func (p *builder) addPrograms(t cpioTree, kernels []kernelPackage) error {
+	t.putFile("bin/bramble", 0o755, p.binary.content)
+	first := armv6Platform().architecture
+	busybox, err := p.readFirstOf(first, "bin/busybox", "usr/bin/busybox")
 	if err != nil {
 		return err
 	}
-	t.file("bin/busybox", 0o755, busybox)
+	t.putFile("bin/busybox", 0o755, busybox)
 	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", kexec} {
-		if err := p.program(t, first, "sbin/"+name, "sbin/"+name, "lib"); err != nil {
+		if err := p.addProgram(t, first, "sbin/"+name, "sbin/"+name, "lib"); err != nil {
 			return err
 		}
 	}
@@ -126,14 +126,14 @@ func (p *parts) programs(t tree, kernels []kernel) error {
 		// Beside its modules, which the first program removes where another kernel runs.
 		// The loader of a program is wherever the program says, so that is a link to it.
 		folder := modulesFolder + k.version + "/programs"
-		if err := p.program(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
+		if err := p.addProgram(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
 			return err
 		}
-		t.link("sbin/"+k.kexec, "/"+folder+"/"+kexec)
-		t.link("lib/"+triplet(k.architecture), "/"+folder)
+		t.putLink("sbin/"+k.kexec, "/"+folder+"/"+kexec)
+		t.putLink("lib/"+libraryTriplet(k.architecture), "/"+folder)
 		for name := range t {
 			if base := path.Base(name); path.Dir(name) == folder && strings.HasPrefix(base, "ld-linux") {
-				t.link("lib/"+base, "/"+name)
+				t.putLink("lib/"+base, "/"+name)
 			}
 		}
 	}
@@ -147,13 +147,13 @@ const (
 	modulesFolder = "lib/modules/"
 )
 
-// program adds a program of Debian's under a name, and its libraries to a folder.
-func (p *parts) program(t tree, architecture, from, name, folder string) error {
-	content, err := p.readAny(architecture, from, "usr/"+from)
+// addProgram adds a program of Debian's under a name, and its libraries to a folder.
+func (p *builder) addProgram(t cpioTree, architecture, from, name, folder string) error {
+	content, err := p.readFirstOf(architecture, from, "usr/"+from)
 	if err != nil {
 		return err
 	}
-	t.file(name, 0o755, content)
+	t.putFile(name, 0o755, content)
 	loader, libraries, err := linkedWith(content)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -168,12 +168,12 @@ func (p *parts) program(t tree, architecture, from, name, folder string) error {
 		if _, have := t[at]; have {
 			continue
 		}
-		from := "lib/" + triplet(architecture) + "/" + library
-		content, err := p.readAny(architecture, from, "usr/"+from)
+		from := "lib/" + libraryTriplet(architecture) + "/" + library
+		content, err := p.readFirstOf(architecture, from, "usr/"+from)
 		if err != nil {
 			return err
 		}
-		t.file(at, 0o755, content)
+		t.putFile(at, 0o755, content)
 		_, more, err := linkedWith(content)
 		if err != nil {
 			return fmt.Errorf("%s: %w", library, err)
@@ -183,15 +183,15 @@ func (p *parts) program(t tree, architecture, from, name, folder string) error {
 	return nil
 }
 
-// readAny reads a file out of the packages of an architecture, by the first path
+// readFirstOf reads a file out of the packages of an architecture, by the first path
 // that any has.
-func (p *parts) readAny(architecture string, paths ...string) ([]byte, error) {
+func (p *builder) readFirstOf(architecture string, paths ...string) ([]byte, error) {
 	for _, path := range paths {
 		for _, pkg := range p.lock.Packages {
 			if pkg.Architecture != architecture {
 				continue
 			}
-			b, err := os.ReadFile(filepath.Join(p.roots[rootOf(pkg.Name, architecture)], path))
+			b, err := os.ReadFile(filepath.Join(p.roots[rootName(pkg.Name, architecture)], path))
 			if err == nil || !errors.Is(err, fs.ErrNotExist) {
 				return b, err
 			}
@@ -219,9 +219,9 @@ func linkedWith(program []byte) (loader string, libraries []string, err error) {
 	return loader, libraries, nil
 }
 
-// bundle joins the certificates of the authorities that Debian trusts, as its
+// joinCertificates joins the certificates of the authorities that Debian trusts, as its
 // own tools do when the package is installed.
-func bundle(root string) ([]byte, error) {
+func joinCertificates(root string) ([]byte, error) {
 	names, err := filepath.Glob(filepath.Join(root, "usr/share/ca-certificates/mozilla/*.crt"))
 	if err != nil || len(names) == 0 {
 		return nil, errors.New("the package ca-certificates has no certificates")
@@ -238,8 +238,8 @@ func bundle(root string) ([]byte, error) {
 	return all, nil
 }
 
-// graft adds a folder's files.
-func (t tree) graft(root string) error {
+// putTree adds a folder's files.
+func (t cpioTree) putTree(root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -252,7 +252,7 @@ func (t tree) graft(root string) error {
 		if err != nil {
 			return err
 		}
-		t.file(filepath.ToSlash(inside), 0o644, content)
+		t.putFile(filepath.ToSlash(inside), 0o644, content)
 		return nil
 	})
 }

@@ -191,8 +191,8 @@ func (s counted) crowd(shape string, hits int) run {
 // countingScript is the start-up archive that brings what counts.
 func countingScript(t *testing.T) []byte {
 	t.Helper()
-	files := tree{}
-	files.file("root/count", 0o755, read(t, "testdata/counted/count"))
+	files := cpioTree{}
+	files.putFile("root/count", 0o755, read(t, "testdata/counted/count"))
 	return archive(t, files)
 }
 
@@ -200,7 +200,7 @@ func countingScript(t *testing.T) []byte {
 // test binary as its clients, and what counts.
 func crowdAndNginx(t *testing.T) []byte {
 	t.Helper()
-	o := Options{Source: Source{Lock: "testdata/nginx.lock"}}
+	o := Options{PackageSource: PackageSource{Lock: "testdata/nginx.lock"}}
 	tools, err := findTools(tool{aptHelper, "apt"}, tool{"dpkg-deb", "dpkg"})
 	if err != nil {
 		lack(t, err.Error())
@@ -209,12 +209,12 @@ func crowdAndNginx(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := parts{lock: lock, tools: tools, work: t.TempDir(), options: o}
-	if err := p.fetch(t.Context()); err != nil {
+	p := builder{lock: lock, tools: tools, work: t.TempDir(), options: o}
+	if err := p.fetchPackages(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	files := tree{}
-	if err := p.program(files, "armel", "sbin/nginx", "sbin/nginx", "lib"); err != nil {
+	files := cpioTree{}
+	if err := p.addProgram(files, "armel", "sbin/nginx", "sbin/nginx", "lib"); err != nil {
 		t.Fatal(err)
 	}
 	crowd := filepath.Join(p.work, "crowd")
@@ -223,17 +223,17 @@ func crowdAndNginx(t *testing.T) []byte {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	files.file("root/crowd", 0o755, read(t, crowd))
-	files.file("root/count", 0o755, read(t, "testdata/counted/count"))
-	files.file("root/nginx.conf", 0o644, read(t, "testdata/counted/nginx.conf"))
-	files.file("root/pages/page.html", 0o644, bytes.Repeat([]byte("0123456789abcdef"), pageBytes/16))
+	files.putFile("root/crowd", 0o755, read(t, crowd))
+	files.putFile("root/count", 0o755, read(t, "testdata/counted/count"))
+	files.putFile("root/nginx.conf", 0o644, read(t, "testdata/counted/nginx.conf"))
+	files.putFile("root/pages/page.html", 0o644, bytes.Repeat([]byte("0123456789abcdef"), pageBytes/16))
 	return archive(t, files)
 }
 
-func archive(t *testing.T, files tree) []byte {
+func archive(t *testing.T, files cpioTree) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := files.write(&b, time.Unix(0, 0)); err != nil {
+	if err := files.writeCPIO(&b, time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

@@ -36,7 +36,7 @@ func theLaterImage(t *testing.T) {
 		checkFAT(t, o.Out)
 		checkExt4(t, o.Out)
 		manifest := (&emulated{t: t, card: o.Out}).read(manifestName)
-		for _, g := range allGenerations() {
+		for _, g := range allPlatforms() {
 			if !strings.Contains(manifest, " | a/"+g.file+"\n") || !strings.Contains(manifest, g.flavour+" | ") {
 				t.Errorf("the manifest lacks the kernel for %s", g.name)
 			}
@@ -73,9 +73,9 @@ func TestOneCardBootsFirstAndLaterBoards(t *testing.T) {
 	loopbackUp(t)
 	for i, tt := range []struct {
 		model model
-		runs  generation
+		runs  platform
 	}{
-		{model3, wideBoards()}, {model2, secondBoards()}, {modelB, firstBoards()},
+		{model3, arm64Platform()}, {model2, armv7Platform()}, {modelB, armv6Platform()},
 	} {
 		began := time.Now()
 		b := newBoard(t, image, serials()[i],
@@ -103,7 +103,7 @@ func TestOneCardBootsFirstAndLaterBoards(t *testing.T) {
 			t.Errorf("%s has the programs\n%s", b.model.machine, got)
 		}
 		several := strings.TrimSpace(b.shell("cat /sys/devices/system/cpu/possible"))
-		if (several != "0") != (tt.runs.file != firstBoards().file) {
+		if (several != "0") != (tt.runs.file != armv6Platform().file) {
 			t.Errorf("%s has the processors %s", b.model.machine, several)
 		}
 		t.Logf("%s, Linux %s: %.0f s, %s s of its own time; memory\n%s", b.model.machine, runs, time.Since(began).Seconds(),

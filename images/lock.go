@@ -57,7 +57,7 @@ func ParseLock(text string) (Lock, error) {
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
-		if problem := l.add(words); problem != "" {
+		if problem := l.addLine(words); problem != "" {
 			return Lock{}, fmt.Errorf("%w: line %d: %s", ErrBadLock, n, problem)
 		}
 	}
@@ -70,11 +70,11 @@ func ParseLock(text string) (Lock, error) {
 	return l, nil
 }
 
-// add takes one line's words, or says what is wrong with them.
-func (l *Lock) add(words []string) (problem string) {
+// addLine takes one line's words, or says what is wrong with them.
+func (l *Lock) addLine(words []string) (problem string) {
 	switch {
 	case words[0] == "suite" && len(words) == 2:
-		if !plain(words[1]) {
+		if !isDebianName(words[1]) {
 			return "this is no suite's name"
 		}
 		l.Suite = words[1]
@@ -99,13 +99,13 @@ func (l *Lock) addPackage(w []string) (problem string) {
 	switch {
 	case len(l.Packages) == maxPackages:
 		return fmt.Sprintf("more than %d packages", maxPackages)
-	case !plain(p.Name) || !plain(p.Architecture) || !plain(p.Source):
+	case !isDebianName(p.Name) || !isDebianName(p.Architecture) || !isDebianName(p.Source):
 		return "name, architecture and source are of lower-case letters, digits and + - ."
 	case err != nil || size <= 0 || size > maxPackage:
 		return fmt.Sprintf("the size is 1 to %d bytes", maxPackage)
-	case !matches(`[0-9a-f]{64}`, p.SHA256):
+	case !matchesWhole(`[0-9a-f]{64}`, p.SHA256):
 		return "the hash is 64 hex digits"
-	case !matches(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
+	case !matchesWhole(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
 		return "the path is one such as pool/main/b/busybox/busybox_1_armel.deb"
 	case len(l.Packages) > 0 && comparePackages(l.Packages[len(l.Packages)-1], p) >= 0:
 		return "packages are sorted by name and architecture, each once"
@@ -120,10 +120,10 @@ func comparePackages(a, b Package) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Architecture, b.Architecture))
 }
 
-// plain reports whether s is spelt as Debian spells names.
-func plain(s string) bool { return matches(`[a-z0-9][a-z0-9+.-]*`, s) }
+// isDebianName reports whether s is spelt as Debian spells names.
+func isDebianName(s string) bool { return matchesWhole(`[a-z0-9][a-z0-9+.-]*`, s) }
 
-func matches(whole, s string) bool {
+func matchesWhole(whole, s string) bool {
 	return regexp.MustCompile(`\A(?:` + whole + `)\z`).MatchString(s)
 }
 
@@ -141,7 +141,7 @@ func (l Lock) String() string {
 }
 
 // readLock reads the lock that the options name, or the program's own.
-func (s Source) readLock() (Lock, error) {
+func (s PackageSource) readLock() (Lock, error) {
 	text, name := packagesLock, "the program's own list"
 	if s.Lock != "" {
 		b, err := os.ReadFile(s.Lock)

@@ -13,7 +13,7 @@ import (
 const goodHash = "061813bf602fdec8f81f07afd196a0e1b8ab0223fbbe9d7b4e003ee44130a60f"
 
 func TestTheProgramsOwnLock(t *testing.T) {
-	l, err := Source{}.readLock()
+	l, err := PackageSource{}.readLock()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,16 +25,16 @@ func TestTheProgramsOwnLock(t *testing.T) {
 			t.Errorf("it lacks %s", what)
 		}
 	}
-	for _, name := range wantedPackages() {
+	for _, name := range cardPackages() {
 		has(name, func(p Package) bool { return p.Name == name })
 	}
-	for _, g := range (Options{Later: true}).generations() {
-		has("the kernel for "+g.name, func(p Package) bool { return g.is(p) && p.Architecture == g.architecture })
+	for _, g := range (Options{Later: true}).platforms() {
+		has("the kernel for "+g.name, func(p Package) bool { return g.isKernel(p) && p.Architecture == g.architecture })
 		for _, name := range g.packages {
 			has(name+" for "+g.name, func(p Package) bool { return p.Name == name && p.Architecture == g.architecture })
 		}
 	}
-	if _, err := (Source{Suite: "trixie"}).readLock(); err == nil || !strings.Contains(err.Error(), "--relock --suite trixie") {
+	if _, err := (PackageSource{Suite: "trixie"}).readLock(); err == nil || !strings.Contains(err.Error(), "--relock --suite trixie") {
 		t.Errorf("another suite: %v", err)
 	}
 }
@@ -163,8 +163,8 @@ func FuzzSources(f *testing.F) {
 }
 
 func TestChoose(t *testing.T) {
-	known := map[string]packages{}
-	for p := range paragraphs(strings.ReplaceAll(`Package: linux-image-rpi
+	known := map[string]packageIndex{}
+	for p := range parseParagraphs(strings.ReplaceAll(`Package: linux-image-rpi
 Architecture: armel
 Depends: linux-image-6.1.0-50-rpi (= 6.1.176-1)
 
@@ -194,20 +194,20 @@ Architecture: arm64
 Depends: linux-image-6.1.0-50-arm64 (= 6.1.176-1)
 `, "HASH", goodHash)) {
 		if known[p["Architecture"]] == nil {
-			known[p["Architecture"]] = packages{}
+			known[p["Architecture"]] = packageIndex{}
 		}
 		known[p["Architecture"]][p["Package"]] = p
 	}
 	for architecture, names := range map[string][]string{
 		"armel": {"base-files", "busybox-static", "ca-certificates", "kexec-tools", "raspi-firmware", "libc6"},
 		"armhf": {"linux-image-6.1.0-50-armmp", "libc6", "kexec-tools"},
-		"arm64": append(wideBoards().packages, "linux-image-6.1.0-50-arm64", "busybox-static"),
+		"arm64": append(arm64Platform().packages, "linux-image-6.1.0-50-arm64", "busybox-static"),
 	} {
 		for _, name := range names {
 			known[architecture][name] = map[string]string{"Version": "1", "Architecture": architecture, "Size": "7", "SHA256": goodHash, "Filename": "pool/x.deb"}
 		}
 	}
-	l, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC))
+	l, err := choosePackages(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ Depends: linux-image-6.1.0-50-arm64 (= 6.1.176-1)
 		"base-files armel base-files", "busybox-static armel busybox-static", "ca-certificates armel ca-certificates", "e2fsprogs armel e2fsprogs",
 		"kexec-tools arm64 kexec-tools", "kexec-tools armel kexec-tools", "libc6 arm64 libc6", "libc6 armel libc6",
 	}
-	for _, name := range wideBoards().packages {
+	for _, name := range arm64Platform().packages {
 		if strings.HasPrefix(name, "libxen") {
 			want = append(want, name+" arm64 "+name)
 		}
@@ -231,7 +231,7 @@ Depends: linux-image-6.1.0-50-arm64 (= 6.1.176-1)
 		t.Errorf("%v, want %v", names, want)
 	}
 	delete(known["armel"], "libc6")
-	if _, err := choose(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "for armel: there is no libc6") {
+	if _, err := choosePackages(known, "bookworm", time.Date(2026, 7, 11, 0, 0, 0, 0, time.UTC)); err == nil || !strings.Contains(err.Error(), "for armel: there is no libc6") {
 		t.Errorf("without libc6: %v", err)
 	}
 }

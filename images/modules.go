@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// wantedModules are what the first boards load at the start, in this order. What
+// baseModules are what the first boards load at the start, in this order. What
 // their kernel has built in (the SD host, USB, SPI, the watchdog) is not among them.
-func wantedModules() []string {
+func baseModules() []string {
 	return []string{
 		"crc32c_generic",      // the checksums of ext4
 		"ext4",                // the data partition
@@ -37,7 +37,7 @@ func wantedModules() []string {
 
 // laterModules are those of later boards, whose kernels have less built in.
 func laterModules() []string {
-	wanted := slices.DeleteFunc(wantedModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have none
+	wanted := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have none
 	return append([]string{
 		"bcm2835",        // the SD host of these boards
 		"sdhci-iproc",    // and the other one, if their description says so
@@ -49,8 +49,8 @@ func laterModules() []string {
 	}, wanted...)
 }
 
-// wideModules come after them on boards whose kernel has 64 bits. They are a Pi 4's.
-func wideModules() []string {
+// arm64Modules come after them on boards whose kernel has 64 bits. They are a Pi 4's.
+func arm64Modules() []string {
 	return []string{
 		"fixed",             // the card's voltage, too
 		"broadcom",          // the network chip's line side
@@ -61,29 +61,29 @@ func wideModules() []string {
 	}
 }
 
-// kernel is what the package of a generation's kernel holds.
-type kernel struct {
-	generation
+// kernelPackage is what the package of a generation's kernel holds.
+type kernelPackage struct {
+	platform
 	root    string // of the unpacked package
 	version string // such as "6.1.0-50-rpi"
 }
 
 const kernelPrefix = "linux-image-"
 
-// kernel finds a generation's among the packages.
-func (p *parts) kernel(g generation) (kernel, error) {
+// findKernel finds a generation's among the packages.
+func (p *builder) findKernel(g platform) (kernelPackage, error) {
 	for _, pkg := range p.lock.Packages {
-		if g.is(pkg) {
-			return kernel{g, p.roots[rootOf(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+		if g.isKernel(pkg) {
+			return kernelPackage{g, p.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
 		}
 	}
-	return kernel{}, fmt.Errorf("%w: no package %s…%s is in it, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
+	return kernelPackage{}, fmt.Errorf("%w: no package %s…%s is in it, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
 }
 
-// stage copies the generation's modules, and those that they need, to a folder that
+// stageModules copies the generation's modules, and those that they need, to a folder that
 // is a root file system's beginning, and has them indexed there. Debian's
 // packages have no index: it is made when a kernel is installed.
-func (k kernel) stage(ctx context.Context, t tools, into string) error {
+func (k kernelPackage) stageModules(ctx context.Context, t toolbox, into string) error {
 	base := k.root
 	if _, err := os.Stat(filepath.Join(base, "lib/modules")); err != nil {
 		base = filepath.Join(base, "usr") // where Debian has them since trixie
@@ -100,7 +100,7 @@ func (k kernel) stage(ctx context.Context, t tools, into string) error {
 	if err != nil {
 		return fmt.Errorf("reading the list of built-in modules: %w", err)
 	}
-	files, err := closure(parseModules(string(index)), parseModules(string(builtin)), k.modules)
+	files, err := moduleClosure(parseModules(string(index)), parseModules(string(builtin)), k.modules)
 	if err != nil {
 		return err
 	}
@@ -159,8 +159,8 @@ func moduleName(path string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// closure is the files of the wanted modules and all that they need, sorted.
-func closure(modules, builtin map[string]moduleFile, wanted []string) ([]string, error) {
+// moduleClosure is the files of the wanted modules and all that they need, sorted.
+func moduleClosure(modules, builtin map[string]moduleFile, wanted []string) ([]string, error) {
 	files := map[string]bool{}
 	for _, name := range wanted {
 		name = moduleName(name)

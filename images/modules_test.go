@@ -23,7 +23,7 @@ kernel/drivers/leds/leds-gpio.ko.xz:
 		{"xfs", nil, "no module xfs"},
 	}
 	for _, tt := range tests {
-		got, err := closure(modules, builtin, strings.Fields(tt.wanted))
+		got, err := moduleClosure(modules, builtin, strings.Fields(tt.wanted))
 		if !slices.Equal(got, tt.files) || tt.wrong == "" && err != nil || tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
 			t.Errorf("%s: %v, %v; want %v, %q", tt.wanted, got, err, tt.files, tt.wrong)
 		}

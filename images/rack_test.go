@@ -279,7 +279,7 @@ func wipe(t *testing.T, card string) {
 		t.Fatal(err)
 	}
 	junk := slices.Repeat([]byte("junk"), 1<<20)
-	_, err = f.WriteAt(junk, Options{}.layout().data())
+	_, err = f.WriteAt(junk, Options{}.cardLayout().dataStart())
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,12 @@ import (
 // tools are linked with.
 const fileSystemTools = "e2fsprogs"
 
-func wantedPackages() []string {
+func cardPackages() []string {
 	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage, "kexec-tools"}
 }
 
-// wantedComponents are the mirror's parts that have them.
-func wantedComponents() []string { return []string{"main", "non-free-firmware"} }
+// cardComponents are the mirror's parts that have them.
+func cardComponents() []string { return []string{"main", "non-free-firmware"} }
 
 // debianKeyring has the keys that Debian signs its archive with.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -32,7 +32,7 @@ const defaultSuite = "bookworm"
 
 // Relock resolves the packages anew from a mirror's index, whose signature it
 // checks with Debian's keys, and writes the lock file that the options name.
-func Relock(ctx context.Context, s Source, progress func(line string)) error {
+func Relock(ctx context.Context, s PackageSource, progress func(line string)) error {
 	if s.Lock == "" {
 		return errors.New("name the file to write with --lock")
 	}
@@ -49,15 +49,15 @@ func Relock(ctx context.Context, s Source, progress func(line string)) error {
 		return fmt.Errorf("making a folder to work in: %w", err)
 	}
 	defer os.RemoveAll(work)
-	mirrors, err := s.mirrors(ctx, t)
+	mirrors, err := s.listMirrors(ctx, t)
 	if err != nil {
 		return err
 	}
 	var failed error
 	for _, m := range mirrors {
 		var l Lock
-		if l, failed = resolve(ctx, t, m, s.Suite, work); failed == nil {
-			progress(fmt.Sprintf("%d packages of Debian %s, index of %s", len(l.Packages), l.Suite, day(l.Dated)))
+		if l, failed = resolveLock(ctx, t, m, s.Suite, work); failed == nil {
+			progress(fmt.Sprintf("%d packages of Debian %s, index of %s", len(l.Packages), l.Suite, formatDay(l.Dated)))
 			if err := os.WriteFile(s.Lock, []byte(l.String()), 0o644); err != nil {
 				return fmt.Errorf("writing the list of packages: %w", err)
 			}
@@ -67,10 +67,10 @@ func Relock(ctx context.Context, s Source, progress func(line string)) error {
 	return failed
 }
 
-// resolve makes a lock of what one mirror has.
-func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, error) {
+// resolveLock makes a lock of what one mirror has.
+func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lock, error) {
 	signed := filepath.Join(work, "InRelease")
-	if err := download(ctx, t, mirror+"/dists/"+suite+"/InRelease", signed, ""); err != nil {
+	if err := downloadFile(ctx, t, mirror+"/dists/"+suite+"/InRelease", signed, ""); err != nil {
 		return Lock{}, fmt.Errorf("the index of %s: %w", suite, err)
 	}
 	text, err := t.run(ctx, "gpgv", "--quiet", "--keyring", debianKeyring, "--output", "-", signed)
@@ -81,93 +81,93 @@ func resolve(ctx context.Context, t tools, mirror, suite, work string) (Lock, er
 	if err != nil {
 		return Lock{}, err
 	}
-	lists := index{mirror + "/dists/" + suite, release, work}
-	known := map[string]packages{}
-	for _, g := range allGenerations() {
-		known[g.architecture] = packages{}
-		components := wantedComponents()
-		if g.architecture != firstBoards().architecture {
+	lists := suiteIndex{mirror + "/dists/" + suite, release, work}
+	known := map[string]packageIndex{}
+	for _, g := range allPlatforms() {
+		known[g.architecture] = packageIndex{}
+		components := cardComponents()
+		if g.architecture != armv6Platform().architecture {
 			components = components[:1] // the firmware is for all of them
 		}
 		for _, component := range components {
-			if err := lists.list(ctx, t, component, g.architecture, known[g.architecture]); err != nil {
+			if err := lists.readList(ctx, t, component, g.architecture, known[g.architecture]); err != nil {
 				return Lock{}, err
 			}
 		}
 	}
-	return choose(known, suite, release.dated)
+	return choosePackages(known, suite, release.dated)
 }
 
-// packages are those of one architecture, by their names.
-type packages map[string]map[string]string
+// packageIndex are those of one architecture, by their names.
+type packageIndex map[string]map[string]string
 
-// index is a suite on a mirror.
-type index struct {
+// suiteIndex is a suite on a mirror.
+type suiteIndex struct {
 	url     string
-	release release
+	release debianRelease
 	work    string // folder for its lists
 }
 
-// list reads the packages of one component for an architecture, by their names.
-func (i index) list(ctx context.Context, t tools, component, architecture string, into packages) error {
+// readList reads the packages of one component for an architecture, by their names.
+func (i suiteIndex) readList(ctx context.Context, t toolbox, component, architecture string, into packageIndex) error {
 	name := component + "/binary-" + architecture + "/Packages.xz"
 	sum := i.release.sums[name]
 	if sum == "" {
 		return fmt.Errorf("no %s for %s in %s", component, architecture, i.url)
 	}
 	file := filepath.Join(i.work, component+"-"+architecture+".xz")
-	if err := download(ctx, t, i.url+"/"+name, file, sum); err != nil {
+	if err := downloadFile(ctx, t, i.url+"/"+name, file, sum); err != nil {
 		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
 	}
 	list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
 	if err != nil {
 		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
 	}
-	for p := range paragraphs(string(list)) {
+	for p := range parseParagraphs(string(list)) {
 		into[p["Package"]] = p
 	}
 	return nil
 }
 
-// release is what a mirror's index says.
-type release struct {
+// debianRelease is what a mirror's index says.
+type debianRelease struct {
 	dated time.Time
 	sums  map[string]string // SHA-256 by the name of the list
 }
 
-func parseRelease(text string) (release, error) {
-	for p := range paragraphs(text) {
+func parseRelease(text string) (debianRelease, error) {
+	for p := range parseParagraphs(text) {
 		dated, err := time.Parse("Mon, 02 Jan 2006 15:04:05 MST", p["Date"])
 		if err != nil {
-			return release{}, fmt.Errorf("the index has no date: %w", err)
+			return debianRelease{}, fmt.Errorf("the index has no date: %w", err)
 		}
-		r := release{dated.UTC(), map[string]string{}}
+		r := debianRelease{dated.UTC(), map[string]string{}}
 		for line := range strings.Lines(p["SHA256"]) {
-			if words := strings.Fields(line); len(words) == 3 && matches("[0-9a-f]{64}", words[0]) {
+			if words := strings.Fields(line); len(words) == 3 && matchesWhole("[0-9a-f]{64}", words[0]) {
 				r.sums[words[2]] = words[0]
 			}
 		}
 		return r, nil
 	}
-	return release{}, errors.New("the index is empty")
+	return debianRelease{}, errors.New("the index is empty")
 }
 
-// choose picks the wanted packages out of the known ones, which are by architecture.
-func choose(known map[string]packages, suite string, dated time.Time) (Lock, error) {
+// choosePackages picks the wanted packages out of the known ones, which are by architecture.
+func choosePackages(known map[string]packageIndex, suite string, dated time.Time) (Lock, error) {
 	l := Lock{Suite: suite, Dated: dated}
-	for _, g := range allGenerations() {
+	for _, g := range allPlatforms() {
 		all := known[g.architecture]
-		kernel := dependencies(all[g.meta]["Depends"])
+		kernel := parseDependencies(all[g.metaPackage]["Depends"])
 		if len(kernel) == 0 {
-			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", g.meta, g.architecture, suite)
+			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", g.metaPackage, g.architecture, suite)
 		}
 		names := append([]string{kernel[0]}, g.packages...)
-		if g.architecture == firstBoards().architecture {
-			names = append(append(names, wantedPackages()...), dependencies(all[fileSystemTools]["Pre-Depends"])...)
+		if g.architecture == armv6Platform().architecture {
+			names = append(append(names, cardPackages()...), parseDependencies(all[fileSystemTools]["Pre-Depends"])...)
 		}
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
-			p, err := all.pick(name)
+			p, err := all.pickPackage(name)
 			if err != nil {
 				return Lock{}, fmt.Errorf("in Debian %s for %s: %w", suite, g.architecture, err)
 			}
@@ -178,8 +178,8 @@ func choose(known map[string]packages, suite string, dated time.Time) (Lock, err
 	return ParseLock(l.String()) // the same rules as for a file
 }
 
-// pick is a package as a lock has it.
-func (all packages) pick(name string) (Package, error) {
+// pickPackage is a package as a lock has it.
+func (all packageIndex) pickPackage(name string) (Package, error) {
 	p := all[name]
 	if p == nil {
 		return Package{}, fmt.Errorf("there is no %s", name)
@@ -195,8 +195,8 @@ func (all packages) pick(name string) (Package, error) {
 	}, nil
 }
 
-// dependencies are the names in a field such as "libc6 (>= 2.34), libss2 | x".
-func dependencies(field string) []string {
+// parseDependencies are the names in a field such as "libc6 (>= 2.34), libss2 | x".
+func parseDependencies(field string) []string {
 	var names []string
 	for one := range strings.SplitSeq(field, ",") {
 		if words := strings.Fields(one); len(words) > 0 {

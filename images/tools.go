@@ -43,13 +43,13 @@ func relockTools() []tool {
 // aptHelper downloads as apt does: by the system's own proxy and passwords.
 const aptHelper = "apt-helper"
 
-// elsewhere are folders of programs that a user's PATH may lack.
-func elsewhere() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }
+// extraToolFolders are folders of programs that a user's PATH may lack.
+func extraToolFolders() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }
 
-// tools runs the programs that were found, each in the same surroundings, so
+// toolbox runs the programs that were found, each in the same surroundings, so
 // that neither the hour, the zone, the language nor a user's settings show in
 // what they make.
-type tools struct {
+type toolbox struct {
 	at    map[string]string
 	epoch time.Time // what the files of the card are dated
 	home  string
@@ -57,15 +57,15 @@ type tools struct {
 
 // findTools looks for programs. All that are missing are in one error, with the
 // line that installs them.
-func findTools(need ...tool) (tools, error) {
-	found := tools{at: map[string]string{}}
+func findTools(need ...tool) (toolbox, error) {
+	found := toolbox{at: map[string]string{}}
 	var names, packages []string
 	for _, t := range need {
 		if file, err := exec.LookPath(t.name); err == nil {
 			found.at[t.name] = file
 			continue
 		}
-		for _, dir := range elsewhere() {
+		for _, dir := range extraToolFolders() {
 			if file, err := exec.LookPath(filepath.Join(dir, t.name)); err == nil {
 				found.at[t.name] = file
 			}
@@ -88,25 +88,25 @@ func findTools(need ...tool) (tools, error) {
 	if slices.Contains(names, "go") {
 		todo = append(todo, "Go is at go.dev/dl, or give a built program with --binary")
 	}
-	return tools{}, fmt.Errorf("%w: %s; %s", ErrMissingTools, strings.Join(names, ", "), strings.Join(todo, "; "))
+	return toolbox{}, fmt.Errorf("%w: %s; %s", ErrMissingTools, strings.Join(names, ", "), strings.Join(todo, "; "))
 }
 
-// maxSaid bounds how much of a program's complaint an error repeats, in bytes.
-const maxSaid = 600
+// maxComplaint bounds how much of a program's complaint an error repeats, in bytes.
+const maxComplaint = 600
 
 // run carries out one program and returns what it wrote. The error repeats what
 // it complained of.
-func (t tools) run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	return t.runWith(ctx, nil, name, args...)
+func (t toolbox) run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	return t.runWithEnv(ctx, nil, name, args...)
 }
 
-// runWith is run with variables of the environment of its own.
-func (t tools) runWith(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
+// runWithEnv is run with variables of the environment of its own.
+func (t toolbox) runWithEnv(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	var out, said bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.at[name], args...)
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if env == nil {
-		env = t.environment()
+		env = t.cleanEnv()
 	}
 	cmd.Env = env
 	if err := cmd.Run(); err != nil {
@@ -114,15 +114,15 @@ func (t tools) runWith(ctx context.Context, env []string, name string, args ...s
 			return nil, ctx.Err()
 		}
 		text := bytes.TrimSpace(said.Bytes())
-		text = text[max(0, len(text)-maxSaid):]
+		text = text[max(0, len(text)-maxComplaint):]
 		return nil, fmt.Errorf("%s: %w: %s", name, err, text)
 	}
 	return out.Bytes(), nil
 }
 
-// environment has no settings of the user's; a file of defaults that is not
+// cleanEnv has no settings of the user's; a file of defaults that is not
 // there makes mke2fs take those it was built with.
-func (t tools) environment() []string {
+func (t toolbox) cleanEnv() []string {
 	seconds := strconv.FormatInt(t.epoch.Unix(), 10)
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=" + t.home,
@@ -131,8 +131,8 @@ func (t tools) environment() []string {
 	}
 }
 
-// ended reports whether err is a program's that ran and said no.
-func ended(err error) bool {
+// hasExited reports whether err is a program's that ran and said no.
+func hasExited(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit)
 }

@@ -72,16 +72,16 @@ func softdog(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	lock.Packages = slices.DeleteFunc(lock.Packages, func(p Package) bool { return !strings.HasPrefix(p.Name, kernelPrefix) })
-	p := parts{lock: lock, tools: tools, work: t.TempDir(), options: o}
-	if err := p.fetch(t.Context()); err != nil {
+	p := builder{lock: lock, tools: tools, work: t.TempDir(), options: o}
+	if err := p.fetchPackages(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	k, err := p.kernel(firstBoards())
+	k, err := p.findKernel(armv6Platform())
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := tree{}
-	files.file("root/softdog.ko", 0o644, read(t, filepath.Join(k.root, "lib/modules", k.version, "kernel/drivers/watchdog/softdog.ko")))
+	files := cpioTree{}
+	files.putFile("root/softdog.ko", 0o644, read(t, filepath.Join(k.root, "lib/modules", k.version, "kernel/drivers/watchdog/softdog.ko")))
 	const start = "exec /bin/busybox init"
 	first := bytes.Replace(startScript, []byte(start), []byte(strings.Join([]string{
 		"/bin/busybox insmod /root/softdog.ko", "/bin/busybox mv /dev/watchdog /dev/watchdog.chip",
@@ -89,6 +89,6 @@ func softdog(t *testing.T) []byte {
 	if bytes.Equal(first, startScript) {
 		t.Fatal("the first program does not end as this test knows it")
 	}
-	files.file("init", 0o755, first)
+	files.putFile("init", 0o755, first)
 	return archive(t, files)
 }

@@ -26,24 +26,24 @@ const (
 	slotReserve = 4 << 20
 )
 
-// layout is what differs between a card for the first boards and one for later
+// cardLayout is what differs between a card for the first boards and one for later
 // ones too: the size of the boot partition, in bytes.
-type layout struct{ boot int64 }
+type cardLayout struct{ boot int64 }
 
-func (o Options) layout() layout {
+func (o Options) cardLayout() cardLayout {
 	if o.Later {
-		return layout{88 << 20} // two slots of three kernels
+		return cardLayout{88 << 20} // two slots of three kernels
 	}
-	return layout{44 << 20} // the image has less than 64,000,000 bytes
+	return cardLayout{44 << 20} // the image has less than 64,000,000 bytes
 }
 
-// data is where the data partition begins, and image how long the image is.
-func (l layout) data() int64  { return bootStart + l.boot }
-func (l layout) image() int64 { return l.data() + dataBytes }
+// dataStart is where the data partition begins, and image how long the image is.
+func (l cardLayout) dataStart() int64 { return bootStart + l.boot }
+func (l cardLayout) imageSize() int64 { return l.dataStart() + dataBytes }
 
-// fat is what FAT32 itself takes of the boot partition, amply: two tables of four
+// fatOverhead is what FAT32 itself takes of the boot partition, amply: two tables of four
 // bytes a cluster, and reserved sectors.
-func (l layout) fat() int64 { return 2*4*(l.boot/clusterSize) + 64*sector }
+func (l cardLayout) fatOverhead() int64 { return 2*4*(l.boot/clusterSize) + 64*sector }
 
 // What tells partitions and file systems apart is fixed: all cards are the same.
 const (
@@ -56,54 +56,54 @@ const (
 	typeLinux = 0x83
 )
 
-// clusters is what a file takes on the boot partition.
-func clusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
+// roundToClusters is what a file takes on the boot partition.
+func roundToClusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
 
-// write makes the image of the card.
-func (c card) write(ctx context.Context, t tools, o Options) (Report, error) {
-	if over := c.bytes + c.slot + slotReserve + c.layout.fat() - c.layout.boot; over > 0 {
-		return Report{}, fmt.Errorf("the boot partition is too small by %d KB, with room for an update: make the shop's folder smaller", over/1000+1)
+// writeImage makes the image of the card.
+func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (BuildResult, error) {
+	if over := c.bytes + c.slot + slotReserve + c.layout.fatOverhead() - c.layout.boot; over > 0 {
+		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, with room for an update: make the shop's folder smaller", over/1000+1)
 	}
-	o.say("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, c.layout.boot/1000)
+	o.progressf("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, c.layout.boot/1000)
 	boot := filepath.Join(filepath.Dir(c.stage), "boot.img")
-	if err := c.fat(ctx, t, boot); err != nil {
-		return Report{}, err
+	if err := c.makeFAT(ctx, t, boot); err != nil {
+		return BuildResult{}, err
 	}
 	data := filepath.Join(filepath.Dir(c.stage), "data.img")
-	if err := ext4(ctx, t, data); err != nil {
-		return Report{}, err
+	if err := makeExt4(ctx, t, data); err != nil {
+		return BuildResult{}, err
 	}
 	part, err := os.CreateTemp(filepath.Dir(o.Out), "."+filepath.Base(o.Out)+".*")
 	if err != nil {
-		return Report{}, fmt.Errorf("writing the image: %w", err)
+		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	defer os.Remove(part.Name()) // fails once it is renamed
-	sum, err := c.layout.assemble(part, boot, data)
+	sum, err := c.layout.assembleImage(part, boot, data)
 	if err != nil {
 		part.Close()
-		return Report{}, fmt.Errorf("writing the image: %w", err)
+		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	if err := part.Close(); err != nil {
-		return Report{}, fmt.Errorf("writing the image: %w", err)
+		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	if o.Manifest != "" {
 		manifest, err := os.ReadFile(filepath.Join(c.stage, manifestName))
 		if err != nil {
-			return Report{}, err
+			return BuildResult{}, err
 		}
 		if err := writeFile(o.Manifest, manifest); err != nil {
-			return Report{}, err
+			return BuildResult{}, err
 		}
 	}
 	if err := os.Rename(part.Name(), o.Out); err != nil {
-		return Report{}, fmt.Errorf("writing the image: %w", err)
+		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
-	return Report{Bytes: c.layout.image(), SHA256: sum, Version: c.version}, nil
+	return BuildResult{Bytes: c.layout.imageSize(), SHA256: sum, Version: c.version}, nil
 }
 
-// fat makes the boot partition's file system.
-func (c card) fat(ctx context.Context, t tools, file string) error {
-	if err := empty(file, c.layout.boot); err != nil {
+// makeFAT makes the boot partition's file system.
+func (c bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
+	if err := makeEmptyFile(file, c.layout.boot); err != nil {
 		return err
 	}
 	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
@@ -144,11 +144,11 @@ func (c card) fat(ctx context.Context, t tools, file string) error {
 	return nil
 }
 
-// ext4 makes the data partition's file system, empty. Its shape suits what it
+// makeExt4 makes the data partition's file system, empty. Its shape suits what it
 // grows to: room for 512 GB of group descriptors, and 512 inodes a group of
 // 128 MB, as few large files are kept.
-func ext4(ctx context.Context, t tools, file string) error {
-	if err := empty(file, dataBytes); err != nil {
+func makeExt4(ctx context.Context, t toolbox, file string) error {
+	if err := makeEmptyFile(file, dataBytes); err != nil {
 		return err
 	}
 	if _, err := t.run(ctx, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", "512", "-L", dataLabel, "-U", dataID,
@@ -159,8 +159,8 @@ func ext4(ctx context.Context, t tools, file string) error {
 	return nil
 }
 
-// empty makes a file of zeros.
-func empty(file string, bytes int64) error {
+// makeEmptyFile makes a file of zeros.
+func makeEmptyFile(file string, bytes int64) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("making a file: %w", err)
@@ -172,18 +172,18 @@ func empty(file string, bytes int64) error {
 	return f.Close()
 }
 
-// assemble writes partition table and partitions, and returns the hash of all.
-func (l layout) assemble(out *os.File, boot, data string) (sum string, err error) {
+// assembleImage writes partition table and partitions, and returns the hash of all.
+func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
 	if err := out.Chmod(0o644); err != nil {
 		return "", err
 	}
-	if err := out.Truncate(l.image()); err != nil {
+	if err := out.Truncate(l.imageSize()); err != nil {
 		return "", err
 	}
 	if _, err := out.WriteAt(l.partitionTable(), 0); err != nil {
 		return "", err
 	}
-	for name, at := range map[string]int64{boot: bootStart, data: l.data()} {
+	for name, at := range map[string]int64{boot: bootStart, data: l.dataStart()} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
@@ -196,14 +196,14 @@ func (l layout) assemble(out *os.File, boot, data string) (sum string, err error
 		return "", err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(out, 0, l.image())); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(out, 0, l.imageSize())); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // partitionTable is the card's first sector: a master boot record without code.
-func (l layout) partitionTable() []byte {
+func (l cardLayout) partitionTable() []byte {
 	b := make([]byte, sector)
 	binary.LittleEndian.PutUint32(b[440:], diskID)
 	entry := func(n int, kind byte, start, bytes int64) {
@@ -214,7 +214,7 @@ func (l layout) partitionTable() []byte {
 		binary.LittleEndian.PutUint32(e[12:], uint32(bytes/sector))
 	}
 	entry(0, typeFAT, bootStart, l.boot)
-	entry(1, typeLinux, l.data(), dataBytes)
+	entry(1, typeLinux, l.dataStart(), dataBytes)
 	b[510], b[511] = 0x55, 0xaa
 	return b
 }

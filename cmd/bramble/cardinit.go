@@ -19,7 +19,7 @@ import (
 	"bramble/node/shop"
 )
 
-func aboardCommand() command {
+func cardInitCommand() command {
 	return command{
 		name:  "card-init",
 		short: "be a card's first program; the card image starts it",
@@ -36,14 +36,14 @@ partition.`,
 				if !cardinit.OnCard(cardinit.CardPaths()) {
 					return usagef("this machine was not started from the card image, and card-init would write over its card; to run a board here: bramble node")
 				}
-				return runAboard(ctx, w)
+				return runCardInit(ctx, w)
 			}
 		},
 	}
 }
 
-func runAboard(ctx context.Context, w world) error {
-	machine, err := cardinit.NewMachine()
+func runCardInit(ctx context.Context, w world) error {
+	system, err := cardinit.NewSystem()
 	if err != nil {
 		return err
 	}
@@ -55,25 +55,25 @@ func runAboard(ctx context.Context, w world) error {
 	defer stop()
 	paths := cardinit.CardPaths()
 	return cardinit.Run(ctx, cardinit.Config{
-		Machine: machine, Paths: paths, Version: version(), Console: w.out,
+		System: system, Paths: paths, Version: version(), Console: w.out,
 		Program: self, Args: []string{"node", "--card", "--config"},
-		Load:  func(file, serial string) (cardinit.Settings, error) { return cardSettings(paths, file, serial) },
-		Alarm: settingsAlarm,
+		Load:      func(file, serial string) (cardinit.CardSettings, error) { return cardSettings(paths, file, serial) },
+		ShowAlarm: showSettingsAlarm,
 	})
 }
 
 // cardSettings reads the file of all cards as one has it.
-func cardSettings(p cardinit.Paths, file, serial string) (cardinit.Settings, error) {
+func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings, error) {
 	d, err := config.LoadCard(file, serial, p.Data)
 	if err != nil {
-		var s cardinit.Settings
+		var s cardinit.CardSettings
 		if network, unknown := config.LoadNetwork(file, serial); unknown == nil {
-			s = cardNetwork(network, serial)
+			s = networkSettings(network, serial)
 		}
-		return s, cardMistakes(err)
+		return s, settingsError(err)
 	}
 	cfg := d.Config
-	s := cardNetwork(cfg.Network, serial)
+	s := networkSettings(cfg.Network, serial)
 	if !d.Written["board.name"] {
 		cfg.Board.Name = s.HostName
 	}
@@ -85,21 +85,21 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.Settings, err
 	if cfg.Shop.Catalogue != "" && origin.WantsShop(cfg) {
 		// The board's program would end at it, and nobody would see why.
 		if _, err := shop.Load(cfg.Shop.Catalogue); err != nil {
-			return s, &cardinit.Broken{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
+			return s, &cardinit.SettingsError{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
 	}
-	s.Board, s.File = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
-	s.Health = reach(cfg.Console.Listen) + "/healthz"
+	s.Board, s.ProgramConfig = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
+	s.HealthURL = reach(cfg.Console.Listen) + "/healthz"
 	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
 		s.Port, _ = strconv.Atoi(port) // checked with the settings
 	}
-	s.AtRest = func(ctx context.Context) { showAtRest(ctx, cfg.Panel) }
+	s.ShowAtRest = func(ctx context.Context) { showAtRest(ctx, cfg.Panel) }
 	return s, nil
 }
 
-// cardNetwork takes settings that have been checked.
-func cardNetwork(n config.Network, serial string) cardinit.Settings {
-	s := cardinit.Settings{HostName: n.HostName, NTP: n.NTP}
+// networkSettings takes settings that have been checked.
+func networkSettings(n config.Network, serial string) cardinit.CardSettings {
+	s := cardinit.CardSettings{HostName: n.HostName, NTP: n.NTP}
 	if s.HostName == "" {
 		s.HostName = cardinit.DefaultHostName(serial)
 	}
@@ -115,13 +115,13 @@ func cardNetwork(n config.Network, serial string) cardinit.Settings {
 	return s
 }
 
-// cardMistakes is a settings error as the card's page shows it.
-func cardMistakes(err error) error {
+// settingsError is a settings error as the card's page shows it.
+func settingsError(err error) error {
 	var all *config.Errors
 	if !errors.As(err, &all) {
 		return err
 	}
-	broken := new(cardinit.Broken)
+	broken := new(cardinit.SettingsError)
 	for _, e := range all.List {
 		shown := *e
 		shown.File, shown.Line = "bramble.toml", 0
@@ -133,9 +133,9 @@ func cardMistakes(err error) error {
 	return broken
 }
 
-// settingsAlarm shows on whatever lamps a board has unasked that its settings
+// showSettingsAlarm shows on whatever lamps a board has unasked that its settings
 // cannot be read, until ctx ends.
-func settingsAlarm(ctx context.Context) {
+func showSettingsAlarm(ctx context.Context) {
 	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings)})
 }
 
@@ -166,12 +166,12 @@ type ownCard struct {
 }
 
 func openCard() (node.CardHost, error) {
-	machine, err := cardinit.NewMachine()
+	system, err := cardinit.NewSystem()
 	if err != nil {
 		return nil, err
 	}
 	paths := cardinit.CardPaths()
-	slots, err := cardinit.OpenSlots(machine, paths)
+	slots, err := cardinit.OpenSlots(system, paths)
 	if err != nil {
 		return nil, err
 	}

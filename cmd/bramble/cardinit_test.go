@@ -39,7 +39,7 @@ func TestCardSettings(t *testing.T) {
 	dir := t.TempDir()
 	p := cardinit.Paths{Boot: filepath.Join(dir, "boot"), Data: filepath.Join(dir, "data")}
 	key := config.NewRackKey().Reveal()
-	read := func(text, serial string) (cardinit.Settings, error) {
+	read := func(text, serial string) (cardinit.CardSettings, error) {
 		t.Helper()
 		writeTestFile(t, p.SettingsFile(), []byte(text))
 		return cardSettings(p, p.SettingsFile(), serial)
@@ -50,10 +50,10 @@ func TestCardSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.HostName != "bramble-1a2b" || s.Board != "bramble-1a2b" || s.Address.String() != "10.0.0.2/24" || s.Gateway.String() != "10.0.0.1" ||
-		len(s.DNS) != 1 || len(s.NTP) != 1 || s.Health != "http://127.0.0.1:9090/healthz" || s.Port != 80 {
+		len(s.DNS) != 1 || len(s.NTP) != 1 || s.HealthURL != "http://127.0.0.1:9090/healthz" || s.Port != 80 {
 		t.Errorf("the settings are %+v", s)
 	}
-	cfg, err := config.Parse("resolved.toml", s.File)
+	cfg, err := config.Parse("resolved.toml", s.ProgramConfig)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestCardSettings(t *testing.T) {
 	}
 	own := filepath.Join(p.Boot, "shop", "catalogue.toml")
 	writeTestFile(t, own, []byte("[[product]]\nslug = 5\n"))
-	var broken *cardinit.Broken
+	var broken *cardinit.SettingsError
 	if s, err = read(good, "1a2b"); !errors.As(err, &broken) || !strings.Contains(err.Error(), "slug") || s.HostName != "bramble-1a2b" {
 		t.Errorf("a broken catalogue is told as %v, with %+v", err, s)
 	}
@@ -74,7 +74,7 @@ func TestCardSettings(t *testing.T) {
 	if err != nil || s.HostName != "shop" || s.Board != "till" || s.Address.IsValid() {
 		t.Errorf("another card has %+v, %v", s, err)
 	}
-	if cfg, err = config.Parse("resolved.toml", s.File); err != nil || cfg.Shop.Catalogue != own {
+	if cfg, err = config.Parse("resolved.toml", s.ProgramConfig); err != nil || cfg.Shop.Catalogue != own {
 		t.Errorf("the catalogue on the card is not taken: %v, %v", cfg, err)
 	}
 

@@ -64,7 +64,7 @@ writes them to the file that --lock names, instead of making an image.`,
 					if o.Lock == "" {
 						return usagef("--relock wants --lock, the file to write")
 					}
-					return images.Relock(ctx, o.Source, o.Progress)
+					return images.Relock(ctx, o.PackageSource, o.Progress)
 				}
 				return makeImage(ctx, w, o)
 			}
@@ -81,7 +81,7 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	if o.Shop, err = shopFolder(o, cfg.Shop.Catalogue); err != nil {
 		return err
 	}
-	o.DHCPScript = []byte(cardinit.Script())
+	o.DHCPScript = []byte(cardinit.DHCPScript())
 	made, err := images.Build(ctx, o)
 	if err != nil {
 		return err

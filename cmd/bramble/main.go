@@ -59,7 +59,7 @@ func commands() []command {
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
 		ordersCommand(), saleCommand(), drawCommand(), announceCommand(),
-		locateCommand(), panelCommand(), imageCommand(), updateCommand(), aboardCommand(), versionCommand(),
+		locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
 	}
 }
 

@@ -143,7 +143,7 @@ func (b *cardBoard) own(ctx context.Context) (release.Release, error) {
 	if err != nil {
 		return release.Release{}, err
 	}
-	return b.release.For(cardinit.OtherSlot(card.Running)), nil
+	return b.release.ForSlot(cardinit.OtherSlot(card.Running)), nil
 }
 
 func (b *cardBoard) Send(ctx context.Context) error {
@@ -151,8 +151,8 @@ func (b *cardBoard) Send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var begun cardinit.Begun
-	if err := b.client.Card(ctx, http.MethodPost, "begin", r.Release, &begun); err != nil {
+	var begun cardinit.BeginReply
+	if err := b.client.Card(ctx, http.MethodPost, "begin", r.SlotManifest, &begun); err != nil {
 		return err
 	}
 	for _, f := range begun.Missing {
@@ -173,9 +173,9 @@ func (b *cardBoard) Try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return b.client.Card(ctx, http.MethodPost, "try", r.Release, nil)
+	return b.client.Card(ctx, http.MethodPost, "try", r.SlotManifest, nil)
 }
 
 func (b *cardBoard) Commit(ctx context.Context) error {
-	return b.client.Card(ctx, http.MethodPost, "commit", cardinit.Release{Version: b.release.Version}, nil)
+	return b.client.Card(ctx, http.MethodPost, "commit", cardinit.SlotManifest{Version: b.release.Version}, nil)
 }

@@ -41,12 +41,12 @@ type testCard struct {
 }
 
 // cardMachine only counts on the folder being one.
-type cardMachine struct{ cardinit.Machine }
+type cardMachine struct{ cardinit.System }
 
 func (cardMachine) Remount(string, bool) error { return nil }
 func (cardMachine) Sync()                      {}
 
-func (cardMachine) Room(string) (free, piece int64, err error) { return 1 << 30, 512, nil }
+func (cardMachine) FreeSpace(string) (free, piece int64, err error) { return 1 << 30, 512, nil }
 
 const cardPassword = "tell me more"
 
@@ -82,7 +82,7 @@ func startCardRack(t *testing.T, size int) *cardRack {
 			writeTestFile(t, filepath.Join(c.paths.Boot, "a", name), content)
 		}
 		writeTestFile(t, filepath.Join(c.paths.Boot, "config.txt"), []byte("os_prefix=a/\n"))
-		writeTestFile(t, c.paths.State("clock"), []byte("set by the test\n"))
+		writeTestFile(t, c.paths.StateFile("clock"), []byte("set by the test\n"))
 		c.from(t, "a")
 		r.boards = append(r.boards, c)
 		r.ended.Go(func() { c.run(t, ctx) })

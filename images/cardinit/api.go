@@ -22,13 +22,13 @@ import (
 // A failure is {"error": "…"} with a status.
 
 const (
-	maxRelease = 64 << 10 // bytes of JSON
-	// fileTime is how long one file may take to come: 30 MB at 50 kB/s, which is
+	maxManifest = 64 << 10 // bytes of JSON
+	// fileTimeout is how long one file may take to come: 30 MB at 50 kB/s, which is
 	// what an emulated board takes on a busy machine.
-	fileTime = 10 * time.Minute
-	// slotTime is how long a slot may take to be read through, and what the other one
+	fileTimeout = 10 * time.Minute
+	// slotTimeout is how long a slot may take to be read through, and what the other one
 	// has too to be copied: up to 37 MB, on a first board with a slow card.
-	slotTime = 2 * time.Minute
+	slotTimeout = 2 * time.Minute
 )
 
 // CardState is the answer to GET slots.
@@ -38,13 +38,13 @@ type CardState struct {
 	Drained bool `json:"drained"` // no client is on it
 }
 
-// Begun is the answer to POST begin.
-type Begun struct {
-	Missing []File `json:"missing"`
+// BeginReply is the answer to POST begin.
+type BeginReply struct {
+	Missing []SlotFile `json:"missing"`
 }
 
-// BoardSide is what the API asks of the board.
-type BoardSide interface {
+// BoardControl is what the API asks of the board.
+type BoardControl interface {
 	Leading() bool
 	Drained() bool // no client is on it
 	Leaving() bool // it was taken out of service
@@ -53,84 +53,84 @@ type BoardSide interface {
 }
 
 // Handler answers the API. Whoever mounts it has checked who asks.
-func (s *Slots) Handler(board BoardSide) http.Handler {
+func (s *Slots) Handler(board BoardControl) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /slots", func(w http.ResponseWriter, _ *http.Request) {
 		state, err := s.State()
-		answer(w, CardState{state, board.Leading(), board.Drained()}, err)
+		writeReply(w, CardState{state, board.Leading(), board.Drained()}, err)
 	})
-	mux.HandleFunc("POST /begin", release(func(w http.ResponseWriter, r Release) {
+	mux.HandleFunc("POST /begin", withManifest(func(w http.ResponseWriter, r SlotManifest) {
 		missing, err := s.Begin(r)
-		answer(w, Begun{missing}, err)
+		writeReply(w, BeginReply{missing}, err)
 	}))
-	mux.HandleFunc("PUT /file/{name}", s.putFile)
-	mux.HandleFunc("POST /try", release(func(w http.ResponseWriter, r Release) {
+	mux.HandleFunc("PUT /file/{name}", s.handlePut)
+	mux.HandleFunc("POST /try", withManifest(func(w http.ResponseWriter, r SlotManifest) {
 		err := s.Seal(r)
 		if err == nil && !board.Leaving() {
 			err = fmt.Errorf("%w: the board is in service; drain it first", ErrNotNow)
 		}
-		answer(w, nil, err)
+		writeReply(w, nil, err)
 		if err == nil {
 			board.Try()
 		}
 	}))
 	mux.HandleFunc("POST /commit", func(w http.ResponseWriter, r *http.Request) {
-		var want Release
+		var want SlotManifest
 		if readJSON(w, r, &want) {
-			answer(w, nil, s.Commit(want.Version))
+			writeReply(w, nil, s.Commit(want.Version))
 		}
 	})
 	return mux
 }
 
-func (s *Slots) putFile(w http.ResponseWriter, r *http.Request) {
+func (s *Slots) handlePut(w http.ResponseWriter, r *http.Request) {
 	size, err := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
 	if err != nil || size != r.ContentLength && r.ContentLength >= 0 {
-		answer(w, nil, fmt.Errorf("%w: its size is not told", ErrRefuse))
+		writeReply(w, nil, fmt.Errorf("%w: its size is not told", ErrRefused))
 		return
 	}
 	// A writer that has no deadlines (a test's recorder) waits for nobody either.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTime))
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * fileTime))
-	err = s.Put(File{r.PathValue("name"), size, r.URL.Query().Get("sha256")}, r.Body)
-	answer(w, nil, err)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * fileTimeout))
+	err = s.Put(SlotFile{r.PathValue("name"), size, r.URL.Query().Get("sha256")}, r.Body)
+	writeReply(w, nil, err)
 }
 
-// release reads a Release that is fit to be started.
-func release(then func(http.ResponseWriter, Release)) http.HandlerFunc {
+// withManifest reads a Release that is fit to be started.
+func withManifest(then func(http.ResponseWriter, SlotManifest)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var want Release
+		var want SlotManifest
 		if !readJSON(w, r, &want) {
 			return
 		}
 		if err := want.Check(); err != nil {
-			answer(w, nil, err)
+			writeReply(w, nil, err)
 			return
 		}
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slotTime)) // as for a file
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slotTimeout)) // as for a file
 		then(w, want)
 	}
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		answer(w, nil, fmt.Errorf("%w: send application/json", ErrRefuse))
+		writeReply(w, nil, fmt.Errorf("%w: send application/json", ErrRefused))
 		return false
 	}
-	d := json.NewDecoder(io.LimitReader(r.Body, maxRelease))
+	d := json.NewDecoder(io.LimitReader(r.Body, maxManifest))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		answer(w, nil, fmt.Errorf("%w: %w", ErrRefuse, err))
+		writeReply(w, nil, fmt.Errorf("%w: %w", ErrRefused, err))
 		return false
 	}
 	return true
 }
 
-// answer writes v, or 204 if it is nil, or what went wrong.
-func answer(w http.ResponseWriter, v any, err error) {
+// writeReply writes v, or 204 if it is nil, or what went wrong.
+func writeReply(w http.ResponseWriter, v any, err error) {
 	status := http.StatusOK
 	switch {
-	case errors.Is(err, ErrRefuse):
+	case errors.Is(err, ErrRefused):
 		status = http.StatusBadRequest
 	case errors.Is(err, ErrNotNow):
 		status = http.StatusConflict

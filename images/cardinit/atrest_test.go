@@ -12,10 +12,10 @@ func TestABoardAtRestShowsItWhileItHasPower(t *testing.T) {
 	t.Parallel()
 	shows, shown := make(chan int, 1), make(chan struct{})
 	b := boot(t, func(c *Config) {
-		machine := c.Machine.(*fakeMachine)
-		c.Load = func(string, string) (Settings, error) {
-			return Settings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"},
-				AtRest: func(ctx context.Context) {
+		machine := c.System.(*fakeMachine)
+		c.Load = func(string, string) (CardSettings, error) {
+			return CardSettings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"},
+				ShowAtRest: func(ctx context.Context) {
 					defer close(shown)
 					shows <- len(machine.did("unmount data"))
 					<-ctx.Done()

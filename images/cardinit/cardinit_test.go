@@ -39,16 +39,16 @@ func boot(t *testing.T, change func(*Config)) *booted {
 	put(t, b.paths.Proc, map[string]string{"cmdline": "bramble.slot=a bramble.serial=00001a2b"})
 	put(t, b.paths.Sys, map[string]string{"class/net/lo/type": "772\n", "class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
 	put(t, b.paths.Boot, map[string]string{"config.txt": testConfig, "bramble.toml": "x"})
-	if err := os.WriteFile(b.paths.Part(bootPart), nil, 0o600); err != nil {
+	if err := os.WriteFile(b.paths.Partition(bootPartNumber), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := Config{
-		Machine: b.machine, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
-		Load: func(_, serial string) (Settings, error) {
-			return Settings{HostName: DefaultHostName(serial), Board: "till", File: []byte("resolved"), NTP: []string{"127.0.0.1"}}, nil
+		System: b.machine, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
+		Load: func(_, serial string) (CardSettings, error) {
+			return CardSettings{HostName: DefaultHostName(serial), Board: "till", ProgramConfig: []byte("resolved"), NTP: []string{"127.0.0.1"}}, nil
 		},
-		Alarm:   func(ctx context.Context) { <-ctx.Done() },
-		AskTime: func(string) (time.Duration, error) { return time.Minute, nil },
+		ShowAlarm: func(ctx context.Context) { <-ctx.Done() },
+		QueryTime: func(string) (time.Duration, error) { return time.Minute, nil },
 	}
 	if change != nil {
 		change(&c)
@@ -152,8 +152,8 @@ func TestACardBecomesABoard(t *testing.T) {
 func TestStopIsPassedOn(t *testing.T) {
 	t.Parallel()
 	b := boot(t, func(c *Config) {
-		c.Load = func(string, string) (Settings, error) {
-			return Settings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"}}, nil
+		c.Load = func(string, string) (CardSettings, error) {
+			return CardSettings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"}}, nil
 		}
 	})
 	node := b.born("bramble")
@@ -212,10 +212,10 @@ func TestMistakesAreShown(t *testing.T) {
 	l.Close()
 	alarm := make(chan struct{})
 	b := boot(t, func(c *Config) {
-		c.Page = page
-		c.Alarm = func(ctx context.Context) { close(alarm); <-ctx.Done() }
-		c.Load = func(string, string) (Settings, error) {
-			return Settings{}, &Broken{[]Mistake{{Line: 2, Text: "bramble.toml: [rack] kee: unknown key"}}}
+		c.PageAddress = page
+		c.ShowAlarm = func(ctx context.Context) { close(alarm); <-ctx.Done() }
+		c.Load = func(string, string) (CardSettings, error) {
+			return CardSettings{}, &SettingsError{[]Mistake{{Line: 2, Text: "bramble.toml: [rack] kee: unknown key"}}}
 		}
 	})
 	b.born("udhcpc")
@@ -246,7 +246,7 @@ func TestMistakesAreShown(t *testing.T) {
 func TestDeadCard(t *testing.T) {
 	t.Parallel()
 	b := boot(t, func(c *Config) {
-		c.Machine.(*fakeMachine).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
+		c.System.(*fakeMachine).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
 	})
 	b.born("udhcpc")
 	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
@@ -265,14 +265,14 @@ func TestDeadCard(t *testing.T) {
 func TestLastAddressIsTakenAgain(t *testing.T) {
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
-	n := newNetwork(m, p, Settings{}, log.say)
-	a := Address{Card: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16"), Gateway: netip.MustParseAddr("10.1.0.1")}
+	n := newNetwork(m, p, CardSettings{}, log.say)
+	a := Address{Interface: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16"), Gateway: netip.MustParseAddr("10.1.0.1")}
 	for range 2 {
-		if err := n.keep(a); err != nil {
+		if err := n.saveAddress(a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := n.last("eth0")
+	got, err := n.savedAddress("eth0")
 	if err != nil || got.Own != a.Own || got.Gateway != a.Gateway {
 		t.Errorf("it was %v, %v", got, err)
 	}
@@ -282,7 +282,7 @@ func TestNetworkFollowsLeaseAndCable(t *testing.T) {
 	t.Parallel()
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
-	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
 	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -295,10 +295,10 @@ func TestNetworkFollowsLeaseAndCable(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	own := func() string { return n.address().Own.String() }
+	own := func() string { return n.currentAddress().Own.String() }
 	lease("event=bound\nip=10.0.0.2\nmask=24\nrouter=192.168.9.1\n")
 	eventually(t, "the first address", func() bool { return own() == "10.0.0.2/24" })
-	if n.address().Gateway.IsValid() {
+	if n.currentAddress().Gateway.IsValid() {
 		t.Error("a router in another network is believed")
 	}
 	lease("event=renew\nip=10.0.0.7\nmask=24\n")
@@ -313,7 +313,7 @@ func TestNetworkFollowsLeaseAndCable(t *testing.T) {
 		t.Errorf("when the cable is back udhcpc is asked for %v", got)
 	}
 	lease("event=nak\n")
-	eventually(t, "the address is given up", func() bool { return !n.address().Own.IsValid() })
+	eventually(t, "the address is given up", func() bool { return !n.currentAddress().Own.IsValid() })
 	client.end <- 1
 	if again := <-m.born; again.name != "udhcpc" {
 		t.Errorf("%s is started in place of udhcpc", again.name)
@@ -342,8 +342,8 @@ func TestClockIsSetAndKept(t *testing.T) {
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
 	answers := make(chan time.Duration, 10)
-	c := newClock(m, p, func() []string { return []string{"one.example"} }, log.say)
-	c.ask = func(string) (time.Duration, error) {
+	c := newClockSync(m, p, func() []string { return []string{"one.example"} }, log.say)
+	c.query = func(string) (time.Duration, error) {
 		select {
 		case d := <-answers:
 			return d, nil
@@ -351,14 +351,14 @@ func TestClockIsSetAndKept(t *testing.T) {
 			return 0, errors.New("no answer")
 		}
 	}
-	if err := c.round(t.Context()); !errors.Is(err, errNoTime) {
+	if err := c.syncOnce(t.Context()); !errors.Is(err, errNoTime) {
 		t.Errorf("without a server: %v", err)
 	}
 	if ClockIsSet(p) {
 		t.Fatal("the clock is set by nobody")
 	}
 	answers <- time.Hour
-	if err := c.round(t.Context()); err != nil {
+	if err := c.syncOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -370,25 +370,25 @@ func TestClockIsSetAndKept(t *testing.T) {
 		t.Errorf("set to %v", m.clock)
 	}
 	answers <- 20 * time.Millisecond
-	if err := c.round(t.Context()); err != nil || len(m.did("slew 20ms")) != 1 {
+	if err := c.syncOnce(t.Context()); err != nil || len(m.did("slew 20ms")) != 1 {
 		t.Errorf("a small error is not slewed: %v, %v", m.did(""), err)
 	}
 	answers <- -40 * 365 * 24 * time.Hour
-	if err := c.round(t.Context()); err == nil || len(m.clock) != 1 {
+	if err := c.syncOnce(t.Context()); err == nil || len(m.clock) != 1 {
 		t.Errorf("an impossible time is taken: %v, %v", m.clock, err)
 	}
-	if _, err := os.Stat(p.Kept("clock")); err != nil {
+	if _, err := os.Stat(p.SavedFile("clock")); err != nil {
 		t.Errorf("the time is not kept for the next start: %v", err)
 	}
 	later := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
 	put(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
-	c.recall()
+	c.restoreSaved()
 	if len(m.clock) != 2 || !m.clock[1].Equal(later) {
 		t.Errorf("the clock goes on from %v", m.clock)
 	}
 	for _, bad := range []string{"yesterday", "1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z"} {
 		put(t, p.Data, map[string]string{"bramble/clock": bad})
-		if c.recall(); len(m.clock) != 2 {
+		if c.restoreSaved(); len(m.clock) != 2 {
 			t.Errorf("%s is taken", bad)
 		}
 	}
@@ -399,7 +399,7 @@ func TestGuardian(t *testing.T) {
 	well <- true
 	dog := &fakeDog{}
 	var log logSays
-	g := guard(dog, func(context.Context) error {
+	g := startWatchdogFeeder(dog, func(context.Context) error {
 		select {
 		case <-well:
 			return nil
@@ -408,19 +408,19 @@ func TestGuardian(t *testing.T) {
 		}
 	}, func() int { return 0 }, log.say)
 	eventually(t, "it is petted", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
-	g.end(true)
+	g.stop(true)
 	if dog.closed || strings.Contains(dog.fed, "V") {
 		t.Error("a watchdog that is to go on was stopped")
 	}
 	other := &fakeDog{}
-	g = guard(other, func(context.Context) error { return nil }, func() int { return 0 }, log.say)
-	g.end(false)
-	g.end(false)
+	g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int { return 0 }, log.say)
+	g.stop(false)
+	g.stop(false)
 	if !other.closed || !strings.HasSuffix(other.fed, "V") || strings.Count(other.fed, "V") != 1 {
 		t.Errorf("the watchdog was fed %q, closed %v", other.fed, other.closed)
 	}
-	var none *guardian
-	none.end(false)
+	var none *watchdogFeeder
+	none.stop(false)
 }
 
 func TestTrialThatIsNotCommittedGoesBack(t *testing.T) {
@@ -433,7 +433,7 @@ func TestTrialThatIsNotCommittedGoesBack(t *testing.T) {
 			config = strings.Replace(config, "=a/", "=b/", 1)
 		}
 		put(t, p.Boot, map[string]string{"config.txt": config})
-		a := &aboard{Config: Config{Machine: m, Paths: p}, words: Words{Slot: "b", Try: true}, log: newLogbook(p)}
+		a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "b", Trial: true}, log: newLogRing(p)}
 		a.watchTrial(t.Context(), 20*time.Millisecond, time.Millisecond)
 		if went := m.restarts == 1; went == committed {
 			t.Errorf("committed %v, and the machine restarts %v", committed, went)

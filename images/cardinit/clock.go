@@ -15,37 +15,37 @@ import (
 )
 
 const (
-	// clockWait is how long the start of the board waits for the time.
-	clockWait = 10 * time.Second
-	// firstAsk is how soon servers are asked again while the clock is not set;
+	// clockTimeout is how long the start of the board waits for the time.
+	clockTimeout = 10 * time.Second
+	// minRetryDelay is how soon servers are asked again while the clock is not set;
 	// each time twice as long, up to slowAsk.
-	firstAsk = 2 * time.Second
-	slowAsk  = 2 * time.Minute
-	// askEvery is how often a clock that is set is compared: a crystal of 50 ppm
+	minRetryDelay = 2 * time.Second
+	maxRetryDelay = 2 * time.Minute
+	// pollInterval is how often a clock that is set is compared: a crystal of 50 ppm
 	// is off by 50 ms then.
-	askEvery = 17 * time.Minute
-	// askWait is how long a server may take.
-	askWait = 3 * time.Second
+	pollInterval = 17 * time.Minute
+	// queryTimeout is how long a server may take.
+	queryTimeout = 3 * time.Second
 	// maxSpread is how far two servers may be apart and still agree.
 	maxSpread = time.Second
-	// stepFrom is the error from which a clock that is set is stepped and not
+	// stepThreshold is the error from which a clock that is set is stepped and not
 	// slewed. The kernel slews by 0.5 ms a second, so half a second takes 17 minutes.
-	stepFrom = 500 * time.Millisecond
+	stepThreshold = 500 * time.Millisecond
 	// maxServers is how many are asked in one round.
 	maxServers = 4
-	// keepClock is how often the time is written to the card: a clock that is
+	// saveTimeInterval is how often the time is written to the card: a clock that is
 	// some hours behind after a power cut is no better and no worse than one that
 	// is some minutes behind, and each writing costs some 50 KB with the journal.
-	keepClock = 6 * time.Hour
+	saveTimeInterval = 6 * time.Hour
 )
 
-// defaultServers are those that Debian's own packages ask.
-func defaultServers() []string {
+// defaultTimeServers are those that Debian's own packages ask.
+func defaultTimeServers() []string {
 	return []string{"0.debian.pool.ntp.org", "1.debian.pool.ntp.org", "2.debian.pool.ntp.org", "3.debian.pool.ntp.org"}
 }
 
-// sample is one server's word.
-type sample struct {
+// timeSample is one server's word.
+type timeSample struct {
 	server string
 	offset time.Duration // of the server's clock against this one
 }
@@ -53,18 +53,18 @@ type sample struct {
 // errNoTime says that no time can be had of the servers.
 var errNoTime = errors.New("no time server answers")
 
-// judgeTime is the rule for what to believe. Of one server that was asked, its
+// chooseSample is the rule for what to believe. Of one server that was asked, its
 // word; of several, two must be within maxSpread of each other, and the middle
 // of the largest group that agrees counts.
-func judgeTime(samples []sample, asked int) (sample, error) {
+func chooseSample(samples []timeSample, asked int) (timeSample, error) {
 	if len(samples) == 0 {
-		return sample{}, errNoTime
+		return timeSample{}, errNoTime
 	}
 	if asked == 1 {
 		return samples[0], nil
 	}
-	sorted := slices.SortedFunc(slices.Values(samples), func(a, b sample) int { return cmp.Compare(a.offset, b.offset) })
-	var best []sample
+	sorted := slices.SortedFunc(slices.Values(samples), func(a, b timeSample) int { return cmp.Compare(a.offset, b.offset) })
+	var best []timeSample
 	for i := range sorted {
 		group := sorted[i:]
 		for len(group) > 0 && group[len(group)-1].offset-group[0].offset > maxSpread {
@@ -75,60 +75,60 @@ func judgeTime(samples []sample, asked int) (sample, error) {
 		}
 	}
 	if len(best) < 2 {
-		return sample{}, fmt.Errorf("of %d time servers no two agree", len(samples))
+		return timeSample{}, fmt.Errorf("of %d time servers no two agree", len(samples))
 	}
 	return best[len(best)/2], nil
 }
 
-// earliest is before any time at which this program can run; latest is beyond
+// earliestTime is before any time at which this program can run; latest is beyond
 // what a kernel of 32 bits counts to.
-func earliest() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
-func latest() time.Time   { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
+func earliestTime() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+func latestTime() time.Time   { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// change is what is done to the clock.
-type change int
+// clockChange is what is done to the clock.
+type clockChange int
 
 const (
-	leave change = iota
-	slew
-	step
+	leaveClock clockChange = iota
+	slewClock
+	stepClock
 )
 
-// judgeChange is the rule for a clock that is off by that much. A time that
+// chooseChange is the rule for a clock that is off by that much. A time that
 // cannot be is not taken.
-func judgeChange(now time.Time, offset time.Duration, set bool) (change, error) {
+func chooseChange(now time.Time, offset time.Duration, set bool) (clockChange, error) {
 	to := now.Add(offset)
 	switch {
-	case to.Before(earliest()) || to.After(latest()):
-		return leave, fmt.Errorf("time servers say that it is %s, which cannot be", to.UTC().Format(time.DateTime))
-	case !set || offset.Abs() >= stepFrom:
-		return step, nil
+	case to.Before(earliestTime()) || to.After(latestTime()):
+		return leaveClock, fmt.Errorf("time servers say that it is %s, which cannot be", to.UTC().Format(time.DateTime))
+	case !set || offset.Abs() >= stepThreshold:
+		return stepClock, nil
 	case offset.Abs() < time.Millisecond:
-		return leave, nil
+		return leaveClock, nil
 	}
-	return slew, nil
+	return slewClock, nil
 }
 
-// clock sets the machine's clock, and keeps it.
-type clock struct {
-	machine Machine
+// clockSync sets the machine's clock, and keeps it.
+type clockSync struct {
+	system  System
 	paths   Paths
-	say     func(format string, args ...any)
+	logf    func(format string, args ...any)
 	servers func() []string // whom to ask now
-	ask     func(server string) (time.Duration, error)
+	query   func(server string) (time.Duration, error)
 	set     chan struct{} // closed when it is set
 
 	isSet bool // run's own
 }
 
-func newClock(m Machine, p Paths, servers func() []string, say func(string, ...any)) *clock {
-	return &clock{machine: m, paths: p, say: say, servers: servers, ask: askServer, set: make(chan struct{})}
+func newClockSync(m System, p Paths, servers func() []string, say func(string, ...any)) *clockSync {
+	return &clockSync{system: m, paths: p, logf: say, servers: servers, query: querySNTP, set: make(chan struct{})}
 }
 
-// askServer is one SNTP exchange (RFC 4330). The library checks stratum, leap
+// querySNTP is one SNTP exchange (RFC 4330). The library checks stratum, leap
 // warning, root distance and that the reply is to this very request.
-func askServer(server string) (time.Duration, error) {
-	r, err := ntp.QueryWithOptions(server, ntp.QueryOptions{Timeout: askWait})
+func querySNTP(server string) (time.Duration, error) {
+	r, err := ntp.QueryWithOptions(server, ntp.QueryOptions{Timeout: queryTimeout})
 	if err != nil {
 		return 0, err
 	}
@@ -138,96 +138,96 @@ func askServer(server string) (time.Duration, error) {
 	return r.ClockOffset, nil
 }
 
-// recall has the clock go on from the time of the last shutdown, as nothing
+// restoreSaved has the clock go on from the time of the last shutdown, as nothing
 // else may happen before it. That does not count as set.
-func (c *clock) recall() {
-	text, err := os.ReadFile(c.paths.Kept("clock"))
+func (c *clockSync) restoreSaved() {
+	text, err := os.ReadFile(c.paths.SavedFile("clock"))
 	if err != nil {
 		return
 	}
 	was, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
-	if err != nil || was.Before(earliest()) || was.After(latest()) || !time.Now().Before(was) {
+	if err != nil || was.Before(earliestTime()) || was.After(latestTime()) || !time.Now().Before(was) {
 		return
 	}
-	if err := c.machine.SetClock(was); err != nil {
-		c.say("clock: %v", err)
+	if err := c.system.SetClock(was); err != nil {
+		c.logf("clock: %v", err)
 	}
 }
 
-// keep writes the time down for recall.
-func (c *clock) keep() {
+// saveTime writes the time down for recall.
+func (c *clockSync) saveTime() {
 	if c.isSet {
 		// Without a card that can be written there is nothing to be kept.
-		_ = replaceFile(c.paths.Kept("clock"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
+		_ = replaceFile(c.paths.SavedFile("clock"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
 	}
 }
 
 // run asks until ctx ends.
-func (c *clock) run(ctx context.Context) {
-	pause := firstAsk
+func (c *clockSync) run(ctx context.Context) {
+	pause := minRetryDelay
 	kept := time.Now() // counts by the monotonic clock
 	for ctx.Err() == nil {
-		switch err := c.round(ctx); {
+		switch err := c.syncOnce(ctx); {
 		case err == nil:
-			pause = askEvery
+			pause = pollInterval
 		case !c.isSet:
-			pause = min(2*pause, slowAsk)
+			pause = min(2*pause, maxRetryDelay)
 		}
-		if c.isSet && time.Since(kept) >= keepClock {
-			c.keep()
+		if c.isSet && time.Since(kept) >= saveTimeInterval {
+			c.saveTime()
 			kept = time.Now()
 		}
-		rest(ctx, pause)
+		sleep(ctx, pause)
 	}
-	c.keep()
+	c.saveTime()
 }
 
-// round asks the servers once.
-func (c *clock) round(ctx context.Context) error {
+// syncOnce asks the servers once.
+func (c *clockSync) syncOnce(ctx context.Context) error {
 	servers := c.servers()
 	servers = servers[:min(len(servers), maxServers)]
-	samples := make([]sample, len(servers))
+	samples := make([]timeSample, len(servers))
 	var asking sync.WaitGroup
 	for i, s := range servers {
 		asking.Go(func() {
-			if offset, err := c.ask(s); err == nil {
-				samples[i] = sample{s, offset}
+			if offset, err := c.query(s); err == nil {
+				samples[i] = timeSample{s, offset}
 			}
 		})
 	}
 	asking.Wait()
-	samples = slices.DeleteFunc(samples, func(s sample) bool { return s.server == "" })
+	samples = slices.DeleteFunc(samples, func(s timeSample) bool { return s.server == "" })
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	found, err := judgeTime(samples, len(servers))
+	found, err := chooseSample(samples, len(servers))
 	if err != nil {
 		return err
 	}
-	what, err := judgeChange(time.Now(), found.offset, c.isSet)
+	what, err := chooseChange(time.Now(), found.offset, c.isSet)
 	if err != nil {
 		return err
 	}
 	switch what {
-	case step:
-		err = c.machine.SetClock(time.Now().Add(found.offset))
-	case slew:
-		err = c.machine.Slew(found.offset)
+	case stepClock:
+		err = c.system.SetClock(time.Now().Add(found.offset))
+	case slewClock:
+		err = c.system.Slew(found.offset)
 	}
 	if err != nil {
 		return err
 	}
 	if c.isSet {
-		if what == step {
-			c.say("clock stepped by %v, as %s says", found.offset.Round(time.Millisecond), found.server)
+		if what == stepClock {
+			c.logf("clock stepped by %v, as %s says", found.offset.Round(time.Millisecond), found.server)
 		}
 		return nil
 	}
 	c.isSet = true
 	// In memory, where a full disk is not to be feared.
-	_ = replaceFile(c.paths.State(clockFact), []byte("set by "+found.server+"\n"))
-	c.keep()
-	c.say("clock set by %s", found.server)
+	_ = replaceFile(c.paths.StateFile(clockStateFile), []byte("set by "+found.server+"\n"))
+	c.saveTime()
+	c.logf("clock set by %s", found.server)
 	close(c.set)
 	return nil
 }

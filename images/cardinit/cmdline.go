@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Words are what the kernel's command line says to aboard.
-type Words struct {
+// KernelParams are what the kernel's command line says to aboard.
+type KernelParams struct {
 	Slot     string // "a" or "b": which slot's kernel and program run
 	Watchdog bool   // there is one that may be opened
 	Serial   string // in place of the board's own; the emulator has none
-	Try      bool   // the slot is on trial
+	Trial    bool   // the slot is on trial
 	NoKexec  bool   // restart for a trial: whoever boots this machine starts the other slot
 	Hop      bool   // the kernel took one processor, so that the other slot can be tried
 }
 
-// parseWords reads a kernel command line. Words of others are ignored, and so
+// parseCmdline reads a kernel command line. Words of others are ignored, and so
 // is what makes no sense: a board that starts is worth more than one that is right.
-func parseWords(line string) Words {
-	w := Words{Slot: "a"}
+func parseCmdline(line string) KernelParams {
+	w := KernelParams{Slot: "a"}
 	for _, word := range strings.Fields(line) {
 		name, value, _ := strings.Cut(word, "=")
 		switch name {
@@ -32,13 +32,13 @@ func parseWords(line string) Words {
 		case "bramble.watchdog":
 			w.Watchdog = value == "1"
 		case "bramble.serial":
-			w.Serial = cleanSerial(value)
+			w.Serial = normalizeSerial(value)
 		case "bramble.tryboot":
-			w.Try = value == "1"
+			w.Trial = value == "1"
 		case "bramble.kexec":
 			w.NoKexec = value == "0"
-		case strings.TrimSuffix(processorsKey, "="):
-			w.Hop = word == oneProcessor
+		case strings.TrimSuffix(cpusKey, "="):
+			w.Hop = word == oneCPUParam
 		}
 	}
 	return w
@@ -56,8 +56,8 @@ func OnCard(p Paths) bool {
 // maxSerial is how many digits a serial number has.
 const maxSerial = 16
 
-// cleanSerial gives a serial number in lower-case hex digits, "" for what is none.
-func cleanSerial(s string) string {
+// normalizeSerial gives a serial number in lower-case hex digits, "" for what is none.
+func normalizeSerial(s string) string {
 	s = strings.ToLower(strings.Trim(s, "\x00 \t\r\n"))
 	if s == "" || len(s) > maxSerial || strings.Trim(s, "0123456789abcdef") != "" || strings.Trim(s, "0") == "" {
 		return ""
@@ -68,12 +68,12 @@ func cleanSerial(s string) string {
 // findSerial gives the board's serial number: from the kernel's words, from the
 // device tree, from /proc/cpuinfo, or else the network card's address, which on
 // the first boards is made of the serial number anyway.
-func findSerial(w Words, p Paths) (string, error) {
+func findSerial(w KernelParams, p Paths) (string, error) {
 	if w.Serial != "" {
 		return w.Serial, nil
 	}
 	if text, err := os.ReadFile(filepath.Join(p.Proc, "device-tree", "serial-number")); err == nil {
-		if s := cleanSerial(string(text)); s != "" {
+		if s := normalizeSerial(string(text)); s != "" {
 			return s, nil
 		}
 	}
@@ -81,15 +81,15 @@ func findSerial(w Words, p Paths) (string, error) {
 		for line := range strings.Lines(string(text)) {
 			name, value, _ := strings.Cut(line, ":")
 			if strings.TrimSpace(name) == "Serial" {
-				if s := cleanSerial(value); s != "" {
+				if s := normalizeSerial(value); s != "" {
 					return s, nil
 				}
 			}
 		}
 	}
-	if card := findCard(p.Sys); card != "" {
+	if card := findInterface(p.Sys); card != "" {
 		text, err := os.ReadFile(filepath.Join(p.Sys, "class", "net", card, "address"))
-		if s := cleanSerial(strings.ReplaceAll(string(text), ":", "")); err == nil && s != "" {
+		if s := normalizeSerial(strings.ReplaceAll(string(text), ":", "")); err == nil && s != "" {
 			return s, nil
 		}
 	}

@@ -12,68 +12,68 @@ import (
 )
 
 const (
-	// checkWait bounds a check of the data partition: a full one of a 32 GB card
+	// fsckTimeout bounds a check of the data partition: a full one of a 32 GB card
 	// that is half full takes some minutes on a first Pi.
-	checkWait = 20 * time.Minute
-	// makeWait bounds making or growing the file system.
-	makeWait = 10 * time.Minute
-	// growFrom is how much larger the partition must be than its file system to
+	fsckTimeout = 20 * time.Minute
+	// mkfsTimeout bounds making or growing the file system.
+	mkfsTimeout = 10 * time.Minute
+	// minGrowth is how much larger the partition must be than its file system to
 	// be worth growing, in bytes.
-	growFrom = 1 << 20
+	minGrowth = 1 << 20
 	// dataOptions: metadata is written at most once a minute; what must be on the
 	// card, the ledger syncs by itself. A broken file system stops at once.
 	dataOptions = "commit=60,errors=remount-ro"
 )
 
-// found is what a check of the data partition has come to.
-type found int
+// checkResult is what a check of the data partition has come to.
+type checkResult int
 
 const (
-	clean found = iota
-	repaired
-	tryHarder // what a machine may repair unasked was not enough
-	remake    // beyond repair
-	unchecked // the check itself could not run
+	checkClean checkResult = iota
+	checkRepaired
+	checkNeedsForce // what a machine may repair unasked was not enough
+	checkHopeless   // beyond repair
+	checkNotRun     // the check itself could not run
 )
 
-// judge is the rule for e2fsck's exit codes (e2fsck(8)), which are bits. hard
+// interpretFsck is the rule for e2fsck's exit codes (e2fsck(8)), which are bits. hard
 // says that it was told to repair whatever it finds.
-func judge(code int, hard bool) found {
+func interpretFsck(code int, hard bool) checkResult {
 	const (
 		corrected, reboot, left, operational = 1, 2, 4, 8
 	)
 	switch {
 	case code == 0:
-		return clean
+		return checkClean
 	case code < 0 || code&^(corrected|reboot|left|operational) != 0: // usage, cancelled, a library is missing
-		return unchecked
+		return checkNotRun
 	case code&(left|operational) != 0 && hard:
-		return remake
+		return checkHopeless
 	case code&(left|operational) != 0: // no superblock is "operational" too
-		return tryHarder
+		return checkNeedsForce
 	}
-	return repaired
+	return checkRepaired
 }
 
-// data is what became of the data partition.
-type data struct {
+// dataPartition is what became of the data partition.
+type dataPartition struct {
 	mounted bool
-	says    string // for the console: "clean", "repaired", "re-made (why)"
+	summary string // for the console: "clean", "repaired", "re-made (why)"
 	remade  string // why, if it was
 	grown   int64  // bytes, if it was
 }
 
 // openData checks, mends, mounts and grows the data partition. With an error
 // the board serves pages and takes no orders.
-func openData(ctx context.Context, m Machine, p Paths) (data, error) {
-	device := p.Part(dataPart)
-	if mounted(p, p.Data) { // aboard itself was started anew
-		return data{mounted: true, says: "in use already"}, nil
+func openData(ctx context.Context, m System, p Paths) (dataPartition, error) {
+	device := p.Partition(dataPartNumber)
+	if isMounted(p, p.Data) { // aboard itself was started anew
+		return dataPartition{mounted: true, summary: "in use already"}, nil
 	}
-	size, larger, err := growTable(p.Disk, dataPart)
+	size, larger, err := growTable(p.Disk, dataPartNumber)
 	tableErr := err // the partition may do as it is
 	if larger {
-		if err := m.GrowPartition(p.Disk, dataPart, int64(size.start)*sectorSize, int64(size.length)*sectorSize); err != nil {
+		if err := m.GrowPartition(p.Disk, dataPartNumber, int64(size.start)*sectorSize, int64(size.length)*sectorSize); err != nil {
 			tableErr = err // the next boot's kernel reads it from the table
 		}
 	}
@@ -83,8 +83,8 @@ func openData(ctx context.Context, m Machine, p Paths) (data, error) {
 	}
 	err = m.Mount(device, p.Data, "ext4", dataOptions, false)
 	if err != nil && d.remade == "" {
-		d = data{remade: "it could not be mounted"}
-		if err = makeAnew(ctx, m, device); err == nil {
+		d = dataPartition{remade: "it could not be mounted"}
+		if err = makeFilesystem(ctx, m, device); err == nil {
 			err = m.Mount(device, p.Data, "ext4", dataOptions, false)
 		}
 	}
@@ -93,62 +93,62 @@ func openData(ctx context.Context, m Machine, p Paths) (data, error) {
 	}
 	d.mounted = true
 	// A card that has gone read-only is found out now, and not by the first order.
-	if err := replaceFile(p.Kept("writable"), nil); err != nil {
+	if err := replaceFile(p.SavedFile("writable"), nil); err != nil {
 		return d, fmt.Errorf("the card cannot be written: %w", err)
 	}
 	if d.remade != "" {
-		d.says = "re-made (" + d.remade + ")"
+		d.summary = "re-made (" + d.remade + ")"
 		note := fmt.Sprintf("%s\n%s\n", time.Now().UTC().Format(time.RFC3339), d.remade)
-		if err := replaceFile(p.Kept(remadeFact), []byte(note)); err != nil {
+		if err := replaceFile(p.SavedFile(remadeStateFile), []byte(note)); err != nil {
 			return d, fmt.Errorf("the card cannot be written: %w", err)
 		}
 	}
-	if d.grown, err = growData(ctx, m, device); err != nil {
+	if d.grown, err = growFilesystem(ctx, m, device); err != nil {
 		tableErr = errors.Join(tableErr, err)
 	}
 	if d.grown > 0 {
-		d.says += fmt.Sprintf("; grown to %d MB", d.grown/1_000_000)
+		d.summary += fmt.Sprintf("; grown to %d MB", d.grown/1_000_000)
 	}
 	if tableErr != nil {
-		d.says += "; it could not be grown: " + tableErr.Error()
+		d.summary += "; it could not be grown: " + tableErr.Error()
 	}
 	return d, nil
 }
 
 // checkData has e2fsck look, and mends what can be mended.
-func checkData(ctx context.Context, m Machine, device string) (data, error) {
+func checkData(ctx context.Context, m System, device string) (dataPartition, error) {
 	check := func(args ...string) (int, string, error) {
-		ctx, cancel := context.WithTimeout(ctx, checkWait)
+		ctx, cancel := context.WithTimeout(ctx, fsckTimeout)
 		defer cancel()
 		return m.Run(ctx, "e2fsck", append(args, device)...)
 	}
 	code, output, err := check("-p")
 	if err != nil {
-		return data{says: "not checked: " + err.Error()}, nil
+		return dataPartition{summary: "not checked: " + err.Error()}, nil
 	}
-	verdict := judge(code, false)
-	if verdict == tryHarder {
+	verdict := interpretFsck(code, false)
+	if verdict == checkNeedsForce {
 		if code, output, err = check("-f", "-y"); err != nil {
-			return data{}, err
+			return dataPartition{}, err
 		}
-		verdict = judge(code, true)
+		verdict = interpretFsck(code, true)
 	}
 	switch verdict {
-	case clean:
-		return data{says: "clean"}, nil
-	case repaired:
-		return data{says: "repaired"}, nil
-	case unchecked:
-		return data{says: fmt.Sprintf("not checked: e2fsck ended with %d: %s", code, lastLine(output))}, nil
+	case checkClean:
+		return dataPartition{summary: "clean"}, nil
+	case checkRepaired:
+		return dataPartition{summary: "repaired"}, nil
+	case checkNotRun:
+		return dataPartition{summary: fmt.Sprintf("not checked: e2fsck ended with %d: %s", code, lastOutputLine(output))}, nil
 	}
-	d := data{remade: fmt.Sprintf("e2fsck gave it up with %d: %s", code, lastLine(output))}
-	return d, makeAnew(ctx, m, device)
+	d := dataPartition{remade: fmt.Sprintf("e2fsck gave it up with %d: %s", code, lastOutputLine(output))}
+	return d, makeFilesystem(ctx, m, device)
 }
 
-// makeAnew makes an empty file system. The rack fills it: the board comes back
+// makeFilesystem makes an empty file system. The rack fills it: the board comes back
 // to the ledger as a new server.
-func makeAnew(ctx context.Context, m Machine, device string) error {
-	ctx, cancel := context.WithTimeout(ctx, makeWait)
+func makeFilesystem(ctx context.Context, m System, device string) error {
+	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
 	defer cancel()
 	// Inode tables are made when they are needed, or a large card would take minutes.
 	code, output, err := m.Run(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "bramble-data", "-E", "lazy_itable_init=1,lazy_journal_init=1", device)
@@ -156,33 +156,33 @@ func makeAnew(ctx context.Context, m Machine, device string) error {
 		return err
 	}
 	if code != 0 {
-		return fmt.Errorf("the data partition can be neither read nor made anew (mke2fs ended with %d: %s): change the card", code, lastLine(output))
+		return fmt.Errorf("the data partition can be neither read nor made anew (mke2fs ended with %d: %s): change the card", code, lastOutputLine(output))
 	}
 	return nil
 }
 
-// growData has the mounted file system fill its partition: the kernel does it
+// growFilesystem has the mounted file system fill its partition: the kernel does it
 // through the journal, so that a power cut cannot hurt. It returns the new size
 // in bytes, 0 if there was nothing to do.
-func growData(ctx context.Context, m Machine, device string) (int64, error) {
-	has, fills, err := sizes(device)
-	if err != nil || has == 0 || fills-has < growFrom {
+func growFilesystem(ctx context.Context, m System, device string) (int64, error) {
+	has, fills, err := measureFilesystem(device)
+	if err != nil || has == 0 || fills-has < minGrowth {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, makeWait)
+	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
 	defer cancel()
 	code, output, err := m.Run(ctx, "resize2fs", device)
 	if err != nil {
 		return 0, err
 	}
 	if code != 0 {
-		return 0, fmt.Errorf("resize2fs ended with %d: %s", code, lastLine(output))
+		return 0, fmt.Errorf("resize2fs ended with %d: %s", code, lastOutputLine(output))
 	}
 	return fills, nil
 }
 
-// sizes are those of a file system and of the partition that it is in.
-func sizes(device string) (has, fills int64, err error) {
+// measureFilesystem are those of a file system and of the partition that it is in.
+func measureFilesystem(device string) (has, fills int64, err error) {
 	f, err := os.Open(device)
 	if err != nil {
 		return 0, 0, fmt.Errorf("measuring the data partition: %w", err)
@@ -198,9 +198,9 @@ func sizes(device string) (has, fills int64, err error) {
 	return extSize(super), fills, nil
 }
 
-// mounted reports whether something is mounted at a folder (proc(5), mountinfo:
+// isMounted reports whether something is mounted at a folder (proc(5), mountinfo:
 // the fifth field).
-func mounted(p Paths, target string) bool {
+func isMounted(p Paths, target string) bool {
 	text, err := os.ReadFile(filepath.Join(p.Proc, "self", "mountinfo"))
 	if err != nil {
 		return false
@@ -213,8 +213,8 @@ func mounted(p Paths, target string) bool {
 	return false
 }
 
-// waitFor waits until a file is there, for at most limit.
-func waitFor(ctx context.Context, file string, limit time.Duration) bool {
+// waitForFile waits until a file is there, for at most limit.
+func waitForFile(ctx context.Context, file string, limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
@@ -224,12 +224,12 @@ func waitFor(ctx context.Context, file string, limit time.Duration) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		rest(ctx, 100*time.Millisecond)
+		sleep(ctx, 100*time.Millisecond)
 	}
 }
 
-// lastLine is what a program said at the end, for a line on the console.
-func lastLine(output string) string {
+// lastOutputLine is what a program said at the end, for a line on the console.
+func lastOutputLine(output string) string {
 	last := "it said nothing"
 	for _, line := range splitLines(output) {
 		if line != "" {

@@ -9,10 +9,10 @@ import (
 )
 
 // table is a boot record with two partitions, in sectors.
-func table(first, second span) []byte {
+func table(first, second partitionSpan) []byte {
 	mbr := make([]byte, sectorSize)
 	mbr[mbrBoot], mbr[mbrBoot+1] = 0x55, 0xaa
-	for i, s := range []span{first, second} {
+	for i, s := range []partitionSpan{first, second} {
 		entry := mbr[mbrTable+i*mbrEntry:]
 		entry[mbrType] = []byte{0x0c, linuxType}[i]
 		binary.LittleEndian.PutUint32(entry[mbrStart:], s.start)
@@ -22,7 +22,7 @@ func table(first, second span) []byte {
 }
 
 func TestGrown(t *testing.T) {
-	good := table(span{8192, 90112}, span{98304, 24576})
+	good := table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576})
 	for _, tt := range []struct {
 		name    string
 		mbr     []byte
@@ -37,12 +37,12 @@ func TestGrown(t *testing.T) {
 		{"a little more, below an erase block", good, 122_880 + 100, 24576, false, false},
 		{"beyond what a table can say", good, 1 << 40, mostSectors/cardAlign*cardAlign - 98304, true, false},
 		{"no signature", make([]byte, sectorSize), 1 << 20, 0, false, true},
-		{"one partition", table(span{8192, 100}, span{}), 1 << 20, 0, false, true},
-		{"the first lies behind", table(span{200_000, 100}, span{98304, 24576}), 1 << 20, 0, false, true},
+		{"one partition", table(partitionSpan{8192, 100}, partitionSpan{}), 1 << 20, 0, false, true},
+		{"the first lies behind", table(partitionSpan{200_000, 100}, partitionSpan{98304, 24576}), 1 << 20, 0, false, true},
 		{"half a sector", good[:100], 1 << 20, 0, false, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, s, changed, err := grown(tt.mbr, dataPart, tt.sectors)
+			out, s, changed, err := growEntry(tt.mbr, dataPartNumber, tt.sectors)
 			if tt.bad {
 				if !errors.Is(err, errNoPartition) {
 					t.Errorf("no error: %+v, %v", s, err)
@@ -52,7 +52,7 @@ func TestGrown(t *testing.T) {
 			if err != nil || s.length != tt.length || changed != tt.changed {
 				t.Fatalf("%+v, %v, %v", s, changed, err)
 			}
-			again, s2, changed, err := grown(out, dataPart, tt.sectors)
+			again, s2, changed, err := growEntry(out, dataPartNumber, tt.sectors)
 			if err != nil || changed || s2 != s || string(again) != string(out) {
 				t.Errorf("a second time it is not left as it is: %+v, %v", s2, err)
 			}
@@ -64,11 +64,11 @@ func TestGrown(t *testing.T) {
 }
 
 func FuzzGrown(f *testing.F) {
-	f.Add(table(span{8192, 90112}, span{98304, 24576}), int64(7_744_512))
+	f.Add(table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576}), int64(7_744_512))
 	f.Add([]byte{}, int64(-1))
 	f.Fuzz(func(t *testing.T, mbr []byte, sectors int64) {
-		was, _ := partition(mbr, dataPart)
-		out, s, changed, err := grown(mbr, dataPart, sectors)
+		was, _ := parsePartition(mbr, dataPartNumber)
+		out, s, changed, err := growEntry(mbr, dataPartNumber, sectors)
 		if err == nil && (s.start != was.start || s.length < was.length || changed != (s.length > was.length) || int64(s.start)+int64(s.length) > max(sectors, int64(was.start)+int64(was.length))) {
 			t.Errorf("%+v became %+v on %d sectors", was, s, sectors)
 		}
@@ -100,7 +100,7 @@ func TestExtSize(t *testing.T) {
 // newDisk is a card on which partition 2 fills has bytes of 12 MB.
 func newDisk(t *testing.T, p Paths, has uint32) {
 	t.Helper()
-	if err := os.WriteFile(p.Disk, table(span{8192, 90112}, span{98304, 24576}), 0o600); err != nil {
+	if err := os.WriteFile(p.Disk, table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(p.Disk, 256<<20); err != nil {
@@ -109,10 +109,10 @@ func newDisk(t *testing.T, p Paths, has uint32) {
 	super := make([]byte, superAt+superHigh+4)
 	binary.LittleEndian.PutUint16(super[superAt+superMagic:], 0xef53)
 	binary.LittleEndian.PutUint32(super[superAt+superBlocks:], has/1024)
-	if err := os.WriteFile(p.Part(dataPart), super, 0o600); err != nil {
+	if err := os.WriteFile(p.Partition(dataPartNumber), super, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(p.Part(dataPart), 12<<20); err != nil {
+	if err := os.Truncate(p.Partition(dataPartNumber), 12<<20); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -154,8 +154,8 @@ func TestOpenData(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tt.fails) || d.mounted {
 					t.Errorf("%+v, %v", d, err)
 				}
-			} else if err != nil || !d.mounted || d.says != tt.says {
-				t.Errorf("it says %q, %v; want %q", d.says, err, tt.says)
+			} else if err != nil || !d.mounted || d.summary != tt.says {
+				t.Errorf("it says %q, %v; want %q", d.summary, err, tt.says)
 			}
 			var ran []string
 			for _, line := range m.did("") {
@@ -169,7 +169,7 @@ func TestOpenData(t *testing.T) {
 			if len(m.did("grow 2")) != 1 {
 				t.Error("the kernel was not told of the larger partition")
 			}
-			_, err = os.Stat(p.Kept(remadeFact))
+			_, err = os.Stat(p.SavedFile(remadeStateFile))
 			if remade := strings.HasPrefix(tt.says, "re-made"); remade != (err == nil) {
 				t.Errorf("that it was made anew is kept: %v", err)
 			}

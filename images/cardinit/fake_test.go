@@ -83,7 +83,7 @@ func (m *fakeMachine) Unmount(target string) error {
 	return nil
 }
 
-func (m *fakeMachine) Room(string) (free, piece int64, err error) {
+func (m *fakeMachine) FreeSpace(string) (free, piece int64, err error) {
 	if m.room > 0 {
 		return m.room, 512, nil
 	}
@@ -116,7 +116,7 @@ func (m *fakeMachine) Start(out io.Writer, name string, args ...string) (Process
 
 func (p *fakeProcess) Wait() int { return <-p.end }
 
-func (p *fakeProcess) Ask(what Signal) {
+func (p *fakeProcess) Send(what Signal) {
 	p.asked <- what
 	if what == Stop && p.name == "udhcpc" || what == Kill {
 		p.end <- -1

@@ -18,7 +18,7 @@ func replaceFile(file string, data []byte) error {
 	if err := os.Rename(file+".new", file); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(file))
+	return syncDir(filepath.Dir(file))
 }
 
 // writeSynced writes a file and has it on the card when it returns.
@@ -31,8 +31,8 @@ func writeSynced(file string, data []byte, flag int) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncFolder has a folder's entries on the card when it returns.
-func syncFolder(dir string) error {
+// syncDir has a folder's entries on the card when it returns.
+func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

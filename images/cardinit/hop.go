@@ -27,27 +27,27 @@ import (
 // and no version is tried twice by itself.
 
 const (
-	// AllProcessors is the word in each slot's cmdline.txt of a card for boards with
+	// AllCPUsParam is the word in each slot's cmdline.txt of a card for boards with
 	// several processors. Four is what all of them have, and more than a first
 	// board's kernel asks about. It is spelt as nobody spells it by hand: who writes
 	// nr_cpus=1 wants one processor and no trial.
-	AllProcessors = "nr_cpus=04"
-	// oneProcessor is that word during a hop. It differs in the last byte.
-	oneProcessor = "nr_cpus=01"
-	// processorsKey begins both.
-	processorsKey = "nr_cpus="
+	AllCPUsParam = "nr_cpus=04"
+	// oneCPUParam is that word during a hop. It differs in the last byte.
+	oneCPUParam = "nr_cpus=01"
+	// cpusKey begins both.
+	cpusKey = "nr_cpus="
 )
 
-// several reports whether the running kernel might have started more than one
+// isMultiprocessor reports whether the running kernel might have started more than one
 // processor.
-func several(p Paths) bool {
+func isMultiprocessor(p Paths) bool {
 	possible, err := os.ReadFile(filepath.Join(p.Sys, "devices", "system", "cpu", "possible"))
 	return err == nil && strings.TrimSpace(string(possible)) != "0"
 }
 
-// findWord finds a kernel's word in a line of them: where it begins, -1 if it is
+// findParam finds a kernel's word in a line of them: where it begins, -1 if it is
 // not there, or there twice.
-func findWord(line, word string) int {
+func findParam(line, word string) int {
 	found := -1
 	for at := 0; at < len(line); {
 		if strings.ContainsRune(" \t\r\n", rune(line[at])) {
@@ -69,104 +69,104 @@ func findWord(line, word string) int {
 	return found
 }
 
-// turnWord changes a word of the running slot's cmdline.txt into one that differs
+// replaceParam changes a word of the running slot's cmdline.txt into one that differs
 // in the last byte, on the card when it returns. It reports whether the word was
 // there.
-func (s *Slots) turnWord(from, to string) (was bool, err error) {
+func (s *Slots) replaceParam(from, to string) (was bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	file := s.file(s.running, CmdlineFile)
+	file := s.filePath(s.running, CmdlineFile)
 	line, err := os.ReadFile(file)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrCard, err)
 	}
-	at := findWord(string(line), from)
+	at := findParam(string(line), from)
 	if at < 0 {
 		return false, nil
 	}
 	last := len(to) - 1
-	return true, s.change(file, int64(at+last), to[last])
+	return true, s.overwriteByte(file, int64(at+last), to[last])
 }
 
-// noWord is why a board cannot hop.
-func (s *Slots) noWord() error {
+// hopParamMissing is why a board cannot hop.
+func (s *Slots) hopParamMissing() error {
 	return fmt.Errorf("%w: the card's %s/%s has no word %s, by which a board of several processors tries a version: write the card anew",
-		ErrNotNow, s.running, CmdlineFile, AllProcessors)
+		ErrNotNow, s.running, CmdlineFile, AllCPUsParam)
 }
 
-// hops says whether the running slot's words are such that it can start with one
+// checkHopParam says whether the running slot's words are such that it can start with one
 // processor.
-func (s *Slots) hops() error {
-	line, err := os.ReadFile(s.file(s.running, CmdlineFile))
+func (s *Slots) checkHopParam() error {
+	line, err := os.ReadFile(s.filePath(s.running, CmdlineFile))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
-	if findWord(string(line), AllProcessors) < 0 {
-		return s.noWord()
+	if findParam(string(line), AllCPUsParam) < 0 {
+		return s.hopParamMissing()
 	}
 	return nil
 }
 
-// askHop has the running slot start with one processor.
-func (s *Slots) askHop() error {
-	was, err := s.turnWord(AllProcessors, oneProcessor)
+// setHopMark has the running slot start with one processor.
+func (s *Slots) setHopMark() error {
+	was, err := s.replaceParam(AllCPUsParam, oneCPUParam)
 	if err == nil && !was {
-		err = s.noWord()
+		err = s.hopParamMissing()
 	}
 	return err
 }
 
-// land has the running slot start with all processors again, and reports whether
+// clearHopMark has the running slot start with all processors again, and reports whether
 // it was to start with one.
-func (s *Slots) land() (was bool, err error) {
-	was, err = s.turnWord(oneProcessor, AllProcessors)
+func (s *Slots) clearHopMark() (was bool, err error) {
+	was, err = s.replaceParam(oneCPUParam, AllCPUsParam)
 	if errors.Is(err, fs.ErrNotExist) { // it was not started from the card's words
 		return false, nil
 	}
 	return was, err
 }
 
-// hop is the part of a hop that comes before the restart.
-func (a *aboard) hop() error {
-	slots, err := OpenSlots(a.Machine, a.Paths)
+// requestHop is the part of a hop that comes before the restart.
+func (a *cardInit) requestHop() error {
+	slots, err := OpenSlots(a.System, a.Paths)
 	if err != nil {
 		return err
 	}
-	if err := slots.whole(OtherSlot(a.words.Slot)); err != nil {
+	if err := slots.checkComplete(OtherSlot(a.params.Slot)); err != nil {
 		return err
 	}
-	return slots.askHop()
+	return slots.setHopMark()
 }
 
-// landed is the part of a hop that comes after the restart. It reports whether the
+// completeHop is the part of a hop that comes after the restart. It reports whether the
 // machine is to be restarted: it has tried the other slot, or left that to whoever
 // starts it. Any other start passes through here too.
-func (a *aboard) landed(ctx context.Context) (restart bool) {
-	slots, err := OpenSlots(a.Machine, a.Paths)
+func (a *cardInit) completeHop(ctx context.Context) (restart bool) {
+	slots, err := OpenSlots(a.System, a.Paths)
 	if err != nil {
-		a.say("%v", err)
+		a.logf("%v", err)
 		return false
 	}
-	was, err := slots.land()
-	other := OtherSlot(a.words.Slot)
+	was, err := slots.clearHopMark()
+	other := OtherSlot(a.params.Slot)
 	switch {
 	case err != nil:
-		a.say("%s/%s cannot be put back, so slot %s is not tried: %v", a.words.Slot, CmdlineFile, other, err)
+		a.logf("%s/%s cannot be put back, so slot %s is not tried: %v", a.params.Slot, CmdlineFile, other, err)
 		return false
 	case !was:
 		return false
-	case !a.words.Hop: // the restart did not come about, and this program has started anew
-		a.say("slot %s is not tried: the machine was not restarted", other)
+	case !a.params.Hop: // the restart did not come about, and this program has started anew
+		a.logf("slot %s is not tried: the machine was not restarted", other)
 		return false
 	}
-	a.say("restarting into slot %s (try)", other)
-	a.log.settle(ctx)
-	if a.words.NoKexec {
+	a.logf("restarting into slot %s (try)", other)
+	a.log.drainConsole(ctx)
+	if a.params.NoKexec {
 		return true
 	}
-	if err := a.tryOther(); err != nil {
-		a.say("the other slot cannot be started: %v", err)
-		a.log.settle(ctx)
+	if err := a.kexecOtherSlot(); err != nil {
+		a.logf("the other slot cannot be started: %v", err)
+		a.log.drainConsole(ctx)
 	}
 	return true
 }

@@ -27,12 +27,12 @@ func newHopper(t *testing.T) *hopper {
 }
 
 // aboard is what runs on the machine now.
-func (h *hopper) aboard() *aboard {
+func (h *hopper) aboard() *cardInit {
 	line, err := os.ReadFile(filepath.Join(h.paths.Proc, "cmdline"))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return &aboard{Config: Config{Machine: h.fake, Paths: h.paths}, words: parseWords(string(line)), log: newLogbook(h.paths)}
+	return &cardInit{Config: Config{System: h.fake, Paths: h.paths}, params: parseCmdline(string(line)), log: newLogRing(h.paths)}
 }
 
 // quickly is a context in which nothing is waited for: no console reads along.
@@ -68,7 +68,7 @@ func (h *hopper) switchOn() {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		slot, _, err := findPrefix(string(config))
+		slot, _, err := parseBootSlot(string(config))
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -78,7 +78,7 @@ func (h *hopper) switchOn() {
 		}
 		h.kernel(string(words))
 		jumps := len(h.fake.did("kexec -e"))
-		if !h.aboard().landed(h.quickly()) {
+		if !h.aboard().completeHop(h.quickly()) {
 			h.runs = slot
 			return
 		}
@@ -86,10 +86,10 @@ func (h *hopper) switchOn() {
 			continue // it could not, and restarts
 		}
 		h.trials++
-		if several(h.paths) {
+		if isMultiprocessor(h.paths) {
 			h.t.Fatal("a kernel that may have started several processors jumps into another one")
 		}
-		if now, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile)); err != nil || !strings.Contains(string(now), AllProcessors) {
+		if now, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile)); err != nil || !strings.Contains(string(now), AllCPUsParam) {
 			h.t.Fatalf("another slot is tried while slot %s would start with %q (%v)", slot, now, err)
 		}
 		if h.bad {
@@ -98,10 +98,10 @@ func (h *hopper) switchOn() {
 		loaded := h.fake.did("kexec -l")
 		_, words2, _ := strings.Cut(loaded[len(loaded)-1], "--command-line=")
 		h.kernel(words2)
-		if h.aboard().landed(h.quickly()) {
+		if h.aboard().completeHop(h.quickly()) {
 			h.t.Fatal("a slot on trial tries another one")
 		}
-		h.runs, h.trial = parseWords(words2).Slot, true
+		h.runs, h.trial = parseCmdline(words2).Slot, true
 		return
 	}
 }
@@ -126,7 +126,7 @@ func (h *hopper) update(version string) {
 	if err := s.Seal(r); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.aboard().try(); err != nil {
+	if err := h.aboard().startTrial(); err != nil {
 		h.t.Fatal(err)
 	}
 	h.switchOn()
@@ -184,8 +184,8 @@ func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 			for range 2 { // nor later
 				was := h.trials
 				h.switchOn()
-				if h.trials != was || h.trial || !several(h.paths) {
-					t.Fatalf("bad %v, cut %d: a later start has %d trials after %d, several processors: %v", bad, at, h.trials, was, several(h.paths))
+				if h.trials != was || h.trial || !isMultiprocessor(h.paths) {
+					t.Fatalf("bad %v, cut %d: a later start has %d trials after %d, several processors: %v", bad, at, h.trials, was, isMultiprocessor(h.paths))
 				}
 			}
 			if version, err := started(h.paths); err != nil || version != "old" && h.runs != "b" {
@@ -230,7 +230,7 @@ func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
 		h.kernel(words)
-		h.aboard().landed(h.quickly())
+		h.aboard().completeHop(h.quickly())
 		if got := len(h.fake.did("watchdog")) == 1; got != may || len(h.fake.did("kexec -e")) != 1 {
 			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.did("kexec"))
 		}
@@ -239,7 +239,7 @@ func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 
 // one is the line of the running slot during a hop.
 func one() string {
-	return strings.Replace(strings.TrimSpace(slotContent("old", "a")[CmdlineFile]), AllProcessors, oneProcessor, 1)
+	return strings.Replace(strings.TrimSpace(slotContent("old", "a")[CmdlineFile]), AllCPUsParam, oneCPUParam, 1)
 }
 
 // stuckCard is a card that has taken its last write.
@@ -257,11 +257,11 @@ func TestWhatEndsAHop(t *testing.T) {
 		return h, filepath.Join(h.paths.Boot, "a", CmdlineFile)
 	}
 	one := one()
-	ends := func(what string, h *hopper, m Machine, want bool, text string) {
+	ends := func(what string, h *hopper, m System, want bool, text string) {
 		t.Helper()
 		a := h.aboard()
-		a.Machine = m
-		if got := a.landed(h.quickly()); got != want {
+		a.System = m
+		if got := a.completeHop(h.quickly()); got != want {
 			t.Errorf("%s: a restart: %v", what, got)
 		}
 		if said := strings.Join(a.log.tail, "\n"); !strings.Contains(said, text) {
@@ -279,7 +279,7 @@ func TestWhatEndsAHop(t *testing.T) {
 
 	h.kernel(slotContent("old", "a")[CmdlineFile])
 	ends("no restart", h, h.fake, false, "is not tried")
-	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneProcessor) {
+	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
 		t.Errorf("the word was left: %q, %v", now, err)
 	}
 
@@ -295,7 +295,7 @@ func TestWhatEndsAHop(t *testing.T) {
 	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
 	h.kernel(one + " bramble.kexec=0")
 	ends("an emulator", h, h.fake, true, "restarting into slot b (try)")
-	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneProcessor) {
+	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
 		t.Errorf("an emulator: the word was left: %q, %v", now, err)
 	}
 
@@ -304,24 +304,24 @@ func TestWhatEndsAHop(t *testing.T) {
 	h.kernel("nr_cpus=1")
 	ends("who wants one processor", h, h.fake, false, "")
 	h.kernel("bramble.slot=a")
-	if err := h.aboard().try(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllProcessors) {
+	if err := h.aboard().startTrial(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllCPUsParam) {
 		t.Errorf("a card without the word: %v", err)
 	}
 	s, err := OpenSlots(h.fake, h.paths)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Begin(releaseOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.version("b") != "new" {
-		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.version("b"))
+	if _, err := s.Begin(releaseOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
+		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.readVersion("b"))
 	}
 }
 
 func TestFindWord(t *testing.T) {
 	for line, want := range map[string]int{
-		"": -1, AllProcessors: 0, "a nr_cpus=04 b\n": 2, "a nr_cpus=04\n": 2, "nr_cpus=044": -1, "xnr_cpus=04": -1, "\tnr_cpus=04\r\n": 1,
+		"": -1, AllCPUsParam: 0, "a nr_cpus=04 b\n": 2, "a nr_cpus=04\n": 2, "nr_cpus=044": -1, "xnr_cpus=04": -1, "\tnr_cpus=04\r\n": 1,
 		"nr_cpus=04 nr_cpus=04": -1, "nr_cpus=0 nr_cpus=04": 10,
 	} {
-		if got := findWord(line, AllProcessors); got != want {
+		if got := findParam(line, AllCPUsParam); got != want {
 			t.Errorf("in %q it is at %d, not %d", line, got, want)
 		}
 	}

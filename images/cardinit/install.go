@@ -8,24 +8,24 @@ import (
 	"slices"
 )
 
-// takes refuses, before anything of the card is touched, a release that this board
+// checkInstallable refuses, before anything of the card is touched, a release that this board
 // could not start, could not try, or has no room for in its other slot.
-func (s *Slots) takes(r Release, other string) error {
-	if kernel := s.kernel(); !slices.ContainsFunc(r.Files, func(f File) bool { return f.Name == kernel }) {
-		return fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefuse, kernel)
+func (s *Slots) checkInstallable(r SlotManifest, other string) error {
+	if kernel := s.kernelFile(); !slices.ContainsFunc(r.Files, func(f SlotFile) bool { return f.Name == kernel }) {
+		return fmt.Errorf("%w: it is for first boards alone, without this one's %s: make the image with --later", ErrRefused, kernel)
 	}
-	if several(s.paths) {
-		if err := s.hops(); err != nil {
+	if isMultiprocessor(s.paths) {
+		if err := s.checkHopParam(); err != nil {
 			return err
 		}
 	}
-	return s.fits(r, other)
+	return s.checkRoom(r, other)
 }
 
-// fits refuses a release that a slot's part of the card has no room for: a card that
+// checkRoom refuses a release that a slot's part of the card has no room for: a card that
 // was made for first boards alone, or for fewer kernels, is smaller.
-func (s *Slots) fits(r Release, slot string) error {
-	free, piece, err := s.machine.Room(s.paths.Boot)
+func (s *Slots) checkRoom(r SlotManifest, slot string) error {
+	free, piece, err := s.system.FreeSpace(s.paths.Boot)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
@@ -35,7 +35,7 @@ func (s *Slots) fits(r Release, slot string) error {
 		return fmt.Errorf("%w: %w", ErrCard, err)
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && slotName(e.Name()) {
+		if info, err := e.Info(); err == nil && isSlotFile(e.Name()) {
 			free += whole(info.Size()) // it is written over, or deleted
 		}
 	}
@@ -44,7 +44,7 @@ func (s *Slots) fits(r Release, slot string) error {
 		need += whole(f.Size)
 	}
 	if need > free {
-		return fmt.Errorf("%w: it needs %d KB of the card's first partition, and a slot has %d: write the card anew", ErrRefuse, need/1000, free/1000)
+		return fmt.Errorf("%w: it needs %d KB of the card's first partition, and a slot has %d: write the card anew", ErrRefused, need/1000, free/1000)
 	}
 	return nil
 }

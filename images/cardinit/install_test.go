@@ -14,7 +14,7 @@ import (
 // A later board starts a kernel of its own, so that a version without one is
 // refused before anything of the card is touched, and one with it is tried.
 func TestALaterBoardWantsItsOwnKernel(t *testing.T) {
-	for release, file := range map[string]string{"6.1.0-50-armmp": LaterKernelFile, "6.1.0-50-arm64": WideKernelFile} {
+	for release, file := range map[string]string{"6.1.0-50-armmp": ARMv7KernelFile, "6.1.0-50-arm64": ARM64KernelFile} {
 		t.Run(file, func(t *testing.T) { ownKernel(t, release, file) })
 	}
 }
@@ -27,26 +27,26 @@ func ownKernel(t *testing.T, runs, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.whole("a"); err != nil {
+	if err := s.checkComplete("a"); err != nil {
 		t.Errorf("the running slot: %v", err)
 	}
 	r := releaseOf("new", "b")
-	if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) || !strings.Contains(err.Error(), "--later") {
+	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--later") {
 		t.Errorf("a version for first boards alone: %v", err)
 	}
-	if _, err := os.Stat(s.file("b", KernelFile)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(s.filePath("b", KernelFile)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it left something in the other slot: %v", err)
 	}
 
 	content := slotContent("new", "b")
 	content[file] = "later kernel of new"
 	sum := sha256.Sum256([]byte(content[file]))
-	r.Files = append(r.Files, File{file, int64(len(content[file])), hex.EncodeToString(sum[:])})
+	r.Files = append(r.Files, SlotFile{file, int64(len(content[file])), hex.EncodeToString(sum[:])})
 	missing, err := s.Begin(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(missing, func(f File) bool { return f.Name == file }) {
+	if !slices.ContainsFunc(missing, func(f SlotFile) bool { return f.Name == file }) {
 		t.Errorf("%v are to be sent, and not its kernel", missing)
 	}
 	for _, f := range missing {
@@ -54,13 +54,13 @@ func ownKernel(t *testing.T, runs, file string) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(s.Seal(r), s.whole("b")); err != nil {
+	if err := errors.Join(s.Seal(r), s.checkComplete("b")); err != nil {
 		t.Error(err)
 	}
-	if err := os.Remove(s.file("b", file)); err != nil {
+	if err := os.Remove(s.filePath("b", file)); err != nil {
 		t.Fatal(err)
 	}
-	if s.whole("b") == nil {
+	if s.checkComplete("b") == nil {
 		t.Error("a slot without this board's kernel counts as whole")
 	}
 }
@@ -77,16 +77,16 @@ func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 		if release != "" {
 			put(t, p.Proc, map[string]string{"sys/kernel/osrelease": release})
 		}
-		for _, name := range []string{KernelFile, LaterKernelFile, WideKernelFile, InitrdFile, VersionFile} {
+		for _, name := range []string{KernelFile, ARMv7KernelFile, ARM64KernelFile, InitrdFile, VersionFile} {
 			put(t, p.Boot, map[string]string{"b/" + name: "of the other slot"})
 		}
 		put(t, p.Boot, map[string]string{"b/" + CmdlineFile: "bramble.slot=b\n"})
-		a := &aboard{Config: Config{Machine: m, Paths: p}, words: Words{Slot: "a"}, log: newLogbook(p)}
+		a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "a"}, log: newLogRing(p)}
 		for _, program := range []string{"kexec", "kexec64"} {
 			m.answers[program+" -e"] = fakeAnswer{code: 1, output: "the test has no other kernel"}
 		}
 		put(t, p.Proc, map[string]string{"cmdline": "bramble.slot=a"})
-		if err := a.tryOther(); err == nil || !strings.Contains(err.Error(), "no other kernel") {
+		if err := a.kexecOtherSlot(); err == nil || !strings.Contains(err.Error(), "no other kernel") {
 			t.Errorf("%s: %v", release, err)
 		}
 		did := m.did("kexec")
@@ -111,10 +111,10 @@ func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.room = need - have - 1
-	if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) || !strings.Contains(err.Error(), "write the card anew") {
+	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "write the card anew") {
 		t.Errorf("a byte too large: %v", err)
 	}
-	if got := s.version("b"); got != "older" {
+	if got := s.readVersion("b"); got != "older" {
 		t.Errorf("the other slot is now %q", got)
 	}
 	m.room = need - have

@@ -10,33 +10,33 @@ import (
 // Script is what the image installs as /etc/udhcpc.script.
 //
 //go:embed udhcpc.script
-var script string
+var dhcpScript string
 
-// Script is the text of the image's /etc/udhcpc.script, to be installed with
+// DHCPScript is the text of the image's /etc/udhcpc.script, to be installed with
 // mode 0755.
-func Script() string { return script }
+func DHCPScript() string { return dhcpScript }
 
 // Address is how a card is on its network.
 type Address struct {
-	Card    string // "eth0"
-	Own     netip.Prefix
-	Gateway netip.Addr // the zero Addr: none
-	DNS     []netip.Addr
-	NTP     []string
-	From    string // "by DHCP", "as its settings say", …
+	Interface string // "eth0"
+	Own       netip.Prefix
+	Gateway   netip.Addr // the zero Addr: none
+	DNS       []netip.Addr
+	NTP       []string
+	From      string // "by DHCP", "as its settings say", …
 }
 
 // String is what the console says of it.
 func (a Address) String() string {
-	s := a.Card + " " + a.Own.String() + " " + a.From
+	s := a.Interface + " " + a.Own.String() + " " + a.From
 	if a.Gateway.IsValid() {
 		s += ", router " + a.Gateway.String()
 	}
 	return s
 }
 
-// fromLease is where a leased address is from.
-const fromLease = "by DHCP"
+// fromDHCP is where a leased address is from.
+const fromDHCP = "by DHCP"
 
 // Bounds of what a DHCP server can have a board keep.
 const (
@@ -58,7 +58,7 @@ func parseLease(card, text string) (l lease, ok bool) {
 	if len(text) > maxLease {
 		return lease{}, false
 	}
-	l.address = Address{Card: card, From: fromLease}
+	l.address = Address{Interface: card, From: fromDHCP}
 	var ip netip.Addr
 	bits := 24
 	for line := range strings.Lines(text) {
@@ -67,24 +67,24 @@ func parseLease(card, text string) (l lease, ok bool) {
 		case "event":
 			l.event = value
 		case "ip":
-			ip = host(value)
+			ip = parseHostAddr(value)
 		case "mask":
 			if n, err := strconv.Atoi(value); err == nil && n >= 1 && n <= 32 {
 				bits = n
 			}
 		case "router":
 			if first, _, _ := strings.Cut(value, " "); first != "" {
-				l.address.Gateway = host(first)
+				l.address.Gateway = parseHostAddr(first)
 			}
 		case "dns":
 			for _, word := range strings.Fields(value) {
-				if a := host(word); a.IsValid() && len(l.address.DNS) < maxDNS {
+				if a := parseHostAddr(word); a.IsValid() && len(l.address.DNS) < maxDNS {
 					l.address.DNS = append(l.address.DNS, a)
 				}
 			}
 		case "ntp":
 			for _, word := range strings.Fields(value) {
-				if a := host(word); a.IsValid() && len(l.address.NTP) < maxNTP {
+				if a := parseHostAddr(word); a.IsValid() && len(l.address.NTP) < maxNTP {
 					l.address.NTP = append(l.address.NTP, a.String())
 				}
 			}
@@ -102,8 +102,8 @@ func parseLease(card, text string) (l lease, ok bool) {
 	return lease{}, false
 }
 
-// host gives an IPv4 address of a host, or the zero Addr.
-func host(s string) netip.Addr {
+// parseHostAddr gives an IPv4 address of a host, or the zero Addr.
+func parseHostAddr(s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil || !a.Is4() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return netip.Addr{}

@@ -17,11 +17,11 @@ func TestLinkLocal(t *testing.T) {
 	seen := map[netip.Addr]bool{}
 	for _, hardware := range []string{"b8:27:eb:00:00:01 till", "b8:27:eb:00:00:02 till", ""} {
 		for n := range 2000 {
-			a := linkLocal(hardware, n)
+			a := linkLocalAddress(hardware, n)
 			if a.Less(lowest) || highest.Less(a) {
 				t.Fatalf("%s is not to be taken", a)
 			}
-			if a != linkLocal(hardware, n) {
+			if a != linkLocalAddress(hardware, n) {
 				t.Fatal("a card has another address each time")
 			}
 			seen[a] = true
@@ -34,23 +34,23 @@ func TestLinkLocal(t *testing.T) {
 
 func TestSolitude(t *testing.T) {
 	none := Address{}
-	leased := Address{Own: netip.MustParsePrefix("10.0.0.2/24"), From: fromLease}
+	leased := Address{Own: netip.MustParsePrefix("10.0.0.2/24"), From: fromDHCP}
 	own := Address{Own: netip.MustParsePrefix("169.254.7.7/16")}
 	zero := time.Unix(0, 0)
-	s := solitude{since: zero, plugged: true}
+	s := fallbackPolicy{since: zero, plugged: true}
 	for _, tt := range []struct {
 		at      float64 // seconds
 		has     Address
 		plugged bool
-		want    deed
+		want    addressAction
 	}{
-		{19.5, none, true, nothing}, {20, none, true, fallBack}, {20.5, none, true, nothing}, {40, none, true, fallBack}, // all were taken
-		{50, own, true, nothing}, {100, own, true, defend}, {159, own, true, nothing}, {160, own, true, defend},
-		{161, own, false, nothing}, {300, own, false, nothing}, {300.5, own, true, defend}, {301, own, true, nothing}, // in another network?
-		{310, leased, true, nothing}, {900, leased, true, nothing}, {901, none, true, nothing}, {919.5, none, true, nothing}, {920, none, true, fallBack},
-		{925, none, false, nothing}, {990, none, false, nothing}, {991, none, true, nothing}, {1010, none, true, fallBack}, // no cable, no network
+		{19.5, none, true, noAction}, {20, none, true, fallBack}, {20.5, none, true, noAction}, {40, none, true, fallBack}, // all were taken
+		{50, own, true, noAction}, {100, own, true, defendAddress}, {159, own, true, noAction}, {160, own, true, defendAddress},
+		{161, own, false, noAction}, {300, own, false, noAction}, {300.5, own, true, defendAddress}, {301, own, true, noAction}, // in another network?
+		{310, leased, true, noAction}, {900, leased, true, noAction}, {901, none, true, noAction}, {919.5, none, true, noAction}, {920, none, true, fallBack},
+		{925, none, false, noAction}, {990, none, false, noAction}, {991, none, true, noAction}, {1010, none, true, fallBack}, // no cable, no network
 	} {
-		if got := s.next(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.has, tt.plugged, 20*time.Second); got != tt.want {
+		if got := s.nextAction(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.has, tt.plugged, 20*time.Second); got != tt.want {
 			t.Errorf("at %v s: %d, want %d", tt.at, got, tt.want)
 		}
 	}
@@ -72,7 +72,7 @@ func TestHeard(t *testing.T) {
 		{0, arpNobody, false}, {1, arpReply, true}, {1, arpProbe, true},
 		{1, "arping: interface eth0 not found: No such device", false}, {-1, "", false},
 	} {
-		if got := heard(tt.code, tt.output); got != tt.want {
+		if got := arpAnswered(tt.code, tt.output); got != tt.want {
 			t.Errorf("%d, %q: another machine is heard: %v", tt.code, tt.output, got)
 		}
 	}
@@ -84,10 +84,10 @@ func TestACardHelpsItself(t *testing.T) {
 	t.Parallel()
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
-	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
-	n.wait = time.Second
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+	n.dhcpTimeout = time.Second
 	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n", "class/net/eth0/address": "b8:27:eb:00:00:01\n"})
-	first, second := linkLocal("b8:27:eb:00:00:01 till", 0).String(), linkLocal("b8:27:eb:00:00:01 till", 1).String()
+	first, second := linkLocalAddress("b8:27:eb:00:00:01 till", 0).String(), linkLocalAddress("b8:27:eb:00:00:01 till", 1).String()
 	m.answers["arping -D -c 3 -I eth0 "+first] = fakeAnswer{code: 1, output: arpReply}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -101,7 +101,7 @@ func TestACardHelpsItself(t *testing.T) {
 		}
 	}
 	lease("event=deconfig\n")
-	eventually(t, "an address of its own", func() bool { return n.address().Own.String() == second+"/16" })
+	eventually(t, "an address of its own", func() bool { return n.currentAddress().Own.String() == second+"/16" })
 	eventually(t, "the address is told", func() bool {
 		return slices.Contains(m.did("arping -U"), "arping -U -c 2 -I eth0 -s "+second+" "+second)
 	})
@@ -115,7 +115,7 @@ func TestACardHelpsItself(t *testing.T) {
 	lease("event=leasefail\n")
 	lease("event=nak\n")
 	lease("event=bound\nip=10.0.0.2\nmask=24\n")
-	eventually(t, "the lease", func() bool { return n.address().Own.String() == "10.0.0.2/24" })
+	eventually(t, "the lease", func() bool { return n.currentAddress().Own.String() == "10.0.0.2/24" })
 	if got := m.did("ip addr flush"); len(got) != 1 {
 		t.Errorf("its own address is given up by %v", got)
 	}
@@ -125,24 +125,24 @@ func TestACardHelpsItself(t *testing.T) {
 func TestALinkLocalAddressIsGivenUp(t *testing.T) {
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
-	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
-	n.claim(t.Context(), "eth0")
-	at := n.address()
-	n.keepOwn(t.Context(), at)
-	if n.address().Own != at.Own || len(m.did("ip addr flush")) != 0 {
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+	n.claimLinkLocal(t.Context(), "eth0")
+	at := n.currentAddress()
+	n.defendLinkLocal(t.Context(), at)
+	if n.currentAddress().Own != at.Own || len(m.did("ip addr flush")) != 0 {
 		t.Error("an address that nobody else has is given up")
 	}
 	m.answers["arping -D -c 3 -I eth0 "+at.Own.Addr().String()] = fakeAnswer{code: 1, output: arpProbe}
-	n.keepOwn(t.Context(), at)
-	if now := n.address().Own; now == at.Own || !now.IsValid() {
+	n.defendLinkLocal(t.Context(), at)
+	if now := n.currentAddress().Own; now == at.Own || !now.IsValid() {
 		t.Errorf("from %v it went to %v", at.Own, now)
 	}
 	m.answers["arping -D"] = fakeAnswer{code: 1, output: arpReply}
-	m.answers["arping -D -c 3 -I eth0 "+n.address().Own.Addr().String()] = fakeAnswer{code: 1, output: arpReply}
+	m.answers["arping -D -c 3 -I eth0 "+n.currentAddress().Own.Addr().String()] = fakeAnswer{code: 1, output: arpReply}
 	asked := len(m.did("arping -D"))
-	n.keepOwn(t.Context(), n.address())
-	if n.address().Own.IsValid() {
-		t.Errorf("an address is taken that another machine has: %v", n.address())
+	n.defendLinkLocal(t.Context(), n.currentAddress())
+	if n.currentAddress().Own.IsValid() {
+		t.Errorf("an address is taken that another machine has: %v", n.currentAddress())
 	}
 	if got := len(m.did("arping -D")) - asked; got != 1+claimTries {
 		t.Errorf("%d addresses were asked for in a row", got)
@@ -154,21 +154,21 @@ func TestALinkLocalAddressIsGivenUp(t *testing.T) {
 func TestTheLastAddressGoesBeforeALinkLocalOne(t *testing.T) {
 	p, m := fakePaths(t), newFakeMachine()
 	var log logSays
-	n := newNetwork(m, p, Settings{HostName: "till"}, log.say)
-	n.claim(t.Context(), "eth0")
-	if err := n.keep(n.address()); err != nil {
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+	n.claimLinkLocal(t.Context(), "eth0")
+	if err := n.saveAddress(n.currentAddress()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(p.Kept("network")); err == nil {
+	if _, err := os.Stat(p.SavedFile("network")); err == nil {
 		t.Error("a link-local address is kept")
 	}
-	if err := n.keep(Address{Card: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16")}); err != nil {
+	if err := n.saveAddress(Address{Interface: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16")}); err != nil {
 		t.Fatal(err)
 	}
-	n = newNetwork(m, p, Settings{HostName: "till"}, log.say)
-	n.reuse = true
-	n.helpItself(t.Context(), "eth0")
-	if got := n.address(); got.Own.String() != "10.1.1.9/16" || !strings.Contains(got.From, "last time") {
+	n = newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+	n.useSaved = true
+	n.takeFallback(t.Context(), "eth0")
+	if got := n.currentAddress(); got.Own.String() != "10.1.1.9/16" || !strings.Contains(got.From, "last time") {
 		t.Errorf("the address is %v", got)
 	}
 }

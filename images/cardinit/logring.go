@@ -14,35 +14,35 @@ import (
 )
 
 const (
-	// memoryLog bounds each of the two files of the log in memory, in bytes.
-	memoryLog = 128 << 10
-	// cardLog bounds each of the two files of the log on the card, in bytes.
-	cardLog = 64 << 10
-	// copyEvery is how often what is new in the log goes to the card, copyMost
+	// maxMemoryLog bounds each of the two files of the log in memory, in bytes.
+	maxMemoryLog = 128 << 10
+	// maxCardLog bounds each of the two files of the log on the card, in bytes.
+	maxCardLog = 64 << 10
+	// saveInterval is how often what is new in the log goes to the card, copyMost
 	// how many bytes of it: 24 × (16 KiB + 3 blocks of the journal and the
 	// folder, 4 KiB each) are at most 672 KiB a day; an idle board logs nothing
 	// and writes nothing.
-	copyEvery = time.Hour
-	copyMost  = 16 << 10
+	saveInterval = time.Hour
+	maxPending   = 16 << 10
 	// maxLine bounds a line of the log, in bytes.
 	maxLine = 4 << 10
 	// consoleLines is how many lines may wait for the serial line; a slow one
 	// loses the rest, for the board must not wait for it.
 	consoleLines = 256
-	// consoleSettle is how long the last line on its way may take: 115,200 baud
+	// consoleDrainTime is how long the last line on its way may take: 115,200 baud
 	// write a long one in a third of a second.
-	consoleSettle = 300 * time.Millisecond
+	consoleDrainTime = 300 * time.Millisecond
 )
 
-// logbook takes what the board's program and aboard say: into a ring of two
+// logRing takes what the board's program and aboard say: into a ring of two
 // files in memory, to the console, and now and then to the card. Write is for
 // one program at a time.
-type logbook struct {
+type logRing struct {
 	paths   Paths
 	console chan string
 
 	mu      sync.Mutex
-	part    []byte   // guarded by mu; a line that has not ended
+	partial []byte   // guarded by mu; a line that has not ended
 	tail    []string // guarded by mu; the last lines
 	size    int64    // guarded by mu; of the newer file in memory
 	file    *os.File // guarded by mu; nil: not to be had
@@ -50,60 +50,60 @@ type logbook struct {
 	skipped bool     // guarded by mu; some of pending was dropped
 }
 
-func newLogbook(p Paths) *logbook {
-	return &logbook{paths: p, console: make(chan string, consoleLines)}
+func newLogRing(p Paths) *logRing {
+	return &logRing{paths: p, console: make(chan string, consoleLines)}
 }
 
 // Write takes output of the board's program. It never fails.
-func (l *logbook) Write(p []byte) (int, error) {
+func (l *logRing) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.part = append(l.part, p...)
+	l.partial = append(l.partial, p...)
 	for {
-		end := bytes.IndexByte(l.part, '\n')
-		if end < 0 && len(l.part) < maxLine {
+		end := bytes.IndexByte(l.partial, '\n')
+		if end < 0 && len(l.partial) < maxLine {
 			break
 		}
-		line, rest := l.part, []byte(nil)
+		line, rest := l.partial, []byte(nil)
 		if end >= 0 {
-			line, rest = l.part[:end], l.part[end+1:]
+			line, rest = l.partial[:end], l.partial[end+1:]
 		}
-		l.line(string(line))
-		l.part = append(l.part[:0], rest...)
+		l.addLine(string(line))
+		l.partial = append(l.partial[:0], rest...)
 	}
 	return len(p), nil
 }
 
-// say is a line of aboard's own.
-func (l *logbook) say(text string) {
+// addOwn is a line of aboard's own.
+func (l *logRing) addOwn(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.line("bramble: " + text)
+	l.addLine("bramble: " + text)
 }
 
-// line keeps one line; mu is held.
-func (l *logbook) line(text string) {
-	text = printable(text)
+// addLine keeps one line; mu is held.
+func (l *logRing) addLine(text string) {
+	text = replaceControls(text)
 	select {
 	case l.console <- text:
 	default:
 	}
-	if l.tail = append(l.tail, text); len(l.tail) > lastWords {
+	if l.tail = append(l.tail, text); len(l.tail) > maxLastLines {
 		l.tail = slices.Delete(l.tail, 0, 1)
 	}
-	if room := copyMost - len(l.pending); room > len(text) {
+	if room := maxPending - len(l.pending); room > len(text) {
 		l.pending = append(append(l.pending, text...), '\n')
 	} else {
 		l.skipped = true
 	}
-	l.remember(text)
+	l.writeMemory(text)
 }
 
-// remember puts a line into the files in memory; mu is held. Without them the
+// writeMemory puts a line into the files in memory; mu is held. Without them the
 // console still has it.
-func (l *logbook) remember(text string) {
-	name := l.paths.State("log")
-	if l.file == nil || l.size > memoryLog {
+func (l *logRing) writeMemory(text string) {
+	name := l.paths.StateFile("log")
+	if l.file == nil || l.size > maxMemoryLog {
 		if l.file != nil {
 			_ = l.file.Close()
 			_ = os.Rename(name, name+".1")
@@ -121,8 +121,8 @@ func (l *logbook) remember(text string) {
 	l.size += int64(n)
 }
 
-// printable leaves no control character in a line: a terminal obeys them.
-func printable(s string) string {
+// replaceControls leaves no control character in a line: a terminal obeys them.
+func replaceControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return '?'
@@ -131,15 +131,15 @@ func printable(s string) string {
 	}, strings.TrimRight(s, "\r"))
 }
 
-// last returns the last lines, at most n.
-func (l *logbook) last(n int) []string {
+// lastLines returns the last lines, at most n.
+func (l *logRing) lastLines(n int) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.tail[max(0, len(l.tail)-n):])
 }
 
-// show writes lines to the console until ctx ends, and then what waits.
-func (l *logbook) show(ctx context.Context, out io.Writer) {
+// runConsole writes lines to the console until ctx ends, and then what waits.
+func (l *logRing) runConsole(ctx context.Context, out io.Writer) {
 	for {
 		select {
 		case line := <-l.console:
@@ -157,30 +157,30 @@ func (l *logbook) show(ctx context.Context, out io.Writer) {
 	}
 }
 
-// settle waits until the console has been told all, for as long as a serial
+// drainConsole waits until the console has been told all, for as long as a serial
 // line may take for it.
-func (l *logbook) settle(ctx context.Context) {
+func (l *logRing) drainConsole(ctx context.Context) {
 	for range 10 {
-		rest(ctx, consoleSettle)
+		sleep(ctx, consoleDrainTime)
 		if len(l.console) == 0 {
 			return
 		}
 	}
 }
 
-// copyOften copies what is new to the card each copyEvery until ctx ends.
-func (l *logbook) copyOften(ctx context.Context) {
+// runSaving copies what is new to the card each copyEvery until ctx ends.
+func (l *logRing) runSaving(ctx context.Context) {
 	for ctx.Err() == nil {
-		rest(ctx, copyEvery)
+		sleep(ctx, saveInterval)
 		if ctx.Err() == nil {
 			// A card that fails is told of by the board, which writes orders to it.
-			_ = l.copy()
+			_ = l.saveToCard()
 		}
 	}
 }
 
-// copy writes what is new to the ring on the card.
-func (l *logbook) copy() error {
+// saveToCard writes what is new to the ring on the card.
+func (l *logRing) saveToCard() error {
 	l.mu.Lock()
 	text := l.pending
 	if l.skipped {
@@ -191,8 +191,8 @@ func (l *logbook) copy() error {
 	if len(text) == 0 {
 		return nil
 	}
-	name := l.paths.Kept("log")
-	if info, err := os.Stat(name); err == nil && info.Size()+int64(len(text)) > cardLog {
+	name := l.paths.SavedFile("log")
+	if info, err := os.Stat(name); err == nil && info.Size()+int64(len(text)) > maxCardLog {
 		if err := os.Rename(name, name+".1"); err != nil {
 			return err
 		}

@@ -26,36 +26,36 @@ const (
 // errNoPartition says that a card has another layout than the image has.
 var errNoPartition = errors.New("the card's partition table is not the image's")
 
-// span is where a partition lies, in sectors.
-type span struct{ start, length uint32 }
+// partitionSpan is where a partition lies, in sectors.
+type partitionSpan struct{ start, length uint32 }
 
-// partition reads an entry of a boot record, numbers from 1.
-func partition(mbr []byte, number int) (span, error) {
+// parsePartition reads an entry of a boot record, numbers from 1.
+func parsePartition(mbr []byte, number int) (partitionSpan, error) {
 	if len(mbr) != sectorSize || mbr[mbrBoot] != 0x55 || mbr[mbrBoot+1] != 0xaa {
-		return span{}, fmt.Errorf("%w: it has no signature", errNoPartition)
+		return partitionSpan{}, fmt.Errorf("%w: it has no signature", errNoPartition)
 	}
 	entry := mbr[mbrTable+(number-1)*mbrEntry:][:mbrEntry]
-	s := span{binary.LittleEndian.Uint32(entry[mbrStart:]), binary.LittleEndian.Uint32(entry[mbrLength:])}
+	s := partitionSpan{binary.LittleEndian.Uint32(entry[mbrStart:]), binary.LittleEndian.Uint32(entry[mbrLength:])}
 	if entry[mbrType] == 0 || s.start == 0 || s.length == 0 || s.length > mostSectors-s.start {
-		return span{}, fmt.Errorf("%w: there is no partition %d", errNoPartition, number)
+		return partitionSpan{}, fmt.Errorf("%w: there is no partition %d", errNoPartition, number)
 	}
 	return s, nil
 }
 
-// grown returns the boot record with the last partition extended to the end of
+// growEntry returns the boot record with the last partition extended to the end of
 // a card of that many sectors, and whether anything is to be done. It never
 // makes a partition smaller, and refuses a table in which another lies behind.
-func grown(mbr []byte, number int, sectors int64) ([]byte, span, bool, error) {
-	s, err := partition(mbr, number)
+func growEntry(mbr []byte, number int, sectors int64) ([]byte, partitionSpan, bool, error) {
+	s, err := parsePartition(mbr, number)
 	if err != nil {
-		return nil, span{}, false, err
+		return nil, partitionSpan{}, false, err
 	}
 	if mbr[mbrTable+(number-1)*mbrEntry+mbrType] != linuxType {
-		return nil, span{}, false, fmt.Errorf("%w: partition %d is not Linux's", errNoPartition, number)
+		return nil, partitionSpan{}, false, fmt.Errorf("%w: partition %d is not Linux's", errNoPartition, number)
 	}
 	for other := 1; other <= 4; other++ {
-		if o, err := partition(mbr, other); other != number && err == nil && o.start >= s.start {
-			return nil, span{}, false, fmt.Errorf("%w: partition %d lies behind partition %d", errNoPartition, other, number)
+		if o, err := parsePartition(mbr, other); other != number && err == nil && o.start >= s.start {
+			return nil, partitionSpan{}, false, fmt.Errorf("%w: partition %d lies behind partition %d", errNoPartition, other, number)
 		}
 	}
 	end := min(sectors, mostSectors) / cardAlign * cardAlign
@@ -73,33 +73,33 @@ func grown(mbr []byte, number int, sectors int64) ([]byte, span, bool, error) {
 // growTable writes the larger partition into the card's first sector. One
 // sector is written whole or not at all, and the file system inside is grown
 // later, so that a power cut at any moment leaves a good card.
-func growTable(disk string, number int) (span, bool, error) {
+func growTable(disk string, number int) (partitionSpan, bool, error) {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
-		return span{}, false, fmt.Errorf("opening the card: %w", err)
+		return partitionSpan{}, false, fmt.Errorf("opening the card: %w", err)
 	}
-	s, changed, err := growOpen(f, number)
+	s, changed, err := growOpenDisk(f, number)
 	return s, changed, errors.Join(err, f.Close())
 }
 
-func growOpen(f *os.File, number int) (span, bool, error) {
+func growOpenDisk(f *os.File, number int) (partitionSpan, bool, error) {
 	size, err := f.Seek(0, 2)
 	if err != nil {
-		return span{}, false, fmt.Errorf("measuring the card: %w", err)
+		return partitionSpan{}, false, fmt.Errorf("measuring the card: %w", err)
 	}
 	mbr := make([]byte, sectorSize)
 	if _, err := f.ReadAt(mbr, 0); err != nil {
-		return span{}, false, fmt.Errorf("reading the partition table: %w", err)
+		return partitionSpan{}, false, fmt.Errorf("reading the partition table: %w", err)
 	}
-	larger, s, changed, err := grown(mbr, number, size/sectorSize)
+	larger, s, changed, err := growEntry(mbr, number, size/sectorSize)
 	if err != nil || !changed {
 		return s, false, err
 	}
 	if _, err := f.WriteAt(larger, 0); err != nil {
-		return span{}, false, fmt.Errorf("writing the partition table: %w", err)
+		return partitionSpan{}, false, fmt.Errorf("writing the partition table: %w", err)
 	}
 	if err := f.Sync(); err != nil {
-		return span{}, false, fmt.Errorf("writing the partition table: %w", err)
+		return partitionSpan{}, false, fmt.Errorf("writing the partition table: %w", err)
 	}
 	return s, true, nil
 }

@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	// nameLook is how often it is looked whether the address has changed.
-	nameLook = 2 * time.Second
+	// mdnsPollInterval is how often it is looked whether the address has changed.
+	mdnsPollInterval = 2 * time.Second
 	// webService has a board show among the web servers of a network's browser.
 	webService = "_http._tcp"
 )
 
-// announce answers for NAME.local by mDNS at the card's address, through all
+// runMDNS answers for NAME.local by mDNS at the card's address, through all
 // changes of that, until ctx ends. Names are made of serial numbers, so that no
 // two are the same; that a person gave one name to two cards is not noticed
 // here, but by the rack, where a board's name must be its own.
-func announce(ctx context.Context, name string, port int, address func() Address, say func(string, ...any)) {
-	tick := time.NewTicker(nameLook)
+func runMDNS(ctx context.Context, name string, port int, address func() Address, say func(string, ...any)) {
+	tick := time.NewTicker(mdnsPollInterval)
 	defer tick.Stop()
 	var server *mdns.Server
 	var at Address
 	told := false
 	for {
-		if now := address(); now.Card != at.Card || now.Own.Addr() != at.Own.Addr() {
+		if now := address(); now.Interface != at.Interface || now.Own.Addr() != at.Own.Addr() {
 			if server != nil {
 				_ = server.Shutdown() // its sockets are closed all the same
 				server = nil
 			}
 			if now.Own.IsValid() {
 				var err error
-				if server, err = answerFor(name, port, now); err != nil && !told {
+				if server, err = startMDNS(name, port, now); err != nil && !told {
 					say("no mDNS: %v", err)
 					told = true
 				}
@@ -54,8 +54,8 @@ func announce(ctx context.Context, name string, port int, address func() Address
 	}
 }
 
-func answerFor(name string, port int, a Address) (*mdns.Server, error) {
-	card, err := net.InterfaceByName(a.Card)
+func startMDNS(name string, port int, a Address) (*mdns.Server, error) {
+	card, err := net.InterfaceByName(a.Interface)
 	if err != nil {
 		return nil, err
 	}

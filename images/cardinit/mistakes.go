@@ -17,10 +17,10 @@ type Mistake struct {
 	Text   string // what is wrong and what to write instead; no secret
 }
 
-// Broken is the error of settings that cannot be used.
-type Broken struct{ Mistakes []Mistake }
+// SettingsError is the error of settings that cannot be used.
+type SettingsError struct{ Mistakes []Mistake }
 
-func (b *Broken) Error() string {
+func (b *SettingsError) Error() string {
 	lines := make([]string, len(b.Mistakes))
 	for i, m := range b.Mistakes {
 		lines[i] = m.Text
@@ -80,7 +80,7 @@ func serveMistakes(ctx context.Context, listen string, d pageData, say func(stri
 			say("the page of mistakes cannot be shown: %v", err)
 			told = true
 		}
-		rest(ctx, pageRetry)
+		sleep(ctx, pageRetry)
 	}
 }
 

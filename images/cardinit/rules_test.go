@@ -13,14 +13,14 @@ import (
 )
 
 func TestWords(t *testing.T) {
-	for line, want := range map[string]Words{
+	for line, want := range map[string]KernelParams{
 		"":                                    {Slot: "a"},
 		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
 		"bramble.slot=c bramble.watchdog=yes": {Slot: "a"},
-		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Try: true, NoKexec: true},
+		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Trial: true, NoKexec: true},
 		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                     {Slot: "a"},
 	} {
-		if got := parseWords(line); got != want {
+		if got := parseCmdline(line); got != want {
 			t.Errorf("%q reads as %+v, want %+v", line, got, want)
 		}
 	}
@@ -29,17 +29,17 @@ func TestWords(t *testing.T) {
 func TestSerial(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		words Words
+		words KernelParams
 		proc  map[string]string
 		sys   map[string]string
 		want  string
 	}{
-		{"the kernel's words first", Words{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
-		{"device tree", Words{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00", "cpuinfo": "Serial\t: 1\n"}, nil, "00000000deadbeef"},
-		{"cpuinfo", Words{}, map[string]string{"cpuinfo": "processor\t: 0\nSerial\t\t: 0000000012345678\n"}, nil, "0000000012345678"},
-		{"a serial of noughts is none", Words{}, map[string]string{"cpuinfo": "Serial\t: 0000000000000000\n"},
+		{"the kernel's words first", KernelParams{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
+		{"device tree", KernelParams{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00", "cpuinfo": "Serial\t: 1\n"}, nil, "00000000deadbeef"},
+		{"cpuinfo", KernelParams{}, map[string]string{"cpuinfo": "processor\t: 0\nSerial\t\t: 0000000012345678\n"}, nil, "0000000012345678"},
+		{"a serial of noughts is none", KernelParams{}, map[string]string{"cpuinfo": "Serial\t: 0000000000000000\n"},
 			map[string]string{"class/net/lo/type": "772\n", "class/net/usb0/type": "1\n", "class/net/usb0/address": "b8:27:eb:01:02:03\n"}, "b827eb010203"},
-		{"nothing", Words{}, nil, nil, ""},
+		{"nothing", KernelParams{}, nil, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := fakePaths(t)
@@ -61,11 +61,11 @@ func TestSerial(t *testing.T) {
 func TestBackOff(t *testing.T) {
 	want := []time.Duration{1, 2, 4, 8, 16, 30, 30}
 	for i, seconds := range want {
-		if got := backOff(i + 1); got != seconds*time.Second {
+		if got := restartDelay(i + 1); got != seconds*time.Second {
 			t.Errorf("after %d quick ends: %v, want %d s", i+1, got, seconds)
 		}
 	}
-	if got := backOff(1 << 30); got != longestPause {
+	if got := restartDelay(1 << 30); got != maxRestartDelay {
 		t.Errorf("after very many: %v", got)
 	}
 }
@@ -73,32 +73,32 @@ func TestBackOff(t *testing.T) {
 func TestJudge(t *testing.T) {
 	for _, tt := range []struct {
 		code       int
-		soft, hard found
+		soft, hard checkResult
 	}{
-		{0, clean, clean}, {1, repaired, repaired}, {2, repaired, repaired}, {3, repaired, repaired},
-		{4, tryHarder, remake}, {5, tryHarder, remake}, {8, tryHarder, remake}, {12, tryHarder, remake},
-		{16, unchecked, unchecked}, {32, unchecked, unchecked}, {128, unchecked, unchecked}, {-1, unchecked, unchecked}, {127, unchecked, unchecked},
+		{0, checkClean, checkClean}, {1, checkRepaired, checkRepaired}, {2, checkRepaired, checkRepaired}, {3, checkRepaired, checkRepaired},
+		{4, checkNeedsForce, checkHopeless}, {5, checkNeedsForce, checkHopeless}, {8, checkNeedsForce, checkHopeless}, {12, checkNeedsForce, checkHopeless},
+		{16, checkNotRun, checkNotRun}, {32, checkNotRun, checkNotRun}, {128, checkNotRun, checkNotRun}, {-1, checkNotRun, checkNotRun}, {127, checkNotRun, checkNotRun},
 	} {
-		if got := judge(tt.code, false); got != tt.soft {
+		if got := interpretFsck(tt.code, false); got != tt.soft {
 			t.Errorf("code %d is judged %d", tt.code, got)
 		}
-		if got := judge(tt.code, true); got != tt.hard {
+		if got := interpretFsck(tt.code, true); got != tt.hard {
 			t.Errorf("code %d after a repair is judged %d", tt.code, got)
 		}
 	}
 }
 
 func TestJudgeTime(t *testing.T) {
-	s := func(seconds ...float64) []sample {
-		var all []sample
+	s := func(seconds ...float64) []timeSample {
+		var all []timeSample
 		for _, v := range seconds {
-			all = append(all, sample{"s", time.Duration(v * float64(time.Second))})
+			all = append(all, timeSample{"s", time.Duration(v * float64(time.Second))})
 		}
 		return all
 	}
 	for _, tt := range []struct {
 		name    string
-		samples []sample
+		samples []timeSample
 		asked   int
 		want    float64
 		ok      bool
@@ -112,12 +112,12 @@ func TestJudgeTime(t *testing.T) {
 		{"two against two, the earlier group", s(1, 1.1, 5, 5.1), 4, 1.1, true},
 		{"half a century", s(1.8e9, 1.8e9), 2, 1.8e9, true},
 	} {
-		got, err := judgeTime(tt.samples, tt.asked)
+		got, err := chooseSample(tt.samples, tt.asked)
 		if (err == nil) != tt.ok || tt.ok && got.offset != time.Duration(tt.want*float64(time.Second)) {
 			t.Errorf("%s: %v, %v", tt.name, got.offset, err)
 		}
 	}
-	if _, err := judgeTime(nil, 1); !errors.Is(err, errNoTime) {
+	if _, err := chooseSample(nil, 1); !errors.Is(err, errNoTime) {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -128,20 +128,20 @@ func TestJudgeChange(t *testing.T) {
 		now    time.Time
 		offset time.Duration
 		set    bool
-		want   change
+		want   clockChange
 		ok     bool
 	}{
-		{time.Unix(20, 0), now.Sub(time.Unix(20, 0)), false, step, true},
-		{now, 0, false, step, true},
-		{now, 400 * time.Millisecond, true, slew, true},
-		{now, -400 * time.Millisecond, true, slew, true},
-		{now, 100 * time.Microsecond, true, leave, true},
-		{now, 500 * time.Millisecond, true, step, true},
-		{now, -time.Hour, true, step, true},
-		{now, -20 * 365 * 24 * time.Hour, true, leave, false},
-		{now, 20 * 365 * 24 * time.Hour, false, leave, false},
+		{time.Unix(20, 0), now.Sub(time.Unix(20, 0)), false, stepClock, true},
+		{now, 0, false, stepClock, true},
+		{now, 400 * time.Millisecond, true, slewClock, true},
+		{now, -400 * time.Millisecond, true, slewClock, true},
+		{now, 100 * time.Microsecond, true, leaveClock, true},
+		{now, 500 * time.Millisecond, true, stepClock, true},
+		{now, -time.Hour, true, stepClock, true},
+		{now, -20 * 365 * 24 * time.Hour, true, leaveClock, false},
+		{now, 20 * 365 * 24 * time.Hour, false, leaveClock, false},
 	} {
-		got, err := judgeChange(tt.now, tt.offset, tt.set)
+		got, err := chooseChange(tt.now, tt.offset, tt.set)
 		if got != tt.want || (err == nil) != tt.ok {
 			t.Errorf("%v off at %v, set %v: %d, %v", tt.offset, tt.now, tt.set, got, err)
 		}
@@ -150,7 +150,7 @@ func TestJudgeChange(t *testing.T) {
 
 func TestVigil(t *testing.T) {
 	zero := time.Unix(0, 0)
-	v := vigil{since: zero, grace: graceAfterStart}
+	v := livenessPolicy{since: zero, grace: graceAfterStart}
 	for _, tt := range []struct {
 		at                float64 // seconds
 		answered, started bool
@@ -161,7 +161,7 @@ func TestVigil(t *testing.T) {
 		{141, false, true, true}, {230, false, false, true}, {231, false, false, false}, // a new start that hangs too
 		{232, true, false, true}, // it answers before the machine is reset
 	} {
-		if got := v.alive(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.answered, tt.started); got != tt.want {
+		if got := v.shouldFeed(zero.Add(time.Duration(tt.at*float64(time.Second))), tt.answered, tt.started); got != tt.want {
 			t.Errorf("at %v s the board is alive: %v", tt.at, got)
 		}
 	}
@@ -171,14 +171,14 @@ func TestTryWords(t *testing.T) {
 	own := "console=ttyAMA0 panic=10 bramble.slot=b new=1\n"
 	running := "smsc95xx.macaddr=B8:27 console=ttyAMA0 panic=10 bramble.slot=a old=1 mem=240M bramble.tryboot=1"
 	want := "console=ttyAMA0 panic=10 bramble.slot=b new=1 smsc95xx.macaddr=B8:27 mem=240M bramble.tryboot=1"
-	if got := tryWords(own, running, "console=ttyAMA0 panic=10 bramble.slot=a old=1\n"); got != want {
+	if got := trialCmdline(own, running, "console=ttyAMA0 panic=10 bramble.slot=a old=1\n"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	own = "bramble.watchdog=1 bramble.slot=b"
-	if got := tryWords(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.tryboot=1" {
+	if got := trialCmdline(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.tryboot=1" {
 		t.Errorf("a watchdog that was not to be opened: %s", got)
 	}
-	if got := tryWords(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.tryboot=1" {
+	if got := trialCmdline(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.tryboot=1" {
 		t.Errorf("a watchdog that runs: %s", got)
 	}
 }
@@ -246,55 +246,55 @@ func TestRestartsAreKept(t *testing.T) {
 func TestLogIsBounded(t *testing.T) {
 	t.Parallel()
 	p := fakePaths(t)
-	l := newLogbook(p)
+	l := newLogRing(p)
 	line := strings.Repeat("x", 99) + "\n"
-	for range 2 * memoryLog / 50 {
+	for range 2 * maxMemoryLog / 50 {
 		if _, err := l.Write([]byte(line)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, name := range []string{"log", "log.1"} {
-		info, err := os.Stat(p.State(name))
-		if err != nil || info.Size() > memoryLog+int64(len(line))+20 {
+		info, err := os.Stat(p.StateFile(name))
+		if err != nil || info.Size() > maxMemoryLog+int64(len(line))+20 {
 			t.Errorf("%s has %v bytes, %v", name, info.Size(), err)
 		}
 	}
-	if last := l.last(3); len(last) != 3 || last[0] != line[:99] {
+	if last := l.lastLines(3); len(last) != 3 || last[0] != line[:99] {
 		t.Errorf("the last lines are %q", last)
 	}
 	put(t, p.Data, map[string]string{"bramble/keep": ""})
-	for range 3 * cardLog / copyMost {
-		if err := l.copy(); err != nil {
+	for range 3 * maxCardLog / maxPending {
+		if err := l.saveToCard(); err != nil {
 			t.Fatal(err)
 		}
-		for range copyMost / 10 {
-			l.say("something")
+		for range maxPending / 10 {
+			l.addOwn("something")
 		}
 	}
 	for _, name := range []string{"log", "log.1"} {
-		info, err := os.Stat(p.Kept(name))
-		if err != nil || info.Size() > cardLog || info.Size() < copyMost {
+		info, err := os.Stat(p.SavedFile(name))
+		if err != nil || info.Size() > maxCardLog || info.Size() < maxPending {
 			t.Errorf("on the card %s has %v bytes, %v", name, info.Size(), err)
 		}
 	}
-	text, err := os.ReadFile(p.Kept("log"))
+	text, err := os.ReadFile(p.SavedFile("log"))
 	if err != nil || !strings.Contains(string(text), "(more was not kept)") {
 		t.Errorf("what was dropped is not told of: %v", err)
 	}
 	before := len(text)
 	for range 2 { // nothing new, nothing written
-		if err := l.copy(); err != nil {
+		if err := l.saveToCard(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if text, err = os.ReadFile(p.Kept("log")); err != nil || len(text) > before+copyMost+100 {
+	if text, err = os.ReadFile(p.SavedFile("log")); err != nil || len(text) > before+maxPending+100 {
 		t.Errorf("a quiet log grows from %d to %d bytes, %v", before, len(text), err)
 	}
 }
 
 func TestNoControlCharacterReachesAConsole(t *testing.T) {
-	l := newLogbook(fakePaths(t))
-	l.say("a\x1b[2Jb\rc\u009bd\te")
+	l := newLogRing(fakePaths(t))
+	l.addOwn("a\x1b[2Jb\rc\u009bd\te")
 	if got := <-l.console; got != "bramble: a?[2Jb?c?d\te" {
 		t.Errorf("the console is told %q", got)
 	}
@@ -336,7 +336,7 @@ func TestOnCard(t *testing.T) {
 			t.Errorf("%q is a card's: %v", line, got)
 		}
 	}
-	if p.Part(2) != filepath.Join(filepath.Dir(p.Disk), "mmcblk0p2") {
-		t.Error(p.Part(2))
+	if p.Partition(2) != filepath.Join(filepath.Dir(p.Disk), "mmcblk0p2") {
+		t.Error(p.Partition(2))
 	}
 }

@@ -27,13 +27,13 @@ func slotContent(version, slot string) map[string]string {
 	}
 }
 
-func releaseOf(version, slot string) Release {
-	r := Release{Version: version}
+func releaseOf(version, slot string) SlotManifest {
+	r := SlotManifest{Version: version}
 	for name, text := range slotContent(version, slot) {
 		sum := sha256.Sum256([]byte(text))
-		r.Files = append(r.Files, File{name, int64(len(text)), hex.EncodeToString(sum[:])})
+		r.Files = append(r.Files, SlotFile{name, int64(len(text)), hex.EncodeToString(sum[:])})
 	}
-	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Files, func(a, b SlotFile) int { return strings.Compare(a.Name, b.Name) })
 	return r
 }
 
@@ -63,7 +63,7 @@ func started(p Paths) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	slot, _, err := findPrefix(string(text))
+	slot, _, err := parseBootSlot(string(text))
 	if err != nil {
 		return "", err
 	}
@@ -75,7 +75,7 @@ func started(p Paths) (string, error) {
 	for name, want := range slotContent(version, slot) {
 		got, err := os.ReadFile(filepath.Join(p.Boot, slot, name))
 		if name == CmdlineFile { // with one processor it starts as well
-			got = bytes.Replace(got, []byte(oneProcessor), []byte(AllProcessors), 1)
+			got = bytes.Replace(got, []byte(oneCPUParam), []byte(AllCPUsParam), 1)
 		}
 		if err != nil || string(got) != want {
 			return "", fmt.Errorf("slot %s: %s is not that of %s: %w", slot, name, version, err)
@@ -85,7 +85,7 @@ func started(p Paths) (string, error) {
 }
 
 // updateTo does a whole update as "bramble update" does, up to the commit.
-func updateTo(t *testing.T, m Machine, p Paths, version string) error {
+func updateTo(t *testing.T, m System, p Paths, version string) error {
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		slot, _, err := findPrefix(string(text))
+		slot, _, err := parseBootSlot(string(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,37 +251,37 @@ func TestWhatASlotRefuses(t *testing.T) {
 	}
 	f := good.Files[0]
 	for name, err := range map[string]error{
-		"a path":       s.Put(File{"../config.txt", 1, f.SHA256}, strings.NewReader("x")),
-		"the version":  s.Put(File{VersionFile, 1, f.SHA256}, strings.NewReader("x")),
-		"another sum":  s.Put(File{f.Name, 4, f.SHA256}, strings.NewReader("evil")),
+		"a path":       s.Put(SlotFile{"../config.txt", 1, f.SHA256}, strings.NewReader("x")),
+		"the version":  s.Put(SlotFile{VersionFile, 1, f.SHA256}, strings.NewReader("x")),
+		"another sum":  s.Put(SlotFile{f.Name, 4, f.SHA256}, strings.NewReader("evil")),
 		"too short":    s.Put(f, strings.NewReader("x")),
 		"too long":     s.Put(f, strings.NewReader(slotContent("new", "b")[f.Name]+"x")),
-		"no size":      s.Put(File{f.Name, 0, f.SHA256}, strings.NewReader("")),
-		"beyond bound": s.Put(File{f.Name, maxSlotBytes + 1, f.SHA256}, strings.NewReader("")),
+		"no size":      s.Put(SlotFile{f.Name, 0, f.SHA256}, strings.NewReader("")),
+		"beyond bound": s.Put(SlotFile{f.Name, maxSlotBytes + 1, f.SHA256}, strings.NewReader("")),
 	} {
-		if !errors.Is(err, ErrRefuse) {
+		if !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if list, err := os.ReadDir(filepath.Join(p.Boot, "b")); err != nil || len(list) > 0 {
 		t.Errorf("what was refused is on the card: %v, %v", list, err)
 	}
-	change := func(edit func(*Release)) Release {
+	change := func(edit func(*SlotManifest)) SlotManifest {
 		r := releaseOf("new", "b")
 		edit(&r)
 		return r
 	}
-	for name, r := range map[string]Release{
-		"no version":         change(func(r *Release) { r.Version = "" }),
-		"two lines":          change(func(r *Release) { r.Version = "a\nb" }),
-		"no kernel":          change(func(r *Release) { r.Files = r.Files[:2] }),
-		"twice":              change(func(r *Release) { r.Files = append(r.Files, r.Files[0]) }),
-		"a stranger's file":  change(func(r *Release) { r.Files[0].Name = "bootcode.bin" }),
-		"no sum":             change(func(r *Release) { r.Files[0].SHA256 = "12" }),
-		"more than fits":     change(func(r *Release) { r.Files[0].Size = maxSlotBytes }),
-		"more than 32 files": change(func(r *Release) { r.Files = append(r.Files, make([]File, 40)...) }),
+	for name, r := range map[string]SlotManifest{
+		"no version":         change(func(r *SlotManifest) { r.Version = "" }),
+		"two lines":          change(func(r *SlotManifest) { r.Version = "a\nb" }),
+		"no kernel":          change(func(r *SlotManifest) { r.Files = r.Files[:2] }),
+		"twice":              change(func(r *SlotManifest) { r.Files = append(r.Files, r.Files[0]) }),
+		"a stranger's file":  change(func(r *SlotManifest) { r.Files[0].Name = "bootcode.bin" }),
+		"no sum":             change(func(r *SlotManifest) { r.Files[0].SHA256 = "12" }),
+		"more than fits":     change(func(r *SlotManifest) { r.Files[0].Size = maxSlotBytes }),
+		"more than 32 files": change(func(r *SlotManifest) { r.Files = append(r.Files, make([]SlotFile, 40)...) }),
 	} {
-		if _, err := s.Begin(r); !errors.Is(err, ErrRefuse) {
+		if _, err := s.Begin(r); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -318,7 +318,7 @@ func TestFindPrefix(t *testing.T) {
 		testConfig: "a", "os_prefix=b/\r\n": "b", "# os_prefix=a/\nos_prefix=b/": "b",
 		"": "", "os_prefix=c/": "", "os_prefix=a/\nos_prefix=b/\n": "", "os_prefix=\n": "", "os_prefix=ab/": "",
 	} {
-		slot, at, err := findPrefix(text)
+		slot, at, err := parseBootSlot(text)
 		if (err == nil) != (want != "") || err == nil && (slot != want || text[at:at+1] != want) {
 			t.Errorf("%q gives %q at %d, %v", text, slot, at, err)
 		}

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// firstPause is how long the board's program is left alone after it ended
+	// minRestartDelay is how long the board's program is left alone after it ended
 	// unasked; each further time twice as long, up to longestPause.
-	firstPause   = time.Second
-	longestPause = 30 * time.Second
-	// calmTime is how long it must have run for its earlier ends to be forgiven.
-	calmTime = time.Minute
-	// stopWait is how long it may take to stop in good order: replies under way
+	minRestartDelay = time.Second
+	maxRestartDelay = 30 * time.Second
+	// stableTime is how long it must have run for its earlier ends to be forgiven.
+	stableTime = time.Minute
+	// stopTimeout is how long it may take to stop in good order: replies under way
 	// have [http] drain_timeout, which is 10 s unless the settings say otherwise.
-	stopWait = 30 * time.Second
-	// lastWords is how many of its last lines are kept.
-	lastWords = 6
+	stopTimeout = 30 * time.Second
+	// maxLastLines is how many of its last lines are kept.
+	maxLastLines = 6
 )
 
 // Exit codes by which the board's program asks for more than to be started again.
@@ -34,66 +34,66 @@ const (
 	ExitRestart = 42
 )
 
-// backOff is how long a program rests after its n-th quick end in a row, n from 1.
-func backOff(n int) time.Duration {
-	d := firstPause
-	for i := 1; i < n && d < longestPause; i++ {
+// restartDelay is how long a program rests after its n-th quick end in a row, n from 1.
+func restartDelay(n int) time.Duration {
+	d := minRestartDelay
+	for i := 1; i < n && d < maxRestartDelay; i++ {
 		d *= 2
 	}
-	return min(d, longestPause)
+	return min(d, maxRestartDelay)
 }
 
-// keeper runs the board's program, again and again.
-type keeper struct {
-	machine Machine
-	paths   Paths
-	log     *logbook
-	say     func(format string, args ...any)
-	name    string
-	args    []string
-	now     func() time.Time
+// supervisor runs the board's program, again and again.
+type supervisor struct {
+	system System
+	paths  Paths
+	log    *logRing
+	logf   func(format string, args ...any)
+	name   string
+	args   []string
+	now    func() time.Time
 
 	mu       sync.Mutex
-	started  int // guarded by mu; how often it was started
+	starts   int // guarded by mu; how often it was started
 	restarts int // guarded by mu; how often it ended unasked, since the power came
 }
 
 // run starts the program whenever it has ended, until it asks for more than
 // that or ctx ends, and returns its last exit code.
-func (k *keeper) run(ctx context.Context) int {
+func (k *supervisor) run(ctx context.Context) int {
 	quick := 0
 	for {
 		began := k.now()
-		code := k.once(ctx)
+		code := k.runOnce(ctx)
 		if ctx.Err() != nil || code == ExitHalt || code == ExitTry || code == ExitRestart {
 			return code
 		}
-		if quick++; k.now().Sub(began) >= calmTime {
+		if quick++; k.now().Sub(began) >= stableTime {
 			quick = 1
 		}
-		pause := backOff(quick)
+		pause := restartDelay(quick)
 		k.mu.Lock()
 		k.restarts++
 		restarts := k.restarts
 		k.mu.Unlock()
-		words := k.log.last(lastWords)
-		k.say("board ended with %d; it starts again in %v", code, pause)
+		words := k.log.lastLines(maxLastLines)
+		k.logf("board ended with %d; it starts again in %v", code, pause)
 		// It is in memory: a full one is met elsewhere.
-		_ = replaceFile(k.paths.State(restartsFact), fmt.Appendf(nil, "%d\n%s\n", restarts, strings.Join(words, "\n")))
-		rest(ctx, pause)
+		_ = replaceFile(k.paths.StateFile(restartsStateFile), fmt.Appendf(nil, "%d\n%s\n", restarts, strings.Join(words, "\n")))
+		sleep(ctx, pause)
 	}
 }
 
-// once runs the program to its end. When ctx ends, it is asked to stop, and is
+// runOnce runs the program to its end. When ctx ends, it is asked to stop, and is
 // killed if it does not.
-func (k *keeper) once(ctx context.Context) int {
-	p, err := k.machine.Start(k.log, k.name, k.args...)
+func (k *supervisor) runOnce(ctx context.Context) int {
+	p, err := k.system.Start(k.log, k.name, k.args...)
 	if err != nil {
-		k.say("%v", err)
+		k.logf("%v", err)
 		return -1
 	}
 	k.mu.Lock()
-	k.started++
+	k.starts++
 	k.mu.Unlock()
 	ended := make(chan int, 1)
 	go func() { ended <- p.Wait() }()
@@ -102,23 +102,23 @@ func (k *keeper) once(ctx context.Context) int {
 		return code
 	case <-ctx.Done():
 	}
-	p.Ask(Stop)
-	patience := time.NewTimer(stopWait)
+	p.Send(Stop)
+	patience := time.NewTimer(stopTimeout)
 	defer patience.Stop()
 	select {
 	case code := <-ended:
 		return code
 	case <-patience.C:
-		p.Ask(Kill)
+		p.Send(Kill)
 		return <-ended
 	}
 }
 
-// starts counts how often the program was started.
-func (k *keeper) starts() int {
+// startCount counts how often the program was started.
+func (k *supervisor) startCount() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.started
+	return k.starts
 }
 
 // parseRestarts reads the file "restarts": how often the board's program ended
@@ -132,7 +132,7 @@ func parseRestarts(text string) (n int, words []string) {
 		return 0, nil
 	}
 	for _, line := range lines[1:] {
-		if line != "" && len(words) < lastWords {
+		if line != "" && len(words) < maxLastLines {
 			words = append(words, line)
 		}
 	}

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Machine is what aboard asks of the kernel and of other programs. All paths
+// System is what aboard asks of the kernel and of other programs. All paths
 // are the machine's own. Every method may be called from any goroutine.
-type Machine interface {
+type System interface {
 	// Mount mounts a block device. Options are those of mount(8) without ro.
 	Mount(device, target, kind, options string, readOnly bool) error
 	// Remount makes a mounted file system writable, or read-only again.
 	Remount(target string, readOnly bool) error
 	Unmount(target string) error
-	// Room is how many bytes are free where a file system is mounted, and in pieces of
+	// FreeSpace is how many bytes are free where a file system is mounted, and in pieces of
 	// how many it gives them away.
-	Room(target string) (free, piece int64, err error)
+	FreeSpace(target string) (free, piece int64, err error)
 
 	// Run runs a program to its end and returns its exit code and the end of
 	// what it wrote. An error means that it has not run at all, or not to its end.
@@ -45,8 +45,8 @@ type Machine interface {
 type Process interface {
 	// Wait waits for the end and returns the exit code, -1 if a signal ended it.
 	Wait() int
-	// Ask sends a signal by its usual meaning; a process that is gone ignores it.
-	Ask(what Signal)
+	// Send sends a signal by its usual meaning; a process that is gone ignores it.
+	Send(what Signal)
 }
 
 // Signal is what a child is asked to do.
@@ -59,8 +59,8 @@ const (
 	Renew               // SIGUSR1: udhcpc renews its lease
 )
 
-// ErrNoMachine is returned by NewMachine where a card cannot run.
-var ErrNoMachine = errors.New("a card runs on Linux only")
+// ErrNoSystem is returned by NewMachine where a card cannot run.
+var ErrNoSystem = errors.New("a card runs on Linux only")
 
 // Paths are the places on a card.
 type Paths struct {
@@ -80,19 +80,19 @@ func CardPaths() Paths {
 
 // The partitions of a card.
 const (
-	bootPart = 1
-	dataPart = 2
+	bootPartNumber = 1
+	dataPartNumber = 2
 )
 
-// Part is the device of a partition.
-func (p Paths) Part(number int) string { return p.Disk + "p" + string(rune('0'+number)) }
+// Partition is the device of a partition.
+func (p Paths) Partition(number int) string { return p.Disk + "p" + string(rune('0'+number)) }
 
-// State is a file in which aboard tells the board's program, and the shell on
+// StateFile is a file in which aboard tells the board's program, and the shell on
 // the serial line, something; it is gone with the power.
-func (p Paths) State(name string) string { return filepath.Join(p.Run, "bramble", name) }
+func (p Paths) StateFile(name string) string { return filepath.Join(p.Run, "bramble", name) }
 
-// Kept is a file of aboard's own that outlives the power.
-func (p Paths) Kept(name string) string { return filepath.Join(p.Data, "bramble", name) }
+// SavedFile is a file of aboard's own that outlives the power.
+func (p Paths) SavedFile(name string) string { return filepath.Join(p.Data, "bramble", name) }
 
 // SettingsFile is what people edit.
 func (p Paths) SettingsFile() string { return filepath.Join(p.Boot, "bramble.toml") }

@@ -19,13 +19,13 @@ import (
 // maxOutput is how much of a program's output is kept, in bytes: its end.
 const maxOutput = 4 << 10
 
-// kernel is the machine that this runs on.
-type kernel struct{}
+// linuxSystem is the machine that this runs on.
+type linuxSystem struct{}
 
-// NewMachine is the machine that this runs on.
-func NewMachine() (Machine, error) { return kernel{}, nil }
+// NewSystem is the machine that this runs on.
+func NewSystem() (System, error) { return linuxSystem{}, nil }
 
-func (kernel) Mount(device, target, kind, options string, readOnly bool) error {
+func (linuxSystem) Mount(device, target, kind, options string, readOnly bool) error {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (kernel) Mount(device, target, kind, options string, readOnly bool) error {
 	return nil
 }
 
-func (kernel) Remount(target string, readOnly bool) error {
+func (linuxSystem) Remount(target string, readOnly bool) error {
 	var flags uintptr = unix.MS_REMOUNT | unix.MS_NOATIME | unix.MS_NODEV | unix.MS_NOSUID
 	if readOnly {
 		flags |= unix.MS_RDONLY
@@ -50,14 +50,14 @@ func (kernel) Remount(target string, readOnly bool) error {
 	return nil
 }
 
-func (kernel) Unmount(target string) error {
+func (linuxSystem) Unmount(target string) error {
 	if err := unix.Unmount(target, 0); err != nil {
 		return fmt.Errorf("unmounting %s: %w", target, err)
 	}
 	return nil
 }
 
-func (kernel) Room(target string) (free, piece int64, err error) {
+func (linuxSystem) FreeSpace(target string) (free, piece int64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(target, &s); err != nil {
 		return 0, 0, fmt.Errorf("asking for the room on %s: %w", target, err)
@@ -66,7 +66,7 @@ func (kernel) Room(target string) (free, piece int64, err error) {
 	return int64(s.Bavail) * piece, piece, nil
 }
 
-func (kernel) Run(ctx context.Context, name string, args ...string) (int, string, error) {
+func (linuxSystem) Run(ctx context.Context, name string, args ...string) (int, string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -84,7 +84,7 @@ func (kernel) Run(ctx context.Context, name string, args ...string) (int, string
 	return 0, text, nil
 }
 
-func (kernel) Start(out io.Writer, name string, args ...string) (Process, error) {
+func (linuxSystem) Start(out io.Writer, name string, args ...string) (Process, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	// The child dies with its keeper, so that a new keeper finds its ports free.
@@ -92,19 +92,19 @@ func (kernel) Start(out io.Writer, name string, args ...string) (Process, error)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	return &child{cmd}, nil
+	return &childProcess{cmd}, nil
 }
 
-// child is a Process of this machine.
-type child struct{ cmd *exec.Cmd }
+// childProcess is a Process of this machine.
+type childProcess struct{ cmd *exec.Cmd }
 
-func (c *child) Wait() int {
+func (c *childProcess) Wait() int {
 	// What ended it is in ProcessState; an error of its pipes tells nothing more.
 	_ = c.cmd.Wait()
 	return c.cmd.ProcessState.ExitCode()
 }
 
-func (c *child) Ask(what Signal) {
+func (c *childProcess) Send(what Signal) {
 	signal := map[Signal]os.Signal{Stop: syscall.SIGTERM, Kill: syscall.SIGKILL, Renew: syscall.SIGUSR1}[what]
 	// It may have gone by itself, and Wait tells of it.
 	_ = c.cmd.Process.Signal(signal)
@@ -127,7 +127,7 @@ type blkpgArg struct {
 // partition of the disk is mounted, which rereading the whole table does not.
 const blkpgResize = 3
 
-func (kernel) GrowPartition(disk string, number int, start, length int64) error {
+func (linuxSystem) GrowPartition(disk string, number int, start, length int64) error {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (kernel) GrowPartition(disk string, number int, start, length int64) error 
 	return nil
 }
 
-func (kernel) SetClock(t time.Time) error {
+func (linuxSystem) SetClock(t time.Time) error {
 	tv := unix.NsecToTimeval(t.UnixNano())
 	if err := unix.Settimeofday(&tv); err != nil {
 		return fmt.Errorf("setting the clock: %w", err)
@@ -149,7 +149,7 @@ func (kernel) SetClock(t time.Time) error {
 	return nil
 }
 
-func (kernel) Slew(by time.Duration) error {
+func (linuxSystem) Slew(by time.Duration) error {
 	tx := unix.Timex{Modes: unix.ADJ_OFFSET_SINGLESHOT}
 	setTimex(&tx, by.Microseconds())
 	if _, err := unix.Adjtimex(&tx); err != nil {
@@ -158,9 +158,9 @@ func (kernel) Slew(by time.Duration) error {
 	return nil
 }
 
-func (kernel) SetHostName(name string) error { return unix.Sethostname([]byte(name)) }
+func (linuxSystem) SetHostName(name string) error { return unix.Sethostname([]byte(name)) }
 
-func (kernel) OpenWatchdog(timeout time.Duration) (io.WriteCloser, error) {
+func (linuxSystem) OpenWatchdog(timeout time.Duration) (io.WriteCloser, error) {
 	f, err := os.OpenFile("/dev/watchdog", os.O_WRONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening the watchdog: %w", err)
@@ -171,9 +171,9 @@ func (kernel) OpenWatchdog(timeout time.Duration) (io.WriteCloser, error) {
 	return f, nil
 }
 
-func (kernel) Sync() { unix.Sync() }
+func (linuxSystem) Sync() { unix.Sync() }
 
-func (kernel) Restart() error {
+func (linuxSystem) Restart() error {
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }

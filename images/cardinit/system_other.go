@@ -2,5 +2,5 @@
 
 package cardinit
 
-// NewMachine says that there is none here.
-func NewMachine() (Machine, error) { return nil, ErrNoMachine }
+// NewSystem says that there is none here.
+func NewSystem() (System, error) { return nil, ErrNoSystem }

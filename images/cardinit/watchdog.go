@@ -14,11 +14,11 @@ const (
 	// watchdogTimeout is how long the machine waits for a sign of life. The first
 	// boards' watchdog counts to 15 s.
 	watchdogTimeout = 15 * time.Second
-	// petEvery is how often it gets one while all is well.
-	petEvery = 3 * time.Second
-	// healthWait is how long the board's program may take for an answer: it may
+	// feedInterval is how often it gets one while all is well.
+	feedInterval = 3 * time.Second
+	// healthTimeout is how long the board's program may take for an answer: it may
 	// be busy with a crowd.
-	healthWait = 2 * time.Second
+	healthTimeout = 2 * time.Second
 	// graceAfterStart is how long a program that has just started may be silent.
 	graceAfterStart = 90 * time.Second
 	// graceAfterHealth is how long one that was well may be silent: with the
@@ -26,16 +26,16 @@ const (
 	graceAfterHealth = 45 * time.Second
 )
 
-// vigil decides whether the watchdog is petted. Only a board whose program
+// livenessPolicy decides whether the watchdog is petted. Only a board whose program
 // answers, or may not have come that far, is alive.
-type vigil struct {
+type livenessPolicy struct {
 	since time.Time // when silence began to count
 	grace time.Duration
 }
 
-// alive is told whether the program has answered, and started is whether it was
+// shouldFeed is told whether the program has answered, and started is whether it was
 // started since the last call; it returns whether the watchdog is to be petted.
-func (v *vigil) alive(now time.Time, answered, started bool) bool {
+func (v *livenessPolicy) shouldFeed(now time.Time, answered, started bool) bool {
 	switch {
 	case answered:
 		v.since, v.grace = now, graceAfterHealth
@@ -45,17 +45,17 @@ func (v *vigil) alive(now time.Time, answered, started bool) bool {
 	return now.Sub(v.since) < v.grace
 }
 
-// health asks the board's program whether it lives.
-type health struct {
+// healthProbe asks the board's program whether it lives.
+type healthProbe struct {
 	url    string
 	client *http.Client
 }
 
-func newHealth(url string) *health {
-	return &health{url: url, client: &http.Client{Timeout: healthWait, Transport: &http.Transport{DisableKeepAlives: true}}}
+func newHealthProbe(url string) *healthProbe {
+	return &healthProbe{url: url, client: &http.Client{Timeout: healthTimeout, Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
-func (h *health) ask(ctx context.Context) error {
+func (h *healthProbe) checkHealth(ctx context.Context) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url, nil)
 	if err != nil {
 		return err
@@ -71,30 +71,30 @@ func (h *health) ask(ctx context.Context) error {
 	return nil
 }
 
-// guardian pets the watchdog, in a goroutine of its own, while the board lives.
-type guardian struct {
-	dog    io.WriteCloser
-	ask    func(context.Context) error // the program's answer
-	starts func() int                  // how often the program was started
-	say    func(format string, args ...any)
+// watchdogFeeder pets the watchdog, in a goroutine of its own, while the board lives.
+type watchdogFeeder struct {
+	device      io.WriteCloser
+	checkHealth func(context.Context) error // the program's answer
+	startCount  func() int                  // how often the program was started
+	logf        func(format string, args ...any)
 
 	cancel context.CancelFunc
 	done   chan struct{}
 	ending sync.Once
 }
 
-// guard begins to pet. It goes on until end.
-func guard(dog io.WriteCloser, ask func(context.Context) error, starts func() int, say func(string, ...any)) *guardian {
+// startWatchdogFeeder begins to pet. It goes on until end.
+func startWatchdogFeeder(dog io.WriteCloser, ask func(context.Context) error, starts func() int, say func(string, ...any)) *watchdogFeeder {
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &guardian{dog: dog, ask: ask, starts: starts, say: say, cancel: cancel, done: make(chan struct{})}
+	g := &watchdogFeeder{device: dog, checkHealth: ask, startCount: starts, logf: say, cancel: cancel, done: make(chan struct{})}
 	go g.run(ctx)
 	return g
 }
 
-// end stops petting. The watchdog is stopped too, unless it is to go on
+// stop stops petting. The watchdog is stopped too, unless it is to go on
 // counting: over the start of another kernel, which takes it over. A nil
 // guardian has nothing to end, and a second end is none.
-func (g *guardian) end(goOn bool) {
+func (g *watchdogFeeder) stop(goOn bool) {
 	if g == nil {
 		return
 	}
@@ -102,31 +102,31 @@ func (g *guardian) end(goOn bool) {
 		g.cancel()
 		<-g.done
 		if goOn {
-			g.pet() // its time begins anew; it stays open
+			g.feed() // its time begins anew; it stays open
 			return
 		}
-		_, err := g.dog.Write([]byte{'V'})
-		if err = errors.Join(err, g.dog.Close()); err != nil {
-			g.say("stopping the watchdog: %v", err)
+		_, err := g.device.Write([]byte{'V'})
+		if err = errors.Join(err, g.device.Close()); err != nil {
+			g.logf("stopping the watchdog: %v", err)
 		}
 	})
 }
 
-func (g *guardian) run(ctx context.Context) {
+func (g *watchdogFeeder) run(ctx context.Context) {
 	defer close(g.done)
-	v := vigil{since: time.Now(), grace: graceAfterStart}
-	tick := time.NewTicker(petEvery)
+	v := livenessPolicy{since: time.Now(), grace: graceAfterStart}
+	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
 	known, starved := 0, false
 	for ctx.Err() == nil {
-		n := g.starts()
-		err := g.ask(ctx)
-		alive := v.alive(time.Now(), err == nil, n != known)
+		n := g.startCount()
+		err := g.checkHealth(ctx)
+		alive := v.shouldFeed(time.Now(), err == nil, n != known)
 		known = n
 		if alive {
-			g.pet()
+			g.feed()
 		} else if !starved {
-			g.say("the board does not answer (%v): the watchdog resets the machine", err)
+			g.logf("the board does not answer (%v): the watchdog resets the machine", err)
 		}
 		starved = !alive
 		select {
@@ -136,8 +136,8 @@ func (g *guardian) run(ctx context.Context) {
 	}
 }
 
-func (g *guardian) pet() {
-	if _, err := g.dog.Write([]byte{0}); err != nil {
-		g.say("petting the watchdog: %v", err)
+func (g *watchdogFeeder) feed() {
+	if _, err := g.device.Write([]byte{0}); err != nil {
+		g.logf("petting the watchdog: %v", err)
 	}
 }

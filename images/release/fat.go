@@ -30,8 +30,8 @@ const (
 // a damaged one.
 var ErrNoImage = errors.New("not a card image")
 
-// volume is an open FAT file system.
-type volume struct {
+// fatVolume is an open FAT file system.
+type fatVolume struct {
 	disk    io.ReaderAt
 	start   int64 // of the volume on the disk, bytes; all that follows is from there
 	cluster int64 // bytes
@@ -53,7 +53,7 @@ type entry struct {
 }
 
 // openVolume opens the first partition of a card.
-func openVolume(disk io.ReaderAt) (*volume, error) {
+func openVolume(disk io.ReaderAt) (*fatVolume, error) {
 	mbr := make([]byte, sector)
 	if _, err := disk.ReadAt(mbr, 0); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
@@ -61,16 +61,16 @@ func openVolume(disk io.ReaderAt) (*volume, error) {
 	if mbr[510] != 0x55 || mbr[511] != 0xaa {
 		return nil, fmt.Errorf("%w: it has no partition table", ErrNoImage)
 	}
-	v := &volume{disk: disk, start: int64(binary.LittleEndian.Uint32(mbr[446+8:])) * sector}
+	v := &fatVolume{disk: disk, start: int64(binary.LittleEndian.Uint32(mbr[446+8:])) * sector}
 	boot := make([]byte, sector)
 	if _, err := disk.ReadAt(boot, v.start); err != nil {
 		return nil, fmt.Errorf("%w: its first partition is not there: %w", ErrNoImage, err)
 	}
-	return v, v.layOut(boot)
+	return v, v.parseBootSector(boot)
 }
 
-// layOut reads the boot sector.
-func (v *volume) layOut(boot []byte) error {
+// parseBootSector reads the boot sector.
+func (v *fatVolume) parseBootSector(boot []byte) error {
 	bad := fmt.Errorf("%w: its first partition is no FAT file system", ErrNoImage)
 	u16 := func(at int) int64 { return int64(binary.LittleEndian.Uint16(boot[at:])) }
 	u32 := func(at int) int64 { return int64(binary.LittleEndian.Uint32(boot[at:])) }
@@ -105,8 +105,8 @@ func (v *volume) layOut(boot []byte) error {
 	return nil
 }
 
-// next is the cluster that follows one in its file; ok is false at the end.
-func (v *volume) next(c uint32) (n uint32, ok bool, err error) {
+// nextCluster is the cluster that follows one in its file; ok is false at the end.
+func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 	width := int64(2)
 	if v.wide {
 		width = 4
@@ -130,9 +130,9 @@ func (v *volume) next(c uint32) (n uint32, ok bool, err error) {
 	return n, true, nil
 }
 
-// chain reads a file of at most limit bytes from its first cluster on; size is
+// readChain reads a file of at most limit bytes from its first cluster on; size is
 // what it has, -1 for a folder, which ends with its chain.
-func (v *volume) chain(first uint32, size, limit int64) ([]byte, error) {
+func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("%w: a file of %d bytes is more than a card's slot holds", ErrNoImage, size)
 	}
@@ -153,7 +153,7 @@ func (v *volume) chain(first uint32, size, limit int64) ([]byte, error) {
 		if _, err := v.disk.ReadAt(out[at:], v.start+v.data+int64(c-2)*v.cluster); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
 		}
-		following, more, err := v.next(c)
+		following, more, err := v.nextCluster(c)
 		if err != nil {
 			return nil, err
 		}
@@ -168,10 +168,10 @@ func (v *volume) chain(first uint32, size, limit int64) ([]byte, error) {
 	return out, nil
 }
 
-// rootEntries lists the root folder.
-func (v *volume) rootEntries() ([]entry, error) {
+// readRoot lists the root folder.
+func (v *fatVolume) readRoot() ([]entry, error) {
 	if v.wide {
-		return v.entries(v.root)
+		return v.readFolder(v.root)
 	}
 	b := make([]byte, v.rootLen)
 	if _, err := v.disk.ReadAt(b, v.start+v.rootAt); err != nil {
@@ -180,8 +180,8 @@ func (v *volume) rootEntries() ([]entry, error) {
 	return parseEntries(b), nil
 }
 
-func (v *volume) entries(first uint32) ([]entry, error) {
-	b, err := v.chain(first, -1, maxFolder)
+func (v *fatVolume) readFolder(first uint32) ([]entry, error) {
+	b, err := v.readChain(first, -1, maxFolder)
 	if err != nil {
 		return nil, err
 	}
@@ -202,12 +202,12 @@ func parseEntries(b []byte) []entry {
 				long = nil
 			}
 			if len(long) <= 20*longLetters {
-				long = append(letters(e), long...)
+				long = append(longNameLetters(e), long...)
 			}
 		case e[11]&isLabel != 0:
 			long = nil
 		default:
-			name := shortName(e)
+			name := parseShortName(e)
 			if len(long) > 0 {
 				name = string(utf16.Decode(long))
 			}
@@ -222,8 +222,8 @@ func parseEntries(b []byte) []entry {
 	return list
 }
 
-// letters are those of one entry of a long name, without what fills its end.
-func letters(e []byte) []uint16 {
+// longNameLetters are those of one entry of a long name, without what fills its end.
+func longNameLetters(e []byte) []uint16 {
 	var out []uint16
 	for _, part := range [...][2]int{{1, 11}, {14, 26}, {28, 32}} {
 		for at := part[0]; at < part[1]; at += 2 {
@@ -237,8 +237,8 @@ func letters(e []byte) []uint16 {
 	return out
 }
 
-// shortName is NAME.EXT, in small letters where Windows has marked it so.
-func shortName(e []byte) string {
+// parseShortName is NAME.EXT, in small letters where Windows has marked it so.
+func parseShortName(e []byte) string {
 	stem, ending := strings.TrimRight(string(e[:8]), " "), strings.TrimRight(string(e[8:11]), " ")
 	if e[12]&lowerStem != 0 {
 		stem = strings.ToLower(stem)

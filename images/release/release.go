@@ -29,22 +29,22 @@ const (
 
 // Release is a version with the bytes of its files.
 type Release struct {
-	cardinit.Release
+	cardinit.SlotManifest
 	Content map[string][]byte // by name
 	cmdline string
 }
 
-// For is the release as one of a card's slots has it: the kernel's words name
+// ForSlot is the release as one of a card's slots has it: the kernel's words name
 // the slot.
-func (r Release) For(slot string) Release {
+func (r Release) ForSlot(slot string) Release {
 	words := strings.Fields(r.cmdline)
 	for i, w := range words {
 		if strings.HasPrefix(w, slotWord) {
 			words[i] = slotWord + slot
 		}
 	}
-	out := Release{Release: cardinit.Release{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
-	out.add(cardinit.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
+	out := Release{SlotManifest: cardinit.SlotManifest{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
+	out.addFile(cardinit.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
 	return out
 }
 
@@ -59,16 +59,16 @@ func Open(path string) (Release, error) {
 	if err != nil {
 		return Release{}, fmt.Errorf("%s: %w", path, err)
 	}
-	r, err := v.release()
+	r, err := v.readSlot()
 	if err != nil {
 		return Release{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
 }
 
-// release reads the slot of an image.
-func (v *volume) release() (Release, error) {
-	top, err := v.rootEntries()
+// readSlot reads the slot of an image.
+func (v *fatVolume) readSlot() (Release, error) {
+	top, err := v.readRoot()
 	if err != nil {
 		return Release{}, err
 	}
@@ -76,7 +76,7 @@ func (v *volume) release() (Release, error) {
 	if i < 0 {
 		return Release{}, fmt.Errorf("%w: there is no folder %q in its first partition", ErrNoImage, slot)
 	}
-	files, err := v.entries(top[i].first)
+	files, err := v.readFolder(top[i].first)
 	if err != nil {
 		return Release{}, err
 	}
@@ -89,7 +89,7 @@ func (v *volume) release() (Release, error) {
 		if e.folder || e.size == 0 {
 			continue
 		}
-		content, err := v.chain(e.first, e.size, maxBytes-total)
+		content, err := v.readChain(e.first, e.size, maxBytes-total)
 		if err != nil {
 			return Release{}, fmt.Errorf("%q: %w", e.name, err)
 		}
@@ -111,20 +111,20 @@ func New(slotFiles map[string][]byte) (Release, error) {
 		case cardinit.CmdlineFile:
 			r.cmdline = string(content[:min(len(content), maxLine)])
 		default:
-			r.add(name, content)
+			r.addFile(name, content)
 		}
 	}
 	if !strings.Contains(r.cmdline, slotWord) {
 		return Release{}, fmt.Errorf("%w: the kernel's words in its slot name no slot", ErrNoImage)
 	}
-	if err := r.For(slot).Check(); err != nil {
+	if err := r.ForSlot(slot).Check(); err != nil {
 		return Release{}, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	return r, nil
 }
 
-func (r *Release) add(name string, content []byte) {
+func (r *Release) addFile(name string, content []byte) {
 	sum := sha256.Sum256(content)
 	r.Content[name] = content
-	r.Files = append(r.Files, cardinit.File{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
+	r.Files = append(r.Files, cardinit.SlotFile{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
 }

@@ -72,8 +72,8 @@ func (c *card) link(from, to uint32) {
 }
 
 func (c *card) place(cluster uint32) int {
-	v := &volume{}
-	if err := v.layOut(c.bytes[testStart*sector:][:sector]); err != nil {
+	v := &fatVolume{}
+	if err := v.parseBootSector(c.bytes[testStart*sector:][:sector]); err != nil {
 		panic(err)
 	}
 	return testStart*sector + int(v.data) + int(cluster-2)*sector
@@ -152,8 +152,8 @@ func image(wide bool, files map[string]string) *card {
 	if wide {
 		copy(c.bytes[c.place(2):], top)
 	} else {
-		v := &volume{}
-		_ = v.layOut(c.bytes[testStart*sector:][:sector])
+		v := &fatVolume{}
+		_ = v.parseBootSector(c.bytes[testStart*sector:][:sector])
 		copy(c.bytes[testStart*sector+int(v.rootAt):], top)
 	}
 	return c
@@ -182,9 +182,9 @@ func TestReleaseOfAnImage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := r.For("b")
+		b := r.ForSlot("b")
 		if b.Version != "v1.2.3" || len(b.Files) != 4 || len(r.Files) != 3 {
-			t.Errorf("the release is %+v", b.Release)
+			t.Errorf("the release is %+v", b.SlotManifest)
 		}
 		for name, content := range b.Content {
 			want := files[name]
@@ -227,7 +227,7 @@ func TestNoImage(t *testing.T) {
 		"no words":           without("cmdline.txt"),
 	} {
 		if r, err := open(t, content); !errors.Is(err, ErrNoImage) {
-			t.Errorf("%s: %+v, %v", name, r.Release, err)
+			t.Errorf("%s: %+v, %v", name, r.SlotManifest, err)
 		}
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
@@ -261,14 +261,14 @@ func FuzzVolume(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r, err := v.release()
+		r, err := v.readSlot()
 		if err != nil {
 			if !errors.Is(err, ErrNoImage) {
 				t.Errorf("an error of no kind: %v", err)
 			}
 			return
 		}
-		if err := r.For("b").Check(); err != nil {
+		if err := r.ForSlot("b").Check(); err != nil {
 			t.Errorf("a release that no board takes: %v", err)
 		}
 	})

@@ -34,10 +34,10 @@ func systemMirrors(folder, suite string) []string {
 			all = append(all, parseSources(string(text))...)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b aptSource) int { return cmp.Compare(b.likely(suite), a.likely(suite)) })
+	slices.SortStableFunc(all, func(a, b aptSource) int { return cmp.Compare(b.rank(suite), a.rank(suite)) })
 	var mirrors []string
 	for _, s := range all {
-		if s.likely(suite) == 0 {
+		if s.rank(suite) == 0 {
 			break
 		}
 		for _, uri := range expandMirror(s.uri) {
@@ -52,8 +52,8 @@ func systemMirrors(folder, suite string) []string {
 // maxMirrors is how many mirrors are tried for a package.
 const maxMirrors = 4
 
-// likely is how likely it is that an archive is Debian's main one: 0 for not.
-func (s aptSource) likely(suite string) int {
+// rank is how likely it is that an archive is Debian's main one: 0 for not.
+func (s aptSource) rank(suite string) int {
 	if !slices.Contains(s.components, "main") || strings.Contains(s.suite, "security") || strings.Contains(s.suite, "/") {
 		return 0
 	}
@@ -106,7 +106,7 @@ func parseList(text string) []aptSource {
 // parseSources reads the deb822 form, a paragraph for several archives.
 func parseSources(text string) []aptSource {
 	var all []aptSource
-	for p := range paragraphs(text) {
+	for p := range parseParagraphs(text) {
 		if p["Enabled"] == "no" || !slices.Contains(strings.Fields(p["Types"]), "deb") {
 			continue
 		}

@@ -13,24 +13,24 @@ import (
 	"strings"
 )
 
-// Source says where packages come from.
-type Source struct {
+// PackageSource says where packages come from.
+type PackageSource struct {
 	Mirror   string // URL of a Debian mirror; "" = as the system's apt has it
 	Suite    string // "" = the lock's
 	Packages string // folder in which packages are looked for and kept; "" = the user's cache
 	Lock     string // file of pinned packages; "" = the program's own
 }
 
-// ErrGone is what errors.Is finds when no mirror has a pinned package any more.
-var ErrGone = errors.New("the mirror has it no longer")
+// ErrPackageGone is what errors.Is finds when no mirror has a pinned package any more.
+var ErrPackageGone = errors.New("the mirror has it no longer")
 
 // store is a folder of packages, filled from mirrors.
 type store struct {
 	folder string
-	source Source
+	source PackageSource
 }
 
-func (s Source) store() (store, error) {
+func (s PackageSource) openStore() (store, error) {
 	if s.Packages != "" {
 		return store{s.Packages, s}, nil
 	}
@@ -43,7 +43,7 @@ func (s Source) store() (store, error) {
 
 // get returns the file of a package, and whether it had to be downloaded. Its
 // hash was checked just now.
-func (s store) get(ctx context.Context, t tools, p Package) (file string, fresh bool, err error) {
+func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fresh bool, err error) {
 	file = filepath.Join(s.folder, filepath.Base(p.Path))
 	switch sum, err := hashFile(file); {
 	case err == nil && sum == p.SHA256:
@@ -54,27 +54,27 @@ func (s store) get(ctx context.Context, t tools, p Package) (file string, fresh 
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return "", false, fmt.Errorf("making the folder for packages: %w", err)
 	}
-	mirrors, err := s.source.mirrors(ctx, t)
+	mirrors, err := s.source.listMirrors(ctx, t)
 	if err != nil {
 		return "", false, err
 	}
 	var failed error
 	for _, m := range mirrors {
-		if failed = download(ctx, t, m+"/"+p.Path, file, p.SHA256); failed == nil {
+		if failed = downloadFile(ctx, t, m+"/"+p.Path, file, p.SHA256); failed == nil {
 			return file, true, nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	if errors.Is(failed, ErrGone) {
+	if errors.Is(failed, ErrPackageGone) {
 		failed = fmt.Errorf("%w: run \"bramble image --relock --lock FILE\" to pin what the mirror has, then build with that --lock", failed)
 	}
 	return "", false, fmt.Errorf("%s %s: %w", p.Name, p.Version, failed)
 }
 
-// mirrors are the mirrors to try, without slashes at their ends.
-func (s Source) mirrors(ctx context.Context, t tools) ([]string, error) {
+// listMirrors are the mirrors to try, without slashes at their ends.
+func (s PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, error) {
 	if s.Mirror != "" {
 		return []string{strings.TrimRight(s.Mirror, "/")}, nil
 	}
@@ -85,10 +85,10 @@ func (s Source) mirrors(ctx context.Context, t tools) ([]string, error) {
 	return found, nil
 }
 
-// download fetches a URL with apt's helper, which minds apt's proxies and
+// downloadFile fetches a URL with apt's helper, which minds apt's proxies and
 // passwords. A file whose hash is wrong is never left under its name. sum may
 // be "", for what is checked otherwise.
-func download(ctx context.Context, t tools, url, file, sum string) error {
+func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 	part := file + ".part"
 	// Root is made an unprivileged user by apt for downloads, who cannot write here.
 	args := []string{"-o", "APT::Sandbox::User=root", "download-file", url, part}
@@ -100,9 +100,9 @@ func download(ctx context.Context, t tools, url, file, sum string) error {
 		os.Remove(part + ".FAILED")
 	}()
 	// The user's own environment: it may name a proxy.
-	if _, err := t.runWith(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
-		if ended(err) && strings.Contains(err.Error(), "404  Not Found") {
-			return fmt.Errorf("%w (%s)", ErrGone, url)
+	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
+		if hasExited(err) && strings.Contains(err.Error(), "404  Not Found") {
+			return fmt.Errorf("%w (%s)", ErrPackageGone, url)
 		}
 		return fmt.Errorf("downloading %s: %w", url, err)
 	}

@@ -27,12 +27,12 @@ var laterTxt []byte
 //go:embed files/README.txt
 var readmeTxt []byte
 
-// card is what the boot partition will hold.
-type card struct {
+// bootPartition is what the boot partition will hold.
+type bootPartition struct {
 	stage   string // a folder
 	version string
 	epoch   time.Time
-	layout  layout
+	layout  cardLayout
 	names   []string // of the files in stage, in the order in which they were added
 	slot    int64    // bytes of one slot
 	bytes   int64    // of all files, in whole clusters
@@ -44,8 +44,8 @@ const (
 	secondSlot = "b"
 )
 
-// add puts a file into the boot partition.
-func (c *card) add(name string, content []byte) error {
+// addFile puts a file into the boot partition.
+func (c *bootPartition) addFile(name string, content []byte) error {
 	file := filepath.Join(c.stage, filepath.FromSlash(name))
 	if err := writeFile(file, content); err != nil {
 		return err
@@ -55,19 +55,19 @@ func (c *card) add(name string, content []byte) error {
 		return fmt.Errorf("writing a file: %w", err)
 	}
 	c.names = append(c.names, name)
-	c.bytes += clusters(int64(len(content)))
+	c.bytes += roundToClusters(int64(len(content)))
 	return nil
 }
 
-// slot fills the first slot. The second is a folder only, for an update.
-func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
+// addSlot fills the first slot. The second is a folder only, for an update.
+func (p *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []byte) error {
 	files := map[string][]byte{
 		"initrd.img":  initrd,
-		"cmdline.txt": []byte(commandLine(firstSlot, p.options.Later)),
+		"cmdline.txt": []byte(kernelCmdline(firstSlot, p.options.Later)),
 		"slot.txt":    []byte(c.version + "\n"),
 	}
 	for _, k := range kernels {
-		from, err := k.descriptions()
+		from, err := k.findDeviceTrees()
 		if err != nil {
 			return err
 		}
@@ -77,15 +77,15 @@ func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 				return fmt.Errorf("the kernel: %w", err)
 			}
 		}
-		if k.packed {
-			if files[k.file], err = pack(files[k.file]); err != nil {
+		if k.gzipped {
+			if files[k.file], err = gzipBytes(files[k.file]); err != nil {
 				return fmt.Errorf("packing the kernel: %w", err)
 			}
 		}
 	}
 	before := c.bytes
 	for name, content := range files {
-		if err := c.add(path.Join(firstSlot, name), content); err != nil {
+		if err := c.addFile(path.Join(firstSlot, name), content); err != nil {
 			return err
 		}
 	}
@@ -93,38 +93,38 @@ func (p *parts) slot(c *card, kernels []kernel, initrd []byte) error {
 	return nil
 }
 
-// commandLine is what the kernel is told by the firmware. The last console is
+// kernelCmdline is what the kernel is told by the firmware. The last console is
 // the one that programs write to.
-func commandLine(slot string, later bool) string {
+func kernelCmdline(slot string, later bool) string {
 	words := []string{"console=tty1", "console=ttyAMA0,115200", "panic=10", "rng_core.default_quality=1000"}
 	if later {
-		words = append(words, processors)
+		words = append(words, allCPUsParam)
 	}
 	return strings.Join(append(words, "bramble.slot="+slot, "bramble.watchdog=1"), " ") + "\n"
 }
 
-// processors is a word that says nothing to the kernels of later boards, which have
+// allCPUsParam is a word that says nothing to the kernels of later boards, which have
 // four, nor to a first board's, which asks for none: aboard has its last digit be 1
 // for the trial of an update.
-const processors = "nr_cpus=04"
+const allCPUsParam = "nr_cpus=04"
 
 // firmwarePackage has what the graphics processor runs before there is a kernel.
 const firmwarePackage = "raspi-firmware"
 
-// firmware adds the firmware's files. With little memory for graphics, as
+// addFirmware adds the firmware's files. With little memory for graphics, as
 // config.txt asks for, it starts its small form (cd); the usual one is there
 // for who changes that.
-func (p *parts) firmware(c *card) error {
+func (p *builder) addFirmware(c *bootPartition) error {
 	names := []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat"}
 	if p.options.Later { // a Pi 4's, which needs no bootcode.bin: it has its own inside
 		names = append(names, "start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat")
 	}
 	for _, name := range names {
-		b, err := os.ReadFile(filepath.Join(p.root(firmwarePackage), "usr/lib/raspi-firmware", name))
+		b, err := os.ReadFile(filepath.Join(p.packageRoot(firmwarePackage), "usr/lib/raspi-firmware", name))
 		if err != nil {
 			return fmt.Errorf("the firmware: %w", err)
 		}
-		if err := c.add(name, b); err != nil {
+		if err := c.addFile(name, b); err != nil {
 			return err
 		}
 	}
@@ -132,23 +132,23 @@ func (p *parts) firmware(c *card) error {
 	if p.options.Later {
 		starts = append(starts, laterTxt...)
 	}
-	if err := c.add("config.txt", starts); err != nil {
+	if err := c.addFile("config.txt", starts); err != nil {
 		return err
 	}
-	return c.add("README.txt", readmeTxt)
+	return c.addFile("README.txt", readmeTxt)
 }
 
 // shopFolder is where the shop's files are on the card; [shop] catalogue begins
 // with it.
 const shopFolder = "shop"
 
-// owner adds what is the owner's: settings, and the shop's files.
-func (p *parts) owner(c *card) error {
+// addOwnerFiles adds what is the owner's: settings, and the shop's files.
+func (p *builder) addOwnerFiles(c *bootPartition) error {
 	settings, err := os.ReadFile(p.options.Config)
 	if err != nil {
 		return fmt.Errorf("reading the settings: %w", err)
 	}
-	if err := c.add("bramble.toml", settings); err != nil {
+	if err := c.addFile("bramble.toml", settings); err != nil {
 		return err
 	}
 	if p.options.Shop == "" {
@@ -178,6 +178,6 @@ func (p *parts) owner(c *card) error {
 		if err != nil {
 			return fmt.Errorf("reading the shop's folder: %w", err)
 		}
-		return c.add(path.Join(shopFolder, filepath.ToSlash(inside)), content)
+		return c.addFile(path.Join(shopFolder, filepath.ToSlash(inside)), content)
 	})
 }

@@ -14,19 +14,19 @@ import (
 // manifestName is the list of what is on the card.
 const manifestName = "MANIFEST.txt"
 
-// papers adds the list of what is on the card, and the licences that must go
+// addLicences adds the list of what is on the card, and the licences that must go
 // with it.
-func (p *parts) papers(ctx context.Context, c *card) error {
+func (p *builder) addLicences(ctx context.Context, c *bootPartition) error {
 	modules, texts, err := p.moduleLicences(ctx)
 	if err != nil {
 		return err
 	}
-	if err := c.add("licences/go.txt", []byte(texts)); err != nil {
+	if err := c.addFile("licences/go.txt", []byte(texts)); err != nil {
 		return err
 	}
 	have := map[string]string{}
 	for _, pkg := range p.lock.Packages {
-		text, err := os.ReadFile(filepath.Join(p.roots[rootOf(pkg.Name, pkg.Architecture)], "usr/share/doc", pkg.Name, "copyright"))
+		text, err := os.ReadFile(filepath.Join(p.roots[rootName(pkg.Name, pkg.Architecture)], "usr/share/doc", pkg.Name, "copyright"))
 		if err != nil {
 			return fmt.Errorf("the licence of %s: %w", pkg.Name, err)
 		}
@@ -35,25 +35,25 @@ func (p *parts) papers(ctx context.Context, c *card) error {
 		case found && other == string(text):
 			continue
 		case found:
-			name = "licences/" + rootOf(pkg.Name, pkg.Architecture) + ".txt"
+			name = "licences/" + rootName(pkg.Name, pkg.Architecture) + ".txt"
 		}
 		have[name] = string(text)
-		if err := c.add(name, text); err != nil {
+		if err := c.addFile(name, text); err != nil {
 			return err
 		}
 	}
 	if err := p.commonLicences(c); err != nil {
 		return err
 	}
-	return c.add(manifestName, []byte(p.manifest(c, modules)))
+	return c.addFile(manifestName, []byte(p.formatManifest(c, modules)))
 }
 
 // licencesPackage has the texts that other packages' licences refer to.
 const licencesPackage = "base-files"
 
 // commonLicences adds those texts.
-func (p *parts) commonLicences(c *card) error {
-	folder := filepath.Join(p.root(licencesPackage), "usr/share/common-licenses")
+func (p *builder) commonLicences(c *bootPartition) error {
+	folder := filepath.Join(p.packageRoot(licencesPackage), "usr/share/common-licenses")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return fmt.Errorf("the common licences: %w", err)
@@ -66,21 +66,21 @@ func (p *parts) commonLicences(c *card) error {
 		if err != nil {
 			return fmt.Errorf("the common licences: %w", err)
 		}
-		if err := c.add("licences/common/"+e.Name()+".txt", text); err != nil {
+		if err := c.addFile("licences/common/"+e.Name()+".txt", text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// manifest lists packages, Go modules and files.
-func (p *parts) manifest(c *card, modules string) string {
+// formatManifest lists packages, Go modules and files.
+func (p *builder) formatManifest(c *bootPartition, modules string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `What is on this card of Bramble %s.
 
 Debian packages (suite %s, index of %s)
 name | version | architecture | source | licence | SHA-256 | path on a mirror
-`, c.version, p.lock.Suite, day(p.lock.Dated))
+`, c.version, p.lock.Suite, formatDay(p.lock.Dated))
 	for _, pkg := range p.lock.Packages {
 		fmt.Fprintf(&b, "%s | %s | %s | %s | %s | %s | %s\n",
 			pkg.Name, pkg.Version, pkg.Architecture, pkg.Source, licenceOfPackage(pkg.Name), pkg.SHA256, pkg.Path)
@@ -133,11 +133,11 @@ func licenceOfPackage(name string) string {
 
 // moduleLicences is a line for each Go module, and their licences' texts, out
 // of the module cache. A module that is not in it is said to be missing.
-func (p *parts) moduleLicences(ctx context.Context) (lines, texts string, err error) {
+func (p *builder) moduleLicences(ctx context.Context) (lines, texts string, err error) {
 	var l, full strings.Builder
 	cache, root := "", ""
 	if p.tools.at["go"] != "" {
-		out, err := p.tools.runWith(ctx, os.Environ(), "go", "env", "GOMODCACHE", "GOROOT")
+		out, err := p.tools.runWithEnv(ctx, os.Environ(), "go", "env", "GOMODCACHE", "GOROOT")
 		if err != nil {
 			return "", "", fmt.Errorf("asking for Go's folders: %w", err)
 		}

@@ -35,14 +35,14 @@ func TestAPackageIsTakenByItsHash(t *testing.T) {
 	gone.Path = "pool/main/a/a_0_all.deb"
 
 	folder := filepath.Join(t.TempDir(), "packages")
-	s, err := Source{Mirror: mirror.URL + "/debian/", Packages: folder}.store()
+	s, err := PackageSource{Mirror: mirror.URL + "/debian/", Packages: folder}.openStore()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.get(t.Context(), tools, other); err == nil || !strings.Contains(err.Error(), "a 1: downloading") {
 		t.Errorf("another hash: %v", err)
 	}
-	if _, _, err := s.get(t.Context(), tools, gone); !errors.Is(err, ErrGone) || !strings.Contains(err.Error(), "bramble image --relock") {
+	if _, _, err := s.get(t.Context(), tools, gone); !errors.Is(err, ErrPackageGone) || !strings.Contains(err.Error(), "bramble image --relock") {
 		t.Errorf("a package that is gone: %v", err)
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
