@@ -72,7 +72,7 @@ func mayImport() map[string][]string {
 			"node/shop",
 			"node/sockets",
 		},
-		"node/desk":                 {"cluster/ledger", "node/handover", "node/orders", "node/orders/draw", "node/shop"},
+		"node/desk":                 {"cluster/ledger", "node/handover", "node/orders", "node/orders/draw"},
 		"node/handover":             {"node/orders"},
 		"node/orders":               {"node/orders/draw"},
 		"node/orders/draw":          nil,

@@ -12,7 +12,6 @@ import (
 
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
-	"bramble/node/shop"
 )
 
 const (
@@ -246,7 +245,7 @@ func (d *Desk) Operate(ctx context.Context, o Order) (Outcome, error) {
 	}
 	a, err := d.settle(ctx, command)
 	switch {
-	case errors.Is(err, shop.ErrNotSure):
+	case errors.Is(err, orders.ErrUncertain):
 		return Outcome{}, fmt.Errorf("it may have been done, the ledger did not answer in time; give the same order again: %w", err)
 	case err != nil:
 		return Outcome{}, err

@@ -11,7 +11,6 @@ import (
 	"bramble/cluster/ledger"
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
-	"bramble/node/shop"
 )
 
 const (
@@ -116,8 +115,8 @@ func (d *Desk) Draw(product string) (draw.File, bool) {
 }
 
 // Place gives a filled-in form to the ledger and returns when it is committed
-// and carried out, or when ctx ends. Its errors match shop.ErrNoDesk,
-// shop.ErrNotTaken or shop.ErrNotSure.
+// and carried out, or when ctx ends. Its errors match orders.ErrUnavailable,
+// orders.ErrNotCommitted or orders.ErrUncertain.
 func (d *Desk) Place(ctx context.Context, a orders.Ask) (orders.Answer, error) {
 	return d.settle(ctx, a)
 }
@@ -130,7 +129,7 @@ func (d *Desk) Cancel(ctx context.Context, id orders.ID) error {
 	case err != nil:
 		return err
 	case answer.Outcome == orders.TooLate:
-		return shop.ErrTooLate
+		return orders.ErrTooLate
 	case answer.Outcome == orders.NoPaper:
 		return orders.ErrNoPaper
 	}
@@ -149,7 +148,7 @@ func (d *Desk) settle(ctx context.Context, c orders.Command) (orders.Answer, err
 		case err == nil:
 			answer, err := orders.DecodeAnswer(reply)
 			if err != nil {
-				return answer, fmt.Errorf("%w: %w", shop.ErrNotSure, err)
+				return answer, fmt.Errorf("%w: %w", orders.ErrUncertain, err)
 			}
 			// The page that follows should show it; a board that lags shows it later.
 			d.catchUp(ctx, index)
@@ -158,13 +157,13 @@ func (d *Desk) settle(ctx context.Context, c orders.Command) (orders.Answer, err
 			perhaps = true
 		case errors.Is(err, ledger.ErrNotFounded), errors.Is(err, ledger.ErrTwoLedgers),
 			errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrStopped):
-			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", shop.ErrNoDesk, err), err)
+			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", orders.ErrUnavailable, err), err)
 		case !errors.Is(err, ledger.ErrNoMajority) && !errors.Is(err, ledger.ErrBusy):
 			perhaps = true // an error of no known kind tells nothing
 		}
 		select {
 		case <-ctx.Done():
-			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", shop.ErrNotTaken, err), err)
+			return orders.Answer{}, refusal(perhaps, fmt.Errorf("%w: %w", orders.ErrNotCommitted, err), err)
 		case <-time.After(settlePause):
 		}
 	}
@@ -173,7 +172,7 @@ func (d *Desk) settle(ctx context.Context, c orders.Command) (orders.Answer, err
 // refusal is sure that nothing was taken unless an earlier try may have been.
 func refusal(perhaps bool, sure, cause error) error {
 	if perhaps {
-		return fmt.Errorf("%w: %w", shop.ErrNotSure, cause)
+		return fmt.Errorf("%w: %w", orders.ErrUncertain, cause)
 	}
 	return sure
 }
@@ -192,7 +191,7 @@ func (d *Desk) catchUp(ctx context.Context, index uint64) {
 // board first catches up with all that was acknowledged anywhere, so that who
 // cancels on one board reads so on another. It waits at most catchUpWait for a
 // paper that it does not have, and freshWait for news of one that it has; after
-// that it gives what it has, with shop.ErrOld. The error matches orders.ErrNoPaper
+// that it gives what it has, with orders.ErrStale. The error matches orders.ErrNoPaper
 // if there is none.
 func (d *Desk) Paper(ctx context.Context, id orders.ID) (p orders.Paper, place int, err error) {
 	wait := catchUpWait
@@ -205,11 +204,11 @@ func (d *Desk) Paper(ctx context.Context, id orders.ID) (p orders.Paper, place i
 	p, err = d.cfg.Book.Paper(id)
 	switch {
 	case errors.Is(err, orders.ErrNoPaper) && behind != nil:
-		return p, 0, fmt.Errorf("%w: %w", shop.ErrNotSure, behind)
+		return p, 0, fmt.Errorf("%w: %w", orders.ErrUncertain, behind)
 	case err != nil:
 		return p, 0, err
 	case behind != nil:
-		err = fmt.Errorf("%w: %w", shop.ErrOld, behind)
+		err = fmt.Errorf("%w: %w", orders.ErrStale, behind)
 	}
 	place, _, nowhere := d.cfg.Book.Position(id)
 	if nowhere != nil { // it waits in no queue

@@ -15,7 +15,6 @@ import (
 	"bramble/cluster/ledger"
 	"bramble/node/handover"
 	"bramble/node/orders"
-	"bramble/node/shop"
 )
 
 // oneBoard is a ledger of one board without a disk: it carries out at once. Each
@@ -138,13 +137,13 @@ func TestPlaceIsCertainOrSaysSo(t *testing.T) {
 		{"a new leader is waited for", []error{down, down}, nil, true},
 		{"a full queue is waited for", []error{ledger.ErrBusy}, nil, true},
 		{"a lost answer is asked for again", []error{lost}, nil, true},
-		{"never a leader", []error{down, down, down, down, down, down, down, down}, shop.ErrNotTaken, false},
-		{"lost, and then no leader", []error{lost, down, down, down, down, down, down, down}, shop.ErrNotSure, true},
-		{"not founded", []error{ledger.ErrNotFounded}, shop.ErrNoDesk, false},
-		{"two ledgers", []error{ledger.ErrTwoLedgers}, shop.ErrNoDesk, false},
-		{"halted", []error{ledger.ErrHalted}, shop.ErrNoDesk, false},
-		{"lost, and then halted", []error{lost, ledger.ErrHalted}, shop.ErrNotSure, true},
-		{"an error that nobody knows", []error{errors.New("odd"), ledger.ErrStopped}, shop.ErrNotSure, false},
+		{"never a leader", []error{down, down, down, down, down, down, down, down}, orders.ErrNotCommitted, false},
+		{"lost, and then no leader", []error{lost, down, down, down, down, down, down, down}, orders.ErrUncertain, true},
+		{"not founded", []error{ledger.ErrNotFounded}, orders.ErrUnavailable, false},
+		{"two ledgers", []error{ledger.ErrTwoLedgers}, orders.ErrUnavailable, false},
+		{"halted", []error{ledger.ErrHalted}, orders.ErrUnavailable, false},
+		{"lost, and then halted", []error{lost, ledger.ErrHalted}, orders.ErrUncertain, true},
+		{"an error that nobody knows", []error{errors.New("odd"), ledger.ErrStopped}, orders.ErrUncertain, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d, l := newDesk(t)
@@ -263,7 +262,7 @@ func TestOutbox(t *testing.T) {
 	if err := box.Handing(t.Context(), 3); err != nil {
 		t.Error(err)
 	}
-	if err := d.Cancel(t.Context(), 3); !errors.Is(err, shop.ErrTooLate) {
+	if err := d.Cancel(t.Context(), 3); !errors.Is(err, orders.ErrTooLate) {
 		t.Errorf("cancelling what is on its way: %v", err)
 	}
 	for range 2 { // a second time is no error

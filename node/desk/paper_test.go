@@ -9,7 +9,6 @@ import (
 	"bramble/cluster/ledger"
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
-	"bramble/node/shop"
 )
 
 // behindBoard hears of what others did only when it asks.
@@ -44,10 +43,10 @@ func TestAReceiptIsNotFromThePast(t *testing.T) {
 		}
 	}}).Barrier
 	board.set(func() { board.fail = []error{fmt.Errorf("%w: test", ledger.ErrNoMajority)} })
-	if p, _, err := late.Paper(ctx, ask(1).ID); !errors.Is(err, shop.ErrOld) || p.State != orders.StateOpen {
+	if p, _, err := late.Paper(ctx, ask(1).ID); !errors.Is(err, orders.ErrStale) || p.State != orders.StateOpen {
 		t.Errorf("without the others: %v, %v", p.State, err)
 	}
-	if _, _, err := late.Paper(ctx, ask(2).ID); !errors.Is(err, shop.ErrNotSure) {
+	if _, _, err := late.Paper(ctx, ask(2).ID); !errors.Is(err, orders.ErrUncertain) {
 		t.Errorf("an unknown one without the others: %v", err)
 	}
 	board.set(func() { board.fail = nil })

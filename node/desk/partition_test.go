@@ -16,7 +16,6 @@ import (
 	"bramble/cluster/ledger/ledgertest"
 	"bramble/node/orders"
 	"bramble/node/orders/orderstest"
-	"bramble/node/shop"
 )
 
 var partitionsFor = flag.Duration("partitions", 8*time.Second, "how long TestOrdersUnderPartitions cuts cables")
@@ -158,9 +157,9 @@ func told(t *testing.T, err error) orderstest.Told {
 	switch {
 	case err == nil:
 		return orderstest.Taken
-	case errors.Is(err, shop.ErrNotTaken):
+	case errors.Is(err, orders.ErrNotCommitted):
 		return orderstest.NotTaken
-	case !errors.Is(err, shop.ErrNotSure):
+	case !errors.Is(err, orders.ErrUncertain):
 		t.Errorf("an error of no kind: %v", err)
 	}
 	return orderstest.Unsure

@@ -7,7 +7,6 @@ import (
 
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
-	"bramble/node/shop"
 )
 
 // Shut is the desk of a board that has no order book, because its card fails:
@@ -48,4 +47,4 @@ func (Shut) Sign(orders.ID) string { return "" }
 // Signed knows no token.
 func (Shut) Signed(orders.ID, string) bool { return false }
 
-func (s Shut) refusal() error { return fmt.Errorf("%w: %s", shop.ErrNoDesk, s.Reason) }
+func (s Shut) refusal() error { return fmt.Errorf("%w: %s", orders.ErrUnavailable, s.Reason) }

@@ -51,6 +51,23 @@ var (
 	ErrClosed = errors.New("orders: the order book is closed")
 )
 
+// Errors of those who submit commands to the ledger, matched with errors.Is.
+var (
+	// ErrNotCommitted: the command was not committed and never will be. It can be sent again.
+	ErrNotCommitted = errors.New("orders: the command was not committed")
+	// ErrUncertain: the command may or may not have been committed. It can be sent again,
+	// because the order book carries out the same command once.
+	ErrUncertain = errors.New("orders: it is not known whether the command was committed")
+	// ErrUnavailable: the rack has no ledger yet. An error that wraps it may give the reason
+	// after a colon, in words for a buyer: "…: it waits for 2 more boards".
+	ErrUnavailable = errors.New("this rack does not take orders yet")
+	// ErrStale: this board returns what it has, and could not find out whether there is
+	// anything newer.
+	ErrStale = errors.New("orders: this may have changed since")
+	// ErrTooLate: the order cannot be cancelled any more.
+	ErrTooLate = errors.New("orders: it is too late to cancel this")
+)
+
 // Kind is what the person pressed, and so what the paper is. A waiting or interest paper
 // whose invitation is accepted becomes an order; a ballot entry stays an entry, also
 // when it wins.
@@ -77,8 +94,9 @@ const (
 // SaleState is what a buyer came to learn. A sale is in exactly one of them.
 type SaleState uint8
 
-// The states of a sale. String gives the words of /status.json.
+// The states of a sale. String returns the words of /status.json.
 const (
+	SaleUnknown  SaleState = 0 // this board has not read the sale from its order book yet
 	SaleUpcoming SaleState = 1 // opens later
 	SaleInStock  SaleState = 2 // first come: takes orders
 	// SaleSoldOut: first come: no unit is free, or all that are free are for the people who

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"bramble/node/orders"
 )
 
 // Bounds on a catalogue. Those on text are in bytes. They keep a mistaken file from
@@ -87,14 +89,14 @@ type Product struct {
 	Description []string // paragraphs
 	Price       Money    // of one unit, before shipping and local tax
 	Stock       int
-	PerPerson   int       // how many one person may have
-	Opens       time.Time // UTC; zero = from the start
-	Closes      time.Time // UTC; zero = never by the clock
-	Override    State     // Closed or SoldOut to say so by hand; "" = by clock and stock
-	Picture     string    // URL path; "" = none
+	PerPerson   int              // how many one person may have
+	Opens       time.Time        // UTC; zero = from the start
+	Closes      time.Time        // UTC; zero = never by the clock
+	Override    orders.SaleState // SaleClosed or SaleSoldOut, set by hand; zero = by clock and stock
+	Picture     string           // URL path; "" = none
 	PictureAlt  string
 
-	Mode           Mode
+	Mode           orders.Mode
 	WaitingList    bool          // whether who comes too late may wait for one
 	LimitByAddress bool          // whether PerPerson also holds for a postal address
 	HandoverAfter  time.Duration // how long a buyer can cancel before an order is handed over
@@ -102,17 +104,6 @@ type Product struct {
 
 	Specification []Row
 }
-
-// Mode is how a product is sold. The strings are those of the catalogue's key `mode` and
-// of /status.json.
-type Mode string
-
-// The ways to sell.
-const (
-	FirstCome Mode = "first-come" // who presses first has it
-	Ballot    Mode = "ballot"     // entries between opens and closes, then a draw
-	Interest  Mode = "interest"   // nothing is sold yet; who asks will be told
-)
 
 // Draw is what the seed of a ballot's draw is made of, beside the entries. The strings are
 // those of the catalogue's key `draw`.

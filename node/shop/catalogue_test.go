@@ -146,15 +146,15 @@ func TestHowAProductIsSold(t *testing.T) {
 	if err := o.Check(); err != nil {
 		t.Errorf("the order book refuses the offer: %v", err)
 	}
-	for state, stock := range map[State]int64{SoldOut: 0, Closed: 3} {
-		cat, err := parse("f", []byte(small+"state = \""+string(state)+"\"\n"), noPicture)
+	for state, stock := range map[orders.SaleState]int64{orders.SaleSoldOut: 0, orders.SaleClosed: 3} {
+		cat, err := parse("f", []byte(small+"state = \""+state.String()+"\"\n"), noPicture)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o := cat.Offers()[0]
 		o.Operation = orders.Operation{Who: "the catalogue", OpID: 1}
 		sale := orders.Sale{Mode: o.Mode, Free: o.Stock, Opens: o.Opens, Closes: o.Closes}
-		if got := stateOf(sale.StateAt(time.Date(2030, 2, 1, 0, 0, 0, 0, time.UTC))); o.Check() != nil || o.Stock != stock || got != state {
+		if got := sale.StateAt(time.Date(2030, 2, 1, 0, 0, 0, 0, time.UTC)); o.Check() != nil || o.Stock != stock || got != state {
 			t.Errorf("said by hand to be %s: %s, %+v, %v", state, got, o, o.Check())
 		}
 	}

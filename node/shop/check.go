@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"bramble/node/orders"
 )
 
 // checker turns the raw file into a catalogue. Its first complaint stands and the rest of
@@ -234,11 +236,11 @@ func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
 	}
 	c.terms(at, &p, r)
 	if r.State != nil {
-		p.Override = State(*r.State)
-		if p.Override != Closed && p.Override != SoldOut {
+		p.Override, _ = orders.ParseSaleState(*r.State)
+		if p.Override != orders.SaleClosed && p.Override != orders.SaleSoldOut {
 			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", printable(*r.State)))
 		}
-		if p.Mode == Ballot {
+		if p.Mode == orders.Ballot {
 			c.fail(at+"state", "a ballot goes by its hours")
 		}
 	}
@@ -258,10 +260,10 @@ func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
 
 // terms are how the product is sold.
 func (c *checker) terms(at string, p *Product, r *rawProduct) {
-	p.Mode, p.LimitByAddress, p.HandoverAfter = FirstCome, true, DefaultHandover
+	p.Mode, p.LimitByAddress, p.HandoverAfter = orders.FirstCome, true, DefaultHandover
 	if r.Mode != nil {
-		p.Mode = Mode(*r.Mode)
-		if p.Mode != FirstCome && p.Mode != Ballot && p.Mode != Interest {
+		var known bool
+		if p.Mode, known = orders.ParseMode(*r.Mode); !known {
 			c.fail(at+"mode", fmt.Sprintf("%q is not a way to sell", printable(*r.Mode)))
 		}
 	}
@@ -270,15 +272,15 @@ func (c *checker) terms(at string, p *Product, r *rawProduct) {
 		if !p.Closes.After(p.Opens) {
 			c.fail(at+"closes", "the sale would close before it opens")
 		}
-	} else if p.Mode == Ballot {
+	} else if p.Mode == orders.Ballot {
 		c.fail(at+"closes", "missing, and a ballot is drawn after it closes")
 	}
-	if r.Opens == nil && p.Mode == Ballot {
+	if r.Opens == nil && p.Mode == orders.Ballot {
 		c.fail(at+"opens", "missing, and a ballot's commitment is published before it opens")
 	}
 	if r.WaitingList != nil {
 		p.WaitingList = *r.WaitingList
-		if p.WaitingList && p.Mode == Interest {
+		if p.WaitingList && p.Mode == orders.Interest {
 			c.fail(at+"waiting_list", "an interest list is a waiting list already")
 		}
 	}
@@ -292,12 +294,12 @@ func (c *checker) terms(at string, p *Product, r *rawProduct) {
 		}
 		p.HandoverAfter = d
 	}
-	if p.Mode == Ballot {
+	if p.Mode == orders.Ballot {
 		p.Draw = DrawCommitment
 	}
 	if r.Draw != nil {
 		p.Draw = Draw(*r.Draw)
-		if p.Mode != Ballot {
+		if p.Mode != orders.Ballot {
 			c.fail(at+"draw", "only a ballot has a draw")
 		}
 		if p.Draw != DrawCommitment && p.Draw != DrawDice && p.Draw != DrawDrand {

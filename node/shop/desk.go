@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -24,15 +23,15 @@ type Desk interface {
 	// Now is the ledger's clock, the same on every board.
 	Now() time.Time
 	// Place has a form taken. A nil error goes with an answer of the order book; the
-	// errors match ErrNotTaken, ErrNotSure or ErrNoDesk, and any other is taken for
-	// ErrNotSure, which is the one that never lies. It returns by the end of ctx.
+	// errors match orders.ErrNotCommitted, ErrUncertain or ErrUnavailable; any other error is
+	// treated as ErrUncertain, which is always true. It returns by the end of ctx.
 	Place(ctx context.Context, a orders.Ask) (orders.Answer, error)
-	// Cancel takes a paper back for its buyer. Errors: those of Place, ErrTooLate and
+	// Cancel takes a paper back for its buyer. Errors: those of Place, orders.ErrTooLate and
 	// orders.ErrNoPaper.
 	Cancel(ctx context.Context, id orders.ID) error
 	// Paper waits, bounded, until this board knows all that was acknowledged anywhere, and
 	// gives the paper with its place in the queue, from 1; 0 if it is in none. Errors:
-	// those of Place, orders.ErrNoPaper, and ErrOld, which comes with a paper.
+	// those of Place, orders.ErrNoPaper, and orders.ErrStale, which comes with a paper.
 	Paper(ctx context.Context, id orders.ID) (orders.Paper, int, error)
 	// Draw is what is published about a ballot that is drawn; false before.
 	Draw(product string) (draw.File, bool)
@@ -42,23 +41,6 @@ type Desk interface {
 	// Signed reports whether sig is what Sign makes, in constant time.
 	Signed(id orders.ID, sig string) bool
 }
-
-// Errors of a Desk, matched with errors.Is.
-var (
-	// ErrNotTaken says that nothing was taken: the person can press again.
-	ErrNotTaken = errors.New("shop: nothing was taken")
-	// ErrNotSure says that it may or may not have been taken: the person can press again,
-	// because the order book takes the same thing once.
-	ErrNotSure = errors.New("shop: it is not sure whether it was taken")
-	// ErrNoDesk says that the rack has no ledger yet. What wraps it may say why, in words
-	// for the person at the page, after a colon: "…: it waits for 2 more boards".
-	ErrNoDesk = errors.New("this rack does not take orders yet")
-	// ErrOld says that what was found is all that this board has, and that it could not ask
-	// whether there is something newer.
-	ErrOld = errors.New("shop: it may have changed since")
-	// ErrTooLate says that a paper is past being cancelled.
-	ErrTooLate = errors.New("shop: it is too late to cancel that")
-)
 
 // Bounds on what a page waits for. A leader that dies is replaced within three seconds,
 // and people press again after about ten.
@@ -85,7 +67,7 @@ func (c *Catalogue) Offers() []orders.Offer {
 		p := &c.Products[i]
 		o := orders.Offer{
 			Product:        p.Slug,
-			Mode:           bookMode(p.Mode),
+			Mode:           p.Mode,
 			Stock:          int64(p.Stock),
 			Limit:          p.PerPerson,
 			LimitByAddress: p.LimitByAddress,
@@ -99,9 +81,9 @@ func (c *Catalogue) Offers() []orders.Offer {
 			Wanted:         wanted(p.Draw),
 		}
 		switch p.Override {
-		case SoldOut:
+		case orders.SaleSoldOut:
 			o.Stock = 0
-		case Closed:
+		case orders.SaleClosed:
 			o.Opens, o.Closes = time.Time{}, time.Date(firstYear, 1, 1, 0, 0, 0, 0, time.UTC)
 		}
 		list = append(list, o)
@@ -117,19 +99,6 @@ func (c *Catalogue) countries() []orders.Country {
 	}
 	return list
 }
-
-func bookMode(m Mode) orders.Mode {
-	switch m {
-	case Ballot:
-		return orders.Ballot
-	case Interest:
-		return orders.Interest
-	}
-	return orders.FirstCome
-}
-
-// modeOf puts the order book's mode into the shop's words, which are the same.
-func modeOf(m orders.Mode) Mode { return Mode(m.String()) }
 
 func wanted(d Draw) draw.Kind {
 	switch d {

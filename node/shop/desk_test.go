@@ -100,7 +100,7 @@ func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) error {
 	case !ok:
 		return orders.ErrNoPaper
 	case !p.Cancellable():
-		return ErrTooLate
+		return orders.ErrTooLate
 	}
 	p.State, p.Changed = orders.StateCancelled, d.now
 	if p.Kind == orders.KindWaiting || p.Kind == orders.KindInterest {
@@ -115,7 +115,7 @@ func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, er
 	defer d.mu.Unlock()
 	p, ok := d.papers[id]
 	switch {
-	case ok && errors.Is(d.fail, ErrOld):
+	case ok && errors.Is(d.fail, orders.ErrStale):
 		return p, d.places[id], d.fail
 	case d.fail != nil:
 		return p, 0, d.fail

@@ -39,17 +39,17 @@ func deskPages(t *testing.T) []shown {
 	}
 	pages := []string{"/", board, board + "/order", board + "/order?country=DE", board + "/order?country=other", "/status"}
 
-	for _, mode := range []Mode{FirstCome, Ballot, Interest} {
+	for _, mode := range []orders.Mode{orders.FirstCome, orders.Ballot, orders.Interest} {
 		several := func(p *Product) {
-			p.Mode, p.WaitingList, p.PerPerson = mode, mode != Interest, 3
-			if mode == Ballot {
+			p.Mode, p.WaitingList, p.PerPerson = mode, mode != orders.Interest, 3
+			if mode == orders.Ballot {
 				p.Draw = DrawDice
 			}
 		}
 		x := open(t, several)
 		x.desk.news = []orders.News{{At: opening, Text: "A second batch of 2,000 comes on Friday."}}
-		name := string(mode)
-		if mode == Ballot {
+		name := mode.String()
+		if mode == orders.Ballot {
 			get(x, name, board+"/draw")
 		}
 		get(x, name+" open", pages...)
@@ -57,7 +57,7 @@ func deskPages(t *testing.T) []shown {
 		get(x, name+" upcoming", pages...)
 		x.desk.now = x.sale.Closes
 		get(x, name+" after the close", pages...)
-		if mode == Ballot {
+		if mode == orders.Ballot {
 			get(x, name+" over", board+"/draw", board+"/draw.json")
 			x.sale.Draw.At = x.sale.Closes.Add(time.Minute)
 			x.desk.files[slug] = draw.File{Version: 1, Product: slug, Stock: 10, Commitment: strings.Repeat("c0ffee42", 8), Secret: strings.Repeat("5ec4e700", 8),
@@ -65,7 +65,7 @@ func deskPages(t *testing.T) []shown {
 			get(x, name+" drawn", append(pages, board+"/draw")...)
 		}
 		x.desk.now, x.sale.Free, x.sale.Waiting = opening, 0, 299
-		if mode == FirstCome {
+		if mode == orders.FirstCome {
 			get(x, name+" sold out", pages...)
 		}
 		delete(x.desk.sales, slug)
@@ -105,14 +105,14 @@ func deskPages(t *testing.T) []shown {
 			x.desk.forced = nil
 		}
 	}
-	for name, err := range map[string]error{"not taken": ErrNotTaken, "not sure": ErrNotSure, "no desk": fmt.Errorf("%w: it waits for 2 more boards", ErrNoDesk), "any": errors.New("x")} {
+	for name, err := range map[string]error{"not taken": orders.ErrNotCommitted, "not sure": orders.ErrUncertain, "no desk": fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), "any": errors.New("x")} {
 		x.desk.fail = err
 		add("trouble "+name, x.place())
 		x.desk.fail = nil
 	}
 	path := x.taken(t)
 	get(x, "receipt", path, path+"/cancel")
-	x.desk.fail = ErrNotSure
+	x.desk.fail = orders.ErrUncertain
 	get(x, "receipt, board behind", path)
 	x.desk.fail = nil
 	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", board+"/draw")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"bramble/node/orders"
 	"bramble/node/orders/draw"
 )
 
@@ -30,7 +31,7 @@ type drawView struct {
 func (s *Shop) drawView(o *sale) *drawView {
 	info := o.book.Draw
 	v := &drawView{Commitment: info.Commitment, Wanted: info.Wanted, Entries: o.Entries}
-	if o.State != Drawn || s.desk == nil {
+	if o.State != orders.SaleDrawn || s.desk == nil {
 		return v
 	}
 	if file, ok := s.desk.Draw(o.Slug); ok {

@@ -63,7 +63,7 @@ func (s *Shop) addresses() []address {
 			address{page: "order", product: p},
 			address{page: "order", product: p, country: elsewhere},
 			address{page: "order", product: p, country: longest.Country})
-		if s.desk != nil && p.Mode == Ballot {
+		if s.desk != nil && p.Mode == orders.Ballot {
 			list = append(list, address{page: "draw", product: p})
 		}
 	}
@@ -87,8 +87,8 @@ func (s *Shop) scenes() []*scene {
 			o := &c.sales[i]
 			o.Desk, o.Known, o.Waiting, o.Entries, o.Interested = true, true, MaxStock, MaxStock, MaxStock
 			o.Opens, o.Closes = end, end
-			o.as(stateOf(state))
-			if o.Mode == Ballot {
+			o.as(state)
+			if o.Mode == orders.Ballot {
 				o.DrawPath = address{page: "draw", product: o.Product}.path()
 			}
 		}

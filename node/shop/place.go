@@ -73,7 +73,7 @@ func (s *Shop) place(w http.ResponseWriter, r *http.Request, p *Product) {
 	c := s.scene(s.now()) // what the answer is about may be newer
 	o = c.of(p)
 	if o.Known && answer.State != 0 {
-		o.as(stateOf(answer.State))
+		o.as(answer.State)
 	}
 	fill := &filling{form: f, takes: f.get("kind"), asked: f.asked(), id: ask.ID}
 	var code int
@@ -102,7 +102,7 @@ func (s *Shop) ask(ctx context.Context, a *orders.Ask) (answer orders.Answer, er
 			return answer, err
 		}
 	}
-	return orders.Answer{}, fmt.Errorf("%w: no reference is free", ErrNotTaken)
+	return orders.Answer{}, fmt.Errorf("%w: no reference is free", orders.ErrNotCommitted)
 }
 
 func newID() orders.ID {
@@ -151,13 +151,13 @@ func trouble(err error) (int, *why) {
 		Lines: []string{"Boards of the rack lost sight of each other at that moment. Please press the button again: the same form cannot be taken twice, and if it was taken, you will see its receipt."},
 	}
 	switch {
-	case errors.Is(err, ErrNoDesk):
+	case errors.Is(err, orders.ErrUnavailable):
 		y.Title = "Nothing was taken: the rack is not ready"
 		y.Lines = []string{"Please press the button again in a little while. What you typed is kept below."}
-		if _, reason, ok := strings.Cut(err.Error(), ErrNoDesk.Error()+": "); ok {
+		if _, reason, ok := strings.Cut(err.Error(), orders.ErrUnavailable.Error()+": "); ok {
 			y.Lines = append(y.Lines, "The rack says: "+reason+".")
 		}
-	case errors.Is(err, ErrNotTaken):
+	case errors.Is(err, orders.ErrNotCommitted):
 		y.Title = "Nothing was taken: please press again"
 		y.Lines = []string{"The rack could not take it just now. What you typed is kept below, so press the button again in a few seconds."}
 	}
@@ -242,7 +242,7 @@ func soldOut(o *sale, answer orders.Answer, fill *filling) {
 		return
 	}
 	if o.Takes == takesOrder { // this board has not heard of it yet
-		o.as(SoldOut)
+		o.as(orders.SaleSoldOut)
 	}
 	y.Title = "The last one has gone: nothing was taken"
 	fill.takes = o.Takes

@@ -112,10 +112,10 @@ func TestQuestionsAndTrouble(t *testing.T) {
 		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, takesOrder},
 		{"no free reference", orders.Answer{Outcome: orders.Retry}, nil, 503, []string{"please press again"}, takesOrder},
 		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, takesOrder},
-		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", ErrNotTaken), 503, []string{"Nothing was taken: please press again"}, takesOrder},
-		{"not sure", orders.Answer{}, ErrNotSure, 503, []string{"not certain that this was taken", "cannot be taken twice"}, takesOrder},
+		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was taken: please press again"}, takesOrder},
+		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"not certain that this was taken", "cannot be taken twice"}, takesOrder},
 		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"not certain that this was taken"}, takesOrder},
-		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", ErrNoDesk), 503, []string{"not ready", "it waits for 2 more boards."}, takesOrder},
+		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, takesOrder},
 	} {
 		x.desk.forced, x.desk.fail = &c.answer, c.err
 		w := x.place()
@@ -156,7 +156,7 @@ func TestInAddition(t *testing.T) {
 		t.Fatalf("the question has %v", again)
 	}
 	yes := []string{"city", "Potsdam", "more", "yes", "id", again["id"]}
-	x.desk.fail = ErrNotSure
+	x.desk.fail = orders.ErrUncertain
 	kept := hidden(x.place(yes...).Body.String())
 	if kept["id"] != again["id"] || kept["more"] != "yes" {
 		t.Errorf("after an outage the form has %v", kept)
@@ -267,25 +267,25 @@ func TestNamesInAnyScript(t *testing.T) {
 // By the page that is shown, in every state, the form goes where it says.
 func TestEachStateHasItsForm(t *testing.T) {
 	for _, c := range []struct {
-		mode   Mode
+		mode   orders.Mode
 		change func(*orders.Sale)
 		now    time.Duration // after the opening
-		state  State
+		state  orders.SaleState
 		kind   string
 	}{
-		{FirstCome, nil, -time.Second, Upcoming, ""},
-		{FirstCome, nil, 0, InStock, takesOrder},
-		{FirstCome, func(s *orders.Sale) { s.Free = 0 }, 0, SoldOut, takesWaiting},
-		{FirstCome, func(s *orders.Sale) { s.Free, s.WaitingList = 0, false }, 0, SoldOut, ""},
-		{FirstCome, func(s *orders.Sale) { s.Waiting = 1 }, 0, SoldOut, takesWaiting},
-		{FirstCome, nil, 8 * 24 * time.Hour, Closed, ""},
-		{Ballot, nil, -time.Second, Upcoming, ""},
-		{Ballot, nil, 0, Open, takesEntry},
-		{Ballot, nil, 8 * 24 * time.Hour, Drawing, ""},
-		{Ballot, func(s *orders.Sale) { s.Draw.At = s.Closes }, 8 * 24 * time.Hour, Drawn, takesWaiting},
-		{Interest, nil, 0, Open, takesInterest},
+		{orders.FirstCome, nil, -time.Second, orders.SaleUpcoming, ""},
+		{orders.FirstCome, nil, 0, orders.SaleInStock, takesOrder},
+		{orders.FirstCome, func(s *orders.Sale) { s.Free = 0 }, 0, orders.SaleSoldOut, takesWaiting},
+		{orders.FirstCome, func(s *orders.Sale) { s.Free, s.WaitingList = 0, false }, 0, orders.SaleSoldOut, ""},
+		{orders.FirstCome, func(s *orders.Sale) { s.Waiting = 1 }, 0, orders.SaleSoldOut, takesWaiting},
+		{orders.FirstCome, nil, 8 * 24 * time.Hour, orders.SaleClosed, ""},
+		{orders.Ballot, nil, -time.Second, orders.SaleUpcoming, ""},
+		{orders.Ballot, nil, 0, orders.SaleOpen, takesEntry},
+		{orders.Ballot, nil, 8 * 24 * time.Hour, orders.SaleDrawing, ""},
+		{orders.Ballot, func(s *orders.Sale) { s.Draw.At = s.Closes }, 8 * 24 * time.Hour, orders.SaleDrawn, takesWaiting},
+		{orders.Interest, nil, 0, orders.SaleOpen, takesInterest},
 	} {
-		x := open(t, func(p *Product) { p.Mode, p.WaitingList = c.mode, c.mode != Interest })
+		x := open(t, func(p *Product) { p.Mode, p.WaitingList = c.mode, c.mode != orders.Interest })
 		if c.change != nil {
 			c.change(x.sale)
 		}

@@ -153,9 +153,9 @@ func inWords(v *receiptView, now time.Time) (heading string, lines []string) {
 		lines = []string{"Every entry has the same chance, the first as the last. Come back to this page after the draw."}
 		if v.Sale != nil {
 			switch {
-			case v.Sale.State == Open && !v.Sale.Closes.IsZero():
+			case v.Sale.State == orders.SaleOpen && !v.Sale.Closes.IsZero():
 				lines = append([]string{"The ballot is open until " + sentence(v.Sale.Closes) + ", and is drawn after that."}, lines...)
-			case v.Sale.State == Drawing:
+			case v.Sale.State == orders.SaleDrawing:
 				lines = append([]string{"The ballot is over. " + drawing(v.Sale) + "."}, lines...)
 			}
 		}
@@ -231,7 +231,7 @@ func secret(h http.Header) { h.Set("X-Robots-Tag", "noindex") }
 type found struct {
 	orders.Paper
 	place int  // in the queue, from 1; 0 = in none
-	old   bool // see ErrOld
+	old   bool // see orders.ErrStale
 }
 
 // paper finds the paper of a receipt's URL. A wrong reference and a wrong token get the
@@ -246,7 +246,7 @@ func (s *Shop) paper(w http.ResponseWriter, r *http.Request, token string) (foun
 	defer cancel()
 	p, place, err := s.desk.Paper(ctx, id)
 	switch {
-	case err == nil, errors.Is(err, ErrOld):
+	case err == nil, errors.Is(err, orders.ErrStale):
 		return found{Paper: p, place: place, old: err != nil}, true
 	case errors.Is(err, orders.ErrNoPaper):
 		s.noReceipt(w, r)
@@ -303,7 +303,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		v := s.receipt(c, p.Paper, p.place)
 		code := http.StatusConflict
 		v.Why = &why{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
-		if !errors.Is(err, ErrTooLate) {
+		if !errors.Is(err, orders.ErrTooLate) {
 			code, v.Why = notCancelled(err)
 			v.Sure = true
 		}
@@ -319,7 +319,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 // notCancelled is what is said when the order book gave no answer to a cancelling.
 func notCancelled(err error) (int, *why) {
 	y := &why{Title: "It is not certain that this was done", Lines: []string{"Please press the button again: it does no harm to say it twice."}}
-	if errors.Is(err, ErrNotTaken) || errors.Is(err, ErrNoDesk) {
+	if errors.Is(err, orders.ErrNotCommitted) || errors.Is(err, orders.ErrUnavailable) {
 		y = &why{Title: "Nothing was changed: please press again", Lines: []string{"The rack could not take it just now. Press the button again in a few seconds."}}
 	}
 	return http.StatusServiceUnavailable, y

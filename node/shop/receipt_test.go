@@ -109,7 +109,7 @@ func TestCancelAsksFirst(t *testing.T) {
 		err  error
 		code int
 		says string
-	}{{ErrNotTaken, 503, "Nothing was changed: please press again"}, {ErrNotSure, 503, "not certain that this was done"}, {ErrTooLate, 409, "too late"}} {
+	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please press again"}, {orders.ErrUncertain, 503, "not certain that this was done"}, {orders.ErrTooLate, 409, "too late"}} {
 		x.desk.failCancel = c.err
 		if w := x.post(path+"/cancel", "sure=yes"); w.Code != c.code || !strings.Contains(w.Body.String(), c.says) || (w.Header().Get("Retry-After") != "") != (c.code == 503) {
 			t.Errorf("%v: %d %s", c.err, w.Code, textOf(w.Body.String()))
@@ -145,7 +145,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 	if w := ask(shopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
 		t.Errorf("a shop without an order book: %d", w.Code)
 	}
-	x.desk.fail = ErrNotSure
+	x.desk.fail = orders.ErrUncertain
 	if w := ask(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a board that is behind: %d", w.Code)
 	}
@@ -157,7 +157,7 @@ func TestReceiptsAreSecret(t *testing.T) {
 }
 
 func TestTheDrawIsPublished(t *testing.T) {
-	x := open(t, func(p *Product) { p.Mode, p.Draw = Ballot, DrawDice })
+	x := open(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
 	if html := ask(x.Shop, "GET", board+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
 		t.Errorf("before: %s", textOf(html))
 	}
@@ -219,7 +219,7 @@ func TestAReceiptMayBeOld(t *testing.T) {
 	for _, test := range []struct {
 		fail error
 		old  bool
-	}{{nil, false}, {fmt.Errorf("%w: test", ErrOld), true}} {
+	}{{nil, false}, {fmt.Errorf("%w: test", orders.ErrStale), true}} {
 		x.desk.fail = test.fail
 		w, j := ask(x.Shop, "GET", path), ask(x.Shop, "GET", path+".json")
 		if w.Code != 200 || strings.Contains(w.Body.String(), "may not be the newest word") != test.old {

@@ -27,8 +27,8 @@ type scene struct {
 // and hours are the catalogue's.
 type sale struct {
 	*Product
-	State      State
-	Mode       Mode
+	State      orders.SaleState
+	Mode       orders.Mode
 	Takes      string // the kind of form that the order page has: see below; "" = none
 	Known      bool   // the order book has it
 	Desk       bool   // there is an order book
@@ -138,7 +138,7 @@ func (c *scene) of(p *Product) *sale {
 // live reports whether what the sale's pages say may be wrong in a second: units or places
 // are going, or the order book may be there any moment.
 func (o *sale) live() bool {
-	return o.Desk && (!o.Known || o.State == InStock || o.State == Open || o.State == Drawing)
+	return o.Desk && (!o.Known || o.State == orders.SaleInStock || o.State == orders.SaleOpen || o.State == orders.SaleDrawing)
 }
 
 func (c *scene) live() bool {
@@ -164,37 +164,37 @@ func (s *Shop) sale(p *Product, now time.Time, look func(string) (orders.Sale, b
 	o.book, o.Known = orders.Sale{Price: p.Price.Minor, Currency: p.Price.Currency, Countries: s.countries}, false
 	if look != nil {
 		// What the catalogue says may long be over: a rack that starts again has sold some.
-		o.State, o.Stock = Unknown, 0
+		o.State, o.Stock = orders.SaleUnknown, 0
 		if p.Opens.After(now) {
 			o.Planned = p.Opens
 		}
 		if book, ok := look(p.Slug); ok {
 			o.book, o.Known = book, true
-			o.Mode = modeOf(book.Mode)
+			o.Mode = book.Mode
 			o.Stock, o.PerPerson = int(book.Free), book.Limit
 			o.Opens, o.Closes = book.Opens, book.Closes
 			o.List, o.Waiting, o.Interested, o.Entries = book.WaitingList, book.Waiting, book.Interested, book.Entries
-			o.as(stateOf(o.book.StateAt(now)))
+			o.as(o.book.StateAt(now))
 		}
 	}
 	o.Price = o.money(o.book.Price)
-	if o.Known && o.Mode == Ballot {
+	if o.Known && o.Mode == orders.Ballot {
 		o.DrawPath = address{page: "draw", product: p}.path()
 	}
 	return o
 }
 
 // as puts the sale into a state of the order book, and says what it takes in that state.
-func (o *sale) as(state State) {
+func (o *sale) as(state orders.SaleState) {
 	o.State, o.Takes = state, ""
 	switch {
-	case state == InStock:
+	case state == orders.SaleInStock:
 		o.Takes = takesOrder
-	case state == Open && o.Mode == Ballot:
+	case state == orders.SaleOpen && o.Mode == orders.Ballot:
 		o.Takes = takesEntry
-	case state == Open:
+	case state == orders.SaleOpen:
 		o.Takes = takesInterest
-	case (state == SoldOut || state == Drawn) && o.List:
+	case (state == orders.SaleSoldOut || state == orders.SaleDrawn) && o.List:
 		o.Takes = takesWaiting
 	}
 }

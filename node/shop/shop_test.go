@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"bramble/node/orders"
 	"bramble/node/orders/draw"
 )
 
@@ -54,16 +55,16 @@ func TestStates(t *testing.T) {
 		name    string
 		product Product
 		now     time.Time
-		want    State
+		want    orders.SaleState
 		text    string
 	}{
-		{"before", Product{Stock: 5, Opens: opening}, before, Upcoming, "Opens at"},
-		{"at the hour", Product{Stock: 5, Opens: opening}, after, InStock, "In stock: 5"},
-		{"no hour", Product{Stock: 5}, before, InStock, "In stock: 5"},
-		{"no stock before", Product{Opens: opening}, before, SoldOut, "Sold out"},
-		{"no stock after", Product{Opens: opening}, after, SoldOut, "Sold out"},
-		{"closed", Product{Stock: 5, Override: Closed}, after, Closed, "Closed"},
-		{"said to be sold out", Product{Stock: 5, Override: SoldOut}, before, SoldOut, "Sold out"},
+		{"before", Product{Stock: 5, Opens: opening}, before, orders.SaleUpcoming, "Opens at"},
+		{"at the hour", Product{Stock: 5, Opens: opening}, after, orders.SaleInStock, "In stock: 5"},
+		{"no hour", Product{Stock: 5}, before, orders.SaleInStock, "In stock: 5"},
+		{"no stock before", Product{Opens: opening}, before, orders.SaleSoldOut, "Sold out"},
+		{"no stock after", Product{Opens: opening}, after, orders.SaleSoldOut, "Sold out"},
+		{"closed", Product{Stock: 5, Override: orders.SaleClosed}, after, orders.SaleClosed, "Closed"},
+		{"said to be sold out", Product{Stock: 5, Override: orders.SaleSoldOut}, before, orders.SaleSoldOut, "Sold out"},
 	} {
 		if got := c.product.StateAt(c.now); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
@@ -238,7 +239,7 @@ func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
 // Every link, picture and form target on every page leads somewhere.
 func TestLinksResolve(t *testing.T) {
 	crawl(t, shopAt(t, launch(t), opening), "/")
-	x := open(t, func(p *Product) { p.Mode, p.Draw = Ballot, DrawDice })
+	x := open(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
 	receipt := x.taken(t, "kind", takesEntry)
 	crawl(t, x, "/", receipt, board+"/draw")
 	x.desk.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes

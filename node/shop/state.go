@@ -8,43 +8,24 @@ import (
 	"bramble/node/orders"
 )
 
-// State is what a buyer came to learn. The strings are those of /status.json and, for two
-// of them, of the catalogue's key `state`; they do not change.
-type State string
-
-// The states of a sale. A product is in exactly one of them.
-const (
-	Upcoming State = "upcoming" // opens later; there is stock
-	InStock  State = "in_stock" // open, and there is stock
-	SoldOut  State = "sold_out" // no stock, or the catalogue says so
-	Closed   State = "closed"   // the hour has passed, or somebody closed it
-	Open     State = "open"     // a ballot that takes entries, or a list of interest
-	Drawing  State = "drawing"  // a ballot that is over and not yet drawn
-	Drawn    State = "drawn"    // a ballot that is drawn
-	Unknown  State = "unknown"  // there is an order book, and this board has not seen it yet
-)
-
 // StateAt is the state of the product's sale at a moment, by the catalogue alone: what
 // holds as long as no order book knows better. What the catalogue says by hand goes
 // first; without stock there is nothing to open, but for who only registers interest.
-func (p *Product) StateAt(now time.Time) State {
+func (p *Product) StateAt(now time.Time) orders.SaleState {
 	switch {
-	case p.Override != "":
+	case p.Override != 0:
 		return p.Override
 	case !p.Closes.IsZero() && !now.Before(p.Closes):
-		return Closed
-	case p.Stock == 0 && p.Mode != Interest:
-		return SoldOut
+		return orders.SaleClosed
+	case p.Stock == 0 && p.Mode != orders.Interest:
+		return orders.SaleSoldOut
 	case now.Before(p.Opens):
-		return Upcoming
-	case p.Mode == Ballot || p.Mode == Interest:
-		return Open
+		return orders.SaleUpcoming
+	case p.Mode == orders.Ballot || p.Mode == orders.Interest:
+		return orders.SaleOpen
 	}
-	return InStock
+	return orders.SaleInStock
 }
-
-// stateOf puts the order book's state into the shop's words, which are the same.
-func stateOf(s orders.SaleState) State { return State(s.String()) }
 
 // announcedAt is the announcements made by now, newest first: the catalogue's, by its own
 // times, and the order book's. An empty one of the order book takes all older ones off.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"bramble/node/orders"
 )
 
 // Status is the body of GET /status.json. Fields may be added; those here keep their
@@ -24,22 +26,22 @@ type StatusAnnouncement struct {
 
 // StatusProduct is a product in /status.json.
 type StatusProduct struct {
-	Slug        string      `json:"slug"`
-	Name        string      `json:"name"`
-	URL         string      `json:"url"`    // path of the product's page
-	Mode        Mode        `json:"mode"`   // first-come, ballot or interest
-	State       State       `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
-	Takes       *string     `json:"takes"`  // what its order page takes now: order, entry, interest, waiting; null = nothing
-	Opens       *string     `json:"opens"`  // RFC 3339, UTC; null = no opening moment
-	Closes      *string     `json:"closes"` // RFC 3339, UTC; null = no closing moment
-	Stock       int         `json:"stock"`  // units that are free
-	PerPerson   int         `json:"limit_per_person"`
-	WaitingList bool        `json:"waiting_list"` // whether there is one once it is sold out
-	Waiting     int         `json:"waiting"`      // people on it
-	Interested  int         `json:"interested"`   // registrations of interest
-	Entries     int         `json:"entries"`      // in the ballot
-	Draw        *string     `json:"draw"`         // path of the page about the ballot's draw; null = none
-	Price       StatusPrice `json:"price"`        // of one, before shipping and local tax
+	Slug        string           `json:"slug"`
+	Name        string           `json:"name"`
+	URL         string           `json:"url"`    // path of the product's page
+	Mode        orders.Mode      `json:"mode"`   // first-come, ballot or interest
+	State       orders.SaleState `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
+	Takes       *string          `json:"takes"`  // what its order page takes now: order, entry, interest, waiting; null = nothing
+	Opens       *string          `json:"opens"`  // RFC 3339, UTC; null = no opening moment
+	Closes      *string          `json:"closes"` // RFC 3339, UTC; null = no closing moment
+	Stock       int              `json:"stock"`  // units that are free
+	PerPerson   int              `json:"limit_per_person"`
+	WaitingList bool             `json:"waiting_list"` // whether there is one once it is sold out
+	Waiting     int              `json:"waiting"`      // people on it
+	Interested  int              `json:"interested"`   // registrations of interest
+	Entries     int              `json:"entries"`      // in the ballot
+	Draw        *string          `json:"draw"`         // path of the page about the ballot's draw; null = none
+	Price       StatusPrice      `json:"price"`        // of one, before shipping and local tax
 }
 
 // StatusPrice is an amount in /status.json, as text and as a whole number.
