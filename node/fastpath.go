@@ -29,12 +29,12 @@ func newFastPath(p *rackHandler) *fastPath {
 	return h
 }
 
-// Now is front.Hits: the purger's clock.
+// Now is front.FastHandler: the purger's clock.
 func (h *fastPath) Now() time.Duration { return h.pages.purger.Now() }
 
-// AppendHit is front.Hits. A board that was stopped or cut off leaves every
+// AppendHit is front.FastHandler. A board that was stopped or cut off leaves every
 // request to the pages, which may wait until it has learnt what it missed.
-func (h *fastPath) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
+func (h *fastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
 	if q.At == 0 {
 		q.At = h.Now()
 	}
@@ -52,7 +52,7 @@ func (h *fastPath) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]
 	return h.pages.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), h.memoFor(q))
 }
 
-// fastPathMemo is an answer given by hits, for front.Memo. What a host name means does not
+// fastPathMemo is an answer given by hits, for front.ResponseMemo. What a host name means does not
 // change, and so is no part of it.
 type fastPathMemo struct {
 	fastPath *fastPath
@@ -60,8 +60,8 @@ type fastPathMemo struct {
 }
 
 // memoFor is where the answer to a request is to be noted, nil for nowhere.
-func (h *fastPath) memoFor(q *front.Asked) *cache.Memo {
-	if !q.Keep {
+func (h *fastPath) memoFor(q *front.PlainRequest) *cache.Memo {
+	if !q.WantMemo {
 		return nil
 	}
 	m, mine := q.Memo.(*fastPathMemo)
@@ -73,8 +73,8 @@ func (h *fastPath) memoFor(q *front.Asked) *cache.Memo {
 	return &m.Memo
 }
 
-// Again is front.Memo.
-func (m *fastPathMemo) Again(at time.Duration, times int) bool {
+// StillValid is front.ResponseMemo.
+func (m *fastPathMemo) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.fastPath.Now()
 	}

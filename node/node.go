@@ -154,14 +154,14 @@ func (b *board) open(ctx context.Context) error {
 	}
 	handler, hits := b.publicHandler()
 	if b.front, err = front.New(front.Config{
-		Listen: b.cfg.HTTP.Listen, Handler: handler, Hits: hits, TLS: b.frontTLS(), Logger: b.log,
+		Listen: b.cfg.HTTP.Listen, Handler: handler, FastHandler: hits, TLS: b.frontTLS(), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
 		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
 		Open:        func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
-		LivesOn:     b.sockets.HandsOn,
+		HasSuccessor:     b.sockets.HandsOn,
 		MaxRequests: b.maxRequests(budget),
 		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
 		Pressure: b.overload,

@@ -50,13 +50,13 @@ func siteNames(cfg *config.Config) []string {
 }
 
 // frontTLS is the front's part of it; nil if there is no https.
-func (b *board) frontTLS() *front.TLS {
+func (b *board) frontTLS() *front.HTTPSConfig {
 	if b.certs == nil {
 		return nil
 	}
-	t := &front.TLS{
+	t := &front.HTTPSConfig{
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.Handshakes,
-		Hits: newFastPath(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
+		FastHandler: newFastPath(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
 	}
 	if age := time.Duration(b.cfg.TLS.StrictTransport); age > 0 {
 		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)
@@ -65,7 +65,7 @@ func (b *board) frontTLS() *front.TLS {
 }
 
 // publicHandler are the pages, and what stands before them where there is https.
-func (b *board) publicHandler() (http.Handler, front.Hits) {
+func (b *board) publicHandler() (http.Handler, front.FastHandler) {
 	hits := newFastPath(b.pages)
 	switch {
 	case b.certs == nil:
@@ -114,13 +114,13 @@ type redirectingFastPath struct {
 	certs *certs.Keeper
 }
 
-// AppendHit is front.Hits. It leaves nothing for the next request: a certificate may
+// AppendHit is front.FastHandler. It leaves nothing for the next request: a certificate may
 // come in between.
-func (c redirectingFastPath) AppendHit(dst []byte, q *front.Asked) (head []byte, body [][]byte, ok bool) {
+func (c redirectingFastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
 	if c.certs.Certified(string(q.Host)) {
 		return dst, nil, false
 	}
-	q.Keep, q.Memo = false, nil
+	q.WantMemo, q.Memo = false, nil
 	return c.fastPath.AppendHit(dst, q)
 }
 

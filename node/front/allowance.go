@@ -14,22 +14,22 @@ import (
 // it takes.
 
 const (
-	// h2Advance is what may come before anything is earned, in bytes: a hundred
+	// http2Advance is what may come before anything is earned, in bytes: a hundred
 	// requests under way of 2.6 KB each. A first Pi takes some four seconds for as
 	// many bytes of empty SETTINGS, so that it should not be more.
-	h2Advance = 256 << 10
-	// h2PerRequest is what an answered request earns, in bytes: its fields, and what it
+	http2Advance = 256 << 10
+	// http2PerRequest is what an answered request earns, in bytes: its fields, and what it
 	// takes to ask for priority, more window, and whether the board is there.
-	h2PerRequest = 16 << 10
-	// h2PerReset is what a request costs that is taken back before it is answered, in
+	http2PerRequest = 16 << 10
+	// http2PerReset is what a request costs that is taken back before it is answered, in
 	// bytes beside its own: to begin with it takes a board as long as forty frames that
 	// ask for nothing. A page with a hundred pictures may be left while they come.
-	h2PerReset = 1 << 10
-	// h2PerBody is what each byte of a body earns, for frames that are not full.
-	h2PerBody = 2
-	// h2Taken is how many bytes that a client takes earn one: it says for each 16 KB of
+	http2PerReset = 1 << 10
+	// http2PerBody is what each byte of a body earns, for frames that are not full.
+	http2PerBody = 2
+	// http2TakenPerByte is how many bytes that a client takes earn one: it says for each 16 KB of
 	// them that it wants more, in about 50 bytes.
-	h2Taken = 32
+	http2TakenPerByte = 32
 )
 
 // errFlood ends a connection that brings more than it is for.
@@ -40,29 +40,29 @@ type allowance struct{ spent, earned atomic.Int64 }
 
 // spend counts bytes that have come; it reports false if they are too many.
 func (a *allowance) spend(n int) bool {
-	return a.spent.Add(int64(n)) <= h2Advance+a.earned.Load()
+	return a.spent.Add(int64(n)) <= http2Advance+a.earned.Load()
 }
 
 func (a *allowance) earn(n int) { a.earned.Add(int64(n)) }
 
-// earning is a request's body as it is taken in.
-type earning struct {
+// earningBody is a request's body as it is taken in.
+type earningBody struct {
 	io.ReadCloser
 	allowance *allowance
 }
 
-func (e earning) Read(p []byte) (int, error) {
+func (e earningBody) Read(p []byte) (int, error) {
 	n, err := e.ReadCloser.Read(p)
-	e.allowance.earn(h2PerBody * n)
+	e.allowance.earn(http2PerBody * n)
 	return n, err
 }
 
-// withEarnings is a request whose body counts for its connection.
-func (c *conn) withEarnings(r *http.Request) *http.Request {
+// countBody is a request whose body counts for its connection.
+func (c *conn) countBody(r *http.Request) *http.Request {
 	if r.Body == nil || r.Body == http.NoBody {
 		return r
 	}
 	got := r.WithContext(r.Context())
-	got.Body = earning{r.Body, &c.allowance}
+	got.Body = earningBody{r.Body, &c.allowance}
 	return got
 }

@@ -26,7 +26,7 @@ func BenchmarkParse(b *testing.B) {
 
 func BenchmarkLookup(b *testing.B) {
 	h := newHouse(b)
-	asked := Asked{Host: []byte(testHost), Target: []byte("/")}
+	asked := PlainRequest{Host: []byte(testHost), Target: []byte("/")}
 	room := make([]byte, 0, headRoom)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -41,13 +41,13 @@ func BenchmarkAnswer(b *testing.B) {
 		in := []byte(browsers()[name])
 		b.Run(name, func(b *testing.B) {
 			h := newHouse(b)
-			one := new(batch)
+			one := new(replyBatch)
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _ := one.answer(in, &rules{hits: h}); n != len(in) {
+				if n, _ := one.answerRequests(in, &answerRules{fast: h}); n != len(in) {
 					b.Fatal("not answered")
 				}
-				one.written()
+				one.clearReplies()
 			}
 		})
 	}

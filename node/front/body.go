@@ -9,101 +9,101 @@ import (
 	"time"
 )
 
-// bodyRoom is how much of a request's body, in bytes, is taken in before the
+// maxBodyPrefix is how much of a request's body, in bytes, is taken in before the
 // request gets a place: any form of a shop, whole. So a client that is slow to
 // send holds a connection, and nobody's place.
-const bodyRoom = 16 << 10
+const maxBodyPrefix = 16 << 10
 
-// pace is how fast a request's body has to come.
-type pace struct {
-	behind time.Duration // how far it may be behind the rate
+// bodyPace is how fast a request's body has to come.
+type bodyPace struct {
+	maxLag time.Duration // how far it may be behind the rate
 	rate   int           // bytes a second
-	whole  time.Duration // for all of it, at whatever rate
+	total  time.Duration // for all of it, at whatever rate
 }
 
-// until is when more must have come of a body that began to come at a given time
+// deadline is when more must have come of a body that began to come at a given time
 // and of which some bytes are there.
-func (p pace) until(began time.Time, got int64) time.Time {
+func (p bodyPace) deadline(began time.Time, got int64) time.Time {
 	// Hours of bytes do not fit into a Duration's product, seconds and the rest do.
 	earned := time.Duration(got/int64(p.rate))*time.Second + time.Duration(got%int64(p.rate))*time.Second/time.Duration(p.rate)
-	return began.Add(min(p.behind+earned, p.whole))
+	return began.Add(min(p.maxLag+earned, p.total))
 }
 
-// paced is a body that must come at its pace. It looks at no byte: it moves the
+// pacedBody is a body that must come at its pace. It looks at no byte: it moves the
 // connection's deadline.
-type paced struct {
+type pacedBody struct {
 	io.ReadCloser
-	pace  pace
-	began time.Time
-	got   int64
-	limit func(time.Time) error // the deadline for reads
+	pace        bodyPace
+	began       time.Time
+	got         int64
+	setDeadline func(time.Time) error // the deadline for reads
 }
 
 // Read reads what has come; an error that is os.ErrDeadlineExceeded says that it
 // came too slowly.
-func (b *paced) Read(p []byte) (int, error) {
-	if err := b.limit(b.pace.until(b.began, b.got)); err != nil {
+func (b *pacedBody) Read(p []byte) (int, error) {
+	if err := b.setDeadline(b.pace.deadline(b.began, b.got)); err != nil {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.got += int64(n)
 	if errors.Is(err, io.EOF) {
 		// net/http listens from now on whether the client goes away, without end.
-		if err := b.limit(time.Time{}); err != nil {
+		if err := b.setDeadline(time.Time{}); err != nil {
 			return n, err
 		}
 	}
 	return n, err
 }
 
-// received is a body whose beginning has been taken in.
-type received struct {
+// bufferedBody is a body whose beginning has been taken in.
+type bufferedBody struct {
 	io.Reader
 	io.Closer
 }
 
-// receive takes in the beginning of a request's body, and all of it if that is
+// receiveBody takes in the beginning of a request's body, and all of it if that is
 // short, and gives the request that has it; whole is false if there is more to come.
 // It fails with os.ErrDeadlineExceeded if the client was too slow, and otherwise if
 // what it sent is no body (RFC 9112 §7.1, §8).
 //
 // The request is a copy: net/http decides by the body that it made itself whether
 // what comes behind a broken one may be read as another request.
-func (f *Front) receive(w http.ResponseWriter, r *http.Request, from *given) (got *http.Request, whole bool, err error) {
+func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handoff) (got *http.Request, whole bool, err error) {
 	if from != nil {
-		from.conn.awaited.Add(1)
-		defer from.conn.awaited.Add(-1)
-		defer f.gate.waits(from, false)
+		from.conn.awaitingClient.Add(1)
+		defer from.conn.awaitingClient.Add(-1)
+		defer f.gate.setSilent(from, false)
 	}
 	if r.Body == nil || r.Body == http.NoBody || f.cfg.BodyRate <= 0 {
 		return r, true, nil
 	}
-	body := &paced{
-		ReadCloser: r.Body, began: time.Now(), limit: http.NewResponseController(w).SetReadDeadline,
-		pace: pace{
-			behind: shrunk(f.cfg.BodyTimeout, leastBody, f.gate.given.Load(), f.gate.most()),
-			rate:   f.cfg.BodyRate, whole: f.cfg.WriteTimeout,
+	body := &pacedBody{
+		ReadCloser: r.Body, began: time.Now(), setDeadline: http.NewResponseController(w).SetReadDeadline,
+		pace: bodyPace{
+			maxLag: scaleTimeout(f.cfg.BodyTimeout, minBodyLag, f.gate.handedOff.Load(), f.gate.maxHandedOff()),
+			rate:   f.cfg.BodyRate, total: f.cfg.WriteTimeout,
 		},
 	}
-	first, err := io.ReadAll(io.LimitReader(body, bodyRoom))
+	first, err := io.ReadAll(io.LimitReader(body, maxBodyPrefix))
 	if err != nil {
 		return nil, false, err
 	}
 	got = r.WithContext(r.Context())
-	got.Body = received{io.MultiReader(bytes.NewReader(first), body), body}
-	return got, len(first) < bodyRoom, nil
+	got.Body = bufferedBody{io.MultiReader(bytes.NewReader(first), body), body}
+	return got, len(first) < maxBodyPrefix, nil
 }
 
-// endsWith reports whether a request ends its connection, because another reader of
+// mustCloseAfter reports whether a request ends its connection, because another reader of
 // it could see its end elsewhere. With chunks a length may have been said too, and to
 // HTTP/1.0 they are nothing, which net/http does not tell: either way the connection
 // must close (RFC 9112 §6.1). Browsers do neither.
-func endsWith(r *http.Request) bool {
+func mustCloseAfter(r *http.Request) bool {
 	return r.ProtoMajor == 1 && (len(r.TransferEncoding) > 0 || r.ProtoMinor == 0)
 }
 
-// notTaken tells a client that its request took too long to come, or was broken.
-func notTaken(w http.ResponseWriter, r *http.Request, err error) {
+// refuseBody tells a client that its request took too long to come, or was broken.
+func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 	status, page := http.StatusBadRequest, brokenPage
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		status, page = http.StatusRequestTimeout, tooSlowPage
@@ -111,7 +111,7 @@ func notTaken(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Connection", "close")
-	hurry(w, r)
+	limitRefusal(w, r)
 	w.WriteHeader(status)
 	// An error here leaves nothing to do: the client has gone.
 	_, _ = io.WriteString(w, page)

@@ -8,19 +8,19 @@ const (
 	isHex
 
 	// Letters and digits may stand anywhere.
-	other = inToken | inTarget | inHost
-	hexer = other | isHex
+	inAll    = inToken | inTarget | inHost
+	hexInAll = inAll | isHex
 )
 
-// classes has the classes of each byte.
-var classes = [256]uint8{
-	'0': hexer, '1': hexer, '2': hexer, '3': hexer, '4': hexer, '5': hexer, '6': hexer, '7': hexer, '8': hexer, '9': hexer,
-	'a': hexer, 'b': hexer, 'c': hexer, 'd': hexer, 'e': hexer, 'f': hexer,
-	'g': other, 'h': other, 'i': other, 'j': other, 'k': other, 'l': other, 'm': other, 'n': other, 'o': other, 'p': other,
-	'q': other, 'r': other, 's': other, 't': other, 'u': other, 'v': other, 'w': other, 'x': other, 'y': other, 'z': other,
-	'A': hexer, 'B': hexer, 'C': hexer, 'D': hexer, 'E': hexer, 'F': hexer,
-	'G': other, 'H': other, 'I': other, 'J': other, 'K': other, 'L': other, 'M': other, 'N': other, 'O': other, 'P': other,
-	'Q': other, 'R': other, 'S': other, 'T': other, 'U': other, 'V': other, 'W': other, 'X': other, 'Y': other, 'Z': other,
+// byteClasses has the classes of each byte.
+var byteClasses = [256]uint8{
+	'0': hexInAll, '1': hexInAll, '2': hexInAll, '3': hexInAll, '4': hexInAll, '5': hexInAll, '6': hexInAll, '7': hexInAll, '8': hexInAll, '9': hexInAll,
+	'a': hexInAll, 'b': hexInAll, 'c': hexInAll, 'd': hexInAll, 'e': hexInAll, 'f': hexInAll,
+	'g': inAll, 'h': inAll, 'i': inAll, 'j': inAll, 'k': inAll, 'l': inAll, 'm': inAll, 'n': inAll, 'o': inAll, 'p': inAll,
+	'q': inAll, 'r': inAll, 's': inAll, 't': inAll, 'u': inAll, 'v': inAll, 'w': inAll, 'x': inAll, 'y': inAll, 'z': inAll,
+	'A': hexInAll, 'B': hexInAll, 'C': hexInAll, 'D': hexInAll, 'E': hexInAll, 'F': hexInAll,
+	'G': inAll, 'H': inAll, 'I': inAll, 'J': inAll, 'K': inAll, 'L': inAll, 'M': inAll, 'N': inAll, 'O': inAll, 'P': inAll,
+	'Q': inAll, 'R': inAll, 'S': inAll, 'T': inAll, 'U': inAll, 'V': inAll, 'W': inAll, 'X': inAll, 'Y': inAll, 'Z': inAll,
 	'!': inToken | inTarget, '#': inToken, '$': inToken | inTarget, '%': inToken | inTarget, '&': inToken | inTarget,
 	'\'': inToken | inTarget, '(': inTarget, ')': inTarget, '*': inToken | inTarget, '+': inToken | inTarget,
 	',': inTarget, '-': inToken | inTarget | inHost, '.': inToken | inTarget | inHost, '/': inTarget, ':': inTarget | inHost,

@@ -13,172 +13,172 @@ import (
 // of its own; what they cannot answer they lend to net/http for single requests,
 // or leave it there for good.
 type conn struct {
-	front   *Front
-	watch   *lookout // nil: a goroutine waits for its client
-	secure  *secured // nil: no TLS, or no handshake yet
-	h2      bool     // it counts as one that speaks HTTP/2
-	client  client
-	address netip.AddrPort // the client's, for who has a lookout
+	front         *Front
+	loop          *eventLoop // nil: a goroutine waits for its client
+	tls           *tlsState  // nil: no TLS, or no handshake yet
+	countsAsHTTP2 bool       // it counts as one that speaks HTTP/2
+	client        clientKey
+	address       netip.AddrPort // the client's, for who has a lookout
 
 	// mu keeps the sweep from ending a socket that has just been closed, or is on its
 	// way between a lookout and a goroutine.
-	mu  sync.Mutex
-	tcp net.Conn        // nil: a lookout has it
-	raw syscall.RawConn // of tcp; nil: no lane here, net/http serves it from the start
-	fd  int             // the lookout's; -1: it has none
+	mu     sync.Mutex
+	socket net.Conn        // nil: a lookout has it
+	raw    syscall.RawConn // of tcp; nil: no lane here, net/http serves it from the start
+	fd     int             // the lookout's; -1: it has none
 
-	word atomic.Uint32 // phase (table.go)
-	at   int           // guarded by table.mu
+	state      atomic.Uint32 // phase (table.go)
+	tableIndex int           // guarded by table.mu
 
 	// What follows belongs to whoever serves the connection.
 
-	next  step
-	size  int      // of the request that comes next, for stepLend
-	carry []byte   // what was read of requests that are not answered yet
-	owed  [][]byte // what the client has not taken of its replies
-	// again: carry is to be read before more is waited for.
-	again  bool
-	hungry bool   // a lookout has read its share, and there is more
-	since  uint32 // the sweep at which the request in carry began to come
+	next          action
+	lendSize      int      // of the request that comes next, for stepLend
+	pendingInput  []byte   // what was read of requests that are not answered yet
+	pendingOutput [][]byte // what the client has not taken of its replies
+	// replayInput: carry is to be read before more is waited for.
+	replayInput  bool
+	queued       bool   // a lookout has read its share, and there is more
+	readingSince uint32 // the sweep at which the request in carry began to come
 
-	gone atomic.Bool // out of the table
+	removed atomic.Bool // out of the table
 
-	allowance allowance    // with HTTP/2
-	awaited   atomic.Int32 // its requests of HTTP/2 that wait for its client
-	tails     atomic.Int32 // those answered since it was idle last whose end may wait
+	allowance        allowance    // with HTTP/2
+	awaitingClient   atomic.Int32 // its requests of HTTP/2 that wait for its client
+	unflushedReplies atomic.Int32 // those answered since it was idle last whose end may wait
 }
 
-// end closes the socket, or both of its sides; whoever serves the connection notices.
-func (c *conn) end() {
+// abort closes the socket, or both of its sides; whoever serves the connection notices.
+func (c *conn) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.tcp != nil:
-		c.tcp.Close()
+	case c.socket != nil:
+		c.socket.Close()
 	case c.fd >= 0:
-		shutDown(c.fd)
+		sysShutdown(c.fd)
 	}
 }
 
-// leave closes the connection and gives its place back, once.
-func (c *conn) leave() {
-	if c.gone.CompareAndSwap(false, true) {
-		c.close()
-		c.front.table.remove(c)
-		if c.h2 {
-			c.front.secure.h2.Add(-1)
+// closeAndRemove closes the connection and gives its place back, once.
+func (c *conn) closeAndRemove() {
+	if c.removed.CompareAndSwap(false, true) {
+		c.closeSocket()
+		c.front.conns.remove(c)
+		if c.countsAsHTTP2 {
+			c.front.https.http2Open.Add(-1)
 		}
 	}
 }
 
-// close closes the socket.
-func (c *conn) close() {
+// closeSocket closes the socket.
+func (c *conn) closeSocket() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.tcp != nil:
-		c.tcp.Close()
+	case c.socket != nil:
+		c.socket.Close()
 	case c.fd >= 0:
-		c.watch.forget(c.fd)
-		closeSocket(c.fd)
+		c.loop.detach(c.fd)
+		sysClose(c.fd)
 		c.fd = -1
 	}
 }
 
-// enter begins a phase; false means that the sweep has ended the connection.
-func (c *conn) enter(p phase) bool {
-	return c.front.table.enter(c, p, c.front.table.tick.Load())
+// enterState begins a phase; false means that the sweep has ended the connection.
+func (c *conn) enterState(p connState) bool {
+	return c.front.conns.enterState(c, p, c.front.conns.sweeps.Load())
 }
 
-// serve answers the connection's requests until it ends or is net/http's.
-func (c *conn) serve() {
+// serveOnGoroutine answers the connection's requests until it ends or is net/http's.
+func (c *conn) serveOnGoroutine() {
 	if c.raw == nil {
-		c.give()
+		c.handOff()
 		return
 	}
-	for c.await() {
-		if !c.proceed() {
+	for c.serveFastPath() {
+		if !c.performNext() {
 			return
 		}
 	}
-	c.leave()
+	c.closeAndRemove()
 }
 
-// proceed does what the lane cannot, because it takes time, and reports whether
+// performNext does what the lane cannot, because it takes time, and reports whether
 // the lane is to go on. If not, the connection has ended, or is net/http's.
-func (c *conn) proceed() bool {
-	ok := c.settle()
-	if ok && c.next == stepGive {
-		c.give()
+func (c *conn) performNext() bool {
+	ok := c.flushPending()
+	if ok && c.next == actionHandOff {
+		c.handOff()
 		return false
 	}
-	if ok && c.next == stepLend {
-		c.next = c.lend()
-		ok = c.settle()
+	if ok && c.next == actionLend {
+		c.next = c.lendRequest()
+		ok = c.flushPending()
 	}
-	if ok && c.next == stepClose {
-		c.linger()
+	if ok && c.next == actionClose {
+		c.lingerClose()
 	}
-	if !ok || c.next != stepWait {
-		c.leave()
+	if !ok || c.next != actionWait {
+		c.closeAndRemove()
 		return false
 	}
-	c.again = len(c.carry) > 0
+	c.replayInput = len(c.pendingInput) > 0
 	return true
 }
 
-// give leaves the connection, and what was read of it, to net/http, if that has
+// handOff leaves the connection, and what was read of it, to net/http, if that has
 // not too many already.
-func (c *conn) give() {
-	if !c.front.gate.enterGiven() {
-		c.dismiss()
+func (c *conn) handOff() {
+	if !c.front.gate.acquireHandoff() {
+		c.refuseAndClose()
 		return
 	}
-	given := &given{conn: c, Conn: c.stream(), carry: c.carry}
-	given.counted.Store(true)
-	c.front.gate.waits(given, true)
-	c.carry = nil
-	c.front.given.Add(1)
-	if !c.enter(phaseAway) || !c.front.handed.deliver(given) {
+	given := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
+	given.isCounted.Store(true)
+	c.front.gate.setSilent(given, true)
+	c.pendingInput = nil
+	c.front.handedOff.Add(1)
+	if !c.enterState(stateNetHTTP) || !c.front.handoffs.deliver(given) {
 		given.Close()
 	}
 }
 
-// lend has net/http answer the request at the start of carry, and says what is to
+// lendRequest has net/http answer the request at the start of carry, and says what is to
 // be done next.
-func (c *conn) lend() step {
-	if !c.enter(phaseAway) {
-		return stepDrop
+func (c *conn) lendRequest() action {
+	if !c.enterState(stateNetHTTP) {
+		return actionDrop
 	}
-	place, waited := c.front.gate.enter(nil)
+	place, waited := c.front.gate.acquire(nil)
 	if place == nil {
-		c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}
-		return stepClose
+		c.pendingOutput = [][]byte{[]byte(refusalFor(bytes.HasPrefix(c.pendingInput, []byte("HEAD ")), true))}
+		return actionClose
 	}
-	defer place.leave()
+	defer place.release()
 	if waited {
-		if next, ok := c.recall(); ok {
+		if next, ok := c.recheckMemory(); ok {
 			return next
 		}
 	}
 	c.front.lent.Add(1)
-	lent := newLoan(c, place, c.carry[:c.size:c.size])
-	c.carry = c.carry[c.size:]
-	if !c.front.handed.deliver(lent) || !<-lent.back || !c.enter(phaseBusy) {
-		return stepDrop
+	lent := newLoan(c, place, c.pendingInput[:c.lendSize:c.lendSize])
+	c.pendingInput = c.pendingInput[c.lendSize:]
+	if !c.front.handoffs.deliver(lent) || !<-lent.reusable || !c.enterState(stateAnswering) {
+		return actionDrop
 	}
-	return stepWait
+	return actionWait
 }
 
-// dismiss tells a client to come back later, and ends its connection.
-func (c *conn) dismiss() {
-	defer c.leave()
+// refuseAndClose tells a client to come back later, and ends its connection.
+func (c *conn) refuseAndClose() {
+	defer c.closeAndRemove()
 	if c.raw == nil {
-		refuse(c.stream(), len(c.carry) == 0)
+		writeRefusal(c.replyConn(), len(c.pendingInput) == 0)
 		return
 	}
-	c.owed = [][]byte{[]byte(refusalTo(bytes.HasPrefix(c.carry, []byte("HEAD ")), true))}
-	if c.settle() {
-		c.linger()
+	c.pendingOutput = [][]byte{[]byte(refusalFor(bytes.HasPrefix(c.pendingInput, []byte("HEAD ")), true))}
+	if c.flushPending() {
+		c.lingerClose()
 	}
 }

@@ -208,7 +208,7 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 	h := newHouse(t)
 	h.viaNet([]byte(get("/big", "Connection: close")))
 	until(t, "the big page is in memory", func() bool {
-		_, _, ok := h.AppendHit(nil, &Asked{Host: []byte(testHost), Target: []byte("/big")})
+		_, _, ok := h.AppendHit(nil, &PlainRequest{Host: []byte(testHost), Target: []byte("/big")})
 		return ok
 	})
 	f, _, _ := open(t, h, func(cfg *Config) {
@@ -222,7 +222,7 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 	// To take so many in at once is some seconds' work for two processors, most of it the
 	// kernel's, that fills the buffers of those who read slowly. What is tested is who
 	// stays, not who comes: meanwhile the table may be full of those who have just gone.
-	until(t, "all have been heard", func() bool { return f.table.behind() <= size/100 })
+	until(t, "all have been heard", func() bool { return f.conns.behind() <= size/100 })
 	held := inUse() - before
 
 	const clients, rounds = 32, 50
@@ -277,12 +277,12 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 
 // behind is how many connections wait for the board: what their clients have sent has
 // not been read yet, or they have been ended and still hold their places.
-func (t *table) behind() (n int) {
+func (t *connTable) behind() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.conns {
-		w := c.word.Load()
-		if phaseOf(w) == phaseClosing || (late{c, w}).unheard() {
+		w := c.state.Load()
+		if stateOf(w) == stateClosing || (overdueConn{c, w}).hasUnreadRequest() {
 			n++
 		}
 	}

@@ -37,7 +37,7 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 					}
 				}
 			}()
-			const atOnce, most = 1000, 4 * h2Advance
+			const atOnce, most = 1000, 4 * http2Advance
 			var pile bytes.Buffer
 			flood := http2.NewFramer(&pile, nil)
 			sent, err := 0, error(nil)
@@ -73,7 +73,7 @@ func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
 			}
 		}
 	}()
-	const most = 2 * h2Advance / h2PerReset
+	const most = 2 * http2Advance / http2PerReset
 	taken := 0
 	for ; taken < most; taken++ {
 		stream := uint32(2*taken + 1)
@@ -86,7 +86,7 @@ func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
 		}
 		until(t, "it is taken back", func() bool { return f.Counts().InFlight == 0 })
 	}
-	if taken <= h2Streams || taken == most {
+	if taken <= http2Streams || taken == most {
 		t.Errorf("after %d requests that were taken back the connection is there: %v", taken, taken == most)
 	}
 	until(t, "it is closed", func() bool { return f.Counts().Open == 0 })

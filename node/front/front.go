@@ -26,19 +26,19 @@ const (
 	// that a request that is on its way still finds it: a round trip on the way
 	// to most clients.
 	drainGrace = 100 * time.Millisecond
-	// firstGrace is the same for one that has just been made: its client is about to
+	// newConnGrace is the same for one that has just been made: its client is about to
 	// ask, and has heard nothing that would have it ask somewhere else.
-	firstGrace = 2 * time.Second
-	// drainEvery is how often it is looked whether all have gone.
-	drainEvery = 10 * time.Millisecond
+	newConnGrace = 2 * time.Second
+	// drainInterval is how often it is looked whether all have gone.
+	drainInterval = 10 * time.Millisecond
 )
 
 // Config sets up a public listener.
 type Config struct {
 	Listen  string // host:port
 	Handler http.Handler
-	// Hits answers what it can from memory; nil: Handler answers everything.
-	Hits           Hits
+	// FastHandler answers what it can from memory; nil: Handler answers everything.
+	FastHandler    FastHandler
 	HeaderTimeout  time.Duration // to send a request's header
 	IdleTimeout    time.Duration // between two requests of a connection; less as the table fills
 	WriteTimeout   time.Duration // for one whole exchange after its header
@@ -54,13 +54,13 @@ type Config struct {
 	// ClientConnections and NetworkConnections bound the new connections a
 	// second in the same way; those beyond are closed without a word.
 	ClientConnections, NetworkConnections int
-	TLS                                   *TLS // nil: no https
+	TLS                                   *HTTPSConfig // nil: no https
 	Logger                                *slog.Logger
 	// Open opens a listener; nil: net.Listen without keep-alive probes. One that
 	// lives on after Close goes on taking connections in for whoever comes next.
 	Open func(address string) (net.Listener, error)
-	// LivesOn says, when Serve is to stop, whether the listeners do that. nil: they do not.
-	LivesOn func() bool
+	// HasSuccessor says, when Serve is to stop, whether the listeners do that. nil: they do not.
+	HasSuccessor func() bool
 	// MaxRequests bounds the requests that are with Handler at once. Four times
 	// as many may wait for two seconds, and as many connections may be left to
 	// net/http; the rest get a short 503. 0: no bound.
@@ -81,62 +81,62 @@ type Config struct {
 type Front struct {
 	cfg      Config
 	listener net.Listener
-	plain    acceptor
-	lookouts []*lookout // while it serves, where plain is for them
+	acceptor connAcceptor
+	loops    []*eventLoop // while it serves, where plain is for them
 	server   *http.Server
-	handed   *handed
-	table    *table
-	limits   *limits
+	handoffs *netHTTPListener
+	conns    *connTable
+	limits   *clientLimits
 	gate     *gate
-	secure   *secureFront // nil: no https
-	batches  batches
-	ciphers  ciphers
-	refusing chan struct{}  // places for those that are being told to come back
+	https    *httpsFront // nil: no https
+	batches  batchPool
+	records  recordPool
+	refusals chan struct{}  // places for those that are being told to come back
 	serving  sync.WaitGroup // the goroutines of connections that have one
 	draining atomic.Bool
 
-	fast, slow  atomic.Int64 // replies of the lane and of net/http
-	lent, given atomic.Int64
-	refused     atomic.Int64
-	inFlight    atomic.Int64
+	fastReplies, slowReplies atomic.Int64 // replies of the lane and of net/http
+	lent, handedOff          atomic.Int64
+	refused                  atomic.Int64
+	inFlight                 atomic.Int64
 }
 
 // Counts are a listener's totals and gauges.
 type Counts struct {
-	Replies  int64 // answered since the start, whatever the status
-	Fast     int64 // of these, by the lane
-	Lent     int64 // requests that the lane had net/http answer
-	Given    int64 // connections that it left to net/http
-	InFlight int64 // being answered now by Config.Handler
-	Open     int64 // connections now
-	Refused  int64 // connections beyond a bound since the start
-	Limited  int64 // requests beyond a client's or network's bound since the start
-	Shed     int64 // requests that net/http had no room for since the start
-	Pressure float64
-	TLS      TLSCounts
+	Replies   int64 // answered since the start, whatever the status
+	Fast      int64 // of these, by the lane
+	Lent      int64 // requests that the lane had net/http answer
+	HandedOff int64 // connections that it left to net/http
+	InFlight  int64 // being answered now by Config.Handler
+	Open      int64 // connections now
+	Refused   int64 // connections beyond a bound since the start
+	Limited   int64 // requests beyond a client's or network's bound since the start
+	Shed      int64 // requests that net/http had no room for since the start
+	Pressure  float64
+	TLS       TLSCounts
 }
 
 // New opens the listener; connections wait in the kernel until Serve.
 func New(cfg Config) (*Front, error) {
 	if cfg.Open == nil {
-		cfg.Open = listen
+		cfg.Open = openListener
 	}
 	inner, err := cfg.Open(cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("public pages: %w", err)
 	}
 	f := &Front{
-		cfg: cfg, listener: inner, handed: newHanded(inner.Addr()), table: new(table), limits: newLimits(cfg),
-		refusing: make(chan struct{}, maxRefusing), gate: newGate(cfg.MaxRequests),
+		cfg: cfg, listener: inner, handoffs: newNetHTTPListener(inner.Addr()), conns: new(connTable), limits: newClientLimits(cfg),
+		refusals: make(chan struct{}, maxRefusals), gate: newGate(cfg.MaxRequests),
 	}
-	f.gate.relieve = f.relieve
-	f.server = f.newServer()
-	if f.plain, err = f.newAcceptor(); err != nil {
+	f.gate.evict = f.evictSlowestHTTP2
+	f.server = f.newHTTPServer()
+	if f.acceptor, err = f.newAcceptor(); err != nil {
 		inner.Close()
 		return nil, fmt.Errorf("public pages: %w", err)
 	}
 	if cfg.TLS != nil {
-		if f.secure, err = f.newSecure(cfg.TLS); err != nil {
+		if f.https, err = f.newHTTPS(cfg.TLS); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -144,124 +144,124 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
-// newServer is net/http's part, for connections with TLS and without.
-func (f *Front) newServer() *http.Server {
+// newHTTPServer is net/http's part, for connections with TLS and without.
+func (f *Front) newHTTPServer() *http.Server {
 	return &http.Server{
-		Handler:           http.HandlerFunc(f.serve),
+		Handler:           http.HandlerFunc(f.serveHTTP),
 		ReadHeaderTimeout: f.cfg.HeaderTimeout,
 		ReadTimeout:       f.cfg.HeaderTimeout + f.cfg.WriteTimeout,
 		WriteTimeout:      f.cfg.WriteTimeout,
 		IdleTimeout:       f.cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(f.cfg.Logger.Handler(), slog.LevelDebug),
-		ConnState:         follow,
-		ConnContext:       identify,
+		ConnState:         trackConnState,
+		ConnContext:       connContext,
 	}
 }
 
-// listen opens without keep-alive probes: the idle time is far shorter than
+// openListener opens without keep-alive probes: the idle time is far shorter than
 // theirs, and to set them up takes three system calls for each connection.
-func listen(address string) (net.Listener, error) {
+func openListener(address string) (net.Listener, error) {
 	return (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", address)
 }
 
-// unasked is the context key of a connection whose requests have not been held
+// unlimited is the context key of a connection whose requests have not been held
 // against its client's limits yet: those that the lane lends have.
-type unasked struct{}
+type unlimited struct{}
 
 // admitted is the context key of a request that is through the gate.
 type admitted struct{}
 
-func identify(ctx context.Context, inner net.Conn) context.Context {
+func connContext(ctx context.Context, inner net.Conn) context.Context {
 	c := (*conn)(nil)
 	switch one := inner.(type) {
-	case *given:
+	case *handoff:
 		c = one.conn
-		ctx = context.WithValue(ctx, unasked{}, one)
+		ctx = context.WithValue(ctx, unlimited{}, one)
 	case *loan:
 		c = one.conn
 		ctx = context.WithValue(ctx, admitted{}, true)
 	case *tls.Conn:
-		if w, ok := one.NetConn().(*wire); ok {
+		if w, ok := one.NetConn().(*tlsTransport); ok {
 			c = w.conn
-			ctx = context.WithValue(ctx, unasked{}, &given{conn: c}) // of which only the client counts
+			ctx = context.WithValue(ctx, unlimited{}, &handoff{conn: c}) // of which only the client counts
 		}
 	}
-	if c != nil && c.secure != nil {
-		ctx = context.WithValue(ctx, overTLS{}, c.secure)
+	if c != nil && c.tls != nil {
+		ctx = context.WithValue(ctx, overTLS{}, c.tls)
 	}
 	return ctx
 }
 
-// serve is net/http's part.
-func (f *Front) serve(w http.ResponseWriter, r *http.Request) {
-	defer f.slow.Add(1)
-	from, _ := r.Context().Value(unasked{}).(*given)
+// serveHTTP is net/http's part.
+func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	defer f.slowReplies.Add(1)
+	from, _ := r.Context().Value(unlimited{}).(*handoff)
 	if r.ProtoMajor == 2 && from != nil {
-		reply := f.begin(w, from.conn)
+		reply := f.beginHTTP2(w, from.conn)
 		defer reply.end(r)
-		w, r = reply, from.conn.withEarnings(r)
+		w, r = reply, from.conn.countBody(r)
 	}
-	if from != nil && !f.limits.asks(from.conn.client) {
-		refuseSlow(w, r)
+	if from != nil && !f.limits.allowRequest(from.conn.client) {
+		refuseViaNetHTTP(w, r)
 		return
 	}
 	if r.Context().Value(admitted{}) != nil {
-		f.handle(w, r)
+		f.callHandler(w, r)
 		return
 	}
-	if f.gate.sheds(kindOf(r.Method)) {
-		refuseSlow(w, r)
+	if f.gate.shouldShed(kindOfMethod(r.Method)) {
+		refuseViaNetHTTP(w, r)
 		return
 	}
-	f.pass(w, r, from)
+	f.admitRequest(w, r, from)
 }
 
-// pass takes in what a request brings and has it answered once it is through the gate.
-func (f *Front) pass(w http.ResponseWriter, r *http.Request, from *given) {
-	if endsWith(r) {
+// admitRequest takes in what a request brings and has it answered once it is through the gate.
+func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *handoff) {
+	if mustCloseAfter(r) {
 		w.Header().Set("Connection", "close")
 	}
-	got, whole, err := f.receive(w, r, from)
+	got, whole, err := f.receiveBody(w, r, from)
 	if err != nil {
-		notTaken(w, r, err)
+		refuseBody(w, r, err)
 		return
 	}
 	if !whole {
-		if !f.gate.enterUpload() {
-			refuseSlow(w, r)
+		if !f.gate.acquireUpload() {
+			refuseViaNetHTTP(w, r)
 			return
 		}
-		defer f.gate.leaveUpload()
+		defer f.gate.releaseUpload()
 	}
-	place, _ := f.gate.enter(r.Context().Done())
+	place, _ := f.gate.acquire(r.Context().Done())
 	if place == nil {
-		refuseSlow(w, r)
+		refuseViaNetHTTP(w, r)
 		return
 	}
-	defer place.leave()
+	defer place.release()
 	if from != nil {
-		from.place.Store(place) // what is written there is this reply until the next
+		from.slot.Store(place) // what is written there is this reply until the next
 	}
-	if r.ProtoMajor == 1 && f.gate.crowded() {
+	if r.ProtoMajor == 1 && f.gate.isCrowded() {
 		w.Header().Set("Connection", "close") // makes room for another
 	}
-	reply, is := w.(*stream)
+	reply, is := w.(*http2Reply)
 	if is {
-		reply.place = place
+		reply.slot = place
 	}
-	f.handle(w, got)
+	f.callHandler(w, got)
 	if is {
-		reply.finish()
+		reply.flushTail()
 	}
 }
 
-// handle has the handler answer.
-func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
+// callHandler has the handler answer.
+func (f *Front) callHandler(w http.ResponseWriter, r *http.Request) {
 	f.inFlight.Add(1)
 	defer f.inFlight.Add(-1)
-	if over, ok := r.Context().Value(overTLS{}).(*secured); ok {
-		f.secure.mark(w, r, over)
+	if over, ok := r.Context().Value(overTLS{}).(*tlsState); ok {
+		f.https.markTLS(w, r, over)
 	}
 	if f.draining.Load() {
 		w.Header().Set("Connection", "close")
@@ -269,18 +269,18 @@ func (f *Front) handle(w http.ResponseWriter, r *http.Request) {
 	f.cfg.Handler.ServeHTTP(w, r)
 }
 
-// rule sets the rules of this moment for requests without TLS.
-func (f *Front) rule(r *rules) {
-	r.hits, r.secure, r.strict, r.draining = f.cfg.Hits, false, nil, f.draining.Load()
+// setRules sets the rules of this moment for requests without TLS.
+func (f *Front) setRules(r *answerRules) {
+	r.fast, r.overTLS, r.hsts, r.draining = f.cfg.FastHandler, false, nil, f.draining.Load()
 	r.limits, r.gate = f.limits, f.gate
 }
 
-// ruleFor sets the rules for a connection's requests at this moment.
-func (f *Front) ruleFor(c *conn, r *rules) {
-	f.rule(r)
+// setConnRules sets the rules for a connection's requests at this moment.
+func (f *Front) setConnRules(c *conn, r *answerRules) {
+	f.setRules(r)
 	r.client, r.at = c.client, 0
-	if c.secure != nil {
-		r.hits, r.secure, r.strict = f.secure.cfg.Hits, true, f.secure.strict
+	if c.tls != nil {
+		r.fast, r.overTLS, r.hsts = f.https.cfg.FastHandler, true, f.https.hsts
 	}
 }
 
@@ -293,36 +293,36 @@ func (f *Front) SetDraining(draining bool) { f.draining.Store(draining) }
 
 // Counts returns the figures of this moment.
 func (f *Front) Counts() Counts {
-	fast := f.fast.Load()
+	fast := f.fastReplies.Load()
 	return Counts{
-		TLS: f.secure.counts(), Replies: fast + f.slow.Load(), Fast: fast, Lent: f.lent.Load(), Given: f.given.Load(),
-		InFlight: f.inFlight.Load(), Open: f.table.open.Load(),
+		TLS: f.https.tlsCounts(), Replies: fast + f.slowReplies.Load(), Fast: fast, Lent: f.lent.Load(), HandedOff: f.handedOff.Load(),
+		InFlight: f.inFlight.Load(), Open: f.conns.open.Load(),
 		Refused: f.refused.Load(), Limited: f.limits.refused.Load(),
-		Shed: f.gate.shed.Load(), Pressure: f.gate.strain(),
+		Shed: f.gate.shed.Load(), Pressure: f.gate.currentPressure(),
 	}
 }
 
 // Serve answers until ctx ends, then closes the listener, lets replies under
 // way end for at most Config.DrainTimeout, and returns.
 func (f *Front) Serve(ctx context.Context) error {
-	if err := f.lookOut(); err != nil {
+	if err := f.startEventLoops(); err != nil {
 		f.Close()
 		return fmt.Errorf("public pages: %w", err)
 	}
 	accepted, served := make(chan error, 2), make(chan error, 1)
 	accepting := 1
-	go func() { accepted <- f.accept(ctx, f.plain, false) }()
+	go func() { accepted <- f.acceptConns(ctx, f.acceptor, false) }()
 	stopSecure := func(time.Duration) {}
-	if f.secure != nil {
+	if f.https != nil {
 		accepting++
-		go func() { accepted <- f.accept(ctx, netAcceptor{f.secure.listener}, true) }()
-		stopSecure = f.secure.serve()
+		go func() { accepted <- f.acceptConns(ctx, netAcceptor{f.https.listener}, true) }()
+		stopSecure = f.https.serveHTTP2()
 	}
-	go func() { served <- f.server.Serve(f.handed) }()
+	go func() { served <- f.server.Serve(f.handoffs) }()
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan struct{})
 	go func() {
-		f.watch(watching)
+		f.superviseConns(watching)
 		close(watched)
 	}()
 
@@ -332,8 +332,8 @@ func (f *Front) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	f.SetDraining(true)
-	if failed == nil && (f.cfg.LivesOn == nil || !f.cfg.LivesOn()) {
-		f.lastCall()
+	if failed == nil && (f.cfg.HasSuccessor == nil || !f.cfg.HasSuccessor()) {
+		f.drainBacklog()
 	}
 	f.Close()
 	if failed != nil {
@@ -346,10 +346,10 @@ func (f *Front) Serve(ctx context.Context) error {
 	<-watched
 	var leaving sync.WaitGroup
 	leaving.Go(func() { stopSecure(f.cfg.DrainTimeout) })
-	f.drain()
+	f.drainConns()
 	leaving.Wait()
 	f.server.Close() // nothing is left there
-	f.lookIn()
+	f.stopEventLoops()
 	f.serving.Wait()
 	if err := <-served; failed == nil && !errors.Is(err, http.ErrServerClosed) {
 		failed = err
@@ -360,57 +360,57 @@ func (f *Front) Serve(ctx context.Context) error {
 	return nil
 }
 
-// watch ends connections whose time is over, and feels the pressure, until ctx ends.
-func (f *Front) watch(ctx context.Context) {
-	every := f.cfg.sweepEvery()
-	ticker, feeler := time.NewTicker(every), time.NewTicker(feelEvery)
+// superviseConns ends connections whose time is over, and feels the pressure, until ctx ends.
+func (f *Front) superviseConns(ctx context.Context) {
+	every := f.cfg.sweepInterval()
+	ticker, feeler := time.NewTicker(every), time.NewTicker(pressureInterval)
 	defer ticker.Stop()
 	defer feeler.Stop()
-	var delays delays
+	var delays delayMeter
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-feeler.C:
-			measured := strain(delays.since())
+			measured := delayPressure(delays.measure())
 			if f.cfg.Pressure != nil {
 				measured = max(measured, f.cfg.Pressure())
 			}
-			f.gate.feel(measured)
+			f.gate.recordPressure(measured)
 		case <-ticker.C:
-			f.table.sweep(f.cfg.patience(every, f.table.open.Load(), false))
+			f.conns.sweep(f.cfg.timeouts(every, f.conns.open.Load(), false))
 		}
 	}
 }
 
-// sweepEvery is a part of the shortest of the times that it watches over.
-func (cfg *Config) sweepEvery() time.Duration {
+// sweepInterval is a part of the shortest of the times that it watches over.
+func (cfg *Config) sweepInterval() time.Duration {
 	shortest := min(cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout)
-	return min(max(shortest/8, sweepLeast), sweepEvery)
+	return min(max(shortest/8, minSweepInterval), maxSweepInterval)
 }
 
-// drain waits until all connections have ended: busy ones with the reply under
+// drainConns waits until all connections have ended: busy ones with the reply under
 // way, which says so, idle ones after a moment.
-func (f *Front) drain() {
-	ticker := time.NewTicker(drainEvery)
+func (f *Front) drainConns() {
+	ticker := time.NewTicker(drainInterval)
 	defer ticker.Stop()
-	for began := time.Now(); f.table.open.Load() > 0; <-ticker.C {
+	for began := time.Now(); f.conns.open.Load() > 0; <-ticker.C {
 		waited := time.Since(began)
 		if waited >= f.cfg.DrainTimeout {
 			f.cfg.Logger.Warn("public pages: some replies did not end in time and were cut off",
-				"waited", f.cfg.DrainTimeout, "open", f.table.open.Load())
-			f.table.endAll()
+				"waited", f.cfg.DrainTimeout, "open", f.conns.open.Load())
+			f.conns.abortAll()
 			return
 		}
-		f.table.sweep(f.cfg.patience(drainEvery, f.table.open.Load(), true))
+		f.conns.sweep(f.cfg.timeouts(drainInterval, f.conns.open.Load(), true))
 	}
 }
 
 // Close frees the listeners of a Front that is not serving.
 func (f *Front) Close() error {
-	if f.secure != nil {
-		f.secure.listener.Close()
+	if f.https != nil {
+		f.https.listener.Close()
 	}
-	f.plain.Close()
+	f.acceptor.Close()
 	return f.listener.Close()
 }

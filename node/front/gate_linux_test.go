@@ -39,7 +39,7 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 	h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
 	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 	var all []*visitor
-	for i := range 1 + waitersPerPlace {
+	for i := range 1 + waitersPerSlot {
 		v := visit(t, f)
 		v.send(get("/held"))
 		all = append(all, v)
@@ -84,8 +84,8 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 			t.Errorf("then a page got %s", resp.Status)
 		}
 	}
-	if got := f.Counts(); got.Shed != 6 || got.InFlight != 0 || f.gate.waiting.Load() != 0 || len(f.gate.places) != 0 {
-		t.Errorf("counts are %+v, %d wait, %d places are taken", got, f.gate.waiting.Load(), len(f.gate.places))
+	if got := f.Counts(); got.Shed != 6 || got.InFlight != 0 || f.gate.waiting.Load() != 0 || len(f.gate.slots) != 0 {
+		t.Errorf("counts are %+v, %d wait, %d places are taken", got, f.gate.waiting.Load(), len(f.gate.slots))
 	}
 }
 
@@ -105,7 +105,7 @@ func TestWhoWaitedIsAnsweredFromMemoryIfThatHasItNow(t *testing.T) {
 	}
 	h.viaNet([]byte(get("/fresh", "Connection: close")))
 	until(t, "the page is in memory", func() bool {
-		_, _, ok := h.AppendHit(nil, &Asked{Host: []byte(testHost), Target: []byte("/fresh")})
+		_, _, ok := h.AppendHit(nil, &PlainRequest{Host: []byte(testHost), Target: []byte("/fresh")})
 		return ok
 	})
 	close(h.goOn)
@@ -154,12 +154,12 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		}
 		v.ends()
 	}
-	if len(h.began) != 0 || len(f.gate.places) != 0 {
+	if len(h.began) != 0 || len(f.gate.slots) != 0 {
 		t.Error("a request whose body did not come took a place")
 	}
 	close(h.goOn)
 	v := visit(t, f)
-	for _, size := range []int{0, 1, bodyRoom - 1, bodyRoom, bodyRoom + 1, 20 * bodyRoom} {
+	for _, size := range []int{0, 1, maxBodyPrefix - 1, maxBodyPrefix, maxBodyPrefix + 1, 20 * maxBodyPrefix} {
 		body := strings.Repeat("x", size)
 		v.send(lines("POST /size HTTP/1.1", hostLine, fmt.Sprintf("Content-Length: %d", size)) + body)
 		if resp, got := v.reply(); resp.StatusCode != 200 || resp.Close || got != fmt.Sprint(size) {
@@ -175,7 +175,7 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 			t.Errorf("a body of %d in chunks: %s %q", size, resp.Status, got)
 		}
 	}
-	if len(f.gate.places) != 0 || f.gate.uploads.Load() != 0 {
+	if len(f.gate.slots) != 0 || f.gate.uploads.Load() != 0 {
 		t.Error("a place was not given back")
 	}
 }

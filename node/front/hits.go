@@ -2,26 +2,26 @@ package front
 
 import "time"
 
-// Asked is a plain request as the lane has read it: a GET or HEAD without body
+// PlainRequest is a plain request as the lane has read it: a GET or HEAD without body
 // and without a field that calls for more than what stands here. Its bytes are
 // the connection's buffer: they are only read, and only during the call.
-type Asked struct {
+type PlainRequest struct {
 	Host   []byte // exactly as it was sent, port included; never empty
 	Target []byte // path and query exactly as they were sent; begins with one "/"
-	// Keep asks who answers to put into Memo what it takes to answer just so again.
+	// WantMemo asks who answers to put into Memo what it takes to answer just so again.
 	// What is in Memo, if anything, is what it put there for another request, which
 	// will not be answered by it any more: room to be used again.
-	Keep bool
-	Memo Memo
+	WantMemo bool
+	Memo     ResponseMemo
 	Fields
 }
 
-// Memo is what Hits.AppendHit leaves of an answer.
-type Memo interface {
-	// Again reports whether AppendHit would now append the same head and return the
+// ResponseMemo is what Hits.AppendHit leaves of an answer.
+type ResponseMemo interface {
+	// StillValid reports whether AppendHit would now append the same head and return the
 	// same body for the same request. If so, that counts as so many answers. at is
 	// what Fields.At would be. It must not block.
-	Again(at time.Duration, times int) bool
+	StillValid(at time.Duration, times int) bool
 }
 
 // Fields are what a stored reply may depend on beside its key. They are those of
@@ -43,9 +43,9 @@ type Fields struct {
 	Head       bool   // the method is HEAD, otherwise GET
 }
 
-// Hits answers plain requests from memory. Whatever needs more than memory, or
+// FastHandler answers plain requests from memory. Whatever needs more than memory, or
 // is not certain, it leaves to Config.Handler.
-type Hits interface {
+type FastHandler interface {
 	// Now is a clock that only goes forward and does not begin at 0.
 	Now() time.Duration
 	// AppendHit appends to dst the head of the reply that Config.Handler would
@@ -55,5 +55,5 @@ type Hits interface {
 	// one to HEAD, has a Content-Length. If ok is false, the request is
 	// Config.Handler's. It must not block, and is called by many connections at
 	// a time. It may leave Memo nil.
-	AppendHit(dst []byte, q *Asked) (head []byte, body [][]byte, ok bool)
+	AppendHit(dst []byte, q *PlainRequest) (head []byte, body [][]byte, ok bool)
 }

@@ -148,7 +148,7 @@ func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, err
 func (h *house) Now() time.Duration { return h.cache.Now() }
 
 // AppendHit answers as node does, also in what it keeps off the stack.
-func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+func (h *house) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
 	prefix, known := (*h.names.Load())[string(q.Host)]
 	if !known {
 		if prefix, known = h.learn(string(q.Host)); !known {
@@ -157,7 +157,7 @@ func (h *house) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
 	var m *houseMemo
-	if q.Keep {
+	if q.WantMemo {
 		if m, _ = q.Memo.(*houseMemo); m == nil {
 			m = new(houseMemo)
 			q.Memo = m
@@ -174,7 +174,7 @@ type houseMemo struct {
 	cache.Memo
 }
 
-func (m *houseMemo) Again(at time.Duration, times int) bool {
+func (m *houseMemo) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.cache.Now()
 	}
@@ -237,7 +237,7 @@ func (s *script) SetWriteDeadline(time.Time) error { return nil }
 // nothing more.
 func (h *house) viaNet(in []byte) []byte {
 	s := &script{in: in, closed: make(chan struct{})}
-	l := newHanded(s.LocalAddr())
+	l := newNetHTTPListener(s.LocalAddr())
 	server := &http.Server{Handler: h, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	served := make(chan struct{})
 	go func() {
@@ -260,23 +260,23 @@ type answered struct {
 	out     []byte
 	heads   []bool // for each reply, whether it is to HEAD
 	used    int    // bytes answered
-	next    step
+	next    action
 	pending int // for stepLend: the length of the next request
 }
 
 // viaLane gives what the lane answers to the same bytes.
-func (h *house) viaLane(in []byte, r rules) answered {
+func (h *house) viaLane(in []byte, r answerRules) answered {
 	var a answered
-	b := new(batch)
-	r.hits = note{h, &a.heads}
+	b := new(replyBatch)
+	r.fast = note{h, &a.heads}
 	for {
-		n, next := b.answer(in[a.used:], &r)
-		for _, part := range b.pieces() {
+		n, next := b.answerRequests(in[a.used:], &r)
+		for _, part := range b.unsent() {
 			a.out = append(a.out, part...)
 		}
-		b.written()
+		b.clearReplies()
 		a.used += n
-		if next != stepFlush {
+		if next != actionFlush {
 			a.next, a.pending = next, b.req.size
 			return a
 		}
@@ -285,15 +285,15 @@ func (h *house) viaLane(in []byte, r rules) answered {
 
 // note remembers which requests were answered.
 type note struct {
-	Hits
+	FastHandler
 	heads *[]bool
 }
 
-func (n note) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+func (n note) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
 	if before, is := q.Memo.(noteMemo); is {
-		q.Memo = before.Memo
+		q.Memo = before.ResponseMemo
 	}
-	head, body, ok := n.Hits.AppendHit(dst, q)
+	head, body, ok := n.FastHandler.AppendHit(dst, q)
 	if ok {
 		*n.heads = append(*n.heads, q.Head)
 	}
@@ -305,13 +305,13 @@ func (n note) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
 
 // noteMemo remembers which were answered again.
 type noteMemo struct {
-	Memo
+	ResponseMemo
 	head  bool
 	heads *[]bool
 }
 
-func (n noteMemo) Again(at time.Duration, times int) bool {
-	ok := n.Memo.Again(at, times)
+func (n noteMemo) StillValid(at time.Duration, times int) bool {
+	ok := n.ResponseMemo.StillValid(at, times)
 	for range times {
 		if ok {
 			*n.heads = append(*n.heads, n.head)

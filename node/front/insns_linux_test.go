@@ -29,7 +29,7 @@ func TestBeAServer(t *testing.T) {
 	}
 	h := newHouse(t)
 	f, err := New(Config{
-		Listen: "127.0.0.1:0", Handler: h, Hits: h, MaxConnections: 1000, MaxRequests: 64, BodyRate: 1000, BodyTimeout: time.Second,
+		Listen: "127.0.0.1:0", Handler: h, FastHandler: h, MaxConnections: 1000, MaxRequests: 64, BodyRate: 1000, BodyTimeout: time.Second,
 		HeaderTimeout: time.Minute, IdleTimeout: time.Minute, WriteTimeout: time.Minute, DrainTimeout: time.Second,
 		Logger: slog.New(slog.DiscardHandler),
 	})

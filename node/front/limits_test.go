@@ -21,20 +21,20 @@ func TestTimesShrinkAsTheTableFills(t *testing.T) {
 		{time.Minute, 0, 60}, {time.Minute, 50, 60}, {time.Minute, 75, 31}, {time.Minute, 100, 2}, {time.Minute, 120, 2},
 		{time.Second, 100, 1},
 	} {
-		if got := shrunk(test.configured, leastIdle, test.open, 100); got != time.Duration(test.want)*time.Second {
+		if got := scaleTimeout(test.configured, minIdleTimeout, test.open, 100); got != time.Duration(test.want)*time.Second {
 			t.Errorf("%v with %d of 100 open: %v, want %d s", test.configured, test.open, got, test.want)
 		}
 	}
-	if got := shrunk(time.Minute, leastIdle, 1000, 0); got != time.Minute {
+	if got := scaleTimeout(time.Minute, minIdleTimeout, 1000, 0); got != time.Minute {
 		t.Errorf("without a bound: %v", got)
 	}
 }
 
 func TestPhasesKnowHowOldTheyAre(t *testing.T) {
 	for _, tick := range []uint32{0, 5, 1<<27 - 2, 1<<27 - 1} {
-		w := word(phaseHeader, tick) | wordSeen
-		if phaseOf(w) != phaseHeader || ticksSince(w, tick) != 0 || ticksSince(w, tick+3) != 3 {
-			t.Errorf("since sweep %d: phase %d, %d and %d sweeps", tick, phaseOf(w), ticksSince(w, tick), ticksSince(w, tick+3))
+		w := packState(stateReading, tick) | probedBit
+		if stateOf(w) != stateReading || ticksSince(w, tick) != 0 || ticksSince(w, tick+3) != 3 {
+			t.Errorf("since sweep %d: phase %d, %d and %d sweeps", tick, stateOf(w), ticksSince(w, tick), ticksSince(w, tick+3))
 		}
 	}
 }
@@ -42,9 +42,9 @@ func TestPhasesKnowHowOldTheyAre(t *testing.T) {
 func TestALimitLetsABurstThroughAndThenItsRate(t *testing.T) {
 	const second = 1000 * rateUnits
 	for _, start := range []uint32{0, 1 << 31, ^uint32(0) - 30*second} {
-		l := newLimit(10)
+		l := newRateLimiter(10)
 		allowed := func(at uint32) (n int) {
-			for l.ask(1<<16|7, at) {
+			for l.allow(1<<16|7, at) {
 				n++
 			}
 			return n
@@ -59,14 +59,14 @@ func TestALimitLetsABurstThroughAndThenItsRate(t *testing.T) {
 			}
 		}
 	}
-	if l := newLimit(0); !l.ask(1, 1) {
+	if l := newRateLimiter(0); !l.allow(1, 1) {
 		t.Error("no limit refuses")
 	}
 }
 
 func TestClientsAndTheirNetworks(t *testing.T) {
-	l := newLimits(Config{})
-	of := func(text string) client { return l.client(netip.MustParseAddr(text)) }
+	l := newClientLimits(Config{})
+	of := func(text string) clientKey { return l.keyOf(netip.MustParseAddr(text)) }
 	for _, test := range []struct {
 		a, b             string
 		address, network bool
@@ -84,17 +84,17 @@ func TestClientsAndTheirNetworks(t *testing.T) {
 }
 
 func TestArrivalsAreSpread(t *testing.T) {
-	p := pacer{rate: 100}
+	p := arrivalPacer{rate: 100}
 	now := time.Unix(0, 0)
 	for i := range arrivalBurst {
-		if pause := p.arrived(now); pause > 0 {
+		if pause := p.delayNext(now); pause > 0 {
 			t.Fatalf("arrival %d waits %v", i, pause)
 		}
 	}
-	if pause := p.arrived(now); pause != 10*time.Millisecond {
+	if pause := p.delayNext(now); pause != 10*time.Millisecond {
 		t.Errorf("the first beyond the burst waits %v", pause)
 	}
-	if pause := p.arrived(now.Add(time.Hour)); pause > 0 {
+	if pause := p.delayNext(now.Add(time.Hour)); pause > 0 {
 		t.Errorf("an hour later one waits %v", pause)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// handed is the listener by which net/http gets connections from the lane.
-type handed struct {
+// netHTTPListener is the listener by which net/http gets connections from the lane.
+type netHTTPListener struct {
 	conns  chan net.Conn // never closed
 	closed chan struct{}
 	once   sync.Once
 	addr   net.Addr
 }
 
-func newHanded(addr net.Addr) *handed {
-	return &handed{conns: make(chan net.Conn), closed: make(chan struct{}), addr: addr}
+func newNetHTTPListener(addr net.Addr) *netHTTPListener {
+	return &netHTTPListener{conns: make(chan net.Conn), closed: make(chan struct{}), addr: addr}
 }
 
 // deliver hands a connection over. It reports false if nobody takes any more.
-func (h *handed) deliver(c net.Conn) bool {
+func (h *netHTTPListener) deliver(c net.Conn) bool {
 	select {
 	case h.conns <- c:
 		return true
@@ -34,7 +34,7 @@ func (h *handed) deliver(c net.Conn) bool {
 }
 
 // Accept returns the next connection.
-func (h *handed) Accept() (net.Conn, error) {
+func (h *netHTTPListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
@@ -44,85 +44,85 @@ func (h *handed) Accept() (net.Conn, error) {
 }
 
 // Close ends Accept.
-func (h *handed) Close() error {
+func (h *netHTTPListener) Close() error {
 	h.once.Do(func() { close(h.closed) })
 	return nil
 }
 
 // Addr is the public listener's.
-func (h *handed) Addr() net.Addr { return h.addr }
+func (h *netHTTPListener) Addr() net.Addr { return h.addr }
 
-// follow notes what net/http does with a connection.
-func follow(inner net.Conn, state http.ConnState) {
+// trackConnState notes what net/http does with a connection.
+func trackConnState(inner net.Conn, state http.ConnState) {
 	switch one := inner.(type) {
 	case *tls.Conn:
-		if w, ok := one.NetConn().(*wire); ok {
-			w.conn.follow(state)
+		if w, ok := one.NetConn().(*tlsTransport); ok {
+			w.conn.trackConnState(state)
 		}
-	case *given:
-		one.conn.follow(state)
+	case *handoff:
+		one.conn.trackConnState(state)
 		if state == http.StateIdle {
-			one.conn.front.gate.waits(one, true)
+			one.conn.front.gate.setSilent(one, true)
 		}
 	case *loan:
 		if state == http.StateIdle {
-			one.idle.Store(true)
+			one.isIdle.Store(true)
 		}
 	}
 }
 
-// follow notes the same of a connection that is net/http's for good. One that the
+// trackConnState notes the same of a connection that is net/http's for good. One that the
 // sweep has ended is closed, which net/http notices.
-func (c *conn) follow(state http.ConnState) {
+func (c *conn) trackConnState(state http.ConnState) {
 	switch state {
 	case http.StateActive:
-		c.tails.Store(0)
-		c.enter(phaseAway)
+		c.unflushedReplies.Store(0)
+		c.enterState(stateNetHTTP)
 	case http.StateIdle:
-		c.enter(phaseAwayIdle)
+		c.enterState(stateNetHTTPIdle)
 	}
 }
 
-// given is a connection that net/http serves from now on.
-type given struct {
+// handoff is a connection that net/http serves from now on.
+type handoff struct {
 	net.Conn
-	conn    *conn
-	carry   []byte      // what the lane has read
-	counted atomic.Bool // by the gate, until it is closed
-	place   atomic.Pointer[place]
-	silent  *list.Element // guarded by gate.mu: its entry there, while it waits
+	conn         *conn
+	pendingInput []byte      // what the lane has read
+	isCounted    atomic.Bool // by the gate, until it is closed
+	slot         atomic.Pointer[slot]
+	silentEntry  *list.Element // guarded by gate.mu: its entry there, while it waits
 }
 
 // Read gives what the lane has read first.
-func (g *given) Read(p []byte) (int, error) {
-	if len(g.carry) == 0 {
+func (g *handoff) Read(p []byte) (int, error) {
+	if len(g.pendingInput) == 0 {
 		return g.Conn.Read(p)
 	}
-	n := copy(p, g.carry)
-	if g.carry = g.carry[n:]; len(g.carry) == 0 {
-		g.carry = nil
+	n := copy(p, g.pendingInput)
+	if g.pendingInput = g.pendingInput[n:]; len(g.pendingInput) == 0 {
+		g.pendingInput = nil
 	}
 	return n, nil
 }
 
 // Write sends a part of a reply.
-func (g *given) Write(p []byte) (int, error) {
-	return g.place.Load().send(g.Conn, g.conn.front.cfg.WriteTimeout, p)
+func (g *handoff) Write(p []byte) (int, error) {
+	return g.slot.Load().write(g.Conn, g.conn.front.cfg.WriteTimeout, p)
 }
 
 // CloseWrite closes this side.
-func (g *given) CloseWrite() error { return closeWrite(g.Conn) }
+func (g *handoff) CloseWrite() error { return closeWrite(g.Conn) }
 
 // Close gives the place in the table back.
-func (g *given) Close() error {
-	g.conn.front.gate.waits(g, false)
-	if g.counted.CompareAndSwap(true, false) {
-		g.conn.front.gate.leaveGiven()
+func (g *handoff) Close() error {
+	g.conn.front.gate.setSilent(g, false)
+	if g.isCounted.CompareAndSwap(true, false) {
+		g.conn.front.gate.releaseHandoff()
 	}
-	if g.conn.secure != nil {
+	if g.conn.tls != nil {
 		g.Conn.Close() // says that it was the last
 	}
-	g.conn.leave()
+	g.conn.closeAndRemove()
 	return nil
 }
 
@@ -138,19 +138,19 @@ func closeWrite(c net.Conn) error {
 // It comes back only if net/http says itself that the reply has gone out whole
 // and that the connection may be used again.
 type loan struct {
-	conn  *conn
-	place *place
-	back  chan bool   // gets one value: whether the lane may go on
-	idle  atomic.Bool // net/http has finished and would wait for another request
+	conn     *conn
+	slot     *slot
+	reusable chan bool   // gets one value: whether the lane may go on
+	isIdle   atomic.Bool // net/http has finished and would wait for another request
 
-	mu      sync.Mutex // guards what follows
-	request []byte
-	over    bool // the lane has it back
-	spoilt  bool // a write failed or this side was closed
+	mu       sync.Mutex // guards what follows
+	request  []byte
+	returned bool // the lane has it back
+	spoilt   bool // a write failed or this side was closed
 }
 
-func newLoan(c *conn, place *place, request []byte) *loan {
-	return &loan{conn: c, place: place, request: request, back: make(chan bool, 1)}
+func newLoan(c *conn, place *slot, request []byte) *loan {
+	return &loan{conn: c, slot: place, request: request, reusable: make(chan bool, 1)}
 }
 
 // Read gives the request. After that it waits until the client goes away, which
@@ -159,7 +159,7 @@ func newLoan(c *conn, place *place, request []byte) *loan {
 func (l *loan) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	switch {
-	case l.over:
+	case l.returned:
 		l.mu.Unlock()
 		return 0, net.ErrClosed
 	case len(l.request) > 0:
@@ -169,17 +169,17 @@ func (l *loan) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	l.mu.Unlock()
-	if l.idle.Load() {
+	if l.isIdle.Load() {
 		return 0, io.EOF
 	}
-	return 0, l.awaitEnd()
+	return 0, l.awaitClientEnd()
 }
 
-// awaitEnd waits for the end of what the client sends, without taking any of it.
-func (l *loan) awaitEnd() error {
-	over := ended
-	if l.conn.secure != nil {
-		over = endedSecure
+// awaitClientEnd waits for the end of what the client sends, without taking any of it.
+func (l *loan) awaitClientEnd() error {
+	over := hasClientEnded
+	if l.conn.tls != nil {
+		over = hasTLSClientEnded
 	}
 	err := l.conn.raw.Read(over)
 	if err == nil {
@@ -190,70 +190,74 @@ func (l *loan) awaitEnd() error {
 
 // Write sends a part of the reply.
 func (l *loan) Write(p []byte) (int, error) {
-	if l.isOver() {
+	if l.isReturned() {
 		return 0, net.ErrClosed
 	}
-	n, err := l.place.send(l.conn.stream(), l.conn.front.cfg.WriteTimeout, p)
+	n, err := l.slot.write(l.conn.replyConn(), l.conn.front.cfg.WriteTimeout, p)
 	if err != nil {
-		l.spoil()
+		l.markSpoilt()
 	}
 	return n, err
 }
 
 // CloseWrite closes this side.
 func (l *loan) CloseWrite() error {
-	if l.isOver() {
+	if l.isReturned() {
 		return net.ErrClosed
 	}
-	l.spoil()
-	return closeWrite(l.conn.stream())
+	l.markSpoilt()
+	return closeWrite(l.conn.replyConn())
 }
 
 // Close ends the loan.
 func (l *loan) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
+	if l.returned {
 		return nil
 	}
-	l.over = true
+	l.returned = true
 	// Nothing of net/http's may be left on the socket.
-	ok := l.idle.Load() && !l.spoilt && len(l.request) == 0 && l.conn.tcp.SetDeadline(time.Time{}) == nil
-	l.back <- ok
+	ok := l.isIdle.Load() && !l.spoilt && len(l.request) == 0 && l.conn.socket.SetDeadline(time.Time{}) == nil
+	l.reusable <- ok
 	return nil
 }
 
-func (l *loan) isOver() bool {
+func (l *loan) isReturned() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.over
+	return l.returned
 }
 
-func (l *loan) spoil() {
+func (l *loan) markSpoilt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.spoilt = true
 }
 
 // LocalAddr is the connection's.
-func (l *loan) LocalAddr() net.Addr { return l.conn.tcp.LocalAddr() }
+func (l *loan) LocalAddr() net.Addr { return l.conn.socket.LocalAddr() }
 
 // RemoteAddr is the connection's.
-func (l *loan) RemoteAddr() net.Addr { return l.conn.tcp.RemoteAddr() }
+func (l *loan) RemoteAddr() net.Addr { return l.conn.socket.RemoteAddr() }
 
 // SetDeadline sets both deadlines, until the loan is over.
-func (l *loan) SetDeadline(t time.Time) error { return l.deadline(l.conn.tcp.SetDeadline, t) }
+func (l *loan) SetDeadline(t time.Time) error { return l.setDeadline(l.conn.socket.SetDeadline, t) }
 
 // SetReadDeadline sets the deadline of reads, until the loan is over.
-func (l *loan) SetReadDeadline(t time.Time) error { return l.deadline(l.conn.tcp.SetReadDeadline, t) }
+func (l *loan) SetReadDeadline(t time.Time) error {
+	return l.setDeadline(l.conn.socket.SetReadDeadline, t)
+}
 
 // SetWriteDeadline sets the deadline of writes, until the loan is over.
-func (l *loan) SetWriteDeadline(t time.Time) error { return l.deadline(l.conn.tcp.SetWriteDeadline, t) }
+func (l *loan) SetWriteDeadline(t time.Time) error {
+	return l.setDeadline(l.conn.socket.SetWriteDeadline, t)
+}
 
-func (l *loan) deadline(set func(time.Time) error, t time.Time) error {
+func (l *loan) setDeadline(set func(time.Time) error, t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over {
+	if l.returned {
 		return net.ErrClosed
 	}
 	return set(t)

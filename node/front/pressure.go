@@ -7,81 +7,81 @@ import (
 	"time"
 )
 
-// kind is what a request costs a board, and what it is worth. Pages in memory are
+// requestKind is what a request costs a board, and what it is worth. Pages in memory are
 // of no kind: they are never shed, for to refuse one costs as much as to answer it.
-type kind uint8
+type requestKind uint8
 
 const (
-	// kindAsked is whatever net/http answers for somebody who only looks: pages
+	// kindBrowse is whatever net/http answers for somebody who only looks: pages
 	// that are not in memory, searches. They cost most, and can be asked again.
-	kindAsked kind = iota
-	// kindSent has something that a person has typed, an order perhaps. It costs
+	kindBrowse requestKind = iota
+	// kindSubmit has something that a person has typed, an order perhaps. It costs
 	// as much, and is shed last.
-	kindSent
+	kindSubmit
 )
 
 const (
-	// quietDelay and fullDelay are the delays in scheduling at which pressure
+	// lowDelay and fullDelay are the delays in scheduling at which pressure
 	// begins and is full: a gossip probe waits for half a second and a leader's
 	// heartbeat for 0.8 s, so that at half of that something must give.
-	quietDelay = 100 * time.Millisecond
-	fullDelay  = time.Second
+	lowDelay  = 100 * time.Millisecond
+	fullDelay = time.Second
 	// delayShare of all goroutines waited less than the delay that counts. Where
 	// there is too much to do, half of them wait; where another program takes the
 	// processor for a moment, some do.
 	delayShare = 0.5
-	// delayLeast is how many must have run for their delay to mean anything.
-	delayLeast = 100
-	// feelEvery is how often pressure is measured: within a second of the crowd's
+	// minDelaySamples is how many must have run for their delay to mean anything.
+	minDelaySamples = 100
+	// pressureInterval is how often pressure is measured: within a second of the crowd's
 	// leaving it has been halved often enough to be forgotten.
-	feelEvery = 200 * time.Millisecond
-	// holdEvery arrivals are taken in between two pauses under pressure, and
+	pressureInterval = 200 * time.Millisecond
+	// acceptsPerHold arrivals are taken in between two pauses under pressure, and
 	// holdMost is the longest pause: at high pressure 320 come in a second. To
 	// wait in the kernel costs nothing, and who has come in is served sooner.
-	holdEvery = 16
-	holdMost  = 50 * time.Millisecond
+	acceptsPerHold = 16
+	maxAcceptHold  = 50 * time.Millisecond
 )
 
-// kindOf is the kind of a request with a method.
-func kindOf(method string) kind {
+// kindOfMethod is the kind of a request with a method.
+func kindOfMethod(method string) requestKind {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return kindAsked
+		return kindBrowse
 	}
-	return kindSent
+	return kindSubmit
 }
 
 // ramp is 0 up to from, 1 from to on, and between them on the line.
 func ramp(x, from, to float64) float64 { return min(max((x-from)/(to-from), 0), 1) }
 
-// share is which part of the requests of a kind are refused at a pressure.
-func (k kind) share(pressure float64) float64 {
-	if k == kindSent {
+// shedShare is which part of the requests of a kind are refused at a pressure.
+func (k requestKind) shedShare(pressure float64) float64 {
+	if k == kindSubmit {
 		return ramp(pressure, 0.5, 1)
 	}
 	return ramp(pressure, 0.25, 0.75)
 }
 
-// among reports whether the nth of many is among a share of them, which are
+// isInShare reports whether the nth of many is among a share of them, which are
 // spread evenly: the steps of the golden ratio never bunch.
-func among(n uint32, share float64) bool {
+func isInShare(n uint32, share float64) bool {
 	const golden = 2654435769 // 2^32 / 1.618
 	return float64(n*golden) < share*(1<<32)
 }
 
-// hold is how long new connections wait in the kernel after holdEvery of them.
-func hold(pressure float64) time.Duration {
-	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(holdMost))
+// acceptHold is how long new connections wait in the kernel after holdEvery of them.
+func acceptHold(pressure float64) time.Duration {
+	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(maxAcceptHold))
 }
 
-// strain is the pressure that a delay in scheduling amounts to.
-func strain(delay time.Duration) float64 {
-	return ramp(float64(delay), float64(quietDelay), float64(fullDelay))
+// delayPressure is the pressure that a delay in scheduling amounts to.
+func delayPressure(delay time.Duration) float64 {
+	return ramp(float64(delay), float64(lowDelay), float64(fullDelay))
 }
 
-// eased is the pressure after another measurement: it rises at once, and falls by
+// smoothPressure is the pressure after another measurement: it rises at once, and falls by
 // half at a time, so that what is shed does not flutter.
-func eased(before, measured float64) float64 {
+func smoothPressure(before, measured float64) float64 {
 	if math.IsNaN(measured) {
 		measured = 0
 	}
@@ -92,15 +92,15 @@ func eased(before, measured float64) float64 {
 	return now
 }
 
-// delayOf gives the delay under which a share of all goroutines stayed, from two
+// delayQuantile gives the delay under which a share of all goroutines stayed, from two
 // readings of the runtime's histogram, whose buckets begin at the given seconds.
 // It is 0 if too few ran.
-func delayOf(buckets []float64, before, after []uint64, share float64) time.Duration {
+func delayQuantile(buckets []float64, before, after []uint64, share float64) time.Duration {
 	total := uint64(0)
 	for i, n := range after {
 		total += n - before[i]
 	}
-	if total < delayLeast {
+	if total < minDelaySamples {
 		return 0
 	}
 	below := uint64(0)
@@ -114,14 +114,14 @@ func delayOf(buckets []float64, before, after []uint64, share float64) time.Dura
 	return 0
 }
 
-// delays reads how long goroutines that could run had to wait. One goroutine uses it.
-type delays struct {
-	sample [1]metrics.Sample
-	before []uint64
+// delayMeter reads how long goroutines that could run had to wait. One goroutine uses it.
+type delayMeter struct {
+	sample     [1]metrics.Sample
+	lastCounts []uint64
 }
 
-// since is the delay since the last call.
-func (d *delays) since() time.Duration {
+// measure is the delay since the last call.
+func (d *delayMeter) measure() time.Duration {
 	d.sample[0].Name = "/sched/latencies:seconds"
 	metrics.Read(d.sample[:])
 	if d.sample[0].Value.Kind() != metrics.KindFloat64Histogram {
@@ -129,9 +129,9 @@ func (d *delays) since() time.Duration {
 	}
 	now := d.sample[0].Value.Float64Histogram()
 	delay := time.Duration(0)
-	if len(d.before) == len(now.Counts) {
-		delay = delayOf(now.Buckets, d.before, now.Counts, delayShare)
+	if len(d.lastCounts) == len(now.Counts) {
+		delay = delayQuantile(now.Buckets, d.lastCounts, now.Counts, delayShare)
 	}
-	d.before = append(d.before[:0], now.Counts...)
+	d.lastCounts = append(d.lastCounts[:0], now.Counts...)
 	return delay
 }

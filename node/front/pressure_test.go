@@ -12,19 +12,19 @@ func TestWhatIsShedFirst(t *testing.T) {
 		pressure, asked, sent float64
 		hold                  time.Duration
 	}{
-		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, holdMost / 2}, {0.75, 1, 0.5, holdMost}, {1, 1, 1, holdMost},
+		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, maxAcceptHold / 2}, {0.75, 1, 0.5, maxAcceptHold}, {1, 1, 1, maxAcceptHold},
 	} {
-		if got := kindAsked.share(test.pressure); got != test.asked {
+		if got := kindBrowse.shedShare(test.pressure); got != test.asked {
 			t.Errorf("at %v %v of what is asked is shed, want %v", test.pressure, got, test.asked)
 		}
-		if got := kindSent.share(test.pressure); got != test.sent {
+		if got := kindSubmit.shedShare(test.pressure); got != test.sent {
 			t.Errorf("at %v %v of what is sent is shed, want %v", test.pressure, got, test.sent)
 		}
-		if got := hold(test.pressure); got != test.hold {
+		if got := acceptHold(test.pressure); got != test.hold {
 			t.Errorf("at %v arrivals are held for %v, want %v", test.pressure, got, test.hold)
 		}
 	}
-	if kindOf("GET") != kindAsked || kindOf("HEAD") != kindAsked || kindOf("POST") != kindSent || kindOf("BREW") != kindSent {
+	if kindOfMethod("GET") != kindBrowse || kindOfMethod("HEAD") != kindBrowse || kindOfMethod("POST") != kindSubmit || kindOfMethod("BREW") != kindSubmit {
 		t.Error("methods are of the wrong kind")
 	}
 }
@@ -34,7 +34,7 @@ func TestAShareIsSpreadEvenly(t *testing.T) {
 		for _, from := range []uint32{0, 12345, math.MaxUint32 - 50} {
 			n := 0
 			for i := range uint32(100) {
-				if among(from+i, share) {
+				if isInShare(from+i, share) {
 					n++
 				}
 			}
@@ -49,7 +49,7 @@ func TestPressureRisesAtOnceAndFallsByHalf(t *testing.T) {
 	var got []float64
 	now := 0.0
 	for _, measured := range []float64{0, 0.4, 2, 0, 0.1, math.NaN(), 0, -1, 0, 0, 0} {
-		now = eased(now, measured)
+		now = smoothPressure(now, measured)
 		got = append(got, now)
 	}
 	want := []float64{0, 0.4, 1, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0.015625, 0, 0}
@@ -57,11 +57,11 @@ func TestPressureRisesAtOnceAndFallsByHalf(t *testing.T) {
 		t.Errorf("pressure goes %v, want %v", got, want)
 	}
 	// Within a second of the crowd's leaving nothing is shed.
-	for range time.Second / feelEvery {
-		now = eased(now, 0)
+	for range time.Second / pressureInterval {
+		now = smoothPressure(now, 0)
 	}
-	if kindAsked.share(now) != 0 {
-		t.Errorf("a second later %v is shed", kindAsked.share(now))
+	if kindBrowse.shedShare(now) != 0 {
+		t.Errorf("a second later %v is shed", kindBrowse.shedShare(now))
 	}
 }
 
@@ -78,17 +78,17 @@ func TestDelayInScheduling(t *testing.T) {
 		{[]uint64{5, 1000, 0, 0, 7}, []uint64{5, 1000, 50, 50, 7}, time.Millisecond, 0},
 		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 100}, time.Second, 1},
 	} {
-		got := delayOf(buckets, test.before, test.after, delayShare)
-		if got != test.want || strain(got) != test.strain {
-			t.Errorf("from %v to %v: %v and strain %v, want %v and %v", test.before, test.after, got, strain(got), test.want, test.strain)
+		got := delayQuantile(buckets, test.before, test.after, delayShare)
+		if got != test.want || delayPressure(got) != test.strain {
+			t.Errorf("from %v to %v: %v and strain %v, want %v and %v", test.before, test.after, got, delayPressure(got), test.want, test.strain)
 		}
 	}
-	if got := strain(550 * time.Millisecond); got != 0.5 {
+	if got := delayPressure(550 * time.Millisecond); got != 0.5 {
 		t.Errorf("half way the strain is %v", got)
 	}
-	var d delays
-	d.since()
-	if got := d.since(); got < 0 || got > time.Minute {
+	var d delayMeter
+	d.measure()
+	if got := d.measure(); got < 0 || got > time.Minute {
 		t.Errorf("this test waited %v", got)
 	}
 }

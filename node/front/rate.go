@@ -26,44 +26,44 @@ const (
 // when the next request of its clients would be due if they came evenly at the
 // limit (GCRA, as ATM switches police cells). Who is too far ahead is refused.
 
-// limit holds clients to a number of events a second.
-type limit struct {
+// rateLimiter holds clients to a number of events a second.
+type rateLimiter struct {
 	cost, burst uint32 // of one event, in units
 	cells       [2][rateCells]atomic.Uint32
 }
 
-// newLimit makes a limit; nil, which allows everything, for a rate of 0.
-func newLimit(perSecond int) *limit {
+// newRateLimiter makes a limit; nil, which allows everything, for a rate of 0.
+func newRateLimiter(perSecond int) *rateLimiter {
 	if perSecond <= 0 {
 		return nil
 	}
 	cost := max(1000*rateUnits/uint32(perSecond), 1)
-	return &limit{cost: cost, burst: max(rateBurst*1000*rateUnits, cost)}
+	return &rateLimiter{cost: cost, burst: max(rateBurst*1000*rateUnits, cost)}
 }
 
-// ask notes an event of whoever has the hash, and reports whether it is within
+// allow notes an event of whoever has the hash, and reports whether it is within
 // the limit. What is not counts for nothing.
-func (l *limit) ask(hash, now uint32) bool {
+func (l *rateLimiter) allow(hash, now uint32) bool {
 	if l == nil {
 		return true
 	}
-	one := l.take(&l.cells[0][hash%rateCells], now)
-	other := l.take(&l.cells[1][hash>>16%rateCells], now)
+	one := l.advanceCell(&l.cells[0][hash%rateCells], now)
+	other := l.advanceCell(&l.cells[1][hash>>16%rateCells], now)
 	return one || other
 }
 
-func (l *limit) take(cell *atomic.Uint32, now uint32) bool {
+func (l *rateLimiter) advanceCell(cell *atomic.Uint32, now uint32) bool {
 	for {
 		due := cell.Load()
-		from, ok := l.next(due, now)
+		from, ok := l.nextDue(due, now)
 		if !ok || cell.CompareAndSwap(due, from) {
 			return ok
 		}
 	}
 }
 
-// next is the rule: when the event after this one is due.
-func (l *limit) next(due, now uint32) (uint32, bool) {
+// nextDue is the rule: when the event after this one is due.
+func (l *rateLimiter) nextDue(due, now uint32) (uint32, bool) {
 	ahead := int32(due - now)
 	switch {
 	case ahead <= 0 || ahead > int32(l.burst+l.cost): // long ago: the time has gone round since
@@ -74,60 +74,62 @@ func (l *limit) next(due, now uint32) (uint32, bool) {
 	return due + l.cost, true
 }
 
-// limits are all that a client is held to.
-type limits struct {
-	refused                       atomic.Int64 // requests
-	seed                          maphash.Seed // so that nobody can choose whose cells he shares
-	began                         time.Time
-	clientAsks, networkAsks       *limit
-	clientArrives, networkArrives *limit
+// clientLimits are all that a client is held to.
+type clientLimits struct {
+	refused                         atomic.Int64 // requests
+	seed                            maphash.Seed // so that nobody can choose whose cells he shares
+	began                           time.Time
+	clientRequests, networkRequests *rateLimiter
+	clientConns, networkConns       *rateLimiter
 }
 
-func newLimits(cfg Config) *limits {
-	return &limits{
+func newClientLimits(cfg Config) *clientLimits {
+	return &clientLimits{
 		seed: maphash.MakeSeed(), began: time.Now(),
-		clientAsks: newLimit(cfg.ClientRequests), networkAsks: newLimit(cfg.NetworkRequests),
-		clientArrives: newLimit(cfg.ClientConnections), networkArrives: newLimit(cfg.NetworkConnections),
+		clientRequests: newRateLimiter(cfg.ClientRequests), networkRequests: newRateLimiter(cfg.NetworkRequests),
+		clientConns: newRateLimiter(cfg.ClientConnections), networkConns: newRateLimiter(cfg.NetworkConnections),
 	}
 }
 
-// client is whom a connection comes from, as far as limits go.
-type client struct{ address, network uint32 }
+// clientKey is whom a connection comes from, as far as limits go.
+type clientKey struct{ address, network uint32 }
 
-// client finds an address's cells. Its network is its /24, or its /64: what one
+// keyOf finds an address's cells. Its network is its /24, or its /64: what one
 // subscriber or one small site has.
-func (l *limits) client(address netip.Addr) client {
+func (l *clientLimits) keyOf(address netip.Addr) clientKey {
 	address = address.Unmap().WithZone("")
 	bits := 64
 	if address.Is4() {
 		bits = 24
 	}
 	network := netip.PrefixFrom(address, bits).Masked().Addr()
-	return client{
+	return clientKey{
 		address: uint32(maphash.Comparable(l.seed, address)),
 		network: uint32(maphash.Comparable(l.seed, network) >> 32),
 	}
 }
 
-// now is the time in units.
-func (l *limits) now() uint32 { return uint32(time.Since(l.began) * rateUnits / time.Millisecond) }
-
-// arrives notes a new connection and reports whether it is welcome.
-func (l *limits) arrives(c client) bool {
-	if l.clientArrives == nil && l.networkArrives == nil {
-		return true
-	}
-	now := l.now()
-	return l.clientArrives.ask(c.address, now) && l.networkArrives.ask(c.network, now)
+// nowUnits is the time in units.
+func (l *clientLimits) nowUnits() uint32 {
+	return uint32(time.Since(l.began) * rateUnits / time.Millisecond)
 }
 
-// asks notes a request and reports whether it is to be answered.
-func (l *limits) asks(c client) bool {
-	if l == nil || l.clientAsks == nil && l.networkAsks == nil {
+// allowConn notes a new connection and reports whether it is welcome.
+func (l *clientLimits) allowConn(c clientKey) bool {
+	if l.clientConns == nil && l.networkConns == nil {
 		return true
 	}
-	now := l.now()
-	if l.clientAsks.ask(c.address, now) && l.networkAsks.ask(c.network, now) {
+	now := l.nowUnits()
+	return l.clientConns.allow(c.address, now) && l.networkConns.allow(c.network, now)
+}
+
+// allowRequest notes a request and reports whether it is to be answered.
+func (l *clientLimits) allowRequest(c clientKey) bool {
+	if l == nil || l.clientRequests == nil && l.networkRequests == nil {
+		return true
+	}
+	now := l.nowUnits()
+	if l.clientRequests.allow(c.address, now) && l.networkRequests.allow(c.network, now) {
 		return true
 	}
 	l.refused.Add(1)

@@ -6,20 +6,20 @@ import (
 	"unsafe"
 )
 
-// verdict is what the lane makes of the bytes at the start of a buffer.
-type verdict uint8
+// parseResult is what the lane makes of the bytes at the start of a buffer.
+type parseResult uint8
 
 // In this order: what stands further down outweighs what stands above.
 const (
-	// more: the bytes may be the beginning of a request.
-	more verdict = iota
+	// incomplete: the bytes may be the beginning of a request.
+	incomplete parseResult = iota
 	// plain: a request that Hits may answer.
 	plain
-	// lend: a request that ends for net/http exactly where it ends here, and has
+	// lendable: a request that ends for net/http exactly where it ends here, and has
 	// no body, but that only net/http may answer.
-	lend
-	// give: whatever else. The connection is net/http's from here on.
-	give
+	lendable
+	// foreign: whatever else. The connection is net/http's from here on.
+	foreign
 )
 
 // maxFields bounds the fields of a request in the lane. A browser sends about
@@ -31,92 +31,92 @@ const maxHostLength = 253 + 1 + 5
 
 // request is one request as the lane reads it.
 type request struct {
-	asked Asked
-	line  int  // bytes of the first line, with its end
-	size  int  // bytes up to the empty line, that included
-	old   bool // HTTP/1.0
-	close bool // the client wants the connection to end with the reply
-	keep  bool // the client said keep-alive
-	once  [ruleGive + 1]bool
+	asked     PlainRequest
+	lineSize  int  // bytes of the first line, with its end
+	size      int  // bytes up to the empty line, that included
+	isHTTP10  bool // HTTP/1.0
+	close     bool // the client wants the connection to end with the reply
+	keepAlive bool // the client said keep-alive
+	seen      [ruleForeign + 1]bool
 }
 
 // parse reads the request at the start of b, strictly: what it calls plain or
 // lend is read in the same way, and to the same end, by every HTTP
 // implementation that there is. It copies nothing and allocates nothing.
-func (r *request) parse(b []byte) verdict {
-	at, v := r.begin(b)
+func (r *request) parse(b []byte) parseResult {
+	at, v := r.parseFirstLine(b)
 	if v != plain {
 		return v
 	}
-	return r.fields(b, at, &trail{})
+	return r.parseFields(b, at, &lineMatcher{})
 }
 
-// begin reads the request line of a new request and gives the index behind it.
-func (r *request) begin(b []byte) (at int, v verdict) {
+// parseFirstLine reads the request line of a new request and gives the index behind it.
+func (r *request) parseFirstLine(b []byte) (at int, v parseResult) {
 	r.reset()
-	at, v = r.begins(b)
-	r.line = at
+	at, v = r.parseRequestLine(b)
+	r.lineSize = at
 	return at, v
 }
 
-// field is one line of a header: where things are in it, and what they mean.
-type field struct {
+// headerField is one line of a header: where things are in it, and what they mean.
+type headerField struct {
 	size     int // of the line, its CRLF included
 	from, to int // of the value, without the blanks around it
-	rule     rule
+	rule     fieldRule
 }
 
-// fields reads the fields from b[at:] on, to the empty line; t knows some of them.
-func (r *request) fields(b []byte, at int, t *trail) (v verdict) {
+// parseFields reads the fields from b[at:] on, to the empty line; t knows some of them.
+func (r *request) parseFields(b []byte, at int, t *lineMatcher) (v parseResult) {
 	v = plain
 	for fields := 0; ; fields++ {
-		if t.block != nil {
-			lines, next, got := t.follow(r, b, at)
-			if v = max(v, got); v == give {
-				return give
+		if t.header != nil {
+			lines, next, got := t.matchLines(r, b, at)
+			if v = max(v, got); v == foreign {
+				return foreign
 			}
 			fields, at = fields+lines, next
 		}
 		switch end := b[at:]; {
 		case len(end) == 0, len(end) == 1 && end[0] == '\r':
-			return more
+			return incomplete
 		case end[0] != '\r':
 		case end[1] != '\n':
-			return give
+			return foreign
 		default:
 			r.size = at + 2
-			if v = max(v, t.finish(r, b)); v == give {
-				return give
+			if v = max(v, t.applyRest(r, b)); v == foreign {
+				return foreign
 			}
-			return r.whole(v, fields)
+			return r.finishRequest(v, fields)
 		}
-		f, got := readField(b[at:])
+		f, got := parseField(b[at:])
 		if got != plain {
 			return got
 		}
-		t.read++
+		t.linesRead++
 		if f.rule != ruleIgnore {
-			if v = max(v, t.takeOwn(r, b, f.rule, b[at+f.from:at+f.to:at+f.to])); v == give {
-				return give
+			if v = max(v, t.applyOwnLine(r, b, f.rule, b[at+f.from:at+f.to:at+f.to])); v == foreign {
+				return foreign
 			}
 		}
 		at += f.size
 	}
 }
 
-// readField reads the line at the start of b.
-func readField(b []byte) (f field, v verdict) {
-	rule, width := ruleOf(b)
+// parseField reads the line at the start of b.
+func parseField(b []byte) (f headerField, v parseResult) {
+	rule, width := commonFieldRule(b)
 	if width == 0 {
-		if rule, width, v = spelledRule(b); v != plain {
+		if rule, width, v = parseFieldName(b); v != plain {
 			return f, v
 		}
 	}
-	end, v := endOfValue(b, width)
+	end, v := findLineEnd(b, width)
 	if v != plain {
 		return f, v
 	}
-	f = field{size: end + len("\r\n"), from: width, to: end, rule: rule}
+	f = headerField{size: end + len("\r\n"), from: width, to: end, rule: rule}
 	for f.from < end && (b[f.from] == ' ' || b[f.from] == '\t') {
 		f.from++
 	}
@@ -126,21 +126,21 @@ func readField(b []byte) (f field, v verdict) {
 	return f, plain
 }
 
-// whole judges a request that has been read to its end.
-func (r *request) whole(v verdict, fields int) verdict {
+// finishRequest judges a request that has been read to its end.
+func (r *request) finishRequest(v parseResult, fields int) parseResult {
 	switch {
 	case r.asked.Host == nil:
-		return give // HTTP/1.1 forbids it, and for HTTP/1.0 it is rare
+		return foreign // HTTP/1.1 forbids it, and for HTTP/1.0 it is rare
 	case fields > maxFields:
-		return lend
+		return lendable
 	}
-	r.version()
+	r.applyVersion()
 	return v
 }
 
-// version takes in what HTTP/1.0 says by not saying it.
-func (r *request) version() {
-	if r.old && !r.keep {
+// applyVersion takes in what HTTP/1.0 says by not saying it.
+func (r *request) applyVersion() {
+	if r.isHTTP10 && !r.keepAlive {
 		r.close = true
 	}
 }
@@ -152,26 +152,26 @@ const (
 )
 
 // reset forgets what the last request said, and keeps the room for a key.
-func (r *request) reset() { *r = request{asked: Asked{Fields: Fields{Key: r.asked.Key[:0]}}} }
+func (r *request) reset() { *r = request{asked: PlainRequest{Fields: Fields{Key: r.asked.Key[:0]}}} }
 
-// begins reads the request line and gives the index behind it.
-func (r *request) begins(b []byte) (at int, v verdict) {
+// parseRequestLine reads the request line and gives the index behind it.
+func (r *request) parseRequestLine(b []byte) (at int, v parseResult) {
 	switch {
 	case len(b) >= 4 && string(b[:4]) == "GET ":
 		at = 4
 	case len(b) >= 5 && string(b[:5]) == "HEAD ":
 		at, r.asked.Head = 5, true
 	case len(b) < 4 && string(b) == "GET "[:len(b)], len(b) < 5 && string(b) == "HEAD "[:len(b)]:
-		return 0, more
+		return 0, incomplete
 	default:
-		return 0, give
+		return 0, foreign
 	}
 	start := at
 	for ; ; at++ {
 		if at == len(b) {
-			return at, more
+			return at, incomplete
 		}
-		if classes[b[at]]&inTarget == 0 {
+		if byteClasses[b[at]]&inTarget == 0 {
 			break
 		}
 	}
@@ -179,100 +179,100 @@ func (r *request) begins(b []byte) (at int, v verdict) {
 	switch rest := b[at:]; {
 	case len(rest) >= len(version11) && string(rest[:len(version11)]) == version11:
 	case len(rest) >= len(version10) && string(rest[:len(version10)]) == version10:
-		r.old = true
+		r.isHTTP10 = true
 	case bytes.HasPrefix([]byte(version11), rest), bytes.HasPrefix([]byte(version10), rest):
-		return at, more
+		return at, incomplete
 	default:
-		return at, give
+		return at, foreign
 	}
-	if len(target) == 0 || target[0] != '/' || len(target) > 1 && target[1] == '/' || !escapesWell(target) {
-		return at, give
+	if len(target) == 0 || target[0] != '/' || len(target) > 1 && target[1] == '/' || !hasValidEscapes(target) {
+		return at, foreign
 	}
 	r.asked.Target = target
 	return at + len(version11), plain
 }
 
-// escapesWell reports whether each percent sign begins an escape.
-func escapesWell(target []byte) bool {
+// hasValidEscapes reports whether each percent sign begins an escape.
+func hasValidEscapes(target []byte) bool {
 	for {
 		i := bytes.IndexByte(target, '%')
 		switch {
 		case i < 0:
 			return true
-		case len(target)-i < 3 || classes[target[i+1]]&isHex == 0 || classes[target[i+2]]&isHex == 0:
+		case len(target)-i < 3 || byteClasses[target[i+1]]&isHex == 0 || byteClasses[target[i+2]]&isHex == 0:
 			return false
 		}
 		target = target[i+3:]
 	}
 }
 
-// spelledRule is ruleOf for whatever other name stands at the start of b.
-func spelledRule(b []byte) (r rule, width int, v verdict) {
+// parseFieldName is ruleOf for whatever other name stands at the start of b.
+func parseFieldName(b []byte) (r fieldRule, width int, v parseResult) {
 	colon := bytes.IndexByte(b, ':')
 	if colon < 0 {
 		if bytes.IndexByte(b, '\n') < 0 {
-			return 0, 0, more
+			return 0, 0, incomplete
 		}
-		return 0, 0, give
+		return 0, 0, foreign
 	}
-	r, ok := ruleOfSpelling(b[:colon])
+	r, ok := ruleOfName(b[:colon])
 	if !ok {
-		return 0, 0, give // a line without a colon, for example
+		return 0, 0, foreign // a line without a colon, for example
 	}
 	return r, colon + 1, plain
 }
 
-// endOfValue gives the index of the CRLF that ends the line whose value begins
+// findLineEnd gives the index of the CRLF that ends the line whose value begins
 // at b[i:]. v is plain if it is there.
-func endOfValue(b []byte, i int) (end int, v verdict) {
+func findLineEnd(b []byte, i int) (end int, v parseResult) {
 	for {
 		i = skipPrintable(b, i)
 		if i == len(b) {
-			return 0, more
+			return 0, incomplete
 		}
 		if c := b[i]; c == '\r' {
 			break
 		} else if c != '\t' && c < 0x80 {
-			return 0, give // a control, bare LF and NUL among them
+			return 0, foreign // a control, bare LF and NUL among them
 		}
 		i++
 	}
 	switch {
 	case i+1 == len(b):
-		return 0, more
+		return 0, incomplete
 	case b[i+1] != '\n':
-		return 0, give
+		return 0, foreign
 	}
 	return i, plain
 }
 
-// take takes in a field that is not to be ignored.
-func (r *request) take(rule rule, value []byte) verdict {
+// applyField takes in a field that is not to be ignored.
+func (r *request) applyField(rule fieldRule, value []byte) parseResult {
 	switch rule {
 	case ruleLend:
-		return lend
-	case ruleGive:
-		return give
+		return lendable
+	case ruleForeign:
+		return foreign
 	}
-	again := r.once[rule]
-	r.once[rule] = true
+	again := r.seen[rule]
+	r.seen[rule] = true
 	a := &r.asked
 	switch rule {
 	case ruleHost:
 		if again || !isPlainHost(value) {
-			return give
+			return foreign
 		}
 		a.Host = value
 	case ruleConnection:
 		switch {
 		case again:
-			return give
-		case isWord(value, "close"):
+			return foreign
+		case equalsWord(value, "close"):
 			r.close = true
-		case isWord(value, "keep-alive"):
-			r.keep = true
+		case equalsWord(value, "keep-alive"):
+			r.keepAlive = true
 		default:
-			return give
+			return foreign
 		}
 	case ruleDirectives: // several say what one would
 		a.Directives = true
@@ -285,37 +285,37 @@ func (r *request) take(rule rule, value []byte) verdict {
 		a.Since = value
 	}
 	if again {
-		return lend
+		return lendable
 	}
 	return plain
 }
 
-// longestKnown is the length of the longest name that has a rule of its own.
-const longestKnown = len("upgrade-insecure-requests")
+// longestRuleName is the length of the longest name that has a rule of its own.
+const longestRuleName = len("upgrade-insecure-requests")
 
-// ruleOfSpelling is the rule for a name in whatever spelling. ok is false for
+// ruleOfName is the rule for a name in whatever spelling. ok is false for
 // what is no name.
-func ruleOfSpelling(name []byte) (r rule, ok bool) {
+func ruleOfName(name []byte) (r fieldRule, ok bool) {
 	if len(name) == 0 {
 		return 0, false
 	}
 	for _, c := range name {
-		if classes[c]&inToken == 0 {
+		if byteClasses[c]&inToken == 0 {
 			return 0, false
 		}
 	}
 	// Longer ones are told by how they begin.
-	var room [longestKnown]byte
+	var room [longestRuleName]byte
 	lower := room[:copy(room[:], name)]
 	for i, c := range lower {
 		if c >= 'A' && c <= 'Z' {
 			lower[i] = c | 0x20
 		}
 	}
-	if len(name) > longestKnown && string(lower[:4]) != "sec-" {
+	if len(name) > longestRuleName && string(lower[:4]) != "sec-" {
 		return ruleLend, true
 	}
-	return ruleOfAny(string(lower)), true
+	return ruleOfLowerName(string(lower)), true
 }
 
 // isPlainHost reports whether a Host field is a name or an address and perhaps a
@@ -325,15 +325,15 @@ func isPlainHost(value []byte) bool {
 		return false
 	}
 	for _, c := range value {
-		if classes[c]&inHost == 0 {
+		if byteClasses[c]&inHost == 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// isWord reports whether value is word, which is in lower case, in any spelling.
-func isWord(value []byte, word string) bool {
+// equalsWord reports whether value is word, which is in lower case, in any spelling.
+func equalsWord(value []byte, word string) bool {
 	if len(value) != len(word) {
 		return false
 	}

@@ -34,25 +34,25 @@ func TestRulesAreTheSameInEverySpelling(t *testing.T) {
 		"sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform",
 		"X-Requested-With", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip",
 	} {
-		want, ok := ruleOfSpelling([]byte(name))
-		if !ok || want == ruleLend || want == ruleGive {
+		want, ok := ruleOfName([]byte(name))
+		if !ok || want == ruleLend || want == ruleForeign {
 			t.Errorf("%s has no rule", name)
 		}
-		if got, width := ruleOf([]byte(name + ":")); width != 0 && (width != len(name)+1 || got != want) {
+		if got, width := commonFieldRule([]byte(name + ":")); width != 0 && (width != len(name)+1 || got != want) {
 			t.Errorf("%s: rule %d with %d bytes, want %d", name, got, width, want)
 		}
 		for _, spelling := range [][]byte{[]byte(name), bytes.ToLower([]byte(name)), bytes.ToUpper([]byte(name))} {
-			if got, ok := ruleOfSpelling(spelling); !ok || got != want {
+			if got, ok := ruleOfName(spelling); !ok || got != want {
 				t.Errorf("%s: rule %d, want %d", spelling, got, want)
 			}
 		}
 	}
-	for name, want := range map[string]rule{
-		"content-LENGTH": ruleGive, "Transfer-Encoding": ruleGive, "transfer_encoding": ruleLend, "TE": ruleGive,
-		"Sec-WebSocket-Protocol": ruleGive, "SEC-WEBSOCKET-EXTENSIONS-AND-SOMETHING-LONG": ruleGive,
+	for name, want := range map[string]fieldRule{
+		"content-LENGTH": ruleForeign, "Transfer-Encoding": ruleForeign, "transfer_encoding": ruleLend, "TE": ruleForeign,
+		"Sec-WebSocket-Protocol": ruleForeign, "SEC-WEBSOCKET-EXTENSIONS-AND-SOMETHING-LONG": ruleForeign,
 		"Sec-": ruleLend, "S": ruleLend, "Range": ruleLend,
 	} {
-		if got, ok := ruleOfSpelling([]byte(name)); !ok || got != want {
+		if got, ok := ruleOfName([]byte(name)); !ok || got != want {
 			t.Errorf("%s: rule %d, want %d", name, got, want)
 		}
 	}
@@ -74,14 +74,14 @@ func TestParseAllocatesNothing(t *testing.T) {
 
 func TestAnswersAllocateNothing(t *testing.T) {
 	h := newHouse(t)
-	b := new(batch)
+	b := new(replyBatch)
 	for name, in := range browsers() {
 		p := []byte(in)
 		if n := testing.AllocsPerRun(100, func() {
-			if used, _ := b.answer(p, &rules{hits: h}); used != len(p) {
+			if used, _ := b.answerRequests(p, &answerRules{fast: h}); used != len(p) {
 				t.Fatalf("%s was not answered", name)
 			}
-			b.written()
+			b.clearReplies()
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}

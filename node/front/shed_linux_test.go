@@ -59,18 +59,18 @@ func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
 				h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
 				change, client := withTLS(t)
 				f, _, _ := open(t, h.house, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
-				for i := range 1 + waitersPerPlace {
+				for i := range 1 + waitersPerSlot {
 					v := visitTLS(t, f, client)
 					v.send(get("/held"))
 					until(t, "it has or awaits a place", func() bool {
-						return len(f.gate.places) == 1 && f.gate.waiting.Load() == int64(i)
+						return len(f.gate.slots) == 1 && f.gate.waiting.Load() == int64(i)
 					})
 				}
 				ask := asker(t, f, client, h2)
 				resp, body := ask("/held")
 				wantRefusal(t, resp, body)
 				close(h.goOn)
-				until(t, "all have gone", func() bool { return len(f.gate.places) == 0 })
+				until(t, "all have gone", func() bool { return len(f.gate.slots) == 0 })
 				if resp, _ := ask("/never"); resp.StatusCode != http.StatusOK {
 					t.Errorf("then it gets %s", resp.Status)
 				}
@@ -151,16 +151,16 @@ func TestHTTP2ClientsThatReadNothingHoldNoPlaces(t *testing.T) {
 		}
 	}
 	ask(visitH2(t, f, client, 0), 4)
-	until(t, "they stand aside", func() bool { return f.gate.aside.Load() == 4 && len(f.gate.places) == 0 })
+	until(t, "they stand aside", func() bool { return f.gate.parked.Load() == 4 && len(f.gate.slots) == 0 })
 	othersAreAnswered(t, f, client)
 	greedy := visitH2(t, f, client, 0)
-	ask(greedy, h2Streams)
+	ask(greedy, http2Streams)
 	until(t, "who has most makes way", func() bool {
 		_, err := greedy.ReadFrame()
 		return err != nil
 	})
 	othersAreAnswered(t, f, client)
-	until(t, "there is room", func() bool { return f.gate.streams.Load() <= 4 && len(f.gate.places) == 0 })
+	until(t, "there is room", func() bool { return f.gate.streams.Load() <= 4 && len(f.gate.slots) == 0 })
 }
 
 // A client that begins many forms and ends none makes way for others.
@@ -170,7 +170,7 @@ func TestHTTP2ClientsThatSendNothingMakeWay(t *testing.T) {
 		cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = 4, 1000, time.Minute
 		cfg.WriteTimeout = time.Minute
 	})
-	const most = 4 * streamsPerPlace
+	const most = 4 * streamsPerSlot
 	c := visitH2(t, f, client, 1<<20)
 	for i := range uint32(most) {
 		if err := c.WriteHeaders(c.form(2*i + 1)); err != nil {

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// socket is a connection that was accepted without package net, for whoever waits
+// fdConn is a connection that was accepted without package net, for whoever waits
 // for its client: the runtime's poller has it from now on.
-type socket struct {
+type fdConn struct {
 	file          *os.File
 	raw           syscall.RawConn
 	local, remote net.Addr
 }
 
-// newSocket takes a descriptor that does not block over. local is the listener's
+// newFDConn takes a descriptor that does not block over. local is the listener's
 // address: nobody here asks through which of a board's addresses a client came.
-func newSocket(fd int, from netip.AddrPort, local net.Addr) *socket {
+func newFDConn(fd int, from netip.AddrPort, local net.Addr) *fdConn {
 	file := os.NewFile(uintptr(fd), "socket")
 	// It fails for no file that is open.
 	raw, _ := file.SyscallConn()
-	return &socket{file: file, raw: raw, local: local, remote: net.TCPAddrFromAddrPort(from)}
+	return &fdConn{file: file, raw: raw, local: local, remote: net.TCPAddrFromAddrPort(from)}
 }
 
-// failed is an error as package net would tell it, which net/http looks for.
-func (s *socket) failed(op string, err error) error {
+// netError is an error as package net would tell it, which net/http looks for.
+func (s *fdConn) netError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
@@ -43,62 +43,62 @@ func (s *socket) failed(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
 }
 
-func (s *socket) Read(p []byte) (int, error) {
+func (s *fdConn) Read(p []byte) (int, error) {
 	n, err := s.file.Read(p)
-	return n, s.failed("read", err)
+	return n, s.netError("read", err)
 }
 
-func (s *socket) Write(p []byte) (int, error) {
+func (s *fdConn) Write(p []byte) (int, error) {
 	n, err := s.file.Write(p)
-	return n, s.failed("write", err)
+	return n, s.netError("write", err)
 }
 
 // Close closes the descriptor.
-func (s *socket) Close() error { return s.failed("close", s.file.Close()) }
+func (s *fdConn) Close() error { return s.netError("close", s.file.Close()) }
 
 // CloseWrite closes this side.
-func (s *socket) CloseWrite() error {
+func (s *fdConn) CloseWrite() error {
 	var err error
 	if closed := s.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); closed != nil {
 		err = closed
 	}
-	return s.failed("close", err)
+	return s.netError("close", err)
 }
 
-func (s *socket) LocalAddr() net.Addr                   { return s.local }
-func (s *socket) RemoteAddr() net.Addr                  { return s.remote }
-func (s *socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+func (s *fdConn) LocalAddr() net.Addr                   { return s.local }
+func (s *fdConn) RemoteAddr() net.Addr                  { return s.remote }
+func (s *fdConn) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
 
-func (s *socket) SetDeadline(t time.Time) error { return s.failed("set", s.file.SetDeadline(t)) }
-func (s *socket) SetReadDeadline(t time.Time) error {
-	return s.failed("set", s.file.SetReadDeadline(t))
+func (s *fdConn) SetDeadline(t time.Time) error { return s.netError("set", s.file.SetDeadline(t)) }
+func (s *fdConn) SetReadDeadline(t time.Time) error {
+	return s.netError("set", s.file.SetReadDeadline(t))
 }
-func (s *socket) SetWriteDeadline(t time.Time) error {
-	return s.failed("set", s.file.SetWriteDeadline(t))
+func (s *fdConn) SetWriteDeadline(t time.Time) error {
+	return s.netError("set", s.file.SetWriteDeadline(t))
 }
 
-// unread reports whether the client has sent something that nobody has read.
-func (c *conn) unread() (some bool) {
+// hasUnread reports whether the client has sent something that nobody has read.
+func (c *conn) hasUnread() (some bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tcp == nil && c.fd >= 0 {
-		some, _ = peek(uintptr(c.fd))
-	} else if c.raw != nil && c.raw.Control(func(fd uintptr) { some, _ = peek(fd) }) != nil {
+	if c.socket == nil && c.fd >= 0 {
+		some, _ = peekInput(uintptr(c.fd))
+	} else if c.raw != nil && c.raw.Control(func(fd uintptr) { some, _ = peekInput(fd) }) != nil {
 		return false // closed
 	}
 	return some
 }
 
-// bareAcceptor accepts descriptors, which a lookout can take.
-type bareAcceptor struct {
+// fdAcceptor accepts descriptors, which a lookout can take.
+type fdAcceptor struct {
 	file *os.File
 	raw  syscall.RawConn
 }
 
 // newAcceptor accepts what the lane is to serve as bare descriptors.
-func (f *Front) newAcceptor() (acceptor, error) {
+func (f *Front) newAcceptor() (connAcceptor, error) {
 	tcp, ok := f.listener.(*net.TCPListener)
-	if !ok || f.cfg.Hits == nil {
+	if !ok || f.cfg.FastHandler == nil {
 		return netAcceptor{f.listener}, nil
 	}
 	file, err := tcp.File()
@@ -116,17 +116,17 @@ func (f *Front) newAcceptor() (acceptor, error) {
 		file.Close()
 		return nil, err
 	}
-	return &bareAcceptor{file, raw}, nil
+	return &fdAcceptor{file, raw}, nil
 }
 
-func (b *bareAcceptor) accept() (one arrival, err error) {
+func (b *fdAcceptor) acceptConn() (one arrival, err error) {
 	closed := b.raw.Read(func(listening uintptr) bool {
 		var from syscall.Sockaddr
 		for {
 			one.fd, from, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 			switch err {
 			case nil:
-				one.address = addressIn(from)
+				one.address = addressOfSockaddr(from)
 				return true
 			case syscall.EINTR, syscall.ECONNABORTED:
 				continue // another may wait
@@ -141,10 +141,10 @@ func (b *bareAcceptor) accept() (one arrival, err error) {
 }
 
 // Close ends accept.
-func (b *bareAcceptor) Close() error { return b.file.Close() }
+func (b *fdAcceptor) Close() error { return b.file.Close() }
 
-// addressIn is a client's address and port.
-func addressIn(from syscall.Sockaddr) netip.AddrPort {
+// addressOfSockaddr is a client's address and port.
+func addressOfSockaddr(from syscall.Sockaddr) netip.AddrPort {
 	switch a := from.(type) {
 	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))

@@ -9,32 +9,32 @@ import (
 	"sync"
 )
 
-// secured is what a connection has beside its socket if it speaks TLS.
-type secured struct {
-	tls  *tls.Conn
-	wire *wire
-	// unsent is ciphertext that the client has not taken, when no cipher is there.
-	unsent []byte
+// tlsState is what a connection has beside its socket if it speaks TLS.
+type tlsState struct {
+	tls       *tls.Conn
+	transport *tlsTransport
+	// unsentRecords is ciphertext that the client has not taken, when no cipher is there.
+	unsentRecords []byte
 }
 
-// wire is the socket as crypto/tls sees it. While the lane is at work it is two
+// tlsTransport is the socket as crypto/tls sees it. While the lane is at work it is two
 // pieces of memory, which the lane fills and empties itself, so that a connection
 // never waits inside crypto/tls, and one read and one write will do for a request.
 // Otherwise it is the socket.
-type wire struct {
+type tlsTransport struct {
 	net.Conn
-	conn   *conn
-	cipher *cipher // nil: the socket
-	// early was read of the socket before crypto/tls asked for it, when no cipher
+	conn    *conn
+	records *recordBuffers // nil: the socket
+	// earlyInput was read of the socket before crypto/tls asked for it, when no cipher
 	// is there.
-	early []byte
-	// shaking: a handshake is under way; turn: and may compute; begun: it has before.
-	shaking, turn, begun bool
+	earlyInput []byte
+	// isHandshaking: a handshake is under way; turn: and may compute; begun: it has before.
+	isHandshaking, mayCompute, hasBegun bool
 }
 
-// cipherOut is how much ciphertext is put together for one write, in bytes: two
+// maxRecordsOut is how much ciphertext is put together for one write, in bytes: two
 // records, into which most pages fit.
-const cipherOut = 32 << 10
+const maxRecordsOut = 32 << 10
 
 // maxRecord is what fits one record, in bytes (RFC 8446 §5.1).
 const maxRecord = 16 << 10
@@ -43,63 +43,63 @@ const maxRecord = 16 << 10
 // (RFC 8446 §5.2).
 const recordExtra = 5 + 256
 
-// cipher is what the lane needs beside a batch where there is TLS, and no longer.
-type cipher struct {
-	fd   uintptr
-	in   [maxRequest]byte
-	from int // of what crypto/tls has not read of in
-	to   int
-	dry  bool // nothing more was there when it was looked last
-	out  []byte
-	text [maxRecord]byte // what goes into one record
+// recordBuffers is what the lane needs beside a batch where there is TLS, and no longer.
+type recordBuffers struct {
+	fd        uintptr
+	in        [maxRequest]byte
+	inStart   int // of what crypto/tls has not read of in
+	inEnd     int
+	isDrained bool // nothing more was there when it was looked last
+	out       []byte
+	plaintext [maxRecord]byte // what goes into one record
 }
 
-// ciphers lends ciphers to connections that have bytes.
-type ciphers struct{ pool sync.Pool }
+// recordPool lends ciphers to connections that have bytes.
+type recordPool struct{ pool sync.Pool }
 
-func (c *ciphers) get() *cipher {
-	if one, ok := c.pool.Get().(*cipher); ok {
+func (c *recordPool) get() *recordBuffers {
+	if one, ok := c.pool.Get().(*recordBuffers); ok {
 		return one
 	}
-	return &cipher{out: make([]byte, 0, cipherOut+maxRecord+recordExtra)}
+	return &recordBuffers{out: make([]byte, 0, maxRecordsOut+maxRecord+recordExtra)}
 }
 
-func (c *ciphers) put(one *cipher) {
-	one.from, one.to, one.dry, one.out = 0, 0, false, one.out[:0]
+func (c *recordPool) put(one *recordBuffers) {
+	one.inStart, one.inEnd, one.isDrained, one.out = 0, 0, false, one.out[:0]
 	c.pool.Put(one)
 }
 
-// errDry is what crypto/tls is told when nothing more has come. It is a time-out,
+// errDrained is what crypto/tls is told when nothing more has come. It is a time-out,
 // after which it can go on (tls.Conn.SetReadDeadline).
-type errDry struct{}
+type errDrained struct{}
 
-func (errDry) Error() string   { return "nothing more has come" }
-func (errDry) Timeout() bool   { return true }
-func (errDry) Temporary() bool { return true }
+func (errDrained) Error() string   { return "nothing more has come" }
+func (errDrained) Timeout() bool   { return true }
+func (errDrained) Temporary() bool { return true }
 
 // Read gives crypto/tls what has come.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *tlsTransport) Read(p []byte) (int, error) {
 	switch {
-	case w.cipher != nil:
-		return w.cipher.read(p)
-	case len(w.early) > 0:
-		n := copy(p, w.early)
-		if w.early = w.early[n:]; len(w.early) == 0 {
-			w.early = nil
+	case w.records != nil:
+		return w.records.readSocket(p)
+	case len(w.earlyInput) > 0:
+		n := copy(p, w.earlyInput)
+		if w.earlyInput = w.earlyInput[n:]; len(w.earlyInput) == 0 {
+			w.earlyInput = nil
 		}
 		return n, nil
-	case w.shaking:
-		w.yield()
-		answered := w.conn.front.secure.awaits(w.conn)
+	case w.isHandshaking:
+		w.releaseSlot()
+		answered := w.conn.front.https.awaitAnswer(w.conn)
 		n, err := w.Conn.Read(p)
 		answered()
 		if err == nil {
-			err = w.resume()
+			err = w.acquireSlot()
 		}
 		return n, err
 	}
 	n, err := w.Conn.Read(p)
-	if w.conn.h2 && !w.conn.allowance.spend(n) {
+	if w.conn.countsAsHTTP2 && !w.conn.allowance.spend(n) {
 		w.conn.front.gate.shed.Add(1)
 		return 0, errFlood
 	}
@@ -107,49 +107,49 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // Write takes ciphertext.
-func (w *wire) Write(p []byte) (int, error) {
-	if w.cipher != nil {
-		w.cipher.out = append(w.cipher.out, p...)
+func (w *tlsTransport) Write(p []byte) (int, error) {
+	if w.records != nil {
+		w.records.out = append(w.records.out, p...)
 		return len(p), nil
 	}
 	n, err := w.Conn.Write(p)
-	w.conn.allowance.earn(n / h2Taken)
+	w.conn.allowance.earn(n / http2TakenPerByte)
 	return n, err
 }
 
 // Close gives the place in the table back.
-func (w *wire) Close() error {
-	w.conn.leave()
+func (w *tlsTransport) Close() error {
+	w.conn.closeAndRemove()
 	return nil
 }
 
-// yield lets others compute while this one waits for its client.
-func (w *wire) yield() {
-	if w.turn {
-		w.turn = false
-		w.conn.front.secure.turns.leave()
+// releaseSlot lets others compute while this one waits for its client.
+func (w *tlsTransport) releaseSlot() {
+	if w.mayCompute {
+		w.mayCompute = false
+		w.conn.front.https.handshakes.release()
 	}
 }
 
-func (w *wire) resume() error {
-	if err := w.conn.front.secure.turns.take(w.conn.client, w.begun); err != nil {
+func (w *tlsTransport) acquireSlot() error {
+	if err := w.conn.front.https.handshakes.acquire(w.conn.client, w.hasBegun); err != nil {
 		return err
 	}
-	w.turn, w.begun = true, true
-	if phaseOf(w.conn.word.Load()) == phaseClosing {
+	w.mayCompute, w.hasBegun = true, true
+	if stateOf(w.conn.state.Load()) == stateClosing {
 		return os.ErrDeadlineExceeded // it has waited too long, and nobody is there
 	}
 	return nil
 }
 
-// awaits notes that a client is to answer within a handshake, until what it gives is
+// awaitAnswer notes that a client is to answer within a handshake, until what it gives is
 // called. If there are too many, the one ends whose client has been silent longest.
-func (s *secureFront) awaits(c *conn) (answered func()) {
+func (s *httpsFront) awaitAnswer(c *conn) (answered func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := s.answering.PushBack(c)
-	if s.answering.Len() > s.answerMost {
-		s.answering.Remove(s.answering.Front()).(*conn).end()
+	if s.answering.Len() > s.maxAnswering {
+		s.answering.Remove(s.answering.Front()).(*conn).abort()
 	}
 	return func() {
 		s.mu.Lock()
@@ -158,19 +158,19 @@ func (s *secureFront) awaits(c *conn) (answered func()) {
 	}
 }
 
-// helloFirst is how much memory a ClientHello gets at first, in bytes: most of a
+// helloBuffer is how much memory a ClientHello gets at first, in bytes: most of a
 // browser's, and not much for one that never comes to its end.
-const helloFirst = 512
+const helloBuffer = 512
 
-// gather reads until a ClientHello is whole, or is none. Until then a client has no
+// readClientHello reads until a ClientHello is whole, or is none. Until then a client has no
 // turn, and nothing of what a handshake takes.
-func (c *conn) gather() (hello []byte, err error) {
-	hello = make([]byte, 0, helloFirst)
-	for !helloWhole(hello) {
+func (c *conn) readClientHello() (hello []byte, err error) {
+	hello = make([]byte, 0, helloBuffer)
+	for !isWholeClientHello(hello) {
 		if len(hello) == cap(hello) {
 			hello = append(hello, make([]byte, len(hello))...)[:len(hello)]
 		}
-		n, err := c.tcp.Read(hello[len(hello):cap(hello)])
+		n, err := c.socket.Read(hello[len(hello):cap(hello)])
 		if hello = hello[:len(hello)+n]; err != nil {
 			return nil, err
 		}
@@ -178,9 +178,9 @@ func (c *conn) gather() (hello []byte, err error) {
 	return hello, nil
 }
 
-// helloWhole reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
+// isWholeClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
 // crypto/tls would say what is wrong with it without another byte.
-func helloWhole(in []byte) bool {
+func isWholeClientHello(in []byte) bool {
 	if len(in) > maxRecord {
 		return true // no client has as much to say
 	}
@@ -210,38 +210,38 @@ const (
 	clientHello     = 1
 )
 
-// greet makes the handshake and then has the connection served by whom it agreed
+// handshake makes the handshake and then has the connection served by whom it agreed
 // on. The sweep ends it if that takes longer than a request's header may.
-func (c *conn) greet() {
-	s := c.front.secure
+func (c *conn) handshake() {
+	s := c.front.https
 	// Who has said nothing yet is not waited for when the board stops; who has, is.
-	if !c.awaitFirst() || !c.enter(phaseHeader) {
-		c.leave()
+	if !c.awaitFirstByte() || !c.enterState(stateReading) {
+		c.closeAndRemove()
 		return
 	}
-	s.greeting.Add(1)
-	defer s.greeting.Add(-1)
-	hello, err := c.gather()
+	s.handshaking.Add(1)
+	defer s.handshaking.Add(-1)
+	hello, err := c.readClientHello()
 	if err != nil {
-		s.lose(err)
-		c.leave()
+		s.countFailure(err)
+		c.closeAndRemove()
 		return
 	}
-	w := &wire{Conn: c.tcp, conn: c, shaking: true, early: hello}
-	inner := tls.Server(w, s.full)
-	if err = w.resume(); err == nil {
+	w := &tlsTransport{Conn: c.socket, conn: c, isHandshaking: true, earlyInput: hello}
+	inner := tls.Server(w, s.allProtocols)
+	if err = w.acquireSlot(); err == nil {
 		err = inner.Handshake()
 	}
-	w.yield()
-	w.shaking = false
+	w.releaseSlot()
+	w.isHandshaking = false
 	if err != nil {
-		s.lose(err)
-		c.leave()
+		s.countFailure(err)
+		c.closeAndRemove()
 		return
 	}
-	c.secure = &secured{tls: inner, wire: w}
+	c.tls = &tlsState{tls: inner, transport: w}
 	state := inner.ConnectionState()
-	s.shaken.Add(1)
+	s.handshaken.Add(1)
 	if state.DidResume {
 		s.resumed.Add(1)
 	}
@@ -249,18 +249,18 @@ func (c *conn) greet() {
 	case challengeProto:
 		inner.Close()
 	case h2Proto:
-		s.h2.Add(1)
-		c.h2 = true
-		if !c.enter(phaseAway) || !s.handed.deliver(inner) {
-			c.leave()
+		s.http2Open.Add(1)
+		c.countsAsHTTP2 = true
+		if !c.enterState(stateNetHTTP) || !s.http2Conns.deliver(inner) {
+			c.closeAndRemove()
 		}
 	default:
-		if !c.enter(phaseNew) {
-			c.leave()
+		if !c.enterState(stateNew) {
+			c.closeAndRemove()
 			return
 		}
 		// On a new goroutine: this one's stack has grown.
-		c.front.serving.Go(c.serve)
+		c.front.serving.Go(c.serveOnGoroutine)
 	}
 }
 
@@ -268,10 +268,10 @@ func (c *conn) greet() {
 const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
 	"This port speaks https: write https:// before the address.\n"
 
-// lose counts a handshake that did not succeed.
-func (s *secureFront) lose(err error) {
+// countFailure counts a handshake that did not succeed.
+func (s *httpsFront) countFailure(err error) {
 	var record tls.RecordHeaderError
-	if errors.As(err, &record) && record.Conn != nil && plainHTTP(record.RecordHeader) {
+	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
 		// It fits the socket's buffer, and whether it arrives is of no interest.
 		_, _ = io.WriteString(record.Conn, wrongPort)
 	}
@@ -282,8 +282,8 @@ func (s *secureFront) lose(err error) {
 	s.failed.Add(1)
 }
 
-// plainHTTP reports whether a record's header is the beginning of a request.
-func plainHTTP(header [5]byte) bool {
+// looksLikeHTTP reports whether a record's header is the beginning of a request.
+func looksLikeHTTP(header [5]byte) bool {
 	switch string(header[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
 		return true
@@ -291,13 +291,15 @@ func plainHTTP(header [5]byte) bool {
 	return false
 }
 
-// stream is where replies go that somebody else than the lane makes.
-func (c *conn) stream() net.Conn {
-	if c.secure != nil {
-		return c.secure.tls
+// replyConn is where replies go that somebody else than the lane makes.
+func (c *conn) replyConn() net.Conn {
+	if c.tls != nil {
+		return c.tls.tls
 	}
-	return c.tcp
+	return c.socket
 }
 
-// owes reports whether the client has yet to take something.
-func (c *conn) owes() bool { return len(c.owed) > 0 || c.secure != nil && len(c.secure.unsent) > 0 }
+// hasPendingOutput reports whether the client has yet to take something.
+func (c *conn) hasPendingOutput() bool {
+	return len(c.pendingOutput) > 0 || c.tls != nil && len(c.tls.unsentRecords) > 0
+}

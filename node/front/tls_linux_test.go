@@ -50,10 +50,10 @@ func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 }
 
 // withTLS has a Front speak TLS too, and gives what its clients need.
-func withTLS(t testing.TB, more ...func(*TLS)) (change func(*Config), client *tls.Config) {
+func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), client *tls.Config) {
 	t.Helper()
 	cert, pool := testCertificate(t)
-	cfg := &TLS{
+	cfg := &HTTPSConfig{
 		Listen: "127.0.0.1:0", Handshakes: 64,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil },
 	}
@@ -90,7 +90,7 @@ func TestOneTLSConnectionThroughAllWays(t *testing.T) {
 		if resp, body := v.reply(); resp.StatusCode != 410 || body != "<p>/gone" {
 			t.Fatalf("got %v %q", resp, body)
 		}
-		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.Given != 0 {
+		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.HandedOff != 0 {
 			t.Fatalf("counts are %+v", got)
 		}
 	}
@@ -100,7 +100,7 @@ func TestOneTLSConnectionThroughAllWays(t *testing.T) {
 			t.Errorf("reply %d is %q, want %q", i, body, want)
 		}
 	}
-	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.Given != 1 || got.Open != 1 || got.Replies != 11 || got.TLS.Handshakes != 1 {
+	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.HandedOff != 1 || got.Open != 1 || got.Replies != 11 || got.TLS.Handshakes != 1 {
 		t.Errorf("counts are %+v", got)
 	}
 	v.Close()
@@ -130,7 +130,7 @@ func said(t *testing.T, v *visitor, in string) string {
 func (h *house) refill(t *testing.T) {
 	t.Helper()
 	until(t, "the front page is in memory", func() bool {
-		if len(h.viaLane([]byte(get("/")), rules{}).heads) == 1 {
+		if len(h.viaLane([]byte(get("/")), answerRules{}).heads) == 1 {
 			return true
 		}
 		h.viaNet([]byte(get("/", "Connection: close")))
@@ -177,7 +177,7 @@ func TestTLSBytesMayComeOneByOne(t *testing.T) {
 		}
 	}
 	v.ends()
-	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.Given != 1 {
+	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.HandedOff != 1 {
 		t.Errorf("counts are %+v", got)
 	}
 }
@@ -295,7 +295,7 @@ func TestTheHandlerLearnsThatATLSClientHasGone(t *testing.T) {
 }
 
 func TestTLSStrictTransportIsSaidOnce(t *testing.T) {
-	change, client := withTLS(t, func(cfg *TLS) { cfg.StrictTransport = "max-age=600" })
+	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.StrictTransport = "max-age=600" })
 	f, _, _ := open(t, newHouse(t), change)
 	v := visitTLS(t, f, client)
 	for _, target := range []string{"/", "/never"} {
@@ -396,43 +396,43 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 }
 
 func TestTooManyHandshakesAreRefused(t *testing.T) {
-	turns := newTurns(1, 2)
-	if err := turns.take(client{}, false); err != nil {
+	turns := newHandshakeLimiter(1, 2)
+	if err := turns.acquire(clientKey{}, false); err != nil {
 		t.Fatal(err)
 	}
 	var waiting sync.WaitGroup
 	for n := range uint32(2) {
 		waiting.Go(func() {
-			if err := turns.take(client{address: n}, false); err != nil {
+			if err := turns.acquire(clientKey{address: n}, false); err != nil {
 				t.Error(err)
 			}
-			turns.leave()
+			turns.release()
 		})
 	}
 	until(t, "two wait", func() bool { return turns.waiting.Load() == 2 })
-	if err := turns.take(client{}, false); err != errBusy {
+	if err := turns.acquire(clientKey{}, false); err != errBusy {
 		t.Errorf("a third may wait: %v", err)
 	}
 	waiting.Go(func() { // who has begun always may
-		if err := turns.take(client{}, true); err != nil {
+		if err := turns.acquire(clientKey{}, true); err != nil {
 			t.Error(err)
 		}
-		turns.leave()
+		turns.release()
 	})
-	turns.leave()
+	turns.release()
 	waiting.Wait()
-	if err := turns.take(client{}, false); err != nil {
+	if err := turns.acquire(clientKey{}, false); err != nil {
 		t.Errorf("with nobody there: %v", err)
 	}
 }
 
 // What one client does not leave, another has: half of all that may wait, then a third.
 func TestNobodyTakesAllTurns(t *testing.T) {
-	turns := newTurns(0, 12) // nobody computes
+	turns := newHandshakeLimiter(0, 12) // nobody computes
 	waiting := map[uint32]int{}
 	for who := range uint32(3) {
 		for range 20 {
-			if turns.queue(client{address: who}) {
+			if turns.joinQueue(clientKey{address: who}) {
 				waiting[who]++
 			}
 		}
@@ -442,48 +442,48 @@ func TestNobodyTakesAllTurns(t *testing.T) {
 	}
 	for who, n := range waiting {
 		for range n {
-			turns.dequeue(client{address: who})
+			turns.leaveQueue(clientKey{address: who})
 		}
 	}
-	if turns.waiting.Load() != 0 || len(turns.of) != 0 {
-		t.Errorf("%d wait still, of %d clients", turns.waiting.Load(), len(turns.of))
+	if turns.waiting.Load() != 0 || len(turns.waitingOf) != 0 {
+		t.Errorf("%d wait still, of %d clients", turns.waiting.Load(), len(turns.waitingOf))
 	}
 }
 
 func TestWhoHasBegunKeepsNoNewcomerOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1, 1)
-		if err := turns.take(client{}, false); err != nil {
+		turns := newHandshakeLimiter(1, 1)
+		if err := turns.acquire(clientKey{}, false); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 5 {
 			go func() {
-				if err := turns.take(client{}, i < 4); err != nil { // the last is new
+				if err := turns.acquire(clientKey{}, i < 4); err != nil { // the last is new
 					t.Errorf("client %d: %v", i, err)
 					return
 				}
-				turns.leave()
+				turns.release()
 			}()
 			synctest.Wait()
 		}
-		turns.leave()
+		turns.release()
 	})
 }
 
 func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 	hello := helloOf(t)
-	if len(hello) < 200 || hello[0] != recordHandshake || !helloWhole(hello) {
+	if len(hello) < 200 || hello[0] != recordHandshake || !isWholeClientHello(hello) {
 		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHead, len(hello))])
 	}
 	var pieces []byte // the same, a byte a record
 	for i, b := range hello[recordHead:] {
 		pieces = append(pieces, recordHandshake, 3, 1, 0, 1, b)
-		if whole := i == len(hello)-recordHead-1; helloWhole(pieces) != whole {
+		if whole := i == len(hello)-recordHead-1; isWholeClientHello(pieces) != whole {
 			t.Fatalf("of %d bytes in records of their own the first %d are whole: %v", len(hello)-recordHead, i+1, !whole)
 		}
 	}
 	for n := range hello {
-		if helloWhole(hello[:n]) {
+		if isWholeClientHello(hello[:n]) {
 			t.Fatalf("the first %d of %d bytes are whole", n, len(hello))
 		}
 	}
@@ -491,7 +491,7 @@ func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 		"GET / HTTP/1.1", "\x16\x03\x01\x00\x00", "\x16\x03\x01\xff\xff", "\x16\x03\x01\x00\x04\x02\x00\x00\x09", "\x15\x03\x01\x00\x02",
 		strings.Repeat("\x16\x03\x01\x00\x01\x01", maxRecord/6+1),
 	} {
-		if !helloWhole([]byte(wrong)) {
+		if !isWholeClientHello([]byte(wrong)) {
 			t.Errorf("more is awaited of %.20q", wrong)
 		}
 	}
@@ -518,14 +518,14 @@ func helloOf(t *testing.T) []byte {
 
 // Clients whose ClientHello comes in pieces, or never comes to its end, take nobody's turn.
 func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
-	change, client := withTLS(t, func(cfg *TLS) { cfg.Handshakes = 1 })
+	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 1 })
 	f, _, _ := open(t, newHouse(t), change)
-	for range cap(f.secure.turns.places) {
-		f.secure.turns.places <- struct{}{} // somebody computes
+	for range cap(f.https.handshakes.slots) {
+		f.https.handshakes.slots <- struct{}{} // somebody computes
 	}
 	compute := sync.OnceFunc(func() {
-		for range cap(f.secure.turns.places) {
-			f.secure.turns.leave()
+		for range cap(f.https.handshakes.slots) {
+			f.https.handshakes.release()
 		}
 	})
 	defer compute()
@@ -536,9 +536,9 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 		v.send(string(hello[:len(hello)-1]))
 		slow = append(slow, v)
 	}
-	until(t, "all have begun", func() bool { return f.secure.greeting.Load() == 8 })
+	until(t, "all have begun", func() bool { return f.https.handshaking.Load() == 8 })
 	slow[0].send(string(hello[len(hello)-1:]))
-	until(t, "one wants a turn", func() bool { return f.secure.turns.waiting.Load() == 1 })
+	until(t, "one wants a turn", func() bool { return f.https.handshakes.waiting.Load() == 1 })
 	compute()
 	v := visitTLS(t, f, client)
 	v.send(get("/"))
@@ -553,7 +553,7 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.HeaderTimeout = time.Minute })
-	f.secure.answerMost = 4
+	f.https.maxAnswering = 4
 	hello := string(helloOf(t))
 	var stuck []*visitor
 	for range 6 {
@@ -564,10 +564,10 @@ func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 		}
 		stuck = append(stuck, v)
 		until(t, "it is waited for", func() bool {
-			f.secure.mu.Lock()
-			defer f.secure.mu.Unlock()
-			last := f.secure.answering.Back()
-			return last != nil && last.Value.(*conn).tcp.RemoteAddr().String() == v.LocalAddr().String()
+			f.https.mu.Lock()
+			defer f.https.mu.Unlock()
+			last := f.https.answering.Back()
+			return last != nil && last.Value.(*conn).socket.RemoteAddr().String() == v.LocalAddr().String()
 		})
 	}
 	for _, v := range stuck[:2] {
@@ -587,7 +587,7 @@ func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 // A crowd of clients that all want to begin at once: each is served or closed, and
 // every turn comes back.
 func TestACrowdOfHandshakes(t *testing.T) {
-	change, client := withTLS(t, func(cfg *TLS) { cfg.Handshakes = 4 })
+	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 4 })
 	f, _, _ := open(t, newHouse(t), change)
 	var all sync.WaitGroup
 	for range 60 {
@@ -609,8 +609,8 @@ func TestACrowdOfHandshakes(t *testing.T) {
 	if got.Handshakes == 0 || got.Handshakes+got.Refused+got.Failed != 60 {
 		t.Errorf("counts are %+v", got)
 	}
-	if len(f.secure.turns.places) != 0 || f.secure.turns.waiting.Load() != 0 {
-		t.Errorf("%d turns are not given back, %d wait", len(f.secure.turns.places), f.secure.turns.waiting.Load())
+	if len(f.https.handshakes.slots) != 0 || f.https.handshakes.waiting.Load() != 0 {
+		t.Errorf("%d turns are not given back, %d wait", len(f.https.handshakes.slots), f.https.handshakes.waiting.Load())
 	}
 	v := visitTLS(t, f, client)
 	v.send(get("/"))
@@ -619,7 +619,7 @@ func TestACrowdOfHandshakes(t *testing.T) {
 
 func TestTLSWithoutALaneIsNetHTTPs(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.Hits = nil })
+	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.FastHandler = nil })
 	v := visitTLS(t, f, client)
 	for range 2 {
 		v.send(get("/"))
@@ -627,7 +627,7 @@ func TestTLSWithoutALaneIsNetHTTPs(t *testing.T) {
 			t.Error(resp.Status)
 		}
 	}
-	if got := f.Counts(); got.Given != 1 || got.Fast != 0 || got.Replies != 2 {
+	if got := f.Counts(); got.HandedOff != 1 || got.Fast != 0 || got.Replies != 2 {
 		t.Errorf("counts are %+v", got)
 	}
 }
@@ -711,7 +711,7 @@ func TestWhatIsNoHandshakeEnds(t *testing.T) {
 		}
 	}
 	until(t, "all leave", func() bool { return f.Counts().Open == 0 })
-	if got := f.Counts().TLS; got.Failed != 6 || len(f.secure.turns.places) != 0 {
+	if got := f.Counts().TLS; got.Failed != 6 || len(f.https.handshakes.slots) != 0 {
 		t.Errorf("counts are %+v", got)
 	}
 	v := visitTLS(t, f, client)

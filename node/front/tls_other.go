@@ -4,8 +4,8 @@ package front
 
 // There is no lane here: crypto/tls always has the socket.
 
-func (c *cipher) read([]byte) (int, error) { return 0, errDry{} }
+func (c *recordBuffers) readSocket([]byte) (int, error) { return 0, errDrained{} }
 
-func (c *conn) awaitFirst() bool { return true }
+func (c *conn) awaitFirstByte() bool { return true }
 
-func endedSecure(uintptr) bool { return true }
+func hasTLSClientEnded(uintptr) bool { return true }

@@ -20,7 +20,7 @@ func TestTheStopCutsNobodyOffInTheBacklog(t *testing.T) {
 		all = append(all, v)
 	}
 	until(t, "all come who may", func() bool { return f.Counts().Open >= arrivalBurst })
-	if backlog(f.listener) == 0 {
+	if backlogSize(f.listener) == 0 {
 		t.Fatal("nobody waits")
 	}
 	stop()

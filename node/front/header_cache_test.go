@@ -9,17 +9,17 @@ import (
 )
 
 // saidOf is all that a request says, in words.
-func (r *request) saidOf(v verdict) string {
+func (r *request) saidOf(v parseResult) string {
 	if v != plain {
 		return fmt.Sprint(v)
 	}
 	a := r.asked
 	return fmt.Sprintf("%d %q %q %v %q %v %q %v %q %v %v %v %v %v", v, a.Host, a.Target, a.Head,
-		a.Encoding, a.Encoding == nil, a.NoneMatch, a.NoneMatch == nil, a.Since, a.Since == nil, a.Directives, r.size, r.close, r.old)
+		a.Encoding, a.Encoding == nil, a.NoneMatch, a.NoneMatch == nil, a.Since, a.Since == nil, a.Directives, r.size, r.close, r.isHTTP10)
 }
 
 // verdict is parse's alone.
-func (k *known) verdict(r *request, b []byte) verdict {
+func (k *headerCache) verdict(r *request, b []byte) parseResult {
 	v, _ := k.parse(r, b)
 	return v
 }
@@ -40,7 +40,7 @@ func TestWhatIsKnownChangesNothing(t *testing.T) {
 	all := everySeed()
 	for _, before := range all {
 		for _, in := range all {
-			var k known
+			var k headerCache
 			var first, fresh, again request
 			k.parse(&first, before)
 			want := fresh.saidOf(fresh.parse(in))
@@ -52,7 +52,7 @@ func TestWhatIsKnownChangesNothing(t *testing.T) {
 }
 
 func TestAKnownBlockIsTakenForOtherPages(t *testing.T) {
-	var k known
+	var k headerCache
 	var r request
 	fields := "Host: shop.test\r\nAccept-Encoding: gzip\r\nCookie: " + strings.Repeat("c", 100) + "\r\n\r\n"
 	for i, line := range []string{"GET / HTTP/1.1\r\n", "HEAD /a HTTP/1.1\r\n", "GET /b HTTP/1.0\r\n"} {
@@ -60,14 +60,14 @@ func TestAKnownBlockIsTakenForOtherPages(t *testing.T) {
 		if v, _ := k.parse(&r, in); v != plain {
 			t.Fatalf("%q is not plain", in)
 		}
-		if &r.asked.Host[0] != &k.blocks[0].bytes[len("Host: ")] && i > 0 {
+		if &r.asked.Host[0] != &k.headers[0].bytes[len("Host: ")] && i > 0 {
 			t.Errorf("%q was read anew", line)
 		}
 		if r.size != len(in) || r.close != (i == 2) || r.asked.Head != (i == 1) || string(r.asked.Encoding) != "gzip" {
 			t.Errorf("%q became %+v", in, r)
 		}
 	}
-	for i := range 3 * knownBlocks { // the old make way for the new
+	for i := range 3 * maxCachedHeaders { // the old make way for the new
 		in := []byte(fmt.Sprintf("GET / HTTP/1.1\r\nHost: %d\r\n\r\n", i))
 		for range 2 {
 			if v, _ := k.parse(&r, in); v != plain || string(r.asked.Host) != fmt.Sprint(i) {
@@ -75,7 +75,7 @@ func TestAKnownBlockIsTakenForOtherPages(t *testing.T) {
 			}
 		}
 	}
-	if v, _ := k.parse(&r, []byte("GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("c", knownBytes)+"\r\n\r\n")); v != plain || string(r.asked.Host) != "a" {
+	if v, _ := k.parse(&r, []byte("GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("c", maxHeaderBytes)+"\r\n\r\n")); v != plain || string(r.asked.Host) != "a" {
 		t.Error("a long block is not read")
 	}
 }
@@ -96,11 +96,11 @@ func TestALineThatDiffersIsRead(t *testing.T) {
 					end := min(at+gone, len(lines))
 					in := strings.Join(lines[:at], "") + insert + strings.Join(lines[end:], "") + "\r\n"
 					for _, in := range []string{in, in[:len(in)-1], in[:len(in)-3]} {
-						var k known
+						var k headerCache
 						var first, fresh, again request
 						k.parse(&first, []byte(text))
 						want := fresh.saidOf(fresh.parse([]byte(in)))
-						for range renewEvery + 2 {
+						for range relearnEvery + 2 {
 							if got := again.saidOf(k.verdict(&again, []byte(in))); got != want {
 								t.Fatalf("after %s, %q says\n%s, and by itself\n%s", name, in, got, want)
 							}
@@ -115,27 +115,27 @@ func TestALineThatDiffersIsRead(t *testing.T) {
 // A crowd whose cookies differ is known by the lines that do not, and what it sends
 // most often becomes known whole.
 func TestACookieOfOnesOwnIsOneLine(t *testing.T) {
-	var k known
+	var k headerCache
 	var r request
 	with := func(cookie string) []byte {
 		return []byte("GET / HTTP/1.1\r\nHost: shop.test\r\nAccept-Encoding: gzip\r\nUser-Agent: x\r\n" + cookie + "Priority: u=0\r\n\r\n")
 	}
 	k.parse(&r, with(""))
-	for i := range renewEvery - 1 {
+	for i := range relearnEvery - 1 {
 		in := with(fmt.Sprintf("Cookie: %d\r\n", i))
-		at, _ := r.begin(in)
-		nearest, same := k.nearest(in[at:])
-		trail := trail{block: nearest, from: nearest, same: same}
-		if r.fields(in, at, &trail); trail.skipped != 4 || trail.read != 1 {
-			t.Fatalf("%d lines are known and %d are read", trail.skipped, trail.read)
+		at, _ := r.parseFirstLine(in)
+		nearest, same := k.findClosest(in[at:])
+		trail := lineMatcher{header: nearest, source: nearest, sameBytes: same}
+		if r.parseFields(in, at, &trail); trail.linesMatched != 4 || trail.linesRead != 1 {
+			t.Fatalf("%d lines are known and %d are read", trail.linesMatched, trail.linesRead)
 		}
 		k.parse(&r, in)
 	}
-	if k.blocks[1].size != 0 {
+	if k.headers[1].size != 0 {
 		t.Error("each cookie is kept as a browser of its own")
 	}
 	k.parse(&r, with("Cookie: a\r\n"))
-	if in := with("Cookie: a\r\n"); !bytes.HasSuffix(in, k.blocks[0].bytes[:k.blocks[0].size]) {
+	if in := with("Cookie: a\r\n"); !bytes.HasSuffix(in, k.headers[0].bytes[:k.headers[0].size]) {
 		t.Error("what is sent often does not become known")
 	}
 }
@@ -149,12 +149,12 @@ func TestCommon(t *testing.T) {
 		for shift := range 9 {
 			other := make([]byte, shift+size)
 			copy(other[shift:], room[1:])
-			if got := common(room[1:], other[shift:]); got != size {
+			if got := commonPrefix(room[1:], other[shift:]); got != size {
 				t.Fatalf("%d bytes at %d have %d in common", size, shift, got)
 			}
 			for i := range size {
 				other[shift+i] ^= 0x10
-				if got := common(other[shift:], room[1:1+size]); got != i {
+				if got := commonPrefix(other[shift:], room[1:1+size]); got != i {
 					t.Fatalf("byte %d of %d at %d differs, not byte %d", i, size, shift, got)
 				}
 				other[shift+i] ^= 0x10
@@ -171,7 +171,7 @@ func FuzzWhatIsKnownChangesNothing(f *testing.F) {
 		f.Add(in, in)
 	}
 	f.Fuzz(func(t *testing.T, before, in []byte) {
-		var k known
+		var k headerCache
 		var first, fresh, again request
 		k.parse(&first, before)
 		want := fresh.saidOf(fresh.parse(in))
@@ -186,15 +186,15 @@ func FuzzWhatIsKnownChangesNothing(f *testing.F) {
 // A batch that has answered something answers again what it answered.
 func TestABatchAnswersTheSameAgain(t *testing.T) {
 	h := newHouse(t)
-	b := new(batch)
+	b := new(replyBatch)
 	say := func(in []byte) []byte {
 		var out []byte
 		for {
-			n, next := b.answer(in, &rules{hits: h})
-			out = append(out, slices.Concat(b.pieces()...)...)
-			b.written()
+			n, next := b.answerRequests(in, &answerRules{fast: h})
+			out = append(out, slices.Concat(b.unsent()...)...)
+			b.clearReplies()
 			b.replies = 0
-			if in = in[n:]; next != stepFlush {
+			if in = in[n:]; next != actionFlush {
 				return out
 			}
 		}

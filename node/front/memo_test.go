@@ -11,12 +11,12 @@ import (
 
 // answerAll is all that a batch says to some bytes, how many of them it has answered,
 // and what is to be done then.
-func (b *batch) answerAll(in []byte, r rules) (out []byte, used int, next step) {
+func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, next action) {
 	for {
-		n, next := b.answer(in[used:], &r)
-		out = append(out, slices.Concat(b.pieces()...)...)
-		b.written()
-		if used += n; next != stepFlush {
+		n, next := b.answerRequests(in[used:], &r)
+		out = append(out, slices.Concat(b.unsent()...)...)
+		b.clearReplies()
+		if used += n; next != actionFlush {
 			return out, used, next
 		}
 	}
@@ -26,18 +26,18 @@ func (b *batch) answerAll(in []byte, r rules) (out []byte, used int, next step) 
 // than a new one.
 func (h *house) afterAnswering(t *testing.T, before, in []byte) {
 	t.Helper()
-	for _, r := range []rules{{hits: h}, {hits: h, secure: true, strict: []byte("Strict-Transport-Security: max-age=1\r\n")}, {hits: h, draining: true}} {
-		want, used, next := new(batch).answerAll(bytes.Clone(in), r)
-		b := new(batch)
+	for _, r := range []answerRules{{fast: h}, {fast: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {fast: h, draining: true}} {
+		want, used, next := new(replyBatch).answerAll(bytes.Clone(in), r)
+		b := new(replyBatch)
 		for range 2 {
-			b.answerAll(before, rules{hits: h})
+			b.answerAll(before, answerRules{fast: h})
 		}
 		for range 2 {
-			if like := b.known.find(&b.req, bytes.Clone(in)); like != nil && !b.req.close && !r.draining {
-				like.last.wanted++
+			if like := b.headers.findMemo(&b.req, bytes.Clone(in)); like != nil && !b.req.close && !r.draining {
+				like.memo.pendingUses++
 				confirmed := r
-				if b.known.confirm(&confirmed) == 1 && (!bytes.Equal(like.last.whole, want) || used != len(in) || next != stepWait) {
-					t.Fatalf("in a crowd after %q, %q gets\n%q\nand alone\n%q, %d bytes, then %v", before, in, like.last.whole, want, used, next)
+				if b.headers.confirmMemos(&confirmed) == 1 && (!bytes.Equal(like.memo.bytes, want) || used != len(in) || next != actionWait) {
+					t.Fatalf("in a crowd after %q, %q gets\n%q\nand alone\n%q, %d bytes, then %v", before, in, like.memo.bytes, want, used, next)
 				}
 			}
 			got, gotUsed, gotNext := b.answerAll(bytes.Clone(in), r)
@@ -79,14 +79,14 @@ func FuzzWhatWasAnsweredChangesNothing(f *testing.F) {
 // is renewed; and one that asks for something else is not.
 func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 	h := newHouse(t)
-	b := new(batch)
-	r := rules{hits: h}
+	b := new(replyBatch)
+	r := answerRules{fast: h}
 	for range 2 {
 		b.answerAll(ownCookie(), r)
 	}
-	for i := range 2 * renewEvery {
-		like := b.known.find(&b.req, ownCookie())
-		if like == nil || like.last.size == 0 {
+	for i := range 2 * relearnEvery {
+		like := b.headers.findMemo(&b.req, ownCookie())
+		if like == nil || like.memo.lineSize == 0 {
 			t.Fatalf("request %d finds nothing", i)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 		{testHost, "other.test"}, {"keep-alive", "close"}, {"GET / HTTP/1.1", "HEAD / HTTP/1.1"}, {"GET / HTTP/1.1", "GET / HTTP/1.0"},
 	} {
 		in := bytes.Replace(ownCookie(), []byte(odd[0]), []byte(odd[1]), 1)
-		if b.known.find(&b.req, in) != nil && !b.req.close {
+		if b.headers.findMemo(&b.req, in) != nil && !b.req.close {
 			t.Errorf("%s finds the answer to others", odd)
 		}
 	}
@@ -103,23 +103,23 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 
 // The page that most ask for stays the one whose answer is kept.
 func TestTheAnswerThatMostWantIsKept(t *testing.T) {
-	b := new(batch)
-	r := rules{hits: newHouse(t)}
+	b := new(replyBatch)
+	r := answerRules{fast: newHouse(t)}
 	page := []byte(get("/"))
 	for range 2 {
 		b.answerAll(page, r)
 	}
-	for i := range 3 * keepEvery {
+	for i := range 3 * replaceEvery {
 		b.answerAll([]byte(get(fmt.Sprintf("/%d", i))), r) // memory has none of them
 		b.answerAll(page, r)
-		if b.known.find(&b.req, page) == nil {
+		if b.headers.findMemo(&b.req, page) == nil {
 			t.Fatalf("after %d misses it is not kept", i+1)
 		}
 	}
 	kept := 0
-	for range 4 * keepEvery { // from now on another
+	for range 4 * replaceEvery { // from now on another
 		b.answerAll([]byte(get("/gone")), r)
-		if b.known.find(&b.req, []byte(get("/gone"))) != nil {
+		if b.headers.findMemo(&b.req, []byte(get("/gone"))) != nil {
 			kept++
 		}
 	}
@@ -132,13 +132,13 @@ func TestTheAnswerThatMostWantIsKept(t *testing.T) {
 func TestAnAnswerOnItsWayStays(t *testing.T) {
 	h := newHouse(t)
 	page, other := get("/"), get("/gone")
-	b := new(batch)
+	b := new(replyBatch)
 	for range 2 {
-		b.answerAll([]byte(page), rules{hits: h})
+		b.answerAll([]byte(page), answerRules{fast: h})
 	}
-	in := []byte(page + strings.Repeat(other, keepEvery+1) + page)
-	want, _, _ := new(batch).answerAll(bytes.Clone(in), rules{hits: h})
-	if got, _, _ := b.answerAll(in, rules{hits: h}); !bytes.Equal(got, want) {
+	in := []byte(page + strings.Repeat(other, replaceEvery+1) + page)
+	want, _, _ := new(replyBatch).answerAll(bytes.Clone(in), answerRules{fast: h})
+	if got, _, _ := b.answerAll(in, answerRules{fast: h}); !bytes.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }
@@ -150,10 +150,10 @@ func TestABlockThatIsNotToldWhole(t *testing.T) {
 		all := append([]string{"GET / HTTP/1.1", hostLine}, slices.Repeat([]string{"Cache-Control: max-age=0"}, directives)...)
 		return []byte(lines(append(all, more...)...))
 	}
-	var k known
+	var k headerCache
 	var r, fresh request
-	k.parse(&r, with(knownBearing+1, "Accept-Encoding: gzip"))
-	in := with(knownBearing-1, "Cookie: b")
+	k.parse(&r, with(maxSignificant+1, "Accept-Encoding: gzip"))
+	in := with(maxSignificant-1, "Cookie: b")
 	if got, want := r.saidOf(k.verdict(&r, in)), fresh.saidOf(fresh.parse(in)); got != want {
 		t.Errorf("it says\n%s, and by itself\n%s", got, want)
 	}
@@ -166,30 +166,30 @@ type fading struct {
 	asked int
 }
 
-func (h *fading) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+func (h *fading) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
 	h.asked++
 	q.Memo = h
-	return h.house.AppendHit(dst, &Asked{Host: q.Host, Target: q.Target, Fields: q.Fields})
+	return h.house.AppendHit(dst, &PlainRequest{Host: q.Host, Target: q.Target, Fields: q.Fields})
 }
 
-func (h *fading) Again(time.Duration, int) bool { return !h.faded }
+func (h *fading) StillValid(time.Duration, int) bool { return !h.faded }
 
 // What does not hold any more is asked for anew, once.
 func TestAnAnswerThatDoesNotHoldIsLetGo(t *testing.T) {
 	h := &fading{house: newHouse(t)}
-	b := new(batch)
+	b := new(replyBatch)
 	page := []byte(get("/"))
 	for range 5 {
-		b.answerAll(page, rules{hits: h})
+		b.answerAll(page, answerRules{fast: h})
 	}
 	if h.asked > 2 { // the first teaches the block, the second is kept
 		t.Fatalf("asked %d times for one answer", h.asked)
 	}
 	before := h.asked
 	h.faded = true
-	b.answerAll(page, rules{hits: h})
+	b.answerAll(page, answerRules{fast: h})
 	h.faded = false
-	b.answerAll(page, rules{hits: h})
+	b.answerAll(page, answerRules{fast: h})
 	if h.asked != before+1 {
 		t.Errorf("asked %d times after the answer had faded", h.asked-before)
 	}

@@ -17,7 +17,7 @@ import (
 func open(t testing.TB, h *house, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
 	t.Helper()
 	cfg := Config{
-		Listen: "127.0.0.1:0", Handler: h, Hits: h, MaxConnections: 100,
+		Listen: "127.0.0.1:0", Handler: h, FastHandler: h, MaxConnections: 100,
 		HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -102,7 +102,7 @@ func TestOneConnectionThroughAllWays(t *testing.T) {
 		if resp, body := v.reply(); resp.StatusCode != 410 || body != "<p>/gone" {
 			t.Fatalf("got %v %q", resp, body)
 		}
-		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.Given != 0 {
+		if got := f.Counts(); got.Fast != round+1 || got.Lent != round+1 || got.HandedOff != 0 {
 			t.Fatalf("counts are %+v", got)
 		}
 	}
@@ -112,7 +112,7 @@ func TestOneConnectionThroughAllWays(t *testing.T) {
 			t.Errorf("reply %d is %q, want %q", i, body, want)
 		}
 	}
-	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.Given != 1 || got.Open != 1 || got.Replies != 11 {
+	if got := f.Counts(); got.Fast != 4 || got.Lent != 5 || got.HandedOff != 1 || got.Open != 1 || got.Replies != 11 {
 		t.Errorf("counts are %+v", got)
 	}
 	v.Close()
@@ -132,7 +132,7 @@ func TestBytesMayComeOneByOne(t *testing.T) {
 		}
 	}
 	v.ends()
-	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.Given != 1 {
+	if got := f.Counts(); got.Fast != 2 || got.Lent != 1 || got.HandedOff != 1 {
 		t.Errorf("counts are %+v", got)
 	}
 }
@@ -144,7 +144,7 @@ func TestALongRequestIsNetHTTPs(t *testing.T) {
 	if resp, body := v.reply(); resp.StatusCode != http.StatusGone || body != "<p>/gone" {
 		t.Errorf("got %s %q", resp.Status, body)
 	}
-	if got := f.Counts(); got.Given != 1 || got.Fast != 0 {
+	if got := f.Counts(); got.HandedOff != 1 || got.Fast != 0 {
 		t.Errorf("counts are %+v", got)
 	}
 }
@@ -293,10 +293,10 @@ func TestDrainingEndsWhatIsThere(t *testing.T) {
 	}
 	half.send("GET / HTTP/1.1\r\n")
 	until(t, "half a request is there", func() bool {
-		f.table.mu.Lock()
-		defer f.table.mu.Unlock()
-		for _, c := range f.table.conns {
-			if phaseOf(c.word.Load()) == phaseHeader {
+		f.conns.mu.Lock()
+		defer f.conns.mu.Unlock()
+		for _, c := range f.conns.conns {
+			if stateOf(c.state.Load()) == stateReading {
 				return true
 			}
 		}

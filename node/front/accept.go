@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// maxRefusing bounds the connections that are being told to come back
+	// maxRefusals bounds the connections that are being told to come back
 	// later; who comes beyond that too is closed without a word.
-	maxRefusing = 64
-	// refuseTime is how long telling one may take.
-	refuseTime = 500 * time.Millisecond
-	// acceptPause and acceptPauseMost bound the wait after a failed accept: for
+	maxRefusals = 64
+	// refusalTimeout is how long telling one may take.
+	refusalTimeout = 500 * time.Millisecond
+	// minAcceptPause and acceptPauseMost bound the wait after a failed accept: for
 	// want of file descriptors as a rule, which come free when clients go.
-	acceptPause     = 5 * time.Millisecond
-	acceptPauseMost = time.Second
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
 	// fullPause is how long newcomers wait in the kernel after one that was
 	// closed because so many are being told already.
 	fullPause = 20 * time.Millisecond
@@ -49,9 +49,9 @@ const (
 	refusalKept     = refusalKeptHead + refusalPage
 )
 
-// refusalTo is the refusal of a HEAD or of another request, the last of its
+// refusalFor is the refusal of a HEAD or of another request, the last of its
 // connection or not.
-func refusalTo(head, last bool) string {
+func refusalFor(head, last bool) string {
 	switch {
 	case head && last:
 		return refusalHead
@@ -70,17 +70,17 @@ type arrival struct {
 	address netip.AddrPort
 }
 
-// acceptor accepts until it and its listener are closed; then its error is
+// connAcceptor accepts until it and its listener are closed; then its error is
 // net.ErrClosed.
-type acceptor interface {
-	accept() (arrival, error)
+type connAcceptor interface {
+	acceptConn() (arrival, error)
 	io.Closer
 }
 
 // netAcceptor accepts as package net does.
 type netAcceptor struct{ from net.Listener }
 
-func (n netAcceptor) accept() (arrival, error) {
+func (n netAcceptor) acceptConn() (arrival, error) {
 	inner, err := n.from.Accept()
 	if err != nil {
 		return arrival{}, err
@@ -91,36 +91,36 @@ func (n netAcceptor) accept() (arrival, error) {
 // Close does nothing: the listener is closed by who has opened it.
 func (netAcceptor) Close() error { return nil }
 
-// accept takes connections in until the listener is closed.
-func (f *Front) accept(ctx context.Context, from acceptor, secure bool) error {
+// acceptConns takes connections in until the listener is closed.
+func (f *Front) acceptConns(ctx context.Context, from connAcceptor, secure bool) error {
 	var pause time.Duration
 	var told time.Time // when a failure was last logged
-	pace := pacer{rate: f.cfg.NewConnections}
+	pace := arrivalPacer{rate: f.cfg.NewConnections}
 	for n := 1; ; n++ {
-		came, err := from.accept()
+		came, err := from.acceptConn()
 		switch {
 		case err == nil:
 			pause = 0
-			held := f.admit(came, secure)
+			held := f.admitConn(came, secure)
 			// Who would come too fast waits in the kernel, which costs nothing.
-			if n%holdEvery == 0 {
-				held = max(held, hold(f.gate.strain()))
+			if n%acceptsPerHold == 0 {
+				held = max(held, acceptHold(f.gate.currentPressure()))
 			}
-			wait(ctx, max(held, pace.arrived(time.Now())))
+			sleepContext(ctx, max(held, pace.delayNext(time.Now())))
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return err
 		default:
-			pause = min(max(pause*2, acceptPause), acceptPauseMost)
-			if now := time.Now(); now.Sub(told) >= acceptPauseMost {
+			pause = min(max(pause*2, minAcceptPause), maxAcceptPause)
+			if now := time.Now(); now.Sub(told) >= maxAcceptPause {
 				told = now
 				f.cfg.Logger.Warn("public pages: a connection could not be accepted, trying again", "error", err, "pause", pause)
 			}
-			wait(ctx, pause)
+			sleepContext(ctx, pause)
 		}
 	}
 }
 
-func wait(ctx context.Context, d time.Duration) {
+func sleepContext(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -132,14 +132,14 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// pacer spreads arrivals.
-type pacer struct {
+// arrivalPacer spreads arrivals.
+type arrivalPacer struct {
 	rate int // a second; 0: as they come
 	due  time.Time
 }
 
-// arrived notes an arrival and gives the pause before the next may be taken in.
-func (p *pacer) arrived(now time.Time) time.Duration {
+// delayNext notes an arrival and gives the pause before the next may be taken in.
+func (p *arrivalPacer) delayNext(now time.Time) time.Duration {
 	if p.rate <= 0 {
 		return 0
 	}
@@ -151,47 +151,47 @@ func (p *pacer) arrived(now time.Time) time.Duration {
 	return p.due.Sub(now) - arrivalBurst*gap
 }
 
-// admit gives a connection its place, or sends it away: with a word, or without
+// admitConn gives a connection its place, or sends it away: with a word, or without
 // one if its client comes too often or too many are being told. It gives the time
 // for which the next is to wait.
-func (f *Front) admit(came arrival, secure bool) time.Duration {
-	who := f.limits.client(came.address.Addr())
+func (f *Front) admitConn(came arrival, secure bool) time.Duration {
+	who := f.limits.keyOf(came.address.Addr())
 	switch {
-	case !f.limits.arrives(who):
+	case !f.limits.allowConn(who):
 		f.refused.Add(1)
 		came.close()
-	case f.table.open.Load() >= int64(f.cfg.MaxConnections):
+	case f.conns.open.Load() >= int64(f.cfg.MaxConnections):
 		f.refused.Add(1)
 		if secure {
 			came.close() // a word would take a handshake
 			return fullPause
 		}
-		return f.sendAway(came)
+		return f.refuseConn(came)
 	default:
-		f.takeIn(&conn{front: f, tcp: came.conn, fd: came.fd, address: came.address, client: who}, secure)
+		f.serveConn(&conn{front: f, socket: came.conn, fd: came.fd, address: came.address, client: who}, secure)
 	}
 	return 0
 }
 
-// takeIn has a connection served.
-func (f *Front) takeIn(c *conn, secure bool) {
-	if c.tcp == nil {
-		c.watch = f.lookouts[c.fd%len(f.lookouts)]
-		f.table.add(c)
-		if !c.watch.add(c, c.fd) {
-			c.leave()
+// serveConn has a connection served.
+func (f *Front) serveConn(c *conn, secure bool) {
+	if c.socket == nil {
+		c.loop = f.loops[c.fd%len(f.loops)]
+		f.conns.add(c)
+		if !c.loop.attach(c, c.fd) {
+			c.closeAndRemove()
 		}
 		return
 	}
-	if f.cfg.Hits != nil {
-		c.raw = rawConn(c.tcp)
+	if f.cfg.FastHandler != nil {
+		c.raw = rawConnOf(c.socket)
 	}
-	f.table.add(c)
+	f.conns.add(c)
 	if secure {
-		f.serving.Go(c.greet)
+		f.serving.Go(c.handshake)
 		return
 	}
-	f.serving.Go(c.serve)
+	f.serving.Go(c.serveOnGoroutine)
 }
 
 // addressOf is a client's address, the zero one if it has none.
@@ -205,26 +205,26 @@ func addressOf(inner net.Conn) netip.AddrPort {
 // close closes a connection that nobody has taken in.
 func (a arrival) close() {
 	if a.conn == nil {
-		closeSocket(a.fd)
+		sysClose(a.fd)
 		return
 	}
 	a.conn.Close()
 }
 
-// sendAway tells a client to come back later. If too many are being told, it is
+// refuseConn tells a client to come back later. If too many are being told, it is
 // closed, and those behind it wait in the kernel for a moment: to take them in
 // only to close them would cost those who are served.
-func (f *Front) sendAway(came arrival) time.Duration {
+func (f *Front) refuseConn(came arrival) time.Duration {
 	select {
-	case f.refusing <- struct{}{}:
+	case f.refusals <- struct{}{}:
 		f.serving.Go(func() {
 			inner := came.conn
 			if inner == nil {
-				inner = newSocket(came.fd, came.address, f.Addr())
+				inner = newFDConn(came.fd, came.address, f.Addr())
 			}
-			refuse(inner, true)
+			writeRefusal(inner, true)
 			inner.Close()
-			<-f.refusing
+			<-f.refusals
 		})
 	default:
 		came.close()
@@ -233,11 +233,11 @@ func (f *Front) sendAway(came arrival) time.Duration {
 	return 0
 }
 
-// refuse tells a client to come back later. If nothing of its request has been
+// writeRefusal tells a client to come back later. If nothing of its request has been
 // read, that comes first: closing a connection over unread bytes resets it, and
 // the client would lose the reply.
-func refuse(conn net.Conn, unread bool) {
-	if conn.SetDeadline(time.Now().Add(refuseTime)) != nil {
+func writeRefusal(conn net.Conn, unread bool) {
+	if conn.SetDeadline(time.Now().Add(refusalTimeout)) != nil {
 		return
 	}
 	if unread {
@@ -250,8 +250,8 @@ func refuse(conn net.Conn, unread bool) {
 	_, _ = conn.Write([]byte(refusal))
 }
 
-// refuseSlow is the refusal by way of net/http.
-func refuseSlow(w http.ResponseWriter, r *http.Request) {
+// refuseViaNetHTTP is the refusal by way of net/http.
+func refuseViaNetHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
@@ -259,7 +259,7 @@ func refuseSlow(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 { // a new connection with HTTP/2 would cost a handshake
 		h.Set("Connection", "close")
 	}
-	hurry(w, r)
+	limitRefusal(w, r)
 	w.WriteHeader(http.StatusServiceUnavailable)
 	// An error here leaves nothing to do: the client has gone.
 	_, _ = io.WriteString(w, refusalPage)

@@ -19,13 +19,13 @@ func crowdOf(t *testing.T, size int, warm []string, change ...func(*Config)) (h 
 	t.Helper()
 	h = &stuck{house: newHouse(t), over: make(chan struct{})}
 	release = sync.OnceFunc(func() { close(h.over) })
-	f, _, _ = open(t, h.house, append([]func(*Config){func(cfg *Config) { cfg.Hits, cfg.IdleTimeout = h, time.Minute }}, change...)...)
+	f, _, _ = open(t, h.house, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
 	t.Cleanup(release)
 	for _, in := range warm {
 		for range 4 * runtime.GOMAXPROCS(0) { // whichever lookouts they come to
 			v := visit(t, f)
 			v.send(in)
-			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaLane([]byte(in), rules{}).out))); err != nil {
+			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaLane([]byte(in), answerRules{}).out))); err != nil {
 				t.Fatalf("%q: %v", in, err)
 			}
 			v.Close()
@@ -46,16 +46,16 @@ func TestACrowdGetsWhatEachWouldGet(t *testing.T) {
 	var names []string
 	asks := seeds()
 	for name, in := range browsers() {
-		asks[name] = seed{in: in, replies: 1, next: stepWait}
+		asks[name] = seed{in: in, replies: 1, next: actionWait}
 	}
 	for name, s := range asks {
-		if s.replies > 0 && (s.next == stepWait || s.next == stepClose) {
+		if s.replies > 0 && (s.next == actionWait || s.next == actionClose) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	// A lookout keeps few answers, and so the crowds are small.
-	for few := range slices.Chunk(names, knownBlocks/2) {
+	for few := range slices.Chunk(names, maxCachedHeaders/2) {
 		t.Run(few[0], func(t *testing.T) { crowdGets(t, few, asks) })
 	}
 }
@@ -74,13 +74,13 @@ func crowdGets(t *testing.T, names []string, asks map[string]seed) {
 	release()
 	for i, v := range all {
 		name := names[i%len(names)]
-		alone := h.viaLane([]byte(asks[name].in), rules{})
+		alone := h.viaLane([]byte(asks[name].in), answerRules{})
 		want += int64(len(alone.heads))
 		got := make([]byte, len(alone.out))
 		if n, err := io.ReadFull(v.r, got); err != nil || !bytes.Equal(got, alone.out) {
 			t.Errorf("%s: %d bytes, %v: %.300q\nalone it gets %.300q", name, n, err, got, alone.out)
 		}
-		if alone.next == stepClose {
+		if alone.next == actionClose {
 			v.ends()
 		}
 	}
@@ -106,7 +106,7 @@ func keptStays(t *testing.T, h *house, together int) {
 	f, _, _ := open(t, h)
 	slow := visit(t, f)
 	one := []byte(get("/"))
-	want := h.viaLane(one, rules{}).out
+	want := h.viaLane(one, answerRules{}).out
 	asked := 0
 	for asked < 10_000 && !f.owesSomebody() {
 		slow.send(strings.Repeat(string(one), together))
@@ -118,7 +118,7 @@ func keptStays(t *testing.T, h *house, together int) {
 	}
 	for range 4 * runtime.GOMAXPROCS(0) { // whichever lookout they come to
 		other := visit(t, f)
-		for range 2 * keepEvery { // the same fields, another page: it is kept in place of the first
+		for range 2 * replaceEvery { // the same fields, another page: it is kept in place of the first
 			other.send(get("/other"))
 			other.reply()
 		}
@@ -133,9 +133,9 @@ func keptStays(t *testing.T, h *house, together int) {
 
 // owesSomebody reports whether a client has not taken all of its replies.
 func (f *Front) owesSomebody() bool {
-	f.table.mu.Lock()
-	defer f.table.mu.Unlock()
-	return slices.ContainsFunc(f.table.conns, func(c *conn) bool { return phaseOf(c.word.Load()) == phaseWriting })
+	f.conns.mu.Lock()
+	defer f.conns.mu.Unlock()
+	return slices.ContainsFunc(f.conns.conns, func(c *conn) bool { return stateOf(c.state.Load()) == stateFlushing })
 }
 
 // Who asks too often is refused in a crowd as alone, and loses the connection.

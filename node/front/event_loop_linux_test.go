@@ -17,11 +17,11 @@ import (
 // waits reports whether every connection of a front is with a lookout, and no
 // goroutine waits for it.
 func (f *Front) waits() bool {
-	f.table.mu.Lock()
-	defer f.table.mu.Unlock()
-	for _, c := range f.table.conns {
+	f.conns.mu.Lock()
+	defer f.conns.mu.Unlock()
+	for _, c := range f.conns.conns {
 		c.mu.Lock()
-		away := c.tcp != nil
+		away := c.socket != nil
 		c.mu.Unlock()
 		if away {
 			return false
@@ -48,7 +48,7 @@ func TestAConnectionComesBackToItsLookout(t *testing.T) {
 		}
 	}
 	until(t, "it is back again", f.waits)
-	if got := f.Counts(); got.Lent != 5 || got.Fast != 2 || got.Given != 0 || got.Open != 1 {
+	if got := f.Counts(); got.Lent != 5 || got.Fast != 2 || got.HandedOff != 0 || got.Open != 1 {
 		t.Errorf("counts are %+v", got)
 	}
 }
@@ -155,7 +155,7 @@ type stuck struct {
 	over  chan struct{}
 }
 
-func (h *stuck) AppendHit(dst []byte, q *Asked) ([]byte, [][]byte, bool) {
+func (h *stuck) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
 	if string(q.Target) == "/held" {
 		h.asked.Add(1)
 		<-h.over
@@ -186,7 +186,7 @@ func TestWhoHasAskedIsNotLate(t *testing.T) {
 	h := &stuck{house: newHouse(t), over: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(h.over) })
 	f, _, _ := open(t, h.house, func(cfg *Config) {
-		cfg.Hits, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
+		cfg.FastHandler, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
 	})
 	t.Cleanup(release)
 	again := visit(t, f)

@@ -127,8 +127,8 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 		}
 	}
 	othersAreAnswered(t, f, client)
-	if most.Load() > h2Streams {
-		t.Errorf("%d answers were made at once, of %d at most", most.Load(), h2Streams)
+	if most.Load() > http2Streams {
+		t.Errorf("%d answers were made at once, of %d at most", most.Load(), http2Streams)
 	}
 	release()
 	// Its reason may be lost where so much is on its way, but not that it ends.
@@ -158,12 +158,12 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 		})
 	})
 	c := visitH2(t, f, client, 10)
-	for i := range uint32(h2Streams) {
+	for i := range uint32(http2Streams) {
 		if err := c.ask(2*i+1, "/big"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "all are being answered", func() bool { return f.Counts().Replies > 0 || f.Counts().InFlight == h2Streams })
+	until(t, "all are being answered", func() bool { return f.Counts().Replies > 0 || f.Counts().InFlight == http2Streams })
 	othersAreAnswered(t, f, client)
 	until(t, "it is cut off", func() bool { return f.Counts().InFlight == 0 && f.Counts().Open == 0 })
 }

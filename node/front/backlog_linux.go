@@ -8,28 +8,28 @@ import (
 )
 
 const (
-	// lastCallMost is how long those who have come before the stop may wait to be
+	// maxBacklogWait is how long those who have come before the stop may wait to be
 	// taken in.
-	lastCallMost = 500 * time.Millisecond
-	// lastCallEvery is how often it is looked whether there are any.
-	lastCallEvery = time.Millisecond
+	maxBacklogWait = 500 * time.Millisecond
+	// backlogInterval is how often it is looked whether there are any.
+	backlogInterval = time.Millisecond
 )
 
-// lastCall takes in who has come already. A socket that is closed while clients wait in
+// drainBacklog takes in who has come already. A socket that is closed while clients wait in
 // its backlog resets them, who may have sent a request by then and would have to guess
 // what became of it. Whoever comes between the last look and the close still is: a
 // filter that drops what begins a connection (SO_ATTACH_FILTER) would leave out these
 // too, on kernels that have it.
-func (f *Front) lastCall() {
-	for began := time.Now(); time.Since(began) < lastCallMost; time.Sleep(lastCallEvery) {
-		if backlog(f.listener) == 0 && (f.secure == nil || backlog(f.secure.listener) == 0) {
+func (f *Front) drainBacklog() {
+	for began := time.Now(); time.Since(began) < maxBacklogWait; time.Sleep(backlogInterval) {
+		if backlogSize(f.listener) == 0 && (f.https == nil || backlogSize(f.https.listener) == 0) {
 			return
 		}
 	}
 }
 
-// backlog is how many wait to be accepted.
-func backlog(l net.Listener) (n uint32) {
+// backlogSize is how many wait to be accepted.
+func backlogSize(l net.Listener) (n uint32) {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
 		return 0
