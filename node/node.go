@@ -160,10 +160,10 @@ func (b *board) open(ctx context.Context) error {
 		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
 		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
 		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
-		Open:        func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
-		HasSuccessor:     b.sockets.HandsOn,
-		MaxRequests: b.maxRequests(budget),
-		BodyTimeout: time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
+		Open:         func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
+		HasSuccessor: b.sockets.HandsOn,
+		MaxRequests:  b.maxRequests(budget),
+		BodyTimeout:  time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
 		Pressure: b.overload,
 	}); err != nil {
 		return err
