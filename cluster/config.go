@@ -15,7 +15,7 @@ import (
 // MaxName bounds a board's name, in bytes: what a DNS label holds.
 const MaxName = 63
 
-// Timing tunes gossip and failure detection. The zero Timing means SlowBoards().
+// GossipTiming tunes gossip and failure detection. The zero Timing means SlowBoards().
 //
 // A killed board is declared dead after about
 //
@@ -25,7 +25,7 @@ const MaxName = 63
 //
 // and up to SuspicionMaxMult times the last term later where fewer than SuspicionMult-2 other boards
 // confirm the suspicion.
-type Timing struct {
+type GossipTiming struct {
 	// ProbeInterval is how often a board probes another one. Shorter finds the dead sooner and costs
 	// packets: two a board and interval.
 	ProbeInterval time.Duration
@@ -61,8 +61,8 @@ type Timing struct {
 // LAN defaults. Measured on loopback, racks of 3, 5 and 8 boards, 12 kills: a killed board was declared
 // dead after 6.5 to 8.8 seconds. No client waits for that: a link that fails is noticed in a peer
 // timeout.
-func SlowBoards() Timing {
-	return Timing{
+func SlowBoards() GossipTiming {
+	return GossipTiming{
 		ProbeInterval:    time.Second,
 		ProbeTimeout:     700 * time.Millisecond,
 		SuspicionMult:    5,
@@ -102,7 +102,7 @@ type MembersConfig struct {
 	// Meta is what the board says of itself at first.
 	Meta Meta
 	// Timing tunes failure detection; the zero value is SlowBoards().
-	Timing Timing
+	Timing GossipTiming
 	// Logger takes what happens; slog.Default() if nil.
 	Logger *slog.Logger
 
@@ -148,7 +148,7 @@ func checkMembers(cfg *MembersConfig) (netip.AddrPort, *memberlist.Keyring, erro
 	if cfg.Forget == 0 {
 		cfg.Forget = 10 * time.Minute
 	}
-	if cfg.Timing == (Timing{}) {
+	if cfg.Timing == (GossipTiming{}) {
 		cfg.Timing = SlowBoards()
 	}
 	if t := cfg.Timing; t.ProbeTimeout <= 0 || t.ProbeTimeout >= t.ProbeInterval || t.SuspicionMult < 1 ||

@@ -12,22 +12,22 @@ import (
 const (
 	// goodbyeStreams bounds how many boards are told goodbye at once.
 	goodbyeStreams = 8
-	// renewGoodbye bounds the goodbye before gossip starts anew at another address.
-	renewGoodbye = time.Second
+	// restartGoodbye bounds the goodbye before gossip starts anew at another address.
+	restartGoodbye = time.Second
 	// goodbyeMessage is the first byte of a goodbye; the board's name follows.
 	goodbyeMessage = 'L'
 	// maxEvents bounds the events that wait for the ring to be rebuilt.
 	maxEvents = 1024
 )
 
-// openGossip starts memberlist. It is called with listMu held, and again when the address changes.
-func (m *Members) openGossip() error {
-	inner, err := newTransport(m.ctx, m.bind, m.library)
+// startGossip starts memberlist. It is called with listMu held, and again when the address changes.
+func (m *Members) startGossip() error {
+	inner, err := newTransport(m.ctx, m.bind, m.libraryLog)
 	if err != nil {
 		return err
 	}
 	m.bind = netip.AddrPortFrom(m.bind.Addr(), uint16(inner.GetAutoBindPort()))
-	self := m.advertised()
+	self := m.advertiseAddress()
 	var wrapped memberlist.NodeAwareTransport = inner
 	if m.cfg.wrap != nil {
 		wrapped = m.cfg.wrap(inner)
@@ -35,7 +35,7 @@ func (m *Members) openGossip() error {
 
 	m.mu.Lock()
 	m.generation++
-	callbacks := gossip{m, m.generation}
+	callbacks := gossipDelegate{m, m.generation}
 	m.boards[m.cfg.Name].Addr = self
 	m.boards[m.cfg.Name].Link = linkOf(self, m.boards[m.cfg.Name].Meta)
 	m.mu.Unlock()
@@ -62,7 +62,7 @@ func (m *Members) openGossip() error {
 	c.Delegate = callbacks
 	c.Events = callbacks
 	c.Conflict = callbacks
-	c.Logger = m.library
+	c.Logger = m.libraryLog
 	list, err := memberlist.Create(c)
 	if err != nil {
 		_ = inner.Shutdown()
@@ -72,9 +72,9 @@ func (m *Members) openGossip() error {
 	return nil
 }
 
-// shutGossip stops memberlist and makes its late callbacks count for nothing: its suspicion timers
+// stopGossip stops memberlist and makes its late callbacks count for nothing: its suspicion timers
 // outlive it. It is called with listMu held.
-func (m *Members) shutGossip() error {
+func (m *Members) stopGossip() error {
 	if m.list == nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 				defer func() { <-slots }()
 				node := &memberlist.Node{Name: b.Name, Addr: b.Addr.Addr().AsSlice(), Port: b.Addr.Port()}
 				if err := list.SendReliable(node, note); err != nil {
-					m.quiet.Debug("goodbye not delivered", "board", b.Name, "err", err)
+					m.dedupLog.Debug("goodbye not delivered", "board", b.Name, "err", err)
 				}
 			})
 		}
@@ -128,19 +128,19 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 	return list.Leave(max(time.Until(deadline), time.Millisecond)) // 0 would wait for ever
 }
 
-// renewGossip starts gossip anew at another address. The other boards are found again like boards
+// restartGossip starts gossip anew at another address. The other boards are found again like boards
 // that died.
-func (m *Members) renewGossip() error {
+func (m *Members) restartGossip() error {
 	m.listMu.Lock()
 	defer m.listMu.Unlock()
 	if m.closed || m.left {
 		return nil
 	}
 	if m.list != nil {
-		if err := m.sayGoodbye(renewGoodbye); err != nil {
-			m.quiet.Debug("goodbye from the old address", "err", err)
+		if err := m.sayGoodbye(restartGoodbye); err != nil {
+			m.dedupLog.Debug("goodbye from the old address", "err", err)
 		}
-		if err := m.shutGossip(); err != nil {
+		if err := m.stopGossip(); err != nil {
 			return err
 		}
 		m.list = nil
@@ -152,16 +152,16 @@ func (m *Members) renewGossip() error {
 		}
 	}
 	m.mu.Unlock()
-	signal(m.settle)
-	if err := m.openGossip(); err != nil {
+	wakeReader(m.rebuild)
+	if err := m.startGossip(); err != nil {
 		return err
 	}
-	signal(m.rejoin)
+	wakeReader(m.rejoin)
 	return nil
 }
 
-// advertised is the address that other boards are told.
-func (m *Members) advertised() netip.AddrPort {
+// advertiseAddress is the address that other boards are told.
+func (m *Members) advertiseAddress() netip.AddrPort {
 	if m.cfg.Advertise != "" {
 		if addr, err := parseAdvertise(m.cfg.Advertise, m.bind.Port()); err == nil {
 			return addr
@@ -174,26 +174,26 @@ func (m *Members) advertised() netip.AddrPort {
 		return netip.AddrPortFrom(addr, m.bind.Port())
 	}
 	// Nobody can reach it there, but the board serves alone, and houseLoop looks for a better one.
-	m.quiet.Warn("this board has no network address yet: it serves alone until it gets one")
+	m.dedupLog.Warn("this board has no network address yet: it serves alone until it gets one")
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), m.bind.Port())
 }
 
-// gossip is what memberlist calls back. It is called with memberlist's node lock held, so nothing here
+// gossipDelegate is what memberlist calls back. It is called with memberlist's node lock held, so nothing here
 // calls memberlist, and nothing takes long.
-type gossip struct {
+type gossipDelegate struct {
 	m          *Members
 	generation int
 }
 
 // NodeMeta gives the own metadata.
-func (g gossip) NodeMeta(limit int) []byte {
+func (g gossipDelegate) NodeMeta(limit int) []byte {
 	g.m.mu.Lock()
 	defer g.m.mu.Unlock()
 	return g.m.encoded[:min(len(g.m.encoded), limit)]
 }
 
 // NotifyMsg takes a goodbye.
-func (g gossip) NotifyMsg(b []byte) {
+func (g gossipDelegate) NotifyMsg(b []byte) {
 	if len(b) < 2 || b[0] != goodbyeMessage {
 		return
 	}
@@ -205,22 +205,22 @@ func (g gossip) NotifyMsg(b []byte) {
 }
 
 // GetBroadcasts, LocalState and MergeRemoteState: Bramble gossips nothing but membership.
-func (g gossip) GetBroadcasts(overhead, limit int) [][]byte     { return nil }
-func (g gossip) LocalState(join bool) []byte                    { return nil }
-func (g gossip) MergeRemoteState(remoteState []byte, join bool) {}
+func (g gossipDelegate) GetBroadcasts(overhead, limit int) [][]byte     { return nil }
+func (g gossipDelegate) LocalState(join bool) []byte                    { return nil }
+func (g gossipDelegate) MergeRemoteState(remoteState []byte, join bool) {}
 
 // NotifyJoin takes a board that is now alive.
-func (g gossip) NotifyJoin(n *memberlist.Node) { g.alive(n) }
+func (g gossipDelegate) NotifyJoin(n *memberlist.Node) { g.noteAlive(n) }
 
 // NotifyUpdate takes new metadata of a live board.
-func (g gossip) NotifyUpdate(n *memberlist.Node) { g.alive(n) }
+func (g gossipDelegate) NotifyUpdate(n *memberlist.Node) { g.noteAlive(n) }
 
-func (g gossip) alive(n *memberlist.Node) {
+func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	m := g.m
 	meta, err := ParseMeta(n.Meta)
 	if err != nil {
 		// It stays known, without weight, so that the console shows that it is there.
-		m.quiet.Warn("a board's vitals cannot be read: is its program much older or newer?", "board", n.Name, "err", err)
+		m.dedupLog.Warn("a board's vitals cannot be read: is its program much older or newer?", "board", n.Name, "err", err)
 	}
 	addr := addrOf(n)
 
@@ -233,14 +233,14 @@ func (g gossip) alive(n *memberlist.Node) {
 	switch {
 	case b == nil:
 		if len(m.boards) >= maxBoards {
-			m.quiet.Error("this rack has too many boards: one is ignored", "board", n.Name, "limit", maxBoards)
+			m.dedupLog.Error("this rack has too many boards: one is ignored", "board", n.Name, "limit", maxBoards)
 			return
 		}
 		b = &Board{Name: n.Name, Meta: meta, Since: time.Now()}
 		m.boards[n.Name] = b
-		m.tell(Joined, n.Name, fmt.Sprintf("%s joined at %s", n.Name, addr.Addr()))
+		m.queueEvent(Joined, n.Name, fmt.Sprintf("%s joined at %s", n.Name, addr.Addr()))
 	case !b.Alive:
-		m.tell(Returned, n.Name, fmt.Sprintf("%s is back after %s", n.Name, ago(b.Since)))
+		m.queueEvent(Returned, n.Name, fmt.Sprintf("%s is back after %s", n.Name, roundedSince(b.Since)))
 		b.Since = time.Now()
 	}
 	b.Addr, b.Alive, b.Left = addr, true, false
@@ -248,7 +248,7 @@ func (g gossip) alive(n *memberlist.Node) {
 }
 
 // NotifyLeave takes a board that died or left.
-func (g gossip) NotifyLeave(n *memberlist.Node) {
+func (g gossipDelegate) NotifyLeave(n *memberlist.Node) {
 	m := g.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -259,15 +259,15 @@ func (g gossip) NotifyLeave(n *memberlist.Node) {
 	b.Alive, b.Left, b.Since = false, b.leaving || b.Meta.Vitals.State == Stopping, time.Now()
 	b.leaving = false
 	if b.Left {
-		m.tell(Left, n.Name, fmt.Sprintf("%s left the rack", n.Name))
+		m.queueEvent(Left, n.Name, fmt.Sprintf("%s left the rack", n.Name))
 	} else {
-		m.tell(Died, n.Name, fmt.Sprintf("%s does not answer and is counted as dead", n.Name))
-		signal(m.rejoin)
+		m.queueEvent(Died, n.Name, fmt.Sprintf("%s does not answer and is counted as dead", n.Name))
+		wakeReader(m.rejoin)
 	}
 }
 
 // NotifyConflict takes a name that is used at two addresses.
-func (g gossip) NotifyConflict(existing, other *memberlist.Node) {
+func (g gossipDelegate) NotifyConflict(existing, other *memberlist.Node) {
 	m := g.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -279,9 +279,9 @@ func (g gossip) NotifyConflict(existing, other *memberlist.Node) {
 	if b := m.boards[existing.Name]; b == nil || !b.Alive {
 		return // the dead one's place is about to be taken
 	}
-	m.quiet.Error(text+": give one of them another name under [board] and start it again",
+	m.dedupLog.Error(text+": give one of them another name under [board] and start it again",
 		"board", existing.Name, "at", at, "and", also)
-	m.tell(Conflict, existing.Name, fmt.Sprintf("%s, at %s and at %s", text, at, also))
+	m.queueEvent(Conflict, existing.Name, fmt.Sprintf("%s, at %s and at %s", text, at, also))
 	if existing.Name == m.cfg.Name {
 		m.conflict.Store(true) // for the next round; a call now would be answered by the next conflict
 	}
@@ -294,17 +294,17 @@ func (m *Members) noteMeta(b *Board, meta Meta) {
 	b.Meta = meta
 	b.Link = linkOf(b.Addr, meta)
 	if old.Vitals.State != meta.Vitals.State || old.Vitals.Faults != meta.Vitals.Faults {
-		m.tell(Changed, b.Name, changedText(b.Name, old.Vitals, meta.Vitals))
+		m.queueEvent(Changed, b.Name, changedText(b.Name, old.Vitals, meta.Vitals))
 	}
-	signal(m.settle)
+	wakeReader(m.rebuild)
 }
 
-// tell queues an event for settle. It is called with mu held.
-func (m *Members) tell(kind EventKind, board, text string) {
+// queueEvent queues an event for settle. It is called with mu held.
+func (m *Members) queueEvent(kind EventKind, board, text string) {
 	if len(m.events) < maxEvents {
 		m.events = append(m.events, Event{At: time.Now(), Kind: kind, Board: board, Text: text})
 	}
-	signal(m.settle)
+	wakeReader(m.rebuild)
 }
 
 func addrOf(n *memberlist.Node) netip.AddrPort {
@@ -312,8 +312,8 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), n.Port)
 }
 
-// ago is the time since t, as a person would say it.
-func ago(t time.Time) time.Duration {
+// roundedSince is the time since t, as a person would say it.
+func roundedSince(t time.Time) time.Duration {
 	d := time.Since(t)
 	if d < 10*time.Second {
 		return d.Round(100 * time.Millisecond)

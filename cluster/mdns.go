@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/mdns"
+
+	"bramble/cluster/logdedup"
 )
 
 const (
@@ -54,11 +56,11 @@ func RackTag(key []byte) string {
 // MDNS announces a board on its LAN and finds the others of its rack, by hashicorp/mdns, service
 // _bramble._tcp. It keeps quiet about a LAN without multicast: one line a minute, and the board serves on.
 type MDNS struct {
-	name string
-	tag  string
-	port uint16
-	log  *slog.Logger
-	lib  *log.Logger
+	name       string
+	tag        string
+	port       uint16
+	log        *slog.Logger
+	libraryLog *log.Logger
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -70,17 +72,17 @@ type MDNS struct {
 // gossip, found on each interface at that interface's own address. It goes on until Close, through
 // interfaces and addresses that come and go, and says nothing worse of trouble than a line in the log.
 func Announce(ctx context.Context, name, tag string, port uint16, logger *slog.Logger) *MDNS {
-	quiet := slog.New(NewQuiet(logger.Handler(), 0, nil))
+	quiet := slog.New(logdedup.NewHandler(logger.Handler(), 0, nil))
 	ctx, cancel := context.WithCancel(ctx)
 	a := &MDNS{
-		name:    strings.ReplaceAll(name, ".", "-"), // a dot would be another label
-		tag:     tag,
-		port:    port,
-		log:     quiet,
-		lib:     log.New(libraryLog{quiet}, "", 0),
-		cancel:  cancel,
-		done:    make(chan struct{}),
-		servers: make(map[string]*mdns.Server),
+		name:       strings.ReplaceAll(name, ".", "-"), // a dot would be another label
+		tag:        tag,
+		port:       port,
+		log:        quiet,
+		libraryLog: log.New(libraryWriter{quiet}, "", 0),
+		cancel:     cancel,
+		done:       make(chan struct{}),
+		servers:    make(map[string]*mdns.Server),
 	}
 	go a.run(ctx)
 	return a
@@ -96,7 +98,7 @@ func (a *MDNS) Close() error {
 
 // Discover looks for other boards of the rack, as MembersConfig.Discover wants it.
 func (a *MDNS) Discover(ctx context.Context) []string {
-	found, err := browse(ctx, a.tag, mdnsWait, a.lib)
+	found, err := browseRack(ctx, a.tag, mdnsWait, a.libraryLog)
 	if err != nil && ctx.Err() == nil {
 		a.log.Info("boards cannot be found by mDNS; those listed under [rack] join are still tried", "err", err)
 	}
@@ -109,7 +111,7 @@ func (a *MDNS) run(ctx context.Context) {
 	tick := time.NewTicker(mdnsInterfaceCheck)
 	defer tick.Stop()
 	for {
-		a.refresh()
+		a.refreshServers()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -121,8 +123,8 @@ func (a *MDNS) run(ctx context.Context) {
 	}
 }
 
-// refresh starts and stops servers so that they match the interfaces.
-func (a *MDNS) refresh() {
+// refreshServers starts and stops servers so that they match the interfaces.
+func (a *MDNS) refreshServers() {
 	wanted := make(map[string]multicastInterface)
 	for _, i := range multicastInterfaces() {
 		wanted[i.iface.Name+" "+i.addr.String()] = i
@@ -137,7 +139,7 @@ func (a *MDNS) refresh() {
 		if a.servers[key] != nil {
 			continue
 		}
-		s, err := a.serve(i)
+		s, err := a.startServer(i)
 		if err != nil {
 			a.log.Info("this board cannot be found by mDNS", "interface", i.iface.Name, "err", err)
 			continue
@@ -149,7 +151,7 @@ func (a *MDNS) refresh() {
 	}
 }
 
-func (a *MDNS) serve(i multicastInterface) (*mdns.Server, error) {
+func (a *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
 	gossip := netip.AddrPortFrom(i.addr, a.port)
 	// Host name and address are given: the library would else look the machine's name up, which
 	// fails on a board whose name no server knows.
@@ -158,7 +160,7 @@ func (a *MDNS) serve(i multicastInterface) (*mdns.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mDNS: %w", err)
 	}
-	s, err := mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i.iface, Logger: a.lib})
+	s, err := mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i.iface, Logger: a.libraryLog})
 	if err != nil {
 		return nil, fmt.Errorf("mDNS on %s: %w", i.iface.Name, err)
 	}
@@ -169,10 +171,10 @@ func (a *MDNS) serve(i multicastInterface) (*mdns.Server, error) {
 // returns the gossip addresses ("ip:port", sorted) that answered within timeout. The board's own is
 // among them if it announces itself. The error is ErrNoMulticast where there is nothing to ask on.
 func Browse(ctx context.Context, tag string, timeout time.Duration) ([]string, error) {
-	return browse(ctx, tag, timeout, log.New(libraryLog{slog.New(slog.DiscardHandler)}, "", 0))
+	return browseRack(ctx, tag, timeout, log.New(libraryWriter{slog.New(slog.DiscardHandler)}, "", 0))
 }
 
-func browse(ctx context.Context, tag string, timeout time.Duration, logger *log.Logger) ([]string, error) {
+func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *log.Logger) ([]string, error) {
 	interfaces := multicastInterfaces()
 	if len(interfaces) == 0 {
 		return nil, ErrNoMulticast
@@ -183,7 +185,7 @@ func browse(ctx context.Context, tag string, timeout time.Duration, logger *log.
 	var asked sync.WaitGroup
 	ask := func(i multicastInterface, ipv6 bool) {
 		asked.Go(func() {
-			err := query(ctx, i, ipv6, timeout, entries, logger)
+			err := queryInterface(ctx, i, ipv6, timeout, entries, logger)
 			mu.Lock()
 			errs = append(errs, err)
 			mu.Unlock()
@@ -210,11 +212,11 @@ func browse(ctx context.Context, tag string, timeout time.Duration, logger *log.
 	return found, nil
 }
 
-// query asks on one interface by one protocol. Both are asked, and apart, because the library's query
+// queryInterface asks on one interface by one protocol. Both are asked, and apart, because the library's query
 // fails as a whole where either does: IPv4 on a machine without a default route, as the library joins the
 // group wherever the routing table says; IPv6 while an address is new and unproven. The answer is the
 // same. It takes all of timeout even if ctx ends: the library counts it down.
-func query(ctx context.Context, i multicastInterface, ipv6 bool, timeout time.Duration, entries chan<- *mdns.ServiceEntry, logger *log.Logger) error {
+func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeout time.Duration, entries chan<- *mdns.ServiceEntry, logger *log.Logger) error {
 	return mdns.QueryContext(ctx, &mdns.QueryParam{
 		Service:     mdnsService,
 		Domain:      "local",

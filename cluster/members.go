@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"bramble/cluster/logdedup"
 )
 
 const (
@@ -24,8 +26,8 @@ const (
 	metaPerSecond = 8
 	// publishTimeout bounds how long one metadata update waits for memberlist to send it.
 	publishTimeout = 2 * time.Second
-	// housekeeping is how often dead boards are looked over and the own address is checked.
-	housekeeping = 5 * time.Second
+	// housekeepingInterval is how often dead boards are looked over and the own address is checked.
+	housekeepingInterval = 5 * time.Second
 	// maxBoards bounds how many boards are remembered, the dead and gone included.
 	maxBoards = maxMembers
 	// watchBuffer is how many events a slow watcher may be behind before it loses some.
@@ -48,19 +50,19 @@ type Board struct {
 
 // Members is a board's membership of its rack. All methods may be called by any goroutine.
 type Members struct {
-	cfg      MembersConfig
-	keys     *memberlist.Keyring
-	log      *slog.Logger // every line
-	quiet    *slog.Logger // each line once a minute
-	library  *log.Logger
-	ctx      context.Context
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
-	ring     atomic.Pointer[Ring]
-	publish  chan struct{} // metadata wants to be gossiped; holds one
-	settle   chan struct{} // boards or events changed; holds one
-	rejoin   chan struct{} // try now; holds one
-	conflict atomic.Bool   // somebody else uses this board's name, or its address changed
+	cfg        MembersConfig
+	keys       *memberlist.Keyring
+	log        *slog.Logger // every line
+	dedupLog   *slog.Logger // each line once a minute
+	libraryLog *log.Logger
+	ctx        context.Context
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+	ring       atomic.Pointer[Ring]
+	publish    chan struct{} // metadata wants to be gossiped; holds one
+	rebuild    chan struct{} // boards or events changed; holds one
+	rejoin     chan struct{} // try now; holds one
+	conflict   atomic.Bool   // somebody else uses this board's name, or its address changed
 
 	listMu sync.Mutex             // protects what follows; held while gossip starts and stops, never in a callback
 	bind   netip.AddrPort         // port not 0 once listening
@@ -92,35 +94,35 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	quiet := slog.New(NewQuiet(cfg.Logger.Handler(), 0, nil))
+	quiet := slog.New(logdedup.NewHandler(cfg.Logger.Handler(), 0, nil))
 	m := &Members{
-		cfg:       cfg,
-		bind:      bind,
-		keys:      keys,
-		log:       cfg.Logger,
-		quiet:     quiet,
-		library:   log.New(libraryLog{quiet}, "", 0),
-		ctx:       ctx,
-		cancel:    cancel,
-		publish:   make(chan struct{}, 1),
-		settle:    make(chan struct{}, 1),
-		rejoin:    make(chan struct{}, 1),
-		boards:    make(map[string]*Board),
-		encoded:   encoded,
-		published: cfg.Meta,
-		publishAt: time.Now(),
-		watchers:  make(map[int]chan Event),
+		cfg:        cfg,
+		bind:       bind,
+		keys:       keys,
+		log:        cfg.Logger,
+		dedupLog:   quiet,
+		libraryLog: log.New(libraryWriter{quiet}, "", 0),
+		ctx:        ctx,
+		cancel:     cancel,
+		publish:    make(chan struct{}, 1),
+		rebuild:    make(chan struct{}, 1),
+		rejoin:     make(chan struct{}, 1),
+		boards:     make(map[string]*Board),
+		encoded:    encoded,
+		published:  cfg.Meta,
+		publishAt:  time.Now(),
+		watchers:   make(map[int]chan Event),
 	}
 	m.boards[cfg.Name] = &Board{Name: cfg.Name, Meta: cfg.Meta, Alive: true, Since: time.Now(), Self: true}
 	m.listMu.Lock()
-	err = m.openGossip()
+	err = m.startGossip()
 	m.listMu.Unlock()
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	m.settleOnce()
-	for _, loop := range []func(){m.publishLoop, m.settleLoop, m.rejoinLoop, m.houseLoop} {
+	m.rebuildRing()
+	for _, loop := range []func(){m.publishLoop, m.rebuildLoop, m.rejoinLoop, m.housekeepingLoop} {
 		m.wg.Go(loop)
 	}
 	context.AfterFunc(ctx, func() { m.Close() })
@@ -174,7 +176,7 @@ func (m *Members) Ring() *Ring { return m.ring.Load() }
 func (m *Members) SetMeta(meta Meta) {
 	encoded, err := meta.Append(nil)
 	if err != nil {
-		m.quiet.Error("this board's vitals cannot be gossiped", "err", err)
+		m.dedupLog.Error("this board's vitals cannot be gossiped", "err", err)
 		return
 	}
 	m.mu.Lock()
@@ -182,16 +184,16 @@ func (m *Members) SetMeta(meta Meta) {
 	self := m.boards[m.cfg.Name]
 	m.noteMeta(self, meta)
 	m.encoded = encoded
-	if material(m.published, meta) || time.Since(m.publishAt) >= time.Duration(len(m.boards))*time.Second/metaPerSecond {
+	if isMaterialChange(m.published, meta) || time.Since(m.publishAt) >= time.Duration(len(m.boards))*time.Second/metaPerSecond {
 		m.published, m.publishAt = meta, time.Now()
-		signal(m.publish)
+		wakeReader(m.publish)
 	}
 }
 
-// Unwell is memberlist's awareness score as a part of its most, 0 to 1: how many answers this board
+// HealthScore is memberlist's awareness score as a part of its most, 0 to 1: how many answers this board
 // has lately missed that it should have had, because it is too busy or its wire is bad (Lifeguard). It
 // never blocks: while gossip starts or stops it is 0.
-func (m *Members) Unwell() float64 {
+func (m *Members) HealthScore() float64 {
 	if !m.listMu.TryLock() {
 		return 0
 	}
@@ -249,7 +251,7 @@ func (m *Members) Close() error {
 	var err error
 	if !m.closed {
 		m.closed = true
-		err = m.shutGossip()
+		err = m.stopGossip()
 	}
 	m.listMu.Unlock()
 	m.wg.Wait()
@@ -262,8 +264,8 @@ func (m *Members) Close() error {
 	return err
 }
 
-// signal wakes the goroutine that reads c, unless it is to be woken already.
-func signal(c chan struct{}) {
+// wakeReader wakes the goroutine that reads c, unless it is to be woken already.
+func wakeReader(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

@@ -261,7 +261,7 @@ func TestRenewGossip(t *testing.T) {
 	b.listMu.Lock()
 	b.bind = netip.MustParseAddrPort("127.0.0.1:0") // what another DHCP lease does, as far as a sees
 	b.listMu.Unlock()
-	if err := b.renewGossip(); err != nil {
+	if err := b.restartGossip(); err != nil {
 		t.Fatal(err)
 	}
 	// On a machine where b is too busy to answer, a may count it as dead before its goodbye comes.
@@ -277,12 +277,12 @@ func TestUnwellWithoutGossip(t *testing.T) {
 	a := startBoard(t, "a")
 	a.listMu.Lock()
 	list := a.list
-	if got := a.Unwell(); got != 0 { // somebody has the lock, as while gossip starts
+	if got := a.HealthScore(); got != 0 { // somebody has the lock, as while gossip starts
 		t.Errorf("while gossip starts: %v", got)
 	}
 	a.list = nil
 	a.listMu.Unlock()
-	if got := a.Unwell(); got != 0 {
+	if got := a.HealthScore(); got != 0 {
 		t.Errorf("without gossip: %v", got)
 	}
 	a.listMu.Lock()
@@ -299,7 +299,7 @@ func TestWatchLosesEventsRatherThanBlock(t *testing.T) {
 	for i := range 3 * watchBuffer {
 		meta.Vitals.Faults = Fault(i % 2)
 		a.SetMeta(meta)
-		a.settleOnce()
+		a.rebuildRing()
 	}
 	if len(slow) != watchBuffer {
 		t.Errorf("%d events wait, want %d", len(slow), watchBuffer)

@@ -18,8 +18,8 @@ import (
 const patience = 20 * time.Second
 
 // quick finds the dead fast enough for a test.
-func quick() Timing {
-	return Timing{
+func quick() GossipTiming {
+	return GossipTiming{
 		ProbeInterval:    100 * time.Millisecond,
 		ProbeTimeout:     60 * time.Millisecond,
 		SuspicionMult:    3,

@@ -23,12 +23,12 @@ const (
 	resolveTimeout = 3 * time.Second
 	// discoverTimeout bounds one Discover.
 	discoverTimeout = 5 * time.Second
-	// discoverEvery is how often a board that has peers still looks for more of its rack: two halves
+	// discoverInterval is how often a board that has peers still looks for more of its rack: two halves
 	// of a rack that never met know no address of each other.
-	discoverEvery = time.Minute
-	// reachedRest is how long an address of Join or Discover rests that answered and yet is no
+	discoverInterval = time.Minute
+	// reachedPause is how long an address of Join or Discover rests that answered and yet is no
 	// member's: it is another name of a member.
-	reachedRest = time.Minute
+	reachedPause = time.Minute
 )
 
 // rejoinLoop looks for the boards that should be there and are not. memberlist itself gives a dead
@@ -37,7 +37,7 @@ const (
 func (m *Members) rejoinLoop() {
 	t := m.cfg.Timing
 	pause := t.RejoinMin
-	s := search{reached: make(map[netip.AddrPort]time.Time)}
+	s := rejoinState{reached: make(map[netip.AddrPort]time.Time)}
 	for {
 		if !m.rejoinRound(&s) {
 			pause = t.RejoinMax // nobody is missing
@@ -56,15 +56,15 @@ func (m *Members) rejoinLoop() {
 	}
 }
 
-// search is what rejoinLoop remembers from round to round.
-type search struct {
-	round   int
-	looked  time.Time                    // when Discover was last called
-	reached map[netip.AddrPort]time.Time // when addresses from Join and Discover answered
+// rejoinState is what rejoinLoop remembers from round to round.
+type rejoinState struct {
+	round        int
+	discoveredAt time.Time                    // when Discover was last called
+	reached      map[netip.AddrPort]time.Time // when addresses from Join and Discover answered
 }
 
 // rejoinRound tries the missing boards once, and says whether there are any.
-func (m *Members) rejoinRound(s *search) (missing bool) {
+func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 	m.listMu.Lock()
 	list, left, port := m.list, m.left, m.bind.Port()
 	m.listMu.Unlock()
@@ -88,8 +88,8 @@ func (m *Members) rejoinRound(s *search) (missing bool) {
 	alone := len(peers) == 0
 
 	hints := m.resolveJoin(port)
-	if m.cfg.Discover != nil && (alone || time.Since(s.looked) >= discoverEvery) {
-		s.looked = time.Now()
+	if m.cfg.Discover != nil && (alone || time.Since(s.discoveredAt) >= discoverInterval) {
+		s.discoveredAt = time.Now()
 		ctx, cancel := context.WithTimeout(m.ctx, discoverTimeout)
 		for _, text := range m.cfg.Discover(ctx) {
 			if addr, err := netip.ParseAddrPort(text); err == nil {
@@ -99,7 +99,7 @@ func (m *Members) rejoinRound(s *search) (missing bool) {
 		cancel()
 	}
 	for addr, at := range s.reached {
-		if time.Since(at) >= reachedRest {
+		if time.Since(at) >= reachedPause {
 			delete(s.reached, addr)
 		}
 	}
@@ -117,12 +117,12 @@ func (m *Members) rejoinRound(s *search) (missing bool) {
 	candidates = slices.DeleteFunc(candidates, func(a netip.AddrPort) bool { return taken[a] })
 	slices.SortFunc(candidates, netip.AddrPort.Compare)
 	candidates = slices.Compact(candidates)
-	m.tryAll(s, list, candidates)
+	m.tryCandidates(s, list, candidates)
 	return len(candidates) > 0 || alone
 }
 
-// tryAll exchanges state with the next few of the candidates.
-func (m *Members) tryAll(s *search, list *memberlist.Memberlist, candidates []netip.AddrPort) {
+// tryCandidates exchanges state with the next few of the candidates.
+func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, candidates []netip.AddrPort) {
 	var mu sync.Mutex // protects s.reached
 	var tries sync.WaitGroup
 	slots := make(chan struct{}, rejoinParallel)
@@ -133,7 +133,7 @@ func (m *Members) tryAll(s *search, list *memberlist.Memberlist, candidates []ne
 			defer func() { <-slots }()
 			if _, err := list.Join([]string{addr.String()}); err != nil {
 				if m.ctx.Err() == nil {
-					m.quiet.Info("no board of this rack answers at "+addr.String(), "err", firstLine(err))
+					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "err", firstLine(err))
 				}
 				return
 			}
@@ -157,7 +157,7 @@ func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 		if h, p, err := net.SplitHostPort(entry); err == nil {
 			n, err := strconv.ParseUint(p, 10, 16)
 			if err != nil {
-				m.quiet.Warn("an address to join has no number as its port", "join", entry)
+				m.dedupLog.Warn("an address to join has no number as its port", "join", entry)
 				continue
 			}
 			host, port = h, uint16(n)
@@ -166,7 +166,7 @@ func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 		if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 			ips = append(ips, ip)
 		} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-			m.quiet.Warn("a name to join is not known to the network", "join", entry, "err", err)
+			m.dedupLog.Warn("a name to join is not known to the network", "join", entry, "err", err)
 		}
 		for _, ip := range ips {
 			found = append(found, netip.AddrPortFrom(ip.Unmap(), port))

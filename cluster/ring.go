@@ -161,8 +161,8 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 	return r
 }
 
-// at returns the index of the point that key belongs to. The ring must have points.
-func (r *Ring) at(key string) int {
+// findPoint returns the index of the point that key belongs to. The ring must have points.
+func (r *Ring) findPoint(key string) int {
 	h := r.hash(key)
 	i := sort.Search(len(r.hashes), func(i int) bool { return r.hashes[i] >= h })
 	if i == len(r.hashes) {
@@ -177,7 +177,7 @@ func (r *Ring) Owners(key string) (first, second string) {
 	if len(r.hashes) == 0 {
 		return "", ""
 	}
-	i := r.at(key)
+	i := r.findPoint(key)
 	first = r.members[r.first[i]].Name
 	if r.second[i] != r.first[i] {
 		second = r.members[r.second[i]].Name
@@ -197,7 +197,7 @@ func (r *Ring) Pick(key string, load func(board string) (inFlight int)) string {
 	if len(r.hashes) == 0 {
 		return ""
 	}
-	start := r.at(key)
+	start := r.findPoint(key)
 	owner := r.members[r.first[start]].Name
 	if load(owner) < LoadFloor {
 		return owner // nothing spills under the floor, and the common case counts one board only

@@ -25,9 +25,9 @@ const (
 
 var errStreamTooLong = errors.New("gossip stream: more than a rack's state")
 
-// transport is memberlist's network transport with bounds for strangers, and with dials that end
+// gossipTransport is memberlist's network transport with bounds for strangers, and with dials that end
 // with the context.
-type transport struct {
+type gossipTransport struct {
 	*memberlist.NetTransport
 	ctx     context.Context
 	log     *log.Logger
@@ -41,7 +41,7 @@ type transport struct {
 }
 
 // newTransport listens on bind. Port 0 is a free port, the same for TCP and UDP.
-func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) (*transport, error) {
+func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) (*gossipTransport, error) {
 	const portTries = 10 // a port that is free for TCP may be taken for UDP
 	config := &memberlist.NetTransportConfig{
 		BindAddrs: []string{bind.Addr().String()},
@@ -55,7 +55,7 @@ func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("gossip: listen on %s: %w", bind, err)
 	}
-	t := &transport{
+	t := &gossipTransport{
 		NetTransport: inner,
 		ctx:          ctx,
 		log:          logger,
@@ -64,13 +64,13 @@ func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) 
 		done:         make(chan struct{}),
 		idle:         make(chan struct{}),
 	}
-	go t.admit()
+	go t.admitStreams()
 	return t, nil
 }
 
-// admit hands incoming streams on as long as there are not too many. It reads until Shutdown has
+// admitStreams hands incoming streams on as long as there are not too many. It reads until Shutdown has
 // stopped the listeners, which wait for their last connection to be taken.
-func (t *transport) admit() {
+func (t *gossipTransport) admitStreams() {
 	defer close(t.idle)
 	for {
 		select {
@@ -95,10 +95,10 @@ func (t *transport) admit() {
 }
 
 // StreamCh gives the streams that were let in.
-func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
 
 // Shutdown closes the listeners and waits for their goroutines. It may be called again.
-func (t *transport) Shutdown() error {
+func (t *gossipTransport) Shutdown() error {
 	var err error
 	t.stop.Do(func() {
 		close(t.closing)
@@ -110,12 +110,12 @@ func (t *transport) Shutdown() error {
 }
 
 // DialTimeout connects to addr.
-func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+func (t *gossipTransport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
 	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
 // DialAddressTimeout connects to a, for at most timeout and not past the end of the board's context.
-func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+func (t *gossipTransport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: timeout}
 	conn, err := dialer.DialContext(t.ctx, "tcp", a.Addr)
 	if err != nil {

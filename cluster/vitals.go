@@ -75,12 +75,12 @@ func (f Fault) String() string {
 	return strings.Join(f.Names(), ", ")
 }
 
-// Marks are a set of what else a board's lamps say and others should see. The bits are on the wire:
+// Flags are a set of what else a board's lamps say and others should see. The bits are on the wire:
 // never renumber.
-type Marks uint32
+type Flags uint32
 
 const (
-	Located Marks = 1 << iota // somebody looks for this very board
+	Located Flags = 1 << iota // somebody looks for this very board
 	Leading                   // it leads the ledger
 )
 
@@ -124,7 +124,7 @@ type Meta struct {
 	ConsoleURL string // where its console is, at most MaxURL bytes; "" = derived likewise
 	Version    string // of the program, at most MaxVersion bytes
 	Vitals     Vitals
-	Marks      Marks
+	Flags      Flags
 }
 
 // Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or is
@@ -156,22 +156,22 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	v := m.Vitals
 	out = binary.AppendUvarint(out, uint64(v.State))
 	out = binary.AppendUvarint(out, uint64(v.Faults))
-	out = binary.AppendUvarint(out, steps(v.HitsPerSecond, 10))
-	out = binary.AppendUvarint(out, min(steps(v.HitRatio, 1000), 1000))
-	out = binary.AppendUvarint(out, steps(v.CPU, 100))
+	out = binary.AppendUvarint(out, toSteps(v.HitsPerSecond, 10))
+	out = binary.AppendUvarint(out, min(toSteps(v.HitRatio, 1000), 1000))
+	out = binary.AppendUvarint(out, toSteps(v.CPU, 100))
 	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
 		out = binary.AppendUvarint(out, uint64(max(n, 0)))
 	}
-	out = binary.AppendUvarint(out, uint64(m.Marks))
-	return binary.AppendUvarint(out, min(steps(v.Load, 100), 100)), nil
+	out = binary.AppendUvarint(out, uint64(m.Flags))
+	return binary.AppendUvarint(out, min(toSteps(v.Load, 100), 100)), nil
 }
 
 // maxSteps bounds a rate on the wire: in steps of a tenth 400,000, which a float32 still tells apart,
 // so that what was read is written again as it was.
 const maxSteps = 1 << 22
 
-// steps is x in whole steps of 1/scale; 0 for what is no sensible reading, and at most maxSteps.
-func steps(x, scale float32) uint64 {
+// toSteps is x in whole steps of 1/scale; 0 for what is no sensible reading, and at most maxSteps.
+func toSteps(x, scale float32) uint64 {
 	n := math.Round(float64(x) * float64(scale))
 	if !(n > 0) { // NaN too
 		return 0
@@ -205,25 +205,25 @@ func ParseMeta(b []byte) (Meta, error) {
 	}
 	r := metaReader{rest: b[1:]}
 	var m Meta
-	m.Weight = int(r.number("weight", MaxWeight))
-	m.LinkPort = uint16(r.number("link port", math.MaxUint16))
-	m.HTTPURL = r.text("HTTP URL", MaxURL)
-	m.ConsoleURL = r.text("console URL", MaxURL)
-	m.Version = r.text("version", MaxVersion)
+	m.Weight = int(r.readNumber("weight", MaxWeight))
+	m.LinkPort = uint16(r.readNumber("link port", math.MaxUint16))
+	m.HTTPURL = r.readText("HTTP URL", MaxURL)
+	m.ConsoleURL = r.readText("console URL", MaxURL)
+	m.Version = r.readText("version", MaxVersion)
 	v := &m.Vitals
-	v.State = State(r.number("state", math.MaxUint8))
-	v.Faults = Fault(r.number("faults", math.MaxUint32))
-	v.HitsPerSecond = float32(r.number("hits", maxSteps)) / 10
-	v.HitRatio = float32(r.number("hit ratio", 1000)) / 1000
-	v.CPU = float32(r.number("CPU", maxSteps)) / 100
-	v.Memory = int64(r.number("memory", math.MaxInt64))
-	v.Connections = int64(r.number("connections", math.MaxInt64))
-	v.CacheBytes = int64(r.number("cache bytes", math.MaxInt64))
-	v.CacheBudget = int64(r.number("cache budget", math.MaxInt64))
-	v.Uptime = time.Duration(r.number("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
+	v.State = State(r.readNumber("state", math.MaxUint8))
+	v.Faults = Fault(r.readNumber("faults", math.MaxUint32))
+	v.HitsPerSecond = float32(r.readNumber("hits", maxSteps)) / 10
+	v.HitRatio = float32(r.readNumber("hit ratio", 1000)) / 1000
+	v.CPU = float32(r.readNumber("CPU", maxSteps)) / 100
+	v.Memory = int64(r.readNumber("memory", math.MaxInt64))
+	v.Connections = int64(r.readNumber("connections", math.MaxInt64))
+	v.CacheBytes = int64(r.readNumber("cache bytes", math.MaxInt64))
+	v.CacheBudget = int64(r.readNumber("cache budget", math.MaxInt64))
+	v.Uptime = time.Duration(r.readNumber("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
 	if b[0] > firstVersion {
-		m.Marks = Marks(r.number("marks", math.MaxUint32))
-		v.Load = float32(r.number("load", 100)) / 100
+		m.Flags = Flags(r.readNumber("marks", math.MaxUint32))
+		v.Load = float32(r.readNumber("load", 100)) / 100
 	}
 	if r.err != nil {
 		return Meta{}, r.err
@@ -237,7 +237,7 @@ type metaReader struct {
 	err  error
 }
 
-func (r *metaReader) number(what string, limit uint64) uint64 {
+func (r *metaReader) readNumber(what string, limit uint64) uint64 {
 	if r.err != nil {
 		return 0
 	}
@@ -250,8 +250,8 @@ func (r *metaReader) number(what string, limit uint64) uint64 {
 	return n
 }
 
-func (r *metaReader) text(what string, limit int) string {
-	n := int(r.number("length of the "+what, uint64(limit)))
+func (r *metaReader) readText(what string, limit int) string {
+	n := int(r.readNumber("length of the "+what, uint64(limit)))
 	if r.err == nil && n > len(r.rest) {
 		r.err = fmt.Errorf("%w: the %s is cut off", ErrMeta, what)
 	}
@@ -264,10 +264,10 @@ func (r *metaReader) text(what string, limit int) string {
 	return s
 }
 
-// material says whether the rack should be told now of a change from old to new, or whether that can
+// isMaterialChange says whether the rack should be told now of a change from old to new, or whether that can
 // wait for the next refresh. State, faults, marks, weight, addresses and version count always; a rate, a
 // size or a count when it moved by a twentieth and by more than its noise; uptime never.
-func material(old, new Meta) bool {
+func isMaterialChange(old, new Meta) bool {
 	a, b := old, new
 	a.Vitals, b.Vitals = Vitals{}, Vitals{}
 	if a != b {
@@ -275,16 +275,16 @@ func material(old, new Meta) bool {
 	}
 	v, w := old.Vitals, new.Vitals
 	return v.State != w.State || v.Faults != w.Faults || v.CacheBudget != w.CacheBudget ||
-		moved(float64(v.HitsPerSecond), float64(w.HitsPerSecond), 1) ||
-		moved(float64(v.HitRatio), float64(w.HitRatio), 0.01) ||
-		moved(float64(v.CPU), float64(w.CPU), 0.02) ||
-		moved(float64(v.Load), float64(w.Load), 0.02) ||
-		moved(float64(v.Memory), float64(w.Memory), 1<<20) ||
-		moved(float64(v.Connections), float64(w.Connections), 2) ||
-		moved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)
+		hasMoved(float64(v.HitsPerSecond), float64(w.HitsPerSecond), 1) ||
+		hasMoved(float64(v.HitRatio), float64(w.HitRatio), 0.01) ||
+		hasMoved(float64(v.CPU), float64(w.CPU), 0.02) ||
+		hasMoved(float64(v.Load), float64(w.Load), 0.02) ||
+		hasMoved(float64(v.Memory), float64(w.Memory), 1<<20) ||
+		hasMoved(float64(v.Connections), float64(w.Connections), 2) ||
+		hasMoved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)
 }
 
-// moved says whether b is more than noise and a twentieth of a away from a.
-func moved(a, b, noise float64) bool {
+// hasMoved says whether b is more than noise and a twentieth of a away from a.
+func hasMoved(a, b, noise float64) bool {
 	return math.Abs(b-a) > max(noise, math.Abs(a)/20)
 }

@@ -20,7 +20,7 @@ func fullMeta() Meta {
 			Memory: 38 << 20, Connections: 512, CacheBytes: 61 << 20, CacheBudget: 64 << 20,
 			Uptime: 49*time.Hour + 7*time.Second, Load: 0.97,
 		},
-		Marks: Located | Leading,
+		Flags: Located | Leading,
 	}
 }
 
@@ -36,7 +36,7 @@ func TestMetaRoundTrip(t *testing.T) {
 				Memory: math.MaxInt64, Connections: math.MaxInt64, CacheBytes: math.MaxInt64, CacheBudget: math.MaxInt64,
 				Uptime: math.MaxInt64 / time.Second * time.Second, Load: 1,
 			},
-			Marks: math.MaxUint32,
+			Flags: math.MaxUint32,
 		},
 	} {
 		b, err := m.Append(nil)
@@ -59,7 +59,7 @@ func TestMetaRoundTrip(t *testing.T) {
 func TestMetaGolden(t *testing.T) {
 	b, err := Meta{Weight: 100, LinkPort: 7947, HTTPURL: "http://x", Version: "1", Vitals: Vitals{
 		State: Serving, Faults: OriginDown, HitsPerSecond: 12.3, HitRatio: .5, CPU: 1, Memory: 300, Uptime: time.Minute, Load: .5,
-	}, Marks: Leading}.Append([]byte("before"))
+	}, Flags: Leading}.Append([]byte("before"))
 	want := []byte("before\x02\x64\x8b\x3e\x08http://x\x00\x011\x02\x02\x7b\xf4\x03\x64\xac\x02\x00\x00\x00\x3c\x02\x32")
 	if err != nil || !bytes.Equal(b, want) {
 		t.Errorf("Append = %q, %v; want %q", b, err, want)
@@ -209,7 +209,7 @@ func TestMaterial(t *testing.T) {
 	} {
 		m := fullMeta()
 		c.change(&m)
-		if got := material(fullMeta(), m); got != c.want {
+		if got := isMaterialChange(fullMeta(), m); got != c.want {
 			t.Errorf("%s: material = %v, want %v", name, got, c.want)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/cluster/link"
+	"bramble/cluster/purge"
 	"bramble/gpio"
 	"bramble/node/config"
 	"bramble/node/console"
@@ -128,20 +130,20 @@ func (v *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (cons
 
 // toPurges are what an operator's purge is to the rack. A path is a page of each
 // of its sites.
-func (v *consoleSource) toPurges(p console.PurgeRequest) ([]cluster.Purge, error) {
+func (v *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) {
 	switch {
 	case p.Tag != "":
-		return []cluster.Purge{{Kind: cluster.PurgeTag, What: p.Tag, Soft: p.Soft}}, nil
+		return []purge.Purge{{Kind: purge.Tag, Target: p.Tag, Soft: p.Soft}}, nil
 	case p.URL == "":
-		return []cluster.Purge{{Kind: cluster.PurgeAll, Soft: p.Soft}}, nil
+		return []purge.Purge{{Kind: purge.All, Soft: p.Soft}}, nil
 	}
 	pages, err := v.pages.sites.PurgeKeys(p.URL)
 	if err != nil {
 		return nil, err
 	}
-	var list []cluster.Purge
+	var list []purge.Purge
 	for _, page := range pages {
-		list = append(list, cluster.Purge{Kind: cluster.PurgeURL, What: cache.KeyOf(page), Soft: p.Soft})
+		list = append(list, purge.Purge{Kind: purge.URL, Target: cache.KeyOf(page), Soft: p.Soft})
 	}
 	return list, nil
 }
@@ -196,11 +198,11 @@ type roster struct {
 }
 
 // Peers are the live boards without this one.
-func (r roster) Peers() []cluster.Peer {
-	var peers []cluster.Peer
+func (r roster) Peers() []link.Peer {
+	var peers []link.Peer
 	for _, b := range r.members.Boards() {
 		if b.Alive && !b.Self && b.Link != "" {
-			peers = append(peers, cluster.Peer{Name: b.Name, Addr: b.Link})
+			peers = append(peers, link.Peer{Name: b.Name, Addr: b.Link})
 		}
 	}
 	return peers

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"bramble/cluster"
+	"bramble/cluster/purge"
 	"bramble/node/console"
 )
 
@@ -17,6 +18,6 @@ func toConsoleEvent(e cluster.Event) console.Event {
 }
 
 // purgeEvent is a purge that this board has obeyed.
-func purgeEvent(board string, p cluster.Purge, dropped int, at time.Time) console.Event {
+func purgeEvent(board string, p purge.Purge, dropped int, at time.Time) console.Event {
 	return console.Event{At: at, Kind: "purge", Board: board, Text: purgeText(p, dropped)}
 }

@@ -38,7 +38,7 @@ func (h *fastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, bo
 	if q.At == 0 {
 		q.At = h.Now()
 	}
-	if !h.pages.purger.BelievableAt(q.At) {
+	if !h.pages.purger.LeaseValidAt(q.At) {
 		return dst, nil, false
 	}
 	q.At += h.pages.clockLead
@@ -79,7 +79,7 @@ func (m *fastPathMemo) StillValid(at time.Duration, times int) bool {
 		at = m.fastPath.Now()
 	}
 	p := m.fastPath.pages
-	return p.purger.BelievableAt(at) && p.cache.Again(&m.Memo, at+p.clockLead, times)
+	return p.purger.LeaseValidAt(at) && p.cache.Again(&m.Memo, at+p.clockLead, times)
 }
 
 // learnHost asks the sites what a host name means.

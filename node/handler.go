@@ -14,6 +14,8 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/cluster/link"
+	"bramble/cluster/purge"
 	"bramble/node/origin"
 )
 
@@ -42,8 +44,8 @@ type rackHandler struct {
 	shop      shopHandler // nil: no site is the built-in shop
 	cache     *cache.Cache
 	ring      func() *cluster.Ring
-	link      *cluster.Link
-	purger    *cluster.Purger
+	link      *link.Link
+	purger    *purge.Syncer
 	clockLead time.Duration // by which the cache's clock is ahead of the purger's
 	hot       *hotKeys
 	// maxObject is the largest body that the cache keeps, in bytes.
@@ -104,7 +106,7 @@ func (p *rackHandler) isHotKey(key string) bool { return p.hot.isHot(key, p.now(
 // ensureLease reports whether this board's memory may be answered from. If it
 // was stopped or cut off, it first tries to learn what it missed.
 func (p *rackHandler) ensureLease(ctx context.Context) bool {
-	return p.purger.Believable() || p.purger.Sync(ctx)
+	return p.purger.LeaseValid() || p.purger.RenewLease(ctx)
 }
 
 // ownerFetch is a miss on the board that owns the key: the second owner may
@@ -134,7 +136,7 @@ func isUnconditional(r *http.Request) bool {
 
 // rackFetch is a miss on a board that does not own the key. It asks the owner,
 // then the second owner, and if neither lives the origin. Boards that turn out
-// to be dead cost at most half a peer timeout each (cluster.Link.Do).
+// to be dead cost at most half a peer timeout each (link.Link.Do).
 type rackFetch struct {
 	p     *rackHandler
 	route string

@@ -63,7 +63,7 @@ func (b *board) currentFaults() cluster.Fault {
 	if len(b.sites.Down()) > 0 {
 		faults |= cluster.OriginDown
 	}
-	if !b.purger.Believable() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
+	if !b.purger.LeaseValid() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
 		faults |= cluster.CutOff
 	}
 	if !b.clockIsSet() {
@@ -84,7 +84,7 @@ func (b *board) currentFaults() cluster.Fault {
 
 // buildMeta is what this board gossips of itself.
 func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
-	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Marks: b.currentMarks()}
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Flags: b.currentMarks()}
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {
@@ -152,7 +152,7 @@ func (b *board) joinRack(ctx context.Context) {
 		return
 	}
 	b.discoveryDone.Store(true)
-	b.purger.Sync(ctx)
+	b.purger.RenewLease(ctx)
 	if b.sites.Bounded() {
 		// One that owned keys before would have its first clients wait. In a rack
 		// whose boards all start one after another it does not wait for the last.

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"bramble/cluster"
+	"bramble/cluster/purge"
 )
 
 // purgeConfirmWait is how long a client's unsafe request is held until the other
@@ -20,10 +20,10 @@ const purgeConfirmWait = 250 * time.Millisecond
 // The purge is in this board's log, and obeyed by the boards that answer, before
 // the client has its reply: that client may ask any of them next, and one cache
 // would not show it the old page. Whatever board is asked over the link from
-// then on obeys it before it answers (cluster.Purger.CatchUp).
+// then on obeys it before it answers (purge.Syncer.CatchUp).
 type invalidator struct {
-	purger      atomic.Pointer[cluster.Purger] // nil until run
-	unconfirmed chan struct{}                  // a board has not confirmed; holds one
+	purger      atomic.Pointer[purge.Syncer] // nil until run
+	unconfirmed chan struct{}                // a board has not confirmed; holds one
 }
 
 func newInvalidator() *invalidator { return &invalidator{unconfirmed: make(chan struct{}, 1)} }
@@ -35,7 +35,7 @@ func (i *invalidator) purgeKey(key string) {
 		return // no client has been served yet
 	}
 	// A key that is too long to be purged was too long to be stored.
-	_ = purger.Issue(cluster.Purge{Kind: cluster.PurgeURL, What: key})
+	_ = purger.Issue(purge.Purge{Kind: purge.URL, Target: key})
 }
 
 // awaitPurge waits until the live boards have obeyed what was offered, for
@@ -52,7 +52,7 @@ func (i *invalidator) awaitPurge(ctx context.Context) {
 }
 
 // run tells those who were late until ctx ends.
-func (i *invalidator) run(ctx context.Context, purger *cluster.Purger) {
+func (i *invalidator) run(ctx context.Context, purger *purge.Syncer) {
 	i.purger.Store(purger)
 	for {
 		select {

@@ -8,8 +8,8 @@ import (
 	"net"
 	"net/http"
 
-	"bramble/cluster"
 	"bramble/cluster/ledger"
+	"bramble/cluster/link"
 )
 
 // Paths of the ledger on the rack link.
@@ -19,7 +19,7 @@ const (
 )
 
 // ledgerLink is the rack link as the ledger uses it.
-type ledgerLink struct{ link *cluster.Link }
+type ledgerLink struct{ link *link.Link }
 
 // Stream opens a raw connection to another board's ledger.
 func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) {
@@ -58,14 +58,14 @@ func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([
 
 // ledgerRoutes adds what other boards' ledgers ask this one.
 func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
-	mux.Handle("GET "+ledgerStreamPath, cluster.Streams(l.Accept))
+	mux.Handle("GET "+ledgerStreamPath, link.StreamHandler(l.Accept))
 	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxAsk))
 		if err != nil {
 			http.Error(w, "reading the question: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer, err := l.Answer(r.Context(), cluster.PeerName(r), r.PathValue("kind"), body)
+		answer, err := l.Answer(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

@@ -15,6 +15,9 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/cluster/link"
+	"bramble/cluster/logdedup"
+	"bramble/cluster/purge"
 	"bramble/node/capacity"
 	"bramble/node/certs"
 	"bramble/node/config"
@@ -79,10 +82,10 @@ type board struct {
 	front         *front.Front
 	certs         *certs.Keeper // nil: no https
 	console       net.Listener
-	link          *cluster.Link
+	link          *link.Link
 	members       *cluster.Members
 	mdns          *cluster.MDNS
-	purger        *cluster.Purger
+	purger        *purge.Syncer
 	pages         *rackHandler
 	panel         panelState
 	replicator    *replicator
@@ -128,7 +131,7 @@ func (b *board) open(ctx context.Context) error {
 		b.log.Warn(warning)
 	}
 	maxObject := min(int64(b.cfg.Cache.MaxObject), budget/16) // what a cache can have
-	quiet := slog.New(cluster.NewQuiet(b.log.Handler(), 0, nil))
+	quiet := slog.New(logdedup.NewHandler(b.log.Handler(), 0, nil))
 	via := "bramble-" + cluster.RackTag(b.cfg.Rack.Key.Bytes())
 	var err error
 	b.replicator = newReplicator(b.log)
@@ -253,7 +256,7 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 	keys := rackKeys(b.cfg.Rack)
 	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)
 	var err error
-	if b.link, err = cluster.NewLink(cluster.LinkConfig{
+	if b.link, err = link.New(link.Config{
 		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.Link, PeerTimeout: peerTimeout, Logger: quiet,
 	}); err != nil {
 		return err
@@ -273,11 +276,11 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	timing := cluster.DefaultPulseTiming()
-	timing.Answer = peerTimeout / 2
+	timing := purge.DefaultTiming()
+	timing.ExchangeTimeout = peerTimeout / 2
 	who := roster{members: b.members, join: countOtherAddrs(b.cfg.Rack, b.selfAddr()), reachedPeer: b.reachedPeer.Load}
-	purges := cluster.NewPurgeLog(purgeApplier{b.cfg.Board.Name, b.cache, b.events, b.showPurge})
-	b.purger = cluster.NewPurger(purges, b.link, who, timing, quiet)
+	purges := purge.NewLog(purgeApplier{b.cfg.Board.Name, b.cache, b.events, b.showPurge})
+	b.purger = purge.NewSyncer(purges, b.link, who, timing, quiet)
 	return nil
 }
 

@@ -12,7 +12,7 @@ const (
 
 // overload is front.Config.Pressure; the front asks once it serves.
 func (b *board) overload() float64 {
-	return overloadLevel(b.members.Unwell(), float64(b.members.Self().Meta.Vitals.Load))
+	return overloadLevel(b.members.HealthScore(), float64(b.members.Self().Meta.Vitals.Load))
 }
 
 // overloadLevel is how much the rack's own traffic suffers from this board's load, 0 to

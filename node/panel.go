@@ -179,13 +179,13 @@ func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 // ownPanelInput is all that this board's own lamps tell.
 func (b *board) ownPanelInput(v cluster.Vitals, at time.Time) gpio.Input {
 	self := b.members.Self()
-	self.Meta.Vitals, self.Meta.Marks = v, b.currentMarks()
+	self.Meta.Vitals, self.Meta.Flags = v, b.currentMarks()
 	return b.buildPanelInput(self, at)
 }
 
 // currentMarks are what others see of this board's lamps beside its vitals.
-func (b *board) currentMarks() cluster.Marks {
-	var m cluster.Marks
+func (b *board) currentMarks() cluster.Flags {
+	var m cluster.Flags
 	if b.panel.located.Load() {
 		m |= cluster.Located
 	}
@@ -198,8 +198,8 @@ func (b *board) currentMarks() cluster.Marks {
 // buildPanelInput is what the lamps of a board of this rack tell, as far as this board knows.
 func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	in := vitalsToPanel(of.Meta.Vitals)
-	in.Locate = of.Meta.Marks&cluster.Located != 0
-	in.Leader = of.Meta.Marks&cluster.Leading != 0
+	in.Locate = of.Meta.Flags&cluster.Located != 0
+	in.Leader = of.Meta.Flags&cluster.Leading != 0
 	lead := b.counter.clockLead()
 	in.Now = time.Duration(at.Add(lead).UnixNano())
 	if octets := of.Addr.Addr().AsSlice(); len(octets) > 0 {

@@ -10,11 +10,12 @@ import (
 	"strconv"
 
 	"bramble/cache"
-	"bramble/cluster"
+	"bramble/cluster/link"
+	"bramble/cluster/purge"
 	"bramble/node/certs"
 )
 
-// Paths on the rack link; pulses have cluster.PulsePath.
+// Paths on the rack link; pulses have purge.SyncPath.
 const (
 	objectPath      = "/v1/object" // GET: answer this request; PUT: keep this copy
 	originRelayPath = "/v1/origin" // any method: ask the origin in this board's place
@@ -116,7 +117,7 @@ type peerHandler struct {
 
 func (h *peerHandler) buildRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+cluster.PulsePath, h.pages.purger)
+	mux.Handle("POST "+purge.SyncPath, h.pages.purger)
 	mux.HandleFunc("GET "+objectPath, h.serveObject)
 	mux.HandleFunc("HEAD "+objectPath, h.serveObject)
 	mux.HandleFunc("PUT "+objectPath, h.storeCopy)
@@ -142,7 +143,7 @@ func (h *peerHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	asker := cluster.PeerName(r)
+	asker := link.PeerName(r)
 	route := p.routeFor(in, relayRoute)
 	first, _ := p.ring().Owners(cache.Key(in))
 	switch {
@@ -181,7 +182,7 @@ func (h *peerHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*h
 	if err == nil && !p.sites.Knows(q.url) {
 		err = fmt.Errorf("%s is no site of this board", q.url.Host)
 	}
-	if err == nil && p.purger.CatchUp(r.Context(), cluster.PeerName(r), q.digest) != nil {
+	if err == nil && p.purger.CatchUp(r.Context(), link.PeerName(r), q.digest) != nil {
 		err = errors.New("could not catch up with the purges")
 	}
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"bramble/cache"
-	"bramble/cluster"
+	"bramble/cluster/purge"
 	"bramble/node/console"
 )
 
@@ -21,15 +21,15 @@ type purgeApplier struct {
 	showPurge func(at time.Time) // shows it on the lamps
 }
 
-// Obey drops, or marks stale, what a purge names before it returns.
-func (o purgeApplier) Obey(p cluster.Purge) {
+// Apply drops, or marks stale, what a purge names before it returns.
+func (o purgeApplier) Apply(p purge.Purge) {
 	what := cache.Selector{Soft: p.Soft}
 	switch p.Kind {
-	case cluster.PurgeURL:
-		what.URL = p.What
-	case cluster.PurgeTag:
-		what.Tag = p.What
-	case cluster.PurgeAll:
+	case purge.URL:
+		what.URL = p.Target
+	case purge.Tag:
+		what.Tag = p.Target
+	case purge.All:
 		what.All = true
 	}
 	dropped := o.cache.Purge(what)
@@ -38,13 +38,13 @@ func (o purgeApplier) Obey(p cluster.Purge) {
 	o.showPurge(now)
 }
 
-func purgeText(p cluster.Purge, dropped int) string {
+func purgeText(p purge.Purge, dropped int) string {
 	what := "everything"
 	switch p.Kind {
-	case cluster.PurgeURL:
-		what = p.What
-	case cluster.PurgeTag:
-		what = "tag " + p.What
+	case purge.URL:
+		what = p.Target
+	case purge.Tag:
+		what = "tag " + p.Target
 	}
 	objects := "objects"
 	if dropped == 1 {

@@ -15,6 +15,7 @@ import (
 
 	"bramble/cache"
 	"bramble/cluster"
+	"bramble/cluster/link"
 )
 
 const (
@@ -91,7 +92,7 @@ func (c *replicator) sendCopies(ctx context.Context, key string) {
 	digest := p.purger.Digest()
 	for _, object := range p.cache.Copy(key) {
 		if err := c.putCopy(ctx, second, key, digest, p.cache.AppendWire(nil, object)); err != nil {
-			if !errors.Is(err, cluster.ErrPeerSilent) && ctx.Err() == nil {
+			if !errors.Is(err, link.ErrPeerSilent) && ctx.Err() == nil {
 				c.log.Debug("copy not taken", "board", second, "key", key, "error", err)
 			}
 			c.dropped.Add(1)

@@ -141,7 +141,7 @@ func (c certRack) Peers() []string {
 // Owner is the board that the ring says cares for a key; "" unless this board is in
 // service and in touch with most of its rack.
 func (c certRack) Owner(key string) string {
-	if c.b.health.get() != cluster.Serving || !c.b.purger.Believable() {
+	if c.b.health.get() != cluster.Serving || !c.b.purger.LeaseValid() {
 		return ""
 	}
 	first, _ := c.b.members.Ring().Owners(key)

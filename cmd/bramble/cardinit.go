@@ -30,7 +30,7 @@ image alone: it mounts, repairs and, if need be, makes anew the card's second
 partition.`,
 		flags: func(*flagSet) runner {
 			return func(ctx context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				if !cardinit.OnCard(cardinit.CardPaths()) {
@@ -55,7 +55,7 @@ func runCardInit(ctx context.Context, w world) error {
 	defer stop()
 	paths := cardinit.CardPaths()
 	return cardinit.Run(ctx, cardinit.Config{
-		System: system, Paths: paths, Version: version(), Console: w.out,
+		System: system, Paths: paths, Version: programVersion(), Console: w.out,
 		Program: self, Args: []string{"node", "--card", "--config"},
 		Load:      func(file, serial string) (cardinit.CardSettings, error) { return cardSettings(paths, file, serial) },
 		ShowAlarm: showSettingsAlarm,
@@ -89,7 +89,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 		}
 	}
 	s.Board, s.ProgramConfig = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
-	s.HealthURL = reach(cfg.Console.Listen) + "/healthz"
+	s.HealthURL = localURL(cfg.Console.Listen) + "/healthz"
 	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
 		s.Port, _ = strconv.Atoi(port) // checked with the settings
 	}

@@ -104,7 +104,7 @@ func TestCardInitIsForCards(t *testing.T) {
 	}
 	var out strings.Builder
 	w := world{out: &out, err: &out, getenv: func(string) string { return "" }}
-	if code := run(t.Context(), []string{"card-init"}, w); code != exitUsage || !strings.Contains(out.String(), "was not started from the card image") {
+	if code := runCommand(t.Context(), []string{"card-init"}, w); code != exitUsage || !strings.Contains(out.String(), "was not started from the card image") {
 		t.Errorf("it ends with %d and says %s", code, out.String())
 	}
 }
@@ -115,7 +115,7 @@ func TestConfigAsACardHasIt(t *testing.T) {
 	for serial, want := range map[string]string{"00001A2B": "weight = 400", "ffff": "weight = 100"} {
 		var out strings.Builder
 		w := world{out: &out, err: &out, getenv: func(string) string { return "" }}
-		if code := run(t.Context(), []string{"config", "--config", file, "--card", serial}, w); code != exitOK || !strings.Contains(out.String(), want) {
+		if code := runCommand(t.Context(), []string{"config", "--config", file, "--card", serial}, w); code != exitOK || !strings.Contains(out.String(), want) {
 			t.Errorf("for %s it prints %q", serial, out.String())
 		}
 	}

@@ -21,7 +21,7 @@ file itself, but for secrets, which are shown only if asked for.`,
 			card := fs.String("card", "", "as the card with this `SERIAL` number has it; its last digits will do")
 			markdown := fs.Bool("markdown", false, "print the reference of all keys for the README instead")
 			return func(_ context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				if *markdown {

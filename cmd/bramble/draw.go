@@ -28,10 +28,10 @@ the list of entries, and public randomness if the ballot wants some:
                  --dice "3 6 1 ..." as rolled, ten dice or more, or with
                  --drand "drand quicknet ROUND SIGNATURE"`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			dice := fs.String("dice", "", "make: what was `ROLLED`, as digits")
 			drand := fs.String("drand", "", "make: a `ROUND` of the drand beacon after the close")
-			who := whoFlag(fs)
+			who := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 2 {
 					return usagef("say verify FILE, show PRODUCT or make PRODUCT")
@@ -55,7 +55,7 @@ the list of entries, and public randomness if the ballot wants some:
 				}
 				defer c.Close()
 				if args[0] == "make" {
-					return operate(ctx, w, c, o)
+					return submitOrder(ctx, w, c, o)
 				}
 				var f draw.File
 				if err := c.Shop(ctx, http.MethodGet, "draw/"+url.PathEscape(args[1]), nil, &f); err != nil {
@@ -87,7 +87,7 @@ func verifyDraw(w world, path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w.out, "The draw holds: %s, %d drawn, from %d units.\n", plural(len(f.Entries), "reference"), len(f.Winners), f.Stock)
+	fmt.Fprintf(w.out, "The draw holds: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "reference"), len(f.Winners), f.Stock)
 	fmt.Fprintf(w.out, "Compare the commitment with the one published before it opened:\n%s\n", f.Commitment)
 	switch f.Public.Kind {
 	case draw.Dice:

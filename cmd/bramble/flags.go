@@ -25,15 +25,15 @@ func newFlagSet(c command) *flagSet {
 	return fs
 }
 
-// read parses args and returns the words that are no flags. The error is
+// parseArgs parses args and returns the words that are no flags. The error is
 // flag.ErrHelp if help was asked for.
-func (fs *flagSet) read(args []string) (words []string, err error) {
+func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, fs.explain(err)
+			return nil, fs.explainParseError(err)
 		}
 		left := fs.Args()
 		if taken := len(args) - len(left); taken > 0 && args[taken-1] == "--" {
@@ -46,11 +46,11 @@ func (fs *flagSet) read(args []string) (words []string, err error) {
 	}
 }
 
-// explain guesses what an unknown flag should have been.
-func (fs *flagSet) explain(err error) error {
+// explainParseError guesses what an unknown flag should have been.
+func (fs *flagSet) explainParseError(err error) error {
 	_, name, unknown := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !unknown {
-		return fs.misread(err)
+		return fs.explainBadValue(err)
 	}
 	var names []string
 	fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
@@ -60,9 +60,9 @@ func (fs *flagSet) explain(err error) error {
 	return usagef("there is no flag --%s", name)
 }
 
-// misread says of a flag's value what was wanted, where the standard library
+// explainBadValue says of a flag's value what was wanted, where the standard library
 // says "parse error".
-func (fs *flagSet) misread(err error) error {
+func (fs *flagSet) explainBadValue(err error) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return usagef("--%s wants a value behind it", name)
@@ -92,8 +92,8 @@ const (
 	helpWidth  = 78
 )
 
-// help is what "bramble help NAME" prints.
-func (fs *flagSet) help() string {
+// helpText is what "bramble help NAME" prints.
+func (fs *flagSet) helpText() string {
 	var b, flags strings.Builder
 	fs.VisitAll(func(f *flag.Flag) {
 		value, text := flag.UnquoteUsage(f)
@@ -108,7 +108,7 @@ func (fs *flagSet) help() string {
 			flags.WriteString(head + "\n")
 			head = ""
 		}
-		for _, line := range wrap(text, helpWidth-helpColumn) {
+		for _, line := range wrapText(text, helpWidth-helpColumn) {
 			fmt.Fprintf(&flags, "%-*s%s\n", helpColumn, head, line)
 			head = ""
 		}
@@ -127,8 +127,8 @@ func (fs *flagSet) help() string {
 	return b.String()
 }
 
-// wrap breaks a text into lines of at most width, where its words allow it.
-func wrap(text string, width int) []string {
+// wrapText breaks a text into lines of at most width, where its words allow it.
+func wrapText(text string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {
@@ -144,8 +144,8 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// noWords refuses words that a command does not take.
-func noWords(args []string) error {
+// refuseArgs refuses words that a command does not take.
+func refuseArgs(args []string) error {
 	if len(args) > 0 {
 		return usagef("it takes only flags, not %q", args[0])
 	}

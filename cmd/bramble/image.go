@@ -54,7 +54,7 @@ writes them to the file that --lock names, instead of making an image.`,
 			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the program's own")
 			relock := fs.Bool("relock", false, "write the file of --lock anew instead of making an image")
 			return func(ctx context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				o.Progress = func(line string) { fmt.Fprintln(w.err, line) }

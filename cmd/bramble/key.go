@@ -16,7 +16,7 @@ Prints a new rack key as a line to paste under [rack] into bramble.toml of every
 board. Who has the key is a board of the rack: keep it as you keep a password.`,
 		flags: func(*flagSet) runner {
 			return func(_ context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				_, err := fmt.Fprintf(w.out, "key = %q\n", config.NewRackKey().Reveal())

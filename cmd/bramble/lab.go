@@ -34,7 +34,7 @@ then come the boards' own consoles and what they speak among themselves: with
 			state := fs.String("state", "", "folder `DIR` for key, settings and logs, used again at the next start; without it a temporary one, removed at the end")
 			asJSON := fs.Bool("json", false, "print one line of JSON with every board's URLs and process id instead of the table")
 			return func(ctx context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				if *boards < 1 || *boards > lab.MaxBoards {
@@ -64,10 +64,10 @@ then come the boards' own consoles and what they speak among themselves: with
 				}
 				return lab.Run(ctx, lab.Options{
 					Boards: *boards, HTTP: *addr, Template: template, State: *state,
-					Command: []string{program, "node", "--with-parent", "--config"}, Self: self,
+					Command: []string{program, "node", "--with-parent", "--config"}, Program: self,
 					JSON: *asJSON, Out: w.out, Err: w.err,
 					Logger:  slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
-					Version: version(), Hurry: hurry,
+					Version: programVersion(), KillNow: hurry,
 				})
 			}
 		},

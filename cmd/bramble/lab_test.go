@@ -25,7 +25,7 @@ const patience = 30 * time.Second
 
 // startLab builds the program and runs its lab on free ports, as a new user
 // would, and reads the one line that it prints.
-func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Document) {
+func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "bramble")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
@@ -44,7 +44,7 @@ func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Document) {
 	if err != nil {
 		t.Fatalf("the lab did not say where it is: %v", err)
 	}
-	var said lab.Document
+	var said lab.Summary
 	if err := json.Unmarshal([]byte(line), &said); err != nil {
 		t.Fatalf("the lab said %q: %v", line, err)
 	}
@@ -52,7 +52,7 @@ func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Document) {
 }
 
 // gone waits until none of a lab's boards is a process any more.
-func gone(t *testing.T, boards []lab.DocumentBoard) {
+func gone(t *testing.T, boards []lab.BoardSummary) {
 	t.Helper()
 	for _, b := range boards {
 		for deadline := time.Now().Add(patience); !errors.Is(syscall.Kill(b.PID, 0), syscall.ESRCH); {

@@ -26,7 +26,7 @@ const (
 
 func main() {
 	info, err := os.Stderr.Stat()
-	os.Exit(run(context.Background(), os.Args[1:], world{
+	os.Exit(runCommand(context.Background(), os.Args[1:], world{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv,
 		terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
 	}))
@@ -53,8 +53,8 @@ type command struct {
 // runner carries a command out; args is what was left beside the flags.
 type runner func(ctx context.Context, w world, args []string) error
 
-// commands lists all subcommands in the order of the help.
-func commands() []command {
+// allCommands lists all subcommands in the order of the help.
+func allCommands() []command {
 	return []command{
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
@@ -70,39 +70,39 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// run carries out one command line and returns what to exit with.
-func run(ctx context.Context, args []string, w world) int {
+// runCommand carries out one command line and returns what to exit with.
+func runCommand(ctx context.Context, args []string, w world) int {
 	if len(args) == 0 {
-		fmt.Fprint(w.out, overview())
+		fmt.Fprint(w.out, overviewText())
 		return exitOK
 	}
 	name, rest := args[0], args[1:]
 	switch name {
 	case "help", "-h", "-help", "--help":
-		return help(rest, w)
+		return printHelp(rest, w)
 	case "-version", "--version":
 		name = "version"
 	}
-	c, err := find(name)
+	c, err := findCommand(name)
 	if err != nil {
-		complain(w, "bramble: "+err.Error())
+		printError(w, "bramble: "+err.Error())
 		return exitUsage
 	}
 	fs := newFlagSet(c)
 	do := c.flags(fs)
-	left, err := fs.read(rest)
+	left, err := fs.parseArgs(rest)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(w.out, fs.help())
+		fmt.Fprint(w.out, fs.helpText())
 		return exitOK
 	case err == nil:
 		err = do(ctx, w, left)
 	}
-	return report(w, c.name, err)
+	return exitCode(w, c.name, err)
 }
 
-// report tells an error and returns what to exit with.
-func report(w world, name string, err error) int {
+// exitCode tells an error and returns what to exit with.
+func exitCode(w world, name string, err error) int {
 	var usage *usageError
 	var mistakes *config.Errors
 	switch {
@@ -113,33 +113,33 @@ func report(w world, name string, err error) int {
 	case errors.Is(err, node.ErrTrial):
 		return cardinit.ExitTry
 	case errors.As(err, &usage):
-		complain(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))
+		printError(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))
 		return exitUsage
 	case errors.As(err, &mistakes): // its lines begin with the file's name, as editors like it
 		fmt.Fprintln(w.err, err)
 		return exitUsage
 	default:
-		complain(w, fmt.Sprintf("bramble %s: %v", name, err))
+		printError(w, fmt.Sprintf("bramble %s: %v", name, err))
 		return exitFailed
 	}
 }
 
-// complain prints lines so that they fit a terminal. In a file or a log an
+// printError prints lines so that they fit a terminal. In a file or a log an
 // error stays one line.
-func complain(w world, text string) {
+func printError(w world, text string) {
 	if !w.terminal {
 		fmt.Fprintln(w.err, text)
 		return
 	}
 	for _, line := range strings.Split(text, "\n") {
-		fmt.Fprintln(w.err, strings.Join(wrap(line, helpWidth), "\n"))
+		fmt.Fprintln(w.err, strings.Join(wrapText(line, helpWidth), "\n"))
 	}
 }
 
-// find returns the command of a name, or an error that guesses.
-func find(name string) (command, error) {
+// findCommand returns the command of a name, or an error that guesses.
+func findCommand(name string) (command, error) {
 	var names []string
-	for _, c := range commands() {
+	for _, c := range allCommands() {
 		if c.name == name {
 			return c, nil
 		}
@@ -151,32 +151,32 @@ func find(name string) (command, error) {
 	return command{}, usagef("there is no command %q; bramble help lists them", name)
 }
 
-// help prints the overview, or what one command does.
-func help(args []string, w world) int {
+// printHelp prints the overview, or what one command does.
+func printHelp(args []string, w world) int {
 	if len(args) == 0 {
-		fmt.Fprint(w.out, overview())
+		fmt.Fprint(w.out, overviewText())
 		return exitOK
 	}
-	c, err := find(args[0])
+	c, err := findCommand(args[0])
 	if err != nil {
-		complain(w, "bramble: "+err.Error())
+		printError(w, "bramble: "+err.Error())
 		return exitUsage
 	}
 	fs := newFlagSet(c)
 	c.flags(fs)
-	fmt.Fprint(w.out, fs.help())
+	fmt.Fprint(w.out, fs.helpText())
 	return exitOK
 }
 
-// overview is what "bramble" alone prints.
-func overview() string {
+// overviewText is what "bramble" alone prints.
+func overviewText() string {
 	var b strings.Builder
 	b.WriteString(`Bramble makes a rack of Raspberry Pis serve one shop.
 
 Usage: bramble COMMAND [flags]
 
 `)
-	for _, c := range commands() {
+	for _, c := range allCommands() {
 		fmt.Fprintf(&b, "  %-8s  %s\n", c.name, c.short)
 	}
 	b.WriteString(`

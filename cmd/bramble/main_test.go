@@ -17,7 +17,7 @@ import (
 func bramble(t *testing.T, env map[string]string, args ...string) (code int, out, err string) {
 	t.Helper()
 	var o, e strings.Builder
-	code = run(t.Context(), args, world{
+	code = runCommand(t.Context(), args, world{
 		in: strings.NewReader(""), out: &o, err: &e, getenv: func(k string) string { return env[k] },
 	})
 	return code, o.String(), e.String()
@@ -90,7 +90,7 @@ func TestCommandLines(t *testing.T) {
 
 func TestErrorsFitATerminal(t *testing.T) {
 	var e strings.Builder
-	complain(world{err: &e, terminal: true}, strings.Repeat("word ", 40)+"\nthe end")
+	printError(world{err: &e, terminal: true}, strings.Repeat("word ", 40)+"\nthe end")
 	for _, line := range strings.Split(e.String(), "\n") {
 		if len(line) > 80 {
 			t.Errorf("wider than 80 columns: %s", line)
@@ -102,12 +102,12 @@ func TestErrorsFitATerminal(t *testing.T) {
 }
 
 func TestHelpFitsATerminal(t *testing.T) {
-	texts := []string{overview()}
-	for _, c := range commands() {
+	texts := []string{overviewText()}
+	for _, c := range allCommands() {
 		fs := newFlagSet(c)
 		c.flags(fs)
-		texts = append(texts, fs.help())
-		if _, err := find(c.name); err != nil {
+		texts = append(texts, fs.helpText())
+		if _, err := findCommand(c.name); err != nil {
 			t.Error(err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestFlagsMayFollowWords(t *testing.T) {
 	} {
 		fs := newFlagSet(command{name: "x"})
 		undo := fs.Bool("undo", false, "")
-		words, err := fs.read(strings.Fields(args))
+		words, err := fs.parseArgs(strings.Fields(args))
 		got := strings.Join(words, " ")
 		if *undo {
 			got += ", undo"
@@ -203,7 +203,7 @@ func TestReach(t *testing.T) {
 		":8080": "http://127.0.0.1:8080", "0.0.0.0:1": "http://127.0.0.1:1", "[::]:1": "http://127.0.0.1:1",
 		"192.168.1.5:1": "http://192.168.1.5:1", "[::1]:1": "http://[::1]:1",
 	} {
-		if got := reach(listen); got != want {
+		if got := localURL(listen); got != want {
 			t.Errorf("%s is reached at %s, want %s", listen, got, want)
 		}
 	}
@@ -253,7 +253,7 @@ func TestNodeWithoutParentEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var o, e strings.Builder
-	code := run(ctx, []string{"node", "--with-parent", "--config", file}, world{in: strings.NewReader(""), out: &o, err: &e, getenv: func(string) string { return "" }})
+	code := runCommand(ctx, []string{"node", "--with-parent", "--config", file}, world{in: strings.NewReader(""), out: &o, err: &e, getenv: func(string) string { return "" }})
 	if code != 0 || ctx.Err() != nil {
 		t.Errorf("exit %d, %v\n%s", code, ctx.Err(), e.String())
 	}

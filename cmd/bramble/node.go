@@ -35,7 +35,7 @@ says why and the old one serves on.`,
 			check := fs.Bool("check", false, "say what is wrong with the file, if anything, and do no more")
 			card := fs.Bool("card", false, "the machine is the board's own and bramble card-init looks after it")
 			return func(ctx context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				cfg, err := config.Load(*file)
@@ -54,16 +54,16 @@ says why and the old one serves on.`,
 						cancel()
 					}()
 				}
-				log := logger(cfg.Log, w.err)
-				place, err := newPlace(*file)
+				log := newLogger(cfg.Log, w.err)
+				place, err := newRestarter(*file)
 				if err != nil {
 					return err
 				}
 				defer place.close()
-				serving, leave := place.leaves(ctx)
+				serving, leave := place.servingContext(ctx)
 				defer leave()
-				place.watch(serving, log, leave)
-				opts := node.Options{Logger: log, Version: version(), Sockets: place.sockets, Shared: *withParent}
+				place.watchSignals(serving, log, leave)
+				opts := node.Options{Logger: log, Version: programVersion(), Sockets: place.sockets, Shared: *withParent}
 				if *card {
 					if opts.CardHost, err = openCard(); err != nil {
 						return err
@@ -72,14 +72,14 @@ says why and the old one serves on.`,
 				if err := node.Run(serving, cfg, opts); err != nil {
 					return err
 				}
-				return place.handOver(ctx)
+				return place.execProgram(ctx)
 			}
 		},
 	}
 }
 
-// logger writes to out as [log] says.
-func logger(l config.Log, out io.Writer) *slog.Logger {
+// newLogger writes to out as [log] says.
+func newLogger(l config.Log, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: l.SlogLevel()}
 	if l.Format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))

@@ -38,7 +38,7 @@ What people have with the shop, and what an operator does with it:
 export --card FOLDER reads the ledger's folder of a card that was pulled out of
 a dead board; no rack is asked.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			var o ordersFlags
 			fs.StringVar(&o.product, "product", "", "only those of this `PRODUCT`")
 			fs.StringVar(&o.kind, "kind", "", "only this `KIND`: order, entry, interest or waiting")
@@ -48,7 +48,7 @@ a dead board; no rack is asked.`,
 			fs.StringVar(&o.card, "card", "", "export: read this `FOLDER` of a dead board's ledger")
 			fs.StringVar(&o.out, "out", "", "export: write this `FILE` instead of standard output")
 			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the record, without personal data")
-			who := whoFlag(fs)
+			who := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
 					return usagef("say what to do: list, show, export, cancel, forget or trail")
@@ -60,7 +60,7 @@ a dead board; no rack is asked.`,
 				case !known:
 					return usagef("%q is none of list, show, export, cancel, forget and trail", do)
 				case len(rest) != n:
-					return usagef("%s takes %s, not %d", do, plural(n, "word"), len(rest))
+					return usagef("%s takes %s, not %d", do, pluralize(n, "word"), len(rest))
 				case o.card != "" && do != "export":
 					return usagef("--card is for export")
 				case o.card != "":
@@ -73,17 +73,17 @@ a dead board; no rack is asked.`,
 				defer c.Close()
 				switch do {
 				case "list":
-					return o.list(ctx, w, c)
+					return o.listOrders(ctx, w, c)
 				case "show":
-					return o.show(ctx, w, c, rest[0])
+					return o.showOrder(ctx, w, c, rest[0])
 				case "export":
-					return o.export(w, func(each func(desk.Paper) error) error { return o.walk(ctx, c, each) })
+					return o.exportOrders(w, func(each func(desk.Paper) error) error { return o.forEachOrder(ctx, c, each) })
 				case "trail":
-					return trail(ctx, w, c, o.json)
+					return printAudit(ctx, w, c, o.json)
 				case "cancel":
-					return operate(ctx, w, c, desk.Order{Do: "cancel", Who: who(w), Reference: rest[0], Text: o.reason})
+					return submitOrder(ctx, w, c, desk.Order{Do: "cancel", Who: who(w), Reference: rest[0], Text: o.reason})
 				}
-				return forget(ctx, w, c, desk.Order{Do: "forget", Who: who(w)}, rest[0])
+				return forgetPerson(ctx, w, c, desk.Order{Do: "forget", Who: who(w)}, rest[0])
 			}
 		},
 	}
@@ -96,8 +96,8 @@ type ordersFlags struct {
 	json, stale          bool
 }
 
-// walk gives each paper that is asked for to each, page by page.
-func (o *ordersFlags) walk(ctx context.Context, c *client.Client, each func(desk.Paper) error) error {
+// forEachOrder gives each paper that is asked for to each, page by page.
+func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each func(desk.Paper) error) error {
 	q := url.Values{}
 	for key, value := range map[string]string{"product": o.product, "kind": o.kind, "state": o.state} {
 		if value != "" {
@@ -124,20 +124,20 @@ func (o *ordersFlags) walk(ctx context.Context, c *client.Client, each func(desk
 	}
 }
 
-// list prints a line of at most 80 columns for each paper, without personal data.
-func (o *ordersFlags) list(ctx context.Context, w world, c *client.Client) error {
+// listOrders prints a line of at most 80 columns for each paper, without personal data.
+func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
-		return o.walk(ctx, c, func(p desk.Paper) error { return json.NewEncoder(w.out).Encode(p) })
+		return o.forEachOrder(ctx, c, func(p desk.Paper) error { return json.NewEncoder(w.out).Encode(p) })
 	}
 	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
 	none := true
-	err := o.walk(ctx, c, func(p desk.Paper) error {
+	err := o.forEachOrder(ctx, c, func(p desk.Paper) error {
 		if none {
 			fmt.Fprintf(w.out, form, "REFERENCE", "KIND", "STATE", "QTY", "MADE (UTC)", "PRODUCT")
 			none = false
 		}
 		_, err := fmt.Fprintf(w.out, form, p.Reference, p.Kind, p.State, strconv.Itoa(p.Quantity),
-			p.Made.Format("2006-01-02 15:04"), clip(p.Product, 21))
+			p.Made.Format("2006-01-02 15:04"), truncateCell(p.Product, 21))
 		return err
 	})
 	if err == nil && none {
@@ -146,15 +146,15 @@ func (o *ordersFlags) list(ctx context.Context, w world, c *client.Client) error
 	return err
 }
 
-// clip cuts a word that would break the table.
-func clip(s string, most int) string {
+// truncateCell cuts a word that would break the table.
+func truncateCell(s string, most int) string {
 	if len(s) > most {
 		return s[:most-1] + "…"
 	}
 	return s
 }
 
-func (o *ordersFlags) show(ctx context.Context, w world, c *client.Client, ref string) error {
+func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
 	var p desk.Paper
 	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &p); err != nil {
 		return err
@@ -170,8 +170,8 @@ func (o *ordersFlags) show(ctx context.Context, w world, c *client.Client, ref s
 	return nil
 }
 
-// export writes all papers that from gives.
-func (o *ordersFlags) export(w world, from func(each func(desk.Paper) error) error) (err error) {
+// exportOrders writes all papers that from gives.
+func (o *ordersFlags) exportOrders(w world, from func(each func(desk.Paper) error) error) (err error) {
 	out := w.out
 	if o.out != "" {
 		// Names and addresses: for the owner alone.
@@ -187,7 +187,7 @@ func (o *ordersFlags) export(w world, from func(each func(desk.Paper) error) err
 		out = f
 	}
 	buffered := bufio.NewWriter(out)
-	n, write, flush := 0, o.writer(buffered), buffered.Flush
+	n, write, flush := 0, o.newRowWriter(buffered), buffered.Flush
 	err = from(func(p desk.Paper) error {
 		n++
 		return write(p)
@@ -201,9 +201,9 @@ func (o *ordersFlags) export(w world, from func(each func(desk.Paper) error) err
 	return nil
 }
 
-// writer writes one paper after the other, as CSV with a line of names on top
+// newRowWriter writes one paper after the other, as CSV with a line of names on top
 // (RFC 4180) or as JSON lines.
-func (o *ordersFlags) writer(to io.Writer) func(desk.Paper) error {
+func (o *ordersFlags) newRowWriter(to io.Writer) func(desk.Paper) error {
 	if o.json {
 		lines := json.NewEncoder(to)
 		return func(p desk.Paper) error { return lines.Encode(p) }
@@ -224,7 +224,7 @@ func (o *ordersFlags) exportCard(w world) error {
 		return err
 	}
 	defer found.Close()
-	if err := o.export(w, func(each func(desk.Paper) error) error {
+	if err := o.exportOrders(w, func(each func(desk.Paper) error) error {
 		return found.Each(func(p desk.Paper) error {
 			if o.product != "" && p.Product != o.product || o.kind != "" && p.Kind != o.kind || o.state != "" && p.State != o.state {
 				return nil
@@ -234,12 +234,12 @@ func (o *ordersFlags) exportCard(w world) error {
 	}); err != nil {
 		return err
 	}
-	complain(w, found.Note)
+	printError(w, found.Note)
 	return nil
 }
 
-// trail prints what operators changed, in lines for people or as JSON lines.
-func trail(ctx context.Context, w world, c *client.Client, asJSON bool) error {
+// printAudit prints what operators changed, in lines for people or as JSON lines.
+func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	lines := json.NewEncoder(w.out)
 	after := uint64(0)
 	for {
@@ -255,7 +255,7 @@ func trail(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 				continue
 			}
 			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Who, line.What)
-			fmt.Fprintln(w.out, strings.Join(wrap(text, helpWidth), "\n    "))
+			fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n    "))
 		}
 		if after = page.Next; after == 0 {
 			return nil
@@ -263,8 +263,8 @@ func trail(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	}
 }
 
-// forget erases a person, in as many steps as it takes.
-func forget(ctx context.Context, w world, c *client.Client, o desk.Order, whom string) error {
+// forgetPerson erases a person, in as many steps as it takes.
+func forgetPerson(ctx context.Context, w world, c *client.Client, o desk.Order, whom string) error {
 	if strings.Contains(whom, "@") {
 		o.Email = whom
 	} else {
@@ -279,17 +279,17 @@ func forget(ctx context.Context, w world, c *client.Client, o desk.Order, whom s
 		}
 		total += done.Count
 		if done.Left > 0 && done.Count == 0 {
-			return fmt.Errorf("%s erased, %d still in a ballot that is being drawn: ask again after the draw", plural(total, "paper"), done.Left)
+			return fmt.Errorf("%s erased, %d still in a ballot that is being drawn: ask again after the draw", pluralize(total, "paper"), done.Left)
 		}
 		if done.Left == 0 {
-			fmt.Fprintf(w.out, "Erased from %s. The boards rewrite their logs within minutes.\n", plural(total, "paper"))
+			fmt.Fprintf(w.out, "Erased from %s. The boards rewrite their logs within minutes.\n", pluralize(total, "paper"))
 			return nil
 		}
 	}
 }
 
-// plural counts things in words.
-func plural(n int, what string) string {
+// pluralize counts things in words.
+func pluralize(n int, what string) string {
 	if n == 1 {
 		return "one " + what
 	}

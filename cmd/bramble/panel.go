@@ -72,7 +72,7 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 	if !terminal {
 		opened, missing := node.OpenPanel(cfg)
 		if missing != nil {
-			complain(w, missing.Error())
+			printError(w, missing.Error())
 		}
 		if opened.Key != nil {
 			defer opened.Key.Close()
@@ -81,12 +81,12 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 			defer d.Close()
 		}
 		if len(opened.Drivers) > 0 {
-			return ended(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], say(w.out)))
+			return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], linePrinter(w.out)))
 		}
 	}
 	t := gpio.NewTerminal(w.out, gpio.DefaultLamps)
 	defer t.Close()
-	return ended(ctx, gpio.Demo(ctx, clock, t, func(name string) {
+	return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, t, func(name string) {
 		// A terminal that is gone is told of by the lamps' own error.
 		_ = t.Caption(name)
 	}))
@@ -97,7 +97,7 @@ func panelTest(ctx context.Context, w world, cfg config.Panel) error {
 	defer stop()
 	opened, missing := node.OpenPanel(cfg)
 	if missing != nil {
-		complain(w, missing.Error())
+		printError(w, missing.Error())
 	}
 	if len(opened.Drivers) == 0 {
 		return fmt.Errorf("there are no lamps to test: name their pins under [panel], or run this on a Pi")
@@ -114,19 +114,19 @@ func panelTest(ctx context.Context, w world, cfg config.Panel) error {
 			key = nil // once is enough
 		}
 		fmt.Fprintln(w.out, d)
-		if err := gpio.Walk(ctx, gpio.NewWallClock(nil), d, key, say(w.out)); err != nil {
-			return ended(ctx, err)
+		if err := gpio.Walk(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
+			return ignoreInterrupt(ctx, err)
 		}
 	}
 	return nil
 }
 
-func say(out io.Writer) func(string) {
+func linePrinter(out io.Writer) func(string) {
 	return func(text string) { fmt.Fprintln(out, text) }
 }
 
-// ended forgives what Ctrl-C ended.
-func ended(ctx context.Context, err error) error {
+// ignoreInterrupt forgives what Ctrl-C ended.
+func ignoreInterrupt(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -142,14 +142,14 @@ func locateCommand() command {
 Has the health lamp of a board blink fast until it is found: a short press of
 its button ends that, or --off does.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			off := fs.Bool("off", false, "blink no more")
 			return func(ctx context.Context, w world, args []string) error {
 				text := "%[1]s blinks until its button is pressed, or bramble locate --off %[1]s.\n"
 				if *off {
 					text = "%s blinks no more.\n"
 				}
-				return askBoard(w, connect, args, text, func(c *client.Client, board string) error {
+				return requestForBoard(w, connect, args, text, func(c *client.Client, board string) error {
 					return c.Locate(ctx, board, *off)
 				})
 			}

@@ -21,7 +21,7 @@ forget before they serve again.
 With --soft pages are not forgotten: the origin is asked about them before they
 count as fresh again, and they stand in for it as long as it does not answer.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			tag := fs.String("tag", "", "forget all pages with this `TAG`")
 			all := fs.Bool("all", false, "forget every page")
 			soft := fs.Bool("soft", false, "ask the origin about the pages instead of forgetting them")
@@ -47,15 +47,15 @@ count as fresh again, and they stand in for it as long as it does not answer.`,
 				if err != nil {
 					return err
 				}
-				fmt.Fprintln(w.out, strings.Join(wrap(purged(res, *soft), helpWidth), "\n"))
+				fmt.Fprintln(w.out, strings.Join(wrapText(purgeSummary(res, *soft), helpWidth), "\n"))
 				return nil
 			}
 		},
 	}
 }
 
-// purged reports which boards have applied a purge.
-func purged(r console.PurgeResult, soft bool) string {
+// purgeSummary says who has obeyed.
+func purgeSummary(r console.PurgeResult, soft bool) string {
 	did, will := "Forgotten", "forget"
 	if soft {
 		did, will = "Marked stale", "do so"

@@ -32,13 +32,13 @@ The sales of the shop, as the ledger has them, and what an operator changes:
 The catalogue's file counts when a product is first offered; after that the
 ledger does, and every change is recorded with who made it and when.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			opens := fs.String("opens", "", "times: `HOUR`, such as 2012-02-29T06:00:00Z")
 			closes := fs.String("closes", "", "times: `HOUR`")
 			count := fs.Int64("count", 0, "invite: how many `PEOPLE` at most")
 			valid := fs.Duration("for", 48*time.Hour, "invite: how `LONG` an invitation is good")
 			asJSON := fs.Bool("json", false, "list: JSON instead of a table")
-			who := whoFlag(fs)
+			who := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
 					return usagef("say what to do: list, stock, open, close, times or invite")
@@ -50,7 +50,7 @@ ledger does, and every change is recorded with who made it and when.`,
 				case !known:
 					return usagef("%q is none of list, stock, open, close, times and invite", o.Do)
 				case len(args) != n:
-					return usagef("%s takes %s, not %d", o.Do, plural(n-1, "word"), len(args)-1)
+					return usagef("%s takes %s, not %d", o.Do, pluralize(n-1, "word"), len(args)-1)
 				}
 				if n > 1 {
 					o.Product = args[1]
@@ -62,10 +62,10 @@ ledger does, and every change is recorded with who made it and when.`,
 						return usagef("%q is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)", args[2])
 					}
 				case "times":
-					if o.Opens, err = hour("opens", *opens); err != nil {
+					if o.Opens, err = parseTime("opens", *opens); err != nil {
 						return err
 					}
-					if o.Closes, err = hour("closes", *closes); err != nil {
+					if o.Closes, err = parseTime("closes", *closes); err != nil {
 						return err
 					}
 				case "invite":
@@ -83,14 +83,14 @@ ledger does, and every change is recorded with who made it and when.`,
 				if o.Do == "list" {
 					return listSales(ctx, w, c, *asJSON)
 				}
-				return operate(ctx, w, c, o)
+				return submitOrder(ctx, w, c, o)
 			}
 		},
 	}
 }
 
-// hour reads a moment; "" is none.
-func hour(flag, text string) (*time.Time, error) {
+// parseTime reads a moment; "" is none.
+func parseTime(flag, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil
 	}
@@ -117,7 +117,7 @@ func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) erro
 	fmt.Fprintf(w.out, form, "PRODUCT", "MODE", "STATE", "STOCK", "SOLD", "HELD", "FREE")
 	for _, s := range sales {
 		n := func(n int64) string { return strconv.FormatInt(n, 10) }
-		fmt.Fprintf(w.out, form, clip(s.Product, 22), s.Mode, s.State, n(s.Stock), n(s.Sold), n(s.Held), n(s.Free))
+		fmt.Fprintf(w.out, form, truncateCell(s.Product, 22), s.Mode, s.State, n(s.Stock), n(s.Sold), n(s.Held), n(s.Free))
 		var more []string
 		for _, q := range []struct {
 			n    int
@@ -150,8 +150,8 @@ Shows a sentence on top of every page of the shop, on every board, within a
 second, and keeps it in the list of announcements. An empty text takes the
 announcements off again.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
-			who := whoFlag(fs)
+			connect := addConsoleFlags(fs)
+			who := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
 					return usagef("one text, in quotes")
@@ -161,14 +161,14 @@ announcements off again.`,
 					return err
 				}
 				defer c.Close()
-				return operate(ctx, w, c, desk.Order{Do: "announce", Who: who(w), Text: args[0]})
+				return submitOrder(ctx, w, c, desk.Order{Do: "announce", Who: who(w), Text: args[0]})
 			}
 		},
 	}
 }
 
-// whoFlag declares whose name goes on record.
-func whoFlag(fs *flagSet) func(world) string {
+// operatorFlag declares whose name goes on record.
+func operatorFlag(fs *flagSet) func(world) string {
 	name := fs.String("who", "", "`NAME` for the record (default: the user's name)")
 	return func(w world) string {
 		if *name != "" {
@@ -181,8 +181,8 @@ func whoFlag(fs *flagSet) func(world) string {
 	}
 }
 
-// operate gives an order to the rack and prints how it ended.
-func operate(ctx context.Context, w world, c *client.Client, o desk.Order) error {
+// submitOrder gives an order to the rack and prints how it ended.
+func submitOrder(ctx context.Context, w world, c *client.Client, o desk.Order) error {
 	o.Op = desk.NewOp()
 	var done desk.Outcome
 	if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {

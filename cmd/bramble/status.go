@@ -21,10 +21,10 @@ that came from the board's own memory; RSS is the process's memory, OPEN its
 clients' connections, CACHE what it stores; SHARE is the part of the pages that
 the board owns, UP how long it has run.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			asJSON := fs.Bool("json", false, "print what the console's API says, as one line of JSON")
 			return func(ctx context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
 				c, err := connect(w)
@@ -57,14 +57,14 @@ func statusTable(s console.Snapshot) string {
 	var faults []string
 	for _, b := range s.Boards {
 		v := b.Vitals
-		row := []string{shorten(b.Name), b.State}
+		row := []string{truncateName(b.Name), b.State}
 		if v == (console.VitalsView{}) { // nothing is known of it
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
-			row = append(row, rate(v.HitsPerSecond), percent(v.HitRatio), percent(v.CPU),
-				bytes(v.MemoryBytes), count(v.Connections), bytes(v.CacheBytes))
+			row = append(row, formatRate(v.HitsPerSecond), formatPercent(v.HitRatio), formatPercent(v.CPU),
+				formatBytes(v.MemoryBytes), formatCount(v.Connections), formatBytes(v.CacheBytes))
 		}
-		rows = append(rows, append(row, percent(b.RingShare), uptime(v.UptimeSeconds)))
+		rows = append(rows, append(row, formatPercent(b.RingShare), formatUptime(v.UptimeSeconds)))
 		hits += v.HitsPerSecond
 		if b.State == "serving" {
 			serving++
@@ -95,29 +95,29 @@ func statusTable(s console.Snapshot) string {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s; as %s saw it at %s\n",
-		serving, len(s.Boards), rate(hits), shorten(s.Observer), s.At.Local().Format("15:04:05"))
+		serving, len(s.Boards), formatRate(hits), truncateName(s.Observer), s.At.Local().Format("15:04:05"))
 	for _, text := range append(faults, s.Notices...) {
-		b.WriteString(strings.Join(wrap(text, helpWidth), "\n") + "\n")
+		b.WriteString(strings.Join(wrapText(text, helpWidth), "\n") + "\n")
 	}
 	return b.String()
 }
 
-func shorten(name string) string {
+func truncateName(name string) string {
 	if r := []rune(name); len(r) > maxShownName {
 		return string(r[:maxShownName-1]) + "…"
 	}
 	return name
 }
 
-func rate(v float64) string {
+func formatRate(v float64) string {
 	if v < 9.95 && v > 0 {
 		return fmt.Sprintf("%.1f", v)
 	}
-	return count(int64(v + 0.5))
+	return formatCount(int64(v + 0.5))
 }
 
-// count writes a number in at most five columns.
-func count(n int64) string {
+// formatCount writes a number in at most five columns.
+func formatCount(n int64) string {
 	switch {
 	case n < 100_000:
 		return fmt.Sprint(n)
@@ -128,10 +128,10 @@ func count(n int64) string {
 	}
 }
 
-func percent(part float64) string { return fmt.Sprintf("%.0f%%", part*100) }
+func formatPercent(part float64) string { return fmt.Sprintf("%.0f%%", part*100) }
 
-// bytes writes a number of bytes in at most five columns.
-func bytes(n int64) string {
+// formatBytes writes a number of bytes in at most five columns.
+func formatBytes(n int64) string {
 	units := []string{"B", "kB", "MB", "GB"}
 	v, i := float64(n), 0
 	for v >= 999.5 && i < len(units)-1 {
@@ -143,8 +143,8 @@ func bytes(n int64) string {
 	return fmt.Sprintf("%.0f%s", v, units[i])
 }
 
-// uptime writes a time in at most four columns.
-func uptime(seconds int64) string {
+// formatUptime writes a time in at most four columns.
+func formatUptime(seconds int64) string {
 	switch {
 	case seconds == 0:
 		return "-"

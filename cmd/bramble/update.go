@@ -32,7 +32,7 @@ command again to go on.
 The console of a board may be steered from another machine only with a password
 ([console] password); all boards must have the same.`,
 		flags: func(fs *flagSet) runner {
-			connect := consoleFlags(fs)
+			connect := addConsoleFlags(fs)
 			dry := fs.Bool("dry-run", false, "only print what would be done")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
@@ -107,14 +107,14 @@ func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([
 
 func (b *cardBoard) Name() string { return b.name }
 
-func (b *cardBoard) card(ctx context.Context) (cardinit.CardState, error) {
+func (b *cardBoard) fetchCard(ctx context.Context) (cardinit.CardState, error) {
 	var s cardinit.CardState
 	return s, b.client.Card(ctx, http.MethodGet, "slots", nil, &s)
 }
 
 // State joins what the card, its board and the rack's view of it say.
 func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
-	card, err := b.card(ctx)
+	card, err := b.fetchCard(ctx)
 	if err != nil {
 		return rollout.State{}, err
 	}
@@ -137,9 +137,9 @@ func (b *cardBoard) Drain(ctx context.Context, undo bool) error {
 	return b.client.Drain(ctx, b.name, undo)
 }
 
-// own is the release as the slot has it that the board does not run.
-func (b *cardBoard) own(ctx context.Context) (release.Release, error) {
-	card, err := b.card(ctx)
+// releaseForIdleSlot is the release as the slot has it that the board does not run.
+func (b *cardBoard) releaseForIdleSlot(ctx context.Context) (release.Release, error) {
+	card, err := b.fetchCard(ctx)
 	if err != nil {
 		return release.Release{}, err
 	}
@@ -147,7 +147,7 @@ func (b *cardBoard) own(ctx context.Context) (release.Release, error) {
 }
 
 func (b *cardBoard) Send(ctx context.Context) error {
-	r, err := b.own(ctx)
+	r, err := b.releaseForIdleSlot(ctx)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (b *cardBoard) Send(ctx context.Context) error {
 }
 
 func (b *cardBoard) Try(ctx context.Context) error {
-	r, err := b.own(ctx)
+	r, err := b.releaseForIdleSlot(ctx)
 	if err != nil {
 		return err
 	}

@@ -271,11 +271,11 @@ func TestUpdateOfARack(t *testing.T) {
 func TestUpdateOfNoImage(t *testing.T) {
 	var out strings.Builder
 	w := world{out: &out, err: &out, getenv: func(string) string { return "" }}
-	if code := run(t.Context(), []string{"update", filepath.Join(t.TempDir(), "none.img")}, w); code != exitFailed || !strings.Contains(out.String(), "opening the image") {
+	if code := runCommand(t.Context(), []string{"update", filepath.Join(t.TempDir(), "none.img")}, w); code != exitFailed || !strings.Contains(out.String(), "opening the image") {
 		t.Errorf("without an image: %d, %s", code, out.String())
 	}
 	out.Reset()
-	if code := run(t.Context(), []string{"update"}, w); code != exitUsage || !strings.Contains(out.String(), "name one card image") {
+	if code := runCommand(t.Context(), []string{"update"}, w); code != exitUsage || !strings.Contains(out.String(), "name one card image") {
 		t.Errorf("without a name: %d, %s", code, out.String())
 	}
 }

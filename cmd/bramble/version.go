@@ -14,10 +14,10 @@ func versionCommand() command {
 		long:  `Prints the version and commit that this program was built from, and by which Go.`,
 		flags: func(*flagSet) runner {
 			return func(_ context.Context, w world, args []string) error {
-				if err := noWords(args); err != nil {
+				if err := refuseArgs(args); err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(w.out, "bramble %s, %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+				_, err := fmt.Fprintf(w.out, "bramble %s, %s %s/%s\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 				return err
 			}
 		},
@@ -28,9 +28,9 @@ func versionCommand() command {
 // go build -ldflags "-X main.build=NAME". Only the linker writes it.
 var build string
 
-// version is what the builder has recorded: a name, a released version, or the
+// programVersion is what the builder has recorded: a name, a released version, or the
 // commit.
-func version() string {
+func programVersion() string {
 	if build != "" {
 		return build
 	}

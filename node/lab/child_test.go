@@ -178,11 +178,11 @@ func newFleet(t *testing.T, n int, mode string, grace time.Duration, hurry chan 
 	}
 	s := newStarter()
 	t.Cleanup(s.close)
-	f := &fleet{starter: s, grace: grace, hurry: hurry, events: new(console.Broadcaster), say: func(string) {}}
+	f := &fleet{starter: s, leaveTimeout: grace, killNow: hurry, events: new(console.Broadcaster), printLine: func(string) {}}
 	for _, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
-		f.boards = append(f.boards, &board{
-			place: p, dir: dir, state: stopped,
+		f.boards = append(f.boards, &labBoard{
+			addrs: p, dir: dir, state: stopped,
 			command: append(boardCommand(t, mode), filepath.Join(dir, configFile)),
 		})
 	}

@@ -28,9 +28,9 @@ const (
 	fileMode = 0o600
 )
 
-// rackKey returns the key of the template if it has one, else the one that
+// loadRackKey returns the key of the template if it has one, else the one that
 // the folder keeps, else a new one; the folder keeps it for the next start.
-func rackKey(state string, template *config.Document) (config.RackKey, error) {
+func loadRackKey(state string, template *config.Document) (config.RackKey, error) {
 	path := filepath.Join(state, keyFile)
 	var key config.RackKey
 	text, err := os.ReadFile(path)
@@ -53,9 +53,9 @@ func rackKey(state string, template *config.Document) (config.RackKey, error) {
 	return key, nil
 }
 
-// boardConfig is the file of board i of the plan: what the template sets, and
+// boardConfigText is the file of board i of the plan: what the template sets, and
 // over it what a lab must set itself.
-func boardConfig(p *Plan, i int, key config.RackKey, template *config.Document) []byte {
+func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Document) []byte {
 	c := config.Default()
 	own := map[string]bool{}
 	if template != nil {
@@ -112,7 +112,7 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 			return nil, fmt.Errorf("making the folder of %s: %w", b.Name, err)
 		}
 		path := filepath.Join(dir, configFile)
-		from := apart(template, i)
+		from := withOwnHTTPSPort(template, i)
 		if from == nil {
 			kept, err := config.LoadDocument(path)
 			switch {
@@ -122,7 +122,7 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 				return nil, fmt.Errorf("%s has a configuration from an earlier start that cannot be read:\n%w", b.Name, err)
 			}
 		}
-		text := boardConfig(p, i, key, from)
+		text := boardConfigText(p, i, key, from)
 		if err := os.WriteFile(path, text, fileMode); err != nil {
 			return nil, fmt.Errorf("writing the configuration of %s: %w", b.Name, err)
 		}
@@ -135,9 +135,9 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 	return list, nil
 }
 
-// apart is a template with a port for https that is board i's own: the first
+// withOwnHTTPSPort is a template with a port for https that is board i's own: the first
 // board has the one that is written, the others those after it.
-func apart(template *config.Document, i int) *config.Document {
+func withOwnHTTPSPort(template *config.Document, i int) *config.Document {
 	if template == nil {
 		return nil
 	}

@@ -25,7 +25,7 @@ func TestBoardConfigHoldsWhatTheLabAndTheUserSet(t *testing.T) {
 	}
 	key := config.NewRackKey()
 	template := document(t, "[board]\nname = \"mine\"\nweight = 7\n[rack]\nmdns = true\njoin = [\"10.0.0.1\"]\n[cache]\nmemory = \"2MB\"\n")
-	got := strings.ReplaceAll(string(boardConfig(p, 1, key, template)), key.Reveal(), "KEY")
+	got := strings.ReplaceAll(string(boardConfigText(p, 1, key, template)), key.Reveal(), "KEY")
 	want := `[board]
 name = "board-2"
 weight = 7
@@ -81,7 +81,7 @@ func TestFolderIsUsedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := rackKey(state, nil)
+	key, err := loadRackKey(state, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestFolderIsUsedAgain(t *testing.T) {
 	if p, err = NewPlan(2, "127.0.0.1:9100"); err != nil {
 		t.Fatal(err)
 	}
-	again, err := rackKey(state, nil)
+	again, err := loadRackKey(state, nil)
 	if err != nil || again != key {
 		t.Errorf("the key did not last: %v", err)
 	}
@@ -113,7 +113,7 @@ func TestFolderIsUsedAgain(t *testing.T) {
 	}
 	// A template is what the user says now, and goes before what was kept.
 	template := document(t, "[rack]\nkey = \""+config.NewRackKey().Reveal()+"\"\n[log]\nlevel = \"warn\"\n")
-	if again, err = rackKey(state, template); err != nil || again != template.Config.Rack.Key {
+	if again, err = loadRackKey(state, template); err != nil || again != template.Config.Rack.Key {
 		t.Errorf("the template's key is not taken: %v", err)
 	}
 	if configs, err = writeBoards(state, p, again, template); err != nil || configs[1].Log.Level != "warn" {
@@ -137,7 +137,7 @@ func TestBadKeptFilesAreTold(t *testing.T) {
 	if err := os.WriteFile(path, []byte("brk_x\n"), fileMode); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rackKey(state, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "too short") {
+	if _, err := loadRackKey(state, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "too short") {
 		t.Errorf("a broken key gave %v", err)
 	}
 	p, err := NewPlan(1, "127.0.0.1:9000")
@@ -204,10 +204,10 @@ func TestLogStaysSmall(t *testing.T) {
 			t.Errorf("%s: %+v, %v", p, info, err)
 		}
 	}
-	if got := tail(path, 1)[0]; got != "the end" {
+	if got := lastLines(path, 1)[0]; got != "the end" {
 		t.Errorf("the last line is %q", got)
 	}
-	if got := len(tail(path+".old", 4)); got != 4 {
+	if got := len(lastLines(path+".old", 4)); got != 4 {
 		t.Errorf("the tail of four lines has %d", got)
 	}
 	// A board that is revived goes on with its log.
@@ -216,10 +216,10 @@ func TestLogStaysSmall(t *testing.T) {
 	}
 	w.Write([]byte("again\n"))
 	w.Close()
-	if got := strings.Join(tail(path, 2), "|"); got != "the end|again" {
+	if got := strings.Join(lastLines(path, 2), "|"); got != "the end|again" {
 		t.Errorf("after a revival the tail is %q", got)
 	}
-	if got := tail(path+".none", 1)[0]; !strings.HasPrefix(got, "its log cannot be read") {
+	if got := lastLines(path+".none", 1)[0]; !strings.HasPrefix(got, "its log cannot be read") {
 		t.Errorf("no log at all gives %q", got)
 	}
 }

@@ -22,47 +22,47 @@ const (
 
 // fleet holds the boards' processes. It is the console's Lab.
 type fleet struct {
-	starter *starter
-	grace   time.Duration   // how long a board may take to leave
-	hurry   <-chan struct{} // closed when there is no more patience
-	events  *console.Broadcaster
-	say     func(text string)  // tells a person at the terminal
-	changed func(board string) // told after each change, without a lock; may be nil
-	boards  []*board           // in the plan's order; fixed
+	starter      *starter
+	leaveTimeout time.Duration   // how long a board may take to leave
+	killNow      <-chan struct{} // closed when there is no more patience
+	events       *console.Broadcaster
+	printLine    func(text string)  // tells a person at the terminal
+	onChange     func(board string) // told after each change, without a lock; may be nil
+	boards       []*labBoard        // in the plan's order; fixed
 
 	watchers sync.WaitGroup // one for each run of a process
 }
 
-// board is one board of the lab and its process, if it has one.
-type board struct {
-	place   Place
+// labBoard is one board of the lab and its process, if it has one.
+type labBoard struct {
+	addrs   BoardAddrs
 	dir     string
 	command []string
 
-	mu    sync.Mutex // guards what follows
-	ended bool       // with its lab; nothing more is done to it
-	busy  string     // what is being done to it, "" = nothing
-	state runState
-	since time.Time // of this state
-	proc  *process  // of the latest run; nil before the first
+	mu       sync.Mutex // guards what follows
+	labEnded bool       // with its lab; nothing more is done to it
+	busy     string     // what is being done to it, "" = nothing
+	state    runState
+	since    time.Time     // of this state
+	proc     *boardProcess // of the latest run; nil before the first
 }
 
-// launch starts all boards; when one does not start those before it are ended.
-func (f *fleet) launch() error {
+// startAll starts all boards; when one does not start those before it are ended.
+func (f *fleet) startAll() error {
 	for _, b := range f.boards {
 		b.mu.Lock()
-		err := f.start(b)
+		err := f.startBoard(b)
 		b.mu.Unlock()
 		if err != nil {
 			f.stopAll()
-			return fmt.Errorf("%s: %w", b.place.Name, err)
+			return fmt.Errorf("%s: %w", b.addrs.Name, err)
 		}
 	}
 	return nil
 }
 
-// start runs a board's process; b.mu is held.
-func (f *fleet) start(b *board) error {
+// startBoard runs a board's process; b.mu is held.
+func (f *fleet) startBoard(b *labBoard) error {
 	p, err := startProcess(f.starter, b.command, b.dir)
 	if err != nil {
 		return err
@@ -72,15 +72,15 @@ func (f *fleet) start(b *board) error {
 	go func() {
 		defer f.watchers.Done()
 		<-p.exited
-		f.died(b, p)
+		f.noteExit(b, p)
 	}()
 	return nil
 }
 
-// died tells of a process that has ended, unless somebody is ending it.
-func (f *fleet) died(b *board, p *process) {
+// noteExit tells of a process that has ended, unless somebody is ending it.
+func (f *fleet) noteExit(b *labBoard, p *boardProcess) {
 	b.mu.Lock()
-	unasked := b.proc == p && b.busy == "" && !b.ended && (b.state == running || b.state == paused)
+	unasked := b.proc == p && b.busy == "" && !b.labEnded && (b.state == running || b.state == paused)
 	if unasked {
 		b.state, b.since = dead, time.Now()
 	}
@@ -92,16 +92,16 @@ func (f *fleet) died(b *board, p *process) {
 	if p.err != nil {
 		how = p.err.Error()
 	}
-	last := tail(filepath.Join(b.dir, logFile), 1)[0]
-	f.tell(b, fmt.Sprintf("%s died by itself (%s); the end of its log: %s", b.place.Name, how, clip(last, 200)))
+	last := lastLines(filepath.Join(b.dir, logFile), 1)[0]
+	f.emitEvent(b, fmt.Sprintf("%s died by itself (%s); the end of its log: %s", b.addrs.Name, how, truncateText(last, 200)))
 }
 
-// tell reports what happened to a board.
-func (f *fleet) tell(b *board, text string) {
-	f.say(text)
-	f.events.Publish(console.Event{At: time.Now(), Kind: "lab", Board: b.place.Name, Text: text})
-	if f.changed != nil {
-		f.changed(b.place.Name)
+// emitEvent reports what happened to a board.
+func (f *fleet) emitEvent(b *labBoard, text string) {
+	f.printLine(text)
+	f.events.Publish(console.Event{At: time.Now(), Kind: "lab", Board: b.addrs.Name, Text: text})
+	if f.onChange != nil {
+		f.onChange(b.addrs.Name)
 	}
 }
 
@@ -111,46 +111,46 @@ func (f *fleet) Do(ctx context.Context, name, action string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var b *board
+	var b *labBoard
 	for _, one := range f.boards {
-		if one.place.Name == name {
+		if one.addrs.Name == name {
 			b = one
 		}
 	}
 	if b == nil {
-		return fmt.Errorf("%w: the lab has board-1 to board-%d and no %q", console.ErrUnknownBoard, len(f.boards), clip(name, 40))
+		return fmt.Errorf("%w: the lab has board-1 to board-%d and no %q", console.ErrUnknownBoard, len(f.boards), truncateText(name, 40))
 	}
-	var do func(*board) (string, error)
+	var do func(*labBoard) (string, error)
 	switch action {
 	case "stop":
-		do = f.stop
+		do = f.stopBoard
 	case "kill":
-		do = f.kill
+		do = f.killBoard
 	case "pause":
-		do = f.pause
+		do = f.pauseBoard
 	case "revive":
-		do = f.revive
+		do = f.reviveBoard
 	default:
-		return fmt.Errorf("%w: a lab can stop, kill, pause and revive a board, not %q", console.ErrBadRequest, clip(action, 40))
+		return fmt.Errorf("%w: a lab can stop, kill, pause and revive a board, not %q", console.ErrBadRequest, truncateText(action, 40))
 	}
 	text, err := do(b)
 	if err != nil {
 		return err
 	}
-	f.tell(b, name+" "+text)
+	f.emitEvent(b, name+" "+text)
 	return nil
 }
 
-func notNow(b *board, why string) error {
-	return fmt.Errorf("%w: %s %s", console.ErrUnavailable, b.place.Name, why)
+func errUnavailable(b *labBoard, why string) error {
+	return fmt.Errorf("%w: %s %s", console.ErrUnavailable, b.addrs.Name, why)
 }
 
-// claim takes a board for an action that takes time, if it is in one of the
+// beginAction takes a board for an action that takes time, if it is in one of the
 // given states. The claim ends with release.
-func (b *board) claim(doing string, states ...runState) (*process, error) {
+func (b *labBoard) beginAction(doing string, states ...runState) (*boardProcess, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.free(); err != nil {
+	if err := b.checkIdle(); err != nil {
 		return nil, err
 	}
 	for _, s := range states {
@@ -161,92 +161,92 @@ func (b *board) claim(doing string, states ...runState) (*process, error) {
 	}
 	switch b.state {
 	case paused:
-		return nil, notNow(b, "is paused; revive it first, or kill it")
+		return nil, errUnavailable(b, "is paused; revive it first, or kill it")
 	case stopped:
-		return nil, notNow(b, "is stopped already; revive starts it")
+		return nil, errUnavailable(b, "is stopped already; revive starts it")
 	default:
-		return nil, notNow(b, "is dead already; revive starts it")
+		return nil, errUnavailable(b, "is dead already; revive starts it")
 	}
 }
 
-// free tells whether anything can be done to the board; b.mu is held.
-func (b *board) free() error {
+// checkIdle tells whether anything can be done to the board; b.mu is held.
+func (b *labBoard) checkIdle() error {
 	switch {
-	case b.ended:
-		return notNow(b, "is ending with its lab")
+	case b.labEnded:
+		return errUnavailable(b, "is ending with its lab")
 	case b.busy != "":
-		return notNow(b, "is "+b.busy+"; try again in a moment")
+		return errUnavailable(b, "is "+b.busy+"; try again in a moment")
 	}
 	return nil
 }
 
-func (b *board) release(s runState) {
+func (b *labBoard) endAction(s runState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.busy, b.state, b.since = "", s, time.Now()
 }
 
-func (f *fleet) stop(b *board) (string, error) {
-	p, err := b.claim("being stopped", running)
+func (f *fleet) stopBoard(b *labBoard) (string, error) {
+	p, err := b.beginAction("being stopped", running)
 	if err != nil {
 		return "", err
 	}
-	left := p.end(f.grace, f.hurry)
-	b.release(stopped)
+	left := p.stopOrKill(f.leaveTimeout, f.killNow)
+	b.endAction(stopped)
 	if !left {
-		return fmt.Sprintf("was stopped by hand; it had not left after %v and was killed", f.grace), nil
+		return fmt.Sprintf("was stopped by hand; it had not left after %v and was killed", f.leaveTimeout), nil
 	}
 	return "was stopped by hand and has left the rack", nil
 }
 
-func (f *fleet) kill(b *board) (string, error) {
-	p, err := b.claim("being killed", running, paused)
+func (f *fleet) killBoard(b *labBoard) (string, error) {
+	p, err := b.beginAction("being killed", running, paused)
 	if err != nil {
 		return "", err
 	}
 	p.kill()
 	<-p.exited
-	b.release(dead)
+	b.endAction(dead)
 	return "was killed by hand", nil
 }
 
-func (f *fleet) pause(b *board) (string, error) {
+func (f *fleet) pauseBoard(b *labBoard) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.free(); err != nil {
+	if err := b.checkIdle(); err != nil {
 		return "", err
 	}
 	switch {
 	case b.state == paused:
-		return "", notNow(b, "is paused already; revive lets it go on")
-	case b.state != running || !b.proc.alive():
-		return "", notNow(b, "is not running; revive starts it")
+		return "", errUnavailable(b, "is paused already; revive lets it go on")
+	case b.state != running || !b.proc.isAlive():
+		return "", errUnavailable(b, "is not running; revive starts it")
 	}
 	if err := b.proc.pause(); err != nil {
-		return "", notNow(b, "cannot be paused: "+err.Error())
+		return "", errUnavailable(b, "cannot be paused: "+err.Error())
 	}
 	b.state, b.since = paused, time.Now()
 	return "was paused by hand", nil
 }
 
-func (f *fleet) revive(b *board) (string, error) {
+func (f *fleet) reviveBoard(b *labBoard) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.free(); err != nil {
+	if err := b.checkIdle(); err != nil {
 		return "", err
 	}
 	switch b.state {
 	case running:
-		return "", notNow(b, "is already running")
+		return "", errUnavailable(b, "is already running")
 	case paused:
 		if err := b.proc.resume(); err != nil {
-			return "", notNow(b, "cannot go on: "+err.Error())
+			return "", errUnavailable(b, "cannot go on: "+err.Error())
 		}
 		b.state, b.since = running, time.Now()
 		return "goes on after a pause", nil
 	}
-	if err := f.start(b); err != nil {
-		return "", notNow(b, "does not start: "+err.Error())
+	if err := f.startBoard(b); err != nil {
+		return "", errUnavailable(b, "does not start: "+err.Error())
 	}
 	return "was started again", nil
 }
@@ -257,14 +257,14 @@ func (f *fleet) stopAll() {
 	var all sync.WaitGroup
 	for _, b := range f.boards {
 		b.mu.Lock()
-		b.ended = true
+		b.labEnded = true
 		p := b.proc
 		b.mu.Unlock()
 		if p != nil {
 			all.Add(1)
 			go func() {
 				defer all.Done()
-				p.end(f.grace, f.hurry)
+				p.stopOrKill(f.leaveTimeout, f.killNow)
 			}()
 		}
 	}
@@ -272,19 +272,19 @@ func (f *fleet) stopAll() {
 	f.watchers.Wait()
 }
 
-// status is what the lab knows of a board at one moment.
-type status struct {
-	place Place
+// boardStatus is what the lab knows of a board at one moment.
+type boardStatus struct {
+	addrs BoardAddrs
 	state runState
 	since time.Time
 	pid   int // 0 = no process
 }
 
-func (f *fleet) status() []status {
-	list := make([]status, len(f.boards))
+func (f *fleet) boardStatuses() []boardStatus {
+	list := make([]boardStatus, len(f.boards))
 	for i, b := range f.boards {
 		b.mu.Lock()
-		list[i] = status{place: b.place, state: b.state, since: b.since}
+		list[i] = boardStatus{addrs: b.addrs, state: b.state, since: b.since}
 		if b.state == running || b.state == paused {
 			list[i].pid = b.proc.pid()
 		}
@@ -293,8 +293,8 @@ func (f *fleet) status() []status {
 	return list
 }
 
-// clip shortens a text from elsewhere.
-func clip(s string, most int) string {
+// truncateText shortens a text from elsewhere.
+func truncateText(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
 	}

@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	readyWithin = 30 * time.Second // for all boards to serve
-	leaveMargin = 5 * time.Second  // for a board to leave, beside its drain_timeout
-	leaveAtMost = 25 * time.Second // the console waits 30 s for what it is asked to do
+	readyTimeout = 30 * time.Second // for all boards to serve
+	leaveMargin  = 5 * time.Second  // for a board to leave, beside its drain_timeout
+	maxLeaveTime = 25 * time.Second // the console waits 30 s for what it is asked to do
 )
 
 // Options are what a lab is made of.
@@ -37,9 +37,9 @@ type Options struct {
 	// Command runs a board: program and arguments, to which the board's
 	// configuration file is added. It stops when its standard input closes.
 	Command []string
-	// Self is what a person types to run this program: "bramble", or
+	// Program is what a person types to run this program: "bramble", or
 	// "go run ./cmd/bramble". It stands in the advice that is printed.
-	Self string
+	Program string
 
 	JSON    bool         // one line of JSON instead of the table
 	Out     io.Writer    // for table or JSON
@@ -47,15 +47,15 @@ type Options struct {
 	Logger  *slog.Logger // for what goes wrong at the lab's console
 	Version string       // of this program
 
-	// Hurry, when closed, ends all boards at once; nil = never.
-	Hurry <-chan struct{}
+	// KillNow, when closed, ends all boards at once; nil = never.
+	KillNow <-chan struct{}
 }
 
 // Run starts a lab and returns when ctx has ended and no process of the lab
 // is left. Mistakes in the options, ports that are taken among them
 // (PortErrors), are told before anything is started.
 func Run(ctx context.Context, o Options) error {
-	o.Err = &oneAtATime{w: o.Err}
+	o.Err = &lockedWriter{w: o.Err}
 	plan, err := NewPlan(o.Boards, o.HTTP)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer forget()
-	key, err := rackKey(state, o.Template)
+	key, err := loadRackKey(state, o.Template)
 	if err != nil {
 		return err
 	}
@@ -92,29 +92,29 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	defer starter.close()
 	var up atomic.Bool // until then explain tells what happens to a board, and more of it
 	ev := new(console.Broadcaster)
-	f := &fleet{starter: starter, hurry: o.Hurry, events: ev, say: func(text string) {
+	f := &fleet{starter: starter, killNow: o.KillNow, events: ev, printLine: func(text string) {
 		if up.Load() {
 			fmt.Fprintf(o.Err, "%s  %s\n", time.Now().Format(time.TimeOnly), text)
 		}
 	}}
-	v := &view{version: o.Version, status: f.status, events: ev, peers: map[string]peer{}}
-	f.changed = v.changed
-	ask := map[string]readier{}
+	v := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
+	f.onChange = v.leaveIfStopped
+	ask := map[string]readyChecker{}
 	for i, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
-		f.boards = append(f.boards, &board{
-			place: p, dir: dir, state: stopped,
+		f.boards = append(f.boards, &labBoard{
+			addrs: p, dir: dir, state: stopped,
 			command: append(append([]string(nil), o.Command...), filepath.Join(dir, configFile)),
 		})
-		f.grace = max(f.grace, min(time.Duration(configs[i].HTTP.DrainTimeout)+leaveMargin, leaveAtMost))
-		c, err := client.New(url(p.Console), configs[i].Console.Password)
+		f.leaveTimeout = max(f.leaveTimeout, min(time.Duration(configs[i].HTTP.DrainTimeout)+leaveMargin, maxLeaveTime))
+		c, err := client.New(localURL(p.Console), configs[i].Console.Password)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		defer c.Close()
-		v.peers[p.Name], ask[p.Name] = c, c
+		v.consoles[p.Name], ask[p.Name] = c, c
 	}
-	server, err := newServer(v, f, configs[0].Console.Password, o.Logger)
+	server, err := newConsoleServer(v, f, configs[0].Console.Password, o.Logger)
 	if err != nil {
 		return err
 	}
@@ -122,39 +122,39 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	// The console outlives ctx, so that the end of the boards can be watched.
 	defer func() {
 		if ctx.Err() != nil {
-			fmt.Fprintf(o.Err, "\nStopping %s.\n", several(len(plan.Boards), "the board; Ctrl-C again kills it", "%d boards; Ctrl-C again kills them"))
+			fmt.Fprintf(o.Err, "\nStopping %s.\n", pluralize(len(plan.Boards), "the board; Ctrl-C again kills it", "%d boards; Ctrl-C again kills them"))
 		}
 		f.stopAll()
 		err = errors.Join(err, server.stop())
 	}()
 
 	began := time.Now()
-	if err := f.launch(); err != nil {
+	if err := f.startAll(); err != nil {
 		return fmt.Errorf("starting the boards: %w", err)
 	}
-	found := awaitReady(ctx, f, ask, readyWithin)
+	found := awaitReady(ctx, f, ask, readyTimeout)
 	if ctx.Err() != nil {
 		return nil
 	}
-	fmt.Fprint(o.Err, explain(found, readyWithin))
+	fmt.Fprint(o.Err, explainFailures(found, readyTimeout))
 	if !anyReady(found) {
 		return errors.New("no board of the lab came up; what each of them said is above")
 	}
 	up.Store(true)
-	if err := present(o, sheet{plan, state, found, time.Since(began), configs[0].Console.Password != ""}); err != nil {
+	if err := printReport(o, startReport{plan, state, found, time.Since(began), configs[0].Console.Password != ""}); err != nil {
 		return fmt.Errorf("printing the boards: %w", err)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// oneAtATime lets several goroutines write to one writer.
-type oneAtATime struct {
+// lockedWriter lets several goroutines write to one writer.
+type lockedWriter struct {
 	mu sync.Mutex // guards w
 	w  io.Writer
 }
 
-func (o *oneAtATime) Write(p []byte) (int, error) {
+func (o *lockedWriter) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.w.Write(p)

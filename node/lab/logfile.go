@@ -24,14 +24,14 @@ type logWriter struct {
 
 func openLog(path string, max int64) (*logWriter, error) {
 	w := &logWriter{path: path, max: max}
-	if err := w.open(); err != nil {
+	if err := w.openFile(); err != nil {
 		return nil, err
 	}
 	return w, nil
 }
 
-// open appends, so that a board that is revived adds to its log.
-func (w *logWriter) open() error {
+// openFile appends, so that a board that is revived adds to its log.
+func (w *logWriter) openFile() error {
 	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
 	if err != nil {
 		return fmt.Errorf("opening a log: %w", err)
@@ -54,7 +54,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if w.size > 0 && w.size+int64(len(p)) > w.max {
-		w.rotate()
+		w.rotateFile()
 	}
 	if w.file != nil {
 		n, _ := w.file.Write(p)
@@ -63,8 +63,8 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rotate makes the log the old log; mu is held.
-func (w *logWriter) rotate() {
+// rotateFile makes the log the old log; mu is held.
+func (w *logWriter) rotateFile() {
 	w.file.Close()
 	w.file = nil
 	// Windows renames onto no file that is there.
@@ -72,7 +72,7 @@ func (w *logWriter) rotate() {
 	if err := os.Rename(w.path, w.path+".old"); err != nil {
 		os.Truncate(w.path, 0) // a bounded log is worth more than a whole one
 	}
-	if err := w.open(); err != nil {
+	if err := w.openFile(); err != nil {
 		w.file = nil
 	}
 }
@@ -88,8 +88,8 @@ func (w *logWriter) Close() error {
 	return err
 }
 
-// tail returns the last lines of a log, at most n, or a sentence why not.
-func tail(path string, n int) []string {
+// lastLines returns the last lines of a log, at most n, or a sentence why not.
+func lastLines(path string, n int) []string {
 	const most = 16 << 10
 	f, err := os.Open(path)
 	if err != nil {

@@ -28,11 +28,11 @@ const (
 // links, so that the first board's pages are next to the console.
 type Plan struct {
 	Console netip.AddrPort // the lab's own
-	Boards  []Place
+	Boards  []BoardAddrs
 }
 
-// Place is where one board listens.
-type Place struct {
+// BoardAddrs is where one board listens.
+type BoardAddrs struct {
 	Name    string // board-1, board-2 …
 	HTTP    netip.AddrPort
 	Console netip.AddrPort
@@ -68,10 +68,10 @@ func NewPlan(n int, addr string) (*Plan, error) {
 	if first == 0 {
 		return freePlan(n, ip)
 	}
-	return layOut(n, ip, int(first)), nil
+	return layOutPorts(n, ip, int(first)), nil
 }
 
-func layOut(n int, ip netip.Addr, first int) *Plan {
+func layOutPorts(n int, ip netip.Addr, first int) *Plan {
 	inner := ip
 	if !ip.IsLoopback() {
 		inner = netip.MustParseAddr("127.0.0.1")
@@ -81,7 +81,7 @@ func layOut(n int, ip netip.Addr, first int) *Plan {
 	}
 	p := &Plan{Console: netip.AddrPortFrom(ip, uint16(first))}
 	for k := 1; k <= n; k++ {
-		p.Boards = append(p.Boards, Place{
+		p.Boards = append(p.Boards, BoardAddrs{
 			Name:    fmt.Sprintf("board-%d", k),
 			HTTP:    at(ip, 0, k),
 			Console: at(ip, 1, k),
@@ -96,7 +96,7 @@ func layOut(n int, ip netip.Addr, first int) *Plan {
 func freePlan(n int, ip netip.Addr) (*Plan, error) {
 	var err error
 	for range freeTries {
-		p := layOut(n, ip, freeLow+rand.IntN(freeHigh-freeLow-4*n))
+		p := layOutPorts(n, ip, freeLow+rand.IntN(freeHigh-freeLow-4*n))
 		if err = p.Check(); err == nil {
 			return p, nil
 		}
@@ -106,10 +106,10 @@ func freePlan(n int, ip netip.Addr) (*Plan, error) {
 
 // PortError says which port a lab cannot have and who wants it.
 type PortError struct {
-	Addr netip.AddrPort
-	Net  string // tcp, udp, or "tcp and udp"
-	For  string // "board-3 wants it for its public pages"
-	Err  error  // what the system said
+	Addr    netip.AddrPort
+	Net     string // tcp, udp, or "tcp and udp"
+	Purpose string // "board-3 wants it for its public pages"
+	Err     error  // what the system said
 }
 
 // Error is one line without advice; PortErrors has the advice, once.
@@ -118,10 +118,10 @@ func (e *PortError) Error() string {
 	if e.Net != "tcp" {
 		proto = " (" + e.Net + ")"
 	}
-	if taken(e.Err) {
-		return fmt.Sprintf("port %d%s is taken: %s", e.Addr.Port(), proto, e.For)
+	if isPortTaken(e.Err) {
+		return fmt.Sprintf("port %d%s is taken: %s", e.Addr.Port(), proto, e.Purpose)
 	}
-	return fmt.Sprintf("port %d%s cannot be had (%v): %s", e.Addr.Port(), proto, plain(e.Err), e.For)
+	return fmt.Sprintf("port %d%s cannot be had (%v): %s", e.Addr.Port(), proto, stripAddress(e.Err), e.Purpose)
 }
 
 // Unwrap returns what the system said.
@@ -133,27 +133,27 @@ type PortErrors []*PortError
 // Error writes a line for each port, and what to do; one line for an address
 // that no port of this machine has.
 func (e PortErrors) Error() string {
-	if first := e[0]; notHere(first.Err) {
+	if first := e[0]; isNotLocal(first.Err) {
 		return fmt.Sprintf("this machine does not have the address %s; choose one that it has with --http, such as 127.0.0.1:8080", first.Addr.Addr())
 	}
 	if len(e) == 1 {
-		return e[0].Error() + "; " + e.cure("it")
+		return e[0].Error() + "; " + e.remedyFor("it")
 	}
 	var b strings.Builder
 	for _, one := range e {
 		b.WriteString(one.Error() + "\n")
 	}
-	b.WriteString(e.cure("them"))
+	b.WriteString(e.remedyFor("them"))
 	return b.String()
 }
 
-// cure says what to do about the ports: it or them.
-func (e PortErrors) cure(them string) string {
+// remedyFor says what to do about the ports: it or them.
+func (e PortErrors) remedyFor(them string) string {
 	for _, one := range e {
 		switch {
 		case errors.Is(one.Err, fs.ErrPermission):
 			return "ports below 1024 are kept for the system: choose higher ones with --http"
-		case !taken(one.Err):
+		case !isPortTaken(one.Err):
 			return "choose others with --http (port 0: any that are free)"
 		}
 	}
@@ -223,8 +223,8 @@ func tryPort(addr netip.AddrPort, network string) error {
 	return l.Close()
 }
 
-// plain is what the system said of an address, without the address.
-func plain(err error) error {
+// stripAddress is what the system said of an address, without the address.
+func stripAddress(err error) error {
 	var no syscall.Errno
 	if errors.As(err, &no) {
 		return no
@@ -232,8 +232,8 @@ func plain(err error) error {
 	return err
 }
 
-// url is where a person on this machine reaches an address.
-func url(addr netip.AddrPort) string {
+// localURL is where a person on this machine reaches an address.
+func localURL(addr netip.AddrPort) string {
 	if addr.Addr().IsUnspecified() {
 		addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), addr.Port())
 	}

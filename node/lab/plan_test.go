@@ -115,7 +115,7 @@ func TestPlanTellsEveryTakenPort(t *testing.T) {
 		t.Errorf("two taken ports gave %v\nwant %s", err, want)
 	}
 	var port *PortError
-	if !errors.As(err, &port) || port.Addr != p.Boards[2].HTTP || !taken(err) {
+	if !errors.As(err, &port) || port.Addr != p.Boards[2].HTTP || !isPortTaken(err) {
 		t.Errorf("as a value it is %+v", port)
 	}
 }

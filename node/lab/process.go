@@ -39,7 +39,7 @@ func newStarter() *starter {
 	return s
 }
 
-func (s *starter) start(cmd *exec.Cmd) error {
+func (s *starter) startCommand(cmd *exec.Cmd) error {
 	job := startJob{cmd, make(chan error, 1)}
 	s.jobs <- job
 	return <-job.err
@@ -51,8 +51,8 @@ func (s *starter) close() {
 	<-s.done
 }
 
-// process is one run of a board's process.
-type process struct {
+// boardProcess is one run of a board's process.
+type boardProcess struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer     // closing it tells the board that its lab is gone
 	exited chan struct{} // closed when it has ended and all of its output is in the log
@@ -60,7 +60,7 @@ type process struct {
 }
 
 // startProcess runs command in dir, its output going to the log there.
-func startProcess(s *starter, command []string, dir string) (*process, error) {
+func startProcess(s *starter, command []string, dir string) (*boardProcess, error) {
 	log, err := openLog(filepath.Join(dir, logFile), maxLog)
 	if err != nil {
 		return nil, err
@@ -74,12 +74,12 @@ func startProcess(s *starter, command []string, dir string) (*process, error) {
 		log.Close()
 		return nil, fmt.Errorf("making a pipe: %w", err)
 	}
-	if err := s.start(cmd); err != nil {
+	if err := s.startCommand(cmd); err != nil {
 		stdin.Close()
 		log.Close()
 		return nil, fmt.Errorf("starting %s: %w", command[0], err)
 	}
-	p := &process{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	p := &boardProcess{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
 	go func() {
 		defer close(p.exited)
 		p.err = cmd.Wait()
@@ -88,10 +88,10 @@ func startProcess(s *starter, command []string, dir string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *boardProcess) pid() int { return p.cmd.Process.Pid }
 
-// alive tells whether the process has not ended yet.
-func (p *process) alive() bool {
+// isAlive tells whether the process has not ended yet.
+func (p *boardProcess) isAlive() bool {
 	select {
 	case <-p.exited:
 		return false
@@ -100,13 +100,13 @@ func (p *process) alive() bool {
 	}
 }
 
-// end asks the process to leave, and kills it if it has not left when grace is
+// stopOrKill asks the process to leave, and kills it if it has not left when grace is
 // over or hurry is closed. It returns when the process is gone and tells whether
 // it left when it was asked.
-func (p *process) end(grace time.Duration, hurry <-chan struct{}) (left bool) {
+func (p *boardProcess) stopOrKill(grace time.Duration, hurry <-chan struct{}) (left bool) {
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
-	if err := p.askToLeave(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.requestStop(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.kill()
 	}
 	select {
@@ -121,4 +121,4 @@ func (p *process) end(grace time.Duration, hurry <-chan struct{}) (left bool) {
 }
 
 // kill ends the process at once, paused or not.
-func (p *process) kill() { p.cmd.Process.Kill() } // fails only if it has ended
+func (p *boardProcess) kill() { p.cmd.Process.Kill() } // fails only if it has ended

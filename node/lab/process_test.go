@@ -28,7 +28,7 @@ func exists(pid int) bool { return syscall.Kill(pid, 0) == nil }
 func serving(t *testing.T, f *fleet, i int) {
 	t.Helper()
 	eventually(t, "a board serves", func() bool {
-		resp, err := http.Get(url(f.boards[i].place.Console) + "/healthz")
+		resp, err := http.Get(localURL(f.boards[i].addrs.Console) + "/healthz")
 		if err != nil {
 			return false
 		}
@@ -42,7 +42,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	f := newFleet(t, 3, "good", 10*time.Second, nil)
 	heard, unsubscribe := f.events.Subscribe()
 	defer unsubscribe()
-	if err := f.launch(); err != nil {
+	if err := f.startAll(); err != nil {
 		t.Fatal(err)
 	}
 	defer f.stopAll()
@@ -67,12 +67,12 @@ func TestStopKillPauseRevive(t *testing.T) {
 	}
 	state := func(i int, want runState) {
 		t.Helper()
-		if got := f.status()[i]; got.state != want {
-			t.Errorf("%s is %s, want %s", got.place.Name, got.state, want)
+		if got := f.boardStatuses()[i]; got.state != want {
+			t.Errorf("%s is %s, want %s", got.addrs.Name, got.state, want)
 		}
 	}
 	pids := make([]int, 3)
-	for i, s := range f.status() {
+	for i, s := range f.boardStatuses() {
 		pids[i] = s.pid
 	}
 
@@ -85,7 +85,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	if exists(pids[0]) {
 		t.Error("a stopped board has a process")
 	}
-	if log := tail(filepath.Join(f.boards[0].dir, logFile), 1)[0]; log != "left cleanly" {
+	if log := lastLines(filepath.Join(f.boards[0].dir, logFile), 1)[0]; log != "left cleanly" {
 		t.Errorf("a stopped board logged last %q", log)
 	}
 	refuse("board-1", "stop", "not possible now: board-1 is stopped already; revive starts it", console.ErrUnavailable)
@@ -106,7 +106,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	refuse("board-3", "pause", "not possible now: board-3 is paused already; revive lets it go on", console.ErrUnavailable)
 	refuse("board-3", "stop", "not possible now: board-3 is paused; revive it first, or kill it", console.ErrUnavailable)
 	do("board-3", "revive")
-	if s := f.status()[2]; s.state != running || s.pid != pids[2] {
+	if s := f.boardStatuses()[2]; s.state != running || s.pid != pids[2] {
 		t.Errorf("after a pause board-3 is %+v, and was process %d", s, pids[2])
 	}
 	serving(t, f, 2)
@@ -119,7 +119,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	f.stopAll()
 	refuse("board-1", "revive", "not possible now: board-1 is ending with its lab", console.ErrUnavailable)
 	for i := range f.boards {
-		if f.boards[i].proc.alive() {
+		if f.boards[i].proc.isAlive() {
 			t.Errorf("board-%d outlives its lab", i+1)
 		}
 	}
@@ -129,19 +129,19 @@ func TestBoardThatDiesByItselfIsToldAndStaysDead(t *testing.T) {
 	f := newFleet(t, 2, "good", 10*time.Second, nil)
 	heard, unsubscribe := f.events.Subscribe()
 	defer unsubscribe()
-	if err := f.launch(); err != nil {
+	if err := f.startAll(); err != nil {
 		t.Fatal(err)
 	}
 	defer f.stopAll()
 	serving(t, f, 1)
-	if err := syscall.Kill(f.status()[1].pid, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(f.boardStatuses()[1].pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	e := <-heard
 	if want := "board-2 died by itself (signal: killed); the end of its log: serving as board-2"; e.Text != want {
 		t.Errorf("got  %s\nwant %s", e.Text, want)
 	}
-	if s := f.status()[1]; s.state != dead || s.pid != 0 {
+	if s := f.boardStatuses()[1]; s.state != dead || s.pid != 0 {
 		t.Errorf("board-2 is %+v", s)
 	}
 }
@@ -149,29 +149,29 @@ func TestBoardThatDiesByItselfIsToldAndStaysDead(t *testing.T) {
 func TestStubbornBoardIsKilled(t *testing.T) {
 	t.Run("when its time is over", func(t *testing.T) {
 		f := newFleet(t, 1, "stubborn", 100*time.Millisecond, nil)
-		if err := f.launch(); err != nil {
+		if err := f.startAll(); err != nil {
 			t.Fatal(err)
 		}
 		serving(t, f, 0)
 		f.stopAll()
-		if f.boards[0].proc.alive() || f.boards[0].proc.err.Error() != "signal: killed" {
+		if f.boards[0].proc.isAlive() || f.boards[0].proc.err.Error() != "signal: killed" {
 			t.Errorf("it ended by %v", f.boards[0].proc.err)
 		}
 	})
 	t.Run("at a second Ctrl-C", func(t *testing.T) {
 		hurry := make(chan struct{})
 		f := newFleet(t, 1, "stubborn", time.Hour, hurry)
-		if err := f.launch(); err != nil {
+		if err := f.startAll(); err != nil {
 			t.Fatal(err)
 		}
 		serving(t, f, 0)
 		ended := make(chan struct{})
 		go func() { defer close(ended); f.stopAll() }()
 		log := filepath.Join(f.boards[0].dir, logFile)
-		eventually(t, "the board is asked to leave", func() bool { return tail(log, 1)[0] == "asked to leave, and staying" })
+		eventually(t, "the board is asked to leave", func() bool { return lastLines(log, 1)[0] == "asked to leave, and staying" })
 		close(hurry)
 		<-ended
-		if f.boards[0].proc.alive() {
+		if f.boards[0].proc.isAlive() {
 			t.Error("it is still there")
 		}
 	})
@@ -191,7 +191,7 @@ func TestLabKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var doc Document
+	var doc Summary
 	err = json.NewDecoder(out).Decode(&doc)
 	cmd.Process.Kill()
 	io.Copy(io.Discard, out)
@@ -225,7 +225,7 @@ func TestLab(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	var doc Document
+	var doc Summary
 	if err := json.Unmarshal([]byte(out.next(t, "{")), &doc); err != nil {
 		t.Fatal(err)
 	}

@@ -7,15 +7,15 @@ import (
 	"syscall"
 )
 
-// taken tells that an address has another holder.
-func taken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
+// isPortTaken tells that an address has another holder.
+func isPortTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// notHere tells that an address is none of this machine's.
-func notHere(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
+// isNotLocal tells that an address is none of this machine's.
+func isNotLocal(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
 
-// askToLeave sends SIGTERM. A paused process is continued, or it would never
+// requestStop sends SIGTERM. A paused process is continued, or it would never
 // see it.
-func (p *process) askToLeave() error {
+func (p *boardProcess) requestStop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (p *process) askToLeave() error {
 }
 
 // pause stops the process where it is.
-func (p *process) pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *boardProcess) pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // resume lets a paused process go on.
-func (p *process) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+func (p *boardProcess) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }

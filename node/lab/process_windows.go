@@ -14,11 +14,11 @@ const wsaeaddrnotavail = syscall.Errno(10049)
 // errNoPause says what Windows lacks.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
-// taken tells that an address has another holder.
-func taken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
+// isPortTaken tells that an address has another holder.
+func isPortTaken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
 
-// notHere tells that an address is none of this machine's.
-func notHere(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
+// isNotLocal tells that an address is none of this machine's.
+func isNotLocal(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
 
 // childAttributes keeps the console's Ctrl-C from the boards: it reaches only
 // the lab, which then ends them in order.
@@ -26,9 +26,9 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// askToLeave closes the board's standard input, for there is no SIGTERM.
-func (p *process) askToLeave() error { return p.stdin.Close() }
+// requestStop closes the board's standard input, for there is no SIGTERM.
+func (p *boardProcess) requestStop() error { return p.stdin.Close() }
 
-func (p *process) pause() error { return errNoPause }
+func (p *boardProcess) pause() error { return errNoPause }
 
-func (p *process) resume() error { return errNoPause }
+func (p *boardProcess) resume() error { return errNoPause }

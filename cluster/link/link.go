@@ -1,4 +1,8 @@
-package cluster
+// Package link is the rack link: HTTP/1.1 between the boards of a rack inside mutually authenticated
+// TLS 1.3, with every key derived from the rack key. A caller proves that it holds the rack key before
+// TLS begins (the knock), and a request to a board that no longer lives fails within half a peer
+// timeout (the stall watch).
+package link
 
 import (
 	"context"
@@ -34,18 +38,18 @@ const (
 	// pingShare: and has PeerTimeout*3/pingShare for the answer, so that a
 	// dead board costs half a peer timeout and two dead ones a whole.
 	pingShare = 8
-	// linkIdle is how long a connection between boards is kept unused.
-	linkIdle = 90 * time.Second
-	// linkHeaderTime bounds how long a caller may take to send a request's fields.
-	linkHeaderTime = 5 * time.Second
+	// idleTimeout is how long a connection between boards is kept unused.
+	idleTimeout = 90 * time.Second
+	// headerTimeout bounds how long a caller may take to send a request's fields.
+	headerTimeout = 5 * time.Second
 	// The connections to one board are bounded, and of three kinds: pulses and
 	// pings have their own, so that pages cannot starve them, and so have
 	// orders, which wait for disks.
 	maxDataConns    = 32
 	maxControlConns = 4
 	maxOrderConns   = 8
-	// maxLinkHeader bounds a request's fields between boards, in bytes.
-	maxLinkHeader = 64 << 10
+	// maxHeaderBytes bounds a request's fields between boards, in bytes.
+	maxHeaderBytes = 64 << 10
 	// PingPath answers 204 to any board of the rack.
 	PingPath = "/v1/ping"
 )
@@ -56,8 +60,8 @@ type Peer struct {
 	Addr string // host:port of its rack link
 }
 
-// LinkConfig sets up a board's end of the rack link.
-type LinkConfig struct {
+// Config sets up a board's end of the rack link.
+type Config struct {
 	Name        string        // this board
 	Keys        [][]byte      // rack keys of RackKeySize bytes; the first is shown, all are accepted
 	Listen      string        // host:port
@@ -69,7 +73,7 @@ type LinkConfig struct {
 // both sides prove that they hold the rack key. It knows boards by name: who
 // answers at the right address under a wrong name is not talked to.
 type Link struct {
-	id          *identity
+	id          *boardIdentity
 	log         *slog.Logger
 	peerTimeout time.Duration
 	listener    *knockListener
@@ -78,12 +82,12 @@ type Link struct {
 	orders      *http.Transport
 
 	mu     sync.Mutex // guards byName, byHost
-	byName map[string]*linkPeer
-	byHost map[string]*linkPeer
+	byName map[string]*peerState
+	byHost map[string]*peerState
 }
 
-// linkPeer is what the link remembers of one board.
-type linkPeer struct {
+// peerState is what the link remembers of one board.
+type peerState struct {
 	Peer
 	down     atomic.Bool  // it did not answer when last asked
 	inFlight atomic.Int64 // requests whose reply's body is not closed
@@ -97,8 +101,8 @@ type pingCall struct {
 	err  error
 }
 
-// NewLink opens the listener; nothing is answered before Serve.
-func NewLink(cfg LinkConfig) (*Link, error) {
+// New opens the listener; nothing is answered before Serve.
+func New(cfg Config) (*Link, error) {
 	id, err := newIdentity(cfg.Name, cfg.Keys)
 	if err != nil {
 		return nil, err
@@ -111,27 +115,27 @@ func NewLink(cfg LinkConfig) (*Link, error) {
 		id:          id,
 		log:         cfg.Logger,
 		peerTimeout: cfg.PeerTimeout,
-		listener:    newKnockListener(inner, id.knocks, cfg.Logger),
-		byName:      map[string]*linkPeer{},
-		byHost:      map[string]*linkPeer{},
+		listener:    newKnockListener(inner, id.knockKeys, cfg.Logger),
+		byName:      map[string]*peerState{},
+		byHost:      map[string]*peerState{},
 	}
 	if l.peerTimeout <= 0 {
 		l.peerTimeout = DefaultPeerTimeout
 	}
-	l.data = l.transport(maxDataConns)
-	l.control = l.transport(maxControlConns)
-	l.orders = l.transport(maxOrderConns)
+	l.data = l.newHTTPTransport(maxDataConns)
+	l.control = l.newHTTPTransport(maxControlConns)
+	l.orders = l.newHTTPTransport(maxOrderConns)
 	return l, nil
 }
 
-func (l *Link) transport(conns int) *http.Transport {
+func (l *Link) newHTTPTransport(conns int) *http.Transport {
 	return &http.Transport{
-		DialTLSContext:         l.dial,
+		DialTLSContext:         l.dialBoard,
 		MaxConnsPerHost:        conns,
 		MaxIdleConnsPerHost:    conns,
-		IdleConnTimeout:        linkIdle,
+		IdleConnTimeout:        idleTimeout,
 		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxLinkHeader,
+		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
 }
 
@@ -149,13 +153,13 @@ func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 	mux.Handle("/", handler)
 	server := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: linkHeaderTime,
-		IdleTimeout:       linkIdle + linkHeaderTime, // the caller closes first
-		MaxHeaderBytes:    maxLinkHeader,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout + headerTimeout, // the caller closes first
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(tls.NewListener(l.listener, l.id.server())) }()
+	go func() { served <- server.Serve(tls.NewListener(l.listener, l.id.serverConfig())) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("rack link: %w", err)
@@ -194,19 +198,19 @@ func PeerName(r *http.Request) string {
 func (l *Link) SetPeers(peers []Peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	byName := make(map[string]*linkPeer, len(peers))
-	byHost := make(map[string]*linkPeer, len(peers))
+	byName := make(map[string]*peerState, len(peers))
+	byHost := make(map[string]*peerState, len(peers))
 	for _, p := range peers {
 		known := l.byName[p.Name]
 		if known == nil || known.Addr != p.Addr {
-			known = &linkPeer{Peer: p}
+			known = &peerState{Peer: p}
 		}
-		byName[p.Name], byHost[linkHost(p.Name)] = known, known
+		byName[p.Name], byHost[boardHost(p.Name)] = known, known
 	}
 	l.byName, l.byHost = byName, byHost
 }
 
-func (l *Link) peer(board string) *linkPeer {
+func (l *Link) findPeer(board string) *peerState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.byName[board]
@@ -214,22 +218,22 @@ func (l *Link) peer(board string) *linkPeer {
 
 // Up reports whether a board is known and answered when last asked.
 func (l *Link) Up(board string) bool {
-	p := l.peer(board)
+	p := l.findPeer(board)
 	return p != nil && !p.down.Load()
 }
 
 // InFlight is how many requests a board has not fully answered yet: what
 // the ring's bounded load goes by.
 func (l *Link) InFlight(board string) int {
-	p := l.peer(board)
+	p := l.findPeer(board)
 	if p == nil {
 		return 0
 	}
 	return int(p.inFlight.Load())
 }
 
-// dial reaches the board that a URL's host stands for: knock, then TLS.
-func (l *Link) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+// dialBoard reaches the board that a URL's host stands for: knock, then TLS.
+func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("rack link: address %q: %w", addr, err)
@@ -246,7 +250,7 @@ func (l *Link) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("calling %s: %w", p.Name, err)
 	}
-	secure, err := l.greet(ctx, conn, p.Name)
+	secure, err := l.openTLS(ctx, conn, p.Name)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("calling %s at %s: %w", p.Name, p.Addr, err)
@@ -254,8 +258,8 @@ func (l *Link) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	return secure, nil
 }
 
-func (l *Link) greet(ctx context.Context, conn net.Conn, board string) (net.Conn, error) {
-	knock, err := appendKnock(nil, l.id.knocks[0])
+func (l *Link) openTLS(ctx context.Context, conn net.Conn, board string) (net.Conn, error) {
+	knock, err := appendKnock(nil, l.id.knockKeys[0])
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +273,7 @@ func (l *Link) greet(ctx context.Context, conn net.Conn, board string) (net.Conn
 	if err := conn.SetWriteDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	secure := tls.Client(conn, l.id.client(board))
+	secure := tls.Client(conn, l.id.clientConfig(board))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
@@ -281,13 +285,13 @@ func (l *Link) greet(ctx context.Context, conn net.Conn, board string) (net.Conn
 // of the peer timeout the board is pinged, and if it does not answer that
 // either, Do, or the read of the body that was waiting, returns ErrPeerSilent.
 func (l *Link) Do(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
-	return l.do(ctx, l.data, board, r)
+	return l.roundTrip(ctx, l.data, board, r)
 }
 
 // Control is Do over the connections that are kept free for pulses, pings and
 // what one board has another do.
 func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
-	return l.do(ctx, l.control, board, r)
+	return l.roundTrip(ctx, l.control, board, r)
 }
 
 // Order is Do over the connections of the ledger, whose answers wait for disks.
@@ -296,22 +300,22 @@ func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*htt
 func (l *Link) Order(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	resp, err = l.do(ctx, l.orders, board, r)
+	resp, err = l.roundTrip(ctx, l.orders, board, r)
 	return resp, connected.Load(), err
 }
 
-func (l *Link) do(ctx context.Context, via *http.Transport, board string, r *http.Request) (*http.Response, error) {
-	p := l.peer(board)
+func (l *Link) roundTrip(ctx context.Context, via *http.Transport, board string, r *http.Request) (*http.Response, error) {
+	p := l.findPeer(board)
 	if p == nil {
 		return nil, fmt.Errorf("%s: %w", board, ErrUnknownPeer)
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	p.inFlight.Add(1)
-	w := &watch{link: l, peer: p, asked: ctx, ctx: watched, cancel: cancel, stall: l.peerTimeout / stallShare}
+	w := &stallWatch{link: l, peer: p, caller: ctx, ctx: watched, cancel: cancel, stall: l.peerTimeout / stallShare}
 	w.start()
-	resp, err := via.RoundTrip(addressed(watched, r, board))
+	resp, err := via.RoundTrip(addressRequest(watched, r, board))
 	if err != nil {
-		err = w.explain(err)
+		err = w.classifyError(err)
 		w.stop()
 		return nil, err
 	}
@@ -319,11 +323,11 @@ func (l *Link) do(ctx context.Context, via *http.Transport, board string, r *htt
 	return resp, nil
 }
 
-// addressed is a copy of r that is sent to a board.
-func addressed(ctx context.Context, r *http.Request, board string) *http.Request {
+// addressRequest is a copy of r that is sent to a board.
+func addressRequest(ctx context.Context, r *http.Request, board string) *http.Request {
 	out := r.WithContext(ctx)
 	url := *r.URL
-	url.Scheme, url.Host = "https", linkHost(board)
+	url.Scheme, url.Host = "https", boardHost(board)
 	out.URL, out.Host = &url, ""
 	return out
 }
@@ -331,14 +335,14 @@ func addressed(ctx context.Context, r *http.Request, board string) *http.Request
 // Ping asks a board for a sign of life, for at most three eighths of the peer
 // timeout. Callers that ask at the same time share one answer.
 func (l *Link) Ping(board string) error {
-	p := l.peer(board)
+	p := l.findPeer(board)
 	if p == nil {
 		return fmt.Errorf("%s: %w", board, ErrUnknownPeer)
 	}
 	return l.pingPeer(p)
 }
 
-func (l *Link) pingPeer(p *linkPeer) error {
+func (l *Link) pingPeer(p *peerState) error {
 	p.mu.Lock()
 	if call := p.ping; call != nil {
 		p.mu.Unlock()
@@ -359,10 +363,10 @@ func (l *Link) pingPeer(p *linkPeer) error {
 	return call.err
 }
 
-func (l *Link) pingOnce(p *linkPeer) error {
+func (l *Link) pingOnce(p *peerState) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.peerTimeout*3/pingShare)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+linkHost(p.Name)+PingPath, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+boardHost(p.Name)+PingPath, nil)
 	if err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}

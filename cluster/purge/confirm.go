@@ -1,4 +1,4 @@
-package cluster
+package purge
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"bramble/cluster/link"
 )
 
 // Confirm has every live board obey what this one has obeyed, and returns when
@@ -15,7 +17,7 @@ import (
 //
 // However many callers there are, one exchange with each board is under way for
 // them at a time, and it carries what all of them have issued.
-func (p *Purger) Confirm(ctx context.Context, wait time.Duration) bool {
+func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	peers := p.roster.Peers()
 	if len(peers) == 0 {
 		return true
@@ -29,7 +31,7 @@ func (p *Purger) Confirm(ctx context.Context, wait time.Duration) bool {
 	)
 	for _, peer := range peers {
 		running.Go(func() {
-			if !p.confirmOne(ctx, peer.Name, want) {
+			if !p.confirmBoard(ctx, peer.Name, want) {
 				missing.Store(true)
 			}
 		})
@@ -38,10 +40,10 @@ func (p *Purger) Confirm(ctx context.Context, wait time.Duration) bool {
 	return !missing.Load()
 }
 
-// confirmOne waits for its turn with a board, by when an earlier caller may have
+// confirmBoard waits for its turn with a board, by when an earlier caller may have
 // told it everything.
-func (p *Purger) confirmOne(ctx context.Context, board string, want Vector) bool {
-	turn := p.turn(board)
+func (p *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bool {
+	turn := p.confirmSlot(board)
 	for {
 		select {
 		case turn <- struct{}{}:
@@ -49,38 +51,38 @@ func (p *Purger) confirmOne(ctx context.Context, board string, want Vector) bool
 			return false
 		}
 		var err error
-		done := p.covers(board, want)
+		done := p.hasApplied(board, want)
 		if !done {
 			err = p.exchange(ctx, board, true)
-			done = err == nil && p.covers(board, want)
+			done = err == nil && p.hasApplied(board, want)
 		}
 		<-turn
-		if done || errors.Is(err, ErrPeerSilent) || errors.Is(err, ErrUnknownPeer) {
+		if done || errors.Is(err, link.ErrPeerSilent) || errors.Is(err, link.ErrUnknownPeer) {
 			return done
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(purgeRetry):
+		case <-time.After(retryPause):
 		}
 	}
 }
 
-// turn holds one caller of Confirm at a time for a board.
-func (p *Purger) turn(board string) chan struct{} {
+// confirmSlot holds one caller of Confirm at a time for a board.
+func (p *Syncer) confirmSlot(board string) chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	turn := p.turns[board]
+	turn := p.confirming[board]
 	if turn == nil {
 		turn = make(chan struct{}, 1)
-		p.turns[board] = turn
+		p.confirming[board] = turn
 	}
 	return turn
 }
 
-// covers reports whether a board was heard to have obeyed what want says.
-func (p *Purger) covers(board string, want Vector) bool {
+// hasApplied reports whether a board was heard to have obeyed what want says.
+func (p *Syncer) hasApplied(board string, want Vector) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.theirs[board].Covers(want)
+	return p.vectors[board].Covers(want)
 }

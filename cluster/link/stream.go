@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"bufio"
@@ -20,12 +20,12 @@ var ErrNoStream = errors.New("the board takes no stream of this kind")
 // path says for which; its handler over there is Streams. It returns within
 // half a peer timeout for the connection and another for the answer.
 func (l *Link) Stream(ctx context.Context, board, path string) (net.Conn, error) {
-	host := linkHost(board)
-	conn, err := l.dial(ctx, "tcp", net.JoinHostPort(host, "443"))
+	host := boardHost(board)
+	conn, err := l.dialBoard(ctx, "tcp", net.JoinHostPort(host, "443"))
 	if err != nil {
 		return nil, err
 	}
-	stream, err := l.askForStream(ctx, conn, host, path)
+	stream, err := l.requestStream(ctx, conn, host, path)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("stream %s to %s: %w", path, board, err)
@@ -33,7 +33,7 @@ func (l *Link) Stream(ctx context.Context, board, path string) (net.Conn, error)
 	return stream, nil
 }
 
-func (l *Link) askForStream(ctx context.Context, conn net.Conn, host, path string) (net.Conn, error) {
+func (l *Link) requestStream(ctx context.Context, conn net.Conn, host, path string) (net.Conn, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
 	if err != nil {
 		return nil, err
@@ -62,12 +62,12 @@ func (l *Link) askForStream(ctx context.Context, conn net.Conn, host, path strin
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	return readAheadConn{conn, in}, nil
+	return bufferedConn{conn, in}, nil
 }
 
-// Streams takes the streams that other boards open. Each goes to accept with
+// StreamHandler takes the streams that other boards open. Each goes to accept with
 // the name of the board that opened it; accept owns it, and may wait a little.
-func Streams(accept func(conn net.Conn, board string)) http.Handler {
+func StreamHandler(accept func(conn net.Conn, board string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		board := PeerName(r)
 		if r.Header.Get("Upgrade") != streamProtocol {
@@ -89,14 +89,14 @@ func Streams(accept func(conn net.Conn, board string)) http.Handler {
 			conn.Close()
 			return
 		}
-		accept(readAheadConn{conn, buffered.Reader}, board)
+		accept(bufferedConn{conn, buffered.Reader}, board)
 	})
 }
 
-// readAheadConn is a connection some of whose bytes may be in a reader already.
-type readAheadConn struct {
+// bufferedConn is a connection some of whose bytes may be in a reader already.
+type bufferedConn struct {
 	net.Conn
 	in *bufio.Reader
 }
 
-func (c readAheadConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+func (c bufferedConn) Read(p []byte) (int, error) { return c.in.Read(p) }

@@ -1,4 +1,4 @@
-package cluster
+package purge
 
 import (
 	"bytes"
@@ -13,12 +13,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bramble/cluster/link"
 )
 
 // fakeRack is a Roster and a Caller of purgers in one process.
 type fakeRack struct {
 	mu      sync.Mutex // guards what follows
-	purgers map[string]*Purger
+	purgers map[string]*Syncer
 	cut     map[string]bool // boards that nobody reaches and that reach nobody
 	slow    map[string]time.Duration
 	sent    int // messages
@@ -30,13 +32,13 @@ type fakeSeat struct {
 	name string
 }
 
-func (s fakeSeat) Peers() []Peer {
+func (s fakeSeat) Peers() []link.Peer {
 	s.rack.mu.Lock()
 	defer s.rack.mu.Unlock()
-	var peers []Peer
+	var peers []link.Peer
 	for name := range s.rack.purgers {
 		if name != s.name {
-			peers = append(peers, Peer{Name: name})
+			peers = append(peers, link.Peer{Name: name})
 		}
 	}
 	return peers
@@ -56,7 +58,7 @@ func (s fakeSeat) Control(ctx context.Context, board string, r *http.Request) (*
 		return nil, ctx.Err()
 	}
 	if cut {
-		return nil, fmt.Errorf("%s: %w", board, ErrPeerSilent)
+		return nil, fmt.Errorf("%s: %w", board, link.ErrPeerSilent)
 	}
 	w := httptest.NewRecorder()
 	to.ServeHTTP(w, r.WithContext(ctx))
@@ -70,15 +72,15 @@ func (r *fakeRack) cutOff(board string, cut bool) {
 }
 
 // newFakeRack seats boards named a, b, c … and returns what they obey.
-func newFakeRack(n int) (*fakeRack, []*Purger, []*memory) {
-	rack := &fakeRack{purgers: map[string]*Purger{}, cut: map[string]bool{}, slow: map[string]time.Duration{}, known: n}
-	var purgers []*Purger
+func newFakeRack(n int) (*fakeRack, []*Syncer, []*memory) {
+	rack := &fakeRack{purgers: map[string]*Syncer{}, cut: map[string]bool{}, slow: map[string]time.Duration{}, known: n}
+	var purgers []*Syncer
 	var memories []*memory
 	for i := range n {
 		name := string(rune('a' + i))
 		m := &memory{}
 		seat := fakeSeat{rack, name}
-		p := NewPurger(newPurgeLog(Origin(i+1), m), seat, seat, DefaultPulseTiming(), slog.New(slog.DiscardHandler))
+		p := NewSyncer(newLog(Issuer(i+1), m), seat, seat, DefaultTiming(), slog.New(slog.DiscardHandler))
 		rack.purgers[name] = p
 		purgers, memories = append(purgers, p), append(memories, m)
 	}
@@ -86,7 +88,7 @@ func newFakeRack(n int) (*fakeRack, []*Purger, []*memory) {
 }
 
 // run starts the pulses of all boards and returns what stops them.
-func run(purgers []*Purger) (stop func()) {
+func run(purgers []*Syncer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for _, p := range purgers {
@@ -96,7 +98,7 @@ func run(purgers []*Purger) (stop func()) {
 }
 
 // purge is what the console does: issue here, then tell the others.
-func purge(ctx context.Context, p *Purger, what Purge) (obeyed, absent []string, err error) {
+func purge(ctx context.Context, p *Syncer, what Purge) (obeyed, absent []string, err error) {
 	if err := p.Issue(what); err != nil {
 		return nil, nil, err
 	}
@@ -118,7 +120,7 @@ func TestAPurgeReachesEveryLiveBoardAtOnceAndTheOthersLater(t *testing.T) {
 			t.Errorf("b obeyed %v and c %v", memories[1].obeyed, memories[2].obeyed)
 		}
 		rack.cutOff("c", false)
-		time.Sleep(2 * DefaultPulseTiming().Interval)
+		time.Sleep(2 * DefaultTiming().Interval)
 		synctest.Wait()
 		if !slices.Equal(memories[2].obeyed, []string{"tag:x"}) {
 			t.Errorf("a pulse after it came back, c has obeyed %v", memories[2].obeyed)
@@ -134,13 +136,13 @@ func TestAPurgeReachesEveryLiveBoardAtOnceAndTheOthersLater(t *testing.T) {
 func TestTwoNewBoardsLearnAHistoryOfAnyLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, purgers, memories := newFakeRack(2)
-		for n := range 3*maxPurgeBatch + 1 {
+		for n := range 3*maxBatch + 1 {
 			issue(t, purgers[0].log, tag(fmt.Sprint(n)))
 		}
 		if err := purgers[1].CatchUp(t.Context(), "a", purgers[0].Digest()); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(memories[1].obeyed); n != 3*maxPurgeBatch+1 {
+		if n := len(memories[1].obeyed); n != 3*maxBatch+1 {
 			t.Errorf("b obeyed %d purges", n)
 		}
 	})
@@ -152,12 +154,12 @@ func TestMemoryIsBelievedOnlyInTouchWithMostOfTheRack(t *testing.T) {
 		stop := run(purgers)
 		defer stop()
 		wait := func() {
-			time.Sleep(2 * DefaultPulseTiming().Lease)
+			time.Sleep(2 * DefaultTiming().Lease)
 			synctest.Wait()
 		}
 		believable := func() (names string) {
 			for i, p := range purgers {
-				if p.Believable() {
+				if p.LeaseValid() {
 					names += string(rune('a' + i))
 				}
 			}
@@ -191,26 +193,26 @@ func TestAStoppedBoardLearnsWhatItMissedFirst(t *testing.T) {
 		stop := run(purgers[:2]) // c does not run: it is stopped
 		defer stop()
 		stopped := purgers[2]
-		if !stopped.Sync(t.Context()) {
+		if !stopped.RenewLease(t.Context()) {
 			t.Fatal("c does not believe its memory although it has just asked")
 		}
 		rack.cutOff("c", true)
 		if _, absent, err := purge(t.Context(), purgers[0], tag("x")); err != nil || !slices.Equal(absent, []string{"c"}) {
 			t.Fatalf("absent %v, %v", absent, err)
 		}
-		time.Sleep(DefaultPulseTiming().Freeze)
-		if stopped.Believable() {
+		time.Sleep(DefaultTiming().MaxPause)
+		if stopped.LeaseValid() {
 			t.Error("c believes its memory after a gap")
 		}
-		if stopped.Sync(t.Context()) {
+		if stopped.RenewLease(t.Context()) {
 			t.Error("c believes its memory although nobody could tell it what it missed")
 		}
 		rack.cutOff("c", false)
-		if stopped.Sync(t.Context()) {
+		if stopped.RenewLease(t.Context()) {
 			t.Error("after a failure c asked again at once: a cut-off board would make every client wait")
 		}
-		time.Sleep(DefaultPulseTiming().Interval)
-		if !stopped.Sync(t.Context()) || !slices.Contains(memories[2].obeyed, "tag:x") {
+		time.Sleep(DefaultTiming().Interval)
+		if !stopped.RenewLease(t.Context()) || !slices.Contains(memories[2].obeyed, "tag:x") {
 			t.Errorf("c has obeyed %v", memories[2].obeyed)
 		}
 	})
@@ -222,14 +224,14 @@ func TestAnOldContactDoesNotCount(t *testing.T) {
 		_, purgers, _ := newFakeRack(3)
 		p := purgers[0]
 		began := p.Now()
-		time.Sleep(DefaultPulseTiming().Freeze)
-		p.alive()
-		p.touched("b", began)
-		if p.Believable() {
+		time.Sleep(DefaultTiming().MaxPause)
+		p.noteTick()
+		p.noteContact("b", began)
+		if p.LeaseValid() {
 			t.Error("a contact from before the gap was counted")
 		}
-		p.touched("b", p.Now())
-		if !p.Believable() {
+		p.noteContact("b", p.Now())
+		if !p.LeaseValid() {
 			t.Error("a contact from after the gap was not counted")
 		}
 	})
@@ -241,11 +243,11 @@ func FuzzReadPulse(f *testing.F) {
 	f.Add([]byte(`{"batch":[{"o":1,"a":18446744073709551615,"p":[{"k":3}]}]}`))
 	f.Add([]byte(`[]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := readPulse(bytes.NewReader(b))
+		in, err := readMessage(bytes.NewReader(b))
 		if err != nil {
 			return
 		}
-		l := newPurgeLog(1, &memory{})
+		l := newLog(1, &memory{})
 		if _, err := l.Merge(in.Batch); err != nil {
 			return
 		}

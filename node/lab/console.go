@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	closeWithin  = 2 * time.Second  // for replies under way when the lab ends
-	headerWithin = 10 * time.Second // for a request's header, and for a reply that is no stream
-	idleWithin   = 60 * time.Second // between two requests on one connection
-	maxHeader    = 64 << 10         // bytes
+	closeTimeout  = 2 * time.Second  // for replies under way when the lab ends
+	headerTimeout = 10 * time.Second // for a request's header, and for a reply that is no stream
+	idleTimeout   = 60 * time.Second // between two requests on one connection
+	maxHeader     = 64 << 10         // bytes
 )
 
-// server is the lab's own console: its listener and what keeps it up to date.
-type server struct {
+// consoleServer is the lab's own console: its listener and what keeps it up to date.
+type consoleServer struct {
 	console *console.Console
-	view    *view
+	source  *labSource
 	http    *http.Server
 
 	cancel context.CancelFunc
@@ -31,11 +31,11 @@ type server struct {
 	failed chan error // holds at most the one error that ended serving early
 }
 
-func newServer(v *view, f *fleet, password string, log *slog.Logger) (*server, error) {
+func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger) (*consoleServer, error) {
 	c, err := console.New(console.Config{
-		Source: v, Control: v, Lab: f, Shop: v.shop(password),
+		Source: v, Control: v, Lab: f, Shop: v.shopProxy(password),
 		Ready: func() (bool, string) {
-			if len(v.live()) == 0 {
+			if len(v.liveBoards()) == 0 {
 				return false, "no board of the lab runs"
 			}
 			return true, ""
@@ -46,14 +46,14 @@ func newServer(v *view, f *fleet, password string, log *slog.Logger) (*server, e
 	if err != nil {
 		return nil, fmt.Errorf("making the lab's console: %w", err)
 	}
-	return &server{
-		console: c, view: v,
+	return &consoleServer{
+		console: c, source: v,
 		http: &http.Server{
 			Handler:           c,
-			ReadHeaderTimeout: headerWithin,
-			ReadTimeout:       headerWithin,
-			WriteTimeout:      headerWithin, // the console extends it for its streams
-			IdleTimeout:       idleWithin,
+			ReadHeaderTimeout: headerTimeout,
+			ReadTimeout:       headerTimeout,
+			WriteTimeout:      headerTimeout, // the console extends it for its streams
+			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		},
@@ -62,10 +62,10 @@ func newServer(v *view, f *fleet, password string, log *slog.Logger) (*server, e
 }
 
 // start serves l, follows the boards and feeds the console until stop.
-func (s *server) start(l net.Listener) {
+func (s *consoleServer) start(l net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	s.work.Go(func() { s.view.run(ctx) })
+	s.work.Go(func() { s.source.run(ctx) })
 	s.work.Go(func() { s.console.Run(ctx) })
 	s.work.Go(func() {
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -75,9 +75,9 @@ func (s *server) start(l net.Listener) {
 }
 
 // stop ends what start began, and says what went wrong meanwhile.
-func (s *server) stop() error {
+func (s *consoleServer) stop() error {
 	s.cancel() // the streams end with it, so that Shutdown need not wait for them
-	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close() // a slow reader is cut off

@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"bytes"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/cluster/logdedup"
 )
 
 func TestKnockIsOnlyOpenedByItsOwnKey(t *testing.T) {
@@ -72,8 +74,8 @@ func FuzzCheckKnock(f *testing.F) {
 // and the log must say why once, not once a try.
 func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
 	var log lines
-	quiet := slog.New(NewQuiet(slog.NewTextHandler(&log, nil), time.Minute, nil))
-	link, err := NewLink(LinkConfig{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: quiet})
+	quiet := slog.New(logdedup.NewHandler(slog.NewTextHandler(&log, nil), time.Minute, nil))
+	link, err := New(Config{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +85,7 @@ func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrongKnock, err := appendKnock(nil, foreign.knocks[0])
+	wrongKnock, err := appendKnock(nil, foreign.knockKeys[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,13 +120,13 @@ func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
 
 // Who replays a knock that was overheard reaches the TLS handshake and no further.
 func TestAnOverheardKnockDoesNotAdmit(t *testing.T) {
-	link, err := NewLink(LinkConfig{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	link, err := New(Config{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	asked := false
 	serveLink(t, link, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
-	knock, err := appendKnock(nil, link.id.knocks[0])
+	knock, err := appendKnock(nil, link.id.knockKeys[0])
 	if err != nil {
 		t.Fatal(err)
 	}

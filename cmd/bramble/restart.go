@@ -18,18 +18,18 @@ import (
 // take to read its configuration; a busy board takes a second to start one.
 const checkTime = 20 * time.Second
 
-// place is a running board's place in the system: its process and its sockets,
+// restarter is a running board's place in the system: its process and its sockets,
 // which another program can be given.
-type place struct {
-	program string // the file that this program was started from
-	config  string
-	sockets *sockets.Set
-	wanted  atomic.Bool // somebody asked for another program
-	got     chan os.Signal
+type restarter struct {
+	program   string // the file that this program was started from
+	config    string
+	sockets   *sockets.Set
+	requested atomic.Bool // somebody asked for another program
+	signals   chan os.Signal
 }
 
-// newPlace takes what the program before has left.
-func newPlace(config string) (*place, error) {
+// newRestarter takes what the program before has left.
+func newRestarter(config string) (*restarter, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program's file: %w", err)
@@ -41,37 +41,37 @@ func newPlace(config string) (*place, error) {
 	if err := os.Unsetenv(sockets.Env); err != nil {
 		return nil, fmt.Errorf("forgetting %s: %w", sockets.Env, err)
 	}
-	return &place{program: program, config: config, sockets: handed, got: make(chan os.Signal, 1)}, nil
+	return &restarter{program: program, config: config, sockets: handed, signals: make(chan os.Signal, 1)}, nil
 }
 
-// watch waits for the signal until ctx ends. If the program that stands in the
+// watchSignals waits for the signal until ctx ends. If the program that stands in the
 // file is good, it calls leave; otherwise it says what is wrong with it.
-func (p *place) watch(ctx context.Context, log *slog.Logger, leave func()) {
+func (p *restarter) watchSignals(ctx context.Context, log *slog.Logger, leave func()) {
 	if len(replaceSignals()) == 0 {
 		return
 	}
-	signal.Notify(p.got, replaceSignals()...)
+	signal.Notify(p.signals, replaceSignals()...)
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-p.got:
+			case <-p.signals:
 			}
-			if err := p.check(ctx); err != nil {
+			if err := p.checkProgram(ctx); err != nil {
 				log.Error("not replaced, and serving on", "error", err)
 				continue
 			}
 			log.Info("another program takes this one's place", "file", p.program)
-			p.wanted.Store(true)
+			p.requested.Store(true)
 			leave()
 			return
 		}
 	}()
 }
 
-// check has the program that would come read the configuration.
-func (p *place) check(ctx context.Context) error {
+// checkProgram has the program that would come read the configuration.
+func (p *restarter) checkProgram(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, p.program, "node", "--check", "--config", p.config).CombinedOutput()
@@ -81,19 +81,19 @@ func (p *place) check(ctx context.Context) error {
 	return nil
 }
 
-// handOver gives the place away if somebody asked for that and nobody asked for
+// execProgram gives the place away if somebody asked for that and nobody asked for
 // the end meanwhile. It does not return if that works.
-func (p *place) handOver(ctx context.Context) error {
-	if !p.wanted.Load() || ctx.Err() != nil {
+func (p *restarter) execProgram(ctx context.Context) error {
+	if !p.requested.Load() || ctx.Err() != nil {
 		return nil
 	}
 	signal.Ignore(replaceSignals()...) // one more of them must not end the program that comes, before it listens
 	return p.sockets.Exec(p.program, os.Args, os.Environ())
 }
 
-// leaves gives a context that ends when ctx does, by which time it is settled that the
+// servingContext gives a context that ends when ctx does, by which time it is settled that the
 // place goes to nobody, or when leave is called.
-func (p *place) leaves(ctx context.Context) (serving context.Context, leave context.CancelFunc) {
+func (p *restarter) servingContext(ctx context.Context) (serving context.Context, leave context.CancelFunc) {
 	serving, leave = context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
 		p.sockets.Release()
@@ -102,7 +102,7 @@ func (p *place) leaves(ctx context.Context) (serving context.Context, leave cont
 	return serving, leave
 }
 
-func (p *place) close() {
-	signal.Stop(p.got)
+func (p *restarter) close() {
+	signal.Stop(p.signals)
 	p.sockets.Close()
 }

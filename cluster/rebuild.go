@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// settleLoop makes the ring follow the boards and then tells the watchers, in that order: who hears
+// rebuildLoop makes the ring follow the boards and then tells the watchers, in that order: who hears
 // that a board died finds it gone from the ring. It is a goroutine of its own because memberlist calls
 // back with its lock held, and a big ring takes a slow board some time.
-func (m *Members) settleLoop() {
+func (m *Members) rebuildLoop() {
 	for {
 		select {
-		case <-m.settle:
-			m.settleOnce()
+		case <-m.rebuild:
+			m.rebuildRing()
 		case <-m.ctx.Done():
 			return
 		}
 	}
 }
 
-func (m *Members) settleOnce() {
+func (m *Members) rebuildRing() {
 	m.mu.Lock()
 	boards := make([]Board, 0, len(m.boards))
 	for _, b := range m.boards {
@@ -27,7 +27,7 @@ func (m *Members) settleOnce() {
 	}
 	m.mu.Unlock()
 
-	members := weigh(boards)
+	members := ringMembers(boards)
 	if old := m.ring.Load(); old == nil || !slices.Equal(old.members, members) {
 		m.ring.Store(NewRing(members))
 	}
@@ -55,12 +55,12 @@ func (m *Members) settleOnce() {
 	}
 }
 
-// weigh turns the rack's boards into the members of the ring, sorted by name. The live boards that
+// ringMembers turns the rack's boards into the members of the ring, sorted by name. The live boards that
 // serve own the keys. If there is none, the next best do, rather than nobody: those that are joining or
 // draining, then those that start or are drained, and last those that stop: each of them still
 // answers, and a rack whose boards all start at once must not be a rack without owners.
 // If all of those have been given weight 0 by their configuration, they share alike.
-func weigh(boards []Board) []RingMember {
+func ringMembers(boards []Board) []RingMember {
 	readiness := func(b Board) int {
 		switch b.Meta.Vitals.State {
 		case Serving:
@@ -123,19 +123,19 @@ func (m *Members) publishLoop() {
 			continue // an update would be news of a board that is alive
 		}
 		if err := list.UpdateNode(publishTimeout); err != nil && m.ctx.Err() == nil {
-			m.quiet.Debug("vitals are slow to spread", "err", err)
+			m.dedupLog.Debug("vitals are slow to spread", "err", err)
 		}
 	}
 }
 
-// houseLoop forgets boards that have been gone for long, and follows the machine's address.
-func (m *Members) houseLoop() {
-	tick := time.NewTicker(min(housekeeping, max(m.cfg.Forget/4, time.Millisecond)))
+// housekeepingLoop forgets boards that have been gone for long, and follows the machine's address.
+func (m *Members) housekeepingLoop() {
+	tick := time.NewTicker(min(housekeepingInterval, max(m.cfg.Forget/4, time.Millisecond)))
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			m.forget(time.Now())
+			m.forgetDead(time.Now())
 			m.followAddress()
 		case <-m.ctx.Done():
 			return
@@ -143,8 +143,8 @@ func (m *Members) houseLoop() {
 	}
 }
 
-// forget drops the boards that have not been alive since Forget before now.
-func (m *Members) forget(now time.Time) {
+// forgetDead drops the boards that have not been alive since Forget before now.
+func (m *Members) forgetDead(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, b := range m.boards {
@@ -153,7 +153,7 @@ func (m *Members) forget(now time.Time) {
 		}
 		delete(m.boards, name)
 		if !b.Left {
-			m.tell(Forgotten, name, name+" has been away for "+m.cfg.Forget.String()+" and no longer counts")
+			m.queueEvent(Forgotten, name, name+" has been away for "+m.cfg.Forget.String()+" and no longer counts")
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (m *Members) followAddress() {
 		return // nothing better, or nothing wrong
 	}
 	m.log.Info("this board's address is now "+best.String(), "before", now)
-	if err := m.renewGossip(); err != nil {
-		m.quiet.Error("gossip could not start at the new address; it is tried again", "err", err)
+	if err := m.restartGossip(); err != nil {
+		m.dedupLog.Error("gossip could not start at the new address; it is tried again", "err", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package purge
 
 import (
 	"encoding/json"
@@ -12,17 +12,17 @@ import (
 // memory is an Obeyer that remembers what it was told.
 type memory struct{ obeyed []string }
 
-func (m *memory) Obey(p Purge) {
+func (m *memory) Apply(p Purge) {
 	soft := ""
 	if p.Soft {
 		soft = "soft "
 	}
-	m.obeyed = append(m.obeyed, soft+p.Kind.String()+":"+p.What)
+	m.obeyed = append(m.obeyed, soft+p.Kind.String()+":"+p.Target)
 }
 
-func tag(s string) Purge { return Purge{Kind: PurgeTag, What: s} }
+func tag(s string) Purge { return Purge{Kind: Tag, Target: s} }
 
-func issue(t *testing.T, l *PurgeLog, purges ...Purge) {
+func issue(t *testing.T, l *ReplicatedLog, purges ...Purge) {
 	t.Helper()
 	for _, p := range purges {
 		if err := l.Issue(p); err != nil {
@@ -32,9 +32,9 @@ func issue(t *testing.T, l *PurgeLog, purges ...Purge) {
 }
 
 // pass gives one log what it lacks of another, in as many batches as it takes.
-func pass(t *testing.T, from, to *PurgeLog) {
+func pass(t *testing.T, from, to *ReplicatedLog) {
 	t.Helper()
-	for range 2 + maxPurgesKept/maxPurgeBatch {
+	for range 2 + maxRecords/maxBatch {
 		batch := from.Missing(to.Vector())
 		if len(batch) == 0 {
 			return
@@ -48,9 +48,9 @@ func pass(t *testing.T, from, to *PurgeLog) {
 
 func TestLogsBecomeEqualWhateverTheWay(t *testing.T) {
 	var memories [4]memory
-	var logs [4]*PurgeLog
+	var logs [4]*ReplicatedLog
 	for i := range logs {
-		logs[i] = newPurgeLog(Origin(i+1), &memories[i])
+		logs[i] = newLog(Issuer(i+1), &memories[i])
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for n := range 300 {
@@ -76,12 +76,12 @@ func TestLogsBecomeEqualWhateverTheWay(t *testing.T) {
 
 func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
 	var m memory
-	l := newPurgeLog(1, &m)
-	first := Stretch{Origin: 7, Purges: []Purge{tag("a"), tag("b")}}
-	overlapping := Stretch{Origin: 7, After: 1, Purges: []Purge{tag("b"), tag("c")}}
+	l := newLog(1, &m)
+	first := Range{Issuer: 7, Purges: []Purge{tag("a"), tag("b")}}
+	overlapping := Range{Issuer: 7, After: 1, Purges: []Purge{tag("b"), tag("c")}}
 	for range 2 {
-		for _, s := range []Stretch{first, overlapping} {
-			if _, err := l.Merge([]Stretch{s}); err != nil {
+		for _, s := range []Range{first, overlapping} {
+			if _, err := l.Merge([]Range{s}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -94,13 +94,13 @@ func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
 // What a board learns of another by a message is what that one was told.
 func TestASoftPurgeStaysSoftOnItsWay(t *testing.T) {
 	var here, there memory
-	l, other := newPurgeLog(1, &here), newPurgeLog(2, &there)
-	issue(t, l, Purge{Kind: PurgeURL, What: "a", Soft: true}, Purge{Kind: PurgeAll, Soft: true}, tag("b"))
+	l, other := newLog(1, &here), newLog(2, &there)
+	issue(t, l, Purge{Kind: URL, Target: "a", Soft: true}, Purge{Kind: All, Soft: true}, tag("b"))
 	text, err := json.Marshal(l.Missing(other.Vector()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var batch []Stretch
+	var batch []Range
 	if err := json.Unmarshal(text, &batch); err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,8 @@ func TestASoftPurgeStaysSoftOnItsWay(t *testing.T) {
 
 func TestAGapIsFilledByForgettingEverything(t *testing.T) {
 	var m memory
-	l := newPurgeLog(1, &m)
-	if n, err := l.Merge([]Stretch{{Origin: 7, After: 5, Purges: []Purge{tag("f")}}}); n != 2 || err != nil {
+	l := newLog(1, &m)
+	if n, err := l.Merge([]Range{{Issuer: 7, After: 5, Purges: []Purge{tag("f")}}}); n != 2 || err != nil {
 		t.Errorf("Merge = %d, %v; want 2 purges", n, err)
 	}
 	if want := []string{"all:", "tag:f"}; !slices.Equal(m.obeyed, want) {
@@ -129,15 +129,15 @@ func TestAGapIsFilledByForgettingEverything(t *testing.T) {
 // A board that was away while more was purged than is remembered forgets everything.
 func TestTheLogIsBounded(t *testing.T) {
 	var here, away memory
-	l, late := newPurgeLog(1, &here), newPurgeLog(2, &away)
-	for n := range maxPurgesKept + 10 {
+	l, late := newLog(1, &here), newLog(2, &away)
+	for n := range maxRecords + 10 {
 		issue(t, l, tag(fmt.Sprint(n)))
 	}
-	if l.kept != maxPurgesKept || len(l.origins[1].kept) != maxPurgesKept {
-		t.Errorf("%d records kept, want %d", l.kept, maxPurgesKept)
+	if l.records != maxRecords || len(l.histories[1].records) != maxRecords {
+		t.Errorf("%d records kept, want %d", l.records, maxRecords)
 	}
 	pass(t, l, late)
-	if away.obeyed[0] != "all:" || len(away.obeyed) != maxPurgesKept+1 {
+	if away.obeyed[0] != "all:" || len(away.obeyed) != maxRecords+1 {
 		t.Errorf("the late board obeyed %d purges, the first %q; want everything forgotten first", len(away.obeyed), away.obeyed[0])
 	}
 	if l.Digest() != late.Digest() {
@@ -147,14 +147,14 @@ func TestTheLogIsBounded(t *testing.T) {
 
 func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
 	var m memory
-	l := newPurgeLog(1, &m)
-	for n := range maxPurgeOrigins + 3 {
-		if _, err := l.Merge([]Stretch{{Origin: Origin(n + 10), Purges: []Purge{tag("x")}}}); err != nil {
+	l := newLog(1, &m)
+	for n := range maxIssuers + 3 {
+		if _, err := l.Merge([]Range{{Issuer: Issuer(n + 10), Purges: []Purge{tag("x")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(l.origins) != maxPurgeOrigins {
-		t.Errorf("%d origins remembered, want %d", len(l.origins), maxPurgeOrigins)
+	if len(l.histories) != maxIssuers {
+		t.Errorf("%d origins remembered, want %d", len(l.histories), maxIssuers)
 	}
 	if last := m.obeyed[len(m.obeyed)-1]; last != "all:" {
 		t.Errorf("the last origin's purge became %q, want everything forgotten", last)
@@ -163,15 +163,15 @@ func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
 
 func TestBadPurgesAreRefused(t *testing.T) {
 	for _, p := range []Purge{
-		{}, {Kind: PurgeURL}, {Kind: PurgeTag}, {Kind: PurgeAll, What: "x"}, {Soft: true}, {Kind: PurgeTag, Soft: true}, {Kind: 9, What: "x"},
-		{Kind: PurgeTag, What: strings.Repeat("x", MaxPurgeLength+1)},
+		{}, {Kind: URL}, {Kind: Tag}, {Kind: All, Target: "x"}, {Soft: true}, {Kind: Tag, Soft: true}, {Kind: 9, Target: "x"},
+		{Kind: Tag, Target: strings.Repeat("x", MaxTarget+1)},
 	} {
 		var m memory
-		l := newPurgeLog(1, &m)
+		l := newLog(1, &m)
 		if err := l.Issue(p); err == nil {
 			t.Errorf("%v was issued", p)
 		}
-		if _, err := l.Merge([]Stretch{{Origin: 2, Purges: []Purge{tag("good"), p}}}); err == nil {
+		if _, err := l.Merge([]Range{{Issuer: 2, Purges: []Purge{tag("good"), p}}}); err == nil {
 			t.Errorf("%v was merged", p)
 		}
 		if len(m.obeyed) > 0 {

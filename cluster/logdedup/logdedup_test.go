@@ -1,10 +1,8 @@
-package cluster
+package logdedup
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"strings"
 	"testing"
@@ -25,7 +23,7 @@ func quietLog(level slog.Level) (log *slog.Logger, out *bytes.Buffer, clock *tim
 			return a
 		},
 	})
-	return slog.New(NewQuiet(text, time.Minute, func() time.Time { return *clock })), out, clock
+	return slog.New(NewHandler(text, time.Minute, func() time.Time { return *clock })), out, clock
 }
 
 func take(out *bytes.Buffer) string {
@@ -81,16 +79,16 @@ func TestQuietSameness(t *testing.T) {
 
 func TestQuietRemembersABoundedNumber(t *testing.T) {
 	var out bytes.Buffer
-	q := NewQuiet(slog.NewTextHandler(&out, nil), 0, nil)
+	q := NewHandler(slog.NewTextHandler(&out, nil), 0, nil)
 	log := slog.New(q)
-	for i := range 10 * quietRemembered {
+	for i := range 10 * maxMessages {
 		log.Info(fmt.Sprintf("message %d of a flood", i))
 	}
-	if n := len(q.seen); n > quietRemembered {
-		t.Errorf("%d messages are remembered, want at most %d", n, quietRemembered)
+	if n := len(q.seen); n > maxMessages {
+		t.Errorf("%d messages are remembered, want at most %d", n, maxMessages)
 	}
-	if n := strings.Count(out.String(), "\n"); n != 10*quietRemembered {
-		t.Errorf("%d messages were let through, want all %d: they differ", n, 10*quietRemembered)
+	if n := strings.Count(out.String(), "\n"); n != 10*maxMessages {
+		t.Errorf("%d messages were let through, want all %d: they differ", n, 10*maxMessages)
 	}
 }
 
@@ -99,34 +97,5 @@ func TestQuietAsksTheLevel(t *testing.T) {
 	log.Info("not wanted")
 	if got := take(out); got != "" {
 		t.Errorf("logged %q under the level", got)
-	}
-}
-
-func TestLibraryLog(t *testing.T) {
-	const anotherKey = `level=WARN msg="gossip refused: it is sealed with another rack key`
-	for line, want := range map[string]string{
-		"[ERR] memberlist: Failed to send ack: broken\n":       `level=WARN msg="memberlist: Failed to send ack: broken"`,
-		"[WARN] memberlist: Was able to connect to b2 by TCP":  `level=WARN msg="memberlist: Was able to connect to b2 by TCP"`,
-		"[INFO] memberlist: Suspect b2 has failed":             `level=DEBUG msg="memberlist: Suspect b2 has failed"`,
-		"[DEBUG] memberlist: Stream connection from=192.0.2.1": `level=DEBUG msg="memberlist: Stream connection from=192.0.2.1"`,
-		"[WARN] memberlist: Refuting a suspect message":        `level=DEBUG msg="memberlist: Refuting a suspect message"`,
-		"Err: Could not set the deadline":                      `level=WARN msg="Err: Could not set the deadline"`,
-		"[odd":                                                 `level=WARN msg=[odd`,
-		"[ERR] memberlist: Decrypt packet failed: no installed keys could decrypt the message from=192.0.2.9:7946": anotherKey,
-		"[ERR] memberlist: failed to receive: encryption is configured but remote state is not encrypted":          anotherKey,
-		"[WARN] " + strings.Repeat("x", 10*maxLibraryLine):                                                         "level=WARN msg=" + strings.Repeat("x", maxLibraryLine) + "…\n",
-	} {
-		slogger, out, _ := quietLog(slog.LevelDebug)
-		log.New(libraryLog{slogger}, "", 0).Print(line)
-		if got := take(out); !strings.HasPrefix(got, want) {
-			t.Errorf("%q became %q, want %q", line, got, want)
-		}
-	}
-}
-
-func TestFirstLineOfJoinErrors(t *testing.T) {
-	err := errors.New("1 error occurred:\n\t* failed to join 192.0.2.1:7946: refused\n\n")
-	if got, want := firstLine(err), "failed to join 192.0.2.1:7946: refused"; got != want {
-		t.Errorf("firstLine = %q, want %q", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"bufio"
@@ -30,7 +30,7 @@ func TestAStreamGoesBothWays(t *testing.T) {
 	two := newTestLink(t, "two", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/echo", Streams(echoBoard))
+	mux.Handle("GET /v1/echo", StreamHandler(echoBoard))
 	serveLink(t, two, mux)
 	one.SetPeers([]Peer{{Name: "two", Addr: two.Addr().String()}})
 
@@ -65,7 +65,7 @@ func TestAStreamThatIsNotTaken(t *testing.T) {
 	serveLink(t, one, http.NotFoundHandler())
 	serveLink(t, stranger, http.NotFoundHandler())
 	mux := http.NewServeMux()
-	mux.Handle("GET /v1/echo", Streams(echoBoard))
+	mux.Handle("GET /v1/echo", StreamHandler(echoBoard))
 	serveLink(t, two, mux)
 	peers := []Peer{{Name: "two", Addr: two.Addr().String()}}
 	one.SetPeers(peers)

@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"context"
@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// watch sees to it that one request does not wait for a dead board.
-type watch struct {
+// stallWatch sees to it that one request does not wait for a dead board.
+type stallWatch struct {
 	link   *Link
-	peer   *linkPeer
-	asked  context.Context // the caller's
+	peer   *peerState
+	caller context.Context // the caller's
 	ctx    context.Context // the request's, which the watch can end
 	cancel context.CancelCauseFunc
 	stall  time.Duration
 
-	mu    sync.Mutex // guards what follows
-	timer *time.Timer
-	over  bool
+	mu      sync.Mutex // guards what follows
+	timer   *time.Timer
+	stopped bool
 }
 
-func (w *watch) start() {
+func (w *stallWatch) start() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(w.stall, w.stalled)
+	w.timer = time.AfterFunc(w.stall, w.pingOnStall)
 }
 
-// progress starts the wait anew: something has come.
-func (w *watch) progress() {
+// noteProgress starts the wait anew: something has come.
+func (w *stallWatch) noteProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.over {
+	if !w.stopped {
 		w.timer.Reset(w.stall)
 	}
 }
 
-func (w *watch) stalled() {
+func (w *stallWatch) pingOnStall() {
 	if w.ctx.Err() != nil {
 		return
 	}
@@ -46,13 +46,13 @@ func (w *watch) stalled() {
 		w.cancel(err)
 		return
 	}
-	w.progress()
+	w.noteProgress()
 }
 
-func (w *watch) stop() {
+func (w *stallWatch) stop() {
 	w.mu.Lock()
-	first := !w.over
-	w.over = true
+	first := !w.stopped
+	w.stopped = true
 	w.timer.Stop()
 	w.mu.Unlock()
 	w.cancel(nil)
@@ -61,13 +61,13 @@ func (w *watch) stop() {
 	}
 }
 
-// explain turns a transport's error into ErrPeerSilent where the board is to
+// classifyError turns a transport's error into ErrPeerSilent where the board is to
 // blame, and remembers the board as down until it answers again.
-func (w *watch) explain(err error) error {
+func (w *stallWatch) classifyError(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, ErrPeerSilent) {
 		return cause
 	}
-	if w.asked.Err() != nil {
+	if w.caller.Err() != nil {
 		return err
 	}
 	w.peer.down.Store(true)
@@ -77,16 +77,16 @@ func (w *watch) explain(err error) error {
 // watchedBody tells its watch of every byte that comes.
 type watchedBody struct {
 	io.ReadCloser
-	watch *watch
+	watch *stallWatch
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == nil:
-		b.watch.progress()
+		b.watch.noteProgress()
 	case err != io.EOF:
-		err = b.watch.explain(err)
+		err = b.watch.classifyError(err)
 	}
 	return n, err
 }

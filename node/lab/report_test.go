@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-func sampleSheet(t *testing.T, addr string) sheet {
+func sampleSheet(t *testing.T, addr string) startReport {
 	t.Helper()
 	p, err := NewPlan(3, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := sheet{plan: p, state: "/tmp/lab", took: 1234 * time.Millisecond}
+	s := startReport{plan: p, folder: "/tmp/lab", took: 1234 * time.Millisecond}
 	for i, b := range p.Boards {
-		s.found = append(s.found, finding{place: b, pid: 100 + i, ready: i > 0, log: "/tmp/lab/" + b.Name + "/log"})
+		s.results = append(s.results, startResult{addrs: b, pid: 100 + i, ready: i > 0, log: "/tmp/lab/" + b.Name + "/log"})
 	}
-	s.found[0].dead, s.found[0].pid = true, 0
+	s.results[0].dead, s.results[0].pid = true, 0
 	return s
 }
 
@@ -47,10 +47,10 @@ What to try:
 
 Ctrl-C stops the rack.
 `
-	if got := sampleSheet(t, "127.0.0.1:8080").table("bramble"); got != want {
+	if got := sampleSheet(t, "127.0.0.1:8080").text("bramble"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	wide := sampleSheet(t, "192.168.100.200:60000").table("go run ./cmd/bramble")
+	wide := sampleSheet(t, "192.168.100.200:60000").text("go run ./cmd/bramble")
 	if !strings.Contains(wide, "\n      go run ./cmd/bramble status --console http://192.168.100.200:60000\n") {
 		t.Errorf("another console is not named in\n%s", wide)
 	}
@@ -63,8 +63,8 @@ Ctrl-C stops the rack.
 
 func TestTableOfOneBoard(t *testing.T) {
 	s := sampleSheet(t, "127.0.0.1:8080")
-	s.found = s.found[1:2]
-	got := s.table("bramble")
+	s.results = s.results[1:2]
+	got := s.text("bramble")
 	for _, want := range []string{"A rack of 1 board, 1 ready after", "  - Kill it on the console, and revive it.\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
@@ -73,7 +73,7 @@ func TestTableOfOneBoard(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	got, err := json.Marshal(sampleSheet(t, "127.0.0.1:8080").document())
+	got, err := json.Marshal(sampleSheet(t, "127.0.0.1:8080").summary())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +87,12 @@ func TestJSON(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	found := []finding{
-		{place: Place{Name: "board-1"}, ready: true},
-		{place: Place{Name: "board-2"}, why: "it still looks for its rack.", log: "none/log"},
-		{place: Place{Name: "board-3"}, dead: true, why: "it died by itself (exit status 1)", log: "none/log"},
+	found := []startResult{
+		{addrs: BoardAddrs{Name: "board-1"}, ready: true},
+		{addrs: BoardAddrs{Name: "board-2"}, reason: "it still looks for its rack.", log: "none/log"},
+		{addrs: BoardAddrs{Name: "board-3"}, dead: true, reason: "it died by itself (exit status 1)", log: "none/log"},
 	}
-	got := explain(found, 30*time.Second)
+	got := explainFailures(found, 30*time.Second)
 	for _, want := range []string{
 		"board-2 is not ready after 30s: it still looks for its rack.\n",
 		"board-3 is not running: it died by itself (exit status 1).\n",

@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"context"
@@ -67,13 +67,13 @@ func checkKnock(b []byte, keys [][]byte) bool {
 // knockListener passes on only connections that have knocked rightly.
 type knockListener struct {
 	net.Listener
-	keys  [][]byte
-	log   *slog.Logger
-	ready chan net.Conn
-	open  context.Context // ends when the listener closes
-	shut  context.CancelFunc
-	wg    sync.WaitGroup
-	slots chan struct{}
+	keys    [][]byte
+	log     *slog.Logger
+	ready   chan net.Conn
+	ctx     context.Context // ends when the listener closes
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	slots   chan struct{}
 
 	mu  sync.Mutex
 	err error // why accepting ended; guarded by mu
@@ -87,27 +87,27 @@ func newKnockListener(inner net.Listener, keys [][]byte, log *slog.Logger) *knoc
 		ready:    make(chan net.Conn),
 		slots:    make(chan struct{}, maxKnocking),
 	}
-	l.open, l.shut = context.WithCancel(context.Background())
-	l.wg.Add(1)
-	go l.accept()
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.running.Add(1)
+	go l.acceptLoop()
 	return l
 }
 
-func (l *knockListener) accept() {
-	defer l.wg.Done()
+func (l *knockListener) acceptLoop() {
+	defer l.running.Done()
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			l.mu.Lock()
 			l.err = err
 			l.mu.Unlock()
-			l.shut()
+			l.cancel()
 			return
 		}
 		select {
 		case l.slots <- struct{}{}:
-			l.wg.Add(1)
-			go l.admit(conn)
+			l.running.Add(1)
+			go l.admitCaller(conn)
 		default:
 			l.log.Warn("rack link: too many callers that do not say who they are; closing the newest", "bound", maxKnocking)
 			conn.Close()
@@ -115,10 +115,10 @@ func (l *knockListener) accept() {
 	}
 }
 
-func (l *knockListener) admit(conn net.Conn) {
-	defer l.wg.Done()
+func (l *knockListener) admitCaller(conn net.Conn) {
+	defer l.running.Done()
 	defer func() { <-l.slots }()
-	stop := context.AfterFunc(l.open, func() { conn.Close() })
+	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
 	if err := readKnock(conn, l.keys); err != nil {
 		l.log.Warn("rack link: closed a caller without a word: "+err.Error(),
@@ -129,7 +129,7 @@ func (l *knockListener) admit(conn net.Conn) {
 	}
 	select {
 	case l.ready <- conn:
-	case <-l.open.Done():
+	case <-l.ctx.Done():
 		conn.Close()
 	}
 }
@@ -153,7 +153,7 @@ func (l *knockListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.ready:
 		return conn, nil
-	case <-l.open.Done():
+	case <-l.ctx.Done():
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.err != nil {
@@ -165,8 +165,8 @@ func (l *knockListener) Accept() (net.Conn, error) {
 
 // Close stops accepting and waits for the callers still at the door.
 func (l *knockListener) Close() error {
-	l.shut()
+	l.cancel()
 	err := l.Listener.Close()
-	l.wg.Wait()
+	l.running.Wait()
 	return err
 }

@@ -1,6 +1,7 @@
-package cluster
+package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,9 +9,30 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
+
+func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, KeySize) }
+
+// lines is a log that a test reads.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
 
 func serveLink(t *testing.T, link *Link, handler http.Handler) {
 	t.Helper()
@@ -30,7 +52,7 @@ func serveLink(t *testing.T, link *Link, handler http.Handler) {
 
 func newTestLink(t *testing.T, name string, peerTimeout time.Duration, keys ...[]byte) *Link {
 	t.Helper()
-	link, err := NewLink(LinkConfig{Name: name, Keys: keys, Listen: "127.0.0.1:0", PeerTimeout: peerTimeout, Logger: slog.New(slog.DiscardHandler)})
+	link, err := New(Config{Name: name, Keys: keys, Listen: "127.0.0.1:0", PeerTimeout: peerTimeout, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

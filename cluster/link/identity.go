@@ -1,4 +1,4 @@
-package cluster
+package link
 
 import (
 	"crypto/ed25519"
@@ -14,48 +14,48 @@ import (
 	"time"
 )
 
-// RackKeySize is the length of a rack key in bytes: an AES-256 key for gossip
+// KeySize is the length of a rack key in bytes: an AES-256 key for gossip
 // and the secret that every identity on the rack link is derived from.
-const RackKeySize = 32
+const KeySize = 32
 
-// MaxRackKeys bounds how many keys a board accepts at once: the one in use and
+// MaxKeys bounds how many keys a board accepts at once: the one in use and
 // those that a rotation has not retired yet.
-const MaxRackKeys = 4
+const MaxKeys = 4
 
-// linkMoment is what the rack link takes the time to be. A board without a
+// fixedTime is what the rack link takes the time to be. A board without a
 // clock starts in 1970 and must still reach its peers, so no certificate of the
 // link has a meaningful date: what retires one is a new rack key.
-func linkMoment() time.Time { return time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC) }
+func fixedTime() time.Time { return time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC) }
 
-// always is the validity of every certificate of the link.
-func always() (notBefore, notAfter time.Time) {
+// certificateValidity is the validity of every certificate of the link.
+func certificateValidity() (notBefore, notAfter time.Time) {
 	return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 }
 
-// identity is what a board shows and demands on the rack link. Every rack key
+// boardIdentity is what a board shows and demands on the rack link. Every rack key
 // gives one certificate authority, the same on every board, so that a board
 // proves that it holds the key by signing its own certificate with it.
-type identity struct {
-	name   string
-	knocks [][]byte // one HMAC key a rack key, the primary first
-	leaf   tls.Certificate
-	roots  *x509.CertPool
+type boardIdentity struct {
+	name      string
+	knockKeys [][]byte // one HMAC key a rack key, the primary first
+	leaf      tls.Certificate
+	roots     *x509.CertPool
 }
 
-func newIdentity(name string, keys [][]byte) (*identity, error) {
-	if len(keys) == 0 || len(keys) > MaxRackKeys {
-		return nil, fmt.Errorf("rack link: %d rack keys given, 1 to %d are possible", len(keys), MaxRackKeys)
+func newIdentity(name string, keys [][]byte) (*boardIdentity, error) {
+	if len(keys) == 0 || len(keys) > MaxKeys {
+		return nil, fmt.Errorf("rack link: %d rack keys given, 1 to %d are possible", len(keys), MaxKeys)
 	}
-	id := &identity{name: name, roots: x509.NewCertPool()}
+	id := &boardIdentity{name: name, roots: x509.NewCertPool()}
 	for i, key := range keys {
-		if len(key) != RackKeySize {
-			return nil, fmt.Errorf("rack link: rack key %d has %d bytes, it must have %d", i+1, len(key), RackKeySize)
+		if len(key) != KeySize {
+			return nil, fmt.Errorf("rack link: rack key %d has %d bytes, it must have %d", i+1, len(key), KeySize)
 		}
 		knock, err := hkdf.Key(sha256.New, key, nil, "bramble link knock v1", sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("rack link: deriving the knock: %w", err)
 		}
-		id.knocks = append(id.knocks, knock)
+		id.knockKeys = append(id.knockKeys, knock)
 		authority, signer, err := rackAuthority(key)
 		if err != nil {
 			return nil, err
@@ -86,7 +86,7 @@ func rackAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	template.NotBefore, template.NotAfter = always()
+	template.NotBefore, template.NotAfter = certificateValidity()
 	der, err := x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer)
 	if err != nil {
 		return nil, nil, fmt.Errorf("rack link: making the authority's certificate: %w", err)
@@ -112,11 +112,11 @@ func boardCertificate(name string, authority *x509.Certificate, signer ed25519.P
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},
-		DNSNames:     []string{linkHost(name)},
+		DNSNames:     []string{boardHost(name)},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	template.NotBefore, template.NotAfter = always()
+	template.NotBefore, template.NotAfter = certificateValidity()
 	der, err := x509.CreateCertificate(rand.Reader, template, authority, public, signer)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("rack link: signing the board's certificate: %w", err)
@@ -124,17 +124,17 @@ func boardCertificate(name string, authority *x509.Certificate, signer ed25519.P
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, nil
 }
 
-// linkHost is the name that a board's certificate is made out to. A board's own
+// boardHost is the name that a board's certificate is made out to. A board's own
 // name may hold what a DNS label may not, hence the hash.
-func linkHost(board string) string {
+func boardHost(board string) string {
 	sum := sha256.Sum256([]byte(board))
 	return hex.EncodeToString(sum[:16]) + ".board"
 }
 
-// server demands a certificate of this rack. X25519 alone and no session
+// serverConfig demands a certificate of this rack. X25519 alone and no session
 // tickets: connections are few and live long, so there is little to resume, and
 // a post-quantum key share would cost an ARM11 more than it protects here.
-func (id *identity) server() *tls.Config {
+func (id *boardIdentity) serverConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{id.leaf},
@@ -142,20 +142,20 @@ func (id *identity) server() *tls.Config {
 		ClientCAs:              id.roots,
 		CurvePreferences:       []tls.CurveID{tls.X25519},
 		SessionTicketsDisabled: true,
-		Time:                   linkMoment,
+		Time:                   fixedTime,
 		NextProtos:             []string{"http/1.1"},
 	}
 }
 
-// client demands that the peer is the very board that was meant to be called.
-func (id *identity) client(board string) *tls.Config {
+// clientConfig demands that the peer is the very board that was meant to be called.
+func (id *boardIdentity) clientConfig(board string) *tls.Config {
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		Certificates:     []tls.Certificate{id.leaf},
 		RootCAs:          id.roots,
-		ServerName:       linkHost(board),
+		ServerName:       boardHost(board),
 		CurvePreferences: []tls.CurveID{tls.X25519},
-		Time:             linkMoment,
+		Time:             fixedTime,
 		NextProtos:       []string{"http/1.1"},
 	}
 }

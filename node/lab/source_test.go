@@ -69,15 +69,15 @@ func (f *fakePeer) calls() []string {
 }
 
 // known makes what the lab knows of boards in these states.
-func known(t *testing.T, since time.Time, states ...runState) []status {
+func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 	t.Helper()
 	p, err := NewPlan(len(states), "127.0.0.1:9000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []status
+	var list []boardStatus
 	for i, s := range states {
-		one := status{place: p.Boards[i], state: s, since: since}
+		one := boardStatus{addrs: p.Boards[i], state: s, since: since}
 		if s == running || s == paused {
 			one.pid = 100 + i
 		}
@@ -103,7 +103,7 @@ func TestMerge(t *testing.T) {
 	}
 	list := known(t, now.Add(-time.Minute), running, paused, running, running, running, dead)
 	list[3].since = now.Add(-time.Second) // just revived: the others have not noticed
-	got := merge(report, true, list, "v1", now)
+	got := mergeSnapshot(report, true, list, "v1", now)
 	want := []struct {
 		name, state string
 		pid         int
@@ -141,12 +141,12 @@ func TestMerge(t *testing.T) {
 		t.Errorf("as a whole it is %+v", got)
 	}
 
-	got = merge(report, false, known(t, now, dead, stopped), "v1", now)
+	got = mergeSnapshot(report, false, known(t, now, dead, stopped), "v1", now)
 	if got.Observer != "lab" || got.Ring != nil || len(got.Boards) != 2 || got.Boards[1].State != "stopped" ||
 		!reflect.DeepEqual(got.Notices, []string{"No board of the lab runs: revive one."}) {
 		t.Errorf("without a board that runs it is %+v", got)
 	}
-	got = merge(report, false, known(t, now, running), "v1", now)
+	got = mergeSnapshot(report, false, known(t, now, running), "v1", now)
 	if len(got.Notices) != 1 || !strings.Contains(got.Notices[0], "has reported yet") {
 		t.Errorf("before the first report it says %q", got.Notices)
 	}
@@ -166,9 +166,9 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		three := &fakePeer{name: "board-3", messages: []client.Message{
 			rack("board-3"), event(-time.Second, "known already"), event(time.Hour, "more news")}}
 		states := known(t, start, running, running, running)
-		v := &view{
-			version: "v1", events: new(console.Broadcaster), status: func() []status { return states },
-			peers: map[string]peer{"board-1": one, "board-2": two, "board-3": three},
+		v := &labSource{
+			version: "v1", events: new(console.Broadcaster), statuses: func() []boardStatus { return states },
+			consoles: map[string]boardConsole{"board-1": one, "board-2": two, "board-3": three},
 		}
 		heard, unsubscribe := v.Subscribe()
 		defer unsubscribe()
@@ -182,8 +182,8 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		// board-1 is killed: its stream is left at once, board-2 does not
 		// answer, board-3 does.
 		states = known(t, start, dead, running, running)
-		v.changed("board-1")
-		time.Sleep(3 * retryEvery)
+		v.leaveIfStopped("board-1")
+		time.Sleep(3 * retryInterval)
 		synctest.Wait()
 		if s := v.Snapshot(); s.Observer != "board-3" || s.Boards[0].State != "dead" {
 			t.Errorf("the next observer is %s, and board-1 is %s", s.Observer, s.Boards[0].State)
@@ -212,12 +212,12 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 			t.Errorf("with no board that answers a purge gave %v", err)
 		}
 		states = known(t, start, dead, dead, dead)
-		v.changed("board-2")
-		v.changed("board-3")
+		v.leaveIfStopped("board-2")
+		v.leaveIfStopped("board-3")
 		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); err == nil || err.Error() != "no board of the lab runs: revive one" {
 			t.Errorf("with no board at all a purge gave %v", err)
 		}
-		time.Sleep(staleAfter)
+		time.Sleep(maxSnapshotAge)
 		if s := v.Snapshot(); s.Observer != "lab" || s.Boards[2].State != "dead" {
 			t.Errorf("with no board at all the rack is %+v", s)
 		}
@@ -228,8 +228,8 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 
 func TestAPausedBoardIsNotSaidToBeGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
-		known := []status{{place: Place{Name: "board-1"}, state: state}}
-		if got := merge(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Says; got != want {
+		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
+		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Says; got != want {
 			t.Errorf("%s: the panel says %q, not %q", state, got, want)
 		}
 	}

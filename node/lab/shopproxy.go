@@ -8,10 +8,10 @@ import (
 	"bramble/node/console"
 )
 
-// shop hands what the lab's console is asked about orders to a live board:
+// shopProxy hands what the lab's console is asked about orders to a live board:
 // every board can answer for the rack. Which one that is counts for nothing, so
 // nothing is asked twice; who gets an error asks again.
-func (v *view) shop(password string) http.Handler {
+func (v *labSource) shopProxy(password string) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", v.anyConsole(), ""
@@ -22,7 +22,7 @@ func (v *view) shop(password string) http.Handler {
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			text := "no board of the lab answers: wait a moment, or look at the boards' logs"
-			if len(v.live()) == 0 {
+			if len(v.liveBoards()) == 0 {
 				text = "no board of the lab runs: revive one"
 			}
 			w.Header().Set("Content-Type", "application/json")
@@ -34,11 +34,11 @@ func (v *view) shop(password string) http.Handler {
 }
 
 // anyConsole is where a live board's console is, "" if no board lives.
-func (v *view) anyConsole() string {
-	for _, name := range v.live() {
-		for _, s := range v.status() {
-			if s.place.Name == name {
-				return s.place.Console.String()
+func (v *labSource) anyConsole() string {
+	for _, name := range v.liveBoards() {
+		for _, s := range v.statuses() {
+			if s.addrs.Name == name {
+				return s.addrs.Console.String()
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func TestWeigh(t *testing.T) {
 			boards = append([]Board{b}, boards...) // the order must not matter
 		}
 		var got []string
-		for _, m := range weigh(boards) {
+		for _, m := range ringMembers(boards) {
 			got = append(got, fmt.Sprintf("%s:%d", m.Name, m.Weight))
 		}
 		if strings.Join(got, " ") != c.want {

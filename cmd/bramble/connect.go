@@ -17,8 +17,8 @@ const passwordVariable = "BRAMBLE_CONSOLE_PASSWORD"
 // they are told otherwise.
 const defaultConsole = "http://127.0.0.1:8080"
 
-// consoleFlags declares which console to ask and returns what makes its client.
-func consoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
+// addConsoleFlags declares which console to ask and returns what makes its client.
+func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 	address := fs.String("console", "", "`URL` of the console of a lab or of any board (default "+defaultConsole+")")
 	file := fs.String("config", "", "the board's `FILE`, for the address of its console and its password; "+
 		"a password in "+passwordVariable+" goes before it")
@@ -29,7 +29,7 @@ func consoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 			if err != nil {
 				return nil, err
 			}
-			base, password = reach(doc.Config.Console.Listen), doc.Config.Console.Password
+			base, password = localURL(doc.Config.Console.Listen), doc.Config.Console.Password
 		}
 		if *address != "" {
 			base = *address
@@ -45,9 +45,9 @@ func consoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 	}
 }
 
-// askBoard asks a console for something about the one board that is named, and
+// requestForBoard asks a console for something about the one board that is named, and
 // says, in a text with a verb for the name, that it is being done.
-func askBoard(w world, connect func(world) (*client.Client, error), args []string, text string, ask func(c *client.Client, board string) error) error {
+func requestForBoard(w world, connect func(world) (*client.Client, error), args []string, text string, ask func(c *client.Client, board string) error) error {
 	if len(args) != 1 {
 		return usagef("name one board; bramble status lists them")
 	}
@@ -63,8 +63,8 @@ func askBoard(w world, connect func(world) (*client.Client, error), args []strin
 	return nil
 }
 
-// reach is how a listener is reached from its own machine.
-func reach(listen string) string {
+// localURL is how a listener is reached from its own machine.
+func localURL(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return defaultConsole

@@ -1,0 +1,235 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"bramble/gpio"
+	"bramble/node/console"
+	"bramble/node/console/client"
+)
+
+const (
+	silenceTimeout = 2500 * time.Millisecond // a console speaks each second; after this the next board is asked
+	retryInterval  = 200 * time.Millisecond  // between two boards that are asked in vain
+	maxSnapshotAge = 3 * time.Second         // an older view is not shown as the present
+	startTimeout   = 10 * time.Second        // a board just started is starting, whatever the others remember of it
+	actionTimeout  = 10 * time.Second        // for one board to obey an order before the next is asked
+)
+
+// boardConsole is what the lab asks of a board's console; *client.Client is one.
+type boardConsole interface {
+	Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error)
+	Drain(ctx context.Context, board string, undo bool) error
+	Locate(ctx context.Context, board string, undo bool) error
+	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
+}
+
+// labSource is the rack as the lab shows it: what one live board reports, over it
+// what only the lab knows. It is the console's Source and Control. When the
+// board that it follows goes, it follows the next.
+type labSource struct {
+	version  string
+	statuses func() []boardStatus
+	events   *console.Broadcaster
+	consoles map[string]boardConsole // by board
+
+	mu            sync.Mutex // guards what follows
+	followed      string     // the board that is followed, "" = none
+	stopFollowing context.CancelFunc
+	snapshot      console.Snapshot
+	snapshotAt    time.Time // when last was told; zero = never
+}
+
+// run follows one live board after the other until ctx ends.
+func (v *labSource) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if name := v.nextBoard(); name != "" {
+			v.followBoard(ctx, name)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryInterval):
+		}
+	}
+}
+
+// nextBoard picks the first running board after the one that was followed last.
+func (v *labSource) nextBoard() string {
+	live := v.liveBoards()
+	if len(live) == 0 {
+		return ""
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return live[(slices.Index(live, v.followed)+1)%len(live)]
+}
+
+// liveBoards lists the running boards, the one that is followed first.
+func (v *labSource) liveBoards() []string {
+	v.mu.Lock()
+	watching := v.followed
+	v.mu.Unlock()
+	var names []string
+	for _, s := range v.statuses() {
+		if s.state == running {
+			names = append(names, s.addrs.Name)
+		}
+	}
+	if i := slices.Index(names, watching); i > 0 {
+		names = append(slices.Clone(names[i:]), names[:i]...)
+	}
+	return names
+}
+
+func (v *labSource) followBoard(ctx context.Context, name string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v.mu.Lock()
+	v.followed, v.stopFollowing = name, cancel
+	// A board first tells of its latest events. Those that an earlier board
+	// has told already are not told twice.
+	known := v.snapshotAt
+	v.mu.Unlock()
+	// Why it ended does not matter: another board is asked.
+	_ = v.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
+		switch {
+		case m.Rack != nil:
+			v.mu.Lock()
+			v.snapshot, v.snapshotAt = *m.Rack, time.Now()
+			v.mu.Unlock()
+		case m.Event != nil && m.Event.At.After(known):
+			v.events.Publish(*m.Event)
+		}
+	})
+}
+
+// leaveIfStopped leaves a board that has been stopped, killed or paused at once,
+// where waiting for its silence would show an old view.
+func (v *labSource) leaveIfStopped(name string) {
+	for _, s := range v.statuses() {
+		if s.addrs.Name == name && s.state == running {
+			return
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.followed == name {
+		v.stopFollowing()
+	}
+}
+
+// Subscribe returns the boards' events and the lab's own.
+func (v *labSource) Subscribe() (<-chan console.Event, func()) { return v.events.Subscribe() }
+
+// Snapshot merges the latest report with what the lab knows.
+func (v *labSource) Snapshot() console.Snapshot {
+	v.mu.Lock()
+	s, fresh := v.snapshot, time.Since(v.snapshotAt) < maxSnapshotAge
+	v.mu.Unlock()
+	return mergeSnapshot(s, fresh, v.statuses(), v.version, time.Now())
+}
+
+// mergeSnapshot lays what the lab knows of its processes over a board's report: a
+// process that is paused, stopped or dead is that, whatever others remember.
+// fresh tells that the report is of now.
+func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, version string, now time.Time) console.Snapshot {
+	s := console.Snapshot{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
+	if fresh {
+		s.At, s.Observer, s.Ring = report.At, report.Observer, report.Ring
+		s.Notices = slices.Clone(report.Notices)
+	} else {
+		report.Boards = nil
+	}
+	live := 0
+	for _, k := range known {
+		b := console.BoardView{Name: k.addrs.Name, State: gpio.Starting.String(), Panel: gpio.Tell(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
+		for _, r := range report.Boards {
+			forgotten := r.State == "dead" || r.State == "left"
+			if r.Name == b.Name && !(forgotten && now.Sub(k.since) < startTimeout) {
+				b = r
+			}
+		}
+		b.Self = false // the observer is the lab
+		b.HTTPURL, b.ConsoleURL, b.PID = localURL(k.addrs.HTTP), localURL(k.addrs.Console), k.pid
+		if k.state == running {
+			live++
+		} else {
+			b.State, b.Faults, b.Vitals = string(k.state), nil, console.VitalsView{}
+			b.Panel = gpio.Tell(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
+			if k.state == paused { // a process is there, and does nothing
+				b.Panel.Says = "dark: the board is paused"
+			}
+		}
+		s.Boards = append(s.Boards, b)
+	}
+	// A board that is no board of this lab can only be a stranger with the
+	// lab's key; better seen than hidden.
+	for _, r := range report.Boards {
+		if !slices.ContainsFunc(known, func(k boardStatus) bool { return k.addrs.Name == r.Name }) {
+			s.Boards = append(s.Boards, r)
+		}
+	}
+	slices.SortFunc(s.Boards, compareNames)
+	switch {
+	case live == 0:
+		s.Notices = append(s.Notices, "No board of the lab runs: revive one.")
+	case !fresh:
+		s.Notices = append(s.Notices, "No board has reported yet what the rack looks like.")
+	}
+	return s
+}
+
+// compareNames sorts board-2 before board-10.
+func compareNames(a, b console.BoardView) int {
+	if d := len(a.Name) - len(b.Name); d != 0 {
+		return d
+	}
+	switch {
+	case a.Name < b.Name:
+		return -1
+	case a.Name > b.Name:
+		return 1
+	}
+	return 0
+}
+
+// Purge makes the rack forget, by way of a live board.
+func (v *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res console.PurgeResult, err error) {
+	err = v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error {
+		res, err = to.Purge(ctx, p)
+		return err
+	})
+	return res, err
+}
+
+// Drain takes a board out of service, or puts it back, by way of a live board.
+func (v *labSource) Drain(ctx context.Context, board string, undo bool) error {
+	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Drain(ctx, board, undo) })
+}
+
+// Locate has a board blink, or stop that, by way of a live board.
+func (v *labSource) Locate(ctx context.Context, board string, undo bool) error {
+	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Locate(ctx, board, undo) })
+}
+
+// tryBoards gives an order to one live board after the other until one answers.
+// Orders may be given twice without harm.
+func (v *labSource) tryBoards(ctx context.Context, give func(context.Context, boardConsole) error) error {
+	err := error(&client.Error{Text: "no board of the lab runs: revive one", Kind: console.ErrUnavailable})
+	for _, name := range v.liveBoards() {
+		one, cancel := context.WithTimeout(ctx, actionTimeout)
+		err = give(one, v.consoles[name])
+		cancel()
+		if !errors.Is(err, client.ErrUnreachable) || ctx.Err() != nil {
+			return err
+		}
+	}
+	if errors.Is(err, client.ErrUnreachable) {
+		err = &client.Error{Text: "no board of the lab answers: wait a moment, or look at the boards' logs", Kind: console.ErrUnavailable, Err: err}
+	}
+	return err
+}
