@@ -40,7 +40,7 @@ const isolatedMaxAge = time.Second
 // whole rack.
 type rackHandler struct {
 	self      string
-	sites     *origin.Set
+	sites     *origin.Sites
 	shop      shopHandler // nil: no site is the built-in shop
 	cache     *cache.Cache
 	ring      func() *cluster.Ring
@@ -66,7 +66,7 @@ func (p *rackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		writeRequestError(w, err)
-	case p.shop != nil && p.sites.BuiltIn(asked.URL) && p.shop.Direct(r):
+	case p.shop != nil && p.sites.IsBuiltIn(asked.URL) && p.shop.Direct(r):
 		// As the client sent it: the shop compares Origin with Host.
 		p.shop.ServeHTTP(w, r)
 	default:
@@ -192,7 +192,7 @@ type originFetch struct{ p *rackHandler }
 func (o originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	p := o.p
 	for began := p.now(); ; {
-		holders, patience := p.sites.Holders(r.URL)
+		holders, patience := p.sites.PermitHolders(r.URL)
 		if len(holders) == 0 {
 			return localOriginFetch(o).Fetch(ctx, r)
 		}

@@ -153,10 +153,10 @@ func (b *board) joinRack(ctx context.Context) {
 	}
 	b.discoveryDone.Store(true)
 	b.purger.RenewLease(ctx)
-	if b.sites.Bounded() {
+	if b.sites.HasServers() {
 		// One that owned keys before would have its first clients wait. In a rack
 		// whose boards all start one after another it does not wait for the last.
-		waitUntil(ctx, 2*origin.ShareSettle, b.shareOriginPermits)
+		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
 	}
 	waitUntil(ctx, ordersWait, b.counter.ready)
 	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
@@ -179,13 +179,13 @@ func (b *board) shareOriginPermits() bool {
 	if !b.discoveryDone.Load() {
 		return false
 	}
-	var boards []origin.Board
+	var boards []origin.RackMember
 	for _, other := range b.members.Boards() {
 		if other.Alive || !other.Left {
-			boards = append(boards, origin.Board{Name: other.Name, Alive: other.Alive})
+			boards = append(boards, origin.RackMember{Name: other.Name, Alive: other.Alive})
 		}
 	}
-	return b.sites.Share(b.cfg.Board.Name, boards, b.isAlone(), time.Now())
+	return b.sites.SharePermits(b.cfg.Board.Name, boards, b.isAlone(), time.Now())
 }
 
 // waitUntil looks every joinLook until something is so, for at most limit.

@@ -76,9 +76,9 @@ func (b *board) addCacheMetrics(m metricSet) {
 	m.addFigure("bramble_cache_size_bytes", func() int64 { return stats().Bytes })
 	m.addFigure("bramble_cache_budget_bytes", func() int64 { return stats().Budget })
 	m.addFigure("bramble_cache_evictions_total", func() int64 { return stats().Evictions })
-	m.addFigure("bramble_origin_requests_total", b.sites.Asked)
-	m.addFigure("bramble_origin_failures_total", b.sites.Failed)
-	m.addFigure("bramble_origin_permits", b.sites.Places)
+	m.addFigure("bramble_origin_requests_total", b.sites.Requests)
+	m.addFigure("bramble_origin_failures_total", b.sites.Failures)
+	m.addFigure("bramble_origin_permits", b.sites.Permits)
 }
 
 // addRackMetrics adds the figures of the rack, and the board's state and faults

@@ -77,10 +77,10 @@ type board struct {
 	health        lifecycleState
 	events        *console.Broadcaster
 	cache         *cache.Cache
-	sites         *origin.Set
+	sites         *origin.Sites
 	counter       *counter // nil: no orders are taken here
 	front         *front.Front
-	certs         *certs.Keeper // nil: no https
+	certs         *certs.Manager // nil: no https
 	console       net.Listener
 	link          *link.Link
 	members       *cluster.Members
@@ -172,7 +172,7 @@ func (b *board) open(ctx context.Context) error {
 		return err
 	}
 	if b.certs != nil {
-		b.certs.RenewTickets()
+		b.certs.RenewTicketKeys()
 	}
 	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
 		return fmt.Errorf("console: %w", err)
@@ -203,7 +203,7 @@ func staleOnError(cfg config.Cache) time.Duration {
 }
 
 // newSites makes the origins, and the built-in shop if it is one of them.
-func (b *board) newSites(via string, log *slog.Logger) (*origin.Set, error) {
+func (b *board) newSites(via string, log *slog.Logger) (*origin.Sites, error) {
 	opts := origin.Options{Via: via, Logger: log}
 	if origin.WantsShop(b.cfg) {
 		catalogue, err := loadCatalogue(b.cfg.Shop)

@@ -112,7 +112,7 @@ type peerHandler struct {
 	counter *counter // nil: this board has no ledger
 	drain   func(undo bool)
 	locate  func(undo bool)
-	certs   *certs.Keeper // nil: no https
+	certs   *certs.Manager // nil: no https
 }
 
 func (h *peerHandler) buildRoutes() http.Handler {

@@ -15,7 +15,7 @@ import (
 )
 
 // newCerts makes the keeper of certificates; nil if there is no https.
-func (b *board) newCerts() (*certs.Keeper, error) {
+func (b *board) newCerts() (*certs.Manager, error) {
 	cfg := b.cfg.TLS
 	if cfg.Listen == "" {
 		return nil, nil
@@ -85,7 +85,7 @@ func (e redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := e.b
 	switch {
 	case b.certs.AnswerChallenge(w, r):
-	case r.TLS == nil && b.cfg.TLS.Redirect && b.certs.Certified(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
+	case r.TLS == nil && b.cfg.TLS.Redirect && b.certs.HasCertificate(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
 		w.Header().Set("Location", httpsURL(r, b.cfg.TLS.Listen))
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusPermanentRedirect)
@@ -111,13 +111,13 @@ func httpsURL(r *http.Request, listen string) string {
 // redirectingFastPath leaves plain requests for names that are to be asked for by https.
 type redirectingFastPath struct {
 	*fastPath
-	certs *certs.Keeper
+	certs *certs.Manager
 }
 
 // AppendHit is front.FastHandler. It leaves nothing for the next request: a certificate may
 // come in between.
 func (c redirectingFastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
-	if c.certs.Certified(string(q.Host)) {
+	if c.certs.HasCertificate(string(q.Host)) {
 		return dst, nil, false
 	}
 	q.WantMemo, q.Memo = false, nil
@@ -148,7 +148,7 @@ func (c certRack) Owner(key string) string {
 	return first
 }
 
-// Ask asks a board.
-func (c certRack) Ask(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
+// Call asks a board.
+func (c certRack) Call(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return c.b.link.Control(ctx, board, r)
 }

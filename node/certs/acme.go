@@ -23,10 +23,10 @@ import (
 const alpnProto = acme.ALPNProto
 
 const (
-	// caTime bounds one request to the CA.
-	caTime = 30 * time.Second
-	// issueTime bounds all that it takes to get one certificate.
-	issueTime = 5 * time.Minute
+	// caTimeout bounds one request to the CA.
+	caTimeout = 30 * time.Second
+	// issueTimeout bounds all that it takes to get one certificate.
+	issueTimeout = 5 * time.Minute
 )
 
 // ACME says which CA is asked for what (RFC 8555).
@@ -37,15 +37,15 @@ type ACME struct {
 	CA        string   // PEM file that the CA's server is trusted by; "" for the system's
 }
 
-// ca is one rack's account at a CA. The account's key comes from the rack key, so
+// acmeAccount is one rack's account at a CA. The account's key comes from the rack key, so
 // that whichever board asks is the same customer.
-type ca struct {
+type acmeAccount struct {
 	key  *ecdsa.PrivateKey
 	cfg  ACME
 	http *http.Client
 }
 
-func newCA(cfg ACME, rackKey []byte) (*ca, error) {
+func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	key, err := deriveKey(rackKey, "account at a CA")
 	if err != nil {
 		return nil, err
@@ -61,25 +61,25 @@ func newCA(cfg ACME, rackKey []byte) (*ca, error) {
 			return nil, fmt.Errorf("[tls] acme_ca: %s holds no certificate; give the PEM file of the CA's root", cfg.CA)
 		}
 	}
-	return &ca{key: key, cfg: cfg, http: &http.Client{
-		Timeout: caTime,
+	return &acmeAccount{key: key, cfg: cfg, http: &http.Client{
+		Timeout: caTimeout,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots}, MaxConnsPerHost: 2,
-			MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: caTime,
+			MaxResponseHeaderBytes: 64 << 10, IdleConnTimeout: caTimeout,
 		},
 	}}, nil
 }
 
-// shows has a challenge answered on all boards, and takes it back.
-type shows interface {
-	show(ctx context.Context, key string, one challenge, wire []byte)
-	unshow(ctx context.Context, key string)
+// challengePublisher has a challenge answered on all boards, and takes it back.
+type challengePublisher interface {
+	publishChallenge(ctx context.Context, key string, one challenge, wire []byte)
+	withdrawChallenge(ctx context.Context, key string)
 }
 
-// obtain gets a certificate for a name: it proves by the TLS listener that the
+// issueCertificate gets a certificate for a name: it proves by the TLS listener that the
 // name is the rack's, or, if that fails, by the plain one.
-func (c *ca) obtain(ctx context.Context, name string, rack shows) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, issueTime)
+func (c *acmeAccount) issueCertificate(ctx context.Context, name string, rack challengePublisher) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	defer c.http.CloseIdleConnections()
 	client := &acme.Client{Key: c.key, DirectoryURL: c.cfg.Directory, HTTPClient: c.http, UserAgent: "bramble"}
@@ -96,11 +96,11 @@ func (c *ca) obtain(ctx context.Context, name string, rack shows) ([]byte, error
 		if err != nil {
 			return nil, fmt.Errorf("placing an order: %w", err)
 		}
-		err = c.prove(ctx, client, order, name, kind, rack)
+		err = c.authorizeOrder(ctx, client, order, name, kind, rack)
 		var refused *acme.AuthorizationError
 		switch {
 		case err == nil:
-			return c.fetch(ctx, client, order, name)
+			return c.finalizeOrder(ctx, client, order, name)
 		case !errors.As(err, &refused) && !errors.Is(err, errNotOffered):
 			return nil, err
 		}
@@ -112,8 +112,8 @@ func (c *ca) obtain(ctx context.Context, name string, rack shows) ([]byte, error
 // errNotOffered: the CA does not offer a kind of challenge.
 var errNotOffered = errors.New("the CA does not offer it")
 
-// prove answers an order's challenges of one kind.
-func (c *ca) prove(ctx context.Context, client *acme.Client, order *acme.Order, name, kind string, rack shows) error {
+// authorizeOrder answers an order's challenges of one kind.
+func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, kind string, rack challengePublisher) error {
 	for _, url := range order.AuthzURLs {
 		authz, err := client.GetAuthorization(ctx, url)
 		if err != nil {
@@ -127,11 +127,11 @@ func (c *ca) prove(ctx context.Context, client *acme.Client, order *acme.Order, 
 			return errNotOffered
 		}
 		offered := authz.Challenges[at]
-		key, shown, wire, err := prepare(client, name, offered)
+		key, shown, wire, err := prepareChallenge(client, name, offered)
 		if err != nil {
 			return fmt.Errorf("making the proof: %w", err)
 		}
-		rack.show(ctx, key, shown, wire)
+		rack.publishChallenge(ctx, key, shown, wire)
 		err = func() error {
 			if _, err := client.Accept(ctx, offered); err != nil {
 				return fmt.Errorf("offering the proof: %w", err)
@@ -142,7 +142,7 @@ func (c *ca) prove(ctx context.Context, client *acme.Client, order *acme.Order, 
 			return nil
 		}()
 		// Also when there is no more time.
-		rack.unshow(context.WithoutCancel(ctx), key)
+		rack.withdrawChallenge(context.WithoutCancel(ctx), key)
 		if err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func (c *ca) prove(ctx context.Context, client *acme.Client, order *acme.Order, 
 	return nil
 }
 
-// prepare makes what the CA is to be shown, and its form between boards.
-func prepare(client *acme.Client, name string, offered *acme.Challenge) (key string, one challenge, wire []byte, err error) {
+// prepareChallenge makes what the CA is to be shown, and its form between boards.
+func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge) (key string, one challenge, wire []byte, err error) {
 	if offered.Type == "http-01" {
 		text, err := client.HTTP01ChallengeResponse(offered.Token)
 		return offered.Token, challenge{text: text}, []byte(text), err
@@ -168,8 +168,8 @@ func prepare(client *acme.Client, name string, offered *acme.Challenge) (key str
 	return key, one, wire, err
 }
 
-// fetch has the CA sign a new key.
-func (c *ca) fetch(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
+// finalizeOrder has the CA sign a new key.
+func (c *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
 	if _, err := client.WaitOrder(ctx, order.URI); err != nil {
 		return nil, fmt.Errorf("waiting for the order: %w", err)
 	}

@@ -17,16 +17,16 @@ import (
 	"time"
 )
 
-// Rack is what the certificates need of the other boards.
-type Rack interface {
+// RackPeers is what the certificates need of the other boards.
+type RackPeers interface {
 	// Peers are the live boards without this one.
 	Peers() []string
 	// Owner is the board that cares for a key; "" while this board cannot know,
 	// because it is not in service or cut off from most of the rack.
 	Owner(key string) string
-	// Ask sends a request to a board; its URL's path counts. Both sides of the
+	// Call sends a request to a board; its URL's path counts. Both sides of the
 	// connection have proved that they hold the rack key, for keys travel on it.
-	Ask(ctx context.Context, board string, r *http.Request) (*http.Response, error)
+	Call(ctx context.Context, board string, r *http.Request) (*http.Response, error)
 }
 
 // Pair is a certificate in two PEM files.
@@ -40,7 +40,7 @@ type Config struct {
 	Files    []Pair
 	ACME     ACME
 	Folder   string // where certificates from the CA are kept; not used without one
-	Rack     Rack
+	Rack     RackPeers
 	// SetTicketKeys is given the keys of session tickets whenever there are others.
 	SetTicketKeys func([][32]byte)
 	// ClockSet reports whether the clock is believed: without it nothing is renewed.
@@ -49,26 +49,26 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// Keeper gives certificates. It is safe for concurrent use.
-type Keeper struct {
+// Manager gives certificates. It is safe for concurrent use.
+type Manager struct {
 	cfg        Config
 	shared     *tls.Certificate
-	files      []*file
+	files      []*certFile
 	store      *store
 	challenges *challenges
 	issuer     *issuer // nil: no CA is asked
-	// known is all that can be shown, by name; never changed once it is there.
-	known atomic.Pointer[shown]
+	// index is all that can be shown, by name; never changed once it is there.
+	index atomic.Pointer[certIndex]
 
-	mu      sync.Mutex // guards period and the making of known
-	period  int64
-	tickets bool // period counts
+	mu            sync.Mutex // guards period and the making of known
+	ticketPeriod  int64
+	hasTicketKeys bool // period counts
 }
 
-// shown is what is shown to whom.
-type shown struct {
-	byName map[string][]*tls.Certificate // "*.shop.example" among the names
-	other  *tls.Certificate              // who asks for another name, or none
+// certIndex is what is shown to whom.
+type certIndex struct {
+	byName   map[string][]*tls.Certificate // "*.shop.example" among the names
+	fallback *tls.Certificate              // who asks for another name, or none
 }
 
 // ErrNoChallenge: a CA asked for what no board has told this one of.
@@ -76,15 +76,15 @@ var ErrNoChallenge = errors.New("no such challenge is under way")
 
 // New reads what is there. What is wrong with a file is an error; what is wrong
 // with a stored certificate is logged, and it is asked for anew.
-func New(cfg Config) (*Keeper, error) {
-	k := &Keeper{cfg: cfg, challenges: newChallenges(cfg.Now)}
+func New(cfg Config) (*Manager, error) {
+	k := &Manager{cfg: cfg, challenges: newChallenges(cfg.Now)}
 	var err error
-	if k.shared, err = sharedCertificate(cfg.RackKeys[0], cfg.Names); err != nil {
+	if k.shared, err = makeSharedCertificate(cfg.RackKeys[0], cfg.Names); err != nil {
 		return nil, err
 	}
 	for _, pair := range cfg.Files {
-		one := &file{pair: pair}
-		if err := one.read(); err != nil {
+		one := &certFile{pair: pair}
+		if err := one.load(); err != nil {
 			return nil, err
 		}
 		k.files = append(k.files, one)
@@ -97,19 +97,19 @@ func New(cfg Config) (*Keeper, error) {
 			return nil, err
 		}
 	}
-	k.rebuild()
+	k.rebuildIndex()
 	return k, nil
 }
 
-// rebuild makes known anew after something has changed.
-func (k *Keeper) rebuild() {
+// rebuildIndex makes known anew after something has changed.
+func (k *Manager) rebuildIndex() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	now := &shown{byName: map[string][]*tls.Certificate{}, other: k.shared}
+	now := &certIndex{byName: map[string][]*tls.Certificate{}, fallback: k.shared}
 	for i, one := range k.files {
 		cert := one.cert.Load()
 		if i == 0 {
-			now.other = cert
+			now.fallback = cert
 		}
 		for _, name := range cert.Leaf.DNSNames {
 			name = strings.ToLower(name)
@@ -119,21 +119,21 @@ func (k *Keeper) rebuild() {
 	for _, item := range k.store.all() {
 		now.byName[item.name] = append(now.byName[item.name], &item.cert)
 	}
-	k.known.Store(now)
+	k.index.Store(now)
 }
 
 // Certificate gives the certificate for a client: one of the name that it asks for,
 // or else one that it has to be told to trust. It asks nobody.
-func (k *Keeper) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (k *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpnProto {
-		cert := k.challenges.certificate(canonical(hello.ServerName))
+		cert := k.challenges.certificateFor(canonicalName(hello.ServerName))
 		if cert == nil {
 			return nil, fmt.Errorf("%.80q: %w", hello.ServerName, ErrNoChallenge)
 		}
 		return cert, nil
 	}
-	known := k.known.Load()
-	list := known.of(hello.ServerName)
+	known := k.index.Load()
+	list := known.certificatesFor(hello.ServerName)
 	for _, cert := range list[:max(len(list)-1, 0)] {
 		if hello.SupportsCertificate(cert) == nil {
 			return cert, nil
@@ -142,21 +142,21 @@ func (k *Keeper) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	if len(list) > 0 {
 		return list[len(list)-1], nil
 	}
-	return known.other, nil
+	return known.fallback, nil
 }
 
-// Certified reports whether there is a certificate from a file or a CA for a host,
+// HasCertificate reports whether there is a certificate from a file or a CA for a host,
 // which may have a port.
-func (k *Keeper) Certified(host string) bool {
+func (k *Manager) HasCertificate(host string) bool {
 	if at := strings.LastIndexByte(host, ':'); at >= 0 && strings.IndexByte(host[at:], ']') < 0 {
 		host = host[:at]
 	}
-	return len(k.known.Load().of(host)) > 0
+	return len(k.index.Load().certificatesFor(host)) > 0
 }
 
-// of gives the certificates for a name.
-func (s *shown) of(name string) []*tls.Certificate {
-	name = canonical(name)
+// certificatesFor gives the certificates for a name.
+func (s *certIndex) certificatesFor(name string) []*tls.Certificate {
+	name = canonicalName(name)
 	if list := s.byName[name]; list != nil {
 		return list
 	}
@@ -166,41 +166,41 @@ func (s *shown) of(name string) []*tls.Certificate {
 	return nil
 }
 
-func canonical(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 const (
-	// tendEvery is how often it is looked whether something is to be done.
-	tendEvery = time.Second
-	// filesEvery is how often files are looked at: soon enough for who has just
+	// checkInterval is how often it is looked whether something is to be done.
+	checkInterval = time.Second
+	// fileCheckInterval is how often files are looked at: soon enough for who has just
 	// copied them, and nothing to a card.
-	filesEvery = 5 * time.Second
-	// pullEvery is how often other boards are asked for what this one has missed;
+	fileCheckInterval = 5 * time.Second
+	// pullInterval is how often other boards are asked for what this one has missed;
 	// a change of the rack's boards is a reason at once.
-	pullEvery = time.Minute
+	pullInterval = time.Minute
 )
 
 // Run keeps all of it fresh until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
+func (k *Manager) Run(ctx context.Context) {
 	var issuing sync.WaitGroup
 	defer issuing.Wait()
 	if k.issuer != nil {
 		issuing.Go(func() { k.issuer.run(ctx) })
 	}
-	ticker := time.NewTicker(tendEvery)
+	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
 	var filesAt, pulledAt time.Time
 	peers := ""
 	for {
 		now := time.Now() // the pace is no matter of what the clock says
-		k.RenewTickets()
-		if now.Sub(filesAt) >= filesEvery {
+		k.RenewTicketKeys()
+		if now.Sub(filesAt) >= fileCheckInterval {
 			filesAt = now
-			k.readFiles()
+			k.reloadFiles()
 		}
 		if k.issuer != nil {
-			if is := strings.Join(k.cfg.Rack.Peers(), " "); is != peers || now.Sub(pulledAt) >= pullEvery {
+			if is := strings.Join(k.cfg.Rack.Peers(), " "); is != peers || now.Sub(pulledAt) >= pullInterval {
 				peers, pulledAt = is, now
-				_ = k.pull(ctx) // boards that do not answer are asked again
+				_ = k.pullMissing(ctx) // boards that do not answer are asked again
 			}
 		}
 		select {
@@ -211,11 +211,11 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// readFiles looks for files that have changed.
-func (k *Keeper) readFiles() {
+// reloadFiles looks for files that have changed.
+func (k *Manager) reloadFiles() {
 	changed := false
 	for _, one := range k.files {
-		switch did, err := one.readIfChanged(); {
+		switch did, err := one.reloadIfChanged(); {
 		case err != nil:
 			k.cfg.Logger.Warn("the changed certificate is not taken, the old one stays: put it right and it will be read again", "error", err)
 		case did:
@@ -224,19 +224,19 @@ func (k *Keeper) readFiles() {
 		}
 	}
 	if changed {
-		k.rebuild()
+		k.rebuildIndex()
 	}
 }
 
-// soon is how long before its end a file's certificate is spoken of: two weekends.
-const soon = 14 * 24 * time.Hour
+// expiryWarning is how long before its end a file's certificate is spoken of: two weekends.
+const expiryWarning = 14 * 24 * time.Hour
 
 // Notices are what a person must know, one sentence each.
-func (k *Keeper) Notices() []string {
+func (k *Manager) Notices() []string {
 	var all []string
 	if k.cfg.ClockSet() {
 		for _, one := range k.files {
-			if end := one.cert.Load().Leaf.NotAfter; k.cfg.Now().Add(soon).After(end) {
+			if end := one.cert.Load().Leaf.NotAfter; k.cfg.Now().Add(expiryWarning).After(end) {
 				all = append(all, fmt.Sprintf("The certificate in %s ends at %s: put a new one there.", one.pair.Certificate, end.UTC().Format(time.RFC1123)))
 			}
 		}

@@ -45,7 +45,7 @@ func bundleFor(t testing.TB, from time.Time, lasts time.Duration, names ...strin
 	return bundle
 }
 
-func itemFor(t testing.TB, from time.Time, lasts time.Duration, name string) *item {
+func itemFor(t testing.TB, from time.Time, lasts time.Duration, name string) *issuedCert {
 	t.Helper()
 	one, err := parseBundle(name, bundleFor(t, from, lasts, name))
 	if err != nil {
@@ -59,7 +59,7 @@ func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 // fakeRack is some boards in one process. It is the Rack of each of them.
 type fakeRack struct {
 	mu    sync.Mutex
-	all   map[string]*Keeper
+	all   map[string]*Manager
 	dead  map[string]bool
 	owner string
 }
@@ -85,7 +85,7 @@ func (b boardOf) Peers() []string {
 
 func (b boardOf) Owner(string) string { return b.owner }
 
-func (b boardOf) Ask(_ context.Context, board string, r *http.Request) (*http.Response, error) {
+func (b boardOf) Call(_ context.Context, board string, r *http.Request) (*http.Response, error) {
 	b.mu.Lock()
 	k, dead := b.all[board], b.dead[board]
 	b.mu.Unlock()
@@ -97,8 +97,8 @@ func (b boardOf) Ask(_ context.Context, board string, r *http.Request) (*http.Re
 	return w.Result(), nil
 }
 
-// keeper adds a board to the rack.
-func (r *fakeRack) keeper(t testing.TB, name string, change ...func(*Config)) *Keeper {
+// newManager adds a board to the rack.
+func (r *fakeRack) newManager(t testing.TB, name string, change ...func(*Config)) *Manager {
 	t.Helper()
 	cfg := Config{
 		Self: name, RackKeys: [][]byte{rackKey(1)}, ACME: ACME{Names: []string{"a.example", "b.example"}, Directory: "https://127.0.0.1:1/dir"},
@@ -113,7 +113,7 @@ func (r *fakeRack) keeper(t testing.TB, name string, change ...func(*Config)) *K
 		t.Fatal(err)
 	}
 	if r.all == nil {
-		r.all, r.dead = map[string]*Keeper{}, map[string]bool{}
+		r.all, r.dead = map[string]*Manager{}, map[string]bool{}
 	}
 	r.all[name] = k
 	return k
@@ -127,18 +127,18 @@ func hello(name string, protos ...string) *tls.ClientHelloInfo {
 }
 
 func TestTheSharedCertificateIsTheSameOnEveryBoard(t *testing.T) {
-	one, err := sharedCertificate(rackKey(1), []string{"b.example", "*.a.example"})
+	one, err := makeSharedCertificate(rackKey(1), []string{"b.example", "*.a.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := sharedCertificate(rackKey(1), []string{"*.a.example", "b.example", "b.example"})
+	other, err := makeSharedCertificate(rackKey(1), []string{"*.a.example", "b.example", "b.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !one.Leaf.Equal(other.Leaf) {
 		t.Error("two boards with the same sites have two certificates")
 	}
-	if third, err := sharedCertificate(rackKey(2), []string{"b.example", "*.a.example"}); err != nil || third.Leaf.Equal(one.Leaf) || third.PrivateKey.(*ecdsa.PrivateKey).Equal(one.PrivateKey) {
+	if third, err := makeSharedCertificate(rackKey(2), []string{"b.example", "*.a.example"}); err != nil || third.Leaf.Equal(one.Leaf) || third.PrivateKey.(*ecdsa.PrivateKey).Equal(one.PrivateKey) {
 		t.Error("another rack has the same certificate")
 	}
 	pool := x509.NewCertPool()
@@ -159,7 +159,7 @@ func TestTheSharedCertificateIsTheSameOnEveryBoard(t *testing.T) {
 func TestTicketKeysOverlap(t *testing.T) {
 	now := time.Date(2026, 2, 28, 6, 0, 0, 0, time.UTC)
 	keys := func(at time.Time, rackKeys ...[]byte) [][32]byte {
-		all, err := ticketKeys(rackKeys, periodOf(at))
+		all, err := deriveTicketKeys(rackKeys, ticketPeriodAt(at))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,13 +188,13 @@ func TestTicketKeysOverlap(t *testing.T) {
 func TestTicketKeysAreSetOnceAPeriod(t *testing.T) {
 	now := time.Date(2026, 2, 28, 6, 0, 0, 0, time.UTC)
 	var set int
-	k := new(fakeRack).keeper(t, "board-1", func(c *Config) {
+	k := new(fakeRack).newManager(t, "board-1", func(c *Config) {
 		c.Now = func() time.Time { return now }
 		c.SetTicketKeys = func([][32]byte) { set++ }
 	})
 	for _, step := range []time.Duration{0, time.Hour, ticketPeriod, 0, -ticketPeriod} {
 		now = now.Add(step)
-		k.RenewTickets()
+		k.RenewTicketKeys()
 	}
 	if set != 3 {
 		t.Errorf("keys were set %d times, want 3", set)
@@ -212,10 +212,10 @@ func TestWhoGetsWhichCertificate(t *testing.T) {
 		return Pair{path, path}
 	}
 	now := time.Now()
-	k := new(fakeRack).keeper(t, "board-1", func(c *Config) {
+	k := new(fakeRack).newManager(t, "board-1", func(c *Config) {
 		c.Files = []Pair{write("one", now, "one.example"), write("wild", now, "*.wild.example")}
 	})
-	if err := k.take("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
+	if err := k.installBundle("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
@@ -226,14 +226,14 @@ func TestWhoGetsWhichCertificate(t *testing.T) {
 		if err != nil || got.Leaf.DNSNames[0] != want {
 			t.Errorf("%q gets %v, %v, want %s", name, got.Leaf.DNSNames, err, want)
 		}
-		if got := k.Certified(name); got != (name != "" && want != "one.example" || strings.EqualFold(strings.Trim(name, "."), "one.example")) {
+		if got := k.HasCertificate(name); got != (name != "" && want != "one.example" || strings.EqualFold(strings.Trim(name, "."), "one.example")) {
 			t.Errorf("%q is certified: %v", name, got)
 		}
 	}
-	if !k.Certified("a.example:8443") || k.Certified("[::1]:443") || k.Certified("127.0.0.1") {
+	if !k.HasCertificate("a.example:8443") || k.HasCertificate("[::1]:443") || k.HasCertificate("127.0.0.1") {
 		t.Error("a port, or an address, is not read well")
 	}
-	bare := new(fakeRack).keeper(t, "board-1")
+	bare := new(fakeRack).newManager(t, "board-1")
 	if got, err := bare.Certificate(hello("b.example")); err != nil || got != bare.shared {
 		t.Errorf("without any, a name gets %v, %v", got, err)
 	}
@@ -249,7 +249,7 @@ func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
 	now := time.Now()
 	put(bundleFor(t, now, time.Hour, "one.example"))
 	var log bytes.Buffer
-	k := new(fakeRack).keeper(t, "board-1", func(c *Config) {
+	k := new(fakeRack).newManager(t, "board-1", func(c *Config) {
 		c.Files, c.Logger = []Pair{{path, path}}, slog.New(slog.NewTextHandler(&log, nil))
 	})
 	is := func() *x509.Certificate {
@@ -261,22 +261,22 @@ func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
 	}
 	first := is()
 	put([]byte("nonsense"))
-	k.readFiles()
-	k.readFiles()
+	k.reloadFiles()
+	k.reloadFiles()
 	if !is().Equal(first) || strings.Count(log.String(), "the old one stays") != 1 {
 		t.Errorf("after nonsense: log %q", log.String())
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	k.readFiles()
-	k.readFiles()
+	k.reloadFiles()
+	k.reloadFiles()
 	if !is().Equal(first) || strings.Count(log.String(), "the old one stays") != 2 {
 		t.Errorf("after it went: log %q", log.String())
 	}
 	put(bundleFor(t, now.Add(time.Minute), time.Hour, "one.example", "two.example"))
-	k.readFiles()
-	if is().Equal(first) || !k.Certified("two.example") {
+	k.reloadFiles()
+	if is().Equal(first) || !k.HasCertificate("two.example") {
 		t.Error("the new one is not there")
 	}
 	if notices := k.Notices(); len(notices) != 1 || !strings.Contains(notices[0], path) {
@@ -311,15 +311,15 @@ func TestStoredCertificatesOutliveABoard(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "certs")
 	with := func(c *Config) { c.Folder = folder }
 	now := time.Now()
-	first := new(fakeRack).keeper(t, "board-1", with)
-	if err := first.take("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
+	first := new(fakeRack).newManager(t, "board-1", with)
+	if err := first.installBundle("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "b.example.pem"), []byte("half of"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	second := new(fakeRack).keeper(t, "board-1", with)
-	if !second.Certified("a.example") || second.Certified("b.example") {
+	second := new(fakeRack).newManager(t, "board-1", with)
+	if !second.HasCertificate("a.example") || second.HasCertificate("b.example") {
 		t.Error("what was stored is not there, or what is damaged is")
 	}
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -339,7 +339,7 @@ func TestStoredCertificatesOutliveABoard(t *testing.T) {
 	if err := os.RemoveAll(folder); err != nil {
 		t.Fatal(err)
 	}
-	if err := second.take("b.example", bundleFor(t, now, time.Hour, "b.example")); err != nil || !second.Certified("b.example") {
+	if err := second.installBundle("b.example", bundleFor(t, now, time.Hour, "b.example")); err != nil || !second.HasCertificate("b.example") {
 		t.Errorf("without a card: %v", err)
 	}
 }
@@ -350,51 +350,51 @@ func TestTheNewestCertificateWinsInAnyOrder(t *testing.T) {
 	twin := itemFor(t, now, time.Hour, "a.example")
 	for _, c := range []struct {
 		name       string
-		one, other *item
+		one, other *issuedCert
 	}{{"later", new1, old}, {"longer", new2, new1}} {
-		if !c.one.newer(c.other) || c.other.newer(c.one) {
+		if !c.one.supersedes(c.other) || c.other.supersedes(c.one) {
 			t.Error(c.name)
 		}
 	}
-	if !old.newer(nil) || old.newer(old) || old.newer(twin) == twin.newer(old) {
+	if !old.supersedes(nil) || old.supersedes(old) || old.supersedes(twin) == twin.supersedes(old) {
 		t.Error("of two alike not exactly one wins")
 	}
 }
 
 func TestBoardsLearnFromEachOther(t *testing.T) {
 	rack := new(fakeRack)
-	one, two := rack.keeper(t, "board-1"), rack.keeper(t, "board-2")
+	one, two := rack.newManager(t, "board-1"), rack.newManager(t, "board-2")
 	now := time.Now()
 	bundle := bundleFor(t, now, time.Hour, "a.example")
-	if err := one.take("a.example", bundle); err != nil {
+	if err := one.installBundle("a.example", bundle); err != nil {
 		t.Fatal(err)
 	}
-	if missed := one.tell(t.Context(), http.MethodPut, itemPath+"a.example", bundle); len(missed) > 0 || !two.Certified("a.example") {
+	if missed := one.sendToPeers(t.Context(), http.MethodPut, bundlePath+"a.example", bundle); len(missed) > 0 || !two.HasCertificate("a.example") {
 		t.Errorf("missed %v", missed)
 	}
-	three := rack.keeper(t, "board-3")
-	if missed := three.pull(t.Context()); len(missed) > 0 || !three.Certified("a.example") {
+	three := rack.newManager(t, "board-3")
+	if missed := three.pullMissing(t.Context()); len(missed) > 0 || !three.HasCertificate("a.example") {
 		t.Errorf("missed %v", missed)
 	}
 	rack.dead["board-2"] = true
-	if missed := one.tell(t.Context(), http.MethodPut, itemPath+"a.example", bundle); len(missed) > 0 {
+	if missed := one.sendToPeers(t.Context(), http.MethodPut, bundlePath+"a.example", bundle); len(missed) > 0 {
 		t.Errorf("the same again is refused by %v", missed)
 	}
 	for path, body := range map[string][]byte{
-		itemPath + "c.example":                bundleFor(t, now, time.Hour, "c.example"), // no name of this rack
-		itemPath + "b.example":                bundle,                                    // of another name
-		itemPath + "a.example":                append(bytes.Repeat([]byte(" "), maxBundle), bundle...),
-		challengePath + "token":               []byte("other.thumb"),
-		challengePath + "alpn:x":              []byte("x"),
-		challengePath + "..%2F..%2Fa":         []byte("x"),
-		itemPath + "..%2F..%2Fetc%2Fpasswd.x": bundle,
+		bundlePath + "c.example":                bundleFor(t, now, time.Hour, "c.example"), // no name of this rack
+		bundlePath + "b.example":                bundle,                                    // of another name
+		bundlePath + "a.example":                append(bytes.Repeat([]byte(" "), maxBundle), bundle...),
+		challengePath + "token":                 []byte("other.thumb"),
+		challengePath + "alpn:x":                []byte("x"),
+		challengePath + "..%2F..%2Fa":           []byte("x"),
+		bundlePath + "..%2F..%2Fetc%2Fpasswd.x": bundle,
 	} {
-		if _, err := one.ask(t.Context(), "board-3", http.MethodPut, path, body, 0); err == nil {
+		if _, err := one.callPeer(t.Context(), "board-3", http.MethodPut, path, body, 0); err == nil {
 			t.Errorf("%s is taken", path)
 		}
 	}
 	old := bundleFor(t, now.Add(-time.Minute), 2*time.Hour, "a.example")
-	if _, err := one.ask(t.Context(), "board-3", http.MethodPut, itemPath+"a.example", old, 0); err != nil {
+	if _, err := one.callPeer(t.Context(), "board-3", http.MethodPut, bundlePath+"a.example", old, 0); err != nil {
 		t.Errorf("old news is an error: %v", err)
 	}
 	if got := three.store.get("a.example"); !bytes.Equal(got.bundle, bundle) {
@@ -404,13 +404,13 @@ func TestBoardsLearnFromEachOther(t *testing.T) {
 
 func TestChallengesAreAnsweredOnAllBoards(t *testing.T) {
 	rack := new(fakeRack)
-	one, two := rack.keeper(t, "board-1"), rack.keeper(t, "board-2")
+	one, two := rack.newManager(t, "board-1"), rack.newManager(t, "board-2")
 	key, err := deriveKey(rackKey(1), "account at a CA")
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := &acme.Client{Key: key}
-	look := func(k *Keeper, path string) string {
+	look := func(k *Manager, path string) string {
 		w := httptest.NewRecorder()
 		if !k.AnswerChallenge(w, httptest.NewRequest("GET", path, nil)) {
 			return ""
@@ -418,12 +418,12 @@ func TestChallengesAreAnsweredOnAllBoards(t *testing.T) {
 		return w.Body.String()
 	}
 	for _, kind := range []string{"http-01", "tls-alpn-01"} {
-		key, shown, wire, err := prepare(client, "a.example", &acme.Challenge{Type: kind, Token: "token-1"})
+		key, shown, wire, err := prepareChallenge(client, "a.example", &acme.Challenge{Type: kind, Token: "token-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		one.issuer.show(t.Context(), key, shown, wire)
-		for _, k := range []*Keeper{one, two} {
+		one.issuer.publishChallenge(t.Context(), key, shown, wire)
+		for _, k := range []*Manager{one, two} {
 			switch text := look(k, WellKnown+"token-1"); kind {
 			case "http-01":
 				if !strings.HasPrefix(text, "token-1.") || look(k, WellKnown+"token-2") != "" || look(k, WellKnown+"alpn:a.example") != "" || look(k, "/") != "" {
@@ -439,7 +439,7 @@ func TestChallengesAreAnsweredOnAllBoards(t *testing.T) {
 				}
 			}
 		}
-		one.issuer.unshow(t.Context(), key)
+		one.issuer.withdrawChallenge(t.Context(), key)
 		if _, there := two.challenges.get(key); there || look(one, WellKnown+"token-1") != "" {
 			t.Error("it is answered when it is over")
 		}
@@ -457,7 +457,7 @@ func TestChallengesAreBounded(t *testing.T) {
 	if err := c.put("more", challenge{}); !errors.Is(err, errFull) {
 		t.Errorf("one more: %v", err)
 	}
-	now = now.Add(challengeLife + time.Second)
+	now = now.Add(challengeLifetime + time.Second)
 	if _, there := c.get("1"); there {
 		t.Error("it is there when its time is over")
 	}
@@ -475,7 +475,7 @@ func TestWhenToRenew(t *testing.T) {
 	} {
 		seen := map[time.Time]bool{}
 		for i := range 20 {
-			at := renewAt(fmt.Sprintf("%d.example", i), &x509.Certificate{NotBefore: from, NotAfter: from.Add(c.lasts)})
+			at := renewalTime(fmt.Sprintf("%d.example", i), &x509.Certificate{NotBefore: from, NotAfter: from.Add(c.lasts)})
 			if at.Before(from.Add(c.earliest)) || at.After(from.Add(c.latest)) {
 				t.Errorf("one of %v is renewed after %v", c.lasts, at.Sub(from))
 			}
@@ -499,12 +499,12 @@ func TestPausesGrow(t *testing.T) {
 		{1, refused, 10 * time.Minute}, {2, refused, time.Hour}, {3, refused, 6 * time.Hour}, {50, refused, 6 * time.Hour},
 		{1, limited, 2 * time.Hour},
 	} {
-		if got := pauseAfter(c.failures, c.err); got.Round(time.Second) != c.want {
+		if got := retryDelay(c.failures, c.err); got.Round(time.Second) != c.want {
 			t.Errorf("after %d failures, the last %v: %v, want %v", c.failures, c.err, got, c.want)
 		}
 	}
 	// Let's Encrypt bears five failed looks of a name an hour; a try may be two.
-	if tries := 1 + int(time.Hour/(firstRefused+mostRefused)) + 1; 2*tries > 5 {
+	if tries := 1 + int(time.Hour/(minRefusedDelay+maxRefusedDelay)) + 1; 2*tries > 5 {
 		t.Errorf("%d looks an hour", 2*tries)
 	}
 }
@@ -513,43 +513,43 @@ func TestWhoAsksTheCA(t *testing.T) {
 	now := time.Now()
 	rack := &fakeRack{owner: "board-1"}
 	clock := true
-	k := rack.keeper(t, "board-1", func(c *Config) { c.ClockSet = func() bool { return clock } })
-	wanted := func(after time.Duration) bool { return k.issuer.wanted("a.example", now.Add(after)) }
-	if wanted(0) || !wanted(settle) {
+	k := rack.newManager(t, "board-1", func(c *Config) { c.ClockSet = func() bool { return clock } })
+	wanted := func(after time.Duration) bool { return k.issuer.isDue("a.example", now.Add(after)) }
+	if wanted(0) || !wanted(minOwnership) {
 		t.Error("the owner asks when it has been the owner for a while, not before")
 	}
 	clock = false
-	if wanted(2 * settle) {
+	if wanted(2 * minOwnership) {
 		t.Error("it asks without a clock")
 	}
 	clock = true
 	rack.owner = "board-2"
-	if wanted(3 * settle) {
+	if wanted(3 * minOwnership) {
 		t.Error("who is not the owner asks")
 	}
 	if notices := k.Notices(); len(notices) != 1 || notices[0] != "a.example has no certificate yet: board-2 asks the CA." {
 		t.Errorf("notices are %q", notices)
 	}
 	rack.owner = "board-1"
-	if wanted(4*settle) || !wanted(5*settle) {
+	if wanted(4*minOwnership) || !wanted(5*minOwnership) {
 		t.Error("the owner again must wait again")
 	}
-	k.issuer.note("a.example", errors.New("dial: no route"), now.Add(5*settle))
-	if wanted(6*settle) || !wanted(5*settle+time.Minute) {
+	k.issuer.recordResult("a.example", errors.New("dial: no route"), now.Add(5*minOwnership))
+	if wanted(6*minOwnership) || !wanted(5*minOwnership+time.Minute) {
 		t.Error("after a failure it does not pause")
 	}
 	if notices := k.Notices(); len(notices) != 1 || !strings.Contains(notices[0], "dial: no route") || !strings.Contains(notices[0], "It is tried again at") {
 		t.Errorf("notices are %q", notices)
 	}
-	k.issuer.note("a.example", nil, now)
-	if err := k.take("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
+	k.issuer.recordResult("a.example", nil, now)
+	if err := k.installBundle("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
 		t.Fatal(err)
 	}
-	if wanted(7 * settle) {
+	if wanted(7 * minOwnership) {
 		t.Error("it asks for what it has")
 	}
 	k.cfg.Now = func() time.Time { return now.Add(45 * time.Minute) }
-	if !wanted(7 * settle) {
+	if !wanted(7 * minOwnership) {
 		t.Error("it does not renew")
 	}
 }
@@ -561,7 +561,7 @@ func TestAdviceSaysWhatToDo(t *testing.T) {
 		"it goes on":         &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited"},
 		"reaches the intern": errors.New("no route"),
 	} {
-		if got := advice(err); !strings.Contains(got, want) {
+		if got := adviceFor(err); !strings.Contains(got, want) {
 			t.Errorf("of %v: %q", err, got)
 		}
 	}

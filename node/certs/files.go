@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// file is a certificate that somebody else cares for.
-type file struct {
-	pair Pair
-	cert atomic.Pointer[tls.Certificate]
-	seen [2]stamp // when it was read last, well or not; belongs to who reads it
+// certFile is a certificate that somebody else cares for.
+type certFile struct {
+	pair   Pair
+	cert   atomic.Pointer[tls.Certificate]
+	loaded [2]fileStamp // when it was read last, well or not; belongs to who reads it
 }
 
-// stamp tells whether a file has changed.
-type stamp struct {
+// fileStamp tells whether a file has changed.
+type fileStamp struct {
 	at   time.Time
 	size int64
 }
 
-// stamps looks at both files.
-func (f *file) stamps() (now [2]stamp, err error) {
+// statFiles looks at both files.
+func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	for i, path := range [...]string{f.pair.Certificate, f.pair.Key} {
 		info, err := os.Stat(path)
 		if err != nil {
 			return now, fmt.Errorf("certificate: %w", err)
 		}
-		now[i] = stamp{info.ModTime(), info.Size()}
+		now[i] = fileStamp{info.ModTime(), info.Size()}
 	}
 	return now, nil
 }
 
-// read reads both files.
-func (f *file) read() error {
-	now, err := f.stamps()
-	f.seen = now
+// load reads both files.
+func (f *certFile) load() error {
+	now, err := f.statFiles()
+	f.loaded = now
 	if err != nil {
 		return err
 	}
@@ -51,16 +51,16 @@ func (f *file) read() error {
 	return nil
 }
 
-// readIfChanged reads files that have changed since they were read last. If they
+// reloadIfChanged reads files that have changed since they were read last. If they
 // are not well the old certificate stays.
-func (f *file) readIfChanged() (did bool, err error) {
-	if now, err := f.stamps(); now == f.seen {
+func (f *certFile) reloadIfChanged() (did bool, err error) {
+	if now, err := f.statFiles(); now == f.loaded {
 		return false, nil // an error has been told when they went
 	} else if err != nil {
-		f.seen = now
+		f.loaded = now
 		return false, err
 	}
-	if err := f.read(); err != nil {
+	if err := f.load(); err != nil {
 		return false, err
 	}
 	return true, nil

@@ -28,7 +28,7 @@ func FuzzParseBundle(f *testing.F) {
 		if err := one.cert.Leaf.VerifyHostname(name); err != nil || one.cert.PrivateKey == nil || len(bundle) > maxBundle {
 			t.Fatalf("accepted for %q: %v", name, err)
 		}
-		if again, err := parseBundle(name, one.bundle); err != nil || again.newer(one) || one.newer(again) {
+		if again, err := parseBundle(name, one.bundle); err != nil || again.supersedes(one) || one.supersedes(again) {
 			t.Fatalf("it does not read the same again: %v", err)
 		}
 	})

@@ -13,9 +13,9 @@ import (
 // Encrypt advises for 90 days. Shorter ones are when a third is left.
 const renewBefore = 30 * 24 * time.Hour
 
-// renewAt is when a name's certificate is to be replaced: spread over a tenth of
+// renewalTime is when a name's certificate is to be replaced: spread over a tenth of
 // the time that is left then, so that many names do not come at once.
-func renewAt(name string, leaf *x509.Certificate) time.Time {
+func renewalTime(name string, leaf *x509.Certificate) time.Time {
 	before := min(renewBefore, leaf.NotAfter.Sub(leaf.NotBefore)/3)
 	hash := fnv.New32a()
 	hash.Write([]byte(name))
@@ -24,25 +24,25 @@ func renewAt(name string, leaf *x509.Certificate) time.Time {
 }
 
 const (
-	// firstRefused and mostRefused bound the pause after a CA has tried to reach a
+	// minRefusedDelay and mostRefused bound the pause after a CA has tried to reach a
 	// name and could not. Let's Encrypt bears five such failures of a name an hour,
 	// and a try may be two: one at once, one after ten minutes, then hours.
-	firstRefused = 10 * time.Minute
-	mostRefused  = 6 * time.Hour
-	// firstLost and mostLost are the same where nothing was tried, such as a CA
+	minRefusedDelay = 10 * time.Minute
+	maxRefusedDelay = 6 * time.Hour
+	// minErrorDelay and mostLost are the same where nothing was tried, such as a CA
 	// that does not answer.
-	firstLost = time.Minute
-	mostLost  = time.Hour
+	minErrorDelay = time.Minute
+	maxErrorDelay = time.Hour
 )
 
-// pauseAfter is how long to wait after some failures in a row, the last of which
+// retryDelay is how long to wait after some failures in a row, the last of which
 // is err.
-func pauseAfter(failures int, err error) time.Duration {
-	first, most, factor := firstLost, mostLost, time.Duration(2)
+func retryDelay(failures int, err error) time.Duration {
+	first, most, factor := minErrorDelay, maxErrorDelay, time.Duration(2)
 	var refused *acme.AuthorizationError
 	var order *acme.OrderError
 	if errors.As(err, &refused) || errors.As(err, &order) {
-		first, most, factor = firstRefused, mostRefused, 6
+		first, most, factor = minRefusedDelay, maxRefusedDelay, 6
 	}
 	pause := first
 	for range failures - 1 {

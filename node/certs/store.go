@@ -30,8 +30,8 @@ var (
 	errUnknown = errors.New("a name that is not in [tls] acme")
 )
 
-// item is a certificate that a CA has given, with its private key.
-type item struct {
+// issuedCert is a certificate that a CA has given, with its private key.
+type issuedCert struct {
 	name   string
 	bundle []byte // PEM: the key, then the chain
 	cert   tls.Certificate
@@ -39,8 +39,8 @@ type item struct {
 
 // parseBundle reads a certificate for a name: one private key and the chain,
 // leaf first, and nothing else.
-func parseBundle(name string, bundle []byte) (*item, error) {
-	fail := func(why string) (*item, error) { return nil, fmt.Errorf("%s: %w: %s", name, errBundle, why) }
+func parseBundle(name string, bundle []byte) (*issuedCert, error) {
+	fail := func(why string) (*issuedCert, error) { return nil, fmt.Errorf("%s: %w: %s", name, errBundle, why) }
 	if len(bundle) > maxBundle {
 		return fail("too long")
 	}
@@ -72,12 +72,12 @@ func parseBundle(name string, bundle []byte) (*item, error) {
 	if err := cert.Leaf.VerifyHostname(name); err != nil {
 		return fail(err.Error())
 	}
-	return &item{name: name, bundle: bytes.Clone(bundle), cert: cert}, nil
+	return &issuedCert{name: name, bundle: bytes.Clone(bundle), cert: cert}, nil
 }
 
-// newer reports whether a certificate takes the place of another. All boards
+// supersedes reports whether a certificate takes the place of another. All boards
 // decide alike, in whichever order they hear of them.
-func (i *item) newer(than *item) bool {
+func (i *issuedCert) supersedes(than *issuedCert) bool {
 	if than == nil {
 		return true
 	}
@@ -98,12 +98,12 @@ type store struct {
 	log    *slog.Logger
 
 	mu    sync.Mutex // guards items, and the folder's files
-	items map[string]*item
+	items map[string]*issuedCert
 }
 
 // openStore reads a folder. Without names it reads none.
 func openStore(folder string, names []string, log *slog.Logger) (*store, error) {
-	s := &store{folder: folder, names: names, log: log, items: map[string]*item{}}
+	s := &store{folder: folder, names: names, log: log, items: map[string]*issuedCert{}}
 	if len(names) == 0 {
 		return s, nil
 	}
@@ -115,7 +115,7 @@ func openStore(folder string, names []string, log *slog.Logger) (*store, error) 
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		var one *item
+		var one *issuedCert
 		if err == nil {
 			one, err = parseBundle(name, bundle)
 		}
@@ -130,29 +130,29 @@ func openStore(folder string, names []string, log *slog.Logger) (*store, error) 
 
 func (s *store) path(name string) string { return filepath.Join(s.folder, name+".pem") }
 
-func (s *store) get(name string) *item {
+func (s *store) get(name string) *issuedCert {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.items[name]
 }
 
 // all gives the items by name.
-func (s *store) all() []*item {
+func (s *store) all() []*issuedCert {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.items), func(a, b *item) int { return strings.Compare(a.name, b.name) })
+	return slices.SortedFunc(maps.Values(s.items), func(a, b *issuedCert) int { return strings.Compare(a.name, b.name) })
 }
 
 // put keeps a certificate unless a newer one is there (errOlder, also for the same).
 // One that cannot be written is kept in memory: the card may be failing, and the
 // rack has other boards.
-func (s *store) put(one *item) error {
+func (s *store) put(one *issuedCert) error {
 	if !slices.Contains(s.names, one.name) {
 		return fmt.Errorf("%.80q: %w", one.name, errUnknown)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !one.newer(s.items[one.name]) {
+	if !one.supersedes(s.items[one.name]) {
 		return fmt.Errorf("%s: %w", one.name, errOlder)
 	}
 	s.items[one.name] = one
@@ -187,11 +187,11 @@ func writeFile(path string, data []byte) (err error) {
 	if err = os.Rename(temp.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
-// challengeLife is how long a challenge is answered: CAs ask within a minute.
-const challengeLife = 15 * time.Minute
+// challengeLifetime is how long a challenge is answered: CAs ask within a minute.
+const challengeLifetime = 15 * time.Minute
 
 // maxChallenges bounds those under way: one board asks for one name at a time.
 const maxChallenges = 64
@@ -226,7 +226,7 @@ func (c *challenges) put(key string, one challenge) error {
 	if _, there := c.all[key]; !there && len(c.all) >= maxChallenges {
 		return errFull
 	}
-	one.until = now.Add(challengeLife)
+	one.until = now.Add(challengeLifetime)
 	c.all[key] = one
 	return nil
 }
@@ -250,7 +250,7 @@ const alpnPrefix = "alpn:"
 
 func alpnKey(name string) string { return alpnPrefix + name }
 
-func (c *challenges) certificate(name string) *tls.Certificate {
+func (c *challenges) certificateFor(name string) *tls.Certificate {
 	one, _ := c.get(alpnKey(name))
 	return one.cert
 }

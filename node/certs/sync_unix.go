@@ -4,8 +4,8 @@ package certs
 
 import "os"
 
-// syncFolder makes a new name in a folder last.
-func syncFolder(path string) error {
+// syncDir makes a new name in a folder last.
+func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
 package certs
 
-// syncFolder has nothing to do here: a folder cannot be synced.
-func syncFolder(string) error { return nil }
+// syncDir has nothing to do here: a folder cannot be synced.
+func syncDir(string) error { return nil }

@@ -11,12 +11,12 @@ import (
 // back the same day is known again.
 const ticketPeriod = 12 * time.Hour
 
-func periodOf(now time.Time) int64 { return now.Unix() / int64(ticketPeriod/time.Second) }
+func ticketPeriodAt(now time.Time) int64 { return now.Unix() / int64(ticketPeriod/time.Second) }
 
-// ticketKeys are the keys of session tickets in a period: for each rack key those
+// deriveTicketKeys are the keys of session tickets in a period: for each rack key those
 // of this period, the one before and the one after, for a board whose clock is
 // ahead. The first is for new tickets. All boards of a rack derive the same.
-func ticketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
+func deriveTicketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
 	var keys [][32]byte
 	for _, rackKey := range rackKeys {
 		for _, p := range [...]int64{period, period - 1, period + 1} {
@@ -30,17 +30,17 @@ func ticketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
 	return keys, nil
 }
 
-// RenewTickets sets the keys of session tickets if a period has begun. Run calls it.
-func (k *Keeper) RenewTickets() {
-	period := periodOf(k.cfg.Now())
+// RenewTicketKeys sets the keys of session tickets if a period has begun. Run calls it.
+func (k *Manager) RenewTicketKeys() {
+	period := ticketPeriodAt(k.cfg.Now())
 	k.mu.Lock()
-	same := k.tickets && k.period == period
-	k.period, k.tickets = period, true
+	same := k.hasTicketKeys && k.ticketPeriod == period
+	k.ticketPeriod, k.hasTicketKeys = period, true
 	k.mu.Unlock()
 	if same {
 		return
 	}
-	keys, err := ticketKeys(k.cfg.RackKeys, period)
+	keys, err := deriveTicketKeys(k.cfg.RackKeys, period)
 	if err != nil {
 		k.cfg.Logger.Error("session tickets keep their keys", "error", err)
 		return

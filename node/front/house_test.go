@@ -24,7 +24,7 @@ import (
 // house is a small board: sites, a cache, and the two ways from a request to a
 // stored page: net/http's, as node has it, and the lane's.
 type house struct {
-	sites  *origin.Set
+	sites  *origin.Sites
 	cache  *cache.Cache
 	misses atomic.Int64 // requests that memory did not do for
 	asked  atomic.Int64 // requests that net/http read

@@ -19,7 +19,7 @@ type strictConn struct {
 	net.Conn
 
 	mu     sync.Mutex // guards what follows
-	scan   scanner
+	scan   replyScanner
 	broken error
 	stale  bool // nothing more may be sent over it
 }
@@ -39,18 +39,18 @@ func (c *strictConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// refuse has the connection take nothing more.
-func (c *strictConn) refuse() {
+// markStale has the connection take nothing more.
+func (c *strictConn) markStale() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stale = true
 }
 
-// expect says that a request is about to be sent over the connection.
-func (c *strictConn) expect(method string) {
+// expectReply says that a request is about to be sent over the connection.
+func (c *strictConn) expectReply(method string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.scan.expect(method); err != nil && c.broken == nil {
+	if err := c.scan.expectReply(method); err != nil && c.broken == nil {
 		c.broken = err
 	}
 }
@@ -81,29 +81,29 @@ func (c *strictConn) Read(p []byte) (int, error) {
 // exchange is one request and the connection that it went over at last.
 type exchange struct{ conn atomic.Pointer[strictConn] }
 
-// trace marks each connection that the request is sent on, a second one after a
+// withTrace marks each connection that the request is sent on, a second one after a
 // kept connection turned out to be closed included. That one must be new:
 // net/http would go on through all that are kept, and a server that closes on
 // what is asked would be asked it as often.
-func (e *exchange) trace(ctx context.Context, method string) context.Context {
+func (e *exchange) withTrace(ctx context.Context, method string) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		conn, ok := info.Conn.(*strictConn)
 		if !ok {
 			return
 		}
 		if e.conn.Load() != nil && info.Reused {
-			conn.refuse()
+			conn.markStale()
 			return
 		}
-		conn.expect(method)
+		conn.expectReply(method)
 		e.conn.Store(conn)
 	}})
 }
 
-// putBack gives a reply the Connection field that net/http takes out where it
+// restoreConnectionField gives a reply the Connection field that net/http takes out where it
 // says close, and with it the names of the fields that must go no further
 // (RFC 9110 §7.6.1). No other request was sent over such a connection since.
-func (e *exchange) putBack(resp *http.Response) {
+func (e *exchange) restoreConnectionField(resp *http.Response) {
 	conn := e.conn.Load()
 	if conn == nil || !resp.Close || resp.Header["Connection"] != nil {
 		return
@@ -115,9 +115,9 @@ func (e *exchange) putBack(resp *http.Response) {
 	}
 }
 
-// explain puts what the scanner refused in the place of what net/http made of
+// preferScanError puts what the scanner refused in the place of what net/http made of
 // the piece before it.
-func (e *exchange) explain(err error) error {
+func (e *exchange) preferScanError(err error) error {
 	conn := e.conn.Load()
 	if conn == nil || err == nil || err == io.EOF {
 		return err
@@ -134,15 +134,15 @@ func (e *exchange) explain(err error) error {
 type dialer struct {
 	timeout time.Duration
 	tls     *tls.Config
-	// told hears of each attempt, for the origin's health.
-	told func(error)
+	// onResult hears of each attempt, for the origin's health.
+	onResult func(error)
 }
 
-func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
+func (d *dialer) dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.dial(ctx, network, addr, nil)
 }
 
-func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
+func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string, secure *tls.Con
 		err = dialError{err}
 	}
 	if ctx.Err() == nil {
-		d.told(err)
+		d.onResult(err)
 	}
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 )
 
 // crowdOf fetches a page n times at once.
-func crowdOf(t *testing.T, s *Set, path string, n int) {
+func crowdOf(t *testing.T, s *Sites, path string, n int) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {

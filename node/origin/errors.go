@@ -40,19 +40,19 @@ type dialError struct{ error }
 // Unwrap gives errors.Is what the system said.
 func (e dialError) Unwrap() error { return e.error }
 
-// kindOf says of which kind a transport's error is.
-func kindOf(err error) error {
+// classifyError says of which kind a transport's error is.
+func classifyError(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrMalformed), errors.Is(err, ErrSlow), errors.Is(err, ErrDown):
 		return fmt.Errorf("origin: %w", err)
-	case timedOut(err):
+	case isTimeout(err):
 		return fmt.Errorf("origin: %w: %w", ErrSlow, err)
 	default:
 		return fmt.Errorf("origin: %w: %w", ErrDown, err)
 	}
 }
 
-func timedOut(err error) bool {
+func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -12,146 +12,146 @@ import (
 )
 
 const (
-	// probeFirst is the pause before a server that is down is tried again; it
+	// minRetryDelay is the pause before a server that is down is tried again; it
 	// doubles up to probeMost, which is how long a server that has come back may
 	// go unnoticed.
-	probeFirst = time.Second
-	probeMost  = 4 * time.Second
-	// sickAfter is how many regular checks in a row must fail.
-	sickAfter = 2
+	minRetryDelay = time.Second
+	maxRetryDelay = 4 * time.Second
+	// downAfterFailures is how many regular checks in a row must fail.
+	downAfterFailures = 2
 	// maxProbeBody is how much of a health page is read, so that its connection
 	// can be kept.
 	maxProbeBody = 64 << 10
 )
 
-// health is what a board knows of one server. A server is down when it cannot
+// serverHealth is what a board knows of one server. A server is down when it cannot
 // be connected to, when it fails its regular checks, or when it was silent to a
 // page and then to a question of our own: one slow page says nothing of the
 // others. A connection that breaks says nothing either.
-type health struct {
+type serverHealth struct {
 	log  *slog.Logger
 	wake chan struct{} // the state has changed; holds one
 
 	mu      sync.Mutex // guards what follows
-	why     error      // nil = up
+	downErr error      // nil = up
 	suspect bool       // silent to a page
 }
 
-func newHealth(log *slog.Logger) *health {
-	return &health{log: log, wake: make(chan struct{}, 1)}
+func newHealth(log *slog.Logger) *serverHealth {
+	return &serverHealth{log: log, wake: make(chan struct{}, 1)}
 }
 
-// down returns why the server is not to be asked, or nil.
-func (h *health) down() error {
+// downReason returns why the server is not to be asked, or nil.
+func (h *serverHealth) downReason() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.why
+	return h.downErr
 }
 
-// fail takes the server for down. err is of one of the kinds in errors.go.
-func (h *health) fail(err error) {
+// markDown takes the server for down. err is of one of the kinds in errors.go.
+func (h *serverHealth) markDown(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.suspect = false
-	if h.why == nil {
+	if h.downErr == nil {
 		h.log.Warn("an origin is down and is not asked until it is back", "error", err)
-		h.signal()
+		h.wakeWatcher()
 	}
-	h.why = fmt.Errorf("the origin is down: %w", err)
+	h.downErr = fmt.Errorf("the origin is down: %w", err)
 }
 
-// ok takes the server for up.
-func (h *health) ok() {
+// markUp takes the server for up.
+func (h *serverHealth) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.suspect = false
-	if h.why != nil {
-		h.why = nil
+	if h.downErr != nil {
+		h.downErr = nil
 		h.log.Info("an origin that was down is back")
-		h.signal()
+		h.wakeWatcher()
 	}
 }
 
-// silent has the server asked whether it lives.
-func (h *health) silent() {
+// markSuspect has the server asked whether it lives.
+func (h *serverHealth) markSuspect() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.suspect && h.why == nil {
+	if !h.suspect && h.downErr == nil {
 		h.suspect = true
-		h.signal()
+		h.wakeWatcher()
 	}
 }
 
-// dialled hears of each connection that was tried.
-func (h *health) dialled(err error) {
+// recordDial hears of each connection that was tried.
+func (h *serverHealth) recordDial(err error) {
 	if err != nil {
-		h.fail(kindOf(err))
+		h.markDown(classifyError(err))
 	}
 }
 
-func (h *health) signal() {
+func (h *serverHealth) wakeWatcher() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
 	}
 }
 
-// schedule says when a server is asked how it is. It is a server's watch
+// probeSchedule says when a server is asked how it is. It is a server's watch
 // without clock and network.
-type schedule struct {
-	interval time.Duration // of regular checks, 0 = none
-	pause    time.Duration // before the next try of a server that is down
-	failures int
+type probeSchedule struct {
+	interval   time.Duration // of regular checks, 0 = none
+	retryDelay time.Duration // before the next try of a server that is down
+	failures   int
 }
 
 // next is how long to wait, and false if there is nothing to wait for.
-func (s *schedule) next(down, suspect bool) (time.Duration, bool) {
+func (s *probeSchedule) next(down, suspect bool) (time.Duration, bool) {
 	switch {
 	case suspect:
 		return 0, true
 	case down:
-		if s.pause == 0 {
-			s.pause = probeFirst
+		if s.retryDelay == 0 {
+			s.retryDelay = minRetryDelay
 		}
-		return s.pause, true
+		return s.retryDelay, true
 	default:
-		s.pause = 0
+		s.retryDelay = 0
 		return s.interval, s.interval > 0
 	}
 }
 
-// probed notes a probe's outcome and reports whether the server is down now.
-func (s *schedule) probed(ok, down, suspect bool) bool {
+// recordProbe notes a probe's outcome and reports whether the server is down now.
+func (s *probeSchedule) recordProbe(ok, down, suspect bool) bool {
 	if ok {
 		s.failures = 0
 		return false
 	}
 	s.failures++
 	if down {
-		s.pause = min(2*s.pause, probeMost)
+		s.retryDelay = min(2*s.retryDelay, maxRetryDelay)
 	}
-	return down || suspect || s.failures >= sickAfter
+	return down || suspect || s.failures >= downAfterFailures
 }
 
-// watch asks the server how it is, when there is reason to, until ctx ends.
-func (s *server) watch(ctx context.Context) {
-	plan := schedule{}
+// watchHealth asks the server how it is, when there is reason to, until ctx ends.
+func (s *originServer) watchHealth(ctx context.Context) {
+	plan := probeSchedule{}
 	if s.cfg.HealthPath != "" {
 		plan.interval = time.Duration(s.cfg.HealthInterval)
 	}
 	h := s.health
 	for {
 		h.mu.Lock()
-		down, suspect := h.why != nil, h.suspect
+		down, suspect := h.downErr != nil, h.suspect
 		h.mu.Unlock()
-		if !s.pause(ctx, plan.next, down, suspect) {
+		if !s.waitForProbe(ctx, plan.next, down, suspect) {
 			if ctx.Err() != nil {
 				return
 			}
 			continue
 		}
-		if s.places.size() == 0 {
-			h.ok() // it is not this board that asks it
+		if s.permits.size() == 0 {
+			h.markUp() // it is not this board that asks it
 			continue
 		}
 		err := s.probe(ctx)
@@ -159,17 +159,17 @@ func (s *server) watch(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrBusy): // no evidence
-		case plan.probed(err == nil, down, suspect):
-			h.fail(err)
+		case plan.recordProbe(err == nil, down, suspect):
+			h.markDown(err)
 		case err == nil:
-			h.ok()
+			h.markUp()
 		}
 	}
 }
 
-// pause waits until a probe is due. It reports false if something else has
+// waitForProbe waits until a probe is due. It reports false if something else has
 // happened.
-func (s *server) pause(ctx context.Context, next func(down, suspect bool) (time.Duration, bool), down, suspect bool) bool {
+func (s *originServer) waitForProbe(ctx context.Context, next func(down, suspect bool) (time.Duration, bool), down, suspect bool) bool {
 	var due <-chan time.Time
 	if wait, any := next(down, suspect); any {
 		timer := time.NewTimer(wait)
@@ -189,36 +189,36 @@ func (s *server) pause(ctx context.Context, next func(down, suspect bool) (time.
 // probe asks the server one question, in a place that counts like any other's.
 // Without a page for it any answer will do, even one that makes no sense: it
 // is about silence.
-func (s *server) probe(ctx context.Context) error {
+func (s *originServer) probe(ctx context.Context) error {
 	patience := time.Duration(s.cfg.HealthTimeout)
-	if err := s.places.take(ctx, patience, true); err != nil {
+	if err := s.permits.acquire(ctx, patience, true); err != nil {
 		return err
 	}
-	defer s.places.leave()
+	defer s.permits.release()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	method, path := http.MethodHead, "/"
 	if s.cfg.HealthPath != "" {
 		method, path = http.MethodGet, s.cfg.HealthPath
 	}
-	r, err := http.NewRequestWithContext(new(exchange).trace(ctx, method), method, s.base.Scheme+"://"+s.base.Host+path, nil)
+	r, err := http.NewRequestWithContext(new(exchange).withTrace(ctx, method), method, s.base.Scheme+"://"+s.base.Host+path, nil)
 	if err != nil {
 		return fmt.Errorf("asking an origin how it is: %w", err)
 	}
 	r.Host = s.host
 	r.Header.Set("User-Agent", "bramble-health")
 	r.Header.Set("Via", "1.1 "+s.via)
-	resp, err := s.pool().RoundTrip(r)
+	resp, err := s.currentTransport().RoundTrip(r)
 	switch {
 	case err == nil:
-	case s.cfg.HealthPath == "" && !refused(err):
+	case s.cfg.HealthPath == "" && !isUnanswered(err):
 		return nil
 	default:
-		return kindOf(err)
+		return classifyError(err)
 	}
 	defer resp.Body.Close()
 	if _, err := io.CopyN(io.Discard, resp.Body, maxProbeBody); err != nil && err != io.EOF {
-		return kindOf(err)
+		return classifyError(err)
 	}
 	if s.cfg.HealthPath != "" && resp.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("%s answers with status %d: %w", path, resp.StatusCode, ErrDown)
@@ -226,8 +226,8 @@ func (s *server) probe(ctx context.Context) error {
 	return nil
 }
 
-// refused reports whether an error means that the server did not react at all.
-func refused(err error) bool {
+// isUnanswered reports whether an error means that the server did not react at all.
+func isUnanswered(err error) bool {
 	var dial dialError
-	return errors.As(err, &dial) || timedOut(err)
+	return errors.As(err, &dial) || isTimeout(err)
 }

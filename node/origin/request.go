@@ -19,7 +19,7 @@ const maxRequestFields = 128
 // how the client came here (an origin that believes them poisons what is stored
 // for all), and without a way round in circles. What it refuses matches
 // ErrTarget, ErrMethod, ErrFields or ErrLoop.
-func (s *Set) Request(r *http.Request) (*http.Request, error) {
+func (s *Sites) Request(r *http.Request) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return nil, fmt.Errorf("%w: %s", ErrMethod, r.Method)
 	}
@@ -30,22 +30,22 @@ func (s *Set) Request(r *http.Request) (*http.Request, error) {
 	if lines > maxRequestFields {
 		return nil, fmt.Errorf("%w: %d, and %d are possible", ErrFields, lines, maxRequestFields)
 	}
-	where, err := s.find(r.Host)
+	where, err := s.siteForHost(r.Host)
 	if err != nil {
 		return nil, err
 	}
-	target, err := where.target(r.URL, r.Method)
+	target, err := where.targetURL(r.URL, r.Method)
 	if err != nil {
 		return nil, err
 	}
 	out := r.WithContext(r.Context())
 	out.URL, out.Host = target, target.Host
-	if where.server != nil && looped(r.Header["Via"], s.via) {
+	if where.server != nil && hasViaLoop(r.Header["Via"], s.via) {
 		return nil, ErrLoop
 	}
 	cloned := false
 	for name := range r.Header {
-		if !unkeyed(name) {
+		if !isForwardingField(name) {
 			continue
 		}
 		if !cloned {
@@ -57,15 +57,15 @@ func (s *Set) Request(r *http.Request) (*http.Request, error) {
 		if !cloned {
 			out.Header = r.Header.Clone()
 		}
-		lower(out.Header)
+		decrementMaxForwards(out.Header)
 	}
 	return out, nil
 }
 
-// target is the URL of a request on this site. Path and query stay byte for
+// targetURL is the URL of a request on this site. Path and query stay byte for
 // byte what they were, but for bytes that no path may have: these are escaped,
 // so that the cache's key is what the origin gets.
-func (w *site) target(from *url.URL, method string) (*url.URL, error) {
+func (w *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 	u := *from
 	switch {
 	case u.Opaque != "" || u.User != nil || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https":
@@ -105,9 +105,9 @@ func escapeInvalid(path string) string {
 	return b.String()
 }
 
-// lower counts Max-Forwards down (RFC 9110 §7.6.2). What should have ended here
+// decrementMaxForwards counts Max-Forwards down (RFC 9110 §7.6.2). What should have ended here
 // gets no further than the origin: it is the one that knows the answer.
-func lower(h http.Header) {
+func decrementMaxForwards(h http.Header) {
 	n, err := strconv.ParseUint(h.Get("Max-Forwards"), 10, 31)
 	if err != nil || n == 0 {
 		h.Del("Max-Forwards")
@@ -116,11 +116,11 @@ func lower(h http.Header) {
 	h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 }
 
-// unkeyed reports whether a field tells an origin how a client came to the
+// isForwardingField reports whether a field tells an origin how a client came to the
 // rack, or has it take the request for another one. None is part of a cache
 // key, so none may change what the origin answers. Many servers cannot tell
 // "_" from "-" in a name, so here too they are the same.
-func unkeyed(name string) bool {
+func isForwardingField(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
 		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 	}
@@ -144,8 +144,8 @@ func unkeyed(name string) bool {
 	return false
 }
 
-// looped reports whether a request has been through this rack before.
-func looped(via []string, self string) bool {
+// hasViaLoop reports whether a request has been through this rack before.
+func hasViaLoop(via []string, self string) bool {
 	for _, line := range via {
 		for member := range strings.SplitSeq(line, ",") {
 			if fields := strings.Fields(member); len(fields) >= 2 && fields[1] == self {
@@ -158,7 +158,7 @@ func looped(via []string, self string) bool {
 
 // PurgeKeys are the cache keys of what an operator names: a whole URL, or a
 // path with its query, which stands for that page on every site.
-func (s *Set) PurgeKeys(text string) ([]*url.URL, error) {
+func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%q is no URL: %w", text, err)
@@ -167,7 +167,7 @@ func (s *Set) PurgeKeys(text string) ([]*url.URL, error) {
 	sites := s.sites
 	switch {
 	case u.Host != "" && (u.Scheme != "" || !strings.HasPrefix(text, "//")):
-		one, err := s.find(u.Host)
+		one, err := s.siteForHost(u.Host)
 		if err != nil {
 			return nil, err
 		}
@@ -181,7 +181,7 @@ func (s *Set) PurgeKeys(text string) ([]*url.URL, error) {
 	}
 	var keys []*url.URL
 	for _, where := range sites {
-		key, err := where.target(u, http.MethodGet)
+		key, err := where.targetURL(u, http.MethodGet)
 		if err != nil {
 			return nil, err
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // newSet makes a set of a configuration, which has all its places at once.
-func newSet(t *testing.T, change func(*config.Config)) *Set {
+func newSet(t *testing.T, change func(*config.Config)) *Sites {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Origin.ReplyTimeout = config.Duration(5 * time.Second)
@@ -32,7 +32,7 @@ func newSet(t *testing.T, change func(*config.Config)) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Share("a", []Board{{"a", true}}, true, time.Now())
+	s.SharePermits("a", []RackMember{{"a", true}}, true, time.Now())
 	return s
 }
 
@@ -84,7 +84,7 @@ func (e *echo) got() []string {
 
 // through is a server that passes requests on as a board does, and says the
 // key in its reply.
-func through(t *testing.T, s *Set) string {
+func through(t *testing.T, s *Sites) string {
 	t.Helper()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		out, err := s.Request(r)

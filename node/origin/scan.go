@@ -24,63 +24,63 @@ const (
 	maxSizeDigits   = 15
 )
 
-// part is what the next byte of a connection belongs to.
-type part int
+// scanState is what the next byte of a connection belongs to.
+type scanState int
 
 const (
-	atRest      part = iota // nothing was asked for
-	statusLine              // the first line of a reply
-	fieldLine               // one of its fields, or the empty line behind them
-	body                    // left bytes of a body of known length
-	sizeLine                // the line before a chunk
-	chunk                   // left bytes of a chunk
-	chunkEnd                // the line end behind it
-	trailerLine             // as fieldLine, behind the last chunk
-	untilClose              // a body that ends with its connection
+	idle        scanState = iota // nothing was asked for
+	statusLine                   // the first line of a reply
+	fieldLine                    // one of its fields, or the empty line behind them
+	body                         // left bytes of a body of known length
+	sizeLine                     // the line before a chunk
+	chunk                        // left bytes of a chunk
+	chunkEnd                     // the line end behind it
+	trailerLine                  // as fieldLine, behind the last chunk
+	untilClose                   // a body that ends with its connection
 )
 
-// scanner follows the bytes that a server sends on one connection, reply by
+// replyScanner follows the bytes that a server sends on one connection, reply by
 // reply, and accepts only what can be read in one way (RFC 9112): net/http is
 // tolerant of much that two readers take for different things.
-type scanner struct {
-	part part
-	line []byte // of a part that is a line, without its end
-	cr   bool   // its CR has come
-	left int64
+type replyScanner struct {
+	state scanState
+	line  []byte // of a part that is a line, without its end
+	cr    bool   // its CR has come
+	left  int64
 
 	// Of the reply under way.
-	head    bool // it answers a HEAD
-	status  int
-	minor   byte // of HTTP/1.x
-	interim int
-	bytes   int
-	fields  int
-	length  int64 // -1 = not said
-	chunked bool
-	coding  bool     // Transfer-Encoding has come
-	listed  []string // lines of Connection
+	toHEAD    bool // it answers a HEAD
+	status    int
+	minor     byte // of HTTP/1.x
+	interim   int
+	bytes     int
+	fields    int
+	length    int64 // -1 = not said
+	chunked   bool
+	hasCoding bool     // Transfer-Encoding has come
+	listed    []string // lines of Connection
 }
 
-// expect says that a request is about to be sent. There is one at a time.
-func (s *scanner) expect(method string) error {
-	if s.part != atRest {
-		return malformed("a reply that has not ended")
+// expectReply says that a request is about to be sent. There is one at a time.
+func (s *replyScanner) expectReply(method string) error {
+	if s.state != idle {
+		return malformedError("a reply that has not ended")
 	}
-	*s = scanner{part: statusLine, line: s.line[:0], head: method == http.MethodHead, length: -1}
+	*s = replyScanner{state: statusLine, line: s.line[:0], toHEAD: method == http.MethodHead, length: -1}
 	return nil
 }
 
-func malformed(format string, args ...any) error {
+func malformedError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
 // feed takes the next bytes and returns how many of them may be believed. With
 // an error that is all before the offending one, which never completes a head.
-func (s *scanner) feed(b []byte) (int, error) {
+func (s *replyScanner) feed(b []byte) (int, error) {
 	for i := 0; i < len(b); {
-		switch s.part {
-		case atRest:
-			return i, malformed("bytes that nobody asked for")
+		switch s.state {
+		case idle:
+			return i, malformedError("bytes that nobody asked for")
 		case untilClose:
 			return len(b), nil
 		case body, chunk:
@@ -90,13 +90,13 @@ func (s *scanner) feed(b []byte) (int, error) {
 			if s.left > 0 {
 				continue
 			}
-			if s.part == chunk {
-				s.part = chunkEnd
+			if s.state == chunk {
+				s.state = chunkEnd
 			} else {
-				s.part = atRest
+				s.state = idle
 			}
 		default:
-			ended, err := s.add(b[i])
+			ended, err := s.addByte(b[i])
 			if err == nil && ended {
 				err = s.endLine()
 				s.line, s.cr = s.line[:0], false
@@ -110,32 +110,32 @@ func (s *scanner) feed(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// add takes one byte of a line and reports whether it was the line's last.
-func (s *scanner) add(c byte) (ended bool, err error) {
-	if s.bytes++; s.part != sizeLine && s.part != chunkEnd && s.bytes > maxReplyHead {
-		return false, malformed("more than %d bytes of fields", maxReplyHead)
+// addByte takes one byte of a line and reports whether it was the line's last.
+func (s *replyScanner) addByte(c byte) (ended bool, err error) {
+	if s.bytes++; s.state != sizeLine && s.state != chunkEnd && s.bytes > maxReplyHead {
+		return false, malformedError("more than %d bytes of fields", maxReplyHead)
 	}
 	switch {
 	case s.cr && c == '\n':
 		return true, nil
 	case s.cr:
-		return false, malformed("a CR that ends no line")
+		return false, malformedError("a CR that ends no line")
 	case c == '\r':
 		s.cr = true
 		return false, nil
 	case c == '\n':
-		return false, malformed("a line end without CR")
+		return false, malformedError("a line end without CR")
 	case c < ' ' && c != '\t' || c == 0x7f:
-		return false, malformed("the control character %#02x", c)
-	case s.part == sizeLine && len(s.line) == maxSizeLine, s.part == chunkEnd:
-		return false, malformed("a chunk that does not end where it should")
+		return false, malformedError("the control character %#02x", c)
+	case s.state == sizeLine && len(s.line) == maxSizeLine, s.state == chunkEnd:
+		return false, malformedError("a chunk that does not end where it should")
 	}
 	s.line = append(s.line, c)
 	return false, nil
 }
 
-func (s *scanner) endLine() error {
-	switch s.part {
+func (s *replyScanner) endLine() error {
+	switch s.state {
 	case statusLine:
 		return s.endStatus()
 	case fieldLine:
@@ -145,114 +145,114 @@ func (s *scanner) endLine() error {
 		return s.endField()
 	case trailerLine:
 		if len(s.line) == 0 {
-			s.part = atRest
+			s.state = idle
 			return nil
 		}
-		_, _, err := s.field()
+		_, _, err := s.parseField()
 		return err
 	case sizeLine:
 		s.bytes -= min(s.bytes, len(s.line)+2) // a long body has any number of these
 		return s.endSize()
 	default: // chunkEnd
 		s.bytes -= min(s.bytes, 2)
-		s.part = sizeLine
+		s.state = sizeLine
 		return nil
 	}
 }
 
 // endStatus reads "HTTP/1.1 200 OK" (RFC 9112 §4).
-func (s *scanner) endStatus() error {
+func (s *replyScanner) endStatus() error {
 	l := s.line
 	if len(l) < 12 || string(l[:7]) != "HTTP/1." || !isDigit(l[7]) || l[8] != ' ' ||
 		!isDigit(l[9]) || !isDigit(l[10]) || !isDigit(l[11]) || len(l) > 12 && l[12] != ' ' {
-		return malformed("a first line that is no HTTP/1: %.40q", l)
+		return malformedError("a first line that is no HTTP/1: %.40q", l)
 	}
 	s.minor = l[7]
 	s.status = int(l[9]-'0')*100 + int(l[10]-'0')*10 + int(l[11]-'0')
 	if s.status < 100 || s.status == http.StatusSwitchingProtocols {
-		return malformed("status %d, which was not asked for", s.status)
+		return malformedError("status %d, which was not asked for", s.status)
 	}
-	s.length, s.chunked, s.coding, s.listed = -1, false, false, nil
-	s.part = fieldLine
+	s.length, s.chunked, s.hasCoding, s.listed = -1, false, false, nil
+	s.state = fieldLine
 	return nil
 }
 
-// field splits a field's line (RFC 9112 §5).
-func (s *scanner) field() (name string, value []byte, err error) {
+// parseField splits a field's line (RFC 9112 §5).
+func (s *replyScanner) parseField() (name string, value []byte, err error) {
 	if s.fields++; s.fields > maxReplyFields {
-		return "", nil, malformed("more than %d fields", maxReplyFields)
+		return "", nil, malformedError("more than %d fields", maxReplyFields)
 	}
 	if s.line[0] == ' ' || s.line[0] == '\t' {
-		return "", nil, malformed("a folded line")
+		return "", nil, malformedError("a folded line")
 	}
 	colon := bytes.IndexByte(s.line, ':')
 	if colon < 0 || !isToken(s.line[:colon]) {
-		return "", nil, malformed("a line that is no field: %.40q", s.line)
+		return "", nil, malformedError("a line that is no field: %.40q", s.line)
 	}
 	return string(s.line[:colon]), bytes.Trim(s.line[colon+1:], " \t"), nil
 }
 
-func (s *scanner) endField() error {
-	name, value, err := s.field()
+func (s *replyScanner) endField() error {
+	name, value, err := s.parseField()
 	switch {
 	case err != nil:
 		return err
 	case strings.EqualFold(name, "Content-Length"):
 		if s.length >= 0 {
-			return malformed("two Content-Lengths")
+			return malformedError("two Content-Lengths")
 		}
 		if len(value) == 0 || len(value) > maxLengthDigits {
-			return malformed("Content-Length %.40q", value)
+			return malformedError("Content-Length %.40q", value)
 		}
 		s.length = 0
 		for _, c := range value {
 			if !isDigit(c) {
-				return malformed("Content-Length %.40q", value)
+				return malformedError("Content-Length %.40q", value)
 			}
 			s.length = s.length*10 + int64(c-'0')
 		}
 	case strings.EqualFold(name, "Connection"):
 		s.listed = append(s.listed, string(value))
 	case strings.EqualFold(name, "Transfer-Encoding"):
-		if s.coding || !strings.EqualFold(string(value), "chunked") {
-			return malformed("a Transfer-Encoding other than chunked")
+		if s.hasCoding || !strings.EqualFold(string(value), "chunked") {
+			return malformedError("a Transfer-Encoding other than chunked")
 		}
-		s.coding, s.chunked = true, true
+		s.hasCoding, s.chunked = true, true
 	}
 	if s.chunked && (s.length >= 0 || s.minor == '0') {
-		return malformed("Transfer-Encoding with Content-Length, or in HTTP/1.0")
+		return malformedError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
 	}
 	return nil
 }
 
 // endHead works out how the body ends (RFC 9112 §6.3).
-func (s *scanner) endHead() error {
+func (s *replyScanner) endHead() error {
 	switch {
 	case s.status < 200:
 		if s.interim++; s.interim > maxInterim {
-			return malformed("more than %d interim replies", maxInterim)
+			return malformedError("more than %d interim replies", maxInterim)
 		}
-		s.part = statusLine
-	case s.head, s.status == http.StatusNoContent, s.status == http.StatusNotModified:
-		s.part = atRest
+		s.state = statusLine
+	case s.toHEAD, s.status == http.StatusNoContent, s.status == http.StatusNotModified:
+		s.state = idle
 	case s.chunked:
-		s.part = sizeLine
+		s.state = sizeLine
 	case s.length > 0:
-		s.part, s.left = body, s.length
+		s.state, s.left = body, s.length
 	case s.length == 0:
-		s.part = atRest
+		s.state = idle
 	default:
-		s.part = untilClose
+		s.state = untilClose
 	}
 	return nil
 }
 
 // endSize reads a chunk's size; extensions mean nothing (RFC 9112 §7.1.1).
-func (s *scanner) endSize() error {
+func (s *replyScanner) endSize() error {
 	digits, _, _ := bytes.Cut(s.line, []byte{';'})
 	digits = bytes.TrimRight(digits, " \t")
 	if len(digits) == 0 || len(digits) > maxSizeDigits {
-		return malformed("the chunk size %.40q", s.line)
+		return malformedError("the chunk size %.40q", s.line)
 	}
 	s.left = 0
 	for _, c := range digits {
@@ -264,12 +264,12 @@ func (s *scanner) endSize() error {
 		case c >= 'A' && c <= 'F':
 			c -= 'A' - 10
 		default:
-			return malformed("the chunk size %.40q", s.line)
+			return malformedError("the chunk size %.40q", s.line)
 		}
 		s.left = s.left<<4 | int64(c)
 	}
-	if s.part = chunk; s.left == 0 {
-		s.part = trailerLine
+	if s.state = chunk; s.left == 0 {
+		s.state = trailerLine
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // verdict feeds bytes in pieces of a size and returns how many were believed.
-func verdict(s *scanner, data []byte, size int) (good int, err error) {
+func verdict(s *replyScanner, data []byte, size int) (good int, err error) {
 	for good < len(data) {
 		piece := data[good:min(good+size, len(data))]
 		n, err := s.feed(piece)
@@ -28,17 +28,17 @@ func TestReplies(t *testing.T) {
 	tests := []struct {
 		name, method, reply string
 		good                int // bytes believed; -1 = all
-		rest                part
+		rest                scanState
 	}{
-		{"length", "GET", ok + "Content-Length: 5\r\n\r\nhello", -1, atRest},
-		{"no body", "GET", ok + "content-length:\t0 \r\n\r\n", -1, atRest},
+		{"length", "GET", ok + "Content-Length: 5\r\n\r\nhello", -1, idle},
+		{"no body", "GET", ok + "content-length:\t0 \r\n\r\n", -1, idle},
 		{"until close", "GET", "HTTP/1.0 200\r\nX: a\xe9\r\nEmpty:\r\n\r\nany\x00thing\n", -1, untilClose},
 		{"half a body", "GET", ok + "Content-Length: 5\r\n\r\nhel", -1, body},
-		{"chunks", "GET", ok + "Transfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\nA \r\n0123456789\r\n0\r\nT: x\r\n\r\n", -1, atRest},
-		{"head", "HEAD", ok + "Content-Length: 5\r\n\r\n", -1, atRest},
-		{"not modified", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", -1, atRest},
-		{"no content", "GET", "HTTP/1.1 204 No Content\r\n\r\n", -1, atRest},
-		{"interim", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 1\r\n\r\nx", -1, atRest},
+		{"chunks", "GET", ok + "Transfer-Encoding: Chunked\r\n\r\n3;a=b\r\nabc\r\nA \r\n0123456789\r\n0\r\nT: x\r\n\r\n", -1, idle},
+		{"head", "HEAD", ok + "Content-Length: 5\r\n\r\n", -1, idle},
+		{"not modified", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", -1, idle},
+		{"no content", "GET", "HTTP/1.1 204 No Content\r\n\r\n", -1, idle},
+		{"interim", "GET", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok + "Content-Length: 1\r\n\r\nx", -1, idle},
 		{"empty reason", "GET", "HTTP/1.1 200 \r\n\r\n", -1, untilClose},
 
 		{"two lengths", "GET", ok + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 54, 0},
@@ -83,8 +83,8 @@ func TestReplies(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, size := range []int{1, 7, 1 << 20} {
-				s := new(scanner)
-				if err := s.expect(tt.method); err != nil {
+				s := new(replyScanner)
+				if err := s.expectReply(tt.method); err != nil {
 					t.Fatal(err)
 				}
 				good, err := verdict(s, []byte(tt.reply), size)
@@ -95,8 +95,8 @@ func TestReplies(t *testing.T) {
 				if good != want || (err != nil) != (tt.good >= 0) || err != nil && !errors.Is(err, ErrMalformed) {
 					t.Errorf("in pieces of %d: believed %d bytes, %q, with %v; want %d", size, good, tt.reply[:good], err, want)
 				}
-				if err == nil && s.part != tt.rest {
-					t.Errorf("in pieces of %d: the next byte is of part %d, want %d", size, s.part, tt.rest)
+				if err == nil && s.state != tt.rest {
+					t.Errorf("in pieces of %d: the next byte is of part %d, want %d", size, s.state, tt.rest)
 				}
 			}
 		})
@@ -112,8 +112,8 @@ func TestRepliesAreBounded(t *testing.T) {
 		"trailers":       ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("X: a\r\n", maxReplyFields),
 		"chunk size":     ok + "Transfer-Encoding: chunked\r\n\r\n" + "1;" + strings.Repeat("x", maxSizeLine),
 	} {
-		s := new(scanner)
-		if err := s.expect(http.MethodGet); err != nil {
+		s := new(replyScanner)
+		if err := s.expectReply(http.MethodGet); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := verdict(s, []byte(reply), 4096); !errors.Is(err, ErrMalformed) {
@@ -121,25 +121,25 @@ func TestRepliesAreBounded(t *testing.T) {
 		}
 	}
 	// A body may have any number of chunks.
-	s := new(scanner)
-	if err := s.expect(http.MethodGet); err != nil {
+	s := new(replyScanner)
+	if err := s.expectReply(http.MethodGet); err != nil {
 		t.Fatal(err)
 	}
 	long := ok + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", maxReplyHead) + "0\r\n\r\n"
-	if _, err := verdict(s, []byte(long), 4096); err != nil || s.part != atRest {
+	if _, err := verdict(s, []byte(long), 4096); err != nil || s.state != idle {
 		t.Errorf("a body of many chunks: %v", err)
 	}
 }
 
 func TestNothingIsAcceptedUnasked(t *testing.T) {
-	s := new(scanner)
+	s := new(replyScanner)
 	if n, err := s.feed([]byte("H")); n != 0 || !errors.Is(err, ErrMalformed) {
 		t.Errorf("unasked bytes: %d, %v", n, err)
 	}
-	if err := s.expect(http.MethodGet); err != nil {
+	if err := s.expectReply(http.MethodGet); err != nil {
 		t.Error(err)
 	}
-	if err := s.expect(http.MethodGet); err == nil {
+	if err := s.expectReply(http.MethodGet); err == nil {
 		t.Error("a second request before the first was answered")
 	}
 }
@@ -163,18 +163,18 @@ func FuzzScanner(f *testing.F) {
 		if head {
 			method = http.MethodHead
 		}
-		whole, pieces := new(scanner), new(scanner)
-		for _, s := range []*scanner{whole, pieces} {
-			if err := s.expect(method); err != nil {
+		whole, pieces := new(replyScanner), new(replyScanner)
+		for _, s := range []*replyScanner{whole, pieces} {
+			if err := s.expectReply(method); err != nil {
 				t.Fatal(err)
 			}
 		}
 		good, err := verdict(whole, data, len(data)+1)
 		again, errAgain := verdict(pieces, data, int(size)+1)
-		if good != again || (err == nil) != (errAgain == nil) || err == nil && whole.part != pieces.part {
+		if good != again || (err == nil) != (errAgain == nil) || err == nil && whole.state != pieces.state {
 			t.Fatalf("at once: %d, %v; in pieces of %d: %d, %v", good, err, int(size)+1, again, errAgain)
 		}
-		if err != nil || whole.part != atRest && whole.part != untilClose {
+		if err != nil || whole.state != idle && whole.state != untilClose {
 			return
 		}
 		r := bufio.NewReader(bytes.NewReader(data))
@@ -192,7 +192,7 @@ func FuzzScanner(f *testing.F) {
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			t.Fatalf("accepted, and net/http says of the body %v", err)
 		}
-		if whole.part == atRest && r.Buffered() > 0 {
+		if whole.state == idle && r.Buffered() > 0 {
 			t.Fatalf("net/http leaves %d bytes that were taken for the reply's", r.Buffered())
 		}
 	})

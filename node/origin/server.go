@@ -16,39 +16,39 @@ import (
 	"bramble/node/config"
 )
 
-// keepIdle is how long a connection to an origin is kept unused.
-const keepIdle = 90 * time.Second
+// idleConnTimeout is how long a connection to an origin is kept unused.
+const idleConnTimeout = 90 * time.Second
 
-// server is one web server, asked by a bounded number of requests at once.
+// originServer is one web server, asked by a bounded number of requests at once.
 // Sites that name the same one share it.
-type server struct {
-	cfg    config.Origin
-	base   *url.URL
-	host   string // Host of the questions that are the rack's own
-	via    string
-	health *health
-	places places
-	dialer dialer
+type originServer struct {
+	cfg     config.Origin
+	base    *url.URL
+	host    string // Host of the questions that are the rack's own
+	via     string
+	health  *serverHealth
+	permits permits
+	dialer  dialer
 
-	asked  atomic.Int64
-	failed atomic.Int64
-	sick   atomic.Bool // the last answer was 502, 503 or 504, or none
+	requests atomic.Int64
+	failures atomic.Int64
+	failing  atomic.Bool // the last answer was 502, 503 or 504, or none
 
 	mu        sync.Mutex // guards what follows
 	limit     int
 	transport *http.Transport
 }
 
-func newServer(cfg config.Origin, host, via string, log *slog.Logger) (*server, error) {
+func newServer(cfg config.Origin, host, via string, log *slog.Logger) (*originServer, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("[origin] url: %w", err)
 	}
-	s := &server{cfg: cfg, base: base, host: host, via: via, health: newHealth(log.With("origin", cfg.URL))}
+	s := &originServer{cfg: cfg, base: base, host: host, via: via, health: newHealth(log.With("origin", cfg.URL))}
 	s.dialer = dialer{
-		timeout: time.Duration(cfg.ConnectTimeout),
-		tls:     &tls.Config{MinVersion: tls.VersionTLS12},
-		told:    s.health.dialled,
+		timeout:  time.Duration(cfg.ConnectTimeout),
+		tls:      &tls.Config{MinVersion: tls.VersionTLS12},
+		onResult: s.health.recordDial,
 	}
 	s.transport = s.newTransport(1)
 	return s, nil
@@ -56,21 +56,21 @@ func newServer(cfg config.Origin, host, via string, log *slog.Logger) (*server, 
 
 // newTransport makes a pool of at most n connections: a server that gives each
 // connection a process is promised as many connections as requests.
-func (s *server) newTransport(n int) *http.Transport {
+func (s *originServer) newTransport(n int) *http.Transport {
 	return &http.Transport{
-		DialContext:            s.dialer.plain,
-		DialTLSContext:         s.dialer.secure,
+		DialContext:            s.dialer.dialTCP,
+		DialTLSContext:         s.dialer.dialTLS,
 		ResponseHeaderTimeout:  time.Duration(s.cfg.ReplyTimeout),
 		MaxConnsPerHost:        n,
 		MaxIdleConnsPerHost:    n,
-		IdleConnTimeout:        keepIdle,
+		IdleConnTimeout:        idleConnTimeout,
 		MaxResponseHeaderBytes: maxReplyHead,
 		DisableCompression:     true, // the client's Accept-Encoding is passed on as it is
 	}
 }
 
 // setLimit gives this board another number of places and connections.
-func (s *server) setLimit(n int) {
+func (s *originServer) setLimit(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n == s.limit {
@@ -82,62 +82,62 @@ func (s *server) setLimit(n int) {
 		s.transport = s.newTransport(n)
 	}
 	old.CloseIdleConnections()
-	s.places.setLimit(n)
+	s.permits.setLimit(n)
 }
 
-func (s *server) pool() *http.Transport {
+func (s *originServer) currentTransport() *http.Transport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.transport
 }
 
-// retire closes a connection's pool behind it if it is not the present one.
-func (s *server) retire(t *http.Transport) {
-	if t != s.pool() {
+// closeIfReplaced closes a connection's pool behind it if it is not the present one.
+func (s *originServer) closeIfReplaced(t *http.Transport) {
+	if t != s.currentTransport() {
 		t.CloseIdleConnections()
 	}
 }
 
 // fetch asks the server, after a bounded wait for a free place.
-func (s *server) fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	if why := s.health.down(); why != nil {
-		s.failed.Add(1)
+func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	if why := s.health.downReason(); why != nil {
+		s.failures.Add(1)
 		return nil, why
 	}
-	if err := s.places.take(ctx, time.Duration(s.cfg.QueueTimeout), false); err != nil {
+	if err := s.permits.acquire(ctx, time.Duration(s.cfg.QueueTimeout), false); err != nil {
 		if ctx.Err() == nil {
-			s.failed.Add(1)
+			s.failures.Add(1)
 		}
 		return nil, err
 	}
-	if why := s.health.down(); why != nil { // found out while this one waited
-		s.places.leave()
-		s.failed.Add(1)
+	if why := s.health.downReason(); why != nil { // found out while this one waited
+		s.permits.release()
+		s.failures.Add(1)
 		return nil, why
 	}
-	s.asked.Add(1)
-	resp, err := s.send(ctx, r)
+	s.requests.Add(1)
+	resp, err := s.roundTrip(ctx, r)
 	switch {
 	case err == nil:
 		bad := resp.StatusCode >= http.StatusBadGateway && resp.StatusCode <= http.StatusGatewayTimeout
-		s.sick.Store(bad)
+		s.failing.Store(bad)
 		if bad {
-			s.failed.Add(1)
+			s.failures.Add(1)
 		}
 	case ctx.Err() == nil:
-		s.sick.Store(true)
-		s.failed.Add(1)
+		s.failing.Store(true)
+		s.failures.Add(1)
 	}
 	return resp, err
 }
 
-// send makes the request in the place that was taken, which the reply's body
+// roundTrip makes the request in the place that was taken, which the reply's body
 // gives back.
-func (s *server) send(ctx context.Context, r *http.Request) (*http.Response, error) {
+func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
 	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	ex := new(exchange)
-	out := r.WithContext(ex.trace(ctx, r.Method))
+	out := r.WithContext(ex.withTrace(ctx, r.Method))
 	target := *r.URL
 	target.Scheme, target.Host = s.base.Scheme, s.base.Host
 	out.URL, out.Host, out.RequestURI = &target, r.URL.Host, ""
@@ -150,22 +150,22 @@ func (s *server) send(ctx context.Context, r *http.Request) (*http.Response, err
 		out.Header["User-Agent"] = nil // keep Go from adding its own
 	}
 	out.Header.Add("Via", "1.1 "+s.via)
-	transport := s.pool()
+	transport := s.currentTransport()
 	leave := func() {
-		s.places.leave()
-		s.retire(transport)
+		s.permits.release()
+		s.closeIfReplaced(transport)
 	}
 	resp, err := transport.RoundTrip(out)
 	if err != nil {
 		cancel(nil)
 		leave()
 		var dial dialError
-		if asked.Err() == nil && timedOut(err) && !errors.As(err, &dial) {
-			s.health.silent()
+		if asked.Err() == nil && isTimeout(err) && !errors.As(err, &dial) {
+			s.health.markSuspect()
 		}
-		return nil, kindOf(ex.explain(err))
+		return nil, classifyError(ex.preferScanError(err))
 	}
-	ex.putBack(resp)
+	ex.restoreConnectionField(resp)
 	resp.Body = newIdleBody(resp.Body, time.Duration(s.cfg.IdleTimeout), cancel, leave, ex)
 	return resp, nil
 }
@@ -173,20 +173,20 @@ func (s *server) send(ctx context.Context, r *http.Request) (*http.Response, err
 // idleBody ends a reply whose sender falls silent. Only the time spent inside
 // Read counts: a client that reads slowly is not the origin's fault.
 type idleBody struct {
-	inner  io.ReadCloser
-	timer  *time.Timer
-	idle   time.Duration
-	cancel context.CancelCauseFunc
-	leave  func()
+	inner   io.ReadCloser
+	timer   *time.Timer
+	idle    time.Duration
+	cancel  context.CancelCauseFunc
+	release func()
 	*exchange
-	silent atomic.Bool
-	closed atomic.Bool
+	idleTimedOut atomic.Bool
+	closed       atomic.Bool
 }
 
 func newIdleBody(inner io.ReadCloser, idle time.Duration, cancel context.CancelCauseFunc, leave func(), ex *exchange) *idleBody {
-	b := &idleBody{inner: inner, idle: idle, cancel: cancel, leave: leave, exchange: ex}
+	b := &idleBody{inner: inner, idle: idle, cancel: cancel, release: leave, exchange: ex}
 	b.timer = time.AfterFunc(idle, func() {
-		b.silent.Store(true)
+		b.idleTimedOut.Store(true)
 		cancel(ErrSlow)
 	})
 	b.timer.Stop()
@@ -200,10 +200,10 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	b.timer.Stop()
 	switch {
 	case err == nil || err == io.EOF:
-	case b.silent.Load():
+	case b.idleTimedOut.Load():
 		err = fmt.Errorf("origin: nothing came for %v inside a reply: %w", b.idle, ErrSlow)
 	default:
-		err = kindOf(b.explain(err))
+		err = classifyError(b.preferScanError(err))
 	}
 	return n, err
 }
@@ -216,6 +216,6 @@ func (b *idleBody) Close() error {
 	b.timer.Stop()
 	err := b.inner.Close()
 	b.cancel(nil)
-	b.leave()
+	b.release()
 	return err
 }

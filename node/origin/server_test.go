@@ -19,7 +19,7 @@ import (
 )
 
 // ask fetches a page of a set's default site, whole.
-func ask(t *testing.T, s *Set, path string) (status int, body string, err error) {
+func ask(t *testing.T, s *Sites, path string) (status int, body string, err error) {
 	t.Helper()
 	// A client that closes its connection has no say in the origin's.
 	r, err := s.Request(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}, Close: true})
@@ -130,7 +130,7 @@ func TestHTTPSIsAsStrict(t *testing.T) {
 	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrDown) {
 		t.Errorf("a certificate that nobody vouches for: %v", err)
 	}
-	s.servers[0].health.ok()
+	s.servers[0].health.markUp()
 	s.servers[0].dialer.tls.RootCAs = origin.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	if status, body, err := ask(t, s, "/"); status != http.StatusOK || body != "HTTP/1.1" {
 		t.Errorf("%d %q, %v", status, body, err)
@@ -188,7 +188,7 @@ func TestAnOriginIsAskedNoMoreThanItWasPromised(t *testing.T) {
 		t.Errorf("%d requests over %d connections at once, want 8 over 8", g.most.Load(), g.mostOpen.Load())
 	}
 	// Another board comes: this one has half of the places from now on.
-	s.Share("a", []Board{{"a", true}, {"b", true}}, false, time.Now())
+	s.SharePermits("a", []RackMember{{"a", true}, {"b", true}}, false, time.Now())
 	g.most.Store(0)
 	for i := range 50 {
 		crowd.Go(func() {
@@ -198,77 +198,77 @@ func TestAnOriginIsAskedNoMoreThanItWasPromised(t *testing.T) {
 		})
 	}
 	crowd.Wait()
-	if g.most.Load() != 4 || s.Places() != 4 {
-		t.Errorf("beside another board %d at once of %d places, want 4", g.most.Load(), s.Places())
+	if g.most.Load() != 4 || s.Permits() != 4 {
+		t.Errorf("beside another board %d at once of %d places, want 4", g.most.Load(), s.Permits())
 	}
 }
 
 func TestPlacesAreTakenLateAndGivenUpAtOnce(t *testing.T) {
 	s := newSet(t, func(c *config.Config) { c.Origin.URL, c.Origin.MaxConcurrent = "http://192.0.2.1", 8 })
-	one, two := []Board{{"a", true}}, []Board{{"a", true}, {"b", true}}
+	one, two := []RackMember{{"a", true}}, []RackMember{{"a", true}, {"b", true}}
 	now := time.Now().Add(time.Hour)
 	for _, step := range []struct {
-		boards []Board
+		boards []RackMember
 		after  time.Duration
 		want   int64
 	}{
-		{two, 0, 4}, {two, ShareSettle, 4}, {one, 0, 4}, {one, ShareSettle - 1, 4}, {two, 0, 4}, {one, 0, 4},
-		{one, ShareSettle, 8}, {two, 0, 4},
+		{two, 0, 4}, {two, RebalanceDelay, 4}, {one, 0, 4}, {one, RebalanceDelay - 1, 4}, {two, 0, 4}, {one, 0, 4},
+		{one, RebalanceDelay, 8}, {two, 0, 4},
 	} {
 		now = now.Add(step.after)
-		if s.Share("a", step.boards, false, now); s.Places() != step.want {
-			t.Errorf("of %v after %v: %d places, want %d", step.boards, step.after, s.Places(), step.want)
+		if s.SharePermits("a", step.boards, false, now); s.Permits() != step.want {
+			t.Errorf("of %v after %v: %d places, want %d", step.boards, step.after, s.Permits(), step.want)
 		}
 	}
-	if holders, _ := s.Holders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); holders != nil {
+	if holders, _ := s.PermitHolders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); holders != nil {
 		t.Errorf("with places of its own the board would ask %v", holders)
 	}
-	ten := []Board{}
+	ten := []RackMember{}
 	for _, c := range "bcdefghija" {
-		ten = append(ten, Board{string(c), true})
+		ten = append(ten, RackMember{string(c), true})
 	}
-	s.Share("a", ten, false, now)
-	if holders, _ := s.Holders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); len(holders) != 8 || s.Places() != 0 {
-		t.Errorf("the tenth board has %d places, and would ask %v", s.Places(), holders)
+	s.SharePermits("a", ten, false, now)
+	if holders, _ := s.PermitHolders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); len(holders) != 8 || s.Permits() != 0 {
+		t.Errorf("the tenth board has %d places, and would ask %v", s.Permits(), holders)
 	}
 }
 
 func TestScheduleOfProbes(t *testing.T) {
-	passive, active := schedule{}, schedule{interval: 5 * time.Second}
+	passive, active := probeSchedule{}, probeSchedule{interval: 5 * time.Second}
 	if _, any := passive.next(false, false); any {
 		t.Error("a healthy server is asked how it is without need")
 	}
 	if wait, any := passive.next(false, true); !any || wait != 0 {
 		t.Errorf("a silent server is asked after %v, %v", wait, any)
 	}
-	if !passive.probed(false, false, true) {
+	if !passive.recordProbe(false, false, true) {
 		t.Error("a server that is silent twice is up")
 	}
-	for _, want := range []time.Duration{probeFirst, 2 * probeFirst, probeMost, probeMost} {
+	for _, want := range []time.Duration{minRetryDelay, 2 * minRetryDelay, maxRetryDelay, maxRetryDelay} {
 		if wait, any := passive.next(true, false); !any || wait != want {
 			t.Errorf("a server that is down is asked after %v, want %v", wait, want)
 		}
-		if !passive.probed(false, true, false) {
+		if !passive.recordProbe(false, true, false) {
 			t.Error("a server that is down is up without an answer")
 		}
 	}
-	if passive.probed(true, true, false) {
+	if passive.recordProbe(true, true, false) {
 		t.Error("a server that answers is down")
 	}
 	passive.next(false, false)
-	if wait, _ := passive.next(true, false); wait != probeFirst {
+	if wait, _ := passive.next(true, false); wait != minRetryDelay {
 		t.Errorf("down once more, a server is asked after %v", wait)
 	}
 	if wait, any := active.next(false, false); !any || wait != 5*time.Second {
 		t.Errorf("regular checks come every %v, %v", wait, any)
 	}
-	if active.probed(false, false, false) || !active.probed(false, false, false) {
+	if active.recordProbe(false, false, false) || !active.recordProbe(false, false, false) {
 		t.Error("a server must fail two checks, no more and no fewer")
 	}
 }
 
 // run watches over a set's servers for the rest of the test.
-func run(t *testing.T, s *Set) {
+func run(t *testing.T, s *Sites) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -299,8 +299,8 @@ func TestADeadServerIsNotAskedAndComesBack(t *testing.T) {
 			t.Errorf("a dead server: %v", err)
 		}
 	}
-	if asked := s.Asked(); asked != 1 || s.Failed() != 3 || len(s.Down()) != 1 {
-		t.Errorf("asked %d times, %d failed, down: %v; want 1, 3 and the server", asked, s.Failed(), s.Down())
+	if asked := s.Requests(); asked != 1 || s.Failures() != 3 || len(s.Down()) != 1 {
+		t.Errorf("asked %d times, %d failed, down: %v; want 1, 3 and the server", asked, s.Failures(), s.Down())
 	}
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Skipf("somebody took the port: %v", err)
@@ -308,7 +308,7 @@ func TestADeadServerIsNotAskedAndComesBack(t *testing.T) {
 	back := &http.Server{Handler: http.NotFoundHandler()}
 	go back.Serve(l)
 	t.Cleanup(func() { back.Close() })
-	eventually(t, "the server to be found alive", func() bool { return s.servers[0].health.down() == nil })
+	eventually(t, "the server to be found alive", func() bool { return s.servers[0].health.downReason() == nil })
 	if status, _, err := ask(t, s, "/"); status != http.StatusNotFound || len(s.Down()) != 0 {
 		t.Errorf("back again: %d, %v, down: %v", status, err, s.Down())
 	}
@@ -346,13 +346,13 @@ func TestSilence(t *testing.T) {
 	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrSlow) {
 		t.Errorf("a server that hangs: %v", err)
 	}
-	eventually(t, "the server to count as down", func() bool { return h.down() != nil })
-	asked := s.Asked()
-	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrSlow) || s.Asked() != asked {
+	eventually(t, "the server to count as down", func() bool { return h.downReason() != nil })
+	asked := s.Requests()
+	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrSlow) || s.Requests() != asked {
 		t.Errorf("a server that is known to hang was asked, or: %v", err)
 	}
 	hangs.Store(false)
-	eventually(t, "the server to be back", func() bool { return h.down() == nil })
+	eventually(t, "the server to be back", func() bool { return h.downReason() == nil })
 }
 
 func TestRegularChecks(t *testing.T) {
@@ -376,7 +376,7 @@ func TestRegularChecks(t *testing.T) {
 	h := s.servers[0].health
 	eventually(t, "a check", func() bool { return host.Load() == "shop.example" })
 	sick.Store(true)
-	eventually(t, "a sick server to be found out", func() bool { return errors.Is(h.down(), ErrDown) })
+	eventually(t, "a sick server to be found out", func() bool { return errors.Is(h.downReason(), ErrDown) })
 	sick.Store(false)
-	eventually(t, "the server to be well", func() bool { return h.down() == nil })
+	eventually(t, "the server to be well", func() bool { return h.downReason() == nil })
 }

@@ -20,12 +20,12 @@ func (alwaysTaken) Place(_ context.Context, a orders.Ask) (orders.Answer, error)
 // BenchmarkPlace is what an order costs in the shop: the form read and checked, and the
 // way to the receipt.
 func BenchmarkPlace(b *testing.B) {
-	x := open(b, nil)
+	x := openSale(b, nil)
 	x.Shop.desk = alwaysTaken{x.desk}
 	body := x.fields().Encode()
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest("POST", board+"/place", strings.NewReader(body))
+		r := httptest.NewRequest("POST", boardPath+"/place", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		w := httptest.NewRecorder()
 		x.ServeHTTP(w, r)
@@ -37,11 +37,11 @@ func BenchmarkPlace(b *testing.B) {
 
 // BenchmarkReceipt is what a receipt costs.
 func BenchmarkReceipt(b *testing.B) {
-	x := open(b, nil)
-	path := x.taken(b)
+	x := openSale(b, nil)
+	path := x.mustPlaceOrder(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if w := ask(x.Shop, "GET", path); w.Code != http.StatusOK {
+		if w := request(x.Shop, "GET", path); w.Code != http.StatusOK {
 			b.Fatal(w.Code)
 		}
 	}
@@ -49,7 +49,7 @@ func BenchmarkReceipt(b *testing.B) {
 
 // BenchmarkNew is what it costs to start, the measuring of every page included.
 func BenchmarkNew(b *testing.B) {
-	x := open(b, nil)
+	x := openSale(b, nil)
 	for b.Loop() {
 		if _, err := New(x.cat, Options{Orders: x.desk}); err != nil {
 			b.Fatal(err)

@@ -64,7 +64,7 @@ const plainSite = "shop.example"
 // A person fills in the form in a real browser, makes a slip, mends it, orders, reloads
 // the receipt and cancels.
 func TestOrderInABrowser(t *testing.T) {
-	x := open(t, func(p *Product) { p.PerPerson = 3 })
+	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestOrderInABrowser(t *testing.T) {
 		}
 		return got
 	}
-	do("the form", chromedp.Navigate(fmt.Sprintf("http://%s:%d%s/order", plainSite, l.Addr().(*net.TCPAddr).Port, board)),
+	do("the form", chromedp.Navigate(fmt.Sprintf("http://%s:%d%s/order", plainSite, l.Addr().(*net.TCPAddr).Port, boardPath)),
 		chromedp.SendKeys(chromedp.CSS("#name"), "Zoë 张三"), chromedp.SendKeys(chromedp.CSS("#email"), "zoë@bücher"), chromedp.SendKeys(chromedp.CSS("#line1"), `1 "Quote" & <Street>`),
 		chromedp.SendKeys(chromedp.CSS("#city"), "Köln"), chromedp.SetValue(chromedp.CSS("#country"), "DE"), chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS("#why")))
 	read(chromedp.Text(chromedp.CSS("#why")), "please mend one thing")

@@ -14,31 +14,31 @@ import (
 // Bounds on a catalogue. Those on text are in bytes. They keep a mistaken file from
 // eating a 256 MB board; what keeps a page small is MaxPage.
 const (
-	MaxFile          = 256 << 10 // the catalogue file
-	MaxProducts      = 12
-	MaxCountries     = 60
-	MaxAnnouncements = 20
-	MaxParagraphs    = 8
-	MaxRows          = 24 // specification rows of a product
-	MaxAddressLines  = 6
-	MaxSlug          = 40
-	MaxName          = 80 // a name, a country, a specification's name, an address line
-	MaxSentence      = 240
-	MaxParagraph     = 1200
-	MaxStock         = 10_000_000
-	MaxPerPerson     = 1000
-	MaxTax           = 100_00 // hundredths of a percent
-	MaxHandover      = 90 * 24 * time.Hour
-	firstYear        = 2000 // of opens and closes, as the order book bounds them
-	lastYear         = 2199
+	maxCatalogueBytes  = 256 << 10 // the catalogue file
+	maxProducts        = 12
+	maxCountries       = 60
+	maxAnnouncements   = 20
+	maxParagraphs      = 8
+	maxRows            = 24 // specification rows of a product
+	maxAddressLines    = 6
+	maxSlug            = 40
+	maxName            = 80 // a name, a country, a specification's name, an address line
+	maxSentence        = 240
+	maxParagraph       = 1200
+	maxStock           = 10_000_000
+	maxPerPerson       = 1000
+	maxTax             = 100_00 // hundredths of a percent
+	maxFulfilmentDelay = 90 * 24 * time.Hour
+	firstYear          = 2000 // of opens and closes, as the order book bounds them
+	lastYear           = 2199
 )
 
-// DefaultHandover is the time in which a buyer can think better of an order, unless the
+// defaultFulfilmentDelay is the time in which a buyer can think better of an order, unless the
 // catalogue says otherwise.
-const DefaultHandover = time.Hour
+const defaultFulfilmentDelay = time.Hour
 
-// PictureFolder is the folder beside a catalogue file in which its pictures are.
-const PictureFolder = "pictures"
+// pictureFolder is the folder beside a catalogue file in which its pictures are.
+const pictureFolder = "pictures"
 
 //go:embed launch.toml art
 var builtIn embed.FS
@@ -100,24 +100,24 @@ type Product struct {
 	WaitingList    bool          // whether who comes too late may wait for one
 	LimitByAddress bool          // whether PerPerson also holds for a postal address
 	HandoverAfter  time.Duration // how long a buyer can cancel before an order is handed over
-	Draw           Draw          // of a ballot: what the seed is made of
+	Draw           DrawMethod    // of a ballot: what the seed is made of
 
-	Specification []Row
+	Specification []SpecificationRow
 }
 
-// Draw is what the seed of a ballot's draw is made of, beside the entries. The strings are
+// DrawMethod is what the seed of a ballot's draw is made of, beside the entries. The strings are
 // those of the catalogue's key `draw`.
-type Draw string
+type DrawMethod string
 
 // What a draw can be made with.
 const (
-	DrawCommitment Draw = "commitment" // a secret whose hash is published beforehand
-	DrawDice       Draw = "dice"       // that, and dice rolled in the room and typed in
-	DrawDrand      Draw = "drand"      // that, and a public drand round
+	DrawCommitment DrawMethod = "commitment" // a secret whose hash is published beforehand
+	DrawDice       DrawMethod = "dice"       // that, and dice rolled in the room and typed in
+	DrawDrand      DrawMethod = "drand"      // that, and a public drand round
 )
 
-// Row is one line of a specification.
-type Row struct {
+// SpecificationRow is one line of a specification.
+type SpecificationRow struct {
 	Name  string
 	Value string
 }
@@ -130,33 +130,33 @@ func Default() (*Catalogue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the built-in catalogue: %w", err)
 	}
-	return parse(name, text, builtInPicture)
+	return parseCatalogue(name, text, builtInPicture)
 }
 
 // Load reads a catalogue file. Its pictures are looked for in the folder "pictures"
 // beside the file and then among those in the binary. What is wrong with the catalogue
 // is a *CatalogueError, one line long; an unreadable file is the operating system's error.
 func Load(path string) (*Catalogue, error) {
-	text, err := readBounded(path)
+	text, err := readCatalogueFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the catalogue: %w", err)
 	}
-	return parse(path, text, folderPictures(filepath.Join(filepath.Dir(path), PictureFolder)))
+	return parseCatalogue(path, text, folderPictures(filepath.Join(filepath.Dir(path), pictureFolder)))
 }
 
-// readBounded reads a file of at most MaxFile bytes.
-func readBounded(path string) ([]byte, error) {
+// readCatalogueFile reads a file of at most MaxFile bytes.
+func readCatalogueFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	text, err := io.ReadAll(io.LimitReader(f, maxCatalogueBytes+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > MaxFile {
-		return nil, fmt.Errorf("%s is larger than %d KB: is it a catalogue?", path, MaxFile>>10)
+	if len(text) > maxCatalogueBytes {
+		return nil, fmt.Errorf("%s is larger than %d KB: is it a catalogue?", path, maxCatalogueBytes>>10)
 	}
 	return text, nil
 }

@@ -60,7 +60,7 @@ func TestDefaultIsTheLaunch(t *testing.T) {
 }
 
 func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
-	long := strings.Repeat("x", MaxSentence+1)
+	long := strings.Repeat("x", maxSentence+1)
 	for _, c := range []struct{ old, new, want string }{
 		{`stock = 3`, `stok = 3`, `shop.toml:22: product.stok: unknown key: the keys here are slug, name,`},
 		{`[seller]`, `[sellers]`, `shop.toml:5: sellers: unknown key: the keys here are name, tagline,`},
@@ -111,7 +111,7 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 		if text == small {
 			t.Fatalf("%q is not in the catalogue", c.old)
 		}
-		_, err := parse("shop.toml", []byte(text), noPicture)
+		_, err := parseCatalogue("shop.toml", []byte(text), noPicture)
 		if _, ok := errors.AsType[*CatalogueError](err); !ok {
 			t.Errorf("%s: got %v, want a CatalogueError", c.new, err)
 			continue
@@ -123,16 +123,16 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 }
 
 func TestHowAProductIsSold(t *testing.T) {
-	cat, err := parse("f", []byte(small), noPicture)
+	cat, err := parseCatalogue("f", []byte(small), noPicture)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.HandoverAfter != DefaultHandover || !o.Closes.IsZero() || o.Wanted != draw.None {
+	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.HandoverAfter != defaultFulfilmentDelay || !o.Closes.IsZero() || o.Wanted != draw.None {
 		t.Errorf("with nothing said: %+v", o)
 	}
 	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax = 1900", 1) +
 		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nhandover_after = \"36h\"\ndraw = \"drand\"\n"
-	if cat, err = parse("f", []byte(text), noPicture); err != nil {
+	if cat, err = parseCatalogue("f", []byte(text), noPicture); err != nil {
 		t.Fatal(err)
 	}
 	o := cat.Offers()[0]
@@ -147,7 +147,7 @@ func TestHowAProductIsSold(t *testing.T) {
 		t.Errorf("the order book refuses the offer: %v", err)
 	}
 	for state, stock := range map[orders.SaleState]int64{orders.SaleSoldOut: 0, orders.SaleClosed: 3} {
-		cat, err := parse("f", []byte(small+"state = \""+state.String()+"\"\n"), noPicture)
+		cat, err := parseCatalogue("f", []byte(small+"state = \""+state.String()+"\"\n"), noPicture)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,11 +162,11 @@ func TestHowAProductIsSold(t *testing.T) {
 
 func TestTwoOfOneAreRefused(t *testing.T) {
 	country := "[[shipping]]\ncountry = \"DE\"\nname = \"Again\"\nprice = \"1.00\"\n"
-	if _, err := parse("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE is there twice") {
+	if _, err := parseCatalogue("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE is there twice") {
 		t.Errorf("got %v", err)
 	}
 	product := small[strings.Index(small, "[[product]]"):]
-	if _, err := parse("f", []byte(small+product), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: product.slug: thing is there twice") {
+	if _, err := parseCatalogue("f", []byte(small+product), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: product.slug: thing is there twice") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -186,17 +186,17 @@ func TestLoadReadsPicturesBesideTheFile(t *testing.T) {
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "no such picture") {
 		t.Errorf("without the picture: %v", err)
 	}
-	mine := filepath.Join(dir, PictureFolder, "my.png")
+	mine := filepath.Join(dir, pictureFolder, "my.png")
 	write(mine, []byte("png"))
 	cat, err := Load(file)
 	if err != nil || !strings.HasSuffix(cat.Products[0].Picture, "-my.png") {
 		t.Errorf("with the picture: %v", err)
 	}
-	write(mine, make([]byte, MaxPicture+1))
+	write(mine, make([]byte, maxPictureBytes+1))
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "larger than 256 KB") {
 		t.Errorf("with a huge picture: %v", err)
 	}
-	write(file, make([]byte, MaxFile+1))
+	write(file, make([]byte, maxCatalogueBytes+1))
 	if _, err := Load(file); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("with a huge file: %v", err)
 	}
@@ -210,17 +210,17 @@ func TestMoney(t *testing.T) {
 		{"35.00", "USD", "US$35.00"}, {"35", "USD", "US$35.00"}, {"0.05", "GBP", "£0.05"},
 		{"1234567.89", "EUR", "€1,234,567.89"}, {"4200", "JPY", "¥4,200"}, {"1.250", "KWD", "KWD\u00a01.250"},
 	} {
-		m, err := ParseMoney(c.amount, c.currency)
+		m, err := parseMoney(c.amount, c.currency)
 		if err != nil || m.String() != c.want {
 			t.Errorf("%s %s: got %v, %v, want %s", c.amount, c.currency, m, err, c.want)
 		}
 	}
 	for _, bad := range []string{"", ".", "1.", ".50", "-1.00", "+1.00", "1e3", "1.000", "1,00", " 1.00", "9999999999999999999", "1000000000.01", "٣.00"} {
-		if m, err := ParseMoney(bad, "USD"); !errors.Is(err, ErrAmount) {
+		if m, err := parseMoney(bad, "USD"); !errors.Is(err, errAmount) {
 			t.Errorf("%q: got %v, %v, want ErrAmount", bad, m, err)
 		}
 	}
-	if _, err := ParseMoney("1", "XXX"); !errors.Is(err, ErrCurrency) {
+	if _, err := parseMoney("1", "XXX"); !errors.Is(err, errCurrency) {
 		t.Errorf("an unknown currency: %v", err)
 	}
 }
@@ -235,7 +235,7 @@ func FuzzCatalogue(f *testing.F) {
 	f.Add([]byte("shipping = [{country = \"DE\", price = 1}]\nproduct.stock.x = [[1,\n2]]"))
 	f.Add([]byte("[[product]]\n[[product.specification]]\nname = 1979-05-27\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		cat, err := parse("f.toml", text, builtInPicture)
+		cat, err := parseCatalogue("f.toml", text, builtInPicture)
 		if err != nil {
 			e, ok := errors.AsType[*CatalogueError](err)
 			if !ok || e.Line < 1 || strings.ContainsAny(err.Error(), "\n\r") {

@@ -14,42 +14,42 @@ import (
 // checker turns the raw file into a catalogue. Its first complaint stands and the rest of
 // the work goes on harmlessly, so that the rules below read as a plain list.
 type checker struct {
-	file  string
-	lines lineIndex
-	find  finder
-	err   *CatalogueError
+	file        string
+	lines       lineIndex
+	findPicture pictureFinder
+	err         *CatalogueError
 }
 
-func check(file string, lines lineIndex, raw *rawCatalogue, find finder) (*Catalogue, error) {
-	c := &checker{file: file, lines: lines, find: find}
+func checkCatalogue(file string, lines lineIndex, raw *rawCatalogue, find pictureFinder) (*Catalogue, error) {
+	c := &checker{file: file, lines: lines, findPicture: find}
 	cat := &Catalogue{
-		Name:     c.text("name", raw.Name, MaxName),
-		Tagline:  c.text("tagline", raw.Tagline, MaxSentence),
-		Currency: c.text("currency", raw.Currency, MaxName),
-		TaxNote:  c.text("tax_note", raw.TaxNote, MaxSentence),
+		Name:     c.checkText("name", raw.Name, maxName),
+		Tagline:  c.checkText("tagline", raw.Tagline, maxSentence),
+		Currency: c.checkText("currency", raw.Currency, maxName),
+		TaxNote:  c.checkText("tax_note", raw.TaxNote, maxSentence),
 	}
 	if _, _, ok := currencyForm(cat.Currency); !ok {
-		c.fail("currency", fmt.Sprintf("%q is not a currency that the shop knows", printable(cat.Currency)))
+		c.fail("currency", fmt.Sprintf("%q is not a currency that the shop knows", clipPrintable(cat.Currency)))
 	}
 	if raw.Notice != nil {
-		cat.Notice = c.text("notice", raw.Notice, MaxSentence)
+		cat.Notice = c.checkText("notice", raw.Notice, maxSentence)
 	}
-	c.atLeastOne("seller", len(raw.Seller.Address)+present(raw.Seller.Name)+present(raw.Seller.Email))
+	c.requireOne("seller", len(raw.Seller.Address)+countPresent(raw.Seller.Name)+countPresent(raw.Seller.Email))
 	cat.Seller = Seller{
-		Name:    c.text("seller.name", raw.Seller.Name, MaxName),
-		Address: c.texts("seller.address", raw.Seller.Address, MaxAddressLines, MaxName),
-		Email:   c.email("seller.email", raw.Seller.Email),
+		Name:    c.checkText("seller.name", raw.Seller.Name, maxName),
+		Address: c.checkTexts("seller.address", raw.Seller.Address, maxAddressLines, maxName),
+		Email:   c.checkSellerEmail("seller.email", raw.Seller.Email),
 	}
-	c.shipping(cat, raw.Shipping)
-	c.announcements(cat, raw.Announcement)
-	c.products(cat, raw.Product)
+	c.checkShipping(cat, raw.Shipping)
+	c.checkAnnouncements(cat, raw.Announcement)
+	c.checkProducts(cat, raw.Product)
 	if c.err != nil {
 		return nil, c.err
 	}
 	return cat, nil
 }
 
-func present(s *string) int {
+func countPresent(s *string) int {
 	if s == nil {
 		return 0
 	}
@@ -64,15 +64,15 @@ func (c *checker) fail(path, problem string) {
 	}
 }
 
-func (c *checker) atLeastOne(path string, n int) {
+func (c *checker) requireOne(path string, n int) {
 	if n == 0 {
 		c.fail(path, "missing")
 	}
 }
 
-// bounded complains about a list that is too long, and cuts it, so that what follows
+// limitList complains about a list that is too long, and cuts it, so that what follows
 // stays cheap however long it is.
-func bounded[T any](c *checker, path string, list []T, most int) []T {
+func limitList[T any](c *checker, path string, list []T, most int) []T {
 	if len(list) > most {
 		c.fail(path, fmt.Sprintf("there are %d", len(list)))
 		return list[:most]
@@ -80,8 +80,8 @@ func bounded[T any](c *checker, path string, list []T, most int) []T {
 	return list
 }
 
-// text is a line of text: there, not blank, not too long, nothing unprintable.
-func (c *checker) text(path string, s *string, most int) string {
+// checkText is a line of text: there, not blank, not too long, nothing unprintable.
+func (c *checker) checkText(path string, s *string, most int) string {
 	switch {
 	case s == nil:
 		c.fail(path, "missing")
@@ -96,20 +96,20 @@ func (c *checker) text(path string, s *string, most int) string {
 	return strings.TrimSpace(*s)
 }
 
-func (c *checker) texts(path string, list []string, most, long int) []string {
-	c.atLeastOne(path, len(list))
-	list = bounded(c, path, list, most)
+func (c *checker) checkTexts(path string, list []string, most, long int) []string {
+	c.requireOne(path, len(list))
+	list = limitList(c, path, list, most)
 	var out []string
 	for i := range list {
 		// The cure is that of the list: an element has no key of its own.
-		out = append(out, c.text(fmt.Sprintf("%s.%d", path, i), &list[i], long))
+		out = append(out, c.checkText(fmt.Sprintf("%s.%d", path, i), &list[i], long))
 	}
 	return out
 }
 
-// email asks only for what a mailto: link needs; whether mail arrives no rule can say.
-func (c *checker) email(path string, s *string) string {
-	e := c.text(path, s, MaxName)
+// checkSellerEmail asks only for what a mailto: link needs; whether mail arrives no rule can say.
+func (c *checker) checkSellerEmail(path string, s *string) string {
+	e := c.checkText(path, s, maxName)
 	name, host, ok := strings.Cut(e, "@")
 	if !ok || name == "" || host == "" || strings.ContainsAny(e, " <>\"?&#%/:") {
 		c.fail(path, "not a plain e-mail address")
@@ -117,19 +117,19 @@ func (c *checker) email(path string, s *string) string {
 	return e
 }
 
-func (c *checker) money(path string, s *string, currency string) Money {
+func (c *checker) checkMoney(path string, s *string, currency string) Money {
 	if s == nil {
 		c.fail(path, "missing")
 		return Money{}
 	}
-	m, err := ParseMoney(*s, currency)
-	if errors.Is(err, ErrAmount) {
-		c.fail(path, fmt.Sprintf("%q is not an amount in %s", printable(*s), currency))
+	m, err := parseMoney(*s, currency)
+	if errors.Is(err, errAmount) {
+		c.fail(path, fmt.Sprintf("%q is not an amount in %s", clipPrintable(*s), currency))
 	}
 	return m
 }
 
-func (c *checker) number(path string, n *int64, least, most int64) int {
+func (c *checker) checkNumber(path string, n *int64, least, most int64) int {
 	if n == nil {
 		c.fail(path, "missing")
 		return 0
@@ -141,9 +141,9 @@ func (c *checker) number(path string, n *int64, least, most int64) int {
 	return int(*n)
 }
 
-// moment wants a time with its zone: the sale of 2012 opened at 06:00, and half the crowd
+// checkTime wants a time with its zone: the sale of 2012 opened at 06:00, and half the crowd
 // did not know 06:00 of what.
-func (c *checker) moment(path string, v any) time.Time {
+func (c *checker) checkTime(path string, v any) time.Time {
 	t, ok := v.(time.Time)
 	switch {
 	case v == nil:
@@ -156,30 +156,30 @@ func (c *checker) moment(path string, v any) time.Time {
 	return t.UTC()
 }
 
-// hour is a moment that the order book takes for one of a sale.
-func (c *checker) hour(path string, v any) time.Time {
-	t := c.moment(path, v)
+// checkSaleTime is a moment that the order book takes for one of a sale.
+func (c *checker) checkSaleTime(path string, v any) time.Time {
+	t := c.checkTime(path, v)
 	if t.Year() < firstYear || t.Year() > lastYear {
 		c.fail(path, fmt.Sprintf("not between the years %d and %d", firstYear, lastYear))
 	}
 	return t
 }
 
-func (c *checker) shipping(cat *Catalogue, raw []rawShipping) {
-	c.atLeastOne("shipping", len(raw))
-	raw = bounded(c, "shipping", raw, MaxCountries)
+func (c *checker) checkShipping(cat *Catalogue, raw []rawShipping) {
+	c.requireOne("shipping", len(raw))
+	raw = limitList(c, "shipping", raw, maxCountries)
 	for i, r := range raw {
 		at := fmt.Sprintf("shipping.%d.", i)
 		s := Shipping{
-			Country: c.text(at+"country", r.Country, MaxName),
-			Name:    c.text(at+"name", r.Name, MaxName),
-			Price:   c.money(at+"price", r.Price, cat.Currency),
+			Country: c.checkText(at+"country", r.Country, maxName),
+			Name:    c.checkText(at+"name", r.Name, maxName),
+			Price:   c.checkMoney(at+"price", r.Price, cat.Currency),
 		}
 		if r.Tax != nil {
-			s.Tax = c.number(at+"tax", r.Tax, 0, MaxTax)
+			s.Tax = c.checkNumber(at+"tax", r.Tax, 0, maxTax)
 		}
 		if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-			c.fail(at+"country", fmt.Sprintf("%q is not a country code", printable(s.Country)))
+			c.fail(at+"country", fmt.Sprintf("%q is not a country code", clipPrintable(s.Country)))
 		}
 		if cat.shippingTo(s.Country) != nil {
 			c.fail(at+"country", s.Country+" is there twice")
@@ -197,78 +197,78 @@ func (c *Catalogue) shippingTo(country string) *Shipping {
 	return &c.Shipping[i]
 }
 
-func (c *checker) announcements(cat *Catalogue, raw []rawAnnouncement) {
-	raw = bounded(c, "announcement", raw, MaxAnnouncements)
+func (c *checker) checkAnnouncements(cat *Catalogue, raw []rawAnnouncement) {
+	raw = limitList(c, "announcement", raw, maxAnnouncements)
 	for i, r := range raw {
 		at := fmt.Sprintf("announcement.%d.", i)
 		cat.Announcements = append(cat.Announcements, Announcement{
-			Time: c.moment(at+"time", r.Time),
-			Text: c.text(at+"text", r.Text, MaxSentence),
+			Time: c.checkTime(at+"time", r.Time),
+			Text: c.checkText(at+"text", r.Text, maxSentence),
 		})
 	}
 	slices.SortStableFunc(cat.Announcements, func(a, b Announcement) int { return a.Time.Compare(b.Time) })
 }
 
-func (c *checker) products(cat *Catalogue, raw []rawProduct) {
-	c.atLeastOne("product", len(raw))
-	raw = bounded(c, "product", raw, MaxProducts)
+func (c *checker) checkProducts(cat *Catalogue, raw []rawProduct) {
+	c.requireOne("product", len(raw))
+	raw = limitList(c, "product", raw, maxProducts)
 	for i := range raw {
-		p := c.product(fmt.Sprintf("product.%d.", i), cat, &raw[i])
+		p := c.checkProduct(fmt.Sprintf("product.%d.", i), cat, &raw[i])
 		if slices.ContainsFunc(cat.Products, func(q Product) bool { return q.Slug == p.Slug }) {
-			c.fail(fmt.Sprintf("product.%d.slug", i), printable(p.Slug)+" is there twice")
+			c.fail(fmt.Sprintf("product.%d.slug", i), clipPrintable(p.Slug)+" is there twice")
 		}
 		cat.Products = append(cat.Products, p)
 	}
 }
 
-func (c *checker) product(at string, cat *Catalogue, r *rawProduct) Product {
+func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product {
 	p := Product{
-		Slug:        c.slug(at+"slug", r.Slug),
-		Name:        c.text(at+"name", r.Name, MaxName),
-		Tagline:     c.text(at+"tagline", r.Tagline, MaxSentence),
-		Description: c.texts(at+"description", r.Description, MaxParagraphs, MaxParagraph),
-		Price:       c.money(at+"price", r.Price, cat.Currency),
-		Stock:       c.number(at+"stock", r.Stock, 0, MaxStock),
-		PerPerson:   c.number(at+"limit_per_person", r.PerPerson, 1, MaxPerPerson),
+		Slug:        c.checkSlug(at+"slug", r.Slug),
+		Name:        c.checkText(at+"name", r.Name, maxName),
+		Tagline:     c.checkText(at+"tagline", r.Tagline, maxSentence),
+		Description: c.checkTexts(at+"description", r.Description, maxParagraphs, maxParagraph),
+		Price:       c.checkMoney(at+"price", r.Price, cat.Currency),
+		Stock:       c.checkNumber(at+"stock", r.Stock, 0, maxStock),
+		PerPerson:   c.checkNumber(at+"limit_per_person", r.PerPerson, 1, maxPerPerson),
 	}
 	if r.Opens != nil {
-		p.Opens = c.hour(at+"opens", r.Opens)
+		p.Opens = c.checkSaleTime(at+"opens", r.Opens)
 	}
-	c.terms(at, &p, r)
+	c.checkSaleTerms(at, &p, r)
 	if r.State != nil {
 		p.Override, _ = orders.ParseSaleState(*r.State)
 		if p.Override != orders.SaleClosed && p.Override != orders.SaleSoldOut {
-			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", printable(*r.State)))
+			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", clipPrintable(*r.State)))
 		}
 		if p.Mode == orders.Ballot {
 			c.fail(at+"state", "a ballot goes by its hours")
 		}
 	}
 	if r.Picture != nil {
-		p.Picture = c.picture(at+"picture", *r.Picture, cat)
-		p.PictureAlt = c.text(at+"picture_alt", r.PictureAlt, MaxSentence)
+		p.Picture = c.checkPicture(at+"picture", *r.Picture, cat)
+		p.PictureAlt = c.checkText(at+"picture_alt", r.PictureAlt, maxSentence)
 	}
-	for i, row := range bounded(c, at+"specification", r.Specification, MaxRows) {
+	for i, row := range limitList(c, at+"specification", r.Specification, maxRows) {
 		at := fmt.Sprintf("%sspecification.%d.", at, i)
-		p.Specification = append(p.Specification, Row{
-			Name:  c.text(at+"name", row.Name, MaxName),
-			Value: c.text(at+"value", row.Value, MaxSentence),
+		p.Specification = append(p.Specification, SpecificationRow{
+			Name:  c.checkText(at+"name", row.Name, maxName),
+			Value: c.checkText(at+"value", row.Value, maxSentence),
 		})
 	}
 	return p
 }
 
-// terms are how the product is sold.
-func (c *checker) terms(at string, p *Product, r *rawProduct) {
-	p.Mode, p.LimitByAddress, p.HandoverAfter = orders.FirstCome, true, DefaultHandover
+// checkSaleTerms are how the product is sold.
+func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
+	p.Mode, p.LimitByAddress, p.HandoverAfter = orders.FirstCome, true, defaultFulfilmentDelay
 	if r.Mode != nil {
 		var known bool
 		if p.Mode, known = orders.ParseMode(*r.Mode); !known {
-			c.fail(at+"mode", fmt.Sprintf("%q is not a way to sell", printable(*r.Mode)))
+			c.fail(at+"mode", fmt.Sprintf("%q is not a way to sell", clipPrintable(*r.Mode)))
 		}
 	}
 	if r.Closes != nil {
-		p.Closes = c.hour(at+"closes", r.Closes)
+		p.Closes = c.checkSaleTime(at+"closes", r.Closes)
 		if !p.Closes.After(p.Opens) {
 			c.fail(at+"closes", "the sale would close before it opens")
 		}
@@ -289,8 +289,8 @@ func (c *checker) terms(at string, p *Product, r *rawProduct) {
 	}
 	if r.HandoverAfter != nil {
 		d, err := time.ParseDuration(*r.HandoverAfter)
-		if err != nil || d < 0 || d > MaxHandover || d%time.Second != 0 {
-			c.fail(at+"handover_after", fmt.Sprintf("%q is not a time to wait", printable(*r.HandoverAfter)))
+		if err != nil || d < 0 || d > maxFulfilmentDelay || d%time.Second != 0 {
+			c.fail(at+"handover_after", fmt.Sprintf("%q is not a time to wait", clipPrintable(*r.HandoverAfter)))
 		}
 		p.HandoverAfter = d
 	}
@@ -298,30 +298,30 @@ func (c *checker) terms(at string, p *Product, r *rawProduct) {
 		p.Draw = DrawCommitment
 	}
 	if r.Draw != nil {
-		p.Draw = Draw(*r.Draw)
+		p.Draw = DrawMethod(*r.Draw)
 		if p.Mode != orders.Ballot {
 			c.fail(at+"draw", "only a ballot has a draw")
 		}
 		if p.Draw != DrawCommitment && p.Draw != DrawDice && p.Draw != DrawDrand {
-			c.fail(at+"draw", fmt.Sprintf("%q is not a draw that there is", printable(*r.Draw)))
+			c.fail(at+"draw", fmt.Sprintf("%q is not a draw that there is", clipPrintable(*r.Draw)))
 		}
 	}
 }
 
-func (c *checker) slug(path string, s *string) string {
-	slug := c.text(path, s, MaxSlug)
+func (c *checker) checkSlug(path string, s *string) string {
+	slug := c.checkText(path, s, maxSlug)
 	if strings.Trim(slug, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(slug, "-") != slug {
-		c.fail(path, fmt.Sprintf("%q cannot stand in a URL as it is", printable(slug)))
+		c.fail(path, fmt.Sprintf("%q cannot stand in a URL as it is", clipPrintable(slug)))
 	}
 	return slug
 }
 
-func (c *checker) picture(path, name string, cat *Catalogue) string {
+func (c *checker) checkPicture(path, name string, cat *Catalogue) string {
 	if !plainName(name) || pictureType(name) == "" {
-		c.fail(path, fmt.Sprintf("%q is not the name of a picture", printable(name)))
+		c.fail(path, fmt.Sprintf("%q is not the name of a picture", clipPrintable(name)))
 		return ""
 	}
-	url, err := cat.addPicture(name, c.find)
+	url, err := cat.addPicture(name, c.findPicture)
 	if err != nil {
 		c.fail(path, fmt.Sprintf("%q: %v", name, err))
 	}

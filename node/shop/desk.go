@@ -100,7 +100,7 @@ func (c *Catalogue) countries() []orders.Country {
 	return list
 }
 
-func wanted(d Draw) draw.Kind {
+func wanted(d DrawMethod) draw.Kind {
 	switch d {
 	case DrawDice:
 		return draw.Dice

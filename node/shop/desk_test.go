@@ -137,16 +137,16 @@ func (d *fakeDesk) Signed(id orders.ID, sig string) bool {
 
 const slug = "raspberry-pi-model-b"
 
-// stall is a shop with a desk, and the desk.
-type stall struct {
+// shopTest is a shop with a desk, and the desk.
+type shopTest struct {
 	*Shop
 	desk *fakeDesk
 	sale *orders.Sale
 }
 
-// open makes a shop whose one product is in its order book, on sale, with ten units. The
+// openSale makes a shop whose one product is in its order book, on sale, with ten units. The
 // catalogue may be changed before.
-func open(t testing.TB, change func(*Product)) stall {
+func openSale(t testing.TB, change func(*Product)) shopTest {
 	t.Helper()
 	cat := launch(t)
 	cat.Products[0].Closes = opening.Add(7 * 24 * time.Hour)
@@ -167,13 +167,13 @@ func open(t testing.TB, change func(*Product)) stall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stall{s, desk, sale}
+	return shopTest{s, desk, sale}
 }
 
 // fields of a form that is fine, for one unit to Germany; pairs of name and value change it.
-func (x stall) fields(pairs ...string) url.Values {
-	o := x.scene(x.desk.now).sales[0]
-	v := url.Values{"kind": {takesOrder}, "prices": {o.prices()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
+func (x shopTest) fields(pairs ...string) url.Values {
+	o := x.takeSnapshot(x.desk.now).sales[0]
+	v := url.Values{"kind": {formOrder}, "prices": {o.pricesMark()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
 		"line1": {"12 St James's Square"}, "line2": {""}, "postcode": {"10115"}, "city": {"Berlin"}, "country": {"DE"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		v.Set(pairs[i], pairs[i+1])
@@ -182,7 +182,7 @@ func (x stall) fields(pairs ...string) url.Values {
 }
 
 // post sends a form as a browser does on a page of the same site.
-func (x stall) post(path, body string) *httptest.ResponseRecorder {
+func (x shopTest) post(path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -191,14 +191,14 @@ func (x stall) post(path, body string) *httptest.ResponseRecorder {
 	return w
 }
 
-func (x stall) place(pairs ...string) *httptest.ResponseRecorder {
-	return x.post(board+"/place", x.fields(pairs...).Encode())
+func (x shopTest) postOrder(pairs ...string) *httptest.ResponseRecorder {
+	return x.post(boardPath+"/place", x.fields(pairs...).Encode())
 }
 
-// taken places a form and gives the path of its receipt.
-func (x stall) taken(t testing.TB, pairs ...string) string {
+// mustPlaceOrder places a form and gives the path of its receipt.
+func (x shopTest) mustPlaceOrder(t testing.TB, pairs ...string) string {
 	t.Helper()
-	w := x.place(pairs...)
+	w := x.postOrder(pairs...)
 	if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), "/r/") {
 		t.Fatalf("%d to %q: %s", w.Code, w.Header().Get("Location"), textOf(w.Body.String()))
 	}

@@ -32,12 +32,12 @@ func deskPages(t *testing.T) []shown {
 		}
 		t.Errorf("%s: %d %s", name, w.Code, w.Body)
 	}
-	get := func(x stall, name string, paths ...string) {
+	get := func(x shopTest, name string, paths ...string) {
 		for _, path := range paths {
-			add(name+" "+path, ask(x.Shop, "GET", path))
+			add(name+" "+path, request(x.Shop, "GET", path))
 		}
 	}
-	pages := []string{"/", board, board + "/order", board + "/order?country=DE", board + "/order?country=other", "/status"}
+	pages := []string{"/", boardPath, boardPath + "/order", boardPath + "/order?country=DE", boardPath + "/order?country=other", "/status"}
 
 	for _, mode := range []orders.Mode{orders.FirstCome, orders.Ballot, orders.Interest} {
 		several := func(p *Product) {
@@ -46,11 +46,11 @@ func deskPages(t *testing.T) []shown {
 				p.Draw = DrawDice
 			}
 		}
-		x := open(t, several)
+		x := openSale(t, several)
 		x.desk.news = []orders.News{{At: opening, Text: "A second batch of 2,000 comes on Friday."}}
 		name := mode.String()
 		if mode == orders.Ballot {
-			get(x, name, board+"/draw")
+			get(x, name, boardPath+"/draw")
 		}
 		get(x, name+" open", pages...)
 		x.desk.now = opening.Add(-time.Hour)
@@ -58,11 +58,11 @@ func deskPages(t *testing.T) []shown {
 		x.desk.now = x.sale.Closes
 		get(x, name+" after the close", pages...)
 		if mode == orders.Ballot {
-			get(x, name+" over", board+"/draw", board+"/draw.json")
+			get(x, name+" over", boardPath+"/draw", boardPath+"/draw.json")
 			x.sale.Draw.At = x.sale.Closes.Add(time.Minute)
 			x.desk.files[slug] = draw.File{Version: 1, Product: slug, Stock: 10, Commitment: strings.Repeat("c0ffee42", 8), Secret: strings.Repeat("5ec4e700", 8),
 				Public: draw.Public{Kind: draw.Dice, Text: "6 1 4 4 2 5 3 1"}, Entries: make([]draw.Entry, 12345), Winners: make([]string, 10)}
-			get(x, name+" drawn", append(pages, board+"/draw")...)
+			get(x, name+" drawn", append(pages, boardPath+"/draw")...)
 		}
 		x.desk.now, x.sale.Free, x.sale.Waiting = opening, 0, 299
 		if mode == orders.FirstCome {
@@ -71,26 +71,26 @@ func deskPages(t *testing.T) []shown {
 		delete(x.desk.sales, slug)
 		get(x, name+" not ready", pages...)
 	}
-	x := open(t, nil)
-	get(x, "limit 1", board+"/order", board+"/order?country=DE")
-	taxed := open(t, nil)
+	x := openSale(t, nil)
+	get(x, "limit 1", boardPath+"/order", boardPath+"/order?country=DE")
+	taxed := openSale(t, nil)
 	for i := range taxed.sale.Countries {
 		taxed.sale.Countries[i].Tax = 1900
 	}
-	get(taxed, "taxed", board, board+"/order", board+"/order?country=DE")
+	get(taxed, "taxed", boardPath, boardPath+"/order", boardPath+"/order?country=DE")
 
-	several := open(t, func(p *Product) { p.PerPerson = 3 })
-	add("question total", several.place("quantity", "3"))
+	several := openSale(t, func(p *Product) { p.PerPerson = 3 })
+	add("question total", several.postOrder("quantity", "3"))
 	mistakes := []string{"name", "", "email", "ada@example", "line1", "", "country", "XX", "quantity", "-3"}
-	add("mistakes", several.place(mistakes...))
-	add("mistakes, limit 1", x.place(mistakes...))
-	add("one mistake", x.place("email", "ada@example"))
-	add("too long", x.place("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText))
-	add("too long, several", several.place("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText, "country", "", "quantity", "x"))
-	add("huge", x.place("line2", strings.Repeat("x", 1<<20)))
-	add("bytes", x.post(board+"/place", x.fields("name", "A\xff\x00B").Encode()))
-	add("twice", x.post(board+"/place", x.fields().Encode()+"&name=Eve"))
-	add("nothing at all", x.post(board+"/place", ""))
+	add("mistakes", several.postOrder(mistakes...))
+	add("mistakes, limit 1", x.postOrder(mistakes...))
+	add("one mistake", x.postOrder("email", "ada@example"))
+	add("too long", x.postOrder("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText))
+	add("too long, several", several.postOrder("name", longText, "email", longText, "line1", longText, "line2", longText, "city", longText, "postcode", longText, "country", "", "quantity", "x"))
+	add("huge", x.postOrder("line2", strings.Repeat("x", 1<<20)))
+	add("bytes", x.post(boardPath+"/place", x.fields("name", "A\xff\x00B").Encode()))
+	add("twice", x.post(boardPath+"/place", x.fields().Encode()+"&name=Eve"))
+	add("nothing at all", x.post(boardPath+"/place", ""))
 	questions := map[string]orders.Answer{
 		"differs": {Outcome: orders.Differs}, "over the limit": {Outcome: orders.OverLimit}, "over the limit, some left": {Outcome: orders.OverLimit, Left: 1},
 		"sold out": {Outcome: orders.SoldOut, State: orders.SaleSoldOut}, "few left": {Outcome: orders.SoldOut, Left: 1, State: orders.SaleInStock},
@@ -99,23 +99,23 @@ func deskPages(t *testing.T) []shown {
 		"no such sale": {Outcome: orders.NoSuchSale}, "no shipping": {Outcome: orders.NoShipping}, "malformed": {Outcome: orders.Malformed}, "retry": {Outcome: orders.Retry},
 	}
 	for name, a := range questions {
-		for which, x := range map[string]stall{"one": x, "several": several} {
+		for which, x := range map[string]shopTest{"one": x, "several": several} {
 			x.desk.forced = &a
-			add("question "+name+" "+which, x.place())
+			add("question "+name+" "+which, x.postOrder())
 			x.desk.forced = nil
 		}
 	}
 	for name, err := range map[string]error{"not taken": orders.ErrNotCommitted, "not sure": orders.ErrUncertain, "no desk": fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), "any": errors.New("x")} {
 		x.desk.fail = err
-		add("trouble "+name, x.place())
+		add("trouble "+name, x.postOrder())
 		x.desk.fail = nil
 	}
-	path := x.taken(t)
+	path := x.mustPlaceOrder(t)
 	get(x, "receipt", path, path+"/cancel")
 	x.desk.fail = orders.ErrUncertain
 	get(x, "receipt, board behind", path)
 	x.desk.fail = nil
-	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", board+"/draw")
+	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", boardPath+"/draw")
 	id := x.desk.asks[len(x.desk.asks)-1].ID
 	for kind := orders.KindOrder; kind <= orders.KindWaiting; kind++ {
 		for state := orders.StateOpen; state <= orders.StateForgotten; state++ {
@@ -133,7 +133,7 @@ func deskPages(t *testing.T) []shown {
 			x.desk.papers[id] = was
 		}
 	}
-	r := httptest.NewRequest("POST", board+"/place", strings.NewReader("{}"))
+	r := httptest.NewRequest("POST", boardPath+"/place", strings.NewReader("{}"))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	x.ServeHTTP(w, r)

@@ -20,7 +20,7 @@ import (
 func formOf(body io.Reader) *form {
 	r := httptest.NewRequest("POST", "/", body)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return readForm(r, formLimits())
+	return readForm(r, formFieldLimits())
 }
 
 func TestForms(t *testing.T) {
@@ -57,16 +57,16 @@ func TestForms(t *testing.T) {
 		{"too long by a character of three bytes", "postcode=" + strings.Repeat("%E5%BC%A0", 7), "postcode", strings.Repeat("张", 6), 422},
 		{"far too long", "name=" + strings.Repeat("%E5%BC%A0", 5000) + "&city=Berlin", "city", "Berlin", 422},
 		{"a megabyte before it", "line2=" + strings.Repeat("x", 1<<20) + "&city=Berlin", "city", "Berlin", 413},
-		{"more than is read", strings.Repeat("x", maxRead) + "&city=Berlin", "city", "", 413},
-		{"many fields", strings.Repeat("x=1&", maxPairs) + "city=Berlin", "city", "Berlin", broken},
+		{"more than is read", strings.Repeat("x", maxBodyBytes) + "&city=Berlin", "city", "", 413},
+		{"many fields", strings.Repeat("x=1&", maxFormPairs) + "city=Berlin", "city", "Berlin", broken},
 		{"a long name of a field", strings.Repeat("name", 20) + "=1", "name", "", 0},
 	} {
 		f := formOf(strings.NewReader(c.body))
-		if got := f.get(c.field); got != c.want || f.code() != c.code {
-			t.Errorf("%s: got %q and %d (%v), want %q and %d", c.name, got, f.code(), f.faults, c.want, c.code)
+		if got := f.get(c.field); got != c.want || f.statusCode() != c.code {
+			t.Errorf("%s: got %q and %d (%v), want %q and %d", c.name, got, f.statusCode(), f.problems, c.want, c.code)
 		}
 	}
-	if f := formOf(io.MultiReader(strings.NewReader("name=Ada&city"), iotest.ErrReader(io.ErrUnexpectedEOF))); !errors.Is(f.err, errFormBytes) || f.get("name") != "Ada" {
+	if f := formOf(io.MultiReader(strings.NewReader("name=Ada&city"), iotest.ErrReader(io.ErrUnexpectedEOF))); !errors.Is(f.err, errFormIncomplete) || f.get("name") != "Ada" {
 		t.Errorf("half a form: %v, %v", f.err, f.values)
 	}
 }
@@ -87,12 +87,12 @@ func TestFormTypes(t *testing.T) {
 		if field != "" {
 			h.Set("Content-Type", field)
 		}
-		if formType(h) != ok {
+		if isFormType(h) != ok {
 			t.Errorf("%q: got %t", field, !ok)
 		}
 	}
 	good := "application/x-www-form-urlencoded"
-	if formType(http.Header{"Content-Type": {good, good}}) || formType(http.Header{"Content-Type": {good}, "Content-Encoding": {"gzip"}}) {
+	if isFormType(http.Header{"Content-Type": {good, good}}) || isFormType(http.Header{"Content-Type": {good}, "Content-Encoding": {"gzip"}}) {
 		t.Error("two types, or a compressed form, were taken")
 	}
 }
@@ -132,9 +132,9 @@ func FuzzForm(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	limits := formLimits()
+	limits := formFieldLimits()
 	f.Fuzz(func(t *testing.T, body string) {
-		c := s.scene(opening)
+		c := s.takeSnapshot(opening)
 		o := &c.sales[0]
 		form := formOf(strings.NewReader(body))
 		for name, value := range form.values {
@@ -143,15 +143,15 @@ func FuzzForm(f *testing.F) {
 				t.Fatalf("%s is %q", name, value)
 			}
 		}
-		ask := form.check(s, o)
-		if code := form.code(); code == 0 {
+		ask := form.parseOrder(s, o)
+		if code := form.statusCode(); code == 0 {
 			if err := ask.Person.Check(); err != nil || ask.Quantity < 1 || ask.Quantity > o.PerPerson || ask.Kind == 0 {
 				t.Fatalf("no complaint, and %v of %+v", err, ask)
 			}
 		} else if code < 400 || code > 499 {
 			t.Fatalf("the code is %d", code)
 		}
-		if _, err := s.renderOrder(c, o, &filling{form: form, takes: takesOrder, why: faultsFound(form)}); err != nil {
+		if _, err := s.renderOrder(c, o, &formState{form: form, kind: formOrder, alert: alertForProblems(form)}); err != nil {
 			t.Fatal(err)
 		}
 	})

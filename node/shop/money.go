@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// MaxMinor bounds one amount, in minor units. The sum of two amounts, and an amount
+// maxMinor bounds one amount, in minor units. The sum of two amounts, and an amount
 // times any limit per person, stay far inside an int64.
-const MaxMinor = 100_000_000_000
+const maxMinor = 100_000_000_000
 
 // Money is an amount in whole minor units (cents, pence; yen, which have none). There is
 // no floating-point number anywhere near it.
@@ -51,33 +51,33 @@ func currencyForm(code string) (sign string, digits int, ok bool) {
 	return "", 0, false
 }
 
-// ErrCurrency says that a currency code is not one that the shop can write.
-var ErrCurrency = errors.New("not a currency that the shop knows")
+// errCurrency says that a currency code is not one that the shop can write.
+var errCurrency = errors.New("not a currency that the shop knows")
 
-// ErrAmount says that a text is not an amount of its currency.
-var ErrAmount = errors.New("not an amount")
+// errAmount says that a text is not an amount of its currency.
+var errAmount = errors.New("not an amount")
 
-// ParseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
+// parseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
 // either no fraction or exactly as many digits as the currency has; no sign, no
 // grouping, no exponent. The error is ErrCurrency or ErrAmount.
-func ParseMoney(amount, currency string) (Money, error) {
+func parseMoney(amount, currency string) (Money, error) {
 	_, digits, ok := currencyForm(currency)
 	if !ok {
-		return Money{}, fmt.Errorf("currency %q: %w", currency, ErrCurrency)
+		return Money{}, fmt.Errorf("currency %q: %w", currency, errCurrency)
 	}
 	whole, fraction, dotted := strings.Cut(amount, ".")
 	if dotted && (digits == 0 || len(fraction) != digits) {
-		return Money{}, fmt.Errorf("%q: %w: %s has %d digits after the point", amount, ErrAmount, currency, digits)
+		return Money{}, fmt.Errorf("%q: %w: %s has %d digits after the point", amount, errAmount, currency, digits)
 	}
 	if !dotted {
 		fraction = strings.Repeat("0", digits)
 	}
 	if whole == "" || !allDigits(whole+fraction) {
-		return Money{}, fmt.Errorf("%q: %w: only digits and one point", amount, ErrAmount)
+		return Money{}, fmt.Errorf("%q: %w: only digits and one point", amount, errAmount)
 	}
 	minor, err := strconv.ParseInt(whole+fraction, 10, 64)
-	if err != nil || minor > MaxMinor {
-		return Money{}, fmt.Errorf("%q: %w: more than %s", amount, ErrAmount, Money{MaxMinor, currency})
+	if err != nil || minor > maxMinor {
+		return Money{}, fmt.Errorf("%q: %w: more than %s", amount, errAmount, Money{maxMinor, currency})
 	}
 	return Money{Minor: minor, Currency: currency}, nil
 }
@@ -108,15 +108,15 @@ func (m Money) Amount() string {
 func (m Money) String() string {
 	sign, _, _ := currencyForm(m.Currency)
 	whole, fraction, dotted := strings.Cut(m.Amount(), ".")
-	whole = grouped(whole)
+	whole = groupDigits(whole)
 	if dotted {
 		whole += "." + fraction
 	}
 	return sign + whole
 }
 
-// grouped puts a comma between each three digits.
-func grouped(digits string) string {
+// groupDigits puts a comma between each three digits.
+func groupDigits(digits string) string {
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]
 	}

@@ -15,17 +15,17 @@ import (
 // everyPage calls f with each page of the default shop, before and after the opening, and
 // with each page of a shop with an order book.
 func everyPage(t *testing.T, f func(t *testing.T, html string)) {
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	p := &s.cat.Products[0]
-	list := []address{{page: "home"}, {page: "status"}, {page: "product", product: p}, {page: "order", product: p},
-		{page: "order", product: p, country: elsewhere}}
+	list := []pageAddress{{page: "home"}, {page: "status"}, {page: "product", product: p}, {page: "order", product: p},
+		{page: "order", product: p, country: otherCountry}}
 	for _, to := range s.cat.Shipping {
-		list = append(list, address{page: "order", product: p, country: to.Country})
+		list = append(list, pageAddress{page: "order", product: p, country: to.Country})
 	}
 	for _, at := range []time.Time{opening.Add(-24 * time.Hour), opening.Add(-time.Second), opening} {
 		for _, a := range list {
-			t.Run(a.path()+" "+stamp(at), func(t *testing.T) {
-				html, err := s.render(a, s.scene(at))
+			t.Run(a.path()+" "+formatTimestamp(at), func(t *testing.T) {
+				html, err := s.renderPage(a, s.takeSnapshot(at))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -38,7 +38,7 @@ func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 		if m, p, ok := strings.Cut(target, " "); ok {
 			method, path = m, p
 		}
-		t.Run(target, func(t *testing.T) { f(t, ask(s, method, path).Body.String()) })
+		t.Run(target, func(t *testing.T) { f(t, request(s, method, path).Body.String()) })
 	}
 	for _, page := range deskPages(t) {
 		t.Run(page.name, func(t *testing.T) { f(t, page.html) })
@@ -55,7 +55,7 @@ func TestPagesFitTheFirstFlight(t *testing.T) {
 	largest := 0
 	everyPage(t, func(t *testing.T, html string) {
 		largest = max(largest, len(html))
-		if len(html) > MaxPage {
+		if len(html) > maxPageBytes {
 			t.Errorf("%d bytes", len(html))
 		}
 	})
@@ -64,8 +64,8 @@ func TestPagesFitTheFirstFlight(t *testing.T) {
 
 func TestACatalogueTooLongForItsPagesIsRefused(t *testing.T) {
 	cat := launch(t)
-	for range MaxParagraphs {
-		cat.Products[0].Description = append(cat.Products[0].Description, strings.Repeat("long ", MaxParagraph/5))
+	for range maxParagraphs {
+		cat.Products[0].Description = append(cat.Products[0].Description, strings.Repeat("long ", maxParagraph/5))
 	}
 	if _, err := New(cat, Options{}); !errors.Is(err, ErrPageTooBig) {
 		t.Errorf("got %v", err)

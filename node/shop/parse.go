@@ -106,7 +106,7 @@ func cure(key string) string {
 	case "seller.email":
 		return `write email = "shop@example.org" under [seller]`
 	case "shipping":
-		return "write a [[shipping]] table with country, name and price for each country, " + atMost(MaxCountries)
+		return "write a [[shipping]] table with country, name and price for each country, " + atMost(maxCountries)
 	case "shipping.country":
 		return `write country = "DE", two capital letters (ISO 3166), each country once`
 	case "shipping.name":
@@ -114,27 +114,27 @@ func cure(key string) string {
 	case "shipping.price":
 		return `write price = "8.00", in quotes, "0.00" if delivery is free`
 	case "shipping.tax":
-		return "write tax = 1900 for 19 %, in hundredths of a percent of price and delivery together, from 0 to " + strconv.Itoa(MaxTax) + ", or leave the line out"
+		return "write tax = 1900 for 19 %, in hundredths of a percent of price and delivery together, from 0 to " + strconv.Itoa(maxTax) + ", or leave the line out"
 	case "announcement":
-		return "write an [[announcement]] table with time and text for each, " + atMost(MaxAnnouncements)
+		return "write an [[announcement]] table with time and text for each, " + atMost(maxAnnouncements)
 	case "announcement.time":
 		return "write time = 2012-02-29T06:00:00Z, a whole second with its zone"
 	case "announcement.text":
 		return `write text = "One or two sentences."`
 	case "product":
-		return "write a [[product]] table for each product, " + atMost(MaxProducts)
+		return "write a [[product]] table for each product, " + atMost(maxProducts)
 	case "product.slug":
 		return `write slug = "small-letters-digits-and-dashes", each product its own`
 	case "product.name":
 		return `write name = "The product's name"`
 	case "product.description":
-		return `write description = ["A paragraph.", "Another."], ` + atMost(MaxParagraphs)
+		return `write description = ["A paragraph.", "Another."], ` + atMost(maxParagraphs)
 	case "product.price":
 		return `write price = "35.00", in quotes`
 	case "product.stock":
-		return fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", MaxStock)
+		return fmt.Sprintf("write stock = 10000, a whole number from 0 to %d", maxStock)
 	case "product.limit_per_person":
-		return fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", MaxPerPerson)
+		return fmt.Sprintf("write limit_per_person = 1, a whole number from 1 to %d", maxPerPerson)
 	case "product.opens":
 		return "write opens = 2012-02-29T06:00:00Z, a whole second with its zone; a ballot must have it, others may leave the line out"
 	case "product.closes":
@@ -146,18 +146,18 @@ func cure(key string) string {
 	case "product.limit_by_address":
 		return "write limit_by_address = true or false, or leave the line out for true"
 	case "product.handover_after":
-		return fmt.Sprintf(`write handover_after = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(MaxHandover/time.Hour))
+		return fmt.Sprintf(`write handover_after = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour))
 	case "product.draw":
 		return `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`
 	case "product.state":
 		return `write state = "closed" or state = "sold_out", or leave the line out to go by clock and stock`
 	case "product.picture":
 		return fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
-			MaxPicture>>10, PictureFolder)
+			maxPictureBytes>>10, pictureFolder)
 	case "product.picture_alt":
 		return `write picture_alt = "What the picture shows, for who cannot see it."`
 	case "product.specification":
-		return "write a [[product.specification]] table with name and value for each row, " + atMost(MaxRows)
+		return "write a [[product.specification]] table with name and value for each row, " + atMost(maxRows)
 	case "product.specification.name":
 		return `write name = "Memory"`
 	case "product.specification.value":
@@ -168,8 +168,8 @@ func cure(key string) string {
 
 func atMost(n int) string { return "at most " + strconv.Itoa(n) }
 
-// keysIn lists the keys of a table, for who wrote one that is not there.
-func keysIn(table string) string {
+// knownKeys lists the keys of a table, for who wrote one that is not there.
+func knownKeys(table string) string {
 	switch table {
 	case "":
 		return "name, tagline, currency, tax_note, notice, [seller], [[shipping]], [[announcement]], [[product]]"
@@ -187,26 +187,26 @@ func keysIn(table string) string {
 	return "nothing"
 }
 
-// parse reads a catalogue. file is only for the errors; find gives it its pictures.
-func parse(file string, text []byte, find finder) (*Catalogue, error) {
+// parseCatalogue reads a catalogue. file is only for the errors; find gives it its pictures.
+func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, error) {
 	var raw rawCatalogue
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
 	if err != nil {
-		return nil, explain(file, err)
+		return nil, explainTOMLError(file, err)
 	}
-	return check(file, indexLines(text), &raw, find)
+	return checkCatalogue(file, indexLines(text), &raw, find)
 }
 
-// explain turns the decoder's error into ours.
-func explain(file string, err error) *CatalogueError {
+// explainTOMLError turns the decoder's error into ours.
+func explainTOMLError(file string, err error) *CatalogueError {
 	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Cure: "correct the TOML of this line: text in quotes, each key once"}
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := &unknown.Errors[0]
 		key := first.Key()
 		e.Line, _ = first.Position()
-		e.Key = printable(strings.Join(key, "."))
+		e.Key = clipPrintable(strings.Join(key, "."))
 		e.Problem = "unknown key"
-		e.Cure = "the keys here are " + keysIn(knownTable(key))
+		e.Cure = "the keys here are " + knownKeys(knownTable(key))
 		return e
 	}
 	wrong, ok := errors.AsType[*toml.DecodeError](err)
@@ -214,11 +214,11 @@ func explain(file string, err error) *CatalogueError {
 		return e
 	}
 	e.Line, _ = wrong.Position()
-	e.Problem = printable(strings.TrimPrefix(wrong.Error(), "toml: "))
+	e.Problem = clipPrintable(strings.TrimPrefix(wrong.Error(), "toml: "))
 	// The decoder gives the whole key of a value of the wrong type. For bad syntax and
 	// for a key that is there twice its own words say it better.
 	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); cure(key) != cure("") {
-		e.Key = printable(key)
+		e.Key = clipPrintable(key)
 		e.Problem = "a value of the wrong type"
 		e.Cure = cure(key)
 		return e
@@ -229,19 +229,19 @@ func explain(file string, err error) *CatalogueError {
 // knownTable is the innermost table of ours that an unknown key stands in.
 func knownTable(key []string) string {
 	for n := len(key) - 1; n > 0; n-- {
-		if table := strings.ToLower(strings.Join(key[:n], ".")); keysIn(table) != keysIn("-") {
+		if table := strings.ToLower(strings.Join(key[:n], ".")); knownKeys(table) != knownKeys("-") {
 			return table
 		}
 	}
 	return ""
 }
 
-// printable keeps what a stranger wrote on one line of bounded length.
-func printable(s string) string {
+// clipPrintable keeps what a stranger wrote on one line of bounded length.
+func clipPrintable(s string) string {
 	q := strconv.Quote(s)
 	q = q[1 : len(q)-1]
-	if len(q) > MaxName {
-		q = q[:MaxName] + "…"
+	if len(q) > maxName {
+		q = q[:maxName] + "…"
 	}
 	return strings.ReplaceAll(q, `\"`, `"`)
 }

@@ -11,35 +11,35 @@ import (
 	"bramble/node/orders"
 )
 
-// entry is a field that a person fills in.
-type entry struct {
-	Name     string // in the form
-	Label    string
-	Hint     string // after the label
-	Auto     string // the autocomplete attribute: browsers fill in what they know
-	Mode     string // the inputmode attribute: phones show the keyboard for it
-	Most     int    // bytes in UTF-8, as the order book counts
-	Optional bool
-	Empty    string // what to say if it is
+// personField is a field that a person fills in.
+type personField struct {
+	Name         string // in the form
+	Label        string
+	Hint         string // after the label
+	Autocomplete string // the autocomplete attribute: browsers fill in what they know
+	InputMode    string // the inputmode attribute: phones show the keyboard for it
+	MaxBytes     int    // bytes in UTF-8, as the order book counts
+	Optional     bool
+	IfEmpty      string // what to say if it is
 }
 
-// entries are the fields of a person, in the order of the form. Every kind of form has
+// personFields are the fields of a person, in the order of the form. Every kind of form has
 // them all: the order book tells people apart by them, and who waits or wins need not be
 // asked again. There is no type="email": browsers then rewrite an internationalised
 // domain, and refuse an internationalised mailbox.
-func entries() []entry {
-	return []entry{
-		{Name: "name", Label: "Your name", Auto: "name", Most: orders.MaxName, Empty: "Please write your name."},
-		{Name: "email", Label: "E-mail", Auto: "email", Mode: "email", Most: orders.MaxEmail, Empty: "Please write your e-mail address."},
-		{Name: "line1", Label: "Address", Hint: "street and number", Auto: "address-line1", Most: orders.MaxLine, Empty: "Please write your street and number."},
-		{Name: "line2", Label: "Second line", Hint: "if you need it", Auto: "address-line2", Most: orders.MaxLine, Optional: true},
-		{Name: "postcode", Label: "Postcode", Hint: "if your country has them", Auto: "postal-code", Most: orders.MaxPostcode, Optional: true},
-		{Name: "city", Label: "Town", Auto: "address-level2", Most: orders.MaxCity, Empty: "Please write the town."},
+func personFields() []personField {
+	return []personField{
+		{Name: "name", Label: "Your name", Autocomplete: "name", MaxBytes: orders.MaxName, IfEmpty: "Please write your name."},
+		{Name: "email", Label: "E-mail", Autocomplete: "email", InputMode: "email", MaxBytes: orders.MaxEmail, IfEmpty: "Please write your e-mail address."},
+		{Name: "line1", Label: "Address", Hint: "street and number", Autocomplete: "address-line1", MaxBytes: orders.MaxLine, IfEmpty: "Please write your street and number."},
+		{Name: "line2", Label: "Second line", Hint: "if you need it", Autocomplete: "address-line2", MaxBytes: orders.MaxLine, Optional: true},
+		{Name: "postcode", Label: "Postcode", Hint: "if your country has them", Autocomplete: "postal-code", MaxBytes: orders.MaxPostcode, Optional: true},
+		{Name: "city", Label: "Town", Autocomplete: "address-level2", MaxBytes: orders.MaxCity, IfEmpty: "Please write the town."},
 	}
 }
 
-// person is what the form says, for the order book.
-func (f *form) person() orders.Person {
+// personFromForm is what the form says, for the order book.
+func (f *form) personFromForm() orders.Person {
 	return orders.Person{
 		Name:     f.get("name"),
 		Email:    f.get("email"),
@@ -53,46 +53,46 @@ func (f *form) person() orders.Person {
 
 // checkPerson blames the fields of a person that cannot be right.
 func (f *form) checkPerson() {
-	for _, e := range entries() {
+	for _, e := range personFields() {
 		switch value := f.get(e.Name); {
 		case value == "" && !e.Optional:
-			f.blame(e.Name, e.Empty)
-		case value != "" && !strings.ContainsFunc(value, visible):
-			f.blame(e.Name, "There is nothing to read in this.")
-		case e.Name == "email" && strings.ContainsFunc(value, unseen):
+			f.addProblem(e.Name, e.IfEmpty)
+		case value != "" && !strings.ContainsFunc(value, isVisible):
+			f.addProblem(e.Name, "There is nothing to read in this.")
+		case e.Name == "email" && strings.ContainsFunc(value, isInvisible):
 			// It cannot be found by looking, so it is not left for the person to find.
-			f.values[e.Name] = strings.Map(seen, value)
-			f.blame(e.Name, "There was an invisible character in this e-mail address. It was left out: please look it over.")
+			f.values[e.Name] = strings.Map(dropInvisible, value)
+			f.addProblem(e.Name, "There was an invisible character in this e-mail address. It was left out: please look it over.")
 		case e.Name == "email" && value != "":
-			f.values[e.Name] = ownScript(value)
+			f.values[e.Name] = domainToUnicode(value)
 			if wrong := checkEmail(value); wrong != "" {
-				f.blame(e.Name, wrong)
+				f.addProblem(e.Name, wrong)
 			}
 		}
 	}
 	// The order book has the last word, should it ever be stricter than this page.
-	if wrong, ok := errors.AsType[*orders.FieldError](f.person().Check()); ok && wrong.Field != "Country" && len(f.faults) == 0 {
-		f.blame(strings.ToLower(wrong.Field), "The order book does not take this: it "+wrong.Reason+".")
+	if wrong, ok := errors.AsType[*orders.FieldError](f.personFromForm().Check()); ok && wrong.Field != "Country" && len(f.problems) == 0 {
+		f.addProblem(strings.ToLower(wrong.Field), "The order book does not take this: it "+wrong.Reason+".")
 	}
 }
 
-// mostMailbox is the most bytes before the @ of an e-mail address (RFC 5321, section
+// maxMailbox is the most bytes before the @ of an e-mail address (RFC 5321, section
 // 4.5.3.1.1).
-const mostMailbox = 64
+const maxMailbox = 64
 
-// visible reports whether a character leaves ink, so that a name is not all joiners.
-func visible(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }
+// isVisible reports whether a character leaves ink, so that a name is not all joiners.
+func isVisible(r rune) bool { return !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) }
 
-// unseen reports whether a character leaves nothing to be seen where it stands: joiners,
+// isInvisible reports whether a character leaves nothing to be seen where it stands: joiners,
 // marks of direction, soft hyphens, variation selectors and their kin.
-func unseen(r rune) bool {
+func isInvisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// ownScript writes an e-mail address's domain in its own script if it was typed in its
+// domainToUnicode writes an e-mail address's domain in its own script if it was typed in its
 // ASCII form (xn--), because the order book would take the two for two people. What does
 // not turn back into the same ASCII stays as it is: mail must still arrive.
-func ownScript(email string) string {
+func domainToUnicode(email string) string {
 	local, domain, _ := strings.Cut(email, "@")
 	typed := strings.ToLower(domain)
 	if !strings.Contains(typed, "xn--") {
@@ -108,9 +108,9 @@ func ownScript(email string) string {
 	return local + "@" + own
 }
 
-// seen drops what unseen finds.
-func seen(r rune) rune {
-	if unseen(r) {
+// dropInvisible drops what unseen finds.
+func dropInvisible(r rune) rune {
+	if isInvisible(r) {
 		return -1
 	}
 	return r
@@ -138,17 +138,17 @@ func checkEmail(s string) string {
 		return "There is no dot after the @ of this e-mail address: did the end of it get lost?"
 	case strings.HasPrefix(domain, ".") || strings.HasSuffix(domain, ".") || strings.Contains(s, ".."):
 		return "There is a dot too many in this e-mail address."
-	case strings.ContainsFunc(domain, notInDomain):
+	case strings.ContainsFunc(domain, isNotDomainRune):
 		return "There is a sign after the @ of this e-mail address that no domain has."
-	case len(s) > orders.MaxEmail || len(name) > mostMailbox:
+	case len(s) > orders.MaxEmail || len(name) > maxMailbox:
 		return "This is longer than an e-mail address can be."
 	}
 	return ""
 }
 
-// notInDomain finds what no domain has, internationalised or not: of ASCII, anything but
+// isNotDomainRune finds what no domain has, internationalised or not: of ASCII, anything but
 // letters, digits, dashes and dots.
-func notInDomain(r rune) bool {
+func isNotDomainRune(r rune) bool {
 	return r < utf8.RuneSelf && r != '-' && r != '.' &&
 		!(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
 }

@@ -16,8 +16,8 @@ import (
 
 // Bounds on the pictures of a catalogue. They stay in memory, on a board with 256 MB.
 const (
-	MaxPicture  = 256 << 10 // bytes of one picture
-	MaxPictures = 2 << 20   // bytes of all pictures of a catalogue
+	maxPictureBytes  = 256 << 10 // bytes of one picture
+	maxPicturesBytes = 2 << 20   // bytes of all pictures of a catalogue
 )
 
 // picture is an image with the URL that its content gave it: a changed picture is
@@ -28,8 +28,8 @@ type picture struct {
 	bytes []byte
 }
 
-// finder finds a picture by the file name that the catalogue gives.
-type finder func(name string) ([]byte, error)
+// pictureFinder finds a picture by the file name that the catalogue gives.
+type pictureFinder func(name string) ([]byte, error)
 
 // pictureType is the media type by the file name's ending; "" for what is not a picture
 // that every browser shows.
@@ -55,7 +55,7 @@ func plainName(name string) bool {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.'
 	}
-	return name != "" && len(name) <= MaxName && name[0] != '.' &&
+	return name != "" && len(name) <= maxName && name[0] != '.' &&
 		!strings.ContainsFunc(name, func(r rune) bool { return !ok(r) })
 }
 
@@ -74,7 +74,7 @@ func builtInPicture(name string) ([]byte, error) {
 
 // folderPictures finds pictures in a folder, which need not exist, and then in the
 // binary. os.Root keeps a link in the folder from leading out of it.
-func folderPictures(folder string) finder {
+func folderPictures(folder string) pictureFinder {
 	return func(name string) ([]byte, error) {
 		root, err := os.OpenRoot(folder)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -92,16 +92,16 @@ func folderPictures(folder string) finder {
 			return nil, err
 		}
 		defer f.Close()
-		content, err := io.ReadAll(io.LimitReader(f, MaxPicture+1))
-		if err == nil && len(content) > MaxPicture {
-			err = fmt.Errorf("larger than %d KB", MaxPicture>>10)
+		content, err := io.ReadAll(io.LimitReader(f, maxPictureBytes+1))
+		if err == nil && len(content) > maxPictureBytes {
+			err = fmt.Errorf("larger than %d KB", maxPictureBytes>>10)
 		}
 		return content, err
 	}
 }
 
 // addPicture keeps the picture once, and gives its URL path.
-func (c *Catalogue) addPicture(name string, find finder) (string, error) {
+func (c *Catalogue) addPicture(name string, find pictureFinder) (string, error) {
 	content, err := find(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", errors.New("there is no such picture")
@@ -117,8 +117,8 @@ func (c *Catalogue) addPicture(name string, find finder) (string, error) {
 	for _, q := range c.pictures {
 		total += len(q.bytes)
 	}
-	if total > MaxPictures {
-		return "", fmt.Errorf("the pictures together are larger than %d KB", MaxPictures>>10)
+	if total > maxPicturesBytes {
+		return "", fmt.Errorf("the pictures together are larger than %d KB", maxPicturesBytes>>10)
 	}
 	c.pictures = append(c.pictures, p)
 	return p.path, nil
@@ -133,7 +133,7 @@ func (s *Shop) servePicture(w http.ResponseWriter, r *http.Request) {
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")
 			h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 			h.Set("Surrogate-Key", "shop")
-			reply(w, r, p.mime, p.bytes)
+			sendContent(w, r, p.mime, p.bytes)
 			return
 		}
 	}

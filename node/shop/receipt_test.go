@@ -13,8 +13,8 @@ import (
 )
 
 func TestReceiptsSayHowThingsStand(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
 	id := x.desk.asks[0].ID
 	x.sale.Waiting, x.desk.places[id] = 300, 12
 	for _, c := range []struct {
@@ -44,7 +44,7 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 		}
 		was := x.desk.papers[id]
 		x.desk.papers[id] = p
-		html := ask(x.Shop, "GET", path).Body.String()
+		html := request(x.Shop, "GET", path).Body.String()
 		for _, want := range append(c.says, id.String()) {
 			if !strings.Contains(html, want) {
 				t.Errorf("%s %s does not say %q: %s", c.kind, c.state, want, textOf(html))
@@ -54,7 +54,7 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 			t.Errorf("%s %s: to take it back: %t", c.kind, c.state, got)
 		}
 		var r Receipt
-		w := ask(x.Shop, "GET", path+".json")
+		w := request(x.Shop, "GET", path+".json")
 		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || r.State != c.state.String() || r.Kind != c.kind.String() || r.Reference != id.String() ||
 			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.For == nil) != (c.state == orders.StateForgotten) {
 			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
@@ -65,15 +65,15 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 	p := x.desk.papers[id]
 	p.Kind = orders.KindEntry
 	x.desk.papers[id] = p
-	if html := ask(x.Shop, "GET", path).Body.String(); strings.Contains(html, `/cancel">`) {
+	if html := request(x.Shop, "GET", path).Body.String(); strings.Contains(html, `/cancel">`) {
 		t.Error("an entry can be taken back after the close")
 	}
 }
 
 // The button of an invitation is the order form, filled.
 func TestAnInvitationIsAccepted(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
 	id := x.desk.asks[0].ID
 	p := x.desk.papers[id]
 	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, opening.Add(time.Hour)
@@ -82,10 +82,10 @@ func TestAnInvitationIsAccepted(t *testing.T) {
 	for name := range form {
 		form.Del(name)
 	}
-	for name, value := range hidden(ask(x.Shop, "GET", path).Body.String()) {
+	for name, value := range hidden(request(x.Shop, "GET", path).Body.String()) {
 		form.Set(name, strings.ReplaceAll(value, "&#39;", "'"))
 	}
-	w := x.post(board+"/place", form.Encode())
+	w := x.post(boardPath+"/place", form.Encode())
 	last := x.desk.asks[len(x.desk.asks)-1]
 	if w.Code != http.StatusSeeOther || last.Kind != orders.KindOrder || last.Person != p.Person || last.Total != 4300 {
 		t.Errorf("%d, asked %+v", w.Code, last)
@@ -93,11 +93,11 @@ func TestAnInvitationIsAccepted(t *testing.T) {
 }
 
 func TestCancelAsksFirst(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
 	id := x.desk.asks[0].ID
 	for _, ask := range []func() (int, string){
-		func() (int, string) { w := ask(x.Shop, "GET", path+"/cancel"); return w.Code, w.Body.String() },
+		func() (int, string) { w := request(x.Shop, "GET", path+"/cancel"); return w.Code, w.Body.String() },
 		func() (int, string) { w := x.post(path+"/cancel", ""); return w.Code, w.Body.String() },
 		func() (int, string) { w := x.post(path+"/cancel", "sure=yes&sure=yes"); return w.Code, w.Body.String() },
 	} {
@@ -123,56 +123,56 @@ func TestCancelAsksFirst(t *testing.T) {
 	if w := x.post(path+"/cancel", "sure=yes"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "too late") {
 		t.Errorf("cancelled again: %d", w.Code)
 	}
-	if w := ask(x.Shop, "POST", path+"/cancel", "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
+	if w := request(x.Shop, "POST", path+"/cancel", "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
 		t.Errorf("from another site: %d", w.Code)
 	}
-	if w := ask(x.Shop, "DELETE", path+"/cancel"); w.Code != http.StatusMethodNotAllowed {
+	if w := request(x.Shop, "DELETE", path+"/cancel"); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("DELETE: %d", w.Code)
 	}
 }
 
 // A reference without its token, and a token without its paper, look alike.
 func TestReceiptsAreSecret(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
 	id := x.desk.asks[0].ID
 	other := id ^ 1
 	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.desk.Sign(id), x.receiptPath(other), path + ".jsonx"} {
-		if w := ask(x.Shop, "GET", bad); w.Code != 404 || strings.Contains(w.Body.String(), "Ada") || w.Header().Get("Cache-Control") != "no-store" {
+		if w := request(x.Shop, "GET", bad); w.Code != 404 || strings.Contains(w.Body.String(), "Ada") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d", bad, w.Code)
 		}
 	}
-	if w := ask(shopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
+	if w := request(newShopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
 		t.Errorf("a shop without an order book: %d", w.Code)
 	}
 	x.desk.fail = orders.ErrUncertain
-	if w := ask(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+	if w := request(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a board that is behind: %d", w.Code)
 	}
 	x.desk.fail = nil
 	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.desk.Sign(id)
-	if w := ask(x.Shop, "GET", spelt); w.Code != 200 {
+	if w := request(x.Shop, "GET", spelt); w.Code != 200 {
 		t.Errorf("the reference in small letters: %d", w.Code)
 	}
 }
 
 func TestTheDrawIsPublished(t *testing.T) {
-	x := open(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
-	if html := ask(x.Shop, "GET", board+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
+	if html := request(x.Shop, "GET", boardPath+"/draw").Body.String(); !strings.Contains(html, strings.Repeat("c0ffee42", 8)) || strings.Contains(html, "Secret") {
 		t.Errorf("before: %s", textOf(html))
 	}
-	if w := ask(x.Shop, "GET", board+"/draw.json"); w.Code != 404 {
+	if w := request(x.Shop, "GET", boardPath+"/draw.json"); w.Code != 404 {
 		t.Errorf("draw.json before: %d", w.Code)
 	}
 	x.desk.now = x.sale.Closes
-	if html := textOf(ask(x.Shop, "GET", board+"/draw").Body.String()); !strings.Contains(html, "the draw waits for the dice") || !strings.Contains(html, "the dice as they were typed, blanks and all") {
+	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw waits for the dice") || !strings.Contains(html, "the dice as they were typed, blanks and all") {
 		t.Errorf("closed: %s", html)
 	}
 	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
 	file := draw.File{Version: 1, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
 		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
 	x.desk.files[slug] = file
-	html := textOf(ask(x.Shop, "GET", board+"/draw").Body.String())
+	html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String())
 	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json",
 		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 1 ; the secret"} {
 		if !strings.Contains(html, want) {
@@ -180,33 +180,33 @@ func TestTheDrawIsPublished(t *testing.T) {
 		}
 	}
 	var got draw.File
-	w := ask(x.Shop, "GET", board+"/draw.json")
+	w := request(x.Shop, "GET", boardPath+"/draw.json")
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Winners[0] != "B" || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("draw.json: %v, %+v", err, got)
 	}
-	plain := open(t, nil)
-	if w := ask(plain.Shop, "GET", board+"/draw"); w.Code != 404 {
+	plain := openSale(t, nil)
+	if w := request(plain.Shop, "GET", boardPath+"/draw"); w.Code != 404 {
 		t.Errorf("the draw of what is no ballot: %d", w.Code)
 	}
 }
 
 // Price, delivery and tax add up to the total, to the minor unit.
 func TestTax(t *testing.T) {
-	x := open(t, nil)
+	x := openSale(t, nil)
 	for i := range x.sale.Countries {
 		x.sale.Countries[i].Tax = 770
 	}
-	o := x.scene(opening).of(&x.cat.Products[0])
-	bill, ok := x.total(o, "DE", 1)
+	o := x.takeSnapshot(opening).saleOf(&x.cat.Products[0])
+	bill, ok := x.totalFor(o, "DE", 1)
 	if !ok || bill.Tax.Minor != 331 || bill.Total.Minor != 4631 || bill.Rate != "7.7\u00a0%" { // 7.7 % of 43.00 is 3.311
 		t.Errorf("got %+v", bill)
 	}
-	html := textOf(ask(x.Shop, "GET", board+"/order?country=DE").Body.String())
+	html := textOf(request(x.Shop, "GET", boardPath+"/order?country=DE").Body.String())
 	if !strings.Contains(html, "Tax, 7.7 % US$3.31 Total US$46.31") {
 		t.Errorf("the order page says %s", html)
 	}
 	for hundredths, want := range map[int]string{0: "", 5: "0.05\u00a0%", 50: "0.5\u00a0%", 1900: "19\u00a0%", 2125: "21.25\u00a0%", 10000: "100\u00a0%"} {
-		if got := percent(hundredths); got != want {
+		if got := formatPercent(hundredths); got != want {
 			t.Errorf("%d: %q, want %q", hundredths, got, want)
 		}
 	}
@@ -214,14 +214,14 @@ func TestTax(t *testing.T) {
 
 // A receipt that may be old says so, and so does its JSON.
 func TestAReceiptMayBeOld(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
 	for _, test := range []struct {
 		fail error
 		old  bool
 	}{{nil, false}, {fmt.Errorf("%w: test", orders.ErrStale), true}} {
 		x.desk.fail = test.fail
-		w, j := ask(x.Shop, "GET", path), ask(x.Shop, "GET", path+".json")
+		w, j := request(x.Shop, "GET", path), request(x.Shop, "GET", path+".json")
 		if w.Code != 200 || strings.Contains(w.Body.String(), "may not be the newest word") != test.old {
 			t.Errorf("old %v: %d %s", test.old, w.Code, textOf(w.Body.String()))
 		}

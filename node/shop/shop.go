@@ -20,36 +20,36 @@ type Options struct {
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
 type Shop struct {
-	cat       *Catalogue
-	countries []orders.Country // the catalogue's
-	desk      Desk             // nil if the shop takes no orders
-	now       func() time.Time
-	pages     *pages
-	routes    *http.ServeMux
-	foreign   *http.CrossOriginProtection
-	limits    map[string]int // see formLimits
+	cat         *Catalogue
+	countries   []orders.Country // the catalogue's
+	desk        Desk             // nil if the shop takes no orders
+	now         func() time.Time
+	assets      *pageAssets
+	routes      *http.ServeMux
+	crossOrigin *http.CrossOriginProtection
+	fieldLimits map[string]int // see formLimits
 
-	mu   sync.Mutex
-	mark string             // guarded by mu; of the scene that kept is of
-	kept map[address][]byte // guarded by mu; at most maxKept pages of that scene
+	mu            sync.Mutex
+	cachedVersion string                 // guarded by mu; of the scene that kept is of
+	cachedPages   map[pageAddress][]byte // guarded by mu; at most maxKept pages of that scene
 }
 
 // New makes the shop of a catalogue, which must not be changed afterwards. The error is
 // ErrPageTooBig if the catalogue's text does not fit on a page.
 func New(cat *Catalogue, opts Options) (*Shop, error) {
-	pages, err := loadPages()
+	pages, err := loadAssets()
 	if err != nil {
 		return nil, err
 	}
 	s := &Shop{
-		cat:       cat,
-		countries: cat.countries(),
-		desk:      opts.Orders,
-		now:       opts.Now,
-		pages:     pages,
-		foreign:   http.NewCrossOriginProtection(),
-		limits:    formLimits(),
-		kept:      make(map[address][]byte),
+		cat:         cat,
+		countries:   cat.countries(),
+		desk:        opts.Orders,
+		now:         opts.Now,
+		assets:      pages,
+		crossOrigin: http.NewCrossOriginProtection(),
+		fieldLimits: formFieldLimits(),
+		cachedPages: make(map[pageAddress][]byte),
 	}
 	switch {
 	case s.desk != nil:
@@ -61,26 +61,26 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	s.routes.HandleFunc("/{$}", s.serveHome)
 	s.routes.HandleFunc("/p/{slug}", s.serveProduct)
 	s.routes.HandleFunc("/p/{slug}/order", s.serveOrder)
-	s.routes.HandleFunc("/p/{slug}/place", s.servePlace)
+	s.routes.HandleFunc("/p/{slug}/place", s.serveOrderForm)
 	s.routes.HandleFunc("/p/{slug}/draw", s.serveDraw)
 	s.routes.HandleFunc("/p/{slug}/draw.json", s.serveDrawJSON)
 	s.routes.HandleFunc("/r/{id}/{token}", s.serveReceipt)
 	s.routes.HandleFunc("/r/{id}/{token}/cancel", s.serveCancel)
 	s.routes.HandleFunc("/status", s.serveStatus)
 	s.routes.HandleFunc("/status.json", s.serveStatusJSON)
-	s.routes.HandleFunc("/pictures/{name}", s.only(s.servePicture))
-	s.routes.HandleFunc("/favicon.svg", s.only(s.serveFavicon))
-	s.routes.HandleFunc("/robots.txt", s.only(s.serveRobots))
+	s.routes.HandleFunc("/pictures/{name}", s.withReadMethod(s.servePicture))
+	s.routes.HandleFunc("/favicon.svg", s.withReadMethod(s.serveFavicon))
+	s.routes.HandleFunc("/robots.txt", s.withReadMethod(s.serveRobots))
 	s.routes.HandleFunc("/", s.notFound)
-	if err := s.measure(); err != nil {
+	if err := s.checkPageSizes(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// maxKept bounds the rendered pages that a shop keeps for re-use, to less than a megabyte.
+// maxCachedPages bounds the rendered pages that a shop keeps for re-use, to less than a megabyte.
 // Pages past it are made anew each time: the cache in front is the place for them.
-const maxKept = 64
+const maxCachedPages = 64
 
 // ServeHTTP answers any request at all.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -89,29 +89,29 @@ func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Not no-referrer: with that, browsers send "Origin: null" along with the shop's own
 	// forms (Fetch, "append a request Origin header"), as if another site had sent them.
 	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Content-Security-Policy", s.pages.policy)
+	h.Set("Content-Security-Policy", s.assets.contentSecurityPolicy)
 	s.routes.ServeHTTP(w, r)
 }
 
 func (s *Shop) serveHome(w http.ResponseWriter, r *http.Request) {
-	s.servePage(w, r, address{page: "home"}, pageTerms(), s.tags("shop"))
+	s.servePage(w, r, pageAddress{page: "home"}, pagePolicy(), s.surrogateKeys("shop"))
 }
 
 func (s *Shop) serveStatus(w http.ResponseWriter, r *http.Request) {
-	s.servePage(w, r, address{page: "status"}, statusTerms(), s.tags("shop status"))
+	s.servePage(w, r, pageAddress{page: "status"}, statusPolicy(), s.surrogateKeys("shop status"))
 }
 
 func (s *Shop) serveProduct(w http.ResponseWriter, r *http.Request) {
-	p := s.product(r)
+	p := s.productFromURL(r)
 	if p == nil {
 		s.notFound(w, r)
 		return
 	}
-	s.servePage(w, r, address{page: "product", product: p}, pageTerms(), "shop product:"+p.Slug)
+	s.servePage(w, r, pageAddress{page: "product", product: p}, pagePolicy(), "shop product:"+p.Slug)
 }
 
-// product is the one that the URL names; nil if there is none.
-func (s *Shop) product(r *http.Request) *Product {
+// productFromURL is the one that the URL names; nil if there is none.
+func (s *Shop) productFromURL(r *http.Request) *Product {
 	for i := range s.cat.Products {
 		if s.cat.Products[i].Slug == r.PathValue("slug") {
 			return &s.cat.Products[i]
@@ -120,8 +120,8 @@ func (s *Shop) product(r *http.Request) *Product {
 	return nil
 }
 
-// tags adds every product to the surrogate keys of a page that shows them all.
-func (s *Shop) tags(own string) string {
+// surrogateKeys adds every product to the surrogate keys of a page that shows them all.
+func (s *Shop) surrogateKeys(own string) string {
 	for _, p := range s.cat.Products {
 		own += " product:" + p.Slug
 	}

@@ -18,10 +18,10 @@ import (
 
 var opening = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 
-const board = "/p/raspberry-pi-model-b"
+const boardPath = "/p/raspberry-pi-model-b"
 
-// shopAt is a shop whose clock stands still.
-func shopAt(t *testing.T, cat *Catalogue, now time.Time) *Shop {
+// newShopAt is a shop whose clock stands still.
+func newShopAt(t *testing.T, cat *Catalogue, now time.Time) *Shop {
 	t.Helper()
 	s, err := New(cat, Options{Now: func() time.Time { return now }})
 	if err != nil {
@@ -39,7 +39,7 @@ func launch(t testing.TB) *Catalogue {
 	return cat
 }
 
-func ask(h http.Handler, method, target string, fields ...string) *httptest.ResponseRecorder {
+func request(h http.Handler, method, target string, fields ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i+1 < len(fields); i += 2 {
 		r.Header.Set(fields[i], fields[i+1])
@@ -72,14 +72,14 @@ func TestStates(t *testing.T) {
 		cat := launch(t)
 		p := &cat.Products[0]
 		p.Stock, p.Opens, p.Override = c.product.Stock, c.product.Opens, c.product.Override
-		s := shopAt(t, cat, c.now)
-		for _, path := range []string{"/", board, board + "/order", "/status"} {
-			if body := ask(s, "GET", path).Body.String(); !strings.Contains(body, ">"+c.text) {
+		s := newShopAt(t, cat, c.now)
+		for _, path := range []string{"/", boardPath, boardPath + "/order", "/status"} {
+			if body := request(s, "GET", path).Body.String(); !strings.Contains(body, ">"+c.text) {
 				t.Errorf("%s: %s does not say %q", c.name, path, c.text)
 			}
 		}
 		var st Status
-		if err := json.Unmarshal(ask(s, "GET", "/status.json").Body.Bytes(), &st); err != nil || st.Products[0].State != c.want || st.TakesOrders {
+		if err := json.Unmarshal(request(s, "GET", "/status.json").Body.Bytes(), &st); err != nil || st.Products[0].State != c.want || st.TakesOrders {
 			t.Errorf("%s: /status.json says %+v, %v", c.name, st, err)
 		}
 	}
@@ -97,16 +97,16 @@ func TestTermsNearTheOpening(t *testing.T) {
 		{time.Millisecond, "public, max-age=0, must-revalidate"},
 		{0, "public, max-age=10, stale-while-revalidate=30, stale-if-error=300"},
 	} {
-		s := shopAt(t, launch(t), opening.Add(-c.left))
-		for _, path := range []string{"/", board, board + "/order?country=DE"} {
-			if got := ask(s, "GET", path).Header().Get("Cache-Control"); got != c.page {
+		s := newShopAt(t, launch(t), opening.Add(-c.left))
+		for _, path := range []string{"/", boardPath, boardPath + "/order?country=DE"} {
+			if got := request(s, "GET", path).Header().Get("Cache-Control"); got != c.page {
 				t.Errorf("%v before, %s: %s, want %s", c.left, path, got, c.page)
 			}
 		}
 	}
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	for _, path := range []string{"/status", "/status.json"} {
-		if got, want := ask(s, "GET", path).Header().Get("Cache-Control"), "public, max-age=2, stale-while-revalidate=5, stale-if-error=30"; got != want {
+		if got, want := request(s, "GET", path).Header().Get("Cache-Control"), "public, max-age=2, stale-while-revalidate=5, stale-if-error=30"; got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
@@ -119,27 +119,27 @@ func TestPagesTurnTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := ask(s, "GET", board)
+	first := request(s, "GET", boardPath)
 	now = opening
-	second := ask(s, "GET", board)
+	second := request(s, "GET", boardPath)
 	if first.Header().Get("ETag") == second.Header().Get("ETag") || !strings.Contains(second.Body.String(), "In stock: 10,000") {
 		t.Error("the page did not turn at the opening")
 	}
-	other := ask(shopAt(t, launch(t), opening.Add(time.Hour)), "GET", board)
+	other := request(newShopAt(t, launch(t), opening.Add(time.Hour)), "GET", boardPath)
 	if other.Header().Get("ETag") != second.Header().Get("ETag") || other.Body.String() != second.Body.String() {
 		t.Error("another board has other bytes")
 	}
 }
 
 func TestConditionalAndHead(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
-	for _, path := range []string{"/", board, board + "/order", "/status", "/status.json", "/favicon.svg", "/robots.txt"} {
-		get := ask(s, "GET", path)
-		head := ask(s, "HEAD", path)
+	s := newShopAt(t, launch(t), opening)
+	for _, path := range []string{"/", boardPath, boardPath + "/order", "/status", "/status.json", "/favicon.svg", "/robots.txt"} {
+		get := request(s, "GET", path)
+		head := request(s, "HEAD", path)
 		if head.Code != 200 || head.Body.Len() != 0 || head.Header().Get("ETag") != get.Header().Get("ETag") || head.Header().Get("Content-Length") == "" {
 			t.Errorf("HEAD %s: %d, %d bytes, %v", path, head.Code, head.Body.Len(), head.Header())
 		}
-		again := ask(s, "GET", path, "If-None-Match", get.Header().Get("ETag"))
+		again := request(s, "GET", path, "If-None-Match", get.Header().Get("ETag"))
 		if again.Code != 304 || again.Body.Len() != 0 || again.Header().Get("Cache-Control") != get.Header().Get("Cache-Control") {
 			t.Errorf("conditional GET %s: %d", path, again.Code)
 		}
@@ -150,13 +150,13 @@ func TestConditionalAndHead(t *testing.T) {
 }
 
 func TestTotals(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	for query, want := range map[string]string{"DE": "US$43.00", "GB": "US$39.00", "other": "does not deliver to that country"} {
-		if body := ask(s, "GET", board+"/order?country="+query).Body.String(); !strings.Contains(body, want) {
+		if body := request(s, "GET", boardPath+"/order?country="+query).Body.String(); !strings.Contains(body, want) {
 			t.Errorf("%s: no %q on the order page", query, want)
 		}
 	}
-	product := ask(s, "GET", board).Body.String()
+	product := request(s, "GET", boardPath).Body.String()
 	for _, to := range s.cat.Shipping {
 		if total := s.cat.Products[0].Price.Plus(to.Price).String(); !regexp.MustCompile(to.Name + `.*` + regexp.QuoteMeta(total)).MatchString(product) {
 			t.Errorf("the product page does not say %s for %s", total, to.Name)
@@ -165,25 +165,25 @@ func TestTotals(t *testing.T) {
 }
 
 func TestOneURLForEachPage(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	for from, to := range map[string]string{
-		"/?utm_source=x":                      "/",
-		"/?":                                  "/",
-		board + "?a":                          board,
-		board + "/":                           board,
-		"/p/raspberry%2Dpi-model-b":           board,
-		"/status?1":                           "/status",
-		"/status.json?1":                      "/status.json",
-		board + "/order/":                     board + "/order",
-		board + "/order?country=":             board + "/order",
-		board + "/order?country=de":           board + "/order?country=DE",
-		board + "/order?x=1&country=DE":       board + "/order?country=DE",
-		board + "/order?country=DE&country=x": board + "/order?country=DE",
-		board + "/order?country=ZZ":           board + "/order?country=other",
-		board + "/order?country=%00;%zz":      board + "/order",
-		board + "/order?country=%3Cscript%3E": board + "/order?country=other",
+		"/?utm_source=x":                          "/",
+		"/?":                                      "/",
+		boardPath + "?a":                          boardPath,
+		boardPath + "/":                           boardPath,
+		"/p/raspberry%2Dpi-model-b":               boardPath,
+		"/status?1":                               "/status",
+		"/status.json?1":                          "/status.json",
+		boardPath + "/order/":                     boardPath + "/order",
+		boardPath + "/order?country=":             boardPath + "/order",
+		boardPath + "/order?country=de":           boardPath + "/order?country=DE",
+		boardPath + "/order?x=1&country=DE":       boardPath + "/order?country=DE",
+		boardPath + "/order?country=DE&country=x": boardPath + "/order?country=DE",
+		boardPath + "/order?country=ZZ":           boardPath + "/order?country=other",
+		boardPath + "/order?country=%00;%zz":      boardPath + "/order",
+		boardPath + "/order?country=%3Cscript%3E": boardPath + "/order?country=other",
 	} {
-		w := ask(s, "GET", from)
+		w := request(s, "GET", from)
 		if w.Code != http.StatusFound || w.Header().Get("Location") != to || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d to %q, want %q", from, w.Code, w.Header().Get("Location"), to)
 		}
@@ -191,23 +191,23 @@ func TestOneURLForEachPage(t *testing.T) {
 }
 
 func TestWhatIsNotThere(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	for _, path := range []string{"/nothing", "/p/", "/p/none", "/p/none/order", "/pictures/0000000000000000-model-b.svg", "/x/"} {
-		if w := ask(s, "GET", path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" || !strings.Contains(w.Body.String(), `href="`+board+`"`) {
+		if w := request(s, "GET", path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" || !strings.Contains(w.Body.String(), `href="`+boardPath+`"`) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Header().Get("Cache-Control"))
 		}
 	}
-	for _, path := range []string{"/", board, "/status", "/status.json", "/robots.txt", "/favicon.svg"} {
-		if w := ask(s, "DELETE", path); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+	for _, path := range []string{"/", boardPath, "/status", "/status.json", "/robots.txt", "/favicon.svg"} {
+		if w := request(s, "DELETE", path); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
 			t.Errorf("DELETE %s: %d", path, w.Code)
 		}
 	}
 }
 
 func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
+	s := newShopAt(t, launch(t), opening)
 	post := func(body, site string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("POST", board+"/order", strings.NewReader(body))
+		r := httptest.NewRequest("POST", boardPath+"/order", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", site)
 		w := httptest.NewRecorder()
@@ -228,7 +228,7 @@ func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
 	if body := post(form, "cross-site").Body.String(); strings.Contains(body, "Ada") {
 		t.Error("another site's words appear in ours")
 	}
-	if w := post("a="+strings.Repeat("x", maxPost), "same-origin"); w.Code != 405 || !strings.Contains(w.Body.String(), "Back button") || w.Body.Len() > MaxPage {
+	if w := post("a="+strings.Repeat("x", maxFormBytes), "same-origin"); w.Code != 405 || !strings.Contains(w.Body.String(), "Back button") || w.Body.Len() > maxPageBytes {
 		t.Errorf("a huge form: %d, %d bytes", w.Code, w.Body.Len())
 	}
 	if w := post(strings.Repeat("a%zz&", 9), "same-origin"); w.Code != 405 {
@@ -238,14 +238,14 @@ func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
 
 // Every link, picture and form target on every page leads somewhere.
 func TestLinksResolve(t *testing.T) {
-	crawl(t, shopAt(t, launch(t), opening), "/")
-	x := open(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
-	receipt := x.taken(t, "kind", takesEntry)
-	crawl(t, x, "/", receipt, board+"/draw")
+	crawl(t, newShopAt(t, launch(t), opening), "/")
+	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
+	receipt := x.mustPlaceOrder(t, "kind", formEntry)
+	crawl(t, x, "/", receipt, boardPath+"/draw")
 	x.desk.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes
 	x.sale.Version++
 	x.desk.files[slug] = draw.File{}
-	crawl(t, x, "/", receipt, board+"/draw")
+	crawl(t, x, "/", receipt, boardPath+"/draw")
 }
 
 // crawl follows every link from some pages on.
@@ -254,7 +254,7 @@ func crawl(t *testing.T, h http.Handler, from ...string) {
 	link := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)
 	seen := map[string]bool{"/": true}
 	for queue := from; len(queue) > 0; queue = queue[1:] {
-		w := ask(h, "GET", queue[0])
+		w := request(h, "GET", queue[0])
 		if w.Code != 200 && !(w.Code == 302 && strings.HasSuffix(queue[0], "/place")) {
 			t.Errorf("%s: %d", queue[0], w.Code)
 		}
@@ -280,8 +280,8 @@ func crawl(t *testing.T, h http.Handler, from ...string) {
 }
 
 func TestPictures(t *testing.T) {
-	s := shopAt(t, launch(t), opening)
-	w := ask(s, "GET", s.cat.Products[0].Picture)
+	s := newShopAt(t, launch(t), opening)
+	w := request(s, "GET", s.cat.Products[0].Picture)
 	if w.Code != 200 || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" || w.Header().Get("Content-Type") != "image/svg+xml" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
@@ -291,7 +291,7 @@ func TestPictures(t *testing.T) {
 }
 
 func TestStyleIsTheOneThePolicyAllows(t *testing.T) {
-	w := ask(shopAt(t, launch(t), opening), "GET", "/")
+	w := request(newShopAt(t, launch(t), opening), "GET", "/")
 	_, rest, _ := strings.Cut(w.Body.String(), "<style>")
 	style, _, _ := strings.Cut(rest, "</style>")
 	sum := sha256.Sum256([]byte(style))

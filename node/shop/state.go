@@ -46,14 +46,14 @@ func (c *Catalogue) announcedAt(now time.Time, news []orders.News) []Announcemen
 	return made
 }
 
-// sentence writes a moment for people: "06:00 UTC on 29 February 2012". Seconds are said
+// formatTime writes a moment for people: "06:00 UTC on 29 February 2012". Seconds are said
 // only if there are any.
-func sentence(t time.Time) string {
+func formatTime(t time.Time) string {
 	s := t.UTC().Format("15:04:05 UTC on 2 January 2006")
 	return strings.Replace(s, ":00 UTC", " UTC", 1)
 }
 
-// stamp writes a moment for machines (RFC 3339, UTC, whole seconds).
-func stamp(t time.Time) string {
+// formatTimestamp writes a moment for machines (RFC 3339, UTC, whole seconds).
+func formatTimestamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }

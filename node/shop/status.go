@@ -52,39 +52,39 @@ type StatusPrice struct {
 }
 
 // Status is what /status.json says at a moment.
-func (s *Shop) Status(now time.Time) Status { return s.status(s.scene(now)) }
+func (s *Shop) Status(now time.Time) Status { return s.buildStatus(s.takeSnapshot(now)) }
 
-func (s *Shop) status(c *scene) Status {
+func (s *Shop) buildStatus(c *snapshot) Status {
 	st := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
-	if len(c.told) > 0 {
-		st.Announcement = &StatusAnnouncement{Time: stamp(c.told[0].Time), Text: c.told[0].Text}
+	if len(c.announcements) > 0 {
+		st.Announcement = &StatusAnnouncement{Time: formatTimestamp(c.announcements[0].Time), Text: c.announcements[0].Text}
 	}
 	for i := range c.sales {
 		o := &c.sales[i]
-		st.TakesOrders = st.TakesOrders || o.Known
+		st.TakesOrders = st.TakesOrders || o.InBook
 		st.Products = append(st.Products, StatusProduct{
 			Slug:        o.Slug,
 			Name:        o.Name,
 			URL:         o.Path,
 			Mode:        o.Mode,
 			State:       o.State,
-			Takes:       orNull(o.Takes),
-			Opens:       stampOrNull(o.Opens),
-			Closes:      stampOrNull(o.Closes),
+			Takes:       orNull(o.FormKind),
+			Opens:       timestampOrNull(o.Opens),
+			Closes:      timestampOrNull(o.Closes),
 			Stock:       o.Stock,
 			PerPerson:   o.PerPerson,
-			WaitingList: o.List,
+			WaitingList: o.HasWaitingList,
 			Waiting:     o.Waiting,
 			Interested:  o.Interested,
 			Entries:     o.Entries,
 			Draw:        orNull(o.DrawPath),
-			Price:       priced(o.Price),
+			Price:       newStatusPrice(o.Price),
 		})
 	}
 	return st
 }
 
-func priced(m Money) StatusPrice {
+func newStatusPrice(m Money) StatusPrice {
 	return StatusPrice{Currency: m.Currency, Amount: m.Amount(), Minor: m.Minor}
 }
 
@@ -95,28 +95,28 @@ func orNull(s string) *string {
 	return &s
 }
 
-func stampOrNull(t time.Time) *string {
+func timestampOrNull(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
-	return orNull(stamp(t))
+	return orNull(formatTimestamp(t))
 }
 
 func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
-	if !s.canonical(w, r, "/status.json") {
+	if !s.requireCanonicalURL(w, r, "/status.json") {
 		return
 	}
-	c := s.scene(s.now())
-	body, err := json.MarshalIndent(s.status(c), "", "  ")
+	c := s.takeSnapshot(s.now())
+	body, err := json.MarshalIndent(s.buildStatus(c), "", "  ")
 	if err != nil {
-		s.broken(w, err)
+		s.sendServerError(w, err)
 		return
 	}
-	t := statusTerms()
-	if c.live() {
-		t = liveTerms()
+	t := statusPolicy()
+	if c.changesFast() {
+		t = livePolicy()
 	}
-	w.Header().Set("Cache-Control", t.field(c.left))
-	w.Header().Set("Surrogate-Key", s.tags("shop status"))
-	reply(w, r, "application/json", append(body, '\n'))
+	w.Header().Set("Cache-Control", t.cacheControl(c.untilChange))
+	w.Header().Set("Surrogate-Key", s.surrogateKeys("shop status"))
+	sendContent(w, r, "application/json", append(body, '\n'))
 }

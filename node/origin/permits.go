@@ -12,9 +12,9 @@ import (
 // holds a client's connection; who comes beyond it is told at once.
 const maxQueue = 512
 
-// places are those that one board has at an origin. Their number may change at
+// permits are those that one board has at an origin. Their number may change at
 // any time: requests above a lowered limit end by themselves.
-type places struct {
+type permits struct {
 	mu    sync.Mutex // guards what follows
 	limit int
 	used  int
@@ -22,30 +22,30 @@ type places struct {
 }
 
 // setLimit gives the board another number of places.
-func (p *places) setLimit(n int) {
+func (p *permits) setLimit(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limit = n
-	p.grant()
+	p.grantWaiting()
 }
 
-func (p *places) size() int {
+func (p *permits) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.limit
 }
 
-// grant gives free places to those who have waited longest. It needs mu.
-func (p *places) grant() {
+// grantWaiting gives free places to those who have waited longest. It needs mu.
+func (p *permits) grantWaiting() {
 	for p.used < p.limit && p.queue.Len() > 0 {
 		p.used++
 		close(p.queue.Remove(p.queue.Front()).(chan struct{}))
 	}
 }
 
-// take waits for a place, for at most the given time. urgent goes before all
+// acquire waits for a place, for at most the given time. urgent goes before all
 // who wait.
-func (p *places) take(ctx context.Context, patience time.Duration, urgent bool) error {
+func (p *permits) acquire(ctx context.Context, patience time.Duration, urgent bool) error {
 	p.mu.Lock()
 	if p.used < p.limit && p.queue.Len() == 0 {
 		p.used++
@@ -87,10 +87,10 @@ func (p *places) take(ctx context.Context, patience time.Duration, urgent bool) 
 	}
 }
 
-// leave gives a place back.
-func (p *places) leave() {
+// release gives a place back.
+func (p *permits) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used--
-	p.grant()
+	p.grantWaiting()
 }

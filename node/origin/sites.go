@@ -30,31 +30,31 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Set is all web sites that a rack serves, under whatever names clients reach
+// Sites is all web sites that a rack serves, under whatever names clients reach
 // them. An origin is always asked by its site's own name, so that a reply
 // cannot depend on what a client put into Host, and all boards share a key.
-type Set struct {
-	via     string
-	shop    builtIn
-	fromUs  atomic.Int64 // pages that the built-in shop made
-	sites   []*site      // the default one first
-	byName  map[string]*site
-	byKey   map[string]*site // by scheme://host
-	wild    []wildName       // the longest first
-	servers []*server
+type Sites struct {
+	via             string
+	shop            builtIn
+	builtInRequests atomic.Int64 // pages that the built-in shop made
+	sites           []*site      // the default one first
+	byName          map[string]*site
+	byKey           map[string]*site // by scheme://host
+	wildcards       []wildcardName   // the longest first
+	servers         []*originServer
 
-	mu      sync.Mutex // guards what follows
-	sharing sharing
-	holders map[*server][]string // other boards that have places
+	mu            sync.Mutex // guards what follows
+	stability     rackStability
+	permitHolders map[*originServer][]string // other boards that have places
 }
 
 // site is one web site: what its pages are kept under, and who has them.
 type site struct {
 	scheme, host string
-	server       *server // nil = the built-in shop
+	server       *originServer // nil = the built-in shop
 }
 
-type wildName struct {
+type wildcardName struct {
 	suffix string // with its dot
 	site   *site
 }
@@ -66,16 +66,16 @@ func WantsShop(cfg *config.Config) bool {
 
 // New makes the sites of a configuration. No server is asked anything before
 // Share has given this board a place there.
-func New(cfg *config.Config, opts Options) (*Set, error) {
-	s := &Set{
+func New(cfg *config.Config, opts Options) (*Sites, error) {
+	s := &Sites{
 		via: opts.Via, shop: builtIn{opts.Shop},
-		byName: map[string]*site{}, byKey: map[string]*site{}, holders: map[*server][]string{},
+		byName: map[string]*site{}, byKey: map[string]*site{}, permitHolders: map[*originServer][]string{},
 	}
-	if _, err := s.add("", cfg.Origin, opts.Logger); err != nil {
+	if _, err := s.addSite("", cfg.Origin, opts.Logger); err != nil {
 		return nil, err
 	}
 	for _, one := range cfg.Sites {
-		where, err := s.add(one.Host, one.Origin, opts.Logger)
+		where, err := s.addSite(one.Host, one.Origin, opts.Logger)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func New(cfg *config.Config, opts Options) (*Set, error) {
 			case err != nil:
 				return nil, err
 			case wild:
-				s.wild = append(s.wild, wildName{"." + full, where})
+				s.wildcards = append(s.wildcards, wildcardName{"." + full, where})
 			case s.byName[full] != nil:
 				return nil, fmt.Errorf("two sites have the name %s", full)
 			default:
@@ -94,12 +94,12 @@ func New(cfg *config.Config, opts Options) (*Set, error) {
 			}
 		}
 	}
-	slices.SortStableFunc(s.wild, func(a, b wildName) int { return len(b.suffix) - len(a.suffix) })
+	slices.SortStableFunc(s.wildcards, func(a, b wildcardName) int { return len(b.suffix) - len(a.suffix) })
 	return s, nil
 }
 
-// add makes a site. Without a host it is called as its server is.
-func (s *Set) add(host string, cfg config.Origin, log *slog.Logger) (*site, error) {
+// addSite makes a site. Without a host it is called as its server is.
+func (s *Sites) addSite(host string, cfg config.Origin, log *slog.Logger) (*site, error) {
 	where := &site{scheme: "http", host: builtInHost}
 	if cfg.URL != "" {
 		base, err := url.Parse(cfg.URL)
@@ -116,7 +116,7 @@ func (s *Set) add(host string, cfg config.Origin, log *slog.Logger) (*site, erro
 		}
 	}
 	if cfg.URL != "" {
-		at := slices.IndexFunc(s.servers, func(other *server) bool {
+		at := slices.IndexFunc(s.servers, func(other *originServer) bool {
 			return strings.TrimSuffix(other.cfg.URL, "/") == strings.TrimSuffix(cfg.URL, "/")
 		})
 		if at < 0 {
@@ -137,9 +137,9 @@ func (s *Set) add(host string, cfg config.Origin, log *slog.Logger) (*site, erro
 	return where, nil
 }
 
-// find returns the site that a Host field means, the default one if none has
+// siteForHost returns the site that a Host field means, the default one if none has
 // the name or there is no such field, as HTTP/1.0 allows.
-func (s *Set) find(host string) (*site, error) {
+func (s *Sites) siteForHost(host string) (*site, error) {
 	if host == "" {
 		return s.sites[0], nil
 	}
@@ -153,7 +153,7 @@ func (s *Set) find(host string) (*site, error) {
 	if where := s.byName[name]; where != nil {
 		return where, nil
 	}
-	for _, w := range s.wild {
+	for _, w := range s.wildcards {
 		if strings.HasSuffix(full, w.suffix) || strings.HasSuffix(name, w.suffix) {
 			return w.site, nil
 		}
@@ -161,27 +161,27 @@ func (s *Set) find(host string) (*site, error) {
 	return s.sites[0], nil
 }
 
-func (s *Set) of(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
+func (s *Sites) siteForKey(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 
 // Knows reports whether a URL is one that Request makes: another board, with
 // other sites in its file, may ask for what is none here.
-func (s *Set) Knows(u *url.URL) bool { return s.of(u) != nil }
+func (s *Sites) Knows(u *url.URL) bool { return s.siteForKey(u) != nil }
 
-// BuiltIn reports whether a URL that Request has made is the built-in shop's.
-func (s *Set) BuiltIn(u *url.URL) bool {
-	where := s.of(u)
+// IsBuiltIn reports whether a URL that Request has made is the built-in shop's.
+func (s *Sites) IsBuiltIn(u *url.URL) bool {
+	where := s.siteForKey(u)
 	return where != nil && where.server == nil
 }
 
 // Fetch asks the origin of a request that Request has made; it is the cache's
 // Upstream. Errors match ErrDown, ErrSlow, ErrBusy or ErrMalformed.
-func (s *Set) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	where := s.of(r.URL)
+func (s *Sites) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	where := s.siteForKey(r.URL)
 	switch {
 	case where == nil:
 		return nil, fmt.Errorf("origin: %s: %w", r.URL.Host, ErrTarget)
 	case where.server == nil:
-		s.fromUs.Add(1)
+		s.builtInRequests.Add(1)
 		return s.shop.fetch(ctx, r)
 	default:
 		return where.server.fetch(ctx, r)
@@ -189,68 +189,68 @@ func (s *Set) Fetch(ctx context.Context, r *http.Request) (*http.Response, error
 }
 
 // Run watches over the servers until ctx ends.
-func (s *Set) Run(ctx context.Context) {
+func (s *Sites) Run(ctx context.Context) {
 	var watches sync.WaitGroup
 	for _, one := range s.servers {
-		watches.Go(func() { one.watch(ctx) })
+		watches.Go(func() { one.watchHealth(ctx) })
 	}
 	watches.Wait()
 	for _, one := range s.servers {
-		one.pool().CloseIdleConnections()
+		one.currentTransport().CloseIdleConnections()
 	}
 }
 
-// Share tells who is in the rack, sorted by name and this board among them, and
+// SharePermits tells who is in the rack, sorted by name and this board among them, and
 // gives this board its part of each server's places: a smaller one at once, a
 // larger one when the rack has stood still for ShareSettle, or at once if this
 // board expects no others. It is to be called whenever the rack changes and
 // every second. It reports whether this board has all that it may have.
-func (s *Set) Share(self string, boards []Board, alone bool, now time.Time) bool {
+func (s *Sites) SharePermits(self string, boards []RackMember, alone bool, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	settled := s.sharing.see(boards, now) || alone
+	settled := s.stability.observe(boards, now) || alone
 	for _, one := range s.servers {
-		mine, holders := share(one.cfg.MaxConcurrent, boards, self)
-		s.holders[one] = holders
-		if settled || mine < one.places.size() {
+		mine, holders := dividePermits(one.cfg.MaxConcurrent, boards, self)
+		s.permitHolders[one] = holders
+		if settled || mine < one.permits.size() {
 			one.setLimit(mine)
 		}
 	}
 	return settled
 }
 
-// Holders returns the other boards through which a request may be sent on, if
+// PermitHolders returns the other boards through which a request may be sent on, if
 // this board has no place at the request's server now, and how long it may look
 // for one that answers.
-func (s *Set) Holders(u *url.URL) (boards []string, patience time.Duration) {
-	where := s.of(u)
-	if where == nil || where.server == nil || where.server.places.size() > 0 {
+func (s *Sites) PermitHolders(u *url.URL) (boards []string, patience time.Duration) {
+	where := s.siteForKey(u)
+	if where == nil || where.server == nil || where.server.permits.size() > 0 {
 		return nil, 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.holders[where.server], time.Duration(where.server.cfg.QueueTimeout)
+	return s.permitHolders[where.server], time.Duration(where.server.cfg.QueueTimeout)
 }
 
-// Bounded reports whether any site has a server with a bounded number of places.
-func (s *Set) Bounded() bool { return len(s.servers) > 0 }
+// HasServers reports whether any site has a server with a bounded number of places.
+func (s *Sites) HasServers() bool { return len(s.servers) > 0 }
 
-// Asked counts the requests that servers were sent, and pages of the built-in shop.
-func (s *Set) Asked() int64 {
-	return s.fromUs.Load() + s.sum(func(one *server) int64 { return one.asked.Load() })
+// Requests counts the requests that servers were sent, and pages of the built-in shop.
+func (s *Sites) Requests() int64 {
+	return s.builtInRequests.Load() + s.sumServers(func(one *originServer) int64 { return one.requests.Load() })
 }
 
-// Failed counts the fetches of which nothing came but 502, 503, 504 or an error.
-func (s *Set) Failed() int64 {
-	return s.sum(func(one *server) int64 { return one.failed.Load() })
+// Failures counts the fetches of which nothing came but 502, 503, 504 or an error.
+func (s *Sites) Failures() int64 {
+	return s.sumServers(func(one *originServer) int64 { return one.failures.Load() })
 }
 
-// Places counts the places that this board has, at all servers together.
-func (s *Set) Places() int64 {
-	return s.sum(func(one *server) int64 { return int64(one.places.size()) })
+// Permits counts the places that this board has, at all servers together.
+func (s *Sites) Permits() int64 {
+	return s.sumServers(func(one *originServer) int64 { return int64(one.permits.size()) })
 }
 
-func (s *Set) sum(of func(*server) int64) int64 {
+func (s *Sites) sumServers(of func(*originServer) int64) int64 {
 	var n int64
 	for _, one := range s.servers {
 		n += of(one)
@@ -259,10 +259,10 @@ func (s *Set) sum(of func(*server) int64) int64 {
 }
 
 // Down names the servers that are down or whose last answer was none.
-func (s *Set) Down() []string {
+func (s *Sites) Down() []string {
 	var names []string
 	for _, one := range s.servers {
-		if one.sick.Load() || one.health.down() != nil {
+		if one.failing.Load() || one.health.downReason() != nil {
 			names = append(names, one.cfg.URL)
 		}
 	}

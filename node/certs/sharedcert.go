@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// maxTries bounds the search for a number that is a private key of P-256: one try
+// maxKeyAttempts bounds the search for a number that is a private key of P-256: one try
 // in 2³² fails.
-const maxTries = 8
+const maxKeyAttempts = 8
 
 // deriveKey derives a private key from a rack key, the same on every board.
 func deriveKey(rackKey []byte, purpose string) (*ecdsa.PrivateKey, error) {
-	for try := range maxTries {
+	for try := range maxKeyAttempts {
 		scalar, err := hkdf.Key(sha256.New, rackKey, nil, fmt.Sprintf("bramble %s v1 %d", purpose, try), 32)
 		if err != nil {
 			return nil, fmt.Errorf("deriving the key of the %s: %w", purpose, err)
@@ -34,11 +34,11 @@ func deriveKey(rackKey []byte, purpose string) (*ecdsa.PrivateKey, error) {
 	return nil, fmt.Errorf("no key of the %s can be derived from this rack key: make another with \"bramble key\"", purpose)
 }
 
-// sharedCertificate makes the certificate that stands in where a name has none of
+// makeSharedCertificate makes the certificate that stands in where a name has none of
 // its own. It is the same to the byte on each board that has the same sites, so
 // that a browser that was told to trust it trusts them all. It signs itself and
 // may sign no other: who trusts it trusts these names and no more.
-func sharedCertificate(rackKey []byte, names []string) (*tls.Certificate, error) {
+func makeSharedCertificate(rackKey []byte, names []string) (*tls.Certificate, error) {
 	key, err := deriveKey(rackKey, "shared certificate")
 	if err != nil {
 		return nil, err

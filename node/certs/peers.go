@@ -20,7 +20,7 @@ import (
 const (
 	// Path is what Handler answers for.
 	Path          = "/v1/certs/"
-	itemPath      = Path + "item/"      // + name: GET, PUT of the bundle
+	bundlePath    = Path + "item/"      // + name: GET, PUT of the bundle
 	challengePath = Path + "challenge/" // + key: PUT of what is shown, DELETE
 )
 
@@ -28,10 +28,10 @@ const (
 const WellKnown = "/.well-known/acme-challenge/"
 
 const (
-	// askTime bounds one request to another board: several times what a busy one takes.
-	askTime = 5 * time.Second
-	// askAtOnce bounds the boards that are asked at the same time.
-	askAtOnce = 8
+	// peerTimeout bounds one request to another board: several times what a busy one takes.
+	peerTimeout = 5 * time.Second
+	// maxPeerCalls bounds the boards that are asked at the same time.
+	maxPeerCalls = 8
 	// maxIndex bounds the list of a board's certificates, in bytes: 64 names of
 	// 253 letters and digests.
 	maxIndex = 32 << 10
@@ -45,7 +45,7 @@ type entry struct {
 	Digest string `json:"digest"`
 }
 
-func (i *item) digest() string {
+func (i *issuedCert) digest() string {
 	sum := sha256.Sum256(i.bundle)
 	return hex.EncodeToString(sum[:])
 }
@@ -60,7 +60,7 @@ func parseIndex(data []byte) ([]entry, error) {
 }
 
 // Handler answers the other boards, under Path.
-func (k *Keeper) Handler() http.Handler {
+func (k *Manager) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path+"{$}", func(w http.ResponseWriter, _ *http.Request) {
 		list := []entry{}
@@ -70,7 +70,7 @@ func (k *Keeper) Handler() http.Handler {
 		// The board that asks may have gone; there is nobody else to tell.
 		_ = json.NewEncoder(w).Encode(list)
 	})
-	mux.HandleFunc("GET "+itemPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET "+bundlePath+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		one := k.store.get(r.PathValue("name"))
 		if one == nil {
 			http.NotFound(w, r)
@@ -78,17 +78,17 @@ func (k *Keeper) Handler() http.Handler {
 		}
 		_, _ = w.Write(one.bundle)
 	})
-	mux.HandleFunc("PUT "+itemPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, func() error {
+	mux.HandleFunc("PUT "+bundlePath+"{name}", func(w http.ResponseWriter, r *http.Request) {
+		writeResult(w, func() error {
 			bundle, err := readAtMost(r.Body, maxBundle)
 			if err != nil {
 				return err
 			}
-			return k.take(r.PathValue("name"), bundle)
+			return k.installBundle(r.PathValue("name"), bundle)
 		}())
 	})
 	mux.HandleFunc("PUT "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, func() error {
+		writeResult(w, func() error {
 			body, err := readAtMost(r.Body, maxBundle)
 			if err != nil {
 				return err
@@ -102,13 +102,13 @@ func (k *Keeper) Handler() http.Handler {
 	})
 	mux.HandleFunc("DELETE "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
 		k.challenges.remove(r.PathValue("key"))
-		reply(w, nil)
+		writeResult(w, nil)
 	})
 	return mux
 }
 
-// reply says how something ended.
-func reply(w http.ResponseWriter, err error) {
+// writeResult says how something ended.
+func writeResult(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
@@ -147,7 +147,7 @@ func parseChallenge(key string, body []byte) (challenge, error) {
 
 // AnswerChallenge answers a CA that asks for a token. It reports false if the request
 // is another, or about a token that no board of the rack has asked for.
-func (k *Keeper) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
+func (k *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.URL.Path, WellKnown)
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -162,8 +162,8 @@ func (k *Keeper) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// take keeps a certificate that came from the CA or another board.
-func (k *Keeper) take(name string, bundle []byte) error {
+// installBundle keeps a certificate that came from the CA or another board.
+func (k *Manager) installBundle(name string, bundle []byte) error {
 	one, err := parseBundle(name, bundle)
 	if err != nil {
 		return err
@@ -171,30 +171,30 @@ func (k *Keeper) take(name string, bundle []byte) error {
 	if err := k.store.put(one); err != nil {
 		return err
 	}
-	k.rebuild()
+	k.rebuildIndex()
 	k.cfg.Logger.Info("a new certificate is in use", "name", name, "good_until", one.cert.Leaf.NotAfter)
 	return nil
 }
 
-// tell sends something to all live boards at once, and returns when each has it or
+// sendToPeers sends something to all live boards at once, and returns when each has it or
 // its time is over. It names those that have not.
-func (k *Keeper) tell(ctx context.Context, method, path string, body []byte) (missed []string) {
-	return k.each(ctx, func(ctx context.Context, board string) error {
-		_, err := k.ask(ctx, board, method, path, body, 0)
+func (k *Manager) sendToPeers(ctx context.Context, method, path string, body []byte) (missed []string) {
+	return k.forEachPeer(ctx, func(ctx context.Context, board string) error {
+		_, err := k.callPeer(ctx, board, method, path, body, 0)
 		return err
 	})
 }
 
-// each does something with every live board, askAtOnce of them at a time.
-func (k *Keeper) each(ctx context.Context, do func(ctx context.Context, board string) error) (missed []string) {
+// forEachPeer does something with every live board, askAtOnce of them at a time.
+func (k *Manager) forEachPeer(ctx context.Context, do func(ctx context.Context, board string) error) (missed []string) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	places := make(chan struct{}, askAtOnce)
+	places := make(chan struct{}, maxPeerCalls)
 	for _, board := range k.cfg.Rack.Peers() {
 		all.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, askTime)
+			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 			defer cancel()
 			if err := do(ctx, board); err != nil {
 				k.cfg.Logger.Debug("certificates: a board did not take part", "board", board, "error", err)
@@ -209,14 +209,14 @@ func (k *Keeper) each(ctx context.Context, do func(ctx context.Context, board st
 	return missed
 }
 
-// ask sends one request and reads at most some bytes of the answer. What is
+// callPeer sends one request and reads at most some bytes of the answer. What is
 // refused because it is old news is no error.
-func (k *Keeper) ask(ctx context.Context, board, method, path string, body []byte, most int64) ([]byte, error) {
+func (k *Manager) callPeer(ctx context.Context, board, method, path string, body []byte, most int64) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "https://board"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", board, err)
 	}
-	resp, err := k.cfg.Rack.Ask(ctx, board, r)
+	resp, err := k.cfg.Rack.Call(ctx, board, r)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", board, err)
 	}
@@ -230,11 +230,11 @@ func (k *Keeper) ask(ctx context.Context, board, method, path string, body []byt
 	return nil, fmt.Errorf("asking %s: status %d", board, resp.StatusCode)
 }
 
-// pull asks every live board for the certificates that this one lacks, and names
+// pullMissing asks every live board for the certificates that this one lacks, and names
 // those that did not answer.
-func (k *Keeper) pull(ctx context.Context) (missed []string) {
-	return k.each(ctx, func(ctx context.Context, board string) error {
-		data, err := k.ask(ctx, board, http.MethodGet, Path, nil, maxIndex)
+func (k *Manager) pullMissing(ctx context.Context) (missed []string) {
+	return k.forEachPeer(ctx, func(ctx context.Context, board string) error {
+		data, err := k.callPeer(ctx, board, http.MethodGet, Path, nil, maxIndex)
 		if err != nil {
 			return err
 		}
@@ -249,11 +249,11 @@ func (k *Keeper) pull(ctx context.Context) (missed []string) {
 			if mine := k.store.get(one.Name); mine != nil && mine.digest() == one.Digest {
 				continue
 			}
-			bundle, err := k.ask(ctx, board, http.MethodGet, itemPath+one.Name, nil, maxBundle)
+			bundle, err := k.callPeer(ctx, board, http.MethodGet, bundlePath+one.Name, nil, maxBundle)
 			if err != nil {
 				return err
 			}
-			if err := k.take(one.Name, bundle); err != nil && !errors.Is(err, errOlder) {
+			if err := k.installBundle(one.Name, bundle); err != nil && !errors.Is(err, errOlder) {
 				return err
 			}
 		}

@@ -15,9 +15,9 @@ import (
 )
 
 func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
-	x := open(t, nil)
-	path := x.taken(t)
-	if again := x.taken(t); again != path {
+	x := openSale(t, nil)
+	path := x.mustPlaceOrder(t)
+	if again := x.mustPlaceOrder(t); again != path {
 		t.Errorf("pressed twice: %s and %s", path, again)
 	}
 	if n := len(x.desk.papers); n != 1 || x.sale.Free != 9 {
@@ -29,7 +29,7 @@ func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
 	if got != want || !got.ID.Valid() || x.desk.asks[1].ID == got.ID {
 		t.Errorf("asked %+v %+v", got, got.Person.Name)
 	}
-	w := ask(x.Shop, "GET", path)
+	w := request(x.Shop, "GET", path)
 	if w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Robots-Tag") != "noindex" {
 		t.Errorf("the receipt: %d %v", w.Code, w.Header())
 	}
@@ -43,7 +43,7 @@ func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
 // Whatever is wrong, the status is 4xx or 503, what was typed comes back, and the fields
 // with mistakes are marked.
 func TestMistakesLoseNothing(t *testing.T) {
-	x := open(t, nil)
+	x := openSale(t, nil)
 	for _, c := range []struct {
 		name, field, value string
 		code               int
@@ -52,12 +52,12 @@ func TestMistakesLoseNothing(t *testing.T) {
 		{"no name", "name", "", 422, "Please write your name."},
 		{"only joiners", "name", "\u200d\u200d", 422, "There is nothing to read in this."},
 		{"a slip in the e-mail", "email", "ada@example,org", 422, "only the address"},
-		{"no country", "country", "", 422, noCountry},
-		{"elsewhere", "country", "ZZ", 422, noCountry},
-		{"negative", "quantity", "-5", 422, noQuantity(1)},
-		{"two of one", "quantity", "2", 422, noQuantity(1)},
-		{"huge", "quantity", "99999999999999999999999", 422, noQuantity(1)},
-		{"not a number", "quantity", "1e0", 422, noQuantity(1)},
+		{"no country", "country", "", 422, countryProblem},
+		{"elsewhere", "country", "ZZ", 422, countryProblem},
+		{"negative", "quantity", "-5", 422, quantityProblem(1)},
+		{"two of one", "quantity", "2", 422, quantityProblem(1)},
+		{"huge", "quantity", "99999999999999999999999", 422, quantityProblem(1)},
+		{"not a number", "quantity", "1e0", 422, quantityProblem(1)},
 		{"no kind", "kind", "", 422, "does not say what it is for"},
 		{"a kind that there is not", "kind", "gift", 422, "does not say what it is for"},
 		{"NUL", "city", "Ber\x00lin", 400, "not text"},
@@ -66,7 +66,7 @@ func TestMistakesLoseNothing(t *testing.T) {
 		{"a megabyte", "line1", strings.Repeat("x", 1<<20), 413, "64 KB"},
 		{"more without a reference", "more", "yes", 422, "which paper"},
 	} {
-		w := x.place(c.field, c.value)
+		w := x.postOrder(c.field, c.value)
 		html := w.Body.String()
 		if w.Code != c.code || w.Header().Get("Cache-Control") != "no-store" || !strings.Contains(html, c.says) {
 			t.Errorf("%s: %d, %s", c.name, w.Code, textOf(html))
@@ -85,10 +85,10 @@ func TestMistakesLoseNothing(t *testing.T) {
 	}
 }
 
-func (x stall) input(html, name string) bool { return strings.Contains(html, ` id="`+name+`"`) }
+func (x shopTest) input(html, name string) bool { return strings.Contains(html, ` id="`+name+`"`) }
 
 func TestQuestionsAndTrouble(t *testing.T) {
-	x := open(t, func(p *Product) { p.PerPerson = 3 })
+	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
 	for _, c := range []struct {
 		name   string
 		answer orders.Answer
@@ -97,28 +97,28 @@ func TestQuestionsAndTrouble(t *testing.T) {
 		says   []string
 		kind   string // of the form that is shown; "" = none
 	}{
-		{"differs", orders.Answer{Outcome: orders.Differs}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, takesOrder},
-		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 a person and postal address, and you have as many"}, takesOrder},
-		{"one more", orders.Answer{Outcome: orders.OverLimit, Left: 1}, nil, 409, []string{"leaves 1 more"}, takesOrder},
-		{"sold out", orders.Answer{Outcome: orders.SoldOut, State: orders.SaleSoldOut}, nil, 409, []string{"Sold out: join the waiting list", "Join the waiting list</button>"}, takesWaiting},
-		{"sold out, and this board has not heard", orders.Answer{Outcome: orders.SoldOut}, nil, 409, []string{"Sold out", "Join the waiting list</button>"}, takesWaiting},
-		{"few left", orders.Answer{Outcome: orders.SoldOut, Left: 2, State: orders.SaleInStock}, nil, 409, []string{"There are 2 left"}, takesOrder},
-		{"not open", orders.Answer{Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, nil, 409, []string{"opens at 07:00 UTC on 29 February 2012"}, takesOrder},
+		{"differs", orders.Answer{Outcome: orders.Differs}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, formOrder},
+		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 a person and postal address, and you have as many"}, formOrder},
+		{"one more", orders.Answer{Outcome: orders.OverLimit, Left: 1}, nil, 409, []string{"leaves 1 more"}, formOrder},
+		{"sold out", orders.Answer{Outcome: orders.SoldOut, State: orders.SaleSoldOut}, nil, 409, []string{"Sold out: join the waiting list", "Join the waiting list</button>"}, formWaiting},
+		{"sold out, and this board has not heard", orders.Answer{Outcome: orders.SoldOut}, nil, 409, []string{"Sold out", "Join the waiting list</button>"}, formWaiting},
+		{"few left", orders.Answer{Outcome: orders.SoldOut, Left: 2, State: orders.SaleInStock}, nil, 409, []string{"There are 2 left"}, formOrder},
+		{"not open", orders.Answer{Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, nil, 409, []string{"opens at 07:00 UTC on 29 February 2012"}, formOrder},
 		{"closed", orders.Answer{Outcome: orders.Closed, State: orders.SaleClosed}, nil, 409, []string{"it is closed", "<pre>Ada Lovelace</pre>"}, ""},
-		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"It is US$44.00 now"}, takesOrder},
-		{"wrong kind", orders.Answer{Outcome: orders.WrongKind, State: orders.SaleSoldOut}, nil, 409, []string{"takes something else now"}, takesWaiting},
-		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{noCountry}, takesOrder},
-		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not ready"}, takesOrder},
-		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, takesOrder},
-		{"no free reference", orders.Answer{Outcome: orders.Retry}, nil, 503, []string{"please press again"}, takesOrder},
-		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, takesOrder},
-		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was taken: please press again"}, takesOrder},
-		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"not certain that this was taken", "cannot be taken twice"}, takesOrder},
-		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"not certain that this was taken"}, takesOrder},
-		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, takesOrder},
+		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"It is US$44.00 now"}, formOrder},
+		{"wrong kind", orders.Answer{Outcome: orders.WrongKind, State: orders.SaleSoldOut}, nil, 409, []string{"takes something else now"}, formWaiting},
+		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{countryProblem}, formOrder},
+		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not ready"}, formOrder},
+		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, formOrder},
+		{"no free reference", orders.Answer{Outcome: orders.Retry}, nil, 503, []string{"please press again"}, formOrder},
+		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, formOrder},
+		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was taken: please press again"}, formOrder},
+		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"not certain that this was taken", "cannot be taken twice"}, formOrder},
+		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"not certain that this was taken"}, formOrder},
+		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
 	} {
 		x.desk.forced, x.desk.fail = &c.answer, c.err
-		w := x.place()
+		w := x.postOrder()
 		html := w.Body.String()
 		if w.Code != c.code || (w.Header().Get("Retry-After") != "") != (c.code == 503) || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %v", c.name, w.Code, w.Header())
@@ -149,28 +149,28 @@ func hidden(html string) map[string]string {
 // The question "in addition?" carries the new paper's reference, so that yes, said twice
 // or through an outage, is one more paper.
 func TestInAddition(t *testing.T) {
-	x := open(t, func(p *Product) { p.PerPerson = 3 })
-	x.taken(t)
-	again := hidden(x.place("city", "Potsdam").Body.String())
+	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
+	x.mustPlaceOrder(t)
+	again := hidden(x.postOrder("city", "Potsdam").Body.String())
 	if _, err := orders.ParseID(again["id"]); err != nil || again["more"] != "" {
 		t.Fatalf("the question has %v", again)
 	}
 	yes := []string{"city", "Potsdam", "more", "yes", "id", again["id"]}
 	x.desk.fail = orders.ErrUncertain
-	kept := hidden(x.place(yes...).Body.String())
+	kept := hidden(x.postOrder(yes...).Body.String())
 	if kept["id"] != again["id"] || kept["more"] != "yes" {
 		t.Errorf("after an outage the form has %v", kept)
 	}
 	x.desk.fail = nil
-	first := x.taken(t, yes...)
-	if second := x.taken(t, yes...); second != first || len(x.desk.papers) != 2 || !strings.Contains(first, again["id"]) {
+	first := x.mustPlaceOrder(t, yes...)
+	if second := x.mustPlaceOrder(t, yes...); second != first || len(x.desk.papers) != 2 || !strings.Contains(first, again["id"]) {
 		t.Errorf("%s and %s, %d papers", first, second, len(x.desk.papers))
 	}
 }
 
 // A total that no page has shown is shown before it is owed.
 func TestATotalIsSeenFirst(t *testing.T) {
-	x := open(t, func(p *Product) { p.PerPerson = 12 })
+	x := openSale(t, func(p *Product) { p.PerPerson = 12 })
 	x.sale.Limit = 3
 	for _, c := range []struct {
 		name  string
@@ -187,7 +187,7 @@ func TestATotalIsSeenFirst(t *testing.T) {
 		{"no price list", []string{"prices", ""}, false},
 	} {
 		x.desk.papers, x.sale.Free = map[orders.ID]orders.Paper{}, 10
-		w := x.place(c.pairs...)
+		w := x.postOrder(c.pairs...)
 		if c.sent != (w.Code == http.StatusSeeOther) {
 			t.Errorf("%s: %d", c.name, w.Code)
 		}
@@ -202,14 +202,14 @@ func TestATotalIsSeenFirst(t *testing.T) {
 		for name, value := range hidden(html) {
 			form.Set(name, value)
 		}
-		if w := x.post(board+"/place", form.Encode()); w.Code != http.StatusSeeOther {
+		if w := x.post(boardPath+"/place", form.Encode()); w.Code != http.StatusSeeOther {
 			t.Errorf("%s: pressed again: %d", c.name, w.Code)
 		}
 	}
 }
 
 func TestWhatIsNoForm(t *testing.T) {
-	x := open(t, nil)
+	x := openSale(t, nil)
 	good := x.fields().Encode()
 	for _, c := range []struct {
 		name, method, path string
@@ -226,7 +226,7 @@ func TestWhatIsNoForm(t *testing.T) {
 		{"the same origin, an old browser", "POST", "/place", []string{"Content-Type", "application/x-www-form-urlencoded", "Origin", "http://example.com"}, 303},
 		{"to the page's own URL", "POST", "/order", []string{"Content-Type", "application/x-www-form-urlencoded"}, 303},
 	} {
-		r := httptest.NewRequest(c.method, board+c.path, strings.NewReader(good))
+		r := httptest.NewRequest(c.method, boardPath+c.path, strings.NewReader(good))
 		for i := 0; i+1 < len(c.fields); i += 2 {
 			r.Header.Set(c.fields[i], c.fields[i+1])
 		}
@@ -235,14 +235,14 @@ func TestWhatIsNoForm(t *testing.T) {
 		if w.Code != c.code || w.Header().Get("Cache-Control") != "no-store" || c.code > 400 && strings.Contains(w.Body.String(), "Ada") {
 			t.Errorf("%s: %d %v", c.name, w.Code, w.Header())
 		}
-		if c.code == 302 && w.Header().Get("Location") != board+"/order" {
+		if c.code == 302 && w.Header().Get("Location") != boardPath+"/order" {
 			t.Errorf("%s: to %s", c.name, w.Header().Get("Location"))
 		}
 	}
 	if w := x.post("/p/none/place", good); w.Code != 404 {
 		t.Errorf("no such product: %d", w.Code)
 	}
-	for path, direct := range map[string]bool{"POST " + board + "/place": true, "GET /r/a/b": true, "GET " + board + "/order": false, "HEAD /": false} {
+	for path, direct := range map[string]bool{"POST " + boardPath + "/place": true, "GET /r/a/b": true, "GET " + boardPath + "/order": false, "HEAD /": false} {
 		method, target, _ := strings.Cut(path, " ")
 		if x.Direct(httptest.NewRequest(method, target, nil)) != direct {
 			t.Errorf("%s: direct is %t", path, !direct)
@@ -253,12 +253,12 @@ func TestWhatIsNoForm(t *testing.T) {
 // The names of the world arrive as they were typed.
 func TestNamesInAnyScript(t *testing.T) {
 	for _, name := range []string{"张三", "علی" + "\u200c" + "رضا محمدی", "Zoë O'Brien-Smith", "Ελένη", "ओंकार", "สมชาย", "Љубица", "X Æ A-12", "ᐱᓇᓱᐊᖅ", "Null", "<b>Ada</b>"} {
-		x := open(t, nil)
-		path := x.taken(t, "name", name, "email", "用户@例子.广告")
+		x := openSale(t, nil)
+		path := x.mustPlaceOrder(t, "name", name, "email", "用户@例子.广告")
 		if got := x.desk.asks[0].Person.Name; got != name {
 			t.Errorf("%q became %q", name, got)
 		}
-		if html := ask(x.Shop, "GET", path).Body.String(); strings.Contains(html, "<b>Ada") {
+		if html := request(x.Shop, "GET", path).Body.String(); strings.Contains(html, "<b>Ada") {
 			t.Error("a name is markup")
 		}
 	}
@@ -274,24 +274,24 @@ func TestEachStateHasItsForm(t *testing.T) {
 		kind   string
 	}{
 		{orders.FirstCome, nil, -time.Second, orders.SaleUpcoming, ""},
-		{orders.FirstCome, nil, 0, orders.SaleInStock, takesOrder},
-		{orders.FirstCome, func(s *orders.Sale) { s.Free = 0 }, 0, orders.SaleSoldOut, takesWaiting},
+		{orders.FirstCome, nil, 0, orders.SaleInStock, formOrder},
+		{orders.FirstCome, func(s *orders.Sale) { s.Free = 0 }, 0, orders.SaleSoldOut, formWaiting},
 		{orders.FirstCome, func(s *orders.Sale) { s.Free, s.WaitingList = 0, false }, 0, orders.SaleSoldOut, ""},
-		{orders.FirstCome, func(s *orders.Sale) { s.Waiting = 1 }, 0, orders.SaleSoldOut, takesWaiting},
+		{orders.FirstCome, func(s *orders.Sale) { s.Waiting = 1 }, 0, orders.SaleSoldOut, formWaiting},
 		{orders.FirstCome, nil, 8 * 24 * time.Hour, orders.SaleClosed, ""},
 		{orders.Ballot, nil, -time.Second, orders.SaleUpcoming, ""},
-		{orders.Ballot, nil, 0, orders.SaleOpen, takesEntry},
+		{orders.Ballot, nil, 0, orders.SaleOpen, formEntry},
 		{orders.Ballot, nil, 8 * 24 * time.Hour, orders.SaleDrawing, ""},
-		{orders.Ballot, func(s *orders.Sale) { s.Draw.At = s.Closes }, 8 * 24 * time.Hour, orders.SaleDrawn, takesWaiting},
-		{orders.Interest, nil, 0, orders.SaleOpen, takesInterest},
+		{orders.Ballot, func(s *orders.Sale) { s.Draw.At = s.Closes }, 8 * 24 * time.Hour, orders.SaleDrawn, formWaiting},
+		{orders.Interest, nil, 0, orders.SaleOpen, formInterest},
 	} {
-		x := open(t, func(p *Product) { p.Mode, p.WaitingList = c.mode, c.mode != orders.Interest })
+		x := openSale(t, func(p *Product) { p.Mode, p.WaitingList = c.mode, c.mode != orders.Interest })
 		if c.change != nil {
 			c.change(x.sale)
 		}
 		x.desk.now = opening.Add(c.now)
 		name := fmt.Sprintf("%s %s", c.mode, c.state)
-		w := ask(x.Shop, "GET", board+"/order")
+		w := request(x.Shop, "GET", boardPath+"/order")
 		if got := hidden(w.Body.String())["kind"]; got != c.kind || w.Code != 200 {
 			t.Errorf("%s: %d, the form is for %q", name, w.Code, got)
 		}
@@ -306,7 +306,7 @@ func TestEachStateHasItsForm(t *testing.T) {
 		for field, value := range hidden(w.Body.String()) {
 			form.Set(field, value)
 		}
-		if w := x.post(board+"/place", form.Encode()); w.Code != http.StatusSeeOther || x.desk.asks[0].Kind.String() != c.kind {
+		if w := x.post(boardPath+"/place", form.Encode()); w.Code != http.StatusSeeOther || x.desk.asks[0].Kind.String() != c.kind {
 			t.Errorf("%s: %d", name, w.Code)
 		}
 	}
@@ -314,22 +314,22 @@ func TestEachStateHasItsForm(t *testing.T) {
 
 // What the book says of its own state reaches every page at once: nothing is kept longer.
 func TestPagesFollowTheBook(t *testing.T) {
-	x := open(t, nil)
+	x := openSale(t, nil)
 	says := func(path, want string) {
 		t.Helper()
-		if w := ask(x.Shop, "GET", path); !strings.Contains(w.Body.String(), want) {
+		if w := request(x.Shop, "GET", path); !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s does not say %q", path, want)
 		}
 	}
-	for _, path := range []string{"/", board, board + "/order", "/status"} {
+	for _, path := range []string{"/", boardPath, boardPath + "/order", "/status"} {
 		says(path, "In stock: 10")
-		if got := ask(x.Shop, "GET", path).Header().Get("Cache-Control"); got != "public, max-age=1, must-revalidate" {
+		if got := request(x.Shop, "GET", path).Header().Get("Cache-Control"); got != "public, max-age=1, must-revalidate" {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
 	x.sale.Free, x.sale.Sold, x.sale.Version = 0, 10, 2
 	x.desk.news = []orders.News{{At: opening.Add(time.Minute), Text: "The second batch comes on Friday."}}
-	for _, path := range []string{"/", board, board + "/order", "/status"} {
+	for _, path := range []string{"/", boardPath, boardPath + "/order", "/status"} {
 		says(path, "Sold out")
 		says(path, "The second batch comes on Friday.")
 	}
@@ -337,22 +337,22 @@ func TestPagesFollowTheBook(t *testing.T) {
 	says("/status.json", `"stock": 0`)
 	says("/status.json", `"takes_orders": true`)
 	x.desk.news = append([]orders.News{{At: opening.Add(2 * time.Minute)}}, x.desk.news...)
-	if html := ask(x.Shop, "GET", "/").Body.String(); strings.Contains(html, `class="news"`) {
+	if html := request(x.Shop, "GET", "/").Body.String(); strings.Contains(html, `class="news"`) {
 		t.Error("announcements that were taken off are shown")
 	}
 	delete(x.desk.sales, slug)
-	says(board+"/order", "Getting ready")
+	says(boardPath+"/order", "Getting ready")
 	says("/status.json", `"state": "unknown"`)
 	says("/status.json", `"takes_orders": false`)
-	if w := x.place(); w.Code != 503 || !strings.Contains(w.Body.String(), `value="Ada Lovelace"`) {
+	if w := x.postOrder(); w.Code != 503 || !strings.Contains(w.Body.String(), `value="Ada Lovelace"`) {
 		t.Errorf("a form before there is a sale: %d", w.Code)
 	}
 }
 
 // Nothing that a person typed is in a URL or in a header.
 func TestNoPersonInHeaders(t *testing.T) {
-	x := open(t, nil)
-	w := x.place()
+	x := openSale(t, nil)
+	w := x.postOrder()
 	all := fmt.Sprint(w.Header())
 	for _, pair := range []string{"Ada", "example.org", "James", "10115"} {
 		if strings.Contains(all, pair) || strings.Contains(all, url.QueryEscape(pair)) {
@@ -365,8 +365,8 @@ func TestNoPersonInHeaders(t *testing.T) {
 func TestInvisibleCharactersInAnAddress(t *testing.T) {
 	f := &form{values: map[string]string{"email": "ada\u200b@buyer.example\ufe0f"}}
 	f.checkPerson()
-	if !strings.HasPrefix(f.faultOf("email"), "There was an invisible character") || f.get("email") != "ada@buyer.example" {
-		t.Errorf("%q, %q", f.faultOf("email"), f.get("email"))
+	if !strings.HasPrefix(f.problemWith("email"), "There was an invisible character") || f.get("email") != "ada@buyer.example" {
+		t.Errorf("%q, %q", f.problemWith("email"), f.get("email"))
 	}
 }
 
@@ -379,7 +379,7 @@ func TestDomainsAreInTheirOwnScript(t *testing.T) {
 		"ada@xn--.example":          "ada@xn--.example",
 		"xn--ada@buyer.example":     "xn--ada@buyer.example",
 	} {
-		if got := ownScript(typed); got != want {
+		if got := domainToUnicode(typed); got != want {
 			t.Errorf("%s: %s, not %s", typed, got, want)
 		}
 	}

@@ -12,19 +12,19 @@ import (
 
 func TestPlacesAreGivenInOrderAndNeverTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p places
+		var p permits
 		var order []int
 		began := make(chan int)
 		leave := make(chan struct{})
 		p.setLimit(2)
 		for i := range 6 {
 			go func() {
-				if err := p.take(t.Context(), time.Hour, false); err != nil {
+				if err := p.acquire(t.Context(), time.Hour, false); err != nil {
 					t.Error(err)
 				}
 				began <- i
 				<-leave
-				p.leave()
+				p.release()
 			}()
 			synctest.Wait()
 		}
@@ -64,22 +64,22 @@ func TestPlacesAreGivenInOrderAndNeverTooMany(t *testing.T) {
 
 func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p places
+		var p permits
 		began := time.Now()
-		if err := p.take(t.Context(), 3*time.Second, false); !errors.Is(err, ErrBusy) || time.Since(began) != 3*time.Second {
+		if err := p.acquire(t.Context(), 3*time.Second, false); !errors.Is(err, ErrBusy) || time.Since(began) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := p.take(ctx, time.Hour, false); !errors.Is(err, context.Canceled) {
+		if err := p.acquire(ctx, time.Hour, false); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
 		for range maxQueue {
-			go p.take(t.Context(), time.Minute, false)
+			go p.acquire(t.Context(), time.Minute, false)
 		}
 		synctest.Wait()
 		began = time.Now()
-		if err := p.take(t.Context(), time.Hour, false); !errors.Is(err, ErrBusy) || time.Since(began) != 0 {
+		if err := p.acquire(t.Context(), time.Hour, false); !errors.Is(err, ErrBusy) || time.Since(began) != 0 {
 			t.Errorf("beyond the queue's bound, after %v: %v", time.Since(began), err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -88,7 +88,7 @@ func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
 			t.Errorf("%d still wait", p.queue.Len())
 		}
 		p.setLimit(1)
-		if err := p.take(t.Context(), 0, false); err != nil {
+		if err := p.acquire(t.Context(), 0, false); err != nil {
 			t.Errorf("a free place: %v", err)
 		}
 	})
@@ -96,11 +96,11 @@ func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
 
 func TestAnUrgentQuestionGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p places
+		var p permits
 		got := make(chan string, 2)
 		for _, name := range []string{"page", "probe"} {
 			go func() {
-				if p.take(t.Context(), time.Hour, name == "probe") == nil {
+				if p.acquire(t.Context(), time.Hour, name == "probe") == nil {
 					got <- name
 				}
 			}()
@@ -110,15 +110,15 @@ func TestAnUrgentQuestionGoesFirst(t *testing.T) {
 		if first := <-got; first != "probe" {
 			t.Errorf("first came the %s", first)
 		}
-		p.leave()
+		p.release()
 		<-got
 	})
 }
 
-func rackOf(names string, dead string) []Board {
-	var boards []Board
+func rackOf(names string, dead string) []RackMember {
+	var boards []RackMember
 	for _, name := range names {
-		boards = append(boards, Board{string(name), !slices.Contains([]rune(dead), name)})
+		boards = append(boards, RackMember{string(name), !slices.Contains([]rune(dead), name)})
 	}
 	return boards
 }
@@ -146,10 +146,10 @@ func TestShares(t *testing.T) {
 			boards := rackOf(tt.boards, tt.dead)
 			got := ""
 			for _, b := range boards {
-				mine, _ := share(tt.total, boards, b.Name)
+				mine, _ := dividePermits(tt.total, boards, b.Name)
 				got += fmt.Sprint(mine)
 			}
-			_, holders := share(tt.total, boards, "a")
+			_, holders := dividePermits(tt.total, boards, "a")
 			if got != tt.mine || fmt.Sprint(holders) != fmt.Sprint(names(tt.holders)) {
 				t.Errorf("shares %s, others that a can ask %v; want %s, %s", got, holders, tt.mine, tt.holders)
 			}
@@ -175,13 +175,13 @@ func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
 				if small&^big != 0 || small == 0 {
 					continue
 				}
-				var few, many []Board
+				var few, many []RackMember
 				for i, c := range all {
 					if small&(1<<i) != 0 {
-						few = append(few, Board{string(c), true})
+						few = append(few, RackMember{string(c), true})
 					}
 					if big&(1<<i) != 0 {
-						many = append(many, Board{string(c), true})
+						many = append(many, RackMember{string(c), true})
 					}
 				}
 				sum := 0
@@ -190,7 +190,7 @@ func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
 					if i%2 == 1 {
 						view = many
 					}
-					mine, _ := share(total, view, b.Name)
+					mine, _ := dividePermits(total, view, b.Name)
 					sum += mine
 				}
 				if sum > total {
@@ -202,21 +202,21 @@ func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
 }
 
 func TestSharingSettles(t *testing.T) {
-	var s sharing
+	var s rackStability
 	now := time.Unix(0, 0)
-	if s.see(rackOf("a", ""), now) {
+	if s.observe(rackOf("a", ""), now) {
 		t.Error("settled at once")
 	}
-	if now = now.Add(ShareSettle); !s.see(rackOf("a", ""), now) {
+	if now = now.Add(RebalanceDelay); !s.observe(rackOf("a", ""), now) {
 		t.Error("not settled")
 	}
-	if s.see(rackOf("ab", ""), now) {
+	if s.observe(rackOf("ab", ""), now) {
 		t.Error("settled with a new board")
 	}
-	if now = now.Add(ShareSettle - 1); s.see(rackOf("ab", ""), now) {
+	if now = now.Add(RebalanceDelay - 1); s.observe(rackOf("ab", ""), now) {
 		t.Error("settled too early")
 	}
-	if s.see(rackOf("ab", "b"), now.Add(1)) {
+	if s.observe(rackOf("ab", "b"), now.Add(1)) {
 		t.Error("settled with a board that died")
 	}
 }
