@@ -220,7 +220,7 @@ func (r roster) Known() int {
 }
 
 // countOtherAddrs counts the join addresses that are not this board's own.
-func countOtherAddrs(cfg config.Rack, self string) int {
+func countOtherAddrs(cfg config.RackSettings, self string) int {
 	n := 0
 	for _, addr := range cfg.Join {
 		if addr != self {

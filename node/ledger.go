@@ -26,8 +26,8 @@ func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) 
 	return l.link.Stream(ctx, board, ledgerStreamPath)
 }
 
-// Ask sends a question to another board's ledger.
-func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+// Call sends a question to another board's ledger.
+func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerCallPath+kind, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ledger.ErrNotSent, err)
@@ -42,12 +42,12 @@ func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([
 		return nil, err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, ledger.MaxAsk+1))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, ledger.MaxCallBytes+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the ledger of %s: %w", board, err)
-	case len(answer) > ledger.MaxAsk:
-		return nil, fmt.Errorf("the ledger of %s answers with more than %d bytes", board, ledger.MaxAsk)
+	case len(answer) > ledger.MaxCallBytes:
+		return nil, fmt.Errorf("the ledger of %s answers with more than %d bytes", board, ledger.MaxCallBytes)
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, fmt.Errorf("%w: %s has no ledger", ledger.ErrNotSent, board)
 	case resp.StatusCode != http.StatusOK:
@@ -60,12 +60,12 @@ func (l ledgerLink) Ask(ctx context.Context, board, kind string, body []byte) ([
 func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
 	mux.Handle("GET "+ledgerStreamPath, link.StreamHandler(l.Accept))
 	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxAsk))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxCallBytes))
 		if err != nil {
 			http.Error(w, "reading the question: "+err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer, err := l.Answer(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
+		answer, err := l.HandleCall(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

@@ -54,7 +54,7 @@ type Options struct {
 	SlowCard time.Duration
 	// Sockets opens the listeners that a program which takes this one's place is
 	// to have: pages and console. nil: nothing is handed on.
-	Sockets *sockets.Set
+	Sockets *sockets.ListenerSet
 	// Shared is set if other boards run on this machine, so that its load is not
 	// this board's.
 	Shared bool
@@ -69,7 +69,7 @@ type board struct {
 	version         string
 	slowCard        time.Duration
 	shared          bool
-	sockets         *sockets.Set
+	sockets         *sockets.ListenerSet
 	cardHost        CardHost     // nil: none
 	ended           chan error   // why the board ends by itself; see machine.go
 	haltRequestedAt atomic.Int64 // since when it is to be put to rest, Unix nanoseconds; 0: it is not
@@ -113,7 +113,7 @@ func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 		events: new(console.Broadcaster), ended: make(chan error, 1),
 	}
 	if b.sockets == nil {
-		b.sockets = new(sockets.Set)
+		b.sockets = new(sockets.ListenerSet)
 		b.sockets.Release() // to nobody
 		defer b.sockets.Close()
 	}
@@ -143,7 +143,7 @@ func (b *board) open(ctx context.Context) error {
 	b.replicator.pages = b.pages
 	b.cache, err = cache.New(cache.Config{
 		Name: b.cfg.Board.Name, Budget: budget, MaxObject: maxObject, Via: via,
-		NoCacheStatus: !b.cfg.Cache.Status, ClientDirectives: b.cfg.Cache.ClientDirectives, KeepSetCookie: b.cfg.Cache.KeepSetCookie,
+		NoCacheStatus: !b.cfg.Cache.CacheStatusHeader, ClientDirectives: b.cfg.Cache.ClientCacheControl, KeepSetCookie: b.cfg.Cache.StoreSetCookie,
 		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
 		Logger: quiet, Fail: newFailHandler(quiet), OnStore: b.replicator.queueCopy, OnInvalidate: b.invalidator.purgeKey, OnReplace: b.invalidator.purgeKey,
 		Settle:       b.invalidator.awaitPurge,
@@ -160,13 +160,13 @@ func (b *board) open(ctx context.Context) error {
 		Listen: b.cfg.HTTP.Listen, Handler: handler, FastHandler: hits, TLS: b.frontTLS(), Logger: b.log,
 		HeaderTimeout: time.Duration(b.cfg.HTTP.HeaderTimeout), IdleTimeout: time.Duration(b.cfg.HTTP.IdleTimeout),
 		WriteTimeout: time.Duration(b.cfg.HTTP.WriteTimeout), DrainTimeout: time.Duration(b.cfg.HTTP.DrainTimeout),
-		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.NewConnections,
-		ClientRequests: b.cfg.HTTP.ClientRequests, NetworkRequests: b.cfg.HTTP.NetworkRequests,
-		ClientConnections: b.cfg.HTTP.ClientConnections, NetworkConnections: b.cfg.HTTP.NetworkConnections,
+		MaxConnections: b.maxConnections(), NewConnections: b.cfg.HTTP.AcceptRate,
+		ClientRequests: b.cfg.HTTP.ClientRequestRate, NetworkRequests: b.cfg.HTTP.NetworkRequestRate,
+		ClientConnections: b.cfg.HTTP.ClientConnectionRate, NetworkConnections: b.cfg.HTTP.NetworkConnectionRate,
 		Open:         func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
-		HasSuccessor: b.sockets.HandsOn,
+		HasSuccessor: b.sockets.PassesOn,
 		MaxRequests:  b.maxRequests(budget),
-		BodyTimeout:  time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.BodyRate),
+		BodyTimeout:  time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.MinBodyRate),
 		Pressure: b.overload,
 	}); err != nil {
 		return err
@@ -195,11 +195,11 @@ func (b *board) open(ctx context.Context) error {
 }
 
 // staleOnError is a cache's way to say it: 0 would be its default.
-func staleOnError(cfg config.Cache) time.Duration {
-	if cfg.StaleOnError == 0 {
+func staleOnError(cfg config.CacheSettings) time.Duration {
+	if cfg.StaleIfError == 0 {
 		return -1
 	}
-	return time.Duration(cfg.StaleOnError)
+	return time.Duration(cfg.StaleIfError)
 }
 
 // newSites makes the origins, and the built-in shop if it is one of them.
@@ -211,7 +211,7 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Sites, error) {
 			return nil, err
 		}
 		how := shop.Options{Now: time.Now}
-		if b.cfg.Orders.Take {
+		if b.cfg.Orders.Enabled {
 			b.counter, err = b.openCounter(catalogue, log)
 			switch {
 			case errors.Is(err, handover.ErrConfig):
@@ -235,7 +235,7 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Sites, error) {
 	return origin.New(b.cfg, opts)
 }
 
-func loadCatalogue(cfg config.Shop) (*shop.Catalogue, error) {
+func loadCatalogue(cfg config.ShopSettings) (*shop.Catalogue, error) {
 	if cfg.Catalogue == "" {
 		return shop.Default()
 	}
@@ -243,7 +243,7 @@ func loadCatalogue(cfg config.Shop) (*shop.Catalogue, error) {
 }
 
 // rackKeys are the keys that a board accepts; it shows the first.
-func rackKeys(cfg config.Rack) [][]byte {
+func rackKeys(cfg config.RackSettings) [][]byte {
 	keys := [][]byte{cfg.Key.Bytes()}
 	for _, old := range cfg.OldKeys {
 		keys = append(keys, old.Bytes())
@@ -257,19 +257,19 @@ func (b *board) openRack(ctx context.Context, quiet *slog.Logger) error {
 	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)
 	var err error
 	if b.link, err = link.New(link.Config{
-		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.Link, PeerTimeout: peerTimeout, Logger: quiet,
+		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.LinkListen, PeerTimeout: peerTimeout, Logger: quiet,
 	}); err != nil {
 		return err
 	}
 	var discover func(context.Context) []string
 	if b.cfg.Rack.MDNS {
 		tag := cluster.RackTag(keys[0])
-		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, tag, portOf(b.cfg.Rack.Gossip), b.log)
+		b.mdns = cluster.Announce(ctx, b.cfg.Board.Name, tag, portOf(b.cfg.Rack.GossipListen), b.log)
 		discover = b.mdns.Discover
 	}
 	// Gossip outlives ctx, so that the goodbye can be said.
 	b.members, err = cluster.Start(context.WithoutCancel(ctx), cluster.MembersConfig{
-		Name: b.cfg.Board.Name, Bind: b.cfg.Rack.Gossip, Advertise: b.cfg.Rack.Advertise, Keys: keys,
+		Name: b.cfg.Board.Name, Bind: b.cfg.Rack.GossipListen, Advertise: b.cfg.Rack.Advertise, Keys: keys,
 		Join: b.cfg.Rack.Join, Discover: discover, Forget: time.Duration(b.cfg.Rack.ForgetAfter),
 		Meta: b.buildMeta(cluster.Vitals{State: cluster.Starting}, ""), Logger: b.log,
 	})

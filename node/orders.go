@@ -50,7 +50,7 @@ type counter struct {
 
 // openCounter opens the order book in its folder.
 func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*counter, error) {
-	folder := b.cfg.Orders.Folder
+	folder := b.cfg.Orders.Directory
 	if err := os.MkdirAll(folder, folderMode); err != nil {
 		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] folder, or set take = false", err)
 	}
@@ -62,7 +62,7 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 	for i := range offers {
 		offers[i].Webhook = b.cfg.Webhook.URL != ""
 		offers[i].Mail = b.cfg.Mail.Server != ""
-		offers[i].Retain = time.Duration(b.cfg.Orders.Keep)
+		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)
 	}
 	c.desk = desk.New(desk.Config{
 		Ledger: c.ledger, Book: c.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
@@ -77,15 +77,15 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 
 // openBook opens the order book and its ledger.
 func (b *board) openBook(quiet *slog.Logger) (*counter, error) {
-	folder := b.cfg.Orders.Folder
-	c := &counter{planned: b.cfg.Rack.Boards}
+	folder := b.cfg.Orders.Directory
+	c := &counter{planned: b.cfg.Rack.ExpectedBoards}
 	var err error
 	if c.book, err = orders.Open(filepath.Join(folder, bookFolder), orders.Options{}); err != nil {
 		return nil, err
 	}
 	if c.ledger, err = ledger.Open(ledger.Config{
-		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.Boards,
-		Machine: patient{c.book}, Link: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
+		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.ExpectedBoards,
+		StateMachine: patient{c.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards, Logger: quiet, SlowSync: b.slowCard,
 	}); err != nil {
 		c.close()
 		return nil, err
@@ -100,7 +100,7 @@ type patient struct{ *orders.Book }
 func (p patient) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	replies, err := p.Book.Apply(index, at, commands)
 	if errors.Is(err, orders.ErrDisk) {
-		err = fmt.Errorf("%w: %w", ledger.ErrAgain, err)
+		err = fmt.Errorf("%w: %w", ledger.ErrRetryLater, err)
 	}
 	return replies, err
 }
@@ -125,7 +125,7 @@ func newSender(cfg *config.Config, catalogue *shop.Catalogue, d *desk.Desk, log 
 	if from == "" {
 		from = catalogue.Seller.Email
 	}
-	base := strings.TrimSuffix(cfg.Orders.PublicAt, "/")
+	base := strings.TrimSuffix(cfg.Orders.PublicURL, "/")
 	return handover.New(handover.Config{
 		Book:    d.Outbox(),
 		Webhook: handover.Webhook{URL: cfg.Webhook.URL, Secret: cfg.Webhook.Secret, Timeout: time.Duration(cfg.Webhook.Timeout)},
@@ -208,11 +208,11 @@ func (c *counter) notices(board string) []string {
 	}
 	switch {
 	case !s.Founded:
-		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] boards plans. Switch them on, or write there how many there are.", s.Waiting, c.planned))
+		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] boards plans. Switch them on, or write there how many there are.", s.MissingBoards, c.planned))
 	case s.Leader == "":
 		all = append(all, "No orders are taken just now: the ledger has no majority of its voters.")
 	}
-	if s.Passing {
+	if s.HaltPassing {
 		add("The ledger of "+board+" waits, and goes on by itself when this has passed: ", s.Halted)
 	} else {
 		add("The ledger of "+board+" has halted, and a person has to look: ", s.Halted)

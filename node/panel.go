@@ -37,7 +37,7 @@ type panelState struct {
 // OpenPanel opens the lamps and the button that the settings ask for. What
 // cannot be had is in the error, one sentence each, and the rest is there. A
 // machine that is no Pi has none unless pins are named.
-func OpenPanel(cfg config.Panel) (pins.Opened, error) {
+func OpenPanel(cfg config.PanelSettings) (pins.Opened, error) {
 	host := pins.NewHost()
 	s, ask := panelPins(cfg, host.Model)
 	if !ask {
@@ -53,7 +53,7 @@ func OpenPanel(cfg config.Panel) (pins.Opened, error) {
 
 // panelPins fills in what the settings leave to the board's model. ask is false
 // if there is nothing to be opened.
-func panelPins(cfg config.Panel, model string) (s pins.Settings, ask bool) {
+func panelPins(cfg config.PanelSettings, model string) (s pins.Settings, ask bool) {
 	if model != "" {
 		s = pins.Defaults(model)
 	}
@@ -66,16 +66,16 @@ func panelPins(cfg config.Panel, model string) (s pins.Settings, ask bool) {
 			*to = word
 		}
 	}
-	pick(&s.Health, cfg.Health)
-	pick(&s.Button, cfg.Button)
-	pick(&s.LED, cfg.LED)
+	pick(&s.Health, cfg.HealthPin)
+	pick(&s.Button, cfg.ButtonPin)
+	pick(&s.LED, cfg.KernelLED)
 	switch {
-	case slices.Equal(cfg.Bar, []string{config.PinNone}):
+	case slices.Equal(cfg.BarPins, []string{config.PinNone}):
 		s.Bar = nil
-	case !slices.Equal(cfg.Bar, []string{config.PinAuto}):
-		s.Bar = cfg.Bar
+	case !slices.Equal(cfg.BarPins, []string{config.PinAuto}):
+		s.Bar = cfg.BarPins
 	}
-	s.ActiveLow, s.PWM, s.Strip = cfg.ActiveLow, cfg.PWM, cfg.Strip
+	s.ActiveLow, s.PWM, s.Strip = cfg.ActiveLow, cfg.PWM, cfg.Blinkt
 	return s, s.Strip || s.Health != "" || s.Button != "" || s.LED != "" || len(s.Bar) > 0
 }
 

@@ -10,14 +10,14 @@ import (
 
 func TestPanelPins(t *testing.T) {
 	auto := config.Default().Panel
-	none := config.Panel{Health: "none", Bar: []string{"none"}, Button: "none", LED: "none"}
-	some := config.Panel{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, Button: "none", LED: "none", ActiveLow: true}
+	none := config.PanelSettings{HealthPin: "none", BarPins: []string{"none"}, ButtonPin: "none", KernelLED: "none"}
+	some := config.PanelSettings{HealthPin: "GPIO5", BarPins: []string{"GPIO6", "GPIO13"}, ButtonPin: "none", KernelLED: "none", ActiveLow: true}
 	strip := none
-	strip.Strip = true
+	strip.Blinkt = true
 	const pi = "Raspberry Pi Model B Plus Rev 1.2"
 	for _, tt := range []struct {
 		name  string
-		cfg   config.Panel
+		cfg   config.PanelSettings
 		model string
 		want  pins.Settings
 		ask   bool

@@ -17,8 +17,8 @@ const piReadInterval = 3 * time.Second
 // watchPi reads the machine's health until ctx ends.
 func (b *board) watchPi(ctx context.Context) {
 	folder := ""
-	if b.cfg.Orders.Take && b.counter != nil {
-		folder = b.cfg.Orders.Folder
+	if b.cfg.Orders.Enabled && b.counter != nil {
+		folder = b.cfg.Orders.Directory
 		if real, err := filepath.EvalSymlinks(folder); err == nil {
 			folder = real // the mount table knows no links
 		}

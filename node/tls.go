@@ -21,13 +21,13 @@ func (b *board) newCerts() (*certs.Manager, error) {
 		return nil, nil
 	}
 	var files []certs.Pair
-	for i := range cfg.Certificate {
-		files = append(files, certs.Pair{Certificate: cfg.Certificate[i], Key: cfg.Key[i]})
+	for i := range cfg.CertificateFiles {
+		files = append(files, certs.Pair{Certificate: cfg.CertificateFiles[i], Key: cfg.KeyFiles[i]})
 	}
 	return certs.New(certs.Config{
 		Self: b.cfg.Board.Name, RackKeys: rackKeys(b.cfg.Rack), Names: siteNames(b.cfg), Files: files,
-		ACME:   certs.ACME{Names: cfg.ACME, Directory: cfg.ACMEDirectory, Email: cfg.ACMEEmail, CA: cfg.ACMECA},
-		Folder: cfg.Folder, Rack: certRack{b}, Logger: b.log, Now: time.Now,
+		ACME:   certs.ACME{Names: cfg.ACMEDomains, Directory: cfg.ACMEDirectoryURL, Email: cfg.ACMEEmail, CA: cfg.ACMECARoot},
+		Folder: cfg.ACMEStorage, Rack: certRack{b}, Logger: b.log, Now: time.Now,
 		SetTicketKeys: func(keys [][32]byte) { b.front.SetTicketKeys(keys) },
 		ClockSet:      b.clockIsSet,
 	})
@@ -35,7 +35,7 @@ func (b *board) newCerts() (*certs.Manager, error) {
 
 // siteNames are the host names of the rack's sites, without ports.
 func siteNames(cfg *config.Config) []string {
-	names := append([]string(nil), cfg.TLS.ACME...)
+	names := append([]string(nil), cfg.TLS.ACMEDomains...)
 	for _, site := range cfg.Sites {
 		for _, name := range append([]string{site.Host}, site.Aliases...) {
 			if host, _, err := net.SplitHostPort(name); err == nil {
@@ -55,10 +55,10 @@ func (b *board) frontTLS() *front.HTTPSConfig {
 		return nil
 	}
 	t := &front.HTTPSConfig{
-		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.Handshakes,
+		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.MaxPendingHandshakes,
 		FastHandler: newFastPath(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
 	}
-	if age := time.Duration(b.cfg.TLS.StrictTransport); age > 0 {
+	if age := time.Duration(b.cfg.TLS.HSTSMaxAge); age > 0 {
 		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)
 	}
 	return t
@@ -70,7 +70,7 @@ func (b *board) publicHandler() (http.Handler, front.FastHandler) {
 	switch {
 	case b.certs == nil:
 		return b.pages, hits
-	case b.cfg.TLS.Redirect:
+	case b.cfg.TLS.RedirectHTTP:
 		return redirectHandler{b}, redirectingFastPath{hits, b.certs}
 	}
 	return redirectHandler{b}, hits
@@ -85,7 +85,7 @@ func (e redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := e.b
 	switch {
 	case b.certs.AnswerChallenge(w, r):
-	case r.TLS == nil && b.cfg.TLS.Redirect && b.certs.HasCertificate(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
+	case r.TLS == nil && b.cfg.TLS.RedirectHTTP && b.certs.HasCertificate(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
 		w.Header().Set("Location", httpsURL(r, b.cfg.TLS.Listen))
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusPermanentRedirect)

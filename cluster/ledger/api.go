@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Machine is what the ledger's commands are carried out by: the same commands
+// StateMachine is what the ledger's commands are carried out by: the same commands
 // in the same order on every board. The ledger calls it from one goroutine at
 // a time; what the machine shows to readers meanwhile is its own affair.
-type Machine interface {
+type StateMachine interface {
 	// Apply carries out one committed batch of at least one command and
 	// returns exactly one reply for each. index grows by every call; at is
 	// the ledger's clock, UTC, which never goes back. What the result depends
@@ -23,7 +23,7 @@ type Machine interface {
 	Apply(index uint64, at time.Time, commands [][]byte) (replies [][]byte, err error)
 	// Snapshot is a view of the state that later Applys do not change. It is
 	// written in another goroutine while Apply goes on, and closed once.
-	Snapshot() (View, error)
+	Snapshot() (StateSnapshot, error)
 	// Restore replaces the state by what a Snapshot wrote, the digest
 	// included. The bytes have been checked against their CRC.
 	Restore(r io.Reader) error
@@ -33,23 +33,23 @@ type Machine interface {
 	Digest() uint64
 }
 
-// View is one unchanging state of a Machine.
-type View = interface {
+// StateSnapshot is one unchanging state of a Machine.
+type StateSnapshot = interface {
 	io.WriterTo
 	io.Closer
 }
 
-// Link reaches the other boards' ledgers. Both methods may be called at any
+// Transport reaches the other boards' ledgers. Both methods may be called at any
 // time from any number of goroutines.
-type Link interface {
+type Transport interface {
 	// Stream opens a raw two-way connection to a board's ledger; over there it
 	// is given to Accept.
 	Stream(ctx context.Context, board string) (net.Conn, error)
-	// Ask sends a small request (at most MaxAsk bytes) to another board's
+	// Call sends a small request (at most MaxAsk bytes) to another board's
 	// ledger and returns what its Answer returned. kind is one of Kinds. An
 	// error that wraps ErrNotSent says that the request surely never reached
 	// the other board; any other error leaves that open.
-	Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error)
+	Call(ctx context.Context, board, kind string, body []byte) ([]byte, error)
 }
 
 // Config sets up a board's ledger.
@@ -61,14 +61,14 @@ type Config struct {
 	// Boards is how many boards the rack is planned to have: it is founded
 	// when more than half of them are there. It means nothing afterwards. A
 	// number that is too small could found two ledgers (see ErrTwoLedgers).
-	Boards  int
-	Machine Machine
-	Link    Link
+	Boards       int
+	StateMachine StateMachine
+	Transport    Transport
 	// Live names the boards that seem to be there now, this one included.
 	Live   func() []string
 	Logger *slog.Logger
 	// Timing is DefaultTiming() if zero.
-	Timing Timing
+	Timing RaftTiming
 	// Clock is this board's own clock; nil means time.Now.
 	Clock func() time.Time
 	// SlowSync makes every sync of the log take this much longer, to rehearse
@@ -80,7 +80,7 @@ type Config struct {
 	OnApplied func(index uint64)
 }
 
-func (c *Config) check() error {
+func (c *Config) checkAndSetDefaults() error {
 	switch {
 	case c.Name == "" || len(c.Name) > maxName:
 		return fmt.Errorf("ledger: a board's name has 1 to %d bytes, not %d", maxName, len(c.Name))
@@ -88,7 +88,7 @@ func (c *Config) check() error {
 		return errors.New("ledger: no folder given")
 	case c.Boards < 1 || c.Boards > maxBoards:
 		return fmt.Errorf("ledger: the planned number of boards must be 1 to %d, not %d", maxBoards, c.Boards)
-	case c.Machine == nil || c.Link == nil || c.Live == nil:
+	case c.StateMachine == nil || c.Transport == nil || c.Live == nil:
 		return errors.New("ledger: machine, link and live boards must be given")
 	}
 	if c.Logger == nil {
@@ -97,10 +97,10 @@ func (c *Config) check() error {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
-	if c.Timing == (Timing{}) {
+	if c.Timing == (RaftTiming{}) {
 		c.Timing = DefaultTiming()
 	}
-	return c.Timing.check()
+	return c.Timing.validate()
 }
 
 // Bounds.
@@ -109,9 +109,9 @@ const (
 	maxBoards = 512 // boards of a rack
 	// MaxCommand is the size of one command, in bytes.
 	MaxCommand = 64 << 10
-	// MaxAsk bounds the body of an Ask and of its answer, in bytes: a full
+	// MaxCallBytes bounds the body of an Ask and of its answer, in bytes: a full
 	// batch of commands, or the replies to one, and what frames them.
-	MaxAsk = 1 << 20
+	MaxCallBytes = 1 << 20
 )
 
 // Kinds of error. Match with errors.Is; the text says more. For a command
@@ -132,10 +132,10 @@ var (
 	// A person has to look. Definitely not taken, unless the error is
 	// ErrUncertain too: then it may be this command that the machine refused.
 	ErrHalted = errors.New("the ledger has halted")
-	// ErrAgain is a Machine's: it could not carry the batch out just now, as
+	// ErrRetryLater is a Machine's: it could not carry the batch out just now, as
 	// when its disk is full, and nothing has changed. The ledger stands halted
 	// and gives it the batch again every few seconds.
-	ErrAgain = errors.New("the machine cannot go on just now")
+	ErrRetryLater = errors.New("the machine cannot go on just now")
 	// ErrTooLarge: the command exceeds MaxCommand. Definitely not taken.
 	ErrTooLarge = errors.New("the command is too large")
 	// ErrDamaged: files are damaged and there is no board to repair them from.

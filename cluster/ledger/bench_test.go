@@ -21,7 +21,7 @@ func BenchmarkSubmit(b *testing.B) {
 			r := newRack(b, 3)
 			r.slow = 20 * time.Millisecond
 			r.timing = ledger.DefaultTiming()
-			r.timing.Settle, r.timing.Meet = 500*time.Millisecond, 200*time.Millisecond
+			r.timing.FoundingWait, r.timing.Survey = 500*time.Millisecond, 200*time.Millisecond
 			r.start(r.names...)
 			r.voters(3)
 			r.submit(r.board("b1"), "warm")
@@ -73,7 +73,7 @@ func BenchmarkSubmit(b *testing.B) {
 func BenchmarkLeaderKilled(b *testing.B) {
 	r := newRack(b, 3)
 	r.timing = ledger.DefaultTiming()
-	r.timing.Settle, r.timing.Meet = 500*time.Millisecond, 200*time.Millisecond
+	r.timing.FoundingWait, r.timing.Survey = 500*time.Millisecond, 200*time.Millisecond
 	r.start(r.names...)
 	r.voters(3)
 	r.submit(r.board("b1"), "warm")

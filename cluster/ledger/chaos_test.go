@@ -139,7 +139,7 @@ func TestLostAnswersAndPartitions(t *testing.T) {
 	r.voters(3)
 	for _, a := range r.names {
 		for _, b := range r.names {
-			r.net.LoseAsks(a, b, 0.1)
+			r.net.DropCalls(a, b, 0.1)
 		}
 	}
 	ld := r.load(12, 800*time.Millisecond, r.names...)
@@ -154,13 +154,13 @@ func TestLostAnswersAndPartitions(t *testing.T) {
 		}
 		switch i {
 		case 0: // the leader alone
-			r.net.Part([]string{led.name}, others)
+			r.net.Partition([]string{led.name}, others)
 		case 1: // the leader hears, but is not heard
 			for _, o := range others {
 				r.net.Cut(led.name, o)
 			}
 		case 2: // the leader with one more
-			r.net.Part([]string{led.name, others[0]}, others[1:])
+			r.net.Partition([]string{led.name, others[0]}, others[1:])
 		}
 		time.Sleep(time.Second)
 		r.net.Heal()
@@ -218,7 +218,7 @@ func TestFoldersCopiedUnderLoad(t *testing.T) {
 
 func TestTwoHalvesStartedApart(t *testing.T) {
 	r := newRack(t, 4)
-	r.net.Part(r.names[:2], r.names[2:])
+	r.net.Partition(r.names[:2], r.names[2:])
 	r.start(r.names...)
 	time.Sleep(time.Second)
 	for _, b := range r.running() {
@@ -236,7 +236,7 @@ func TestTwoHalvesStartedApart(t *testing.T) {
 func TestTwoLedgersThatMeetTakeNothing(t *testing.T) {
 	r := newRack(t, 4)
 	r.planned = 2 // set wrongly
-	r.net.Part(r.names[:2], r.names[2:])
+	r.net.Partition(r.names[:2], r.names[2:])
 	r.start(r.names...)
 	r.submit(r.board("b1"), "one")
 	r.submit(r.board("b3"), "other")
@@ -258,7 +258,7 @@ func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
 	r := newRack(t, 3)
 	r.planned = 2
 	for i, n := range r.names {
-		r.net.Part(r.names[i:i+1], r.names[i+1:])
+		r.net.Partition(r.names[i:i+1], r.names[i+1:])
 		r.start(n)
 	}
 	r.net.Heal()
@@ -297,7 +297,7 @@ func slowStore(t *testing.T) (changed bool, stood time.Duration) {
 	defer r.stopAll()
 	r.slow = 200 * time.Millisecond
 	r.timing = ledger.DefaultTiming()
-	r.timing.Meet, r.timing.Settle = 200*time.Millisecond, time.Second
+	r.timing.Survey, r.timing.FoundingWait = 200*time.Millisecond, time.Second
 	r.start(r.names...)
 	r.voters(3)
 	halts := watchHalts()
@@ -341,7 +341,7 @@ func TestADeadVoterIsReplacedAndReturns(t *testing.T) {
 	r.start(r.names...)
 	r.until("three voters, one follower", func() bool {
 		s := r.leader().Status()
-		return len(s.Voters) == 3 && len(s.Others) == 1
+		return len(s.Voters) == 3 && len(s.Nonvoters) == 1
 	})
 	var dead string
 	for _, n := range r.leader().Status().Voters {
@@ -357,5 +357,5 @@ func TestADeadVoterIsReplacedAndReturns(t *testing.T) {
 	r.submit(r.leader(), "meanwhile")
 	r.start(dead)
 	r.agree()
-	r.until("it follows", func() bool { return slices.Contains(r.leader().Status().Others, dead) })
+	r.until("it follows", func() bool { return slices.Contains(r.leader().Status().Nonvoters, dead) })
 }

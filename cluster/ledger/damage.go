@@ -31,30 +31,30 @@ const (
 	maxDamaged = 2
 )
 
-// files are a board's open, checked files.
-type files struct {
-	keep     *keep
-	log      *logStore
-	snaps    *raft.FileSnapshotStore
-	identity identity
-	fresh    bool          // the folder was empty
-	newest   atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
+// boardFiles are a board's open, checked files.
+type boardFiles struct {
+	stable         *stableStore
+	log            *logStore
+	snapshots      *raft.FileSnapshotStore
+	identity       boardIdentity
+	fresh          bool          // the folder was empty
+	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
 }
 
-func (f *files) close() {
+func (f *boardFiles) close() {
 	if f.log != nil {
 		f.log.close()
 	}
-	if f.keep != nil {
-		f.keep.close()
+	if f.stable != nil {
+		f.stable.close()
 	}
 }
 
 // openFiles opens and checks everything in dir: every record, every log
 // entry, the snapshot. Damage is a *damage error; anything else (no space, no
 // permission) leaves the files as they are.
-func openFiles(dir string, slow time.Duration, log *slog.Logger) (f *files, err error) {
-	f = &files{}
+func openFiles(dir string, slow time.Duration, log *slog.Logger) (f *boardFiles, err error) {
+	f = &boardFiles{}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -66,29 +66,29 @@ func openFiles(dir string, slow time.Duration, log *slog.Logger) (f *files, err 
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Stat(filepath.Join(dir, dirLog)); err == nil {
-			return f, &damage{fileState, "it is missing beside a log"}
+			return f, &damageError{fileState, "it is missing beside a log"}
 		}
 		f.fresh = true
 	}
-	if f.keep, err = openKeep(filepath.Join(dir, fileState), slow); err != nil {
+	if f.stable, err = openStableStore(filepath.Join(dir, fileState), slow); err != nil {
 		return f, err
 	}
-	hlog := quietLogger{log: log}
-	if f.log, err = openLog(filepath.Join(dir, dirLog), f.keep, slow, false, hlog); err != nil {
+	hlog := hclogAdapter{log: log}
+	if f.log, err = openLog(filepath.Join(dir, dirLog), f.stable, slow, false, hlog); err != nil {
 		return f, err
 	}
-	if f.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
+	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
 		return f, err
 	}
-	after, err := checkSnapshot(f.snaps, filepath.Join(dir, "snapshots"))
+	after, err := checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots"))
 	if err != nil {
 		return f, err
 	}
-	f.newest.Store(after)
-	if err := f.log.check(after); err != nil {
+	f.newestSnapshot.Store(after)
+	if err := f.log.verifyEntries(after); err != nil {
 		return f, err
 	}
-	f.identity, _, err = readIdentity(f.keep)
+	f.identity, _, err = readIdentity(f.stable)
 	return f, err
 }
 
@@ -116,20 +116,20 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 	}
 	if len(list) == 0 {
 		if whole > 0 {
-			return 0, &damage{"snapshots", "no snapshot's description can be read"}
+			return 0, &damageError{"snapshots", "no snapshot's description can be read"}
 		}
 		return 0, nil
 	}
 	meta, r, err := snaps.Open(list[0].ID)
 	if err != nil {
-		return 0, asDamage(filepath.Join("snapshots", list[0].ID), err)
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
 	}
 	defer r.Close()
-	if _, err := readSnapshotHead(r); err != nil {
-		return 0, asDamage(filepath.Join("snapshots", list[0].ID), err)
+	if _, err := readSnapshotHeader(r); err != nil {
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return 0, asDamage(filepath.Join("snapshots", list[0].ID), err)
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
 	}
 	return meta.Index, nil
 }
@@ -138,10 +138,10 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 // folder aside and begins a new life that the other boards fill. found says
 // what was damaged. A board that is alone in its rack has nobody to be filled
 // from: its files stay, and the error is ErrDamaged.
-func openOrSetAside(cfg *Config) (f *files, found string, err error) {
+func openOrSetAside(cfg *Config) (f *boardFiles, found string, err error) {
 	now := filepath.Join(cfg.Dir, dirNow)
 	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
-	var d *damage
+	var d *damageError
 	if errors.As(err, &d) {
 		if cfg.Boards == 1 {
 			return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
@@ -159,8 +159,8 @@ func openOrSetAside(cfg *Config) (f *files, found string, err error) {
 		return nil, found, fmt.Errorf("open the ledger's folder: %w", err)
 	}
 	if f.identity.Server == "" {
-		f.identity = identity{Server: newServer(cfg.Name), JoinOnly: found != "" || hasDamaged(cfg.Dir)}
-		if err := f.identity.write(f.keep); err != nil {
+		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: found != "" || hasDamaged(cfg.Dir)}
+		if err := f.identity.saveTo(f.stable); err != nil {
 			f.close()
 			return nil, found, err
 		}

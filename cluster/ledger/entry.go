@@ -9,8 +9,8 @@ import (
 
 // Bounds of one batch.
 const (
-	// maxBatch is the number of commands in one batch.
-	maxBatch = 256
+	// maxBatchCommands is the number of commands in one batch.
+	maxBatchCommands = 256
 	// maxBatchBytes is the size of a batch's commands together. One command of
 	// MaxCommand always fits.
 	maxBatchBytes = 256 << 10
@@ -81,7 +81,7 @@ func decodeEntry(b []byte) (entry, error) {
 }
 
 func checkBatch(commands [][]byte) error {
-	if len(commands) > maxBatch {
+	if len(commands) > maxBatchCommands {
 		return fmt.Errorf("%w: %d commands in a batch", errEntry, len(commands))
 	}
 	n := 0

@@ -30,14 +30,14 @@ func FuzzEntry(f *testing.F) {
 }
 
 func FuzzBatch(f *testing.F) {
-	f.Add(batchAsk{Term: 1, ID: batchID{2, 3}, Commands: [][]byte{[]byte("a")}}.encode())
-	f.Add(batchSaid{Verdict: done, Index: 4, Replies: [][]byte{[]byte("r")}}.encode())
-	f.Add(batchSaid{Verdict: refused, Text: "no"}.encode())
+	f.Add(batchRequest{Term: 1, ID: batchID{2, 3}, Commands: [][]byte{[]byte("a")}}.encode())
+	f.Add(batchResponse{Status: batchDone, Index: 4, Replies: [][]byte{[]byte("r")}}.encode())
+	f.Add(batchResponse{Status: batchRefused, Text: "no"}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if q, err := decodeBatchAsk(b); err == nil && !bytes.Equal(q.encode(), b) {
+		if q, err := decodeBatchRequest(b); err == nil && !bytes.Equal(q.encode(), b) {
 			t.Errorf("question %x became %x", b, q.encode())
 		}
-		if s, err := decodeBatchSaid(b); err == nil && !bytes.Equal(s.encode(), b) {
+		if s, err := decodeBatchResponse(b); err == nil && !bytes.Equal(s.encode(), b) {
 			t.Errorf("answer %x became %x", b, s.encode())
 		}
 	})
@@ -54,7 +54,7 @@ func walFile(batches ...string) []byte {
 		binary.LittleEndian.PutUint32(frame[4:], uint32(len(text)))
 		copy(frame[walFrameHeader:], text)
 		b = append(b, frame...)
-		sum := castagnoli(b[from:])
+		sum := crc32cSum(b[from:])
 		b = append(b, frameCommit, 0, 0, 0)
 		b = binary.LittleEndian.AppendUint32(b, sum)
 		from = len(b)
@@ -86,7 +86,7 @@ func TestScanTail(t *testing.T) {
 		{"the last batch torn at its end", with(torn, func(b []byte) { clear(b[third+1000:]) }), third, false},
 		{"the last batch torn in its middle", with(torn, func(b []byte) { clear(b[third+512 : third+1100]) }), third, false},
 	} {
-		if s := scanTail(c.b); s.Good != c.good || s.Flip != c.flip {
+		if s := scanTail(c.b); s.Good != c.good || s.Damaged != c.flip {
 			t.Errorf("%s: %+v, want %d %v", c.name, s, c.good, c.flip)
 		}
 	}
@@ -101,7 +101,7 @@ func TestScanTailFindsEveryFlippedBit(t *testing.T) {
 		b := bytes.Clone(whole)
 		b[bit/8] ^= 1 << (bit % 8)
 		s := scanTail(b)
-		if inside := bit/8 < end; s.Flip != inside {
+		if inside := bit/8 < end; s.Damaged != inside {
 			t.Errorf("bit %d of byte %d (the last batch is %d to %d): %+v", bit%8, bit/8, third, end, s)
 		}
 	}
@@ -114,7 +114,7 @@ func TestScanTailTakesNoTornWriteForAFlip(t *testing.T) {
 	for at := third; at < end; at += 8 {
 		b := bytes.Clone(whole)
 		clear(b[at:])
-		if s := scanTail(b); s.Flip || s.Good != third {
+		if s := scanTail(b); s.Damaged || s.Good != third {
 			t.Errorf("torn at %d of %d to %d: %+v", at, third, end, s)
 		}
 	}
@@ -132,7 +132,7 @@ func FuzzScanTail(f *testing.F) {
 
 func TestKeepSurvivesATornWriteAndTellsAFlippedBit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
-	k, err := openKeep(path, 0)
+	k, err := openStableStore(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,18 +147,18 @@ func TestKeepSurvivesATornWriteAndTellsAFlippedBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 0; n <= len(whole); n++ {
-		values, _, err := readKeep("state", whole[:n])
+		values, _, err := readLastRecord("state", whole[:n])
 		if err != nil && len(values) > 0 {
 			t.Fatalf("%d bytes: %v", n, err)
 		}
 	}
-	if v, _, err := readKeep("state", whole[:len(whole)-3]); err != nil || string(v["key"]) != "two" {
+	if v, _, err := readLastRecord("state", whole[:len(whole)-3]); err != nil || string(v["key"]) != "two" {
 		t.Errorf("torn: %s, %v", v["key"], err)
 	}
 	for i := range whole {
 		b := bytes.Clone(whole)
 		b[i] ^= 4
-		if v, _, err := readKeep("state", b); err == nil && string(v["key"]) != "three" {
+		if v, _, err := readLastRecord("state", b); err == nil && string(v["key"]) != "three" {
 			t.Errorf("a flipped bit in byte %d of %d gives %q", i, len(whole), v["key"])
 		}
 	}
@@ -167,7 +167,7 @@ func TestKeepSurvivesATornWriteAndTellsAFlippedBit(t *testing.T) {
 func FuzzKeep(f *testing.F) {
 	f.Add([]byte("\x02\x00\x00\x00abcd{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if _, good, err := readKeep("state", b); err == nil && good > len(b) {
+		if _, good, err := readLastRecord("state", b); err == nil && good > len(b) {
 			t.Errorf("%d of %d", good, len(b))
 		}
 	})
@@ -176,12 +176,12 @@ func FuzzKeep(f *testing.F) {
 // raft-wal alone cannot read this log after the restart: see filer.Open.
 func TestLogIsReadAfterEntriesWereCutOff(t *testing.T) {
 	dir := t.TempDir()
-	open := func() (*keep, *logStore) {
-		k, err := openKeep(filepath.Join(dir, "state"), 0)
+	open := func() (*stableStore, *logStore) {
+		k, err := openStableStore(filepath.Join(dir, "state"), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := openLog(filepath.Join(dir, "log"), k, 0, false, quietLogger{log: slog.New(slog.DiscardHandler)})
+		s, err := openLog(filepath.Join(dir, "log"), k, 0, false, hclogAdapter{log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func TestLogIsReadAfterEntriesWereCutOff(t *testing.T) {
 		s.close()
 		k.close()
 		k, s = open()
-		if err := s.check(0); err != nil {
+		if err := s.verifyEntries(0); err != nil {
 			t.Fatal(err)
 		}
 		for i := uint64(1); i <= 8; i++ {

@@ -73,11 +73,11 @@ func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			disk := &fullDisk{FS: fs.New()}
-			k, err := openKeep(filepath.Join(dir, "keep"), 0)
+			k, err := openStableStore(filepath.Join(dir, "keep"), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			quiet := quietLogger{log: slog.New(slog.DiscardHandler)}
+			quiet := hclogAdapter{log: slog.New(slog.DiscardHandler)}
 			s, err := openLogOn(disk, filepath.Join(dir, "log"), k, 0, false, quiet)
 			if err != nil {
 				t.Fatal(err)
@@ -117,7 +117,7 @@ func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 			if err = store(); err == nil {
 				t.Error("it is tried again all the time")
 			}
-			s.mended = time.Time{}
+			s.reopenTried = time.Time{}
 			for range 2 * segmentSize / 100_000 {
 				if err := store(); err != nil {
 					t.Fatalf("with room again, at entry %d: %v", next, err)
@@ -128,7 +128,7 @@ func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 			}
 			for _, when := range []string{"in use", "after a restart"} {
 				last, err := s.LastIndex()
-				if err = errors.Join(err, s.check(0)); err != nil || last != next-1 {
+				if err = errors.Join(err, s.verifyEntries(0)); err != nil || last != next-1 {
 					t.Errorf("%s: the log ends at entry %d and not %d: %v", when, last, next-1, err)
 				}
 				if err := s.close(); err != nil {

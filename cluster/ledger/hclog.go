@@ -10,15 +10,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// quietLogger gives raft's messages to slog, two levels lower than raft
+// hclogAdapter gives raft's messages to slog, two levels lower than raft
 // thinks of them: what matters of them the ledger says itself, in its words.
-type quietLogger struct {
+type hclogAdapter struct {
 	log  *slog.Logger
 	name string
 	with []any
 }
 
-func (q quietLogger) Log(level hclog.Level, msg string, args ...any) {
+func (q hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
 	if level >= hclog.Error {
 		to = slog.LevelInfo
@@ -34,33 +34,33 @@ func (q quietLogger) Log(level hclog.Level, msg string, args ...any) {
 	q.log.Log(context.Background(), to, "raft: "+msg, append(append([]any{}, q.with...), args...)...)
 }
 
-func (q quietLogger) Trace(msg string, args ...any) { q.Log(hclog.Trace, msg, args...) }
-func (q quietLogger) Debug(msg string, args ...any) { q.Log(hclog.Debug, msg, args...) }
-func (q quietLogger) Info(msg string, args ...any)  { q.Log(hclog.Info, msg, args...) }
-func (q quietLogger) Warn(msg string, args ...any)  { q.Log(hclog.Warn, msg, args...) }
-func (q quietLogger) Error(msg string, args ...any) { q.Log(hclog.Error, msg, args...) }
+func (q hclogAdapter) Trace(msg string, args ...any) { q.Log(hclog.Trace, msg, args...) }
+func (q hclogAdapter) Debug(msg string, args ...any) { q.Log(hclog.Debug, msg, args...) }
+func (q hclogAdapter) Info(msg string, args ...any)  { q.Log(hclog.Info, msg, args...) }
+func (q hclogAdapter) Warn(msg string, args ...any)  { q.Log(hclog.Warn, msg, args...) }
+func (q hclogAdapter) Error(msg string, args ...any) { q.Log(hclog.Error, msg, args...) }
 
-func (q quietLogger) IsTrace() bool { return false }
-func (q quietLogger) IsDebug() bool { return false }
-func (q quietLogger) IsInfo() bool  { return true }
-func (q quietLogger) IsWarn() bool  { return true }
-func (q quietLogger) IsError() bool { return true }
+func (q hclogAdapter) IsTrace() bool { return false }
+func (q hclogAdapter) IsDebug() bool { return false }
+func (q hclogAdapter) IsInfo() bool  { return true }
+func (q hclogAdapter) IsWarn() bool  { return true }
+func (q hclogAdapter) IsError() bool { return true }
 
-func (q quietLogger) ImpliedArgs() []any { return q.with }
-func (q quietLogger) With(args ...any) hclog.Logger {
+func (q hclogAdapter) ImpliedArgs() []any { return q.with }
+func (q hclogAdapter) With(args ...any) hclog.Logger {
 	q.with = append(append([]any{}, q.with...), args...)
 	return q
 }
-func (q quietLogger) Name() string { return q.name }
-func (q quietLogger) Named(name string) hclog.Logger {
+func (q hclogAdapter) Name() string { return q.name }
+func (q hclogAdapter) Named(name string) hclog.Logger {
 	q.name = name
 	return q
 }
-func (q quietLogger) ResetNamed(name string) hclog.Logger { return q.Named(name) }
-func (q quietLogger) SetLevel(hclog.Level)                {}
-func (q quietLogger) GetLevel() hclog.Level               { return hclog.Info }
+func (q hclogAdapter) ResetNamed(name string) hclog.Logger { return q.Named(name) }
+func (q hclogAdapter) SetLevel(hclog.Level)                {}
+func (q hclogAdapter) GetLevel() hclog.Level               { return hclog.Info }
 
-func (q quietLogger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
+func (q hclogAdapter) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
 	return log.New(io.Discard, "", 0)
 }
-func (q quietLogger) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return io.Discard }
+func (q hclogAdapter) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return io.Discard }

@@ -20,19 +20,19 @@ func (id ledgerID) String() string {
 	return fmt.Sprintf("%016x", uint64(id))
 }
 
-// seat is one server of the ledger: a board in one of its lives.
-type seat struct {
+// raftServer is one server of the ledger: a board in one of its lives.
+type raftServer struct {
 	ID   string // "name.8hex": a wiped card makes a new one
 	Name string // the board's
 }
 
-// charter is what the rack agrees on once: the ledger and its first voters.
-type charter struct {
+// bootstrapConfig is what the rack agrees on once: the ledger and its first voters.
+type bootstrapConfig struct {
 	Ledger ledgerID
-	Voters []seat // sorted by name
+	Voters []raftServer // sorted by name
 }
 
-func (c charter) configuration() raft.Configuration {
+func (c bootstrapConfig) raftConfiguration() raft.Configuration {
 	var conf raft.Configuration
 	for _, s := range c.Voters {
 		conf.Servers = append(conf.Servers, raft.Server{
@@ -41,33 +41,33 @@ func (c charter) configuration() raft.Configuration {
 	return conf
 }
 
-// identity is who this board is, kept on disk.
-type identity struct {
+// boardIdentity is who this board is, kept on disk.
+type boardIdentity struct {
 	Server string
 	Ledger ledgerID
-	// First are the ledger's first voters, if this board was told them. One of
+	// FirstVoters are the ledger's first voters, if this board was told them. One of
 	// them that has no log yet begins with them as raft's configuration.
-	First []seat
+	FirstVoters []raftServer
 	// JoinOnly: an earlier life of this board may have made promises that are
 	// lost with its damaged files, so it founds nothing and only joins.
 	JoinOnly bool
 }
 
-func random64() uint64 {
+func randomUint64() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// newServer makes a server id for a board's new life.
-func newServer(name string) string {
+// newServerID makes a server id for a board's new life.
+func newServerID(name string) string {
 	var b [4]byte
 	rand.Read(b[:])
 	return name + "." + hex.EncodeToString(b[:])
 }
 
-func readIdentity(k *keep) (identity, bool, error) {
-	var id identity
+func readIdentity(k *stableStore) (boardIdentity, bool, error) {
+	var id boardIdentity
 	b := k.get(keyBoard)
 	if b == nil {
 		return id, false, nil
@@ -78,7 +78,7 @@ func readIdentity(k *keep) (identity, bool, error) {
 	return id, true, nil
 }
 
-func (id identity) write(k *keep) error {
+func (id boardIdentity) saveTo(k *stableStore) error {
 	b, err := json.Marshal(id)
 	if err != nil {
 		return err

@@ -18,30 +18,30 @@ import (
 // Ledger is one board's part in the rack's ledger. All methods are safe for
 // concurrent use.
 type Ledger struct {
-	cfg     Config
-	applier *applier
-	queue   *queue
-	watches watches
-	once    onceInTerm
-	clock   *clock
-	foreign foreigners
-	found   string // what was damaged at start
+	cfg            Config
+	applier        *applier
+	queue          *commandQueue
+	pending        pendingBatches
+	proposed       onceInTerm
+	clock          *ledgerClock
+	foreign        foreignBoards
+	damagedAtStart string // what was damaged at start
 
-	origin uint64        // of this start's batches
-	number atomic.Uint64 // of the last one
+	origin    uint64        // of this start's batches
+	lastBatch atomic.Uint64 // of the last one
 
 	founded chan struct{} // closed when this board belongs to a ledger
 	stopped chan struct{} // closed when Run ends
 
-	compacting sync.Mutex // held while a snapshot is taken
+	snapshotting sync.Mutex // held while a snapshot is taken
 
-	mu      sync.Mutex // guards all below
-	files   *files
-	founder founder
-	meeting meeting
-	raft    *raft.Raft // nil before it runs, and after
-	streams *streams
-	running bool
+	mu       sync.Mutex // guards all below
+	files    *boardFiles
+	founding foundingState
+	survey   surveyState
+	raft     *raft.Raft // nil before it runs, and after
+	streams  *raftStreams
+	running  bool
 }
 
 // Bounds of raft itself.
@@ -49,12 +49,12 @@ const (
 	// cachedEntries are kept in memory so that followers are served without
 	// reading the card.
 	cachedEntries = 64
-	// sentEntries is how many entries go to a follower in one message, and how
+	// maxAppendEntries is how many entries go to a follower in one message, and how
 	// many batches share one sync.
-	sentEntries = 64
-	// trailing is how many entries stay in the log behind a snapshot, so that a
+	maxAppendEntries = 64
+	// trailingLogs is how many entries stay in the log behind a snapshot, so that a
 	// board that was away briefly need not be sent a snapshot.
-	trailing = 128
+	trailingLogs = 128
 	// pooledStreams are kept open to each board.
 	pooledStreams = 3
 )
@@ -65,7 +65,7 @@ const (
 // what the machine shows is as old as the snapshot. Damaged files are set aside (see Status.Damaged). The error is
 // ErrDamaged if the files are damaged and this is the rack's only board.
 func Open(cfg Config) (*Ledger, error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.checkAndSetDefaults(); err != nil {
 		return nil, err
 	}
 	f, found, err := openOrSetAside(&cfg)
@@ -73,19 +73,19 @@ func Open(cfg Config) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{
-		cfg:     cfg,
-		queue:   newQueue(),
-		watches: watches{by: map[batchID]chan batchSaid{}},
-		clock:   newClock(cfg.Clock),
-		found:   found,
-		origin:  random64(),
-		founded: make(chan struct{}),
-		stopped: make(chan struct{}),
-		files:   f,
+		cfg:            cfg,
+		queue:          newQueue(),
+		pending:        pendingBatches{by: map[batchID]chan batchResponse{}},
+		clock:          newClock(cfg.Clock),
+		damagedAtStart: found,
+		origin:         randomUint64(),
+		founded:        make(chan struct{}),
+		stopped:        make(chan struct{}),
+		files:          f,
 	}
-	l.applier = newApplier(&cfg, l.watches.settle)
+	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
-	if l.founder.acceptor, err = readAcceptor(f.keep); err != nil {
+	if l.founding.acceptor, err = readAcceptor(f.stable); err != nil {
 		f.close()
 		return nil, err
 	}
@@ -124,12 +124,12 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		close(l.stopped)
-		l.queue.fail(ErrStopped)
+		l.queue.failAll(ErrStopped)
 		l.stopRaft()
 		all.Wait()
 		l.files.close()
 	}()
-	all.Go(func() { l.meet(ctx) })
+	all.Go(func() { l.runSurvey(ctx) })
 	select {
 	case <-l.founded:
 	case <-ctx.Done():
@@ -138,18 +138,18 @@ func (l *Ledger) Run(ctx context.Context) error {
 	if err := l.startRaft(); err != nil {
 		return fmt.Errorf("start the ledger: %w", err)
 	}
-	for range flights {
-		all.Go(func() { l.fly(ctx) })
+	for range maxBatchesInFlight {
+		all.Go(func() { l.runSender(ctx) })
 	}
 	all.Go(func() { l.watchLeadership(ctx) })
-	all.Go(func() { l.takeSnapshots(ctx) })
+	all.Go(func() { l.runSnapshots(ctx) })
 	<-ctx.Done()
 	return nil
 }
 
 func (l *Ledger) startRaft() error {
 	t := l.cfg.Timing
-	log := quietLogger{log: l.cfg.Logger}
+	log := hclogAdapter{log: l.cfg.Logger}
 	l.mu.Lock()
 	id := l.files.identity
 	l.mu.Unlock()
@@ -157,17 +157,17 @@ func (l *Ledger) startRaft() error {
 	conf.LocalID = raft.ServerID(id.Server)
 	conf.HeartbeatTimeout, conf.ElectionTimeout = t.Heartbeat, t.Election
 	conf.LeaderLeaseTimeout, conf.CommitTimeout = t.Lease, t.Commit
-	conf.MaxAppendEntries, conf.BatchApplyCh = sentEntries, true
-	conf.TrailingLogs = trailing
+	conf.MaxAppendEntries, conf.BatchApplyCh = maxAppendEntries, true
+	conf.TrailingLogs = trailingLogs
 	// Snapshots are due by bytes, not by entries: see takeSnapshots.
 	conf.SnapshotInterval, conf.SnapshotThreshold = time.Hour, math.MaxUint64
 	conf.ShutdownOnRemove = false
 	conf.NoLegacyTelemetry = true
 	conf.Logger = log
 
-	s := newStreams(l.cfg.Name, l.cfg.Link, id.Ledger, func(board string, theirs ledgerID) { l.compare(id.Ledger, board, theirs) })
+	s := newStreams(l.cfg.Name, l.cfg.Transport, id.Ledger, func(board string, theirs ledgerID) { l.noteLedgerOf(id.Ledger, board, theirs) })
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: log, Stream: s, MaxPool: pooledStreams, Timeout: t.Wire, MsgpackUseNewTimeFormat: true,
+		Logger: log, Stream: s, MaxPool: pooledStreams, Timeout: t.RPC, MsgpackUseNewTimeFormat: true,
 		// One message to a follower at a time. raft 1.8's pipeline can lock up
 		// for good when an answer fails while the next message is being sent:
 		// its decoder has gone, its sender waits for it, and the follower is
@@ -177,17 +177,17 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	has, err := raft.HasExistingState(logs, l.files.log, l.files.snaps)
+	has, err := raft.HasExistingState(logs, l.files.log, l.files.snapshots)
 	if err != nil {
 		return err
 	}
-	first := charter{id.Ledger, id.First}
-	if !has && slices.ContainsFunc(first.Voters, func(s seat) bool { return s.ID == id.Server }) {
-		if err := raft.BootstrapCluster(conf, logs, l.files.log, l.files.snaps, trans, first.configuration()); err != nil {
+	first := bootstrapConfig{id.Ledger, id.FirstVoters}
+	if !has && slices.ContainsFunc(first.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
+		if err := raft.BootstrapCluster(conf, logs, l.files.log, l.files.snapshots, trans, first.raftConfiguration()); err != nil {
 			return fmt.Errorf("begin with the first voters: %w", err)
 		}
 	}
-	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.snaps, trans)
+	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.snapshots, trans)
 	if err != nil {
 		trans.Close()
 		s.Close()
@@ -212,16 +212,16 @@ func (l *Ledger) stopRaft() {
 	stopping.Error() // waits for raft's goroutines; raft closes the transport
 }
 
-// live is the running raft, nil if there is none.
-func (l *Ledger) live() *raft.Raft {
+// runningRaft is the running raft, nil if there is none.
+func (l *Ledger) runningRaft() *raft.Raft {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.raft
 }
 
-// leader is the leading board and the term it leads in, as far as known here.
-func (l *Ledger) leader() (board string, term uint64, ok bool) {
-	r := l.live()
+// currentLeader is the leading board and the term it leads in, as far as known here.
+func (l *Ledger) currentLeader() (board string, term uint64, ok bool) {
+	r := l.runningRaft()
 	if r == nil {
 		return "", 0, false
 	}
@@ -243,32 +243,32 @@ func (l *Ledger) Accept(conn net.Conn, board string) {
 		conn.Close()
 		return
 	}
-	if err := s.take(conn, board); err != nil {
+	if err := s.acceptStream(conn, board); err != nil {
 		l.cfg.Logger.Debug("ledger: a stream was turned away", "board", board, "err", err)
 	}
 }
 
-// Answer is the other side of Link.Ask: board asked.
-func (l *Ledger) Answer(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+// HandleCall is the other side of Link.Ask: board asked.
+func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	select {
 	case <-l.stopped:
 		return nil, ErrStopped
 	default:
 	}
-	if len(body) > MaxAsk {
+	if len(body) > MaxCallBytes {
 		return nil, fmt.Errorf("%w: a question of %d bytes", ErrTooLarge, len(body))
 	}
 	switch kind {
 	case kindHello:
-		return answerJSON(body, func(q helloAsk) (helloSaid, error) { return l.answerHello(q), nil })
-	case kindPromise:
-		return answerJSON(body, l.answerPromise)
+		return handleJSON(body, func(q helloRequest) (helloResponse, error) { return l.handleHello(q), nil })
+	case kindPrepare:
+		return handleJSON(body, l.handlePrepare)
 	case kindAccept:
-		return answerJSON(body, l.answerAccept)
+		return handleJSON(body, l.handleAccept)
 	case kindSubmit:
-		return l.answerSubmit(ctx, body)
-	case kindCommit:
-		return answerJSON(body, func(struct{}) (commitSaid, error) { return l.answerCommit(ctx) })
+		return l.handleSubmit(ctx, body)
+	case kindCommitIndex:
+		return handleJSON(body, func(struct{}) (commitIndexResponse, error) { return l.handleCommitIndex(ctx) })
 	}
 	return nil, fmt.Errorf("the ledger is not asked %q", kind)
 }
@@ -281,12 +281,12 @@ func (l *Ledger) notFounded() error {
 
 // whyNotFounded is called with mu held.
 func (l *Ledger) whyNotFounded() string {
-	missing := majority(l.cfg.Boards) - l.meeting.there
+	missing := majorityOf(l.cfg.Boards) - l.survey.reachable
 	switch {
 	case l.files.identity.Ledger != 0:
 		return "it is starting"
-	case l.founder.crowded != "":
-		return l.founder.crowded
+	case l.founding.tooMany != "":
+		return l.founding.tooMany
 	case l.files.identity.JoinOnly:
 		return "this board's files were damaged; it waits for a board that has the ledger " +
 			"(if none has: save what the damaged folders hold, then empty the ledger's folder on all boards)"
@@ -296,15 +296,15 @@ func (l *Ledger) whyNotFounded() string {
 	return "it is being founded"
 }
 
-// foreigners are the boards that belong to another ledger.
-type foreigners struct {
+// foreignBoards are the boards that belong to another ledger.
+type foreignBoards struct {
 	mu sync.Mutex // guards by
 	by map[string]ledgerID
 }
 
-// met notes a board's ledger, if it is a foreign one, and says whether that
+// add notes a board's ledger, if it is a foreign one, and says whether that
 // is news.
-func (f *foreigners) met(board string, id ledgerID) bool {
+func (f *foreignBoards) add(board string, id ledgerID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.by == nil {
@@ -315,14 +315,14 @@ func (f *foreigners) met(board string, id ledgerID) bool {
 	return news
 }
 
-// mended forgets a board that belongs to no other ledger any more.
-func (f *foreigners) mended(board string) {
+// remove forgets a board that belongs to no other ledger any more.
+func (f *foreignBoards) remove(board string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.by, board)
 }
 
-func (f *foreigners) names() []string {
+func (f *foreignBoards) sortedNames() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var names []string
@@ -333,4 +333,4 @@ func (f *foreigners) names() []string {
 	return names
 }
 
-func (f *foreigners) text() string { return strings.Join(f.names(), ", ") }
+func (f *foreignBoards) joinedNames() string { return strings.Join(f.sortedNames(), ", ") }

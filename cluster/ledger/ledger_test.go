@@ -56,7 +56,7 @@ func TestThreeBoardsTakeCommandsFromAny(t *testing.T) {
 func TestNotFoundedSaysHowManyAreMissing(t *testing.T) {
 	r := newRack(t, 5)
 	r.start("b1", "b2")
-	r.until("two met", func() bool { return r.board("b1").Status().Waiting == 1 })
+	r.until("two met", func() bool { return r.board("b1").Status().MissingBoards == 1 })
 	_, _, err := r.board("b1").Submit(context.Background(), []byte("x"))
 	if !errors.Is(err, ledger.ErrNotFounded) {
 		t.Errorf("error %v", err)
@@ -70,7 +70,7 @@ func TestFoundingWithLostMessagesAndRestarts(t *testing.T) {
 	r := newRack(t, 5)
 	for _, a := range r.names {
 		for _, b := range r.names {
-			r.net.LoseAsks(a, b, 0.2)
+			r.net.DropCalls(a, b, 0.2)
 		}
 	}
 	r.start(r.names...)

@@ -17,12 +17,12 @@ import (
 type onceInTerm struct {
 	mu      sync.Mutex // guards the rest
 	term    uint64
-	origins map[uint64]window
+	origins map[uint64]seenWindow
 }
 
-// window is which of the last 64 numbers of one origin were seen. An origin
+// seenWindow is which of the last 64 numbers of one origin were seen. An origin
 // has at most flights of them under way.
-type window struct {
+type seenWindow struct {
 	highest uint64
 	seen    uint64 // bit i: highest-i
 }
@@ -30,12 +30,12 @@ type window struct {
 // maxOrigins bounds the origins remembered in one term: starts of boards.
 const maxOrigins = 4096
 
-// first reports whether the batch is new in this term, and notes it.
-func (o *onceInTerm) first(term uint64, id batchID) bool {
+// admit reports whether the batch is new in this term, and notes it.
+func (o *onceInTerm) admit(term uint64, id batchID) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if term > o.term || o.origins == nil {
-		o.term, o.origins = term, map[uint64]window{}
+		o.term, o.origins = term, map[uint64]seenWindow{}
 	}
 	w, known := o.origins[id.Origin]
 	if term < o.term || (!known && len(o.origins) >= maxOrigins) {
@@ -57,51 +57,51 @@ func (o *onceInTerm) first(term uint64, id batchID) bool {
 	return true
 }
 
-// propose has raft commit a batch, if this board leads in the batch's term,
+// proposeBatch has raft commit a batch, if this board leads in the batch's term,
 // and waits until it is carried out here.
-func (l *Ledger) propose(ctx context.Context, ask batchAsk) batchSaid {
-	r := l.live()
+func (l *Ledger) proposeBatch(ctx context.Context, ask batchRequest) batchResponse {
+	r := l.runningRaft()
 	if r == nil {
-		return batchSaid{Verdict: refused, Text: "this board has no ledger running"}
+		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
 	}
-	if f := l.foreign.text(); f != "" {
-		return batchSaid{Verdict: foreignly, Text: f + " belong to another one"}
+	if f := l.foreign.joinedNames(); f != "" {
+		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another one"}
 	}
 	st := l.applier.state()
 	if st.halted != "" {
-		return batchSaid{Verdict: haltedNow, Text: st.halted}
+		return batchResponse{Status: batchHalted, Text: st.halted}
 	}
 	if r.State() != raft.Leader || r.CurrentTerm() != ask.Term {
-		return batchSaid{Verdict: refused, Text: "this board does not lead in that term"}
+		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
 	}
-	if !l.once.first(ask.Term, ask.ID) {
-		return batchSaid{Verdict: unsure, Text: "the batch came before"}
+	if !l.proposed.admit(ask.Term, ask.ID) {
+		return batchResponse{Status: batchUncertain, Text: "the batch came before"}
 	}
-	return l.commit(ctx, r, entry{Term: ask.Term, ID: ask.ID, Commands: ask.Commands})
+	return l.commitEntry(ctx, r, entry{Term: ask.Term, ID: ask.ID, Commands: ask.Commands})
 }
 
-// commit stamps an entry, gives it to raft and waits.
-func (l *Ledger) commit(ctx context.Context, r *raft.Raft, e entry) batchSaid {
+// commitEntry stamps an entry, gives it to raft and waits.
+func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchResponse {
 	st := l.applier.state()
-	e.Stamp = l.clock.stamp(st.at)
+	e.Stamp = l.clock.stampBatch(st.at)
 	e.Seen, e.Digest = st.last.index, st.last.digest
-	f := r.Apply(e.encode(), l.cfg.Timing.Ask)
-	if err := await(ctx, f); err != nil {
-		return refusal(err)
+	f := r.Apply(e.encode(), l.cfg.Timing.Call)
+	if err := awaitFuture(ctx, f); err != nil {
+		return statusOfRaftError(err)
 	}
-	a := f.Response().(applied)
+	a := f.Response().(applyResult)
 	switch {
-	case errors.Is(a.err, errVoid):
-		return batchSaid{Verdict: refused, Text: a.err.Error()}
+	case errors.Is(a.err, errWrongTerm):
+		return batchResponse{Status: batchRefused, Text: a.err.Error()}
 	case a.err != nil:
-		return batchSaid{Verdict: haltedNow, Index: f.Index(), Text: a.err.Error()}
+		return batchResponse{Status: batchHalted, Index: f.Index(), Text: a.err.Error()}
 	}
-	return batchSaid{Verdict: done, Index: f.Index(), Replies: a.replies}
+	return batchResponse{Status: batchDone, Index: f.Index(), Replies: a.replies}
 }
 
-// await waits for raft, which knows no contexts and, at its end, leaves some
+// awaitFuture waits for raft, which knows no contexts and, at its end, leaves some
 // who wait without an answer.
-func await(ctx context.Context, f raft.Future) error {
+func awaitFuture(ctx context.Context, f raft.Future) error {
 	answered := make(chan error, 1)
 	go func() { answered <- f.Error() }()
 	select {
@@ -112,43 +112,43 @@ func await(ctx context.Context, f raft.Future) error {
 	}
 }
 
-// refusal says what raft's error means for the entry. Those that raft gives
+// statusOfRaftError says what raft's error means for the entry. Those that raft gives
 // before it writes the entry anywhere are refusals; all others leave it open.
-func refusal(err error) batchSaid {
+func statusOfRaftError(err error) batchResponse {
 	for _, surely := range []error{raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout} {
 		if errors.Is(err, surely) {
-			return batchSaid{Verdict: refused, Text: err.Error()}
+			return batchResponse{Status: batchRefused, Text: err.Error()}
 		}
 	}
-	return batchSaid{Verdict: unsure, Text: err.Error()}
+	return batchResponse{Status: batchUncertain, Text: err.Error()}
 }
 
-// answerSubmit is the other side of offer.
-func (l *Ledger) answerSubmit(ctx context.Context, body []byte) ([]byte, error) {
-	ask, err := decodeBatchAsk(body)
+// handleSubmit is the other side of offer.
+func (l *Ledger) handleSubmit(ctx context.Context, body []byte) ([]byte, error) {
+	ask, err := decodeBatchRequest(body)
 	if err != nil {
 		return nil, err
 	}
-	b := l.propose(ctx, ask).encode()
-	if len(b) > MaxAsk {
+	b := l.proposeBatch(ctx, ask).encode()
+	if len(b) > MaxCallBytes {
 		// The asking board finds the replies when it carries the batch out.
-		b = batchSaid{Verdict: unsure, Text: fmt.Sprintf("the replies take %d bytes", len(b))}.encode()
+		b = batchResponse{Status: batchUncertain, Text: fmt.Sprintf("the replies take %d bytes", len(b))}.encode()
 	}
 	return b, nil
 }
 
-// open begins a new leader's term with an entry of its own: once it is
+// openTerm begins a new leader's term with an entry of its own: once it is
 // carried out, every board knows that all earlier terms are over.
-func (l *Ledger) open(ctx context.Context) {
+func (l *Ledger) openTerm(ctx context.Context) {
 	for ctx.Err() == nil {
-		r := l.live()
+		r := l.runningRaft()
 		if r == nil || r.State() != raft.Leader {
 			return
 		}
-		said := l.commit(ctx, r, entry{Term: r.CurrentTerm()})
-		if said.Verdict == done || said.Verdict == haltedNow {
+		said := l.commitEntry(ctx, r, entry{Term: r.CurrentTerm()})
+		if said.Status == batchDone || said.Status == batchHalted {
 			return
 		}
-		l.pause(ctx, l.cfg.Timing.Resend)
+		l.sleep(ctx, l.cfg.Timing.Retry)
 	}
 }

@@ -30,7 +30,7 @@ type rack struct {
 	net     *ledgertest.Net
 	dir     string
 	names   []string
-	timing  ledger.Timing
+	timing  ledger.RaftTiming
 	slow    time.Duration
 	planned int
 	crook   string                   // this board has a crooked machine
@@ -42,13 +42,13 @@ type rack struct {
 
 // quick is for boards on one idle machine; the ratios are those of
 // DefaultTiming.
-func quick() ledger.Timing {
+func quick() ledger.RaftTiming {
 	t := ledger.DefaultTiming()
 	t.Heartbeat, t.Election, t.Lease = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
-	t.Commit, t.Wire = 20*time.Millisecond, time.Second
-	t.Ask, t.Meet, t.Settle = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
-	t.Gone, t.Resend = 1500*time.Millisecond, 30*time.Millisecond
-	t.Snapshot = 100 * time.Millisecond
+	t.Commit, t.RPC = 20*time.Millisecond, time.Second
+	t.Call, t.Survey, t.FoundingWait = 500*time.Millisecond, 100*time.Millisecond, 300*time.Millisecond
+	t.ReplaceAfter, t.Retry = 1500*time.Millisecond, 30*time.Millisecond
+	t.SnapshotCheck = 100 * time.Millisecond
 	return t
 }
 
@@ -69,8 +69,8 @@ func (r *rack) config(name string) ledger.Config {
 		level = slog.LevelDebug
 	}
 	return ledger.Config{
-		Name: name, Dir: r.folder(name), Boards: r.planned, Machine: &ledgertest.Diary{},
-		Link: r.net.LinkOf(name), Live: func() []string { return r.net.Boards(name) },
+		Name: name, Dir: r.folder(name), Boards: r.planned, StateMachine: &ledgertest.Diary{},
+		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
 		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return time.Now().Add(r.skew[name]) },
 	}
@@ -80,10 +80,10 @@ func (r *rack) start(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
 		cfg := r.config(name)
-		diary := cfg.Machine.(*ledgertest.Diary)
+		diary := cfg.StateMachine.(*ledgertest.Diary)
 		if name == r.crook {
 			c := &crooked{}
-			cfg.Machine, diary = c, &c.Diary
+			cfg.StateMachine, diary = c, &c.Diary
 		}
 		l, err := ledger.Open(cfg)
 		if err != nil {

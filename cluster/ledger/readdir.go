@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Found is what ReadDir read out of a folder.
-type Found struct {
+// Recovery is what ReadDir read out of a folder.
+type Recovery struct {
 	Server   string    // the board in the life that wrote the folder
 	Ledger   string    // the ledger's identity
 	Snapshot uint64    // index of the snapshot that was read, 0 if none
@@ -36,8 +36,8 @@ type Found struct {
 // Config.Dir was, or one of the folders in it. Nothing in dir is changed; a
 // copy is made in the system's folder for temporary files, as large as the
 // log and the snapshot. The error is ErrDamaged if nothing could be read.
-func ReadDir(dir string, m Machine) (Found, error) {
-	var found Found
+func ReadDir(dir string, m StateMachine) (Recovery, error) {
+	var found Recovery
 	if _, err := os.Stat(filepath.Join(dir, dirNow, fileState)); err == nil {
 		dir = filepath.Join(dir, dirNow)
 	}
@@ -52,10 +52,10 @@ func ReadDir(dir string, m Machine) (Found, error) {
 	if err := copyDir(tmp, dir); err != nil {
 		return found, fmt.Errorf("copy %s to read it: %w", dir, err)
 	}
-	return readCopy(tmp, m)
+	return recoverFrom(tmp, m)
 }
 
-func readCopy(dir string, m Machine) (found Found, err error) {
+func recoverFrom(dir string, m StateMachine) (found Recovery, err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	note := func(err error) {
 		if found.Damage != "" {
@@ -64,25 +64,25 @@ func readCopy(dir string, m Machine) (found Found, err error) {
 		found.Damage += err.Error()
 	}
 	f, err := openFiles(dir, 0, quiet)
-	var d *damage
+	var d *damageError
 	switch {
 	case errors.As(err, &d):
 		note(d)
-		f = openParts(dir, quiet)
+		f = openReadable(dir, quiet)
 	case err != nil:
 		return found, err
 	}
 	defer f.close()
 	found.Server, found.Ledger = f.identity.Server, f.identity.Ledger.String()
 
-	a := newApplier(&Config{Machine: m, Logger: quiet}, func(batchID, uint64, [][]byte) {})
-	if f.snaps != nil {
-		list, err := f.snaps.List()
+	a := newApplier(&Config{StateMachine: m, Logger: quiet}, func(batchID, uint64, [][]byte) {})
+	if f.snapshots != nil {
+		list, err := f.snapshots.List()
 		if err != nil {
 			return found, err
 		}
 		if len(list) > 0 {
-			meta, r, err := f.snaps.Open(list[0].ID)
+			meta, r, err := f.snapshots.Open(list[0].ID)
 			if err == nil {
 				err = a.Restore(r)
 			}
@@ -96,7 +96,7 @@ func readCopy(dir string, m Machine) (found Found, err error) {
 		if found.Snapshot == 0 {
 			return found, fmt.Errorf("%w: %s", ErrDamaged, found.Damage)
 		}
-	} else if err := replay(f.log, a, &found); err != nil {
+	} else if err := replayLog(f.log, a, &found); err != nil {
 		if !strings.Contains(found.Damage, err.Error()) {
 			note(err)
 		}
@@ -109,9 +109,9 @@ func readCopy(dir string, m Machine) (found Found, err error) {
 	return found, nil
 }
 
-// replay carries out the log behind the snapshot up to the first entry that
+// replayLog carries out the log behind the snapshot up to the first entry that
 // cannot be read.
-func replay(log *logStore, a *applier, found *Found) error {
+func replayLog(log *logStore, a *applier, found *Recovery) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func replay(log *logStore, a *applier, found *Found) error {
 		return err
 	}
 	if last != 0 && first > found.Snapshot+1 {
-		return &damage{dirLog, fmt.Sprintf("entries %d to %d are missing", found.Snapshot+1, first-1)}
+		return &damageError{dirLog, fmt.Sprintf("entries %d to %d are missing", found.Snapshot+1, first-1)}
 	}
 	type counted struct {
 		index    uint64
@@ -140,7 +140,7 @@ func replay(log *logStore, a *applier, found *Found) error {
 		if err != nil {
 			return err
 		}
-		if done := a.Apply(&l).(applied); done.err != nil && !errors.Is(done.err, errVoid) {
+		if done := a.Apply(&l).(applyResult); done.err != nil && !errors.Is(done.err, errWrongTerm) {
 			return done.err
 		}
 		found.Batches++
@@ -157,20 +157,20 @@ func replay(log *logStore, a *applier, found *Found) error {
 	return nil
 }
 
-// openParts opens what can be opened of a damaged folder.
-func openParts(dir string, log *slog.Logger) *files {
-	f := &files{}
+// openReadable opens what can be opened of a damaged folder.
+func openReadable(dir string, log *slog.Logger) *boardFiles {
+	f := &boardFiles{}
 	var err error
-	if f.keep, err = openKeep(filepath.Join(dir, fileState), 0); err != nil {
-		f.keep = nil
+	if f.stable, err = openStableStore(filepath.Join(dir, fileState), 0); err != nil {
+		f.stable = nil
 	} else {
-		f.identity, _, _ = readIdentity(f.keep)
-		if f.log, err = openLog(filepath.Join(dir, dirLog), f.keep, 0, true, quietLogger{log: log}); err != nil {
+		f.identity, _, _ = readIdentity(f.stable)
+		if f.log, err = openLog(filepath.Join(dir, dirLog), f.stable, 0, true, hclogAdapter{log: log}); err != nil {
 			f.log = nil
 		}
 	}
-	if f.snaps, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, quietLogger{log: log}); err != nil {
-		f.snaps = nil
+	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hclogAdapter{log: log}); err != nil {
+		f.snapshots = nil
 	}
 	return f
 }

@@ -15,45 +15,45 @@ import (
 // start never reads more than twice the state or 8 MB.
 const snapshotBytes = 8 << 20
 
-// takeSnapshots looks now and then whether one is due, until ctx ends.
-func (l *Ledger) takeSnapshots(ctx context.Context) {
+// runSnapshots looks now and then whether one is due, until ctx ends.
+func (l *Ledger) runSnapshots(ctx context.Context) {
 	for {
-		l.pause(ctx, l.cfg.Timing.Snapshot)
-		r := l.live()
+		l.sleep(ctx, l.cfg.Timing.SnapshotCheck)
+		r := l.runningRaft()
 		if ctx.Err() != nil || r == nil {
 			return
 		}
 		var last int64
-		if list, err := l.files.snaps.List(); err == nil && len(list) > 0 {
+		if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
 			last = list[0].Size
 		}
 		if l.files.log.bytes.Load() < max(snapshotBytes, last) || l.applier.state().halted != "" {
 			continue
 		}
-		l.compacting.Lock()
-		err := l.snapshot(ctx, r)
-		l.compacting.Unlock()
+		l.snapshotting.Lock()
+		err := l.createSnapshot(ctx, r)
+		l.snapshotting.Unlock()
 		if err != nil && ctx.Err() == nil {
 			l.cfg.Logger.Warn("ledger: no snapshot could be taken; the log grows until one can", "err", err)
 		}
 	}
 }
 
-// snapshot is called with compacting held.
-func (l *Ledger) snapshot(ctx context.Context, r *raft.Raft) error {
+// createSnapshot is called with compacting held.
+func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 	before := l.files.log.bytes.Load()
-	if err := await(ctx, r.Snapshot()); err != nil {
+	if err := awaitFuture(ctx, r.Snapshot()); err != nil {
 		return err
 	}
 	l.files.log.bytes.Add(-before)
-	if list, err := l.files.snaps.List(); err == nil && len(list) > 0 {
-		l.files.newest.Store(list[0].Index)
+	if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
+		l.files.newestSnapshot.Store(list[0].Index)
 	}
 	return nil
 }
 
-// maxCompacts is how often Compact tries to catch the log at rest.
-const maxCompacts = 20
+// maxCompactTries is how often Compact tries to catch the log at rest.
+const maxCompactTries = 20
 
 // Compact takes a snapshot and drops all log entries on this board, so that
 // what the machine has forgotten is in no file of the ledger any more (the
@@ -61,21 +61,21 @@ const maxCompacts = 20
 // keep coming it tries again a bounded number of times, and then returns
 // ErrBusy: try later. It concerns this board alone.
 func (l *Ledger) Compact(ctx context.Context) error {
-	l.compacting.Lock()
-	defer l.compacting.Unlock()
-	r := l.live()
+	l.snapshotting.Lock()
+	defer l.snapshotting.Unlock()
+	r := l.runningRaft()
 	if r == nil {
 		return l.notFounded()
 	}
 	if h := l.applier.state().halted; h != "" {
 		return fmt.Errorf("compact: %w: %s", ErrHalted, h)
 	}
-	if err := keepTrailing(r, 0); err != nil {
+	if err := setTrailingLogs(r, 0); err != nil {
 		return err
 	}
-	defer keepTrailing(r, trailing)
-	for range maxCompacts {
-		if err := l.snapshot(ctx, r); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	defer setTrailingLogs(r, trailingLogs)
+	for range maxCompactTries {
+		if err := l.createSnapshot(ctx, r); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 			return fmt.Errorf("compact: %w", err)
 		}
 		last, err := l.files.log.LastIndex()
@@ -88,13 +88,13 @@ func (l *Ledger) Compact(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("compact: %w", ctx.Err())
-		case <-time.After(l.cfg.Timing.Resend):
+		case <-time.After(l.cfg.Timing.Retry):
 		}
 	}
 	return fmt.Errorf("compact: %w: the log is never at rest", ErrBusy)
 }
 
-func keepTrailing(r *raft.Raft, n uint64) error {
+func setTrailingLogs(r *raft.Raft, n uint64) error {
 	c := r.ReloadableConfig()
 	c.TrailingLogs = n
 	return r.ReloadConfig(c)

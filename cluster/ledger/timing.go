@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// Timing is every wait of the ledger. Each bounds something: see
+// RaftTiming is every wait of the ledger. Each bounds something: see
 // DefaultTiming for the values and what they were weighed against.
-type Timing struct {
-	Heartbeat time.Duration // a follower that hears nothing for one to two of these asks for an election
-	Election  time.Duration // a candidate that has no majority after one to two of these tries again
-	Lease     time.Duration // a leader that reaches no majority for this long steps down; at most Heartbeat
-	Commit    time.Duration // followers learn at the latest after this that an entry is committed
-	Wire      time.Duration // one exchange between two rafts, a batch's sync included
-	Gather    time.Duration // a command waits at most this long for others to share its batch
-	Ask       time.Duration // one small request to another board
-	Meet      time.Duration // pause between two rounds of asking the other boards how they are
-	Settle    time.Duration // founding waits this long for the boards that are still missing
-	Gone      time.Duration // a voter silent for this long is replaced if there is a spare
-	Forget    time.Duration // a follower silent for this long is taken off the list; it is put on again when it returns
-	Snapshot  time.Duration // pause between two looks at whether a snapshot is due
-	Resend    time.Duration // pause before a batch is sent again
+type RaftTiming struct {
+	Heartbeat     time.Duration // a follower that hears nothing for one to two of these asks for an election
+	Election      time.Duration // a candidate that has no majority after one to two of these tries again
+	Lease         time.Duration // a leader that reaches no majority for this long steps down; at most Heartbeat
+	Commit        time.Duration // followers learn at the latest after this that an entry is committed
+	RPC           time.Duration // one exchange between two rafts, a batch's sync included
+	BatchWait     time.Duration // a command waits at most this long for others to share its batch
+	Call          time.Duration // one small request to another board
+	Survey        time.Duration // pause between two rounds of asking the other boards how they are
+	FoundingWait  time.Duration // founding waits this long for the boards that are still missing
+	ReplaceAfter  time.Duration // a voter silent for this long is replaced if there is a spare
+	RemoveAfter   time.Duration // a follower silent for this long is taken off the list; it is put on again when it returns
+	SnapshotCheck time.Duration // pause between two looks at whether a snapshot is due
+	Retry         time.Duration // pause before a batch is sent again
 }
 
 // DefaultTiming is for a 700 MHz board that is busy and an SD card that takes
 // 20 to 200 ms a sync.
-func DefaultTiming() Timing {
-	return Timing{
+func DefaultTiming() RaftTiming {
+	return RaftTiming{
 		// Raft beats ten times in one Heartbeat, from goroutines that never
 		// wait for the disk, so a card that hangs for seconds does not look
 		// dead; a CPU must be saturated for ten beats on end. A killed leader
@@ -43,22 +43,22 @@ func DefaultTiming() Timing {
 		// Only when nothing follows: under load the next entries tell.
 		Commit: 50 * time.Millisecond,
 		// Twenty slow syncs; a board that answers later is as good as gone.
-		Wire: 4 * time.Second,
+		RPC: 4 * time.Second,
 		// A quarter of the fastest sync.
-		Gather:   5 * time.Millisecond,
-		Ask:      2 * time.Second,
-		Meet:     time.Second,
-		Settle:   3 * time.Second,
-		Gone:     10 * time.Second,
-		Forget:   time.Hour,
-		Snapshot: 5 * time.Second,
-		Resend:   100 * time.Millisecond,
+		BatchWait:     5 * time.Millisecond,
+		Call:          2 * time.Second,
+		Survey:        time.Second,
+		FoundingWait:  3 * time.Second,
+		ReplaceAfter:  10 * time.Second,
+		RemoveAfter:   time.Hour,
+		SnapshotCheck: 5 * time.Second,
+		Retry:         100 * time.Millisecond,
 	}
 }
 
-func (t Timing) check() error {
-	for _, d := range []time.Duration{t.Heartbeat, t.Election, t.Lease, t.Commit, t.Wire, t.Gather, t.Ask,
-		t.Meet, t.Settle, t.Gone, t.Forget, t.Snapshot, t.Resend} {
+func (t RaftTiming) validate() error {
+	for _, d := range []time.Duration{t.Heartbeat, t.Election, t.Lease, t.Commit, t.RPC, t.BatchWait, t.Call,
+		t.Survey, t.FoundingWait, t.ReplaceAfter, t.RemoveAfter, t.SnapshotCheck, t.Retry} {
 		if d <= 0 {
 			return errors.New("ledger: every time in Timing must be more than zero (start from DefaultTiming)")
 		}

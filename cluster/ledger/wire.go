@@ -10,86 +10,86 @@ import (
 // What boards ask of each other, beside raft's streams. The kinds are the
 // words of Link.Ask.
 const (
-	kindHello   = "hello"   // how are you: helloAsk, helloSaid
-	kindPromise = "promise" // founding: promiseAsk, promised
-	kindAccept  = "accept"  // founding: acceptAsk, acceptSaid
-	kindSubmit  = "submit"  // a batch for the leader: batchAsk, batchSaid
-	kindCommit  = "commit"  // of the leader: commitSaid
+	kindHello       = "hello"   // how are you: helloAsk, helloSaid
+	kindPrepare     = "promise" // founding: promiseAsk, promised
+	kindAccept      = "accept"  // founding: acceptAsk, acceptSaid
+	kindSubmit      = "submit"  // a batch for the leader: batchAsk, batchSaid
+	kindCommitIndex = "commit"  // of the leader: commitSaid
 )
 
 // Kinds are the words that Link.Ask is called with.
 func Kinds() []string {
-	return []string{kindHello, kindPromise, kindAccept, kindSubmit, kindCommit}
+	return []string{kindHello, kindPrepare, kindAccept, kindSubmit, kindCommitIndex}
 }
 
-type helloAsk struct {
-	Seat   seat
+type helloRequest struct {
+	Server raftServer
 	Ledger ledgerID
 }
 
-type helloSaid struct {
-	Seat    seat
-	Ledger  ledgerID
-	First   []seat   // with Ledger: its first voters, if known
-	Index   uint64   // carried out so far
-	Trouble string   // why this board should not vote, "" if nothing
-	Foreign []string // boards of another ledger that it has met
-	Leading bool
-	Clock   int64 // Unix nanoseconds: of the ledger if Known, else of the board
-	Known   bool  // Clock is the ledger's
-	Set     bool  // the board's own clock seems to be set
+type helloResponse struct {
+	Server      raftServer
+	Ledger      ledgerID
+	FirstVoters []raftServer // with Ledger: its first voters, if known
+	Index       uint64       // carried out so far
+	Trouble     string       // why this board should not vote, "" if nothing
+	Foreign     []string     // boards of another ledger that it has met
+	Leading     bool
+	Clock       int64 // Unix nanoseconds: of the ledger if Known, else of the board
+	ClockKnown  bool  // Clock is the ledger's
+	OwnClockSet bool  // the board's own clock seems to be set
 }
 
-type promiseAsk struct {
+type prepareRequest struct {
 	Ballot ballot
 	Boards int
 }
 
-type acceptAsk struct {
-	Ballot  ballot
-	Charter charter
+type acceptRequest struct {
+	Ballot    ballot
+	Bootstrap bootstrapConfig
 }
 
-type acceptSaid struct {
+type acceptResponse struct {
 	OK      bool
 	Highest ballot
 }
 
-type commitSaid struct {
+type commitIndexResponse struct {
 	OK    bool
 	Index uint64
 }
 
-// batchAsk is a batch for the leader of a term.
-type batchAsk struct {
+// batchRequest is a batch for the leader of a term.
+type batchRequest struct {
 	Term     uint64
 	ID       batchID
 	Commands [][]byte
 }
 
-// verdict is what a leader says of a batch.
-type verdict uint8
+// batchStatus is what a leader says of a batch.
+type batchStatus uint8
 
 const (
-	done      verdict = iota // carried out
-	refused                  // surely not in the log, and will not be: try again
-	unsure                   // may be in the log: watch for it
-	haltedNow                // the leader's machine stands still; with an index: since the batch came
-	foreignly                // the rack has two ledgers
+	batchDone       batchStatus = iota // carried out
+	batchRefused                       // surely not in the log, and will not be: try again
+	batchUncertain                     // may be in the log: watch for it
+	batchHalted                        // the leader's machine stands still; with an index: since the batch came
+	batchTwoLedgers                    // the rack has two ledgers
 )
 
-func (v verdict) String() string {
+func (v batchStatus) String() string {
 	return [...]string{"done", "refused", "unsure", "halted", "two ledgers"}[v]
 }
 
-type batchSaid struct {
-	Verdict verdict
+type batchResponse struct {
+	Status  batchStatus
 	Index   uint64
 	Replies [][]byte
 	Text    string // if not done
 }
 
-func (q batchAsk) encode() []byte {
+func (q batchRequest) encode() []byte {
 	b := make([]byte, 0, 25+listSize(q.Commands))
 	b = append(b, entryVersion)
 	b = binary.LittleEndian.AppendUint64(b, q.Term)
@@ -98,7 +98,7 @@ func (q batchAsk) encode() []byte {
 	return appendList(b, q.Commands)
 }
 
-func decodeBatchAsk(b []byte) (q batchAsk, err error) {
+func decodeBatchRequest(b []byte) (q batchRequest, err error) {
 	if len(b) < 25 || b[0] != entryVersion {
 		return q, fmt.Errorf("%w: a batch's head", errEntry)
 	}
@@ -113,22 +113,22 @@ func decodeBatchAsk(b []byte) (q batchAsk, err error) {
 	return q, checkBatch(q.Commands)
 }
 
-func (s batchSaid) encode() []byte {
+func (s batchResponse) encode() []byte {
 	b := make([]byte, 0, 16+len(s.Text)+listSize(s.Replies))
-	b = append(b, entryVersion, byte(s.Verdict))
+	b = append(b, entryVersion, byte(s.Status))
 	b = binary.LittleEndian.AppendUint64(b, s.Index)
-	if s.Verdict == done {
+	if s.Status == batchDone {
 		return appendList(b, s.Replies)
 	}
 	return append(b, s.Text...)
 }
 
-func decodeBatchSaid(b []byte) (s batchSaid, err error) {
-	if len(b) < 10 || b[0] != entryVersion || b[1] > byte(foreignly) {
+func decodeBatchResponse(b []byte) (s batchResponse, err error) {
+	if len(b) < 10 || b[0] != entryVersion || b[1] > byte(batchTwoLedgers) {
 		return s, fmt.Errorf("%w: an answer's head", errEntry)
 	}
-	s.Verdict, s.Index = verdict(b[1]), binary.LittleEndian.Uint64(b[2:])
-	if s.Verdict == done {
+	s.Status, s.Index = batchStatus(b[1]), binary.LittleEndian.Uint64(b[2:])
+	if s.Status == batchDone {
 		s.Replies, err = readList(b[10:])
 		return s, err
 	}
@@ -138,7 +138,7 @@ func decodeBatchSaid(b []byte) (s batchSaid, err error) {
 
 // readJSON reads one of the small questions and answers.
 func readJSON[T any](b []byte) (v T, err error) {
-	if len(b) > MaxAsk {
+	if len(b) > MaxCallBytes {
 		return v, errors.New("too long")
 	}
 	err = json.Unmarshal(b, &v)

@@ -88,7 +88,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 			return s, &cardinit.SettingsError{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
 	}
-	s.Board, s.ProgramConfig = cfg.Board.Name, cfg.TOML(config.Print{Secrets: true})
+	s.Board, s.ProgramConfig = cfg.Board.Name, cfg.TOML(config.PrintOptions{Secrets: true})
 	s.HealthURL = localURL(cfg.Console.Listen) + "/healthz"
 	if _, port, err := net.SplitHostPort(cfg.HTTP.Listen); err == nil {
 		s.Port, _ = strconv.Atoi(port) // checked with the settings
@@ -98,7 +98,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 }
 
 // networkSettings takes settings that have been checked.
-func networkSettings(n config.Network, serial string) cardinit.CardSettings {
+func networkSettings(n config.NetworkSettings, serial string) cardinit.CardSettings {
 	s := cardinit.CardSettings{HostName: n.HostName, NTP: n.NTP}
 	if s.HostName == "" {
 		s.HostName = cardinit.DefaultHostName(serial)
@@ -143,15 +143,15 @@ func showSettingsAlarm(ctx context.Context) {
 // until ctx ends: the kernel takes their pins back from the program that has
 // ended. The board's own LED flashes already, by the kernel's timer, which no
 // program can fail.
-func showAtRest(ctx context.Context, cfg config.Panel) {
-	cfg.LED = config.PinNone
+func showAtRest(ctx context.Context, cfg config.PanelSettings) {
+	cfg.KernelLED = config.PinNone
 	showAlways(ctx, cfg, gpio.Input{Health: gpio.Drained})
 }
 
 // showAlways plays one thing on whatever lamps can be had, until ctx ends. Nobody
 // obeys the button.
-func showAlways(ctx context.Context, cfg config.Panel, in gpio.Input) {
-	cfg.Button = config.PinNone
+func showAlways(ctx context.Context, cfg config.PanelSettings, in gpio.Input) {
+	cfg.ButtonPin = config.PinNone
 	opened, _ := node.OpenPanel(cfg) // what is missing, the board's program has told
 	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, Failed: func(error) {}})
 	panel.Tell(in)

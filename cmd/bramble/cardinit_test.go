@@ -57,8 +57,8 @@ func TestCardSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Orders.Folder != filepath.Join(p.Data, "ledger") || cfg.Board.Name != "bramble-1a2b" || cfg.Rack.Key.Reveal() != key || cfg.Shop.Catalogue != "" {
-		t.Errorf("the board's program gets orders in %s, name %s, catalogue %q", cfg.Orders.Folder, cfg.Board.Name, cfg.Shop.Catalogue)
+	if cfg.Orders.Directory != filepath.Join(p.Data, "ledger") || cfg.Board.Name != "bramble-1a2b" || cfg.Rack.Key.Reveal() != key || cfg.Shop.Catalogue != "" {
+		t.Errorf("the board's program gets orders in %s, name %s, catalogue %q", cfg.Orders.Directory, cfg.Board.Name, cfg.Shop.Catalogue)
 	}
 	own := filepath.Join(p.Boot, "shop", "catalogue.toml")
 	writeTestFile(t, own, []byte("[[product]]\nslug = 5\n"))

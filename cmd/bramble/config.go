@@ -25,19 +25,19 @@ file itself, but for secrets, which are shown only if asked for.`,
 					return err
 				}
 				if *markdown {
-					_, err := io.WriteString(w.out, config.Markdown())
+					_, err := io.WriteString(w.out, config.Reference())
 					return err
 				}
 				cfg := config.Default()
 				if *file != "" {
 					// A file without a key is in effect nowhere, but can be looked at.
-					doc, err := config.LoadDocument(*file)
+					doc, err := config.LoadFile(*file)
 					if err != nil {
 						return err
 					}
-					cfg = doc.For(*card).Config
+					cfg = doc.ForCard(*card).Config
 				}
-				_, err := w.out.Write(cfg.TOML(config.Print{Comments: true, Secrets: *secrets}))
+				_, err := w.out.Write(cfg.TOML(config.PrintOptions{Comments: true, Secrets: *secrets}))
 				return err
 			}
 		},

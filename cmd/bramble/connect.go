@@ -25,7 +25,7 @@ func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 	return func(w world) (*client.Client, error) {
 		base, password := defaultConsole, ""
 		if *file != "" {
-			doc, err := config.LoadDocument(*file)
+			doc, err := config.LoadFile(*file)
 			if err != nil {
 				return nil, err
 			}

@@ -40,10 +40,10 @@ then come the boards' own consoles and what they speak among themselves: with
 				if *boards < 1 || *boards > lab.MaxBoards {
 					return usagef("--boards %d: a lab has 1 to %d boards", *boards, lab.MaxBoards)
 				}
-				var template *config.Document
+				var template *config.ParsedFile
 				if *file != "" {
 					var err error
-					if template, err = config.LoadDocument(*file); err != nil {
+					if template, err = config.LoadFile(*file); err != nil {
 						return err
 					}
 				}

@@ -79,7 +79,7 @@ says why and the old one serves on.`,
 }
 
 // newLogger writes to out as [log] says.
-func newLogger(l config.Log, out io.Writer) *slog.Logger {
+func newLogger(l config.LogSettings, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: l.SlogLevel()}
 	if l.Format == "json" {
 		return slog.New(slog.NewJSONHandler(out, options))

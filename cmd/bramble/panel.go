@@ -35,7 +35,7 @@ Stop the board's own program first: it holds the lamps.`,
 				}
 				cfg := config.Default().Panel
 				if *file != "" {
-					doc, err := config.LoadDocument(*file)
+					doc, err := config.LoadFile(*file)
 					if err != nil {
 						return err
 					}
@@ -65,7 +65,7 @@ func panelCard(w world) error {
 }
 
 // panelDemo plays on the first panel that there is.
-func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (err error) {
+func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal bool) (err error) {
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
 	clock := gpio.NewWallClock(nil)
@@ -92,7 +92,7 @@ func panelDemo(ctx context.Context, w world, cfg config.Panel, terminal bool) (e
 	}))
 }
 
-func panelTest(ctx context.Context, w world, cfg config.Panel) error {
+func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
 	opened, missing := node.OpenPanel(cfg)

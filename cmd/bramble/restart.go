@@ -23,7 +23,7 @@ const checkTime = 20 * time.Second
 type restarter struct {
 	program   string // the file that this program was started from
 	config    string
-	sockets   *sockets.Set
+	sockets   *sockets.ListenerSet
 	requested atomic.Bool // somebody asked for another program
 	signals   chan os.Signal
 }

@@ -62,8 +62,8 @@ func updateRack(ctx context.Context, w world, first *client.Client, version rele
 		return err
 	}
 	roll := rollout.Roll{
-		Version: version.Version, Times: rollout.DefaultTimes(), DryRun: dry,
-		Say: func(format string, args ...any) { fmt.Fprintf(w.out, format+"\n", args...) },
+		Version: version.Version, Timeouts: rollout.DefaultTimeouts(), DryRun: dry,
+		Logf: func(format string, args ...any) { fmt.Fprintf(w.out, format+"\n", args...) },
 	}
 	for _, b := range boards {
 		defer b.client.Close()
@@ -119,7 +119,7 @@ func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
 		return rollout.State{}, err
 	}
 	s := rollout.State{Version: card.Version, Trial: card.Trial, Leading: card.Leading, Drained: card.Drained}
-	if s.Ready, s.Why, err = b.client.Ready(ctx); err != nil {
+	if s.Ready, s.NotReadyReason, err = b.client.Ready(ctx); err != nil {
 		return rollout.State{}, err
 	}
 	rack, err := b.client.Rack(ctx)
@@ -128,7 +128,7 @@ func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
 	}
 	i := slices.IndexFunc(rack.Boards, func(o console.BoardView) bool { return o.Self })
 	if s.Ready && i >= 0 && slices.Contains(rack.Boards[i].Faults, "no-majority") {
-		s.Ready, s.Why = false, "its ledger has no majority"
+		s.Ready, s.NotReadyReason = false, "its ledger has no majority"
 	}
 	return s, nil
 }
@@ -168,7 +168,7 @@ func (b *cardBoard) Send(ctx context.Context) error {
 	return nil
 }
 
-func (b *cardBoard) Try(ctx context.Context) error {
+func (b *cardBoard) StartTrial(ctx context.Context) error {
 	r, err := b.releaseForIdleSlot(ctx)
 	if err != nil {
 		return err

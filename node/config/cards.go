@@ -19,15 +19,15 @@ const (
 	maxCards   = 256
 )
 
-// card is what one [cards.…] makes of the file.
-type card struct {
+// cardOverlay is what one [cards.…] makes of the file.
+type cardOverlay struct {
 	digits string // lower case
-	doc    *Document
+	doc    *ParsedFile
 }
 
-// For is what the file says to the card with a serial number, in hex digits:
+// ForCard is what the file says to the card with a serial number, in hex digits:
 // the document itself if it names no such card.
-func (d *Document) For(serial string) *Document {
+func (d *ParsedFile) ForCard(serial string) *ParsedFile {
 	serial = strings.ToLower(serial)
 	for _, c := range d.cards {
 		if strings.HasSuffix(serial, c.digits) {
@@ -40,37 +40,37 @@ func (d *Document) For(serial string) *Document {
 // LoadCard reads the file of all cards as the card with this serial number
 // has it. A relative [orders] folder lies below data, which is on the part of
 // the card that is written to.
-func LoadCard(path, serial, data string) (*Document, error) {
-	text, err := read(path)
+func LoadCard(path, serial, data string) (*ParsedFile, error) {
+	text, err := readConfigFile(path)
 	if err != nil {
 		return nil, err
 	}
-	r := newReader(path, data)
+	r := newFileParser(path, data)
 	doc, err := r.parse(text, true)
 	if err != nil {
 		return nil, err
 	}
-	return doc.For(serial), nil
+	return doc.ForCard(serial), nil
 }
 
 // LoadNetwork reads only what a file with mistakes elsewhere says of a card's
 // network, so that the card can be reached and say what they are.
-func LoadNetwork(path, serial string) (Network, error) {
-	text, err := read(path)
+func LoadNetwork(path, serial string) (NetworkSettings, error) {
+	text, err := readConfigFile(path)
 	if err != nil {
-		return Network{}, err
+		return NetworkSettings{}, err
 	}
-	r := newReader(path, "")
-	r.only = "network"
+	r := newFileParser(path, "")
+	r.onlyTable = "network"
 	doc, err := r.parse(text, false)
 	if err != nil {
-		return Network{}, err
+		return NetworkSettings{}, err
 	}
-	return doc.For(serial).Config.Network, nil
+	return doc.ForCard(serial).Config.Network, nil
 }
 
-// keep leaves of a file only one table, the shared one and the cards' own.
-func keep(tree map[string]any, only string) {
+// keepOnlyTable leaves of a file only one table, the shared one and the cards' own.
+func keepOnlyTable(tree map[string]any, only string) {
 	maps.DeleteFunc(tree, func(name string, _ any) bool { return name != only && name != cardsTable })
 	cards, _ := tree[cardsTable].(map[string]any)
 	for _, one := range cards {
@@ -83,58 +83,58 @@ func keep(tree map[string]any, only string) {
 // readCards takes the cards' tables out of the tree and reads the file once
 // more for each of them, with what it says for that card in the place of what
 // it says for all.
-func (r *reader) readCards(cards any, tree map[string]any) []card {
+func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 	byDigits, ok := cards.(map[string]any)
 	if cards == nil {
 		return nil
 	}
 	if !ok {
-		r.fail(ErrWrongType, r.lines.of(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
+		r.addError(ErrWrongType, r.lines.of(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
 		return nil
 	}
 	if problem := checkCount(len(byDigits), maxCards, "cards"); problem != "" {
-		r.fail(ErrBadValue, r.lines.of(cardsTable, ""), cardsTable, "", problem)
+		r.addError(ErrBadValue, r.lines.of(cardsTable, ""), cardsTable, "", problem)
 		return nil
 	}
-	var list []card
-	for _, name := range sorted(byDigits) {
+	var list []cardOverlay
+	for _, name := range sortedKeys(byDigits) {
 		id := cardsTable + "." + name
 		line := r.lines.of(cardsTable, name)
 		digits := strings.ToLower(name)
 		if len(digits) < minSerial || len(digits) > maxSerial || strings.Trim(digits, "0123456789abcdef") != "" {
-			r.fail(ErrUnknownKey, line, id, "", fmt.Sprintf("a card is called by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
+			r.addError(ErrUnknownKey, line, id, "", fmt.Sprintf("a card is called by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
 			continue
 		}
 		own, ok := byDigits[name].(map[string]any)
 		if !ok {
-			r.fail(ErrWrongType, line, id, "", "write ["+id+".network] or another table's name, on a line of its own, and its keys below")
+			r.addError(ErrWrongType, line, id, "", "write ["+id+".network] or another table's name, on a line of its own, and its keys below")
 			continue
 		}
-		twin := slices.IndexFunc(list, func(c card) bool {
+		twin := slices.IndexFunc(list, func(c cardOverlay) bool {
 			return strings.HasSuffix(c.digits, digits) || strings.HasSuffix(digits, c.digits)
 		})
 		if twin >= 0 {
-			r.fail(ErrBadValue, line, id, "", fmt.Sprintf("one card can be meant by this and by [cards.%s]; write more digits, or put both into one", list[twin].digits))
+			r.addError(ErrBadValue, line, id, "", fmt.Sprintf("one card can be meant by this and by [cards.%s]; write more digits, or put both into one", list[twin].digits))
 			continue
 		}
-		list = append(list, card{digits, r.readCard(id, own, tree)})
+		list = append(list, cardOverlay{digits, r.readCard(id, own, tree)})
 	}
 	return list
 }
 
 // readCard reads the file as one card has it.
-func (r *reader) readCard(id string, own, tree map[string]any) *Document {
-	mine := newReader(r.file, r.data)
+func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
+	mine := newFileParser(r.file, r.dataDir)
 	mine.lines = maps.Clone(r.lines)
 	merged := maps.Clone(tree)
 	written := map[string]bool{}
-	for _, name := range sorted(own) {
+	for _, name := range sortedKeys(own) {
 		table, isTable := own[name].(map[string]any)
 		shared, _ := tree[name].(map[string]any)
 		line := r.lines.of(id+"."+name, "")
 		switch {
 		case name == "site" || name == cardsTable || !isTable:
-			r.fail(ErrWrongType, max(line, r.lines.of(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
+			r.addError(ErrWrongType, max(line, r.lines.of(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
 				"a card has tables of its own for its keys, such as ["+id+".network]; [[site]] is the same on all cards")
 			continue
 		case shared == nil:
@@ -150,11 +150,11 @@ func (r *reader) readCard(id string, own, tree map[string]any) *Document {
 			written[name+"."+key] = true
 		}
 	}
-	doc := mine.document(merged)
-	for _, e := range mine.list {
+	doc := mine.buildConfig(merged)
+	for _, e := range mine.errors {
 		if written[e.Table+"."+e.Key] {
 			e.Table = strings.TrimSuffix(id+"."+e.Table, ".")
-			r.list = append(r.list, e)
+			r.errors = append(r.errors, e)
 		}
 	}
 	return doc
@@ -169,8 +169,8 @@ func fold(path []string) []string {
 	return append([]string{strings.Join(path[:3], ".")}, path[3:]...)
 }
 
-// below makes a folder that is written to lie on the part of a card that is.
-func below(data, folder string) string {
+// underData makes a folder that is written to lie on the part of a card that is.
+func underData(data, folder string) string {
 	if data == "" || folder == "" || filepath.IsAbs(folder) {
 		return folder
 	}

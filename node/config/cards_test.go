@@ -30,8 +30,8 @@ func TestOneFileForAllCards(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := d.Config
-		if c.Network.Address != tt.address || c.Board.Weight != tt.weight || filepath.ToSlash(c.Orders.Folder) != tt.folder {
-			t.Errorf("%s has %q, weight %d, orders in %s", tt.serial, c.Network.Address, c.Board.Weight, c.Orders.Folder)
+		if c.Network.Address != tt.address || c.Board.Weight != tt.weight || filepath.ToSlash(c.Orders.Directory) != tt.folder {
+			t.Errorf("%s has %q, weight %d, orders in %s", tt.serial, c.Network.Address, c.Board.Weight, c.Orders.Directory)
 		}
 		if d.Written["board.name"] != (tt.name != "") || tt.name != "" && c.Board.Name != tt.name {
 			t.Errorf("%s is called %q, written %v", tt.serial, c.Board.Name, d.Written["board.name"])

@@ -64,11 +64,11 @@ func checkSize(v, low, high Size) string {
 	return ""
 }
 
-// objectsHeld is how many objects of the largest size the memory must hold.
-const objectsHeld = 16
+// minObjects is how many objects of the largest size the memory must hold.
+const minObjects = 16
 
 func checkMaxObject(c *Config) string {
-	if v, most := c.Cache.MaxObject, c.Cache.Memory/objectsHeld; v < KB || v > most {
+	if v, most := c.Cache.MaxObject, c.Cache.Memory/minObjects; v < KB || v > most {
 		return fmt.Sprintf("%q is out of range; write a size from %q to a sixteenth of [cache] memory, which is %q", v, KB, most)
 	}
 	return ""
@@ -80,11 +80,11 @@ func checkOneOf(v string, words ...string) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s is not one of its words; write %s", quote(v), either(words))
+	return fmt.Sprintf("%s is not one of its words; write %s", quote(v), joinChoices(words))
 }
 
-// either writes `"a", "b" or "c"`.
-func either(words []string) string {
+// joinChoices writes `"a", "b" or "c"`.
+func joinChoices(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = strconv.Quote(w)
@@ -171,8 +171,8 @@ func checkListeners(c *Config) (one, other listener, clash bool) {
 		{"http", "listen", c.HTTP.Listen},
 		{"tls", "listen", c.TLS.Listen},
 		{"console", "listen", c.Console.Listen},
-		{"rack", "gossip", c.Rack.Gossip},
-		{"rack", "link", c.Rack.Link},
+		{"rack", "gossip", c.Rack.GossipListen},
+		{"rack", "link", c.Rack.LinkListen},
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {

@@ -65,8 +65,8 @@ func checkAliases(list []string) string {
 	return ""
 }
 
-// clash is what two sites cannot both have.
-type clash struct {
+// siteConflict is what two sites cannot both have.
+type siteConflict struct {
 	site    int // of Config.Sites
 	key     string
 	problem string
@@ -74,9 +74,9 @@ type clash struct {
 
 // checkSites finds names that two sites have, and servers that are to be asked
 // in two ways.
-func checkSites(c *Config) (clash, bool) {
+func checkSites(c *Config) (siteConflict, bool) {
 	named := map[string]bool{}
-	servers := map[string]Origin{}
+	servers := map[string]OriginSettings{}
 	if c.Origin.URL != "" {
 		servers[strings.TrimSuffix(c.Origin.URL, "/")] = c.Origin
 	}
@@ -88,13 +88,13 @@ func checkSites(c *Config) (clash, bool) {
 			}
 			name = strings.ToLower(name)
 			if named[name] {
-				return clash{i, key, quote(name) + " is there already; give each site its own names"}, true
+				return siteConflict{i, key, quote(name) + " is there already; give each site its own names"}, true
 			}
 			named[name] = true
 		}
 		if u, err := url.Parse(c.Origin.URL); err == nil && u.Host != "" && s.Origin.URL != c.Origin.URL &&
 			strings.EqualFold(u.Host, s.Host) {
-			return clash{i, "host", quote(s.Host) + " is also the server of [origin] url, whose pages are kept under that name; " +
+			return siteConflict{i, "host", quote(s.Host) + " is also the server of [origin] url, whose pages are kept under that name; " +
 				"make that server a [[site]] too, or give its address in [origin] url"}, true
 		}
 		server := strings.TrimSuffix(s.Origin.URL, "/")
@@ -104,11 +104,11 @@ func checkSites(c *Config) (clash, bool) {
 		if other, known := servers[server]; known {
 			other.URL = s.Origin.URL
 			if other != s.Origin {
-				return clash{i, "url", fmt.Sprintf("%s is a server that stands with other settings above; give it the same ones everywhere",
+				return siteConflict{i, "url", fmt.Sprintf("%s is a server that stands with other settings above; give it the same ones everywhere",
 					quote(server))}, true
 			}
 		}
 		servers[server] = s.Origin
 	}
-	return clash{}, false
+	return siteConflict{}, false
 }

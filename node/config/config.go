@@ -16,31 +16,31 @@ import (
 // is not useful: start from Default, Load or Parse. The fields are described,
 // with unit, bounds and reason, in settings.go.
 type Config struct {
-	Board   Board
-	HTTP    HTTP
-	TLS     TLS
-	Console Console
-	Rack    Rack
-	Cache   Cache
-	Origin  Origin
-	Sites   []Site
-	Shop    Shop
-	Orders  Orders
-	Webhook Webhook
-	Mail    Mail
-	Panel   Panel
-	Network Network
-	Log     Log
+	Board   BoardSettings
+	HTTP    HTTPSettings
+	TLS     TLSSettings
+	Console ConsoleSettings
+	Rack    RackSettings
+	Cache   CacheSettings
+	Origin  OriginSettings
+	Sites   []SiteSettings
+	Shop    ShopSettings
+	Orders  OrderSettings
+	Webhook WebhookSettings
+	Mail    MailSettings
+	Panel   PanelSettings
+	Network NetworkSettings
+	Log     LogSettings
 }
 
-// Board is the table [board]: who this board is.
-type Board struct {
+// BoardSettings is the table [board]: who this board is.
+type BoardSettings struct {
 	Name   string // unique in the rack; letters, digits, '-', '_' and '.'
 	Weight int    // share of the ring against other boards' weights, 1 to 1000
 }
 
-// HTTP is the table [http]: the public listener.
-type HTTP struct {
+// HTTPSettings is the table [http]: the public listener.
+type HTTPSettings struct {
 	Listen         string // host:port
 	HeaderTimeout  Duration
 	IdleTimeout    Duration
@@ -48,66 +48,66 @@ type HTTP struct {
 	MaxConnections int
 	DrainTimeout   Duration
 	// A second; 0 = no bound.
-	NewConnections     int
-	ClientRequests     int
-	NetworkRequests    int
-	ClientConnections  int
-	NetworkConnections int
-	MaxRequests        int // at once, beside those for pages in memory; 0 = by the memory
-	BodyTimeout        Duration
-	BodyRate           Size // a second; 0 = no bound
+	AcceptRate            int
+	ClientRequestRate     int
+	NetworkRequestRate    int
+	ClientConnectionRate  int
+	NetworkConnectionRate int
+	MaxRequests           int // at once, beside those for pages in memory; 0 = by the memory
+	BodyTimeout           Duration
+	MinBodyRate           Size // a second; 0 = no bound
 }
 
-// TLS is the table [tls]: https on the public pages.
-type TLS struct {
-	Listen          string   // host:port; "" = none
-	Certificate     []string // paths of PEM files, each with the key at the same place in Key
-	Key             []string
-	ACME            []string // names that a CA is asked to certify; lower case
-	ACMEDirectory   string
-	ACMEEmail       string
-	ACMECA          string   // path of a PEM file; "" = the system's CAs
-	Folder          string   // of the certificates that a CA has given
-	Redirect        bool     // plain HTTP sends browsers here
-	StrictTransport Duration // 0 = it is not said
-	Handshakes      int      // waiting for their turn
+// TLSSettings is the table [tls]: https on the public pages.
+type TLSSettings struct {
+	Listen               string   // host:port; "" = none
+	CertificateFiles     []string // paths of PEM files, each with the key at the same place in Key
+	KeyFiles             []string
+	ACMEDomains          []string // names that a CA is asked to certify; lower case
+	ACMEDirectoryURL     string
+	ACMEEmail            string
+	ACMECARoot           string   // path of a PEM file; "" = the system's CAs
+	ACMEStorage          string   // of the certificates that a CA has given
+	RedirectHTTP         bool     // plain HTTP sends browsers here
+	HSTSMaxAge           Duration // 0 = it is not said
+	MaxPendingHandshakes int      // waiting for their turn
 }
 
-// Console is the table [console]: the listener for ops, with console, API,
+// ConsoleSettings is the table [console]: the listener for ops, with console, API,
 // metrics and health.
-type Console struct {
+type ConsoleSettings struct {
 	Listen   string // host:port
 	Password string // "" = anyone may read, only loopback may steer
 }
 
-// Rack is the table [rack]: how this board finds and trusts the others.
-type Rack struct {
-	Key         RackKey
-	OldKeys     []RackKey // accepted beside Key while it is being changed
-	Gossip      string    // host:port, UDP and TCP
-	Link        string    // host:port, TCP
-	Advertise   string    // an IP address; "" = found by itself
-	Join        []string  // host or host:port of other boards' gossip
-	MDNS        bool
-	PeerTimeout Duration
-	ForgetAfter Duration
-	Boards      int // how many the rack is planned to have; counts until it has a ledger
+// RackSettings is the table [rack]: how this board finds and trusts the others.
+type RackSettings struct {
+	Key            RackKey
+	OldKeys        []RackKey // accepted beside Key while it is being changed
+	GossipListen   string    // host:port, UDP and TCP
+	LinkListen     string    // host:port, TCP
+	Advertise      string    // an IP address; "" = found by itself
+	Join           []string  // host or host:port of other boards' gossip
+	MDNS           bool
+	PeerTimeout    Duration
+	ForgetAfter    Duration
+	ExpectedBoards int // how many the rack is planned to have; counts until it has a ledger
 }
 
-// Cache is the table [cache].
-type Cache struct {
-	Memory           Size // for all that the cache keeps, bookkeeping included
-	MaxObject        Size // the largest body that is kept
-	Status           bool // Cache-Status on replies
-	ClientDirectives bool // what requests say in Cache-Control is obeyed
-	KeepSetCookie    bool
-	StaleOnError     Duration // 0 = never
-	Compress         bool
-	MaxVariants      int
+// CacheSettings is the table [cache].
+type CacheSettings struct {
+	Memory             Size // for all that the cache keeps, bookkeeping included
+	MaxObject          Size // the largest body that is kept
+	CacheStatusHeader  bool // Cache-Status on replies
+	ClientCacheControl bool // what requests say in Cache-Control is obeyed
+	StoreSetCookie     bool
+	StaleIfError       Duration // 0 = never
+	Compress           bool
+	MaxVariants        int
 }
 
-// Origin is the table [origin]: where a page comes from on a miss.
-type Origin struct {
+// OriginSettings is the table [origin]: where a page comes from on a miss.
+type OriginSettings struct {
 	URL            string // "" = the built-in shop
 	ConnectTimeout Duration
 	ReplyTimeout   Duration // until the reply's header fields are in
@@ -119,35 +119,35 @@ type Origin struct {
 	HealthTimeout  Duration
 }
 
-// Site is one table [[site]]: a web site told by the host name that clients ask for.
-type Site struct {
-	Host    string   // canonical; lower case
-	Aliases []string // other names, "*.example.com" among them
-	Origin  Origin   // as [origin] where the file says nothing
+// SiteSettings is one table [[site]]: a web site told by the host name that clients ask for.
+type SiteSettings struct {
+	Host    string         // canonical; lower case
+	Aliases []string       // other names, "*.example.com" among them
+	Origin  OriginSettings // as [origin] where the file says nothing
 }
 
-// Shop is the table [shop]: the built-in shop.
-type Shop struct {
+// ShopSettings is the table [shop]: the built-in shop.
+type ShopSettings struct {
 	Catalogue string // path of a file; "" = the launch of 29 February 2012
 }
 
-// Orders is the table [orders]: whether and how the built-in shop takes them.
-type Orders struct {
-	Take     bool
-	Folder   string // of the ledger and the order book
-	Keep     Duration
-	PublicAt string // "https://shop.example": where buyers reach the shop; "" = told by their request
+// OrderSettings is the table [orders]: whether and how the built-in shop takes them.
+type OrderSettings struct {
+	Enabled   bool
+	Directory string // of the ledger and the order book
+	Retention Duration
+	PublicURL string // "https://shop.example": where buyers reach the shop; "" = told by their request
 }
 
-// Webhook is the table [webhook]: who orders are handed over to.
-type Webhook struct {
+// WebhookSettings is the table [webhook]: who orders are handed over to.
+type WebhookSettings struct {
 	URL     string // "" = nobody
 	Secret  string // "whsec_" and base64
 	Timeout Duration
 }
 
-// Mail is the table [mail]: through whom buyers get mail.
-type Mail struct {
+// MailSettings is the table [mail]: through whom buyers get mail.
+type MailSettings struct {
 	Server   string // host:port of an SMTP server; "" = no mail
 	From     string
 	User     string
@@ -156,26 +156,26 @@ type Mail struct {
 	Timeout  Duration
 }
 
-// Panel is the table [panel]: the board's lamps and its button.
-type Panel struct {
-	Health    string   // a pin such as "GPIO27", "auto" or "none"
-	Bar       []string // pins, lowest lamp first; "auto" or "none" alone
-	Button    string   // as Health
-	LED       string   // a LED of the kernel's, "auto" or "none"
+// PanelSettings is the table [panel]: the board's lamps and its button.
+type PanelSettings struct {
+	HealthPin string   // a pin such as "GPIO27", "auto" or "none"
+	BarPins   []string // pins, lowest lamp first; "auto" or "none" alone
+	ButtonPin string   // as Health
+	KernelLED string   // a LED of the kernel's, "auto" or "none"
 	ActiveLow bool
 	PWM       bool
-	Strip     bool // a Blinkt! in place of lamps on pins
+	Blinkt    bool // a Blinkt! in place of lamps on pins
 }
 
-// Log is the table [log].
-type Log struct {
+// LogSettings is the table [log].
+type LogSettings struct {
 	Level  string // debug, info, warn or error
 	Format string // text or json
 }
 
 // SlogLevel is Level as log/slog knows it; a level that no check has let
 // through counts as info.
-func (l Log) SlogLevel() slog.Level {
+func (l LogSettings) SlogLevel() slog.Level {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
 		return slog.LevelInfo
@@ -187,8 +187,8 @@ func (l Log) SlogLevel() slog.Level {
 // a 256 MB Pi. The rack key has no default: it is the zero RackKey.
 func Default() *Config {
 	return &Config{
-		Board: Board{Name: hostName(), Weight: 100},
-		HTTP: HTTP{
+		Board: BoardSettings{Name: hostName(), Weight: 100},
+		HTTP: HTTPSettings{
 			Listen:         ":80",
 			HeaderTimeout:  Duration(10 * time.Second),
 			IdleTimeout:    Duration(60 * time.Second),
@@ -196,23 +196,23 @@ func Default() *Config {
 			MaxConnections: 4096,
 			DrainTimeout:   Duration(10 * time.Second),
 			BodyTimeout:    Duration(5 * time.Second),
-			BodyRate:       KB,
+			MinBodyRate:    KB,
 		},
-		TLS:     TLS{ACMEDirectory: letsEncrypt, Folder: "certificates", Handshakes: 128},
-		Console: Console{Listen: ":8080"},
-		Rack: Rack{
-			Gossip:      ":7946",
-			Link:        ":7947",
-			MDNS:        true,
-			PeerTimeout: Duration(time.Second),
-			ForgetAfter: Duration(10 * time.Minute),
-			Boards:      5,
+		TLS:     TLSSettings{ACMEDirectoryURL: letsEncrypt, ACMEStorage: "certificates", MaxPendingHandshakes: 128},
+		Console: ConsoleSettings{Listen: ":8080"},
+		Rack: RackSettings{
+			GossipListen:   ":7946",
+			LinkListen:     ":7947",
+			MDNS:           true,
+			PeerTimeout:    Duration(time.Second),
+			ForgetAfter:    Duration(10 * time.Minute),
+			ExpectedBoards: 5,
 		},
-		Cache: Cache{
-			Memory: 64 * MB, MaxObject: MB, Status: true,
-			StaleOnError: Duration(24 * time.Hour), MaxVariants: 16,
+		Cache: CacheSettings{
+			Memory: 64 * MB, MaxObject: MB, CacheStatusHeader: true,
+			StaleIfError: Duration(24 * time.Hour), MaxVariants: 16,
 		},
-		Origin: Origin{
+		Origin: OriginSettings{
 			ConnectTimeout: Duration(2 * time.Second),
 			ReplyTimeout:   Duration(10 * time.Second),
 			IdleTimeout:    Duration(10 * time.Second),
@@ -221,11 +221,11 @@ func Default() *Config {
 			HealthInterval: Duration(5 * time.Second),
 			HealthTimeout:  Duration(2 * time.Second),
 		},
-		Orders:  Orders{Take: true, Folder: "ledger", Keep: Duration(180 * 24 * time.Hour)},
-		Webhook: Webhook{Timeout: Duration(10 * time.Second)},
-		Mail:    Mail{TLS: "starttls", Timeout: Duration(30 * time.Second)},
-		Panel:   Panel{Health: "auto", Bar: []string{"auto"}, Button: "auto", LED: "auto"},
-		Log:     Log{Level: "info", Format: "text"},
+		Orders:  OrderSettings{Enabled: true, Directory: "ledger", Retention: Duration(180 * 24 * time.Hour)},
+		Webhook: WebhookSettings{Timeout: Duration(10 * time.Second)},
+		Mail:    MailSettings{TLS: "starttls", Timeout: Duration(30 * time.Second)},
+		Panel:   PanelSettings{HealthPin: "auto", BarPins: []string{"auto"}, ButtonPin: "auto", KernelLED: "auto"},
+		Log:     LogSettings{Level: "info", Format: "text"},
 	}
 }
 

@@ -164,39 +164,39 @@ func TestParseSetsEveryKey(t *testing.T) {
 	// What is printed of one configuration and read again must be the same,
 	// with every field away from its default.
 	c := Default()
-	c.Board = Board{"b-1", 200}
-	c.HTTP = HTTP{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 6, Duration(4e9), 7}
-	c.TLS = TLS{
+	c.Board = BoardSettings{"b-1", 200}
+	c.HTTP = HTTPSettings{"127.0.0.1:1", Duration(1e9), Duration(2e9), Duration(3e9), 5, Duration(0), 1, 2, 3, 4, 5, 6, Duration(4e9), 7}
+	c.TLS = TLSSettings{
 		"127.0.0.1:443", []string{filepath.Join(t.TempDir(), "a.pem")}, []string{filepath.Join(t.TempDir(), "a.key")},
 		[]string{"shop.example", "www.shop.example"}, "https://ca.example/dir", "ops@shop.example",
 		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "certs"), true, Duration(time.Hour), 7,
 	}
-	c.Console = Console{"127.0.0.1:2", "quote \" and \\ and é\n"}
-	c.Rack = Rack{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
-	c.Cache = Cache{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
-	c.Origin = Origin{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8)}
-	c.Sites = []Site{
-		{"a.example", []string{"*.a.example", "b.example:81"}, Origin{"", Duration(3e8), Duration(4e8), Duration(5e8), 9, Duration(1e8), "/", Duration(3e8), Duration(5e8)}},
-		{"c.example", nil, Origin{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8)}},
+	c.Console = ConsoleSettings{"127.0.0.1:2", "quote \" and \\ and é\n"}
+	c.Rack = RackSettings{testKey(t, 9), []RackKey{testKey(t, 2)}, "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", []string{"a:1", "b"}, false, Duration(5e8), Duration(90e9), 7}
+	c.Cache = CacheSettings{3 * MiB, 1500, false, true, true, Duration(1e9), true, 3}
+	c.Origin = OriginSettings{"https://shop.example:8443", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "/up?x=1", Duration(2e8), Duration(6e8)}
+	c.Sites = []SiteSettings{
+		{"a.example", []string{"*.a.example", "b.example:81"}, OriginSettings{"", Duration(3e8), Duration(4e8), Duration(5e8), 9, Duration(1e8), "/", Duration(3e8), Duration(5e8)}},
+		{"c.example", nil, OriginSettings{"http://10.0.0.1", Duration(1e8), Duration(2e8), Duration(3e8), 7, Duration(4e8), "", Duration(2e8), Duration(6e8)}},
 	}
 	c.Shop.Catalogue = filepath.Join(t.TempDir(), "shop.toml")
-	c.Orders = Orders{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
-	c.Webhook = Webhook{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
-	c.Mail = Mail{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
-	c.Panel = Panel{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
-	c.Network = Network{"192.168.1.11/24", "192.168.1.1", []string{"192.168.1.2"}, "shop-1", []string{"192.168.1.3"}}
-	c.Log = Log{"debug", "json"}
+	c.Orders = OrderSettings{false, filepath.Join(t.TempDir(), "ledger"), Duration(72 * time.Hour), "https://shop.example"}
+	c.Webhook = WebhookSettings{"http://127.0.0.1:9/orders?x=1", "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==", Duration(2e9)}
+	c.Mail = MailSettings{"mail.example:465", "Shop <shop@shop.example>", "shop", "battery \\ staple", "tls", Duration(3e9)}
+	c.Panel = PanelSettings{"GPIO5", []string{"GPIO6", "17"}, "none", "PWR", true, true, true}
+	c.Network = NetworkSettings{"192.168.1.11/24", "192.168.1.1", []string{"192.168.1.2"}, "shop-1", []string{"192.168.1.3"}}
+	c.Log = LogSettings{"debug", "json"}
 	plain := Default()
-	for _, s := range settings() {
+	for _, s := range allKeys() {
 		if s.at == nil {
-			s.at, plain.Sites = func(c *Config) any { return s.atSite(&c.Sites[0]) }, []Site{{Origin: c.Origin}}
+			s.at, plain.Sites = func(c *Config) any { return s.atSite(&c.Sites[0]) }, []SiteSettings{{Origin: c.Origin}}
 		}
 		if reflect.DeepEqual(reflect.ValueOf(s.at(c)).Elem().Interface(), reflect.ValueOf(s.at(plain)).Elem().Interface()) {
 			t.Errorf("[%s] %s is not changed by this test", s.table, s.key)
 		}
 	}
 	for _, comments := range []bool{false, true} {
-		got, err := Parse("b.toml", c.TOML(Print{Secrets: true, Comments: comments}))
+		got, err := Parse("b.toml", c.TOML(PrintOptions{Secrets: true, Comments: comments}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestMaxObjectFollowsASmallMemory(t *testing.T) {
 		"memory = \"8MB\"":                       500 * KB,
 		"memory = \"8MB\"\nmax_object = \"2kB\"": 2 * KB,
 	} {
-		d, err := ParseDocument("b.toml", []byte("[cache]\n"+text))
+		d, err := ParseFile("b.toml", []byte("[cache]\n"+text))
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
 		} else if got := d.Config.Cache.MaxObject; got != want {
@@ -235,11 +235,11 @@ func TestEverySettingIsAField(t *testing.T) {
 		}
 	}
 	count(reflect.ValueOf(Config{}))
-	count(reflect.ValueOf(Site{}))
+	count(reflect.ValueOf(SiteSettings{}))
 	seen := map[any]bool{}
 	c := Default()
-	c.Sites = make([]Site, 1)
-	for _, s := range settings() {
+	c.Sites = make([]SiteSettings, 1)
+	for _, s := range allKeys() {
 		at := any(nil)
 		if s.at != nil {
 			at = s.at(c)
@@ -247,12 +247,12 @@ func TestEverySettingIsAField(t *testing.T) {
 			at = s.atSite(&c.Sites[0])
 		}
 		seen[at] = true
-		if s.doc == "" || literal(at, false, s.secret) == "" {
+		if s.doc == "" || tomlLiteral(at, false, s.secret) == "" {
 			t.Errorf("[%s] %s has no text", s.table, s.key)
 		}
 	}
-	if len(seen) != fields || len(settings()) != fields {
-		t.Errorf("%d settings for %d of %d fields", len(settings()), len(seen), fields)
+	if len(seen) != fields || len(allKeys()) != fields {
+		t.Errorf("%d settings for %d of %d fields", len(allKeys()), len(seen), fields)
 	}
 }
 
@@ -263,8 +263,8 @@ func TestDefaultsPassTheirChecks(t *testing.T) {
 	}
 	want := Default()
 	want.Rack.Key = testKey(t, 1)
-	want.Orders.Folder = beside("b.toml", want.Orders.Folder)
-	want.TLS.Folder = beside("b.toml", want.TLS.Folder)
+	want.Orders.Directory = relativeTo("b.toml", want.Orders.Directory)
+	want.TLS.ACMEStorage = relativeTo("b.toml", want.TLS.ACMEStorage)
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v want %+v", c, want)
 	}
@@ -275,7 +275,7 @@ func TestOutputHidesSecretsAndFits(t *testing.T) {
 	c.Rack.Key = testKey(t, 3)
 	c.Rack.OldKeys = []RackKey{testKey(t, 4)}
 	c.Console.Password = "correct horse"
-	out := string(c.TOML(Print{Comments: true}))
+	out := string(c.TOML(PrintOptions{Comments: true}))
 	for _, secret := range []string{testKey(t, 3).Reveal()[4:20], testKey(t, 4).Reveal()[4:20], "correct horse"} {
 		if strings.Contains(out, secret) {
 			t.Errorf("the output tells %q", secret)
@@ -286,8 +286,8 @@ func TestOutputHidesSecretsAndFits(t *testing.T) {
 			t.Errorf("wider than 80 columns: %s", line)
 		}
 	}
-	for _, s := range settings() {
-		if !strings.Contains(out, "\n"+s.key+" = ") && !strings.Contains(out, "\n# "+s.key+" = ") || !strings.Contains(Markdown(), "| `"+s.key+"` |") {
+	for _, s := range allKeys() {
+		if !strings.Contains(out, "\n"+s.key+" = ") && !strings.Contains(out, "\n# "+s.key+" = ") || !strings.Contains(Reference(), "| `"+s.key+"` |") {
 			t.Errorf("%s is in one of the outputs not", s.key)
 		}
 	}
@@ -299,7 +299,7 @@ func TestDocument(t *testing.T) {
 	if err := os.WriteFile(path, []byte("[shop]\ncatalogue = \"a/b.toml\"\n[cache]\nmemory = \"2MB\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	doc, err := LoadDocument(path)
+	doc, err := LoadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,13 +334,13 @@ func TestReadmeReference(t *testing.T) {
 	if !ok || !closed {
 		t.Fatalf("README.md has no %s … %s", begin, end)
 	}
-	if strings.TrimSpace(block) != strings.TrimSpace(Markdown()) {
+	if strings.TrimSpace(block) != strings.TrimSpace(Reference()) {
 		t.Errorf("the configuration reference in README.md is out of date: put the output of\n  go run ./cmd/bramble config --markdown\nbetween %s and %s", begin, end)
 	}
 }
 
 func TestASiteIsAsOriginSaysWhereItSaysNothing(t *testing.T) {
-	d, err := ParseDocument("b.toml", []byte("[[site]]\nhost = \"A.example\"\nqueue_timeout = \"1s\"\n[[site]]\nhost = \"b.example\"\nurl = \"http://b\"\n[origin]\nurl = \"http://o\"\nmax_concurrent = 3\nqueue_timeout = \"1s\"\n"))
+	d, err := ParseFile("b.toml", []byte("[[site]]\nhost = \"A.example\"\nqueue_timeout = \"1s\"\n[[site]]\nhost = \"b.example\"\nurl = \"http://b\"\n[origin]\nurl = \"http://o\"\nmax_concurrent = 3\nqueue_timeout = \"1s\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,8 +98,8 @@ func (e *Errors) Unwrap() []error {
 	return list
 }
 
-// collect makes one error of a list of mistakes, nil of none.
-func collect(list []*Error) error {
+// collectErrors makes one error of a list of mistakes, nil of none.
+func collectErrors(list []*Error) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -125,11 +125,11 @@ const maxQuoted = 40
 
 // quote repeats a piece of the file in a message: short, on one line, and not
 // if it looks like a rack key that has ended up where a name belongs.
-func quote(s string) string { return fmt.Sprintf("%q", short(s)) }
+func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
 
-func short(s string) string {
+func shorten(s string) string {
 	if strings.Contains(s, keyPrefix) {
-		return keyRedacted
+		return redactedKey
 	}
 	if r := []rune(s); len(r) > maxQuoted {
 		return string(r[:maxQuoted]) + "…"
@@ -158,15 +158,15 @@ func Nearest(word string, candidates []string) (string, bool) {
 		return "", false
 	}
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), c); d < at {
+		if d := editDistance(strings.ToLower(word), c); d < at {
 			best, at = c, d
 		}
 	}
 	return best, best != ""
 }
 
-// distance is the optimal string alignment distance between two short words.
-func distance(a, b string) int {
+// editDistance is the optimal string alignment distance between two short words.
+func editDistance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j

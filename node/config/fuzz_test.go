@@ -16,7 +16,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("[rack]\nkee = 1\n[[http]]\n[orign]\na.b.c = 2012-02-29\n"))
 	f.Add([]byte("site = [{host = \"a\"}, {url = \"http://b\"}]\n[rack]\nkey = \"" + key + "\"\n"))
 	f.Add([]byte("[rack]\nkey = \"" + key + "\"\n[[site]]\nhost = \"a.b\"\naliases = [\"*.b\"]\n[[site]]\nhost = \"c:8\"\n"))
-	f.Add(Default().TOML(Print{Comments: true}))
+	f.Add(Default().TOML(PrintOptions{Comments: true}))
 	f.Add([]byte("[cache]\r\nmemory = 0x7fffffffffffffff\r\n[board]\nweight = 1e3\nname = '''\na'''"))
 	f.Add([]byte("\"\" = 1\n[\"\"]\n\"\\u0000\" = {}\n[log.level]\nx = []\n"))
 	f.Add([]byte("\"\\x0A00\" = {}"))
@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("b.toml", data)
 		if err == nil {
-			again, err := Parse("b.toml", c.TOML(Print{Secrets: true}))
+			again, err := Parse("b.toml", c.TOML(PrintOptions{Secrets: true}))
 			if err != nil {
 				t.Fatalf("what was accepted is refused when printed: %v", err)
 			}

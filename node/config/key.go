@@ -17,15 +17,15 @@ const (
 	// keyPrefix makes a key recognisable, to a person who finds one in a
 	// file and to tools that look for secrets where none should be.
 	keyPrefix = "brk_"
-	// keySum is how many bytes of checksum follow the secret: of 65,536
+	// checksumSize is how many bytes of checksum follow the secret: of 65,536
 	// mistyped keys one is not noticed.
-	keySum = 2
-	// keyRedacted stands for a key wherever it must not be shown.
-	keyRedacted = keyPrefix + "redacted"
+	checksumSize = 2
+	// redactedKey stands for a key wherever it must not be shown.
+	redactedKey = keyPrefix + "redacted"
 )
 
 // keyText is the length of a key in text: base64 holds six bits a character.
-const keyText = len(keyPrefix) + ((RackKeySize+keySum)*8+5)/6
+const keyText = len(keyPrefix) + ((RackKeySize+checksumSize)*8+5)/6
 
 // keyEncoding is strict so that one key has one spelling.
 func keyEncoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
@@ -53,15 +53,15 @@ func (k RackKey) Bytes() []byte { return append([]byte(nil), k.secret[:]...) }
 // Reveal returns the text form that UnmarshalText reads: a prefix, then the
 // secret and two bytes of checksum in base64url (RFC 4648 section 5).
 func (k RackKey) Reveal() string {
-	sum := k.sum()
+	sum := k.checksum()
 	return keyPrefix + keyEncoding().EncodeToString(append(k.Bytes(), sum[:]...))
 }
 
-// sum is the start of a hash of the secret, kept apart by a label from every
+// checksum is the start of a hash of the secret, kept apart by a label from every
 // other hash of it.
-func (k RackKey) sum() [keySum]byte {
+func (k RackKey) checksum() [checksumSize]byte {
 	full := sha256.Sum256(append([]byte("bramble rack key\x00"), k.secret[:]...))
-	return [keySum]byte(full[:keySum])
+	return [checksumSize]byte(full[:checksumSize])
 }
 
 // UnmarshalText reads what Reveal wrote. An error says what is wrong with the
@@ -72,7 +72,7 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	switch {
 	case s == "":
 		return errors.New(`it is empty: run "bramble key" and paste its line under [rack]`)
-	case s == keyRedacted:
+	case s == redactedKey:
 		return errors.New(`this is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`)
 	case len(s) < keyText:
 		return fmt.Errorf("too short: it has %d of a key's %d characters; %s", len(s), keyText, again)
@@ -86,11 +86,11 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	switch {
 	case errors.As(err, &at):
 		return fmt.Errorf("mistyped at character %d; %s", len(keyPrefix)+int(at)+1, again)
-	case err != nil || len(raw) != RackKeySize+keySum:
+	case err != nil || len(raw) != RackKeySize+checksumSize:
 		return errors.New("mistyped: it is not base64url; " + again)
 	}
 	read := RackKey{secret: [RackKeySize]byte(raw[:RackKeySize])}
-	if read.sum() != [keySum]byte(raw[RackKeySize:]) {
+	if read.checksum() != [checksumSize]byte(raw[RackKeySize:]) {
 		return errors.New("mistyped: its checksum does not match; " + again)
 	}
 	if read.IsZero() {
@@ -108,7 +108,7 @@ func (k RackKey) String() string {
 	if k.IsZero() {
 		return ""
 	}
-	return keyRedacted
+	return redactedKey
 }
 
 // Format prints the placeholder for every verb, %d and %#v included.

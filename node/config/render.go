@@ -10,8 +10,8 @@ import (
 // printWidth is how wide "bramble config" prints, in columns.
 const printWidth = 78
 
-// Print says what TOML writes.
-type Print struct {
+// PrintOptions says what TOML writes.
+type PrintOptions struct {
 	Comments bool                         // above each key, what it is
 	Secrets  bool                         // the rack key, instead of a placeholder
 	Only     func(table, key string) bool // nil = every key
@@ -19,28 +19,28 @@ type Print struct {
 
 // TOML writes the configuration as a file that Parse reads, except that a
 // placeholder stands for secrets unless they are asked for.
-func (c *Config) TOML(p Print) []byte {
+func (c *Config) TOML(p PrintOptions) []byte {
 	var b bytes.Buffer
-	for _, t := range tables() {
+	for _, t := range tableSpecs() {
 		if !t.many {
-			p.table(&b, t, "", func(s setting) any { return s.at(c) })
+			p.writeTable(&b, t, "", func(s keySpec) any { return s.at(c) })
 			continue
 		}
 		for i := range c.Sites {
-			p.table(&b, t, "", func(s setting) any { return s.atSite(&c.Sites[i]) })
+			p.writeTable(&b, t, "", func(s keySpec) any { return s.atSite(&c.Sites[i]) })
 		}
 		if len(c.Sites) == 0 && p.Comments {
-			example := Site{Host: "shop.example", Origin: c.Origin}
-			p.table(&b, t, "# ", func(s setting) any { return s.atSite(&example) })
+			example := SiteSettings{Host: "shop.example", Origin: c.Origin}
+			p.writeTable(&b, t, "# ", func(s keySpec) any { return s.atSite(&example) })
 		}
 	}
 	return b.Bytes()
 }
 
-// table writes one table, each line behind a mark.
-func (p Print) table(b *bytes.Buffer, t table, mark string, at func(setting) any) {
+// writeTable writes one table, each line behind a mark.
+func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, at func(keySpec) any) {
 	head := false
-	for _, s := range settings() {
+	for _, s := range allKeys() {
 		if s.table != t.name || p.Only != nil && !p.Only(s.table, s.key) {
 			continue
 		}
@@ -49,33 +49,33 @@ func (p Print) table(b *bytes.Buffer, t table, mark string, at func(setting) any
 				b.WriteString("\n")
 			}
 			if p.Comments {
-				comment(b, t.doc)
+				writeComment(b, t.doc)
 			}
-			fmt.Fprintf(b, "%s%s\n", mark, t.head())
+			fmt.Fprintf(b, "%s%s\n", mark, t.header())
 		}
 		if p.Comments {
 			b.WriteString("\n")
-			comment(b, s.doc)
-			comment(b, "Default: "+defaultOf(s))
+			writeComment(b, s.doc)
+			writeComment(b, "Default: "+defaultLiteral(s))
 		}
-		fmt.Fprintf(b, "%s%s = %s\n", mark, s.key, literal(at(s), p.Secrets, s.secret))
+		fmt.Fprintf(b, "%s%s = %s\n", mark, s.key, tomlLiteral(at(s), p.Secrets, s.secret))
 	}
 }
 
-// Markdown writes the reference of all keys, a table for each table of the
+// Reference writes the reference of all keys, a table for each table of the
 // file, for the README.
-func Markdown() string {
+func Reference() string {
 	var b strings.Builder
-	for i, t := range tables() {
+	for i, t := range tableSpecs() {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "**`%s`** %s\n\n", t.head(), t.doc)
+		fmt.Fprintf(&b, "**`%s`** %s\n\n", t.header(), t.doc)
 		b.WriteString("| Key | Default | What it is, and why so |\n|---|---|---|\n")
-		for _, s := range settings() {
+		for _, s := range allKeys() {
 			if s.table == t.name {
-				value := defaultOf(s)
-				if s.fallback == "" {
+				value := defaultLiteral(s)
+				if s.defaultText == "" {
 					value = "`" + value + "`"
 				}
 				fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.key, value, strings.ReplaceAll(s.doc, "|", `\|`))
@@ -85,18 +85,18 @@ func Markdown() string {
 	return b.String()
 }
 
-func defaultOf(s setting) string {
-	if s.fallback != "" {
-		return s.fallback
+func defaultLiteral(s keySpec) string {
+	if s.defaultText != "" {
+		return s.defaultText
 	}
 	if s.atSite != nil {
-		return literal(s.atSite(&Site{}), false, s.secret)
+		return tomlLiteral(s.atSite(&SiteSettings{}), false, s.secret)
 	}
-	return literal(s.at(Default()), false, s.secret)
+	return tomlLiteral(s.at(Default()), false, s.secret)
 }
 
-// literal writes a field as TOML.
-func literal(field any, secrets, secret bool) string {
+// tomlLiteral writes a field as TOML.
+func tomlLiteral(field any, secrets, secret bool) string {
 	switch f := field.(type) {
 	case *int:
 		return strconv.Itoa(*f)
@@ -160,8 +160,8 @@ func tomlString(s string) string {
 	return b.String()
 }
 
-// comment writes a text as comment lines of printWidth at most.
-func comment(b *bytes.Buffer, text string) {
+// writeComment writes a text as comment lines of printWidth at most.
+func writeComment(b *bytes.Buffer, text string) {
 	line := "#"
 	for _, word := range strings.Fields(text) {
 		if len(line)+1+len(word) > printWidth && line != "#" {

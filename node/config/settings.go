@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// setting is one key of bramble.toml: where it stands, what is said of it,
+// keySpec is one key of bramble.toml: where it stands, what is said of it,
 // where it lives in a Config and what it may be.
-type setting struct {
+type keySpec struct {
 	table, key string
 	// doc says what it is, in which unit and within which bounds, and why the
 	// default is what it is.
 	doc string
-	// fallback is the default in words, where its literal would mislead.
-	fallback string
+	// defaultText is the default in words, where its literal would mislead.
+	defaultText string
 	// secret values are never repeated in a message or printed unasked.
 	secret bool
 	// at returns a pointer to the field; nil for a key of [[site]].
@@ -22,26 +22,26 @@ type setting struct {
 	// or "". It is nil where every value of the type will do.
 	check func(*Config) string
 	// atSite and checkSite are the same for a key of [[site]].
-	atSite    func(*Site) any
-	checkSite func(*Site) string
+	atSite    func(*SiteSettings) any
+	checkSite func(*SiteSettings) string
 }
 
-// table is one [table] of the file, or, if many is set, any number of [[table]].
-type table struct {
+// tableSpec is one [table] of the file, or, if many is set, any number of [[table]].
+type tableSpec struct {
 	name, doc string
 	many      bool
 }
 
-// head is the table's line in the file.
-func (t table) head() string {
+// header is the table's line in the file.
+func (t tableSpec) header() string {
 	if t.many {
 		return "[[" + t.name + "]]"
 	}
 	return "[" + t.name + "]"
 }
 
-func tables() []table {
-	return []table{
+func tableSpecs() []tableSpec {
+	return []tableSpec{
 		{name: "board", doc: "Who this board is."},
 		{name: "http", doc: "The public listener, where the shop's pages are."},
 		{name: "tls", doc: "https on the public pages. Without a certificate of its own a name is served with one that the boards of the rack share and no browser knows."},
@@ -63,19 +63,19 @@ func tables() []table {
 	}
 }
 
-// settings lists every key, in the order in which they are printed within
+// allKeys lists every key, in the order in which they are printed within
 // their table.
-func settings() []setting {
-	return slices.Concat(boardSettings(), tlsSettings(), originSettings(), siteSettings(), orderSettings(), panelSettings(), networkSettings())
+func allKeys() []keySpec {
+	return slices.Concat(boardKeys(), tlsKeys(), originTableKeys(), siteKeys(), orderKeys(), panelKeys(), networkKeys())
 }
 
 // maxRate bounds what can be asked for a second: more than any board does.
 const maxRate = 100_000
 
-func boardSettings() []setting {
-	return []setting{
+func boardKeys() []keySpec {
+	return []keySpec{
 		{
-			table: "board", key: "name", fallback: "the host name",
+			table: "board", key: "name", defaultText: "the host name",
 			doc: "Name of this board, unlike any other in the rack: letters, digits, '-', '_' and '.', at most 63. " +
 				"The host name will do, because an image gives each card its own.",
 			at:    func(c *Config) any { return &c.Board.Name },
@@ -129,29 +129,29 @@ func boardSettings() []setting {
 			table: "http", key: "new_connections",
 			doc: "How many connections a second are taken in, 0 to 100000; those beyond wait in the kernel. " +
 				"0 sets no bound: a board takes what it can.",
-			at:    func(c *Config) any { return &c.HTTP.NewConnections },
-			check: func(c *Config) string { return checkInt(c.HTTP.NewConnections, 0, maxRate) },
+			at:    func(c *Config) any { return &c.HTTP.AcceptRate },
+			check: func(c *Config) string { return checkInt(c.HTTP.AcceptRate, 0, maxRate) },
 		}, {
 			table: "http", key: "client_requests",
 			doc: "How many requests a second one address may send, 0 to 100000; two seconds' worth may come at once, and those beyond get a 503. " +
 				"0 sets no bound, because a whole school or a mobile network can be one address.",
-			at:    func(c *Config) any { return &c.HTTP.ClientRequests },
-			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequests, 0, maxRate) },
+			at:    func(c *Config) any { return &c.HTTP.ClientRequestRate },
+			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequestRate, 0, maxRate) },
 		}, {
 			table: "http", key: "network_requests",
 			doc:   "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
-			at:    func(c *Config) any { return &c.HTTP.NetworkRequests },
-			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequests, 0, maxRate) },
+			at:    func(c *Config) any { return &c.HTTP.NetworkRequestRate },
+			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequestRate, 0, maxRate) },
 		}, {
 			table: "http", key: "client_connections",
 			doc:   "How many connections a second one address may open, 0 to 100000; those beyond are closed. 0 sets no bound.",
-			at:    func(c *Config) any { return &c.HTTP.ClientConnections },
-			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnections, 0, maxRate) },
+			at:    func(c *Config) any { return &c.HTTP.ClientConnectionRate },
+			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnectionRate, 0, maxRate) },
 		}, {
 			table: "http", key: "network_connections",
 			doc:   "The same for all addresses of one network together.",
-			at:    func(c *Config) any { return &c.HTTP.NetworkConnections },
-			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnections, 0, maxRate) },
+			at:    func(c *Config) any { return &c.HTTP.NetworkConnectionRate },
+			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnectionRate, 0, maxRate) },
 		}, {
 			table: "http", key: "max_requests",
 			doc: "How many requests that memory cannot answer are worked on at once, 0 to 100000; four times as many may wait for 2 s, and the rest get a 503. " +
@@ -168,8 +168,8 @@ func boardSettings() []setting {
 			table: "http", key: "body_rate",
 			doc: "How many bytes a second what a client sends must come with, 0 to 1GB; all of it within write_timeout. " +
 				"1kB is slower than any line that loads a page; 0 sets no bound.",
-			at:    func(c *Config) any { return &c.HTTP.BodyRate },
-			check: func(c *Config) string { return checkSize(c.HTTP.BodyRate, 0, GB) },
+			at:    func(c *Config) any { return &c.HTTP.MinBodyRate },
+			check: func(c *Config) string { return checkSize(c.HTTP.MinBodyRate, 0, GB) },
 		}, {
 			table: "console", key: "listen",
 			doc: "Address of console, API, metrics and health, host:port. " +
@@ -183,7 +183,7 @@ func boardSettings() []setting {
 			at:    func(c *Config) any { return &c.Console.Password },
 			check: checkPassword,
 		}, {
-			table: "rack", key: "key", secret: true, fallback: "none, it must be set",
+			table: "rack", key: "key", secret: true, defaultText: "none, it must be set",
 			doc: `The secret that makes boards a rack, the same on every board: the line that "bramble key" prints. ` +
 				"There is no default, for everybody would know it.",
 			at: func(c *Config) any { return &c.Rack.Key },
@@ -197,16 +197,16 @@ func boardSettings() []setting {
 			table: "rack", key: "gossip",
 			doc: "Address on which boards hear of each other, host:port, both UDP and TCP. " +
 				"7946 is the usual port of the library that does it.",
-			at:    func(c *Config) any { return &c.Rack.Gossip },
-			check: func(c *Config) string { return checkListen(c.Rack.Gossip) },
+			at:    func(c *Config) any { return &c.Rack.GossipListen },
+			check: func(c *Config) string { return checkListen(c.Rack.GossipListen) },
 		}, {
 			table: "rack", key: "link",
 			doc: "Address on which boards hand each other pages, host:port, TLS over TCP. " +
 				"The port next to that of gossip.",
-			at:    func(c *Config) any { return &c.Rack.Link },
-			check: func(c *Config) string { return checkListen(c.Rack.Link) },
+			at:    func(c *Config) any { return &c.Rack.LinkListen },
+			check: func(c *Config) string { return checkListen(c.Rack.LinkListen) },
 		}, {
-			table: "rack", key: "advertise", fallback: "found by itself",
+			table: "rack", key: "advertise", defaultText: "found by itself",
 			doc: "The IP address at which the other boards reach this one. " +
 				"Set it only if the board has several and finds the wrong one.",
 			at:    func(c *Config) any { return &c.Rack.Advertise },
@@ -239,8 +239,8 @@ func boardSettings() []setting {
 			doc: "How many boards the rack is planned to have, 1 to 1000; it counts until the rack has a ledger. " +
 				"The ledger is founded when more than half of them see each other, so that two halves started apart never found two; " +
 				"it must not be less than the boards there are. 5 suits racks of three to five.",
-			at:    func(c *Config) any { return &c.Rack.Boards },
-			check: func(c *Config) string { return checkInt(c.Rack.Boards, 1, 1000) },
+			at:    func(c *Config) any { return &c.Rack.ExpectedBoards },
+			check: func(c *Config) string { return checkInt(c.Rack.ExpectedBoards, 1, 1000) },
 		}, {
 			table: "cache", key: "memory",
 			doc: "Memory for stored pages, bookkeeping included, 2MB to 1000GB. MB is a million bytes, MiB is 1048576. " +
@@ -257,23 +257,23 @@ func boardSettings() []setting {
 			table: "cache", key: "status",
 			doc: "Whether each reply says in Cache-Status what the cache did with it (RFC 9211). " +
 				"On, for it costs 60 bytes and answers most questions about a cache.",
-			at: func(c *Config) any { return &c.Cache.Status },
+			at: func(c *Config) any { return &c.Cache.CacheStatusHeader },
 		}, {
 			table: "cache", key: "client_directives",
 			doc: "Whether no-cache, no-store, max-age, min-fresh and max-stale in a request are obeyed. " +
 				"Off, or a crowd that presses F5 would reach the origin.",
-			at: func(c *Config) any { return &c.Cache.ClientDirectives },
+			at: func(c *Config) any { return &c.Cache.ClientCacheControl },
 		}, {
 			table: "cache", key: "keep_set_cookie",
 			doc: "Whether Set-Cookie is stored with a page that says public or s-maxage, and given to every reader. " +
 				"Off, since that hands one visitor's session to all.",
-			at: func(c *Config) any { return &c.Cache.KeepSetCookie },
+			at: func(c *Config) any { return &c.Cache.StoreSetCookie },
 		}, {
 			table: "cache", key: "stale_on_error",
 			doc: "For how long past its lifetime a page is shown when its origin fails, where the page itself says nothing about that, 0s to 720h. " +
 				"24h, as at a launch an old page beats no page; 0s never does it.",
-			at:    func(c *Config) any { return &c.Cache.StaleOnError },
-			check: func(c *Config) string { return checkDuration(c.Cache.StaleOnError, 0, 720*time.Hour) },
+			at:    func(c *Config) any { return &c.Cache.StaleIfError },
+			check: func(c *Config) string { return checkDuration(c.Cache.StaleIfError, 0, 720*time.Hour) },
 		}, {
 			table: "cache", key: "compress",
 			doc: "Whether text that an origin sends plain is stored gzipped too, once, for readers that take it. " +
@@ -286,7 +286,7 @@ func boardSettings() []setting {
 			at:    func(c *Config) any { return &c.Cache.MaxVariants },
 			check: func(c *Config) string { return checkInt(c.Cache.MaxVariants, 1, 256) },
 		}, {
-			table: "shop", key: "catalogue", fallback: `"", the built-in launch`,
+			table: "shop", key: "catalogue", defaultText: `"", the built-in launch`,
 			doc: "Catalogue file of the shop; a relative path starts at the folder of bramble.toml. " +
 				"Empty: the launch of 29 February 2012, so that there is something to see.",
 			at: func(c *Config) any { return &c.Shop.Catalogue },

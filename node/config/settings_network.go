@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Network is the table [network]: how a card finds its network. Only the card
+// NetworkSettings is the table [network]: how a card finds its network. Only the card
 // image reads it; where another system runs the machine, that one's settings
 // hold.
-type Network struct {
+type NetworkSettings struct {
 	Address  string   // "192.168.1.11/24"; "" = DHCP
 	Gateway  string   // an IPv4 address; "" = none, or DHCP's
 	DNS      []string // IPv4 addresses; none = DHCP's
@@ -21,10 +21,10 @@ const (
 	maxTimeServers = 8
 )
 
-func networkSettings() []setting {
-	return []setting{
+func networkKeys() []keySpec {
+	return []keySpec{
 		{
-			table: "network", key: "address", fallback: `"", by DHCP`,
+			table: "network", key: "address", defaultText: `"", by DHCP`,
 			doc: `IPv4 address of the card with the length of its network's prefix, such as "192.168.1.11/24". ` +
 				"Empty: DHCP gives one. It belongs to one card: write it under [cards.…].",
 			at:    func(c *Config) any { return &c.Network.Address },
@@ -40,13 +40,13 @@ func networkSettings() []setting {
 			at:    func(c *Config) any { return &c.Network.DNS },
 			check: func(c *Config) string { return checkResolvers(c.Network.DNS) },
 		}, {
-			table: "network", key: "hostname", fallback: `"bramble-1a2b", by the serial number`,
+			table: "network", key: "hostname", defaultText: `"bramble-1a2b", by the serial number`,
 			doc: "Name of the card on its network, announced by mDNS as NAME.local: letters, digits and '-', at most 63. " +
 				"The last four digits of its serial number tell one card from another unasked.",
 			at:    func(c *Config) any { return &c.Network.HostName },
 			check: func(c *Config) string { return checkHostName(c.Network.HostName) },
 		}, {
-			table: "network", key: "ntp", fallback: "`[]`, DHCP's or Debian's",
+			table: "network", key: "ntp", defaultText: "`[]`, DHCP's or Debian's",
 			doc: "Time servers, at most 8; a card has no clock of its own. Empty: those that DHCP names, else Debian's public ones. " +
 				"With two or more, two must agree.",
 			at:    func(c *Config) any { return &c.Network.NTP },
@@ -63,13 +63,13 @@ func checkPrefix(s string) string {
 	switch {
 	case err != nil || !p.Addr().Is4():
 		return quote(s) + ` is no IPv4 address with the length of its network's prefix; write one such as "192.168.1.11/24"`
-	case p.Bits() < 8 || p.Bits() > 30 || !usable(p.Addr()) || p.Addr() == p.Masked().Addr():
+	case p.Bits() < 8 || p.Bits() > 30 || !isHostAddress(p.Addr()) || p.Addr() == p.Masked().Addr():
 		return quote(s) + ` is no address that a board can have; write one such as "192.168.1.11/24"`
 	}
 	return ""
 }
 
-func usable(a netip.Addr) bool {
+func isHostAddress(a netip.Addr) bool {
 	return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
@@ -79,7 +79,7 @@ func checkGateway(c *Config) string {
 		return ""
 	}
 	a, err := netip.ParseAddr(s)
-	if err != nil || !a.Is4() || !usable(a) {
+	if err != nil || !a.Is4() || !isHostAddress(a) {
 		return quote(s) + ` is no IPv4 address; write one such as "192.168.1.1"`
 	}
 	own, err := netip.ParsePrefix(c.Network.Address)

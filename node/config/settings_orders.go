@@ -8,37 +8,37 @@ import (
 	"time"
 )
 
-// orderSettings are the keys of [orders], [webhook] and [mail].
-func orderSettings() []setting {
-	return []setting{
+// orderKeys are the keys of [orders], [webhook] and [mail].
+func orderKeys() []keySpec {
+	return []keySpec{
 		{
 			table: "orders", key: "take",
 			doc: "Whether the built-in shop takes orders. Without it the shop only shows, and nothing is written to the card.",
-			at:  func(c *Config) any { return &c.Orders.Take },
+			at:  func(c *Config) any { return &c.Orders.Enabled },
 		}, {
 			table: "orders", key: "folder",
 			doc: "Folder of this board's part of the ledger; a relative path starts at the folder of bramble.toml. " +
 				"It is made if it is not there, and must be on a disk that keeps what was synced.",
-			at:    func(c *Config) any { return &c.Orders.Folder },
-			check: func(c *Config) string { return checkFolder(c.Orders.Folder) },
+			at:    func(c *Config) any { return &c.Orders.Directory },
+			check: func(c *Config) string { return checkFolder(c.Orders.Directory) },
 		}, {
 			table: "orders", key: "keep",
 			doc: "How long names and addresses are kept after the last change of an order, 1h to 87600h; then they are erased. " +
 				"180 days cover complaints and returns.",
-			at:    func(c *Config) any { return &c.Orders.Keep },
-			check: func(c *Config) string { return checkDuration(c.Orders.Keep, time.Hour, 87600*time.Hour) },
+			at:    func(c *Config) any { return &c.Orders.Retention },
+			check: func(c *Config) string { return checkDuration(c.Orders.Retention, time.Hour, 87600*time.Hour) },
 		}, {
-			table: "orders", key: "public_at", fallback: `"", no links in mail`,
+			table: "orders", key: "public_at", defaultText: `"", no links in mail`,
 			doc:   `Where buyers reach the shop, such as "https://shop.example": for the links in mail and webhooks.`,
-			at:    func(c *Config) any { return &c.Orders.PublicAt },
-			check: func(c *Config) string { return checkOrigin(c.Orders.PublicAt) },
+			at:    func(c *Config) any { return &c.Orders.PublicURL },
+			check: func(c *Config) string { return checkOrigin(c.Orders.PublicURL) },
 		}, {
-			table: "webhook", key: "url", fallback: `"", nobody`,
+			table: "webhook", key: "url", defaultText: `"", nobody`,
 			doc:   "URL that every order is posted to when it is handed over.",
 			at:    func(c *Config) any { return &c.Webhook.URL },
 			check: func(c *Config) string { return checkHook(c) },
 		}, {
-			table: "webhook", key: "secret", fallback: `""`, secret: true,
+			table: "webhook", key: "secret", defaultText: `""`, secret: true,
 			doc: `What the posts are signed with: "whsec_" and 24 to 64 bytes in base64. The receiver has the same.`,
 			at:  func(c *Config) any { return &c.Webhook.Secret },
 		}, {
@@ -47,21 +47,21 @@ func orderSettings() []setting {
 			at:    func(c *Config) any { return &c.Webhook.Timeout },
 			check: func(c *Config) string { return checkDuration(c.Webhook.Timeout, time.Second, time.Minute) },
 		}, {
-			table: "mail", key: "server", fallback: `"", no mail`,
+			table: "mail", key: "server", defaultText: `"", no mail`,
 			doc:   "SMTP server, host:port; 587 with starttls and 465 with tls are usual.",
 			at:    func(c *Config) any { return &c.Mail.Server },
 			check: func(c *Config) string { return checkMail(c) },
 		}, {
-			table: "mail", key: "from", fallback: `"", the seller's address in the catalogue`,
+			table: "mail", key: "from", defaultText: `"", the seller's address in the catalogue`,
 			doc:   `Sender of the mail, such as "Shop <shop@shop.example>".`,
 			at:    func(c *Config) any { return &c.Mail.From },
 			check: func(c *Config) string { return checkSender(c.Mail.From) },
 		}, {
-			table: "mail", key: "user", fallback: `"", no login`,
+			table: "mail", key: "user", defaultText: `"", no login`,
 			doc: "User name at the server.",
 			at:  func(c *Config) any { return &c.Mail.User },
 		}, {
-			table: "mail", key: "password", fallback: `""`, secret: true,
+			table: "mail", key: "password", defaultText: `""`, secret: true,
 			doc: "Password at the server; it is sent inside TLS only.",
 			at:  func(c *Config) any { return &c.Mail.Password },
 		}, {

@@ -5,16 +5,16 @@ import "time"
 // originKey is one key of [origin], which [[site]] has too.
 type originKey struct {
 	key, doc, fallback string
-	at                 func(*Origin) any
-	check              func(*Origin) string
+	at                 func(*OriginSettings) any
+	check              func(*OriginSettings) string
 }
 
-// originSettings are the keys of [origin].
-func originSettings() []setting {
-	var list []setting
+// originTableKeys are the keys of [origin].
+func originTableKeys() []keySpec {
+	var list []keySpec
 	for _, k := range originKeys() {
-		s := setting{
-			table: "origin", key: k.key, doc: k.doc, fallback: k.fallback,
+		s := keySpec{
+			table: "origin", key: k.key, doc: k.doc, defaultText: k.fallback,
 			at: func(c *Config) any { return k.at(&c.Origin) },
 		}
 		if k.check != nil {
@@ -25,30 +25,30 @@ func originSettings() []setting {
 	return list
 }
 
-// siteSettings are the keys of [[site]]: its names, and those of [origin].
-func siteSettings() []setting {
-	list := []setting{
+// siteKeys are the keys of [[site]]: its names, and those of [origin].
+func siteKeys() []keySpec {
+	list := []keySpec{
 		{
-			table: "site", key: "host", fallback: "none, it must be set",
+			table: "site", key: "host", defaultText: "none, it must be set",
 			doc: "The site's own host name, such as \"shop.example\": what its origin is asked by, and its pages are kept under. " +
 				"With a port if clients must use that port; without one any port will do.",
-			atSite:    func(s *Site) any { return &s.Host },
-			checkSite: func(s *Site) string { return checkSiteHost(s.Host) },
+			atSite:    func(s *SiteSettings) any { return &s.Host },
+			checkSite: func(s *SiteSettings) string { return checkSiteHost(s.Host) },
 		}, {
 			table: "site", key: "aliases",
 			doc: "Other host names that mean this site, at most 64; \"*.shop.example\" stands for all names that end so. " +
 				"The pages are the same under each, and kept once.",
-			atSite:    func(s *Site) any { return &s.Aliases },
-			checkSite: func(s *Site) string { return checkAliases(s.Aliases) },
+			atSite:    func(s *SiteSettings) any { return &s.Aliases },
+			checkSite: func(s *SiteSettings) string { return checkAliases(s.Aliases) },
 		},
 	}
 	for _, k := range originKeys() {
-		s := setting{
-			table: "site", key: k.key, fallback: "as in [origin]", doc: "Like [origin] " + k.key + ", for this site.",
-			atSite: func(s *Site) any { return k.at(&s.Origin) },
+		s := keySpec{
+			table: "site", key: k.key, defaultText: "as in [origin]", doc: "Like [origin] " + k.key + ", for this site.",
+			atSite: func(s *SiteSettings) any { return k.at(&s.Origin) },
 		}
 		if k.check != nil {
-			s.checkSite = func(s *Site) string { return k.check(&s.Origin) }
+			s.checkSite = func(s *SiteSettings) string { return k.check(&s.Origin) }
 		}
 		list = append(list, s)
 	}
@@ -61,58 +61,68 @@ func originKeys() []originKey {
 			key: "url", fallback: `"", the built-in shop`,
 			doc: `Web server to stand in front of: "http://host:port" or "https://host". ` +
 				"Empty: the built-in shop, so that a rack serves as it comes.",
-			at:    func(o *Origin) any { return &o.URL },
-			check: func(o *Origin) string { return checkOrigin(o.URL) },
+			at:    func(o *OriginSettings) any { return &o.URL },
+			check: func(o *OriginSettings) string { return checkOrigin(o.URL) },
 		}, {
 			key: "connect_timeout",
 			doc: "How long a connection to the origin may take to open, 10ms to 1m. " +
 				"2s allows for one lost packet and its repetition.",
-			at:    func(o *Origin) any { return &o.ConnectTimeout },
-			check: func(o *Origin) string { return checkDuration(o.ConnectTimeout, 10*time.Millisecond, time.Minute) },
+			at: func(o *OriginSettings) any { return &o.ConnectTimeout },
+			check: func(o *OriginSettings) string {
+				return checkDuration(o.ConnectTimeout, 10*time.Millisecond, time.Minute)
+			},
 		}, {
 			key: "reply_timeout",
 			doc: "How long the origin may take to begin its reply, 10ms to 10m. " +
 				"10s is beyond what a shopper waits; then a stale page or a plain 504 is given.",
-			at:    func(o *Origin) any { return &o.ReplyTimeout },
-			check: func(o *Origin) string { return checkDuration(o.ReplyTimeout, 10*time.Millisecond, 10*time.Minute) },
+			at: func(o *OriginSettings) any { return &o.ReplyTimeout },
+			check: func(o *OriginSettings) string {
+				return checkDuration(o.ReplyTimeout, 10*time.Millisecond, 10*time.Minute)
+			},
 		}, {
 			key: "idle_timeout",
 			doc: "How long the origin may fall silent inside a reply, 10ms to 10m. " +
 				"10s, so that a large file may take its time but a hung server may not.",
-			at:    func(o *Origin) any { return &o.IdleTimeout },
-			check: func(o *Origin) string { return checkDuration(o.IdleTimeout, 10*time.Millisecond, 10*time.Minute) },
+			at: func(o *OriginSettings) any { return &o.IdleTimeout },
+			check: func(o *OriginSettings) string {
+				return checkDuration(o.IdleTimeout, 10*time.Millisecond, 10*time.Minute)
+			},
 		}, {
 			key: "max_concurrent",
 			doc: "Requests, and connections, that the whole rack makes to the origin at once, 1 to 10000; the rest queue. " +
 				"Each board has its part. 128, which a common web server bears, and of which five boards have 25 each for pages that are for one client alone. " +
 				"Give it at least as many as there are boards, " +
 				"for boards beyond that number fetch by way of another.",
-			at:    func(o *Origin) any { return &o.MaxConcurrent },
-			check: func(o *Origin) string { return checkInt(o.MaxConcurrent, 1, 10_000) },
+			at:    func(o *OriginSettings) any { return &o.MaxConcurrent },
+			check: func(o *OriginSettings) string { return checkInt(o.MaxConcurrent, 1, 10_000) },
 		}, {
 			key: "queue_timeout",
 			doc: "How long a request may queue for the origin, 0s to 1m; then a stale page or a plain 503 is given. " +
 				"5s is what a shopper waits before pressing F5.",
-			at:    func(o *Origin) any { return &o.QueueTimeout },
-			check: func(o *Origin) string { return checkDuration(o.QueueTimeout, 0, time.Minute) },
+			at:    func(o *OriginSettings) any { return &o.QueueTimeout },
+			check: func(o *OriginSettings) string { return checkDuration(o.QueueTimeout, 0, time.Minute) },
 		}, {
 			key: "health_path", fallback: `"", no regular check`,
 			doc: `Path that every board asks for again and again to know how the origin is, such as "/health"; less than 400 is well. ` +
 				"Empty: an origin counts as down when it cannot be reached, or is silent to a page and to a HEAD of / too, and is then tried each second.",
-			at:    func(o *Origin) any { return &o.HealthPath },
-			check: func(o *Origin) string { return checkHealthPath(o.HealthPath) },
+			at:    func(o *OriginSettings) any { return &o.HealthPath },
+			check: func(o *OriginSettings) string { return checkHealthPath(o.HealthPath) },
 		}, {
 			key: "health_interval",
 			doc: "Time between two such checks, 100ms to 10m. " +
 				"5s finds a dead origin, after two failures, before most shoppers do, and five boards ask it once a second.",
-			at:    func(o *Origin) any { return &o.HealthInterval },
-			check: func(o *Origin) string { return checkDuration(o.HealthInterval, 100*time.Millisecond, 10*time.Minute) },
+			at: func(o *OriginSettings) any { return &o.HealthInterval },
+			check: func(o *OriginSettings) string {
+				return checkDuration(o.HealthInterval, 100*time.Millisecond, 10*time.Minute)
+			},
 		}, {
 			key: "health_timeout",
 			doc: "How long the answer to a check may take, 10ms to 1m. " +
 				"2s is beyond what a health page of a living server takes.",
-			at:    func(o *Origin) any { return &o.HealthTimeout },
-			check: func(o *Origin) string { return checkDuration(o.HealthTimeout, 10*time.Millisecond, time.Minute) },
+			at: func(o *OriginSettings) any { return &o.HealthTimeout },
+			check: func(o *OriginSettings) string {
+				return checkDuration(o.HealthTimeout, 10*time.Millisecond, time.Minute)
+			},
 		},
 	}
 }

@@ -15,29 +15,29 @@ const (
 // maxBar bounds the lamps of a bar: more than any header has pins.
 const maxBar = 16
 
-// panelSettings are the keys of [panel].
-func panelSettings() []setting {
-	return []setting{
+// panelKeys are the keys of [panel].
+func panelKeys() []keySpec {
+	return []keySpec{
 		{
 			table: "panel", key: "health",
 			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" takes the pin of the wiring in gpio/README.md.`,
-			at:    func(c *Config) any { return &c.Panel.Health },
-			check: func(c *Config) string { return checkPin(c.Panel.Health) },
+			at:    func(c *Config) any { return &c.Panel.HealthPin },
+			check: func(c *Config) string { return checkPin(c.Panel.HealthPin) },
 		}, {
 			table: "panel", key: "bar",
 			doc:   `Pins of the load bar, lowest lamp first, 3 to 10 of them to be read well; ["auto"] and ["none"] as for health.`,
-			at:    func(c *Config) any { return &c.Panel.Bar },
-			check: func(c *Config) string { return checkBar(c.Panel.Bar) },
+			at:    func(c *Config) any { return &c.Panel.BarPins },
+			check: func(c *Config) string { return checkBar(c.Panel.BarPins) },
 		}, {
 			table: "panel", key: "button",
 			doc:   `Pin of the button; "auto" and "none" as for health.`,
-			at:    func(c *Config) any { return &c.Panel.Button },
-			check: func(c *Config) string { return checkPin(c.Panel.Button) },
+			at:    func(c *Config) any { return &c.Panel.ButtonPin },
+			check: func(c *Config) string { return checkPin(c.Panel.ButtonPin) },
 		}, {
 			table: "panel", key: "led",
 			doc: `The kernel's LED that tells health alone, by its name under /sys/class/leds; "none" for none. ` +
 				`"auto" is ACT, the green one of every Pi.`,
-			at: func(c *Config) any { return &c.Panel.LED },
+			at: func(c *Config) any { return &c.Panel.KernelLED },
 		}, {
 			table: "panel", key: "active_low",
 			doc: "Whether the lamps are lit by a low pin, being wired to 3.3 V and not to ground.",
@@ -49,7 +49,7 @@ func panelSettings() []setting {
 		}, {
 			table: "panel", key: "strip",
 			doc: "Whether there is a Blinkt! (eight APA102) in place of lamps on pins.",
-			at:  func(c *Config) any { return &c.Panel.Strip },
+			at:  func(c *Config) any { return &c.Panel.Blinkt },
 		},
 	}
 }

@@ -31,8 +31,8 @@ func assignment(line string) (key, value string, ok bool) {
 	return key, value, ok && key != "" && !strings.ContainsAny(key, "[]#\"' \t")
 }
 
-// syntax turns what the TOML reader refuses into a mistake with a remedy.
-func (r *reader) syntax(data []byte, err error) {
+// addSyntaxError turns what the TOML reader refuses into a mistake with a remedy.
+func (r *fileParser) addSyntaxError(data []byte, err error) {
 	line, column := 0, 0
 	var at *toml.DecodeError
 	if errors.As(err, &at) {
@@ -42,14 +42,14 @@ func (r *reader) syntax(data []byte, err error) {
 	if all := bytes.Split(data, []byte{'\n'}); line > 0 && line <= len(all) {
 		text = strings.TrimRight(string(all[line-1]), "\r")
 	}
-	r.fail(ErrSyntax, line, "", "", "not valid TOML: "+cure(strings.TrimPrefix(err.Error(), "toml: "), text))
-	r.list[0].Column = column
+	r.addError(ErrSyntax, line, "", "", "not valid TOML: "+cure(strings.TrimPrefix(err.Error(), "toml: "), text))
+	r.errors[0].Column = column
 }
 
 // cure says what to write instead of a line that is no TOML.
 func cure(said, line string) string {
 	key, value, ok := assignment(line)
-	if key = onOneLine(short(key)); !ok {
+	if key = onOneLine(shorten(key)); !ok {
 		key = ""
 	}
 	named := func(text string) string {
@@ -65,7 +65,7 @@ func cure(said, line string) string {
 	}
 	switch word := strings.ToLower(value); {
 	case key == "":
-		return onOneLine(short(said))
+		return onOneLine(shorten(said))
 	case value == "" || strings.HasPrefix(value, "#"):
 		return named("its value is missing")
 	case word == "true" || word == "false":
@@ -77,5 +77,5 @@ func cure(said, line string) string {
 	case !strings.HasPrefix(value, `"`) && !strings.HasPrefix(value, `'`) && !strings.HasPrefix(value, "["):
 		return named(`a value that is no number wants quotes, "…"`)
 	}
-	return named(onOneLine(short(said)))
+	return named(onOneLine(shorten(said)))
 }

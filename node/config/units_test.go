@@ -60,11 +60,11 @@ func TestRackKeyIsNeverPrinted(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "%t"} {
 		fmt.Fprintf(&out, verb+"\n", k)
 		fmt.Fprintf(&out, verb+"\n", &k)
-		fmt.Fprintf(&out, verb+"\n", Rack{Key: k, OldKeys: []RackKey{k}})
+		fmt.Fprintf(&out, verb+"\n", RackSettings{Key: k, OldKeys: []RackKey{k}})
 	}
-	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "key", k, "rack", Rack{Key: k})
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "key", k, "rack", Rack{Key: k})
-	if err := json.NewEncoder(&out).Encode(Rack{Key: k, OldKeys: []RackKey{k}}); err != nil {
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "key", k, "rack", RackSettings{Key: k})
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "key", k, "rack", RackSettings{Key: k})
+	if err := json.NewEncoder(&out).Encode(RackSettings{Key: k, OldKeys: []RackKey{k}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, leak := range []string{k.Reveal()[4:14], secret[:6], fmt.Sprintf("%x", secret[:6]), "65 66 67", "65,66,67"} {

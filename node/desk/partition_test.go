@@ -45,8 +45,8 @@ func newCutRack(t *testing.T, size int) *cutRack {
 			t.Fatal(err)
 		}
 		l, err := ledger.Open(ledger.Config{
-			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, Machine: book,
-			Link: r.net.LinkOf(name), Live: func() []string { return r.net.Boards(name) }, Timing: quick(),
+			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, StateMachine: book,
+			Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) }, Timing: quick(),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -78,12 +78,12 @@ func newCutRack(t *testing.T, size int) *cutRack {
 }
 
 // quick is DefaultTiming for boards on one idle machine, in the same ratios.
-func quick() ledger.Timing {
+func quick() ledger.RaftTiming {
 	t := ledger.DefaultTiming()
 	t.Heartbeat, t.Election, t.Lease = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
-	t.Commit, t.Wire, t.Ask = 20*time.Millisecond, time.Second, 500*time.Millisecond
-	t.Meet, t.Settle, t.Resend = 100*time.Millisecond, 300*time.Millisecond, 30*time.Millisecond
-	t.Gone = 1500 * time.Millisecond
+	t.Commit, t.RPC, t.Call = 20*time.Millisecond, time.Second, 500*time.Millisecond
+	t.Survey, t.FoundingWait, t.Retry = 100*time.Millisecond, 300*time.Millisecond, 30*time.Millisecond
+	t.ReplaceAfter = 1500 * time.Millisecond
 	return t
 }
 
@@ -181,18 +181,18 @@ func (r *cutRack) cutCables(d time.Duration) {
 		}
 		switch rand.IntN(4) {
 		case 0:
-			r.net.Part(some, others)
+			r.net.Partition(some, others)
 		case 1:
 			r.net.Cut(one, two)
 		case 2:
 			for _, other := range r.names {
 				if other != one {
-					r.net.LoseAsks(one, other, 0.4)
-					r.net.LoseAsks(other, one, 0.4)
+					r.net.DropCalls(one, other, 0.4)
+					r.net.DropCalls(other, one, 0.4)
 				}
 			}
 		case 3:
-			r.net.Part([]string{r.leader()}, remove(r.names, r.leader()))
+			r.net.Partition([]string{r.leader()}, remove(r.names, r.leader()))
 		}
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
 		r.net.Heal()

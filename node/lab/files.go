@@ -30,7 +30,7 @@ const (
 
 // loadRackKey returns the key of the template if it has one, else the one that
 // the folder keeps, else a new one; the folder keeps it for the next start.
-func loadRackKey(state string, template *config.Document) (config.RackKey, error) {
+func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, error) {
 	path := filepath.Join(state, keyFile)
 	var key config.RackKey
 	text, err := os.ReadFile(path)
@@ -55,7 +55,7 @@ func loadRackKey(state string, template *config.Document) (config.RackKey, error
 
 // boardConfigText is the file of board i of the plan: what the template sets, and
 // over it what a lab must set itself.
-func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Document) []byte {
+func boardConfigText(p *Plan, i int, key config.RackKey, template *config.ParsedFile) []byte {
 	c := config.Default()
 	own := map[string]bool{}
 	if template != nil {
@@ -72,9 +72,9 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Docume
 	set("console.listen")
 	c.Rack.Key = key
 	set("rack.key")
-	c.Rack.Gossip = here.Gossip.String()
+	c.Rack.GossipListen = here.Gossip.String()
 	set("rack.gossip")
-	c.Rack.Link = here.Link.String()
+	c.Rack.LinkListen = here.Link.String()
 	set("rack.link")
 	c.Rack.Advertise = here.Gossip.Addr().String()
 	set("rack.advertise")
@@ -85,13 +85,13 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Docume
 		}
 	}
 	set("rack.join")
-	c.Rack.Boards = len(p.Boards)
+	c.Rack.ExpectedBoards = len(p.Boards)
 	set("rack.boards")
-	c.Orders.Folder = ledgerFolder
+	c.Orders.Directory = ledgerFolder
 	set("orders.folder")
 	c.Rack.MDNS = false // the boards know each other's addresses, and the LAN is not theirs
 	set("rack.mdns")
-	return c.TOML(config.Print{
+	return c.TOML(config.PrintOptions{
 		Secrets: true,
 		Only: func(table, key string) bool {
 			name := table + "." + key
@@ -104,7 +104,7 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Docume
 // files say. Without a template a file that is there from an earlier start
 // goes on as its board's own, so that settings changed by hand in one board's
 // file stay.
-func writeBoards(state string, p *Plan, key config.RackKey, template *config.Document) ([]*config.Config, error) {
+func writeBoards(state string, p *Plan, key config.RackKey, template *config.ParsedFile) ([]*config.Config, error) {
 	var list []*config.Config
 	for i, b := range p.Boards {
 		dir := filepath.Join(state, b.Name)
@@ -114,7 +114,7 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 		path := filepath.Join(dir, configFile)
 		from := withOwnHTTPSPort(template, i)
 		if from == nil {
-			kept, err := config.LoadDocument(path)
+			kept, err := config.LoadFile(path)
 			switch {
 			case err == nil:
 				from = kept
@@ -137,7 +137,7 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Doc
 
 // withOwnHTTPSPort is a template with a port for https that is board i's own: the first
 // board has the one that is written, the others those after it.
-func withOwnHTTPSPort(template *config.Document, i int) *config.Document {
+func withOwnHTTPSPort(template *config.ParsedFile, i int) *config.ParsedFile {
 	if template == nil {
 		return nil
 	}
@@ -151,7 +151,7 @@ func withOwnHTTPSPort(template *config.Document, i int) *config.Document {
 	}
 	c := *template.Config
 	c.TLS.Listen = net.JoinHostPort(host, strconv.Itoa(port+i))
-	return &config.Document{Config: &c, Written: template.Written}
+	return &config.ParsedFile{Config: &c, Written: template.Written}
 }
 
 // stateFolder returns the folder of a lab and what removes it when the lab

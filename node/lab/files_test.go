@@ -9,9 +9,9 @@ import (
 	"bramble/node/config"
 )
 
-func document(t *testing.T, text string) *config.Document {
+func document(t *testing.T, text string) *config.ParsedFile {
 	t.Helper()
-	d, err := config.ParseDocument(filepath.Join(t.TempDir(), "rack.toml"), []byte(text))
+	d, err := config.ParseFile(filepath.Join(t.TempDir(), "rack.toml"), []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestEachBoardHasItsOwnPortForHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := t.TempDir()
-	for round, template := range []*config.Document{document(t, "[tls]\nlisten = \":8443\"\n"), nil} {
+	for round, template := range []*config.ParsedFile{document(t, "[tls]\nlisten = \":8443\"\n"), nil} {
 		boards, err := writeBoards(state, p, config.NewRackKey(), template)
 		if err != nil {
 			t.Fatal(err)

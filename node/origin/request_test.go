@@ -305,7 +305,7 @@ func TestSites(t *testing.T) {
 		other.URL = "https://192.0.2.2"
 		mine := c.Origin
 		mine.URL = ""
-		c.Sites = []config.Site{
+		c.Sites = []config.SiteSettings{
 			{Host: "shop.example", Aliases: []string{"www.shop.example", "*.cdn.example", "b.cdn.example:81"}, Origin: other},
 			{Host: "deep.cdn.example", Aliases: []string{"*.deep.cdn.example"}, Origin: c.Origin},
 			{Host: "built.in:81", Origin: mine},

@@ -22,7 +22,7 @@ const idleConnTimeout = 90 * time.Second
 // originServer is one web server, asked by a bounded number of requests at once.
 // Sites that name the same one share it.
 type originServer struct {
-	cfg     config.Origin
+	cfg     config.OriginSettings
 	base    *url.URL
 	host    string // Host of the questions that are the rack's own
 	via     string
@@ -39,7 +39,7 @@ type originServer struct {
 	transport *http.Transport
 }
 
-func newServer(cfg config.Origin, host, via string, log *slog.Logger) (*originServer, error) {
+func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*originServer, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
 		return nil, fmt.Errorf("[origin] url: %w", err)

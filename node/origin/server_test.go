@@ -368,7 +368,7 @@ func TestRegularChecks(t *testing.T) {
 	}))
 	t.Cleanup(origin.Close)
 	s := newSet(t, func(c *config.Config) {
-		c.Sites = []config.Site{{Host: "shop.example", Origin: c.Origin}}
+		c.Sites = []config.SiteSettings{{Host: "shop.example", Origin: c.Origin}}
 		o := &c.Sites[0].Origin
 		o.URL, o.HealthPath, o.HealthInterval = origin.URL, "/up?x", config.Duration(20*time.Millisecond)
 	})

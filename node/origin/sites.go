@@ -61,7 +61,7 @@ type wildcardName struct {
 
 // WantsShop reports whether one of the sites is the built-in shop.
 func WantsShop(cfg *config.Config) bool {
-	return cfg.Origin.URL == "" || slices.ContainsFunc(cfg.Sites, func(s config.Site) bool { return s.Origin.URL == "" })
+	return cfg.Origin.URL == "" || slices.ContainsFunc(cfg.Sites, func(s config.SiteSettings) bool { return s.Origin.URL == "" })
 }
 
 // New makes the sites of a configuration. No server is asked anything before
@@ -99,7 +99,7 @@ func New(cfg *config.Config, opts Options) (*Sites, error) {
 }
 
 // addSite makes a site. Without a host it is called as its server is.
-func (s *Sites) addSite(host string, cfg config.Origin, log *slog.Logger) (*site, error) {
+func (s *Sites) addSite(host string, cfg config.OriginSettings, log *slog.Logger) (*site, error) {
 	where := &site{scheme: "http", host: builtInHost}
 	if cfg.URL != "" {
 		base, err := url.Parse(cfg.URL)

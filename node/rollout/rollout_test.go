@@ -69,7 +69,7 @@ func (b *fakeBoard) Drain(_ context.Context, undo bool) error {
 		}
 	}
 	b.note("drained")
-	b.s.Ready, b.s.Why, b.drainedAt = false, "it is draining", time.Now().Add(3*time.Second)
+	b.s.Ready, b.s.NotReadyReason, b.drainedAt = false, "it is draining", time.Now().Add(3*time.Second)
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (b *fakeBoard) Send(context.Context) error {
 	return b.sendErr
 }
 
-func (b *fakeBoard) Try(context.Context) error {
+func (b *fakeBoard) StartTrial(context.Context) error {
 	b.note("tried")
 	b.backAt, b.drainedAt = time.Now().Add(30*time.Second), time.Time{}
 	return nil
@@ -96,8 +96,8 @@ func (b *fakeBoard) Commit(context.Context) error {
 func (r *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		roll := Roll{Version: "new", Times: DefaultTimes(), DryRun: dry,
-			Say: func(format string, args ...any) { said += fmt.Sprintf(format+"\n", args...) }}
+		roll := Roll{Version: "new", Timeouts: DefaultTimeouts(), DryRun: dry,
+			Logf: func(format string, args ...any) { said += fmt.Sprintf(format+"\n", args...) }}
 		for _, b := range r.boards {
 			roll.Boards = append(roll.Boards, b)
 		}
@@ -149,12 +149,12 @@ func TestWhatStopsARoll(t *testing.T) {
 		kind   error
 		did    string
 	}{
-		{"it goes back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrWentBack, "b drained, b sent, b tried"},
-		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotBack, "b drained, b sent, b tried"},
+		{"it goes back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrRolledBack, "b drained, b sent, b tried"},
+		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotReturned, "b drained, b sent, b tried"},
 		{"it cannot be written", func(r *fakeRack) { r.boards[1].sendErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b undrained"},
-		{"another board is not well", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrNotWell, ""},
-		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrNotWell, ""},
-		{"another update is on trial", func(r *fakeRack) { r.boards[2].s = State{Version: "other", Trial: true, Ready: true} }, ErrNotWell, ""},
+		{"another board is not well", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrRackUnhealthy, ""},
+		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrRackUnhealthy, ""},
+		{"another update is on trial", func(r *fakeRack) { r.boards[2].s = State{Version: "other", Trial: true, Ready: true} }, ErrRackUnhealthy, ""},
 		{"it cannot be committed", func(r *fakeRack) { r.boards[1].commitErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b tried, b committed"},
 	}
 	for _, tt := range tests {
@@ -175,7 +175,7 @@ func TestWhatStopsARoll(t *testing.T) {
 func TestARollGoesOn(t *testing.T) {
 	for name, change := range map[string]func(*fakeRack){
 		"one was not committed":  func(r *fakeRack) { r.boards[1].s = State{Version: "new", Trial: true, Ready: true} },
-		"one was left drained":   func(r *fakeRack) { r.boards[1].s = State{Version: "old", Drained: true, Why: "drained"} },
+		"one was left drained":   func(r *fakeRack) { r.boards[1].s = State{Version: "old", Drained: true, NotReadyReason: "drained"} },
 		"one is done, the first": func(r *fakeRack) { r.boards[0].s = State{Version: "new", Ready: true} },
 	} {
 		r := newRack("old", "a", "b", "c")

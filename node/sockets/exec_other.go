@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-func descriptor(net.Listener) *os.File { return nil }
+func dupDescriptor(net.Listener) *os.File { return nil }
 
 func closeOnExec(int) {}
 
 // Exec is not to be had on this system.
-func (s *Set) Exec(string, []string, []string) error { return ErrNoExec }
+func (s *ListenerSet) Exec(string, []string, []string) error { return ErrNoExec }

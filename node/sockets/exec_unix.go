@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// descriptor is a second descriptor of a listener's socket, nil if it has none.
-func descriptor(l net.Listener) *os.File {
+// dupDescriptor is a second descriptor of a listener's socket, nil if it has none.
+func dupDescriptor(l net.Listener) *os.File {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
 		return nil
@@ -29,15 +29,15 @@ func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 // its name), an environment, and all sockets of the set. It returns only if that
 // fails; then everything is as before. Whoever calls it has ended everything
 // else: nothing that is deferred will run.
-func (s *Set) Exec(path string, args, environ []string) error {
+func (s *ListenerSet) Exec(path string, args, environ []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := []handed{}
-	for i := range s.kept {
-		h := s.kept[i].handed
+	list := []inheritedSocket{}
+	for i := range s.toPass {
+		h := s.toPass[i].inheritedSocket
 		// A copy without the mark that closes it: dup clears it, and os.File's own
 		// descriptor keeps it for the case that Exec fails.
-		fd, err := syscall.Dup(int(s.kept[i].file.Fd()))
+		fd, err := syscall.Dup(int(s.toPass[i].file.Fd()))
 		if err != nil {
 			return fmt.Errorf("handing on the socket of %s: %w", h.Name, err)
 		}

@@ -22,70 +22,70 @@ const Env = "BRAMBLE_SOCKETS"
 // maxSockets bounds what a program may be handed.
 const maxSockets = 16
 
-// firstFree is the least descriptor that can be a socket handed over: those
+// firstDescriptor is the least descriptor that can be a socket handed over: those
 // before it are the standard streams.
-const firstFree = 3
+const firstDescriptor = 3
 
 var (
-	// ErrHanded is the kind of every error about sockets that were handed over wrongly.
-	ErrHanded = errors.New("sockets handed over by the program before")
+	// ErrInherit is the kind of every error about sockets that were handed over wrongly.
+	ErrInherit = errors.New("sockets handed over by the program before")
 	// ErrNoExec is what Exec says where a program cannot take another's place.
 	ErrNoExec = errors.New("this system cannot replace a running program")
 )
 
-// handed is one socket as Env tells of it.
-type handed struct {
+// inheritedSocket is one socket as Env tells of it.
+type inheritedSocket struct {
 	Name    string `json:"name"`    // what it is for
 	Address string `json:"address"` // what was asked for, host:port, as it stands in the configuration
 	FD      int    `json:"fd"`
 }
 
-// Set are the listeners that a program can hand on. It may be used by several
+// ListenerSet are the listeners that a program can hand on. It may be used by several
 // goroutines.
-type Set struct {
-	mu    sync.Mutex // guards the rest
-	came  []handed   // not asked for yet
-	kept  []kept     // to be handed on
-	alone bool       // no other program comes
+type ListenerSet struct {
+	mu        sync.Mutex        // guards the rest
+	inherited []inheritedSocket // not asked for yet
+	toPass    []inheritable     // to be handed on
+	released  bool              // no other program comes
 }
 
-// kept is a listener with a descriptor of its own: the socket lives on when the
+// inheritable is a listener with a descriptor of its own: the socket lives on when the
 // listener is closed.
-type kept struct {
-	handed
+type inheritable struct {
+	inheritedSocket
 	file *os.File
 }
 
 // Inherit reads the value of Env; "" is a program that was handed nothing.
 // Descriptors in it belong to the set from now on. Errors are ErrHanded.
-func Inherit(env string) (*Set, error) {
-	s := new(Set)
+func Inherit(env string) (*ListenerSet, error) {
+	s := new(ListenerSet)
 	if env == "" {
 		return s, nil
 	}
-	list, err := parse(env)
+	list, err := parseEnv(env)
 	if err != nil {
 		return nil, err
 	}
 	for _, h := range list {
 		closeOnExec(h.FD)
 	}
-	s.came = list
+	s.inherited = list
 	return s, nil
 }
 
-func parse(env string) ([]handed, error) {
-	var list []handed
+func parseEnv(env string) ([]inheritedSocket, error) {
+	var list []inheritedSocket
 	if err := json.Unmarshal([]byte(env), &list); err != nil {
-		return nil, fmt.Errorf("%w: %s is no list of sockets: %w", ErrHanded, Env, err)
+		return nil, fmt.Errorf("%w: %s is no list of sockets: %w", ErrInherit, Env, err)
 	}
 	if len(list) > maxSockets {
-		return nil, fmt.Errorf("%w: %d of them, at most %d are taken", ErrHanded, len(list), maxSockets)
+		return nil, fmt.Errorf("%w: %d of them, at most %d are taken", ErrInherit, len(list), maxSockets)
 	}
 	seen := map[int]bool{}
 	for _, h := range list {
-		if h.FD < firstFree || seen[h.FD] {
-			return nil, fmt.Errorf("%w: %q cannot be descriptor %d", ErrHanded, h.Name, h.FD)
+		if h.FD < firstDescriptor || seen[h.FD] {
+			return nil, fmt.Errorf("%w: %q cannot be descriptor %d", ErrInherit, h.Name, h.FD)
 		}
 		seen[h.FD] = true
 	}
@@ -95,10 +95,10 @@ func parse(env string) ([]handed, error) {
 // Listen gives the socket that was handed over under a name for the same
 // address, or opens one, without keep-alive probes. One that was handed over
 // for another address is closed. Where sockets can be handed on, this one will be.
-func (s *Set) Listen(name, address string) (net.Listener, error) {
+func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	listener, err := s.claim(name, address)
+	listener, err := s.claimInherited(name, address)
 	if err != nil {
 		return nil, err
 	}
@@ -110,22 +110,22 @@ func (s *Set) Listen(name, address string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	if s.alone {
+	if s.released {
 		return listener, nil
 	}
-	if file := descriptor(listener); file != nil {
-		s.kept = append(s.kept, kept{handed{Name: name, Address: address}, file})
+	if file := dupDescriptor(listener); file != nil {
+		s.toPass = append(s.toPass, inheritable{inheritedSocket{Name: name, Address: address}, file})
 	}
 	return listener, nil
 }
 
-// claim takes a name's socket off those that came; nil if there is none for the address.
-func (s *Set) claim(name, address string) (net.Listener, error) {
-	for i, h := range s.came {
+// claimInherited takes a name's socket off those that came; nil if there is none for the address.
+func (s *ListenerSet) claimInherited(name, address string) (net.Listener, error) {
+	for i, h := range s.inherited {
 		if h.Name != name {
 			continue
 		}
-		s.came = append(s.came[:i], s.came[i+1:]...)
+		s.inherited = append(s.inherited[:i], s.inherited[i+1:]...)
 		file := os.NewFile(uintptr(h.FD), h.Name)
 		defer file.Close() // the listener has a descriptor of its own
 		if h.Address != address {
@@ -133,7 +133,7 @@ func (s *Set) claim(name, address string) (net.Listener, error) {
 		}
 		listener, err := net.FileListener(file)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s, descriptor %d: %w", ErrHanded, name, h.FD, err)
+			return nil, fmt.Errorf("%w: %s, descriptor %d: %w", ErrInherit, name, h.FD, err)
 		}
 		return listener, nil
 	}
@@ -143,32 +143,32 @@ func (s *Set) claim(name, address string) (net.Listener, error) {
 // Release gives up what was to be handed on, for no other program comes: a socket
 // whose listener is closed is closed then. Otherwise clients would go on coming to it
 // until this program has ended, and be reset then.
-func (s *Set) Release() {
+func (s *ListenerSet) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range s.kept {
+	for _, k := range s.toPass {
 		k.file.Close()
 	}
-	s.kept, s.alone = nil, true
+	s.toPass, s.released = nil, true
 }
 
-// HandsOn reports whether sockets live on when their listeners are closed.
-func (s *Set) HandsOn() bool {
+// PassesOn reports whether sockets live on when their listeners are closed.
+func (s *ListenerSet) PassesOn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.kept) > 0
+	return len(s.toPass) > 0
 }
 
 // Close gives up what was handed over and not asked for, and what was to be
 // handed on. Listeners stay as they are.
-func (s *Set) Close() {
+func (s *ListenerSet) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.came {
+	for _, h := range s.inherited {
 		os.NewFile(uintptr(h.FD), h.Name).Close()
 	}
-	for _, k := range s.kept {
+	for _, k := range s.toPass {
 		k.file.Close()
 	}
-	s.came, s.kept = nil, nil
+	s.inherited, s.toPass = nil, nil
 }

@@ -173,7 +173,7 @@ func TestInheritRefuses(t *testing.T) {
 		"twice":           `[{"name":"a","address":":80","fd":900},{"name":"b","address":":81","fd":900}]`,
 		"too many":        many,
 	} {
-		if _, err := Inherit(env); !errors.Is(err, ErrHanded) {
+		if _, err := Inherit(env); !errors.Is(err, ErrInherit) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestWhatIsNoSocketIsAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := set.Listen("pages", ":80"); !errors.Is(err, ErrHanded) {
+	if _, err := set.Listen("pages", ":80"); !errors.Is(err, ErrInherit) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -204,15 +204,15 @@ func FuzzParse(f *testing.F) {
 	f.Add(`[{"fd":3},{"fd":3}]`)
 	f.Add(`null`)
 	f.Fuzz(func(t *testing.T, env string) {
-		list, err := parse(env)
+		list, err := parseEnv(env)
 		if err != nil {
-			if !errors.Is(err, ErrHanded) {
+			if !errors.Is(err, ErrInherit) {
 				t.Errorf("error %v", err)
 			}
 			return
 		}
 		for _, h := range list {
-			if h.FD < firstFree {
+			if h.FD < firstDescriptor {
 				t.Errorf("descriptor %d is a standard stream", h.FD)
 			}
 		}
@@ -221,7 +221,7 @@ func FuzzParse(f *testing.F) {
 
 // Without another program a socket ends with its listener.
 func TestWhatIsReleasedEndsWithItsListener(t *testing.T) {
-	set := new(Set)
+	set := new(ListenerSet)
 	defer set.Close()
 	listen := func() net.Listener {
 		t.Helper()
@@ -241,13 +241,13 @@ func TestWhatIsReleasedEndsWithItsListener(t *testing.T) {
 	}
 	before := listen()
 	before.Close()
-	if !open(before) || !set.HandsOn() {
+	if !open(before) || !set.PassesOn() {
 		t.Error("what is to be handed on does not live on")
 	}
 	set.Release()
 	after := listen()
 	after.Close()
-	if open(before) || open(after) || set.HandsOn() {
+	if open(before) || open(after) || set.PassesOn() {
 		t.Error("what is handed on to nobody lives on")
 	}
 }

@@ -65,13 +65,13 @@ func (d *Diary) Notes() []Note {
 	return append([]Note(nil), d.notes...)
 }
 
-type diaryView struct {
+type diarySnapshot struct {
 	Digest uint64
 	Notes  []Note
 }
 
 // WriteTo implements io.WriterTo.
-func (v diaryView) WriteTo(w io.Writer) (int64, error) {
+func (v diarySnapshot) WriteTo(w io.Writer) (int64, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return 0, err
@@ -81,18 +81,18 @@ func (v diaryView) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close implements io.Closer.
-func (v diaryView) Close() error { return nil }
+func (v diarySnapshot) Close() error { return nil }
 
 // Snapshot implements ledger.Machine.
-func (d *Diary) Snapshot() (ledger.View, error) {
+func (d *Diary) Snapshot() (ledger.StateSnapshot, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return diaryView{d.digest, append([]Note(nil), d.notes...)}, nil
+	return diarySnapshot{d.digest, append([]Note(nil), d.notes...)}, nil
 }
 
 // Restore implements ledger.Machine.
 func (d *Diary) Restore(r io.Reader) error {
-	var v diaryView
+	var v diarySnapshot
 	if err := json.NewDecoder(r).Decode(&v); err != nil {
 		return err
 	}

@@ -17,27 +17,27 @@ import (
 // Node is what a Net delivers to: a *ledger.Ledger.
 type Node interface {
 	Accept(conn net.Conn, board string)
-	Answer(ctx context.Context, board, kind string, body []byte) ([]byte, error)
+	HandleCall(ctx context.Context, board, kind string, body []byte) ([]byte, error)
 }
 
 // Net is a network between boards in one process. The zero value is not
 // usable; see New. A direction that is cut swallows everything in silence, as
 // a pulled cable does; healing breaks the streams that lost something.
 type Net struct {
-	mu      sync.Mutex // guards all below
-	nodes   map[string]Node
-	cut     map[way]bool
-	delay   map[way]time.Duration
-	lose    map[way]float64
-	streams map[*end]struct{}
+	mu       sync.Mutex // guards all below
+	nodes    map[string]Node
+	cut      map[direction]bool
+	delay    map[direction]time.Duration
+	dropRate map[direction]float64
+	streams  map[*streamEnd]struct{}
 }
 
-type way struct{ from, to string }
+type direction struct{ from, to string }
 
 // New is a network without boards.
 func New() *Net {
-	return &Net{nodes: map[string]Node{}, cut: map[way]bool{}, delay: map[way]time.Duration{},
-		lose: map[way]float64{}, streams: map[*end]struct{}{}}
+	return &Net{nodes: map[string]Node{}, cut: map[direction]bool{}, delay: map[direction]time.Duration{},
+		dropRate: map[direction]float64{}, streams: map[*streamEnd]struct{}{}}
 }
 
 // Join plugs a board in, in place of what had its name before.
@@ -52,7 +52,7 @@ func (n *Net) Leave(name string) {
 	n.mu.Lock()
 	delete(n.nodes, name)
 	n.mu.Unlock()
-	n.breakStreams(func(e *end) bool { return e.way.from == name || e.way.to == name })
+	n.breakStreams(func(e *streamEnd) bool { return e.direction.from == name || e.direction.to == name })
 }
 
 // Boards are the names of the boards that are plugged in and that board can
@@ -62,7 +62,7 @@ func (n *Net) Boards(board string) []string {
 	defer n.mu.Unlock()
 	names := []string{board}
 	for name := range n.nodes {
-		if name != board && !n.cut[way{board, name}] && !n.cut[way{name, board}] {
+		if name != board && !n.cut[direction{board, name}] && !n.cut[direction{name, board}] {
 			names = append(names, name)
 		}
 	}
@@ -74,11 +74,11 @@ func (n *Net) Boards(board string) []string {
 func (n *Net) Cut(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut[way{from, to}] = true
+	n.cut[direction{from, to}] = true
 }
 
-// Part cuts every way between the two groups.
-func (n *Net) Part(some, others []string) {
+// Partition cuts every way between the two groups.
+func (n *Net) Partition(some, others []string) {
 	for _, a := range some {
 		for _, b := range others {
 			n.Cut(a, b)
@@ -91,15 +91,15 @@ func (n *Net) Part(some, others []string) {
 func (n *Net) Delay(from, to string, d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.delay[way{from, to}] = d
+	n.delay[direction{from, to}] = d
 }
 
-// LoseAsks has this part (0 to 1) of the asks and of the answers from one
+// DropCalls has this part (0 to 1) of the asks and of the answers from one
 // board to another never arrive.
-func (n *Net) LoseAsks(from, to string, part float64) {
+func (n *Net) DropCalls(from, to string, part float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.lose[way{from, to}] = part
+	n.dropRate[direction{from, to}] = part
 }
 
 // Heal takes back every cut, delay and loss.
@@ -107,14 +107,14 @@ func (n *Net) Heal() {
 	n.mu.Lock()
 	clear(n.cut)
 	clear(n.delay)
-	clear(n.lose)
+	clear(n.dropRate)
 	n.mu.Unlock()
-	n.breakStreams(func(e *end) bool { return e.lost })
+	n.breakStreams(func(e *streamEnd) bool { return e.lost })
 }
 
-func (n *Net) breakStreams(which func(*end) bool) {
+func (n *Net) breakStreams(which func(*streamEnd) bool) {
 	n.mu.Lock()
-	var broken []*end
+	var broken []*streamEnd
 	for e := range n.streams {
 		if which(e) {
 			broken = append(broken, e)
@@ -126,16 +126,16 @@ func (n *Net) breakStreams(which func(*end) bool) {
 	}
 }
 
-// LinkOf is a board's end of the network.
-func (n *Net) LinkOf(board string) ledger.Link { return link{n, board} }
+// TransportOf is a board's end of the network.
+func (n *Net) TransportOf(board string) ledger.Transport { return boardTransport{n, board} }
 
-type link struct {
+type boardTransport struct {
 	net  *Net
 	name string
 }
 
-func (l link) Stream(ctx context.Context, board string) (net.Conn, error) {
-	out, back := way{l.name, board}, way{board, l.name}
+func (l boardTransport) Stream(ctx context.Context, board string) (net.Conn, error) {
+	out, back := direction{l.name, board}, direction{board, l.name}
 	l.net.mu.Lock()
 	node, cut := l.net.nodes[board], l.net.cut[out] || l.net.cut[back]
 	l.net.mu.Unlock()
@@ -147,7 +147,7 @@ func (l link) Stream(ctx context.Context, board string) (net.Conn, error) {
 		return nil, fmt.Errorf("%s is not plugged in", board)
 	}
 	a, b := net.Pipe()
-	near, far := &end{Conn: a, net: l.net, way: out}, &end{Conn: b, net: l.net, way: back}
+	near, far := &streamEnd{Conn: a, net: l.net, direction: out}, &streamEnd{Conn: b, net: l.net, direction: back}
 	l.net.mu.Lock()
 	l.net.streams[near], l.net.streams[far] = struct{}{}, struct{}{}
 	l.net.mu.Unlock()
@@ -155,10 +155,10 @@ func (l link) Stream(ctx context.Context, board string) (net.Conn, error) {
 	return near, nil
 }
 
-// passes waits out the delay and says whether an ask gets through.
-func (l link) passes(ctx context.Context, w way) bool {
+// awaitPassage waits out the delay and says whether an ask gets through.
+func (l boardTransport) awaitPassage(ctx context.Context, w direction) bool {
 	l.net.mu.Lock()
-	cut, delay, lose := l.net.cut[w], l.net.delay[w], l.net.lose[w]
+	cut, delay, lose := l.net.cut[w], l.net.delay[w], l.net.dropRate[w]
 	l.net.mu.Unlock()
 	if delay > 0 {
 		select {
@@ -169,14 +169,14 @@ func (l link) passes(ctx context.Context, w way) bool {
 	return !cut && (lose == 0 || rand.Float64() >= lose)
 }
 
-func (l link) Ask(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+func (l boardTransport) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	l.net.mu.Lock()
 	node := l.net.nodes[board]
 	l.net.mu.Unlock()
 	if node == nil {
 		return nil, fmt.Errorf("%s is not plugged in: %w", board, ledger.ErrNotSent)
 	}
-	if !l.passes(ctx, way{l.name, board}) {
+	if !l.awaitPassage(ctx, direction{l.name, board}) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -186,14 +186,14 @@ func (l link) Ask(ctx context.Context, board, kind string, body []byte) ([]byte,
 	}
 	got := make(chan answer, 1)
 	go func() { // who is asked goes on when who asks gives up
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		b, err := node.Answer(ctx, l.name, kind, body)
+		b, err := node.HandleCall(ctx, l.name, kind, body)
 		got <- answer{b, err}
 	}()
 	select {
 	case a := <-got:
-		if !l.passes(ctx, way{board, l.name}) {
+		if !l.awaitPassage(ctx, direction{board, l.name}) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
@@ -203,23 +203,23 @@ func (l link) Ask(ctx context.Context, board, kind string, body []byte) ([]byte,
 	}
 }
 
-// askTime bounds how long an ask is worked on.
-const askTime = 10 * time.Second
+// callTimeout bounds how long an ask is worked on.
+const callTimeout = 10 * time.Second
 
-// end is one side of a stream: net.Pipe with faults.
-type end struct {
+// streamEnd is one side of a stream: net.Pipe with faults.
+type streamEnd struct {
 	net.Conn
-	net  *Net
-	way  way
-	lost bool // something was swallowed; guarded by net.mu
+	net       *Net
+	direction direction
+	lost      bool // something was swallowed; guarded by net.mu
 }
 
-func (e *end) Write(b []byte) (int, error) {
+func (e *streamEnd) Write(b []byte) (int, error) {
 	e.net.mu.Lock()
-	if e.net.cut[e.way] {
+	if e.net.cut[e.direction] {
 		e.lost = true
 	}
-	lost, delay := e.lost, e.net.delay[e.way]
+	lost, delay := e.lost, e.net.delay[e.direction]
 	e.net.mu.Unlock()
 	if lost {
 		return len(b), nil
@@ -232,7 +232,7 @@ func (e *end) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (e *end) Close() error {
+func (e *streamEnd) Close() error {
 	e.net.mu.Lock()
 	delete(e.net.streams, e)
 	e.net.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // milliseconds. It never goes back. known is false while this board has not
 // learnt it, and t is then its own clock.
 func (l *Ledger) Now() (t time.Time, known bool) {
-	l.clock.stamp(l.applier.state().at)
+	l.clock.stampBatch(l.applier.state().at)
 	return l.clock.now()
 }
 
@@ -49,49 +49,49 @@ func (l *Ledger) Wait(ctx context.Context, index uint64) error {
 // written. An error is of the kinds of Submit.
 func (l *Ledger) Barrier(ctx context.Context) error {
 	for {
-		if err := l.takes(); err != nil {
+		if err := l.checkAccepting(); err != nil {
 			return err
 		}
-		if said, ok := l.askCommit(ctx); ok && said.OK {
+		if said, ok := l.fetchCommitIndex(ctx); ok && said.OK {
 			return l.Wait(ctx, said.Index)
 		}
-		l.pause(ctx, l.cfg.Timing.Resend)
+		l.sleep(ctx, l.cfg.Timing.Retry)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", ErrNoMajority, err)
 		}
 	}
 }
 
-func (l *Ledger) askCommit(ctx context.Context) (commitSaid, bool) {
-	leader, _, ok := l.leader()
+func (l *Ledger) fetchCommitIndex(ctx context.Context) (commitIndexResponse, bool) {
+	leader, _, ok := l.currentLeader()
 	if !ok {
-		return commitSaid{}, false
+		return commitIndexResponse{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Ask)
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
 	defer cancel()
 	if leader == l.cfg.Name {
-		said, err := l.answerCommit(ctx)
+		said, err := l.handleCommitIndex(ctx)
 		return said, err == nil
 	}
-	b, err := l.cfg.Link.Ask(ctx, leader, kindCommit, []byte("{}"))
+	b, err := l.cfg.Transport.Call(ctx, leader, kindCommitIndex, []byte("{}"))
 	if err != nil {
-		return commitSaid{}, false
+		return commitIndexResponse{}, false
 	}
-	said, err := readJSON[commitSaid](b)
+	said, err := readJSON[commitIndexResponse](b)
 	return said, err == nil
 }
 
-// answerCommit gives an index up to which everything that was acknowledged
+// handleCommitIndex gives an index up to which everything that was acknowledged
 // anywhere by now is, if this board leads: its term is open, so it knows all
 // that was committed before, and a majority still follows it.
-func (l *Ledger) answerCommit(ctx context.Context) (commitSaid, error) {
-	r := l.live()
+func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, error) {
+	r := l.runningRaft()
 	if r == nil || r.State() != raft.Leader || l.applier.state().term != r.CurrentTerm() {
-		return commitSaid{}, nil
+		return commitIndexResponse{}, nil
 	}
 	index := r.CommitIndex()
-	if err := await(ctx, r.VerifyLeader()); err != nil {
-		return commitSaid{}, nil
+	if err := awaitFuture(ctx, r.VerifyLeader()); err != nil {
+		return commitIndexResponse{}, nil
 	}
 	// Entries that raft writes for itself never reach the applier.
 	for index > l.applier.state().index {
@@ -104,7 +104,7 @@ func (l *Ledger) answerCommit(ctx context.Context) (commitSaid, error) {
 		}
 		index--
 	}
-	return commitSaid{OK: true, Index: index}, nil
+	return commitIndexResponse{OK: true, Index: index}, nil
 }
 
 // Status is what this board knows now.
@@ -115,17 +115,17 @@ func (l *Ledger) Status() Status {
 		Server:  l.files.identity.Server,
 		Ledger:  l.files.identity.Ledger.String(),
 		Founded: l.files.identity.Ledger != 0,
-		Damaged: l.found,
+		Damaged: l.damagedAtStart,
 	}
 	r := l.raft
 	if !s.Founded {
-		s.Waiting = max(0, majority(l.cfg.Boards)-l.meeting.there)
+		s.MissingBoards = max(0, majorityOf(l.cfg.Boards)-l.survey.reachable)
 		s.Trouble = l.whyNotFounded()
 	}
 	l.mu.Unlock()
-	s.Applied, s.Halted, s.Passing = st.index, st.halted, st.passing
+	s.Applied, s.Halted, s.HaltPassing = st.index, st.halted, st.haltPassing
 	s.LogBytes = l.files.log.bytes.Load()
-	s.Foreign = l.foreign.text()
+	s.Foreign = l.foreign.joinedNames()
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t
 	}
@@ -135,18 +135,18 @@ func (l *Ledger) Status() Status {
 	leader, _ := r.LeaderWithID()
 	s.Leader, s.Leading = string(leader), r.State() == raft.Leader
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
-	s.Snapshot = l.files.newest.Load()
+	s.Snapshot = l.files.newestSnapshot.Load()
 	get := r.GetConfiguration()
 	if get.Error() == nil {
 		for _, m := range get.Configuration().Servers {
 			if m.Suffrage == raft.Voter {
 				s.Voters = append(s.Voters, string(m.Address))
 			} else {
-				s.Others = append(s.Others, string(m.Address))
+				s.Nonvoters = append(s.Nonvoters, string(m.Address))
 			}
 		}
 		slices.Sort(s.Voters)
-		slices.Sort(s.Others)
+		slices.Sort(s.Nonvoters)
 	}
 	if s.Leader == "" && s.Trouble == "" {
 		s.Trouble = "no leader: fewer than half of the voters can be reached"

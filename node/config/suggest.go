@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// meantKey guesses what an unknown key should have been.
-func meantKey(in, key string) string {
+// suggestKey guesses what an unknown key should have been.
+func suggestKey(in, key string) string {
 	var here, elsewhere []string
-	for _, s := range settings() {
+	for _, s := range allKeys() {
 		if s.table == in {
 			here = append(here, s.key)
 		} else if s.key == key {
@@ -27,9 +27,9 @@ func meantKey(in, key string) string {
 	return `; "bramble config" prints all keys`
 }
 
-func meantTable(name string) string {
+func suggestTable(name string) string {
 	var names []string
-	for _, t := range tables() {
+	for _, t := range tableSpecs() {
 		names = append(names, t.name)
 	}
 	if near, ok := Nearest(name, names); ok {

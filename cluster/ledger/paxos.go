@@ -21,16 +21,16 @@ func (b ballot) compare(c ballot) int {
 	return cmp.Or(cmp.Compare(b.N, c.N), cmp.Compare(b.By, c.By))
 }
 
-// acceptor is what a board has promised. It is on disk before it is told.
-type acceptor struct {
-	Promised ballot
-	Accepted ballot
-	Charter  charter // of Accepted, if that is not zero
+// paxosAcceptor is what a board has promised. It is on disk before it is told.
+type paxosAcceptor struct {
+	Promised  ballot
+	Accepted  ballot
+	Bootstrap bootstrapConfig // of Accepted, if that is not zero
 }
 
-// promise is asked not to accept any ballot before b. changed says that the
+// handlePrepare is asked not to accept any ballot before b. changed says that the
 // acceptor must be written down before the answer is sent.
-func (a *acceptor) promise(b ballot) (ok, changed bool) {
+func (a *paxosAcceptor) handlePrepare(b ballot) (ok, changed bool) {
 	if b.compare(a.Promised) <= 0 {
 		return b == a.Promised && b != ballot{}, false
 	}
@@ -38,54 +38,54 @@ func (a *acceptor) promise(b ballot) (ok, changed bool) {
 	return true, true
 }
 
-// accept is asked to accept a charter under a ballot.
-func (a *acceptor) accept(b ballot, c charter) (ok, changed bool) {
+// handleAccept is asked to accept a charter under a ballot.
+func (a *paxosAcceptor) handleAccept(b ballot, c bootstrapConfig) (ok, changed bool) {
 	if b.compare(a.Promised) < 0 || (b == ballot{}) {
 		return false, false
 	}
 	if a.Accepted == b {
 		return true, false
 	}
-	a.Promised, a.Accepted, a.Charter = b, b, c
+	a.Promised, a.Accepted, a.Bootstrap = b, b, c
 	return true, true
 }
 
-// promised is one board's answer to a promise.
-type promised struct {
-	Seat     seat
-	OK       bool
-	Highest  ballot // promised by that board by now
-	Accepted ballot
-	Charter  charter
+// prepareResponse is one board's answer to a promise.
+type prepareResponse struct {
+	Server    raftServer
+	OK        bool
+	Highest   ballot // promised by that board by now
+	Accepted  ballot
+	Bootstrap bootstrapConfig
 }
 
-// majority is how many of so many boards are more than half.
-func majority(boards int) int { return boards/2 + 1 }
+// majorityOf is how many of so many boards are more than half.
+func majorityOf(boards int) int { return boards/2 + 1 }
 
-// choose gives the charter that a proposer may propose after these answers:
+// chooseBootstrap gives the charter that a proposer may propose after these answers:
 // the one accepted under the highest ballot, else its own with voters from
 // among those that promised. ok is false if fewer than a majority of the
 // planned boards promised.
-func choose(boards int, answers []promised, fresh ledgerID) (c charter, ok bool) {
+func chooseBootstrap(boards int, answers []prepareResponse, fresh ledgerID) (c bootstrapConfig, ok bool) {
 	var high ballot
-	var yes []seat
+	var yes []raftServer
 	for _, p := range answers {
-		if !p.OK || slices.ContainsFunc(yes, func(s seat) bool { return s.Name == p.Seat.Name }) {
+		if !p.OK || slices.ContainsFunc(yes, func(s raftServer) bool { return s.Name == p.Server.Name }) {
 			continue
 		}
-		yes = append(yes, p.Seat)
+		yes = append(yes, p.Server)
 		if p.Accepted.compare(high) > 0 {
-			high, c = p.Accepted, p.Charter
+			high, c = p.Accepted, p.Bootstrap
 		}
 	}
-	if len(yes) < majority(boards) {
-		return charter{}, false
+	if len(yes) < majorityOf(boards) {
+		return bootstrapConfig{}, false
 	}
 	if high != (ballot{}) {
 		return c, true
 	}
-	slices.SortFunc(yes, func(a, b seat) int { return cmp.Compare(a.Name, b.Name) })
-	return charter{Ledger: fresh, Voters: yes[:min(len(yes), wantVoters(boards, 0))]}, true
+	slices.SortFunc(yes, func(a, b raftServer) int { return cmp.Compare(a.Name, b.Name) })
+	return bootstrapConfig{Ledger: fresh, Voters: yes[:min(len(yes), wantVoters(boards, 0))]}, true
 }
 
 // wantVoters is how many boards of a rack of so many should vote, of which

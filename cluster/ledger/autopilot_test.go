@@ -12,24 +12,24 @@ import (
 // A rack in a few words: "a" leads. A board is "name:kind", kind v voter, f
 // follower, n not in the configuration; then ! silent for Gone, !! for Forget,
 // * a new life, - far behind, ? in trouble.
-func viewOf(boards ...string) view {
-	v := view{Leader: "a.1", Index: 10_000, Boards: map[string]report{}}
+func viewOf(boards ...string) clusterState {
+	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardReport{}}
 	t := DefaultTiming()
 	for _, b := range boards {
 		name, rest := b[:1], b[2:]
-		s := seat{name + ".1", name}
-		r := report{Seat: s, Index: v.Index}
+		s := raftServer{name + ".1", name}
+		r := boardReport{Server: s, Index: v.Index}
 		switch rest[0] {
 		case 'v', 'f':
-			v.Members = append(v.Members, member{s, rest[0] == 'v'})
+			v.Members = append(v.Members, clusterMember{s, rest[0] == 'v'})
 		}
 		switch rest[1:] {
 		case "!":
-			r.Silent = t.Gone
+			r.Silent = t.ReplaceAfter
 		case "!!":
-			r.Silent = t.Forget
+			r.Silent = t.RemoveAfter
 		case "*":
-			r.Seat.ID = name + ".2"
+			r.Server.ID = name + ".2"
 		case "-":
 			r.Index = 1
 		case "?":
@@ -72,10 +72,10 @@ func TestPlan(t *testing.T) {
 		{"then four with one silent", []string{"a:v", "b:v", "c:v", "d:f!", "e:v!"}, "demote e.1"},
 		{"three of five are silent: nothing", []string{"a:v", "b:v", "c:v!", "d:v!", "e:v!", "f:f"}, "nothing"},
 	} {
-		s := plan(viewOf(c.boards...), DefaultTiming())
-		got := s.Do.String()
-		if s.Do != nothing {
-			got += " " + s.Seat.ID
+		s := planChange(viewOf(c.boards...), DefaultTiming())
+		got := s.Action.String()
+		if s.Action != noAction {
+			got += " " + s.Server.ID
 		}
 		if got != c.want {
 			t.Errorf("%s: %s (%s), want %s", c.name, got, s.Why, c.want)
@@ -96,22 +96,22 @@ func TestPlanIsSafeAndRests(t *testing.T) {
 		}
 		v := viewOf(boards...)
 		for range 60 {
-			s := plan(v, timing)
-			if s.Do == nothing {
+			s := planChange(v, timing)
+			if s.Action == noAction {
 				return
 			}
-			if s.Seat.ID == v.Leader {
+			if s.Server.ID == v.Leader {
 				t.Fatalf("%v: %v", boards, s)
 			}
-			i := slices.IndexFunc(v.Members, func(m member) bool { return m.ID == s.Seat.ID })
-			switch s.Do {
-			case add:
-				v.Members = append(v.Members, member{s.Seat, false})
-			case promote:
+			i := slices.IndexFunc(v.Members, func(m clusterMember) bool { return m.ID == s.Server.ID })
+			switch s.Action {
+			case addNonvoter:
+				v.Members = append(v.Members, clusterMember{s.Server, false})
+			case promoteToVoter:
 				v.Members[i].Voter = true
-			case demote:
+			case demoteVoter:
 				v.Members[i].Voter = false
-			case remove:
+			case removeServer:
 				v.Members = slices.Delete(v.Members, i, i+1)
 			}
 			voters, live := 0, 0
@@ -120,15 +120,15 @@ func TestPlanIsSafeAndRests(t *testing.T) {
 					continue
 				}
 				voters++
-				if r := v.Boards[m.Name]; r.Seat.ID == m.ID && r.Silent < timing.Gone && !r.Trouble {
+				if r := v.Boards[m.Name]; r.Server.ID == m.ID && r.Silent < timing.ReplaceAfter && !r.Trouble {
 					live++
 				}
 			}
-			if live < majority(voters) {
+			if live < majorityOf(voters) {
 				t.Fatalf("%v: after %v %d of %d voters live", boards, s, live, voters)
 			}
 		}
-		t.Fatalf("%v: no rest: %+v", boards, plan(v, timing))
+		t.Fatalf("%v: no rest: %+v", boards, planChange(v, timing))
 	})
 }
 
@@ -141,30 +141,30 @@ func TestClockNeverGoesBack(t *testing.T) {
 	own = own.Add(100 * 365 * 24 * time.Hour) // a wrong guess, told to somebody
 	c.now()
 	own = own.Add(-100 * 365 * 24 * time.Hour)
-	c.lead()
+	c.slewToOwnClock()
 	if _, known := c.now(); known {
 		t.Error("leading does not set a clock")
 	}
-	sent := c.count()
+	sent := c.monotonic()
 	own = own.Add(20 * time.Millisecond)
 	there := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c.learn(there, sent)
+	c.adoptLeaderTime(there, sent)
 	got, known := c.now()
 	if !known || !got.Equal(there.Add(10*time.Millisecond)) {
 		t.Errorf("learnt %v, %v", got, known)
 	}
-	sent = c.count()
+	sent = c.monotonic()
 	own = own.Add(time.Second)
-	c.learn(there.Add(time.Hour), sent)
+	c.adoptLeaderTime(there.Add(time.Hour), sent)
 	if now, _ := c.now(); !now.Equal(got.Add(time.Second)) {
 		t.Errorf("a slow exchange is believed: %v", now)
 	}
-	c.learn(there, c.count())
+	c.adoptLeaderTime(there, c.monotonic())
 	if now, _ := c.now(); now.Before(got.Add(time.Second)) {
 		t.Errorf("it went back to %v", now)
 	}
 	late := there.Add(time.Minute)
-	if s := c.stamp(late); s.Before(late) {
+	if s := c.stampBatch(late); s.Before(late) {
 		t.Errorf("stamp %v is before the last one", s)
 	}
 }
@@ -172,12 +172,12 @@ func TestClockNeverGoesBack(t *testing.T) {
 func TestANewLeaderDrawsTheClockGently(t *testing.T) {
 	own := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	c := newClock(func() time.Time { return own })
-	c.learn(own.Add(time.Second), c.count())
-	c.lead()
+	c.adoptLeaderTime(own.Add(time.Second), c.monotonic())
+	c.slewToOwnClock()
 	last, _ := c.now()
 	for range 40 {
 		own = own.Add(time.Second)
-		c.lead()
+		c.slewToOwnClock()
 		now, _ := c.now()
 		if now.Sub(last) < 900*time.Millisecond {
 			t.Fatalf("in a second it went %v", now.Sub(last))
@@ -198,7 +198,7 @@ func TestOnceInTerm(t *testing.T) {
 		{1, 1, true}, {1, 1, false}, {1, 3, true}, {1, 2, true}, {1, 2, false}, {1, 100, true},
 		{1, 36, false}, {1, 37, true}, {1, 3, false}, {2, 3, true}, {1, 4, false}, {2, 3, false},
 	} {
-		if got := o.first(c.term, batchID{7, c.number}); got != c.want {
+		if got := o.admit(c.term, batchID{7, c.number}); got != c.want {
 			t.Errorf("%d: term %d number %d: %v", i, c.term, c.number, got)
 		}
 	}

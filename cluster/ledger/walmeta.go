@@ -9,18 +9,18 @@ import (
 
 // walMeta is the log's list of segments inside the keep. raft-wal's own
 // meta store is a bbolt file, whose data pages have no checksum.
-type walMeta struct{ keep *keep }
+type walMeta struct{ stable *stableStore }
 
 const (
 	keySegments = "segments" // the log's segments
 	keyRaft     = "raft."    // before raft's own keys: term and vote
 	keyBoard    = "board"    // see identity
-	keyPromise  = "promise"  // see acceptor
+	keyAcceptor = "promise"  // see acceptor
 )
 
 func (m walMeta) Load(string) (types.PersistentState, error) {
 	var s types.PersistentState
-	b := m.keep.get(keySegments)
+	b := m.stable.get(keySegments)
 	if b == nil {
 		return s, nil
 	}
@@ -35,13 +35,15 @@ func (m walMeta) CommitState(s types.PersistentState) error {
 	if err != nil {
 		return err
 	}
-	return m.keep.put(map[string][]byte{keySegments: b})
+	return m.stable.put(map[string][]byte{keySegments: b})
 }
 
-func (m walMeta) GetStable(key []byte) ([]byte, error) { return m.keep.get(keyRaft + string(key)), nil }
+func (m walMeta) GetStable(key []byte) ([]byte, error) {
+	return m.stable.get(keyRaft + string(key)), nil
+}
 
 func (m walMeta) SetStable(key, value []byte) error {
-	return m.keep.put(map[string][]byte{keyRaft + string(key): value})
+	return m.stable.put(map[string][]byte{keyRaft + string(key): value})
 }
 
 // Close leaves the keep open: it outlives the log.

@@ -32,9 +32,9 @@ const (
 
 // tailState is what scanTail found.
 type tailState struct {
-	Good int  // bytes up to which all is well
-	End  int  // bytes up to which anything is written
-	Flip bool // what follows Good was once whole
+	Good    int  // bytes up to which all is well
+	End     int  // bytes up to which anything is written
+	Damaged bool // what follows Good was once whole
 }
 
 // scanTail judges the bytes of an unsealed segment file.
@@ -51,7 +51,7 @@ func scanTail(b []byte) tailState {
 			break
 		}
 		if kind == frameCommit {
-			if castagnoli(b[from:at]) != uint32(n) {
+			if crc32cSum(b[from:at]) != uint32(n) {
 				break
 			}
 			at += walFrameHeader
@@ -69,30 +69,30 @@ func scanTail(b []byte) tailState {
 	// Something follows. One batch is written at a time, after the one before
 	// was synced: if a good commit lies further on, this was no torn write.
 	rest := b[s.Good:min(len(b), (end+7)&^7)]
-	s.Flip = commitLater(rest) || onceWhole(rest)
+	s.Damaged = hasLaterCommit(rest) || wasComplete(rest)
 	return s
 }
 
-// onceWhole reports whether b, all that is written after a good commit, is one
+// wasComplete reports whether b, all that is written after a good commit, is one
 // batch that was written to its end and changed since. The lengths in its
 // frames are not believed, as one of them may be what changed: the last eight
 // bytes are a commit frame and no sector is missing, or they hold the checksum
 // of all before them, so that only the frame's head can be wrong.
-func onceWhole(b []byte) bool {
+func wasComplete(b []byte) bool {
 	at := len(b) - walFrameHeader
 	if at <= 0 {
 		return false
 	}
 	last := b[at:]
 	if last[0] == frameCommit && last[1] == 0 && last[2] == 0 && last[3] == 0 {
-		return !tornLike(b)
+		return !looksTorn(b)
 	}
-	return castagnoli(b[:at]) == binary.LittleEndian.Uint32(last[4:])
+	return crc32cSum(b[:at]) == binary.LittleEndian.Uint32(last[4:])
 }
 
-// commitLater reports whether two commit frames in b, one after the other,
+// hasLaterCommit reports whether two commit frames in b, one after the other,
 // hold between them what the second one's checksum says.
-func commitLater(b []byte) bool {
+func hasLaterCommit(b []byte) bool {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	sum, seen := uint32(0), false
 	for i := 0; i+walFrameHeader <= len(b); i += walFrameHeader {
@@ -109,10 +109,10 @@ func commitLater(b []byte) bool {
 	return false
 }
 
-// filer is raft-wal's segment files with three repairs: a file that there was no
+// segmentFiler is raft-wal's segment files with three repairs: a file that there was no
 // room for is none, a damaged tail is told from a torn one, and a segment that was sealed by cutting entries off its
 // end can be read again after a restart.
-type filer struct {
+type segmentFiler struct {
 	*segment.Filer
 	dir string
 	// lenient cuts a damaged tail off like a torn one: for reading what is left.
@@ -121,7 +121,7 @@ type filer struct {
 
 // Create leaves no file behind that there was no room for: one that is not laid
 // out in full would be taken for a whole one later.
-func (f filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
+func (f segmentFiler) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
 	w, err := f.Filer.Create(info)
 	if err != nil {
 		if gone := os.Remove(filepath.Join(f.dir, segment.FileName(info))); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
@@ -133,8 +133,8 @@ func (f filer) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
 
 // RecoverTail cuts off a torn batch and wipes it, so that no later start can
 // take its remains for something else. A damaged tail is a *damage error.
-func (f filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
-	if err := mendTail(filepath.Join(f.dir, segment.FileName(info)), f.lenient); err != nil {
+func (f segmentFiler) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
+	if err := repairTail(filepath.Join(f.dir, segment.FileName(info)), f.lenient); err != nil {
 		return nil, err
 	}
 	return f.Filer.RecoverTail(info)
@@ -143,14 +143,14 @@ func (f filer) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) 
 // Open reads a sealed segment. raft-wal 0.4.0 seals a segment without writing
 // its index when a follower drops entries off its end; the index is then
 // found again by reading the segment through, as for a tail.
-func (f filer) Open(info types.SegmentInfo) (types.SegmentReader, error) {
+func (f segmentFiler) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if info.IndexStart == 0 {
 		return f.Filer.RecoverTail(info)
 	}
 	return f.Filer.Open(info)
 }
 
-func mendTail(path string, lenient bool) error {
+func repairTail(path string, lenient bool) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -159,8 +159,8 @@ func mendTail(path string, lenient bool) error {
 		return fmt.Errorf("read the log's tail: %w", err)
 	}
 	s := scanTail(b)
-	if s.Flip && !lenient {
-		return &damage{filepath.Base(path), fmt.Sprintf("what follows byte %d fails its checksum", s.Good)}
+	if s.Damaged && !lenient {
+		return &damageError{filepath.Base(path), fmt.Sprintf("what follows byte %d fails its checksum", s.Good)}
 	}
 	if s.Good >= s.End {
 		return nil

@@ -23,8 +23,8 @@ import (
 // when a log segment is begun, not per command.
 //
 // A record is: length uint32, CRC-32C of the payload uint32, payload (JSON).
-type keep struct {
-	slow time.Duration // see Config.SlowSync
+type stableStore struct {
+	slowSync time.Duration // see Config.SlowSync
 
 	mu     sync.Mutex // guards all below
 	path   string
@@ -34,65 +34,65 @@ type keep struct {
 }
 
 const (
-	keepHeader  = 8       // bytes before a record's payload
-	keepMost    = 1 << 20 // bytes of one record's payload: hundreds of segments
-	keepRewrite = 1 << 18 // bytes after which the file is written anew
-	sector      = 512     // bytes that a disk writes as a whole or not at all
+	recordHeader     = 8       // bytes before a record's payload
+	maxRecord        = 1 << 20 // bytes of one record's payload: hundreds of segments
+	rewriteThreshold = 1 << 18 // bytes after which the file is written anew
+	sectorSize       = 512     // bytes that a disk writes as a whole or not at all
 )
 
-// damage is an error that says which file is damaged and how.
-type damage struct {
+// damageError is an error that says which file is damaged and how.
+type damageError struct {
 	File string
 	What string
 }
 
-func (d *damage) Error() string { return fmt.Sprintf("%s is damaged: %s", d.File, d.What) }
-func (d *damage) Unwrap() error { return ErrDamaged }
+func (d *damageError) Error() string { return fmt.Sprintf("%s is damaged: %s", d.File, d.What) }
+func (d *damageError) Unwrap() error { return ErrDamaged }
 
-// asDamage tells damage from what a full or failing disk or a missing right
+// classifyReadError tells damage from what a full or failing disk or a missing right
 // says, which must never cost a folder. A file that is gone is damage.
-func asDamage(file string, err error) error {
-	var d *damage
+func classifyReadError(file string, err error) error {
+	var d *damageError
 	var path *fs.PathError
 	var errno syscall.Errno
 	switch {
 	case err == nil || errors.As(err, &d):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return &damage{file, err.Error()}
+		return &damageError{file, err.Error()}
 	case errors.As(err, &path), errors.As(err, &errno):
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return &damage{file, err.Error()}
+	return &damageError{file, err.Error()}
 }
 
-// guard turns a panic in a library that reads a damaged file into damage.
-func guard(file string, err *error) {
+// recoverAsDamage turns a panic in a library that reads a damaged file into damage.
+func recoverAsDamage(file string, err *error) {
 	if p := recover(); p != nil {
-		*err = &damage{file, fmt.Sprint(p)}
+		*err = &damageError{file, fmt.Sprint(p)}
 	}
 }
 
-func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+func crc32cSum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// openKeep reads the file at path, or makes an empty one. A torn last record
+// openStableStore reads the file at path, or makes an empty one. A torn last record
 // is cut off; a *damage error says that a record that was once good is not.
-func openKeep(path string, slow time.Duration) (*keep, error) {
-	k := &keep{path: path, slow: slow, values: map[string][]byte{}}
+func openStableStore(path string, slow time.Duration) (*stableStore, error) {
+	k := &stableStore{path: path, slowSync: slow, values: map[string][]byte{}}
 	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return k, k.rewrite()
+		return k, k.rewriteFile()
 	case err != nil:
 		return nil, err
 	}
-	values, good, err := readKeep(filepath.Base(path), b)
+	values, good, err := readLastRecord(filepath.Base(path), b)
 	if err != nil {
 		return nil, err
 	}
 	k.values = values
-	if good < len(b) || good > keepRewrite {
-		return k, k.rewrite()
+	if good < len(b) || good > rewriteThreshold {
+		return k, k.rewriteFile()
 	}
 	if k.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return nil, err
@@ -101,61 +101,61 @@ func openKeep(path string, slow time.Duration) (*keep, error) {
 	return k, nil
 }
 
-// readKeep gives the values of the last good record and where it ends.
-func readKeep(name string, b []byte) (map[string][]byte, int, error) {
+// readLastRecord gives the values of the last good record and where it ends.
+func readLastRecord(name string, b []byte) (map[string][]byte, int, error) {
 	var last []byte
 	at := 0
 	for at < len(b) {
 		rest := b[at:]
-		if len(rest) < keepHeader {
+		if len(rest) < recordHeader {
 			break
 		}
 		n := int(binary.LittleEndian.Uint32(rest))
-		if n <= 0 || n > keepMost || keepHeader+n > len(rest) {
+		if n <= 0 || n > maxRecord || recordHeader+n > len(rest) {
 			// A write that was cut short has its true length in front; one whose
 			// checksum fits what is there has only lost its length.
-			if keepGoodLater(rest) || castagnoli(rest[keepHeader:]) == binary.LittleEndian.Uint32(rest[4:]) {
-				return nil, 0, &damage{name, fmt.Sprintf("the record at byte %d has an impossible length", at)}
+			if hasLaterRecord(rest) || crc32cSum(rest[recordHeader:]) == binary.LittleEndian.Uint32(rest[4:]) {
+				return nil, 0, &damageError{name, fmt.Sprintf("the record at byte %d has an impossible length", at)}
 			}
 			break
 		}
-		payload := rest[keepHeader : keepHeader+n]
-		if castagnoli(payload) != binary.LittleEndian.Uint32(rest[4:]) {
-			if len(rest) > keepHeader+n || !tornLike(payload) {
-				return nil, 0, &damage{name, fmt.Sprintf("the record at byte %d fails its checksum", at)}
+		payload := rest[recordHeader : recordHeader+n]
+		if crc32cSum(payload) != binary.LittleEndian.Uint32(rest[4:]) {
+			if len(rest) > recordHeader+n || !looksTorn(payload) {
+				return nil, 0, &damageError{name, fmt.Sprintf("the record at byte %d fails its checksum", at)}
 			}
 			break
 		}
 		last = payload
-		at += keepHeader + n
+		at += recordHeader + n
 	}
 	values := map[string][]byte{}
 	if last == nil {
-		return nil, 0, &damage{name, "it has no good record"}
+		return nil, 0, &damageError{name, "it has no good record"}
 	}
 	if err := json.Unmarshal(last, &values); err != nil {
-		return nil, 0, &damage{name, err.Error()}
+		return nil, 0, &damageError{name, err.Error()}
 	}
 	return values, at, nil
 }
 
-// keepGoodLater reports whether a good record begins anywhere after the first
+// hasLaterRecord reports whether a good record begins anywhere after the first
 // byte of b.
-func keepGoodLater(b []byte) bool {
-	for i := 1; i+keepHeader < len(b); i++ {
+func hasLaterRecord(b []byte) bool {
+	for i := 1; i+recordHeader < len(b); i++ {
 		n := int(binary.LittleEndian.Uint32(b[i:]))
-		if n > 1 && n <= len(b)-i-keepHeader && b[i+keepHeader] == '{' && b[i+keepHeader+n-1] == '}' &&
-			castagnoli(b[i+keepHeader:i+keepHeader+n]) == binary.LittleEndian.Uint32(b[i+4:]) {
+		if n > 1 && n <= len(b)-i-recordHeader && b[i+recordHeader] == '{' && b[i+recordHeader+n-1] == '}' &&
+			crc32cSum(b[i+recordHeader:i+recordHeader+n]) == binary.LittleEndian.Uint32(b[i+4:]) {
 			return true
 		}
 	}
 	return false
 }
 
-// tornLike reports whether b looks like a write that a power cut stopped: it
+// looksTorn reports whether b looks like a write that a power cut stopped: it
 // ends in zeros, or holds a whole sector of zeros. What is whole but for a
 // flipped bit does not.
-func tornLike(b []byte) bool {
+func looksTorn(b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
@@ -163,8 +163,8 @@ func tornLike(b []byte) bool {
 	if allZero(tail) {
 		return true
 	}
-	for i := 0; i+sector <= len(b); i += 8 {
-		if allZero(b[i : i+sector]) {
+	for i := 0; i+sectorSize <= len(b); i += 8 {
+		if allZero(b[i : i+sectorSize]) {
 			return true
 		}
 	}
@@ -181,7 +181,7 @@ func allZero(b []byte) bool {
 }
 
 // get returns a copy of a value, nil if there is none.
-func (k *keep) get(key string) []byte {
+func (k *stableStore) get(key string) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v, ok := k.values[key]
@@ -193,7 +193,7 @@ func (k *keep) get(key string) []byte {
 
 // put sets values (nil removes one) and returns when they are on disk. If
 // that fails, the values stay as they were.
-func (k *keep) put(changes map[string][]byte) error {
+func (k *stableStore) put(changes map[string][]byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.file == nil {
@@ -207,7 +207,7 @@ func (k *keep) put(changes map[string][]byte) error {
 			k.values[key] = append([]byte{}, v...)
 		}
 	}
-	err := k.append()
+	err := k.appendRecord()
 	if err != nil {
 		k.values = before
 		return fmt.Errorf("write %s: %w", filepath.Base(k.path), err)
@@ -215,29 +215,29 @@ func (k *keep) put(changes map[string][]byte) error {
 	return nil
 }
 
-func (k *keep) record() ([]byte, error) {
+func (k *stableStore) encodeRecord() ([]byte, error) {
 	payload, err := json.Marshal(k.values)
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, keepHeader, keepHeader+len(payload))
+	b := make([]byte, recordHeader, recordHeader+len(payload))
 	binary.LittleEndian.PutUint32(b, uint32(len(payload)))
-	binary.LittleEndian.PutUint32(b[4:], castagnoli(payload))
+	binary.LittleEndian.PutUint32(b[4:], crc32cSum(payload))
 	return append(b, payload...), nil
 }
 
-func (k *keep) append() error {
-	if k.size > keepRewrite {
-		return k.rewrite()
+func (k *stableStore) appendRecord() error {
+	if k.size > rewriteThreshold {
+		return k.rewriteFile()
 	}
-	b, err := k.record()
+	b, err := k.encodeRecord()
 	if err != nil {
 		return err
 	}
 	if _, err := k.file.WriteAt(b, k.size); err != nil {
 		return err
 	}
-	time.Sleep(k.slow)
+	time.Sleep(k.slowSync)
 	if err := k.file.Sync(); err != nil {
 		return err
 	}
@@ -245,9 +245,9 @@ func (k *keep) append() error {
 	return nil
 }
 
-// rewrite puts a new file with one record in the old one's place.
-func (k *keep) rewrite() error {
-	b, err := k.record()
+// rewriteFile puts a new file with one record in the old one's place.
+func (k *stableStore) rewriteFile() error {
+	b, err := k.encodeRecord()
 	if err != nil {
 		return err
 	}
@@ -283,7 +283,7 @@ func (k *keep) rewrite() error {
 	return nil
 }
 
-func (k *keep) close() error {
+func (k *stableStore) close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.file == nil {

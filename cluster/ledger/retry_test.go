@@ -22,13 +22,13 @@ type weary struct {
 func (w *weary) Apply(_ uint64, _ time.Time, commands [][]byte) ([][]byte, error) {
 	w.tries.Add(1)
 	if w.tired.Load() {
-		return nil, fmt.Errorf("%w: no space left", ErrAgain)
+		return nil, fmt.Errorf("%w: no space left", ErrRetryLater)
 	}
 	return commands, nil
 }
-func (*weary) Snapshot() (View, error) { return nil, errors.New("not asked for") }
-func (*weary) Restore(io.Reader) error { return nil }
-func (*weary) Digest() uint64          { return 1 }
+func (*weary) Snapshot() (StateSnapshot, error) { return nil, errors.New("not asked for") }
+func (*weary) Restore(io.Reader) error          { return nil }
+func (*weary) Digest() uint64                   { return 1 }
 
 func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 	t.Parallel()
@@ -36,8 +36,8 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 	log := func(index uint64) *raft.Log { return &raft.Log{Index: index, Term: 1, Data: command.encode()} }
 	start := func() (*applier, *weary, chan struct{}) {
 		w, stopped := new(weary), make(chan struct{})
-		a := newApplier(&Config{Machine: w, Logger: slog.New(slog.DiscardHandler)}, func(batchID, uint64, [][]byte) {})
-		a.stopped, a.again = stopped, time.Millisecond
+		a := newApplier(&Config{StateMachine: w, Logger: slog.New(slog.DiscardHandler)}, func(batchID, uint64, [][]byte) {})
+		a.stopped, a.retryInterval = stopped, time.Millisecond
 		return a, w, stopped
 	}
 	until := func(what string, so func() bool) {
@@ -51,10 +51,10 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 
 	a, w, _ := start()
 	w.tired.Store(true)
-	done := make(chan applied, 1)
-	go func() { done <- a.Apply(log(1)).(applied) }()
+	done := make(chan applyResult, 1)
+	go func() { done <- a.Apply(log(1)).(applyResult) }()
 	until("it does not stand still", func() bool { return strings.Contains(a.state().halted, "no space left") })
-	if !a.state().passing {
+	if !a.state().haltPassing {
 		t.Error("a person is told to look, and it may pass")
 	}
 	changed := a.state().changed
@@ -67,16 +67,16 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 		t.Errorf("in the end it is answered %v", said)
 	}
 	<-changed
-	if st := a.state(); st.halted != "" || st.passing || st.index != 1 {
+	if st := a.state(); st.halted != "" || st.haltPassing || st.index != 1 {
 		t.Errorf("it goes on with %+v", st)
 	}
-	if said := a.Apply(log(2)).(applied); said.err != nil {
+	if said := a.Apply(log(2)).(applyResult); said.err != nil {
 		t.Error(said.err)
 	}
 
 	a, w, stopped := start()
 	w.tired.Store(true)
-	go func() { done <- a.Apply(log(1)).(applied) }()
+	go func() { done <- a.Apply(log(1)).(applyResult) }()
 	until("it does not stand still", func() bool { return a.state().halted != "" })
 	close(stopped)
 	if said := <-done; !errors.Is(said.err, ErrHalted) {
@@ -86,7 +86,7 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 	a, w, _ = start()
 	a.stopped = nil // as when a folder is only read
 	w.tired.Store(true)
-	if said := a.Apply(log(1)).(applied); !errors.Is(said.err, ErrHalted) || w.tries.Load() != 1 {
+	if said := a.Apply(log(1)).(applyResult); !errors.Is(said.err, ErrHalted) || w.tries.Load() != 1 {
 		t.Errorf("after %d tries: %v", w.tries.Load(), said.err)
 	}
 }

@@ -1,0 +1,155 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// raftStreams is raft's network: raft.StreamLayer over Link.Stream. Every stream
+// begins with a greeting that names the ledger, so that two ledgers which
+// share boards' names never mix.
+type raftStreams struct {
+	name      string
+	transport Transport
+	ledger    ledgerID
+	// onForeign is told of a board that belongs to another ledger.
+	onForeign func(board string, id ledgerID)
+
+	accepted chan net.Conn
+	done     chan struct{}
+
+	mu     sync.Mutex // guards the rest
+	open   map[*trackedConn]struct{}
+	closed bool
+}
+
+// trackedConn is a stream that is closed with the ledger, whoever holds it.
+type trackedConn struct {
+	net.Conn
+	owner *raftStreams
+}
+
+func (t *trackedConn) Close() error {
+	t.owner.mu.Lock()
+	delete(t.owner.open, t)
+	t.owner.mu.Unlock()
+	return t.Conn.Close()
+}
+
+func (s *raftStreams) trackConn(conn net.Conn) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return nil, net.ErrClosed
+	}
+	t := &trackedConn{conn, s}
+	s.open[t] = struct{}{}
+	return t, nil
+}
+
+const (
+	streamMagic   = "bramble ledger 1"
+	handshakeSize = len(streamMagic) + 8
+	// maxPendingStreams is the number of streams that wait for raft to take them.
+	maxPendingStreams = 16
+	// handshakeTimeout bounds the wait for a greeting.
+	handshakeTimeout = 2 * time.Second
+)
+
+func newStreams(name string, link Transport, id ledgerID, foreign func(string, ledgerID)) *raftStreams {
+	return &raftStreams{name: name, transport: link, ledger: id, onForeign: foreign,
+		accepted: make(chan net.Conn, maxPendingStreams), done: make(chan struct{}), open: map[*trackedConn]struct{}{}}
+}
+
+// Dial implements raft.StreamLayer; the address is a board's name.
+func (s *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := s.transport.Stream(ctx, string(address))
+	if err != nil {
+		return nil, err
+	}
+	hello := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(s.ledger))
+	conn.SetWriteDeadline(time.Now().Add(timeout))
+	if _, err := conn.Write(hello); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	conn.SetWriteDeadline(time.Time{})
+	return s.trackConn(conn)
+}
+
+// acceptStream is given a stream that another board opened.
+func (s *raftStreams) acceptStream(conn net.Conn, board string) error {
+	hello := make([]byte, handshakeSize)
+	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
+	if _, err := io.ReadFull(conn, hello); err != nil {
+		conn.Close()
+		return fmt.Errorf("greeting of %s: %w", board, err)
+	}
+	conn.SetReadDeadline(time.Time{})
+	id := ledgerID(binary.LittleEndian.Uint64(hello[len(streamMagic):]))
+	if string(hello[:len(streamMagic)]) != streamMagic {
+		conn.Close()
+		return fmt.Errorf("%s does not speak this ledger's language", board)
+	}
+	if id != s.ledger {
+		conn.Close()
+		s.onForeign(board, id)
+		return fmt.Errorf("%s belongs to ledger %s, not %s", board, id, s.ledger)
+	}
+	conn, err := s.trackConn(conn)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.accepted <- conn:
+		return nil
+	default:
+		conn.Close()
+		return errors.New("too many streams wait")
+	}
+}
+
+// Accept implements net.Listener.
+func (s *raftStreams) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.accepted:
+		return conn, nil
+	case <-s.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener, and closes every stream.
+func (s *raftStreams) Close() error {
+	s.mu.Lock()
+	open := s.open
+	first := !s.closed
+	s.open, s.closed = nil, true
+	s.mu.Unlock()
+	if first {
+		close(s.done)
+	}
+	for t := range open {
+		t.Conn.Close()
+	}
+	return nil
+}
+
+// Addr implements net.Listener: the board's name.
+func (s *raftStreams) Addr() net.Addr { return boardAddr(s.name) }
+
+type boardAddr string
+
+func (boardAddr) Network() string  { return "rack" }
+func (a boardAddr) String() string { return string(a) }
