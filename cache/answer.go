@@ -31,33 +31,33 @@ func setAge(h http.Header, age time.Duration) {
 	h["Age"] = []string{strconv.FormatInt(int64(age/time.Second), 10)}
 }
 
-// answer writes a stored reply. Conditions and ranges of the client are
+// writeStored writes a stored reply. Conditions and ranges of the client are
 // evaluated here.
-func (q *question) answer(o *Object, status statusLine) {
+func (q *lookup) writeStored(o *Object, status cacheStatus) {
 	c, h := q.c, q.w.Header()
 	now := c.Now()
 	if notModified(q.r, o, c.cfg.Now()) {
 		o.putFields(h, notIn304)
 		setAge(h, o.age(now))
-		c.sign(h, status)
+		c.signReply(h, status)
 		q.w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	code, kind := o.Status(), rangeWhole
-	var parts []span
+	var parts []byteRange
 	if _, has := q.r.Header["Range"]; has {
 		parts, kind = pickRange(q.r, o, o.size, c.cfg.Now())
 	}
 	o.putFields(h, nil)
 	setAge(h, o.age(now))
-	c.sign(h, status)
-	part := span{0, o.size}
+	c.signReply(h, status)
+	part := byteRange{0, o.size}
 	switch {
 	case kind == rangePart && len(parts) > 1:
-		s := newSeveral(o, parts)
-		s.fields(h)
+		s := newMultipartBody(o, parts)
+		s.setFields(h)
 		q.w.WriteHeader(http.StatusPartialContent)
-		if s.write(q.w, o) != nil {
+		if s.writeTo(q.w, o) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
@@ -65,13 +65,13 @@ func (q *question) answer(o *Object, status statusLine) {
 		code, part = http.StatusPartialContent, parts[0]
 		h["Content-Range"] = []string{contentRange(part, o.size)}
 	case kind == rangeNone:
-		code, part = unsatisfiable(h, o.size), span{}
+		code, part = setUnsatisfiable(h, o.size), byteRange{}
 	}
-	q.send(code, o, part)
+	q.writePart(code, o, part)
 }
 
-// send writes the status and a part of a stored body; the other fields are set.
-func (q *question) send(code int, o *Object, part span) {
+// writePart writes the status and a part of a stored body; the other fields are set.
+func (q *lookup) writePart(code int, o *Object, part byteRange) {
 	if statusHasBody(code) {
 		q.w.Header()["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	}
@@ -79,13 +79,13 @@ func (q *question) send(code int, o *Object, part span) {
 	if q.r.Method == http.MethodHead || !statusHasBody(code) {
 		return
 	}
-	if o.write(q.w, part) != nil {
+	if o.writeBody(q.w, part) != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// write copies a part of the body to w.
-func (o *Object) write(w io.Writer, part span) error {
+// writeBody copies a part of the body to w.
+func (o *Object) writeBody(w io.Writer, part byteRange) error {
 	for _, b := range o.body {
 		if part.offset >= int64(len(b)) {
 			part.offset -= int64(len(b))
@@ -105,10 +105,10 @@ func (o *Object) write(w io.Writer, part span) error {
 	return nil
 }
 
-// sign adds what says that the reply came through here: Cache-Status, behind
+// signReply adds what says that the reply came through here: Cache-Status, behind
 // those of the caches nearer to the origin, and Via, unless a board of the same
 // rack put it there before.
-func (c *Cache) sign(h http.Header, status statusLine) {
+func (c *Cache) signReply(h http.Header, status cacheStatus) {
 	if len(status.b) > 0 {
 		h["Cache-Status"] = append(h["Cache-Status"], string(status.b))
 	}
@@ -130,39 +130,39 @@ func viaNames(lines []string, name string) bool {
 	return found
 }
 
-// unsatisfiable turns a reply's fields into those of a 416.
-func unsatisfiable(h http.Header, size int64) int {
+// setUnsatisfiable turns a reply's fields into those of a 416.
+func setUnsatisfiable(h http.Header, size int64) int {
 	for _, name := range [...]string{"Content-Type", "Content-Encoding", "Content-Language", "Etag", "Last-Modified"} {
 		delete(h, name)
 	}
-	h["Content-Range"] = []string{contentRange(span{}, size)}
+	h["Content-Range"] = []string{contentRange(byteRange{}, size)}
 	return http.StatusRequestedRangeNotSatisfiable
 }
 
-// confirmed answers with a stored reply about which upstream was asked.
-func (q *question) confirmed(f *flight, leader bool) {
-	c, out := q.c, &f.out
-	s := c.forward(q.why, out.status)
+// writeConfirmed answers with a stored reply about which upstream was asked.
+func (q *lookup) writeConfirmed(f *flight, leader bool) {
+	c, out := q.c, &f.outcome
+	s := c.forwardStatus(q.fwdReason, out.status)
 	if out.stale {
 		c.counters.stale.Add(1)
-		s = c.statusLine().flag("hit")
+		s = c.newCacheStatus().addFlag("hit")
 	}
-	s = s.ttl(out.object.ttl(c.Now()))
+	s = s.addTTL(out.object.ttl(c.Now()))
 	switch {
 	case out.stale:
-		s = s.word("detail", "upstream-failed")
+		s = s.addWord("detail", "upstream-failed")
 	case !leader:
-		s = s.flag("collapsed")
+		s = s.addFlag("collapsed")
 	}
 	if leader && len(out.cookies) > 0 {
 		q.w.Header()["Set-Cookie"] = slices.Clone(out.cookies)
 	}
-	q.answer(out.object, s)
+	q.writeStored(out.object, s)
 }
 
-// stream writes a reply whose body may still be on its way.
-func (q *question) stream(f *flight, rd *reader, leader bool) {
-	c, out := q.c, &f.out
+// streamReply writes a reply whose body may still be on its way.
+func (q *lookup) streamReply(f *flight, rd *spoolReader, leader bool) {
+	c, out := q.c, &f.outcome
 	head := out.head
 	h := q.w.Header()
 	now := c.Now()
@@ -178,17 +178,17 @@ func (q *question) stream(f *flight, rd *reader, leader bool) {
 	if _, has := out.header["Age"]; has || !leader {
 		setAge(h, head.age(now))
 	}
-	s := c.forward(q.why, out.status)
+	s := c.forwardStatus(q.fwdReason, out.status)
 	if out.stored {
-		s = s.flag("stored").ttl(head.ttl(now))
+		s = s.addFlag("stored").addTTL(head.ttl(now))
 	}
 	if !leader {
-		s = s.flag("collapsed")
+		s = s.addFlag("collapsed")
 	}
-	c.sign(h, s)
+	c.signReply(h, s)
 
-	code, part, known := out.status, span{0, out.length}, out.length
-	if f.whole && f.req.Method == http.MethodGet {
+	code, part, known := out.status, byteRange{0, out.length}, out.length
+	if f.unconditional && f.req.Method == http.MethodGet {
 		if notModified(q.r, head, c.cfg.Now()) {
 			for name := range h {
 				if notIn304(name) {
@@ -205,7 +205,7 @@ func (q *question) stream(f *flight, rd *reader, leader bool) {
 			code, part, known = http.StatusPartialContent, parts[0], parts[0].length
 			h["Content-Range"] = []string{contentRange(part, out.length)}
 		case kind == rangeNone:
-			code, part, known = unsatisfiable(h, out.length), span{}, 0
+			code, part, known = setUnsatisfiable(h, out.length), byteRange{}, 0
 		}
 	}
 	switch {

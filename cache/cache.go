@@ -29,33 +29,33 @@ type Route struct {
 	// each other.
 	Name     string
 	Upstream Upstream
-	// Alone, if not nil, is asked in place of Upstream by a client that goes
+	// Bypass, if not nil, is asked in place of Upstream by a client that goes
 	// alone because the reply can neither be shared nor stored: what stands
 	// between here and the origin could only add to the wait.
-	Alone Upstream
-	// Keep says whether this board may keep a copy of a new reply; nil is yes.
+	Bypass Upstream
+	// MayStore says whether this board may keep a copy of a new reply; nil is yes.
 	// It is called once a fill, when the reply's fields are in, and must not
 	// block. What is not kept is still shared with those who wait.
-	Keep func(key string) bool
-	// Share has Config.OnStore called for what is stored.
-	Share bool
-	// AskOthers has a request with only-if-cached sent upstream, directive and
+	MayStore func(key string) bool
+	// Replicate has Config.OnStore called for what is stored.
+	Replicate bool
+	// ForwardOnlyIfCached has a request with only-if-cached sent upstream, directive and
 	// all, if it cannot be answered here: for a board whose upstream is a cache
 	// too. Otherwise such a request fails with ErrOnlyIfCached.
-	AskOthers bool
-	// YoungerThan, if not 0, keeps replies of a greater age from being served
+	ForwardOnlyIfCached bool
+	// MaxAge, if not 0, keeps replies of a greater age from being served
 	// without asking upstream: for a board that cannot know what was purged. If
 	// upstream fails, they are served where a stale reply could be.
-	YoungerThan time.Duration
-	// Defer leaves it to upstream whether a stale reply is served while it is
+	MaxAge time.Duration
+	// DeferStale leaves it to upstream whether a stale reply is served while it is
 	// refreshed (RFC 5861 §3): for a board whose upstream is the page's owner,
 	// which answers as fast and knows whether the page was refreshed since.
-	Defer bool
+	DeferStale bool
 }
 
-// believes reports whether a stored reply is young enough for the route.
-func (r Route) believes(o *Object, now time.Duration) bool {
-	return r.YoungerThan == 0 || o.age(now) < r.YoungerThan
+// acceptsAge reports whether a stored reply is young enough for the route.
+func (r Route) acceptsAge(o *Object, now time.Duration) bool {
+	return r.MaxAge == 0 || o.age(now) < r.MaxAge
 }
 
 // Cache is a shared cache. All its methods may be called concurrently.
@@ -64,32 +64,32 @@ type Cache struct {
 	name string // Config.Name as Cache-Status wants it
 	// hitStatus is what stands between the age and the time left in a hit's
 	// fields; "" without Cache-Status.
-	hitStatus string
-	made      time.Time
-	realTime  bool // Config.Now is time.Now
-	store     *store
-	flights   flights
-	fills     chan struct{} // places for fetches
-	streams   chan struct{} // places for long replies that are not stored
-	unshared  *recent
-	failed    *recent
-	press     press
-	filling   atomic.Int64 // bytes set aside for bodies on their way in
-	counters  counters
+	hitStatus   string
+	createdAt   time.Time
+	realTime    bool // Config.Now is time.Now
+	store       *store
+	flights     flights
+	fetchSlots  chan struct{} // places for fetches
+	streamSlots chan struct{} // places for long replies that are not stored
+	unshared    *recent
+	failures    *recent
+	compressor  compressor
+	fillBytes   atomic.Int64 // bytes set aside for bodies on their way in
+	counters    counters
 }
 
 // New makes a cache. It fails if the budget is too small for what it should hold.
 func New(cfg Config) (*Cache, error) {
 	realTime := cfg.Now == nil
-	cfg, err := cfg.complete()
+	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	c := &Cache{
-		cfg: cfg, name: quoteName(cfg.Name), made: cfg.Now(), realTime: realTime,
-		store:   newStore(cfg.Budget-cfg.Budget/fillPart, cfg.MaxObject, cfg.MaxVariants),
-		fills:   make(chan struct{}, cfg.MaxFills),
-		streams: make(chan struct{}, (cfg.MaxFills+1)/2),
+		cfg: cfg, name: quoteName(cfg.Name), createdAt: cfg.Now(), realTime: realTime,
+		store:       newStore(cfg.Budget-cfg.Budget/fillPart, cfg.MaxObject, cfg.MaxVariants),
+		fetchSlots:  make(chan struct{}, cfg.MaxFills),
+		streamSlots: make(chan struct{}, (cfg.MaxFills+1)/2),
 		flights: flights{
 			joinable: make(map[flightID]*flight),
 			active:   make(map[*flight]struct{}),
@@ -102,7 +102,7 @@ func New(cfg Config) (*Cache, error) {
 	if c.unshared, err = newRecent(); err != nil {
 		return nil, err
 	}
-	if c.failed, err = newRecent(); err != nil {
+	if c.failures, err = newRecent(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -113,9 +113,9 @@ func New(cfg Config) (*Cache, error) {
 // forty years.
 func (c *Cache) Now() time.Duration {
 	if c.realTime {
-		return time.Since(c.made) // reads one clock, where time.Now reads two
+		return time.Since(c.createdAt) // reads one clock, where time.Now reads two
 	}
-	return c.cfg.Now().Sub(c.made)
+	return c.cfg.Now().Sub(c.createdAt)
 }
 
 // Key is the request's key in the store: its URL, which the caller has
@@ -133,18 +133,18 @@ func KeyOf(u *url.URL) string {
 	return key
 }
 
-// question is one request on its way through Serve.
-type question struct {
-	c      *Cache
-	w      http.ResponseWriter
-	r      *http.Request
-	route  Route
-	key    string
-	stored *Object // answers the request as far as Vary goes; nil if nothing does
-	why    string  // why it goes upstream, for Cache-Status
-	vary   string  // selector, as far as the variants are known
-	// onlyStored: the client wants no page that has to be fetched.
-	onlyStored bool
+// lookup is one request on its way through Serve.
+type lookup struct {
+	c          *Cache
+	w          http.ResponseWriter
+	r          *http.Request
+	route      Route
+	key        string
+	stored     *Object // answers the request as far as Vary goes; nil if nothing does
+	fwdReason  string  // why it goes upstream, for Cache-Status
+	variantKey string  // selector, as far as the variants are known
+	// onlyIfCached: the client wants no page that has to be fetched.
+	onlyIfCached bool
 }
 
 // Serve answers the request: from memory if the rules allow it, otherwise from
@@ -156,30 +156,30 @@ type question struct {
 func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	c.counters.requests.Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || hasBody(r) {
-		c.pass(w, r, route)
+		c.passThrough(w, r, route)
 		return
 	}
-	q := &question{c: c, w: w, r: r, route: route, key: Key(r)}
+	q := &lookup{c: c, w: w, r: r, route: route, key: Key(r)}
 	variants := c.store.get(q.key)
-	q.stored = match(variants, r)
+	q.stored = matchVariant(variants, r)
 	switch {
 	case q.stored != nil:
-		q.vary = q.stored.vary
+		q.variantKey = q.stored.variantKey
 	case len(variants) > 0:
-		q.why = fwdVary
-		q.vary, _ = selectorFor(selectorNames(variants[0].vary), r)
+		q.fwdReason = fwdVary
+		q.variantKey, _ = variantKeyFor(variantKeyNames(variants[0].variantKey), r)
 	default:
-		q.why = fwdMiss
+		q.fwdReason = fwdMiss
 	}
-	if q.stored != nil && q.fromMemory() || q.stored == nil && q.fromParts() {
+	if q.stored != nil && q.answerFromMemory() || q.stored == nil && q.answerFromParts() {
 		return
 	}
-	q.onlyStored = hasMember(r.Header["Cache-Control"], "only-if-cached")
-	if q.onlyStored && !route.AskOthers {
-		q.fail(ErrOnlyIfCached)
+	q.onlyIfCached = hasMember(r.Header["Cache-Control"], "only-if-cached")
+	if q.onlyIfCached && !route.ForwardOnlyIfCached {
+		q.writeError(ErrOnlyIfCached)
 		return
 	}
-	q.ask()
+	q.fetchFromUpstream()
 }
 
 // hasBody reports whether a request brings content. Such a GET is unusual
@@ -188,51 +188,51 @@ func hasBody(r *http.Request) bool {
 	return r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 }
 
-// fromMemory answers with the stored reply if that needs no upstream.
-func (q *question) fromMemory() bool {
+// answerFromMemory answers with the stored reply if that needs no upstream.
+func (q *lookup) answerFromMemory() bool {
 	c, o := q.c, q.stored
 	now := c.Now()
-	q.why = fwdStale
-	if !q.route.believes(o, now) {
-		q.why = fwdRequest
+	q.fwdReason = fwdStale
+	if !q.route.acceptsAge(o, now) {
+		q.fwdReason = fwdRequest
 		return false
 	}
-	usable := o.fresh(now)
+	usable := o.isFresh(now)
 	if c.cfg.ClientDirectives {
-		if want := parseControl(q.r.Header["Cache-Control"]); !want.accept(o, now, &usable, q.r) {
-			q.why = fwdRequest
+		if want := parseControl(q.r.Header["Cache-Control"]); !want.acceptsStored(o, now, &usable, q.r) {
+			q.fwdReason = fwdRequest
 			return false
 		}
 	}
 	switch {
 	case usable && o.ttl(now) > 0:
 		c.counters.hits.Add(1)
-		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
+		q.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	case usable: // stale, and the client said that it takes it
 		c.counters.stale.Add(1)
-		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
-	case o.mayServeWhile(now) && (!q.route.Defer || c.failed.has(q.key, now)):
+		q.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
+	case o.mayServeWhile(now) && (!q.route.DeferStale || c.failures.has(q.key, now)):
 		// RFC 5861 §3. Nobody waits for the refresh.
 		c.counters.stale.Add(1)
-		if !c.failed.has(q.key, now) {
-			f := q.flight()
+		if !c.failures.has(q.key, now) {
+			f := q.newFlight()
 			f.background = true
-			c.join(f, true)
+			c.joinFlight(f, true)
 		}
-		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)))
-	case c.failed.has(q.key, now) && o.mayServeOnError(now, c.cfg.StaleOnError):
+		q.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
+	case c.failures.has(q.key, now) && o.mayServeOnError(now, c.cfg.StaleOnError):
 		c.counters.stale.Add(1)
-		q.answer(o, c.statusLine().flag("hit").ttl(o.ttl(now)).word("detail", "upstream-failed"))
+		q.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)).addWord("detail", "upstream-failed"))
 	default:
 		return false
 	}
 	return true
 }
 
-// accept applies a client's directives (RFC 9111 §5.2.1) to a stored reply. It
+// acceptsStored applies a client's directives (RFC 9111 §5.2.1) to a stored reply. It
 // reports false if the client wants upstream asked, and sets usable if it takes
 // a stale reply.
-func (want control) accept(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
+func (want control) acceptsStored(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
 	noControl := len(r.Header["Cache-Control"]) == 0
 	switch {
 	case want.noCache || want.noStore || noControl && hasMember(r.Header["Pragma"], "no-cache"):
@@ -248,21 +248,21 @@ func (want control) accept(o *Object, now time.Duration, usable *bool, r *http.R
 	return true
 }
 
-// class tells apart the requests that must not wait for each other: HEAD has
+// flightClass tells apart the requests that must not wait for each other: HEAD has
 // no body to share, a reply to Authorization is not for others as a rule, a
 // range that is sent upstream gets a part, and variants are different pages.
-func (q *question) class() string {
+func (q *lookup) flightClass() string {
 	class := q.r.Method
 	if len(q.r.Header["Authorization"]) > 0 {
 		class += " authorized"
 	}
-	if q.onlyStored {
+	if q.onlyIfCached {
 		class += " stored"
 	}
-	if text, ok := oneRange(q.r); ok && q.stored == nil {
+	if text, ok := singleRange(q.r); ok && q.stored == nil {
 		class += " " + text + " " + strings.Join(q.r.Header["If-Range"], ",")
 	}
-	return class + "\x00" + q.vary
+	return class + "\x00" + q.variantKey
 }
 
 // markKey is under what it is remembered that replies cannot be shared. Clients
@@ -281,17 +281,17 @@ func markKey(key string, r *http.Request) string {
 	return mark + " " + key
 }
 
-// flight is a fetch that would answer the question for all who ask it.
-func (q *question) flight() *flight {
+// newFlight is a fetch that would answer the question for all who ask it.
+func (q *lookup) newFlight() *flight {
 	f := &flight{
-		id:    flightID{q.route.Name, q.key, q.class()},
-		route: q.route, client: q.r, stale: q.stored, whole: true,
+		id:    flightID{q.route.Name, q.key, q.flightClass()},
+		route: q.route, client: q.r, stale: q.stored, unconditional: true,
 	}
-	if q.stored != nil || q.onlyStored {
+	if q.stored != nil || q.onlyIfCached {
 		return f
 	}
-	if _, f.ranged = oneRange(q.r); !f.ranged && q.r.Method == http.MethodGet {
-		f.part, f.others = q.completable(), q.c.store.peek(q.key)
+	if _, f.ranged = singleRange(q.r); !f.ranged && q.r.Method == http.MethodGet {
+		f.part, f.candidates = q.findCompletable(), q.c.store.peek(q.key)
 	}
 	return f
 }
@@ -303,54 +303,54 @@ const aloneMark = "alone "
 // maxJoins bounds the flights that a request waits for before it goes alone.
 const maxJoins = 2
 
-// ask gets the reply from upstream: in a flight with others if that may be, and
+// fetchFromUpstream gets the reply from upstream: in a flight with others if that may be, and
 // alone otherwise. It joins twice at most. The second time it knows from the
 // first reply what the page varies on, or gives a failed fetch, which may have
 // been the first client's own fault, another try.
-func (q *question) ask() {
+func (q *lookup) fetchFromUpstream() {
 	c := q.c
 	alone := c.unshared.has(markKey(q.key, q.r), c.Now())
 	for joins := 0; ; joins++ {
 		alone = alone || joins == maxJoins
-		f := q.flight()
+		f := q.newFlight()
 		f.retry = joins > 0
 		if alone && q.stored == nil {
 			// Nothing to confirm and nothing to share: the client's own
 			// conditions and ranges go through.
-			f.whole, f.ranged, f.part, f.others = false, false, nil, nil
+			f.unconditional, f.ranged, f.part, f.candidates = false, false, nil, nil
 		}
-		if alone && q.route.Alone != nil && c.unshared.has(aloneMark+markKey(q.key, q.r), c.Now()) {
-			f.route.Upstream = q.route.Alone
+		if alone && q.route.Bypass != nil && c.unshared.has(aloneMark+markKey(q.key, q.r), c.Now()) {
+			f.route.Upstream = q.route.Bypass
 		}
-		f, rd, leader, found, err := c.join(f, !alone)
+		f, rd, leader, found, err := c.joinFlight(f, !alone)
 		switch {
 		case found != nil:
 			c.counters.coalesced.Add(1)
-			q.answer(found, c.statusLine().flag("hit").ttl(found.ttl(c.Now())))
+			q.writeStored(found, c.newCacheStatus().addFlag("hit").addTTL(found.ttl(c.Now())))
 			return
 		case err != nil:
-			q.fail(err)
+			q.writeError(err)
 			return
 		}
-		if q.board(f, rd, leader, joins, &alone) {
+		if q.awaitFlight(f, rd, leader, joins, &alone) {
 			return
 		}
 	}
 }
 
-// board waits for a flight's reply and answers with it if it may; it reports
+// awaitFlight waits for a flight's reply and answers with it if it may; it reports
 // false if the question must be asked again, and whether alone.
-func (q *question) board(f *flight, rd *reader, leader bool, joins int, alone *bool) bool {
+func (q *lookup) awaitFlight(f *flight, rd *spoolReader, leader bool, joins int, alone *bool) bool {
 	defer f.leave(rd)
-	if !q.awaitReady(f, leader) {
-		q.fail(context.Cause(q.r.Context()))
+	if !q.awaitOutcome(f, leader) {
+		q.writeError(context.Cause(q.r.Context()))
 		return true
 	}
-	out := &f.out
+	out := &f.outcome
 	switch {
 	case out.err != nil:
 		if leader || joins > 0 || !worthRetry(out.err) {
-			q.fail(out.err)
+			q.writeError(out.err)
 			return true
 		}
 		return false
@@ -363,9 +363,9 @@ func (q *question) board(f *flight, rd *reader, leader bool, joins int, alone *b
 		if head == nil {
 			head = out.object
 		}
-		q.vary, _ = selectorFor(selectorNames(head.vary), q.r)
-		if q.stored != nil && q.stored.vary != q.vary {
-			q.stored, q.why = nil, fwdVary
+		q.variantKey, _ = variantKeyFor(variantKeyNames(head.variantKey), q.r)
+		if q.stored != nil && q.stored.variantKey != q.variantKey {
+			q.stored, q.fwdReason = nil, fwdVary
 		}
 		return false
 	}
@@ -373,10 +373,10 @@ func (q *question) board(f *flight, rd *reader, leader bool, joins int, alone *b
 		q.c.counters.coalesced.Add(1)
 	}
 	if out.object != nil {
-		q.confirmed(f, leader)
+		q.writeConfirmed(f, leader)
 		return true
 	}
-	q.stream(f, rd, leader)
+	q.streamReply(f, rd, leader)
 	return true
 }
 
@@ -392,26 +392,26 @@ func worthRetry(err error) bool {
 		!(errors.As(err, &timeout) && timeout.Timeout())
 }
 
-// fail answers with an error.
-func (q *question) fail(err error) { q.c.fail(q.w, q.r, q.why, err) }
+// writeError answers with an error.
+func (q *lookup) writeError(err error) { q.c.writeError(q.w, q.r, q.fwdReason, err) }
 
-func (c *Cache) fail(w http.ResponseWriter, r *http.Request, why string, err error) {
+func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, why string, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		// Nobody is there to answer, and to return would be to answer 200.
 		panic(http.ErrAbortHandler)
 	}
-	status := c.forward(why, 0).word("detail", "failed")
+	status := c.forwardStatus(why, 0).addWord("detail", "failed")
 	if errors.Is(err, ErrOnlyIfCached) {
-		status = c.statusLine().word("detail", "only-if-cached")
+		status = c.newCacheStatus().addWord("detail", "only-if-cached")
 	}
-	c.sign(w.Header(), status)
-	c.cfg.Fail(w, r, err)
+	c.signReply(w.Header(), status)
+	c.cfg.ErrorHandler(w, r, err)
 }
 
-// FailStatus is the status that suits an error given to Config.Fail: 503 if
+// ErrorStatus is the status that suits an error given to Config.Fail: 503 if
 // there was no place, 504 if a wait ran out or the client wanted only a stored
 // reply, otherwise 502.
-func FailStatus(err error) int {
+func ErrorStatus(err error) int {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, ErrBusy), errors.Is(err, ErrClosed):
@@ -423,8 +423,8 @@ func FailStatus(err error) int {
 	return http.StatusBadGateway
 }
 
-func failPlain(w http.ResponseWriter, r *http.Request, err error) {
-	status := FailStatus(err)
+func writePlainError(w http.ResponseWriter, r *http.Request, err error) {
+	status := ErrorStatus(err)
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")

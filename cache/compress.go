@@ -16,16 +16,16 @@ const (
 	maxCompress = 256 << 10
 )
 
-// press compresses one body at a time. Its working memory is about 0.8 MB, which
+// compressor compresses one body at a time. Its working memory is about 0.8 MB, which
 // is not part of the budget and is there from the first use on.
-type press struct {
+type compressor struct {
 	mu  sync.Mutex
 	zip *gzip.Writer
 }
 
-// squeeze gives the body compressed, nil if the press is in use or if it did not
+// compress gives the body compressed, nil if the press is in use or if it did not
 // make at least a tenth of difference.
-func (p *press) squeeze(o *Object) []byte {
+func (p *compressor) compress(o *Object) []byte {
 	if !p.mu.TryLock() {
 		return nil
 	}
@@ -37,18 +37,18 @@ func (p *press) squeeze(o *Object) []byte {
 		p.zip.Reset(&out)
 	}
 	// Writes to a buffer cannot fail.
-	_ = o.write(p.zip, span{0, o.size})
+	_ = o.writeBody(p.zip, byteRange{0, o.size})
 	_ = p.zip.Close()
 	p.zip.Reset(nil)
 	if int64(out.Len()) > o.size-o.size/10 {
 		return nil
 	}
-	return exact(out.Bytes())
+	return exactCopy(out.Bytes())
 }
 
-// compressible reports whether a reply is text that nobody has compressed or
+// isCompressible reports whether a reply is text that nobody has compressed or
 // forbidden to change, and that carries no digest of its bytes.
-func compressible(status int, h http.Header, length int64) bool {
+func isCompressible(status int, h http.Header, length int64) bool {
 	if status != http.StatusOK || length > maxCompress || length >= 0 && length < minCompress ||
 		hasMember(h["Cache-Control"], "no-transform") {
 		return false
@@ -69,12 +69,12 @@ func compressible(status int, h http.Header, length int64) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
-// splits decides whether a reply is going to be stored in two variants, and says
+// prepareSplit decides whether a reply is going to be stored in two variants, and says
 // so in its fields before anybody sees them. Only the owner does it, so that it
 // is done once for the rack.
-func (f *flight) splits(status int, h http.Header, length int64) bool {
+func (f *flight) prepareSplit(status int, h http.Header, length int64) bool {
 	class := encodingClass(f.req.Header["Accept-Encoding"])
-	if !f.c.cfg.Compress || !f.route.Share || class != encodingGzip && class != encodingNone || !compressible(status, h, length) {
+	if !f.c.cfg.Compress || !f.route.Replicate || class != encodingGzip && class != encodingNone || !isCompressible(status, h, length) {
 		return false
 	}
 	addVary(h)
@@ -87,31 +87,31 @@ func addVary(h http.Header) {
 	}
 }
 
-// keepSplit stores the two variants of a reply that was just stored for the
+// storeSplit stores the two variants of a reply that was just stored for the
 // class of its first client.
-func (f *flight) keepSplit(o *Object) {
+func (f *flight) storeSplit(o *Object) {
 	if o.size < minCompress || o.size > maxCompress {
 		return
 	}
-	body := f.c.press.squeeze(o)
+	body := f.c.compressor.compress(o)
 	if body == nil {
 		return
 	}
-	plain := o.copy(o.body)
-	plain.vary = withEncoding(o.vary, encodingNone)
-	zipped := o.copy([][]byte{body})
-	zipped.vary = withEncoding(o.vary, encodingGzip)
-	zipped.head = replaceField(o.head, "Etag", weakened(o.Field("Etag"))) + "Content-Encoding: gzip\r\n"
+	plain := o.withBody(o.body)
+	plain.variantKey = withEncoding(o.variantKey, encodingNone)
+	zipped := o.withBody([][]byte{body})
+	zipped.variantKey = withEncoding(o.variantKey, encodingGzip)
+	zipped.head = replaceField(o.head, "Etag", weakTag(o.Field("Etag"))) + "Content-Encoding: gzip\r\n"
 	for _, variant := range [...]*Object{plain, zipped} {
-		if variant.vary != o.vary || variant == zipped {
+		if variant.variantKey != o.variantKey || variant == zipped {
 			_ = f.commit(variant) // a variant that is not kept is asked for again
 		}
 	}
 }
 
-// weakened is the tag of a variant with the same meaning and other bytes
+// weakTag is the tag of a variant with the same meaning and other bytes
 // (RFC 9110 §8.8.1). Upstream, which compares weakly, still knows it.
-func weakened(etag string) string {
+func weakTag(etag string) string {
 	if strongETag(etag) {
 		return "W/" + etag
 	}
@@ -122,7 +122,7 @@ func weakened(etag string) string {
 func withEncoding(sel, class string) string {
 	var b strings.Builder
 	for sel != "" {
-		name, value, rest := cutSelector(sel)
+		name, value, rest := cutVariantKey(sel)
 		sel = rest
 		if name == "accept-encoding" {
 			value = "+" + class
@@ -132,18 +132,18 @@ func withEncoding(sel, class string) string {
 	return b.String()
 }
 
-// zipped reports whether this cache compressed the body.
-func (o *Object) zipped() bool {
+// compressedHere reports whether this cache compressed the body.
+func (o *Object) compressedHere() bool {
 	return o.flags&flagSplit != 0 && o.Field("Content-Encoding") != ""
 }
 
-// keepSplitFields puts right what a 304 says about the page as upstream has it.
-func (o *Object) keepSplitFields(h http.Header) {
+// fixSplitFields puts right what a 304 says about the page as upstream has it.
+func (o *Object) fixSplitFields(h http.Header) {
 	if o.flags&flagSplit == 0 {
 		return
 	}
 	addVary(h)
-	if etag := h.Get("Etag"); o.zipped() && etag != "" {
-		h["Etag"] = []string{weakened(etag)}
+	if etag := h.Get("Etag"); o.compressedHere() && etag != "" {
+		h["Etag"] = []string{weakTag(etag)}
 	}
 }

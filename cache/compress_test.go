@@ -34,7 +34,7 @@ func TestCompress(t *testing.T) {
 	for _, first := range []string{"gzip, br", "identity"} {
 		b := newBench(t, always(200, text, "Cache-Control: max-age=60", "Content-Type: text/html; charset=utf-8", `Etag: "v1"`, "Vary: X-A"),
 			compressing, func(c *Config) { c.OnStore = func(*Object) { pushed++ } })
-		b.route.Share = true
+		b.route.Replicate = true
 		res := b.get("Accept-Encoding: " + first)
 		if res.Body.String() != text || res.Header().Get("Etag") != `"v1"` || !hasMember(res.Header()["Vary"], "accept-encoding") {
 			t.Errorf("first: %d bytes, %v", res.Body.Len(), res.Header())
@@ -54,7 +54,7 @@ func TestCompress(t *testing.T) {
 			t.Errorf("If-None-Match: %d", res.Code)
 		}
 		b.wantFetches(1)
-		if n := len(b.Copy(pageURL)); n != 2 {
+		if n := len(b.Peek(pageURL)); n != 2 {
 			t.Errorf("%d variants", n)
 		}
 	}
@@ -70,7 +70,7 @@ func TestCompressedIsRenewed(t *testing.T) {
 		says(200, text, "Cache-Control: max-age=60", "Content-Type: text/html", `Etag: "v1"`),
 		says(304, "", "Cache-Control: max-age=60", `Etag: "v1"`, "Vary: X-A"),
 	), compressing)
-	b.route.Share = true
+	b.route.Replicate = true
 	b.get()
 	b.clock.add(time.Minute)
 	for _, when := range []string{"renewed", "stored"} {
@@ -108,14 +108,14 @@ func TestCompressible(t *testing.T) {
 	}
 	for _, tt := range tests {
 		b := newBench(t, always(200, tt.body, append(tt.fields, "Cache-Control: max-age=60")...), compressing)
-		b.route.Share = true
+		b.route.Replicate = true
 		b.get("Accept-Encoding: gzip")
-		if split := len(b.Copy(pageURL)) == 2; split != tt.split {
+		if split := len(b.Peek(pageURL)) == 2; split != tt.split {
 			t.Errorf("%s: split %v, want %v", tt.name, split, tt.split)
 		}
-		b.route.Share = false
+		b.route.Replicate = false
 		b.do(request("GET", pageURL+"/2"))
-		if n := len(b.Copy(pageURL + "/2")); n != 1 {
+		if n := len(b.Peek(pageURL + "/2")); n != 1 {
 			t.Errorf("%s: %d variants on a board that is not the owner", tt.name, n)
 		}
 	}

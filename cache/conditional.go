@@ -24,17 +24,17 @@ func notModified(r *http.Request, o *Object, now time.Time) bool {
 	if !ok {
 		return false
 	}
-	at, ok := parseDate(o.lines("Last-Modified"), now)
+	at, ok := parseDate(o.fieldLines("Last-Modified"), now)
 	if !ok {
 		// RFC 9111 §4.3.2: without Last-Modified the Date stands in.
-		at, ok = parseDate(o.lines("Date"), now)
+		at, ok = parseDate(o.fieldLines("Date"), now)
 	}
 	return ok && !at.After(since)
 }
 
-// conditional reports whether a request may be answered with a 304 (RFC 9110
+// isConditional reports whether a request may be answered with a 304 (RFC 9110
 // §15.4.5): to anybody else it is a page that is not there.
-func conditional(r *http.Request) bool {
+func isConditional(r *http.Request) bool {
 	return len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0
 }
 
@@ -82,9 +82,9 @@ func notIn304(name string) bool {
 	return false
 }
 
-// kept304 are the stored fields that a 304 never changes (RFC 9111 §3.2): they
+// unchangedBy304 are the stored fields that a 304 never changes (RFC 9111 §3.2): they
 // describe the bytes that are in the store.
-func kept304(name string) bool {
+func unchangedBy304(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Range":
 		return true

@@ -57,11 +57,11 @@ type Config struct {
 	ClockTrusted func() bool
 	// Logger gets what an operator should know; slog.Default if nil.
 	Logger *slog.Logger
-	// Fail answers a request for which there is neither a reply from upstream
+	// ErrorHandler answers a request for which there is neither a reply from upstream
 	// nor a stored one that may be used. err matches ErrBusy, ErrOnlyIfCached,
 	// ErrBadReply, ErrUpstream or ErrClosed, and what the Upstream gave. The
 	// default is a plain text page with 502, 503 or 504 (see [FailStatus]).
-	Fail func(w http.ResponseWriter, r *http.Request, err error)
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 	// OnStore is told of each new object that entered the store through a
 	// route with Share set. It is called on the fill's goroutine, after the
 	// object can be found, and must not block.
@@ -75,11 +75,11 @@ type Config struct {
 	// not stored. nil means OnInvalidate, which must not purge here then if
 	// such replies are to be kept. It must not block.
 	OnReplace func(url string)
-	// Settle is called once for each unsafe request that made something out of
+	// AwaitInvalidation is called once for each unsafe request that made something out of
 	// date, after OnInvalidate and OnReplace have been told of all its URLs and
 	// before its client gets any of the reply. It may wait, within a bound of its
 	// own, until other caches know too: who has the reply may ask any of them.
-	Settle func(ctx context.Context)
+	AwaitInvalidation func(ctx context.Context)
 
 	// MaxFills bounds the fetches that are under way at once; half as many
 	// long replies that are not stored may stream besides. Each holds at most
@@ -118,8 +118,8 @@ type Config struct {
 	ClientDirectives bool
 }
 
-// complete fills in the defaults and refuses what cannot work.
-func (cfg Config) complete() (Config, error) {
+// withDefaults fills in the defaults and refuses what cannot work.
+func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.Name, "bramble")
 	setDefault(&cfg.Budget, DefaultBudget)
 	setDefault(&cfg.MaxObject, min(DefaultMaxObject, cfg.Budget/64))
@@ -140,8 +140,8 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Fail == nil {
-		cfg.Fail = failPlain
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = writePlainError
 	}
 	switch {
 	case cfg.Budget < minBudget:

@@ -45,15 +45,15 @@ func parseControl(lines []string) control {
 			var hasValue, ok bool
 			name, value, hasValue, ok, line = nextDirective(line)
 			if name != "" {
-				c.apply(strings.ToLower(name), value, hasValue, ok)
+				c.applyDirective(strings.ToLower(name), value, hasValue, ok)
 			}
 		}
 	}
 	return c
 }
 
-// apply notes one directive. ok is false if its syntax is broken.
-func (c *control) apply(name, value string, hasValue, ok bool) {
+// applyDirective notes one directive. ok is false if its syntax is broken.
+func (c *control) applyDirective(name, value string, hasValue, ok bool) {
 	switch name {
 	case "no-store":
 		c.noStore = true
@@ -75,28 +75,28 @@ func (c *control) apply(name, value string, hasValue, ok bool) {
 	case "only-if-cached":
 		c.onlyIfCached = true
 	case "max-age":
-		c.maxAge.lower(value, hasValue && ok)
+		c.maxAge.setLower(value, hasValue && ok)
 	case "s-maxage":
-		c.sMaxAge.lower(value, hasValue && ok)
+		c.sMaxAge.setLower(value, hasValue && ok)
 	case "stale-while-revalidate":
-		c.staleWhile.lower(value, hasValue && ok)
+		c.staleWhile.setLower(value, hasValue && ok)
 	case "stale-if-error":
-		c.staleIfError.lower(value, hasValue && ok)
+		c.staleIfError.setLower(value, hasValue && ok)
 	case "min-fresh":
-		c.minFresh.lower(value, hasValue && ok)
+		c.minFresh.setLower(value, hasValue && ok)
 	case "max-stale":
 		if hasValue {
-			c.maxStale.lower(value, ok)
+			c.maxStale.setLower(value, ok)
 		} else {
 			c.maxStaleAny = true
 		}
 	}
 }
 
-// lower sets d to the value, or to the lesser of two when it is given twice.
+// setLower sets d to the value, or to the lesser of two when it is given twice.
 // A value that is no number counts as 0: the directive was there, so nothing
 // weaker (Expires, a heuristic) may take its place.
-func (d *delta) lower(value string, ok bool) {
+func (d *delta) setLower(value string, ok bool) {
 	n := int64(0)
 	if ok {
 		n, ok = parseDelta(value)
@@ -127,7 +127,7 @@ func fieldDirective(whole *bool, fields []string, value string, hasValue bool) [
 			*whole = true
 			return fields
 		}
-		fields, named = append(fields, canonical(name)), true
+		fields, named = append(fields, canonicalName(name)), true
 	}
 	if !named {
 		*whole = true

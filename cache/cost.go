@@ -49,13 +49,13 @@ func newSizer() *sizer {
 	for n := 1; n <= maxClass; n = s.classes[len(s.classes)-1] + 1 {
 		s.classes = append(s.classes, cap(append([]byte(nil), make([]byte, n)...)))
 	}
-	s.entry = s.round(int64(unsafe.Sizeof(entry{}))) + s.round(int64(unsafe.Sizeof(listNode{}))) + mapSlot
-	s.object = s.round(int64(unsafe.Sizeof(Object{})))
+	s.entry = s.roundUp(int64(unsafe.Sizeof(entry{}))) + s.roundUp(int64(unsafe.Sizeof(listNode{}))) + mapSlot
+	s.object = s.roundUp(int64(unsafe.Sizeof(Object{})))
 	return s
 }
 
-// round is the heap that n bytes take.
-func (s *sizer) round(n int64) int64 {
+// roundUp is the heap that n bytes take.
+func (s *sizer) roundUp(n int64) int64 {
 	switch {
 	case n <= 0:
 		return 0
@@ -65,12 +65,12 @@ func (s *sizer) round(n int64) int64 {
 	return int64(s.classes[sort.SearchInts(s.classes, int(n))])
 }
 
-// of is what an object costs besides its entry.
-func (s *sizer) of(o *Object) int64 {
-	n := s.object + s.round(int64(max(len(o.head), len(o.wire)))) + s.round(int64(len(o.vary))) + s.round(int64(len(o.tags)))
-	n += s.round(int64(len(o.body)) * int64(unsafe.Sizeof([]byte(nil))))
+// objectCost is what an object costs besides its entry.
+func (s *sizer) objectCost(o *Object) int64 {
+	n := s.object + s.roundUp(int64(max(len(o.head), len(o.prepared)))) + s.roundUp(int64(len(o.variantKey))) + s.roundUp(int64(len(o.tags)))
+	n += s.roundUp(int64(len(o.body)) * int64(unsafe.Sizeof([]byte(nil))))
 	for _, part := range o.body {
-		n += s.round(int64(cap(part)))
+		n += s.roundUp(int64(cap(part)))
 	}
 	return n
 }
@@ -78,11 +78,11 @@ func (s *sizer) of(o *Object) int64 {
 // entryCost is what a key with these variants costs in all. A key whose bytes
 // several share is paid for once.
 func (s *sizer) entryCost(all variants) int64 {
-	n := s.entry + s.round(int64(cap(all))*int64(unsafe.Sizeof((*Object)(nil))))
+	n := s.entry + s.roundUp(int64(cap(all))*int64(unsafe.Sizeof((*Object)(nil))))
 	for i, o := range all {
-		n += s.of(o)
+		n += s.objectCost(o)
 		if i == 0 || unsafe.StringData(o.key) != unsafe.StringData(all[0].key) {
-			n += s.round(int64(len(o.key)))
+			n += s.roundUp(int64(len(o.key)))
 		}
 	}
 	return n

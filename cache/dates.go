@@ -35,43 +35,43 @@ func parseHTTPDate(s string, now time.Time) (time.Time, bool) {
 	var year, month, day int
 	switch comma := strings.IndexByte(d.s, ','); {
 	case comma == 3: // Wed, 29 Feb 2012 06:00:00 GMT
-		d.name("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-		d.text(", ")
-		day = d.number(2)
-		d.text(" ")
-		month = d.month()
-		d.text(" ")
-		year = d.number(4)
-		d.text(" ")
+		d.readName("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+		d.skipText(", ")
+		day = d.readNumber(2)
+		d.skipText(" ")
+		month = d.readMonth()
+		d.skipText(" ")
+		year = d.readNumber(4)
+		d.skipText(" ")
 	case comma > 3: // Wednesday, 29-Feb-12 06:00:00 GMT
-		d.name("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-		d.text(", ")
-		day = d.number(2)
-		d.text("-")
-		month = d.month()
-		d.text("-")
-		year = fullYear(d.number(2), now)
-		d.text(" ")
+		d.readName("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+		d.skipText(", ")
+		day = d.readNumber(2)
+		d.skipText("-")
+		month = d.readMonth()
+		d.skipText("-")
+		year = fullYear(d.readNumber(2), now)
+		d.skipText(" ")
 	default: // Wed Feb 29 06:00:00 2012
-		d.name("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-		d.text(" ")
-		month = d.month()
-		d.text(" ")
+		d.readName("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+		d.skipText(" ")
+		month = d.readMonth()
+		d.skipText(" ")
 		if strings.HasPrefix(d.s, " ") {
-			d.text(" ")
-			day = d.number(1)
+			d.skipText(" ")
+			day = d.readNumber(1)
 		} else {
-			day = d.number(2)
+			day = d.readNumber(2)
 		}
-		d.text(" ")
-		hour, minute, second := d.clock()
-		d.text(" ")
-		year = d.number(4)
-		return d.date(year, month, day, hour, minute, second)
+		d.skipText(" ")
+		hour, minute, second := d.readClock()
+		d.skipText(" ")
+		year = d.readNumber(4)
+		return d.toTime(year, month, day, hour, minute, second)
 	}
-	hour, minute, second := d.clock()
-	d.text(" gmt")
-	return d.date(year, month, day, hour, minute, second)
+	hour, minute, second := d.readClock()
+	d.skipText(" gmt")
+	return d.toTime(year, month, day, hour, minute, second)
 }
 
 // fullYear gives a two-digit year its century: what would lie more than 50 years
@@ -92,12 +92,12 @@ type dateReader struct {
 	ok bool
 }
 
-func (d *dateReader) text(want string) {
+func (d *dateReader) skipText(want string) {
 	rest, found := strings.CutPrefix(d.s, want)
 	d.s, d.ok = rest, d.ok && found
 }
 
-func (d *dateReader) name(names ...string) int {
+func (d *dateReader) readName(names ...string) int {
 	for i, name := range names {
 		if rest, found := strings.CutPrefix(d.s, name); found {
 			d.s = rest
@@ -108,9 +108,9 @@ func (d *dateReader) name(names ...string) int {
 	return 0
 }
 
-func (d *dateReader) month() int { return d.name(dateMonths[:]...) + 1 }
+func (d *dateReader) readMonth() int { return d.readName(dateMonths[:]...) + 1 }
 
-func (d *dateReader) number(digits int) int {
+func (d *dateReader) readNumber(digits int) int {
 	if len(d.s) < digits {
 		d.ok = false
 		return 0
@@ -127,16 +127,16 @@ func (d *dateReader) number(digits int) int {
 	return n
 }
 
-func (d *dateReader) clock() (hour, minute, second int) {
-	hour = d.number(2)
-	d.text(":")
-	minute = d.number(2)
-	d.text(":")
-	second = d.number(2)
+func (d *dateReader) readClock() (hour, minute, second int) {
+	hour = d.readNumber(2)
+	d.skipText(":")
+	minute = d.readNumber(2)
+	d.skipText(":")
+	second = d.readNumber(2)
 	return hour, minute, second
 }
 
-func (d *dateReader) date(year, month, day, hour, minute, second int) (time.Time, bool) {
+func (d *dateReader) toTime(year, month, day, hour, minute, second int) (time.Time, bool) {
 	if !d.ok || d.s != "" || hour > 23 || minute > 59 || second > 60 {
 		return time.Time{}, false
 	}

@@ -15,7 +15,7 @@ func TestDeferLeavesStaleRepliesToUpstream(t *testing.T) {
 		t.Run(fmt.Sprint(deferred), func(t *testing.T) {
 			owner := newBench(t, script(says(200, "old", while), says(200, "new", while), breaks(errRefused)))
 			board := newBench(t, &fakeUpstream{})
-			board.route.Upstream, board.route.Defer = owner.upstream(), deferred
+			board.route.Upstream, board.route.DeferStale = owner.upstream(), deferred
 			board.get()
 			board.clock.add(70 * time.Second)
 			owner.clock.add(70 * time.Second)
@@ -50,7 +50,7 @@ func TestAStaleReplyIsSharedIfItMayBeServedMeanwhile(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				up, open := gate(always(200, "page", "Cache-Control: "+control, "Age: 70").answer)
 				b := newBench(t, up)
-				b.route.Keep = func(string) bool { return false }
+				b.route.MayStore = func(string) bool { return false }
 				collect := b.crowd(clients, plain)
 				close(open)
 				for _, res := range collect() {

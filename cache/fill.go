@@ -19,11 +19,11 @@ const smallBody = (windowChunks - 1) * largestChunk
 
 // run is a flight from take-off to landing.
 func (f *flight) run(ctx context.Context) {
-	defer f.end()
+	defer f.finish()
 	c := f.c
-	free, err := c.place(ctx, c.fills, f.background)
+	free, err := c.acquireSlot(ctx, c.fetchSlots, f.background)
 	if err != nil {
-		f.publish(outcome{err: err}, false)
+		f.publish(flightOutcome{err: err}, false)
 		return
 	}
 	defer func() { free() }()
@@ -31,34 +31,34 @@ func (f *flight) run(ctx context.Context) {
 	limit := time.AfterFunc(c.cfg.FillTimeout, func() { f.cancel(context.DeadlineExceeded) })
 	defer limit.Stop()
 
-	resp, a, err := f.fetch(ctx)
+	resp, a, err := f.fetchUpstream(ctx)
 	if err != nil {
-		f.fail(ctx, err)
+		f.landFailed(ctx, err)
 		return
 	}
 	defer func() { resp.Body.Close() }()
 
-	if !f.settle(resp, a) {
+	if !f.reconcile(resp, a) {
 		// What came is about something else than what is stored: ask again, plainly.
 		resp.Body.Close()
-		f.plain()
-		if resp, a, err = f.fetch(ctx); err != nil {
+		f.makeUnconditional()
+		if resp, a, err = f.fetchUpstream(ctx); err != nil {
 			resp = &http.Response{Body: http.NoBody}
-			f.fail(ctx, err)
+			f.landFailed(ctx, err)
 			return
 		}
 	}
 	if f.landed {
 		return
 	}
-	f.deliver(ctx, resp, a, limit, &free)
+	f.landReply(ctx, resp, a, limit, &free)
 }
 
-// fetch asks upstream once and checks what comes back.
-func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
+// fetchUpstream asks upstream once and checks what comes back.
+func (f *flight) fetchUpstream(ctx context.Context) (*http.Response, fetchFacts, error) {
 	c := f.c
 	switch {
-	case !f.whole:
+	case !f.unconditional:
 	case f.stale != nil:
 		if etag := f.stale.Field("Etag"); validETag(etag) {
 			f.req.Header.Set("If-None-Match", etag)
@@ -67,20 +67,20 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
 			f.req.Header.Set("If-Modified-Since", at)
 		}
 	case f.part != nil:
-		f.askMissing()
-	case f.others != nil:
-		f.offer()
+		f.requestMissing()
+	case f.candidates != nil:
+		f.offerVariants()
 	}
-	a := asking{
+	a := fetchFacts{
 		method: f.req.Method, ranged: f.ranged, authorized: len(f.req.Header["Authorization"]) > 0,
-		asked: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepCookie: c.cfg.KeepSetCookie,
+		sentAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
 		noStore: c.cfg.ClientDirectives && hasMember(f.req.Header["Cache-Control"], "no-store"),
 	}
 	c.counters.fills.Add(1)
-	resp, err := f.ask(ctx)
-	a.received = c.cfg.Now()
+	resp, err := f.sendRequest(ctx)
+	a.receivedAt = c.cfg.Now()
 	if err == nil {
-		if err = checkReply(resp); err == nil && resp.StatusCode == http.StatusNotModified && !conditional(f.req) {
+		if err = checkReply(resp); err == nil && resp.StatusCode == http.StatusNotModified && !isConditional(f.req) {
 			err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
 		}
 		if err != nil && resp != nil && resp.Body != nil {
@@ -100,15 +100,15 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, asking, error) {
 	dropHopByHop(resp.Header)
 	if _, has := resp.Header["Date"]; !has {
 		// RFC 9110 §6.6.1: who receives a reply without Date dates it.
-		resp.Header.Set("Date", a.received.UTC().Format(http.TimeFormat))
+		resp.Header.Set("Date", a.receivedAt.UTC().Format(http.TimeFormat))
 	}
 	return resp, a, nil
 }
 
-// ask sends the request upstream. Interim replies reach the leader.
-func (f *flight) ask(ctx context.Context) (*http.Response, error) {
+// sendRequest sends the request upstream. Interim replies reach the leader.
+func (f *flight) sendRequest(ctx context.Context) (*http.Response, error) {
 	if !f.background {
-		ctx = f.interims(ctx)
+		ctx = f.traceInterim(ctx)
 	}
 	return f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
 }
@@ -118,36 +118,36 @@ func failureStatus(status int) bool {
 	return status == 500 || status >= 502 && status <= 504
 }
 
-// fail lands a flight whose fetch failed: on the stored reply if it may be used.
-func (f *flight) fail(ctx context.Context, err error) {
-	if f.stale != nil && f.serveStale(0) {
+// landFailed lands a flight whose fetch failed: on the stored reply if it may be used.
+func (f *flight) landFailed(ctx context.Context, err error) {
+	if f.stale != nil && f.landStale(0) {
 		f.c.cfg.Logger.Debug("cache: upstream failed, serving stale", "url", f.id.key, "error", err)
 		return
 	}
 	if f.retry {
-		f.c.failed.note(retryMark+f.id.key, f.c.Now()+retryAfterFailure)
+		f.c.failures.note(retryMark+f.id.key, f.c.Now()+retryAfterFailure)
 	}
 	if errors.Is(context.Cause(ctx), ErrClosed) {
 		err = ErrClosed
 	}
-	f.publish(outcome{err: err}, false)
+	f.publish(flightOutcome{err: err}, false)
 }
 
-func (f *flight) serveStale(status int) bool {
+func (f *flight) landStale(status int) bool {
 	c := f.c
 	now := c.Now()
 	if !f.stale.mayServeOnError(now, c.cfg.StaleOnError) && !f.stale.mayServeWhile(now) {
 		return false
 	}
-	c.failed.note(f.id.key, now+retryAfterFailure)
-	f.publish(outcome{object: f.stale, stale: true, shared: true, status: status}, false)
+	c.failures.note(f.id.key, now+retryAfterFailure)
+	f.publish(flightOutcome{object: f.stale, stale: true, shared: true, status: status}, false)
 	return true
 }
 
-// deliver lands a flight whose reply is new, and brings its body in.
-func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, limit *time.Timer, free *func()) {
+// landReply lands a flight whose reply is new, and brings its body in.
+func (f *flight) landReply(ctx context.Context, resp *http.Response, a fetchFacts, limit *time.Timer, free *func()) {
 	c := f.c
-	out := outcome{status: resp.StatusCode, header: resp.Header, length: -1}
+	out := flightOutcome{status: resp.StatusCode, header: resp.Header, length: -1}
 	body := statusHasBody(resp.StatusCode) && a.method != http.MethodHead
 	switch {
 	case !body:
@@ -156,49 +156,49 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 		out.length = resp.ContentLength
 	}
 
-	v := judge(a, resp.StatusCode, resp.Header)
-	f.split = v.store && f.splits(resp.StatusCode, resp.Header, out.length)
+	v := judgeReply(a, resp.StatusCode, resp.Header)
+	f.split = v.mayStore && f.prepareSplit(resp.StatusCode, resp.Header, out.length)
 	names, _ := varyNames(resp.Header["Vary"])
-	sel, ok := selectorFor(names, f.req)
+	sel, ok := variantKeyFor(names, f.req)
 	if resp.StatusCode == http.StatusPartialContent && f.ranged {
 		sel = withRange(sel, f.req.Header.Get("Range"))
 		part, _, known := parseContentRange(resp.Header["Content-Range"])
-		v.store = v.store && known && out.length <= part.length
+		v.mayStore = v.mayStore && known && out.length <= part.length
 	}
 	if !ok || len(f.id.key) > maxKey {
-		v.store, v.share = false, false
+		v.mayStore, v.mayShare = false, false
 	}
 	out.head = newObject(f.id.key, sel, resp.StatusCode, resp.Header, v, c.Now())
 	if f.split {
 		out.head.flags |= flagSplit
 	}
-	out.shared = v.share
-	f.remember(v, resp.StatusCode)
+	out.shared = v.mayShare
+	f.noteShareability(v, resp.StatusCode)
 
 	var held int64 // bytes set aside for the body
-	defer func() { c.filling.Add(-held) }()
-	store := v.store
+	defer func() { c.fillBytes.Add(-held) }()
+	store := v.mayStore
 	if store && out.length > c.cfg.MaxObject {
 		c.counters.rejected.Add(1)
 		c.unshared.note(f.markKey(), c.Now()+c.cfg.UnsharedFor)
 		store = false
 	}
-	if store && f.route.Keep != nil {
-		store = f.route.Keep(f.id.key)
+	if store && f.route.MayStore != nil {
+		store = f.route.MayStore(f.id.key)
 	}
 	if store {
-		if held = max(out.length, 0); !c.reserve(held) {
+		if held = max(out.length, 0); !c.reserveBytes(held) {
 			held, store = 0, false
 		}
 	}
 	if !store {
-		f.spool.slide()
+		f.spool.startSliding()
 		if out.length < 0 || out.length > smallBody {
 			// It may take as long as its slowest reader: do not hold a place
 			// that small pages wait for.
-			next, err := c.place(ctx, c.streams, false)
+			next, err := c.acquireSlot(ctx, c.streamSlots, false)
 			if err != nil {
-				f.publish(outcome{err: err}, false)
+				f.publish(flightOutcome{err: err}, false)
 				return
 			}
 			(*free)()
@@ -207,50 +207,50 @@ func (f *flight) deliver(ctx context.Context, resp *http.Response, a asking, lim
 		}
 	}
 	if out.length > 0 && (store || out.length <= smallBody) {
-		f.spool.expect(out.length)
+		f.spool.expectLength(out.length)
 	}
 
 	if store = f.publish(out, store); !store && held > 0 {
 		// Purged at the last moment: the chunk is there already, and the
 		// clients that wait read it out.
-		f.spool.slide()
+		f.spool.startSliding()
 	}
-	err := f.bring(ctx, resp.Body, out.length, store, &held, limit)
+	err := f.readBody(ctx, resp.Body, out.length, store, &held, limit)
 	var kept *Object
 	if err == nil && f.isStoring() {
-		kept = f.keep(out)
+		kept = f.storeReply(out)
 	}
 	f.spool.finish(err)
 	if kept == nil {
 		return
 	}
 	if f.split {
-		f.keepSplit(kept) // the clients have their page already
+		f.storeSplit(kept) // the clients have their page already
 	}
-	if f.route.Share && c.cfg.OnStore != nil {
+	if f.route.Replicate && c.cfg.OnStore != nil {
 		c.cfg.OnStore(kept)
 	}
 }
 
-// bring reads the body into the spool. length is what was announced, -1 if
+// readBody reads the body into the spool. length is what was announced, -1 if
 // nothing was; a body that is shorter or longer is an error. The end of a body of
 // announced length that is to be stored is shown when the spool is finished.
-func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store bool, held *int64, limit *time.Timer) error {
+func (f *flight) readBody(ctx context.Context, body io.Reader, length int64, store bool, held *int64, limit *time.Timer) error {
 	c := f.c
 	var n int64
 	for length < 0 || n < length {
-		if need := f.spool.needs(); store && length < 0 && need > 0 {
-			if n >= c.cfg.MaxObject || !c.reserve(need) {
+		if need := f.spool.bytesNeeded(); store && length < 0 && need > 0 {
+			if n >= c.cfg.MaxObject || !c.reserveBytes(need) {
 				c.counters.rejected.Add(1)
 				c.unshared.note(f.markKey(), c.Now()+c.cfg.UnsharedFor)
 				store = false
-				f.giveUp()
+				f.stopStoring()
 				limit.Reset(c.cfg.StreamLimit)
 			} else {
 				*held += need
 			}
 		}
-		buf, err := f.spool.free(ctx)
+		buf, err := f.spool.nextBuffer(ctx)
 		if err != nil {
 			return err
 		}
@@ -260,7 +260,7 @@ func (f *flight) bring(ctx context.Context, body io.Reader, length int64, store 
 		got, err := body.Read(buf)
 		if got > 0 {
 			n += int64(got)
-			f.spool.wrote(got, store && n == length)
+			f.spool.noteWritten(got, store && n == length)
 		}
 		switch {
 		case err == io.EOF && length >= 0 && n < length:
@@ -298,20 +298,20 @@ func (f *flight) isStoring() bool {
 	return f.storing
 }
 
-// keep stores the reply with the body that came, and gives what other boards may
+// storeReply stores the reply with the body that came, and gives what other boards may
 // have of it, nil if nothing.
-func (f *flight) keep(out outcome) *Object {
+func (f *flight) storeReply(out flightOutcome) *Object {
 	c := f.c
-	o := out.head.copy(f.spool.body())
+	o := out.head.withBody(f.spool.storedBody())
 	if o.size > c.cfg.MaxObject {
 		c.counters.rejected.Add(1)
-		f.giveUp()
+		f.stopStoring()
 		return nil
 	}
-	c.failed.forget(f.id.key)
+	c.failures.forget(f.id.key)
 	if out.status == http.StatusPartialContent {
-		if o = f.joined(o); o == nil {
-			f.giveUp()
+		if o = f.joinStored(o); o == nil {
+			f.stopStoring()
 			return nil
 		}
 	}
@@ -321,25 +321,25 @@ func (f *flight) keep(out outcome) *Object {
 	return o
 }
 
-// remember notes whether replies for this key can be shared, for the next crowd.
-func (f *flight) remember(v verdict, status int) {
+// noteShareability notes whether replies for this key can be shared, for the next crowd.
+func (f *flight) noteShareability(v storability, status int) {
 	c := f.c
 	switch {
-	case v.share:
+	case v.mayShare:
 		c.unshared.forget(f.markKey())
-	case (!f.whole || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
+	case (!f.unconditional || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
 		// An answer to the client's own condition or range says nothing.
 	case !failureStatus(status):
 		until := c.Now() + c.cfg.UnsharedFor
 		c.unshared.note(f.markKey(), until)
-		if !v.store {
+		if !v.mayStore {
 			c.unshared.note(aloneMark+f.markKey(), until)
 		}
 	}
 }
 
-// place takes one of a bounded number of places, within FillWait.
-func (c *Cache) place(ctx context.Context, places chan struct{}, now bool) (free func(), err error) {
+// acquireSlot takes one of a bounded number of places, within FillWait.
+func (c *Cache) acquireSlot(ctx context.Context, places chan struct{}, now bool) (free func(), err error) {
 	free = func() { <-places }
 	select {
 	case places <- struct{}{}:
@@ -361,10 +361,10 @@ func (c *Cache) place(ctx context.Context, places chan struct{}, now bool) (free
 	}
 }
 
-// reserve sets bytes aside for a body on its way in.
-func (c *Cache) reserve(n int64) bool {
-	if c.filling.Add(n) > c.cfg.Budget/fillPart {
-		c.filling.Add(-n)
+// reserveBytes sets bytes aside for a body on its way in.
+func (c *Cache) reserveBytes(n int64) bool {
+	if c.fillBytes.Add(n) > c.cfg.Budget/fillPart {
+		c.fillBytes.Add(-n)
 		return false
 	}
 	return true

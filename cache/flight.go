@@ -19,17 +19,17 @@ type flightID struct {
 }
 
 type flight struct {
-	c      *Cache
-	id     flightID
-	route  Route
-	client *http.Request // of the client that caused it, until it is under way
-	req    *http.Request // what to send; a copy that belongs to the flight
-	whole  bool          // the client's conditions were taken off req
-	stale  *Object       // what is stored and may be confirmed by a 304
-	others []*Object     // variants, none of which matches, one of which a 304 may choose
-	part   *Object       // a stored part, for which the rest is asked
-	ranged bool          // the client's range was left on req
-	split  bool          // the reply is kept in two variants, see keepSplit
+	c             *Cache
+	id            flightID
+	route         Route
+	client        *http.Request // of the client that caused it, until it is under way
+	req           *http.Request // what to send; a copy that belongs to the flight
+	unconditional bool          // the client's conditions were taken off req
+	stale         *Object       // what is stored and may be confirmed by a 304
+	candidates    []*Object     // variants, none of which matches, one of which a 304 may choose
+	part          *Object       // a stored part, for which the rest is asked
+	ranged        bool          // the client's range was left on req
+	split         bool          // the reply is kept in two variants, see keepSplit
 	// background: nobody waits, so it does not queue for a place either.
 	background bool
 	// retry: an earlier flight for the same clients failed.
@@ -37,18 +37,18 @@ type flight struct {
 	cancel context.CancelCauseFunc
 	spool  *spool
 
-	interim chan interim  // for the leader
-	ready   chan struct{} // closed when out is set
-	out     outcome
+	interims chan interim  // for the leader
+	ready    chan struct{} // closed when out is set
+	outcome  flightOutcome
 
 	// Guarded by flights.mu.
-	guard   guard
+	guard   purgeMarks
 	storing bool
 	landed  bool // out is set
 }
 
-// outcome is what became of a flight when the reply's fields were in.
-type outcome struct {
+// flightOutcome is what became of a flight when the reply's fields were in.
+type flightOutcome struct {
 	err error
 	// object is a whole stored reply that answers the request: confirmed by
 	// upstream, or stale and allowed. Otherwise the rest describes the reply
@@ -76,13 +76,13 @@ type flights struct {
 	done     sync.WaitGroup // one for each active flight
 }
 
-// join attaches to the flight with f's id, or makes f that flight and starts it.
+// joinFlight attaches to the flight with f's id, or makes f that flight and starts it.
 // shared false starts f for one client alone. No flight is started, and joined is
 // nil, if the cache was closed, or if an earlier flight has just stored what
 // this one would fetch (found): storing and joining exclude each other, so no
 // client slips between the two. Nor is it if the second try of the same clients
 // has just failed. rd is nil for a background flight.
-func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader bool, found *Object, err error) {
+func (c *Cache) joinFlight(f *flight, shared bool) (joined *flight, rd *spoolReader, leader bool, found *Object, err error) {
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -99,17 +99,17 @@ func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader
 			}
 		}
 	}
-	if o := match(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.believes(o, c.Now()) && o.fresh(c.Now()) {
+	if o := matchVariant(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.acceptsAge(o, c.Now()) && o.isFresh(c.Now()) {
 		return nil, nil, false, o, nil
 	}
-	if f.retry && c.failed.has(retryMark+f.id.key, c.Now()) {
+	if f.retry && c.failures.has(retryMark+f.id.key, c.Now()) {
 		return nil, nil, false, nil, ErrUpstream
 	}
 	if shared {
 		fl.joinable[f.id] = f
 	}
 	f.c = c
-	f.req = upstreamRequest(f.client, f.whole)
+	f.req = upstreamRequest(f.client, f.unconditional)
 	narrowEncoding(f.req.Header)
 	if f.ranged {
 		for _, name := range [...]string{"Range", "If-Range"} {
@@ -121,7 +121,7 @@ func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader
 	f.client = nil
 	f.guard.key = f.id.key
 	f.ready = make(chan struct{})
-	f.interim = make(chan interim, maxInterim)
+	f.interims = make(chan interim, maxInterim)
 	f.spool = newSpool(c.cfg.ReaderStall)
 	if !f.background {
 		rd = f.spool.attach()
@@ -136,7 +136,7 @@ func (c *Cache) join(f *flight, shared bool) (joined *flight, rd *reader, leader
 
 // leave takes a client's reader off the flight. When the last one goes, a
 // fetch of which nothing will be kept is cancelled.
-func (f *flight) leave(rd *reader) {
+func (f *flight) leave(rd *spoolReader) {
 	if f.spool.detach(rd) > 0 {
 		return
 	}
@@ -151,20 +151,20 @@ func (f *flight) leave(rd *reader) {
 
 // publish lets the waiting clients see the outcome. store says that the body is
 // to be kept; the answer says whether it still is, after purges.
-func (f *flight) publish(out outcome, store bool) bool {
+func (f *flight) publish(out flightOutcome, store bool) bool {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if out.head != nil {
-		if f.guard.settle(out.head); f.guard.purged {
+		if f.guard.applyTagPurges(out.head); f.guard.purged {
 			store = false
 		}
 	}
 	out.stored = store
-	f.storing, f.landed, f.out = store, true, out
+	f.storing, f.landed, f.outcome = store, true, out
 	if !store {
-		f.close()
-		if f.spool.idle() {
+		f.closeToJoiners()
+		if f.spool.hasNoReaders() {
 			f.cancel(context.Canceled)
 		}
 	}
@@ -172,8 +172,8 @@ func (f *flight) publish(out outcome, store bool) bool {
 	return store
 }
 
-// close lets nobody else join. It needs flights.mu.
-func (f *flight) close() {
+// closeToJoiners lets nobody else join. It needs flights.mu.
+func (f *flight) closeToJoiners() {
 	if f.c.flights.joinable[f.id] == f {
 		delete(f.c.flights.joinable, f.id)
 	}
@@ -184,12 +184,12 @@ func (f *flight) commit(o *Object) error {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	defer f.close()
+	defer f.closeToJoiners()
 	f.storing = false
 	return f.c.commitLocked(o, &f.guard)
 }
 
-func (c *Cache) commit(o *Object, g *guard) error {
+func (c *Cache) commit(o *Object, g *purgeMarks) error {
 	c.flights.mu.Lock()
 	defer c.flights.mu.Unlock()
 	return c.commitLocked(o, g)
@@ -198,54 +198,54 @@ func (c *Cache) commit(o *Object, g *guard) error {
 // commitLocked needs flights.mu. A purge marks flights and guards first and
 // empties the store afterwards, and this looks at the guard and stores under the
 // same lock, so one of the two sees the other.
-func (c *Cache) commitLocked(o *Object, g *guard) error {
+func (c *Cache) commitLocked(o *Object, g *purgeMarks) error {
 	if g != nil {
-		if g.settle(o); g.purged {
+		if g.applyTagPurges(o); g.purged {
 			return ErrPurged
 		}
 		if g.softened {
 			o.soften(c.Now())
 		}
 	}
-	c.prepare(o)
+	c.prepareHead(o)
 	if !c.store.put(o) {
 		return ErrNotAdmitted
 	}
 	c.counters.stored.Add(1)
 	if !isPartsKey(o.key) {
 		if parts := partsKey(o.key); c.store.peek(parts) != nil {
-			c.store.drop(parts, func(*Object) bool { return true })
+			c.store.dropMatching(parts, func(*Object) bool { return true })
 		}
 	}
 	return nil
 }
 
-// giveUp stops keeping the body; the readers that are there get the rest.
-func (f *flight) giveUp() {
+// stopStoring stops keeping the body; the readers that are there get the rest.
+func (f *flight) stopStoring() {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	f.storing = false
-	f.close()
-	f.spool.slide()
-	if f.spool.idle() {
+	f.closeToJoiners()
+	f.spool.startSliding()
+	if f.spool.hasNoReaders() {
 		f.cancel(context.Canceled)
 	}
 }
 
-// end is the last thing that a flight does.
-func (f *flight) end() {
+// finish is the last thing that a flight does.
+func (f *flight) finish() {
 	fl := &f.c.flights
 	fl.mu.Lock()
-	f.close()
+	f.closeToJoiners()
 	delete(fl.active, f)
 	fl.mu.Unlock()
 	f.cancel(nil)
 	fl.done.Done()
 }
 
-// idle reports whether nobody reads.
-func (s *spool) idle() bool {
+// hasNoReaders reports whether nobody reads.
+func (s *spool) hasNoReaders() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.readers) == 0

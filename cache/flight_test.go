@@ -333,14 +333,14 @@ func TestKeepAndShare(t *testing.T) {
 	b := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) {
 		c.OnStore = func(o *Object) { pushed = append(pushed, o.Key()) }
 	})
-	b.route.Keep = func(string) bool { return false }
-	b.route.Share = true
+	b.route.MayStore = func(string) bool { return false }
+	b.route.Replicate = true
 	b.get()
 	b.get()
 	b.wantFetches(2)
-	b.route.Keep = nil
+	b.route.MayStore = nil
 	b.get()
-	b.route.Share = false
+	b.route.Replicate = false
 	b.do(request("GET", pageURL+"/2"))
 	if len(pushed) != 1 || pushed[0] != pageURL {
 		t.Errorf("pushed %v", pushed)

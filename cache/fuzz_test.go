@@ -63,34 +63,34 @@ func FuzzVary(f *testing.F) {
 		with := func(v string) *http.Request {
 			r := request("GET", pageURL)
 			for _, n := range names {
-				r.Header[canonical(n)] = []string{v}
+				r.Header[canonicalName(n)] = []string{v}
 			}
 			return r
 		}
-		sel, ok := selectorFor(names, with(one))
+		sel, ok := variantKeyFor(names, with(one))
 		if !ok {
 			return
 		}
-		if !validSelector(sel) || !slices.Equal(selectorNames(sel), names) {
+		if !validVariantKey(sel) || !slices.Equal(variantKeyNames(sel), names) {
 			t.Fatalf("%q: selector %q", vary, sel)
 		}
-		if !selects(sel, with(one)) {
+		if !matchesVariantKey(sel, with(one)) {
 			t.Fatalf("%q does not select its own request", sel)
 		}
-		other, _ := selectorFor(names, with(two))
-		if selects(sel, with(two)) != (other == sel) {
-			t.Fatalf("%q selects %q: %v", sel, two, selects(sel, with(two)))
+		other, _ := variantKeyFor(names, with(two))
+		if matchesVariantKey(sel, with(two)) != (other == sel) {
+			t.Fatalf("%q selects %q: %v", sel, two, matchesVariantKey(sel, with(two)))
 		}
 		for _, name := range names {
 			value, _ := varyValue(with(one), name)
 			again := request("GET", pageURL)
-			again.Header[canonical(name)] = []string{value}
+			again.Header[canonicalName(name)] = []string{value}
 			if normal, _ := varyValue(again, name); name != "host" && normal != value {
 				t.Fatalf("%s: %q became %q and then %q", name, one, value, normal)
 			}
 		}
 		if squeeze := strings.NewReplacer(" ", "", "\t", "", ",", "").Replace; len(names) == 1 && names[0] == "x" &&
-			squeeze(one) != squeeze(two) && selects(sel, with(two)) {
+			squeeze(one) != squeeze(two) && matchesVariantKey(sel, with(two)) {
 			t.Fatalf("%q selects %q", sel, two)
 		}
 	})
@@ -104,7 +104,7 @@ func FuzzParseObject(f *testing.F) {
 		f.Fatal(err)
 	}
 	o := page(pageURL, 5)
-	o.vary, o.tags = "accept\x00+x\x00cookie\x00-\x00", "a\x00b\x00"
+	o.variantKey, o.tags = "accept\x00+x\x00cookie\x00-\x00", "a\x00b\x00"
 	whole := c.AppendWire(nil, o)
 	f.Add(whole)
 	f.Add(whole[:len(whole)-1])
@@ -115,7 +115,7 @@ func FuzzParseObject(f *testing.F) {
 		if err != nil {
 			return
 		}
-		copied := o.copy(o.body)
+		copied := o.withBody(o.body)
 		copied.born += c.Now()
 		again, err := ParseObject(c.AppendWire(nil, copied))
 		if err != nil {
@@ -202,7 +202,7 @@ func FuzzExpires(f *testing.F) {
 	}
 	at := time.Date(2012, 2, 28, 6, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, s string) {
-		d, explicit := lifetime(200, http.Header{"Expires": {s}}, control{}, false, at)
+		d, explicit := replyLifetime(200, http.Header{"Expires": {s}}, control{}, false, at)
 		if !explicit || d < 0 || d > maxDelta*time.Second {
 			t.Fatalf("%q: %v %v", s, d, explicit)
 		}

@@ -2,16 +2,16 @@ package cache
 
 import "slices"
 
-// guard remembers purges that happened while an object was on its way.
-type guard struct {
+// purgeMarks remembers purges that happened while an object was on its way.
+type purgeMarks struct {
 	key      string
 	purged   bool
 	softened bool
 	expected int        // purges that are the object's own doing
-	tags     []guardTag // purged while the object's tags were not known
+	tags     []tagPurge // purged while the object's tags were not known
 }
 
-type guardTag struct {
+type tagPurge struct {
 	tag  string
 	soft bool
 }
@@ -19,9 +19,9 @@ type guardTag struct {
 // maxGuardTags bounds guard.tags; with more the object counts as purged.
 const maxGuardTags = 64
 
-// note notes a purge of the object itself. It reports true, as every purge does
+// notePurge notes a purge of the object itself. It reports true, as every purge does
 // after which nobody may join its flight.
-func (g *guard) note(soft bool) bool {
+func (g *purgeMarks) notePurge(soft bool) bool {
 	if g.expected > 0 && !soft {
 		g.expected--
 		return true
@@ -31,25 +31,25 @@ func (g *guard) note(soft bool) bool {
 	return true
 }
 
-// purgeTag notes a purge of a tag, and reports whether it may be about the
+// noteTagPurge notes a purge of a tag, and reports whether it may be about the
 // object. head is the object's, nil if unknown.
-func (g *guard) purgeTag(tag string, soft bool, head *Object) bool {
+func (g *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	switch {
 	case head != nil:
-		return head.hasTag(tag) && g.note(soft)
+		return head.hasTag(tag) && g.notePurge(soft)
 	case len(g.tags) == maxGuardTags:
 		g.purged = true
-	case !slices.Contains(g.tags, guardTag{tag, soft}):
-		g.tags = append(g.tags, guardTag{tag, soft})
+	case !slices.Contains(g.tags, tagPurge{tag, soft}):
+		g.tags = append(g.tags, tagPurge{tag, soft})
 	}
 	return true
 }
 
-// settle draws the conclusion for an object whose tags are known now.
-func (g *guard) settle(o *Object) {
+// applyTagPurges draws the conclusion for an object whose tags are known now.
+func (g *purgeMarks) applyTagPurges(o *Object) {
 	for _, t := range g.tags {
 		if o.hasTag(t.tag) {
-			g.note(t.soft)
+			g.notePurge(t.soft)
 		}
 	}
 }

@@ -20,7 +20,7 @@ func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = trimOWS(name); name != "" && isToken(name) {
-				if name = canonical(name); !isRule(name) {
+				if name = canonicalName(name); !isRule(name) {
 					delete(h, name)
 				}
 			}
@@ -122,7 +122,7 @@ func parseLength(s string) (int64, bool) {
 	return n, true
 }
 
-func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
+func canonicalName(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
 
 func trimOWS(s string) string { return strings.Trim(s, " \t") }
 
@@ -157,13 +157,13 @@ func isFieldValue(s string) bool {
 
 // eachMember calls f with each member of a comma-separated list, quoted
 // strings respected, empty members left out, until f returns false.
-func eachMember(lines []string, f func(string) bool) { members(lines, true, f) }
+func eachMember(lines []string, f func(string) bool) { splitMembers(lines, true, f) }
 
 // eachTag does the same for a list of entity tags, in which a backslash is a
 // character like any other (RFC 9110 §8.8.3).
-func eachTag(lines []string, f func(string) bool) { members(lines, false, f) }
+func eachTag(lines []string, f func(string) bool) { splitMembers(lines, false, f) }
 
-func members(lines []string, escapes bool, f func(string) bool) {
+func splitMembers(lines []string, escapes bool, f func(string) bool) {
 	for _, line := range lines {
 		start, quoted := 0, false
 		for i := 0; i <= len(line); i++ {

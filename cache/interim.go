@@ -39,12 +39,12 @@ func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
 	return interim{status, h}, ok && size <= maxInterimHead
 }
 
-// takesInterim reports whether a client may be sent interim replies: one that
+// acceptsInterim reports whether a client may be sent interim replies: one that
 // speaks HTTP/1.0 may not (RFC 9110 §15.2).
-func takesInterim(r *http.Request) bool { return r.ProtoAtLeast(1, 1) }
+func acceptsInterim(r *http.Request) bool { return r.ProtoAtLeast(1, 1) }
 
-// write sends it. What is there already for the final reply is put back.
-func (i interim) write(w http.ResponseWriter) {
+// writeTo sends it. What is there already for the final reply is put back.
+func (i interim) writeTo(w http.ResponseWriter) {
 	h := w.Header()
 	final := maps.Clone(h)
 	clear(h)
@@ -67,29 +67,29 @@ func withInterim(ctx context.Context, got func(interim)) context.Context {
 	})
 }
 
-// interims lets a flight's leader have what comes; what does not fit is dropped.
-func (f *flight) interims(ctx context.Context) context.Context {
+// traceInterim lets a flight's leader have what comes; what does not fit is dropped.
+func (f *flight) traceInterim(ctx context.Context) context.Context {
 	return withInterim(ctx, func(i interim) {
 		select {
-		case f.interim <- i:
+		case f.interims <- i:
 		default:
 		}
 	})
 }
 
-// awaitReady waits until the flight's outcome is known, and meanwhile writes
+// awaitOutcome waits until the flight's outcome is known, and meanwhile writes
 // interim replies to the leader's client. It reports false if the client left.
-func (q *question) awaitReady(f *flight, leader bool) bool {
+func (q *lookup) awaitOutcome(f *flight, leader bool) bool {
 	var news <-chan interim
-	if leader && takesInterim(q.r) {
-		news = f.interim
+	if leader && acceptsInterim(q.r) {
+		news = f.interims
 	}
 	sent := 0
 	for {
 		select {
 		case i := <-news:
 			if sent++; sent <= maxInterim {
-				i.write(q.w)
+				i.writeTo(q.w)
 			}
 			continue
 		case <-q.r.Context().Done():
@@ -100,7 +100,7 @@ func (q *question) awaitReady(f *flight, leader bool) bool {
 			select {
 			case i := <-news:
 				if sent++; sent <= maxInterim {
-					i.write(q.w)
+					i.writeTo(q.w)
 				}
 				continue
 			default:
@@ -110,16 +110,16 @@ func (q *question) awaitReady(f *flight, leader bool) bool {
 	}
 }
 
-// direct passes interim replies on to w as they come, on the transport's
+// passInterim passes interim replies on to w as they come, on the transport's
 // goroutine. stop ends that before the final reply is written.
-func direct(ctx context.Context, w http.ResponseWriter) (traced context.Context, stop func()) {
+func passInterim(ctx context.Context, w http.ResponseWriter) (traced context.Context, stop func()) {
 	var mu sync.Mutex
 	sent, over := 0, false
 	traced = withInterim(ctx, func(i interim) {
 		mu.Lock()
 		defer mu.Unlock()
 		if sent++; sent <= maxInterim && !over {
-			i.write(w)
+			i.writeTo(w)
 		}
 	})
 	return traced, func() {

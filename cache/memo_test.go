@@ -26,14 +26,14 @@ func TestAgainIsTheSameAnswer(t *testing.T) {
 		start := b.Now()
 		same, changed := 0, 0
 		for range 3000 {
-			var m Memo
+			var m HitMemo
 			q.At = start + rand.N(12*time.Second)
 			head, _, ok := b.AppendHit(nil, q, &m)
 			later := *q
 			later.At = start + rand.N(12*time.Second)
 			again, _, still := b.AppendHit(nil, &later, nil)
 			equal := ok && still && string(again) == string(head)
-			switch got := b.Again(&m, later.At, 1); {
+			switch got := b.StillValid(&m, later.At, 1); {
 			case got && !equal:
 				t.Fatalf("%v: at %v it said %q, and still at %v, when it is %q, %v", fields, q.At-start, head, later.At-start, again, still)
 			case got:
@@ -60,16 +60,16 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 		},
 	} {
 		b := memoBench(t, "Cache-Control: max-age=100")
-		var m Memo
-		if b.Again(&m, b.Now(), 1) {
+		var m HitMemo
+		if b.StillValid(&m, b.Now(), 1) {
 			t.Errorf("%s: an answer that nobody gave is given again", name)
 		}
 		q := plainOf(request("GET", pageURL))
-		if _, _, ok := b.AppendHit(nil, q, &m); !ok || !b.Again(&m, b.Now(), 1) {
+		if _, _, ok := b.AppendHit(nil, q, &m); !ok || !b.StillValid(&m, b.Now(), 1) {
 			t.Fatalf("%s: no hit, or not again", name)
 		}
 		change(b)
-		if b.Again(&m, b.Now(), 1) {
+		if b.StillValid(&m, b.Now(), 1) {
 			t.Errorf("after %s the old answer is given again", name)
 		}
 	}
@@ -78,7 +78,7 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 // What is answered again counts as any hit does.
 func TestAgainCountsAndAllocatesNothing(t *testing.T) {
 	b := memoBench(t, "Cache-Control: max-age=100")
-	var m Memo
+	var m HitMemo
 	q := plainOf(request("GET", pageURL))
 	room := make([]byte, 0, b.MaxHead())
 	if _, _, ok := b.AppendHit(room, q, &m); !ok {
@@ -86,7 +86,7 @@ func TestAgainCountsAndAllocatesNothing(t *testing.T) {
 	}
 	before, now := b.Stats(), b.Now()
 	if n := testing.AllocsPerRun(99, func() {
-		if !b.Again(&m, now, 3) {
+		if !b.StillValid(&m, now, 3) {
 			t.Fatal("not again")
 		}
 	}); n != 0 {

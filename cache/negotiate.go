@@ -65,9 +65,9 @@ func looseCommas(s string) bool {
 
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
-// single are fields that are no lists, in which a blank beside a comma is part
+// isSingleton are fields that are no lists, in which a blank beside a comma is part
 // of the value. Several lines of them are joined as they are.
-func single(lower string) bool {
+func isSingleton(lower string) bool {
 	switch lower {
 	case "authorization", "cookie", "from", "if-modified-since", "if-range", "if-unmodified-since",
 		"origin", "proxy-authorization", "range", "referer", "user-agent":
@@ -86,7 +86,7 @@ func normalLanguages(lines []string) string {
 	var all []language
 	ok := true
 	eachMember(lines, func(m string) bool {
-		tag, weight, fine := weighted(m)
+		tag, weight, fine := parseWeighted(m)
 		ok = fine && len(all) < maxLanguages
 		for i := 0; ok && i < len(tag); i++ {
 			c := tag[i] | 0x20
@@ -120,9 +120,9 @@ func normalLanguages(lines []string) string {
 	return b.String()
 }
 
-// weighted splits a member into its value and its weight in thousandths
+// parseWeighted splits a member into its value and its weight in thousandths
 // (RFC 9110 §12.4.2). ok is false if it has other parameters or a broken weight.
-func weighted(m string) (value string, weight int, ok bool) {
+func parseWeighted(m string) (value string, weight int, ok bool) {
 	value, param, has := strings.Cut(m, ";")
 	value = trimOWS(value)
 	if !has {
@@ -155,7 +155,7 @@ func encodingClass(lines []string) string {
 	gzip, identity, rest := -1, -1, -1
 	ok := true
 	eachMember(lines, func(m string) bool {
-		coding, weight, fine := weighted(m)
+		coding, weight, fine := parseWeighted(m)
 		ok = fine
 		switch {
 		case equalFold(coding, "gzip"), equalFold(coding, "x-gzip"):

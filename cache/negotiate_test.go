@@ -75,9 +75,9 @@ func TestEncodingClass12_5_3(t *testing.T) {
 // normal form.
 func TestMatchAllocatesNothing(t *testing.T) {
 	r := request("GET", pageURL, "Accept-Encoding: gzip, deflate, br, zstd", "Accept: text/html,*/*;q=0.8")
-	sel, _ := selectorFor([]string{"accept", "accept-encoding", "cookie"}, r)
+	sel, _ := variantKeyFor([]string{"accept", "accept-encoding", "cookie"}, r)
 	if n := testing.AllocsPerRun(100, func() {
-		if !selects(sel, r) {
+		if !matchesVariantKey(sel, r) {
 			t.Fatal("no match")
 		}
 	}); n > 0 {

@@ -20,12 +20,12 @@ const maxKey = 8 << 10
 // strings and byte slices, because a header map costs about 1 KB a page and a
 // board has thousands of pages.
 type Object struct {
-	key  string
-	head string   // "Name: value\r\n" for each field line, names canonical
-	vary string   // selector of the requests that it answers
-	tags string   // purge tags, each followed by a NUL
-	body [][]byte // in order, exactly sized
-	size int64    // bytes of body
+	key        string
+	head       string   // "Name: value\r\n" for each field line, names canonical
+	variantKey string   // selector of the requests that it answers
+	tags       string   // purge tags, each followed by a NUL
+	body       [][]byte // in order, exactly sized
+	size       int64    // bytes of body
 
 	// born is when the reply's age was 0, as time since the cache was made
 	// (Cache.clock). It may lie before that.
@@ -39,26 +39,26 @@ type Object struct {
 	// What prepare has made (prepared.go): the head of a reply with this object,
 	// of which head is a part, "" if there is none. In it, the fields begin at
 	// headAt, and after them and our own Via comes Content-Length, at length.
-	wire           string
-	etag           string // the entity tag, if it is a valid one
-	headAt, length uint16
-	gaps           [maxGaps]gap // what a 304 leaves out
-	dated          bool         // it has one Last-Modified, which is a date
+	prepared           string
+	etag               string // the entity tag, if it is a valid one
+	fieldsAt, lengthAt uint16
+	gaps               [maxGaps]gap // what a 304 leaves out
+	hasLastModified    bool         // it has one Last-Modified, which is a date
 
-	// softened is when the object was purged softly, on the same clock and a
+	// softenedAt is when the object was purged softly, on the same clock and a
 	// nanosecond later; 0 if it was not. It is the one thing about a stored object that changes.
-	softened atomic.Int64
+	softenedAt atomic.Int64
 }
 
-// copy is the object with another body. Of a soft purge only the stored object
+// withBody is the object with another body. Of a soft purge only the stored object
 // itself knows.
-func (o *Object) copy(body [][]byte) *Object {
+func (o *Object) withBody(body [][]byte) *Object {
 	size := int64(0)
 	for _, part := range body {
 		size += int64(len(part))
 	}
 	return &Object{
-		key: o.key, head: o.head, vary: o.vary, tags: o.tags, body: body, size: size,
+		key: o.key, head: o.head, variantKey: o.variantKey, tags: o.tags, body: body, size: size,
 		born: o.born, lifetime: o.lifetime, staleWhile: o.staleWhile, staleIfError: o.staleIfError,
 		status: o.status, flags: o.flags,
 	}
@@ -67,7 +67,7 @@ func (o *Object) copy(body [][]byte) *Object {
 // soften makes the object stale from now on, for good: only upstream can
 // confirm it. It reports whether that was news.
 func (o *Object) soften(now time.Duration) bool {
-	return o.softened.CompareAndSwap(0, int64(now)+1)
+	return o.softenedAt.CompareAndSwap(0, int64(now)+1)
 }
 
 type objectFlags uint8
@@ -83,10 +83,10 @@ const (
 
 // newObject makes an object without body out of a judged reply. fields are
 // copied; sel is the request's selector.
-func newObject(key, sel string, status int, h http.Header, v verdict, now time.Duration) *Object {
+func newObject(key, sel string, status int, h http.Header, v storability, now time.Duration) *Object {
 	c := v.control
 	o := &Object{
-		key: key, vary: sel, status: int16(status), tags: packTags(h),
+		key: key, variantKey: sel, status: int16(status), tags: packTags(h),
 		born: now - v.age, lifetime: v.lifetime,
 		staleWhile: c.staleWhile.duration(), staleIfError: -1,
 	}
@@ -105,13 +105,13 @@ func newObject(key, sel string, status int, h http.Header, v verdict, now time.D
 	if c.immutable {
 		o.flags |= flagImmutable
 	}
-	o.head = flatten(h, v.strip)
+	o.head = flattenFields(h, v.strip)
 	return o
 }
 
-// flatten writes the fields as they will be sent, in the order of their names.
+// flattenFields writes the fields as they will be sent, in the order of their names.
 // Age, Content-Length and Cache-Status are made anew for each answer.
-func flatten(h http.Header, strip []string) string {
+func flattenFields(h http.Header, strip []string) string {
 	names := make([]string, 0, len(h))
 	size := 0
 	for name, lines := range h {
@@ -159,7 +159,7 @@ func (o *Object) Body() [][]byte { return o.body }
 
 // Matches reports whether the object answers the request as far as Vary goes
 // (RFC 9111 §4.1).
-func (o *Object) Matches(r *http.Request) bool { return selects(o.vary, r) }
+func (o *Object) Matches(r *http.Request) bool { return matchesVariantKey(o.variantKey, r) }
 
 // Field is the first line of a field, "" if there is none. name is in
 // canonical form. It does not allocate.
@@ -186,8 +186,8 @@ func (o *Object) Fields() iter.Seq2[string, string] {
 	}
 }
 
-// lines gathers a field's lines.
-func (o *Object) lines(name string) []string {
+// fieldLines gathers a field's lines.
+func (o *Object) fieldLines(name string) []string {
 	var all []string
 	for n, v := range o.Fields() {
 		if n == name {
@@ -197,8 +197,8 @@ func (o *Object) lines(name string) []string {
 	return all
 }
 
-// header unpacks the fields into a map, for a merge with a 304.
-func (o *Object) header() http.Header {
+// toHeader unpacks the fields into a map, for a merge with a 304.
+func (o *Object) toHeader() http.Header {
 	h := make(http.Header, 16)
 	for n, v := range o.Fields() {
 		h[n] = append(h[n], v)
@@ -232,7 +232,7 @@ func (o *Object) hasTag(tag string) bool {
 // than its lifetime, so that it is stale for every cache that it is sent to.
 func (o *Object) age(now time.Duration) time.Duration {
 	age := max(now-o.born, 0)
-	if at := time.Duration(o.softened.Load()); at != 0 {
+	if at := time.Duration(o.softenedAt.Load()); at != 0 {
 		age = max(age, o.lifetime+now-(at-1))
 	}
 	return age
@@ -241,8 +241,8 @@ func (o *Object) age(now time.Duration) time.Duration {
 // ttl is how long the object is fresh still; negative if it is stale.
 func (o *Object) ttl(now time.Duration) time.Duration { return o.lifetime - o.age(now) }
 
-// fresh reports whether the object may be used without asking upstream.
-func (o *Object) fresh(now time.Duration) bool {
+// isFresh reports whether the object may be used without asking upstream.
+func (o *Object) isFresh(now time.Duration) bool {
 	return o.flags&flagNoCache == 0 && o.ttl(now) > 0
 }
 

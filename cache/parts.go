@@ -21,10 +21,10 @@ func partsKey(key string) string { return key + partsMark }
 
 func isPartsKey(key string) bool { return strings.HasSuffix(key, partsMark) }
 
-// oneRange is the request's Range if it is a single range of bytes, which is
+// singleRange is the request's Range if it is a single range of bytes, which is
 // then sent upstream as it is: to fetch a film whole because somebody jumps into
 // the middle would help nobody.
-func oneRange(r *http.Request) (string, bool) {
+func singleRange(r *http.Request) (string, bool) {
 	lines := r.Header["Range"]
 	if r.Method != http.MethodGet || len(lines) != 1 {
 		return "", false
@@ -33,74 +33,74 @@ func oneRange(r *http.Request) (string, bool) {
 	return lines[0], kind == rangePart && len(parts) == 1 && !strings.Contains(lines[0], ",")
 }
 
-// extent is where in the page a partial reply's body lies: claimed is what its
+// bodyExtent is where in the page a partial reply's body lies: claimed is what its
 // Content-Range says, have what came of it. A body that is shorter than claimed
 // counts for the bytes that are there.
-func (o *Object) extent() (claimed, have span, size int64, ok bool) {
-	claimed, size, ok = parseContentRange(o.lines("Content-Range"))
-	have = span{claimed.offset, o.size}
+func (o *Object) bodyExtent() (claimed, have byteRange, size int64, ok bool) {
+	claimed, size, ok = parseContentRange(o.fieldLines("Content-Range"))
+	have = byteRange{claimed.offset, o.size}
 	return claimed, have, size, ok && o.size > 0 && o.size <= claimed.length
 }
 
-// fromParts answers a request for a range from a stored part that holds it.
-func (q *question) fromParts() bool {
+// answerFromParts answers a request for a range from a stored part that holds it.
+func (q *lookup) answerFromParts() bool {
 	c, r := q.c, q.r
-	text, ok := oneRange(r)
+	text, ok := singleRange(r)
 	if !ok || len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0 {
 		return false
 	}
 	parts := c.store.get(partsKey(q.key))
 	for _, o := range parts {
-		if o.Matches(r) && q.partUsable(o) {
-			_, have, size, _ := o.extent()
-			q.answerPart(o, have, o.Field("Content-Range"), size)
+		if o.Matches(r) && q.isPartUsable(o) {
+			_, have, size, _ := o.bodyExtent()
+			q.writeStoredPart(o, have, o.Field("Content-Range"), size)
 			return true
 		}
 	}
 	for _, o := range parts {
-		claimed, have, size, ok := o.extent()
-		if !ok || !q.partUsable(o) {
+		claimed, have, size, ok := o.bodyExtent()
+		if !ok || !q.isPartUsable(o) {
 			continue
 		}
 		wanted, kind := parseRange(text, size)
-		if kind != rangePart || !claimed.holds(wanted[0]) || wanted[0].offset >= have.end() {
+		if kind != rangePart || !claimed.contains(wanted[0]) || wanted[0].offset >= have.end() {
 			continue
 		}
 		// A 206 says what it holds, so it may hold less than was asked for
 		// (RFC 9110 §15.3.7).
 		part := wanted[0]
 		part.length = min(part.length, have.end()-part.offset)
-		q.answerPart(o, part, contentRange(part, size), size)
+		q.writeStoredPart(o, part, contentRange(part, size), size)
 		return true
 	}
 	return false
 }
 
-// partUsable applies to a part what Serve applies to a whole reply.
-func (q *question) partUsable(o *Object) bool {
+// isPartUsable applies to a part what Serve applies to a whole reply.
+func (q *lookup) isPartUsable(o *Object) bool {
 	now := q.c.Now()
-	if !o.fresh(now) || !q.route.believes(o, now) || !selects(withoutRange(o.vary), q.r) || !ifRangeHolds(q.r, o, q.c.cfg.Now()) {
+	if !o.isFresh(now) || !q.route.acceptsAge(o, now) || !matchesVariantKey(withoutRange(o.variantKey), q.r) || !ifRangeHolds(q.r, o, q.c.cfg.Now()) {
 		return false
 	}
 	if !q.c.cfg.ClientDirectives {
 		return true
 	}
 	usable := true
-	return parseControl(q.r.Header["Cache-Control"]).accept(o, now, &usable, q.r)
+	return parseControl(q.r.Header["Cache-Control"]).acceptsStored(o, now, &usable, q.r)
 }
 
-// answerPart writes the bytes of a stored part that lie at part in the page.
-func (q *question) answerPart(o *Object, part span, at string, size int64) {
+// writeStoredPart writes the bytes of a stored part that lie at part in the page.
+func (q *lookup) writeStoredPart(o *Object, part byteRange, at string, size int64) {
 	c, h := q.c, q.w.Header()
 	now := c.Now()
-	_, have, _, _ := o.extent()
+	_, have, _, _ := o.bodyExtent()
 	c.counters.hits.Add(1)
 	o.putFields(h, nil)
 	setAge(h, o.age(now))
 	h["Content-Range"] = []string{at}
-	c.sign(h, c.statusLine().flag("hit").ttl(o.ttl(now)))
+	c.signReply(h, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	part.offset -= have.offset
-	q.send(http.StatusPartialContent, o, part)
+	q.writePart(http.StatusPartialContent, o, part)
 }
 
 // withRange is a selector that also wants the given Range.
@@ -114,33 +114,33 @@ func withoutRange(sel string) string {
 	return sel
 }
 
-// joined makes a partial reply what is to be stored: joined with the parts beside
+// joinStored makes a partial reply what is to be stored: joined with the parts beside
 // it if that may be, and the whole page if nothing is missing then. nil means
 // that it is not what it says.
-func (f *flight) joined(o *Object) *Object {
+func (f *flight) joinStored(o *Object) *Object {
 	c := f.c
-	_, have, size, ok := o.extent()
+	_, have, size, ok := o.bodyExtent()
 	if !ok {
 		return nil
 	}
 	o.key = partsKey(f.id.key)
-	sel := withoutRange(o.vary)
+	sel := withoutRange(o.variantKey)
 	for _, p := range c.store.peek(o.key) {
-		_, other, total, _ := p.extent()
-		if total != size || withoutRange(p.vary) != sel || !sameStrong(o, p) ||
+		_, other, total, _ := p.bodyExtent()
+		if total != size || withoutRange(p.variantKey) != sel || !sameStrong(o, p) ||
 			max(have.end(), other.end())-min(have.offset, other.offset) > c.cfg.MaxObject ||
 			have.offset > other.end() || other.offset > have.end() {
 			continue
 		}
-		o, have = joinParts(o, have, p, other), span{min(have.offset, other.offset), 0}
+		o, have = joinParts(o, have, p, other), byteRange{min(have.offset, other.offset), 0}
 		have.length = o.size
 		o.head = replaceField(o.head, "Content-Range", contentRange(have, size))
-		o.vary = withRange(sel, strings.Replace(contentRange(have, -1), " ", "=", 1))
-		c.store.drop(o.key, func(x *Object) bool { return x == p })
+		o.variantKey = withRange(sel, strings.Replace(contentRange(have, -1), " ", "=", 1))
+		c.store.dropMatching(o.key, func(x *Object) bool { return x == p })
 	}
 	if have.length == size {
-		o = o.copy(o.body)
-		o.key, o.vary, o.status = f.id.key, sel, http.StatusOK
+		o = o.withBody(o.body)
+		o.key, o.variantKey, o.status = f.id.key, sel, http.StatusOK
 		o.head = replaceField(o.head, "Content-Range", "")
 	}
 	return o
@@ -154,7 +154,7 @@ func sameStrong(a, b *Object) bool {
 
 // joinParts makes one part of two that touch or overlap. The fields are those
 // of the younger, o (RFC 9111 §3.4).
-func joinParts(o *Object, at span, p *Object, other span) *Object {
+func joinParts(o *Object, at byteRange, p *Object, other byteRange) *Object {
 	from, to := min(at.offset, other.offset), max(at.end(), other.end())
 	var all bytes.Buffer
 	all.Grow(int(to - from))
@@ -164,11 +164,11 @@ func joinParts(o *Object, at span, p *Object, other span) *Object {
 		at, other = other, at
 	}
 	// Writes to a buffer cannot fail.
-	_ = first.write(&all, span{0, first.size})
+	_ = first.writeBody(&all, byteRange{0, first.size})
 	if rest := other.end() - end; rest > 0 {
-		_ = second.write(&all, span{second.size - rest, rest})
+		_ = second.writeBody(&all, byteRange{second.size - rest, rest})
 	}
-	return o.copy([][]byte{exact(all.Bytes())})
+	return o.withBody([][]byte{exactCopy(all.Bytes())})
 }
 
 // replaceField sets a field that occurs once in flattened fields; an empty value
@@ -187,14 +187,14 @@ func replaceField(head, name, value string) string {
 	return b.String()
 }
 
-// completable finds a stored part from which one more range makes the page.
-func (q *question) completable() *Object {
+// findCompletable finds a stored part from which one more range makes the page.
+func (q *lookup) findCompletable() *Object {
 	if q.r.Method != http.MethodGet {
 		return nil
 	}
 	for _, o := range q.c.store.peek(partsKey(q.key)) {
-		_, have, size, ok := o.extent()
-		if ok && size <= q.c.cfg.MaxObject && strongETag(o.Field("Etag")) && selects(withoutRange(o.vary), q.r) &&
+		_, have, size, ok := o.bodyExtent()
+		if ok && size <= q.c.cfg.MaxObject && strongETag(o.Field("Etag")) && matchesVariantKey(withoutRange(o.variantKey), q.r) &&
 			(have.offset == 0 || have.end() == size) {
 			return o
 		}
@@ -202,19 +202,19 @@ func (q *question) completable() *Object {
 	return nil
 }
 
-// missing is the one range that a part lacks.
-func missing(o *Object) span {
-	_, have, size, _ := o.extent()
+// missingRange is the one range that a part lacks.
+func missingRange(o *Object) byteRange {
+	_, have, size, _ := o.bodyExtent()
 	if have.offset > 0 {
-		return span{0, have.offset}
+		return byteRange{0, have.offset}
 	}
-	return span{have.end(), size - have.end()}
+	return byteRange{have.end(), size - have.end()}
 }
 
-// askMissing makes the flight's request one for what the part lacks.
-func (f *flight) askMissing() {
-	lacks := missing(f.part)
-	_, _, size, _ := f.part.extent()
+// requestMissing makes the flight's request one for what the part lacks.
+func (f *flight) requestMissing() {
+	lacks := missingRange(f.part)
+	_, _, size, _ := f.part.bodyExtent()
 	text, _, _ := strings.Cut(contentRange(lacks, size), "/")
 	text = strings.Replace(text, " ", "=", 1)
 	if lacks.end() == size {
@@ -224,16 +224,16 @@ func (f *flight) askMissing() {
 	f.req.Header["If-Range"] = []string{f.part.Field("Etag")}
 }
 
-// complete turns a 206 with what was missing into the whole reply. It reports
+// completePart turns a 206 with what was missing into the whole reply. It reports
 // false if it is anything else.
-func (f *flight) complete(resp *http.Response) bool {
+func (f *flight) completePart(resp *http.Response) bool {
 	at, size, ok := parseContentRange(resp.Header["Content-Range"])
-	_, have, total, _ := f.part.extent()
-	if !ok || size != total || at != missing(f.part) || resp.ContentLength >= 0 && resp.ContentLength != at.length ||
+	_, have, total, _ := f.part.bodyExtent()
+	if !ok || size != total || at != missingRange(f.part) || resp.ContentLength >= 0 && resp.ContentLength != at.length ||
 		resp.Header.Get("Etag") != f.part.Field("Etag") {
 		return false
 	}
-	h := f.part.header()
+	h := f.part.toHeader()
 	for name, lines := range resp.Header {
 		h[name] = lines
 	}

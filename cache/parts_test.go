@@ -103,7 +103,7 @@ func TestCombine3_4(t *testing.T) {
 	if res.Header().Get("Content-Range") != "" || res.Header().Get("Content-Length") != "20" {
 		t.Errorf("got %v", res.Header())
 	}
-	if parts := b.Copy(partsKey(pageURL)); len(parts) != 0 {
+	if parts := b.Peek(partsKey(pageURL)); len(parts) != 0 {
 		t.Errorf("%d parts are left", len(parts))
 	}
 	b.wantFetches(3)

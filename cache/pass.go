@@ -12,20 +12,20 @@ import (
 // passChunk is the buffer through which an unstored reply to another method runs.
 const passChunk = 16 << 10
 
-// pass hands a request through that the cache has no part in: every method but
+// passThrough hands a request through that the cache has no part in: every method but
 // GET and HEAD, and these if they bring a body. Bodies stream both ways. An
 // unsafe method that succeeded makes what is stored out of date (RFC 9111 §4.4).
-func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
+func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route) {
 	why := fwdMethod
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		why = fwdBypass
 	}
-	guard := c.Guard(Key(r))
+	guard := c.NewGuard(Key(r))
 	defer guard.Release()
 	asked := c.cfg.Now()
 	ctx, stop := r.Context(), func() {}
-	if takesInterim(r) {
-		ctx, stop = direct(ctx, w)
+	if acceptsInterim(r) {
+		ctx, stop = passInterim(ctx, w)
 	}
 	resp, err := route.Upstream.Fetch(ctx, upstreamRequest(r, false).WithContext(ctx))
 	stop()
@@ -36,7 +36,7 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	}
 	if err != nil {
 		c.counters.fillErrors.Add(1)
-		c.fail(w, r, why, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
+		c.writeError(w, r, why, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
 		return
 	}
 	if resp.Body == nil {
@@ -46,10 +46,10 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	dropHopByHop(resp.Header)
 	post := c.newPostCopy(r, resp, route, guard, asked)
 	if post != nil {
-		defer post.release()
+		defer post.releaseBytes()
 	}
 	if !safeMethod(r.Method) && resp.StatusCode < 400 {
-		c.invalidate(r, resp.Header, guard, post != nil)
+		c.invalidateAfter(r, resp.Header, guard, post != nil)
 	}
 	h := w.Header()
 	for name, lines := range resp.Header {
@@ -59,20 +59,20 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, route Route) {
 	if resp.ContentLength >= 0 && statusHasBody(resp.StatusCode) {
 		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}
-	c.sign(h, c.forward(why, resp.StatusCode))
+	c.signReply(h, c.forwardStatus(why, resp.StatusCode))
 	w.WriteHeader(resp.StatusCode)
 	if !statusHasBody(resp.StatusCode) || r.Method == http.MethodHead {
 		return
 	}
 	var body io.Reader = resp.Body
 	if post != nil {
-		body = post.tee(body)
+		body = post.teeBody(body)
 	}
 	if err := passBody(w, body, resp.ContentLength); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	if post != nil {
-		post.keep(route)
+		post.storeReply(route)
 	}
 }
 
@@ -115,10 +115,10 @@ func safeMethod(method string) bool {
 	return false
 }
 
-// invalidate drops the request's URL and those that its reply names, if they
+// invalidateAfter drops the request's URL and those that its reply names, if they
 // have the same origin: nobody may empty another site's cache. guard is the
 // request's own; replaced says that its reply will be stored.
-func (c *Cache) invalidate(r *http.Request, h http.Header, guard *Guard, replaced bool) {
+func (c *Cache) invalidateAfter(r *http.Request, h http.Header, guard *Guard, replaced bool) {
 	keys := []string{Key(r)}
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		if v := h.Get(name); v != "" {
@@ -129,17 +129,17 @@ func (c *Cache) invalidate(r *http.Request, h http.Header, guard *Guard, replace
 		}
 	}
 	for i, key := range keys {
-		c.purge(Selector{URL: key}, guard)
+		c.purgeExcept(Selector{URL: key}, guard)
 		switch {
 		case i == 0 && replaced && c.cfg.OnReplace != nil:
-			guard.expect(1)
+			guard.expectPurges(1)
 			c.cfg.OnReplace(key)
-			guard.expect(0)
+			guard.expectPurges(0)
 		case c.cfg.OnInvalidate != nil:
 			c.cfg.OnInvalidate(key)
 		}
 	}
-	if c.cfg.Settle != nil {
-		c.cfg.Settle(r.Context())
+	if c.cfg.AwaitInvalidation != nil {
+		c.cfg.AwaitInvalidation(r.Context())
 	}
 }

@@ -8,28 +8,28 @@ import (
 // use of them. It allocates nothing. The slice must not be changed.
 func (c *Cache) Get(key string) []*Object { return c.store.get(key) }
 
-// Fresh reports whether an object may be served now without asking upstream,
+// Freshness reports whether an object may be served now without asking upstream,
 // and its age and remaining lifetime in whole seconds.
-func (c *Cache) Fresh(o *Object) (age, ttl int64, fresh bool) {
+func (c *Cache) Freshness(o *Object) (age, ttl int64, fresh bool) {
 	now := c.Now()
-	return int64(o.age(now) / 1e9), int64(o.ttl(now) / 1e9), o.fresh(now)
+	return int64(o.age(now) / 1e9), int64(o.ttl(now) / 1e9), o.isFresh(now)
 }
 
 // HasFresh reports whether Serve would answer the request from memory, fresh.
 func (c *Cache) HasFresh(r *http.Request) bool {
-	o := match(c.store.peek(Key(r)), r)
-	return o != nil && o.fresh(c.Now())
+	o := matchVariant(c.store.peek(Key(r)), r)
+	return o != nil && o.isFresh(c.Now())
 }
 
-// Copy gives all variants of a key, to be handed to another board. It does not
+// Peek gives all variants of a key, to be handed to another board. It does not
 // count as a use.
-func (c *Cache) Copy(key string) []*Object { return c.store.peek(key) }
+func (c *Cache) Peek(key string) []*Object { return c.store.peek(key) }
 
 // Keys calls yield with every stored key until it returns false. No lock is
 // held while it runs; what comes or goes meanwhile may or may not be seen. Keys
 // of which only parts are stored are left out.
 func (c *Cache) Keys(yield func(key string) bool) {
-	c.store.keys(func(key string) bool { return isPartsKey(key) || yield(key) })
+	c.store.eachKey(func(key string) bool { return isPartsKey(key) || yield(key) })
 }
 
 // Insert stores an object that another board handed over (ParseObject). With a
@@ -41,18 +41,18 @@ func (c *Cache) Insert(o *Object, g *Guard) error {
 	if o.size > c.cfg.MaxObject || len(o.key) > maxKey {
 		return ErrTooLarge
 	}
-	copied := o.copy(o.body)
+	copied := o.withBody(o.body)
 	copied.born += c.Now()
 	for _, have := range c.store.peek(o.key) {
-		if have.vary == o.vary && have.born >= copied.born {
+		if have.variantKey == o.variantKey && have.born >= copied.born {
 			return ErrOlder
 		}
 	}
 	if g == nil {
 		return c.commit(copied, nil)
 	}
-	if g.guard.key != o.key {
+	if g.marks.key != o.key {
 		return ErrPurged
 	}
-	return c.commit(copied, &g.guard)
+	return c.commit(copied, &g.marks)
 }

@@ -30,13 +30,13 @@ func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, g
 		resp.ContentLength < 0 || resp.ContentLength > c.cfg.MaxObject {
 		return nil
 	}
-	a := asking{
+	a := fetchFacts{
 		method: http.MethodGet, authorized: len(r.Header["Authorization"]) > 0,
-		asked: asked, received: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepCookie: c.cfg.KeepSetCookie,
+		sentAt: asked, receivedAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
 		noStore: c.cfg.ClientDirectives && hasMember(r.Header["Cache-Control"], "no-store"),
 	}
-	v := judge(a, resp.StatusCode, resp.Header)
-	if !v.store || !v.explicit || !v.share || route.Keep != nil && !route.Keep(key) || !c.reserve(resp.ContentLength) {
+	v := judgeReply(a, resp.StatusCode, resp.Header)
+	if !v.mayStore || !v.explicit || !v.mayShare || route.MayStore != nil && !route.MayStore(key) || !c.reserveBytes(resp.ContentLength) {
 		return nil
 	}
 	return &postCopy{
@@ -45,8 +45,8 @@ func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, g
 	}
 }
 
-// tee gives the body to be passed on and keeps what is read of it.
-func (p *postCopy) tee(body io.Reader) io.Reader { return io.TeeReader(body, p) }
+// teeBody gives the body to be passed on and keeps what is read of it.
+func (p *postCopy) teeBody(body io.Reader) io.Reader { return io.TeeReader(body, p) }
 
 // Write keeps the next bytes of the body.
 func (p *postCopy) Write(b []byte) (int, error) {
@@ -55,17 +55,17 @@ func (p *postCopy) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// release gives up the memory that was set aside.
-func (p *postCopy) release() { p.c.filling.Add(-p.held) }
+// releaseBytes gives up the memory that was set aside.
+func (p *postCopy) releaseBytes() { p.c.fillBytes.Add(-p.held) }
 
-// keep stores the reply, after its whole body was passed on.
-func (p *postCopy) keep(route Route) {
+// storeReply stores the reply, after its whole body was passed on.
+func (p *postCopy) storeReply(route Route) {
 	var body [][]byte
 	if len(p.body) > 0 {
 		body = [][]byte{p.body}
 	}
-	o := p.head.copy(body)
-	if p.c.commit(o, &p.guard.guard) == nil && route.Share && p.c.cfg.OnStore != nil {
+	o := p.head.withBody(body)
+	if p.c.commit(o, &p.guard.marks) == nil && route.Replicate && p.c.cfg.OnStore != nil {
 		p.c.cfg.OnStore(o)
 	}
 }

@@ -29,13 +29,13 @@ const maxGaps = 2
 // status304 begins the reply to a client that has the page already.
 const status304 = "HTTP/1.1 304 Not Modified\r\n"
 
-// Plain is a GET or HEAD without body as a front has read it off the wire.
+// PlainRequest is a GET or HEAD without body as a front has read it off the wire.
 // Whatever else may decide about a hit (Range, If-Match, If-Unmodified-Since, a
 // repeated field) must not be in the request. Values are without the blanks
 // around them; nil means that the field is not there. The bytes are only read,
 // and only during the call. A front may have a type with the same fields in the
 // same order, so that a pointer to it is one to a Plain and nothing is copied.
-type Plain struct {
+type PlainRequest struct {
 	// At is a reading of Cache.Now since the request began to come: the reply is what
 	// would have been said then. 0: the clock is looked at.
 	At         time.Duration
@@ -53,18 +53,18 @@ type Plain struct {
 // follow the empty line. They must not be changed. If ok is false, the request is
 // for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
 // bytes of room. m, if not nil, is for Again.
-func (c *Cache) AppendHit(dst []byte, q *Plain, m *Memo) (head []byte, body [][]byte, ok bool) {
+func (c *Cache) AppendHit(dst []byte, q *PlainRequest, m *HitMemo) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
 		now = c.Now()
 	}
-	var found place
+	var found storeRef
 	if !q.Directives || !c.cfg.ClientDirectives {
-		found = c.store.find(asString(q.Key))
+		found = c.store.findRef(asString(q.Key))
 	}
-	o, same := c.plainHit(found.objects, q, now)
+	o, same := c.findHit(found.objects, q, now)
 	if m != nil {
-		m.note(found, o, now)
+		m.set(found, o, now)
 	}
 	if o == nil {
 		return dst, nil, false
@@ -75,14 +75,14 @@ func (c *Cache) AppendHit(dst []byte, q *Plain, m *Memo) (head []byte, body [][]
 	return c.appendHead(dst, o, now, same), body, true
 }
 
-// plainHit finds the reply that answers a request among what is stored for it, nil
+// findHit finds the reply that answers a request among what is stored for it, nil
 // if there is none, and whether the client has it already.
-func (c *Cache) plainHit(objects []*Object, q *Plain, now time.Duration) (o *Object, same bool) {
-	o = matchPlain(objects, q)
-	if o == nil || o.wire == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
+func (c *Cache) findHit(objects []*Object, q *PlainRequest, now time.Duration) (o *Object, same bool) {
+	o = matchPrepared(objects, q)
+	if o == nil || o.prepared == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
 		return nil, false
 	}
-	same, known := o.sameAsClients(q)
+	same, known := o.clientHasCopy(q)
 	if !known {
 		return nil, false
 	}
@@ -94,9 +94,9 @@ func (c *Cache) plainHit(objects []*Object, q *Plain, now time.Duration) (o *Obj
 // change with the time, Age and Cache-Status.
 func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) []byte {
 	if same {
-		dst = o.append304(dst)
+		dst = o.appendNotModified(dst)
 	} else {
-		dst = append(dst, o.wire...)
+		dst = append(dst, o.prepared...)
 	}
 	age := o.age(now)
 	dst = appendSeconds(append(dst, "Age: "...), age)
@@ -117,26 +117,26 @@ func (c *Cache) MaxHead() int { return maxPrepared + maxPatched + len(c.name) }
 // asString is bytes seen as a string, for as long as they do not change.
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// matchPlain is match for a request of which only Accept-Encoding is known. It
+// matchPrepared is match for a request of which only Accept-Encoding is known. It
 // gives nil too if that is not enough to tell.
-func matchPlain(objects []*Object, q *Plain) *Object {
+func matchPrepared(objects []*Object, q *PlainRequest) *Object {
 	for _, o := range objects {
-		if o.vary == "" {
+		if o.variantKey == "" {
 			return o
 		}
-		name, want, rest := cutSelector(o.vary)
+		name, want, rest := cutVariantKey(o.variantKey)
 		if name != "accept-encoding" || rest != "" {
 			return nil
 		}
-		if want[0] == '+' && want[1:] == plainEncoding(q.Encoding) {
+		if want[0] == '+' && want[1:] == preparedEncoding(q.Encoding) {
 			return o
 		}
 	}
 	return nil
 }
 
-// plainEncoding is encodingClass, with what browsers send known beforehand.
-func plainEncoding(value []byte) string {
+// preparedEncoding is encodingClass, with what browsers send known beforehand.
+func preparedEncoding(value []byte) string {
 	switch string(value) {
 	case "":
 		return encodingNone
@@ -147,9 +147,9 @@ func plainEncoding(value []byte) string {
 	return encodingClass(line[:])
 }
 
-// sameAsClients is notModified. known is false where dates would have to be
+// clientHasCopy is notModified. known is false where dates would have to be
 // compared: only the date that the page itself bore is looked at here.
-func (o *Object) sameAsClients(q *Plain) (same, known bool) {
+func (o *Object) clientHasCopy(q *PlainRequest) (same, known bool) {
 	switch {
 	case o.status != http.StatusOK:
 		return false, true
@@ -159,22 +159,22 @@ func (o *Object) sameAsClients(q *Plain) (same, known bool) {
 		line := [...]string{asString(q.NoneMatch)}
 		return matchETag(line[:], o.Field("Etag")), true
 	case q.Since != nil:
-		return true, o.dated && o.Field("Last-Modified") == asString(q.Since)
+		return true, o.hasLastModified && o.Field("Last-Modified") == asString(q.Since)
 	}
 	return false, true
 }
 
-// append304 appends the prepared head without what describes the body.
-func (o *Object) append304(dst []byte) []byte {
+// appendNotModified appends the prepared head without what describes the body.
+func (o *Object) appendNotModified(dst []byte) []byte {
 	dst = append(dst, status304...)
-	from := o.headAt
+	from := o.fieldsAt
 	for _, gap := range o.gaps {
 		if gap.to > 0 {
-			dst = append(dst, o.wire[from:gap.from]...)
+			dst = append(dst, o.prepared[from:gap.from]...)
 			from = gap.to
 		}
 	}
-	return append(dst, o.wire[from:o.length]...)
+	return append(dst, o.prepared[from:o.lengthAt]...)
 }
 
 // gap is a part of a prepared head, from its start to behind its end.
@@ -183,7 +183,7 @@ type gap struct{ from, to uint16 }
 // findGaps notes where the fields stand that no 304 has. Fields are sorted by
 // name, so that these are in a row or two. It reports false if there are more.
 func (o *Object) findGaps() bool {
-	n, at := 0, o.headAt
+	n, at := 0, o.fieldsAt
 	o.gaps = [maxGaps]gap{}
 	for name, value := range o.Fields() {
 		end := at + uint16(len(name)+len(": ")+len(value)+len("\r\n"))
@@ -202,18 +202,18 @@ func (o *Object) findGaps() bool {
 	return true
 }
 
-// prepare makes the head of the replies that AppendHit gives with this object,
+// prepareHead makes the head of the replies that AppendHit gives with this object,
 // which nobody else knows yet. Where net/http would add something of its own, or
 // change what is stored, there is none.
-func (c *Cache) prepare(o *Object) {
-	o.wire, o.etag, o.dated = "", "", false
+func (c *Cache) prepareHead(o *Object) {
+	o.prepared, o.etag, o.hasLastModified = "", "", false
 	reason := http.StatusText(int(o.status))
 	if reason == "" || !statusHasBody(int(o.status)) || o.status == http.StatusPartialContent ||
-		isPartsKey(o.key) || !o.plainFields() {
+		isPartsKey(o.key) || !o.sentUnchanged() {
 		return
 	}
 	var via string
-	if name := c.cfg.Via; name != "" && !viaNames(o.lines("Via"), name) {
+	if name := c.cfg.Via; name != "" && !viaNames(o.fieldLines("Via"), name) {
 		via = "Via: 1.1 " + name + "\r\n"
 	}
 	first := "HTTP/1.1 " + strconv.Itoa(int(o.status)) + " " + reason + "\r\n"
@@ -222,21 +222,21 @@ func (c *Cache) prepare(o *Object) {
 		return
 	}
 	end := len(first) + len(o.head)
-	if o.headAt, o.length = uint16(len(first)), uint16(end+len(via)); !o.findGaps() {
+	if o.fieldsAt, o.lengthAt = uint16(len(first)), uint16(end+len(via)); !o.findGaps() {
 		return
 	}
-	o.wire, o.head = wire, wire[len(first):end]
+	o.prepared, o.head = wire, wire[len(first):end]
 	if etag := o.Field("Etag"); validETag(etag) {
 		o.etag = etag
 	}
-	if modified := o.lines("Last-Modified"); len(modified) == 1 {
-		_, o.dated = parseDate(modified, c.cfg.Now())
+	if modified := o.fieldLines("Last-Modified"); len(modified) == 1 {
+		_, o.hasLastModified = parseDate(modified, c.cfg.Now())
 	}
 }
 
-// plainFields reports whether net/http would send the stored fields as they are
+// sentUnchanged reports whether net/http would send the stored fields as they are
 // and add none to them.
-func (o *Object) plainFields() bool {
+func (o *Object) sentUnchanged() bool {
 	dated, typed := false, o.size == 0
 	for name, value := range o.Fields() {
 		if textproto.TrimString(value) != value {

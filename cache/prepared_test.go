@@ -13,7 +13,7 @@ import (
 )
 
 // plainOf is a request as a front would have read it.
-func plainOf(r *http.Request) *Plain {
+func plainOf(r *http.Request) *PlainRequest {
 	value := func(name string) []byte {
 		if lines, has := r.Header[name]; has {
 			return []byte(lines[0])
@@ -21,7 +21,7 @@ func plainOf(r *http.Request) *Plain {
 		return nil
 	}
 	_, control := r.Header["Cache-Control"]
-	return &Plain{
+	return &PlainRequest{
 		Key: []byte(Key(r)), Encoding: value("Accept-Encoding"), NoneMatch: value("If-None-Match"),
 		Since: value("If-Modified-Since"), Directives: control, Head: r.Method == http.MethodHead,
 	}
@@ -148,11 +148,11 @@ func TestAppendHitFindsTheEncoding(t *testing.T) {
 // What browsers send is known beforehand, and known rightly.
 func TestKnownEncodings(t *testing.T) {
 	for _, value := range []string{"", "gzip", "gzip, deflate", "gzip, deflate, br", "gzip, deflate, br, zstd"} {
-		if got, want := plainEncoding([]byte(value)), encodingClass([]string{value}); got != want {
+		if got, want := preparedEncoding([]byte(value)), encodingClass([]string{value}); got != want {
 			t.Errorf("%q is %q, want %q", value, got, want)
 		}
 	}
-	if got, want := plainEncoding(nil), encodingClass(nil); got != want {
+	if got, want := preparedEncoding(nil), encodingClass(nil); got != want {
 		t.Errorf("nothing is %q, want %q", got, want)
 	}
 }
@@ -231,7 +231,7 @@ func BenchmarkAppendHit(b *testing.B) {
 	})
 	bench.get("Accept-Encoding: gzip")
 	room := make([]byte, 0, bench.MaxHead())
-	for name, q := range map[string]*Plain{
+	for name, q := range map[string]*PlainRequest{
 		"200": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate")),
 		"304": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate", `If-None-Match: "a"`)),
 	} {

@@ -26,11 +26,11 @@ type Selector struct {
 //
 // There is no index of tags: a purge looks at every object, one shard's lock at
 // a time. That is a few milliseconds, costs no memory, and cannot be wrong.
-func (c *Cache) Purge(s Selector) int { return c.purge(s, nil) }
+func (c *Cache) Purge(s Selector) int { return c.purgeExcept(s, nil) }
 
-// purge leaves one guard out: that of the request which is the cause. With it,
+// purgeExcept leaves one guard out: that of the request which is the cause. With it,
 // the selector's URL is a key.
-func (c *Cache) purge(s Selector, except *Guard) int {
+func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	n := 0
 	effect := func(*Object) bool { return true }
 	if s.Soft {
@@ -44,22 +44,22 @@ func (c *Cache) purge(s Selector, except *Guard) int {
 	}
 	switch {
 	case s.All:
-		c.mark(except, func(g *guard, _ *Object) bool { return g.note(s.Soft) })
-		n += c.store.dropAll(effect)
+		c.markInFlight(except, func(g *purgeMarks, _ *Object) bool { return g.notePurge(s.Soft) })
+		n += c.store.dropAllMatching(effect)
 	case s.Tag != "":
 		if !validTag(s.Tag) {
 			return 0
 		}
-		c.mark(except, func(g *guard, head *Object) bool { return g.purgeTag(s.Tag, s.Soft, head) })
-		n += c.store.dropAll(func(o *Object) bool { return o.hasTag(s.Tag) && effect(o) })
+		c.markInFlight(except, func(g *purgeMarks, head *Object) bool { return g.noteTagPurge(s.Tag, s.Soft, head) })
+		n += c.store.dropAllMatching(func(o *Object) bool { return o.hasTag(s.Tag) && effect(o) })
 	case s.URL != "":
 		key := s.URL
 		if parsed, err := url.Parse(key); err == nil && except == nil {
 			key = KeyOf(parsed) // otherwise it is one already
 		}
-		c.mark(except, func(g *guard, _ *Object) bool { return g.key == key && g.note(s.Soft) })
-		n += c.store.drop(key, effect)
-		n += c.store.drop(partsKey(key), effect)
+		c.markInFlight(except, func(g *purgeMarks, _ *Object) bool { return g.key == key && g.notePurge(s.Soft) })
+		n += c.store.dropMatching(key, effect)
+		n += c.store.dropMatching(partsKey(key), effect)
 	}
 	c.counters.purged.Add(int64(n))
 	return n
@@ -74,24 +74,24 @@ func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
 // PurgeAll drops everything; see [Cache.Purge].
 func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 
-// mark shows a purge to everything under way. hit reports whether a flight must
+// markInFlight shows a purge to everything under way. hit reports whether a flight must
 // not be joined any more; head is nil while its reply's fields are not in.
-func (c *Cache) mark(except *Guard, hit func(g *guard, head *Object) bool) {
+func (c *Cache) markInFlight(except *Guard, hit func(g *purgeMarks, head *Object) bool) {
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	for f := range fl.active {
 		var head *Object
 		if f.landed {
-			head = f.out.head
+			head = f.outcome.head
 		}
 		if hit(&f.guard, head) {
-			f.close()
+			f.closeToJoiners()
 		}
 	}
 	for g := range fl.guards {
 		if g != except {
-			hit(&g.guard, nil)
+			hit(&g.marks, nil)
 		}
 	}
 }
@@ -99,13 +99,13 @@ func (c *Cache) mark(except *Guard, hit func(g *guard, head *Object) bool) {
 // Guard watches for purges while an object is on its way from another board.
 type Guard struct {
 	c     *Cache
-	guard guard // guarded by flights.mu
+	marks purgeMarks // guarded by flights.mu
 }
 
-// Guard begins to watch a key. Take it before the object is asked for or read,
+// NewGuard begins to watch a key. Take it before the object is asked for or read,
 // hand it to Insert, and Release it.
-func (c *Cache) Guard(key string) *Guard {
-	g := &Guard{c: c, guard: guard{key: key}}
+func (c *Cache) NewGuard(key string) *Guard {
+	g := &Guard{c: c, marks: purgeMarks{key: key}}
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -121,11 +121,11 @@ func (g *Guard) Release() {
 	delete(fl.guards, g)
 }
 
-// expect says how many purges of the key the owner of the guard is about to
+// expectPurges says how many purges of the key the owner of the guard is about to
 // cause itself; they do not count.
-func (g *Guard) expect(n int) {
+func (g *Guard) expectPurges(n int) {
 	fl := &g.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	g.guard.expected = n
+	g.marks.expected = n
 }

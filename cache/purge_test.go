@@ -168,12 +168,12 @@ func TestSoftPurgeInARow(t *testing.T) {
 func TestSoftPurgeOfCopies(t *testing.T) {
 	b := newBench(t, always(200, "x", "Cache-Control: max-age=60", "Cache-Tag: pis"))
 	b.get()
-	wire := b.AppendWire(nil, b.Copy(pageURL)[0])
+	wire := b.AppendWire(nil, b.Peek(pageURL)[0])
 	b.Purge(Selector{All: true, Soft: true})
-	late := b.AppendWire(nil, b.Copy(pageURL)[0])
+	late := b.AppendWire(nil, b.Peek(pageURL)[0])
 	for name, bytes := range map[string][]byte{"on its way": wire, "sent later": late} {
 		two := newBench(t, always(500, "must not be asked"))
-		g := two.Guard(pageURL)
+		g := two.NewGuard(pageURL)
 		if name == "on its way" {
 			two.Purge(Selector{Tag: "pis", Soft: true})
 		}
@@ -184,8 +184,8 @@ func TestSoftPurgeOfCopies(t *testing.T) {
 		if err := two.Insert(o, g); err != nil && !errors.Is(err, ErrPurged) {
 			t.Fatal(err)
 		}
-		if len(two.Copy(pageURL)) != 1 || two.HasFresh(plain(0)) {
-			t.Errorf("%s: %d stored", name, len(two.Copy(pageURL)))
+		if len(two.Peek(pageURL)) != 1 || two.HasFresh(plain(0)) {
+			t.Errorf("%s: %d stored", name, len(two.Peek(pageURL)))
 		}
 		g.Release()
 	}
@@ -208,7 +208,7 @@ func TestAnUnsafeRequestSettlesBeforeItsReply(t *testing.T) {
 			w := httptest.NewRecorder()
 			b := newBench(t, always(tt.status, "", named...), func(c *Config) {
 				c.OnInvalidate = func(string) { told++ }
-				c.Settle = func(context.Context) {
+				c.AwaitInvalidation = func(context.Context) {
 					settled++
 					if told != tt.want || w.Flushed || len(w.Header()) > 0 {
 						t.Errorf("settled after %d URLs, with %v sent", told, w.Header())

@@ -15,13 +15,15 @@ const maxRanges = 8
 // maxPositionDigits is what parseLength takes.
 const maxPositionDigits = 18
 
-// span is a part of a body: length bytes from offset.
-type span struct{ offset, length int64 }
+// byteRange is a part of a body: length bytes from offset.
+type byteRange struct{ offset, length int64 }
 
-func (s span) end() int64 { return s.offset + s.length }
+func (s byteRange) end() int64 { return s.offset + s.length }
 
-// holds reports whether other lies within s.
-func (s span) holds(other span) bool { return s.offset <= other.offset && other.end() <= s.end() }
+// contains reports whether other lies within s.
+func (s byteRange) contains(other byteRange) bool {
+	return s.offset <= other.offset && other.end() <= s.end()
+}
 
 // rangeAnswer is what a Range field makes of a reply.
 type rangeAnswer int
@@ -35,7 +37,7 @@ const (
 // pickRange evaluates Range and If-Range for a whole reply whose body has size
 // bytes, -1 if unknown (RFC 9110 §14.2). A unit or form that is not understood
 // gets everything, which the RFC allows.
-func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]span, rangeAnswer) {
+func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRange, rangeAnswer) {
 	lines := r.Header["Range"]
 	if len(lines) != 1 || r.Method != http.MethodGet || o.Status() != http.StatusOK || size < 0 {
 		return nil, rangeWhole
@@ -48,12 +50,12 @@ func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]span, r
 
 // parseRange reads a bytes range set. Ranges outside of the body are left out
 // as long as one is inside; what is left ascends and does not overlap.
-func parseRange(s string, size int64) ([]span, rangeAnswer) {
+func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 	unit, set, ok := strings.Cut(s, "=")
 	if !ok || !equalFold(trimOWS(unit), "bytes") {
 		return nil, rangeWhole
 	}
-	var parts []span
+	var parts []byteRange
 	seen := 0
 	for spec := range strings.SplitSeq(set, ",") {
 		if spec = trimOWS(spec); spec == "" {
@@ -62,7 +64,7 @@ func parseRange(s string, size int64) ([]span, rangeAnswer) {
 		if seen++; seen > maxRanges {
 			return nil, rangeWhole
 		}
-		part, kind := rangeSpec(spec, size)
+		part, kind := parseRangeSpec(spec, size)
 		switch {
 		case kind == rangeWhole:
 			return nil, rangeWhole
@@ -96,39 +98,39 @@ func parsePosition(s string) (int64, bool) {
 	return 1<<63 - 1, true
 }
 
-// rangeSpec reads one range. rangeWhole means that it is malformed.
-func rangeSpec(s string, size int64) (span, rangeAnswer) {
+// parseRangeSpec reads one range. rangeWhole means that it is malformed.
+func parseRangeSpec(s string, size int64) (byteRange, rangeAnswer) {
 	first, last, ok := strings.Cut(s, "-")
 	if !ok {
-		return span{}, rangeWhole
+		return byteRange{}, rangeWhole
 	}
 	if first == "" {
 		n, ok := parsePosition(last)
 		switch {
 		case !ok:
-			return span{}, rangeWhole
+			return byteRange{}, rangeWhole
 		case n == 0 || size == 0:
-			return span{}, rangeNone
+			return byteRange{}, rangeNone
 		}
 		n = min(n, size)
-		return span{size - n, n}, rangePart
+		return byteRange{size - n, n}, rangePart
 	}
 	from, ok := parsePosition(first)
 	if !ok {
-		return span{}, rangeWhole
+		return byteRange{}, rangeWhole
 	}
 	to := size - 1
 	if last != "" {
 		n, ok := parsePosition(last)
 		if !ok || n < from {
-			return span{}, rangeWhole
+			return byteRange{}, rangeWhole
 		}
 		to = min(n, to)
 	}
 	if from >= size {
-		return span{}, rangeNone
+		return byteRange{}, rangeNone
 	}
-	return span{from, to - from + 1}, rangePart
+	return byteRange{from, to - from + 1}, rangePart
 }
 
 // ifRangeHolds reports whether a request has no If-Range, or one whose validator
@@ -148,13 +150,13 @@ func ifRangeHolds(r *http.Request, o *Object, now time.Time) bool {
 		return strongETag(c) && c == o.Field("Etag")
 	}
 	want, ok1 := parseDate(cond, now)
-	have, ok2 := parseDate(o.lines("Last-Modified"), now)
-	made, ok3 := parseDate(o.lines("Date"), now)
+	have, ok2 := parseDate(o.fieldLines("Last-Modified"), now)
+	made, ok3 := parseDate(o.fieldLines("Date"), now)
 	return ok1 && ok2 && ok3 && want.Equal(have) && made.Sub(have) >= time.Minute
 }
 
 // contentRange is the field of a 206, or of a 416 when part is empty.
-func contentRange(part span, size int64) string {
+func contentRange(part byteRange, size int64) string {
 	total := strconv.FormatInt(size, 10)
 	if part.length == 0 {
 		return "bytes */" + total
@@ -165,9 +167,9 @@ func contentRange(part span, size int64) string {
 
 // parseContentRange reads the Content-Range of a 206 of which everything is
 // known (RFC 9110 §14.4).
-func parseContentRange(lines []string) (part span, size int64, ok bool) {
+func parseContentRange(lines []string) (part byteRange, size int64, ok bool) {
 	if len(lines) != 1 {
-		return span{}, 0, false
+		return byteRange{}, 0, false
 	}
 	unit, rest, ok1 := strings.Cut(trimOWS(lines[0]), " ")
 	at, total, ok2 := strings.Cut(rest, "/")
@@ -176,7 +178,7 @@ func parseContentRange(lines []string) (part span, size int64, ok bool) {
 	to, ok5 := parseLength(last)
 	size, ok6 := parseLength(total)
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !equalFold(unit, "bytes") || to < from || size <= to {
-		return span{}, 0, false
+		return byteRange{}, 0, false
 	}
-	return span{from, to - from + 1}, size, true
+	return byteRange{from, to - from + 1}, size, true
 }

@@ -169,7 +169,7 @@ func TestFailStatus(t *testing.T) {
 		ErrBusy: 503, ErrClosed: 503, ErrOnlyIfCached: 504, ErrUpstream: 502, ErrBadReply: 502,
 		errors.Join(ErrUpstream, timeoutError{}): 504,
 	} {
-		if got := FailStatus(err); got != want {
+		if got := ErrorStatus(err); got != want {
 			t.Errorf("%v: %d, want %d", err, got, want)
 		}
 	}

@@ -327,7 +327,7 @@ func TestVariantsAreBounded(t *testing.T) {
 	for i := range 10 {
 		b.get("X-A: " + strings.Repeat("x", i))
 	}
-	if n := len(b.Copy(pageURL)); n != 3 {
+	if n := len(b.Peek(pageURL)); n != 3 {
 		t.Errorf("%d variants, want 3", n)
 	}
 }
@@ -368,7 +368,7 @@ func TestYoungerThan(t *testing.T) {
 			breaks(errRefused),
 		))
 		b.get()
-		b.route.YoungerThan = time.Second
+		b.route.MaxAge = time.Second
 		b.want(b.get(), 200, "old", "hit; ttl=60")
 		b.clock.add(time.Second)
 		b.want(b.get(), 200, "old", "fwd=request; fwd-status=304")
@@ -401,8 +401,8 @@ func TestAlone(t *testing.T) {
 	for control, want := range map[string]string{"no-store": "direct", "no-cache": "by way"} {
 		b := newBench(t, always(200, "by way", "Cache-Control: "+control, `Etag: "v1"`))
 		direct := newBench(t, always(200, "direct", "Cache-Control: "+control))
-		b.route.Alone = direct.route.Upstream
-		b.route.Keep = func(string) bool { return false }
+		b.route.Bypass = direct.route.Upstream
+		b.route.MayStore = func(string) bool { return false }
 		b.get()
 		if res := b.get(); res.Body.String() != want {
 			t.Errorf("%s: %q, want %q", control, res.Body, want)

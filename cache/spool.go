@@ -30,80 +30,80 @@ var errTooSlow = errors.New("cache: client reads too slowly")
 type spool struct {
 	stall time.Duration
 
-	mu      sync.Mutex
-	chunks  [][]byte // filled parts; those in front of dropped are gone
-	dropped int      // chunks that were dropped from the front
-	written int64
-	hidden  int // bytes at the end that no reader sees before finish
-	sliding bool
-	done    bool
-	err     error // why the body ended early
-	readers map[*reader]struct{}
-	spare   []byte        // a dropped chunk, to be filled again
-	more    chan struct{} // closed when there is more to read; nil if nobody waits
-	room    chan struct{} // closed when a reader moved on; nil if nobody waits
+	mu         sync.Mutex
+	chunks     [][]byte // filled parts; those in front of dropped are gone
+	dropped    int      // chunks that were dropped from the front
+	written    int64
+	hidden     int // bytes at the end that no reader sees before finish
+	sliding    bool
+	done       bool
+	err        error // why the body ended early
+	readers    map[*spoolReader]struct{}
+	spare      []byte        // a dropped chunk, to be filled again
+	dataReady  chan struct{} // closed when there is more to read; nil if nobody waits
+	spaceFreed chan struct{} // closed when a reader moved on; nil if nobody waits
 }
 
-// reader is one client's place in a spool. Its position is guarded by the
+// spoolReader is one client's place in a spool. Its position is guarded by the
 // spool's lock.
-type reader struct {
-	s     *spool
-	chunk int // counted from the very first
-	off   int
-	cut   bool // too slow: gone from the spool
+type spoolReader struct {
+	s       *spool
+	chunk   int // counted from the very first
+	off     int
+	tooSlow bool // too slow: gone from the spool
 }
 
 func newSpool(stall time.Duration) *spool {
-	return &spool{stall: stall, readers: make(map[*reader]struct{})}
+	return &spool{stall: stall, readers: make(map[*spoolReader]struct{})}
 }
 
 // attach adds a reader at the very beginning; nil if that is gone.
-func (s *spool) attach() *reader {
+func (s *spool) attach() *spoolReader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dropped > 0 {
 		return nil
 	}
-	rd := &reader{s: s}
+	rd := &spoolReader{s: s}
 	s.readers[rd] = struct{}{}
 	return rd
 }
 
 // detach takes a reader away and reports how many are left.
-func (s *spool) detach(rd *reader) int {
+func (s *spool) detach(rd *spoolReader) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.readers, rd)
-	signal(&s.room)
+	wakeWaiters(&s.spaceFreed)
 	return len(s.readers)
 }
 
-// expect makes the one chunk for a body of known length.
-func (s *spool) expect(n int64) {
+// expectLength makes the one chunk for a body of known length.
+func (s *spool) expectLength(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.chunks = append(s.chunks, make([]byte, 0, n))
 }
 
-// slide stops keeping everything. From then on nobody can attach once the
+// startSliding stops keeping everything. From then on nobody can attach once the
 // window moved.
-func (s *spool) slide() {
+func (s *spool) startSliding() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sliding = true
 }
 
-// free is space for the writer to read into: the rest of the last chunk, or a
+// nextBuffer is space for the writer to read into: the rest of the last chunk, or a
 // new chunk. It waits while the window is full.
-func (s *spool) free(ctx context.Context) ([]byte, error) {
+func (s *spool) nextBuffer(ctx context.Context) ([]byte, error) {
 	var timer *time.Timer
 	for {
 		s.mu.Lock()
-		if buf := s.space(); buf != nil {
+		if buf := s.bufferSpace(); buf != nil {
 			s.mu.Unlock()
 			return buf, nil
 		}
-		wait := listen(&s.room)
+		wait := waitChan(&s.spaceFreed)
 		s.mu.Unlock()
 		if timer == nil {
 			timer = time.NewTimer(s.stall)
@@ -120,8 +120,8 @@ func (s *spool) free(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// space needs the lock; nil means that the window is full.
-func (s *spool) space() []byte {
+// bufferSpace needs the lock; nil means that the window is full.
+func (s *spool) bufferSpace() []byte {
 	if n := len(s.chunks); n > 0 {
 		if last := s.chunks[n-1]; len(last) < cap(last) {
 			return last[len(last):cap(last)]
@@ -130,7 +130,7 @@ func (s *spool) space() []byte {
 	size := s.nextSize()
 	if s.sliding {
 		s.dropRead()
-		if s.held() > (windowChunks-1)*largestChunk {
+		if s.heldBytes() > (windowChunks-1)*largestChunk {
 			return nil
 		}
 	}
@@ -154,8 +154,8 @@ func (s *spool) nextSize() int {
 	return firstChunk
 }
 
-// needs is how many bytes the writer would have to allocate to go on.
-func (s *spool) needs() int64 {
+// bytesNeeded is how many bytes the writer would have to allocate to go on.
+func (s *spool) bytesNeeded() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.chunks); n > 0 && len(s.chunks[n-1]) < cap(s.chunks[n-1]) {
@@ -164,8 +164,8 @@ func (s *spool) needs() int64 {
 	return int64(s.nextSize())
 }
 
-// held is the number of bytes in chunks. It needs the lock.
-func (s *spool) held() int {
+// heldBytes is the number of bytes in chunks. It needs the lock.
+func (s *spool) heldBytes() int {
 	n := 0
 	for _, c := range s.chunks {
 		n += cap(c)
@@ -195,20 +195,20 @@ func (s *spool) cutSlowest() {
 	defer s.mu.Unlock()
 	for rd := range s.readers {
 		if rd.chunk == s.dropped {
-			rd.cut = true
+			rd.tooSlow = true
 			delete(s.readers, rd)
 			// Its goroutine may still be writing from the chunk, and nobody
 			// else is in it: let go of it, so that it is never filled again.
 			s.chunks[0] = nil
 		}
 	}
-	signal(&s.more)
+	wakeWaiters(&s.dataReady)
 }
 
-// wrote notes that the writer filled n bytes of what free gave it. last has them
+// noteWritten notes that the writer filled n bytes of what free gave it. last has them
 // wait for finish: who has counted a body's last byte takes it for stored, and
 // may ask for it again at once.
-func (s *spool) wrote(n int, last bool) {
+func (s *spool) noteWritten(n int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := len(s.chunks) - 1
@@ -218,7 +218,7 @@ func (s *spool) wrote(n int, last bool) {
 		s.hidden = n
 		return
 	}
-	signal(&s.more)
+	wakeWaiters(&s.dataReady)
 }
 
 // finish ends the body; err says why it is not whole, nil if it is.
@@ -226,41 +226,41 @@ func (s *spool) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done, s.err, s.hidden = true, err, 0
-	signal(&s.more)
+	wakeWaiters(&s.dataReady)
 }
 
-// body hands out all chunks for keeping, without unused capacity. A body whose
+// storedBody hands out all chunks for keeping, without unused capacity. A body whose
 // length was announced is one chunk already. Of the others a small one is
 // gathered into one chunk, a large one only has its last chunk copied.
-func (s *spool) body() [][]byte {
+func (s *spool) storedBody() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.written == 0:
 		return nil
 	case s.written <= largestChunk && (len(s.chunks) > 1 || cap(s.chunks[0]) > len(s.chunks[0])):
-		return [][]byte{exact(slices.Concat(s.chunks...))}
+		return [][]byte{exactCopy(slices.Concat(s.chunks...))}
 	}
 	all := slices.DeleteFunc(slices.Clone(s.chunks), func(c []byte) bool { return len(c) == 0 })
 	if last := len(all) - 1; cap(all[last]) > len(all[last]) {
-		all[last] = exact(all[last])
+		all[last] = exactCopy(all[last])
 	}
 	return slices.Clip(all)
 }
 
-func exact(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
+func exactCopy(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
 // next gives the bytes that the reader has not had, and waits for some. At the
 // end of a whole body it gives io.EOF.
-func (rd *reader) next(ctx context.Context, idle func() error) ([]byte, error) {
+func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, error) {
 	s := rd.s
 	for {
 		s.mu.Lock()
-		if rd.cut {
+		if rd.tooSlow {
 			s.mu.Unlock()
 			return nil, errTooSlow
 		}
-		if buf := rd.unread(); len(buf) > 0 {
+		if buf := rd.unreadBytes(); len(buf) > 0 {
 			s.mu.Unlock()
 			return buf, nil
 		}
@@ -271,7 +271,7 @@ func (rd *reader) next(ctx context.Context, idle func() error) ([]byte, error) {
 			}
 			return nil, io.EOF
 		}
-		wait := listen(&s.more)
+		wait := waitChan(&s.dataReady)
 		s.mu.Unlock()
 		if err := idle(); err != nil {
 			return nil, err
@@ -284,8 +284,8 @@ func (rd *reader) next(ctx context.Context, idle func() error) ([]byte, error) {
 	}
 }
 
-// unread needs the lock.
-func (rd *reader) unread() []byte {
+// unreadBytes needs the lock.
+func (rd *spoolReader) unreadBytes() []byte {
 	for i := rd.chunk - rd.s.dropped; i >= 0 && i < len(rd.s.chunks); i++ {
 		c := rd.s.chunks[i]
 		last := i == len(rd.s.chunks)-1
@@ -299,25 +299,25 @@ func (rd *reader) unread() []byte {
 			return nil // the writer goes on in this chunk
 		}
 		rd.chunk, rd.off = rd.chunk+1, 0
-		signal(&rd.s.room)
+		wakeWaiters(&rd.s.spaceFreed)
 	}
 	return nil
 }
 
 // advance notes that n bytes were taken.
-func (rd *reader) advance(n int) {
+func (rd *spoolReader) advance(n int) {
 	rd.s.mu.Lock()
 	defer rd.s.mu.Unlock()
 	rd.off += n
-	if !rd.cut {
-		rd.unread()
+	if !rd.tooSlow {
+		rd.unreadBytes()
 	}
 }
 
 // copyTo writes a part of the body to w while it arrives; a length below 0
 // means up to the end. It flushes before it waits, so that a client has all
 // that the board has.
-func (rd *reader) copyTo(ctx context.Context, w http.ResponseWriter, part span) error {
+func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part byteRange) error {
 	flush := http.NewResponseController(w)
 	idle := func() error {
 		if err := flush.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -353,16 +353,16 @@ func (rd *reader) copyTo(ctx context.Context, w http.ResponseWriter, part span) 
 	return nil
 }
 
-// listen gives a channel that the next signal closes. It needs the spool's lock.
-func listen(ch *chan struct{}) <-chan struct{} {
+// waitChan gives a channel that the next signal closes. It needs the spool's lock.
+func waitChan(ch *chan struct{}) <-chan struct{} {
 	if *ch == nil {
 		*ch = make(chan struct{})
 	}
 	return *ch
 }
 
-// signal wakes all who listen. It needs the spool's lock.
-func signal(ch *chan struct{}) {
+// wakeWaiters wakes all who listen. It needs the spool's lock.
+func wakeWaiters(ch *chan struct{}) {
 	if *ch != nil {
 		close(*ch)
 		*ch = nil

@@ -133,14 +133,14 @@ func TestSpool(t *testing.T) {
 			}
 			s := newSpool(time.Minute)
 			if slide {
-				s.slide()
+				s.startSliding()
 			}
 			var clients sync.WaitGroup
 			for i := range 8 {
 				rd := s.attach()
-				part := span{0, -1}
+				part := byteRange{0, -1}
 				if i%2 == 1 && size > 2 {
-					part = span{int64(size / 3), int64(size / 2)}
+					part = byteRange{int64(size / 3), int64(size / 2)}
 				}
 				clients.Go(func() {
 					w := httptest.NewRecorder()
@@ -159,21 +159,21 @@ func TestSpool(t *testing.T) {
 			}
 			r := rand.New(rand.NewPCG(1, uint64(size)))
 			for left := want; len(left) > 0; {
-				buf, err := s.free(t.Context())
+				buf, err := s.nextBuffer(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
 				n := copy(buf[:1+r.IntN(len(buf))], left)
 				left = left[n:]
-				s.wrote(n, false)
+				s.noteWritten(n, false)
 			}
 			s.finish(nil)
 			clients.Wait()
 			if !slide {
-				if got := bytes.Join(s.body(), nil); !bytes.Equal(got, want) {
+				if got := bytes.Join(s.storedBody(), nil); !bytes.Equal(got, want) {
 					t.Errorf("size %d: kept %d bytes", size, len(got))
 				}
-				for _, part := range s.body() {
+				for _, part := range s.storedBody() {
 					if len(part) != cap(part) {
 						t.Errorf("size %d: a part of %d bytes holds %d", size, len(part), cap(part))
 					}
@@ -185,19 +185,19 @@ func TestSpool(t *testing.T) {
 
 func TestSpoolWriterGivesUp(t *testing.T) {
 	s := newSpool(time.Minute)
-	s.slide()
+	s.startSliding()
 	s.attach()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	for {
-		buf, err := s.free(ctx)
+		buf, err := s.nextBuffer(ctx)
 		if err != nil {
 			if !errors.Is(err, errRefused) {
 				t.Error(err)
 			}
 			return
 		}
-		s.wrote(len(buf), false)
+		s.noteWritten(len(buf), false)
 		if s.written > largestChunk {
 			cancel(errRefused)
 		}

@@ -32,7 +32,7 @@ type counters struct {
 // Stats reads all figures. It takes no lock; figures that belong together may
 // differ by what happens meanwhile.
 func (c *Cache) Stats() Stats {
-	objects, bytes := c.store.totals()
+	objects, bytes := c.store.sumTotals()
 	n := &c.counters
 	return Stats{
 		Requests: n.requests.Load() + n.plain.Load(), Hits: n.hits.Load() + n.plain.Load(), Stale: n.stale.Load(),
@@ -40,6 +40,6 @@ func (c *Cache) Stats() Stats {
 		Fills: n.fills.Load(), FillErrors: n.fillErrors.Load(), Stored: n.stored.Load(),
 		Evictions: c.store.evictions.Load(), Rejected: n.rejected.Load() + c.store.rejected.Load(),
 		Purged:  n.purged.Load(),
-		Objects: objects, Bytes: bytes, Filling: c.filling.Load(), Budget: c.cfg.Budget,
+		Objects: objects, Bytes: bytes, Filling: c.fillBytes.Load(), Budget: c.cfg.Budget,
 	}
 }

@@ -42,18 +42,18 @@ func quoteName(name string) string {
 	return b.String()
 }
 
-// statusLine is one member of a Cache-Status field (RFC 9211). It stays empty
+// cacheStatus is one member of a Cache-Status field (RFC 9211). It stays empty
 // where the field is switched off.
-type statusLine struct{ b []byte }
+type cacheStatus struct{ b []byte }
 
-func (c *Cache) statusLine() statusLine {
+func (c *Cache) newCacheStatus() cacheStatus {
 	if c.cfg.NoCacheStatus {
-		return statusLine{}
+		return cacheStatus{}
 	}
-	return statusLine{append(make([]byte, 0, 96), c.name...)}
+	return cacheStatus{append(make([]byte, 0, 96), c.name...)}
 }
 
-func (s statusLine) flag(name string) statusLine {
+func (s cacheStatus) addFlag(name string) cacheStatus {
 	if s.b == nil {
 		return s
 	}
@@ -61,35 +61,35 @@ func (s statusLine) flag(name string) statusLine {
 	return s
 }
 
-func (s statusLine) word(name, value string) statusLine {
-	if s = s.flag(name); s.b != nil {
+func (s cacheStatus) addWord(name, value string) cacheStatus {
+	if s = s.addFlag(name); s.b != nil {
 		s.b = append(append(s.b, '='), value...)
 	}
 	return s
 }
 
-func (s statusLine) number(name string, n int64) statusLine {
-	if s = s.flag(name); s.b != nil {
+func (s cacheStatus) addNumber(name string, n int64) cacheStatus {
+	if s = s.addFlag(name); s.b != nil {
 		s.b = strconv.AppendInt(append(s.b, '='), n, 10)
 	}
 	return s
 }
 
-func (s statusLine) ttl(d time.Duration) statusLine {
+func (s cacheStatus) addTTL(d time.Duration) cacheStatus {
 	// Whole seconds, rounded down also below zero.
 	n := int64(d / time.Second)
 	if d < 0 && d%time.Second != 0 {
 		n--
 	}
-	return s.number("ttl", n)
+	return s.addNumber("ttl", n)
 }
 
-// forward begins a member for a request that went upstream. code is 0 if no
+// forwardStatus begins a member for a request that went upstream. code is 0 if no
 // reply came.
-func (c *Cache) forward(why string, code int) statusLine {
-	s := c.statusLine().word("fwd", why)
+func (c *Cache) forwardStatus(why string, code int) cacheStatus {
+	s := c.newCacheStatus().addWord("fwd", why)
 	if code != 0 {
-		s = s.number("fwd-status", int64(code))
+		s = s.addNumber("fwd-status", int64(code))
 	}
 	return s
 }

@@ -23,7 +23,7 @@ const (
 	// thirty-second.
 	shadowPart = 32
 	// tunerItem is what an item costs in all of the tuner's shadows, in bytes.
-	tunerItem = int64(evict.Ways * evict.ShadowItemCost)
+	tunerItem = int64(evict.StrategyCount * evict.ShadowItemCost)
 )
 
 // store holds all objects: shards with a lock and a share of the budget each.
@@ -37,16 +37,16 @@ type store struct {
 	evictions   atomic.Int64
 	rejected    atomic.Int64
 
-	budget int64
-	fixed  int64         // what of budget sketches and tuner take
-	fresh  atomic.Int64  // bytes stored since settle last looked
-	due    chan struct{} // holds a call for settle; never closed
+	budget     int64
+	fixed      int64         // what of budget sketches and tuner take
+	sinceCheck atomic.Int64  // bytes stored since settle last looked
+	checkDue   chan struct{} // holds a call for settle; never closed
 
-	settling sync.Mutex
+	rebalancing sync.Mutex
 	// Guarded by settling.
-	room   int64 // what of budget may be used (room.go)
-	others int64 // what of the heap is not the store's, as far as is known
-	stuck  int   // looks in a row at which the least room was too much
+	room        int64 // what of budget may be used (room.go)
+	otherHeap   int64 // what of the heap is not the store's, as far as is known
+	stuckChecks int   // looks in a row at which the least room was too much
 }
 
 // variants are what is stored under one key, the youngest first; never empty.
@@ -82,7 +82,7 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 	s := &store{
 		seed: maphash.MakeSeed(), shift: uint(64 - bits.TrailingZeros(uint(count))),
 		shards: make([]shard, count), sizer: newSizer(), maxVariants: maxVariants,
-		budget: budget, room: budget, due: make(chan struct{}, 1),
+		budget: budget, room: budget, checkDue: make(chan struct{}, 1),
 	}
 	most := int(min(budget/(shadowPart*tunerItem), evict.MaxShadow))
 	tuner := evict.NewTuner(budget, most)
@@ -99,42 +99,42 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 	return s
 }
 
-// shard is where a key is, and its hash.
-func (s *store) shard(key string) (*shard, uint64) {
+// shardOf is where a key is, and its hash.
+func (s *store) shardOf(key string) (*shard, uint64) {
 	h := maphash.String(s.seed, key)
 	return &s.shards[h>>s.shift], h // a shift of 64 gives 0
 }
 
 // get gives the variants of a key and counts a hit for the policy. It allocates
 // nothing, and readers do not wait for each other. The slice must not be changed.
-func (s *store) get(key string) []*Object { return s.find(key).objects }
+func (s *store) get(key string) []*Object { return s.findRef(key).objects }
 
-// place is what was found under a key, and where.
-type place struct {
+// storeRef is what was found under a key, and where.
+type storeRef struct {
 	shard   *shard
 	entry   *entry
 	objects variants // nil: nothing is stored
 }
 
-// find is get for who comes back.
-func (s *store) find(key string) place {
-	sh, hash := s.shard(key)
-	var found place
+// findRef is get for who comes back.
+func (s *store) findRef(key string) storeRef {
+	sh, hash := s.shardOf(key)
+	var found storeRef
 	sh.mu.RLock()
 	if e := sh.policy.Peek(hash); e != nil && keyOf(e) == key {
 		sh.policy.Hit(e)
-		found = place{sh, e, e.Value}
+		found = storeRef{sh, e, e.Value}
 	}
 	sh.mu.RUnlock()
 	return found
 }
 
-// holds reports whether get would give the same again, and then counts it so often.
-func (p *place) holds(times int) bool {
+// confirmHits reports whether get would give the same again, and then counts it so often.
+func (p *storeRef) confirmHits(times int) bool {
 	p.shard.mu.RLock()
-	same := p.shard.policy.Holds(p.entry) && &p.entry.Value[0] == &p.objects[0]
+	same := p.shard.policy.Contains(p.entry) && &p.entry.Value[0] == &p.objects[0]
 	if same {
-		p.shard.policy.Hits(p.entry, times)
+		p.shard.policy.HitN(p.entry, times)
 	}
 	p.shard.mu.RUnlock()
 	return same
@@ -143,11 +143,11 @@ func (p *place) holds(times int) bool {
 // put stores an object in front of its key's other variants, in place of one
 // with the same selector. It reports whether the object is in the store now.
 func (s *store) put(o *Object) bool {
-	s.stored(s.sizer.entry + s.sizer.of(o))
-	sh, h := s.shard(o.key)
+	s.noteStored(s.sizer.entry + s.sizer.objectCost(o))
+	sh, h := s.shardOf(o.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	defer sh.note()
+	defer sh.publishTotals()
 	p := sh.policy
 	e := p.Peek(h)
 	if e != nil && keyOf(e) != o.key {
@@ -161,14 +161,14 @@ func (s *store) put(o *Object) bool {
 			s.rejected.Add(1)
 			return false
 		}
-		s.grown(sh)
+		s.chargeMaps(sh)
 		return p.Peek(h) == e
 	}
 	o.key = keyOf(e) // one copy of the key's bytes
 	all := make(variants, 1, min(len(e.Value)+1, s.maxVariants))
 	all[0] = o
 	for _, old := range e.Value {
-		if len(all) < s.maxVariants && old.vary != o.vary {
+		if len(all) < s.maxVariants && old.variantKey != o.variantKey {
 			all = append(all, old)
 		}
 	}
@@ -187,58 +187,58 @@ func (s *store) put(o *Object) bool {
 	return p.Peek(h) == e
 }
 
-// grown pays for the maps: they are charged by the slot with each entry, and
+// chargeMaps pays for the maps: they are charged by the slot with each entry, and
 // when most slots of their largest extent are empty, the lists are built anew.
-func (s *store) grown(sh *shard) {
+func (s *store) chargeMaps(sh *shard) {
 	n := sh.policy.Len()
 	sh.peak = max(sh.peak, n)
 	empty := int64(sh.peak-n) * mapSlot
 	if empty > sh.share/50 {
 		sh.policy.Rebuild()
 		sh.peak = n
-		s.stored(int64(n) * s.sizer.entry) // the old lists are garbage now
+		s.noteStored(int64(n) * s.sizer.entry) // the old lists are garbage now
 	}
 }
 
-func (sh *shard) note() {
+func (sh *shard) publishTotals() {
 	sh.bytes.Store(sh.policy.Used())
 	sh.count.Store(int64(sh.policy.Len()))
 }
 
-// drop removes what match says of one key's objects and returns how many.
-func (s *store) drop(key string, match func(*Object) bool) int {
-	sh, h := s.shard(key)
+// dropMatching removes what match says of one key's objects and returns how many.
+func (s *store) dropMatching(key string, match func(*Object) bool) int {
+	sh, h := s.shardOf(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	defer sh.note()
+	defer sh.publishTotals()
 	e := sh.policy.Peek(h)
 	if e == nil || keyOf(e) != key {
 		return 0
 	}
-	return s.prune(sh, e, match)
+	return s.pruneEntry(sh, e, match)
 }
 
-// dropAll does the same for every key, one shard's lock at a time.
-func (s *store) dropAll(match func(*Object) bool) int {
+// dropAllMatching does the same for every key, one shard's lock at a time.
+func (s *store) dropAllMatching(match func(*Object) bool) int {
 	n := 0
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		for _, e := range sh.policy.Items() {
-			n += s.prune(sh, e, match)
+			n += s.pruneEntry(sh, e, match)
 		}
 		if sh.policy.Len() == 0 {
 			sh.policy.Reset()
 			sh.peak = 0
 		}
-		sh.note()
+		sh.publishTotals()
 		sh.mu.Unlock()
 	}
 	return n
 }
 
-// prune needs the shard's lock.
-func (s *store) prune(sh *shard, e *entry, match func(*Object) bool) int {
+// pruneEntry needs the shard's lock.
+func (s *store) pruneEntry(sh *shard, e *entry, match func(*Object) bool) int {
 	n := 0
 	for _, o := range e.Value {
 		if match(o) {
@@ -262,9 +262,9 @@ func (s *store) prune(sh *shard, e *entry, match func(*Object) bool) int {
 	return n
 }
 
-// keys calls yield with each key, no lock held, until it returns false. A
+// eachKey calls yield with each key, no lock held, until it returns false. A
 // shard's lock is held only while its keys are listed.
-func (s *store) keys(yield func(string) bool) {
+func (s *store) eachKey(yield func(string) bool) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
@@ -281,8 +281,8 @@ func (s *store) keys(yield func(string) bool) {
 	}
 }
 
-// totals sums up all shards.
-func (s *store) totals() (objects, bytes int64) {
+// sumTotals sums up all shards.
+func (s *store) sumTotals() (objects, bytes int64) {
 	for i := range s.shards {
 		objects += s.shards[i].count.Load()
 		bytes += s.shards[i].bytes.Load()
@@ -290,8 +290,8 @@ func (s *store) totals() (objects, bytes int64) {
 	return objects, bytes
 }
 
-// match finds the variant that answers the request; the youngest comes first.
-func match(objects []*Object, r *http.Request) *Object {
+// matchVariant finds the variant that answers the request; the youngest comes first.
+func matchVariant(objects []*Object, r *http.Request) *Object {
 	for _, o := range objects {
 		if o.Matches(r) {
 			return o
@@ -302,7 +302,7 @@ func match(objects []*Object, r *http.Request) *Object {
 
 // peek is get without counting a hit.
 func (s *store) peek(key string) []*Object {
-	sh, h := s.shard(key)
+	sh, h := s.shardOf(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	if e := sh.policy.Peek(h); e != nil && keyOf(e) == key {

@@ -53,10 +53,10 @@ func (f *filler) add(size int) {
 	f.n++
 	f.put(page(pageKey(f.n), size))
 	select {
-	case <-f.due:
+	case <-f.checkDue:
 		h := readHeap()
 		f.most = max(f.most, h.objects+h.gaps)
-		f.settle()
+		f.rebalance()
 		f.settled++
 	default:
 	}
@@ -75,7 +75,7 @@ func (f *filler) check(t *testing.T, live, spans int64) {
 	t.Helper()
 	part := func(n int64) float64 { return float64(n) / float64(f.budget) }
 	liveNow, spansNow := heapInUse()
-	n, used := f.totals()
+	n, used := f.sumTotals()
 	t.Logf("%d objects in %d shards, %d collections: room %.3f, counted %.3f, live %.3f, with gaps %.3f, with garbage %.3f, live/counted %.3f",
 		n, len(f.shards), f.settled, part(f.room), part(used), part(liveNow-live), part(spansNow-spans), part(f.most-spans), float64(liveNow-live)/float64(used))
 	if used > f.room {
@@ -102,7 +102,7 @@ func TestMillionTiny(t *testing.T) {
 		f.add(100 + i%100)
 	}
 	f.check(t, live, spans)
-	if held, _ := f.totals(); held != n {
+	if held, _ := f.sumTotals(); held != n {
 		t.Errorf("only %d of %d objects are there", held, n)
 	}
 	runtime.KeepAlive(f)
@@ -148,7 +148,7 @@ func TestHeapWithinBudget(t *testing.T) {
 				f.add(n)
 				f.ask(1000)
 				if i%10 == 0 {
-					f.drop(pageKey(f.n), func(*Object) bool { return true })
+					f.dropMatching(pageKey(f.n), func(*Object) bool { return true })
 				}
 			}
 		}},
@@ -184,7 +184,7 @@ func TestNextRoom(t *testing.T) {
 		{"too many gaps", 1000, 1000, 120, 990},
 		{"still too many", 990, 990, 130, 980},
 		{"room that is not used is no room", 1000, 600, 520, 590},
-		{"hardly anything left", 335, 335, 1000, 10 * leastRoom},
+		{"hardly anything left", 335, 335, 1000, 10 * minRoomPercent},
 		{"gaps that are filled make no difference", 500, 500, 550, 500 + 1000/roomStep + 1},
 		{"gaps are gone", 500, 500, 100, 950 + 1000/roomStep + 1},
 		{"never more than the budget", 900, 800, 0, 1000},
@@ -200,7 +200,7 @@ func TestGapsBetween(t *testing.T) {
 	for _, test := range []struct{ objects, gaps, used, want int64 }{
 		{100, 40, 50, 20}, {100, 40, 100, 40}, {100, 40, 0, 0}, {100, 40, 110, 40}, {0, 0, 0, 0},
 	} {
-		if got := (heap{test.objects, test.gaps}).gapsBetween(test.used); got != test.want {
+		if got := (heapSizes{test.objects, test.gaps}).shareOfGaps(test.used); got != test.want {
 			t.Errorf("%d of %d bytes: %d of the gaps, want %d", test.used, test.objects, got, test.want)
 		}
 	}
@@ -215,13 +215,13 @@ func TestLeastRoom(t *testing.T) {
 		for i := range 400 {
 			s.put(page(pageKey(i), largest/4))
 		}
-		_, used := s.totals()
+		_, used := s.sumTotals()
 		return used
 	}
 	full := fill()
-	s.room = percent(budget, leastRoom)
-	s.giveRoom()
-	if _, used := s.totals(); used > s.room || used < s.room/2 {
+	s.room = percentOf(budget, minRoomPercent)
+	s.distributeRoom()
+	if _, used := s.sumTotals(); used > s.room || used < s.room/2 {
 		t.Errorf("%d bytes, room for %d", used, s.room)
 	}
 	for i := range 100 {
@@ -230,7 +230,7 @@ func TestLeastRoom(t *testing.T) {
 		}
 	}
 	s.room = budget
-	s.giveRoom()
+	s.distributeRoom()
 	if again := fill(); again < full*9/10 {
 		t.Errorf("%d bytes, before it was %d", again, full)
 	}
@@ -244,11 +244,11 @@ func TestTend(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var tending sync.WaitGroup
-	tending.Go(func() { c.Tend(ctx) })
+	tending.Go(func() { c.GovernHeap(ctx) })
 	defer tending.Wait()
 	defer stop()
-	c.store.stored(c.store.budget / settlePart)
-	for late := time.Now().Add(10 * time.Second); c.store.fresh.Load() > 0; time.Sleep(time.Millisecond) {
+	c.store.noteStored(c.store.budget / checkPart)
+	for late := time.Now().Add(10 * time.Second); c.store.sinceCheck.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatal("nobody looked at the heap")
 		}
@@ -261,8 +261,8 @@ func TestPurgeAllGivesMemoryBack(t *testing.T) {
 	for i := range 20_000 {
 		s.put(page(fmt.Sprintf("http://shop.example/p/%d", i), 100))
 	}
-	s.dropAll(func(*Object) bool { return true })
-	if n, used := s.totals(); n != 0 || used != 0 {
+	s.dropAllMatching(func(*Object) bool { return true })
+	if n, used := s.sumTotals(); n != 0 || used != 0 {
 		t.Errorf("%d objects, %d bytes", n, used)
 	}
 	if live, _ := heapInUse(); live-before > 1<<20 {

@@ -39,17 +39,17 @@ func parseTargeted(lines []string) (c control, ok bool) {
 			if !isItem || !isInt {
 				return control{}, false
 			}
-			c.seconds(name, seconds)
+			c.setSeconds(name, seconds)
 		case "no-cache", "private":
 			switch value := item.Value.(type) {
 			case bool:
 				if value {
-					c.apply(name, "", false, true)
+					c.applyDirective(name, "", false, true)
 				}
 			case string:
-				c.apply(name, value, true, true)
+				c.applyDirective(name, value, true, true)
 			case httpsfv.Token:
-				c.apply(name, string(value), true, true)
+				c.applyDirective(name, string(value), true, true)
 			default:
 				return control{}, false
 			}
@@ -59,16 +59,16 @@ func parseTargeted(lines []string) (c control, ok bool) {
 				return control{}, false
 			}
 			if value {
-				c.apply(name, "", false, true)
+				c.applyDirective(name, "", false, true)
 			}
 		}
 	}
 	return c, true
 }
 
-// seconds notes a directive that came as an integer. Below zero it was meant to
+// setSeconds notes a directive that came as an integer. Below zero it was meant to
 // be stale.
-func (c *control) seconds(name string, n int64) {
+func (c *control) setSeconds(name string, n int64) {
 	d := delta{set: true, seconds: min(max(n, 0), maxDelta)}
 	switch name {
 	case "max-age":

@@ -7,34 +7,34 @@ import (
 	"strings"
 )
 
-// settle brings a reply together with what is stored. It may land the flight, or
+// reconcile brings a reply together with what is stored. It may land the flight, or
 // make the reply the whole of a part. It reports false if the reply answers a
 // condition or a range that does not hold for what is stored.
-func (f *flight) settle(resp *http.Response, a asking) bool {
+func (f *flight) reconcile(resp *http.Response, a fetchFacts) bool {
 	switch {
-	case resp.StatusCode == http.StatusNotModified && f.others != nil:
-		return f.choose(resp) && f.refresh(resp, a)
+	case resp.StatusCode == http.StatusNotModified && f.candidates != nil:
+		return f.chooseVariant(resp) && f.refreshStored(resp, a)
 	case resp.StatusCode == http.StatusPartialContent && f.part != nil:
-		return f.complete(resp)
+		return f.completePart(resp)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && f.part != nil:
 		return false
 	case f.stale == nil:
-	case resp.StatusCode == http.StatusNotModified && f.whole:
-		return f.refresh(resp, a)
+	case resp.StatusCode == http.StatusNotModified && f.unconditional:
+		return f.refreshStored(resp, a)
 	case failureStatus(resp.StatusCode):
-		f.serveStale(resp.StatusCode)
+		f.landStale(resp.StatusCode)
 	case a.method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
-		if !sameBody(f.stale, resp) || !f.refresh(resp, a) {
-			f.c.store.drop(f.id.key, func(o *Object) bool { return o == f.stale })
+		if !sameBody(f.stale, resp) || !f.refreshStored(resp, a) {
+			f.c.store.dropMatching(f.id.key, func(o *Object) bool { return o == f.stale })
 		}
 	}
 	return true
 }
 
-// plain takes everything off the request that refers to what is stored.
-func (f *flight) plain() {
-	f.stale, f.others, f.part = nil, nil, nil
+// makeUnconditional takes everything off the request that refers to what is stored.
+func (f *flight) makeUnconditional() {
+	f.stale, f.candidates, f.part = nil, nil, nil
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 		delete(f.req.Header, name)
 	}
@@ -43,27 +43,27 @@ func (f *flight) plain() {
 // maxOffered bounds the entity tags of other variants in one request.
 const maxOffered = 16
 
-// offer gives upstream the tags of all variants, so that it can choose one of
+// offerVariants gives upstream the tags of all variants, so that it can choose one of
 // them instead of sending it again (RFC 9111 §4.3.1).
-func (f *flight) offer() {
+func (f *flight) offerVariants() {
 	var tags []string
-	for _, o := range f.others {
+	for _, o := range f.candidates {
 		if etag := o.Field("Etag"); strongETag(etag) && len(tags) < maxOffered && !slices.Contains(tags, etag) {
 			tags = append(tags, etag)
 		}
 	}
 	if len(tags) == 0 {
-		f.others = nil
+		f.candidates = nil
 		return
 	}
 	f.req.Header["If-None-Match"] = []string{strings.Join(tags, ", ")}
 }
 
-// choose finds the variant that a 304 is about. It must say so by a strong tag:
+// chooseVariant finds the variant that a 304 is about. It must say so by a strong tag:
 // some origins give a page and its compressed form tags that are weakly equal.
-func (f *flight) choose(resp *http.Response) bool {
+func (f *flight) chooseVariant(resp *http.Response) bool {
 	etag := resp.Header.Get("Etag")
-	for _, o := range f.others {
+	for _, o := range f.candidates {
 		if strongETag(etag) && etag == o.Field("Etag") {
 			f.stale = o
 			return true
@@ -75,7 +75,7 @@ func (f *flight) choose(resp *http.Response) bool {
 // sameBody reports whether a reply to HEAD describes the stored body.
 func sameBody(o *Object, resp *http.Response) bool {
 	h := resp.Header
-	if o.zipped() {
+	if o.compressedHere() {
 		return validETag(h.Get("Etag")) && weakEqual(h.Get("Etag"), o.Field("Etag"))
 	}
 	if etag := h.Get("Etag"); etag != o.Field("Etag") {
@@ -88,12 +88,12 @@ func sameBody(o *Object, resp *http.Response) bool {
 	return !ok || n == o.size
 }
 
-// refresh lands a flight whose stored reply upstream confirmed (RFC 9111 §4.3.4).
+// refreshStored lands a flight whose stored reply upstream confirmed (RFC 9111 §4.3.4).
 // It reports false if the confirmation is about something else.
-func (f *flight) refresh(resp *http.Response, a asking) bool {
+func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
 	c, old := f.c, f.stale
 	if etag := resp.Header.Get("Etag"); strongETag(etag) {
-		if have := old.Field("Etag"); have != "" && have != etag && !(old.zipped() && weakEqual(have, etag)) {
+		if have := old.Field("Etag"); have != "" && have != etag && !(old.compressedHere() && weakEqual(have, etag)) {
 			return false
 		}
 	}
@@ -102,46 +102,46 @@ func (f *flight) refresh(resp *http.Response, a asking) bool {
 	if !c.cfg.KeepSetCookie {
 		delete(resp.Header, "Set-Cookie")
 	}
-	h := old.header()
+	h := old.toHeader()
 	for name, lines := range resp.Header {
-		if !kept304(name) {
+		if !unchangedBy304(name) {
 			h[name] = lines
 		}
 	}
 	if _, has := resp.Header["Age"]; !has {
 		delete(h, "Age")
 	}
-	old.keepSplitFields(h)
+	old.fixSplitFields(h)
 	a.method = http.MethodGet
-	v := judge(a, old.Status(), h)
-	sel := old.vary
-	if f.others != nil {
+	v := judgeReply(a, old.Status(), h)
+	sel := old.variantKey
+	if f.candidates != nil {
 		// A variant that answers this request too: it is stored for both.
 		names, _ := varyNames(h["Vary"])
 		var ok bool
-		if sel, ok = selectorFor(names, f.req); !ok {
-			v.store, v.share = false, false
+		if sel, ok = variantKeyFor(names, f.req); !ok {
+			v.mayStore, v.mayShare = false, false
 		}
 	}
 	o := newObject(f.id.key, sel, old.Status(), h, v, c.Now())
 	o.body, o.size = old.body, old.size
 	o.flags |= old.flags & flagSplit
 	c.counters.revalidated.Add(1)
-	c.failed.forget(f.id.key)
-	if v.store {
+	c.failures.forget(f.id.key)
+	if v.mayStore {
 		// Also through a route that keeps no new copies: this one is there.
 		err := f.commit(o)
 		switch {
 		case errors.Is(err, ErrPurged):
-			c.store.drop(f.id.key, func(x *Object) bool { return x == old })
-		case sel != old.vary:
-			also := o.copy(old.body)
-			also.vary = old.vary
+			c.store.dropMatching(f.id.key, func(x *Object) bool { return x == old })
+		case sel != old.variantKey:
+			also := o.withBody(old.body)
+			also.variantKey = old.variantKey
 			_ = f.commit(also) // if it cannot be kept, it is asked for when it is wanted
 		}
 	} else if !a.authorized {
-		c.store.drop(f.id.key, func(x *Object) bool { return x == old })
+		c.store.dropMatching(f.id.key, func(x *Object) bool { return x == old })
 	}
-	f.publish(outcome{object: o, cookies: cookies, shared: v.share && v.store, status: resp.StatusCode}, false)
+	f.publish(flightOutcome{object: o, cookies: cookies, shared: v.mayShare && v.mayStore, status: resp.StatusCode}, false)
 	return true
 }

@@ -10,9 +10,9 @@ import (
 // with more counts as Vary: *.
 const maxVaryNames = 16
 
-// maxSelector bounds the bytes of request fields kept beside an object to tell
+// maxVariantKey bounds the bytes of request fields kept beside an object to tell
 // its variants apart.
-const maxSelector = 8 << 10
+const maxVariantKey = 8 << 10
 
 // varyNames collects the field names of all Vary lines, lower case, sorted,
 // each once. all is true for "*" anywhere, for what is no field name, and for
@@ -49,9 +49,9 @@ func varyAll(lines []string) bool {
 // Vary, the name, then '-' if the request had no such field or '+' and its
 // value, each part ended by a NUL, which cannot occur in either.
 
-// selectorFor builds the selector of a request for the given names.
+// variantKeyFor builds the selector of a request for the given names.
 // It is "" for a reply that does not vary. ok is false if it is too long.
-func selectorFor(names []string, r *http.Request) (sel string, ok bool) {
+func variantKeyFor(names []string, r *http.Request) (sel string, ok bool) {
 	if len(names) == 0 {
 		return "", true
 	}
@@ -68,24 +68,24 @@ func selectorFor(names []string, r *http.Request) (sel string, ok bool) {
 		}
 		b.WriteByte(0)
 	}
-	return b.String(), b.Len() <= maxSelector
+	return b.String(), b.Len() <= maxVariantKey
 }
 
-// selectorNames gets the names back out of a selector.
-func selectorNames(sel string) []string {
+// variantKeyNames gets the names back out of a selector.
+func variantKeyNames(sel string) []string {
 	var names []string
 	for sel != "" {
-		name, _, rest := cutSelector(sel)
+		name, _, rest := cutVariantKey(sel)
 		names, sel = append(names, name), rest
 	}
 	return names
 }
 
-// selects reports whether the request is one that the selector's variant
+// matchesVariantKey reports whether the request is one that the selector's variant
 // answers. It allocates only for a field that is not in its normal form.
-func selects(sel string, r *http.Request) bool {
+func matchesVariantKey(sel string, r *http.Request) bool {
 	for sel != "" {
-		name, want, rest := cutSelector(sel)
+		name, want, rest := cutVariantKey(sel)
 		sel = rest
 		if lines, _ := headerLines(r.Header, name); len(lines) == 1 && want[0] == '+' && lines[0] == want[1:] {
 			continue // what is normal already is equal to itself
@@ -98,7 +98,7 @@ func selects(sel string, r *http.Request) bool {
 	return true
 }
 
-func cutSelector(sel string) (name, value, rest string) {
+func cutVariantKey(sel string) (name, value, rest string) {
 	name, sel, _ = strings.Cut(sel, "\x00")
 	value, rest, _ = strings.Cut(sel, "\x00")
 	if value == "" {
@@ -107,8 +107,8 @@ func cutSelector(sel string) (name, value, rest string) {
 	return name, value, rest
 }
 
-// validSelector checks a selector that came from elsewhere.
-func validSelector(sel string) bool {
+// validVariantKey checks a selector that came from elsewhere.
+func validVariantKey(sel string) bool {
 	n := 0
 	for sel != "" {
 		name, rest, ok := strings.Cut(sel, "\x00")
@@ -141,7 +141,7 @@ func varyValue(r *http.Request, lower string) (string, bool) {
 		return "", false
 	case lower == "accept-language":
 		return normalLanguages(lines), true
-	case !single(lower):
+	case !isSingleton(lower):
 		return normalList(lines), true
 	case len(lines) == 1:
 		return trimOWS(lines[0]), true
@@ -159,6 +159,6 @@ func varyValue(r *http.Request, lower string) (string, bool) {
 // headerLines looks a lower-case name up. http.CanonicalHeaderKey gives the
 // common names without allocating.
 func headerLines(h http.Header, lower string) ([]string, bool) {
-	lines, has := h[canonical(lower)]
+	lines, has := h[canonicalName(lower)]
 	return lines, has && len(lines) > 0
 }

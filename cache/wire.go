@@ -22,7 +22,7 @@ func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = binary.AppendUvarint(dst, uint64(o.lifetime/time.Millisecond))
 	dst = binary.AppendUvarint(dst, uint64(o.staleWhile/time.Second))
 	dst = binary.AppendUvarint(dst, uint64((o.staleIfError+time.Second)/time.Second)) // 0: not said
-	for _, s := range [...]string{o.key, o.head, o.vary, o.tags} {
+	for _, s := range [...]string{o.key, o.head, o.variantKey, o.tags} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
 	}
@@ -44,27 +44,27 @@ func ParseObject(b []byte) (*Object, error) {
 	}
 	w.b = b[1:]
 	o := &Object{
-		status: int16(w.number(599)),
-		flags:  objectFlags(w.number(uint64(flagMax))),
+		status: int16(w.readNumber(599)),
+		flags:  objectFlags(w.readNumber(uint64(flagMax))),
 	}
-	o.born = -time.Duration(w.number(math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
-	o.lifetime = time.Duration(w.number(maxDelta*1000)) * time.Millisecond
-	o.staleWhile = time.Duration(w.number(maxDelta)) * time.Second
-	o.staleIfError = time.Duration(w.number(maxDelta+1))*time.Second - time.Second
+	o.born = -time.Duration(w.readNumber(math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+	o.lifetime = time.Duration(w.readNumber(maxDelta*1000)) * time.Millisecond
+	o.staleWhile = time.Duration(w.readNumber(maxDelta)) * time.Second
+	o.staleIfError = time.Duration(w.readNumber(maxDelta+1))*time.Second - time.Second
 	if o.staleIfError < 0 {
 		o.staleIfError = -1
 	}
-	o.key = string(w.bytes(maxKey))
-	o.head = string(w.bytes(maxHead))
-	o.vary = string(w.bytes(maxSelector))
-	o.tags = string(w.bytes(maxTags * (maxTagLen + 1)))
-	body := w.bytes(math.MaxInt)
+	o.key = string(w.readBytes(maxKey))
+	o.head = string(w.readBytes(maxHead))
+	o.variantKey = string(w.readBytes(maxVariantKey))
+	o.tags = string(w.readBytes(maxTags * (maxTagLen + 1)))
+	body := w.readBytes(math.MaxInt)
 	o.size = int64(len(body))
 	if len(body) > 0 {
 		o.body = [][]byte{append(make([]byte, 0, len(body)), body...)}
 	}
 	if !w.ok || len(w.b) != 0 || o.status < 200 || o.key == "" || !isFieldValue(o.key) ||
-		!validHead(o.head) || !validSelector(o.vary) || !validTags(o.tags) {
+		!validHead(o.head) || !validVariantKey(o.variantKey) || !validTags(o.tags) {
 		return nil, ErrWire
 	}
 	return o, nil
@@ -77,7 +77,7 @@ type wireReader struct {
 	ok bool
 }
 
-func (w *wireReader) number(limit uint64) uint64 {
+func (w *wireReader) readNumber(limit uint64) uint64 {
 	n, used := binary.Uvarint(w.b)
 	if used <= 0 || n > limit {
 		w.ok, w.b = false, nil
@@ -87,8 +87,8 @@ func (w *wireReader) number(limit uint64) uint64 {
 	return n
 }
 
-func (w *wireReader) bytes(limit int) []byte {
-	n := w.number(uint64(min(limit, len(w.b))))
+func (w *wireReader) readBytes(limit int) []byte {
+	n := w.readNumber(uint64(min(limit, len(w.b))))
 	if uint64(len(w.b)) < n {
 		w.ok, w.b = false, nil
 		return nil
@@ -107,7 +107,7 @@ func validHead(head string) bool {
 			return false
 		}
 		name, value, ok := strings.Cut(line, ": ")
-		if !ok || !isToken(name) || canonical(name) != name || !isFieldValue(value) {
+		if !ok || !isToken(name) || canonicalName(name) != name || !isFieldValue(value) {
 			return false
 		}
 		switch name {

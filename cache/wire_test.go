@@ -19,7 +19,7 @@ func TestWireKeepsAge(t *testing.T) {
 	two := newBench(t, always(500, "must not be asked"))
 	two.clock.add(-40 * 365 * 24 * time.Hour)
 
-	objects := one.Copy(pageURL)
+	objects := one.Peek(pageURL)
 	if len(objects) != 1 {
 		t.Fatalf("%d objects", len(objects))
 	}
@@ -73,7 +73,7 @@ func TestInsert(t *testing.T) {
 	for name, purge := range map[string]func(){
 		"url": func() { b.PurgeURL(pageURL) }, "tag": func() { b.PurgeTag("pis") }, "all": func() { b.PurgeAll() },
 	} {
-		g := b.Guard(pageURL)
+		g := b.NewGuard(pageURL)
 		o := wire(0, "zero")
 		purge()
 		if err := b.Insert(o, g); !errors.Is(err, ErrPurged) {
@@ -81,7 +81,7 @@ func TestInsert(t *testing.T) {
 		}
 		g.Release()
 	}
-	g := b.Guard(pageURL)
+	g := b.NewGuard(pageURL)
 	defer g.Release()
 	b.PurgeURL("http://shop.example/other")
 	b.PurgeTag("other")
@@ -130,7 +130,7 @@ func TestPurge(t *testing.T) {
 		}
 		left := 0
 		for key := range b.Keys {
-			left += len(b.Copy(key))
+			left += len(b.Peek(key))
 		}
 		if left != 4-tt.n {
 			t.Errorf("%s: %d left", tt.name, left)

@@ -9,9 +9,9 @@ import (
 // is a movement along the bar or a rhythm of its own; none of it is a colour.
 // Lengths are in beats.
 const (
-	barShare = 32 // how long the load stands between two signs
-	barSteps = 8  // a movement takes at most so many steps, however many lamps there are
-	markGap  = 16 // from one leader mark to the next
+	loadBeats   = 32 // how long the load stands between two signs
+	maxBarSteps = 8  // a movement takes at most so many steps, however many lamps there are
+	markGap     = 16 // from one leader mark to the next
 )
 
 // A moment's pattern repeats after momentPeriod, but is told only near its
@@ -24,7 +24,7 @@ const (
 	purgeBefore  = 4 * time.Second
 	purgeAfter   = 2 * time.Second
 	countSeconds = 10
-	openLight    = 16 // beats of full light when a sale has opened
+	openingBeats = 16 // beats of full light when a sale has opened
 )
 
 // showsLoad: a board shows a load only while it may have clients.
@@ -36,36 +36,36 @@ func showsLoad(h Health) bool { return h == Serving || h == Draining }
 func barLamps(in Input, lamps int) []Pattern {
 	switch {
 	case in.Health == Stopped || in.Health > Drained:
-		return allAlike(dark(), lamps)
+		return repeatPattern(darkPattern(), lamps)
 	case in.Address:
-		return allAlike(addressPattern(in.Octet, in.Asked), lamps)
+		return repeatPattern(addressPattern(in.Octet, in.AddressSince), lamps)
 	case in.Locate:
-		return allAlike(fastBlink(), lamps)
+		return repeatPattern(fastBlinkPattern(), lamps)
 	case !showsLoad(in.Health) || lamps == 0:
-		return allAlike(dark(), lamps)
+		return repeatPattern(darkPattern(), lamps)
 	}
-	s := newStrip(loadLevels(in.Load, in.Peak, lamps))
+	s := newBarAnimation(loadLevels(in.Load, in.Peak, lamps))
 	switch {
-	case in.Opens != 0:
-		s.countdown()
-		return s.patterns("countdown", in.Opens-openBefore)
-	case in.Purged != 0:
-		s.wave()
-		return s.patterns("purge wave", in.Purged-purgeBefore)
-	case !in.Leader && !in.SoldOut && in.Points == 0:
-		return s.plain()
+	case in.OpensAt != 0:
+		s.drawCountdown()
+		return s.toPatterns("countdown", in.OpensAt-openBefore)
+	case in.PurgedAt != 0:
+		s.drawWave()
+		return s.toPatterns("purge wave", in.PurgedAt-purgeBefore)
+	case !in.Leader && !in.SoldOut && in.DeadSide == 0:
+		return s.restPatterns()
 	}
-	s.load(barShare, in.Leader)
-	if in.Points != 0 {
-		s.point(in.Points)
+	s.drawLoad(loadBeats, in.Leader)
+	if in.DeadSide != 0 {
+		s.drawPointer(in.DeadSide)
 	}
 	if in.SoldOut {
-		s.curtain()
+		s.drawCurtain()
 	}
-	return s.patterns(storyName(in), 0)
+	return s.toPatterns(storyName(in), 0)
 }
 
-func allAlike(p Pattern, lamps int) []Pattern {
+func repeatPattern(p Pattern, lamps int) []Pattern {
 	bar := make([]Pattern, lamps)
 	for i := range bar {
 		bar[i] = p
@@ -91,8 +91,8 @@ func storyName(in Input) string {
 	if in.Leader {
 		name += " with leader mark"
 	}
-	if in.Points != 0 {
-		name += ", then points at " + in.Points.String()
+	if in.DeadSide != 0 {
+		name += ", then points at " + in.DeadSide.String()
 	}
 	if in.SoldOut {
 		name += ", then curtain"
@@ -100,45 +100,47 @@ func storyName(in Input) string {
 	return name
 }
 
-func storySays(in Input) string {
+func storySummary(in Input) string {
 	s := ""
 	if in.Leader {
 		s += "; leads the ledger"
 	}
-	if in.Points != 0 {
-		s += "; dead on the ring: " + in.Points.String()
+	if in.DeadSide != 0 {
+		s += "; dead on the ring: " + in.DeadSide.String()
 	}
 	if in.SoldOut {
 		s += "; sold out"
 	}
-	if in.Opens != 0 {
+	if in.OpensAt != 0 {
 		s += "; the sale opens"
 	}
-	if in.Purged != 0 {
+	if in.PurgedAt != 0 {
 		s += "; a purge passes"
 	}
 	return s
 }
 
-// strip draws what the lamps of a bar do, frame after frame.
-type strip struct {
+// barAnimation draws what the lamps of a bar do, frame after frame.
+type barAnimation struct {
 	rest  []Level // the bar as the load leaves it
 	steps [][]Step
 }
 
-func newStrip(rest []Level) *strip { return &strip{rest: rest, steps: make([][]Step, len(rest))} }
+func newBarAnimation(rest []Level) *barAnimation {
+	return &barAnimation{rest: rest, steps: make([][]Step, len(rest))}
+}
 
-// frame holds what level says of each lamp for a number of beats.
-func (s *strip) frame(beats int, level func(lamp int) Level) {
+// addFrame holds what level says of each lamp for a number of beats.
+func (s *barAnimation) addFrame(beats int, level func(lamp int) Level) {
 	for i := range s.steps {
 		s.steps[i] = append(s.steps[i], Step{level(i), uint16(beats * beat)})
 	}
 }
 
-func (s *strip) at(lamp int) Level { return s.rest[lamp] }
+func (s *barAnimation) restLevel(lamp int) Level { return s.rest[lamp] }
 
-// lit is Full where on holds and Off elsewhere.
-func lit(on func(lamp int) bool) func(int) Level {
+// fullWhere is Full where on holds and Off elsewhere.
+func fullWhere(on func(lamp int) bool) func(int) Level {
 	return func(i int) Level {
 		if on(i) {
 			return Full
@@ -147,134 +149,134 @@ func lit(on func(lamp int) bool) func(int) Level {
 	}
 }
 
-// inverted is what stands out from a level.
-func inverted(l Level) Level {
+// invertLevel is what stands out from a level.
+func invertLevel(l Level) Level {
 	if l.Lit() {
 		return Off
 	}
 	return Full
 }
 
-// load shows the bar at rest. The leader's mark is a double blip of the last
+// drawLoad shows the bar at rest. The leader's mark is a double blip of the last
 // lamp, light on dark or dark on light, every two seconds.
-func (s *strip) load(beats int, leader bool) {
+func (s *barAnimation) drawLoad(beats int, leader bool) {
 	if !leader {
-		s.frame(beats, s.at)
+		s.addFrame(beats, s.restLevel)
 		return
 	}
 	blip := func(i int) Level {
 		if i == len(s.rest)-1 {
-			return inverted(s.rest[i])
+			return invertLevel(s.rest[i])
 		}
 		return s.rest[i]
 	}
 	for range beats / markGap {
-		s.frame(markGap-4, s.at)
-		s.frame(1, blip)
-		s.frame(1, s.at)
-		s.frame(1, blip)
-		s.frame(1, s.at)
+		s.addFrame(markGap-4, s.restLevel)
+		s.addFrame(1, blip)
+		s.addFrame(1, s.restLevel)
+		s.addFrame(1, blip)
+		s.addFrame(1, s.restLevel)
 	}
 }
 
-// step is the part of a movement in which a lamp has its turn.
-func (s *strip) step(lamp int) int { return lamp * s.stepCount() / len(s.rest) }
+// stepOf is the part of a movement in which a lamp has its turn.
+func (s *barAnimation) stepOf(lamp int) int { return lamp * s.stepCount() / len(s.rest) }
 
-func (s *strip) stepCount() int { return min(len(s.rest), barSteps) }
+func (s *barAnimation) stepCount() int { return min(len(s.rest), maxBarSteps) }
 
-// point lets a single light run twice towards the dead neighbour: up for the one
+// drawPointer lets a single light run twice towards the dead neighbour: up for the one
 // after, down for the one before, from the middle both ways for both.
-func (s *strip) point(to Side) {
+func (s *barAnimation) drawPointer(to Side) {
 	n := s.stepCount()
 	for range 2 {
-		s.frame(2, func(int) Level { return Off })
+		s.addFrame(2, func(int) Level { return Off })
 		for k := range n {
 			switch to & (Before | After) {
 			case After:
-				s.frame(1, lit(func(i int) bool { return s.step(i) == k }))
+				s.addFrame(1, fullWhere(func(i int) bool { return s.stepOf(i) == k }))
 			case Before:
-				s.frame(1, lit(func(i int) bool { return s.step(i) == n-1-k }))
+				s.addFrame(1, fullWhere(func(i int) bool { return s.stepOf(i) == n-1-k }))
 			default:
 				if k < (n+1)/2 {
-					s.frame(2, lit(func(i int) bool { return s.step(i) == (n-1)/2-k || s.step(i) == n/2+k }))
+					s.addFrame(2, fullWhere(func(i int) bool { return s.stepOf(i) == (n-1)/2-k || s.stepOf(i) == n/2+k }))
 				}
 			}
 		}
 	}
-	s.frame(2, func(int) Level { return Off })
+	s.addFrame(2, func(int) Level { return Off })
 }
 
-// curtain closes the bar from both ends to the middle, and leaves it dark: the
+// drawCurtain closes the bar from both ends to the middle, and leaves it dark: the
 // shop is shut, there is nothing left.
-func (s *strip) curtain() {
+func (s *barAnimation) drawCurtain() {
 	n := s.stepCount()
-	s.frame(4, func(int) Level { return Off })
+	s.addFrame(4, func(int) Level { return Off })
 	for k := range (n + 1) / 2 {
-		s.frame(2, lit(func(i int) bool { return s.step(i) <= k || s.step(i) >= n-1-k }))
+		s.addFrame(2, fullWhere(func(i int) bool { return s.stepOf(i) <= k || s.stepOf(i) >= n-1-k }))
 	}
-	s.frame(4, func(int) Level { return Full })
-	s.frame(6, func(int) Level { return Off })
+	s.addFrame(4, func(int) Level { return Full })
+	s.addFrame(6, func(int) Level { return Off })
 }
 
-// countdown runs the bar down in ten seconds, each of which ends in a wink of
+// drawCountdown runs the bar down in ten seconds, each of which ends in a wink of
 // all lamps, and lights the whole bar when the sale has opened.
-func (s *strip) countdown() {
+func (s *barAnimation) drawCountdown() {
 	const before = int(openBefore/time.Millisecond)/beat - countSeconds*8
-	s.frame(before, s.at)
+	s.addFrame(before, s.restLevel)
 	for left := countSeconds; left > 0; left-- {
-		s.frame(7, lit(func(i int) bool { return i*countSeconds < left*len(s.rest) }))
-		s.frame(1, func(int) Level { return Off })
+		s.addFrame(7, fullWhere(func(i int) bool { return i*countSeconds < left*len(s.rest) }))
+		s.addFrame(1, func(int) Level { return Off })
 	}
-	s.frame(openLight, func(int) Level { return Full })
-	s.frame(momentPeriod-before-countSeconds*8-openLight, s.at)
+	s.addFrame(openingBeats, func(int) Level { return Full })
+	s.addFrame(momentPeriod-before-countSeconds*8-openingBeats, s.restLevel)
 }
 
-// wave runs a spot that stands out from the bar up and down again, once.
-func (s *strip) wave() {
+// drawWave runs a spot that stands out from the bar up and down again, once.
+func (s *barAnimation) drawWave() {
 	const before = int(purgeBefore/time.Millisecond) / beat
 	n := s.stepCount()
-	s.frame(before, s.at)
+	s.addFrame(before, s.restLevel)
 	for k := range 2*n - 1 {
 		place := min(k, 2*n-2-k)
-		s.frame(1, func(i int) Level {
-			if s.step(i) == place {
-				return inverted(s.rest[i])
+		s.addFrame(1, func(i int) Level {
+			if s.stepOf(i) == place {
+				return invertLevel(s.rest[i])
 			}
 			return s.rest[i]
 		})
 	}
-	s.frame(momentPeriod-before-(2*n-1), s.at)
+	s.addFrame(momentPeriod-before-(2*n-1), s.restLevel)
 }
 
-// plain is the bar at rest, each lamp with its own name.
-func (s *strip) plain() []Pattern {
+// restPatterns is the bar at rest, each lamp with its own name.
+func (s *barAnimation) restPatterns() []Pattern {
 	bar := make([]Pattern, len(s.rest))
 	for i, l := range s.rest {
 		switch l {
 		case Off:
-			bar[i] = dark()
+			bar[i] = darkPattern()
 		case Full:
-			bar[i] = steady("steady", l)
+			bar[i] = steadyPattern("steady", l)
 		default:
-			bar[i] = steady("dim", l)
+			bar[i] = steadyPattern("dim", l)
 		}
 	}
 	return bar
 }
 
-// patterns makes patterns of the frames, of which the first is due at start,
+// toPatterns makes patterns of the frames, of which the first is due at start,
 // counted as Pattern.At counts.
-func (s *strip) patterns(name string, start time.Duration) []Pattern {
+func (s *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
 	bar := make([]Pattern, len(s.steps))
 	for i, steps := range s.steps {
-		bar[i] = Pattern{name, merged(turned(steps, start))}
+		bar[i] = Pattern{name, mergeSteps(rotateSteps(steps, start))}
 	}
 	return bar
 }
 
-// turned lets steps that are to begin at start begin at zero, by cutting off
+// rotateSteps lets steps that are to begin at start begin at zero, by cutting off
 // what comes before and adding it at the end.
-func turned(steps []Step, start time.Duration) []Step {
+func rotateSteps(steps []Step, start time.Duration) []Step {
 	period := Pattern{Steps: steps}.Period()
 	cut := uint64((period - (start%period+period)%period) % period / time.Millisecond)
 	var head, tail []Step

@@ -38,15 +38,15 @@ func TestPeakDot(t *testing.T) {
 		{0.2, 77, "10001"},
 		{0.2, math.NaN(), "10000"},
 	} {
-		if got := lamps(Tell(Input{Health: Serving, Load: c.load, Peak: c.peak}, 5).Bar, 0); got != c.want {
+		if got := lamps(Render(Input{Health: Serving, Load: c.load, Peak: c.peak}, 5).Bar, 0); got != c.want {
 			t.Errorf("load %v, peak %v: %s, want %s", c.load, c.peak, got, c.want)
 		}
 	}
 }
 
 func TestPriorities(t *testing.T) {
-	full := Input{Health: Serving, Faults: NewFaults(TooHot), Load: 0.4, Locate: true, Address: true, Octet: 7, Leader: true,
-		SoldOut: true, Points: After, Opens: 100 * time.Second, Purged: 100 * time.Second, Now: 100 * time.Second}
+	full := Input{Health: Serving, Faults: NewFaultSet(TooHot), Load: 0.4, Locate: true, Address: true, Octet: 7, Leader: true,
+		SoldOut: true, DeadSide: After, OpensAt: 100 * time.Second, PurgedAt: 100 * time.Second, Now: 100 * time.Second}
 	for _, c := range []struct {
 		drop        func(*Input)
 		health, bar string
@@ -54,16 +54,16 @@ func TestPriorities(t *testing.T) {
 		{func(*Input) {}, "a long light, then the digits 7", "a long light, then the digits 7"},
 		{func(in *Input) { in.Address = false }, "fast blink", "fast blink"},
 		{func(in *Input) { in.Locate = false }, "steady, then 7 flashes", "countdown"},
-		{func(in *Input) { in.Opens = 0 }, "steady, then 7 flashes", "purge wave"},
-		{func(in *Input) { in.Purged = 0 }, "steady, then 7 flashes", "load with leader mark, then points at the one after, then curtain"},
-		{func(in *Input) { in.Acked = in.Faults }, "steady, then 1 flash", "load with leader mark, then points at the one after, then curtain"},
+		{func(in *Input) { in.OpensAt = 0 }, "steady, then 7 flashes", "purge wave"},
+		{func(in *Input) { in.PurgedAt = 0 }, "steady, then 7 flashes", "load with leader mark, then points at the one after, then curtain"},
+		{func(in *Input) { in.Acknowledged = in.Faults }, "steady, then 1 flash", "load with leader mark, then points at the one after, then curtain"},
 		{func(in *Input) { in.Leader, in.SoldOut = false, false }, "steady, then 1 flash", "load, then points at the one after"},
-		{func(in *Input) { in.Points, in.Faults = 0, 0 }, "steady", "steady"},
+		{func(in *Input) { in.DeadSide, in.Faults = 0, 0 }, "steady", "steady"},
 		{func(in *Input) { in.Health, in.Leader = Joining, true }, "slow blink", "dark"},
 		{func(in *Input) { in.Health, in.Address = Stopped, true }, "dark", "dark"},
 	} {
 		c.drop(&full)
-		show := Tell(full, 5)
+		show := Render(full, 5)
 		if show.Health.Name != c.health || show.Bar[0].Name != c.bar {
 			t.Errorf("got %q, %q\nwant %q, %q", show.Health.Name, show.Bar[0].Name, c.health, c.bar)
 		}
@@ -76,17 +76,17 @@ func TestPriorities(t *testing.T) {
 func TestCountdown(t *testing.T) {
 	for _, opens := range []time.Duration{100 * time.Second, 1_900_000_000*time.Second + 437*time.Millisecond} {
 		for _, load := range []float64{0, 0.4, 1} {
-			in := Input{Health: Serving, Load: load, Opens: opens}
+			in := Input{Health: Serving, Load: load, OpensAt: opens}
 			for from, want := range map[time.Duration]string{
 				-10*time.Second + 1: "11111", -8*time.Second - 200*time.Millisecond: "11111",
 				-8 * time.Second: "11110", -6 * time.Second: "11100", -4 * time.Second: "11000", -2 * time.Second: "10000",
 				-time.Second: "10000", -50 * time.Millisecond: "00000", -9*time.Second - 50*time.Millisecond: "00000",
 				0: "11111", 1999 * time.Millisecond: "11111",
-				-11 * time.Second: lamps(Tell(Input{Health: Serving, Load: load}, 5).Bar, 0),
-				3 * time.Second:   lamps(Tell(Input{Health: Serving, Load: load}, 5).Bar, 0),
+				-11 * time.Second: lamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
+				3 * time.Second:   lamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
 			} {
 				in.Now = opens + from
-				if got := lamps(Tell(in, 5).Bar, in.Now); got != want {
+				if got := lamps(Render(in, 5).Bar, in.Now); got != want {
 					t.Errorf("load %v, %v from the opening: %s, want %s", load, from, got, want)
 				}
 			}
@@ -98,8 +98,8 @@ func TestCountdown(t *testing.T) {
 // the same lamps at the same time.
 func TestCountdownInStep(t *testing.T) {
 	const opens = 1_900_000_000_123 * time.Millisecond
-	first := Tell(Input{Health: Serving, Opens: opens, Now: opens - 15*time.Second}, 5)
-	other := Tell(Input{Health: Draining, Load: 0.9, Opens: opens, Now: opens - time.Second, Leader: true, SoldOut: true}, 5)
+	first := Render(Input{Health: Serving, OpensAt: opens, Now: opens - 15*time.Second}, 5)
+	other := Render(Input{Health: Draining, Load: 0.9, OpensAt: opens, Now: opens - time.Second, Leader: true, SoldOut: true}, 5)
 	for at := opens - 10*time.Second; at < opens+2*time.Second; at += 10 * time.Millisecond {
 		if a, b := lamps(first.Bar, at), lamps(other.Bar, at); a != b {
 			t.Fatalf("%v from the opening: %s and %s", at-opens, a, b)
@@ -112,29 +112,29 @@ func TestMomentsPass(t *testing.T) {
 	plain := Input{Health: Serving}
 	for from, told := range map[time.Duration]bool{-openBefore - 1: false, -openBefore: true, 0: true, openAfter - 1: true, openAfter: false} {
 		in := plain
-		in.Opens, in.Now = 1000*time.Second, 1000*time.Second+from
-		if got := in.settled() != plain; got != told {
+		in.OpensAt, in.Now = 1000*time.Second, 1000*time.Second+from
+		if got := in.normalized() != plain; got != told {
 			t.Errorf("%v from the opening it is told: %v", from, got)
 		}
 	}
 	for from, told := range map[time.Duration]bool{-purgeBefore - 1: false, -purgeBefore: true, 0: true, purgeAfter - 1: true, purgeAfter: false} {
 		in := plain
-		in.Purged, in.Now = 1000*time.Second, 1000*time.Second+from
-		if got := in.settled() != plain; got != told {
+		in.PurgedAt, in.Now = 1000*time.Second, 1000*time.Second+from
+		if got := in.normalized() != plain; got != told {
 			t.Errorf("%v from the purge it is told: %v", from, got)
 		}
 	}
-	if long := (2*barSteps - 1) * beat * time.Millisecond; long > purgeAfter {
+	if long := (2*maxBarSteps - 1) * beat * time.Millisecond; long > purgeAfter {
 		t.Errorf("a wave takes %v and is told for %v", long, purgeAfter)
 	}
 }
 
 func TestPurgeWave(t *testing.T) {
-	in := Input{Health: Serving, Load: 0.4, Purged: 50 * time.Second, Now: 50 * time.Second}
-	bar := Tell(in, 5).Bar
+	in := Input{Health: Serving, Load: 0.4, PurgedAt: 50 * time.Second, Now: 50 * time.Second}
+	bar := Render(in, 5).Bar
 	var got []string
 	for k := -1; k < 10; k++ {
-		got = append(got, lamps(bar, in.Purged+time.Duration(k)*beat*time.Millisecond))
+		got = append(got, lamps(bar, in.PurgedAt+time.Duration(k)*beat*time.Millisecond))
 	}
 	want := strings.Fields("11000 01000 10000 11100 11010 11001 11010 11100 10000 01000 11000")
 	if !slices.Equal(got, want) {
@@ -148,10 +148,10 @@ func TestPointing(t *testing.T) {
 		Before:         "00001 00010 00100 01000 10000",
 		Before | After: "00100 00100 01010 01010 10001 10001",
 	} {
-		bar := Tell(Input{Health: Serving, Points: side}, 5).Bar
+		bar := Render(Input{Health: Serving, DeadSide: side}, 5).Bar
 		var got []string
 		for k := range strings.Count(want, " ") + 1 {
-			got = append(got, lamps(bar, time.Duration(barShare+2+k)*beat*time.Millisecond))
+			got = append(got, lamps(bar, time.Duration(loadBeats+2+k)*beat*time.Millisecond))
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%v: got %v, want %s", side, got, want)
@@ -182,11 +182,11 @@ func TestSideOf(t *testing.T) {
 func TestPatternsFit(t *testing.T) {
 	for n := 1; n <= MaxLamps; n++ {
 		for _, in := range []Input{
-			{Leader: true, SoldOut: true, Points: Before | After}, {Points: After}, {SoldOut: true},
-			{Opens: 77 * time.Second, Now: 77 * time.Second}, {Purged: 77 * time.Second, Now: 77 * time.Second},
+			{Leader: true, SoldOut: true, DeadSide: Before | After}, {DeadSide: After}, {SoldOut: true},
+			{OpensAt: 77 * time.Second, Now: 77 * time.Second}, {PurgedAt: 77 * time.Second, Now: 77 * time.Second},
 		} {
 			in.Health, in.Load = Serving, 0.5
-			bar := Tell(in, n).Bar
+			bar := Render(in, n).Bar
 			for i, p := range bar {
 				if p.Period() != bar[0].Period() || p.Period() == 0 {
 					t.Fatalf("%d lamps: lamp %d lasts %v, the first %v", n, i+1, p.Period(), bar[0].Period())
@@ -205,7 +205,7 @@ func FuzzTurned(f *testing.F) {
 			return
 		}
 		start, at = start%1_000_000, at%1_000_000
-		got := Pattern{Steps: turned(steps, time.Duration(start)*time.Millisecond)}
+		got := Pattern{Steps: rotateSteps(steps, time.Duration(start)*time.Millisecond)}
 		if got.Period() != (Pattern{Steps: steps}).Period() {
 			t.Fatalf("%v turned by %d ms is %v", steps, start, got.Steps)
 		}
@@ -216,7 +216,7 @@ func FuzzTurned(f *testing.F) {
 }
 
 func TestMeter(t *testing.T) {
-	var m Meter
+	var m LoadMeter
 	if load, peak := m.Add(0.5, 0); load != 0.5 || peak != 0.5 {
 		t.Errorf("the first sample is told as %v, %v", load, peak)
 	}
@@ -257,7 +257,7 @@ func TestSmooth(t *testing.T) {
 					arrivals++
 				}
 			}
-			now := lamps(Tell(Input{Health: Serving, Load: load(float64(arrivals)/200, time.Duration(s)*time.Second)}, 5).Bar, 0)
+			now := lamps(Render(Input{Health: Serving, Load: load(float64(arrivals)/200, time.Duration(s)*time.Second)}, 5).Bar, 0)
 			if now != before {
 				changes++
 			}
@@ -265,7 +265,7 @@ func TestSmooth(t *testing.T) {
 		}
 		return changes
 	}
-	var m Meter
+	var m LoadMeter
 	rough := flicker(func(raw float64, _ time.Duration) float64 { return raw })
 	smooth := flicker(func(raw float64, at time.Duration) float64 { load, _ := m.Add(raw, at); return load })
 	t.Logf("changes in ten minutes: %d raw, %d smoothed", rough, smooth)

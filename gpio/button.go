@@ -6,31 +6,31 @@ import "time"
 // so that one can think better of it, and so that a wire that is shorted for
 // good never stops a board.
 const (
-	debounce   = 25 * time.Millisecond  // a contact of a tactile switch bounces for 5 ms, a bad one for 20
-	doubleGap  = 400 * time.Millisecond // from one short press to the next
-	longFrom   = 1 * time.Second
-	drainFrom  = 3 * time.Second
-	shutFrom   = 8 * time.Second
-	stuckFrom  = 20 * time.Second      // no finger stays that long
-	buttonPoll = 25 * time.Millisecond // between two looks at a button in use
-	buttonRest = 50 * time.Millisecond // between two looks at one at rest: a quick tap lasts 80 ms; each look costs a wake-up
+	debounce      = 25 * time.Millisecond  // a contact of a tactile switch bounces for 5 ms, a bad one for 20
+	doubleGap     = 400 * time.Millisecond // from one short press to the next
+	longPress     = 1 * time.Second
+	drainPress    = 3 * time.Second
+	shutdownPress = 8 * time.Second
+	stuckAfter    = 20 * time.Second      // no finger stays that long
+	buttonPoll    = 25 * time.Millisecond // between two looks at a button in use
+	idlePoll      = 50 * time.Millisecond // between two looks at one at rest: a quick tap lasts 80 ms; each look costs a wake-up
 )
 
-// Press is what somebody has asked of a board by its button.
-type Press uint8
+// ButtonPress is what somebody has asked of a board by its button.
+type ButtonPress uint8
 
 // The presses, by how long the button was down. The zero value is none.
 const (
-	NoPress       Press = iota
-	ShortPress          // acknowledge the faults; locate off
-	DoublePress         // tell the address
-	LongPress           // one second: locate on
-	DrainPress          // three seconds: drain
-	ShutdownPress       // eight seconds: shut down cleanly
+	NoPress       ButtonPress = iota
+	ShortPress                // acknowledge the faults; locate off
+	DoublePress               // tell the address
+	LongPress                 // one second: locate on
+	DrainPress                // three seconds: drain
+	ShutdownPress             // eight seconds: shut down cleanly
 )
 
 // String gives the press in words.
-func (p Press) String() string {
+func (p ButtonPress) String() string {
 	switch p {
 	case NoPress:
 		return "none"
@@ -53,109 +53,109 @@ func (p Press) String() string {
 // sample, in steps that do not go back. The zero value is ready; a contact that
 // is closed from the start says nothing until it has been open.
 type Button struct {
-	begun bool
-	raw   bool          // the last sample
-	rawAt time.Duration // since when
-	calm  time.Duration // when the contact was last not bouncing
+	begun    bool
+	raw      bool          // the last sample
+	rawAt    time.Duration // since when
+	stableAt time.Duration // when the contact was last not bouncing
 
-	down    bool          // debounced
-	downAt  time.Duration // since when
-	void    bool          // this press counts for nothing
-	opened  bool          // the contact was seen open
-	waiting bool          // for the second press of two, since upAt
-	upAt    time.Duration
-	stuck   bool
+	down         bool          // debounced
+	downAt       time.Duration // since when
+	ignored      bool          // this press counts for nothing
+	seenOpen     bool          // the contact was seen open
+	awaitsSecond bool          // for the second press of two, since upAt
+	upAt         time.Duration
+	stuck        bool
 }
 
 // Sample tells whether the contact is closed at a time: at each edge, and now
 // and then in between, because some presses are told by nothing happening. It
 // returns the press that this completes, if any.
-func (b *Button) Sample(down bool, at time.Duration) Press {
+func (b *Button) Sample(down bool, at time.Duration) ButtonPress {
 	if !b.begun {
-		*b = Button{begun: true, raw: down, rawAt: at, calm: at}
+		*b = Button{begun: true, raw: down, rawAt: at, stableAt: at}
 	}
-	at = max(at, b.rawAt, b.calm)
+	at = max(at, b.rawAt, b.stableAt)
 	press := NoPress
 	if at-b.rawAt >= debounce {
-		b.calm = at
+		b.stableAt = at
 		if b.raw {
-			press = b.close(b.rawAt)
+			press = b.closeContact(b.rawAt)
 		} else {
-			press = b.open(b.rawAt)
+			press = b.openContact(b.rawAt)
 		}
 	}
-	if b.waiting && at-b.upAt >= doubleGap && !b.down && !(b.raw && b.rawAt-b.upAt < doubleGap) {
-		b.waiting = false
+	if b.awaitsSecond && at-b.upAt >= doubleGap && !b.down && !(b.raw && b.rawAt-b.upAt < doubleGap) {
+		b.awaitsSecond = false
 		press = ShortPress
 	}
-	b.stuck = at-b.calm >= stuckFrom || b.down && at-b.downAt >= stuckFrom
+	b.stuck = at-b.stableAt >= stuckAfter || b.down && at-b.downAt >= stuckAfter
 	if down != b.raw {
 		b.raw, b.rawAt = down, at
 	}
 	return press
 }
 
-// close is the debounced contact closing; a first press whose second did not
+// closeContact is the debounced contact closing; a first press whose second did not
 // come in time is told.
-func (b *Button) close(at time.Duration) Press {
+func (b *Button) closeContact(at time.Duration) ButtonPress {
 	if b.down {
 		return NoPress
 	}
-	b.down, b.downAt, b.void = true, at, !b.opened
-	if b.waiting && at-b.upAt >= doubleGap {
-		b.waiting = false
+	b.down, b.downAt, b.ignored = true, at, !b.seenOpen
+	if b.awaitsSecond && at-b.upAt >= doubleGap {
+		b.awaitsSecond = false
 		return ShortPress
 	}
 	return NoPress
 }
 
-// open is the debounced contact opening, which makes a press of what was held.
-func (b *Button) open(at time.Duration) Press {
-	b.opened = true
+// openContact is the debounced contact opening, which makes a press of what was held.
+func (b *Button) openContact(at time.Duration) ButtonPress {
+	b.seenOpen = true
 	if !b.down {
 		return NoPress
 	}
 	b.down = false
-	press := b.held(at)
-	second := b.waiting
-	b.waiting = false
-	if b.void || press != ShortPress {
+	press := b.pressFor(at)
+	second := b.awaitsSecond
+	b.awaitsSecond = false
+	if b.ignored || press != ShortPress {
 		return press
 	}
 	if second {
 		return DoublePress
 	}
-	b.waiting, b.upAt = true, at
+	b.awaitsSecond, b.upAt = true, at
 	return NoPress
 }
 
-// held is what letting go at a time makes of the press that began at downAt.
-func (b *Button) held(at time.Duration) Press {
+// pressFor is what letting go at a time makes of the press that began at downAt.
+func (b *Button) pressFor(at time.Duration) ButtonPress {
 	switch d := at - b.downAt; {
-	case b.void || d >= stuckFrom:
+	case b.ignored || d >= stuckAfter:
 		return NoPress
-	case d >= shutFrom:
+	case d >= shutdownPress:
 		return ShutdownPress
-	case d >= drainFrom:
+	case d >= drainPress:
 		return DrainPress
-	case d >= longFrom:
+	case d >= longPress:
 		return LongPress
 	}
 	return ShortPress
 }
 
-// Held is the press that it would be to let go now: what the lamps show to
+// Pending is the press that it would be to let go now: what the lamps show to
 // somebody who holds the button and waits.
-func (b *Button) Held(at time.Duration) Press {
+func (b *Button) Pending(at time.Duration) ButtonPress {
 	if !b.down {
 		return NoPress
 	}
-	return b.held(at)
+	return b.pressFor(at)
 }
 
-// resting reports that nobody has touched the contact of late.
-func (b *Button) resting() bool { return !b.raw && !b.down && !b.waiting }
+// isIdle reports that nobody has touched the contact of late.
+func (b *Button) isIdle() bool { return !b.raw && !b.down && !b.awaitsSecond }
 
-// Stuck reports that the contact is held down, or bounces without end, for
+// IsStuck reports that the contact is held down, or bounces without end, for
 // longer than any finger. It is a fault and never a press.
-func (b *Button) Stuck() bool { return b.stuck }
+func (b *Button) IsStuck() bool { return b.stuck }

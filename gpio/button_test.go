@@ -9,7 +9,7 @@ import (
 // presses feeds a button with a contact that changes at the given times (in
 // milliseconds, open at first), looked at every 5 ms or, with sparse, only at
 // the edges and at the end.
-func presses(edges []int, until int, sparse bool) (all []Press, b *Button) {
+func presses(edges []int, until int, sparse bool) (all []ButtonPress, b *Button) {
 	b = &Button{}
 	down := false
 	for ms := 0; ms <= until; ms++ {
@@ -31,39 +31,39 @@ func TestButton(t *testing.T) {
 		name  string
 		edges []int
 		until int
-		want  []Press
+		want  []ButtonPress
 		stuck bool
 	}{
 		{"nothing", nil, 60_000, nil, false},
-		{"short", []int{100, 250}, 2000, []Press{ShortPress}, false},
+		{"short", []int{100, 250}, 2000, []ButtonPress{ShortPress}, false},
 		{"short, not told before a second could come", []int{100, 250}, 640, nil, false},
-		{"just not long", []int{100, 1099}, 2000, []Press{ShortPress}, false},
-		{"long", []int{100, 1100}, 2000, []Press{LongPress}, false},
-		{"just not drain", []int{100, 3099}, 9000, []Press{LongPress}, false},
-		{"drain", []int{100, 3100}, 9000, []Press{DrainPress}, false},
-		{"just not shut down", []int{100, 8099}, 9000, []Press{DrainPress}, false},
-		{"shut down", []int{100, 8100}, 9000, []Press{ShutdownPress}, false},
+		{"just not long", []int{100, 1099}, 2000, []ButtonPress{ShortPress}, false},
+		{"long", []int{100, 1100}, 2000, []ButtonPress{LongPress}, false},
+		{"just not drain", []int{100, 3099}, 9000, []ButtonPress{LongPress}, false},
+		{"drain", []int{100, 3100}, 9000, []ButtonPress{DrainPress}, false},
+		{"just not shut down", []int{100, 8099}, 9000, []ButtonPress{DrainPress}, false},
+		{"shut down", []int{100, 8100}, 9000, []ButtonPress{ShutdownPress}, false},
 		{"held: nothing happens before it is let go", []int{100}, 19_000, nil, false},
-		{"just not stuck", []int{100, 20_099}, 21_000, []Press{ShutdownPress}, false},
+		{"just not stuck", []int{100, 20_099}, 21_000, []ButtonPress{ShutdownPress}, false},
 		{"stuck", []int{100}, 21_000, nil, true},
 		{"stuck and let go is no press", []int{100, 25_000}, 27_000, nil, false},
-		{"works again afterwards", []int{100, 25_000, 26_000, 29_000}, 31_000, []Press{DrainPress}, false},
-		{"double", []int{100, 200, 400, 500}, 2000, []Press{DoublePress}, false},
-		{"double, the second as late as can be", []int{100, 200, 599, 700}, 2000, []Press{DoublePress}, false},
-		{"two short", []int{100, 200, 600, 700}, 2000, []Press{ShortPress, ShortPress}, false},
-		{"three", []int{100, 200, 300, 400, 500, 600}, 2000, []Press{DoublePress, ShortPress}, false},
-		{"four", []int{100, 200, 300, 400, 500, 600, 700, 800}, 2000, []Press{DoublePress, DoublePress}, false},
-		{"short, then long at once", []int{100, 200, 400, 2000}, 4000, []Press{LongPress}, false},
-		{"short, then held", []int{100, 200, 400, 4000}, 6000, []Press{DrainPress}, false},
+		{"works again afterwards", []int{100, 25_000, 26_000, 29_000}, 31_000, []ButtonPress{DrainPress}, false},
+		{"double", []int{100, 200, 400, 500}, 2000, []ButtonPress{DoublePress}, false},
+		{"double, the second as late as can be", []int{100, 200, 599, 700}, 2000, []ButtonPress{DoublePress}, false},
+		{"two short", []int{100, 200, 600, 700}, 2000, []ButtonPress{ShortPress, ShortPress}, false},
+		{"three", []int{100, 200, 300, 400, 500, 600}, 2000, []ButtonPress{DoublePress, ShortPress}, false},
+		{"four", []int{100, 200, 300, 400, 500, 600, 700, 800}, 2000, []ButtonPress{DoublePress, DoublePress}, false},
+		{"short, then long at once", []int{100, 200, 400, 2000}, 4000, []ButtonPress{LongPress}, false},
+		{"short, then held", []int{100, 200, 400, 4000}, 6000, []ButtonPress{DrainPress}, false},
 		{"a spike is nothing", []int{100, 124}, 2000, nil, false},
-		{"as short as counts", []int{100, 125}, 2000, []Press{ShortPress}, false},
-		{"bounces", []int{100, 103, 105, 111, 118, 300, 302, 305}, 2000, []Press{ShortPress}, false},
-		{"bounces while held do not split it", []int{100, 2000, 2010, 5000}, 6000, []Press{DrainPress}, false},
+		{"as short as counts", []int{100, 125}, 2000, []ButtonPress{ShortPress}, false},
+		{"bounces", []int{100, 103, 105, 111, 118, 300, 302, 305}, 2000, []ButtonPress{ShortPress}, false},
+		{"bounces while held do not split it", []int{100, 2000, 2010, 5000}, 6000, []ButtonPress{DrainPress}, false},
 	} {
 		for _, sparse := range []bool{false, true} {
 			got, b := presses(c.edges, c.until, sparse)
-			if !slices.Equal(got, c.want) || b.Stuck() != c.stuck {
-				t.Errorf("%s (only edges: %v): %v, stuck %v; want %v, %v", c.name, sparse, got, b.Stuck(), c.want, c.stuck)
+			if !slices.Equal(got, c.want) || b.IsStuck() != c.stuck {
+				t.Errorf("%s (only edges: %v): %v, stuck %v; want %v, %v", c.name, sparse, got, b.IsStuck(), c.want, c.stuck)
 			}
 		}
 	}
@@ -78,8 +78,8 @@ func TestButtonClosedFromTheStart(t *testing.T) {
 		if p := b.Sample(ms < 25_000, at); p != NoPress {
 			t.Errorf("%v at %v", p, at)
 		}
-		if want := at >= stuckFrom && at < 25*time.Second; b.Stuck() != want && ms%25_000 > 40 {
-			t.Errorf("stuck is %v at %v", b.Stuck(), at)
+		if want := at >= stuckAfter && at < 25*time.Second; b.IsStuck() != want && ms%25_000 > 40 {
+			t.Errorf("stuck is %v at %v", b.IsStuck(), at)
 		}
 	}
 	b = Button{}
@@ -98,7 +98,7 @@ func TestButtonChatters(t *testing.T) {
 			t.Errorf("%v at %d ms", p, ms)
 		}
 	}
-	if !b.Stuck() {
+	if !b.IsStuck() {
 		t.Error("a contact that bounces for 22 s is not stuck")
 	}
 }
@@ -110,9 +110,9 @@ func TestHeld(t *testing.T) {
 	for ms := 1001; ms < 25_000; ms += 10 {
 		b.Sample(true, time.Duration(ms)*time.Millisecond)
 	}
-	for after, want := range map[time.Duration]Press{0: ShortPress, time.Second: LongPress, 3 * time.Second: DrainPress,
+	for after, want := range map[time.Duration]ButtonPress{0: ShortPress, time.Second: LongPress, 3 * time.Second: DrainPress,
 		8 * time.Second: ShutdownPress, 20 * time.Second: NoPress} {
-		if got := b.Held(1001*time.Millisecond + after); got != want {
+		if got := b.Pending(1001*time.Millisecond + after); got != want {
 			t.Errorf("after %v: %v, want %v", after, got, want)
 		}
 	}
@@ -142,7 +142,7 @@ func FuzzButton(f *testing.F) {
 				openings++
 			}
 			// Two samples: at the edge and when it has settled.
-			for _, p := range []Press{b.Sample(down, at), b.Sample(down, at+debounce)} {
+			for _, p := range []ButtonPress{b.Sample(down, at), b.Sample(down, at+debounce)} {
 				if p == NoPress {
 					continue
 				}
@@ -151,8 +151,8 @@ func FuzzButton(f *testing.F) {
 				}
 			}
 		}
-		if b.Sample(down, at+time.Hour); b.Stuck() != down {
-			t.Errorf("an hour later it is stuck: %v, closed: %v", b.Stuck(), down)
+		if b.Sample(down, at+time.Hour); b.IsStuck() != down {
+			t.Errorf("an hour later it is stuck: %v, closed: %v", b.IsStuck(), down)
 		}
 	})
 }
@@ -166,7 +166,7 @@ func FuzzButtonNeverShutsDown(f *testing.F) {
 		at, down := time.Duration(0), false
 		b.Sample(false, at)
 		for _, g := range gaps {
-			if at += time.Duration(g) * time.Millisecond; at >= shutFrom {
+			if at += time.Duration(g) * time.Millisecond; at >= shutdownPress {
 				return
 			}
 			down = !down

@@ -11,7 +11,7 @@ type Line struct {
 func Card() []Line {
 	var lines []Line
 	add := func(in Input, means string) {
-		lines = append(lines, Line{Tell(in, 0).Health, means})
+		lines = append(lines, Line{Render(in, 0).Health, means})
 	}
 	add(Input{Health: Serving}, "serving")
 	add(Input{Health: Starting}, "starting")
@@ -21,10 +21,10 @@ func Card() []Line {
 	add(Input{Health: Serving, Locate: true}, "locate: this one here")
 	add(Input{Health: Stopped}, "nothing runs here")
 	for f := firstFault; f <= lastFault; f++ {
-		add(Input{Health: Serving, Faults: NewFaults(f)}, "serving; "+f.String())
+		add(Input{Health: Serving, Faults: NewFaultSet(f)}, "serving; "+f.String())
 	}
-	known := NewFaults(TooHot)
-	add(Input{Health: Serving, Faults: known, Acked: known}, "serving; a fault that is acknowledged")
+	known := NewFaultSet(TooHot)
+	add(Input{Health: Serving, Faults: known, Acknowledged: known}, "serving; a fault that is acknowledged")
 	add(Input{Health: Serving, Address: true, Octet: 203}, "address: ends in 203")
 	return lines
 }

@@ -69,16 +69,16 @@ func apart(t *testing.T, sets map[string]map[string]bool) {
 // with an acknowledged one.
 func healthLooks(d time.Duration) map[string]map[string]bool {
 	sets := map[string]map[string]bool{
-		"stopped": glimpses(d, Tell(Input{}, 0).Health),
-		"locate":  glimpses(d, Tell(Input{Health: Serving, Locate: true}, 0).Health),
+		"stopped": glimpses(d, Render(Input{}, 0).Health),
+		"locate":  glimpses(d, Render(Input{Health: Serving, Locate: true}, 0).Health),
 	}
 	for h := Starting; h <= Drained; h++ {
-		sets[h.String()] = glimpses(d, Tell(Input{Health: h}, 0).Health)
+		sets[h.String()] = glimpses(d, Render(Input{Health: h}, 0).Health)
 		for f := firstFault; f <= lastFault; f++ {
-			sets[fmt.Sprintf("%v; %v", h, f)] = glimpses(d, Tell(Input{Health: h, Faults: NewFaults(f)}, 0).Health)
+			sets[fmt.Sprintf("%v; %v", h, f)] = glimpses(d, Render(Input{Health: h, Faults: NewFaultSet(f)}, 0).Health)
 		}
-		known := Input{Health: h, Faults: NewFaults(TooHot), Acked: NewFaults(TooHot)}
-		sets[h.String()+"; acknowledged"] = glimpses(d, Tell(known, 0).Health)
+		known := Input{Health: h, Faults: NewFaultSet(TooHot), Acknowledged: NewFaultSet(TooHot)}
+		sets[h.String()+"; acknowledged"] = glimpses(d, Render(known, 0).Health)
 	}
 	return sets
 }
@@ -92,7 +92,7 @@ func TestOneLampOneLook(t *testing.T) { apart(t, healthLooks(lookAtHealth)) }
 func TestAddressesApart(t *testing.T) {
 	sets := healthLooks(lookAtAddress)
 	for octet := range 256 {
-		p := Tell(Input{Health: Serving, Address: true, Octet: uint8(octet)}, 0).Health
+		p := Render(Input{Health: Serving, Address: true, Octet: uint8(octet)}, 0).Health
 		if p.Period() > lookAtAddress {
 			t.Errorf("%d takes %v to tell, longer than the window", octet, p.Period())
 		}
@@ -108,14 +108,14 @@ func TestBarStoriesApart(t *testing.T) {
 		"load":         {},
 		"leader":       {Leader: true},
 		"sold out":     {SoldOut: true},
-		"points up":    {Points: After},
-		"points down":  {Points: Before},
-		"points both":  {Points: Before | After},
+		"points up":    {DeadSide: After},
+		"points down":  {DeadSide: Before},
+		"points both":  {DeadSide: Before | After},
 		"leader, sold": {Leader: true, SoldOut: true},
-		"all of it":    {Leader: true, SoldOut: true, Points: After},
+		"all of it":    {Leader: true, SoldOut: true, DeadSide: After},
 		"locate":       {Locate: true},
 		"address":      {Address: true, Octet: 111},
-		"countdown":    {Opens: 100 * time.Second, Now: 90 * time.Second},
+		"countdown":    {OpensAt: 100 * time.Second, Now: 90 * time.Second},
 	}
 	for lamps := 3; lamps <= 10; lamps++ {
 		sets := map[string]map[string]bool{}
@@ -123,9 +123,9 @@ func TestBarStoriesApart(t *testing.T) {
 			all := map[string]bool{}
 			for eighth := range 9 {
 				in.Health, in.Load = Serving, float64(eighth)/8
-				bar := Tell(in, lamps).Bar
-				if in.Opens != 0 { // told once: look at the ten seconds and the opening
-					bar = cut(bar, in.Opens-10*time.Second, lookAtBar)
+				bar := Render(in, lamps).Bar
+				if in.OpensAt != 0 { // told once: look at the ten seconds and the opening
+					bar = cut(bar, in.OpensAt-10*time.Second, lookAtBar)
 				}
 				for g := range glimpses(lookAtBar, bar...) {
 					all[g] = true
@@ -153,7 +153,7 @@ func cut(lamps []Pattern, from, d time.Duration) []Pattern {
 // TestHealthIsLightOrDark: the health lamp needs no brightness.
 func TestHealthIsLightOrDark(t *testing.T) {
 	for name, in := range every() {
-		for _, s := range Tell(in, 0).Health.Steps {
+		for _, s := range Render(in, 0).Health.Steps {
 			if s.Level != Off && s.Level != Full {
 				t.Errorf("%s: the health lamp is at %v", name, s.Level)
 			}

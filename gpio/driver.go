@@ -28,17 +28,17 @@ type Driver interface {
 	Close() error
 }
 
-// Keeper is a Driver whose lamp can go on without the program: what a board says
+// Persister is a Driver whose lamp can go on without the program: what a board says
 // last, "safe to unplug", stays.
-type Keeper interface {
+type Persister interface {
 	Driver
-	// Keep leaves the health lamp playing the pattern, and takes the place of
+	// Persist leaves the health lamp playing the pattern, and takes the place of
 	// Close. With an error the lamp is as Close leaves it.
-	Keep(p Pattern) error
+	Persist(p Pattern) error
 }
 
-// Key is the contact of a panel's button.
-type Key interface {
+// Contact is the contact of a panel's button.
+type Contact interface {
 	String() string
 	// Down reads whether it is pressed now.
 	Down() (bool, error)

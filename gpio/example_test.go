@@ -9,8 +9,8 @@ import (
 )
 
 // What a board says, as text: a sign is an eighth of a second.
-func ExampleTell() {
-	show := gpio.Tell(gpio.Input{Health: gpio.Serving, Load: 0.6, Faults: gpio.NewFaults(gpio.PeerLost)}, 5)
+func ExampleRender() {
+	show := gpio.Render(gpio.Input{Health: gpio.Serving, Load: 0.6, Faults: gpio.NewFaultSet(gpio.PeerLost)}, 5)
 	fmt.Print(show.Timeline(5*time.Second, 125*time.Millisecond))
 	// Output:
 	// health ████████████████______██___██______█████  steady, then 2 flashes
@@ -29,10 +29,10 @@ func ExamplePanel() {
 	lamps := &gpio.Fake{Bar: 3}
 	key := &gpio.FakeKey{Clock: clock, Presses: [][2]time.Duration{{time.Second, 4500 * time.Millisecond}}}
 	p := gpio.NewPanel(gpio.Config{
-		Clock: clock, Drivers: []gpio.Driver{lamps}, Key: key,
-		Pressed: func(press gpio.Press) { fmt.Println(press) },
+		Clock: clock, Drivers: []gpio.Driver{lamps}, Contact: key,
+		OnPress: func(press gpio.ButtonPress) { fmt.Println(press) },
 	})
-	p.Tell(gpio.Input{Health: gpio.Serving, Load: 0.7})
+	p.Update(gpio.Input{Health: gpio.Serving, Load: 0.7})
 	p.Run(context.Background())
 	fmt.Println(lamps.Looks())
 	if err := p.Close(); err != nil {

@@ -97,8 +97,8 @@ func (f *Fake) Close() error {
 	return nil
 }
 
-// Keep remembers the pattern.
-func (f *Fake) Keep(p Pattern) error {
+// Persist remembers the pattern.
+func (f *Fake) Persist(p Pattern) error {
 	f.Closed, f.Kept = true, &p
 	return nil
 }

@@ -14,14 +14,14 @@ func FuzzTell(f *testing.F) {
 	f.Add(uint8(200), uint16(0xffff), uint16(0xffff), -1.0, -1.0, uint8(255), uint8(255), uint8(0), int64(math.MinInt64), int64(math.MaxInt64), int64(-1), -5)
 	f.Fuzz(func(t *testing.T, health uint8, faults, acked uint16, load, peak float64, flags, side, octet uint8, opens, purged, now int64, lamps int) {
 		in := Input{
-			Health: Health(health), Faults: Faults(faults), Acked: Faults(acked), Load: load, Peak: peak,
-			Locate: flags&1 != 0, Address: flags&2 != 0, Octet: octet, Asked: time.Duration(now),
-			Leader: flags&4 != 0, SoldOut: flags&8 != 0, Points: Side(side),
-			Opens: time.Duration(opens), Purged: time.Duration(purged), Now: time.Duration(now),
+			Health: Health(health), Faults: FaultSet(faults), Acknowledged: FaultSet(acked), Load: load, Peak: peak,
+			Locate: flags&1 != 0, Address: flags&2 != 0, Octet: octet, AddressSince: time.Duration(now),
+			Leader: flags&4 != 0, SoldOut: flags&8 != 0, DeadSide: Side(side),
+			OpensAt: time.Duration(opens), PurgedAt: time.Duration(purged), Now: time.Duration(now),
 		}
-		show := Tell(in, lamps)
-		if len(show.Bar) != min(max(lamps, 0), MaxLamps) || show.Says == "" {
-			t.Fatalf("%d lamps for %d, and %q", len(show.Bar), lamps, show.Says)
+		show := Render(in, lamps)
+		if len(show.Bar) != min(max(lamps, 0), MaxLamps) || show.Summary == "" {
+			t.Fatalf("%d lamps for %d, and %q", len(show.Bar), lamps, show.Summary)
 		}
 		for _, s := range show.Health.Steps {
 			if s.Level != Off && s.Level != Full {
@@ -34,7 +34,7 @@ func FuzzTell(f *testing.F) {
 			}
 			p.At(in.Now)
 		}
-		if in.settled() != in.settled() {
+		if in.normalized() != in.normalized() {
 			t.Fatal("what settles does not equal itself")
 		}
 	})

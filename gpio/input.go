@@ -5,26 +5,26 @@ import "time"
 // Input is what a board knows of itself when it asks what its lamps should do.
 // Two Inputs that settle to the same one need no new Show.
 type Input struct {
-	Health Health
-	Faults Faults
-	Acked  Faults  // of these, what somebody at the panel has acknowledged: one flash instead of its count
-	Load   float64 // part of the board's measured capacity in use, 0 to 1; what lies outside is clamped
-	Peak   float64 // the highest load of the last seconds (see Meter): a dot above the bar; 0 for none
-	Locate bool    // somebody looks for this very board
+	Health       Health
+	Faults       FaultSet
+	Acknowledged FaultSet // of these, what somebody at the panel has acknowledged: one flash instead of its count
+	Load         float64  // part of the board's measured capacity in use, 0 to 1; what lies outside is clamped
+	Peak         float64  // the highest load of the last seconds (see Meter): a dot above the bar; 0 for none
+	Locate       bool     // somebody looks for this very board
 
-	Address bool          // tell Octet, and nothing else
-	Octet   uint8         // the last one of the board's address
-	Asked   time.Duration // when the address was asked for: told from its beginning
+	Address      bool          // tell Octet, and nothing else
+	Octet        uint8         // the last one of the board's address
+	AddressSince time.Duration // when the address was asked for: told from its beginning
 
-	Leader  bool // this board leads the ledger
-	SoldOut bool // the sale has nothing left
-	Points  Side // where on the ring a neighbour is dead
+	Leader   bool // this board leads the ledger
+	SoldOut  bool // the sale has nothing left
+	DeadSide Side // where on the ring a neighbour is dead
 
 	// Moments, like Asked, as time since the Unix epoch by the clock that the lamps are
 	// played by; zero is none. Tell shows what belongs to a moment by Now.
-	Opens  time.Duration // a sale opens: its last ten seconds run down the bar
-	Purged time.Duration // a purge reaches this board: a wave runs over the bar
-	Now    time.Duration // when the question is asked; needed only if there is a moment
+	OpensAt  time.Duration // a sale opens: its last ten seconds run down the bar
+	PurgedAt time.Duration // a purge reaches this board: a wave runs over the bar
+	Now      time.Duration // when the question is asked; needed only if there is a moment
 }
 
 // Side is where on the ring a board's dead neighbours are. It is a set: both of
@@ -70,30 +70,30 @@ func SideOf(order []string, self string, dead func(board string) bool) Side {
 	return side
 }
 
-// settled drops what makes no difference to the lamps: a moment that is not
+// normalized drops what makes no difference to the lamps: a moment that is not
 // near, what time it is, and loads that are not within 0 and 1.
-func (in Input) settled() Input {
-	if in.Opens != 0 && !near(in.Now, in.Opens, openBefore, openAfter) {
-		in.Opens = 0
+func (in Input) normalized() Input {
+	if in.OpensAt != 0 && !isNear(in.Now, in.OpensAt, openBefore, openAfter) {
+		in.OpensAt = 0
 	}
-	if in.Purged != 0 && !near(in.Now, in.Purged, purgeBefore, purgeAfter) {
-		in.Purged = 0
+	if in.PurgedAt != 0 && !isNear(in.Now, in.PurgedAt, purgeBefore, purgeAfter) {
+		in.PurgedAt = 0
 	}
 	in.Now = 0
-	in.Load, in.Peak = part(in.Load), part(in.Peak)
-	in.Acked &= in.Faults
+	in.Load, in.Peak = clampShare(in.Load), clampShare(in.Peak)
+	in.Acknowledged &= in.Faults
 	if !in.Address {
-		in.Octet, in.Asked = 0, 0
+		in.Octet, in.AddressSince = 0, 0
 	}
 	return in
 }
 
-func near(now, moment, before, after time.Duration) bool {
+func isNear(now, moment, before, after time.Duration) bool {
 	return now >= moment-before && now < moment+after
 }
 
-// part keeps x between 0 and 1; what is no number is 0.
-func part(x float64) float64 {
+// clampShare keeps x between 0 and 1; what is no number is 0.
+func clampShare(x float64) float64 {
 	if !(x > 0) {
 		return 0
 	}
@@ -102,7 +102,7 @@ func part(x float64) float64 {
 
 // Show is what each lamp does until the next Show, as data.
 type Show struct {
-	Health Pattern   `json:"health"` // the one lamp that every panel has
-	Bar    []Pattern `json:"bar"`    // the load bar, lowest lamp first
-	Says   string    `json:"says"`   // the same in one plain sentence: "serving; peer lost"
+	Health  Pattern   `json:"health"`  // the one lamp that every panel has
+	Bar     []Pattern `json:"bar"`     // the load bar, lowest lamp first
+	Summary string    `json:"summary"` // the same in one plain sentence: "serving; peer lost"
 }

@@ -14,10 +14,10 @@ const (
 	peakFall    = 0.1             // of the whole bar a second, afterwards
 )
 
-// Meter turns samples of the load into what the bar shows: smooth at a crowd's
+// LoadMeter turns samples of the load into what the bar shows: smooth at a crowd's
 // noise, and with a peak that is held long enough to be seen. The zero value is
 // ready. It belongs to one goroutine.
-type Meter struct {
+type LoadMeter struct {
 	begun  bool
 	at     time.Duration // of the last sample
 	smooth float64
@@ -29,10 +29,10 @@ type Meter struct {
 // Add takes a sample of the load at a time of any clock that does not go back,
 // and returns the load and the peak for an Input. A sample that is no number
 // counts as none.
-func (m *Meter) Add(load float64, at time.Duration) (shown, peak float64) {
-	load = part(load)
+func (m *LoadMeter) Add(load float64, at time.Duration) (shown, peak float64) {
+	load = clampShare(load)
 	if !m.begun {
-		*m = Meter{begun: true, at: at, smooth: load, load: load, peak: load, peakAt: at}
+		*m = LoadMeter{begun: true, at: at, smooth: load, load: load, peak: load, peakAt: at}
 		return m.load, m.peak
 	}
 	passed := max(at-m.at, 0)

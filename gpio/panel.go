@@ -1,191 +1,261 @@
-// Package gpio is the panel: what a board's lamps say of its load and health.
-//
-// A pure function, Tell, turns an Input (what the board knows of itself) into a
-// Show (what each lamp does over the next seconds, as plain data). Whoever has
-// lamps — header pins, the strip on a HAT, a terminal, the console's page —
-// plays the very same Show by the very same rule, Pattern.At, so that no two of
-// them can disagree.
-//
-// The language needs no colour and works on a single lamp. Steady light means
-// serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
-// "look here", a short flash every three seconds means standby, dark means that
-// nothing runs. A fault adds a burst of short flashes to be counted.
-//
-// The drivers for real lamps are in gpio/pins; the interface that they fill, the
-// terminal's driver and the fakes are here.
 package gpio
 
 import (
-	"math/bits"
-	"strings"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
 )
 
-// Health is where a board is in its life. The zero value is Stopped: a panel
-// that has been told nothing is dark.
-type Health uint8
-
-// The states of health, in the order of a board's life.
-const (
-	Stopped  Health = iota // nothing runs: dark
-	Starting               // the program is up and reads its settings
-	Joining                // looking for its rack
-	Serving                // answers clients
-	Draining               // takes no new clients, finishes what it has
-	Drained                // serves nobody: safe to unplug
-)
-
-// String gives the state in one lower-case word.
-func (h Health) String() string {
-	switch h {
-	case Stopped:
-		return "stopped"
-	case Starting:
-		return "starting"
-	case Joining:
-		return "joining"
-	case Serving:
-		return "serving"
-	case Draining:
-		return "draining"
-	case Drained:
-		return "drained"
-	}
-	return "unknown"
+// Config is what a Panel is made of.
+type Config struct {
+	Clock   Clock
+	Drivers []Driver // all play the same Input, each on its own number of lamps
+	Contact Contact  // nil: no button
+	// OnPress is told of each press, by the goroutine of Run: it must not wait.
+	// Acknowledging and telling the address are done by then.
+	OnPress func(ButtonPress)
+	// OnFailure is told of a driver or key that has failed and is left alone from
+	// then on; the rest goes on.
+	OnFailure func(error)
 }
 
-// Fault is something wrong with a board that still runs. Its number is the
-// number of flashes that tell it; they begin at two, because a single flash is
-// no count: it could be the end of anything.
-type Fault uint8
+// Panel plays what a board tells it on all lamps, and reads the button, in one
+// goroutine: that of Run. It belongs to who made it, who also calls Close.
+type Panel struct {
+	clock     Clock
+	onPress   func(ButtonPress)
+	onFailure func(error)
 
-// The faults, by their number of flashes.
-const (
-	PeerLost    Fault = 2 // a board of the rack has died and not come back
-	OriginDown  Fault = 3 // pages that are not in memory cannot be had
-	ClockUnset  Fault = 4 // the date is not to be trusted
-	CardFailing Fault = 5 // the SD card is read-only, full or failing
-	PowerLow    Fault = 6 // under-voltage, or throttled because of it
-	TooHot      Fault = 7 // over temperature
-	NoMajority  Fault = 8 // the ledger cannot commit
-	ButtonStuck Fault = 9 // the panel's button is held down by something that is no finger
+	mu     sync.Mutex
+	latest Input // guarded by mu: what the board said last
+	shown  Input // guarded by mu: that, with what the button adds
 
-	BadSettings Fault = 10 // the settings cannot be read, and the board does not start
-
-	firstFault = PeerLost
-	lastFault  = BadSettings
-)
-
-// String gives the fault in two or three lower-case words.
-func (f Fault) String() string {
-	switch f {
-	case PeerLost:
-		return "peer lost"
-	case OriginDown:
-		return "origin down"
-	case ClockUnset:
-		return "clock not set"
-	case CardFailing:
-		return "card failing"
-	case PowerLow:
-		return "power low"
-	case TooHot:
-		return "too hot"
-	case NoMajority:
-		return "no majority"
-	case ButtonStuck:
-		return "button stuck"
-	case BadSettings:
-		return "settings broken"
-	}
-	return "unknown fault"
+	// What follows is touched by the goroutine of Run only.
+	players      []*player
+	contact      Contact
+	button       Button
+	acknowledged FaultSet
+	addressFrom  time.Duration // Elapsed at which the address was asked for; 0 for not
+	addressSince time.Duration // the same, as Pattern.At counts
+	rendered     Input         // settled: what the players' shows were made of
+	begun        bool
 }
 
-// Advice says what to look at first, "" for what is no fault.
-func (f Fault) Advice() string {
-	switch f {
-	case PeerLost:
-		return "a board of the rack has died: its neighbours' bars point at it"
-	case OriginDown:
-		return "pages that are not in memory cannot be had: look at the shop behind"
-	case ClockUnset:
-		return "the date is not to be trusted: look at network and time server"
-	case CardFailing:
-		return "the SD card is read-only, full or failing: change it"
-	case PowerLow:
-		return "under-voltage or throttled: take a stronger supply or a shorter cable"
-	case TooHot:
-		return "over temperature: give it air"
-	case NoMajority:
-		return "the ledger cannot commit, no orders are taken: bring boards back"
-	case ButtonStuck:
-		return "something holds the button down: look at switch and wires"
-	case BadSettings:
-		return "bramble.toml has a mistake: the board's page names the line"
-	}
-	return ""
+// player plays a show on one driver.
+type player struct {
+	driver Driver
+	health bool
+	bar    int
+	show   Show
+	lamps  []lampState // the health lamp first
+	begun  bool
+	failed bool
 }
 
-// Faults is a set of faults, one bit each, small enough to be gossiped and
-// comparable so that a driver can see at once that nothing has changed. Bits
-// that stand for no fault known here are ignored.
-type Faults uint16
-
-// NewFaults returns the set of the given faults.
-func NewFaults(list ...Fault) Faults {
-	var s Faults
-	for _, f := range list {
-		s = s.With(f)
-	}
-	return s
+// lampState is a lamp's level and the time, as Pattern.At counts, that the show
+// gives it: until then the pattern need not be asked again. On a board without a
+// divider, asking takes a thousand instructions.
+type lampState struct {
+	level       Level
+	from, until time.Duration
 }
 
-// With returns the set with f added; an unknown f changes nothing.
-func (s Faults) With(f Fault) Faults {
-	if f < firstFault || f > lastFault {
-		return s
+// NewPanel makes a panel that is dark until it is told something.
+func NewPanel(c Config) *Panel {
+	p := &Panel{clock: c.Clock, contact: c.Contact, onPress: c.OnPress, onFailure: c.OnFailure}
+	for _, d := range c.Drivers {
+		health, bar := d.Lamps()
+		bar = min(max(bar, 0), MaxLamps)
+		p.players = append(p.players, &player{driver: d, health: health, bar: bar, lamps: make([]lampState, 1+bar)})
 	}
-	return s | 1<<f
+	return p
 }
 
-// Without returns the set with f taken out.
-func (s Faults) Without(f Fault) Faults {
-	if f < firstFault || f > lastFault {
-		return s
-	}
-	return s &^ (1 << f)
+// Update says what the board knows of itself; the lamps follow within a beat (an
+// eighth of a second). Now need not be set, nor what the button does: Acked,
+// Address. Any goroutine may call it, as often as it likes.
+func (p *Panel) Update(in Input) {
+	p.mu.Lock()
+	p.latest = in
+	p.mu.Unlock()
 }
 
-// Has reports whether f is in the set.
-func (s Faults) Has(f Fault) bool { return f >= firstFault && f <= lastFault && s&(1<<f) != 0 }
+// Input is what the lamps show: what was told, with what the button added. Who
+// draws the same panel elsewhere makes a Show of it.
+func (p *Panel) Input() Input {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown
+}
 
-// known drops the bits that stand for no fault.
-func (s Faults) known() Faults { return s & (1<<(lastFault+1) - 1<<firstFault) }
-
-// Len counts the faults in the set.
-func (s Faults) Len() int { return bits.OnesCount16(uint16(s.known())) }
-
-// List gives the faults in the order in which they are flashed, fewest first.
-func (s Faults) List() []Fault {
-	if s.known() == 0 {
-		return nil
-	}
-	list := make([]Fault, 0, s.Len())
-	for f := firstFault; f <= lastFault; f++ {
-		if s.Has(f) {
-			list = append(list, f)
+// Run plays until ctx ends.
+func (p *Panel) Run(ctx context.Context) {
+	for {
+		if p.clock.Sleep(ctx, p.Tick()) != nil {
+			return
 		}
 	}
-	return list
 }
 
-// Words gives the faults in words, in the order of List; nil if there are none.
-func (s Faults) Words() []string {
-	var words []string
-	for _, f := range s.List() {
-		words = append(words, f.String())
+// Tick does what is due now and returns how long nothing will be. It allocates
+// nothing unless something new is told.
+func (p *Panel) Tick() time.Duration {
+	now, elapsed := p.clock.Now(), p.clock.Elapsed()
+	at := sinceEpoch(now)
+	p.mu.Lock()
+	in := p.latest
+	p.mu.Unlock()
+
+	wait := time.Duration(beat * time.Millisecond)
+	if p.contact != nil {
+		p.readButton(in, elapsed, at)
+		if wait = buttonPoll; p.button.isIdle() {
+			wait = idlePoll
+		}
 	}
-	return words
+	in.Now = at
+	in = p.applyButton(in, elapsed)
+	if s := in.normalized(); !p.begun || s != p.rendered {
+		p.begun, p.rendered = true, s
+		for _, pl := range p.players {
+			pl.show = Render(in, pl.bar)
+			for i := range pl.lamps {
+				pl.lamps[i].until = pl.lamps[i].from
+			}
+		}
+		p.mu.Lock()
+		p.shown = in
+		p.mu.Unlock()
+	}
+	for _, pl := range p.players {
+		wait = min(wait, p.updateLamps(pl, at))
+	}
+	return wait
 }
 
-// String gives the words with commas between them, "" if there are none.
-func (s Faults) String() string { return strings.Join(s.Words(), ", ") }
+// readButton samples the button and does what a press means to the lamps.
+func (p *Panel) readButton(told Input, elapsed, at time.Duration) {
+	down, err := p.contact.Down()
+	if err != nil {
+		p.notifyFailure(fmt.Errorf("panel: %v cannot be read and is left alone: %w", p.contact, err))
+		_ = p.contact.Close() // it has failed already
+		p.contact = nil
+		return
+	}
+	press := p.button.Sample(down, elapsed)
+	switch press {
+	case NoPress:
+		return
+	case DoublePress:
+		p.addressFrom, p.addressSince = max(elapsed, 1), at
+	case ShortPress:
+		if p.addressFrom != 0 {
+			p.addressFrom = 0
+		} else if !told.Locate {
+			p.acknowledged = p.acknowledged | told.Faults
+		}
+	}
+	if p.onPress != nil {
+		p.onPress(press)
+	}
+}
+
+// addressRounds is how often an address is told before the lamps go back to what
+// they said.
+const addressRounds = 2
+
+// applyButton adds what somebody at the panel has asked for.
+func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
+	if p.button.IsStuck() {
+		in.Faults = in.Faults.With(ButtonStuck)
+	}
+	p.acknowledged &= in.Faults // what has gone and comes back is news
+	in.Acknowledged |= p.acknowledged
+	if p.addressFrom != 0 {
+		if elapsed-p.addressFrom < addressRounds*addressTime(in.Octet) {
+			in.Address, in.AddressSince = true, p.addressSince
+		} else {
+			p.addressFrom = 0
+		}
+	}
+	// Who holds the button sees what it will be to let go now.
+	switch p.button.Pending(elapsed) {
+	case LongPress:
+		in.Locate, in.Address = true, false
+	case DrainPress:
+		in = Input{Health: Draining, Load: in.Load}
+	case ShutdownPress:
+		in = Input{Health: Drained}
+	}
+	return in
+}
+
+// updateLamps sets the lamps that change, and returns how long they will not.
+func (p *Panel) updateLamps(pl *player, at time.Duration) time.Duration {
+	wait := time.Duration(beat * time.Millisecond)
+	if pl.failed {
+		return wait
+	}
+	changed := false
+	for i := range pl.lamps {
+		lamp := &pl.lamps[i]
+		if at >= lamp.from && at < lamp.until {
+			wait = min(wait, lamp.until-at)
+			continue
+		}
+		pattern := &pl.show.Health
+		if i != HealthLamp {
+			pattern = &pl.show.Bar[i-1]
+		} else if !pl.health {
+			continue
+		}
+		level, left := pattern.levelAt(at)
+		wait = min(wait, left)
+		lamp.from, lamp.until = at, at+min(left, time.Hour)
+		if pl.begun && level == lamp.level {
+			continue
+		}
+		if err := pl.driver.Set(i, level); err != nil {
+			p.disableDriver(pl, err)
+			return wait
+		}
+		lamp.level, changed = level, true
+	}
+	pl.begun = true
+	if changed {
+		if err := pl.driver.Flush(); err != nil {
+			p.disableDriver(pl, err)
+		}
+	}
+	return wait
+}
+
+func (p *Panel) disableDriver(pl *player, err error) {
+	pl.failed = true
+	p.notifyFailure(fmt.Errorf("panel: %v has failed and is left alone: %w", pl.driver, err))
+}
+
+func (p *Panel) notifyFailure(err error) {
+	if p.onFailure != nil {
+		p.onFailure(err)
+	}
+}
+
+// Close lets go of all lamps and of the button, after Run. A board that is
+// drained leaves "safe to unplug" on the lamps that can go on alone.
+func (p *Panel) Close() error {
+	var all []error
+	for _, pl := range p.players {
+		if k, ok := pl.driver.(Persister); ok && !pl.failed && p.rendered.Health == Drained {
+			all = append(all, k.Persist(healthPattern(Drained)))
+			continue
+		}
+		all = append(all, pl.driver.Close())
+	}
+	if p.contact != nil {
+		all = append(all, p.contact.Close())
+	}
+	return errors.Join(all...)
+}

@@ -58,12 +58,12 @@ func (p Pattern) Period() time.Duration {
 // same blink in step along the whole rack. Times before that moment count too.
 // At allocates nothing. The console's page has the same rule in lamp.js.
 func (p Pattern) At(t time.Duration) Level {
-	level, _ := p.at(t)
+	level, _ := p.levelAt(t)
 	return level
 }
 
-// at is At, and how long it will be so at least.
-func (p *Pattern) at(t time.Duration) (Level, time.Duration) {
+// levelAt is At, and how long it will be so at least.
+func (p *Pattern) levelAt(t time.Duration) (Level, time.Duration) {
 	period := p.Period()
 	if period <= 0 {
 		return Off, math.MaxInt64

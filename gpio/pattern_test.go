@@ -40,7 +40,7 @@ func FuzzAt(f *testing.F) {
 }
 
 func TestAtAllocatesNothing(t *testing.T) {
-	p := Tell(Input{Health: Serving, Faults: NewFaults(ButtonStuck)}, 0).Health
+	p := Render(Input{Health: Serving, Faults: NewFaultSet(ButtonStuck)}, 0).Health
 	var at time.Duration
 	if n := testing.AllocsPerRun(100, func() { p.At(at); at += 40 * time.Millisecond }); n != 0 {
 		t.Errorf("%v allocations a tick, want none", n)
@@ -77,12 +77,12 @@ func TestTimeline(t *testing.T) {
 
 // TestShowJSON fixes the form in which the console's page gets a Show.
 func TestShowJSON(t *testing.T) {
-	data, err := json.Marshal(Tell(Input{Health: Joining}, 1))
+	data, err := json.Marshal(Render(Input{Health: Joining}, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"health":{"name":"slow blink","steps":[{"level":255,"ms":500},{"level":0,"ms":500}]},` +
-		`"bar":[{"name":"dark","steps":[{"level":0,"ms":1000}]}],"says":"joining"}`
+		`"bar":[{"name":"dark","steps":[{"level":0,"ms":1000}]}],"summary":"joining"}`
 	if string(data) != want {
 		t.Errorf("got  %s\nwant %s", data, want)
 	}

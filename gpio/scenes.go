@@ -9,19 +9,19 @@ import (
 // Scene is one thing that a panel can say, with its name: the demo plays all of
 // them and the wall card explains them, so that neither can leave one out.
 type Scene struct {
-	Name  string // of what it tells: "joining"
-	Means string // one sentence more, "" if the name says it all
-	Bar   bool   // it is told by the bar and not by the health lamp
-	Takes time.Duration
-	// input is what a board is told at a time since the scene began, which was
+	Name     string // of what it tells: "joining"
+	Meaning  string // one sentence more, "" if the name says it all
+	OnBar    bool   // it is told by the bar and not by the health lamp
+	Duration time.Duration
+	// inputAt is what a board is told at a time since the scene began, which was
 	// at start.
-	input func(start, since time.Duration) Input
+	inputAt func(start, since time.Duration) Input
 }
 
 // At is the Input of the scene that began at start, a time since it began. Both
 // count as Pattern.At counts.
 func (s Scene) At(start, since time.Duration) Input {
-	in := s.input(start, since)
+	in := s.inputAt(start, since)
 	in.Now = start + since
 	return in
 }
@@ -34,10 +34,10 @@ const sceneMoment = 11 * time.Second
 func Scenes() []Scene {
 	var all []Scene
 	health := func(name, means string, in Input) {
-		takes := max(Tell(in, 0).Health.Period(), 3*time.Second) + time.Second
+		takes := max(Render(in, 0).Health.Period(), 3*time.Second) + time.Second
 		all = append(all, Scene{name, means, false, takes, func(start, _ time.Duration) Input {
 			if in.Address {
-				in.Asked = start
+				in.AddressSince = start
 			}
 			return in
 		}})
@@ -59,9 +59,9 @@ func Scenes() []Scene {
 	health("locate", "this one here", Input{Health: Serving, Locate: true})
 	health("stopped", "nothing runs here", Input{})
 	for f := firstFault; f <= lastFault; f++ {
-		health(f.String(), f.Advice(), Input{Health: Serving, Faults: NewFaults(f)})
+		health(f.String(), f.Advice(), Input{Health: Serving, Faults: NewFaultSet(f)})
 	}
-	health("acknowledged", "a fault that somebody knows of: one flash for its count", Input{Health: Serving, Faults: NewFaults(TooHot), Acked: NewFaults(TooHot)})
+	health("acknowledged", "a fault that somebody knows of: one flash for its count", Input{Health: Serving, Faults: NewFaultSet(TooHot), Acknowledged: NewFaultSet(TooHot)})
 	health("address", "its last number, digit by digit; a nought is one long light. This one ends in 203", Input{Health: Serving, Address: true, Octet: 203})
 
 	bar("load", "the share of its own capacity in use; the single lamp above is the peak of the last seconds", 14*time.Second, func(_, since time.Duration) Input {
@@ -73,18 +73,18 @@ func Scenes() []Scene {
 		return in
 	})
 	bar("leader", "the last lamp winks twice, every two seconds: leads the ledger", 6*time.Second, lasting(Input{Leader: true}))
-	bar("neighbour dead: after", "a light runs towards the dead board, which stands after this one", 12*time.Second, lasting(Input{Points: After}))
-	bar("neighbour dead: before", "the same, the other way", 12*time.Second, lasting(Input{Points: Before}))
-	bar("neighbours dead: both", "lights run from the middle both ways", 12*time.Second, lasting(Input{Points: Before | After}))
+	bar("neighbour dead: after", "a light runs towards the dead board, which stands after this one", 12*time.Second, lasting(Input{DeadSide: After}))
+	bar("neighbour dead: before", "the same, the other way", 12*time.Second, lasting(Input{DeadSide: Before}))
+	bar("neighbours dead: both", "lights run from the middle both ways", 12*time.Second, lasting(Input{DeadSide: Before | After}))
 	bar("sold out", "the bar closes from both ends and goes dark, between two looks at the load", 14*time.Second, lasting(Input{SoldOut: true}))
 	bar("opening", "the last ten seconds run down all bars of the rack in step, a wink a second; then all lamps light", sceneMoment+4*time.Second, func(start, _ time.Duration) Input {
 		in := busy
-		in.Opens = start + sceneMoment
+		in.OpensAt = start + sceneMoment
 		return in
 	})
 	bar("purge", "a spot runs up the bar and down again: pages are being forgotten", 5*time.Second, func(start, _ time.Duration) Input {
 		in := busy
-		in.Purged = start + 2*time.Second
+		in.PurgedAt = start + 2*time.Second
 		return in
 	})
 	return all
@@ -92,30 +92,30 @@ func Scenes() []Scene {
 
 // Title is the scene's name with what it means.
 func (s Scene) Title() string {
-	if s.Means == "" {
+	if s.Meaning == "" {
 		return s.Name
 	}
-	return s.Name + ": " + s.Means
+	return s.Name + ": " + s.Meaning
 }
 
 // ButtonRule is one line of what the button does.
 type ButtonRule struct {
-	Press Press
+	Press ButtonPress
 	How   string
 	Does  string
 }
 
 // ButtonRules lists what the button does, with the times that Button counts by.
 func ButtonRules() []ButtonRule {
-	hold := func(d time.Duration) string { return "hold " + seconds(d) + ", let go" }
+	hold := func(d time.Duration) string { return "hold " + formatSeconds(d) + ", let go" }
 	return []ButtonRule{
 		{ShortPress, "press", "acknowledge the faults; end locate"},
 		{DoublePress, "press twice", "tell the last number of the address"},
-		{LongPress, hold(longFrom), "locate: blink this board, here and on the console"},
-		{DrainPress, hold(drainFrom), "drain: take no new clients"},
-		{ShutdownPress, hold(shutFrom), "shut down cleanly; unplug when it flashes once in three seconds"},
+		{LongPress, hold(longPress), "locate: blink this board, here and on the console"},
+		{DrainPress, hold(drainPress), "drain: take no new clients"},
+		{ShutdownPress, hold(shutdownPress), "shut down cleanly; unplug when it flashes once in three seconds"},
 	}
 }
 
-// seconds writes a whole number of seconds for people: "8 s".
-func seconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + " s" }
+// formatSeconds writes a whole number of seconds for people: "8 s".
+func formatSeconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + " s" }

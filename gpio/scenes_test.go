@@ -38,14 +38,14 @@ func TestScenesGolden(t *testing.T) {
 	for _, scene := range Scenes() {
 		fmt.Fprintf(&b, "%s\n", scene.Title())
 		lines := make([]strings.Builder, 1+DefaultLamps)
-		for since := time.Duration(0); since < scene.Takes; since += beat * time.Millisecond {
-			show := Tell(scene.At(0, since), DefaultLamps)
+		for since := time.Duration(0); since < scene.Duration; since += beat * time.Millisecond {
+			show := Render(scene.At(0, since), DefaultLamps)
 			for lamp, p := range append([]Pattern{show.Health}, show.Bar...) {
 				level := int(p.At(since))
 				lines[lamp].WriteRune(marks[(level*(len(marks)-1)+int(Full)/2)/int(Full)])
 			}
 		}
-		if !scene.Bar {
+		if !scene.OnBar {
 			fmt.Fprintf(&b, "  health %s\n\n", lines[0].String())
 			continue
 		}
@@ -72,11 +72,11 @@ func TestScenesTellAll(t *testing.T) {
 		}
 	}
 	for f := firstFault; f <= lastFault; f++ {
-		if s, ok := names[f.String()]; !ok || s.Means == "" {
+		if s, ok := names[f.String()]; !ok || s.Meaning == "" {
 			t.Errorf("no scene shows %q and says what to do", f)
 		}
 	}
-	if Fault(77).Advice() != "" {
+	if FaultCode(77).Advice() != "" {
 		t.Error("there is advice for no fault")
 	}
 	rules := ButtonRules()
@@ -85,7 +85,7 @@ func TestScenesTellAll(t *testing.T) {
 			t.Errorf("no rule for %v", p)
 		}
 	}
-	if rules[3].How != "hold 3 s, let go" || Press(99).String() != "unknown press" || NoPress.String() != "none" {
+	if rules[3].How != "hold 3 s, let go" || ButtonPress(99).String() != "unknown press" || NoPress.String() != "none" {
 		t.Errorf("rules read %v", rules)
 	}
 }
@@ -116,7 +116,7 @@ func TestWalk(t *testing.T) {
 	key := &FakeKey{Clock: clock, Presses: [][2]time.Duration{{8 * time.Second, 8100 * time.Millisecond}, {10 * time.Second, 14 * time.Second}}}
 	var said []string
 	say := func(s string) { said = append(said, s+" "+d.Looks()) }
-	if err := Walk(context.Background(), clock, d, key, say); err != nil {
+	if err := TestWiring(context.Background(), clock, d, key, say); err != nil {
 		t.Fatal(err)
 	}
 	want := `all lamps dark 
@@ -142,14 +142,14 @@ heard: held for three seconds ...`
 
 	said = nil
 	key.Presses = [][2]time.Duration{{0, time.Hour}}
-	if err := Walk(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "the button is stuck") {
+	if err := TestWiring(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "the button is stuck") {
 		t.Errorf("a stuck button: %v, %q", err, said)
 	}
 	said, key.Presses = nil, nil
-	if err := Walk(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "nothing heard") {
+	if err := TestWiring(context.Background(), clock, d, key, say); err != nil || !strings.Contains(strings.Join(said, "\n"), "nothing heard") {
 		t.Errorf("a silent button: %v, %q", err, said)
 	}
-	if err := Walk(context.Background(), clock, &Fake{Err: errors.New("wire cut"), Bar: 1}, nil, say); err == nil {
+	if err := TestWiring(context.Background(), clock, &Fake{Err: errors.New("wire cut"), Bar: 1}, nil, say); err == nil {
 		t.Error("a broken driver goes unnoticed")
 	}
 }

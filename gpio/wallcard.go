@@ -18,19 +18,19 @@ const (
 	cardHeight      = 10 // of a drawing, in its own units; its width is in beats
 )
 
-// cardBlock is a lamp that is lit for a while, in a drawing whose unit across is
+// litBlock is a lamp that is lit for a while, in a drawing whose unit across is
 // a beat. How bright it is, is how high it is: the card is printed in black.
-type cardBlock struct{ X, Y, W, H string }
+type litBlock struct{ X, Y, W, H string }
 
-// cardLine is one line of the wall card.
-type cardLine struct {
-	Name, Means string
-	Count       int // of flashes, 0 if there is nothing to count
-	Beats       int // the drawing's width
-	Paper       int // what of it is drawn on: whole rounds of a pattern, as far as there are
-	Height      int
-	Seconds     []int // where its second marks are
-	Blocks      []cardBlock
+// wallCardLine is one line of the wall card.
+type wallCardLine struct {
+	Name, Meaning string
+	Count         int // of flashes, 0 if there is nothing to count
+	Beats         int // the drawing's width
+	Paper         int // what of it is drawn on: whole rounds of a pattern, as far as there are
+	Height        int
+	Seconds       []int // where its second marks are
+	Blocks        []litBlock
 }
 
 // WallCard is the language of the lamps as one page of HTML, to be printed and
@@ -41,20 +41,20 @@ func WallCard(lamps int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	lamps = min(max(lamps, 1), barSteps)
+	lamps = min(max(lamps, 1), maxBarSteps)
 	var data struct {
-		States, Faults, Asked, Bar []cardLine
+		States, Faults, Asked, Bar []wallCardLine
 		Button                     []ButtonRule
 		Lamps                      int
 		Stuck                      string
 	}
-	data.Button, data.Lamps, data.Stuck = ButtonRules(), lamps, seconds(stuckFrom)
+	data.Button, data.Lamps, data.Stuck = ButtonRules(), lamps, formatSeconds(stuckAfter)
 	for _, s := range Scenes() {
 		in := s.At(0, 0)
-		switch line := drawn(s, lamps); {
-		case s.Bar:
+		switch line := drawScene(s, lamps); {
+		case s.OnBar:
 			data.Bar = append(data.Bar, line)
-		case in.Address || in.Acked != 0:
+		case in.Address || in.Acknowledged != 0:
 			data.Asked = append(data.Asked, line)
 		case in.Faults != 0:
 			line.Count = int(in.Faults.List()[0])
@@ -68,15 +68,15 @@ func WallCard(lamps int) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// drawn plays a scene on paper, a lane a lamp, the first lamp lowest.
-func drawn(s Scene, lamps int) cardLine {
-	line := cardLine{Name: s.Name, Means: s.Means, Beats: cardHealthBeats, Height: cardHeight}
+// drawScene plays a scene on paper, a lane a lamp, the first lamp lowest.
+func drawScene(s Scene, lamps int) wallCardLine {
+	line := wallCardLine{Name: s.Name, Meaning: s.Meaning, Beats: cardHealthBeats, Height: cardHeight}
 	lanes := 1
-	if s.Bar {
+	if s.OnBar {
 		line.Beats, lanes, line.Height = cardBarBeats, lamps, 2*cardHeight
 	}
 	line.Paper = line.Beats
-	if period := int(Tell(s.At(0, 0), 0).Health.Period().Milliseconds() / beat); !s.Bar && period < line.Beats {
+	if period := int(Render(s.At(0, 0), 0).Health.Period().Milliseconds() / beat); !s.OnBar && period < line.Beats {
 		line.Paper -= line.Beats % period
 	}
 	for beats := 8; beats < line.Paper; beats += 8 {
@@ -89,14 +89,14 @@ func drawn(s Scene, lamps int) cardLine {
 		for k := 0; k <= line.Paper; k++ {
 			level := Off
 			if k < line.Paper {
-				level = s.level(i, lamps, time.Duration(k)*beat*time.Millisecond)
+				level = s.lampLevel(i, lamps, time.Duration(k)*beat*time.Millisecond)
 			}
 			if k > 0 && level == last {
 				continue
 			}
 			if last != Off {
 				high := lane * 0.8 * float64(last) / float64(Full)
-				line.Blocks = append(line.Blocks, cardBlock{
+				line.Blocks = append(line.Blocks, litBlock{
 					X: fmt.Sprint(from), W: fmt.Sprint(k - from),
 					Y: fmt.Sprintf("%.2f", lane*(float64(lanes-i)-0.1)-high), H: fmt.Sprintf("%.2f", high),
 				})
@@ -107,11 +107,11 @@ func drawn(s Scene, lamps int) cardLine {
 	return line
 }
 
-// level is that of a lamp of the bar, or of the health lamp if the scene is its,
+// lampLevel is that of a lamp of the bar, or of the health lamp if the scene is its,
 // at a time since the scene's beginning.
-func (s Scene) level(lamp, lamps int, since time.Duration) Level {
-	if s.Bar {
-		return Tell(s.At(0, since), lamps).Bar[lamp].At(since)
+func (s Scene) lampLevel(lamp, lamps int, since time.Duration) Level {
+	if s.OnBar {
+		return Render(s.At(0, since), lamps).Bar[lamp].At(since)
 	}
-	return Tell(s.At(0, since), 0).Health.At(since)
+	return Render(s.At(0, since), 0).Health.At(since)
 }

@@ -46,10 +46,10 @@ func TestWallCard(t *testing.T) {
 // flashes, and a bar's steady lamp is one block as long as the drawing.
 func TestWallCardDraws(t *testing.T) {
 	for _, s := range Scenes() {
-		line := drawn(s, 5)
-		if f := s.At(0, 0).Faults.List(); !s.Bar && len(f) == 1 && s.At(0, 0).Acked == 0 {
+		line := drawScene(s, 5)
+		if f := s.At(0, 0).Faults.List(); !s.OnBar && len(f) == 1 && s.At(0, 0).Acknowledged == 0 {
 			flashes := 0
-			period := int(Tell(s.At(0, 0), 0).Health.Period().Milliseconds() / beat)
+			period := int(Render(s.At(0, 0), 0).Health.Period().Milliseconds() / beat)
 			for _, b := range line.Blocks {
 				if x, err := strconv.Atoi(b.X); err == nil && x < period && b.W == "2" {
 					flashes++

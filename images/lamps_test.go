@@ -200,9 +200,9 @@ func (b *emulated) shows(numbers []int, show gpio.Show, length time.Duration) er
 // waitPins waits until the pins show what is said.
 func (b *emulated) waitPins(t *testing.T, numbers []int, in gpio.Input) {
 	t.Helper()
-	show := gpio.Tell(in, len(numbers)-1)
-	until(t, pinsLimit, "pins that say "+show.Says, func() error { return b.shows(numbers, show, watchTime(show)) })
-	t.Logf("on the pins: %s", show.Says)
+	show := gpio.Render(in, len(numbers)-1)
+	until(t, pinsLimit, "pins that say "+show.Summary, func() error { return b.shows(numbers, show, watchTime(show)) })
+	t.Logf("on the pins: %s", show.Summary)
 }
 
 // pinsLimit is how long the pins may take to say something, when all that leads
@@ -226,11 +226,11 @@ func (b *emulated) compare(t *testing.T, ops string, numbers []int) gpio.Show {
 			return err
 		}
 		if !alike(show, after.Panel) {
-			return fmt.Errorf("the panel promises %q, then %q, and the bar %s, then %s", show.Says, after.Panel.Says, barNames(show), barNames(after.Panel))
+			return fmt.Errorf("the panel promises %q, then %q, and the bar %s, then %s", show.Summary, after.Panel.Summary, barNames(show), barNames(after.Panel))
 		}
 		return broken
 	})
-	t.Logf("on the pins, as the console promises: %s; the bar: %s", show.Says, barNames(show))
+	t.Logf("on the pins, as the console promises: %s; the bar: %s", show.Summary, barNames(show))
 	return show
 }
 
@@ -276,7 +276,7 @@ func waitSelf(t *testing.T, ops, what string, is func(console.BoardView) bool) {
 	until(t, bootLimit, what, func() error {
 		s, err := self(t.Context(), ops)
 		if err == nil && !is(s) {
-			err = fmt.Errorf("it is %s with %v, and its panel says %q", s.State, s.Faults, s.Panel.Says)
+			err = fmt.Errorf("it is %s with %v, and its panel says %q", s.State, s.Faults, s.Panel.Summary)
 		}
 		return err
 	})

@@ -27,31 +27,31 @@ func TestPinsTellWhatIsSaidFromAllElse(t *testing.T) {
 		said(func(in *gpio.Input) { in.Address, in.Octet = true, 15 }),
 		said(func(in *gpio.Input) { in.Address, in.Octet = true, 51 }),
 		said(func(in *gpio.Input) { in.Leader = true }),
-		said(func(in *gpio.Input) { in.Points = gpio.After }),
-		said(func(in *gpio.Input) { in.Points = gpio.Before }),
-		said(func(in *gpio.Input) { in.Faults = gpio.NewFaults(gpio.PeerLost, gpio.NoMajority) }),
-		said(func(in *gpio.Input) { in.Faults = gpio.NewFaults(gpio.PeerLost, gpio.ButtonStuck) }),
+		said(func(in *gpio.Input) { in.DeadSide = gpio.After }),
+		said(func(in *gpio.Input) { in.DeadSide = gpio.Before }),
+		said(func(in *gpio.Input) { in.Faults = gpio.NewFaultSet(gpio.PeerLost, gpio.NoMajority) }),
+		said(func(in *gpio.Input) { in.Faults = gpio.NewFaultSet(gpio.PeerLost, gpio.ButtonStuck) }),
 	}
 	for f := gpio.PeerLost; f <= gpio.BadSettings; f++ {
-		ins = append(ins, said(func(in *gpio.Input) { in.Faults = gpio.NewFaults(f) }))
+		ins = append(ins, said(func(in *gpio.Input) { in.Faults = gpio.NewFaultSet(f) }))
 	}
 	ins = append(ins, said(func(in *gpio.Input) {
-		in.Faults = gpio.NewFaults(gpio.ClockUnset)
-		in.Acked = in.Faults
+		in.Faults = gpio.NewFaultSet(gpio.ClockUnset)
+		in.Acknowledged = in.Faults
 	}))
 	numbers := []int{21, 17, 22, 23, 24, 25}
 	random := rand.New(rand.NewPCG(1, 2))
 	var shows []gpio.Show
 	var lamps [][]pinLamp
 	for _, in := range ins {
-		show := gpio.Tell(in, len(numbers)-1)
+		show := gpio.Render(in, len(numbers)-1)
 		shows, lamps = append(shows, show), append(lamps, lampsOf(numbers, show))
 	}
 	for i, show := range shows {
 		for j := range shows {
 			seen := samplesOf(lamps[j], watchTime(show), random)
 			if err := kept(seen, lamps[i]); (err == nil) != (i == j) {
-				t.Errorf("%q on the pins, and promised is %q: %v", shows[j].Says, show.Says, err)
+				t.Errorf("%q on the pins, and promised is %q: %v", shows[j].Summary, show.Summary, err)
 			}
 		}
 	}

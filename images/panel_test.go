@@ -86,7 +86,7 @@ func TestAPanelObeysItsButton(t *testing.T) {
 	}
 	const nobody, octet = "10.77.0.253", 1
 	b, _, numbers := oneBoard(t, image, nobody) // nobody tells it the time: that is a fault
-	unset := gpio.NewFaults(gpio.ClockUnset)
+	unset := gpio.NewFaultSet(gpio.ClockUnset)
 	says := func(in gpio.Input) {
 		t.Helper()
 		in.Health, in.Leader = gpio.Serving, true
@@ -96,9 +96,9 @@ func TestAPanelObeysItsButton(t *testing.T) {
 
 	const short, gap = 150 * time.Millisecond, 150 * time.Millisecond
 	b.hold(short)
-	says(gpio.Input{Faults: unset, Acked: unset})
+	says(gpio.Input{Faults: unset, Acknowledged: unset})
 
-	address := gpio.Tell(gpio.Input{Health: gpio.Serving, Address: true, Octet: octet}, len(numbers)-1)
+	address := gpio.Render(gpio.Input{Health: gpio.Serving, Address: true, Octet: octet}, len(numbers)-1)
 	until(t, pinsLimit, "the address, after a double press", func() error {
 		b.hold(short)
 		b.pass(gap)
@@ -106,19 +106,19 @@ func TestAPanelObeysItsButton(t *testing.T) {
 		b.pass(time.Second) // two short presses would be one long since
 		return b.shows(numbers, address, address.Health.Period())
 	})
-	t.Logf("after a double press: %s", address.Says)
-	says(gpio.Input{Faults: unset, Acked: unset}) // it is told twice
+	t.Logf("after a double press: %s", address.Summary)
+	says(gpio.Input{Faults: unset, Acknowledged: unset}) // it is told twice
 
 	b.hold(1500 * time.Millisecond)
 	says(gpio.Input{Locate: true})
 	b.hold(short)
-	says(gpio.Input{Faults: unset, Acked: unset})
+	says(gpio.Input{Faults: unset, Acknowledged: unset})
 
 	b.press(true)
 	b.pass(21 * time.Second)
-	says(gpio.Input{Faults: unset.With(gpio.ButtonStuck), Acked: unset})
+	says(gpio.Input{Faults: unset.With(gpio.ButtonStuck), Acknowledged: unset})
 	b.press(false)
-	says(gpio.Input{Faults: unset, Acked: unset}) // and was no shutdown
+	says(gpio.Input{Faults: unset, Acknowledged: unset}) // and was no shutdown
 }
 
 // TestABoardIsShutDownByItsButton holds the button of an emulated board, first to
@@ -135,7 +135,7 @@ func TestABoardIsShutDownByItsButton(t *testing.T) {
 
 	b.press(true)
 	b.pass(3300 * time.Millisecond)
-	draining, err := gpio.Tell(gpio.Input{Health: gpio.Draining}, len(numbers)-1), errors.New("nobody looked")
+	draining, err := gpio.Render(gpio.Input{Health: gpio.Draining}, len(numbers)-1), errors.New("nobody looked")
 	for try := 0; err != nil && try < 3; try++ { // more would be eight seconds
 		err = b.shows(numbers, draining, 1400*time.Millisecond)
 	}
@@ -178,11 +178,11 @@ func TestPanelsTellThatTheWireIsCut(t *testing.T) {
 	}
 	joined()
 	sh(t, "ip link set port2 down")
-	lost := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaults(gpio.PeerLost, gpio.NoMajority), Points: gpio.After}
-	waitSelf(t, consoles[0], "the board to miss the other", func(s console.BoardView) bool { return s.Panel.Says == gpio.Tell(lost, 0).Says })
+	lost := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaultSet(gpio.PeerLost, gpio.NoMajority), DeadSide: gpio.After}
+	waitSelf(t, consoles[0], "the board to miss the other", func(s console.BoardView) bool { return s.Panel.Summary == gpio.Render(lost, 0).Summary })
 	rack[0].waitPins(t, numbers, lost)
 	rack[0].compare(t, consoles[0], numbers)
-	lost.Points = gpio.Before
+	lost.DeadSide = gpio.Before
 	rack[1].waitPins(t, numbers, lost)
 	sh(t, "ip link set port2 up")
 	whole(t, rack, shops, consoles)

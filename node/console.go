@@ -66,7 +66,7 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 		}
 		lamps = gpio.Input{Health: gpio.Stopped}
 	}
-	view.Panel = gpio.Tell(lamps, defaultBarLamps)
+	view.Panel = gpio.Render(lamps, defaultBarLamps)
 	return view
 }
 
@@ -87,7 +87,7 @@ func vitalsToPanel(v cluster.Vitals) gpio.Input {
 	}
 	for _, pair := range [...]struct {
 		told cluster.Fault
-		lamp gpio.Fault
+		lamp gpio.FaultCode
 	}{
 		{cluster.PeerLost, gpio.PeerLost},
 		{cluster.OriginDown, gpio.OriginDown},

@@ -49,18 +49,18 @@ func (h *fastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, bo
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return h.pages.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), h.memoFor(q))
+	return h.pages.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), h.memoFor(q))
 }
 
 // fastPathMemo is an answer given by hits, for front.ResponseMemo. What a host name means does not
 // change, and so is no part of it.
 type fastPathMemo struct {
 	fastPath *fastPath
-	cache.Memo
+	cache.HitMemo
 }
 
 // memoFor is where the answer to a request is to be noted, nil for nowhere.
-func (h *fastPath) memoFor(q *front.PlainRequest) *cache.Memo {
+func (h *fastPath) memoFor(q *front.PlainRequest) *cache.HitMemo {
 	if !q.WantMemo {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (h *fastPath) memoFor(q *front.PlainRequest) *cache.Memo {
 		q.Memo = m
 	}
 	m.fastPath = h
-	return &m.Memo
+	return &m.HitMemo
 }
 
 // StillValid is front.ResponseMemo.
@@ -79,7 +79,7 @@ func (m *fastPathMemo) StillValid(at time.Duration, times int) bool {
 		at = m.fastPath.Now()
 	}
 	p := m.fastPath.pages
-	return p.purger.LeaseValidAt(at) && p.cache.Again(&m.Memo, at+p.clockLead, times)
+	return p.purger.LeaseValidAt(at) && p.cache.StillValid(&m.HitMemo, at+p.clockLead, times)
 }
 
 // learnHost asks the sites what a host name means.

@@ -78,7 +78,7 @@ func (p *rackHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *rackHandler) routeFor(r *http.Request, name string) cache.Route {
 	route := cache.Route{Name: originRoute, Upstream: originFetch{p}}
 	if !p.ensureLease(r.Context()) {
-		route.YoungerThan = isolatedMaxAge
+		route.MaxAge = isolatedMaxAge
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
 		return route // between this client and the origin alone
@@ -87,16 +87,16 @@ func (p *rackHandler) routeFor(r *http.Request, name string) cache.Route {
 	first, _ := p.ring().Owners(key)
 	if first == p.self || first == "" {
 		route.Upstream = ownerFetch{p}
-		route.Share = true
+		route.Replicate = true
 		return route
 	}
 	route.Name = name
-	route.Upstream, route.Alone, route.AskOthers = rackFetch{p, name}, originFetch{p}, true
+	route.Upstream, route.Bypass, route.ForwardOnlyIfCached = rackFetch{p, name}, originFetch{p}, true
 	// One board for the rack says when a page is refreshed, or each would have
 	// its own first client served stale. A dead one is not waited for.
-	route.Defer = p.link.Up(first)
+	route.DeferStale = p.link.Up(first)
 	p.hot.countRequest(key, p.now())
-	route.Keep = p.isHotKey
+	route.MayStore = p.isHotKey
 	return route
 }
 

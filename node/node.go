@@ -145,9 +145,9 @@ func (b *board) open(ctx context.Context) error {
 		Name: b.cfg.Board.Name, Budget: budget, MaxObject: maxObject, Via: via,
 		NoCacheStatus: !b.cfg.Cache.CacheStatusHeader, ClientDirectives: b.cfg.Cache.ClientCacheControl, KeepSetCookie: b.cfg.Cache.StoreSetCookie,
 		StaleOnError: staleOnError(b.cfg.Cache), MaxVariants: b.cfg.Cache.MaxVariants, Compress: b.cfg.Cache.Compress,
-		Logger: quiet, Fail: newFailHandler(quiet), OnStore: b.replicator.queueCopy, OnInvalidate: b.invalidator.purgeKey, OnReplace: b.invalidator.purgeKey,
-		Settle:       b.invalidator.awaitPurge,
-		ClockTrusted: b.clockIsSet,
+		Logger: quiet, ErrorHandler: newFailHandler(quiet), OnStore: b.replicator.queueCopy, OnInvalidate: b.invalidator.purgeKey, OnReplace: b.invalidator.purgeKey,
+		AwaitInvalidation: b.invalidator.awaitPurge,
+		ClockTrusted:      b.clockIsSet,
 	})
 	if err != nil {
 		return err
@@ -325,7 +325,7 @@ func (b *board) run(ctx context.Context) error {
 	behind.Go(func() { b.purger.Run(rack) })
 	behind.Go(func() { b.replicator.run(rack) })
 	behind.Go(func() { b.invalidator.run(rack, b.purger) })
-	behind.Go(func() { b.cache.Tend(rack) })
+	behind.Go(func() { b.cache.GovernHeap(rack) })
 	behind.Go(func() { b.runHeartbeat(rack) })
 	behind.Go(func() { b.runPanel(rack, b.log) })
 	behind.Go(func() { b.followMembership(rack) })

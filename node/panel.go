@@ -28,20 +28,20 @@ const maxQueuedPresses = 4
 // there is still what they would do, which the console shows.
 type panelState struct {
 	panel   *gpio.Panel
-	meter   gpio.Meter // of the beat alone
+	meter   gpio.LoadMeter // of the beat alone
 	located atomic.Bool
 	purged  atomic.Int64 // when a purge was last obeyed, Unix nanoseconds by this board's clock
-	presses chan gpio.Press
+	presses chan gpio.ButtonPress
 }
 
 // OpenPanel opens the lamps and the button that the settings ask for. What
 // cannot be had is in the error, one sentence each, and the rest is there. A
 // machine that is no Pi has none unless pins are named.
-func OpenPanel(cfg config.PanelSettings) (pins.Opened, error) {
-	host := pins.NewHost()
+func OpenPanel(cfg config.PanelSettings) (pins.PanelParts, error) {
+	host := pins.NewPinHost()
 	s, ask := panelPins(cfg, host.Model)
 	if !ask {
-		return pins.Opened{}, nil
+		return pins.PanelParts{}, nil
 	}
 	opened, err := pins.Open(s, host)
 	said := []error{err}
@@ -53,7 +53,7 @@ func OpenPanel(cfg config.PanelSettings) (pins.Opened, error) {
 
 // panelPins fills in what the settings leave to the board's model. ask is false
 // if there is nothing to be opened.
-func panelPins(cfg config.PanelSettings, model string) (s pins.Settings, ask bool) {
+func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, ask bool) {
 	if model != "" {
 		s = pins.Defaults(model)
 	}
@@ -86,11 +86,11 @@ func (b *board) openPanel(log *slog.Logger) {
 	if err != nil {
 		log.Warn("the panel is not whole", "error", err)
 	}
-	b.panel.presses = make(chan gpio.Press, maxQueuedPresses)
+	b.panel.presses = make(chan gpio.ButtonPress, maxQueuedPresses)
 	b.panel.panel = gpio.NewPanel(gpio.Config{
-		Clock: gpio.NewWallClock(b.counter.clockLead), Drivers: opened.Drivers, Key: opened.Key,
-		Pressed: b.queuePress,
-		Failed:  func(err error) { log.Warn("a part of the panel has failed and is left alone", "error", err) },
+		Clock: gpio.NewWallClock(b.counter.clockLead), Drivers: opened.Drivers, Contact: opened.Contact,
+		OnPress:   b.queuePress,
+		OnFailure: func(err error) { log.Warn("a part of the panel has failed and is left alone", "error", err) },
 	})
 }
 
@@ -110,7 +110,7 @@ func (c *counter) clockLead() time.Duration {
 // queuePress is told of each press of the button by the goroutine that plays the
 // lamps, which must not wait: who presses faster than the board can follow has
 // pressed for nothing.
-func (b *board) queuePress(p gpio.Press) {
+func (b *board) queuePress(p gpio.ButtonPress) {
 	select {
 	case b.panel.presses <- p:
 	default:
@@ -129,7 +129,7 @@ func (b *board) handlePresses(ctx context.Context) {
 	}
 }
 
-func (b *board) handlePress(p gpio.Press) {
+func (b *board) handlePress(p gpio.ButtonPress) {
 	switch p {
 	case gpio.ShortPress:
 		b.locateBoard(true)
@@ -156,7 +156,7 @@ func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
 func (b *board) updatePanel(v cluster.Vitals, at time.Time) {
 	in := b.ownPanelInput(v, at)
 	in.Load, in.Peak = b.panel.meter.Add(in.Load, time.Duration(at.UnixNano()))
-	b.panel.panel.Tell(in)
+	b.panel.panel.Update(in)
 }
 
 // refreshPanel tells the lamps of something between two beats.
@@ -164,7 +164,7 @@ func (b *board) refreshPanel(v cluster.Vitals) {
 	in := b.ownPanelInput(v, time.Now())
 	was := b.panel.panel.Input()
 	in.Load, in.Peak = was.Load, was.Peak
-	b.panel.panel.Tell(in)
+	b.panel.panel.Update(in)
 }
 
 // panelInputOf is what a board's lamps tell now. Of another board it is what can be
@@ -211,13 +211,13 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 		order = append(order, other.Name)
 		dead[other.Name] = !other.Alive && !other.Left
 	}
-	in.Points = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
+	in.DeadSide = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
 	if purged := b.panel.purged.Load(); purged != 0 {
 		place := time.Duration(max(slices.Index(order, of.Name), 0))
-		in.Purged = time.Duration(purged) + lead + place*purgeWaveStep
+		in.PurgedAt = time.Duration(purged) + lead + place*purgeWaveStep
 	}
 	if b.counter != nil {
-		in.SoldOut, in.Opens = saleIndicators(b.counter.desk)
+		in.SoldOut, in.OpensAt = saleIndicators(b.counter.desk)
 	}
 	return in
 }

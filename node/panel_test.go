@@ -19,15 +19,15 @@ func TestPanelPins(t *testing.T) {
 		name  string
 		cfg   config.PanelSettings
 		model string
-		want  pins.Settings
+		want  pins.Wiring
 		ask   bool
 	}{
 		{"a Pi", auto, pi, pins.Defaults(pi), true},
-		{"no Pi", auto, "", pins.Settings{}, false},
-		{"a Pi without a panel", none, pi, pins.Settings{}, false},
-		{"named pins", some, pi, pins.Settings{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
-		{"named pins on a machine that nobody knows", some, "", pins.Settings{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
-		{"a strip alone", strip, pi, pins.Settings{Strip: true}, true},
+		{"no Pi", auto, "", pins.Wiring{}, false},
+		{"a Pi without a panel", none, pi, pins.Wiring{}, false},
+		{"named pins", some, pi, pins.Wiring{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
+		{"named pins on a machine that nobody knows", some, "", pins.Wiring{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
+		{"a strip alone", strip, pi, pins.Wiring{Strip: true}, true},
 	} {
 		if got, ask := panelPins(tt.cfg, tt.model); !reflect.DeepEqual(got, tt.want) || ask != tt.ask {
 			t.Errorf("%s: %+v, %v; want %+v, %v", tt.name, got, ask, tt.want, tt.ask)

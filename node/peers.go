@@ -148,13 +148,13 @@ func (h *peerHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 	first, _ := p.ring().Owners(cache.Key(in))
 	switch {
 	case q.storedOnly:
-		if route.YoungerThan > 0 || !p.cache.HasFresh(in) {
+		if route.MaxAge > 0 || !p.cache.HasFresh(in) {
 			writeRefused(w, "not stored")
 			return
 		}
 		route = cache.Route{Name: originRoute, Upstream: noUpstream{}}
 	case q.relayed || first == asker:
-		route.Name, route.Upstream, route.Defer = originRoute, originFetch{p}, false
+		route.Name, route.Upstream, route.DeferStale = originRoute, originFetch{p}, false
 	}
 	p.cache.Serve(w, in, route)
 }
@@ -167,9 +167,9 @@ func (h *peerHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	route := cache.Route{Name: permitRoute, Upstream: localOriginFetch{p}, Keep: func(string) bool { return false }}
+	route := cache.Route{Name: permitRoute, Upstream: localOriginFetch{p}, MayStore: func(string) bool { return false }}
 	if !p.ensureLease(r.Context()) {
-		route.YoungerThan = isolatedMaxAge
+		route.MaxAge = isolatedMaxAge
 	}
 	p.cache.Serve(w, in, route)
 }
@@ -212,7 +212,7 @@ func (h *peerHandler) storeCopy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// From here on a purge is seen by the guard; before, by the digest.
-	guard := p.cache.Guard(query.Get("key"))
+	guard := p.cache.NewGuard(query.Get("key"))
 	defer guard.Release()
 	if p.purger.Digest() != digest {
 		http.Error(w, "the purges differ: send it again later", http.StatusConflict)

@@ -90,7 +90,7 @@ func (c *replicator) sendCopies(ctx context.Context, key string) {
 	// The digest is taken before the copy: what this board has obeyed by then
 	// cannot be in it, and a board that has obeyed the same may keep it.
 	digest := p.purger.Digest()
-	for _, object := range p.cache.Copy(key) {
+	for _, object := range p.cache.Peek(key) {
 		if err := c.putCopy(ctx, second, key, digest, p.cache.AppendWire(nil, object)); err != nil {
 			if !errors.Is(err, link.ErrPeerSilent) && ctx.Err() == nil {
 				c.log.Debug("copy not taken", "board", second, "key", key, "error", err)

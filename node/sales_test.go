@@ -327,7 +327,7 @@ func TestThePanelTellsTheRacksStory(t *testing.T) {
 			observer.waitFor("the lamps of "+b.name+" say "+what, func(s console.Snapshot) bool {
 				for _, board := range s.Boards {
 					if board.Name == b.name {
-						return strings.Contains(board.Panel.Says, what)
+						return strings.Contains(board.Panel.Summary, what)
 					}
 				}
 				return false

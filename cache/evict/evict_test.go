@@ -34,9 +34,9 @@ func sums(p *Policy[int]) (bytes int64) {
 }
 
 func TestNeverOverBudget(t *testing.T) {
-	for i := range ways {
+	for i := range strategies {
 		p := New[int](10_000, 100, nil, nil)
-		p.way = ways[i]
+		p.strategy = strategies[i]
 		r := rand.New(rand.NewPCG(1, uint64(i)))
 		for range 20_000 {
 			k := uint64(r.IntN(2000))
@@ -56,15 +56,15 @@ func TestNeverOverBudget(t *testing.T) {
 				ask(p, k, int64(1+r.IntN(1000)))
 			}
 			if p.Used() > p.budget && p.budget == 10_000 {
-				t.Fatalf("way %v: %d bytes in a budget of %d", ways[i], p.Used(), p.budget)
+				t.Fatalf("way %v: %d bytes in a budget of %d", strategies[i], p.Used(), p.budget)
 			}
 		}
 		if got := sums(p); got != p.Used() || len(p.Items()) != p.Len() {
-			t.Errorf("way %v: items sum up to %d in %d, counted %d in %d", ways[i], got, len(p.Items()), p.Used(), p.Len())
+			t.Errorf("way %v: items sum up to %d in %d, counted %d in %d", strategies[i], got, len(p.Items()), p.Used(), p.Len())
 		}
 		p.Rebuild()
 		if got := sums(p); got != p.Used() {
-			t.Errorf("way %v: after a rebuild %d, counted %d", ways[i], got, p.Used())
+			t.Errorf("way %v: after a rebuild %d, counted %d", strategies[i], got, p.Used())
 		}
 	}
 }
@@ -79,7 +79,7 @@ func TestTooLargeForAll(t *testing.T) {
 // A scan passes through probation and leaves main alone.
 func TestScanLeavesFavourites(t *testing.T) {
 	p := New[int](100, 100, nil, nil)
-	p.way = ways[firstWay]
+	p.strategy = strategies[initialStrategy]
 	for range 5 {
 		for k := range uint64(80) {
 			ask(p, k, 1)
@@ -136,13 +136,13 @@ func TestTunerFindsTheWay(t *testing.T) {
 	}
 	for _, n := range []int{100, 1000, 3000} {
 		got, tuner := hits(n, 100*n, func(i int) uint64 { return uint64(i % (n * 3 / 2)) })
-		if got < 60 || tuner.way.Load() != 0 {
-			t.Errorf("%d entries: %.1f %% of a loop hit, way %d", n, got, tuner.way.Load())
+		if got < 60 || tuner.current.Load() != 0 {
+			t.Errorf("%d entries: %.1f %% of a loop hit, way %d", n, got, tuner.current.Load())
 		}
 		r := rand.New(rand.NewPCG(1, 1))
 		got, tuner = hits(n, 100*n, func(i int) uint64 { return 1<<40 + uint64(i/20) - uint64(r.ExpFloat64()*float64(n)/2) })
-		if got < 65 || tuner.way.Load() == 0 {
-			t.Errorf("%d entries: %.1f %% of news hit, way %d", n, got, tuner.way.Load())
+		if got < 65 || tuner.current.Load() == 0 {
+			t.Errorf("%d entries: %.1f %% of news hit, way %d", n, got, tuner.current.Load())
 		}
 	}
 }
@@ -201,10 +201,10 @@ func TestShadowItemCost(t *testing.T) {
 	before := heap()
 	tuner := NewTuner(1<<40, MaxShadow)
 	for k := range uint64(MaxShadow) {
-		tuner.miss(key(k), 1)
+		tuner.noteMiss(key(k), 1)
 	}
-	if got := heap() - before; got > int64(Ways*MaxShadow*ShadowItemCost) {
-		t.Errorf("%d shadows of %d items take %d bytes, %d an item", Ways, MaxShadow, got, got/int64(Ways*MaxShadow))
+	if got := heap() - before; got > int64(StrategyCount*MaxShadow*ShadowItemCost) {
+		t.Errorf("%d shadows of %d items take %d bytes, %d an item", StrategyCount, MaxShadow, got, got/int64(StrategyCount*MaxShadow))
 	}
 	runtime.KeepAlive(tuner)
 }
@@ -305,7 +305,7 @@ func TestHitsTogether(t *testing.T) {
 			for range times {
 				one.Hit(a)
 			}
-			all.Hits(b, times)
+			all.HitN(b, times)
 			if a.hits.Load() != b.hits.Load() {
 				t.Fatalf("%d hits are %d, and together %d", times, a.hits.Load(), b.hits.Load())
 			}
@@ -319,16 +319,16 @@ func TestHitsTogether(t *testing.T) {
 func TestHolds(t *testing.T) {
 	p := New[int](1000, 10, nil, nil)
 	e := NewItem(key(1), 1, 1)
-	if p.Holds(e) {
+	if p.Contains(e) {
 		t.Error("it holds what was never added")
 	}
 	p.Add(e)
-	if !p.Holds(e) {
+	if !p.Contains(e) {
 		t.Error("it does not hold what was added")
 	}
 	p.Remove(e)
 	p.Add(NewItem(key(1), 1, 1))
-	if p.Holds(e) {
+	if p.Contains(e) {
 		t.Error("it holds what another has taken the place of")
 	}
 }

@@ -14,9 +14,9 @@ const (
 	// maxChances those that get a second chance, in one step.
 	maxContest = 32
 	maxChances = 32
-	// returning is from how many requests lately, this one included, something
+	// returningCount is from how many requests lately, this one included, something
 	// that comes back is taken for a favourite at once.
-	returning = 3
+	returningCount = 3
 )
 
 // Item is one thing in the cache.
@@ -36,8 +36,8 @@ func NewItem[V any](hash uint64, cost int64, value V) *Item[V] {
 // Cost is the item's share of the budget, in bytes.
 func (i *Item[V]) Cost() int64 { return i.cost }
 
-// touch counts hits. Those of several readers at once may count as one's.
-func (i *Item[V]) touch(times uint32) {
+// countHits counts hits. Those of several readers at once may count as one's.
+func (i *Item[V]) countHits(times uint32) {
 	if n := i.hits.Load(); n < maxHits {
 		i.hits.Store(min(n+times, maxHits))
 	}
@@ -57,7 +57,7 @@ type Policy[V any] struct {
 	budget                  int64
 	sketch                  sketch
 	tuner                   *Tuner // nil: way is fixed
-	way                     way
+	strategy                strategy
 	evicted                 func(*Item[V])
 }
 
@@ -108,17 +108,17 @@ func (p *Policy[V]) Peek(hash uint64) *Item[V] {
 	return e
 }
 
-// Holds reports whether an item is in the policy still.
-func (p *Policy[V]) Holds(e *Item[V]) bool { return p.Peek(e.hash) == e }
+// Contains reports whether an item is in the policy still.
+func (p *Policy[V]) Contains(e *Item[V]) bool { return p.Peek(e.hash) == e }
 
 // Hit counts a use of an item that is in the policy. It allocates nothing.
-func (p *Policy[V]) Hit(e *Item[V]) { p.Hits(e, 1) }
+func (p *Policy[V]) Hit(e *Item[V]) { p.HitN(e, 1) }
 
-// Hits counts so many uses in a row.
-func (p *Policy[V]) Hits(e *Item[V], times int) {
-	e.touch(uint32(times))
+// HitN counts so many uses in a row.
+func (p *Policy[V]) HitN(e *Item[V], times int) {
+	e.countHits(uint32(times))
 	if p.tuner != nil {
-		p.tuner.hit(e.hash, e.cost, times)
+		p.tuner.noteHit(e.hash, e.cost, times)
 	}
 }
 
@@ -126,14 +126,14 @@ func (p *Policy[V]) Hits(e *Item[V], times int) {
 // reports whether the item fits at all. Its hash must not be there already.
 func (p *Policy[V]) Add(e *Item[V]) bool {
 	if p.tuner != nil {
-		p.way = p.tuner.miss(e.hash, e.cost)
+		p.strategy = p.tuner.noteMiss(e.hash, e.cost)
 	}
-	p.sketch.remember(p.Len())
+	p.sketch.setMemory(p.Len())
 	p.sketch.add(e.hash, 1)
 	if e.cost > p.budget {
 		return false
 	}
-	if p.way.hit == returns && p.sketch.estimate(e.hash) >= returning {
+	if p.strategy.onHit == promoteReturning && p.sketch.estimate(e.hash) >= returningCount {
 		p.makeRoom(0, e.cost)
 		p.main.Add(e.hash, e)
 		p.mainUsed += e.cost
@@ -169,14 +169,14 @@ func (p *Policy[V]) Remove(e *Item[V]) {
 // Evict removes an item for want of room; what is known of it stays known.
 func (p *Policy[V]) Evict(e *Item[V]) {
 	p.Remove(e)
-	p.settle(e)
+	p.flushHits(e)
 	if p.evicted != nil {
 		p.evicted(e)
 	}
 }
 
-// settle moves an item's hits into the sketch.
-func (p *Policy[V]) settle(e *Item[V]) {
+// flushHits moves an item's hits into the sketch.
+func (p *Policy[V]) flushHits(e *Item[V]) {
 	if n := e.hits.Swap(0); n > 0 {
 		p.sketch.add(e.hash, n)
 	}
@@ -188,7 +188,7 @@ func (p *Policy[V]) settle(e *Item[V]) {
 func (p *Policy[V]) makeRoom(probation, main int64) {
 	for p.Used()+probation+main > p.budget && p.Len() > 0 {
 		if p.main.Len() > 0 && (p.probation.Len() == 0 || p.probationUsed+probation <= p.probationTarget()) {
-			p.Evict(p.victim())
+			p.Evict(p.nextVictim())
 			continue
 		}
 		_, e, _ := p.probation.GetOldest()
@@ -196,19 +196,19 @@ func (p *Policy[V]) makeRoom(probation, main int64) {
 	}
 }
 
-func (p *Policy[V]) probationTarget() int64 { return p.budget * p.way.share / 100 }
+func (p *Policy[V]) probationTarget() int64 { return p.budget * p.strategy.share / 100 }
 
 // leaveProbation moves the oldest newcomer on to main, or out, or lets it stay
 // for another round.
 func (p *Policy[V]) leaveProbation(e *Item[V]) {
 	wanted := e.hits.Load() > 0
-	if wanted && p.way.hit == stays {
-		p.settle(e)
+	if wanted && p.strategy.onHit == stayInProbation {
+		p.flushHits(e)
 		p.probation.Get(e.hash)
 		return
 	}
 	need := e.cost - (p.budget - p.probationTarget() - p.mainUsed)
-	if need > 0 && !p.contest(e, need, wanted && p.way.hit != counts) {
+	if need > 0 && !p.winContest(e, need, wanted && p.strategy.onHit != promoteByContest) {
 		p.Evict(e)
 		return
 	}
@@ -217,7 +217,7 @@ func (p *Policy[V]) leaveProbation(e *Item[V]) {
 	p.mainUsed += e.cost
 }
 
-// contest makes need bytes of room in main for e if e is sure to move, or if it
+// winContest makes need bytes of room in main for e if e is sure to move, or if it
 // was asked for more often than each that would have to go. Otherwise nobody
 // goes. (More often than all of them together would favour small pages more: three
 // points more requests hit on mixed sizes, and two points fewer bytes.)
@@ -225,11 +225,11 @@ func (p *Policy[V]) leaveProbation(e *Item[V]) {
 // Unless the way is eager, the request that brought e in does not count. Residents
 // have had no chance of theirs yet, and in a loop each newcomer would beat one that
 // comes next.
-func (p *Policy[V]) contest(e *Item[V], need int64, sure bool) bool {
+func (p *Policy[V]) winContest(e *Item[V], need int64, sure bool) bool {
 	bid := uint32(math.MaxUint32)
 	if !sure {
 		bid = p.popularity(e)
-		if !p.way.eager {
+		if !p.strategy.eager {
 			bid -= min(bid, 1)
 		}
 	}
@@ -239,7 +239,7 @@ func (p *Policy[V]) contest(e *Item[V], need int64, sure bool) bool {
 		if n == maxContest || p.main.Len() == n {
 			return false
 		}
-		v := p.victim()
+		v := p.nextVictim()
 		if p.popularity(v) >= bid {
 			return false
 		}
@@ -255,15 +255,15 @@ func (p *Policy[V]) contest(e *Item[V], need int64, sure bool) bool {
 	return true
 }
 
-// victim is the resident of main that is to go next. One that was hit since it
+// nextVictim is the resident of main that is to go next. One that was hit since it
 // was last looked at goes to the front instead.
-func (p *Policy[V]) victim() *Item[V] {
+func (p *Policy[V]) nextVictim() *Item[V] {
 	_, e, _ := p.main.GetOldest()
 	for range maxChances {
 		if e.hits.Load() == 0 {
 			break
 		}
-		p.settle(e)
+		p.flushHits(e)
 		p.main.Get(e.hash)
 		_, e, _ = p.main.GetOldest()
 	}

@@ -26,26 +26,26 @@ const (
 
 // newSketch makes one for about n keys.
 func newSketch(n int) sketch {
-	n = max(n, leastItems)
+	n = max(n, minItems)
 	s := sketch{words: make([]uint64, 1<<bits.Len(uint(sketchWords*n-1)))}
-	s.remember(n)
+	s.setMemory(n)
 	return s
 }
 
-// leastItems is the least number of items that a sketch is made for.
-const leastItems = 16
+// minItems is the least number of items that a sketch is made for.
+const minItems = 16
 
-// remember sets for how many items the sketch counts, as far as it has room.
-func (s *sketch) remember(items int) {
-	s.reset = sketchMemory * min(max(items, leastItems), len(s.words))
+// setMemory sets for how many items the sketch counts, as far as it has room.
+func (s *sketch) setMemory(items int) {
+	s.reset = sketchMemory * min(max(items, minItems), len(s.words))
 }
 
 // sketchSeeds spread one 64-bit hash over four words.
 var sketchSeeds = [4]uint64{0xc3a5c85c97cb3127, 0xb492b66fbe98f273, 0x9ae16a3b2f90404f, 0xcbf29ce484222325}
 
-// slot gives row i's counter. The hash's own top bits are the same for all keys
+// counterSlot gives row i's counter. The hash's own top bits are the same for all keys
 // of a shard, so only mixed bits are used.
-func (s *sketch) slot(h uint64, i int) (word int, shift uint) {
+func (s *sketch) counterSlot(h uint64, i int) (word int, shift uint) {
 	x := (h + sketchSeeds[i]) * sketchSeeds[i]
 	x ^= x >> 32
 	return int(x & uint64(len(s.words)-1)), uint(x>>30&3|uint64(i)<<2) << 2
@@ -53,7 +53,7 @@ func (s *sketch) slot(h uint64, i int) (word int, shift uint) {
 
 func (s *sketch) add(h uint64, n uint32) {
 	for i := range sketchSeeds {
-		w, shift := s.slot(h, i)
+		w, shift := s.counterSlot(h, i)
 		have := uint32(s.words[w] >> shift & sketchMax)
 		s.words[w] += uint64(min(n, sketchMax-have)) << shift
 	}
@@ -68,7 +68,7 @@ func (s *sketch) add(h uint64, n uint32) {
 func (s *sketch) estimate(h uint64) uint32 {
 	least := uint32(sketchMax)
 	for i := range sketchSeeds {
-		w, shift := s.slot(h, i)
+		w, shift := s.counterSlot(h, i)
 		least = min(least, uint32(s.words[w]>>shift&sketchMax))
 	}
 	return least

@@ -136,7 +136,7 @@ func settingsError(err error) error {
 // showSettingsAlarm shows on whatever lamps a board has unasked that its settings
 // cannot be read, until ctx ends.
 func showSettingsAlarm(ctx context.Context) {
-	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaults(gpio.BadSettings)})
+	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
 }
 
 // showAtRest shows on the lamps of the header that the board is safe to unplug,
@@ -153,8 +153,8 @@ func showAtRest(ctx context.Context, cfg config.PanelSettings) {
 func showAlways(ctx context.Context, cfg config.PanelSettings, in gpio.Input) {
 	cfg.ButtonPin = config.PinNone
 	opened, _ := node.OpenPanel(cfg) // what is missing, the board's program has told
-	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, Failed: func(error) {}})
-	panel.Tell(in)
+	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, OnFailure: func(error) {}})
+	panel.Update(in)
 	panel.Run(ctx)
 	_ = panel.Close() // a lamp that cannot be closed stays as it is
 }

@@ -74,8 +74,8 @@ func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal 
 		if missing != nil {
 			printError(w, missing.Error())
 		}
-		if opened.Key != nil {
-			defer opened.Key.Close()
+		if opened.Contact != nil {
+			defer opened.Contact.Close()
 		}
 		for _, d := range opened.Drivers {
 			defer d.Close()
@@ -102,19 +102,19 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	if len(opened.Drivers) == 0 {
 		return fmt.Errorf("there are no lamps to test: name their pins under [panel], or run this on a Pi")
 	}
-	if opened.Key != nil {
-		defer opened.Key.Close()
+	if opened.Contact != nil {
+		defer opened.Contact.Close()
 	}
 	for _, d := range opened.Drivers {
 		defer d.Close()
 	}
 	for i, d := range opened.Drivers {
-		key := opened.Key
+		key := opened.Contact
 		if i > 0 {
 			key = nil // once is enough
 		}
 		fmt.Fprintln(w.out, d)
-		if err := gpio.Walk(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
+		if err := gpio.TestWiring(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
 			return ignoreInterrupt(ctx, err)
 		}
 	}

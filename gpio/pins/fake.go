@@ -27,15 +27,15 @@ type FakePin struct {
 
 // NewFakeHost returns a machine with all the pins of a header, each free, and
 // the folder of its LEDs.
-func NewFakeHost(model, leds string) (*Host, map[int]*FakePin) {
+func NewFakeHost(model, leds string) (*PinHost, map[int]*FakePin) {
 	all := map[int]*FakePin{}
 	for n := range headerPins {
 		all[n] = &FakePin{N: n, PWMs: n == 13 || n == 19}
 	}
-	return &Host{
+	return &PinHost{
 		Model: model, LEDs: leds,
-		Pin:  func(n int) gpio.PinIO { return all[n] },
-		Held: func(gpio.PinIO) string { return "" },
+		Pin:    func(n int) gpio.PinIO { return all[n] },
+		Holder: func(gpio.PinIO) string { return "" },
 	}, all
 }
 

@@ -13,8 +13,8 @@ var headerPins = [...]int{
 	27, 28, 3, 5, 7, 29, 31, 26, 24, 21, 19, 23, 32, 33, 8, 10, 36, 11, 12, 35, 38, 40, 15, 16, 18, 22, 37, 13,
 }
 
-// parse reads the name of a pin: GPIO17, or 17.
-func parse(name string) (int, error) {
+// parsePin reads the name of a pin: GPIO17, or 17.
+func parsePin(name string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(name), "GPIO"))
 	if err != nil || n < 0 || n >= len(headerPins) {
 		return 0, fmt.Errorf("%q is no pin: pins are called GPIO0 to GPIO%d, as in gpio/README.md", name, len(headerPins)-1)
@@ -22,24 +22,24 @@ func parse(name string) (int, error) {
 	return n, nil
 }
 
-// small reports a board with 26 header pins: Model A and Model B without a plus.
-func small(model string) bool {
+// has26Pins reports a board with 26 header pins: Model A and Model B without a plus.
+func has26Pins(model string) bool {
 	return (strings.HasPrefix(model, "Raspberry Pi Model A") || strings.HasPrefix(model, "Raspberry Pi Model B")) &&
 		!strings.Contains(model, "Plus") && !strings.Contains(model, "+")
 }
 
-// first reports one of the first boards, of early 2012, on whose header three
+// isFirstModel reports one of the first boards, of early 2012, on whose header three
 // pins have other numbers. The device tree calls them Model B without a revision,
 // or with revision 1.
-func first(model string) bool {
-	return small(model) && strings.Contains(model, "Model B") && !strings.Contains(strings.ToLower(model), "rev 2") &&
+func isFirstModel(model string) bool {
+	return has26Pins(model) && strings.Contains(model, "Model B") && !strings.Contains(strings.ToLower(model), "rev 2") &&
 		!strings.Contains(strings.ToLower(model), "rev2")
 }
 
 // headerPin is the place of a GPIO on the model's header, 0 if it has none.
 func headerPin(model string, number int) int {
 	at := headerPins[number]
-	if first(model) {
+	if isFirstModel(model) {
 		switch number {
 		case 0:
 			at = 3
@@ -51,7 +51,7 @@ func headerPin(model string, number int) int {
 			at = 0
 		}
 	}
-	if small(model) && at > 26 {
+	if has26Pins(model) && at > 26 {
 		return 0
 	}
 	return at
@@ -59,8 +59,8 @@ func headerPin(model string, number int) int {
 
 // Where names a pin with its place on the header: "GPIO17 (header pin 11)". What
 // is no name of a pin is returned as it is.
-func (h *Host) Where(name string) string {
-	n, err := parse(name)
+func (h *PinHost) Where(name string) string {
+	n, err := parsePin(name)
 	if err != nil {
 		return name
 	}
@@ -75,7 +75,7 @@ func (h *Host) Where(name string) string {
 // uses them for.
 func busOf(model string, number int) string {
 	switch {
-	case number <= 1 && !first(model):
+	case number <= 1 && !isFirstModel(model):
 		return "the I2C bus of HATs' own memory"
 	case number <= 3:
 		return "I2C"
@@ -85,14 +85,14 @@ func busOf(model string, number int) string {
 		return "SPI"
 	case number == 14 || number == 15:
 		return "the serial console"
-	case number >= 18 && number <= 21 && !small(model):
+	case number >= 18 && number <= 21 && !has26Pins(model):
 		return "PCM sound"
 	}
 	return ""
 }
 
-// Settings are the pins of a panel.
-type Settings struct {
+// Wiring are the pins of a panel.
+type Wiring struct {
 	Health    string   // pin of the health lamp, "" for none
 	Bar       []string // pins of the load bar, lowest lamp first
 	Button    string   // pin of the button, "" for none
@@ -107,21 +107,21 @@ type Settings struct {
 // header pin 13, which is GPIO27, and was GPIO21 on the first boards. The button
 // is on the one plain pin that is left: with 26 pins GPIO18, whose bus (PCM
 // sound) has none of its other lines there; with 40 pins GPIO26.
-func Defaults(model string) Settings {
-	s := Settings{
+func Defaults(model string) Wiring {
+	s := Wiring{
 		Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22", "GPIO23", "GPIO24", "GPIO25"}, Button: "GPIO26", LED: "ACT",
 	}
-	if small(model) {
+	if has26Pins(model) {
 		s.Button = "GPIO18"
 	}
-	if first(model) {
+	if isFirstModel(model) {
 		s.Health = "GPIO21"
 	}
 	return s
 }
 
-// names are all pins that the settings ask for.
-func (s Settings) names() []string {
+// pinNames are all pins that the settings ask for.
+func (s Wiring) pinNames() []string {
 	var all []string
 	if s.Strip {
 		all = append(all, stripData, stripClock)
@@ -134,10 +134,10 @@ func (s Settings) names() []string {
 
 // Check finds what is wrong with the settings on any board: names that are no
 // pins, and a pin with two tasks.
-func (s Settings) Check() error {
+func (s Wiring) Check() error {
 	seen := map[int]bool{}
-	for _, name := range s.names() {
-		n, err := parse(name)
+	for _, name := range s.pinNames() {
+		n, err := parsePin(name)
 		if err != nil {
 			return err
 		}
@@ -151,10 +151,10 @@ func (s Settings) Check() error {
 
 // Warnings names the pins that a bus wants, and those that the model's header
 // does not have, in plain sentences.
-func (s Settings) Warnings(model string) []string {
+func (s Wiring) Warnings(model string) []string {
 	var all []string
-	for _, name := range s.names() {
-		n, err := parse(name)
+	for _, name := range s.pinNames() {
+		n, err := parsePin(name)
 		if err != nil {
 			continue // Check says so
 		}

@@ -19,27 +19,27 @@ import (
 // pinFunc is periph's name for what a pin does.
 type pinFunc = pin.Func
 
-// Host is the machine as far as panels touch it. Tests make one of their own.
-type Host struct {
-	Model string                      // "Raspberry Pi Model B Rev 2", "" if unknown
-	LEDs  string                      // folder of the kernel's LEDs
-	Pin   func(number int) gpio.PinIO // nil: there is no such pin
-	Held  func(pin gpio.PinIO) string // who holds it, "" if nobody or if it cannot be known
-	Why   error                       // why there are no pins at all, nil if there are some
+// PinHost is the machine as far as panels touch it. Tests make one of their own.
+type PinHost struct {
+	Model       string                      // "Raspberry Pi Model B Rev 2", "" if unknown
+	LEDs        string                      // folder of the kernel's LEDs
+	Pin         func(number int) gpio.PinIO // nil: there is no such pin
+	Holder      func(pin gpio.PinIO) string // who holds it, "" if nobody or if it cannot be known
+	Unavailable error                       // why there are no pins at all, nil if there are some
 }
 
-// NewHost finds the machine's pins through periph: memory-mapped where that can
+// NewPinHost finds the machine's pins through periph: memory-mapped where that can
 // be had, else by the kernel's character device. A machine without pins is no
 // error until one is asked for.
-func NewHost() *Host {
-	h := &Host{Model: model(), LEDs: "/sys/class/leds"}
+func NewPinHost() *PinHost {
+	h := &PinHost{Model: readModel(), LEDs: "/sys/class/leds"}
 	state, err := driverreg.Init()
 	chip := headerChip()
 	switch {
 	case err != nil:
-		h.Why = fmt.Errorf("periph does not start: %w", err)
+		h.Unavailable = fmt.Errorf("periph does not start: %w", err)
 	case chip == nil:
-		h.Why = errors.New("this machine shows no GPIO pins; on a Pi, run as root or as a member of the group gpio")
+		h.Unavailable = errors.New("this machine shows no GPIO pins; on a Pi, run as root or as a member of the group gpio")
 	}
 	mapped := state != nil && isLoaded(state, "bcm283x-gpio") && bcm283x.Present()
 	h.Pin = func(number int) gpio.PinIO {
@@ -56,7 +56,7 @@ func NewHost() *Host {
 		}
 		return nil
 	}
-	h.Held = func(p gpio.PinIO) string {
+	h.Holder = func(p gpio.PinIO) string {
 		if who := lineHolder(chip.Path(), p.Number()); who != "" {
 			return who
 		}
@@ -102,8 +102,8 @@ func busFunction(f pin.Func) string {
 	return "the bus function " + string(f)
 }
 
-// model is what the device tree calls the machine; the text ends in a zero byte.
-func model() string {
+// readModel is what the device tree calls the machine; the text ends in a zero byte.
+func readModel() string {
 	for _, path := range []string{"/proc/device-tree/model", "/sys/firmware/devicetree/base/model"} {
 		if text, err := os.ReadFile(filepath.Clean(path)); err == nil {
 			return strings.TrimRight(string(text), "\x00\n")
@@ -112,28 +112,28 @@ func model() string {
 	return ""
 }
 
-// free finds a pin by the name of the settings, and makes sure that nobody else
+// claimPin finds a pin by the name of the settings, and makes sure that nobody else
 // holds it.
-func (h *Host) free(name string) (gpio.PinIO, error) {
-	number, err := parse(name)
+func (h *PinHost) claimPin(name string) (gpio.PinIO, error) {
+	number, err := parsePin(name)
 	if err != nil {
 		return nil, err
 	}
-	if h.Why != nil {
-		return nil, fmt.Errorf("%s cannot be had: %w", h.Where(name), h.Why)
+	if h.Unavailable != nil {
+		return nil, fmt.Errorf("%s cannot be had: %w", h.Where(name), h.Unavailable)
 	}
 	p := h.Pin(number)
 	if p == nil {
 		return nil, fmt.Errorf("%s is not a pin of this board", h.Where(name))
 	}
-	if who := h.Held(p); who != "" {
+	if who := h.Holder(p); who != "" {
 		return nil, fmt.Errorf("%s is held by %s: stop that, or take another pin under [panel]", h.Where(name), who)
 	}
 	return p, nil
 }
 
-// advice is what to do about an error of the kernel. periph passes its text only.
-func advice(err error) string {
+// adviceFor is what to do about an error of the kernel. periph passes its text only.
+func adviceFor(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, "busy"):
 		return ": another program has taken it since; stop that, or take another pin under [panel]"

@@ -27,7 +27,7 @@ type LED struct {
 
 // OpenLED takes the LED of a name over from the kernel. Older kernels call ACT
 // led0, and are understood.
-func OpenLED(h *Host, name string) (*LED, error) {
+func OpenLED(h *PinHost, name string) (*LED, error) {
 	names := []string{name}
 	if name == "ACT" {
 		names = append(names, "led0")
@@ -40,7 +40,7 @@ func OpenLED(h *Host, name string) (*LED, error) {
 		}
 	}
 	if dir == "" {
-		return nil, fmt.Errorf("the LED %q is not on this machine%s", name, present(h.LEDs))
+		return nil, fmt.Errorf("the LED %q is not on this machine%s", name, listLEDs(h.LEDs))
 	}
 	l := &LED{dir: dir, on: []byte("255\n"), off: []byte("0\n")}
 	if text, err := os.ReadFile(filepath.Join(dir, "max_brightness")); err == nil {
@@ -52,24 +52,24 @@ func OpenLED(h *Host, name string) (*LED, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the LED %q: %w", name, err)
 	}
-	l.trigger = chosen(string(text))
+	l.trigger = activeTrigger(string(text))
 	if l.trigger == "timer" { // left by Keep, when this program ran last
 		l.trigger = "none"
 		if slices.Contains(strings.Fields(string(text)), "mmc0") {
 			l.trigger = "mmc0" // what the firmware's device tree sets
 		}
 	}
-	if err := l.write("trigger", "none"); err != nil {
-		return nil, fmt.Errorf("the LED %q cannot be taken over from the kernel: %w%s", name, err, advice(err))
+	if err := l.writeFile("trigger", "none"); err != nil {
+		return nil, fmt.Errorf("the LED %q cannot be taken over from the kernel: %w%s", name, err, adviceFor(err))
 	}
 	if l.file, err = os.OpenFile(filepath.Join(dir, "brightness"), os.O_WRONLY, 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("the LED %q: %w%s", name, err, advice(err)), l.write("trigger", l.trigger))
+		return nil, errors.Join(fmt.Errorf("the LED %q: %w%s", name, err, adviceFor(err)), l.writeFile("trigger", l.trigger))
 	}
 	return l, nil
 }
 
-// present lists the LEDs that there are, for an error.
-func present(dir string) string {
+// listLEDs lists the LEDs that there are, for an error.
+func listLEDs(dir string) string {
 	found, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(found) == 0 {
 		return ", nor is any other"
@@ -80,8 +80,8 @@ func present(dir string) string {
 	return "; there are " + strings.Join(found, ", ")
 }
 
-// chosen finds the trigger in use in the kernel's list: "none [mmc0] timer".
-func chosen(list string) string {
+// activeTrigger finds the trigger in use in the kernel's list: "none [mmc0] timer".
+func activeTrigger(list string) string {
 	_, rest, found := strings.Cut(list, "[")
 	name, _, closed := strings.Cut(rest, "]")
 	if !found || !closed {
@@ -90,7 +90,7 @@ func chosen(list string) string {
 	return name
 }
 
-func (l *LED) write(file, text string) error {
+func (l *LED) writeFile(file, text string) error {
 	f, err := os.OpenFile(filepath.Join(l.dir, file), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
@@ -131,20 +131,20 @@ func (l *LED) Flush() error { return nil }
 // Close gives the LED back to what the kernel used it for.
 func (l *LED) Close() error {
 	l.known = false
-	return errors.Join(l.Set(panel.HealthLamp, panel.Off), l.write("trigger", l.trigger), l.file.Close())
+	return errors.Join(l.Set(panel.HealthLamp, panel.Off), l.writeFile("trigger", l.trigger), l.file.Close())
 }
 
-// Keep lets the kernel's own timer go on blinking when the program has ended. It
+// Persist lets the kernel's own timer go on blinking when the program has ended. It
 // can do patterns of one light and one dark.
-func (l *LED) Keep(p panel.Pattern) error {
+func (l *LED) Persist(p panel.Pattern) error {
 	if len(p.Steps) != 2 || !p.Steps[0].Level.Lit() || p.Steps[1].Level.Lit() {
 		return errors.Join(fmt.Errorf("%v cannot keep %q: the kernel blinks one light and one dark", l, p.Name), l.Close())
 	}
-	err := l.write("trigger", "timer")
+	err := l.writeFile("trigger", "timer")
 	if err == nil {
 		err = errors.Join(
-			l.write("delay_on", strconv.Itoa(int(p.Steps[0].MS))),
-			l.write("delay_off", strconv.Itoa(int(p.Steps[1].MS))))
+			l.writeFile("delay_on", strconv.Itoa(int(p.Steps[0].MS))),
+			l.writeFile("delay_off", strconv.Itoa(int(p.Steps[1].MS))))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("%v cannot keep %q: %w (the kernel's module ledtrig-timer does that)", l, p.Name, err), l.Close())

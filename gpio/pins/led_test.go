@@ -10,7 +10,7 @@ import (
 )
 
 // led makes the files of a kernel's LED.
-func led(t *testing.T, name, trigger string) (h *Host, read func(file string) string) {
+func led(t *testing.T, name, trigger string) (h *PinHost, read func(file string) string) {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, name)
@@ -70,7 +70,7 @@ func TestLEDKeeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Keep(panel.Tell(panel.Input{Health: panel.Drained}, 0).Health); err != nil {
+	if err := l.Persist(panel.Render(panel.Input{Health: panel.Drained}, 0).Health); err != nil {
 		t.Fatal(err)
 	}
 	if got := read("trigger") + " " + read("delay_on") + " " + read("delay_off"); got != "timer 125 2875" {
@@ -80,7 +80,7 @@ func TestLEDKeeps(t *testing.T) {
 	if l, err = OpenLED(h, "ACT"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Keep(panel.Tell(panel.Input{Health: panel.Serving}, 0).Health); err == nil || read("trigger") != "mmc0" {
+	if err := l.Persist(panel.Render(panel.Input{Health: panel.Serving}, 0).Health); err == nil || read("trigger") != "mmc0" {
 		t.Errorf("what the kernel cannot blink: %v, trigger %q", err, read("trigger"))
 	}
 }

@@ -7,16 +7,16 @@ import (
 	panel "bramble/gpio"
 )
 
-// Opened is what there is of a panel.
-type Opened struct {
+// PanelParts is what there is of a panel.
+type PanelParts struct {
 	Drivers []panel.Driver
-	Key     panel.Key // nil: none
+	Contact panel.Contact // nil: none
 }
 
 // Open opens what the settings ask for, part by part: what cannot be had is in
 // the error, a sentence a part, and the rest is there.
-func Open(s Settings, h *Host) (Opened, error) {
-	var o Opened
+func Open(s Wiring, h *PinHost) (PanelParts, error) {
+	var o PanelParts
 	if err := s.Check(); err != nil {
 		return o, fmt.Errorf("panel: %w", err)
 	}
@@ -46,7 +46,7 @@ func Open(s Settings, h *Host) (Opened, error) {
 		if k, err := OpenButton(h, s.Button); err != nil {
 			miss("button", err)
 		} else {
-			o.Key = k
+			o.Contact = k
 		}
 	}
 	return o, errors.Join(missing...)

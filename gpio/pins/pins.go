@@ -23,11 +23,11 @@ const pwmFrequency = 1 * physic.KiloHertz
 
 // Pins is a Driver of LEDs that each have a header pin of their own.
 type Pins struct {
-	lamps     []lamp // by the numbers of panel.Driver; the first has no pin if there is no health lamp
+	lamps     []pinLamp // by the numbers of panel.Driver; the first has no pin if there is no health lamp
 	activeLow bool
 }
 
-type lamp struct {
+type pinLamp struct {
 	pin   gpio.PinIO // nil: there is none
 	where string
 	pwm   bool
@@ -38,19 +38,19 @@ type lamp struct {
 // OpenPins makes outputs of the pins and puts their lamps out. health may be "".
 // Each pin that cannot be had is named in the error, with who holds it if that
 // can be known.
-func OpenPins(h *Host, health string, bar []string, activeLow, pwm bool) (*Pins, error) {
-	p := &Pins{lamps: make([]lamp, 1+len(bar)), activeLow: activeLow}
+func OpenPins(h *PinHost, health string, bar []string, activeLow, pwm bool) (*Pins, error) {
+	p := &Pins{lamps: make([]pinLamp, 1+len(bar)), activeLow: activeLow}
 	var bad []error
 	for i, name := range append([]string{health}, bar...) {
 		if name == "" {
 			continue
 		}
-		pin, err := h.free(name)
+		pin, err := h.claimPin(name)
 		if err != nil {
 			bad = append(bad, err)
 			continue
 		}
-		p.lamps[i] = lamp{pin: pin, where: h.Where(name), pwm: pwm && hasPWM(pin)}
+		p.lamps[i] = pinLamp{pin: pin, where: h.Where(name), pwm: pwm && hasPWM(pin)}
 	}
 	if len(bad) > 0 { // nothing has been touched yet
 		return nil, errors.Join(bad...)
@@ -64,7 +64,7 @@ func OpenPins(h *Host, health string, bar []string, activeLow, pwm bool) (*Pins,
 			// line for open and writes to file descriptor 0.
 			where := p.lamps[i].where
 			p.lamps[i].pin = nil
-			return nil, errors.Join(fmt.Errorf("%s cannot be made an output: %w%s", where, err, advice(err)), p.Close())
+			return nil, errors.Join(fmt.Errorf("%s cannot be made an output: %w%s", where, err, adviceFor(err)), p.Close())
 		}
 	}
 	return p, nil
@@ -154,16 +154,16 @@ func (p *Pins) Close() error {
 			continue
 		}
 		if l.known || l.pwm {
-			all = append(all, l.pin.Out(gpio.Level(p.activeLow)), release(l.pin))
+			all = append(all, l.pin.Out(gpio.Level(p.activeLow)), releasePin(l.pin))
 		}
 		l.pin = nil
 	}
 	return errors.Join(all...)
 }
 
-// release makes an input of a pin. A line of the character device is given back
+// releasePin makes an input of a pin. A line of the character device is given back
 // to the kernel, which does the same.
-func release(pin gpio.PinIO) error {
+func releasePin(pin gpio.PinIO) error {
 	if line, ok := pin.(interface{ Close() }); ok {
 		line.Close()
 		return nil
@@ -171,31 +171,31 @@ func release(pin gpio.PinIO) error {
 	return pin.In(gpio.PullNoChange, gpio.NoEdge)
 }
 
-// Button is a contact from a header pin to ground. The pin's own pull-up holds
+// ButtonPin is a contact from a header pin to ground. The pin's own pull-up holds
 // it high while the contact is open.
-type Button struct {
+type ButtonPin struct {
 	pin   gpio.PinIO
 	where string
 }
 
 // OpenButton makes an input of the pin.
-func OpenButton(h *Host, name string) (*Button, error) {
-	pin, err := h.free(name)
+func OpenButton(h *PinHost, name string) (*ButtonPin, error) {
+	pin, err := h.claimPin(name)
 	if err != nil {
 		return nil, err
 	}
 	where := h.Where(name)
 	if err := pin.In(gpio.PullUp, gpio.NoEdge); err != nil {
-		return nil, fmt.Errorf("%s cannot be made an input for the button: %w%s", where, err, advice(err))
+		return nil, fmt.Errorf("%s cannot be made an input for the button: %w%s", where, err, adviceFor(err))
 	}
-	return &Button{pin, where}, nil
+	return &ButtonPin{pin, where}, nil
 }
 
 // String says where it is.
-func (b *Button) String() string { return "the button on " + b.where }
+func (b *ButtonPin) String() string { return "the button on " + b.where }
 
 // Down reads the contact. The pin is an input, so that reading it is safe.
-func (b *Button) Down() (bool, error) { return b.pin.Read() == gpio.Low, nil }
+func (b *ButtonPin) Down() (bool, error) { return b.pin.Read() == gpio.Low, nil }
 
 // Close gives the pin back.
-func (b *Button) Close() error { return release(b.pin) }
+func (b *ButtonPin) Close() error { return releasePin(b.pin) }

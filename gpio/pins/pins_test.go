@@ -95,14 +95,14 @@ func TestPanelOnPins(t *testing.T) {
 		if err := panel.Demo(t.Context(), clock, d, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
-		if err := panel.Walk(t.Context(), clock, d, o.Key, func(string) {}); err != nil {
+		if err := panel.TestWiring(t.Context(), clock, d, o.Contact, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := o.Key.Close(); err != nil {
+	if err := o.Contact.Close(); err != nil {
 		t.Fatal(err)
 	}
 	ours := []int{17, 22, 23, 24, 25, 26, 27}
@@ -164,28 +164,28 @@ func TestPWM(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		spoil func(h *Host, all map[int]*FakePin, s *Settings)
+		spoil func(h *PinHost, all map[int]*FakePin, s *Wiring)
 		want  string
 		parts int // that are there nevertheless
 	}{
-		{"held", func(h *Host, _ map[int]*FakePin, _ *Settings) {
-			h.Held = func(p gpio.PinIO) string {
+		{"held", func(h *PinHost, _ map[int]*FakePin, _ *Wiring) {
+			h.Holder = func(p gpio.PinIO) string {
 				if p.Number() == 22 {
 					return `"spi0 CS0"`
 				}
 				return ""
 			}
 		}, `panel: no lamps: GPIO22 (header pin 15) is held by "spi0 CS0": stop that, or take another pin under [panel]`, 0},
-		{"busy after all", func(_ *Host, all map[int]*FakePin, _ *Settings) {
+		{"busy after all", func(_ *PinHost, all map[int]*FakePin, _ *Wiring) {
 			all[24].Err = errors.New("line_request ioctl: device or resource busy")
 		}, "panel: no lamps: GPIO24 (header pin 18) cannot be made an output: line_request ioctl: device or resource busy: another program has taken it since; stop that, or take another pin under [panel]", 0},
-		{"not allowed", func(_ *Host, all map[int]*FakePin, _ *Settings) { all[18].Err = errors.New("permission denied") },
+		{"not allowed", func(_ *PinHost, all map[int]*FakePin, _ *Wiring) { all[18].Err = errors.New("permission denied") },
 			"panel: no button: GPIO18 (header pin 12) cannot be made an input for the button: permission denied: run as root or as a member of the group gpio", 1},
-		{"no pins", func(h *Host, _ map[int]*FakePin, s *Settings) {
-			h.Why, s.Button = errors.New("this machine shows no GPIO pins"), ""
+		{"no pins", func(h *PinHost, _ map[int]*FakePin, s *Wiring) {
+			h.Unavailable, s.Button = errors.New("this machine shows no GPIO pins"), ""
 		},
 			"panel: no lamps: GPIO27 (header pin 13) cannot be had: this machine shows no GPIO pins", 0},
-		{"no such pin", func(h *Host, _ map[int]*FakePin, _ *Settings) {
+		{"no such pin", func(h *PinHost, _ map[int]*FakePin, _ *Wiring) {
 			h.Pin = func(n int) gpio.PinIO {
 				if n == 18 {
 					return nil
@@ -193,14 +193,14 @@ func TestOpenErrors(t *testing.T) {
 				return &FakePin{N: n}
 			}
 		}, "panel: no button: GPIO18 (header pin 12) is not a pin of this board", 1},
-		{"no name of a pin", func(_ *Host, _ map[int]*FakePin, s *Settings) { s.Button = "pin 7" },
+		{"no name of a pin", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.Button = "pin 7" },
 			`panel: "pin 7" is no pin: pins are called GPIO0 to GPIO27, as in gpio/README.md`, 0},
-		{"two tasks", func(_ *Host, _ map[int]*FakePin, s *Settings) { s.Button = "17" },
+		{"two tasks", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.Button = "17" },
 			"panel: 17 has two tasks on the panel: give each lamp and the button its own pin", 0},
-		{"no LED", func(_ *Host, _ map[int]*FakePin, s *Settings) { s.LED = "ACT" },
+		{"no LED", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.LED = "ACT" },
 			`panel: no LED: the LED "ACT" is not on this machine, nor is any other`, 1},
-		{"strip held", func(h *Host, _ map[int]*FakePin, s *Settings) {
-			s.Strip, h.Held = true, func(gpio.PinIO) string { return "the kernel" }
+		{"strip held", func(h *PinHost, _ map[int]*FakePin, s *Wiring) {
+			s.Strip, h.Holder = true, func(gpio.PinIO) string { return "the kernel" }
 			s.Button = ""
 		}, "panel: no strip: GPIO23 (header pin 16) is held by the kernel: stop that, or take another pin under [panel]", 0},
 	} {
@@ -253,13 +253,13 @@ func TestGuideIsRight(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, model := range []string{modelB, modelZero, "Raspberry Pi Model B Rev 1"} {
-			for _, name := range Defaults(model).names() {
+			for _, name := range Defaults(model).pinNames() {
 				if !strings.Contains(string(text), name) {
 					t.Errorf("%s: no word of %s, of a %s", file, name, model)
 				}
-				n, err := parse(name)
+				n, err := parsePin(name)
 				if row := fmt.Sprintf("pin %d: %s", headerPin(model, n), name); err != nil ||
-					strings.HasSuffix(file, ".md") && !first(model) && !strings.Contains(string(text), row) {
+					strings.HasSuffix(file, ".md") && !isFirstModel(model) && !strings.Contains(string(text), row) {
 					t.Errorf("%s: no %q", file, row)
 				}
 			}
@@ -268,14 +268,14 @@ func TestGuideIsRight(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	s := Settings{Health: "GPIO4", Bar: []string{"GPIO2", "GPIO10", "GPIO14", "GPIO20", "GPIO1", "nonsense"}}
+	s := Wiring{Health: "GPIO4", Bar: []string{"GPIO2", "GPIO10", "GPIO14", "GPIO20", "GPIO1", "nonsense"}}
 	got := strings.Join(s.Warnings(modelZero), "\n")
 	for _, bus := range []string{"1-wire", "I2C:", "SPI", "serial console", "PCM sound", "HATs"} {
 		if !strings.Contains(got, bus) {
 			t.Errorf("no word of %s in\n%s", bus, got)
 		}
 	}
-	if w := (Settings{Strip: true, Button: "GPIO26"}).Warnings(modelB); !slices.Equal(w, []string{"GPIO26 is not on the header of a " + modelB}) {
+	if w := (Wiring{Strip: true, Button: "GPIO26"}).Warnings(modelB); !slices.Equal(w, []string{"GPIO26 is not on the header of a " + modelB}) {
 		t.Errorf("%q", w)
 	}
 }
@@ -291,7 +291,7 @@ func TestWhere(t *testing.T) {
 		{modelZero, "GPIO28", "GPIO28"},
 		{modelZero, "-1", "-1"},
 	} {
-		h := &Host{Model: c.model}
+		h := &PinHost{Model: c.model}
 		if got := h.Where(c.name); got != c.want {
 			t.Errorf("%s on %s: %s, want %s", c.name, c.model, got, c.want)
 		}
@@ -307,14 +307,14 @@ func TestWhere(t *testing.T) {
 
 // TestHost looks for this machine's pins, whatever it is.
 func TestHost(t *testing.T) {
-	h := NewHost()
-	if h.Why != nil {
-		if _, err := h.free("GPIO17"); err == nil || !strings.Contains(err.Error(), "GPIO17 (header pin 11) cannot be had") {
+	h := NewPinHost()
+	if h.Unavailable != nil {
+		if _, err := h.claimPin("GPIO17"); err == nil || !strings.Contains(err.Error(), "GPIO17 (header pin 11) cannot be had") {
 			t.Errorf("a machine without pins says %v", err)
 		}
 		return
 	}
-	if p, err := h.free("GPIO17"); err == nil && p.Number() != 17 {
+	if p, err := h.claimPin("GPIO17"); err == nil && p.Number() != 17 {
 		t.Errorf("GPIO17 is %v", p)
 	}
 }
@@ -342,14 +342,14 @@ func TestSetAllocatesNothing(t *testing.T) {
 
 func ExampleOpen() {
 	h, all := NewFakeHost(modelB, "")
-	opened, err := Open(Settings{Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22"}}, h)
+	opened, err := Open(Wiring{Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22"}}, h)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	clock := &panel.FakeClock{T: time.Unix(0, 0)}
-	p := panel.NewPanel(panel.Config{Clock: clock, Drivers: opened.Drivers, Key: opened.Key})
-	p.Tell(panel.Input{Health: panel.Serving, Load: 0.5})
+	p := panel.NewPanel(panel.Config{Clock: clock, Drivers: opened.Drivers, Contact: opened.Contact})
+	p.Update(panel.Input{Health: panel.Serving, Load: 0.5})
 	p.Tick()
 	fmt.Println(opened.Drivers[0], look(all, 27, 17, 22))
 	// Output: 3 lamps on GPIO27 (header pin 13), GPIO17 (header pin 11), GPIO22 (header pin 15) ##.

@@ -31,19 +31,19 @@ type Strip struct {
 }
 
 // OpenStrip makes outputs of the two pins and puts all lamps out.
-func OpenStrip(h *Host) (*Strip, error) {
-	data, err := h.free(stripData)
+func OpenStrip(h *PinHost) (*Strip, error) {
+	data, err := h.claimPin(stripData)
 	if err != nil {
 		return nil, err
 	}
-	clock, err := h.free(stripClock)
+	clock, err := h.claimPin(stripClock)
 	if err != nil {
 		return nil, err
 	}
 	s := &Strip{data: data, clock: clock, last: stripLamps - 1}
 	for _, pin := range []gpio.PinIO{data, clock} {
 		if err := pin.Out(gpio.Low); err != nil {
-			return nil, fmt.Errorf("%s cannot be made an output: %w%s", h.Where(pin.Name()), err, advice(err))
+			return nil, fmt.Errorf("%s cannot be made an output: %w%s", h.Where(pin.Name()), err, adviceFor(err))
 		}
 	}
 	return s, s.Flush()
@@ -78,7 +78,7 @@ func (s *Strip) Flush() error {
 	if s.last < 0 {
 		return nil
 	}
-	if err := s.send(0, 32); err != nil {
+	if err := s.sendBits(0, 32); err != nil {
 		return err
 	}
 	for _, level := range s.levels[:s.last+1] {
@@ -87,21 +87,21 @@ func (s *Strip) Flush() error {
 		if level != panel.Off {
 			white = max(white, 1)
 		}
-		if err := s.send(0b111<<29|stripBrightness<<24|white<<16|white<<8|white, 32); err != nil {
+		if err := s.sendBits(0b111<<29|stripBrightness<<24|white<<16|white<<8|white, 32); err != nil {
 			return err
 		}
 	}
-	if err := s.send(0, 32+(s.last+2)/2); err != nil {
+	if err := s.sendBits(0, 32+(s.last+2)/2); err != nil {
 		return err
 	}
 	s.last = -1
 	return nil
 }
 
-// send clocks out bits, the highest of 32 first and zeros after them; a lamp
+// sendBits clocks out bits, the highest of 32 first and zeros after them; a lamp
 // reads the data when the clock rises. The data pin is written only when it
 // changes.
-func (s *Strip) send(word uint32, bits int) error {
+func (s *Strip) sendBits(word uint32, bits int) error {
 	for range bits {
 		if high := word&(1<<31) != 0; high != s.high {
 			if err := s.data.Out(gpio.Level(high)); err != nil {
@@ -123,5 +123,5 @@ func (s *Strip) send(word uint32, bits int) error {
 // Close puts all lamps out and lets go of the pins.
 func (s *Strip) Close() error {
 	s.levels, s.last = [stripLamps]panel.Level{}, stripLamps-1
-	return errors.Join(s.Flush(), release(s.data), release(s.clock))
+	return errors.Join(s.Flush(), releasePin(s.data), releasePin(s.clock))
 }

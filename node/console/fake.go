@@ -30,7 +30,7 @@ type Fake struct {
 type fakeBoard struct {
 	name   string
 	state  string
-	faults gpio.Faults
+	faults gpio.FaultSet
 	locate bool
 	load   float64
 	arcs   []float64 // where its points on the ring are, in turns
@@ -72,12 +72,12 @@ func (f *Fake) Tick() {
 
 // Set puts a board into a state, with faults, and says so in an event. Unknown
 // boards are ignored.
-func (f *Fake) Set(board, state string, faults ...gpio.Fault) {
+func (f *Fake) Set(board, state string, faults ...gpio.FaultCode) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.rack {
 		if f.rack[i].name == board {
-			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaults(faults...)
+			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaultSet(faults...)
 			f.Publish(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
 		}
 	}
@@ -120,7 +120,7 @@ func (f *Fake) Snapshot() Snapshot {
 			b.Vitals.HitRatio, b.Vitals.CPU = 0.97, fb.load*0.8
 			b.Vitals.Connections = int64(fb.load * 300)
 		}
-		b.Panel = gpio.Tell(in, gpio.DefaultLamps)
+		b.Panel = gpio.Render(in, gpio.DefaultLamps)
 		s.Boards = append(s.Boards, b)
 	}
 	slices.SortFunc(s.Boards, func(a, b BoardView) int { return strings.Compare(a.Name, b.Name) })

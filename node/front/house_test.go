@@ -135,7 +135,7 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	h.cache.Serve(w, asked, cache.Route{Name: "origin", Upstream: h, Share: true})
+	h.cache.Serve(w, asked, cache.Route{Name: "origin", Upstream: h, Replicate: true})
 }
 
 // Fetch asks the origin.
@@ -163,22 +163,22 @@ func (h *house) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) 
 			q.Memo = m
 		}
 		m.cache = h.cache
-		return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), &m.Memo)
+		return h.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), &m.HitMemo)
 	}
-	return h.cache.AppendHit(dst, (*cache.Plain)(&q.Fields), nil)
+	return h.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), nil)
 }
 
 // houseMemo is an answer as node keeps it.
 type houseMemo struct {
 	cache *cache.Cache
-	cache.Memo
+	cache.HitMemo
 }
 
 func (m *houseMemo) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.cache.Now()
 	}
-	return m.cache.Again(&m.Memo, at, times)
+	return m.cache.StillValid(&m.HitMemo, at, times)
 }
 
 func (h *house) learn(host string) (prefix string, ok bool) {

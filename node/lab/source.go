@@ -146,7 +146,7 @@ func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, ver
 	}
 	live := 0
 	for _, k := range known {
-		b := console.BoardView{Name: k.addrs.Name, State: gpio.Starting.String(), Panel: gpio.Tell(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
+		b := console.BoardView{Name: k.addrs.Name, State: gpio.Starting.String(), Panel: gpio.Render(gpio.Input{Health: gpio.Starting}, gpio.DefaultLamps)}
 		for _, r := range report.Boards {
 			forgotten := r.State == "dead" || r.State == "left"
 			if r.Name == b.Name && !(forgotten && now.Sub(k.since) < startTimeout) {
@@ -159,9 +159,9 @@ func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, ver
 			live++
 		} else {
 			b.State, b.Faults, b.Vitals = string(k.state), nil, console.VitalsView{}
-			b.Panel = gpio.Tell(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
+			b.Panel = gpio.Render(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
 			if k.state == paused { // a process is there, and does nothing
-				b.Panel.Says = "dark: the board is paused"
+				b.Panel.Summary = "dark: the board is paused"
 			}
 		}
 		s.Boards = append(s.Boards, b)

@@ -133,8 +133,8 @@ func TestMerge(t *testing.T) {
 	if b := got.Boards[0]; b.HTTPURL != "http://127.0.0.1:9001" || b.ConsoleURL != "http://127.0.0.1:9007" {
 		t.Errorf("the lab's own addresses do not count: %+v", b)
 	}
-	if b := got.Boards[4]; b.Panel.Says != "starting" {
-		t.Errorf("a board that starts shows %q", b.Panel.Says)
+	if b := got.Boards[4]; b.Panel.Summary != "starting" {
+		t.Errorf("a board that starts shows %q", b.Panel.Summary)
 	}
 	if !got.CanLab || !got.CanSteer || got.Observer != "board-1" || got.Version != "v1" || len(got.Ring) != 1 ||
 		!reflect.DeepEqual(got.Notices, report.Notices) || !got.At.Equal(report.At) {
@@ -229,7 +229,7 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 func TestAPausedBoardIsNotSaidToBeGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
 		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
-		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Says; got != want {
+		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
 			t.Errorf("%s: the panel says %q, not %q", state, got, want)
 		}
 	}

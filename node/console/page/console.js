@@ -135,7 +135,7 @@ function showBoard(b, i) {
   const lit = bar.reduce((sum, p) => sum + (p.steps.length === 1 ? p.steps[0].level / 255 : 0), 0);
   setText(c.code, b.panel.health.name);
   c.panel.setAttribute('aria-label', `Panel: ${b.panel.health.name}; load ${bar.length ? part(lit / bar.length) : 'not shown'}`);
-  setText(c.says, b.panel.says);
+  setText(c.says, b.panel.summary);
 
   const v = b.vitals, off = down.has(b.state);
   const put = (k, s) => setText(c.f[k], off ? '–' : s);

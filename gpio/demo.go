@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// demoTold is how often a scene that moves is told anew, walkLamp how long each
+// demoInterval is how often a scene that moves is told anew, walkLamp how long each
 // lamp has its turn, walkKey how long the button is listened to.
 const (
-	demoTold = 100 * time.Millisecond
-	walkLamp = time.Second
-	walkKey  = 25 * time.Second // longer than stuckFrom
+	demoInterval = 100 * time.Millisecond
+	lampTime     = time.Second
+	buttonTime   = 25 * time.Second // longer than stuckFrom
 )
 
 // Demo plays every scene on a panel and says its name when it begins. It ends
@@ -20,13 +20,13 @@ const (
 func Demo(ctx context.Context, clock Clock, d Driver, say func(string)) error {
 	var broken error
 	from := &sceneClock{Clock: clock}
-	p := NewPanel(Config{Clock: from, Drivers: []Driver{d}, Failed: func(err error) { broken = err }})
+	p := NewPanel(Config{Clock: from, Drivers: []Driver{d}, OnFailure: func(err error) { broken = err }})
 	for _, scene := range Scenes() {
 		say(scene.Title())
 		from.begun = clock.Elapsed()
-		for since := time.Duration(0); since < scene.Takes; since = clock.Elapsed() - from.begun {
-			p.Tell(scene.At(0, since))
-			wait := min(p.Tick(), demoTold)
+		for since := time.Duration(0); since < scene.Duration; since = clock.Elapsed() - from.begun {
+			p.Update(scene.At(0, since))
+			wait := min(p.Tick(), demoInterval)
 			if broken != nil {
 				return broken
 			}
@@ -47,11 +47,11 @@ type sceneClock struct {
 
 func (c *sceneClock) Now() time.Time { return time.Unix(0, int64(c.Elapsed()-c.begun)) }
 
-// Walk lights one lamp after the other, then all, and says which, for the one
+// TestWiring lights one lamp after the other, then all, and says which, for the one
 // who has just soldered: a lamp that stays dark, lights with another or lights
 // when its name is not called is wired wrongly. With a key it then listens to
 // the button for a while and says what it hears. Driver and key stay open.
-func Walk(ctx context.Context, clock Clock, d Driver, key Key, say func(string)) error {
+func TestWiring(ctx context.Context, clock Clock, d Driver, key Contact, say func(string)) error {
 	health, bar := d.Lamps()
 	var lamps []int
 	if health {
@@ -72,7 +72,7 @@ func Walk(ctx context.Context, clock Clock, d Driver, key Key, say func(string))
 	if err := set(Off, lamps...); err != nil {
 		return err
 	}
-	if err := clock.Sleep(ctx, walkLamp); err != nil {
+	if err := clock.Sleep(ctx, lampTime); err != nil {
 		return err
 	}
 	for i, lamp := range lamps {
@@ -84,7 +84,7 @@ func Walk(ctx context.Context, clock Clock, d Driver, key Key, say func(string))
 		if err := set(Full, lamp); err != nil {
 			return err
 		}
-		if err := clock.Sleep(ctx, walkLamp); err != nil {
+		if err := clock.Sleep(ctx, lampTime); err != nil {
 			return err
 		}
 		if err := set(Off, lamp); err != nil {
@@ -95,20 +95,20 @@ func Walk(ctx context.Context, clock Clock, d Driver, key Key, say func(string))
 	if err := set(Full, lamps...); err != nil {
 		return err
 	}
-	if err := clock.Sleep(ctx, 2*walkLamp); err != nil {
+	if err := clock.Sleep(ctx, 2*lampTime); err != nil {
 		return err
 	}
 	if err := set(Off, lamps...); err != nil || key == nil {
 		return err
 	}
-	return walkButton(ctx, clock, key, say)
+	return testButton(ctx, clock, key, say)
 }
 
-func walkButton(ctx context.Context, clock Clock, key Key, say func(string)) error {
-	say(fmt.Sprintf("now the button, %v, for %v: press it once, twice, or hold it; nothing but these words will happen", key, walkKey))
+func testButton(ctx context.Context, clock Clock, key Contact, say func(string)) error {
+	say(fmt.Sprintf("now the button, %v, for %v: press it once, twice, or hold it; nothing but these words will happen", key, buttonTime))
 	var b Button
 	wasDown, wasStuck, heard := false, false, false
-	for from := clock.Elapsed(); clock.Elapsed()-from < walkKey; {
+	for from := clock.Elapsed(); clock.Elapsed()-from < buttonTime; {
 		down, err := key.Down()
 		if err != nil {
 			return fmt.Errorf("the button, %v: %w", key, err)
@@ -121,10 +121,10 @@ func walkButton(ctx context.Context, clock Clock, key Key, say func(string)) err
 		if press != NoPress {
 			say("heard: " + press.String())
 		}
-		if b.Stuck() && !wasStuck {
+		if b.IsStuck() && !wasStuck {
 			say("the button is stuck: it is closed all the time; it should close to ground only while pressed")
 		}
-		wasStuck = b.Stuck()
+		wasStuck = b.IsStuck()
 		if err := clock.Sleep(ctx, buttonPoll); err != nil {
 			return err
 		}

@@ -25,10 +25,10 @@ func every() map[string]Input {
 		all[fmt.Sprintf("address %d", octet)] = Input{Health: Serving, Address: true, Octet: uint8(octet)}
 	}
 	for h := Starting; h <= Drained; h++ {
-		known := NewFaults(PeerLost)
-		all[fmt.Sprintf("%v; acknowledged", h)] = Input{Health: h, Faults: known, Acked: known}
+		known := NewFaultSet(PeerLost)
+		all[fmt.Sprintf("%v; acknowledged", h)] = Input{Health: h, Faults: known, Acknowledged: known}
 		for set := 0; set < 1<<(lastFault-firstFault+1); set++ {
-			in := Input{Health: h, Faults: Faults(set << firstFault)}
+			in := Input{Health: h, Faults: FaultSet(set << firstFault)}
 			all[fmt.Sprintf("%v; %v", h, in.Faults)] = in
 		}
 	}
@@ -73,7 +73,7 @@ func seen(t *testing.T, p Pattern) string {
 func TestNoTwoStatesAlike(t *testing.T) {
 	by := map[string]string{}
 	for name, in := range every() {
-		look := seen(t, Tell(in, 0).Health)
+		look := seen(t, Render(in, 0).Health)
 		if other, taken := by[look]; taken {
 			t.Errorf("%q and %q look alike: %s", name, other, look)
 		}
@@ -86,7 +86,7 @@ func TestNoTwoStatesAlike(t *testing.T) {
 func TestFlashesCount(t *testing.T) {
 	for h := Starting; h <= Drained; h++ {
 		for f := firstFault; f <= lastFault; f++ {
-			p := Tell(Input{Health: h, Faults: NewFaults(f)}, 0).Health
+			p := Render(Input{Health: h, Faults: NewFaultSet(f)}, 0).Health
 			flashes := 0
 			for i, s := range p.Steps {
 				// A flash of a code is followed by its gap or, last, by the tail.
@@ -123,21 +123,21 @@ func TestTell(t *testing.T) {
 		{"no number", Input{Health: Serving, Load: math.NaN()}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
 		{"draining shows its load", Input{Health: Draining, Load: 0.2}, "slow wink", []Level{255, 0, 0, 0, 0}, "draining"},
 		{"drained", Input{Health: Drained, Load: 0.2}, "short flash every three seconds", []Level{0, 0, 0, 0, 0}, "drained: safe to unplug"},
-		{"two faults", Input{Health: Serving, Faults: NewFaults(OriginDown, PeerLost)}, "steady, then 2 flashes, then 3 flashes",
+		{"two faults", Input{Health: Serving, Faults: NewFaultSet(OriginDown, PeerLost)}, "steady, then 2 flashes, then 3 flashes",
 			[]Level{0, 0, 0, 0, 0}, "serving; peer lost, origin down"},
-		{"locate outweighs a fault", Input{Health: Serving, Faults: NewFaults(TooHot), Locate: true}, "fast blink",
+		{"locate outweighs a fault", Input{Health: Serving, Faults: NewFaultSet(TooHot), Locate: true}, "fast blink",
 			[]Level{255, 255, 255, 255, 255}, "locate: this one here; serving; too hot"},
 		{"a dead lamp cannot be located", Input{Health: Stopped, Locate: true}, "dark", []Level{0, 0, 0, 0, 0}, "dark: nothing runs here"},
 		{"state of a later version", Input{Health: 200, Load: 1}, "dark", []Level{0, 0, 0, 0, 0}, "dark: in a state that this version does not know"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			show := Tell(c.in, DefaultLamps)
+			show := Render(c.in, DefaultLamps)
 			var bar []Level
 			for _, p := range show.Bar {
 				bar = append(bar, p.At(0))
 			}
-			if show.Health.Name != c.code || show.Says != c.says || !slices.Equal(bar, c.bar) {
-				t.Errorf("got %q, %v, %q\nwant %q, %v, %q", show.Health.Name, bar, show.Says, c.code, c.bar, c.says)
+			if show.Health.Name != c.code || show.Summary != c.says || !slices.Equal(bar, c.bar) {
+				t.Errorf("got %q, %v, %q\nwant %q, %v, %q", show.Health.Name, bar, show.Summary, c.code, c.bar, c.says)
 			}
 		})
 	}
@@ -145,21 +145,21 @@ func TestTell(t *testing.T) {
 
 func TestTellBoundsLamps(t *testing.T) {
 	for lamps, want := range map[int]int{-1: 0, 0: 0, 1: 1, MaxLamps: MaxLamps, MaxLamps + 1: MaxLamps, math.MaxInt: MaxLamps} {
-		if got := len(Tell(Input{Health: Serving}, lamps).Bar); got != want {
+		if got := len(Render(Input{Health: Serving}, lamps).Bar); got != want {
 			t.Errorf("%d lamps asked for: %d, want %d", lamps, got, want)
 		}
 	}
 }
 
 func TestFaults(t *testing.T) {
-	s := NewFaults(NoMajority, PeerLost, 0, 1, 77)
+	s := NewFaultSet(NoMajority, PeerLost, 0, 1, 77)
 	if got := s.String(); got != "peer lost, no majority" {
 		t.Errorf("set reads %q", got)
 	}
-	if s.Len() != 2 || !s.Has(PeerLost) || s.Has(TooHot) || s.Has(0) || s.Without(PeerLost) != NewFaults(NoMajority) || s.Without(99) != s {
+	if s.Len() != 2 || !s.Has(PeerLost) || s.Has(TooHot) || s.Has(0) || s.Without(PeerLost) != NewFaultSet(NoMajority) || s.Without(99) != s {
 		t.Errorf("set %v is not the set of its two faults", s)
 	}
-	if stray := Faults(0xf803); stray.Len() != 0 || stray.List() != nil || stray.Words() != nil {
+	if stray := FaultSet(0xf803); stray.Len() != 0 || stray.List() != nil || stray.Words() != nil {
 		t.Errorf("unknown bits read as %v", stray.List())
 	}
 }
@@ -173,7 +173,7 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%-32s %s\n", l.Means, l.Pattern.Timeline(d, beat*time.Millisecond))
 	}
 	b.WriteString("\na panel of five lamps, 3 s:\n")
-	b.WriteString(Tell(Input{Health: Serving, Load: 0.55, Faults: NewFaults(PeerLost)}, DefaultLamps).Timeline(3*time.Second, beat*time.Millisecond))
+	b.WriteString(Render(Input{Health: Serving, Load: 0.55, Faults: NewFaultSet(PeerLost)}, DefaultLamps).Timeline(3*time.Second, beat*time.Millisecond))
 	path := filepath.Join("testdata", "timelines.txt")
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {

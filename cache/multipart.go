@@ -6,18 +6,18 @@ import (
 	"strconv"
 )
 
-// several is a multipart/byteranges body (RFC 9110 §14.6) of a stored reply. What
+// multipartBody is a multipart/byteranges body (RFC 9110 §14.6) of a stored reply. What
 // stands between the parts is made beforehand, so that the length is known.
-type several struct {
-	parts    []span
+type multipartBody struct {
+	parts    []byteRange
 	heads    []string // in front of each part
 	tail     string
 	boundary string
 	length   int64
 }
 
-func newSeveral(o *Object, parts []span) several {
-	s := several{parts: parts, boundary: "bramble-" + strconv.FormatUint(rand.Uint64(), 36)}
+func newMultipartBody(o *Object, parts []byteRange) multipartBody {
+	s := multipartBody{parts: parts, boundary: "bramble-" + strconv.FormatUint(rand.Uint64(), 36)}
 	kind := o.Field("Content-Type")
 	for i, part := range parts {
 		head := "--" + s.boundary + "\r\n"
@@ -36,19 +36,19 @@ func newSeveral(o *Object, parts []span) several {
 	return s
 }
 
-// fields makes the reply's fields those of the multipart body: each part has its
+// setFields makes the reply's fields those of the multipart body: each part has its
 // own Content-Range, and the whole must have none (§15.3.7.2).
-func (s several) fields(h http.Header) {
+func (s multipartBody) setFields(h http.Header) {
 	h["Content-Type"] = []string{"multipart/byteranges; boundary=" + s.boundary}
 	h["Content-Length"] = []string{strconv.FormatInt(s.length, 10)}
 }
 
-func (s several) write(w http.ResponseWriter, o *Object) error {
+func (s multipartBody) writeTo(w http.ResponseWriter, o *Object) error {
 	for i, part := range s.parts {
 		if _, err := w.Write([]byte(s.heads[i])); err != nil {
 			return err
 		}
-		if err := o.write(w, part); err != nil {
+		if err := o.writeBody(w, part); err != nil {
 			return err
 		}
 	}

@@ -24,11 +24,11 @@ func heuristicStatus(status int) bool {
 	return false
 }
 
-// lifetime is the time for which a reply is fresh, counted from age 0
+// replyLifetime is the time for which a reply is fresh, counted from age 0
 // (RFC 9111 §4.2.1), and whether the reply said so itself. received is when the
 // reply came, used where it has no Date of its own. targeted says that c is from
 // a targeted field: Expires does not count then.
-func lifetime(status int, h http.Header, c control, targeted bool, received time.Time) (d time.Duration, explicit bool) {
+func replyLifetime(status int, h http.Header, c control, targeted bool, received time.Time) (d time.Duration, explicit bool) {
 	if c.sMaxAge.set {
 		return c.sMaxAge.duration(), true
 	}

@@ -26,32 +26,32 @@ const (
 	codeTail  = 3 * beat // dark after the last, on top of its gap
 )
 
-// Tell says what the lamps of a board do, lamps being the number of the load
+// Render says what the lamps of a board do, lamps being the number of the load
 // bar's. It is pure: the same input gives the same Show.
 //
 // An address outweighs all else but Stopped, because somebody stands at the
 // board and has just asked for it; then comes Locate, because somebody stands in
 // front of the rack and looks; then come health and faults together. Several
 // faults are told one after the other, health in between.
-func Tell(in Input, lamps int) Show {
-	in = in.settled()
-	return Show{Health: healthLamp(in), Bar: barLamps(in, min(max(lamps, 0), MaxLamps)), Says: says(in)}
+func Render(in Input, lamps int) Show {
+	in = in.normalized()
+	return Show{Health: healthLampPattern(in), Bar: barLamps(in, min(max(lamps, 0), MaxLamps)), Summary: summarize(in)}
 }
 
-func healthLamp(in Input) Pattern {
+func healthLampPattern(in Input) Pattern {
 	switch {
 	case in.Health == Stopped || in.Health > Drained:
-		return dark()
+		return darkPattern()
 	case in.Address:
-		return addressPattern(in.Octet, in.Asked)
+		return addressPattern(in.Octet, in.AddressSince)
 	case in.Locate:
-		return fastBlink()
+		return fastBlinkPattern()
 	}
-	return withFaults(healthPattern(in.Health), in.Faults, in.Acked)
+	return withFaults(healthPattern(in.Health), in.Faults, in.Acknowledged)
 }
 
-// says puts the input in one plain sentence.
-func says(in Input) string {
+// summarize puts the input in one plain sentence.
+func summarize(in Input) string {
 	switch {
 	case in.Health == Stopped:
 		return "dark: nothing runs here"
@@ -69,12 +69,12 @@ func says(in Input) string {
 			s += ", "
 		}
 		s += f.String()
-		if in.Acked.Has(f) {
+		if in.Acknowledged.Has(f) {
 			s += " (acknowledged)"
 		}
 	}
 	if showsLoad(in.Health) {
-		s += storySays(in)
+		s += storySummary(in)
 	}
 	if in.Locate {
 		s = "locate: this one here; " + s
@@ -95,25 +95,25 @@ func healthPattern(h Health) Pattern {
 	case Joining:
 		return Pattern{"slow blink", []Step{{Full, 4 * beat}, {Off, 4 * beat}}}
 	case Serving:
-		return steady("steady", Full)
+		return steadyPattern("steady", Full)
 	case Draining:
 		return Pattern{"slow wink", []Step{{Full, 7 * beat}, {Off, beat}}}
 	case Drained:
 		return Pattern{"short flash every three seconds", []Step{{Full, beat}, {Off, 23 * beat}}}
 	}
-	return dark()
+	return darkPattern()
 }
 
-func steady(name string, l Level) Pattern { return Pattern{name, []Step{{l, 8 * beat}}} }
+func steadyPattern(name string, l Level) Pattern { return Pattern{name, []Step{{l, 8 * beat}}} }
 
-func dark() Pattern { return steady("dark", Off) }
+func darkPattern() Pattern { return steadyPattern("dark", Off) }
 
-func fastBlink() Pattern { return Pattern{"fast blink", []Step{{Full, beat}, {Off, beat}}} }
+func fastBlinkPattern() Pattern { return Pattern{"fast blink", []Step{{Full, beat}, {Off, beat}}} }
 
 // withFaults lets each fault's flashes follow at least two seconds of the
 // state's own rhythm, which is enough to know it by. All that somebody has
 // acknowledged shares one flash at the end: known, but not mended.
-func withFaults(p Pattern, faults, acked Faults) Pattern {
+func withFaults(p Pattern, faults, acked FaultSet) Pattern {
 	var counts []int
 	for _, f := range faults.List() {
 		if !acked.Has(f) {
@@ -143,7 +143,7 @@ func withFaults(p Pattern, faults, acked Faults) Pattern {
 		}
 		out.Steps = append(out.Steps, Step{Off, codeTail})
 	}
-	out.Steps = merged(out.Steps)
+	out.Steps = mergeSteps(out.Steps)
 	return out
 }
 
@@ -175,7 +175,7 @@ func addressPattern(octet uint8, start time.Duration) Pattern {
 			p.Steps = append(p.Steps, Step{Full, codeFlash}, Step{Off, codeGap})
 		}
 	}
-	p.Steps = merged(turned(append(p.Steps, Step{Off, addressEnd}), start))
+	p.Steps = mergeSteps(rotateSteps(append(p.Steps, Step{Off, addressEnd}), start))
 	return p
 }
 
@@ -194,10 +194,10 @@ func addressTime(octet uint8) time.Duration {
 	return d * time.Millisecond
 }
 
-// merged joins neighbouring steps of the same level, so that a Show is as small
+// mergeSteps joins neighbouring steps of the same level, so that a Show is as small
 // as can be on its way to the console. A step that would grow beyond the 65 s
 // that it can hold stays as it is.
-func merged(steps []Step) []Step {
+func mergeSteps(steps []Step) []Step {
 	out := steps[:1]
 	for _, s := range steps[1:] {
 		if last := &out[len(out)-1]; last.Level == s.Level && int(last.MS)+int(s.MS) < 1<<16 {

@@ -29,7 +29,7 @@ func TestPanelPlays(t *testing.T) {
 	if five.Looks() != "......" || two.Looks() != "..." {
 		t.Errorf("told nothing it shows %s, %s", five.Looks(), two.Looks())
 	}
-	p.Tell(Input{Health: Serving, Load: 0.6, Faults: NewFaults(PeerLost)})
+	p.Update(Input{Health: Serving, Load: 0.6, Faults: NewFaultSet(PeerLost)})
 	p.Tick()
 	if five.Looks() != "####.." || two.Looks() != ".#." {
 		t.Errorf("it shows %s, %s", five.Looks(), two.Looks())
@@ -45,13 +45,13 @@ func TestPanelWritesOnlyChanges(t *testing.T) {
 	clock := clockAt()
 	d := &Fake{Bar: 5, Clock: clock}
 	p := NewPanel(Config{Clock: clock, Drivers: []Driver{d}})
-	p.Tell(Input{Health: Serving, Load: 0.6})
+	p.Update(Input{Health: Serving, Load: 0.6})
 	run(t, p, clock, time.Minute)
 	if len(d.Sets) != 6 || d.Flushes != 1 {
 		t.Errorf("steady: %d writes, %d flushes, want 6 and 1", len(d.Sets), d.Flushes)
 	}
 	d.Sets, d.Flushes = nil, 0
-	p.Tell(Input{Health: Joining})
+	p.Update(Input{Health: Joining})
 	run(t, p, clock, time.Minute)
 	for _, s := range d.Sets[1:] {
 		if s.Lamp == HealthLamp && s.At.UnixMilli()%500 != 0 {
@@ -80,12 +80,12 @@ func TestPanelButton(t *testing.T) {
 		{140 * s, 140*s + 100*ms}, {140*s + 300*ms, 140400 * ms}, // address
 		{145 * s, 145*s + 100*ms}, // enough of it
 	}}
-	told := Input{Health: Serving, Faults: NewFaults(PeerLost), Octet: 7}
-	var heard []Press
-	p := NewPanel(Config{Clock: clock, Drivers: []Driver{d}, Key: key, Pressed: func(press Press) {
+	told := Input{Health: Serving, Faults: NewFaultSet(PeerLost), Octet: 7}
+	var heard []ButtonPress
+	p := NewPanel(Config{Clock: clock, Drivers: []Driver{d}, Contact: key, OnPress: func(press ButtonPress) {
 		heard = append(heard, press)
 	}})
-	p.Tell(told)
+	p.Update(told)
 	for _, c := range []struct {
 		until time.Duration
 		want  string
@@ -106,21 +106,21 @@ func TestPanelButton(t *testing.T) {
 		{146 * s, "serving; peer lost (acknowledged)"},
 	} {
 		run(t, p, clock, c.until-clock.Elapsed())
-		if got := Tell(p.Input(), 1).Says; got != c.want {
+		if got := Render(p.Input(), 1).Summary; got != c.want {
 			t.Errorf("at %v it says %q, want %q", c.until, got, c.want)
 		}
 	}
-	want := []Press{ShortPress, DoublePress, LongPress, DrainPress, ShutdownPress, DoublePress, ShortPress}
+	want := []ButtonPress{ShortPress, DoublePress, LongPress, DrainPress, ShutdownPress, DoublePress, ShortPress}
 	if !slices.Equal(heard, want) {
 		t.Errorf("heard %v, want %v", heard, want)
 	}
 
 	// A fault that has gone and comes back is news.
-	p.Tell(Input{Health: Serving})
+	p.Update(Input{Health: Serving})
 	run(t, p, clock, s)
-	p.Tell(told)
+	p.Update(told)
 	run(t, p, clock, s)
-	if got := Tell(p.Input(), 1).Says; got != "serving; peer lost" {
+	if got := Render(p.Input(), 1).Summary; got != "serving; peer lost" {
 		t.Errorf("a fault that came back reads %q", got)
 	}
 }
@@ -129,17 +129,17 @@ func TestPanelButton(t *testing.T) {
 func TestShortPressEndsLocateFirst(t *testing.T) {
 	clock := clockAt()
 	key := &FakeKey{Clock: clock, Presses: [][2]time.Duration{{time.Second, 1100 * time.Millisecond}}}
-	in := Input{Health: Serving, Faults: NewFaults(TooHot), Locate: true}
+	in := Input{Health: Serving, Faults: NewFaultSet(TooHot), Locate: true}
 	var p *Panel
-	p = NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{}}, Key: key, Pressed: func(press Press) {
+	p = NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{}}, Contact: key, OnPress: func(press ButtonPress) {
 		if press == ShortPress {
 			in.Locate = false
-			p.Tell(in)
+			p.Update(in)
 		}
 	}})
-	p.Tell(in)
+	p.Update(in)
 	run(t, p, clock, 3*time.Second)
-	if got := Tell(p.Input(), 0).Says; got != "serving; too hot" {
+	if got := Render(p.Input(), 0).Summary; got != "serving; too hot" {
 		t.Errorf("it says %q", got)
 	}
 }
@@ -157,8 +157,8 @@ func TestAddressFromItsBeginning(t *testing.T) {
 	clock.T = clock.T.Add(987 * time.Millisecond)
 	d := &Fake{Clock: clock}
 	key := &FakeKey{Clock: clock, Presses: [][2]time.Duration{{100 * time.Millisecond, 200 * time.Millisecond}, {300 * time.Millisecond, 400 * time.Millisecond}}}
-	p := NewPanel(Config{Clock: clock, Drivers: []Driver{d}, Key: key})
-	p.Tell(Input{Health: Drained, Octet: 20})
+	p := NewPanel(Config{Clock: clock, Drivers: []Driver{d}, Contact: key})
+	p.Update(Input{Health: Drained, Octet: 20})
 	run(t, p, clock, time.Minute)
 	var lights []string
 	for i, s := range d.Sets {
@@ -176,8 +176,8 @@ func TestPanelFailures(t *testing.T) {
 	bad, good := &Fake{Bar: 5, Err: errors.New("wire cut")}, &Fake{Bar: 5}
 	key := &FakeKey{Clock: clock}
 	var failed []string
-	p := NewPanel(Config{Clock: clock, Drivers: []Driver{bad, good}, Key: key, Failed: func(err error) { failed = append(failed, err.Error()) }})
-	p.Tell(Input{Health: Serving, Load: 1})
+	p := NewPanel(Config{Clock: clock, Drivers: []Driver{bad, good}, Contact: key, OnFailure: func(err error) { failed = append(failed, err.Error()) }})
+	p.Update(Input{Health: Serving, Load: 1})
 	run(t, p, clock, time.Second)
 	key.Err = errors.New("no such pin")
 	run(t, p, clock, time.Second)
@@ -197,8 +197,8 @@ func TestPanelClose(t *testing.T) {
 	for health, kept := range map[Health]bool{Serving: false, Draining: false, Drained: true} {
 		clock := clockAt()
 		d, key := &Fake{}, &FakeKey{Clock: clock}
-		p := NewPanel(Config{Clock: clock, Drivers: []Driver{d, onlyDriver{&Fake{}}}, Key: key})
-		p.Tell(Input{Health: health})
+		p := NewPanel(Config{Clock: clock, Drivers: []Driver{d, onlyDriver{&Fake{}}}, Contact: key})
+		p.Update(Input{Health: health})
 		p.Tick()
 		if err := p.Close(); err != nil || !d.Closed || !key.Closed || (d.Kept != nil) != kept {
 			t.Errorf("%v: %v, closed %v and %v, kept %v", health, err, d.Closed, key.Closed, d.Kept)
@@ -212,8 +212,8 @@ type onlyDriver struct{ Driver }
 // A tick of a panel with all its lamps busy allocates nothing.
 func TestTickAllocatesNothing(t *testing.T) {
 	clock := clockAt()
-	p := NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{Bar: 8, Levels: make([]Level, 9)}}, Key: &FakeKey{Clock: clock}})
-	p.Tell(Input{Health: Serving, Load: 0.3, Faults: NewFaults(PeerLost, ButtonStuck), Leader: true, SoldOut: true, Points: After})
+	p := NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{Bar: 8, Levels: make([]Level, 9)}}, Contact: &FakeKey{Clock: clock}})
+	p.Update(Input{Health: Serving, Load: 0.3, Faults: NewFaultSet(PeerLost, ButtonStuck), Leader: true, SoldOut: true, DeadSide: After})
 	p.Tick()
 	if n := testing.AllocsPerRun(1000, func() { clock.T = clock.T.Add(p.Tick()) }); n != 0 {
 		t.Errorf("%v allocations a tick, want none", n)
@@ -223,13 +223,13 @@ func TestTickAllocatesNothing(t *testing.T) {
 func BenchmarkTick(b *testing.B) {
 	for name, in := range map[string]Input{
 		"steady":  {Health: Serving, Load: 0.5},
-		"busiest": {Health: Serving, Load: 0.3, Faults: NewFaults(PeerLost, NoMajority), Leader: true, SoldOut: true, Points: After},
+		"busiest": {Health: Serving, Load: 0.3, Faults: NewFaultSet(PeerLost, NoMajority), Leader: true, SoldOut: true, DeadSide: After},
 		"locate":  {Health: Serving, Locate: true},
 	} {
 		b.Run(name, func(b *testing.B) {
 			clock := clockAt()
-			p := NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{Bar: 5, Levels: make([]Level, 6)}}, Key: &FakeKey{Clock: clock}})
-			p.Tell(in)
+			p := NewPanel(Config{Clock: clock, Drivers: []Driver{&Fake{Bar: 5, Levels: make([]Level, 6)}}, Contact: &FakeKey{Clock: clock}})
+			p.Update(in)
 			p.Tick()
 			b.ReportAllocs()
 			for b.Loop() {
@@ -266,7 +266,7 @@ func TestTold(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); p.Run(ctx) }()
 	for i := 0; ctx.Err() == nil; i++ {
-		p.Tell(Input{Health: Serving, Load: float64(i%10) / 10})
+		p.Update(Input{Health: Serving, Load: float64(i%10) / 10})
 		_ = p.Input()
 		time.Sleep(time.Millisecond)
 	}

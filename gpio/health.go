@@ -1,0 +1,191 @@
+// Package gpio is the panel: what a board's lamps say of its load and health.
+//
+// A pure function, Tell, turns an Input (what the board knows of itself) into a
+// Show (what each lamp does over the next seconds, as plain data). Whoever has
+// lamps — header pins, the strip on a HAT, a terminal, the console's page —
+// plays the very same Show by the very same rule, Pattern.At, so that no two of
+// them can disagree.
+//
+// The language needs no colour and works on a single lamp. Steady light means
+// serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
+// "look here", a short flash every three seconds means standby, dark means that
+// nothing runs. A fault adds a burst of short flashes to be counted.
+//
+// The drivers for real lamps are in gpio/pins; the interface that they fill, the
+// terminal's driver and the fakes are here.
+package gpio
+
+import (
+	"math/bits"
+	"strings"
+)
+
+// Health is where a board is in its life. The zero value is Stopped: a panel
+// that has been told nothing is dark.
+type Health uint8
+
+// The states of health, in the order of a board's life.
+const (
+	Stopped  Health = iota // nothing runs: dark
+	Starting               // the program is up and reads its settings
+	Joining                // looking for its rack
+	Serving                // answers clients
+	Draining               // takes no new clients, finishes what it has
+	Drained                // serves nobody: safe to unplug
+)
+
+// String gives the state in one lower-case word.
+func (h Health) String() string {
+	switch h {
+	case Stopped:
+		return "stopped"
+	case Starting:
+		return "starting"
+	case Joining:
+		return "joining"
+	case Serving:
+		return "serving"
+	case Draining:
+		return "draining"
+	case Drained:
+		return "drained"
+	}
+	return "unknown"
+}
+
+// FaultCode is something wrong with a board that still runs. Its number is the
+// number of flashes that tell it; they begin at two, because a single flash is
+// no count: it could be the end of anything.
+type FaultCode uint8
+
+// The faults, by their number of flashes.
+const (
+	PeerLost    FaultCode = 2 // a board of the rack has died and not come back
+	OriginDown  FaultCode = 3 // pages that are not in memory cannot be had
+	ClockUnset  FaultCode = 4 // the date is not to be trusted
+	CardFailing FaultCode = 5 // the SD card is read-only, full or failing
+	PowerLow    FaultCode = 6 // under-voltage, or throttled because of it
+	TooHot      FaultCode = 7 // over temperature
+	NoMajority  FaultCode = 8 // the ledger cannot commit
+	ButtonStuck FaultCode = 9 // the panel's button is held down by something that is no finger
+
+	BadSettings FaultCode = 10 // the settings cannot be read, and the board does not start
+
+	firstFault = PeerLost
+	lastFault  = BadSettings
+)
+
+// String gives the fault in two or three lower-case words.
+func (f FaultCode) String() string {
+	switch f {
+	case PeerLost:
+		return "peer lost"
+	case OriginDown:
+		return "origin down"
+	case ClockUnset:
+		return "clock not set"
+	case CardFailing:
+		return "card failing"
+	case PowerLow:
+		return "power low"
+	case TooHot:
+		return "too hot"
+	case NoMajority:
+		return "no majority"
+	case ButtonStuck:
+		return "button stuck"
+	case BadSettings:
+		return "settings broken"
+	}
+	return "unknown fault"
+}
+
+// Advice says what to look at first, "" for what is no fault.
+func (f FaultCode) Advice() string {
+	switch f {
+	case PeerLost:
+		return "a board of the rack has died: its neighbours' bars point at it"
+	case OriginDown:
+		return "pages that are not in memory cannot be had: look at the shop behind"
+	case ClockUnset:
+		return "the date is not to be trusted: look at network and time server"
+	case CardFailing:
+		return "the SD card is read-only, full or failing: change it"
+	case PowerLow:
+		return "under-voltage or throttled: take a stronger supply or a shorter cable"
+	case TooHot:
+		return "over temperature: give it air"
+	case NoMajority:
+		return "the ledger cannot commit, no orders are taken: bring boards back"
+	case ButtonStuck:
+		return "something holds the button down: look at switch and wires"
+	case BadSettings:
+		return "bramble.toml has a mistake: the board's page names the line"
+	}
+	return ""
+}
+
+// FaultSet is a set of faults, one bit each, small enough to be gossiped and
+// comparable so that a driver can see at once that nothing has changed. Bits
+// that stand for no fault known here are ignored.
+type FaultSet uint16
+
+// NewFaultSet returns the set of the given faults.
+func NewFaultSet(list ...FaultCode) FaultSet {
+	var s FaultSet
+	for _, f := range list {
+		s = s.With(f)
+	}
+	return s
+}
+
+// With returns the set with f added; an unknown f changes nothing.
+func (s FaultSet) With(f FaultCode) FaultSet {
+	if f < firstFault || f > lastFault {
+		return s
+	}
+	return s | 1<<f
+}
+
+// Without returns the set with f taken out.
+func (s FaultSet) Without(f FaultCode) FaultSet {
+	if f < firstFault || f > lastFault {
+		return s
+	}
+	return s &^ (1 << f)
+}
+
+// Has reports whether f is in the set.
+func (s FaultSet) Has(f FaultCode) bool { return f >= firstFault && f <= lastFault && s&(1<<f) != 0 }
+
+// dropUnknown drops the bits that stand for no fault.
+func (s FaultSet) dropUnknown() FaultSet { return s & (1<<(lastFault+1) - 1<<firstFault) }
+
+// Len counts the faults in the set.
+func (s FaultSet) Len() int { return bits.OnesCount16(uint16(s.dropUnknown())) }
+
+// List gives the faults in the order in which they are flashed, fewest first.
+func (s FaultSet) List() []FaultCode {
+	if s.dropUnknown() == 0 {
+		return nil
+	}
+	list := make([]FaultCode, 0, s.Len())
+	for f := firstFault; f <= lastFault; f++ {
+		if s.Has(f) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// Words gives the faults in words, in the order of List; nil if there are none.
+func (s FaultSet) Words() []string {
+	var words []string
+	for _, f := range s.List() {
+		words = append(words, f.String())
+	}
+	return words
+}
+
+// String gives the words with commas between them, "" if there are none.
+func (s FaultSet) String() string { return strings.Join(s.Words(), ", ") }
