@@ -99,7 +99,6 @@ func mayImport() map[string][]string {
 		"cluster/ledger/ledgertest": {"cluster/ledger"},
 		"cache":                     {"cache/evict"},
 		"cache/evict":               nil,
-		"cache/policysim":           {"cache", "cache/evict"},
 		"gpio/pins":                 {"gpio"},
 		"images/cardinit":           nil,
 		"images/release":            {"images/cardinit"},

@@ -21,11 +21,11 @@ type request struct {
 // maxLine bounds a line of a trace, in bytes.
 const maxLine = 1 << 20
 
-// load reads a trace file, "-" for standard input; one whose name ends in .gz
-// is unpacked.
-func load(name string) ([]request, error) {
+// loadTrace reads a trace file, "-" for standard input; one whose name ends in .gz
+// is decompressed.
+func loadTrace(name string) ([]request, error) {
 	if name == "-" {
-		return parse(os.Stdin)
+		return parseTrace(os.Stdin)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -38,17 +38,17 @@ func load(name string) ([]request, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	all, err := parse(r)
+	all, err := parseTrace(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return all, nil
 }
 
-// parse reads a trace: a key a line, and after blanks or a comma its size in
-// bytes, 1 if there is none. Empty lines and those that start with # do not
-// count. What comes after the size is ignored.
-func parse(r io.Reader) ([]request, error) {
+// parseTrace reads a trace: a key a line, and after blanks or a comma its size in
+// bytes, 1 if there is none. Empty lines and lines that start with # are skipped.
+// Anything after the size is ignored.
+func parseTrace(r io.Reader) ([]request, error) {
 	var all []request
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
@@ -63,7 +63,7 @@ func parse(r io.Reader) ([]request, error) {
 		if len(words) > 1 {
 			size, err := strconv.ParseInt(words[1], 10, 64)
 			if err != nil || size < 0 || size > 1<<40 {
-				return nil, fmt.Errorf("line %d: %q is no size in bytes", n, words[1])
+				return nil, fmt.Errorf("line %d: %q is not a size in bytes", n, words[1])
 			}
 			q.size = max(size, 1)
 		}

@@ -1,11 +1,11 @@
-// Command policysim compares what caches keep: it replays traces, or workloads
-// that it makes, and prints how many requests and bytes Bramble's policy and
-// others would have hit with the same room. It is a tool for tests and is not
-// part of the program.
+// Command policysim compares eviction policies: it replays traces, or synthetic
+// workloads, and prints the hit ratio by requests and by bytes of Bramble's policy
+// and of other caches with the same budget. It is a module of its own, so that the
+// other caches are no dependencies of Bramble.
 //
-//	go run ./cache/policysim                           made workloads, 1,000 entries
-//	go run ./cache/policysim -entries 100,10000 a.txt  a trace: a key and perhaps a size a line
-//	go run ./cache/policysim -budget 64000000 b.gz     the room in bytes of the trace's sizes
+//	go run -C .ci/policysim .                            synthetic workloads, 1,000 entries
+//	go run -C .ci/policysim . -entries 100,10000 /a.txt  a trace: a key and perhaps a size a line
+//	go run -C .ci/policysim . -budget 64000000 /b.gz     the budget in bytes of the trace's sizes
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 // options are the flags.
 type options struct {
 	entries, budgets []int64
-	caches           []entrant
+	caches           []cacheKind
 	workloads        string
 	requests         int
 	seed             uint64
@@ -39,49 +39,49 @@ type options struct {
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("policysim", flag.ContinueOnError)
-	entries := flags.String("entries", "1000", "rooms, in entries of the mean size, separated by commas")
-	budgets := flags.String("budget", "", "rooms in bytes, instead of -entries")
+	entries := flags.String("entries", "1000", "budgets in entries of the mean size, separated by commas")
+	budgets := flags.String("budget", "", "budgets in bytes, instead of -entries")
 	caches := flags.String("caches", "", "caches to compare, separated by commas: Bramble, LRU, 2Q, ARC, otter, ristretto, and store, which is all of Bramble's cache (default: all but store)")
 	var o options
-	flags.StringVar(&o.workloads, "workloads", "", "part of the names of the workloads to make (default: all)")
-	flags.IntVar(&o.requests, "requests", 0, "requests of a made workload (default: 200 for each entry, 100,000 to 2,000,000)")
-	flags.Uint64Var(&o.seed, "seed", 1, "seed of made workloads")
+	flags.StringVar(&o.workloads, "workloads", "", "substring of the names of the synthetic workloads to run (default: all)")
+	flags.IntVar(&o.requests, "requests", 0, "requests of a synthetic workload (default: 200 for each entry, 100,000 to 2,000,000)")
+	flags.Uint64Var(&o.seed, "seed", 1, "seed of the synthetic workloads")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	var err error
-	if o.entries, err = numbers(*entries); err != nil {
+	if o.entries, err = parseNumbers(*entries); err != nil {
 		return fmt.Errorf("-entries: %w", err)
 	}
-	if o.budgets, err = numbers(*budgets); err != nil {
+	if o.budgets, err = parseNumbers(*budgets); err != nil {
 		return fmt.Errorf("-budget: %w", err)
 	}
-	for _, e := range entrants() {
+	for _, e := range cacheKinds() {
 		if *caches == "" && e.name != "store" || slices.Contains(strings.Split(*caches, ","), e.name) {
 			o.caches = append(o.caches, e)
 		}
 	}
 	if len(o.caches) == 0 {
-		return fmt.Errorf("-caches: %q names none that I know", *caches)
+		return fmt.Errorf("-caches: %q names no known cache", *caches)
 	}
-	head(out, o.caches)
+	printHead(out, o.caches)
 	if flags.NArg() == 0 {
-		return o.made(out)
+		return o.compareWorkloads(out)
 	}
 	for _, name := range flags.Args() {
-		all, err := load(name)
+		all, err := loadTrace(name)
 		if err != nil {
 			return err
 		}
-		if err := o.compare(out, filepath.Base(name), all, o.rooms(all)); err != nil {
+		if err := o.printComparison(out, filepath.Base(name), all, o.budgetsFor(all)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// made compares on workloads of the simulator's own.
-func (o options) made(out io.Writer) error {
+// compareWorkloads compares on the synthetic workloads.
+func (o options) compareWorkloads(out io.Writer) error {
 	for _, w := range workloads() {
 		if !strings.Contains(w.name, o.workloads) {
 			continue
@@ -92,7 +92,7 @@ func (o options) made(out io.Writer) error {
 				requests = int(min(max(200*n, 100_000), 2_000_000))
 			}
 			all := w.generate(int(n), requests, o.seed)
-			if err := o.compare(out, w.name, all, []budget{{int64(mean(all) * float64(n)), int(n)}}); err != nil {
+			if err := o.printComparison(out, w.name, all, []budget{{int64(meanSize(all) * float64(n)), int(n)}}); err != nil {
 				return err
 			}
 		}
@@ -100,24 +100,24 @@ func (o options) made(out io.Writer) error {
 	return nil
 }
 
-// rooms turns the flags into budgets for a trace.
-func (o options) rooms(all []request) []budget {
-	var rooms []budget
-	m := mean(all)
+// budgetsFor turns the flags into budgets for a trace.
+func (o options) budgetsFor(all []request) []budget {
+	var budgets []budget
+	m := meanSize(all)
 	if len(o.budgets) > 0 {
 		for _, bytes := range o.budgets {
-			rooms = append(rooms, budget{bytes, max(int(float64(bytes)/m), 1)})
+			budgets = append(budgets, budget{bytes, max(int(float64(bytes)/m), 1)})
 		}
-		return rooms
+		return budgets
 	}
 	for _, n := range o.entries {
-		rooms = append(rooms, budget{int64(m * float64(n)), int(n)})
+		budgets = append(budgets, budget{int64(m * float64(n)), int(n)})
 	}
-	return rooms
+	return budgets
 }
 
-// mean is the mean size of the keys; each counts once.
-func mean(all []request) float64 {
+// meanSize is the mean size of the keys; each counts once.
+func meanSize(all []request) float64 {
 	seen := make(map[uint64]struct{})
 	sum := 0.0
 	for _, q := range all {
@@ -129,7 +129,7 @@ func mean(all []request) float64 {
 	return sum / float64(max(len(seen), 1))
 }
 
-// ratio is what one cache hit, in percent.
+// ratio is one cache's hit ratio, in percent.
 type ratio struct{ requests, bytes float64 }
 
 func (r ratio) String() string {
@@ -139,8 +139,8 @@ func (r ratio) String() string {
 	return fmt.Sprintf("%.1f (%.1f)", r.requests, r.bytes)
 }
 
-// replay asks a cache for everything in turn.
-func replay(e entrant, b budget, all []request) (ratio, error) {
+// replay sends all requests to a new cache, one after another.
+func replay(e cacheKind, b budget, all []request) (ratio, error) {
 	c, err := e.make(b)
 	if err != nil {
 		return ratio{}, fmt.Errorf("%s: %w", e.name, err)
@@ -149,7 +149,7 @@ func replay(e entrant, b budget, all []request) (ratio, error) {
 	var hits, hitBytes, bytes int64
 	for _, q := range all {
 		bytes += q.size
-		if c.ask(q.key, q.size) {
+		if c.request(q.key, q.size) {
 			hits++
 			hitBytes += q.size
 		}
@@ -157,21 +157,21 @@ func replay(e entrant, b budget, all []request) (ratio, error) {
 	return ratio{100 * float64(hits) / float64(max(len(all), 1)), 100 * float64(hitBytes) / float64(max(bytes, 1))}, nil
 }
 
-// compare prints a line of the table for each room.
-func (o options) compare(out io.Writer, name string, all []request, rooms []budget) error {
-	results := make([]ratio, len(rooms)*len(o.caches))
+// printComparison prints a line of the table for each budget.
+func (o options) printComparison(out io.Writer, name string, all []request, budgets []budget) error {
+	results := make([]ratio, len(budgets)*len(o.caches))
 	errs := make([]error, len(results))
 	free := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var wait sync.WaitGroup
 	for i := range results {
 		free <- struct{}{}
 		wait.Go(func() {
-			results[i], errs[i] = replay(o.caches[i%len(o.caches)], rooms[i/len(o.caches)], all)
+			results[i], errs[i] = replay(o.caches[i%len(o.caches)], budgets[i/len(o.caches)], all)
 			<-free
 		})
 	}
 	wait.Wait()
-	for i, b := range rooms {
+	for i, b := range budgets {
 		fmt.Fprintf(out, "| %s | %d |", name, b.entries)
 		for j := range o.caches {
 			if err := errs[i*len(o.caches)+j]; err != nil {
@@ -184,9 +184,9 @@ func (o options) compare(out io.Writer, name string, all []request, rooms []budg
 	return nil
 }
 
-// head prints the table's head. Hits are percent of the requests, and in
-// brackets of the bytes where sizes differ.
-func head(out io.Writer, caches []entrant) {
+// printHead prints the table's head. Figures are hits in percent of the requests,
+// and in brackets of the bytes where sizes differ.
+func printHead(out io.Writer, caches []cacheKind) {
 	line, rule := "| workload | entries |", "|---|---:|"
 	for _, e := range caches {
 		line += " " + e.name + " |"
@@ -195,7 +195,7 @@ func head(out io.Writer, caches []entrant) {
 	fmt.Fprintf(out, "%s\n%s\n", line, rule)
 }
 
-func numbers(list string) ([]int64, error) {
+func parseNumbers(list string) ([]int64, error) {
 	var all []int64
 	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
 		n, err := strconv.ParseInt(strings.TrimSpace(word), 10, 64)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestNotBelowTheBest: on every made workload Bramble's policy hits as often as
-// the best of the others, or nearly so. Where favourites change all the time,
-// several of them are a little quicker to follow, at the price of the rest.
+// TestNotBelowTheBest: on every synthetic workload Bramble's policy hits as often
+// as the best of the others, or nearly so. Where popular keys change all the time,
+// several of them follow a little faster, at the expense of the rest.
 func TestNotBelowTheBest(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow under the race detector")
@@ -20,43 +20,43 @@ func TestNotBelowTheBest(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			all := w.generate(n, requests, 1)
-			room := budget{int64(mean(all) * n), n}
-			var mine, best ratio
+			size := budget{int64(meanSize(all) * n), n}
+			var bramble, best ratio
 			by := ""
-			for i, e := range entrants() {
+			for i, e := range cacheKinds() {
 				if e.name == "store" || e.name == "ristretto" { // ristretto: slow, and never the best
 					continue
 				}
-				got, err := replay(e, room, all)
+				got, err := replay(e, size, all)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if i == 0 {
-					mine = got
+					bramble = got
 				} else if got.requests > best.requests {
 					best, by = got, e.name
 				}
 			}
-			if mine.requests < best.requests-slack {
-				t.Errorf("%.1f %% hits, %s %.1f %%", mine.requests, by, best.requests)
+			if bramble.requests < best.requests-slack {
+				t.Errorf("%.1f %% hits, %s %.1f %%", bramble.requests, by, best.requests)
 			}
 		})
 	}
 }
 
-// The whole cache hits about as often as the bare policy: little is lost between.
-func TestWholeCacheFollowsPolicy(t *testing.T) {
+// The complete cache hits about as often as its policy alone.
+func TestCacheFollowsPolicy(t *testing.T) {
 	for _, name := range []string{"zipf-0.9", "scan-mixed", "loop-mixed"} {
 		for _, w := range workloads() {
 			if w.name != name {
 				continue
 			}
 			all := w.generate(500, 15_000, 1)
-			bare, err := replay(entrant{"Bramble", newBramble}, budget{500, 500}, all)
+			bare, err := replay(cacheKind{"Bramble", newBramble}, budget{500, 500}, all)
 			if err != nil {
 				t.Fatal(err)
 			}
-			full, err := replay(entrant{"store", newStore}, budget{500, 500}, all)
+			full, err := replay(cacheKind{"store", newStore}, budget{500, 500}, all)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +68,7 @@ func TestWholeCacheFollowsPolicy(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
-	all, err := parse(strings.NewReader("# a trace\n\na 10\nb,20,x\r\na\t0\nc\n"))
+	all, err := parseTrace(strings.NewReader("# a trace\n\na 10\nb,20,x\r\na\t0\nc\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("parsed %v", all)
 	}
 	for _, bad := range []string{"a b", "a -1", "a 1.5", "a 99999999999999"} {
-		if _, err := parse(strings.NewReader("ok 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") {
+		if _, err := parseTrace(strings.NewReader("ok 1\n" + bad)); err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%q: error %v", bad, err)
 		}
 	}
@@ -91,7 +91,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("a 1\nb 2\n")
 	f.Add("key,12,rest\n#\n\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		all, err := parse(strings.NewReader(text))
+		all, err := parseTrace(strings.NewReader(text))
 		if err != nil {
 			return
 		}

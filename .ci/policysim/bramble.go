@@ -12,15 +12,14 @@ import (
 	"bramble/cache"
 )
 
-// plainSize is the body, in bytes, that stands for a trace's unit where the
-// real cache is asked: a small page.
+// plainSize is the body size, in bytes, that stands for a trace's unit in the real
+// cache: a small page.
 const plainSize = 4 << 10
 
-// whole is the whole of Bramble's cache: requests go through Serve, and what is
-// not in memory is fetched from an origin that makes up a page of the right size.
-// So it shows what shards, bookkeeping and the place for bodies on their way in
-// cost a hit ratio.
-type whole struct {
+// brambleCache is the complete cache: requests go through Serve, and a miss is
+// fetched from an origin that makes up a page of the right size. So it shows what
+// shards, bookkeeping and the budget for bodies on their way in cost in hit ratio.
+type brambleCache struct {
 	cache *cache.Cache
 	scale int64
 	// The request under way.
@@ -28,10 +27,9 @@ type whole struct {
 	fetched bool
 }
 
-// newStore gives a cache with room for the budget's entries with what they
-// really cost.
-func newStore(b budget) (contender, error) {
-	w := &whole{scale: 1}
+// newStore returns a cache with room for the budget's entries at their real cost.
+func newStore(b budget) (simCache, error) {
+	w := &brambleCache{scale: 1}
 	if b.bytes == int64(b.entries) {
 		w.scale = plainSize
 	}
@@ -41,7 +39,7 @@ func newStore(b budget) (contender, error) {
 		return nil, err
 	}
 	for i := range uint64(100) {
-		w.ask(i, max(mean/w.scale, 1))
+		w.request(i, max(mean/w.scale, 1))
 	}
 	s := w.cache.Stats()
 	w.cache.Close()
@@ -50,12 +48,12 @@ func newStore(b budget) (contender, error) {
 	return w, w.open(max(each*int64(b.entries)*8/7*108/100, 1<<20))
 }
 
-func (w *whole) open(bytes int64) (err error) {
+func (w *brambleCache) open(bytes int64) (err error) {
 	w.cache, err = cache.New(cache.Config{Budget: bytes, MaxObject: bytes / 16, Logger: slog.New(slog.DiscardHandler)})
 	return err
 }
 
-func (w *whole) ask(key uint64, size int64) bool {
+func (w *brambleCache) request(key uint64, size int64) bool {
 	w.size, w.fetched = size*w.scale, false
 	r := &http.Request{
 		Method: http.MethodGet, Header: http.Header{},
@@ -65,10 +63,10 @@ func (w *whole) ask(key uint64, size int64) bool {
 	return !w.fetched
 }
 
-func (w *whole) close() { w.cache.Close() }
+func (w *brambleCache) close() { w.cache.Close() }
 
 // Fetch is the origin.
-func (w *whole) Fetch(_ context.Context, r *http.Request) (*http.Response, error) {
+func (w *brambleCache) Fetch(_ context.Context, r *http.Request) (*http.Response, error) {
 	w.fetched = true
 	return &http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: w.size,
@@ -77,7 +75,7 @@ func (w *whole) Fetch(_ context.Context, r *http.Request) (*http.Response, error
 	}, nil
 }
 
-// sink is a client that throws away what it gets.
+// sink is a client that discards its reply.
 type sink struct{ header http.Header }
 
 func (s *sink) Header() http.Header         { return s.header }
