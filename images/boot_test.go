@@ -18,7 +18,7 @@ func TestACardBoots(t *testing.T) {
 	loopbackUp(t)
 	b := newBoard(t, image, "00000000cafe1a2b",
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
-	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]")
+	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 	b.start()
 	started := time.Now()
 	if got := b.waitSaid(bootLimit, `bramble: serial ([0-9a-f]+)`); !strings.HasSuffix(got, "cafe1a2b") {

@@ -33,7 +33,7 @@ func hop(t *testing.T, m model, g platform) {
 	b := newBoard(t, image, serials()[0],
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
 	b.model = m
-	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]")
+	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 	next, err := updates.Open(image)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func TestInstructionsOnABoard(t *testing.T) {
 	loopbackUp(t)
 	all := figures{}
 	for range countedBoots {
-		b := countedBoard(t, image, extra, "[panel]\nbutton = \"none\"\n[origin]\nurl = \"http://"+nginxAddress+"\"")
+		b := countedBoard(t, image, extra, "[panel]\nbutton_pin = \"none\"\n[origin]\nurl = \"http://"+nginxAddress+"\"")
 		if said := b.shell("nginx -c /root/nginx.conf > /tmp/nginx.said 2>&1 & sleep 2; cat /tmp/nginx.said"); strings.Contains(said, "emerg") {
 			t.Fatalf("nginx says %s", said)
 		}
@@ -107,7 +107,7 @@ func countedBoard(t *testing.T, image string, extra []byte, settings string) *em
 	t.Helper()
 	b := newBoard(t, image, "00000000cafe1a2b", "-netdev", "user,id=n0", "-device", "usb-net,netdev=n0,mac=%s")
 	b.extra = extra
-	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]", settings)
+	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]", settings)
 	b.start()
 	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
 	return b

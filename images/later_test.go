@@ -81,7 +81,7 @@ func TestOneCardBootsFirstAndLaterBoards(t *testing.T) {
 		b := newBoard(t, image, serials()[i],
 			"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
 		b.model = tt.model
-		b.settle("boards = 1", "ntp = [\"10.0.2.2\"]")
+		b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 		b.start()
 		b.waitSaid(b.model.boot, `bramble: data partition clean; grown to (\d+) MB`)
 		b.waitSaid(b.model.boot, `bramble: board \S+ starts, slot a, `)

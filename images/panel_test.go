@@ -68,7 +68,7 @@ func lampsLit(show gpio.Show) int {
 func oneBoard(t *testing.T, image, timeFrom string) (b *emulated, ops string, numbers []int) {
 	t.Helper()
 	b = newBoard(t, image, serials()[0], lanUp(t, 1)[0]...)
-	b.settle("boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.settle("expected_boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
 	ops = "http://10.77.0.1:8080"
 	whole(t, []*emulated{b}, []string{"http://10.77.0.1"}, []string{ops})

@@ -36,7 +36,7 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 	}
 	loopbackUp(t)
 	all := figures{}
-	b := countedBoard(t, image, countingScript(t), "[orders]\ntake = false\n")
+	b := countedBoard(t, image, countingScript(t), "[orders]\nenabled = false\n")
 	for range countedTurns {
 		rates := map[string]int64{}
 		for _, p := range []panelParts{{"no panel", "none", "none"}, {"lamps", "auto", "none"}, {"lamps and button", "auto", "auto"}} {
@@ -63,7 +63,7 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 func (b *emulated) startWith(p panelParts) counted {
 	b.t.Helper()
 	pid := b.nodePID()
-	b.shell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health\|led\) = .*/\1 = "%[1]s"/;s/^bar = .*/bar = ["%[1]s"]/;s/^button = .*/button = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
+	b.shell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health_pin\|kernel_led\) = .*/\1 = "%[1]s"/;s/^bar_pins = .*/bar_pins = ["%[1]s"]/;s/^button_pin = .*/button_pin = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
 		p.lamps, p.button, pid))
 	until(b.t, bootLimit, "the board's program to be another", func() error {
 		if now := b.nodePID(); now == pid {

@@ -39,7 +39,7 @@ func rackOf(t *testing.T, image string, size int) (rack []*emulated, shops, cons
 	}
 	for i, serial := range serials()[:size] {
 		b := newBoard(t, image, serial, ports[i]...)
-		b.settle(fmt.Sprintf("boards = %d", size), fmt.Sprintf("ntp = [%q]", lanAddress), cards...)
+		b.settle(fmt.Sprintf("expected_boards = %d", size), fmt.Sprintf("ntp = [%q]", lanAddress), cards...)
 		b.start()
 		rack = append(rack, b)
 	}
@@ -297,9 +297,9 @@ func TestAMistakeInTheSettingsIsToldAtTheBoardsAddress(t *testing.T) {
 	b := newBoard(t, image, serials()[0], port...)
 	const network = "ntp = [\"" + lanAddress + "\"]"
 	card := "[cards.0001.network]\naddress = \"10.77.0.1/24\""
-	b.settle("boards = 1", network, "[panel]\nhealht = \"GPIO27\"", card)
+	b.settle("expected_boards = 1", network, "[panel]\nhealht_pin = \"GPIO27\"", card)
 	lines := strings.Split(b.read("bramble.toml"), "\n")
-	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "healht") }) + 1
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "healht_pin") }) + 1
 	b.start()
 	const shop = "http://10.77.0.1"
 	until(t, bootLimit, "the page of the mistake", func() error {
@@ -307,7 +307,7 @@ func TestAMistakeInTheSettingsIsToldAtTheBoardsAddress(t *testing.T) {
 		if err != nil {
 			return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 1500))
 		}
-		for _, part := range []string{"bramble.toml", fmt.Sprintf("<strong>Line %d</strong>", at), "healht", "health"} {
+		for _, part := range []string{"bramble.toml", fmt.Sprintf("<strong>Line %d</strong>", at), "healht_pin", "health_pin"} {
 			if !strings.Contains(page, part) {
 				return fmt.Errorf("status %d, and no %q in %s", status, part, last(page, 1500))
 			}
@@ -319,7 +319,7 @@ func TestAMistakeInTheSettingsIsToldAtTheBoardsAddress(t *testing.T) {
 	})
 	b.blinks(t)
 	b.cutPower()
-	b.settle("boards = 1", network, card)
+	b.settle("expected_boards = 1", network, card)
 	b.start()
 	b.waitPage(shop+"/p/berry", "A berry.")
 }
@@ -349,7 +349,7 @@ func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 	}
 	port := lanUp(t, 1)[0]
 	b := newBoard(t, image, serials()[0], port...)
-	b.settle("boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.settle("expected_boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
 	const shop, ops = "http://10.77.0.1", "http://10.77.0.1:8080"
 	whole(t, []*emulated{b}, []string{shop}, []string{ops})
@@ -428,7 +428,7 @@ func TestAnIdleBoardHardlyWrites(t *testing.T) {
 	}
 	port := lanUp(t, 1)[0]
 	b := newBoard(t, image, serials()[0], port...)
-	b.settle("boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.settle("expected_boards = 1", "ntp = [\""+lanAddress+"\"]", "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
 	whole(t, []*emulated{b}, []string{"http://10.77.0.1"}, []string{"http://10.77.0.1:8080"})
 	b.waitUp(idleFrom)

@@ -32,7 +32,7 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 	var rack []*emulated
 	for i, serial := range serials()[:2] {
 		b := newBoard(t, image, serial, ports[i]...)
-		b.settle("boards = 2", fmt.Sprintf("ntp = [%q]", laptopAddress))
+		b.settle("expected_boards = 2", fmt.Sprintf("ntp = [%q]", laptopAddress))
 		b.start()
 		rack = append(rack, b)
 	}

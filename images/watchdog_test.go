@@ -27,7 +27,7 @@ func TestAHungBoardIsReset(t *testing.T) {
 	loopbackUp(t)
 	b := newBoard(t, image, serials()[0], "-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80", "-device", "usb-net,netdev=n0,mac=%s")
 	b.extra, b.watchdog = extra, true
-	b.settle("boards = 1", "ntp = [\"10.0.2.2\"]", "[panel]\nbutton = \"none\"")
+	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]", "[panel]\nbutton_pin = \"none\"")
 	b.start()
 	b.waitPage("http://127.0.0.1:8001/p/berry", "A berry.")
 	// Longer than the watchdog waits: it is petted.

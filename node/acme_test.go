@@ -231,7 +231,7 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 	server(t, "pebble") // before boards are prepared in vain
 	const size = 3
 	probe := freePorts(t, 1)
-	r, addrs := secureRack(t, size, fmt.Sprintf("acme = [%q]\nacme_email = \"ops@shop.example\"\nredirect = true\n", acmeName)+"acme_directory = \"DIRECTORY\"\nacme_ca = \"TRUST\"\n")
+	r, addrs := secureRack(t, size, fmt.Sprintf("acme_domains = [%q]\nacme_email = \"ops@shop.example\"\nredirect = true\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
 	// The CA looks at a port that is passed on to a board which does not ask.
 	looked := fmt.Sprintf("127.0.0.1:%d", probe)
 	// Certificates of 24 s are renewed after 16.
@@ -309,7 +309,7 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 func TestACAMayLookByPlainHTTP(t *testing.T) {
 	server(t, "pebble")
 	closed := freePorts(t, 1)
-	r, addrs := secureRack(t, 2, fmt.Sprintf("acme = [%q]\n", acmeName)+"acme_directory = \"DIRECTORY\"\nacme_ca = \"TRUST\"\n")
+	r, addrs := secureRack(t, 2, fmt.Sprintf("acme_domains = [%q]\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
 	ca := startAuthority(t, portPart(t, strings.TrimPrefix(r.boards[1].http, "http://")), fmt.Sprint(closed), 3600)
 	r.fill(map[string]string{"DIRECTORY": ca.directory, "TRUST": ca.trust})
 	for _, b := range r.boards {

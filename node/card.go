@@ -18,12 +18,12 @@ type Card struct {
 	Note string
 }
 
-// ReadCard reads a board's folder of orders ([orders] folder) and changes
+// ReadCard reads a board's folder of orders ([orders] directory) and changes
 // nothing there: the newest good snapshot and the log after it are carried out
 // in a working copy elsewhere.
 func ReadCard(folder string) (_ *Card, err error) {
 	if _, err := os.Stat(filepath.Join(folder, ledgerFolder)); err != nil {
-		return nil, fmt.Errorf("%s is no board's folder of orders: %w; it is the one named under [orders] folder", folder, err)
+		return nil, fmt.Errorf("%s is no board's folder of orders: %w; it is the one named under [orders] directory", folder, err)
 	}
 	c := new(Card)
 	if c.dir, err = os.MkdirTemp("", "bramble-card-"); err != nil {

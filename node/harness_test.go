@@ -175,14 +175,14 @@ listen = %q
 [console]
 listen = %q
 [orders]
-folder = %q
-public_at = "https://shop.example"
+directory = %q
+public_url = "https://shop.example"
 [rack]
 key = %q
-gossip = %q
-link = %q
+gossip_listen = %q
+link_listen = %q
 mdns = false
-boards = %d
+expected_boards = %d
 join = [%s]
 %s`, name, r.addr(i, 0), r.addr(i, 1), p.orders(), key.Reveal(), r.addr(i, 2), r.addr(i, 3), r.size, strings.Join(join, ", "), r.extra)
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {

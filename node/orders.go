@@ -37,7 +37,7 @@ const folderMode = 0o700
 
 // counter is the second journey: the order book with the ledger under it, the
 // desk that papers are taken to, and what sends word of them. Without the
-// built-in shop, or with [orders] take off, a board has none.
+// built-in shop, or with [orders] enabled = false, a board has none.
 type counter struct {
 	ledger *ledger.Ledger
 	book   *orders.Book
@@ -52,7 +52,7 @@ type counter struct {
 func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*counter, error) {
 	folder := b.cfg.Orders.Directory
 	if err := os.MkdirAll(folder, folderMode); err != nil {
-		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] folder, or set take = false", err)
+		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] directory, or set enabled = false", err)
 	}
 	c, err := b.openBook(quiet)
 	if err != nil {
@@ -208,7 +208,7 @@ func (c *counter) notices(board string) []string {
 	}
 	switch {
 	case !s.Founded:
-		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] boards plans. Switch them on, or write there how many there are.", s.MissingBoards, c.planned))
+		all = append(all, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or write there how many there are.", s.MissingBoards, c.planned))
 	case s.Leader == "":
 		all = append(all, "No orders are taken just now: the ledger has no majority of its voters.")
 	}

@@ -35,7 +35,7 @@ func secureRack(t *testing.T, size int, more string) (r *rack, addrs []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = fmt.Fprintf(f, "\n[tls]\nlisten = %q\nfolder = %q\n%s", addr, b.certificates(), more)
+		_, err = fmt.Fprintf(f, "\n[tls]\nlisten = %q\nacme_storage = %q\n%s", addr, b.certificates(), more)
 		if err != nil || f.Close() != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func by(t *testing.T, addr string, cfg *tls.Config, h2 bool) *http.Client {
 }
 
 func TestBoardsShowOneCertificateAndTakeEachOthersTickets(t *testing.T) {
-	r, addrs := secureRack(t, 2, "redirect = true\nstrict_transport = \"1h\"\n")
+	r, addrs := secureRack(t, 2, "redirect_http = true\nhsts_max_age = \"1h\"\n")
 	for _, b := range r.boards {
 		b.start()
 	}
@@ -148,7 +148,7 @@ func TestACertificateFromFilesIsReadAgainAndSendsPlainHTTPToHTTPS(t *testing.T) 
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "shop.pem"), filepath.Join(dir, "shop.key")
 	writeCertificate(t, cert, key, "shop.example")
-	r, addrs := secureRack(t, 1, fmt.Sprintf("redirect = true\ncertificate = [%q]\nkey = [%q]\n", cert, key))
+	r, addrs := secureRack(t, 1, fmt.Sprintf("redirect_http = true\ncertificate_files = [%q]\nkey_files = [%q]\n", cert, key))
 	b := r.boards[0]
 	b.start()
 	b.waitReady()

@@ -66,7 +66,7 @@ func TestCommandLines(t *testing.T) {
 		{"orders frob", 2, "", "bramble orders: \"frob\" is none of list, show, export, cancel, forget and trail\nFor its flags: bramble help orders\n"},
 		{"orders show", 2, "", "bramble orders: show takes one word, not 0\nFor its flags: bramble help orders\n"},
 		{"orders list --card x", 2, "", "bramble orders: --card is for export\nFor its flags: bramble help orders\n"},
-		{"orders export --card /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] folder\n"},
+		{"orders export --card /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] directory\n"},
 		{"sale stock berry many", 2, "", "bramble sale: \"many\" is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)\nFor its flags: bramble help sale\n"},
 		{"sale invite berry", 2, "", "bramble sale: invite wants --count, how many people\nFor its flags: bramble help sale\n"},
 		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is no hour; write one such as 2012-02-29T06:00:00Z\nFor its flags: bramble help sale\n"},
@@ -245,7 +245,7 @@ until it is.
 func TestNodeWithoutParentEnds(t *testing.T) {
 	_, line, _ := bramble(t, nil, "key")
 	file := filepath.Join(t.TempDir(), "bramble.toml")
-	text := "[http]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n[rack]\ngossip = \"127.0.0.1:0\"\nlink = \"127.0.0.1:0\"\nmdns = false\n" + line
+	text := "[http]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n[rack]\ngossip_listen = \"127.0.0.1:0\"\nlink_listen = \"127.0.0.1:0\"\nmdns = false\n" + line
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,8 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 	program, file := filepath.Join(dir, "bramble"), filepath.Join(dir, "bramble.toml")
 	pages, secure, console, key := freeAddr(t), freeAddr(t), freeAddr(t), config.NewRackKey().Reveal()
 	write := func(more string) {
-		text := fmt.Sprintf("%s[http]\nlisten = %q\n[tls]\nlisten = %q\n[console]\nlisten = %q\n[orders]\ntake = false\n"+
-			"[rack]\nkey = %q\ngossip = \"127.0.0.1:0\"\nlink = \"127.0.0.1:0\"\nmdns = false\n",
+		text := fmt.Sprintf("%s[http]\nlisten = %q\n[tls]\nlisten = %q\n[console]\nlisten = %q\n[orders]\nenabled = false\n"+
+			"[rack]\nkey = %q\ngossip_listen = \"127.0.0.1:0\"\nlink_listen = \"127.0.0.1:0\"\nmdns = false\n",
 			more, pages, secure, console, key)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -69,7 +69,7 @@ func startCardRack(t *testing.T, size int) *cardRack {
 	ctx, r.stop = context.WithCancel(context.Background())
 	for i := range size {
 		dir := t.TempDir()
-		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip = %q\nlink = %q\nmdns = false\nboards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[panel]\nled = \"none\"\n",
+		text := fmt.Sprintf("[board]\nname = \"card-%d\"\n[http]\nlisten = %q\n[console]\nlisten = %q\npassword = %q\n[rack]\nkey = %q\ngossip_listen = %q\nlink_listen = %q\nmdns = false\nexpected_boards = %d\njoin = [%s]\n[cache]\nmemory = \"4MB\"\n[panel]\nkernel_led = \"none\"\n",
 			i, ports[4*i], ports[4*i+1], cardPassword, key.Reveal(), ports[4*i+2], ports[4*i+3], size, strings.Join(join, ", "))
 		cfg, err := config.Parse(filepath.Join(dir, "bramble.toml"), []byte(text))
 		if err != nil {

@@ -54,11 +54,11 @@ func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	if cfg.CA != "" {
 		text, err := os.ReadFile(cfg.CA)
 		if err != nil {
-			return nil, fmt.Errorf("[tls] acme_ca: %w", err)
+			return nil, fmt.Errorf("[tls] acme_ca_root: %w", err)
 		}
 		roots = x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("[tls] acme_ca: %s holds no certificate; give the PEM file of the CA's root", cfg.CA)
+			return nil, fmt.Errorf("[tls] acme_ca_root: %s holds no certificate; give the PEM file of the CA's root", cfg.CA)
 		}
 	}
 	return &acmeAccount{key: key, cfg: cfg, http: &http.Client{

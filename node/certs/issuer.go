@@ -169,7 +169,7 @@ func adviceFor(err error) string {
 		return "the CA cannot reach this rack by that name (" + refused.Error() +
 			"); see that its DNS entry leads to the boards, and that port 443 or 80 does"
 	case errors.As(err, &said):
-		return "the CA refuses (" + said.Error() + "); see [tls] acme and acme_email"
+		return "the CA refuses (" + said.Error() + "); see [tls] acme_domains and acme_email"
 	}
-	return "the CA cannot be asked (" + err.Error() + "); see that the board reaches the internet, and [tls] acme_directory"
+	return "the CA cannot be asked (" + err.Error() + "); see that the board reaches the internet, and [tls] acme_directory_url"
 }

@@ -27,7 +27,7 @@ const maxChain = 10
 var (
 	errBundle  = errors.New("not a certificate with its key")
 	errOlder   = errors.New("a newer certificate is there")
-	errUnknown = errors.New("a name that is not in [tls] acme")
+	errUnknown = errors.New("a name that is not in [tls] acme_domains")
 )
 
 // issuedCert is a certificate that a CA has given, with its private key.
@@ -108,7 +108,7 @@ func openStore(folder string, names []string, log *slog.Logger) (*store, error) 
 		return s, nil
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("the folder of certificates ([tls] folder): %w", err)
+		return nil, fmt.Errorf("the folder of certificates ([tls] acme_storage): %w", err)
 	}
 	for _, name := range names {
 		bundle, err := os.ReadFile(s.path(name))

@@ -12,7 +12,7 @@ func TestOneFileForAllCards(t *testing.T) {
 	text := "\ufeff[rack]\r\nkey = \"" + testKey(t, 1).Reveal() + "\"\r\n[network]\r\nntp = [\"ntp.example\"]\r\n" +
 		"[cards.1a2b.network]\r\naddress = \"192.168.1.11/24\"\r\ngateway = \"192.168.1.1\"\r\n" +
 		"[cards.1A2B.board]\r\nname = \"till\"\r\n"
-	text = strings.Replace(text, "1A2B", "1a2b", 1) + "[cards.\"00C0FFEE\"]\r\nboard = { weight = 400 }\r\norders = { folder = \"mine\" }\r\n"
+	text = strings.Replace(text, "1A2B", "1a2b", 1) + "[cards.\"00C0FFEE\"]\r\nboard = { weight = 400 }\r\norders = { directory = \"mine\" }\r\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

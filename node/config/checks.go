@@ -171,8 +171,8 @@ func checkListeners(c *Config) (one, other listener, clash bool) {
 		{"http", "listen", c.HTTP.Listen},
 		{"tls", "listen", c.TLS.Listen},
 		{"console", "listen", c.Console.Listen},
-		{"rack", "gossip", c.Rack.GossipListen},
-		{"rack", "link", c.Rack.LinkListen},
+		{"rack", "gossip_listen", c.Rack.GossipListen},
+		{"rack", "link_listen", c.Rack.LinkListen},
 	}
 	for i, a := range all {
 		for _, b := range all[:i] {

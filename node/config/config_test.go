@@ -60,9 +60,9 @@ func TestMistakes(t *testing.T) {
 		{"webhook to nowhere", good + "[webhook]\nurl = \"warehouse\"", `b.toml:4: [webhook] url: "warehouse" is not the address of a program; write one such as "https://warehouse.example/orders"`, ErrBadValue},
 		{"mail without a port", good + "[mail]\nserver = \"mail.example\"", `b.toml:4: [mail] server: "mail.example" is not host:port; write one such as "mail.example:587"`, ErrBadValue},
 		{"mail sender", good + "[mail]\nfrom = \"shop\"", `b.toml:4: [mail] from: "shop" is not a mail address; write one such as "Shop <shop@shop.example>"`, ErrBadValue},
-		{"no pin", good + "[panel]\nhealth = \"green\"", `b.toml:4: [panel] health: "green" is no pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`, ErrBadValue},
-		{"no bar", good + "[panel]\nbar = [\"auto\", \"GPIO5\"]", `b.toml:4: [panel] bar: write the pins of the lamps, or ["auto"] or ["none"] alone`, ErrBadValue},
-		{"no folder", good + "[orders]\nfolder = \"\"", `b.toml:4: [orders] folder: the ledger needs a folder; write one such as "ledger"`, ErrBadValue},
+		{"no pin", good + "[panel]\nhealth_pin = \"green\"", `b.toml:4: [panel] health_pin: "green" is no pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`, ErrBadValue},
+		{"no bar", good + "[panel]\nbar_pins = [\"auto\", \"GPIO5\"]", `b.toml:4: [panel] bar_pins: write the pins of the lamps, or ["auto"] or ["none"] alone`, ErrBadValue},
+		{"no folder", good + "[orders]\ndirectory = \"\"", `b.toml:4: [orders] directory: the ledger needs a folder; write one such as "ledger"`, ErrBadValue},
 		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
 		{"number for a string", good + "[log]\nlevel = 3", `b.toml:4: [log] level: write a string in quotes instead of 3`, ErrWrongType},
 		{"word", good + "[log]\nlevel = \"loud\"", `b.toml:4: [log] level: "loud" is not one of its words; write "debug", "info", "warn" or "error"`, ErrBadValue},
@@ -70,11 +70,11 @@ func TestMistakes(t *testing.T) {
 		{"list", good + "join = \"10.0.0.1\"", `b.toml:3: [rack] join: write a list of strings in brackets, ["…", "…"] instead of "10.0.0.1"`, ErrWrongType},
 		{"list of numbers", good + "join = [1]", `b.toml:3: [rack] join: write only strings in the list, each in quotes, instead of 1`, ErrWrongType},
 		{"join", good + "join = [\"a b\"]", `b.toml:3: [rack] join: "a b" is not an address; write host or host:port, such as "192.168.1.11" or "board-1.local:7946"`, ErrBadValue},
-		{"a certificate without listener", good + "[tls]\nacme = [\"a.example\"]", `b.toml: [tls] listen: a certificate is of use on a listener only; write listen = ":443"`, ErrBadValue},
-		{"a certificate without key", good + "[tls]\nlisten = \":443\"\ncertificate = [\"a\"]", `b.toml:5: [tls] certificate: there are 1, and 0 under key; write both files of each, in the same order`, ErrBadValue},
-		{"a wildcard from a CA", good + "[tls]\nlisten = \":443\"\nacme = [\"*.a.example\"]", `b.toml:5: [tls] acme: "*.a.example" stands for many names, which a CA certifies by DNS only; write each name, or get a certificate file`, ErrBadValue},
-		{"an address from a CA", good + "[tls]\nlisten = \":443\"\nacme = [\"192.0.2.1\"]", `b.toml:5: [tls] acme: "192.0.2.1" is no name that a CA certifies; write a host name in small letters, such as "shop.example"`, ErrBadValue},
-		{"a CA without TLS", good + "[tls]\nacme_directory = \"http://a\"", `b.toml:4: [tls] acme_directory: "http://a" is not the address of a CA; write one such as https://acme-v02.api.letsencrypt.org/directory`, ErrBadValue},
+		{"a certificate without listener", good + "[tls]\nacme_domains = [\"a.example\"]", `b.toml: [tls] listen: a certificate is of use on a listener only; write listen = ":443"`, ErrBadValue},
+		{"a certificate without key", good + "[tls]\nlisten = \":443\"\ncertificate_files = [\"a\"]", `b.toml:5: [tls] certificate_files: there are 1, and 0 under key_files; write both files of each, in the same order`, ErrBadValue},
+		{"a wildcard from a CA", good + "[tls]\nlisten = \":443\"\nacme_domains = [\"*.a.example\"]", `b.toml:5: [tls] acme_domains: "*.a.example" stands for many names, which a CA certifies by DNS only; write each name, or get a certificate file`, ErrBadValue},
+		{"an address from a CA", good + "[tls]\nlisten = \":443\"\nacme_domains = [\"192.0.2.1\"]", `b.toml:5: [tls] acme_domains: "192.0.2.1" is no name that a CA certifies; write a host name in small letters, such as "shop.example"`, ErrBadValue},
+		{"a CA without TLS", good + "[tls]\nacme_directory_url = \"http://a\"", `b.toml:4: [tls] acme_directory_url: "http://a" is not the address of a CA; write one such as https://acme-v02.api.letsencrypt.org/directory`, ErrBadValue},
 		{"listen", good + "[http]\nlisten = 80", `b.toml:4: [http] listen: write a string in quotes instead of 80`, ErrWrongType},
 		{"listen without colon", good + "[http]\nlisten = \"80\"", `b.toml:4: [http] listen: "80" is not an address; write host:port with a port from 0 to 65535, such as ":8080" or "127.0.0.1:8080"`, ErrBadValue},
 		{"advertise", good + "advertise = \"0.0.0.0\"", `b.toml:3: [rack] advertise: "0.0.0.0" is not an address that others can reach; write an IP address without port, such as "192.168.1.11"`, ErrBadValue},
@@ -87,7 +87,7 @@ func TestMistakes(t *testing.T) {
 		{"key written twice", good + "key = \"x\"", "b.toml:3: not valid TOML: key: it is there twice; take one of the lines out", ErrSyntax},
 		{"bracket forgotten", "[rack\n", "b.toml:1: not valid TOML: a table's name wants both brackets, such as [rack]", ErrSyntax},
 		{"key without quotes", "[rack]\nkey = " + key, `b.toml:2: not valid TOML: key: a value that is no number wants quotes, "…"`, ErrSyntax},
-		{"key alone", "[rack]\n" + key, "b.toml:2: not valid TOML: write a table such as [rack], or a key and its value, such as boards = 3", ErrSyntax},
+		{"key alone", "[rack]\n" + key, "b.toml:2: not valid TOML: write a table such as [rack], or a key and its value, such as expected_boards = 3", ErrSyntax},
 		{"size without quotes", good + "[cache]\nmemory = 64MB", `b.toml:4: not valid TOML: memory: a value that is no number wants quotes, "…"`, ErrSyntax},
 		{"address without quotes", good + "advertise = 192.168.1.1\r\n", `b.toml:3: not valid TOML: advertise: a value that is no number wants quotes, "…"`, ErrSyntax},
 		{"quote forgotten", good + "join = [\"a]\n", `b.toml:3: not valid TOML: join: the text's closing quote is missing; write "…" on one line`, ErrSyntax},
@@ -96,9 +96,9 @@ func TestMistakes(t *testing.T) {
 		{"yes", good + "mdns = yes\n", "b.toml:3: not valid TOML: mdns: write true or false", ErrSyntax},
 		{"no value", good + "mdns =\n", "b.toml:3: not valid TOML: mdns: its value is missing", ErrSyntax},
 		{"Latin-1", good + "[board]\nname = \"caf\xe9\"\n", "b.toml:4: not valid TOML: name: a character is not UTF-8; have the editor save the file as UTF-8", ErrSyntax},
-		{"backslash", good + "[orders]\nfolder = \"C:\\data\"\n", `b.toml:4: not valid TOML: folder: a backslash in a text is written twice, \\`, ErrSyntax},
-		{"wild number", good + "boards = 99999999999999999999\n", "b.toml:3: not valid TOML: boards: write a smaller number", ErrSyntax},
-		{"no key under its table", "[board]\n[rack]\nboards = 3\n", `b.toml:2: [rack] key is missing: run "bramble key" and paste its line under [rack]`, ErrMissing},
+		{"backslash", good + "[orders]\ndirectory = \"C:\\data\"\n", `b.toml:4: not valid TOML: directory: a backslash in a text is written twice, \\`, ErrSyntax},
+		{"wild number", good + "expected_boards = 99999999999999999999\n", "b.toml:3: not valid TOML: expected_boards: write a smaller number", ErrSyntax},
+		{"no key under its table", "[board]\n[rack]\nexpected_boards = 3\n", `b.toml:2: [rack] key is missing: run "bramble key" and paste its line under [rack]`, ErrMissing},
 		{"dotted", "rack.kee = \"x\"\nrack.key=\"" + key + "\"", `b.toml:1: [rack] kee: unknown key; did you mean "key"?`, ErrUnknownKey},
 		{"inline", "rack = {key = \"" + key + "\", mdn = false}", `b.toml:1: [rack] mdn: unknown key; did you mean "mdns"?`, ErrUnknownKey},
 		{"sites in single brackets", good + "[site]\nhost = \"a\"", `b.toml:3: [site]: there may be several; write [[site]] in double brackets`, ErrWrongType},
@@ -320,12 +320,9 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-func TestReadmeReference(t *testing.T) {
+func TestREADMEHasTheReference(t *testing.T) {
 	const begin, end = "<!-- config:begin -->", "<!-- config:end -->"
-	data, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("there is no README.md")
-	}
+	data, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +332,7 @@ func TestReadmeReference(t *testing.T) {
 		t.Fatalf("README.md has no %s … %s", begin, end)
 	}
 	if strings.TrimSpace(block) != strings.TrimSpace(Reference()) {
-		t.Errorf("the configuration reference in README.md is out of date: put the output of\n  go run ./cmd/bramble config --markdown\nbetween %s and %s", begin, end)
+		t.Errorf("the reference in node/config/README.md is out of date: put the output of\n  go run ./cmd/bramble config --markdown\nbetween %s and %s", begin, end)
 	}
 }
 

@@ -126,29 +126,29 @@ func boardKeys() []keySpec {
 			at:    func(c *Config) any { return &c.HTTP.DrainTimeout },
 			check: func(c *Config) string { return checkDuration(c.HTTP.DrainTimeout, 0, 5*time.Minute) },
 		}, {
-			table: "http", key: "new_connections",
+			table: "http", key: "accept_rate",
 			doc: "How many connections a second are taken in, 0 to 100000; those beyond wait in the kernel. " +
 				"0 sets no bound: a board takes what it can.",
 			at:    func(c *Config) any { return &c.HTTP.AcceptRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.AcceptRate, 0, maxRate) },
 		}, {
-			table: "http", key: "client_requests",
+			table: "http", key: "client_request_rate",
 			doc: "How many requests a second one address may send, 0 to 100000; two seconds' worth may come at once, and those beyond get a 503. " +
 				"0 sets no bound, because a whole school or a mobile network can be one address.",
 			at:    func(c *Config) any { return &c.HTTP.ClientRequestRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequestRate, 0, maxRate) },
 		}, {
-			table: "http", key: "network_requests",
+			table: "http", key: "network_request_rate",
 			doc:   "The same for all addresses of one network together, a /24 of IPv4 or a /64 of IPv6.",
 			at:    func(c *Config) any { return &c.HTTP.NetworkRequestRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.NetworkRequestRate, 0, maxRate) },
 		}, {
-			table: "http", key: "client_connections",
+			table: "http", key: "client_connection_rate",
 			doc:   "How many connections a second one address may open, 0 to 100000; those beyond are closed. 0 sets no bound.",
 			at:    func(c *Config) any { return &c.HTTP.ClientConnectionRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.ClientConnectionRate, 0, maxRate) },
 		}, {
-			table: "http", key: "network_connections",
+			table: "http", key: "network_connection_rate",
 			doc:   "The same for all addresses of one network together.",
 			at:    func(c *Config) any { return &c.HTTP.NetworkConnectionRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.NetworkConnectionRate, 0, maxRate) },
@@ -165,7 +165,7 @@ func boardKeys() []keySpec {
 			at:    func(c *Config) any { return &c.HTTP.BodyTimeout },
 			check: func(c *Config) string { return checkDuration(c.HTTP.BodyTimeout, time.Second, time.Hour) },
 		}, {
-			table: "http", key: "body_rate",
+			table: "http", key: "min_body_rate",
 			doc: "How many bytes a second what a client sends must come with, 0 to 1GB; all of it within write_timeout. " +
 				"1kB is slower than any line that loads a page; 0 sets no bound.",
 			at:    func(c *Config) any { return &c.HTTP.MinBodyRate },
@@ -194,13 +194,13 @@ func boardKeys() []keySpec {
 			at:    func(c *Config) any { return &c.Rack.OldKeys },
 			check: func(c *Config) string { return checkCount(len(c.Rack.OldKeys), maxOldKeys, "keys") },
 		}, {
-			table: "rack", key: "gossip",
+			table: "rack", key: "gossip_listen",
 			doc: "Address on which boards hear of each other, host:port, both UDP and TCP. " +
 				"7946 is the usual port of the library that does it.",
 			at:    func(c *Config) any { return &c.Rack.GossipListen },
 			check: func(c *Config) string { return checkListen(c.Rack.GossipListen) },
 		}, {
-			table: "rack", key: "link",
+			table: "rack", key: "link_listen",
 			doc: "Address on which boards hand each other pages, host:port, TLS over TCP. " +
 				"The port next to that of gossip.",
 			at:    func(c *Config) any { return &c.Rack.LinkListen },
@@ -235,7 +235,7 @@ func boardKeys() []keySpec {
 			at:    func(c *Config) any { return &c.Rack.ForgetAfter },
 			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
 		}, {
-			table: "rack", key: "boards",
+			table: "rack", key: "expected_boards",
 			doc: "How many boards the rack is planned to have, 1 to 1000; it counts until the rack has a ledger. " +
 				"The ledger is founded when more than half of them see each other, so that two halves started apart never found two; " +
 				"it must not be less than the boards there are. 5 suits racks of three to five.",
@@ -254,22 +254,22 @@ func boardKeys() []keySpec {
 			at:    func(c *Config) any { return &c.Cache.MaxObject },
 			check: checkMaxObject,
 		}, {
-			table: "cache", key: "status",
+			table: "cache", key: "cache_status_header",
 			doc: "Whether each reply says in Cache-Status what the cache did with it (RFC 9211). " +
 				"On, for it costs 60 bytes and answers most questions about a cache.",
 			at: func(c *Config) any { return &c.Cache.CacheStatusHeader },
 		}, {
-			table: "cache", key: "client_directives",
+			table: "cache", key: "client_cache_control",
 			doc: "Whether no-cache, no-store, max-age, min-fresh and max-stale in a request are obeyed. " +
 				"Off, or a crowd that presses F5 would reach the origin.",
 			at: func(c *Config) any { return &c.Cache.ClientCacheControl },
 		}, {
-			table: "cache", key: "keep_set_cookie",
+			table: "cache", key: "store_set_cookie",
 			doc: "Whether Set-Cookie is stored with a page that says public or s-maxage, and given to every reader. " +
 				"Off, since that hands one visitor's session to all.",
 			at: func(c *Config) any { return &c.Cache.StoreSetCookie },
 		}, {
-			table: "cache", key: "stale_on_error",
+			table: "cache", key: "stale_if_error",
 			doc: "For how long past its lifetime a page is shown when its origin fails, where the page itself says nothing about that, 0s to 720h. " +
 				"24h, as at a launch an old page beats no page; 0s never does it.",
 			at:    func(c *Config) any { return &c.Cache.StaleIfError },

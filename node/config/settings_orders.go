@@ -12,23 +12,23 @@ import (
 func orderKeys() []keySpec {
 	return []keySpec{
 		{
-			table: "orders", key: "take",
+			table: "orders", key: "enabled",
 			doc: "Whether the built-in shop takes orders. Without it the shop only shows, and nothing is written to the card.",
 			at:  func(c *Config) any { return &c.Orders.Enabled },
 		}, {
-			table: "orders", key: "folder",
+			table: "orders", key: "directory",
 			doc: "Folder of this board's part of the ledger; a relative path starts at the folder of bramble.toml. " +
 				"It is made if it is not there, and must be on a disk that keeps what was synced.",
 			at:    func(c *Config) any { return &c.Orders.Directory },
 			check: func(c *Config) string { return checkFolder(c.Orders.Directory) },
 		}, {
-			table: "orders", key: "keep",
+			table: "orders", key: "retention",
 			doc: "How long names and addresses are kept after the last change of an order, 1h to 87600h; then they are erased. " +
 				"180 days cover complaints and returns.",
 			at:    func(c *Config) any { return &c.Orders.Retention },
 			check: func(c *Config) string { return checkDuration(c.Orders.Retention, time.Hour, 87600*time.Hour) },
 		}, {
-			table: "orders", key: "public_at", defaultText: `"", no links in mail`,
+			table: "orders", key: "public_url", defaultText: `"", no links in mail`,
 			doc:   `Where buyers reach the shop, such as "https://shop.example": for the links in mail and webhooks.`,
 			at:    func(c *Config) any { return &c.Orders.PublicURL },
 			check: func(c *Config) string { return checkOrigin(c.Orders.PublicURL) },

@@ -19,22 +19,22 @@ const maxBar = 16
 func panelKeys() []keySpec {
 	return []keySpec{
 		{
-			table: "panel", key: "health",
+			table: "panel", key: "health_pin",
 			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" takes the pin of the wiring in gpio/README.md.`,
 			at:    func(c *Config) any { return &c.Panel.HealthPin },
 			check: func(c *Config) string { return checkPin(c.Panel.HealthPin) },
 		}, {
-			table: "panel", key: "bar",
+			table: "panel", key: "bar_pins",
 			doc:   `Pins of the load bar, lowest lamp first, 3 to 10 of them to be read well; ["auto"] and ["none"] as for health.`,
 			at:    func(c *Config) any { return &c.Panel.BarPins },
 			check: func(c *Config) string { return checkBar(c.Panel.BarPins) },
 		}, {
-			table: "panel", key: "button",
+			table: "panel", key: "button_pin",
 			doc:   `Pin of the button; "auto" and "none" as for health.`,
 			at:    func(c *Config) any { return &c.Panel.ButtonPin },
 			check: func(c *Config) string { return checkPin(c.Panel.ButtonPin) },
 		}, {
-			table: "panel", key: "led",
+			table: "panel", key: "kernel_led",
 			doc: `The kernel's LED that tells health alone, by its name under /sys/class/leds; "none" for none. ` +
 				`"auto" is ACT, the green one of every Pi.`,
 			at: func(c *Config) any { return &c.Panel.KernelLED },
@@ -47,7 +47,7 @@ func panelKeys() []keySpec {
 			doc: "Whether lamps on pins with PWM have brightness; on the others they are on or off.",
 			at:  func(c *Config) any { return &c.Panel.PWM },
 		}, {
-			table: "panel", key: "strip",
+			table: "panel", key: "blinkt",
 			doc: "Whether there is a Blinkt! (eight APA102) in place of lamps on pins.",
 			at:  func(c *Config) any { return &c.Panel.Blinkt },
 		},

@@ -27,23 +27,23 @@ func tlsKeys() []keySpec {
 			at:    func(c *Config) any { return &c.TLS.Listen },
 			check: func(c *Config) string { return checkTLSListen(c.TLS) },
 		}, {
-			table: "tls", key: "certificate",
+			table: "tls", key: "certificate_files",
 			doc: "PEM files with a certificate and those between it and its CA, at most 64; a relative path starts at the folder of bramble.toml. " +
 				"They are read again when they change.",
 			at:    func(c *Config) any { return &c.TLS.CertificateFiles },
 			check: func(c *Config) string { return checkPairs(c.TLS) },
 		}, {
-			table: "tls", key: "key",
+			table: "tls", key: "key_files",
 			doc: "PEM files with their private keys, in the same order.",
 			at:  func(c *Config) any { return &c.TLS.KeyFiles },
 		}, {
-			table: "tls", key: "acme",
+			table: "tls", key: "acme_domains",
 			doc: "Host names that a CA is asked to certify (ACME, RFC 8555), at most 64; one board asks for the whole rack. " +
 				"Whoever asks for such a name on the internet must reach a board, at port 443 or 80. To list one accepts the CA's terms of service.",
 			at:    func(c *Config) any { return &c.TLS.ACMEDomains },
 			check: func(c *Config) string { return checkACME(c.TLS) },
 		}, {
-			table: "tls", key: "acme_directory",
+			table: "tls", key: "acme_directory_url",
 			doc: "Where that CA is asked. Let's Encrypt asks for nothing but the name.",
 			at:  func(c *Config) any { return &c.TLS.ACMEDirectoryURL },
 			check: func(c *Config) string {
@@ -67,11 +67,11 @@ func tlsKeys() []keySpec {
 				return ""
 			},
 		}, {
-			table: "tls", key: "acme_ca", defaultText: `"", those that the system trusts`,
+			table: "tls", key: "acme_ca_root", defaultText: `"", those that the system trusts`,
 			doc: "PEM file with the certificate that the CA's own server is trusted by. For a CA of one's own.",
 			at:  func(c *Config) any { return &c.TLS.ACMECARoot },
 		}, {
-			table: "tls", key: "folder",
+			table: "tls", key: "acme_storage",
 			doc: "Folder where certificates from the CA are kept, with their keys; a relative path starts at the folder of bramble.toml. " +
 				"Each board has all of them.",
 			at: func(c *Config) any { return &c.TLS.ACMEStorage },
@@ -82,18 +82,18 @@ func tlsKeys() []keySpec {
 				return ""
 			},
 		}, {
-			table: "tls", key: "redirect",
+			table: "tls", key: "redirect_http",
 			doc: "Whether plain HTTP sends clients to https (308), for names that have a certificate from a file or a CA. " +
 				"Off, since at a launch a handshake is what a board can least afford.",
 			at: func(c *Config) any { return &c.TLS.RedirectHTTP },
 		}, {
-			table: "tls", key: "strict_transport",
+			table: "tls", key: "hsts_max_age",
 			doc: "For how long browsers are told to come by https only (RFC 6797), 0s to 87600h. 0s does not say it, " +
 				"for it cannot be taken back.",
 			at:    func(c *Config) any { return &c.TLS.HSTSMaxAge },
 			check: func(c *Config) string { return checkDuration(c.TLS.HSTSMaxAge, 0, 87600*time.Hour) },
 		}, {
-			table: "tls", key: "handshakes",
+			table: "tls", key: "max_pending_handshakes",
 			doc: "How many clients may wait for their turn to begin, 1 to 10000, half of them from one address; those beyond are closed at once. " +
 				"128, what a first Pi gets done within header_timeout.",
 			at:    func(c *Config) any { return &c.TLS.MaxPendingHandshakes },
@@ -117,7 +117,7 @@ func checkPairs(t TLSSettings) string {
 		return problem
 	}
 	if len(t.CertificateFiles) != len(t.KeyFiles) {
-		return fmt.Sprintf("there are %d, and %d under key; write both files of each, in the same order", len(t.CertificateFiles), len(t.KeyFiles))
+		return fmt.Sprintf("there are %d, and %d under key_files; write both files of each, in the same order", len(t.CertificateFiles), len(t.KeyFiles))
 	}
 	return ""
 }

@@ -15,7 +15,7 @@ var cures = []struct{ says, cure string }{
 	{"already exists", "the table is there twice; put all its keys under one"},
 	{"UTF-8", "a character is not UTF-8; have the editor save the file as UTF-8"},
 	{"to close table name", "a table's name wants both brackets, such as [rack]"},
-	{"expected '=' after key", `write a table such as [rack], or a key and its value, such as boards = 3`},
+	{"expected '=' after key", `write a table such as [rack], or a key and its value, such as expected_boards = 3`},
 	{"cannot have new lines", `the text's closing quote is missing; write "…" on one line`},
 	{"invalid escape", `a backslash in a text is written twice, \\`},
 	{"array is incomplete", "the list's closing bracket is missing; write […]"},

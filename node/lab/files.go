@@ -73,9 +73,9 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Parsed
 	c.Rack.Key = key
 	set("rack.key")
 	c.Rack.GossipListen = here.Gossip.String()
-	set("rack.gossip")
+	set("rack.gossip_listen")
 	c.Rack.LinkListen = here.Link.String()
-	set("rack.link")
+	set("rack.link_listen")
 	c.Rack.Advertise = here.Gossip.Addr().String()
 	set("rack.advertise")
 	c.Rack.Join = nil
@@ -86,9 +86,9 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Parsed
 	}
 	set("rack.join")
 	c.Rack.ExpectedBoards = len(p.Boards)
-	set("rack.boards")
+	set("rack.expected_boards")
 	c.Orders.Directory = ledgerFolder
-	set("orders.folder")
+	set("orders.directory")
 	c.Rack.MDNS = false // the boards know each other's addresses, and the LAN is not theirs
 	set("rack.mdns")
 	return c.TOML(config.PrintOptions{

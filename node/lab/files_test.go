@@ -38,18 +38,18 @@ listen = "127.0.0.1:9005"
 
 [rack]
 key = "KEY"
-gossip = "127.0.0.1:9008"
-link = "127.0.0.1:9011"
+gossip_listen = "127.0.0.1:9008"
+link_listen = "127.0.0.1:9011"
 advertise = "127.0.0.1"
 join = ["127.0.0.1:9007", "127.0.0.1:9009"]
 mdns = false
-boards = 3
+expected_boards = 3
 
 [cache]
 memory = "2MB"
 
 [orders]
-folder = "ledger"
+directory = "ledger"
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
