@@ -557,7 +557,7 @@ func TestWhoAsksTheCA(t *testing.T) {
 func TestAdviceSaysWhatToDo(t *testing.T) {
 	for want, err := range map[string]error{
 		"DNS entry":          fmt.Errorf("x: %w", &acme.AuthorizationError{Identifier: "a.example"}),
-		"[tls] acme_domains":         &acme.Error{ProblemType: "urn:ietf:params:acme:error:rejectedIdentifier"},
+		"[tls] acme_domains": &acme.Error{ProblemType: "urn:ietf:params:acme:error:rejectedIdentifier"},
 		"it goes on":         &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited"},
 		"reaches the intern": errors.New("no route"),
 	} {
