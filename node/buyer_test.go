@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"bramble/node/desk"
+	"bramble/node/orderservice"
 	"bramble/node/shop"
 )
 
@@ -186,11 +186,11 @@ func (p *process) receipt(path string) (shop.Receipt, error) {
 }
 
 // papers lists all that the ledger has, as an operator sees it.
-func (p *process) papers() []desk.Paper {
+func (p *process) papers() []orderservice.OrderJSON {
 	p.rack.t.Helper()
-	var all []desk.Paper
+	var all []orderservice.OrderJSON
 	for after := uint64(0); ; {
-		var list desk.Papers
+		var list orderservice.OrderPage
 		eventually(p.rack.t, p.name+" to list the orders", func() (bool, string) {
 			got, err := p.ask(http.MethodGet, fmt.Sprintf("/api/v1/shop/orders?after=%d", after), "")
 			if err != nil {
@@ -198,7 +198,7 @@ func (p *process) papers() []desk.Paper {
 			}
 			return got.status == http.StatusOK && json.Unmarshal([]byte(got.body), &list) == nil, got.body
 		})
-		all = append(all, list.Papers...)
+		all = append(all, list.Orders...)
 		if list.Next == 0 {
 			return all
 		}
@@ -207,9 +207,9 @@ func (p *process) papers() []desk.Paper {
 }
 
 // sale is the one product's, as an operator sees it.
-func (p *process) sale() desk.Sale {
+func (p *process) sale() orderservice.SaleJSON {
 	p.rack.t.Helper()
-	var list []desk.Sale
+	var list []orderservice.SaleJSON
 	eventually(p.rack.t, p.name+" to know the sale", func() (bool, string) {
 		got, err := p.ask(http.MethodGet, "/api/v1/shop/sales", "")
 		if err != nil {
@@ -221,12 +221,12 @@ func (p *process) sale() desk.Sale {
 }
 
 // operate gives an operator's order by way of this board.
-func (p *process) operate(o desk.Order) page {
+func (p *process) operate(o orderservice.OperatorCommand) page {
 	p.rack.t.Helper()
-	o.Who, o.Op = "the test", uint64(time.Now().UnixNano())
+	o.Operator, o.OpID = "the test", uint64(time.Now().UnixNano())
 	body, err := json.Marshal(o)
 	if err != nil {
 		p.rack.t.Fatal(err)
 	}
-	return p.post("/api/v1/shop/order", string(body))
+	return p.post("/api/v1/shop/commands", string(body))
 }

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 
 	"bramble/cluster/ledger"
-	"bramble/node/desk"
 	"bramble/node/orders"
+	"bramble/node/orderservice"
 )
 
 // Card is what was found on a card that was pulled out of a dead board.
@@ -55,14 +55,14 @@ func ReadCard(folder string) (_ *Card, err error) {
 const cardPage = 500
 
 // Each gives every paper in the order of arrival to each, until that fails.
-func (c *Card) Each(each func(desk.Paper) error) error {
+func (c *Card) Each(each func(orderservice.OrderJSON) error) error {
 	for after := uint64(0); ; {
-		page, next, err := c.book.Papers(orders.Filter{}, after, cardPage)
+		page, next, err := c.book.Orders(orders.Filter{}, after, cardPage)
 		if err != nil {
 			return err
 		}
 		for _, p := range page {
-			if err := each(desk.Report(p)); err != nil {
+			if err := each(orderservice.NewOrderJSON(p)); err != nil {
 				return err
 			}
 		}

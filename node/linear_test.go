@@ -22,8 +22,8 @@ const linearStock = 3
 // TestOrdersAreLinearizable: people order and cancel on all boards, each person
 // in two windows at once, while boards are killed and paused. What they are told
 // must be what one order book in one place could have told them. (Partitions:
-// node/desk.)
-func TestOrdersAreLinearizable(t *testing.T) { orderstest.Judged(t, ordersUnderKills) }
+// node/orderservice.)
+func TestOrdersAreLinearizable(t *testing.T) { orderstest.RunJudged(t, ordersUnderKills) }
 
 func ordersUnderKills(t *testing.T) (decided bool) {
 	r := startRack(t, 5, withShop(t, linearStock, ""))
@@ -58,18 +58,18 @@ func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string
 	// gives up is left unsure, and what nobody knows is hard to judge.
 	b.http.Timeout = 10 * time.Second
 	form := b.fill(blank)
-	told := func(how outcome, seen page) orderstest.Told {
+	told := func(how outcome, seen page) orderstest.Reply {
 		switch how {
 		case taken:
-			return orderstest.Taken
+			return orderstest.Done
 		case soldOut:
 			return orderstest.SoldOut
 		case sure:
-			return orderstest.NotTaken
+			return orderstest.NotDone
 		case odd:
 			t.Errorf("person %d got %d: %s", person, seen.status, seen.body)
 		}
-		return orderstest.Unsure
+		return orderstest.Uncertain
 	}
 	receipt := ""
 	for {
@@ -80,20 +80,20 @@ func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string
 		}
 		board := r.boards[rand.IntN(len(r.boards))].http
 		if receipt != "" && rand.IntN(3) > 0 {
-			how, _ := h.Press(client, orderstest.Press{Person: person, Cancel: receipt}, func() (orderstest.Told, string) {
+			how, _ := h.Do(client, orderstest.Action{Person: person, Cancel: receipt}, func() (orderstest.Reply, string) {
 				how, seen := b.cancel(board, receipt)
 				return told(how, seen), ""
 			})
-			if how == orderstest.Taken {
+			if how == orderstest.Done {
 				receipt = ""
 			}
 			continue
 		}
-		how, path := h.Press(client, orderstest.Press{Person: person}, func() (orderstest.Told, string) {
+		how, path := h.Do(client, orderstest.Action{Person: person}, func() (orderstest.Reply, string) {
 			how, path, seen := b.send(board, form)
 			return told(how, seen), path
 		})
-		if how == orderstest.Taken {
+		if how == orderstest.Done {
 			receipt = path
 		}
 	}

@@ -22,9 +22,9 @@ import (
 	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/console"
-	"bramble/node/desk"
 	"bramble/node/front"
-	"bramble/node/handover"
+	"bramble/node/fulfilment"
+	"bramble/node/orderservice"
 	"bramble/node/origin"
 	"bramble/node/pi"
 	"bramble/node/shop"
@@ -214,14 +214,14 @@ func (b *board) newSites(via string, log *slog.Logger) (*origin.Sites, error) {
 		if b.cfg.Orders.Enabled {
 			b.counter, err = b.openCounter(catalogue, log)
 			switch {
-			case errors.Is(err, handover.ErrConfig):
+			case errors.Is(err, fulfilment.ErrConfig):
 				return nil, err
 			case err != nil:
 				// Pages need no card.
 				b.log.Error("this board takes no orders", "error", err)
 				b.cardUnusable.Store(true)
 				b.diskFull = errors.Is(err, syscall.ENOSPC)
-				how.Orders = desk.Shut{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
+				how.Orders = orderservice.Unavailable{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
 			default:
 				how.Orders = b.counter.desk
 			}

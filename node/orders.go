@@ -15,9 +15,9 @@ import (
 	"bramble/cluster/ledger"
 	"bramble/node/config"
 	"bramble/node/console"
-	"bramble/node/desk"
-	"bramble/node/handover"
+	"bramble/node/fulfilment"
 	"bramble/node/orders"
+	"bramble/node/orderservice"
 	"bramble/node/shop"
 )
 
@@ -41,8 +41,8 @@ const folderMode = 0o700
 type counter struct {
 	ledger *ledger.Ledger
 	book   *orders.Book
-	desk   *desk.Desk
-	sender *handover.Sender
+	desk   *orderservice.Service
+	sender *fulfilment.Sender
 	tell   *tidings
 	// planned is how many boards the configuration says there will be.
 	planned int
@@ -64,7 +64,7 @@ func (b *board) openCounter(catalogue *shop.Catalogue, quiet *slog.Logger) (*cou
 		offers[i].Mail = b.cfg.Mail.Server != ""
 		offers[i].Retain = time.Duration(b.cfg.Orders.Retention)
 	}
-	c.desk = desk.New(desk.Config{
+	c.desk = orderservice.New(orderservice.Config{
 		Ledger: c.ledger, Book: c.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 	})
 	c.tell = newTidings(c.desk, b.cache)
@@ -117,7 +117,7 @@ func (b *board) liveBoards() []string {
 }
 
 // newSender makes what tells the fulfiller and the buyers, nil if nobody is told.
-func newSender(cfg *config.Config, catalogue *shop.Catalogue, d *desk.Desk, log *slog.Logger) (*handover.Sender, error) {
+func newSender(cfg *config.Config, catalogue *shop.Catalogue, d *orderservice.Service, log *slog.Logger) (*fulfilment.Sender, error) {
 	if cfg.Webhook.URL == "" && cfg.Mail.Server == "" {
 		return nil, nil
 	}
@@ -126,16 +126,16 @@ func newSender(cfg *config.Config, catalogue *shop.Catalogue, d *desk.Desk, log 
 		from = catalogue.Seller.Email
 	}
 	base := strings.TrimSuffix(cfg.Orders.PublicURL, "/")
-	return handover.New(handover.Config{
+	return fulfilment.New(fulfilment.Config{
 		Book:    d.Outbox(),
-		Webhook: handover.Webhook{URL: cfg.Webhook.URL, Secret: cfg.Webhook.Secret, Timeout: time.Duration(cfg.Webhook.Timeout)},
-		Mail: handover.Mail{
+		Webhook: fulfilment.WebhookConfig{URL: cfg.Webhook.URL, Secret: cfg.Webhook.Secret, Timeout: time.Duration(cfg.Webhook.Timeout)},
+		Mail: fulfilment.MailConfig{
 			Server: cfg.Mail.Server, From: from, User: cfg.Mail.User, Password: cfg.Mail.Password,
-			TLS: handover.TLS(cfg.Mail.TLS), Timeout: time.Duration(cfg.Mail.Timeout),
+			TLS: fulfilment.TLSMode(cfg.Mail.TLS), Timeout: time.Duration(cfg.Mail.Timeout),
 		},
 		Leading:  d.Leading,
 		ShopName: catalogue.Name,
-		ReceiptURL: func(p orders.Paper) string {
+		ReceiptURL: func(p orders.Order) string {
 			if base == "" {
 				return ""
 			}

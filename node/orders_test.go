@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"bramble/node"
-	"bramble/node/desk"
+	"bramble/node/orderservice"
 )
 
 // receipts are what buyers were shown: an order acknowledged.
@@ -230,7 +230,7 @@ func TestEveryPlugIsPulledAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	onCard := 0
-	if err := card.Each(func(desk.Paper) error { onCard++; return nil }); err != nil {
+	if err := card.Each(func(orderservice.OrderJSON) error { onCard++; return nil }); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d orders on the card of %s. %s", onCard, r.boards[1].name, card.Note)

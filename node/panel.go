@@ -13,8 +13,8 @@ import (
 	"bramble/gpio"
 	"bramble/gpio/pins"
 	"bramble/node/config"
-	"bramble/node/desk"
 	"bramble/node/orders"
+	"bramble/node/orderservice"
 )
 
 // purgeWaveStep is how much later each board of a rack shows a purge than the one
@@ -224,7 +224,7 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 
 // saleIndicators reports whether there is something on sale and nothing left of it,
 // and when the next sale opens, 0 for none.
-func saleIndicators(d *desk.Desk) (soldOut bool, opens time.Duration) {
+func saleIndicators(d *orderservice.Service) (soldOut bool, opens time.Duration) {
 	left := false
 	for _, s := range d.Sales() {
 		switch s.State {

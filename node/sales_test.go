@@ -24,8 +24,8 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"bramble/node/console"
-	"bramble/node/desk"
 	"bramble/node/orders/draw"
+	"bramble/node/orderservice"
 )
 
 // TestHalfARackTakesNoOrders: two of five planned boards are a rack that serves,
@@ -77,7 +77,7 @@ func TestAnAnnouncementIsOnEveryPage(t *testing.T) {
 			b.get(path) // so that it is in memory
 		}
 	}
-	if got := r.boards[1].operate(desk.Order{Do: "announce", Text: "The second batch is here"}); got.status != http.StatusOK {
+	if got := r.boards[1].operate(orderservice.OperatorCommand{Action: "announce", Text: "The second batch is here"}); got.status != http.StatusOK {
 		t.Fatalf("announcing: %d %s", got.status, got.body)
 	}
 	began := time.Now()
@@ -107,11 +107,11 @@ func TestABallotCanBeRedone(t *testing.T) {
 	if len(got.all) != entrants {
 		t.Fatalf("%d of %d entered", len(got.all), entrants)
 	}
-	if got := r.boards[0].operate(desk.Order{Do: "close", Product: "berry"}); got.status != http.StatusOK {
+	if got := r.boards[0].operate(orderservice.OperatorCommand{Action: "close", Product: "berry"}); got.status != http.StatusOK {
 		t.Fatalf("closing: %d %s", got.status, got.body)
 	}
 	const rolled = "3 6 1 1 5 2 4 6 6 1"
-	if got := r.boards[1].operate(desk.Order{Do: "draw", Product: "berry", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
+	if got := r.boards[1].operate(orderservice.OperatorCommand{Action: "draw", Product: "berry", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
 		t.Fatalf("drawing: %d %s", got.status, got.body)
 	}
 	var f draw.File
@@ -182,12 +182,12 @@ func TestWhoWaitsIsInvited(t *testing.T) {
 		t.Fatalf("waiting: %+v, %v", receipt, err)
 	}
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
-	for _, o := range []desk.Order{
-		{Do: "stock", Product: "berry", Count: 1},
-		{Do: "invite", Product: "berry", Count: 5, Until: &until},
+	for _, o := range []orderservice.OperatorCommand{
+		{Action: "stock", Product: "berry", Count: 1},
+		{Action: "invite", Product: "berry", Count: 5, Until: &until},
 	} {
 		if got := r.boards[0].operate(o); got.status != http.StatusOK {
-			t.Fatalf("%s: %d %s", o.Do, got.status, got.body)
+			t.Fatalf("%s: %d %s", o.Action, got.status, got.body)
 		}
 	}
 	if receipt, err := r.boards[0].receipt(waits); err != nil || receipt.State != "invited" {
@@ -287,7 +287,7 @@ func TestOrdersAreHandedOver(t *testing.T) {
 		told[r.Header.Get("webhook-id")]++
 	}))
 	defer receiver.Close()
-	r := startRack(t, 3, withShop(t, 100, `handover_after = "1s"`)+fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", receiver.URL, secret))
+	r := startRack(t, 3, withShop(t, 100, `fulfilment_delay = "1s"`)+fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", receiver.URL, secret))
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
@@ -307,7 +307,7 @@ func TestOrdersAreHandedOver(t *testing.T) {
 	eventually(t, "the ledger to know of it", func() (bool, string) {
 		over := 0
 		for _, p := range r.boards[0].papers() {
-			if p.State == "handed_over" {
+			if p.State == "fulfilled" {
 				over++
 			}
 		}

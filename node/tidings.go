@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"bramble/cache"
-	"bramble/node/desk"
 	"bramble/node/orders"
+	"bramble/node/orderservice"
 )
 
 const (
@@ -29,14 +29,14 @@ const (
 // book changes what they say. Each board has the whole book and does so for
 // itself, so no purge goes round.
 type tidings struct {
-	desk  *desk.Desk
+	desk  *orderservice.Service
 	cache *cache.Cache
 	sales map[string]orders.SaleState
 	news  orders.News
 	again map[string]time.Time // tags to be dropped a second time
 }
 
-func newTidings(d *desk.Desk, c *cache.Cache) *tidings {
+func newTidings(d *orderservice.Service, c *cache.Cache) *tidings {
 	return &tidings{desk: d, cache: c, sales: map[string]orders.SaleState{}, again: map[string]time.Time{}}
 }
 

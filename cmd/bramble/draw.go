@@ -8,8 +8,8 @@ import (
 	"net/url"
 	"os"
 
-	"bramble/node/desk"
 	"bramble/node/orders/draw"
+	"bramble/node/orderservice"
 )
 
 func drawCommand() command {
@@ -39,7 +39,7 @@ the list of entries, and public randomness if the ballot wants some:
 				if args[0] == "verify" {
 					return verifyDraw(w, args[1])
 				}
-				o := desk.Order{Do: "draw", Who: who(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Dice)}
+				o := orderservice.OperatorCommand{Action: "draw", Operator: who(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Dice)}
 				if *drand != "" {
 					o.Kind = string(draw.Drand)
 				}

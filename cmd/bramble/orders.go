@@ -17,7 +17,7 @@ import (
 
 	"bramble/node"
 	"bramble/node/console/client"
-	"bramble/node/desk"
+	"bramble/node/orderservice"
 )
 
 func ordersCommand() command {
@@ -42,7 +42,7 @@ a dead board; no rack is asked.`,
 			var o ordersFlags
 			fs.StringVar(&o.product, "product", "", "only those of this `PRODUCT`")
 			fs.StringVar(&o.kind, "kind", "", "only this `KIND`: order, entry, interest or waiting")
-			fs.StringVar(&o.state, "state", "", "only this `STATE`, such as open, handed_over or cancelled")
+			fs.StringVar(&o.state, "state", "", "only this `STATE`, such as open, fulfilled or cancelled")
 			fs.BoolVar(&o.json, "json", false, "JSON lines instead of a table or CSV")
 			fs.BoolVar(&o.stale, "stale", false, "also read a board that cannot tell whether it knows all")
 			fs.StringVar(&o.card, "card", "", "export: read this `FOLDER` of a dead board's ledger")
@@ -77,13 +77,13 @@ a dead board; no rack is asked.`,
 				case "show":
 					return o.showOrder(ctx, w, c, rest[0])
 				case "export":
-					return o.exportOrders(w, func(each func(desk.Paper) error) error { return o.forEachOrder(ctx, c, each) })
+					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, c, each) })
 				case "trail":
 					return printAudit(ctx, w, c, o.json)
 				case "cancel":
-					return submitOrder(ctx, w, c, desk.Order{Do: "cancel", Who: who(w), Reference: rest[0], Text: o.reason})
+					return submitOrder(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: who(w), Reference: rest[0], Text: o.reason})
 				}
-				return forgetPerson(ctx, w, c, desk.Order{Do: "forget", Who: who(w)}, rest[0])
+				return forgetPerson(ctx, w, c, orderservice.OperatorCommand{Action: "forget", Operator: who(w)}, rest[0])
 			}
 		},
 	}
@@ -97,7 +97,7 @@ type ordersFlags struct {
 }
 
 // forEachOrder gives each paper that is asked for to each, page by page.
-func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each func(desk.Paper) error) error {
+func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each func(orderservice.OrderJSON) error) error {
 	q := url.Values{}
 	for key, value := range map[string]string{"product": o.product, "kind": o.kind, "state": o.state} {
 		if value != "" {
@@ -108,11 +108,11 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 		q.Set("stale", "1")
 	}
 	for {
-		var page desk.Papers
+		var page orderservice.OrderPage
 		if err := c.Shop(ctx, http.MethodGet, "orders?"+q.Encode(), nil, &page); err != nil {
 			return err
 		}
-		for _, p := range page.Papers {
+		for _, p := range page.Orders {
 			if err := each(p); err != nil {
 				return err
 			}
@@ -127,11 +127,11 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 // listOrders prints a line of at most 80 columns for each paper, without personal data.
 func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
-		return o.forEachOrder(ctx, c, func(p desk.Paper) error { return json.NewEncoder(w.out).Encode(p) })
+		return o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error { return json.NewEncoder(w.out).Encode(p) })
 	}
 	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
 	none := true
-	err := o.forEachOrder(ctx, c, func(p desk.Paper) error {
+	err := o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error {
 		if none {
 			fmt.Fprintf(w.out, form, "REFERENCE", "KIND", "STATE", "QTY", "MADE (UTC)", "PRODUCT")
 			none = false
@@ -155,7 +155,7 @@ func truncateCell(s string, most int) string {
 }
 
 func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
-	var p desk.Paper
+	var p orderservice.OrderJSON
 	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &p); err != nil {
 		return err
 	}
@@ -164,14 +164,14 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	}
 	for i, cell := range p.Row() {
 		if cell != "" {
-			fmt.Fprintf(w.out, "%-10s %s\n", desk.Columns()[i], cell)
+			fmt.Fprintf(w.out, "%-10s %s\n", orderservice.Columns()[i], cell)
 		}
 	}
 	return nil
 }
 
 // exportOrders writes all papers that from gives.
-func (o *ordersFlags) exportOrders(w world, from func(each func(desk.Paper) error) error) (err error) {
+func (o *ordersFlags) exportOrders(w world, from func(each func(orderservice.OrderJSON) error) error) (err error) {
 	out := w.out
 	if o.out != "" {
 		// Names and addresses: for the owner alone.
@@ -188,7 +188,7 @@ func (o *ordersFlags) exportOrders(w world, from func(each func(desk.Paper) erro
 	}
 	buffered := bufio.NewWriter(out)
 	n, write, flush := 0, o.newRowWriter(buffered), buffered.Flush
-	err = from(func(p desk.Paper) error {
+	err = from(func(p orderservice.OrderJSON) error {
 		n++
 		return write(p)
 	})
@@ -203,14 +203,14 @@ func (o *ordersFlags) exportOrders(w world, from func(each func(desk.Paper) erro
 
 // newRowWriter writes one paper after the other, as CSV with a line of names on top
 // (RFC 4180) or as JSON lines.
-func (o *ordersFlags) newRowWriter(to io.Writer) func(desk.Paper) error {
+func (o *ordersFlags) newRowWriter(to io.Writer) func(orderservice.OrderJSON) error {
 	if o.json {
 		lines := json.NewEncoder(to)
-		return func(p desk.Paper) error { return lines.Encode(p) }
+		return func(p orderservice.OrderJSON) error { return lines.Encode(p) }
 	}
 	rows := csv.NewWriter(to)
-	top := rows.Write(desk.Columns())
-	return func(p desk.Paper) error {
+	top := rows.Write(orderservice.Columns())
+	return func(p orderservice.OrderJSON) error {
 		err := errors.Join(top, rows.Write(p.Row()))
 		rows.Flush()
 		return errors.Join(err, rows.Error())
@@ -224,8 +224,8 @@ func (o *ordersFlags) exportCard(w world) error {
 		return err
 	}
 	defer found.Close()
-	if err := o.exportOrders(w, func(each func(desk.Paper) error) error {
-		return found.Each(func(p desk.Paper) error {
+	if err := o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error {
+		return found.Each(func(p orderservice.OrderJSON) error {
 			if o.product != "" && p.Product != o.product || o.kind != "" && p.Kind != o.kind || o.state != "" && p.State != o.state {
 				return nil
 			}
@@ -243,8 +243,8 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 	lines := json.NewEncoder(w.out)
 	after := uint64(0)
 	for {
-		var page desk.Trail
-		if err := c.Shop(ctx, http.MethodGet, fmt.Sprintf("trail?after=%d", after), nil, &page); err != nil {
+		var page orderservice.AuditPage
+		if err := c.Shop(ctx, http.MethodGet, fmt.Sprintf("audit?after=%d", after), nil, &page); err != nil {
 			return err
 		}
 		for _, line := range page.Changes {
@@ -254,7 +254,7 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 				}
 				continue
 			}
-			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Who, line.What)
+			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Operator, line.Action)
 			fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n    "))
 		}
 		if after = page.Next; after == 0 {
@@ -264,7 +264,7 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 }
 
 // forgetPerson erases a person, in as many steps as it takes.
-func forgetPerson(ctx context.Context, w world, c *client.Client, o desk.Order, whom string) error {
+func forgetPerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
 	if strings.Contains(whom, "@") {
 		o.Email = whom
 	} else {
@@ -272,9 +272,9 @@ func forgetPerson(ctx context.Context, w world, c *client.Client, o desk.Order, 
 	}
 	total := 0
 	for {
-		var done desk.Outcome
-		o.Op = desk.NewOp()
-		if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {
+		var done orderservice.OperatorResult
+		o.OpID = orderservice.NewOpID()
+		if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {
 			return err
 		}
 		total += done.Count

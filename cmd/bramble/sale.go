@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"bramble/node/console/client"
-	"bramble/node/desk"
+	"bramble/node/orderservice"
 )
 
 func saleCommand() command {
@@ -43,20 +43,20 @@ ledger does, and every change is recorded with who made it and when.`,
 				if len(args) == 0 {
 					return usagef("say what to do: list, stock, open, close, times or invite")
 				}
-				o := desk.Order{Do: args[0], Who: who(w)}
+				o := orderservice.OperatorCommand{Action: args[0], Operator: who(w)}
 				wants := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
-				n, known := wants[o.Do]
+				n, known := wants[o.Action]
 				switch {
 				case !known:
-					return usagef("%q is none of list, stock, open, close, times and invite", o.Do)
+					return usagef("%q is none of list, stock, open, close, times and invite", o.Action)
 				case len(args) != n:
-					return usagef("%s takes %s, not %d", o.Do, pluralize(n-1, "word"), len(args)-1)
+					return usagef("%s takes %s, not %d", o.Action, pluralize(n-1, "word"), len(args)-1)
 				}
 				if n > 1 {
 					o.Product = args[1]
 				}
 				var err error
-				switch o.Do {
+				switch o.Action {
 				case "stock":
 					if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
 						return usagef("%q is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)", args[2])
@@ -80,7 +80,7 @@ ledger does, and every change is recorded with who made it and when.`,
 					return err
 				}
 				defer c.Close()
-				if o.Do == "list" {
+				if o.Action == "list" {
 					return listSales(ctx, w, c, *asJSON)
 				}
 				return submitOrder(ctx, w, c, o)
@@ -102,7 +102,7 @@ func parseTime(flag, text string) (*time.Time, error) {
 }
 
 func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) error {
-	var sales []desk.Sale
+	var sales []orderservice.SaleJSON
 	if err := c.Shop(ctx, http.MethodGet, "sales", nil, &sales); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ announcements off again.`,
 					return err
 				}
 				defer c.Close()
-				return submitOrder(ctx, w, c, desk.Order{Do: "announce", Who: who(w), Text: args[0]})
+				return submitOrder(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: who(w), Text: args[0]})
 			}
 		},
 	}
@@ -182,14 +182,14 @@ func operatorFlag(fs *flagSet) func(world) string {
 }
 
 // submitOrder gives an order to the rack and prints how it ended.
-func submitOrder(ctx context.Context, w world, c *client.Client, o desk.Order) error {
-	o.Op = desk.NewOp()
-	var done desk.Outcome
-	if err := c.Shop(ctx, http.MethodPost, "order", o, &done); err != nil {
+func submitOrder(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand) error {
+	o.OpID = orderservice.NewOpID()
+	var done orderservice.OperatorResult
+	if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {
 		return err
 	}
 	text := done.Text
-	if o.Do == "invite" {
+	if o.Action == "invite" {
 		text = fmt.Sprintf("Invited: %d.", done.Count)
 	}
 	fmt.Fprintln(w.out, text)

@@ -5,10 +5,10 @@ const answerForm = 1
 
 // Encode gives the answer's bytes.
 func (a Answer) Encode() []byte {
-	w := writer{data: make([]byte, 0, 40)}
+	w := encoder{data: make([]byte, 0, 40)}
 	w.byte(answerForm)
 	w.byte(byte(a.Outcome))
-	w.uint(uint64(a.Paper))
+	w.uint(uint64(a.Order))
 	w.int(int64(a.Position))
 	w.byte(byte(a.State))
 	w.time(a.Opens)
@@ -21,11 +21,11 @@ func (a Answer) Encode() []byte {
 // DecodeAnswer reads what Answer's Encode wrote, and nothing else. The error is
 // ErrAnswer.
 func DecodeAnswer(data []byte) (Answer, error) {
-	r := reader{data: data}
+	r := decoder{data: data}
 	form := r.byte()
 	a := Answer{
 		Outcome:  Outcome(r.byte()),
-		Paper:    r.id(),
+		Order:    r.readID(),
 		Position: r.count(),
 		State:    SaleState(r.byte()),
 		Opens:    r.time(),

@@ -25,10 +25,10 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	if b.broken != nil {
 		return nil, b.broken
 	}
-	replies, err := b.apply(index, at, commands)
+	replies, err := b.applyBatch(index, at, commands)
 	if errors.Is(err, ErrDisk) {
 		// What is in memory is ahead of the working copy.
-		if again := b.reload(); again != nil {
+		if again := b.reloadMemory(); again != nil {
 			err = fmt.Errorf("%w; what it has cannot be read either: %w", err, again)
 			b.broken = err
 		}
@@ -41,17 +41,17 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	return replies, nil
 }
 
-// reload has the book forget what its working copy has not. What readers see stays.
-func (b *Book) reload() error {
+// reloadMemory has the book forget what its working copy has not. What readers see stays.
+func (b *Book) reloadMemory() error {
 	next := &Book{}
-	if err := b.db.View(next.load); err != nil {
+	if err := b.db.View(next.loadMemory); err != nil {
 		return err
 	}
 	b.meta, b.sales, b.byName = next.meta, next.sales, next.byName
 	return nil
 }
 
-func (b *Book) apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (b *Book) applyBatch(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	if index <= b.meta.index {
 		return nil, fmt.Errorf("%w: entry %d came after entry %d", ErrBroken, index, b.meta.index)
 	}
@@ -64,61 +64,61 @@ func (b *Book) apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	}
 	b.meta.index = index
 	b.meta.at = max(b.meta.at, at.UnixMilli())
-	a := newApply(b, tx)
+	a := newApplyTx(b, tx)
 	replies := make([][]byte, len(commands))
 	for i, data := range commands {
-		if replies[i], err = a.command(data); err != nil {
+		if replies[i], err = a.applyCommand(data); err != nil {
 			return nil, errors.Join(fmt.Errorf("orders: entry %d, command %d: %w", index, i+1, err), tx.Rollback())
 		}
 	}
-	if err := a.finish(replies); err != nil {
+	if err := a.finishBatch(replies); err != nil {
 		return nil, errors.Join(fmt.Errorf("orders: entry %d: %w", index, err), tx.Rollback())
 	}
-	v := a.view()
+	v := a.buildReadModel()
 	if err := b.commit(tx); err != nil {
 		return nil, fmt.Errorf("%w: entry %d: %w", ErrDisk, index, err)
 	}
-	b.view.Store(v)
+	b.readModel.Store(v)
 	return replies, nil
 }
 
-// apply is one Apply under way.
-type apply struct {
+// applyTx is one Apply under way.
+type applyTx struct {
 	b   *Book
 	tx  *bbolt.Tx
 	at  int64 // Unix milliseconds
 	now time.Time
 	err error // the first that a bucket gave; asked for after every command
 
-	papers, ids, people, addresses, queue, blocks, pot *bbolt.Bucket
-	tickets, timers, outbox                            *bbolt.Bucket
+	orders, ids, people, addresses, queue, queueBlocks, entries *bbolt.Bucket
+	tickets, timers, outbox                                     *bbolt.Bucket
 
 	byPerson, byAddress *bbolt.Cursor
 }
 
-func newApply(b *Book, tx *bbolt.Tx) *apply {
-	a := &apply{b: b, tx: tx, at: b.meta.at, now: moment(b.meta.at)}
-	a.papers = a.bucket(bucketPapers)
+func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
+	a := &applyTx{b: b, tx: tx, at: b.meta.at, now: fromMillis(b.meta.at)}
+	a.orders = a.bucket(bucketOrders)
 	a.ids = a.bucket(bucketIDs)
 	a.people = a.bucket(bucketPeople)
 	a.addresses = a.bucket(bucketAddresses)
 	a.queue = a.bucket(bucketQueue)
-	a.blocks = a.bucket(bucketBlocks)
-	a.pot = a.bucket(bucketPot)
+	a.queueBlocks = a.bucket(bucketQueueBlocks)
+	a.entries = a.bucket(bucketEntries)
 	a.tickets = a.bucket(bucketTickets)
 	a.timers = a.bucket(bucketTimers)
 	a.outbox = a.bucket(bucketOutbox)
 	// Papers, places and tickets come in the order of their keys: leave no room between.
-	a.papers.FillPercent = 0.95
+	a.orders.FillPercent = 0.95
 	a.queue.FillPercent = 0.95
 	a.byPerson = a.people.Cursor()
 	a.byAddress = a.addresses.Cursor()
 	return a
 }
 
-func (a *apply) bucket(name string) *bbolt.Bucket { return a.tx.Bucket([]byte(name)) }
+func (a *applyTx) bucket(name string) *bbolt.Bucket { return a.tx.Bucket([]byte(name)) }
 
-func (a *apply) fail(err error) {
+func (a *applyTx) fail(err error) {
 	if a.err == nil {
 		a.err = err
 	}
@@ -126,80 +126,80 @@ func (a *apply) fail(err error) {
 
 // put and remove write a key; what goes wrong is kept in a.err. The value must not change
 // until the transaction ends.
-func (a *apply) put(to *bbolt.Bucket, key, value []byte) {
+func (a *applyTx) put(to *bbolt.Bucket, key, value []byte) {
 	if err := to.Put(key, value); err != nil {
 		a.fail(fmt.Errorf("writing the working copy: %w", err))
 	}
 }
 
-func (a *apply) remove(from *bbolt.Bucket, key []byte) {
+func (a *applyTx) remove(from *bbolt.Bucket, key []byte) {
 	if err := from.Delete(key); err != nil {
 		a.fail(fmt.Errorf("writing the working copy: %w", err))
 	}
 }
 
-// command carries out one command and gives its encoded answer.
-func (a *apply) command(data []byte) ([]byte, error) {
+// applyCommand carries out one command and gives its encoded answer.
+func (a *applyTx) applyCommand(data []byte) ([]byte, error) {
 	c, err := DecodeCommand(data)
 	if err != nil || c.Check() != nil {
 		return Answer{Outcome: Malformed}.Encode(), nil
 	}
-	answer := a.carryOut(c, data)
+	answer := a.executeCommand(c, data)
 	if a.err != nil {
 		return nil, a.err
 	}
 	for _, s := range a.b.sales {
-		if err := s.check(); err != nil {
+		if err := s.checkCounters(); err != nil {
 			return nil, err
 		}
 	}
 	return answer.Encode(), nil
 }
 
-func (a *apply) carryOut(c Command, data []byte) Answer {
+func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	switch c := c.(type) {
-	case Ask:
-		return a.place(&c)
+	case PlaceOrder:
+		return a.placeOrder(&c)
 	case Cancel:
 		if c.By == (Operation{}) {
-			return a.cancel(c)
+			return a.cancelOrder(c)
 		}
-		return a.operate(c.By, data, func() (Answer, string) {
-			return a.cancel(c), "cancel " + c.ID.String()
+		return a.runOperation(c.By, data, func() (Answer, string) {
+			return a.cancelOrder(c), "cancel " + c.ID.String()
 		})
 	case Offer:
-		return a.offer(&c, data)
+		return a.makeOffer(&c, data)
 	case Stock:
-		return a.operateSale(c.Operation, data, c.Product, func(s *sale) (Answer, string) { return a.stock(s, c) })
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.changeStock(s, c) })
 	case OpenSale:
-		return a.operateSale(c.Operation, data, c.Product, a.openSale)
+		return a.runSaleOperation(c.Operation, data, c.Product, a.openSale)
 	case CloseSale:
-		return a.operateSale(c.Operation, data, c.Product, a.closeSale)
+		return a.runSaleOperation(c.Operation, data, c.Product, a.closeSale)
 	case SetTimes:
-		return a.operateSale(c.Operation, data, c.Product, func(s *sale) (Answer, string) { return a.setTimes(s, c) })
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.setTimes(s, c) })
 	case Announce:
-		return a.operate(c.Operation, data, func() (Answer, string) { return a.announce(c) })
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.announceText(c) })
 	case Invite:
-		return a.operateSale(c.Operation, data, c.Product, func(s *sale) (Answer, string) { return a.invite(s, c) })
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.inviteNext(s, c) })
 	case MakeDraw:
-		return a.operateSale(c.Operation, data, c.Product, func(s *sale) (Answer, string) { return a.makeDraw(s, c) })
-	case Handing:
-		return a.handing(c)
-	case HandedOver:
-		return a.handedOver(c)
-	case Mailed:
-		return a.mailed(c)
+		return a.runSaleOperation(c.Operation, data, c.Product, func(s *storedSale) (Answer, string) { return a.makeDraw(s, c) })
+	case BeginFulfilment:
+		return a.beginFulfilment(c)
+	case FinishFulfilment:
+		return a.finishFulfilment(c)
+	case FinishMail:
+		return a.finishMail(c)
 	case Forget:
-		return a.operate(c.Operation, data, func() (Answer, string) { return a.forget(c) })
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.forgetPerson(c) })
 	case Tick:
-		return a.tick()
+		return a.runTick()
 	}
 	return Answer{Outcome: Malformed}
 }
 
-// finish writes what the whole batch changed: sales, and the book's own record with the
+// finishBatch writes what the whole batch changed: sales, and the book's own record with the
 // running digest.
-func (a *apply) finish(replies [][]byte) error {
+func (a *applyTx) finishBatch(replies [][]byte) error {
 	h := xxhash.New()
 	var n [8]byte
 	number := func(v uint64) {
@@ -225,7 +225,7 @@ func (a *apply) finish(replies [][]byte) error {
 		s.Version++
 		s.dirty = false
 		data := s.encode()
-		a.put(a.bucket(bucketSales), key2(s.number), data)
+		a.put(a.bucket(bucketSales), uint16Key(s.number), data)
 		h.Write(data)
 	}
 	m.digest = h.Sum64()
@@ -233,57 +233,57 @@ func (a *apply) finish(replies [][]byte) error {
 	return a.err
 }
 
-// view makes what readers see, while the transaction is still open.
-func (a *apply) view() *view {
-	v := &view{digest: a.b.meta.digest, erased: a.b.meta.erased, sales: make([]Sale, len(a.b.sales))}
+// buildReadModel makes what readers see, while the transaction is still open.
+func (a *applyTx) buildReadModel() *readModel {
+	v := &readModel{digest: a.b.meta.digest, erasures: a.b.meta.erasures, sales: make([]Sale, len(a.b.sales))}
 	for i, s := range a.b.sales {
 		v.sales[i] = s.Sale
 	}
-	v.news = a.news()
-	v.due, v.isDue = a.due()
+	v.news = a.readNews()
+	v.nextDue, v.hasDue = a.nextDue()
 	return v
 }
 
-// due is the next moment at which a Tick changes something.
-func (a *apply) due() (at time.Time, ok bool) {
+// nextDue is the next moment at which a Tick changes something.
+func (a *applyTx) nextDue() (at time.Time, ok bool) {
 	soonest := func(t time.Time) {
 		if !ok || t.Before(at) {
 			at, ok = t, true
 		}
 	}
 	for _, s := range a.b.sales {
-		if t, turns := s.turns(a.now); turns {
+		if t, turns := s.nextChange(a.now); turns {
 			soonest(t)
 		}
-		if s.drawable(a.now) {
+		if s.canAdvanceDraw(a.now) {
 			soonest(a.now)
 		}
 	}
 	if k, _ := a.timers.Cursor().First(); k != nil {
-		soonest(moment(int64(binary.BigEndian.Uint64(k))))
+		soonest(fromMillis(int64(binary.BigEndian.Uint64(k))))
 	}
 	return at, ok
 }
 
-func (a *apply) sale(product string) *sale { return a.b.byName[product] }
+func (a *applyTx) saleByProduct(product string) *storedSale { return a.b.byName[product] }
 
-// paper reads a paper by its ID; nil if there is none or something went wrong.
-func (a *apply) paper(id ID) *paper {
-	number := a.ids.Get(key8(uint64(id)))
+// orderByID reads a paper by its ID; nil if there is none or something went wrong.
+func (a *applyTx) orderByID(id ID) *storedOrder {
+	number := a.ids.Get(uint64Key(uint64(id)))
 	if number == nil {
 		return nil
 	}
-	return a.numbered(binary.BigEndian.Uint64(number))
+	return a.orderByNumber(binary.BigEndian.Uint64(number))
 }
 
-// numbered reads a paper by its number; nil, and an error kept, if it is not there.
-func (a *apply) numbered(number uint64) *paper {
-	data := a.papers.Get(key8(number))
+// orderByNumber reads a paper by its number; nil, and an error kept, if it is not there.
+func (a *applyTx) orderByNumber(number uint64) *storedOrder {
+	data := a.orders.Get(uint64Key(number))
 	if data == nil {
 		a.fail(fmt.Errorf("%w: an index has paper number %d, which is not there", ErrBroken, number))
 		return nil
 	}
-	p, err := decodePaper(data)
+	p, err := decodeOrder(data)
 	if err != nil || int(p.sale) >= len(a.b.sales) {
 		a.fail(fmt.Errorf("%w: paper number %d cannot be read", ErrBroken, number))
 		return nil
@@ -292,47 +292,47 @@ func (a *apply) numbered(number uint64) *paper {
 	return p
 }
 
-// settle stores a paper that became what it is now; before is what it was, nil for a new
+// storeOrder stores a paper that became what it is now; before is what it was, nil for a new
 // one. All counters and indexes that depend on a paper follow from the two here, and
 // nowhere else.
-func (a *apply) settle(before, p *paper) {
+func (a *applyTx) storeOrder(before, p *storedOrder) {
 	s := a.b.sales[p.sale]
 	s.dirty = true
-	none := paper{}
+	none := storedOrder{}
 	if before == nil {
 		before = &none
-		if a.ids.Get(key8(uint64(p.ID))) != nil {
+		if a.ids.Get(uint64Key(uint64(p.ID))) != nil {
 			a.fail(fmt.Errorf("%w: paper %s would be there twice", ErrBroken, p.ID))
 			return
 		}
-		a.put(a.ids, key8(uint64(p.ID)), key8(p.Number))
+		a.put(a.ids, uint64Key(uint64(p.ID)), uint64Key(p.Number))
 	}
-	sold, held := p.sold()-before.sold(), p.held()-before.held()
+	sold, held := p.unitsSold()-before.unitsSold(), p.unitsHeld()-before.unitsHeld()
 	s.Sold += sold
 	s.Held += held
 	s.Free -= sold + held
-	a.settleIndexes(s, before, p)
-	a.settleQueue(s, before, p)
-	a.settleJobs(s, before, p)
+	a.updateIndexes(s, before, p)
+	a.updateQueue(s, before, p)
+	a.updateJobs(s, before, p)
 	if before.State == StateInvited && p.State != StateInvited {
-		a.remove(a.timers, timerKey(millis(before.Until), p.Number))
+		a.remove(a.timers, timerKey(toMillis(before.Until), p.Number))
 	}
 	if p.State == StateInvited && before.State != StateInvited {
-		a.put(a.timers, timerKey(millis(p.Until), p.Number), nil)
+		a.put(a.timers, timerKey(toMillis(p.Until), p.Number), nil)
 	}
-	if s.Retain > 0 && p.finished() && !before.finished() {
-		a.put(a.timers, timerKey(millis(p.Changed.Add(s.Retain)), p.Number), nil)
+	if s.Retain > 0 && p.isFinished() && !before.isFinished() {
+		a.put(a.timers, timerKey(toMillis(p.Changed.Add(s.Retain)), p.Number), nil)
 	}
-	a.put(a.papers, key8(p.Number), p.encode(make([]byte, 0, 96+p.Person.size())))
+	a.put(a.orders, uint64Key(p.Number), p.encode(make([]byte, 0, 96+p.Person.encodedSize())))
 }
 
-func (a *apply) settleIndexes(s *sale, before, p *paper) {
+func (a *applyTx) updateIndexes(s *storedSale, before, p *storedOrder) {
 	was, is := before.Number != 0, p.State != StateForgotten
-	if was && is && before.live() == p.live() && before.Kind == p.Kind && before.Quantity == p.Quantity {
+	if was && is && before.isLive() == p.isLive() && before.Kind == p.Kind && before.Quantity == p.Quantity {
 		return // the indexes say nothing else
 	}
-	before.fill()
-	p.fill()
+	before.fillPrints()
+	p.fillPrints()
 	if was {
 		a.remove(a.people, personKey(before))
 	}
@@ -342,56 +342,56 @@ func (a *apply) settleIndexes(s *sale, before, p *paper) {
 	if !s.LimitByAddress {
 		return
 	}
-	if was && before.live() {
+	if was && before.isLive() {
 		a.remove(a.addresses, addressKey(before))
 	}
-	if p.live() {
-		a.put(a.addresses, addressKey(p), value4(p.Quantity))
+	if p.isLive() {
+		a.put(a.addresses, addressKey(p), uint32Value(p.Quantity))
 	}
 }
 
-func (a *apply) settleJobs(s *sale, before, p *paper) {
+func (a *applyTx) updateJobs(s *storedSale, before, p *storedOrder) {
 	if s.webhook {
-		was, is := before.Number != 0 && before.toSend(), p.toSend()
+		was, is := before.Number != 0 && before.awaitsFulfilment(), p.awaitsFulfilment()
 		if was && !is {
-			a.remove(a.outbox, outboxKey(QueueWebhook, millis(before.Ready), p.Number))
+			a.remove(a.outbox, outboxKey(QueueWebhook, toMillis(before.Ready), p.Number))
 		}
 		if is && !was {
-			a.put(a.outbox, outboxKey(QueueWebhook, millis(p.Ready), p.Number), []byte{byte(JobWebhook)})
+			a.put(a.outbox, outboxKey(QueueWebhook, toMillis(p.Ready), p.Number), []byte{byte(JobWebhook)})
 		}
 	}
-	if before.mail == p.mail && before.since == p.since {
+	if before.mailJob == p.mailJob && before.mailSince == p.mailSince {
 		return
 	}
-	if before.mail != 0 {
-		a.remove(a.outbox, outboxKey(QueueMail, before.since, p.Number))
+	if before.mailJob != 0 {
+		a.remove(a.outbox, outboxKey(QueueMail, before.mailSince, p.Number))
 	}
-	if p.mail != 0 {
-		a.put(a.outbox, outboxKey(QueueMail, p.since, p.Number), []byte{byte(p.mail)})
+	if p.mailJob != 0 {
+		a.put(a.outbox, outboxKey(QueueMail, p.mailSince, p.Number), []byte{byte(p.mailJob)})
 	}
 }
 
-// become is a copy of the paper in another state from now on.
-func (a *apply) become(p *paper, state PaperState) *paper {
+// withState is a copy of the paper in another state from now on.
+func (a *applyTx) withState(p *storedOrder, state OrderState) *storedOrder {
 	next := *p
 	next.State = state
 	next.Changed = a.now
 	return &next
 }
 
-// tell gives a paper a mail job, if the sale has mail. It takes the place of an older one.
-func (a *apply) tell(p *paper, what What) {
+// queueMail gives a paper a mail job, if the sale has mail. It takes the place of an older one.
+func (a *applyTx) queueMail(p *storedOrder, what JobKind) {
 	if a.b.sales[p.sale].mail {
-		p.mail, p.since = what, a.at
+		p.mailJob, p.mailSince = what, a.at
 	}
 }
 
-// news reads the announcements, newest first.
-func (a *apply) news() []News {
+// readNews reads the announcements, newest first.
+func (a *applyTx) readNews() []News {
 	var list []News
 	c := a.bucket(bucketNews).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		r := reader{data: v}
+		r := decoder{data: v}
 		n := News{At: r.time(), Text: r.text()}
 		if !r.done() {
 			a.fail(fmt.Errorf("%w: a stored announcement cannot be read", ErrBroken))

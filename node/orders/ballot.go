@@ -15,16 +15,16 @@ import (
 // Between them nothing in the sale can change: entries, stock and times stand still from
 // the close on.
 
-// tickWork is the most papers that one Tick changes: some tenths of a second on an
+// maxTickWork is the most papers that one Tick changes: some tenths of a second on an
 // original board.
-const tickWork = 256
+const maxTickWork = 256
 
 // makeDraw takes the public randomness that a ballot waits for.
-func (a *apply) makeDraw(s *sale, c MakeDraw) (Answer, string) {
+func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 	what := fmt.Sprintf("draw %s: %s", s.Product, c.Public.Text)
 	state := s.StateAt(a.now)
 	switch {
-	case s.Mode != Ballot || s.Draw.Wanted == draw.None:
+	case s.Mode != Ballot || s.Draw.PublicKind == draw.None:
 		return Answer{Outcome: WrongKind}, what
 	case s.Draw.Public == c.Public:
 		return Answer{Outcome: Same}, what
@@ -32,49 +32,49 @@ func (a *apply) makeDraw(s *sale, c MakeDraw) (Answer, string) {
 		return Answer{Outcome: NotOpen, Opens: s.Closes}, what
 	case s.Draw.Public != (draw.Public{}):
 		return Answer{Outcome: TooLate}, what
-	case c.Public.Fits(s.Draw.Wanted, s.Closes) != nil:
+	case c.Public.Fits(s.Draw.PublicKind, s.Closes) != nil:
 		return Answer{Outcome: Malformed}, what
 	}
 	s.Draw.Public = c.Public
 	return Answer{Outcome: Done}, what
 }
 
-// drawable reports whether a Tick would go on with the sale's draw.
-func (s *sale) drawable(now time.Time) bool {
-	return s.Mode == Ballot && s.phase != phaseDone && s.StateAt(now) == SaleDrawing &&
-		(s.Draw.Wanted == draw.None || s.Draw.Public != (draw.Public{}))
+// canAdvanceDraw reports whether a Tick would go on with the sale's draw.
+func (s *storedSale) canAdvanceDraw(now time.Time) bool {
+	return s.Mode == Ballot && s.drawStage != drawFinished && s.StateAt(now) == SaleDrawing &&
+		(s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
 }
 
-// drawOn does at most work papers' worth of a draw and tells how much it did.
-func (a *apply) drawOn(s *sale, work int) int {
+// advanceDraw does at most work papers' worth of a draw and tells how much it did.
+func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	s.dirty = true
-	switch s.phase {
-	case phaseNone:
-		a.drawSeed(s)
+	switch s.drawStage {
+	case drawNotBegun:
+		a.computeSeed(s)
 		return 1
-	case phaseTickets:
-		return a.drawTickets(s, work)
+	case drawTickets:
+		return a.issueTickets(s, work)
 	}
-	return a.drawAwards(s, work)
+	return a.awardTickets(s, work)
 }
 
-// drawSeed fixes the list of entries and the stock.
-func (a *apply) drawSeed(s *sale) {
+// computeSeed fixes the list of entries and the stock.
+func (a *applyTx) computeSeed(s *storedSale) {
 	list := draw.NewList()
-	prefix := key2(s.number)
-	c := a.pot.Cursor()
+	prefix := uint16Key(s.number)
+	c := a.entries.Cursor()
 	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 		list.Add(ID(binary.BigEndian.Uint64(k[2:])).String())
 	}
 	s.seed = draw.Seed(s.secretHex(), list, s.Draw.Public.Text)
 	s.Draw.Stock = s.Free
-	s.phase = phaseTickets
+	s.drawStage = drawTickets
 }
 
-func (a *apply) drawTickets(s *sale, work int) int {
+func (a *applyTx) issueTickets(s *storedSale, work int) int {
 	done := 0
-	prefix := key2(s.number)
-	c := a.pot.Cursor()
+	prefix := uint16Key(s.number)
+	c := a.entries.Cursor()
 	k, _ := c.Seek(saleKey(s.number, uint64(s.cursor)+1))
 	for ; done < work && k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 		s.cursor = ID(binary.BigEndian.Uint64(k[2:]))
@@ -82,43 +82,43 @@ func (a *apply) drawTickets(s *sale, work int) int {
 		done++
 	}
 	if done < work {
-		s.phase = phaseAwards
+		s.drawStage = drawAwards
 		done++
 	}
 	return done
 }
 
-func (a *apply) drawAwards(s *sale, work int) int {
-	prefix := key2(s.number)
+func (a *applyTx) awardTickets(s *storedSale, work int) int {
+	prefix := uint16Key(s.number)
 	for done := range work {
 		k, _ := a.tickets.Cursor().Seek(prefix)
 		if k == nil || !bytes.HasPrefix(k, prefix) {
-			s.phase = phaseDone
+			s.drawStage = drawFinished
 			s.Draw.At = a.now
 			return done + 1
 		}
 		id := binary.BigEndian.Uint64(k[len(k)-8:])
 		a.remove(a.tickets, append([]byte(nil), k...))
-		p := a.paper(ID(id))
+		p := a.orderByID(ID(id))
 		if p == nil || p.State != StateOpen {
 			a.fail(fmt.Errorf("%w: %s: a ticket has no open entry", ErrBroken, s.Product))
 			return done + 1
 		}
-		a.award(s, p)
+		a.awardEntry(s, p)
 	}
 	return work
 }
 
-// award gives an entry its units, if they are there.
-func (a *apply) award(s *sale, p *paper) {
+// awardEntry gives an entry its units, if they are there.
+func (a *applyTx) awardEntry(s *storedSale, p *storedOrder) {
 	if int64(p.Quantity) > s.Free {
-		a.settle(p, a.become(p, StateLost))
+		a.storeOrder(p, a.withState(p, StateLost))
 		return
 	}
-	next := a.become(p, StateWon)
-	next.Ready = a.now.Add(s.HandoverAfter)
-	a.tell(next, JobMailWon)
+	next := a.withState(p, StateWon)
+	next.Ready = a.now.Add(s.FulfilmentDelay)
+	a.queueMail(next, JobMailWon)
 	s.Draw.Winners++
-	a.put(a.pot, saleKey(s.number, uint64(p.ID)), potValue(p.Number, p.Quantity, true))
-	a.settle(p, next)
+	a.put(a.entries, saleKey(s.number, uint64(p.ID)), entryValue(p.Number, p.Quantity, true))
+	a.storeOrder(p, next)
 }

@@ -21,16 +21,16 @@ type FieldError struct {
 // Error is a sentence without personal data.
 func (e *FieldError) Error() string { return "orders: " + e.Field + ": " + e.Reason }
 
-// wrong makes a FieldError unless ok.
-func wrong(ok bool, field, reason string) error {
+// requireField makes a FieldError unless ok.
+func requireField(ok bool, field, reason string) error {
 	if ok {
 		return nil
 	}
 	return &FieldError{Field: field, Reason: reason}
 }
 
-// first is the first error there is.
-func first(errs ...error) error {
+// firstError is the first error there is.
+func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -48,13 +48,13 @@ func checkText(field, s string, min, max int) error {
 		return &FieldError{field, "is missing"}
 	case len(s) > max:
 		return &FieldError{field, fmt.Sprintf("is longer than %d bytes", max)}
-	case plain(s):
-		return wrong(s == "" || s[0] != ' ' && s[len(s)-1] != ' ', field, "has blanks around it")
+	case isPrintableASCII(s):
+		return requireField(s == "" || s[0] != ' ' && s[len(s)-1] != ' ', field, "has blanks around it")
 	case !utf8.ValidString(s):
 		return &FieldError{field, "is not valid UTF-8"}
 	case !norm.NFC.IsNormalString(s):
 		return &FieldError{field, "is not in Unicode's normal form C"}
-	case strings.ContainsFunc(s, steering):
+	case strings.ContainsFunc(s, isSteeringRune):
 		return &FieldError{field, "has a control character in it"}
 	case strings.TrimSpace(s) != s:
 		return &FieldError{field, "has blanks around it"}
@@ -62,8 +62,8 @@ func checkText(field, s string, min, max int) error {
 	return nil
 }
 
-// plain reports whether all of s is printable ASCII, which most fields are.
-func plain(s string) bool {
+// isPrintableASCII reports whether all of s is printable ASCII, which most fields are.
+func isPrintableASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
 			return false
@@ -72,7 +72,7 @@ func plain(s string) bool {
 	return true
 }
 
-func steering(c rune) bool {
+func isSteeringRune(c rune) bool {
 	switch {
 	case unicode.Is(unicode.Cc, c), c == '\u2028', c == '\u2029', c == '\ufffd', c == '\ufeff':
 		return true
@@ -84,7 +84,7 @@ func steering(c rune) bool {
 
 // Check says which field is wrong, as a *FieldError.
 func (p Person) Check() error {
-	return first(
+	return firstError(
 		checkText("Name", p.Name, 1, MaxName),
 		checkEmail("Email", p.Email),
 		checkText("Line1", p.Line1, 1, MaxLine),
@@ -105,7 +105,7 @@ func checkEmail(field, s string) error {
 	ok := found && local != "" && len(local) <= 64 && strings.Contains(domain, ".") &&
 		!strings.ContainsAny(s, " \"(),:;<>[\\]\u00a0\u3000") && !strings.Contains(domain, "@") &&
 		!strings.HasPrefix(domain, ".") && !strings.HasSuffix(domain, ".") && !strings.Contains(domain, "..")
-	return wrong(ok, field, "is not an e-mail address such as name@example.org")
+	return requireField(ok, field, "is not an e-mail address such as name@example.org")
 }
 
 // checkCode wants n capital letters.
@@ -114,7 +114,7 @@ func checkCode(field, s string, n int) error {
 	for i := range len(s) {
 		ok = ok && s[i] >= 'A' && s[i] <= 'Z'
 	}
-	return wrong(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
+	return requireField(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
 }
 
 // checkProduct wants what can stand in a URL as it is.
@@ -124,7 +124,7 @@ func checkProduct(s string) error {
 		c := s[i]
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-')
 	}
-	return wrong(ok, "Product", "is not a slug of small letters, digits and dashes")
+	return requireField(ok, "Product", "is not a slug of small letters, digits and dashes")
 }
 
 // Moments outside these years are mistakes, and would sort wrongly in the book's timers.
@@ -135,31 +135,31 @@ const (
 
 func checkTime(field string, t time.Time, must bool) error {
 	if t.IsZero() {
-		return wrong(!must, field, "is missing")
+		return requireField(!must, field, "is missing")
 	}
 	ok := t.UTC().Year() >= firstYear && t.UTC().Year() <= lastYear && t.Nanosecond()%int(time.Millisecond) == 0
-	return wrong(ok, field, "is not a moment between the years 2000 and 2200 in whole milliseconds")
+	return requireField(ok, field, "is not a moment between the years 2000 and 2200 in whole milliseconds")
 }
 
 func checkDuration(field string, d time.Duration) error {
 	const most = 10 * 366 * 24 * time.Hour
-	return wrong(d >= 0 && d <= most && d%time.Millisecond == 0, field, "is not a duration of up to ten years in whole milliseconds")
+	return requireField(d >= 0 && d <= most && d%time.Millisecond == 0, field, "is not a duration of up to ten years in whole milliseconds")
 }
 
-func (o Operation) check() error {
-	return first(checkText("Who", o.Who, 1, MaxWho), wrong(o.OpID != 0, "OpID", "is missing"))
+func (o Operation) checkFields() error {
+	return firstError(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
 }
 
-func checkID(id ID) error { return wrong(id.Valid(), "ID", "is not a paper's") }
+func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not a paper's") }
 
 // Check says which field is wrong.
-func (c Ask) Check() error {
-	return first(
+func (c PlaceOrder) Check() error {
+	return firstError(
 		checkID(c.ID),
 		checkProduct(c.Product),
-		wrong(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of paper"),
-		wrong(c.Quantity >= 1 && c.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
-		wrong(c.Total >= 0, "Total", "is negative"),
+		requireField(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of paper"),
+		requireField(c.Quantity >= 1 && c.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		requireField(c.Total >= 0, "Total", "is negative"),
 		checkCode("Currency", c.Currency, 3),
 		c.Person.Check(),
 	)
@@ -169,37 +169,37 @@ func (c Ask) Check() error {
 func (c Cancel) Check() error {
 	var by error
 	if c.By != (Operation{}) {
-		by = c.By.check()
+		by = c.By.checkFields()
 	}
-	return first(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
+	return firstError(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
 }
 
 // Check says which field is wrong.
 func (c Offer) Check() error {
 	ballot := c.Mode == Ballot
-	return first(
-		c.Operation.check(),
+	return firstError(
+		c.Operation.checkFields(),
 		checkProduct(c.Product),
-		wrong(c.Mode >= FirstCome && c.Mode <= Interest, "Mode", "is not a mode of sale"),
-		wrong(c.Stock >= 0 && c.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
-		wrong(c.Limit >= 1 && c.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		requireField(c.Mode >= FirstCome && c.Mode <= Interest, "Mode", "is not a mode of sale"),
+		requireField(c.Stock >= 0 && c.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
+		requireField(c.Limit >= 1 && c.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
 		checkTimes(c.Opens, c.Closes, ballot),
-		wrong(c.Price >= 0 && c.Price <= MaxAmount, "Price", "is negative or too large"),
+		requireField(c.Price >= 0 && c.Price <= MaxAmount, "Price", "is negative or too large"),
 		checkCode("Currency", c.Currency, 3),
 		checkCountries(c.Countries),
-		checkDuration("HandoverAfter", c.HandoverAfter),
+		checkDuration("FulfilmentDelay", c.FulfilmentDelay),
 		checkDuration("Retain", c.Retain),
-		wrong(ballot == (c.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
-		wrong(ballot || c.Wanted == draw.None, "Wanted", "goes with a ballot only"),
-		wrong(c.Wanted.Known(), "Wanted", "is not a kind of public randomness"),
+		requireField(ballot == (c.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
+		requireField(ballot || c.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
+		requireField(c.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),
 	)
 }
 
 func checkTimes(opens, closes time.Time, must bool) error {
-	return first(
+	return firstError(
 		checkTime("Opens", opens, must),
 		checkTime("Closes", closes, must),
-		wrong(closes.IsZero() || closes.After(opens), "Closes", "is not after Opens"),
+		requireField(closes.IsZero() || closes.After(opens), "Closes", "is not after Opens"),
 	)
 }
 
@@ -213,10 +213,10 @@ func checkCountries(list []Country) error {
 				return &FieldError{"Countries", "one is there twice"}
 			}
 		}
-		err := first(
+		err := firstError(
 			checkCode("Countries", c.Code, 2),
-			wrong(c.Shipping >= 0 && c.Shipping <= MaxAmount, "Shipping", "is negative or too large"),
-			wrong(c.Tax >= 0 && c.Tax <= wholeTax, "Tax", "is not 0 to 10,000 hundredths of a percent"),
+			requireField(c.Shipping >= 0 && c.Shipping <= MaxAmount, "Shipping", "is negative or too large"),
+			requireField(c.Tax >= 0 && c.Tax <= wholeTax, "Tax", "is not 0 to 10,000 hundredths of a percent"),
 		)
 		if err != nil {
 			return err
@@ -227,36 +227,40 @@ func checkCountries(list []Country) error {
 
 // Check says which field is wrong.
 func (c Stock) Check() error {
-	return first(
-		c.Operation.check(),
+	return firstError(
+		c.Operation.checkFields(),
 		checkProduct(c.Product),
-		wrong(c.Delta != 0 && c.Delta >= -MaxStock && c.Delta <= MaxStock, "Delta", "is 0 or too large"),
+		requireField(c.Delta != 0 && c.Delta >= -MaxStock && c.Delta <= MaxStock, "Delta", "is 0 or too large"),
 	)
 }
 
 // Check says which field is wrong.
-func (c OpenSale) Check() error { return first(c.Operation.check(), checkProduct(c.Product)) }
+func (c OpenSale) Check() error {
+	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
+}
 
 // Check says which field is wrong.
-func (c CloseSale) Check() error { return first(c.Operation.check(), checkProduct(c.Product)) }
+func (c CloseSale) Check() error {
+	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
+}
 
 // Check says which field is wrong. That a ballot has both times is checked when it is
 // carried out.
 func (c SetTimes) Check() error {
-	return first(c.Operation.check(), checkProduct(c.Product), checkTimes(c.Opens, c.Closes, false))
+	return firstError(c.Operation.checkFields(), checkProduct(c.Product), checkTimes(c.Opens, c.Closes, false))
 }
 
 // Check says which field is wrong.
 func (c Announce) Check() error {
-	return first(c.Operation.check(), checkText("Text", c.Text, 0, MaxText))
+	return firstError(c.Operation.checkFields(), checkText("Text", c.Text, 0, MaxText))
 }
 
 // Check says which field is wrong.
 func (c Invite) Check() error {
-	return first(
-		c.Operation.check(),
+	return firstError(
+		c.Operation.checkFields(),
 		checkProduct(c.Product),
-		wrong(c.Count >= 1 && c.Count <= MaxWave, "Count", fmt.Sprintf("is not 1 to %d", MaxWave)),
+		requireField(c.Count >= 1 && c.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
 		checkTime("Until", c.Until, true),
 	)
 }
@@ -264,7 +268,7 @@ func (c Invite) Check() error {
 // Check says which field is wrong. That a drand round lies after the close is checked
 // when it is carried out.
 func (c MakeDraw) Check() error {
-	err := first(c.Operation.check(), checkProduct(c.Product))
+	err := firstError(c.Operation.checkFields(), checkProduct(c.Product))
 	if err == nil && c.Public.Check() != nil {
 		err = &FieldError{"Public", "is not public randomness of its kind"}
 	}
@@ -272,24 +276,24 @@ func (c MakeDraw) Check() error {
 }
 
 // Check says which field is wrong.
-func (c Handing) Check() error { return checkID(c.ID) }
+func (c BeginFulfilment) Check() error { return checkID(c.ID) }
 
 // Check says which field is wrong.
-func (c HandedOver) Check() error {
-	return first(checkID(c.ID), checkText("How", c.How, 0, MaxText))
+func (c FinishFulfilment) Check() error {
+	return firstError(checkID(c.ID), checkText("How", c.How, 0, MaxText))
 }
 
 // Check says which field is wrong.
-func (c Mailed) Check() error {
-	return first(checkID(c.ID), wrong(c.What >= JobMailTaken && c.What <= JobMailCancelled, "What", "is not a mail job"))
+func (c FinishMail) Check() error {
+	return firstError(checkID(c.ID), requireField(c.Kind >= JobMailPlaced && c.Kind <= JobMailCancelled, "Kind", "is not a mail job"))
 }
 
 // Check says which field is wrong.
 func (c Forget) Check() error {
 	if c.ID != 0 {
-		return first(c.Operation.check(), checkID(c.ID), wrong(c.Email == "", "Email", "does not go with an ID"))
+		return firstError(c.Operation.checkFields(), checkID(c.ID), requireField(c.Email == "", "Email", "does not go with an ID"))
 	}
-	return first(c.Operation.check(), checkEmail("Email", c.Email))
+	return firstError(c.Operation.checkFields(), checkEmail("Email", c.Email))
 }
 
 // Check has nothing to check.

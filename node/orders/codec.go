@@ -11,14 +11,14 @@ import (
 // milliseconds with 0 for none. There is exactly one form for a value: the decoder
 // refuses a longer varint, a truth value other than 0 and 1, and bytes left over.
 
-// writer appends to a slice.
-type writer struct{ data []byte }
+// encoder appends to a slice.
+type encoder struct{ data []byte }
 
-func (w *writer) byte(v byte)   { w.data = append(w.data, v) }
-func (w *writer) uint(v uint64) { w.data = binary.AppendUvarint(w.data, v) }
-func (w *writer) int(v int64)   { w.data = binary.AppendVarint(w.data, v) }
+func (w *encoder) byte(v byte)   { w.data = append(w.data, v) }
+func (w *encoder) uint(v uint64) { w.data = binary.AppendUvarint(w.data, v) }
+func (w *encoder) int(v int64)   { w.data = binary.AppendVarint(w.data, v) }
 
-func (w *writer) bool(v bool) {
+func (w *encoder) bool(v bool) {
 	if v {
 		w.byte(1)
 	} else {
@@ -26,44 +26,44 @@ func (w *writer) bool(v bool) {
 	}
 }
 
-func (w *writer) text(v string) {
+func (w *encoder) text(v string) {
 	w.uint(uint64(len(v)))
 	w.data = append(w.data, v...)
 }
 
-func (w *writer) time(t time.Time) { w.int(millis(t)) }
+func (w *encoder) time(t time.Time) { w.int(toMillis(t)) }
 
-func (w *writer) duration(d time.Duration) { w.int(d.Milliseconds()) }
+func (w *encoder) duration(d time.Duration) { w.int(d.Milliseconds()) }
 
-// millis is a time as it is stored: Unix milliseconds, 0 for the zero time.
-func millis(t time.Time) int64 {
+// toMillis is a time as it is stored: Unix milliseconds, 0 for the zero time.
+func toMillis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMilli()
 }
 
-// moment is the time that millis stored, in UTC.
-func moment(ms int64) time.Time {
+// fromMillis is the time that millis stored, in UTC.
+func fromMillis(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()
 }
 
-// reader reads what a writer wrote. After the first mistake every further read gives
+// decoder reads what a writer wrote. After the first mistake every further read gives
 // zero, and ok stays false; so a decoder reads all fields and asks once, by done.
-type reader struct {
+type decoder struct {
 	data []byte
 	bad  bool
 }
 
-func (r *reader) fail() { r.bad, r.data = true, nil }
+func (r *decoder) fail() { r.bad, r.data = true, nil }
 
 // done reports whether all was read, and all of it was well-formed.
-func (r *reader) done() bool { return !r.bad && len(r.data) == 0 }
+func (r *decoder) done() bool { return !r.bad && len(r.data) == 0 }
 
-func (r *reader) byte() byte {
+func (r *decoder) byte() byte {
 	if len(r.data) == 0 {
 		r.fail()
 		return 0
@@ -73,7 +73,7 @@ func (r *reader) byte() byte {
 	return v
 }
 
-func (r *reader) uint() uint64 {
+func (r *decoder) uint() uint64 {
 	v, n := binary.Uvarint(r.data)
 	// A last byte of 0 after others is a longer way to write the same number.
 	if n <= 0 || (n > 1 && r.data[n-1] == 0) {
@@ -84,7 +84,7 @@ func (r *reader) uint() uint64 {
 	return v
 }
 
-func (r *reader) int() int64 {
+func (r *decoder) int() int64 {
 	u := r.uint()
 	v := int64(u >> 1)
 	if u&1 != 0 {
@@ -94,7 +94,7 @@ func (r *reader) int() int64 {
 }
 
 // count reads an int that fits 32 bits, which is what int has on the boards.
-func (r *reader) count() int {
+func (r *decoder) count() int {
 	v := r.int()
 	if v < math.MinInt32 || v > math.MaxInt32 {
 		r.fail()
@@ -103,7 +103,7 @@ func (r *reader) count() int {
 	return int(v)
 }
 
-func (r *reader) bool() bool {
+func (r *decoder) bool() bool {
 	v := r.byte()
 	if v > 1 {
 		r.fail()
@@ -111,7 +111,7 @@ func (r *reader) bool() bool {
 	return v == 1
 }
 
-func (r *reader) text() string {
+func (r *decoder) text() string {
 	n := r.uint()
 	if n > uint64(len(r.data)) {
 		r.fail()
@@ -122,7 +122,7 @@ func (r *reader) text() string {
 	return v
 }
 
-func (r *reader) bytes32() (v [32]byte) {
+func (r *decoder) bytes32() (v [32]byte) {
 	if len(r.data) < len(v) {
 		r.fail()
 		return v
@@ -132,10 +132,10 @@ func (r *reader) bytes32() (v [32]byte) {
 	return v
 }
 
-func (r *reader) time() time.Time {
+func (r *decoder) time() time.Time {
 	ms := r.int()
-	t := moment(ms)
-	if millis(t) != ms { // the zero time's own milliseconds
+	t := fromMillis(ms)
+	if toMillis(t) != ms { // the zero time's own milliseconds
 		r.fail()
 	}
 	return t
@@ -144,7 +144,7 @@ func (r *reader) time() time.Time {
 // maxMillis bounds a stored duration: about 30 years.
 const maxMillis = 1_000_000_000_000
 
-func (r *reader) duration() time.Duration {
+func (r *decoder) duration() time.Duration {
 	ms := r.int()
 	if ms < -maxMillis || ms > maxMillis {
 		r.fail()
@@ -153,8 +153,8 @@ func (r *reader) duration() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// list reads how many things follow, of which each takes at least one byte.
-func (r *reader) list() int {
+// listLen reads how many things follow, of which each takes at least one byte.
+func (r *decoder) listLen() int {
 	n := r.uint()
 	if n > uint64(len(r.data)) {
 		r.fail()

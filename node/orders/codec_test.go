@@ -16,16 +16,16 @@ import (
 
 // everyCommand is one of each, with every field set.
 func everyCommand() []Command {
-	by := Operation{Who: "Grace Höpper", OpID: math.MaxUint64}
+	by := Operation{Operator: "Grace Höpper", OpID: math.MaxUint64}
 	return []Command{
-		Ask{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), More: true},
+		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), More: true},
 		Cancel{ID: 7, By: by, Reason: "sent back"},
 		Cancel{ID: 7},
 		Offer{
 			Operation: by, Product: "pi", Mode: Ballot, Stock: 10_000, Limit: 1, LimitByAddress: true, Opens: start,
 			Closes: start.Add(time.Hour), WaitingList: true, Price: 35_00, Currency: "USD",
-			Countries: []Country{{"GB", 4_00, 20_00}, {"DE", 8_00, 0}}, Webhook: true, HandoverAfter: time.Hour,
-			Mail: true, Retain: 1000 * time.Hour, Secret: [32]byte{31: 1}, Wanted: draw.Drand,
+			Countries: []Country{{"GB", 4_00, 20_00}, {"DE", 8_00, 0}}, Webhook: true, FulfilmentDelay: time.Hour,
+			Mail: true, Retain: 1000 * time.Hour, Secret: [32]byte{31: 1}, PublicKind: draw.Drand,
 		},
 		Stock{by, "pi", -5},
 		OpenSale{by, "pi"},
@@ -34,7 +34,7 @@ func everyCommand() []Command {
 		Announce{by, "Wir öffnen um sechs."},
 		Invite{by, "pi", 100, start.Add(time.Hour)},
 		MakeDraw{by, "pi", draw.Public{Kind: draw.Dice, Text: "36115 24661"}},
-		Handing{9}, HandedOver{9, "webhook"}, Mailed{9, JobMailWon},
+		BeginFulfilment{9}, FinishFulfilment{9, "webhook"}, FinishMail{9, JobMailWon},
 		Forget{Operation: by, ID: 9},
 		Forget{Operation: by, Email: "a@example.org"},
 		Tick{},
@@ -71,7 +71,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		f.Add(c.Encode())
 	}
 	f.Add([]byte{})
-	f.Add([]byte{opAsk, 0x80, 0})
+	f.Add([]byte{opPlaceOrder, 0x80, 0})
 	f.Add(bytes.Repeat([]byte{0xff}, 64))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := DecodeCommand(data)
@@ -99,7 +99,7 @@ func FuzzApply(f *testing.F) {
 }
 
 func FuzzDecodeAnswer(f *testing.F) {
-	f.Add(Answer{Outcome: Taken, Paper: MaxID, Position: 12, State: SaleSoldOut}.Encode())
+	f.Add(Answer{Outcome: Placed, Order: MaxID, Position: 12, State: SaleSoldOut}.Encode())
 	f.Add(Answer{Outcome: NotOpen, Opens: start, Total: math.MinInt64, Left: math.MaxInt32, Count: -1}.Encode())
 	f.Add([]byte{answerForm})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -114,7 +114,7 @@ func TestAnswersKeepTheirContent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Answer{
 			Outcome:  Outcome(rapid.Byte().Draw(t, "outcome")),
-			Paper:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "paper")),
+			Order:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "paper")),
 			Position: int(rapid.Int32().Draw(t, "position")),
 			State:    SaleState(rapid.Byte().Draw(t, "state")),
 			Total:    rapid.Int64().Draw(t, "total"),
@@ -130,36 +130,36 @@ func TestAnswersKeepTheirContent(t *testing.T) {
 func TestCheckRefuses(t *testing.T) {
 	tests := []struct {
 		field  string
-		change func(*Ask)
+		change func(*PlaceOrder)
 	}{
-		{"ID", func(a *Ask) { a.ID = 0 }},
-		{"ID", func(a *Ask) { a.ID = MaxID + 1 }},
-		{"Product", func(a *Ask) { a.Product = "Pi" }},
-		{"Kind", func(a *Ask) { a.Kind = 5 }},
-		{"Quantity", func(a *Ask) { a.Quantity = 0 }},
-		{"Quantity", func(a *Ask) { a.Quantity = MaxLimit + 1 }},
-		{"Total", func(a *Ask) { a.Total = -1 }},
-		{"Currency", func(a *Ask) { a.Currency = "usd" }},
-		{"Name", func(a *Ask) { a.Person.Name = "" }},
-		{"Name", func(a *Ask) { a.Person.Name = " Ada" }},
-		{"Name", func(a *Ask) { a.Person.Name = "Ada\u202e" }},
-		{"Name", func(a *Ask) { a.Person.Name = "A\x00" }},
-		{"Name", func(a *Ask) { a.Person.Name = "\xff" }},
-		{"Name", func(a *Ask) { a.Person.Name = "e\u0301" }}, // not NFC
-		{"Name", func(a *Ask) { a.Person.Name = strings.Repeat("x", MaxName+1) }},
-		{"Email", func(a *Ask) { a.Person.Email = "ada" }},
-		{"Email", func(a *Ask) { a.Person.Email = "ada@b@c.org" }},
-		{"Email", func(a *Ask) { a.Person.Email = "ada@example.org\r\nBcc: x@y.z" }},
-		{"Email", func(a *Ask) { a.Person.Email = "@example.org" }},
-		{"Email", func(a *Ask) { a.Person.Email = "ada@localhost" }},
-		{"Line1", func(a *Ask) { a.Person.Line1 = "" }},
-		{"City", func(a *Ask) { a.Person.City = "\t" }},
-		{"Postcode", func(a *Ask) { a.Person.Postcode = strings.Repeat("1", MaxPostcode+1) }},
-		{"Country", func(a *Ask) { a.Person.Country = "D" }},
+		{"ID", func(a *PlaceOrder) { a.ID = 0 }},
+		{"ID", func(a *PlaceOrder) { a.ID = MaxID + 1 }},
+		{"Product", func(a *PlaceOrder) { a.Product = "Pi" }},
+		{"Kind", func(a *PlaceOrder) { a.Kind = 5 }},
+		{"Quantity", func(a *PlaceOrder) { a.Quantity = 0 }},
+		{"Quantity", func(a *PlaceOrder) { a.Quantity = MaxLimit + 1 }},
+		{"Total", func(a *PlaceOrder) { a.Total = -1 }},
+		{"Currency", func(a *PlaceOrder) { a.Currency = "usd" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = "" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = " Ada" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = "Ada\u202e" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = "A\x00" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = "\xff" }},
+		{"Name", func(a *PlaceOrder) { a.Person.Name = "e\u0301" }}, // not NFC
+		{"Name", func(a *PlaceOrder) { a.Person.Name = strings.Repeat("x", MaxName+1) }},
+		{"Email", func(a *PlaceOrder) { a.Person.Email = "ada" }},
+		{"Email", func(a *PlaceOrder) { a.Person.Email = "ada@b@c.org" }},
+		{"Email", func(a *PlaceOrder) { a.Person.Email = "ada@example.org\r\nBcc: x@y.z" }},
+		{"Email", func(a *PlaceOrder) { a.Person.Email = "@example.org" }},
+		{"Email", func(a *PlaceOrder) { a.Person.Email = "ada@localhost" }},
+		{"Line1", func(a *PlaceOrder) { a.Person.Line1 = "" }},
+		{"City", func(a *PlaceOrder) { a.Person.City = "\t" }},
+		{"Postcode", func(a *PlaceOrder) { a.Person.Postcode = strings.Repeat("1", MaxPostcode+1) }},
+		{"Country", func(a *PlaceOrder) { a.Person.Country = "D" }},
 	}
 	d := newDesk(t)
 	for _, test := range tests {
-		c := Ask{ID: 1, Product: "pi", Kind: KindOrder, Quantity: 1, Currency: "USD", Person: somebody()}
+		c := PlaceOrder{ID: 1, Product: "pi", Kind: KindOrder, Quantity: 1, Currency: "USD", Person: somebody()}
 		test.change(&c)
 		var wrong *FieldError
 		if err := c.Check(); !errors.As(err, &wrong) || wrong.Field != test.field {
@@ -263,7 +263,7 @@ func TestSameness(t *testing.T) {
 func TestFoldShortcut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringMatching(`[ -~]{0,40}`).Draw(t, "text")
-		if short, long := fold(s), strings.TrimSuffix(fold(s+"é"), fold("é")); short != long {
+		if short, long := foldCase(s), strings.TrimSuffix(foldCase(s+"é"), foldCase("é")); short != long {
 			t.Fatalf("%q: %q and %q", s, short, long)
 		}
 	})

@@ -18,11 +18,11 @@ type Command interface {
 // asks for it: the same OpID again gets the first answer again and changes nothing. The
 // book remembers the last MaxOps of them.
 type Operation struct {
-	Who  string // 1 to MaxWho bytes
-	OpID uint64 // not 0
+	Operator string // 1 to MaxWho bytes
+	OpID     uint64 // not 0
 }
 
-// Ask is a filled-in form: it places an order, an entry, a registration or a place on the
+// PlaceOrder is a filled-in form: it places an order, an entry, a registration or a place on the
 // waiting list, by its Kind. The answer's outcome is one of those of an Ask.
 //
 // It is idempotent by content: the same person (by e-mail), product, kind, quantity, name
@@ -33,7 +33,7 @@ type Operation struct {
 //
 // An Ask of KindOrder by an invited person, with the same name and address and at most as
 // many units as are held, turns the invitation into an order; units left over go back.
-type Ask struct {
+type PlaceOrder struct {
 	ID       ID
 	Product  string
 	Kind     Kind
@@ -57,24 +57,24 @@ type Cancel struct {
 // whatever they say, so that every board may send what its catalogue has.
 type Offer struct {
 	Operation
-	Product        string
-	Mode           Mode
-	Stock          int64
-	Limit          int
-	LimitByAddress bool
-	Opens, Closes  time.Time // whole milliseconds; zero = from the start, never. A ballot has both
-	WaitingList    bool
-	Price          int64 // of a unit, minor units
-	Currency       string
-	Countries      []Country
-	Webhook        bool          // orders get a webhook job
-	HandoverAfter  time.Duration // from taken to due for hand-over: time to cancel
-	Mail           bool          // papers get mail jobs
-	Retain         time.Duration // see Sale
+	Product         string
+	Mode            Mode
+	Stock           int64
+	Limit           int
+	LimitByAddress  bool
+	Opens, Closes   time.Time // whole milliseconds; zero = from the start, never. A ballot has both
+	WaitingList     bool
+	Price           int64 // of a unit, minor units
+	Currency        string
+	Countries       []Country
+	Webhook         bool          // orders get a webhook job
+	FulfilmentDelay time.Duration // from taken to due for hand-over: time to cancel
+	Mail            bool          // papers get mail jobs
+	Retain          time.Duration // see Sale
 	// Secret is 32 random bytes for a ballot, of which only the commitment is shown until
 	// the draw; otherwise zero.
-	Secret [32]byte
-	Wanted draw.Kind // a ballot's public randomness
+	Secret     [32]byte
+	PublicKind draw.Kind // a ballot's public randomness
 }
 
 // Stock adds units to a sale, or takes free ones away.
@@ -129,20 +129,20 @@ type MakeDraw struct {
 	Public  draw.Public
 }
 
-// Handing marks an order or a winning entry as on its way to the fulfiller. It is
+// BeginFulfilment marks an order or a winning entry as on its way to the fulfiller. It is
 // committed before the first try, so that the buyer cannot cancel what is on its way.
-type Handing struct{ ID ID }
+type BeginFulfilment struct{ ID ID }
 
-// HandedOver ends the hand-over and removes the webhook job.
-type HandedOver struct {
+// FinishFulfilment ends the hand-over and removes the webhook job.
+type FinishFulfilment struct {
 	ID  ID
 	How string // such as "webhook"
 }
 
-// Mailed removes a mail job.
-type Mailed struct {
+// FinishMail removes a mail job.
+type FinishMail struct {
 	ID   ID
-	What What
+	Kind JobKind
 }
 
 // Forget erases a person: from one paper, or, with ID 0, from every paper of an e-mail

@@ -9,89 +9,89 @@ func DecodeCommand(data []byte) (Command, error) {
 	if len(data) == 0 || len(data) > MaxCommand {
 		return nil, ErrCommand
 	}
-	r := reader{data: data[1:]}
-	c := r.command(data[0])
+	r := decoder{data: data[1:]}
+	c := r.readCommand(data[0])
 	if c == nil || !r.done() {
 		return nil, ErrCommand
 	}
 	return c, nil
 }
 
-// command reads the fields in the order in which Encode writes them.
-func (r *reader) command(op byte) Command {
+// readCommand reads the fields in the order in which Encode writes them.
+func (r *decoder) readCommand(op byte) Command {
 	switch op {
-	case opAsk:
-		return r.ask()
+	case opPlaceOrder:
+		return r.readPlaceOrder()
 	case opCancel:
-		return Cancel{ID: r.id(), By: r.operation(), Reason: r.text()}
+		return Cancel{ID: r.readID(), By: r.readOperation(), Reason: r.text()}
 	case opOffer:
-		return r.offer()
+		return r.readOffer()
 	case opStock:
-		return Stock{Operation: r.operation(), Product: r.text(), Delta: r.int()}
+		return Stock{Operation: r.readOperation(), Product: r.text(), Delta: r.int()}
 	case opOpenSale:
-		return OpenSale{Operation: r.operation(), Product: r.text()}
+		return OpenSale{Operation: r.readOperation(), Product: r.text()}
 	case opCloseSale:
-		return CloseSale{Operation: r.operation(), Product: r.text()}
+		return CloseSale{Operation: r.readOperation(), Product: r.text()}
 	case opSetTimes:
-		return SetTimes{Operation: r.operation(), Product: r.text(), Opens: r.time(), Closes: r.time()}
+		return SetTimes{Operation: r.readOperation(), Product: r.text(), Opens: r.time(), Closes: r.time()}
 	case opAnnounce:
-		return Announce{Operation: r.operation(), Text: r.text()}
+		return Announce{Operation: r.readOperation(), Text: r.text()}
 	case opInvite:
-		return Invite{Operation: r.operation(), Product: r.text(), Count: r.count(), Until: r.time()}
+		return Invite{Operation: r.readOperation(), Product: r.text(), Count: r.count(), Until: r.time()}
 	case opMakeDraw:
-		return MakeDraw{Operation: r.operation(), Product: r.text(), Public: r.public()}
-	case opHanding:
-		return Handing{ID: r.id()}
-	case opHandedOver:
-		return HandedOver{ID: r.id(), How: r.text()}
-	case opMailed:
-		return Mailed{ID: r.id(), What: What(r.byte())}
+		return MakeDraw{Operation: r.readOperation(), Product: r.text(), Public: r.readPublic()}
+	case opBeginFulfilment:
+		return BeginFulfilment{ID: r.readID()}
+	case opFinishFulfilment:
+		return FinishFulfilment{ID: r.readID(), How: r.text()}
+	case opFinishMail:
+		return FinishMail{ID: r.readID(), Kind: JobKind(r.byte())}
 	case opForget:
-		return Forget{Operation: r.operation(), ID: r.id(), Email: r.text()}
+		return Forget{Operation: r.readOperation(), ID: r.readID(), Email: r.text()}
 	case opTick:
 		return Tick{}
 	}
 	return nil
 }
 
-func (r *reader) ask() Ask {
-	return Ask{
-		ID:       r.id(),
+func (r *decoder) readPlaceOrder() PlaceOrder {
+	return PlaceOrder{
+		ID:       r.readID(),
 		Product:  r.text(),
 		Kind:     Kind(r.byte()),
 		Quantity: r.count(),
 		Total:    r.int(),
 		Currency: r.text(),
-		Person:   r.person(),
+		Person:   r.readPerson(),
 		More:     r.bool(),
 	}
 }
 
-func (r *reader) offer() Offer {
+func (r *decoder) readOffer() Offer {
 	return Offer{
-		Operation:      r.operation(),
-		Product:        r.text(),
-		Mode:           Mode(r.byte()),
-		Stock:          r.int(),
-		Limit:          r.count(),
-		LimitByAddress: r.bool(),
-		Opens:          r.time(),
-		Closes:         r.time(),
-		WaitingList:    r.bool(),
-		Price:          r.int(),
-		Currency:       r.text(),
-		Countries:      r.countries(),
-		Webhook:        r.bool(),
-		HandoverAfter:  r.duration(),
-		Mail:           r.bool(),
-		Retain:         r.duration(),
-		Secret:         r.bytes32(),
-		Wanted:         draw.Kind(r.text()),
+		Operation:       r.readOperation(),
+		Product:         r.text(),
+		Mode:            Mode(r.byte()),
+		Stock:           r.int(),
+		Limit:           r.count(),
+		LimitByAddress:  r.bool(),
+		Opens:           r.time(),
+		Closes:          r.time(),
+		WaitingList:     r.bool(),
+		Price:           r.int(),
+		Currency:        r.text(),
+		Countries:       r.readCountries(),
+		Webhook:         r.bool(),
+		FulfilmentDelay: r.duration(),
+		Mail:            r.bool(),
+		Retain:          r.duration(),
+		Secret:          r.bytes32(),
+		PublicKind:      draw.Kind(r.text()),
 	}
 }
 
-// id reads an ID, which may be 0 where there is none.
-func (r *reader) id() ID {
+// readID reads an ID, which may be 0 where there is none.
+func (r *decoder) readID() ID {
 	id := ID(r.uint())
 	if id > MaxID {
 		r.fail()
@@ -99,21 +99,21 @@ func (r *reader) id() ID {
 	return id
 }
 
-func (r *reader) operation() Operation { return Operation{Who: r.text(), OpID: r.uint()} }
+func (r *decoder) readOperation() Operation { return Operation{Operator: r.text(), OpID: r.uint()} }
 
-func (r *reader) public() draw.Public {
+func (r *decoder) readPublic() draw.Public {
 	return draw.Public{Kind: draw.Kind(r.text()), Text: r.text()}
 }
 
-func (r *reader) person() Person {
+func (r *decoder) readPerson() Person {
 	return Person{
 		Name: r.text(), Email: r.text(), Line1: r.text(), Line2: r.text(),
 		City: r.text(), Postcode: r.text(), Country: r.text(),
 	}
 }
 
-func (r *reader) countries() []Country {
-	n := r.list()
+func (r *decoder) readCountries() []Country {
+	n := r.listLen()
 	if n == 0 {
 		return nil
 	}

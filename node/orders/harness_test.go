@@ -75,7 +75,7 @@ func (d *desk) want(o Outcome, c Command) Answer {
 
 func (d *desk) by() Operation {
 	d.op++
-	return Operation{Who: "Ada", OpID: d.op}
+	return Operation{Operator: "Ada", OpID: d.op}
 }
 
 func (d *desk) newID() ID {
@@ -96,9 +96,9 @@ func (d *desk) ticks() {
 	d.t.Fatal("a Tick is due forever")
 }
 
-func (d *desk) paper(id ID) Paper {
+func (d *desk) paper(id ID) Order {
 	d.t.Helper()
-	p, err := d.book.Paper(id)
+	p, err := d.book.Order(id)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (d *desk) someOffer() Offer {
 		Operation: d.by(), Product: "pi", Mode: FirstCome, Stock: 3, Limit: 2,
 		Opens: start, WaitingList: true, Price: 35_00, Currency: "USD",
 		Countries: []Country{{Code: "GB", Shipping: 4_00, Tax: 20_00}, {Code: "DE", Shipping: 8_00}},
-		Webhook:   true, HandoverAfter: time.Hour, Mail: true,
+		Webhook:   true, FulfilmentDelay: time.Hour, Mail: true,
 	}
 }
 
@@ -137,7 +137,7 @@ func (d *desk) ballotOffer() Offer {
 	o.Mode = Ballot
 	o.Closes = start.Add(time.Hour)
 	o.Secret = [32]byte{1, 2, 3}
-	o.Wanted = draw.None
+	o.PublicKind = draw.None
 	return o
 }
 
@@ -150,11 +150,11 @@ func person(n int) Person {
 }
 
 // ask is an Ask of person n for one unit.
-func (d *desk) ask(n int, k Kind) Ask {
-	return Ask{ID: d.newID(), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD", Person: person(n)}
+func (d *desk) ask(n int, k Kind) PlaceOrder {
+	return PlaceOrder{ID: d.newID(), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD", Person: person(n)}
 }
 
-func (c Ask) of(quantity int) Ask {
+func (c PlaceOrder) of(quantity int) PlaceOrder {
 	c.Quantity = quantity
 	c.Total = 35_00*int64(quantity) + 8_00
 	return c

@@ -34,27 +34,27 @@ func (id ID) String() string {
 			text[at] = '-'
 			at++
 		}
-		text[at] = symbols[id.digit(i)]
+		text[at] = symbols[id.digitAt(i)]
 		at++
 	}
 	return string(text[:])
 }
 
-// digit is the symbol number i, from 0; number idDigits is the check symbol.
-func (id ID) digit(i int) byte {
+// digitAt is the symbol number i, from 0; number idDigits is the check symbol.
+func (id ID) digitAt(i int) byte {
 	if i == idDigits {
-		return id.check()
+		return id.checkDigit()
 	}
 	return byte(id>>(5*(idDigits-1-i))) & 31
 }
 
-// check is the check symbol: the symbols as the coefficients of a polynomial over the
+// checkDigit is the check symbol: the symbols as the coefficients of a polynomial over the
 // field of 32 elements (x^5 = x^2 + 1), at x. Unlike a sum modulo 32 it changes with any one
 // wrong symbol and with any two symbols swapped.
-func (id ID) check() byte {
+func (id ID) checkDigit() byte {
 	sum := byte(0)
 	for i := range idDigits {
-		sum = (sum ^ id.digit(i)) << 1
+		sum = (sum ^ id.digitAt(i)) << 1
 		if sum&32 != 0 {
 			sum ^= 0b100101
 		}
@@ -89,7 +89,7 @@ func ParseID(text string) (ID, error) {
 	if n != idDigits+1 || !id.Valid() {
 		return 0, ErrID
 	}
-	if last != id.check() {
+	if last != id.checkDigit() {
 		return 0, fmt.Errorf("%w; a letter or digit is wrong", ErrID)
 	}
 	return id, nil

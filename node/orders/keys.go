@@ -4,9 +4,9 @@ import "encoding/binary"
 
 // The keys of the buckets; see there.
 
-func key2(n uint16) []byte { return binary.BigEndian.AppendUint16(make([]byte, 0, 2), n) }
-func key8(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), n) }
-func value4(n int) []byte  { return binary.BigEndian.AppendUint32(make([]byte, 0, 4), uint32(n)) }
+func uint16Key(n uint16) []byte { return binary.BigEndian.AppendUint16(make([]byte, 0, 2), n) }
+func uint64Key(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), n) }
+func uint32Value(n int) []byte  { return binary.BigEndian.AppendUint32(make([]byte, 0, 4), uint32(n)) }
 
 // saleKey is a sale's number and another number.
 func saleKey(sale uint16, n uint64) []byte {
@@ -27,15 +27,15 @@ func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
 	return k
 }
 
-func personKey(p *paper) []byte {
-	return binary.BigEndian.AppendUint64(personPrefix(p.prints.email, p.sale, !p.live()), p.Number)
+func personKey(p *storedOrder) []byte {
+	return binary.BigEndian.AppendUint64(personPrefix(p.prints.email, p.sale, !p.isLive()), p.Number)
 }
 
 // personValue has units 0 for a dead paper.
-func personValue(p *paper) []byte {
+func personValue(p *storedOrder) []byte {
 	v := append(make([]byte, 0, 21), byte(p.Kind))
 	units := 0
-	if p.live() {
+	if p.isLive() {
 		units = p.Quantity
 	}
 	v = binary.BigEndian.AppendUint32(v, uint32(units))
@@ -46,7 +46,7 @@ func addressPrefix(address fingerprint, sale uint16) []byte {
 	return append(append(make([]byte, 0, 26), byte(sale>>8), byte(sale)), address[:]...)
 }
 
-func addressKey(p *paper) []byte {
+func addressKey(p *storedOrder) []byte {
 	return binary.BigEndian.AppendUint64(addressPrefix(p.prints.address, p.sale), p.Number)
 }
 
@@ -66,7 +66,7 @@ func outboxKey(q Queue, since int64, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(k, number)
 }
 
-func potValue(number uint64, units int, won bool) []byte {
+func entryValue(number uint64, units int, won bool) []byte {
 	v := binary.BigEndian.AppendUint64(make([]byte, 0, 13), number)
 	v = binary.BigEndian.AppendUint32(v, uint32(units))
 	if won {

@@ -14,13 +14,13 @@ func TestCancelReturnsUnits(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
 	a := d.ask(1, KindOrder).of(2)
-	d.want(Taken, a)
+	d.want(Placed, a)
 	if s := d.sale(); s.Sold != 2 || s.Free != 1 {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
 	}
 	d.want(Done, Cancel{ID: a.ID})
 	d.want(Same, Cancel{ID: a.ID})
-	d.want(NoPaper, Cancel{ID: 5})
+	d.want(NoOrder, Cancel{ID: 5})
 	if s := d.sale(); s.Sold != 0 || s.Free != 3 {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
 	}
@@ -34,7 +34,7 @@ func TestHandOver(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
 	a := d.ask(1, KindOrder)
-	d.want(Taken, a)
+	d.want(Placed, a)
 	jobs := func(q Queue) []Job {
 		list, err := d.book.Outbox(q, d.now, Job{}, 10)
 		if err != nil {
@@ -42,7 +42,7 @@ func TestHandOver(t *testing.T) {
 		}
 		return list
 	}
-	if mail := jobs(QueueMail); len(mail) != 1 || mail[0].What != JobMailTaken || mail[0].Paper.ID != a.ID {
+	if mail := jobs(QueueMail); len(mail) != 1 || mail[0].Kind != JobMailPlaced || mail[0].Order.ID != a.ID {
 		t.Fatalf("mail %v", mail)
 	}
 	if got := jobs(QueueWebhook); len(got) != 0 {
@@ -52,29 +52,29 @@ func TestHandOver(t *testing.T) {
 	if got := jobs(QueueWebhook); len(got) != 1 || !got[0].Since.Equal(d.now) {
 		t.Fatalf("webhook %v", got)
 	}
-	d.want(Done, Mailed{a.ID, JobMailTaken})
-	d.want(Same, Mailed{a.ID, JobMailTaken})
-	d.want(Done, Handing{a.ID})
-	d.want(Same, Handing{a.ID})
+	d.want(Done, FinishMail{a.ID, JobMailPlaced})
+	d.want(Same, FinishMail{a.ID, JobMailPlaced})
+	d.want(Done, BeginFulfilment{a.ID})
+	d.want(Same, BeginFulfilment{a.ID})
 	d.want(TooLate, Cancel{ID: a.ID})
 	if got := jobs(QueueWebhook); len(got) != 1 {
 		t.Fatal("the webhook job is gone before it is done")
 	}
-	d.want(Done, HandedOver{a.ID, "webhook"})
+	d.want(Done, FinishFulfilment{a.ID, "webhook"})
 	d.want(TooLate, Cancel{ID: a.ID, By: d.by()})
 	if len(jobs(QueueWebhook))+len(jobs(QueueMail)) != 0 {
 		t.Fatal("jobs are left")
 	}
 	// An operator may cancel what is on its way, and the job goes with it.
 	b := d.ask(2, KindOrder)
-	d.want(Taken, b)
-	d.want(Done, Handing{b.ID})
+	d.want(Placed, b)
+	d.want(Done, BeginFulfilment{b.ID})
 	d.want(Done, Cancel{ID: b.ID, By: d.by(), Reason: "parcel lost"})
 	d.now = d.now.Add(time.Hour)
 	if got := jobs(QueueWebhook); len(got) != 0 {
 		t.Fatal("a cancelled order is handed over")
 	}
-	d.want(TooLate, Handing{b.ID})
+	d.want(TooLate, BeginFulfilment{b.ID})
 	d.recount()
 }
 
@@ -82,12 +82,12 @@ func TestOutboxGoesOnAfterAJob(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
 	for n := range 3 {
-		d.want(Taken, d.ask(n, KindOrder))
+		d.want(Placed, d.ask(n, KindOrder))
 	}
 	var after Job
 	for n := range 3 {
 		jobs, err := d.book.Outbox(QueueMail, d.now, after, 1)
-		if err != nil || len(jobs) != 1 || jobs[0].Paper.Number != uint64(n+1) {
+		if err != nil || len(jobs) != 1 || jobs[0].Order.Number != uint64(n+1) {
 			t.Fatalf("job %d: %v %v", n, jobs, err)
 		}
 		after = jobs[0]
@@ -100,21 +100,21 @@ func TestOutboxGoesOnAfterAJob(t *testing.T) {
 func TestWaves(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
-	d.want(Taken, d.ask(90, KindOrder).of(2))
-	d.want(Taken, d.ask(91, KindOrder))
+	d.want(Placed, d.ask(90, KindOrder).of(2))
+	d.want(Placed, d.ask(91, KindOrder))
 	var papers []ID
 	for n := range 5 {
-		a := d.want(Taken, d.ask(n, KindWaiting))
+		a := d.want(Placed, d.ask(n, KindWaiting))
 		if a.Position != n+1 {
 			t.Fatalf("position %d, want %d", a.Position, n+1)
 		}
-		papers = append(papers, a.Paper)
+		papers = append(papers, a.Order)
 	}
 	d.want(Done, Cancel{ID: papers[1]})
 	if place, of, err := d.book.Position(papers[2]); place != 2 || of != 4 || err != nil {
 		t.Fatalf("place %d of %d, %v", place, of, err)
 	}
-	if _, _, err := d.book.Position(papers[1]); !errors.Is(err, ErrNoPlace) {
+	if _, _, err := d.book.Position(papers[1]); !errors.Is(err, ErrNotQueued) {
 		t.Fatalf("who left has a place: %v", err)
 	}
 	until := d.now.Add(time.Hour)
@@ -132,7 +132,7 @@ func TestWaves(t *testing.T) {
 	thief := d.ask(0, KindOrder)
 	thief.Person.Line1 = "1 Elsewhere"
 	d.want(Differs, thief)
-	if a := d.want(Taken, d.ask(0, KindOrder)); a.Paper != papers[0] {
+	if a := d.want(Placed, d.ask(0, KindOrder)); a.Order != papers[0] {
 		t.Fatalf("accepting made another paper")
 	}
 	d.want(Same, d.ask(0, KindOrder))
@@ -190,15 +190,15 @@ func TestBallot(t *testing.T) {
 		t.Run("public "+string(wanted), func(t *testing.T) {
 			d := newDesk(t)
 			o := d.ballotOffer()
-			o.Wanted = wanted
+			o.PublicKind = wanted
 			o.Stock = 300
 			d.want(Done, o)
 			const entries = 700 // more than two Ticks' work
 			var cancelled ID
 			for n := range entries {
-				a := d.want(Taken, d.ask(n, KindEntry).of(1+n%2))
+				a := d.want(Placed, d.ask(n, KindEntry).of(1+n%2))
 				if n == 7 {
-					cancelled = a.Paper
+					cancelled = a.Order
 				}
 			}
 			d.want(Done, Cancel{ID: cancelled})
@@ -250,7 +250,7 @@ func checkDrawn(t *testing.T, d *desk, entries int) {
 	for _, ref := range f.Winners {
 		won[ref] = true
 	}
-	papers, _, err := d.book.Papers(Filter{Kind: KindEntry}, 0, MaxPage)
+	papers, _, err := d.book.Orders(Filter{Kind: KindEntry}, 0, MaxPage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,13 +273,13 @@ func TestForget(t *testing.T) {
 	o.LimitByAddress = true
 	d.want(Done, o)
 	open := d.ask(1, KindOrder)
-	d.want(Taken, open)
+	d.want(Placed, open)
 	done := d.ask(1, KindOrder)
 	done.More = true
-	d.want(Taken, done)
-	d.want(Done, HandedOver{done.ID, "by hand"})
+	d.want(Placed, done)
+	d.want(Done, FinishFulfilment{done.ID, "by hand"})
 	gone := d.ask(2, KindOrder)
-	d.want(Taken, gone)
+	d.want(Placed, gone)
 	d.want(Done, Cancel{ID: gone.ID})
 	c := Forget{Operation: d.by(), Email: "Person1@example.org"}
 	if a := d.want(Done, c); a.Count != 2 || a.Left != 0 {
@@ -304,7 +304,7 @@ func TestForget(t *testing.T) {
 			t.Errorf("the snapshot still has %q", word)
 		}
 	}
-	d.want(Taken, d.ask(1, KindOrder)) // a stranger again
+	d.want(Placed, d.ask(1, KindOrder)) // a stranger again
 	d.recount()
 }
 
@@ -314,17 +314,17 @@ func TestRetention(t *testing.T) {
 	o.Retain = 24 * time.Hour
 	d.want(Done, o)
 	a, b := d.ask(1, KindOrder), d.ask(2, KindOrder)
-	d.want(Taken, a)
-	d.want(Taken, b)
+	d.want(Placed, a)
+	d.want(Placed, b)
 	d.now = d.now.Add(time.Hour)
-	d.want(Done, HandedOver{a.ID, "by hand"})
+	d.want(Done, FinishFulfilment{a.ID, "by hand"})
 	at, ok := d.book.Due()
 	if want := d.now.Add(o.Retain); !ok || !at.Equal(want) {
 		t.Fatalf("due %v, want %v", at, want)
 	}
 	d.now = at
 	d.ticks()
-	if p := d.paper(a.ID); p.State != StateForgotten || p.Was != StateHandedOver {
+	if p := d.paper(a.ID); p.State != StateForgotten || p.Was != StateFulfilled {
 		t.Fatalf("%v, was %v", p.State, p.Was)
 	}
 	if p := d.paper(b.ID); p.State != StateOpen || p.Person == (Person{}) {
@@ -342,7 +342,7 @@ func TestOperatorsCommandsHappenOnce(t *testing.T) {
 	if s := d.sale(); s.Stock != 8 {
 		t.Fatalf("stock %d, want 8", s.Stock)
 	}
-	d.want(Retry, Stock{c.Operation, "pi", 6})
+	d.want(IDInUse, Stock{c.Operation, "pi", 6})
 	if a := d.want(NotEnough, Stock{d.by(), "pi", -9}); a.Left != 8 {
 		t.Fatalf("left %d", a.Left)
 	}
@@ -361,7 +361,7 @@ func TestOperatorsCommandsHappenOnce(t *testing.T) {
 		t.Fatalf("trail %v", trail)
 	}
 	for i, c := range trail {
-		if c.What != want[i] || c.Who != "Ada" || !c.At.Equal(start) || c.Number != uint64(i+1) {
+		if c.Action != want[i] || c.Operator != "Ada" || !c.At.Equal(start) || c.Number != uint64(i+1) {
 			t.Errorf("trail %d: %+v, want %q", i, c, want[i])
 		}
 	}

@@ -17,7 +17,7 @@ func spread(n int) ID { return ID(uint64(n+1) * 0x9E3779B97F4A7C15 >> 14) }
 func crowd(from, n int, k Kind) [][]byte {
 	batch := make([][]byte, n)
 	for i := range batch {
-		c := Ask{
+		c := PlaceOrder{
 			ID: spread(from + i), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD",
 			Person: person(from + i),
 		}
@@ -50,7 +50,7 @@ func TestManyRegistrations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a, err := DecodeAnswer(replies[step-1]); err != nil || a.Outcome != Taken || a.Position != n+step {
+		if a, err := DecodeAnswer(replies[step-1]); err != nil || a.Outcome != Placed || a.Position != n+step {
 			t.Fatalf("%+v, %v", a, err)
 		}
 		var m runtime.MemStats
@@ -80,7 +80,7 @@ func TestManyRegistrations(t *testing.T) {
 		w.CloseWithError(err)
 	}()
 	two := openBook(t)
-	size := &counter{to: io.Discard}
+	size := &countingWriter{to: io.Discard}
 	if err := two.Restore(io.TeeReader(r, size)); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func BenchmarkPosition(b *testing.B) {
 
 // TestBatchesDoNotMatterToPapers: the same commands in other batches make the same papers.
 func TestBatchesDoNotMatterToPapers(t *testing.T) {
-	papers := func(batch int) []Paper {
+	papers := func(batch int) []Order {
 		d := newDesk(t)
 		d.want(Done, d.someOffer())
 		commands := crowd(0, 12, KindOrder)
@@ -179,7 +179,7 @@ func TestBatchesDoNotMatterToPapers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		list, _, err := d.book.Papers(Filter{}, 0, 100)
+		list, _, err := d.book.Orders(Filter{}, 0, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

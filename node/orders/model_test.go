@@ -28,20 +28,20 @@ type modelPaper struct {
 	house    int // variant of the address
 	kind     Kind
 	quantity int
-	state    PaperState
+	state    OrderState
 	until    time.Time
 }
 
 func (p *modelPaper) live() bool {
 	return p.state == StateOpen || p.state == StateInvited || p.state == StateWon ||
-		p.state == StateHandingOver || p.state == StateHandedOver
+		p.state == StateFulfilling || p.state == StateFulfilled
 }
 
 func (m *model) free() int64 {
 	free := m.stock
 	for _, p := range m.papers {
 		switch {
-		case p.state == StateInvited, p.state == StateWon, p.state == StateHandingOver, p.state == StateHandedOver,
+		case p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
 			p.state == StateOpen && p.kind == KindOrder:
 			free -= int64(p.quantity)
 		}
@@ -73,7 +73,7 @@ func (m *model) find(id ID) *modelPaper {
 	return nil
 }
 
-func (m *model) ask(c Ask, who, house int) Outcome {
+func (m *model) ask(c PlaceOrder, who, house int) Outcome {
 	var mine, same, invited *modelPaper
 	units, atHouse := 0, 0
 	for _, p := range m.papers {
@@ -104,7 +104,7 @@ func (m *model) ask(c Ask, who, house int) Outcome {
 			return Differs
 		}
 		invited.kind, invited.quantity, invited.state = KindOrder, c.Quantity, StateOpen
-		return Taken
+		return Placed
 	case same != nil && !c.More:
 		return Same
 	case !m.suits(c.Kind):
@@ -125,7 +125,7 @@ func (m *model) ask(c Ask, who, house int) Outcome {
 		return SoldOut
 	}
 	m.papers = append(m.papers, &modelPaper{id: c.ID, who: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
-	return Taken
+	return Placed
 }
 
 func (m *model) suits(k Kind) bool {
@@ -138,7 +138,7 @@ func (m *model) suits(k Kind) bool {
 	return k == KindInterest
 }
 
-func (m *model) refusal(c Ask) Outcome {
+func (m *model) refusal(c PlaceOrder) Outcome {
 	gone := m.free() == 0 || m.waiting() > 0
 	switch {
 	case m.offer.Mode == Ballot && m.drawn:
@@ -163,7 +163,7 @@ func (m *model) cancel(id ID) Outcome {
 	p := m.find(id)
 	switch {
 	case p == nil:
-		return NoPaper
+		return NoOrder
 	case p.state == StateCancelled || p.state == StateLeft:
 		return Same
 	case p.state != StateOpen && p.state != StateInvited && p.state != StateWon,
@@ -214,7 +214,7 @@ func (m *model) tick() {
 	for _, e := range m.entries { // papers are made in the order of their IDs here
 		list.Add(e.Reference)
 	}
-	secret := sale{secret: m.offer.Secret}
+	secret := storedSale{secret: m.offer.Secret}
 	winners, losers := draw.Run(draw.Seed(secret.secretHex(), list, ""), m.entries, m.free())
 	for _, ref := range winners {
 		byID[ref].state = StateWon
@@ -324,14 +324,14 @@ func (m *model) step(rt *rapid.T, d *desk) (Command, Outcome) {
 		p := m.find(id)
 		switch {
 		case p == nil:
-			return Handing{id}, NoPaper
-		case p.state == StateHandingOver:
-			return Handing{id}, Same
+			return BeginFulfilment{id}, NoOrder
+		case p.state == StateFulfilling:
+			return BeginFulfilment{id}, Same
 		case p.state == StateOpen && p.kind == KindOrder || p.state == StateWon:
-			p.state = StateHandingOver
-			return Handing{id}, Done
+			p.state = StateFulfilling
+			return BeginFulfilment{id}, Done
 		}
-		return Handing{id}, TooLate
+		return BeginFulfilment{id}, TooLate
 	case "close":
 		if m.offer.Mode != Ballot {
 			m.closed = !m.closed

@@ -21,7 +21,7 @@ import (
 //
 // It is for comparing only: mail goes to the address as it was typed.
 func NormalEmail(email string) string {
-	local, domain, _ := strings.Cut(fold(strings.TrimSpace(email)), "@")
+	local, domain, _ := strings.Cut(foldCase(strings.TrimSpace(email)), "@")
 	if tag := strings.IndexByte(local, '+'); tag > 0 {
 		local = local[:tag]
 	}
@@ -31,10 +31,10 @@ func NormalEmail(email string) string {
 	return local + "@" + domain
 }
 
-// fold brings text to NFKC and takes each letter for the first of those that differ from
+// foldCase brings text to NFKC and takes each letter for the first of those that differ from
 // it by case only (for ASCII: the capital).
-func fold(s string) string {
-	if plain(s) {
+func foldCase(s string) string {
+	if isPrintableASCII(s) {
 		return strings.ToUpper(s)
 	}
 	folded := strings.Map(func(c rune) rune {
@@ -48,11 +48,11 @@ func fold(s string) string {
 	return norm.NFKC.String(folded)
 }
 
-// words appends the letters, marks and digits of s, folded, with one blank between runs
+// appendWords appends the letters, marks and digits of s, folded, with one blank between runs
 // of them: "12 High St." and "12  high st" are the same.
-func words(to []byte, s string) []byte {
+func appendWords(to []byte, s string) []byte {
 	gap := len(to) > 0
-	for _, c := range fold(s) {
+	for _, c := range foldCase(s) {
 		if !unicode.IsLetter(c) && !unicode.IsMark(c) && !unicode.IsNumber(c) {
 			gap = len(to) > 0
 			continue
@@ -66,9 +66,9 @@ func words(to []byte, s string) []byte {
 	return to
 }
 
-// joined appends the letters, marks and digits of s, folded, without blanks: a postcode.
-func joined(to []byte, s string) []byte {
-	for _, c := range fold(s) {
+// appendJoined appends the letters, marks and digits of s, folded, without blanks: a postcode.
+func appendJoined(to []byte, s string) []byte {
+	for _, c := range foldCase(s) {
 		if unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsNumber(c) {
 			to = append(to, string(c)...)
 		}
@@ -94,11 +94,11 @@ func emailPrint(email string) fingerprint { return fingerprintOf([]byte(NormalEm
 func addressPrint(p *Person) fingerprint {
 	text := make([]byte, 0, 128)
 	text = append(text, p.Country...)
-	text = append(joined(append(text, 0), p.Postcode), 0)
-	text = words(text, p.Line1)
-	text = words(text, p.Line2)
+	text = append(appendJoined(append(text, 0), p.Postcode), 0)
+	text = appendWords(text, p.Line1)
+	text = appendWords(text, p.Line2)
 	if p.Postcode == "" {
-		text = words(append(text, 0), p.City)
+		text = appendWords(append(text, 0), p.City)
 	}
 	return fingerprintOf(text)
 }
@@ -107,11 +107,11 @@ func addressPrint(p *Person) fingerprint {
 // and address.
 func personPrint(p *Person) fingerprint {
 	text := make([]byte, 0, 160)
-	text = append(words(text, p.Name), 0)
+	text = append(appendWords(text, p.Name), 0)
 	text = append(text, p.Country...)
-	text = append(joined(append(text, 0), p.Postcode), 0)
-	text = words(text, p.Line1)
-	text = words(text, p.Line2)
-	text = words(append(text, 0), p.City)
+	text = append(appendJoined(append(text, 0), p.Postcode), 0)
+	text = appendWords(text, p.Line1)
+	text = appendWords(text, p.Line2)
+	text = appendWords(append(text, 0), p.City)
 	return fingerprintOf(text)
 }

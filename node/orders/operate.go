@@ -10,29 +10,29 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// operate carries out an operator's command once: the same OpID again gets the first
+// runOperation carries out an operator's command once: the same OpID again gets the first
 // answer, another command with a used OpID gets Retry. do gives the answer and what the
 // trail says, in words without personal data.
-func (a *apply) operate(by Operation, data []byte, do func() (Answer, string)) Answer {
-	ops, order := a.bucket(bucketOps), a.bucket(bucketOpOrder)
-	hash := key8(xxhash.Sum64(data))
-	if v := ops.Get(key8(by.OpID)); v != nil {
+func (a *applyTx) runOperation(by Operation, data []byte, do func() (Answer, string)) Answer {
+	ops, order := a.bucket(bucketOperations), a.bucket(bucketOperationLog)
+	hash := uint64Key(xxhash.Sum64(data))
+	if v := ops.Get(uint64Key(by.OpID)); v != nil {
 		answer, err := DecodeAnswer(v[8:])
 		switch {
 		case err != nil:
 			a.fail(fmt.Errorf("%w: a remembered answer cannot be read", ErrBroken))
 		case string(v[:8]) != string(hash):
-			return Answer{Outcome: Retry}
+			return Answer{Outcome: IDInUse}
 		}
 		return answer
 	}
 	answer, what := do()
 	m := &a.b.meta
 	m.ops++
-	a.put(ops, key8(by.OpID), append(hash, answer.Encode()...))
-	a.put(order, key8(m.ops), key8(by.OpID))
-	if m.ops > MaxOps {
-		oldest := key8(m.ops - MaxOps)
+	a.put(ops, uint64Key(by.OpID), append(hash, answer.Encode()...))
+	a.put(order, uint64Key(m.ops), uint64Key(by.OpID))
+	if m.ops > MaxOperations {
+		oldest := uint64Key(m.ops - MaxOperations)
 		if id := order.Get(oldest); id != nil {
 			a.remove(ops, append([]byte(nil), id...))
 			a.remove(order, oldest)
@@ -41,17 +41,17 @@ func (a *apply) operate(by Operation, data []byte, do func() (Answer, string)) A
 	if answer.Outcome != Done {
 		what += " (refused: " + answer.Outcome.String() + ")"
 	}
-	a.trail(by.Who, what)
+	a.appendAudit(by.Operator, what)
 	return answer
 }
 
-// operateSale is operate for a command about a sale, whose state it adds to the answer.
-func (a *apply) operateSale(by Operation, data []byte, product string, do func(*sale) (Answer, string)) Answer {
-	s := a.sale(product)
+// runSaleOperation is operate for a command about a sale, whose state it adds to the answer.
+func (a *applyTx) runSaleOperation(by Operation, data []byte, product string, do func(*storedSale) (Answer, string)) Answer {
+	s := a.saleByProduct(product)
 	if s == nil {
 		return Answer{Outcome: NoSuchSale}
 	}
-	return a.operate(by, data, func() (Answer, string) {
+	return a.runOperation(by, data, func() (Answer, string) {
 		answer, what := do(s)
 		s.dirty = s.dirty || answer.Outcome == Done
 		answer.State = s.StateAt(a.now)
@@ -59,36 +59,36 @@ func (a *apply) operateSale(by Operation, data []byte, product string, do func(*
 	})
 }
 
-// trail adds a line to the operators' trail and drops one that is too old.
-func (a *apply) trail(who, what string) {
+// appendAudit adds a line to the operators' trail and drops one that is too old.
+func (a *applyTx) appendAudit(who, what string) {
 	m := &a.b.meta
 	m.audit++
-	var w writer
+	var w encoder
 	w.int(a.at)
 	w.text(who)
 	w.text(what)
 	audit := a.bucket(bucketAudit)
-	a.put(audit, key8(m.audit), w.data)
+	a.put(audit, uint64Key(m.audit), w.data)
 	if m.audit > MaxAudit {
-		a.remove(audit, key8(m.audit-MaxAudit))
+		a.remove(audit, uint64Key(m.audit-MaxAudit))
 	}
 }
 
-// said writes a moment for the trail.
-func said(t time.Time) string {
+// formatTime writes a moment for the trail.
+func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
 	return t.UTC().Format(time.RFC3339)
 }
 
-// offer makes a sale, if it is the first offer of its product. Boards send what their
+// makeOffer makes a sale, if it is the first offer of its product. Boards send what their
 // catalogues have at every start, so a later one leaves no trace.
-func (a *apply) offer(c *Offer, data []byte) Answer {
-	if s := a.sale(c.Product); s != nil {
+func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
+	if s := a.saleByProduct(c.Product); s != nil {
 		return Answer{Outcome: Same, State: s.StateAt(a.now)}
 	}
-	return a.operate(c.Operation, data, func() (Answer, string) {
+	return a.runOperation(c.Operation, data, func() (Answer, string) {
 		if len(a.b.sales) == MaxSales {
 			return Answer{Outcome: Full}, "offer " + c.Product
 		}
@@ -96,29 +96,29 @@ func (a *apply) offer(c *Offer, data []byte) Answer {
 		a.b.sales = append(a.b.sales, s)
 		a.b.byName[s.Product] = s
 		what := fmt.Sprintf("offer %s: %d units, %s, opens %s, closes %s",
-			s.Product, s.Stock, s.Mode, said(s.Opens), said(s.Closes))
+			s.Product, s.Stock, s.Mode, formatTime(s.Opens), formatTime(s.Closes))
 		return Answer{Outcome: Done, State: s.StateAt(a.now)}, what
 	})
 }
 
-func newSale(c *Offer, number uint16) *sale {
-	s := &sale{
+func newSale(c *Offer, number uint16) *storedSale {
+	s := &storedSale{
 		Sale: Sale{
 			Product: c.Product, Mode: c.Mode, Stock: c.Stock, Free: c.Stock,
 			Limit: c.Limit, LimitByAddress: c.LimitByAddress, Opens: c.Opens, Closes: c.Closes,
 			WaitingList: c.WaitingList, Price: c.Price, Currency: c.Currency, Countries: c.Countries,
-			HandoverAfter: c.HandoverAfter, Retain: c.Retain,
+			FulfilmentDelay: c.FulfilmentDelay, Retain: c.Retain,
 		},
 		number: number, webhook: c.Webhook, mail: c.Mail, secret: c.Secret, dirty: true,
 	}
 	if c.Mode == Ballot {
-		s.Draw.Wanted = c.Wanted
+		s.Draw.PublicKind = c.PublicKind
 		s.Draw.Commitment = draw.Commitment(c.Secret)
 	}
 	return s
 }
 
-func (a *apply) stock(s *sale, c Stock) (Answer, string) {
+func (a *applyTx) changeStock(s *storedSale, c Stock) (Answer, string) {
 	what := fmt.Sprintf("stock %s: %+d", s.Product, c.Delta)
 	switch {
 	case s.StateAt(a.now) == SaleDrawing:
@@ -133,7 +133,7 @@ func (a *apply) stock(s *sale, c Stock) (Answer, string) {
 	return Answer{Outcome: Done, Left: int(s.Free)}, what
 }
 
-func (a *apply) openSale(s *sale) (Answer, string) {
+func (a *applyTx) openSale(s *storedSale) (Answer, string) {
 	what := "open " + s.Product
 	if s.Mode == Ballot {
 		switch s.StateAt(a.now) {
@@ -149,12 +149,12 @@ func (a *apply) openSale(s *sale) (Answer, string) {
 		s.Opens = a.now
 	}
 	if !s.Closes.IsZero() && !a.now.Before(s.Closes) {
-		s.Closes = moment(0)
+		s.Closes = fromMillis(0)
 	}
 	return Answer{Outcome: Done}, what
 }
 
-func (a *apply) closeSale(s *sale) (Answer, string) {
+func (a *applyTx) closeSale(s *storedSale) (Answer, string) {
 	what := "close " + s.Product
 	switch state := s.StateAt(a.now); {
 	case state == SaleDrawing:
@@ -171,8 +171,8 @@ func (a *apply) closeSale(s *sale) (Answer, string) {
 	return Answer{Outcome: Done}, what
 }
 
-func (a *apply) setTimes(s *sale, c SetTimes) (Answer, string) {
-	what := fmt.Sprintf("times %s: opens %s, closes %s", s.Product, said(c.Opens), said(c.Closes))
+func (a *applyTx) setTimes(s *storedSale, c SetTimes) (Answer, string) {
+	what := fmt.Sprintf("times %s: opens %s, closes %s", s.Product, formatTime(c.Opens), formatTime(c.Closes))
 	if s.Mode == Ballot {
 		if !a.now.Before(s.Closes) {
 			return Answer{Outcome: TooLate}, what
@@ -185,8 +185,8 @@ func (a *apply) setTimes(s *sale, c SetTimes) (Answer, string) {
 	return Answer{Outcome: Done}, what
 }
 
-// announce adds a sentence, or takes all of them off.
-func (a *apply) announce(c Announce) (Answer, string) {
+// announceText adds a sentence, or takes all of them off.
+func (a *applyTx) announceText(c Announce) (Answer, string) {
 	m := &a.b.meta
 	news := a.bucket(bucketNews)
 	for k, _ := news.Cursor().First(); k != nil; k, _ = news.Cursor().First() {
@@ -202,9 +202,9 @@ func (a *apply) announce(c Announce) (Answer, string) {
 		return Answer{Outcome: Done}, "announce nothing any more"
 	}
 	m.news++
-	var w writer
+	var w encoder
 	w.int(a.at)
 	w.text(c.Text)
-	a.put(news, key8(m.news), w.data)
+	a.put(news, uint64Key(m.news), w.data)
 	return Answer{Outcome: Done}, "announce: " + c.Text
 }

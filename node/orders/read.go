@@ -19,7 +19,7 @@ import (
 
 // Sale is the sale of a product.
 func (b *Book) Sale(product string) (Sale, bool) {
-	for _, s := range b.view.Load().sales {
+	for _, s := range b.readModel.Load().sales {
 		if s.Product == product {
 			return s, true
 		}
@@ -28,25 +28,25 @@ func (b *Book) Sale(product string) (Sale, bool) {
 }
 
 // Sales are all sales, in the order of their offers.
-func (b *Book) Sales() []Sale { return slices.Clone(b.view.Load().sales) }
+func (b *Book) Sales() []Sale { return slices.Clone(b.readModel.Load().sales) }
 
 // News are the announcements, newest first, at most MaxNews.
-func (b *Book) News() []News { return slices.Clone(b.view.Load().news) }
+func (b *Book) News() []News { return slices.Clone(b.readModel.Load().news) }
 
 // Due is the next moment at which a Tick changes something; false if nothing waits for
 // the clock. Where it has passed, a Tick is due now.
 func (b *Book) Due() (at time.Time, ok bool) {
-	v := b.view.Load()
-	return v.due, v.isDue
+	v := b.readModel.Load()
+	return v.nextDue, v.hasDue
 }
 
-// Paper is a paper by its reference. The error is ErrNoPaper, or the working copy's.
-func (b *Book) Paper(id ID) (Paper, error) {
-	var found Paper
-	err := b.read(func(r *reading) error {
-		p, err := r.paper(id)
+// Order is a paper by its reference. The error is ErrNoPaper, or the working copy's.
+func (b *Book) Order(id ID) (Order, error) {
+	var found Order
+	err := b.withReadTx(func(r *readTx) error {
+		p, err := r.orderByID(id)
 		if err == nil {
-			found = p.Paper
+			found = p.Order
 		}
 		return err
 	})
@@ -57,45 +57,45 @@ func (b *Book) Paper(id ID) (Paper, error) {
 // is ErrNoPaper, ErrNoPlace if the paper is not (any more) in a queue, or the working
 // copy's.
 func (b *Book) Position(id ID) (place, of int, err error) {
-	err = b.read(func(r *reading) error {
-		p, err := r.paper(id)
+	err = b.withReadTx(func(r *readTx) error {
+		p, err := r.orderByID(id)
 		if err != nil {
 			return err
 		}
-		if !p.queued() {
-			return ErrNoPlace
+		if !p.isQueued() {
+			return ErrNotQueued
 		}
-		s, err := r.sale(p.sale)
+		s, err := r.saleByNumber(p.sale)
 		if err != nil {
 			return err
 		}
-		place, of = position(r.tx, p), s.Waiting+s.Interested
+		place, of = queuePosition(r.tx, p), s.Waiting+s.Interested
 		return nil
 	})
 	return place, of, err
 }
 
-// Papers lists papers in the order of their arrival, after the paper with the number
+// Orders lists papers in the order of their arrival, after the paper with the number
 // after (0: from the first one). It looks at at most a few thousand papers at a time, so
 // that no call is long: a list may be short or empty and yet not the last. next is what
 // to give as after the next time, or 0 if there are no more.
-func (b *Book) Papers(f Filter, after uint64, limit int) (papers []Paper, next uint64, err error) {
+func (b *Book) Orders(f Filter, after uint64, limit int) (papers []Order, next uint64, err error) {
 	const look = 4096
 	limit = min(max(limit, 1), MaxPage)
-	err = b.read(func(r *reading) error {
-		c := r.bucket(bucketPapers).Cursor()
+	err = b.withReadTx(func(r *readTx) error {
+		c := r.bucket(bucketOrders).Cursor()
 		looked := 0
-		for k, v := c.Seek(key8(after + 1)); k != nil; k, v = c.Next() {
+		for k, v := c.Seek(uint64Key(after + 1)); k != nil; k, v = c.Next() {
 			if len(papers) == limit || looked == look {
 				next = after
 				return nil
 			}
-			p, err := r.decode(v)
+			p, err := r.decodeOrder(v)
 			if err != nil {
 				return err
 			}
-			if f.passes(&p.Paper) {
-				papers = append(papers, p.Paper)
+			if f.matches(&p.Order) {
+				papers = append(papers, p.Order)
 			}
 			looked++
 			after = p.Number
@@ -105,21 +105,21 @@ func (b *Book) Papers(f Filter, after uint64, limit int) (papers []Paper, next u
 	return papers, next, err
 }
 
-func (f *Filter) passes(p *Paper) bool {
+func (f *Filter) matches(p *Order) bool {
 	return (f.Product == "" || f.Product == p.Product) && (f.Kind == 0 || f.Kind == p.Kind) &&
 		(f.State == 0 || f.State == p.State)
 }
 
 // Audit lists what operators changed, oldest first, after the change with the number
 // after (0: from the first one kept), at most limit and MaxPage.
-func (b *Book) Audit(after uint64, limit int) ([]Change, error) {
+func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 	limit = min(max(limit, 1), MaxPage)
-	var list []Change
-	err := b.read(func(r *reading) error {
+	var list []AuditEntry
+	err := b.withReadTx(func(r *readTx) error {
 		c := r.bucket(bucketAudit).Cursor()
-		for k, v := c.Seek(key8(after + 1)); k != nil && len(list) < limit; k, v = c.Next() {
-			d := reader{data: v}
-			change := Change{Number: binary.BigEndian.Uint64(k), At: d.time(), Who: d.text(), What: d.text()}
+		for k, v := c.Seek(uint64Key(after + 1)); k != nil && len(list) < limit; k, v = c.Next() {
+			d := decoder{data: v}
+			change := AuditEntry{Number: binary.BigEndian.Uint64(k), At: d.time(), Operator: d.text(), Action: d.text()}
 			if !d.done() {
 				return fmt.Errorf("%w: a line of the trail cannot be read", ErrBroken)
 			}
@@ -137,22 +137,22 @@ func (b *Book) Audit(after uint64, limit int) ([]Change, error) {
 func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, error) {
 	limit = min(max(limit, 1), MaxPage)
 	from := []byte{byte(q)}
-	if after.Paper.Number != 0 {
-		from = outboxKey(q, millis(after.Since), after.Paper.Number+1)
+	if after.Order.Number != 0 {
+		from = outboxKey(q, toMillis(after.Since), after.Order.Number+1)
 	}
 	var jobs []Job
-	err := b.read(func(r *reading) error {
+	err := b.withReadTx(func(r *readTx) error {
 		c := r.bucket(bucketOutbox).Cursor()
 		for k, v := c.Seek(from); k != nil && k[0] == byte(q) && len(jobs) < limit; k, v = c.Next() {
 			since := int64(binary.BigEndian.Uint64(k[1:]))
 			if since > now.UnixMilli() {
 				break
 			}
-			p, err := r.numbered(binary.BigEndian.Uint64(k[9:]))
+			p, err := r.orderByNumber(binary.BigEndian.Uint64(k[9:]))
 			if err != nil {
 				return err
 			}
-			jobs = append(jobs, Job{What: What(v[0]), Since: moment(since), Paper: p.Paper})
+			jobs = append(jobs, Job{Kind: JobKind(v[0]), Since: fromMillis(since), Order: p.Order})
 		}
 		return nil
 	})
@@ -164,8 +164,8 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 // working copy's.
 func (b *Book) Draw(product string) (draw.File, error) {
 	var f draw.File
-	err := b.read(func(r *reading) error {
-		s, err := r.named(product)
+	err := b.withReadTx(func(r *readTx) error {
+		s, err := r.saleByProduct(product)
 		switch {
 		case err != nil:
 			return err
@@ -178,8 +178,8 @@ func (b *Book) Draw(product string) (draw.File, error) {
 			Entries: make([]draw.Entry, 0, s.Entries),
 		}
 		won := 0
-		prefix := key2(s.number)
-		c := r.bucket(bucketPot).Cursor()
+		prefix := uint16Key(s.number)
+		c := r.bucket(bucketEntries).Cursor()
 		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
 			f.Entries = append(f.Entries, draw.Entry{
 				Reference: ID(binary.BigEndian.Uint64(k[2:])).String(),
@@ -196,46 +196,46 @@ func (b *Book) Draw(product string) (draw.File, error) {
 	return f, err
 }
 
-// read runs fn in a read transaction.
-func (b *Book) read(fn func(*reading) error) error {
+// withReadTx runs fn in a read transaction.
+func (b *Book) withReadTx(fn func(*readTx) error) error {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.db == nil {
 		return ErrClosed
 	}
-	return b.db.View(func(tx *bbolt.Tx) error { return fn(&reading{tx: tx}) })
+	return b.db.View(func(tx *bbolt.Tx) error { return fn(&readTx{tx: tx}) })
 }
 
-// reading is a read transaction and what was looked up in it.
-type reading struct {
+// readTx is a read transaction and what was looked up in it.
+type readTx struct {
 	tx    *bbolt.Tx
-	sales [MaxSales]*sale
+	sales [MaxSales]*storedSale
 }
 
-func (r *reading) bucket(name string) *bbolt.Bucket { return r.tx.Bucket([]byte(name)) }
+func (r *readTx) bucket(name string) *bbolt.Bucket { return r.tx.Bucket([]byte(name)) }
 
-func (r *reading) paper(id ID) (*paper, error) {
-	number := r.bucket(bucketIDs).Get(key8(uint64(id)))
+func (r *readTx) orderByID(id ID) (*storedOrder, error) {
+	number := r.bucket(bucketIDs).Get(uint64Key(uint64(id)))
 	if number == nil {
-		return nil, ErrNoPaper
+		return nil, ErrNoOrder
 	}
-	return r.numbered(binary.BigEndian.Uint64(number))
+	return r.orderByNumber(binary.BigEndian.Uint64(number))
 }
 
-func (r *reading) numbered(number uint64) (*paper, error) {
-	data := r.bucket(bucketPapers).Get(key8(number))
+func (r *readTx) orderByNumber(number uint64) (*storedOrder, error) {
+	data := r.bucket(bucketOrders).Get(uint64Key(number))
 	if data == nil {
 		return nil, fmt.Errorf("%w: an index has paper number %d, which is not there", ErrBroken, number)
 	}
-	return r.decode(data)
+	return r.decodeOrder(data)
 }
 
-func (r *reading) decode(data []byte) (*paper, error) {
-	p, err := decodePaper(data)
+func (r *readTx) decodeOrder(data []byte) (*storedOrder, error) {
+	p, err := decodeOrder(data)
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.sale(p.sale)
+	s, err := r.saleByNumber(p.sale)
 	if err != nil {
 		return nil, err
 	}
@@ -243,11 +243,11 @@ func (r *reading) decode(data []byte) (*paper, error) {
 	return p, nil
 }
 
-func (r *reading) sale(number uint16) (*sale, error) {
+func (r *readTx) saleByNumber(number uint16) (*storedSale, error) {
 	if s := r.sales[number]; s != nil {
 		return s, nil
 	}
-	data := r.bucket(bucketSales).Get(key2(number))
+	data := r.bucket(bucketSales).Get(uint16Key(number))
 	if data == nil {
 		return nil, fmt.Errorf("%w: sale number %d is not there", ErrBroken, number)
 	}
@@ -258,12 +258,12 @@ func (r *reading) sale(number uint16) (*sale, error) {
 	return s, err
 }
 
-func (r *reading) named(product string) (*sale, error) {
+func (r *readTx) saleByProduct(product string) (*storedSale, error) {
 	for n := range uint16(MaxSales) {
-		if r.bucket(bucketSales).Get(key2(n)) == nil {
+		if r.bucket(bucketSales).Get(uint16Key(n)) == nil {
 			break
 		}
-		s, err := r.sale(n)
+		s, err := r.saleByNumber(n)
 		if err != nil || s.Product == product {
 			return s, err
 		}

@@ -12,25 +12,25 @@ import (
 // index with the papers. nil means that it does not contradict itself; otherwise the
 // error is ErrBroken with what was found. A million papers take some seconds on a laptop.
 func (b *Book) Recount() error {
-	return b.read(func(r *reading) error {
+	return b.withReadTx(func(r *readTx) error {
 		next := &Book{}
-		if err := next.load(r.tx); err != nil {
+		if err := next.loadMemory(r.tx); err != nil {
 			return err
 		}
-		return recount(r.tx, next)
+		return recountTx(r.tx, next)
 	})
 }
 
-// tally is what the papers say that a sale's counters and indexes should have.
-type tally struct {
+// saleTally is what the papers say that a sale's counters and indexes should have.
+type saleTally struct {
 	sold, held, waiting, interested int64
 }
 
-// recount compares the papers in a working copy with everything else in it. b is what was
+// recountTx compares the papers in a working copy with everything else in it. b is what was
 // loaded from it.
-func recount(tx *bbolt.Tx, b *Book) error {
-	c := counting{tx: tx, b: b, want: map[string]int{}, sales: make([]tally, len(b.sales))}
-	steps := []func() error{c.papers, c.counters, c.sizes, c.limits, c.queues, c.pots}
+func recountTx(tx *bbolt.Tx, b *Book) error {
+	c := recountState{tx: tx, b: b, wantKeys: map[string]int{}, sales: make([]saleTally, len(b.sales))}
+	steps := []func() error{c.countOrders, c.checkCounters, c.checkSizes, c.checkLimits, c.checkQueues, c.checkEntries}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("%w: counting again: %w", ErrBroken, err)
@@ -39,78 +39,78 @@ func recount(tx *bbolt.Tx, b *Book) error {
 	return nil
 }
 
-// counting is a recount under way.
-type counting struct {
-	tx    *bbolt.Tx
-	b     *Book
-	sales []tally
-	want  map[string]int // keys that a bucket should have
+// recountState is a recount under way.
+type recountState struct {
+	tx       *bbolt.Tx
+	b        *Book
+	sales    []saleTally
+	wantKeys map[string]int // keys that a bucket should have
 }
 
-func (c *counting) bucket(name string) *bbolt.Bucket { return c.tx.Bucket([]byte(name)) }
+func (c *recountState) bucket(name string) *bbolt.Bucket { return c.tx.Bucket([]byte(name)) }
 
-// has counts a key that a bucket should have, and looks whether it is there.
-func (c *counting) has(name string, key, value []byte) error {
-	c.want[name]++
+// expectKey counts a key that a bucket should have, and looks whether it is there.
+func (c *recountState) expectKey(name string, key, value []byte) error {
+	c.wantKeys[name]++
 	if v := c.bucket(name).Get(key); v == nil || !bytes.Equal(v, value) {
 		return fmt.Errorf("%s does not agree with a paper", name)
 	}
 	return nil
 }
 
-func (c *counting) papers() error {
-	cur := c.bucket(bucketPapers).Cursor()
+func (c *recountState) countOrders() error {
+	cur := c.bucket(bucketOrders).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		p, err := decodePaper(v)
+		p, err := decodeOrder(v)
 		if err != nil {
 			return err
 		}
-		if int(p.sale) >= len(c.b.sales) || !bytes.Equal(k, key8(p.Number)) || p.Number > c.b.meta.papers {
+		if int(p.sale) >= len(c.b.sales) || !bytes.Equal(k, uint64Key(p.Number)) || p.Number > c.b.meta.orders {
 			return fmt.Errorf("paper number %d is not where it should be", p.Number)
 		}
-		c.want[bucketPapers]++
-		if err := c.paper(p); err != nil {
+		c.wantKeys[bucketOrders]++
+		if err := c.countOrder(p); err != nil {
 			return fmt.Errorf("paper %s: %w", p.ID, err)
 		}
 	}
 	return nil
 }
 
-func (c *counting) paper(p *paper) error {
+func (c *recountState) countOrder(p *storedOrder) error {
 	s, t := c.b.sales[p.sale], &c.sales[p.sale]
-	t.sold += p.sold()
-	t.held += p.held()
-	errs := []error{c.has(bucketIDs, key8(uint64(p.ID)), key8(p.Number))}
+	t.sold += p.unitsSold()
+	t.held += p.unitsHeld()
+	errs := []error{c.expectKey(bucketIDs, uint64Key(uint64(p.ID)), uint64Key(p.Number))}
 	if p.State != StateForgotten {
-		p.fill()
-		errs = append(errs, c.has(bucketPeople, personKey(p), personValue(p)))
+		p.fillPrints()
+		errs = append(errs, c.expectKey(bucketPeople, personKey(p), personValue(p)))
 	}
-	if s.LimitByAddress && p.live() {
-		errs = append(errs, c.has(bucketAddresses, addressKey(p), value4(p.Quantity)))
+	if s.LimitByAddress && p.isLive() {
+		errs = append(errs, c.expectKey(bucketAddresses, addressKey(p), uint32Value(p.Quantity)))
 	}
-	if p.queued() {
-		errs = append(errs, c.has(bucketQueue, saleKey(p.sale, p.place), key8(p.Number)))
+	if p.isQueued() {
+		errs = append(errs, c.expectKey(bucketQueue, saleKey(p.sale, p.queueNumber), uint64Key(p.Number)))
 		if p.Kind == KindInterest {
 			t.interested++
 		} else {
 			t.waiting++
 		}
 	}
-	if s.webhook && p.toSend() {
-		errs = append(errs, c.has(bucketOutbox, outboxKey(QueueWebhook, millis(p.Ready), p.Number), []byte{byte(JobWebhook)}))
+	if s.webhook && p.awaitsFulfilment() {
+		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueWebhook, toMillis(p.Ready), p.Number), []byte{byte(JobWebhook)}))
 	}
-	if p.mail != 0 {
-		errs = append(errs, c.has(bucketOutbox, outboxKey(QueueMail, p.since, p.Number), []byte{byte(p.mail)}))
+	if p.mailJob != 0 {
+		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueMail, p.mailSince, p.Number), []byte{byte(p.mailJob)}))
 	}
-	if p.State == StateInvited && c.bucket(bucketTimers).Get(timerKey(millis(p.Until), p.Number)) == nil {
+	if p.State == StateInvited && c.bucket(bucketTimers).Get(timerKey(toMillis(p.Until), p.Number)) == nil {
 		errs = append(errs, fmt.Errorf("its invitation has no end"))
 	}
-	return first(errs...)
+	return firstError(errs...)
 }
 
-func (c *counting) counters() error {
+func (c *recountState) checkCounters() error {
 	for i, s := range c.b.sales {
-		if err := s.check(); err != nil {
+		if err := s.checkCounters(); err != nil {
 			return err
 		}
 		t := c.sales[i]
@@ -122,36 +122,36 @@ func (c *counting) counters() error {
 	return nil
 }
 
-// sizes finds keys that no paper accounts for.
-func (c *counting) sizes() error {
-	for _, name := range []string{bucketPapers, bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
+// checkSizes finds keys that no paper accounts for.
+func (c *recountState) checkSizes() error {
+	for _, name := range []string{bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
 		n := 0
 		cur := c.bucket(name).Cursor()
 		for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
 			n++
 		}
-		if n != c.want[name] {
-			return fmt.Errorf("%s has %d keys, the papers account for %d", name, n, c.want[name])
+		if n != c.wantKeys[name] {
+			return fmt.Errorf("%s has %d keys, the papers account for %d", name, n, c.wantKeys[name])
 		}
 	}
 	return nil
 }
 
-// limits adds up what each person and each address has: keys with the same beginning are
+// checkLimits adds up what each person and each address has: keys with the same beginning are
 // next to each other.
-func (c *counting) limits() error {
-	err := c.runs(bucketPeople, 19, func(k, v []byte) (uint16, int) {
+func (c *recountState) checkLimits() error {
+	err := c.checkPrefixSums(bucketPeople, 19, func(k, v []byte) (uint16, int) {
 		return binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:]))
 	})
 	if err != nil {
 		return err
 	}
-	return c.runs(bucketAddresses, 18, func(k, v []byte) (uint16, int) {
+	return c.checkPrefixSums(bucketAddresses, 18, func(k, v []byte) (uint16, int) {
 		return binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v))
 	})
 }
 
-func (c *counting) runs(name string, prefix int, of func(k, v []byte) (sale uint16, units int)) error {
+func (c *recountState) checkPrefixSums(name string, prefix int, of func(k, v []byte) (sale uint16, units int)) error {
 	var last []byte
 	sum := 0
 	cur := c.bucket(name).Cursor()
@@ -171,16 +171,16 @@ func (c *counting) runs(name string, prefix int, of func(k, v []byte) (sale uint
 	return nil
 }
 
-// queues compares the blocks with the queue.
-func (c *counting) queues() error {
+// checkQueues compares the blocks with the queue.
+func (c *recountState) checkQueues() error {
 	blocks := map[string]int{}
 	cur := c.bucket(bucketQueue).Cursor()
 	for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
 		place := binary.BigEndian.Uint64(k[2:])
-		blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(place/blockSize)))]++
+		blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(place/queueBlockSize)))]++
 	}
 	n := 0
-	cur = c.bucket(bucketBlocks).Cursor()
+	cur = c.bucket(bucketQueueBlocks).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		if blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
 			return fmt.Errorf("a block of a queue is counted wrongly")
@@ -193,17 +193,17 @@ func (c *counting) queues() error {
 	return nil
 }
 
-// pots compares the pots with the entries.
-func (c *counting) pots() error {
+// checkEntries compares the pots with the entries.
+func (c *recountState) checkEntries() error {
 	counts := make([]int, len(c.b.sales))
-	cur := c.bucket(bucketPot).Cursor()
+	cur := c.bucket(bucketEntries).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		sale := binary.BigEndian.Uint16(k)
-		data := c.bucket(bucketPapers).Get(key8(binary.BigEndian.Uint64(v)))
+		data := c.bucket(bucketOrders).Get(uint64Key(binary.BigEndian.Uint64(v)))
 		if data == nil || int(sale) >= len(counts) {
 			return fmt.Errorf("a pot has an entry that is not a paper")
 		}
-		p, err := decodePaper(data)
+		p, err := decodeOrder(data)
 		if err != nil {
 			return err
 		}

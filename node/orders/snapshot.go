@@ -22,9 +22,9 @@ const snapshotLine = "bramble orders snapshot 1\n"
 // What a key or a value of a snapshot may have, in bytes, and how many of them are
 // written in one transaction of Restore.
 const (
-	maxKey      = 64
-	maxValue    = 64 << 10
-	restoreStep = 20_000
+	maxKey       = 64
+	maxValue     = 64 << 10
+	restoreBatch = 20_000
 )
 
 // Snapshot is a view of the book that later Applys do not change. It must be closed.
@@ -32,10 +32,10 @@ func (b *Book) Snapshot() (interface {
 	io.WriterTo
 	io.Closer
 }, error) {
-	return b.snapshot()
+	return b.openSnapshot()
 }
 
-func (b *Book) snapshot() (*snapshot, error) {
+func (b *Book) openSnapshot() (*snapshot, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.db == nil {
@@ -63,14 +63,14 @@ func (s *snapshot) Close() error {
 // WriteTo writes the snapshot.
 func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 	h := xxhash.New()
-	count := &counter{to: to}
+	count := &countingWriter{to: to}
 	w := bufio.NewWriterSize(io.MultiWriter(count, h), 64<<10)
-	err := s.write(w)
+	err := s.writeBuckets(w)
 	if err == nil {
 		err = w.Flush()
 	}
 	if err == nil {
-		_, err = count.Write(key8(h.Sum64()))
+		_, err = count.Write(uint64Key(h.Sum64()))
 	}
 	if err != nil {
 		return count.n, fmt.Errorf("orders: writing a snapshot: %w", err)
@@ -78,8 +78,8 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 	return count.n, nil
 }
 
-// write writes all before the hash. bufio keeps the first error for its Flush.
-func (s *snapshot) write(w *bufio.Writer) error {
+// writeBuckets writes all before the hash. bufio keeps the first error for its Flush.
+func (s *snapshot) writeBuckets(w *bufio.Writer) error {
 	w.WriteString(snapshotLine)
 	var n []byte
 	for i, name := range buckets {
@@ -100,12 +100,12 @@ func (s *snapshot) write(w *bufio.Writer) error {
 	return nil
 }
 
-type counter struct {
+type countingWriter struct {
 	to io.Writer
 	n  int64
 }
 
-func (c *counter) Write(p []byte) (int, error) {
+func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.to.Write(p)
 	c.n += int64(n)
 	return n, err
@@ -117,7 +117,7 @@ func (c *counter) Write(p []byte) (int, error) {
 func (b *Book) Restore(from io.Reader) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
-	return b.restore(from)
+	return b.restoreFrom(from)
 }
 
 // Rewrite makes the working copy anew from the book itself, so that no page of its file
@@ -129,7 +129,7 @@ func (b *Book) Rewrite() error {
 	if b.broken != nil {
 		return b.broken
 	}
-	s, err := b.snapshot()
+	s, err := b.openSnapshot()
 	if err != nil {
 		return err
 	}
@@ -139,45 +139,45 @@ func (b *Book) Rewrite() error {
 		_, err := s.WriteTo(w)
 		w.CloseWithError(errors.Join(err, s.Close()))
 	})
-	err = b.restore(r)
+	err = b.restoreFrom(r)
 	r.Close()
 	wrote.Wait()
 	return err
 }
 
-func (b *Book) restore(from io.Reader) error {
+func (b *Book) restoreFrom(from io.Reader) error {
 	if errors.Is(b.broken, ErrClosed) {
 		return ErrClosed
 	}
-	db, err := b.create()
+	db, err := b.createWorkingCopy()
 	if err != nil {
 		return err
 	}
 	next := &Book{}
-	err = fill(db, from)
+	err = fillBuckets(db, from)
 	if err == nil {
 		err = db.View(func(tx *bbolt.Tx) error {
-			if err := next.load(tx); err != nil {
+			if err := next.loadMemory(tx); err != nil {
 				return err
 			}
-			return recount(tx, next)
+			return recountTx(tx, next)
 		})
 	}
 	if err != nil {
-		return errors.Join(err, discard(db))
+		return errors.Join(err, discardWorkingCopy(db))
 	}
 	b.mu.Lock()
 	old := b.db
 	b.db = db
 	b.mu.Unlock()
 	b.meta, b.sales, b.byName, b.broken = next.meta, next.sales, next.byName, nil
-	b.view.Store(next.view.Load())
-	return discard(old)
+	b.readModel.Store(next.readModel.Load())
+	return discardWorkingCopy(old)
 }
 
-// load reads what a book keeps in memory out of its working copy.
-func (b *Book) load(tx *bbolt.Tx) error {
-	b.byName = map[string]*sale{}
+// loadMemory reads what a book keeps in memory out of its working copy.
+func (b *Book) loadMemory(tx *bbolt.Tx) error {
+	b.byName = map[string]*storedSale{}
 	if data := tx.Bucket([]byte(bucketMeta)).Get([]byte(stateKey)); data != nil {
 		m, err := decodeMeta(data)
 		if err != nil {
@@ -188,7 +188,7 @@ func (b *Book) load(tx *bbolt.Tx) error {
 	c := tx.Bucket([]byte(bucketSales)).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		n := len(b.sales)
-		if n == MaxSales || !bytes.Equal(k, key2(uint16(n))) {
+		if n == MaxSales || !bytes.Equal(k, uint16Key(uint16(n))) {
 			return fmt.Errorf("%w: the sales are not numbered in order", ErrBroken)
 		}
 		s, err := decodeSale(uint16(n), v)
@@ -198,16 +198,16 @@ func (b *Book) load(tx *bbolt.Tx) error {
 		b.sales = append(b.sales, s)
 		b.byName[s.Product] = s
 	}
-	a := newApply(b, tx)
-	b.view.Store(a.view())
+	a := newApplyTx(b, tx)
+	b.readModel.Store(a.buildReadModel())
 	return a.err
 }
 
-// fill reads a snapshot into empty buckets.
-func fill(db *bbolt.DB, from io.Reader) error {
+// fillBuckets reads a snapshot into empty buckets.
+func fillBuckets(db *bbolt.DB, from io.Reader) error {
 	h := xxhash.New()
 	// The hash is over what is taken out of the buffer, not over what is read ahead.
-	r := &hashing{from: bufio.NewReaderSize(from, 64<<10), hash: h}
+	r := &hashingReader{from: bufio.NewReaderSize(from, 64<<10), hash: h}
 	line := make([]byte, len(snapshotLine))
 	if _, err := io.ReadFull(r, line); err != nil || string(line) != snapshotLine {
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
@@ -219,7 +219,7 @@ func fill(db *bbolt.DB, from io.Reader) error {
 		for more := true; more; {
 			err := db.Update(func(tx *bbolt.Tx) error {
 				var err error
-				more, err = r.some(name, tx.Bucket([]byte(name)))
+				more, err = r.readEntries(name, tx.Bucket([]byte(name)))
 				return err
 			})
 			if err != nil {
@@ -238,20 +238,20 @@ func fill(db *bbolt.DB, from io.Reader) error {
 	return nil
 }
 
-// hashing hashes what is read through it.
-type hashing struct {
+// hashingReader hashes what is read through it.
+type hashingReader struct {
 	from *bufio.Reader
 	hash *xxhash.Digest
 	one  [1]byte
 }
 
-func (r *hashing) Read(p []byte) (int, error) {
+func (r *hashingReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.hash.Write(p[:n])
 	return n, err
 }
 
-func (r *hashing) ReadByte() (byte, error) {
+func (r *hashingReader) ReadByte() (byte, error) {
 	c, err := r.from.ReadByte()
 	if err == nil {
 		r.one[0] = c
@@ -260,10 +260,10 @@ func (r *hashing) ReadByte() (byte, error) {
 	return c, err
 }
 
-// some reads keys and values up to the bucket's end, or restoreStep of them.
-func (r *hashing) some(name string, to *bbolt.Bucket) (more bool, err error) {
+// readEntries reads keys and values up to the bucket's end, or restoreStep of them.
+func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, err error) {
 	to.FillPercent = 0.9 // keys come in order; some room is left for those put between later
-	for range restoreStep {
+	for range restoreBatch {
 		keyLen, err := binary.ReadUvarint(r)
 		if err != nil || keyLen > maxKey {
 			return false, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
@@ -275,7 +275,7 @@ func (r *hashing) some(name string, to *bbolt.Bucket) (more bool, err error) {
 		if err != nil || valueLen > maxValue {
 			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 		}
-		if !fits(name, int(keyLen), int(valueLen)) {
+		if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
 			return false, fmt.Errorf("%w: %s has a key or a value of another length", ErrSnapshot, name)
 		}
 		data := make([]byte, keyLen+valueLen)
@@ -289,9 +289,9 @@ func (r *hashing) some(name string, to *bbolt.Bucket) (more bool, err error) {
 	return true, nil
 }
 
-// fits reports whether a key and a value have the lengths that the book relies on where
+// hasBucketLengths reports whether a key and a value have the lengths that the book relies on where
 // it cuts them up; records are read by their own decoders.
-func fits(name string, key, value int) bool {
+func hasBucketLengths(name string, key, value int) bool {
 	switch name {
 	case bucketMeta:
 		return key == len(stateKey)
@@ -305,9 +305,9 @@ func fits(name string, key, value int) bool {
 		return key == 26 && value == 4
 	case bucketQueue:
 		return key == 10 && value == 8
-	case bucketBlocks:
+	case bucketQueueBlocks:
 		return key == 6 && value == 4
-	case bucketPot:
+	case bucketEntries:
 		return key == 10 && value == 13
 	case bucketTickets:
 		return key == 42 && value == 0
@@ -315,9 +315,9 @@ func fits(name string, key, value int) bool {
 		return key == 16 && value == 0
 	case bucketOutbox:
 		return key == 17 && value == 1
-	case bucketOps:
+	case bucketOperations:
 		return key == 8 && value > 8
-	case bucketOpOrder:
+	case bucketOperationLog:
 		return key == 8 && value == 8
 	}
 	return key == 8 // papers, news and trail, by number

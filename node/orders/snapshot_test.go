@@ -34,13 +34,13 @@ func busyDesk(t testing.TB) *desk {
 		if n > 2 {
 			k = KindWaiting
 		}
-		d.want(Taken, d.ask(n, k))
+		d.want(Placed, d.ask(n, k))
 		a := d.ask(n, KindEntry)
 		a.Product = "pi-b"
-		d.want(Taken, a)
+		d.want(Placed, a)
 		a = d.ask(n, KindInterest)
 		a.Product = "pi-a"
-		d.want(Taken, a)
+		d.want(Placed, a)
 	}
 	d.want(Done, Invite{d.by(), "pi-a", 2, d.now.Add(time.Minute)})
 	d.want(Done, Announce{d.by(), "We are open."})
@@ -56,7 +56,7 @@ func after(d *desk) {
 	d.ticks()
 	d.want(Done, Stock{d.by(), "pi", 7})
 	d.want(Done, Invite{d.by(), "pi", 5, d.now.Add(time.Minute)})
-	d.want(Taken, d.ask(3, KindOrder))
+	d.want(Placed, d.ask(3, KindOrder))
 	d.now = d.now.Add(time.Hour)
 	d.ticks()
 }
@@ -145,7 +145,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, at uint, change []byte) {
 		bad := bytes.Clone(good[:len(good)-8])
 		copy(bad[at%uint(len(bad)):], change)
-		bad = append(bad, key8(xxhash.Sum64(bad))...)
+		bad = append(bad, uint64Key(xxhash.Sum64(bad))...)
 		if err := b.Restore(bytes.NewReader(bad)); err == nil {
 			if err := b.Recount(); err != nil {
 				t.Fatal(err)
@@ -156,7 +156,7 @@ func FuzzRestore(f *testing.F) {
 
 // TestRecountFindsWhatIsWrong changes one thing in a working copy at a time.
 func TestRecountFindsWhatIsWrong(t *testing.T) {
-	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketBlocks, bucketPot, bucketOutbox, bucketPapers} {
+	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketQueueBlocks, bucketEntries, bucketOutbox, bucketOrders} {
 		t.Run(name, func(t *testing.T) {
 			d := busyDesk(t)
 			err := d.book.db.Update(func(tx *bbolt.Tx) error {
@@ -230,8 +230,8 @@ func TestClockNeverGoesBack(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
 	d.now = start.Add(-time.Hour)
-	if a := d.want(Taken, d.ask(1, KindOrder)); !d.paper(a.Paper).Made.Equal(start) {
-		t.Fatalf("made %v", d.paper(a.Paper).Made)
+	if a := d.want(Placed, d.ask(1, KindOrder)); !d.paper(a.Order).Made.Equal(start) {
+		t.Fatalf("made %v", d.paper(a.Order).Made)
 	}
 }
 
@@ -272,7 +272,7 @@ func TestOpenRemovesOldCopies(t *testing.T) {
 	if files, _ := filepath.Glob(filepath.Join(dir, "*")); len(files) != 0 {
 		t.Fatalf("files are left: %v", files)
 	}
-	if _, err := b.Paper(1); !errors.Is(err, ErrClosed) {
+	if _, err := b.Order(1); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a closed book is read: %v", err)
 	}
 	if _, err := b.Apply(1, start, nil); !errors.Is(err, ErrClosed) {
@@ -293,12 +293,12 @@ func TestReadersBesideWriter(t *testing.T) {
 					return
 				default:
 				}
-				papers, _, err := d.book.Papers(Filter{Product: "pi"}, 0, 10)
+				papers, _, err := d.book.Orders(Filter{Product: "pi"}, 0, 10)
 				if err != nil || len(papers) == 0 {
 					t.Errorf("%d papers, %v", len(papers), err)
 					return
 				}
-				if _, _, err := d.book.Position(papers[len(papers)-1].ID); err != nil && !errors.Is(err, ErrNoPlace) {
+				if _, _, err := d.book.Position(papers[len(papers)-1].ID); err != nil && !errors.Is(err, ErrNotQueued) {
 					t.Error(err)
 				}
 				d.book.Due()
@@ -316,7 +316,7 @@ func TestReadersBesideWriter(t *testing.T) {
 		})
 	}
 	for n := range 30 {
-		d.want(Taken, d.ask(100+n, KindWaiting))
+		d.want(Placed, d.ask(100+n, KindWaiting))
 	}
 	if err := d.book.Rewrite(); err != nil {
 		t.Error(err)
@@ -330,25 +330,25 @@ func TestOldOperationsAreDropped(t *testing.T) {
 	d := newDesk(t)
 	d.want(Done, d.someOffer())
 	var batch [][]byte
-	for range MaxOps + 10 {
+	for range MaxOperations + 10 {
 		batch = append(batch, Stock{d.by(), "pi", 1}.Encode())
 	}
 	d.index++
 	if _, err := d.book.Apply(d.index, d.now, batch); err != nil {
 		t.Fatal(err)
 	}
-	err := d.book.read(func(r *reading) error {
-		for _, name := range []string{bucketOps, bucketOpOrder} {
+	err := d.book.withReadTx(func(r *readTx) error {
+		for _, name := range []string{bucketOperations, bucketOperationLog} {
 			n := 0
 			c := r.bucket(name).Cursor()
 			for k, _ := c.First(); k != nil; k, _ = c.Next() {
 				n++
 			}
-			if n != MaxOps {
-				t.Errorf("%s has %d, want %d", name, n, MaxOps)
+			if n != MaxOperations {
+				t.Errorf("%s has %d, want %d", name, n, MaxOperations)
 			}
 		}
-		k, _ := r.bucket(bucketOpOrder).Cursor().First()
+		k, _ := r.bucket(bucketOperationLog).Cursor().First()
 		if got := binary.BigEndian.Uint64(k); got != 12 {
 			t.Errorf("the oldest is %d, want 12", got)
 		}

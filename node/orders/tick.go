@@ -4,40 +4,40 @@ import (
 	"encoding/binary"
 )
 
-// tick carries out what is due, at most tickWork papers' worth. Opening and closing need
+// runTick carries out what is due, at most tickWork papers' worth. Opening and closing need
 // nothing done here: a sale's state follows from its hours, and finish notes it.
-func (a *apply) tick() Answer {
+func (a *applyTx) runTick() Answer {
 	answer := Answer{Outcome: Done}
-	for answer.Count < tickWork && a.err == nil {
+	for answer.Count < maxTickWork && a.err == nil {
 		k, _ := a.timers.Cursor().First()
 		if k == nil || int64(binary.BigEndian.Uint64(k)) > a.at {
 			break
 		}
 		k = append([]byte(nil), k...)
-		p := a.numbered(binary.BigEndian.Uint64(k[8:]))
+		p := a.orderByNumber(binary.BigEndian.Uint64(k[8:]))
 		if p == nil {
 			break
 		}
 		a.remove(a.timers, k)
-		a.ring(p)
+		a.fireTimer(p)
 		answer.Count++
 	}
 	for _, s := range a.b.sales {
-		for answer.Count < tickWork && a.err == nil && s.drawable(a.now) {
-			answer.Count += a.drawOn(s, tickWork-answer.Count)
+		for answer.Count < maxTickWork && a.err == nil && s.canAdvanceDraw(a.now) {
+			answer.Count += a.advanceDraw(s, maxTickWork-answer.Count)
 		}
 	}
 	return answer
 }
 
-// ring does what is due for a paper. A timer is not taken back when its reason is gone,
+// fireTimer does what is due for a paper. A timer is not taken back when its reason is gone,
 // so that there may be nothing to do.
-func (a *apply) ring(p *paper) {
+func (a *applyTx) fireTimer(p *storedOrder) {
 	s := a.b.sales[p.sale]
 	switch {
 	case p.State == StateInvited && !a.now.Before(p.Until):
-		a.expire(p)
-	case p.finished() && s.Retain > 0 && !a.now.Before(p.Changed.Add(s.Retain)):
-		a.erase(p)
+		a.expireInvitation(p)
+	case p.isFinished() && s.Retain > 0 && !a.now.Before(p.Changed.Add(s.Retain)):
+		a.eraseOrder(p)
 	}
 }

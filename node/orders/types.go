@@ -9,33 +9,33 @@ import (
 
 // Bounds. Those on text are in bytes.
 const (
-	MaxSales     = 64          // products that the book knows; the shop's catalogue has at most 12
-	MaxProduct   = 40          // a product's slug
-	MaxStock     = 100_000_000 // units of one product
-	MaxLimit     = 1000        // units that one person may have, and so the largest quantity
-	MaxAmount    = 100_000_000_000
-	MaxCountries = 60
-	MaxName      = 160
-	MaxEmail     = 254 // RFC 5321 allows a path of 256 with its angle brackets
-	MaxLine      = 160
-	MaxCity      = 100
-	MaxPostcode  = 20
-	MaxWho       = 80  // an operator's name
-	MaxText      = 240 // an announcement, a reason, a note
-	MaxCommand   = 16 << 10
-	MaxNews      = 20     // announcements kept; older ones are dropped
-	MaxOps       = 4096   // operator commands remembered by their OpID
-	MaxAudit     = 50_000 // operator changes kept in the trail; older ones are dropped
-	MaxWave      = 1000   // people invited, or papers forgotten, by one command
-	MaxPage      = 1000   // things that one call of a reading method returns
+	MaxSales      = 64          // products that the book knows; the shop's catalogue has at most 12
+	MaxProduct    = 40          // a product's slug
+	MaxStock      = 100_000_000 // units of one product
+	MaxLimit      = 1000        // units that one person may have, and so the largest quantity
+	MaxAmount     = 100_000_000_000
+	MaxCountries  = 60
+	MaxName       = 160
+	MaxEmail      = 254 // RFC 5321 allows a path of 256 with its angle brackets
+	MaxLine       = 160
+	MaxCity       = 100
+	MaxPostcode   = 20
+	MaxOperator   = 80  // an operator's name
+	MaxText       = 240 // an announcement, a reason, a note
+	MaxCommand    = 16 << 10
+	MaxNews       = 20     // announcements kept; older ones are dropped
+	MaxOperations = 4096   // operator commands remembered by their OpID
+	MaxAudit      = 50_000 // operator changes kept in the trail; older ones are dropped
+	MaxPerCommand = 1000   // people invited, or papers forgotten, by one command
+	MaxPage       = 1000   // things that one call of a reading method returns
 )
 
 // Errors of the reading methods and of Apply, matched with errors.Is.
 var (
-	ErrNoPaper = errors.New("orders: there is no such paper")
-	ErrNoSale  = errors.New("orders: there is no such sale")
-	ErrNoDraw  = errors.New("orders: nothing has been drawn")
-	ErrNoPlace = errors.New("orders: the paper is not waiting in a queue")
+	ErrNoOrder   = errors.New("orders: there is no such order")
+	ErrNoSale    = errors.New("orders: there is no such sale")
+	ErrNoDraw    = errors.New("orders: nothing has been drawn")
+	ErrNotQueued = errors.New("orders: the order is not waiting in a queue")
 	// ErrBroken says that the book contradicts itself. It takes no command any more.
 	ErrBroken = errors.New("orders: the order book contradicts itself and refuses to go on")
 	// ErrDisk says that the working copy cannot be written, as on a full disk. Nothing has
@@ -108,21 +108,21 @@ const (
 	SaleDrawn   SaleState = 7 // a ballot whose draw is done
 )
 
-// PaperState is where a paper stands.
-type PaperState uint8
+// OrderState is where a paper stands.
+type OrderState uint8
 
 // The states of a paper.
 const (
-	StateOpen        PaperState = 1  // order taken / entry in the pot / waiting / registered
-	StateInvited     PaperState = 2  // units are held until Paper.Until
-	StateWon         PaperState = 3  // an entry whose units are sold; handed over like an order
-	StateLost        PaperState = 4  // an entry that won nothing
-	StateHandingOver PaperState = 5  // on its way to the fulfiller: the buyer can no longer cancel
-	StateHandedOver  PaperState = 6  // with the fulfiller
-	StateCancelled   PaperState = 7  // an order or entry taken back
-	StateLeft        PaperState = 8  // a waiting or interest paper taken back
-	StateExpired     PaperState = 9  // an invitation that was not used in time
-	StateForgotten   PaperState = 10 // the person is erased; what is left are numbers
+	StateOpen       OrderState = 1  // order taken / entry in the pot / waiting / registered
+	StateInvited    OrderState = 2  // units are held until Paper.Until
+	StateWon        OrderState = 3  // an entry whose units are sold; handed over like an order
+	StateLost       OrderState = 4  // an entry that won nothing
+	StateFulfilling OrderState = 5  // on its way to the fulfiller: the buyer can no longer cancel
+	StateFulfilled  OrderState = 6  // with the fulfiller
+	StateCancelled  OrderState = 7  // an order or entry taken back
+	StateLeft       OrderState = 8  // a waiting or interest paper taken back
+	StateExpired    OrderState = 9  // an invitation that was not used in time
+	StateForgotten  OrderState = 10 // the person is erased; what is left are numbers
 )
 
 // Outcome is how a command ended.
@@ -130,7 +130,7 @@ type Outcome uint8
 
 // Outcomes of an Ask. Only Taken made a paper; only Taken and Same carry one.
 const (
-	Taken        Outcome = 1  // a paper was made, or an invitation became an order
+	Placed       Outcome = 1  // a paper was made, or an invitation became an order
 	Same         Outcome = 2  // nothing new: it was done before; Answer.Paper has it
 	Differs      Outcome = 3  // the person has a paper with other details: ask (see Ask.More)
 	OverLimit    Outcome = 4  // Answer.Left more units would be allowed
@@ -141,7 +141,7 @@ const (
 	NoSuchSale   Outcome = 9  // nothing is offered under that name
 	WrongKind    Outcome = 10 // such as interest in a product that is in stock; see Answer.State
 	NoShipping   Outcome = 11 // the sale does not deliver to the person's country
-	Retry        Outcome = 12 // the ID belongs to another paper: make a new ID and ask again
+	IDInUse      Outcome = 12 // the ID belongs to another paper: make a new ID and ask again
 	Malformed    Outcome = 13 // the command does not pass its Check; a form must not send it
 )
 
@@ -149,7 +149,7 @@ const (
 const (
 	Done      Outcome = 20 // carried out; Answer.Count says how many where that makes sense
 	TooLate   Outcome = 21 // the paper or the sale is past that
-	NoPaper   Outcome = 22 // there is no such paper
+	NoOrder   Outcome = 22 // there is no such order
 	NotEnough Outcome = 23 // fewer units are free (Answer.Left) than would be taken away
 	Full      Outcome = 24 // the book knows MaxSales products already
 )
@@ -171,7 +171,7 @@ func (Person) GoString() string { return "orders.Person{…}" }
 // Answer is the reply to any command. Fields that mean nothing to its outcome are zero.
 type Answer struct {
 	Outcome  Outcome
-	Paper    ID        // Taken, Same, and Done of a command about a paper
+	Order    ID        // Taken, Same, and Done of a command about a paper
 	Position int       // Taken waiting or interest paper: its place in the queue, from 1
 	State    SaleState // of the sale after the command; 0 if the command has no sale
 	Opens    time.Time // NotOpen
@@ -180,8 +180,8 @@ type Answer struct {
 	Count    int       // Invite: invited; Tick: things that changed; Forget: papers erased
 }
 
-// Paper is what a person has with the shop under one reference.
-type Paper struct {
+// Order is what a person has with the shop under one reference.
+type Order struct {
 	ID       ID
 	Kind     Kind
 	Product  string
@@ -191,8 +191,8 @@ type Paper struct {
 	Currency string
 	Person   Person // zero if Forgotten
 	Made     time.Time
-	State    PaperState
-	Was      PaperState // Forgotten: the state before; otherwise 0
+	State    OrderState
+	Was      OrderState // Forgotten: the state before; otherwise 0
 	Until    time.Time  // Invited, Expired: the invitation's end
 	Changed  time.Time  // when State last changed
 	Ready    time.Time  // order, winning entry: when it is due for hand-over
@@ -201,7 +201,7 @@ type Paper struct {
 
 // Cancellable reports whether the buyer may still take the paper back, as far as the
 // paper alone tells: an entry whose ballot has closed is refused with TooLate.
-func (p Paper) Cancellable() bool {
+func (p Order) Cancellable() bool {
 	switch p.State {
 	case StateOpen, StateInvited, StateWon:
 		return true
@@ -211,28 +211,28 @@ func (p Paper) Cancellable() bool {
 
 // Sale is one product's sale.
 type Sale struct {
-	Product        string
-	Mode           Mode
-	State          SaleState // at the book's last command; StateAt tells it for any moment
-	Stock          int64     // Sold + Held + Free, always
-	Sold           int64     // orders and winning entries that were not cancelled
-	Held           int64     // for invited people
-	Free           int64
-	Limit          int  // units a person
-	LimitByAddress bool // the same limit for each postal address
-	Opens          time.Time
-	Closes         time.Time // zero = never
-	WaitingList    bool
-	Waiting        int // papers in the queue of a waiting list
-	Interested     int // papers in the queue of an Interest sale
-	Entries        int // entries in the pot
-	Price          int64
-	Currency       string
-	Countries      []Country // in the order of the offer; shared, not to be changed
-	HandoverAfter  time.Duration
-	Retain         time.Duration // how long a finished paper keeps its person; 0 = until forgotten
-	Draw           DrawInfo
-	Version        uint64 // grows by every change of any other field
+	Product         string
+	Mode            Mode
+	State           SaleState // at the book's last command; StateAt tells it for any moment
+	Stock           int64     // Sold + Held + Free, always
+	Sold            int64     // orders and winning entries that were not cancelled
+	Held            int64     // for invited people
+	Free            int64
+	Limit           int  // units a person
+	LimitByAddress  bool // the same limit for each postal address
+	Opens           time.Time
+	Closes          time.Time // zero = never
+	WaitingList     bool
+	Waiting         int // papers in the queue of a waiting list
+	Interested      int // papers in the queue of an Interest sale
+	Entries         int // entries in the pot
+	Price           int64
+	Currency        string
+	Countries       []Country // in the order of the offer; shared, not to be changed
+	FulfilmentDelay time.Duration
+	Retain          time.Duration // how long a finished paper keeps its person; 0 = until forgotten
+	Draw            DrawInfo
+	Version         uint64 // grows by every change of any other field
 
 	closed bool // by hand
 }
@@ -247,7 +247,7 @@ type Country struct {
 // DrawInfo is what there is to say about a ballot's draw.
 type DrawInfo struct {
 	Commitment string    // hex; published from the offer on
-	Wanted     draw.Kind // the public randomness that the draw waits for
+	PublicKind draw.Kind // the public randomness that the draw waits for
 	Public     draw.Public
 	At         time.Time // when the draw was done; zero before
 	Stock      int64     // units drawn for
@@ -260,12 +260,12 @@ type News struct {
 	Text string
 }
 
-// Change is one line of the operators' trail. What is plain words without personal data.
-type Change struct {
-	Number uint64 // from 1
-	At     time.Time
-	Who    string
-	What   string
+// AuditEntry is one line of the operators' trail. What is plain words without personal data.
+type AuditEntry struct {
+	Number   uint64 // from 1
+	At       time.Time
+	Operator string
+	Action   string
 }
 
 // Queue is one of the two queues of the outbox.
@@ -277,24 +277,24 @@ const (
 	QueueMail    Queue = 2
 )
 
-// What is what a job is about.
-type What uint8
+// JobKind is what a job is about.
+type JobKind uint8
 
 // The jobs of the outbox. A paper has at most one webhook job and at most one mail job:
 // a newer mail takes the place of one that was not sent yet.
 const (
-	JobWebhook       What = 1
-	JobMailTaken     What = 2
-	JobMailInvited   What = 3
-	JobMailWon       What = 4
-	JobMailCancelled What = 5
+	JobWebhook       JobKind = 1
+	JobMailPlaced    JobKind = 2
+	JobMailInvited   JobKind = 3
+	JobMailWon       JobKind = 4
+	JobMailCancelled JobKind = 5
 )
 
 // Job is something to send about a paper.
 type Job struct {
-	What  What
+	Kind  JobKind
 	Since time.Time // not to be done before
-	Paper Paper
+	Order Order
 }
 
 // Options is how a book is opened. There is nothing to choose yet.
@@ -304,5 +304,5 @@ type Options struct{}
 type Filter struct {
 	Product string
 	Kind    Kind
-	State   PaperState
+	State   OrderState
 }

@@ -13,8 +13,8 @@ import (
 // alwaysTaken is an order book that takes everything at no cost.
 type alwaysTaken struct{ *fakeDesk }
 
-func (alwaysTaken) Place(_ context.Context, a orders.Ask) (orders.Answer, error) {
-	return orders.Answer{Outcome: orders.Taken, Paper: a.ID}, nil
+func (alwaysTaken) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
+	return orders.Answer{Outcome: orders.Placed, Order: a.ID}, nil
 }
 
 // BenchmarkPlace is what an order costs in the shop: the form read and checked, and the

@@ -96,11 +96,11 @@ type Product struct {
 	Picture     string           // URL path; "" = none
 	PictureAlt  string
 
-	Mode           orders.Mode
-	WaitingList    bool          // whether who comes too late may wait for one
-	LimitByAddress bool          // whether PerPerson also holds for a postal address
-	HandoverAfter  time.Duration // how long a buyer can cancel before an order is handed over
-	Draw           DrawMethod    // of a ballot: what the seed is made of
+	Mode            orders.Mode
+	WaitingList     bool          // whether who comes too late may wait for one
+	LimitByAddress  bool          // whether PerPerson also holds for a postal address
+	FulfilmentDelay time.Duration // how long a buyer can cancel before an order is handed over
+	Draw            DrawMethod    // of a ballot: what the seed is made of
 
 	Specification []SpecificationRow
 }

@@ -91,8 +91,8 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 		{`stock = 3`, "stock = 3\nwaiting_list = \"yes\"", `shop.toml:23: product.waiting_list: a value of the wrong type: write waiting_list = true or false`},
 		{`stock = 3`, "stock = 3\nmode = \"interest\"\nwaiting_list = true", `shop.toml:24: product.waiting_list: an interest list is a waiting list already: write`},
 		{`stock = 3`, "stock = 3\nlimit_by_address = 1", `shop.toml:23: product.limit_by_address: a value of the wrong type: write`},
-		{`stock = 3`, "stock = 3\nhandover_after = \"2 days\"", `shop.toml:23: product.handover_after: "2 days" is not a time to wait: write handover_after = "24h"`},
-		{`stock = 3`, "stock = 3\nhandover_after = \"2161h\"", `shop.toml:23: product.handover_after: "2161h" is not a time to wait`},
+		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2 days\"", `shop.toml:23: product.fulfilment_delay: "2 days" is not a time to wait: write fulfilment_delay = "24h"`},
+		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2161h\"", `shop.toml:23: product.fulfilment_delay: "2161h" is not a time to wait`},
 		{`2030-01-02T07:30:00+01:00`, `1999-12-31T23:00:00Z`, `shop.toml:24: product.opens: not between the years 2000 and 2199: write opens`},
 		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\nstate = \"closed\"", `shop.toml:25: product.state: a ballot goes by its hours: write state`},
 		{`stock = 3`, "stock = 3\ndraw = \"dice\"", `shop.toml:23: product.draw: only a ballot has a draw: write draw`},
@@ -127,22 +127,22 @@ func TestHowAProductIsSold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.HandoverAfter != defaultFulfilmentDelay || !o.Closes.IsZero() || o.Wanted != draw.None {
+	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.FulfilmentDelay != defaultFulfilmentDelay || !o.Closes.IsZero() || o.PublicKind != draw.None {
 		t.Errorf("with nothing said: %+v", o)
 	}
 	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax = 1900", 1) +
-		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nhandover_after = \"36h\"\ndraw = \"drand\"\n"
+		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nfulfilment_delay = \"36h\"\ndraw = \"drand\"\n"
 	if cat, err = parseCatalogue("f", []byte(text), noPicture); err != nil {
 		t.Fatal(err)
 	}
 	o := cat.Offers()[0]
 	want := orders.Offer{Product: "thing", Mode: orders.Ballot, Stock: 3, Limit: 2, WaitingList: true, Price: 123450, Currency: "EUR",
 		Opens: time.Date(2030, 1, 2, 6, 30, 0, 0, time.UTC), Closes: time.Date(2030, 1, 3, 0, 0, 0, 0, time.UTC),
-		Countries: []orders.Country{{Code: "DE", Shipping: 500, Tax: 1900}}, HandoverAfter: 36 * time.Hour, Wanted: draw.Drand}
+		Countries: []orders.Country{{Code: "DE", Shipping: 500, Tax: 1900}}, FulfilmentDelay: 36 * time.Hour, PublicKind: draw.Drand}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("got %+v\nwant %+v", o, want)
 	}
-	o.Operation, o.Secret = orders.Operation{Who: "the catalogue", OpID: 1}, [32]byte{1}
+	o.Operation, o.Secret = orders.Operation{Operator: "the catalogue", OpID: 1}, [32]byte{1}
 	if err := o.Check(); err != nil {
 		t.Errorf("the order book refuses the offer: %v", err)
 	}
@@ -152,7 +152,7 @@ func TestHowAProductIsSold(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := cat.Offers()[0]
-		o.Operation = orders.Operation{Who: "the catalogue", OpID: 1}
+		o.Operation = orders.Operation{Operator: "the catalogue", OpID: 1}
 		sale := orders.Sale{Mode: o.Mode, Free: o.Stock, Opens: o.Opens, Closes: o.Closes}
 		if got := sale.StateAt(time.Date(2030, 2, 1, 0, 0, 0, 0, time.UTC)); o.Check() != nil || o.Stock != stock || got != state {
 			t.Errorf("said by hand to be %s: %s, %+v, %v", state, got, o, o.Check())

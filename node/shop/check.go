@@ -260,7 +260,7 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 
 // checkSaleTerms are how the product is sold.
 func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
-	p.Mode, p.LimitByAddress, p.HandoverAfter = orders.FirstCome, true, defaultFulfilmentDelay
+	p.Mode, p.LimitByAddress, p.FulfilmentDelay = orders.FirstCome, true, defaultFulfilmentDelay
 	if r.Mode != nil {
 		var known bool
 		if p.Mode, known = orders.ParseMode(*r.Mode); !known {
@@ -287,12 +287,12 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	if r.LimitByAddress != nil {
 		p.LimitByAddress = *r.LimitByAddress
 	}
-	if r.HandoverAfter != nil {
-		d, err := time.ParseDuration(*r.HandoverAfter)
+	if r.FulfilmentDelay != nil {
+		d, err := time.ParseDuration(*r.FulfilmentDelay)
 		if err != nil || d < 0 || d > maxFulfilmentDelay || d%time.Second != 0 {
-			c.fail(at+"handover_after", fmt.Sprintf("%q is not a time to wait", clipPrintable(*r.HandoverAfter)))
+			c.fail(at+"fulfilment_delay", fmt.Sprintf("%q is not a time to wait", clipPrintable(*r.FulfilmentDelay)))
 		}
-		p.HandoverAfter = d
+		p.FulfilmentDelay = d
 	}
 	if p.Mode == orders.Ballot {
 		p.Draw = DrawCommitment

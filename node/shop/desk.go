@@ -13,7 +13,7 @@ import (
 // Desk is where the shop takes papers to: the order book of the rack, by way of its
 // ledger. The shop asks it for each page, so all but Place, Cancel and Paper must answer
 // from this board's memory, without waiting. It is safe for concurrent use.
-type Desk interface {
+type OrderService interface {
 	// Sale is a product's sale as this board knows it; false if the book does not have it
 	// (yet). The shop asks it for its StateAt(Now()), and shows no other state.
 	Sale(product string) (orders.Sale, bool)
@@ -25,21 +25,21 @@ type Desk interface {
 	// Place has a form taken. A nil error goes with an answer of the order book; the
 	// errors match orders.ErrNotCommitted, ErrUncertain or ErrUnavailable; any other error is
 	// treated as ErrUncertain, which is always true. It returns by the end of ctx.
-	Place(ctx context.Context, a orders.Ask) (orders.Answer, error)
+	PlaceOrder(ctx context.Context, a orders.PlaceOrder) (orders.Answer, error)
 	// Cancel takes a paper back for its buyer. Errors: those of Place, orders.ErrTooLate and
-	// orders.ErrNoPaper.
-	Cancel(ctx context.Context, id orders.ID) error
+	// orders.ErrNoOrder.
+	CancelOrder(ctx context.Context, id orders.ID) error
 	// Paper waits, bounded, until this board knows all that was acknowledged anywhere, and
 	// gives the paper with its place in the queue, from 1; 0 if it is in none. Errors:
-	// those of Place, orders.ErrNoPaper, and orders.ErrStale, which comes with a paper.
-	Paper(ctx context.Context, id orders.ID) (orders.Paper, int, error)
+	// those of Place, orders.ErrNoOrder, and orders.ErrStale, which comes with a paper.
+	Order(ctx context.Context, id orders.ID) (orders.Order, int, error)
 	// Draw is what is published about a ballot that is drawn; false before.
 	Draw(product string) (draw.File, bool)
 	// Sign makes the secret half of a receipt's URL, letters and digits: the same on
 	// every board, and not to be guessed.
 	Sign(id orders.ID) string
 	// Signed reports whether sig is what Sign makes, in constant time.
-	Signed(id orders.ID, sig string) bool
+	Verify(id orders.ID, sig string) bool
 }
 
 // Bounds on what a page waits for. A leader that dies is replaced within three seconds,
@@ -66,19 +66,19 @@ func (c *Catalogue) Offers() []orders.Offer {
 	for i := range c.Products {
 		p := &c.Products[i]
 		o := orders.Offer{
-			Product:        p.Slug,
-			Mode:           p.Mode,
-			Stock:          int64(p.Stock),
-			Limit:          p.PerPerson,
-			LimitByAddress: p.LimitByAddress,
-			Opens:          p.Opens,
-			Closes:         p.Closes,
-			WaitingList:    p.WaitingList,
-			Price:          p.Price.Minor,
-			Currency:       p.Price.Currency,
-			Countries:      c.countries(),
-			HandoverAfter:  p.HandoverAfter,
-			Wanted:         wanted(p.Draw),
+			Product:         p.Slug,
+			Mode:            p.Mode,
+			Stock:           int64(p.Stock),
+			Limit:           p.PerPerson,
+			LimitByAddress:  p.LimitByAddress,
+			Opens:           p.Opens,
+			Closes:          p.Closes,
+			WaitingList:     p.WaitingList,
+			Price:           p.Price.Minor,
+			Currency:        p.Price.Currency,
+			Countries:       c.countries(),
+			FulfilmentDelay: p.FulfilmentDelay,
+			PublicKind:      wanted(p.Draw),
 		}
 		switch p.Override {
 		case orders.SaleSoldOut:

@@ -22,11 +22,11 @@ type fakeDesk struct {
 	mu     sync.Mutex
 	now    time.Time
 	sales  map[string]*orders.Sale
-	papers map[orders.ID]orders.Paper
+	papers map[orders.ID]orders.Order
 	places map[orders.ID]int
 	news   []orders.News
 	files  map[string]draw.File
-	asks   []orders.Ask
+	asks   []orders.PlaceOrder
 	fail   error // what Place and Paper return, if not nil
 	// failCancel is what Cancel returns, if not nil.
 	failCancel error
@@ -46,7 +46,7 @@ func (d *fakeDesk) Sale(product string) (orders.Sale, bool) {
 func (d *fakeDesk) News() []orders.News { return d.news }
 func (d *fakeDesk) Now() time.Time      { return d.now }
 
-func (d *fakeDesk) Place(_ context.Context, a orders.Ask) (orders.Answer, error) {
+func (d *fakeDesk) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asks = append(d.asks, a)
@@ -63,9 +63,9 @@ func (d *fakeDesk) Place(_ context.Context, a orders.Ask) (orders.Answer, error)
 	answer := orders.Answer{State: s.StateAt(d.now)}
 	for id, p := range d.papers {
 		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.More || id == a.ID) {
-			answer.Outcome, answer.Paper = orders.Differs, 0
+			answer.Outcome, answer.Order = orders.Differs, 0
 			if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
-				answer.Outcome, answer.Paper = orders.Same, id
+				answer.Outcome, answer.Order = orders.Same, id
 			}
 			return answer, nil
 		}
@@ -84,13 +84,13 @@ func (d *fakeDesk) Place(_ context.Context, a orders.Ask) (orders.Answer, error)
 		d.places[a.ID] = s.Waiting
 	}
 	s.Version++
-	d.papers[a.ID] = orders.Paper{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
+	d.papers[a.ID] = orders.Order{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
 		Currency: a.Currency, Person: a.Person, Made: d.now, Changed: d.now, Ready: d.now.Add(time.Hour), State: orders.StateOpen}
-	answer.Outcome, answer.Paper, answer.State = orders.Taken, a.ID, s.StateAt(d.now)
+	answer.Outcome, answer.Order, answer.State = orders.Placed, a.ID, s.StateAt(d.now)
 	return answer, nil
 }
 
-func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) error {
+func (d *fakeDesk) CancelOrder(_ context.Context, id orders.ID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p, ok := d.papers[id]
@@ -98,7 +98,7 @@ func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) error {
 	case d.failCancel != nil:
 		return d.failCancel
 	case !ok:
-		return orders.ErrNoPaper
+		return orders.ErrNoOrder
 	case !p.Cancellable():
 		return orders.ErrTooLate
 	}
@@ -110,7 +110,7 @@ func (d *fakeDesk) Cancel(_ context.Context, id orders.ID) error {
 	return nil
 }
 
-func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, error) {
+func (d *fakeDesk) Order(_ context.Context, id orders.ID) (orders.Order, int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p, ok := d.papers[id]
@@ -120,7 +120,7 @@ func (d *fakeDesk) Paper(_ context.Context, id orders.ID) (orders.Paper, int, er
 	case d.fail != nil:
 		return p, 0, d.fail
 	case !ok:
-		return p, 0, orders.ErrNoPaper
+		return p, 0, orders.ErrNoOrder
 	}
 	return p, d.places[id], nil
 }
@@ -131,7 +131,7 @@ func (d *fakeDesk) Draw(product string) (draw.File, bool) {
 }
 
 func (d *fakeDesk) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) }
-func (d *fakeDesk) Signed(id orders.ID, sig string) bool {
+func (d *fakeDesk) Verify(id orders.ID, sig string) bool {
 	return sig == d.Sign(id)
 }
 
@@ -157,11 +157,11 @@ func openSale(t testing.TB, change func(*Product)) shopTest {
 	o := cat.Offers()[0]
 	sale := &orders.Sale{Product: o.Product, Mode: o.Mode, Stock: 10, Free: 10, Limit: o.Limit, LimitByAddress: o.LimitByAddress,
 		Opens: o.Opens, Closes: o.Closes, WaitingList: o.WaitingList, Price: o.Price, Currency: o.Currency,
-		Countries: o.Countries, HandoverAfter: o.HandoverAfter, Version: 1}
+		Countries: o.Countries, FulfilmentDelay: o.FulfilmentDelay, Version: 1}
 	if o.Mode == orders.Ballot {
-		sale.Draw = orders.DrawInfo{Commitment: strings.Repeat("c0ffee42", 8), Wanted: o.Wanted}
+		sale.Draw = orders.DrawInfo{Commitment: strings.Repeat("c0ffee42", 8), PublicKind: o.PublicKind}
 	}
-	desk := &fakeDesk{now: opening, sales: map[string]*orders.Sale{slug: sale}, papers: map[orders.ID]orders.Paper{},
+	desk := &fakeDesk{now: opening, sales: map[string]*orders.Sale{slug: sale}, papers: map[orders.ID]orders.Order{},
 		places: map[orders.ID]int{}, files: map[string]draw.File{}}
 	s, err := New(cat, Options{Orders: desk})
 	if err != nil {

@@ -96,7 +96,7 @@ func deskPages(t *testing.T) []shown {
 		"sold out": {Outcome: orders.SoldOut, State: orders.SaleSoldOut}, "few left": {Outcome: orders.SoldOut, Left: 1, State: orders.SaleInStock},
 		"not open": {Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, "closed": {Outcome: orders.Closed, State: orders.SaleClosed},
 		"price changed": {Outcome: orders.PriceChanged, Total: 4400}, "wrong kind": {Outcome: orders.WrongKind, State: orders.SaleSoldOut},
-		"no such sale": {Outcome: orders.NoSuchSale}, "no shipping": {Outcome: orders.NoShipping}, "malformed": {Outcome: orders.Malformed}, "retry": {Outcome: orders.Retry},
+		"no such sale": {Outcome: orders.NoSuchSale}, "no shipping": {Outcome: orders.NoShipping}, "malformed": {Outcome: orders.Malformed}, "retry": {Outcome: orders.IDInUse},
 	}
 	for name, a := range questions {
 		for which, x := range map[string]shopTest{"one": x, "several": several} {
@@ -122,7 +122,7 @@ func deskPages(t *testing.T) []shown {
 			p := x.desk.papers[id]
 			p.Kind, p.State, p.Until, p.Note = kind, state, opening.Add(48*time.Hour), "The parcel came back."
 			if state == orders.StateForgotten {
-				p.Person, p.Was = orders.Person{}, orders.StateHandedOver
+				p.Person, p.Was = orders.Person{}, orders.StateFulfilled
 			}
 			if kind != orders.KindOrder {
 				x.desk.places[id] = 12

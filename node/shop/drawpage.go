@@ -30,7 +30,7 @@ type drawData struct {
 // gives the rest: the page says nothing that is not in one of them.
 func (s *Shop) newDrawData(o *productSale) *drawData {
 	info := o.book.Draw
-	v := &drawData{Commitment: info.Commitment, Method: info.Wanted, Entries: o.Entries}
+	v := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: o.Entries}
 	if o.State != orders.SaleDrawn || s.desk == nil {
 		return v
 	}
@@ -89,7 +89,7 @@ func drawProgress(o *productSale) string {
 	if o.book.Draw.Public != (draw.Public{}) {
 		return "The draw is being made"
 	}
-	switch o.book.Draw.Wanted {
+	switch o.book.Draw.PublicKind {
 	case draw.Dice:
 		return "The draw waits for the dice"
 	case draw.Drand:

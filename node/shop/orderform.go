@@ -16,7 +16,7 @@ type formState struct {
 	kind  string     // the kind of form to show; "" = none, what was typed is listed instead
 	alert *formAlert // nil on a page that nobody has posted to
 	// extra is the question whether this is to be in addition to what the person has, and
-	// id the paper that it would be: see orders.Ask.
+	// id the paper that it would be: see orders.PlaceOrder.
 	extra   extraConfirmation
 	orderID orders.ID
 }
@@ -242,7 +242,7 @@ func formFieldLimits() map[string]int {
 }
 
 // parseOrder reads what the form asks for, and blames the fields that cannot be right.
-func (f *form) parseOrder(s *Shop, o *productSale) (a orders.Ask) {
+func (f *form) parseOrder(s *Shop, o *productSale) (a orders.PlaceOrder) {
 	a.Product = o.Slug
 	var ok bool
 	if a.Kind, ok = orderKind(f.get("kind")); !ok {

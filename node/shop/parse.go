@@ -59,24 +59,24 @@ type (
 		Text *string `toml:"text"`
 	}
 	rawProduct struct {
-		Slug           *string  `toml:"slug"`
-		Name           *string  `toml:"name"`
-		Tagline        *string  `toml:"tagline"`
-		Description    []string `toml:"description"`
-		Price          *string  `toml:"price"`
-		Stock          *int64   `toml:"stock"`
-		PerPerson      *int64   `toml:"limit_per_person"`
-		Opens          any      `toml:"opens"`
-		Closes         any      `toml:"closes"`
-		State          *string  `toml:"state"`
-		Mode           *string  `toml:"mode"`
-		WaitingList    *bool    `toml:"waiting_list"`
-		LimitByAddress *bool    `toml:"limit_by_address"`
-		HandoverAfter  *string  `toml:"handover_after"`
-		Draw           *string  `toml:"draw"`
-		Picture        *string  `toml:"picture"`
-		PictureAlt     *string  `toml:"picture_alt"`
-		Specification  []rawRow `toml:"specification"`
+		Slug            *string  `toml:"slug"`
+		Name            *string  `toml:"name"`
+		Tagline         *string  `toml:"tagline"`
+		Description     []string `toml:"description"`
+		Price           *string  `toml:"price"`
+		Stock           *int64   `toml:"stock"`
+		PerPerson       *int64   `toml:"limit_per_person"`
+		Opens           any      `toml:"opens"`
+		Closes          any      `toml:"closes"`
+		State           *string  `toml:"state"`
+		Mode            *string  `toml:"mode"`
+		WaitingList     *bool    `toml:"waiting_list"`
+		LimitByAddress  *bool    `toml:"limit_by_address"`
+		FulfilmentDelay *string  `toml:"fulfilment_delay"`
+		Draw            *string  `toml:"draw"`
+		Picture         *string  `toml:"picture"`
+		PictureAlt      *string  `toml:"picture_alt"`
+		Specification   []rawRow `toml:"specification"`
 	}
 	rawRow struct {
 		Name  *string `toml:"name"`
@@ -145,8 +145,8 @@ func cure(key string) string {
 		return "write waiting_list = true or false, or leave the line out for false; an interest list cannot have one"
 	case "product.limit_by_address":
 		return "write limit_by_address = true or false, or leave the line out for true"
-	case "product.handover_after":
-		return fmt.Sprintf(`write handover_after = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour))
+	case "product.fulfilment_delay":
+		return fmt.Sprintf(`write fulfilment_delay = "24h", in hours, minutes and seconds ("1h30m"), from "0s" to "%dh", or leave the line out for 1h`, int(maxFulfilmentDelay/time.Hour))
 	case "product.draw":
 		return `write draw = "commitment", "dice" or "drand", in a ballot only, or leave the line out for commitment`
 	case "product.state":
@@ -180,7 +180,7 @@ func knownKeys(table string) string {
 	case "announcement":
 		return "time, text"
 	case "product":
-		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, handover_after, draw, picture, picture_alt, [[product.specification]]"
+		return "slug, name, tagline, description, price, stock, limit_per_person, opens, closes, state, mode, waiting_list, limit_by_address, fulfilment_delay, draw, picture, picture_alt, [[product.specification]]"
 	case "product.specification":
 		return "name, value"
 	}

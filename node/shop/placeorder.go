@@ -65,9 +65,9 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		return
 	}
 	answer, err := s.submitOrder(r.Context(), &ask)
-	if err == nil && (answer.Outcome == orders.Taken || answer.Outcome == orders.Same) {
+	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.Same) {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, s.receiptPath(answer.Paper), http.StatusSeeOther)
+		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
 		return
 	}
 	c := s.takeSnapshot(s.now()) // what the answer is about may be newer
@@ -90,15 +90,15 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 const maxIDAttempts = 3
 
 // submitOrder has the order book answer, under a reference of its own unless the form brings one.
-func (s *Shop) submitOrder(ctx context.Context, a *orders.Ask) (answer orders.Answer, err error) {
+func (s *Shop) submitOrder(ctx context.Context, a *orders.PlaceOrder) (answer orders.Answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, placeWait)
 	defer cancel()
 	for try := range maxIDAttempts {
 		if !a.More || try > 0 {
 			a.ID = newOrderID()
 		}
-		answer, err = s.desk.Place(ctx, *a)
-		if err != nil || answer.Outcome != orders.Retry {
+		answer, err = s.desk.PlaceOrder(ctx, *a)
+		if err != nil || answer.Outcome != orders.IDInUse {
 			return answer, err
 		}
 	}
@@ -166,7 +166,7 @@ func describeFailure(err error) (int, *formAlert) {
 
 // describeOutcome turns an answer that took nothing into words above the form, which it chooses
 // by what the sale takes now. It gives the reply's status.
-func describeOutcome(o *productSale, a *orders.Ask, answer orders.Answer, fill *formState) int {
+func describeOutcome(o *productSale, a *orders.PlaceOrder, answer orders.Answer, fill *formState) int {
 	y := &formAlert{}
 	fill.alert = y
 	switch answer.Outcome {

@@ -24,7 +24,7 @@ func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
 		t.Errorf("%d papers, %d left", n, x.sale.Free)
 	}
 	got := x.desk.asks[0]
-	want := orders.Ask{ID: got.ID, Product: slug, Kind: orders.KindOrder, Quantity: 1, Total: 4300, Currency: "USD",
+	want := orders.PlaceOrder{ID: got.ID, Product: slug, Kind: orders.KindOrder, Quantity: 1, Total: 4300, Currency: "USD",
 		Person: orders.Person{Name: "Ada Lovelace", Email: "ada@example.org", Line1: "12 St James's Square", City: "Berlin", Postcode: "10115", Country: "DE"}}
 	if got != want || !got.ID.Valid() || x.desk.asks[1].ID == got.ID {
 		t.Errorf("asked %+v %+v", got, got.Person.Name)
@@ -110,7 +110,7 @@ func TestQuestionsAndTrouble(t *testing.T) {
 		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{countryProblem}, formOrder},
 		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not ready"}, formOrder},
 		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, formOrder},
-		{"no free reference", orders.Answer{Outcome: orders.Retry}, nil, 503, []string{"please press again"}, formOrder},
+		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 503, []string{"please press again"}, formOrder},
 		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, formOrder},
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was taken: please press again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"not certain that this was taken", "cannot be taken twice"}, formOrder},
@@ -186,7 +186,7 @@ func TestATotalIsSeenFirst(t *testing.T) {
 		{"another price list", []string{"prices", "old"}, false},
 		{"no price list", []string{"prices", ""}, false},
 	} {
-		x.desk.papers, x.sale.Free = map[orders.ID]orders.Paper{}, 10
+		x.desk.papers, x.sale.Free = map[orders.ID]orders.Order{}, 10
 		w := x.postOrder(c.pairs...)
 		if c.sent != (w.Code == http.StatusSeeOther) {
 			t.Errorf("%s: %d", c.name, w.Code)

@@ -16,7 +16,7 @@ func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.desk.
 
 // receiptData is a receipt as its template sees it.
 type receiptData struct {
-	Order           orders.Paper
+	Order           orders.Order
 	Heading         string
 	Lines           []string
 	ProductName     string       // what was asked for
@@ -38,7 +38,7 @@ type receiptData struct {
 }
 
 // newReceiptData makes a paper's receipt, so that a page and its JSON say the same.
-func (s *Shop) newReceiptData(c *snapshot, p orders.Paper, place int) *receiptData {
+func (s *Shop) newReceiptData(c *snapshot, p orders.Order, place int) *receiptData {
 	v := &receiptData{
 		Order:       p,
 		ProductName: p.Product,
@@ -84,7 +84,7 @@ func (s *Shop) newReceiptData(c *snapshot, p orders.Paper, place int) *receiptDa
 
 // acceptanceValues is the form by which an invited person says yes: the order form, filled with what
 // the person has told before.
-func acceptanceValues(o *productSale, p orders.Paper, t *orderTotal) []formValue {
+func acceptanceValues(o *productSale, p orders.Order, t *orderTotal) []formValue {
 	who := p.Person
 	return []formValue{{"kind", formOrder}, {"prices", o.pricesMark()}, {"agreed", t.formMark()}, {"quantity", itoa(p.Quantity)},
 		{"name", who.Name}, {"email", who.Email}, {"line1", who.Line1}, {"line2", who.Line2},
@@ -131,9 +131,9 @@ func describeOrder(v *receiptData, now time.Time) (heading string, lines []strin
 			lines = append(lines, "There is a waiting list: it is on the order page.")
 		}
 		return "Not this time", lines
-	case orders.StateHandingOver:
+	case orders.StateFulfilling:
 		return "Your order is being handed over", []string{"It is on its way to be packed and sent, so it cannot be cancelled here any more."}
-	case orders.StateHandedOver:
+	case orders.StateFulfilled:
 		return "Your order was handed over", []string{"It was given on to be packed and sent at " + formatTime(p.Changed) + ". Please ask the seller about anything further."}
 	case orders.StateCancelled:
 		what := "This order was cancelled"
@@ -176,7 +176,7 @@ func queueText(v *receiptData, list string) []string {
 	return []string{"You are number " + groupDigits(itoa(v.Position)) + " of " + groupDigits(itoa(v.QueueLength)) + " on " + list + "."}
 }
 
-func cancelDeadlineText(p orders.Paper, now time.Time) []string {
+func cancelDeadlineText(p orders.Order, now time.Time) []string {
 	if p.Ready.After(now) {
 		return []string{"You can cancel it at least until " + formatTime(p.Ready) + ", when it is due to be handed over."}
 	}
@@ -184,7 +184,7 @@ func cancelDeadlineText(p orders.Paper, now time.Time) []string {
 }
 
 // withNote adds why, which never says anything about a person.
-func withNote(p orders.Paper, line string) []string {
+func withNote(p orders.Order, line string) []string {
 	if p.Note == "" {
 		return []string{line}
 	}
@@ -202,7 +202,7 @@ func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.takeSnapshot(s.now())
-	v := s.newReceiptData(c, found.Paper, found.position)
+	v := s.newReceiptData(c, found.Order, found.position)
 	v.Stale = found.stale
 	if asJSON {
 		s.receiptJSON(w, r, v)
@@ -229,7 +229,7 @@ func hideFromSearch(h http.Header) { h.Set("X-Robots-Tag", "noindex") }
 
 // foundOrder is a paper as this board knows it.
 type foundOrder struct {
-	orders.Paper
+	orders.Order
 	position int  // in the queue, from 1; 0 = in none
 	stale    bool // see orders.ErrStale
 }
@@ -238,17 +238,17 @@ type foundOrder struct {
 // same answer, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
-	if s.desk == nil || err != nil || !s.desk.Signed(id, token) {
+	if s.desk == nil || err != nil || !s.desk.Verify(id, token) {
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), paperWait)
 	defer cancel()
-	p, place, err := s.desk.Paper(ctx, id)
+	p, place, err := s.desk.Order(ctx, id)
 	switch {
 	case err == nil, errors.Is(err, orders.ErrStale):
-		return foundOrder{Paper: p, position: place, stale: err != nil}, true
-	case errors.Is(err, orders.ErrNoPaper):
+		return foundOrder{Order: p, position: place, stale: err != nil}, true
+	case errors.Is(err, orders.ErrNoOrder):
 		s.replyNoReceipt(w, r)
 	default:
 		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorPage{
@@ -293,14 +293,14 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 	if sure {
 		ctx, cancel := context.WithTimeout(r.Context(), placeWait)
 		defer cancel()
-		err := s.desk.Cancel(ctx, p.ID)
-		if err == nil || errors.Is(err, orders.ErrNoPaper) {
+		err := s.desk.CancelOrder(ctx, p.ID)
+		if err == nil || errors.Is(err, orders.ErrNoOrder) {
 			w.Header().Set("Cache-Control", "no-store")
 			http.Redirect(w, r, s.receiptPath(p.ID), http.StatusSeeOther)
 			return
 		}
 		c := s.takeSnapshot(s.now())
-		v := s.newReceiptData(c, p.Paper, p.position)
+		v := s.newReceiptData(c, p.Order, p.position)
 		code := http.StatusConflict
 		v.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
 		if !errors.Is(err, orders.ErrTooLate) {
@@ -311,7 +311,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := s.takeSnapshot(s.now())
-	v := s.newReceiptData(c, p.Paper, p.position)
+	v := s.newReceiptData(c, p.Order, p.position)
 	v.Confirming = v.CancelLabel != ""
 	s.showReceipt(w, r, http.StatusOK, c, v)
 }
@@ -330,7 +330,7 @@ func describeCancelFailure(err error) (int, *formAlert) {
 type Receipt struct {
 	Reference string         `json:"reference"`
 	Kind      string         `json:"kind"`    // order, entry, interest or waiting
-	State     string         `json:"state"`   // open, invited, won, lost, handing_over, handed_over, cancelled, left, expired or forgotten
+	State     string         `json:"state"`   // open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or forgotten
 	Text      string         `json:"text"`    // the state in words
 	Current   bool           `json:"current"` // false = the board could not ask the rack whether there is something newer
 	Product   string         `json:"product"`

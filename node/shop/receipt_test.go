@@ -19,13 +19,13 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 	x.sale.Waiting, x.desk.places[id] = 300, 12
 	for _, c := range []struct {
 		kind  orders.Kind
-		state orders.PaperState
+		state orders.OrderState
 		says  []string
 		back  string // what the link to take it back says; "" = none
 	}{
 		{orders.KindOrder, orders.StateOpen, []string{"Your order is in", "07:00 UTC"}, "Cancel this order"},
-		{orders.KindOrder, orders.StateHandingOver, []string{"being handed over"}, ""},
-		{orders.KindOrder, orders.StateHandedOver, []string{"was handed over"}, ""},
+		{orders.KindOrder, orders.StateFulfilling, []string{"being handed over"}, ""},
+		{orders.KindOrder, orders.StateFulfilled, []string{"was handed over"}, ""},
 		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
 		{orders.KindOrder, orders.StateForgotten, []string{"erased"}, ""},
 		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Take my entry back"},

@@ -15,14 +15,14 @@ type Options struct {
 	Now func() time.Time
 	// Orders is where forms are taken to, and whose clock sales then open by. nil means
 	// that the shop takes no orders.
-	Orders Desk
+	Orders OrderService
 }
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
 type Shop struct {
 	cat         *Catalogue
 	countries   []orders.Country // the catalogue's
-	desk        Desk             // nil if the shop takes no orders
+	desk        OrderService     // nil if the shop takes no orders
 	now         func() time.Time
 	assets      *pageAssets
 	routes      *http.ServeMux

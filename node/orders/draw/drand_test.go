@@ -34,7 +34,7 @@ func TestVerifyKnowsTheBeacon(t *testing.T) {
 		Version: 1, Closes: made.Add(-time.Second), Stock: 1, Secret: strings.Repeat("00", 32),
 		Public: Public{Drand, round1000}, Entries: []Entry{}, Winners: []string{}, Losers: []string{},
 	}
-	f.Commitment = commitment(f.Secret)
+	f.Commitment = commitmentOf(f.Secret)
 	if err := Verify(f); err != nil {
 		t.Errorf("a round made after the close: %v", err)
 	}

@@ -21,7 +21,7 @@ func small() File {
 	secret := strings.Repeat("ab", 32)
 	f := File{
 		Version: 1, Product: "pi", Opens: closes.Add(-time.Hour), Closes: closes, Stock: 3,
-		Commitment: commitment(secret), Secret: secret,
+		Commitment: commitmentOf(secret), Secret: secret,
 		Public: Public{Kind: Dice, Text: "36115 24661"},
 		Entries: []Entry{
 			{"0000-0000-014", 1}, {"0000-0000-028", 2}, {"4T2M-9XWQ-7H3", 1},

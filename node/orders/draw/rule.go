@@ -116,10 +116,10 @@ func (p Public) Fits(wanted Kind, closed time.Time) error {
 // Commitment is the hex text published before a ballot opens: SHA-256 of
 // "bramble draw secret\n" and the secret in hex.
 func Commitment(secret [32]byte) string {
-	return commitment(hex.EncodeToString(secret[:]))
+	return commitmentOf(hex.EncodeToString(secret[:]))
 }
 
-func commitment(secretHex string) string {
+func commitmentOf(secretHex string) string {
 	sum := sha256.Sum256([]byte("bramble draw secret\n" + secretHex))
 	return hex.EncodeToString(sum[:])
 }

@@ -45,7 +45,7 @@ func Verify(f File) error {
 	if secret, err := hex.DecodeString(f.Secret); err != nil || len(secret) != 32 {
 		return wrong("the secret is not 64 hex digits")
 	}
-	if commitment(f.Secret) != f.Commitment {
+	if commitmentOf(f.Secret) != f.Commitment {
 		return wrong("the secret is not the one that was committed to")
 	}
 	if f.Stock < 0 {

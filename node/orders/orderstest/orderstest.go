@@ -18,54 +18,54 @@ import (
 // People is how many persons a history has: few, so that they meet themselves.
 const People = 6
 
-// Press is one thing that a person does: an order is placed, or, with a paper's
+// Action is one thing that a person does: an order is placed, or, with a paper's
 // name, that one is cancelled.
-type Press struct {
+type Action struct {
 	Person int // 0 to People-1; each may have one paper
 	Cancel string
 }
 
-// Told is what came of a press.
-type Told int
+// Reply is what came of a press.
+type Reply int
 
 // What a person can be told. Of an order that was taken the paper is named, and
 // of one that was taken before, the same. A cancel is Taken also if it was done
 // before. Unsure is no answer, or one that says that it is not known.
 const (
-	Taken Told = iota
+	Done Reply = iota
 	SoldOut
-	NotTaken
-	Unsure
+	NotDone
+	Uncertain
 )
 
 // String names it for the description of a history.
-func (t Told) String() string {
+func (t Reply) String() string {
 	return [...]string{"taken", "sold out", "not taken", "not sure"}[t]
 }
 
-// answer is what porcupine gets as an operation's output.
-type answer struct {
-	told  Told
-	paper string
+// observed is what porcupine gets as an operation's output.
+type observed struct {
+	reply Reply
+	order string
 }
 
-// shelf is the whole order book as these people see it: who has which paper.
-type shelf [People]string
+// bookState is the whole order book as these people see it: who has which paper.
+type bookState [People]string
 
-// judgeWait bounds how long a history is thought about. A thousand presses take a
+// judgeTimeout bounds how long a history is thought about. A thousand presses take a
 // second as a rule; what takes longer are those of which nobody knows whether they
 // were done, and each more doubles it.
-const judgeWait = 45 * time.Second
+const judgeTimeout = 45 * time.Second
 
 // maxHistories is how many histories are made until one can be judged: on a busy
 // machine people give up more often, and are left unsure.
 const maxHistories = 3
 
-// maybe stands for a paper that nobody was shown.
-const maybe = "?"
+// unknownOrder stands for a paper that nobody was shown.
+const unknownOrder = "?"
 
-// with is the shelf after a person has, or has no longer, a paper.
-func (s shelf) with(person int, paper string) shelf {
+// withOrder is the shelf after a person has, or has no longer, a paper.
+func (s bookState) withOrder(person int, paper string) bookState {
 	s[person] = paper
 	return s
 }
@@ -77,42 +77,42 @@ type History struct {
 
 	mu    sync.Mutex // guards what follows
 	done  []porcupine.Operation
-	count map[Told]int
+	count map[Reply]int
 }
 
 // NewHistory is that of a sale with so many units, from now on.
 func NewHistory(stock int) *History {
-	return &History{stock: stock, began: time.Now(), count: map[Told]int{}}
+	return &History{stock: stock, began: time.Now(), count: map[Reply]int{}}
 }
 
-// Press has a person do something and records it. client is who did it: one
+// Do has a person do something and records it. client is who did it: one
 // does one thing after the other. do returns what was told, and the paper.
-func (h *History) Press(client int, p Press, do func() (Told, string)) (Told, string) {
+func (h *History) Do(client int, p Action, do func() (Reply, string)) (Reply, string) {
 	call := int64(time.Since(h.began))
 	told, paper := do()
 	end := int64(time.Since(h.began))
-	if told == Unsure {
+	if told == Uncertain {
 		end = math.MaxInt64 // it may take effect at any later time
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.count[told]++
-	if told != NotTaken { // that did nothing
-		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: answer{told, paper}, Return: end})
+	if told != NotDone { // that did nothing
+		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: observed{told, paper}, Return: end})
 	}
 	return told, paper
 }
 
 // Count is how often people were told something.
-func (h *History) Count(t Told) int {
+func (h *History) Count(t Reply) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.count[t]
 }
 
-// Judged has histories made, each a test of its own, until one could be judged. make
+// RunJudged has histories made, each a test of its own, until one could be judged. make
 // makes one and returns what Judge says of it.
-func Judged(t *testing.T, make func(t *testing.T) (decided bool)) {
+func RunJudged(t *testing.T, make func(t *testing.T) (decided bool)) {
 	t.Helper()
 	for n := range maxHistories {
 		decided := false
@@ -130,15 +130,15 @@ func Judged(t *testing.T, make func(t *testing.T) (decided bool)) {
 func (h *History) Judge(t testing.TB, name string) (decided bool) {
 	t.Helper()
 	t.Logf("taken %d times, sold out %d, not taken %d, not sure %d",
-		h.Count(Taken), h.Count(SoldOut), h.Count(NotTaken), h.Count(Unsure))
-	if h.Count(Taken) == 0 || h.Count(SoldOut) == 0 {
+		h.Count(Done), h.Count(SoldOut), h.Count(NotDone), h.Count(Uncertain))
+	if h.Count(Done) == 0 || h.Count(SoldOut) == 0 {
 		t.Fatal("nothing happened that could tell anything")
 	}
 	picture := filepath.Join(os.TempDir(), fmt.Sprintf("bramble-%s-%d.html", name, os.Getpid()))
-	ok, decided := h.Check(judgeWait, picture)
+	ok, decided := h.Check(judgeTimeout, picture)
 	switch {
 	case !decided:
-		t.Logf("the history cannot be judged within %v", judgeWait)
+		t.Logf("the history cannot be judged within %v", judgeTimeout)
 	case !ok:
 		t.Errorf("no one order book could have answered so; see %s", picture)
 	}
@@ -151,7 +151,7 @@ func (h *History) Judge(t testing.TB, name string) (decided bool) {
 func (h *History) Check(within time.Duration, picture string) (linearizable, decided bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	model := h.model()
+	model := h.buildModel()
 	result, info := porcupine.CheckOperationsVerbose(model, h.done, within)
 	if result == porcupine.Illegal {
 		// Without the picture the verdict is the same.
@@ -160,30 +160,30 @@ func (h *History) Check(within time.Duration, picture string) (linearizable, dec
 	return result == porcupine.Ok, result != porcupine.Unknown
 }
 
-// model says what a correct order book may answer.
-func (h *History) model() porcupine.Model {
+// buildModel says what a correct order book may answer.
+func (h *History) buildModel() porcupine.Model {
 	model := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{shelf{}} },
+		Init: func() []any { return []any{bookState{}} },
 		Step: func(state, input, output any) []any {
-			s, p, a := state.(shelf), input.(Press), output.(answer)
+			s, p, a := state.(bookState), input.(Action), output.(observed)
 			if p.Cancel != "" {
-				return cancelled(s, p, a)
+				return afterCancel(s, p, a)
 			}
-			return h.placed(s, p, a)
+			return h.afterOrder(s, p, a)
 		},
 		DescribeOperation: func(input, output any) string {
-			p, a := input.(Press), output.(answer)
+			p, a := input.(Action), output.(observed)
 			if p.Cancel != "" {
-				return fmt.Sprintf("person %d cancels %s: %v", p.Person, p.Cancel, a.told)
+				return fmt.Sprintf("person %d cancels %s: %v", p.Person, p.Cancel, a.reply)
 			}
-			return fmt.Sprintf("person %d orders: %v %s", p.Person, a.told, a.paper)
+			return fmt.Sprintf("person %d orders: %v %s", p.Person, a.reply, a.order)
 		},
 	}
 	return model.ToModel()
 }
 
-// left is how many units are free.
-func (h *History) left(s shelf) int {
+// unitsFree is how many units are free.
+func (h *History) unitsFree(s bookState) int {
 	n := h.stock
 	for _, paper := range s {
 		if paper != "" {
@@ -193,31 +193,31 @@ func (h *History) left(s shelf) int {
 	return n
 }
 
-// placed are the states that an order may lead to; none if the answer is wrong.
-func (h *History) placed(s shelf, p Press, a answer) []any {
-	has, free := s[p.Person], h.left(s) > 0
+// afterOrder are the states that an order may lead to; none if the answer is wrong.
+func (h *History) afterOrder(s bookState, p Action, a observed) []any {
+	has, free := s[p.Person], h.unitsFree(s) > 0
 	switch {
-	case a.told == Taken && has == a.paper:
+	case a.reply == Done && has == a.order:
 		return []any{s}
-	case a.told == Taken && (has == maybe || has == "" && free):
-		return []any{s.with(p.Person, a.paper)}
-	case a.told == SoldOut && has == "" && !free, a.told == Unsure && (has != "" || !free):
+	case a.reply == Done && (has == unknownOrder || has == "" && free):
+		return []any{s.withOrder(p.Person, a.order)}
+	case a.reply == SoldOut && has == "" && !free, a.reply == Uncertain && (has != "" || !free):
 		return []any{s}
-	case a.told == Unsure:
-		return []any{s, s.with(p.Person, maybe)}
+	case a.reply == Uncertain:
+		return []any{s, s.withOrder(p.Person, unknownOrder)}
 	}
 	return nil
 }
 
-// cancelled are the states that a cancel may lead to: its own paper goes, another
+// afterCancel are the states that a cancel may lead to: its own paper goes, another
 // that the person has by now stays.
-func cancelled(s shelf, p Press, a answer) []any {
+func afterCancel(s bookState, p Action, a observed) []any {
 	has := s[p.Person]
 	switch {
-	case has == p.Cancel && a.told == Taken:
-		return []any{s.with(p.Person, "")}
-	case has == p.Cancel || has == maybe:
-		return []any{s, s.with(p.Person, "")}
+	case has == p.Cancel && a.reply == Done:
+		return []any{s.withOrder(p.Person, "")}
+	case has == p.Cancel || has == unknownOrder:
+		return []any{s, s.withOrder(p.Person, "")}
 	}
 	return []any{s}
 }

@@ -1,0 +1,261 @@
+package fulfilment
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"log/slog"
+	"math/big"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/node/orders"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// launch is when the shop of these tests opened.
+var launch = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
+
+// testPaper is an order of somebody whose name is in the logs of no board.
+func testPaper(n int) orders.Order {
+	return orders.Order{
+		ID: orders.ID(1000 + n), Kind: orders.KindOrder, Product: "model-b", Number: uint64(n), Quantity: 1,
+		Total: 3500, Currency: "USD", Made: launch, State: orders.StateOpen,
+		Person: orders.Person{
+			Name: "Zoë Łęcka", Email: "zoe@home.example", Line1: "1 Bramble Lane", City: "Cambridge",
+			Postcode: "CB1 1AA", Country: "GB",
+		},
+	}
+}
+
+// What a Sender reads is read from the order book itself.
+var _ interface {
+	Outbox(orders.Queue, time.Time, orders.Job, int) ([]orders.Job, error)
+	Order(orders.ID) (orders.Order, error)
+} = (*orders.Book)(nil)
+
+// fakeBook is an order book of a few papers, and says yes unless it is told otherwise.
+type fakeBook struct {
+	mu      sync.Mutex // guards what follows
+	papers  map[orders.ID]orders.Order
+	jobs    map[orders.Queue][]orders.Job // in their order; Paper as when the job was made
+	ends    map[orders.ID]Resolution
+	calls   []string // "handing …", "done …", and what tests add
+	handing func(orders.ID) error
+	done    func(orders.ID) error
+}
+
+func newFakeBook() *fakeBook {
+	return &fakeBook{papers: map[orders.ID]orders.Order{}, jobs: map[orders.Queue][]orders.Job{}, ends: map[orders.ID]Resolution{}}
+}
+
+func (b *fakeBook) add(q orders.Queue, what orders.JobKind, since time.Time, papers ...orders.Order) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range papers {
+		b.papers[p.ID] = p
+		b.jobs[q] = append(b.jobs[q], orders.Job{Kind: what, Since: since, Order: p})
+	}
+}
+
+func (b *fakeBook) note(s string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, s)
+}
+
+func (b *fakeBook) noted() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.calls)
+}
+
+func (b *fakeBook) end(id orders.ID) Resolution {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ends[id]
+}
+
+func (b *fakeBook) left(q orders.Queue) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.jobs[q])
+}
+
+func (b *fakeBook) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var page []orders.Job
+	for _, j := range b.jobs[q] {
+		past := j.Since.After(after.Since) || j.Since.Equal(after.Since) && j.Order.Number > after.Order.Number
+		if past && !j.Since.After(now) && len(page) < limit {
+			page = append(page, j)
+		}
+	}
+	return page, nil
+}
+
+func (b *fakeBook) Order(id orders.ID) (orders.Order, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.papers[id]
+	if !ok {
+		return p, orders.ErrNoOrder
+	}
+	return p, nil
+}
+
+func (b *fakeBook) BeginFulfilment(_ context.Context, id orders.ID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, "handing "+id.String())
+	if b.handing != nil {
+		if err := b.handing(id); err != nil {
+			return err
+		}
+	}
+	p := b.papers[id]
+	p.State = orders.StateFulfilling
+	b.papers[id] = p
+	return nil
+}
+
+func (b *fakeBook) FinishJob(_ context.Context, id orders.ID, what orders.JobKind, how Resolution) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, "done "+id.String())
+	if b.done != nil {
+		if err := b.done(id); err != nil {
+			return err
+		}
+	}
+	b.ends[id] = how
+	for q, list := range b.jobs {
+		b.jobs[q] = slices.DeleteFunc(list, func(j orders.Job) bool { return j.Order.ID == id && j.Kind == what })
+	}
+	if p := b.papers[id]; what == orders.JobWebhook {
+		p.State = orders.StateFulfilled
+		b.papers[id] = p
+	}
+	return nil
+}
+
+// clock is a time that tests move.
+type clock struct {
+	mu sync.Mutex // guards at
+	at time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// logs is what a Sender has said.
+type logs struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logs) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// start runs a Sender until the returned function is called, or the test ends.
+func start(t *testing.T, cfg Config) (s *Sender, stop func()) {
+	t.Helper()
+	if cfg.Poll == 0 {
+		cfg.Poll = 2 * time.Millisecond
+	}
+	if cfg.Leading == nil {
+		cfg.Leading = func() bool { return true }
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Run(ctx)
+	}()
+	stop = func() {
+		cancel()
+		<-ended
+	}
+	t.Cleanup(stop)
+	return s, stop
+}
+
+// eventually waits for something that is bound to happen.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// authority makes a certificate authority and a certificate of it for 127.0.0.1.
+func authority(t *testing.T) (*x509.CertPool, tls.Certificate) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	must(err)
+	caCert, err := x509.ParseCertificate(caDER)
+	must(err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, caCert, key.Public(), caKey)
+	must(err)
+	pool := x509.NewCertPool()
+	pool.AddCert(caCert)
+	return pool, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}

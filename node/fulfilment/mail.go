@@ -1,0 +1,327 @@
+package fulfilment
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/textproto"
+	"slices"
+	"strings"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+	"github.com/wneessen/go-mail/smtp"
+	"golang.org/x/net/idna"
+
+	"bramble/node/orders"
+)
+
+const (
+	// refusalGrace is how long a mail server is taken to be mistaken that refuses a mail for a
+	// reason that may be its own or ours, such as a rule or a login that was not set up.
+	refusalGrace = 24 * time.Hour
+	// giveUpAfter is how long a mail is tried that the server puts off each time; RFC 5321
+	// names four to five days. A server that is away is no such answer.
+	giveUpAfter = 5 * 24 * time.Hour
+)
+
+// smtpStage is how far a mail has come.
+type smtpStage int
+
+// The stages of a mail, in their order.
+const (
+	stageConnect smtpStage = iota // no connection, or no greeting
+	stageTLS                      // STARTTLS
+	stageLogin
+	stageFrom      // MAIL FROM
+	stageRecipient // RCPT TO
+	stageData      // DATA, and what the server says to it
+)
+
+var (
+	errNoStartTLS = errors.New("the server does not offer STARTTLS; set tls if it speaks TLS from the first byte")
+	errNoLogin    = errors.New("the server offers neither PLAIN nor LOGIN inside TLS")
+	errAddress    = errors.New("not a mail address")
+	errASCIIOnly  = errors.New("the server takes no addresses beyond ASCII")
+)
+
+// smtpError is an error and where it came up.
+type smtpError struct {
+	stage smtpStage
+	err   error
+}
+
+func (e *smtpError) Error() string { return e.err.Error() }
+
+// Unwrap gives errors.As what the server or the system said.
+func (e *smtpError) Unwrap() error { return e.err }
+
+func atStage(s smtpStage, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &smtpError{stage: s, err: err}
+}
+
+// mailer sends mail to buyers, each on a connection of its own: a quiet shop sends one
+// now and then, and a server that sees many has nothing against a new connection.
+type mailer struct {
+	cfg   MailConfig
+	host  string
+	from  *mail.Address
+	hello string
+	roots *x509.CertPool
+	text  mailWriter
+	now   func() time.Time
+}
+
+func newMailer(cfg Config, now func() time.Time) (*mailer, error) {
+	m, from, err := checkMail(cfg.Mail)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.ShopName == "" {
+		return nil, configError("ShopName must be given if there is mail")
+	}
+	host, _, err := net.SplitHostPort(m.Server)
+	if err != nil {
+		return nil, configError("[mail] server: %w", err)
+	}
+	if from.Name == "" {
+		from.Name = cfg.ShopName
+	}
+	from.Name = oneLine(from.Name)
+	return &mailer{
+		cfg: m, host: host, from: from, roots: cfg.Roots, now: now,
+		// A board's own name is no public one, and some servers ask for that.
+		hello: from.Address[strings.LastIndexByte(from.Address, '@')+1:],
+		text:  mailWriter{shop: oneLine(cfg.ShopName), receipt: cfg.ReceiptURL, title: cfg.Title, amount: cfg.Amount},
+	}, nil
+}
+
+// deliverMail sends one mail once. since is when its job was made.
+func (m *mailer) deliverMail(ctx context.Context, p orders.Order, what orders.JobKind, since time.Time) attemptResult {
+	to, err := recipientOf(p.Person)
+	if err != nil {
+		to = &mail.Address{}
+	}
+	msg, ok := m.composeMail(p, what, to)
+	if !ok {
+		return attemptResult{resolution: Superseded}
+	}
+	if err != nil {
+		return attemptResult{resolution: Undeliverable, detail: err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
+	defer cancel()
+	err = m.sendMail(ctx, to.Address, msg)
+	var failed *smtpError
+	if ended := ctx.Err(); ended != nil && errors.As(err, &failed) {
+		err = atStage(failed.stage, ended) // that the connection was closed is only how it ended
+	}
+	return mailResult(err, m.now().Sub(since))
+}
+
+// composeMail writes the mail; ok is false if what it would say is no longer so.
+func (m *mailer) composeMail(p orders.Order, what orders.JobKind, to *mail.Address) (msg *gomail.Msg, ok bool) {
+	now := m.now()
+	subject, body, ok := m.text.writeMail(p, what, now)
+	if !ok {
+		return nil, false
+	}
+	msg = gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithCharset(gomail.CharsetUTF8), gomail.WithEncoding(gomail.EncodingQP))
+	msg.FromMailAddress(m.from)
+	msg.ToMailAddress(to)
+	msg.Subject(subject)
+	msg.SetDateWithValue(now.UTC())
+	// The same at every try, so that whoever gets it twice can know it.
+	msg.SetMessageIDWithValue(messageID(p.ID, what, m.hello))
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: answer no holiday notes
+	msg.SetBodyString(gomail.TypeTextPlain, body)
+	return msg, true
+}
+
+// sendMail takes a mail to the server. Its errors have a stage.
+func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.cfg.Server)
+	if err != nil {
+		return atStage(stageConnect, err)
+	}
+	// Whatever goes on, it ends with ctx.
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return atStage(stageConnect, err)
+		}
+	}
+	secure := &tls.Config{ServerName: m.host, RootCAs: m.roots, MinVersion: tls.VersionTLS12}
+	if m.cfg.TLS == FullTLS {
+		client := tls.Client(conn, secure)
+		if err := client.HandshakeContext(ctx); err != nil {
+			return atStage(stageTLS, err)
+		}
+		conn = client
+	}
+	c, err := smtp.NewClient(conn, m.host)
+	if err != nil {
+		return atStage(stageConnect, err)
+	}
+	if err := c.Hello(m.hello); err != nil {
+		return atStage(stageConnect, err)
+	}
+	if m.cfg.TLS == StartTLS {
+		if ok, _ := c.Extension("STARTTLS"); !ok {
+			return atStage(stageTLS, errNoStartTLS)
+		}
+		if err := c.StartTLS(secure); err != nil {
+			return atStage(stageTLS, err)
+		}
+	}
+	if m.cfg.User != "" {
+		if err := c.Auth(&smtpLogin{user: m.cfg.User, password: m.cfg.Password, host: m.host}); err != nil {
+			return atStage(stageLogin, err)
+		}
+	}
+	if isASCII(to) {
+		// Some relays behind a server that has SMTPUTF8 do not, and send back what asks for it.
+		c.SkipSMTPUTF8(true)
+	} else if ok, _ := c.Extension("SMTPUTF8"); !ok {
+		return atStage(stageRecipient, errASCIIOnly)
+	}
+	if err := c.Mail("<" + m.from.Address + ">"); err != nil {
+		return atStage(stageFrom, err)
+	}
+	if err := c.Rcpt("<" + to + ">"); err != nil {
+		return atStage(stageRecipient, err)
+	}
+	data, err := c.Data()
+	if err != nil {
+		return atStage(stageData, err)
+	}
+	if _, err := msg.WriteTo(data); err != nil {
+		return atStage(stageData, err) // without its end, the mail is none
+	}
+	if err := data.Close(); err != nil {
+		return atStage(stageData, err)
+	}
+	// The server has it. It may hang up as it likes.
+	_ = c.Quit()
+	return nil
+}
+
+// smtpLogin is PLAIN where the server has it and LOGIN otherwise, and inside TLS only.
+type smtpLogin struct {
+	user, password, host string
+	smtp.Auth            // the one chosen
+}
+
+// Start chooses. The password is not sent to a server without TLS, localhost included.
+func (l *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
+	switch {
+	case !server.TLS:
+		return "", nil, smtp.ErrUnencrypted
+	case slices.Contains(server.Auth, "PLAIN"):
+		l.Auth = smtp.PlainAuth("", l.user, l.password, l.host, false)
+	case slices.Contains(server.Auth, "LOGIN"):
+		l.Auth = smtp.LoginAuth(l.user, l.password, l.host, false)
+	default:
+		return "", nil, errNoLogin
+	}
+	return l.Auth.Start(server)
+}
+
+// recipientOf is whom to write to: the name as a header may hold it, and an address that
+// is one and no more. The error says nothing of it.
+func recipientOf(p orders.Person) (*mail.Address, error) {
+	if !isPrintableASCII(strings.Map(replaceNonASCII, p.Email)) || strings.ContainsAny(p.Email, "<>\"\\ ") {
+		return nil, errAddress
+	}
+	a, err := mail.ParseAddress("<" + p.Email + ">")
+	if err != nil || a.Address != p.Email {
+		return nil, errAddress
+	}
+	local, domain, _ := strings.Cut(p.Email, "@")
+	if isASCII(local) && !isASCII(domain) {
+		// Every server takes the domain in its ASCII form.
+		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
+			return nil, errAddress
+		}
+	}
+	return &mail.Address{Name: oneLine(p.Name), Address: local + "@" + domain}, nil
+}
+
+// mailResult says what has become of a mail, age after its job was made. Of what the
+// server says only its numbers are kept, because servers repeat the address.
+func mailResult(err error, age time.Duration) attemptResult {
+	if err == nil {
+		return attemptResult{resolution: ByMail}
+	}
+	where := stageConnect
+	var failed *smtpError
+	if errors.As(err, &failed) {
+		where = failed.stage
+	}
+	if errors.Is(err, errASCIIOnly) {
+		return attemptResult{resolution: Undeliverable, detail: errASCIIOnly.Error()}
+	}
+	if errors.Is(err, errNoStartTLS) {
+		return attemptResult{failure: FailureTLS, detail: errNoStartTLS.Error(), channelFailed: true}
+	}
+	if errors.Is(err, errNoLogin) || errors.Is(err, smtp.ErrUnencrypted) {
+		return attemptResult{failure: FailureLogin, detail: errNoLogin.Error(), channelFailed: true}
+	}
+	var reply *textproto.Error
+	if !errors.As(err, &reply) {
+		v := errorResult(err)
+		v.channelFailed = where < stageData // a server that breaks off inside a mail may do so for that mail
+		return v
+	}
+	class, subject := parseEnhancedStatus(reply.Msg)
+	v := attemptResult{detail: fmt.Sprintf("reply %d", reply.Code)}
+	if class != 0 {
+		v.detail = fmt.Sprintf("reply %d %d.%d", reply.Code, class, subject)
+	}
+	permanent := reply.Code >= 500 && reply.Code <= 599
+	switch {
+	case where == stageLogin && permanent:
+		v.failure, v.channelFailed = FailureLogin, true
+	case where < stageRecipient && permanent:
+		v.failure, v.channelFailed = FailureRefused, true
+	case where < stageRecipient, reply.Code == 421:
+		v.failure, v.channelFailed = FailureBusy, true
+	case permanent && (isRecipientRejected(where, reply.Code, class, subject) || age >= refusalGrace):
+		return attemptResult{resolution: Undeliverable, detail: v.detail}
+	case permanent:
+		v.failure = FailureRefused
+	case age >= giveUpAfter:
+		return attemptResult{resolution: Undeliverable, detail: v.detail}
+	default:
+		v.failure = FailureBusy
+	}
+	return v
+}
+
+// isRecipientRejected reports whether a permanent reply is about the recipient: X.1 is about the
+// address and X.2 about the mailbox (RFC 3463). X.7, a rule, is as often about the sender:
+// a server refuses so all mail of a shop whose login is not set up.
+func isRecipientRejected(where smtpStage, code, class, subject int) bool {
+	if class == 5 {
+		return subject == 1 || subject == 2
+	}
+	return where == stageRecipient && (code == 550 || code == 551 || code == 552 || code == 553)
+}
+
+// parseEnhancedStatus reads the first two numbers of an enhanced status code, such as "5.1.1", from
+// the beginning of a reply's text; zeros if it has none.
+func parseEnhancedStatus(text string) (class, subject int) {
+	var detail int
+	if n, err := fmt.Sscanf(text, "%1d.%3d.%3d", &class, &subject, &detail); err != nil || n != 3 || class < 2 {
+		return 0, 0
+	}
+	return class, subject
+}

@@ -1,0 +1,208 @@
+package fulfilment
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"bramble/node/orders"
+)
+
+const (
+	// maxReply is how much of a reply's body is read, so that its connection can be kept.
+	// Nothing in it is looked at.
+	maxReply = 4 << 10
+	// maxReplyHeader bounds the header of a reply.
+	maxReplyHeader = 16 << 10
+	// idleFor is how long a connection is kept for the next post.
+	idleFor = 30 * time.Second
+)
+
+// typeOrderPlaced is the only type of event there is.
+const typeOrderPlaced = "order.placed"
+
+// webhookEvent is the body of a post, JSON in UTF-8. It is the same, byte for byte, at every
+// try of an order.
+type webhookEvent struct {
+	Type      string      `json:"type"`      // "order.placed"
+	Timestamp time.Time   `json:"timestamp"` // RFC 3339, UTC: when the order was taken
+	Data      orderPlaced `json:"data"`
+}
+
+// orderPlaced is an order, or an entry that won in a draw.
+type orderPlaced struct {
+	Reference string    `json:"reference"` // such as "K7QM-2XD9-5VB"; webhook-id is the same
+	Product   string    `json:"product"`   // its slug in the catalogue
+	Quantity  int       `json:"quantity"`
+	Total     amount    `json:"total"` // of price, shipping and tax, for all units
+	Person    recipient `json:"person"`
+	Made      time.Time `json:"made"` // RFC 3339, UTC
+}
+
+// amount is money in whole minor units: 3500 with "USD" is 35 dollars.
+type amount struct {
+	Minor    int64  `json:"minor"`
+	Currency string `json:"currency"` // ISO 4217
+}
+
+// recipient is who the order is for, and where it goes. Line2 and postcode may be "".
+type recipient struct {
+	Name     string `json:"name"`
+	Email    string `json:"email"`
+	Line1    string `json:"line1"`
+	Line2    string `json:"line2"`
+	City     string `json:"city"`
+	Postcode string `json:"postcode"`
+	Country  string `json:"country"` // ISO 3166-1 alpha-2
+}
+
+// encodeOrderPlaced is the body of a paper's post.
+func encodeOrderPlaced(p orders.Order) ([]byte, error) {
+	return json.Marshal(webhookEvent{
+		Type:      typeOrderPlaced,
+		Timestamp: p.Made.UTC(),
+		Data: orderPlaced{
+			Reference: p.ID.String(),
+			Product:   p.Product,
+			Quantity:  p.Quantity,
+			Total:     amount{Minor: p.Total, Currency: p.Currency},
+			Person:    recipient(p.Person),
+			Made:      p.Made.UTC(),
+		},
+	})
+}
+
+// poster posts orders to the fulfiller.
+type poster struct {
+	url     string
+	secret  Secret
+	timeout time.Duration
+	client  *http.Client
+	now     func() time.Time
+}
+
+func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.CertPool, workers int, now func() time.Time) *poster {
+	if timeout <= 0 {
+		timeout = defaultWebhookTimeout
+	}
+	return &poster{
+		url: u.String(), secret: secret, timeout: timeout, now: now,
+		client: &http.Client{
+			// Whoever answers at another place is not who the secret was given to.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			// No proxy from the environment: a board's is nobody's to set.
+			Transport: &http.Transport{
+				DialContext:            (&net.Dialer{}).DialContext,
+				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+				ForceAttemptHTTP2:      true,
+				MaxConnsPerHost:        workers,
+				MaxIdleConnsPerHost:    workers,
+				IdleConnTimeout:        idleFor,
+				MaxResponseHeaderBytes: maxReplyHeader,
+				DisableCompression:     true,
+			},
+		},
+	}
+}
+
+// postOrder posts one paper once.
+func (p *poster) postOrder(ctx context.Context, paper orders.Order) attemptResult {
+	body, err := encodeOrderPlaced(paper)
+	if err != nil { // a time beyond the year 9999
+		return attemptResult{failure: FailureRefused, detail: "it cannot be written as JSON", refused: true}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
+	if err != nil {
+		return attemptResult{failure: FailureUnreachable, channelFailed: true}
+	}
+	at, id := p.now(), paper.ID.String()
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "Bramble")
+	r.Header.Set(HeaderID, id)
+	r.Header.Set(HeaderTimestamp, formatTimestamp(at))
+	r.Header.Set(HeaderSignature, p.secret.Sign(id, at, body))
+	reply, err := p.client.Do(r)
+	if err != nil {
+		return errorResult(err)
+	}
+	defer reply.Body.Close()
+	// What comes after the header changes nothing: it has been said that it was taken.
+	_, _ = io.CopyN(io.Discard, reply.Body, maxReply)
+	return statusResult(reply.StatusCode, reply.Header.Get("Retry-After"), at)
+}
+
+func (p *poster) close() { p.client.CloseIdleConnections() }
+
+// statusResult says what a reply means.
+func statusResult(status int, retryAfter string, now time.Time) attemptResult {
+	v := attemptResult{detail: "status " + strconv.Itoa(status)}
+	switch {
+	case status >= 200 && status <= 299:
+		return attemptResult{resolution: ByWebhook}
+	case status >= 300 && status <= 399:
+		v.failure, v.refused = FailureRedirect, true
+	case status == http.StatusGone:
+		v.failure, v.channelFailed, v.refused, v.unsubscribed = FailureGone, true, true, true
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		v.failure, v.channelFailed, v.retryAfter = FailureBusy, true, parseRetryAfter(retryAfter, now)
+	case status == http.StatusRequestTimeout, status == http.StatusConflict, status == http.StatusTooEarly:
+		v.failure = FailureBusy
+	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
+		v.failure, v.channelFailed = FailureServer, true
+	case status >= 400 && status <= 499:
+		v.failure, v.refused = FailureRefused, true
+	default:
+		v.failure = FailureServer
+	}
+	return v
+}
+
+// parseRetryAfter reads seconds or a date; what is neither is no wish.
+func parseRetryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxPause)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), maxPause)
+	}
+	return 0
+}
+
+// errorResult says what it means that there was no reply, or no connection. Nothing that
+// a peer has sent is in the detail, because it may hold what was sent to it.
+func errorResult(err error) attemptResult {
+	v := attemptResult{failure: FailureUnreachable, channelFailed: true}
+	var (
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		name        *net.DNSError
+		op          *net.OpError
+		timeout     net.Error
+	)
+	switch {
+	case errors.As(err, &certificate):
+		v.failure, v.detail = FailureTLS, certificate.Err.Error()
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		v.failure, v.detail = FailureTLS, "it does not speak TLS"
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // crypto/tls has an alert so
+		v.failure, v.detail = FailureTLS, op.Err.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		v.failure = FailureTimeout
+	case errors.As(err, &name):
+		v.detail = "no such host: " + name.Name
+	case errors.As(err, &op) && op.Op == "dial":
+		v.detail = op.Error()
+	}
+	return v
+}

@@ -1,0 +1,90 @@
+package orders
+
+import "fmt"
+
+// The words of status.json, of exports and of logs. They do not change.
+
+func wordAt(words []string, n int) string {
+	if n < len(words) && words[n] != "" {
+		return words[n]
+	}
+	return "unknown"
+}
+
+// parseWord returns the value from first to last whose String is word.
+func parseWord[T interface {
+	~uint8
+	fmt.Stringer
+}](word string, first, last T) (T, bool) {
+	for v := first; v <= last; v++ {
+		if v.String() == word {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// String is the kind's word.
+func (k Kind) String() string {
+	return wordAt([]string{1: "order", "entry", "interest", "waiting"}, int(k))
+}
+
+// String is the mode's word, as in the catalogue.
+func (m Mode) String() string {
+	return wordAt([]string{1: "first-come", "ballot", "interest"}, int(m))
+}
+
+// ParseMode returns the mode that a word of the catalogue stands for.
+func ParseMode(word string) (Mode, bool) { return parseWord(word, FirstCome, Interest) }
+
+// MarshalText returns the mode's word.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads the mode's word.
+func (m *Mode) UnmarshalText(text []byte) error {
+	v, ok := ParseMode(string(text))
+	if !ok {
+		return fmt.Errorf("orders: %q is not a mode of sale", text)
+	}
+	*m = v
+	return nil
+}
+
+// ParseSaleState returns the state that a word of /status.json stands for.
+func ParseSaleState(word string) (SaleState, bool) { return parseWord(word, SaleUnknown, SaleDrawn) }
+
+// MarshalText returns the state's word.
+func (s SaleState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the state's word.
+func (s *SaleState) UnmarshalText(text []byte) error {
+	v, ok := ParseSaleState(string(text))
+	if !ok {
+		return fmt.Errorf("orders: %q is not a state of a sale", text)
+	}
+	*s = v
+	return nil
+}
+
+// String is the state's word, as in /status.json.
+func (s SaleState) String() string {
+	return wordAt([]string{"unknown", "upcoming", "in_stock", "sold_out", "closed", "open", "drawing", "drawn"}, int(s))
+}
+
+// String is the state's word.
+func (s OrderState) String() string {
+	return wordAt([]string{1: "open", "invited", "won", "lost", "fulfilling", "fulfilled",
+		"cancelled", "left", "expired", "forgotten"}, int(s))
+}
+
+// String is the outcome's word.
+func (o Outcome) String() string {
+	return wordAt([]string{1: "placed", "same", "differs", "over_limit", "sold_out", "not_open", "closed",
+		"price_changed", "no_such_sale", "wrong_kind", "no_shipping", "id_in_use", "malformed",
+		20: "done", "too_late", "no_order", "not_enough", "full"}, int(o))
+}
+
+// String is the job's word.
+func (w JobKind) String() string {
+	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled"}, int(w))
+}

@@ -1,0 +1,336 @@
+package orderservice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+const (
+	// maxCommandBody bounds an operator's order, in bytes of JSON.
+	maxCommandBody = 8 << 10
+	// defaultPageSize is how many things one answer lists unless fewer are asked for:
+	// some hundred KB, which a board has ready in one piece.
+	defaultPageSize = 200
+)
+
+// Handler answers operators. It must be reachable only for those who may steer
+// the rack: names and addresses are in what it tells. prefix is what its paths
+// begin with, with a slash at the end.
+func (d *Service) Handler(prefix string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+prefix+"orders", d.listOrders)
+	mux.HandleFunc("GET "+prefix+"orders/{reference}", d.showOrder)
+	mux.HandleFunc("GET "+prefix+"sales", d.listSales)
+	mux.HandleFunc("GET "+prefix+"draw/{product}", d.showDraw)
+	mux.HandleFunc("GET "+prefix+"audit", d.showAudit)
+	mux.HandleFunc("GET "+prefix+"ledger", d.showLedger)
+	mux.HandleFunc("POST "+prefix+"commands", d.postCommand)
+	return mux
+}
+
+// errMalformed is what a question that makes no sense becomes, with a sentence.
+var errMalformed = errors.New("that cannot be asked")
+
+// writeError answers with an error and the status that fits it.
+func writeError(w http.ResponseWriter, err error) {
+	status := http.StatusServiceUnavailable
+	switch {
+	case errors.Is(err, errMalformed):
+		status = http.StatusBadRequest
+	case errors.Is(err, orders.ErrNoOrder), errors.Is(err, orders.ErrNoSale), errors.Is(err, orders.ErrNoDraw):
+		status = http.StatusNotFound
+	case errors.Is(err, errRefused):
+		status = http.StatusConflict
+	}
+	writeJSON(w, status, map[string]string{"error": err.Error()})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		status, data = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be put into JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	w.Write(append(data, '\n')) // who went away hears nothing
+}
+
+// awaitBarrier has this board know all that was acknowledged anywhere before the
+// question, or an error: a list that lacks the newest order is no list.
+func (d *Service) awaitBarrier(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	err := d.cfg.Ledger.Barrier(ctx)
+	if err != nil {
+		return fmt.Errorf("this board cannot tell whether it knows all orders: %w; ask another board, or add stale=1 to read what it has", err)
+	}
+	return nil
+}
+
+func (d *Service) listOrders(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	filter, after, limit, err := listQuery(q)
+	if err == nil && q.Get("stale") == "" {
+		err = d.awaitBarrier(r.Context())
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	found, next, err := d.cfg.Book.Orders(filter, after, limit)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next}
+	for _, p := range found {
+		page.Orders = append(page.Orders, NewOrderJSON(p))
+	}
+	writeJSON(w, http.StatusOK, page)
+}
+
+// listQuery reads which papers are asked for.
+func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
+	f.Product = q.Get("product")
+	if f.Kind, err = parseWord(q.Get("kind"), orders.KindOrder, orders.KindWaiting); err != nil {
+		return f, 0, 0, err
+	}
+	if f.State, err = parseWord(q.Get("state"), orders.StateOpen, orders.StateForgotten); err != nil {
+		return f, 0, 0, err
+	}
+	after, limit, err = pageQuery(q)
+	return f, after, limit, err
+}
+
+// parseWord finds the value from first to last that a word stands for; "" is zero.
+func parseWord[T interface {
+	~uint8
+	fmt.Stringer
+}](word string, first, last T) (T, error) {
+	if word == "" {
+		return 0, nil
+	}
+	var words []string
+	for v := first; v <= last; v++ {
+		if v.String() == word {
+			return v, nil
+		}
+		words = append(words, v.String())
+	}
+	return 0, fmt.Errorf("%w: %q is none of %s", errMalformed, word, strings.Join(words, ", "))
+}
+
+// pageQuery reads where a page begins and how long it is.
+func pageQuery(q url.Values) (after uint64, limit int, err error) {
+	limit = defaultPageSize
+	if text := q.Get("after"); text != "" {
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("%w: after is a number", errMalformed)
+		}
+	}
+	if text := q.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > defaultPageSize {
+			return 0, 0, fmt.Errorf("%w: limit is a number from 1 to %d", errMalformed, defaultPageSize)
+		}
+	}
+	return after, limit, nil
+}
+
+func (d *Service) showOrder(w http.ResponseWriter, r *http.Request) {
+	id, err := parseReference(r.PathValue("reference"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	p, _, err := d.Order(r.Context(), id)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, NewOrderJSON(p))
+}
+
+func parseReference(text string) (orders.ID, error) {
+	id, err := orders.ParseID(text)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	return id, nil
+}
+
+func (d *Service) listSales(w http.ResponseWriter, r *http.Request) {
+	list := []SaleJSON{}
+	for _, s := range d.Sales() {
+		list = append(list, newSaleJSON(s))
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+func (d *Service) showDraw(w http.ResponseWriter, r *http.Request) {
+	f, err := d.cfg.Book.Draw(r.PathValue("product"))
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, f)
+}
+
+func (d *Service) showAudit(w http.ResponseWriter, r *http.Request) {
+	after, limit, err := pageQuery(r.URL.Query())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	changes, err := d.cfg.Book.Audit(after, limit)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	trail := AuditPage{Changes: []AuditJSON{}}
+	for _, c := range changes {
+		trail.Changes = append(trail.Changes, AuditJSON{Number: c.Number, At: c.At.UTC(), Operator: c.Operator, Action: c.Action})
+	}
+	if len(changes) == limit {
+		trail.Next = changes[limit-1].Number
+	}
+	writeJSON(w, http.StatusOK, trail)
+}
+
+func (d *Service) showLedger(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, d.cfg.Ledger.Status())
+}
+
+func (d *Service) postCommand(w http.ResponseWriter, r *http.Request) {
+	var o OperatorCommand
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&o); err != nil {
+		writeError(w, fmt.Errorf("%w: not the JSON wanted here: %w", errMalformed, err))
+		return
+	}
+	out, err := d.Operate(r.Context(), o)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+// errRefused is what the order book's refusal of an operator's order becomes.
+var errRefused = errors.New("not done")
+
+// Operate carries out an operator's order. The error says in a sentence what to
+// do instead.
+func (d *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
+	command, err := o.decode()
+	if err != nil {
+		return OperatorResult{}, err
+	}
+	if c, ok := command.(orders.MakeDraw); ok {
+		if err := d.checkRandomness(c); err != nil {
+			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
+		}
+	}
+	if err := command.Check(); err != nil {
+		return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	a, err := d.submitUntilDecided(ctx, command)
+	switch {
+	case errors.Is(err, orders.ErrUncertain):
+		return OperatorResult{}, fmt.Errorf("it may have been done, the ledger did not answer in time; give the same order again: %w", err)
+	case err != nil:
+		return OperatorResult{}, err
+	}
+	return o.resultOf(a)
+}
+
+// checkRandomness says what is wrong with public randomness. The order book refuses what
+// does not fit too, but cannot say why, and does not check drand's signature.
+func (d *Service) checkRandomness(c orders.MakeDraw) error {
+	if s, ok := d.Sale(c.Product); ok && s.Draw.PublicKind != draw.None {
+		if err := c.Public.Fits(s.Draw.PublicKind, s.Closes); err != nil {
+			return err
+		}
+	}
+	if err := c.Public.Check(); err != nil {
+		return err
+	}
+	return c.Public.Genuine()
+}
+
+// decode is the order in the order book's words.
+func (o OperatorCommand) decode() (orders.Command, error) {
+	by := orders.Operation{Operator: o.Operator, OpID: o.OpID}
+	var id orders.ID
+	if o.Reference != "" {
+		var err error
+		if id, err = parseReference(o.Reference); err != nil {
+			return nil, err
+		}
+	}
+	switch o.Action {
+	case "cancel":
+		return orders.Cancel{ID: id, By: by, Reason: o.Text}, nil
+	case "forget":
+		return orders.Forget{Operation: by, ID: id, Email: o.Email}, nil
+	case "announce":
+		return orders.Announce{Operation: by, Text: o.Text}, nil
+	case "stock":
+		return orders.Stock{Operation: by, Product: o.Product, Delta: o.Count}, nil
+	case "open":
+		return orders.OpenSale{Operation: by, Product: o.Product}, nil
+	case "close":
+		return orders.CloseSale{Operation: by, Product: o.Product}, nil
+	case "times":
+		c := orders.SetTimes{Operation: by, Product: o.Product}
+		if o.Opens != nil {
+			c.Opens = *o.Opens
+		}
+		if o.Closes != nil {
+			c.Closes = *o.Closes
+		}
+		return c, nil
+	case "invite":
+		c := orders.Invite{Operation: by, Product: o.Product, Count: int(min(max(o.Count, 0), orders.MaxPerCommand+1))}
+		if o.Until != nil {
+			c.Until = *o.Until
+		}
+		return c, nil
+	case "draw":
+		return orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}}, nil
+	}
+	return nil, fmt.Errorf("%w: action is one of cancel, forget, announce, stock, open, close, times, invite and draw", errMalformed)
+}
+
+// resultOf is the order book's answer in words.
+func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
+	refused := func(format string, args ...any) (OperatorResult, error) {
+		return OperatorResult{}, fmt.Errorf("%w: %s", errRefused, fmt.Sprintf(format, args...))
+	}
+	switch a.Outcome {
+	case orders.Done:
+		return OperatorResult{Text: "Done.", Count: a.Count, Left: a.Left}, nil
+	case orders.Same:
+		return OperatorResult{Text: "That was so already.", Count: a.Count, Left: a.Left}, nil
+	case orders.NoSuchSale:
+		return OperatorResult{}, fmt.Errorf("%w: %q", orders.ErrNoSale, o.Product)
+	case orders.NoOrder:
+		return OperatorResult{}, orders.ErrNoOrder
+	case orders.TooLate:
+		return refused("it is past that; look at its state")
+	case orders.NotEnough:
+		return refused("only %d units are free, the others are sold or held", a.Left)
+	case orders.Malformed:
+		return OperatorResult{}, fmt.Errorf("%w: the order book does not take it", errMalformed)
+	}
+	return refused("%s", a.Outcome)
+}

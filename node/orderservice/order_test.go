@@ -1,0 +1,80 @@
+package orderservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// behindBoard hears of what others did only when it asks.
+type behindBoard struct {
+	*oneBoard
+	missed func()
+}
+
+func (l *behindBoard) Barrier(ctx context.Context) error {
+	if err := l.oneBoard.Barrier(ctx); err != nil {
+		return err
+	}
+	l.missed()
+	return nil
+}
+
+// A paper that this board has may have been cancelled on another since: a receipt says
+// so at once, and where nobody can be asked, that it may be old.
+func TestAReceiptIsNotFromThePast(t *testing.T) {
+	d, board := newDesk(t)
+	ctx := t.Context()
+	for _, c := range []orders.Command{berry(), ask(1)} {
+		if _, err := d.submitUntilDecided(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere := d
+	late := New(d.cfg)
+	late.barrier.barrier = (&behindBoard{oneBoard: board, missed: func() {
+		if err := elsewhere.CancelOrder(ctx, ask(1).ID); err != nil {
+			t.Error(err)
+		}
+	}}).Barrier
+	board.set(func() { board.fail = []error{fmt.Errorf("%w: test", ledger.ErrNoMajority)} })
+	if p, _, err := late.Order(ctx, ask(1).ID); !errors.Is(err, orders.ErrStale) || p.State != orders.StateOpen {
+		t.Errorf("without the others: %v, %v", p.State, err)
+	}
+	if _, _, err := late.Order(ctx, ask(2).ID); !errors.Is(err, orders.ErrUncertain) {
+		t.Errorf("an unknown one without the others: %v", err)
+	}
+	board.set(func() { board.fail = nil })
+	if p, _, err := late.Order(ctx, ask(1).ID); err != nil || p.State != orders.StateCancelled {
+		t.Errorf("with the others: %v, %v", p.State, err)
+	}
+}
+
+// Whoever types in the wrong randomness is told what is wrong with it.
+func TestDrawSaysWhatIsWrong(t *testing.T) {
+	d, board := newDesk(t)
+	o := berry()
+	o.Mode, o.WaitingList, o.PublicKind, o.Secret = orders.Ballot, false, draw.Dice, [32]byte{1}
+	o.Opens, o.Closes = board.now, board.now.AddDate(0, 0, 1)
+	if a, err := d.submitUntilDecided(t.Context(), o); err != nil || a.Outcome != orders.Done {
+		t.Fatal(a.Outcome, err)
+	}
+	for text, want := range map[string]string{
+		"3 6 1 1 5":            "that cannot be asked: draw: not public randomness of its kind: it wants at least 10 dice and at most 240 characters",
+		"3 6 1 1 5 2 4 6 6  1": "that cannot be asked: draw: not public randomness of its kind: dice are the digits 1 to 6, with single blanks between",
+	} {
+		_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 7, Product: "berry", Kind: "dice", Text: text})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 8, Product: "berry", Kind: "drand", Text: "drand quicknet 1 00"})
+	if err == nil || !errors.Is(err, draw.ErrPublic) {
+		t.Errorf("drand: %v", err)
+	}
+}

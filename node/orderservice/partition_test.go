@@ -1,0 +1,221 @@
+package orderservice
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/cluster/ledger/ledgertest"
+	"bramble/node/orders"
+	"bramble/node/orders/orderstest"
+)
+
+var partitionsFor = flag.Duration("partitions", 8*time.Second, "how long TestOrdersUnderPartitions cuts cables")
+
+const partitionStock = 2 // near zero, so that overselling would show
+
+// cutRack is a rack in one process: real ledgers and order books with real
+// folders, over a network whose cables can be cut.
+type cutRack struct {
+	net   *ledgertest.Net
+	names []string
+	desks []*Service
+}
+
+func newCutRack(t *testing.T, size int) *cutRack {
+	r := &cutRack{net: ledgertest.New()}
+	var running sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+	for i := range size {
+		name, dir := fmt.Sprintf("b%d", i+1), t.TempDir()
+		book, err := orders.Open(filepath.Join(dir, "book"), orders.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.Open(ledger.Config{
+			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, StateMachine: book,
+			Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) }, Timing: quick(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := New(Config{
+			Ledger: l, Book: book, Offers: []orders.Offer{cutBerry()}, Keys: [][]byte{[]byte("key")},
+			Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
+		})
+		running.Go(func() {
+			defer book.Close()
+			d.Run(ctx)
+		})
+		running.Go(func() {
+			if err := l.Run(ctx); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		r.net.Join(name, l)
+		r.names, r.desks = append(r.names, name), append(r.desks, d)
+	}
+	for _, d := range r.desks {
+		for end := time.Now().Add(time.Minute); !d.Offered(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the rack founds no ledger")
+			}
+		}
+	}
+	return r
+}
+
+// quick is DefaultTiming for boards on one idle machine, in the same ratios.
+func quick() ledger.RaftTiming {
+	t := ledger.DefaultTiming()
+	t.Heartbeat, t.Election, t.Lease = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	t.Commit, t.RPC, t.Call = 20*time.Millisecond, time.Second, 500*time.Millisecond
+	t.Survey, t.FoundingWait, t.Retry = 100*time.Millisecond, 300*time.Millisecond, 30*time.Millisecond
+	t.ReplaceAfter = 1500 * time.Millisecond
+	return t
+}
+
+func cutBerry() orders.Offer {
+	o := berry()
+	o.Stock, o.WaitingList, o.Webhook = partitionStock, false, false
+	return o
+}
+
+// TestOrdersUnderPartitions: people order and cancel at all boards while cables
+// are cut, one way and both, and asks get lost. What they are told must be what
+// one order book could have told them.
+func TestOrdersUnderPartitions(t *testing.T) { orderstest.RunJudged(t, ordersUnderPartitions) }
+
+func ordersUnderPartitions(t *testing.T) (decided bool) {
+	r := newCutRack(t, 5)
+	h := orderstest.NewHistory(partitionStock)
+	stop := make(chan struct{})
+	var people sync.WaitGroup
+	for client := range 2 * orderstest.People {
+		people.Go(func() { r.live(t, h, client, stop) })
+	}
+	r.cutCables(*partitionsFor)
+	close(stop)
+	people.Wait()
+	return h.Judge(t, "partitions")
+}
+
+// live is one window of a person, until stop is closed.
+func (r *cutRack) live(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
+	a := ask(client%orderstest.People + 1)
+	has := orders.ID(0)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond):
+		}
+		d := r.desks[rand.IntN(len(r.desks))]
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		press := orderstest.Action{Person: client % orderstest.People}
+		if has != 0 && rand.IntN(3) > 0 {
+			press.Cancel = has.String()
+			how, _ := h.Do(client, press, func() (orderstest.Reply, string) {
+				return told(t, d.CancelOrder(ctx, has)), ""
+			})
+			if how == orderstest.Done {
+				has = 0
+			}
+		} else {
+			h.Do(client, press, func() (orderstest.Reply, string) {
+				a.ID = orders.ID(rand.Uint64N(uint64(orders.MaxID))) + 1
+				answer, err := d.PlaceOrder(ctx, a)
+				switch {
+				case err != nil:
+					return told(t, err), ""
+				case answer.Outcome == orders.Placed || answer.Outcome == orders.Same:
+					has = answer.Order
+					return orderstest.Done, has.String()
+				case answer.Outcome != orders.SoldOut:
+					t.Errorf("the order book answers %v", answer.Outcome)
+				}
+				return orderstest.SoldOut, ""
+			})
+		}
+		cancel()
+	}
+}
+
+func told(t *testing.T, err error) orderstest.Reply {
+	switch {
+	case err == nil:
+		return orderstest.Done
+	case errors.Is(err, orders.ErrNotCommitted):
+		return orderstest.NotDone
+	case !errors.Is(err, orders.ErrUncertain):
+		t.Errorf("an error of no kind: %v", err)
+	}
+	return orderstest.Uncertain
+}
+
+// cutCables breaks the network and heals it, again and again.
+func (r *cutRack) cutCables(d time.Duration) {
+	end := time.Now().Add(d)
+	for time.Now().Before(end) {
+		at := rand.Perm(len(r.names))
+		one, two := r.names[at[0]], r.names[at[1]]
+		var some, others []string
+		for i, n := range at {
+			if i < 2 {
+				some = append(some, r.names[n])
+			} else {
+				others = append(others, r.names[n])
+			}
+		}
+		switch rand.IntN(4) {
+		case 0:
+			r.net.Partition(some, others)
+		case 1:
+			r.net.Cut(one, two)
+		case 2:
+			for _, other := range r.names {
+				if other != one {
+					r.net.DropCalls(one, other, 0.4)
+					r.net.DropCalls(other, one, 0.4)
+				}
+			}
+		case 3:
+			r.net.Partition([]string{r.leader()}, remove(r.names, r.leader()))
+		}
+		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
+		r.net.Heal()
+		time.Sleep(time.Duration(300+rand.IntN(500)) * time.Millisecond)
+	}
+}
+
+// leader is a board that believes to lead, or any.
+func (r *cutRack) leader() string {
+	for i, d := range r.desks {
+		if d.cfg.Ledger.Status().Leading {
+			return r.names[i]
+		}
+	}
+	return r.names[0]
+}
+
+func remove(names []string, name string) []string {
+	var left []string
+	for _, n := range names {
+		if n != name {
+			left = append(left, n)
+		}
+	}
+	return left
+}

@@ -1,0 +1,352 @@
+package orderservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/fulfilment"
+	"bramble/node/orders"
+)
+
+// oneBoard is a ledger of one board without a disk: it carries out at once. Each
+// submit first takes an error from fail, and is not carried out, or, if the error
+// is ErrUncertain, is.
+type oneBoard struct {
+	t    *testing.T
+	book *orders.Book
+
+	mu      sync.Mutex // guards what follows
+	index   uint64
+	now     time.Time
+	fail    []error
+	leading bool
+	compact int
+}
+
+func (l *oneBoard) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	if len(l.fail) > 0 {
+		err, l.fail = l.fail[0], l.fail[1:]
+	}
+	if err != nil && !errors.Is(err, ledger.ErrUncertain) {
+		return nil, 0, err
+	}
+	l.index++
+	replies, broken := l.book.Apply(l.index, l.now, [][]byte{command})
+	if broken != nil {
+		l.t.Error(broken)
+		return nil, 0, ledger.ErrHalted
+	}
+	return replies[0], l.index, err
+}
+
+func (l *oneBoard) Wait(context.Context, uint64) error { return nil }
+
+func (l *oneBoard) Barrier(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.fail) > 0 {
+		return l.fail[0]
+	}
+	return nil
+}
+
+func (l *oneBoard) Now() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now, true
+}
+
+func (l *oneBoard) Status() ledger.Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return ledger.Status{Founded: true, Leading: l.leading}
+}
+
+func (l *oneBoard) Compact(context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.compact++
+	return nil
+}
+
+func (l *oneBoard) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+// berry is an offer of two units.
+func berry() orders.Offer {
+	return orders.Offer{
+		Operation: orders.Operation{Operator: "test", OpID: 1},
+		Product:   "berry", Mode: orders.FirstCome, Stock: 2, Limit: 1, WaitingList: true,
+		Price: 1000, Currency: "GBP", Countries: []orders.Country{{Code: "GB", Shipping: 200}},
+		Webhook: true,
+	}
+}
+
+func ask(n int) orders.PlaceOrder {
+	return orders.PlaceOrder{
+		ID: orders.ID(n), Product: "berry", Kind: orders.KindOrder, Quantity: 1, Total: 1200, Currency: "GBP",
+		Person: orders.Person{Name: "Ada", Email: fmt.Sprintf("ada%d@buyer.example", n), Line1: fmt.Sprintf("%d Road", n), City: "Town", Country: "GB"},
+	}
+}
+
+// newDesk is a desk with its ledger; the berry is on offer.
+func newDesk(t *testing.T) (*Service, *oneBoard) {
+	t.Helper()
+	book, err := orders.Open(t.TempDir(), orders.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := book.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &oneBoard{t: t, book: book, now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
+	d := New(Config{
+		Ledger: l, Book: book, Offers: []orders.Offer{berry()}, Keys: [][]byte{[]byte("new key"), []byte("old key")},
+		Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
+	})
+	return d, l
+}
+
+func TestPlaceIsCertainOrSaysSo(t *testing.T) {
+	down := fmt.Errorf("%w: test", ledger.ErrNoMajority)
+	lost := fmt.Errorf("%w: test", ledger.ErrUncertain)
+	for _, tt := range []struct {
+		name  string
+		fail  []error
+		want  error // nil: taken
+		taken bool
+	}{
+		{"at once", nil, nil, true},
+		{"a new leader is waited for", []error{down, down}, nil, true},
+		{"a full queue is waited for", []error{ledger.ErrBusy}, nil, true},
+		{"a lost answer is asked for again", []error{lost}, nil, true},
+		{"never a leader", []error{down, down, down, down, down, down, down, down}, orders.ErrNotCommitted, false},
+		{"lost, and then no leader", []error{lost, down, down, down, down, down, down, down}, orders.ErrUncertain, true},
+		{"not founded", []error{ledger.ErrNotFounded}, orders.ErrUnavailable, false},
+		{"two ledgers", []error{ledger.ErrTwoLedgers}, orders.ErrUnavailable, false},
+		{"halted", []error{ledger.ErrHalted}, orders.ErrUnavailable, false},
+		{"lost, and then halted", []error{lost, ledger.ErrHalted}, orders.ErrUncertain, true},
+		{"an error that nobody knows", []error{errors.New("odd"), ledger.ErrStopped}, orders.ErrUncertain, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, l := newDesk(t)
+			if !d.offerCatalogue(t.Context()) {
+				t.Fatal("no offer")
+			}
+			l.set(func() { l.fail = tt.fail })
+			ctx, cancel := context.WithTimeout(t.Context(), 6*retryInterval)
+			defer cancel()
+			a, err := d.PlaceOrder(ctx, ask(7))
+			if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || a.Order != 7) {
+				t.Errorf("%+v, %v; want %v", a, err, tt.want)
+			}
+			l.set(func() { l.fail = nil })
+			if _, _, err := d.Order(t.Context(), 7); (err == nil) != tt.taken {
+				t.Errorf("the paper: %v", err)
+			}
+		})
+	}
+}
+
+func TestALeaderOffersAndTicksOnce(t *testing.T) {
+	d, l := newDesk(t)
+	if d.updateLeading(t.Context()) || d.Leading() {
+		t.Error("it leads without being asked to")
+	}
+	l.set(func() { l.leading, l.fail = true, []error{ledger.ErrNoMajority} })
+	if d.updateLeading(t.Context()) || d.Leading() {
+		t.Error("it leads before it has caught up")
+	}
+	l.set(func() { l.fail = nil })
+	if !d.updateLeading(t.Context()) || !d.Leading() {
+		t.Fatal("it does not lead")
+	}
+	for range 2 {
+		if !d.offerCatalogue(t.Context()) {
+			t.Fatal("no offer")
+		}
+	}
+	if l.index != 1 {
+		t.Errorf("%d commands for one offer", l.index)
+	}
+	d.runDueTicks(t.Context())
+	if l.index != 1 {
+		t.Error("a tick with nothing due")
+	}
+	later := l.now.Add(time.Hour)
+	if _, err := d.Operate(t.Context(), OperatorCommand{Action: "times", Operator: "me", OpID: 5, Product: "berry", Closes: &later}); err != nil {
+		t.Fatal(err)
+	}
+	l.set(func() { l.now = later })
+	d.runDueTicks(t.Context())
+	if sale, _ := d.Sale("berry"); sale.State != orders.SaleClosed {
+		t.Errorf("after its hour it is %v", sale.State)
+	}
+}
+
+func TestWhatWasForgottenLeavesTheLog(t *testing.T) {
+	d, l := newDesk(t)
+	d.offerCatalogue(t.Context())
+	if _, err := d.PlaceOrder(t.Context(), ask(3)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.Operate(t.Context(), OperatorCommand{Action: "forget", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
+	if err != nil || out.Count != 1 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { d.Run(ctx); close(done) }()
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		n := l.compact
+		l.mu.Unlock()
+		if n > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		t.Error("the log was not rewritten")
+	}
+	cancel()
+	<-done
+}
+
+func TestTokens(t *testing.T) {
+	d, _ := newDesk(t)
+	token := d.Sign(7)
+	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, "") {
+		t.Errorf("%q is taken for the wrong paper", token)
+	}
+	if old := newSigner([]byte("old key")).signID(7); !d.Verify(7, old) {
+		t.Error("a receipt from before the key was changed is not shown")
+	}
+	if len(token) < 26 || strings.Trim(token, "abcdefghijklmnopqrstuvwxyz234567") != "" {
+		t.Errorf("%q", token)
+	}
+}
+
+func TestOutbox(t *testing.T) {
+	d, l := newDesk(t)
+	d.offerCatalogue(t.Context())
+	if _, err := d.PlaceOrder(t.Context(), ask(3)); err != nil {
+		t.Fatal(err)
+	}
+	box := d.Outbox()
+	jobs, err := box.Outbox(orders.QueueWebhook, l.now, orders.Job{}, 10)
+	if err != nil || len(jobs) != 1 || jobs[0].Order.ID != 3 {
+		t.Fatalf("%+v, %v", jobs, err)
+	}
+	if err := box.BeginFulfilment(t.Context(), 4); !errors.Is(err, fulfilment.ErrGone) {
+		t.Errorf("handing over what is not there: %v", err)
+	}
+	if err := box.BeginFulfilment(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+	if err := d.CancelOrder(t.Context(), 3); !errors.Is(err, orders.ErrTooLate) {
+		t.Errorf("cancelling what is on its way: %v", err)
+	}
+	for range 2 { // a second time is no error
+		if err := box.FinishJob(t.Context(), 3, orders.JobWebhook, fulfilment.ByWebhook); err != nil {
+			t.Error(err)
+		}
+	}
+	if p, err := box.Order(3); err != nil || p.State != orders.StateFulfilled {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	d, l := newDesk(t)
+	d.offerCatalogue(t.Context())
+	for n := range 2 {
+		if _, err := d.PlaceOrder(t.Context(), ask(n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := orders.ID(1).String()
+	h := d.Handler("/api/")
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "orders", "", 200, `"reference":"` + first + `"`},
+		{"GET", "orders?limit=1", "", 200, `"next":1`},
+		{"GET", "orders?limit=1&after=1", "", 200, `"number":2`},
+		{"GET", "orders?state=cancelled", "", 200, `"orders":[]`},
+		{"GET", "orders?kind=order&product=berry", "", 200, `"number":1`},
+		{"GET", "orders?kind=parcel", "", 400, `none of order, entry, interest, waiting`},
+		{"GET", "orders?limit=9999", "", 400, "limit is a number from 1 to 200"},
+		{"GET", "orders?after=x", "", 400, "after is a number"},
+		{"GET", "orders/" + first, "", 200, `"email":"ada1@buyer.example"`},
+		{"GET", "orders/" + orders.ID(99).String(), "", 404, "no such order"},
+		{"GET", "orders/nonsense", "", 400, "not a reference"},
+		{"GET", "sales", "", 200, `"state":"sold_out"`},
+		{"GET", "draw/berry", "", 404, "drawn"},
+		{"GET", "ledger", "", 200, `"Founded":true`},
+		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"7","product":"berry","count":3}`, 200, "Done."},
+		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"7","product":"berry","count":3}`, 200, ""},
+		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"8","product":"berry","count":-9}`, 409, "only 3 units are free"},
+		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"9","product":"plum","count":3}`, 404, "no such sale"},
+		{"POST", "commands", `{"action":"stock","op_id":"10","product":"berry","count":3}`, 400, ""},
+		{"POST", "commands", `{"action":"dance","operator":"me","op_id":"11"}`, 400, "action is one of"},
+		{"POST", "commands", `{"action":"stock","colour":1}`, 400, "colour"},
+		{"POST", "commands", `{"action":"cancel","operator":"me","op_id":"12","reference":"` + first + `","text":"by hand"}`, 200, "Done."},
+		{"POST", "commands", `{"action":"announce","operator":"me","op_id":"13","text":"Hear, hear"}`, 200, "Done."},
+		{"GET", "audit", "", 200, "Hear, hear"},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(tt.method, "/api/"+tt.path, strings.NewReader(tt.body)))
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
+			t.Errorf("%s %s %s: %d %s; want %d with %q", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.want)
+		}
+	}
+	if sale, _ := d.Sale("berry"); sale.Stock != 5 || sale.Sold != 1 {
+		t.Errorf("the same operation twice: stock %d, sold %d", sale.Stock, sale.Sold)
+	}
+	if news := d.News(); len(news) != 1 || news[0].Text != "Hear, hear" {
+		t.Errorf("news %+v", news)
+	}
+	// A board that is cut off lists nothing unless it is told that the past will do.
+	l.set(func() { l.fail = []error{ledger.ErrNoMajority} })
+	for path, want := range map[string]int{"orders": http.StatusServiceUnavailable, "orders?stale=1": http.StatusOK} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/api/"+path, nil))
+		if w.Code != want {
+			t.Errorf("cut off, %s: %d", path, w.Code)
+		}
+	}
+}
+
+// TestRowsAreNoFormulas: a spreadsheet runs what begins like a formula.
+func TestRowsAreNoFormulas(t *testing.T) {
+	p := OrderJSON{Name: `=HYPERLINK("http://evil.example")`, City: "+1", Note: "plain"}
+	for i, cell := range p.Row() {
+		if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
+			t.Errorf("%s is %q", Columns()[i], cell)
+		}
+	}
+	if len(p.Row()) != len(Columns()) {
+		t.Error("a column without a name")
+	}
+}
