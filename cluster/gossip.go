@@ -3,10 +3,10 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -97,26 +97,21 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 	done := make(chan struct{})
 	m.wg.Go(func() {
 		defer close(done)
-		var told sync.WaitGroup
-		defer told.Wait()
-		slots := make(chan struct{}, goodbyeStreams)
+		var sends errgroup.Group
+		sends.SetLimit(goodbyeStreams)
 		for _, b := range m.Boards() {
 			if b.Self || !b.Alive {
 				continue
 			}
-			select {
-			case slots <- struct{}{}:
-			case <-m.ctx.Done():
-				return
-			}
-			told.Go(func() {
-				defer func() { <-slots }()
+			sends.Go(func() error {
 				node := &memberlist.Node{Name: b.Name, Addr: b.Addr.Addr().AsSlice(), Port: b.Addr.Port()}
 				if err := list.SendReliable(node, note); err != nil {
-					m.dedupLog.Debug("goodbye not delivered", "board", b.Name, "err", err)
+					m.dedupLog.Debug("goodbye not delivered", "board", b.Name, "error", err)
 				}
+				return nil
 			})
 		}
+		_ = sends.Wait() // each failure is logged above
 	})
 	// Half of the time for this, the other half for memberlist's own goodbye.
 	half := time.NewTimer(timeout / 2)

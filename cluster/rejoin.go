@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -123,26 +124,25 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 
 // tryCandidates exchanges state with the next few of the candidates.
 func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, candidates []netip.AddrPort) {
-	var mu sync.Mutex // protects s.reached
-	var tries sync.WaitGroup
-	slots := make(chan struct{}, rejoinParallel)
+	var mu sync.Mutex // guards s.reached
+	var tries errgroup.Group
+	tries.SetLimit(rejoinParallel)
 	for i := range min(len(candidates), rejoinTries) {
 		addr := candidates[(s.round*rejoinTries+i)%len(candidates)]
-		slots <- struct{}{} // given back within two stream timeouts
-		tries.Go(func() {
-			defer func() { <-slots }()
+		tries.Go(func() error {
 			if _, err := list.Join([]string{addr.String()}); err != nil {
 				if m.ctx.Err() == nil {
-					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "err", firstLine(err))
+					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "error", firstLine(err))
 				}
-				return
+				return nil
 			}
 			mu.Lock()
 			s.reached[addr] = time.Now()
 			mu.Unlock()
+			return nil
 		})
 	}
-	tries.Wait()
+	_ = tries.Wait() // each failure is logged above
 	s.round++
 }
 

@@ -14,37 +14,37 @@ import (
 	"time"
 )
 
-// KeySize is the length of a rack key in bytes: an AES-256 key for gossip
-// and the secret that every identity on the rack link is derived from.
+// KeySize is the length of a rack key in bytes: an AES-256 key for gossip and the
+// secret from which every identity on the rack link is derived.
 const KeySize = 32
 
-// MaxKeys bounds how many keys a board accepts at once: the one in use and
+// MaxKeys bounds the rack keys that a board accepts at once: the one in use and
 // those that a rotation has not retired yet.
 const MaxKeys = 4
 
-// fixedTime is what the rack link takes the time to be. A board without a
-// clock starts in 1970 and must still reach its peers, so no certificate of the
-// link has a meaningful date: what retires one is a new rack key.
+// fixedTime is the time by which the rack link verifies certificates. A board
+// without a clock starts in 1970 and must still reach its peers, so no certificate
+// of the link has a meaningful date: a new rack key retires it.
 func fixedTime() time.Time { return time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC) }
 
-// certificateValidity is the validity of every certificate of the link.
+// certificateValidity returns the validity period of every certificate of the link.
 func certificateValidity() (notBefore, notAfter time.Time) {
 	return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 }
 
-// boardIdentity is what a board shows and demands on the rack link. Every rack key
-// gives one certificate authority, the same on every board, so that a board
-// proves that it holds the key by signing its own certificate with it.
+// boardIdentity is what a board presents and requires on the rack link. Each rack
+// key yields one certificate authority, the same on every board. A board proves
+// that it holds the key by a certificate that this authority has signed.
 type boardIdentity struct {
 	name      string
-	knockKeys [][]byte // one HMAC key a rack key, the primary first
+	knockKeys [][]byte // an HMAC key for each rack key, the primary first
 	leaf      tls.Certificate
 	roots     *x509.CertPool
 }
 
 func newIdentity(name string, keys [][]byte) (*boardIdentity, error) {
 	if len(keys) == 0 || len(keys) > MaxKeys {
-		return nil, fmt.Errorf("rack link: %d rack keys given, 1 to %d are possible", len(keys), MaxKeys)
+		return nil, fmt.Errorf("rack link: %d rack keys are configured; there must be 1 to %d", len(keys), MaxKeys)
 	}
 	id := &boardIdentity{name: name, roots: x509.NewCertPool()}
 	for i, key := range keys {
@@ -70,8 +70,8 @@ func newIdentity(name string, keys [][]byte) (*boardIdentity, error) {
 	return id, nil
 }
 
-// rackAuthority derives the certificate authority of a rack key. Ed25519 signs
-// deterministically, so that all boards derive the same certificate.
+// rackAuthority derives the certificate authority of a rack key. Ed25519
+// signatures are deterministic, so all boards derive the same certificate.
 func rackAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) {
 	seed, err := hkdf.Key(sha256.New, key, nil, "bramble link authority v1", ed25519.SeedSize)
 	if err != nil {
@@ -98,8 +98,8 @@ func rackAuthority(key []byte) (*x509.Certificate, ed25519.PrivateKey, error) {
 	return cert, signer, nil
 }
 
-// boardCertificate makes this process's own certificate; its key never leaves
-// the process and is new at every start.
+// boardCertificate makes this process's certificate. Its key never leaves the
+// process and is new at each start.
 func boardCertificate(name string, authority *x509.Certificate, signer ed25519.PrivateKey) (tls.Certificate, error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -124,16 +124,16 @@ func boardCertificate(name string, authority *x509.Certificate, signer ed25519.P
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, nil
 }
 
-// boardHost is the name that a board's certificate is made out to. A board's own
-// name may hold what a DNS label may not, hence the hash.
+// boardHost returns the DNS name in a board's certificate. It is a hash, because a
+// board's own name may contain characters that a DNS label may not.
 func boardHost(board string) string {
 	sum := sha256.Sum256([]byte(board))
 	return hex.EncodeToString(sum[:16]) + ".board"
 }
 
-// serverConfig demands a certificate of this rack. X25519 alone and no session
-// tickets: connections are few and live long, so there is little to resume, and
-// a post-quantum key share would cost an ARM11 more than it protects here.
+// serverConfig requires a certificate of this rack. It offers only X25519 and no
+// session tickets: connections are few and live long, so there is little to
+// resume, and a post-quantum key share would cost an ARM11 more than it protects.
 func (id *boardIdentity) serverConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
@@ -147,7 +147,7 @@ func (id *boardIdentity) serverConfig() *tls.Config {
 	}
 }
 
-// clientConfig demands that the peer is the very board that was meant to be called.
+// clientConfig requires that the peer is the named board.
 func (id *boardIdentity) clientConfig(board string) *tls.Config {
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,

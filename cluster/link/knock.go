@@ -13,14 +13,16 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
-// A knock is what a board sends before TLS begins: a version byte, 16 random
-// bytes and their HMAC-SHA256 under a key derived from the rack key. Without a
-// right one the connection is closed without a byte in return, so a stranger
+// A knock authenticates a caller before TLS begins: a version byte, 16 random
+// bytes and the HMAC-SHA256 of both under a key derived from the rack key. If it
+// is wrong, the connection is closed without a byte in return. So a stranger
 // learns nothing, not even a certificate, and cannot make a slow board compute
-// key exchanges. It admits to the TLS handshake and to nothing else: who
-// replays one that was overheard fails there.
+// key exchanges. A knock admits to the TLS handshake only: a replayed one fails
+// there.
 const (
 	knockVersion = 1
 	knockRandom  = 16
@@ -28,10 +30,10 @@ const (
 )
 
 const (
-	// knockTimeout bounds how long a caller may take over its knock.
+	// knockTimeout bounds how long a caller may take to knock.
 	knockTimeout = 2 * time.Second
-	// maxKnocking bounds the callers that have not knocked rightly yet; above
-	// it a new caller is closed at once.
+	// maxKnocking bounds the connections whose knock is awaited. Above it a new
+	// connection is closed at once.
 	maxKnocking = 64
 )
 
@@ -54,17 +56,17 @@ func checkKnock(b []byte, keys [][]byte) bool {
 	if len(b) != knockSize || b[0] != knockVersion {
 		return false
 	}
-	said, proof := b[:1+knockRandom], b[1+knockRandom:]
-	right := 0
+	message, proof := b[:1+knockRandom], b[1+knockRandom:]
+	matches := 0
 	for _, key := range keys {
 		mac := hmac.New(sha256.New, key)
-		mac.Write(said)
-		right |= subtle.ConstantTimeCompare(mac.Sum(nil), proof)
+		mac.Write(message)
+		matches |= subtle.ConstantTimeCompare(mac.Sum(nil), proof)
 	}
-	return right == 1
+	return matches == 1
 }
 
-// knockListener passes on only connections that have knocked rightly.
+// knockListener accepts only connections with a valid knock.
 type knockListener struct {
 	net.Listener
 	keys    [][]byte
@@ -73,7 +75,7 @@ type knockListener struct {
 	ctx     context.Context // ends when the listener closes
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	slots   chan struct{}
+	slots   *semaphore.Weighted
 
 	mu  sync.Mutex
 	err error // why accepting ended; guarded by mu
@@ -85,16 +87,16 @@ func newKnockListener(inner net.Listener, keys [][]byte, log *slog.Logger) *knoc
 		keys:     keys,
 		log:      log,
 		ready:    make(chan net.Conn),
-		slots:    make(chan struct{}, maxKnocking),
+		slots:    semaphore.NewWeighted(maxKnocking),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.running.Add(1)
-	go l.acceptLoop()
+	l.running.Go(l.acceptLoop)
 	return l
 }
 
+// acceptLoop accepts connections and awaits their knocks, at most maxKnocking at
+// a time.
 func (l *knockListener) acceptLoop() {
-	defer l.running.Done()
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
@@ -104,26 +106,27 @@ func (l *knockListener) acceptLoop() {
 			l.cancel()
 			return
 		}
-		select {
-		case l.slots <- struct{}{}:
-			l.running.Add(1)
-			go l.admitCaller(conn)
-		default:
-			l.log.Warn("rack link: too many callers that do not say who they are; closing the newest", "bound", maxKnocking)
+		if !l.slots.TryAcquire(1) {
+			l.log.Warn("rack link: too many callers that have not proved the rack key; closing the newest", "limit", maxKnocking)
 			conn.Close()
+			continue
 		}
+		l.running.Go(func() {
+			defer l.slots.Release(1)
+			l.admitCaller(conn)
+		})
 	}
 }
 
+// admitCaller passes a connection to Accept if its knock is valid, and closes it
+// otherwise.
 func (l *knockListener) admitCaller(conn net.Conn) {
-	defer l.running.Done()
-	defer func() { <-l.slots }()
 	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
 	if err := readKnock(conn, l.keys); err != nil {
-		l.log.Warn("rack link: closed a caller without a word: "+err.Error(),
+		l.log.Warn("rack link: closed a connection unanswered: "+err.Error(),
 			"caller", conn.RemoteAddr().String(),
-			"hint", "if it is one of yours, give it the same [rack] key")
+			"hint", "if it is one of your boards, give it the same [rack] key")
 		conn.Close()
 		return
 	}
@@ -163,7 +166,7 @@ func (l *knockListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close stops accepting and waits for the callers still at the door.
+// Close stops accepting and waits until the pending connections are closed.
 func (l *knockListener) Close() error {
 	l.cancel()
 	err := l.Listener.Close()

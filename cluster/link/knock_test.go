@@ -15,7 +15,7 @@ import (
 	"bramble/cluster/logdedup"
 )
 
-func TestKnockIsOnlyOpenedByItsOwnKey(t *testing.T) {
+func TestKnockIsValidOnlyUnderItsKey(t *testing.T) {
 	right, old, wrong := []byte("right"), []byte("old"), []byte("wrong")
 	knock, err := appendKnock(nil, right)
 	if err != nil {
@@ -71,8 +71,8 @@ func FuzzCheckKnock(f *testing.F) {
 }
 
 // A stranger must get nothing but a closed connection, whatever it says first,
-// and the log must say why once, not once a try.
-func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
+// and the log must say why once, not once per attempt.
+func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 	var log lines
 	quiet := slog.New(logdedup.NewHandler(slog.NewTextHandler(&log, nil), time.Minute, nil))
 	link, err := New(Config{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: quiet})
@@ -118,8 +118,8 @@ func TestStrangersGetNothingButAClosedConnection(t *testing.T) {
 	}
 }
 
-// Who replays a knock that was overheard reaches the TLS handshake and no further.
-func TestAnOverheardKnockDoesNotAdmit(t *testing.T) {
+// A replayed knock gets to the TLS handshake and no further.
+func TestReplayedKnockDoesNotAdmit(t *testing.T) {
 	link, err := New(Config{Name: "board-1", Keys: [][]byte{rackKey(1)}, Listen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

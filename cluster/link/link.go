@@ -16,62 +16,64 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// Kinds of error on the rack link.
+// Errors of the rack link, to be matched with errors.Is.
 var (
 	// ErrUnknownPeer: no live board of that name is known.
-	ErrUnknownPeer = errors.New("no such board in the rack now")
+	ErrUnknownPeer = errors.New("the rack has no live board of that name")
 	// ErrPeerSilent: the board gave no sign of life within half a peer
-	// timeout, or broke the connection; ask another.
+	// timeout, or broke the connection. Another board may answer.
 	ErrPeerSilent = errors.New("the board does not answer")
 )
 
-// DefaultPeerTimeout is what a client waits at most, over all boards that are
-// asked on its behalf, for boards that turn out not to answer. A board at full
-// load must still be able to answer a ping in three eighths of it.
+// DefaultPeerTimeout bounds how long one client waits in total for boards that
+// turn out not to answer. A board at full load must still be able to answer a
+// ping in three eighths of it.
 const DefaultPeerTimeout = time.Second
 
 const (
-	// stallShare: after PeerTimeout/stallShare without a byte a board is pinged.
+	// stallShare: after PeerTimeout/stallShare without a byte the board is pinged.
 	stallShare = 8
-	// pingShare: and has PeerTimeout*3/pingShare for the answer, so that a
-	// dead board costs half a peer timeout and two dead ones a whole.
+	// pingShare: it has PeerTimeout*3/pingShare to answer, so that a dead board
+	// costs half a peer timeout and two dead boards cost a whole one.
 	pingShare = 8
-	// idleTimeout is how long a connection between boards is kept unused.
+	// idleTimeout is how long an unused connection between boards stays open.
 	idleTimeout = 90 * time.Second
-	// headerTimeout bounds how long a caller may take to send a request's fields.
+	// headerTimeout bounds how long a caller may take to send a request's header.
 	headerTimeout = 5 * time.Second
-	// The connections to one board are bounded, and of three kinds: pulses and
-	// pings have their own, so that pages cannot starve them, and so have
+	// The connections to one board are bounded, and of three kinds. Pings and
+	// purge messages have their own, so that pages cannot starve them; so do
 	// orders, which wait for disks.
 	maxDataConns    = 32
 	maxControlConns = 4
 	maxOrderConns   = 8
-	// maxHeaderBytes bounds a request's fields between boards, in bytes.
+	// maxHeaderBytes bounds a request's header between boards.
 	maxHeaderBytes = 64 << 10
-	// PingPath answers 204 to any board of the rack.
+	// PingPath answers any board of the rack with 204.
 	PingPath = "/v1/ping"
 )
 
-// Peer is another board, as the link needs it.
+// Peer is another board and where its link listens.
 type Peer struct {
 	Name string
 	Addr string // host:port of its rack link
 }
 
-// Config sets up a board's end of the rack link.
+// Config configures a board's end of the rack link.
 type Config struct {
 	Name        string        // this board
-	Keys        [][]byte      // rack keys of RackKeySize bytes; the first is shown, all are accepted
+	Keys        [][]byte      // rack keys of KeySize bytes; the first is presented, all are accepted
 	Listen      string        // host:port
 	PeerTimeout time.Duration // 0 means DefaultPeerTimeout
-	Logger      *slog.Logger  // a quiet one: a stranger may knock often
+	Logger      *slog.Logger  // should drop repetitions: a stranger may knock often
 }
 
 // Link carries HTTP/1.1 between the boards of a rack, inside TLS 1.3 in which
-// both sides prove that they hold the rack key. It knows boards by name: who
-// answers at the right address under a wrong name is not talked to.
+// both sides prove that they hold the rack key. It addresses boards by name: a
+// board that answers at the right address under another name is refused.
 type Link struct {
 	id          *boardIdentity
 	log         *slog.Logger
@@ -86,22 +88,15 @@ type Link struct {
 	byHost map[string]*peerState
 }
 
-// peerState is what the link remembers of one board.
+// peerState is what the link knows of one peer.
 type peerState struct {
 	Peer
-	down     atomic.Bool  // it did not answer when last asked
-	inFlight atomic.Int64 // requests whose reply's body is not closed
-
-	mu   sync.Mutex // guards ping
-	ping *pingCall
+	down     atomic.Bool  // it did not answer the last request or ping
+	inFlight atomic.Int64 // requests whose response body is not closed
+	pings    singleflight.Group
 }
 
-type pingCall struct {
-	done chan struct{}
-	err  error
-}
-
-// New opens the listener; nothing is answered before Serve.
+// New opens the listener. Serve answers.
 func New(cfg Config) (*Link, error) {
 	id, err := newIdentity(cfg.Name, cfg.Keys)
 	if err != nil {
@@ -139,14 +134,14 @@ func (l *Link) newHTTPTransport(conns int) *http.Transport {
 	}
 }
 
-// Addr is where the link listens.
+// Addr returns the address that the link listens on.
 func (l *Link) Addr() net.Addr { return l.listener.Addr() }
 
-// PeerTimeout is what a client waits at most for boards that do not answer.
+// PeerTimeout bounds how long one client waits for boards that do not answer.
 func (l *Link) PeerTimeout() time.Duration { return l.peerTimeout }
 
-// Serve answers other boards until ctx ends, then lets running requests end
-// for at most one peer timeout. PeerName tells a handler who asks.
+// Serve answers other boards until ctx ends, then waits for running requests for
+// at most one peer timeout. A handler learns the caller from PeerName.
 func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+PingPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
@@ -174,7 +169,7 @@ func (l *Link) Serve(ctx context.Context, handler http.Handler) error {
 	return nil
 }
 
-// Close frees the listener and the connections to other boards.
+// Close closes the listener and the idle connections to other boards.
 func (l *Link) Close() error {
 	err := l.listener.Close()
 	l.data.CloseIdleConnections()
@@ -194,18 +189,18 @@ func PeerName(r *http.Request) string {
 	return r.TLS.PeerCertificates[0].Subject.CommonName
 }
 
-// SetPeers replaces the boards that can be asked.
+// SetPeers replaces the set of boards that requests can be sent to.
 func (l *Link) SetPeers(peers []Peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	byName := make(map[string]*peerState, len(peers))
 	byHost := make(map[string]*peerState, len(peers))
 	for _, p := range peers {
-		known := l.byName[p.Name]
-		if known == nil || known.Addr != p.Addr {
-			known = &peerState{Peer: p}
+		state := l.byName[p.Name]
+		if state == nil || state.Addr != p.Addr {
+			state = &peerState{Peer: p}
 		}
-		byName[p.Name], byHost[boardHost(p.Name)] = known, known
+		byName[p.Name], byHost[boardHost(p.Name)] = state, state
 	}
 	l.byName, l.byHost = byName, byHost
 }
@@ -216,14 +211,14 @@ func (l *Link) findPeer(board string) *peerState {
 	return l.byName[board]
 }
 
-// Up reports whether a board is known and answered when last asked.
+// Up reports whether a board is known and answered the last request or ping.
 func (l *Link) Up(board string) bool {
 	p := l.findPeer(board)
 	return p != nil && !p.down.Load()
 }
 
-// InFlight is how many requests a board has not fully answered yet: what
-// the ring's bounded load goes by.
+// InFlight returns the number of requests that a board has not fully answered
+// yet. The ring's bounded load uses it.
 func (l *Link) InFlight(board string) int {
 	p := l.findPeer(board)
 	if p == nil {
@@ -232,7 +227,7 @@ func (l *Link) InFlight(board string) int {
 	return int(p.inFlight.Load())
 }
 
-// dialBoard reaches the board that a URL's host stands for: knock, then TLS.
+// dialBoard connects to the board that a URL's host stands for: knock, then TLS.
 func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -248,16 +243,17 @@ func (l *Link) dialBoard(ctx context.Context, _, addr string) (net.Conn, error) 
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("calling %s: %w", p.Name, err)
+		return nil, fmt.Errorf("connecting to %s: %w", p.Name, err)
 	}
-	secure, err := l.openTLS(ctx, conn, p.Name)
+	tlsConn, err := l.openTLS(ctx, conn, p.Name)
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("calling %s at %s: %w", p.Name, p.Addr, err)
+		return nil, fmt.Errorf("connecting to %s at %s: %w", p.Name, p.Addr, err)
 	}
-	return secure, nil
+	return tlsConn, nil
 }
 
+// openTLS knocks and completes the TLS handshake.
 func (l *Link) openTLS(ctx context.Context, conn net.Conn, board string) (net.Conn, error) {
 	knock, err := appendKnock(nil, l.id.knockKeys[0])
 	if err != nil {
@@ -273,30 +269,30 @@ func (l *Link) openTLS(ctx context.Context, conn net.Conn, board string) (net.Co
 	if err := conn.SetWriteDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	secure := tls.Client(conn, l.id.clientConfig(board))
-	if err := secure.HandshakeContext(ctx); err != nil {
+	tlsConn := tls.Client(conn, l.id.clientConfig(board))
+	if err := tlsConn.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	return secure, nil
+	return tlsConn, nil
 }
 
-// Do sends a request to a board; r.URL's path and query count, its host does
-// not. It waits as long as the board lives: when nothing has come for an eighth
-// of the peer timeout the board is pinged, and if it does not answer that
-// either, Do, or the read of the body that was waiting, returns ErrPeerSilent.
+// Do sends a request to a board. It uses the path and the query of r.URL, not its
+// host. Do waits as long as the board lives: when nothing has come for an eighth
+// of the peer timeout it pings the board, and if the board does not answer that
+// either, Do, or the pending read of the body, returns ErrPeerSilent.
 func (l *Link) Do(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return l.roundTrip(ctx, l.data, board, r)
 }
 
-// Control is Do over the connections that are kept free for pulses, pings and
-// what one board has another do.
+// Control is Do over the connections that are reserved for pings, purge messages
+// and commands from one board to another.
 func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return l.roundTrip(ctx, l.control, board, r)
 }
 
-// Order is Do over the connections of the ledger, whose answers wait for disks.
-// sent reports whether the request can have reached the board: if not, it was
-// surely not carried out.
+// Order is Do over the connections of the ledger, whose responses wait for disks.
+// sent reports whether the request can have reached the board. If not, the board
+// certainly did not carry it out.
 func (l *Link) Order(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
@@ -323,7 +319,7 @@ func (l *Link) roundTrip(ctx context.Context, via *http.Transport, board string,
 	return resp, nil
 }
 
-// addressRequest is a copy of r that is sent to a board.
+// addressRequest returns a copy of r that is addressed to a board.
 func addressRequest(ctx context.Context, r *http.Request, board string) *http.Request {
 	out := r.WithContext(ctx)
 	url := *r.URL
@@ -332,8 +328,8 @@ func addressRequest(ctx context.Context, r *http.Request, board string) *http.Re
 	return out
 }
 
-// Ping asks a board for a sign of life, for at most three eighths of the peer
-// timeout. Callers that ask at the same time share one answer.
+// Ping checks that a board answers, for at most three eighths of the peer
+// timeout. Concurrent callers share one ping.
 func (l *Link) Ping(board string) error {
 	p := l.findPeer(board)
 	if p == nil {
@@ -342,25 +338,14 @@ func (l *Link) Ping(board string) error {
 	return l.pingPeer(p)
 }
 
+// pingPeer pings a peer and remembers whether it answered.
 func (l *Link) pingPeer(p *peerState) error {
-	p.mu.Lock()
-	if call := p.ping; call != nil {
-		p.mu.Unlock()
-		<-call.done // bounded by the caller that runs it
-		return call.err
-	}
-	call := &pingCall{done: make(chan struct{})}
-	p.ping = call
-	p.mu.Unlock()
-
-	call.err = l.pingOnce(p)
-	p.down.Store(call.err != nil)
-
-	p.mu.Lock()
-	p.ping = nil
-	p.mu.Unlock()
-	close(call.done)
-	return call.err
+	_, err, _ := p.pings.Do("", func() (any, error) {
+		err := l.pingOnce(p)
+		p.down.Store(err != nil)
+		return nil, err
+	})
+	return err
 }
 
 func (l *Link) pingOnce(p *peerState) error {

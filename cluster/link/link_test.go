@@ -74,7 +74,7 @@ func get(t *testing.T, link *Link, board, path string) (string, error) {
 	return string(body), err
 }
 
-func TestBoardsOfOneRackTalkAndKnowEachOther(t *testing.T) {
+func TestBoardsOfOneRackAuthenticateEachOther(t *testing.T) {
 	one := newTestLink(t, "board one", 0, rackKey(1))
 	two := newTestLink(t, "bücher.2", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
@@ -100,7 +100,7 @@ func TestBoardsOfOneRackTalkAndKnowEachOther(t *testing.T) {
 	}
 }
 
-func TestABoardUnderAnotherNameIsNotTalkedTo(t *testing.T) {
+func TestBoardUnderAnotherNameIsRefused(t *testing.T) {
 	one, two := newTestLink(t, "board-1", 0, rackKey(1)), newTestLink(t, "board-2", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	serveLink(t, two, http.NotFoundHandler())
@@ -110,9 +110,9 @@ func TestABoardUnderAnotherNameIsNotTalkedTo(t *testing.T) {
 	}
 }
 
-// While a key is changed, boards that have the old and the new one talk with
+// During a key rotation, boards that have the old and the new key reach
 // boards on either side of the change.
-func TestKeysCanBeRotated(t *testing.T) {
+func TestKeyRotation(t *testing.T) {
 	old, changed := rackKey(1), rackKey(2)
 	cases := []struct {
 		name           string
@@ -140,7 +140,7 @@ func TestKeysCanBeRotated(t *testing.T) {
 
 // A board that accepts connections but does not run, as one that was stopped
 // does, must not hold up a request; nor one whose machine is gone.
-func TestADeadBoardIsGivenUp(t *testing.T) {
+func TestDeadBoardFailsWithinHalfAPeerTimeout(t *testing.T) {
 	const peerTimeout = 200 * time.Millisecond
 	one := newTestLink(t, "board-1", peerTimeout, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
@@ -165,9 +165,9 @@ func TestADeadBoardIsGivenUp(t *testing.T) {
 	}
 }
 
-// A board that takes its time but lives is waited for, both for the reply and
-// inside it.
-func TestASlowBoardIsWaitedFor(t *testing.T) {
+// A slow but live board is awaited, both for the response and
+// during its body.
+func TestSlowBoardIsAwaited(t *testing.T) {
 	const peerTimeout = 400 * time.Millisecond
 	one, two := newTestLink(t, "board-1", peerTimeout, rackKey(1)), newTestLink(t, "board-2", peerTimeout, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
@@ -188,8 +188,8 @@ func TestASlowBoardIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A board that dies inside a reply ends the read with ErrPeerSilent.
-func TestABoardThatDiesInsideAReply(t *testing.T) {
+// If a board dies during a response, the read of the body returns ErrPeerSilent.
+func TestBoardDiesDuringResponse(t *testing.T) {
 	one, two := newTestLink(t, "board-1", 0, rackKey(1)), newTestLink(t, "board-2", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	serveLink(t, two, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -205,7 +205,7 @@ func TestABoardThatDiesInsideAReply(t *testing.T) {
 	}
 }
 
-func TestAnEndedRequestIsNotTheBoardsFault(t *testing.T) {
+func TestCancelledRequestDoesNotMarkTheBoardDown(t *testing.T) {
 	one, two := newTestLink(t, "board-1", 0, rackKey(1)), newTestLink(t, "board-2", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	reached := make(chan struct{})

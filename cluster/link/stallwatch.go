@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// stallWatch sees to it that one request does not wait for a dead board.
+// stallWatch ends one request if its board is dead: after each stall without a
+// byte it pings the board.
 type stallWatch struct {
 	link   *Link
 	peer   *peerState
 	caller context.Context // the caller's
-	ctx    context.Context // the request's, which the watch can end
+	ctx    context.Context // the request's; the watch can cancel it
 	cancel context.CancelCauseFunc
 	stall  time.Duration
 
@@ -29,7 +30,7 @@ func (w *stallWatch) start() {
 	w.timer = time.AfterFunc(w.stall, w.pingOnStall)
 }
 
-// noteProgress starts the wait anew: something has come.
+// noteProgress restarts the wait: something has come.
 func (w *stallWatch) noteProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -38,6 +39,7 @@ func (w *stallWatch) noteProgress() {
 	}
 }
 
+// pingOnStall pings the board, and cancels the request if there is no answer.
 func (w *stallWatch) pingOnStall() {
 	if w.ctx.Err() != nil {
 		return
@@ -49,6 +51,7 @@ func (w *stallWatch) pingOnStall() {
 	w.noteProgress()
 }
 
+// stop ends the watch. It may be called again.
 func (w *stallWatch) stop() {
 	w.mu.Lock()
 	first := !w.stopped
@@ -61,8 +64,8 @@ func (w *stallWatch) stop() {
 	}
 }
 
-// classifyError turns a transport's error into ErrPeerSilent where the board is to
-// blame, and remembers the board as down until it answers again.
+// classifyError turns a transport's error into ErrPeerSilent if the board is at
+// fault, and marks the board as down until it answers again.
 func (w *stallWatch) classifyError(err error) error {
 	if cause := context.Cause(w.ctx); errors.Is(cause, ErrPeerSilent) {
 		return cause
@@ -74,7 +77,7 @@ func (w *stallWatch) classifyError(err error) error {
 	return fmt.Errorf("%s: %w: %w", w.peer.Name, ErrPeerSilent, err)
 }
 
-// watchedBody tells its watch of every byte that comes.
+// watchedBody reports each read to its watch.
 type watchedBody struct {
 	io.ReadCloser
 	watch *stallWatch

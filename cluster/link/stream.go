@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// streamProtocol is what a stream's first request asks to change to (RFC 9110 §7.8).
+// streamProtocol is the Upgrade token of a stream (RFC 9110 §7.8).
 const streamProtocol = "bramble-stream"
 
-// ErrNoStream: the board answers, but does not take a stream of that kind.
-var ErrNoStream = errors.New("the board takes no stream of this kind")
+// ErrNoStream: the board answers, but does not accept a stream of that kind.
+var ErrNoStream = errors.New("the board accepts no stream of this kind")
 
 // Stream opens a two-way connection to a board for a protocol that is not HTTP.
-// path says for which; its handler over there is Streams. It returns within
-// half a peer timeout for the connection and another for the answer.
+// path selects the protocol; the board serves it with a StreamHandler. Stream
+// waits at most half a peer timeout to connect and another half for the response.
 func (l *Link) Stream(ctx context.Context, board, path string) (net.Conn, error) {
 	host := boardHost(board)
 	conn, err := l.dialBoard(ctx, "tcp", net.JoinHostPort(host, "443"))
@@ -33,6 +33,7 @@ func (l *Link) Stream(ctx context.Context, board, path string) (net.Conn, error)
 	return stream, nil
 }
 
+// requestStream sends the upgrade request on conn and reads the response.
 func (l *Link) requestStream(ctx context.Context, conn net.Conn, host, path string) (net.Conn, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+path, nil)
 	if err != nil {
@@ -50,8 +51,8 @@ func (l *Link) requestStream(ctx context.Context, conn net.Conn, host, path stri
 	if err := r.Write(conn); err != nil {
 		return nil, err
 	}
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, r)
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, r)
 	if err != nil {
 		return nil, err
 	}
@@ -62,11 +63,12 @@ func (l *Link) requestStream(ctx context.Context, conn net.Conn, host, path stri
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
-	return bufferedConn{conn, in}, nil
+	return bufferedConn{conn, reader}, nil
 }
 
-// StreamHandler takes the streams that other boards open. Each goes to accept with
-// the name of the board that opened it; accept owns it, and may wait a little.
+// StreamHandler accepts the streams that other boards open. It passes each to
+// accept with the name of the board that opened it. accept owns the connection and
+// may block for a short time.
 func StreamHandler(accept func(conn net.Conn, board string)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		board := PeerName(r)
@@ -80,10 +82,10 @@ func StreamHandler(accept func(conn net.Conn, board string)) http.Handler {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
+		const response = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + streamProtocol + "\r\n\r\n"
 		err = conn.SetDeadline(time.Time{})
 		if err == nil {
-			_, err = conn.Write([]byte(answer))
+			_, err = conn.Write([]byte(response))
 		}
 		if err != nil {
 			conn.Close()
@@ -93,10 +95,10 @@ func StreamHandler(accept func(conn net.Conn, board string)) http.Handler {
 	})
 }
 
-// bufferedConn is a connection some of whose bytes may be in a reader already.
+// bufferedConn is a connection of which a reader may have buffered some bytes already.
 type bufferedConn struct {
 	net.Conn
-	in *bufio.Reader
+	reader *bufio.Reader
 }
 
-func (c bufferedConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+func (c bufferedConn) Read(p []byte) (int, error) { return c.reader.Read(p) }

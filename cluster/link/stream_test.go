@@ -25,7 +25,7 @@ func echoBoard(conn net.Conn, board string) {
 	}()
 }
 
-func TestAStreamGoesBothWays(t *testing.T) {
+func TestStreamGoesBothWays(t *testing.T) {
 	one := newTestLink(t, "one", 0, rackKey(1))
 	two := newTestLink(t, "two", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
@@ -58,7 +58,7 @@ func TestAStreamGoesBothWays(t *testing.T) {
 	}
 }
 
-func TestAStreamThatIsNotTaken(t *testing.T) {
+func TestStreamThatIsNotAccepted(t *testing.T) {
 	one := newTestLink(t, "one", 0, rackKey(1))
 	two := newTestLink(t, "two", 0, rackKey(1))
 	stranger := newTestLink(t, "stranger", 0, rackKey(2))

@@ -2,21 +2,20 @@ package purge
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"bramble/cluster/link"
+	"golang.org/x/sync/semaphore"
 )
 
-// Confirm has every live board obey what this one has obeyed, and returns when
-// all that answer have, or wait is over; it reports whether all live boards
-// have. Unlike Spread it gives up a board at once that the link calls silent: a
-// client waits for this.
+// Confirm has every live board apply what this one has applied. It returns when
+// every board that answers has, or wait is over, and reports whether all live
+// boards have. Unlike Spread it gives up at once on a board that the link calls
+// silent: a client waits for this.
 //
-// However many callers there are, one exchange with each board is under way for
-// them at a time, and it carries what all of them have issued.
+// However many callers there are, at most one exchange with each board is under
+// way for them at a time, and it carries what all of them have issued.
 func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	peers := p.roster.Peers()
 	if len(peers) == 0 {
@@ -40,14 +39,12 @@ func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	return !missing.Load()
 }
 
-// confirmBoard waits for its turn with a board, by when an earlier caller may have
-// told it everything.
+// confirmBoard waits for the board's slot. By then the exchange of an earlier
+// caller may have sent the board everything.
 func (p *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bool {
-	turn := p.confirmSlot(board)
+	slot := p.confirmSlot(board)
 	for {
-		select {
-		case turn <- struct{}{}:
-		case <-ctx.Done():
+		if slot.Acquire(ctx, 1) != nil {
 			return false
 		}
 		var err error
@@ -56,31 +53,30 @@ func (p *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bo
 			err = p.exchange(ctx, board, true)
 			done = err == nil && p.hasApplied(board, want)
 		}
-		<-turn
-		if done || errors.Is(err, link.ErrPeerSilent) || errors.Is(err, link.ErrUnknownPeer) {
+		slot.Release(1)
+		if done || isUnreachable(err) {
 			return done
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, retryPause) {
 			return false
-		case <-time.After(retryPause):
 		}
 	}
 }
 
-// confirmSlot holds one caller of Confirm at a time for a board.
-func (p *Syncer) confirmSlot(board string) chan struct{} {
+// confirmSlot returns the semaphore that admits one caller of Confirm at a time
+// for a board.
+func (p *Syncer) confirmSlot(board string) *semaphore.Weighted {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	turn := p.confirming[board]
-	if turn == nil {
-		turn = make(chan struct{}, 1)
-		p.confirming[board] = turn
+	slot := p.confirmSlots[board]
+	if slot == nil {
+		slot = semaphore.NewWeighted(1)
+		p.confirmSlots[board] = slot
 	}
-	return turn
+	return slot
 }
 
-// hasApplied reports whether a board was heard to have obeyed what want says.
+// hasApplied reports whether a board, when last heard, had applied all of want.
 func (p *Syncer) hasApplied(board string, want Vector) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

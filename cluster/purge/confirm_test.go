@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestConfirmWaitsForBoardsThatAnswerAndForNoOthers(t *testing.T) {
+func TestConfirmWaitsOnlyForBoardsThatAnswer(t *testing.T) {
 	const wait = 250 * time.Millisecond
 	for _, tt := range []struct {
 		name string
@@ -17,7 +17,7 @@ func TestConfirmWaitsForBoardsThatAnswerAndForNoOthers(t *testing.T) {
 		cut  bool          // the link calls it silent
 		want bool
 		took time.Duration
-		b, c bool // have obeyed when Confirm returns
+		b, c bool // have applied when Confirm returns
 	}{
 		{name: "all answer at once", want: true, b: true, c: true},
 		{name: "one is busy", slow: 40 * time.Millisecond, want: true, took: 80 * time.Millisecond, b: true, c: true}, // two messages the first time
@@ -26,18 +26,18 @@ func TestConfirmWaitsForBoardsThatAnswerAndForNoOthers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rack, purgers, memories := newFakeRack(3)
+				rack, syncers, memories := newFakeRack(3)
 				rack.slow["c"] = tt.slow
 				rack.cutOff("c", tt.cut)
-				issue(t, purgers[0].log, tag("x"))
+				issue(t, syncers[0].log, tag("x"))
 				began := time.Now()
-				got := purgers[0].Confirm(t.Context(), wait)
+				got := syncers[0].Confirm(t.Context(), wait)
 				if took := time.Since(began); got != tt.want || took != tt.took {
 					t.Errorf("Confirm = %v after %v, want %v after %v", got, took, tt.want, tt.took)
 				}
 				for i, want := range []bool{tt.b, tt.c} {
-					if obeyed := slices.Equal(memories[i+1].obeyed, []string{"tag:x"}); obeyed != want {
-						t.Errorf("board %c obeyed %v", 'b'+i, memories[i+1].obeyed)
+					if applied := slices.Equal(memories[i+1].applied, []string{"tag:x"}); applied != want {
+						t.Errorf("board %c applied %v", 'b'+i, memories[i+1].applied)
 					}
 				}
 			})
@@ -45,27 +45,27 @@ func TestConfirmWaitsForBoardsThatAnswerAndForNoOthers(t *testing.T) {
 	}
 }
 
-func TestALoneBoardConfirmsToItself(t *testing.T) {
-	_, purgers, _ := newFakeRack(1)
-	issue(t, purgers[0].log, tag("x"))
-	if !purgers[0].Confirm(t.Context(), time.Hour) {
-		t.Error("a board alone waits for others")
+func TestConfirmOfALoneBoard(t *testing.T) {
+	_, syncers, _ := newFakeRack(1)
+	issue(t, syncers[0].log, tag("x"))
+	if !syncers[0].Confirm(t.Context(), time.Hour) {
+		t.Error("a lone board waits for others")
 	}
 }
 
 // A crowd of unsafe requests is a few messages a board, and none of them waits
 // for all of the others.
-func TestACrowdConfirmsTogether(t *testing.T) {
+func TestConcurrentConfirmsShareExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rack, purgers, memories := newFakeRack(3)
+		rack, syncers, memories := newFakeRack(3)
 		rack.slow["b"], rack.slow["c"] = 5*time.Millisecond, 5*time.Millisecond
 		var crowd sync.WaitGroup
 		for n := range 100 {
 			crowd.Go(func() {
-				if err := purgers[0].Issue(tag(fmt.Sprint(n))); err != nil {
+				if err := syncers[0].Issue(tag(fmt.Sprint(n))); err != nil {
 					t.Error(err)
 				}
-				if !purgers[0].Confirm(t.Context(), 250*time.Millisecond) {
+				if !syncers[0].Confirm(t.Context(), 250*time.Millisecond) {
 					t.Errorf("the purge of %d was not confirmed", n)
 				}
 			})
@@ -75,8 +75,8 @@ func TestACrowdConfirmsTogether(t *testing.T) {
 			t.Errorf("100 purges cost %d messages", rack.sent)
 		}
 		for _, m := range memories[1:] {
-			if len(m.obeyed) != 100 {
-				t.Errorf("a board obeyed %d purges, want 100", len(m.obeyed))
+			if len(m.applied) != 100 {
+				t.Errorf("a board applied %d purges, want 100", len(m.applied))
 			}
 		}
 	})

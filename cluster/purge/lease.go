@@ -7,23 +7,24 @@ import (
 	"time"
 )
 
-// LeaseValid reports whether this board's memory can be answered from now. It
-// looks at the clock.
+// LeaseValid reports whether this board may answer from its memory now. It reads
+// the clock.
 func (p *Syncer) LeaseValid() bool { return p.LeaseValidAt(p.Now()) }
 
 // LeaseValidAt reports the same for a reading of Now. It is called for every hit,
 // and costs two atomic loads.
 func (p *Syncer) LeaseValidAt(now time.Duration) bool {
-	return int64(now) < p.lease.Load() && now-time.Duration(p.tick.Load()) < p.timing.MaxPause
+	return int64(now) < p.lease.Load() && now-time.Duration(p.lastTick.Load()) < p.timing.MaxPause
 }
 
-// noteTick notes that this process runs, and ends the lease if it did not for a while.
+// noteTick notes that this process runs. It revokes the lease if the process was
+// paused for MaxPause or longer.
 func (p *Syncer) noteTick() {
 	now := p.Now()
-	if now-time.Duration(p.tick.Load()) >= p.timing.MaxPause {
+	if now-time.Duration(p.lastTick.Load()) >= p.timing.MaxPause {
 		p.revokeLease()
 	}
-	p.tick.Store(int64(now))
+	p.lastTick.Store(int64(now))
 }
 
 // revokeLease ends the lease: every contact so far may lie before a gap.
@@ -35,7 +36,7 @@ func (p *Syncer) revokeLease() {
 	p.updateLease()
 }
 
-// noteContact notes contact with a board that began at a given time.
+// noteContact notes a good exchange with a board and when it began.
 func (p *Syncer) noteContact(board string, began time.Duration) {
 	p.mu.Lock()
 	if last, known := p.contact[board]; began >= p.contactsFrom && (!known || began > last) {
@@ -45,10 +46,10 @@ func (p *Syncer) noteContact(board string, began time.Duration) {
 	p.updateLease()
 }
 
-// updateLease works out until when this board's memory can be believed: the time of
-// the oldest contact that a majority needs, plus the lease.
+// updateLease computes when the lease ends: the oldest contact that a majority
+// needs, plus SyncTiming.Lease.
 func (p *Syncer) updateLease() {
-	others := p.roster.Known() / 2 // how many of them make a majority with us
+	others := p.roster.Known() / 2 // with this board they are a majority
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if others == 0 {
@@ -67,45 +68,38 @@ func (p *Syncer) updateLease() {
 	p.lease.Store(int64(times[len(times)-others] + p.timing.Lease))
 }
 
-// RenewLease gets in touch with the rack now, so that Believable may be true again,
-// and returns whether it is. Callers share one attempt, which takes at most half
-// a peer timeout; after one that failed the next is made a pulse later, so
-// that a board that is cut off does not make every client wait.
+// RenewLease contacts the rack now and returns whether the lease is valid then.
+// Concurrent callers share one attempt, which takes at most ExchangeTimeout.
+// After a failed attempt the next one is made an Interval later, so that a board
+// that is cut off does not delay every client.
 func (p *Syncer) RenewLease(ctx context.Context) bool {
 	p.noteTick()
 	p.mu.Lock()
-	if p.renewFailed > 0 && p.Now()-p.renewFailed < p.timing.Interval {
-		p.mu.Unlock()
+	failed := p.renewFailed
+	p.mu.Unlock()
+	if failed > 0 && p.Now()-failed < p.timing.Interval {
 		return p.LeaseValid()
 	}
-	s := p.syncing
-	if s != nil {
-		p.mu.Unlock()
-		select {
-		case <-s.done:
-		case <-ctx.Done():
+	renewed := p.renewals.DoChan("", func() (any, error) {
+		p.exchangeWithAll(context.WithoutCancel(ctx))
+		failed := time.Duration(0)
+		if !p.LeaseValid() {
+			failed = p.Now()
 		}
-		return p.LeaseValid()
+		p.mu.Lock()
+		p.renewFailed = failed
+		p.mu.Unlock()
+		return nil, nil
+	})
+	select {
+	case <-renewed:
+	case <-ctx.Done():
 	}
-	s = &catchUp{done: make(chan struct{})}
-	p.syncing = s
-	p.mu.Unlock()
-
-	p.exchangeWithAll(context.WithoutCancel(ctx))
-	believable := p.LeaseValid()
-
-	p.mu.Lock()
-	p.syncing, p.renewFailed = nil, 0
-	if !believable {
-		p.renewFailed = p.Now()
-	}
-	p.mu.Unlock()
-	close(s.done)
-	return believable
+	return p.LeaseValid()
 }
 
-// exchangeWithAll exchanges with every live board at once and returns when most of
-// the rack has answered, or every one has or is known to be silent.
+// exchangeWithAll exchanges with every live board at once. It returns when most
+// of the rack has answered, or when every board has answered or failed.
 func (p *Syncer) exchangeWithAll(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

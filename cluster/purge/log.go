@@ -32,23 +32,23 @@ func (k Kind) String() string {
 	return fmt.Sprintf("purge kind %d", uint8(k))
 }
 
-// Purge names what a rack must forget. To obey one twice is harmless.
+// Purge names what a rack must forget. Applying one twice is harmless.
 type Purge struct {
 	Kind   Kind   `json:"k"`
-	Target string `json:"w,omitempty"` // the cache key or tag, at most MaxPurgeLength bytes
-	Soft   bool   `json:"s,omitempty"` // not forget, but ask the origin before it is shown again
+	Target string `json:"w,omitempty"` // the cache key or tag, at most MaxTarget bytes
+	Soft   bool   `json:"s,omitempty"` // do not forget, but revalidate with the origin before the next use
 }
 
-// Bounds of what a board remembers about purges. What falls off the log is
-// replaced by "forget everything", which is always right and only costs hits.
+// Bounds of a purge log. A record that falls off the log is replaced by "forget
+// everything", which is always right and only costs hits.
 const (
 	MaxTarget  = 8 << 10 // bytes in a cache key or tag
-	maxRecords = 4096    // records over all origins
-	maxIssuers = 4096    // processes that ever issued one
+	maxRecords = 4096    // records over all issuers
+	maxIssuers = 4096    // processes that ever issued a purge
 	maxBatch   = 512     // records in one message
 )
 
-// Valid returns an error that says what is wrong with a purge.
+// Valid returns an error if a purge names nothing or too much.
 func (p Purge) Valid() error {
 	switch {
 	case p.Kind == All && p.Target == "":
@@ -58,86 +58,87 @@ func (p Purge) Valid() error {
 	case p.Target == "":
 		return fmt.Errorf("purge: the %v is empty", p.Kind)
 	case len(p.Target) > MaxTarget:
-		return fmt.Errorf("purge: the %v has %d bytes, at most %d are possible", p.Kind, len(p.Target), MaxTarget)
+		return fmt.Errorf("purge: the %v has %d bytes; the limit is %d", p.Kind, len(p.Target), MaxTarget)
 	}
 	return nil
 }
 
-// Applier forgets what a purge names before Obey returns. It is called with the
-// log locked, one purge at a time, in an order in which each origin's purges
-// keep theirs.
+// Applier makes a board's memory forget what a purge names before Apply returns.
+// It is called with the log locked, one purge at a time. The purges of one issuer
+// come in the order in which they were issued.
 type Applier interface{ Apply(Purge) }
 
-// Issuer is one process that issued purges. A restarted board is a new one: its
+// Issuer is a process that issues purges. A restarted board is a new issuer: its
 // memory is empty, so it need not remember its last number.
 type Issuer uint64
 
-// Vector says up to which number somebody has obeyed each origin's purges.
+// Vector is a version vector: the number of the last purge of each issuer that a
+// board has applied.
 type Vector map[Issuer]uint64
 
-// Covers reports whether v has obeyed everything that w has.
+// Covers reports whether v includes everything that w does.
 func (v Vector) Covers(w Vector) bool {
-	for origin, seq := range w {
-		if v[origin] < seq {
+	for issuer, seq := range w {
+		if v[issuer] < seq {
 			return false
 		}
 	}
 	return true
 }
 
-// Digest is the same for equal vectors and, but for a chance of 2^-64,
-// different for different ones.
+// Digest returns a hash of v: equal for equal vectors and, except with
+// probability 2^-64, different for different ones.
 func (v Vector) Digest() uint64 {
 	if len(v) == 0 {
 		return 0
 	}
 	b := make([]byte, 0, 16*len(v))
-	for _, origin := range slices.Sorted(maps.Keys(v)) {
-		b = binary.BigEndian.AppendUint64(b, uint64(origin))
-		b = binary.BigEndian.AppendUint64(b, v[origin])
+	for _, issuer := range slices.Sorted(maps.Keys(v)) {
+		b = binary.BigEndian.AppendUint64(b, uint64(issuer))
+		b = binary.BigEndian.AppendUint64(b, v[issuer])
 	}
 	return xxhash.Sum64(b)
 }
 
-// Range is a run of one origin's purges: those numbered After+1,
-// After+2, … If the receiver has not obeyed up to After, it has missed
-// something that nobody remembers, and must forget everything.
+// Range is a run of one issuer's purges, numbered After+1, After+2, … A receiver
+// that has not applied all up to After has missed purges that no log still holds,
+// and must forget everything.
 type Range struct {
 	Issuer Issuer  `json:"o"`
 	After  uint64  `json:"a"`
 	Purges []Purge `json:"p,omitempty"`
 }
 
-// ReplicatedLog is what one board knows of the rack's purges. It holds each
-// origin's latest ones, in order and without gaps.
+// ReplicatedLog is one board's copy of the rack's purge log. It holds the latest
+// purges of each issuer, in order and without gaps.
 type ReplicatedLog struct {
 	self    Issuer
 	applier Applier
 
-	mu        sync.Mutex // guards what follows, and is held while obeyer obeys
+	mu        sync.Mutex // guards what follows, and is held while applier applies
 	histories map[Issuer]*issuerHistory
 	records   int
 	digest    uint64
 }
 
-// issuerHistory is one origin's purges: floor were issued before the first kept one.
+// issuerHistory holds the latest purges of one issuer.
 type issuerHistory struct {
-	floor   uint64
+	floor   uint64 // how many were issued before records[0]
 	records []Purge
 }
 
 func (h *issuerHistory) lastSeq() uint64 { return h.floor + uint64(len(h.records)) }
 
 // NewLog returns an empty log of a board that has just started.
-func NewLog(obeyer Applier) *ReplicatedLog {
-	return newLog(Issuer(rand.Uint64()), obeyer)
+func NewLog(applier Applier) *ReplicatedLog {
+	return newLog(Issuer(rand.Uint64()), applier)
 }
 
-func newLog(self Issuer, obeyer Applier) *ReplicatedLog {
-	return &ReplicatedLog{self: self, applier: obeyer, histories: map[Issuer]*issuerHistory{}}
+func newLog(self Issuer, applier Applier) *ReplicatedLog {
+	return &ReplicatedLog{self: self, applier: applier, histories: map[Issuer]*issuerHistory{}}
 }
 
-// Issue obeys a purge here and gives it the next number of this board.
+// Issue applies a purge here and gives it the next number of this board.
 func (l *ReplicatedLog) Issue(p Purge) error {
 	if err := p.Valid(); err != nil {
 		return err
@@ -155,7 +156,8 @@ func (l *ReplicatedLog) Issue(p Purge) error {
 	return nil
 }
 
-// appendPurge appends to h and, above the bound, lets the longest history's oldest go.
+// appendPurge appends to h. Above maxRecords it drops the oldest record of the
+// longest history.
 func (l *ReplicatedLog) appendPurge(h *issuerHistory, p Purge) {
 	h.records = append(h.records, p)
 	if l.records++; l.records <= maxRecords {
@@ -173,38 +175,40 @@ func (l *ReplicatedLog) appendPurge(h *issuerHistory, p Purge) {
 	l.records--
 }
 
-// Digest is that of Vector, ready made: it goes with every request between boards.
+// Digest returns the digest of Vector. It is precomputed, as it goes with every
+// request between boards.
 func (l *ReplicatedLog) Digest() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.digest
 }
 
-// Vector returns what this board has obeyed.
+// Vector returns what this board has applied.
 func (l *ReplicatedLog) Vector() Vector {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.vectorLocked()
 }
 
+// vectorLocked is Vector with mu held.
 func (l *ReplicatedLog) vectorLocked() Vector {
 	v := make(Vector, len(l.histories))
-	for origin, h := range l.histories {
-		v[origin] = h.lastSeq()
+	for issuer, h := range l.histories {
+		v[issuer] = h.lastSeq()
 	}
 	return v
 }
 
-// Missing returns what a board with the given vector has not obeyed, at most
-// maxPurgeBatch records; the rest follows when it has obeyed these.
+// Missing returns what a board with the given vector has not applied, at most
+// maxBatch records; the rest follows when it has applied these.
 func (l *ReplicatedLog) Missing(theirs Vector) []Range {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var batch []Range
 	room := maxBatch
-	for _, origin := range slices.Sorted(maps.Keys(l.histories)) {
-		h := l.histories[origin]
-		has := theirs[origin]
+	for _, issuer := range slices.Sorted(maps.Keys(l.histories)) {
+		h := l.histories[issuer]
+		has := theirs[issuer]
 		if has >= h.lastSeq() {
 			continue
 		}
@@ -215,19 +219,19 @@ func (l *ReplicatedLog) Missing(theirs Vector) []Range {
 		purges := h.records[after-h.floor:]
 		purges = purges[:min(len(purges), room)]
 		room -= len(purges)
-		batch = append(batch, Range{Issuer: origin, After: after, Purges: slices.Clone(purges)})
+		batch = append(batch, Range{Issuer: issuer, After: after, Purges: slices.Clone(purges)})
 	}
 	return batch
 }
 
-// Merge obeys what is new in a batch and returns how many purges it obeyed.
+// Merge applies what is new in a batch and returns how many purges it applied.
 // A gap that no record fills counts as one purge, of everything.
 func (l *ReplicatedLog) Merge(batch []Range) (int, error) {
-	for _, s := range batch {
-		if len(s.Purges) > maxBatch {
-			return 0, fmt.Errorf("purges: a batch of %d records, at most %d are possible", len(s.Purges), maxBatch)
+	for _, r := range batch {
+		if len(r.Purges) > maxBatch {
+			return 0, fmt.Errorf("purges: a batch of %d records; the limit is %d", len(r.Purges), maxBatch)
 		}
-		for _, p := range s.Purges {
+		for _, p := range r.Purges {
 			if err := p.Valid(); err != nil {
 				return 0, err
 			}
@@ -235,43 +239,44 @@ func (l *ReplicatedLog) Merge(batch []Range) (int, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	obeyed := 0
-	for _, s := range batch {
-		obeyed += l.mergeRange(s)
+	applied := 0
+	for _, r := range batch {
+		applied += l.mergeRange(r)
 	}
 	l.digest = l.vectorLocked().Digest()
-	return obeyed, nil
+	return applied, nil
 }
 
-func (l *ReplicatedLog) mergeRange(s Range) int {
-	if s.After == 0 && len(s.Purges) == 0 {
+// mergeRange applies what is new in a range. It is called with mu held.
+func (l *ReplicatedLog) mergeRange(r Range) int {
+	if r.After == 0 && len(r.Purges) == 0 {
 		return 0
 	}
-	h := l.histories[s.Issuer]
+	h := l.histories[r.Issuer]
 	if h == nil {
 		if len(l.histories) >= maxIssuers {
-			// Too many to remember, so this one comes anew each time.
+			// There are too many issuers to remember, so this range comes again each time.
 			l.applier.Apply(Purge{Kind: All})
 			return 1
 		}
 		h = &issuerHistory{}
-		l.histories[s.Issuer] = h
+		l.histories[r.Issuer] = h
 	}
-	obeyed := 0
-	if h.lastSeq() < s.After {
+	applied := 0
+	if h.lastSeq() < r.After {
 		l.applier.Apply(Purge{Kind: All})
 		l.records -= len(h.records)
-		h.floor, h.records = s.After, nil
-		obeyed++
+		h.floor, h.records = r.After, nil
+		applied++
 	}
-	skip := h.lastSeq() - s.After
-	if skip >= uint64(len(s.Purges)) {
-		return obeyed
+	skip := h.lastSeq() - r.After
+	if skip >= uint64(len(r.Purges)) {
+		return applied
 	}
-	for _, p := range s.Purges[skip:] {
+	for _, p := range r.Purges[skip:] {
 		l.applier.Apply(p)
 		l.appendPurge(h, p)
-		obeyed++
+		applied++
 	}
-	return obeyed
+	return applied
 }

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// memory is an Obeyer that remembers what it was told.
-type memory struct{ obeyed []string }
+// memory is an Applier that remembers what it applied.
+type memory struct{ applied []string }
 
 func (m *memory) Apply(p Purge) {
 	soft := ""
 	if p.Soft {
 		soft = "soft "
 	}
-	m.obeyed = append(m.obeyed, soft+p.Kind.String()+":"+p.Target)
+	m.applied = append(m.applied, soft+p.Kind.String()+":"+p.Target)
 }
 
 func tag(s string) Purge { return Purge{Kind: Tag, Target: s} }
@@ -31,7 +31,7 @@ func issue(t *testing.T, l *ReplicatedLog, purges ...Purge) {
 	}
 }
 
-// pass gives one log what it lacks of another, in as many batches as it takes.
+// pass sends one log what it lacks of another, in as many batches as it takes.
 func pass(t *testing.T, from, to *ReplicatedLog) {
 	t.Helper()
 	for range 2 + maxRecords/maxBatch {
@@ -46,7 +46,7 @@ func pass(t *testing.T, from, to *ReplicatedLog) {
 	t.Fatalf("one log still lacks something of the other: %v and %v", from.Vector(), to.Vector())
 }
 
-func TestLogsBecomeEqualWhateverTheWay(t *testing.T) {
+func TestLogsConvergeInAnyOrder(t *testing.T) {
 	var memories [4]memory
 	var logs [4]*ReplicatedLog
 	for i := range logs {
@@ -59,22 +59,22 @@ func TestLogsBecomeEqualWhateverTheWay(t *testing.T) {
 			pass(t, logs[random.IntN(4)], logs[random.IntN(4)])
 		}
 	}
-	for range 2 { // twice round, so that what went to the last comes to the first
+	for range 2 { // twice round, so that what reached the last log reaches the first
 		for i := range logs {
 			pass(t, logs[i], logs[(i+1)%4])
 		}
 	}
 	for i := range logs {
-		if len(memories[i].obeyed) != 300 {
-			t.Errorf("board %d obeyed %d purges, want each of 300 once", i, len(memories[i].obeyed))
+		if len(memories[i].applied) != 300 {
+			t.Errorf("board %d applied %d purges, want each of 300 once", i, len(memories[i].applied))
 		}
 		if logs[i].Digest() != logs[0].Digest() {
-			t.Errorf("boards 0 and %d have obeyed the same and have other digests", i)
+			t.Errorf("boards 0 and %d have applied the same purges but have different digests", i)
 		}
 	}
 }
 
-func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
+func TestMergeAppliesEachPurgeOnce(t *testing.T) {
 	var m memory
 	l := newLog(1, &m)
 	first := Range{Issuer: 7, Purges: []Purge{tag("a"), tag("b")}}
@@ -86,13 +86,12 @@ func TestAPurgeIsObeyedOnceHoweverOftenItComes(t *testing.T) {
 			}
 		}
 	}
-	if want := []string{"tag:a", "tag:b", "tag:c"}; !slices.Equal(m.obeyed, want) {
-		t.Errorf("obeyed %v, want %v", m.obeyed, want)
+	if want := []string{"tag:a", "tag:b", "tag:c"}; !slices.Equal(m.applied, want) {
+		t.Errorf("applied %v, want %v", m.applied, want)
 	}
 }
 
-// What a board learns of another by a message is what that one was told.
-func TestASoftPurgeStaysSoftOnItsWay(t *testing.T) {
+func TestSoftPurgeStaysSoft(t *testing.T) {
 	var here, there memory
 	l, other := newLog(1, &here), newLog(2, &there)
 	issue(t, l, Purge{Kind: URL, Target: "a", Soft: true}, Purge{Kind: All, Soft: true}, tag("b"))
@@ -107,26 +106,26 @@ func TestASoftPurgeStaysSoftOnItsWay(t *testing.T) {
 	if _, err := other.Merge(batch); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"soft url:a", "soft all:", "tag:b"}; !slices.Equal(there.obeyed, want) || !slices.Equal(here.obeyed, want) {
-		t.Errorf("obeyed %v here and %v there, want %v", here.obeyed, there.obeyed, want)
+	if want := []string{"soft url:a", "soft all:", "tag:b"}; !slices.Equal(there.applied, want) || !slices.Equal(here.applied, want) {
+		t.Errorf("applied %v here and %v there, want %v", here.applied, there.applied, want)
 	}
 }
 
-func TestAGapIsFilledByForgettingEverything(t *testing.T) {
+func TestGapPurgesEverything(t *testing.T) {
 	var m memory
 	l := newLog(1, &m)
 	if n, err := l.Merge([]Range{{Issuer: 7, After: 5, Purges: []Purge{tag("f")}}}); n != 2 || err != nil {
 		t.Errorf("Merge = %d, %v; want 2 purges", n, err)
 	}
-	if want := []string{"all:", "tag:f"}; !slices.Equal(m.obeyed, want) {
-		t.Errorf("obeyed %v, want %v", m.obeyed, want)
+	if want := []string{"all:", "tag:f"}; !slices.Equal(m.applied, want) {
+		t.Errorf("applied %v, want %v", m.applied, want)
 	}
 	if v := l.Vector(); v[7] != 6 {
-		t.Errorf("the vector says %v, want 6 of origin 7", v)
+		t.Errorf("the vector says %v, want 6 of issuer 7", v)
 	}
 }
 
-// A board that was away while more was purged than is remembered forgets everything.
+// A board that was away for more purges than the log holds forgets everything.
 func TestTheLogIsBounded(t *testing.T) {
 	var here, away memory
 	l, late := newLog(1, &here), newLog(2, &away)
@@ -137,15 +136,15 @@ func TestTheLogIsBounded(t *testing.T) {
 		t.Errorf("%d records kept, want %d", l.records, maxRecords)
 	}
 	pass(t, l, late)
-	if away.obeyed[0] != "all:" || len(away.obeyed) != maxRecords+1 {
-		t.Errorf("the late board obeyed %d purges, the first %q; want everything forgotten first", len(away.obeyed), away.obeyed[0])
+	if away.applied[0] != "all:" || len(away.applied) != maxRecords+1 {
+		t.Errorf("the late board applied %d purges, the first %q; want everything forgotten first", len(away.applied), away.applied[0])
 	}
 	if l.Digest() != late.Digest() {
-		t.Error("the logs differ still")
+		t.Error("the logs still differ")
 	}
 }
 
-func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
+func TestTooManyIssuersAreAppliedButNotRemembered(t *testing.T) {
 	var m memory
 	l := newLog(1, &m)
 	for n := range maxIssuers + 3 {
@@ -154,14 +153,14 @@ func TestTooManyOriginsAreNotRememberedButObeyed(t *testing.T) {
 		}
 	}
 	if len(l.histories) != maxIssuers {
-		t.Errorf("%d origins remembered, want %d", len(l.histories), maxIssuers)
+		t.Errorf("%d issuers remembered, want %d", len(l.histories), maxIssuers)
 	}
-	if last := m.obeyed[len(m.obeyed)-1]; last != "all:" {
-		t.Errorf("the last origin's purge became %q, want everything forgotten", last)
+	if last := m.applied[len(m.applied)-1]; last != "all:" {
+		t.Errorf("the last issuer's purge became %q, want everything purged", last)
 	}
 }
 
-func TestBadPurgesAreRefused(t *testing.T) {
+func TestInvalidPurgesAreRefused(t *testing.T) {
 	for _, p := range []Purge{
 		{}, {Kind: URL}, {Kind: Tag}, {Kind: All, Target: "x"}, {Soft: true}, {Kind: Tag, Soft: true}, {Kind: 9, Target: "x"},
 		{Kind: Tag, Target: strings.Repeat("x", MaxTarget+1)},
@@ -174,8 +173,8 @@ func TestBadPurgesAreRefused(t *testing.T) {
 		if _, err := l.Merge([]Range{{Issuer: 2, Purges: []Purge{tag("good"), p}}}); err == nil {
 			t.Errorf("%v was merged", p)
 		}
-		if len(m.obeyed) > 0 {
-			t.Errorf("%v was refused and yet %v obeyed", p, m.obeyed)
+		if len(m.applied) > 0 {
+			t.Errorf("%v was refused but %v was applied", p, m.applied)
 		}
 	}
 }

@@ -17,26 +17,26 @@ import (
 	"bramble/cluster/link"
 )
 
-// fakeRack is a Roster and a Caller of purgers in one process.
+// fakeRack joins syncers in one process; a fakePeer is the Roster and the Caller of one.
 type fakeRack struct {
 	mu      sync.Mutex // guards what follows
-	purgers map[string]*Syncer
-	cut     map[string]bool // boards that nobody reaches and that reach nobody
+	syncers map[string]*Syncer
+	cut     map[string]bool // unreachable in both directions
 	slow    map[string]time.Duration
 	sent    int // messages
 	known   int
 }
 
-type fakeSeat struct {
+type fakePeer struct {
 	rack *fakeRack
 	name string
 }
 
-func (s fakeSeat) Peers() []link.Peer {
+func (s fakePeer) Peers() []link.Peer {
 	s.rack.mu.Lock()
 	defer s.rack.mu.Unlock()
 	var peers []link.Peer
-	for name := range s.rack.purgers {
+	for name := range s.rack.syncers {
 		if name != s.name {
 			peers = append(peers, link.Peer{Name: name})
 		}
@@ -44,11 +44,11 @@ func (s fakeSeat) Peers() []link.Peer {
 	return peers
 }
 
-func (s fakeSeat) Known() int { return s.rack.known }
+func (s fakePeer) Known() int { return s.rack.known }
 
-func (s fakeSeat) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
+func (s fakePeer) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	s.rack.mu.Lock()
-	to, cut := s.rack.purgers[board], s.rack.cut[board] || s.rack.cut[s.name]
+	to, cut := s.rack.syncers[board], s.rack.cut[board] || s.rack.cut[s.name]
 	slow := s.rack.slow[board]
 	s.rack.sent++
 	s.rack.mu.Unlock()
@@ -71,94 +71,94 @@ func (r *fakeRack) cutOff(board string, cut bool) {
 	r.cut[board] = cut
 }
 
-// newFakeRack seats boards named a, b, c … and returns what they obey.
+// newFakeRack makes boards named a, b, c … and returns what they apply.
 func newFakeRack(n int) (*fakeRack, []*Syncer, []*memory) {
-	rack := &fakeRack{purgers: map[string]*Syncer{}, cut: map[string]bool{}, slow: map[string]time.Duration{}, known: n}
-	var purgers []*Syncer
+	rack := &fakeRack{syncers: map[string]*Syncer{}, cut: map[string]bool{}, slow: map[string]time.Duration{}, known: n}
+	var syncers []*Syncer
 	var memories []*memory
 	for i := range n {
 		name := string(rune('a' + i))
 		m := &memory{}
-		seat := fakeSeat{rack, name}
-		p := NewSyncer(newLog(Issuer(i+1), m), seat, seat, DefaultTiming(), slog.New(slog.DiscardHandler))
-		rack.purgers[name] = p
-		purgers, memories = append(purgers, p), append(memories, m)
+		peer := fakePeer{rack, name}
+		p := NewSyncer(newLog(Issuer(i+1), m), peer, peer, DefaultTiming(), slog.New(slog.DiscardHandler))
+		rack.syncers[name] = p
+		syncers, memories = append(syncers, p), append(memories, m)
 	}
-	return rack, purgers, memories
+	return rack, syncers, memories
 }
 
-// run starts the pulses of all boards and returns what stops them.
-func run(purgers []*Syncer) (stop func()) {
+// run runs all syncers and returns a function that stops them.
+func run(syncers []*Syncer) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, p := range purgers {
+	for _, p := range syncers {
 		running.Go(func() { p.Run(ctx) })
 	}
 	return func() { cancel(); running.Wait() }
 }
 
-// purge is what the console does: issue here, then tell the others.
-func purge(ctx context.Context, p *Syncer, what Purge) (obeyed, absent []string, err error) {
+// purge does what the console does: issue here, then spread.
+func purge(ctx context.Context, p *Syncer, what Purge) (applied, absent []string, err error) {
 	if err := p.Issue(what); err != nil {
 		return nil, nil, err
 	}
-	obeyed, absent = p.Spread(ctx, time.Second)
-	return obeyed, absent, nil
+	applied, absent = p.Spread(ctx, time.Second)
+	return applied, absent, nil
 }
 
-func TestAPurgeReachesEveryLiveBoardAtOnceAndTheOthersLater(t *testing.T) {
+func TestSpreadReachesLiveBoardsAtOnceAndOthersLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rack, purgers, memories := newFakeRack(3)
+		rack, syncers, memories := newFakeRack(3)
 		rack.cutOff("c", true)
-		stop := run(purgers)
+		stop := run(syncers)
 		defer stop()
-		obeyed, absent, err := purge(t.Context(), purgers[0], tag("x"))
-		if err != nil || !slices.Equal(obeyed, []string{"b"}) || !slices.Equal(absent, []string{"c"}) {
-			t.Errorf("Purge = %v, %v, %v; want b to have obeyed and c absent", obeyed, absent, err)
+		applied, absent, err := purge(t.Context(), syncers[0], tag("x"))
+		if err != nil || !slices.Equal(applied, []string{"b"}) || !slices.Equal(absent, []string{"c"}) {
+			t.Errorf("Purge = %v, %v, %v; want b to have applied and c absent", applied, absent, err)
 		}
-		if !slices.Equal(memories[1].obeyed, []string{"tag:x"}) || len(memories[2].obeyed) != 0 {
-			t.Errorf("b obeyed %v and c %v", memories[1].obeyed, memories[2].obeyed)
+		if !slices.Equal(memories[1].applied, []string{"tag:x"}) || len(memories[2].applied) != 0 {
+			t.Errorf("b applied %v and c %v", memories[1].applied, memories[2].applied)
 		}
 		rack.cutOff("c", false)
 		time.Sleep(2 * DefaultTiming().Interval)
 		synctest.Wait()
-		if !slices.Equal(memories[2].obeyed, []string{"tag:x"}) {
-			t.Errorf("a pulse after it came back, c has obeyed %v", memories[2].obeyed)
+		if !slices.Equal(memories[2].applied, []string{"tag:x"}) {
+			t.Errorf("a exchange after it came back, c has applied %v", memories[2].applied)
 		}
-		for i, p := range purgers {
-			if p.Digest() != purgers[0].Digest() {
+		for i, p := range syncers {
+			if p.Digest() != syncers[0].Digest() {
 				t.Errorf("board %d has another digest", i)
 			}
 		}
 	})
 }
 
-func TestTwoNewBoardsLearnAHistoryOfAnyLength(t *testing.T) {
+func TestCatchUpTakesAsManyBatchesAsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, purgers, memories := newFakeRack(2)
+		_, syncers, memories := newFakeRack(2)
 		for n := range 3*maxBatch + 1 {
-			issue(t, purgers[0].log, tag(fmt.Sprint(n)))
+			issue(t, syncers[0].log, tag(fmt.Sprint(n)))
 		}
-		if err := purgers[1].CatchUp(t.Context(), "a", purgers[0].Digest()); err != nil {
+		if err := syncers[1].CatchUp(t.Context(), "a", syncers[0].Digest()); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(memories[1].obeyed); n != 3*maxBatch+1 {
-			t.Errorf("b obeyed %d purges", n)
+		if n := len(memories[1].applied); n != 3*maxBatch+1 {
+			t.Errorf("b applied %d purges", n)
 		}
 	})
 }
 
-func TestMemoryIsBelievedOnlyInTouchWithMostOfTheRack(t *testing.T) {
+func TestLeaseNeedsAMajority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rack, purgers, _ := newFakeRack(5)
-		stop := run(purgers)
+		rack, syncers, _ := newFakeRack(5)
+		stop := run(syncers)
 		defer stop()
 		wait := func() {
 			time.Sleep(2 * DefaultTiming().Lease)
 			synctest.Wait()
 		}
-		believable := func() (names string) {
-			for i, p := range purgers {
+		holders := func() (names string) {
+			for i, p := range syncers {
 				if p.LeaseValid() {
 					names += string(rune('a' + i))
 				}
@@ -173,56 +173,56 @@ func TestMemoryIsBelievedOnlyInTouchWithMostOfTheRack(t *testing.T) {
 			{"", "abcde"},
 		}
 		for _, step := range steps {
-			for i := range purgers {
+			for i := range syncers {
 				name := string(rune('a' + i))
 				rack.cutOff(name, strings.Contains(step.cut, name))
 			}
 			wait()
-			if got := believable(); got != step.want {
-				t.Errorf("with %q cut off, %q believe their memory, want %q", step.cut, got, step.want)
+			if got := holders(); got != step.want {
+				t.Errorf("with %q cut off, %q hold a valid lease, want %q", step.cut, got, step.want)
 			}
 		}
 	})
 }
 
-// A process that was stopped does not believe its memory when it goes on,
-// before it has heard from the others what it missed.
-func TestAStoppedBoardLearnsWhatItMissedFirst(t *testing.T) {
+// A process that was stopped has no valid lease when it continues, until it has
+// caught up with the others.
+func TestStoppedBoardCatchesUpBeforeItsLeaseIsValid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rack, purgers, memories := newFakeRack(3)
-		stop := run(purgers[:2]) // c does not run: it is stopped
+		rack, syncers, memories := newFakeRack(3)
+		stop := run(syncers[:2]) // c does not run: it is stopped
 		defer stop()
-		stopped := purgers[2]
+		stopped := syncers[2]
 		if !stopped.RenewLease(t.Context()) {
-			t.Fatal("c does not believe its memory although it has just asked")
+			t.Fatal("c holds no valid lease although it has just renewed it")
 		}
 		rack.cutOff("c", true)
-		if _, absent, err := purge(t.Context(), purgers[0], tag("x")); err != nil || !slices.Equal(absent, []string{"c"}) {
+		if _, absent, err := purge(t.Context(), syncers[0], tag("x")); err != nil || !slices.Equal(absent, []string{"c"}) {
 			t.Fatalf("absent %v, %v", absent, err)
 		}
 		time.Sleep(DefaultTiming().MaxPause)
 		if stopped.LeaseValid() {
-			t.Error("c believes its memory after a gap")
+			t.Error("c holds a valid lease after a gap")
 		}
 		if stopped.RenewLease(t.Context()) {
-			t.Error("c believes its memory although nobody could tell it what it missed")
+			t.Error("c holds a valid lease although it could not learn what it missed")
 		}
 		rack.cutOff("c", false)
 		if stopped.RenewLease(t.Context()) {
-			t.Error("after a failure c asked again at once: a cut-off board would make every client wait")
+			t.Error("c retried at once after a failure: a cut-off board would delay every client")
 		}
 		time.Sleep(DefaultTiming().Interval)
-		if !stopped.RenewLease(t.Context()) || !slices.Contains(memories[2].obeyed, "tag:x") {
-			t.Errorf("c has obeyed %v", memories[2].obeyed)
+		if !stopped.RenewLease(t.Context()) || !slices.Contains(memories[2].applied, "tag:x") {
+			t.Errorf("c has applied %v", memories[2].applied)
 		}
 	})
 }
 
 // An exchange that began before a gap says nothing about the time after it.
-func TestAnOldContactDoesNotCount(t *testing.T) {
+func TestContactBeforeAPauseDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, purgers, _ := newFakeRack(3)
-		p := purgers[0]
+		_, syncers, _ := newFakeRack(3)
+		p := syncers[0]
 		began := p.Now()
 		time.Sleep(DefaultTiming().MaxPause)
 		p.noteTick()
@@ -237,7 +237,7 @@ func TestAnOldContactDoesNotCount(t *testing.T) {
 	})
 }
 
-func FuzzReadPulse(f *testing.F) {
+func FuzzReadMessage(f *testing.F) {
 	f.Add([]byte(`{"digest":"7","vector":{"1":2},"batch":[{"o":1,"a":0,"p":[{"k":2,"w":"x"}]}]}`))
 	f.Add([]byte(`{"digest":"18446744073709551615","vector":null}`))
 	f.Add([]byte(`{"batch":[{"o":1,"a":18446744073709551615,"p":[{"k":3}]}]}`))
@@ -252,7 +252,7 @@ func FuzzReadPulse(f *testing.F) {
 			return
 		}
 		if n := len(l.Missing(l.Vector())); n != 0 {
-			t.Errorf("a log lacks %d stretches of its own", n)
+			t.Errorf("a log lacks %d ranges of its own", n)
 		}
 		in.Vector.Digest()
 	})

@@ -1,0 +1,137 @@
+package purge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"bramble/cluster/link"
+)
+
+// SyncPath is where a Syncer answers on the rack link.
+const SyncPath = "/v1/purge-sync"
+
+const (
+	// maxMessage bounds one message in bytes: a full vector and a full batch of
+	// the longest purges.
+	maxMessage = 8 << 20
+	// maxRounds bounds the messages of one exchange; the next exchange continues.
+	maxRounds = 2 + maxRecords/maxBatch
+)
+
+// syncMessage is the one message of an exchange, as request and as response.
+type syncMessage struct {
+	Digest uint64  `json:"digest,string"`
+	Vector Vector  `json:"vector"`          // null if the digests are equal
+	Batch  []Range `json:"batch,omitempty"` // what the other side lacks, as far as known
+}
+
+// exchange talks with a board until both have applied the same purges, and notes
+// the contact. With push the first message already carries what the board lacked
+// when it was last heard.
+func (p *Syncer) exchange(ctx context.Context, board string, push bool) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timing.ExchangeTimeout)
+	defer cancel()
+	began := p.Now()
+	out := syncMessage{Digest: p.log.Digest()}
+	if push {
+		p.mu.Lock()
+		known := p.vectors[board]
+		p.mu.Unlock()
+		if known != nil {
+			out.Vector, out.Batch = p.log.Vector(), p.log.Missing(known)
+		}
+	}
+	for range maxRounds {
+		in, err := p.sendMessage(ctx, board, out)
+		if err != nil {
+			return err
+		}
+		if _, err := p.log.Merge(in.Batch); err != nil {
+			return fmt.Errorf("applying the purges that %s sent: %w", board, err)
+		}
+		if in.Vector != nil {
+			p.setVector(board, in.Vector)
+		}
+		own := p.log.Vector()
+		if in.Digest == own.Digest() {
+			p.setVector(board, own)
+			p.noteContact(board, began)
+			return nil
+		}
+		out = syncMessage{Digest: own.Digest(), Vector: own, Batch: p.log.Missing(in.Vector)}
+	}
+	return fmt.Errorf("purges: %s and this board still differ after %d messages", board, maxRounds)
+}
+
+// setVector remembers what a board has applied.
+func (p *Syncer) setVector(board string, v Vector) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.vectors[board] = v
+}
+
+func (p *Syncer) sendMessage(ctx context.Context, board string, out syncMessage) (syncMessage, error) {
+	body, err := json.Marshal(out)
+	if err != nil {
+		return syncMessage{}, fmt.Errorf("writing a purge message: %w", err)
+	}
+	r, err := http.NewRequest(http.MethodPost, "https://board"+SyncPath, bytes.NewReader(body))
+	if err != nil {
+		return syncMessage{}, fmt.Errorf("writing a purge message: %w", err)
+	}
+	resp, err := p.caller.Control(ctx, board, r)
+	if err != nil {
+		return syncMessage{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return syncMessage{}, fmt.Errorf("purges: %s answered a message with status %d", board, resp.StatusCode)
+	}
+	return readMessage(resp.Body)
+}
+
+func readMessage(r io.Reader) (syncMessage, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err != nil {
+		return syncMessage{}, fmt.Errorf("reading a purge message: %w", err)
+	}
+	if len(data) > maxMessage {
+		return syncMessage{}, fmt.Errorf("purges: a message of over %d bytes", maxMessage)
+	}
+	var in syncMessage
+	if err := json.Unmarshal(data, &in); err != nil {
+		return syncMessage{}, fmt.Errorf("reading a purge message: %w", err)
+	}
+	if len(in.Vector) > maxIssuers || len(in.Batch) > maxIssuers {
+		return syncMessage{}, fmt.Errorf("purges: a message of over %d issuers", maxIssuers)
+	}
+	return in, nil
+}
+
+// ServeHTTP answers another board's message.
+func (p *Syncer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	in, err := readMessage(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if _, err := p.log.Merge(in.Batch); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	out := syncMessage{Digest: p.log.Digest()}
+	if out.Digest != in.Digest {
+		out.Vector = p.log.Vector()
+		if in.Vector != nil {
+			out.Batch = p.log.Missing(in.Vector)
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(out); err != nil {
+		p.logger.Debug("purges: answering a message", "board", link.PeerName(r), "error", err)
+	}
+}
