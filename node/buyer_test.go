@@ -138,9 +138,9 @@ func (b *buyer) send(board string, form url.Values) (how outcome, receipt string
 		return unsure, "", page{body: err.Error()}
 	case got.status == http.StatusSeeOther:
 		return taken, got.header.Get("Location"), got
-	case got.status == http.StatusConflict && strings.Contains(got.body, "The last one has gone"):
+	case got.status == http.StatusConflict && strings.Contains(got.body, "The last one has just gone"):
 		return soldOut, "", got
-	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Nothing was taken"):
+	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Nothing was submitted"):
 		return sure, "", got
 	case got.status == http.StatusServiceUnavailable:
 		return unsure, "", got

@@ -101,9 +101,9 @@ func TestOrderInABrowser(t *testing.T) {
 	path := read(chromedp.Location(), "/r/")
 	do("reloading", chromedp.Reload())
 	read(chromedp.Text(chromedp.CSS("h1")), "Your order is in")
-	do("cancelling", chromedp.Click(chromedp.CSS(".paper p:last-child a")), chromedp.WaitVisible(chromedp.CSS("form button.go")))
+	do("cancelling", chromedp.Click(chromedp.CSS(".notes p:last-child a")), chromedp.WaitVisible(chromedp.CSS("form button.go")))
 	read(chromedp.Text(chromedp.CSS("h1")), "Cancel this order?")
-	do("yes", chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS(".paper")))
+	do("yes", chromedp.Click(chromedp.CSS("form button.go")), chromedp.WaitVisible(chromedp.CSS(".notes")))
 	read(chromedp.Text(chromedp.CSS("h1")), "This order was cancelled")
 	if at := read(chromedp.Location(), "/r/"); at != path {
 		t.Errorf("at %s after cancelling, not at %s", at, path)

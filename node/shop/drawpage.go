@@ -3,15 +3,12 @@ package shop
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // drawData is what the page about a ballot's draw says.
 type drawData struct {
@@ -66,7 +63,7 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	}
 	file, ok := s.desk.Draw(p.Slug)
 	if !ok {
-		s.sendErrorPage(w, r, http.StatusNotFound, errorPage{
+		s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
 			Title:    "Nothing has been drawn yet",
 			Text:     "The file will be at this address when the draw is done.",
 			LinkPath: pageAddress{page: "draw", product: p}.path(),
@@ -87,15 +84,15 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 // drawProgress says what the draw of a ballot that is over waits for.
 func drawProgress(o *productSale) string {
 	if o.book.Draw.Public != (draw.Public{}) {
-		return "The draw is being made"
+		return "The draw is under way"
 	}
 	switch o.book.Draw.PublicKind {
 	case draw.Dice:
-		return "The draw waits for the dice"
+		return "The draw is waiting for the dice"
 	case draw.Drand:
-		return "The draw waits for a round of drand"
+		return "The draw is waiting for a round of drand"
 	}
-	return "The draw is being made"
+	return "The draw is under way"
 }
 
 // DrawProgress is the same within a sentence.

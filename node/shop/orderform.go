@@ -10,18 +10,18 @@ import (
 	"bramble/node/orders"
 )
 
-// formState is what the order page's form is filled with, and what stands above it.
+// formState is what the order page's form is filled in with, and the alert above it.
 type formState struct {
 	form  *form
 	kind  string     // the kind of form to show; "" = none, what was typed is listed instead
-	alert *formAlert // nil on a page that nobody has posted to
-	// extra is the question whether this is to be in addition to what the person has, and
-	// id the paper that it would be: see orders.PlaceOrder.
+	alert *formAlert // nil on a page without a submitted form
+	// extra and orderID belong to an order in addition to one that the person has:
+	// orderID is the reference that it will have (see orders.PlaceOrder).
 	extra   extraConfirmation
 	orderID orders.ID
 }
 
-// extraConfirmation is where the question "in addition?" stands.
+// extraConfirmation is the state of the question "in addition to what you have?".
 type extraConfirmation int
 
 const (
@@ -30,72 +30,73 @@ const (
 	extraConfirmed                   // the form says yes
 )
 
-// formAlert is what is said above a form that was sent and not taken.
+// formAlert is the text above a form that was sent and not accepted.
 type formAlert struct {
 	Title    string
 	Lines    []string
 	Problems []fieldProblem // links to the fields
 }
 
-// formData is the order page as its template sees it.
+// formData is the order page's data for its template.
 type formData struct {
 	Title            string // of the page
 	Kind             string
 	Alert            *formAlert
 	Fields           []filledField
 	Country          string
-	CountryProblem   string // what is wrong with the country
+	CountryProblem   string
 	Quantity         string
-	Quantities       []int  // to choose from; none = not to be chosen, or to be typed
-	AskQuantity      bool   // whether to ask for a quantity
-	QuantityProblem  string // what is wrong with it
+	Quantities       []int // to choose from; none = no choice, or it is typed
+	AskQuantity      bool
+	QuantityProblem  string
 	Hidden           []formValue
 	OfferExtra       bool
 	Button           string
-	Typed            []formValue  // where there is no form
-	Total            *orderTotal  // for the country and the quantity, if there are
-	TotalsByQuantity []orderTotal // for the country, by quantity, if one may have several
-	TotalsInList     bool         // the list of countries says the totals, and no table does
-	NotDelivered     bool         // the country is one that nothing is sent to
+	Typed            []formValue  // without a form: what was typed
+	Total            *orderTotal  // for the country and the quantity, if both are known
+	TotalsByQuantity []orderTotal // for the country, if one person may have several
+	TotalsInList     bool         // the list of countries has the totals, and no table does
+	NotDelivered     bool         // the shop does not deliver to the country
 }
 
-// filledField is a field with what stands in it.
+// filledField is a field of the form with its value.
 type filledField struct {
 	personField
 	Value   string
-	Problem string // what is wrong with it
+	Problem string
 }
 
-// What is wrong with a choice.
+// countryProblem is the text beside a country that the shop does not deliver to.
 const countryProblem = "Please choose a country from the list: this shop delivers to no other."
 
+// quantityProblem returns the text beside a quantity that is not possible.
 func quantityProblem(most int) string {
 	if most == 1 {
-		return "One person can have one: please write 1."
+		return "One person can have one: please enter 1."
 	}
-	return "Please write a whole number from 1 to " + groupDigits(strconv.Itoa(most)) + "."
+	return "Please enter a whole number from 1 to " + groupDigits(strconv.Itoa(most)) + "."
 }
 
-// alertForProblems is what is said above a form with faults, in the order of its fields.
+// alertForProblems returns the alert above a form with problems, in the order of its fields.
 func alertForProblems(f *form) *formAlert {
-	y := &formAlert{Title: "Nothing was sent yet: please mend what is marked", Problems: slices.Clone(f.problems)}
-	place := func(x fieldProblem) int {
-		if x.Field == "country" {
+	alert := &formAlert{Title: "Not sent yet: please correct the marked fields", Problems: slices.Clone(f.problems)}
+	position := func(p fieldProblem) int {
+		if p.Field == "country" {
 			return len(personFields())
 		}
-		// -1: the quantity, which comes first, and what is in no field that shows.
-		return slices.IndexFunc(personFields(), func(e personField) bool { return e.Name == x.Field })
+		// -1: the quantity, which comes first, and anything without a visible field.
+		return slices.IndexFunc(personFields(), func(field personField) bool { return field.Name == p.Field })
 	}
-	slices.SortStableFunc(y.Problems, func(a, b fieldProblem) int { return place(a) - place(b) })
+	slices.SortStableFunc(alert.Problems, func(a, b fieldProblem) int { return position(a) - position(b) })
 	if len(f.problems) == 1 {
-		y.Title = "Nothing was sent yet: please mend one thing"
+		alert.Title = "Not sent yet: please correct one field"
 	}
-	return y
+	return alert
 }
 
-// formHeading and button say what a form is for.
-func formHeading(takes, name string) string {
-	switch takes {
+// formHeading returns the heading of a kind of form.
+func formHeading(kind, name string) string {
+	switch kind {
 	case formEntry:
 		return "Enter the ballot: " + name
 	case formInterest:
@@ -106,8 +107,9 @@ func formHeading(takes, name string) string {
 	return "Order: " + name
 }
 
-func buttonText(takes string) string {
-	switch takes {
+// buttonText returns the text of the button that sends a kind of form.
+func buttonText(kind string) string {
+	switch kind {
 	case formEntry:
 		return "Enter the ballot"
 	case formInterest:
@@ -118,108 +120,107 @@ func buttonText(takes string) string {
 	return "Place the order"
 }
 
-// renderOrder makes the order page.
-func (s *Shop) renderOrder(c *snapshot, o *productSale, fill *formState) ([]byte, error) {
-	f := fill.form
-	v := s.newTemplateData(c)
-	v.Sale = o
-	v.CanonicalPath = o.OrderPath
-	v.Form = &formData{
-		Title:           formHeading(fill.kind, o.Name),
-		Kind:            fill.kind,
-		Alert:           fill.alert,
+// renderOrder renders the order page.
+func (s *Shop) renderOrder(now *snapshot, sale *productSale, state *formState) ([]byte, error) {
+	f := state.form
+	data := s.newTemplateData(now)
+	data.Sale = sale
+	data.CanonicalPath = sale.OrderPath
+	data.Form = &formData{
+		Title:           formHeading(state.kind, sale.Name),
+		Kind:            state.kind,
+		Alert:           state.alert,
 		Country:         f.get("country"),
 		CountryProblem:  f.problemWith("country"),
 		Quantity:        f.get("quantity"),
 		QuantityProblem: f.problemWith("quantity"),
-		OfferExtra:      fill.extra == extraOffered,
-		Button:          buttonText(fill.kind),
+		OfferExtra:      state.extra == extraOffered,
+		Button:          buttonText(state.kind),
 	}
-	v.Title = v.Form.Title
-	if fill.alert != nil && len(fill.alert.Problems) > 0 {
-		v.Title = "Not sent yet · " + v.Title
+	data.Title = data.Form.Title
+	if state.alert != nil && len(state.alert.Problems) > 0 {
+		data.Title = "Not sent yet · " + data.Title
 	}
-	s.addTotals(v.Form, o)
-	v.Form.TotalsInList = fill.alert != nil && v.Form.Total == nil
-	for _, e := range personFields() {
-		value := f.get(e.Name)
-		v.Form.Fields = append(v.Form.Fields, filledField{personField: e, Value: value, Problem: f.problemWith(e.Name)})
-		if fill.kind == "" && value != "" {
-			v.Form.Typed = append(v.Form.Typed, formValue{e.Label, value})
+	s.addTotals(data.Form, sale)
+	data.Form.TotalsInList = state.alert != nil && data.Form.Total == nil
+	for _, field := range personFields() {
+		value := f.get(field.Name)
+		data.Form.Fields = append(data.Form.Fields, filledField{personField: field, Value: value, Problem: f.problemWith(field.Name)})
+		if state.kind == "" && value != "" {
+			data.Form.Typed = append(data.Form.Typed, formValue{field.Label, value})
 		}
 	}
-	if to := v.Form.Total; to != nil && len(v.Form.Typed) > 0 {
-		v.Form.Typed = append(v.Form.Typed, formValue{"Country", to.Name})
+	if to := data.Form.Total; to != nil && len(data.Form.Typed) > 0 {
+		data.Form.Typed = append(data.Form.Typed, formValue{"Country", to.Name})
 	}
-	if fill.kind != "" {
-		v.Form.addHiddenValues(o, fill)
+	if state.kind != "" {
+		data.Form.addHiddenValues(sale, state)
 	}
-	return s.executeTemplate("order", v)
+	return s.executeTemplate("order", data)
 }
 
-// addTotals adds up what can be added up, and offers the quantities.
-func (s *Shop) addTotals(v *formData, o *productSale) {
-	quantity, ok := readQuantity(v.Quantity, o.PerPerson)
+// addTotals adds the totals that are known, and the quantities to choose from.
+func (s *Shop) addTotals(data *formData, sale *productSale) {
+	quantity, ok := readQuantity(data.Quantity, sale.PerPerson)
 	if !ok {
 		quantity = 1
 	}
-	if v.Quantity == "" {
-		v.Quantity = "1"
+	if data.Quantity == "" {
+		data.Quantity = "1"
 	}
-	if t, ok := s.totalFor(o, v.Country, quantity); ok {
-		v.Total = &t
+	if total, ok := s.totalFor(sale, data.Country, quantity); ok {
+		data.Total = &total
 	}
-	v.NotDelivered = v.Country == otherCountry
-	v.AskQuantity = o.PerPerson > 1 || v.QuantityProblem != ""
-	if o.PerPerson == 1 || o.PerPerson > maxChoices {
+	data.NotDelivered = data.Country == otherCountry
+	data.AskQuantity = sale.PerPerson > 1 || data.QuantityProblem != ""
+	if sale.PerPerson == 1 || sale.PerPerson > maxChoices {
 		return
 	}
-	for n := range o.PerPerson {
-		if v.QuantityProblem == "" { // else it is typed, so that what was typed can stand there
-			v.Quantities = append(v.Quantities, n+1)
+	for n := range sale.PerPerson {
+		if data.QuantityProblem == "" { // otherwise it is an input with what was typed
+			data.Quantities = append(data.Quantities, n+1)
 		}
-		if t, ok := s.totalFor(o, v.Country, n+1); ok {
-			v.TotalsByQuantity = append(v.TotalsByQuantity, t)
+		if total, ok := s.totalFor(sale, data.Country, n+1); ok {
+			data.TotalsByQuantity = append(data.TotalsByQuantity, total)
 		}
 	}
 }
 
-// maxChoices bounds the quantities that a page gives the total for and lets choose from; a
-// larger one is typed.
+// maxChoices bounds the quantities that a page lists with their totals; a larger one is typed.
 const maxChoices = 10
 
-// addHiddenValues enters what the page tells itself: what was asked for, and which totals the person
-// has seen (see seen).
-func (v *formData) addHiddenValues(o *productSale, fill *formState) {
-	v.Hidden = []formValue{{"kind", fill.kind}, {"prices", o.pricesMark()}}
-	if v.Total != nil {
-		v.Hidden = append(v.Hidden, formValue{"agreed", v.Total.formMark()})
+// addHiddenValues adds the values that the page sends to itself: the kind of form, and
+// which totals the person has seen (see hasShown).
+func (data *formData) addHiddenValues(sale *productSale, state *formState) {
+	data.Hidden = []formValue{{"kind", state.kind}, {"prices", sale.pricesMark()}}
+	if data.Total != nil {
+		data.Hidden = append(data.Hidden, formValue{"agreed", data.Total.formMark()})
 	}
-	if len(v.TotalsByQuantity) > 0 {
-		v.Hidden = append(v.Hidden, formValue{"shown", v.Country})
+	if len(data.TotalsByQuantity) > 0 {
+		data.Hidden = append(data.Hidden, formValue{"shown", data.Country})
 	}
-	if fill.extra != extraUnasked {
-		v.Hidden = append(v.Hidden, formValue{"id", fill.orderID.String()})
+	if state.extra != extraUnasked {
+		data.Hidden = append(data.Hidden, formValue{"id", state.orderID.String()})
 	}
-	if fill.extra == extraConfirmed {
-		v.Hidden = append(v.Hidden, formValue{"more", "yes"})
+	if state.extra == extraConfirmed {
+		data.Hidden = append(data.Hidden, formValue{"more", "yes"})
 	}
 }
 
-// formMark is a total as a form repeats it.
+// formMark returns a total as a form repeats it.
 func (t *orderTotal) formMark() string {
 	return fmt.Sprint(t.Country, " ", t.Quantity, " ", t.Total.Minor)
 }
 
-// hasShown reports whether the page that the form was on has shown this total: as the one
-// added up, among those of the country, or as the one for one unit in the list of
-// countries. What it has not shown is asked about before it is owed.
-func (f *form) hasShown(o *productSale, t *orderTotal) bool {
-	if f.get("agreed") == t.formMark() {
+// hasShown reports whether the form's page has shown this total: as its own total, among
+// those of the country, or as the one for one unit in the list of countries. The person
+// confirms a total that was not shown before owing it.
+func (f *form) hasShown(sale *productSale, total *orderTotal) bool {
+	if f.get("agreed") == total.formMark() {
 		return true
 	}
-	return f.get("prices") == o.pricesMark() &&
-		(t.Quantity == 1 || f.get("shown") == t.Country && t.Quantity <= maxChoices)
+	return f.get("prices") == sale.pricesMark() &&
+		(total.Quantity == 1 || f.get("shown") == total.Country && total.Quantity <= maxChoices)
 }
 
 // readQuantity is strict: a whole number from 1 to most, in plain digits.
@@ -231,58 +232,58 @@ func readQuantity(text string, most int) (n int, ok bool) {
 	return n, err == nil && n >= 1 && n <= most
 }
 
-// formFieldLimits are the fields of the order page's form and the bytes that each takes.
+// formFieldLimits returns the fields of the order page's form with their limits in bytes.
 func formFieldLimits() map[string]int {
 	limits := map[string]int{"country": maxHiddenValue, "quantity": maxHiddenValue, "kind": maxHiddenValue, "prices": maxHiddenValue,
 		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "id": maxHiddenValue}
-	for _, e := range personFields() {
-		limits[e.Name] = e.MaxBytes
+	for _, field := range personFields() {
+		limits[field.Name] = field.MaxBytes
 	}
 	return limits
 }
 
-// parseOrder reads what the form asks for, and blames the fields that cannot be right.
-func (f *form) parseOrder(s *Shop, o *productSale) (a orders.PlaceOrder) {
-	a.Product = o.Slug
+// parseOrder returns the order that a form asks for, and notes the problems of its fields.
+func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) {
+	order.Product = sale.Slug
 	var ok bool
-	if a.Kind, ok = orderKind(f.get("kind")); !ok {
+	if order.Kind, ok = orderKind(f.get("kind")); !ok {
 		f.addProblem("kind", "This form does not say what it is for. The one below does: please send it.")
 	}
 	if f.get("quantity") == "" {
-		f.values["quantity"] = "1" // the page does not ask where there is no choice
+		f.values["quantity"] = "1" // the page does not ask if there is no choice
 	}
-	if a.Quantity, ok = readQuantity(f.get("quantity"), o.PerPerson); !ok {
-		f.addProblem("quantity", quantityProblem(o.PerPerson))
+	if order.Quantity, ok = readQuantity(f.get("quantity"), sale.PerPerson); !ok {
+		f.addProblem("quantity", quantityProblem(sale.PerPerson))
 	}
 	f.values["country"] = strings.ToUpper(f.get("country"))
 	f.checkPerson()
-	a.Person = f.personFromForm()
-	if _, ok := s.totalFor(o, f.get("country"), 1); !ok {
+	order.Person = f.personFromForm()
+	if _, ok := s.totalFor(sale, f.get("country"), 1); !ok {
 		f.addProblem("country", countryProblem)
 	}
 	if f.get("more") != "" {
-		a.More = true
+		order.More = true
 		id, err := orders.ParseID(f.get("id"))
 		if err != nil {
-			f.addProblem("more", "This form does not say which paper it would be. Please send it again.")
+			f.addProblem("more", "This form has lost its reference. Please send it again.")
 		}
-		a.ID = id
+		order.ID = id
 	}
-	return a
+	return order
 }
 
-// rejection is the code of a reply to a form with complaints, and what is said above it.
-func (f *form) rejection() (int, *formAlert) {
-	y := alertForProblems(f)
+// describeProblems returns the status code and the alert for a form with problems.
+func (f *form) describeProblems() (int, *formAlert) {
+	alert := alertForProblems(f)
 	switch f.statusCode() {
 	case http.StatusRequestEntityTooLarge:
-		y.Title = "Nothing was sent yet: that was too much text"
-		y.Lines = []string{fmt.Sprintf("The whole form may have %d KB. What fits is kept below: please look it over and send it again.", maxFormBytes>>10)}
+		alert.Title = "Not sent yet: that was too much text"
+		alert.Lines = []string{fmt.Sprintf("The whole form can have %d KB. The part that fits is below: please check it and send it again.", maxFormBytes>>10)}
 	case http.StatusBadRequest:
 		if f.err != nil {
-			y.Title = "Nothing was sent yet: the form did not arrive as it should"
-			y.Lines = []string{"What did arrive is kept below: please look it over and send it again."}
+			alert.Title = "Not sent yet: the form did not arrive in one piece"
+			alert.Lines = []string{"The part that arrived is below: please check it and send it again."}
 		}
 	}
-	return f.statusCode(), y
+	return f.statusCode(), alert
 }

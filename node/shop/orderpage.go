@@ -49,7 +49,7 @@ func (s *Shop) chosenCountry(query string) string {
 // help and nothing is broken. What a person typed is shown again to be copied, unless the
 // post came from another site, whose words must not appear in ours.
 func (s *Shop) rejectOrder(w http.ResponseWriter, r *http.Request, p *Product) {
-	a := errorPage{
+	a := errorMessage{
 		Title:    "Nothing was ordered",
 		Text:     "This rack does not take orders yet. Nothing was sent on, nothing was kept, and you owe nothing.",
 		LinkPath: pageAddress{page: "order", product: p}.path(),

@@ -147,8 +147,8 @@ func TestContrast(t *testing.T) {
 			colours[m[1]] = m[2]
 		}
 		// Text and what it stands on, as the rules combine them.
-		for _, pair := range []string{"ink paper", "ink card", "soft paper", "soft card", "berry paper", "berry card",
-			"leaf paper", "leaf card", "leaf tint", "paper berry", "paper ink", "onband band"} {
+		for _, pair := range []string{"ink page", "ink card", "soft page", "soft card", "berry page", "berry card",
+			"leaf page", "leaf card", "leaf tint", "page berry", "page ink", "onband band"} {
 			text, ground, _ := strings.Cut(pair, " ")
 			a, b := luminance(t, colours[text]), luminance(t, colours[ground])
 			if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); ratio < 4.5 {

@@ -106,11 +106,11 @@ type templateData struct {
 	Form               *formData
 	Draw               *drawData
 	Receipt            *receiptData
-	ErrorPage          *errorPage // of a page that is not what was asked for
+	ErrorMessage       *errorMessage // of a page that is not what was asked for
 }
 
-// errorPage is the text of a page that is not what was asked for.
-type errorPage struct {
+// errorMessage is the text of a page that is not what was asked for.
+type errorMessage struct {
 	Title        string
 	Text         string
 	LinkPath     string      // where a button leads; "" = none
@@ -146,10 +146,10 @@ func (s *Shop) renderPage(a pageAddress, c *snapshot) ([]byte, error) {
 	return s.executeTemplate(a.page, v)
 }
 
-func (s *Shop) renderErrorPage(a errorPage, c *snapshot) ([]byte, error) {
+func (s *Shop) renderErrorPage(a errorMessage, c *snapshot) ([]byte, error) {
 	v := s.newTemplateData(c)
 	v.Title = a.Title
-	v.ErrorPage = &a
+	v.ErrorMessage = &a
 	return s.executeTemplate("error", v)
 }
 

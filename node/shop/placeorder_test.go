@@ -33,7 +33,7 @@ func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
 	if w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Robots-Tag") != "noindex" {
 		t.Errorf("the receipt: %d %v", w.Code, w.Header())
 	}
-	for _, want := range []string{"Your order is in", got.ID.String(), "Ada Lovelace", "US$43.00", "Delivery to Germany", "07:00 UTC"} {
+	for _, want := range []string{"We have your order", got.ID.String(), "Ada Lovelace", "US$43.00", "Delivery to Germany", "07:00 UTC"} {
 		if !strings.Contains(textOf(w.Body.String()), want) {
 			t.Errorf("the receipt does not say %q", want)
 		}
@@ -64,7 +64,7 @@ func TestMistakesLoseNothing(t *testing.T) {
 		{"invalid UTF-8", "city", "Ber\xfflin", 400, "not text"},
 		{"too long", "city", strings.Repeat("x", 200), 422, "only its first 100 characters"},
 		{"a megabyte", "line1", strings.Repeat("x", 1<<20), 413, "64 KB"},
-		{"more without a reference", "more", "yes", 422, "which paper"},
+		{"more without a reference", "more", "yes", 422, "has lost its reference"},
 	} {
 		w := x.postOrder(c.field, c.value)
 		html := w.Body.String()
@@ -98,23 +98,23 @@ func TestQuestionsAndTrouble(t *testing.T) {
 		kind   string // of the form that is shown; "" = none
 	}{
 		{"differs", orders.Answer{Outcome: orders.Differs}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, formOrder},
-		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 a person and postal address, and you have as many"}, formOrder},
-		{"one more", orders.Answer{Outcome: orders.OverLimit, Left: 1}, nil, 409, []string{"leaves 1 more"}, formOrder},
+		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 per person and postal address, and you have reached it"}, formOrder},
+		{"one more", orders.Answer{Outcome: orders.OverLimit, Left: 1}, nil, 409, []string{"you can have 1 more"}, formOrder},
 		{"sold out", orders.Answer{Outcome: orders.SoldOut, State: orders.SaleSoldOut}, nil, 409, []string{"Sold out: join the waiting list", "Join the waiting list</button>"}, formWaiting},
 		{"sold out, and this board has not heard", orders.Answer{Outcome: orders.SoldOut}, nil, 409, []string{"Sold out", "Join the waiting list</button>"}, formWaiting},
-		{"few left", orders.Answer{Outcome: orders.SoldOut, Left: 2, State: orders.SaleInStock}, nil, 409, []string{"There are 2 left"}, formOrder},
+		{"few left", orders.Answer{Outcome: orders.SoldOut, Left: 2, State: orders.SaleInStock}, nil, 409, []string{"Only 2 left"}, formOrder},
 		{"not open", orders.Answer{Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, nil, 409, []string{"opens at 07:00 UTC on 29 February 2012"}, formOrder},
 		{"closed", orders.Answer{Outcome: orders.Closed, State: orders.SaleClosed}, nil, 409, []string{"it is closed", "<pre>Ada Lovelace</pre>"}, ""},
-		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"It is US$44.00 now"}, formOrder},
-		{"wrong kind", orders.Answer{Outcome: orders.WrongKind, State: orders.SaleSoldOut}, nil, 409, []string{"takes something else now"}, formWaiting},
+		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"The total is now US$44.00"}, formOrder},
+		{"wrong kind", orders.Answer{Outcome: orders.WrongKind, State: orders.SaleSoldOut}, nil, 409, []string{"has another form now"}, formWaiting},
 		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{countryProblem}, formOrder},
 		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not ready"}, formOrder},
 		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, formOrder},
-		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 503, []string{"please press again"}, formOrder},
+		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 503, []string{"please try again"}, formOrder},
 		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, formOrder},
-		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was taken: please press again"}, formOrder},
-		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"not certain that this was taken", "cannot be taken twice"}, formOrder},
-		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"not certain that this was taken"}, formOrder},
+		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
+		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
+		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"cannot tell whether this went through"}, formOrder},
 		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
 	} {
 		x.desk.forced, x.desk.fail = &c.answer, c.err

@@ -5,217 +5,223 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"bramble/node/orders"
 )
 
-// receiptPath is the path of a paper's receipt.
+// receiptPath returns the path of an order's receipt.
 func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.desk.Sign(id)) }
 
-// receiptData is a receipt as its template sees it.
+// receiptData is a receipt's data for its template.
 type receiptData struct {
 	Order           orders.Order
 	Heading         string
 	Lines           []string
-	ProductName     string       // what was asked for
-	Sale            *productSale // nil if the catalogue does not have the product any more
+	ProductName     string
+	Sale            *productSale // nil if the product is no longer in the catalogue
 	Position        int          // in the queue, from 1; 0 = in none
 	QueueLength     int
 	Total           Money
-	Parts           *orderTotal // the total's parts, if they are still what the sale asks
+	Parts           *orderTotal // of the total, if the sale's prices are still the same
 	Country         string
 	Path            string
-	CancelLabel     string // what the button to take it back says; "" = it cannot be
-	Confirming      bool   // this is the question whether to take it back
+	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
+	Confirming      bool   // the page asks whether to cancel
 	Alert           *formAlert
-	InvitationTotal *orderTotal // what an invited person owes when saying yes
+	InvitationTotal *orderTotal // what an invited person owes for an order
 	Hidden          []formValue
-	Person          []string // lines of the address; none if they are erased
+	Person          []string // lines of the address; none if it is erased
 	Erased          bool
 	Stale           bool // the rest of the rack may know something newer
 }
 
-// newReceiptData makes a paper's receipt, so that a page and its JSON say the same.
-func (s *Shop) newReceiptData(c *snapshot, p orders.Order, place int) *receiptData {
-	v := &receiptData{
-		Order:       p,
-		ProductName: p.Product,
-		Position:    place,
-		Total:       Money{Minor: p.Total, Currency: p.Currency},
-		Country:     p.Person.Country,
-		Path:        s.receiptPath(p.ID),
-		Erased:      p.Person == orders.Person{},
+// newReceiptData returns an order's receipt, for the page and for its JSON.
+func (s *Shop) newReceiptData(snap *snapshot, order orders.Order, position int) *receiptData {
+	data := &receiptData{
+		Order:       order,
+		ProductName: order.Product,
+		Position:    position,
+		Total:       Money{Minor: order.Total, Currency: order.Currency},
+		Country:     order.Person.Country,
+		Path:        s.receiptPath(order.ID),
+		Erased:      order.Person == orders.Person{},
 	}
-	for i := range c.sales {
-		if c.sales[i].Slug == p.Product {
-			v.Sale = &c.sales[i]
-			v.ProductName = v.Sale.Name
+	for i := range snap.sales {
+		if snap.sales[i].Slug == order.Product {
+			data.Sale = &snap.sales[i]
+			data.ProductName = data.Sale.Name
 		}
 	}
-	if to := s.cat.shippingTo(p.Person.Country); to != nil {
-		v.Country = to.Name
+	if to := s.cat.shippingTo(order.Person.Country); to != nil {
+		data.Country = to.Name
 	}
-	for _, line := range []string{p.Person.Name, p.Person.Line1, p.Person.Line2, strings.TrimSpace(p.Person.Postcode + " " + p.Person.City), v.Country} {
+	for _, line := range []string{order.Person.Name, order.Person.Line1, order.Person.Line2, strings.TrimSpace(order.Person.Postcode + " " + order.Person.City), data.Country} {
 		if line != "" {
-			v.Person = append(v.Person, line)
+			data.Person = append(data.Person, line)
 		}
 	}
-	if v.Sale != nil {
-		v.QueueLength = max(place, v.Sale.Waiting)
-		if p.Kind == orders.KindInterest {
-			v.QueueLength = max(place, v.Sale.Interested)
+	if data.Sale != nil {
+		data.QueueLength = max(position, data.Sale.Waiting)
+		if order.Kind == orders.KindInterest {
+			data.QueueLength = max(position, data.Sale.Interested)
 		}
-		if t, ok := s.totalFor(v.Sale, p.Person.Country, p.Quantity); ok {
-			if t.Total == v.Total {
-				v.Parts = &t
+		if total, ok := s.totalFor(data.Sale, order.Person.Country, order.Quantity); ok {
+			if total.Total == data.Total {
+				data.Parts = &total
 			}
-			if p.State == orders.StateInvited {
-				v.InvitationTotal = &t
-				v.Hidden = acceptanceValues(v.Sale, p, &t)
+			if order.State == orders.StateInvited {
+				data.InvitationTotal = &total
+				data.Hidden = acceptanceValues(data.Sale, order, &total)
 			}
 		}
 	}
-	v.Heading, v.Lines = describeOrder(v, c.now)
-	v.CancelLabel = cancelLabel(v, c.now)
-	return v
+	data.Heading, data.Lines = describeOrder(data, snap.now)
+	data.CancelLabel = cancelLabel(data, snap.now)
+	return data
 }
 
-// acceptanceValues is the form by which an invited person says yes: the order form, filled with what
-// the person has told before.
-func acceptanceValues(o *productSale, p orders.Order, t *orderTotal) []formValue {
-	who := p.Person
-	return []formValue{{"kind", formOrder}, {"prices", o.pricesMark()}, {"agreed", t.formMark()}, {"quantity", itoa(p.Quantity)},
-		{"name", who.Name}, {"email", who.Email}, {"line1", who.Line1}, {"line2", who.Line2},
-		{"postcode", who.Postcode}, {"city", who.City}, {"country", who.Country}}
+// acceptanceValues returns the form with which an invited person orders: the order form,
+// filled in with the details that the person has given before.
+func acceptanceValues(sale *productSale, order orders.Order, total *orderTotal) []formValue {
+	person := order.Person
+	return []formValue{{"kind", formOrder}, {"prices", sale.pricesMark()}, {"agreed", total.formMark()}, {"quantity", strconv.Itoa(order.Quantity)},
+		{"name", person.Name}, {"email", person.Email}, {"line1", person.Line1}, {"line2", person.Line2},
+		{"postcode", person.Postcode}, {"city", person.City}, {"country", person.Country}}
 }
 
-// cancelLabel is what the button says by which the buyer takes the paper back.
-func cancelLabel(v *receiptData, now time.Time) string {
-	p := v.Order
-	if !p.Cancellable() {
+// cancelLabel returns the text of the button that cancels; "" if it is too late.
+func cancelLabel(data *receiptData, now time.Time) string {
+	order := data.Order
+	if !order.Cancellable() {
 		return ""
 	}
-	switch p.Kind {
+	switch order.Kind {
 	case orders.KindEntry:
-		if p.State == orders.StateWon {
+		if order.State == orders.StateWon {
 			return "Cancel what I won"
 		}
-		if v.Sale != nil && !v.Sale.Closes.IsZero() && !now.Before(v.Sale.Closes) {
-			return "" // the list of entries that is drawn from stands
+		if data.Sale != nil && !data.Sale.Closes.IsZero() && !now.Before(data.Sale.Closes) {
+			return "" // the list of entries for the draw is final
 		}
-		return "Take my entry back"
+		return "Withdraw my entry"
 	case orders.KindInterest, orders.KindWaiting:
-		if p.State == orders.StateInvited {
-			return "Leave it to the next one"
+		if order.State == orders.StateInvited {
+			return "Pass it on to the next person"
 		}
 		return "Leave the list"
 	}
 	return "Cancel this order"
 }
 
-// describeOrder says where a paper stands.
-func describeOrder(v *receiptData, now time.Time) (heading string, lines []string) {
-	p := v.Order
-	switch p.State {
+// describeOrder returns the heading and the text of a receipt.
+func describeOrder(data *receiptData, now time.Time) (heading string, lines []string) {
+	order := data.Order
+	switch order.State {
 	case orders.StateInvited:
 		return "It is your turn", []string{
-			"What you asked for is kept for you until " + formatTime(p.Until) + ". If you still want it, order it below; if you do nothing, it goes to the next one in the queue."}
+			"We are holding this for you until " + formatTime(order.Until) + ". If you still want it, order it below. If you do nothing, it goes to the next person in the queue."}
 	case orders.StateWon:
-		lines = []string{"Your entry was drawn: it is yours, and will be handed over to be packed and sent. You need do nothing."}
-		return "You have won", append(lines, cancelDeadlineText(p, now)...)
+		lines = []string{"Your entry was drawn: it is yours, and will be packed and sent to you. There is nothing more to do."}
+		return "You have won", append(lines, cancelDeadlineText(order, now)...)
 	case orders.StateLost:
 		lines = []string{"Your entry was not drawn. You owe nothing."}
-		if v.Sale != nil && v.Sale.FormKind == formWaiting {
-			lines = append(lines, "There is a waiting list: it is on the order page.")
+		if data.Sale != nil && data.Sale.FormKind == formWaiting {
+			lines = append(lines, "There is a waiting list: you can join it on the order page.")
 		}
 		return "Not this time", lines
 	case orders.StateFulfilling:
-		return "Your order is being handed over", []string{"It is on its way to be packed and sent, so it cannot be cancelled here any more."}
+		return "Your order is being passed on for dispatch", []string{"It is about to be packed and sent, so it can no longer be cancelled here."}
 	case orders.StateFulfilled:
-		return "Your order was handed over", []string{"It was given on to be packed and sent at " + formatTime(p.Changed) + ". Please ask the seller about anything further."}
+		return "Your order has been passed on for dispatch", []string{"It was passed on to be packed and sent at " + formatTime(order.Changed) + ". Please ask the seller about anything further."}
 	case orders.StateCancelled:
-		what := "This order was cancelled"
-		if p.Kind == orders.KindEntry {
-			what = "This entry was taken back"
+		heading = "This order was cancelled"
+		if order.Kind == orders.KindEntry {
+			heading = "This entry was withdrawn"
 		}
-		return what, withNote(p, "That was at "+formatTime(p.Changed)+". You owe nothing, and may order again.")
+		return heading, withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing, and can order again.")
 	case orders.StateLeft:
-		return "You have left the list", withNote(p, "That was at "+formatTime(p.Changed)+". You owe nothing.")
+		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.")
 	case orders.StateExpired:
-		return "The time to order has passed", []string{"It was kept for you until " + formatTime(p.Until) + ", and is for the next one in the queue now. You owe nothing."}
+		return "The time to order has passed", []string{"We held it for you until " + formatTime(order.Until) + ". It has gone to the next person in the queue. You owe nothing."}
 	case orders.StateForgotten:
-		return "What you told us is erased", []string{"Name and address are no longer known here. What is left are numbers."}
+		return "Your details are erased", []string{"We no longer have your name and address. Only figures are left."}
 	}
-	switch p.Kind {
+	switch order.Kind {
 	case orders.KindEntry:
-		lines = []string{"Every entry has the same chance, the first as the last. Come back to this page after the draw."}
-		if v.Sale != nil {
-			switch {
-			case v.Sale.State == orders.SaleOpen && !v.Sale.Closes.IsZero():
-				lines = append([]string{"The ballot is open until " + formatTime(v.Sale.Closes) + ", and is drawn after that."}, lines...)
-			case v.Sale.State == orders.SaleDrawing:
-				lines = append([]string{"The ballot is over. " + drawProgress(v.Sale) + "."}, lines...)
-			}
-		}
-		return "You are in the ballot", lines
+		return "You are in the ballot", append(ballotText(data), "Every entry has the same chance, the first and the last. Come back to this page after the draw.")
 	case orders.KindInterest:
-		return "Your interest is registered", append(queueText(v, "the list"), "You have ordered nothing yet and owe nothing. When it is your turn, this page will say so.")
+		return "Your interest is registered", append(queueText(data, "the list"), "You have ordered nothing yet and owe nothing. This page will tell you when it is your turn.")
 	case orders.KindWaiting:
-		return "You are on the waiting list", append(queueText(v, "the waiting list"), "You have ordered nothing yet and owe nothing. When it is your turn, this page will say so.")
+		return "You are on the waiting list", append(queueText(data, "the waiting list"), "You have ordered nothing yet and owe nothing. This page will tell you when it is your turn.")
 	}
-	return "Your order is in", append([]string{"It is written to disk on most boards of the rack: a pulled plug does not lose it."}, cancelDeadlineText(p, now)...)
+	return "We have your order", append([]string{"It is stored on disk on most boards of the rack: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
 }
 
-// queueText says the place in it, if it is known.
-func queueText(v *receiptData, list string) []string {
-	if v.Position == 0 {
+// ballotText says how far the ballot is.
+func ballotText(data *receiptData) []string {
+	switch {
+	case data.Sale == nil:
+	case data.Sale.State == orders.SaleOpen && !data.Sale.Closes.IsZero():
+		return []string{"The ballot is open until " + formatTime(data.Sale.Closes) + " and is drawn after that."}
+	case data.Sale.State == orders.SaleDrawing:
+		return []string{"The ballot has closed. " + drawProgress(data.Sale) + "."}
+	}
+	return nil
+}
+
+// queueText says the position in a list, if it is known.
+func queueText(data *receiptData, list string) []string {
+	if data.Position == 0 {
 		return nil
 	}
-	return []string{"You are number " + groupDigits(itoa(v.Position)) + " of " + groupDigits(itoa(v.QueueLength)) + " on " + list + "."}
+	return []string{"You are number " + groupDigits(strconv.Itoa(data.Position)) + " of " + groupDigits(strconv.Itoa(data.QueueLength)) + " on " + list + "."}
 }
 
-func cancelDeadlineText(p orders.Order, now time.Time) []string {
-	if p.Ready.After(now) {
-		return []string{"You can cancel it at least until " + formatTime(p.Ready) + ", when it is due to be handed over."}
+// cancelDeadlineText says how long an order can be cancelled.
+func cancelDeadlineText(order orders.Order, now time.Time) []string {
+	if order.Ready.After(now) {
+		return []string{"You can cancel it at least until " + formatTime(order.Ready) + ", when it is due to be passed on for dispatch."}
 	}
-	return []string{"It is due to be handed over: until then you can still cancel it."}
+	return []string{"It is due to be passed on for dispatch: until that happens you can still cancel it."}
 }
 
-// withNote adds why, which never says anything about a person.
-func withNote(p orders.Order, line string) []string {
-	if p.Note == "" {
+// withNote adds the reason that the operator gave. It never contains anything about a person.
+func withNote(order orders.Order, line string) []string {
+	if order.Note == "" {
 		return []string{line}
 	}
-	return []string{line, "The reason given: " + p.Note}
+	return []string{line, "The reason given: " + order.Note}
 }
 
-// serveReceipt shows a receipt, as a page or as JSON.
+// serveReceipt sends a receipt, as a page or as JSON.
 func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 	if !s.requireReadMethod(w, r) {
 		return
 	}
 	token, asJSON := strings.CutSuffix(r.PathValue("token"), ".json")
-	found, ok := s.findOrder(w, r, token)
+	order, ok := s.findOrder(w, r, token)
 	if !ok {
 		return
 	}
-	c := s.takeSnapshot(s.now())
-	v := s.newReceiptData(c, found.Order, found.position)
-	v.Stale = found.stale
+	snap := s.takeSnapshot(s.now())
+	data := s.newReceiptData(snap, order.Order, order.position)
+	data.Stale = order.stale
 	if asJSON {
-		s.receiptJSON(w, r, v)
+		s.receiptJSON(w, r, data)
 		return
 	}
-	s.showReceipt(w, r, http.StatusOK, c, v)
+	s.showReceipt(w, r, http.StatusOK, snap, data)
 }
 
-func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, c *snapshot, receipt *receiptData) {
-	v := s.newTemplateData(c)
-	v.Title = receipt.Heading + " · " + receipt.Order.ID.String()
-	v.Receipt = receipt
-	page, err := s.executeTemplate("receipt", v)
+// showReceipt sends a receipt as a page.
+func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, snap *snapshot, receipt *receiptData) {
+	data := s.newTemplateData(snap)
+	data.Title = receipt.Heading + " · " + receipt.Order.ID.String()
+	data.Receipt = receipt
+	page, err := s.executeTemplate("receipt", data)
 	if err != nil {
 		s.sendServerError(w, err)
 		return
@@ -224,18 +230,18 @@ func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, c *
 	s.sendUncached(w, r, code, page)
 }
 
-// hideFromSearch keeps a page that shows a person out of search engines.
+// hideFromSearch keeps a page with a person's details out of search engines.
 func hideFromSearch(h http.Header) { h.Set("X-Robots-Tag", "noindex") }
 
-// foundOrder is a paper as this board knows it.
+// foundOrder is an order as this board knows it.
 type foundOrder struct {
 	orders.Order
 	position int  // in the queue, from 1; 0 = in none
 	stale    bool // see orders.ErrStale
 }
 
-// findOrder finds the paper of a receipt's URL. A wrong reference and a wrong token get the
-// same answer, from this board's memory.
+// findOrder finds the order of a receipt's URL, or sends a reply that says why not. A wrong
+// reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
 	if s.desk == nil || err != nil || !s.desk.Verify(id, token) {
@@ -244,14 +250,14 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), paperWait)
 	defer cancel()
-	p, place, err := s.desk.Order(ctx, id)
+	order, position, err := s.desk.Order(ctx, id)
 	switch {
 	case err == nil, errors.Is(err, orders.ErrStale):
-		return foundOrder{Order: p, position: place, stale: err != nil}, true
+		return foundOrder{Order: order, position: position, stale: err != nil}, true
 	case errors.Is(err, orders.ErrNoOrder):
 		s.replyNoReceipt(w, r)
 	default:
-		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorPage{
+		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
 			Title: "This board cannot show the receipt yet",
 			Text:  "It has not caught up with the rest of the rack. Nothing is lost: load this page again in a few seconds.",
 		})
@@ -259,17 +265,18 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 	return foundOrder{}, false
 }
 
+// replyNoReceipt answers 404 to a receipt's URL that is not one.
 func (s *Shop) replyNoReceipt(w http.ResponseWriter, r *http.Request) {
-	s.sendErrorPage(w, r, http.StatusNotFound, errorPage{
+	s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
 		Title:        "There is no receipt at this address",
-		Text:         "The address of a receipt is long, and every letter of it counts: please open it as you were given it. These are the products of this shop:",
+		Text:         "The address of a receipt is long, and every letter counts: please open it exactly as you were given it. These are the products of this shop:",
 		ListProducts: true,
 	})
 }
 
-// serveCancel asks whether to take a paper back, and takes it back for who says yes.
+// serveCancel asks whether to cancel an order, and cancels it once the person confirms.
 func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
-	sure := false
+	confirmed := false
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodPost:
@@ -281,67 +288,73 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 			s.rejectFormType(w, r, "")
 			return
 		}
-		sure = f.statusCode() == 0 && f.get("sure") == "yes"
+		confirmed = f.statusCode() == 0 && f.get("sure") == "yes"
 	default:
 		s.rejectMethod(w, r, "GET, HEAD, POST")
 		return
 	}
-	p, ok := s.findOrder(w, r, r.PathValue("token"))
+	order, ok := s.findOrder(w, r, r.PathValue("token"))
 	if !ok {
 		return
 	}
-	if sure {
-		ctx, cancel := context.WithTimeout(r.Context(), placeWait)
-		defer cancel()
-		err := s.desk.CancelOrder(ctx, p.ID)
-		if err == nil || errors.Is(err, orders.ErrNoOrder) {
-			w.Header().Set("Cache-Control", "no-store")
-			http.Redirect(w, r, s.receiptPath(p.ID), http.StatusSeeOther)
-			return
-		}
-		c := s.takeSnapshot(s.now())
-		v := s.newReceiptData(c, p.Order, p.position)
-		code := http.StatusConflict
-		v.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
-		if !errors.Is(err, orders.ErrTooLate) {
-			code, v.Alert = describeCancelFailure(err)
-			v.Confirming = true
-		}
-		s.showReceipt(w, r, code, c, v)
+	if confirmed {
+		s.cancelOrder(w, r, order)
 		return
 	}
-	c := s.takeSnapshot(s.now())
-	v := s.newReceiptData(c, p.Order, p.position)
-	v.Confirming = v.CancelLabel != ""
-	s.showReceipt(w, r, http.StatusOK, c, v)
+	snap := s.takeSnapshot(s.now())
+	data := s.newReceiptData(snap, order.Order, order.position)
+	data.Confirming = data.CancelLabel != ""
+	s.showReceipt(w, r, http.StatusOK, snap, data)
 }
 
-// describeCancelFailure is what is said when the order book gave no answer to a cancelling.
-func describeCancelFailure(err error) (int, *formAlert) {
-	y := &formAlert{Title: "It is not certain that this was done", Lines: []string{"Please press the button again: it does no harm to say it twice."}}
-	if errors.Is(err, orders.ErrNotCommitted) || errors.Is(err, orders.ErrUnavailable) {
-		y = &formAlert{Title: "Nothing was changed: please press again", Lines: []string{"The rack could not take it just now. Press the button again in a few seconds."}}
+// cancelOrder cancels an order and leads back to its receipt, or says why it was not cancelled.
+func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOrder) {
+	ctx, cancel := context.WithTimeout(r.Context(), placeWait)
+	defer cancel()
+	err := s.desk.CancelOrder(ctx, order.ID)
+	if err == nil || errors.Is(err, orders.ErrNoOrder) {
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, s.receiptPath(order.ID), http.StatusSeeOther)
+		return
 	}
-	return http.StatusServiceUnavailable, y
+	snap := s.takeSnapshot(s.now())
+	data := s.newReceiptData(snap, order.Order, order.position)
+	code := http.StatusConflict
+	data.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
+	if !errors.Is(err, orders.ErrTooLate) {
+		code, data.Alert = describeCancelFailure(err)
+		data.Confirming = true
+	}
+	s.showReceipt(w, r, code, snap, data)
 }
 
-// Receipt is the body of a receipt's JSON, at its URL with ".json" added. Fields may be
-// added; those here keep their names, types and meaning.
+// describeCancelFailure returns the status code and the alert for a cancellation that the
+// order book has not answered.
+func describeCancelFailure(err error) (int, *formAlert) {
+	alert := &formAlert{Title: "We cannot tell whether this was cancelled", Lines: []string{"Please press the button again: doing it twice does no harm."}}
+	if errors.Is(err, orders.ErrNotCommitted) || errors.Is(err, orders.ErrUnavailable) {
+		alert = &formAlert{Title: "Nothing was changed: please try again", Lines: []string{"The rack could not accept it just now. Press the button again in a few seconds."}}
+	}
+	return http.StatusServiceUnavailable, alert
+}
+
+// Receipt is the body of a receipt's JSON, at the receipt's URL with ".json" appended. New
+// fields may be added; these keep their names, types and meaning.
 type Receipt struct {
 	Reference string         `json:"reference"`
 	Kind      string         `json:"kind"`    // order, entry, interest or waiting
 	State     string         `json:"state"`   // open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or forgotten
 	Text      string         `json:"text"`    // the state in words
-	Current   bool           `json:"current"` // false = the board could not ask the rack whether there is something newer
+	Current   bool           `json:"current"` // false = the board could not check with the rack whether this is out of date
 	Product   string         `json:"product"`
 	Quantity  int            `json:"quantity"`
 	Total     StatusPrice    `json:"total"`
-	Parts     *ReceiptParts  `json:"parts"`    // of the total; null if the sale's prices have changed since
-	Position  *int           `json:"position"` // in the queue, from 1; null = in none
-	Made      string         `json:"made"`     // RFC 3339, UTC, as all times
+	Parts     *ReceiptParts  `json:"parts"`    // of the total; null if prices have changed since
+	Position  *int           `json:"position"` // in the queue, from 1; null = not in one
+	Made      string         `json:"made"`     // RFC 3339, UTC, like all times
 	Changed   string         `json:"changed"`
-	Until     *string        `json:"until"` // the end of the invitation
-	For       *ReceiptPerson `json:"for"`   // null if it is erased
+	Until     *string        `json:"until"` // end of the invitation
+	For       *ReceiptPerson `json:"for"`   // null if erased
 }
 
 // ReceiptParts are the parts of a total, in minor units.
@@ -351,7 +364,7 @@ type ReceiptParts struct {
 	Tax      int64 `json:"tax"`
 }
 
-// ReceiptPerson is who a paper is for.
+// ReceiptPerson is the person of an order.
 type ReceiptPerson struct {
 	Name     string `json:"name"`
 	Email    string `json:"email"`
@@ -362,30 +375,31 @@ type ReceiptPerson struct {
 	Country  string `json:"country"`
 }
 
-func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, v *receiptData) {
-	p := v.Order
+// receiptJSON sends a receipt as JSON.
+func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, data *receiptData) {
+	order := data.Order
 	body := Receipt{
-		Reference: p.ID.String(),
-		Kind:      p.Kind.String(),
-		State:     p.State.String(),
-		Text:      v.Heading,
-		Current:   !v.Stale,
-		Product:   p.Product,
-		Quantity:  p.Quantity,
-		Total:     newStatusPrice(v.Total),
-		Made:      formatTimestamp(p.Made),
-		Changed:   formatTimestamp(p.Changed),
-		Until:     timestampOrNull(p.Until),
+		Reference: order.ID.String(),
+		Kind:      order.Kind.String(),
+		State:     order.State.String(),
+		Text:      data.Heading,
+		Current:   !data.Stale,
+		Product:   order.Product,
+		Quantity:  order.Quantity,
+		Total:     newStatusPrice(data.Total),
+		Made:      formatTimestamp(order.Made),
+		Changed:   formatTimestamp(order.Changed),
+		Until:     timestampOrNull(order.Until),
 	}
-	if v.Parts != nil {
-		body.Parts = &ReceiptParts{Price: v.Parts.Goods.Minor, Shipping: v.Parts.Shipping.Minor, Tax: v.Parts.Tax.Minor}
+	if data.Parts != nil {
+		body.Parts = &ReceiptParts{Price: data.Parts.Goods.Minor, Shipping: data.Parts.Shipping.Minor, Tax: data.Parts.Tax.Minor}
 	}
-	if v.Position > 0 {
-		body.Position = &v.Position
+	if data.Position > 0 {
+		body.Position = &data.Position
 	}
-	if !v.Erased {
-		body.For = &ReceiptPerson{Name: p.Person.Name, Email: p.Person.Email, Line1: p.Person.Line1,
-			Line2: p.Person.Line2, Postcode: p.Person.Postcode, City: p.Person.City, Country: p.Person.Country}
+	if !data.Erased {
+		body.For = &ReceiptPerson{Name: order.Person.Name, Email: order.Person.Email, Line1: order.Person.Line1,
+			Line2: order.Person.Line2, Postcode: order.Person.Postcode, City: order.Person.City, Country: order.Person.Country}
 	}
 	text, err := json.MarshalIndent(body, "", "  ")
 	if err != nil {

@@ -23,16 +23,16 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 		says  []string
 		back  string // what the link to take it back says; "" = none
 	}{
-		{orders.KindOrder, orders.StateOpen, []string{"Your order is in", "07:00 UTC"}, "Cancel this order"},
-		{orders.KindOrder, orders.StateFulfilling, []string{"being handed over"}, ""},
-		{orders.KindOrder, orders.StateFulfilled, []string{"was handed over"}, ""},
+		{orders.KindOrder, orders.StateOpen, []string{"We have your order", "07:00 UTC"}, "Cancel this order"},
+		{orders.KindOrder, orders.StateFulfilling, []string{"being passed on for dispatch"}, ""},
+		{orders.KindOrder, orders.StateFulfilled, []string{"has been passed on for dispatch"}, ""},
 		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
 		{orders.KindOrder, orders.StateForgotten, []string{"erased"}, ""},
-		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Take my entry back"},
+		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Withdraw my entry"},
 		{orders.KindEntry, orders.StateWon, []string{"You have won"}, "Cancel what I won"},
 		{orders.KindEntry, orders.StateLost, []string{"Not this time"}, ""},
 		{orders.KindWaiting, orders.StateOpen, []string{"number 12 of 300 on the waiting list"}, "Leave the list"},
-		{orders.KindWaiting, orders.StateInvited, []string{"It is your turn", "06:00 UTC on 2 March 2012", "Order now for US$43.00"}, "Leave it to the next one"},
+		{orders.KindWaiting, orders.StateInvited, []string{"It is your turn", "06:00 UTC on 2 March 2012", "Order now for US$43.00"}, "Pass it on to the next person"},
 		{orders.KindWaiting, orders.StateExpired, []string{"The time to order has passed"}, ""},
 		{orders.KindWaiting, orders.StateLeft, []string{"You have left the list"}, ""},
 		{orders.KindInterest, orders.StateOpen, []string{"Your interest is registered"}, "Leave the list"},
@@ -109,7 +109,7 @@ func TestCancelAsksFirst(t *testing.T) {
 		err  error
 		code int
 		says string
-	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please press again"}, {orders.ErrUncertain, 503, "not certain that this was done"}, {orders.ErrTooLate, 409, "too late"}} {
+	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please try again"}, {orders.ErrUncertain, 503, "cannot tell whether this was cancelled"}, {orders.ErrTooLate, 409, "too late"}} {
 		x.desk.failCancel = c.err
 		if w := x.post(path+"/cancel", "sure=yes"); w.Code != c.code || !strings.Contains(w.Body.String(), c.says) || (w.Header().Get("Retry-After") != "") != (c.code == 503) {
 			t.Errorf("%v: %d %s", c.err, w.Code, textOf(w.Body.String()))
@@ -165,7 +165,7 @@ func TestTheDrawIsPublished(t *testing.T) {
 		t.Errorf("draw.json before: %d", w.Code)
 	}
 	x.desk.now = x.sale.Closes
-	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw waits for the dice") || !strings.Contains(html, "the dice as they were typed, blanks and all") {
+	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw is waiting for the dice") || !strings.Contains(html, "the dice as they were typed, spaces included") {
 		t.Errorf("closed: %s", html)
 	}
 	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
@@ -222,7 +222,7 @@ func TestAReceiptMayBeOld(t *testing.T) {
 	}{{nil, false}, {fmt.Errorf("%w: test", orders.ErrStale), true}} {
 		x.desk.fail = test.fail
 		w, j := request(x.Shop, "GET", path), request(x.Shop, "GET", path+".json")
-		if w.Code != 200 || strings.Contains(w.Body.String(), "may not be the newest word") != test.old {
+		if w.Code != 200 || strings.Contains(w.Body.String(), "may be out of date") != test.old {
 			t.Errorf("old %v: %d %s", test.old, w.Code, textOf(w.Body.String()))
 		}
 		if want := fmt.Sprintf("\"current\": %v", !test.old); j.Code != 200 || !strings.Contains(j.Body.String(), want) {

@@ -88,7 +88,7 @@ func (s *Shop) requireReadMethod(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	w.Header().Set("Allow", "GET, HEAD")
-	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, errorPage{
+	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, errorMessage{
 		Title: "This page can only be read",
 		Text:  "Your program sent a request that this page does not take. Nothing was changed and nothing was ordered.",
 	})
@@ -167,7 +167,7 @@ func (s *Shop) notFound(w http.ResponseWriter, r *http.Request) {
 		s.requireCanonicalURL(w, r, to)
 		return
 	}
-	s.sendErrorPage(w, r, http.StatusNotFound, errorPage{
+	s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
 		Title:        "There is no such page",
 		Text:         "The address may have a letter too many or too few. A product's address never changes, so what you look for is one of these:",
 		ListProducts: true,
@@ -187,7 +187,7 @@ func (s *Shop) isPagePath(path string) bool {
 }
 
 // sendErrorPage sends a page that is not what was asked for, and is never stored.
-func (s *Shop) sendErrorPage(w http.ResponseWriter, r *http.Request, code int, a errorPage) {
+func (s *Shop) sendErrorPage(w http.ResponseWriter, r *http.Request, code int, a errorMessage) {
 	page, err := s.renderErrorPage(a, s.takeSnapshot(s.now()))
 	if err != nil {
 		page = []byte(a.Title + ". " + a.Text)

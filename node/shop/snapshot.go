@@ -11,33 +11,33 @@ import (
 	"bramble/node/orders"
 )
 
-// snapshot is all that a page depends on besides its address, at one moment: every page is a
-// pure function of both.
+// snapshot is everything that a page depends on at one moment, besides its address: every
+// page is a pure function of the two.
 type snapshot struct {
 	now           time.Time
-	hasOrderBook  bool           // whether there is an order book at all
+	hasOrderBook  bool           // the shop has an order book
 	sales         []productSale  // in the order of the catalogue
 	announcements []Announcement // newest first
-	untilChange   time.Duration  // to the next moment at which a text changes by the clock; negative: none known
-	version       string         // two scenes with the same mark have the same pages
+	untilChange   time.Duration  // until the next text that changes by the clock; negative: none is known
+	version       string         // snapshots of one version have the same pages
 }
 
-// productSale is a product as it stands at a moment: its words are the catalogue's, all else is
-// the order book's. Without one, or as long as it does not have the product, the prices
-// and hours are the catalogue's.
+// productSale is the sale of a product at one moment. Its texts come from the catalogue and
+// everything else from the order book. Without a book, or until the book has the product,
+// prices and times come from the catalogue too.
 type productSale struct {
 	*Product
 	State          orders.SaleState
 	Mode           orders.Mode
-	FormKind       string // the kind of form that the order page has: see below; "" = none
+	FormKind       string // the kind of form on the order page, see below; "" = none
 	InBook         bool   // the order book has it
 	HasOrderBook   bool   // there is an order book
-	Stock          int    // units that are free
+	Stock          int    // free units
 	PerPerson      int
 	Opens          time.Time
 	Closes         time.Time
-	PlannedOpening time.Time // of an Unknown sale: the opening that the catalogue plans, if it is still to come
-	HasWaitingList bool      // it has a waiting list
+	PlannedOpening time.Time // of a sale in state unknown: the catalogue's opening, if it is still to come
+	HasWaitingList bool
 	Waiting        int
 	Interested     int
 	Entries        int
@@ -45,13 +45,13 @@ type productSale struct {
 	Path           string
 	OrderPath      string
 	PostPath       string
-	DrawPath       string // of a ballot that the book has; else ""
+	DrawPath       string // of a ballot in the book, else ""
 	Totals         []orderTotal
 
-	book orders.Sale // only its prices and countries, if it is not Known
+	book orders.Sale // only prices and countries, if not InBook
 }
 
-// The kinds of form, as the forms name them and the order book does.
+// The kinds of form, by the names that the order book has for them.
 const (
 	formOrder    = "order"
 	formEntry    = "entry"
@@ -59,17 +59,17 @@ const (
 	formWaiting  = "waiting"
 )
 
-// orderKind is the order book's number for a kind of form; false if there is none.
-func orderKind(takes string) (orders.Kind, bool) {
+// orderKind returns the order book's kind for a kind of form, and false if there is none.
+func orderKind(form string) (orders.Kind, bool) {
 	for _, k := range []orders.Kind{orders.KindOrder, orders.KindEntry, orders.KindInterest, orders.KindWaiting} {
-		if takes == k.String() {
+		if form == k.String() {
 			return k, true
 		}
 	}
 	return 0, false
 }
 
-// orderTotal is what a number of units costs at the door in one country, part by part.
+// orderTotal is the total for a number of units delivered to one country, with its parts.
 type orderTotal struct {
 	Quantity int
 	Country  string // its code
@@ -77,12 +77,12 @@ type orderTotal struct {
 	Goods    Money
 	Shipping Money
 	Tax      Money
-	Rate     string // the tax's, such as "19 %"; "" = none is asked here
+	Rate     string // of the tax, such as "19 %"; "" = the shop collects none
 	Total    Money
 	Path     string // the order page for the country
 }
 
-// takeSnapshot looks at the catalogue and the order book.
+// takeSnapshot reads the catalogue and the order book.
 func (s *Shop) takeSnapshot(now time.Time) *snapshot {
 	if s.desk == nil {
 		return s.snapshotAt(now, nil, nil)
@@ -90,68 +90,69 @@ func (s *Shop) takeSnapshot(now time.Time) *snapshot {
 	return s.snapshotAt(now, s.desk.Sale, s.desk.News())
 }
 
-// saleForForm is a product's sale without what only a page needs: its totals and its neighbours.
-// It is what a form is checked by, and a form must be cheap.
+// saleForForm returns the sale that a form is checked against. A form must be cheap, so the
+// totals and the other products, which only a page needs, are left out.
 func (s *Shop) saleForForm(p *Product) *productSale { return s.saleAt(p, s.now(), s.desk.Sale) }
 
-// snapshotAt makes a scene; without look there is no order book.
-func (s *Shop) snapshotAt(now time.Time, look func(string) (orders.Sale, bool), news []orders.News) *snapshot {
-	c := &snapshot{now: now, hasOrderBook: look != nil, announcements: s.cat.announcedAt(now, news), untilChange: -1}
-	mark := fmt.Appendf(nil, "%d", len(c.announcements))
-	if len(c.announcements) > 0 {
+// snapshotAt makes a snapshot. A nil book means that there is no order book.
+func (s *Shop) snapshotAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News) *snapshot {
+	snap := &snapshot{now: now, hasOrderBook: book != nil, announcements: s.cat.announcedAt(now, news), untilChange: -1}
+	version := fmt.Appendf(nil, "%d", len(snap.announcements))
+	if len(snap.announcements) > 0 {
 		h := fnv.New64a()
-		h.Write([]byte(c.announcements[0].Text)) // a hash takes every byte
-		mark = fmt.Appendf(mark, " %d %x", c.announcements[0].Time.UnixNano(), h.Sum64())
+		h.Write([]byte(snap.announcements[0].Text)) // a hash takes every byte
+		version = fmt.Appendf(version, " %d %x", snap.announcements[0].Time.UnixNano(), h.Sum64())
 	}
 	for _, a := range s.cat.Announcements {
-		c.noteChangeAt(a.Time)
+		snap.noteChangeAt(a.Time)
 	}
 	for i := range s.cat.Products {
-		o := s.saleAt(&s.cat.Products[i], now, look)
-		for _, to := range o.book.Countries {
-			if t, ok := s.totalFor(o, to.Code, 1); ok {
-				o.Totals = append(o.Totals, t)
+		sale := s.saleAt(&s.cat.Products[i], now, book)
+		for _, to := range sale.book.Countries {
+			if t, ok := s.totalFor(sale, to.Code, 1); ok {
+				sale.Totals = append(sale.Totals, t)
 			}
 		}
-		c.noteChangeAt(o.Opens)
-		c.noteChangeAt(o.Closes)
-		mark = fmt.Appendf(mark, " %s %t %d", o.State, o.InBook, o.book.Version)
-		c.sales = append(c.sales, *o)
+		snap.noteChangeAt(sale.Opens)
+		snap.noteChangeAt(sale.Closes)
+		version = fmt.Appendf(version, " %s %t %d", sale.State, sale.InBook, sale.book.Version)
+		snap.sales = append(snap.sales, *sale)
 	}
-	c.version = string(mark)
-	return c
+	snap.version = string(version)
+	return snap
 }
 
-// noteChangeAt notes a moment at which a text changes.
-func (c *snapshot) noteChangeAt(t time.Time) {
-	if left := t.Sub(c.now); left > 0 && (c.untilChange < 0 || left < c.untilChange) {
-		c.untilChange = left
+// noteChangeAt notes that a text changes at t.
+func (snap *snapshot) noteChangeAt(t time.Time) {
+	if left := t.Sub(snap.now); left > 0 && (snap.untilChange < 0 || left < snap.untilChange) {
+		snap.untilChange = left
 	}
 }
 
-// saleOf is the sale of a product of the catalogue.
-func (c *snapshot) saleOf(p *Product) *productSale {
-	i := slices.IndexFunc(c.sales, func(o productSale) bool { return o.Product == p })
-	return &c.sales[i]
+// saleOf returns the sale of a product of the catalogue.
+func (snap *snapshot) saleOf(p *Product) *productSale {
+	i := slices.IndexFunc(snap.sales, func(sale productSale) bool { return sale.Product == p })
+	return &snap.sales[i]
 }
 
-// changesFast reports whether what the sale's pages say may be wrong in a second: units or places
-// are going, or the order book may be there any moment.
-func (o *productSale) changesFast() bool {
-	return o.HasOrderBook && (!o.InBook || o.State == orders.SaleInStock || o.State == orders.SaleOpen || o.State == orders.SaleDrawing)
+// changesFast reports whether the sale's pages may be wrong in a second: units are selling,
+// or the order book may appear at any moment.
+func (sale *productSale) changesFast() bool {
+	return sale.HasOrderBook && (!sale.InBook || sale.State == orders.SaleInStock || sale.State == orders.SaleOpen || sale.State == orders.SaleDrawing)
 }
 
-func (c *snapshot) changesFast() bool {
-	return slices.ContainsFunc(c.sales, func(o productSale) bool { return o.changesFast() })
+// changesFast reports whether any sale does.
+func (snap *snapshot) changesFast() bool {
+	return slices.ContainsFunc(snap.sales, func(sale productSale) bool { return sale.changesFast() })
 }
 
-// saleAt looks at one product.
-func (s *Shop) saleAt(p *Product, now time.Time, look func(string) (orders.Sale, bool)) *productSale {
-	o := &productSale{
+// saleAt returns the sale of one product at a moment.
+func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale, bool)) *productSale {
+	sale := &productSale{
 		Product:        p,
 		State:          p.StateAt(now),
 		Mode:           p.Mode,
-		HasOrderBook:   look != nil,
+		HasOrderBook:   book != nil,
 		Stock:          p.Stock,
 		PerPerson:      p.PerPerson,
 		Opens:          p.Opens,
@@ -161,51 +162,52 @@ func (s *Shop) saleAt(p *Product, now time.Time, look func(string) (orders.Sale,
 		OrderPath:      pageAddress{page: "order", product: p}.path(),
 		PostPath:       "/p/" + p.Slug + "/place",
 	}
-	o.book, o.InBook = orders.Sale{Price: p.Price.Minor, Currency: p.Price.Currency, Countries: s.countries}, false
-	if look != nil {
-		// What the catalogue says may long be over: a rack that starts again has sold some.
-		o.State, o.Stock = orders.SaleUnknown, 0
+	sale.book, sale.InBook = orders.Sale{Price: p.Price.Minor, Currency: p.Price.Currency, Countries: s.countries}, false
+	if book != nil {
+		// The catalogue may be out of date: a restarted rack has sold some units.
+		sale.State, sale.Stock = orders.SaleUnknown, 0
 		if p.Opens.After(now) {
-			o.PlannedOpening = p.Opens
+			sale.PlannedOpening = p.Opens
 		}
-		if book, ok := look(p.Slug); ok {
-			o.book, o.InBook = book, true
-			o.Mode = book.Mode
-			o.Stock, o.PerPerson = int(book.Free), book.Limit
-			o.Opens, o.Closes = book.Opens, book.Closes
-			o.HasWaitingList, o.Waiting, o.Interested, o.Entries = book.WaitingList, book.Waiting, book.Interested, book.Entries
-			o.setState(o.book.StateAt(now))
+		if known, ok := book(p.Slug); ok {
+			sale.book, sale.InBook = known, true
+			sale.Mode = known.Mode
+			sale.Stock, sale.PerPerson = int(known.Free), known.Limit
+			sale.Opens, sale.Closes = known.Opens, known.Closes
+			sale.HasWaitingList, sale.Waiting, sale.Interested, sale.Entries = known.WaitingList, known.Waiting, known.Interested, known.Entries
+			sale.setState(sale.book.StateAt(now))
 		}
 	}
-	o.Price = o.moneyOf(o.book.Price)
-	if o.InBook && o.Mode == orders.Ballot {
-		o.DrawPath = pageAddress{page: "draw", product: p}.path()
+	sale.Price = sale.moneyOf(sale.book.Price)
+	if sale.InBook && sale.Mode == orders.Ballot {
+		sale.DrawPath = pageAddress{page: "draw", product: p}.path()
 	}
-	return o
+	return sale
 }
 
-// setState puts the sale into a state of the order book, and says what it takes in that state.
-func (o *productSale) setState(state orders.SaleState) {
-	o.State, o.FormKind = state, ""
+// setState sets the sale's state, and the kind of form that goes with it.
+func (sale *productSale) setState(state orders.SaleState) {
+	sale.State, sale.FormKind = state, ""
 	switch {
 	case state == orders.SaleInStock:
-		o.FormKind = formOrder
-	case state == orders.SaleOpen && o.Mode == orders.Ballot:
-		o.FormKind = formEntry
+		sale.FormKind = formOrder
+	case state == orders.SaleOpen && sale.Mode == orders.Ballot:
+		sale.FormKind = formEntry
 	case state == orders.SaleOpen:
-		o.FormKind = formInterest
-	case (state == orders.SaleSoldOut || state == orders.SaleDrawn) && o.HasWaitingList:
-		o.FormKind = formWaiting
+		sale.FormKind = formInterest
+	case (state == orders.SaleSoldOut || state == orders.SaleDrawn) && sale.HasWaitingList:
+		sale.FormKind = formWaiting
 	}
 }
 
-func (o *productSale) moneyOf(minor int64) Money {
-	return Money{Minor: minor, Currency: o.book.Currency}
+func (sale *productSale) moneyOf(minor int64) Money {
+	return Money{Minor: minor, Currency: sale.book.Currency}
 }
 
-// totalFor adds up, by the order book's own rule; false if the sale does not deliver there.
-func (s *Shop) totalFor(o *productSale, country string, quantity int) (orderTotal, bool) {
-	split, ok := o.book.Total(country, quantity)
+// totalFor adds up a total by the order book's own rule. It returns false if the sale does
+// not deliver to the country.
+func (s *Shop) totalFor(sale *productSale, country string, quantity int) (orderTotal, bool) {
+	split, ok := sale.book.Total(country, quantity)
 	if !ok {
 		return orderTotal{}, false
 	}
@@ -213,16 +215,16 @@ func (s *Shop) totalFor(o *productSale, country string, quantity int) (orderTota
 		Quantity: quantity,
 		Country:  country,
 		Name:     country,
-		Goods:    o.moneyOf(split.Price),
-		Shipping: o.moneyOf(split.Shipping),
-		Tax:      o.moneyOf(split.Tax),
-		Total:    o.moneyOf(split.Total),
-		Path:     pageAddress{page: "order", product: o.Product, country: country}.path(),
+		Goods:    sale.moneyOf(split.Price),
+		Shipping: sale.moneyOf(split.Shipping),
+		Tax:      sale.moneyOf(split.Tax),
+		Total:    sale.moneyOf(split.Total),
+		Path:     pageAddress{page: "order", product: sale.Product, country: country}.path(),
 	}
 	if to := s.cat.shippingTo(country); to != nil {
 		t.Name = to.Name
 	}
-	for _, c := range o.book.Countries {
+	for _, c := range sale.book.Countries {
 		if c.Code == country {
 			t.Rate = formatPercent(c.Tax)
 		}
@@ -230,9 +232,9 @@ func (s *Shop) totalFor(o *productSale, country string, quantity int) (orderTota
 	return t, true
 }
 
-// Taxed reports whether any country asks for tax here, so that the tables need a column.
-func (o *productSale) Taxed() bool {
-	return slices.ContainsFunc(o.book.Countries, func(c orders.Country) bool { return c.Tax != 0 })
+// Taxed reports whether the shop collects tax for any country, so that tables need a column.
+func (sale *productSale) Taxed() bool {
+	return slices.ContainsFunc(sale.book.Countries, func(c orders.Country) bool { return c.Tax != 0 })
 }
 
 // formatPercent writes hundredths of a percent for people: "19 %", "7.7 %"; "" for none.
@@ -247,12 +249,12 @@ func formatPercent(hundredths int) string {
 	return rate + "\u00a0%"
 }
 
-// pricesMark is a mark of the price list that a page shows, for its form to say which one the
-// person saw.
-func (o *productSale) pricesMark() string {
+// pricesMark identifies the price list on a page: its form sends the mark, so that the shop
+// knows which prices the person saw.
+func (sale *productSale) pricesMark() string {
 	list := make([]byte, 0, 512)
-	list = strconv.AppendInt(append(list, o.book.Currency...), o.book.Price, 10)
-	for _, c := range o.book.Countries {
+	list = strconv.AppendInt(append(list, sale.book.Currency...), sale.book.Price, 10)
+	for _, c := range sale.book.Countries {
 		list = append(append(list, ' '), c.Code...)
 		list = strconv.AppendInt(append(list, ' '), c.Shipping, 10)
 		list = strconv.AppendInt(append(list, ' '), int64(c.Tax), 10)

@@ -1,0 +1,132 @@
+package shop
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"bramble/node/orders"
+)
+
+// What the alert above a form says when its order was not placed. The person's next step
+// is in every text, and what was typed stays in the form below.
+
+// describeFailure returns the status code and the alert for an order that the order book
+// has not answered.
+func describeFailure(err error) (int, *formAlert) {
+	alert := &formAlert{
+		Title: "We cannot tell whether this went through",
+		Lines: []string{"Some boards of the rack lost contact at that moment. Please press the button again: the same form is never accepted twice, and if it did go through you will see its receipt."},
+	}
+	switch {
+	case errors.Is(err, orders.ErrUnavailable):
+		alert.Title = "Nothing was submitted: the shop is not ready"
+		alert.Lines = []string{"Please press the button again in a little while. What you typed is still below."}
+		if _, reason, ok := strings.Cut(err.Error(), orders.ErrUnavailable.Error()+": "); ok {
+			alert.Lines = append(alert.Lines, "The rack reports: "+reason+".")
+		}
+	case errors.Is(err, orders.ErrNotCommitted):
+		alert.Title = "Nothing was submitted: please try again"
+		alert.Lines = []string{"The rack could not accept it just now. What you typed is still below: press the button again in a few seconds."}
+	}
+	return http.StatusServiceUnavailable, alert
+}
+
+// describeOutcome turns the order book's answer to an order that it has not accepted into
+// the alert above the form, and chooses the form by what the sale accepts now. It returns
+// the reply's status code.
+func describeOutcome(sale *productSale, answer orders.Answer, state *formState) int {
+	alert := &formAlert{}
+	state.alert = alert
+	switch answer.Outcome {
+	case orders.Differs:
+		describeEarlierOrder(sale, state)
+	case orders.OverLimit:
+		alert.Title = "That is more than one person can have"
+		alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you have reached it. Nothing new was submitted.", sale.PerPerson, orAddress(sale))}
+		if answer.Left > 0 {
+			alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you can have %d more. Nothing new was submitted.", sale.PerPerson, orAddress(sale), answer.Left)}
+		}
+	case orders.SoldOut:
+		describeSoldOut(sale, answer, state)
+	case orders.NotOpen:
+		alert.Title = "Nothing was submitted: it is not open yet"
+		opens := answer.Opens
+		if opens.IsZero() {
+			opens = sale.Opens
+		}
+		alert.Lines = []string{"It opens at " + formatTime(opens) + ". What you typed is still below: press the button then. Pressing it earlier does nothing, and no harm."}
+	case orders.Closed:
+		alert.Title = "Nothing was submitted: it is closed"
+		state.kind = sale.FormKind
+		if sale.FormKind == "" {
+			alert.Lines = []string{"Nothing can be submitted now. If that changes, it will be at this address."}
+		} else {
+			alert.Lines = []string{"The form below is the one that is open now, with what you typed."}
+		}
+	case orders.PriceChanged:
+		alert.Title = "Not sent yet: the total has changed"
+		alert.Lines = []string{fmt.Sprintf("The total is now %s. If that is right, press the button again.", sale.moneyOf(answer.Total))}
+	case orders.WrongKind:
+		alert.Title = "Nothing was submitted: this page has another form now"
+		state.kind = sale.FormKind
+		alert.Lines = []string{"The form below is the new one, with what you typed. Send it if that is what you want."}
+	case orders.NoShipping:
+		state.form.addProblem("country", countryProblem)
+		state.alert = alertForProblems(state.form)
+		return http.StatusUnprocessableEntity
+	case orders.NoSuchSale:
+		alert.Title = "Nothing was submitted: the shop is not ready"
+		alert.Lines = []string{"Its order book does not have this product yet. What you typed is still below: please press the button again in a little while."}
+		return http.StatusServiceUnavailable
+	default:
+		alert.Title = "Nothing was submitted: the order book cannot read this form"
+		alert.Lines = []string{"Something in the form is not right, but this page cannot tell what. Please check it and send it again."}
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusConflict
+}
+
+// describeEarlierOrder says that the person has an order already, and offers a second one
+// if the sale allows it.
+func describeEarlierOrder(sale *productSale, state *formState) {
+	alert := state.alert
+	alert.Title = "You have been here before: nothing new was submitted"
+	alert.Lines = []string{"We already have something from you under this e-mail address, and not all of it matches what you typed now. It stays as it is; its receipt is at the address that you were given then."}
+	if sale.PerPerson > 1 && state.kind != "" {
+		alert.Lines = append(alert.Lines, "Do you want this in addition to what you have?")
+		state.extra, state.orderID = extraOffered, newOrderID()
+		return
+	}
+	state.extra = extraUnasked
+	alert.Lines = append(alert.Lines, "To change it, cancel it on its receipt and send this form again.")
+}
+
+// describeSoldOut says that nothing or too little is left, and offers what there is instead.
+func describeSoldOut(sale *productSale, answer orders.Answer, state *formState) {
+	alert := state.alert
+	if answer.Left > 0 {
+		alert.Title = "There are fewer left than you asked for"
+		alert.Lines = []string{fmt.Sprintf("Only %d left. Nothing was submitted: choose fewer and press the button again.", answer.Left)}
+		return
+	}
+	if sale.FormKind == formOrder { // this board does not know yet that it is sold out
+		sale.setState(orders.SaleSoldOut)
+	}
+	alert.Title = "The last one has just gone: nothing was submitted"
+	state.kind = sale.FormKind
+	if sale.FormKind == formWaiting {
+		alert.Lines = []string{"You can join the waiting list: the form below has what you typed. It costs nothing, and we ask you again before you owe anything."}
+	} else {
+		alert.Lines = []string{"You owe nothing. If more arrive, they will be at this address."}
+	}
+}
+
+// orAddress adds the postal address to the person that a limit is for, if it counts too.
+func orAddress(sale *productSale) string {
+	if sale.book.LimitByAddress {
+		return " and postal address"
+	}
+	return ""
+}
