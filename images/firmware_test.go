@@ -69,7 +69,7 @@ func (b *emulated) firmware() firmware {
 		words = append(words, "bramble.kexec=0") // the emulator's USB is dead to a second kernel
 	}
 	if b.trial != "" {
-		words = append(words, "bramble.tryboot=1")
+		words = append(words, "bramble.trial=1")
 	}
 	f.line = strings.Join(words, " ")
 	return f

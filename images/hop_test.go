@@ -75,7 +75,7 @@ func hop(t *testing.T, m model, g platform) {
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
 	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
 	words := strings.Fields(b.shell("cat /proc/cmdline"))
-	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.tryboot=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
+	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.trial=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
 		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
 			t.Errorf("the kernel that was jumped into has the word %s: %v; all are %v", word, got, words)
 		}

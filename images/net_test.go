@@ -107,7 +107,7 @@ func (b *emulated) waitPage(at, text string) {
 	until(b.t, b.model.boot, at, func() error {
 		status, body, err := get(b.t.Context(), at)
 		switch {
-		case err != nil && (b.gone() || strings.Count(b.said(), "bramble: board ended") > 2):
+		case err != nil && (b.gone() || strings.Count(b.said(), "bramble: board program ended") > 2):
 			b.t.Fatalf("the board is at its end; the last of the serial line:\n%s", last(b.said(), 3000))
 		case err != nil:
 			return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 2000))

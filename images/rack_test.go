@@ -262,7 +262,7 @@ func TestADestroyedDataPartitionIsFilledFromTheRack(t *testing.T) {
 	lost.cutPower()
 	wipe(t, lost.card)
 	lost.start()
-	why := lost.waitSaid(bootLimit, `bramble: data partition re-made \((.*)\)`)
+	why := lost.waitSaid(bootLimit, `bramble: data partition recreated \((.*)\)`)
 	t.Logf("made anew: %s", why)
 	whole(t, rack, shops, consoles)
 	lost.waitPage(shops[2]+receipt, "kept")
@@ -388,7 +388,7 @@ func TestAFullDataPartitionIsToldAndPagesAreServed(t *testing.T) {
 		}
 		return err
 	})
-	if ends := strings.Count(b.said(), "bramble: board ended"); ends > 0 {
+	if ends := strings.Count(b.said(), "bramble: board program ended"); ends > 0 {
 		t.Errorf("the board's program ended %d times", ends)
 	}
 

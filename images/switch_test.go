@@ -38,7 +38,7 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 	}
 	var shops, consoles []string
 	for _, b := range rack {
-		own := b.waitSaid(bootLimit, `bramble: network eth0 (169\.254\.\d+\.\d+)/16 of its own choice`)
+		own := b.waitSaid(bootLimit, `bramble: network eth0 (169\.254\.\d+\.\d+)/16 link-local`)
 		t.Logf("%s took %s", b.name, own)
 		b.waitSaid(bootLimit, `bramble: clock set by `+laptopAddress)
 		until(t, time.Minute, b.hostName()+".local", func() error {

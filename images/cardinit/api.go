@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// The API of a card's slots, below whatever path it is mounted at:
+// The API of a card's slots, below the path at which it is mounted:
 //
 //	GET  slots         → CardState
-//	POST begin         Release → Begun
+//	POST begin         SlotManifest → BeginReply
 //	PUT  file/NAME     ?size=…&sha256=…, the bytes → 204
-//	POST try           Release → 204; the board then ends and comes back in the other slot
-//	POST commit        Release, of which the version counts → 204
+//	POST try           SlotManifest → 204; the board then stops and comes back in the other slot
+//	POST commit        SlotManifest, of which only the version counts → 204
 //
-// A failure is {"error": "…"} with a status.
+// An error is {"error": "…"} with a status.
 
 const (
-	maxManifest = 64 << 10 // bytes of JSON
-	// fileTimeout is how long one file may take to come: 30 MB at 50 kB/s, which is
-	// what an emulated board takes on a busy machine.
+	maxManifest = 64 << 10 // bytes of its JSON
+	// fileTimeout bounds receiving one file: 30 MB at 50 kB/s, the speed of an emulated
+	// board on a busy machine.
 	fileTimeout = 10 * time.Minute
-	// slotTimeout is how long a slot may take to be read through, and what the other one
-	// has too to be copied: up to 37 MB, on a first board with a slow card.
+	// slotTimeout bounds reading a slot and copying the files that both slots have: up
+	// to 37 MB, on a first board with a slow card.
 	slotTimeout = 2 * time.Minute
 )
 
@@ -35,7 +35,7 @@ const (
 type CardState struct {
 	SlotState
 	Leading bool `json:"leading"` // the board leads the ledger
-	Drained bool `json:"drained"` // no client is on it
+	Drained bool `json:"drained"` // it has no clients
 }
 
 // BeginReply is the answer to POST begin.
@@ -43,29 +43,29 @@ type BeginReply struct {
 	Missing []SlotFile `json:"missing"`
 }
 
-// BoardControl is what the API asks of the board.
+// BoardControl is what the API needs of the board's program.
 type BoardControl interface {
 	Leading() bool
-	Drained() bool // no client is on it
+	Drained() bool // it has no clients
 	Leaving() bool // it was taken out of service
-	// Try ends the board's program so that aboard starts the other slot.
+	// Try ends the program with ExitTry, so that the init starts the other slot.
 	Try()
 }
 
-// Handler answers the API. Whoever mounts it has checked who asks.
+// Handler serves the API. The caller must check that the client may steer the board.
 func (s *Slots) Handler(board BoardControl) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /slots", func(w http.ResponseWriter, _ *http.Request) {
 		state, err := s.State()
 		writeReply(w, CardState{state, board.Leading(), board.Drained()}, err)
 	})
-	mux.HandleFunc("POST /begin", withManifest(func(w http.ResponseWriter, r SlotManifest) {
-		missing, err := s.Begin(r)
+	mux.HandleFunc("POST /begin", withManifest(func(w http.ResponseWriter, m SlotManifest) {
+		missing, err := s.Begin(m)
 		writeReply(w, BeginReply{missing}, err)
 	}))
 	mux.HandleFunc("PUT /file/{name}", s.handlePut)
-	mux.HandleFunc("POST /try", withManifest(func(w http.ResponseWriter, r SlotManifest) {
-		err := s.Seal(r)
+	mux.HandleFunc("POST /try", withManifest(func(w http.ResponseWriter, m SlotManifest) {
+		err := s.Seal(m)
 		if err == nil && !board.Leaving() {
 			err = fmt.Errorf("%w: the board is in service; drain it first", ErrNotNow)
 		}
@@ -75,9 +75,9 @@ func (s *Slots) Handler(board BoardControl) http.Handler {
 		}
 	}))
 	mux.HandleFunc("POST /commit", func(w http.ResponseWriter, r *http.Request) {
-		var want SlotManifest
-		if readJSON(w, r, &want) {
-			writeReply(w, nil, s.Commit(want.Version))
+		var manifest SlotManifest
+		if readJSON(w, r, &manifest) {
+			writeReply(w, nil, s.Commit(manifest.Version))
 		}
 	})
 	return mux
@@ -86,29 +86,29 @@ func (s *Slots) Handler(board BoardControl) http.Handler {
 func (s *Slots) handlePut(w http.ResponseWriter, r *http.Request) {
 	size, err := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
 	if err != nil || size != r.ContentLength && r.ContentLength >= 0 {
-		writeReply(w, nil, fmt.Errorf("%w: its size is not told", ErrRefused))
+		writeReply(w, nil, fmt.Errorf("%w: the size is missing or differs from the body's", ErrRefused))
 		return
 	}
-	// A writer that has no deadlines (a test's recorder) waits for nobody either.
+	// A writer without deadlines (a test's recorder) does not block either.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(fileTimeout))
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * fileTimeout))
 	err = s.Put(SlotFile{r.PathValue("name"), size, r.URL.Query().Get("sha256")}, r.Body)
 	writeReply(w, nil, err)
 }
 
-// withManifest reads a Release that is fit to be started.
+// withManifest reads a SlotManifest and checks it.
 func withManifest(then func(http.ResponseWriter, SlotManifest)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var want SlotManifest
-		if !readJSON(w, r, &want) {
+		var manifest SlotManifest
+		if !readJSON(w, r, &manifest) {
 			return
 		}
-		if err := want.Check(); err != nil {
+		if err := manifest.Check(); err != nil {
 			writeReply(w, nil, err)
 			return
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slotTimeout)) // as for a file
-		then(w, want)
+		then(w, manifest)
 	}
 }
 
@@ -126,7 +126,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
 	return true
 }
 
-// writeReply writes v, or 204 if it is nil, or what went wrong.
+// writeReply writes v, or 204 if v is nil, or the error.
 func writeReply(w http.ResponseWriter, v any, err error) {
 	status := http.StatusOK
 	switch {
@@ -145,5 +145,5 @@ func writeReply(w http.ResponseWriter, v any, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no reply
 }

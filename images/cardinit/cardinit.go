@@ -15,53 +15,53 @@ import (
 )
 
 const (
-	// deviceTimeout is how long the card may take to show up.
+	// deviceTimeout bounds the wait for the card's block device.
 	deviceTimeout = 15 * time.Second
-	// networkTimeout is how long the start waits for an address. The board starts
-	// without one, and takes it when it comes.
+	// networkTimeout bounds the wait for an address at the start. After it the
+	// board starts without one, and takes it when it comes.
 	networkTimeout = leaseTimeout + 10*time.Second
-	// fatOptions: names as Debian's kernel has them built for.
+	// fatOptions are mount options that Debian's kernel is built for.
 	fatOptions = "fmask=0022,dmask=0022,errors=remount-ro"
 )
 
-// CardSettings are what a card's file says to aboard.
+// CardSettings are what the card's settings file says to its init.
 type CardSettings struct {
 	HostName      string
-	Address       netip.Prefix // the zero Prefix: DHCP
+	Address       netip.Prefix // the zero Prefix: use DHCP
 	Gateway       netip.Addr
 	DNS           []netip.Addr
 	NTP           []string
 	Board         string // the board's name in its rack
 	ProgramConfig []byte // the settings of the board's program, resolved
-	HealthURL     string // URL that answers 200 while the program lives
+	HealthURL     string // answers 200 while the program is healthy
 	Port          int    // of its public pages
-	// ShowAtRest shows on the lamps that the card names that it is safe to unplug the
-	// board, until ctx ends. nil: there are none.
+	// ShowAtRest shows "safe to unplug" on the lamps that the card names, until
+	// ctx ends. nil: there are none.
 	ShowAtRest func(ctx context.Context)
 }
 
-// Config is what aboard is given.
+// Config is what Run needs.
 type Config struct {
 	System  System
 	Paths   Paths
 	Version string
 	Console io.Writer
-	// Program and Args run the board; the file with its settings is appended.
+	// Program and Args start the board's program. The name of the file with its
+	// settings is appended.
 	Program string
 	Args    []string
-	// Load reads the settings file as the card with a serial number has it. Its
-	// error may be a *Broken; then the Settings are what can be known of the
-	// network all the same.
+	// Load reads the settings file for the card with a serial number. If its error
+	// is a *SettingsError, the settings hold what is known of the network.
 	Load func(file, serial string) (CardSettings, error)
-	// ShowAlarm shows on the lamps that the settings cannot be read, until ctx ends.
+	// ShowAlarm shows "bad settings" on the lamps until ctx ends.
 	ShowAlarm func(ctx context.Context)
-	// QueryTime asks a time server how far this clock is off; nil asks by SNTP.
+	// QueryTime asks a time server how far this clock is off; nil: by SNTP.
 	QueryTime func(server string) (time.Duration, error)
-	// PageAddress is where the page of mistakes is shown, "" for port 80 of every address.
+	// PageAddress is where the page of mistakes listens; "": port 80 of every address.
 	PageAddress string
 }
 
-// cardInit is one run.
+// cardInit is one run of the card's init.
 type cardInit struct {
 	Config
 	params KernelParams
@@ -74,291 +74,289 @@ type cardInit struct {
 	watchdog *watchdogFeeder // nil: no watchdog
 }
 
-// Run makes the card a board and keeps it one. It returns when ctx has ended
-// and the board's program with it, or with an error if the machine cannot be
-// restarted or put to rest as that asked for.
-func Run(ctx context.Context, c Config) error {
-	a := &cardInit{Config: c, log: newLogRing(c.Paths)}
+// Run makes the card a board and keeps it one. It returns when ctx has ended and
+// the board's program has stopped, or with an error if the machine cannot be
+// restarted or shut down as the program asked.
+func Run(ctx context.Context, cfg Config) error {
+	c := &cardInit{Config: cfg, log: newLogRing(cfg.Paths)}
 	showing, hide := context.WithCancel(context.WithoutCancel(ctx))
-	var shown sync.WaitGroup
-	shown.Go(func() { a.log.runConsole(showing, c.Console) })
-	defer shown.Wait()
+	var console sync.WaitGroup
+	console.Go(func() { c.log.runConsole(showing, cfg.Console) })
+	defer console.Wait()
 	defer hide()
-	a.readIdentity()
-	noCard := a.mountBoot(ctx)
-	if noCard == nil && a.completeHop(ctx) {
-		return a.System.Restart()
+	c.readIdentity()
+	cardErr := c.mountBoot(ctx)
+	if cardErr == nil && c.completeHop(ctx) {
+		return c.System.Restart()
 	}
-	settings, err := a.loadSettings(noCard)
-	return a.runBoard(ctx, settings, err)
+	settings, err := c.loadSettings(cardErr)
+	return c.runBoard(ctx, settings, err)
 }
 
-// logf is one fact, on the console and in the log.
-func (a *cardInit) logf(format string, args ...any) { a.log.addOwn(fmt.Sprintf(format, args...)) }
-
-// readIdentity finds out which machine and which slot this is.
-func (a *cardInit) readIdentity() {
-	line, err := os.ReadFile(filepath.Join(a.Paths.Proc, "cmdline"))
+// readIdentity finds out which board and which slot this is.
+func (c *cardInit) readIdentity() {
+	line, err := os.ReadFile(filepath.Join(c.Paths.Proc, "cmdline"))
 	if err != nil {
-		a.logf("%v", err)
+		c.log.logf("%v", err)
 	}
-	a.params = parseCmdline(string(line))
-	if a.serial, err = findSerial(a.params, a.Paths); err != nil {
-		a.logf("%v; it is taken for 0000", err)
-		a.serial = strings.Repeat("0", maxSerial)
+	c.params = parseCmdline(string(line))
+	if c.serial, err = findSerial(c.params, c.Paths); err != nil {
+		c.log.logf("%v; using 0000", err)
+		c.serial = strings.Repeat("0", maxSerial)
 	}
-	a.logf("serial %s", a.serial)
+	c.log.logf("serial %s", c.serial)
 }
 
 // mountBoot mounts the boot partition.
-func (a *cardInit) mountBoot(ctx context.Context) error {
-	device := a.Paths.Partition(bootPartNumber)
+func (c *cardInit) mountBoot(ctx context.Context) error {
+	device := c.Paths.Partition(bootPartNumber)
 	if !waitForFile(ctx, device, deviceTimeout) {
 		return fmt.Errorf("the card does not show up as %s", device)
 	}
-	if !isMounted(a.Paths, a.Paths.Boot) {
-		if err := a.System.Mount(device, a.Paths.Boot, "vfat", fatOptions, true); err != nil {
+	if !isMounted(c.Paths, c.Paths.Boot) {
+		if err := c.System.Mount(device, c.Paths.Boot, "vfat", fatOptions, true); err != nil {
 			return fmt.Errorf("the card's first partition cannot be read: %w", err)
 		}
 	}
 	return nil
 }
 
-// loadSettings reads what people have written on the boot partition, unless it could
-// not be mounted.
-func (a *cardInit) loadSettings(noCard error) (CardSettings, error) {
-	if noCard != nil {
-		return a.settingsWithoutCard(noCard)
+// loadSettings reads the settings file on the boot partition. cardErr is why that
+// could not be mounted, nil if it was.
+func (c *cardInit) loadSettings(cardErr error) (CardSettings, error) {
+	if cardErr != nil {
+		c.log.logf("%v", cardErr)
+		return CardSettings{HostName: DefaultHostName(c.serial)}, &SettingsError{[]Mistake{{Text: cardErr.Error()}}}
 	}
-	s, err := a.Load(a.Paths.SettingsFile(), a.serial)
+	s, err := c.Load(c.Paths.SettingsFile(), c.serial)
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
-			a.logf("settings: %s", strings.TrimSpace(line))
+			c.log.logf("settings: %s", strings.TrimSpace(line))
 		}
 		if s.HostName == "" {
-			s.HostName = DefaultHostName(a.serial)
+			s.HostName = DefaultHostName(c.serial)
 		}
 	}
 	return s, err
 }
 
-// settingsWithoutCard are the settings of a card that cannot be read.
-func (a *cardInit) settingsWithoutCard(err error) (CardSettings, error) {
-	a.logf("%v", err)
-	return CardSettings{HostName: DefaultHostName(a.serial)}, &SettingsError{[]Mistake{{Text: err.Error()}}}
-}
-
-// runBoard brings network, data partition and clock up, and then runs the board,
-// or shows what is wrong with its settings.
-func (a *cardInit) runBoard(ctx context.Context, s CardSettings, broken error) error {
-	err := a.System.SetHostName(s.HostName)
-	if err != nil {
-		a.logf("host name: %v", err)
+// runBoard brings up network, data partition and clock. Then it runs the board's
+// program, or shows the mistakes in its settings.
+func (c *cardInit) runBoard(ctx context.Context, s CardSettings, settingsErr error) error {
+	if err := c.System.SetHostName(s.HostName); err != nil {
+		c.log.logf("host name: %v", err)
 	}
-	// What serves the board outlives ctx, until the board's program has stopped.
+	// The services outlive ctx until the board's program has stopped.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var behind sync.WaitGroup
-	defer behind.Wait()
+	var services sync.WaitGroup
+	defer services.Wait()
 	defer stop()
 
-	a.net = newNetwork(a.System, a.Paths, s, a.logf)
-	a.net.useSaved = broken != nil
-	dataErr := a.openDataAndNetwork(ctx, serving, &behind)
+	c.net = newNetwork(c.System, c.Paths, s, c.log.logf)
+	c.net.useSaved = settingsErr != nil
+	dataErr := c.openDataAndNetwork(ctx, serving, &services)
 	if dataErr == nil {
-		a.logf("data partition %s", a.data.summary)
-		if at := a.net.currentAddress(); at.Own.IsValid() && broken == nil {
-			if err := a.net.saveAddress(at); err != nil {
-				a.logf("the address cannot be kept: %v", err)
+		c.log.logf("data partition %s", c.data.summary)
+		if at := c.net.currentAddress(); at.Own.IsValid() && settingsErr == nil {
+			if err := c.net.saveAddress(at); err != nil {
+				c.log.logf("the address cannot be saved: %v", err)
 			}
 		}
 	} else {
-		a.logf("data partition cannot be used: %v", dataErr)
-		a.logf("the board serves pages and takes no orders: change its card")
-		a.blockDataWrites()
+		c.log.logf("data partition cannot be used: %v", dataErr)
+		c.log.logf("the board serves pages and takes no orders: replace its card")
+		c.blockDataWrites()
 	}
-	a.writeStateFiles(dataErr)
+	c.writeStateFiles(dataErr)
 
-	a.clock = newClockSync(a.System, a.Paths, func() []string { return a.timeServers(s) }, a.logf)
-	if a.QueryTime != nil {
-		a.clock.query = a.QueryTime
+	c.clock = newClockSync(c.System, c.Paths, func() []string { return c.timeServers(s) }, c.log.logf)
+	if c.QueryTime != nil {
+		c.clock.query = c.QueryTime
 	}
-	a.clock.restoreSaved()
-	behind.Go(func() { a.clock.run(serving) })
-	behind.Go(func() { runMDNS(serving, s.HostName, max(s.Port, 1), a.net.currentAddress, a.logf) })
-	behind.Go(func() { a.log.runSaving(serving) })
-	if a.params.Trial {
-		behind.Go(func() { a.watchTrial(serving, trialTimeout, trialPollInterval) })
+	c.clock.restoreSaved()
+	services.Go(func() { c.clock.run(serving) })
+	services.Go(func() { runMDNS(serving, s.HostName, max(s.Port, 1), c.net.currentAddress, c.log.logf) })
+	services.Go(func() { c.log.runSaving(serving) })
+	if c.params.Trial {
+		services.Go(func() { c.watchTrial(serving, trialTimeout, trialPollInterval) })
 	}
-	asked := ExitStopped
-	if broken != nil {
-		a.showMistakes(ctx, s, broken)
-	} else if asked, err = a.superviseBoard(ctx, s); err != nil {
-		return err
+	exitCode := ExitStopped
+	if settingsErr != nil {
+		c.showMistakes(ctx, s, settingsErr)
+	} else {
+		var err error
+		if exitCode, err = c.superviseBoard(ctx, s); err != nil {
+			return err
+		}
 	}
-	return a.shutDown(ctx, asked, s.ShowAtRest, func() {
+	return c.shutDown(ctx, exitCode, s.ShowAtRest, func() {
 		stop()
-		behind.Wait()
+		services.Wait()
 	})
 }
 
-// openDataAndNetwork opens the data partition while the network comes up, and says
-// first how the network is.
-func (a *cardInit) openDataAndNetwork(ctx, serving context.Context, behind *sync.WaitGroup) error {
-	behind.Go(func() { a.net.run(serving) })
+// openDataAndNetwork opens the data partition while the network comes up, and logs
+// the state of the network first.
+func (c *cardInit) openDataAndNetwork(ctx, serving context.Context, services *sync.WaitGroup) error {
+	services.Go(func() { c.net.run(serving) })
 	opened := make(chan error, 1)
-	behind.Go(func() {
+	services.Go(func() {
 		var err error
-		a.data, err = openData(ctx, a.System, a.Paths)
+		c.data, err = openData(ctx, c.System, c.Paths)
 		opened <- err
 	})
-	patience := time.NewTimer(networkTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(networkTimeout)
+	defer timeout.Stop()
 	select {
-	case <-a.net.haveAddress:
-		a.logf("network %s", a.net.currentAddress())
-	case <-patience.C:
-		a.logf("network: no address yet; is the cable in?")
+	case <-c.net.haveAddress:
+		c.log.logf("network %s", c.net.currentAddress())
+	case <-timeout.C:
+		c.log.logf("network: no address yet; is the cable in?")
 	case <-ctx.Done():
 	}
 	return <-opened
 }
 
-// blockDataWrites has nothing be written where no data partition is: the folder would
-// be in memory, and an order that is taken there is lost with the power.
-func (a *cardInit) blockDataWrites() {
-	if a.data.mounted {
+// blockDataWrites mounts an empty read-only file system where the data partition
+// should be. Without it the folder would be in memory, and an order written there
+// would be lost with the power.
+func (c *cardInit) blockDataWrites() {
+	if c.data.mounted {
 		return // and read-only
 	}
-	if err := a.System.Mount("none", a.Paths.Data, "tmpfs", "size=4k", true); err != nil {
-		a.logf("%v", err)
+	if err := c.System.Mount("none", c.Paths.Data, "tmpfs", "size=4k", true); err != nil {
+		c.log.logf("%v", err)
 	}
 }
 
-// writeStateFiles writes down what the board's program shows of its card.
-func (a *cardInit) writeStateFiles(dataErr error) {
-	var facts []struct{ name, text string }
+// writeStateFiles records the card's state for the board's program to show.
+func (c *cardInit) writeStateFiles(dataErr error) {
+	name, text := "", ""
 	if dataErr != nil {
-		facts = append(facts, struct{ name, text string }{noCardStateFile, dataErr.Error() + "\n"})
-	} else if note, err := os.ReadFile(a.Paths.SavedFile(remadeStateFile)); err == nil {
-		facts = append(facts, struct{ name, text string }{remadeStateFile, string(note)})
+		name, text = noCardStateFile, dataErr.Error()+"\n"
+	} else if note, err := os.ReadFile(c.Paths.SavedFile(recreatedStateFile)); err == nil {
+		name, text = recreatedStateFile, string(note)
 	}
-	for _, f := range facts {
-		if err := replaceFile(a.Paths.StateFile(f.name), []byte(f.text)); err != nil {
-			a.logf("%v", err)
-		}
+	if name == "" {
+		return
+	}
+	if err := replaceFile(c.Paths.StateFile(name), []byte(text)); err != nil {
+		c.log.logf("%v", err)
 	}
 }
 
-// timeServers are the time servers to ask: the settings', else DHCP's, else Debian's.
-func (a *cardInit) timeServers(s CardSettings) []string {
+// timeServers returns the time servers of the settings, else of DHCP, else Debian's.
+func (c *cardInit) timeServers(s CardSettings) []string {
 	if len(s.NTP) > 0 {
 		return s.NTP
 	}
-	if told := a.net.currentAddress().NTP; len(told) > 0 {
-		return told
+	if fromDHCP := c.net.currentAddress().NTP; len(fromDHCP) > 0 {
+		return fromDHCP
 	}
 	return defaultTimeServers()
 }
 
-// showMistakes shows what is wrong with the settings until ctx ends.
-func (a *cardInit) showMistakes(ctx context.Context, s CardSettings, broken error) {
-	d := pageData{Host: s.HostName, Serial: a.serial, Version: a.Version}
+// showMistakes shows the mistakes in the settings, on the lamps and on a page,
+// until ctx ends.
+func (c *cardInit) showMistakes(ctx context.Context, s CardSettings, settingsErr error) {
+	d := pageData{Host: s.HostName, Serial: c.serial, Version: c.Version}
 	var list *SettingsError
-	if errors.As(broken, &list) {
+	if errors.As(settingsErr, &list) {
 		d.Mistakes = list.Mistakes
 	} else {
-		d.Mistakes = []Mistake{{Text: broken.Error()}}
+		d.Mistakes = []Mistake{{Text: settingsErr.Error()}}
 	}
-	a.logf("bramble.toml has a mistake: the board shows it on its page and does not start")
-	var showing sync.WaitGroup
-	defer showing.Wait()
-	showing.Go(func() { a.ShowAlarm(ctx) })
-	serveMistakes(ctx, cmp.Or(a.PageAddress, ":80"), d, a.logf)
+	c.log.logf("bramble.toml has a mistake: the board shows it on its page and does not start")
+	var lamps sync.WaitGroup
+	defer lamps.Wait()
+	lamps.Go(func() { c.ShowAlarm(ctx) })
+	serveMistakes(ctx, cmp.Or(c.PageAddress, ":80"), d, c.log.logf)
 }
 
-// superviseBoard waits for the time, and runs the board until ctx ends or it asks for
-// more; the exit code that it asks by is returned.
-func (a *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, error) {
-	patience := time.NewTimer(clockTimeout)
-	defer patience.Stop()
+// superviseBoard waits for the time, and then runs the board's program until ctx
+// ends or the program's exit code, which it returns, asks for more than a restart.
+func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, error) {
+	timeout := time.NewTimer(clockTimeout)
+	defer timeout.Stop()
 	select {
-	case <-a.clock.set:
-	case <-patience.C:
-		a.logf("clock not set")
+	case <-c.clock.set:
+	case <-timeout.C:
+		c.log.logf("clock not set")
 	case <-ctx.Done():
 	}
-	file := filepath.Join(a.Paths.Run, "bramble.toml")
+	file := filepath.Join(c.Paths.Run, "bramble.toml")
 	if err := os.WriteFile(file, s.ProgramConfig, 0o600); err != nil {
-		return 0, fmt.Errorf("writing the board's settings: %w", err)
+		return 0, fmt.Errorf("writing the settings for the board's program: %w", err)
 	}
-	k := &supervisor{
-		system: a.System, paths: a.Paths, log: a.log, logf: a.logf, now: time.Now,
-		name: a.Program, args: append(append([]string(nil), a.Args...), file),
+	program := &supervisor{
+		system: c.System, paths: c.Paths, log: c.log, now: time.Now,
+		name: c.Program, args: append(append([]string(nil), c.Args...), file),
 	}
-	if a.params.Watchdog {
-		if dog, err := a.System.OpenWatchdog(watchdogTimeout); err != nil {
-			a.logf("no watchdog: %v", err)
+	if c.params.Watchdog {
+		if device, err := c.System.OpenWatchdog(watchdogTimeout); err != nil {
+			c.log.logf("no watchdog: %v", err)
 		} else {
-			a.watchdog = startWatchdogFeeder(dog, newHealthProbe(s.HealthURL).checkHealth, k.startCount, a.logf)
+			c.watchdog = startWatchdogFeeder(device, newHealthProbe(s.HealthURL).checkHealth, program.startCount, c.log.logf)
 		}
 	}
 	trial := ""
-	if a.params.Trial {
+	if c.params.Trial {
 		trial = ", on trial"
 	}
-	a.logf("board %s starts, slot %s%s, %s", s.Board, a.params.Slot, trial, a.Version)
-	return k.run(ctx), nil
+	c.log.logf("board %s starts, slot %s%s, %s", s.Board, c.params.Slot, trial, c.Version)
+	return program.run(ctx), nil
 }
 
-// shutDown does what the board's program asked for when it ended.
-func (a *cardInit) shutDown(ctx context.Context, asked int, atRest func(context.Context), quit func()) error {
-	switch asked {
+// shutDown does what the exit code of the board's program asks for. stopServices
+// stops everything that may still write to the data partition.
+func (c *cardInit) shutDown(ctx context.Context, exitCode int, showAtRest func(context.Context), stopServices func()) error {
+	switch exitCode {
 	case ExitHalt:
-		a.logf("board has shut down; it is safe to unplug")
+		c.log.logf("board has shut down; it is safe to unplug")
 	case ExitTry:
-		if isMultiprocessor(a.Paths) {
-			a.logf("restarting with one processor, to try slot %s from there", OtherSlot(a.params.Slot))
+		if isMultiprocessor(c.Paths) {
+			c.log.logf("restarting with one processor, to try slot %s from there", OtherSlot(c.params.Slot))
 		} else {
-			a.logf("restarting into slot %s (try)", OtherSlot(a.params.Slot))
+			c.log.logf("restarting into slot %s (try)", OtherSlot(c.params.Slot))
 		}
 	case ExitRestart:
-		a.logf("restarting")
+		c.log.logf("restarting")
 	default:
-		a.logf("board has stopped")
+		c.log.logf("board has stopped")
 	}
-	if err := a.log.saveToCard(); err != nil && a.data.mounted {
-		a.logf("the log cannot be kept: %v", err)
+	if err := c.log.saveToCard(); err != nil && c.data.mounted {
+		c.log.logf("the log cannot be saved: %v", err)
 	}
-	quit()
-	a.System.Sync()
-	if a.data.mounted {
-		if err := a.System.Unmount(a.Paths.Data); err != nil {
-			a.logf("%v", err)
+	stopServices()
+	c.System.Sync()
+	if c.data.mounted {
+		if err := c.System.Unmount(c.Paths.Data); err != nil {
+			c.log.logf("%v", err)
 		}
 	}
-	a.log.drainConsole(ctx)
-	switch asked {
+	c.log.drainConsole(ctx)
+	switch exitCode {
 	case ExitHalt:
-		a.watchdog.stop(false)
-		// The kernel goes on, or its timer could not keep the green lamp flashing,
-		// and this program, which has taken over the lamps on the header. Nothing is
-		// mounted that a plug could hurt.
-		if atRest != nil {
-			atRest(ctx)
+		c.watchdog.stop(false)
+		// The kernel is not halted: its timer keeps the green lamp flashing, and this
+		// program the lamps on the header. Nothing is mounted that pulling the plug
+		// could damage.
+		if showAtRest != nil {
+			showAtRest(ctx)
 		}
 		<-ctx.Done()
 		return nil
 	case ExitTry:
-		if err := a.startTrial(); err != nil {
-			a.logf("the other slot cannot be started: %v", err)
-			a.log.drainConsole(ctx)
+		if err := c.startTrial(); err != nil {
+			c.log.logf("the other slot cannot be started: %v", err)
+			c.log.drainConsole(ctx)
 		}
-		a.watchdog.stop(true)
-		return a.System.Restart()
+		c.watchdog.stop(true)
+		return c.System.Restart()
 	case ExitRestart:
-		a.watchdog.stop(true)
-		return a.System.Restart()
+		c.watchdog.stop(true)
+		return c.System.Restart()
 	}
-	a.watchdog.stop(false)
+	c.watchdog.stop(false)
 	return nil
 }

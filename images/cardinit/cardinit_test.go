@@ -137,8 +137,8 @@ func TestACardBecomesABoard(t *testing.T) {
 	fmt.Fprintln(node.out, "panic: at sea")
 	node.end <- 2
 	again := b.born("bramble")
-	b.says("board ended with 2; it starts again in 1s")
-	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "1 times") || !strings.Contains(got, "panic: at sea") {
+	b.says("board program ended with exit code 2; restarting it in 1s")
+	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "has stopped by itself once") || !strings.Contains(got, "panic: at sea") {
 		t.Errorf("the end is shown as %q", got)
 	}
 	again.end <- ExitHalt
@@ -157,7 +157,7 @@ func TestStopIsPassedOn(t *testing.T) {
 		}
 	})
 	node := b.born("bramble")
-	b.says("network eth0 10.0.0.2/24 as its settings say")
+	b.says("network eth0 10.0.0.2/24 from bramble.toml")
 	if got := b.machine.did("start udhcpc"); len(got) != 0 {
 		t.Error("a card with an address of its own asks for one")
 	}
@@ -192,7 +192,7 @@ func TestTryStartsTheOtherSlot(t *testing.T) {
 	b.says("restarting into slot b (try)")
 	b.says("kexec did not start it: not today")
 	load := b.machine.did("kexec -l")
-	if len(load) != 1 || !strings.Contains(load[0], filepath.Join(b.paths.Boot, "b", KernelFile)) || !strings.HasSuffix(load[0], "bramble.slot=b bramble.serial=00001a2b bramble.tryboot=1") {
+	if len(load) != 1 || !strings.Contains(load[0], filepath.Join(b.paths.Boot, "b", KernelFile)) || !strings.HasSuffix(load[0], "bramble.slot=b bramble.serial=00001a2b bramble.trial=1") {
 		t.Errorf("loaded is %v", load)
 	}
 	eventually(t, "the machine restarts when the other slot cannot be started", func() bool {
@@ -251,7 +251,7 @@ func TestDeadCard(t *testing.T) {
 	b.born("udhcpc")
 	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
 	b.born("bramble").end <- ExitHalt
-	b.says("data partition cannot be used: the data partition can be neither read nor made anew")
+	b.says("data partition cannot be used: the data partition can be neither read nor recreated")
 	if got := b.machine.did("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
 		t.Errorf("in the place of the data partition is %v", got)
 	}

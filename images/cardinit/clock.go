@@ -15,52 +15,162 @@ import (
 )
 
 const (
-	// clockTimeout is how long the start of the board waits for the time.
+	// clockTimeout is how long the start of the board's program waits for the time.
 	clockTimeout = 10 * time.Second
-	// minRetryDelay is how soon servers are asked again while the clock is not set;
-	// each time twice as long, up to slowAsk.
+	// minRetryDelay is the first delay between rounds while the clock is not set. Each
+	// round doubles it, up to maxRetryDelay.
 	minRetryDelay = 2 * time.Second
 	maxRetryDelay = 2 * time.Minute
-	// pollInterval is how often a clock that is set is compared: a crystal of 50 ppm
-	// is off by 50 ms then.
+	// pollInterval is the interval between rounds once the clock is set. A crystal of
+	// 50 ppm is off by 50 ms after it.
 	pollInterval = 17 * time.Minute
-	// queryTimeout is how long a server may take.
+	// queryTimeout bounds one query of a server.
 	queryTimeout = 3 * time.Second
-	// maxSpread is how far two servers may be apart and still agree.
+	// maxSpread is the largest difference between two servers that agree.
 	maxSpread = time.Second
 	// stepThreshold is the error from which a clock that is set is stepped and not
 	// slewed. The kernel slews by 0.5 ms a second, so half a second takes 17 minutes.
 	stepThreshold = 500 * time.Millisecond
-	// maxServers is how many are asked in one round.
+	// maxServers bounds the servers of one round.
 	maxServers = 4
-	// saveTimeInterval is how often the time is written to the card: a clock that is
-	// some hours behind after a power cut is no better and no worse than one that
-	// is some minutes behind, and each writing costs some 50 KB with the journal.
+	// saveTimeInterval is the interval at which the time is saved to the card. After a
+	// power cut a clock that is hours behind is no worse than one that is minutes
+	// behind, and each write costs some 50 KB with the journal.
 	saveTimeInterval = 6 * time.Hour
 )
 
-// defaultTimeServers are those that Debian's own packages ask.
+// defaultTimeServers returns the servers that Debian's own packages use.
 func defaultTimeServers() []string {
 	return []string{"0.debian.pool.ntp.org", "1.debian.pool.ntp.org", "2.debian.pool.ntp.org", "3.debian.pool.ntp.org"}
 }
 
-// timeSample is one server's word.
+// clockSync sets the machine's clock from time servers, and keeps it right.
+type clockSync struct {
+	system  System
+	paths   Paths
+	logf    func(format string, args ...any)
+	servers func() []string // the servers to query now
+	query   func(server string) (time.Duration, error)
+	set     chan struct{} // closed when the clock is set
+
+	isSet bool // of the goroutine of run
+}
+
+func newClockSync(system System, p Paths, servers func() []string, logf func(string, ...any)) *clockSync {
+	return &clockSync{system: system, paths: p, logf: logf, servers: servers, query: querySNTP, set: make(chan struct{})}
+}
+
+// restoreSaved sets the clock to the time of the last shutdown, because nothing else
+// can have happened before it. That does not count as set.
+func (c *clockSync) restoreSaved() {
+	text, err := os.ReadFile(c.paths.SavedFile("clock"))
+	if err != nil {
+		return
+	}
+	saved, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
+	if err != nil || saved.Before(earliestTime()) || saved.After(latestTime()) || !time.Now().Before(saved) {
+		return
+	}
+	if err := c.system.SetClock(saved); err != nil {
+		c.logf("clock: %v", err)
+	}
+}
+
+// run synchronises the clock until ctx ends.
+func (c *clockSync) run(ctx context.Context) {
+	delay := minRetryDelay
+	savedAt := time.Now() // by the monotonic clock
+	for ctx.Err() == nil {
+		switch err := c.syncOnce(ctx); {
+		case err == nil:
+			delay = pollInterval
+		case !c.isSet:
+			delay = min(2*delay, maxRetryDelay)
+		}
+		if c.isSet && time.Since(savedAt) >= saveTimeInterval {
+			c.saveTime()
+			savedAt = time.Now()
+		}
+		sleep(ctx, delay)
+	}
+	c.saveTime()
+}
+
+// syncOnce queries the servers once and corrects the clock.
+func (c *clockSync) syncOnce(ctx context.Context) error {
+	servers := c.servers()
+	servers = servers[:min(len(servers), maxServers)]
+	samples := make([]timeSample, len(servers))
+	var queries sync.WaitGroup
+	for i, s := range servers {
+		queries.Go(func() {
+			if offset, err := c.query(s); err == nil {
+				samples[i] = timeSample{s, offset}
+			}
+		})
+	}
+	queries.Wait()
+	samples = slices.DeleteFunc(samples, func(s timeSample) bool { return s.server == "" })
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	best, err := chooseSample(samples, len(servers))
+	if err != nil {
+		return err
+	}
+	change, err := chooseChange(time.Now(), best.offset, c.isSet)
+	if err != nil {
+		return err
+	}
+	switch change {
+	case stepClock:
+		err = c.system.SetClock(time.Now().Add(best.offset))
+	case slewClock:
+		err = c.system.Slew(best.offset)
+	}
+	if err != nil {
+		return err
+	}
+	if c.isSet {
+		if change == stepClock {
+			c.logf("clock stepped by %v, from %s", best.offset.Round(time.Millisecond), best.server)
+		}
+		return nil
+	}
+	c.isSet = true
+	// The file is in memory, where a full disk is no concern.
+	_ = replaceFile(c.paths.StateFile(clockStateFile), []byte("set by "+best.server+"\n"))
+	c.saveTime()
+	c.logf("clock set by %s", best.server)
+	close(c.set)
+	return nil
+}
+
+// saveTime saves the time for restoreSaved.
+func (c *clockSync) saveTime() {
+	if c.isSet {
+		// Without a writable card nothing can be saved.
+		_ = replaceFile(c.paths.SavedFile("clock"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
+	}
+}
+
+// timeSample is the reply of one server.
 type timeSample struct {
 	server string
 	offset time.Duration // of the server's clock against this one
 }
 
-// errNoTime says that no time can be had of the servers.
+// errNoTime means that no time server has answered.
 var errNoTime = errors.New("no time server answers")
 
-// chooseSample is the rule for what to believe. Of one server that was asked, its
-// word; of several, two must be within maxSpread of each other, and the middle
-// of the largest group that agrees counts.
-func chooseSample(samples []timeSample, asked int) (timeSample, error) {
+// chooseSample decides which reply to believe. If one server was queried, its reply;
+// if several, at least two must be within maxSpread of each other, and the middle of
+// the largest group that agrees counts.
+func chooseSample(samples []timeSample, queried int) (timeSample, error) {
 	if len(samples) == 0 {
 		return timeSample{}, errNoTime
 	}
-	if asked == 1 {
+	if queried == 1 {
 		return samples[0], nil
 	}
 	sorted := slices.SortedFunc(slices.Values(samples), func(a, b timeSample) int { return cmp.Compare(a.offset, b.offset) })
@@ -80,12 +190,12 @@ func chooseSample(samples []timeSample, asked int) (timeSample, error) {
 	return best[len(best)/2], nil
 }
 
-// earliestTime is before any time at which this program can run; latest is beyond
-// what a kernel of 32 bits counts to.
+// earliestTime is before any time at which this program can run. latestTime is
+// beyond what a 32-bit kernel counts to.
 func earliestTime() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 func latestTime() time.Time   { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// clockChange is what is done to the clock.
+// clockChange is how the clock is corrected.
 type clockChange int
 
 const (
@@ -94,14 +204,14 @@ const (
 	stepClock
 )
 
-// chooseChange is the rule for a clock that is off by that much. A time that
-// cannot be is not taken.
-func chooseChange(now time.Time, offset time.Duration, set bool) (clockChange, error) {
+// chooseChange decides how to correct a clock that is off by offset. It refuses an
+// impossible time.
+func chooseChange(now time.Time, offset time.Duration, isSet bool) (clockChange, error) {
 	to := now.Add(offset)
 	switch {
 	case to.Before(earliestTime()) || to.After(latestTime()):
-		return leaveClock, fmt.Errorf("time servers say that it is %s, which cannot be", to.UTC().Format(time.DateTime))
-	case !set || offset.Abs() >= stepThreshold:
+		return leaveClock, fmt.Errorf("time servers report %s, which is impossible", to.UTC().Format(time.DateTime))
+	case !isSet || offset.Abs() >= stepThreshold:
 		return stepClock, nil
 	case offset.Abs() < time.Millisecond:
 		return leaveClock, nil
@@ -109,24 +219,8 @@ func chooseChange(now time.Time, offset time.Duration, set bool) (clockChange, e
 	return slewClock, nil
 }
 
-// clockSync sets the machine's clock, and keeps it.
-type clockSync struct {
-	system  System
-	paths   Paths
-	logf    func(format string, args ...any)
-	servers func() []string // whom to ask now
-	query   func(server string) (time.Duration, error)
-	set     chan struct{} // closed when it is set
-
-	isSet bool // run's own
-}
-
-func newClockSync(m System, p Paths, servers func() []string, say func(string, ...any)) *clockSync {
-	return &clockSync{system: m, paths: p, logf: say, servers: servers, query: querySNTP, set: make(chan struct{})}
-}
-
 // querySNTP is one SNTP exchange (RFC 4330). The library checks stratum, leap
-// warning, root distance and that the reply is to this very request.
+// warning, root distance, and that the reply belongs to this request.
 func querySNTP(server string) (time.Duration, error) {
 	r, err := ntp.QueryWithOptions(server, ntp.QueryOptions{Timeout: queryTimeout})
 	if err != nil {
@@ -136,98 +230,4 @@ func querySNTP(server string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: %w", server, err)
 	}
 	return r.ClockOffset, nil
-}
-
-// restoreSaved has the clock go on from the time of the last shutdown, as nothing
-// else may happen before it. That does not count as set.
-func (c *clockSync) restoreSaved() {
-	text, err := os.ReadFile(c.paths.SavedFile("clock"))
-	if err != nil {
-		return
-	}
-	was, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
-	if err != nil || was.Before(earliestTime()) || was.After(latestTime()) || !time.Now().Before(was) {
-		return
-	}
-	if err := c.system.SetClock(was); err != nil {
-		c.logf("clock: %v", err)
-	}
-}
-
-// saveTime writes the time down for recall.
-func (c *clockSync) saveTime() {
-	if c.isSet {
-		// Without a card that can be written there is nothing to be kept.
-		_ = replaceFile(c.paths.SavedFile("clock"), []byte(time.Now().UTC().Format(time.RFC3339)+"\n"))
-	}
-}
-
-// run asks until ctx ends.
-func (c *clockSync) run(ctx context.Context) {
-	pause := minRetryDelay
-	kept := time.Now() // counts by the monotonic clock
-	for ctx.Err() == nil {
-		switch err := c.syncOnce(ctx); {
-		case err == nil:
-			pause = pollInterval
-		case !c.isSet:
-			pause = min(2*pause, maxRetryDelay)
-		}
-		if c.isSet && time.Since(kept) >= saveTimeInterval {
-			c.saveTime()
-			kept = time.Now()
-		}
-		sleep(ctx, pause)
-	}
-	c.saveTime()
-}
-
-// syncOnce asks the servers once.
-func (c *clockSync) syncOnce(ctx context.Context) error {
-	servers := c.servers()
-	servers = servers[:min(len(servers), maxServers)]
-	samples := make([]timeSample, len(servers))
-	var asking sync.WaitGroup
-	for i, s := range servers {
-		asking.Go(func() {
-			if offset, err := c.query(s); err == nil {
-				samples[i] = timeSample{s, offset}
-			}
-		})
-	}
-	asking.Wait()
-	samples = slices.DeleteFunc(samples, func(s timeSample) bool { return s.server == "" })
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	found, err := chooseSample(samples, len(servers))
-	if err != nil {
-		return err
-	}
-	what, err := chooseChange(time.Now(), found.offset, c.isSet)
-	if err != nil {
-		return err
-	}
-	switch what {
-	case stepClock:
-		err = c.system.SetClock(time.Now().Add(found.offset))
-	case slewClock:
-		err = c.system.Slew(found.offset)
-	}
-	if err != nil {
-		return err
-	}
-	if c.isSet {
-		if what == stepClock {
-			c.logf("clock stepped by %v, as %s says", found.offset.Round(time.Millisecond), found.server)
-		}
-		return nil
-	}
-	c.isSet = true
-	// In memory, where a full disk is not to be feared.
-	_ = replaceFile(c.paths.StateFile(clockStateFile), []byte("set by "+found.server+"\n"))
-	c.saveTime()
-	c.logf("clock set by %s", found.server)
-	close(c.set)
-	return nil
 }

@@ -12,33 +12,33 @@ import (
 )
 
 const (
-	// fsckTimeout bounds a check of the data partition: a full one of a 32 GB card
+	// fsckTimeout bounds a check of the data partition. A full check of a 32 GB card
 	// that is half full takes some minutes on a first Pi.
 	fsckTimeout = 20 * time.Minute
-	// mkfsTimeout bounds making or growing the file system.
+	// mkfsTimeout bounds creating or growing the file system.
 	mkfsTimeout = 10 * time.Minute
-	// minGrowth is how much larger the partition must be than its file system to
-	// be worth growing, in bytes.
+	// minGrowth is the smallest difference between partition and file system that is
+	// worth growing by, in bytes.
 	minGrowth = 1 << 20
-	// dataOptions: metadata is written at most once a minute; what must be on the
-	// card, the ledger syncs by itself. A broken file system stops at once.
+	// dataOptions: metadata is written at most once a minute; the ledger syncs what
+	// must be on the card. A broken file system becomes read-only at once.
 	dataOptions = "commit=60,errors=remount-ro"
 )
 
-// checkResult is what a check of the data partition has come to.
+// checkResult is the result of a check of the data partition.
 type checkResult int
 
 const (
 	checkClean checkResult = iota
 	checkRepaired
-	checkNeedsForce // what a machine may repair unasked was not enough
+	checkNeedsForce // the repairs that are safe without asking were not enough
 	checkHopeless   // beyond repair
 	checkNotRun     // the check itself could not run
 )
 
-// interpretFsck is the rule for e2fsck's exit codes (e2fsck(8)), which are bits. hard
-// says that it was told to repair whatever it finds.
-func interpretFsck(code int, hard bool) checkResult {
+// interpretFsck interprets e2fsck's exit codes (e2fsck(8)), which are bits. forced
+// says that it was allowed to repair whatever it found.
+func interpretFsck(code int, forced bool) checkResult {
 	const (
 		corrected, reboot, left, operational = 1, 2, 4, 8
 	)
@@ -47,93 +47,94 @@ func interpretFsck(code int, hard bool) checkResult {
 		return checkClean
 	case code < 0 || code&^(corrected|reboot|left|operational) != 0: // usage, cancelled, a library is missing
 		return checkNotRun
-	case code&(left|operational) != 0 && hard:
+	case code&(left|operational) != 0 && forced:
 		return checkHopeless
-	case code&(left|operational) != 0: // no superblock is "operational" too
+	case code&(left|operational) != 0: // a missing superblock is "operational" too
 		return checkNeedsForce
 	}
 	return checkRepaired
 }
 
-// dataPartition is what became of the data partition.
+// dataPartition is the state of the data partition after openData.
 type dataPartition struct {
-	mounted bool
-	summary string // for the console: "clean", "repaired", "re-made (why)"
-	remade  string // why, if it was
-	grown   int64  // bytes, if it was
+	mounted   bool
+	summary   string // for the console: "clean", "repaired", "recreated (why)"
+	recreated string // why, if it was
+	grown     int64  // the new size in bytes, if it was grown
 }
 
-// openData checks, mends, mounts and grows the data partition. With an error
-// the board serves pages and takes no orders.
-func openData(ctx context.Context, m System, p Paths) (dataPartition, error) {
+// openData checks, repairs, mounts and grows the data partition. If it returns an
+// error, the board serves pages and takes no orders.
+func openData(ctx context.Context, system System, p Paths) (dataPartition, error) {
 	device := p.Partition(dataPartNumber)
-	if isMounted(p, p.Data) { // aboard itself was started anew
+	if isMounted(p, p.Data) { // this program itself was restarted
 		return dataPartition{mounted: true, summary: "in use already"}, nil
 	}
 	size, larger, err := growTable(p.Disk, dataPartNumber)
-	tableErr := err // the partition may do as it is
+	growErr := err // the partition may do as it is
 	if larger {
-		if err := m.GrowPartition(p.Disk, dataPartNumber, int64(size.start)*sectorSize, int64(size.length)*sectorSize); err != nil {
-			tableErr = err // the next boot's kernel reads it from the table
+		if err := system.GrowPartition(p.Disk, dataPartNumber, int64(size.start)*sectorSize, int64(size.length)*sectorSize); err != nil {
+			growErr = err // the next boot's kernel reads it from the table
 		}
 	}
-	d, err := checkData(ctx, m, device)
+	d, err := checkData(ctx, system, device)
 	if err != nil {
-		return d, errors.Join(err, tableErr)
+		return d, errors.Join(err, growErr)
 	}
-	err = m.Mount(device, p.Data, "ext4", dataOptions, false)
-	if err != nil && d.remade == "" {
-		d = dataPartition{remade: "it could not be mounted"}
-		if err = makeFilesystem(ctx, m, device); err == nil {
-			err = m.Mount(device, p.Data, "ext4", dataOptions, false)
+	err = system.Mount(device, p.Data, "ext4", dataOptions, false)
+	if err != nil && d.recreated == "" {
+		d = dataPartition{recreated: "it could not be mounted"}
+		if err = makeFilesystem(ctx, system, device); err == nil {
+			err = system.Mount(device, p.Data, "ext4", dataOptions, false)
 		}
 	}
 	if err != nil {
-		return d, errors.Join(err, tableErr)
+		return d, errors.Join(err, growErr)
 	}
 	d.mounted = true
-	// A card that has gone read-only is found out now, and not by the first order.
+	// Find a card that has become read-only now, and not with the first order.
 	if err := replaceFile(p.SavedFile("writable"), nil); err != nil {
 		return d, fmt.Errorf("the card cannot be written: %w", err)
 	}
-	if d.remade != "" {
-		d.summary = "re-made (" + d.remade + ")"
-		note := fmt.Sprintf("%s\n%s\n", time.Now().UTC().Format(time.RFC3339), d.remade)
-		if err := replaceFile(p.SavedFile(remadeStateFile), []byte(note)); err != nil {
+	if d.recreated != "" {
+		d.summary = "recreated (" + d.recreated + ")"
+		note := fmt.Sprintf("%s\n%s\n", time.Now().UTC().Format(time.RFC3339), d.recreated)
+		if err := replaceFile(p.SavedFile(recreatedStateFile), []byte(note)); err != nil {
 			return d, fmt.Errorf("the card cannot be written: %w", err)
 		}
 	}
-	if d.grown, err = growFilesystem(ctx, m, device); err != nil {
-		tableErr = errors.Join(tableErr, err)
+	if d.grown, err = growFilesystem(ctx, system, device); err != nil {
+		growErr = errors.Join(growErr, err)
 	}
 	if d.grown > 0 {
 		d.summary += fmt.Sprintf("; grown to %d MB", d.grown/1_000_000)
 	}
-	if tableErr != nil {
-		d.summary += "; it could not be grown: " + tableErr.Error()
+	if growErr != nil {
+		d.summary += "; it could not be grown: " + growErr.Error()
 	}
 	return d, nil
 }
 
-// checkData has e2fsck look, and mends what can be mended.
-func checkData(ctx context.Context, m System, device string) (dataPartition, error) {
+// checkData runs e2fsck, which repairs anything that can be repaired. It creates a
+// new file system if e2fsck gives up.
+func checkData(ctx context.Context, system System, device string) (dataPartition, error) {
 	check := func(args ...string) (int, string, error) {
 		ctx, cancel := context.WithTimeout(ctx, fsckTimeout)
 		defer cancel()
-		return m.Run(ctx, "e2fsck", append(args, device)...)
+		return system.Run(ctx, "e2fsck", append(args, device)...)
 	}
 	code, output, err := check("-p")
 	if err != nil {
 		return dataPartition{summary: "not checked: " + err.Error()}, nil
 	}
-	verdict := interpretFsck(code, false)
-	if verdict == checkNeedsForce {
+	result := interpretFsck(code, false)
+	if result == checkNeedsForce {
 		if code, output, err = check("-f", "-y"); err != nil {
 			return dataPartition{}, err
 		}
-		verdict = interpretFsck(code, true)
+		result = interpretFsck(code, true)
 	}
-	switch verdict {
+	switch result {
 	case checkClean:
 		return dataPartition{summary: "clean"}, nil
 	case checkRepaired:
@@ -141,48 +142,49 @@ func checkData(ctx context.Context, m System, device string) (dataPartition, err
 	case checkNotRun:
 		return dataPartition{summary: fmt.Sprintf("not checked: e2fsck ended with %d: %s", code, lastOutputLine(output))}, nil
 	}
-	d := dataPartition{remade: fmt.Sprintf("e2fsck gave it up with %d: %s", code, lastOutputLine(output))}
-	return d, makeFilesystem(ctx, m, device)
+	d := dataPartition{recreated: fmt.Sprintf("e2fsck gave up with exit code %d: %s", code, lastOutputLine(output))}
+	return d, makeFilesystem(ctx, system, device)
 }
 
-// makeFilesystem makes an empty file system. The rack fills it: the board comes back
-// to the ledger as a new server.
-func makeFilesystem(ctx context.Context, m System, device string) error {
+// makeFilesystem creates an empty file system. The rack fills it: the board comes
+// back to the ledger as a new server.
+func makeFilesystem(ctx context.Context, system System, device string) error {
 	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
 	defer cancel()
-	// Inode tables are made when they are needed, or a large card would take minutes.
-	code, output, err := m.Run(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "bramble-data", "-E", "lazy_itable_init=1,lazy_journal_init=1", device)
+	// The inode tables are written when they are needed. Writing them now would take
+	// minutes on a large card.
+	code, output, err := system.Run(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-L", "bramble-data", "-E", "lazy_itable_init=1,lazy_journal_init=1", device)
 	if err != nil {
 		return err
 	}
 	if code != 0 {
-		return fmt.Errorf("the data partition can be neither read nor made anew (mke2fs ended with %d: %s): change the card", code, lastOutputLine(output))
+		return fmt.Errorf("the data partition can be neither read nor recreated (mke2fs ended with %d: %s): replace the card", code, lastOutputLine(output))
 	}
 	return nil
 }
 
-// growFilesystem has the mounted file system fill its partition: the kernel does it
-// through the journal, so that a power cut cannot hurt. It returns the new size
-// in bytes, 0 if there was nothing to do.
-func growFilesystem(ctx context.Context, m System, device string) (int64, error) {
-	has, fills, err := measureFilesystem(device)
-	if err != nil || has == 0 || fills-has < minGrowth {
+// growFilesystem grows the mounted file system to fill its partition. The kernel
+// does it through the journal, so that a power cut does no damage. It returns the
+// new size in bytes, 0 if there was nothing to do.
+func growFilesystem(ctx context.Context, system System, device string) (int64, error) {
+	current, available, err := measureFilesystem(device)
+	if err != nil || current == 0 || available-current < minGrowth {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, mkfsTimeout)
 	defer cancel()
-	code, output, err := m.Run(ctx, "resize2fs", device)
+	code, output, err := system.Run(ctx, "resize2fs", device)
 	if err != nil {
 		return 0, err
 	}
 	if code != 0 {
 		return 0, fmt.Errorf("resize2fs ended with %d: %s", code, lastOutputLine(output))
 	}
-	return fills, nil
+	return available, nil
 }
 
-// measureFilesystem are those of a file system and of the partition that it is in.
-func measureFilesystem(device string) (has, fills int64, err error) {
+// measureFilesystem returns the sizes of a file system and of its partition, in bytes.
+func measureFilesystem(device string) (current, available int64, err error) {
 	f, err := os.Open(device)
 	if err != nil {
 		return 0, 0, fmt.Errorf("measuring the data partition: %w", err)
@@ -192,10 +194,10 @@ func measureFilesystem(device string) (has, fills int64, err error) {
 	if _, err := f.ReadAt(super, superAt); err != nil {
 		return 0, 0, fmt.Errorf("reading the data partition: %w", err)
 	}
-	if fills, err = f.Seek(0, io.SeekEnd); err != nil {
+	if available, err = f.Seek(0, io.SeekEnd); err != nil {
 		return 0, 0, fmt.Errorf("measuring the data partition: %w", err)
 	}
-	return extSize(super), fills, nil
+	return extSize(super), available, nil
 }
 
 // isMounted reports whether something is mounted at a folder (proc(5), mountinfo:
@@ -211,30 +213,4 @@ func isMounted(p Paths, target string) bool {
 		}
 	}
 	return false
-}
-
-// waitForFile waits until a file is there, for at most limit.
-func waitForFile(ctx context.Context, file string, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		if _, err := os.Stat(file); err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		sleep(ctx, 100*time.Millisecond)
-	}
-}
-
-// lastOutputLine is what a program said at the end, for a line on the console.
-func lastOutputLine(output string) string {
-	last := "it said nothing"
-	for _, line := range splitLines(output) {
-		if line != "" {
-			last = line
-		}
-	}
-	return last[:min(len(last), 200)]
 }

@@ -35,7 +35,7 @@ func TestGrown(t *testing.T) {
 		{"the image's own size", good, 122_880, 24576, false, false},
 		{"a card that is too small", good, 100_000, 24576, false, false},
 		{"a little more, below an erase block", good, 122_880 + 100, 24576, false, false},
-		{"beyond what a table can say", good, 1 << 40, mostSectors/cardAlign*cardAlign - 98304, true, false},
+		{"beyond what a table can say", good, 1 << 40, maxSectors/cardAlign*cardAlign - 98304, true, false},
 		{"no signature", make([]byte, sectorSize), 1 << 20, 0, false, true},
 		{"one partition", table(partitionSpan{8192, 100}, partitionSpan{}), 1 << 20, 0, false, true},
 		{"the first lies behind", table(partitionSpan{200_000, 100}, partitionSpan{98304, 24576}), 1 << 20, 0, false, true},
@@ -132,10 +132,10 @@ func TestOpenData(t *testing.T) {
 		{"repaired", map[string]fakeAnswer{"e2fsck -p": {code: 1}}, true, nil, "repaired", "e2fsck mount", ""},
 		{"repaired with force", map[string]fakeAnswer{"e2fsck -p": {code: 4}, "e2fsck -f -y": {code: 1}}, true, nil, "repaired", "e2fsck e2fsck mount", ""},
 		{"beyond repair", map[string]fakeAnswer{"e2fsck -p": {code: 8}, "e2fsck -f -y": {code: 8, output: "x\nbad magic"}}, true, nil,
-			"re-made (e2fsck gave it up with 8: bad magic)", "e2fsck e2fsck mke2fs mount", ""},
-		{"repaired and yet not to be mounted", nil, true, errors.New("bad superblock"), "re-made (it could not be mounted)", "e2fsck mount mke2fs mount", ""},
+			"recreated (e2fsck gave up with exit code 8: bad magic)", "e2fsck e2fsck mke2fs mount", ""},
+		{"repaired and yet not to be mounted", nil, true, errors.New("bad superblock"), "recreated (it could not be mounted)", "e2fsck mount mke2fs mount", ""},
 		{"a dead card", map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}, true, nil, "",
-			"e2fsck e2fsck mke2fs", "change the card"},
+			"e2fsck e2fsck mke2fs", "replace the card"},
 		{"no e2fsck", map[string]fakeAnswer{"e2fsck": {code: -1, err: errors.New("not found")}}, true, nil, "not checked: not found", "e2fsck mount", ""},
 		{"e2fsck is broken", map[string]fakeAnswer{"e2fsck": {code: 128, output: "no library"}}, true, nil, "not checked: e2fsck ended with 128: no library", "e2fsck mount", ""},
 		{"it cannot be grown", map[string]fakeAnswer{"resize2fs": {code: 1, output: "no"}}, false, nil, "clean; it could not be grown: resize2fs ended with 1: no", "e2fsck mount resize2fs", ""},
@@ -169,9 +169,9 @@ func TestOpenData(t *testing.T) {
 			if len(m.did("grow 2")) != 1 {
 				t.Error("the kernel was not told of the larger partition")
 			}
-			_, err = os.Stat(p.SavedFile(remadeStateFile))
-			if remade := strings.HasPrefix(tt.says, "re-made"); remade != (err == nil) {
-				t.Errorf("that it was made anew is kept: %v", err)
+			_, err = os.Stat(p.SavedFile(recreatedStateFile))
+			if remade := strings.HasPrefix(tt.says, "recreated"); remade != (err == nil) {
+				t.Errorf("the note that it was recreated: %v", err)
 			}
 		})
 	}

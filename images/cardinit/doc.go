@@ -1,11 +1,12 @@
-// Package aboard is what runs on a card before and around Bramble: it makes a
-// first Raspberry Pi with a freshly written card a board of the rack, keeps the
-// board running, and swaps its program for a newer one.
+// Package cardinit is the init and supervisor of a card: it turns a first
+// Raspberry Pi with a freshly written card into a board of the rack, keeps the
+// board's program running, feeds the watchdog, and swaps the program for a newer
+// one by A/B update slots. Busybox's init starts it as "bramble card-init".
 //
-// Run goes through a fixed order, and says each fact on the serial console:
-// boot partition, serial number, settings, network, data partition, clock, host
-// name, and then the board itself, which is a child process that it looks
-// after. What only the kernel can do is behind Machine; the rules are plain
-// functions. DESIGN.md has the reasons. The package imports nothing of Bramble:
-// what it needs of it is handed to it in Config.
+// Run goes through a fixed order and logs each fact on the serial console: kernel
+// parameters, boot partition, settings, network, data partition, clock, host name,
+// and then the board's program, which it supervises. Everything that only the
+// kernel can do is behind System; the rules are plain functions. DESIGN.md has the
+// reasons and the order in which to read the files. The package imports nothing
+// else of Bramble: Config carries what it needs.
 package cardinit

@@ -1,13 +1,15 @@
 package cardinit
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 )
 
-// replaceFile writes a file so that after a power cut it is the old one or the
-// new one, whole. It makes the folder if there is none.
+// replaceFile replaces a file so that after a power cut it is either the old one or
+// the new one, complete. It creates the folder if there is none.
 func replaceFile(file string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
@@ -21,7 +23,7 @@ func replaceFile(file string, data []byte) error {
 	return syncDir(filepath.Dir(file))
 }
 
-// writeSynced writes a file and has it on the card when it returns.
+// writeSynced writes a file. The data is on the card when it returns.
 func writeSynced(file string, data []byte, flag int) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|flag, 0o644)
 	if err != nil {
@@ -31,11 +33,36 @@ func writeSynced(file string, data []byte, flag int) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// syncDir has a folder's entries on the card when it returns.
+// syncDir syncs a folder's entries. They are on the card when it returns.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// waitForFile waits until a file exists, for at most limit.
+func waitForFile(ctx context.Context, file string, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		if _, err := os.Stat(file); err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }

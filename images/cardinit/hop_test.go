@@ -213,7 +213,7 @@ func TestAHopJumpsWithTheOtherSlotsWords(t *testing.T) {
 		t.Fatalf("loaded is %v", loaded)
 	}
 	if want := "kexec -l " + filepath.Join(h.paths.Boot, "b", KernelFile) + " --initrd=" + filepath.Join(h.paths.Boot, "b", InitrdFile) +
-		" --command-line=panic=10 nr_cpus=04 bramble.slot=b bramble.tryboot=1"; loaded[0] != want {
+		" --command-line=panic=10 nr_cpus=04 bramble.slot=b bramble.trial=1"; loaded[0] != want {
 		t.Errorf("loaded is %s\nwant      %s", loaded[0], want)
 	}
 }
@@ -275,7 +275,7 @@ func TestWhatEndsAHop(t *testing.T) {
 	h, line := hop()
 	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
 	h.kernel(one)
-	ends("a card that cannot be written", h, stuckCard{h.fake}, false, "cannot be put back")
+	ends("a card that cannot be written", h, stuckCard{h.fake}, false, "cannot be restored")
 
 	h.kernel(slotContent("old", "a")[CmdlineFile])
 	ends("no restart", h, h.fake, false, "is not tried")
@@ -289,7 +289,7 @@ func TestWhatEndsAHop(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.kernel(one)
-	ends("a slot that is not whole", h, h.fake, true, "slot b is not whole")
+	ends("a slot that is not whole", h, h.fake, true, "slot b is incomplete")
 
 	h, line = hop()
 	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})

@@ -7,58 +7,36 @@ import (
 	"strings"
 )
 
-// Script is what the image installs as /etc/udhcpc.script.
-//
 //go:embed udhcpc.script
 var dhcpScript string
 
-// DHCPScript is the text of the image's /etc/udhcpc.script, to be installed with
-// mode 0755.
+// DHCPScript returns the text of the image's /etc/udhcpc.script, to be installed
+// with mode 0755.
 func DHCPScript() string { return dhcpScript }
 
-// Address is how a card is on its network.
-type Address struct {
-	Interface string // "eth0"
-	Own       netip.Prefix
-	Gateway   netip.Addr // the zero Addr: none
-	DNS       []netip.Addr
-	NTP       []string
-	From      string // "by DHCP", "as its settings say", …
-}
-
-// String is what the console says of it.
-func (a Address) String() string {
-	s := a.Interface + " " + a.Own.String() + " " + a.From
-	if a.Gateway.IsValid() {
-		s += ", router " + a.Gateway.String()
-	}
-	return s
-}
-
-// fromDHCP is where a leased address is from.
+// fromDHCP is the origin of a leased address.
 const fromDHCP = "by DHCP"
 
-// Bounds of what a DHCP server can have a board keep.
+// Bounds of what a DHCP server can make a board store.
 const (
 	maxDNS   = 3
 	maxNTP   = 8
 	maxLease = 16 << 10 // bytes of what the script writes
 )
 
-// lease is what udhcpc.script has written down.
+// lease is what udhcpc.script has written.
 type lease struct {
 	event   string // deconfig, bound, renew, leasefail or nak
 	address Address
 }
 
-// parseLease reads what udhcpc.script writes. ok is false for what is no event.
-// What a DHCP server says is a stranger's word: each part is checked, and a bad
-// one is as if it had not been said.
-func parseLease(card, text string) (l lease, ok bool) {
+// parseLease reads what udhcpc.script writes. ok is false if it is no event. A DHCP
+// server is not trusted: each part is checked, and a bad part is ignored.
+func parseLease(nic, text string) (l lease, ok bool) {
 	if len(text) > maxLease {
 		return lease{}, false
 	}
-	l.address = Address{Interface: card, From: fromDHCP}
+	l.address = Address{Interface: nic, From: fromDHCP}
 	var ip netip.Addr
 	bits := 24
 	for line := range strings.Lines(text) {
@@ -102,7 +80,7 @@ func parseLease(card, text string) (l lease, ok bool) {
 	return lease{}, false
 }
 
-// parseHostAddr gives an IPv4 address of a host, or the zero Addr.
+// parseHostAddr returns the IPv4 address of a host, the zero Addr if s is none.
 func parseHostAddr(s string) netip.Addr {
 	a, err := netip.ParseAddr(s)
 	if err != nil || !a.Is4() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {

@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// A card that no DHCP server answers takes a link-local address (RFC 3927), so
-// that boards and a laptop on a bare switch find each other by mDNS. It goes on
-// asking for a lease, and gives the address up when it gets one.
+// Without an answer from a DHCP server a card takes a link-local address (RFC 3927),
+// so that boards and a laptop on a bare switch find each other by mDNS. It goes on
+// asking for a lease, and drops the link-local address when it gets one.
 
 const (
-	// claimTries is how many addresses are tried in a row (MAX_CONFLICTS of RFC
-	// 3927); the next row begins after another leaseWait.
+	// claimTries bounds the addresses that are tried in a row (MAX_CONFLICTS of RFC
+	// 3927). The next row begins after another leaseTimeout.
 	claimTries = 10
-	// probeNum and announceNum are how often an address is asked for before it is
-	// taken, and told after (RFC 3927, section 9), a second apart.
+	// probeNum and announceNum are the numbers of ARP probes before an address is
+	// taken and of announcements after (RFC 3927, section 9), a second apart.
 	probeNum    = "3"
 	announceNum = "2"
-	// defendInterval is how often a card looks whether another machine has come that
-	// has its link-local address too.
+	// defendInterval is the interval at which a card checks that no other machine has
+	// its link-local address.
 	defendInterval = time.Minute
-	// linkLocalBits is the length of 169.254.0.0/16.
+	// linkLocalBits is the prefix length of 169.254.0.0/16.
 	linkLocalBits = 16
 )
 
-// linkLocalAddress is the address that a card asks for at its n-th try. It follows from
-// the hardware address, so that a card mostly has the same one again. The first
-// and last 256 addresses of the network are reserved.
+// linkLocalAddress returns the address of a card's n-th try. It follows from the
+// hardware address, so that a card mostly gets the same one again. The first and
+// last 256 addresses of the network are reserved.
 func linkLocalAddress(hardware string, n int) netip.Addr {
 	sum := sha256.Sum256([]byte(hardware + " " + strconv.Itoa(n)))
 	const all = 254 * 256
@@ -47,61 +47,56 @@ type addressAction int
 const (
 	noAction      addressAction = iota
 	fallBack                    // take an address without a DHCP server
-	defendAddress               // look whether the link-local address is still its own
+	defendAddress               // check that the link-local address is still its own
 )
 
-// fallbackPolicy decides when a card helps itself that has no lease.
+// fallbackPolicy decides when a card without a lease takes an address by itself.
 type fallbackPolicy struct {
-	since   time.Time // of the last look, or of the last moment with a lease
+	since   time.Time // of the last action, or of the last moment with a lease
 	plugged bool      // at the last call
 }
 
-// nextAction is told how the card is on its network now, and returns what it is to do.
-func (s *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, patience time.Duration) addressAction {
-	back := plugged && !s.plugged
-	s.plugged = plugged
+// nextAction takes how the card is on its network now, and returns what to do.
+func (p *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, dhcpTimeout time.Duration) addressAction {
+	replugged := plugged && !p.plugged
+	p.plugged = plugged
 	own := at.Own.Addr()
 	switch {
 	case at.Own.IsValid() && !own.IsLinkLocalUnicast(), !plugged:
-		s.since = now
+		p.since = now
 		return noAction
-	case at.Own.IsValid() && (back || now.Sub(s.since) >= defendInterval): // the cable may be in another network now
-		s.since = now
+	case at.Own.IsValid() && (replugged || now.Sub(p.since) >= defendInterval): // the cable may lead to another network now
+		p.since = now
 		return defendAddress
-	case !at.Own.IsValid() && now.Sub(s.since) >= patience:
-		s.since = now
+	case !at.Own.IsValid() && now.Sub(p.since) >= dhcpTimeout:
+		p.since = now
 		return fallBack
 	}
 	return noAction
 }
 
-// arpAnswered reports whether "arping -D" has met another machine with the address.
-// Its exit code alone does not tell: it is the same when arping cannot ask.
-func arpAnswered(code int, output string) bool {
-	return code != 0 && (strings.Contains(output, "reply from ") || strings.Contains(output, "request from "))
-}
-
-// takeFallback gives a card an address that no DHCP server has given it.
-func (n *network) takeFallback(ctx context.Context, card string) {
+// takeFallback takes an address that no DHCP server has assigned.
+func (n *network) takeFallback(ctx context.Context, nic string) {
 	if n.useSaved {
 		n.useSaved = false
-		if last, err := n.savedAddress(card); err == nil {
-			n.useAddress(ctx, last)
+		if saved, err := n.savedAddress(nic); err == nil {
+			n.useAddress(ctx, saved)
 			return
 		}
 	}
-	n.claimLinkLocal(ctx, card)
+	n.claimLinkLocal(ctx, nic)
 }
 
-// claimLinkLocal takes the first link-local address that nobody on the cable has.
-func (n *network) claimLinkLocal(ctx context.Context, card string) {
-	// Without its hardware address the card is told from others by its name.
-	hardware, _ := os.ReadFile(filepath.Join(n.paths.Sys, "class", "net", card, "address"))
+// claimLinkLocal takes the first link-local address that no other machine on the
+// cable has.
+func (n *network) claimLinkLocal(ctx context.Context, nic string) {
+	// If the hardware address cannot be read, the host name tells cards apart.
+	hardware, _ := os.ReadFile(filepath.Join(n.paths.Sys, "class", "net", nic, "address"))
 	for range claimTries {
 		own := linkLocalAddress(strings.TrimSpace(string(hardware))+" "+n.settings.HostName, n.claims)
-		if !n.isTakenElsewhere(ctx, card, own) && ctx.Err() == nil {
-			n.useAddress(ctx, Address{Interface: card, Own: netip.PrefixFrom(own, linkLocalBits), From: "of its own choice: no DHCP server answers"})
-			n.runArping(ctx, "-U", "-c", announceNum, "-I", card, "-s", own.String(), own.String())
+		if !n.isTakenElsewhere(ctx, nic, own) && ctx.Err() == nil {
+			n.useAddress(ctx, Address{Interface: nic, Own: netip.PrefixFrom(own, linkLocalBits), From: "link-local, because no DHCP server answers"})
+			n.runArping(ctx, "-U", "-c", announceNum, "-I", nic, "-s", own.String(), own.String())
 			return
 		}
 		if ctx.Err() != nil {
@@ -111,7 +106,7 @@ func (n *network) claimLinkLocal(ctx context.Context, card string) {
 	}
 }
 
-// defendLinkLocal goes to another link-local address if another machine has this one.
+// defendLinkLocal takes another link-local address if another machine has this one.
 func (n *network) defendLinkLocal(ctx context.Context, at Address) {
 	if !n.isTakenElsewhere(ctx, at.Interface, at.Own.Addr()) {
 		return
@@ -122,21 +117,27 @@ func (n *network) defendLinkLocal(ctx context.Context, at Address) {
 }
 
 // isTakenElsewhere reports whether another machine on the cable has an address.
-func (n *network) isTakenElsewhere(ctx context.Context, card string, own netip.Addr) bool {
-	taken := arpAnswered(n.runArping(ctx, "-D", "-c", probeNum, "-I", card, own.String()))
+func (n *network) isTakenElsewhere(ctx context.Context, nic string, own netip.Addr) bool {
+	taken := arpAnswered(n.runArping(ctx, "-D", "-c", probeNum, "-I", nic, own.String()))
 	if taken {
 		n.logf("network: another machine has %s", own)
 	}
 	return taken
 }
 
-// runArping runs busybox's program of that name. If it cannot be run, nobody was heard.
+// arpAnswered reports whether "arping -D" found another machine with the address.
+// The exit code alone does not tell: it is the same when arping cannot send.
+func arpAnswered(code int, output string) bool {
+	return code != 0 && (strings.Contains(output, "reply from ") || strings.Contains(output, "request from "))
+}
+
+// runArping runs busybox's arping. If it cannot be run, no machine has answered.
 func (n *network) runArping(ctx context.Context, args ...string) (code int, output string) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	code, output, err := n.system.Run(ctx, "arping", args...)
 	if err != nil {
-		n.logf("network: asking for an address: %v", err)
+		n.logf("network: probing for an address: %v", err)
 	}
 	return code, output
 }

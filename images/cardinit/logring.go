@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,47 +15,55 @@ import (
 )
 
 const (
-	// maxMemoryLog bounds each of the two files of the log in memory, in bytes.
+	// maxMemoryLog bounds each of the two log files in memory, in bytes.
 	maxMemoryLog = 128 << 10
-	// maxCardLog bounds each of the two files of the log on the card, in bytes.
+	// maxCardLog bounds each of the two log files on the card, in bytes.
 	maxCardLog = 64 << 10
-	// saveInterval is how often what is new in the log goes to the card, copyMost
-	// how many bytes of it: 24 × (16 KiB + 3 blocks of the journal and the
-	// folder, 4 KiB each) are at most 672 KiB a day; an idle board logs nothing
-	// and writes nothing.
+	// saveInterval is the interval at which new lines are written to the card, and
+	// maxPending bounds the bytes of one write: 24 × (16 KiB + 3 blocks of the journal
+	// and the folder, 4 KiB each) are at most 672 KiB a day. An idle board logs
+	// nothing and writes nothing.
 	saveInterval = time.Hour
 	maxPending   = 16 << 10
 	// maxLine bounds a line of the log, in bytes.
 	maxLine = 4 << 10
-	// consoleLines is how many lines may wait for the serial line; a slow one
-	// loses the rest, for the board must not wait for it.
+	// consoleLines bounds the lines that wait for the serial console. A slow console
+	// loses the rest, because the board must not wait for it.
 	consoleLines = 256
-	// consoleDrainTime is how long the last line on its way may take: 115,200 baud
-	// write a long one in a third of a second.
+	// consoleDrainTime is the time to write one long line at 115,200 baud: a third of
+	// a second.
 	consoleDrainTime = 300 * time.Millisecond
 )
 
-// logRing takes what the board's program and aboard say: into a ring of two
-// files in memory, to the console, and now and then to the card. Write is for
-// one program at a time.
+// logRing is the card's log. It takes the output of the board's program and the
+// lines of the init, and writes them to a ring of two files in memory, to the
+// console, and once an hour to a ring on the card. Write is for one program at a
+// time.
 type logRing struct {
 	paths   Paths
 	console chan string
 
 	mu      sync.Mutex
-	partial []byte   // guarded by mu; a line that has not ended
+	partial []byte   // guarded by mu; a line without its end yet
 	tail    []string // guarded by mu; the last lines
 	size    int64    // guarded by mu; of the newer file in memory
-	file    *os.File // guarded by mu; nil: not to be had
-	pending []byte   // guarded by mu; not on the card yet, at most copyMost
-	skipped bool     // guarded by mu; some of pending was dropped
+	file    *os.File // guarded by mu; nil: it cannot be opened
+	pending []byte   // guarded by mu; not on the card yet, at most maxPending
+	skipped bool     // guarded by mu; some lines did not fit into pending
 }
 
 func newLogRing(p Paths) *logRing {
 	return &logRing{paths: p, console: make(chan string, consoleLines)}
 }
 
-// Write takes output of the board's program. It never fails.
+// logf logs one line of the card's init.
+func (l *logRing) logf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addLine("bramble: " + fmt.Sprintf(format, args...))
+}
+
+// Write logs output of the board's program. It never fails.
 func (l *logRing) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,14 +83,7 @@ func (l *logRing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// addOwn is a line of aboard's own.
-func (l *logRing) addOwn(text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.addLine("bramble: " + text)
-}
-
-// addLine keeps one line; mu is held.
+// addLine adds one line; mu is held.
 func (l *logRing) addLine(text string) {
 	text = replaceControls(text)
 	select {
@@ -99,8 +101,8 @@ func (l *logRing) addLine(text string) {
 	l.writeMemory(text)
 }
 
-// writeMemory puts a line into the files in memory; mu is held. Without them the
-// console still has it.
+// writeMemory adds a line to the files in memory; mu is held. If they cannot be
+// written, the console still has the line.
 func (l *logRing) writeMemory(text string) {
 	name := l.paths.StateFile("log")
 	if l.file == nil || l.size > maxMemoryLog {
@@ -121,7 +123,7 @@ func (l *logRing) writeMemory(text string) {
 	l.size += int64(n)
 }
 
-// replaceControls leaves no control character in a line: a terminal obeys them.
+// replaceControls replaces each control character by '?': a terminal would obey it.
 func replaceControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -138,7 +140,7 @@ func (l *logRing) lastLines(n int) []string {
 	return slices.Clone(l.tail[max(0, len(l.tail)-n):])
 }
 
-// runConsole writes lines to the console until ctx ends, and then what waits.
+// runConsole writes lines to the console until ctx ends, and then the waiting ones.
 func (l *logRing) runConsole(ctx context.Context, out io.Writer) {
 	for {
 		select {
@@ -157,8 +159,8 @@ func (l *logRing) runConsole(ctx context.Context, out io.Writer) {
 	}
 }
 
-// drainConsole waits until the console has been told all, for as long as a serial
-// line may take for it.
+// drainConsole waits until the console has written all lines, for as long as a
+// serial line may take for it.
 func (l *logRing) drainConsole(ctx context.Context) {
 	for range 10 {
 		sleep(ctx, consoleDrainTime)
@@ -168,23 +170,23 @@ func (l *logRing) drainConsole(ctx context.Context) {
 	}
 }
 
-// runSaving copies what is new to the card each copyEvery until ctx ends.
+// runSaving saves new lines to the card every saveInterval until ctx ends.
 func (l *logRing) runSaving(ctx context.Context) {
 	for ctx.Err() == nil {
 		sleep(ctx, saveInterval)
 		if ctx.Err() == nil {
-			// A card that fails is told of by the board, which writes orders to it.
+			// The board's program, which writes orders to the card, reports a card that fails.
 			_ = l.saveToCard()
 		}
 	}
 }
 
-// saveToCard writes what is new to the ring on the card.
+// saveToCard writes the new lines to the ring on the card.
 func (l *logRing) saveToCard() error {
 	l.mu.Lock()
 	text := l.pending
 	if l.skipped {
-		text = append(text, "(more was not kept)\n"...)
+		text = append(text, "(more lines were dropped)\n"...)
 	}
 	l.pending, l.skipped = nil, false
 	l.mu.Unlock()

@@ -7,45 +7,45 @@ import (
 	"os"
 )
 
-// The master boot record: one sector, at its end a table of four partitions
-// and a signature. Only what grows a partition is here.
+// The master boot record is one sector that ends in a table of four partitions and
+// a signature. Only the code that grows a partition is here.
 const (
-	sectorSize  = 512
-	mbrTable    = 446 // where the table begins
-	mbrEntry    = 16  // bytes of one partition
-	mbrType     = 4   // in an entry: what the partition is
-	mbrStart    = 8   // in an entry: first sector, little-endian
-	mbrLength   = 12  // in an entry: sectors
-	mbrLastCHS  = 5   // in an entry: the last sector in the old way
-	linuxType   = 0x83
-	mbrBoot     = 510       // where the signature is
-	cardAlign   = 8192      // sectors: 4 MiB, the erase block of most cards
-	mostSectors = 1<<32 - 1 // what an entry can say: 2 TiB
+	sectorSize = 512
+	mbrTable   = 446 // where the table begins
+	mbrEntry   = 16  // bytes of one partition
+	mbrType    = 4   // in an entry: the type of the partition
+	mbrStart   = 8   // in an entry: first sector, little-endian
+	mbrLength  = 12  // in an entry: sectors
+	mbrLastCHS = 5   // in an entry: the last sector by cylinder, head and sector
+	linuxType  = 0x83
+	mbrBoot    = 510       // where the signature is
+	cardAlign  = 8192      // sectors: 4 MiB, the erase block of most cards
+	maxSectors = 1<<32 - 1 // of an entry: 2 TiB
 )
 
-// errNoPartition says that a card has another layout than the image has.
+// errNoPartition means that the card's layout is not the image's.
 var errNoPartition = errors.New("the card's partition table is not the image's")
 
-// partitionSpan is where a partition lies, in sectors.
+// partitionSpan is the position of a partition, in sectors.
 type partitionSpan struct{ start, length uint32 }
 
-// parsePartition reads an entry of a boot record, numbers from 1.
+// parsePartition reads an entry of a boot record, numbered from 1.
 func parsePartition(mbr []byte, number int) (partitionSpan, error) {
 	if len(mbr) != sectorSize || mbr[mbrBoot] != 0x55 || mbr[mbrBoot+1] != 0xaa {
 		return partitionSpan{}, fmt.Errorf("%w: it has no signature", errNoPartition)
 	}
 	entry := mbr[mbrTable+(number-1)*mbrEntry:][:mbrEntry]
 	s := partitionSpan{binary.LittleEndian.Uint32(entry[mbrStart:]), binary.LittleEndian.Uint32(entry[mbrLength:])}
-	if entry[mbrType] == 0 || s.start == 0 || s.length == 0 || s.length > mostSectors-s.start {
+	if entry[mbrType] == 0 || s.start == 0 || s.length == 0 || s.length > maxSectors-s.start {
 		return partitionSpan{}, fmt.Errorf("%w: there is no partition %d", errNoPartition, number)
 	}
 	return s, nil
 }
 
 // growEntry returns the boot record with the last partition extended to the end of
-// a card of that many sectors, and whether anything is to be done. It never
-// makes a partition smaller, and refuses a table in which another lies behind.
-func growEntry(mbr []byte, number int, sectors int64) ([]byte, partitionSpan, bool, error) {
+// a card of n sectors, and whether that changes anything. It never shrinks a
+// partition, and refuses a table in which another partition lies behind.
+func growEntry(mbr []byte, number int, n int64) ([]byte, partitionSpan, bool, error) {
 	s, err := parsePartition(mbr, number)
 	if err != nil {
 		return nil, partitionSpan{}, false, err
@@ -58,7 +58,7 @@ func growEntry(mbr []byte, number int, sectors int64) ([]byte, partitionSpan, bo
 			return nil, partitionSpan{}, false, fmt.Errorf("%w: partition %d lies behind partition %d", errNoPartition, other, number)
 		}
 	}
-	end := min(sectors, mostSectors) / cardAlign * cardAlign
+	end := min(n, maxSectors) / cardAlign * cardAlign
 	if end <= int64(s.start)+int64(s.length) {
 		return mbr, s, false, nil
 	}
@@ -66,12 +66,12 @@ func growEntry(mbr []byte, number int, sectors int64) ([]byte, partitionSpan, bo
 	out := append([]byte(nil), mbr...)
 	entry := out[mbrTable+(number-1)*mbrEntry:][:mbrEntry]
 	binary.LittleEndian.PutUint32(entry[mbrLength:], s.length)
-	copy(entry[mbrLastCHS:], []byte{0xfe, 0xff, 0xff}) // "too large for that", as everybody writes it
+	copy(entry[mbrLastCHS:], []byte{0xfe, 0xff, 0xff}) // the customary value for "too large"
 	return out, s, true, nil
 }
 
 // growTable writes the larger partition into the card's first sector. One
-// sector is written whole or not at all, and the file system inside is grown
+// sector is written completely or not at all, and the file system inside is grown
 // later, so that a power cut at any moment leaves a good card.
 func growTable(disk string, number int) (partitionSpan, bool, error) {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
@@ -104,10 +104,10 @@ func growOpenDisk(f *os.File, number int) (partitionSpan, bool, error) {
 	return s, true, nil
 }
 
-// The superblock of ext2, 3 and 4, as far as its size.
+// The fields of the superblock of ext2, 3 and 4 that give its size.
 const (
 	superAt     = 1024
-	superBlocks = 4    // low half of how many blocks there are
+	superBlocks = 4    // low half of the number of blocks
 	superShift  = 24   // blocks have 1024 << this many bytes
 	superMagic  = 56   // 0xef53
 	superWide   = 0x60 // incompatible features; 0x80 = there is a high half
@@ -115,7 +115,7 @@ const (
 	wideFeature = 0x80
 )
 
-// extSize is how many bytes an ext file system has, 0 for what is none.
+// extSize returns the size of an ext file system in bytes, 0 if super is none.
 func extSize(super []byte) int64 {
 	if len(super) < superHigh+4 || binary.LittleEndian.Uint16(super[superMagic:]) != 0xef53 {
 		return 0

@@ -12,33 +12,32 @@ import (
 )
 
 const (
-	// mdnsPollInterval is how often it is looked whether the address has changed.
+	// mdnsPollInterval is the interval at which the address is checked for a change.
 	mdnsPollInterval = 2 * time.Second
-	// webService has a board show among the web servers of a network's browser.
+	// webService lists a board among the web servers in a network browser.
 	webService = "_http._tcp"
 )
 
-// runMDNS answers for NAME.local by mDNS at the card's address, through all
-// changes of that, until ctx ends. Names are made of serial numbers, so that no
-// two are the same; that a person gave one name to two cards is not noticed
-// here, but by the rack, where a board's name must be its own.
-func runMDNS(ctx context.Context, name string, port int, address func() Address, say func(string, ...any)) {
+// runMDNS answers for NAME.local by mDNS with the card's current address until ctx
+// ends. It does not notice two cards with one name: default names come from serial
+// numbers, and the rack reports a name that a person gave twice.
+func runMDNS(ctx context.Context, name string, port int, currentAddress func() Address, logf func(string, ...any)) {
 	tick := time.NewTicker(mdnsPollInterval)
 	defer tick.Stop()
 	var server *mdns.Server
 	var at Address
-	told := false
+	logged := false
 	for {
-		if now := address(); now.Interface != at.Interface || now.Own.Addr() != at.Own.Addr() {
+		if now := currentAddress(); now.Interface != at.Interface || now.Own.Addr() != at.Own.Addr() {
 			if server != nil {
 				_ = server.Shutdown() // its sockets are closed all the same
 				server = nil
 			}
 			if now.Own.IsValid() {
 				var err error
-				if server, err = startMDNS(name, port, now); err != nil && !told {
-					say("no mDNS: %v", err)
-					told = true
+				if server, err = startMDNS(name, port, now); err != nil && !logged {
+					logf("no mDNS: %v", err)
+					logged = true
 				}
 			}
 			at = now
@@ -55,7 +54,7 @@ func runMDNS(ctx context.Context, name string, port int, address func() Address,
 }
 
 func startMDNS(name string, port int, a Address) (*mdns.Server, error) {
-	card, err := net.InterfaceByName(a.Interface)
+	nic, err := net.InterfaceByName(a.Interface)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +62,10 @@ func startMDNS(name string, port int, a Address) (*mdns.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mdns.NewServer(&mdns.Config{Zone: zone, Iface: card, Logger: log.New(io.Discard, "", 0)})
+	return mdns.NewServer(&mdns.Config{Zone: zone, Iface: nic, Logger: log.New(io.Discard, "", 0)})
 }
 
-// hostZone is what is answered: the host's address, and that it has web pages.
+// hostZone returns the records: the host's address, and that it has web pages.
 func hostZone(name string, port int, own netip.Addr) (mdns.Zone, error) {
 	return mdns.NewMDNSService(name, webService, "local.", name+".local.", port, []net.IP{own.AsSlice()}, []string{"path=/"})
 }

@@ -10,30 +10,31 @@ import (
 	"time"
 )
 
-// Mistake is one thing that is wrong with the settings.
+// Mistake is one mistake in the settings.
 type Mistake struct {
 	Line   int    // 0: in no line
-	Column int    // 0: not known
-	Text   string // what is wrong and what to write instead; no secret
+	Column int    // 0: unknown
+	Text   string // what is wrong and what to write instead; never a secret
 }
 
-// SettingsError is the error of settings that cannot be used.
+// SettingsError lists the mistakes in settings that cannot be used.
 type SettingsError struct{ Mistakes []Mistake }
 
-func (b *SettingsError) Error() string {
-	lines := make([]string, len(b.Mistakes))
-	for i, m := range b.Mistakes {
+func (e *SettingsError) Error() string {
+	lines := make([]string, len(e.Mistakes))
+	for i, m := range e.Mistakes {
 		lines[i] = m.Text
 	}
 	return strings.Join(lines, "\n")
 }
 
-// The bounds of what a client of the page of mistakes may take.
+// Limits on a client of the page of mistakes.
 const (
-	pageHeaderTime = 5 * time.Second
-	pageTime       = 10 * time.Second
-	pageHeader     = 8 << 10
-	pageRetry      = 5 * time.Second
+	pageHeaderTimeout = 5 * time.Second
+	pageTimeout       = 10 * time.Second
+	maxPageHeader     = 8 << 10 // bytes
+	// pageRetryDelay is the delay before listening again after an error.
+	pageRetryDelay = 5 * time.Second
 )
 
 // pageData is what the page of mistakes shows.
@@ -42,18 +43,17 @@ type pageData struct {
 	Mistakes              []Mistake
 }
 
-// serveMistakes shows what is wrong with the settings to whoever asks for
-// anything, until ctx ends. It shows no line of the file itself, for a line may
-// hold a secret.
-func serveMistakes(ctx context.Context, listen string, d pageData, say func(string, ...any)) {
+// serveMistakes answers every request with the list of mistakes, until ctx ends. It
+// never shows a line of the file itself, because a line may hold a secret.
+func serveMistakes(ctx context.Context, listen string, d pageData, logf func(string, ...any)) {
 	page, err := renderMistakes(d)
 	if err != nil {
-		say("%v", err)
+		logf("%v", err)
 		return
 	}
 	server := &http.Server{
-		ReadHeaderTimeout: pageHeaderTime, ReadTimeout: pageTime, WriteTimeout: pageTime, IdleTimeout: pageTime,
-		MaxHeaderBytes: pageHeader,
+		ReadHeaderTimeout: pageHeaderTimeout, ReadTimeout: pageTimeout, WriteTimeout: pageTimeout, IdleTimeout: pageTimeout,
+		MaxHeaderBytes: maxPageHeader,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			h := w.Header()
 			h.Set("Content-Type", "text/html; charset=utf-8")
@@ -67,7 +67,7 @@ func serveMistakes(ctx context.Context, listen string, d pageData, say func(stri
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	told := false
+	logged := false
 	for ctx.Err() == nil {
 		l, err := net.Listen("tcp", listen)
 		if err == nil {
@@ -76,11 +76,11 @@ func serveMistakes(ctx context.Context, listen string, d pageData, say func(stri
 		if errors.Is(err, http.ErrServerClosed) {
 			return
 		}
-		if !told {
-			say("the page of mistakes cannot be shown: %v", err)
-			told = true
+		if !logged {
+			logf("the page of mistakes cannot be shown: %v", err)
+			logged = true
 		}
-		sleep(ctx, pageRetry)
+		sleep(ctx, pageRetryDelay)
 	}
 }
 
@@ -104,12 +104,12 @@ const mistakesPage = `<!doctype html>
 <title>{{.Host}}: bramble.toml has a mistake</title>
 <style>body{font:1.125rem/1.5 system-ui,sans-serif;max-width:42rem;margin:10vh auto 0;padding:0 1.25rem}li{margin:.75em 0;overflow-wrap:anywhere}</style>
 <main>
-<h1>This board does not start: bramble.toml has a mistake</h1>
+<h1>This board cannot start: bramble.toml has a mistake</h1>
 <ul>
 {{range .Mistakes}}<li>{{if .Line}}<strong>Line {{.Line}}{{if .Column}}, column {{.Column}}{{end}}</strong>: {{end}}{{.Text}}</li>
 {{end}}</ul>
-<p>Switch the board off, put its card into a computer, mend the line in <code>bramble.toml</code> there, and put the card back.
-The file is the same for all cards; <code>bramble config --config bramble.toml</code> finds mistakes before a card does.</p>
+<p>Switch the board off, put its card into a computer, correct <code>bramble.toml</code> there, and put the card back.
+The file is the same for all cards. On a computer, <code>bramble config --config bramble.toml</code> finds such mistakes before a card does.</p>
 <p>{{.Host}}, serial number {{.Serial}}, {{.Version}}</p>
 </main>
 </html>

@@ -17,8 +17,8 @@ func TestWords(t *testing.T) {
 		"":                                    {Slot: "a"},
 		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
 		"bramble.slot=c bramble.watchdog=yes": {Slot: "a"},
-		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.tryboot=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Trial: true, NoKexec: true},
-		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                     {Slot: "a"},
+		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.trial=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Trial: true, NoKexec: true},
+		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                   {Slot: "a"},
 	} {
 		if got := parseCmdline(line); got != want {
 			t.Errorf("%q reads as %+v, want %+v", line, got, want)
@@ -169,16 +169,16 @@ func TestVigil(t *testing.T) {
 
 func TestTryWords(t *testing.T) {
 	own := "console=ttyAMA0 panic=10 bramble.slot=b new=1\n"
-	running := "smsc95xx.macaddr=B8:27 console=ttyAMA0 panic=10 bramble.slot=a old=1 mem=240M bramble.tryboot=1"
-	want := "console=ttyAMA0 panic=10 bramble.slot=b new=1 smsc95xx.macaddr=B8:27 mem=240M bramble.tryboot=1"
+	running := "smsc95xx.macaddr=B8:27 console=ttyAMA0 panic=10 bramble.slot=a old=1 mem=240M bramble.trial=1"
+	want := "console=ttyAMA0 panic=10 bramble.slot=b new=1 smsc95xx.macaddr=B8:27 mem=240M bramble.trial=1"
 	if got := trialCmdline(own, running, "console=ttyAMA0 panic=10 bramble.slot=a old=1\n"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	own = "bramble.watchdog=1 bramble.slot=b"
-	if got := trialCmdline(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.tryboot=1" {
+	if got := trialCmdline(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.trial=1" {
 		t.Errorf("a watchdog that was not to be opened: %s", got)
 	}
-	if got := trialCmdline(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.tryboot=1" {
+	if got := trialCmdline(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.trial=1" {
 		t.Errorf("a watchdog that runs: %s", got)
 	}
 }
@@ -223,12 +223,12 @@ func TestRestartsAreKept(t *testing.T) {
 		t.Errorf("a board that nothing happened to says %q", got)
 	}
 	put(t, p.Run, map[string]string{
-		"bramble/restarts": "3\npanic: at sea\ngoroutine 1\n",
-		"bramble/re-made":  "2026-11-22T02:00:00Z\ne2fsck gave it up with 8: bad magic\n",
-		"bramble/no-card":  "the card cannot be written\n",
+		"bramble/restarts":  "3\npanic: at sea\ngoroutine 1\n",
+		"bramble/recreated": "2026-11-22T02:00:00Z\ne2fsck gave up with exit code 8: bad magic\n",
+		"bramble/no-card":   "the card cannot be written\n",
 	})
 	got := strings.Join(Notices(p), "\n")
-	for _, want := range []string{"ended by itself 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "takes no orders: the card cannot be written"} {
+	for _, want := range []string{"stopped by itself 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "takes no orders: the card cannot be written"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not said: %s", want, got)
 		}
@@ -268,7 +268,7 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range maxPending / 10 {
-			l.addOwn("something")
+			l.logf("%s", "something")
 		}
 	}
 	for _, name := range []string{"log", "log.1"} {
@@ -278,7 +278,7 @@ func TestLogIsBounded(t *testing.T) {
 		}
 	}
 	text, err := os.ReadFile(p.SavedFile("log"))
-	if err != nil || !strings.Contains(string(text), "(more was not kept)") {
+	if err != nil || !strings.Contains(string(text), "(more lines were dropped)") {
 		t.Errorf("what was dropped is not told of: %v", err)
 	}
 	before := len(text)
@@ -294,7 +294,7 @@ func TestLogIsBounded(t *testing.T) {
 
 func TestNoControlCharacterReachesAConsole(t *testing.T) {
 	l := newLogRing(fakePaths(t))
-	l.addOwn("a\x1b[2Jb\rc\u009bd\te")
+	l.logf("%s", "a\x1b[2Jb\rc\u009bd\te")
 	if got := <-l.console; got != "bramble: a?[2Jb?c?d\te" {
 		t.Errorf("the console is told %q", got)
 	}

@@ -7,38 +7,69 @@ import (
 	"time"
 )
 
-// Files of the state folder: what aboard tells the board's program.
+// Names of the state files: what the card's init reports to the board's program.
 const (
-	clockStateFile    = "clock"    // is there when a time server was believed
-	restartsStateFile = "restarts" // how often the program ended unasked, and its last words
-	remadeStateFile   = "re-made"  // when and why the data partition was made anew; kept on the card too
-	noCardStateFile   = "no-card"  // why the data partition cannot be used
+	clockStateFile     = "clock"     // exists once the clock was set by a time server
+	restartsStateFile  = "restarts"  // how many times the program ended by itself, and its last lines
+	recreatedStateFile = "recreated" // when and why the data partition was recreated; saved on the card too
+	noCardStateFile    = "no-card"   // why the data partition cannot be used
 )
 
-// ClockIsSet reports whether a time server was believed since the power came.
+// ClockIsSet reports whether a time server has set the clock since power-on.
 func ClockIsSet(p Paths) bool {
 	_, err := os.Stat(p.StateFile(clockStateFile))
 	return err == nil
 }
 
-// Notices are what a person must know of the card, a sentence each.
+// Notices returns what a person must know about the card, a sentence or two each.
 func Notices(p Paths) []string {
 	var all []string
 	if text, err := os.ReadFile(p.StateFile(restartsStateFile)); err == nil {
-		if n, words := parseRestarts(string(text)); n > 0 {
-			all = append(all, fmt.Sprintf("This board's program ended by itself %d times since its power came, and was started again. It said last: %s",
-				n, strings.Join(words, " / ")))
+		if n, lines := parseRestarts(string(text)); n > 0 {
+			times := "once"
+			if n > 1 {
+				times = fmt.Sprintf("%d times", n)
+			}
+			all = append(all, fmt.Sprintf("This board's program has stopped by itself %s since power-on, and was restarted. Its last lines were: %s",
+				times, strings.Join(lines, " / ")))
 		}
 	}
-	if text, err := os.ReadFile(p.StateFile(remadeStateFile)); err == nil {
+	if text, err := os.ReadFile(p.StateFile(recreatedStateFile)); err == nil {
 		when, why, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		if at, err := time.Parse(time.RFC3339, when); err != nil || at.Before(earliestTime()) {
-			when = "a day when its clock was not set"
+			when = "a day when the clock was not set"
 		}
-		all = append(all, "The data on this board's card was beyond repair and made anew on "+when+"; other boards give it the orders back. It was: "+replaceControls(why)+".")
+		all = append(all, "The data on this board's card was beyond repair and was recreated empty on "+when+"; the other boards send the orders again. Reason: "+replaceControls(why)+".")
 	}
 	if text, err := os.ReadFile(p.StateFile(noCardStateFile)); err == nil {
 		all = append(all, "This board's card cannot be used, and the board takes no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")
 	}
 	return all
+}
+
+// parseRestarts reads the state file "restarts": how many times the board's program
+// has ended by itself since power-on, and its last lines.
+func parseRestarts(text string) (n int, last []string) {
+	lines := splitLines(text)
+	if len(lines) == 0 {
+		return 0, nil
+	}
+	if _, err := fmt.Sscanf(lines[0], "%d", &n); err != nil || n < 0 {
+		return 0, nil
+	}
+	for _, line := range lines[1:] {
+		if line != "" && len(last) < maxLastLines {
+			last = append(last, line)
+		}
+	}
+	return n, last
+}
+
+// formatRestarts writes what parseRestarts reads.
+func formatRestarts(n int, last []string) []byte {
+	return fmt.Appendf(nil, "%d\n%s\n", n, strings.Join(last, "\n"))
+}
+
+func splitLines(text string) []string {
+	return strings.Split(strings.TrimRight(text, "\n"), "\n")
 }

@@ -2,39 +2,38 @@ package cardinit
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	// minRestartDelay is how long the board's program is left alone after it ended
-	// unasked; each further time twice as long, up to longestPause.
+	// minRestartDelay is the delay before the board's program is restarted after it
+	// ended by itself. Each further quick end doubles it, up to maxRestartDelay.
 	minRestartDelay = time.Second
 	maxRestartDelay = 30 * time.Second
-	// stableTime is how long it must have run for its earlier ends to be forgiven.
+	// stableTime is the run time after which earlier ends no longer count.
 	stableTime = time.Minute
-	// stopTimeout is how long it may take to stop in good order: replies under way
-	// have [http] drain_timeout, which is 10 s unless the settings say otherwise.
+	// stopTimeout bounds an orderly stop: replies under way get [http]
+	// drain_timeout, which is 10 s unless the settings say otherwise.
 	stopTimeout = 30 * time.Second
-	// maxLastLines is how many of its last lines are kept.
+	// maxLastLines bounds the last lines that are kept of a program that ended.
 	maxLastLines = 6
 )
 
-// Exit codes by which the board's program asks for more than to be started again.
+// Exit codes by which the board's program asks for more than a restart of itself.
 const (
-	// ExitStopped is an end in good order: somebody stopped it.
+	// ExitStopped is an orderly end: somebody stopped it.
 	ExitStopped = 0
-	// ExitHalt asks for the card to be put to rest: "safe to unplug".
+	// ExitHalt asks for the card to be shut down: "safe to unplug".
 	ExitHalt = 40
-	// ExitTry asks for a start into the other slot, on trial.
+	// ExitTry asks for a start of the other slot, on trial.
 	ExitTry = 41
 	// ExitRestart asks for a restart of the machine.
 	ExitRestart = 42
 )
 
-// restartDelay is how long a program rests after its n-th quick end in a row, n from 1.
+// restartDelay returns the delay after the n-th quick end in a row, n from 1: 1, 2,
+// 4 … 30 s.
 func restartDelay(n int) time.Duration {
 	d := minRestartDelay
 	for i := 1; i < n && d < maxRestartDelay; i++ {
@@ -43,58 +42,57 @@ func restartDelay(n int) time.Duration {
 	return min(d, maxRestartDelay)
 }
 
-// supervisor runs the board's program, again and again.
+// supervisor runs the board's program and restarts it whenever it ends.
 type supervisor struct {
 	system System
 	paths  Paths
 	log    *logRing
-	logf   func(format string, args ...any)
 	name   string
 	args   []string
 	now    func() time.Time
 
 	mu       sync.Mutex
-	starts   int // guarded by mu; how often it was started
-	restarts int // guarded by mu; how often it ended unasked, since the power came
+	starts   int // guarded by mu; how many times the program was started
+	restarts int // guarded by mu; how many times it ended by itself since power-on
 }
 
-// run starts the program whenever it has ended, until it asks for more than
-// that or ctx ends, and returns its last exit code.
-func (k *supervisor) run(ctx context.Context) int {
-	quick := 0
+// run restarts the program until it asks for more than that or ctx ends, and
+// returns its last exit code.
+func (s *supervisor) run(ctx context.Context) int {
+	quickEnds := 0
 	for {
-		began := k.now()
-		code := k.runOnce(ctx)
+		began := s.now()
+		code := s.runOnce(ctx)
 		if ctx.Err() != nil || code == ExitHalt || code == ExitTry || code == ExitRestart {
 			return code
 		}
-		if quick++; k.now().Sub(began) >= stableTime {
-			quick = 1
+		if quickEnds++; s.now().Sub(began) >= stableTime {
+			quickEnds = 1
 		}
-		pause := restartDelay(quick)
-		k.mu.Lock()
-		k.restarts++
-		restarts := k.restarts
-		k.mu.Unlock()
-		words := k.log.lastLines(maxLastLines)
-		k.logf("board ended with %d; it starts again in %v", code, pause)
-		// It is in memory: a full one is met elsewhere.
-		_ = replaceFile(k.paths.StateFile(restartsStateFile), fmt.Appendf(nil, "%d\n%s\n", restarts, strings.Join(words, "\n")))
-		sleep(ctx, pause)
+		delay := restartDelay(quickEnds)
+		s.mu.Lock()
+		s.restarts++
+		restarts := s.restarts
+		s.mu.Unlock()
+		last := s.log.lastLines(maxLastLines)
+		s.log.logf("board program ended with exit code %d; restarting it in %v", code, delay)
+		// The file is in memory. Full memory shows elsewhere.
+		_ = replaceFile(s.paths.StateFile(restartsStateFile), formatRestarts(restarts, last))
+		sleep(ctx, delay)
 	}
 }
 
-// runOnce runs the program to its end. When ctx ends, it is asked to stop, and is
-// killed if it does not.
-func (k *supervisor) runOnce(ctx context.Context) int {
-	p, err := k.system.Start(k.log, k.name, k.args...)
+// runOnce runs the program until it ends. When ctx ends, it sends the program Stop,
+// and Kill after stopTimeout.
+func (s *supervisor) runOnce(ctx context.Context) int {
+	p, err := s.system.Start(s.log, s.name, s.args...)
 	if err != nil {
-		k.logf("%v", err)
+		s.log.logf("%v", err)
 		return -1
 	}
-	k.mu.Lock()
-	k.starts++
-	k.mu.Unlock()
+	s.mu.Lock()
+	s.starts++
+	s.mu.Unlock()
 	ended := make(chan int, 1)
 	go func() { ended <- p.Wait() }()
 	select {
@@ -103,42 +101,20 @@ func (k *supervisor) runOnce(ctx context.Context) int {
 	case <-ctx.Done():
 	}
 	p.Send(Stop)
-	patience := time.NewTimer(stopTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
 	select {
 	case code := <-ended:
 		return code
-	case <-patience.C:
+	case <-timeout.C:
 		p.Send(Kill)
 		return <-ended
 	}
 }
 
-// startCount counts how often the program was started.
-func (k *supervisor) startCount() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.starts
-}
-
-// parseRestarts reads the file "restarts": how often the board's program ended
-// unasked since the power came, and what it said last.
-func parseRestarts(text string) (n int, words []string) {
-	lines := splitLines(text)
-	if len(lines) == 0 {
-		return 0, nil
-	}
-	if _, err := fmt.Sscanf(lines[0], "%d", &n); err != nil || n < 0 {
-		return 0, nil
-	}
-	for _, line := range lines[1:] {
-		if line != "" && len(words) < maxLastLines {
-			words = append(words, line)
-		}
-	}
-	return n, words
-}
-
-func splitLines(text string) []string {
-	return strings.Split(strings.TrimRight(text, "\n"), "\n")
+// startCount returns how many times the program was started.
+func (s *supervisor) startCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starts
 }

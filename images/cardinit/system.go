@@ -8,36 +8,35 @@ import (
 	"time"
 )
 
-// System is what aboard asks of the kernel and of other programs. All paths
-// are the machine's own. Every method may be called from any goroutine.
+// System is everything that the card's init asks of the kernel and of other
+// programs. Every method may be called from any goroutine.
 type System interface {
 	// Mount mounts a block device. Options are those of mount(8) without ro.
 	Mount(device, target, kind, options string, readOnly bool) error
 	// Remount makes a mounted file system writable, or read-only again.
 	Remount(target string, readOnly bool) error
 	Unmount(target string) error
-	// FreeSpace is how many bytes are free where a file system is mounted, and in pieces of
-	// how many it gives them away.
-	FreeSpace(target string) (free, piece int64, err error)
+	// FreeSpace returns the free bytes of a mounted file system, and its block size.
+	FreeSpace(target string) (free, block int64, err error)
 
-	// Run runs a program to its end and returns its exit code and the end of
-	// what it wrote. An error means that it has not run at all, or not to its end.
+	// Run runs a program to its end and returns its exit code and the end of its
+	// output. An error means that it did not run at all, or not to its end.
 	Run(ctx context.Context, name string, args ...string) (code int, output string, err error)
 	// Start starts a program whose output goes to out.
 	Start(out io.Writer, name string, args ...string) (Process, error)
 
-	// GrowPartition tells the kernel of a partition's new end, in bytes.
+	// GrowPartition sets the kernel's idea of a partition, in bytes.
 	GrowPartition(disk string, number int, start, length int64) error
-	// SetClock steps the clock, Slew has it catch up by at most half a second.
+	// SetClock steps the clock, Slew adjusts it gradually by at most half a second.
 	SetClock(t time.Time) error
 	Slew(by time.Duration) error
 	SetHostName(name string) error
-	// OpenWatchdog starts the machine's watchdog: unless it is written to at
-	// least every timeout the machine is reset. Writing 'V' and closing stops it.
+	// OpenWatchdog starts the hardware watchdog: it resets the machine unless it is
+	// written to at least every timeout. Writing 'V' and closing stops it.
 	OpenWatchdog(timeout time.Duration) (io.WriteCloser, error)
-	// Sync has all that was written on its way to the card, and waits for it.
+	// Sync writes everything to the card and waits for it.
 	Sync()
-	// Restart ends all; it returns only if that fails.
+	// Restart restarts the machine. It returns only if that fails.
 	Restart() error
 }
 
@@ -45,14 +44,14 @@ type System interface {
 type Process interface {
 	// Wait waits for the end and returns the exit code, -1 if a signal ended it.
 	Wait() int
-	// Send sends a signal by its usual meaning; a process that is gone ignores it.
-	Send(what Signal)
+	// Send sends a signal. A process that has ended ignores it.
+	Send(s Signal)
 }
 
-// Signal is what a child is asked to do.
+// Signal is a signal for a child process.
 type Signal int
 
-// What children are asked for.
+// The signals, by their meaning.
 const (
 	Stop  Signal = iota // SIGTERM: end in good order
 	Kill                // SIGKILL
@@ -62,7 +61,7 @@ const (
 // ErrNoSystem is returned by NewMachine where a card cannot run.
 var ErrNoSystem = errors.New("a card runs on Linux only")
 
-// Paths are the places on a card.
+// Paths are the files and folders of a card.
 type Paths struct {
 	Boot string // where the FAT partition is mounted
 	Data string // where the ext4 partition is mounted
@@ -73,7 +72,7 @@ type Paths struct {
 	Disk string // the card's block device; partitions are named by Part
 }
 
-// CardPaths are those of a card.
+// CardPaths returns the paths of a real card.
 func CardPaths() Paths {
 	return Paths{Boot: "/boot", Data: "/data", Run: "/run", Etc: "/etc", Proc: "/proc", Sys: "/sys", Disk: "/dev/mmcblk0"}
 }
@@ -84,15 +83,27 @@ const (
 	dataPartNumber = 2
 )
 
-// Partition is the device of a partition.
+// Partition returns the block device of a partition.
 func (p Paths) Partition(number int) string { return p.Disk + "p" + string(rune('0'+number)) }
 
-// StateFile is a file in which aboard tells the board's program, and the shell on
-// the serial line, something; it is gone with the power.
+// StateFile returns a file in memory, by which the card's init reports to the
+// board's program and to the shell on the serial console.
 func (p Paths) StateFile(name string) string { return filepath.Join(p.Run, "bramble", name) }
 
-// SavedFile is a file of aboard's own that outlives the power.
+// SavedFile returns a file of the card's init on the data partition, which outlives
+// the power.
 func (p Paths) SavedFile(name string) string { return filepath.Join(p.Data, "bramble", name) }
 
-// SettingsFile is what people edit.
+// SettingsFile returns the settings file that people edit.
 func (p Paths) SettingsFile() string { return filepath.Join(p.Boot, "bramble.toml") }
+
+// lastOutputLine returns the last line of a program's output, for the console.
+func lastOutputLine(output string) string {
+	last := "it printed nothing"
+	for _, line := range splitLines(output) {
+		if line != "" {
+			last = line
+		}
+	}
+	return last[:min(len(last), 200)]
+}

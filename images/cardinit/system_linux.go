@@ -16,13 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxOutput is how much of a program's output is kept, in bytes: its end.
+// maxOutput bounds the end of a program's output that is kept, in bytes.
 const maxOutput = 4 << 10
 
-// linuxSystem is the machine that this runs on.
+// linuxSystem is the System of this machine.
 type linuxSystem struct{}
 
-// NewSystem is the machine that this runs on.
+// NewSystem returns the System of this machine.
 func NewSystem() (System, error) { return linuxSystem{}, nil }
 
 func (linuxSystem) Mount(device, target, kind, options string, readOnly bool) error {
@@ -57,13 +57,13 @@ func (linuxSystem) Unmount(target string) error {
 	return nil
 }
 
-func (linuxSystem) FreeSpace(target string) (free, piece int64, err error) {
+func (linuxSystem) FreeSpace(target string) (free, block int64, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(target, &s); err != nil {
-		return 0, 0, fmt.Errorf("asking for the room on %s: %w", target, err)
+		return 0, 0, fmt.Errorf("reading the free space of %s: %w", target, err)
 	}
-	piece = int64(s.Bsize)
-	return int64(s.Bavail) * piece, piece, nil
+	block = int64(s.Bsize)
+	return int64(s.Bavail) * block, block, nil
 }
 
 func (linuxSystem) Run(ctx context.Context, name string, args ...string) (int, string, error) {
@@ -87,7 +87,7 @@ func (linuxSystem) Run(ctx context.Context, name string, args ...string) (int, s
 func (linuxSystem) Start(out io.Writer, name string, args ...string) (Process, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = out, out
-	// The child dies with its keeper, so that a new keeper finds its ports free.
+	// The child dies with its supervisor, so that a new supervisor finds its ports free.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -99,14 +99,14 @@ func (linuxSystem) Start(out io.Writer, name string, args ...string) (Process, e
 type childProcess struct{ cmd *exec.Cmd }
 
 func (c *childProcess) Wait() int {
-	// What ended it is in ProcessState; an error of its pipes tells nothing more.
+	// The reason is in ProcessState; an error of its pipes adds nothing.
 	_ = c.cmd.Wait()
 	return c.cmd.ProcessState.ExitCode()
 }
 
-func (c *childProcess) Send(what Signal) {
-	signal := map[Signal]os.Signal{Stop: syscall.SIGTERM, Kill: syscall.SIGKILL, Renew: syscall.SIGUSR1}[what]
-	// It may have gone by itself, and Wait tells of it.
+func (c *childProcess) Send(s Signal) {
+	signal := map[Signal]os.Signal{Stop: syscall.SIGTERM, Kill: syscall.SIGKILL, Renew: syscall.SIGUSR1}[s]
+	// It may have ended by itself; Wait returns that.
 	_ = c.cmd.Process.Signal(signal)
 }
 
@@ -136,7 +136,7 @@ func (linuxSystem) GrowPartition(disk string, number int, start, length int64) e
 	p := blkpgPartition{start: start, length: length, number: int32(number)}
 	arg := blkpgArg{op: blkpgResize, length: int32(unsafe.Sizeof(p)), data: unsafe.Pointer(&p)}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
-		return fmt.Errorf("telling the kernel of the larger partition: %w", errno)
+		return fmt.Errorf("setting the larger partition in the kernel: %w", errno)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (linuxSystem) OpenWatchdog(timeout time.Duration) (io.WriteCloser, error) {
 		return nil, fmt.Errorf("opening the watchdog: %w", err)
 	}
 	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.WDIOC_SETTIMEOUT, int(timeout/time.Second)); err != nil {
-		return nil, errors.Join(fmt.Errorf("setting the watchdog's time: %w", err), f.Close())
+		return nil, errors.Join(fmt.Errorf("setting the watchdog's timeout: %w", err), f.Close())
 	}
 	return f, nil
 }

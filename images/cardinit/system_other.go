@@ -2,5 +2,5 @@
 
 package cardinit
 
-// NewSystem says that there is none here.
+// NewSystem returns ErrNoSystem.
 func NewSystem() (System, error) { return nil, ErrNoSystem }

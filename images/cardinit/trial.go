@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -15,104 +14,84 @@ const (
 	// kexecLoadTimeout bounds loading another kernel.
 	kexecLoadTimeout = time.Minute
 	// trialTimeout is how long a slot may be on trial before the board goes back to
-	// the other by itself: "bramble update" commits within a minute of the
-	// board's being back.
+	// the other by itself. "bramble update" commits within a minute of the board's
+	// return.
 	trialTimeout = 10 * time.Minute
-	// trialPollInterval is how often it is looked whether it was committed.
+	// trialPollInterval is the interval at which the commit is checked for.
 	trialPollInterval = 5 * time.Second
-	// unbindDelay is how long a USB device may take to finish what it is at.
+	// unbindDelay is how long a USB device gets to finish its transfers.
 	unbindDelay = 500 * time.Millisecond
 )
 
-// kernelKind is one of the kernels that a card may have, and how it is started by kexec.
-type kernelKind struct {
-	flavour string   // what the name that it says of itself ends in
-	file    string   // of a slot
-	program string   // that starts it out of one of its kind
-	options []string // more for that
-}
-
-// kernelKinds are Debian's kernels for the first boards, which comes last and fits any
-// name, for ARMv7 processors of all makes, and for those of 64 bits.
-func kernelKinds() []kernelKind {
-	return []kernelKind{
-		// Where such a kernel unpacks itself to lies higher than kexec reckons, and
-		// the start-up file system in the way; this keeps it out of there.
-		{"-armmp", ARMv7KernelFile, "kexec", []string{"--image-size=67108864"}},
-		{"-arm64", ARM64KernelFile, "kexec64", nil}, // has 64 bits itself
-		{"", KernelFile, "kexec", nil},
-	}
-}
-
-// kernelKind is that of the running kernel: this board starts no other.
-func (s *Slots) kernelKind() kernelKind {
-	// Where there is no name there is a first board.
-	release, _ := os.ReadFile(filepath.Join(s.paths.Proc, "sys", "kernel", "osrelease"))
-	all := kernelKinds()
-	return all[slices.IndexFunc(all, func(k kernelKind) bool { return strings.HasSuffix(strings.TrimSpace(string(release)), k.flavour) })]
-}
-
-// kernelFile is the file of a slot that this board starts.
-func (s *Slots) kernelFile() string { return s.kernelKind().file }
-
-// checkComplete reports whether a slot can be tried.
-func (s *Slots) checkComplete(slot string) error {
-	for _, name := range []string{s.kernelFile(), InitrdFile, CmdlineFile, VersionFile} {
-		if _, err := os.Stat(s.filePath(slot, name)); err != nil {
-			return fmt.Errorf("slot %s is not whole: %w", slot, err)
-		}
-	}
-	return nil
-}
-
-// trialCmdline are the kernel's words for a slot on trial: those of its own
-// cmdline.txt, those of the running kernel that its slot's file has not (the
-// firmware's, or an emulator's; how many processors it took was for a hop), and
-// the one that says that this is a trial.
-func trialCmdline(own, running, runningSlot string) string {
-	const trial = "bramble.tryboot=1"
-	words := strings.Fields(own)
-	has := map[string]bool{trial: true}
-	for _, w := range append(strings.Fields(runningSlot), words...) {
-		has[w] = true
-	}
-	// Where this kernel was not to open the watchdog, the next is not either.
-	const watchdog = "bramble.watchdog=1"
-	if !slices.Contains(strings.Fields(running), watchdog) {
-		words = slices.DeleteFunc(words, func(w string) bool { return w == watchdog })
-	}
-	for _, w := range strings.Fields(running) {
-		if !has[w] && !strings.HasPrefix(w, "bramble.slot=") && w != oneCPUParam {
-			words = append(words, w)
-		}
-	}
-	return strings.Join(append(words, trial), " ")
-}
-
-// startTrial has the other slot be tried. If it returns, a restart follows: after an
-// error into the slot that runs.
-func (a *cardInit) startTrial() error {
+// startTrial starts the other slot on trial. If it returns, the caller must restart
+// the machine: after an error that starts the running slot again.
+func (c *cardInit) startTrial() error {
 	switch {
-	case isMultiprocessor(a.Paths):
-		return a.requestHop()
-	case a.params.NoKexec:
+	case isMultiprocessor(c.Paths):
+		return c.requestHop()
+	case c.params.NoKexec:
 		return nil
 	}
-	return a.kexecOtherSlot()
+	return c.kexecOtherSlot()
 }
 
-// kexecOtherSlot starts the other slot's kernel out of this one (kexec), because
-// Debian's kernel cannot ask the firmware for a trial. Whatever becomes of it —
-// a panic, the watchdog, the plug — ends in the firmware, which starts the slot
-// of config.txt. It returns only if that fails.
-func (a *cardInit) kexecOtherSlot() error {
-	ctx, cancel := context.WithTimeout(context.Background(), kexecLoadTimeout)
-	defer cancel()
-	slots, err := OpenSlots(a.System, a.Paths)
+// requestHop is the part of a hop before the restart (hop.go).
+func (c *cardInit) requestHop() error {
+	slots, err := OpenSlots(c.System, c.Paths)
 	if err != nil {
 		return err
 	}
-	other := OtherSlot(a.params.Slot)
+	if err := slots.checkComplete(OtherSlot(c.params.Slot)); err != nil {
+		return err
+	}
+	return slots.setHopMark()
+}
+
+// completeHop is the part of a hop after the restart. Every start calls it. It
+// reports whether the machine must be restarted: because it has tried the other
+// slot, or because whatever boots this machine starts that slot.
+func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
+	slots, err := OpenSlots(c.System, c.Paths)
+	if err != nil {
+		c.log.logf("%v", err)
+		return false
+	}
+	requested, err := slots.clearHopMark()
+	other := OtherSlot(c.params.Slot)
+	switch {
+	case err != nil:
+		c.log.logf("%s/%s cannot be restored, so slot %s is not tried: %v", c.params.Slot, CmdlineFile, other, err)
+		return false
+	case !requested:
+		return false
+	case !c.params.Hop: // the restart failed, and this program was restarted
+		c.log.logf("slot %s is not tried: the machine was not restarted", other)
+		return false
+	}
+	c.log.logf("restarting into slot %s (try)", other)
+	c.log.drainConsole(ctx)
+	if c.params.NoKexec {
+		return true
+	}
+	if err := c.kexecOtherSlot(); err != nil {
+		c.log.logf("the other slot cannot be started: %v", err)
+		c.log.drainConsole(ctx)
+	}
+	return true
+}
+
+// kexecOtherSlot starts the other slot's kernel out of this one (kexec), because
+// Debian's kernel cannot ask the firmware for a trial. Whatever goes wrong after
+// that, a panic, the watchdog, a pulled plug, ends in the firmware, which starts the
+// slot of config.txt. kexecOtherSlot returns only if it fails.
+func (c *cardInit) kexecOtherSlot() error {
+	ctx, cancel := context.WithTimeout(context.Background(), kexecLoadTimeout)
+	defer cancel()
+	slots, err := OpenSlots(c.System, c.Paths)
+	if err != nil {
+		return err
+	}
+	other := OtherSlot(c.params.Slot)
 	if err := slots.checkComplete(other); err != nil {
 		return err
 	}
@@ -120,82 +99,83 @@ func (a *cardInit) kexecOtherSlot() error {
 	if err != nil {
 		return err
 	}
-	running, err := os.ReadFile(filepath.Join(a.Paths.Proc, "cmdline"))
+	running, err := os.ReadFile(filepath.Join(c.Paths.Proc, "cmdline"))
 	if err != nil {
 		return err
 	}
-	runningSlot, err := os.ReadFile(slots.filePath(a.params.Slot, CmdlineFile))
+	runningSlot, err := os.ReadFile(slots.filePath(c.params.Slot, CmdlineFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	kind := slots.kernelKind()
 	load := append([]string{"-l", slots.filePath(other, kind.file), "--initrd=" + slots.filePath(other, InitrdFile),
 		"--command-line=" + trialCmdline(string(own), string(running), string(runningSlot))}, kind.options...)
-	code, output, err := a.System.Run(ctx, kind.program, load...)
+	code, output, err := c.System.Run(ctx, kind.program, load...)
 	if err != nil {
 		return err
 	}
 	if code != 0 {
 		return fmt.Errorf("kexec ended with %d: %s", code, lastOutputLine(output))
 	}
-	if err := a.System.Unmount(a.Paths.Boot); err != nil {
-		a.logf("%v", err)
+	if err := c.System.Unmount(c.Paths.Boot); err != nil {
+		c.log.logf("%v", err)
 	}
-	a.detachUSB(ctx)
-	a.watchdog.stop(true) // its 15 s begin anew, for the next kernel to come up in
-	if a.params.Hop && a.params.Watchdog {
-		// There was no board yet for a guardian to look after. It is not closed.
-		if _, err := a.System.OpenWatchdog(watchdogTimeout); err != nil {
-			a.logf("no watchdog: %v", err)
+	c.detachUSB(ctx)
+	c.watchdog.stop(true) // its 15 s start again, for the next kernel
+	if c.params.Hop && c.params.Watchdog {
+		// No feeder has opened the watchdog yet, because no board was running. It is not
+		// closed.
+		if _, err := c.System.OpenWatchdog(watchdogTimeout); err != nil {
+			c.log.logf("no watchdog: %v", err)
 		}
 	}
-	_, output, err = a.System.Run(ctx, kind.program, "-e")
+	_, output, err = c.System.Run(ctx, kind.program, "-e")
 	return errors.Join(fmt.Errorf("kexec did not start it: %s", lastOutputLine(output)), err)
 }
 
-// detachUSB takes what is plugged in from its drivers, and then the host, whose
-// port loses its power: a packet that arrives late would be written into the
-// memory of the kernel that comes next.
-func (a *cardInit) detachUSB(ctx context.Context) {
+// detachUSB unbinds the USB devices from their drivers, and then the host, whose
+// port loses its power: a packet that arrived late would be written into the memory
+// of the next kernel.
+func (c *cardInit) detachUSB(ctx context.Context) {
 	for _, driver := range []struct{ dir, bound string }{
 		{"bus/usb/drivers/usb", "[0-9]*-*"}, {"bus/usb/drivers/usb", "usb[0-9]*"}, {"bus/platform/drivers/dwc2", "*.usb"},
 	} {
-		dir := filepath.Join(a.Paths.Sys, filepath.FromSlash(driver.dir))
-		found, err := filepath.Glob(filepath.Join(dir, driver.bound)) // sorted
+		dir := filepath.Join(c.Paths.Sys, filepath.FromSlash(driver.dir))
+		devices, err := filepath.Glob(filepath.Join(dir, driver.bound)) // sorted
 		if err != nil {
 			continue
 		}
-		for _, device := range slices.Backward(found) { // a hub comes before what is plugged into it
-			// What cannot be taken away stays as it is.
+		for _, device := range slices.Backward(devices) { // a hub comes before its devices
+			// A device that cannot be unbound stays as it is.
 			_ = os.WriteFile(filepath.Join(dir, "unbind"), []byte(filepath.Base(device)), 0)
 			sleep(ctx, unbindDelay)
 		}
 	}
 }
 
-// watchTrial restarts the machine, into the slot of config.txt, if the slot
-// that is on trial is not committed in time. It returns when it is, or ctx ends.
-func (a *cardInit) watchTrial(ctx context.Context, limit, look time.Duration) {
-	slots, err := OpenSlots(a.System, a.Paths)
+// watchTrial restarts the machine, into the slot of config.txt, if the slot on trial
+// is not committed within limit. It returns when the slot is committed or ctx ends.
+func (c *cardInit) watchTrial(ctx context.Context, limit, interval time.Duration) {
+	slots, err := OpenSlots(c.System, c.Paths)
 	if err != nil {
-		a.logf("%v", err)
+		c.log.logf("%v", err)
 		return
 	}
 	end := time.Now().Add(limit)
 	for ctx.Err() == nil {
-		if done, err := slots.Committed(); err == nil && done {
-			a.logf("slot %s has passed its trial", a.params.Slot)
+		if committed, err := slots.Committed(); err == nil && committed {
+			c.log.logf("slot %s has passed its trial", c.params.Slot)
 			return
 		}
 		if time.Now().After(end) {
-			a.logf("slot %s was not committed within %v: going back to slot %s", a.params.Slot, limit, OtherSlot(a.params.Slot))
-			a.System.Sync()
-			a.log.drainConsole(ctx)
-			if err := a.System.Restart(); err != nil {
-				a.logf("%v", err)
+			c.log.logf("slot %s was not committed within %v: going back to slot %s", c.params.Slot, limit, OtherSlot(c.params.Slot))
+			c.System.Sync()
+			c.log.drainConsole(ctx)
+			if err := c.System.Restart(); err != nil {
+				c.log.logf("%v", err)
 			}
 			return
 		}
-		sleep(ctx, look)
+		sleep(ctx, interval)
 	}
 }

@@ -11,41 +11,42 @@ import (
 )
 
 const (
-	// watchdogTimeout is how long the machine waits for a sign of life. The first
-	// boards' watchdog counts to 15 s.
+	// watchdogTimeout is the time without feeding after which the watchdog resets
+	// the machine. The first boards' watchdog counts to 15 s.
 	watchdogTimeout = 15 * time.Second
-	// feedInterval is how often it gets one while all is well.
+	// feedInterval is the interval between feedings while the board is healthy.
 	feedInterval = 3 * time.Second
-	// healthTimeout is how long the board's program may take for an answer: it may
-	// be busy with a crowd.
+	// healthTimeout bounds one health check: the board's program may be busy with a
+	// crowd.
 	healthTimeout = 2 * time.Second
-	// graceAfterStart is how long a program that has just started may be silent.
+	// graceAfterStart is how long a program that has just started may fail its
+	// health checks.
 	graceAfterStart = 90 * time.Second
-	// graceAfterHealth is how long one that was well may be silent: with the
-	// watchdog's own time this is when a hung board is reset.
+	// graceAfterHealth is how long a program that was healthy may fail them. A hung
+	// board is reset after this and watchdogTimeout.
 	graceAfterHealth = 45 * time.Second
 )
 
-// livenessPolicy decides whether the watchdog is petted. Only a board whose program
-// answers, or may not have come that far, is alive.
+// livenessPolicy decides whether the watchdog is fed: while the board's program
+// passes its health checks, or may not have come that far yet.
 type livenessPolicy struct {
-	since time.Time // when silence began to count
+	since time.Time // the last healthy check, or start
 	grace time.Duration
 }
 
-// shouldFeed is told whether the program has answered, and started is whether it was
-// started since the last call; it returns whether the watchdog is to be petted.
-func (v *livenessPolicy) shouldFeed(now time.Time, answered, started bool) bool {
+// shouldFeed takes the result of a health check, and whether the program was
+// started since the last call. It reports whether to feed the watchdog.
+func (p *livenessPolicy) shouldFeed(now time.Time, healthy, started bool) bool {
 	switch {
-	case answered:
-		v.since, v.grace = now, graceAfterHealth
+	case healthy:
+		p.since, p.grace = now, graceAfterHealth
 	case started:
-		v.since, v.grace = now, graceAfterStart
+		p.since, p.grace = now, graceAfterStart
 	}
-	return now.Sub(v.since) < v.grace
+	return now.Sub(p.since) < p.grace
 }
 
-// healthProbe asks the board's program whether it lives.
+// healthProbe checks the health of the board's program.
 type healthProbe struct {
 	url    string
 	client *http.Client
@@ -55,6 +56,7 @@ func newHealthProbe(url string) *healthProbe {
 	return &healthProbe{url: url, client: &http.Client{Timeout: healthTimeout, Transport: &http.Transport{DisableKeepAlives: true}}}
 }
 
+// checkHealth returns nil if the program answers 200.
 func (h *healthProbe) checkHealth(ctx context.Context) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url, nil)
 	if err != nil {
@@ -71,64 +73,65 @@ func (h *healthProbe) checkHealth(ctx context.Context) error {
 	return nil
 }
 
-// watchdogFeeder pets the watchdog, in a goroutine of its own, while the board lives.
+// watchdogFeeder feeds the hardware watchdog from its own goroutine while the board
+// is alive.
 type watchdogFeeder struct {
 	device      io.WriteCloser
-	checkHealth func(context.Context) error // the program's answer
-	startCount  func() int                  // how often the program was started
+	checkHealth func(context.Context) error
+	startCount  func() int // how many times the program was started
 	logf        func(format string, args ...any)
 
 	cancel context.CancelFunc
 	done   chan struct{}
-	ending sync.Once
+	once   sync.Once // stop
 }
 
-// startWatchdogFeeder begins to pet. It goes on until end.
-func startWatchdogFeeder(dog io.WriteCloser, ask func(context.Context) error, starts func() int, say func(string, ...any)) *watchdogFeeder {
+// startWatchdogFeeder starts feeding. It goes on until stop.
+func startWatchdogFeeder(device io.WriteCloser, checkHealth func(context.Context) error, startCount func() int, logf func(string, ...any)) *watchdogFeeder {
 	ctx, cancel := context.WithCancel(context.Background())
-	g := &watchdogFeeder{device: dog, checkHealth: ask, startCount: starts, logf: say, cancel: cancel, done: make(chan struct{})}
-	go g.run(ctx)
-	return g
+	f := &watchdogFeeder{device: device, checkHealth: checkHealth, startCount: startCount, logf: logf, cancel: cancel, done: make(chan struct{})}
+	go f.run(ctx)
+	return f
 }
 
-// stop stops petting. The watchdog is stopped too, unless it is to go on
-// counting: over the start of another kernel, which takes it over. A nil
-// guardian has nothing to end, and a second end is none.
-func (g *watchdogFeeder) stop(goOn bool) {
-	if g == nil {
+// stop stops feeding. With keepArmed the watchdog goes on counting, through the
+// start of another kernel, which takes it over; else stop disarms it. Calls after
+// the first, and on a nil feeder, do nothing.
+func (f *watchdogFeeder) stop(keepArmed bool) {
+	if f == nil {
 		return
 	}
-	g.ending.Do(func() {
-		g.cancel()
-		<-g.done
-		if goOn {
-			g.feed() // its time begins anew; it stays open
+	f.once.Do(func() {
+		f.cancel()
+		<-f.done
+		if keepArmed {
+			f.feed() // restarts its countdown; the device stays open
 			return
 		}
-		_, err := g.device.Write([]byte{'V'})
-		if err = errors.Join(err, g.device.Close()); err != nil {
-			g.logf("stopping the watchdog: %v", err)
+		_, err := f.device.Write([]byte{'V'}) // the magic close
+		if err = errors.Join(err, f.device.Close()); err != nil {
+			f.logf("stopping the watchdog: %v", err)
 		}
 	})
 }
 
-func (g *watchdogFeeder) run(ctx context.Context) {
-	defer close(g.done)
-	v := livenessPolicy{since: time.Now(), grace: graceAfterStart}
+func (f *watchdogFeeder) run(ctx context.Context) {
+	defer close(f.done)
+	policy := livenessPolicy{since: time.Now(), grace: graceAfterStart}
 	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
-	known, starved := 0, false
+	seenStarts, starving := 0, false
 	for ctx.Err() == nil {
-		n := g.startCount()
-		err := g.checkHealth(ctx)
-		alive := v.shouldFeed(time.Now(), err == nil, n != known)
-		known = n
+		starts := f.startCount()
+		err := f.checkHealth(ctx)
+		alive := policy.shouldFeed(time.Now(), err == nil, starts != seenStarts)
+		seenStarts = starts
 		if alive {
-			g.feed()
-		} else if !starved {
-			g.logf("the board does not answer (%v): the watchdog resets the machine", err)
+			f.feed()
+		} else if !starving {
+			f.logf("the board does not answer (%v): the watchdog resets the machine", err)
 		}
-		starved = !alive
+		starving = !alive
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
@@ -136,8 +139,8 @@ func (g *watchdogFeeder) run(ctx context.Context) {
 	}
 }
 
-func (g *watchdogFeeder) feed() {
-	if _, err := g.device.Write([]byte{0}); err != nil {
-		g.logf("petting the watchdog: %v", err)
+func (f *watchdogFeeder) feed() {
+	if _, err := f.device.Write([]byte{0}); err != nil {
+		f.logf("feeding the watchdog: %v", err)
 	}
 }

@@ -68,10 +68,10 @@ func ownKernel(t *testing.T, runs, file string) {
 // How each kind of kernel is loaded out of one of its own.
 func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 	for release, want := range map[string]string{
-		"":                 "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
-		"6.1.0-50-rpi":     "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
-		"6.1.0-50-armmp\n": "kexec -l boot/b/vmlinuz7 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1 --image-size=67108864",
-		"6.1.0-50-arm64\n": "kexec64 -l boot/b/vmlinuz8 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.tryboot=1",
+		"":                 "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1",
+		"6.1.0-50-rpi":     "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1",
+		"6.1.0-50-armmp\n": "kexec -l boot/b/vmlinuz7 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1 --image-size=67108864",
+		"6.1.0-50-arm64\n": "kexec64 -l boot/b/vmlinuz8 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1",
 	} {
 		p, m := newCard(t)
 		if release != "" {
@@ -111,7 +111,7 @@ func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.room = need - have - 1
-	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "write the card anew") {
+	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "write the new image to the card") {
 		t.Errorf("a byte too large: %v", err)
 	}
 	if got := s.readVersion("b"); got != "older" {
