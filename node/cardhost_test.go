@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"bramble/cluster"
-	"bramble/node/pi"
+	"bramble/node/host"
 )
 
 // fakeHost is a machine that knows what it is told.
@@ -16,7 +16,7 @@ type fakeHost struct{ set bool }
 
 func (f *fakeHost) ClockIsSet() bool             { return f.set }
 func (f *fakeHost) Notices() []string            { return []string{"its card is old"} }
-func (f *fakeHost) API(MachineSide) http.Handler { return http.NotFoundHandler() }
+func (f *fakeHost) API(BoardHandle) http.Handler { return http.NotFoundHandler() }
 
 func TestShutdownEndsADrainedBoard(t *testing.T) {
 	for _, tt := range []struct {
@@ -30,8 +30,8 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 		{"drained", cluster.Drained, time.Second, true},
 		{"clients that do not leave", cluster.Draining, maxHaltWait, true},
 	} {
-		b := &board{ended: make(chan error, 1)}
-		b.health.set(tt.state)
+		b := &board{lifecycle: lifecycle{ended: make(chan error, 1)}}
+		b.state.set(tt.state)
 		if tt.since > 0 {
 			b.haltRequestedAt.Store(time.Now().Add(-tt.since).UnixNano())
 		}
@@ -39,8 +39,8 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 		b.finishHalt() // the second reason waits for nobody
 		select {
 		case why := <-b.ended:
-			if !tt.ends || !errors.Is(why, ErrHalt) || b.health.get() != cluster.Drained {
-				t.Errorf("%s: it ends by %v in state %v", tt.name, why, b.health.get())
+			if !tt.ends || !errors.Is(why, ErrHalt) || b.state.get() != cluster.Drained {
+				t.Errorf("%s: it ends by %v in state %v", tt.name, why, b.state.get())
 			}
 		default:
 			if tt.ends {
@@ -51,7 +51,7 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 }
 
 func TestABoardOnAFullCardStartsAnewWhenThereIsRoom(t *testing.T) {
-	b := &board{ended: make(chan error, 1)}
+	b := &board{lifecycle: lifecycle{ended: make(chan error, 1)}}
 	tries := 0
 	b.awaitDiskSpace(t.Context(), time.Millisecond, func() error {
 		if tries++; tries < 3 {
@@ -75,8 +75,8 @@ func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
 		cluster.Serving: false, cluster.Draining: false, cluster.Drained: true, cluster.Stopping: true,
 	} {
 		b := &board{}
-		b.health.set(state)
-		if got := (machineSide{b}).Drained(); got != want {
+		b.state.set(state)
+		if got := (BoardHandle{b}).Drained(); got != want {
 			t.Errorf("%v: drained is %t", state, got)
 		}
 	}
@@ -84,7 +84,7 @@ func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
 
 func TestClockOfACard(t *testing.T) {
 	host := &fakeHost{}
-	card, shared := &board{cardHost: host}, &board{}
+	card, shared := &board{setup: setup{cardHost: host}}, &board{}
 	if !shared.clockIsSet() {
 		t.Error("this machine's clock counts as not set")
 	}
@@ -97,10 +97,10 @@ func TestClockOfACard(t *testing.T) {
 }
 
 func TestPiHealthIsAFault(t *testing.T) {
-	if f := piFaults(pi.Health{}); f != 0 {
-		t.Errorf("a board in good health has %v", f)
+	if f := piFaults(host.PiHealth{}); f != 0 {
+		t.Errorf("a healthy board has %v", f)
 	}
-	h := pi.Health{PowerLow: true, TooHot: true, Card: "is read-only: change it"}
+	h := host.PiHealth{PowerLow: true, TooHot: true, Card: "is read-only: change it"}
 	if f := piFaults(h); f != cluster.PowerLow|cluster.TooHot|cluster.CardFailing {
 		t.Errorf("all at once are %v", f)
 	}

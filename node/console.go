@@ -3,48 +3,85 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
 
 	"bramble/cache"
 	"bramble/cluster"
-	"bramble/cluster/link"
 	"bramble/cluster/purge"
 	"bramble/gpio"
-	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/rackcache"
 )
 
-// defaultBarLamps is the bar of a panel that nobody has configured.
-const defaultBarLamps = 5
+const (
+	// consoleHeaderTimeout bounds how long a console's client may take to send a
+	// request's fields.
+	consoleHeaderTimeout = 5 * time.Second
+	// consoleBodyTimeout bounds how long it may take to send the body after that.
+	consoleBodyTimeout = 10 * time.Second
+	// consoleIdleTimeout is how long an unused connection stays open.
+	consoleIdleTimeout = 2 * time.Minute
+	// defaultBarLamps is the number of lamps that the console draws for a board's load
+	// bar.
+	defaultBarLamps = 5
+)
 
-// consoleSource is the rack as this board sees it, and this board's hand on it: the
-// console's Source and Control.
-type consoleSource struct {
-	*console.Broadcaster
-	version      string
-	members      *cluster.Members
-	pages        *rackHandler
-	drain        func(undo bool)
-	locate       func(undo bool)
-	panelInputOf func(cluster.Board) gpio.Input // what a board's lamps tell
-	canSteer     bool
-	notices      func() []string
+func (b *board) newConsole() (*console.Console, error) {
+	source := &consoleSource{b.events, b}
+	return console.New(console.Config{
+		Source: source, Control: source, Shop: b.counter.handler(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
+		Password: b.cfg.Console.Password, Logger: b.log,
+	})
 }
 
-// Snapshot reads what gossip and this board know; it asks nobody.
-func (v *consoleSource) Snapshot() console.Snapshot {
-	s := console.Snapshot{At: time.Now().UTC(), Version: v.version, Observer: v.pages.self, CanSteer: v.canSteer, Notices: v.notices()}
-	ring := v.members.Ring()
+func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: consoleHeaderTimeout,
+		ReadTimeout:       consoleHeaderTimeout + consoleBodyTimeout,
+		IdleTimeout:       consoleIdleTimeout,
+		ErrorLog:          slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(console.LimitListener(b.console)) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("console: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if server.Shutdown(closing) != nil {
+		server.Close()
+	}
+	<-served
+	return nil
+}
+
+// consoleSource is the rack as this board sees it, and what this board can do to it:
+// the console's RackSource and Control.
+type consoleSource struct {
+	*console.Broadcaster
+	b *board
+}
+
+// Snapshot returns what gossip and this board know; it calls no other board.
+func (s *consoleSource) Snapshot() console.Snapshot {
+	view := console.Snapshot{
+		At: time.Now().UTC(), Version: s.b.version, Observer: s.b.cfg.Board.Name, CanSteer: true, Notices: s.b.collectNotices(),
+	}
+	ring := s.b.members.Ring()
 	shares := ring.Shares()
-	for _, b := range v.members.Boards() {
-		s.Boards = append(s.Boards, toBoardView(b, shares[b.Name], v.panelInputOf(b)))
+	for _, other := range s.b.members.Boards() {
+		view.Boards = append(view.Boards, toBoardView(other, shares[other.Name], s.b.panelInputOf(other)))
 	}
 	for _, arc := range ring.Arcs() {
-		s.Ring = append(s.Ring, console.RingArc{From: arc.From, To: arc.To, Board: arc.Board})
+		view.Ring = append(view.Ring, console.RingArc{From: arc.From, To: arc.To, Board: arc.Board})
 	}
-	return s
+	return view
 }
 
 func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.BoardView {
@@ -70,74 +107,73 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 	return view
 }
 
-// vitalsToPanel is what a board's vitals mean to its panel.
-func vitalsToPanel(v cluster.Vitals) gpio.Input {
-	in := gpio.Input{Load: float64(v.Load)}
-	switch v.State {
-	case cluster.Starting:
-		in.Health = gpio.Starting
-	case cluster.Joining:
-		in.Health = gpio.Joining
-	case cluster.Serving:
-		in.Health = gpio.Serving
-	case cluster.Draining, cluster.Stopping:
-		in.Health = gpio.Draining
-	case cluster.Drained:
-		in.Health = gpio.Drained
+// membershipEvent converts an event of the rack's membership.
+func membershipEvent(e cluster.Event) console.Event {
+	kind := e.Kind.String()
+	if e.Kind == cluster.Changed {
+		kind = "state"
 	}
-	for _, pair := range [...]struct {
-		told cluster.Fault
-		lamp gpio.FaultCode
-	}{
-		{cluster.PeerLost, gpio.PeerLost},
-		{cluster.OriginDown, gpio.OriginDown},
-		{cluster.ClockNotSet, gpio.ClockUnset},
-		{cluster.CutOff, gpio.NoMajority},
-		{cluster.CardFailing, gpio.CardFailing},
-		{cluster.NoMajority, gpio.NoMajority},
-		{cluster.PowerLow, gpio.PowerLow},
-		{cluster.TooHot, gpio.TooHot},
-	} {
-		if v.Faults&pair.told != 0 {
-			in.Faults = in.Faults.With(pair.lamp)
-		}
-	}
-	return in
+	return console.Event{At: e.At, Kind: kind, Board: e.Board, Text: e.Text}
 }
 
-// Purge tells the whole rack to forget something.
-func (v *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
-	purges, err := v.toPurges(p)
+// purgeApplied shows a purge that this board has applied, on the console and the panel.
+func (b *board) purgeApplied(p purge.Purge, dropped int) {
+	now := time.Now()
+	b.events.Publish(console.Event{At: now, Kind: "purge", Board: b.cfg.Board.Name, Text: purgeText(p, dropped)})
+	b.showPurge(now)
+}
+
+func purgeText(p purge.Purge, dropped int) string {
+	what := "everything"
+	switch p.Kind {
+	case purge.URL:
+		what = p.Target
+	case purge.Tag:
+		what = "tag " + p.Target
+	}
+	objects := "objects"
+	if dropped == 1 {
+		objects = "object"
+	}
+	did := "dropped"
+	if p.Soft {
+		did = "marked stale"
+	}
+	return fmt.Sprintf("purged %s: %d %s %s", what, dropped, objects, did)
+}
+
+// Purge purges something from the whole rack.
+func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
+	purges, err := s.toPurges(p)
 	if err != nil {
 		return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 	}
-	for _, purge := range purges {
-		if err := v.pages.purger.Issue(purge); err != nil {
+	for _, one := range purges {
+		if err := s.b.purger.Issue(one); err != nil {
 			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 		}
 	}
-	obeyed, absent := v.pages.purger.Spread(ctx, purgeReplyWait)
-	obeyed = append(obeyed, v.pages.self)
-	slices.Sort(obeyed)
-	for _, b := range v.members.Boards() {
-		if !b.Alive && !b.Left && !slices.Contains(absent, b.Name) {
-			absent = append(absent, b.Name)
+	applied, absent := s.b.purger.Spread(ctx, rackcache.PurgeWait)
+	applied = append(applied, s.b.cfg.Board.Name)
+	slices.Sort(applied)
+	for _, other := range s.b.members.Boards() {
+		if !other.Alive && !other.Left && !slices.Contains(absent, other.Name) {
+			absent = append(absent, other.Name)
 		}
 	}
 	slices.Sort(absent)
-	return console.PurgeResult{Applied: obeyed, Absent: absent}, nil
+	return console.PurgeResult{Applied: applied, Absent: absent}, nil
 }
 
-// toPurges are what an operator's purge is to the rack. A path is a page of each
-// of its sites.
-func (v *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) {
+// toPurges converts an operator's purge. A path stands for one page of each site.
+func (s *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) {
 	switch {
 	case p.Tag != "":
 		return []purge.Purge{{Kind: purge.Tag, Target: p.Tag, Soft: p.Soft}}, nil
 	case p.URL == "":
 		return []purge.Purge{{Kind: purge.All, Soft: p.Soft}}, nil
 	}
-	pages, err := v.pages.sites.PurgeKeys(p.URL)
+	pages, err := s.b.sites.PurgeKeys(p.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -149,27 +185,27 @@ func (v *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) 
 }
 
 // Drain takes a board out of service, or puts it back.
-func (v *consoleSource) Drain(ctx context.Context, board string, undo bool) error {
-	return v.callBoard(ctx, board, undo, v.drain, drainPath)
+func (s *consoleSource) Drain(ctx context.Context, board string, undo bool) error {
+	return s.callBoard(ctx, board, undo, s.b.drainBoard, drainPath)
 }
 
-// Locate has a board's health lamp blink, or stop that.
-func (v *consoleSource) Locate(ctx context.Context, board string, undo bool) error {
-	return v.callBoard(ctx, board, undo, v.locate, locatePath)
+// Locate makes a board's health lamp blink, or stops that.
+func (s *consoleSource) Locate(ctx context.Context, board string, undo bool) error {
+	return s.callBoard(ctx, board, undo, s.b.locateBoard, locatePath)
 }
 
-// callBoard does something on this board, or has another do it.
-func (v *consoleSource) callBoard(ctx context.Context, board string, undo bool, here func(undo bool), path string) error {
-	if board == v.pages.self {
-		here(undo)
+// callBoard calls do if board is this one, or requests path of the other board.
+func (s *consoleSource) callBoard(ctx context.Context, board string, undo bool, do func(undo bool), path string) error {
+	if board == s.b.cfg.Board.Name {
+		do(undo)
 		return nil
 	}
-	boards := v.members.Boards()
-	known := slices.IndexFunc(boards, func(b cluster.Board) bool { return b.Name == board })
-	if known < 0 {
-		return fmt.Errorf("%w: %q is none of this rack's boards", console.ErrUnknownBoard, board)
+	boards := s.b.members.Boards()
+	at := slices.IndexFunc(boards, func(b cluster.Board) bool { return b.Name == board })
+	if at < 0 {
+		return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
 	}
-	if !boards[known].Alive {
+	if !boards[at].Alive {
 		return fmt.Errorf("%w: %s is not running", console.ErrUnavailable, board)
 	}
 	if undo {
@@ -177,9 +213,9 @@ func (v *consoleSource) callBoard(ctx context.Context, board string, undo bool, 
 	}
 	r, err := http.NewRequest(http.MethodPost, "https://board"+path, nil)
 	if err != nil {
-		return fmt.Errorf("asking %s: %w", board, err)
+		return fmt.Errorf("calling %s: %w", board, err)
 	}
-	resp, err := v.pages.link.Control(ctx, board, r)
+	resp, err := s.b.link.Control(ctx, board, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", console.ErrUnavailable, err)
 	}
@@ -188,44 +224,4 @@ func (v *consoleSource) callBoard(ctx context.Context, board string, undo bool, 
 		return fmt.Errorf("%w: %s answered with status %d", console.ErrUnavailable, board, resp.StatusCode)
 	}
 	return nil
-}
-
-// roster is who is in the rack, as the purges see it.
-type roster struct {
-	members     *cluster.Members
-	join        int         // other boards' addresses in the configuration
-	reachedPeer func() bool // another board was reached since the start
-}
-
-// Peers are the live boards without this one.
-func (r roster) Peers() []link.Peer {
-	var peers []link.Peer
-	for _, b := range r.members.Boards() {
-		if b.Alive && !b.Self && b.Link != "" {
-			peers = append(peers, link.Peer{Name: b.Name, Addr: b.Link})
-		}
-	}
-	return peers
-}
-
-// Known counts the boards that a majority is taken of. A board that was told of
-// others and has met none since its start counts one of them: it cannot know
-// what they have purged.
-func (r roster) Known() int {
-	_, known := r.members.Known()
-	if known == 1 && r.join > 0 && !r.reachedPeer() {
-		return 2
-	}
-	return known
-}
-
-// countOtherAddrs counts the join addresses that are not this board's own.
-func countOtherAddrs(cfg config.RackSettings, self string) int {
-	n := 0
-	for _, addr := range cfg.Join {
-		if addr != self {
-			n++
-		}
-	}
-	return n
 }

@@ -3,27 +3,40 @@ package node
 import (
 	"context"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
 
+	"bramble/cache"
 	"bramble/cluster"
-	"bramble/node/console"
-	"bramble/node/origin"
+	"bramble/node/front"
+	"bramble/node/host"
 )
 
-// joinPollInterval is how often a board that looks for its rack looks whether it has found it.
-const joinPollInterval = 20 * time.Millisecond
+const (
+	// heartbeatInterval is the interval between two samples of vitals.
+	heartbeatInterval = time.Second
+	// nameConflictShownFor is how long a conflict of names is shown after it was last
+	// seen.
+	nameConflictShownFor = time.Minute
+	// piReadInterval is the interval at which a Pi's health is read: a few small files,
+	// of things that change slowly.
+	piReadInterval = 3 * time.Second
+)
 
-// idleBeatsUntilDrained is how many beats in a row must pass without a reply before a
-// draining board is drained: who wanted to go has gone.
-const idleBeatsUntilDrained = 2
+// heartbeat is what the board last found out about itself.
+type heartbeat struct {
+	sampler     *sampler
+	faults      atomic.Uint32                 // cluster.Fault of the last sample
+	idleBeats   atomic.Int64                  // samples in a row without a reply
+	pi          atomic.Pointer[host.PiHealth] // nil: not read yet
+	nameTakenAt atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds
+}
 
-// nameConflictShownFor is how long a conflict of names is shown after it was last seen.
-const nameConflictShownFor = time.Minute
-
-// runHeartbeat is the third journey: once a second the board's counters become one
-// sample of vitals, which gossip, console and panel tell.
+// runHeartbeat is the third journey: once a second the parts' counters become one
+// sample of vitals, which gossip, console and panel show.
 func (b *board) runHeartbeat(ctx context.Context) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
@@ -40,10 +53,10 @@ func (b *board) runHeartbeat(ctx context.Context) {
 	}
 }
 
-// publishVitals takes a sample and hands it to gossip.
+// publishVitals takes a sample and passes it to gossip and the panel.
 func (b *board) publishVitals() {
 	v := b.sampler.takeSample(time.Now())
-	v.State = b.health.get()
+	v.State = b.state.get()
 	v.Faults = b.currentFaults()
 	b.faults.Store(uint32(v.Faults))
 	if v.HitsPerSecond > 0 {
@@ -55,15 +68,16 @@ func (b *board) publishVitals() {
 	b.updatePanel(v, time.Now())
 }
 
+// currentFaults collects the faults of all parts.
 func (b *board) currentFaults() cluster.Fault {
-	var faults cluster.Fault
+	faults := piFaults(b.piHealth())
 	if alive, known := b.members.Known(); alive < known {
 		faults |= cluster.PeerLost
 	}
 	if len(b.sites.Down()) > 0 {
 		faults |= cluster.OriginDown
 	}
-	if !b.purger.LeaseValid() && b.health.get() != cluster.Starting && b.health.get() != cluster.Joining {
+	if !b.purger.LeaseValid() && b.state.get() != cluster.Starting && b.state.get() != cluster.Joining {
 		faults |= cluster.CutOff
 	}
 	if !b.clockIsSet() {
@@ -75,16 +89,16 @@ func (b *board) currentFaults() cluster.Fault {
 	if b.cardUnusable.Load() {
 		faults |= cluster.CardFailing
 	}
-	faults |= piFaults(b.piHealth())
 	if at := b.nameTakenAt.Load(); at != 0 && time.Since(time.Unix(0, at)) < nameConflictShownFor {
 		faults |= cluster.NameTaken
 	}
 	return faults
 }
 
-// buildMeta is what this board gossips of itself.
+// buildMeta returns what this board gossips about itself. self is its gossip
+// address, "" before gossip runs.
 func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
-	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Flags: b.currentMarks()}
+	m := cluster.Meta{Weight: b.cfg.Board.Weight, Version: shortVersion(b.version), Vitals: v, Flags: b.currentFlags()}
 	m.LinkPort = uint16(b.link.Addr().(*net.TCPAddr).Port)
 	host, _, err := net.SplitHostPort(self)
 	if err == nil {
@@ -96,14 +110,14 @@ func (b *board) buildMeta(v cluster.Vitals, self string) cluster.Meta {
 
 func shortVersion(version string) string { return version[:min(len(version), cluster.MaxVersion)] }
 
-// urlOf is how a listener is reached: at its own address or, if it listens on
-// every one, at the board's.
-func urlOf(listener net.Addr, host, usual string) string {
+// urlOf returns the URL of a listener: with its own address or, if it listens on
+// every address, with host. It leaves out the default port.
+func urlOf(listener net.Addr, host, defaultPort string) string {
 	addr := listener.(*net.TCPAddr)
 	if !addr.IP.IsUnspecified() {
 		host = addr.IP.String()
 	}
-	if port := strconv.Itoa(addr.Port); port != usual {
+	if port := strconv.Itoa(addr.Port); port != defaultPort {
 		return "http://" + net.JoinHostPort(host, port)
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
@@ -112,170 +126,102 @@ func urlOf(listener net.Addr, host, usual string) string {
 	return "http://" + host
 }
 
-// followMembership keeps the link's list of boards equal to the rack's, and passes the
-// rack's events on.
-func (b *board) followMembership(ctx context.Context) {
-	changes, stop := b.members.Watch()
-	defer stop()
-	refresh := time.NewTicker(heartbeatInterval)
-	defer refresh.Stop()
-	who := roster{members: b.members}
+// sampler turns totals into the figures of the last second.
+type sampler struct {
+	start     time.Time
+	counts    func() front.Counts
+	stats     func() cache.Stats
+	readUsage func() host.Usage
+	readLoad  func(now time.Time) (share float64, known bool) // of the machine's capacity; nil: other boards use the machine too
+
+	last totals // of the previous sample
+}
+
+// totals are counters since the start; a sample is the difference of two.
+type totals struct {
+	at                 time.Time
+	replies            int64
+	hits, cacheLookups int64
+	cpu                time.Duration
+}
+
+// takeSample returns the figures since the last call. If the machine's load is not
+// known, Load is the share of one processor that the board uses. The caller adds
+// state and faults. One goroutine calls it.
+func (s *sampler) takeSample(now time.Time) cluster.Vitals {
+	counts, stats, usage := s.counts(), s.stats(), s.readUsage()
+	next := totals{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, cacheLookups: stats.Requests, cpu: usage.CPU}
+	last := s.last
+	s.last = next
+	v := cluster.Vitals{
+		Memory:      usage.MemoryBytes,
+		Connections: counts.Open,
+		CacheBytes:  stats.Bytes,
+		CacheBudget: stats.Budget,
+		Uptime:      now.Sub(s.start),
+	}
+	if elapsed := next.at.Sub(last.at).Seconds(); elapsed > 0 {
+		v.HitsPerSecond = float32(float64(next.replies-last.replies) / elapsed)
+		v.CPU = float32((next.cpu - last.cpu).Seconds() / elapsed)
+	}
+	v.Load = min(v.CPU, 1)
+	if s.readLoad != nil {
+		if share, known := s.readLoad(now); known {
+			v.Load = float32(share)
+		}
+	}
+	if lookups := next.cacheLookups - last.cacheLookups; lookups > 0 {
+		v.HitRatio = float32(next.hits-last.hits) / float32(lookups)
+	}
+	return v
+}
+
+// watchPi reads the health of a Raspberry Pi, and logs what changes, until ctx ends.
+func (b *board) watchPi(ctx context.Context) {
+	folder := ""
+	if b.cfg.Orders.Enabled && b.counter != nil {
+		folder = b.cfg.Orders.Directory
+		if real, err := filepath.EvalSymlinks(folder); err == nil {
+			folder = real // the mount table has no links
+		}
+	}
+	reader := host.NewPiReader(os.DirFS("/"), folder, func() (int64, bool) { return host.FreeSpace(folder) })
+	tick := time.NewTicker(piReadInterval)
+	defer tick.Stop()
 	for {
-		peers := who.Peers()
-		b.link.SetPeers(peers)
-		if len(peers) > 0 {
-			b.reachedPeer.Store(true)
+		health := reader.Read()
+		if last := b.pi.Swap(&health); last == nil || *last != health {
+			for _, notice := range piNotices(b.cfg.Board.Name, health) {
+				b.log.Warn(notice)
+			}
 		}
-		b.shareOriginPermits()
 		select {
 		case <-ctx.Done():
 			return
-		case <-refresh.C:
-		case event, open := <-changes:
-			if !open {
-				return
-			}
-			if event.Kind == cluster.Conflict && event.Board == b.cfg.Board.Name {
-				b.nameTakenAt.Store(time.Now().UnixNano())
-			}
-			b.events.Publish(toConsoleEvent(event))
+		case <-tick.C:
 		}
 	}
 }
 
-// joinRack waits until the board has found its rack, or has looked long enough,
-// learns what the rack has purged, and takes its place on the ring.
-func (b *board) joinRack(ctx context.Context) {
-	b.health.set(cluster.Joining)
-	waitUntil(ctx, joinWait, func() bool { return b.isAlone() || b.reachedPeer.Load() })
-	if ctx.Err() != nil {
-		return
+// piHealth returns the last reading.
+func (b *board) piHealth() host.PiHealth {
+	if h := b.pi.Load(); h != nil {
+		return *h
 	}
-	b.discoveryDone.Store(true)
-	b.purger.RenewLease(ctx)
-	if b.sites.HasServers() {
-		// One that owned keys before would have its first clients wait. In a rack
-		// whose boards all start one after another it does not wait for the last.
-		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
-	}
-	waitUntil(ctx, ordersWait, b.counter.ready)
-	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
-		b.log.Warn(notice)
-	}
-	if b.health.changeFrom(cluster.Joining, cluster.Serving) {
-		b.announceState()
-	}
+	return host.PiHealth{}
 }
 
-// isAlone reports whether this board was told of no others and looks for none.
-func (b *board) isAlone() bool {
-	return countOtherAddrs(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
-}
-
-// shareOriginPermits divides the places at the origins among the boards of the rack,
-// and reports whether this board has all that are its. Until it has looked for
-// its rack it has none.
-func (b *board) shareOriginPermits() bool {
-	if !b.discoveryDone.Load() {
-		return false
+// piFaults returns the faults of a reading.
+func piFaults(h host.PiHealth) cluster.Fault {
+	var faults cluster.Fault
+	if h.PowerLow {
+		faults |= cluster.PowerLow
 	}
-	var boards []origin.RackMember
-	for _, other := range b.members.Boards() {
-		if other.Alive || !other.Left {
-			boards = append(boards, origin.RackMember{Name: other.Name, Alive: other.Alive})
-		}
+	if h.TooHot {
+		faults |= cluster.TooHot
 	}
-	return b.sites.SharePermits(b.cfg.Board.Name, boards, b.isAlone(), time.Now())
-}
-
-// waitUntil looks every joinLook until something is so, for at most limit.
-func waitUntil(ctx context.Context, limit time.Duration, so func() bool) {
-	look := time.NewTicker(joinPollInterval)
-	defer look.Stop()
-	patience := time.NewTimer(limit)
-	defer patience.Stop()
-	for !so() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-patience.C:
-			return
-		case <-look.C:
-		}
+	if h.Card != "" {
+		faults |= cluster.CardFailing
 	}
-}
-
-// announceState tells the rack of a change of state at once, not at the next beat.
-func (b *board) announceState() {
-	self := b.members.Self()
-	v := self.Meta.Vitals
-	v.State = b.health.get()
-	b.members.SetMeta(b.buildMeta(v, self.Addr.String()))
-}
-
-// drainBoard takes the board out of service, or puts it back: it owns no keys, says
-// so at /readyz, and answers whoever still comes, once a connection.
-func (b *board) drainBoard(undo bool) {
-	if undo {
-		if b.health.changeFrom(cluster.Draining, cluster.Serving) || b.health.changeFrom(cluster.Drained, cluster.Serving) {
-			b.front.SetDraining(false)
-			b.announceState()
-		}
-		return
-	}
-	if b.health.changeFrom(cluster.Serving, cluster.Draining) || b.health.changeFrom(cluster.Joining, cluster.Draining) {
-		b.idleBeats.Store(0)
-		b.front.SetDraining(true)
-		b.announceState()
-	}
-}
-
-// finishDrain finds out when a draining board has been left by its clients.
-func (b *board) finishDrain() {
-	if b.health.get() != cluster.Draining || b.idleBeats.Load() < idleBeatsUntilDrained || b.front.Counts().InFlight > 0 {
-		return
-	}
-	if b.health.changeFrom(cluster.Draining, cluster.Drained) {
-		b.announceState()
-		b.events.Publish(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
-			Text: b.cfg.Board.Name + " has no clients left and is safe to unplug"})
-	}
-}
-
-// checkReady says whether clients should be sent here.
-func (b *board) checkReady() (bool, string) {
-	state := b.health.get()
-	if state == cluster.Serving {
-		return true, ""
-	}
-	return false, "this board is " + state.String()
-}
-
-// collectNotices are what a person at the console must know of this board.
-func (b *board) collectNotices() []string {
-	var all []string
-	faults := cluster.Fault(b.faults.Load())
-	if faults&cluster.CutOff != 0 {
-		all = append(all, b.cfg.Board.Name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
-	}
-	if faults&cluster.OriginDown != 0 {
-		all = append(all, "The origin "+strings.Join(b.sites.Down(), ", ")+" does not answer as it should: stored pages are shown as long as their rules allow.")
-	}
-	if faults&cluster.NameTaken != 0 {
-		all = append(all, "Another board uses the name "+b.cfg.Board.Name+": give one of them another [board] name.")
-	}
-	if faults&cluster.ClockNotSet != 0 {
-		all = append(all, "The clock of "+b.cfg.Board.Name+" is not set.")
-	}
-	all = append(all, piNotices(b.cfg.Board.Name, b.piHealth())...)
-	if b.cardUnusable.Load() {
-		all = append(all, "The card of "+b.cfg.Board.Name+" cannot be used: it serves pages and takes no orders. Its log says why.")
-	}
-	if b.cardHost != nil {
-		all = append(all, b.cardHost.Notices()...)
-	}
-	if b.certs != nil {
-		all = append(all, b.certs.Notices()...)
-	}
-	return append(all, b.counter.notices(b.cfg.Board.Name)...)
+	return faults
 }

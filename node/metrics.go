@@ -84,12 +84,12 @@ func (b *board) addCacheMetrics(m metricSet) {
 // addRackMetrics adds the figures of the rack, and the board's state and faults
 // as one series for each value, 1 for those that hold.
 func (b *board) addRackMetrics(m metricSet) {
-	m.addFigure("bramble_rack_copies_sent_total", b.replicator.sent.Load)
-	m.addFigure("bramble_rack_copies_dropped_total", b.replicator.dropped.Load)
+	m.addFigure("bramble_rack_copies_sent_total", func() int64 { return b.rackCache.Stats().CopiesSent })
+	m.addFigure("bramble_rack_copies_dropped_total", func() int64 { return b.rackCache.Stats().CopiesDropped })
 	m.addFigure("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
 	m.addFigure("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
 	for state := cluster.Starting; state <= cluster.Stopping; state++ {
-		m.addFlag(fmt.Sprintf("bramble_board_state{state=%q}", state), func() bool { return b.health.get() == state })
+		m.addFlag(fmt.Sprintf("bramble_board_state{state=%q}", state), func() bool { return b.state.get() == state })
 	}
 	for fault := cluster.PeerLost; fault <= cluster.TooHot; fault <<= 1 {
 		m.addFlag(fmt.Sprintf("bramble_board_fault{fault=%q}", fault), func() bool { return cluster.Fault(b.faults.Load())&fault != 0 })

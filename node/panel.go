@@ -17,43 +17,44 @@ import (
 	"bramble/node/orderservice"
 )
 
-// purgeWaveStep is how much later each board of a rack shows a purge than the one
-// before it, so that the wave is seen to run along the rack.
-const purgeWaveStep = 125 * time.Millisecond
+const (
+	// purgeWaveStep is the delay after which each board of a rack shows a purge after
+	// its neighbour, so that a wave runs along the rack.
+	purgeWaveStep = 125 * time.Millisecond
+	// maxQueuedPresses bounds the presses of the button that wait to be handled.
+	maxQueuedPresses = 4
+)
 
-// maxQueuedPresses is how many presses of the button may wait to be obeyed.
-const maxQueuedPresses = 4
-
-// panelState are the board's panel: the third journey's last step. Without any lamp
-// there is still what they would do, which the console shows.
+// panelState is the board's panel of LEDs and its button: the third journey's last
+// step. A board without LEDs computes what they would show, for the console.
 type panelState struct {
 	panel   *gpio.Panel
-	meter   gpio.LoadMeter // of the beat alone
+	meter   gpio.LoadMeter // used by the heartbeat only
 	located atomic.Bool
-	purged  atomic.Int64 // when a purge was last obeyed, Unix nanoseconds by this board's clock
+	purged  atomic.Int64 // when a purge was last applied, Unix nanoseconds by this board's clock
 	presses chan gpio.ButtonPress
 }
 
-// OpenPanel opens the lamps and the button that the settings ask for. What
-// cannot be had is in the error, one sentence each, and the rest is there. A
-// machine that is no Pi has none unless pins are named.
+// OpenPanel opens the lamps and the button of the settings. The error names each
+// part that cannot be opened, a sentence each; the rest works. A machine that is not
+// a Pi has no panel unless the settings name pins.
 func OpenPanel(cfg config.PanelSettings) (pins.PanelParts, error) {
 	host := pins.NewPinHost()
-	s, ask := panelPins(cfg, host.Model)
-	if !ask {
+	s, hasPanel := panelPins(cfg, host.Model)
+	if !hasPanel {
 		return pins.PanelParts{}, nil
 	}
 	opened, err := pins.Open(s, host)
-	said := []error{err}
+	problems := []error{err}
 	for _, w := range s.Warnings(host.Model) {
-		said = append(said, errors.New("panel: "+w))
+		problems = append(problems, errors.New("panel: "+w))
 	}
-	return opened, errors.Join(said...)
+	return opened, errors.Join(problems...)
 }
 
-// panelPins fills in what the settings leave to the board's model. ask is false
-// if there is nothing to be opened.
-func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, ask bool) {
+// panelPins completes the settings with the defaults of the board's model. hasPanel
+// is false if there is nothing to open.
+func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, hasPanel bool) {
 	if model != "" {
 		s = pins.Defaults(model)
 	}
@@ -79,23 +80,23 @@ func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, ask bool)
 	return s, s.Strip || s.Health != "" || s.Button != "" || s.LED != "" || len(s.Bar) > 0
 }
 
-// openPanel opens the panel. A part that cannot be had is one line in the log,
-// and the board serves on.
+// openPanel opens the panel. A part that cannot be opened costs a line in the log,
+// and the board serves without it.
 func (b *board) openPanel(log *slog.Logger) {
 	opened, err := OpenPanel(b.cfg.Panel)
 	if err != nil {
-		log.Warn("the panel is not whole", "error", err)
+		log.Warn("a part of the panel cannot be opened", "error", err)
 	}
 	b.panel.presses = make(chan gpio.ButtonPress, maxQueuedPresses)
 	b.panel.panel = gpio.NewPanel(gpio.Config{
 		Clock: gpio.NewWallClock(b.counter.clockLead), Drivers: opened.Drivers, Contact: opened.Contact,
 		OnPress:   b.queuePress,
-		OnFailure: func(err error) { log.Warn("a part of the panel has failed and is left alone", "error", err) },
+		OnFailure: func(err error) { log.Warn("a part of the panel has failed and is off now", "error", err) },
 	})
 }
 
-// clockLead is how far the ledger's clock is ahead of this board's: lamps play
-// by it, in step over the rack.
+// clockLead returns by how much the ledger's clock is ahead of this board's. The
+// lamps of a rack play in step by the ledger's.
 func (c *counter) clockLead() time.Duration {
 	if c == nil {
 		return 0
@@ -107,9 +108,8 @@ func (c *counter) clockLead() time.Duration {
 	return time.Until(now)
 }
 
-// queuePress is told of each press of the button by the goroutine that plays the
-// lamps, which must not wait: who presses faster than the board can follow has
-// pressed for nothing.
+// queuePress queues a press of the button. The goroutine that plays the lamps calls
+// it and must not wait, so presses that come too fast are dropped.
 func (b *board) queuePress(p gpio.ButtonPress) {
 	select {
 	case b.panel.presses <- p:
@@ -117,7 +117,7 @@ func (b *board) queuePress(p gpio.ButtonPress) {
 	}
 }
 
-// handlePresses does what the button asks for, until ctx ends.
+// handlePresses handles the presses of the button, until ctx ends.
 func (b *board) handlePresses(ctx context.Context) {
 	for {
 		select {
@@ -142,33 +142,33 @@ func (b *board) handlePress(p gpio.ButtonPress) {
 	}
 }
 
-// locateBoard has the health lamp blink until it is undone.
+// locateBoard makes the health lamp blink, or, with undo, stops that.
 func (b *board) locateBoard(undo bool) {
 	b.panel.located.Store(!undo)
 	b.announceState()
 	b.refreshPanel(b.members.Self().Meta.Vitals)
 }
 
-// showPurge has the lamps show a purge.
+// showPurge makes the lamps show a purge.
 func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
 
-// updatePanel is what a beat tells the lamps.
+// updatePanel shows a sample of vitals.
 func (b *board) updatePanel(v cluster.Vitals, at time.Time) {
 	in := b.ownPanelInput(v, at)
 	in.Load, in.Peak = b.panel.meter.Add(in.Load, time.Duration(at.UnixNano()))
 	b.panel.panel.Update(in)
 }
 
-// refreshPanel tells the lamps of something between two beats.
+// refreshPanel shows a change between two samples.
 func (b *board) refreshPanel(v cluster.Vitals) {
 	in := b.ownPanelInput(v, time.Now())
-	was := b.panel.panel.Input()
-	in.Load, in.Peak = was.Load, was.Peak
+	last := b.panel.panel.Input()
+	in.Load, in.Peak = last.Load, last.Peak
 	b.panel.panel.Update(in)
 }
 
-// panelInputOf is what a board's lamps tell now. Of another board it is what can be
-// known from here: all but what is pressed on its button.
+// panelInputOf returns what a board's lamps show now. For another board it is what
+// is known here: everything but the presses of its button.
 func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 	if other.Self {
 		return b.panel.panel.Input()
@@ -176,26 +176,27 @@ func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 	return b.buildPanelInput(other, time.Now())
 }
 
-// ownPanelInput is all that this board's own lamps tell.
+// ownPanelInput returns what this board's own lamps must show.
 func (b *board) ownPanelInput(v cluster.Vitals, at time.Time) gpio.Input {
 	self := b.members.Self()
-	self.Meta.Vitals, self.Meta.Flags = v, b.currentMarks()
+	self.Meta.Vitals, self.Meta.Flags = v, b.currentFlags()
 	return b.buildPanelInput(self, at)
 }
 
-// currentMarks are what others see of this board's lamps beside its vitals.
-func (b *board) currentMarks() cluster.Flags {
-	var m cluster.Flags
+// currentFlags returns what other boards show of this one beside its vitals.
+func (b *board) currentFlags() cluster.Flags {
+	var flags cluster.Flags
 	if b.panel.located.Load() {
-		m |= cluster.Located
+		flags |= cluster.Located
 	}
 	if b.counter != nil && b.counter.ledger.Status().Leading {
-		m |= cluster.Leading
+		flags |= cluster.Leading
 	}
-	return m
+	return flags
 }
 
-// buildPanelInput is what the lamps of a board of this rack tell, as far as this board knows.
+// buildPanelInput returns what the lamps of a board of this rack show, as far as
+// this board knows.
 func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	in := vitalsToPanel(of.Meta.Vitals)
 	in.Locate = of.Meta.Flags&cluster.Located != 0
@@ -213,8 +214,8 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	}
 	in.DeadSide = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
 	if purged := b.panel.purged.Load(); purged != 0 {
-		place := time.Duration(max(slices.Index(order, of.Name), 0))
-		in.PurgedAt = time.Duration(purged) + lead + place*purgeWaveStep
+		position := time.Duration(max(slices.Index(order, of.Name), 0))
+		in.PurgedAt = time.Duration(purged) + lead + position*purgeWaveStep
 	}
 	if b.counter != nil {
 		in.SoldOut, in.OpensAt = saleIndicators(b.counter.desk)
@@ -222,16 +223,51 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	return in
 }
 
-// saleIndicators reports whether there is something on sale and nothing left of it,
-// and when the next sale opens, 0 for none.
-func saleIndicators(d *orderservice.Service) (soldOut bool, opens time.Duration) {
-	left := false
-	for _, s := range d.Sales() {
+// vitalsToPanel converts a board's vitals to its panel's input.
+func vitalsToPanel(v cluster.Vitals) gpio.Input {
+	in := gpio.Input{Load: float64(v.Load)}
+	switch v.State {
+	case cluster.Starting:
+		in.Health = gpio.Starting
+	case cluster.Joining:
+		in.Health = gpio.Joining
+	case cluster.Serving:
+		in.Health = gpio.Serving
+	case cluster.Draining, cluster.Stopping:
+		in.Health = gpio.Draining
+	case cluster.Drained:
+		in.Health = gpio.Drained
+	}
+	for _, pair := range [...]struct {
+		fault cluster.Fault
+		shown gpio.FaultCode
+	}{
+		{cluster.PeerLost, gpio.PeerLost},
+		{cluster.OriginDown, gpio.OriginDown},
+		{cluster.ClockNotSet, gpio.ClockUnset},
+		{cluster.CutOff, gpio.NoMajority},
+		{cluster.CardFailing, gpio.CardFailing},
+		{cluster.NoMajority, gpio.NoMajority},
+		{cluster.PowerLow, gpio.PowerLow},
+		{cluster.TooHot, gpio.TooHot},
+	} {
+		if v.Faults&pair.fault != 0 {
+			in.Faults = in.Faults.With(pair.shown)
+		}
+	}
+	return in
+}
+
+// saleIndicators reports whether everything on sale is sold out, and when the next
+// sale opens, 0 for none.
+func saleIndicators(s *orderservice.Service) (soldOut bool, opens time.Duration) {
+	available := false
+	for _, s := range s.Sales() {
 		switch s.State {
 		case orders.SaleSoldOut:
 			soldOut = true
 		case orders.SaleInStock, orders.SaleOpen:
-			left = true
+			available = true
 		case orders.SaleUpcoming:
 			at := time.Duration(s.Opens.UnixNano())
 			if opens == 0 || at < opens {
@@ -239,16 +275,16 @@ func saleIndicators(d *orderservice.Service) (soldOut bool, opens time.Duration)
 			}
 		}
 	}
-	return soldOut && !left, opens
+	return soldOut && !available, opens
 }
 
-// runPanel plays until ctx ends. A board that is drained goes on saying so after
-// its program, where a lamp can.
+// runPanel plays the lamps until ctx ends. The lamps of a drained board go on
+// showing it after its program has ended, if the hardware can.
 func (b *board) runPanel(ctx context.Context, log *slog.Logger) {
-	var obeying sync.WaitGroup
-	obeying.Go(func() { b.handlePresses(ctx) })
+	var pressing sync.WaitGroup
+	pressing.Go(func() { b.handlePresses(ctx) })
 	b.panel.panel.Run(ctx)
-	obeying.Wait()
+	pressing.Wait()
 	if err := b.panel.panel.Close(); err != nil {
 		log.Warn("closing the panel", "error", err)
 	}

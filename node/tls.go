@@ -12,9 +12,10 @@ import (
 	"bramble/node/certs"
 	"bramble/node/config"
 	"bramble/node/front"
+	"bramble/node/rackcache"
 )
 
-// newCerts makes the keeper of certificates; nil if there is no https.
+// newCerts makes the manager of certificates; nil if there is no https.
 func (b *board) newCerts() (*certs.Manager, error) {
 	cfg := b.cfg.TLS
 	if cfg.Listen == "" {
@@ -33,7 +34,7 @@ func (b *board) newCerts() (*certs.Manager, error) {
 	})
 }
 
-// siteNames are the host names of the rack's sites, without ports.
+// siteNames returns the host names of the rack's sites, without ports.
 func siteNames(cfg *config.Config) []string {
 	names := append([]string(nil), cfg.TLS.ACMEDomains...)
 	for _, site := range cfg.Sites {
@@ -41,7 +42,7 @@ func siteNames(cfg *config.Config) []string {
 			if host, _, err := net.SplitHostPort(name); err == nil {
 				name = host
 			}
-			if strings.Trim(name, "0123456789.") != "" { // an address is no DNS name
+			if strings.Trim(name, "0123456789.") != "" { // an address is not a DNS name
 				names = append(names, strings.ToLower(name))
 			}
 		}
@@ -49,14 +50,14 @@ func siteNames(cfg *config.Config) []string {
 	return names
 }
 
-// frontTLS is the front's part of it; nil if there is no https.
+// frontTLS configures the front's https listener; nil if there is none.
 func (b *board) frontTLS() *front.HTTPSConfig {
 	if b.certs == nil {
 		return nil
 	}
 	t := &front.HTTPSConfig{
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.MaxPendingHandshakes,
-		FastHandler: newFastPath(b.pages), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
+		FastHandler: rackcache.NewFastPath(b.rackCache), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
 	}
 	if age := time.Duration(b.cfg.TLS.HSTSMaxAge); age > 0 {
 		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)
@@ -64,25 +65,26 @@ func (b *board) frontTLS() *front.HTTPSConfig {
 	return t
 }
 
-// publicHandler are the pages, and what stands before them where there is https.
+// publicHandler returns the handler of the public listener and its fast path: the
+// page cache, and before it, if there is https, challenges and redirects.
 func (b *board) publicHandler() (http.Handler, front.FastHandler) {
-	hits := newFastPath(b.pages)
+	fastPath := rackcache.NewFastPath(b.rackCache)
 	switch {
 	case b.certs == nil:
-		return b.pages, hits
+		return b.rackCache, fastPath
 	case b.cfg.TLS.RedirectHTTP:
-		return redirectHandler{b}, redirectingFastPath{hits, b.certs}
+		return redirectHandler{b}, redirectingFastPath{fastPath, b.certs}
 	}
-	return redirectHandler{b}, hits
+	return redirectHandler{b}, fastPath
 }
 
-// redirectHandler answers a CA that looks whose name it is, and sends clients to https if
-// that is wished.
+// redirectHandler answers a CA's challenge, and redirects clients to https if the
+// settings say so.
 type redirectHandler struct{ b *board }
 
 // ServeHTTP answers a client.
-func (e redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b := e.b
+func (h redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b := h.b
 	switch {
 	case b.certs.AnswerChallenge(w, r):
 	case r.TLS == nil && b.cfg.TLS.RedirectHTTP && b.certs.HasCertificate(r.Host) && !strings.HasPrefix(r.URL.Path, certs.WellKnown):
@@ -90,11 +92,11 @@ func (e redirectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusPermanentRedirect)
 	default:
-		b.pages.ServeHTTP(w, r)
+		b.rackCache.ServeHTTP(w, r)
 	}
 }
 
-// httpsURL is where a request is answered by https: at the port of listen.
+// httpsURL returns the https URL of a request, with the port of listen.
 func httpsURL(r *http.Request, listen string) string {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -108,26 +110,27 @@ func httpsURL(r *http.Request, listen string) string {
 	return target.String()
 }
 
-// redirectingFastPath leaves plain requests for names that are to be asked for by https.
+// redirectingFastPath leaves plain requests for names with a certificate to
+// redirectHandler.
 type redirectingFastPath struct {
-	*fastPath
+	*rackcache.FastPath
 	certs *certs.Manager
 }
 
-// AppendHit is front.FastHandler. It leaves nothing for the next request: a certificate may
-// come in between.
+// AppendHit is front.FastHandler. It memoises nothing: a certificate may come before
+// the next request.
 func (c redirectingFastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
 	if c.certs.HasCertificate(string(q.Host)) {
 		return dst, nil, false
 	}
 	q.WantMemo, q.Memo = false, nil
-	return c.fastPath.AppendHit(dst, q)
+	return c.FastPath.AppendHit(dst, q)
 }
 
-// certRack is the rack as the certificates see it.
+// certRack is the rack as the certificates see it (certs.Rack).
 type certRack struct{ b *board }
 
-// Peers are the live boards without this one.
+// Peers returns the live boards without this one.
 func (c certRack) Peers() []string {
 	var names []string
 	for _, one := range c.b.members.Boards() {
@@ -138,17 +141,17 @@ func (c certRack) Peers() []string {
 	return names
 }
 
-// Owner is the board that the ring says cares for a key; "" unless this board is in
-// service and in touch with most of its rack.
+// Owner returns the board that owns a key on the ring; "" unless this board serves
+// and reaches most of its rack.
 func (c certRack) Owner(key string) string {
-	if c.b.health.get() != cluster.Serving || !c.b.purger.LeaseValid() {
+	if c.b.state.get() != cluster.Serving || !c.b.purger.LeaseValid() {
 		return ""
 	}
 	first, _ := c.b.members.Ring().Owners(key)
 	return first
 }
 
-// Call asks a board.
+// Call sends a request to a board.
 func (c certRack) Call(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return c.b.link.Control(ctx, board, r)
 }

@@ -182,4 +182,4 @@ func (c ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(c.paths) }
 
 func (c ownCard) Notices() []string { return cardinit.Notices(c.paths) }
 
-func (c ownCard) API(board node.MachineSide) http.Handler { return c.slots.Handler(board) }
+func (c ownCard) API(board node.BoardHandle) http.Handler { return c.slots.Handler(board) }

@@ -1,0 +1,31 @@
+package host
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadUsage reads getrusage(2) and the second field of /proc/self/statm, which is
+// the resident size in pages.
+func ReadUsage() Usage {
+	var u Usage
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err == nil {
+		u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	u.MemoryBytes = runtimeMemory()
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return u
+	}
+	if fields := bytes.Fields(statm); len(fields) > 1 {
+		if pages, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
+			u.MemoryBytes = pages * int64(os.Getpagesize())
+		}
+	}
+	return u
+}

@@ -1,0 +1,241 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bramble/cluster"
+	"bramble/node/console"
+	"bramble/node/origin"
+)
+
+const (
+	// joinWait is how long a board that knows of others looks for them before it
+	// serves alone.
+	joinWait = 3 * time.Second
+	// joinPollInterval is the interval at which a board checks whether it has joined.
+	joinPollInterval = 20 * time.Millisecond
+	// leaveWait bounds the goodbye to the rack.
+	leaveWait = time.Second
+	// idleBeatsUntilDrained is how many heartbeats in a row must pass without a reply
+	// before a draining board counts as drained.
+	idleBeatsUntilDrained = 2
+	// maxHaltWait is how long a board that its button shuts down waits for its clients
+	// to go. A rack of one has no other board for them.
+	maxHaltWait = time.Minute
+)
+
+// lifecycle is what the board is doing and why it ends.
+type lifecycle struct {
+	state           lifecycleState
+	reachedPeer     atomic.Bool  // another board was reached since the start
+	discoveryDone   atomic.Bool  // the board has joined, or has looked for others long enough
+	haltRequestedAt atomic.Int64 // by the button, Unix nanoseconds; 0: it is not
+	ended           chan error   // why the board ends by itself; see endWith
+	cardUnusable    atomic.Bool  // the folder of the orders cannot be used
+	diskFull        bool         // because its card is full; set before run
+}
+
+// lifecycleState is a board's state: starting, joining, serving, draining, drained,
+// stopping.
+type lifecycleState struct{ state atomic.Uint32 }
+
+func (s *lifecycleState) get() cluster.State      { return cluster.State(s.state.Load()) }
+func (s *lifecycleState) set(state cluster.State) { s.state.Store(uint32(state)) }
+
+// changeFrom goes from one state to another, and reports whether from was the state.
+func (s *lifecycleState) changeFrom(from, to cluster.State) bool {
+	return s.state.CompareAndSwap(uint32(from), uint32(to))
+}
+
+// run serves until ctx ends, a part fails or endWith is called. Then it stops the
+// parts in an order in which each can still use those behind it: clients first, then
+// the goodbye to the rack, then what other boards and operators were using.
+func (b *board) run(ctx context.Context) error {
+	clients, stopClients := context.WithCancel(context.WithoutCancel(ctx))
+	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopClients()
+	defer stopRack()
+	screen, err := b.newConsole()
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 3)
+	var serving, background sync.WaitGroup
+	start := func(group *sync.WaitGroup, part func() error) {
+		group.Go(func() {
+			if err := part(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	start(&background, func() error { return b.link.Serve(rack, b.peerRoutes()) })
+	start(&background, func() error { return b.serveConsole(rack, screen) })
+	start(&background, func() error { return b.counter.run(rack) })
+	background.Go(func() { screen.Run(rack) })
+	background.Go(func() { b.purger.Run(rack) })
+	background.Go(func() { b.rackCache.Run(rack) })
+	background.Go(func() { b.cache.GovernHeap(rack) })
+	background.Go(func() { b.runHeartbeat(rack) })
+	background.Go(func() { b.runPanel(rack, b.log) })
+	background.Go(func() { b.followMembership(rack) })
+	background.Go(func() { b.watchPi(rack) })
+	background.Go(func() { b.sites.Run(rack) })
+	background.Go(func() { b.joinRack(rack) })
+	if b.diskFull && b.cardHost != nil {
+		background.Go(func() { b.awaitDiskSpace(rack, diskCheckInterval, b.tryOpenBook) })
+	}
+	if b.certs != nil {
+		background.Go(func() { b.certs.Run(rack) })
+	}
+	start(&serving, func() error { return b.front.Serve(clients) })
+	b.log.Info("board is up", "pages", b.front.Addr().String(), "console", b.console.Addr().String(),
+		"link", b.link.Addr().String(), "gossip", b.selfAddr())
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		b.sockets.Release() // no successor process
+	case err = <-b.ended:
+		b.sockets.Release()
+	}
+	if !errors.Is(err, ErrHalt) { // after a halt the panel goes on showing that the board is drained
+		b.state.set(cluster.Stopping)
+	}
+	b.announceState()
+	stopClients()
+	serving.Wait()
+	if leaving := b.members.Leave(leaveWait); leaving != nil {
+		b.log.Info("left without a goodbye", "error", leaving)
+	}
+	stopRack()
+	background.Wait()
+	b.log.Info("board has stopped")
+	return err
+}
+
+// joinRack waits until the board has found its rack, or has looked for long enough.
+// Then it learns what the rack has purged, and joins the ring.
+func (b *board) joinRack(ctx context.Context) {
+	b.state.set(cluster.Joining)
+	waitUntil(ctx, joinWait, func() bool { return b.isAlone() || b.reachedPeer.Load() })
+	if ctx.Err() != nil {
+		return
+	}
+	b.discoveryDone.Store(true)
+	b.purger.RenewLease(ctx)
+	if b.sites.HasServers() {
+		// Without its permits a board that owned keys before would keep its first clients
+		// waiting. If all boards of a rack start in turn, none waits for the last.
+		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
+	}
+	waitUntil(ctx, ordersWait, b.counter.ready)
+	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
+		b.log.Warn(notice)
+	}
+	if b.state.changeFrom(cluster.Joining, cluster.Serving) {
+		b.announceState()
+	}
+}
+
+// waitUntil polls every joinPollInterval until done returns true, for at most limit.
+func waitUntil(ctx context.Context, limit time.Duration, done func() bool) {
+	poll := time.NewTicker(joinPollInterval)
+	defer poll.Stop()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timeout.C:
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+// announceState publishes a change of state at once, not at the next heartbeat.
+func (b *board) announceState() {
+	self := b.members.Self()
+	v := self.Meta.Vitals
+	v.State = b.state.get()
+	b.members.SetMeta(b.buildMeta(v, self.Addr.String()))
+}
+
+// drainBoard takes the board out of service, or, with undo, puts it back. A draining
+// board owns no keys, is not ready at /readyz, and answers each client that still
+// comes with the last reply of its connection.
+func (b *board) drainBoard(undo bool) {
+	if undo {
+		if b.state.changeFrom(cluster.Draining, cluster.Serving) || b.state.changeFrom(cluster.Drained, cluster.Serving) {
+			b.front.SetDraining(false)
+			b.announceState()
+		}
+		return
+	}
+	if b.state.changeFrom(cluster.Serving, cluster.Draining) || b.state.changeFrom(cluster.Joining, cluster.Draining) {
+		b.idleBeats.Store(0)
+		b.front.SetDraining(true)
+		b.announceState()
+	}
+}
+
+// finishDrain notices when a draining board's clients have gone.
+func (b *board) finishDrain() {
+	if b.state.get() != cluster.Draining || b.idleBeats.Load() < idleBeatsUntilDrained || b.front.Counts().InFlight > 0 {
+		return
+	}
+	if b.state.changeFrom(cluster.Draining, cluster.Drained) {
+		b.announceState()
+		b.events.Publish(console.Event{At: time.Now().UTC(), Kind: "state", Board: b.cfg.Board.Name,
+			Text: b.cfg.Board.Name + " has no clients left and is safe to unplug"})
+	}
+}
+
+// haltBoard drains the board and, if it has a machine to itself, ends it.
+func (b *board) haltBoard() {
+	b.drainBoard(false)
+	if b.cardHost == nil {
+		b.log.Info("the button requests a shutdown; the board drains, and can be unplugged when its lamp shows that it is drained")
+		return
+	}
+	b.log.Info("the button requests a shutdown; the board drains and stops")
+	b.haltRequestedAt.CompareAndSwap(0, time.Now().UnixNano())
+}
+
+// finishHalt ends a board whose shutdown was requested, once its clients have gone
+// or maxHaltWait is over.
+func (b *board) finishHalt() {
+	since := b.haltRequestedAt.Load()
+	if since == 0 {
+		return
+	}
+	if b.state.get() != cluster.Drained {
+		if time.Since(time.Unix(0, since)) < maxHaltWait {
+			return
+		}
+		b.state.set(cluster.Drained) // the panel shows it from here on
+	}
+	b.endWith(ErrHalt)
+}
+
+// endWith makes run return reason. Only the first reason counts.
+func (b *board) endWith(reason error) {
+	select {
+	case b.ended <- reason:
+	default:
+	}
+}
+
+// checkReady reports whether clients may be sent here and, if not, why.
+func (b *board) checkReady() (bool, string) {
+	state := b.state.get()
+	if state == cluster.Serving {
+		return true, ""
+	}
+	return false, "this board is " + state.String()
+}

@@ -1,0 +1,54 @@
+package node
+
+import (
+	"strings"
+
+	"bramble/cluster"
+	"bramble/node/host"
+)
+
+// collectNotices returns what a person at the console must know about this board, a
+// sentence each.
+func (b *board) collectNotices() []string {
+	var all []string
+	name := b.cfg.Board.Name
+	faults := cluster.Fault(b.faults.Load())
+	if faults&cluster.CutOff != 0 {
+		all = append(all, name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
+	}
+	if faults&cluster.OriginDown != 0 {
+		all = append(all, "The origin "+strings.Join(b.sites.Down(), ", ")+" does not answer as it should: stored pages are shown as long as their rules allow.")
+	}
+	if faults&cluster.NameTaken != 0 {
+		all = append(all, "Another board uses the name "+name+": give one of them another [board] name.")
+	}
+	if faults&cluster.ClockNotSet != 0 {
+		all = append(all, "The clock of "+name+" is not set.")
+	}
+	all = append(all, piNotices(name, b.piHealth())...)
+	if b.cardUnusable.Load() {
+		all = append(all, "The card of "+name+" cannot be used: it serves pages and takes no orders. Its log has the reason.")
+	}
+	if b.cardHost != nil {
+		all = append(all, b.cardHost.Notices()...)
+	}
+	if b.certs != nil {
+		all = append(all, b.certs.Notices()...)
+	}
+	return append(all, b.counter.notices(name)...)
+}
+
+// piNotices returns what to do about a reading, a sentence each.
+func piNotices(board string, h host.PiHealth) []string {
+	var all []string
+	if h.PowerLow {
+		all = append(all, "The power supply of "+board+" is too weak: use one of 1 A or more, and a short cable.")
+	}
+	if h.TooHot {
+		all = append(all, board+" is hotter than 80 °C and slows down: give it air.")
+	}
+	if h.Card != "" {
+		all = append(all, "The card of "+board+" "+h.Card+".")
+	}
+	return all
+}

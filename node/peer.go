@@ -1,0 +1,37 @@
+package node
+
+import (
+	"net/http"
+
+	"bramble/cluster/purge"
+	"bramble/node/certs"
+)
+
+// Paths on the rack link. The other parts have theirs: purge.SyncPath, certs.Path,
+// those of rackcache and of the ledger.
+const (
+	drainPath  = "/v1/drain"
+	locatePath = "/v1/locate"
+)
+
+// peerRoutes is all that other boards may request over the rack link.
+func (b *board) peerRoutes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("POST "+purge.SyncPath, b.purger)
+	b.rackCache.RegisterRoutes(mux)
+	mux.HandleFunc("POST "+drainPath, handleUndoable(b.drainBoard))
+	mux.HandleFunc("POST "+locatePath, handleUndoable(b.locateBoard))
+	if b.certs != nil {
+		mux.Handle(certs.Path, b.certs.Handler())
+	}
+	b.counter.routes(mux)
+	return mux
+}
+
+// handleUndoable does what another board's console requests, or undoes it.
+func handleUndoable(do func(undo bool)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		do(r.URL.Query().Get("undo") == "1")
+		w.WriteHeader(http.StatusNoContent)
+	}
+}

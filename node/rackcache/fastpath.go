@@ -1,0 +1,102 @@
+package rackcache
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"bramble/cache"
+	"bramble/node/front"
+)
+
+// maxHostNames bounds the remembered spellings of host names: clients choose them.
+const maxHostNames = 64
+
+// FastPath answers plain requests from this board's memory, without net/http: it
+// is the front's front.FastHandler. Its hits do not count towards a hot copy: when the
+// copy has become old, the second request after that makes it hot again.
+type FastPath struct {
+	handler  *PageHandler
+	prefixes atomic.Pointer[map[string]string] // Host as it was sent → "scheme://host" of the site's keys
+}
+
+// NewFastPath returns the fast path to a handler's memory.
+func NewFastPath(h *PageHandler) *FastPath {
+	f := &FastPath{handler: h}
+	f.prefixes.Store(&map[string]string{})
+	return f
+}
+
+// Now is front.FastHandler: the clock of the purges.
+func (f *FastPath) Now() time.Duration { return f.handler.Purges.Now() }
+
+// AppendHit is front.FastHandler. A board whose lease has run out (it was stopped or cut
+// off) leaves every request to the PageHandler, which can wait until it has learned
+// the purges that it missed.
+func (f *FastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
+	if q.At == 0 {
+		q.At = f.Now()
+	}
+	if !f.handler.Purges.LeaseValidAt(q.At) {
+		return dst, nil, false
+	}
+	q.At += f.handler.clockLead
+	prefix, ok := (*f.prefixes.Load())[string(q.Host)]
+	if !ok {
+		if prefix, ok = f.learnHost(string(q.Host)); !ok {
+			return dst, nil, false
+		}
+	}
+	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
+	return f.handler.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), f.memoFor(q))
+}
+
+// fastPathMemo is a memoised answer, for front.ResponseMemo. The meaning of a host name
+// does not change, and so is not part of it.
+type fastPathMemo struct {
+	fastPath *FastPath
+	cache.HitMemo
+}
+
+// memoFor returns where to record the answer to a request, nil for nowhere.
+func (f *FastPath) memoFor(q *front.PlainRequest) *cache.HitMemo {
+	if !q.WantMemo {
+		return nil
+	}
+	m, reusable := q.Memo.(*fastPathMemo)
+	if !reusable {
+		m = new(fastPathMemo)
+		q.Memo = m
+	}
+	m.fastPath = f
+	return &m.HitMemo
+}
+
+// StillValid is front.ResponseMemo.
+func (m *fastPathMemo) StillValid(at time.Duration, times int) bool {
+	if at == 0 {
+		at = m.fastPath.Now()
+	}
+	h := m.fastPath.handler
+	return h.Purges.LeaseValidAt(at) && h.cache.StillValid(&m.HitMemo, at+h.clockLead, times)
+}
+
+// learnHost looks up which site a host name means, and remembers it.
+func (f *FastPath) learnHost(host string) (prefix string, ok bool) {
+	r, err := f.handler.Sites.Request(&http.Request{
+		Method: http.MethodGet, Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{},
+	})
+	if err != nil {
+		return "", false
+	}
+	prefix = r.URL.Scheme + "://" + r.URL.Host
+	known := f.prefixes.Load()
+	if len(*known) < maxHostNames {
+		more := maps.Clone(*known)
+		more[host] = prefix
+		f.prefixes.CompareAndSwap(known, &more) // if another goroutine was first, its map will do
+	}
+	return prefix, true
+}

@@ -1,0 +1,176 @@
+package rackcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"bramble/cache"
+	"bramble/node/origin"
+)
+
+// ownerFetch is a miss on the board that owns the key. The second owner may have
+// a copy (it was the first until this board came, or this one has restarted); if
+// not, this board fetches from the origin.
+type ownerFetch struct{ h *PageHandler }
+
+// Fetch returns the second owner's copy or the origin's reply.
+func (f ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	_, second := f.h.Ring().Owners(cache.Key(r))
+	if second != "" && f.h.Link.Up(second) && isUnconditional(r) {
+		resp, err := f.h.fetchFromPeer(ctx, second, r, linkQuery{storedOnly: true})
+		if err == nil {
+			return resp, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return originFetch(f).Fetch(ctx, r)
+}
+
+// isUnconditional reports whether a request has no validators: one that
+// revalidates a stale copy is for the origin alone.
+func isUnconditional(r *http.Request) bool {
+	return r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == ""
+}
+
+// rackFetch is a miss on a board that does not own the key. It asks the owner,
+// then the second owner, and, if neither lives, the origin. A board that turns out
+// to be dead costs at most half a peer timeout (link.Link.Do).
+type rackFetch struct {
+	h     *PageHandler
+	route string
+}
+
+// Fetch returns the rack's reply or, without a living owner, the origin's.
+func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	h := f.h
+	key := cache.Key(r)
+	ring := h.Ring()
+	first, second := ring.Owners(key)
+	if second != h.self && ring.Pick(key, h.Link.InFlight) == second {
+		first, second = second, first
+	}
+	for _, board := range [...]string{first, second} {
+		if board == "" || board == h.self || !h.Link.Up(board) {
+			continue
+		}
+		resp, err := h.fetchFromPeer(ctx, board, r, linkQuery{relayed: f.route == relayRoute})
+		if err == nil || ctx.Err() != nil {
+			return resp, err
+		}
+	}
+	if isOnlyIfCached(r) {
+		return nil, cache.ErrOnlyIfCached
+	}
+	return originFetch{h}.Fetch(ctx, r)
+}
+
+// isOnlyIfCached reports whether a request may be answered only from a memory of
+// the rack (RFC 9111 §5.2.1.7).
+func isOnlyIfCached(r *http.Request) bool {
+	for _, line := range r.Header["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "only-if-cached") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holderRetryInterval is the pause before a board without a permit at the origin
+// looks again for a live board that has one.
+const holderRetryInterval = 200 * time.Millisecond
+
+// originFetch fetches from the origin: directly, or, if this board has no permit
+// there, by way of a board that has one.
+type originFetch struct{ h *PageHandler }
+
+// Fetch returns the origin's reply. It looks for a permit as long as a request may
+// queue for one.
+func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	h := f.h
+	for began := time.Now(); ; {
+		holders, maxWait := h.Sites.PermitHolders(r.URL)
+		if len(holders) == 0 {
+			return directFetch(f).Fetch(ctx, r)
+		}
+		resp, err := f.fetchViaHolders(ctx, holders, r)
+		if resp != nil || err != nil {
+			return resp, err
+		}
+		if time.Since(began) >= maxWait {
+			return nil, fmt.Errorf("no board that has a permit at the origin answers: %w", origin.ErrBusy)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(holderRetryInterval):
+		}
+	}
+}
+
+// fetchViaHolders asks the boards that have a permit, one after another. It
+// returns neither a reply nor an error if another try makes sense.
+func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
+	body := &singleUseBody{ReadCloser: r.Body}
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(ctx)
+		r.Body = body
+	}
+	first := xxhash.Sum64String(cache.Key(r)) // so that the load spreads over all of them
+	for i := range holders {
+		board := holders[(first+uint64(i))%uint64(len(holders))]
+		if !f.h.Link.Up(board) {
+			continue
+		}
+		resp, err := f.h.callPeer(ctx, board, originRelayPath, r, linkQuery{})
+		switch {
+		case err == nil:
+			return resp, nil
+		case ctx.Err() != nil:
+			return nil, err
+		case !body.begun.Load():
+		case errors.Is(err, errRefused):
+			return nil, fmt.Errorf("by way of %s: %w", board, origin.ErrBusy)
+		default:
+			return nil, fmt.Errorf("by way of %s: %w: %w", board, origin.ErrDown, err)
+		}
+	}
+	return nil, nil
+}
+
+// singleUseBody is a request body, which can be sent only once: it records whether
+// sending has begun. Its maker closes it.
+type singleUseBody struct {
+	io.ReadCloser
+	begun atomic.Bool
+}
+
+func (b *singleUseBody) Read(p []byte) (int, error) {
+	b.begun.Store(true)
+	return b.ReadCloser.Read(p)
+}
+
+func (b *singleUseBody) Close() error { return nil }
+
+// directFetch fetches from the origin, waiting for a permit if necessary.
+type directFetch struct{ h *PageHandler }
+
+// Fetch returns the origin's reply.
+func (f directFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	resp, err := f.h.Sites.Fetch(ctx, r)
+	if err == nil {
+		resp.Header.Del(headerRefused) // only a board may set it
+	}
+	return resp, err
+}
