@@ -33,20 +33,20 @@ func setAge(h http.Header, age time.Duration) {
 
 // writeStored writes a stored reply. Conditions and ranges of the client are
 // evaluated here.
-func (q *lookup) writeStored(o *Object, status cacheStatus) {
-	c, h := q.c, q.w.Header()
+func (l *lookup) writeStored(o *Object, status cacheStatus) {
+	c, h := l.c, l.w.Header()
 	now := c.Now()
-	if notModified(q.r, o, c.cfg.Now()) {
+	if notModified(l.r, o, c.cfg.Now()) {
 		o.putFields(h, notIn304)
 		setAge(h, o.age(now))
 		c.signReply(h, status)
-		q.w.WriteHeader(http.StatusNotModified)
+		l.w.WriteHeader(http.StatusNotModified)
 		return
 	}
 	code, kind := o.Status(), rangeWhole
 	var parts []byteRange
-	if _, has := q.r.Header["Range"]; has {
-		parts, kind = pickRange(q.r, o, o.size, c.cfg.Now())
+	if _, has := l.r.Header["Range"]; has {
+		parts, kind = pickRange(l.r, o, o.size, c.cfg.Now())
 	}
 	o.putFields(h, nil)
 	setAge(h, o.age(now))
@@ -56,8 +56,8 @@ func (q *lookup) writeStored(o *Object, status cacheStatus) {
 	case kind == rangePart && len(parts) > 1:
 		s := newMultipartBody(o, parts)
 		s.setFields(h)
-		q.w.WriteHeader(http.StatusPartialContent)
-		if s.writeTo(q.w, o) != nil {
+		l.w.WriteHeader(http.StatusPartialContent)
+		if s.writeTo(l.w, o) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
@@ -67,19 +67,19 @@ func (q *lookup) writeStored(o *Object, status cacheStatus) {
 	case kind == rangeNone:
 		code, part = setUnsatisfiable(h, o.size), byteRange{}
 	}
-	q.writePart(code, o, part)
+	l.writePart(code, o, part)
 }
 
 // writePart writes the status and a part of a stored body; the other fields are set.
-func (q *lookup) writePart(code int, o *Object, part byteRange) {
+func (l *lookup) writePart(code int, o *Object, part byteRange) {
 	if statusHasBody(code) {
-		q.w.Header()["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
+		l.w.Header()["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
 	}
-	q.w.WriteHeader(code)
-	if q.r.Method == http.MethodHead || !statusHasBody(code) {
+	l.w.WriteHeader(code)
+	if l.r.Method == http.MethodHead || !statusHasBody(code) {
 		return
 	}
-	if o.writeBody(q.w, part) != nil {
+	if o.writeBody(l.w, part) != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -140,9 +140,9 @@ func setUnsatisfiable(h http.Header, size int64) int {
 }
 
 // writeConfirmed answers with a stored reply about which upstream was asked.
-func (q *lookup) writeConfirmed(f *flight, leader bool) {
-	c, out := q.c, &f.outcome
-	s := c.forwardStatus(q.fwdReason, out.status)
+func (l *lookup) writeConfirmed(j joinedFlight) {
+	c, out := l.c, &j.flight.outcome
+	s := c.forwardStatus(l.fwdReason, out.status)
 	if out.stale {
 		c.counters.stale.Add(1)
 		s = c.newCacheStatus().addFlag("hit")
@@ -151,22 +151,22 @@ func (q *lookup) writeConfirmed(f *flight, leader bool) {
 	switch {
 	case out.stale:
 		s = s.addWord("detail", "upstream-failed")
-	case !leader:
+	case !j.leader:
 		s = s.addFlag("collapsed")
 	}
-	if leader && len(out.cookies) > 0 {
-		q.w.Header()["Set-Cookie"] = slices.Clone(out.cookies)
+	if j.leader && len(out.cookies) > 0 {
+		l.w.Header()["Set-Cookie"] = slices.Clone(out.cookies)
 	}
-	q.writeStored(out.object, s)
+	l.writeStored(out.object, s)
 }
 
 // streamReply writes a reply whose body may still be on its way.
-func (q *lookup) streamReply(f *flight, rd *spoolReader, leader bool) {
-	c, out := q.c, &f.outcome
+func (l *lookup) streamReply(j joinedFlight) {
+	c, f, out := l.c, j.flight, &j.flight.outcome
 	head := out.head
-	h := q.w.Header()
+	h := l.w.Header()
 	now := c.Now()
-	if leader {
+	if j.leader {
 		for name, lines := range out.header {
 			if name != "Content-Length" {
 				h[name] = lines[:len(lines):len(lines)]
@@ -175,31 +175,31 @@ func (q *lookup) streamReply(f *flight, rd *spoolReader, leader bool) {
 	} else {
 		head.putFields(h, nil)
 	}
-	if _, has := out.header["Age"]; has || !leader {
+	if _, has := out.header["Age"]; has || !j.leader {
 		setAge(h, head.age(now))
 	}
-	s := c.forwardStatus(q.fwdReason, out.status)
+	s := c.forwardStatus(l.fwdReason, out.status)
 	if out.stored {
 		s = s.addFlag("stored").addTTL(head.ttl(now))
 	}
-	if !leader {
+	if !j.leader {
 		s = s.addFlag("collapsed")
 	}
 	c.signReply(h, s)
 
 	code, part, known := out.status, byteRange{0, out.length}, out.length
 	if f.unconditional && f.req.Method == http.MethodGet {
-		if notModified(q.r, head, c.cfg.Now()) {
+		if notModified(l.r, head, c.cfg.Now()) {
 			for name := range h {
 				if notIn304(name) {
 					delete(h, name)
 				}
 			}
-			q.w.WriteHeader(http.StatusNotModified)
+			l.w.WriteHeader(http.StatusNotModified)
 			return
 		}
 		// The parts of a body that is still coming are not put in one message.
-		parts, kind := pickRange(q.r, head, out.length, c.cfg.Now())
+		parts, kind := pickRange(l.r, head, out.length, c.cfg.Now())
 		switch {
 		case kind == rangePart && len(parts) == 1:
 			code, part, known = http.StatusPartialContent, parts[0], parts[0].length
@@ -219,8 +219,8 @@ func (q *lookup) streamReply(f *flight, rd *spoolReader, leader bool) {
 	case known >= 0:
 		h["Content-Length"] = []string{strconv.FormatInt(known, 10)}
 	}
-	q.w.WriteHeader(code)
-	if err := rd.copyTo(q.r.Context(), q.w, part); err != nil {
+	l.w.WriteHeader(code)
+	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -1,22 +1,28 @@
 package cache
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+)
 
-// Sentinel errors. What [Config.Fail] and the methods of this package give can
-// be told apart with errors.Is.
+// Sentinel errors, to be told apart with errors.Is. [Config.ErrorHandler] gets
+// them, and the methods of this package return them.
 var (
-	// ErrBusy: no place for a fill came free within Config.FillWait.
+	// ErrBusy: no slot for a fetch came free within Config.FillWait.
 	ErrBusy = errors.New("cache: too many fetches are under way")
-	// ErrOnlyIfCached: the client wanted a stored reply and there is none
+	// ErrOnlyIfCached: the client accepts a stored reply only, and none is stored
 	// (RFC 9111 §5.2.1.7).
-	ErrOnlyIfCached = errors.New("cache: not stored, and the client wants nothing else")
+	ErrOnlyIfCached = errors.New("cache: not stored, and the client accepts nothing else")
 	// ErrBadReply: upstream sent a reply that cannot be passed on: a field
 	// with a control character, lengths that contradict each other, more than
 	// 64 KiB of fields, or no final status.
 	ErrBadReply = errors.New("cache: upstream sent a malformed reply")
-	// ErrUpstream wraps whatever made an upstream fetch fail.
+	// ErrUpstream wraps the reason why an upstream fetch failed.
 	ErrUpstream = errors.New("cache: upstream failed")
-	// ErrClosed: the cache was closed.
+	// ErrClosed: the cache is closed.
 	ErrClosed = errors.New("cache: closed")
 	// ErrPurged: the object was purged while it was on its way.
 	ErrPurged = errors.New("cache: purged in the meantime")
@@ -24,8 +30,61 @@ var (
 	ErrTooLarge = errors.New("cache: object too large")
 	// ErrOlder: a younger copy is stored already.
 	ErrOlder = errors.New("cache: a younger copy is stored")
-	// ErrNotAdmitted: what is stored is asked for more often.
+	// ErrNotAdmitted: the stored objects are requested more often.
 	ErrNotAdmitted = errors.New("cache: not admitted")
-	// ErrWire: the bytes are no object in wire form.
+	// ErrWire: the bytes are not an object in wire form.
 	ErrWire = errors.New("cache: not an object in wire form")
 )
+
+// isWorthRetry reports whether a failure may be the fault of the one request that
+// caused the fetch. After a timeout, another fetch would only add to the wait.
+func isWorthRetry(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, ErrUpstream) && !errors.Is(err, context.DeadlineExceeded) &&
+		!(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// writeError answers with an error.
+func (l *lookup) writeError(err error) { l.c.writeError(l.w, l.r, l.fwdReason, err) }
+
+func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason string, err error) {
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		// The client has gone, and to return would be to answer 200.
+		panic(http.ErrAbortHandler)
+	}
+	status := c.forwardStatus(fwdReason, 0).addWord("detail", "failed")
+	if errors.Is(err, ErrOnlyIfCached) {
+		status = c.newCacheStatus().addWord("detail", "only-if-cached")
+	}
+	c.signReply(w.Header(), status)
+	c.cfg.ErrorHandler(w, r, err)
+}
+
+// ErrorStatus is the status that suits an error passed to Config.ErrorHandler: 503
+// if no slot came free, 504 after a timeout or if the client accepts a stored reply
+// only, otherwise 502.
+func ErrorStatus(err error) int {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrClosed):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrOnlyIfCached), errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &timeout) && timeout.Timeout():
+		return http.StatusGatewayTimeout
+	}
+	return http.StatusBadGateway
+}
+
+func writePlainError(w http.ResponseWriter, r *http.Request, err error) {
+	status := ErrorStatus(err)
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, http.StatusText(status)+"\n")
+	}
+}

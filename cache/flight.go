@@ -4,66 +4,88 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
-// A flight is one upstream fetch: its request, its reply's fate, and the spool
-// that its body runs through. Clients that want the same page join it instead of
-// asking upstream again. Whether its reply may be theirs is decided when the
-// reply's fields are in, never before.
+// A flight is one upstream fetch (the call of a singleflight): its request, the
+// outcome of its reply, and the spool that the body runs through. Requests for
+// the same page join it instead of going upstream again. Whether its reply may
+// answer them is decided when the reply's fields are in, never before.
 
-// flightID tells which requests may wait for one fetch.
+// flightID tells which requests may wait for one fetch; see lookup.flightID.
 type flightID struct {
-	route string // Route.Name
-	key   string
-	class string // method, authorization and variant, see question.class
+	route, url, method string
+	authorized         bool
+	onlyIfCached       bool
+	byteRange, ifRange string // sent upstream
+	variantKey         string
+}
+
+// fetchPlan describes a fetch before it is under way.
+type fetchPlan struct {
+	id     flightID
+	route  Route
+	client *http.Request // the request that causes the fetch
+	// unconditional: the client's own conditions and ranges are not sent upstream.
+	unconditional bool
+	ranged        bool      // but its range is
+	stale         *Object   // what is stored and may be confirmed by a 304
+	candidates    []*Object // variants that do not match, one of which a 304 may choose
+	part          *Object   // a stored part, for which the rest is fetched
+	background    bool      // no client waits, so it does not wait for a slot either
+	retry         bool      // an earlier flight for the same clients failed
 }
 
 type flight struct {
-	c             *Cache
-	id            flightID
-	route         Route
-	client        *http.Request // of the client that caused it, until it is under way
-	req           *http.Request // what to send; a copy that belongs to the flight
-	unconditional bool          // the client's conditions were taken off req
-	stale         *Object       // what is stored and may be confirmed by a 304
-	candidates    []*Object     // variants, none of which matches, one of which a 304 may choose
-	part          *Object       // a stored part, for which the rest is asked
-	ranged        bool          // the client's range was left on req
-	split         bool          // the reply is kept in two variants, see keepSplit
-	// background: nobody waits, so it does not queue for a place either.
-	background bool
-	// retry: an earlier flight for the same clients failed.
-	retry  bool
-	cancel context.CancelCauseFunc
-	spool  *spool
+	fetchPlan
+	c        *Cache
+	req      *http.Request // what is sent upstream; the flight's own copy
+	cancel   context.CancelCauseFunc
+	spool    *spool
+	interims chan interim // for the leader
 
-	interims chan interim  // for the leader
-	ready    chan struct{} // closed when out is set
-	outcome  flightOutcome
+	// Used by run's goroutine only.
+	slot     *semaphore.Weighted // what the flight holds one of
+	limit    *time.Timer         // cancels the fetch
+	reserved int64               // bytes of Cache.fillBytes that it holds
+	split    bool                // the reply is stored in two variants, see storeSplit
+
+	ready   chan struct{} // closed when outcome is set
+	outcome flightOutcome
 
 	// Guarded by flights.mu.
-	guard   purgeMarks
+	marks   purgeMarks
 	storing bool
-	landed  bool // out is set
+	landed  bool // outcome is set
 }
 
-// flightOutcome is what became of a flight when the reply's fields were in.
+// flightOutcome is what has become of a flight when the reply's fields are in.
 type flightOutcome struct {
 	err error
-	// object is a whole stored reply that answers the request: confirmed by
+	// object is a complete stored reply that answers the request: confirmed by
 	// upstream, or stale and allowed. Otherwise the rest describes the reply
 	// whose body comes through the spool.
 	object *Object
 	stale  bool // object is served because upstream failed
 	// cookies came with upstream's confirmation, for the leader only.
 	cookies []string
-	// shared: whoever waits may have it, if head's selector matches the request.
+	// shared: it may answer every request in the flight that matches its variant.
 	shared bool
 	status int         // upstream's
 	header http.Header // all end-to-end fields, for the client that caused them
 	head   *Object     // the reply as stored, without its body
 	length int64       // of the body, -1 if unknown
 	stored bool        // it is going into the store
+}
+
+// reply is the reply, with or without its body.
+func (out *flightOutcome) reply() *Object {
+	if out.object != nil {
+		return out.object
+	}
+	return out.head
 }
 
 // flights are all fetches under way.
@@ -76,40 +98,67 @@ type flights struct {
 	done     sync.WaitGroup // one for each active flight
 }
 
-// joinFlight attaches to the flight with f's id, or makes f that flight and starts it.
-// shared false starts f for one client alone. No flight is started, and joined is
-// nil, if the cache was closed, or if an earlier flight has just stored what
-// this one would fetch (found): storing and joining exclude each other, so no
-// client slips between the two. Nor is it if the second try of the same clients
-// has just failed. rd is nil for a background flight.
-func (c *Cache) joinFlight(f *flight, shared bool) (joined *flight, rd *spoolReader, leader bool, found *Object, err error) {
+// joinedFlight is the flight that a request takes part in.
+type joinedFlight struct {
+	flight *flight
+	reader *spoolReader // nil for a background flight
+	leader bool         // the request has started the flight
+	// stored, if not nil, answers the request, and there is no flight.
+	stored *Object
+}
+
+// joinFlight attaches to the flight with the plan's id, or starts that flight.
+// With shared false it starts one for this request alone. It starts none if an
+// earlier flight has just stored what this one would fetch: storing and joining
+// exclude each other, so no request slips in between. It fails if the cache is
+// closed, or if the second fetch for the same requests has just failed.
+func (c *Cache) joinFlight(plan fetchPlan, shared bool) (joinedFlight, error) {
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if fl.closed {
-		return nil, nil, false, nil, ErrClosed
+		return joinedFlight{}, ErrClosed
 	}
 	if shared {
-		if other := fl.joinable[f.id]; other != nil {
-			if f.background {
-				return other, nil, false, nil, nil
+		if other := fl.joinable[plan.id]; other != nil {
+			if plan.background {
+				return joinedFlight{flight: other}, nil
 			}
 			if rd := other.spool.attach(); rd != nil {
-				return other, rd, false, nil, nil
+				return joinedFlight{flight: other, reader: rd}, nil
 			}
 		}
 	}
-	if o := matchVariant(c.store.peek(f.id.key), f.client); o != nil && o != f.stale && f.route.acceptsAge(o, c.Now()) && o.isFresh(c.Now()) {
-		return nil, nil, false, o, nil
+	now := c.Now()
+	if o := matchVariant(c.store.peek(plan.id.url), plan.client); o != nil && o != plan.stale && plan.route.acceptsAge(o, now) && o.isFresh(now) {
+		return joinedFlight{stored: o}, nil
 	}
-	if f.retry && c.failures.has(retryMark+f.id.key, c.Now()) {
-		return nil, nil, false, nil, ErrUpstream
+	if plan.retry && c.failures.has(failedTwiceKey(plan.id.url), now) {
+		return joinedFlight{}, ErrUpstream
 	}
+	f := c.newFlight(plan)
 	if shared {
 		fl.joinable[f.id] = f
 	}
-	f.c = c
-	f.req = upstreamRequest(f.client, f.unconditional)
+	joined := joinedFlight{flight: f, leader: true}
+	if !f.background {
+		joined.reader = f.spool.attach()
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.req.Context()))
+	f.cancel = cancel
+	fl.active[f] = struct{}{}
+	fl.done.Add(1)
+	go f.run(ctx)
+	return joined, nil
+}
+
+// newFlight makes the flight for a plan, with the request that it sends.
+func (c *Cache) newFlight(plan fetchPlan) *flight {
+	f := &flight{
+		fetchPlan: plan, c: c, req: upstreamRequest(plan.client, plan.unconditional),
+		marks: purgeMarks{key: plan.id.url}, spool: newSpool(c.cfg.ReaderStall),
+		ready: make(chan struct{}), interims: make(chan interim, maxInterim),
+	}
 	narrowEncoding(f.req.Header)
 	if f.ranged {
 		for _, name := range [...]string{"Range", "If-Range"} {
@@ -118,24 +167,12 @@ func (c *Cache) joinFlight(f *flight, shared bool) (joined *flight, rd *spoolRea
 			}
 		}
 	}
-	f.client = nil
-	f.guard.key = f.id.key
-	f.ready = make(chan struct{})
-	f.interims = make(chan interim, maxInterim)
-	f.spool = newSpool(c.cfg.ReaderStall)
-	if !f.background {
-		rd = f.spool.attach()
-	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.req.Context()))
-	f.cancel = cancel
-	fl.active[f] = struct{}{}
-	fl.done.Add(1)
-	go f.run(ctx)
-	return f, rd, true, nil, nil
+	f.client = nil // the flight may outlive it
+	return f
 }
 
-// leave takes a client's reader off the flight. When the last one goes, a
-// fetch of which nothing will be kept is cancelled.
+// leave detaches a request's reader from the flight. When the last one goes, a
+// fetch of which nothing will be stored is cancelled.
 func (f *flight) leave(rd *spoolReader) {
 	if f.spool.detach(rd) > 0 {
 		return
@@ -149,14 +186,14 @@ func (f *flight) leave(rd *spoolReader) {
 	f.cancel(context.Canceled)
 }
 
-// publish lets the waiting clients see the outcome. store says that the body is
-// to be kept; the answer says whether it still is, after purges.
+// publish shows the outcome to the requests that wait. store says that the body
+// should be stored; publish returns whether it still should, after purges.
 func (f *flight) publish(out flightOutcome, store bool) bool {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if out.head != nil {
-		if f.guard.applyTagPurges(out.head); f.guard.purged {
+		if f.marks.applyTagPurges(out.head); f.marks.purged {
 			store = false
 		}
 	}
@@ -172,10 +209,31 @@ func (f *flight) publish(out flightOutcome, store bool) bool {
 	return store
 }
 
-// closeToJoiners lets nobody else join. It needs flights.mu.
+// closeToJoiners lets no other request join. It needs flights.mu.
 func (f *flight) closeToJoiners() {
 	if f.c.flights.joinable[f.id] == f {
 		delete(f.c.flights.joinable, f.id)
+	}
+}
+
+// isStoring reports whether the body is still to be stored.
+func (f *flight) isStoring() bool {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return f.storing
+}
+
+// stopStoring gives up storing the body; the readers that are attached get the rest.
+func (f *flight) stopStoring() {
+	fl := &f.c.flights
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	f.storing = false
+	f.closeToJoiners()
+	f.spool.startSliding()
+	if f.spool.hasNoReaders() {
+		f.cancel(context.Canceled)
 	}
 }
 
@@ -186,24 +244,24 @@ func (f *flight) commit(o *Object) error {
 	defer fl.mu.Unlock()
 	defer f.closeToJoiners()
 	f.storing = false
-	return f.c.commitLocked(o, &f.guard)
+	return f.c.commitLocked(o, &f.marks)
 }
 
-func (c *Cache) commit(o *Object, g *purgeMarks) error {
+func (c *Cache) commit(o *Object, marks *purgeMarks) error {
 	c.flights.mu.Lock()
 	defer c.flights.mu.Unlock()
-	return c.commitLocked(o, g)
+	return c.commitLocked(o, marks)
 }
 
 // commitLocked needs flights.mu. A purge marks flights and guards first and
-// empties the store afterwards, and this looks at the guard and stores under the
-// same lock, so one of the two sees the other.
-func (c *Cache) commitLocked(o *Object, g *purgeMarks) error {
-	if g != nil {
-		if g.applyTagPurges(o); g.purged {
+// empties the store afterwards; this looks at the marks and stores under one lock.
+// So one of the two sees the other.
+func (c *Cache) commitLocked(o *Object, marks *purgeMarks) error {
+	if marks != nil {
+		if marks.applyTagPurges(o); marks.purged {
 			return ErrPurged
 		}
-		if g.softened {
+		if marks.softened {
 			o.soften(c.Now())
 		}
 	}
@@ -220,20 +278,7 @@ func (c *Cache) commitLocked(o *Object, g *purgeMarks) error {
 	return nil
 }
 
-// stopStoring stops keeping the body; the readers that are there get the rest.
-func (f *flight) stopStoring() {
-	fl := &f.c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	f.storing = false
-	f.closeToJoiners()
-	f.spool.startSliding()
-	if f.spool.hasNoReaders() {
-		f.cancel(context.Canceled)
-	}
-}
-
-// finish is the last thing that a flight does.
+// finish ends the flight.
 func (f *flight) finish() {
 	fl := &f.c.flights
 	fl.mu.Lock()
@@ -242,13 +287,6 @@ func (f *flight) finish() {
 	fl.mu.Unlock()
 	f.cancel(nil)
 	fl.done.Done()
-}
-
-// hasNoReaders reports whether nobody reads.
-func (s *spool) hasNoReaders() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.readers) == 0
 }
 
 // Close cancels all fetches and waits until they have ended. Requests that wait

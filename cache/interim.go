@@ -79,28 +79,28 @@ func (f *flight) traceInterim(ctx context.Context) context.Context {
 
 // awaitOutcome waits until the flight's outcome is known, and meanwhile writes
 // interim replies to the leader's client. It reports false if the client left.
-func (q *lookup) awaitOutcome(f *flight, leader bool) bool {
+func (l *lookup) awaitOutcome(j joinedFlight) bool {
 	var news <-chan interim
-	if leader && acceptsInterim(q.r) {
-		news = f.interims
+	if j.leader && acceptsInterim(l.r) {
+		news = j.flight.interims
 	}
 	sent := 0
 	for {
 		select {
 		case i := <-news:
 			if sent++; sent <= maxInterim {
-				i.writeTo(q.w)
+				i.writeTo(l.w)
 			}
 			continue
-		case <-q.r.Context().Done():
+		case <-l.r.Context().Done():
 			return false
-		case <-f.ready:
+		case <-j.flight.ready:
 		}
 		for {
 			select {
 			case i := <-news:
 				if sent++; sent <= maxInterim {
-					i.writeTo(q.w)
+					i.writeTo(l.w)
 				}
 				continue
 			default:

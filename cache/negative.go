@@ -2,48 +2,81 @@ package cache
 
 import (
 	"hash/maphash"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// maxRecent bounds the keys that one memory holds; the oldest go first. An
-// entry costs about 120 bytes.
-const maxRecent = 1024
+// maxNegative bounds the keys in one negative cache; the oldest go first. An entry
+// costs about 120 bytes.
+const maxNegative = 1024
 
-// recent remembers for a short while that something was so for a key: that its
-// reply could not be shared, that upstream failed. To forget, or to take one key
-// for another, costs speed and nothing else.
-type recent struct {
-	seed maphash.Seed
-	mu   sync.Mutex
-	keys *simplelru.LRU[uint64, time.Duration] // until when, on the cache's clock
+// negativeCache remembers for a short while that something failed for a key: that
+// its reply could not be shared, that upstream did not answer. To forget, or to
+// mistake one key for another, costs speed and nothing else.
+type negativeCache struct {
+	seed  maphash.Seed
+	mu    sync.Mutex
+	until *simplelru.LRU[uint64, time.Duration] // by the key's hash, on the cache's clock
 }
 
-func newRecent() (*recent, error) {
-	keys, err := simplelru.NewLRU[uint64, time.Duration](maxRecent, nil)
-	return &recent{seed: maphash.MakeSeed(), keys: keys}, err
+// negativeKey is what a negativeCache remembers something about.
+type negativeKey struct {
+	kind negativeKind
+	url  string
+	// The rest is set by unsharedKey only. Clients with credentials or cookies have
+	// entries of their own, so that one of them does not switch coalescing off for
+	// the crowd.
+	method             string
+	authorized, cookie bool
 }
 
-func (m *recent) note(key string, until time.Duration) {
-	h := maphash.String(m.seed, key)
+type negativeKind uint8
+
+const (
+	notShareable negativeKind = iota // replies cannot be shared
+	notStorable                      // nor stored
+	failed                           // upstream failed
+	failedTwice                      // and the second try of the same clients did
+)
+
+// unsharedKey is the key under which the cache notes that replies to such requests
+// are not shareable, or not storable.
+func unsharedKey(kind negativeKind, url string, r *http.Request) negativeKey {
+	return negativeKey{
+		kind: kind, url: url, method: r.Method,
+		authorized: len(r.Header["Authorization"]) > 0, cookie: len(r.Header["Cookie"]) > 0,
+	}
+}
+
+func failedKey(url string) negativeKey      { return negativeKey{kind: failed, url: url} }
+func failedTwiceKey(url string) negativeKey { return negativeKey{kind: failedTwice, url: url} }
+
+func newNegativeCache() (*negativeCache, error) {
+	until, err := simplelru.NewLRU[uint64, time.Duration](maxNegative, nil)
+	return &negativeCache{seed: maphash.MakeSeed(), until: until}, err
+}
+
+func (m *negativeCache) note(key negativeKey, until time.Duration) {
+	h := maphash.Comparable(m.seed, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keys.Add(h, until)
+	m.until.Add(h, until)
 }
 
-func (m *recent) forget(key string) {
-	h := maphash.String(m.seed, key)
+func (m *negativeCache) forget(key negativeKey) {
+	h := maphash.Comparable(m.seed, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.keys.Remove(h)
+	m.until.Remove(h)
 }
 
-func (m *recent) has(key string, now time.Duration) bool {
-	h := maphash.String(m.seed, key)
+func (m *negativeCache) has(key negativeKey, now time.Duration) bool {
+	h := maphash.Comparable(m.seed, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	until, ok := m.keys.Peek(h)
+	until, ok := m.until.Peek(h)
 	return ok && now < until
 }

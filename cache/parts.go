@@ -43,23 +43,23 @@ func (o *Object) bodyExtent() (claimed, have byteRange, size int64, ok bool) {
 }
 
 // answerFromParts answers a request for a range from a stored part that holds it.
-func (q *lookup) answerFromParts() bool {
-	c, r := q.c, q.r
+func (l *lookup) answerFromParts() bool {
+	c, r := l.c, l.r
 	text, ok := singleRange(r)
 	if !ok || len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0 {
 		return false
 	}
-	parts := c.store.get(partsKey(q.key))
+	parts := c.store.get(partsKey(l.key))
 	for _, o := range parts {
-		if o.Matches(r) && q.isPartUsable(o) {
+		if o.Matches(r) && l.isPartUsable(o) {
 			_, have, size, _ := o.bodyExtent()
-			q.writeStoredPart(o, have, o.Field("Content-Range"), size)
+			l.writeStoredPart(o, have, o.Field("Content-Range"), size)
 			return true
 		}
 	}
 	for _, o := range parts {
 		claimed, have, size, ok := o.bodyExtent()
-		if !ok || !q.isPartUsable(o) {
+		if !ok || !l.isPartUsable(o) {
 			continue
 		}
 		wanted, kind := parseRange(text, size)
@@ -70,28 +70,28 @@ func (q *lookup) answerFromParts() bool {
 		// (RFC 9110 §15.3.7).
 		part := wanted[0]
 		part.length = min(part.length, have.end()-part.offset)
-		q.writeStoredPart(o, part, contentRange(part, size), size)
+		l.writeStoredPart(o, part, contentRange(part, size), size)
 		return true
 	}
 	return false
 }
 
 // isPartUsable applies to a part what Serve applies to a whole reply.
-func (q *lookup) isPartUsable(o *Object) bool {
-	now := q.c.Now()
-	if !o.isFresh(now) || !q.route.acceptsAge(o, now) || !matchesVariantKey(withoutRange(o.variantKey), q.r) || !ifRangeHolds(q.r, o, q.c.cfg.Now()) {
+func (l *lookup) isPartUsable(o *Object) bool {
+	now := l.c.Now()
+	if !o.isFresh(now) || !l.route.acceptsAge(o, now) || !matchesVariantKey(withoutRange(o.variantKey), l.r) || !ifRangeHolds(l.r, o, l.c.cfg.Now()) {
 		return false
 	}
-	if !q.c.cfg.ClientDirectives {
+	if !l.c.cfg.ClientDirectives {
 		return true
 	}
 	usable := true
-	return parseControl(q.r.Header["Cache-Control"]).acceptsStored(o, now, &usable, q.r)
+	return parseControl(l.r.Header["Cache-Control"]).acceptsStored(o, now, &usable, l.r)
 }
 
 // writeStoredPart writes the bytes of a stored part that lie at part in the page.
-func (q *lookup) writeStoredPart(o *Object, part byteRange, at string, size int64) {
-	c, h := q.c, q.w.Header()
+func (l *lookup) writeStoredPart(o *Object, part byteRange, at string, size int64) {
+	c, h := l.c, l.w.Header()
 	now := c.Now()
 	_, have, _, _ := o.bodyExtent()
 	c.counters.hits.Add(1)
@@ -100,7 +100,7 @@ func (q *lookup) writeStoredPart(o *Object, part byteRange, at string, size int6
 	h["Content-Range"] = []string{at}
 	c.signReply(h, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	part.offset -= have.offset
-	q.writePart(http.StatusPartialContent, o, part)
+	l.writePart(http.StatusPartialContent, o, part)
 }
 
 // withRange is a selector that also wants the given Range.
@@ -123,7 +123,7 @@ func (f *flight) joinStored(o *Object) *Object {
 	if !ok {
 		return nil
 	}
-	o.key = partsKey(f.id.key)
+	o.key = partsKey(f.id.url)
 	sel := withoutRange(o.variantKey)
 	for _, p := range c.store.peek(o.key) {
 		_, other, total, _ := p.bodyExtent()
@@ -140,7 +140,7 @@ func (f *flight) joinStored(o *Object) *Object {
 	}
 	if have.length == size {
 		o = o.withBody(o.body)
-		o.key, o.variantKey, o.status = f.id.key, sel, http.StatusOK
+		o.key, o.variantKey, o.status = f.id.url, sel, http.StatusOK
 		o.head = replaceField(o.head, "Content-Range", "")
 	}
 	return o
@@ -188,13 +188,13 @@ func replaceField(head, name, value string) string {
 }
 
 // findCompletable finds a stored part from which one more range makes the page.
-func (q *lookup) findCompletable() *Object {
-	if q.r.Method != http.MethodGet {
+func (l *lookup) findCompletable() *Object {
+	if l.r.Method != http.MethodGet {
 		return nil
 	}
-	for _, o := range q.c.store.peek(partsKey(q.key)) {
+	for _, o := range l.c.store.peek(partsKey(l.key)) {
 		_, have, size, ok := o.bodyExtent()
-		if ok && size <= q.c.cfg.MaxObject && strongETag(o.Field("Etag")) && matchesVariantKey(withoutRange(o.variantKey), q.r) &&
+		if ok && size <= l.c.cfg.MaxObject && strongETag(o.Field("Etag")) && matchesVariantKey(withoutRange(o.variantKey), l.r) &&
 			(have.offset == 0 || have.end() == size) {
 			return o
 		}

@@ -85,7 +85,7 @@ func (c *Cache) markInFlight(except *Guard, hit func(g *purgeMarks, head *Object
 		if f.landed {
 			head = f.outcome.head
 		}
-		if hit(&f.guard, head) {
+		if hit(&f.marks, head) {
 			f.closeToJoiners()
 		}
 	}

@@ -78,6 +78,13 @@ func (s *spool) detach(rd *spoolReader) int {
 	return len(s.readers)
 }
 
+// hasNoReaders reports whether no reader is attached.
+func (s *spool) hasNoReaders() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.readers) == 0
+}
+
 // expectLength makes the one chunk for a body of known length.
 func (s *spool) expectLength(n int64) {
 	s.mu.Lock()

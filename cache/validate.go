@@ -26,14 +26,14 @@ func (f *flight) reconcile(resp *http.Response, a fetchFacts) bool {
 	case a.method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
 		if !sameBody(f.stale, resp) || !f.refreshStored(resp, a) {
-			f.c.store.dropMatching(f.id.key, func(o *Object) bool { return o == f.stale })
+			f.c.store.dropMatching(f.id.url, func(o *Object) bool { return o == f.stale })
 		}
 	}
 	return true
 }
 
-// makeUnconditional takes everything off the request that refers to what is stored.
-func (f *flight) makeUnconditional() {
+// dropConditions takes everything off the request that refers to what is stored.
+func (f *flight) dropConditions() {
 	f.stale, f.candidates, f.part = nil, nil, nil
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 		delete(f.req.Header, name)
@@ -123,24 +123,24 @@ func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
 			v.mayStore, v.mayShare = false, false
 		}
 	}
-	o := newObject(f.id.key, sel, old.Status(), h, v, c.Now())
+	o := newObject(f.id.url, sel, old.Status(), h, v, c.Now())
 	o.body, o.size = old.body, old.size
 	o.flags |= old.flags & flagSplit
 	c.counters.revalidated.Add(1)
-	c.failures.forget(f.id.key)
+	c.failures.forget(failedKey(f.id.url))
 	if v.mayStore {
 		// Also through a route that keeps no new copies: this one is there.
 		err := f.commit(o)
 		switch {
 		case errors.Is(err, ErrPurged):
-			c.store.dropMatching(f.id.key, func(x *Object) bool { return x == old })
+			c.store.dropMatching(f.id.url, func(x *Object) bool { return x == old })
 		case sel != old.variantKey:
 			also := o.withBody(old.body)
 			also.variantKey = old.variantKey
 			_ = f.commit(also) // if it cannot be kept, it is asked for when it is wanted
 		}
 	} else if !a.authorized {
-		c.store.dropMatching(f.id.key, func(x *Object) bool { return x == old })
+		c.store.dropMatching(f.id.url, func(x *Object) bool { return x == old })
 	}
 	f.publish(flightOutcome{object: o, cookies: cookies, shared: v.mayShare && v.mayStore, status: resp.StatusCode}, false)
 	return true
