@@ -81,6 +81,7 @@ func mayImport() map[string][]string {
 		"node/orders/draw":          nil,
 		"node/orders/orderstest":    nil,
 		"node/console":              {"gpio"},
+		"node/console/consoletest":  {"gpio", "node/console"},
 		"node/console/client":       {"node/console"},
 		"node/front":                nil,
 		"node/origin":               {"node/config"},

@@ -11,6 +11,7 @@ import (
 
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // bramble runs one command line.
@@ -158,7 +159,7 @@ func TestKeyFitsTheFile(t *testing.T) {
 }
 
 func TestSteeringAConsole(t *testing.T) {
-	fake := console.NewFake(2)
+	fake := consoletest.NewFake(2)
 	c, err := console.New(console.Config{Source: fake, Control: fake, Password: "correct horse"})
 	if err != nil {
 		t.Fatal(err)

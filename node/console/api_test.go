@@ -1,4 +1,4 @@
-package console
+package console_test
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // ask sends one request to the console as a client on this machine does; edit
@@ -58,13 +61,13 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("a console without a source was made")
 	}
-	if _, err := New(Config{Source: NewFake(1), MaxStreams: -1}); err == nil {
+	if _, err := New(Config{Source: consoletest.NewFake(1), MaxStreams: -1}); err == nil {
 		t.Error("a console with a negative number of streams was made")
 	}
 }
 
 func TestAPI(t *testing.T) {
-	long := strings.Repeat("x", maxBody)
+	long := strings.Repeat("x", MaxBody)
 	for _, c := range []struct {
 		method, path, body string
 		status             int
@@ -96,8 +99,8 @@ func TestAPI(t *testing.T) {
 		{"POST", "/api/v1/purge", `{"url":"/%zz"}`, 400, "cannot be read", ""},
 		{"POST", "/api/v1/purge", `{"url":"/a\nb"}`, 400, "control", ""},
 		{"POST", "/api/v1/purge", `{"tag":"a b"}`, 400, "blanks", ""},
-		{"POST", "/api/v1/purge", `{"tag":"` + strings.Repeat("x", maxTag+1) + `"}`, 400, "at most", ""},
-		{"POST", "/api/v1/purge", `{"url":"/` + strings.Repeat("x", maxURL) + `"}`, 400, "at most", ""},
+		{"POST", "/api/v1/purge", `{"tag":"` + strings.Repeat("x", MaxTag+1) + `"}`, 400, "at most", ""},
+		{"POST", "/api/v1/purge", `{"url":"/` + strings.Repeat("x", MaxURL) + `"}`, 400, "at most", ""},
 		{"POST", "/api/v1/purge", `{"tag":"` + long + `"}`, 413, "at most", ""},
 		{"POST", "/api/v1/purge", `{"tag":"news"}` + long, 400, "after the object", ""},
 		{"POST", "/api/v1/purge", `{"tag":"news"}{}`, 400, "more follows", ""},
@@ -110,7 +113,7 @@ func TestAPI(t *testing.T) {
 		{"POST", "/api/v1/drain", `{"board":"board-2","undo":true}`, 204, "", "undrain board-2"},
 		{"POST", "/api/v1/drain", `{"board":"board-9"}`, 404, "board-9", "drain board-9"},
 		{"POST", "/api/v1/drain", `{}`, 400, "board is missing", ""},
-		{"POST", "/api/v1/drain", `{"board":"` + strings.Repeat("x", maxBoardName+1) + `"}`, 400, "at most", ""},
+		{"POST", "/api/v1/drain", `{"board":"` + strings.Repeat("x", MaxBoardName+1) + `"}`, 400, "at most", ""},
 
 		{"POST", "/api/v1/locate", `{"board":"board-2"}`, 204, "", "locate board-2"},
 		{"POST", "/api/v1/locate", `{"board":"board-9"}`, 404, "board-9", ""},
@@ -122,7 +125,7 @@ func TestAPI(t *testing.T) {
 	} {
 		name := c.method + " " + c.path + " " + c.body
 		t.Run(name[:min(len(name), 60)], func(t *testing.T) {
-			f := NewFake(5)
+			f := consoletest.NewFake(5)
 			w := ask(t, newConsole(t, Config{Source: f, Control: f, Lab: f}), c.method, c.path, c.body, nil)
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.has) {
 				t.Errorf("got %d %s, want %d with %q", w.Code, w.Body, c.status, c.has)
@@ -150,7 +153,7 @@ func TestAPI(t *testing.T) {
 }
 
 func TestAPIWantsJSON(t *testing.T) {
-	f := NewFake(1)
+	f := consoletest.NewFake(1)
 	w := ask(t, newConsole(t, Config{Source: f, Control: f}), "POST", "/api/v1/purge", `{"all":true}`, func(r *http.Request) {
 		r.Header.Set("Content-Type", "text/plain") // what a form of another site could send
 	})
@@ -181,7 +184,7 @@ func TestErrorsOfTheRack(t *testing.T) {
 		{context.DeadlineExceeded, 504, "not done within"},
 		{errors.New("open /secret/path: no such file"), 500, "log says more"},
 	} {
-		con := newConsole(t, Config{Source: NewFake(1), Control: stubborn{c.err}, Lab: stubborn{c.err}})
+		con := newConsole(t, Config{Source: consoletest.NewFake(1), Control: stubborn{c.err}, Lab: stubborn{c.err}})
 		for path, body := range map[string]string{
 			"/api/v1/purge": `{"all":true}`, "/api/v1/drain": `{"board":"b"}`, "/api/v1/lab": `{"board":"b","action":"stop"}`,
 		} {
@@ -194,7 +197,7 @@ func TestErrorsOfTheRack(t *testing.T) {
 }
 
 func TestWithoutControlAndLab(t *testing.T) {
-	c := newConsole(t, Config{Source: NewFake(1)})
+	c := newConsole(t, Config{Source: consoletest.NewFake(1)})
 	for path, want := range map[string]int{"/api/v1/purge": 503, "/api/v1/drain": 503, "/api/v1/lab": 404} {
 		body := `{"board":"board-1"}`
 		if path == "/api/v1/purge" {
@@ -231,7 +234,7 @@ func TestShopIsForWhoMaySteer(t *testing.T) {
 			func(r *http.Request) { away(r); signed("bramble", secret)(r) }, 200, "GET " + path},
 		{"no orders here", Config{}, "GET", nil, 404, ""},
 	} {
-		tt.cfg.Source = NewFake(1)
+		tt.cfg.Source = consoletest.NewFake(1)
 		w := ask(t, newConsole(t, tt.cfg), tt.method, path, "", tt.edit)
 		if w.Code != tt.status || tt.body != "" && w.Body.String() != tt.body {
 			t.Errorf("%s: %d %q, want %d %q", tt.name, w.Code, w.Body, tt.status, tt.body)
@@ -242,7 +245,7 @@ func TestShopIsForWhoMaySteer(t *testing.T) {
 func TestReadyAndMetrics(t *testing.T) {
 	ready := false
 	c := newConsole(t, Config{
-		Source:       NewFake(1),
+		Source:       consoletest.NewFake(1),
 		Ready:        func() (bool, string) { return ready, "joining: no peer has answered yet" },
 		WriteMetrics: func(w io.Writer) { io.WriteString(w, "bramble_hits_total 7\n") },
 	})
@@ -261,7 +264,7 @@ func TestReadyAndMetrics(t *testing.T) {
 
 // TestSnapshotSaysWhatTheClientMay: the same rack, seen from here and from afar.
 func TestSnapshotSaysWhatTheClientMay(t *testing.T) {
-	f := NewFake(1)
+	f := consoletest.NewFake(1)
 	c := newConsole(t, Config{Source: f, Control: f, Lab: f})
 	for from, may := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "192.168.1.7:1": false} {
 		w := ask(t, c, "GET", "/api/v1/rack", "", func(r *http.Request) { r.RemoteAddr = from })
@@ -285,7 +288,7 @@ func FuzzBodies(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		rack := NewFake(1)
+		rack := consoletest.NewFake(1)
 		c := newConsole(t, Config{Source: rack, Control: rack, Lab: rack})
 		for _, path := range []string{"/api/v1/purge", "/api/v1/drain", "/api/v1/lab"} {
 			w := ask(t, c, "POST", path, body, func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
@@ -297,7 +300,7 @@ func FuzzBodies(f *testing.F) {
 			}
 		}
 		for _, call := range rack.Calls() {
-			if len(call) > maxBody || strings.ContainsAny(call, "\n\r\x00") && strings.HasPrefix(call, "purge") {
+			if len(call) > MaxBody || strings.ContainsAny(call, "\n\r\x00") && strings.HasPrefix(call, "purge") {
 				t.Errorf("the rack was asked for %q", call)
 			}
 		}

@@ -1,13 +1,12 @@
-package console
+package console_test
 
 import (
-	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 const secret = "blackberry & rhubarb"
@@ -17,7 +16,7 @@ func signed(user, password string) func(*http.Request) {
 }
 
 func TestPassword(t *testing.T) {
-	f := NewFake(1)
+	f := consoletest.NewFake(1)
 	for _, c := range []struct {
 		path   string
 		edit   func(*http.Request)
@@ -84,7 +83,7 @@ func TestSteering(t *testing.T) {
 		{"a name that an attacker's DNS has", "", from("127.0.0.1:9", func(r *http.Request) { r.Host = "evil.example:8080" }), 421},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := NewFake(1)
+			f := consoletest.NewFake(1)
 			w := ask(t, newConsole(t, Config{Source: f, Control: f, Password: c.password}), "POST", "/api/v1/drain", `{"board":"board-1"}`, c.edit)
 			if w.Code != c.status {
 				t.Errorf("%d %s, want %d", w.Code, w.Body, c.status)
@@ -93,77 +92,5 @@ func TestSteering(t *testing.T) {
 				t.Errorf("the rack was asked for %q", f.Calls())
 			}
 		})
-	}
-}
-
-func TestHostNames(t *testing.T) {
-	d := newAuth("", []string{"Rack-Head"}, time.Now)
-	for host, want := range map[string]bool{
-		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
-		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
-		"rack-head": true, "RACK-HEAD:8080": true,
-		"": false, "evil.example": false, "127.0.0.1.evil.example": false, "local": false, "evillocalhost": false,
-		"rack-head.evil.example": false, "bramble.local.evil.example": false,
-	} {
-		if got := d.isOwnHost(host); got != want {
-			t.Errorf("%q: %v, want %v", host, got, want)
-		}
-	}
-}
-
-// TestTries walks through the limit on wrong passwords by a clock of its own.
-func TestTries(t *testing.T) {
-	now := time.Unix(0, 0)
-	d := newAuth(secret, nil, func() time.Time { return now })
-	try := func(addr, password string) authResult {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.RemoteAddr = addr
-		r.SetBasicAuth(UserName, password)
-		v, wait := d.checkRequest(r)
-		if (v == authTooManyTries) != (wait > 0) {
-			t.Fatalf("verdict %v with a wait of %v", v, wait)
-		}
-		return v
-	}
-	for i := range maxFailureBurst {
-		if v := try("10.0.0.1:1", "guess"); v != authWrongPassword {
-			t.Fatalf("try %d: %v", i, v)
-		}
-	}
-	if v := try("10.0.0.1:2", secret); v != authTooManyTries {
-		t.Errorf("the right password after too many wrong ones: %v; a guesser would know", v)
-	}
-	if v := try("10.0.0.2:1", secret); v != authOK {
-		t.Errorf("another client: %v", v)
-	}
-	now = now.Add(failureDecay)
-	if v := try("10.0.0.1:3", secret); v != authOK {
-		t.Errorf("after the wait: %v", v)
-	}
-	// All of an IPv6 subscriber's addresses are one client.
-	for i := range maxFailureBurst {
-		try(fmt.Sprintf("[2001:db8::%d]:1", i+1), "guess")
-	}
-	if v := try("[2001:db8::ffff]:1", "guess"); v != authTooManyTries {
-		t.Errorf("a new address of the same /64: %v", v)
-	}
-}
-
-func TestTriersAreBounded(t *testing.T) {
-	now := time.Unix(0, 0)
-	d := newAuth(secret, nil, func() time.Time { now = now.Add(time.Millisecond); return now })
-	var first netip.Prefix
-	for i := range maxFailedClients + 50 {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
-		if i == 0 {
-			first = p
-		}
-		d.recordFailure(p)
-		if len(d.failures) > maxFailedClients {
-			t.Fatalf("%d clients are remembered", len(d.failures))
-		}
-	}
-	if d.failures[first] != nil {
-		t.Error("the longest quiet was not the one to be forgotten")
 	}
 }

@@ -1,4 +1,4 @@
-package console
+package console_test
 
 import (
 	"context"
@@ -15,6 +15,9 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"bramble/gpio"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // patience bounds the steps of one browser test: a cold Chromium on a busy
@@ -144,7 +147,7 @@ const boardState = `document.querySelector('[data-board=%q] .state span')?.textC
 // a revival, a drain, a purge.
 func TestPage(t *testing.T) {
 	page := browser(t)
-	f := NewFake(5)
+	f := consoletest.NewFake(5)
 	s := serve(t, f)
 
 	err := page.do(
@@ -190,7 +193,7 @@ func TestPage(t *testing.T) {
 func TestPageFits(t *testing.T) {
 	page := browser(t)
 	for _, boards := range []int{0, 5, 64} {
-		f := NewFake(boards)
+		f := consoletest.NewFake(boards)
 		if boards > 0 {
 			f.Set("board-1", "serving", gpio.PeerLost, gpio.OriginDown, gpio.ClockUnset)
 		}
@@ -219,7 +222,7 @@ func TestPageFits(t *testing.T) {
 // TestPageConnectionLost ends the console under the page: it must say so.
 func TestPageConnectionLost(t *testing.T) {
 	page := browser(t) // a lost connection is a complaint of the browser's own
-	f := NewFake(2)
+	f := consoletest.NewFake(2)
 	s := serve(t, f)
 	err := page.do(chromedp.Navigate(s.URL), until(`document.querySelectorAll('.board').length === 2`),
 		then(func() {
@@ -238,7 +241,7 @@ func TestPageConnectionLost(t *testing.T) {
 // the same light at every moment.
 func TestLampInBrowser(t *testing.T) {
 	page := browser(t)
-	s := serve(t, NewFake(1))
+	s := serve(t, consoletest.NewFake(1))
 	patterns := []gpio.Pattern{{}, {Steps: []gpio.Step{{Level: 9}}}, {Steps: []gpio.Step{{Level: 7, MS: 3}, {Level: 200}, {Level: 90, MS: 4}}}}
 	for _, l := range gpio.Card() {
 		patterns = append(patterns, l.Pattern)

@@ -1,25 +1,29 @@
-package console
+package console_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // What is about the card is for who may steer, with its path as the card knows it.
 func TestCardIsForWhoMaySteer(t *testing.T) {
-	card := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { writePlain(w, http.StatusOK, r.Method+" "+r.URL.Path) })
+	card := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Method+" "+r.URL.Path) })
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.RemoteAddr = address }
 	}
-	c := newConsole(t, Config{Source: NewFake(1), Card: card})
+	c := newConsole(t, Config{Source: consoletest.NewFake(1), Card: card})
 	if w := ask(t, c, "PUT", CardPath+"file/vmlinuz", "", nil); w.Code != http.StatusOK || w.Body.String() != "PUT /file/vmlinuz" {
 		t.Errorf("this machine gets %d %s", w.Code, w.Body)
 	}
 	if w := ask(t, c, "GET", CardPath+"slots", "", from("192.0.2.7:50000")); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "set password") {
 		t.Errorf("another machine gets %d %s", w.Code, w.Body)
 	}
-	c = newConsole(t, Config{Source: NewFake(1), Card: card, Password: "tell me more"})
+	c = newConsole(t, Config{Source: consoletest.NewFake(1), Card: card, Password: "tell me more"})
 	sign := func(r *http.Request) {
 		r.RemoteAddr = "192.0.2.7:50000"
 		r.SetBasicAuth(UserName, "tell me more")
@@ -30,7 +34,7 @@ func TestCardIsForWhoMaySteer(t *testing.T) {
 	if w := ask(t, c, "GET", CardPath+"slots", "", from("192.0.2.7:50000")); w.Code != http.StatusUnauthorized {
 		t.Errorf("without it another machine gets %d %s", w.Code, w.Body)
 	}
-	if w := ask(t, newConsole(t, Config{Source: NewFake(1)}), "GET", CardPath+"slots", "", nil); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "does not run from a card") {
+	if w := ask(t, newConsole(t, Config{Source: consoletest.NewFake(1)}), "GET", CardPath+"slots", "", nil); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "does not run from a card") {
 		t.Errorf("a board that is no card answers %d %s", w.Code, w.Body)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package console
+package console_test
 
 import (
 	"bufio"

@@ -69,13 +69,6 @@ func (b *limitedListener) admitConn(conn net.Conn) *limitedConn {
 	return one
 }
 
-// countOpen is how many connections there are.
-func (b *limitedListener) countOpen() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.slots.held
-}
-
 // limitedConn gives its place back when it is closed.
 type limitedConn struct {
 	net.Conn

@@ -1,4 +1,4 @@
-package console
+package console_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"bramble/gpio"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // within asks until a condition holds, or a time has passed.
@@ -27,7 +31,7 @@ func within(bound time.Duration, holds func() bool) bool {
 
 // serve puts a console over the fake on a loopback port, running until the test
 // ends.
-func serve(t *testing.T, f *Fake) *httptest.Server {
+func serve(t *testing.T, f *consoletest.Fake) *httptest.Server {
 	t.Helper()
 	c, err := New(Config{Source: f, Control: f, Lab: f})
 	if err != nil {
@@ -39,7 +43,7 @@ func serve(t *testing.T, f *Fake) *httptest.Server {
 		defer close(ended)
 		c.Run(ctx)
 	}()
-	if !within(patience, func() bool { c.hub.mu.Lock(); defer c.hub.mu.Unlock(); return c.hub.sampled }) {
+	if !within(patience, c.HasSample) {
 		t.Fatal("the console took no sample")
 	}
 	s := httptest.NewServer(c)
@@ -53,7 +57,7 @@ func serve(t *testing.T, f *Fake) *httptest.Server {
 
 // TestPageWithoutScript asks for the page as a browser without JavaScript does.
 func TestPageWithoutScript(t *testing.T) {
-	f := NewFake(3)
+	f := consoletest.NewFake(3)
 	f.Set("board-2", "serving", gpio.OriginDown)
 	s := serve(t, f)
 	status, body := get(t, s.URL+"/")
@@ -68,8 +72,8 @@ func TestPageWithoutScript(t *testing.T) {
 }
 
 func TestPageEscapes(t *testing.T) {
-	f := NewFake(1)
-	f.rack[0].name = `<script>alert(1)</script>`
+	f := consoletest.NewFake(1)
+	f.Rename("board-1", `<script>alert(1)</script>`)
 	w := ask(t, newConsole(t, Config{Source: f}), "GET", "/", "", nil)
 	if strings.Contains(w.Body.String(), "<script>alert") {
 		t.Error("a board's name reaches the page as markup")
@@ -77,7 +81,7 @@ func TestPageEscapes(t *testing.T) {
 }
 
 func TestPageWithoutBoards(t *testing.T) {
-	w := ask(t, newConsole(t, Config{Source: NewFake(0)}), "GET", "/", "", nil)
+	w := ask(t, newConsole(t, Config{Source: consoletest.NewFake(0)}), "GET", "/", "", nil)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "No board is in sight") {
 		t.Errorf("%d: an empty rack is not said to be one", w.Code)
 	}
@@ -87,7 +91,7 @@ func TestPageWithoutBoards(t *testing.T) {
 // policy and an entity tag that saves the second journey; all are small.
 func TestAssets(t *testing.T) {
 	const most = 40 << 10
-	c := newConsole(t, Config{Source: NewFake(0)})
+	c := newConsole(t, Config{Source: consoletest.NewFake(0)})
 	total := 0
 	for path, kind := range map[string]string{
 		"/": "text/html", "/console.css": "text/css", "/console.js": "text/javascript", "/lamp.js": "text/javascript",
@@ -121,7 +125,7 @@ func TestAssets(t *testing.T) {
 // TestContrast computes what WCAG 2.2 (1.4.3) asks of text, 4.5 to 1, from the
 // colours in the style sheet, light and dark.
 func TestContrast(t *testing.T) {
-	css, err := pageFiles.ReadFile("page/console.css")
+	css, err := os.ReadFile("page/console.css")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,12 +176,4 @@ func luminance(t *testing.T, colour string) float64 {
 		return math.Pow((v+0.055)/1.055, 2.4)
 	}
 	return 0.2126*linear(n>>16) + 0.7152*linear(n>>8) + 0.0722*linear(n)
-}
-
-func TestBytesInWords(t *testing.T) {
-	for n, want := range map[int64]string{0: "0.0 MB", 1: "1 kB", 20_500: "21 kB", 1_000_000: "1.0 MB", 64_000_000: "64.0 MB"} {
-		if got := formatBytes(n); got != want {
-			t.Errorf("%d bytes are %q, not %q", n, got, want)
-		}
-	}
 }

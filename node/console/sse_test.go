@@ -1,18 +1,18 @@
-package console
+package console_test
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	. "bramble/node/console"
+	"bramble/node/console/consoletest"
 )
 
 // sent is one server-sent event as a browser reads it.
@@ -80,11 +80,11 @@ func watch(t *testing.T, s *httptest.Server, lastID string) *bufio.Reader {
 // TestStream follows one page: the whole rack first, then what happens, then,
 // after a broken line, only what it has missed.
 func TestStream(t *testing.T) {
-	f := NewFake(3)
+	f := consoletest.NewFake(3)
 	s := serve(t, f)
 	in := watch(t, s, "")
 
-	var first rackMessage
+	var first Snapshot
 	if err := json.Unmarshal([]byte(nextNamed(t, in, "rack").data), &first); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestStream(t *testing.T) {
 
 // TestStreamBounds: no more streams than allowed, and all end with Run.
 func TestStreamBounds(t *testing.T) {
-	f := NewFake(1)
+	f := consoletest.NewFake(1)
 	c := newConsole(t, Config{Source: f, MaxStreams: 2})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -147,103 +147,4 @@ func TestStreamBounds(t *testing.T) {
 	if status, _ := get(t, s.URL+"/api/v1/events"); status != 503 {
 		t.Errorf("a stream of an ended console: %d", status)
 	}
-}
-
-// TestOneClientDoesNotTakeAllStreams: who watches a lot leaves room for others.
-func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
-	h := newHub(NewFake(1), 8)
-	join := func(who int) (*eventStream, error) { return h.addStream(stranger(who), viewerRights{}, "") }
-	for n := range 8 { // four clients with two each
-		if _, err := join(n / 2); err != nil {
-			t.Fatal(err)
-		}
-		if n == 1 {
-			if _, err := join(0); err != errTooManyStreams {
-				t.Errorf("one client's third stream of eight: %v", err)
-			}
-		}
-	}
-	late, err := join(9)
-	if err != nil || len(h.streams) != 8 {
-		t.Fatalf("who comes last: %v; there are %d streams", err, len(h.streams))
-	}
-	h.publishEvent(Event{Text: "well"})
-	if len(late.out) != 1 {
-		t.Error("who came last is told nothing")
-	}
-	h.closeStreams()
-	if h.slots.held != 0 {
-		t.Errorf("%d places are held after the end", h.slots.held)
-	}
-}
-
-// TestSlowStreamIsDropped fills the queue of a client that reads nothing.
-func TestSlowStreamIsDropped(t *testing.T) {
-	h := newHub(NewFake(1), 2)
-	slow, err := h.addStream(netip.Prefix{}, viewerRights{}, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range cap(slow.out) + 10 {
-		h.publishEvent(Event{Text: fmt.Sprint(i)})
-	}
-	if len(h.streams) != 0 {
-		t.Fatal("a stream that reads nothing is still fed")
-	}
-	h.removeStream(slow) // twice out is out
-	n := 0
-	for range slow.out {
-		n++
-	}
-	if n != cap(slow.out) {
-		t.Errorf("%d messages were queued, want %d", n, cap(slow.out))
-	}
-}
-
-// TestHubKeepsToItsSeconds runs the hub by a clock of the test's: a sample a
-// second, one more for a burst of events, and a bounded past.
-func TestHubKeepsToItsSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := NewFake(2)
-		h := newHub(f, 1)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go h.run(ctx)
-		synctest.Wait()
-		s, err := h.addStream(netip.Prefix{}, viewerRights{}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		count := func() (rack, event, second int) {
-			synctest.Wait()
-			for len(s.out) > 0 {
-				m := string(<-s.out)
-				rack += strings.Count(m, "event: rack")
-				event += strings.Count(m, "event: event")
-				second += strings.Count(m, `"tick":true`)
-			}
-			return
-		}
-		time.Sleep(3*time.Second + time.Millisecond)
-		if rack, _, second := count(); rack != 4 || second != 3 { // one on joining
-			t.Errorf("%d samples in three seconds, %d of them for the line, want 4 and 3", rack, second)
-		}
-		for range 10 {
-			f.Publish(Event{Kind: "purge", Text: "x"})
-		}
-		time.Sleep(minChangeInterval + time.Millisecond)
-		if rack, event, _ := count(); rack != 1 || event != 10 {
-			t.Errorf("a burst of ten events made %d samples and %d events, want 1 and 10", rack, event)
-		}
-		for range historySamples + 20 {
-			f.Publish(Event{Kind: "purge", Text: "x"})
-			time.Sleep(sampleInterval)
-			count()
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if len(h.history) != historySamples || len(h.events) != replayEvents {
-			t.Errorf("%d seconds and %d events are kept, want %d and %d", len(h.history), len(h.events), historySamples, replayEvents)
-		}
-	})
 }

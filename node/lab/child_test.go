@@ -17,6 +17,7 @@ import (
 
 	"bramble/node/config"
 	"bramble/node/console"
+	"bramble/node/console/consoletest"
 
 	"go.uber.org/goleak"
 )
@@ -72,7 +73,7 @@ func playBoard(mode, file string) {
 		defer close(gone)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	}()
-	fake := console.NewFake(3)
+	fake := consoletest.NewFake(3)
 	c, err := console.New(console.Config{
 		Source: fake, Control: fake,
 		Ready: func() (bool, string) { return mode != "deaf", "it is deaf by design" },

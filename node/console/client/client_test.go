@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bramble/node/console"
+	"bramble/node/console/consoletest"
 
 	"go.uber.org/goleak"
 )
@@ -17,9 +18,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start serves a real console of a rack that exists nowhere.
-func start(t *testing.T, password string) (*Client, *console.Fake) {
+func start(t *testing.T, password string) (*Client, *consoletest.Fake) {
 	t.Helper()
-	fake := console.NewFake(3)
+	fake := consoletest.NewFake(3)
 	c, err := console.New(console.Config{
 		Source: fake, Control: fake, Password: password,
 		Ready: func() (bool, string) { return false, "it still looks for its rack" },

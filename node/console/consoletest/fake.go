@@ -1,4 +1,6 @@
-package console
+// Package consoletest has a rack that exists nowhere, for tests of the console, of
+// its client and of the commands, and to look at the page.
+package consoletest
 
 import (
 	"cmp"
@@ -12,13 +14,14 @@ import (
 	"time"
 
 	"bramble/gpio"
+	"bramble/node/console"
 )
 
-// Fake is a rack that exists nowhere: a Source, a Control and a Lab for tests
-// and for looking at the page. Its figures move only with Tick, so that a test
-// sees what it expects.
+// Fake is a rack that exists nowhere: a console.RackSource, a console.Control and a
+// console.Lab. Its figures change only with Tick, so that a test sees what it
+// expects.
 type Fake struct {
-	Broadcaster
+	console.Broadcaster
 
 	mu    sync.Mutex // guards what follows
 	now   time.Time
@@ -70,20 +73,31 @@ func (f *Fake) Tick() {
 	}
 }
 
-// Set puts a board into a state, with faults, and says so in an event. Unknown
-// boards are ignored.
+// Set puts a board into a state, with faults, and publishes an event. It ignores
+// unknown boards.
 func (f *Fake) Set(board, state string, faults ...gpio.FaultCode) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state, f.rack[i].faults = state, gpio.NewFaultSet(faults...)
-			f.Publish(Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
+			f.Publish(console.Event{At: f.now, Kind: "state", Board: board, Text: board + " is now " + state})
 		}
 	}
 }
 
-// Calls gives what was asked of the rack so far, in order: "kill board-3",
+// Rename gives a board another name.
+func (f *Fake) Rename(board, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.rack {
+		if f.rack[i].name == board {
+			f.rack[i].name = name
+		}
+	}
+}
+
+// Calls returns the calls so far, in order: "kill board-3",
 // "drain board-1", "undrain board-1", "purge tag news".
 func (f *Fake) Calls() []string {
 	f.mu.Lock()
@@ -91,13 +105,13 @@ func (f *Fake) Calls() []string {
 	return slices.Clone(f.calls)
 }
 
-// Snapshot implements Source.
-func (f *Fake) Snapshot() Snapshot {
+// Snapshot implements console.RackSource.
+func (f *Fake) Snapshot() console.Snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
+	s := console.Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
 	for i, fb := range f.rack {
-		b := BoardView{
+		b := console.BoardView{
 			Name: fb.name, State: fb.state, Faults: fb.faults.Words(),
 			HTTPURL:    fmt.Sprintf("http://127.0.0.1:%d", 8081+i),
 			ConsoleURL: fmt.Sprintf("http://127.0.0.1:%d", 9081+i),
@@ -111,7 +125,7 @@ func (f *Fake) Snapshot() Snapshot {
 		if isRunning(fb.state) {
 			in.Health = parseHealth(fb.state)
 			b.PID = 4000 + i
-			b.Vitals = VitalsView{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudgetBytes: 64e6,
+			b.Vitals = console.VitalsView{MemoryBytes: 24e6 + int64(i)*1.1e6, CacheBytes: min(31e6+int64(i)*2e6, 64e6), CacheBudgetBytes: 64e6,
 				UptimeSeconds: int64(f.ticks)}
 		}
 		if fb.state == "serving" || fb.state == "draining" {
@@ -123,7 +137,7 @@ func (f *Fake) Snapshot() Snapshot {
 		b.Panel = gpio.Render(in, gpio.DefaultLamps)
 		s.Boards = append(s.Boards, b)
 	}
-	slices.SortFunc(s.Boards, func(a, b BoardView) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Boards, func(a, b console.BoardView) int { return strings.Compare(a.Name, b.Name) })
 	return s
 }
 
@@ -132,7 +146,7 @@ func isRunning(state string) bool {
 	return state != "dead" && state != "stopped" && state != "left" && state != "paused"
 }
 
-// parseHealth reads a state's word as a state of health.
+// parseHealth converts the name of a state.
 func parseHealth(state string) gpio.Health {
 	for h := gpio.Stopped; h <= gpio.Drained; h++ {
 		if h.String() == state {
@@ -142,8 +156,8 @@ func parseHealth(state string) gpio.Health {
 	return gpio.Stopped
 }
 
-// buildRing gives the arcs of the boards that serve; mu is held.
-func (f *Fake) buildRing() []RingArc {
+// buildRing returns the arcs of the boards that serve; mu is held.
+func (f *Fake) buildRing() []console.RingArc {
 	type point struct {
 		at    float64
 		board string
@@ -160,13 +174,13 @@ func (f *Fake) buildRing() []RingArc {
 		return nil
 	}
 	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.at, b.at) })
-	var arcs []RingArc
+	var arcs []console.RingArc
 	add := func(from, to float64, board string) {
 		if n := len(arcs); n > 0 && arcs[n-1].Board == board {
 			arcs[n-1].To = to
 			return
 		}
-		arcs = append(arcs, RingArc{from, to, board})
+		arcs = append(arcs, console.RingArc{From: from, To: to, Board: board})
 	}
 	from := 0.0
 	for _, p := range points {
@@ -177,7 +191,7 @@ func (f *Fake) buildRing() []RingArc {
 	return arcs
 }
 
-// setState notes a call and puts a board into a state.
+// setState records a call and puts a board into a state.
 func (f *Fake) setState(call, board, state, kind string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,15 +199,16 @@ func (f *Fake) setState(call, board, state, kind string) error {
 	for i := range f.rack {
 		if f.rack[i].name == board {
 			f.rack[i].state = state
-			f.Publish(Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
+			f.Publish(console.Event{At: f.now, Kind: kind, Board: board, Text: board + " is now " + state})
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: there is no %s in this rack", ErrUnknownBoard, board)
+	return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
 }
 
-// Purge implements Control: boards that serve obey, the others are absent.
-func (f *Fake) Purge(_ context.Context, p PurgeRequest) (PurgeResult, error) {
+// Purge implements console.Control: boards that serve apply it, the others are
+// absent.
+func (f *Fake) Purge(_ context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	what := "all"
@@ -204,7 +219,7 @@ func (f *Fake) Purge(_ context.Context, p PurgeRequest) (PurgeResult, error) {
 		what = "tag " + p.Tag
 	}
 	f.calls = append(f.calls, "purge "+what)
-	var res PurgeResult
+	var res console.PurgeResult
 	for _, b := range f.rack {
 		if b.state == "serving" {
 			res.Applied = append(res.Applied, b.name)
@@ -212,11 +227,11 @@ func (f *Fake) Purge(_ context.Context, p PurgeRequest) (PurgeResult, error) {
 			res.Absent = append(res.Absent, b.name)
 		}
 	}
-	f.Publish(Event{At: f.now, Kind: "purge", Text: "purged " + what})
+	f.Publish(console.Event{At: f.now, Kind: "purge", Text: "purged " + what})
 	return res, nil
 }
 
-// Drain implements Control.
+// Drain implements console.Control.
 func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
 	if undo {
 		return f.setState("undrain", board, "serving", "state")
@@ -224,7 +239,7 @@ func (f *Fake) Drain(_ context.Context, board string, undo bool) error {
 	return f.setState("drain", board, "drained", "state")
 }
 
-// Locate implements Control.
+// Locate implements console.Control.
 func (f *Fake) Locate(_ context.Context, board string, undo bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,10 +250,10 @@ func (f *Fake) Locate(_ context.Context, board string, undo bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %q is none of this rack's boards", ErrUnknownBoard, board)
+	return fmt.Errorf("%w: this rack has no board %q", console.ErrUnknownBoard, board)
 }
 
-// Do implements Lab.
+// Do implements console.Lab.
 func (f *Fake) Do(_ context.Context, board, action string) error {
 	switch action {
 	case "stop":
@@ -250,5 +265,5 @@ func (f *Fake) Do(_ context.Context, board, action string) error {
 	case "revive":
 		return f.setState(action, board, "serving", "returned")
 	}
-	return fmt.Errorf("%w: a lab cannot %s a board", ErrBadRequest, action)
+	return fmt.Errorf("%w: a lab cannot %s a board", console.ErrBadRequest, action)
 }
