@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"bramble/node/tomlfile"
 )
 
 // One file serves all cards of a rack. What differs from card to card stands in
@@ -89,20 +91,20 @@ func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 		return nil
 	}
 	if !ok {
-		r.addError(ErrWrongType, r.lines.of(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
+		r.addError(ErrWrongType, r.lineOf(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
 		return nil
 	}
 	if problem := checkCount(len(byDigits), maxCards, "cards"); problem != "" {
-		r.addError(ErrBadValue, r.lines.of(cardsTable, ""), cardsTable, "", problem)
+		r.addError(ErrBadValue, r.lineOf(cardsTable, ""), cardsTable, "", problem)
 		return nil
 	}
 	var list []cardOverlay
 	for _, name := range sortedKeys(byDigits) {
 		id := cardsTable + "." + name
-		line := r.lines.of(cardsTable, name)
+		line := r.lineOf(cardsTable, name)
 		digits := strings.ToLower(name)
 		if len(digits) < minSerial || len(digits) > maxSerial || strings.Trim(digits, "0123456789abcdef") != "" {
-			r.addError(ErrUnknownKey, line, id, "", fmt.Sprintf("a card is called by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
+			r.addError(ErrUnknownKey, line, id, "", fmt.Sprintf("name a card by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
 			continue
 		}
 		own, ok := byDigits[name].(map[string]any)
@@ -114,7 +116,7 @@ func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 			return strings.HasSuffix(c.digits, digits) || strings.HasSuffix(digits, c.digits)
 		})
 		if twin >= 0 {
-			r.addError(ErrBadValue, line, id, "", fmt.Sprintf("one card can be meant by this and by [cards.%s]; write more digits, or put both into one", list[twin].digits))
+			r.addError(ErrBadValue, line, id, "", fmt.Sprintf("this and [cards.%s] can mean the same card; write more digits, or merge the two", list[twin].digits))
 			continue
 		}
 		list = append(list, cardOverlay{digits, r.readCard(id, own, tree)})
@@ -131,11 +133,11 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 	for _, name := range sortedKeys(own) {
 		table, isTable := own[name].(map[string]any)
 		shared, _ := tree[name].(map[string]any)
-		line := r.lines.of(id+"."+name, "")
+		line := r.lineOf(id+"."+name, "")
 		switch {
 		case name == "site" || name == cardsTable || !isTable:
-			r.addError(ErrWrongType, max(line, r.lines.of(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
-				"a card has tables of its own for its keys, such as ["+id+".network]; [[site]] is the same on all cards")
+			r.addError(ErrWrongType, max(line, r.lineOf(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
+				"write the card's keys in a table, such as ["+id+".network]; [[site]] is the same on all cards")
 			continue
 		case shared == nil:
 			shared = map[string]any{}
@@ -143,10 +145,10 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 		both := maps.Clone(shared)
 		maps.Copy(both, table)
 		merged[name] = both
-		mine.lines[[2]string{name, ""}] = line
+		mine.lines[name] = line
 		written[name+"."] = true
 		for key := range table {
-			mine.lines[[2]string{name, key}] = r.lines.of(id+"."+name, key)
+			mine.lines[tomlfile.Join(name, key)] = r.lineOf(id+"."+name, key)
 			written[name+"."+key] = true
 		}
 	}
@@ -158,15 +160,6 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 		}
 	}
 	return doc
-}
-
-// fold gives a path below [cards.…] the two steps that settings have: the
-// card's table, and its key.
-func fold(path []string) []string {
-	if len(path) < 3 || path[0] != cardsTable {
-		return path
-	}
-	return append([]string{strings.Join(path[:3], ".")}, path[3:]...)
 }
 
 // underData makes a folder that is written to lie on the part of a card that is.

@@ -47,22 +47,22 @@ func TestMistakesInCards(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"key misspelt", "[cards.1a2b.network]\nadress = \"\"", `b.toml:4: [cards.1a2b.network] adress: unknown key; did you mean "address"?`},
 		{"table misspelt", "[cards.1a2b.netwerk]\naddress = \"\"", `b.toml:3: [cards.1a2b.netwerk]: unknown table; did you mean [network]?`},
-		{"too few digits", "[cards.a2b.network]\naddress = \"\"", `b.toml:3: [cards.a2b]: a card is called by the last 4 to 16 digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]`},
-		{"no digits", "[cards.till.network]\naddress = \"\"", `b.toml:3: [cards.till]: a card is called by the last 4 to 16 digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]`},
-		{"two for one", "[cards.1a2b.network]\n[cards.001A2B.board]\n", `b.toml:3: [cards.1a2b]: one card can be meant by this and by [cards.001a2b]; write more digits, or put both into one`},
-		{"key without a table", "[cards.1a2b]\naddress = \"\"", `b.toml:4: [cards.1a2b] address: a card has tables of its own for its keys, such as [cards.1a2b.network]; [[site]] is the same on all cards`},
+		{"too few digits", "[cards.a2b.network]\naddress = \"\"", `b.toml:3: [cards.a2b]: name a card by the last 4 to 16 digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]`},
+		{"no digits", "[cards.till.network]\naddress = \"\"", `b.toml:3: [cards.till]: name a card by the last 4 to 16 digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]`},
+		{"two for one", "[cards.1a2b.network]\n[cards.001A2B.board]\n", `b.toml:3: [cards.1a2b]: this and [cards.001a2b] can mean the same card; write more digits, or merge the two`},
+		{"key without a table", "[cards.1a2b]\naddress = \"\"", `b.toml:4: [cards.1a2b] address: write the card's keys in a table, such as [cards.1a2b.network]; [[site]] is the same on all cards`},
 		{"no table at all", "[cards]\n1a2b = 1", `b.toml:4: [cards.1a2b]: write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below`},
 		{"cards no table", "[[cards]]\n", `b.toml:3: [cards]: write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below`},
 		{"bad value", "[cards.1a2b.board]\nweight = 0", `b.toml:4: [cards.1a2b.board] weight: 0 is out of range; write a number from 1 to 1000`},
-		{"clash with what all have", "[cards.1a2b.http]\nlisten = \":8080\"", `b.toml:4: [cards.1a2b.http] listen: ":8080" is what [console] listen holds; write another port`},
-		{"prefix missing", "[cards.1a2b.network]\naddress = \"192.168.1.11\"", `b.toml:4: [cards.1a2b.network] address: "192.168.1.11" is no IPv4 address with the length of its network's prefix; write one such as "192.168.1.11/24"`},
-		{"the network itself", "[network]\naddress = \"192.168.1.0/24\"", `b.toml:4: [network] address: "192.168.1.0/24" is no address that a board can have; write one such as "192.168.1.11/24"`},
+		{"clash with what all have", "[cards.1a2b.http]\nlisten = \":8080\"", `b.toml:4: [cards.1a2b.http] listen: ":8080" is already used by [console] listen; write another port`},
+		{"prefix missing", "[cards.1a2b.network]\naddress = \"192.168.1.11\"", `b.toml:4: [cards.1a2b.network] address: "192.168.1.11" is not an IPv4 address with the prefix length of its network; write one such as "192.168.1.11/24"`},
+		{"the network itself", "[network]\naddress = \"192.168.1.0/24\"", `b.toml:4: [network] address: "192.168.1.0/24" is not an address that a board can have; write one such as "192.168.1.11/24"`},
 		{"router elsewhere", "[network]\naddress = \"192.168.1.9/24\"\ngateway = \"10.0.0.1\"", `b.toml:5: [network] gateway: "10.0.0.1" is not in the network of address "192.168.1.9/24", where a router must be`},
-		{"router alone", "[network]\ngateway = \"10.0.0.1\"", `b.toml:4: [network] gateway: it counts only beside an address; write one, or take the gateway out`},
+		{"router alone", "[network]\ngateway = \"10.0.0.1\"", `b.toml:4: [network] gateway: it works only with an address; write one, or remove gateway`},
 		{"router is oneself", "[network]\naddress = \"10.0.0.1/24\"\ngateway = \"10.0.0.1\"", `b.toml:5: [network] gateway: "10.0.0.1" is the board's own address; write the router's`},
-		{"host name", "[network]\nhostname = \"my_shop\"", `b.toml:4: [network] hostname: "my_shop" is no host name; write letters, digits and '-', such as "shop-3"`},
-		{"name server", "[network]\ndns = [\"router\"]", `b.toml:4: [network] dns: "router" is no IPv4 address; write one such as "192.168.1.1"`},
-		{"time server", "[network]\nntp = [\"a b\"]", `b.toml:4: [network] ntp: "a b" is no host; write a name or an address, such as "192.168.1.1"`},
+		{"host name", "[network]\nhostname = \"my_shop\"", `b.toml:4: [network] hostname: "my_shop" is not a host name; write letters, digits and '-', such as "shop-3"`},
+		{"name server", "[network]\ndns = [\"router\"]", `b.toml:4: [network] dns: "router" is not an IPv4 address; write one such as "192.168.1.1"`},
+		{"time server", "[network]\nntp = [\"a b\"]", `b.toml:4: [network] ntp: "a b" is not a host; write a name or an address, such as "192.168.1.1"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestNetworkOfAFileWithMistakes(t *testing.T) {
 
 func TestEditorsOfWindows(t *testing.T) {
 	_, err := Parse("b.toml", []byte("\xff\xfe[\x00r\x00"))
-	if err == nil || err.Error() != "b.toml:1: not valid TOML: it is saved as UTF-16; have the editor save it as UTF-8" {
+	if err == nil || err.Error() != "b.toml:1: not valid TOML: it is saved as UTF-16; save it as UTF-8 in your editor" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -28,10 +28,10 @@ func nameRune(r rune) bool {
 
 func checkName(s string) string {
 	if s == "" || len(s) > maxName {
-		return fmt.Sprintf("a name has 1 to %d letters; write one such as \"board-1\"", maxName)
+		return fmt.Sprintf("a name has 1 to %d characters; write one such as \"board-1\"", maxName)
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) }) {
-		return quote(s) + " has a character that no name has; write letters, digits, '-', '_' and '.'"
+		return quote(s) + " has a character that names cannot have; write letters, digits, '-', '_' and '.'"
 	}
 	return ""
 }
@@ -80,7 +80,7 @@ func checkOneOf(v string, words ...string) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s is not one of its words; write %s", quote(v), joinChoices(words))
+	return fmt.Sprintf("%s is not a value of this key; write %s", quote(v), joinChoices(words))
 }
 
 // joinChoices writes `"a", "b" or "c"`.
@@ -155,7 +155,7 @@ func checkPassword(c *Config) string {
 	case len(p) < minPassword || len(p) > maxPassword:
 		return fmt.Sprintf(`it has %d characters; write %d to %d, or "" for none`, len(p), minPassword, maxPassword)
 	case !c.Rack.Key.IsZero() && p == c.Rack.Key.Reveal():
-		return "it is the rack key, which would give the whole rack to whoever may see the console; write another"
+		return "it is the rack key, and anybody who may see the console would own the rack; write another"
 	}
 	return ""
 }

@@ -17,13 +17,13 @@ func checkOrigin(s string) string {
 		return quote(s) + " is not the address of a web server" + write
 	}
 	if u.User != nil {
-		return "an address with a user name in it is not taken" + write
+		return "an address with a user name in it is not allowed" + write
 	}
 	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return quote(s) + " has a path, which clients choose" + write
+		return quote(s) + " has a path, but clients choose the path" + write
 	}
 	if !validHost(u.Hostname(), false) || u.Port() != "" && (!validPort(u.Port()) || u.Port() == "0") || strings.HasSuffix(u.Host, ":") {
-		return quote(s) + " has no host, or a port that cannot be" + write
+		return quote(s) + " has no host, or an impossible port" + write
 	}
 	return ""
 }
@@ -88,13 +88,13 @@ func checkSites(c *Config) (siteConflict, bool) {
 			}
 			name = strings.ToLower(name)
 			if named[name] {
-				return siteConflict{i, key, quote(name) + " is there already; give each site its own names"}, true
+				return siteConflict{i, key, quote(name) + " is used twice; give each site its own names"}, true
 			}
 			named[name] = true
 		}
 		if u, err := url.Parse(c.Origin.URL); err == nil && u.Host != "" && s.Origin.URL != c.Origin.URL &&
 			strings.EqualFold(u.Host, s.Host) {
-			return siteConflict{i, "host", quote(s.Host) + " is also the server of [origin] url, whose pages are kept under that name; " +
+			return siteConflict{i, "host", quote(s.Host) + " is also the server of [origin] url, whose pages are stored under that name; " +
 				"make that server a [[site]] too, or give its address in [origin] url"}, true
 		}
 		server := strings.TrimSuffix(s.Origin.URL, "/")
@@ -104,7 +104,7 @@ func checkSites(c *Config) (siteConflict, bool) {
 		if other, known := servers[server]; known {
 			other.URL = s.Origin.URL
 			if other != s.Origin {
-				return siteConflict{i, "url", fmt.Sprintf("%s is a server that stands with other settings above; give it the same ones everywhere",
+				return siteConflict{i, "url", fmt.Sprintf("the server %s has other settings above; give it the same ones everywhere",
 					quote(server))}, true
 			}
 		}

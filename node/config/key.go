@@ -73,13 +73,13 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	case s == "":
 		return errors.New(`it is empty: run "bramble key" and paste its line under [rack]`)
 	case s == redactedKey:
-		return errors.New(`this is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`)
+		return errors.New(`it is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`)
 	case len(s) < keyText:
 		return fmt.Errorf("too short: it has %d of a key's %d characters; %s", len(s), keyText, again)
 	case len(s) > keyText:
 		return fmt.Errorf("too long: it has %d characters and a key has %d; %s", len(s), keyText, again)
 	case !strings.HasPrefix(s, keyPrefix):
-		return fmt.Errorf("this is not a rack key, which begins with %q; %s", keyPrefix, again)
+		return fmt.Errorf("it is not a rack key, which begins with %q; %s", keyPrefix, again)
 	}
 	raw, err := keyEncoding().DecodeString(s[len(keyPrefix):])
 	var at base64.CorruptInputError
@@ -94,7 +94,7 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 		return errors.New("mistyped: its checksum does not match; " + again)
 	}
 	if read.IsZero() {
-		return errors.New(`its secret is all zeros: run "bramble key" for a random one`)
+		return errors.New(`its secret is all zeros: run "bramble key" for a random key`)
 	}
 	*k = read
 	return nil

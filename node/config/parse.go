@@ -2,29 +2,29 @@ package config
 
 import (
 	"bytes"
-	"encoding"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"bramble/node/tomlfile"
 )
 
-// maxFile bounds a configuration file, in bytes: a hundred times what every
-// key with its comment needs.
+// maxFile bounds a configuration file, in bytes: a hundred times the size of a
+// file with every key and its comment.
 const maxFile = 1 << 20
 
-// byteOrderMark is what some editors put before UTF-8.
+// byteOrderMark is written before UTF-8 by some editors.
 const byteOrderMark = "\ufeff"
 
-// Load reads a board's file. Every mistake in it is told at once: the error
-// is an *Errors whose lines each name file, line, key and remedy.
+// Load reads a board's file. It reports all mistakes at once: the error is an
+// *Errors, and each of its lines names file, line, key and remedy.
 func Load(path string) (*Config, error) {
 	data, err := readConfigFile(path)
 	if err != nil {
@@ -33,8 +33,8 @@ func Load(path string) (*Config, error) {
 	return Parse(path, data)
 }
 
-// Parse reads the text of a board's file, which is called name in messages.
-// The folder of name is where a relative [shop] catalogue starts.
+// Parse reads the text of a board's file. Messages call the file name, and
+// relative paths start at the directory of name.
 func Parse(name string, data []byte) (*Config, error) {
 	doc, err := newFileParser(name, "").parse(data, true)
 	if err != nil {
@@ -43,15 +43,15 @@ func Parse(name string, data []byte) (*Config, error) {
 	return doc.Config, nil
 }
 
-// ParsedFile is a file that need not be complete.
+// ParsedFile is a parsed file and the keys that it sets.
 type ParsedFile struct {
-	Config  *Config         // defaults where the file says nothing
+	Config  *Config         // keys that the file does not set have their defaults
 	Written map[string]bool // keys that the file sets, as "table.key"
 	cards   []cardOverlay
 }
 
-// LoadFile is Load for a file that need not hold a rack key, and says
-// which keys it holds: what the lab takes for all its boards.
+// LoadFile is Load for a file that may lack the rack key, such as the template
+// of a lab. It also returns which keys the file sets.
 func LoadFile(path string) (*ParsedFile, error) {
 	data, err := readConfigFile(path)
 	if err != nil {
@@ -72,9 +72,9 @@ func readConfigFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fail(`there is no such file; write one that holds [rack] and below it the line of "bramble key", or name another with --config`, err)
+		return fail(`there is no such file; write one that holds [rack] and below it the line of "bramble key", or name another file with --config`, err)
 	case err != nil:
-		return fail("cannot be opened: "+systemReason(err)+"; name another file with --config, or give this one its rights", err)
+		return fail("cannot be opened: "+systemReason(err)+"; make it readable, or name another file with --config", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -84,7 +84,7 @@ func readConfigFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// systemReason is what the system said, without operation and path.
+// systemReason returns the system's error without operation and path.
 func systemReason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -93,23 +93,34 @@ func systemReason(err error) string {
 	return err.Error()
 }
 
-// fileParser gathers the mistakes of one file.
+// fileParser reads one file and collects its mistakes.
 type fileParser struct {
 	file      string
-	dataDir   string // where a relative folder of orders starts; "" = beside the file
-	onlyTable string // the one table that is read; "" = all
-	lines     lines
+	dataDir   string // where relative paths of directories that are written to start; "" = beside the file
+	onlyTable string // the only table that is read; "" = all
+	lines     tomlfile.Lines
 	cfg       *Config
-	failed    map[string]bool // "table.key" already complained of
+	failed    map[string]bool // "table.key" of the mistakes
 	errors    []*Error
 }
 
-// addError notes a mistake. A table that is one of several is called as nth says.
+// lineOf returns the line of a key, or of a table if key is ""; 0 if the file does
+// not have it.
+func (r *fileParser) lineOf(table, key string) int {
+	if key == "" {
+		return r.lines.At(table)
+	}
+	return r.lines.At(tomlfile.Join(table, key))
+}
+
+// sitePath is the path of the i-th [[site]], from 0, in lines and in failed.
+func sitePath(i int) string { return fmt.Sprintf("site.%d", i) }
+
+// addError adds a mistake. The tables [[site]] are called by their sitePath.
 func (r *fileParser) addError(kind error, line int, table, key, problem string) {
 	r.failed[table+"."+key] = true
-	if strings.HasPrefix(table, "[") && strings.Contains(table, "]") {
-		table = table[:strings.Index(table, "]")+1]
-		line = max(line, r.lines.of(strings.Trim(table, "[]"), ""))
+	if strings.HasPrefix(table, "site.") {
+		table, line = "[site]", max(line, r.lineOf("site", ""))
 	}
 	r.errors = append(r.errors, &Error{
 		File: r.file, Line: line, Table: onOneLine(shorten(table)), Key: onOneLine(shorten(key)), Problem: problem, Kind: kind,
@@ -122,12 +133,12 @@ func newFileParser(name, data string) *fileParser {
 
 func (r *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	if len(data) > maxFile {
-		r.addError(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes and is no board's configuration; name another with --config", maxFile))
+		r.addError(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes, so it is not a board's configuration; name another file with --config", maxFile))
 		return nil, collectErrors(r.errors)
 	}
 	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		r.addError(ErrSyntax, 1, "", "", "not valid TOML: it is saved as UTF-16; have the editor save it as UTF-8")
+		r.addError(ErrSyntax, 1, "", "", "not valid TOML: it is saved as UTF-16; save it as UTF-8 in your editor")
 		return nil, collectErrors(r.errors)
 	}
 	var tree map[string]any
@@ -135,7 +146,7 @@ func (r *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 		r.addSyntaxError(data, err)
 		return nil, collectErrors(r.errors)
 	}
-	r.lines = index(data)
+	r.lines = tomlfile.Index(data)
 	if r.onlyTable != "" {
 		keepOnlyTable(tree, r.onlyTable)
 	}
@@ -143,7 +154,7 @@ func (r *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	delete(tree, cardsTable)
 	doc := r.buildConfig(tree)
 	if needKey && r.cfg.Rack.Key.IsZero() && !r.failed["rack.key"] && !r.failed["rack."] && !r.failed[".rack"] {
-		r.addError(ErrMissing, r.lines.of("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
+		r.addError(ErrMissing, r.lineOf("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
 	}
 	doc.cards = r.readCards(cards, tree)
 	if err := collectErrors(r.errors); err != nil {
@@ -152,7 +163,7 @@ func (r *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	return doc, nil
 }
 
-// buildConfig makes settings of a decoded file; what is wrong is in r.list.
+// buildConfig makes a configuration of a decoded file, and adds its mistakes to r.errors.
 func (r *fileParser) buildConfig(tree map[string]any) *ParsedFile {
 	written := r.fillTables(tree)
 	r.fitMaxObject(written)
@@ -164,9 +175,10 @@ func (r *fileParser) buildConfig(tree map[string]any) *ParsedFile {
 	return &ParsedFile{Config: r.cfg, Written: written}
 }
 
-// relativeTo makes a relative path, which starts at the folder of the file that
-// names it, absolute: the lab hands it to boards whose files are elsewhere.
-// Without a working directory it is right for this process at least.
+// relativeTo makes a relative path absolute, because the lab passes it to boards
+// whose files are elsewhere. It starts at the directory of the file that names
+// it. Without a working directory the path stays relative, which is right for
+// this process at least.
 func relativeTo(file, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
@@ -178,16 +190,16 @@ func relativeTo(file, path string) string {
 	return path
 }
 
-// fillTables sets the fields from the decoded file and returns what it has set.
+// fillTables sets the fields from the decoded file and returns the keys that it has set.
 func (r *fileParser) fillTables(tree map[string]any) map[string]bool {
 	known := map[string]tableSpec{}
 	for _, t := range tableSpecs() {
 		known[t.name] = t
 	}
 	written := map[string]bool{}
-	for _, name := range sortedKeys(tree) { // [origin] comes before [[site]], which begins as it is
+	for _, name := range sortedKeys(tree) { // [origin] comes before [[site]], which starts as its copy
 		sub, ok := tree[name].(map[string]any)
-		line := r.lines.of(name, "")
+		line := r.lineOf(name, "")
 		t, isTable := known[name]
 		switch {
 		case !isTable && ok, !isTable && isTableArray(tree[name]):
@@ -197,11 +209,11 @@ func (r *fileParser) fillTables(tree map[string]any) map[string]bool {
 		case t.many && isTableArray(tree[name]):
 			r.fillSites(tree[name].([]any), written)
 		case t.many:
-			r.addError(ErrWrongType, line, name, "", fmt.Sprintf("there may be several; write [[%s]] in double brackets", name))
+			r.addError(ErrWrongType, line, name, "", fmt.Sprintf("there can be several; write [[%s]] in double brackets", name))
 		case isTableArray(tree[name]):
 			r.addError(ErrWrongType, line, name, "", fmt.Sprintf("there is only one; write [%s] in single brackets", name))
 		case !ok:
-			r.addError(ErrWrongType, line, "", name, fmt.Sprintf("this is a table; write [%s] on a line of its own and its keys below", name))
+			r.addError(ErrWrongType, line, "", name, fmt.Sprintf("it is a table; write [%s] on a line of its own and its keys below", name))
 		default:
 			r.fillTable(name, name, sub, written, func(s keySpec) any { return s.at(r.cfg) })
 		}
@@ -209,7 +221,7 @@ func (r *fileParser) fillTables(tree map[string]any) map[string]bool {
 	return written
 }
 
-// fillTable sets the fields of one table, called id where lines and mistakes are kept.
+// fillTable sets the fields of one table. id is its path in lines and in failed.
 func (r *fileParser) fillTable(name, id string, sub map[string]any, written map[string]bool, at func(keySpec) any) {
 	known := map[string]keySpec{}
 	for _, s := range allKeys() {
@@ -220,80 +232,80 @@ func (r *fileParser) fillTable(name, id string, sub map[string]any, written map[
 	for _, key := range sortedKeys(sub) {
 		s, ok := known[key]
 		if !ok {
-			r.addError(ErrUnknownKey, r.lines.of(id, key), id, key, "unknown key"+suggestKey(name, key))
+			r.addError(ErrUnknownKey, r.lineOf(id, key), id, key, "unknown key"+suggestKey(name, key))
 			continue
 		}
 		if problem, kind := assignValue(s, at(s), sub[key]); kind != nil {
-			r.addError(kind, r.lines.of(id, key), id, key, problem)
+			r.addError(kind, r.lineOf(id, key), id, key, problem)
 			continue
 		}
 		written[name+"."+key] = true
 	}
 }
 
-// fillSites reads the tables [[site]]. Each begins as what [origin] says.
+// fillSites reads the tables [[site]]. Each starts as a copy of [origin].
 func (r *fileParser) fillSites(list []any, written map[string]bool) {
 	if problem := checkCount(len(list), maxSites, "sites"); problem != "" {
-		r.addError(ErrBadValue, r.lines.of("site", ""), "[site]", "", problem)
+		r.addError(ErrBadValue, r.lineOf("site", ""), "[site]", "", problem)
 		return
 	}
 	for i, one := range list {
 		sub, ok := one.(map[string]any)
 		if !ok {
-			r.addError(ErrWrongType, r.lines.of("site", ""), "[site]", "", "write [[site]] on a line of its own and its keys below")
+			r.addError(ErrWrongType, r.lineOf("site", ""), "[site]", "", "write [[site]] on a line of its own and its keys below")
 			return
 		}
 		r.cfg.Sites = append(r.cfg.Sites, SiteSettings{Origin: r.cfg.Origin})
 		site := &r.cfg.Sites[i]
-		r.fillTable("site", nth("site", i), sub, written, func(s keySpec) any { return s.atSite(site) })
+		r.fillTable("site", sitePath(i), sub, written, func(s keySpec) any { return s.atSite(site) })
 		site.Host = strings.ToLower(site.Host)
 	}
 }
 
-// fitMaxObject keeps the default of max_object within a memory that is smaller than usual.
+// fitMaxObject lowers the default of max_object to what a small memory allows.
 func (r *fileParser) fitMaxObject(written map[string]bool) {
 	if !written["cache.max_object"] {
 		r.cfg.Cache.MaxObject = min(r.cfg.Cache.MaxObject, r.cfg.Cache.Memory/minObjects)
 	}
 }
 
-// checkValues applies the rule of each key, and the rules between keys.
+// checkValues applies the check of each key, and the checks between keys.
 func (r *fileParser) checkValues() {
 	for _, s := range allKeys() {
 		if s.check == nil || r.failed[s.table+"."+s.key] {
 			continue
 		}
 		if s.key == "max_object" && r.failed["cache.memory"] {
-			continue // its bound is not known
+			continue // its bound is unknown
 		}
 		if problem := s.check(r.cfg); problem != "" {
-			r.addError(ErrBadValue, r.lines.of(s.table, s.key), s.table, s.key, problem)
+			r.addError(ErrBadValue, r.lineOf(s.table, s.key), s.table, s.key, problem)
 		}
 	}
 	r.checkSites()
 	if one, other, clash := checkListeners(r.cfg); clash {
-		if r.lines.of(other.table, other.key) == 0 {
-			one, other = other, one // complain of the one that stands in the file
+		if r.lineOf(other.table, other.key) == 0 {
+			one, other = other, one // report the one that the file sets
 		}
-		r.addError(ErrBadValue, r.lines.of(other.table, other.key), other.table, other.key,
-			fmt.Sprintf("%s is what [%s] %s holds; write another port", quote(other.addr), one.table, one.key))
+		r.addError(ErrBadValue, r.lineOf(other.table, other.key), other.table, other.key,
+			fmt.Sprintf("%s is already used by [%s] %s; write another port", quote(other.addr), one.table, one.key))
 	}
 }
 
 func (r *fileParser) checkSites() {
 	complaints := len(r.errors)
 	for i := range r.cfg.Sites {
-		id := nth("site", i)
+		id := sitePath(i)
 		for _, s := range siteKeys() {
 			if s.checkSite == nil || r.failed[id+"."+s.key] {
 				continue
 			}
-			line := r.lines.of(id, s.key)
+			line := r.lineOf(id, s.key)
 			if line == 0 && s.key != "host" {
-				continue // it is [origin]'s, where it was checked
+				continue // it is a copy of [origin]'s, which is checked already
 			}
 			if r.cfg.Sites[i].Host == "" && s.key == "host" {
-				r.addError(ErrMissing, max(line, r.lines.of(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
+				r.addError(ErrMissing, max(line, r.lineOf(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
 			} else if problem := s.checkSite(&r.cfg.Sites[i]); problem != "" {
 				r.addError(ErrBadValue, line, id, s.key, problem)
 			}
@@ -303,120 +315,8 @@ func (r *fileParser) checkSites() {
 		return
 	}
 	if c, found := checkSites(r.cfg); found {
-		id := nth("site", c.site)
-		r.addError(ErrBadValue, max(r.lines.of(id, c.key), r.lines.of(id, "")), id, c.key, c.problem)
-	}
-}
-
-// assignValue sets a field from a decoded value, or says what is wrong with it and
-// which kind of mistake that is.
-func assignValue(s keySpec, field, value any) (problem string, kind error) {
-	shown := "a secret"
-	if !s.secret {
-		shown = describeValue(value)
-	}
-	switch f := field.(type) {
-	case *RackKey:
-		return assignText(f, value, shown, `the string that "bramble key" prints`)
-	case *[]RackKey:
-		list, ok := value.([]any)
-		if !ok {
-			return "write a list of keys in brackets: [\"…\", \"…\"]", ErrWrongType
-		}
-		if len(list) == 0 {
-			*f = nil
-			return "", nil
-		}
-		keys := make([]RackKey, len(list))
-		for i := range list {
-			if problem, kind := assignText(&keys[i], list[i], "a secret", `the string that "bramble key" printed`); kind != nil {
-				return fmt.Sprintf("key %d of the list: %s", i+1, problem), kind
-			}
-		}
-		*f = keys
-	case *Size:
-		if n, ok := value.(int64); ok && n >= 0 {
-			*f = Size(n)
-			return "", nil
-		}
-		return assignText(f, value, shown, `a size in quotes, such as "64MB"`)
-	case *Duration:
-		return assignText(f, value, shown, `a duration in quotes, such as "10s"`)
-	case *string:
-		v, ok := value.(string)
-		if !ok {
-			return "write a string in quotes" + insteadOf(s, shown), ErrWrongType
-		}
-		*f = v
-	case *int:
-		n, ok := value.(int64)
-		if !ok {
-			return "write a whole number without quotes" + insteadOf(s, shown), ErrWrongType
-		}
-		if n != int64(int32(n)) { // the same bound on every board
-			return fmt.Sprintf("%d is out of range; the largest number is %d", n, math.MaxInt32), ErrBadValue
-		}
-		*f = int(n)
-	case *bool:
-		v, ok := value.(bool)
-		if !ok {
-			return "write true or false without quotes" + insteadOf(s, shown), ErrWrongType
-		}
-		*f = v
-	case *[]string:
-		list, ok := value.([]any)
-		if !ok {
-			return "write a list of strings in brackets, [\"…\", \"…\"]" + insteadOf(s, shown), ErrWrongType
-		}
-		if len(list) == 0 {
-			*f = nil
-			return "", nil
-		}
-		words := make([]string, len(list))
-		for i := range list {
-			if words[i], ok = list[i].(string); !ok {
-				return "write only strings in the list, each in quotes, instead of " + describeValue(list[i]), ErrWrongType
-			}
-		}
-		*f = words
-	}
-	return "", nil
-}
-
-func insteadOf(s keySpec, shown string) string {
-	if s.secret {
-		return ""
-	}
-	return " instead of " + shown
-}
-
-func assignText(f encoding.TextUnmarshaler, value any, shown, want string) (problem string, kind error) {
-	v, ok := value.(string)
-	if !ok {
-		return "write " + want + ", instead of " + shown, ErrWrongType
-	}
-	if err := f.UnmarshalText([]byte(v)); err != nil {
-		if _, secret := f.(*RackKey); secret {
-			return err.Error(), ErrBadValue
-		}
-		return quote(v) + ": " + err.Error(), ErrBadValue
-	}
-	return "", nil
-}
-
-// describeValue repeats a value in a message.
-func describeValue(v any) string {
-	switch v := v.(type) {
-	case string:
-		return quote(v)
-	case int64, float64, bool:
-		return fmt.Sprint(v)
-	case map[string]any:
-		return "a table"
-	case []any:
-		return "a list"
-	default:
-		return "a date or time"
+		id := sitePath(c.site)
+		r.addError(ErrBadValue, max(r.lineOf(id, c.key), r.lineOf(id, "")), id, c.key, c.problem)
 	}
 }
 
@@ -436,4 +336,18 @@ func sortedKeys(m map[string]any) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// addSyntaxError adds the mistake that the TOML decoder found, with a remedy.
+func (r *fileParser) addSyntaxError(data []byte, err error) {
+	e := tomlfile.Explain(data, err)
+	problem := e.Remedy
+	if problem == "" {
+		problem = onOneLine(shorten(e.Message))
+	}
+	if e.Key != "" {
+		problem = onOneLine(shorten(e.Key)) + ": " + problem
+	}
+	r.addError(ErrSyntax, e.Line, "", "", "not valid TOML: "+problem)
+	r.errors[len(r.errors)-1].Column = e.Column
 }

@@ -24,29 +24,29 @@ const (
 func networkKeys() []keySpec {
 	return []keySpec{
 		{
-			table: "network", key: "address", defaultText: `"", by DHCP`,
-			doc: `IPv4 address of the card with the length of its network's prefix, such as "192.168.1.11/24". ` +
-				"Empty: DHCP gives one. It belongs to one card: write it under [cards.…].",
+			table: "network", key: "address", defaultText: `"", from DHCP`,
+			doc: `IPv4 address of the card with the prefix length of its network, such as "192.168.1.11/24". ` +
+				"Empty: DHCP assigns one. An address belongs to one card: write it under [cards.…].",
 			at:    func(c *Config) any { return &c.Network.Address },
 			check: func(c *Config) string { return checkPrefix(c.Network.Address) },
 		}, {
 			table: "network", key: "gateway",
-			doc:   "IPv4 address of the router; needed with an address of one's own if the rack is to reach the internet.",
+			doc:   "IPv4 address of the router. With a fixed address the rack needs it to reach the internet.",
 			at:    func(c *Config) any { return &c.Network.Gateway },
 			check: checkGateway,
 		}, {
 			table: "network", key: "dns",
-			doc:   "IPv4 addresses of name servers, at most 3. Empty: what DHCP says.",
+			doc:   "IPv4 addresses of name servers, at most 3. Empty: those that DHCP names.",
 			at:    func(c *Config) any { return &c.Network.DNS },
 			check: func(c *Config) string { return checkResolvers(c.Network.DNS) },
 		}, {
-			table: "network", key: "hostname", defaultText: `"bramble-1a2b", by the serial number`,
+			table: "network", key: "hostname", defaultText: `"bramble-1a2b", from the serial number`,
 			doc: "Name of the card on its network, announced by mDNS as NAME.local: letters, digits and '-', at most 63. " +
-				"The last four digits of its serial number tell one card from another unasked.",
+				"The default uses the last four digits of the serial number, so that no two cards share it.",
 			at:    func(c *Config) any { return &c.Network.HostName },
 			check: func(c *Config) string { return checkHostName(c.Network.HostName) },
 		}, {
-			table: "network", key: "ntp", defaultText: "`[]`, DHCP's or Debian's",
+			table: "network", key: "ntp", defaultText: "`[]`, DHCP's or else Debian's",
 			doc: "Time servers, at most 8; a card has no clock of its own. Empty: those that DHCP names, else Debian's public ones. " +
 				"With two or more, two must agree.",
 			at:    func(c *Config) any { return &c.Network.NTP },
@@ -62,9 +62,9 @@ func checkPrefix(s string) string {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil || !p.Addr().Is4():
-		return quote(s) + ` is no IPv4 address with the length of its network's prefix; write one such as "192.168.1.11/24"`
+		return quote(s) + ` is not an IPv4 address with the prefix length of its network; write one such as "192.168.1.11/24"`
 	case p.Bits() < 8 || p.Bits() > 30 || !isHostAddress(p.Addr()) || p.Addr() == p.Masked().Addr():
-		return quote(s) + ` is no address that a board can have; write one such as "192.168.1.11/24"`
+		return quote(s) + ` is not an address that a board can have; write one such as "192.168.1.11/24"`
 	}
 	return ""
 }
@@ -80,12 +80,12 @@ func checkGateway(c *Config) string {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || !a.Is4() || !isHostAddress(a) {
-		return quote(s) + ` is no IPv4 address; write one such as "192.168.1.1"`
+		return quote(s) + ` is not an IPv4 address; write one such as "192.168.1.1"`
 	}
 	own, err := netip.ParsePrefix(c.Network.Address)
 	switch {
 	case c.Network.Address == "":
-		return "it counts only beside an address; write one, or take the gateway out"
+		return "it works only with an address; write one, or remove gateway"
 	case err == nil && !own.Contains(a):
 		return quote(s) + " is not in the network of address " + quote(c.Network.Address) + ", where a router must be"
 	case err == nil && own.Addr() == a:
@@ -100,7 +100,7 @@ func checkResolvers(list []string) string {
 	}
 	for _, s := range list {
 		if a, err := netip.ParseAddr(s); err != nil || !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
-			return quote(s) + ` is no IPv4 address; write one such as "192.168.1.1"`
+			return quote(s) + ` is not an IPv4 address; write one such as "192.168.1.1"`
 		}
 	}
 	return ""
@@ -112,7 +112,7 @@ func checkHostName(s string) string {
 	}
 	ends := strings.HasPrefix(s, "-") || strings.HasSuffix(s, "-")
 	if len(s) > maxName || ends || strings.ContainsFunc(s, func(r rune) bool { return !nameRune(r) || r == '_' || r == '.' }) {
-		return quote(s) + ` is no host name; write letters, digits and '-', such as "shop-3"`
+		return quote(s) + ` is not a host name; write letters, digits and '-', such as "shop-3"`
 	}
 	return ""
 }
@@ -123,7 +123,7 @@ func checkTimeServers(list []string) string {
 	}
 	for _, s := range list {
 		if !validHost(s, false) {
-			return quote(s) + ` is no host; write a name or an address, such as "192.168.1.1"`
+			return quote(s) + ` is not a host; write a name or an address, such as "192.168.1.1"`
 		}
 	}
 	return ""

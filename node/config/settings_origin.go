@@ -30,14 +30,14 @@ func siteKeys() []keySpec {
 	list := []keySpec{
 		{
 			table: "site", key: "host", defaultText: "none, it must be set",
-			doc: "The site's own host name, such as \"shop.example\": what its origin is asked by, and its pages are kept under. " +
-				"With a port if clients must use that port; without one any port will do.",
+			doc: `The site's own host name, such as "shop.example". The board sends it to the origin and stores the pages under it. ` +
+				"Add a port only if clients must use that port; without one any port matches.",
 			atSite:    func(s *SiteSettings) any { return &s.Host },
 			checkSite: func(s *SiteSettings) string { return checkSiteHost(s.Host) },
 		}, {
 			table: "site", key: "aliases",
-			doc: "Other host names that mean this site, at most 64; \"*.shop.example\" stands for all names that end so. " +
-				"The pages are the same under each, and kept once.",
+			doc: `Other host names of this site, at most 64; "*.shop.example" stands for all names that end so. ` +
+				"The pages are the same under each, and stored once.",
 			atSite:    func(s *SiteSettings) any { return &s.Aliases },
 			checkSite: func(s *SiteSettings) string { return checkAliases(s.Aliases) },
 		},
@@ -60,28 +60,28 @@ func originKeys() []originKey {
 		{
 			key: "url", fallback: `"", the built-in shop`,
 			doc: `Web server to stand in front of: "http://host:port" or "https://host". ` +
-				"Empty: the built-in shop, so that a rack serves as it comes.",
+				"Empty: the built-in shop, so that a rack serves something at once.",
 			at:    func(o *OriginSettings) any { return &o.URL },
 			check: func(o *OriginSettings) string { return checkOrigin(o.URL) },
 		}, {
 			key: "connect_timeout",
-			doc: "How long a connection to the origin may take to open, 10ms to 1m. " +
-				"2s allows for one lost packet and its repetition.",
+			doc: "Time that opening a connection to the origin may take, 10ms to 1m. " +
+				"2s allows for one lost packet and its retransmission.",
 			at: func(o *OriginSettings) any { return &o.ConnectTimeout },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.ConnectTimeout, 10*time.Millisecond, time.Minute)
 			},
 		}, {
 			key: "reply_timeout",
-			doc: "How long the origin may take to begin its reply, 10ms to 10m. " +
-				"10s is beyond what a shopper waits; then a stale page or a plain 504 is given.",
+			doc: "Time that the origin has to begin its reply, 10ms to 10m. " +
+				"10s is more than a shopper waits; then clients get a stale page or a plain 504.",
 			at: func(o *OriginSettings) any { return &o.ReplyTimeout },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.ReplyTimeout, 10*time.Millisecond, 10*time.Minute)
 			},
 		}, {
 			key: "idle_timeout",
-			doc: "How long the origin may fall silent inside a reply, 10ms to 10m. " +
+			doc: "Time that the origin may pause within a reply, 10ms to 10m. " +
 				"10s, so that a large file may take its time but a hung server may not.",
 			at: func(o *OriginSettings) any { return &o.IdleTimeout },
 			check: func(o *OriginSettings) string {
@@ -89,36 +89,35 @@ func originKeys() []originKey {
 			},
 		}, {
 			key: "max_concurrent",
-			doc: "Requests, and connections, that the whole rack makes to the origin at once, 1 to 10000; the rest queue. " +
-				"Each board has its part. 128, which a common web server bears, and of which five boards have 25 each for pages that are for one client alone. " +
-				"Give it at least as many as there are boards, " +
-				"for boards beyond that number fetch by way of another.",
+			doc: "Requests, and connections, that the whole rack makes to the origin at the same time, 1 to 10000; more queue. Each board has its share. " +
+				"128 is what a common web server bears; of these, five boards have 25 each for pages that belong to one client alone. " +
+				"Use at least as many as there are boards, because boards beyond that number fetch through another.",
 			at:    func(o *OriginSettings) any { return &o.MaxConcurrent },
 			check: func(o *OriginSettings) string { return checkInt(o.MaxConcurrent, 1, 10_000) },
 		}, {
 			key: "queue_timeout",
-			doc: "How long a request may queue for the origin, 0s to 1m; then a stale page or a plain 503 is given. " +
-				"5s is what a shopper waits before pressing F5.",
+			doc: "Time that a request may queue for the origin, 0s to 1m; then the client gets a stale page or a plain 503. " +
+				"5s is how long a shopper waits before pressing F5.",
 			at:    func(o *OriginSettings) any { return &o.QueueTimeout },
 			check: func(o *OriginSettings) string { return checkDuration(o.QueueTimeout, 0, time.Minute) },
 		}, {
 			key: "health_path", fallback: `"", no regular check`,
-			doc: `Path that every board asks for again and again to know how the origin is, such as "/health"; less than 400 is well. ` +
-				"Empty: an origin counts as down when it cannot be reached, or is silent to a page and to a HEAD of / too, and is then tried each second.",
+			doc: `Path that every board requests regularly to check the origin, such as "/health"; a status below 400 is healthy. ` +
+				"Empty: an origin counts as down when it cannot be reached, or answers neither a page nor a HEAD of /. It is then tried each second.",
 			at:    func(o *OriginSettings) any { return &o.HealthPath },
 			check: func(o *OriginSettings) string { return checkHealthPath(o.HealthPath) },
 		}, {
 			key: "health_interval",
-			doc: "Time between two such checks, 100ms to 10m. " +
-				"5s finds a dead origin, after two failures, before most shoppers do, and five boards ask it once a second.",
+			doc: "Interval between two such checks, 100ms to 10m. " +
+				"5s finds a dead origin, after two failures, before most shoppers do; five boards then check it once a second.",
 			at: func(o *OriginSettings) any { return &o.HealthInterval },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.HealthInterval, 100*time.Millisecond, 10*time.Minute)
 			},
 		}, {
 			key: "health_timeout",
-			doc: "How long the answer to a check may take, 10ms to 1m. " +
-				"2s is beyond what a health page of a living server takes.",
+			doc: "Time that the answer to a check may take, 10ms to 1m. " +
+				"2s is more than a working server takes for a health page.",
 			at: func(o *OriginSettings) any { return &o.HealthTimeout },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.HealthTimeout, 10*time.Millisecond, time.Minute)

@@ -20,35 +20,35 @@ func panelKeys() []keySpec {
 	return []keySpec{
 		{
 			table: "panel", key: "health_pin",
-			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" takes the pin of the wiring in gpio/README.md.`,
+			doc:   `Pin of the health lamp, such as "GPIO27"; "none" for no lamp. "auto" uses the pin of the wiring in gpio/README.md.`,
 			at:    func(c *Config) any { return &c.Panel.HealthPin },
 			check: func(c *Config) string { return checkPin(c.Panel.HealthPin) },
 		}, {
 			table: "panel", key: "bar_pins",
-			doc:   `Pins of the load bar, lowest lamp first, 3 to 10 of them to be read well; ["auto"] and ["none"] as for health.`,
+			doc:   `Pins of the load bar, lowest lamp first; 3 to 10 of them are easy to read. ["auto"] and ["none"] as for health_pin.`,
 			at:    func(c *Config) any { return &c.Panel.BarPins },
 			check: func(c *Config) string { return checkBar(c.Panel.BarPins) },
 		}, {
 			table: "panel", key: "button_pin",
-			doc:   `Pin of the button; "auto" and "none" as for health.`,
+			doc:   `Pin of the button; "auto" and "none" as for health_pin.`,
 			at:    func(c *Config) any { return &c.Panel.ButtonPin },
 			check: func(c *Config) string { return checkPin(c.Panel.ButtonPin) },
 		}, {
 			table: "panel", key: "kernel_led",
-			doc: `The kernel's LED that tells health alone, by its name under /sys/class/leds; "none" for none. ` +
-				`"auto" is ACT, the green one of every Pi.`,
+			doc: `The kernel's LED that shows health alone, by its name under /sys/class/leds; "none" for none. ` +
+				`"auto" is ACT, the green LED of every Pi.`,
 			at: func(c *Config) any { return &c.Panel.KernelLED },
 		}, {
 			table: "panel", key: "active_low",
-			doc: "Whether the lamps are lit by a low pin, being wired to 3.3 V and not to ground.",
+			doc: "Whether a low pin lights a lamp, because the lamps are wired to 3.3 V and not to ground.",
 			at:  func(c *Config) any { return &c.Panel.ActiveLow },
 		}, {
 			table: "panel", key: "pwm",
-			doc: "Whether lamps on pins with PWM have brightness; on the others they are on or off.",
+			doc: "Whether lamps on pins with PWM have brightness; on other pins they are on or off.",
 			at:  func(c *Config) any { return &c.Panel.PWM },
 		}, {
 			table: "panel", key: "blinkt",
-			doc: "Whether there is a Blinkt! (eight APA102) in place of lamps on pins.",
+			doc: "Whether a Blinkt! (eight APA102) replaces the lamps on pins.",
 			at:  func(c *Config) any { return &c.Panel.Blinkt },
 		},
 	}
@@ -61,7 +61,7 @@ func checkPin(s string) string {
 	if s == PinAuto || s == PinNone || err == nil && n >= 0 && n <= 27 {
 		return ""
 	}
-	return quote(s) + ` is no pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`
+	return quote(s) + ` is not a pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`
 }
 
 func checkBar(list []string) string {

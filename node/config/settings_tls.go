@@ -22,40 +22,41 @@ func tlsKeys() []keySpec {
 	return []keySpec{
 		{
 			table: "tls", key: "listen", defaultText: `"", no https`,
-			doc: `Address of the public pages by https, such as ":443", which is the port that a browser asks. ` +
+			doc: `Address of the public pages over https, such as ":443", the port that browsers use. ` +
 				"Empty: a rack in a classroom needs none.",
 			at:    func(c *Config) any { return &c.TLS.Listen },
 			check: func(c *Config) string { return checkTLSListen(c.TLS) },
 		}, {
 			table: "tls", key: "certificate_files",
-			doc: "PEM files with a certificate and those between it and its CA, at most 64; a relative path starts at the folder of bramble.toml. " +
+			doc: "PEM files, each with a certificate and its chain up to the CA, at most 64; a relative path starts at the directory of bramble.toml. " +
 				"They are read again when they change.",
 			at:    func(c *Config) any { return &c.TLS.CertificateFiles },
 			check: func(c *Config) string { return checkPairs(c.TLS) },
 		}, {
 			table: "tls", key: "key_files",
-			doc: "PEM files with their private keys, in the same order.",
+			doc: "PEM files with the private keys of certificate_files, in the same order.",
 			at:  func(c *Config) any { return &c.TLS.KeyFiles },
 		}, {
 			table: "tls", key: "acme_domains",
-			doc: "Host names that a CA is asked to certify (ACME, RFC 8555), at most 64; one board asks for the whole rack. " +
-				"Whoever asks for such a name on the internet must reach a board, at port 443 or 80. To list one accepts the CA's terms of service.",
+			doc: "Host names for which the rack gets certificates from a CA (ACME, RFC 8555), at most 64; one board does it for the whole rack. " +
+				"From the internet, each name must lead to a board, at port 443 or 80. By listing one you accept the CA's terms of service.",
 			at:    func(c *Config) any { return &c.TLS.ACMEDomains },
 			check: func(c *Config) string { return checkACME(c.TLS) },
 		}, {
 			table: "tls", key: "acme_directory_url",
-			doc: "Where that CA is asked. Let's Encrypt asks for nothing but the name.",
-			at:  func(c *Config) any { return &c.TLS.ACMEDirectoryURL },
+			doc: "Directory URL of that CA. " +
+				"Let's Encrypt asks for nothing but the name.",
+			at: func(c *Config) any { return &c.TLS.ACMEDirectoryURL },
 			check: func(c *Config) string {
 				u, err := url.Parse(c.TLS.ACMEDirectoryURL)
 				if err != nil || u.Scheme != "https" || !validHost(u.Hostname(), false) || u.User != nil {
-					return quote(c.TLS.ACMEDirectoryURL) + " is not the address of a CA; write one such as " + letsEncrypt
+					return quote(c.TLS.ACMEDirectoryURL) + " is not the URL of a CA; write one such as " + letsEncrypt
 				}
 				return ""
 			},
 		}, {
 			table: "tls", key: "acme_email", defaultText: `"", none`,
-			doc: "Where the CA may write to.",
+			doc: "Mail address that the CA may write to.",
 			at:  func(c *Config) any { return &c.TLS.ACMEEmail },
 			check: func(c *Config) string {
 				if c.TLS.ACMEEmail == "" {
@@ -67,35 +68,35 @@ func tlsKeys() []keySpec {
 				return ""
 			},
 		}, {
-			table: "tls", key: "acme_ca_root", defaultText: `"", those that the system trusts`,
-			doc: "PEM file with the certificate that the CA's own server is trusted by. For a CA of one's own.",
+			table: "tls", key: "acme_ca_root", defaultText: `"", the CAs that the system trusts`,
+			doc: "PEM file with the root certificate of the CA's own server, for a private CA.",
 			at:  func(c *Config) any { return &c.TLS.ACMECARoot },
 		}, {
 			table: "tls", key: "acme_storage",
-			doc: "Folder where certificates from the CA are kept, with their keys; a relative path starts at the folder of bramble.toml. " +
+			doc: "Directory for the certificates from the CA and their keys; a relative path starts at the directory of bramble.toml. " +
 				"Each board has all of them.",
 			at: func(c *Config) any { return &c.TLS.ACMEStorage },
 			check: func(c *Config) string {
 				if c.TLS.ACMEStorage == "" {
-					return `certificates need a folder; write one such as "certificates"`
+					return `certificates need a directory; write one such as "certificates"`
 				}
 				return ""
 			},
 		}, {
 			table: "tls", key: "redirect_http",
-			doc: "Whether plain HTTP sends clients to https (308), for names that have a certificate from a file or a CA. " +
-				"Off, since at a launch a handshake is what a board can least afford.",
+			doc: "Whether plain HTTP redirects clients to https (308), for names that have a certificate from a file or a CA. " +
+				"Off, because TLS handshakes are what a board can least afford at a launch.",
 			at: func(c *Config) any { return &c.TLS.RedirectHTTP },
 		}, {
 			table: "tls", key: "hsts_max_age",
-			doc: "For how long browsers are told to come by https only (RFC 6797), 0s to 87600h. 0s does not say it, " +
-				"for it cannot be taken back.",
+			doc: "Time for which browsers must use https only (HSTS, RFC 6797), 0s to 87600h. " +
+				"0s sends no such field, because it cannot be taken back.",
 			at:    func(c *Config) any { return &c.TLS.HSTSMaxAge },
 			check: func(c *Config) string { return checkDuration(c.TLS.HSTSMaxAge, 0, 87600*time.Hour) },
 		}, {
 			table: "tls", key: "max_pending_handshakes",
-			doc: "How many clients may wait for their turn to begin, 1 to 10000, half of them from one address; those beyond are closed at once. " +
-				"128, what a first Pi gets done within header_timeout.",
+			doc: "Clients that may wait for their TLS handshake to begin, 1 to 10000, half of them from one address; more are closed at once. " +
+				"128 is what a first Pi completes within header_timeout.",
 			at:    func(c *Config) any { return &c.TLS.MaxPendingHandshakes },
 			check: func(c *Config) string { return checkInt(c.TLS.MaxPendingHandshakes, 1, 10_000) },
 		},
@@ -107,7 +108,7 @@ func checkTLSListen(t TLSSettings) string {
 	case t.Listen != "":
 		return checkListen(t.Listen)
 	case len(t.CertificateFiles) > 0 || len(t.ACMEDomains) > 0:
-		return `a certificate is of use on a listener only; write listen = ":443"`
+		return `a certificate needs a listener; write listen = ":443"`
 	}
 	return ""
 }
@@ -130,9 +131,9 @@ func checkACME(t TLSSettings) string {
 		_, ip := netip.ParseAddr(name)
 		switch {
 		case strings.HasPrefix(name, "*."):
-			return quote(name) + " stands for many names, which a CA certifies by DNS only; write each name, or get a certificate file"
+			return quote(name) + " stands for many names, which a CA certifies over DNS only; write each name, or use a certificate file"
 		case ip == nil, !validHost(name, false), !strings.Contains(name, "."), checkSiteHost(name) != "", name != strings.ToLower(name):
-			return quote(name) + ` is no name that a CA certifies; write a host name in small letters, such as "shop.example"`
+			return quote(name) + ` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`
 		}
 	}
 	return ""

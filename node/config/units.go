@@ -84,7 +84,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	n, err := strconv.ParseUint(digits, 10, 63)
 	switch {
 	case errors.Is(err, strconv.ErrRange), err == nil && n > math.MaxInt64/uint64(unit):
-		return errors.New("a size this large cannot be counted")
+		return errors.New("this size is too large")
 	case err != nil:
 		return errors.New(`a size needs whole digits and a unit (kB, MB, GB, KiB, MiB, GiB), such as "64MB"`)
 	}

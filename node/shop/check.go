@@ -9,18 +9,19 @@ import (
 	"unicode"
 
 	"bramble/node/orders"
+	"bramble/node/tomlfile"
 )
 
 // checker turns the raw file into a catalogue. Its first complaint stands and the rest of
 // the work goes on harmlessly, so that the rules below read as a plain list.
 type checker struct {
 	file        string
-	lines       lineIndex
+	lines       tomlfile.Lines
 	findPicture pictureFinder
 	err         *CatalogueError
 }
 
-func checkCatalogue(file string, lines lineIndex, raw *rawCatalogue, find pictureFinder) (*Catalogue, error) {
+func checkCatalogue(file string, lines tomlfile.Lines, raw *rawCatalogue, find pictureFinder) (*Catalogue, error) {
 	c := &checker{file: file, lines: lines, findPicture: find}
 	cat := &Catalogue{
 		Name:     c.checkText("name", raw.Name, maxName),
@@ -59,8 +60,8 @@ func countPresent(s *string) int {
 // fail records the first complaint. path has indices: "product.1.price".
 func (c *checker) fail(path, problem string) {
 	if c.err == nil {
-		key := bare(path)
-		c.err = &CatalogueError{File: c.file, Line: c.lines.line(path), Key: key, Problem: problem, Cure: cure(key)}
+		key := withoutIndexes(path)
+		c.err = &CatalogueError{File: c.file, Line: c.lines.Nearest(path), Key: key, Problem: problem, Cure: cure(key)}
 	}
 }
 
@@ -326,4 +327,15 @@ func (c *checker) checkPicture(path, name string, cat *Catalogue) string {
 		c.fail(path, fmt.Sprintf("%q: %v", name, err))
 	}
 	return url
+}
+
+// withoutIndexes returns a path as a person would write the key: "product.price".
+func withoutIndexes(path string) string {
+	var keys []string
+	for key := range strings.SplitSeq(path, ".") {
+		if key == "" || !allDigits(key) {
+			keys = append(keys, key)
+		}
+	}
+	return strings.Join(keys, ".")
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"bramble/node/tomlfile"
 )
 
 // CatalogueError is one thing wrong in a catalogue file, and its cure.
@@ -192,13 +194,13 @@ func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, e
 	var raw rawCatalogue
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
 	if err != nil {
-		return nil, explainTOMLError(file, err)
+		return nil, explainTOMLError(file, text, err)
 	}
-	return checkCatalogue(file, indexLines(text), &raw, find)
+	return checkCatalogue(file, tomlfile.Index(text), &raw, find)
 }
 
 // explainTOMLError turns the decoder's error into ours.
-func explainTOMLError(file string, err error) *CatalogueError {
+func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Cure: "correct the TOML of this line: text in quotes, each key once"}
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := &unknown.Errors[0]
@@ -213,8 +215,11 @@ func explainTOMLError(file string, err error) *CatalogueError {
 	if !ok {
 		return e
 	}
-	e.Line, _ = wrong.Position()
-	e.Problem = clipPrintable(strings.TrimPrefix(wrong.Error(), "toml: "))
+	syntax := tomlfile.Explain(text, err)
+	e.Line, e.Problem = syntax.Line, clipPrintable(syntax.Message)
+	if syntax.Remedy != "" {
+		e.Cure = syntax.Remedy
+	}
 	// The decoder gives the whole key of a value of the wrong type. For bad syntax and
 	// for a key that is there twice its own words say it better.
 	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); cure(key) != cure("") {

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+)
+
+// assignValue sets a field to a decoded value. If it cannot, it returns what is wrong
+// with the value, and the kind of that mistake.
+func assignValue(s keySpec, field, value any) (problem string, kind error) {
+	shown := "a secret"
+	if !s.secret {
+		shown = describeValue(value)
+	}
+	switch f := field.(type) {
+	case *RackKey:
+		return assignText(f, value, shown, `the string that "bramble key" prints`)
+	case *[]RackKey:
+		list, ok := value.([]any)
+		if !ok {
+			return "write a list of keys in brackets: [\"…\", \"…\"]", ErrWrongType
+		}
+		if len(list) == 0 {
+			*f = nil
+			return "", nil
+		}
+		keys := make([]RackKey, len(list))
+		for i := range list {
+			if problem, kind := assignText(&keys[i], list[i], "a secret", `the string that "bramble key" prints`); kind != nil {
+				return fmt.Sprintf("key %d of the list: %s", i+1, problem), kind
+			}
+		}
+		*f = keys
+	case *Size:
+		if n, ok := value.(int64); ok && n >= 0 {
+			*f = Size(n)
+			return "", nil
+		}
+		return assignText(f, value, shown, `a size in quotes, such as "64MB"`)
+	case *Duration:
+		return assignText(f, value, shown, `a duration in quotes, such as "10s"`)
+	case *string:
+		v, ok := value.(string)
+		if !ok {
+			return "write a string in quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		*f = v
+	case *int:
+		n, ok := value.(int64)
+		if !ok {
+			return "write a whole number without quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		if n != int64(int32(n)) { // an int of 32-bit boards
+			return fmt.Sprintf("%d is out of range; the largest number is %d", n, math.MaxInt32), ErrBadValue
+		}
+		*f = int(n)
+	case *bool:
+		v, ok := value.(bool)
+		if !ok {
+			return "write true or false without quotes" + insteadOf(s, shown), ErrWrongType
+		}
+		*f = v
+	case *[]string:
+		list, ok := value.([]any)
+		if !ok {
+			return "write a list of strings in brackets, [\"…\", \"…\"]" + insteadOf(s, shown), ErrWrongType
+		}
+		if len(list) == 0 {
+			*f = nil
+			return "", nil
+		}
+		words := make([]string, len(list))
+		for i := range list {
+			if words[i], ok = list[i].(string); !ok {
+				return "write only strings in the list, each in quotes, instead of " + describeValue(list[i]), ErrWrongType
+			}
+		}
+		*f = words
+	}
+	return "", nil
+}
+
+func insteadOf(s keySpec, shown string) string {
+	if s.secret {
+		return ""
+	}
+	return " instead of " + shown
+}
+
+func assignText(f encoding.TextUnmarshaler, value any, shown, want string) (problem string, kind error) {
+	v, ok := value.(string)
+	if !ok {
+		return "write " + want + ", instead of " + shown, ErrWrongType
+	}
+	if err := f.UnmarshalText([]byte(v)); err != nil {
+		if _, secret := f.(*RackKey); secret {
+			return err.Error(), ErrBadValue
+		}
+		return quote(v) + ": " + err.Error(), ErrBadValue
+	}
+	return "", nil
+}
+
+// describeValue returns a value as a message shows it.
+func describeValue(v any) string {
+	switch v := v.(type) {
+	case string:
+		return quote(v)
+	case int64, float64, bool:
+		return fmt.Sprint(v)
+	case map[string]any:
+		return "a table"
+	case []any:
+		return "a list"
+	default:
+		return "a date or time"
+	}
+}

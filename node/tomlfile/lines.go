@@ -1,0 +1,132 @@
+package tomlfile
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Lines maps the path of each key and table to its line, counted from 1. A path
+// has an index for each element of an array: "product.1.price". A path in
+// capitals is there in lower case too, because the decoder ignores case.
+type Lines map[string]int
+
+// Index reads the lines of a document. Of a document that is not valid TOML it
+// returns what comes before the mistake.
+func Index(text []byte) Lines {
+	x := Lines{}
+	var p unstable.Parser
+	p.Reset(text)
+	elements := map[string]int{} // of each array of tables so far
+	table := ""
+	lineAt := lineCounter(text)
+	for p.NextExpression() {
+		node := p.Expression()
+		switch node.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			line := 0
+			table, line = x.addHeader(elements, node, lineAt)
+			if node.Kind == unstable.ArrayTable {
+				elements[table]++
+				table = Join(table, strconv.Itoa(elements[table]-1))
+				x.add(table, line)
+			}
+		case unstable.KeyValue:
+			x.addPair(table, node, lineAt)
+		}
+	}
+	return x
+}
+
+// At returns the line of a path, 0 if the document does not have it.
+func (x Lines) At(path string) int { return x[path] }
+
+// Nearest returns the line of a path or, if that is missing, of the table that it
+// is missing from; 1 if that is missing too.
+func (x Lines) Nearest(path string) int {
+	for path != "" {
+		if line, ok := x[path]; ok {
+			return line
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+	return 1
+}
+
+// Join appends a key to a path.
+func Join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// addHeader adds a table's header and returns its path. On the way it steps into
+// the last element of each array of tables, as TOML does.
+func (x Lines) addHeader(elements map[string]int, node *unstable.Node, lineAt func(int) int) (table string, line int) {
+	for keys := node.Key(); keys.Next(); {
+		table = Join(table, string(keys.Node().Data))
+		line = lineAt(int(keys.Node().Raw.Offset))
+		x.add(table, line)
+		if n := elements[table]; n > 0 && !keys.IsLast() {
+			table = Join(table, strconv.Itoa(n-1))
+		}
+	}
+	return table, line
+}
+
+// addPair adds a key and everything nested in its value.
+func (x Lines) addPair(table string, node *unstable.Node, lineAt func(int) int) {
+	path, line := table, 0
+	for keys := node.Key(); keys.Next(); {
+		path = Join(path, string(keys.Node().Data))
+		line = lineAt(int(keys.Node().Raw.Offset))
+		x.add(path, line)
+	}
+	x.addValue(path, line, node.Value(), lineAt)
+}
+
+func (x Lines) addValue(path string, line int, node *unstable.Node, lineAt func(int) int) {
+	switch node.Kind {
+	case unstable.InlineTable:
+		for pairs := node.Children(); pairs.Next(); {
+			x.addPair(path, pairs.Node(), lineAt)
+		}
+	case unstable.Array:
+		for i, elements := 0, node.Children(); elements.Next(); i++ {
+			element := elements.Node()
+			if element.Raw.Length > 0 {
+				line = lineAt(int(element.Raw.Offset))
+			}
+			at := Join(path, strconv.Itoa(i))
+			x.add(at, line)
+			x.addValue(at, line, element, lineAt)
+		}
+	}
+}
+
+// add notes the first line of a path.
+func (x Lines) add(path string, line int) {
+	for _, p := range []string{path, strings.ToLower(path)} {
+		if _, ok := x[p]; !ok {
+			x[p] = line
+		}
+	}
+}
+
+// lineCounter returns a function from an offset to its line. Offsets rise except
+// within dotted keys, so it counts on from the last one where it can.
+func lineCounter(text []byte) func(offset int) int {
+	from, line := 0, 1
+	return func(offset int) int {
+		if offset < from {
+			from, line = 0, 1
+		}
+		offset = min(offset, len(text))
+		line += bytes.Count(text[from:offset], []byte{'\n'})
+		from = offset
+		return line
+	}
+}
