@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// MaxName bounds a board's name, in bytes: what a DNS label holds.
+// MaxName bounds a board's name, in bytes: the length of a DNS label.
 const MaxName = 63
 
 // GossipTiming tunes gossip and failure detection. The zero Timing means SlowBoards().
@@ -21,46 +21,45 @@ const MaxName = 63
 //
 //	ProbeInterval               until some board probes it (n boards make n probes an interval)
 //	+ ProbeInterval             for that probe, its indirect probes and its TCP ping to fail
-//	+ SuspicionMult · max(1, log10 n) · ProbeInterval   for it to contradict
+//	+ SuspicionMult · max(1, log10 n) · ProbeInterval   for it to refute
 //
-// and up to SuspicionMaxMult times the last term later where fewer than SuspicionMult-2 other boards
+// and up to SuspicionMaxMult times the last term later if fewer than SuspicionMult-2 other boards
 // confirm the suspicion.
 type GossipTiming struct {
-	// ProbeInterval is how often a board probes another one. Shorter finds the dead sooner and costs
-	// packets: two a board and interval.
+	// ProbeInterval is the time between two probes by one board. A shorter interval finds dead boards
+	// sooner and costs packets: two per board and interval.
 	ProbeInterval time.Duration
-	// ProbeTimeout is how long a probe waits before it asks other boards to try. It must be less
-	// than ProbeInterval; what remains is the time for the others' tries.
+	// ProbeTimeout is how long a probe waits before other boards are asked to probe. It must be less
+	// than ProbeInterval; the remainder is the time for those indirect probes.
 	ProbeTimeout time.Duration
-	// SuspicionMult: how many intervals a suspected board has to say that it is alive. More forgives
-	// a board that is too busy to answer, and keeps a dead one on the ring for longer.
+	// SuspicionMult is the number of intervals that a suspected board has to refute. More forgives a
+	// board that is too busy to answer, and leaves a dead one on the ring for longer.
 	SuspicionMult int
-	// SuspicionMaxMult: how many times longer than that a board waits if nobody shares its
-	// suspicion: then the fault may be its own.
+	// SuspicionMaxMult is by how much longer a board waits if no other board shares its suspicion:
+	// then the fault may be its own.
 	SuspicionMaxMult int
-	// AwarenessMax: by how much a board that misses answers it should have had stretches its own
-	// probing (Lifeguard, Dadgar and others 2018), so that a busy board does not declare others dead.
+	// AwarenessMax bounds the factor by which a board that misses expected answers slows its own probing
+	// (Lifeguard, Dadgar and others 2018), so that a busy board does not declare others dead.
 	AwarenessMax int
-	// GossipInterval is how often news is passed on, to three boards each time. News reaches all n
-	// boards in about GossipInterval · log4 n.
+	// GossipInterval is the time between two rounds of gossip, each to three boards. An update reaches
+	// all n boards in about GossipInterval · log4 n.
 	GossipInterval time.Duration
-	// PushPullInterval is how often a board exchanges its whole state with a random other one over
-	// TCP: what gossip lost is mended no later.
+	// PushPullInterval is the time between two exchanges of a board's whole state with a random other
+	// board over TCP. It bounds how long an update stays missing that gossip lost.
 	PushPullInterval time.Duration
-	// StreamTimeout bounds such an exchange, and each try to reach a lost board.
+	// StreamTimeout bounds such an exchange, and each attempt to reach a lost board.
 	StreamTimeout time.Duration
-	// RejoinMin and RejoinMax are the first and the longest pause, each ±25 %, between tries to
-	// reach boards that should be there and are not. The pause doubles from one to the other, and
-	// starts over when a board dies. RejoinMax is about how long a healed rack takes to notice.
+	// RejoinMin and RejoinMax are the first and the longest pause, each ±25 %, between attempts to
+	// reach missing boards (exponential backoff). The pause is reset when a board dies. A healed rack
+	// notices in about RejoinMax.
 	RejoinMin, RejoinMax time.Duration
 }
 
-// SlowBoards is the timing for single-core 700 MHz boards that serve as fast as they can. A goroutine
-// that should answer a probe can wait a good second there for its turn (hashicorp/consul#887, #916),
-// so a probe waits for 700 ms and a suspect has five seconds, against 500 ms and four of memberlist's
-// LAN defaults. Measured on loopback, racks of 3, 5 and 8 boards, 12 kills: a killed board was declared
-// dead after 6.5 to 8.8 seconds. No client waits for that: a link that fails is noticed in a peer
-// timeout.
+// SlowBoards is the timing for single-core 700 MHz boards that serve as fast as they can. There a
+// goroutine that should answer a probe can wait over a second for the processor (hashicorp/consul#887,
+// #916), so a probe waits for 700 ms and a suspect has five seconds; memberlist's LAN defaults are 500 ms
+// and four. Measured on loopback, racks of 3, 5 and 8 boards, 12 kills: a killed board was declared dead
+// after 6.5 to 8.8 seconds. No client waits for that: a failed link is noticed within a peer timeout.
 func SlowBoards() GossipTiming {
 	return GossipTiming{
 		ProbeInterval:    time.Second,
@@ -76,49 +75,49 @@ func SlowBoards() GossipTiming {
 	}
 }
 
-// MembersConfig says who a board is and how it finds its rack.
+// MembersConfig configures a board's membership: who it is and how it finds its rack.
 type MembersConfig struct {
-	// Name is the board's name, which no other board of the rack may have: 1 to MaxName letters,
-	// digits, hyphens, underscores or dots.
+	// Name is the board's name, unique in the rack: 1 to MaxName letters, digits, hyphens, underscores
+	// or dots.
 	Name string
-	// Bind is the IP address and port for gossip, UDP and TCP both; ":7946" is every address, port 0
-	// a free one.
+	// Bind is the IP address and port for gossip, both UDP and TCP. ":7946" is every address; port 0
+	// is a free port.
 	Bind string
-	// Advertise is the address that the other boards are told, "ip:port" or "ip". "" is the address in
-	// Bind, or if that is every address, the machine's own (see hostAddress), which is then watched:
-	// a board that starts before it has an address, or gets another one, is told to the rack anew.
+	// Advertise is the address that the other boards use, "ip:port" or "ip". "" is the address in Bind
+	// or, if that is every address, the machine's own (see hostAddress). That one is watched: a board
+	// that starts before it has an address, or gets another one, announces itself again.
 	Advertise string
-	// Keys seal the gossip, AES-256: 32 bytes each. The first seals what is sent, all open what comes.
+	// Keys encrypt the gossip (AES-256): 32 bytes each. The first encrypts, all decrypt.
 	Keys [][]byte
-	// Join lists addresses of other boards, "host:port" or "host" (with the own port). They are tried
-	// for as long as they are not members.
+	// Join lists addresses of other boards, "host:port" or "host" (with this board's port). They are
+	// tried as long as they are not members.
 	Join []string
-	// Discover, if not nil, returns more such addresses, "ip:port". It is called while the board
-	// is alone, and now and then later, and should end soon after ctx does.
+	// Discover, if not nil, returns more such addresses, "ip:port". It is called while the board is
+	// alone, and every discoverInterval later. It should return soon after ctx ends.
 	Discover func(ctx context.Context) []string
-	// Forget is how long a dead board still counts as known (see Members.Known) and is still looked
+	// Forget is how long a dead board still counts as known (see Members.Known) and is still searched
 	// for; 10 minutes if 0.
 	Forget time.Duration
-	// Meta is what the board says of itself at first.
+	// Meta is the first metadata that the board gossips.
 	Meta Meta
 	// Timing tunes failure detection; the zero value is SlowBoards().
 	Timing GossipTiming
-	// Logger takes what happens; slog.Default() if nil.
+	// Logger logs the events of the rack; slog.Default() if nil.
 	Logger *slog.Logger
 
-	// wrap, in tests, puts something between memberlist and the network.
+	// wrap, in tests, wraps the network transport.
 	wrap func(memberlist.NodeAwareTransport) memberlist.NodeAwareTransport
 }
 
 // Errors of Start, to be matched with errors.Is.
 var (
-	// ErrConfig is the kind of errors that another configuration would mend.
+	// ErrConfig is wrapped by every error that another configuration would fix.
 	ErrConfig = errors.New("cluster configuration")
-	// ErrClosed is returned once Close was called.
+	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("cluster: closed")
 )
 
-// checkMembers fills in defaults and refuses what cannot work.
+// checkMembers fills in defaults and rejects settings that cannot work.
 func checkMembers(cfg *MembersConfig) (netip.AddrPort, *memberlist.Keyring, error) {
 	var none netip.AddrPort
 	if err := CheckName(cfg.Name); err != nil {
@@ -162,7 +161,7 @@ func checkMembers(cfg *MembersConfig) (netip.AddrPort, *memberlist.Keyring, erro
 	return bind, keys, nil
 }
 
-// CheckName says with an ErrConfig what is wrong with a board's name.
+// CheckName returns an ErrConfig if name is not a valid name of a board.
 func CheckName(name string) error {
 	if name == "" || len(name) > MaxName {
 		return fmt.Errorf("%w: a board's name has 1 to %d characters, not %d", ErrConfig, MaxName, len(name))
@@ -187,7 +186,7 @@ func parseBind(bind string) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// parseAdvertise reads "ip:port" or "ip", to which it adds port.
+// parseAdvertise reads "ip:port", or "ip" and adds port.
 func parseAdvertise(advertise string, port uint16) (netip.AddrPort, error) {
 	if addr, err := netip.ParseAddrPort(advertise); err == nil && addr.Port() != 0 && !addr.Addr().IsUnspecified() {
 		return addr, nil

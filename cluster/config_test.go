@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestStartRefuses(t *testing.T) {
+func TestStartRejectsBadConfigs(t *testing.T) {
 	for name, change := range map[string]func(*MembersConfig){
 		"no name":        func(c *MembersConfig) { c.Name = "" },
 		"long name":      func(c *MembersConfig) { c.Name = strings.Repeat("x", MaxName+1) },

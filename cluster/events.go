@@ -10,12 +10,12 @@ import (
 type EventKind uint8
 
 const (
-	Joined    EventKind = iota + 1 // a board that this one had not known is there
-	Returned                       // a board that had died or left is there again
+	Joined    EventKind = iota + 1 // a board appeared that this one had not known
+	Returned                       // a board that had died or left is back
 	Died                           // a board no longer answers
 	Left                           // a board said goodbye
-	Changed                        // a board's State or Faults are others than before
-	Forgotten                      // a dead board has been away so long that it no longer counts
+	Changed                        // a board's State or Faults changed
+	Forgotten                      // a dead board was away so long that it no longer counts
 	Conflict                       // two boards use one name
 )
 
@@ -40,10 +40,10 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("event-%d", uint8(k))
 }
 
-// MarshalText makes a kind its word in JSON.
+// MarshalText encodes a kind as its word.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Event is one thing that happened to the rack, as one board saw it.
+// Event is a change of the rack as one board saw it.
 type Event struct {
 	At    time.Time
 	Kind  EventKind
@@ -51,7 +51,7 @@ type Event struct {
 	Text  string // one plain English sentence without a full stop
 }
 
-// changedText says what is different between two samples of one board's vitals.
+// changedText describes the difference between two samples of one board's vitals.
 func changedText(board string, old, now Vitals) string {
 	var parts []string
 	if old.State != now.State {

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// goodbyeStreams bounds how many boards are told goodbye at once.
+	// goodbyeStreams bounds the goodbyes that are sent at once.
 	goodbyeStreams = 8
-	// restartGoodbye bounds the goodbye before gossip starts anew at another address.
+	// restartGoodbye bounds the goodbye before gossip restarts at another address.
 	restartGoodbye = time.Second
 	// goodbyeMessage is the first byte of a goodbye; the board's name follows.
 	goodbyeMessage = 'L'
@@ -20,7 +20,8 @@ const (
 	maxEvents = 1024
 )
 
-// startGossip starts memberlist. It is called with listMu held, and again when the address changes.
+// startGossip starts memberlist. It is called with listMu held, at the start and when the address
+// changes.
 func (m *Members) startGossip() error {
 	inner, err := newTransport(m.ctx, m.bind, m.libraryLog)
 	if err != nil {
@@ -56,8 +57,8 @@ func (m *Members) startGossip() error {
 	c.GossipInterval = t.GossipInterval
 	c.PushPullInterval = t.PushPullInterval
 	c.TCPTimeout = t.StreamTimeout
-	// A board that died may come back at another address (a new DHCP lease) at once. Zero would
-	// mean never, so it is the shortest time there is.
+	// A board that died may return at another address (a new DHCP lease) at once. Zero would mean
+	// never, so this is the shortest time there is.
 	c.DeadNodeReclaimTime = time.Nanosecond
 	c.Delegate = callbacks
 	c.Events = callbacks
@@ -72,8 +73,8 @@ func (m *Members) startGossip() error {
 	return nil
 }
 
-// stopGossip stops memberlist and makes its late callbacks count for nothing: its suspicion timers
-// outlive it. It is called with listMu held.
+// stopGossip stops memberlist. Callbacks that come later are ignored: its suspicion timers outlive it.
+// It is called with listMu held.
 func (m *Members) stopGossip() error {
 	if m.list == nil {
 		return nil
@@ -87,9 +88,9 @@ func (m *Members) stopGossip() error {
 	return nil
 }
 
-// sayGoodbye tells every live board that this one is leaving, and then lets memberlist say so. Both
-// are needed: memberlist's callback does not tell a board that left from one that died. It is called
-// with listMu held.
+// sayGoodbye sends a goodbye to every live board and then has memberlist announce the departure. Both
+// are needed: memberlist's callback does not distinguish a board that left from one that died. It is
+// called with listMu held.
 func (m *Members) sayGoodbye(timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	note := append([]byte{goodbyeMessage}, m.cfg.Name...)
@@ -123,8 +124,8 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 	return list.Leave(max(time.Until(deadline), time.Millisecond)) // 0 would wait for ever
 }
 
-// restartGossip starts gossip anew at another address. The other boards are found again like boards
-// that died.
+// restartGossip restarts gossip at another address. The other boards are found again like boards that
+// died.
 func (m *Members) restartGossip() error {
 	m.listMu.Lock()
 	defer m.listMu.Unlock()
@@ -133,7 +134,7 @@ func (m *Members) restartGossip() error {
 	}
 	if m.list != nil {
 		if err := m.sayGoodbye(restartGoodbye); err != nil {
-			m.dedupLog.Debug("goodbye from the old address", "err", err)
+			m.dedupLog.Debug("goodbye from the old address", "error", err)
 		}
 		if err := m.stopGossip(); err != nil {
 			return err
@@ -155,7 +156,7 @@ func (m *Members) restartGossip() error {
 	return nil
 }
 
-// advertiseAddress is the address that other boards are told.
+// advertiseAddress returns the address that other boards should use.
 func (m *Members) advertiseAddress() netip.AddrPort {
 	if m.cfg.Advertise != "" {
 		if addr, err := parseAdvertise(m.cfg.Advertise, m.bind.Port()); err == nil {
@@ -168,26 +169,27 @@ func (m *Members) advertiseAddress() netip.AddrPort {
 	if addr, ok := hostAddress(); ok {
 		return netip.AddrPortFrom(addr, m.bind.Port())
 	}
-	// Nobody can reach it there, but the board serves alone, and houseLoop looks for a better one.
-	m.dedupLog.Warn("this board has no network address yet: it serves alone until it gets one")
+	// No other board can reach it there, but this one serves alone, and housekeepingLoop watches for an
+	// address.
+	m.dedupLog.Warn("this board has no network address yet; it serves alone until it gets one")
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), m.bind.Port())
 }
 
-// gossipDelegate is what memberlist calls back. It is called with memberlist's node lock held, so nothing here
-// calls memberlist, and nothing takes long.
+// gossipDelegate takes memberlist's callbacks. They come with memberlist's node lock held, so nothing
+// here calls memberlist or takes long.
 type gossipDelegate struct {
 	m          *Members
 	generation int
 }
 
-// NodeMeta gives the own metadata.
+// NodeMeta returns this board's metadata.
 func (g gossipDelegate) NodeMeta(limit int) []byte {
 	g.m.mu.Lock()
 	defer g.m.mu.Unlock()
 	return g.m.encoded[:min(len(g.m.encoded), limit)]
 }
 
-// NotifyMsg takes a goodbye.
+// NotifyMsg receives a goodbye.
 func (g gossipDelegate) NotifyMsg(b []byte) {
 	if len(b) < 2 || b[0] != goodbyeMessage {
 		return
@@ -199,23 +201,24 @@ func (g gossipDelegate) NotifyMsg(b []byte) {
 	}
 }
 
-// GetBroadcasts, LocalState and MergeRemoteState: Bramble gossips nothing but membership.
+// GetBroadcasts, LocalState and MergeRemoteState do nothing: Bramble gossips only membership.
 func (g gossipDelegate) GetBroadcasts(overhead, limit int) [][]byte     { return nil }
 func (g gossipDelegate) LocalState(join bool) []byte                    { return nil }
 func (g gossipDelegate) MergeRemoteState(remoteState []byte, join bool) {}
 
-// NotifyJoin takes a board that is now alive.
+// NotifyJoin is called for a board that is now alive.
 func (g gossipDelegate) NotifyJoin(n *memberlist.Node) { g.noteAlive(n) }
 
-// NotifyUpdate takes new metadata of a live board.
+// NotifyUpdate is called for new metadata of a live board.
 func (g gossipDelegate) NotifyUpdate(n *memberlist.Node) { g.noteAlive(n) }
 
+// noteAlive records a live board and its metadata.
 func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	m := g.m
 	meta, err := ParseMeta(n.Meta)
 	if err != nil {
-		// It stays known, without weight, so that the console shows that it is there.
-		m.dedupLog.Warn("a board's vitals cannot be read: is its program much older or newer?", "board", n.Name, "err", err)
+		// It stays known, without weight, so that the console shows it.
+		m.dedupLog.Warn("cannot read a board's vitals; update the older of the two programs", "board", n.Name, "error", err)
 	}
 	addr := addrOf(n)
 
@@ -228,7 +231,7 @@ func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	switch {
 	case b == nil:
 		if len(m.boards) >= maxBoards {
-			m.dedupLog.Error("this rack has too many boards: one is ignored", "board", n.Name, "limit", maxBoards)
+			m.dedupLog.Error("this rack has too many boards; one is ignored", "board", n.Name, "limit", maxBoards)
 			return
 		}
 		b = &Board{Name: n.Name, Meta: meta, Since: time.Now()}
@@ -242,7 +245,7 @@ func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	m.noteMeta(b, meta)
 }
 
-// NotifyLeave takes a board that died or left.
+// NotifyLeave is called for a board that died or left.
 func (g gossipDelegate) NotifyLeave(n *memberlist.Node) {
 	m := g.m
 	m.mu.Lock()
@@ -261,7 +264,7 @@ func (g gossipDelegate) NotifyLeave(n *memberlist.Node) {
 	}
 }
 
-// NotifyConflict takes a name that is used at two addresses.
+// NotifyConflict is called when one name is used at two addresses.
 func (g gossipDelegate) NotifyConflict(existing, other *memberlist.Node) {
 	m := g.m
 	m.mu.Lock()
@@ -272,18 +275,18 @@ func (g gossipDelegate) NotifyConflict(existing, other *memberlist.Node) {
 	at, also := addrOf(existing), addrOf(other)
 	text := fmt.Sprintf("two boards call themselves %s", existing.Name)
 	if b := m.boards[existing.Name]; b == nil || !b.Alive {
-		return // the dead one's place is about to be taken
+		return // the new board is about to replace the dead one
 	}
 	m.dedupLog.Error(text+": give one of them another name under [board] and start it again",
 		"board", existing.Name, "at", at, "and", also)
 	m.queueEvent(Conflict, existing.Name, fmt.Sprintf("%s, at %s and at %s", text, at, also))
 	if existing.Name == m.cfg.Name {
-		m.conflict.Store(true) // for the next round; a call now would be answered by the next conflict
+		m.conflict.Store(true) // for the next rejoinRound; a Join now would cause the next conflict
 	}
 }
 
-// noteMeta stores a board's new metadata and tells of what an onlooker should know. It is called
-// with mu held.
+// noteMeta stores a board's new metadata, and queues an event if its state or faults changed. It is
+// called with mu held.
 func (m *Members) noteMeta(b *Board, meta Meta) {
 	old := b.Meta
 	b.Meta = meta
@@ -294,7 +297,7 @@ func (m *Members) noteMeta(b *Board, meta Meta) {
 	wakeReader(m.rebuild)
 }
 
-// queueEvent queues an event for settle. It is called with mu held.
+// queueEvent queues an event for rebuildRing. It is called with mu held.
 func (m *Members) queueEvent(kind EventKind, board, text string) {
 	if len(m.events) < maxEvents {
 		m.events = append(m.events, Event{At: time.Now(), Kind: kind, Board: board, Text: text})
@@ -307,7 +310,7 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), n.Port)
 }
 
-// roundedSince is the time since t, as a person would say it.
+// roundedSince returns the time since t, rounded for a person to read.
 func roundedSince(t time.Time) time.Duration {
 	d := time.Since(t)
 	if d < 10*time.Second {

@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// libraryWriter turns the lines that memberlist and mdns write to a log.Logger into slog records: the
-// level is read off the "[WARN] memberlist: " in front, and where a line has a meaning that an owner
-// of a rack can act on, it is put in Bramble's words.
+// libraryWriter turns the lines that memberlist and mdns write to a log.Logger into slog records. The level
+// comes from the prefix "[WARN] memberlist: ". A line that an operator can act on is replaced by one that
+// says how.
 type libraryWriter struct {
 	log *slog.Logger
 }
 
-// maxLibraryLine bounds a line, in bytes: memberlist prints whole messages that it did not like.
+// maxLibraryLine bounds a line, in bytes: memberlist prints whole messages that it rejects.
 const maxLibraryLine = 400
 
-// Write takes one line. It never fails.
+// Write logs one line. It never fails.
 func (l libraryWriter) Write(line []byte) (int, error) {
 	level, text := splitLibraryLine(string(line))
 	if strings.Contains(text, "installed keys could decrypt") ||
 		strings.Contains(text, "remote state is not encrypted") {
-		l.log.Warn("gossip refused: it is sealed with another rack key, or with none. "+
+		l.log.Warn("gossip refused: it is encrypted with another rack key, or not at all. "+
 			"If that board belongs to this rack, put the same key under [rack] in both boards' configuration",
 			"detail", text)
 		return len(line), nil
@@ -38,15 +38,15 @@ func splitLibraryLine(line string) (slog.Level, string) {
 		if word, rest, ok := strings.Cut(rest, "] "); ok {
 			switch word {
 			case "DEBUG", "INFO":
-				// What memberlist calls INFO is told again, in better words, as an Event.
+				// An Event reports again, more clearly, what memberlist calls INFO.
 				level, line = slog.LevelDebug, rest
 			case "WARN", "ERR", "ERROR":
-				// Nearly all of its errors are somebody else's, and none ends the board's work.
+				// Nearly all of its errors are other boards', and none ends this board's work.
 				level, line = slog.LevelWarn, rest
 			}
 		}
 	}
-	// A healthy rack refutes suspicions now and then: that is the protocol at work.
+	// A healthy rack refutes suspicions now and then: the protocol works so.
 	if strings.Contains(line, "Refuting a") {
 		level = slog.LevelDebug
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestLibraryLog(t *testing.T) {
-	const anotherKey = `level=WARN msg="gossip refused: it is sealed with another rack key`
+	const anotherKey = `level=WARN msg="gossip refused: it is encrypted with another rack key`
 	for line, want := range map[string]string{
 		"[ERR] memberlist: Failed to send ack: broken\n":       `level=WARN msg="memberlist: Failed to send ack: broken"`,
 		"[WARN] memberlist: Was able to connect to b2 by TCP":  `level=WARN msg="memberlist: Was able to connect to b2 by TCP"`,
@@ -40,9 +40,9 @@ func TestLibraryLog(t *testing.T) {
 	}
 }
 
-func TestFirstLineOfJoinErrors(t *testing.T) {
+func TestLastErrorOfAJoin(t *testing.T) {
 	err := errors.New("1 error occurred:\n\t* failed to join 192.0.2.1:7946: refused\n\n")
-	if got, want := firstLine(err), "failed to join 192.0.2.1:7946: refused"; got != want {
-		t.Errorf("firstLine = %q, want %q", got, want)
+	if got, want := lastError(err), "failed to join 192.0.2.1:7946: refused"; got != want {
+		t.Errorf("lastError = %q, want %q", got, want)
 	}
 }

@@ -23,38 +23,38 @@ import (
 
 const (
 	mdnsService = "_bramble._tcp"
-	// mdnsLabel is what the rack tag is a keyed hash of; it keeps the tag apart from everything else
-	// that is derived from the rack key.
+	// mdnsLabel is the message of the keyed hash that makes a rack tag. It separates the tag from
+	// everything else that is derived from the rack key.
 	mdnsLabel = "bramble mdns rack tag v1"
 	tagKey    = "rack="
 	addrKey   = "gossip="
 
 	// maxMDNSInterfaces bounds the interfaces that are used.
 	maxMDNSInterfaces = 8
-	// maxMDNSAnswers bounds the boards that one Browse returns; anybody on the LAN can answer.
+	// maxMDNSAnswers bounds the answers of one query; anyone on the LAN can answer.
 	maxMDNSAnswers = 64
-	// mdnsInterfaceCheck is how often Announce looks for interfaces and addresses that came or went:
+	// mdnsInterfaceCheck is the time between two checks for interfaces and addresses that came or went:
 	// a board is often up before its network is.
 	mdnsInterfaceCheck = 10 * time.Second
-	// mdnsWait is how long Discover waits for answers. They come within a few hundred milliseconds.
+	// mdnsWait is how long Discover collects answers. They come within a few hundred milliseconds.
 	mdnsWait = time.Second
 )
 
-// ErrNoMulticast is returned where the machine has no interface with an address on which multicast
-// works. The board can still join the addresses in its configuration.
+// ErrNoMulticast says that the machine has no interface with an address and multicast. The board can
+// still join the addresses in its configuration.
 var ErrNoMulticast = errors.New("mDNS: no network interface with multicast")
 
-// RackTag is what boards of one rack find each other by on a LAN that several racks share: the first
-// 8 bytes, in hex, of HMAC-SHA256 of a fixed text under the rack key. It does not reveal the key, and
-// knowing it gives nobody entry.
+// RackTag returns the tag by which the boards of one rack find each other on a LAN that several racks
+// share: the first 8 bytes, in hex, of the HMAC-SHA256 of a fixed text under the rack key. The tag does
+// not reveal the key, and does not admit to the rack.
 func RackTag(key []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(mdnsLabel))
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// MDNS announces a board on its LAN and finds the others of its rack, by hashicorp/mdns, service
-// _bramble._tcp. It keeps quiet about a LAN without multicast: one line a minute, and the board serves on.
+// MDNS announces a board on its LAN and finds the other boards of its rack, by hashicorp/mdns, service
+// _bramble._tcp. On a LAN without multicast it logs one line a minute, and the board serves on.
 type MDNS struct {
 	name       string
 	tag        string
@@ -68,18 +68,18 @@ type MDNS struct {
 	servers map[string]*mdns.Server // by interface and address; used by run only
 }
 
-// Announce starts answering for the board: name is its name, tag its RackTag and port the port of its
-// gossip, found on each interface at that interface's own address. It goes on until Close, through
-// interfaces and addresses that come and go, and says nothing worse of trouble than a line in the log.
+// Announce answers queries for the board until Close: name is its name, tag its RackTag and port the
+// port of its gossip, on each interface at that interface's address. It follows interfaces and addresses
+// that come and go, and only logs failures.
 func Announce(ctx context.Context, name, tag string, port uint16, logger *slog.Logger) *MDNS {
-	quiet := slog.New(logdedup.NewHandler(logger.Handler(), 0, nil))
+	dedup := slog.New(logdedup.NewHandler(logger.Handler(), 0, nil))
 	ctx, cancel := context.WithCancel(ctx)
 	a := &MDNS{
-		name:       strings.ReplaceAll(name, ".", "-"), // a dot would be another label
+		name:       strings.ReplaceAll(name, ".", "-"), // a dot would start another label
 		tag:        tag,
 		port:       port,
-		log:        quiet,
-		libraryLog: log.New(libraryWriter{quiet}, "", 0),
+		log:        dedup,
+		libraryLog: log.New(libraryWriter{dedup}, "", 0),
 		cancel:     cancel,
 		done:       make(chan struct{}),
 		servers:    make(map[string]*mdns.Server),
@@ -88,24 +88,24 @@ func Announce(ctx context.Context, name, tag string, port uint16, logger *slog.L
 	return a
 }
 
-// Close stops answering. mDNS knows a goodbye, but the library sends none: others may try the address
-// for two minutes more, in vain.
+// Close stops answering. mDNS has a goodbye, but the library sends none: other boards may try the
+// address in vain for two more minutes.
 func (a *MDNS) Close() error {
 	a.cancel()
 	<-a.done
 	return nil
 }
 
-// Discover looks for other boards of the rack, as MembersConfig.Discover wants it.
+// Discover finds other boards of the rack, for MembersConfig.Discover.
 func (a *MDNS) Discover(ctx context.Context) []string {
 	found, err := browseRack(ctx, a.tag, mdnsWait, a.libraryLog)
 	if err != nil && ctx.Err() == nil {
-		a.log.Info("boards cannot be found by mDNS; those listed under [rack] join are still tried", "err", err)
+		a.log.Info("cannot find boards by mDNS; the addresses under [rack] join are still tried", "error", err)
 	}
 	return found
 }
 
-// run keeps one server for each interface and address.
+// run keeps one server running for each interface and address.
 func (a *MDNS) run(ctx context.Context) {
 	defer close(a.done)
 	tick := time.NewTicker(mdnsInterfaceCheck)
@@ -125,35 +125,35 @@ func (a *MDNS) run(ctx context.Context) {
 
 // refreshServers starts and stops servers so that they match the interfaces.
 func (a *MDNS) refreshServers() {
-	wanted := make(map[string]multicastInterface)
+	current := make(map[string]multicastInterface)
 	for _, i := range multicastInterfaces() {
-		wanted[i.iface.Name+" "+i.addr.String()] = i
+		current[i.iface.Name+" "+i.addr.String()] = i
 	}
 	for key, s := range a.servers {
-		if _, ok := wanted[key]; !ok {
+		if _, ok := current[key]; !ok {
 			_ = s.Shutdown()
 			delete(a.servers, key)
 		}
 	}
-	for key, i := range wanted {
+	for key, i := range current {
 		if a.servers[key] != nil {
 			continue
 		}
 		s, err := a.startServer(i)
 		if err != nil {
-			a.log.Info("this board cannot be found by mDNS", "interface", i.iface.Name, "err", err)
+			a.log.Info("other boards cannot find this one by mDNS", "interface", i.iface.Name, "error", err)
 			continue
 		}
 		a.servers[key] = s
 	}
 	if len(a.servers) == 0 {
-		a.log.Info("this board cannot be found by mDNS; it serves all the same", "err", ErrNoMulticast)
+		a.log.Info("other boards cannot find this one by mDNS; it serves all the same", "error", ErrNoMulticast)
 	}
 }
 
 func (a *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
 	gossip := netip.AddrPortFrom(i.addr, a.port)
-	// Host name and address are given: the library would else look the machine's name up, which
+	// Host name and address are set here. Otherwise the library looks up the machine's name, which
 	// fails on a board whose name no server knows.
 	zone, err := mdns.NewMDNSService(a.name, mdnsService, "local.", a.name+".local.", int(a.port),
 		[]net.IP{i.addr.AsSlice()}, []string{tagKey + a.tag, addrKey + gossip.String()})
@@ -167,13 +167,9 @@ func (a *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
 	return s, nil
 }
 
-// Browse asks the LAN for boards with this rack tag, on every interface with multicast at once, and
-// returns the gossip addresses ("ip:port", sorted) that answered within timeout. The board's own is
-// among them if it announces itself. The error is ErrNoMulticast where there is nothing to ask on.
-func Browse(ctx context.Context, tag string, timeout time.Duration) ([]string, error) {
-	return browseRack(ctx, tag, timeout, log.New(libraryWriter{slog.New(slog.DiscardHandler)}, "", 0))
-}
-
+// browseRack queries the LAN for boards with this rack tag, on every interface with multicast at once. It
+// returns the gossip addresses ("ip:port", sorted) that answered within timeout, this board's own
+// included if it announces itself. The error is ErrNoMulticast if there is no interface to query on.
 func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *log.Logger) ([]string, error) {
 	interfaces := multicastInterfaces()
 	if len(interfaces) == 0 {
@@ -181,10 +177,10 @@ func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *
 	}
 	entries := make(chan *mdns.ServiceEntry, maxMDNSAnswers) // the library drops what does not fit
 	errs := make([]error, 0, 2*len(interfaces))
-	var mu sync.Mutex // protects errs
-	var asked sync.WaitGroup
-	ask := func(i multicastInterface, ipv6 bool) {
-		asked.Go(func() {
+	var mu sync.Mutex // guards errs
+	var queries sync.WaitGroup
+	startQuery := func(i multicastInterface, ipv6 bool) {
+		queries.Go(func() {
 			err := queryInterface(ctx, i, ipv6, timeout, entries, logger)
 			mu.Lock()
 			errs = append(errs, err)
@@ -192,12 +188,12 @@ func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *
 		})
 	}
 	for _, i := range interfaces {
-		ask(i, false)
+		startQuery(i, false)
 		if i.ipv6 {
-			ask(i, true)
+			startQuery(i, true)
 		}
 	}
-	asked.Wait()
+	queries.Wait()
 
 	var found []string
 	for len(entries) > 0 {
@@ -212,10 +208,10 @@ func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *
 	return found, nil
 }
 
-// queryInterface asks on one interface by one protocol. Both are asked, and apart, because the library's query
-// fails as a whole where either does: IPv4 on a machine without a default route, as the library joins the
-// group wherever the routing table says; IPv6 while an address is new and unproven. The answer is the
-// same. It takes all of timeout even if ctx ends: the library counts it down.
+// queryInterface queries on one interface by one protocol. Each protocol has its own query, because the
+// library's query fails as a whole if either does: IPv4 on a machine without a default route, as the
+// library joins the group where the routing table says; IPv6 while an address is new and unproven. The
+// answers are the same. It takes all of timeout even if ctx ends: the library waits it out.
 func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeout time.Duration, entries chan<- *mdns.ServiceEntry, logger *log.Logger) error {
 	return mdns.QueryContext(ctx, &mdns.QueryParam{
 		Service:     mdnsService,
@@ -229,8 +225,8 @@ func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeou
 	})
 }
 
-// rackAddress reads an answer's text fields. The address must be numeric, so that nobody on the LAN
-// can make a board look names up.
+// rackAddress returns the gossip address in an answer's text fields. It must be numeric, so that nobody
+// on the LAN can make a board look up names.
 func rackAddress(tag string, fields []string) (string, bool) {
 	if !slices.Contains(fields, tagKey+tag) {
 		return "", false
@@ -245,15 +241,15 @@ func rackAddress(tag string, fields []string) (string, bool) {
 	return "", false
 }
 
-// multicastInterface is an interface that mDNS is spoken on.
+// multicastInterface is an interface that mDNS uses.
 type multicastInterface struct {
 	iface net.Interface
 	addr  netip.Addr // its IPv4 address
 	ipv6  bool       // it has an IPv6 address as well
 }
 
-// multicastInterfaces lists the interfaces that are up, speak multicast, are not loopback and have an
-// IPv4 address, at most maxMDNSInterfaces of them.
+// multicastInterfaces lists the interfaces that are up, support multicast, are not loopback and have an
+// IPv4 address, at most maxMDNSInterfaces.
 func multicastInterfaces() []multicastInterface {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -261,8 +257,8 @@ func multicastInterfaces() []multicastInterface {
 	}
 	var found []multicastInterface
 	for _, i := range all {
-		const want = net.FlagUp | net.FlagMulticast
-		if i.Flags&(want|net.FlagLoopback) != want || len(found) == maxMDNSInterfaces {
+		const required = net.FlagUp | net.FlagMulticast
+		if i.Flags&(required|net.FlagLoopback) != required || len(found) == maxMDNSInterfaces {
 			continue
 		}
 		addrs, err := i.Addrs()

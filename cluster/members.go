@@ -20,70 +20,70 @@ import (
 )
 
 const (
-	// metaPerSecond is how many boards of a rack may gossip metadata in a second although nothing
-	// material changed, so that uptime and slow drifts are told too: up to eight boards do so with
-	// every sample, and of 32 each one every four seconds.
+	// metaPerSecond bounds the boards of a rack that gossip metadata in one second although nothing
+	// material changed, so that uptime and slow drifts spread too: up to eight boards gossip every
+	// sample, and each of 32 boards one in four.
 	metaPerSecond = 8
 	// publishTimeout bounds how long one metadata update waits for memberlist to send it.
 	publishTimeout = 2 * time.Second
-	// housekeepingInterval is how often dead boards are looked over and the own address is checked.
+	// housekeepingInterval is the time between two checks for boards to forget and for a new address.
 	housekeepingInterval = 5 * time.Second
-	// maxBoards bounds how many boards are remembered, the dead and gone included.
+	// maxBoards bounds the boards that are remembered, including those that died or left.
 	maxBoards = maxMembers
-	// watchBuffer is how many events a slow watcher may be behind before it loses some.
+	// watchBuffer is the number of events that a slow watcher may lag before it loses some.
 	watchBuffer = 256
 )
 
-// Board is what this board knows of one board of the rack.
+// Board is what this board knows about one board of the rack.
 type Board struct {
 	Name  string
 	Addr  netip.AddrPort // of its gossip, and its host for everything else
 	Link  string         // host:port of its rack link, "" if it has none
-	Meta  Meta           // the last that was heard
+	Meta  Meta           // the latest that was received
 	Alive bool
-	Left  bool      // it said goodbye; then it is not Alive
+	Left  bool      // it said goodbye; then Alive is false
 	Since time.Time // when Alive last changed
-	Self  bool      // it is this board
+	Self  bool      // this board itself
 
-	leaving bool // it said that it is about to leave
+	leaving bool // its goodbye has come
 }
 
 // Members is a board's membership of its rack. All methods may be called by any goroutine.
 type Members struct {
 	cfg        MembersConfig
 	keys       *memberlist.Keyring
-	log        *slog.Logger // every line
-	dedupLog   *slog.Logger // each line once a minute
+	log        *slog.Logger // logs every line
+	dedupLog   *slog.Logger // logs the same line once a minute
 	libraryLog *log.Logger
 	ctx        context.Context
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 	ring       atomic.Pointer[Ring]
-	publish    chan struct{} // metadata wants to be gossiped; holds one
-	rebuild    chan struct{} // boards or events changed; holds one
-	rejoin     chan struct{} // try now; holds one
-	conflict   atomic.Bool   // somebody else uses this board's name, or its address changed
+	publish    chan struct{} // metadata is to be gossiped; holds one
+	rebuild    chan struct{} // boards changed or events are queued; holds one
+	rejoin     chan struct{} // rejoin now; holds one
+	conflict   atomic.Bool   // another board uses this board's name, or its address changed
 
-	listMu sync.Mutex             // protects what follows; held while gossip starts and stops, never in a callback
-	bind   netip.AddrPort         // port not 0 once listening
+	listMu sync.Mutex             // guards what follows; held while gossip starts and stops, never in a callback
+	bind   netip.AddrPort         // its port is not 0 once it listens
 	list   *memberlist.Memberlist // nil while gossip could not start at a new address
 	closed bool
 	left   bool
 
-	mu         sync.Mutex // protects what follows; held for short, and no call leaves the package with it
-	generation int        // of the gossip whose callbacks count
+	mu         sync.Mutex // guards what follows; held briefly, and never across a call out of the package
+	generation int        // of the current gossip; callbacks of an earlier one are ignored
 	boards     map[string]*Board
-	encoded    []byte // the own Meta in wire form
-	published  Meta   // the own Meta that was last handed to gossip
+	encoded    []byte // this board's Meta in wire form
+	published  Meta   // this board's Meta as last passed to memberlist
 	publishAt  time.Time
-	events     []Event // not yet given to watchers
+	events     []Event // not yet sent to watchers
 	watchers   map[int]chan Event
 	watcherID  int
 }
 
-// Start makes the board listen, and look for its rack until Close is called or ctx ends. It does not
-// wait for other boards: a board without peers serves alone. It fails if the configuration cannot
-// work (ErrConfig) or the port cannot be had.
+// Start listens and looks for the rack until Close is called or ctx ends. It does not wait for other
+// boards: a board without peers serves alone. It fails if the configuration cannot work (ErrConfig) or
+// the port is taken.
 func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 	bind, keys, err := checkMembers(&cfg)
 	if err != nil {
@@ -94,14 +94,14 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	quiet := slog.New(logdedup.NewHandler(cfg.Logger.Handler(), 0, nil))
+	dedup := slog.New(logdedup.NewHandler(cfg.Logger.Handler(), 0, nil))
 	m := &Members{
 		cfg:        cfg,
 		bind:       bind,
 		keys:       keys,
 		log:        cfg.Logger,
-		dedupLog:   quiet,
-		libraryLog: log.New(libraryWriter{quiet}, "", 0),
+		dedupLog:   dedup,
+		libraryLog: log.New(libraryWriter{dedup}, "", 0),
 		ctx:        ctx,
 		cancel:     cancel,
 		publish:    make(chan struct{}, 1),
@@ -129,8 +129,8 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 	return m, nil
 }
 
-// Boards returns all boards that count, sorted by name: the live ones, this one among them, and those
-// that died or left no longer than Forget ago.
+// Boards returns the known boards sorted by name: the live ones, including this one, and those that
+// died or left no longer than Forget ago.
 func (m *Members) Boards() []Board {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -142,16 +142,16 @@ func (m *Members) Boards() []Board {
 	return boards
 }
 
-// Self returns what this board says of itself.
+// Self returns this board.
 func (m *Members) Self() Board {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return *m.boards[m.cfg.Name]
 }
 
-// Known returns how many boards are alive, this one included, and how many there should be: these and
-// the ones that died without goodbye and are not yet forgotten. A board that is not in reach of more
-// than half of the known ones is on the small side of a split.
+// Known returns the number of live boards, including this one, and the number that there should be:
+// the live ones and those that died without a goodbye and are not forgotten. A board that reaches no
+// more than half of the known boards is not on the majority side of a split.
 func (m *Members) Known() (alive, known int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,17 +166,17 @@ func (m *Members) Known() (alive, known int) {
 	return alive, known
 }
 
-// Ring returns the present ring. It costs one atomic load.
+// Ring returns the current ring. It costs one atomic load.
 func (m *Members) Ring() *Ring { return m.ring.Load() }
 
-// SetMeta tells the rack what this board now says of itself. It never blocks. In a rack of over eight
-// boards an update that changes nothing material is kept back for a while (metaPerSecond): State,
-// Faults, Weight, addresses and version count always, a rate, size or count when it moved by a
-// twentieth. A Meta that cannot be sent (see Meta.Append) is logged and dropped.
+// SetMeta publishes this board's metadata to the rack. It never blocks. In a rack of over eight boards
+// an update without a material change is delayed (metaPerSecond): a change of State, Faults, Weight,
+// addresses or version is always material, a rate, size or count if it moved by a twentieth. A Meta that
+// cannot be sent (see Meta.Append) is logged and dropped.
 func (m *Members) SetMeta(meta Meta) {
 	encoded, err := meta.Append(nil)
 	if err != nil {
-		m.dedupLog.Error("this board's vitals cannot be gossiped", "err", err)
+		m.dedupLog.Error("cannot gossip this board's vitals", "error", err)
 		return
 	}
 	m.mu.Lock()
@@ -190,9 +190,9 @@ func (m *Members) SetMeta(meta Meta) {
 	}
 }
 
-// HealthScore is memberlist's awareness score as a part of its most, 0 to 1: how many answers this board
-// has lately missed that it should have had, because it is too busy or its wire is bad (Lifeguard). It
-// never blocks: while gossip starts or stops it is 0.
+// HealthScore returns memberlist's awareness score (Lifeguard) scaled to 0 (healthy) to 1: it rises
+// while this board misses answers that it expects, because it is too busy or its cable is bad. It never
+// blocks: while gossip starts or stops it is 0.
 func (m *Members) HealthScore() float64 {
 	if !m.listMu.TryLock() {
 		return 0
@@ -205,8 +205,8 @@ func (m *Members) HealthScore() float64 {
 	return float64(list.GetHealthScore()) / float64(max(m.cfg.Timing.AwarenessMax-1, 1))
 }
 
-// Watch returns a channel of all events from now on, and a function that ends the watch and closes
-// the channel. Events that find the channel's buffer full are lost to that watcher. Close closes it too.
+// Watch returns a channel of all events from now on, and a function that ends the watch and closes the
+// channel. A watcher whose buffer is full loses events. Close closes the channel too.
 func (m *Members) Watch() (<-chan Event, func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -228,8 +228,8 @@ func (m *Members) Watch() (<-chan Event, func()) {
 	}
 }
 
-// Leave says goodbye to the rack and returns when it was said, or with an error after timeout. The
-// board then stays out until Close, which must still be called.
+// Leave says goodbye to the rack. It returns when the goodbye is sent, or with an error after timeout.
+// The board then stays out of the rack. Close must still be called.
 func (m *Members) Leave(timeout time.Duration) error {
 	m.listMu.Lock()
 	defer m.listMu.Unlock()
@@ -243,8 +243,7 @@ func (m *Members) Leave(timeout time.Duration) error {
 	return nil
 }
 
-// Close ends the membership without a goodbye and waits for all its goroutines. It may be called
-// again.
+// Close ends the membership without a goodbye and waits for its goroutines. It may be called again.
 func (m *Members) Close() error {
 	m.cancel()
 	m.listMu.Lock()
@@ -264,7 +263,7 @@ func (m *Members) Close() error {
 	return err
 }
 
-// wakeReader wakes the goroutine that reads c, unless it is to be woken already.
+// wakeReader wakes the goroutine that reads c, unless a wake-up is pending.
 func wakeReader(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -272,7 +271,7 @@ func wakeReader(c chan struct{}) {
 	}
 }
 
-// linkOf is the address of a board's rack link.
+// linkOf returns the address of a board's rack link.
 func linkOf(addr netip.AddrPort, meta Meta) string {
 	if meta.LinkPort == 0 || !addr.IsValid() {
 		return ""

@@ -126,7 +126,7 @@ func TestRestartBeforeAnybodyNoticed(t *testing.T) {
 	})
 }
 
-func TestAnotherKeyNeverJoins(t *testing.T) {
+func TestBoardWithAnotherKeyNeverJoins(t *testing.T) {
 	noLeaks(t)
 	cfgA, logA := testConfig(t, "a")
 	a := mustStart(t, cfgA)
@@ -190,7 +190,7 @@ func TestDiscoverAndLoneBoard(t *testing.T) {
 	eventually(t, "found", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
 }
 
-func TestForget(t *testing.T) {
+func TestDeadBoardIsForgotten(t *testing.T) {
 	noLeaks(t)
 	cfg, _ := testConfig(t, "a")
 	cfg.Forget = 200 * time.Millisecond
@@ -250,7 +250,7 @@ func TestSplitHeals(t *testing.T) {
 }
 
 // A board whose address changes shows itself at the new one without being started again.
-func TestRenewGossip(t *testing.T) {
+func TestRestartGossip(t *testing.T) {
 	noLeaks(t)
 	a := startBoard(t, "a")
 	b := startBoard(t, "b", gossipAddr(a))
@@ -273,7 +273,7 @@ func TestRenewGossip(t *testing.T) {
 	}
 }
 
-func TestUnwellWithoutGossip(t *testing.T) {
+func TestHealthScoreWithoutGossip(t *testing.T) {
 	a := startBoard(t, "a")
 	a.listMu.Lock()
 	list := a.list
@@ -320,7 +320,7 @@ func TestWatchLosesEventsRatherThanBlock(t *testing.T) {
 	}
 }
 
-func TestContextEndsMembers(t *testing.T) {
+func TestContextEndsMembership(t *testing.T) {
 	noLeaks(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg, _ := testConfig(t, "a", "127.0.0.1:1")
@@ -349,7 +349,7 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-func TestAdvertised(t *testing.T) {
+func TestAdvertiseAddress(t *testing.T) {
 	noLeaks(t)
 	for bind, want := range map[string]string{
 		"192.0.2.8:7946": "192.0.2.8:7946",

@@ -37,7 +37,7 @@ func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
 // lines is a log that a test reads.
 type lines struct {
-	mu  sync.Mutex // protects buf
+	mu  sync.Mutex // guards buf
 	buf bytes.Buffer
 }
 

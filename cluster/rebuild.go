@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// rebuildLoop makes the ring follow the boards and then tells the watchers, in that order: who hears
-// that a board died finds it gone from the ring. It is a goroutine of its own because memberlist calls
-// back with its lock held, and a big ring takes a slow board some time.
+// rebuildLoop rebuilds the ring when boards change and then sends the events, in that order: a watcher
+// that learns that a board died finds it gone from the ring. It is a goroutine of its own because
+// memberlist calls back with its lock held, and a big ring takes a slow board some time.
 func (m *Members) rebuildLoop() {
 	for {
 		select {
@@ -19,6 +19,7 @@ func (m *Members) rebuildLoop() {
 	}
 }
 
+// rebuildRing rebuilds the ring if its members changed, and sends and logs the queued events.
 func (m *Members) rebuildRing() {
 	m.mu.Lock()
 	boards := make([]Board, 0, len(m.boards))
@@ -46,7 +47,7 @@ func (m *Members) rebuildRing() {
 	m.mu.Unlock()
 	for _, e := range events {
 		switch e.Kind {
-		case Conflict: // said by NotifyConflict, once a minute
+		case Conflict: // logged by NotifyConflict, once a minute
 		case Died:
 			m.log.Warn(e.Text, "board", e.Board)
 		default:
@@ -56,10 +57,10 @@ func (m *Members) rebuildRing() {
 }
 
 // ringMembers turns the rack's boards into the members of the ring, sorted by name. The live boards that
-// serve own the keys. If there is none, the next best do, rather than nobody: those that are joining or
-// draining, then those that start or are drained, and last those that stop: each of them still
-// answers, and a rack whose boards all start at once must not be a rack without owners.
-// If all of those have been given weight 0 by their configuration, they share alike.
+// serve own the keys. If none serves, the next best boards own them: those that are joining or draining,
+// then those that are starting or drained, and last those that are stopping. Each of them still answers,
+// and a rack whose boards all start at once must have owners. If all of those have weight 0 by their
+// configuration, they share equally.
 func ringMembers(boards []Board) []RingMember {
 	readiness := func(b Board) int {
 		switch b.Meta.Vitals.State {
@@ -72,7 +73,7 @@ func ringMembers(boards []Board) []RingMember {
 		}
 		return 1 // Stopping, or a state of a later version
 	}
-	best := 0 // readiness, doubled, and one more if the board has weight
+	best := 0 // the highest rank: twice the readiness, plus one if the board has weight
 	rank := func(b Board) int {
 		r := 2 * readiness(b)
 		if b.Meta.Weight > 0 {
@@ -108,7 +109,7 @@ func ringMembers(boards []Board) []RingMember {
 	return members
 }
 
-// publishLoop hands new metadata to memberlist, which blocks until it was sent to somebody.
+// publishLoop passes new metadata to memberlist, which blocks until it was sent to another board.
 func (m *Members) publishLoop() {
 	for {
 		select {
@@ -120,10 +121,10 @@ func (m *Members) publishLoop() {
 		list, left := m.list, m.left
 		m.listMu.Unlock()
 		if left || list == nil {
-			continue // an update would be news of a board that is alive
+			continue // an update would announce a live board
 		}
 		if err := list.UpdateNode(publishTimeout); err != nil && m.ctx.Err() == nil {
-			m.dedupLog.Debug("vitals are slow to spread", "err", err)
+			m.dedupLog.Debug("vitals are slow to spread", "error", err)
 		}
 	}
 }
@@ -143,7 +144,7 @@ func (m *Members) housekeepingLoop() {
 	}
 }
 
-// forgetDead drops the boards that have not been alive since Forget before now.
+// forgetDead drops the boards that have not been alive for Forget.
 func (m *Members) forgetDead(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,9 +159,8 @@ func (m *Members) forgetDead(now time.Time) {
 	}
 }
 
-// followAddress starts gossip anew if the machine no longer has the address that was chosen for it,
-// or has got its first one: a board may be up before its network is, and memberlist keeps the
-// address that it began with for ever.
+// followAddress restarts gossip if the machine no longer has the address that was chosen for it, or has
+// got its first one: a board may be up before its network is, and memberlist never changes its address.
 func (m *Members) followAddress() {
 	m.listMu.Lock()
 	everywhere := m.bind.Addr().IsUnspecified()
@@ -177,6 +177,6 @@ func (m *Members) followAddress() {
 	}
 	m.log.Info("this board's address is now "+best.String(), "before", now)
 	if err := m.restartGossip(); err != nil {
-		m.dedupLog.Error("gossip could not start at the new address; it is tried again", "err", err)
+		m.dedupLog.Error("cannot start gossip at the new address; trying again", "error", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWeigh(t *testing.T) {
+func TestRingMembers(t *testing.T) {
 	for _, c := range []struct {
 		name, boards, want string
 	}{

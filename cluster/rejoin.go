@@ -16,32 +16,31 @@ import (
 )
 
 const (
-	// rejoinTries bounds the addresses that are tried in one round; the next round takes the next ones.
+	// rejoinTries bounds the addresses that one round tries; the next round tries the next ones.
 	rejoinTries = 8
-	// rejoinParallel bounds how many of them are tried at once.
+	// rejoinParallel bounds the attempts at once.
 	rejoinParallel = 4
-	// resolveTimeout bounds the name look-ups of a round, together.
+	// resolveTimeout bounds all name look-ups of a round together.
 	resolveTimeout = 3 * time.Second
 	// discoverTimeout bounds one Discover.
 	discoverTimeout = 5 * time.Second
-	// discoverInterval is how often a board that has peers still looks for more of its rack: two halves
-	// of a rack that never met know no address of each other.
+	// discoverInterval is the time between two searches by a board that has peers: two halves of a rack
+	// that never met know no address of each other.
 	discoverInterval = time.Minute
-	// reachedPause is how long an address of Join or Discover rests that answered and yet is no
-	// member's: it is another name of a member.
+	// reachedPause is how long an address of Join or Discover is not tried again that answered and yet is
+	// no member's: it is another name of a member.
 	reachedPause = time.Minute
 )
 
-// rejoinLoop looks for the boards that should be there and are not. memberlist itself gives a dead
-// board up after half a minute, so that two halves of a split rack would never find together again
-// (hashicorp/memberlist#222).
+// rejoinLoop looks for missing boards. memberlist itself gives up a dead board after half a minute, so
+// that two halves of a split rack would never rejoin (hashicorp/memberlist#222).
 func (m *Members) rejoinLoop() {
 	t := m.cfg.Timing
 	pause := t.RejoinMin
 	s := rejoinState{reached: make(map[netip.AddrPort]time.Time)}
 	for {
 		if !m.rejoinRound(&s) {
-			pause = t.RejoinMax // nobody is missing
+			pause = t.RejoinMax // no board is missing
 		}
 		timer := time.NewTimer(time.Duration(float64(pause) * (0.75 + rand.Float64()/2)))
 		select {
@@ -57,14 +56,14 @@ func (m *Members) rejoinLoop() {
 	}
 }
 
-// rejoinState is what rejoinLoop remembers from round to round.
+// rejoinState is what rejoinLoop keeps between rounds.
 type rejoinState struct {
 	round        int
 	discoveredAt time.Time                    // when Discover was last called
 	reached      map[netip.AddrPort]time.Time // when addresses from Join and Discover answered
 }
 
-// rejoinRound tries the missing boards once, and says whether there are any.
+// rejoinRound tries the missing boards once, and reports whether there are any.
 func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 	m.listMu.Lock()
 	list, left, port := m.list, m.left, m.bind.Port()
@@ -73,12 +72,12 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 		return false
 	}
 
-	taken := make(map[netip.AddrPort]bool)
+	member := make(map[netip.AddrPort]bool)
 	var lost, peers []netip.AddrPort
 	for _, b := range m.Boards() {
 		switch {
 		case b.Alive:
-			taken[b.Addr] = true
+			member[b.Addr] = true
 			if !b.Self {
 				peers = append(peers, b.Addr)
 			}
@@ -106,23 +105,23 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 	}
 	candidates := lost
 	for _, addr := range hints {
-		if _, rests := s.reached[addr]; alone || !rests {
+		if _, reached := s.reached[addr]; alone || !reached {
 			candidates = append(candidates, addr)
 		}
 	}
 	if m.conflict.Swap(false) {
-		// The peers may hold an old address of this board against it: show them the new one.
+		// The peers may reject this board because of its old address: show them the new one.
 		candidates = append(candidates, peers[:min(len(peers), 2)]...)
-		clear(taken)
+		clear(member)
 	}
-	candidates = slices.DeleteFunc(candidates, func(a netip.AddrPort) bool { return taken[a] })
+	candidates = slices.DeleteFunc(candidates, func(a netip.AddrPort) bool { return member[a] })
 	slices.SortFunc(candidates, netip.AddrPort.Compare)
 	candidates = slices.Compact(candidates)
 	m.tryCandidates(s, list, candidates)
 	return len(candidates) > 0 || alone
 }
 
-// tryCandidates exchanges state with the next few of the candidates.
+// tryCandidates exchanges state with the next few candidates.
 func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, candidates []netip.AddrPort) {
 	var mu sync.Mutex // guards s.reached
 	var tries errgroup.Group
@@ -132,7 +131,7 @@ func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, can
 		tries.Go(func() error {
 			if _, err := list.Join([]string{addr.String()}); err != nil {
 				if m.ctx.Err() == nil {
-					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "error", firstLine(err))
+					m.dedupLog.Info("no board of this rack answers at "+addr.String(), "error", lastError(err))
 				}
 				return nil
 			}
@@ -146,8 +145,8 @@ func (m *Members) tryCandidates(s *rejoinState, list *memberlist.Memberlist, can
 	s.round++
 }
 
-// resolveJoin turns the configured addresses into numbers; those without a port get ownPort. memberlist's own look-up asks the name
-// server over TCP for everything it has, which a home router does not answer.
+// resolveJoin resolves the configured addresses; one without a port gets ownPort. memberlist's own look-up
+// sends the name server an ANY query over TCP, which a home router does not answer.
 func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 	ctx, cancel := context.WithTimeout(m.ctx, resolveTimeout)
 	defer cancel()
@@ -157,7 +156,7 @@ func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 		if h, p, err := net.SplitHostPort(entry); err == nil {
 			n, err := strconv.ParseUint(p, 10, 16)
 			if err != nil {
-				m.dedupLog.Warn("an address to join has no number as its port", "join", entry)
+				m.dedupLog.Warn("[rack] join: an address has a port that is not a number", "join", entry)
 				continue
 			}
 			host, port = h, uint16(n)
@@ -166,7 +165,7 @@ func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 		if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 			ips = append(ips, ip)
 		} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
-			m.dedupLog.Warn("a name to join is not known to the network", "join", entry, "err", err)
+			m.dedupLog.Warn("[rack] join: cannot resolve a name", "join", entry, "error", err)
 		}
 		for _, ip := range ips {
 			found = append(found, netip.AddrPortFrom(ip.Unmap(), port))
@@ -175,8 +174,8 @@ func (m *Members) resolveJoin(ownPort uint16) []netip.AddrPort {
 	return found
 }
 
-// firstLine takes the point out of memberlist's lists of errors.
-func firstLine(err error) string {
+// lastError returns the last error of memberlist's list of errors.
+func lastError(err error) string {
 	text := strings.TrimSpace(err.Error())
 	if i := strings.LastIndex(text, "* "); i >= 0 {
 		text = text[i+2:]

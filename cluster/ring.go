@@ -11,29 +11,29 @@ import (
 )
 
 const (
-	// OrdinaryWeight is the weight of one ordinary board. A board of weight 200 owns about twice as
-	// many keys as one of weight 100.
+	// OrdinaryWeight is the weight of an ordinary board. A board of weight 200 owns about twice as many
+	// keys as one of weight 100.
 	OrdinaryWeight = 100
-	// MaxWeight bounds a member's weight, and by that the size of the ring.
+	// MaxWeight bounds a member's weight, and so the size of the ring.
 	MaxWeight = 1000
 
-	// PointsPerBoard is how many points (virtual nodes) a board of OrdinaryWeight has on the ring.
+	// PointsPerBoard is the number of points (virtual nodes) on the ring of a board of OrdinaryWeight.
 	// The spread of the boards' shares falls with its square root; memory (12 bytes a point) and
-	// building time grow with it. Chosen by measurement over racks of 2 to 64 boards and 48 ways
-	// of naming them: the busiest board owned at most 1.34 times the mean with 160 points, 1.28 with
-	// 256, 1.23 with 384 and 1.19 with 512. TestRingSpread holds some of these to 1.25. A ring of
-	// 5 boards is 23 KB, one of 64 is 295 KB.
+	// building time grow with it. Measured over racks of 2 to 64 boards and 48 naming schemes: the
+	// busiest board owned at most 1.34 times the mean with 160 points, 1.28 with 256, 1.23 with 384
+	// and 1.19 with 512. TestRingSpread holds some of these to 1.25. A ring of 5 boards takes 23 KB,
+	// one of 64 takes 295 KB.
 	PointsPerBoard = 384
 
 	// LoadBound is the c of Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded
-	// Loads" (2016), in percent: no board is given more than c times its fair share of the
-	// requests in flight. At 1.25 a key moves off its owner only when that owner is a quarter busier
-	// than the rack; nearer to 1 keys wander, further away hot owners melt.
+	// Loads" (2016), in percent: no board gets more than c times its fair share of the requests in
+	// flight. At 1.25 a key moves off its owner only when that owner is a quarter busier than the rack.
+	// Closer to 1 keys move too often; further away hot owners are overloaded.
 	LoadBound = 125
 
-	// LoadFloor is how many requests in flight a board always accepts, whatever its share. Without
-	// it a rack that is nearly idle, where one request is already more than the fair share, would
-	// spill and so fetch twice what one board could have kept.
+	// LoadFloor is the number of requests in flight that a board always accepts, whatever its share.
+	// Without it a nearly idle rack, where one request already exceeds the fair share, would spill, and
+	// so fetch twice what one board could have stored.
 	LoadFloor = 8
 )
 
@@ -43,33 +43,33 @@ type RingMember struct {
 	Weight int // OrdinaryWeight for one ordinary board; 0 owns nothing (draining); at most MaxWeight
 }
 
-// Arc is a stretch of the ring: the keys whose place, in turns of the circle from 0 to 1, lies after
-// From and not after To belong to Board. From is always less than To: the stretch over the top of
-// the circle comes as two arcs.
+// Arc is a range of the ring. The keys whose position, as a fraction of the circle from 0 to 1, is greater
+// than From and at most To belong to Board. From is always less than To: a range over the top of the
+// circle is two arcs.
 type Arc struct {
 	From, To float64
 	Board    string
 }
 
-// Ring says which board owns a key. It never changes: a change of membership makes a new Ring, so
-// any number of goroutines may ask it without a lock. The same members give the same answers on every
-// board, in whatever order they are listed.
+// Ring maps keys to the boards that own them, by consistent hashing. It is immutable: a change of
+// membership makes a new Ring, so any number of goroutines may use it without a lock. The same members
+// give the same result on every board, in whatever order they are listed.
 //
-// A key belongs to the first point at or after the key's hash, going clockwise, and that point to a
-// board; its second owner is the next board on the way that is not the first. So when the first owner
-// goes, the second becomes first and already has what it needs.
+// A key belongs to the first point at or after the key's hash, clockwise, and so to that point's board.
+// Its second owner is the next other board clockwise. So when the first owner goes, the second becomes
+// the first and already holds the pages.
 type Ring struct {
 	hash    func(string) uint64
 	members []RingMember // sorted by name, each name once
 	weight  int64        // sum of all weights
 
-	// Parallel slices, one entry a point, sorted by hash: the search touches only the hashes.
+	// Parallel slices, one entry per point, sorted by hash: the search touches only the hashes.
 	hashes []uint64
 	first  []uint16 // index into members of the point's board
-	second []uint16 // index of the next other board clockwise; the same as first where there is none
+	second []uint16 // index of the next other board clockwise; the same as first if there is none
 }
 
-// maxMembers bounds a ring. Far above any rack, and it lets a point name its board in two bytes.
+// maxMembers bounds a ring. It is far above any rack, and lets a point name its board in two bytes.
 const maxMembers = 1024
 
 // A RingOption changes how NewRing builds.
@@ -80,8 +80,8 @@ type ringOptions struct {
 	points int
 }
 
-// WithHash makes the ring place points and keys by h instead of xxhash64. It lets a test use places
-// that can be read. All boards of a rack must use the same function.
+// WithHash makes the ring hash points and keys by h instead of xxhash64, so that a test can use readable
+// positions. All boards of a rack must use the same function.
 func WithHash(h func(string) uint64) RingOption {
 	return func(o *ringOptions) { o.hash = h }
 }
@@ -91,9 +91,9 @@ func WithPoints(n int) RingOption {
 	return func(o *ringOptions) { o.points = n }
 }
 
-// NewRing builds the ring of members. Point i of a board is placed at the hash of "name#i". Weights
-// are held to 0..MaxWeight; a board with any weight at all has at least one point. Of two members
-// with one name the heavier counts. Members past the first 1024 by name own nothing.
+// NewRing builds the ring of members. Point i of a board is at the hash of "name#i". Weights are clamped
+// to 0..MaxWeight; a board with any weight has at least one point. Of two members with one name the
+// heavier counts. Members after the first 1024 by name own nothing.
 func NewRing(members []RingMember, opts ...RingOption) *Ring {
 	o := ringOptions{hash: xxhash.Sum64String, points: PointsPerBoard}
 	for _, opt := range opts {
@@ -117,7 +117,7 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 		board uint16
 	}
 	var points []point
-	var labels []byte // "name#0name#1…", so that a board's labels are one string
+	var labels []byte // "name#0name#1…": a board's labels share one string
 	for i, m := range r.members {
 		r.weight += int64(m.Weight)
 		n := (m.Weight*o.points + OrdinaryWeight/2) / OrdinaryWeight
@@ -137,7 +137,7 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 			from = end
 		}
 	}
-	// Where two points fall on one place, the earlier name wins, on every board alike.
+	// If two points have one position, the earlier name wins, on every board alike.
 	slices.SortFunc(points, func(a, b point) int {
 		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.board, b.board))
 	})
@@ -148,8 +148,8 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 	for i, p := range points {
 		r.hashes[i], r.first[i], r.second[i] = p.hash, p.board, p.board
 	}
-	// Going backwards, a point's other board is its neighbour's board if that is another, and else
-	// the neighbour's own other board. Twice round, so that the top of the circle is crossed.
+	// Going backwards, a point's second board is its neighbour's board if that differs, and otherwise
+	// the neighbour's second board. Two rounds, so that the top of the circle is crossed.
 	for i := 2*len(points) - 1; i >= 0; i-- {
 		here, next := i%len(points), (i+1)%len(points)
 		if r.first[next] != r.first[here] {
@@ -161,7 +161,7 @@ func NewRing(members []RingMember, opts ...RingOption) *Ring {
 	return r
 }
 
-// findPoint returns the index of the point that key belongs to. The ring must have points.
+// findPoint returns the index of the point that owns key. The ring must have points.
 func (r *Ring) findPoint(key string) int {
 	h := r.hash(key)
 	i := sort.Search(len(r.hashes), func(i int) bool { return r.hashes[i] >= h })
@@ -171,8 +171,8 @@ func (r *Ring) findPoint(key string) int {
 	return i
 }
 
-// Owners returns the board that holds key and the one that holds its replica. second is "" where
-// only one board has weight, and both are where none has. It allocates nothing.
+// Owners returns the board that owns key and the one that holds its replica. second is "" if only one
+// board has weight, and both are "" if none has. It does not allocate.
 func (r *Ring) Owners(key string) (first, second string) {
 	if len(r.hashes) == 0 {
 		return "", ""
@@ -185,10 +185,10 @@ func (r *Ring) Owners(key string) (first, second string) {
 	return first, second
 }
 
-// Pick returns the board that should be asked for key now: its first owner, unless that one already
-// has more than its bounded share of the requests in flight; then the next board clockwise that has
-// not. load says how many requests are in flight at a board, as far as the caller knows, and may be
-// called more than once a board. The answer is "" only where no board has weight.
+// Pick returns the board to send a request for key to: its first owner, unless that board already has
+// its bounded share of the requests in flight; then the next board clockwise that has not. load returns
+// the number of requests in flight at a board, as far as the caller knows; it may be called more than
+// once per board. Pick returns "" only if no board has weight.
 //
 // A board of weight w may have up to max(LoadFloor, ⌈c·(total+1)·w/W⌉) requests in flight, the new
 // one included, where total is the load of all members with weight, W the sum of the weights and
@@ -200,7 +200,7 @@ func (r *Ring) Pick(key string, load func(board string) (inFlight int)) string {
 	start := r.findPoint(key)
 	owner := r.members[r.first[start]].Name
 	if load(owner) < LoadFloor {
-		return owner // nothing spills under the floor, and the common case counts one board only
+		return owner // nothing spills below the floor, and the common case reads one load only
 	}
 
 	var total int64
@@ -209,24 +209,24 @@ func (r *Ring) Pick(key string, load func(board string) (inFlight int)) string {
 			total += int64(max(load(m.Name), 0))
 		}
 	}
-	var asked [maxMembers / 64]uint64 // the boards that were full, so that each is asked once
+	var checked [maxMembers / 64]uint64 // a bit per board, so that each is checked once
 	for i := range r.hashes {
 		b := r.first[(start+i)%len(r.hashes)]
-		if asked[b/64]&(1<<(b%64)) != 0 {
+		if checked[b/64]&(1<<(b%64)) != 0 {
 			continue
 		}
-		asked[b/64] |= 1 << (b % 64)
+		checked[b/64] |= 1 << (b % 64)
 		m := r.members[b]
 		if int64(load(m.Name)) < max(LoadFloor, loadCapacity(total, int64(m.Weight), r.weight)) {
 			return m.Name
 		}
 	}
-	return owner // only if the loads rose while we counted
+	return owner // only if the loads rose meanwhile
 }
 
-// loadCapacity is ⌈c·(total+1)·weight/all⌉, the bounded-load rule. all must not be 0.
+// loadCapacity returns ⌈c·(total+1)·weight/all⌉, the rule of bounded loads. all must not be 0.
 func loadCapacity(total, weight, all int64) int64 {
-	// 128 bits, so that no load however wild can overflow.
+	// 128 bits, so that no load can overflow.
 	hi, lo := bits.Mul64(uint64(total+1), uint64(LoadBound*weight))
 	d := uint64(100 * all)
 	if hi >= d {
@@ -239,13 +239,13 @@ func loadCapacity(total, weight, all int64) int64 {
 	return int64(min(q, ^uint64(0)>>1))
 }
 
-// Arcs returns the whole circle as arcs in order from 0, neighbours of one board merged. It is empty
-// where no board has weight.
+// Arcs returns the whole circle as arcs in order from 0. Neighbouring arcs of one board are merged. The
+// result is empty if no board has weight.
 func (r *Ring) Arcs() []Arc {
 	if len(r.hashes) == 0 {
 		return nil
 	}
-	const turn = 1 << 64
+	const circle = 1 << 64
 	var arcs []Arc
 	from := 0.0
 	add := func(to float64, board uint16) {
@@ -258,14 +258,14 @@ func (r *Ring) Arcs() []Arc {
 		from = to
 	}
 	for i, h := range r.hashes {
-		add(float64(h)/turn, r.first[i])
+		add(float64(h)/circle, r.first[i])
 	}
 	add(1, r.first[0])
 	return arcs
 }
 
-// Shares returns for each member, those of weight 0 included, the part of all keys that it is first
-// owner of, from 0 to 1.
+// Shares returns for each member, including those of weight 0, the fraction of all keys that it owns
+// first, from 0 to 1.
 func (r *Ring) Shares() map[string]float64 {
 	shares := make(map[string]float64, len(r.members))
 	for _, m := range r.members {
@@ -277,10 +277,10 @@ func (r *Ring) Shares() map[string]float64 {
 	return shares
 }
 
-// Members returns the members sorted by name, those that own nothing included.
+// Members returns the members sorted by name, including those that own nothing.
 func (r *Ring) Members() []RingMember { return slices.Clone(r.members) }
 
-// Len returns how many boards own keys.
+// Len returns the number of boards that own keys.
 func (r *Ring) Len() int {
 	n := 0
 	for _, m := range r.members {

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// maxGossipStreams bounds the TCP gossip connections that are open at once. Anybody can open one,
-	// and memberlist gives each a goroutine before it knows who it is. A healthy rack has one or two.
+	// maxGossipStreams bounds the open TCP gossip connections. Anyone can open one, and memberlist starts
+	// a goroutine for each before it authenticates. A healthy rack has one or two.
 	maxGossipStreams = 16
-	// maxGossipStream bounds what one of them may send, in bytes. memberlist reads up to 20 MB before
-	// it checks the seal, which is a tenth of a board; a rack of 1,000 boards needs half a megabyte.
+	// maxGossipStream bounds the bytes that one of them may send. memberlist reads up to 20 MB before it
+	// authenticates, which is a tenth of a board's memory; a rack of 1,000 boards needs half a megabyte.
 	maxGossipStream = 1 << 20
 )
 
-var errStreamTooLong = errors.New("gossip stream: more than a rack's state")
+var errStreamTooLong = errors.New("gossip stream is larger than any rack's state")
 
-// gossipTransport is memberlist's network transport with bounds for strangers, and with dials that end
-// with the context.
+// gossipTransport is memberlist's network transport with limits for strangers, and with dials that end with
+// the context.
 type gossipTransport struct {
 	*memberlist.NetTransport
 	ctx     context.Context
@@ -68,8 +68,8 @@ func newTransport(ctx context.Context, bind netip.AddrPort, logger *log.Logger) 
 	return t, nil
 }
 
-// admitStreams hands incoming streams on as long as there are not too many. It reads until Shutdown has
-// stopped the listeners, which wait for their last connection to be taken.
+// admitStreams passes incoming streams on while there are not too many. It reads until Shutdown has stopped
+// the listeners, which wait until their last connection is received.
 func (t *gossipTransport) admitStreams() {
 	defer close(t.idle)
 	for {
@@ -94,7 +94,7 @@ func (t *gossipTransport) admitStreams() {
 	}
 }
 
-// StreamCh gives the streams that were let in.
+// StreamCh returns the channel of admitted streams.
 func (t *gossipTransport) StreamCh() <-chan net.Conn { return t.streams }
 
 // Shutdown closes the listeners and waits for their goroutines. It may be called again.
@@ -124,10 +124,10 @@ func (t *gossipTransport) DialAddressTimeout(a memberlist.Address, timeout time.
 	return &boundedConn{Conn: conn, left: maxGossipStream, onClose: func() {}}, nil
 }
 
-// boundedConn lets only so many bytes in.
+// boundedConn limits the bytes that can be read.
 type boundedConn struct {
 	net.Conn
-	left    int64 // used by the one goroutine that reads
+	left    int64 // bytes; used by the one goroutine that reads
 	close   sync.Once
 	onClose func()
 }
@@ -146,9 +146,9 @@ func (c *boundedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// hostAddress picks the address of this machine that other boards can most likely reach: a private
-// IPv4 address, then a link-local one (boards on a bare switch), then any other; IPv6 only where there
-// is no IPv4. ok is false where the machine has none but loopback.
+// hostAddress returns the address of this machine that other boards can most likely reach: a private IPv4
+// address, else a link-local one (boards on a bare switch), else any other; IPv6 only without IPv4. ok is
+// false if the machine has only loopback addresses.
 func hostAddress() (best netip.Addr, ok bool) {
 	rank := func(a netip.Addr) int {
 		switch {
@@ -171,7 +171,7 @@ func hostAddress() (best netip.Addr, ok bool) {
 	return best, ok
 }
 
-// hostAddresses lists the addresses of the interfaces that are up, in the order of the interfaces.
+// hostAddresses lists the addresses of the interfaces that are up, in their order.
 func hostAddresses() []netip.Addr {
 	interfaces, err := net.Interfaces()
 	if err != nil {

@@ -15,14 +15,14 @@ type State uint8
 
 const (
 	Starting State = iota // the process is up, the board is not ready
-	Joining               // it looks for its rack, or catches up on purges
+	Joining               // it looks for its rack or catches up on purges
 	Serving               // it owns its share of the keys
-	Draining              // told to stop owning keys; still answers
-	Drained               // no client is left on it
+	Draining              // it was told to stop owning keys; it still answers
+	Drained               // it has no clients left
 	Stopping              // it is about to leave
 )
 
-// String returns the state in lower case. A state of a later version reads as "state-9".
+// String returns the state in lower case. A state of a later version is "state-9".
 func (s State) String() string {
 	names := [...]string{"starting", "joining", "serving", "draining", "drained", "stopping"}
 	if int(s) < len(names) {
@@ -31,26 +31,26 @@ func (s State) String() string {
 	return fmt.Sprintf("state-%d", uint8(s))
 }
 
-// MarshalText makes a state its word in JSON.
+// MarshalText encodes a state as its word.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Fault is a set of things that are wrong with a board. The bits are on the wire: never renumber.
+// Fault is a set of faults of a board. The bits are on the wire: never renumber them.
 type Fault uint32
 
 const (
 	PeerLost    Fault = 1 << iota // a board that it knows does not answer
 	OriginDown                    // the origin does not answer, or answers with errors
 	CutOff                        // it reaches only half of the rack or less
-	ClockNotSet                   // its clock stands before the program was built
+	ClockNotSet                   // its clock is earlier than the build of its program
 	NameTaken                     // another board uses its name
-	CardFailing                   // the folder of its orders cannot be used, or its card is read-only, full or has errors
-	NoMajority                    // the ledger takes nothing: it has no majority, is not founded, or has halted
+	CardFailing                   // the folder of its orders is unusable, or its card is read-only, full or has errors
+	NoMajority                    // the ledger accepts nothing: it has no majority, is not founded, or has halted
 	PowerLow                      // its supply is too weak
-	TooHot                        // it is slowed down by its heat
+	TooHot                        // heat slows it down
 )
 
-// Names lists the faults of the set in kebab case, in the order of their bits. A bit of a later
-// version reads as "fault-9".
+// Names lists the faults of the set in kebab case, in the order of their bits. A bit of a later version
+// is "fault-9".
 func (f Fault) Names() []string {
 	known := [...]string{"peer-lost", "origin-down", "cut-off", "clock-not-set", "name-taken", "card-failing", "no-majority", "power-low", "too-hot"}
 	var names []string
@@ -67,7 +67,7 @@ func (f Fault) Names() []string {
 	return names
 }
 
-// String returns the names with commas between them, or "none".
+// String returns the names separated by commas, or "none".
 func (f Fault) String() string {
 	if f == 0 {
 		return "none"
@@ -75,65 +75,66 @@ func (f Fault) String() string {
 	return strings.Join(f.Names(), ", ")
 }
 
-// Flags are a set of what else a board's lamps say and others should see. The bits are on the wire:
-// never renumber.
+// Flags are what else a board's lamps show and other boards should know. The bits are on the wire: never
+// renumber them.
 type Flags uint32
 
 const (
-	Located Flags = 1 << iota // somebody looks for this very board
+	Located Flags = 1 << iota // an operator is looking for this board
 	Leading                   // it leads the ledger
 )
 
-// Vitals is one sample of a board's health, taken once a second. The comment behind each field is the
-// unit and the resolution that gossip keeps.
+// Vitals is a sample of a board's health, taken once a second. The comment of each field has its unit
+// and, after the semicolon, the resolution of gossip.
 type Vitals struct {
 	State         State
 	Faults        Fault
-	HitsPerSecond float32       // replies a second over the last second; 0.1
-	HitRatio      float32       // part of them answered from this board's memory, 0 to 1; 0.001
+	HitsPerSecond float32       // responses per second over the last second; 0.1
+	HitRatio      float32       // fraction of them from this board's memory, 0 to 1; 0.001
 	CPU           float32       // cores in use by the process, 1 = one core; 0.01
 	Memory        int64         // bytes resident
 	Connections   int64         // open client connections
-	CacheBytes    int64         // bytes that the cache accounts for
-	CacheBudget   int64         // bytes that it may use
+	CacheBytes    int64         // bytes in the cache
+	CacheBudget   int64         // bytes that the cache may use
 	Uptime        time.Duration // since the process started; one second
-	Load          float32       // part of the board's own capacity in use, 0 to 1; 0.01
+	Load          float32       // fraction of the board's capacity in use, 0 to 1; 0.01
 }
 
 const (
-	// MaxMeta is memberlist's bound on a board's metadata, in bytes.
+	// MaxMeta is memberlist's limit of a board's metadata, in bytes.
 	MaxMeta = 512
 	// MaxURL bounds each URL in a Meta, in bytes.
 	MaxURL = 100
 	// MaxVersion bounds the program's version in a Meta, in bytes.
 	MaxVersion = 16
 
-	// firstVersion is that of boards without marks and load, which stand behind the rest.
+	// firstVersion is the format without flags and load, which are at the end.
 	firstVersion = 1
 	metaVersion  = 2
 )
 
-// ErrMeta is the kind of every error about a Meta that cannot be written or read.
+// ErrMeta is wrapped by every error about a Meta that cannot be written or read.
 var ErrMeta = errors.New("board metadata")
 
-// Meta is what a board gossips about itself. Its host is not in it: that is the gossip address.
+// Meta is the metadata that a board gossips about itself. Its host is not included: that is the gossip
+// address.
 type Meta struct {
 	Weight     int    // on the ring; 0 to MaxWeight
 	LinkPort   uint16 // TCP port of the rack link; 0 if it has none
-	HTTPURL    string // where the public finds the board, at most MaxURL bytes; "" = http://host of the gossip address
-	ConsoleURL string // where its console is, at most MaxURL bytes; "" = derived likewise
+	HTTPURL    string // of its public pages, at most MaxURL bytes; "" = http://host of the gossip address
+	ConsoleURL string // of its console, at most MaxURL bytes; "" = derived likewise
 	Version    string // of the program, at most MaxVersion bytes
 	Vitals     Vitals
 	Flags      Flags
 }
 
-// Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or is
-// not plain text or Weight is out of range; numbers that make no sense (negative, NaN) are sent as 0.
+// Append appends the wire form of m to b. It fails, with ErrMeta, only if a string is too long or not
+// plain text, or if Weight is out of range. Senseless numbers (negative, NaN) are sent as 0.
 //
-// The form is one byte with the version, 2, and then in the order of the struct's fields, the load last: numbers as
-// unsigned varints in the units given at Vitals, strings as their length and their bytes. It takes
-// 60 to 300 bytes, so MaxMeta leaves room to grow. A later version may only add at the end, and counts
-// the version up; so any version's reader can read any other version as far as it knows the fields.
+// The form is one byte with the version, 2, and then the struct's fields in order, the load last: numbers
+// as unsigned varints in the resolution of Vitals, strings as their length and their bytes. It takes 60
+// to 300 bytes, so MaxMeta leaves room to grow. A later version may only add at the end, with a higher
+// version number. So each version can read every other as far as it knows the fields.
 func (m Meta) Append(b []byte) ([]byte, error) {
 	if m.Weight < 0 || m.Weight > MaxWeight {
 		return b, fmt.Errorf("%w: weight %d is not between 0 and %d", ErrMeta, m.Weight, MaxWeight)
@@ -166,11 +167,11 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	return binary.AppendUvarint(out, min(toSteps(v.Load, 100), 100)), nil
 }
 
-// maxSteps bounds a rate on the wire: in steps of a tenth 400,000, which a float32 still tells apart,
-// so that what was read is written again as it was.
+// maxSteps bounds a rate on the wire: in steps of a tenth about 400,000, which a float32 still
+// distinguishes, so that a value that was read is written as it was.
 const maxSteps = 1 << 22
 
-// toSteps is x in whole steps of 1/scale; 0 for what is no sensible reading, and at most maxSteps.
+// toSteps returns x in whole steps of 1/scale, at most maxSteps, and 0 for a senseless reading.
 func toSteps(x, scale float32) uint64 {
 	n := math.Round(float64(x) * float64(scale))
 	if !(n > 0) { // NaN too
@@ -179,7 +180,7 @@ func toSteps(x, scale float32) uint64 {
 	return uint64(min(n, maxSteps))
 }
 
-// checkText holds strings to what may be shown on a console and in a log: UTF-8 without control
+// checkText rejects strings that a console or a log should not show: they must be UTF-8 without control
 // characters.
 func checkText(what, s string, limit int) error {
 	if len(s) > limit {
@@ -191,8 +192,8 @@ func checkText(what, s string, limit int) error {
 	return nil
 }
 
-// ParseMeta reads what Append wrote, of any version: what an earlier one does not have is zero, and
-// bytes behind the fields that this version knows are ignored. Errors are ErrMeta.
+// ParseMeta reads the wire form of any version. A field that an earlier version does not have is zero, and
+// bytes after the fields that this version knows are ignored. Errors wrap ErrMeta.
 func ParseMeta(b []byte) (Meta, error) {
 	if len(b) == 0 {
 		return Meta{}, fmt.Errorf("%w: empty", ErrMeta)
@@ -222,7 +223,7 @@ func ParseMeta(b []byte) (Meta, error) {
 	v.CacheBudget = int64(r.readNumber("cache budget", math.MaxInt64))
 	v.Uptime = time.Duration(r.readNumber("uptime", math.MaxInt64/uint64(time.Second))) * time.Second
 	if b[0] > firstVersion {
-		m.Flags = Flags(r.readNumber("marks", math.MaxUint32))
+		m.Flags = Flags(r.readNumber("flags", math.MaxUint32))
 		v.Load = float32(r.readNumber("load", 100)) / 100
 	}
 	if r.err != nil {
@@ -231,7 +232,7 @@ func ParseMeta(b []byte) (Meta, error) {
 	return m, nil
 }
 
-// metaReader takes fields off the front of rest; after the first error it gives zeros.
+// metaReader reads fields from the front of rest; after the first error it returns zeros.
 type metaReader struct {
 	rest []byte
 	err  error
@@ -264,9 +265,9 @@ func (r *metaReader) readText(what string, limit int) string {
 	return s
 }
 
-// isMaterialChange says whether the rack should be told now of a change from old to new, or whether that can
-// wait for the next refresh. State, faults, marks, weight, addresses and version count always; a rate, a
-// size or a count when it moved by a twentieth and by more than its noise; uptime never.
+// isMaterialChange reports whether a change from old to new should be gossiped at once, rather than with the
+// next refresh. State, faults, flags, weight, addresses and version always count; a rate, a size or a count
+// if it moved by a twentieth and by more than its noise; uptime never.
 func isMaterialChange(old, new Meta) bool {
 	a, b := old, new
 	a.Vitals, b.Vitals = Vitals{}, Vitals{}
@@ -284,7 +285,7 @@ func isMaterialChange(old, new Meta) bool {
 		hasMoved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)
 }
 
-// hasMoved says whether b is more than noise and a twentieth of a away from a.
+// hasMoved reports whether b differs from a by more than noise and more than a twentieth of a.
 func hasMoved(a, b, noise float64) bool {
 	return math.Abs(b-a) > max(noise, math.Abs(a)/20)
 }

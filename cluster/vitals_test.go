@@ -66,7 +66,7 @@ func TestMetaGolden(t *testing.T) {
 	}
 }
 
-func TestMetaRefusesWhatDoesNotFit(t *testing.T) {
+func TestMetaRejectsWhatDoesNotFit(t *testing.T) {
 	for name, change := range map[string]func(*Meta){
 		"long HTTP URL":     func(m *Meta) { m.HTTPURL = strings.Repeat("h", MaxURL+1) },
 		"long console URL":  func(m *Meta) { m.ConsoleURL = strings.Repeat("h", MaxURL+1) },
@@ -85,7 +85,7 @@ func TestMetaRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-func TestMetaSendsSenselessNumbersAsBounds(t *testing.T) {
+func TestMetaClampsSenselessNumbers(t *testing.T) {
 	nan := float32(math.NaN())
 	m := Meta{Vitals: Vitals{HitsPerSecond: nan, HitRatio: 7, CPU: float32(math.Inf(-1)), Memory: -1, Connections: -1, Uptime: -time.Hour}}
 	b, err := m.Append(nil)
@@ -174,7 +174,7 @@ func TestFaultNames(t *testing.T) {
 	}
 }
 
-func TestStateWords(t *testing.T) {
+func TestStateNames(t *testing.T) {
 	for s, want := range map[State]string{Starting: "starting", Serving: "serving", Stopping: "stopping", 9: "state-9"} {
 		if got := s.String(); got != want {
 			t.Errorf("State(%d) reads %q, want %q", uint8(s), got, want)
@@ -182,7 +182,7 @@ func TestStateWords(t *testing.T) {
 	}
 }
 
-func TestMaterial(t *testing.T) {
+func TestIsMaterialChange(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*Meta)
 		want   bool

@@ -14,52 +14,53 @@ import (
 )
 
 const (
-	// DefaultInterval is how long a message that was logged keeps its like out of the log.
+	// DefaultInterval is how long repetitions of a logged message are suppressed.
 	DefaultInterval = time.Minute
-	// maxMessages bounds how many messages a Quiet remembers; the one not seen for longest goes.
+	// maxMessages bounds the messages that a Handler remembers; it forgets the least recent.
 	maxMessages = 128
-	// maxKey bounds what is remembered of one message, in bytes.
+	// maxKey bounds the key of a remembered message, in bytes.
 	maxKey = 256
 )
 
-// Handler is a slog.Handler that lets the same message through once in an interval. When the message
-// comes again after that, its text says how many were held back in between. It is for what happens as
-// often as somebody else likes: a board with another rack key that knocks every second must not fill
-// a board's card.
+// Handler is a slog.Handler that logs the same message once in an interval and suppresses repetitions
+// (rate limiting and deduplication). When the message comes again after the interval, its text says how
+// many were suppressed. It is for messages whose rate others control: a board with another rack key that
+// knocks every second must not fill a board's card.
 //
-// Two messages are the same if level, text and attributes are, where network addresses and ports
-// count for nothing: they are where a repeated message differs from itself.
+// Two messages are the same if level, text and attributes are equal, apart from network addresses and
+// ports: a repeated message differs only in those.
 type Handler struct {
 	next  slog.Handler
-	scope string // the attributes and groups that this handler was given
+	scope string // the attributes and groups of this handler
 	*seenMessages
 }
 
+// seenMessages is what a Handler and those derived from it share.
 type seenMessages struct {
 	interval  time.Duration
 	now       func() time.Time
 	addresses *regexp.Regexp
 
-	mu   sync.Mutex // protects seen
+	mu   sync.Mutex // guards seen
 	seen map[string]*seenMessage
 }
 
 type seenMessage struct {
-	shown      time.Time // when it was last let through
+	logged     time.Time // when it was last logged
 	last       time.Time // when it last came
-	suppressed int       // how many were held back since shown
+	suppressed int       // repetitions since logged
 }
 
-// NewHandler wraps next. every is the interval, QuietInterval if 0; now is the clock, time.Now if nil.
-func NewHandler(next slog.Handler, every time.Duration, now func() time.Time) *Handler {
-	if every == 0 {
-		every = DefaultInterval
+// NewHandler wraps next. The interval is DefaultInterval if 0; now is the clock, time.Now if nil.
+func NewHandler(next slog.Handler, interval time.Duration, now func() time.Time) *Handler {
+	if interval == 0 {
+		interval = DefaultInterval
 	}
 	if now == nil {
 		now = time.Now
 	}
 	return &Handler{next: next, seenMessages: &seenMessages{
-		interval: every,
+		interval: interval,
 		now:      now,
 		// IPv6 in brackets, IPv4, bare IPv6, and a port alone.
 		addresses: regexp.MustCompile(`\[[0-9a-fA-F:.]+(%\w+)?\](:\d+)?|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b` +
@@ -68,44 +69,44 @@ func NewHandler(next slog.Handler, every time.Duration, now func() time.Time) *H
 	}}
 }
 
-// Enabled asks the wrapped handler.
-func (q *Handler) Enabled(ctx context.Context, level slog.Level) bool {
-	return q.next.Enabled(ctx, level)
+// Enabled reports what the wrapped handler reports.
+func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.next.Enabled(ctx, level)
 }
 
-// Handle passes r on, or counts it.
-func (q *Handler) Handle(ctx context.Context, r slog.Record) error {
+// Handle passes r on, or counts it as suppressed.
+func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	var key strings.Builder
-	fmt.Fprintf(&key, "%d%s %s", r.Level, q.scope, r.Message)
+	fmt.Fprintf(&key, "%d%s %s", r.Level, h.scope, r.Message)
 	r.Attrs(func(a slog.Attr) bool {
 		fmt.Fprintf(&key, " %s=%s", a.Key, a.Value)
 		return key.Len() < 4*maxKey
 	})
-	show, held := q.checkMessage(q.messageKey(key.String()))
-	if !show {
+	due, suppressed := h.checkMessage(h.messageKey(key.String()))
+	if !due {
 		return nil
 	}
-	if held > 0 {
-		text := fmt.Sprintf("%s (%d more in the last %s)", r.Message, held, intervalText(q.interval))
-		again := slog.NewRecord(r.Time, r.Level, text, r.PC)
-		r.Attrs(func(a slog.Attr) bool { again.AddAttrs(a); return true })
-		r = again
+	if suppressed > 0 {
+		text := fmt.Sprintf("%s (%d more in the last %s)", r.Message, suppressed, intervalText(h.interval))
+		counted := slog.NewRecord(r.Time, r.Level, text, r.PC)
+		r.Attrs(func(a slog.Attr) bool { counted.AddAttrs(a); return true })
+		r = counted
 	}
-	return q.next.Handle(ctx, r)
+	return h.next.Handle(ctx, r)
 }
 
 // WithAttrs returns a handler that shares what this one remembers.
-func (q *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &Handler{q.next.WithAttrs(attrs), fmt.Sprint(q.scope, attrs), q.seenMessages}
+func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &Handler{h.next.WithAttrs(attrs), fmt.Sprint(h.scope, attrs), h.seenMessages}
 }
 
 // WithGroup returns a handler that shares what this one remembers.
-func (q *Handler) WithGroup(name string) slog.Handler {
-	return &Handler{q.next.WithGroup(name), q.scope + "." + name, q.seenMessages}
+func (h *Handler) WithGroup(name string) slog.Handler {
+	return &Handler{h.next.WithGroup(name), h.scope + "." + name, h.seenMessages}
 }
 
-// checkMessage says whether the message is due, and how often it was held back since it was last shown.
-func (m *seenMessages) checkMessage(key string) (show bool, held int) {
+// checkMessage reports whether the message is due, and how often it was suppressed since it was last logged.
+func (m *seenMessages) checkMessage(key string) (due bool, suppressed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
@@ -114,20 +115,20 @@ func (m *seenMessages) checkMessage(key string) (show bool, held int) {
 		if len(m.seen) >= maxMessages {
 			m.forgetOldest()
 		}
-		m.seen[key] = &seenMessage{shown: now, last: now}
+		m.seen[key] = &seenMessage{logged: now, last: now}
 		return true, 0
 	}
 	e.last = now
-	if now.Sub(e.shown) < m.interval {
+	if now.Sub(e.logged) < m.interval {
 		e.suppressed++
 		return false, 0
 	}
-	held = e.suppressed
-	e.shown, e.suppressed = now, 0
-	return true, held
+	suppressed = e.suppressed
+	e.logged, e.suppressed = now, 0
+	return true, suppressed
 }
 
-// forgetOldest is called with mu held and seen not empty.
+// forgetOldest forgets the least recent message. It is called with mu held and seen not empty.
 func (m *seenMessages) forgetOldest() {
 	var oldest string
 	var at time.Time
@@ -146,7 +147,7 @@ func intervalText(d time.Duration) string {
 	return d.String()
 }
 
-// messageKey is message with everything that varies from one try to the next taken out.
+// messageKey returns message without anything that varies between repetitions.
 func (m *seenMessages) messageKey(message string) string {
 	s := m.addresses.ReplaceAllString(message, "@")
 	return s[:min(len(s), maxKey)]

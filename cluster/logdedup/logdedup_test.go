@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// quietLog is a Quiet over a text log in memory, with a clock that stands until it is moved.
-func quietLog(level slog.Level) (log *slog.Logger, out *bytes.Buffer, clock *time.Time) {
+// dedupLog is a Handler over a text log in memory, with a clock that the test advances.
+func dedupLog(level slog.Level) (log *slog.Logger, out *bytes.Buffer, clock *time.Time) {
 	clock = new(time.Time)
 	*clock = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	out = new(bytes.Buffer)
@@ -26,33 +26,33 @@ func quietLog(level slog.Level) (log *slog.Logger, out *bytes.Buffer, clock *tim
 	return slog.New(NewHandler(text, time.Minute, func() time.Time { return *clock })), out, clock
 }
 
-func take(out *bytes.Buffer) string {
+func readLog(out *bytes.Buffer) string {
 	defer out.Reset()
 	return out.String()
 }
 
-func TestQuietHoldsBackAndSaysHowOften(t *testing.T) {
-	log, out, clock := quietLog(slog.LevelInfo)
+func TestRepetitionsAreCounted(t *testing.T) {
+	log, out, clock := dedupLog(slog.LevelInfo)
 	for i := range 18 {
 		log.Warn("refused", "from", fmt.Sprintf("192.0.2.7:%d", 40000+i))
 		*clock = clock.Add(time.Second)
 	}
-	if got, want := take(out), "level=WARN msg=refused from=192.0.2.7:40000\n"; got != want {
+	if got, want := readLog(out), "level=WARN msg=refused from=192.0.2.7:40000\n"; got != want {
 		t.Errorf("in the first minute: %q, want %q", got, want)
 	}
 	*clock = clock.Add(time.Minute)
 	log.Warn("refused", "from", "192.0.2.7:50000")
-	if got, want := take(out), "level=WARN msg=\"refused (17 more in the last minute)\" from=192.0.2.7:50000\n"; got != want {
+	if got, want := readLog(out), "level=WARN msg=\"refused (17 more in the last minute)\" from=192.0.2.7:50000\n"; got != want {
 		t.Errorf("after it: %q, want %q", got, want)
 	}
 	*clock = clock.Add(time.Minute)
 	log.Warn("refused", "from", "192.0.2.7:50000")
-	if got, want := take(out), "level=WARN msg=refused from=192.0.2.7:50000\n"; got != want {
-		t.Errorf("after a minute with none held back: %q, want %q", got, want)
+	if got, want := readLog(out), "level=WARN msg=refused from=192.0.2.7:50000\n"; got != want {
+		t.Errorf("after a minute without repetitions: %q, want %q", got, want)
 	}
 }
 
-func TestQuietSameness(t *testing.T) {
+func TestSameMessage(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		second func(*slog.Logger)
@@ -67,17 +67,17 @@ func TestQuietSameness(t *testing.T) {
 		{"another logger", func(l *slog.Logger) { l.With("part", "x").Info("dial 192.0.2.1:7946 failed", "board", "b1") }, false},
 		{"another group", func(l *slog.Logger) { l.WithGroup("g").Info("dial 192.0.2.1:7946 failed", "board", "b1") }, false},
 	} {
-		log, out, _ := quietLog(slog.LevelInfo)
+		log, out, _ := dedupLog(slog.LevelInfo)
 		log.Info("dial 192.0.2.1:7946 failed", "board", "b1")
-		take(out)
+		readLog(out)
 		c.second(log)
-		if same := take(out) == ""; same != c.same {
-			t.Errorf("%s: held back %v, want %v", c.name, same, c.same)
+		if same := readLog(out) == ""; same != c.same {
+			t.Errorf("%s: suppressed %v, want %v", c.name, same, c.same)
 		}
 	}
 }
 
-func TestQuietRemembersABoundedNumber(t *testing.T) {
+func TestMemoryIsBounded(t *testing.T) {
 	var out bytes.Buffer
 	q := NewHandler(slog.NewTextHandler(&out, nil), 0, nil)
 	log := slog.New(q)
@@ -88,14 +88,14 @@ func TestQuietRemembersABoundedNumber(t *testing.T) {
 		t.Errorf("%d messages are remembered, want at most %d", n, maxMessages)
 	}
 	if n := strings.Count(out.String(), "\n"); n != 10*maxMessages {
-		t.Errorf("%d messages were let through, want all %d: they differ", n, 10*maxMessages)
+		t.Errorf("%d messages were logged, want all %d: they differ", n, 10*maxMessages)
 	}
 }
 
-func TestQuietAsksTheLevel(t *testing.T) {
-	log, out, _ := quietLog(slog.LevelWarn)
+func TestLevel(t *testing.T) {
+	log, out, _ := dedupLog(slog.LevelWarn)
 	log.Info("not wanted")
-	if got := take(out); got != "" {
-		t.Errorf("logged %q under the level", got)
+	if got := readLog(out); got != "" {
+		t.Errorf("logged %q below the level", got)
 	}
 }
