@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"bramble/cluster/durable"
 )
 
 // A board's files, under Config.Dir:
@@ -195,5 +197,5 @@ func setAside(dir string) error {
 		}
 		names = names[1:]
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }

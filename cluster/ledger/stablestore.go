@@ -10,10 +10,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"bramble/cluster/durable"
 )
 
 // A keep is one small file of keys and values which must never be lost: who
@@ -255,25 +256,7 @@ func (k *stableStore) rewriteFile() error {
 		k.file.Close()
 		k.file = nil
 	}
-	tmp := k.path + ".new"
-	f, err := os.Create(tmp)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, k.path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(k.path))
-	}
-	if err != nil {
+	if err := durable.WriteFile(k.path, b, 0o644); err != nil {
 		return err
 	}
 	if k.file, err = os.OpenFile(k.path, os.O_RDWR, 0); err != nil {
@@ -291,21 +274,5 @@ func (k *stableStore) close() error {
 	}
 	err := k.file.Close()
 	k.file = nil
-	return err
-}
-
-// syncDir makes the names in a folder durable. Windows has no such call.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
 	return err
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"bramble/cluster/durable"
 )
 
 // maxBundle bounds a certificate with its key and chain in PEM, in bytes: five
@@ -156,38 +158,10 @@ func (s *store) put(one *issuedCert) error {
 		return fmt.Errorf("%s: %w", one.name, errOlder)
 	}
 	s.items[one.name] = one
-	if err := writeFile(s.path(one.name), one.bundle); err != nil {
+	if err := durable.WriteFile(s.path(one.name), one.bundle, 0o600); err != nil {
 		s.log.Warn("a certificate could not be written and is kept in memory only", "error", err)
 	}
 	return nil
-}
-
-// writeFile writes a file so that after a power cut there is the old or the new one.
-func writeFile(path string, data []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // readable by its owner alone
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			temp.Close()
-			os.Remove(temp.Name())
-			err = fmt.Errorf("writing %s: %w", path, err)
-		}
-	}()
-	if _, err = temp.Write(data); err != nil {
-		return err
-	}
-	if err = temp.Sync(); err != nil {
-		return err
-	}
-	if err = temp.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(temp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // challengeLifetime is how long a challenge is answered: CAs ask within a minute.
