@@ -34,7 +34,7 @@ func ReadCard(folder string) (_ *Card, err error) {
 			c.Close()
 		}
 	}()
-	if c.book, err = orders.Open(c.dir, orders.Options{}); err != nil {
+	if c.book, err = orders.Open(c.dir); err != nil {
 		return nil, err
 	}
 	found, err := ledger.ReadDir(filepath.Join(folder, ledgerFolder), c.book)

@@ -45,7 +45,7 @@ type BoardHandle struct{ b *board }
 
 // Leading reports whether the board leads the ledger.
 func (h BoardHandle) Leading() bool {
-	return h.b.counter != nil && h.b.counter.ledger.Status().Leading
+	return h.b.orders != nil && h.b.orders.ledger.Status().Leading
 }
 
 // Drained reports whether no client is on the board. It stays true to the end: a
@@ -98,8 +98,8 @@ func (b *board) awaitDiskSpace(ctx context.Context, interval time.Duration, open
 
 // tryOpenBook opens the order book and closes it again.
 func (b *board) tryOpenBook() error {
-	c, err := b.openBook(slog.New(slog.DiscardHandler))
-	c.close()
+	s, err := b.openLedger(slog.New(slog.DiscardHandler))
+	s.close()
 	return err
 }
 

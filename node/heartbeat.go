@@ -83,7 +83,7 @@ func (b *board) currentFaults() cluster.Fault {
 	if !b.clockIsSet() {
 		faults |= cluster.ClockNotSet
 	}
-	if !b.counter.open() {
+	if !b.orders.takesOrders() {
 		faults |= cluster.NoMajority
 	}
 	if b.cardUnusable.Load() {
@@ -179,7 +179,7 @@ func (s *sampler) takeSample(now time.Time) cluster.Vitals {
 // watchPi reads the health of a Raspberry Pi, and logs what changes, until ctx ends.
 func (b *board) watchPi(ctx context.Context) {
 	folder := ""
-	if b.cfg.Orders.Enabled && b.counter != nil {
+	if b.cfg.Orders.Enabled && b.orders != nil {
 		folder = b.cfg.Orders.Directory
 		if real, err := filepath.EvalSymlinks(folder); err == nil {
 			folder = real // the mount table has no links

@@ -74,7 +74,7 @@ func (b *board) run(ctx context.Context) error {
 	}
 	start(&background, func() error { return b.link.Serve(rack, b.peerRoutes()) })
 	start(&background, func() error { return b.serveConsole(rack, screen) })
-	start(&background, func() error { return b.counter.run(rack) })
+	start(&background, func() error { return b.orders.run(rack) })
 	background.Go(func() { screen.Run(rack) })
 	background.Go(func() { b.purger.Run(rack) })
 	background.Go(func() { b.rackCache.Run(rack) })
@@ -132,8 +132,8 @@ func (b *board) joinRack(ctx context.Context) {
 		// waiting. If all boards of a rack start in turn, none waits for the last.
 		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
 	}
-	waitUntil(ctx, ordersWait, b.counter.ready)
-	for _, notice := range b.counter.notices(b.cfg.Board.Name) {
+	waitUntil(ctx, ordersWait, b.orders.isReady)
+	for _, notice := range b.orders.notices(b.cfg.Board.Name) {
 		b.log.Warn(notice)
 	}
 	if b.state.changeFrom(cluster.Joining, cluster.Serving) {

@@ -97,10 +97,10 @@ func (b *board) addRackMetrics(m metricSet) {
 }
 
 func (b *board) addLedgerMetrics(m metricSet) {
-	if b.counter == nil {
+	if b.orders == nil {
 		return
 	}
-	status := b.counter.ledger.Status
+	status := b.orders.ledger.Status
 	m.addFigure("bramble_ledger_applied_index", func() int64 { return int64(status().Applied) })
 	m.addFigure("bramble_ledger_term", func() int64 { return int64(status().Term) })
 	m.addFlag("bramble_ledger_is_leader", func() bool { return status().Leading })

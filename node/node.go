@@ -51,7 +51,7 @@ type board struct {
 	setup
 	publicParts
 	rackParts
-	counter *counter // the order book and its ledger; nil: this board takes no orders
+	orders  *orderStack // the order book and its ledger; nil: this board takes no orders
 	console net.Listener
 	events  *console.Broadcaster // for the console
 	panel   panelState           // panel.go
@@ -282,7 +282,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 	}
 	opts := shop.Options{Now: time.Now}
 	if b.cfg.Orders.Enabled {
-		b.counter, err = b.openCounter(catalogue, b.quietLog)
+		b.orders, err = b.openOrders(catalogue)
 		switch {
 		case errors.Is(err, fulfilment.ErrConfig):
 			return nil, err
@@ -292,7 +292,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 			b.diskFull = errors.Is(err, syscall.ENOSPC)
 			opts.Orders = orderservice.Unavailable{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
 		default:
-			opts.Orders = b.counter.desk
+			opts.Orders = b.orders.service
 		}
 	}
 	return shop.New(catalogue, opts)
@@ -317,7 +317,7 @@ func (b *board) newSampler() *sampler {
 
 // close frees what open made; it is called whether or not run was.
 func (b *board) close() {
-	b.counter.close()
+	b.orders.close()
 	if b.mdns != nil {
 		b.mdns.Close()
 	}

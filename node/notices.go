@@ -35,7 +35,7 @@ func (b *board) collectNotices() []string {
 	if b.certs != nil {
 		all = append(all, b.certs.Notices()...)
 	}
-	return append(all, b.counter.notices(name)...)
+	return append(all, b.orders.notices(name)...)
 }
 
 // piNotices returns what to do about a reading, a sentence each.

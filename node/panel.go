@@ -89,7 +89,7 @@ func (b *board) openPanel(log *slog.Logger) {
 	}
 	b.panel.presses = make(chan gpio.ButtonPress, maxQueuedPresses)
 	b.panel.panel = gpio.NewPanel(gpio.Config{
-		Clock: gpio.NewWallClock(b.counter.clockLead), Drivers: opened.Drivers, Contact: opened.Contact,
+		Clock: gpio.NewWallClock(b.orders.clockLead), Drivers: opened.Drivers, Contact: opened.Contact,
 		OnPress:   b.queuePress,
 		OnFailure: func(err error) { log.Warn("a part of the panel has failed and is off now", "error", err) },
 	})
@@ -97,11 +97,11 @@ func (b *board) openPanel(log *slog.Logger) {
 
 // clockLead returns by how much the ledger's clock is ahead of this board's. The
 // lamps of a rack play in step by the ledger's.
-func (c *counter) clockLead() time.Duration {
-	if c == nil {
+func (s *orderStack) clockLead() time.Duration {
+	if s == nil {
 		return 0
 	}
-	now, known := c.ledger.Now()
+	now, known := s.ledger.Now()
 	if !known {
 		return 0
 	}
@@ -189,7 +189,7 @@ func (b *board) currentFlags() cluster.Flags {
 	if b.panel.located.Load() {
 		flags |= cluster.Located
 	}
-	if b.counter != nil && b.counter.ledger.Status().Leading {
+	if b.orders != nil && b.orders.ledger.Status().Leading {
 		flags |= cluster.Leading
 	}
 	return flags
@@ -201,7 +201,7 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	in := vitalsToPanel(of.Meta.Vitals)
 	in.Locate = of.Meta.Flags&cluster.Located != 0
 	in.Leader = of.Meta.Flags&cluster.Leading != 0
-	lead := b.counter.clockLead()
+	lead := b.orders.clockLead()
 	in.Now = time.Duration(at.Add(lead).UnixNano())
 	if octets := of.Addr.Addr().AsSlice(); len(octets) > 0 {
 		in.Octet = octets[len(octets)-1]
@@ -217,8 +217,8 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 		position := time.Duration(max(slices.Index(order, of.Name), 0))
 		in.PurgedAt = time.Duration(purged) + lead + position*purgeWaveStep
 	}
-	if b.counter != nil {
-		in.SoldOut, in.OpensAt = saleIndicators(b.counter.desk)
+	if b.orders != nil {
+		in.SoldOut, in.OpensAt = saleIndicators(b.orders.service)
 	}
 	return in
 }

@@ -24,7 +24,7 @@ func (b *board) peerRoutes() http.Handler {
 	if b.certs != nil {
 		mux.Handle(certs.Path, b.certs.Handler())
 	}
-	b.counter.routes(mux)
+	b.orders.addRoutes(mux)
 	return mux
 }
 

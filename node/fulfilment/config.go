@@ -16,7 +16,7 @@ import (
 
 // Config is what a Sender works with.
 type Config struct {
-	Book    JobStore      // must be given
+	Jobs    JobStore      // must be given
 	Webhook WebhookConfig // the zero value: nobody is told of orders
 	Mail    MailConfig    // the zero value: no mail is sent
 

@@ -13,7 +13,7 @@ const maxKnownPerTick = 4 * jobPage
 // and gives a plan what it has room for. So no job is left out for long, however many
 // before it are failing.
 type jobFeeder struct {
-	book  JobStore
+	jobs  JobStore
 	queue orders.Queue
 	after orders.Job // the last one that the plan has in hand
 	known int        // jobs read since the last tick that it had already
@@ -21,7 +21,7 @@ type jobFeeder struct {
 }
 
 // restart begins at the start.
-func (f *jobFeeder) restart() { *f = jobFeeder{book: f.book, queue: f.queue} }
+func (f *jobFeeder) restart() { *f = jobFeeder{jobs: f.jobs, queue: f.queue} }
 
 // startTick begins at the start if the end was reached: there may be new jobs.
 func (f *jobFeeder) startTick() {
@@ -35,7 +35,7 @@ func (f *jobFeeder) startTick() {
 // each job that ends. After an error of the book it is tried anew at the next tick.
 func (f *jobFeeder) fillSchedule(p *jobSchedule, now time.Time) {
 	for !f.ended && f.known < maxKnownPerTick && p.untried <= maxUntried/2 {
-		jobs, err := f.book.Outbox(f.queue, now, f.after, jobPage)
+		jobs, err := f.jobs.Outbox(f.queue, now, f.after, jobPage)
 		if err != nil {
 			f.ended = true
 			return

@@ -160,7 +160,7 @@ func mailConfig(m MailConfig) Config {
 		m.From = "orders@shop.example"
 	}
 	return Config{
-		Mail: m, ShopName: "Brämble's", Book: newFakeBook(), Leading: func() bool { return true },
+		Mail: m, ShopName: "Brämble's", Jobs: newFakeBook(), Leading: func() bool { return true },
 		ReceiptURL: func(p orders.Order) string { return "https://shop.example/r/" + p.ID.String() + "/token" },
 		Title:      func(string) string { return "Raspberry Pi Model B" },
 		Amount:     func(int64, string) string { return "US$35.00" },

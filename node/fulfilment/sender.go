@@ -35,7 +35,7 @@ const (
 
 // Sender tells what is in the outbox while its board leads.
 type Sender struct {
-	book     JobStore
+	jobs     JobStore
 	leading  func() bool
 	now      func() time.Time
 	poll     time.Duration
@@ -65,10 +65,10 @@ type channel struct {
 
 // New makes a Sender. Its error matches ErrConfig and, for a bad secret, ErrSecret.
 func New(cfg Config) (*Sender, error) {
-	if cfg.Book == nil || cfg.Leading == nil {
+	if cfg.Jobs == nil || cfg.Leading == nil {
 		return nil, configError("Book and Leading must be given")
 	}
-	s := &Sender{book: cfg.Book, leading: cfg.Leading, now: cfg.Now, poll: cfg.Poll, log: cfg.Logger}
+	s := &Sender{jobs: cfg.Jobs, leading: cfg.Leading, now: cfg.Now, poll: cfg.Poll, log: cfg.Logger}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -157,7 +157,7 @@ func (s *Sender) runChannel(ctx context.Context, l *channel) {
 	var (
 		results  = make(chan attempt, l.schedule.workers)
 		ticker   = time.NewTicker(s.poll)
-		feed     = jobFeeder{book: s.book, queue: l.queue}
+		feed     = jobFeeder{jobs: s.jobs, queue: l.queue}
 		counted  time.Time
 		reminded = s.now()
 	)
@@ -208,7 +208,7 @@ func (s *Sender) attemptJob(ctx context.Context, l *channel, t *task) attemptRes
 		if !s.leading() {
 			return attemptResult{obsolete: true}
 		}
-		paper, err := s.book.Order(t.id)
+		paper, err := s.jobs.Order(t.id)
 		switch {
 		case errors.Is(err, orders.ErrNoOrder):
 			return attemptResult{obsolete: true}
@@ -227,7 +227,7 @@ func (s *Sender) attemptJob(ctx context.Context, l *channel, t *task) attemptRes
 	// Told is told, also if the board is about to stop.
 	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), doneTimeout)
 	defer cancel()
-	if err := s.book.FinishJob(commit, t.id, t.kind, how); err != nil {
+	if err := s.jobs.FinishJob(commit, t.id, t.kind, how); err != nil {
 		return attemptResult{resolution: how, failure: FailureLedger}
 	}
 	return attemptResult{resolution: how}
@@ -248,7 +248,7 @@ func (s *Sender) beginFulfilment(ctx context.Context, l *channel, p orders.Order
 	}
 	commit, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	err := s.book.BeginFulfilment(commit, p.ID)
+	err := s.jobs.BeginFulfilment(commit, p.ID)
 	switch {
 	case errors.Is(err, ErrGone):
 		return attemptResult{obsolete: true}
@@ -300,7 +300,7 @@ func (s *Sender) recordResult(ctx context.Context, l *channel, r attempt) {
 
 // countWaiting has Stats tell what waits in this board's copy of the outbox.
 func (s *Sender) countWaiting(l *channel, now time.Time) {
-	jobs, err := s.book.Outbox(l.queue, now, orders.Job{}, maxCounted)
+	jobs, err := s.jobs.Outbox(l.queue, now, orders.Job{}, maxCounted)
 	if err != nil {
 		return // the counts are those of before
 	}

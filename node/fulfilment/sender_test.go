@@ -45,7 +45,7 @@ func TestEachOrderIsHandedOverAndNoneBeforeItIsCommitted(t *testing.T) {
 	later := testPaper(many)
 	book.add(orders.QueueWebhook, orders.JobWebhook, launch.Add(2*time.Hour), later)
 	time := &clock{at: launch.Add(time.Hour)}
-	s, stop := start(t, Config{Book: book, Webhook: receiver(t, book, always(200)), Now: time.now, Logger: said.logger()})
+	s, stop := start(t, Config{Jobs: book, Webhook: receiver(t, book, always(200)), Now: time.now, Logger: said.logger()})
 	eventually(t, "all are handed over", func() bool { return book.left(orders.QueueWebhook) == 1 })
 	// The last workers still have to say so.
 	eventually(t, "all are counted", func() bool { return s.Stats().Webhook.Delivered == many })
@@ -89,7 +89,7 @@ func TestACrashBeforeDoneSendsAgainUnderTheSameID(t *testing.T) {
 	book.add(orders.QueueWebhook, orders.JobWebhook, launch, paper)
 	book.done = func(orders.ID) error { return errors.New("the plug is out") }
 	hook := receiver(t, book, always(200))
-	_, crash := start(t, Config{Book: book, Webhook: hook})
+	_, crash := start(t, Config{Jobs: book, Webhook: hook})
 	eventually(t, "the first board has posted", func() bool { return count(book.noted(), "done "+id) > 0 })
 	crash()
 	if n := count(book.noted(), "post "+id); n != 1 {
@@ -98,7 +98,7 @@ func TestACrashBeforeDoneSendsAgainUnderTheSameID(t *testing.T) {
 	book.mu.Lock()
 	book.done = nil
 	book.mu.Unlock()
-	start(t, Config{Book: book, Webhook: hook})
+	start(t, Config{Jobs: book, Webhook: hook})
 	eventually(t, "the second board has handed it over", func() bool { return book.end(paper.ID) == ByWebhook })
 	calls := book.noted()
 	if n := count(calls, "post "+id); n != 2 {
@@ -121,7 +121,7 @@ func TestALedgerThatIsAwayMakesNoSecondPost(t *testing.T) {
 		}
 		return nil
 	}
-	start(t, Config{Book: book, Webhook: receiver(t, book, always(200)), Now: time.now})
+	start(t, Config{Jobs: book, Webhook: receiver(t, book, always(200)), Now: time.now})
 	eventually(t, "it is done", func() bool {
 		time.pass(jobBackoff().first)
 		return book.end(paper.ID) == ByWebhook
@@ -145,7 +145,7 @@ func TestNothingIsPostedThatIsNotCommittedAsHanding(t *testing.T) {
 		}
 		return nil
 	}
-	start(t, Config{Book: book, Webhook: receiver(t, book, always(200)), Now: time.now})
+	start(t, Config{Jobs: book, Webhook: receiver(t, book, always(200)), Now: time.now})
 	eventually(t, "the other one is done", func() bool {
 		time.pass(jobBackoff().first)
 		return book.end(early.ID) == ByWebhook
@@ -163,7 +163,7 @@ func TestOnlyTheLeaderTells(t *testing.T) {
 	hook := receiver(t, book, always(200))
 	var leader atomic.Int32
 	board := func(n int32) Config {
-		return Config{Book: book, Webhook: hook, Leading: func() bool { return leader.Load() == n }}
+		return Config{Jobs: book, Webhook: hook, Leading: func() bool { return leader.Load() == n }}
 	}
 	one, _ := start(t, board(1))
 	two, _ := start(t, board(2))
@@ -190,7 +190,7 @@ func TestARefusedOrderStaysAndIsSaid(t *testing.T) {
 	for n := 1; n < 50; n++ {
 		book.add(orders.QueueWebhook, orders.JobWebhook, launch, testPaper(n))
 	}
-	s, stop := start(t, Config{Book: book, Now: time.now, Logger: said.logger(), Webhook: receiver(t, book, func(id string) int {
+	s, stop := start(t, Config{Jobs: book, Now: time.now, Logger: said.logger(), Webhook: receiver(t, book, func(id string) int {
 		if id == bad.ID.String() {
 			return http.StatusUnprocessableEntity
 		}
@@ -223,7 +223,7 @@ func TestGoneStopsAndRetryGoesOn(t *testing.T) {
 	}
 	var status atomic.Int32
 	status.Store(http.StatusGone)
-	s, _ := start(t, Config{Book: book, Now: time.now, Logger: said.logger(), Webhook: receiver(t, book, func(string) int { return int(status.Load()) })})
+	s, _ := start(t, Config{Jobs: book, Now: time.now, Logger: said.logger(), Webhook: receiver(t, book, func(string) int { return int(status.Load()) })})
 	eventually(t, "it stops", func() bool { return s.Stats().Webhook.Stopped })
 	eventually(t, "the log says so", func() bool {
 		time.pass(refusedLogInterval / 8)

@@ -158,7 +158,7 @@ func TestMailThroughTheSender(t *testing.T) {
 	office, said := &postOffice{}, &logs{}
 	cfg := mailConfig(MailConfig{TLS: NoTLS, Server: office.open(t, nil, false)})
 	book := newFakeBook()
-	cfg.Book, cfg.Logger, cfg.Now = book, said.logger(), func() time.Time { return launch.Add(time.Minute) }
+	cfg.Jobs, cfg.Logger, cfg.Now = book, said.logger(), func() time.Time { return launch.Add(time.Minute) }
 	bad := testPaper(1)
 	bad.Person.Email = "zoe@home.example\r\nBcc: x@y.example"
 	book.add(orders.QueueMail, orders.JobMailPlaced, launch, testPaper(0), bad)

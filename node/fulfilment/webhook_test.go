@@ -78,9 +78,9 @@ func TestCheckURL(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	yes := func() bool { return true }
-	good := Config{Book: newFakeBook(), Leading: yes, ShopName: "Shop"}
+	good := Config{Jobs: newFakeBook(), Leading: yes, ShopName: "Shop"}
 	for name, change := range map[string]func(*Config){
-		"no book":            func(c *Config) { c.Book = nil },
+		"no book":            func(c *Config) { c.Jobs = nil },
 		"no leader":          func(c *Config) { c.Leading = nil },
 		"no secret":          func(c *Config) { c.Webhook = WebhookConfig{URL: "https://a.example/"} },
 		"bad secret":         func(c *Config) { c.Webhook = WebhookConfig{URL: "https://a.example/", Secret: "whsec_AAAA"} },

@@ -90,7 +90,7 @@ type readModel struct {
 // Open makes an empty book with its working copy in a folder of its own, which is made
 // if need be. A working copy that an earlier process left there is removed: the state
 // comes from the ledger's snapshot and log.
-func Open(dir string, opts Options) (*Book, error) {
+func Open(dir string) (*Book, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("orders: making the folder of the working copy: %w", err)
 	}

@@ -29,7 +29,7 @@ func newDesk(t testing.TB) *desk {
 
 func openBook(t testing.TB) *Book {
 	t.Helper()
-	b, err := Open(t.TempDir(), Options{})
+	b, err := Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

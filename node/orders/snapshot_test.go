@@ -262,7 +262,7 @@ func TestOpenRemovesOldCopies(t *testing.T) {
 	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b, err := Open(dir, Options{})
+	b, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

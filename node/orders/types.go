@@ -297,9 +297,6 @@ type Job struct {
 	Order Order
 }
 
-// Options is how a book is opened. There is nothing to choose yet.
-type Options struct{}
-
 // Filter chooses papers; a zero field lets all pass.
 type Filter struct {
 	Product string

@@ -15,32 +15,32 @@ import (
 )
 
 const (
-	// maxCommandBody bounds an operator's order, in bytes of JSON.
+	// maxCommandBody bounds an operator's command, in bytes of JSON.
 	maxCommandBody = 8 << 10
-	// defaultPageSize is how many things one answer lists unless fewer are asked for:
-	// some hundred KB, which a board has ready in one piece.
+	// defaultPageSize is the number of entries of a page, and the largest that can be asked
+	// for: some hundred KB, which a board holds in memory.
 	defaultPageSize = 200
 )
 
-// Handler answers operators. It must be reachable only for those who may steer
-// the rack: names and addresses are in what it tells. prefix is what its paths
-// begin with, with a slash at the end.
-func (d *Service) Handler(prefix string) http.Handler {
+// Handler returns the operators' API. It must be reachable only for people who may control
+// the rack: its responses contain names and addresses. prefix is the beginning of its paths
+// and ends in a slash.
+func (s *Service) Handler(prefix string) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+prefix+"orders", d.listOrders)
-	mux.HandleFunc("GET "+prefix+"orders/{reference}", d.showOrder)
-	mux.HandleFunc("GET "+prefix+"sales", d.listSales)
-	mux.HandleFunc("GET "+prefix+"draw/{product}", d.showDraw)
-	mux.HandleFunc("GET "+prefix+"audit", d.showAudit)
-	mux.HandleFunc("GET "+prefix+"ledger", d.showLedger)
-	mux.HandleFunc("POST "+prefix+"commands", d.postCommand)
+	mux.HandleFunc("GET "+prefix+"orders", s.listOrders)
+	mux.HandleFunc("GET "+prefix+"orders/{reference}", s.showOrder)
+	mux.HandleFunc("GET "+prefix+"sales", s.listSales)
+	mux.HandleFunc("GET "+prefix+"draw/{product}", s.showDraw)
+	mux.HandleFunc("GET "+prefix+"audit", s.showAudit)
+	mux.HandleFunc("GET "+prefix+"ledger", s.showLedger)
+	mux.HandleFunc("POST "+prefix+"commands", s.postCommand)
 	return mux
 }
 
-// errMalformed is what a question that makes no sense becomes, with a sentence.
-var errMalformed = errors.New("that cannot be asked")
+// errMalformed: the request makes no sense. What wraps it says why.
+var errMalformed = errors.New("the request is not valid")
 
-// writeError answers with an error and the status that fits it.
+// writeError responds with an error and the status that fits it.
 func writeError(w http.ResponseWriter, err error) {
 	status := http.StatusServiceUnavailable
 	switch {
@@ -57,36 +57,36 @@ func writeError(w http.ResponseWriter, err error) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
-		status, data = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be put into JSON"}`)
+		status, data = http.StatusInternalServerError, []byte(`{"error":"the response cannot be written as JSON"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(data, '\n')) // who went away hears nothing
+	w.Write(append(data, '\n')) // an error means that the client has left
 }
 
-// awaitBarrier has this board know all that was acknowledged anywhere before the
-// question, or an error: a list that lacks the newest order is no list.
-func (d *Service) awaitBarrier(ctx context.Context) error {
+// awaitBarrier waits until this board has applied everything that was acknowledged anywhere
+// before the call: a list must not lack the newest order.
+func (s *Service) awaitBarrier(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	err := d.cfg.Ledger.Barrier(ctx)
+	err := s.cfg.Ledger.Barrier(ctx)
 	if err != nil {
-		return fmt.Errorf("this board cannot tell whether it knows all orders: %w; ask another board, or add stale=1 to read what it has", err)
+		return fmt.Errorf("this board cannot find out whether it has all orders: %w; ask another board, or add stale=1 to read what it has", err)
 	}
 	return nil
 }
 
-func (d *Service) listOrders(w http.ResponseWriter, r *http.Request) {
+func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	filter, after, limit, err := listQuery(q)
 	if err == nil && q.Get("stale") == "" {
-		err = d.awaitBarrier(r.Context())
+		err = s.awaitBarrier(r.Context())
 	}
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	found, next, err := d.cfg.Book.Orders(filter, after, limit)
+	found, next, err := s.cfg.Book.Orders(filter, after, limit)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -98,7 +98,7 @@ func (d *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, page)
 }
 
-// listQuery reads which papers are asked for.
+// listQuery reads which orders are asked for.
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
 	f.Product = q.Get("product")
 	if f.Kind, err = parseWord(q.Get("kind"), orders.KindOrder, orders.KindWaiting); err != nil {
@@ -111,7 +111,7 @@ func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err erro
 	return f, after, limit, err
 }
 
-// parseWord finds the value from first to last that a word stands for; "" is zero.
+// parseWord returns the value from first to last whose String is word; 0 for "".
 func parseWord[T interface {
 	~uint8
 	fmt.Stringer
@@ -129,7 +129,7 @@ func parseWord[T interface {
 	return 0, fmt.Errorf("%w: %q is none of %s", errMalformed, word, strings.Join(words, ", "))
 }
 
-// pageQuery reads where a page begins and how long it is.
+// pageQuery reads where a page begins and how many entries it has.
 func pageQuery(q url.Values) (after uint64, limit int, err error) {
 	limit = defaultPageSize
 	if text := q.Get("after"); text != "" {
@@ -145,13 +145,13 @@ func pageQuery(q url.Values) (after uint64, limit int, err error) {
 	return after, limit, nil
 }
 
-func (d *Service) showOrder(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showOrder(w http.ResponseWriter, r *http.Request) {
 	id, err := parseReference(r.PathValue("reference"))
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	p, _, err := d.Order(r.Context(), id)
+	p, _, err := s.Order(r.Context(), id)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -167,16 +167,16 @@ func parseReference(text string) (orders.ID, error) {
 	return id, nil
 }
 
-func (d *Service) listSales(w http.ResponseWriter, r *http.Request) {
+func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
 	list := []SaleJSON{}
-	for _, s := range d.Sales() {
-		list = append(list, newSaleJSON(s))
+	for _, sale := range s.Sales() {
+		list = append(list, newSaleJSON(sale))
 	}
 	writeJSON(w, http.StatusOK, list)
 }
 
-func (d *Service) showDraw(w http.ResponseWriter, r *http.Request) {
-	f, err := d.cfg.Book.Draw(r.PathValue("product"))
+func (s *Service) showDraw(w http.ResponseWriter, r *http.Request) {
+	f, err := s.cfg.Book.Draw(r.PathValue("product"))
 	if err != nil {
 		writeError(w, err)
 		return
@@ -184,13 +184,13 @@ func (d *Service) showDraw(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, f)
 }
 
-func (d *Service) showAudit(w http.ResponseWriter, r *http.Request) {
+func (s *Service) showAudit(w http.ResponseWriter, r *http.Request) {
 	after, limit, err := pageQuery(r.URL.Query())
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	changes, err := d.cfg.Book.Audit(after, limit)
+	changes, err := s.cfg.Book.Audit(after, limit)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -205,19 +205,19 @@ func (d *Service) showAudit(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, trail)
 }
 
-func (d *Service) showLedger(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, d.cfg.Ledger.Status())
+func (s *Service) showLedger(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.cfg.Ledger.Status())
 }
 
-func (d *Service) postCommand(w http.ResponseWriter, r *http.Request) {
+func (s *Service) postCommand(w http.ResponseWriter, r *http.Request) {
 	var o OperatorCommand
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
 	in.DisallowUnknownFields()
 	if err := in.Decode(&o); err != nil {
-		writeError(w, fmt.Errorf("%w: not the JSON wanted here: %w", errMalformed, err))
+		writeError(w, fmt.Errorf("%w: its JSON cannot be read: %w", errMalformed, err))
 		return
 	}
-	out, err := d.Operate(r.Context(), o)
+	out, err := s.Operate(r.Context(), o)
 	if err != nil {
 		writeError(w, err)
 		return
@@ -225,39 +225,39 @@ func (d *Service) postCommand(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, out)
 }
 
-// errRefused is what the order book's refusal of an operator's order becomes.
+// errRefused: the order book refused an operator's command.
 var errRefused = errors.New("not done")
 
-// Operate carries out an operator's order. The error says in a sentence what to
-// do instead.
-func (d *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
-	command, err := o.decode()
+// Operate carries out an operator's command. Its error says in a sentence what to do
+// instead.
+func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
+	command, err := o.toCommand()
 	if err != nil {
 		return OperatorResult{}, err
 	}
 	if c, ok := command.(orders.MakeDraw); ok {
-		if err := d.checkRandomness(c); err != nil {
+		if err := s.checkRandomness(c); err != nil {
 			return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 		}
 	}
 	if err := command.Check(); err != nil {
 		return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	a, err := d.submitUntilDecided(ctx, command)
+	a, err := s.submitUntilDecided(ctx, command)
 	switch {
 	case errors.Is(err, orders.ErrUncertain):
-		return OperatorResult{}, fmt.Errorf("it may have been done, the ledger did not answer in time; give the same order again: %w", err)
+		return OperatorResult{}, fmt.Errorf("it may have been done, but the ledger did not answer in time; send the same command again: %w", err)
 	case err != nil:
 		return OperatorResult{}, err
 	}
 	return o.resultOf(a)
 }
 
-// checkRandomness says what is wrong with public randomness. The order book refuses what
-// does not fit too, but cannot say why, and does not check drand's signature.
-func (d *Service) checkRandomness(c orders.MakeDraw) error {
-	if s, ok := d.Sale(c.Product); ok && s.Draw.PublicKind != draw.None {
-		if err := c.Public.Fits(s.Draw.PublicKind, s.Closes); err != nil {
+// checkRandomness returns what is wrong with public randomness. The order book refuses what
+// does not fit too, but it cannot say why, and it does not check drand's signature.
+func (s *Service) checkRandomness(c orders.MakeDraw) error {
+	if sale, ok := s.Sale(c.Product); ok && sale.Draw.PublicKind != draw.None {
+		if err := c.Public.Fits(sale.Draw.PublicKind, sale.Closes); err != nil {
 			return err
 		}
 	}
@@ -267,8 +267,8 @@ func (d *Service) checkRandomness(c orders.MakeDraw) error {
 	return c.Public.Genuine()
 }
 
-// decode is the order in the order book's words.
-func (o OperatorCommand) decode() (orders.Command, error) {
+// toCommand converts an operator's command to the order book's.
+func (o OperatorCommand) toCommand() (orders.Command, error) {
 	by := orders.Operation{Operator: o.Operator, OpID: o.OpID}
 	var id orders.ID
 	if o.Reference != "" {
@@ -311,7 +311,7 @@ func (o OperatorCommand) decode() (orders.Command, error) {
 	return nil, fmt.Errorf("%w: action is one of cancel, forget, announce, stock, open, close, times, invite and draw", errMalformed)
 }
 
-// resultOf is the order book's answer in words.
+// resultOf converts the order book's answer to a sentence, or to an error if it was refused.
 func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	refused := func(format string, args ...any) (OperatorResult, error) {
 		return OperatorResult{}, fmt.Errorf("%w: %s", errRefused, fmt.Sprintf(format, args...))
@@ -320,17 +320,17 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	case orders.Done:
 		return OperatorResult{Text: "Done.", Count: a.Count, Left: a.Left}, nil
 	case orders.Same:
-		return OperatorResult{Text: "That was so already.", Count: a.Count, Left: a.Left}, nil
+		return OperatorResult{Text: "Nothing changed: that was done before.", Count: a.Count, Left: a.Left}, nil
 	case orders.NoSuchSale:
 		return OperatorResult{}, fmt.Errorf("%w: %q", orders.ErrNoSale, o.Product)
 	case orders.NoOrder:
 		return OperatorResult{}, orders.ErrNoOrder
 	case orders.TooLate:
-		return refused("it is past that; look at its state")
+		return refused("it is too late for that; look at its state")
 	case orders.NotEnough:
-		return refused("only %d units are free, the others are sold or held", a.Left)
+		return refused("only %d units are free; the others are sold or held", a.Left)
 	case orders.Malformed:
-		return OperatorResult{}, fmt.Errorf("%w: the order book does not take it", errMalformed)
+		return OperatorResult{}, fmt.Errorf("%w: the order book refuses it as malformed", errMalformed)
 	}
 	return refused("%s", a.Outcome)
 }

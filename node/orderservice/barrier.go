@@ -2,67 +2,47 @@ package orderservice
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
-// sharedBarrier lets all who want to know the same thing at once share one question, so that a
-// crowd at its receipts asks the leader no more often than it can answer. Who comes while
-// one is under way waits for the next: that one may have been answered before they came.
+// barrierKey is the only key of sharedBarrier.calls.
+const barrierKey = "barrier"
+
+// sharedBarrier is a singleflight for the ledger's barrier: a crowd that loads its receipts
+// asks the leader one question after the other, however large it is. Unlike a plain
+// singleflight, a caller never joins a barrier that has begun, because the leader may have
+// answered it before the caller came; it joins the next one.
 type sharedBarrier struct {
 	barrier func(context.Context) error
-	timeout time.Duration // for one question
-
-	mu        sync.Mutex // guards what follows
-	now, next *question
+	timeout time.Duration // of one barrier
+	calls   singleflight.Group
+	turn    chan struct{} // holds one element while a barrier is under way
 }
 
-// question is one that is under way, or the one after it.
-type question struct {
-	done chan struct{} // closed when err stands
-	err  error
+func newSharedBarrier(barrier func(context.Context) error, timeout time.Duration) *sharedBarrier {
+	return &sharedBarrier{barrier: barrier, timeout: timeout, turn: make(chan struct{}, 1)}
 }
 
-// wait returns with the answer to a question that was put after the call, or with ctx.
-func (t *sharedBarrier) wait(ctx context.Context) error {
-	q := t.join()
+// wait returns the result of a barrier that began after the call, or ctx's error.
+func (b *sharedBarrier) wait(ctx context.Context) error {
 	select {
-	case <-q.done:
-		return q.err
+	case result := <-b.calls.DoChan(barrierKey, b.runNext):
+		return result.Err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// join is the next question, put at once if none is under way.
-func (t *sharedBarrier) join() *question {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.next == nil {
-		t.next = &question{done: make(chan struct{})}
-	}
-	q := t.next
-	if t.now == nil {
-		t.begin()
-	}
-	return q
-}
-
-// begin puts the next question, if there is one. t.mu is held.
-func (t *sharedBarrier) begin() {
-	t.now, t.next = t.next, nil
-	if t.now != nil {
-		go t.put(t.now)
-	}
-}
-
-// put asks for all who joined, on nobody's context: one who leaves takes no answer along.
-func (t *sharedBarrier) put(q *question) {
-	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
+// runNext waits for the barrier under way, closes the group of callers that share the next
+// one, and runs it. Its context is nobody's: a caller that leaves does not end it for the
+// others.
+func (b *sharedBarrier) runNext() (any, error) {
+	b.turn <- struct{}{}
+	defer func() { <-b.turn }()
+	b.calls.Forget(barrierKey)
+	ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
 	defer cancel()
-	q.err = t.barrier(ctx)
-	close(q.done)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.begin()
+	return nil, b.barrier(ctx)
 }

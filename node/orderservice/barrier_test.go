@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// A crowd shares questions, and nobody gets an answer to one that was put before they came.
-func TestTogether(t *testing.T) {
+// Callers share barriers, and none gets the result of a barrier that began before it came.
+func TestBarrierIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int64
-		q := sharedBarrier{timeout: time.Minute, barrier: func(ctx context.Context) error {
-			asked.Add(1)
+		var barriers atomic.Int64
+		b := newSharedBarrier(func(context.Context) error {
+			barriers.Add(1)
 			time.Sleep(time.Second)
 			return nil
-		}}
+		}, time.Minute)
 		start := time.Now()
 		var took [3]time.Duration
 		wait := func(i int) {
-			if err := q.wait(t.Context()); err != nil {
+			if err := b.wait(t.Context()); err != nil {
 				t.Error(err)
 			}
 			took[i] = time.Since(start)
@@ -33,27 +33,27 @@ func TestTogether(t *testing.T) {
 		all.Go(func() { wait(1) })
 		all.Go(func() { wait(2) })
 		all.Wait()
-		if want := [3]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}; took != want || asked.Load() != 2 {
-			t.Errorf("answered after %v by %d questions", took, asked.Load())
+		if want := [3]time.Duration{time.Second, 2 * time.Second, 2 * time.Second}; took != want || barriers.Load() != 2 {
+			t.Errorf("returned after %v, %d barriers", took, barriers.Load())
 		}
 	})
 }
 
-// Who cannot wait leaves without an answer; a question has an end of its own.
-func TestTogetherIsBounded(t *testing.T) {
+// A caller's context ends its own wait only; a barrier has a timeout of its own.
+func TestBarrierIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := sharedBarrier{timeout: 3 * time.Second, barrier: func(ctx context.Context) error {
+		b := newSharedBarrier(func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
-		}}
+		}, 3*time.Second)
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := q.wait(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if err := b.wait(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
-		if err := q.wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 6*time.Second {
-			t.Errorf("the next: %v after %v", err, time.Since(start))
+		if err := b.wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 6*time.Second {
+			t.Errorf("the next barrier: %v after %v", err, time.Since(start))
 		}
 	})
 }

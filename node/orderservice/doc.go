@@ -1,5 +1,5 @@
-// Package desk is where the shop takes papers to: it gives them to the ledger,
-// reads them back from this board's order book, and does what the leader's
-// board does for all (offers from the catalogue, what is due by the clock, the
-// outbox). It also answers the operators: lists, exports, changes.
+// Package orderservice is a board's order service: it submits the shop's commands to the
+// ledger, reads orders back from this board's order book, and answers operators. On the
+// leader's board it also does what one board does for the rack: it offers what the
+// catalogue has, carries out what is due by the clock, and provides the jobs of fulfilment.
 package orderservice

@@ -9,33 +9,34 @@ import (
 	"bramble/node/orders"
 )
 
-// outbox is the order book as the hand-over sees it.
-type outbox struct{ d *Service }
+// jobStore is the order service as fulfilment uses it.
+type jobStore struct{ s *Service }
 
-// Outbox is what is to be sent about papers, and what commits that it was.
-func (d *Service) Outbox() fulfilment.JobStore { return outbox{d} }
+// Jobs returns the jobs of fulfilment: what is to be sent about orders, and the commits
+// that record that it was.
+func (s *Service) Jobs() fulfilment.JobStore { return jobStore{s} }
 
-func (o outbox) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
-	return o.d.cfg.Book.Outbox(q, now, after, limit)
+func (j jobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+	return j.s.cfg.Book.Outbox(q, now, after, limit)
 }
 
-func (o outbox) Order(id orders.ID) (orders.Order, error) { return o.d.cfg.Book.Order(id) }
+func (j jobStore) Order(id orders.ID) (orders.Order, error) { return j.s.cfg.Book.Order(id) }
 
-func (o outbox) BeginFulfilment(ctx context.Context, id orders.ID) error {
-	return o.submitJob(ctx, orders.BeginFulfilment{ID: id})
+func (j jobStore) BeginFulfilment(ctx context.Context, id orders.ID) error {
+	return j.submitJob(ctx, orders.BeginFulfilment{ID: id})
 }
 
-func (o outbox) FinishJob(ctx context.Context, id orders.ID, what orders.JobKind, how fulfilment.Resolution) error {
-	if what == orders.JobWebhook {
-		return o.submitJob(ctx, orders.FinishFulfilment{ID: id, How: string(how)})
+func (j jobStore) FinishJob(ctx context.Context, id orders.ID, kind orders.JobKind, how fulfilment.Resolution) error {
+	if kind == orders.JobWebhook {
+		return j.submitJob(ctx, orders.FinishFulfilment{ID: id, How: string(how)})
 	}
-	return o.submitJob(ctx, orders.FinishMail{ID: id, Kind: what})
+	return j.submitJob(ctx, orders.FinishMail{ID: id, Kind: kind})
 }
 
-func (o outbox) submitJob(ctx context.Context, c orders.Command) error {
+func (j jobStore) submitJob(ctx context.Context, c orders.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
-	a, err := o.d.submitUntilDecided(ctx, c)
+	a, err := j.s.submitUntilDecided(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"bramble/node/orders"
 )
 
-// OrderJSON is a paper as operators and their programs see it. Fields may be added;
-// those here keep their names, types and meaning.
+// OrderJSON is an order as operators and their programs see it. Fields may be added; these
+// keep their names, types and meaning.
 type OrderJSON struct {
 	Reference string     `json:"reference"`
 	Number    uint64     `json:"number"` // in order of arrival, from 1
@@ -32,23 +32,23 @@ type OrderJSON struct {
 	Note      string     `json:"note,omitempty"`
 }
 
-// NewOrderJSON turns a paper of the order book into one for people.
-func NewOrderJSON(p orders.Order) OrderJSON {
-	r := OrderJSON{
-		Reference: p.ID.String(), Number: p.Number, Kind: p.Kind.String(), Product: p.Product,
-		Quantity: p.Quantity, Total: p.Total, Currency: p.Currency, State: p.State.String(),
-		Made: p.Made.UTC(), Changed: p.Changed.UTC(), Note: p.Note,
-		Name: p.Person.Name, Email: p.Person.Email, Line1: p.Person.Line1, Line2: p.Person.Line2,
-		City: p.Person.City, Postcode: p.Person.Postcode, Country: p.Person.Country,
+// NewOrderJSON converts an order of the order book.
+func NewOrderJSON(o orders.Order) OrderJSON {
+	j := OrderJSON{
+		Reference: o.ID.String(), Number: o.Number, Kind: o.Kind.String(), Product: o.Product,
+		Quantity: o.Quantity, Total: o.Total, Currency: o.Currency, State: o.State.String(),
+		Made: o.Made.UTC(), Changed: o.Changed.UTC(), Note: o.Note,
+		Name: o.Person.Name, Email: o.Person.Email, Line1: o.Person.Line1, Line2: o.Person.Line2,
+		City: o.Person.City, Postcode: o.Person.Postcode, Country: o.Person.Country,
 	}
-	if !p.Until.IsZero() {
-		until := p.Until.UTC()
-		r.Until = &until
+	if !o.Until.IsZero() {
+		until := o.Until.UTC()
+		j.Until = &until
 	}
-	return r
+	return j
 }
 
-// Columns are the names of Row's cells, in its order.
+// Columns returns the names of Row's cells, in the same order.
 func Columns() []string {
 	return []string{
 		"reference", "number", "kind", "product", "quantity", "total", "currency", "state", "made", "changed",
@@ -56,13 +56,13 @@ func Columns() []string {
 	}
 }
 
-// Row is the paper as cells of a table. Buyers wrote some of them: one that a
-// spreadsheet would take for a formula gets an apostrophe in front.
-func (r OrderJSON) Row() []string {
+// Row returns the order as cells of a table. Buyers wrote some of them: a cell that a
+// spreadsheet would run as a formula is prefixed with an apostrophe.
+func (o OrderJSON) Row() []string {
 	cells := []string{
-		r.Reference, strconv.FormatUint(r.Number, 10), r.Kind, r.Product, strconv.Itoa(r.Quantity),
-		strconv.FormatInt(r.Total, 10), r.Currency, r.State, r.Made.Format(time.RFC3339), r.Changed.Format(time.RFC3339),
-		r.Name, r.Email, r.Line1, r.Line2, r.City, r.Postcode, r.Country, r.Note,
+		o.Reference, strconv.FormatUint(o.Number, 10), o.Kind, o.Product, strconv.Itoa(o.Quantity),
+		strconv.FormatInt(o.Total, 10), o.Currency, o.State, o.Made.Format(time.RFC3339), o.Changed.Format(time.RFC3339),
+		o.Name, o.Email, o.Line1, o.Line2, o.City, o.Postcode, o.Country, o.Note,
 	}
 	for i, c := range cells {
 		if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
@@ -72,10 +72,10 @@ func (r OrderJSON) Row() []string {
 	return cells
 }
 
-// OrderPage is one page of a list.
+// OrderPage is one page of a list of orders.
 type OrderPage struct {
 	Orders []OrderJSON `json:"orders"`
-	Next   uint64      `json:"next"` // ask again with after=Next; 0 = that was all
+	Next   uint64      `json:"next"` // the next page's after; 0 = this is the last page
 }
 
 // SaleJSON is a sale as operators see it.
@@ -95,29 +95,29 @@ type SaleJSON struct {
 }
 
 func newSaleJSON(s orders.Sale) SaleJSON {
-	r := SaleJSON{
+	j := SaleJSON{
 		Product: s.Product, Mode: s.Mode.String(), State: s.State.String(),
 		Stock: s.Stock, Sold: s.Sold, Held: s.Held, Free: s.Free,
 		Waiting: s.Waiting, Interested: s.Interested, Entries: s.Entries,
 	}
 	if !s.Opens.IsZero() {
 		opens := s.Opens.UTC()
-		r.Opens = &opens
+		j.Opens = &opens
 	}
 	if !s.Closes.IsZero() {
 		closes := s.Closes.UTC()
-		r.Closes = &closes
+		j.Closes = &closes
 	}
-	return r
+	return j
 }
 
-// AuditPage is one page of what operators changed.
+// AuditPage is one page of the operators' audit trail.
 type AuditPage struct {
 	Changes []AuditJSON `json:"changes"`
-	Next    uint64      `json:"next"` // as in Papers
+	Next    uint64      `json:"next"` // as in OrderPage
 }
 
-// AuditJSON is one line of the trail.
+// AuditJSON is one entry of the audit trail.
 type AuditJSON struct {
 	Number   uint64    `json:"number"`
 	At       time.Time `json:"at"`
@@ -125,10 +125,10 @@ type AuditJSON struct {
 	Action   string    `json:"action"`
 }
 
-// OperatorCommand is what an operator asks for. Do is one of cancel, forget, announce,
-// stock, open, close, times, invite and draw; the other fields are what that
-// needs. Op is a number for the operation that the asker draws: the same again
-// changes nothing.
+// OperatorCommand is what an operator wants done. Action is one of cancel, forget, announce,
+// stock, open, close, times, invite and draw; it decides which of the other fields count.
+// OpID is a random number that the client draws: the same command with the same OpID is
+// carried out once.
 type OperatorCommand struct {
 	Action    string     `json:"action"`
 	Operator  string     `json:"operator"`
@@ -144,9 +144,9 @@ type OperatorCommand struct {
 	Until     *time.Time `json:"until,omitempty"`     // invite
 }
 
-// OperatorResult is how an Order ended.
+// OperatorResult is how an OperatorCommand ended.
 type OperatorResult struct {
-	Text  string `json:"text"`            // one sentence for a person
-	Count int    `json:"count,omitempty"` // invite, forget: how many
-	Left  int    `json:"left,omitempty"`  // forget: how many more there are; give the order again under a new Op
+	Text  string `json:"text"`            // a sentence for a person
+	Count int    `json:"count,omitempty"` // invite, forget: people or orders
+	Left  int    `json:"left,omitempty"`  // forget: orders still to forget; send the command again with a new OpID
 }

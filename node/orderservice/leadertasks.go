@@ -5,37 +5,47 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"time"
 
 	"bramble/node/orders"
 )
 
 const (
-	// taskInterval is how often a board looks whether it leads and something is
-	// due. Hours pass by the clock in every answer anyway; a tick only writes
-	// down what follows from them.
+	// taskInterval is the interval at which a board checks whether it leads and something
+	// is due. Sales open and close by the clock in every answer anyway; a tick only
+	// records what follows from that.
 	taskInterval = 250 * time.Millisecond
-	// taskTimeout bounds one command of the desk's own.
+	// taskTimeout bounds one command that this package submits of its own accord.
 	taskTimeout = 5 * time.Second
-	// maxTicksInRow bounds the ticks that follow each other without a pause: each
-	// does a bounded amount of work, and orders want their turn.
+	// maxTicksInRow bounds the ticks that follow each other without a pause: each does a
+	// bounded amount of work, and orders are applied between them.
 	maxTicksInRow = 8
-	// minCompactInterval is at least between two times that this board rewrites its
-	// log to be rid of what was forgotten, so that a wave of wishes to be
-	// forgotten does not wear out the card.
+	// minCompactInterval is the minimum time between two log compactions that erasures
+	// trigger, so that a wave of requests to be forgotten does not wear out the card.
 	minCompactInterval = time.Minute
-	// catalogueOperator signs what the catalogue says.
+	// catalogueOperator is the operator that the audit trail names for catalogue offers.
 	catalogueOperator = "catalogue"
 )
 
-// Run does, until ctx ends, what the leader's board does for all, and on each
-// board erases from its log what was forgotten.
-func (d *Service) Run(ctx context.Context) {
+// Run does this board's background work until ctx ends: the leader's tasks, the erasure of
+// forgotten people from the log, and the purge of pages that the order book outdates.
+func (s *Service) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if s.cfg.PurgeTag != nil {
+		running.Go(func() { newPageInvalidator(s).run(ctx) })
+	}
+	s.runTasks(ctx)
+}
+
+// runTasks runs the leader's tasks and the erasures.
+func (s *Service) runTasks(ctx context.Context) {
 	ticker := time.NewTicker(taskInterval)
 	defer ticker.Stop()
 	offered := false
-	// How many people this board's files are rid of. None after a start: the log
-	// may hold what was forgotten shortly before.
+	// Erasures that this board's files no longer contain. 0 after a start: the log may
+	// still contain people who were forgotten shortly before.
 	erased, compacted := uint64(0), time.Time{}
 	for {
 		select {
@@ -43,50 +53,60 @@ func (d *Service) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if n := d.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
+		if n := s.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
 			compacted = time.Now()
-			if err := errors.Join(d.cfg.Ledger.Compact(ctx), d.cfg.Book.Rewrite()); err != nil {
-				d.cfg.Logger.Warn("what was forgotten is still in this board's log; it will be tried again", "error", err)
+			if err := errors.Join(s.cfg.Ledger.Compact(ctx), s.cfg.Book.Rewrite()); err != nil {
+				s.cfg.Logger.Warn("forgotten people are still in this board's log; erasing them will be retried", "error", err)
 				continue
 			}
 			erased = n
 		}
-		if !d.updateLeading(ctx) {
+		if !s.updateLeading(ctx) {
 			offered = false
 			continue
 		}
 		if !offered {
-			offered = d.offerCatalogue(ctx)
+			offered = s.offerCatalogue(ctx)
 		}
-		d.runDueTicks(ctx)
+		s.runDueTicks(ctx)
 	}
 }
 
-// updateLeading reports whether this board leads. A new leader first carries out what
-// was committed before its time, so that nothing is done twice for not knowing.
-func (d *Service) updateLeading(ctx context.Context) bool {
-	leading := d.cfg.Ledger.Status().Leading
-	if leading && !d.leading.Load() {
+// updateLeading reports whether this board leads. A new leader first applies everything
+// that was committed before its term, so that it does nothing twice.
+func (s *Service) updateLeading(ctx context.Context) bool {
+	leading := s.cfg.Ledger.Status().Leading
+	if leading && !s.leading.Load() {
 		ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 		defer cancel()
-		leading = d.cfg.Ledger.Barrier(ctx) == nil
+		leading = s.cfg.Ledger.Barrier(ctx) == nil
 	}
-	d.leading.Store(leading)
+	s.leading.Store(leading)
 	return leading
 }
 
-// offerCatalogue gives the ledger the sales that the catalogue has and it does not. What
-// it has already stands: operators change it, and that is on record.
-func (d *Service) offerCatalogue(ctx context.Context) (all bool) {
-	for _, o := range d.cfg.Offers {
-		if _, known := d.cfg.Book.Sale(o.Product); known {
+// offerCatalogue submits the sales that the catalogue has and the order book does not. A
+// sale that the book has stays as it is: operators change it, and that is on record.
+func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
+	for _, o := range s.cfg.Offers {
+		if _, known := s.cfg.Book.Sale(o.Product); known {
 			continue
 		}
 		o.Operation = orders.Operation{Operator: catalogueOperator, OpID: NewOpID()}
 		if o.Mode == orders.Ballot {
-			rand.Read(o.Secret[:]) // does not fail
+			rand.Read(o.Secret[:]) // never fails
 		}
-		if !d.submitTask(ctx, o) {
+		if !s.submitTask(ctx, o) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasOffers reports whether this board's order book has everything that the catalogue offers.
+func (s *Service) hasOffers() bool {
+	for _, o := range s.cfg.Offers {
+		if _, known := s.cfg.Book.Sale(o.Product); !known {
 			return false
 		}
 	}
@@ -94,39 +114,39 @@ func (d *Service) offerCatalogue(ctx context.Context) (all bool) {
 }
 
 // runDueTicks carries out what is due by the ledger's clock.
-func (d *Service) runDueTicks(ctx context.Context) {
+func (s *Service) runDueTicks(ctx context.Context) {
 	for range maxTicksInRow {
-		at, any := d.cfg.Book.Due()
-		now, known := d.cfg.Ledger.Now()
-		if !any || !known || at.After(now) || !d.submitTask(ctx, orders.Tick{}) {
+		at, any := s.cfg.Book.Due()
+		now, known := s.cfg.Ledger.Now()
+		if !any || !known || at.After(now) || !s.submitTask(ctx, orders.Tick{}) {
 			return
 		}
 	}
 }
 
-// submitTask submits a command of the desk's own; it is given again at the next look
-// if it fails.
-func (d *Service) submitTask(ctx context.Context, c orders.Command) bool {
+// submitTask submits a command of this package's own and reports whether it is done. If
+// not, runTasks submits it again at the next interval.
+func (s *Service) submitTask(ctx context.Context, c orders.Command) bool {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
-	answer, err := d.submitUntilDecided(ctx, c)
+	answer, err := s.submitUntilDecided(ctx, c)
 	if err != nil {
-		d.cfg.Logger.Debug("the desk's own command waits", "error", err)
+		s.cfg.Logger.Debug("a command of the order service was not committed yet", "error", err)
 		return false
 	}
 	switch answer.Outcome {
 	case orders.Done, orders.Same:
 		return true
 	}
-	d.cfg.Logger.Warn("the order book refused a command of the desk's own", "outcome", answer.Outcome.String())
+	s.cfg.Logger.Warn("the order book refused a command of the order service", "outcome", answer.Outcome.String())
 	return false
 }
 
-// NewOpID numbers an operation, so that one given twice is done once; 0 is none.
+// NewOpID returns a random number for an operation, which makes it idempotent. It is not 0.
 func NewOpID() uint64 {
 	var b [8]byte
 	for {
-		rand.Read(b[:]) // does not fail
+		rand.Read(b[:]) // never fails
 		if id := binary.BigEndian.Uint64(b[:]); id != 0 {
 			return id
 		}

@@ -11,53 +11,53 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// behindBoard hears of what others did only when it asks.
-type behindBoard struct {
-	*oneBoard
-	missed func()
+// laggingBoard hears of what others did only when it asks.
+type laggingBoard struct {
+	*fakeLedger
+	onBarrier func()
 }
 
-func (l *behindBoard) Barrier(ctx context.Context) error {
-	if err := l.oneBoard.Barrier(ctx); err != nil {
+func (l *laggingBoard) Barrier(ctx context.Context) error {
+	if err := l.fakeLedger.Barrier(ctx); err != nil {
 		return err
 	}
-	l.missed()
+	l.onBarrier()
 	return nil
 }
 
 // A paper that this board has may have been cancelled on another since: a receipt says
 // so at once, and where nobody can be asked, that it may be old.
-func TestAReceiptIsNotFromThePast(t *testing.T) {
-	d, board := newDesk(t)
+func TestOrderCatchesUp(t *testing.T) {
+	d, board := newTestService(t)
 	ctx := t.Context()
-	for _, c := range []orders.Command{berry(), ask(1)} {
+	for _, c := range []orders.Command{berry(), testOrder(1)} {
 		if _, err := d.submitUntilDecided(ctx, c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	elsewhere := d
 	late := New(d.cfg)
-	late.barrier.barrier = (&behindBoard{oneBoard: board, missed: func() {
-		if err := elsewhere.CancelOrder(ctx, ask(1).ID); err != nil {
+	late.barrier = newSharedBarrier((&laggingBoard{fakeLedger: board, onBarrier: func() {
+		if err := elsewhere.CancelOrder(ctx, testOrder(1).ID); err != nil {
 			t.Error(err)
 		}
-	}}).Barrier
+	}}).Barrier, catchUpTimeout)
 	board.set(func() { board.fail = []error{fmt.Errorf("%w: test", ledger.ErrNoMajority)} })
-	if p, _, err := late.Order(ctx, ask(1).ID); !errors.Is(err, orders.ErrStale) || p.State != orders.StateOpen {
+	if p, _, err := late.Order(ctx, testOrder(1).ID); !errors.Is(err, orders.ErrStale) || p.State != orders.StateOpen {
 		t.Errorf("without the others: %v, %v", p.State, err)
 	}
-	if _, _, err := late.Order(ctx, ask(2).ID); !errors.Is(err, orders.ErrUncertain) {
+	if _, _, err := late.Order(ctx, testOrder(2).ID); !errors.Is(err, orders.ErrUncertain) {
 		t.Errorf("an unknown one without the others: %v", err)
 	}
 	board.set(func() { board.fail = nil })
-	if p, _, err := late.Order(ctx, ask(1).ID); err != nil || p.State != orders.StateCancelled {
+	if p, _, err := late.Order(ctx, testOrder(1).ID); err != nil || p.State != orders.StateCancelled {
 		t.Errorf("with the others: %v, %v", p.State, err)
 	}
 }
 
 // Whoever types in the wrong randomness is told what is wrong with it.
-func TestDrawSaysWhatIsWrong(t *testing.T) {
-	d, board := newDesk(t)
+func TestWrongRandomnessIsExplained(t *testing.T) {
+	d, board := newTestService(t)
 	o := berry()
 	o.Mode, o.WaitingList, o.PublicKind, o.Secret = orders.Ballot, false, draw.Dice, [32]byte{1}
 	o.Opens, o.Closes = board.now, board.now.AddDate(0, 0, 1)
@@ -65,8 +65,8 @@ func TestDrawSaysWhatIsWrong(t *testing.T) {
 		t.Fatal(a.Outcome, err)
 	}
 	for text, want := range map[string]string{
-		"3 6 1 1 5":            "that cannot be asked: draw: not public randomness of its kind: it wants at least 10 dice and at most 240 characters",
-		"3 6 1 1 5 2 4 6 6  1": "that cannot be asked: draw: not public randomness of its kind: dice are the digits 1 to 6, with single blanks between",
+		"3 6 1 1 5":            "the request is not valid: draw: not public randomness of its kind: it wants at least 10 dice and at most 240 characters",
+		"3 6 1 1 5 2 4 6 6  1": "the request is not valid: draw: not public randomness of its kind: dice are the digits 1 to 6, with single blanks between",
 	} {
 		_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 7, Product: "berry", Kind: "dice", Text: text})
 		if err == nil || err.Error() != want {

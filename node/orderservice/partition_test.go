@@ -22,16 +22,16 @@ var partitionsFor = flag.Duration("partitions", 8*time.Second, "how long TestOrd
 
 const partitionStock = 2 // near zero, so that overselling would show
 
-// cutRack is a rack in one process: real ledgers and order books with real
+// partitionedRack is a rack in one process: real ledgers and order books with real
 // folders, over a network whose cables can be cut.
-type cutRack struct {
-	net   *ledgertest.Net
-	names []string
-	desks []*Service
+type partitionedRack struct {
+	net      *ledgertest.Net
+	names    []string
+	services []*Service
 }
 
-func newCutRack(t *testing.T, size int) *cutRack {
-	r := &cutRack{net: ledgertest.New()}
+func newPartitionedRack(t *testing.T, size int) *partitionedRack {
+	r := &partitionedRack{net: ledgertest.New()}
 	var running sync.WaitGroup
 	ctx, stop := context.WithCancel(context.Background())
 	t.Cleanup(func() {
@@ -40,7 +40,7 @@ func newCutRack(t *testing.T, size int) *cutRack {
 	})
 	for i := range size {
 		name, dir := fmt.Sprintf("b%d", i+1), t.TempDir()
-		book, err := orders.Open(filepath.Join(dir, "book"), orders.Options{})
+		book, err := orders.Open(filepath.Join(dir, "book"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func newCutRack(t *testing.T, size int) *cutRack {
 			t.Fatal(err)
 		}
 		d := New(Config{
-			Ledger: l, Book: book, Offers: []orders.Offer{cutBerry()}, Keys: [][]byte{[]byte("key")},
+			Ledger: l, Book: book, Offers: []orders.Offer{partitionBerry()}, Keys: [][]byte{[]byte("key")},
 			Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
 		})
 		running.Go(func() {
@@ -65,10 +65,10 @@ func newCutRack(t *testing.T, size int) *cutRack {
 			}
 		})
 		r.net.Join(name, l)
-		r.names, r.desks = append(r.names, name), append(r.desks, d)
+		r.names, r.services = append(r.names, name), append(r.services, d)
 	}
-	for _, d := range r.desks {
-		for end := time.Now().Add(time.Minute); !d.Offered(); time.Sleep(10 * time.Millisecond) {
+	for _, d := range r.services {
+		for end := time.Now().Add(time.Minute); !d.hasOffers(); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the rack founds no ledger")
 			}
@@ -87,7 +87,7 @@ func quick() ledger.RaftTiming {
 	return t
 }
 
-func cutBerry() orders.Offer {
+func partitionBerry() orders.Offer {
 	o := berry()
 	o.Stock, o.WaitingList, o.Webhook = partitionStock, false, false
 	return o
@@ -96,25 +96,30 @@ func cutBerry() orders.Offer {
 // TestOrdersUnderPartitions: people order and cancel at all boards while cables
 // are cut, one way and both, and asks get lost. What they are told must be what
 // one order book could have told them.
-func TestOrdersUnderPartitions(t *testing.T) { orderstest.RunJudged(t, ordersUnderPartitions) }
+func TestOrdersUnderPartitions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("cuts cables for seconds")
+	}
+	orderstest.RunJudged(t, ordersUnderPartitions)
+}
 
 func ordersUnderPartitions(t *testing.T) (decided bool) {
-	r := newCutRack(t, 5)
+	r := newPartitionedRack(t, 5)
 	h := orderstest.NewHistory(partitionStock)
 	stop := make(chan struct{})
 	var people sync.WaitGroup
 	for client := range 2 * orderstest.People {
-		people.Go(func() { r.live(t, h, client, stop) })
+		people.Go(func() { r.placeAndCancel(t, h, client, stop) })
 	}
-	r.cutCables(*partitionsFor)
+	r.cutLinks(*partitionsFor)
 	close(stop)
 	people.Wait()
 	return h.Judge(t, "partitions")
 }
 
-// live is one window of a person, until stop is closed.
-func (r *cutRack) live(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
-	a := ask(client%orderstest.People + 1)
+// placeAndCancel is one window of a person, until stop is closed.
+func (r *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
+	a := testOrder(client%orderstest.People + 1)
 	has := orders.ID(0)
 	for {
 		select {
@@ -122,13 +127,13 @@ func (r *cutRack) live(t *testing.T, h *orderstest.History, client int, stop <-c
 			return
 		case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond):
 		}
-		d := r.desks[rand.IntN(len(r.desks))]
+		d := r.services[rand.IntN(len(r.services))]
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		press := orderstest.Action{Person: client % orderstest.People}
 		if has != 0 && rand.IntN(3) > 0 {
 			press.Cancel = has.String()
 			how, _ := h.Do(client, press, func() (orderstest.Reply, string) {
-				return told(t, d.CancelOrder(ctx, has)), ""
+				return replyOf(t, d.CancelOrder(ctx, has)), ""
 			})
 			if how == orderstest.Done {
 				has = 0
@@ -139,7 +144,7 @@ func (r *cutRack) live(t *testing.T, h *orderstest.History, client int, stop <-c
 				answer, err := d.PlaceOrder(ctx, a)
 				switch {
 				case err != nil:
-					return told(t, err), ""
+					return replyOf(t, err), ""
 				case answer.Outcome == orders.Placed || answer.Outcome == orders.Same:
 					has = answer.Order
 					return orderstest.Done, has.String()
@@ -153,7 +158,7 @@ func (r *cutRack) live(t *testing.T, h *orderstest.History, client int, stop <-c
 	}
 }
 
-func told(t *testing.T, err error) orderstest.Reply {
+func replyOf(t *testing.T, err error) orderstest.Reply {
 	switch {
 	case err == nil:
 		return orderstest.Done
@@ -165,8 +170,8 @@ func told(t *testing.T, err error) orderstest.Reply {
 	return orderstest.Uncertain
 }
 
-// cutCables breaks the network and heals it, again and again.
-func (r *cutRack) cutCables(d time.Duration) {
+// cutLinks breaks the network and heals it, again and again.
+func (r *partitionedRack) cutLinks(d time.Duration) {
 	end := time.Now().Add(d)
 	for time.Now().Before(end) {
 		at := rand.Perm(len(r.names))
@@ -201,8 +206,8 @@ func (r *cutRack) cutCables(d time.Duration) {
 }
 
 // leader is a board that believes to lead, or any.
-func (r *cutRack) leader() string {
-	for i, d := range r.desks {
+func (r *partitionedRack) leader() string {
+	for i, d := range r.services {
 		if d.cfg.Ledger.Status().Leading {
 			return r.names[i]
 		}

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// retryInterval is between two tries while there is no leader.
+	// retryInterval is the pause between two attempts to submit while there is no leader.
 	retryInterval = 100 * time.Millisecond
-	// catchUpTimeout is how long a receipt waits for this board to have its paper.
+	// catchUpTimeout bounds the wait of a receipt for an order that this board does not have.
 	catchUpTimeout = 3 * time.Second
-	// freshTimeout is how long a receipt that is here already waits for what may
-	// have become of it elsewhere. A leader on the same network says so within
-	// some tens of milliseconds; more than a second would be felt while there is none.
+	// freshTimeout bounds the wait of a receipt for changes to an order that this board
+	// has. A leader on the same network answers within some tens of milliseconds; more
+	// than a second would be noticed while there is no leader.
 	freshTimeout = time.Second
 )
 
-// OrderLedger is the rack's ledger, as the desk needs it; *ledger.Ledger is one.
+// OrderLedger is the rack's ledger as this package uses it; *ledger.Ledger is one.
 type OrderLedger interface {
 	Submit(ctx context.Context, command []byte) (reply []byte, index uint64, err error)
 	Wait(ctx context.Context, index uint64) error
@@ -34,97 +34,90 @@ type OrderLedger interface {
 	Compact(ctx context.Context) error
 }
 
-// Config is what a desk is made of.
+// Config configures a Service.
 type Config struct {
 	Ledger OrderLedger
 	Book   *orders.Book
-	Offers []orders.Offer // what the catalogue has; given to the ledger by the leader's board
-	// Keys sign the addresses of receipts; the first signs, all are accepted.
+	Offers []orders.Offer // the catalogue's; the leader's board submits them
+	// Keys sign the addresses of receipts. The first one signs; all are accepted.
 	Keys   [][]byte
 	Logger *slog.Logger
-	// Clock is this board's own, for as long as the ledger's is not known.
+	// Clock is this board's own clock, used until the ledger's is known.
 	Clock func() time.Time
+	// ExpectedBoards is the number of boards that the configuration plans, for Notices.
+	ExpectedBoards int
+	// PurgeTag drops this board's stored pages with a cache tag. nil = there are none.
+	PurgeTag func(tag string)
 }
 
-// Service is one board's desk. It is safe for concurrent use.
+// Service is the order service of one board. It is safe for concurrent use.
 type Service struct {
 	cfg     Config
-	sign    []signer
-	leading atomic.Bool   // this board leads, and has carried out all from before
-	barrier sharedBarrier // of the ledger
+	signers []signer
+	leading atomic.Bool // this board leads, and has applied everything committed before
+	barrier *sharedBarrier
 }
 
-// New makes a desk. It does nothing by itself before Run.
+// New returns a service. Until Run it only answers calls.
 func New(cfg Config) *Service {
-	d := &Service{cfg: cfg, barrier: sharedBarrier{barrier: cfg.Ledger.Barrier, timeout: catchUpTimeout}}
+	s := &Service{cfg: cfg, barrier: newSharedBarrier(cfg.Ledger.Barrier, catchUpTimeout)}
 	for _, key := range cfg.Keys {
-		d.sign = append(d.sign, newSigner(key))
+		s.signers = append(s.signers, newSigner(key))
 	}
-	return d
+	return s
 }
 
-// Leading reports whether this board does what one board does for all.
-func (d *Service) Leading() bool { return d.leading.Load() }
+// Leading reports whether this board does what one board does for the rack.
+func (s *Service) Leading() bool { return s.leading.Load() }
 
-// Sale is a product's sale at this moment, as this board knows it.
-func (d *Service) Sale(product string) (orders.Sale, bool) {
-	s, ok := d.cfg.Book.Sale(product)
+// Sale returns a product's sale at this moment, as this board knows it.
+func (s *Service) Sale(product string) (orders.Sale, bool) {
+	sale, ok := s.cfg.Book.Sale(product)
 	if ok {
-		s.State = s.StateAt(d.Now())
+		sale.State = sale.StateAt(s.Now())
 	}
-	return s, ok
+	return sale, ok
 }
 
-// Sales are all sales at this moment, as this board knows them.
-func (d *Service) Sales() []orders.Sale {
-	sales := d.cfg.Book.Sales()
-	now := d.Now()
+// Sales returns all sales at this moment, as this board knows them.
+func (s *Service) Sales() []orders.Sale {
+	sales := s.cfg.Book.Sales()
+	now := s.Now()
 	for i := range sales {
 		sales[i].State = sales[i].StateAt(now)
 	}
 	return sales
 }
 
-// Offered reports whether this board's order book has all that the catalogue
-// offers.
-func (d *Service) Offered() bool {
-	for _, o := range d.cfg.Offers {
-		if _, known := d.cfg.Book.Sale(o.Product); !known {
-			return false
-		}
-	}
-	return true
-}
+// News returns the announcements, newest first.
+func (s *Service) News() []orders.News { return s.cfg.Book.News() }
 
-// News is what was announced, newest first.
-func (d *Service) News() []orders.News { return d.cfg.Book.News() }
-
-// Now is the ledger's clock, the same on every board; until it is known, this
-// board's own.
-func (d *Service) Now() time.Time {
-	if now, known := d.cfg.Ledger.Now(); known {
+// Now returns the ledger's clock, which is the same on every board; until it is known,
+// this board's own.
+func (s *Service) Now() time.Time {
+	if now, known := s.cfg.Ledger.Now(); known {
 		return now
 	}
-	return d.cfg.Clock()
+	return s.cfg.Clock()
 }
 
-// Draw is a ballot's published file, if it has been drawn.
-func (d *Service) Draw(product string) (draw.File, bool) {
-	f, err := d.cfg.Book.Draw(product)
+// Draw returns the published file of a ballot; false before it is drawn.
+func (s *Service) Draw(product string) (draw.File, bool) {
+	f, err := s.cfg.Book.Draw(product)
 	return f, err == nil
 }
 
-// PlaceOrder gives a filled-in form to the ledger and returns when it is committed
-// and carried out, or when ctx ends. Its errors match orders.ErrUnavailable,
-// orders.ErrNotCommitted or orders.ErrUncertain.
-func (d *Service) PlaceOrder(ctx context.Context, a orders.PlaceOrder) (orders.Answer, error) {
-	return d.submitUntilDecided(ctx, a)
+// PlaceOrder submits an order to the ledger and returns when it is committed and applied,
+// or when ctx ends. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted or
+// orders.ErrUncertain.
+func (s *Service) PlaceOrder(ctx context.Context, o orders.PlaceOrder) (orders.Answer, error) {
+	return s.submitUntilDecided(ctx, o)
 }
 
-// CancelOrder takes a paper back on the buyer's behalf. Its errors are Place's,
-// shop.ErrTooLate and orders.ErrNoPaper.
-func (d *Service) CancelOrder(ctx context.Context, id orders.ID) error {
-	answer, err := d.submitUntilDecided(ctx, orders.Cancel{ID: id})
+// CancelOrder cancels an order for its buyer. Its errors are those of PlaceOrder,
+// orders.ErrTooLate and orders.ErrNoOrder.
+func (s *Service) CancelOrder(ctx context.Context, id orders.ID) error {
+	answer, err := s.submitUntilDecided(ctx, orders.Cancel{ID: id})
 	switch {
 	case err != nil:
 		return err
@@ -136,14 +129,14 @@ func (d *Service) CancelOrder(ctx context.Context, id orders.ID) error {
 	return nil
 }
 
-// submitUntilDecided submits a command until it is known how it ended or ctx is over. All
-// commands of the order book may be given twice: the second is answered as the
-// first, so one whose fate is not known is simply given again.
-func (d *Service) submitUntilDecided(ctx context.Context, c orders.Command) (orders.Answer, error) {
-	bytes := c.Encode()
-	perhaps := false // an earlier try may have been taken
+// submitUntilDecided submits a command until its outcome is known or ctx ends. Every
+// command of the order book is idempotent, so one whose outcome is not known is submitted
+// again.
+func (s *Service) submitUntilDecided(ctx context.Context, c orders.Command) (orders.Answer, error) {
+	encoded := c.Encode()
+	uncertain := false // an earlier attempt may have been committed
 	for {
-		reply, index, err := d.cfg.Ledger.Submit(ctx, bytes)
+		reply, index, err := s.cfg.Ledger.Submit(ctx, encoded)
 		switch {
 		case err == nil:
 			answer, err := orders.DecodeAnswer(reply)
@@ -151,68 +144,69 @@ func (d *Service) submitUntilDecided(ctx context.Context, c orders.Command) (ord
 				return answer, fmt.Errorf("%w: %w", orders.ErrUncertain, err)
 			}
 			// The page that follows should show it; a board that lags shows it later.
-			d.awaitApplied(ctx, index)
+			s.awaitApplied(ctx, index)
 			return answer, nil
-		case errors.Is(err, ledger.ErrUncertain): // whatever else it is
-			perhaps = true
+		case errors.Is(err, ledger.ErrUncertain): // whatever else it matches
+			uncertain = true
 		case errors.Is(err, ledger.ErrNotFounded), errors.Is(err, ledger.ErrTwoLedgers),
 			errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrStopped):
-			return orders.Answer{}, undecidedError(perhaps, fmt.Errorf("%w: %w", orders.ErrUnavailable, err), err)
+			return orders.Answer{}, undecidedError(uncertain, orders.ErrUnavailable, err)
 		case !errors.Is(err, ledger.ErrNoMajority) && !errors.Is(err, ledger.ErrBusy):
-			perhaps = true // an error of no known kind tells nothing
+			uncertain = true // an unknown error does not say whether it was committed
 		}
 		select {
 		case <-ctx.Done():
-			return orders.Answer{}, undecidedError(perhaps, fmt.Errorf("%w: %w", orders.ErrNotCommitted, err), err)
+			return orders.Answer{}, undecidedError(uncertain, orders.ErrNotCommitted, err)
 		case <-time.After(retryInterval):
 		}
 	}
 }
 
-// undecidedError is sure that nothing was taken unless an earlier try may have been.
-func undecidedError(perhaps bool, sure, cause error) error {
-	if perhaps {
-		return fmt.Errorf("%w: %w", orders.ErrUncertain, cause)
+// undecidedError wraps cause in kind, or in ErrUncertain if an earlier attempt may have
+// been committed.
+func undecidedError(uncertain bool, kind, cause error) error {
+	if uncertain {
+		kind = orders.ErrUncertain
 	}
-	return sure
+	return fmt.Errorf("%w: %w", kind, cause)
 }
 
-// awaitApplied waits, for a moment, until this board has carried out what was
-// committed. Who cannot wait longer reads a little of the past.
-func (d *Service) awaitApplied(ctx context.Context, index uint64) {
+// awaitApplied waits, for at most catchUpTimeout, until this board has applied what was
+// committed. After that the caller reads a state that is a little old.
+func (s *Service) awaitApplied(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
-	if err := d.cfg.Ledger.Wait(ctx, index); err != nil {
-		d.cfg.Logger.Debug("this board is behind the ledger", "index", index, "error", err)
+	if err := s.cfg.Ledger.Wait(ctx, index); err != nil {
+		s.cfg.Logger.Debug("this board is behind the ledger", "index", index, "error", err)
 	}
 }
 
-// Order finds a paper as it stands, and its place if it waits in a queue: this
-// board first catches up with all that was acknowledged anywhere, so that who
-// cancels on one board reads so on another. It waits at most catchUpWait for a
-// paper that it does not have, and freshWait for news of one that it has; after
-// that it gives what it has, with orders.ErrStale. The error matches orders.ErrNoPaper
-// if there is none.
-func (d *Service) Order(ctx context.Context, id orders.ID) (p orders.Order, place int, err error) {
-	wait := catchUpTimeout
-	if _, err := d.cfg.Book.Order(id); err == nil {
-		wait = freshTimeout
+// Order returns an order as it stands, and its position if it waits in a queue. This board
+// first catches up with everything that was acknowledged on any board, so that a buyer who
+// cancels on one board sees that on another. It waits at most catchUpTimeout for an order
+// that it does not have, and freshTimeout for changes to one that it has; after that it
+// returns what it has, with orders.ErrStale. The error matches orders.ErrNoOrder if there
+// is no such order.
+func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, position int, err error) {
+	timeout := catchUpTimeout
+	if _, err := s.cfg.Book.Order(id); err == nil {
+		timeout = freshTimeout
 	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	behind := d.barrier.wait(waiting)
-	p, err = d.cfg.Book.Order(id)
+	behind := s.barrier.wait(ctx)
+	o, err = s.cfg.Book.Order(id)
 	switch {
 	case errors.Is(err, orders.ErrNoOrder) && behind != nil:
-		return p, 0, fmt.Errorf("%w: %w", orders.ErrUncertain, behind)
+		return o, 0, fmt.Errorf("%w: %w", orders.ErrUncertain, behind)
 	case err != nil:
-		return p, 0, err
+		return o, 0, err
 	case behind != nil:
 		err = fmt.Errorf("%w: %w", orders.ErrStale, behind)
 	}
-	place, _, nowhere := d.cfg.Book.Position(id)
-	if nowhere != nil { // it waits in no queue
-		return p, 0, err
+	position, _, notQueued := s.cfg.Book.Position(id)
+	if notQueued != nil {
+		return o, 0, err
 	}
-	return p, place, err
+	return o, position, err
 }

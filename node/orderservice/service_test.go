@@ -17,10 +17,10 @@ import (
 	"bramble/node/orders"
 )
 
-// oneBoard is a ledger of one board without a disk: it carries out at once. Each
+// fakeLedger is a ledger of one board without a disk: it carries out at once. Each
 // submit first takes an error from fail, and is not carried out, or, if the error
 // is ErrUncertain, is.
-type oneBoard struct {
+type fakeLedger struct {
 	t    *testing.T
 	book *orders.Book
 
@@ -32,7 +32,7 @@ type oneBoard struct {
 	compact int
 }
 
-func (l *oneBoard) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
+func (l *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var err error
@@ -51,9 +51,9 @@ func (l *oneBoard) Submit(ctx context.Context, command []byte) ([]byte, uint64, 
 	return replies[0], l.index, err
 }
 
-func (l *oneBoard) Wait(context.Context, uint64) error { return nil }
+func (l *fakeLedger) Wait(context.Context, uint64) error { return nil }
 
-func (l *oneBoard) Barrier(context.Context) error {
+func (l *fakeLedger) Barrier(context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.fail) > 0 {
@@ -62,26 +62,26 @@ func (l *oneBoard) Barrier(context.Context) error {
 	return nil
 }
 
-func (l *oneBoard) Now() (time.Time, bool) {
+func (l *fakeLedger) Now() (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.now, true
 }
 
-func (l *oneBoard) Status() ledger.Status {
+func (l *fakeLedger) Status() ledger.Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return ledger.Status{Founded: true, Leading: l.leading}
 }
 
-func (l *oneBoard) Compact(context.Context) error {
+func (l *fakeLedger) Compact(context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.compact++
 	return nil
 }
 
-func (l *oneBoard) set(change func()) {
+func (l *fakeLedger) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
@@ -97,17 +97,17 @@ func berry() orders.Offer {
 	}
 }
 
-func ask(n int) orders.PlaceOrder {
+func testOrder(n int) orders.PlaceOrder {
 	return orders.PlaceOrder{
 		ID: orders.ID(n), Product: "berry", Kind: orders.KindOrder, Quantity: 1, Total: 1200, Currency: "GBP",
 		Person: orders.Person{Name: "Ada", Email: fmt.Sprintf("ada%d@buyer.example", n), Line1: fmt.Sprintf("%d Road", n), City: "Town", Country: "GB"},
 	}
 }
 
-// newDesk is a desk with its ledger; the berry is on offer.
-func newDesk(t *testing.T) (*Service, *oneBoard) {
+// newTestService is a desk with its ledger; the berry is on offer.
+func newTestService(t *testing.T) (*Service, *fakeLedger) {
 	t.Helper()
-	book, err := orders.Open(t.TempDir(), orders.Options{})
+	book, err := orders.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func newDesk(t *testing.T) (*Service, *oneBoard) {
 			t.Error(err)
 		}
 	})
-	l := &oneBoard{t: t, book: book, now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
+	l := &fakeLedger{t: t, book: book, now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
 	d := New(Config{
 		Ledger: l, Book: book, Offers: []orders.Offer{berry()}, Keys: [][]byte{[]byte("new key"), []byte("old key")},
 		Logger: slog.New(slog.DiscardHandler), Clock: time.Now,
@@ -124,7 +124,7 @@ func newDesk(t *testing.T) (*Service, *oneBoard) {
 	return d, l
 }
 
-func TestPlaceIsCertainOrSaysSo(t *testing.T) {
+func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 	down := fmt.Errorf("%w: test", ledger.ErrNoMajority)
 	lost := fmt.Errorf("%w: test", ledger.ErrUncertain)
 	for _, tt := range []struct {
@@ -146,14 +146,14 @@ func TestPlaceIsCertainOrSaysSo(t *testing.T) {
 		{"an error that nobody knows", []error{errors.New("odd"), ledger.ErrStopped}, orders.ErrUncertain, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, l := newDesk(t)
+			d, l := newTestService(t)
 			if !d.offerCatalogue(t.Context()) {
 				t.Fatal("no offer")
 			}
 			l.set(func() { l.fail = tt.fail })
 			ctx, cancel := context.WithTimeout(t.Context(), 6*retryInterval)
 			defer cancel()
-			a, err := d.PlaceOrder(ctx, ask(7))
+			a, err := d.PlaceOrder(ctx, testOrder(7))
 			if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || a.Order != 7) {
 				t.Errorf("%+v, %v; want %v", a, err, tt.want)
 			}
@@ -166,7 +166,7 @@ func TestPlaceIsCertainOrSaysSo(t *testing.T) {
 }
 
 func TestALeaderOffersAndTicksOnce(t *testing.T) {
-	d, l := newDesk(t)
+	d, l := newTestService(t)
 	if d.updateLeading(t.Context()) || d.Leading() {
 		t.Error("it leads without being asked to")
 	}
@@ -201,10 +201,10 @@ func TestALeaderOffersAndTicksOnce(t *testing.T) {
 	}
 }
 
-func TestWhatWasForgottenLeavesTheLog(t *testing.T) {
-	d, l := newDesk(t)
+func TestForgottenPeopleLeaveTheLog(t *testing.T) {
+	d, l := newTestService(t)
 	d.offerCatalogue(t.Context())
-	if _, err := d.PlaceOrder(t.Context(), ask(3)); err != nil {
+	if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := d.Operate(t.Context(), OperatorCommand{Action: "forget", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
@@ -231,8 +231,8 @@ func TestWhatWasForgottenLeavesTheLog(t *testing.T) {
 	<-done
 }
 
-func TestTokens(t *testing.T) {
-	d, _ := newDesk(t)
+func TestReceiptTokens(t *testing.T) {
+	d, _ := newTestService(t)
 	token := d.Sign(7)
 	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, "") {
 		t.Errorf("%q is taken for the wrong paper", token)
@@ -245,13 +245,13 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestOutbox(t *testing.T) {
-	d, l := newDesk(t)
+func TestJobs(t *testing.T) {
+	d, l := newTestService(t)
 	d.offerCatalogue(t.Context())
-	if _, err := d.PlaceOrder(t.Context(), ask(3)); err != nil {
+	if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
 		t.Fatal(err)
 	}
-	box := d.Outbox()
+	box := d.Jobs()
 	jobs, err := box.Outbox(orders.QueueWebhook, l.now, orders.Job{}, 10)
 	if err != nil || len(jobs) != 1 || jobs[0].Order.ID != 3 {
 		t.Fatalf("%+v, %v", jobs, err)
@@ -276,10 +276,10 @@ func TestOutbox(t *testing.T) {
 }
 
 func TestHandler(t *testing.T) {
-	d, l := newDesk(t)
+	d, l := newTestService(t)
 	d.offerCatalogue(t.Context())
 	for n := range 2 {
-		if _, err := d.PlaceOrder(t.Context(), ask(n+1)); err != nil {
+		if _, err := d.PlaceOrder(t.Context(), testOrder(n+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -338,8 +338,8 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestRowsAreNoFormulas: a spreadsheet runs what begins like a formula.
-func TestRowsAreNoFormulas(t *testing.T) {
+// TestRowsHoldNoFormulas: a spreadsheet runs what begins like a formula.
+func TestRowsHoldNoFormulas(t *testing.T) {
 	p := OrderJSON{Name: `=HYPERLINK("http://evil.example")`, City: "+1", Note: "plain"}
 	for i, cell := range p.Row() {
 		if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {

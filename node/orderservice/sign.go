@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	// signLabel keeps the key of receipts apart from all else that is derived
-	// from the rack key.
+	// signLabel separates the key of receipts from the other keys that are derived from
+	// the rack key.
 	signLabel = "bramble receipt address 1"
-	// signSize is how many bytes of the MAC an address has: 128 bits, which
-	// nobody guesses.
+	// signSize is the length of a receipt's MAC in bytes: 128 bits cannot be guessed.
 	signSize = 16
 )
 
@@ -26,7 +25,7 @@ type signer struct{ key []byte }
 func newSigner(rackKey []byte) signer {
 	key, err := hkdf.Key(sha256.New, rackKey, nil, signLabel, sha256.Size)
 	if err != nil {
-		panic(err) // only for a key longer than 255 hashes, and it is one
+		panic(err) // only for a key longer than 255 hashes; this one is one hash long
 	}
 	return signer{key}
 }
@@ -40,14 +39,13 @@ func (s signer) signID(id orders.ID) string {
 	return strings.ToLower(text)
 }
 
-// Sign is the token in the address of a paper's receipt.
-func (d *Service) Sign(id orders.ID) string { return d.sign[0].signID(id) }
+// Sign returns the token in the address of an order's receipt.
+func (s *Service) Sign(id orders.ID) string { return s.signers[0].signID(id) }
 
-// Verify reports whether a token is the one of a paper. It takes as long for a
-// wrong one as for the right one.
-func (d *Service) Verify(id orders.ID, token string) bool {
-	for _, s := range d.sign {
-		if hmac.Equal([]byte(s.signID(id)), []byte(token)) {
+// Verify reports whether a token is the one of an order, in constant time.
+func (s *Service) Verify(id orders.ID, token string) bool {
+	for _, signer := range s.signers {
+		if hmac.Equal([]byte(signer.signID(id)), []byte(token)) {
 			return true
 		}
 	}

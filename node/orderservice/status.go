@@ -1,0 +1,59 @@
+package orderservice
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+)
+
+// StateMachine is an order book as the ledger's state machine. If the book's working copy
+// cannot be written, as on a full card, the ledger waits and retries instead of halting.
+type StateMachine struct{ *orders.Book }
+
+// Apply is the book's, with ledger.ErrRetryLater where the same entry may be applied again.
+func (m StateMachine) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+	replies, err := m.Book.Apply(index, at, commands)
+	if errors.Is(err, orders.ErrDisk) {
+		err = fmt.Errorf("%w: %w", ledger.ErrRetryLater, err)
+	}
+	return replies, err
+}
+
+// TakesOrders reports whether this board takes orders now.
+func (s *Service) TakesOrders() bool {
+	status := s.cfg.Ledger.Status()
+	return status.Founded && status.Leader != "" && status.Halted == "" && status.Foreign == ""
+}
+
+// Ready reports whether this board's pages can say what can be ordered. A page that changes
+// a moment later makes people reload it.
+func (s *Service) Ready() bool { return s.TakesOrders() && s.hasOffers() }
+
+// Notices returns what an operator must know about the ledger, a sentence each. board is
+// this board's name.
+func (s *Service) Notices(board string) []string {
+	var notices []string
+	add := func(sentence, reason string) {
+		if reason != "" {
+			notices = append(notices, sentence+reason)
+		}
+	}
+	status := s.cfg.Ledger.Status()
+	switch {
+	case !status.Founded:
+		notices = append(notices, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or write the number of boards that there are.", status.MissingBoards, s.cfg.ExpectedBoards))
+	case status.Leader == "":
+		notices = append(notices, "No orders are taken just now: the ledger has no majority of its voters.")
+	}
+	if status.HaltPassing {
+		add("The ledger of "+board+" waits, and continues by itself when this has passed: ", status.Halted)
+	} else {
+		add("The ledger of "+board+" has halted, and somebody has to look at it: ", status.Halted)
+	}
+	add("The rack has two ledgers, and takes no orders until one is removed: ", status.Foreign)
+	add("Files of the ledger of "+board+" were damaged and set aside: ", status.Damaged)
+	return notices
+}
