@@ -14,77 +14,77 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Bounds on a posted form, in bytes as they come in unless it says otherwise.
+// Limits of a posted form, in bytes as received unless stated otherwise.
 const (
-	maxFormBytes   = 64 << 10 // of a whole form that is taken
-	maxBodyBytes   = 4 << 20  // read of a longer one, so that the fields behind a huge one are not lost
-	maxFormPairs   = 50       // name=value pairs of a form that is taken
+	maxFormBytes   = 64 << 10 // of a form that is accepted
+	maxBodyBytes   = 4 << 20  // read of a longer one, so that the fields after a huge one are not lost
+	maxFormPairs   = 50       // name=value pairs of a form that is accepted
 	maxFieldName   = 32       // of a field's name
-	maxRawValue    = 4 << 10  // kept of one value: any value that is short enough is, percent signs and all
-	maxHiddenValue = 64       // of a field that the page itself fills in
+	maxRawValue    = 4 << 10  // kept of one value before decoding: more than any allowed value needs
+	maxHiddenValue = 64       // of a field that the page fills in itself
 )
 
-// Kinds of trouble with a form as a whole. What is wrong with one field is a fault.
+// Errors of a form as a whole. An error of one field is a fieldProblem.
 var (
-	errFormType          = errors.New("the form is not of a type that a browser sends for this page")
+	errFormType          = errors.New("the form has a type that no browser sends for this page")
 	errFormTooBig        = errors.New("the form is too big")
 	errFormTooManyFields = errors.New("the form has too many fields")
 	errFormIncomplete    = errors.New("the form did not arrive in one piece")
 )
 
-// fieldProblem is what is wrong with one field, in words for the person who filled it in.
+// fieldProblem says what is wrong with one field, to the person who filled it in.
 type fieldProblem struct {
-	Field   string // its name
+	Field   string // the field's name
 	Problem string
 }
 
-// Label is what the page calls the field, "" if it shows no such field.
-func (x fieldProblem) Label() string {
-	switch x.Field {
+// Label returns the field's label on the page; "" if the page does not show the field.
+func (p fieldProblem) Label() string {
+	switch p.Field {
 	case "country":
 		return "Country"
 	case "quantity":
 		return "How many"
 	}
-	for _, e := range personFields() {
-		if e.Name == x.Field {
-			return e.Label
+	for _, field := range personFields() {
+		if field.Name == p.Field {
+			return field.Label
 		}
 	}
 	return ""
 }
 
-// form is a posted form: what could be read of it, also if it is refused, because what a
-// person typed is shown again.
+// form is a posted form, as far as it could be read. A rejected form is read too, because
+// what the person typed is shown again.
 type form struct {
 	values    map[string]string // by name; valid UTF-8, NFC, one line, trimmed, within the field's limit
-	problems  []fieldProblem    // at most one a field
-	malformed bool              // some fault is in the bytes, and not in what they say
-	err       error             // one of the kinds above, or nil
+	problems  []fieldProblem    // at most one per field
+	malformed bool              // a problem is in the bytes, not in their meaning
+	err       error             // one of the errors above, or nil
 }
 
-// get is a field's value, "" if it was not sent.
+// get returns a field's value; "" if it was not sent.
 func (f *form) get(name string) string { return f.values[name] }
 
-// addProblem notes what is wrong with a field. The first complaint about it stands.
+// addProblem notes a problem with a field, unless the field has one already.
 func (f *form) addProblem(name, text string) {
 	if f.problemWith(name) == "" {
 		f.problems = append(f.problems, fieldProblem{name, text})
 	}
 }
 
-// problemWith is what is wrong with a field, "" if nothing is.
+// problemWith returns the problem with a field; "" if there is none.
 func (f *form) problemWith(name string) string {
-	for _, x := range f.problems {
-		if x.Field == name {
-			return x.Problem
+	for _, p := range f.problems {
+		if p.Field == name {
+			return p.Problem
 		}
 	}
 	return ""
 }
 
-// statusCode is the status of the reply to a form that cannot be taken as it is; 0 for one
-// without a complaint so far.
+// statusCode returns the status of the reply to a form that cannot be accepted; 0 if no
+// problem is known.
 func (f *form) statusCode() int {
 	switch {
 	case errors.Is(f.err, errFormType):
@@ -99,10 +99,9 @@ func (f *form) statusCode() int {
 	return 0
 }
 
-// readForm reads a request's form. limits names the fields that there are, and the most
-// bytes in UTF-8 that each takes; all others are passed over unread. It is not
-// Request.ParseForm because that keeps nothing of a form that is too long, takes two
-// fields of one name, and reads a query along with the body.
+// readForm reads a request's form. limits has the known fields with their limits in bytes of
+// UTF-8; all others are skipped. Request.ParseForm will not do: it keeps nothing of a form
+// that is too long, accepts two fields of one name, and mixes in the query.
 func readForm(r *http.Request, limits map[string]int) *form {
 	f := &form{values: map[string]string{}}
 	if !isFormType(r.Header) {
@@ -117,7 +116,7 @@ func readForm(r *http.Request, limits map[string]int) *form {
 	for {
 		p, err := readPair(body)
 		size += p.size
-		if p.size > 1 || err == nil { // more than the end of the body
+		if p.size > 1 || err == nil { // more than just the end of the body
 			pairs++
 			f.addPair(p, limits, seen)
 		}
@@ -137,26 +136,26 @@ func readForm(r *http.Request, limits map[string]int) *form {
 	}
 }
 
-// isFormType reports whether the header is of a plain browser form in UTF-8.
+// isFormType reports whether the header is that of a plain browser form in UTF-8.
 func isFormType(h http.Header) bool {
 	types := h.Values("Content-Type")
 	if len(types) != 1 || h.Get("Content-Encoding") != "" {
 		return false
 	}
 	kind, params, err := mime.ParseMediaType(types[0])
-	charset, said := params["charset"]
-	return err == nil && kind == "application/x-www-form-urlencoded" && (!said || strings.EqualFold(charset, "utf-8"))
+	charset, given := params["charset"]
+	return err == nil && kind == "application/x-www-form-urlencoded" && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// formPair is one name=value of a form, still in its percent signs.
+// formPair is one name=value pair of a form, still percent-encoded.
 type formPair struct {
 	name, value string
-	truncated   bool // the value was longer than maxRaw, and is cut off
-	size        int  // bytes read, with the ampersand
+	truncated   bool // the value was longer than maxRawValue and is cut off
+	size        int  // bytes read, including the ampersand
 }
 
-// readPair reads up to the next ampersand or the end. Of what is too long it keeps the
-// beginning. The error is io.EOF after the last pair.
+// readPair reads up to the next ampersand or the end, and keeps the beginning of anything
+// too long. The error is io.EOF after the last pair.
 func readPair(body *bufio.Reader) (p formPair, err error) {
 	var name, value []byte
 	into, room := &name, maxFieldName+1
@@ -181,15 +180,15 @@ func readPair(body *bufio.Reader) (p formPair, err error) {
 	}
 }
 
-// addPair enters a pair, if it is a field that there is.
+// addPair sets a field from a pair, if it is a known field.
 func (f *form) addPair(p formPair, limits map[string]int, seen map[string]bool) {
 	name, ok := decodePercent(p.name)
-	most, known := limits[name]
+	limit, known := limits[name]
 	if !ok || !known {
 		return
 	}
 	if seen[name] {
-		f.addProblem(name, "This came twice in one form. Please say it once.")
+		f.addProblem(name, "This field arrived twice. Please send it once.")
 		f.malformed = true
 		return
 	}
@@ -199,22 +198,22 @@ func (f *form) addPair(p formPair, limits map[string]int, seen map[string]bool) 
 		raw = trimPartialEscape(raw)
 	}
 	value, ok := decodePercent(raw)
-	if p.truncated { // the end may have fallen into a character
+	if p.truncated { // the cut may be inside a character
 		value = strings.TrimRightFunc(value, func(r rune) bool { return r == utf8.RuneError })
 	}
-	value, fine := normaliseLine(value)
-	if !ok || !fine {
-		f.addProblem(name, "There were characters in this that are not text. They were left out: please look it over.")
+	value, clean := normaliseLine(value)
+	if !ok || !clean {
+		f.addProblem(name, "This contained characters that are not text. They were removed: please check it.")
 		f.malformed = true
 	}
-	if short := truncate(value, most); p.truncated || short != value {
+	if short := truncate(value, limit); p.truncated || short != value {
 		f.addProblem(name, tooLongText(utf8.RuneCountInString(short)))
 		value = strings.TrimSpace(short)
 	}
 	f.values[name] = value
 }
 
-// trimPartialEscape cuts off an escape that lost its end.
+// trimPartialEscape removes an escape that has lost its end.
 func trimPartialEscape(s string) string {
 	if i := strings.LastIndexByte(s, '%'); i >= 0 && i > len(s)-3 {
 		return s[:i]
@@ -222,8 +221,8 @@ func trimPartialEscape(s string) string {
 	return s
 }
 
-// decodePercent undoes the percent signs of a form. ok is false if there was a percent sign
-// without two hexadecimal digits, which then stands for itself.
+// decodePercent decodes a form's percent-encoding. ok is false if there was a percent sign
+// without two hexadecimal digits; it stays as it is.
 func decodePercent(s string) (out string, ok bool) {
 	ok = true
 	if !strings.ContainsAny(s, "%+") {
@@ -258,12 +257,11 @@ func hexValue(c byte) byte {
 	return c&^0x20 - 'A' + 10
 }
 
-// normaliseLine makes one line of text out of what was posted: NFC, so that one name typed on two
-// keyboards is one name; runs of blanks, tabs among them, to one space. ok is false if
-// something had to be left out that is no text: bytes that are not UTF-8, control
-// characters, line breaks, which no one-line field of a browser sends, and the marks that
-// turn the direction of other text around. The joiners and direction marks that Persian,
-// Hindi or Hebrew need stay.
+// normaliseLine makes one line of text: in NFC, so that a name typed on two keyboards is one
+// name, with runs of spaces and tabs as one space. ok is false if something that is not text
+// was removed: bytes that are not UTF-8, control characters, line breaks (which a browser's
+// one-line field never sends), and marks that change the direction of other text. The
+// joiners and direction marks that Persian, Hindi or Hebrew need stay.
 func normaliseLine(s string) (line string, ok bool) {
 	ok = utf8.ValidString(s)
 	s = norm.NFC.String(strings.ToValidUTF8(s, ""))
@@ -284,16 +282,16 @@ func normaliseLine(s string) (line string, ok bool) {
 		blank = false
 		b.WriteRune(r)
 	}
-	// What was left out may have stood between two characters that now compose.
+	// A removed character may have stood between two that now compose.
 	return norm.NFC.String(b.String()), ok
 }
 
-// isDirectionMark reports whether r is an embedding, an override or an isolate of UAX #9.
+// isDirectionMark reports whether r is an embedding, an override or an isolate (UAX #9).
 func isDirectionMark(r rune) bool {
 	return r >= '\u202A' && r <= '\u202E' || r >= '\u2066' && r <= '\u2069'
 }
 
-// truncate is the beginning of s, as many whole characters as fit into a number of bytes.
+// truncate returns the beginning of s: as many whole characters as fit into most bytes.
 func truncate(s string, most int) string {
 	if len(s) <= most {
 		return s
@@ -304,8 +302,8 @@ func truncate(s string, most int) string {
 	return s[:most]
 }
 
-// tooLongText says how much of a text was kept. The limit is in bytes, because that is what
-// a board has to store, so the number of characters depends on the script.
+// tooLongText says how much of a text was kept. Limits are in bytes, because bytes are what
+// a board stores, so the number of characters depends on the script.
 func tooLongText(characters int) string {
-	return "This was too long: only its first " + strconv.Itoa(characters) + " characters fit here. Please look it over."
+	return "This was too long: only its first " + strconv.Itoa(characters) + " characters fit here. Please check it."
 }

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// maxShownFields bounds the fields of a post that are shown again where there is no order book.
+// maxShownFields limits the fields of a posted form that are shown again without an order book.
 const maxShownFields = 50
 
 // otherCountry stands in the order page's URL for every country that is not in the table.
 // It is the one code for all of them, so that no crowd can make up endless pages.
 const otherCountry = "other"
 
-// serveOrder shows the order page: the total for a country and the form, whatever it is
-// that the sale takes now.
+// serveOrder shows the order page: the total for a country, and the form that is open now.
 func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	p := s.productFromURL(r)
 	if p == nil {
@@ -30,10 +29,10 @@ func (s *Shop) serveOrder(w http.ResponseWriter, r *http.Request) {
 	s.servePage(w, r, a, pagePolicy(), "shop product:"+p.Slug)
 }
 
-// chosenCountry reads the country from an order page's query: a code in the shipping table,
-// elsewhere, or "" for none. Small letters are as good as capitals.
+// chosenCountry returns the country in an order page's query: a code in the shipping table,
+// otherCountry, or "" for none. Case does not matter.
 func (s *Shop) chosenCountry(query string) string {
-	values, _ := url.ParseQuery(query) // what cannot be read is not a country
+	values, _ := url.ParseQuery(query) // an unreadable query names no country
 	country := strings.ToUpper(strings.TrimSpace(values.Get("country")))
 	switch {
 	case country == "":
@@ -44,30 +43,31 @@ func (s *Shop) chosenCountry(query string) string {
 	return otherCountry
 }
 
-// rejectOrder answers a post where there is no order book, so that no page of this shop
-// sends one: it comes from a page of another version, or from a program. 405 and not 503, because trying again will not
-// help and nothing is broken. What a person typed is shown again to be copied, unless the
-// post came from another site, whose words must not appear in ours.
+// rejectOrder answers a form that is posted without an order book: it comes from a page of
+// another version or from a program, because no page of this shop has a form then. It
+// answers 405 and not 503, because nothing is broken and a retry will not help. What a
+// person typed is shown for copying, unless another site posted it: its text must not
+// appear on our page.
 func (s *Shop) rejectOrder(w http.ResponseWriter, r *http.Request, p *Product) {
-	a := errorMessage{
+	message := errorMessage{
 		Title:    "Nothing was ordered",
-		Text:     "This rack does not take orders yet. Nothing was sent on, nothing was kept, and you owe nothing.",
+		Text:     "This rack does not take orders yet. Nothing was stored, and you owe nothing.",
 		LinkPath: pageAddress{page: "order", product: p}.path(),
 	}
 	if s.crossOrigin.Check(r) == nil {
 		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
 		switch err := r.ParseForm(); {
 		case err != nil || len(r.PostForm) > maxShownFields:
-			a.Text += " The form was too long to show here: your browser's Back button still has it."
+			message.Text += " The form was too long to show here: your browser's Back button still has it."
 		default:
-			a.Typed = postedValues(r.PostForm)
+			message.Typed = postedValues(r.PostForm)
 		}
 	}
 	w.Header().Set("Allow", "GET, HEAD")
-	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, a)
+	s.sendErrorPage(w, r, http.StatusMethodNotAllowed, message)
 }
 
-// postedValues lists the filled fields by name.
+// postedValues lists the filled-in fields by name.
 func postedValues(form url.Values) []formValue {
 	var list []formValue
 	for name, values := range form {

@@ -14,17 +14,18 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// language is that of the pages' own words.
+// language is the language of the pages.
 const language = "en-GB"
 
-// pageAssets are the templates, and what they have in common.
+// pageAssets are the templates and what all pages share.
 type pageAssets struct {
 	templates             *template.Template
 	style                 template.CSS
-	contentSecurityPolicy string // the Content-Security-Policy field: no scripts, this style
+	contentSecurityPolicy string // no scripts, and no style but this one
 	favicon               []byte
 }
 
+// loadAssets parses the embedded templates and the style sheet.
 func loadAssets() (*pageAssets, error) {
 	sheet, err := pageFiles.ReadFile("page/style.css")
 	if err != nil {
@@ -53,8 +54,8 @@ func loadAssets() (*pageAssets, error) {
 	}, nil
 }
 
-// minifyCSS takes comments, line breaks and the spaces that CSS does not need out of the
-// style sheet: it travels with every page.
+// minifyCSS removes comments, line breaks and needless spaces from the style sheet, because
+// every page carries it.
 func minifyCSS(css string) string {
 	for {
 		before, rest, found := strings.Cut(css, "/*")
@@ -68,13 +69,14 @@ func minifyCSS(css string) string {
 	return strings.NewReplacer(" { ", "{", "{ ", "{", "; } ", "}", ";} ", "}", "} ", "}", "; ", ";", ": ", ":", ", ", ",", " > ", ">").Replace(css)
 }
 
-// pageAddress names a page. It is one-to-one with the page's canonical URL.
+// pageAddress identifies a page; it is one-to-one with the page's canonical URL.
 type pageAddress struct {
 	page    string // the template: "home", "status", "product", "order" or "draw"
 	product *Product
-	country string // of an order page: a code in the shipping table, elsewhere, or ""
+	country string // of an order page: a code in the shipping table, otherCountry, or ""
 }
 
+// path returns the page's canonical URL, path and query.
 func (a pageAddress) path() string {
 	switch {
 	case a.page == "home":
@@ -91,89 +93,91 @@ func (a pageAddress) path() string {
 	return "/p/" + a.product.Slug + "/order?country=" + a.country
 }
 
-// templateData is what the templates see.
+// templateData is the data of the templates.
 type templateData struct {
 	Language           string
 	Style              template.CSS
 	Title              string
-	CanonicalPath      string // the page's canonical URL
+	CanonicalPath      string
 	Shop               *Catalogue
-	HasOrderBook       bool           // the shop takes orders, or will
-	LatestAnnouncement *Announcement  // the latest; nil if there is none
-	Announcements      []Announcement // all so far, newest first
+	HasOrderBook       bool           // the shop takes orders, or will soon
+	LatestAnnouncement *Announcement  // nil if there is none
+	Announcements      []Announcement // newest first
 	Sales              []productSale
 	Sale               *productSale // of a page about a product
 	Form               *formData
 	Draw               *drawData
 	Receipt            *receiptData
-	ErrorMessage       *errorMessage // of a page that is not what was asked for
+	ErrorMessage       *errorMessage // of an error page
 }
 
-// errorMessage is the text of a page that is not what was asked for.
+// errorMessage is the text of an error page.
 type errorMessage struct {
 	Title        string
 	Text         string
-	LinkPath     string      // where a button leads; "" = none
-	LinkText     string      // what the button says; "" = back to the order page
-	Typed        []formValue // what was posted, to be copied
-	ListProducts bool        // whether to list the products
+	LinkPath     string      // where its button leads; "" = no button
+	LinkText     string      // "" = back to the order page
+	Typed        []formValue // what was posted, for copying
+	ListProducts bool
 }
 
-// formValue is one field of a posted form.
+// formValue is one name and value of a posted form.
 type formValue struct {
 	Name  string
 	Value string
 }
 
-// renderPage makes the bytes of a page. They depend on nothing else.
-func (s *Shop) renderPage(a pageAddress, c *snapshot) ([]byte, error) {
-	v := s.newTemplateData(c)
-	v.CanonicalPath = a.path()
+// renderPage renders a page, which depends on the address and the snapshot alone.
+func (s *Shop) renderPage(a pageAddress, snap *snapshot) ([]byte, error) {
+	data := s.newTemplateData(snap)
+	data.CanonicalPath = a.path()
 	switch a.page {
 	case "status":
-		v.Title = "Status"
+		data.Title = "Status"
 	case "product":
-		v.Sale = c.saleOf(a.product)
-		v.Title = a.product.Name
+		data.Sale = snap.saleOf(a.product)
+		data.Title = a.product.Name
 	case "order":
-		o := c.saleOf(a.product)
-		return s.renderOrder(c, o, &formState{form: &form{values: map[string]string{"country": a.country}}, kind: o.FormKind})
+		sale := snap.saleOf(a.product)
+		return s.renderOrder(snap, sale, &formState{form: &form{values: map[string]string{"country": a.country}}, kind: sale.FormKind})
 	case "draw":
-		v.Sale = c.saleOf(a.product)
-		v.Title = "The draw: " + a.product.Name
-		v.Draw = s.newDrawData(v.Sale)
+		data.Sale = snap.saleOf(a.product)
+		data.Title = "The draw: " + a.product.Name
+		data.Draw = s.newDrawData(data.Sale)
 	}
-	return s.executeTemplate(a.page, v)
+	return s.executeTemplate(a.page, data)
 }
 
-func (s *Shop) renderErrorPage(a errorMessage, c *snapshot) ([]byte, error) {
-	v := s.newTemplateData(c)
-	v.Title = a.Title
-	v.ErrorMessage = &a
-	return s.executeTemplate("error", v)
+// renderErrorPage renders an error page.
+func (s *Shop) renderErrorPage(message errorMessage, snap *snapshot) ([]byte, error) {
+	data := s.newTemplateData(snap)
+	data.Title = message.Title
+	data.ErrorMessage = &message
+	return s.executeTemplate("error", data)
 }
 
-func (s *Shop) executeTemplate(page string, v *templateData) ([]byte, error) {
+// executeTemplate returns the page of a template.
+func (s *Shop) executeTemplate(page string, data *templateData) ([]byte, error) {
 	var b bytes.Buffer
-	if err := s.assets.templates.ExecuteTemplate(&b, page, v); err != nil {
-		return nil, fmt.Errorf("making the page %s: %w", page, err)
+	if err := s.assets.templates.ExecuteTemplate(&b, page, data); err != nil {
+		return nil, fmt.Errorf("rendering the page %s: %w", page, err)
 	}
 	return b.Bytes(), nil
 }
 
-// newTemplateData is what all pages have in common.
-func (s *Shop) newTemplateData(c *snapshot) *templateData {
-	v := &templateData{
+// newTemplateData returns the data that all pages have.
+func (s *Shop) newTemplateData(snap *snapshot) *templateData {
+	data := &templateData{
 		Language:      language,
 		Style:         s.assets.style,
 		Title:         s.cat.Name,
 		Shop:          s.cat,
-		HasOrderBook:  c.hasOrderBook,
-		Announcements: c.announcements,
-		Sales:         c.sales,
+		HasOrderBook:  snap.hasOrderBook,
+		Announcements: snap.announcements,
+		Sales:         snap.sales,
 	}
-	if len(v.Announcements) > 0 {
-		v.LatestAnnouncement = &v.Announcements[0]
+	if len(data.Announcements) > 0 {
+		data.LatestAnnouncement = &data.Announcements[0]
 	}
-	return v
+	return data
 }

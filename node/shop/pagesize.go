@@ -10,27 +10,27 @@ import (
 	"bramble/node/orders"
 )
 
-// maxPageBytes bounds a page's HTML and CSS together, in bytes before compression. The first
-// flight of a new TCP connection is ten segments (RFC 6928), some 14,600 bytes on
-// Ethernet; what is left is for the header fields.
+// maxPageBytes limits a page's HTML and CSS together, in bytes before compression. The initial
+// window of a TCP connection is ten segments (RFC 6928), some 14,600 bytes on Ethernet; the
+// rest is for the header fields.
 const maxPageBytes = 14_000
 
 // ErrPageTooBig says that a catalogue's text makes a page larger than MaxPage.
 var ErrPageTooBig = errors.New("the page is too big")
 
-// checkPageSizes renders each kind of page of each product in each state that the catalogue and
-// the order book may bring, with the longest announcement, and the form full of mistakes,
-// so that a shop which starts has pages that fit.
+// checkPageSizes renders each kind of page of each product in each state that the catalogue
+// and the order book can bring, with the longest announcement, and each form with all its
+// problems. So every page of a shop that has started fits.
 func (s *Shop) checkPageSizes() error {
-	for _, c := range s.snapshotsToCheck() {
+	for _, snap := range s.snapshotsToCheck() {
 		for _, a := range s.addressesToCheck() {
-			if err := s.checkPageSize(a.path(), func() ([]byte, error) { return s.renderPage(a, c) }); err != nil {
+			if err := s.checkPageSize(a.path(), func() ([]byte, error) { return s.renderPage(a, snap) }); err != nil {
 				return err
 			}
 		}
-		for i := range c.sales {
-			if o := &c.sales[i]; o.FormKind != "" {
-				err := s.checkPageSize("a form full of mistakes on "+o.OrderPath, func() ([]byte, error) { return s.renderOrder(c, o, formWithAllProblems(o)) })
+		for i := range snap.sales {
+			if sale := &snap.sales[i]; sale.FormKind != "" {
+				err := s.checkPageSize("the form with all its problems on "+sale.OrderPath, func() ([]byte, error) { return s.renderOrder(snap, sale, formWithAllProblems(sale)) })
 				if err != nil {
 					return err
 				}
@@ -40,19 +40,20 @@ func (s *Shop) checkPageSizes() error {
 	return nil
 }
 
-func (s *Shop) checkPageSize(what string, make func() ([]byte, error)) error {
-	page, err := make()
+// checkPageSize renders one page, and fails if it is too big.
+func (s *Shop) checkPageSize(name string, render func() ([]byte, error)) error {
+	page, err := render()
 	if err != nil {
 		return err
 	}
 	if len(page) > maxPageBytes {
-		return fmt.Errorf("%w: %s would have %d bytes and at most %d fit: shorten its text or its lists in the catalogue",
-			ErrPageTooBig, what, len(page), maxPageBytes)
+		return fmt.Errorf("%w: %s would have %d bytes, and at most %d fit: shorten its text or its lists in the catalogue",
+			ErrPageTooBig, name, len(page), maxPageBytes)
 	}
 	return nil
 }
 
-// addressesToCheck are the pages to measure; of the order pages for a country the longest.
+// addressesToCheck returns the pages to render; of the order pages for a country only the longest.
 func (s *Shop) addressesToCheck() []pageAddress {
 	longest := slices.MaxFunc(s.cat.Shipping, func(a, b Shipping) int { return len(a.Name) - len(b.Name) })
 	list := []pageAddress{{page: "home"}, {page: "status"}}
@@ -70,8 +71,8 @@ func (s *Shop) addressesToCheck() []pageAddress {
 	return list
 }
 
-// snapshotsToCheck are moments before and after all that the catalogue has in store and, with an
-// order book, every state that this may put the sales in.
+// snapshotsToCheck returns snapshots before and after everything that the catalogue has
+// planned and, with an order book, in every state of the sales.
 func (s *Shop) snapshotsToCheck() []*snapshot {
 	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	list := []*snapshot{s.snapshotAt(time.Time{}, nil, nil), s.snapshotAt(end, nil, nil)}
@@ -81,30 +82,30 @@ func (s *Shop) snapshotsToCheck() []*snapshot {
 	news := []orders.News{{At: end, Text: strings.Repeat("x", maxSentence)}}
 	list = append(list, s.snapshotAt(end, func(string) (orders.Sale, bool) { return orders.Sale{}, false }, news))
 	for state := orders.SaleUpcoming; state <= orders.SaleDrawn; state++ {
-		c := s.snapshotAt(end, nil, news)
-		c.hasOrderBook = true
-		for i := range c.sales {
-			o := &c.sales[i]
-			o.HasOrderBook, o.InBook, o.Waiting, o.Entries, o.Interested = true, true, maxStock, maxStock, maxStock
-			o.Opens, o.Closes = end, end
-			o.setState(state)
-			if o.Mode == orders.Ballot {
-				o.DrawPath = pageAddress{page: "draw", product: o.Product}.path()
+		snap := s.snapshotAt(end, nil, news)
+		snap.hasOrderBook = true
+		for i := range snap.sales {
+			sale := &snap.sales[i]
+			sale.HasOrderBook, sale.InBook, sale.Waiting, sale.Entries, sale.Interested = true, true, maxStock, maxStock, maxStock
+			sale.Opens, sale.Closes = end, end
+			sale.setState(state)
+			if sale.Mode == orders.Ballot {
+				sale.DrawPath = pageAddress{page: "draw", product: sale.Product}.path()
 			}
 		}
-		list = append(list, c)
+		list = append(list, snap)
 	}
 	return list
 }
 
-// formWithAllProblems is what the most patient person could get wrong.
-func formWithAllProblems(o *productSale) *formState {
-	f := &form{values: map[string]string{"country": o.book.Countries[0].Code}}
-	for _, e := range personFields() {
-		f.values[e.Name] = strings.Repeat("x", e.MaxBytes)
-		f.addProblem(e.Name, tooLongText(e.MaxBytes))
+// formWithAllProblems returns a form in which everything is wrong.
+func formWithAllProblems(sale *productSale) *formState {
+	f := &form{values: map[string]string{"country": sale.book.Countries[0].Code}}
+	for _, field := range personFields() {
+		f.values[field.Name] = strings.Repeat("x", field.MaxBytes)
+		f.addProblem(field.Name, tooLongText(field.MaxBytes))
 	}
 	f.addProblem("country", countryProblem)
-	f.addProblem("quantity", quantityProblem(o.PerPerson))
-	return &formState{form: f, kind: o.FormKind, alert: alertForProblems(f)}
+	f.addProblem("quantity", quantityProblem(sale.PerPerson))
+	return &formState{form: f, kind: sale.FormKind, alert: alertForProblems(f)}
 }

@@ -49,9 +49,9 @@ func TestMistakesLoseNothing(t *testing.T) {
 		code               int
 		says               string
 	}{
-		{"no name", "name", "", 422, "Please write your name."},
-		{"only joiners", "name", "\u200d\u200d", 422, "There is nothing to read in this."},
-		{"a slip in the e-mail", "email", "ada@example,org", 422, "only the address"},
+		{"no name", "name", "", 422, "Please enter your name."},
+		{"only joiners", "name", "\u200d\u200d", 422, "This contains nothing readable."},
+		{"a typing error in the e-mail", "email", "ada@example,org", 422, "only the address"},
 		{"no country", "country", "", 422, countryProblem},
 		{"elsewhere", "country", "ZZ", 422, countryProblem},
 		{"negative", "quantity", "-5", 422, quantityProblem(1)},
@@ -361,11 +361,11 @@ func TestNoPersonInHeaders(t *testing.T) {
 	}
 }
 
-// What cannot be seen in an e-mail address is taken out, and not left to be looked for.
+// Invisible characters are removed from an e-mail address: a person could not find them.
 func TestInvisibleCharactersInAnAddress(t *testing.T) {
 	f := &form{values: map[string]string{"email": "ada\u200b@buyer.example\ufe0f"}}
 	f.checkPerson()
-	if !strings.HasPrefix(f.problemWith("email"), "There was an invisible character") || f.get("email") != "ada@buyer.example" {
+	if !strings.HasPrefix(f.problemWith("email"), "This e-mail address contained an invisible character") || f.get("email") != "ada@buyer.example" {
 		t.Errorf("%q, %q", f.problemWith("email"), f.get("email"))
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"bramble/node/orders"
 )
 
-// Options are what a shop needs besides its catalogue.
+// Options is what a shop needs besides its catalogue.
 type Options struct {
-	// Now is the clock that sales open by. nil means time.Now. All boards of a rack
-	// should agree on it to the second: that is as exact as a page is.
+	// Now is the clock by which sales open; nil means time.Now. The boards of a rack should
+	// agree on it to the second, which is the resolution of a page.
 	Now func() time.Time
-	// Orders is where forms are taken to, and whose clock sales then open by. nil means
-	// that the shop takes no orders.
+	// Orders accepts the forms, and its clock replaces Now. nil means that the shop takes no
+	// orders.
 	Orders OrderService
 }
 
@@ -30,11 +30,11 @@ type Shop struct {
 	fieldLimits map[string]int // see formLimits
 
 	mu            sync.Mutex
-	cachedVersion string                 // guarded by mu; of the scene that kept is of
-	cachedPages   map[pageAddress][]byte // guarded by mu; at most maxKept pages of that scene
+	cachedVersion string                 // guarded by mu; the snapshot version of cachedPages
+	cachedPages   map[pageAddress][]byte // guarded by mu; at most maxCachedPages
 }
 
-// New makes the shop of a catalogue, which must not be changed afterwards. The error is
+// New makes the shop of a catalogue, which must not change afterwards. The error is
 // ErrPageTooBig if the catalogue's text does not fit on a page.
 func New(cat *Catalogue, opts Options) (*Shop, error) {
 	pages, err := loadAssets()
@@ -78,16 +78,16 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	return s, nil
 }
 
-// maxCachedPages bounds the rendered pages that a shop keeps for re-use, to less than a megabyte.
-// Pages past it are made anew each time: the cache in front is the place for them.
+// maxCachedPages limits the rendered pages that a shop caches, to less than a megabyte. Further
+// pages are rendered for each request: the cache in front stores them.
 const maxCachedPages = 64
 
-// ServeHTTP answers any request at all.
+// ServeHTTP answers every request.
 func (s *Shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	// Not no-referrer: with that, browsers send "Origin: null" along with the shop's own
-	// forms (Fetch, "append a request Origin header"), as if another site had sent them.
+	// Not no-referrer: with it, browsers send "Origin: null" with the shop's own forms
+	// (Fetch, "append a request Origin header"), as if another site had sent them.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Content-Security-Policy", s.assets.contentSecurityPolicy)
 	s.routes.ServeHTTP(w, r)
@@ -110,7 +110,7 @@ func (s *Shop) serveProduct(w http.ResponseWriter, r *http.Request) {
 	s.servePage(w, r, pageAddress{page: "product", product: p}, pagePolicy(), "shop product:"+p.Slug)
 }
 
-// productFromURL is the one that the URL names; nil if there is none.
+// productFromURL returns the product that the URL names; nil if there is none.
 func (s *Shop) productFromURL(r *http.Request) *Product {
 	for i := range s.cat.Products {
 		if s.cat.Products[i].Slug == r.PathValue("slug") {
