@@ -11,7 +11,7 @@ import (
 	"bramble/node/orders"
 )
 
-// Bounds on a catalogue. Those on text are in bytes. They keep a mistaken file from
+// Limits of a catalogue; those of text are in bytes. They keep a mistaken file from
 // eating a 256 MB board; what keeps a page small is MaxPage.
 const (
 	maxCatalogueBytes  = 256 << 10 // the catalogue file
@@ -19,37 +19,37 @@ const (
 	maxCountries       = 60
 	maxAnnouncements   = 20
 	maxParagraphs      = 8
-	maxRows            = 24 // specification rows of a product
+	maxRows            = 24 // specification rows of one product
 	maxAddressLines    = 6
 	maxSlug            = 40
-	maxName            = 80 // a name, a country, a specification's name, an address line
+	maxName            = 80 // of a name, a country, a row's name, an address line
 	maxSentence        = 240
 	maxParagraph       = 1200
 	maxStock           = 10_000_000
 	maxPerPerson       = 1000
 	maxTax             = 100_00 // hundredths of a percent
 	maxFulfilmentDelay = 90 * 24 * time.Hour
-	firstYear          = 2000 // of opens and closes, as the order book bounds them
+	firstYear          = 2000 // of opens and closes, as the order book limits them
 	lastYear           = 2199
 )
 
-// defaultFulfilmentDelay is the time in which a buyer can think better of an order, unless the
-// catalogue says otherwise.
+// defaultFulfilmentDelay is the time during which a buyer can cancel an order, unless the
+// catalogue sets another.
 const defaultFulfilmentDelay = time.Hour
 
-// pictureFolder is the folder beside a catalogue file in which its pictures are.
+// pictureFolder is the folder of pictures beside a catalogue file.
 const pictureFolder = "pictures"
 
 //go:embed launch.toml art
 var builtIn embed.FS
 
-// Catalogue is all that a shop shows. It does not change after it is loaded: a shop and
-// its pages share it without a lock.
+// Catalogue is everything that a shop shows. It does not change once loaded, so that a shop
+// and its pages share it without a lock.
 type Catalogue struct {
 	Name     string // of the shop or the sale
 	Tagline  string
 	Currency string // ISO 4217; of every price in the catalogue
-	TaxNote  string // said beside every total
+	TaxNote  string // shown beside every total
 	Notice   string // small print at the foot of every page; may be empty
 	Seller   Seller
 
@@ -60,36 +60,36 @@ type Catalogue struct {
 	pictures []picture
 }
 
-// Seller is who sells, as a buyer has a right to know.
+// Seller is the legal seller, which a buyer has a right to know.
 type Seller struct {
 	Name    string
 	Address []string // lines
 	Email   string
 }
 
-// Shipping is what delivery to one country costs.
+// Shipping is the price of delivery to one country.
 type Shipping struct {
 	Country string // ISO 3166-1 alpha-2, such as "DE"
 	Name    string
 	Price   Money
-	Tax     int // on price and delivery, in hundredths of a percent: 1900 is 19 %; 0 = none is asked here
+	Tax     int // on price and delivery, in hundredths of a percent: 1900 is 19 %; 0 = the shop collects none
 }
 
-// Announcement is a sentence that every page shows from its time on, until the next one.
+// Announcement is a text that every page shows from its time on, until the next one.
 type Announcement struct {
 	Time time.Time // UTC
 	Text string
 }
 
-// Product is one thing on sale.
+// Product is one product for sale.
 type Product struct {
-	Slug        string // its place in the URL; must never change once published
+	Slug        string // its part of the URL; must never change once published
 	Name        string
 	Tagline     string
 	Description []string // paragraphs
 	Price       Money    // of one unit, before shipping and local tax
 	Stock       int
-	PerPerson   int              // how many one person may have
+	PerPerson   int              // how many units one person can have
 	Opens       time.Time        // UTC; zero = from the start
 	Closes      time.Time        // UTC; zero = never by the clock
 	Override    orders.SaleState // SaleClosed or SaleSoldOut, set by hand; zero = by clock and stock
@@ -97,33 +97,33 @@ type Product struct {
 	PictureAlt  string
 
 	Mode            orders.Mode
-	WaitingList     bool          // whether who comes too late may wait for one
-	LimitByAddress  bool          // whether PerPerson also holds for a postal address
-	FulfilmentDelay time.Duration // how long a buyer can cancel before an order is handed over
-	Draw            DrawMethod    // of a ballot: what the seed is made of
+	WaitingList     bool          // there is a waiting list once it is sold out
+	LimitByAddress  bool          // PerPerson also limits a postal address
+	FulfilmentDelay time.Duration // how long a buyer can cancel before fulfilment begins
+	Draw            DrawMethod    // of a ballot
 
 	Specification []SpecificationRow
 }
 
-// DrawMethod is what the seed of a ballot's draw is made of, beside the entries. The strings are
-// those of the catalogue's key `draw`.
+// DrawMethod says what makes the seed of a ballot's draw, besides the entries. The strings are
+// the values of the catalogue's key `draw`.
 type DrawMethod string
 
-// What a draw can be made with.
+// The methods of a draw.
 const (
-	DrawCommitment DrawMethod = "commitment" // a secret whose hash is published beforehand
-	DrawDice       DrawMethod = "dice"       // that, and dice rolled in the room and typed in
-	DrawDrand      DrawMethod = "drand"      // that, and a public drand round
+	DrawCommitment DrawMethod = "commitment" // a secret, whose hash is published beforehand
+	DrawDice       DrawMethod = "dice"       // the secret, and dice rolled in the room and typed in
+	DrawDrand      DrawMethod = "drand"      // the secret, and a round of the public beacon drand
 )
 
-// SpecificationRow is one line of a specification.
+// SpecificationRow is one row of a specification.
 type SpecificationRow struct {
 	Name  string
 	Value string
 }
 
-// Default is the catalogue in the binary: the launch of 29 February 2012. Its error can
-// only be a mistake in this source tree.
+// Default returns the built-in catalogue: the launch of 29 February 2012. An error is a
+// mistake in this source tree.
 func Default() (*Catalogue, error) {
 	const name = "launch.toml"
 	text, err := builtIn.ReadFile(name)
@@ -133,9 +133,9 @@ func Default() (*Catalogue, error) {
 	return parseCatalogue(name, text, builtInPicture)
 }
 
-// Load reads a catalogue file. Its pictures are looked for in the folder "pictures"
-// beside the file and then among those in the binary. What is wrong with the catalogue
-// is a *CatalogueError, one line long; an unreadable file is the operating system's error.
+// Load reads a catalogue file. It searches for pictures in the folder "pictures" beside the
+// file and then in the binary. A mistake in the catalogue is a *CatalogueError, one line
+// long; an unreadable file is the operating system's error.
 func Load(path string) (*Catalogue, error) {
 	text, err := readCatalogueFile(path)
 	if err != nil {

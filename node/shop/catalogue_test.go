@@ -64,9 +64,9 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{`stock = 3`, `stok = 3`, `shop.toml:22: product.stok: unknown key: the keys here are slug, name,`},
 		{`[seller]`, `[sellers]`, `shop.toml:5: sellers: unknown key: the keys here are name, tagline,`},
-		{`stock = 3`, `stock = "3"`, `shop.toml:22: product.stock: a value of the wrong type: write stock = 10000`},
-		{`stock = 3`, `stock = -1`, `shop.toml:22: product.stock: -1 is out of bounds: write`},
-		{`price = "1234.50"`, `price = 1234.5`, `shop.toml:21: product.price: a value of the wrong type: write price = "35.00"`},
+		{`stock = 3`, `stock = "3"`, `shop.toml:22: product.stock: the value has the wrong type: write stock = 10000`},
+		{`stock = 3`, `stock = -1`, `shop.toml:22: product.stock: -1 is out of range: write`},
+		{`price = "1234.50"`, `price = 1234.5`, `shop.toml:21: product.price: the value has the wrong type: write price = "35.00"`},
 		{`price = "1234.50"`, `price = "1234,50"`, `shop.toml:21: product.price: "1234,50" is not an amount in EUR: write`},
 		{`price = "1234.50"`, ``, `shop.toml:16: product.price: missing: write price = "35.00"`},
 		{`price = "5.00"`, `price = "5.0"`, `shop.toml:12: shipping.price: "5.0" is not an amount in EUR`},
@@ -76,34 +76,37 @@ func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
 		{`tagline = "A shop."`, `tagline = "` + long + `"`, `shop.toml:2: tagline: 241 bytes long`},
 		{`description = ["One."]`, "description = [\"One.\",\n\"\"]", `shop.toml:21: product.description: empty`},
 		{`description = ["One."]`, `description = []`, `shop.toml:20: product.description: missing`},
-		{`slug = "thing"`, `slug = "A thing"`, `shop.toml:17: product.slug: "A thing" cannot stand in a URL`},
+		{`slug = "thing"`, `slug = "A thing"`, `shop.toml:17: product.slug: "A thing" cannot be part of a URL`},
 		{`currency = "EUR"`, `currency = "EURO"`, `shop.toml:3: currency: "EURO" is not a currency`},
 		{`email = "s@t.example"`, `email = "nobody"`, `shop.toml:8: seller.email: not a plain e-mail address`},
 		{`stock = 3`, "stock = 3\nstate = \"open\"", `shop.toml:23: product.state: "open" cannot be set by hand`},
 		{`stock = 3`, "stock = 3\npicture = \"../x.svg\"", `shop.toml:23: product.picture: "../x.svg" is not the name of a picture`},
 		{`stock = 3`, "stock = 3\npicture = \"none.svg\"", `shop.toml:23: product.picture: "none.svg": there is no such picture`},
-		{`price = "5.00"`, "price = \"5.00\"\ntax = 19.0", `shop.toml:13: shipping.tax: a value of the wrong type: write tax = 1900 for 19 %`},
-		{`price = "5.00"`, "price = \"5.00\"\ntax = 10001", `shop.toml:13: shipping.tax: 10001 is out of bounds: write tax = 1900`},
-		{`stock = 3`, "stock = 3\nmode = \"raffle\"", `shop.toml:23: product.mode: "raffle" is not a way to sell: write mode = "first-come"`},
-		{`stock = 3`, "stock = 3\nmode = \"ballot\"", `shop.toml:16: product.closes: missing, and a ballot is drawn after it closes: write closes`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax_percent = 19.0", `shop.toml:13: shipping.tax_percent: the value has the wrong type: write tax_percent = "19", in quotes`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax_percent = \"100.01\"", `shop.toml:13: shipping.tax_percent: 100.01 % is out of range: write tax_percent = "19"`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax_percent = \"7,5\"", `shop.toml:13: shipping.tax_percent: "7,5" is not a percentage: write tax_percent = "19"`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax_percent = \"7.125\"", `shop.toml:13: shipping.tax_percent: "7.125" is not a percentage`},
+		{`price = "5.00"`, "price = \"5.00\"\ntax = 1900", `shop.toml:13: shipping.tax: unknown key: the keys here are country, name, price, tax_percent`},
+		{`stock = 3`, "stock = 3\nmode = \"raffle\"", `shop.toml:23: product.mode: "raffle" is not a mode of sale: write mode = "first-come"`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"", `shop.toml:16: product.closes: missing (a ballot is drawn after it closes): write closes`},
 		{`stock = 3`, "stock = 3\ncloses = 2030-01-02T06:30:00Z", `shop.toml:23: product.closes: the sale would close before it opens: write closes`},
 		{`stock = 3`, "stock = 3\ncloses = \"soon\"", `shop.toml:23: product.closes: not a time with its zone: write closes`},
-		{`stock = 3`, "stock = 3\nwaiting_list = \"yes\"", `shop.toml:23: product.waiting_list: a value of the wrong type: write waiting_list = true or false`},
+		{`stock = 3`, "stock = 3\nwaiting_list = \"yes\"", `shop.toml:23: product.waiting_list: the value has the wrong type: write waiting_list = true or false`},
 		{`stock = 3`, "stock = 3\nmode = \"interest\"\nwaiting_list = true", `shop.toml:24: product.waiting_list: an interest list is a waiting list already: write`},
-		{`stock = 3`, "stock = 3\nlimit_by_address = 1", `shop.toml:23: product.limit_by_address: a value of the wrong type: write`},
-		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2 days\"", `shop.toml:23: product.fulfilment_delay: "2 days" is not a time to wait: write fulfilment_delay = "24h"`},
-		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2161h\"", `shop.toml:23: product.fulfilment_delay: "2161h" is not a time to wait`},
+		{`stock = 3`, "stock = 3\nlimit_by_address = 1", `shop.toml:23: product.limit_by_address: the value has the wrong type: write`},
+		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2 days\"", `shop.toml:23: product.fulfilment_delay: "2 days" is not a delay: write fulfilment_delay = "24h"`},
+		{`stock = 3`, "stock = 3\nfulfilment_delay = \"2161h\"", `shop.toml:23: product.fulfilment_delay: "2161h" is not a delay`},
 		{`2030-01-02T07:30:00+01:00`, `1999-12-31T23:00:00Z`, `shop.toml:24: product.opens: not between the years 2000 and 2199: write opens`},
-		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\nstate = \"closed\"", `shop.toml:25: product.state: a ballot goes by its hours: write state`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\nstate = \"closed\"", `shop.toml:25: product.state: a ballot goes by opens and closes: write state`},
 		{`stock = 3`, "stock = 3\ndraw = \"dice\"", `shop.toml:23: product.draw: only a ballot has a draw: write draw`},
-		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\ndraw = \"coin\"", `shop.toml:25: product.draw: "coin" is not a draw that there is: write draw`},
-		{"stock = 3\nlimit_per_person = 2\nopens = 2030-01-02T07:30:00+01:00", "stock = 3\nlimit_per_person = 2\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z", `shop.toml:16: product.opens: missing, and a ballot's commitment is published before it opens: write opens`},
+		{`stock = 3`, "stock = 3\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z\ndraw = \"coin\"", `shop.toml:25: product.draw: "coin" is not a method of drawing: write draw`},
+		{"stock = 3\nlimit_per_person = 2\nopens = 2030-01-02T07:30:00+01:00", "stock = 3\nlimit_per_person = 2\nmode = \"ballot\"\ncloses = 2031-01-01T00:00:00Z", `shop.toml:16: product.opens: missing (a ballot's commitment is published before it opens): write opens`},
 		{`stock = 3`, `stock = `, `shop.toml:22: `},
 		{`stock = 3`, `stock = 99999999999999999999`, `shop.toml:22: product.stock`},
-		{`stock = 3`, `stock = 3.5`, `shop.toml:22: product.stock: a value of the wrong type`},
+		{`stock = 3`, `stock = 3.5`, `shop.toml:22: product.stock: the value has the wrong type`},
 		{`stock = 3`, "stock = 3\nstock = 4", `shop.toml:23: `},
-		{`description = ["One."]`, "description = [\n1]", `shop.toml:21: product.description: a value of the wrong type`},
-		{`description = ["One."]`, `description = "One."`, `shop.toml:20: product.description: a value of the wrong type`},
+		{`description = ["One."]`, "description = [\n1]", `shop.toml:21: product.description: the value has the wrong type`},
+		{`description = ["One."]`, `description = "One."`, `shop.toml:20: product.description: the value has the wrong type`},
 		{`name = "Thing"`, `name = {a = 1}`, `shop.toml:18: product.name`},
 		{`[seller]`, `[[seller]]`, `shop.toml:5: seller`},
 	} {
@@ -130,7 +133,7 @@ func TestHowAProductIsSold(t *testing.T) {
 	if o := cat.Offers()[0]; o.Mode != orders.FirstCome || !o.LimitByAddress || o.WaitingList || o.FulfilmentDelay != defaultFulfilmentDelay || !o.Closes.IsZero() || o.PublicKind != draw.None {
 		t.Errorf("with nothing said: %+v", o)
 	}
-	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax = 1900", 1) +
+	text := strings.Replace(small, "price = \"5.00\"", "price = \"5.00\"\ntax_percent = \"19\"", 1) +
 		"closes = 2030-01-03T00:00:00Z\nmode = \"ballot\"\nwaiting_list = true\nlimit_by_address = false\nfulfilment_delay = \"36h\"\ndraw = \"drand\"\n"
 	if cat, err = parseCatalogue("f", []byte(text), noPicture); err != nil {
 		t.Fatal(err)
@@ -162,11 +165,11 @@ func TestHowAProductIsSold(t *testing.T) {
 
 func TestTwoOfOneAreRefused(t *testing.T) {
 	country := "[[shipping]]\ncountry = \"DE\"\nname = \"Again\"\nprice = \"1.00\"\n"
-	if _, err := parseCatalogue("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE is there twice") {
+	if _, err := parseCatalogue("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE appears twice") {
 		t.Errorf("got %v", err)
 	}
 	product := small[strings.Index(small, "[[product]]"):]
-	if _, err := parseCatalogue("f", []byte(small+product), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: product.slug: thing is there twice") {
+	if _, err := parseCatalogue("f", []byte(small+product), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: product.slug: thing appears twice") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -247,4 +250,19 @@ func FuzzCatalogue(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestPercent(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "19": 1900, "7.7": 770, "7.75": 775, "100": 10000, "100.00": 10000, "08.10": 810} {
+		c := &checker{}
+		if got := c.checkPercent("tax_percent", text); got != want || c.err != nil {
+			t.Errorf("%s: %d, %v; want %d", text, got, c.err, want)
+		}
+	}
+	for _, text := range []string{"", ".", "1.", ".5", "-1", "+1", "1e1", "19 %", "100.01", "1000", "99999999999999999999"} {
+		c := &checker{}
+		if got := c.checkPercent("tax_percent", text); c.err == nil {
+			t.Errorf("%q: %d, want an error", text, got)
+		}
+	}
 }

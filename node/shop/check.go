@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -12,8 +13,8 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// checker turns the raw file into a catalogue. Its first complaint stands and the rest of
-// the work goes on harmlessly, so that the rules below read as a plain list.
+// checker turns the raw file into a catalogue. It reports the first mistake and carries on
+// harmlessly after it, so that the rules below read as a plain list.
 type checker struct {
 	file        string
 	lines       tomlfile.Lines
@@ -21,6 +22,7 @@ type checker struct {
 	err         *CatalogueError
 }
 
+// checkCatalogue returns the catalogue of a raw file, or the first mistake in it.
 func checkCatalogue(file string, lines tomlfile.Lines, raw *rawCatalogue, find pictureFinder) (*Catalogue, error) {
 	c := &checker{file: file, lines: lines, findPicture: find}
 	cat := &Catalogue{
@@ -30,7 +32,7 @@ func checkCatalogue(file string, lines tomlfile.Lines, raw *rawCatalogue, find p
 		TaxNote:  c.checkText("tax_note", raw.TaxNote, maxSentence),
 	}
 	if _, _, ok := currencyForm(cat.Currency); !ok {
-		c.fail("currency", fmt.Sprintf("%q is not a currency that the shop knows", clipPrintable(cat.Currency)))
+		c.addError("currency", fmt.Sprintf("%q is not a currency that the shop knows", clipPrintable(cat.Currency)))
 	}
 	if raw.Notice != nil {
 		cat.Notice = c.checkText("notice", raw.Notice, maxSentence)
@@ -50,6 +52,7 @@ func checkCatalogue(file string, lines tomlfile.Lines, raw *rawCatalogue, find p
 	return cat, nil
 }
 
+// countPresent returns 1 if the key is there, else 0.
 func countPresent(s *string) int {
 	if s == nil {
 		return 0
@@ -57,8 +60,8 @@ func countPresent(s *string) int {
 	return 1
 }
 
-// fail records the first complaint. path has indices: "product.1.price".
-func (c *checker) fail(path, problem string) {
+// addError records a mistake, unless there is one already. path has indices: "product.1.price".
+func (c *checker) addError(path, problem string) {
 	if c.err == nil {
 		key := withoutIndexes(path)
 		c.err = &CatalogueError{File: c.file, Line: c.lines.Nearest(path), Key: key, Problem: problem, Cure: cure(key)}
@@ -67,105 +70,123 @@ func (c *checker) fail(path, problem string) {
 
 func (c *checker) requireOne(path string, n int) {
 	if n == 0 {
-		c.fail(path, "missing")
+		c.addError(path, "missing")
 	}
 }
 
-// limitList complains about a list that is too long, and cuts it, so that what follows
-// stays cheap however long it is.
+// limitList rejects a list that is too long and cuts it, so that further checks stay cheap.
 func limitList[T any](c *checker, path string, list []T, most int) []T {
 	if len(list) > most {
-		c.fail(path, fmt.Sprintf("there are %d", len(list)))
+		c.addError(path, fmt.Sprintf("there are %d", len(list)))
 		return list[:most]
 	}
 	return list
 }
 
-// checkText is a line of text: there, not blank, not too long, nothing unprintable.
+// checkText returns a line of text: present, not blank, not too long, all printable.
 func (c *checker) checkText(path string, s *string, most int) string {
 	switch {
 	case s == nil:
-		c.fail(path, "missing")
+		c.addError(path, "missing")
 		return ""
 	case strings.TrimSpace(*s) == "":
-		c.fail(path, "empty")
+		c.addError(path, "empty")
 	case len(*s) > most:
-		c.fail(path, fmt.Sprintf("%d bytes long, and at most %d fit", len(*s), most))
+		c.addError(path, fmt.Sprintf("%d bytes long, and at most %d are allowed", len(*s), most))
 	case strings.ContainsFunc(*s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }):
-		c.fail(path, "there is a line break or another control character in it")
+		c.addError(path, "it contains a line break or another control character")
 	}
 	return strings.TrimSpace(*s)
 }
 
+// checkTexts returns a list of at least one line of text.
 func (c *checker) checkTexts(path string, list []string, most, long int) []string {
 	c.requireOne(path, len(list))
 	list = limitList(c, path, list, most)
 	var out []string
 	for i := range list {
-		// The cure is that of the list: an element has no key of its own.
+		// The remedy is that of the list: an element has no key of its own.
 		out = append(out, c.checkText(fmt.Sprintf("%s.%d", path, i), &list[i], long))
 	}
 	return out
 }
 
-// checkSellerEmail asks only for what a mailto: link needs; whether mail arrives no rule can say.
+// checkSellerEmail requires only what a mailto: link needs: no rule can tell whether mail arrives.
 func (c *checker) checkSellerEmail(path string, s *string) string {
 	e := c.checkText(path, s, maxName)
 	name, host, ok := strings.Cut(e, "@")
 	if !ok || name == "" || host == "" || strings.ContainsAny(e, " <>\"?&#%/:") {
-		c.fail(path, "not a plain e-mail address")
+		c.addError(path, "not a plain e-mail address")
 	}
 	return e
 }
 
+// checkMoney returns an amount.
 func (c *checker) checkMoney(path string, s *string, currency string) Money {
 	if s == nil {
-		c.fail(path, "missing")
+		c.addError(path, "missing")
 		return Money{}
 	}
 	m, err := parseMoney(*s, currency)
 	if errors.Is(err, errAmount) {
-		c.fail(path, fmt.Sprintf("%q is not an amount in %s", clipPrintable(*s), currency))
+		c.addError(path, fmt.Sprintf("%q is not an amount in %s", clipPrintable(*s), currency))
 	}
 	return m
 }
 
+// checkNumber returns a number between two limits.
 func (c *checker) checkNumber(path string, n *int64, least, most int64) int {
 	if n == nil {
-		c.fail(path, "missing")
+		c.addError(path, "missing")
 		return 0
 	}
 	if *n < least || *n > most {
-		c.fail(path, fmt.Sprintf("%d is out of bounds", *n))
+		c.addError(path, fmt.Sprintf("%d is out of range", *n))
 		return 0
 	}
 	return int(*n)
 }
 
-// checkTime wants a time with its zone: the sale of 2012 opened at 06:00, and half the crowd
-// did not know 06:00 of what.
+// checkPercent returns a percentage in hundredths of a percent: 1900 for "19" or "19.00".
+func (c *checker) checkPercent(path, text string) int {
+	whole, fraction, dotted := strings.Cut(text, ".")
+	if whole == "" || !allDigits(whole+fraction) || dotted && (fraction == "" || len(fraction) > 2) || len(whole) > 3 {
+		c.addError(path, fmt.Sprintf("%q is not a percentage", clipPrintable(text)))
+		return 0
+	}
+	n, err := strconv.Atoi(whole + (fraction + "00")[:2])
+	if err != nil || n > maxTax {
+		c.addError(path, fmt.Sprintf("%s %% is out of range", text))
+		return 0
+	}
+	return n
+}
+
+// checkTime returns a time that states its zone: the sale of 2012 opened at 06:00, and half
+// the crowd did not know in which zone.
 func (c *checker) checkTime(path string, v any) time.Time {
 	t, ok := v.(time.Time)
 	switch {
 	case v == nil:
-		c.fail(path, "missing")
+		c.addError(path, "missing")
 	case !ok:
-		c.fail(path, "not a time with its zone")
+		c.addError(path, "not a time with its zone")
 	case t.Nanosecond() != 0 || t.Year() < 1970 || t.UTC().Year() > 9999:
-		c.fail(path, "not a whole second after 1970")
+		c.addError(path, "not a whole second after 1970")
 	}
 	return t.UTC()
 }
 
-// checkSaleTime is a moment that the order book takes for one of a sale.
+// checkSaleTime returns a time that the order book accepts for a sale.
 func (c *checker) checkSaleTime(path string, v any) time.Time {
 	t := c.checkTime(path, v)
 	if t.Year() < firstYear || t.Year() > lastYear {
-		c.fail(path, fmt.Sprintf("not between the years %d and %d", firstYear, lastYear))
+		c.addError(path, fmt.Sprintf("not between the years %d and %d", firstYear, lastYear))
 	}
 	return t
 }
 
+// checkShipping adds the countries that the shop delivers to.
 func (c *checker) checkShipping(cat *Catalogue, raw []rawShipping) {
 	c.requireOne("shipping", len(raw))
 	raw = limitList(c, "shipping", raw, maxCountries)
@@ -176,20 +197,20 @@ func (c *checker) checkShipping(cat *Catalogue, raw []rawShipping) {
 			Name:    c.checkText(at+"name", r.Name, maxName),
 			Price:   c.checkMoney(at+"price", r.Price, cat.Currency),
 		}
-		if r.Tax != nil {
-			s.Tax = c.checkNumber(at+"tax", r.Tax, 0, maxTax)
+		if r.TaxPercent != nil {
+			s.Tax = c.checkPercent(at+"tax_percent", *r.TaxPercent)
 		}
 		if len(s.Country) != 2 || strings.Trim(s.Country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-			c.fail(at+"country", fmt.Sprintf("%q is not a country code", clipPrintable(s.Country)))
+			c.addError(at+"country", fmt.Sprintf("%q is not a country code", clipPrintable(s.Country)))
 		}
 		if cat.shippingTo(s.Country) != nil {
-			c.fail(at+"country", s.Country+" is there twice")
+			c.addError(at+"country", s.Country+" appears twice")
 		}
 		cat.Shipping = append(cat.Shipping, s)
 	}
 }
 
-// shippingTo finds a country by its code; nil if the shop does not ship there.
+// shippingTo returns a country by its code; nil if the shop does not deliver there.
 func (c *Catalogue) shippingTo(country string) *Shipping {
 	i := slices.IndexFunc(c.Shipping, func(s Shipping) bool { return s.Country == country })
 	if i < 0 {
@@ -198,6 +219,7 @@ func (c *Catalogue) shippingTo(country string) *Shipping {
 	return &c.Shipping[i]
 }
 
+// checkAnnouncements adds the announcements, oldest first.
 func (c *checker) checkAnnouncements(cat *Catalogue, raw []rawAnnouncement) {
 	raw = limitList(c, "announcement", raw, maxAnnouncements)
 	for i, r := range raw {
@@ -210,18 +232,20 @@ func (c *checker) checkAnnouncements(cat *Catalogue, raw []rawAnnouncement) {
 	slices.SortStableFunc(cat.Announcements, func(a, b Announcement) int { return a.Time.Compare(b.Time) })
 }
 
+// checkProducts adds the products.
 func (c *checker) checkProducts(cat *Catalogue, raw []rawProduct) {
 	c.requireOne("product", len(raw))
 	raw = limitList(c, "product", raw, maxProducts)
 	for i := range raw {
 		p := c.checkProduct(fmt.Sprintf("product.%d.", i), cat, &raw[i])
 		if slices.ContainsFunc(cat.Products, func(q Product) bool { return q.Slug == p.Slug }) {
-			c.fail(fmt.Sprintf("product.%d.slug", i), clipPrintable(p.Slug)+" is there twice")
+			c.addError(fmt.Sprintf("product.%d.slug", i), clipPrintable(p.Slug)+" appears twice")
 		}
 		cat.Products = append(cat.Products, p)
 	}
 }
 
+// checkProduct returns one product.
 func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product {
 	p := Product{
 		Slug:        c.checkSlug(at+"slug", r.Slug),
@@ -239,10 +263,10 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 	if r.State != nil {
 		p.Override, _ = orders.ParseSaleState(*r.State)
 		if p.Override != orders.SaleClosed && p.Override != orders.SaleSoldOut {
-			c.fail(at+"state", fmt.Sprintf("%q cannot be set by hand", clipPrintable(*r.State)))
+			c.addError(at+"state", fmt.Sprintf("%q cannot be set by hand", clipPrintable(*r.State)))
 		}
 		if p.Mode == orders.Ballot {
-			c.fail(at+"state", "a ballot goes by its hours")
+			c.addError(at+"state", "a ballot goes by opens and closes")
 		}
 	}
 	if r.Picture != nil {
@@ -259,30 +283,30 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 	return p
 }
 
-// checkSaleTerms are how the product is sold.
+// checkSaleTerms sets how the product is sold.
 func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	p.Mode, p.LimitByAddress, p.FulfilmentDelay = orders.FirstCome, true, defaultFulfilmentDelay
 	if r.Mode != nil {
 		var known bool
 		if p.Mode, known = orders.ParseMode(*r.Mode); !known {
-			c.fail(at+"mode", fmt.Sprintf("%q is not a way to sell", clipPrintable(*r.Mode)))
+			c.addError(at+"mode", fmt.Sprintf("%q is not a mode of sale", clipPrintable(*r.Mode)))
 		}
 	}
 	if r.Closes != nil {
 		p.Closes = c.checkSaleTime(at+"closes", r.Closes)
 		if !p.Closes.After(p.Opens) {
-			c.fail(at+"closes", "the sale would close before it opens")
+			c.addError(at+"closes", "the sale would close before it opens")
 		}
 	} else if p.Mode == orders.Ballot {
-		c.fail(at+"closes", "missing, and a ballot is drawn after it closes")
+		c.addError(at+"closes", "missing (a ballot is drawn after it closes)")
 	}
 	if r.Opens == nil && p.Mode == orders.Ballot {
-		c.fail(at+"opens", "missing, and a ballot's commitment is published before it opens")
+		c.addError(at+"opens", "missing (a ballot's commitment is published before it opens)")
 	}
 	if r.WaitingList != nil {
 		p.WaitingList = *r.WaitingList
 		if p.WaitingList && p.Mode == orders.Interest {
-			c.fail(at+"waiting_list", "an interest list is a waiting list already")
+			c.addError(at+"waiting_list", "an interest list is a waiting list already")
 		}
 	}
 	if r.LimitByAddress != nil {
@@ -291,7 +315,7 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	if r.FulfilmentDelay != nil {
 		d, err := time.ParseDuration(*r.FulfilmentDelay)
 		if err != nil || d < 0 || d > maxFulfilmentDelay || d%time.Second != 0 {
-			c.fail(at+"fulfilment_delay", fmt.Sprintf("%q is not a time to wait", clipPrintable(*r.FulfilmentDelay)))
+			c.addError(at+"fulfilment_delay", fmt.Sprintf("%q is not a delay", clipPrintable(*r.FulfilmentDelay)))
 		}
 		p.FulfilmentDelay = d
 	}
@@ -301,30 +325,32 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	if r.Draw != nil {
 		p.Draw = DrawMethod(*r.Draw)
 		if p.Mode != orders.Ballot {
-			c.fail(at+"draw", "only a ballot has a draw")
+			c.addError(at+"draw", "only a ballot has a draw")
 		}
 		if p.Draw != DrawCommitment && p.Draw != DrawDice && p.Draw != DrawDrand {
-			c.fail(at+"draw", fmt.Sprintf("%q is not a draw that there is", clipPrintable(*r.Draw)))
+			c.addError(at+"draw", fmt.Sprintf("%q is not a method of drawing", clipPrintable(*r.Draw)))
 		}
 	}
 }
 
+// checkSlug returns a slug that can stand in a URL.
 func (c *checker) checkSlug(path string, s *string) string {
 	slug := c.checkText(path, s, maxSlug)
 	if strings.Trim(slug, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || strings.Trim(slug, "-") != slug {
-		c.fail(path, fmt.Sprintf("%q cannot stand in a URL as it is", clipPrintable(slug)))
+		c.addError(path, fmt.Sprintf("%q cannot be part of a URL as it is", clipPrintable(slug)))
 	}
 	return slug
 }
 
+// checkPicture adds a picture and returns its URL path.
 func (c *checker) checkPicture(path, name string, cat *Catalogue) string {
-	if !plainName(name) || pictureType(name) == "" {
-		c.fail(path, fmt.Sprintf("%q is not the name of a picture", clipPrintable(name)))
+	if !isPlainName(name) || pictureType(name) == "" {
+		c.addError(path, fmt.Sprintf("%q is not the name of a picture", clipPrintable(name)))
 		return ""
 	}
 	url, err := cat.addPicture(name, c.findPicture)
 	if err != nil {
-		c.fail(path, fmt.Sprintf("%q: %v", name, err))
+		c.addError(path, fmt.Sprintf("%q: %v", name, err))
 	}
 	return url
 }

@@ -10,7 +10,7 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// drawData is what the page about a ballot's draw says.
+// drawData is the data of the page about a ballot's draw.
 type drawData struct {
 	Commitment string
 	Method     draw.Kind
@@ -23,24 +23,25 @@ type drawData struct {
 	Public     draw.Public
 }
 
-// newDrawData looks at a ballot. The sale says whether it is drawn, and the published file
-// gives the rest: the page says nothing that is not in one of them.
-func (s *Shop) newDrawData(o *productSale) *drawData {
-	info := o.book.Draw
-	v := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: o.Entries}
-	if o.State != orders.SaleDrawn || s.desk == nil {
-		return v
+// newDrawData returns the data of a ballot. The sale says whether it is drawn, and the rest
+// comes from the published file: the page shows nothing else.
+func (s *Shop) newDrawData(sale *productSale) *drawData {
+	info := sale.book.Draw
+	data := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: sale.Entries}
+	if sale.State != orders.SaleDrawn || s.desk == nil {
+		return data
 	}
-	if file, ok := s.desk.Draw(o.Slug); ok {
-		v.Done = true
-		v.At, v.Stock = info.At, int(file.Stock)
-		v.Entries, v.Winners = len(file.Entries), len(file.Winners)
-		v.Secret, v.Public = file.Secret, file.Public
+	if file, ok := s.desk.Draw(sale.Slug); ok {
+		data.Done = true
+		data.At, data.Stock = info.At, int(file.Stock)
+		data.Entries, data.Winners = len(file.Entries), len(file.Winners)
+		data.Secret, data.Public = file.Secret, file.Public
 	}
-	return v
+	return data
 }
 
-// ballotFromURL is the ballot that the URL names; nil, with the reply sent, if there is none.
+// ballotFromURL returns the ballot that the URL names. If there is none it sends the reply
+// and returns nil.
 func (s *Shop) ballotFromURL(w http.ResponseWriter, r *http.Request) *Product {
 	if p := s.productFromURL(r); p != nil && s.takeSnapshot(s.now()).saleOf(p).DrawPath != "" {
 		return p
@@ -49,13 +50,14 @@ func (s *Shop) ballotFromURL(w http.ResponseWriter, r *http.Request) *Product {
 	return nil
 }
 
+// serveDraw sends the page about a draw.
 func (s *Shop) serveDraw(w http.ResponseWriter, r *http.Request) {
 	if p := s.ballotFromURL(w, r); p != nil {
 		s.servePage(w, r, pageAddress{page: "draw", product: p}, pagePolicy(), "shop product:"+p.Slug)
 	}
 }
 
-// serveDrawJSON gives the file that `bramble draw verify` reads.
+// serveDrawJSON sends the file that `bramble draw verify` reads.
 func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	p := s.ballotFromURL(w, r)
 	if p == nil || !s.requireCanonicalURL(w, r, pageAddress{page: "draw", product: p}.path()+".json") {
@@ -65,7 +67,7 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
 			Title:    "Nothing has been drawn yet",
-			Text:     "The file will be at this address when the draw is done.",
+			Text:     "The file will be at this address after the draw.",
 			LinkPath: pageAddress{page: "draw", product: p}.path(),
 			LinkText: "About the draw",
 		})
@@ -81,12 +83,12 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	sendContent(w, r, "application/json", append(body, '\n'))
 }
 
-// drawProgress says what the draw of a ballot that is over waits for.
-func drawProgress(o *productSale) string {
-	if o.book.Draw.Public != (draw.Public{}) {
+// drawProgress says what the draw of a closed ballot is waiting for.
+func drawProgress(sale *productSale) string {
+	if sale.book.Draw.Public != (draw.Public{}) {
 		return "The draw is under way"
 	}
-	switch o.book.Draw.PublicKind {
+	switch sale.book.Draw.PublicKind {
 	case draw.Dice:
 		return "The draw is waiting for the dice"
 	case draw.Drand:
@@ -95,5 +97,7 @@ func drawProgress(o *productSale) string {
 	return "The draw is under way"
 }
 
-// DrawProgress is the same within a sentence.
-func (o *productSale) DrawProgress() string { return strings.Replace(drawProgress(o), "The", "the", 1) }
+// DrawProgress returns the same for the middle of a sentence.
+func (sale *productSale) DrawProgress() string {
+	return strings.Replace(drawProgress(sale), "The", "the", 1)
+}

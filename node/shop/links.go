@@ -2,13 +2,13 @@ package shop
 
 import "bramble/node/orders"
 
-// ReceiptPath is where a paper's receipt is, on every board: the reference, which
-// people read to each other, and the token that nobody can guess (see Desk.Sign).
+// ReceiptPath returns the path of an order's receipt, the same on every board: the reference,
+// which people can read out, and a token that nobody can guess (see OrderService.Sign).
 func ReceiptPath(id orders.ID, token string) string {
 	return "/r/" + id.String() + "/" + token
 }
 
-// Title is a product's name for people, or its slug if the catalogue does not have it.
+// Title returns a product's name for people, or its slug if it is not in the catalogue.
 func (c *Catalogue) Title(slug string) string {
 	for i := range c.Products {
 		if c.Products[i].Slug == slug {

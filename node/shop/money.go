@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// maxMinor bounds one amount, in minor units. The sum of two amounts, and an amount
-// times any limit per person, stay far inside an int64.
+// maxMinor limits one amount, in minor units. The sum of two amounts, and an amount times
+// any limit per person, are far below the limits of an int64.
 const maxMinor = 100_000_000_000
 
-// Money is an amount in whole minor units (cents, pence; yen, which have none). There is
-// no floating-point number anywhere near it.
+// Money is an amount in whole minor units (cents, pence; yen, which has none). It never
+// becomes a floating-point number.
 type Money struct {
 	Minor    int64  // 0 to MaxMinor as parsed; a sum may be twice that
 	Currency string // ISO 4217 code, such as "USD"
 }
 
-// currencyForm tells how amounts of a currency are written: the sign before the number,
-// and how many digits the minor unit has (ISO 4217). ok is false for a currency that the
-// shop does not know, because a guessed number of digits is a price a hundred times off.
+// currencyForm returns how amounts of a currency are written: the sign before the number,
+// and the digits of the minor unit (ISO 4217). ok is false for a currency that the shop does
+// not know: a wrong guess of the digits is a price a hundred times off.
 func currencyForm(code string) (sign string, digits int, ok bool) {
 	switch code {
 	case "USD":
@@ -51,10 +51,10 @@ func currencyForm(code string) (sign string, digits int, ok bool) {
 	return "", 0, false
 }
 
-// errCurrency says that a currency code is not one that the shop can write.
+// errCurrency means that the shop does not know a currency code.
 var errCurrency = errors.New("not a currency that the shop knows")
 
-// errAmount says that a text is not an amount of its currency.
+// errAmount means that a text is not an amount of its currency.
 var errAmount = errors.New("not an amount")
 
 // parseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
@@ -82,16 +82,17 @@ func parseMoney(amount, currency string) (Money, error) {
 	return Money{Minor: minor, Currency: currency}, nil
 }
 
+// allDigits reports whether s has nothing but digits.
 func allDigits(s string) bool {
 	return strings.Trim(s, "0123456789") == ""
 }
 
-// Plus adds an amount in the same currency; the catalogue has only one.
+// Plus adds an amount in the same currency; a catalogue has only one.
 func (m Money) Plus(n Money) Money {
 	return Money{Minor: m.Minor + n.Minor, Currency: m.Currency}
 }
 
-// Amount is the plain decimal, such as "1234.50": what ParseMoney reads.
+// Amount returns the plain decimal, such as "1234.50", which parseMoney reads.
 func (m Money) Amount() string {
 	_, digits, _ := currencyForm(m.Currency)
 	s := strconv.FormatInt(m.Minor, 10)
@@ -104,7 +105,7 @@ func (m Money) Amount() string {
 	return s[:len(s)-digits] + "." + s[len(s)-digits:]
 }
 
-// String is the amount for people, such as "US$1,234.50".
+// String returns the amount for people, such as "US$1,234.50".
 func (m Money) String() string {
 	sign, _, _ := currencyForm(m.Currency)
 	whole, fraction, dotted := strings.Cut(m.Amount(), ".")
@@ -115,7 +116,7 @@ func (m Money) String() string {
 	return sign + whole
 }
 
-// groupDigits puts a comma between each three digits.
+// groupDigits puts a comma before each group of three digits.
 func groupDigits(digits string) string {
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

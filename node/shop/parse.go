@@ -13,7 +13,7 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// CatalogueError is one thing wrong in a catalogue file, and its cure.
+// CatalogueError is a mistake in a catalogue file, with its remedy.
 type CatalogueError struct {
 	File    string
 	Line    int    // counted from 1
@@ -22,7 +22,7 @@ type CatalogueError struct {
 	Cure    string // what to write instead
 }
 
-// Error is one line: file, line, key, problem, cure.
+// Error returns one line: file, line, key, problem, remedy.
 func (e *CatalogueError) Error() string {
 	s := e.File + ":" + strconv.Itoa(e.Line) + ": "
 	if e.Key != "" {
@@ -31,8 +31,8 @@ func (e *CatalogueError) Error() string {
 	return s + e.Problem + ": " + e.Cure
 }
 
-// The shape of the file. A pointer tells a missing key from an empty one, and a time is
-// of any type so that "06:00 of which zone?" gets an answer better than the local zone.
+// The shape of the file. A pointer distinguishes a missing key from an empty one. A time has
+// any type, so that one without a zone is an error and not a time in the local zone.
 type (
 	rawCatalogue struct {
 		Name         *string           `toml:"name"`
@@ -51,10 +51,10 @@ type (
 		Email   *string  `toml:"email"`
 	}
 	rawShipping struct {
-		Country *string `toml:"country"`
-		Name    *string `toml:"name"`
-		Price   *string `toml:"price"`
-		Tax     *int64  `toml:"tax"`
+		Country    *string `toml:"country"`
+		Name       *string `toml:"name"`
+		Price      *string `toml:"price"`
+		TaxPercent *string `toml:"tax_percent"`
 	}
 	rawAnnouncement struct {
 		Time any     `toml:"time"`
@@ -115,8 +115,8 @@ func cure(key string) string {
 		return `write name = "Germany"`
 	case "shipping.price":
 		return `write price = "8.00", in quotes, "0.00" if delivery is free`
-	case "shipping.tax":
-		return "write tax = 1900 for 19 %, in hundredths of a percent of price and delivery together, from 0 to " + strconv.Itoa(maxTax) + ", or leave the line out"
+	case "shipping.tax_percent":
+		return `write tax_percent = "19", in quotes, in percent of price and delivery together, with up to two decimals ("7.75"), from 0 to 100, or leave the line out`
 	case "announcement":
 		return "write an [[announcement]] table with time and text for each, " + atMost(maxAnnouncements)
 	case "announcement.time":
@@ -157,7 +157,7 @@ func cure(key string) string {
 		return fmt.Sprintf(`write picture = "model-b.svg": a .svg, .png, .jpg, .webp or .avif of up to %d KB, small letters, in the folder %q beside the catalogue`,
 			maxPictureBytes>>10, pictureFolder)
 	case "product.picture_alt":
-		return `write picture_alt = "What the picture shows, for who cannot see it."`
+		return `write picture_alt = "What the picture shows, for people who cannot see it."`
 	case "product.specification":
 		return "write a [[product.specification]] table with name and value for each row, " + atMost(maxRows)
 	case "product.specification.name":
@@ -168,9 +168,10 @@ func cure(key string) string {
 	return "see the built-in catalogue for an example"
 }
 
+// atMost says how many elements a list can have.
 func atMost(n int) string { return "at most " + strconv.Itoa(n) }
 
-// knownKeys lists the keys of a table, for who wrote one that is not there.
+// knownKeys lists the keys of a table, for the error about an unknown one.
 func knownKeys(table string) string {
 	switch table {
 	case "":
@@ -178,7 +179,7 @@ func knownKeys(table string) string {
 	case "seller":
 		return "name, address, email"
 	case "shipping":
-		return "country, name, price, tax"
+		return "country, name, price, tax_percent"
 	case "announcement":
 		return "time, text"
 	case "product":
@@ -189,7 +190,7 @@ func knownKeys(table string) string {
 	return "nothing"
 }
 
-// parseCatalogue reads a catalogue. file is only for the errors; find gives it its pictures.
+// parseCatalogue reads a catalogue. file appears in errors only; find finds its pictures.
 func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, error) {
 	var raw rawCatalogue
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
@@ -199,7 +200,7 @@ func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, e
 	return checkCatalogue(file, tomlfile.Index(text), &raw, find)
 }
 
-// explainTOMLError turns the decoder's error into ours.
+// explainTOMLError turns the decoder's error into a CatalogueError.
 func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Cure: "correct the TOML of this line: text in quotes, each key once"}
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
@@ -220,18 +221,18 @@ func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	if syntax.Remedy != "" {
 		e.Cure = syntax.Remedy
 	}
-	// The decoder gives the whole key of a value of the wrong type. For bad syntax and
-	// for a key that is there twice its own words say it better.
+	// For a value of the wrong type the decoder returns the whole key. For bad syntax and
+	// for a duplicate key its own text is better.
 	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); cure(key) != cure("") {
 		e.Key = clipPrintable(key)
-		e.Problem = "a value of the wrong type"
+		e.Problem = "the value has the wrong type"
 		e.Cure = cure(key)
 		return e
 	}
 	return e
 }
 
-// knownTable is the innermost table of ours that an unknown key stands in.
+// knownTable returns the innermost known table around an unknown key.
 func knownTable(key []string) string {
 	for n := len(key) - 1; n > 0; n-- {
 		if table := strings.ToLower(strings.Join(key[:n], ".")); knownKeys(table) != knownKeys("-") {
@@ -241,7 +242,7 @@ func knownTable(key []string) string {
 	return ""
 }
 
-// clipPrintable keeps what a stranger wrote on one line of bounded length.
+// clipPrintable quotes text from a file on one line of bounded length.
 func clipPrintable(s string) string {
 	q := strconv.Quote(s)
 	q = q[1 : len(q)-1]

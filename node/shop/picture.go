@@ -14,25 +14,25 @@ import (
 	"strings"
 )
 
-// Bounds on the pictures of a catalogue. They stay in memory, on a board with 256 MB.
+// Limits of a catalogue's pictures, which stay in the memory of a board with 256 MB.
 const (
 	maxPictureBytes  = 256 << 10 // bytes of one picture
 	maxPicturesBytes = 2 << 20   // bytes of all pictures of a catalogue
 )
 
-// picture is an image with the URL that its content gave it: a changed picture is
-// another URL, so a copy may be kept for ever (RFC 8246).
+// picture is an image with a URL made from its content: a changed picture has another URL,
+// so copies never expire (RFC 8246).
 type picture struct {
 	path  string // "/pictures/<hash>-<name>"
 	mime  string
 	bytes []byte
 }
 
-// pictureFinder finds a picture by the file name that the catalogue gives.
+// pictureFinder finds a picture by its file name in the catalogue.
 type pictureFinder func(name string) ([]byte, error)
 
-// pictureType is the media type by the file name's ending; "" for what is not a picture
-// that every browser shows.
+// pictureType returns the media type for a file name's extension; "" for anything that not
+// every browser shows as a picture.
 func pictureType(name string) string {
 	switch path.Ext(name) {
 	case ".svg":
@@ -49,9 +49,9 @@ func pictureType(name string) string {
 	return ""
 }
 
-// plainName says whether a file name is safe in a folder and in a URL as it stands:
-// small letters, digits, dots and dashes, not starting with a dot.
-func plainName(name string) bool {
+// isPlainName reports whether a file name is safe in a folder and in a URL: lower-case
+// letters, digits, dots and dashes, not starting with a dot.
+func isPlainName(name string) bool {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.'
 	}
@@ -59,6 +59,7 @@ func plainName(name string) bool {
 		!strings.ContainsFunc(name, func(r rune) bool { return !ok(r) })
 }
 
+// newPicture returns a picture with its URL.
 func newPicture(name string, content []byte) picture {
 	sum := sha256.Sum256(content)
 	return picture{
@@ -68,12 +69,13 @@ func newPicture(name string, content []byte) picture {
 	}
 }
 
+// builtInPicture finds a picture in the binary.
 func builtInPicture(name string) ([]byte, error) {
 	return builtIn.ReadFile("art/" + name)
 }
 
-// folderPictures finds pictures in a folder, which need not exist, and then in the
-// binary. os.Root keeps a link in the folder from leading out of it.
+// folderPictures returns a finder for a folder, which need not exist, and then the binary.
+// os.Root prevents links in the folder from leading out of it.
 func folderPictures(folder string) pictureFinder {
 	return func(name string) ([]byte, error) {
 		root, err := os.OpenRoot(folder)
@@ -100,7 +102,7 @@ func folderPictures(folder string) pictureFinder {
 	}
 }
 
-// addPicture keeps the picture once, and gives its URL path.
+// addPicture adds a picture, once, and returns its URL path.
 func (c *Catalogue) addPicture(name string, find pictureFinder) (string, error) {
 	content, err := find(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,14 +120,14 @@ func (c *Catalogue) addPicture(name string, find pictureFinder) (string, error) 
 		total += len(q.bytes)
 	}
 	if total > maxPicturesBytes {
-		return "", fmt.Errorf("the pictures together are larger than %d KB", maxPicturesBytes>>10)
+		return "", fmt.Errorf("all pictures together are larger than %d KB", maxPicturesBytes>>10)
 	}
 	c.pictures = append(c.pictures, p)
 	return p.path, nil
 }
 
-// servePicture answers for a picture. Someone else's SVG may hold a script, so the
-// policy takes it all away when the picture is opened by itself.
+// servePicture sends a picture. An SVG from elsewhere may contain a script, so the policy
+// forbids everything when the picture is opened by itself.
 func (s *Shop) servePicture(w http.ResponseWriter, r *http.Request) {
 	for _, p := range s.cat.pictures {
 		if p.path == r.URL.Path {

@@ -128,7 +128,7 @@ const maxIDAttempts = 3
 // submitOrder submits an order to the order book, under a new reference unless the form
 // brings one.
 func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answer orders.Answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, placeWait)
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	for attempt := range maxIDAttempts {
 		if !order.More || attempt > 0 {

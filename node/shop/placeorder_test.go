@@ -296,7 +296,7 @@ func TestEachStateHasItsForm(t *testing.T) {
 			t.Errorf("%s: %d, the form is for %q", name, w.Code, got)
 		}
 		st := x.Status(x.desk.now).Products[0]
-		if takes := st.Takes; st.State != c.state || (takes == nil) != (c.kind == "") || takes != nil && *takes != c.kind {
+		if form := st.Form; st.State != c.state || (form == nil) != (c.kind == "") || form != nil && *form != c.kind {
 			t.Errorf("%s: status.json says %+v", name, st)
 		}
 		if c.kind == "" {

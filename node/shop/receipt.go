@@ -248,7 +248,7 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), paperWait)
+	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
 	order, position, err := s.desk.Order(ctx, id)
 	switch {
@@ -309,7 +309,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 
 // cancelOrder cancels an order and leads back to its receipt, or says why it was not cancelled.
 func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOrder) {
-	ctx, cancel := context.WithTimeout(r.Context(), placeWait)
+	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
 	defer cancel()
 	err := s.desk.CancelOrder(ctx, order.ID)
 	if err == nil || errors.Is(err, orders.ErrNoOrder) {
@@ -353,8 +353,8 @@ type Receipt struct {
 	Position  *int           `json:"position"` // in the queue, from 1; null = not in one
 	Made      string         `json:"made"`     // RFC 3339, UTC, like all times
 	Changed   string         `json:"changed"`
-	Until     *string        `json:"until"` // end of the invitation
-	For       *ReceiptPerson `json:"for"`   // null if erased
+	Until     *string        `json:"until"`  // end of the invitation
+	Person    *ReceiptPerson `json:"person"` // null if erased
 }
 
 // ReceiptParts are the parts of a total, in minor units.
@@ -398,7 +398,7 @@ func (s *Shop) receiptJSON(w http.ResponseWriter, r *http.Request, data *receipt
 		body.Position = &data.Position
 	}
 	if !data.Erased {
-		body.For = &ReceiptPerson{Name: order.Person.Name, Email: order.Person.Email, Line1: order.Person.Line1,
+		body.Person = &ReceiptPerson{Name: order.Person.Name, Email: order.Person.Email, Line1: order.Person.Line1,
 			Line2: order.Person.Line2, Postcode: order.Person.Postcode, City: order.Person.City, Country: order.Person.Country}
 	}
 	text, err := json.MarshalIndent(body, "", "  ")

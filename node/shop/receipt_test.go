@@ -56,7 +56,7 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 		var r Receipt
 		w := request(x.Shop, "GET", path+".json")
 		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || r.State != c.state.String() || r.Kind != c.kind.String() || r.Reference != id.String() ||
-			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.For == nil) != (c.state == orders.StateForgotten) {
+			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.Person == nil) != (c.state == orders.StateForgotten) {
 			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
 		}
 		x.desk.papers[id] = was

@@ -43,7 +43,7 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 	}
 	s := &Shop{
 		cat:         cat,
-		countries:   cat.countries(),
+		countries:   cat.orderCountries(),
 		desk:        opts.Orders,
 		now:         opts.Now,
 		assets:      pages,

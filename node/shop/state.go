@@ -8,9 +8,9 @@ import (
 	"bramble/node/orders"
 )
 
-// StateAt is the state of the product's sale at a moment, by the catalogue alone: what
-// holds as long as no order book knows better. What the catalogue says by hand goes
-// first; without stock there is nothing to open, but for who only registers interest.
+// StateAt returns the state of the product's sale by the catalogue alone, which counts until
+// the order book has the product. A state set by hand goes first. Without stock nothing
+// opens, except a list of interest.
 func (p *Product) StateAt(now time.Time) orders.SaleState {
 	switch {
 	case p.Override != 0:
@@ -27,27 +27,27 @@ func (p *Product) StateAt(now time.Time) orders.SaleState {
 	return orders.SaleInStock
 }
 
-// announcedAt is the announcements made by now, newest first: the catalogue's, by its own
-// times, and the order book's. An empty one of the order book takes all older ones off.
+// announcedAt returns the announcements made by now, newest first: the catalogue's, by their
+// own times, and the order book's. An empty one of the order book withdraws all older ones.
 func (c *Catalogue) announcedAt(now time.Time, news []orders.News) []Announcement {
-	var made []Announcement
+	var list []Announcement
 	for _, n := range news {
-		made = append(made, Announcement{Time: n.At, Text: n.Text})
+		list = append(list, Announcement{Time: n.At, Text: n.Text})
 	}
 	for _, a := range slices.Backward(c.Announcements) {
 		if !a.Time.After(now) {
-			made = append(made, a)
+			list = append(list, a)
 		}
 	}
-	slices.SortStableFunc(made, func(a, b Announcement) int { return b.Time.Compare(a.Time) })
-	if i := slices.IndexFunc(made, func(a Announcement) bool { return a.Text == "" }); i >= 0 {
-		made = made[:i]
+	slices.SortStableFunc(list, func(a, b Announcement) int { return b.Time.Compare(a.Time) })
+	if i := slices.IndexFunc(list, func(a Announcement) bool { return a.Text == "" }); i >= 0 {
+		list = list[:i]
 	}
-	return made
+	return list
 }
 
-// formatTime writes a moment for people: "06:00 UTC on 29 February 2012". Seconds are said
-// only if there are any.
+// formatTime writes a moment for people: "06:00 UTC on 29 February 2012". Seconds appear only
+// if they are not zero.
 func formatTime(t time.Time) string {
 	s := t.UTC().Format("15:04:05 UTC on 2 January 2006")
 	return strings.Replace(s, ":00 UTC", " UTC", 1)

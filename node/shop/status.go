@@ -8,12 +8,12 @@ import (
 	"bramble/node/orders"
 )
 
-// Status is the body of GET /status.json. Fields may be added; those here keep their
-// names, types and meaning. There is no "as of": the Date field of the reply says that,
-// and the same state is the same bytes on every board.
+// Status is the body of GET /status.json. New fields may be added; these keep their names,
+// types and meaning. It has no "as of", because the reply's Date field says that, and one
+// state is the same bytes on every board.
 type Status struct {
 	Shop         string              `json:"shop"`
-	TakesOrders  bool                `json:"takes_orders"` // whether this rack has an order book, and it knows a product
+	TakesOrders  bool                `json:"takes_orders"` // this rack has an order book that knows a product
 	Announcement *StatusAnnouncement `json:"announcement"` // the latest, or null
 	Products     []StatusProduct     `json:"products"`
 }
@@ -31,17 +31,17 @@ type StatusProduct struct {
 	URL         string           `json:"url"`    // path of the product's page
 	Mode        orders.Mode      `json:"mode"`   // first-come, ballot or interest
 	State       orders.SaleState `json:"state"`  // upcoming, in_stock, sold_out, closed, open, drawing, drawn or unknown
-	Takes       *string          `json:"takes"`  // what its order page takes now: order, entry, interest, waiting; null = nothing
+	Form        *string          `json:"form"`   // on its order page now: order, entry, interest or waiting; null = none
 	Opens       *string          `json:"opens"`  // RFC 3339, UTC; null = no opening moment
 	Closes      *string          `json:"closes"` // RFC 3339, UTC; null = no closing moment
-	Stock       int              `json:"stock"`  // units that are free
+	Stock       int              `json:"stock"`  // free units
 	PerPerson   int              `json:"limit_per_person"`
-	WaitingList bool             `json:"waiting_list"` // whether there is one once it is sold out
+	WaitingList bool             `json:"waiting_list"` // there is one once it is sold out
 	Waiting     int              `json:"waiting"`      // people on it
 	Interested  int              `json:"interested"`   // registrations of interest
 	Entries     int              `json:"entries"`      // in the ballot
-	Draw        *string          `json:"draw"`         // path of the page about the ballot's draw; null = none
-	Price       StatusPrice      `json:"price"`        // of one, before shipping and local tax
+	Draw        *string          `json:"draw"`         // path of the page about the draw; null = none
+	Price       StatusPrice      `json:"price"`        // of one unit, before shipping and local tax
 }
 
 // StatusPrice is an amount in /status.json, as text and as a whole number.
@@ -51,43 +51,46 @@ type StatusPrice struct {
 	Minor    int64  `json:"minor"`    // 3500
 }
 
-// Status is what /status.json says at a moment.
+// Status returns the content of /status.json at a moment.
 func (s *Shop) Status(now time.Time) Status { return s.buildStatus(s.takeSnapshot(now)) }
 
-func (s *Shop) buildStatus(c *snapshot) Status {
-	st := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
-	if len(c.announcements) > 0 {
-		st.Announcement = &StatusAnnouncement{Time: formatTimestamp(c.announcements[0].Time), Text: c.announcements[0].Text}
+// buildStatus returns the status of a snapshot.
+func (s *Shop) buildStatus(snap *snapshot) Status {
+	status := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
+	if len(snap.announcements) > 0 {
+		status.Announcement = &StatusAnnouncement{Time: formatTimestamp(snap.announcements[0].Time), Text: snap.announcements[0].Text}
 	}
-	for i := range c.sales {
-		o := &c.sales[i]
-		st.TakesOrders = st.TakesOrders || o.InBook
-		st.Products = append(st.Products, StatusProduct{
-			Slug:        o.Slug,
-			Name:        o.Name,
-			URL:         o.Path,
-			Mode:        o.Mode,
-			State:       o.State,
-			Takes:       orNull(o.FormKind),
-			Opens:       timestampOrNull(o.Opens),
-			Closes:      timestampOrNull(o.Closes),
-			Stock:       o.Stock,
-			PerPerson:   o.PerPerson,
-			WaitingList: o.HasWaitingList,
-			Waiting:     o.Waiting,
-			Interested:  o.Interested,
-			Entries:     o.Entries,
-			Draw:        orNull(o.DrawPath),
-			Price:       newStatusPrice(o.Price),
+	for i := range snap.sales {
+		sale := &snap.sales[i]
+		status.TakesOrders = status.TakesOrders || sale.InBook
+		status.Products = append(status.Products, StatusProduct{
+			Slug:        sale.Slug,
+			Name:        sale.Name,
+			URL:         sale.Path,
+			Mode:        sale.Mode,
+			State:       sale.State,
+			Form:        orNull(sale.FormKind),
+			Opens:       timestampOrNull(sale.Opens),
+			Closes:      timestampOrNull(sale.Closes),
+			Stock:       sale.Stock,
+			PerPerson:   sale.PerPerson,
+			WaitingList: sale.HasWaitingList,
+			Waiting:     sale.Waiting,
+			Interested:  sale.Interested,
+			Entries:     sale.Entries,
+			Draw:        orNull(sale.DrawPath),
+			Price:       newStatusPrice(sale.Price),
 		})
 	}
-	return st
+	return status
 }
 
+// newStatusPrice returns an amount for JSON.
 func newStatusPrice(m Money) StatusPrice {
 	return StatusPrice{Currency: m.Currency, Amount: m.Amount(), Minor: m.Minor}
 }
 
+// orNull returns s, or nil if it is empty.
 func orNull(s string) *string {
 	if s == "" {
 		return nil
@@ -95,6 +98,7 @@ func orNull(s string) *string {
 	return &s
 }
 
+// timestampOrNull returns a timestamp, or nil for the zero time.
 func timestampOrNull(t time.Time) *string {
 	if t.IsZero() {
 		return nil
@@ -102,21 +106,22 @@ func timestampOrNull(t time.Time) *string {
 	return orNull(formatTimestamp(t))
 }
 
+// serveStatusJSON sends /status.json.
 func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
 	if !s.requireCanonicalURL(w, r, "/status.json") {
 		return
 	}
-	c := s.takeSnapshot(s.now())
-	body, err := json.MarshalIndent(s.buildStatus(c), "", "  ")
+	snap := s.takeSnapshot(s.now())
+	body, err := json.MarshalIndent(s.buildStatus(snap), "", "  ")
 	if err != nil {
 		s.sendServerError(w, err)
 		return
 	}
-	t := statusPolicy()
-	if c.changesFast() {
-		t = livePolicy()
+	policy := statusPolicy()
+	if snap.changesFast() {
+		policy = livePolicy()
 	}
-	w.Header().Set("Cache-Control", t.cacheControl(c.untilChange))
+	w.Header().Set("Cache-Control", policy.cacheControl(snap.untilChange))
 	w.Header().Set("Surrogate-Key", s.surrogateKeys("shop status"))
 	sendContent(w, r, "application/json", append(body, '\n'))
 }

@@ -1,0 +1,58 @@
+package shop
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// OrderService is where the shop submits orders: the rack's order book, behind its ledger.
+// The shop calls it for each page, so everything but PlaceOrder, CancelOrder and Order must
+// answer from this board's memory, without waiting. It is safe for concurrent use.
+type OrderService interface {
+	// Sale returns a product's sale as this board knows it; false if the book does not have
+	// it (yet). The shop shows the sale's StateAt(Now()) and no other state.
+	Sale(product string) (orders.Sale, bool)
+	// News returns the announcements, newest first. One with an empty text withdraws all
+	// older ones.
+	News() []orders.News
+	// Now returns the time of the ledger's clock, the same on every board.
+	Now() time.Time
+	// PlaceOrder submits a form. A nil error comes with the order book's answer. Errors match
+	// orders.ErrNotCommitted, ErrUncertain or ErrUnavailable; any other error is treated as
+	// ErrUncertain, which is always true. It returns by the end of ctx.
+	PlaceOrder(ctx context.Context, order orders.PlaceOrder) (orders.Answer, error)
+	// CancelOrder cancels an order for its buyer. Errors: those of PlaceOrder,
+	// orders.ErrTooLate and orders.ErrNoOrder.
+	CancelOrder(ctx context.Context, id orders.ID) error
+	// Order waits, for a bounded time, until this board knows everything that any board has
+	// acknowledged, and returns the order with its position in the queue, from 1; 0 if it is
+	// in none. Errors: those of PlaceOrder, orders.ErrNoOrder, and orders.ErrStale, which
+	// comes with an order.
+	Order(ctx context.Context, id orders.ID) (orders.Order, int, error)
+	// Draw returns what is published about a finished draw; false before it.
+	Draw(product string) (draw.File, bool)
+	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every
+	// board, and impossible to guess.
+	Sign(id orders.ID) string
+	// Verify reports whether sig is what Sign returns, in constant time.
+	Verify(id orders.ID, sig string) bool
+}
+
+// How long a page waits. A failed leader is replaced within three seconds, and people press
+// the button again after about ten.
+const (
+	placeTimeout = 10 * time.Second // for PlaceOrder or CancelOrder
+	readTimeout  = 5 * time.Second  // for Order
+)
+
+// Direct reports whether a request is between the client and this board's shop alone: forms,
+// receipts and their subpages. No cache may answer or store these, and they need not go over
+// the ring, because each board has the order book.
+func (s *Shop) Direct(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/r/")
+}
