@@ -8,21 +8,21 @@ import (
 
 // A board that was shut down shows on its lamps that it is safe to unplug: not
 // before its card is at rest, and for as long as it has power.
-func TestABoardAtRestShowsItWhileItHasPower(t *testing.T) {
+func TestLampsShowSafeToUnplug(t *testing.T) {
 	t.Parallel()
 	shows, shown := make(chan int, 1), make(chan struct{})
-	b := boot(t, func(c *Config) {
-		machine := c.System.(*fakeMachine)
+	b := startInit(t, func(c *Config) {
+		machine := c.System.(*fakeSystem)
 		c.Load = func(string, string) (CardSettings, error) {
 			return CardSettings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"},
 				ShowAtRest: func(ctx context.Context) {
 					defer close(shown)
-					shows <- len(machine.did("unmount data"))
+					shows <- len(machine.commandsWith("unmount data"))
 					<-ctx.Done()
 				}}, nil
 		}
 	})
-	b.born("bramble").end <- ExitHalt
+	b.awaitStart("bramble").end <- ExitHalt
 	if unmounted := <-shows; unmounted != 1 {
 		t.Errorf("the lamps say that it is safe to unplug, and the data partition was let go %d times", unmounted)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -20,30 +21,30 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// booted is aboard running on a fake card.
-type booted struct {
+// runningInit is aboard running on a fake card.
+type runningInit struct {
 	t       *testing.T
-	machine *fakeMachine
+	system  *fakeSystem
 	paths   Paths
-	console *console
+	console *consoleRecorder
 	cancel  context.CancelFunc
 	done    chan error
 }
 
-// boot starts aboard on a card with a network card, a DHCP server and a time
+// startInit starts aboard on a card with a network card, a DHCP server and a time
 // server that answers at once.
-func boot(t *testing.T, change func(*Config)) *booted {
+func startInit(t *testing.T, change func(*Config)) *runningInit {
 	t.Helper()
-	b := &booted{t: t, machine: newFakeMachine(), paths: fakePaths(t), console: &console{}, done: make(chan error, 1)}
+	b := &runningInit{t: t, system: newFakeSystem(), paths: fakePaths(t), console: &consoleRecorder{}, done: make(chan error, 1)}
 	newDisk(t, b.paths, 12<<20)
-	put(t, b.paths.Proc, map[string]string{"cmdline": "bramble.slot=a bramble.serial=00001a2b"})
-	put(t, b.paths.Sys, map[string]string{"class/net/lo/type": "772\n", "class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
-	put(t, b.paths.Boot, map[string]string{"config.txt": testConfig, "bramble.toml": "x"})
+	writeFiles(t, b.paths.Proc, map[string]string{"cmdline": "bramble.slot=a bramble.serial=00001a2b"})
+	writeFiles(t, b.paths.Sys, map[string]string{"class/net/lo/type": "772\n", "class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
+	writeFiles(t, b.paths.Boot, map[string]string{"config.txt": testConfig, "bramble.toml": "x"})
 	if err := os.WriteFile(b.paths.Partition(bootPartNumber), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := Config{
-		System: b.machine, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
+		System: b.system, Paths: b.paths, Version: "v1", Console: b.console, Program: "bramble", Args: []string{"node"},
 		Load: func(_, serial string) (CardSettings, error) {
 			return CardSettings{HostName: DefaultHostName(serial), Board: "till", ProgramConfig: []byte("resolved"), NTP: []string{"127.0.0.1"}}, nil
 		},
@@ -60,7 +61,7 @@ func boot(t *testing.T, change func(*Config)) *booted {
 		cancel()
 		for {
 			select {
-			case p := <-b.machine.born:
+			case p := <-b.system.starting:
 				p.end <- 0
 			case <-b.done:
 				return
@@ -73,12 +74,12 @@ func boot(t *testing.T, change func(*Config)) *booted {
 	return b
 }
 
-// born waits for the start of a program.
-func (b *booted) born(name string) *fakeProcess {
+// awaitStart waits for the start of a program.
+func (b *runningInit) awaitStart(name string) *fakeProcess {
 	b.t.Helper()
 	for {
 		select {
-		case p := <-b.machine.born:
+		case p := <-b.system.starting:
 			if p.name == name {
 				return p
 			}
@@ -88,33 +89,33 @@ func (b *booted) born(name string) *fakeProcess {
 	}
 }
 
-func (b *booted) says(text string) {
+func (b *runningInit) awaitLog(text string) {
 	b.t.Helper()
 	eventually(b.t, text, func() bool { return strings.Contains(b.console.String(), text) })
 }
 
-// lease is what udhcpc's script writes.
-func (b *booted) lease(text string) {
+// writeLease is what udhcpc's script writes.
+func (b *runningInit) writeLease(text string) {
 	b.t.Helper()
 	if err := replaceFile(filepath.Join(b.paths.Run, "dhcp.eth0"), []byte(text)); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func TestACardBecomesABoard(t *testing.T) {
+func TestRunStartsTheBoard(t *testing.T) {
 	t.Parallel()
-	b := boot(t, nil)
-	dhcp := b.born("udhcpc")
+	b := startInit(t, nil)
+	dhcp := b.awaitStart("udhcpc")
 	if args := strings.Join(dhcp.args, " "); !strings.Contains(args, "-i eth0") || !strings.Contains(args, "hostname:bramble-1a2b") {
 		t.Errorf("udhcpc is started with %s", args)
 	}
-	b.lease("event=deconfig\n")
-	b.lease("event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2\ndns=10.0.2.3\n")
-	node := b.born("bramble")
+	b.writeLease("event=deconfig\n")
+	b.writeLease("event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2\ndns=10.0.2.3\n")
+	node := b.awaitStart("bramble")
 	if got := strings.Join(node.args, " "); got != "node "+filepath.Join(b.paths.Run, "bramble.toml") {
 		t.Errorf("the board is started with %s", got)
 	}
-	b.says("board till starts, slot a, v1")
+	b.awaitLog("board till starts, slot a, v1")
 	text := b.console.String()
 	at := 0
 	for _, fact := range []string{"serial 00001a2b", "network eth0 10.0.2.15/24 by DHCP, router 10.0.2.2", "data partition clean", "clock set by 127.0.0.1", "board till starts"} {
@@ -128,41 +129,41 @@ func TestACardBecomesABoard(t *testing.T) {
 	if err != nil || string(resolv) != "nameserver 10.0.2.3\n" {
 		t.Errorf("resolv.conf is %q, %v", resolv, err)
 	}
-	if got := b.machine.did("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace 224.0.0.0/4 dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
+	if got := b.system.commandsWith("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace 224.0.0.0/4 dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
 		t.Errorf("the network is set up by %v", got)
 	}
-	if got := b.machine.did("host "); len(got) != 1 || got[0] != "host bramble-1a2b" {
+	if got := b.system.commandsWith("host "); len(got) != 1 || got[0] != "host bramble-1a2b" {
 		t.Errorf("the host is called %v", got)
 	}
 	fmt.Fprintln(node.out, "panic: at sea")
 	node.end <- 2
-	again := b.born("bramble")
-	b.says("board program ended with exit code 2; restarting it in 1s")
+	again := b.awaitStart("bramble")
+	b.awaitLog("board program ended with exit code 2; restarting it in 1s")
 	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "has stopped by itself once") || !strings.Contains(got, "panic: at sea") {
 		t.Errorf("the end is shown as %q", got)
 	}
 	again.end <- ExitHalt
-	b.says("safe to unplug")
-	eventually(t, "the data partition is let go", func() bool { return len(b.machine.did("unmount data")) == 1 })
-	if b.machine.restarts != 0 {
+	b.awaitLog("safe to unplug")
+	eventually(t, "the data partition is let go", func() bool { return len(b.system.commandsWith("unmount data")) == 1 })
+	if b.system.restarts != 0 {
 		t.Error("a board at rest was restarted")
 	}
 }
 
-func TestStopIsPassedOn(t *testing.T) {
+func TestStopReachesTheProgram(t *testing.T) {
 	t.Parallel()
-	b := boot(t, func(c *Config) {
+	b := startInit(t, func(c *Config) {
 		c.Load = func(string, string) (CardSettings, error) {
 			return CardSettings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"}}, nil
 		}
 	})
-	node := b.born("bramble")
-	b.says("network eth0 10.0.0.2/24 from bramble.toml")
-	if got := b.machine.did("start udhcpc"); len(got) != 0 {
+	node := b.awaitStart("bramble")
+	b.awaitLog("network eth0 10.0.0.2/24 from bramble.toml")
+	if got := b.system.commandsWith("start udhcpc"); len(got) != 0 {
 		t.Error("a card with an address of its own asks for one")
 	}
 	b.cancel()
-	if got := <-node.asked; got != Stop {
+	if got := <-node.signals; got != Stop {
 		t.Errorf("the board is asked for %v", got)
 	}
 	node.end <- 0
@@ -170,35 +171,35 @@ func TestStopIsPassedOn(t *testing.T) {
 		t.Error(err)
 	}
 	b.done <- nil
-	if len(b.machine.did("unmount data")) != 1 {
+	if len(b.system.commandsWith("unmount data")) != 1 {
 		t.Error("the data partition was not let go")
 	}
 }
 
-func TestTryStartsTheOtherSlot(t *testing.T) {
+func TestTrialStartsTheOtherSlot(t *testing.T) {
 	t.Parallel()
-	b := boot(t, nil)
+	b := startInit(t, nil)
 	files := map[string]string{"b/slot.txt": "v2\n"}
 	for name, text := range slotContent("v2", "b") {
 		files["b/"+name] = text
 	}
-	put(t, b.paths.Boot, files)
-	b.machine.mu.Lock()
-	b.machine.answers["kexec -e"] = fakeAnswer{code: 1, output: "not today"}
-	b.machine.mu.Unlock()
-	b.born("udhcpc")
-	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
-	b.born("bramble").end <- ExitTry
-	b.says("restarting into slot b (try)")
-	b.says("kexec did not start it: not today")
-	load := b.machine.did("kexec -l")
+	writeFiles(t, b.paths.Boot, files)
+	b.system.mu.Lock()
+	b.system.answers["kexec -e"] = fakeAnswer{code: 1, output: "not today"}
+	b.system.mu.Unlock()
+	b.awaitStart("udhcpc")
+	b.writeLease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.awaitStart("bramble").end <- ExitTry
+	b.awaitLog("restarting into slot b (try)")
+	b.awaitLog("kexec did not start it: not today")
+	load := b.system.commandsWith("kexec -l")
 	if len(load) != 1 || !strings.Contains(load[0], filepath.Join(b.paths.Boot, "b", KernelFile)) || !strings.HasSuffix(load[0], "bramble.slot=b bramble.serial=00001a2b bramble.trial=1") {
 		t.Errorf("loaded is %v", load)
 	}
 	eventually(t, "the machine restarts when the other slot cannot be started", func() bool {
-		b.machine.mu.Lock()
-		defer b.machine.mu.Unlock()
-		return b.machine.restarts == 1
+		b.system.mu.Lock()
+		defer b.system.mu.Unlock()
+		return b.system.restarts == 1
 	})
 }
 
@@ -211,17 +212,17 @@ func TestMistakesAreShown(t *testing.T) {
 	page := l.Addr().String()
 	l.Close()
 	alarm := make(chan struct{})
-	b := boot(t, func(c *Config) {
+	b := startInit(t, func(c *Config) {
 		c.PageAddress = page
 		c.ShowAlarm = func(ctx context.Context) { close(alarm); <-ctx.Done() }
 		c.Load = func(string, string) (CardSettings, error) {
 			return CardSettings{}, &SettingsError{[]Mistake{{Line: 2, Text: "bramble.toml: [rack] kee: unknown key"}}}
 		}
 	})
-	b.born("udhcpc")
-	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.awaitStart("udhcpc")
+	b.writeLease("event=bound\nip=10.0.2.15\nmask=24\n")
 	<-alarm
-	b.says("bramble.toml has a mistake")
+	b.awaitLog("bramble.toml has a mistake")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	var text string
 	eventually(t, "the page", func() bool {
@@ -237,7 +238,7 @@ func TestMistakesAreShown(t *testing.T) {
 	if !strings.Contains(text, "<strong>Line 2</strong>: bramble.toml: [rack] kee: unknown key") {
 		t.Errorf("the page says\n%s", text)
 	}
-	if len(b.machine.did("start bramble")) != 0 {
+	if len(b.system.commandsWith("start bramble")) != 0 {
 		t.Error("the board was started all the same")
 	}
 }
@@ -245,14 +246,14 @@ func TestMistakesAreShown(t *testing.T) {
 // A dead card leaves no folder to take orders in, for that would be in memory.
 func TestDeadCard(t *testing.T) {
 	t.Parallel()
-	b := boot(t, func(c *Config) {
-		c.System.(*fakeMachine).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
+	b := startInit(t, func(c *Config) {
+		c.System.(*fakeSystem).answers = map[string]fakeAnswer{"e2fsck": {code: 8}, "mke2fs": {code: 1, output: "Input/output error"}}
 	})
-	b.born("udhcpc")
-	b.lease("event=bound\nip=10.0.2.15\nmask=24\n")
-	b.born("bramble").end <- ExitHalt
-	b.says("data partition cannot be used: the data partition can be neither read nor recreated")
-	if got := b.machine.did("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
+	b.awaitStart("udhcpc")
+	b.writeLease("event=bound\nip=10.0.2.15\nmask=24\n")
+	b.awaitStart("bramble").end <- ExitHalt
+	b.awaitLog("data partition cannot be used: the data partition can be neither read nor recreated")
+	if got := b.system.commandsWith("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
 		t.Errorf("in the place of the data partition is %v", got)
 	}
 	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "Input/output error") {
@@ -262,10 +263,10 @@ func TestDeadCard(t *testing.T) {
 
 // A card whose settings cannot be read at all, on a network without a DHCP
 // server, is where it was the last time.
-func TestLastAddressIsTakenAgain(t *testing.T) {
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
-	n := newNetwork(m, p, CardSettings{}, log.say)
+func TestSavedAddressIsRestored(t *testing.T) {
+	p, m := fakePaths(t), newFakeSystem()
+	var log logRecorder
+	n := newNetwork(m, p, CardSettings{}, log.logf)
 	a := Address{Interface: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16"), Gateway: netip.MustParseAddr("10.1.0.1")}
 	for range 2 {
 		if err := n.saveAddress(a); err != nil {
@@ -280,69 +281,71 @@ func TestLastAddressIsTakenAgain(t *testing.T) {
 
 func TestNetworkFollowsLeaseAndCable(t *testing.T) {
 	t.Parallel()
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
-	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
-	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { n.run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	client := <-m.born
-	lease := func(text string) {
-		if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		p, m := fakePaths(t), newFakeSystem()
+		var log logRecorder
+		n := newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
+		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n"})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { n.run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		client := <-m.starting
+		lease := func(text string) {
+			if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	own := func() string { return n.currentAddress().Own.String() }
-	lease("event=bound\nip=10.0.0.2\nmask=24\nrouter=192.168.9.1\n")
-	eventually(t, "the first address", func() bool { return own() == "10.0.0.2/24" })
-	if n.currentAddress().Gateway.IsValid() {
-		t.Error("a router in another network is believed")
-	}
-	lease("event=renew\nip=10.0.0.7\nmask=24\n")
-	eventually(t, "another address", func() bool { return own() == "10.0.0.7/24" })
-	if len(m.did("ip addr flush")) != 1 {
-		t.Error("the old address was kept")
-	}
-	put(t, p.Sys, map[string]string{"class/net/eth0/carrier": "0\n"})
-	eventually(t, "the cable is missed", func() bool { return log.has("cable is out") })
-	put(t, p.Sys, map[string]string{"class/net/eth0/carrier": "1\n"})
-	if got := <-client.asked; got != Renew {
-		t.Errorf("when the cable is back udhcpc is asked for %v", got)
-	}
-	lease("event=nak\n")
-	eventually(t, "the address is given up", func() bool { return !n.currentAddress().Own.IsValid() })
-	client.end <- 1
-	if again := <-m.born; again.name != "udhcpc" {
-		t.Errorf("%s is started in place of udhcpc", again.name)
-	}
+		own := func() string { return n.currentAddress().Own.String() }
+		lease("event=bound\nip=10.0.0.2\nmask=24\nrouter=192.168.9.1\n")
+		eventually(t, "the first address", func() bool { return own() == "10.0.0.2/24" })
+		if n.currentAddress().Gateway.IsValid() {
+			t.Error("a router in another network is believed")
+		}
+		lease("event=renew\nip=10.0.0.7\nmask=24\n")
+		eventually(t, "another address", func() bool { return own() == "10.0.0.7/24" })
+		if len(m.commandsWith("ip addr flush")) != 1 {
+			t.Error("the old address was kept")
+		}
+		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/carrier": "0\n"})
+		eventually(t, "the cable is missed", func() bool { return log.contains("cable is out") })
+		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/carrier": "1\n"})
+		if got := <-client.signals; got != Renew {
+			t.Errorf("when the cable is back udhcpc is asked for %v", got)
+		}
+		lease("event=nak\n")
+		eventually(t, "the address is given up", func() bool { return !n.currentAddress().Own.IsValid() })
+		client.end <- 1
+		if again := <-m.starting; again.name != "udhcpc" {
+			t.Errorf("%s is started in place of udhcpc", again.name)
+		}
+	})
 }
 
-// logSays remembers what is said.
-type logSays struct {
+// logRecorder remembers what is said.
+type logRecorder struct {
 	mu   sync.Mutex
 	text string
 }
 
-func (l *logSays) say(format string, args ...any) {
+func (l *logRecorder) logf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text += fmt.Sprintf(format, args...) + "\n"
 }
 
-func (l *logSays) has(text string) bool {
+func (l *logRecorder) contains(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Contains(l.text, text)
 }
 
-func TestClockIsSetAndKept(t *testing.T) {
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
+func TestClockIsSetAndSaved(t *testing.T) {
+	p, m := fakePaths(t), newFakeSystem()
+	var log logRecorder
 	answers := make(chan time.Duration, 10)
-	c := newClockSync(m, p, func() []string { return []string{"one.example"} }, log.say)
+	c := newClockSync(m, p, func() []string { return []string{"one.example"} }, log.logf)
 	c.query = func(string) (time.Duration, error) {
 		select {
 		case d := <-answers:
@@ -366,12 +369,12 @@ func TestClockIsSetAndKept(t *testing.T) {
 	default:
 		t.Error("who waits for the clock is not told")
 	}
-	if !ClockIsSet(p) || !log.has("clock set by one.example") || len(m.clock) != 1 || time.Until(m.clock[0]).Round(time.Minute) != time.Hour {
+	if !ClockIsSet(p) || !log.contains("clock set by one.example") || len(m.clock) != 1 || time.Until(m.clock[0]).Round(time.Minute) != time.Hour {
 		t.Errorf("set to %v", m.clock)
 	}
 	answers <- 20 * time.Millisecond
-	if err := c.syncOnce(t.Context()); err != nil || len(m.did("slew 20ms")) != 1 {
-		t.Errorf("a small error is not slewed: %v, %v", m.did(""), err)
+	if err := c.syncOnce(t.Context()); err != nil || len(m.commandsWith("slew 20ms")) != 1 {
+		t.Errorf("a small error is not slewed: %v, %v", m.commandsWith(""), err)
 	}
 	answers <- -40 * 365 * 24 * time.Hour
 	if err := c.syncOnce(t.Context()); err == nil || len(m.clock) != 1 {
@@ -381,62 +384,66 @@ func TestClockIsSetAndKept(t *testing.T) {
 		t.Errorf("the time is not kept for the next start: %v", err)
 	}
 	later := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
-	put(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
+	writeFiles(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
 	c.restoreSaved()
 	if len(m.clock) != 2 || !m.clock[1].Equal(later) {
 		t.Errorf("the clock goes on from %v", m.clock)
 	}
 	for _, bad := range []string{"yesterday", "1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z"} {
-		put(t, p.Data, map[string]string{"bramble/clock": bad})
+		writeFiles(t, p.Data, map[string]string{"bramble/clock": bad})
 		if c.restoreSaved(); len(m.clock) != 2 {
 			t.Errorf("%s is taken", bad)
 		}
 	}
 }
 
-func TestGuardian(t *testing.T) {
-	well := make(chan bool, 1)
-	well <- true
-	dog := &fakeDog{}
-	var log logSays
-	g := startWatchdogFeeder(dog, func(context.Context) error {
-		select {
-		case <-well:
-			return nil
-		default:
-			return errors.New("silence")
+func TestWatchdogFeeder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		well := make(chan bool, 1)
+		well <- true
+		dog := &fakeWatchdog{}
+		var log logRecorder
+		g := startWatchdogFeeder(dog, func(context.Context) error {
+			select {
+			case <-well:
+				return nil
+			default:
+				return errors.New("silence")
+			}
+		}, func() int { return 0 }, log.logf)
+		eventually(t, "it is petted", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
+		g.stop(true)
+		if dog.closed || strings.Contains(dog.fed, "V") {
+			t.Error("a watchdog that is to go on was stopped")
 		}
-	}, func() int { return 0 }, log.say)
-	eventually(t, "it is petted", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
-	g.stop(true)
-	if dog.closed || strings.Contains(dog.fed, "V") {
-		t.Error("a watchdog that is to go on was stopped")
-	}
-	other := &fakeDog{}
-	g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int { return 0 }, log.say)
-	g.stop(false)
-	g.stop(false)
-	if !other.closed || !strings.HasSuffix(other.fed, "V") || strings.Count(other.fed, "V") != 1 {
-		t.Errorf("the watchdog was fed %q, closed %v", other.fed, other.closed)
-	}
-	var none *watchdogFeeder
-	none.stop(false)
+		other := &fakeWatchdog{}
+		g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int { return 0 }, log.logf)
+		g.stop(false)
+		g.stop(false)
+		if !other.closed || !strings.HasSuffix(other.fed, "V") || strings.Count(other.fed, "V") != 1 {
+			t.Errorf("the watchdog was fed %q, closed %v", other.fed, other.closed)
+		}
+		var none *watchdogFeeder
+		none.stop(false)
+	})
 }
 
-func TestTrialThatIsNotCommittedGoesBack(t *testing.T) {
+func TestUncommittedTrialGoesBack(t *testing.T) {
 	t.Parallel()
-	for _, committed := range []bool{false, true} {
-		p, m := newCard(t)
-		runs(t, p, "b")
-		config := testConfig
-		if committed {
-			config = strings.Replace(config, "=a/", "=b/", 1)
+	synctest.Test(t, func(t *testing.T) {
+		for _, committed := range []bool{false, true} {
+			p, m := newTestCard(t)
+			setRunningSlot(t, p, "b")
+			config := testConfig
+			if committed {
+				config = strings.Replace(config, "=a/", "=b/", 1)
+			}
+			writeFiles(t, p.Boot, map[string]string{"config.txt": config})
+			a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "b", Trial: true}, log: newLogRing(p)}
+			a.watchTrial(t.Context(), 20*time.Millisecond, time.Millisecond)
+			if went := m.restarts == 1; went == committed {
+				t.Errorf("committed %v, and the machine restarts %v", committed, went)
+			}
 		}
-		put(t, p.Boot, map[string]string{"config.txt": config})
-		a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "b", Trial: true}, log: newLogRing(p)}
-		a.watchTrial(t.Context(), 20*time.Millisecond, time.Millisecond)
-		if went := m.restarts == 1; went == committed {
-			t.Errorf("committed %v, and the machine restarts %v", committed, went)
-		}
-	}
+	})
 }

@@ -21,7 +21,7 @@ func table(first, second partitionSpan) []byte {
 	return mbr
 }
 
-func TestGrown(t *testing.T) {
+func TestGrowEntry(t *testing.T) {
 	good := table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576})
 	for _, tt := range []struct {
 		name    string
@@ -63,7 +63,7 @@ func TestGrown(t *testing.T) {
 	}
 }
 
-func FuzzGrown(f *testing.F) {
+func FuzzGrowEntry(f *testing.F) {
 	f.Add(table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576}), int64(7_744_512))
 	f.Add([]byte{}, int64(-1))
 	f.Fuzz(func(t *testing.T, mbr []byte, sectors int64) {
@@ -142,7 +142,7 @@ func TestOpenData(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, m := fakePaths(t), newFakeMachine()
+			p, m := fakePaths(t), newFakeSystem()
 			m.answers, m.mountErr = tt.answers, tt.mount
 			has := uint32(4 << 20)
 			if tt.full {
@@ -158,7 +158,7 @@ func TestOpenData(t *testing.T) {
 				t.Errorf("it says %q, %v; want %q", d.summary, err, tt.says)
 			}
 			var ran []string
-			for _, line := range m.did("") {
+			for _, line := range m.commandsWith("") {
 				if name, _, _ := strings.Cut(line, " "); name != "grow" {
 					ran = append(ran, name)
 				}
@@ -166,7 +166,7 @@ func TestOpenData(t *testing.T) {
 			if got := strings.Join(ran, " "); got != tt.ran {
 				t.Errorf("it ran %s, want %s", got, tt.ran)
 			}
-			if len(m.did("grow 2")) != 1 {
+			if len(m.commandsWith("grow 2")) != 1 {
 				t.Error("the kernel was not told of the larger partition")
 			}
 			_, err = os.Stat(p.SavedFile(recreatedStateFile))
@@ -179,11 +179,11 @@ func TestOpenData(t *testing.T) {
 
 // A partition that is in use is never checked or made anew: mke2fs would do it.
 func TestDataInUseIsLeftAlone(t *testing.T) {
-	p, m := fakePaths(t), newFakeMachine()
+	p, m := fakePaths(t), newFakeSystem()
 	newDisk(t, p, 4<<20)
-	put(t, p.Proc, map[string]string{"self/mountinfo": "28 22 179:2 / " + p.Data + " rw,noatime - ext4 /dev/mmcblk0p2 rw\n"})
+	writeFiles(t, p.Proc, map[string]string{"self/mountinfo": "28 22 179:2 / " + p.Data + " rw,noatime - ext4 /dev/mmcblk0p2 rw\n"})
 	d, err := openData(t.Context(), m, p)
-	if err != nil || !d.mounted || len(m.did("")) != 0 {
-		t.Errorf("%+v, %v, %v", d, err, m.did(""))
+	if err != nil || !d.mounted || len(m.commandsWith("")) != 0 {
+		t.Errorf("%+v, %v, %v", d, err, m.commandsWith(""))
 	}
 }

@@ -16,13 +16,13 @@ import (
 // errCut is what a power cut does to whatever is under way.
 var errCut = errors.New("the power is cut")
 
-// fakeMachine is a Machine that mounts nothing and runs nothing: it writes down
+// fakeSystem is a Machine that mounts nothing and runs nothing: it writes down
 // what it was asked, and answers as it is told.
-type fakeMachine struct {
+type fakeSystem struct {
 	answers map[string]fakeAnswer // by the command's beginning, the longest that fits
 
 	mu       sync.Mutex
-	asked    []string
+	commands []string
 	started  []*fakeProcess
 	clock    []time.Time
 	syncs    int
@@ -30,7 +30,7 @@ type fakeMachine struct {
 	mountErr error
 	room     int64 // free bytes of the boot partition; 0: plenty
 	restarts int
-	born     chan *fakeProcess
+	starting chan *fakeProcess
 }
 
 type fakeAnswer struct {
@@ -40,32 +40,32 @@ type fakeAnswer struct {
 }
 
 type fakeProcess struct {
-	name  string
-	args  []string
-	out   io.Writer
-	end   chan int
-	asked chan Signal
+	name    string
+	args    []string
+	out     io.Writer
+	end     chan int
+	signals chan Signal
 }
 
-func newFakeMachine() *fakeMachine {
-	return &fakeMachine{answers: map[string]fakeAnswer{}, born: make(chan *fakeProcess, 100)}
+func newFakeSystem() *fakeSystem {
+	return &fakeSystem{answers: map[string]fakeAnswer{}, starting: make(chan *fakeProcess, 100)}
 }
 
-func (m *fakeMachine) note(words ...string) {
+func (m *fakeSystem) record(words ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.asked = append(m.asked, strings.Join(words, " "))
+	m.commands = append(m.commands, strings.Join(words, " "))
 }
 
-// did lists what it was asked that begins so.
-func (m *fakeMachine) did(prefix string) []string {
+// commandsWith lists what it was asked that begins so.
+func (m *fakeSystem) commandsWith(prefix string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(m.asked), func(s string) bool { return !strings.HasPrefix(s, prefix) })
+	return slices.DeleteFunc(slices.Clone(m.commands), func(s string) bool { return !strings.HasPrefix(s, prefix) })
 }
 
-func (m *fakeMachine) Mount(device, target, kind, _ string, readOnly bool) error {
-	m.note("mount", filepath.Base(device), kind, map[bool]string{true: "ro", false: "rw"}[readOnly])
+func (m *fakeSystem) Mount(device, target, kind, _ string, readOnly bool) error {
+	m.record("mount", filepath.Base(device), kind, map[bool]string{true: "ro", false: "rw"}[readOnly])
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	err := m.mountErr
@@ -73,26 +73,26 @@ func (m *fakeMachine) Mount(device, target, kind, _ string, readOnly bool) error
 	return errors.Join(err, os.MkdirAll(target, 0o755))
 }
 
-func (m *fakeMachine) Remount(target string, readOnly bool) error {
-	m.note("remount", filepath.Base(target), map[bool]string{true: "ro", false: "rw"}[readOnly])
+func (m *fakeSystem) Remount(target string, readOnly bool) error {
+	m.record("remount", filepath.Base(target), map[bool]string{true: "ro", false: "rw"}[readOnly])
 	return m.power()
 }
 
-func (m *fakeMachine) Unmount(target string) error {
-	m.note("unmount", filepath.Base(target))
+func (m *fakeSystem) Unmount(target string) error {
+	m.record("unmount", filepath.Base(target))
 	return nil
 }
 
-func (m *fakeMachine) FreeSpace(string) (free, piece int64, err error) {
+func (m *fakeSystem) FreeSpace(string) (free, piece int64, err error) {
 	if m.room > 0 {
 		return m.room, 512, nil
 	}
 	return 1 << 30, 512, nil
 }
 
-func (m *fakeMachine) Run(_ context.Context, name string, args ...string) (int, string, error) {
+func (m *fakeSystem) Run(_ context.Context, name string, args ...string) (int, string, error) {
 	line := name + " " + strings.Join(args, " ")
-	m.note(line)
+	m.record(line)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	best, longest := fakeAnswer{}, -1
@@ -104,56 +104,56 @@ func (m *fakeMachine) Run(_ context.Context, name string, args ...string) (int, 
 	return best.code, best.output, best.err
 }
 
-func (m *fakeMachine) Start(out io.Writer, name string, args ...string) (Process, error) {
-	m.note("start", name)
+func (m *fakeSystem) Start(out io.Writer, name string, args ...string) (Process, error) {
+	m.record("start", name)
 	p := &fakeProcess{name, args, out, make(chan int, 1), make(chan Signal, 10)}
 	m.mu.Lock()
 	m.started = append(m.started, p)
 	m.mu.Unlock()
-	m.born <- p
+	m.starting <- p
 	return p, nil
 }
 
 func (p *fakeProcess) Wait() int { return <-p.end }
 
 func (p *fakeProcess) Send(what Signal) {
-	p.asked <- what
+	p.signals <- what
 	if what == Stop && p.name == "udhcpc" || what == Kill {
 		p.end <- -1
 	}
 }
 
-func (m *fakeMachine) GrowPartition(_ string, number int, start, length int64) error {
-	m.note("grow", string(rune('0'+number)))
+func (m *fakeSystem) GrowPartition(_ string, number int, start, length int64) error {
+	m.record("grow", string(rune('0'+number)))
 	return nil
 }
 
-func (m *fakeMachine) SetClock(t time.Time) error {
+func (m *fakeSystem) SetClock(t time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clock = append(m.clock, t)
 	return nil
 }
 
-func (m *fakeMachine) Slew(by time.Duration) error {
-	m.note("slew", by.String())
+func (m *fakeSystem) Slew(by time.Duration) error {
+	m.record("slew", by.String())
 	return nil
 }
 
-func (m *fakeMachine) SetHostName(name string) error {
-	m.note("host", name)
+func (m *fakeSystem) SetHostName(name string) error {
+	m.record("host", name)
 	return nil
 }
 
-func (m *fakeMachine) OpenWatchdog(time.Duration) (io.WriteCloser, error) {
-	m.note("watchdog")
-	return &fakeDog{}, nil
+func (m *fakeSystem) OpenWatchdog(time.Duration) (io.WriteCloser, error) {
+	m.record("watchdog")
+	return &fakeWatchdog{}, nil
 }
 
-func (m *fakeMachine) Sync() { _ = m.power() }
+func (m *fakeSystem) Sync() { _ = m.power() }
 
 // power counts the moments at which all that was written so far is on the card.
-func (m *fakeMachine) power() error {
+func (m *fakeSystem) power() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.syncs++
@@ -163,28 +163,28 @@ func (m *fakeMachine) power() error {
 	return nil
 }
 
-func (m *fakeMachine) Restart() error {
+func (m *fakeSystem) Restart() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.restarts++
 	return nil
 }
 
-// fakeDog is a watchdog that remembers what it was fed.
-type fakeDog struct {
+// fakeWatchdog is a watchdog that remembers what it was fed.
+type fakeWatchdog struct {
 	mu     sync.Mutex
 	fed    string
 	closed bool
 }
 
-func (d *fakeDog) Write(p []byte) (int, error) {
+func (d *fakeWatchdog) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fed += string(p)
 	return len(p), nil
 }
 
-func (d *fakeDog) Close() error {
+func (d *fakeWatchdog) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
@@ -206,8 +206,8 @@ func fakePaths(t *testing.T) Paths {
 	return p
 }
 
-// put writes files below a folder.
-func put(t *testing.T, dir string, files map[string]string) {
+// writeFiles writes files below a folder.
+func writeFiles(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		file := filepath.Join(dir, filepath.FromSlash(name))
@@ -220,19 +220,19 @@ func put(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// console collects what is said.
-type console struct {
+// consoleRecorder collects what is said.
+type consoleRecorder struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (c *console) Write(p []byte) (int, error) {
+func (c *consoleRecorder) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.text.Write(p)
 }
 
-func (c *console) String() string {
+func (c *consoleRecorder) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.text.String()

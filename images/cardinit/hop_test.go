@@ -9,25 +9,25 @@ import (
 	"testing"
 )
 
-// hopper is a board with four processors, its card, and whoever switches it on.
-type hopper struct {
+// hopBoard is a board with four processors, its card, and whoever switches it on.
+type hopBoard struct {
 	t      *testing.T
 	paths  Paths
-	fake   *fakeMachine
+	fake   *fakeSystem
 	bad    bool   // the other slot's kernel does not come up
 	trials int    // how often another slot's kernel was started
 	runs   string // the slot that runs; "": the power is off
 	trial  bool   // by kexec
 }
 
-func newHopper(t *testing.T) *hopper {
-	p, m := newCard(t)
+func newHopBoard(t *testing.T) *hopBoard {
+	p, m := newTestCard(t)
 	m.answers["kexec -e"] = fakeAnswer{code: 1} // the test takes it from there
-	return &hopper{t: t, paths: p, fake: m}
+	return &hopBoard{t: t, paths: p, fake: m}
 }
 
-// aboard is what runs on the machine now.
-func (h *hopper) aboard() *cardInit {
+// newInit is what runs on the machine now.
+func (h *hopBoard) newInit() *cardInit {
 	line, err := os.ReadFile(filepath.Join(h.paths.Proc, "cmdline"))
 	if err != nil {
 		h.t.Fatal(err)
@@ -35,26 +35,26 @@ func (h *hopper) aboard() *cardInit {
 	return &cardInit{Config: Config{System: h.fake, Paths: h.paths}, params: parseCmdline(string(line)), log: newLogRing(h.paths)}
 }
 
-// quickly is a context in which nothing is waited for: no console reads along.
-func (h *hopper) quickly() context.Context {
+// endedContext is a context in which nothing is waited for: no console reads along.
+func (h *hopBoard) endedContext() context.Context {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	cancel()
 	return ctx
 }
 
-// kernel has a kernel run with these words.
-func (h *hopper) kernel(words string) {
+// setCmdline has a kernel run with these words.
+func (h *hopBoard) setCmdline(words string) {
 	possible := "0-3\n"
 	if strings.Contains(words, "nr_cpus=01") {
 		possible = "0\n"
 	}
-	put(h.t, h.paths.Proc, map[string]string{"cmdline": words})
-	put(h.t, h.paths.Sys, map[string]string{"devices/system/cpu/possible": possible})
+	writeFiles(h.t, h.paths.Proc, map[string]string{"cmdline": words})
+	writeFiles(h.t, h.paths.Sys, map[string]string{"devices/system/cpu/possible": possible})
 }
 
 // switchOn is the firmware's start of the card, and of all that follows from it
 // until a board serves.
-func (h *hopper) switchOn() {
+func (h *hopBoard) switchOn() {
 	h.t.Helper()
 	for starts := 1; ; starts++ {
 		if starts > 3 {
@@ -76,13 +76,13 @@ func (h *hopper) switchOn() {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		h.kernel(string(words))
-		jumps := len(h.fake.did("kexec -e"))
-		if !h.aboard().completeHop(h.quickly()) {
+		h.setCmdline(string(words))
+		jumps := len(h.fake.commandsWith("kexec -e"))
+		if !h.newInit().completeHop(h.endedContext()) {
 			h.runs = slot
 			return
 		}
-		if len(h.fake.did("kexec -e")) == jumps {
+		if len(h.fake.commandsWith("kexec -e")) == jumps {
 			continue // it could not, and restarts
 		}
 		h.trials++
@@ -95,10 +95,10 @@ func (h *hopper) switchOn() {
 		if h.bad {
 			continue // a panic, and the firmware again
 		}
-		loaded := h.fake.did("kexec -l")
+		loaded := h.fake.commandsWith("kexec -l")
 		_, words2, _ := strings.Cut(loaded[len(loaded)-1], "--command-line=")
-		h.kernel(words2)
-		if h.aboard().completeHop(h.quickly()) {
+		h.setCmdline(words2)
+		if h.newInit().completeHop(h.endedContext()) {
 			h.t.Fatal("a slot on trial tries another one")
 		}
 		h.runs, h.trial = parseCmdline(words2).Slot, true
@@ -107,13 +107,13 @@ func (h *hopper) switchOn() {
 }
 
 // update does what "bramble update" does, up to the commit.
-func (h *hopper) update(version string) {
+func (h *hopBoard) update(version string) {
 	s, err := OpenSlots(h.fake, h.paths)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	other := OtherSlot(h.runs)
-	r := releaseOf(version, other)
+	r := manifestOf(version, other)
 	missing, err := s.Begin(r)
 	if err != nil {
 		h.t.Fatal(err)
@@ -126,7 +126,7 @@ func (h *hopper) update(version string) {
 	if err := s.Seal(r); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.aboard().startTrial(); err != nil {
+	if err := h.newInit().startTrial(); err != nil {
 		h.t.Fatal(err)
 	}
 	h.switchOn()
@@ -162,7 +162,7 @@ func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []bool{false, true} {
 		for at := 1; ; at++ {
-			h := newHopper(t)
+			h := newHopBoard(t)
 			h.switchOn()
 			h.bad = bad
 			h.fake.cutAt = h.fake.syncs + at
@@ -204,11 +204,11 @@ func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 }
 
 // What the jump is given: the other slot's own words, and none of the hop's.
-func TestAHopJumpsWithTheOtherSlotsWords(t *testing.T) {
-	h := newHopper(t)
+func TestHopUsesTheOtherSlotsParameters(t *testing.T) {
+	h := newHopBoard(t)
 	h.switchOn()
 	h.update("new")
-	loaded := h.fake.did("kexec -l")
+	loaded := h.fake.commandsWith("kexec -l")
 	if len(loaded) != 1 {
 		t.Fatalf("loaded is %v", loaded)
 	}
@@ -222,17 +222,17 @@ func TestAHopJumpsWithTheOtherSlotsWords(t *testing.T) {
 // that counts through the jump is opened for that, if it may be.
 func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 	for _, may := range []bool{false, true} {
-		h := newHopper(t)
+		h := newHopBoard(t)
 		h.switchOn()
 		words := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
-		put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
+		writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
 		for name, text := range slotContent("new", "b") {
-			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
+			writeFiles(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
-		h.kernel(words)
-		h.aboard().completeHop(h.quickly())
-		if got := len(h.fake.did("watchdog")) == 1; got != may || len(h.fake.did("kexec -e")) != 1 {
-			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.did("kexec"))
+		h.setCmdline(words)
+		h.newInit().completeHop(h.endedContext())
+		if got := len(h.fake.commandsWith("watchdog")) == 1; got != may || len(h.fake.commandsWith("kexec -e")) != 1 {
+			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.commandsWith("kexec"))
 		}
 	}
 }
@@ -243,80 +243,80 @@ func one() string {
 }
 
 // stuckCard is a card that has taken its last write.
-type stuckCard struct{ *fakeMachine }
+type stuckCard struct{ *fakeSystem }
 
 func (stuckCard) Remount(string, bool) error { return errors.New("read-only file system") }
 
-func TestWhatEndsAHop(t *testing.T) {
-	hop := func() (h *hopper, line string) {
-		h = newHopper(t)
-		put(t, h.paths.Boot, map[string]string{"b/" + VersionFile: "new\n"})
+func TestAbortedHops(t *testing.T) {
+	hop := func() (h *hopBoard, line string) {
+		h = newHopBoard(t)
+		writeFiles(t, h.paths.Boot, map[string]string{"b/" + VersionFile: "new\n"})
 		for name, text := range slotContent("new", "b") {
-			put(t, h.paths.Boot, map[string]string{"b/" + name: text})
+			writeFiles(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
 		return h, filepath.Join(h.paths.Boot, "a", CmdlineFile)
 	}
 	one := one()
-	ends := func(what string, h *hopper, m System, want bool, text string) {
+	ends := func(what string, h *hopBoard, m System, want bool, text string) {
 		t.Helper()
-		a := h.aboard()
+		a := h.newInit()
 		a.System = m
-		if got := a.completeHop(h.quickly()); got != want {
+		if got := a.completeHop(h.endedContext()); got != want {
 			t.Errorf("%s: a restart: %v", what, got)
 		}
 		if said := strings.Join(a.log.tail, "\n"); !strings.Contains(said, text) {
 			t.Errorf("%s: it says %q, not %q", what, said, text)
 		}
-		if n := len(h.fake.did("kexec")); n > 0 {
+		if n := len(h.fake.commandsWith("kexec")); n > 0 {
 			t.Errorf("%s: kexec was run", what)
 		}
 	}
 
 	h, line := hop()
-	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
-	h.kernel(one)
+	writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	h.setCmdline(one)
 	ends("a card that cannot be written", h, stuckCard{h.fake}, false, "cannot be restored")
 
-	h.kernel(slotContent("old", "a")[CmdlineFile])
+	h.setCmdline(slotContent("old", "a")[CmdlineFile])
 	ends("no restart", h, h.fake, false, "is not tried")
 	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
 		t.Errorf("the word was left: %q, %v", now, err)
 	}
 
 	h, _ = hop()
-	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
 	if err := os.Remove(filepath.Join(h.paths.Boot, "b", VersionFile)); err != nil {
 		t.Fatal(err)
 	}
-	h.kernel(one)
+	h.setCmdline(one)
 	ends("a slot that is not whole", h, h.fake, true, "slot b is incomplete")
 
 	h, line = hop()
-	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
-	h.kernel(one + " bramble.kexec=0")
+	writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one})
+	h.setCmdline(one + " bramble.kexec=0")
 	ends("an emulator", h, h.fake, true, "restarting into slot b (try)")
 	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
 		t.Errorf("an emulator: the word was left: %q, %v", now, err)
 	}
 
 	h, _ = hop()
-	put(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: "nr_cpus=1\n"})
-	h.kernel("nr_cpus=1")
+	writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: "nr_cpus=1\n"})
+	h.setCmdline("nr_cpus=1")
 	ends("who wants one processor", h, h.fake, false, "")
-	h.kernel("bramble.slot=a")
-	if err := h.aboard().startTrial(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllCPUsParam) {
+	h.setCmdline("bramble.slot=a")
+	if err := h.newInit().startTrial(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllCPUsParam) {
 		t.Errorf("a card without the word: %v", err)
 	}
 	s, err := OpenSlots(h.fake, h.paths)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Begin(releaseOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
+	if _, err := s.Begin(manifestOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
 		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.readVersion("b"))
 	}
 }
 
-func TestFindWord(t *testing.T) {
+func TestFindParam(t *testing.T) {
 	for line, want := range map[string]int{
 		"": -1, AllCPUsParam: 0, "a nr_cpus=04 b\n": 2, "a nr_cpus=04\n": 2, "nr_cpus=044": -1, "xnr_cpus=04": -1, "\tnr_cpus=04\r\n": 1,
 		"nr_cpus=04 nr_cpus=04": -1, "nr_cpus=0 nr_cpus=04": 10,

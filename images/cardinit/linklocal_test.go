@@ -9,10 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func TestLinkLocal(t *testing.T) {
+func TestLinkLocalAddress(t *testing.T) {
 	lowest, highest := netip.MustParseAddr("169.254.1.0"), netip.MustParseAddr("169.254.254.255")
 	seen := map[netip.Addr]bool{}
 	for _, hardware := range []string{"b8:27:eb:00:00:01 till", "b8:27:eb:00:00:02 till", ""} {
@@ -32,7 +33,7 @@ func TestLinkLocal(t *testing.T) {
 	}
 }
 
-func TestSolitude(t *testing.T) {
+func TestFallbackPolicy(t *testing.T) {
 	none := Address{}
 	leased := Address{Own: netip.MustParsePrefix("10.0.0.2/24"), From: fromDHCP}
 	own := Address{Own: netip.MustParsePrefix("169.254.7.7/16")}
@@ -63,7 +64,7 @@ const (
 	arpProbe  = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nBroadcast request from 0.0.0.0 [b8:27:eb:00:00:02]\nSent 1 probe(s) (1 broadcast(s))\nReceived 1 response(s) (1 request(s), 1 broadcast(s))"
 )
 
-func TestHeard(t *testing.T) {
+func TestARPAnswered(t *testing.T) {
 	for _, tt := range []struct {
 		code   int
 		output string
@@ -80,56 +81,58 @@ func TestHeard(t *testing.T) {
 
 // A card without a DHCP server takes the first address that nobody has, goes on
 // asking, and gives its own up for a lease.
-func TestACardHelpsItself(t *testing.T) {
+func TestLinkLocalFallback(t *testing.T) {
 	t.Parallel()
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
-	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
-	n.dhcpTimeout = time.Second
-	put(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n", "class/net/eth0/address": "b8:27:eb:00:00:01\n"})
-	first, second := linkLocalAddress("b8:27:eb:00:00:01 till", 0).String(), linkLocalAddress("b8:27:eb:00:00:01 till", 1).String()
-	m.answers["arping -D -c 3 -I eth0 "+first] = fakeAnswer{code: 1, output: arpReply}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { n.run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	<-m.born
-	lease := func(text string) {
-		if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		p, m := fakePaths(t), newFakeSystem()
+		var log logRecorder
+		n := newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
+		n.dhcpTimeout = time.Second
+		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/type": "1\n", "class/net/eth0/carrier": "1\n", "class/net/eth0/address": "b8:27:eb:00:00:01\n"})
+		first, second := linkLocalAddress("b8:27:eb:00:00:01 till", 0).String(), linkLocalAddress("b8:27:eb:00:00:01 till", 1).String()
+		m.answers["arping -D -c 3 -I eth0 "+first] = fakeAnswer{code: 1, output: arpReply}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { n.run(ctx) })
+		defer running.Wait()
+		defer cancel()
+		<-m.starting
+		lease := func(text string) {
+			if err := replaceFile(filepath.Join(p.Run, "dhcp.eth0"), []byte(text)); err != nil {
+				t.Error(err)
+			}
 		}
-	}
-	lease("event=deconfig\n")
-	eventually(t, "an address of its own", func() bool { return n.currentAddress().Own.String() == second+"/16" })
-	eventually(t, "the address is told", func() bool {
-		return slices.Contains(m.did("arping -U"), "arping -U -c 2 -I eth0 -s "+second+" "+second)
+		lease("event=deconfig\n")
+		eventually(t, "an address of its own", func() bool { return n.currentAddress().Own.String() == second+"/16" })
+		eventually(t, "the address is told", func() bool {
+			return slices.Contains(m.commandsWith("arping -U"), "arping -U -c 2 -I eth0 -s "+second+" "+second)
+		})
+		if !log.contains("another machine has " + first) {
+			t.Error("it is not said that the first was taken")
+		}
+		want := []string{"ip addr add " + second + "/16 broadcast + dev eth0", "ip route replace 224.0.0.0/4 dev eth0"}
+		if got := m.commandsWith("ip "); !slices.Equal(got[1:], want) {
+			t.Errorf("the network is set up by %v", got)
+		}
+		lease("event=leasefail\n")
+		lease("event=nak\n")
+		lease("event=bound\nip=10.0.0.2\nmask=24\n")
+		eventually(t, "the lease", func() bool { return n.currentAddress().Own.String() == "10.0.0.2/24" })
+		if got := m.commandsWith("ip addr flush"); len(got) != 1 {
+			t.Errorf("its own address is given up by %v", got)
+		}
 	})
-	if !log.has("another machine has " + first) {
-		t.Error("it is not said that the first was taken")
-	}
-	want := []string{"ip addr add " + second + "/16 broadcast + dev eth0", "ip route replace 224.0.0.0/4 dev eth0"}
-	if got := m.did("ip "); !slices.Equal(got[1:], want) {
-		t.Errorf("the network is set up by %v", got)
-	}
-	lease("event=leasefail\n")
-	lease("event=nak\n")
-	lease("event=bound\nip=10.0.0.2\nmask=24\n")
-	eventually(t, "the lease", func() bool { return n.currentAddress().Own.String() == "10.0.0.2/24" })
-	if got := m.did("ip addr flush"); len(got) != 1 {
-		t.Errorf("its own address is given up by %v", got)
-	}
 }
 
 // A card that finds another machine at its link-local address goes to the next.
-func TestALinkLocalAddressIsGivenUp(t *testing.T) {
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
-	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+func TestLinkLocalAddressIsDefended(t *testing.T) {
+	p, m := fakePaths(t), newFakeSystem()
+	var log logRecorder
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
 	n.claimLinkLocal(t.Context(), "eth0")
 	at := n.currentAddress()
 	n.defendLinkLocal(t.Context(), at)
-	if n.currentAddress().Own != at.Own || len(m.did("ip addr flush")) != 0 {
+	if n.currentAddress().Own != at.Own || len(m.commandsWith("ip addr flush")) != 0 {
 		t.Error("an address that nobody else has is given up")
 	}
 	m.answers["arping -D -c 3 -I eth0 "+at.Own.Addr().String()] = fakeAnswer{code: 1, output: arpProbe}
@@ -139,22 +142,22 @@ func TestALinkLocalAddressIsGivenUp(t *testing.T) {
 	}
 	m.answers["arping -D"] = fakeAnswer{code: 1, output: arpReply}
 	m.answers["arping -D -c 3 -I eth0 "+n.currentAddress().Own.Addr().String()] = fakeAnswer{code: 1, output: arpReply}
-	asked := len(m.did("arping -D"))
+	asked := len(m.commandsWith("arping -D"))
 	n.defendLinkLocal(t.Context(), n.currentAddress())
 	if n.currentAddress().Own.IsValid() {
 		t.Errorf("an address is taken that another machine has: %v", n.currentAddress())
 	}
-	if got := len(m.did("arping -D")) - asked; got != 1+claimTries {
+	if got := len(m.commandsWith("arping -D")) - asked; got != 1+claimTries {
 		t.Errorf("%d addresses were asked for in a row", got)
 	}
 }
 
 // A link-local address is no reason to write to the card, and an address that
 // was kept goes before it.
-func TestTheLastAddressGoesBeforeALinkLocalOne(t *testing.T) {
-	p, m := fakePaths(t), newFakeMachine()
-	var log logSays
-	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+func TestSavedAddressComesBeforeLinkLocal(t *testing.T) {
+	p, m := fakePaths(t), newFakeSystem()
+	var log logRecorder
+	n := newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
 	n.claimLinkLocal(t.Context(), "eth0")
 	if err := n.saveAddress(n.currentAddress()); err != nil {
 		t.Fatal(err)
@@ -165,7 +168,7 @@ func TestTheLastAddressGoesBeforeALinkLocalOne(t *testing.T) {
 	if err := n.saveAddress(Address{Interface: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16")}); err != nil {
 		t.Fatal(err)
 	}
-	n = newNetwork(m, p, CardSettings{HostName: "till"}, log.say)
+	n = newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
 	n.useSaved = true
 	n.takeFallback(t.Context(), "eth0")
 	if got := n.currentAddress(); got.Own.String() != "10.1.1.9/16" || !strings.Contains(got.From, "last time") {

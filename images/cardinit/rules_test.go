@@ -12,7 +12,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-func TestWords(t *testing.T) {
+func TestParseCmdline(t *testing.T) {
 	for line, want := range map[string]KernelParams{
 		"":                                    {Slot: "a"},
 		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
@@ -26,7 +26,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-func TestSerial(t *testing.T) {
+func TestFindSerial(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		words KernelParams
@@ -43,8 +43,8 @@ func TestSerial(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := fakePaths(t)
-			put(t, p.Proc, tt.proc)
-			put(t, p.Sys, tt.sys)
+			writeFiles(t, p.Proc, tt.proc)
+			writeFiles(t, p.Sys, tt.sys)
 			got, err := findSerial(tt.words, p)
 			if got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("got %q, %v", got, err)
@@ -58,7 +58,7 @@ func TestSerial(t *testing.T) {
 	}
 }
 
-func TestBackOff(t *testing.T) {
+func TestRestartDelay(t *testing.T) {
 	want := []time.Duration{1, 2, 4, 8, 16, 30, 30}
 	for i, seconds := range want {
 		if got := restartDelay(i + 1); got != seconds*time.Second {
@@ -70,7 +70,7 @@ func TestBackOff(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
+func TestInterpretFsck(t *testing.T) {
 	for _, tt := range []struct {
 		code       int
 		soft, hard checkResult
@@ -88,7 +88,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestJudgeTime(t *testing.T) {
+func TestChooseSample(t *testing.T) {
 	s := func(seconds ...float64) []timeSample {
 		var all []timeSample
 		for _, v := range seconds {
@@ -122,7 +122,7 @@ func TestJudgeTime(t *testing.T) {
 	}
 }
 
-func TestJudgeChange(t *testing.T) {
+func TestChooseChange(t *testing.T) {
 	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		now    time.Time
@@ -148,7 +148,7 @@ func TestJudgeChange(t *testing.T) {
 	}
 }
 
-func TestVigil(t *testing.T) {
+func TestLivenessPolicy(t *testing.T) {
 	zero := time.Unix(0, 0)
 	v := livenessPolicy{since: zero, grace: graceAfterStart}
 	for _, tt := range []struct {
@@ -167,7 +167,7 @@ func TestVigil(t *testing.T) {
 	}
 }
 
-func TestTryWords(t *testing.T) {
+func TestTrialCmdline(t *testing.T) {
 	own := "console=ttyAMA0 panic=10 bramble.slot=b new=1\n"
 	running := "smsc95xx.macaddr=B8:27 console=ttyAMA0 panic=10 bramble.slot=a old=1 mem=240M bramble.trial=1"
 	want := "console=ttyAMA0 panic=10 bramble.slot=b new=1 smsc95xx.macaddr=B8:27 mem=240M bramble.trial=1"
@@ -183,7 +183,7 @@ func TestTryWords(t *testing.T) {
 	}
 }
 
-func TestLease(t *testing.T) {
+func TestParseLease(t *testing.T) {
 	text := "event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2 10.0.2.9\ndns=10.0.2.3 nonsense 127.0.0.1\nntp=10.0.2.4 10.0.2.5\n"
 	l, ok := parseLease("eth0", text)
 	if !ok || l.address.String() != "eth0 10.0.2.15/24 by DHCP, router 10.0.2.2" ||
@@ -200,7 +200,7 @@ func TestLease(t *testing.T) {
 	}
 }
 
-func FuzzLease(f *testing.F) {
+func FuzzParseLease(f *testing.F) {
 	f.Add("event=bound\nip=10.0.2.15\nmask=24\nrouter=10.0.2.2\ndns=10.0.2.3\nntp=1.2.3.4\n")
 	f.Add("event=renew\nip=0.0.0.0\nmask=-1\nrouter= \n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -217,12 +217,12 @@ func FuzzLease(f *testing.F) {
 	})
 }
 
-func TestRestartsAreKept(t *testing.T) {
+func TestNotices(t *testing.T) {
 	p := fakePaths(t)
 	if got := Notices(p); len(got) != 0 {
 		t.Errorf("a board that nothing happened to says %q", got)
 	}
-	put(t, p.Run, map[string]string{
+	writeFiles(t, p.Run, map[string]string{
 		"bramble/restarts":  "3\npanic: at sea\ngoroutine 1\n",
 		"bramble/recreated": "2026-11-22T02:00:00Z\ne2fsck gave up with exit code 8: bad magic\n",
 		"bramble/no-card":   "the card cannot be written\n",
@@ -262,7 +262,7 @@ func TestLogIsBounded(t *testing.T) {
 	if last := l.lastLines(3); len(last) != 3 || last[0] != line[:99] {
 		t.Errorf("the last lines are %q", last)
 	}
-	put(t, p.Data, map[string]string{"bramble/keep": ""})
+	writeFiles(t, p.Data, map[string]string{"bramble/keep": ""})
 	for range 3 * maxCardLog / maxPending {
 		if err := l.saveToCard(); err != nil {
 			t.Fatal(err)
@@ -300,7 +300,7 @@ func TestNoControlCharacterReachesAConsole(t *testing.T) {
 	}
 }
 
-func TestMistakesPage(t *testing.T) {
+func TestRenderMistakes(t *testing.T) {
 	page, err := renderMistakes(pageData{"bramble-1a2b", "1a2b", "v1", []Mistake{
 		{Line: 3, Column: 7, Text: `bramble.toml: [rack] kee: unknown <key>; did you mean "key"?`}, {Text: "and 4 more"},
 	}})
@@ -331,7 +331,7 @@ func TestHostName(t *testing.T) {
 func TestOnCard(t *testing.T) {
 	p := fakePaths(t)
 	for line, want := range map[string]bool{"": false, "root=/dev/sda1 quiet": false, "console=tty1 bramble.slot=a": true} {
-		put(t, p.Proc, map[string]string{"cmdline": line})
+		writeFiles(t, p.Proc, map[string]string{"cmdline": line})
 		if got := OnCard(p); got != want {
 			t.Errorf("%q is a card's: %v", line, got)
 		}

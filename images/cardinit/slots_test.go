@@ -27,7 +27,7 @@ func slotContent(version, slot string) map[string]string {
 	}
 }
 
-func releaseOf(version, slot string) SlotManifest {
+func manifestOf(version, slot string) SlotManifest {
 	r := SlotManifest{Version: version}
 	for name, text := range slotContent(version, slot) {
 		sum := sha256.Sum256([]byte(text))
@@ -37,23 +37,23 @@ func releaseOf(version, slot string) SlotManifest {
 	return r
 }
 
-// newCard is a card as it is flashed: version old in slot a, which runs.
-func newCard(t *testing.T) (Paths, *fakeMachine) {
+// newTestCard is a card as it is flashed: version old in slot a, which runs.
+func newTestCard(t *testing.T) (Paths, *fakeSystem) {
 	t.Helper()
 	p := fakePaths(t)
 	files := map[string]string{"config.txt": testConfig, "a/slot.txt": "old\n"}
 	for name, text := range slotContent("old", "a") {
 		files["a/"+name] = text
 	}
-	put(t, p.Boot, files)
-	runs(t, p, "a")
-	return p, newFakeMachine()
+	writeFiles(t, p.Boot, files)
+	setRunningSlot(t, p, "a")
+	return p, newFakeSystem()
 }
 
-// runs has the machine be started from a slot.
-func runs(t *testing.T, p Paths, slot string) {
+// setRunningSlot has the machine be started from a slot.
+func setRunningSlot(t *testing.T, p Paths, slot string) {
 	t.Helper()
-	put(t, p.Proc, map[string]string{"cmdline": "console=ttyAMA0 panic=10 bramble.slot=" + slot})
+	writeFiles(t, p.Proc, map[string]string{"cmdline": "console=ttyAMA0 panic=10 bramble.slot=" + slot})
 }
 
 // started is the version that the firmware starts from a card, or an error if
@@ -96,7 +96,7 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 	}
 	if state.Version != version { // not yet on trial
 		other := OtherSlot(state.Running)
-		r := releaseOf(version, other)
+		r := manifestOf(version, other)
 		missing, err := s.Begin(r)
 		if err != nil {
 			return err
@@ -109,7 +109,7 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 		if err := s.Seal(r); err != nil {
 			return err
 		}
-		runs(t, p, other) // kexec
+		setRunningSlot(t, p, other) // kexec
 		if s, err = OpenSlots(m, p); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 func TestPowerCutAtEveryStep(t *testing.T) {
 	t.Parallel()
 	for cut := 1; ; cut++ {
-		p, m := newCard(t)
+		p, m := newTestCard(t)
 		m.cutAt = cut
 		done := false
 		func() {
@@ -158,7 +158,7 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		runs(t, p, slot) // the firmware's start
+		setRunningSlot(t, p, slot) // the firmware's start
 		m.cutAt = 0
 		if err := updateTo(t, m, p, "new"); err != nil {
 			t.Fatalf("cut %d: the second try: %v", cut, err)
@@ -170,7 +170,7 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 }
 
 func TestUpdateThereAndBack(t *testing.T) {
-	p, m := newCard(t)
+	p, m := newTestCard(t)
 	for _, version := range []string{"new", "newer", "old"} {
 		if err := updateTo(t, m, p, version); err != nil {
 			t.Fatal(err)
@@ -183,24 +183,24 @@ func TestUpdateThereAndBack(t *testing.T) {
 	if err != nil || string(text) != strings.Replace(testConfig, "=a/", "=b/", 1) {
 		t.Errorf("config.txt is now %q, %v", text, err)
 	}
-	for _, line := range m.did("remount") {
+	for _, line := range m.commandsWith("remount") {
 		if !strings.HasPrefix(line, "remount boot") {
 			t.Error(line)
 		}
 	}
-	if all := m.did("remount"); all[len(all)-1] != "remount boot ro" {
+	if all := m.commandsWith("remount"); all[len(all)-1] != "remount boot ro" {
 		t.Errorf("the boot partition was left writable: %v", all)
 	}
 }
 
-func TestWhatIsThereIsNotSentAgain(t *testing.T) {
-	p, m := newCard(t)
+func TestPresentFilesAreNotSentAgain(t *testing.T) {
+	p, m := newTestCard(t)
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := releaseOf("new", "b")
-	put(t, p.Boot, map[string]string{"b/" + KernelFile: "kernel of new", "b/" + InitrdFile: "half of it", "b/bcm2835-rpi-zero.dtb": "of an older version"})
+	r := manifestOf("new", "b")
+	writeFiles(t, p.Boot, map[string]string{"b/" + KernelFile: "kernel of new", "b/" + InitrdFile: "half of it", "b/bcm2835-rpi-zero.dtb": "of an older version"})
 	missing, err := s.Begin(r)
 	if err != nil || len(missing) != len(r.Files)-1 {
 		t.Fatalf("missing are %v, %v", missing, err)
@@ -214,15 +214,15 @@ func TestWhatIsThereIsNotSentAgain(t *testing.T) {
 }
 
 // What two versions share is copied on the card, and what only looks alike is sent.
-func TestWhatTheRunningSlotHasIsNotSent(t *testing.T) {
-	p, m := newCard(t)
+func TestFilesOfTheRunningSlotAreCopied(t *testing.T) {
+	p, m := newTestCard(t)
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	kernel := slotContent("new", "b")[KernelFile]
-	put(t, p.Boot, map[string]string{"a/" + KernelFile: kernel})
-	missing, err := s.Begin(releaseOf("new", "b"))
+	writeFiles(t, p.Boot, map[string]string{"a/" + KernelFile: kernel})
+	missing, err := s.Begin(manifestOf("new", "b"))
 	var names []string
 	for _, f := range missing {
 		names = append(names, f.Name)
@@ -239,13 +239,13 @@ func TestWhatTheRunningSlotHasIsNotSent(t *testing.T) {
 	}
 }
 
-func TestWhatASlotRefuses(t *testing.T) {
-	p, m := newCard(t)
+func TestRefusedFiles(t *testing.T) {
+	p, m := newTestCard(t)
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := releaseOf("new", "b")
+	good := manifestOf("new", "b")
 	if _, err := s.Begin(good); err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestWhatASlotRefuses(t *testing.T) {
 		t.Errorf("what was refused is on the card: %v, %v", list, err)
 	}
 	change := func(edit func(*SlotManifest)) SlotManifest {
-		r := releaseOf("new", "b")
+		r := manifestOf("new", "b")
 		edit(&r)
 		return r
 	}
@@ -287,10 +287,10 @@ func TestWhatASlotRefuses(t *testing.T) {
 	}
 }
 
-func TestWhatATrialForbids(t *testing.T) {
-	p, m := newCard(t)
-	put(t, p.Boot, map[string]string{"b/slot.txt": "new\n"})
-	runs(t, p, "b")
+func TestNoUpdateDuringATrial(t *testing.T) {
+	p, m := newTestCard(t)
+	writeFiles(t, p.Boot, map[string]string{"b/slot.txt": "new\n"})
+	setRunningSlot(t, p, "b")
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestWhatATrialForbids(t *testing.T) {
 	if state, err := s.State(); err != nil || !state.Trial || state.Version != "new" || state.Other != "old" {
 		t.Errorf("the state is %+v, %v", state, err)
 	}
-	if _, err := s.Begin(releaseOf("newer", "a")); !errors.Is(err, ErrNotNow) {
+	if _, err := s.Begin(manifestOf("newer", "a")); !errors.Is(err, ErrNotNow) {
 		t.Errorf("the slot to fall back on can be written over: %v", err)
 	}
 	if err := s.Commit("newer"); !errors.Is(err, ErrNotNow) {
@@ -307,13 +307,13 @@ func TestWhatATrialForbids(t *testing.T) {
 	if err := s.Commit("new"); err != nil {
 		t.Error(err)
 	}
-	before := len(m.did("remount"))
-	if err := s.Commit("new"); err != nil || len(m.did("remount")) != before {
+	before := len(m.commandsWith("remount"))
+	if err := s.Commit("new"); err != nil || len(m.commandsWith("remount")) != before {
 		t.Errorf("a second commit writes, or fails: %v", err)
 	}
 }
 
-func TestFindPrefix(t *testing.T) {
+func TestParseBootSlot(t *testing.T) {
 	for text, want := range map[string]string{
 		testConfig: "a", "os_prefix=b/\r\n": "b", "# os_prefix=a/\nos_prefix=b/": "b",
 		"": "", "os_prefix=c/": "", "os_prefix=a/\nos_prefix=b/\n": "", "os_prefix=\n": "", "os_prefix=ab/": "",
@@ -325,24 +325,24 @@ func TestFindPrefix(t *testing.T) {
 	}
 }
 
-// fakeSide is a board as the API sees it.
-type fakeSide struct {
+// fakeBoard is a board as the API sees it.
+type fakeBoard struct {
 	drained bool
 	tried   int
 }
 
-func (f *fakeSide) Leading() bool { return true }
-func (f *fakeSide) Drained() bool { return f.drained }
-func (f *fakeSide) Leaving() bool { return f.drained }
-func (f *fakeSide) Try()          { f.tried++ }
+func (f *fakeBoard) Leading() bool { return true }
+func (f *fakeBoard) Drained() bool { return f.drained }
+func (f *fakeBoard) Leaving() bool { return f.drained }
+func (f *fakeBoard) Try()          { f.tried++ }
 
 func TestAPI(t *testing.T) {
-	p, m := newCard(t)
+	p, m := newTestCard(t)
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	board := &fakeSide{}
+	board := &fakeBoard{}
 	server := httptest.NewServer(s.Handler(board))
 	defer server.Close()
 	ask := func(method, path, kind string, body []byte) (int, string) {
@@ -363,7 +363,7 @@ func TestAPI(t *testing.T) {
 		}
 		return resp.StatusCode, strings.TrimSpace(string(text))
 	}
-	r := releaseOf("new", "b")
+	r := manifestOf("new", "b")
 	body, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)

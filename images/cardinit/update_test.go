@@ -13,16 +13,16 @@ import (
 
 // A later board starts a kernel of its own, so that a version without one is
 // refused before anything of the card is touched, and one with it is tried.
-func TestALaterBoardWantsItsOwnKernel(t *testing.T) {
+func TestLaterBoardNeedsItsKernel(t *testing.T) {
 	for release, file := range map[string]string{"6.1.0-50-armmp": ARMv7KernelFile, "6.1.0-50-arm64": ARM64KernelFile} {
 		t.Run(file, func(t *testing.T) { ownKernel(t, release, file) })
 	}
 }
 
 func ownKernel(t *testing.T, runs, file string) {
-	p, m := newCard(t)
-	put(t, p.Proc, map[string]string{"sys/kernel/osrelease": runs + "\n"})
-	put(t, p.Boot, map[string]string{"a/" + file: "later kernel of old"})
+	p, m := newTestCard(t)
+	writeFiles(t, p.Proc, map[string]string{"sys/kernel/osrelease": runs + "\n"})
+	writeFiles(t, p.Boot, map[string]string{"a/" + file: "later kernel of old"})
 	s, err := OpenSlots(m, p)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func ownKernel(t *testing.T, runs, file string) {
 	if err := s.checkComplete("a"); err != nil {
 		t.Errorf("the running slot: %v", err)
 	}
-	r := releaseOf("new", "b")
+	r := manifestOf("new", "b")
 	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--later") {
 		t.Errorf("a version for first boards alone: %v", err)
 	}
@@ -73,23 +73,23 @@ func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 		"6.1.0-50-armmp\n": "kexec -l boot/b/vmlinuz7 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1 --image-size=67108864",
 		"6.1.0-50-arm64\n": "kexec64 -l boot/b/vmlinuz8 --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1",
 	} {
-		p, m := newCard(t)
+		p, m := newTestCard(t)
 		if release != "" {
-			put(t, p.Proc, map[string]string{"sys/kernel/osrelease": release})
+			writeFiles(t, p.Proc, map[string]string{"sys/kernel/osrelease": release})
 		}
 		for _, name := range []string{KernelFile, ARMv7KernelFile, ARM64KernelFile, InitrdFile, VersionFile} {
-			put(t, p.Boot, map[string]string{"b/" + name: "of the other slot"})
+			writeFiles(t, p.Boot, map[string]string{"b/" + name: "of the other slot"})
 		}
-		put(t, p.Boot, map[string]string{"b/" + CmdlineFile: "bramble.slot=b\n"})
+		writeFiles(t, p.Boot, map[string]string{"b/" + CmdlineFile: "bramble.slot=b\n"})
 		a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "a"}, log: newLogRing(p)}
 		for _, program := range []string{"kexec", "kexec64"} {
 			m.answers[program+" -e"] = fakeAnswer{code: 1, output: "the test has no other kernel"}
 		}
-		put(t, p.Proc, map[string]string{"cmdline": "bramble.slot=a"})
+		writeFiles(t, p.Proc, map[string]string{"cmdline": "bramble.slot=a"})
 		if err := a.kexecOtherSlot(); err == nil || !strings.Contains(err.Error(), "no other kernel") {
 			t.Errorf("%s: %v", release, err)
 		}
-		did := m.did("kexec")
+		did := m.commandsWith("kexec")
 		if len(did) != 2 || strings.ReplaceAll(did[0], filepath.Dir(p.Boot)+"/", "") != want {
 			t.Errorf("%q: %q, want %s", release, did, want)
 		}
@@ -98,9 +98,9 @@ func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 
 // A version that is too large for a card is refused before the other slot is touched.
 func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
-	p, m := newCard(t)
-	put(t, p.Boot, map[string]string{"b/" + VersionFile: "older\n", "b/" + InitrdFile: "of older"})
-	r := releaseOf("new", "b")
+	p, m := newTestCard(t)
+	writeFiles(t, p.Boot, map[string]string{"b/" + VersionFile: "older\n", "b/" + InitrdFile: "of older"})
+	r := manifestOf("new", "b")
 	need := int64(512) // its version's line
 	for _, f := range r.Files {
 		need += (f.Size + 511) / 512 * 512
