@@ -109,7 +109,7 @@ const mistakesPage = `<!doctype html>
 {{range .Mistakes}}<li>{{if .Line}}<strong>Line {{.Line}}{{if .Column}}, column {{.Column}}{{end}}</strong>: {{end}}{{.Text}}</li>
 {{end}}</ul>
 <p>Switch the board off, put its card into a computer, correct <code>bramble.toml</code> there, and put the card back.
-The file is the same for all cards. On a computer, <code>bramble config --config bramble.toml</code> finds such mistakes before a card does.</p>
+The file is the same for all cards. On a computer, <code>bramble node --check --config bramble.toml</code> finds such mistakes before a card does.</p>
 <p>{{.Host}}, serial number {{.Serial}}, {{.Version}}</p>
 </main>
 </html>
