@@ -47,11 +47,11 @@ type sceneClock struct {
 
 func (c *sceneClock) Now() time.Time { return time.Unix(0, int64(c.Elapsed()-c.begun)) }
 
-// TestWiring lights one lamp after the other, then all, and says which, for the one
+// CheckWiring lights one lamp after the other, then all, and says which, for the one
 // who has just soldered: a lamp that stays dark, lights with another or lights
 // when its name is not called is wired wrongly. With a key it then listens to
 // the button for a while and says what it hears. Driver and key stay open.
-func TestWiring(ctx context.Context, clock Clock, d Driver, key Contact, say func(string)) error {
+func CheckWiring(ctx context.Context, clock Clock, d Driver, key Contact, say func(string)) error {
 	health, bar := d.Lamps()
 	var lamps []int
 	if health {
@@ -101,10 +101,10 @@ func TestWiring(ctx context.Context, clock Clock, d Driver, key Contact, say fun
 	if err := set(Off, lamps...); err != nil || key == nil {
 		return err
 	}
-	return testButton(ctx, clock, key, say)
+	return checkButton(ctx, clock, key, say)
 }
 
-func testButton(ctx context.Context, clock Clock, key Contact, say func(string)) error {
+func checkButton(ctx context.Context, clock Clock, key Contact, say func(string)) error {
 	say(fmt.Sprintf("now the button, %v, for %v: press it once, twice, or hold it; nothing but these words will happen", key, buttonTime))
 	var b Button
 	wasDown, wasStuck, heard := false, false, false

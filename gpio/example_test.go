@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bramble/gpio"
+	"bramble/gpio/gpiotest"
 )
 
 // What a board says, as text: a sign is an eighth of a second.
@@ -19,22 +20,22 @@ func ExampleRender() {
 	// bar 3  ████████████████████████████████████████  steady
 	// bar 4  ________________________________________  dark
 	// bar 5  ________________________________________  dark
-	// says   serving; peer lost
+	// summary serving; peer lost
 }
 
 // A panel is told what the board knows, plays it, and hears the button; here by
 // a clock that takes no time.
 func ExamplePanel() {
-	clock := &gpio.FakeClock{T: time.Unix(0, 0), End: time.Unix(5, 0)}
-	lamps := &gpio.Fake{Bar: 3}
-	key := &gpio.FakeKey{Clock: clock, Presses: [][2]time.Duration{{time.Second, 4500 * time.Millisecond}}}
+	clock := &gpiotest.FakeClock{T: time.Unix(0, 0), End: time.Unix(5, 0)}
+	lamps := &gpiotest.FakeDriver{Bar: 3}
+	key := &gpiotest.FakeContact{Clock: clock, Presses: [][2]time.Duration{{time.Second, 4500 * time.Millisecond}}}
 	p := gpio.NewPanel(gpio.Config{
 		Clock: clock, Drivers: []gpio.Driver{lamps}, Contact: key,
 		OnPress: func(press gpio.ButtonPress) { fmt.Println(press) },
 	})
 	p.Update(gpio.Input{Health: gpio.Serving, Load: 0.7})
 	p.Run(context.Background())
-	fmt.Println(lamps.Looks())
+	fmt.Println(lamps.Lit())
 	if err := p.Close(); err != nil {
 		fmt.Println(err)
 	}

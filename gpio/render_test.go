@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -164,30 +162,19 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestGolden compares the timelines of the card with those in testdata, which
-// are meant to be read: one beat (125 ms) a character.
-func TestGolden(t *testing.T) {
-	var b strings.Builder
-	for _, l := range Card() {
-		d := max(l.Pattern.Period(), 3*time.Second)
-		fmt.Fprintf(&b, "%-32s %s\n", l.Means, l.Pattern.Timeline(d, beat*time.Millisecond))
-	}
-	b.WriteString("\na panel of five lamps, 3 s:\n")
-	b.WriteString(Render(Input{Health: Serving, Load: 0.55, Faults: NewFaultSet(PeerLost)}, DefaultLamps).Timeline(3*time.Second, beat*time.Millisecond))
-	path := filepath.Join("testdata", "timelines.txt")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
+// TestAddressTime: addressTime is the period of the pattern.
+func TestAddressTime(t *testing.T) {
+	for octet := range 256 {
+		p := addressPattern(uint8(octet), 0)
+		if p.Period() != addressTime(uint8(octet)) {
+			t.Fatalf("%d takes %v, and addressTime is %v", octet, p.Period(), addressTime(uint8(octet)))
 		}
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := b.String(); got != strings.ReplaceAll(string(want), "\r\n", "\n") {
-		t.Errorf("the lamps do otherwise than %s says:\n%s", path, got)
-	}
+}
+
+// TestPanelGolden compares the text of a whole panel with testdata/panel.txt: one
+// beat (125 ms) a character.
+func TestPanelGolden(t *testing.T) {
+	show := Render(Input{Health: Serving, Load: 0.55, Faults: NewFaultSet(PeerLost)}, DefaultLamps)
+	golden(t, "panel.txt", show.Timeline(3*time.Second, beat*time.Millisecond))
 }

@@ -36,6 +36,6 @@ func (s Show) Timeline(d, cell time.Duration) string {
 	for i, p := range s.Bar {
 		fmt.Fprintf(&b, "bar %-2d %s  %s\n", i+1, p.Timeline(d, cell), p.Name)
 	}
-	fmt.Fprintf(&b, "says   %s\n", s.Summary)
+	fmt.Fprintf(&b, "summary %s\n", s.Summary)
 	return b.String()
 }

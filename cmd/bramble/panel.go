@@ -114,7 +114,7 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 			key = nil // once is enough
 		}
 		fmt.Fprintln(w.out, d)
-		if err := gpio.TestWiring(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
+		if err := gpio.CheckWiring(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
 			return ignoreInterrupt(ctx, err)
 		}
 	}

@@ -22,7 +22,7 @@ func led(t *testing.T, name, trigger string) (h *PinHost, read func(file string)
 			t.Fatal(err)
 		}
 	}
-	h, _ = NewFakeHost(modelB, root)
+	h, _ = fakeHost(modelB, root)
 	return h, func(file string) string {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {

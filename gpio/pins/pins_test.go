@@ -12,6 +12,8 @@ import (
 	"periph.io/x/conn/v3/gpio"
 
 	panel "bramble/gpio"
+	"bramble/gpio/gpiotest"
+	"bramble/gpio/pins/pinstest"
 )
 
 const (
@@ -19,8 +21,19 @@ const (
 	modelZero = "Raspberry Pi Zero Rev 1.3"
 )
 
-// look draws pins: "#" for one that drives high, "." low, "i" for an input.
-func look(all map[int]*FakePin, numbers ...int) string {
+// fakeHost returns a machine with all the pins of a header, each free, and the
+// folder of its LEDs.
+func fakeHost(model, leds string) (*PinHost, map[int]*pinstest.FakePin) {
+	all := pinstest.Pins(len(headerPins))
+	return &PinHost{
+		Model: model, LEDs: leds,
+		Pin:    func(n int) gpio.PinIO { return all[n] },
+		Holder: func(gpio.PinIO) string { return "" },
+	}, all
+}
+
+// drawPins draws pins: "#" for one that drives high, "." low, "i" for an input.
+func drawPins(all map[int]*pinstest.FakePin, numbers ...int) string {
 	var b strings.Builder
 	for _, n := range numbers {
 		switch p := all[n]; {
@@ -43,14 +56,14 @@ func TestPins(t *testing.T) {
 		{false, "......", "#.##..", "iiiiii"},
 		{true, "######", ".#..##", "iiiiii"},
 	} {
-		h, all := NewFakeHost(modelB, "")
+		h, all := fakeHost(modelB, "")
 		s := Defaults(modelB)
 		p, err := OpenPins(h, s.Health, s.Bar, c.activeLow, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		numbers := []int{27, 17, 22, 23, 24, 25}
-		if got := look(all, numbers...); got != c.dark {
+		if got := drawPins(all, numbers...); got != c.dark {
 			t.Errorf("active low %v: opened as %s, want %s", c.activeLow, got, c.dark)
 		}
 		for lamp, level := range []panel.Level{panel.Full, 127, 128, panel.Full, panel.Off, 3} {
@@ -60,7 +73,7 @@ func TestPins(t *testing.T) {
 				}
 			}
 		}
-		if got := look(all, numbers...); got != c.lit {
+		if got := drawPins(all, numbers...); got != c.lit {
 			t.Errorf("active low %v: %s, want %s", c.activeLow, got, c.lit)
 		}
 		writes := 0
@@ -73,7 +86,7 @@ func TestPins(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if got := look(all, numbers...); got != c.ended {
+		if got := drawPins(all, numbers...); got != c.ended {
 			t.Errorf("active low %v: closed as %s, want %s", c.activeLow, got, c.ended)
 		}
 	}
@@ -82,7 +95,7 @@ func TestPins(t *testing.T) {
 // TestPanelOnPins plays the demo on pins: no output is ever read back, and no
 // pin but the panel's is touched.
 func TestPanelOnPins(t *testing.T) {
-	h, all := NewFakeHost(modelZero, "")
+	h, all := fakeHost(modelZero, "")
 	s := Defaults(modelZero)
 	s.LED = ""
 	o, err := Open(s, h)
@@ -90,12 +103,12 @@ func TestPanelOnPins(t *testing.T) {
 		t.Fatal(err)
 	}
 	all[26].Level = gpio.High // nobody presses
-	clock := &panel.FakeClock{}
+	clock := &gpiotest.FakeClock{}
 	for _, d := range o.Drivers {
 		if err := panel.Demo(t.Context(), clock, d, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
-		if err := panel.TestWiring(t.Context(), clock, d, o.Contact, func(string) {}); err != nil {
+		if err := panel.CheckWiring(t.Context(), clock, d, o.Contact, func(string) {}); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Close(); err != nil {
@@ -117,7 +130,7 @@ func TestPanelOnPins(t *testing.T) {
 }
 
 func TestButtonPin(t *testing.T) {
-	h, all := NewFakeHost(modelB, "")
+	h, all := fakeHost(modelB, "")
 	b, err := OpenButton(h, "GPIO18")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +148,7 @@ func TestButtonPin(t *testing.T) {
 }
 
 func TestPWM(t *testing.T) {
-	h, all := NewFakeHost(modelZero, "")
+	h, all := fakeHost(modelZero, "")
 	p, err := OpenPins(h, "GPIO13", []string{"GPIO17"}, false, true)
 	if err != nil {
 		t.Fatal(err)
@@ -148,12 +161,12 @@ func TestPWM(t *testing.T) {
 			t.Errorf("a pin without PWM at %v: %v, %v", level, all[17].Level, err)
 		}
 	}
-	if err := p.Close(); err != nil || look(all, 13, 17) != "ii" {
-		t.Errorf("closed as %s: %v", look(all, 13, 17), err)
+	if err := p.Close(); err != nil || drawPins(all, 13, 17) != "ii" {
+		t.Errorf("closed as %s: %v", drawPins(all, 13, 17), err)
 	}
 	all[13].PWMBroken = true // as on pins that are not memory-mapped
-	if p, err = OpenPins(h, "GPIO13", nil, false, true); err != nil || p.Set(0, 200) != nil || look(all, 13) != "#" {
-		t.Errorf("without working PWM: %v, %s", err, look(all, 13))
+	if p, err = OpenPins(h, "GPIO13", nil, false, true); err != nil || p.Set(0, 200) != nil || drawPins(all, 13) != "#" {
+		t.Errorf("without working PWM: %v, %s", err, drawPins(all, 13))
 	}
 	all[13].PWMBroken = false
 	if p, err = OpenPins(h, "GPIO13", nil, true, true); err != nil || all[13].Duty != gpio.DutyMax || p.Set(0, panel.Full) != nil || all[13].Duty != 0 {
@@ -164,11 +177,11 @@ func TestPWM(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		spoil func(h *PinHost, all map[int]*FakePin, s *Wiring)
+		spoil func(h *PinHost, all map[int]*pinstest.FakePin, s *Wiring)
 		want  string
 		parts int // that are there nevertheless
 	}{
-		{"held", func(h *PinHost, _ map[int]*FakePin, _ *Wiring) {
+		{"held", func(h *PinHost, _ map[int]*pinstest.FakePin, _ *Wiring) {
 			h.Holder = func(p gpio.PinIO) string {
 				if p.Number() == 22 {
 					return `"spi0 CS0"`
@@ -176,36 +189,38 @@ func TestOpenErrors(t *testing.T) {
 				return ""
 			}
 		}, `panel: no lamps: GPIO22 (header pin 15) is held by "spi0 CS0": stop that, or take another pin under [panel]`, 0},
-		{"busy after all", func(_ *PinHost, all map[int]*FakePin, _ *Wiring) {
+		{"busy after all", func(_ *PinHost, all map[int]*pinstest.FakePin, _ *Wiring) {
 			all[24].Err = errors.New("line_request ioctl: device or resource busy")
 		}, "panel: no lamps: GPIO24 (header pin 18) cannot be made an output: line_request ioctl: device or resource busy: another program has taken it since; stop that, or take another pin under [panel]", 0},
-		{"not allowed", func(_ *PinHost, all map[int]*FakePin, _ *Wiring) { all[18].Err = errors.New("permission denied") },
+		{"not allowed", func(_ *PinHost, all map[int]*pinstest.FakePin, _ *Wiring) {
+			all[18].Err = errors.New("permission denied")
+		},
 			"panel: no button: GPIO18 (header pin 12) cannot be made an input for the button: permission denied: run as root or as a member of the group gpio", 1},
-		{"no pins", func(h *PinHost, _ map[int]*FakePin, s *Wiring) {
+		{"no pins", func(h *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) {
 			h.Unavailable, s.Button = errors.New("this machine shows no GPIO pins"), ""
 		},
 			"panel: no lamps: GPIO27 (header pin 13) cannot be had: this machine shows no GPIO pins", 0},
-		{"no such pin", func(h *PinHost, _ map[int]*FakePin, _ *Wiring) {
+		{"no such pin", func(h *PinHost, _ map[int]*pinstest.FakePin, _ *Wiring) {
 			h.Pin = func(n int) gpio.PinIO {
 				if n == 18 {
 					return nil
 				}
-				return &FakePin{N: n}
+				return &pinstest.FakePin{N: n}
 			}
 		}, "panel: no button: GPIO18 (header pin 12) is not a pin of this board", 1},
-		{"no name of a pin", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.Button = "pin 7" },
+		{"no name of a pin", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.Button = "pin 7" },
 			`panel: "pin 7" is no pin: pins are called GPIO0 to GPIO27, as in gpio/README.md`, 0},
-		{"two tasks", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.Button = "17" },
+		{"two tasks", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.Button = "17" },
 			"panel: 17 has two tasks on the panel: give each lamp and the button its own pin", 0},
-		{"no LED", func(_ *PinHost, _ map[int]*FakePin, s *Wiring) { s.LED = "ACT" },
+		{"no LED", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.LED = "ACT" },
 			`panel: no LED: the LED "ACT" is not on this machine, nor is any other`, 1},
-		{"strip held", func(h *PinHost, _ map[int]*FakePin, s *Wiring) {
+		{"strip held", func(h *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) {
 			s.Strip, h.Holder = true, func(gpio.PinIO) string { return "the kernel" }
 			s.Button = ""
 		}, "panel: no strip: GPIO23 (header pin 16) is held by the kernel: stop that, or take another pin under [panel]", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h, all := NewFakeHost(modelB, t.TempDir())
+			h, all := fakeHost(modelB, t.TempDir())
 			s := Defaults(modelB)
 			s.LED = ""
 			c.spoil(h, all, &s)
@@ -329,7 +344,7 @@ func TestBusFunction(t *testing.T) {
 
 // A lamp that blinks allocates nothing.
 func TestSetAllocatesNothing(t *testing.T) {
-	h, _ := NewFakeHost(modelB, "")
+	h, _ := fakeHost(modelB, "")
 	p, err := OpenPins(h, "GPIO27", nil, false, false)
 	if err != nil {
 		t.Fatal(err)
@@ -341,16 +356,16 @@ func TestSetAllocatesNothing(t *testing.T) {
 }
 
 func ExampleOpen() {
-	h, all := NewFakeHost(modelB, "")
+	h, all := fakeHost(modelB, "")
 	opened, err := Open(Wiring{Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22"}}, h)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	clock := &panel.FakeClock{T: time.Unix(0, 0)}
+	clock := &gpiotest.FakeClock{T: time.Unix(0, 0)}
 	p := panel.NewPanel(panel.Config{Clock: clock, Drivers: opened.Drivers, Contact: opened.Contact})
 	p.Update(panel.Input{Health: panel.Serving, Load: 0.5})
 	p.Tick()
-	fmt.Println(opened.Drivers[0], look(all, 27, 17, 22))
+	fmt.Println(opened.Drivers[0], drawPins(all, 27, 17, 22))
 	// Output: 3 lamps on GPIO27 (header pin 13), GPIO17 (header pin 11), GPIO22 (header pin 15) ##.
 }

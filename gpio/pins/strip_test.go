@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	panel "bramble/gpio"
+	"bramble/gpio/pins/pinstest"
 )
 
 // apa102 is one lamp of a chain, by the data sheet: after 32 zeros it takes the
@@ -47,7 +48,7 @@ func (l *apa102) clock(bit bool) {
 }
 
 // chain joins a strip's pins to a chain of lamps and draws what is lit.
-func chain(all map[int]*FakePin, lamps int) func() string {
+func chain(all map[int]*pinstest.FakePin, lamps int) func() string {
 	var first *apa102
 	for range lamps {
 		first = &apa102{next: first}
@@ -70,7 +71,7 @@ func chain(all map[int]*FakePin, lamps int) func() string {
 }
 
 func TestStrip(t *testing.T) {
-	h, all := NewFakeHost(modelZero, "")
+	h, all := fakeHost(modelZero, "")
 	show := chain(all, stripLamps)
 	s, err := OpenStrip(h)
 	if err != nil {
@@ -102,8 +103,8 @@ func TestStrip(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { s.last = 7; _ = s.Flush() }); n != 0 {
 		t.Errorf("%v allocations a frame", n)
 	}
-	if err := s.Close(); err != nil || show() != "00 00 00 00 00 00 00 00" || look(all, 23, 24) != "ii" {
-		t.Errorf("closed as %s, %s: %v", show(), look(all, 23, 24), err)
+	if err := s.Close(); err != nil || show() != "00 00 00 00 00 00 00 00" || drawPins(all, 23, 24) != "ii" {
+		t.Errorf("closed as %s, %s: %v", show(), drawPins(all, 23, 24), err)
 	}
 }
 
@@ -111,7 +112,7 @@ func TestStrip(t *testing.T) {
 func BenchmarkStrip(b *testing.B) {
 	for name, lamp := range map[string]int{"all": stripLamps - 1, "health": 0} {
 		b.Run(name, func(b *testing.B) {
-			h, _ := NewFakeHost(modelZero, "")
+			h, _ := fakeHost(modelZero, "")
 			s, err := OpenStrip(h)
 			if err != nil {
 				b.Fatal(err)

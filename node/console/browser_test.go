@@ -243,8 +243,8 @@ func TestLampInBrowser(t *testing.T) {
 	page := browser(t)
 	s := serve(t, consoletest.NewFake(1))
 	patterns := []gpio.Pattern{{}, {Steps: []gpio.Step{{Level: 9}}}, {Steps: []gpio.Step{{Level: 7, MS: 3}, {Level: 200}, {Level: 90, MS: 4}}}}
-	for _, l := range gpio.Card() {
-		patterns = append(patterns, l.Pattern)
+	for _, scene := range gpio.Scenes() {
+		patterns = append(patterns, gpio.Render(scene.At(0, 0), 0).Health)
 	}
 	var times []int64
 	for ms := int64(-500); ms < 9000; ms += 62 {

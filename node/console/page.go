@@ -77,12 +77,16 @@ func newPage() (*page, error) {
 		sum := sha256.Sum256(content)
 		p.assets[f.Name()] = asset{content, kind, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
 	}
-	for _, l := range gpio.Card() {
+	for _, scene := range gpio.Scenes() {
+		if scene.OnBar {
+			continue
+		}
+		health := gpio.Render(scene.At(0, 0), 0).Health
 		var lamp []string
-		for _, s := range l.Pattern.Steps {
+		for _, s := range health.Steps {
 			lamp = append(lamp, fmt.Sprintf("%d,%d", s.Level, s.MS))
 		}
-		p.card = append(p.card, lampCode{strings.Join(lamp, " "), l.Pattern.Name, l.Means})
+		p.card = append(p.card, lampCode{strings.Join(lamp, " "), health.Name, scene.Title()})
 	}
 	return p, nil
 }

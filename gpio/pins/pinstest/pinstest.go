@@ -1,4 +1,6 @@
-package pins
+// Package pinstest has a fake of a header pin, so that drivers of lamps on pins
+// can be tested on machines without any.
+package pinstest
 
 import (
 	"errors"
@@ -7,45 +9,42 @@ import (
 
 	"periph.io/x/conn/v3/gpio"
 	"periph.io/x/conn/v3/physic"
+	"periph.io/x/conn/v3/pin"
 )
 
 // FakePin is a pin without hardware that is as touchy as a line of the kernel's
-// character device: to read it while it is an output makes an input of it.
+// character device: reading it while it is an output turns it into an input.
 type FakePin struct {
 	N         int
 	PWMs      bool            // it has hardware PWM
-	PWMBroken bool            // it says so, and fails
+	PWMBroken bool            // it claims to, and fails
 	Err       error           // of each Out and In from now on
 	Changed   func(high bool) // called at each change of an output, if not nil
 
-	Level  gpio.Level // as an output: as last written; as an input: what is outside
+	Level  gpio.Level // of an output: as last written; of an input: what is outside
 	Output bool
 	Duty   gpio.Duty
 	Writes int
 	Reads  int // while it was an output: there must be none
 }
 
-// NewFakeHost returns a machine with all the pins of a header, each free, and
-// the folder of its LEDs.
-func NewFakeHost(model, leds string) (*PinHost, map[int]*FakePin) {
+// Pins returns n pins by their GPIO numbers. As on a Raspberry Pi, 13 and 19 have
+// hardware PWM.
+func Pins(n int) map[int]*FakePin {
 	all := map[int]*FakePin{}
-	for n := range headerPins {
-		all[n] = &FakePin{N: n, PWMs: n == 13 || n == 19}
+	for number := range n {
+		all[number] = &FakePin{N: number, PWMs: number == 13 || number == 19}
 	}
-	return &PinHost{
-		Model: model, LEDs: leds,
-		Pin:    func(n int) gpio.PinIO { return all[n] },
-		Holder: func(gpio.PinIO) string { return "" },
-	}, all
+	return all
 }
 
 // String is the name.
 func (p *FakePin) String() string { return p.Name() }
 
-// Name is as periph has it.
+// Name is the name by which periph knows the pin.
 func (p *FakePin) Name() string { return fmt.Sprintf("GPIO%d", p.N) }
 
-// Number is that of the GPIO.
+// Number is the GPIO number.
 func (p *FakePin) Number() int { return p.N }
 
 // Halt has nothing to stop.
@@ -55,23 +54,23 @@ func (p *FakePin) Halt() error { return nil }
 func (p *FakePin) Function() string { return string(p.Func()) }
 
 // Func reads the pin, with what that does to an output.
-func (p *FakePin) Func() pinFunc {
+func (p *FakePin) Func() pin.Func {
 	p.Read()
 	return gpio.IN
 }
 
 // SupportedFuncs are those of a plain pin, and PWM if it has it.
-func (p *FakePin) SupportedFuncs() []pinFunc {
+func (p *FakePin) SupportedFuncs() []pin.Func {
 	if p.PWMs {
-		return []pinFunc{gpio.IN, gpio.OUT, "PWM1"}
+		return []pin.Func{gpio.IN, gpio.OUT, "PWM1"}
 	}
-	return []pinFunc{gpio.IN, gpio.OUT}
+	return []pin.Func{gpio.IN, gpio.OUT}
 }
 
 // SetFunc is not needed by panels.
-func (p *FakePin) SetFunc(pinFunc) error { return errors.New("fake pin: not supported") }
+func (p *FakePin) SetFunc(pin.Func) error { return errors.New("fake pin: not supported") }
 
-// In makes an input of the pin; a pull-up lets it be high.
+// In makes the pin an input; a pull-up lets it be high.
 func (p *FakePin) In(pull gpio.Pull, _ gpio.Edge) error {
 	if p.Err != nil {
 		return p.Err
@@ -98,7 +97,7 @@ func (p *FakePin) Pull() gpio.Pull { return gpio.PullNoChange }
 // DefaultPull is not known.
 func (p *FakePin) DefaultPull() gpio.Pull { return gpio.PullNoChange }
 
-// Out makes an output of the pin.
+// Out makes the pin an output.
 func (p *FakePin) Out(l gpio.Level) error {
 	if p.Err != nil {
 		return p.Err
@@ -111,7 +110,7 @@ func (p *FakePin) Out(l gpio.Level) error {
 	return nil
 }
 
-// PWM takes the duty down.
+// PWM records the duty.
 func (p *FakePin) PWM(d gpio.Duty, _ physic.Frequency) error {
 	if !p.PWMs || p.PWMBroken {
 		return errors.New("fake pin: no PWM")
