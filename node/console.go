@@ -90,7 +90,7 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 		Name: b.Name, State: vitals.State.String(), Faults: vitals.Faults.Names(), Self: b.Self,
 		HTTPURL: b.Meta.HTTPURL, ConsoleURL: b.Meta.ConsoleURL, RingShare: share,
 		Vitals: console.VitalsView{
-			HitsPerSecond: float64(vitals.HitsPerSecond), HitRatio: float64(vitals.HitRatio), CPU: float64(vitals.CPU),
+			ResponsesPerSecond: float64(vitals.HitsPerSecond), HitRatio: float64(vitals.HitRatio), CPUCores: float64(vitals.CPU),
 			MemoryBytes: vitals.Memory, Connections: vitals.Connections,
 			CacheBytes: vitals.CacheBytes, CacheBudgetBytes: vitals.CacheBudget,
 			UptimeSeconds: int64(vitals.Uptime / time.Second),

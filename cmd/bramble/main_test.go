@@ -215,10 +215,10 @@ func TestStatusTable(t *testing.T) {
 		At: time.Date(2012, 2, 29, 6, 0, 0, 0, time.Local), Observer: "board-1",
 		Notices: []string{"The clock of board-3 is not set, so what it says of time is not to be trusted until it is."},
 		Boards: []console.BoardView{
-			{Name: "board-1", State: "serving", RingShare: 0.334, Vitals: console.VitalsView{HitsPerSecond: 3.14, HitRatio: 0.987, CPU: 0.12,
+			{Name: "board-1", State: "serving", RingShare: 0.334, Vitals: console.VitalsView{ResponsesPerSecond: 3.14, HitRatio: 0.987, CPUCores: 0.12,
 				MemoryBytes: 23_400_000, Connections: 12, CacheBytes: 1_234_567, UptimeSeconds: 90}},
 			{Name: "a-board-with-a-very-long-name", State: "draining", RingShare: 0.2, Faults: []string{"peer lost", "origin down"},
-				Vitals: console.VitalsView{HitsPerSecond: 123456, HitRatio: 1, CPU: 1.5, MemoryBytes: 230_400_000, Connections: 104096,
+				Vitals: console.VitalsView{ResponsesPerSecond: 123456, HitRatio: 1, CPUCores: 1.5, MemoryBytes: 230_400_000, Connections: 104096,
 					CacheBytes: 64_000_000, UptimeSeconds: 864000}},
 			{Name: "board-3", State: "dead"},
 		},

@@ -61,11 +61,11 @@ func statusTable(s console.Snapshot) string {
 		if v == (console.VitalsView{}) { // nothing is known of it
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
-			row = append(row, formatRate(v.HitsPerSecond), formatPercent(v.HitRatio), formatPercent(v.CPU),
+			row = append(row, formatRate(v.ResponsesPerSecond), formatPercent(v.HitRatio), formatPercent(v.CPUCores),
 				formatBytes(v.MemoryBytes), formatCount(v.Connections), formatBytes(v.CacheBytes))
 		}
 		rows = append(rows, append(row, formatPercent(b.RingShare), formatUptime(v.UptimeSeconds)))
-		hits += v.HitsPerSecond
+		hits += v.ResponsesPerSecond
 		if b.State == "serving" {
 			serving++
 		}

@@ -16,8 +16,8 @@ import (
 	"unicode"
 )
 
-// The bounds of what a client may send, in bytes, and how long an action may
-// take before the client is told that it has not worked.
+// The bounds of what a client may send, in bytes, and of the time that an action may
+// take before it counts as failed.
 const (
 	maxBody       = 4 << 10
 	maxURL        = 2 << 10
@@ -41,12 +41,12 @@ type labRequest struct {
 	Action string `json:"action"`
 }
 
-// snapshotFor takes the source's view and says in it what this client may do.
+// snapshotFor returns the source's snapshot with the rights of this client.
 func (c *Console) snapshotFor(r *http.Request) Snapshot {
 	return c.withRights(r, c.cfg.Source.Snapshot())
 }
 
-// withRights fits a snapshot to what the client of r may do here.
+// withRights sets in a snapshot what the client of r may do here.
 func (c *Console) withRights(r *http.Request, s Snapshot) Snapshot {
 	may := c.auth.maySteer(r)
 	s.CanSteer = may && c.cfg.Control != nil
@@ -54,7 +54,7 @@ func (c *Console) withRights(r *http.Request, s Snapshot) Snapshot {
 	return s
 }
 
-// serveRack answers with the Snapshot of the moment.
+// serveRack answers with the Snapshot of this moment.
 func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	s := c.snapshotFor(r)
 	if s.Ring == nil {
@@ -66,7 +66,7 @@ func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, s)
 }
 
-// controlOrNone is the hand on the rack, or one that says that there is none.
+// controlOrNone returns the rack's Control, or one that always fails.
 func (c *Console) controlOrNone() Control {
 	if c.cfg.Control == nil {
 		return noControl{}
@@ -87,7 +87,7 @@ func (noControl) Locate(context.Context, string, bool) error { return errNoContr
 
 var errNoControl = fmt.Errorf("%w: this console cannot steer its rack", ErrUnavailable)
 
-// servePurge makes the rack forget.
+// servePurge purges something from the rack.
 func (c *Console) servePurge(w http.ResponseWriter, r *http.Request) {
 	var p PurgeRequest
 	if !c.readBody(w, r, &p) {
@@ -115,12 +115,12 @@ func (c *Console) serveDrain(w http.ResponseWriter, r *http.Request) {
 	c.serveBoardAction(w, r, c.controlOrNone().Drain)
 }
 
-// serveLocate has a board blink, or stop that; success is 204.
+// serveLocate makes a board blink, or stops that; success is 204.
 func (c *Console) serveLocate(w http.ResponseWriter, r *http.Request) {
 	c.serveBoardAction(w, r, c.controlOrNone().Locate)
 }
 
-// serveBoardAction asks for something that concerns one board.
+// serveBoardAction carries out an action on one board.
 func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, board string, undo bool) error) {
 	var d drainRequest
 	if !c.readBody(w, r, &d) {
@@ -135,10 +135,10 @@ func (c *Console) serveBoardAction(w http.ResponseWriter, r *http.Request, do fu
 	c.writeActionResult(w, r, do(ctx, d.Board, d.Undo))
 }
 
-// serveLab does something to the process of a lab's board; success is 204.
+// serveLab carries out an action on the process of a lab's board; success is 204.
 func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.Lab == nil {
-		writeError(w, http.StatusNotFound, "this is no lab: a board of a real rack is stopped by its plug")
+		writeError(w, http.StatusNotFound, "this is not a lab: to stop a board of a real rack, unplug it")
 		return
 	}
 	var l labRequest
@@ -158,14 +158,14 @@ func (c *Console) serveLab(w http.ResponseWriter, r *http.Request) {
 	c.writeActionResult(w, r, c.cfg.Lab.Do(ctx, l.Board, l.Action))
 }
 
-// serveShop hands on what is about orders. Names and addresses are among it, so
-// even reading takes the right to steer.
+// serveShop passes on requests about orders. They concern names and addresses, so
+// even reading needs the right to steer.
 func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case c.cfg.Shop == nil:
-		writeError(w, http.StatusNotFound, "no orders are taken here")
+		writeError(w, http.StatusNotFound, "this board takes no orders")
 	case !c.auth.maySteer(r):
-		writeError(w, http.StatusForbidden, "without a password only this machine may see orders: set password under [console]")
+		writeError(w, http.StatusForbidden, "without a password, orders can be seen only from this machine: set password under [console]")
 	default:
 		ctx, cancel := actionContext(w, r)
 		defer cancel()
@@ -173,26 +173,27 @@ func (c *Console) serveShop(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveCard hands on what is about the card's slots, if the client may steer.
+// serveCard passes on requests about the card's slots, if the client may steer.
 func (c *Console) serveCard(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case c.cfg.Card == nil:
-		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: put the new version there by hand")
+		writeError(w, http.StatusNotFound, "this board does not run from a card with the image: install the new version by hand")
 	case !c.auth.maySteer(r):
-		writeError(w, http.StatusForbidden, "without a password only this machine may see or change the card: set password under [console]")
+		writeError(w, http.StatusForbidden, "without a password, the card can be seen and changed only from this machine: set password under [console]")
 	default:
 		http.StripPrefix(strings.TrimSuffix(CardPath, "/"), c.cfg.Card).ServeHTTP(w, r)
 	}
 }
 
-// actionContext gives an action its bound, and its reply the time to be written after it.
+// actionContext bounds an action, and extends the write deadline so that the reply can
+// follow it.
 func actionContext(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
-	// A writer that has no deadlines (a test's recorder) waits for nobody either.
+	// A writer without deadlines (a test's recorder) never waits.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(actionTimeout + writeTimeout))
 	return context.WithTimeout(r.Context(), actionTimeout)
 }
 
-// writeActionResult answers an action that has nothing to say but whether it worked.
+// writeActionResult answers an action that returns nothing but an error.
 func (c *Console) writeActionResult(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
 		c.writeFailure(w, r, err)
@@ -201,8 +202,7 @@ func (c *Console) writeActionResult(w http.ResponseWriter, r *http.Request, err 
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Check says whether the purge is one that can be asked for; its error matches
-// ErrBadRequest.
+// Check validates a purge. Its error matches ErrBadRequest.
 func (p PurgeRequest) Check() error {
 	set := 0
 	for _, is := range []bool{p.URL != "", p.Tag != "", p.All} {
@@ -212,47 +212,48 @@ func (p PurgeRequest) Check() error {
 	}
 	switch {
 	case set != 1:
-		return fmt.Errorf("%w: a purge wants exactly one of url, tag and all", ErrBadRequest)
+		return fmt.Errorf("%w: a purge needs exactly one of url, tag and all", ErrBadRequest)
 	case len(p.URL) > maxURL:
 		return fmt.Errorf("%w: a URL has at most %d bytes", ErrBadRequest, maxURL)
 	case len(p.Tag) > maxTag:
 		return fmt.Errorf("%w: a tag has at most %d bytes", ErrBadRequest, maxTag)
 	case strings.ContainsFunc(p.Tag, isUnprintable):
-		return fmt.Errorf("%w: a tag has no blanks and no control characters", ErrBadRequest)
+		return fmt.Errorf("%w: a tag must not contain spaces or control characters", ErrBadRequest)
 	case p.URL == "":
 		return nil
 	case strings.ContainsFunc(p.URL, isUnprintable):
-		return fmt.Errorf("%w: a URL has no blanks and no control characters", ErrBadRequest)
+		return fmt.Errorf("%w: a URL must not contain spaces or control characters", ErrBadRequest)
 	}
 	u, err := url.Parse(p.URL)
 	if err != nil {
-		return fmt.Errorf("%w: that URL cannot be read: %v", ErrBadRequest, errors.Unwrap(err))
+		return fmt.Errorf("%w: that URL cannot be parsed: %v", ErrBadRequest, errors.Unwrap(err))
 	}
 	web := (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 	path := u.Scheme == "" && u.Host == "" && strings.HasPrefix(u.Path, "/")
 	if !web && !path {
-		return fmt.Errorf("%w: a URL begins with http://, https:// or /", ErrBadRequest)
+		return fmt.Errorf("%w: a URL must begin with http://, https:// or /", ErrBadRequest)
 	}
 	return nil
 }
 
-// isUnprintable finds what has no place in a URL or a tag.
+// isUnprintable reports whether a character must not be in a URL or a tag.
 func isUnprintable(r rune) bool {
 	return unicode.IsSpace(r) || !unicode.IsPrint(r)
 }
 
-// checkBoardName bounds a board's name; whether there is such a board others know.
+// checkBoardName bounds a board's name. It does not know which boards exist.
 func checkBoardName(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: board is missing: name one", ErrBadRequest)
+		return fmt.Errorf("%w: board is missing: name a board", ErrBadRequest)
 	case len(name) > maxBoardName:
 		return fmt.Errorf("%w: a board's name has at most %d bytes", ErrBadRequest, maxBoardName)
 	}
 	return nil
 }
 
-// readBody reads one JSON value of the right shape into v, or answers why not.
+// readBody decodes the request's JSON object into v, or answers with an error and
+// returns false.
 func (c *Console) readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		writeError(w, http.StatusUnsupportedMediaType, "send application/json")
@@ -264,7 +265,7 @@ func (c *Console) readBody(w http.ResponseWriter, r *http.Request, v any) bool {
 	case errors.As(err, &tooBig):
 		writeError(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", maxBody))
 	case err != nil:
-		writeError(w, http.StatusBadRequest, "that is not the JSON object wanted here: "+err.Error())
+		writeError(w, http.StatusBadRequest, "this is not the expected JSON object: "+err.Error())
 	}
 	return err == nil
 }
@@ -285,10 +286,10 @@ func decodeObject(from io.Reader, v any) error {
 }
 
 // writeFailure answers with an error of Control, Lab or Check and its status. Only
-// errors of the three kinds speak to the client; others are the house's own.
+// errors of the three documented kinds are shown to the client; others are logged.
 func (c *Console) writeFailure(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
-	text := "that went wrong inside: the board's log says more"
+	text := "an internal error: see the board's log"
 	switch {
 	case errors.Is(err, ErrUnknownBoard):
 		status, text = http.StatusNotFound, err.Error()
@@ -297,13 +298,13 @@ func (c *Console) writeFailure(w http.ResponseWriter, r *http.Request, err error
 	case errors.Is(err, ErrUnavailable):
 		status, text = http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
-		status, text = http.StatusGatewayTimeout, fmt.Sprintf("it was not done within %v", actionTimeout)
+		status, text = http.StatusGatewayTimeout, fmt.Sprintf("it did not finish within %v", actionTimeout)
 	}
-	level := slog.LevelInfo // a slip of the person at the console
+	level := slog.LevelInfo // a mistake of the person at the console
 	if status == http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	c.log.Log(r.Context(), level, "console: action failed", "path", r.URL.Path, "err", err)
+	c.log.Log(r.Context(), level, "console: action failed", "path", r.URL.Path, "error", err)
 	writeError(w, status, text)
 }
 
@@ -317,9 +318,9 @@ func writeError(w http.ResponseWriter, status int, text string) {
 // writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	data, err := json.Marshal(v)
-	if err != nil { // a figure that is not a number
+	if err != nil { // NaN, for example
 		status = http.StatusInternalServerError
-		data, _ = json.Marshal(map[string]string{"error": "the answer cannot be put into JSON: " + err.Error()})
+		data, _ = json.Marshal(map[string]string{"error": "the reply cannot be encoded as JSON: " + err.Error()})
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -13,19 +13,20 @@ import (
 	"time"
 )
 
-// UserName is the one user that a console with a password knows.
+// UserName is the only user of a console with a password.
 const UserName = "bramble"
 
-// The limit on wrong passwords: triesBurst at once, then one each tryEvery, per
-// client. maxTriers clients are remembered; of more, the longest quiet is
-// forgotten. An IPv6 client counts by its /64, which is what one subscriber has.
+// The limit on wrong passwords, a token bucket per client: maxFailureBurst at once,
+// then one each failureDecay. maxFailedClients clients are remembered; beyond that, the
+// one with the oldest failure is forgotten. An IPv6 client is its /64, which is what
+// one subscriber has.
 const (
 	maxFailureBurst  = 5
 	failureDecay     = 10 * time.Second
 	maxFailedClients = 256
 )
 
-// authResult is what the door makes of a request.
+// authResult is the result of checking a request.
 type authResult int
 
 const (
@@ -36,9 +37,9 @@ const (
 	authTooManyTries
 )
 
-// auth decides who may come in and who may steer.
+// auth decides which requests may read and which may steer.
 type auth struct {
-	passwordless bool // there is no password
+	passwordless bool // the console has no password
 	passwordHash [sha256.Size]byte
 	hosts        map[string]bool // lower case
 	now          func() time.Time
@@ -47,15 +48,15 @@ type auth struct {
 	failures map[netip.Prefix]*failedClient // guarded by mu; at most maxTriers
 }
 
-// failedClient is a client that gave a wrong password. Its debt grows by one a wrong
-// try and shrinks by one each tryEvery.
+// failedClient is a client that sent a wrong password. Its debt grows by one with each
+// failure and shrinks by one each failureDecay.
 type failedClient struct {
 	debt float64
 	last time.Time
 }
 
 func newAuth(password string, hosts []string, now func() time.Time) *auth {
-	d := &auth{
+	a := &auth{
 		passwordless: password == "",
 		passwordHash: sha256.Sum256([]byte(password)),
 		hosts:        make(map[string]bool),
@@ -63,17 +64,18 @@ func newAuth(password string, hosts []string, now func() time.Time) *auth {
 		failures:     make(map[netip.Prefix]*failedClient),
 	}
 	for _, h := range hosts {
-		d.hosts[strings.ToLower(h)] = true
+		a.hosts[strings.ToLower(h)] = true
 	}
-	return d
+	return a
 }
 
-// checkRequest judges a request; with tooManyTries it says how long to wait.
-func (d *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
-	if d.passwordless {
-		// Without a password a page of another site could have its own name point
-		// at the console (DNS rebinding) and would then be of the same origin.
-		if !d.isOwnHost(r.Host) {
+// checkRequest authenticates a request. With authTooManyTries it returns how long the
+// client must wait.
+func (a *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
+	if a.passwordless {
+		// Without a password a page of another site could point its own name at the
+		// console (DNS rebinding) and would then have the same origin.
+		if !a.isOwnHost(r.Host) {
 			return authWrongHost, 0
 		}
 		return authOK, 0
@@ -83,26 +85,26 @@ func (d *auth) checkRequest(r *http.Request) (authResult, time.Duration) {
 		return authNoPassword, 0
 	}
 	client := clientOfRequest(r)
-	if wait := d.lockoutTime(client); wait > 0 {
+	if wait := a.lockoutTime(client); wait > 0 {
 		return authTooManyTries, wait
 	}
-	got := sha256.Sum256([]byte(password)) // hashed, so that its length does not show in the time
-	right := subtle.ConstantTimeCompare(got[:], d.passwordHash[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
-	if right != 1 {
-		d.recordFailure(client)
+	got := sha256.Sum256([]byte(password)) // hashed, so that the time does not reveal its length
+	match := subtle.ConstantTimeCompare(got[:], a.passwordHash[:]) & subtle.ConstantTimeCompare([]byte(user), []byte(UserName))
+	if match != 1 {
+		a.recordFailure(client)
 		return authWrongPassword, 0
 	}
 	return authOK, 0
 }
 
-// maySteer reports whether a request that check has let in may change things.
-func (d *auth) maySteer(r *http.Request) bool {
-	return !d.passwordless || clientOfRequest(r).Addr().IsLoopback()
+// maySteer reports whether a request that checkRequest accepts may change things.
+func (a *auth) maySteer(r *http.Request) bool {
+	return !a.passwordless || clientOfRequest(r).Addr().IsLoopback()
 }
 
 // isOwnHost reports whether a Host header names this console: an IP address,
 // localhost, a .local name, which DNS does not serve, or a name of the machine.
-func (d *auth) isOwnHost(host string) bool {
+func (a *auth) isOwnHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
@@ -111,58 +113,58 @@ func (d *auth) isOwnHost(host string) bool {
 		return true
 	}
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
-		strings.HasSuffix(host, ".local") || d.hosts[host]
+		strings.HasSuffix(host, ".local") || a.hosts[host]
 }
 
-// lockoutTime says how long a client must wait before its next try.
-func (d *auth) lockoutTime(client netip.Prefix) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	t := d.failures[client]
+// lockoutTime returns how long a client must wait before it may try again.
+func (a *auth) lockoutTime(client netip.Prefix) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.failures[client]
 	if t == nil {
 		return 0
 	}
-	if over := t.debtAt(d.now()) - (maxFailureBurst - 1); over > 0 {
-		return time.Duration(over * float64(failureDecay))
+	if excess := t.debtAt(a.now()) - (maxFailureBurst - 1); excess > 0 {
+		return time.Duration(excess * float64(failureDecay))
 	}
 	return 0
 }
 
-// recordFailure notes a wrong password.
-func (d *auth) recordFailure(client netip.Prefix) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := d.now()
-	t := d.failures[client]
+// recordFailure records a wrong password.
+func (a *auth) recordFailure(client netip.Prefix) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	t := a.failures[client]
 	if t == nil {
-		if len(d.failures) >= maxFailedClients {
-			d.forgetOldest()
+		if len(a.failures) >= maxFailedClients {
+			a.forgetOldest()
 		}
 		t = &failedClient{last: now}
-		d.failures[client] = t
+		a.failures[client] = t
 	}
 	t.debt, t.last = t.debtAt(now)+1, now
 }
 
-// forgetOldest drops the client that has been quiet for longest; mu is held.
-func (d *auth) forgetOldest() {
+// forgetOldest forgets the client with the oldest failure; mu is held.
+func (a *auth) forgetOldest() {
 	var oldest netip.Prefix
 	var since time.Time
-	for p, t := range d.failures {
+	for p, t := range a.failures {
 		if since.IsZero() || t.last.Before(since) {
 			oldest, since = p, t.last
 		}
 	}
-	delete(d.failures, oldest)
+	delete(a.failures, oldest)
 }
 
-// debtAt is the debt that is left at a time.
+// debtAt returns the debt that is left at a time.
 func (t *failedClient) debtAt(now time.Time) float64 {
 	return max(0, t.debt-now.Sub(t.last).Seconds()/failureDecay.Seconds())
 }
 
-// clientOfRequest gives the client that a request comes from. Headers about clients behind
-// a proxy are not believed.
+// clientOfRequest returns the client of a request. It does not trust header fields
+// about clients behind a proxy.
 func clientOfRequest(r *http.Request) netip.Prefix {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -171,7 +173,7 @@ func clientOfRequest(r *http.Request) netip.Prefix {
 	return clientPrefix(at.Addr())
 }
 
-// clientPrefix gives what counts as one client: an address, or the /64 of an IPv6
+// clientPrefix returns what counts as one client: an address, or the /64 of an IPv6
 // address, which is what one subscriber has.
 func clientPrefix(addr netip.Addr) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
@@ -186,7 +188,7 @@ func clientPrefix(addr netip.Addr) netip.Prefix {
 	return p
 }
 
-// formatRetryAfter gives a wait in whole seconds, at least one (RFC 9110, 10.2.3).
+// formatRetryAfter formats a wait in whole seconds, at least one (RFC 9110 §10.2.3).
 func formatRetryAfter(wait time.Duration) string {
 	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }

@@ -2,17 +2,18 @@ package console
 
 import "sync"
 
-// subscriberBuffer is how many events a subscriber may be behind before it loses some.
+// subscriberBuffer bounds the events that a subscriber may be behind before it loses
+// some.
 const subscriberBuffer = 64
 
-// Broadcaster passes events on to all who have subscribed: the Subscribe half of
-// a Source. The zero value is ready to use.
+// Broadcaster passes events on to all subscribers: the Subscribe half of a RackSource.
+// The zero value is ready to use.
 type Broadcaster struct {
 	mu          sync.Mutex // guards subscribers
 	subscribers map[chan Event]struct{}
 }
 
-// Subscribe implements Source.
+// Subscribe implements RackSource.
 func (a *Broadcaster) Subscribe() (<-chan Event, func()) {
 	ch := make(chan Event, subscriberBuffer)
 	a.mu.Lock()
@@ -28,7 +29,7 @@ func (a *Broadcaster) Subscribe() (<-chan Event, func()) {
 	}
 }
 
-// Publish gives an event to every subscriber that has room for it; it never blocks.
+// Publish sends an event to every subscriber that has room for it. It never blocks.
 func (a *Broadcaster) Publish(e Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -165,7 +165,7 @@ func TestPage(t *testing.T) {
 		chromedp.Click(chromedp.CSS(`[data-board="board-3"] button[data-do="kill"]`)),
 		until(fmt.Sprintf(boardState, "board-3", "dead")),
 		until(`document.querySelectorAll('#ring .arcs').length === 4`),
-		until(`document.querySelector('#say').textContent.includes('board-3 is dead')`),
+		until(`document.querySelector('#status').textContent.includes('board-3 is dead')`),
 		chromedp.Click(chromedp.CSS(`[data-board="board-3"] button[data-do="kill"]`)), // of the dead: nothing happens
 		chromedp.Click(chromedp.CSS(`[data-board="board-3"] button[data-do="revive"]`)),
 		until(fmt.Sprintf(boardState, "board-3", "serving")),
@@ -174,7 +174,7 @@ func TestPage(t *testing.T) {
 		until(`document.querySelector('[data-board="board-1"] button[data-do="drain"]').textContent === 'Undo drain'`),
 
 		chromedp.SendKeys(chromedp.ID("value"), "/product/model-b\n"),
-		until(`document.querySelector('#purged').textContent.includes('Absent: board-1')`),
+		until(`document.querySelector('#purge-result').textContent.includes('Absent: board-1')`),
 		chromedp.Click(chromedp.CSS(`[data-board="board-1"] button[data-do="drain"]`)),
 		until(fmt.Sprintf(boardState, "board-1", "serving")),
 	)
@@ -229,7 +229,7 @@ func TestPageConnectionLost(t *testing.T) {
 			s.Listener.Close()
 			s.CloseClientConnections()
 		}),
-		until(`!document.querySelector('#lost').hidden && document.querySelector('#lost').textContent.includes('Trying again')`),
+		until(`!document.querySelector('#lost').hidden && document.querySelector('#lost').textContent.includes('Reconnecting')`),
 		until(`document.querySelector('#link').dataset.link === 'lost'`),
 	)
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// hub takes samples of the source and hands them to all streams. A stream that
-// does not keep up is closed: its page connects anew and has the whole picture
-// again, which is better than an old one.
+// hub samples the source and broadcasts the samples and events to all streams. A
+// stream that does not keep up is closed: its page connects again and gets the whole
+// picture, which is better than an old one.
 type hub struct {
 	source RackSource
-	epoch  string // marks the event ids of this run, so that another run's are not taken for ours
+	epoch  string // marks the event ids of this process, to tell them from those of an earlier one
 
 	mu      sync.Mutex
-	ended   bool // run has returned; nobody may join
+	ended   bool // run has returned; no stream may be added
 	streams map[*eventStream]struct{}
 	slots   quota[*eventStream] // of the same streams
 	last    Snapshot            // the latest sample; zero before the first
 	sampled bool                // last is a sample
-	history []float64           // hits a second of the whole rack, oldest first; at most historySamples
+	history []float64           // responses a second of the whole rack, oldest first; at most historySamples
 	events  []storedEvent       // the latest, oldest first; at most replayEvents
 	nextID  int64
 }
@@ -42,22 +42,22 @@ type eventStream struct {
 	out    chan []byte
 }
 
-// rackMessage is a Snapshot whose ring is left out while it has not changed: of
-// all that a page is told each second the ring is the longest and the calmest.
+// rackMessage is a Snapshot without its ring while that has not changed: the ring is
+// the longest part and changes least.
 type rackMessage struct {
 	Snapshot
 	Ring *[]RingArc `json:"ring,omitempty"`
-	Tick bool       `json:"tick,omitempty"` // this one counts for the line of hits
+	Tick bool       `json:"tick,omitempty"` // one a second: this sample extends the page's history
 }
 
-// historyMessage gives a new page the past of its line of hits, oldest first.
+// historyMessage is the history of responses a second for a new page, oldest first.
 type historyMessage struct {
-	Hits []float64 `json:"hits"`
+	ResponsesPerSecond []float64 `json:"responses_per_second"`
 }
 
 var (
-	errTooManyStreams = errors.New("as many pages as this board allows watch already, or as many from your address: close one, or try again")
-	errConsoleClosed  = errors.New("the console is ending")
+	errTooManyStreams = errors.New("too many pages watch this board, or too many from your address: close one, or try again")
+	errConsoleClosed  = errors.New("the console is closing")
 )
 
 func newHub(source RackSource, maxStreams int) *hub {
@@ -69,15 +69,15 @@ func newHub(source RackSource, maxStreams int) *hub {
 	}
 }
 
-// run samples until ctx ends, then ends all streams.
+// run samples until ctx ends, and then closes all streams.
 func (h *hub) run(ctx context.Context) {
 	defer h.closeStreams()
 	events, unsubscribe := h.source.Subscribe()
 	defer unsubscribe()
 
-	second := time.NewTicker(sampleInterval)
-	defer second.Stop()
-	// change is armed by an event, so that a burst of them makes one sample.
+	tick := time.NewTicker(sampleInterval)
+	defer tick.Stop()
+	// An event arms change, so that a burst of events causes one sample.
 	change := time.NewTimer(minChangeInterval)
 	change.Stop()
 	defer change.Stop()
@@ -94,20 +94,20 @@ func (h *hub) run(ctx context.Context) {
 				continue
 			}
 			h.publishEvent(e)
-			if !armed { // else a steady flow of events would put the sample off
+			if !armed { // otherwise a steady flow of events would delay the sample
 				change.Reset(minChangeInterval)
 				armed = true
 			}
 		case <-change.C:
 			armed = false
 			h.takeSample(false)
-		case <-second.C:
+		case <-tick.C:
 			h.takeSample(true)
 		}
 	}
 }
 
-// closeStreams closes all streams for good.
+// closeStreams closes all streams; none may be added after.
 func (h *hub) closeStreams() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -117,41 +117,40 @@ func (h *hub) closeStreams() {
 	}
 }
 
-// takeSample takes a snapshot and hands it on; each second it also adds to the
-// history.
-func (h *hub) takeSample(second bool) {
+// takeSample broadcasts a snapshot; once a second (tick) it also extends the history.
+func (h *hub) takeSample(tick bool) {
 	s := h.source.Snapshot() // not under mu: the source has locks of its own
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	whole := !h.sampled || !slices.Equal(s.Ring, h.last.Ring)
+	withRing := !h.sampled || !slices.Equal(s.Ring, h.last.Ring)
 	h.last, h.sampled = s, true
-	if second {
+	if tick {
 		var hits float64
 		for _, b := range s.Boards {
-			hits += b.Vitals.HitsPerSecond
+			hits += b.Vitals.ResponsesPerSecond
 		}
 		h.history = append(h.history, hits)
 		h.history = h.history[max(0, len(h.history)-historySamples):]
 	}
-	ready := make(map[viewerRights][]byte, 1)
+	frames := make(map[viewerRights][]byte, 1)
 	for st := range h.streams {
-		b, ok := ready[st.rights]
+		b, ok := frames[st.rights]
 		if !ok {
-			b = h.rackFrame(st.rights, whole, second)
-			ready[st.rights] = b
+			b = h.formatRack(st.rights, withRing, tick)
+			frames[st.rights] = b
 		}
 		h.sendFrame(st, b)
 	}
 }
 
-// rackFrame prepares the latest sample for a kind of viewer; mu is held.
-func (h *hub) rackFrame(v viewerRights, whole, second bool) []byte {
-	m := rackMessage{Snapshot: h.last, Tick: second}
-	m.CanSteer, m.CanLab = v.steer, v.lab
+// formatRack formats the latest sample for viewers with some rights; mu is held.
+func (h *hub) formatRack(rights viewerRights, withRing, tick bool) []byte {
+	m := rackMessage{Snapshot: h.last, Tick: tick}
+	m.CanSteer, m.CanLab = rights.steer, rights.lab
 	if m.Boards == nil {
 		m.Boards = []BoardView{}
 	}
-	if whole {
+	if withRing {
 		ring := h.last.Ring
 		if ring == nil {
 			ring = []RingArc{}
@@ -161,7 +160,7 @@ func (h *hub) rackFrame(v viewerRights, whole, second bool) []byte {
 	return h.formatFrame("rack", 0, m)
 }
 
-// publishEvent hands an event on and keeps it for those who come later.
+// publishEvent broadcasts an event and stores it for streams that come later.
 func (h *hub) publishEvent(e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -174,37 +173,37 @@ func (h *hub) publishEvent(e Event) {
 	}
 }
 
-// addStream adds a stream and puts into its queue all that a new page needs: the
-// latest sample, the history, and the events after the one that it knows last.
-func (h *hub) addStream(client netip.Prefix, v viewerRights, lastID string) (*eventStream, error) {
+// addStream adds a stream and queues what a new page needs: the latest sample, the
+// history, and the events after the one with lastID.
+func (h *hub) addStream(client netip.Prefix, rights viewerRights, lastID string) (*eventStream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
 		return nil, errConsoleClosed
 	}
-	s := &eventStream{rights: v, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
-	way, made, ok := h.slots.reserveSlot(client, s)
+	s := &eventStream{rights: rights, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
+	victim, evicted, ok := h.slots.reserveSlot(client, s)
 	if !ok {
 		return nil, errTooManyStreams
 	}
-	if made {
-		h.dropStream(way)
+	if evicted {
+		h.dropStream(victim)
 	}
 	h.streams[s] = struct{}{}
 	if h.sampled {
-		h.sendFrame(s, h.rackFrame(v, true, false))
+		h.sendFrame(s, h.formatRack(rights, true, false))
 		h.sendFrame(s, h.formatFrame("history", 0, historyMessage{h.history}))
 	}
-	known := h.parseEventID(lastID)
+	last := h.parseEventID(lastID)
 	for _, e := range h.events {
-		if e.id > known {
+		if e.id > last {
 			h.sendFrame(s, h.formatFrame("event", e.id, e.Event))
 		}
 	}
 	return s, nil
 }
 
-// parseEventID reads the number out of an event id, 0 if it is none of this run.
+// parseEventID returns the number in an event id, 0 if another process issued it.
 func (h *hub) parseEventID(id string) int64 {
 	epoch, number, _ := strings.Cut(id, "-")
 	n, err := strconv.ParseInt(number, 10, 64)
@@ -214,7 +213,7 @@ func (h *hub) parseEventID(id string) int64 {
 	return n
 }
 
-// removeStream takes a stream out; it may be out already.
+// removeStream removes a stream, which may be removed already.
 func (h *hub) removeStream(s *eventStream) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -223,7 +222,8 @@ func (h *hub) removeStream(s *eventStream) {
 	}
 }
 
-// sendFrame queues a message without waiting; mu is held.
+// sendFrame queues a message without waiting, or drops a stream whose queue is full;
+// mu is held.
 func (h *hub) sendFrame(s *eventStream, b []byte) {
 	select {
 	case s.out <- b:
@@ -232,7 +232,7 @@ func (h *hub) sendFrame(s *eventStream, b []byte) {
 	}
 }
 
-// dropStream takes a stream out and ends it; mu is held.
+// dropStream removes and closes a stream; mu is held.
 func (h *hub) dropStream(s *eventStream) {
 	delete(h.streams, s)
 	h.slots.releaseSlot(s.client, s)

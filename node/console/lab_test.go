@@ -77,7 +77,7 @@ func TestPageOfARealLab(t *testing.T) {
 		press("board-2", "revive"),
 		until(fmt.Sprintf(boardState, "board-2", "serving")),
 		chromedp.SendKeys(chromedp.ID("value"), "/status\n"),
-		until(`document.querySelector('#purged').textContent.includes('board-5')`),
+		until(`document.querySelector('#purge-result').textContent.includes('board-5')`),
 	)
 	if err != nil {
 		t.Error(err)

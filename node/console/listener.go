@@ -8,27 +8,27 @@ import (
 )
 
 const (
-	// MaxConnections is how many connections the console has at once: one for each of
-	// DefaultStreams pages that watch, three more for what each asks meanwhile. A board
-	// keeps descriptors for these and for rack link, gossip and ledger, which a crowd
-	// here must not take.
+	// MaxConnections bounds the console's connections: one for each of DefaultStreams
+	// pages that watch, and three more for each page's other requests. A board reserves
+	// descriptors for these and for rack link, gossip and ledger; a crowd at the console
+	// must not use those up.
 	MaxConnections = 4 * DefaultStreams
-	// localSlots more are for programs on the board itself, which ask /healthz: a
-	// watchdog that is not answered restarts the board.
+	// localSlots more are for programs on the board itself, which request /healthz: a
+	// watchdog without a reply restarts the board.
 	localSlots = 16
-	// writeChunkSize is how much of a reply a client must take within writeTimeout, in bytes:
+	// writeChunkSize is how many bytes of a reply a client must read within writeTimeout:
 	// 6 kB a second, so that a table of all orders may take as long as it needs.
 	writeChunkSize = 64 << 10
 )
 
-// LimitListener has a console's listener close, without a word, whoever comes beyond
-// MaxConnections or beyond his own part of them.
+// LimitListener returns a listener that closes connections beyond MaxConnections, or
+// beyond their client's share of them, without a reply.
 func LimitListener(inner net.Listener) net.Listener { return newLimitedListener(inner) }
 
-// limitedListener is a listener that has so many connections and no more.
+// limitedListener is a listener with a bounded number of connections.
 type limitedListener struct {
 	net.Listener
-	writeTimeout time.Duration // with a client that takes nothing
+	writeTimeout time.Duration // of a client that reads nothing
 	mu           sync.Mutex    // guards places
 	slots        quota[*limitedConn]
 }
@@ -37,31 +37,31 @@ func newLimitedListener(inner net.Listener) *limitedListener {
 	return &limitedListener{Listener: inner, writeTimeout: writeTimeout, slots: newQuota[*limitedConn](MaxConnections, localSlots)}
 }
 
-// Accept waits for one for whom there is a place.
-func (b *limitedListener) Accept() (net.Conn, error) {
+// Accept waits for a connection that gets a slot.
+func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
-		conn, err := b.Listener.Accept()
+		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if one := b.admitConn(conn); one != nil {
-			return one, nil
+		if admitted := l.admitConn(conn); admitted != nil {
+			return admitted, nil
 		}
 		conn.Close()
 	}
 }
 
-// admitConn gives a connection its place; nil if there is none.
-func (b *limitedListener) admitConn(conn net.Conn) *limitedConn {
-	one := &limitedConn{Conn: conn, listener: b}
+// admitConn reserves a slot for a connection; nil if there is none.
+func (l *limitedListener) admitConn(conn net.Conn) *limitedConn {
+	one := &limitedConn{Conn: conn, listener: l}
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		one.client = clientPrefix(tcp.AddrPort().Addr())
 	}
-	b.mu.Lock()
-	way, made, ok := b.slots.reserveSlot(one.client, one)
-	b.mu.Unlock()
-	if made {
-		way.Conn.Close() // who serves it will notice
+	l.mu.Lock()
+	victim, evicted, ok := l.slots.reserveSlot(one.client, one)
+	l.mu.Unlock()
+	if evicted {
+		victim.Conn.Close() // its server notices
 	}
 	if !ok {
 		return nil
@@ -69,22 +69,22 @@ func (b *limitedListener) admitConn(conn net.Conn) *limitedConn {
 	return one
 }
 
-// limitedConn gives its place back when it is closed.
+// limitedConn releases its slot when it is closed.
 type limitedConn struct {
 	net.Conn
 	listener *limitedListener
 	client   netip.Prefix
 }
 
-// Write bounds how long a client may take for each part of a reply: one that asks and
-// never reads would keep its place for good.
+// Write bounds the time that a client may take to read each part of a reply: one that
+// never reads would hold its slot forever.
 func (c *limitedConn) Write(p []byte) (n int, err error) {
 	for {
 		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.listener.writeTimeout)); err != nil {
 			return n, err
 		}
-		some, err := c.Conn.Write(p[n:min(n+writeChunkSize, len(p))])
-		if n += some; err != nil || n == len(p) {
+		written, err := c.Conn.Write(p[n:min(n+writeChunkSize, len(p))])
+		if n += written; err != nil || n == len(p) {
 			return n, err
 		}
 	}

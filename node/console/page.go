@@ -18,7 +18,7 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// page is the console's page: a template and the files that it asks for.
+// page is the console's page: a template and the files that it loads.
 type page struct {
 	index  *template.Template
 	assets map[string]asset // by file name; never changed
@@ -32,14 +32,14 @@ type asset struct {
 	etag    string
 }
 
-// lampCode explains one code of the lamps; Lamp is its pattern for the page to
-// play, a level and its milliseconds a step: "255,500 0,500".
+// lampCode explains one code of the lamps. Lamp is its pattern for the page's script: a
+// level and its milliseconds for each step, "255,500 0,500".
 type lampCode struct {
 	Lamp, Name, Means string
 }
 
-// mimeType knows the kinds of file that a page is made of. The system's own table
-// (package mime) differs from machine to machine.
+// mimeType returns the type of a page's file. The system's own table (package mime)
+// differs from machine to machine.
 func mimeType(extension string) string {
 	switch extension {
 	case ".css":
@@ -91,8 +91,8 @@ func newPage() (*page, error) {
 	return p, nil
 }
 
-// serveIndex renders the page as it is at this moment: whoever has no JavaScript
-// gets a table of the boards, everybody else a start that is right already.
+// serveIndex renders the page with the data of this moment: a browser without
+// JavaScript shows a table of the boards, any other starts with correct figures.
 func (c *Console) serveIndex(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		Snapshot
@@ -100,16 +100,16 @@ func (c *Console) serveIndex(w http.ResponseWriter, r *http.Request) {
 	}{c.snapshotFor(r), c.page.card}
 	var b bytes.Buffer
 	if err := c.page.index.Execute(&b, data); err != nil {
-		c.log.Error("console: page cannot be made", "err", err)
-		http.Error(w, "the page cannot be made: the board's log says more", http.StatusInternalServerError)
+		c.log.Error("console: rendering the page", "error", err)
+		http.Error(w, "the page cannot be rendered: see the board's log", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(b.Bytes()) // an error means that the client has gone
 }
 
-// serveAsset answers with one of the page's files. A browser asks each time whether
-// it is still the same, so that a new version shows at once.
+// serveAsset answers with one of the page's files. Browsers revalidate it each time,
+// so that a new version shows at once.
 func (c *Console) serveAsset(w http.ResponseWriter, r *http.Request) {
 	a := c.page.assets[strings.TrimPrefix(r.URL.Path, "/")]
 	h := w.Header()
@@ -125,15 +125,15 @@ func (c *Console) serveAsset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.content) // an error means that the client has gone
 }
 
-// formatPercent gives a part of one as "12 %", a tenth below ten.
-func formatPercent(part float64) string {
-	if part *= 100; part > 0 && part < 9.95 {
-		return fmt.Sprintf("%.1f %%", part)
+// formatPercent formats a ratio as "12 %", with one decimal below ten.
+func formatPercent(ratio float64) string {
+	if ratio *= 100; ratio > 0 && ratio < 9.95 {
+		return fmt.Sprintf("%.1f %%", ratio)
 	}
-	return fmt.Sprintf("%.0f %%", part)
+	return fmt.Sprintf("%.0f %%", ratio)
 }
 
-// formatCount gives a figure as a person reads it: a tenth below ten, else whole.
+// formatCount formats a figure with one decimal below ten, otherwise without.
 func formatCount(n float64) string {
 	if n > 0 && n < 9.95 {
 		return fmt.Sprintf("%.1f", n)
@@ -141,9 +141,9 @@ func formatCount(n float64) string {
 	return fmt.Sprintf("%.0f", n)
 }
 
-// formatBytes gives a size in MB, the unit that the settings use.
+// formatBytes formats a size in MB, the unit of the settings.
 func formatBytes(n int64) string {
-	if n > 0 && n < 1e6 { // as the script has it: a cache that has begun is not empty
+	if n > 0 && n < 1e6 { // as the script does: a cache with one small page is not empty
 		return fmt.Sprintf("%d kB", (n+999)/1000)
 	}
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)

@@ -5,78 +5,81 @@ import (
 	"slices"
 )
 
-// fairShareDivisor is the part of all places, as 1/fairShare, that one client may hold: none
-// shuts the others out alone, and a class behind one address still has a dozen pages.
+// fairShareDivisor: one client may hold a quarter of all slots. So no client shuts out
+// the others, and a class behind one address still has a dozen pages.
 const fairShareDivisor = 4
 
-// quota are places that clients hold: so many for all, and no more than a part for
-// each. Clients on the board itself are not held to a part, and give nothing up: they
-// are programs that look after it, and who works on it. Whoever uses shares guards them.
+// quota divides a number of slots fairly among clients: a total, and at most a share
+// for each. Clients on the board itself have no share to keep to, and are never
+// evicted: they are programs that supervise the board, and the people who work on it.
+// The caller guards a quota with a lock.
 type quota[T comparable] struct {
 	total, perClient int
-	spare            int                   // more that only the board's own may take
+	spare            int                   // slots beyond total, for the board's own clients
 	local            func(netip.Addr) bool // is on the board itself
 	held             int
 	byClient         map[netip.Prefix][]T // the oldest first
 }
 
-func newQuota[T comparable](all, spare int) quota[T] {
+func newQuota[T comparable](total, spare int) quota[T] {
 	return quota[T]{
-		total: all, perClient: max(all/fairShareDivisor, 1), spare: spare,
+		total: total, perClient: max(total/fairShareDivisor, 1), spare: spare,
 		local: netip.Addr.IsLoopback, byClient: make(map[netip.Prefix][]T),
 	}
 }
 
-// reserveSlot gives a client a place for one, if he may have it. If none is free, whoever
-// holds most gives the newest of his up to one who would still hold fewer: that is
-// way, which is out already if made says so. So a few clients with their full parts,
-// or many with some each, leave room for those who have come for one.
-func (s *quota[T]) reserveSlot(client netip.Prefix, one T) (way T, made, ok bool) {
-	mine, all := len(s.byClient[client]), s.total
-	if s.local(client.Addr()) {
-		mine, all = 0, s.total+s.spare
+// reserveSlot reserves a slot for one, if its client may have it. If all slots are
+// taken, it evicts the newest slot of the client that holds the most, provided that
+// this client would still hold fewer: victim, already removed, with evicted set. So a
+// few clients with their full shares, or many with some each, leave room for a client
+// that needs one.
+func (q *quota[T]) reserveSlot(client netip.Prefix, one T) (victim T, evicted, ok bool) {
+	held, limit := len(q.byClient[client]), q.total
+	if q.local(client.Addr()) {
+		held, limit = 0, q.total+q.spare
 	}
-	if mine >= s.perClient {
-		return way, false, false
+	if held >= q.perClient {
+		return victim, false, false
 	}
-	if s.held >= all {
-		if way, made = s.evictNewest(mine + 1); !made {
-			return way, false, false
+	if q.held >= limit {
+		if victim, evicted = q.evictNewest(held + 1); !evicted {
+			return victim, false, false
 		}
 	}
-	s.byClient[client] = append(s.byClient[client], one)
-	s.held++
-	return way, made, true
+	q.byClient[client] = append(q.byClient[client], one)
+	q.held++
+	return victim, evicted, true
 }
 
-// evictNewest takes the newest place out of whoever holds most, if that is more than so many.
-func (s *quota[T]) evictNewest(than int) (way T, made bool) {
-	var most netip.Prefix
-	for client, held := range s.byClient {
-		if len(held) > len(s.byClient[most]) && !s.local(client.Addr()) {
-			most = client
+// evictNewest removes the newest slot of the client that holds the most, if that is
+// more than n.
+func (q *quota[T]) evictNewest(n int) (victim T, evicted bool) {
+	var largest netip.Prefix
+	for client, held := range q.byClient {
+		if len(held) > len(q.byClient[largest]) && !q.local(client.Addr()) {
+			largest = client
 		}
 	}
-	held := s.byClient[most]
-	if len(held) <= than {
-		return way, false
+	held := q.byClient[largest]
+	if len(held) <= n {
+		return victim, false
 	}
-	way = held[len(held)-1]
-	s.releaseSlot(most, way)
-	return way, true
+	victim = held[len(held)-1]
+	q.releaseSlot(largest, victim)
+	return victim, true
 }
 
-// releaseSlot takes one out; it may be out already.
-func (s *quota[T]) releaseSlot(client netip.Prefix, one T) {
-	held := s.byClient[client]
+// releaseSlot releases the slot of one, which may be released already.
+func (q *quota[T]) releaseSlot(client netip.Prefix, one T) {
+	held := q.byClient[client]
 	at := slices.Index(held, one)
 	if at < 0 {
 		return
 	}
-	s.held--
+	q.held--
 	if held = slices.Delete(held, at, at+1); len(held) == 0 {
-		delete(s.byClient, client)
+		delete(q.byClient, client)
 		return
 	}
-	s.byClient[client] = held
+	q.byClient[client] = held
 }

@@ -1,7 +1,7 @@
-// Package console is the web page on which ops and a class watch and steer the
+// Package console is the web page on which operators and a class watch and steer the
 // rack, with its API, its health checks and its metrics. It knows the rack only
-// through the small interfaces in source.go, so that a board, a lab and a test
-// can each show theirs.
+// through the small interfaces in source.go, so that a board, a lab and a test can
+// each show their own.
 package console
 
 import (
@@ -22,53 +22,52 @@ type Config struct {
 	Control Control    // purge and drain; nil: this console cannot steer
 	Lab     Lab        // stop, kill, pause and revive; nil on a real board
 
-	// Shop answers what is asked below ShopPath: orders, sales, announcements.
-	// Nil: there are none here.
+	// Shop answers requests below ShopPath: orders, sales, announcements. Nil: there is
+	// no shop here.
 	Shop http.Handler
 
-	// Card answers what is asked below CardPath: the slots of a card, and updates.
-	// Nil: the board does not run on a card.
+	// Card answers requests below CardPath: the slots of a card, and updates. Nil: the
+	// board does not run from a card.
 	Card http.Handler
 
-	// Ready says whether the board may be sent clients and, if not, why, in one
-	// plain sentence. Nil: always ready.
+	// Ready reports whether clients may be sent to the board and, if not, why, in one
+	// sentence. Nil: always ready.
 	Ready func() (ok bool, reason string)
 
 	// WriteMetrics writes the metrics in Prometheus' text format. Nil: there is
 	// no /metrics.
 	WriteMetrics func(io.Writer)
 
-	// Password is asked for, by HTTP Basic with the user name "bramble", on all
-	// but /healthz and /readyz. Empty: whoever reaches the listener may read, and
-	// only clients on this machine may steer.
+	// Password is required, by HTTP Basic with the user name "bramble", for everything
+	// but /healthz and /readyz. Empty: every client may read, and only clients on this
+	// machine may steer.
 	Password string
 
-	// HostNames are names, besides the machine's own, under which the console is
-	// asked for while there is no password. See hosts in auth.go.
+	// HostNames are the console's host names besides the machine's own. A console
+	// without a password rejects others; see isOwnHost.
 	HostNames []string
 
-	// MaxStreams bounds how many pages may watch at once; 0 means DefaultStreams.
-	// A stream costs a goroutine and at most streamBuffer messages.
+	// MaxStreams bounds the pages that watch at the same time; 0 means DefaultStreams. A
+	// stream costs a goroutine and at most streamBuffer messages.
 	MaxStreams int
 
-	// Logger gets refused sign-ins and failed actions. Nil: nobody.
+	// Logger gets rejected passwords and failed actions. Nil: nothing is logged.
 	Logger *slog.Logger
 }
 
-// ShopPath begins the path of all that Config.Shop answers.
+// ShopPath is the prefix of the paths that Config.Shop answers.
 const ShopPath = "/api/v1/shop/"
 
-// CardPath begins the path of all that Config.Card answers; it gets what follows,
-// with a slash before it.
+// CardPath is the prefix of the paths that Config.Card answers. Card gets the path
+// after it, with a leading slash.
 const CardPath = "/api/v1/card/"
 
-// DefaultStreams is how many pages may watch at once unless Config says
-// otherwise: a class, and ops.
+// DefaultStreams is the default of Config.MaxStreams: enough for a class and the
+// operators.
 const DefaultStreams = 48
 
-// Console is the web page on which ops and a class watch and steer the rack,
-// with its API, health checks and metrics. It is an http.Handler; Run keeps its
-// streams alive.
+// Console is the web page with its API, health checks and metrics. It is an
+// http.Handler; Run keeps its streams alive.
 type Console struct {
 	cfg   Config
 	log   *slog.Logger
@@ -82,10 +81,10 @@ type Console struct {
 // New makes a console. It starts nothing: see Run.
 func New(cfg Config) (*Console, error) {
 	if cfg.Source == nil {
-		return nil, errors.New("console: no source of what the rack looks like")
+		return nil, errors.New("console: Config.Source is missing")
 	}
 	if cfg.MaxStreams < 0 {
-		return nil, fmt.Errorf("console: %d streams at most is no number of streams", cfg.MaxStreams)
+		return nil, fmt.Errorf("console: Config.MaxStreams is %d; it must not be negative", cfg.MaxStreams)
 	}
 	if cfg.MaxStreams == 0 {
 		cfg.MaxStreams = DefaultStreams
@@ -94,7 +93,7 @@ func New(cfg Config) (*Console, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	names := cfg.HostNames
-	if own, err := os.Hostname(); err == nil { // without one, IP addresses still do
+	if own, err := os.Hostname(); err == nil { // without one, IP addresses still work
 		names = append(names[:len(names):len(names)], own)
 	}
 	p, err := newPage()
@@ -114,18 +113,18 @@ func New(cfg Config) (*Console, error) {
 	return c, nil
 }
 
-// Run samples the source once a second, and whenever it reports an event, and
-// hands the result to all who watch. It returns when ctx ends, and all streams
-// end with it, so that an http.Server that shuts down need not wait for them.
-// It may be called once.
+// Run samples the source once a second, and after each event, and broadcasts the
+// samples to all streams. It returns when ctx ends, and all streams end with it, so
+// that an http.Server need not wait for them when it shuts down. It may be called
+// once.
 func (c *Console) Run(ctx context.Context) { c.hub.run(ctx) }
 
 // ServeHTTP answers one request.
 func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
 
-// registerRoutes is the table of all that the console answers.
+// registerRoutes is the table of everything that the console answers.
 func (c *Console) registerRoutes() {
-	// Load balancers and supervisors carry no password and need no page.
+	// Load balancers and supervisors have no password and need no page.
 	c.mux.HandleFunc("GET /healthz", c.serveHealth)
 	c.mux.HandleFunc("GET /readyz", c.serveReady)
 
@@ -155,51 +154,52 @@ func (c *Console) registerRoutes() {
 	c.mux.Handle(ShopPath, c.protect(c.serveShop))
 	c.mux.Handle(CardPath, c.protect(c.serveCard))
 	c.mux.Handle("/api/", c.protect(func(w http.ResponseWriter, _ *http.Request) {
-		writeError(w, http.StatusNotFound, "the console has no such address")
+		writeError(w, http.StatusNotFound, "the console has no such path")
 	}))
 }
 
-// protect lets a request through to next if it comes by a name of ours, with the
-// password if there is one, and, if it changes anything, from a page of ours.
+// protect passes a request to next if it uses a host name of this console, has the
+// password if there is one, and, if it changes anything, comes from a page of this
+// console.
 func (c *Console) protect(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		setSecurityHeaders(w.Header())
-		refuse := func(status int, text string) {
+		reject := func(status int, text string) {
 			if strings.HasPrefix(r.URL.Path, "/api/") {
 				writeError(w, status, text)
 				return
 			}
 			http.Error(w, text, status)
 		}
-		switch verdict, wait := c.auth.checkRequest(r); verdict {
+		switch result, wait := c.auth.checkRequest(r); result {
 		case authWrongHost:
-			refuse(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a .local name")
+			reject(http.StatusMisdirectedRequest, "the console does not answer to this host name: use its IP address, localhost or a .local name")
 			return
 		case authNoPassword, authWrongPassword:
-			if verdict == authWrongPassword {
+			if result == authWrongPassword {
 				c.log.Warn("console: wrong password", "client", r.RemoteAddr)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="Bramble console", charset="UTF-8"`)
-			refuse(http.StatusUnauthorized, `the console wants the user name "bramble" and the password set under [console]`)
+			reject(http.StatusUnauthorized, `the console requires the user name "bramble" and the password set under [console]`)
 			return
 		case authTooManyTries:
 			w.Header().Set("Retry-After", formatRetryAfter(wait))
-			refuse(http.StatusTooManyRequests, "too many wrong passwords from your address: wait, then try again")
+			reject(http.StatusTooManyRequests, "too many wrong passwords from your address: wait, then try again")
 			return
 		}
 		if err := c.cross.Check(r); err != nil {
-			refuse(http.StatusForbidden, "this request comes from a page of another site")
+			reject(http.StatusForbidden, "this request comes from a page of another site")
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && !c.auth.maySteer(r) {
-			refuse(http.StatusForbidden, "without a password only this machine may steer: set password under [console]")
+			reject(http.StatusForbidden, "without a password, the rack can be changed only from this machine: set password under [console]")
 			return
 		}
 		next(w, r)
 	})
 }
 
-// setSecurityHeaders sets the headers that every reply of the console has.
+// setSecurityHeaders sets the header fields that every reply has.
 func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -209,13 +209,13 @@ func setSecurityHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// serveHealth says that the process is alive.
+// serveHealth reports that the process is alive.
 func (c *Console) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	setSecurityHeaders(w.Header())
 	writePlain(w, http.StatusOK, "ok\n")
 }
 
-// serveReady says whether the board may be sent clients, and if not, why.
+// serveReady reports whether clients may be sent to the board and, if not, why.
 func (c *Console) serveReady(w http.ResponseWriter, _ *http.Request) {
 	setSecurityHeaders(w.Header())
 	if c.cfg.Ready != nil {
@@ -227,7 +227,7 @@ func (c *Console) serveReady(w http.ResponseWriter, _ *http.Request) {
 	writePlain(w, http.StatusOK, "ready\n")
 }
 
-// serveMetrics writes what Prometheus collects.
+// serveMetrics writes the metrics for Prometheus.
 func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if c.cfg.WriteMetrics == nil {
 		http.NotFound(w, r)
@@ -240,5 +240,5 @@ func (c *Console) serveMetrics(w http.ResponseWriter, r *http.Request) {
 func writePlain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	io.WriteString(w, text) // a client that has gone needs no answer
+	io.WriteString(w, text) // an error means that the client has gone
 }

@@ -8,17 +8,17 @@ import (
 	"bramble/gpio"
 )
 
-// Snapshot is the rack as one observer sees it at one moment. It is also the
-// body of GET /api/v1/rack and of every "rack" server-sent event, there without
-// the ring while that is the same as in the event before. CanLab and CanSteer
-// are the console's to set: they say what the client that asks may do.
+// Snapshot is the rack as one observer sees it at one moment. It is the body of GET
+// /api/v1/rack and of every "rack" server-sent event, there without the ring while
+// that has not changed. The console sets CanLab and CanSteer, the rights of the
+// client.
 type Snapshot struct {
 	At       time.Time   `json:"at"`
 	Version  string      `json:"version"`           // of the observer's program
-	Observer string      `json:"observer"`          // name of the board that saw this; "lab" for a lab with no live board
+	Observer string      `json:"observer"`          // name of the observing board; "lab" for a lab with no live board
 	Boards   []BoardView `json:"boards"`            // sorted by name
 	Ring     []RingArc   `json:"ring"`              // clockwise, adjacent arcs of one board merged
-	Notices  []string    `json:"notices,omitempty"` // what a person must know, one plain sentence each
+	Notices  []string    `json:"notices,omitempty"` // what a person must know, one sentence each
 	CanLab   bool        `json:"can_lab,omitempty"` // stop, kill, pause and revive are possible here
 	CanSteer bool        `json:"can_steer"`         // purge and drain are possible here
 }
@@ -29,35 +29,35 @@ type BoardView struct {
 	State      string     `json:"state"` // starting, joining, serving, draining, drained, left, dead, and in a lab also paused or stopped
 	Faults     []string   `json:"faults,omitempty"`
 	Self       bool       `json:"self,omitempty"` // the observer itself
-	HTTPURL    string     `json:"http_url"`       // where its pages are, "http://127.0.0.1:8081"
+	HTTPURL    string     `json:"http_url"`       // of its pages, "http://127.0.0.1:8081"
 	ConsoleURL string     `json:"console_url"`
 	PID        int        `json:"pid,omitempty"` // only in a lab
-	RingShare  float64    `json:"ring_share"`    // part of the ring that it owns first, 0 to 1
+	RingShare  float64    `json:"ring_share"`    // part of the ring of which it is the first owner, 0 to 1
 	Vitals     VitalsView `json:"vitals"`
-	Panel      gpio.Show  `json:"panel"` // what its lamps do now
+	Panel      gpio.Show  `json:"panel"` // what its lamps show now
 }
 
 // VitalsView are a board's figures of the last second.
 type VitalsView struct {
-	HitsPerSecond    float64 `json:"hits_per_second"` // replies to clients, whatever their status
-	HitRatio         float64 `json:"hit_ratio"`       // part of them answered from this board's memory, 0 to 1
-	CPU              float64 `json:"cpu"`             // of one core, 0 to 1 and above on several cores
-	MemoryBytes      int64   `json:"memory_bytes"`    // resident
-	Connections      int64   `json:"connections"`     // open on the public listener
-	CacheBytes       int64   `json:"cache_bytes"`
-	CacheBudgetBytes int64   `json:"cache_budget_bytes"`
-	UptimeSeconds    int64   `json:"uptime_seconds"`
+	ResponsesPerSecond float64 `json:"responses_per_second"` // to clients, whatever their status
+	HitRatio           float64 `json:"hit_ratio"`            // part of them answered from this board's memory, 0 to 1
+	CPUCores           float64 `json:"cpu_cores"`            // of one core, 0 to 1 and above on several cores
+	MemoryBytes        int64   `json:"memory_bytes"`         // resident
+	Connections        int64   `json:"connections"`          // open on the public listener
+	CacheBytes         int64   `json:"cache_bytes"`
+	CacheBudgetBytes   int64   `json:"cache_budget_bytes"`
+	UptimeSeconds      int64   `json:"uptime_seconds"`
 }
 
-// RingArc is a stretch of the ring that one board owns first. From and To are
-// turns, 0 at the top and clockwise to 1; From is left out of the arc, To is in.
+// RingArc is a range of the ring with one first owner. From and To are turns, 0 at the
+// top and clockwise to 1; the arc excludes From and includes To.
 type RingArc struct {
 	From  float64 `json:"from"`
 	To    float64 `json:"to"`
 	Board string  `json:"board"`
 }
 
-// Event is something that happened to the rack, in words for a person.
+// Event is something that happened to the rack, described for a person.
 type Event struct {
 	At    time.Time `json:"at"`
 	Kind  string    `json:"kind"`  // joined, left, died, returned, state, purge, lab
@@ -65,40 +65,40 @@ type Event struct {
 	Text  string    `json:"text"`  // "board-3 died: no answer to probes"
 }
 
-// RackSource tells what the rack looks like. Both methods may be called from any
+// RackSource provides the state of the rack. Both methods may be called from any
 // goroutine at any time.
 type RackSource interface {
-	// Snapshot returns the latest view; it is cheap and never blocks on a peer.
+	// Snapshot returns the latest state. It is cheap and never blocks on a peer.
 	Snapshot() Snapshot
 	// Subscribe returns events from now on and a function that ends the
-	// subscription. A reader that falls behind loses events, never blocks.
+	// subscription. A reader that falls behind loses events and never blocks others.
 	Subscribe() (<-chan Event, func())
 }
 
-// PurgeRequest says what to forget; exactly one of URL, Tag and All is set.
+// PurgeRequest selects what to purge: exactly one of URL, Tag and All is set.
 type PurgeRequest struct {
 	URL string `json:"url,omitempty"` // absolute, or a path with query
 	Tag string `json:"tag,omitempty"`
 	All bool   `json:"all,omitempty"`
-	// Soft has pages asked for anew, and not forgotten: until the origin has
-	// answered they may be shown where a stale page may be.
+	// Soft marks pages stale instead of dropping them: until the origin has answered
+	// they may be served where a stale page may be.
 	Soft bool `json:"soft,omitempty"`
 }
 
-// PurgeResult says who has obeyed a purge.
+// PurgeResult lists which boards have applied a purge.
 type PurgeResult struct {
-	Applied []string `json:"applied"`          // boards that have dropped it by now
-	Absent  []string `json:"absent,omitempty"` // boards that will drop it before they serve again
+	Applied []string `json:"applied"`          // boards that have applied it
+	Absent  []string `json:"absent,omitempty"` // boards that will apply it before they serve again
 }
 
 // Control steers the rack. Errors match ErrUnknownBoard, ErrBadRequest or
-// ErrUnavailable and hold one sentence that says what to do next.
+// ErrUnavailable and contain one sentence about what to do next.
 type Control interface {
 	Purge(ctx context.Context, p PurgeRequest) (PurgeResult, error)
 	// Drain takes a board out of service without an error to any client, or,
 	// with undo, puts it back.
 	Drain(ctx context.Context, board string, undo bool) error
-	// Locate has a board blink so that it is found, or, with undo, no more.
+	// Locate makes a board blink so that it can be found, or, with undo, stops that.
 	Locate(ctx context.Context, board string, undo bool) error
 }
 

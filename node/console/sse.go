@@ -12,24 +12,24 @@ import (
 // The bounds of a stream of server-sent events.
 const (
 	sampleInterval    = time.Second
-	minChangeInterval = 100 * time.Millisecond // the soonest that an event makes a new sample
+	minChangeInterval = 100 * time.Millisecond // from an event to the sample that it causes
 	keepAliveInterval = 15 * time.Second
-	writeTimeout      = 10 * time.Second // a client that takes no bytes for so long is dropped
+	writeTimeout      = 10 * time.Second // of a client that reads nothing; it is dropped then
 	streamBuffer      = 32               // messages that a slow client may be behind before it is dropped
-	replayEvents      = 50               // the latest events, told to whoever comes new
-	historySamples    = 120              // seconds of hits a second, told to whoever comes new
+	replayEvents      = 50               // the latest events, sent to a new page
+	historySamples    = 120              // seconds of history, sent to a new page
 )
 
-// viewerRights is what a client may do; a message is prepared once for each kind.
+// viewerRights are what a client may do. A message is formatted once for each kind.
 type viewerRights struct{ steer, lab bool }
 
 // formatFrame formats one server-sent event. JSON has no line breaks, so data is one
-// line. An id of 0 is left out. What cannot be JSON (a figure that is not a
-// number) is told as an error that the page shows.
+// line. An id of 0 is left out. A value that JSON cannot express (NaN) becomes a
+// "trouble" event, which the page shows.
 func (h *hub) formatFrame(name string, id int64, v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
-		data, _ = json.Marshal("the console cannot put its " + name + " into JSON: " + err.Error()) // a string always can
+		data, _ = json.Marshal("the console cannot encode its " + name + " as JSON: " + err.Error()) // a string always can
 		name = "trouble"
 	}
 	var b bytes.Buffer
@@ -45,7 +45,7 @@ func (h *hub) formatFrame(name string, id int64, v any) []byte {
 }
 
 // serveEvents streams the rack to one client until it goes, falls behind, or the
-// console ends.
+// console closes.
 func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
 	may := c.auth.maySteer(r)
 	v := viewerRights{steer: may && c.cfg.Control != nil, lab: may && c.cfg.Lab != nil}
@@ -58,10 +58,10 @@ func (c *Console) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer c.hub.removeStream(s)
 
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // a proxy in between is not to hold lines back
+	w.Header().Set("X-Accel-Buffering", "no") // proxies must not buffer the stream
 	rc := http.NewResponseController(w)
-	// A server's read timeout is for requests that dawdle, not for watching. A
-	// writer without deadlines has no such timeout either.
+	// The server's read timeout is for slow requests, not for watching. A writer
+	// without deadlines has no such timeout.
 	_ = rc.SetReadDeadline(time.Time{})
 	send := func(b []byte) bool {
 		err := rc.SetWriteDeadline(time.Now().Add(writeTimeout))

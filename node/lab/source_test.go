@@ -88,7 +88,7 @@ func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 
 func TestMerge(t *testing.T) {
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
-	vitals := console.VitalsView{HitsPerSecond: 7, MemoryBytes: 1}
+	vitals := console.VitalsView{ResponsesPerSecond: 7, MemoryBytes: 1}
 	report := console.Snapshot{
 		At: now.Add(-time.Second), Observer: "board-1", Notices: []string{"Look here."},
 		Ring: []console.RingArc{{From: 0, To: 1, Board: "board-1"}},
@@ -123,7 +123,7 @@ func TestMerge(t *testing.T) {
 	}
 	for i, w := range want {
 		b := got.Boards[i]
-		if b.Name != w.name || b.State != w.state || b.PID != w.pid || b.Vitals.HitsPerSecond != w.hits || b.Self {
+		if b.Name != w.name || b.State != w.state || b.PID != w.pid || b.Vitals.ResponsesPerSecond != w.hits || b.Self {
 			t.Errorf("board %d is %+v, want %+v", i, b, w)
 		}
 	}

@@ -130,8 +130,8 @@ func (f *Fake) Snapshot() console.Snapshot {
 		}
 		if fb.state == "serving" || fb.state == "draining" {
 			in.Load = fb.load
-			b.Vitals.HitsPerSecond = math.Round(fb.load * fakeCapacity)
-			b.Vitals.HitRatio, b.Vitals.CPU = 0.97, fb.load*0.8
+			b.Vitals.ResponsesPerSecond = math.Round(fb.load * fakeCapacity)
+			b.Vitals.HitRatio, b.Vitals.CPUCores = 0.97, fb.load*0.8
 			b.Vitals.Connections = int64(fb.load * 300)
 		}
 		b.Panel = gpio.Render(in, gpio.DefaultLamps)

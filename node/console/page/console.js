@@ -1,6 +1,6 @@
-// The console's page: shows what /api/v1/events tells and posts what is asked.
+// The console's page: shows what /api/v1/events sends, and posts the actions.
 import { at } from '/lamp.js';
-import { draw, hue, light } from '/ring.js';
+import { draw, hue, highlight } from '/ring.js';
 
 const $ = (id) => document.getElementById(id);
 const setText = (e, s) => { if (e.textContent !== s) e.textContent = s; };
@@ -11,34 +11,34 @@ const make = (name, text, cls) => {
   return e;
 };
 
-const whole = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 0 });
-const tenth = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
-const num = (n) => (n < 9.95 ? tenth : whole).format(n);
-const part = (n) => `${num(n * 100)} %`;
-const mb = (n) => (n > 0 && n < 1e6 ? `${whole.format(Math.ceil(n / 1e3))} kB` : `${(n < 99.5e6 ? tenth : whole).format(n / 1e6)} MB`);
-const span = (s) => (s < 120 ? `${s} s` : s < 7200 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} days`);
+const integer = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 0 });
+const decimal = new Intl.NumberFormat('en-GB', { maximumFractionDigits: 1 });
+const num = (n) => (n < 9.95 ? decimal : integer).format(n);
+const percent = (n) => `${num(n * 100)} %`;
+const mb = (n) => (n > 0 && n < 1e6 ? `${integer.format(Math.ceil(n / 1e3))} kB` : `${(n < 99.5e6 ? decimal : integer).format(n / 1e6)} MB`);
+const duration = (s) => (s < 120 ? `${s} s` : s < 7200 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} days`);
 const clock = (d) => d.toLocaleTimeString('en-GB');
 const glyphs = { serving: '●', starting: '◔', joining: '◑', draining: '◐', drained: '○', dead: '✕', left: '↩', stopped: '■', paused: '‖' };
 const down = new Set(['dead', 'left', 'stopped', 'paused']);
 
 let rack = { boards: [], ring: [] }; // the latest snapshot
-let history = []; // hits a second, oldest first
+let history = []; // responses a second, oldest first
 const cards = new Map(); // by board name
-let shown = ['', 0]; // run and number of the latest event that is shown
+let shown = ['', 0]; // epoch and number of the latest event on the page
 let picked = '';
 
 // ---- lamps ----------------------------------------------------------------
 
-const calm = matchMedia('(prefers-reduced-motion: reduce)');
+const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 const lamps = new Map(); // element → pattern
 
 function play() {
   const now = Date.now();
-  for (const [e, p] of lostAt ? [] : lamps) { // what is stale does not blink as if it lived
+  for (const [e, p] of lostAt ? [] : lamps) { // a stale panel does not blink
     let level = at(p, now);
-    // Who wants no motion gets steady light as it is and no rhythm: the panel
-    // then says its code in words.
-    if (calm.matches && p.steps.length > 1) level = 0;
+    // With reduced motion, steady lamps show as they are and others stay dark: the
+    // panel then has its code in words.
+    if (reducedMotion.matches && p.steps.length > 1) level = 0;
     if (e.level !== level) {
       e.level = level;
       e.style.setProperty('--l', level / 255);
@@ -49,8 +49,8 @@ function play() {
 
 // ---- cards ----------------------------------------------------------------
 
-const acts = [
-  // [key, word, where it is possible, body of the request, needs the lab]
+const actions = [
+  // [key, label, in which states it is possible, whether it needs the lab]
   ['stop', 'Stop', (s) => !down.has(s), true],
   ['kill', 'Kill', (s) => !down.has(s) || s === 'paused', true],
   ['pause', 'Pause', (s) => !down.has(s), true],
@@ -62,7 +62,7 @@ function newCard(name) {
   const root = $('board').content.firstElementChild.cloneNode(true);
   const q = (s) => root.querySelector(s);
   const c = { root, tag: q('.tag'), state: q('.state'), panel: q('.panel'), lamp: q('.lamp'), bar: q('.bar'), code: q('.code'),
-    says: q('.says'), meter: q('meter'), links: q('.links'), acts: q('.acts'), msg: q('.msg'), f: {}, buttons: {} };
+    summary: q('.summary'), meter: q('meter'), links: q('.links'), acts: q('.acts'), msg: q('.msg'), f: {}, buttons: {} };
   q('h3').textContent = name;
   root.dataset.board = name;
   for (const dd of root.querySelectorAll('[data-f]')) c.f[dd.dataset.f] = dd;
@@ -70,22 +70,22 @@ function newCard(name) {
   root.addEventListener('pointerleave', () => pick(''));
   root.addEventListener('focusin', () => pick(name));
   root.addEventListener('focusout', () => pick(''));
-  for (const [key, word, , lab] of acts) {
-    const b = make('button', word);
+  for (const [key, label, , lab] of actions) {
+    const b = make('button', label);
     b.type = 'button';
     b.dataset.do = key;
-    b.setAttribute('aria-label', `${word} ${name}`);
-    b.addEventListener('click', () => act(name, key, lab, b));
+    b.setAttribute('aria-label', `${label} ${name}`);
+    b.addEventListener('click', () => runAction(name, key, lab, b));
     c.buttons[key] = c.acts.appendChild(b);
   }
   return c;
 }
 
-async function act(name, key, lab, button) {
+async function runAction(name, key, lab, button) {
   if (button.getAttribute('aria-disabled') === 'true') return;
   const c = cards.get(name);
   const undo = button.dataset.undo === 'yes';
-  setText(c.msg, `${button.textContent}: asked …`);
+  setText(c.msg, `${button.textContent} …`);
   button.setAttribute('aria-disabled', 'true');
   try {
     await post(lab ? 'lab' : 'drain', lab ? { board: name, action: key } : { board: name, undo });
@@ -94,11 +94,11 @@ async function act(name, key, lab, button) {
     setText(c.msg, err.message);
   }
   const now = rack.boards.find((b) => b.name === name);
-  if (now) buttons(c, now);
+  if (now) showButtons(c, now);
 }
 
-function buttons(c, b) {
-  for (const [key, , can, lab] of acts) {
+function showButtons(c, b) {
+  for (const [key, , can, lab] of actions) {
     const e = c.buttons[key];
     e.hidden = lab ? !rack.can_lab : !rack.can_steer;
     e.setAttribute('aria-disabled', String(!can(b.state)));
@@ -110,9 +110,9 @@ function buttons(c, b) {
   d.setAttribute('aria-label', `${d.textContent} ${b.name}`);
 }
 
-function link(parent, url, word, label) {
+function addLink(parent, url, text, label) {
   if (!/^https?:\/\//.test(url || '')) return;
-  const a = parent.appendChild(make('a', word));
+  const a = parent.appendChild(make('a', text));
   a.href = url;
   a.setAttribute('aria-label', label);
 }
@@ -134,17 +134,17 @@ function showBoard(b, i) {
   bar.forEach((p, n) => lamps.set(c.bar.children[n], p));
   const lit = bar.reduce((sum, p) => sum + (p.steps.length === 1 ? p.steps[0].level / 255 : 0), 0);
   setText(c.code, b.panel.health.name);
-  c.panel.setAttribute('aria-label', `Panel: ${b.panel.health.name}; load ${bar.length ? part(lit / bar.length) : 'not shown'}`);
-  setText(c.says, b.panel.summary);
+  c.panel.setAttribute('aria-label', `Panel: ${b.panel.health.name}; load ${bar.length ? percent(lit / bar.length) : 'not shown'}`);
+  setText(c.summary, b.panel.summary);
 
   const v = b.vitals, off = down.has(b.state);
   const put = (k, s) => setText(c.f[k], off ? '–' : s);
-  put('hits', num(v.hits_per_second));
-  put('cpu', part(v.cpu));
-  put('ratio', v.hits_per_second > 0 ? part(v.hit_ratio) : '–');
-  put('up', span(v.uptime_seconds));
+  put('rate', num(v.responses_per_second));
+  put('cpu', percent(v.cpu_cores));
+  put('ratio', v.responses_per_second > 0 ? percent(v.hit_ratio) : '–');
+  put('up', duration(v.uptime_seconds));
   put('mem', mb(v.memory_bytes));
-  put('conns', whole.format(v.connections));
+  put('conns', integer.format(v.connections));
   put('cache', `${mb(v.cache_bytes)} of ${mb(v.cache_budget_bytes)}`);
   c.meter.value = off || !v.cache_budget_bytes ? 0 : v.cache_bytes / v.cache_budget_bytes;
 
@@ -152,11 +152,11 @@ function showBoard(b, i) {
   if (c.linked !== links) {
     c.linked = links;
     c.links.replaceChildren();
-    link(c.links, b.http_url, 'pages', `Pages of ${b.name}`);
-    link(c.links, b.console_url, 'console', `Console of ${b.name}`);
+    addLink(c.links, b.http_url, 'pages', `Pages of ${b.name}`);
+    addLink(c.links, b.console_url, 'console', `Console of ${b.name}`);
     if (b.pid) c.links.appendChild(make('span', `process ${b.pid}`));
   }
-  buttons(c, b);
+  showButtons(c, b);
   return c.root;
 }
 
@@ -170,8 +170,8 @@ function showBoards() {
     cards.delete(name);
   }
   if (!want.length) want.push(box.querySelector('.empty') ||
-    make('p', "No board is in sight yet. Boards with this rack's key show here as soon as they join.", 'empty'));
-  // Only a changed list is put in anew: a button in hand keeps its focus.
+    make('p', "No board yet. Boards with this rack's key appear here as soon as they join.", 'empty'));
+  // Only a changed list is replaced: otherwise a focused button would lose its focus.
   if (want.length !== box.children.length || want.some((e, i) => e !== box.children[i])) box.replaceChildren(...want);
   box.className = rack.boards.length > 12 ? 'cards dense' : 'cards';
 }
@@ -180,15 +180,15 @@ function showBoards() {
 
 function showTotals() {
   const sum = (f) => rack.boards.reduce((n, b) => n + (down.has(b.state) ? 0 : f(b.vitals)), 0);
-  const hits = sum((v) => v.hits_per_second);
-  setText($('hits'), num(hits));
+  const rate = sum((v) => v.responses_per_second);
+  setText($('rate'), num(rate));
   setText($('t-boards'), `${rack.boards.filter((b) => b.state === 'serving').length} of ${rack.boards.length}`);
-  setText($('t-ratio'), hits > 0 ? part(sum((v) => v.hit_ratio * v.hits_per_second) / hits) : '–');
-  setText($('t-conns'), whole.format(sum((v) => v.connections)));
+  setText($('t-ratio'), rate > 0 ? percent(sum((v) => v.hit_ratio * v.responses_per_second) / rate) : '–');
+  setText($('t-conns'), integer.format(sum((v) => v.connections)));
   setText($('t-cache'), `${mb(sum((v) => v.cache_bytes))} of ${mb(sum((v) => v.cache_budget_bytes))}`);
   setText($('observer'), rack.observer);
   setText($('version'), rack.version);
-  return hits;
+  return rate;
 }
 
 function showLine() {
@@ -224,22 +224,22 @@ function showRing() {
 
 function showShares() {
   const rows = $('shares').tBodies[0].rows;
-  rack.boards.forEach((b, i) => rows[i] && setText(rows[i].cells[2], part(b.ring_share)));
+  rack.boards.forEach((b, i) => rows[i] && setText(rows[i].cells[2], percent(b.ring_share)));
 }
 
 function pick(name) {
   picked = name;
   const b = rack.boards.find((x) => x.name === name);
   const on = new Set(rack.ring.map((a) => a.board)).size;
-  light($('ring'), b ? name : '', b ? name : on ? `${on} ${on === 1 ? 'board' : 'boards'}` : 'empty', b ? part(b.ring_share) : on ? 'on the ring' : '');
+  highlight($('ring'), b ? name : '', b ? name : on ? `${on} ${on === 1 ? 'board' : 'boards'}` : 'empty', b ? percent(b.ring_share) : on ? 'on the ring' : '');
   for (const [n, c] of cards) c.root.classList.toggle('picked', n === name);
   for (const tr of $('shares').tBodies[0].rows) tr.classList.toggle('picked', tr.querySelector('.name').textContent === name);
 }
 
-function announce(before) {
+function announceChanges(before) {
   const was = new Map(before.map((b) => [b.name, b.state]));
   const news = rack.boards.filter((b) => was.size && was.get(b.name) !== b.state).map((b) => `${b.name} is ${b.state}`);
-  if (news.length) $('say').textContent = news.join(', ');
+  if (news.length) $('status').textContent = news.join(', ');
 }
 
 function show(next) {
@@ -250,22 +250,22 @@ function show(next) {
   for (const id of ['totals', 'ringbox', 'eventbox']) $(id).hidden = false;
   $('purgebox').hidden = !rack.can_steer;
   showBoards();
-  const hits = showTotals();
+  const rate = showTotals();
   if (rack.tick) {
-    history = [...history, hits].slice(-120);
+    history = [...history, rate].slice(-120);
     showLine();
   }
   const notes = rack.notices || [];
   if (notes.join('\n') !== (before.notices || []).join('\n') || !before.at) $('notices').replaceChildren(...notes.map((n) => make('li', n)));
   if (next.ring !== before.ring || rack.boards.map((b) => b.name).join() !== before.boards.map((b) => b.name).join()) showRing();
   showShares();
-  announce(before.boards);
+  announceChanges(before.boards);
 }
 
-function tell(e, id) {
-  const [run, n] = [id.split('-')[0], Number(id.split('-')[1])];
-  if (run === shown[0] && n <= shown[1]) return; // told again after a broken line
-  shown = [run, n];
+function showEvent(e, id) {
+  const [epoch, n] = [id.split('-')[0], Number(id.split('-')[1])];
+  if (epoch === shown[0] && n <= shown[1]) return; // sent again after a reconnection
+  shown = [epoch, n];
   const li = make('li');
   const when = new Date(e.at);
   const time = li.appendChild(make('time', clock(when)));
@@ -277,14 +277,14 @@ function tell(e, id) {
   $('noevents').hidden = true;
 }
 
-// ---- the wire -------------------------------------------------------------
+// ---- requests and events -------------------------------------------------------------
 
 async function post(what, body) {
   let r;
   try {
     r = await fetch(`/api/v1/${what}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
   } catch {
-    throw new Error('the console did not answer: is its board gone?');
+    throw new Error('the console did not answer: is its board running?');
   }
   const data = r.status === 204 ? {} : await r.json().catch(() => ({}));
   if (!r.ok) throw new Error(data.error || `the console answered ${r.status}`);
@@ -293,16 +293,16 @@ async function post(what, body) {
 
 let source, heard = 0, lostAt = null;
 
-function linked(ok, why) {
+function setConnected(ok, why) {
   $('link').dataset.link = ok ? 'live' : 'lost';
   setText($('linkword'), ok ? 'live' : 'no connection');
   document.body.classList.toggle('stale', !ok);
   if (ok) {
-    if (lostAt) $('say').textContent = 'connected again';
+    if (lostAt) $('status').textContent = 'connected again';
     lostAt = null;
   } else {
     lostAt ||= new Date();
-    setText($('lost'), `${why} What you see is as it was at ${clock(lostAt)}. Trying again …`);
+    setText($('lost'), `${why} This page shows the rack as it was at ${clock(lostAt)}. Reconnecting …`);
   }
   $('lost').hidden = ok;
 }
@@ -312,40 +312,40 @@ function connect() {
   heard = Date.now();
   source = new EventSource('/api/v1/events');
   const on = (name, f) => source.addEventListener(name, (m) => f(JSON.parse(m.data), m.lastEventId));
-  on('rack', (s) => { heard = Date.now(); linked(true); show(s); });
-  on('history', (h) => { history = h.hits || []; showLine(); });
-  on('event', tell);
-  on('trouble', (text) => linked(false, `${text}.`));
-  source.onerror = () => linked(false, 'The connection to the console is lost.');
+  on('rack', (s) => { heard = Date.now(); setConnected(true); show(s); });
+  on('history', (h) => { history = h.responses_per_second || []; showLine(); });
+  on('event', showEvent);
+  on('trouble', (text) => setConnected(false, `${text}.`));
+  source.onerror = () => setConnected(false, 'The connection to the console is lost.');
 }
 
-// A browser tries again by itself after a broken line, but not after a refusal
-// nor on a line that has only gone silent.
+// A browser reconnects by itself after a broken connection, but not after an error
+// status, nor if the connection only stays silent.
 setInterval(() => {
-  const quiet = Date.now() - heard;
-  if (quiet > 6000) linked(false, 'The console has fallen silent.');
-  if (quiet > 6000 || (source.readyState === EventSource.CLOSED && quiet > 3000)) connect();
+  const silence = Date.now() - heard;
+  if (silence > 6000) setConnected(false, 'The console no longer sends data.');
+  if (silence > 6000 || (source.readyState === EventSource.CLOSED && silence > 3000)) connect();
 }, 1000);
 
 $('purge').addEventListener('change', () => {
   const what = new FormData($('purge')).get('what');
   $('value').disabled = what === 'all';
-  $('value').placeholder = { url: '/status', tag: 'status', all: 'all that the rack holds' }[what];
+  $('value').placeholder = { url: '/status', tag: 'status', all: 'all stored pages' }[what];
 });
 
 $('purge').addEventListener('submit', async (e) => {
   e.preventDefault();
-  const what = new FormData($('purge')).get('what'), value = $('value').value.trim(), out = $('purged');
+  const what = new FormData($('purge')).get('what'), value = $('value').value.trim(), out = $('purge-result');
   if (what !== 'all' && !value) {
-    out.replaceChildren(make('p', `Say which ${what === 'url' ? 'URL' : 'tag'} the rack is to forget.`));
+    out.replaceChildren(make('p', `Enter the ${what === 'url' ? 'URL' : 'tag'} to purge.`));
     $('value').focus();
     return;
   }
-  out.replaceChildren(make('p', 'Asking the rack …'));
+  out.replaceChildren(make('p', 'Purging …'));
   try {
     const r = await post('purge', what === 'all' ? { all: true } : { [what]: value });
-    out.replaceChildren(make('p', r.applied.length ? `Applied by ${r.applied.join(', ')}.` : 'No board has applied it yet.'));
-    if (r.absent?.length) out.append(make('p', `Absent: ${r.absent.join(', ')}. They apply it before they serve again.`));
+    out.replaceChildren(make('p', r.applied.length ? `Applied by ${r.applied.join(', ')}.` : 'No board has applied the purge yet.'));
+    if (r.absent?.length) out.append(make('p', `Absent: ${r.absent.join(', ')}. An absent board applies the purge before it serves again.`));
   } catch (err) {
     out.replaceChildren(make('p', err.message));
   }
@@ -355,7 +355,7 @@ for (const e of document.querySelectorAll('#card [data-lamp]')) {
   const p = { steps: e.dataset.lamp.split(' ').map((s) => ({ level: +s.split(',')[0], ms: +s.split(',')[1] })) };
   $('card').addEventListener('toggle', () => ($('card').open ? lamps.set(e, p) : lamps.delete(e)));
 }
-linked(true);
+setConnected(true);
 setText($('linkword'), 'connecting');
 connect();
 play();
