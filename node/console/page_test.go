@@ -82,7 +82,7 @@ func TestPageEscapes(t *testing.T) {
 
 func TestPageWithoutBoards(t *testing.T) {
 	w := ask(t, newConsole(t, Config{Source: consoletest.NewFake(0)}), "GET", "/", "", nil)
-	if w.Code != 200 || !strings.Contains(w.Body.String(), "No board is No board yet") {
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "No board yet") {
 		t.Errorf("%d: an empty rack is not said to be one", w.Code)
 	}
 }
