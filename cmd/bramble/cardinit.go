@@ -22,12 +22,11 @@ import (
 func cardInitCommand() command {
 	return command{
 		name:  "card-init",
-		short: "be a card's first program; the card image starts it",
+		short: "set up and supervise the board on a card; the image runs it",
 		long: `
-Makes a machine that was started from the card image a board: network, data
-partition, clock, and then "bramble node", which it looks after. It is for the
-image alone: it mounts, repairs and, if need be, makes anew the card's second
-partition.`,
+Set up a machine that was started from the card image (network, data partition,
+clock), then run "bramble node" and supervise it. Only the image should run it:
+it mounts, repairs and, if necessary, formats the card's second partition.`,
 		flags: func(*flagSet) runner {
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {

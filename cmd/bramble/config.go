@@ -10,16 +10,20 @@ import (
 func configCommand() command {
 	return command{
 		name:  "config",
-		short: "print the configuration in effect, each key explained",
+		short: "print the configuration in effect, with comments",
 		long: `
-Prints every setting as it is in effect, with what it means and why its default
-is what it is. Without --config: the defaults. The output is a configuration
-file itself, but for secrets, which are shown only if asked for.`,
+Print every setting in effect, with its meaning and the reason for its default.
+Without --config these are the defaults. The output is a configuration file
+itself, except that secrets are left out unless --show-secrets is given.`,
+		examples: `
+  bramble config > bramble.toml
+  bramble config --config bramble.toml
+  bramble config --config bramble.toml --card 1a2b`,
 		flags: func(fs *flagSet) runner {
-			file := fs.String("config", "", "the board's `FILE`")
-			secrets := fs.Bool("show-secrets", false, "show the rack key and the password too")
-			card := fs.String("card", "", "as the card with this `SERIAL` number has it; its last digits will do")
-			markdown := fs.Bool("markdown", false, "print the reference of all keys for the README instead")
+			file := fs.String("config", "", "the board's configuration `FILE`")
+			secrets := fs.Bool("show-secrets", false, "print the rack key and the passwords too")
+			card := fs.String("card", "", "print the settings of the board with this `SERIAL` number; its last digits suffice")
+			markdown := fs.Bool("markdown", false, "print the reference of all keys as Markdown instead")
 			return func(_ context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
 					return err
@@ -30,7 +34,7 @@ file itself, but for secrets, which are shown only if asked for.`,
 				}
 				cfg := config.Default()
 				if *file != "" {
-					// A file without a key is in effect nowhere, but can be looked at.
+					// A file without a rack key can be printed, though no board can use it.
 					doc, err := config.LoadFile(*file)
 					if err != nil {
 						return err

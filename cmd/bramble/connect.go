@@ -9,19 +9,19 @@ import (
 	"bramble/node/console/client"
 )
 
-// passwordVariable is the environment variable with the console's password:
-// an argument would be seen by everybody on the machine.
+// passwordVariable is the environment variable with the console's password: every
+// user of the machine could see an argument.
 const passwordVariable = "BRAMBLE_CONSOLE_PASSWORD"
 
-// defaultConsole is where both a lab and a board have their console unless
-// they are told otherwise.
+// defaultConsole is the default console of both a lab and a board.
 const defaultConsole = "http://127.0.0.1:8080"
 
-// addConsoleFlags declares which console to ask and returns what makes its client.
+// addConsoleFlags declares the flags that name a console, and returns a function
+// that makes its client.
 func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
-	address := fs.String("console", "", "`URL` of the console of a lab or of any board (default "+defaultConsole+")")
-	file := fs.String("config", "", "the board's `FILE`, for the address of its console and its password; "+
-		"a password in "+passwordVariable+" goes before it")
+	address := fs.String("console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
+	file := fs.String("config", "", "`FILE` of a board, to read its console's address and password from; "+
+		"the password in "+passwordVariable+" has priority")
 	return func(w world) (*client.Client, error) {
 		base, password := defaultConsole, ""
 		if *file != "" {
@@ -45,25 +45,25 @@ func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 	}
 }
 
-// requestForBoard asks a console for something about the one board that is named, and
-// says, in a text with a verb for the name, that it is being done.
-func requestForBoard(w world, connect func(world) (*client.Client, error), args []string, text string, ask func(c *client.Client, board string) error) error {
+// requestForBoard sends a request about the one board that args name, and prints
+// text, a format for the board's name.
+func requestForBoard(w world, connect func(world) (*client.Client, error), args []string, text string, send func(c *client.Client, board string) error) error {
 	if len(args) != 1 {
-		return usagef("name one board; bramble status lists them")
+		return usagef("name one board; \"bramble status\" lists them")
 	}
 	c, err := connect(w)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := ask(c, args[0]); err != nil {
+	if err := send(c, args[0]); err != nil {
 		return err
 	}
 	fmt.Fprintf(w.out, text, args[0])
 	return nil
 }
 
-// localURL is how a listener is reached from its own machine.
+// localURL returns the URL of a listener for clients on the same machine.
 func localURL(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

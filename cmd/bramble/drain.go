@@ -12,16 +12,19 @@ func drainCommand() command {
 		args:  "BOARD",
 		short: "take a board out of service, or put it back",
 		long: `
-Takes a board out of service without an error to any client: replies under way
-end, and the other boards take over its pages. When "bramble status" shows it
-drained it can be unplugged.`,
+Take a board out of service without an error for any client: it finishes its
+responses, and the other boards take over its pages. It can be unplugged when
+"bramble status" shows it as drained.`,
+		examples: `
+  bramble drain board-2
+  bramble drain board-2 --undo`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			undo := fs.Bool("undo", false, "put the board back into service")
 			return func(ctx context.Context, w world, args []string) error {
-				text := "%s is being taken out of service; bramble status shows when it is drained.\n"
+				text := "Draining %s. \"bramble status\" shows when it is drained.\n"
 				if *undo {
-					text = "%s is going back into service.\n"
+					text = "%s returns to service.\n"
 				}
 				return requestForBoard(w, connect, args, text, func(c *client.Client, board string) error {
 					return c.Drain(ctx, board, *undo)

@@ -16,38 +16,43 @@ func drawCommand() command {
 	return command{
 		name:  "draw",
 		args:  "verify FILE | show PRODUCT | make PRODUCT",
-		short: "draw a ballot, and redo a draw from its published list",
+		short: "draw a ballot, and verify a published draw",
 		long: `
-A ballot's draw follows from a secret that was committed to before it opened,
-the list of entries, and public randomness if the ballot wants some:
+Draw a ballot, and verify a published draw. A draw follows from a secret that
+was committed to before the ballot opened, from the list of entries and, if the
+ballot uses it, from public randomness:
 
-  verify FILE    redoes the draw of a published file ("-" for standard input);
-                 no rack is asked
-  show PRODUCT   prints the published file of a draw that was made
-  make PRODUCT   gives a closed ballot the randomness that it waits for, with
-                 --dice "3 6 1 ..." as rolled, ten dice or more, or with
-                 --drand "drand quicknet ROUND SIGNATURE"`,
+  verify FILE    repeat the draw of a published file and check its result
+                 ("-" is standard input); it needs no rack
+  show PRODUCT   print the published file of a draw that was made
+  make PRODUCT   give a closed ballot the randomness that it waits for: --dice
+                 with the numbers as rolled, at least ten, or --drand`,
+		examples: `
+  bramble draw verify draw.json
+  bramble draw show berry
+  bramble draw make berry --dice "3 6 1 4 4 2 5 1 6 3"
+  bramble draw make berry --drand "drand quicknet ROUND SIGNATURE"`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			dice := fs.String("dice", "", "make: what was `ROLLED`, as digits")
-			drand := fs.String("drand", "", "make: a `ROUND` of the drand beacon after the close")
-			who := operatorFlag(fs)
+			dice := fs.String("dice", "", "make: the numbers `ROLLED`")
+			drand := fs.String("drand", "", "make: a `ROUND` of the drand beacon from after the close")
+			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 2 {
-					return usagef("say verify FILE, show PRODUCT or make PRODUCT")
+					return usagef("say what to do: verify FILE, show PRODUCT or make PRODUCT")
 				}
 				if args[0] == "verify" {
 					return verifyDraw(w, args[1])
 				}
-				o := orderservice.OperatorCommand{Action: "draw", Operator: who(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Dice)}
+				o := orderservice.OperatorCommand{Action: "draw", Operator: operator(w), Product: args[1], Text: *dice + *drand, Kind: string(draw.Dice)}
 				if *drand != "" {
 					o.Kind = string(draw.Drand)
 				}
 				switch {
 				case args[0] != "show" && args[0] != "make":
-					return usagef("%q is none of verify, show and make", args[0])
+					return usagef("unknown action %q: it must be verify, show or make", args[0])
 				case args[0] == "make" && (*dice == "") == (*drand == ""):
-					return usagef("make wants one of --dice and --drand")
+					return usagef("make needs either --dice or --drand")
 				}
 				c, err := connect(w)
 				if err != nil {
@@ -55,7 +60,7 @@ the list of entries, and public randomness if the ballot wants some:
 				}
 				defer c.Close()
 				if args[0] == "make" {
-					return submitOrder(ctx, w, c, o)
+					return submitCommand(ctx, w, c, o)
 				}
 				var f draw.File
 				if err := c.Shop(ctx, http.MethodGet, "draw/"+url.PathEscape(args[1]), nil, &f); err != nil {
@@ -69,7 +74,7 @@ the list of entries, and public randomness if the ballot wants some:
 	}
 }
 
-// verifyDraw redoes a draw from its file alone.
+// verifyDraw repeats a draw from its file alone.
 func verifyDraw(w world, path string) error {
 	in := w.in
 	if path != "-" {
@@ -87,13 +92,13 @@ func verifyDraw(w world, path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w.out, "The draw holds: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "reference"), len(f.Winners), f.Stock)
-	fmt.Fprintf(w.out, "Compare the commitment with the one published before it opened:\n%s\n", f.Commitment)
+	fmt.Fprintf(w.out, "The draw is correct: %s, %d drawn, from %d units.\n", pluralize(len(f.Entries), "entry", "entries"), len(f.Winners), f.Stock)
+	fmt.Fprintf(w.out, "Compare the commitment with the one published before the ballot opened:\n%s\n", f.Commitment)
 	switch f.Public.Kind {
 	case draw.Dice:
-		fmt.Fprintf(w.out, "and these dice with those that were rolled:\n%s\n", f.Public.Text)
+		fmt.Fprintf(w.out, "Compare these dice with those that were rolled:\n%s\n", f.Public.Text)
 	case draw.Drand:
-		fmt.Fprintf(w.out, "The round is the beacon's own, made after the close:\n%s\n", f.Public.Text)
+		fmt.Fprintf(w.out, "The beacon signed this round, and it is from after the close:\n%s\n", f.Public.Text)
 	}
 	return nil
 }

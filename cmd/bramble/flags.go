@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -11,8 +10,8 @@ import (
 	"bramble/node/config"
 )
 
-// flagSet is the standard one, with flags allowed after other words, as in
-// "bramble drain board-2 --undo", and with help in this program's manner.
+// flagSet is the standard one, except that flags may follow other words, as in
+// "bramble drain board-2 --undo", and that it has its own help and errors.
 type flagSet struct {
 	*flag.FlagSet
 	c command
@@ -25,8 +24,8 @@ func newFlagSet(c command) *flagSet {
 	return fs
 }
 
-// parseArgs parses args and returns the words that are no flags. The error is
-// flag.ErrHelp if help was asked for.
+// parseArgs parses args and returns the words that are not flags. The error is
+// flag.ErrHelp for -h and --help.
 func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
@@ -36,7 +35,7 @@ func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 			return nil, fs.explainParseError(err)
 		}
 		left := fs.Args()
-		if taken := len(args) - len(left); taken > 0 && args[taken-1] == "--" {
+		if parsed := len(args) - len(left); parsed > 0 && args[parsed-1] == "--" {
 			return append(words, left...), nil
 		}
 		if len(left) == 0 {
@@ -46,7 +45,7 @@ func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 	}
 }
 
-// explainParseError guesses what an unknown flag should have been.
+// explainParseError suggests what an unknown flag should have been.
 func (fs *flagSet) explainParseError(err error) error {
 	_, name, unknown := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !unknown {
@@ -60,12 +59,12 @@ func (fs *flagSet) explainParseError(err error) error {
 	return usagef("there is no flag --%s", name)
 }
 
-// explainBadValue says of a flag's value what was wanted, where the standard library
-// says "parse error".
+// explainBadValue says which kind of value a flag takes, where the standard
+// library says "parse error".
 func (fs *flagSet) explainBadValue(err error) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-		return usagef("--%s wants a value behind it", name)
+		return usagef("--%s needs a value", name)
 	}
 	_, name, ok := strings.Cut(text, " for flag -")
 	name, _, cut := strings.Cut(name, ":")
@@ -74,80 +73,22 @@ func (fs *flagSet) explainBadValue(err error) error {
 		return usagef("%v", err)
 	}
 	value, _, _ := strings.Cut(strings.TrimPrefix(text, "invalid value "), " for flag -")
-	want := "value of the right kind"
+	kind := "a valid value"
 	if get, ok := f.Value.(flag.Getter); ok {
 		switch get.Get().(type) {
 		case int:
-			want = "whole number"
+			kind = "a whole number"
 		case time.Duration:
-			want = `duration, such as 48h or 30m`
+			kind = "a duration; write one such as 48h or 30m"
 		}
 	}
-	return usagef("--%s: %s is no %s", name, value, want)
+	return usagef("--%s: %s is not %s", name, value, kind)
 }
 
-// helpColumn is where the text beside a flag begins, helpWidth where it ends.
-const (
-	helpColumn = 18
-	helpWidth  = 78
-)
-
-// helpText is what "bramble help NAME" prints.
-func (fs *flagSet) helpText() string {
-	var b, flags strings.Builder
-	fs.VisitAll(func(f *flag.Flag) {
-		value, text := flag.UnquoteUsage(f)
-		head := "  --" + f.Name
-		if value != "" {
-			head += " " + value
-		}
-		if f.DefValue != "" && f.DefValue != "false" {
-			text += " (default " + f.DefValue + ")"
-		}
-		if len(head) >= helpColumn-1 {
-			flags.WriteString(head + "\n")
-			head = ""
-		}
-		for _, line := range wrapText(text, helpWidth-helpColumn) {
-			fmt.Fprintf(&flags, "%-*s%s\n", helpColumn, head, line)
-			head = ""
-		}
-	})
-	usage := "Usage: bramble " + fs.c.name
-	if flags.Len() > 0 {
-		usage += " [flags]"
-	}
-	if fs.c.args != "" {
-		usage += " " + fs.c.args
-	}
-	fmt.Fprintf(&b, "%s\n\n%s\n", usage, strings.TrimSpace(fs.c.long))
-	if flags.Len() > 0 {
-		b.WriteString("\nFlags:\n" + flags.String())
-	}
-	return b.String()
-}
-
-// wrapText breaks a text into lines of at most width, where its words allow it.
-func wrapText(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
-}
-
-// refuseArgs refuses words that a command does not take.
+// refuseArgs returns an error if there are words, for a command that takes none.
 func refuseArgs(args []string) error {
 	if len(args) > 0 {
-		return usagef("it takes only flags, not %q", args[0])
+		return usagef("unexpected argument %q: this command takes only flags", args[0])
 	}
 	return nil
 }

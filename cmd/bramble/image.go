@@ -20,39 +20,41 @@ func imageCommand() command {
 		name:  "image",
 		short: "make the card image that boots a first Raspberry Pi into Bramble",
 		long: `
-Makes one image for all cards of a rack, out of Debian's kernel, firmware and
-busybox, and of Bramble, built from the source in the current folder:
+Make one image for all cards of a rack, from Debian's kernel, firmware and
+busybox, and from Bramble, built from the source in the current folder.
 
+It needs a Debian machine, but not root, and names the programs that it lacks.
+Packages come from the mirror of the system's apt; each must have its pinned
+hash. If there is a folder "shop" beside the configuration file, its catalogue,
+pictures and templates are included. The catalogue is catalogue.toml in it, or
+the file that [shop] catalogue = "shop/NAME.toml" names.
+
+The image is for Models A, B, A+, B+ and Zero. With --later it is also for Pi 2,
+3, 4 and Zero 2, and larger by their two kernels.
+
+Write the same image onto any number of cards. A board makes its data partition
+as large as its card, and is identified by its serial number. The same inputs
+make the same image, byte for byte.
+
+With --relock it makes no image: it resolves the packages again from the
+mirror's signed index and writes them to the file that --lock names.`,
+		examples: `
   bramble image --config bramble.toml --out bramble.img
-
-It needs a Debian machine, but no root, and says which programs it lacks.
-Packages come from the mirror of the system's apt, each by its pinned hash. If
-a folder "shop" is beside the file, its catalogue, pictures and templates go
-along. The catalogue in it is catalogue.toml, or the one that [shop] catalogue =
-"shop/NAME.toml" names.
-
-It is for Models A, B, A+, B+ and Zero; with --later for Pi 2, 3, 4 and Zero 2
-too, and larger by the room for their two kernels.
-
-Write the image onto any number of cards as it is. A board makes its data
-partition as large as its card, and is told apart by its serial number. The
-same parts make the same image, byte by byte.
-
-With --relock: resolves the packages anew from the mirror's signed index, and
-writes them to the file that --lock names, instead of making an image.`,
+  bramble image --later --manifest manifest.txt
+  bramble image --relock --lock packages.lock`,
 		flags: func(fs *flagSet) runner {
 			var o images.Options
-			fs.StringVar(&o.Config, "config", "bramble.toml", "the rack's `FILE`")
-			fs.StringVar(&o.Out, "out", "bramble.img", "the image's `FILE`; one that is there is replaced at the end")
-			fs.StringVar(&o.Shop, "shop", "", "`FOLDER` of catalogue, pictures and templates, instead of the one beside the file")
-			fs.StringVar(&o.Manifest, "manifest", "", "write the list of what is inside to this `FILE` too")
-			fs.StringVar(&o.Binary, "binary", "", "take this `FILE`, a Bramble built for ARMv6, instead of building one")
-			fs.BoolVar(&o.Later, "later", false, "make it for Pi 2, 3, 4 and Zero 2 too")
+			fs.StringVar(&o.Config, "config", "bramble.toml", "the rack's configuration `FILE`")
+			fs.StringVar(&o.Out, "out", "bramble.img", "`FILE` to write the image to; an existing one is replaced at the end")
+			fs.StringVar(&o.Shop, "shop", "", "`FOLDER` with catalogue, pictures and templates, instead of \"shop\" beside the configuration file")
+			fs.StringVar(&o.Manifest, "manifest", "", "also write the list of the image's contents to this `FILE`")
+			fs.StringVar(&o.Binary, "binary", "", "use this `FILE`, a Bramble built for ARMv6, instead of building one")
+			fs.BoolVar(&o.Later, "later", false, "also support Pi 2, 3, 4 and Zero 2")
 			fs.StringVar(&o.Mirror, "mirror", "", "`URL` of a Debian mirror, instead of apt's")
-			fs.StringVar(&o.Packages, "packages", "", "`FOLDER` to look for packages in and to keep them, instead of the user's cache")
-			fs.StringVar(&o.Suite, "suite", "", "Debian's release by `NAME`; needs a --lock made for it, unless it is bookworm")
-			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the program's own")
-			relock := fs.Bool("relock", false, "write the file of --lock anew instead of making an image")
+			fs.StringVar(&o.Packages, "packages", "", "`FOLDER` to cache packages in, instead of the user's cache")
+			fs.StringVar(&o.Suite, "suite", "", "`NAME` of the Debian release; any but bookworm needs a --lock made for it")
+			fs.StringVar(&o.Lock, "lock", "", "`FILE` of pinned packages, instead of the built-in one")
+			relock := fs.Bool("relock", false, "write the file of --lock instead of making an image")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
 					return err
@@ -62,7 +64,7 @@ writes them to the file that --lock names, instead of making an image.`,
 				defer stop()
 				if *relock {
 					if o.Lock == "" {
-						return usagef("--relock wants --lock, the file to write")
+						return usagef("--relock needs --lock, the file to write")
 					}
 					return images.Relock(ctx, o.PackageSource, o.Progress)
 				}
@@ -72,7 +74,7 @@ writes them to the file that --lock names, instead of making an image.`,
 	}
 }
 
-// makeImage checks the settings as the board will, and makes the image.
+// makeImage checks the configuration as a board will, and makes the image.
 func makeImage(ctx context.Context, w world, o images.Options) error {
 	cfg, err := config.Load(o.Config)
 	if err != nil {
@@ -90,12 +92,12 @@ func makeImage(ctx context.Context, w world, o images.Options) error {
 	return err
 }
 
-// ownCatalogue is the catalogue that a card takes from its folder "shop" if the
-// settings name none.
+// ownCatalogue is the catalogue in a card's folder "shop" that is used if the
+// configuration names none.
 const ownCatalogue = "catalogue.toml"
 
-// shopFolder is the folder that goes onto the card as "shop", "" for none. The
-// catalogue must be in it, and hold: a mistake is better told here than by a
+// shopFolder returns the folder that goes onto the card as "shop", "" for none. The
+// catalogue must be in it and valid: a mistake is better reported here than by a
 // board without a screen.
 func shopFolder(o images.Options, catalogue string) (string, error) {
 	beside := filepath.Join(filepath.Dir(o.Config), "shop")
@@ -121,7 +123,7 @@ func shopFolder(o images.Options, catalogue string) (string, error) {
 			catalogue, filepath.Base(catalogue))
 	}
 	if folder == "" {
-		return "", errors.New(`[shop] catalogue names a file in the folder "shop", which is not beside the settings: name it with --shop`)
+		return "", errors.New(`[shop] catalogue names a file in the folder "shop", which is not beside the configuration file: name it with --shop`)
 	}
 	if _, err := shop.Load(filepath.Join(folder, inside)); err != nil {
 		return "", err

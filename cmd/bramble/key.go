@@ -10,10 +10,13 @@ import (
 func keyCommand() command {
 	return command{
 		name:  "key",
-		short: "make a rack key",
+		short: "make a new rack key",
 		long: `
-Prints a new rack key as a line to paste under [rack] into bramble.toml of every
-board. Who has the key is a board of the rack: keep it as you keep a password.`,
+Print a new rack key as a line to paste under [rack] in every board's
+bramble.toml. Anything that has the key can join the rack: keep it as safe as a
+password.`,
+		examples: `
+  bramble key >> bramble.toml`,
 		flags: func(*flagSet) runner {
 			return func(_ context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {

@@ -17,22 +17,26 @@ import (
 func labCommand() command {
 	return command{
 		name:  "lab",
-		short: "run a whole rack on this machine, a process a board",
+		short: "run a whole rack on this machine, one process per board",
 		long: `
-Starts a rack on this machine: each board is a process that runs exactly what a
-Pi runs. Prints where the boards are, and hosts a console on which boards can be
-stopped, killed, paused and revived. Ctrl-C stops the rack, a second one kills
-it; no process is left behind.
+Run a whole rack on this machine. Each board is a process that runs exactly what
+a Pi runs. The lab prints where the boards are, and serves a console on which
+boards can be stopped, killed, paused and revived. Ctrl-C stops the rack and a
+second Ctrl-C kills it; no process is left behind.
 
-The console has the port given by --http, the boards' pages the ports after it,
-then come the boards' own consoles and what they speak among themselves: with
-5 boards 21 ports in all.`,
+The console has the port of --listen. The ports after it are, in this order, the
+boards' public pages, their consoles, their gossip and their rack link: for
+5 boards 21 ports in total.`,
+		examples: `
+  bramble lab
+  bramble lab --boards 12 --state rack
+  bramble lab --config shop.toml --listen 0.0.0.0:8080`,
 		flags: func(fs *flagSet) runner {
-			boards := fs.Int("boards", 5, fmt.Sprintf("how many, `N` from 1 to %d", lab.MaxBoards))
-			addr := fs.String("http", "127.0.0.1:8080", "`ADDR` of the console, IP:PORT; port 0 takes any free ports")
-			file := fs.String("config", "", "`FILE` with settings for every board, such as [origin] or [cache]; names, addresses and, if it has none, the rack key are the lab's")
-			state := fs.String("state", "", "folder `DIR` for key, settings and logs, used again at the next start; without it a temporary one, removed at the end")
-			asJSON := fs.Bool("json", false, "print one line of JSON with every board's URLs and process id instead of the table")
+			boards := fs.Int("boards", 5, fmt.Sprintf("number of boards, `N` from 1 to %d", lab.MaxBoards))
+			addr := fs.String("listen", "127.0.0.1:8080", "`ADDR` of the console, IP:PORT; port 0 uses any free ports")
+			file := fs.String("config", "", "`FILE` with settings for every board, such as [origin] or [cache]; the lab sets names and addresses, and the rack key if the file has none")
+			state := fs.String("state", "", "`FOLDER` for the key, settings and logs, which the next start uses again (default: a temporary one, removed at the end)")
+			asJSON := fs.Bool("json", false, "print one line of JSON with every board's URLs and process ID instead of the table")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
 					return err
@@ -49,47 +53,47 @@ then come the boards' own consoles and what they speak among themselves: with
 				}
 				program, err := os.Executable()
 				if err != nil {
-					return fmt.Errorf("finding this program, which each board runs: %w", err)
+					return fmt.Errorf("finding this program's file, which each board runs: %w", err)
 				}
-				hurry := make(chan struct{})
-				ctx, stop := untilSignal(ctx, sync.OnceFunc(func() { close(hurry) }))
+				killNow := make(chan struct{})
+				ctx, stop := untilSignal(ctx, sync.OnceFunc(func() { close(killNow) }))
 				defer stop()
-				self := os.Args[0] // as it was typed, so that the advice can be typed too
+				name := os.Args[0] // as it was typed, so that the printed commands can be typed too
 				if underGoRun(program) {
-					self = "go run ./cmd/bramble"
+					name = "go run ./cmd/bramble"
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithCancel(ctx)
 					defer cancel()
 					go followParent(ctx, cancel)
 				}
 				return lab.Run(ctx, lab.Options{
-					Boards: *boards, HTTP: *addr, Template: template, State: *state,
-					Command: []string{program, "node", "--with-parent", "--config"}, Program: self,
+					Boards: *boards, ListenAddr: *addr, Template: template, State: *state,
+					Command: []string{program, "node", "--with-parent", "--config"}, Program: name,
 					JSON: *asJSON, Out: w.out, Err: w.err,
 					Logger:  slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
-					Version: programVersion(), KillNow: hurry,
+					Version: programVersion(), KillNow: killNow,
 				})
 			}
 		},
 	}
 }
 
-// underGoRun tells that "go run" has built this program and waits for it.
+// underGoRun reports whether "go run" has built this program and waits for it.
 func underGoRun(program string) bool {
 	return strings.Contains(filepath.ToSlash(program), "/go-build")
 }
 
-// followParent cancels when the parent process is gone. "go run" passes on
-// Ctrl-C, but whoever ends it by other means would leave the rack behind.
+// followParent cancels when the parent process is gone. "go run" passes on Ctrl-C,
+// but any other end of it would leave the rack running.
 func followParent(ctx context.Context, cancel context.CancelFunc) {
 	parent := os.Getppid()
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
+		case <-ticker.C:
 			if os.Getppid() != parent {
 				cancel()
 				return

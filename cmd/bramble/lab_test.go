@@ -31,7 +31,7 @@ func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
-	cmd := exec.Command(program, append([]string{"lab", "--json", "--http", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(program, append([]string{"lab", "--json", "--listen", "127.0.0.1:0"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

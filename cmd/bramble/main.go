@@ -1,6 +1,6 @@
-// Command bramble is the one program of the project: it runs a board, a whole
-// rack on one machine, and what an operator does to either. This package only
-// reads flags and joins parts; a file holds a subcommand.
+// Command bramble is the only program of the project: it runs a board, runs a
+// whole rack on one machine, and has the commands of an operator. This package
+// reads flags and connects the other packages; each subcommand has a file.
 package main
 
 import (
@@ -17,11 +17,11 @@ import (
 	"bramble/node/config"
 )
 
-// What the program exits with.
+// Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // it was tried and did not work
-	exitUsage  = 2 // the command line or the configuration has a mistake
+	exitFailed = 1 // the command was tried and failed
+	exitUsage  = 2 // the command line or a configuration file has a mistake
 )
 
 func main() {
@@ -32,25 +32,27 @@ func main() {
 	}))
 }
 
-// world is what a command touches besides its flags.
+// world is the environment of a command: everything it uses besides its flags.
 type world struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
-	terminal bool // err is one: long lines are broken between words
+	terminal bool // err is a terminal: long lines are wrapped
 }
 
 // command is one subcommand.
 type command struct {
 	name  string
 	args  string // what follows the flags on the command line
-	short string // for the list of all commands
-	long  string // for "bramble help NAME"; lines are broken already
-	// flags declares the flags and returns what runs when they are read.
+	short string // one line for the list of all commands
+	long  string // for "bramble help NAME", in lines of at most 78 columns
+	// examples are command lines, each with two spaces in front.
+	examples string
+	// flags declares the flags and returns the function that runs the command.
 	flags func(*flagSet) runner
 }
 
-// runner carries a command out; args is what was left beside the flags.
+// runner runs a command; args are the words that are not flags.
 type runner func(ctx context.Context, w world, args []string) error
 
 // allCommands lists all subcommands in the order of the help.
@@ -70,7 +72,7 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// runCommand carries out one command line and returns what to exit with.
+// runCommand runs one command line and returns the exit code.
 func runCommand(ctx context.Context, args []string, w world) int {
 	if len(args) == 0 {
 		fmt.Fprint(w.out, overviewText())
@@ -101,7 +103,7 @@ func runCommand(ctx context.Context, args []string, w world) int {
 	return exitCode(w, c.name, err)
 }
 
-// exitCode tells an error and returns what to exit with.
+// exitCode prints an error and returns the exit code.
 func exitCode(w world, name string, err error) int {
 	var usage *usageError
 	var mistakes *config.Errors
@@ -113,9 +115,9 @@ func exitCode(w world, name string, err error) int {
 	case errors.Is(err, node.ErrTrial):
 		return cardinit.ExitTry
 	case errors.As(err, &usage):
-		printError(w, fmt.Sprintf("bramble %s: %v\nFor its flags: bramble help %s", name, err, name))
+		printError(w, fmt.Sprintf("bramble %s: %v\nFor help: bramble help %s", name, err, name))
 		return exitUsage
-	case errors.As(err, &mistakes): // its lines begin with the file's name, as editors like it
+	case errors.As(err, &mistakes): // its lines begin with the file's name, which editors can follow
 		fmt.Fprintln(w.err, err)
 		return exitUsage
 	default:
@@ -124,8 +126,8 @@ func exitCode(w world, name string, err error) int {
 	}
 }
 
-// printError prints lines so that they fit a terminal. In a file or a log an
-// error stays one line.
+// printError prints an error, wrapped if it goes to a terminal. In a file or a
+// log it stays one line.
 func printError(w world, text string) {
 	if !w.terminal {
 		fmt.Fprintln(w.err, text)
@@ -136,7 +138,7 @@ func printError(w world, text string) {
 	}
 }
 
-// findCommand returns the command of a name, or an error that guesses.
+// findCommand returns the command of a name, or an error with a guess.
 func findCommand(name string) (command, error) {
 	var names []string
 	for _, c := range allCommands() {
@@ -149,39 +151,4 @@ func findCommand(name string) (command, error) {
 		return command{}, usagef("there is no command %q; did you mean %q?", name, near)
 	}
 	return command{}, usagef("there is no command %q; bramble help lists them", name)
-}
-
-// printHelp prints the overview, or what one command does.
-func printHelp(args []string, w world) int {
-	if len(args) == 0 {
-		fmt.Fprint(w.out, overviewText())
-		return exitOK
-	}
-	c, err := findCommand(args[0])
-	if err != nil {
-		printError(w, "bramble: "+err.Error())
-		return exitUsage
-	}
-	fs := newFlagSet(c)
-	c.flags(fs)
-	fmt.Fprint(w.out, fs.helpText())
-	return exitOK
-}
-
-// overviewText is what "bramble" alone prints.
-func overviewText() string {
-	var b strings.Builder
-	b.WriteString(`Bramble makes a rack of Raspberry Pis serve one shop.
-
-Usage: bramble COMMAND [flags]
-
-`)
-	for _, c := range allCommands() {
-		fmt.Fprintf(&b, "  %-8s  %s\n", c.name, c.short)
-	}
-	b.WriteString(`
-To see it work on this machine:   bramble lab
-For a command's flags:            bramble help COMMAND
-`)
-	return b.String()
 }

@@ -44,40 +44,40 @@ func TestCommandLines(t *testing.T) {
 		{"stauts", 2, "", "bramble: there is no command \"stauts\"; did you mean \"status\"?\n"},
 		{"version", 0, "bramble ", ""},
 		{"--version", 0, "bramble ", ""},
-		{"version now", 2, "", "bramble version: it takes only flags, not \"now\"\nFor its flags: bramble help version\n"},
+		{"version now", 2, "", "bramble version: unexpected argument \"now\": this command takes only flags\nFor help: bramble help version\n"},
 		{"key", 0, "key = \"brk_", ""},
-		{"config --show-secret", 2, "", "bramble config: there is no flag --show-secret; did you mean --show-secrets?\nFor its flags: bramble help config\n"},
-		{"config --xyzzy", 2, "", "bramble config: there is no flag --xyzzy\nFor its flags: bramble help config\n"},
+		{"config --show-secret", 2, "", "bramble config: there is no flag --show-secret; did you mean --show-secrets?\nFor help: bramble help config\n"},
+		{"config --xyzzy", 2, "", "bramble config: there is no flag --xyzzy\nFor help: bramble help config\n"},
 		{"config", 0, "listen = \":80\"", ""},
 		{"config --markdown", 0, "| `max_connections` | `4096` |", ""},
 		{"config --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
 		{"node --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
 			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
 		{"lab --config " + bad, 2, "", bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
-		{"lab --boards 33", 2, "", "bramble lab: --boards 33: a lab has 1 to 32 boards\nFor its flags: bramble help lab\n"},
-		{"lab --boards five", 2, "", "bramble lab: --boards: \"five\" is no whole number\nFor its flags: bramble help lab\n"},
-		{"lab --boards", 2, "", "bramble lab: --boards wants a value behind it\nFor its flags: bramble help lab\n"},
-		{"sale invite berry --for ever", 2, "", "bramble sale: --for: \"ever\" is no duration, such as 48h or 30m\nFor its flags: bramble help sale\n"},
-		{"lab --http nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
-		{"purge", 2, "", "bramble purge: say what to forget: a URL, --tag TAG, or --all\nFor its flags: bramble help purge\n"},
-		{"purge / --all", 2, "", "bramble purge: bad request: a purge wants exactly one of url, tag and all\nFor its flags: bramble help purge\n"},
-		{"purge /a /b", 2, "", "bramble purge: one URL at a time, not \"/b\" too\nFor its flags: bramble help purge\n"},
-		{"drain", 2, "", "bramble drain: name one board; bramble status lists them\nFor its flags: bramble help drain\n"},
-		{"orders", 2, "", "bramble orders: say what to do: list, show, export, cancel, forget or trail\nFor its flags: bramble help orders\n"},
-		{"orders frob", 2, "", "bramble orders: \"frob\" is none of list, show, export, cancel, forget and trail\nFor its flags: bramble help orders\n"},
-		{"orders show", 2, "", "bramble orders: show takes one word, not 0\nFor its flags: bramble help orders\n"},
-		{"orders list --card x", 2, "", "bramble orders: --card is for export\nFor its flags: bramble help orders\n"},
-		{"orders export --card /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] directory\n"},
-		{"sale stock berry many", 2, "", "bramble sale: \"many\" is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)\nFor its flags: bramble help sale\n"},
-		{"sale invite berry", 2, "", "bramble sale: invite wants --count, how many people\nFor its flags: bramble help sale\n"},
-		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is no hour; write one such as 2012-02-29T06:00:00Z\nFor its flags: bramble help sale\n"},
-		{"announce a b", 2, "", "bramble announce: one text, in quotes\nFor its flags: bramble help announce\n"},
-		{"draw make berry", 2, "", "bramble draw: make wants one of --dice and --drand\nFor its flags: bramble help draw\n"},
+		{"lab --boards 33", 2, "", "bramble lab: --boards 33: a lab has 1 to 32 boards\nFor help: bramble help lab\n"},
+		{"lab --boards five", 2, "", "bramble lab: --boards: \"five\" is not a whole number\nFor help: bramble help lab\n"},
+		{"lab --boards", 2, "", "bramble lab: --boards needs a value\nFor help: bramble help lab\n"},
+		{"sale invite berry --valid-for ever", 2, "", "bramble sale: --valid-for: \"ever\" is not a duration; write one such as 48h or 30m\nFor help: bramble help sale\n"},
+		{"lab --listen nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
+		{"purge", 2, "", "bramble purge: say what to purge: a URL, --tag TAG or --all\nFor help: bramble help purge\n"},
+		{"purge / --all", 2, "", "bramble purge: bad request: a purge wants exactly one of url, tag and all\nFor help: bramble help purge\n"},
+		{"purge /a /b", 2, "", "bramble purge: unexpected argument \"/b\": purge one URL at a time\nFor help: bramble help purge\n"},
+		{"drain", 2, "", "bramble drain: name one board; \"bramble status\" lists them\nFor help: bramble help drain\n"},
+		{"orders", 2, "", "bramble orders: say what to do: list, show, export, cancel, forget or audit\nFor help: bramble help orders\n"},
+		{"orders frob", 2, "", "bramble orders: unknown action \"frob\": it must be list, show, export, cancel, forget or audit\nFor help: bramble help orders\n"},
+		{"orders show", 2, "", "bramble orders: show needs 1 argument, not 0\nFor help: bramble help orders\n"},
+		{"orders list --ledger x", 2, "", "bramble orders: --ledger is only for export\nFor help: bramble help orders\n"},
+		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] directory\n"},
+		{"sale stock berry many", 2, "", "bramble sale: \"many\" is not a number of units: write one such as 500, or -20 after --\nFor help: bramble help sale\n"},
+		{"sale invite berry", 2, "", "bramble sale: invite needs --count, the number of people\nFor help: bramble help sale\n"},
+		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is not a time: write one such as 2012-02-29T06:00:00Z\nFor help: bramble help sale\n"},
+		{"announce a b", 2, "", "bramble announce: give one text, in quotes\nFor help: bramble help announce\n"},
+		{"draw make berry", 2, "", "bramble draw: make needs either --dice or --drand\nFor help: bramble help draw\n"},
 		{"draw verify " + bad, 1, "", "bramble draw: draw: the file does not hold: reading it: invalid character 'r' looking for beginning of value\n"},
-		{"image --relock", 2, "", "bramble image: --relock wants --lock, the file to write\nFor its flags: bramble help image\n"},
+		{"image --relock", 2, "", "bramble image: --relock needs --lock, the file to write\nFor help: bramble help image\n"},
 		{"image --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
 			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
-		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor its flags: bramble help status\n"},
+		{"status --console nonsense", 2, "", "bramble status: --console: \"nonsense\" is not the address of a console; write one such as \"http://127.0.0.1:8080\"\nFor help: bramble help status\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -98,16 +98,14 @@ func TestErrorsFitATerminal(t *testing.T) {
 		}
 	}
 	if !strings.HasSuffix(e.String(), "word\nthe end\n") {
-		t.Errorf("the lines are not kept:\n%s", e.String())
+		t.Errorf("the line breaks are lost:\n%s", e.String())
 	}
 }
 
 func TestHelpFitsATerminal(t *testing.T) {
 	texts := []string{overviewText()}
 	for _, c := range allCommands() {
-		fs := newFlagSet(c)
-		c.flags(fs)
-		texts = append(texts, fs.helpText())
+		texts = append(texts, c.helpText())
 		if _, err := findCommand(c.name); err != nil {
 			t.Error(err)
 		}
@@ -121,7 +119,7 @@ func TestHelpFitsATerminal(t *testing.T) {
 	}
 }
 
-func TestFlagsMayFollowWords(t *testing.T) {
+func TestFlagsMayFollowArguments(t *testing.T) {
 	for args, want := range map[string]string{
 		"a --undo b": "a b, undo", "--undo a": "a, undo", "a -undo": "a, undo", "a -- --undo": "a --undo", "": "",
 	} {
@@ -138,7 +136,7 @@ func TestFlagsMayFollowWords(t *testing.T) {
 	}
 }
 
-func TestKeyFitsTheFile(t *testing.T) {
+func TestKeyIsAConfigLine(t *testing.T) {
 	_, line, _ := bramble(t, nil, "key")
 	file := filepath.Join(t.TempDir(), "bramble.toml")
 	if err := os.WriteFile(file, []byte("[rack]\n"+line), 0o600); err != nil {
@@ -158,7 +156,7 @@ func TestKeyFitsTheFile(t *testing.T) {
 	}
 }
 
-func TestSteeringAConsole(t *testing.T) {
+func TestConsoleCommands(t *testing.T) {
 	fake := consoletest.NewFake(2)
 	c, err := console.New(console.Config{Source: fake, Control: fake, Password: "correct horse"})
 	if err != nil {
@@ -174,38 +172,38 @@ func TestSteeringAConsole(t *testing.T) {
 			t.Errorf("%q: exit %d\n%s%s\nwant exit %d and %q", args, code, out, err, wantCode, want)
 		}
 	}
-	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "/status")
-	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "--tag", "news")
-	check(0, "Forgotten by board-1, board-2.\n", env, "purge", "--all")
-	check(0, "board-2 is being taken out of service", env, "drain", "board-2")
-	check(0, "board-2 is going back into service.", env, "drain", "board-2", "--undo")
+	check(0, "Purged by board-1, board-2.\n", env, "purge", "/status")
+	check(0, "Purged by board-1, board-2.\n", env, "purge", "--tag", "news")
+	check(0, "Purged by board-1, board-2.\n", env, "purge", "--all")
+	check(0, "Draining board-2.", env, "drain", "board-2")
+	check(0, "board-2 returns to service.", env, "drain", "board-2", "--undo")
 	check(1, "bramble drain: unknown board", env, "drain", "board-9")
 	check(0, `{"at":"2012-02-29T06:00:01Z"`, env, "status", "--json")
 	check(0, "board-1  serving", env, "status")
 	check(1, "wants its password", nil, "status")
 
-	// The file of a board has both, address and password.
+	// A board's file has both the address and the password.
 	file := filepath.Join(t.TempDir(), "bramble.toml")
 	text := "[console]\nlisten = \"" + strings.TrimPrefix(s.URL, "http://") + "\"\npassword = \"correct horse\"\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, out, err := bramble(t, nil, "status", "--config", file); code != 0 {
-		t.Errorf("by the board's file: exit %d\n%s%s", code, out, err)
+		t.Errorf("with the board's file: exit %d\n%s%s", code, out, err)
 	}
 	want := "purge url /status, purge tag news, purge all, drain board-2, undrain board-2"
 	if got := strings.Join(fake.Calls(), ", "); !strings.HasPrefix(got, want) {
-		t.Errorf("the console was asked: %s\nwant %s", got, want)
+		t.Errorf("the console was sent: %s\nwant %s", got, want)
 	}
 }
 
-func TestReach(t *testing.T) {
+func TestLocalURL(t *testing.T) {
 	for listen, want := range map[string]string{
 		":8080": "http://127.0.0.1:8080", "0.0.0.0:1": "http://127.0.0.1:1", "[::]:1": "http://127.0.0.1:1",
 		"192.168.1.5:1": "http://192.168.1.5:1", "[::1]:1": "http://[::1]:1",
 	} {
 		if got := localURL(listen); got != want {
-			t.Errorf("%s is reached at %s, want %s", listen, got, want)
+			t.Errorf("localURL(%s) = %s, want %s", listen, got, want)
 		}
 	}
 }
@@ -228,7 +226,7 @@ board-1          serving      3.1     99%   12%   23MB    12  1.2MB    33%  90s
 a-board-with-a…  draining    123k    100%  150%  230MB  104k   64MB    20%  10d
 board-3          dead           -       -     -      -     -      -     0%    -
 
-1 of 3 boards serving, 123k hits/s; as board-1 saw it at 06:00:00
+1 of 3 boards serving, 123k hits/s, as seen by board-1 at 06:00:00
 a-board-with-a-very-long-name: peer lost, origin down
 The clock of board-3 is not set, so what it says of time is not to be trusted
 until it is.
@@ -250,7 +248,7 @@ func TestNodeWithoutParentEnds(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Standard input is at its end already, so that the lab counts as gone.
+	// Standard input has ended already, so the lab counts as gone.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var o, e strings.Builder

@@ -15,25 +15,25 @@ func nodeCommand() command {
 		name:  "node",
 		short: "run one board",
 		long: `
-Runs one board of a rack until SIGTERM or Ctrl-C, then leaves the rack and ends
-the replies under way. A second signal ends it at once.
+Run one board of a rack until SIGTERM or Ctrl-C. Then it leaves the rack and
+finishes its responses. A second signal ends it at once.
 
-A file for it needs only the rack's key:
+The configuration file needs only the rack key. "bramble config" prints every
+setting.
 
+On SIGUSR2 the board restarts in place: the program's file is executed again,
+with the configuration file as it is then. It keeps the listening sockets, so
+clients wait a second or two and no connection is refused. If the new program or
+its configuration is faulty, the log says why and the old one keeps serving.`,
+		examples: `
   echo '[rack]' > bramble.toml
   bramble key >> bramble.toml
-
-"bramble config" prints all that the file may say.
-
-SIGUSR2 has the program that now stands in its file take its place, with the
-configuration as it now is. Clients who come meanwhile wait a second or two, and
-none is refused. If the new program or its configuration is no good, the log
-says why and the old one serves on.`,
+  bramble node --config bramble.toml`,
 		flags: func(fs *flagSet) runner {
-			file := fs.String("config", "bramble.toml", "the board's `FILE`")
-			withParent := fs.Bool("with-parent", false, "stop when standard input closes; for the lab, so that no board outlives it")
-			check := fs.Bool("check", false, "say what is wrong with the file, if anything, and do no more")
-			card := fs.Bool("card", false, "the machine is the board's own and bramble card-init looks after it")
+			file := fs.String("config", "bramble.toml", "the board's configuration `FILE`")
+			withParent := fs.Bool("with-parent", false, "stop when standard input closes; the lab uses it so that no board outlives it")
+			check := fs.Bool("check", false, "only check the configuration file")
+			card := fs.Bool("card", false, "this machine runs from a card image, under \"bramble card-init\"")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
 					return err
@@ -49,21 +49,21 @@ says why and the old one serves on.`,
 					ctx, cancel = context.WithCancel(ctx)
 					defer cancel()
 					go func() {
-						// The lab writes nothing; the end, or an error, means that it is gone.
+						// The lab writes nothing: the end of input, or an error, means that it is gone.
 						_, _ = io.Copy(io.Discard, w.in)
 						cancel()
 					}()
 				}
 				log := newLogger(cfg.Log, w.err)
-				place, err := newRestarter(*file)
+				restart, err := newRestarter(*file)
 				if err != nil {
 					return err
 				}
-				defer place.close()
-				serving, leave := place.servingContext(ctx)
+				defer restart.close()
+				serving, leave := restart.servingContext(ctx)
 				defer leave()
-				place.watchSignals(serving, log, leave)
-				opts := node.Options{Logger: log, Version: programVersion(), Sockets: place.sockets, Shared: *withParent}
+				restart.watchSignals(serving, log, leave)
+				opts := node.Options{Logger: log, Version: programVersion(), Sockets: restart.sockets, Shared: *withParent}
 				if *card {
 					if opts.CardHost, err = openCard(); err != nil {
 						return err
@@ -72,13 +72,13 @@ says why and the old one serves on.`,
 				if err := node.Run(serving, cfg, opts); err != nil {
 					return err
 				}
-				return place.execProgram(ctx)
+				return restart.execProgram(ctx)
 			}
 		},
 	}
 }
 
-// newLogger writes to out as [log] says.
+// newLogger returns a logger to out with the settings of [log].
 func newLogger(l config.LogSettings, out io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: l.SlogLevel()}
 	if l.Format == "json" {

@@ -23,48 +23,56 @@ import (
 func ordersCommand() command {
 	return command{
 		name:  "orders",
-		args:  "list|show|export|cancel|forget|trail [WHAT]",
-		short: "list, show, export, cancel and forget orders",
+		args:  "ACTION [REF | WHOM]",
+		short: "list, show, export, cancel and erase orders",
 		long: `
-What people have with the shop, and what an operator does with it:
+List, show, export, cancel and erase orders. An order here is also a ballot
+entry, a registration of interest or a place on the waiting list:
 
-  list         a line for each: orders, ballot entries, who waits, who asks
-  show REF     everything about one
-  export       all of them with names and addresses, as CSV or JSON lines
-  cancel REF   takes one back, also while it is being handed over
-  forget WHO   erases a person: one paper, or all that an e-mail address has
-  trail        what operators changed, when, and who they said they were
+  list          print one line for each, without personal data
+  show REF      print one with everything about it
+  export        write all, with names and addresses, as CSV or JSON lines
+  cancel REF    cancel one, even while it is being fulfilled
+  forget WHOM   erase personal data: of one order by its reference, or of all
+                orders of an e-mail address
+  audit         print what operators changed, when, and the name they gave
 
-export --card FOLDER reads the ledger's folder of a card that was pulled out of
-a dead board; no rack is asked.`,
+export --ledger FOLDER reads the orders from the card of a dead board; it needs
+no rack.`,
+		examples: `
+  bramble orders list --product berry --state open
+  bramble orders export --out orders.csv
+  bramble orders export --ledger /mnt/card/ledger --out orders.csv
+  bramble orders cancel REF --reason "wrong size"
+  bramble orders forget ada@buyer.example`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			var o ordersFlags
-			fs.StringVar(&o.product, "product", "", "only those of this `PRODUCT`")
-			fs.StringVar(&o.kind, "kind", "", "only this `KIND`: order, entry, interest or waiting")
+			fs.StringVar(&o.product, "product", "", "only orders of this `PRODUCT`")
+			fs.StringVar(&o.kind, "kind", "", "only orders of this `KIND`: order, entry, interest or waiting")
 			fs.StringVar(&o.state, "state", "", "only this `STATE`, such as open, fulfilled or cancelled")
-			fs.BoolVar(&o.json, "json", false, "JSON lines instead of a table or CSV")
-			fs.BoolVar(&o.stale, "stale", false, "also read a board that cannot tell whether it knows all")
-			fs.StringVar(&o.card, "card", "", "export: read this `FOLDER` of a dead board's ledger")
-			fs.StringVar(&o.out, "out", "", "export: write this `FILE` instead of standard output")
-			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the record, without personal data")
-			who := operatorFlag(fs)
+			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
+			fs.BoolVar(&o.stale, "stale", false, "also accept the answer of a board that may not know all orders")
+			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
+			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
+			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the audit log, without personal data")
+			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
-					return usagef("say what to do: list, show, export, cancel, forget or trail")
+					return usagef("say what to do: list, show, export, cancel, forget or audit")
 				}
 				do, rest := args[0], args[1:]
-				wants := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "forget": 1, "trail": 0}
-				n, known := wants[do]
+				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "forget": 1, "audit": 0}
+				n, known := arguments[do]
 				switch {
 				case !known:
-					return usagef("%q is none of list, show, export, cancel, forget and trail", do)
+					return usagef("unknown action %q: it must be list, show, export, cancel, forget or audit", do)
 				case len(rest) != n:
-					return usagef("%s takes %s, not %d", do, pluralize(n, "word"), len(rest))
-				case o.card != "" && do != "export":
-					return usagef("--card is for export")
-				case o.card != "":
-					return o.exportCard(w)
+					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
+				case o.ledger != "" && do != "export":
+					return usagef("--ledger is only for export")
+				case o.ledger != "":
+					return o.exportLedger(w)
 				}
 				c, err := connect(w)
 				if err != nil {
@@ -78,25 +86,25 @@ a dead board; no rack is asked.`,
 					return o.showOrder(ctx, w, c, rest[0])
 				case "export":
 					return o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error { return o.forEachOrder(ctx, c, each) })
-				case "trail":
+				case "audit":
 					return printAudit(ctx, w, c, o.json)
 				case "cancel":
-					return submitOrder(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: who(w), Reference: rest[0], Text: o.reason})
+					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason})
 				}
-				return forgetPerson(ctx, w, c, orderservice.OperatorCommand{Action: "forget", Operator: who(w)}, rest[0])
+				return forgetPerson(ctx, w, c, orderservice.OperatorCommand{Action: "forget", Operator: operator(w)}, rest[0])
 			}
 		},
 	}
 }
 
-// ordersFlags are what the command line said.
+// ordersFlags are the flags of "bramble orders".
 type ordersFlags struct {
 	product, kind, state string
-	card, out, reason    string
+	ledger, out, reason  string
 	json, stale          bool
 }
 
-// forEachOrder gives each paper that is asked for to each, page by page.
+// forEachOrder calls each for every selected order, page by page.
 func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each func(orderservice.OrderJSON) error) error {
 	q := url.Values{}
 	for key, value := range map[string]string{"product": o.product, "kind": o.kind, "state": o.state} {
@@ -124,7 +132,7 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 	}
 }
 
-// listOrders prints a line of at most 80 columns for each paper, without personal data.
+// listOrders prints a line of at most 80 columns for each order, without personal data.
 func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
 		return o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error { return json.NewEncoder(w.out).Encode(p) })
@@ -141,12 +149,12 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 		return err
 	})
 	if err == nil && none {
-		fmt.Fprintln(w.out, "There are none.")
+		fmt.Fprintln(w.out, "There are no such orders.")
 	}
 	return err
 }
 
-// truncateCell cuts a word that would break the table.
+// truncateCell shortens a word that would break the table.
 func truncateCell(s string, most int) string {
 	if len(s) > most {
 		return s[:most-1] + "…"
@@ -170,14 +178,14 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	return nil
 }
 
-// exportOrders writes all papers that from gives.
+// exportOrders writes all orders that from passes on.
 func (o *ordersFlags) exportOrders(w world, from func(each func(orderservice.OrderJSON) error) error) (err error) {
 	out := w.out
 	if o.out != "" {
 		// Names and addresses: for the owner alone.
 		f, err := os.OpenFile(o.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
-			return fmt.Errorf("making the file: %w; name one that is not there yet", err)
+			return fmt.Errorf("creating the file: %w; name a file that does not exist yet", err)
 		}
 		defer func() {
 			if closing := f.Close(); err == nil && closing != nil {
@@ -193,33 +201,33 @@ func (o *ordersFlags) exportOrders(w world, from func(each func(orderservice.Ord
 		return write(p)
 	})
 	if err = errors.Join(err, flush()); err != nil {
-		return fmt.Errorf("after %d: %w", n, err)
+		return fmt.Errorf("after %s: %w", pluralize(n, "order", "orders"), err)
 	}
 	if o.out != "" {
-		fmt.Fprintf(w.out, "%d written to %s.\n", n, o.out)
+		fmt.Fprintf(w.out, "Wrote %s to %s.\n", pluralize(n, "order", "orders"), o.out)
 	}
 	return nil
 }
 
-// newRowWriter writes one paper after the other, as CSV with a line of names on top
-// (RFC 4180) or as JSON lines.
+// newRowWriter returns a function that writes one order, as CSV after a line of
+// column names (RFC 4180), or as JSON lines.
 func (o *ordersFlags) newRowWriter(to io.Writer) func(orderservice.OrderJSON) error {
 	if o.json {
 		lines := json.NewEncoder(to)
 		return func(p orderservice.OrderJSON) error { return lines.Encode(p) }
 	}
 	rows := csv.NewWriter(to)
-	top := rows.Write(orderservice.Columns())
+	header := rows.Write(orderservice.Columns())
 	return func(p orderservice.OrderJSON) error {
-		err := errors.Join(top, rows.Write(p.Row()))
+		err := errors.Join(header, rows.Write(p.Row()))
 		rows.Flush()
 		return errors.Join(err, rows.Error())
 	}
 }
 
-// exportCard reads the folder of a dead board.
-func (o *ordersFlags) exportCard(w world) error {
-	found, err := node.ReadCard(o.card)
+// exportLedger exports from the ledger folder of a dead board.
+func (o *ordersFlags) exportLedger(w world) error {
+	found, err := node.ReadCard(o.ledger)
 	if err != nil {
 		return err
 	}
@@ -238,7 +246,7 @@ func (o *ordersFlags) exportCard(w world) error {
 	return nil
 }
 
-// printAudit prints what operators changed, in lines for people or as JSON lines.
+// printAudit prints what operators changed, as text or as JSON lines.
 func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	lines := json.NewEncoder(w.out)
 	after := uint64(0)
@@ -263,7 +271,8 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 	}
 }
 
-// forgetPerson erases a person, in as many steps as it takes.
+// forgetPerson erases the orders of a reference or an e-mail address, in as many
+// requests as it takes.
 func forgetPerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
 	if strings.Contains(whom, "@") {
 		o.Email = whom
@@ -279,19 +288,19 @@ func forgetPerson(ctx context.Context, w world, c *client.Client, o orderservice
 		}
 		total += done.Count
 		if done.Left > 0 && done.Count == 0 {
-			return fmt.Errorf("%s erased, %d still in a ballot that is being drawn: ask again after the draw", pluralize(total, "paper"), done.Left)
+			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Left)
 		}
 		if done.Left == 0 {
-			fmt.Fprintf(w.out, "Erased from %s. The boards rewrite their logs within minutes.\n", pluralize(total, "paper"))
+			fmt.Fprintf(w.out, "Erased %s. The boards rewrite their logs within minutes.\n", pluralize(total, "order", "orders"))
 			return nil
 		}
 	}
 }
 
-// pluralize counts things in words.
-func pluralize(n int, what string) string {
+// pluralize returns n with the word for it.
+func pluralize(n int, one, many string) string {
 	if n == 1 {
-		return "one " + what
+		return "1 " + one
 	}
-	return strconv.Itoa(n) + " " + what + "s"
+	return strconv.Itoa(n) + " " + many
 }

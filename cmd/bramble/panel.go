@@ -15,23 +15,27 @@ func panelCommand() command {
 	return command{
 		name:  "panel",
 		args:  "card | demo | test",
-		short: "the lamps: their wall card, what they can say, and a test",
+		short: "print the lamps' wall card, demonstrate and test the lamps",
 		long: `
-What a board's lamps say, and whether they are wired right (gpio/README.md):
+Explain, demonstrate and test a board's lamps (see gpio/README.md):
 
-  card    prints the wall card of their language, a page to be printed
-  demo    plays all that they can say, with its name, on the board's own lamps,
-          or in the terminal where there are none
-  test    lights one lamp after the other and says which it should be, then
-          listens to the button
+  card    print the wall card that explains the lamps, as an HTML page
+  demo    show every signal with its name, on the board's own lamps or, if it
+          has none, in the terminal
+  test    light one lamp after the other and say which it should be, then test
+          the button
 
 Stop the board's own program first: it holds the lamps.`,
+		examples: `
+  bramble panel card > card.html
+  bramble panel demo --terminal
+  bramble panel test --config bramble.toml`,
 		flags: func(fs *flagSet) runner {
-			file := fs.String("config", "", "the board's `FILE`, for its pins under [panel]")
-			terminal := fs.Bool("terminal", false, "demo: in the terminal even where there are lamps")
+			file := fs.String("config", "", "the board's configuration `FILE`, for its pins under [panel]")
+			terminal := fs.Bool("terminal", false, "demo: use the terminal even if the board has lamps")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
-					return usagef("say card, demo or test")
+					return usagef("say what to do: card, demo or test")
 				}
 				cfg := config.Default().Panel
 				if *file != "" {
@@ -49,7 +53,7 @@ Stop the board's own program first: it holds the lamps.`,
 				case "test":
 					return panelTest(ctx, w, cfg)
 				}
-				return usagef("%q is none of card, demo and test", args[0])
+				return usagef("unknown action %q: it must be card, demo or test", args[0])
 			}
 		},
 	}
@@ -64,7 +68,7 @@ func panelCard(w world) error {
 	return err
 }
 
-// panelDemo plays on the first panel that there is.
+// panelDemo plays on the first panel of the board, or in the terminal.
 func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal bool) (err error) {
 	ctx, stop := untilSignal(ctx, func() {})
 	defer stop()
@@ -87,7 +91,7 @@ func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal 
 	t := gpio.NewTerminal(w.out, gpio.DefaultLamps)
 	defer t.Close()
 	return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, t, func(name string) {
-		// A terminal that is gone is told of by the lamps' own error.
+		// If the terminal is gone, the lamps' own error reports it.
 		_ = t.Caption(name)
 	}))
 }
@@ -100,7 +104,7 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 		printError(w, missing.Error())
 	}
 	if len(opened.Drivers) == 0 {
-		return fmt.Errorf("there are no lamps to test: name their pins under [panel], or run this on a Pi")
+		return fmt.Errorf("no lamps to test: name their pins under [panel], or run this on a Pi")
 	}
 	if opened.Contact != nil {
 		defer opened.Contact.Close()
@@ -111,7 +115,7 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	for i, d := range opened.Drivers {
 		key := opened.Contact
 		if i > 0 {
-			key = nil // once is enough
+			key = nil // the button is tested once
 		}
 		fmt.Fprintln(w.out, d)
 		if err := gpio.CheckWiring(ctx, gpio.NewWallClock(nil), d, key, linePrinter(w.out)); err != nil {
@@ -121,11 +125,12 @@ func panelTest(ctx context.Context, w world, cfg config.PanelSettings) error {
 	return nil
 }
 
+// linePrinter returns a function that prints a line.
 func linePrinter(out io.Writer) func(string) {
 	return func(text string) { fmt.Fprintln(out, text) }
 }
 
-// ignoreInterrupt forgives what Ctrl-C ended.
+// ignoreInterrupt returns nil if Ctrl-C ended the command.
 func ignoreInterrupt(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -137,20 +142,23 @@ func locateCommand() command {
 	return command{
 		name:  "locate",
 		args:  "BOARD",
-		short: "have a board blink, to find it in the rack",
+		short: "make a board blink, to find it in the rack",
 		long: `
-Has the health lamp of a board blink fast until it is found: a short press of
-its button ends that, or --off does.`,
+Make the health lamp of a board blink fast, to find it in the rack. A short
+press of its button or --undo stops it.`,
+		examples: `
+  bramble locate board-2
+  bramble locate board-2 --undo`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			off := fs.Bool("off", false, "blink no more")
+			undo := fs.Bool("undo", false, "stop the blinking")
 			return func(ctx context.Context, w world, args []string) error {
-				text := "%[1]s blinks until its button is pressed, or bramble locate --off %[1]s.\n"
-				if *off {
-					text = "%s blinks no more.\n"
+				text := "%[1]s blinks until its button is pressed or you run bramble locate %[1]s --undo.\n"
+				if *undo {
+					text = "%s stops blinking.\n"
 				}
 				return requestForBoard(w, connect, args, text, func(c *client.Client, board string) error {
-					return c.Locate(ctx, board, *off)
+					return c.Locate(ctx, board, *undo)
 				})
 			}
 		},

@@ -12,19 +12,23 @@ func purgeCommand() command {
 	return command{
 		name:  "purge",
 		args:  "[URL]",
-		short: "make the rack forget a page, a tag, or all",
+		short: "remove pages from the caches of the rack",
 		long: `
-Makes the whole rack forget stored pages: one URL, all pages with a tag, or all
-there are. A URL is a path, such as /status, or absolute. Boards that are away
-forget before they serve again.
+Remove stored pages from the caches of the whole rack: one URL, all pages with a
+tag, or all pages. A URL is a path, such as /status, or absolute. A board that
+is away now removes them before it serves again.
 
-With --soft pages are not forgotten: the origin is asked about them before they
-count as fresh again, and they stand in for it as long as it does not answer.`,
+With --soft the pages stay, but count as stale: they are revalidated with the
+origin before their next use, and serve in its place while it does not answer.`,
+		examples: `
+  bramble purge /status
+  bramble purge --tag news --soft
+  bramble purge --all`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			tag := fs.String("tag", "", "forget all pages with this `TAG`")
-			all := fs.Bool("all", false, "forget every page")
-			soft := fs.Bool("soft", false, "ask the origin about the pages instead of forgetting them")
+			tag := fs.String("tag", "", "purge all pages with this `TAG`")
+			all := fs.Bool("all", false, "purge every page")
+			soft := fs.Bool("soft", false, "mark the pages as stale instead of removing them")
 			return func(ctx context.Context, w world, args []string) error {
 				p := console.PurgeRequest{Tag: *tag, All: *all, Soft: *soft}
 				if len(args) > 0 {
@@ -32,9 +36,9 @@ count as fresh again, and they stand in for it as long as it does not answer.`,
 				}
 				switch {
 				case len(args) > 1:
-					return usagef("one URL at a time, not %q too", args[1])
+					return usagef("unexpected argument %q: purge one URL at a time", args[1])
 				case p.URL == "" && p.Tag == "" && !p.All:
-					return usagef("say what to forget: a URL, --tag TAG, or --all")
+					return usagef("say what to purge: a URL, --tag TAG or --all")
 				case p.Check() != nil:
 					return usagef("%v", p.Check())
 				}
@@ -54,18 +58,18 @@ count as fresh again, and they stand in for it as long as it does not answer.`,
 	}
 }
 
-// purgeSummary says who has obeyed.
+// purgeSummary reports which boards have applied a purge.
 func purgeSummary(r console.PurgeResult, soft bool) string {
-	did, will := "Forgotten", "forget"
+	done := "Purged"
 	if soft {
-		did, will = "Marked stale", "do so"
+		done = "Marked stale"
 	}
 	text := "No board has applied it yet."
 	if len(r.Applied) > 0 {
-		text = did + " by " + strings.Join(r.Applied, ", ") + "."
+		text = done + " by " + strings.Join(r.Applied, ", ") + "."
 	}
 	if len(r.Absent) > 0 {
-		text += " Away, and bound to " + will + " before serving again: " + strings.Join(r.Absent, ", ") + "."
+		text += " Away, and will apply it before serving again: " + strings.Join(r.Absent, ", ") + "."
 	}
 	return text
 }

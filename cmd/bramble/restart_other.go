@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// replaceSignals is empty: nothing can take a running program's place here.
-func replaceSignals() []os.Signal { return nil }
+// restartSignals is empty: this system has no restart in place.
+func restartSignals() []os.Signal { return nil }

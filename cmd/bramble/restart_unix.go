@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// replaceSignals are those that ask for another program; SIGHUP, which some
-// servers take, is a closed terminal here.
-func replaceSignals() []os.Signal { return []os.Signal{syscall.SIGUSR2} }
+// restartSignals request a restart in place. SIGHUP, which some servers use, means
+// a closed terminal here.
+func restartSignals() []os.Signal { return []os.Signal{syscall.SIGUSR2} }

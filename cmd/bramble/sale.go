@@ -17,40 +17,46 @@ import (
 func saleCommand() command {
 	return command{
 		name:  "sale",
-		args:  "list|stock|open|close|times|invite [PRODUCT]",
-		short: "what is on sale; change stock and hours, invite who waits",
+		args:  "ACTION [PRODUCT [N]]",
+		short: "show and change sales: stock, hours, invitations",
 		long: `
-The sales of the shop, as the ledger has them, and what an operator changes:
+Show and change the sales of the shop, as the ledger has them:
 
-  list                 stock, sold, held and free units, and the hours
-  stock PRODUCT +500   adds units, or takes free ones away with -500
-  open PRODUCT         opens now; close PRODUCT closes now
-  times PRODUCT        moves the hours: --opens and --closes, "" for none
-  invite PRODUCT       invites the next --count people in the queue; units are
-                       held for them for as long as --for says
+  list              print stock, sold, held and free units, and the hours
+  stock PRODUCT N   add N units to the stock, or remove free units: -- -N
+  open PRODUCT      open the sale now
+  close PRODUCT     close the sale now
+  times PRODUCT     set the hours to --opens and --closes; without one: none
+  invite PRODUCT    invite the next --count people on the waiting list, and hold
+                    units for them for --valid-for
 
-The catalogue's file counts when a product is first offered; after that the
-ledger does, and every change is recorded with who made it and when.`,
+The catalogue's file counts only when a product is first offered. After that the
+ledger counts, and each change is in the audit log with the operator's name.`,
+		examples: `
+  bramble sale list
+  bramble sale stock berry 500
+  bramble sale times berry --opens 2012-02-29T06:00:00Z
+  bramble sale invite berry --count 20 --valid-for 48h`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			opens := fs.String("opens", "", "times: `HOUR`, such as 2012-02-29T06:00:00Z")
-			closes := fs.String("closes", "", "times: `HOUR`")
-			count := fs.Int64("count", 0, "invite: how many `PEOPLE` at most")
-			valid := fs.Duration("for", 48*time.Hour, "invite: how `LONG` an invitation is good")
-			asJSON := fs.Bool("json", false, "list: JSON instead of a table")
-			who := operatorFlag(fs)
+			opens := fs.String("opens", "", "times: `TIME` when the sale opens, such as 2012-02-29T06:00:00Z")
+			closes := fs.String("closes", "", "times: `TIME` when the sale closes")
+			count := fs.Int64("count", 0, "invite: `N` people at most")
+			validFor := fs.Duration("valid-for", 48*time.Hour, "invite: `DURATION` of an invitation")
+			asJSON := fs.Bool("json", false, "list: print JSON instead of a table")
+			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
 					return usagef("say what to do: list, stock, open, close, times or invite")
 				}
-				o := orderservice.OperatorCommand{Action: args[0], Operator: who(w)}
-				wants := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
-				n, known := wants[o.Action]
+				o := orderservice.OperatorCommand{Action: args[0], Operator: operator(w)}
+				words := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
+				n, known := words[o.Action]
 				switch {
 				case !known:
-					return usagef("%q is none of list, stock, open, close, times and invite", o.Action)
+					return usagef("unknown action %q: it must be list, stock, open, close, times or invite", o.Action)
 				case len(args) != n:
-					return usagef("%s takes %s, not %d", o.Action, pluralize(n-1, "word"), len(args)-1)
+					return usagef("%s needs %s, not %d", o.Action, pluralize(n-1, "argument", "arguments"), len(args)-1)
 				}
 				if n > 1 {
 					o.Product = args[1]
@@ -59,7 +65,7 @@ ledger does, and every change is recorded with who made it and when.`,
 				switch o.Action {
 				case "stock":
 					if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
-						return usagef("%q is no number of units; write one such as +500 or -20 (after -- if it begins with a minus)", args[2])
+						return usagef("%q is not a number of units: write one such as 500, or -20 after --", args[2])
 					}
 				case "times":
 					if o.Opens, err = parseTime("opens", *opens); err != nil {
@@ -70,9 +76,9 @@ ledger does, and every change is recorded with who made it and when.`,
 					}
 				case "invite":
 					if *count < 1 {
-						return usagef("invite wants --count, how many people")
+						return usagef("invite needs --count, the number of people")
 					}
-					until := time.Now().Add(*valid).UTC().Truncate(time.Second)
+					until := time.Now().Add(*validFor).UTC().Truncate(time.Second)
 					o.Count, o.Until = *count, &until
 				}
 				c, err := connect(w)
@@ -83,20 +89,20 @@ ledger does, and every change is recorded with who made it and when.`,
 				if o.Action == "list" {
 					return listSales(ctx, w, c, *asJSON)
 				}
-				return submitOrder(ctx, w, c, o)
+				return submitCommand(ctx, w, c, o)
 			}
 		},
 	}
 }
 
-// parseTime reads a moment; "" is none.
+// parseTime reads the time of a flag; "" is none.
 func parseTime(flag, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return nil, usagef("--%s: %q is no hour; write one such as 2012-02-29T06:00:00Z", flag, text)
+		return nil, usagef("--%s: %q is not a time: write one such as 2012-02-29T06:00:00Z", flag, text)
 	}
 	return &t, nil
 }
@@ -110,7 +116,7 @@ func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) erro
 		return json.NewEncoder(w.out).Encode(sales)
 	}
 	if len(sales) == 0 {
-		fmt.Fprintln(w.out, "The ledger has no sale yet.")
+		fmt.Fprintln(w.out, "There are no sales yet.")
 		return nil
 	}
 	const form = "%-22s %-10s %-8s %8s %8s %6s %8s\n"
@@ -144,32 +150,35 @@ func announceCommand() command {
 	return command{
 		name:  "announce",
 		args:  "TEXT",
-		short: "show a sentence on every page of every board",
+		short: "show an announcement on every page of the shop",
 		long: `
-Shows a sentence on top of every page of the shop, on every board, within a
-second, and keeps it in the list of announcements. An empty text takes the
-announcements off again.`,
+Show an announcement at the top of every page of the shop, on every board within
+a second. It stays in the list of announcements. An empty text removes the
+announcements.`,
+		examples: `
+  bramble announce "We ship again on Monday."
+  bramble announce ""`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			who := operatorFlag(fs)
+			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
-					return usagef("one text, in quotes")
+					return usagef("give one text, in quotes")
 				}
 				c, err := connect(w)
 				if err != nil {
 					return err
 				}
 				defer c.Close()
-				return submitOrder(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: who(w), Text: args[0]})
+				return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: operator(w), Text: args[0]})
 			}
 		},
 	}
 }
 
-// operatorFlag declares whose name goes on record.
+// operatorFlag declares the flag for the operator's name in the audit log.
 func operatorFlag(fs *flagSet) func(world) string {
-	name := fs.String("who", "", "`NAME` for the record (default: the user's name)")
+	name := fs.String("operator", "", "`NAME` for the audit log (default: the user's name)")
 	return func(w world) string {
 		if *name != "" {
 			return *name
@@ -181,8 +190,8 @@ func operatorFlag(fs *flagSet) func(world) string {
 	}
 }
 
-// submitOrder gives an order to the rack and prints how it ended.
-func submitOrder(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand) error {
+// submitCommand sends an operator's command to the rack and prints the result.
+func submitCommand(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand) error {
 	o.OpID = orderservice.NewOpID()
 	var done orderservice.OperatorResult
 	if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {

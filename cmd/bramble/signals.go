@@ -7,40 +7,40 @@ import (
 	"syscall"
 )
 
-// exitInterrupted is what a shell reports of a program that Ctrl-C ended.
+// exitInterrupted is the status that a shell reports for a program that Ctrl-C ended.
 const exitInterrupted = 130
 
-// untilSignal returns a context that ends with the first signal to stop, calls
-// hurry at the second, and leaves at once at the third. stop gives the signals
-// back.
-func untilSignal(parent context.Context, hurry func()) (ctx context.Context, stop func()) {
+// untilSignal returns a context that ends at the first signal to stop. At the
+// second signal it calls killNow, at the third it exits. stop restores the
+// signals' default behaviour.
+func untilSignal(parent context.Context, killNow func()) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup means that a closed terminal is no reason
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup a closed terminal is no reason to stop
 		signals = append(signals, syscall.SIGHUP)
 	}
-	got := make(chan os.Signal, 3)
-	signal.Notify(got, signals...)
+	received := make(chan os.Signal, 3)
+	signal.Notify(received, signals...)
 	done := make(chan struct{})
 	go func() {
 		for count := 1; ; count++ {
 			select {
 			case <-done:
 				return
-			case <-got:
+			case <-received:
 			}
 			switch count {
 			case 1:
 				cancel()
 			case 2:
-				hurry()
+				killNow()
 			default:
 				os.Exit(exitInterrupted)
 			}
 		}
 	}()
 	return ctx, func() {
-		signal.Stop(got)
+		signal.Stop(received)
 		close(done)
 		cancel()
 	}

@@ -13,16 +13,23 @@ import (
 func statusCommand() command {
 	return command{
 		name:  "status",
-		short: "print the rack as a table",
+		short: "show the boards of the rack and how they are",
 		long: `
-Prints the rack as one board, or the lab, sees it now. STATE is what the board
-says of itself, or the others of it; HITS/s are replies, CACHED those of them
-that came from the board's own memory; RSS is the process's memory, OPEN its
-clients' connections, CACHE what it stores; SHARE is the part of the pages that
-the board owns, UP how long it has run.`,
+Show the boards of the rack, as one board or the lab sees them now:
+
+  STATE    what the board reports, or the others about it
+  HITS/s   responses per second; CACHED is the share from its own memory
+  RSS      memory of the process; CACHE is the size of its cache
+  OPEN     client connections
+  SHARE    the share of the pages that the board owns
+  UP       time since the process started`,
+		examples: `
+  bramble status
+  bramble status --console http://192.168.1.5:8080
+  bramble status --json`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			asJSON := fs.Bool("json", false, "print what the console's API says, as one line of JSON")
+			asJSON := fs.Bool("json", false, "print the answer of the console's API, as one line of JSON")
 			return func(ctx context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
 					return err
@@ -46,10 +53,10 @@ the board owns, UP how long it has run.`,
 	}
 }
 
-// maxShownName keeps the table within 80 columns.
+// maxShownName bounds a name, so that the table fits 80 columns.
 const maxShownName = 15
 
-// statusTable is the rack for a person, at most 80 columns wide.
+// statusTable is the rack as a table of at most 80 columns.
 func statusTable(s console.Snapshot) string {
 	rows := [][]string{{"BOARD", "STATE", "HITS/s", "CACHED", "CPU", "RSS", "OPEN", "CACHE", "SHARE", "UP"}}
 	var hits float64
@@ -58,7 +65,7 @@ func statusTable(s console.Snapshot) string {
 	for _, b := range s.Boards {
 		v := b.Vitals
 		row := []string{truncateName(b.Name), b.State}
-		if v == (console.VitalsView{}) { // nothing is known of it
+		if v == (console.VitalsView{}) { // nothing is known about it
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
 			row = append(row, formatRate(v.ResponsesPerSecond), formatPercent(v.HitRatio), formatPercent(v.CPUCores),
@@ -88,13 +95,13 @@ func statusTable(s console.Snapshot) string {
 				b.WriteString(cell + gap)
 			case i == 1:
 				b.WriteString("  " + cell + gap)
-			default: // figures stand to the right
+			default: // numbers are right-aligned
 				b.WriteString("  " + gap + cell)
 			}
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s; as %s saw it at %s\n",
+	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s, as seen by %s at %s\n",
 		serving, len(s.Boards), formatRate(hits), truncateName(s.Observer), s.At.Local().Format("15:04:05"))
 	for _, text := range append(faults, s.Notices...) {
 		b.WriteString(strings.Join(wrapText(text, helpWidth), "\n") + "\n")
@@ -116,7 +123,7 @@ func formatRate(v float64) string {
 	return formatCount(int64(v + 0.5))
 }
 
-// formatCount writes a number in at most five columns.
+// formatCount formats a number in at most five columns.
 func formatCount(n int64) string {
 	switch {
 	case n < 100_000:
@@ -128,9 +135,9 @@ func formatCount(n int64) string {
 	}
 }
 
-func formatPercent(part float64) string { return fmt.Sprintf("%.0f%%", part*100) }
+func formatPercent(ratio float64) string { return fmt.Sprintf("%.0f%%", ratio*100) }
 
-// formatBytes writes a number of bytes in at most five columns.
+// formatBytes formats a number of bytes in at most five columns.
 func formatBytes(n int64) string {
 	units := []string{"B", "kB", "MB", "GB"}
 	v, i := float64(n), 0
@@ -143,7 +150,7 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%.0f%s", v, units[i])
 }
 
-// formatUptime writes a time in at most four columns.
+// formatUptime formats a duration in at most four columns.
 func formatUptime(seconds int64) string {
 	switch {
 	case seconds == 0:

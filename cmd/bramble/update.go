@@ -21,22 +21,25 @@ func updateCommand() command {
 	return command{
 		name:  "update",
 		args:  "IMAGE",
-		short: "roll a new version over the rack's cards",
+		short: "update the rack's cards to a new version, board by board",
 		long: `
-Takes the version in a card image over the rack, board by board, while the rest
-serves. Each board is drained, gets the new version beside its old one, starts
-it, and stays with it only if it then serves. A board that does not come back
-goes back to its old version by itself, and the roll stops there. Run the same
-command again to go on.
+Update the rack to the version in a card image, board by board, while the others
+serve (a rolling A/B update). Each board is drained, receives the new version
+beside its old one, starts it, and keeps it only if it then serves. A board that
+does not come back returns to its old version by itself, and the update stops
+there. Run the same command again to continue.
 
-The console of a board may be steered from another machine only with a password
-([console] password); all boards must have the same.`,
+A console accepts commands from another machine only with a password ([console]
+password). All boards must have the same password.`,
+		examples: `
+  bramble update bramble.img --dry-run --console http://192.168.1.5:8080
+  bramble update bramble.img --console http://192.168.1.5:8080`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			dry := fs.Bool("dry-run", false, "only print what would be done")
+			dry := fs.Bool("dry-run", false, "print what would be done, and do nothing")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
-					return usagef("name one card image, as bramble image makes it")
+					return usagef("name one card image, made by \"bramble image\"")
 				}
 				version, err := release.Open(args[0])
 				if err != nil {
@@ -55,7 +58,7 @@ The console of a board may be steered from another machine only with a password
 	}
 }
 
-// updateRack rolls a version over the rack that a console sees.
+// updateRack updates the rack that a console sees.
 func updateRack(ctx context.Context, w world, first *client.Client, version release.Release, dry bool) error {
 	boards, err := cardBoards(ctx, first, version)
 	if err != nil {
@@ -72,15 +75,15 @@ func updateRack(ctx context.Context, w world, first *client.Client, version rele
 	return roll.Run(ctx)
 }
 
-// cardBoard is a board by its own console.
+// cardBoard is one board of the update, reached by its own console.
 type cardBoard struct {
 	name    string
 	client  *client.Client
 	release release.Release
 }
 
-// cardBoards are the boards of the rack that a console sees. One that is dead
-// is an error: with another one out of service there may be no majority.
+// cardBoards returns the boards of the rack that a console sees. A dead board is
+// an error: with a second board out of service there may be no majority.
 func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([]*cardBoard, error) {
 	s, err := first.Rack(ctx)
 	if err != nil {
@@ -92,7 +95,7 @@ func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([
 		case b.State == "left":
 			continue
 		case b.State == "dead":
-			return nil, fmt.Errorf("%s is dead: bring it back first, so that never two boards are missing", b.Name)
+			return nil, fmt.Errorf("%s is dead: bring it back first, so that no two boards are missing at once", b.Name)
 		}
 		own := first
 		if !b.Self {
@@ -112,7 +115,7 @@ func (b *cardBoard) fetchCard(ctx context.Context) (cardinit.CardState, error) {
 	return s, b.client.Card(ctx, http.MethodGet, "slots", nil, &s)
 }
 
-// State joins what the card, its board and the rack's view of it say.
+// State combines the states of the card, of its board and of the rack.
 func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
 	card, err := b.fetchCard(ctx)
 	if err != nil {
@@ -137,7 +140,7 @@ func (b *cardBoard) Drain(ctx context.Context, undo bool) error {
 	return b.client.Drain(ctx, b.name, undo)
 }
 
-// releaseForIdleSlot is the release as the slot has it that the board does not run.
+// releaseForIdleSlot returns the release for the slot that the board does not run.
 func (b *cardBoard) releaseForIdleSlot(ctx context.Context) (release.Release, error) {
 	card, err := b.fetchCard(ctx)
 	if err != nil {
@@ -158,7 +161,7 @@ func (b *cardBoard) Send(ctx context.Context) error {
 	for _, f := range begun.Missing {
 		content, ok := r.Content[f.Name]
 		if !ok {
-			return errors.New("it asks for " + f.Name + ", which the image does not have")
+			return errors.New("the board requests " + f.Name + ", which the image does not contain")
 		}
 		query := url.Values{"size": {strconv.FormatInt(f.Size, 10)}, "sha256": {f.SHA256}}
 		if err := b.client.PutCard(ctx, "file/"+url.PathEscape(f.Name)+"?"+query.Encode(), content); err != nil {

@@ -10,8 +10,8 @@ import (
 func versionCommand() command {
 	return command{
 		name:  "version",
-		short: "print which build this is",
-		long:  `Prints the version and commit that this program was built from, and by which Go.`,
+		short: "print the version of this program",
+		long:  `Print the version or commit of this program, and the Go version.`,
 		flags: func(*flagSet) runner {
 			return func(_ context.Context, w world, args []string) error {
 				if err := refuseArgs(args); err != nil {
@@ -24,11 +24,11 @@ func versionCommand() command {
 	}
 }
 
-// build names the build, where whoever builds has a name for it:
-// go build -ldflags "-X main.build=NAME". Only the linker writes it.
+// build is an optional name of the build, set only by the linker:
+// go build -ldflags "-X main.build=NAME".
 var build string
 
-// programVersion is what the builder has recorded: a name, a released version, or the
+// programVersion returns what the build recorded: a name, a released version, or the
 // commit.
 func programVersion() string {
 	if build != "" {

@@ -23,7 +23,7 @@ func realLab(t *testing.T) string {
 	if out, err := exec.Command("go", "build", "-o", program, "bramble/cmd/bramble").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
-	lab := exec.Command(program, "lab", "--json", "--http", "127.0.0.1:0")
+	lab := exec.Command(program, "lab", "--json", "--listen", "127.0.0.1:0")
 	out, err := lab.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ func playLab(state string) {
 		panic(err)
 	}
 	err = Run(context.Background(), Options{
-		Boards: 3, HTTP: "127.0.0.1:0", State: state, JSON: true,
+		Boards: 3, ListenAddr: "127.0.0.1:0", State: state, JSON: true,
 		Command: []string{exe, asBoard, "good"}, Out: os.Stdout, Err: os.Stderr,
 		Logger: slog.New(slog.DiscardHandler),
 	})

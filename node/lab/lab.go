@@ -29,10 +29,10 @@ const (
 
 // Options are what a lab is made of.
 type Options struct {
-	Boards   int                // 1 to MaxBoards
-	HTTP     string             // IP:PORT of the console; the boards follow it; port 0 = any free block
-	Template *config.ParsedFile // settings for every board; nil = defaults, or what State keeps
-	State    string             // folder for key, configurations and logs; "" = a temporary one
+	Boards     int                // 1 to MaxBoards
+	ListenAddr string             // IP:PORT of the console; the boards follow it; port 0 = any free block
+	Template   *config.ParsedFile // settings for every board; nil = defaults, or what State keeps
+	State      string             // folder for key, configurations and logs; "" = a temporary one
 
 	// Command runs a board: program and arguments, to which the board's
 	// configuration file is added. It stops when its standard input closes.
@@ -56,7 +56,7 @@ type Options struct {
 // (PortErrors), are told before anything is started.
 func Run(ctx context.Context, o Options) error {
 	o.Err = &lockedWriter{w: o.Err}
-	plan, err := NewPlan(o.Boards, o.HTTP)
+	plan, err := NewPlan(o.Boards, o.ListenAddr)
 	if err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func TestLab(t *testing.T) {
 	state := t.TempDir()
 	go func() {
 		ended <- Run(ctx, Options{
-			Boards: 3, HTTP: "127.0.0.1:0", State: state, JSON: true, Command: boardCommand(t, "good"),
+			Boards: 3, ListenAddr: "127.0.0.1:0", State: state, JSON: true, Command: boardCommand(t, "good"),
 			Out: out, Err: err, Logger: slog.New(slog.DiscardHandler), Version: "test",
 		})
 	}()
@@ -293,7 +293,7 @@ func TestLab(t *testing.T) {
 func TestLabWhoseBoardsDoNotComeUp(t *testing.T) {
 	var out, said strings.Builder
 	o := Options{
-		Boards: 2, HTTP: "127.0.0.1:0", State: t.TempDir(), Command: boardCommand(t, "broken"),
+		Boards: 2, ListenAddr: "127.0.0.1:0", State: t.TempDir(), Command: boardCommand(t, "broken"),
 		Out: &out, Err: &said, Logger: slog.New(slog.DiscardHandler),
 	}
 	err := Run(t.Context(), o)
