@@ -2,36 +2,36 @@ package fulfilment
 
 import "time"
 
-// backoff is how long to wait after failures in a row: a time drawn evenly from
-// nothing to a ceiling that doubles ("full jitter"), so that what failed together
-// does not come back together.
+// backoff computes the delay after failures in a row: uniformly random between zero and a
+// ceiling that doubles with each failure ("full jitter"), so that jobs that failed together
+// are not retried together.
 type backoff struct {
 	first time.Duration // ceiling after the first failure
-	most  time.Duration // ceiling that is never exceeded
+	most  time.Duration // largest ceiling
 }
 
-// jobBackoff is for one job. An hour is what a receiver that was repaired waits
-// at most for what it missed.
+// jobBackoff is the backoff of one job. A receiver that was repaired gets what it missed
+// within an hour.
 func jobBackoff() backoff { return backoff{first: time.Second, most: time.Hour} }
 
-// channelBackoff is for a whole receiver that is away or fails at everything. One
-// try in five minutes costs it nothing, and finds out soon that it is back.
+// channelBackoff is the backoff of a receiver that is away or fails at everything. One
+// attempt in five minutes costs it nothing, and soon finds out that it is back.
 func channelBackoff() backoff { return backoff{first: time.Second, most: 5 * time.Minute} }
 
-// delayCeiling is the longest wait after a number of failures in a row, from 1.
+// delayCeiling returns the longest delay after a number of failures in a row, from 1.
 func (b backoff) delayCeiling(failures int) time.Duration {
-	wait := b.first
+	delay := b.first
 	for range failures - 1 {
-		if wait >= b.most/2 {
+		if delay >= b.most/2 {
 			return b.most
 		}
-		wait *= 2
+		delay *= 2
 	}
-	return min(wait, b.most)
+	return min(delay, b.most)
 }
 
-// drawDelay draws the wait; jitter(n) is an even draw from 0 to n-1, such as
-// math/rand/v2's Int64N. It is at least a millisecond.
+// drawDelay draws the delay. jitter(n) is uniform from 0 to n-1, such as math/rand/v2's
+// Int64N. The delay is at least a millisecond.
 func (b backoff) drawDelay(failures int, jitter func(n int64) int64) time.Duration {
 	return max(time.Duration(jitter(int64(b.delayCeiling(failures))+1)), time.Millisecond)
 }

@@ -21,7 +21,7 @@ func TestBackoff(t *testing.T) {
 		{13, most, time.Hour},
 		{14, most, time.Hour},
 		{1 << 30, most, time.Hour},
-		{0, most, time.Second}, // never asked for, and harmless
+		{0, most, time.Second}, // never used, and harmless
 		{1, middle, 500 * time.Millisecond},
 		{13, middle, 30 * time.Minute},
 		{1, least, time.Millisecond},
@@ -32,6 +32,6 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 	if got := channelBackoff().delayCeiling(100); got != 5*time.Minute {
-		t.Errorf("ceiling of a lane %v, want 5m", got)
+		t.Errorf("ceiling of a channel %v, want 5m", got)
 	}
 }

@@ -14,63 +14,64 @@ import (
 	"bramble/node/orders"
 )
 
-// Config is what a Sender works with.
+// Config configures a Sender.
 type Config struct {
-	Jobs    JobStore      // must be given
-	Webhook WebhookConfig // the zero value: nobody is told of orders
-	Mail    MailConfig    // the zero value: no mail is sent
+	Jobs    JobStore      // must be set
+	Webhook WebhookConfig // the zero value: no webhook
+	Mail    MailConfig    // the zero value: no mail
 
-	// Leading reports whether this board does the telling; one board of a rack does. It
-	// should become true only after the board has carried out all that was committed
-	// before: otherwise jobs that are done are told once more. Must be given.
+	// Leading reports whether this board does the delivering; one board of a rack does. It
+	// should become true only after the board has applied everything committed before;
+	// otherwise jobs that are done are delivered once more. It must be set.
 	Leading func() bool
-	// ShopName is who the mail is from, such as "Brambly's". Must be given if there is mail.
+	// ShopName is the sender's name in mail, such as "Brambly's". It must be set if there is
+	// mail.
 	ShopName string
-	// ReceiptURL is where a paper's receipt is; nil or "" = mail has no link.
+	// ReceiptURL returns the address of an order's receipt; nil or "" = mail has no link.
 	ReceiptURL func(orders.Order) string
-	// Title is a product's name for people; nil = its slug.
+	// Title returns a product's name for people; nil = its slug.
 	Title func(product string) string
-	// Amount writes minor units of a currency for people; nil = mail gives no totals.
+	// Amount writes minor units of a currency for people; nil = mail has no totals.
 	Amount func(minor int64, currency string) string
 
-	// Now is the time, true to some minutes: a receiver refuses signatures that are five
-	// minutes off. nil = time.Now.
+	// Now returns the time. A receiver refuses signatures that are five minutes off.
+	// nil = time.Now.
 	Now func() time.Time
-	// Jitter draws evenly from 0 to n-1. nil = math/rand/v2's Int64N.
+	// Jitter draws uniformly from 0 to n-1. nil = math/rand/v2's Int64N.
 	Jitter func(n int64) int64
-	// Poll is how often the outbox is looked at. 0 = a second.
+	// Poll is the interval at which the outbox is read. 0 = a second.
 	Poll time.Duration
-	// Roots are the certificate authorities to trust. nil = the system's.
+	// Roots are the trusted certificate authorities. nil = the system's.
 	Roots *x509.CertPool
-	// Logger hears what happens, by reference only. nil = nobody.
+	// Logger logs what happens, by reference only. nil = no log.
 	Logger *slog.Logger
 }
 
-// WebhookConfig is who orders are handed over to.
+// WebhookConfig configures the receiver of orders.
 type WebhookConfig struct {
-	// URL is posted to, http or https. Orders hold names and addresses: http is for a
-	// receiver on the same cable. "" = no webhook.
+	// URL receives the posts; http or https. Orders hold names and addresses, so http is
+	// for a receiver on the same cable. "" = no webhook.
 	URL     string
 	Secret  string        // see ParseSecret
 	Timeout time.Duration // of one post; 0 = 15 s
 }
 
-// TLSMode is how the connection to a mail server is secured.
+// TLSMode is how the connection to a mail server is encrypted.
 type TLSMode string
 
-// The ways to secure it. The certificate is always checked.
+// The modes. The certificate is always checked.
 const (
-	// StartTLS begins in clear and does nothing before it has become TLS. A server that
-	// does not offer it gets no mail. Port 587 as a rule.
+	// StartTLS begins in clear text and does nothing before it has switched to TLS. A server
+	// that does not offer it gets no mail. Usually port 587.
 	StartTLS TLSMode = "starttls"
-	// FullTLS is TLS from the first byte. Port 465 as a rule.
+	// FullTLS is TLS from the first byte. Usually port 465.
 	FullTLS TLSMode = "tls"
-	// NoTLS shows every name and address to whoever is on the way. It is for a mail server
-	// on the same machine or cable, and goes without user and password.
+	// NoTLS shows every name and address to anybody on the way. It is for a mail server on
+	// the same machine or cable, and allows no user and password.
 	NoTLS TLSMode = "none"
 )
 
-// MailConfig is the server that takes mail to buyers.
+// MailConfig configures the server that sends mail to buyers.
 type MailConfig struct {
 	Server   string // host:port; "" = no mail
 	From     string // such as "Shop <shop@shop.example>"; without a name it is ShopName
@@ -86,29 +87,29 @@ const (
 	defaultPoll           = time.Second
 )
 
-// ErrConfig is what every error of New matches.
-var ErrConfig = errors.New("handover: the configuration is not right")
+// ErrConfig: every error of New matches it.
+var ErrConfig = errors.New("fulfilment: the configuration is wrong")
 
 func configError(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 }
 
-// checkURL accepts the address of a program on a web server.
+// checkURL parses the address of a webhook.
 func checkURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Opaque != "":
-		// The text is not repeated: its query may hold a key.
+		// The error does not repeat the text: its query may hold a key.
 		return nil, configError(`[webhook] url is not an http or https address; write one such as "https://warehouse.example/orders"`)
 	case u.User != nil:
-		return nil, configError("[webhook] url holds a user or password; the signature tells who sends, take them out")
+		return nil, configError("[webhook] url holds a user or password; take them out, the signature authenticates the sender")
 	case u.Fragment != "":
 		return nil, configError(`[webhook] url has a part after "#", which is never sent; take it out`)
 	}
 	return u, nil
 }
 
-// checkMail accepts a mail server, and gives it its defaults.
+// checkMail checks the settings of a mail server and fills in its defaults.
 func checkMail(m MailConfig) (MailConfig, *mail.Address, error) {
 	host, port, err := net.SplitHostPort(m.Server)
 	if err == nil {

@@ -1,8 +1,7 @@
-// Package handover tells the world outside what the order book has decided: each
-// order to the fulfiller by a signed webhook, and buyers by mail, if they are
-// configured.
+// Package fulfilment passes on what the order book has decided: each order to the fulfiller
+// by a signed webhook, and a notice to the buyer by mail, as far as they are configured.
 //
-// The order book's outbox says what is to be told, and only a committed Done
-// takes a job out of it. So a job is told at least once, whichever boards die,
-// and a receiver knows a repetition by its id.
+// The order book's outbox lists the jobs, and only a committed FinishJob removes one. So a
+// job is delivered at least once, whichever boards die, and a receiver recognises a repeated
+// delivery by its id.
 package fulfilment

@@ -24,11 +24,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// launch is when the shop of these tests opened.
+// launch is the moment at which the shop of these tests opened.
 var launch = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 
-// testPaper is an order of somebody whose name is in the logs of no board.
-func testPaper(n int) orders.Order {
+// testOrder returns an order whose person must never appear in a log.
+func testOrder(n int) orders.Order {
 	return orders.Order{
 		ID: orders.ID(1000 + n), Kind: orders.KindOrder, Product: "model-b", Number: uint64(n), Quantity: 1,
 		Total: 3500, Currency: "USD", Made: launch, State: orders.StateOpen,
@@ -39,61 +39,61 @@ func testPaper(n int) orders.Order {
 	}
 }
 
-// What a Sender reads is read from the order book itself.
+// The methods that read are the order book's own.
 var _ interface {
 	Outbox(orders.Queue, time.Time, orders.Job, int) ([]orders.Job, error)
 	Order(orders.ID) (orders.Order, error)
 } = (*orders.Book)(nil)
 
-// fakeBook is an order book of a few papers, and says yes unless it is told otherwise.
-type fakeBook struct {
-	mu      sync.Mutex // guards what follows
-	papers  map[orders.ID]orders.Order
-	jobs    map[orders.Queue][]orders.Job // in their order; Paper as when the job was made
-	ends    map[orders.ID]Resolution
-	calls   []string // "handing …", "done …", and what tests add
-	handing func(orders.ID) error
-	done    func(orders.ID) error
+// fakeJobStore is a job store of a few orders that commits everything unless a test sets a hook.
+type fakeJobStore struct {
+	mu         sync.Mutex // protects what follows
+	orders     map[orders.ID]orders.Order
+	jobs       map[orders.Queue][]orders.Job // in their order; Order as when the job was created
+	ends       map[orders.ID]Resolution
+	calls      []string // "begin …", "finish …", and what tests add
+	beginHook  func(orders.ID) error
+	finishHook func(orders.ID) error
 }
 
-func newFakeBook() *fakeBook {
-	return &fakeBook{papers: map[orders.ID]orders.Order{}, jobs: map[orders.Queue][]orders.Job{}, ends: map[orders.ID]Resolution{}}
+func newFakeJobStore() *fakeJobStore {
+	return &fakeJobStore{orders: map[orders.ID]orders.Order{}, jobs: map[orders.Queue][]orders.Job{}, ends: map[orders.ID]Resolution{}}
 }
 
-func (b *fakeBook) add(q orders.Queue, what orders.JobKind, since time.Time, papers ...orders.Order) {
+func (b *fakeJobStore) add(q orders.Queue, what orders.JobKind, since time.Time, list ...orders.Order) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range papers {
-		b.papers[p.ID] = p
+	for _, p := range list {
+		b.orders[p.ID] = p
 		b.jobs[q] = append(b.jobs[q], orders.Job{Kind: what, Since: since, Order: p})
 	}
 }
 
-func (b *fakeBook) note(s string) {
+func (b *fakeJobStore) note(s string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls = append(b.calls, s)
 }
 
-func (b *fakeBook) noted() []string {
+func (b *fakeJobStore) noted() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.calls)
 }
 
-func (b *fakeBook) end(id orders.ID) Resolution {
+func (b *fakeJobStore) end(id orders.ID) Resolution {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ends[id]
 }
 
-func (b *fakeBook) left(q orders.Queue) int {
+func (b *fakeJobStore) left(q orders.Queue) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.jobs[q])
 }
 
-func (b *fakeBook) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+func (b *fakeJobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var page []orders.Job
@@ -106,37 +106,37 @@ func (b *fakeBook) Outbox(q orders.Queue, now time.Time, after orders.Job, limit
 	return page, nil
 }
 
-func (b *fakeBook) Order(id orders.ID) (orders.Order, error) {
+func (b *fakeJobStore) Order(id orders.ID) (orders.Order, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, ok := b.papers[id]
+	p, ok := b.orders[id]
 	if !ok {
 		return p, orders.ErrNoOrder
 	}
 	return p, nil
 }
 
-func (b *fakeBook) BeginFulfilment(_ context.Context, id orders.ID) error {
+func (b *fakeJobStore) BeginFulfilment(_ context.Context, id orders.ID) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.calls = append(b.calls, "handing "+id.String())
-	if b.handing != nil {
-		if err := b.handing(id); err != nil {
+	b.calls = append(b.calls, "begin "+id.String())
+	if b.beginHook != nil {
+		if err := b.beginHook(id); err != nil {
 			return err
 		}
 	}
-	p := b.papers[id]
+	p := b.orders[id]
 	p.State = orders.StateFulfilling
-	b.papers[id] = p
+	b.orders[id] = p
 	return nil
 }
 
-func (b *fakeBook) FinishJob(_ context.Context, id orders.ID, what orders.JobKind, how Resolution) error {
+func (b *fakeJobStore) FinishJob(_ context.Context, id orders.ID, what orders.JobKind, how Resolution) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.calls = append(b.calls, "done "+id.String())
-	if b.done != nil {
-		if err := b.done(id); err != nil {
+	b.calls = append(b.calls, "finish "+id.String())
+	if b.finishHook != nil {
+		if err := b.finishHook(id); err != nil {
 			return err
 		}
 	}
@@ -144,16 +144,16 @@ func (b *fakeBook) FinishJob(_ context.Context, id orders.ID, what orders.JobKin
 	for q, list := range b.jobs {
 		b.jobs[q] = slices.DeleteFunc(list, func(j orders.Job) bool { return j.Order.ID == id && j.Kind == what })
 	}
-	if p := b.papers[id]; what == orders.JobWebhook {
+	if p := b.orders[id]; what == orders.JobWebhook {
 		p.State = orders.StateFulfilled
-		b.papers[id] = p
+		b.orders[id] = p
 	}
 	return nil
 }
 
 // clock is a time that tests move.
 type clock struct {
-	mu sync.Mutex // guards at
+	mu sync.Mutex // protects at
 	at time.Time
 }
 
@@ -169,9 +169,9 @@ func (c *clock) pass(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// logs is what a Sender has said.
+// logs collects what a Sender logs.
 type logs struct {
-	mu   sync.Mutex // guards text
+	mu   sync.Mutex // protects text
 	text bytes.Buffer
 }
 
@@ -191,7 +191,7 @@ func (l *logs) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// start runs a Sender until the returned function is called, or the test ends.
+// start runs a Sender until stop is called or the test ends.
 func start(t *testing.T, cfg Config) (s *Sender, stop func()) {
 	t.Helper()
 	if cfg.Poll == 0 {
@@ -218,7 +218,7 @@ func start(t *testing.T, cfg Config) (s *Sender, stop func()) {
 	return s, stop
 }
 
-// eventually waits for something that is bound to happen.
+// eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {

@@ -6,18 +6,19 @@ import (
 	"bramble/node/orders"
 )
 
-// maxKnownPerTick is how many jobs are read at one tick that the plan has in hand already.
+// maxKnownPerTick bounds the jobs that are read at one tick although the schedule has them
+// already.
 const maxKnownPerTick = 4 * jobPage
 
-// jobFeeder walks through a queue of the outbox from the start to the end, again and again,
-// and gives a plan what it has room for. So no job is left out for long, however many
-// before it are failing.
+// jobFeeder walks through a queue of the outbox from start to end, again and again, and
+// adds to a schedule what it has room for. So no job waits long for its first attempt,
+// however many before it are failing.
 type jobFeeder struct {
 	jobs  JobStore
 	queue orders.Queue
-	after orders.Job // the last one that the plan has in hand
+	after orders.Job // the last job read that the schedule has
 	known int        // jobs read since the last tick that it had already
-	ended bool       // nothing is after it, as of the last look
+	ended bool       // the walk has reached the end, or the book failed
 }
 
 // restart begins at the start.
@@ -31,8 +32,9 @@ func (f *jobFeeder) startTick() {
 	}
 }
 
-// fillSchedule reads on while there is room for half a window, so that a page is not read for
-// each job that ends. After an error of the book it is tried anew at the next tick.
+// fillSchedule reads on while half the room for untried jobs is free, so that it reads a
+// page for many jobs that end and not for each. After an error of the book it tries again
+// at the next tick.
 func (f *jobFeeder) fillSchedule(p *jobSchedule, now time.Time) {
 	for !f.ended && f.known < maxKnownPerTick && p.untried <= maxUntried/2 {
 		jobs, err := f.jobs.Outbox(f.queue, now, f.after, jobPage)
@@ -41,11 +43,11 @@ func (f *jobFeeder) fillSchedule(p *jobSchedule, now time.Time) {
 			return
 		}
 		for _, j := range jobs {
-			held := len(p.tasks)
+			before := len(p.tasks)
 			if !p.addJob(j) {
 				return
 			}
-			if f.after = j; len(p.tasks) == held {
+			if f.after = j; len(p.tasks) == before {
 				f.known++
 			}
 		}

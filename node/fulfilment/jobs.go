@@ -8,26 +8,26 @@ import (
 	"bramble/node/orders"
 )
 
-// JobStore is the order book and the ledger under it, as the hand-over needs them. All
-// methods are called from several goroutines at once.
+// JobStore is the order book and the ledger under it, as fulfilment uses them. All methods
+// must be safe for concurrent use.
 type JobStore interface {
-	// Outbox lists jobs of a queue whose Since is not after now, oldest first, those
-	// after a job (the zero Job: from the start), at most limit of them. It reads this
-	// board's copy.
+	// Outbox returns up to limit jobs of a queue whose Since is not after now, oldest
+	// first, after a job (the zero Job: from the start). It reads this board's copy.
 	Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error)
-	// Order is how a paper stands in this board's copy; orders.ErrNoPaper if there is none.
+	// Order returns an order as it stands in this board's copy; orders.ErrNoOrder if there
+	// is none.
 	Order(id orders.ID) (orders.Order, error)
-	// BeginFulfilment commits that a paper is on its way, so that the buyer cannot cancel it any
-	// more. It matches ErrGone if that came too late: the paper was cancelled or forgotten.
-	// Any other error says that it was not, or perhaps not, committed.
+	// BeginFulfilment commits that an order is being passed on, so that the buyer cannot
+	// cancel it any more. The error matches ErrGone if the order was cancelled or forgotten
+	// before. After any other error it may or may not be committed.
 	BeginFulfilment(ctx context.Context, id orders.ID) error
-	// FinishJob commits that a job needs nothing more, and how it ended. Doing so again, or for
-	// a job that is not there, is no error.
-	FinishJob(ctx context.Context, id orders.ID, what orders.JobKind, how Resolution) error
+	// FinishJob commits that a job needs nothing more, and how it ended. It is idempotent,
+	// and a job that does not exist is no error.
+	FinishJob(ctx context.Context, id orders.ID, kind orders.JobKind, how Resolution) error
 }
 
-// ErrGone is what Handing matches when there is nothing to hand over any more.
-var ErrGone = errors.New("handover: the paper is not to be handed over any more")
+// ErrGone: BeginFulfilment came too late, and there is nothing to pass on any more.
+var ErrGone = errors.New("fulfilment: the order was cancelled or forgotten")
 
 // Resolution is how a job ended.
 type Resolution string
@@ -35,37 +35,38 @@ type Resolution string
 // The ends of a job.
 const (
 	ByWebhook     Resolution = "webhook"       // the fulfiller has acknowledged it
-	ByMail        Resolution = "mail"          // the mail server has taken it over
+	ByMail        Resolution = "mail"          // the mail server has accepted it
 	Undeliverable Resolution = "undeliverable" // no mail reaches that address
-	Superseded    Resolution = "superseded"    // what the mail would say is no longer so
+	Superseded    Resolution = "superseded"    // what the mail would say is no longer true
 )
 
-// Failure is what kept a job from being done.
+// Failure is why an attempt failed.
 type Failure string
 
-// The faults.
+// The reasons.
 const (
 	NoFailure          Failure = ""
 	FailureLedger      Failure = "ledger"      // the rack could not commit
 	FailureUnreachable Failure = "unreachable" // no connection, or it broke
-	FailureTimeout     Failure = "timeout"     // no answer in time
-	FailureTLS         Failure = "tls"         // no TLS, or a certificate that is not to be trusted
-	FailureLogin       Failure = "login"       // the mail server does not take user and password
-	FailureBusy        Failure = "busy"        // it asks to come back later
-	FailureServer      Failure = "server"      // it failed: 5xx from a web server
-	FailureRedirect    Failure = "redirect"    // it points elsewhere, which is not followed
-	FailureRefused     Failure = "refused"     // it does not want this one
-	FailureGone        Failure = "gone"        // 410: it wants none any more
+	FailureTimeout     Failure = "timeout"     // no response in time
+	FailureTLS         Failure = "tls"         // no TLS, or a certificate that cannot be trusted
+	FailureLogin       Failure = "login"       // the mail server rejects user and password
+	FailureBusy        Failure = "busy"        // the receiver asks to come back later
+	FailureServer      Failure = "server"      // the receiver failed: 5xx from a web server
+	FailureRedirect    Failure = "redirect"    // a redirect, which is not followed
+	FailureRefused     Failure = "refused"     // the receiver rejects this job
+	FailureGone        Failure = "gone"        // 410: the receiver wants nothing any more
 )
 
-// attemptResult is what one try has come to.
+// attemptResult is the result of one attempt.
 type attemptResult struct {
-	resolution    Resolution // not empty: nothing more is to be sent
-	obsolete      bool       // there is no such job any more
-	failure       Failure    // otherwise; detail adds to it, and holds nothing personal
-	detail        string     //
-	channelFailed bool       // the fault is the receiver's as a whole, and not this job's
-	refused       bool       // the receiver gave an answer that the same try will not change
-	unsubscribed  bool       // the receiver wants nothing any more
+	resolution Resolution // not empty: nothing more is to be sent
+	obsolete   bool       // the job does not exist any more
+	failure    Failure    // otherwise; detail adds to it, and holds nothing personal
+	detail     string
+
+	channelFailed bool // the failure concerns every job of this receiver
+	refused       bool // the receiver gave an answer that another attempt will not change
+	unsubscribed  bool // the receiver wants nothing any more
 	retryAfter    time.Duration
 }

@@ -21,25 +21,25 @@ import (
 )
 
 const (
-	// refusalGrace is how long a mail server is taken to be mistaken that refuses a mail for a
-	// reason that may be its own or ours, such as a rule or a login that was not set up.
+	// refusalGrace is the time for which a mail is attempted although the server refuses it
+	// for a reason that may be its own or ours, such as a rule or a missing login.
 	refusalGrace = 24 * time.Hour
-	// giveUpAfter is how long a mail is tried that the server puts off each time; RFC 5321
-	// names four to five days. A server that is away is no such answer.
+	// giveUpAfter is the time for which a mail is attempted that the server defers each
+	// time; RFC 5321 names four to five days. A server that is away does not defer.
 	giveUpAfter = 5 * 24 * time.Hour
 )
 
-// smtpStage is how far a mail has come.
+// smtpStage is how far the dialogue about a mail has come.
 type smtpStage int
 
-// The stages of a mail, in their order.
+// The stages, in their order.
 const (
 	stageConnect smtpStage = iota // no connection, or no greeting
 	stageTLS                      // STARTTLS
 	stageLogin
 	stageFrom      // MAIL FROM
 	stageRecipient // RCPT TO
-	stageData      // DATA, and what the server says to it
+	stageData      // DATA, and the server's reply to it
 )
 
 var (
@@ -49,7 +49,7 @@ var (
 	errASCIIOnly  = errors.New("the server takes no addresses beyond ASCII")
 )
 
-// smtpError is an error and where it came up.
+// smtpError is an error and the stage at which it occurred.
 type smtpError struct {
 	stage smtpStage
 	err   error
@@ -57,7 +57,7 @@ type smtpError struct {
 
 func (e *smtpError) Error() string { return e.err.Error() }
 
-// Unwrap gives errors.As what the server or the system said.
+// Unwrap returns the server's or the system's error.
 func (e *smtpError) Unwrap() error { return e.err }
 
 func atStage(s smtpStage, err error) error {
@@ -67,8 +67,8 @@ func atStage(s smtpStage, err error) error {
 	return &smtpError{stage: s, err: err}
 }
 
-// mailer sends mail to buyers, each on a connection of its own: a quiet shop sends one
-// now and then, and a server that sees many has nothing against a new connection.
+// mailer sends mail to buyers, each on a connection of its own: most shops send one now and
+// then, and a busy server does not mind a new connection.
 type mailer struct {
 	cfg   MailConfig
 	host  string
@@ -85,7 +85,7 @@ func newMailer(cfg Config, now func() time.Time) (*mailer, error) {
 		return nil, err
 	}
 	if cfg.ShopName == "" {
-		return nil, configError("ShopName must be given if there is mail")
+		return nil, configError("ShopName must be set if there is mail")
 	}
 	host, _, err := net.SplitHostPort(m.Server)
 	if err != nil {
@@ -97,19 +97,19 @@ func newMailer(cfg Config, now func() time.Time) (*mailer, error) {
 	from.Name = oneLine(from.Name)
 	return &mailer{
 		cfg: m, host: host, from: from, roots: cfg.Roots, now: now,
-		// A board's own name is no public one, and some servers ask for that.
+		// Some servers require a public name, and a board has none.
 		hello: from.Address[strings.LastIndexByte(from.Address, '@')+1:],
 		text:  mailWriter{shop: oneLine(cfg.ShopName), receipt: cfg.ReceiptURL, title: cfg.Title, amount: cfg.Amount},
 	}, nil
 }
 
-// deliverMail sends one mail once. since is when its job was made.
-func (m *mailer) deliverMail(ctx context.Context, p orders.Order, what orders.JobKind, since time.Time) attemptResult {
-	to, err := recipientOf(p.Person)
+// deliverMail makes one attempt to send a mail. since is when its job was created.
+func (m *mailer) deliverMail(ctx context.Context, o orders.Order, kind orders.JobKind, since time.Time) attemptResult {
+	to, err := recipientOf(o.Person)
 	if err != nil {
 		to = &mail.Address{}
 	}
-	msg, ok := m.composeMail(p, what, to)
+	msg, ok := m.composeMail(o, kind, to)
 	if !ok {
 		return attemptResult{resolution: Superseded}
 	}
@@ -126,10 +126,10 @@ func (m *mailer) deliverMail(ctx context.Context, p orders.Order, what orders.Jo
 	return mailResult(err, m.now().Sub(since))
 }
 
-// composeMail writes the mail; ok is false if what it would say is no longer so.
-func (m *mailer) composeMail(p orders.Order, what orders.JobKind, to *mail.Address) (msg *gomail.Msg, ok bool) {
+// composeMail writes the mail; ok is false if what it would say is no longer true.
+func (m *mailer) composeMail(o orders.Order, kind orders.JobKind, to *mail.Address) (msg *gomail.Msg, ok bool) {
 	now := m.now()
-	subject, body, ok := m.text.writeMail(p, what, now)
+	subject, body, ok := m.text.writeMail(o, kind, now)
 	if !ok {
 		return nil, false
 	}
@@ -138,20 +138,20 @@ func (m *mailer) composeMail(p orders.Order, what orders.JobKind, to *mail.Addre
 	msg.ToMailAddress(to)
 	msg.Subject(subject)
 	msg.SetDateWithValue(now.UTC())
-	// The same at every try, so that whoever gets it twice can know it.
-	msg.SetMessageIDWithValue(messageID(p.ID, what, m.hello))
-	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: answer no holiday notes
+	// The same at each attempt, so that a recipient can recognise a duplicate.
+	msg.SetMessageIDWithValue(messageID(o.ID, kind, m.hello))
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: prevents automatic replies
 	msg.SetBodyString(gomail.TypeTextPlain, body)
 	return msg, true
 }
 
-// sendMail takes a mail to the server. Its errors have a stage.
+// sendMail hands a mail to the server. Its errors are smtpErrors.
 func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.cfg.Server)
 	if err != nil {
 		return atStage(stageConnect, err)
 	}
-	// Whatever goes on, it ends with ctx.
+	// The dialogue ends with ctx, at whatever stage it is.
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -188,7 +188,7 @@ func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error
 		}
 	}
 	if isASCII(to) {
-		// Some relays behind a server that has SMTPUTF8 do not, and send back what asks for it.
+		// Relays behind a server with SMTPUTF8 may lack it, and bounce mail that requests it.
 		c.SkipSMTPUTF8(true)
 	} else if ok, _ := c.Extension("SMTPUTF8"); !ok {
 		return atStage(stageRecipient, errASCIIOnly)
@@ -204,23 +204,23 @@ func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error
 		return atStage(stageData, err)
 	}
 	if _, err := msg.WriteTo(data); err != nil {
-		return atStage(stageData, err) // without its end, the mail is none
+		return atStage(stageData, err) // the server drops a mail without its end
 	}
 	if err := data.Close(); err != nil {
 		return atStage(stageData, err)
 	}
-	// The server has it. It may hang up as it likes.
+	// The server has accepted the mail, so the end of the connection does not matter.
 	_ = c.Quit()
 	return nil
 }
 
-// smtpLogin is PLAIN where the server has it and LOGIN otherwise, and inside TLS only.
+// smtpLogin is PLAIN if the server has it and LOGIN otherwise, inside TLS only.
 type smtpLogin struct {
 	user, password, host string
 	smtp.Auth            // the one chosen
 }
 
-// Start chooses. The password is not sent to a server without TLS, localhost included.
+// Start chooses. It sends no password to a server without TLS, not even on localhost.
 func (l *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
 	switch {
 	case !server.TLS:
@@ -235,8 +235,8 @@ func (l *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
 	return l.Auth.Start(server)
 }
 
-// recipientOf is whom to write to: the name as a header may hold it, and an address that
-// is one and no more. The error says nothing of it.
+// recipientOf returns the recipient of mail: a name that a header may hold, and exactly one
+// address. The error does not contain either.
 func recipientOf(p orders.Person) (*mail.Address, error) {
 	if !isPrintableASCII(strings.Map(replaceNonASCII, p.Email)) || strings.ContainsAny(p.Email, "<>\"\\ ") {
 		return nil, errAddress
@@ -247,7 +247,7 @@ func recipientOf(p orders.Person) (*mail.Address, error) {
 	}
 	local, domain, _ := strings.Cut(p.Email, "@")
 	if isASCII(local) && !isASCII(domain) {
-		// Every server takes the domain in its ASCII form.
+		// Every server accepts the domain in its ASCII form.
 		if domain, err = idna.Lookup.ToASCII(domain); err != nil {
 			return nil, errAddress
 		}
@@ -255,8 +255,8 @@ func recipientOf(p orders.Person) (*mail.Address, error) {
 	return &mail.Address{Name: oneLine(p.Name), Address: local + "@" + domain}, nil
 }
 
-// mailResult says what has become of a mail, age after its job was made. Of what the
-// server says only its numbers are kept, because servers repeat the address.
+// mailResult converts the error of sendMail, age after the job was created. Of the server's
+// reply it keeps only the numbers, because servers repeat the address in the text.
 func mailResult(err error, age time.Duration) attemptResult {
 	if err == nil {
 		return attemptResult{resolution: ByMail}
@@ -278,7 +278,7 @@ func mailResult(err error, age time.Duration) attemptResult {
 	var reply *textproto.Error
 	if !errors.As(err, &reply) {
 		v := errorResult(err)
-		v.channelFailed = where < stageData // a server that breaks off inside a mail may do so for that mail
+		v.channelFailed = where < stageData // a server that breaks off within a mail may do so because of that mail
 		return v
 	}
 	class, subject := parseEnhancedStatus(reply.Msg)
@@ -306,9 +306,9 @@ func mailResult(err error, age time.Duration) attemptResult {
 	return v
 }
 
-// isRecipientRejected reports whether a permanent reply is about the recipient: X.1 is about the
-// address and X.2 about the mailbox (RFC 3463). X.7, a rule, is as often about the sender:
-// a server refuses so all mail of a shop whose login is not set up.
+// isRecipientRejected reports whether a permanent reply concerns the recipient: X.1 is the
+// address and X.2 the mailbox (RFC 3463). X.7, a policy, as often concerns the sender: with
+// it a server refuses all mail of a shop whose login is not set up.
 func isRecipientRejected(where smtpStage, code, class, subject int) bool {
 	if class == 5 {
 		return subject == 1 || subject == 2
@@ -316,8 +316,8 @@ func isRecipientRejected(where smtpStage, code, class, subject int) bool {
 	return where == stageRecipient && (code == 550 || code == 551 || code == 552 || code == 553)
 }
 
-// parseEnhancedStatus reads the first two numbers of an enhanced status code, such as "5.1.1", from
-// the beginning of a reply's text; zeros if it has none.
+// parseEnhancedStatus returns the first two numbers of the enhanced status code, such as
+// "5.1.1", at the beginning of a reply's text; zeros if it has none.
 func parseEnhancedStatus(text string) (class, subject int) {
 	var detail int
 	if n, err := fmt.Sscanf(text, "%1d.%3d.%3d", &class, &subject, &detail); err != nil || n != 3 || class < 2 {

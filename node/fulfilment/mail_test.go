@@ -21,7 +21,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// received is one mail as a server got it.
+// received is one mail as the server received it.
 type received struct {
 	from, to string
 	secure   bool   // it came inside TLS
@@ -29,12 +29,12 @@ type received struct {
 	text     string
 }
 
-// postOffice is an SMTP server that keeps what it gets.
+// postOffice is an SMTP server that stores its mail.
 type postOffice struct {
 	mechanisms []string // it offers; none = no AUTH
 	rcpt, data error    // its answers
 
-	mu  sync.Mutex // guards got
+	mu  sync.Mutex // protects got
 	got []received
 }
 
@@ -154,13 +154,13 @@ func (o *postOffice) open(t *testing.T, cert *tls.Certificate, fullTLS bool) str
 	return address
 }
 
-// mailConfig is a shop that writes through a server.
+// mailConfig configures a shop that sends mail.
 func mailConfig(m MailConfig) Config {
 	if m.From == "" {
 		m.From = "orders@shop.example"
 	}
 	return Config{
-		Mail: m, ShopName: "Brämble's", Jobs: newFakeBook(), Leading: func() bool { return true },
+		Mail: m, ShopName: "Brämble's", Jobs: newFakeJobStore(), Leading: func() bool { return true },
 		ReceiptURL: func(p orders.Order) string { return "https://shop.example/r/" + p.ID.String() + "/token" },
 		Title:      func(string) string { return "Raspberry Pi Model B" },
 		Amount:     func(int64, string) string { return "US$35.00" },
@@ -176,7 +176,7 @@ func testMailer(t *testing.T, cfg Config) *mailer {
 	return m
 }
 
-func TestMailGoesTheWayThatIsConfigured(t *testing.T) {
+func TestMailIsSentAsConfigured(t *testing.T) {
 	pool, cert := authority(t)
 	for name, c := range map[string]struct {
 		cert       *tls.Certificate
@@ -198,7 +198,7 @@ func TestMailGoesTheWayThatIsConfigured(t *testing.T) {
 			c.mail.Server = office.open(t, c.cert, c.full)
 			cfg := mailConfig(c.mail)
 			cfg.Roots = pool
-			if v := testMailer(t, cfg).deliverMail(context.Background(), testPaper(0), orders.JobMailPlaced, launch); v != (attemptResult{resolution: ByMail}) {
+			if v := testMailer(t, cfg).deliverMail(context.Background(), testOrder(0), orders.JobMailPlaced, launch); v != (attemptResult{resolution: ByMail}) {
 				t.Fatalf("%+v", v)
 			}
 			got := office.mails()
@@ -210,8 +210,8 @@ func TestMailGoesTheWayThatIsConfigured(t *testing.T) {
 	}
 }
 
-// Where the server's TLS is missing or of somebody else, neither mail nor password goes out.
-func TestMailGoesNoOtherWay(t *testing.T) {
+// If the server's TLS is missing or not trusted, neither mail nor password is sent.
+func TestMailIsNotSentInsecurely(t *testing.T) {
 	pool, cert := authority(t)
 	_, other := authority(t)
 	user := func(tls TLSMode) MailConfig { return MailConfig{TLS: tls, User: "me", Password: "swordfish"} }
@@ -234,7 +234,7 @@ func TestMailGoesNoOtherWay(t *testing.T) {
 			c.mail.Server, c.mail.Timeout = office.open(t, c.cert, c.full), 5*time.Second
 			cfg := mailConfig(c.mail)
 			cfg.Roots = pool
-			v := testMailer(t, cfg).deliverMail(context.Background(), testPaper(0), orders.JobMailPlaced, launch)
+			v := testMailer(t, cfg).deliverMail(context.Background(), testOrder(0), orders.JobMailPlaced, launch)
 			if v.failure != c.want || !v.channelFailed || v.resolution != "" {
 				t.Errorf("%+v, want %s", v, c.want)
 			}
@@ -245,22 +245,22 @@ func TestMailGoesNoOtherWay(t *testing.T) {
 	}
 }
 
-func TestMailServerThatIsSilentOrAway(t *testing.T) {
+func TestMailServerIsSilentOrAway(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := testMailer(t, mailConfig(MailConfig{Server: silent.Addr().String(), TLS: NoTLS, Timeout: 50 * time.Millisecond}))
-	if v := m.deliverMail(context.Background(), testPaper(0), orders.JobMailPlaced, launch); v.failure != FailureTimeout || !v.channelFailed {
+	if v := m.deliverMail(context.Background(), testOrder(0), orders.JobMailPlaced, launch); v.failure != FailureTimeout || !v.channelFailed {
 		t.Errorf("silent: %+v", v)
 	}
 	silent.Close()
-	if v := m.deliverMail(context.Background(), testPaper(0), orders.JobMailPlaced, launch); v.failure != FailureUnreachable || !v.channelFailed {
+	if v := m.deliverMail(context.Background(), testOrder(0), orders.JobMailPlaced, launch); v.failure != FailureUnreachable || !v.channelFailed {
 		t.Errorf("away: %+v", v)
 	}
 }
 
-func TestMailThatIsRefused(t *testing.T) {
+func TestMailIsRefused(t *testing.T) {
 	code := func(code, a, b, c int) error {
 		return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{a, b, c}, Message: "about <zoe@home.example>"}
 	}
@@ -282,7 +282,7 @@ func TestMailThatIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			office := &postOffice{rcpt: c.rcpt, data: c.data}
 			m := testMailer(t, mailConfig(MailConfig{TLS: NoTLS, Server: office.open(t, nil, false)}))
-			if v := m.deliverMail(context.Background(), testPaper(0), orders.JobMailPlaced, launch.Add(-c.age)); v != c.want {
+			if v := m.deliverMail(context.Background(), testOrder(0), orders.JobMailPlaced, launch.Add(-c.age)); v != c.want {
 				t.Errorf("%+v, want %+v", v, c.want)
 			}
 			if got := office.mails(); len(got) != 0 {
@@ -295,9 +295,9 @@ func TestMailThatIsRefused(t *testing.T) {
 func TestMailIsReadable(t *testing.T) {
 	office := &postOffice{}
 	m := testMailer(t, mailConfig(MailConfig{TLS: NoTLS, Server: office.open(t, nil, false)}))
-	paper := testPaper(0)
+	order := testOrder(0)
 	for range 2 {
-		if v := m.deliverMail(context.Background(), paper, orders.JobMailPlaced, launch); v.resolution != ByMail {
+		if v := m.deliverMail(context.Background(), order, orders.JobMailPlaced, launch); v.resolution != ByMail {
 			t.Fatalf("%+v", v)
 		}
 	}
@@ -305,8 +305,8 @@ func TestMailIsReadable(t *testing.T) {
 	msg, body := parseMail(t, got[0].text)
 	for field, want := range map[string]string{
 		"From": `=?utf-8?q?Br=C3=A4mble=27s?= <orders@shop.example>`, "To": "Zoë Łęcka <zoe@home.example>",
-		"Subject": "Your order is in: " + paper.ID.String(), "Date": "Wed, 29 Feb 2012 06:01:00 +0000",
-		"Message-Id":     "<" + paper.ID.String() + ".placed@shop.example>",
+		"Subject": "Your order is placed: " + order.ID.String(), "Date": "Wed, 29 Feb 2012 06:01:00 +0000",
+		"Message-Id":     "<" + order.ID.String() + ".placed@shop.example>",
 		"Auto-Submitted": "auto-generated",
 	} {
 		decoded, err := new(mime.WordDecoder).DecodeHeader(msg.Header.Get(field))
@@ -315,7 +315,7 @@ func TestMailIsReadable(t *testing.T) {
 			t.Errorf("%s: %q, want %q (%v)", field, plain, wanted, err)
 		}
 	}
-	for _, want := range []string{"Brämble's", paper.ID.String(), "Raspberry Pi Model B", "US$35.00", "https://shop.example/r/" + paper.ID.String() + "/token"} {
+	for _, want := range []string{"Brämble's", order.ID.String(), "Raspberry Pi Model B", "US$35.00", "https://shop.example/r/" + order.ID.String() + "/token"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q in the mail:\n%s", want, body)
 		}

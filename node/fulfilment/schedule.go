@@ -8,59 +8,51 @@ import (
 )
 
 const (
-	// maxUntried is how many jobs wait in memory for their first try. The others wait in
-	// the order book, where they cost none.
+	// maxUntried bounds the jobs that wait in memory for their first attempt. The others
+	// wait in the order book, where they cost no memory.
 	maxUntried = 256
-	// maxTasks bounds the jobs that a board remembers to have failed. Beyond it no new
-	// ones are begun: with so many failing it is not the jobs that are wrong.
+	// maxTasks bounds the jobs that a board remembers to have failed. Beyond it, no new
+	// ones are begun: if so many fail, the jobs are not the reason.
 	maxTasks = 8192
-	// maxFailuresInRow is how many jobs may fail in a row before the receiver counts as failing.
-	maxFailuresInRow = 8
-	// refusedAfter is how long a receiver that refuses a job may be mistaken: for the
-	// time of a repair it is not said that the job is refused.
+	// refusedAfter is the time for which a refused job may be the receiver's mistake. A
+	// job counts as refused only after it, so that a repair goes unreported.
 	refusedAfter = 24 * time.Hour
-	// unsubscribedPause is how long a receiver is left alone that said it wants nothing any more.
-	unsubscribedPause = 24 * time.Hour
-	// maxPause bounds what a receiver may ask for with Retry-After.
-	maxPause = time.Hour
+	// maxRetryAfter bounds the pause that a receiver can ask for with Retry-After.
+	maxRetryAfter = time.Hour
 )
 
-// task is a job that this board has in hand. It holds nothing personal: the paper is
-// read anew for each try.
+// task is a job that this board has in memory. It holds nothing personal: each attempt
+// reads the order again.
 type task struct {
 	id         orders.ID
 	kind       orders.JobKind
 	since      time.Time
 	failures   int
-	next       time.Time  // of the next try
-	resolution Resolution // not empty: it is told, and only Done remains
-	failure    Failure    // of the last try
+	next       time.Time  // of the next attempt
+	resolution Resolution // not empty: it is delivered, and only FinishJob remains
+	failure    Failure    // of the last attempt
 	refused    bool       // for longer than refusedAfter
 }
 
-// jobSchedule says which job is tried next and when: a lane without clock, network and
-// goroutines. It is not safe for concurrent use.
+// jobSchedule decides which job of a channel is attempted next, and when. It has no clock,
+// network or goroutines. It is not safe for concurrent use.
 type jobSchedule struct {
 	workers int
 	jitter  func(int64) int64
+	breaker
 
-	tasks      map[orders.ID]*task // a paper has at most one job in each of the book's queues
-	waiting    queue               // to be told
-	unfinished queue               // told; Done is owed
+	tasks      map[orders.ID]*task // an order has at most one job in each of the book's queues
+	waiting    taskHeap            // to be delivered
+	unfinished taskHeap            // delivered; FinishJob is not committed yet
 	running    int
 	untried    int // tasks that have not failed
-
-	failures     int       // failures in a row that were a job's own
-	opens        int       // rests in a row
-	openUntil    time.Time // nothing is told before
-	unsubscribed bool      // the receiver wants nothing any more
 }
 
 func newJobSchedule(workers int, jitter func(int64) int64) *jobSchedule {
 	return &jobSchedule{workers: workers, jitter: jitter, tasks: map[orders.ID]*task{}}
 }
 
-// addJob takes a job on. It is false if there is no room for it now.
+// addJob adds a job, and reports whether it is in memory now; false if there is no room.
 func (p *jobSchedule) addJob(j orders.Job) bool {
 	if _, ok := p.tasks[j.Order.ID]; ok {
 		return true
@@ -75,8 +67,8 @@ func (p *jobSchedule) addJob(j orders.Job) bool {
 	return true
 }
 
-// nextTask gives the next job to try now, or nil. It runs until it is settled. While the
-// receiver is failing only one is tried at a time.
+// nextTask returns the task to attempt now, or nil. It counts as running until
+// recordResult.
 func (p *jobSchedule) nextTask(now time.Time) *task {
 	if p.running >= p.workers {
 		return nil
@@ -84,7 +76,7 @@ func (p *jobSchedule) nextTask(now time.Time) *task {
 	from := &p.unfinished
 	if !from.hasDue(now) {
 		from = &p.waiting
-		if !from.hasDue(now) || now.Before(p.openUntil) || p.opens > 0 && p.running > 0 {
+		if !from.hasDue(now) || !p.allows(now, p.running) {
 			return nil
 		}
 	}
@@ -92,13 +84,14 @@ func (p *jobSchedule) nextTask(now time.Time) *task {
 	return heap.Pop(from).(*task)
 }
 
-// recordResult puts a task that was running where its try has brought it.
-func (p *jobSchedule) recordResult(t *task, v attemptResult, now time.Time) {
+// recordResult removes a task whose attempt succeeded, and schedules the next attempt of
+// one that failed.
+func (p *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
 	p.running--
-	if v.obsolete || v.resolution != "" && v.failure == NoFailure {
+	if r.obsolete || r.resolution != "" && r.failure == NoFailure {
 		p.removeTask(t)
-		if v.resolution != "" && v.resolution != Superseded && t.resolution == "" {
-			p.closeBreaker() // it has just answered
+		if r.resolution != "" && r.resolution != Superseded && t.resolution == "" {
+			p.reset() // the receiver has just answered
 		}
 		return
 	}
@@ -106,58 +99,32 @@ func (p *jobSchedule) recordResult(t *task, v attemptResult, now time.Time) {
 		p.untried--
 	}
 	t.failures++
-	t.failure = v.failure
-	pause := min(v.retryAfter, maxPause)
-	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, p.jitter), pause))
-	t.refused = v.refused && now.Sub(t.since) >= refusedAfter
-	if t.resolution = v.resolution; t.resolution != "" {
+	t.failure = r.failure
+	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, p.jitter), min(r.retryAfter, maxRetryAfter)))
+	t.refused = r.refused && now.Sub(t.since) >= refusedAfter
+	if t.resolution = r.resolution; t.resolution != "" {
 		heap.Push(&p.unfinished, t)
 		return
 	}
 	heap.Push(&p.waiting, t)
-	switch {
-	case v.unsubscribed:
-		p.unsubscribed, p.openUntil = true, now.Add(unsubscribedPause)
-	case v.channelFailed:
-		p.openBreaker(now, pause)
-	default:
-		if p.failures++; p.failures >= maxFailuresInRow {
-			p.openBreaker(now, pause)
-		} else if !p.unsubscribed {
-			p.opens = 0 // it answers again
-		}
-	}
+	p.recordFailure(r, now, p.jitter)
 }
 
-// openBreaker leaves the receiver alone for a while. Tries that were under way when the rest
-// began do not lengthen it.
-func (p *jobSchedule) openBreaker(now time.Time, pause time.Duration) {
-	if now.Before(p.openUntil) {
-		return
-	}
-	p.opens++
-	p.openUntil = now.Add(max(channelBackoff().drawDelay(p.opens, p.jitter), pause))
-}
-
-// closeBreaker ends a rest.
-func (p *jobSchedule) closeBreaker() {
-	p.failures, p.opens, p.openUntil, p.unsubscribed = 0, 0, time.Time{}, false
-}
-
-// retryNow makes all that waits due at now.
+// retryNow makes every task due at now and closes the breaker.
 func (p *jobSchedule) retryNow(now time.Time) {
-	p.closeBreaker()
-	for _, q := range []*queue{&p.waiting, &p.unfinished} {
-		for _, t := range *q {
+	p.reset()
+	for _, h := range []*taskHeap{&p.waiting, &p.unfinished} {
+		for _, t := range *h {
 			if t.next.After(now) {
 				t.next = now
 			}
 		}
-		heap.Init(q)
+		heap.Init(h)
 	}
 }
 
-// dropWaiting drops all that another board does from now on. What only lacks its Done is kept.
+// dropWaiting drops what another board delivers from now on. Tasks that only lack their
+// FinishJob stay.
 func (p *jobSchedule) dropWaiting() {
 	for _, t := range p.waiting {
 		if t.failures == 0 {
@@ -166,7 +133,7 @@ func (p *jobSchedule) dropWaiting() {
 		delete(p.tasks, t.id)
 	}
 	p.waiting = nil
-	p.closeBreaker()
+	p.reset()
 }
 
 func (p *jobSchedule) removeTask(t *task) {
@@ -176,11 +143,11 @@ func (p *jobSchedule) removeTask(t *task) {
 	delete(p.tasks, t.id)
 }
 
-// listRefused lists the jobs that are refused for good, at most most of them, and counts them.
-func (p *jobSchedule) listRefused(most int) (some []orders.ID, count int) {
+// listRefused counts the tasks that are refused for good, and returns up to limit of them.
+func (p *jobSchedule) listRefused(limit int) (some []orders.ID, count int) {
 	for _, t := range p.waiting {
 		if t.refused {
-			if count++; len(some) < most {
+			if count++; len(some) < limit {
 				some = append(some, t.id)
 			}
 		}
@@ -188,25 +155,25 @@ func (p *jobSchedule) listRefused(most int) (some []orders.ID, count int) {
 	return some, count
 }
 
-// queue is a heap of tasks by the time of their next try. A job that was not tried yet
-// counts from when it was due, and so comes before those that have failed since.
-type queue []*task
+// taskHeap is a heap of tasks by the time of their next attempt. A job without an attempt
+// has the time at which it became due, and so comes before those that have failed since.
+type taskHeap []*task
 
-func (q *queue) hasDue(now time.Time) bool { return len(*q) > 0 && !(*q)[0].next.After(now) }
+func (h *taskHeap) hasDue(now time.Time) bool { return len(*h) > 0 && !(*h)[0].next.After(now) }
 
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].next.Before(q[j].next) }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (h taskHeap) Len() int           { return len(h) }
+func (h taskHeap) Less(i, j int) bool { return h[i].next.Before(h[j].next) }
+func (h taskHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push and Pop are container/heap's.
-func (q *queue) Push(x any) {
-	*q = append(*q, x.(*task))
+func (h *taskHeap) Push(x any) {
+	*h = append(*h, x.(*task))
 }
 
-func (q *queue) Pop() any {
-	old := *q
+func (h *taskHeap) Pop() any {
+	old := *h
 	t := old[len(old)-1]
 	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
+	*h = old[:len(old)-1]
 	return t
 }

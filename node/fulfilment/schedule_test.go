@@ -7,14 +7,14 @@ import (
 	"bramble/node/orders"
 )
 
-// longest draws the longest wait.
+// longest draws the longest delay.
 func longest(n int64) int64 { return n - 1 }
 
 func testJob(n int) orders.Job {
-	return orders.Job{Kind: orders.JobWebhook, Since: launch.Add(time.Duration(n) * time.Millisecond), Order: testPaper(n)}
+	return orders.Job{Kind: orders.JobWebhook, Since: launch.Add(time.Duration(n) * time.Millisecond), Order: testOrder(n)}
 }
 
-// taken takes a job that must be there.
+// takeOne returns the next task, which must exist.
 func takeOne(t *testing.T, p *jobSchedule, now time.Time) *task {
 	t.Helper()
 	got := p.nextTask(now)
@@ -25,13 +25,13 @@ func takeOne(t *testing.T, p *jobSchedule, now time.Time) *task {
 }
 
 var (
-	told   = attemptResult{resolution: ByWebhook}
-	fails  = attemptResult{failure: FailureServer}
-	away   = attemptResult{failure: FailureUnreachable, channelFailed: true}
-	refuse = attemptResult{failure: FailureRefused, refused: true}
+	delivered = attemptResult{resolution: ByWebhook}
+	failed    = attemptResult{failure: FailureServer}
+	away      = attemptResult{failure: FailureUnreachable, channelFailed: true}
+	refuse    = attemptResult{failure: FailureRefused, refused: true}
 )
 
-func TestPlanIsBounded(t *testing.T) {
+func TestScheduleIsBounded(t *testing.T) {
 	p := newJobSchedule(4, longest)
 	for n := range maxUntried {
 		if !p.addJob(testJob(n)) {
@@ -39,56 +39,56 @@ func TestPlanIsBounded(t *testing.T) {
 		}
 	}
 	if p.addJob(testJob(maxUntried)) {
-		t.Error("more jobs than the window taken on")
+		t.Error("more untried jobs than maxUntried")
 	}
 	if !p.addJob(testJob(0)) {
-		t.Error("a job in hand must not hold up those behind it")
+		t.Error("a known job must not hold up those behind it")
 	}
 	now := launch.Add(time.Hour)
 	for range 4 {
 		takeOne(t, p, now)
 	}
 	if p.nextTask(now) != nil {
-		t.Error("more tries than workers")
+		t.Error("more attempts than workers")
 	}
 }
 
-func TestPlanRemembersNoMoreThanItMay(t *testing.T) {
+func TestScheduleBoundsFailedTasks(t *testing.T) {
 	p := newJobSchedule(1, longest)
 	now := launch
 	for n := range maxTasks {
 		if !p.addJob(testJob(n)) {
 			t.Fatalf("no room for job %d", n)
 		}
-		// Old jobs are not due; each new one is tried once and fails.
+		// Old jobs are not due; each new one is attempted once and fails.
 		p.openUntil, p.opens = time.Time{}, 0
-		p.recordResult(takeOne(t, p, now.Add(time.Duration(n)*time.Millisecond)), attemptResult{failure: FailureServer, retryAfter: maxPause}, now)
+		p.recordResult(takeOne(t, p, now.Add(time.Duration(n)*time.Millisecond)), attemptResult{failure: FailureServer, retryAfter: maxRetryAfter}, now)
 	}
 	if p.addJob(testJob(maxTasks)) {
-		t.Error("one more than maxTasks taken on")
+		t.Error("one more than maxTasks")
 	}
 }
 
-func TestPlanBacksOff(t *testing.T) {
+func TestScheduleBacksOff(t *testing.T) {
 	p := newJobSchedule(4, longest)
 	p.addJob(testJob(0))
 	now := launch
 	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32} {
-		p.recordResult(takeOne(t, p, now), fails, now)
+		p.recordResult(takeOne(t, p, now), failed, now)
 		if p.nextTask(now.Add(want*time.Second-1)) != nil {
-			t.Fatalf("tried before %d s were over", want)
+			t.Fatalf("attempted before %d s had passed", want)
 		}
 		now = now.Add(want * time.Second)
 	}
 	task := takeOne(t, p, now)
-	p.recordResult(task, told, now)
+	p.recordResult(task, delivered, now)
 	if len(p.tasks) != 0 || p.untried != 0 || p.running != 0 {
-		t.Errorf("after the last one: %d tasks, %d fresh, %d running", len(p.tasks), p.untried, p.running)
+		t.Errorf("after the last one: %d tasks, %d untried, %d running", len(p.tasks), p.untried, p.running)
 	}
 }
 
-// A receiver that is away is asked by one job at a time, each time another one.
-func TestPlanRestsWhenTheReceiverIsAway(t *testing.T) {
+// A receiver that is away gets one attempt at a time, each with another job.
+func TestBreakerOpensWhenTheReceiverIsAway(t *testing.T) {
 	p := newJobSchedule(4, longest)
 	for n := range 10 {
 		p.addJob(testJob(n))
@@ -102,47 +102,47 @@ func TestPlanRestsWhenTheReceiverIsAway(t *testing.T) {
 		p.recordResult(task, away, now)
 	}
 	if p.nextTask(now) != nil {
-		t.Fatal("no rest after the receiver was away")
+		t.Fatal("the breaker is closed although the receiver is away")
 	}
 	if p.opens != 1 {
-		t.Errorf("four tries at once count as %d rests", p.opens)
+		t.Errorf("four attempts at once opened the breaker %d times", p.opens)
 	}
 	now = now.Add(time.Second)
 	probe := takeOne(t, p, now)
 	if probe.failures != 0 {
-		t.Error("a job that has failed is tried before one that was not")
+		t.Error("a job that has failed is attempted before one that has not")
 	}
 	if p.nextTask(now) != nil {
 		t.Error("two at once while the receiver is away")
 	}
-	p.recordResult(probe, told, now)
+	p.recordResult(probe, delivered, now)
 	takeOne(t, p, now)
 	takeOne(t, p, now)
 }
 
-// One job that always fails holds up nobody; many in a row are the receiver's fault.
-func TestPlanTellsABadJobFromABadReceiver(t *testing.T) {
+// One job that always fails delays no other; many in a row are the receiver's failure.
+func TestBreakerToleratesOneBadJob(t *testing.T) {
 	p := newJobSchedule(1, longest)
 	for n := range 40 {
 		p.addJob(testJob(n))
 	}
 	now := launch.Add(time.Second)
-	p.recordResult(takeOne(t, p, now), fails, now)
+	p.recordResult(takeOne(t, p, now), failed, now)
 	for range 5 {
-		p.recordResult(takeOne(t, p, now), told, now)
+		p.recordResult(takeOne(t, p, now), delivered, now)
 	}
 	for range maxFailuresInRow {
-		p.recordResult(takeOne(t, p, now), fails, now)
+		p.recordResult(takeOne(t, p, now), failed, now)
 	}
 	if p.nextTask(now) != nil {
-		t.Errorf("no rest after %d failures in a row", maxFailuresInRow)
+		t.Errorf("the breaker is closed after %d failures in a row", maxFailuresInRow)
 	}
 	now = now.Add(time.Second)
-	p.recordResult(takeOne(t, p, now), told, now)
+	p.recordResult(takeOne(t, p, now), delivered, now)
 	takeOne(t, p, now)
 }
 
-func TestPlanOwesDoneWhateverTheReceiverDoes(t *testing.T) {
+func TestFinishJobIgnoresTheBreaker(t *testing.T) {
 	p := newJobSchedule(2, longest)
 	p.addJob(testJob(0))
 	p.addJob(testJob(1))
@@ -152,7 +152,7 @@ func TestPlanOwesDoneWhateverTheReceiverDoes(t *testing.T) {
 	p.recordResult(two, attemptResult{failure: FailureGone, channelFailed: true, unsubscribed: true}, now)
 	p.dropWaiting() // another board leads
 	if len(p.tasks) != 1 {
-		t.Fatalf("%d tasks kept, want the one that is told", len(p.tasks))
+		t.Fatalf("%d tasks left, want the delivered one", len(p.tasks))
 	}
 	p.unsubscribed, p.openUntil = true, now.Add(unsubscribedPause)
 	now = now.Add(time.Second)
@@ -160,13 +160,13 @@ func TestPlanOwesDoneWhateverTheReceiverDoes(t *testing.T) {
 	if owed.id != one.id || owed.resolution != ByWebhook {
 		t.Fatalf("got %v how %q", owed.id, owed.resolution)
 	}
-	p.recordResult(owed, told, now)
+	p.recordResult(owed, delivered, now)
 	if !p.unsubscribed {
-		t.Error("a Done ends the receiver's rest")
+		t.Error("a FinishJob closes the breaker")
 	}
 }
 
-func TestPlanStopsAndIsWoken(t *testing.T) {
+func TestBreakerOfAnUnsubscribedReceiver(t *testing.T) {
 	p := newJobSchedule(2, longest)
 	for n := range 3 {
 		p.addJob(testJob(n))
@@ -174,11 +174,11 @@ func TestPlanStopsAndIsWoken(t *testing.T) {
 	now := launch.Add(time.Second)
 	p.recordResult(takeOne(t, p, now), attemptResult{failure: FailureGone, channelFailed: true, refused: true, unsubscribed: true}, now)
 	if p.nextTask(now.Add(unsubscribedPause-1)) != nil || !p.unsubscribed {
-		t.Fatal("asked again after it was gone")
+		t.Fatal("attempted after 410 Gone")
 	}
 	p.retryNow(now)
 	if takeOne(t, p, now); p.unsubscribed {
-		t.Error("still stopped after Retry")
+		t.Error("still open after Retry")
 	}
 	p = newJobSchedule(2, longest)
 	p.addJob(testJob(0))
@@ -186,19 +186,19 @@ func TestPlanStopsAndIsWoken(t *testing.T) {
 	takeOne(t, p, now.Add(unsubscribedPause))
 }
 
-func TestPlanKnowsWhatIsRefusedForGood(t *testing.T) {
+func TestScheduleListsRefusedTasks(t *testing.T) {
 	p := newJobSchedule(2, longest)
 	p.addJob(testJob(0))
 	p.addJob(testJob(1))
 	now := launch.Add(refusedAfter - time.Hour)
 	p.recordResult(takeOne(t, p, now), refuse, now)
-	p.recordResult(takeOne(t, p, now), fails, now)
+	p.recordResult(takeOne(t, p, now), failed, now)
 	if _, n := p.listRefused(10); n != 0 {
 		t.Errorf("%d refused within the day", n)
 	}
 	now = now.Add(2 * time.Hour)
 	p.recordResult(takeOne(t, p, now), refuse, now)
-	p.recordResult(takeOne(t, p, now), fails, now)
+	p.recordResult(takeOne(t, p, now), failed, now)
 	some, n := p.listRefused(10)
 	if n != 1 || len(some) != 1 {
 		t.Errorf("%d refused after a day, %d named", n, len(some))

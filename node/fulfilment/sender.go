@@ -12,28 +12,29 @@ import (
 )
 
 const (
-	// webhookWorkers and mailWorkers are how many are told at a time. Four keep a
-	// receiver busy that is a quarter of a second away; mail servers are wary of more
+	// webhookWorkers and mailWorkers bound the attempts of a channel at a time. Four keep
+	// a receiver busy that is a quarter of a second away; mail servers distrust more
 	// connections from one customer.
 	webhookWorkers = 4
 	mailWorkers    = 2
-	// jobPage is how many jobs are read from the outbox at a time.
+	// jobPage is the number of jobs that are read from the outbox at a time.
 	jobPage = 128
-	// commitTimeout bounds the wait for the ledger before a job is told, and doneTimeout
-	// afterwards: that is how long Run may go on after its context has ended.
+	// commitTimeout bounds the wait for the ledger before a job is delivered.
 	commitTimeout = 15 * time.Second
-	doneTimeout   = 5 * time.Second
-	// countInterval is how often the outbox is counted for Stats.
+	// finishTimeout bounds the wait for the ledger after a job is delivered, and so the
+	// time that Run takes to return after its context has ended.
+	finishTimeout = 5 * time.Second
+	// countInterval is the interval at which the outbox is counted for Stats.
 	countInterval = 10 * time.Second
-	// refusedLogInterval is how often it is said that jobs are refused.
+	// refusedLogInterval is the interval at which refused jobs are logged.
 	refusedLogInterval = time.Hour
-	// warnInterval is how often the same fault of a receiver is said.
+	// warnInterval is the minimum time between two warnings about a receiver.
 	warnInterval = time.Minute
-	// maxNamed is how many references such a line names.
-	maxNamed = 10
+	// maxLoggedReferences bounds the references that one log line names.
+	maxLoggedReferences = 10
 )
 
-// Sender tells what is in the outbox while its board leads.
+// Sender delivers the jobs of the outbox while its board leads.
 type Sender struct {
 	jobs     JobStore
 	leading  func() bool
@@ -41,32 +42,32 @@ type Sender struct {
 	poll     time.Duration
 	log      *slog.Logger
 	channels [2]*channel // webhook, mail
-	poster   *poster     // nil if there is none
+	poster   *poster     // nil: no webhook is configured
 }
 
-// channel is one receiver: who is told of one queue's jobs.
+// channel delivers the jobs of one queue to one receiver.
 type channel struct {
 	queue    orders.Queue
 	name     string
 	schedule *jobSchedule
-	// deliver tries once; nil if the receiver is not configured.
+	// deliver makes one attempt; nil if the receiver is not configured.
 	deliver func(context.Context, orders.Order, *task) attemptResult
-	// retry asks for all that waits to be tried now; holds one.
+	// retry requests that everything waiting is attempted now; capacity 1.
 	retry chan struct{}
 
-	// loggedFailure is the fault that the log has heard of last, and when; none after it has heard
-	// that all is well. Only run touches them.
+	// The failure that was logged last, and when; NoFailure once a recovery was logged.
+	// Only runChannel uses them.
 	loggedFailure Failure
 	loggedAt      time.Time
 
-	mu    sync.Mutex // guards stats
+	mu    sync.Mutex // protects stats
 	stats ChannelStats
 }
 
-// New makes a Sender. Its error matches ErrConfig and, for a bad secret, ErrSecret.
+// New returns a Sender. Its error matches ErrConfig and, for a bad secret, ErrSecret.
 func New(cfg Config) (*Sender, error) {
 	if cfg.Jobs == nil || cfg.Leading == nil {
-		return nil, configError("Book and Leading must be given")
+		return nil, configError("Jobs and Leading must be set")
 	}
 	s := &Sender{jobs: cfg.Jobs, leading: cfg.Leading, now: cfg.Now, poll: cfg.Poll, log: cfg.Logger}
 	if s.now == nil {
@@ -82,9 +83,9 @@ func New(cfg Config) (*Sender, error) {
 	if jitter == nil {
 		jitter = rand.Int64N
 	}
-	hooks := &channel{queue: orders.QueueWebhook, name: "webhook", schedule: newJobSchedule(webhookWorkers, jitter), retry: make(chan struct{}, 1)}
-	mails := &channel{queue: orders.QueueMail, name: "mail", schedule: newJobSchedule(mailWorkers, jitter), retry: make(chan struct{}, 1)}
-	s.channels = [2]*channel{hooks, mails}
+	webhook := &channel{queue: orders.QueueWebhook, name: "webhook", schedule: newJobSchedule(webhookWorkers, jitter), retry: make(chan struct{}, 1)}
+	mail := &channel{queue: orders.QueueMail, name: "mail", schedule: newJobSchedule(mailWorkers, jitter), retry: make(chan struct{}, 1)}
+	s.channels = [2]*channel{webhook, mail}
 	if cfg.Webhook.URL != "" {
 		u, err := checkURL(cfg.Webhook.URL)
 		if err != nil {
@@ -95,151 +96,153 @@ func New(cfg Config) (*Sender, error) {
 			return nil, configError("[webhook] secret: %w", err)
 		}
 		s.poster = newPoster(u, secret, cfg.Webhook.Timeout, cfg.Roots, webhookWorkers, s.now)
-		hooks.deliver = func(ctx context.Context, p orders.Order, _ *task) attemptResult { return s.poster.postOrder(ctx, p) }
+		webhook.deliver = func(ctx context.Context, o orders.Order, _ *task) attemptResult { return s.poster.postOrder(ctx, o) }
 	}
 	if cfg.Mail.Server != "" {
 		m, err := newMailer(cfg, s.now)
 		if err != nil {
 			return nil, err
 		}
-		mails.deliver = func(ctx context.Context, p orders.Order, t *task) attemptResult {
-			return m.deliverMail(ctx, p, t.kind, t.since)
+		mail.deliver = func(ctx context.Context, o orders.Order, t *task) attemptResult {
+			return m.deliverMail(ctx, o, t.kind, t.since)
 		}
 	}
-	for _, l := range s.channels {
-		l.stats.Configured = l.deliver != nil
+	for _, c := range s.channels {
+		c.stats.Configured = c.deliver != nil
 	}
 	return s, nil
 }
 
-// Run tells until ctx ends. What is under way then is broken off, and told again by
-// whoever leads next.
+// Run delivers until ctx ends. Attempts under way are then broken off, and the next leader
+// makes them again.
 func (s *Sender) Run(ctx context.Context) {
-	var lanes sync.WaitGroup
-	for _, l := range s.channels {
-		lanes.Go(func() { s.runChannel(ctx, l) })
+	var running sync.WaitGroup
+	for _, c := range s.channels {
+		running.Go(func() { s.runChannel(ctx, c) })
 	}
-	lanes.Wait()
+	running.Wait()
 	if s.poster != nil {
 		s.poster.close()
 	}
 }
 
-// Retry has all that waits tried now, for whoever has just repaired a receiver.
+// Retry attempts everything that waits now: for an operator who has repaired a receiver.
 func (s *Sender) Retry() {
-	for _, l := range s.channels {
+	for _, c := range s.channels {
 		select {
-		case l.retry <- struct{}{}:
-		default: // it was asked for already
+		case c.retry <- struct{}{}:
+		default: // it is requested already
 		}
 	}
 }
 
-// Stats tells how it stands.
+// Stats returns the state of both channels.
 func (s *Sender) Stats() Stats {
 	return Stats{Webhook: s.channels[0].readStats(), Mail: s.channels[1].readStats()}
 }
 
-func (l *channel) readStats() ChannelStats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stats
+func (c *channel) readStats() ChannelStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
 }
 
-// attempt is a try that has ended.
+// attempt is an attempt that has ended.
 type attempt struct {
 	task   *task
 	result attemptResult
 }
 
-// runChannel is a lane's one goroutine that touches its plan; a try has a goroutine of its own.
-func (s *Sender) runChannel(ctx context.Context, l *channel) {
+// runChannel is the only goroutine that touches the channel's schedule; each attempt has a
+// goroutine of its own.
+func (s *Sender) runChannel(ctx context.Context, c *channel) {
 	var (
-		results  = make(chan attempt, l.schedule.workers)
+		attempts = make(chan attempt, c.schedule.workers)
 		ticker   = time.NewTicker(s.poll)
-		feed     = jobFeeder{jobs: s.jobs, queue: l.queue}
+		feed     = jobFeeder{jobs: s.jobs, queue: c.queue}
 		counted  time.Time
 		reminded = s.now()
 	)
 	defer ticker.Stop()
-	defer func() { // the tries end with ctx
-		for range l.schedule.running {
-			<-results
+	defer func() { // the attempts end with ctx
+		for range c.schedule.running {
+			<-attempts
 		}
 	}()
 	for {
 		now := s.now()
 		if now.Sub(counted) >= countInterval {
 			counted = now
-			s.countWaiting(l, now)
+			s.countWaiting(c, now)
 		}
 		leading := s.leading()
-		if leading && l.deliver != nil {
-			feed.fillSchedule(l.schedule, now)
-			for t := l.schedule.nextTask(now); t != nil; t = l.schedule.nextTask(now) {
-				go func() { results <- attempt{t, s.attemptJob(ctx, l, t)} }()
+		if leading && c.deliver != nil {
+			feed.fillSchedule(c.schedule, now)
+			for t := c.schedule.nextTask(now); t != nil; t = c.schedule.nextTask(now) {
+				go func() { attempts <- attempt{t, s.attemptJob(ctx, c, t)} }()
 			}
 			if now.Sub(reminded) >= refusedLogInterval {
 				reminded = now
-				s.logRefused(l)
+				s.logRefused(c)
 			}
 		} else {
-			l.schedule.dropWaiting()
+			c.schedule.dropWaiting()
 			feed.restart()
 		}
-		l.publishStats(leading)
+		c.publishStats(leading)
 		select {
 		case <-ctx.Done():
 			return
-		case r := <-results:
-			s.recordResult(ctx, l, r)
-		case <-l.retry:
-			l.schedule.retryNow(s.now())
+		case a := <-attempts:
+			s.recordAttempt(ctx, c, a)
+		case <-c.retry:
+			c.schedule.retryNow(s.now())
 		case <-ticker.C:
 			feed.startTick()
 		}
 	}
 }
 
-// attemptJob does one job once.
-func (s *Sender) attemptJob(ctx context.Context, l *channel, t *task) attemptResult {
-	how := t.resolution
-	if how == "" {
+// attemptJob makes one attempt at a job: it delivers it, unless that is done already, and
+// commits that it is finished.
+func (s *Sender) attemptJob(ctx context.Context, c *channel, t *task) attemptResult {
+	resolution := t.resolution
+	if resolution == "" {
 		if !s.leading() {
 			return attemptResult{obsolete: true}
 		}
-		paper, err := s.jobs.Order(t.id)
+		o, err := s.jobs.Order(t.id)
 		switch {
 		case errors.Is(err, orders.ErrNoOrder):
 			return attemptResult{obsolete: true}
 		case err != nil:
 			return attemptResult{failure: FailureLedger, channelFailed: true}
 		}
-		v := s.beginFulfilment(ctx, l, paper)
-		if v == (attemptResult{}) {
-			v = l.deliver(ctx, paper, t)
+		r := s.beginFulfilment(ctx, c, o)
+		if r == (attemptResult{}) {
+			r = c.deliver(ctx, o, t)
 		}
-		if v.resolution == "" {
-			return v
+		if r.resolution == "" {
+			return r
 		}
-		how = v.resolution
+		resolution = r.resolution
 	}
-	// Told is told, also if the board is about to stop.
-	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), doneTimeout)
+	// What is delivered must be recorded, even if the board is about to stop.
+	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	if err := s.jobs.FinishJob(commit, t.id, t.kind, how); err != nil {
-		return attemptResult{resolution: how, failure: FailureLedger}
+	if err := s.jobs.FinishJob(commit, t.id, t.kind, resolution); err != nil {
+		return attemptResult{resolution: resolution, failure: FailureLedger}
 	}
-	return attemptResult{resolution: how}
+	return attemptResult{resolution: resolution}
 }
 
-// beginFulfilment has it committed that an order is on its way, before the first try. The zero
-// verdict lets the paper be told.
-func (s *Sender) beginFulfilment(ctx context.Context, l *channel, p orders.Order) attemptResult {
-	if l.queue != orders.QueueWebhook {
+// beginFulfilment commits, before the first attempt of a webhook, that the order is being
+// passed on. The zero result means that it can be delivered.
+func (s *Sender) beginFulfilment(ctx context.Context, c *channel, o orders.Order) attemptResult {
+	if c.queue != orders.QueueWebhook {
 		return attemptResult{}
 	}
-	switch p.State {
+	switch o.State {
 	case orders.StateFulfilling:
 		return attemptResult{}
 	case orders.StateOpen, orders.StateWon:
@@ -248,7 +251,7 @@ func (s *Sender) beginFulfilment(ctx context.Context, l *channel, p orders.Order
 	}
 	commit, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	err := s.jobs.BeginFulfilment(commit, p.ID)
+	err := s.jobs.BeginFulfilment(commit, o.ID)
 	switch {
 	case errors.Is(err, ErrGone):
 		return attemptResult{obsolete: true}
@@ -258,84 +261,88 @@ func (s *Sender) beginFulfilment(ctx context.Context, l *channel, p orders.Order
 	return attemptResult{}
 }
 
-// recordResult notes how a try has ended, and says it where it is news.
-func (s *Sender) recordResult(ctx context.Context, l *channel, r attempt) {
+// recordAttempt records how an attempt ended, and logs it if it is news.
+func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 	now := s.now()
-	v := r.result
-	id := r.task.id
-	l.schedule.recordResult(r.task, v, now)
+	r := a.result
+	c.schedule.recordResult(a.task, r, now)
 	if ctx.Err() != nil {
 		return // it was broken off
 	}
-	l.mu.Lock()
+	c.countAttempt(r, now)
+	log := s.log.With("channel", c.name, "reference", a.task.id.String())
 	switch {
-	case v.failure != NoFailure:
-		l.stats.FailedAttempts++
-		l.stats.Failure, l.stats.Detail, l.stats.FailureAt = v.failure, v.detail, now
-	case v.resolution != "":
-		l.stats.Delivered++
-		if v.resolution == Undeliverable {
-			l.stats.Undeliverable++
-		}
-		l.stats.Failure, l.stats.Detail = NoFailure, ""
-	}
-	l.mu.Unlock()
-	log := s.log.With("to", l.name, "reference", id.String())
-	switch {
-	case v.obsolete:
-		log.Debug("hand-over: there is nothing to tell any more")
-	case v.failure != NoFailure:
+	case r.obsolete:
+		log.Debug("fulfilment: the job does not exist any more")
+	case r.failure != NoFailure:
 		level := slog.LevelDebug
-		if v.failure != l.loggedFailure && now.Sub(l.loggedAt) >= warnInterval || l.loggedAt.IsZero() {
-			level, l.loggedFailure, l.loggedAt = slog.LevelWarn, v.failure, now
+		if r.failure != c.loggedFailure && now.Sub(c.loggedAt) >= warnInterval || c.loggedAt.IsZero() {
+			level, c.loggedFailure, c.loggedAt = slog.LevelWarn, r.failure, now
 		}
-		log.Log(ctx, level, "hand-over: it could not be told and is tried again", "fault", string(v.failure), "detail", v.detail)
-	case v.resolution == Undeliverable:
-		log.Warn("hand-over: no mail reaches the buyer", "detail", v.detail)
-	case l.loggedFailure != NoFailure:
-		l.loggedFailure = NoFailure
-		log.Info("hand-over: it goes on again")
+		log.Log(ctx, level, "fulfilment: an attempt failed and will be repeated", "failure", string(r.failure), "detail", r.detail)
+	case r.resolution == Undeliverable:
+		log.Warn("fulfilment: no mail reaches the buyer", "detail", r.detail)
+	case c.loggedFailure != NoFailure:
+		c.loggedFailure = NoFailure
+		log.Info("fulfilment: the receiver works again")
 	}
 }
 
-// countWaiting has Stats tell what waits in this board's copy of the outbox.
-func (s *Sender) countWaiting(l *channel, now time.Time) {
-	jobs, err := s.jobs.Outbox(l.queue, now, orders.Job{}, maxCounted)
+// countAttempt adds an attempt to Stats.
+func (c *channel) countAttempt(r attemptResult, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case r.failure != NoFailure:
+		c.stats.FailedAttempts++
+		c.stats.Failure, c.stats.Detail, c.stats.FailureAt = r.failure, r.detail, now
+	case r.resolution != "":
+		c.stats.Delivered++
+		if r.resolution == Undeliverable {
+			c.stats.Undeliverable++
+		}
+		c.stats.Failure, c.stats.Detail = NoFailure, ""
+	}
+}
+
+// countWaiting updates Stats with what waits in this board's copy of the outbox.
+func (s *Sender) countWaiting(c *channel, now time.Time) {
+	jobs, err := s.jobs.Outbox(c.queue, now, orders.Job{}, maxCounted)
 	if err != nil {
-		return // the counts are those of before
+		return // the previous counts stay
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stats.Waiting, l.stats.Oldest = len(jobs), time.Time{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Waiting, c.stats.Oldest = len(jobs), time.Time{}
 	if len(jobs) > 0 {
-		l.stats.Oldest = jobs[0].Since
+		c.stats.Oldest = jobs[0].Since
 	}
 }
 
-// publishStats puts what only the plan knows into Stats.
-func (l *channel) publishStats(leading bool) {
-	_, refused := l.schedule.listRefused(0)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stats.Leading, l.stats.Refused, l.stats.Stopped = leading, refused, l.schedule.unsubscribed
+// publishStats copies into Stats what only the schedule knows.
+func (c *channel) publishStats(leading bool) {
+	_, refused := c.schedule.listRefused(0)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Leading, c.stats.Refused, c.stats.Unsubscribed = leading, refused, c.schedule.unsubscribed
 	if !leading {
-		l.stats.Failure, l.stats.Detail = NoFailure, ""
+		c.stats.Failure, c.stats.Detail = NoFailure, ""
 	}
 }
 
-// logRefused says what stays in the outbox because its receiver refuses it.
-func (s *Sender) logRefused(l *channel) {
-	some, count := l.schedule.listRefused(maxNamed)
+// logRefused logs what stays in the outbox because its receiver refuses it.
+func (s *Sender) logRefused(c *channel) {
+	some, count := c.schedule.listRefused(maxLoggedReferences)
 	if count > 0 {
-		names := make([]string, len(some))
+		references := make([]string, len(some))
 		for i, id := range some {
-			names[i] = id.String()
+			references[i] = id.String()
 		}
-		s.log.Warn("hand-over: the receiver has refused these for more than a day; they stay in the outbox and are tried about once an hour",
-			"to", l.name, "count", count, "references", names)
+		s.log.Warn("fulfilment: the receiver has refused these for more than a day; they stay in the outbox and are attempted about once an hour",
+			"channel", c.name, "count", count, "references", references)
 	}
-	if l.schedule.unsubscribed {
-		s.log.Warn("hand-over: the receiver answers 410 Gone, it wants no orders any more; they stay in the outbox, and one is tried once a day",
-			"to", l.name)
+	if c.schedule.unsubscribed {
+		s.log.Warn("fulfilment: the receiver answers 410 Gone, so it wants no orders any more; they stay in the outbox, and one is attempted once a day",
+			"channel", c.name)
 	}
 }

@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// Header fields of a signed post; Standard Webhooks names them.
+// Header fields of a signed post, as Standard Webhooks names them.
 const (
 	HeaderID        = "webhook-id"
 	HeaderTimestamp = "webhook-timestamp"
 	HeaderSignature = "webhook-signature"
 )
 
-// Bounds of a secret, in bytes, and what stands before its base64.
+// Bounds of a secret in bytes, and the prefix of its base64.
 const (
 	minSecret    = 24
 	maxSecret    = 64
 	secretPrefix = "whsec_"
 )
 
-// ErrSecret: a webhook's secret is not one.
+// ErrSecret: the text is not a webhook secret.
 var ErrSecret = errors.New("not a webhook secret")
 
-// Secret is what a webhook's receiver knows its sender by. The zero value is
-// none. It prints as its kind and not as itself.
+// Secret authenticates the sender of a webhook to its receiver. The zero value is none. It
+// prints as its kind and not as itself.
 type Secret struct{ key []byte }
 
 // ParseSecret reads "whsec_" and 24 to 64 bytes in base64. The error matches
@@ -44,20 +44,20 @@ func ParseSecret(text string) (Secret, error) {
 		return Secret{}, fmt.Errorf("%w: what follows %q must be base64 with its padding", ErrSecret, secretPrefix)
 	}
 	if len(key) < minSecret || len(key) > maxSecret {
-		return Secret{}, fmt.Errorf("%w: it has %d bytes; %d to %d are wanted, in base64 after %q", ErrSecret, len(key), minSecret, maxSecret, secretPrefix)
+		return Secret{}, fmt.Errorf("%w: it has %d bytes; it needs %d to %d, in base64 after %q", ErrSecret, len(key), minSecret, maxSecret, secretPrefix)
 	}
 	return Secret{key: key}, nil
 }
 
-// String does not say the secret.
+// String does not return the secret.
 func (s Secret) String() string { return "webhook secret" }
 
-// GoString does not say it either.
+// GoString does not return it either.
 func (s Secret) GoString() string { return s.String() }
 
-// Sign is the value of webhook-signature for a body that is sent under an id at a
-// time: version v1 of Standard Webhooks, HMAC-SHA256 over "id.seconds.body". The
-// id must hold no point.
+// Sign returns the value of webhook-signature for a body that is sent with an id at a time:
+// version v1 of Standard Webhooks, HMAC-SHA256 over "id.seconds.body". The id must not
+// contain a dot.
 func (s Secret) Sign(id string, at time.Time, body []byte) string {
 	mac := hmac.New(sha256.New, s.key)
 	mac.Write([]byte(id + "." + formatTimestamp(at) + "."))

@@ -12,7 +12,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-// testSecret is 32 bytes, and of no worth.
+// testSecret is 32 bytes for tests only.
 const testSecret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 func TestParseSecret(t *testing.T) {
@@ -51,7 +51,7 @@ func TestSecretIsNotPrinted(t *testing.T) {
 	}
 }
 
-// The library of the standard's authors accepts what is signed, and nothing that
+// The library of the standard's authors accepts the signature, and nothing that
 // was changed afterwards.
 func TestSignIsStandard(t *testing.T) {
 	secret, err := ParseSecret(testSecret)

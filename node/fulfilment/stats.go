@@ -6,28 +6,29 @@ import (
 	"bramble/node/orders"
 )
 
-// maxCounted is how many waiting jobs are counted. It is the longest page of an outbox.
+// maxCounted bounds the count of waiting jobs. It is the largest page of an outbox.
 const maxCounted = orders.MaxPage
 
-// Stats is how the hand-over stands, for metrics and status.
+// Stats is the state of fulfilment, for metrics and status.
 type Stats struct {
 	Webhook, Mail ChannelStats
 }
 
-// ChannelStats is how one receiver stands. Waiting and Oldest are this board's copy of the
-// outbox, some seconds old; the rest is what this board has done since it started.
+// ChannelStats is the state of one receiver. Waiting and Oldest come from this board's copy
+// of the outbox and are some seconds old; the rest is what this board has done since it
+// started.
 type ChannelStats struct {
-	Configured bool      // it is configured
-	Leading    bool      // this board does the telling
-	Waiting    int       // jobs that are due and not done; at 1,000 the count ends
-	Oldest     time.Time // since when the oldest of them is due; zero = none waits
-	Refused    int       // of those: refused for more than a day, and still tried
-	Stopped    bool      // the receiver has said that it wants nothing any more (410)
+	Configured   bool
+	Leading      bool      // this board does the delivering
+	Waiting      int       // jobs that are due and not done; the count ends at 1,000
+	Oldest       time.Time // when the oldest of them became due; zero = none waits
+	Refused      int       // of those: refused for more than a day, and still attempted
+	Unsubscribed bool      // the receiver has said that it wants nothing any more (410)
 
 	Delivered      uint64    // jobs done
 	Undeliverable  uint64    // of those: mail that reaches nobody
-	FailedAttempts uint64    // tries that failed
-	Failure        Failure   // of the last try that failed; none after one that did not
+	FailedAttempts uint64    // attempts that failed
+	Failure        Failure   // of the last attempt; NoFailure if it succeeded
 	Detail         string    // more about it; nothing personal
-	FailureAt      time.Time // when that was
+	FailureAt      time.Time // time of the last failure
 }

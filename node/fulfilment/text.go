@@ -10,8 +10,8 @@ import (
 	"bramble/node/orders"
 )
 
-// mailWriter writes the mails. They hold nothing that a stranger has typed but the name in
-// To: a form that mails any text to any address would soon be used for that.
+// mailWriter writes the mails. They contain nothing that a stranger has typed except the
+// name in To: a form that mails any text to any address would soon be abused.
 type mailWriter struct {
 	shop    string
 	receipt func(orders.Order) string
@@ -19,37 +19,37 @@ type mailWriter struct {
 	amount  func(int64, string) string
 }
 
-// timeForm is how a moment is written for people anywhere.
+// timeForm is the layout of a moment for people anywhere.
 const timeForm = "2 January 2006, 15:04 UTC"
 
-// writeMail writes one mail; ok is false if what it would say is no longer so.
-func (w *mailWriter) writeMail(p orders.Order, what orders.JobKind, now time.Time) (subject, body string, ok bool) {
+// writeMail writes one mail; ok is false if what it would say is no longer true.
+func (w *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Time) (subject, body string, ok bool) {
 	var news, next string
-	ref := p.ID.String()
-	switch what {
+	ref := o.ID.String()
+	switch kind {
 	case orders.JobMailPlaced:
-		subject, news, next, ok = w.placedText(p)
+		subject, news, next, ok = w.placedText(o)
 	case orders.JobMailInvited:
-		ok = p.State == orders.StateInvited && now.Before(p.Until)
-		until := p.Until.UTC().Format(timeForm)
+		ok = o.State == orders.StateInvited && now.Before(o.Until)
+		until := o.Until.UTC().Format(timeForm)
 		subject = "You can order now: " + ref
-		news = fmt.Sprintf("It is your turn at %s: what you waited for is kept for you until %s.", w.shop, until)
-		next = "To order it, or to say no, open this page before then:"
+		news = fmt.Sprintf("It is your turn at %s: what you waited for is reserved for you until %s.", w.shop, until)
+		next = "To order it, or to decline, open this page before then:"
 	case orders.JobMailWon:
-		ok = p.State == orders.StateWon || p.State == orders.StateFulfilling || p.State == orders.StateFulfilled
+		ok = o.State == orders.StateWon || o.State == orders.StateFulfilling || o.State == orders.StateFulfilled
 		subject = "Your entry has won: " + ref
-		news = fmt.Sprintf("Your entry in the draw at %s has won, and is now an order.", w.shop)
-		next = "How it stands, and how the draw was made:"
+		news = fmt.Sprintf("Your entry in the draw at %s has won. It is now an order.", w.shop)
+		next = "Its status, and how the draw was made:"
 	case orders.JobMailCancelled:
-		ok = p.State == orders.StateCancelled || p.State == orders.StateLeft
-		if p.State == orders.StateLeft {
-			subject = "You are off the list: " + ref
+		ok = o.State == orders.StateCancelled || o.State == orders.StateLeft
+		if o.State == orders.StateLeft {
+			subject = "You have left the list: " + ref
 			news = fmt.Sprintf("You are no longer on the list at %s.", w.shop)
 		} else {
 			subject = "Cancelled: " + ref
-			news = fmt.Sprintf("What you had at %s under this reference is cancelled. Nothing will be sent.", w.shop)
+			news = fmt.Sprintf("Your order or entry at %s with this reference is cancelled. Nothing will be sent.", w.shop)
 		}
-		next = "The page that says so:"
+		next = "The page that shows this:"
 	}
 	if !ok {
 		return "", "", false
@@ -57,41 +57,41 @@ func (w *mailWriter) writeMail(p orders.Order, what orders.JobKind, now time.Tim
 	var b strings.Builder
 	b.WriteString(news + "\n\n")
 	fmt.Fprintf(&b, "Reference: %s\n", ref)
-	fmt.Fprintf(&b, "Product:   %s\n", w.titleOf(p.Product))
-	fmt.Fprintf(&b, "Quantity:  %d\n", p.Quantity)
+	fmt.Fprintf(&b, "Product:   %s\n", w.titleOf(o.Product))
+	fmt.Fprintf(&b, "Quantity:  %d\n", o.Quantity)
 	if w.amount != nil {
-		fmt.Fprintf(&b, "Total:     %s (price, shipping and tax)\n", w.amount(p.Total, p.Currency))
+		fmt.Fprintf(&b, "Total:     %s (price, shipping and tax)\n", w.amount(o.Total, o.Currency))
 	}
 	if w.receipt != nil {
-		if url := w.receipt(p); url != "" {
+		if url := w.receipt(o); url != "" {
 			b.WriteString("\n" + next + "\n" + oneLine(url) + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "\nThis mail was sent because somebody gave this address at %s. If that was not\nyou, you need not do anything.\n", w.shop)
+	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not\nyou, you need not do anything.\n", w.shop)
 	return subject, b.String(), true
 }
 
-// placedText is the mail about a paper that was just made, by what it is.
-func (w *mailWriter) placedText(p orders.Order) (subject, news, next string, ok bool) {
-	ref := p.ID.String()
-	switch p.State {
+// placedText returns the text about a new order, by its kind.
+func (w *mailWriter) placedText(o orders.Order) (subject, news, next string, ok bool) {
+	ref := o.ID.String()
+	switch o.State {
 	case orders.StateOpen, orders.StateFulfilling, orders.StateFulfilled:
 	default:
 		return "", "", "", false
 	}
-	switch p.Kind {
+	switch o.Kind {
 	case orders.KindOrder:
-		return "Your order is in: " + ref, fmt.Sprintf("Your order at %s is in.", w.shop),
-			"Your receipt. You can cancel there until the order is handed over:", true
+		return "Your order is placed: " + ref, fmt.Sprintf("Your order at %s is placed.", w.shop),
+			"Your receipt. You can cancel there until the order is being sent:", true
 	case orders.KindEntry:
-		return "Your entry is in: " + ref, fmt.Sprintf("Your entry in the draw at %s is in. When it came does not change its chance.", w.shop),
-			"How it stands. You can take it back there until the draw closes:", true
+		return "You are in the draw: " + ref, fmt.Sprintf("Your entry in the draw at %s is recorded. Its time does not change its chance.", w.shop),
+			"Its status. You can withdraw it there until the draw closes:", true
 	case orders.KindInterest:
 		return "You are on the list: " + ref, fmt.Sprintf("Your interest is registered at %s. This is not an order.", w.shop),
-			"How it stands. You can leave the list there:", true
+			"Its status. You can leave the list there:", true
 	case orders.KindWaiting:
 		return "You are on the waiting list: " + ref, fmt.Sprintf("You are on the waiting list at %s. This is not an order.", w.shop),
-			"Your place on the list. You can leave it there:", true
+			"Your position on the list. You can leave the list there:", true
 	}
 	return "", "", "", false
 }
@@ -106,8 +106,8 @@ func (w *mailWriter) titleOf(product string) string {
 }
 
 // mailName names a mail in its Message-ID.
-func mailName(what orders.JobKind) string {
-	switch what {
+func mailName(kind orders.JobKind) string {
+	switch kind {
 	case orders.JobMailPlaced:
 		return "placed"
 	case orders.JobMailInvited:
@@ -120,14 +120,14 @@ func mailName(what orders.JobKind) string {
 	return "mail"
 }
 
-// messageID is a mail's own, without its brackets.
-func messageID(id orders.ID, what orders.JobKind, domain string) string {
-	return id.String() + "." + mailName(what) + "@" + domain
+// messageID returns a mail's Message-ID, without the angle brackets.
+func messageID(id orders.ID, kind orders.JobKind, domain string) string {
+	return id.String() + "." + mailName(kind) + "@" + domain
 }
 
-// oneLine makes of any text what can stand in a line: control characters and line ends
-// become blanks, and what turns the direction of writing is left out, because it shows
-// another text than the one that is there.
+// oneLine makes any text fit a line: control characters and line ends become blanks, and
+// characters that turn the direction of writing are dropped, because with them a text looks
+// like another one.
 func oneLine(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.Map(func(r rune) rune {
@@ -142,7 +142,7 @@ func oneLine(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// replaceNonASCII stands a letter for each rune beyond ASCII.
+// replaceNonASCII returns a letter for a rune beyond ASCII.
 func replaceNonASCII(r rune) rune {
 	if r >= utf8.RuneSelf && r != utf8.RuneError && !unicode.IsControl(r) && !unicode.IsSpace(r) {
 		return 'x'
@@ -150,7 +150,7 @@ func replaceNonASCII(r rune) rune {
 	return r
 }
 
-// isPrintableASCII reports whether a text is printable ASCII, and not empty.
+// isPrintableASCII reports whether a text is printable ASCII and not empty.
 func isPrintableASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

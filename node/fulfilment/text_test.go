@@ -13,7 +13,7 @@ import (
 	"bramble/node/orders"
 )
 
-// Each mail says what is so, and none is sent about what is no longer so.
+// Each mail says what is true, and none is sent about what is no longer true.
 func TestTexts(t *testing.T) {
 	w := &mailWriter{shop: "Shop"}
 	until := launch.Add(24 * time.Hour)
@@ -27,9 +27,9 @@ func TestTexts(t *testing.T) {
 		true map[orders.OrderState]string
 	}{
 		{orders.JobMailPlaced, orders.KindOrder, map[orders.OrderState]string{
-			orders.StateOpen: "Your order is in", orders.StateFulfilling: "Your order is in", orders.StateFulfilled: "Your order is in"}},
+			orders.StateOpen: "Your order is placed", orders.StateFulfilling: "Your order is placed", orders.StateFulfilled: "Your order is placed"}},
 		{orders.JobMailPlaced, orders.KindEntry, map[orders.OrderState]string{
-			orders.StateOpen: "Your entry is in", orders.StateFulfilling: "Your entry is in", orders.StateFulfilled: "Your entry is in"}},
+			orders.StateOpen: "You are in the draw", orders.StateFulfilling: "You are in the draw", orders.StateFulfilled: "You are in the draw"}},
 		{orders.JobMailPlaced, orders.KindInterest, map[orders.OrderState]string{
 			orders.StateOpen: "You are on the list", orders.StateFulfilling: "You are on the list", orders.StateFulfilled: "You are on the list"}},
 		{orders.JobMailPlaced, orders.KindWaiting, map[orders.OrderState]string{
@@ -38,11 +38,11 @@ func TestTexts(t *testing.T) {
 		{orders.JobMailWon, orders.KindEntry, map[orders.OrderState]string{
 			orders.StateWon: "Your entry has won", orders.StateFulfilling: "Your entry has won", orders.StateFulfilled: "Your entry has won"}},
 		{orders.JobMailCancelled, orders.KindOrder, map[orders.OrderState]string{
-			orders.StateCancelled: "Cancelled", orders.StateLeft: "You are off the list"}},
+			orders.StateCancelled: "Cancelled", orders.StateLeft: "You have left the list"}},
 		{orders.JobWebhook, orders.KindOrder, nil},
 	} {
 		for _, state := range all {
-			p := testPaper(0)
+			p := testOrder(0)
 			p.Kind, p.State, p.Until = c.kind, state, until
 			subject, body, ok := w.writeMail(p, c.what, launch)
 			want, isTrue := c.true[state]
@@ -54,10 +54,10 @@ func TestTexts(t *testing.T) {
 			}
 		}
 	}
-	p := testPaper(0)
+	p := testOrder(0)
 	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, until
 	if _, body, _ := w.writeMail(p, orders.JobMailInvited, launch); !strings.Contains(body, "1 March 2012, 06:00 UTC") {
-		t.Errorf("no end of the invitation in:\n%s", body)
+		t.Errorf("the invitation's end is missing in:\n%s", body)
 	}
 	if _, _, ok := w.writeMail(p, orders.JobMailInvited, until); ok {
 		t.Error("an invitation that is over")
@@ -107,7 +107,7 @@ func FuzzMailCannotBeInjected(f *testing.F) {
 			return // it has no name
 		}
 		m.text.title = func(string) string { return name }
-		p := testPaper(0)
+		p := testOrder(0)
 		p.Person = orders.Person{Name: name, Email: email}
 		msg, ok := m.composeMail(p, orders.JobMailPlaced, to)
 		if !ok {
@@ -136,10 +136,10 @@ func FuzzMailCannotBeInjected(f *testing.F) {
 	})
 }
 
-func TestASupersededMailIsNotSent(t *testing.T) {
+func TestSupersededMailIsNotSent(t *testing.T) {
 	office := &postOffice{}
 	m := testMailer(t, mailConfig(MailConfig{TLS: NoTLS, Server: office.open(t, nil, false)}))
-	p := testPaper(0)
+	p := testOrder(0)
 	p.State = orders.StateCancelled
 	if v := m.deliverMail(context.Background(), p, orders.JobMailPlaced, launch); v.resolution != Superseded {
 		t.Errorf("%+v", v)
@@ -153,20 +153,20 @@ func TestASupersededMailIsNotSent(t *testing.T) {
 	}
 }
 
-// A mail goes through the whole Sender, and is not sent again once Done is committed.
+// A mail passes through the whole Sender, and is not sent again once FinishJob is committed.
 func TestMailThroughTheSender(t *testing.T) {
-	office, said := &postOffice{}, &logs{}
+	office, logged := &postOffice{}, &logs{}
 	cfg := mailConfig(MailConfig{TLS: NoTLS, Server: office.open(t, nil, false)})
-	book := newFakeBook()
-	cfg.Jobs, cfg.Logger, cfg.Now = book, said.logger(), func() time.Time { return launch.Add(time.Minute) }
-	bad := testPaper(1)
+	book := newFakeJobStore()
+	cfg.Jobs, cfg.Logger, cfg.Now = book, logged.logger(), func() time.Time { return launch.Add(time.Minute) }
+	bad := testOrder(1)
 	bad.Person.Email = "zoe@home.example\r\nBcc: x@y.example"
-	book.add(orders.QueueMail, orders.JobMailPlaced, launch, testPaper(0), bad)
+	book.add(orders.QueueMail, orders.JobMailPlaced, launch, testOrder(0), bad)
 	s, stop := start(t, cfg)
 	eventually(t, "both are done", func() bool { return book.left(orders.QueueMail) == 0 })
 	eventually(t, "both are counted", func() bool { return s.Stats().Mail.Delivered == 2 })
 	stop()
-	if book.end(testPaper(0).ID) != ByMail || book.end(bad.ID) != Undeliverable {
+	if book.end(testOrder(0).ID) != ByMail || book.end(bad.ID) != Undeliverable {
 		t.Errorf("ends %v", book.ends)
 	}
 	if got := s.Stats().Mail; got.Undeliverable != 1 {
@@ -175,8 +175,8 @@ func TestMailThroughTheSender(t *testing.T) {
 	if got := office.mails(); len(got) != 1 || got[0].to != "zoe@home.example" {
 		t.Errorf("mails %+v", got)
 	}
-	if count(book.noted(), "handing "+testPaper(0).ID.String()) != 0 {
-		t.Error("a mail has an order handed over")
+	if count(book.noted(), "begin "+testOrder(0).ID.String()) != 0 {
+		t.Error("a mail began the fulfilment of an order")
 	}
-	noPersonalData(t, said)
+	noPersonalData(t, logged)
 }

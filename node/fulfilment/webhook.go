@@ -18,27 +18,27 @@ import (
 )
 
 const (
-	// maxReply is how much of a reply's body is read, so that its connection can be kept.
-	// Nothing in it is looked at.
+	// maxReply bounds the part of a reply's body that is read, so that its connection can be
+	// reused. Its content does not matter.
 	maxReply = 4 << 10
 	// maxReplyHeader bounds the header of a reply.
 	maxReplyHeader = 16 << 10
-	// idleFor is how long a connection is kept for the next post.
+	// idleFor is the time for which a connection is kept for the next post.
 	idleFor = 30 * time.Second
 )
 
 // typeOrderPlaced is the only type of event there is.
 const typeOrderPlaced = "order.placed"
 
-// webhookEvent is the body of a post, JSON in UTF-8. It is the same, byte for byte, at every
-// try of an order.
+// webhookEvent is the body of a post, JSON in UTF-8. It is the same, byte for byte, at each
+// attempt for an order.
 type webhookEvent struct {
 	Type      string      `json:"type"`      // "order.placed"
-	Timestamp time.Time   `json:"timestamp"` // RFC 3339, UTC: when the order was taken
+	Timestamp time.Time   `json:"timestamp"` // RFC 3339, UTC: when the order was placed
 	Data      orderPlaced `json:"data"`
 }
 
-// orderPlaced is an order, or an entry that won in a draw.
+// orderPlaced is an order, or a ballot entry that won.
 type orderPlaced struct {
 	Reference string    `json:"reference"` // such as "K7QM-2XD9-5VB"; webhook-id is the same
 	Product   string    `json:"product"`   // its slug in the catalogue
@@ -54,7 +54,7 @@ type amount struct {
 	Currency string `json:"currency"` // ISO 4217
 }
 
-// recipient is who the order is for, and where it goes. Line2 and postcode may be "".
+// recipient is the buyer and where the order goes. Line2 and postcode may be "".
 type recipient struct {
 	Name     string `json:"name"`
 	Email    string `json:"email"`
@@ -65,18 +65,18 @@ type recipient struct {
 	Country  string `json:"country"` // ISO 3166-1 alpha-2
 }
 
-// encodeOrderPlaced is the body of a paper's post.
-func encodeOrderPlaced(p orders.Order) ([]byte, error) {
+// encodeOrderPlaced returns the body of an order's post.
+func encodeOrderPlaced(o orders.Order) ([]byte, error) {
 	return json.Marshal(webhookEvent{
 		Type:      typeOrderPlaced,
-		Timestamp: p.Made.UTC(),
+		Timestamp: o.Made.UTC(),
 		Data: orderPlaced{
-			Reference: p.ID.String(),
-			Product:   p.Product,
-			Quantity:  p.Quantity,
-			Total:     amount{Minor: p.Total, Currency: p.Currency},
-			Person:    recipient(p.Person),
-			Made:      p.Made.UTC(),
+			Reference: o.ID.String(),
+			Product:   o.Product,
+			Quantity:  o.Quantity,
+			Total:     amount{Minor: o.Total, Currency: o.Currency},
+			Person:    recipient(o.Person),
+			Made:      o.Made.UTC(),
 		},
 	})
 }
@@ -97,9 +97,9 @@ func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.Cer
 	return &poster{
 		url: u.String(), secret: secret, timeout: timeout, now: now,
 		client: &http.Client{
-			// Whoever answers at another place is not who the secret was given to.
+			// The secret is shared with this address only.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			// No proxy from the environment: a board's is nobody's to set.
+			// The proxy of the environment is not used: a board's environment is not configuration.
 			Transport: &http.Transport{
 				DialContext:            (&net.Dialer{}).DialContext,
 				TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
@@ -114,9 +114,9 @@ func newPoster(u *url.URL, secret Secret, timeout time.Duration, roots *x509.Cer
 	}
 }
 
-// postOrder posts one paper once.
-func (p *poster) postOrder(ctx context.Context, paper orders.Order) attemptResult {
-	body, err := encodeOrderPlaced(paper)
+// postOrder makes one attempt to post an order.
+func (p *poster) postOrder(ctx context.Context, o orders.Order) attemptResult {
+	body, err := encodeOrderPlaced(o)
 	if err != nil { // a time beyond the year 9999
 		return attemptResult{failure: FailureRefused, detail: "it cannot be written as JSON", refused: true}
 	}
@@ -126,7 +126,7 @@ func (p *poster) postOrder(ctx context.Context, paper orders.Order) attemptResul
 	if err != nil {
 		return attemptResult{failure: FailureUnreachable, channelFailed: true}
 	}
-	at, id := p.now(), paper.ID.String()
+	at, id := p.now(), o.ID.String()
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "Bramble")
 	r.Header.Set(HeaderID, id)
@@ -137,14 +137,14 @@ func (p *poster) postOrder(ctx context.Context, paper orders.Order) attemptResul
 		return errorResult(err)
 	}
 	defer reply.Body.Close()
-	// What comes after the header changes nothing: it has been said that it was taken.
+	// An error in the body changes nothing: the status has acknowledged the order.
 	_, _ = io.CopyN(io.Discard, reply.Body, maxReply)
 	return statusResult(reply.StatusCode, reply.Header.Get("Retry-After"), at)
 }
 
 func (p *poster) close() { p.client.CloseIdleConnections() }
 
-// statusResult says what a reply means.
+// statusResult converts the status of a reply.
 func statusResult(status int, retryAfter string, now time.Time) attemptResult {
 	v := attemptResult{detail: "status " + strconv.Itoa(status)}
 	switch {
@@ -168,19 +168,19 @@ func statusResult(status int, retryAfter string, now time.Time) attemptResult {
 	return v
 }
 
-// parseRetryAfter reads seconds or a date; what is neither is no wish.
+// parseRetryAfter reads seconds or a date; anything else is 0.
 func parseRetryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxPause)
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(at.Sub(now), 0), maxPause)
+		return min(max(at.Sub(now), 0), maxRetryAfter)
 	}
 	return 0
 }
 
-// errorResult says what it means that there was no reply, or no connection. Nothing that
-// a peer has sent is in the detail, because it may hold what was sent to it.
+// errorResult converts the error of an attempt without a reply. The detail has nothing that
+// the peer has sent, because a peer may repeat what was sent to it.
 func errorResult(err error) attemptResult {
 	v := attemptResult{failure: FailureUnreachable, channelFailed: true}
 	var (
@@ -195,7 +195,7 @@ func errorResult(err error) attemptResult {
 		v.failure, v.detail = FailureTLS, certificate.Err.Error()
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		v.failure, v.detail = FailureTLS, "it does not speak TLS"
-	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // crypto/tls has an alert so
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // crypto/tls wraps an alert like this
 		v.failure, v.detail = FailureTLS, op.Err.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		v.failure = FailureTimeout

@@ -17,7 +17,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
 
-func TestJudgeStatus(t *testing.T) {
+func TestStatusResult(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		want   attemptResult
@@ -49,10 +49,10 @@ func TestJudgeStatus(t *testing.T) {
 
 func TestParseRetryAfter(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "7.5": 0, "soon": 0, "999999999": maxPause, "99999999999999999999": 0,
+		"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "7.5": 0, "soon": 0, "999999999": maxRetryAfter, "99999999999999999999": 0,
 		launch.Add(time.Minute).Format(http.TimeFormat):    time.Minute,
 		launch.Add(-time.Minute).Format(http.TimeFormat):   0,
-		launch.Add(48 * time.Hour).Format(http.TimeFormat): maxPause,
+		launch.Add(48 * time.Hour).Format(http.TimeFormat): maxRetryAfter,
 	} {
 		if got := parseRetryAfter(text, launch); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
@@ -76,9 +76,9 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesBadConfigs(t *testing.T) {
 	yes := func() bool { return true }
-	good := Config{Jobs: newFakeBook(), Leading: yes, ShopName: "Shop"}
+	good := Config{Jobs: newFakeJobStore(), Leading: yes, ShopName: "Shop"}
 	for name, change := range map[string]func(*Config){
 		"no book":            func(c *Config) { c.Jobs = nil },
 		"no leader":          func(c *Config) { c.Leading = nil },
@@ -121,7 +121,7 @@ func testPoster(t *testing.T, url string, timeout time.Duration) *poster {
 	return p
 }
 
-func TestWebhookIsWhatTheStandardSays(t *testing.T) {
+func TestWebhookFollowsTheStandard(t *testing.T) {
 	type seen struct {
 		header http.Header
 		body   []byte
@@ -134,10 +134,10 @@ func TestWebhookIsWhatTheStandardSays(t *testing.T) {
 	}))
 	defer receiver.Close()
 	p := testPoster(t, receiver.URL+"/orders?key=1", 0)
-	paper := testPaper(0)
-	paper.Made = launch.In(time.FixedZone("", 3600)) // any zone is written as UTC
+	order := testOrder(0)
+	order.Made = launch.In(time.FixedZone("", 3600)) // any zone is written as UTC
 	for range 2 {
-		if v := p.postOrder(context.Background(), paper); v != (attemptResult{resolution: ByWebhook}) {
+		if v := p.postOrder(context.Background(), order); v != (attemptResult{resolution: ByWebhook}) {
 			t.Fatalf("%+v", v)
 		}
 	}
@@ -152,13 +152,13 @@ func TestWebhookIsWhatTheStandardSays(t *testing.T) {
 	if string(one.body) != string(two.body) || one.header.Get(HeaderID) != two.header.Get(HeaderID) {
 		t.Error("a second try has another id or body")
 	}
-	if id := one.header.Get(HeaderID); id != paper.ID.String() {
-		t.Errorf("webhook-id %q, want %s", id, paper.ID)
+	if id := one.header.Get(HeaderID); id != order.ID.String() {
+		t.Errorf("webhook-id %q, want %s", id, order.ID)
 	}
 	if c := one.header.Get("Content-Type"); c != "application/json" {
 		t.Errorf("Content-Type %q", c)
 	}
-	want := `{"type":"order.placed","timestamp":"2012-02-29T06:00:00Z","data":{"reference":"` + paper.ID.String() +
+	want := `{"type":"order.placed","timestamp":"2012-02-29T06:00:00Z","data":{"reference":"` + order.ID.String() +
 		`","product":"model-b","quantity":1,"total":{"minor":3500,"currency":"USD"},"person":{"name":"Zoë Łęcka",` +
 		`"email":"zoe@home.example","line1":"1 Bramble Lane","line2":"","city":"Cambridge","postcode":"CB1 1AA","country":"GB"},` +
 		`"made":"2012-02-29T06:00:00Z"}}`
@@ -177,13 +177,13 @@ func TestWebhookFollowsNoRedirect(t *testing.T) {
 	defer elsewhere.Close()
 	receiver := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer receiver.Close()
-	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testPaper(0)); v.failure != FailureRedirect {
+	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0)); v.failure != FailureRedirect {
 		t.Errorf("%+v", v)
 	}
 }
 
-// What a receiver sends back without end is not read, and does not make a yes a no.
-func TestWebhookReadsNoEndlessReply(t *testing.T) {
+// An endless reply is not read to its end, and does not undo an acknowledgement.
+func TestWebhookIgnoresAnEndlessReply(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			if _, err := w.Write(make([]byte, 1<<10)); err != nil {
@@ -192,12 +192,12 @@ func TestWebhookReadsNoEndlessReply(t *testing.T) {
 		}
 	}))
 	defer receiver.Close()
-	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testPaper(0)); v != (attemptResult{resolution: ByWebhook}) {
+	if v := testPoster(t, receiver.URL, 0).postOrder(context.Background(), testOrder(0)); v != (attemptResult{resolution: ByWebhook}) {
 		t.Errorf("%+v", v)
 	}
 }
 
-func TestWebhookFaults(t *testing.T) {
+func TestWebhookFailures(t *testing.T) {
 	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("an order was posted over TLS that is not to be trusted")
 	}))
@@ -227,7 +227,7 @@ func TestWebhookFaults(t *testing.T) {
 		"nobody listens":          {closed.URL, 0, FailureUnreachable},
 		"no TLS":                  {strings.Replace(plain.URL, "http:", "https:", 1), 0, FailureTLS},
 	} {
-		v := testPoster(t, c.url, c.timeout).postOrder(context.Background(), testPaper(0))
+		v := testPoster(t, c.url, c.timeout).postOrder(context.Background(), testOrder(0))
 		if v.failure != c.want || !v.channelFailed || v.resolution != "" {
 			t.Errorf("%s: %+v, want %s", name, v, c.want)
 		}
@@ -239,7 +239,7 @@ func TestWebhookFaults(t *testing.T) {
 	}
 }
 
-func TestWebhookTrustsTheRootsItIsGiven(t *testing.T) {
+func TestWebhookTrustsItsRoots(t *testing.T) {
 	pool, cert := authority(t)
 	receiver := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	receiver.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
@@ -247,7 +247,7 @@ func TestWebhookTrustsTheRootsItIsGiven(t *testing.T) {
 	defer receiver.Close()
 	p := testPoster(t, receiver.URL, 0)
 	p.client.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool
-	if v := p.postOrder(context.Background(), testPaper(0)); v != (attemptResult{resolution: ByWebhook}) {
+	if v := p.postOrder(context.Background(), testOrder(0)); v != (attemptResult{resolution: ByWebhook}) {
 		t.Errorf("%+v", v)
 	}
 }

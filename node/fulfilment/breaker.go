@@ -1,0 +1,53 @@
+package fulfilment
+
+import "time"
+
+const (
+	// maxFailuresInRow is the number of jobs that may fail in a row, each for its own
+	// reason, before the receiver counts as failing.
+	maxFailuresInRow = 8
+	// unsubscribedPause is the interval between two attempts at a receiver that has said
+	// that it wants nothing any more.
+	unsubscribedPause = 24 * time.Hour
+)
+
+// breaker is the circuit breaker of one receiver. While it is open nothing is delivered;
+// after openUntil it is half open and lets one attempt through at a time; a delivery closes
+// it.
+type breaker struct {
+	failures     int       // jobs that failed in a row, each for its own reason
+	opens        int       // times that it has opened in a row; 0 = closed
+	openUntil    time.Time // nothing is delivered before
+	unsubscribed bool      // the receiver wants nothing any more
+}
+
+// allows reports whether an attempt may begin while running others are under way.
+func (b *breaker) allows(now time.Time, running int) bool {
+	return !now.Before(b.openUntil) && (b.opens == 0 || running == 0)
+}
+
+// recordFailure counts an attempt that failed, and opens the breaker if the receiver as a
+// whole is failing. jitter is that of backoff.drawDelay.
+func (b *breaker) recordFailure(r attemptResult, now time.Time, jitter func(int64) int64) {
+	switch {
+	case r.unsubscribed:
+		b.unsubscribed, b.openUntil = true, now.Add(unsubscribedPause)
+		return
+	case r.channelFailed:
+	default:
+		if b.failures++; b.failures < maxFailuresInRow {
+			if !b.unsubscribed {
+				b.opens = 0 // the receiver answers
+			}
+			return
+		}
+	}
+	// An attempt that was under way when the breaker opened does not prolong the pause.
+	if !now.Before(b.openUntil) {
+		b.opens++
+		b.openUntil = now.Add(max(channelBackoff().drawDelay(b.opens, jitter), min(r.retryAfter, maxRetryAfter)))
+	}
+}
+
+// reset closes the breaker.
+func (b *breaker) reset() { *b = breaker{} }
