@@ -16,12 +16,12 @@ type aptSource struct {
 	signedBy   string
 }
 
-// systemMirrors are the mirrors of Debian that the apt configuration in a
-// folder names, the likeliest first. That one is wrong does no harm: packages
-// are taken by their hash.
+// systemMirrors returns the Debian mirrors that the apt configuration in a folder
+// names, the likeliest first. A wrong one does no harm: packages are checked by their
+// hash.
 func systemMirrors(folder, suite string) []string {
 	var all []aptSource
-	lists, _ := filepath.Glob(filepath.Join(folder, "sources.list.d", "*.list")) // the pattern is sound
+	lists, _ := filepath.Glob(filepath.Join(folder, "sources.list.d", "*.list")) // the pattern is valid
 	lists = append([]string{filepath.Join(folder, "sources.list")}, lists...)
 	for _, name := range lists {
 		if text, err := os.ReadFile(name); err == nil {
@@ -49,10 +49,10 @@ func systemMirrors(folder, suite string) []string {
 	return mirrors[:min(len(mirrors), maxMirrors)]
 }
 
-// maxMirrors is how many mirrors are tried for a package.
+// maxMirrors bounds the mirrors that are tried for a package.
 const maxMirrors = 4
 
-// rank is how likely it is that an archive is Debian's main one: 0 for not.
+// rank rates the likelihood that an archive is Debian's main one; 0 means no.
 func (s aptSource) rank(suite string) int {
 	if !slices.Contains(s.components, "main") || strings.Contains(s.suite, "security") || strings.Contains(s.suite, "/") {
 		return 0
@@ -103,7 +103,7 @@ func parseList(text string) []aptSource {
 	return all
 }
 
-// parseSources reads the deb822 form, a paragraph for several archives.
+// parseSources reads the deb822 form, in which a paragraph names several archives.
 func parseSources(text string) []aptSource {
 	var all []aptSource
 	for p := range parseParagraphs(text) {
@@ -119,7 +119,7 @@ func parseSources(text string) []aptSource {
 	return all
 }
 
-// expandMirror reads the file of mirrors that cloud images of Debian name.
+// expandMirror reads the file of mirrors that Debian's cloud images name.
 func expandMirror(uri string) []string {
 	name, found := strings.CutPrefix(uri, "mirror+file:")
 	if !found {

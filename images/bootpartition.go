@@ -12,45 +12,45 @@ import (
 	"time"
 )
 
-// configTxt tells the firmware what to start.
+// configTxt is the firmware's configuration.
 //
 //go:embed files/config.txt
 var configTxt []byte
 
-// laterTxt follows it on a card that is for later boards too.
+// laterTxt follows it on a card for later boards too.
 //
 //go:embed files/later.txt
 var laterTxt []byte
 
-// readmeTxt is for who looks at the card on a laptop.
+// readmeTxt is for a person who looks at the card on a laptop.
 //
 //go:embed files/README.txt
 var readmeTxt []byte
 
-// bootPartition is what the boot partition will hold.
+// bootPartition is the content of the boot partition, as it is collected.
 type bootPartition struct {
 	stage   string // a folder
 	version string
 	epoch   time.Time
 	layout  cardLayout
-	names   []string // of the files in stage, in the order in which they were added
-	slot    int64    // bytes of one slot
+	names   []string // of the files in stage, in the order of addFile
+	slot    int64    // size of one slot, in bytes of whole clusters
 	bytes   int64    // of all files, in whole clusters
 }
 
-// The two halves of a card: one is running while the other is written.
+// The two slots of a card for A/B updates: one runs while the other is written.
 const (
 	firstSlot  = "a"
 	secondSlot = "b"
 )
 
-// addFile puts a file into the boot partition.
+// addFile adds a file to the boot partition.
 func (c *bootPartition) addFile(name string, content []byte) error {
 	file := filepath.Join(c.stage, filepath.FromSlash(name))
 	if err := writeFile(file, content); err != nil {
 		return err
 	}
-	// Permissions decide over FAT's read-only mark; the umask must not.
+	// The permissions decide FAT's read-only attribute; the umask must not.
 	if err := os.Chmod(file, 0o644); err != nil {
 		return fmt.Errorf("writing a file: %w", err)
 	}
@@ -59,11 +59,11 @@ func (c *bootPartition) addFile(name string, content []byte) error {
 	return nil
 }
 
-// addSlot fills the first slot. The second is a folder only, for an update.
-func (p *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []byte) error {
+// addSlot fills the first slot. The second stays empty until an update.
+func (b *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []byte) error {
 	files := map[string][]byte{
 		"initrd.img":  initrd,
-		"cmdline.txt": []byte(kernelCmdline(firstSlot, p.options.Later)),
+		"cmdline.txt": []byte(kernelCmdline(firstSlot, b.options.Later)),
 		"slot.txt":    []byte(c.version + "\n"),
 	}
 	for _, k := range kernels {
@@ -93,72 +93,71 @@ func (p *builder) addSlot(c *bootPartition, kernels []kernelPackage, initrd []by
 	return nil
 }
 
-// kernelCmdline is what the kernel is told by the firmware. The last console is
-// the one that programs write to.
+// kernelCmdline returns the kernel parameters in a slot's cmdline.txt. Programs write to
+// the last console.
 func kernelCmdline(slot string, later bool) string {
-	words := []string{"console=tty1", "console=ttyAMA0,115200", "panic=10", "rng_core.default_quality=1000"}
+	params := []string{"console=tty1", "console=ttyAMA0,115200", "panic=10", "rng_core.default_quality=1000"}
 	if later {
-		words = append(words, allCPUsParam)
+		params = append(params, allCPUsParam)
 	}
-	return strings.Join(append(words, "bramble.slot="+slot, "bramble.watchdog=1"), " ") + "\n"
+	return strings.Join(append(params, "bramble.slot="+slot, "bramble.watchdog=1"), " ") + "\n"
 }
 
-// allCPUsParam is a word that says nothing to the kernels of later boards, which have
-// four, nor to a first board's, which asks for none: aboard has its last digit be 1
-// for the trial of an update.
+// allCPUsParam has no effect: later boards have four processors, and a first board's
+// kernel ignores the number. During the trial of an update the card's init changes its
+// last digit to 1.
 const allCPUsParam = "nr_cpus=04"
 
-// firmwarePackage has what the graphics processor runs before there is a kernel.
+// firmwarePackage has the firmware, which the graphics processor runs before the kernel.
 const firmwarePackage = "raspi-firmware"
 
-// addFirmware adds the firmware's files. With little memory for graphics, as
-// config.txt asks for, it starts its small form (cd); the usual one is there
-// for who changes that.
-func (p *builder) addFirmware(c *bootPartition) error {
+// addFirmware adds the firmware's files. With as little memory for graphics as
+// config.txt sets, the firmware starts its small form (cd); the usual one is there for
+// a person who changes that.
+func (b *builder) addFirmware(c *bootPartition) error {
 	names := []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat"}
-	if p.options.Later { // a Pi 4's, which needs no bootcode.bin: it has its own inside
+	if b.options.Later { // a Pi 4 has its boot loader inside and needs no bootcode.bin
 		names = append(names, "start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat")
 	}
 	for _, name := range names {
-		b, err := os.ReadFile(filepath.Join(p.packageRoot(firmwarePackage), "usr/lib/raspi-firmware", name))
+		content, err := os.ReadFile(filepath.Join(b.packageRoot(firmwarePackage), "usr/lib/raspi-firmware", name))
 		if err != nil {
 			return fmt.Errorf("the firmware: %w", err)
 		}
-		if err := c.addFile(name, b); err != nil {
+		if err := c.addFile(name, content); err != nil {
 			return err
 		}
 	}
-	starts := slices.Clone(configTxt)
-	if p.options.Later {
-		starts = append(starts, laterTxt...)
+	config := slices.Clone(configTxt)
+	if b.options.Later {
+		config = append(config, laterTxt...)
 	}
-	if err := c.addFile("config.txt", starts); err != nil {
+	if err := c.addFile("config.txt", config); err != nil {
 		return err
 	}
 	return c.addFile("README.txt", readmeTxt)
 }
 
-// shopFolder is where the shop's files are on the card; [shop] catalogue begins
-// with it.
+// shopFolder holds the shop's files on the card; [shop] catalogue begins with it.
 const shopFolder = "shop"
 
-// addOwnerFiles adds what is the owner's: settings, and the shop's files.
-func (p *builder) addOwnerFiles(c *bootPartition) error {
-	settings, err := os.ReadFile(p.options.Config)
+// addOwnerFiles adds the owner's files: the settings and the shop.
+func (b *builder) addOwnerFiles(c *bootPartition) error {
+	settings, err := os.ReadFile(b.options.Config)
 	if err != nil {
 		return fmt.Errorf("reading the settings: %w", err)
 	}
 	if err := c.addFile("bramble.toml", settings); err != nil {
 		return err
 	}
-	if p.options.Shop == "" {
+	if b.options.Shop == "" {
 		return nil
 	}
-	return filepath.WalkDir(p.options.Shop, func(name string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(b.options.Shop, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return fmt.Errorf("reading the shop's folder: %w", err)
 		}
-		if strings.HasPrefix(d.Name(), ".") && name != p.options.Shop { // what file managers and git leave
+		if strings.HasPrefix(d.Name(), ".") && name != b.options.Shop { // left by file managers and git
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -168,9 +167,9 @@ func (p *builder) addOwnerFiles(c *bootPartition) error {
 			return nil
 		}
 		if !d.Type().IsRegular() {
-			return fmt.Errorf("%s in the shop's folder is no plain file", name)
+			return fmt.Errorf("%s in the shop's folder is not a regular file", name)
 		}
-		inside, err := filepath.Rel(p.options.Shop, name)
+		inside, err := filepath.Rel(b.options.Shop, name)
 		if err != nil {
 			return err
 		}

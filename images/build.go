@@ -10,32 +10,32 @@ import (
 	"time"
 )
 
-// Options say what goes onto the card, and where its parts come from.
+// Options specify what goes onto the card, and where its parts come from.
 type Options struct {
 	Config     string // the rack's bramble.toml, checked by the caller
 	Shop       string // folder of catalogue, pictures and templates; "" = none
-	Out        string // the image; written beside and renamed
+	Out        string // the image; it is written beside this name and renamed
 	Manifest   string // file for the list of what is inside; "" = on the card only
 	Later      bool   // for Pi 2, 3, 4 and Zero 2 too
 	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
-	DHCPScript []byte // what udhcpc calls
+	DHCPScript []byte // the script that udhcpc calls
 
 	PackageSource
-	// Progress is told one line a step, of at most 72 bytes.
+	// Progress receives one line per step, of at most 72 bytes. nil: nobody reads them.
 	Progress func(line string)
 }
 
-// BuildResult says what was made.
+// BuildResult describes the image.
 type BuildResult struct {
-	Bytes   int64  // of the image
-	SHA256  string // of the image, hex
+	Bytes   int64
+	SHA256  string // hex
 	Version string // of Bramble inside
 }
 
-// ErrMissingTools is what errors.Is finds when the machine lacks a program.
+// ErrMissingTools matches the error of a machine that lacks a program.
 var ErrMissingTools = errors.New("tools are missing")
 
-// Build makes the image. Nothing is left behind if it fails.
+// Build builds the image. It leaves nothing behind if it fails.
 func Build(ctx context.Context, o Options) (BuildResult, error) {
 	tools, err := findTools(buildTools(o)...)
 	if err != nil {
@@ -47,48 +47,48 @@ func Build(ctx context.Context, o Options) (BuildResult, error) {
 	}
 	work, err := os.MkdirTemp("", "bramble-image-")
 	if err != nil {
-		return BuildResult{}, fmt.Errorf("making a folder to work in: %w", err)
+		return BuildResult{}, fmt.Errorf("creating a temporary folder: %w", err)
 	}
 	defer os.RemoveAll(work)
 	tools.epoch, tools.home = lock.Dated, work
 
-	parts := builder{lock: lock, tools: tools, work: work, options: o}
-	if err := parts.fetchPackages(ctx); err != nil {
+	b := builder{lock: lock, tools: tools, work: work, options: o}
+	if err := b.fetchPackages(ctx); err != nil {
 		return BuildResult{}, err
 	}
-	if err := parts.loadProgram(ctx); err != nil {
+	if err := b.loadProgram(ctx); err != nil {
 		return BuildResult{}, err
 	}
-	card, err := parts.gatherFiles(ctx)
+	boot, err := b.gatherFiles(ctx)
 	if err != nil {
 		return BuildResult{}, err
 	}
-	return card.writeImage(ctx, tools, o)
+	return boot.writeImage(ctx, tools, o)
 }
 
-// builder are what a card is made of, as they are gathered.
+// builder gathers the parts of a card.
 type builder struct {
 	lock    Lock
 	tools   toolbox
-	work    string // a folder of its own
+	work    string // a temporary folder
 	options Options
-	roots   map[string]string // unpacked packages: a folder each, by rootOf
+	roots   map[string]string // the folders of the unpacked packages, by rootName
 	binary  goProgram
 }
 
-// fetchPackages has every package of the lock that this card needs at hand, unpacked.
-func (p *builder) fetchPackages(ctx context.Context) error {
-	store, err := p.options.openStore()
+// fetchPackages downloads and unpacks every package of the lock that this card needs.
+func (b *builder) fetchPackages(ctx context.Context) error {
+	store, err := b.options.openStore()
 	if err != nil {
 		return err
 	}
-	p.roots = map[string]string{}
-	p.lock.Packages = slices.DeleteFunc(p.lock.Packages, func(pkg Package) bool {
+	b.roots = map[string]string{}
+	b.lock.Packages = slices.DeleteFunc(b.lock.Packages, func(pkg Package) bool {
 		return pkg.Architecture != allArchitectures &&
-			!slices.ContainsFunc(p.options.platforms(), func(g platform) bool { return g.architecture == pkg.Architecture })
+			!slices.ContainsFunc(b.options.platforms(), func(g platform) bool { return g.architecture == pkg.Architecture })
 	})
-	for i, pkg := range p.lock.Packages {
-		file, fresh, err := store.get(ctx, p.tools, pkg)
+	for i, pkg := range b.lock.Packages {
+		file, fresh, err := store.get(ctx, b.tools, pkg)
 		if err != nil {
 			return err
 		}
@@ -96,31 +96,31 @@ func (p *builder) fetchPackages(ctx context.Context) error {
 		if fresh {
 			from = "downloaded"
 		}
-		p.options.progressf("package %2d of %d, %s: %s", i+1, len(p.lock.Packages), from, pkg.Name)
-		root := filepath.Join(p.work, "packages", rootName(pkg.Name, pkg.Architecture))
+		b.options.progressf("package %2d of %d, %s: %s", i+1, len(b.lock.Packages), from, pkg.Name)
+		root := filepath.Join(b.work, "packages", rootName(pkg.Name, pkg.Architecture))
 		if err := os.MkdirAll(root, 0o755); err != nil {
-			return fmt.Errorf("making a folder for %s: %w", pkg.Name, err)
+			return fmt.Errorf("creating a folder for %s: %w", pkg.Name, err)
 		}
-		if _, err := p.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
+		if _, err := b.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
 			return fmt.Errorf("unpacking %s: %w", pkg.Name, err)
 		}
-		p.roots[rootName(pkg.Name, pkg.Architecture)] = root
+		b.roots[rootName(pkg.Name, pkg.Architecture)] = root
 	}
 	return nil
 }
 
-// allArchitectures is what a package says that is for any machine.
+// allArchitectures is the architecture of a package that suits any machine.
 const allArchitectures = "all"
 
-// rootName names the folder of an unpacked package.
+// rootName returns the name of an unpacked package's folder.
 func rootName(name, architecture string) string { return name + "_" + architecture }
 
-// packageRoot is the folder of a package that all cards have.
-func (p *builder) packageRoot(name string) string {
-	if root, found := p.roots[rootName(name, allArchitectures)]; found {
+// packageRoot returns the folder of a package that all cards have.
+func (b *builder) packageRoot(name string) string {
+	if root, found := b.roots[rootName(name, allArchitectures)]; found {
 		return root
 	}
-	return p.roots[rootName(name, armv6Platform().architecture)]
+	return b.roots[rootName(name, armv6Platform().architecture)]
 }
 
 func (o Options) progressf(format string, args ...any) {
@@ -129,36 +129,36 @@ func (o Options) progressf(format string, args ...any) {
 	}
 }
 
-// gatherFiles gathers the files of the boot partition.
-func (p *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
-	c := bootPartition{stage: filepath.Join(p.work, "boot"), version: p.binary.version, epoch: p.lock.Dated, layout: p.options.cardLayout()}
+// gatherFiles collects the files of the boot partition.
+func (b *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
+	c := bootPartition{stage: filepath.Join(b.work, "boot"), version: b.binary.version, epoch: b.lock.Dated, layout: b.options.cardLayout()}
 	var kernels []kernelPackage
-	for _, g := range p.options.platforms() {
-		k, err := p.findKernel(g)
+	for _, g := range b.options.platforms() {
+		k, err := b.findKernel(g)
 		if err != nil {
 			return bootPartition{}, err
 		}
-		p.options.progressf("start-up file system, with %d modules of Linux %s", len(k.modules), k.version)
+		b.options.progressf("start-up file system, with %d modules of Linux %s", len(k.modules), k.version)
 		kernels = append(kernels, k)
 	}
-	initrd, err := p.makeInitrd(ctx, kernels)
+	initrd, err := b.makeInitrd(ctx, kernels)
 	if err != nil {
 		return bootPartition{}, err
 	}
-	if err := p.addSlot(&c, kernels, initrd); err != nil {
+	if err := b.addSlot(&c, kernels, initrd); err != nil {
 		return bootPartition{}, err
 	}
-	if err := p.addFirmware(&c); err != nil {
+	if err := b.addFirmware(&c); err != nil {
 		return bootPartition{}, err
 	}
-	if err := p.addOwnerFiles(&c); err != nil {
+	if err := b.addOwnerFiles(&c); err != nil {
 		return bootPartition{}, err
 	}
-	if err := p.addLicences(ctx, &c); err != nil {
+	if err := b.addManifest(ctx, &c); err != nil {
 		return bootPartition{}, err
 	}
 	return c, nil
 }
 
-// formatDay is how dates are shown in lists: no reader needs the hour.
+// formatDay formats a date for a list, where no reader needs the hour.
 func formatDay(t time.Time) string { return t.UTC().Format(time.DateOnly) }

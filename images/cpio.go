@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// cpioNode is one entry of a start-up file system.
+// cpioNode is one entry of the archive.
 type cpioNode struct {
-	mode         uint32 // type and permissions, as Unix has them
-	content      []byte // a link's target too
+	mode         uint32 // type and permissions, as in Unix
+	content      []byte // or the target of a link
 	major, minor uint32 // of a device
 }
 
-// The types of nodes that the start-up file system has.
+// The types of entries.
 const (
 	typeFolder = 0o040000
 	typeFile   = 0o100000
 	typeLink   = 0o120000
-	typeDevice = 0o020000 // character by character
+	typeDevice = 0o020000 // a character device
 )
 
 // cpioTree is a file system in memory, by path without a leading slash.
@@ -44,9 +44,9 @@ func (t cpioTree) putDevice(name string, permissions fs.FileMode, major, minor u
 	t[name] = cpioNode{mode: typeDevice | uint32(permissions), major: major, minor: minor}
 }
 
-// writeCPIO makes the archive that the kernel unpacks at its start ("newc" of
-// Documentation/driver-api/early-userspace/buffer-format.rst). All belongs to
-// root and is of one date, and folders that are not named are made.
+// writeCPIO writes the archive that the kernel unpacks at its start ("newc" of
+// Documentation/driver-api/early-userspace/buffer-format.rst). All entries belong to
+// root and have one date. Missing parent folders are added.
 func (t cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
 	all := cpioTree{}
 	for name, n := range t {

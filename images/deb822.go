@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// parseParagraphs reads Debian's control format: fields "Name: value", lines that go
-// on begin with a space, an empty line ends a paragraph. A value's lines are
-// joined by newlines; what is no field is passed over.
+// parseParagraphs reads Debian's control format: fields "Name: value", continuation
+// lines that begin with a space, and an empty line after each paragraph. The lines of a
+// value are joined by newlines; anything else is skipped.
 func parseParagraphs(text string) iter.Seq[map[string]string] {
 	return func(yield func(map[string]string) bool) {
 		p, last := map[string]string{}, ""

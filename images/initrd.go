@@ -14,84 +14,85 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
-// startScript is the first program that runs.
+// startScript is the first program that the kernel starts.
 //
 //go:embed files/init
 var startScript []byte
 
-// inittab is what busybox's init keeps running.
+// inittab lists the programs that busybox's init keeps running.
 //
 //go:embed files/inittab
 var inittab []byte
 
-// profile greets at the serial console.
+// profile is what the shell on the serial console reads at its start.
 //
 //go:embed files/profile
 var profile []byte
 
-// makeInitrd makes the start-up file system, which stays the root: packed, with
-// everything that runs on the card.
-func (p *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]byte, error) {
+// makeInitrd builds the start-up file system (initramfs), with everything that runs on
+// the card, as a compressed archive. It stays the root file system.
+func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]byte, error) {
 	t := cpioTree{}
 	for _, dir := range []string{"proc", "sys", "dev", "run", "boot", "data", "etc", "root", "usr/bin", "usr/sbin"} {
 		t.putFolder(dir, 0o755)
 	}
 	t.putFolder("tmp", 0o1777)
-	// The kernel opens the console for the first program before /dev is there.
+	// The kernel opens the console for the first program before /dev is mounted.
 	t.putDevice("dev/console", 0o600, 5, 1)
 	t.putDevice("dev/null", 0o666, 1, 3)
 	t.putFile("init", 0o755, startScript)
 	t.putFile("etc/inittab", 0o644, inittab)
 	t.putFile("etc/profile", 0o644, profile)
-	t.putFile("etc/modules", 0o644, []byte(strings.Join(allModules(p.options.platforms()), "\n")+"\n"))
+	t.putFile("etc/modules", 0o644, []byte(strings.Join(allModules(b.options.platforms()), "\n")+"\n"))
 	t.putFile("etc/passwd", 0o644, []byte("root::0:0:root:/root:/bin/sh\n"))
 	t.putFile("etc/group", 0o644, []byte("root:x:0:\n"))
-	// What DHCP says is written to a RAM file system; this finds it.
+	// The name servers are written to a RAM file system.
 	t.putLink("etc/resolv.conf", "/run/resolv.conf")
-	t.putFile("etc/udhcpc.script", 0o755, p.options.DHCPScript)
+	t.putFile("etc/udhcpc.script", 0o755, b.options.DHCPScript)
 	t.putLink("sbin/init", "/bin/busybox")
 	t.putLink("bin/sh", "busybox")
 
-	if err := p.addPrograms(t, kernels); err != nil {
+	if err := b.addPrograms(t, kernels); err != nil {
 		return nil, err
 	}
-	certificates, err := joinCertificates(p.packageRoot("ca-certificates"))
+	certificates, err := joinCertificates(b.packageRoot("ca-certificates"))
 	if err != nil {
 		return nil, err
 	}
 	t.putFile("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
-	staged := filepath.Join(p.work, "modules")
+	staged := filepath.Join(b.work, "modules")
 	for _, k := range kernels {
-		if err := k.stageModules(ctx, p.tools, staged); err != nil {
+		if err := k.stageModules(ctx, b.tools, staged); err != nil {
 			return nil, err
 		}
 	}
 	if err := t.putTree(staged); err != nil {
 		return nil, err
 	}
-	return t.gzipCPIO(p)
+	return t.gzipCPIO(b.lock.Dated)
 }
 
-// gzipCPIO writes the tree as the kernel takes it: by gzip, which a first Pi unpacks
-// the fastest (DESIGN.md).
-func (t cpioTree) gzipCPIO(p *builder) ([]byte, error) {
-	var whole bytes.Buffer
-	if err := t.writeCPIO(&whole, p.lock.Dated); err != nil {
+// gzipCPIO returns the archive for the kernel, compressed by gzip, which a first Pi
+// unpacks the fastest (DESIGN.md).
+func (t cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
+	var archive bytes.Buffer
+	if err := t.writeCPIO(&archive, dated); err != nil {
 		return nil, err
 	}
-	packed, err := gzipBytes(whole.Bytes())
+	compressed, err := gzipBytes(archive.Bytes())
 	if err != nil {
-		return nil, fmt.Errorf("packing the start-up file system: %w", err)
+		return nil, fmt.Errorf("compressing the start-up file system: %w", err)
 	}
-	return packed, nil
+	return compressed, nil
 }
 
-// gzipBytes packs by gzip, without a name and a time.
+// gzipBytes compresses by gzip, without name and time.
 func gzipBytes(content []byte) ([]byte, error) {
-	var packed bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	var compressed bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&compressed, gzip.BestCompression)
 	if err != nil {
 		return nil, err
 	}
@@ -101,21 +102,20 @@ func gzipBytes(content []byte) ([]byte, error) {
 	if err := zip.Close(); err != nil {
 		return nil, err
 	}
-	return packed.Bytes(), nil
+	return compressed.Bytes(), nil
 }
 
-// addPrograms adds Bramble, busybox, the tools for ext4, the one that starts
-// another kernel, and the libraries of these.
-func (p *builder) addPrograms(t cpioTree, kernels []kernelPackage) error {
-	t.putFile("bin/bramble", 0o755, p.binary.content)
+// addPrograms adds Bramble, busybox, the tools for ext4, kexec, and their libraries.
+func (b *builder) addPrograms(t cpioTree, kernels []kernelPackage) error {
+	t.putFile("bin/bramble", 0o755, b.binary.content)
 	first := armv6Platform().architecture
-	busybox, err := p.readFirstOf(first, "bin/busybox", "usr/bin/busybox")
+	busybox, err := b.readFirstOf(first, "bin/busybox", "usr/bin/busybox")
 	if err != nil {
 		return err
 	}
 	t.putFile("bin/busybox", 0o755, busybox)
 	for _, name := range []string{"e2fsck", "mke2fs", "resize2fs", kexec} {
-		if err := p.addProgram(t, first, "sbin/"+name, "sbin/"+name, "lib"); err != nil {
+		if err := b.addProgram(t, first, "sbin/"+name, "sbin/"+name, "lib"); err != nil {
 			return err
 		}
 	}
@@ -123,10 +123,10 @@ func (p *builder) addPrograms(t cpioTree, kernels []kernelPackage) error {
 		if k.kexec == "" {
 			continue
 		}
-		// Beside its modules, which the first program removes where another kernel runs.
-		// The loader of a program is wherever the program says, so that is a link to it.
+		// They go beside the kernel's modules, which the first program removes if another
+		// kernel runs. The program names the path of its loader, so that path is a link.
 		folder := modulesFolder + k.version + "/programs"
-		if err := p.addProgram(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
+		if err := b.addProgram(t, k.architecture, "sbin/"+kexec, folder+"/"+kexec, folder); err != nil {
 			return err
 		}
 		t.putLink("sbin/"+k.kexec, "/"+folder+"/"+kexec)
@@ -143,13 +143,13 @@ func (p *builder) addPrograms(t cpioTree, kernels []kernelPackage) error {
 const (
 	// kexec starts another kernel.
 	kexec = "kexec"
-	// modulesFolder has a folder for each kernel.
+	// modulesFolder holds a folder per kernel.
 	modulesFolder = "lib/modules/"
 )
 
-// addProgram adds a program of Debian's under a name, and its libraries to a folder.
-func (p *builder) addProgram(t cpioTree, architecture, from, name, folder string) error {
-	content, err := p.readFirstOf(architecture, from, "usr/"+from)
+// addProgram adds one of Debian's programs under a name, and its libraries to a folder.
+func (b *builder) addProgram(t cpioTree, architecture, from, name, folder string) error {
+	content, err := b.readFirstOf(architecture, from, "usr/"+from)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (p *builder) addProgram(t cpioTree, architecture, from, name, folder string
 			continue
 		}
 		from := "lib/" + libraryTriplet(architecture) + "/" + library
-		content, err := p.readFirstOf(architecture, from, "usr/"+from)
+		content, err := b.readFirstOf(architecture, from, "usr/"+from)
 		if err != nil {
 			return err
 		}
@@ -183,28 +183,28 @@ func (p *builder) addProgram(t cpioTree, architecture, from, name, folder string
 	return nil
 }
 
-// readFirstOf reads a file out of the packages of an architecture, by the first path
-// that any has.
-func (p *builder) readFirstOf(architecture string, paths ...string) ([]byte, error) {
+// readFirstOf reads a file from the packages of an architecture, by the first of the
+// paths that one of them has.
+func (b *builder) readFirstOf(architecture string, paths ...string) ([]byte, error) {
 	for _, path := range paths {
-		for _, pkg := range p.lock.Packages {
+		for _, pkg := range b.lock.Packages {
 			if pkg.Architecture != architecture {
 				continue
 			}
-			b, err := os.ReadFile(filepath.Join(p.roots[rootName(pkg.Name, architecture)], path))
+			content, err := os.ReadFile(filepath.Join(b.roots[rootName(pkg.Name, architecture)], path))
 			if err == nil || !errors.Is(err, fs.ErrNotExist) {
-				return b, err
+				return content, err
 			}
 		}
 	}
-	return nil, fmt.Errorf("no package for %s has %s: the list of packages lacks one", architecture, paths[0])
+	return nil, fmt.Errorf("no package for %s has %s: a package is missing from the list", architecture, paths[0])
 }
 
-// linkedWith reads what a program needs: its loader, "" for none, and libraries.
+// linkedWith returns the loader, "" for none, and the libraries of a program.
 func linkedWith(program []byte) (loader string, libraries []string, err error) {
 	f, err := elf.NewFile(bytes.NewReader(program))
 	if err != nil {
-		return "", nil, fmt.Errorf("reading what it is linked with: %w", err)
+		return "", nil, fmt.Errorf("reading the list of its libraries: %w", err)
 	}
 	if interp := f.Section(".interp"); interp != nil {
 		b, err := interp.Data()
@@ -214,13 +214,13 @@ func linkedWith(program []byte) (loader string, libraries []string, err error) {
 		loader = strings.TrimRight(string(b), "\x00")
 	}
 	if libraries, err = f.ImportedLibraries(); err != nil {
-		return "", nil, fmt.Errorf("reading what it is linked with: %w", err)
+		return "", nil, fmt.Errorf("reading the list of its libraries: %w", err)
 	}
 	return loader, libraries, nil
 }
 
-// joinCertificates joins the certificates of the authorities that Debian trusts, as its
-// own tools do when the package is installed.
+// joinCertificates joins the certificates of the authorities that Debian trusts, as
+// Debian does when the package is installed.
 func joinCertificates(root string) ([]byte, error) {
 	names, err := filepath.Glob(filepath.Join(root, "usr/share/ca-certificates/mozilla/*.crt"))
 	if err != nil || len(names) == 0 {
@@ -238,7 +238,7 @@ func joinCertificates(root string) ([]byte, error) {
 	return all, nil
 }
 
-// putTree adds a folder's files.
+// putTree adds the files of a folder.
 func (t cpioTree) putTree(root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

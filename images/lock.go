@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// packagesLock is the list that comes with the program.
+// packagesLock is the lock that comes with the program.
 //
 //go:embed packages.lock
 var packagesLock string
 
-// Lock pins the Debian packages of a card: what is not in it is not on the card,
-// and what has another hash is refused.
+// Lock pins the Debian packages of a card. No other package goes onto the card, and
+// a package with another hash is refused.
 type Lock struct {
 	Suite    string    // such as "bookworm"
-	Dated    time.Time // of the mirror's index; the card's files bear it
+	Dated    time.Time // of the mirror's index; also the date of the card's files
 	Packages []Package // sorted by name, and by architecture
 }
 
@@ -30,25 +30,25 @@ type Lock struct {
 type Package struct {
 	Name, Version string
 	Architecture  string // "armel", "armhf", "arm64" or "all"
-	Source        string // the source package, for who wants its source
+	Source        string // the source package, for those who want the source
 	Bytes         int64
 	SHA256        string // hex, lower case
 	Path          string // under the mirror, such as "pool/main/…"
 }
 
-// ErrBadLock is what errors.Is finds when a lock file cannot be read.
-var ErrBadLock = errors.New("the list of packages does not hold")
+// ErrBadLock matches the error of a lock file that cannot be used.
+var ErrBadLock = errors.New("the list of packages is not valid")
 
-// maxPackages and maxPackage bound a lock: a card has some two dozen packages, the
-// largest, the 64-bit kernel, of 60 MB.
+// maxPackages and maxPackage bound a lock: a card has some two dozen packages, and
+// the largest, the 64-bit kernel, has 60 MB.
 const (
 	maxPackages = 100
 	maxPackage  = 200_000_000 // bytes
 )
 
-// ParseLock reads a lock file: a line a fact, "suite NAME", "dated TIME" and
-// "package NAME VERSION ARCHITECTURE SOURCE BYTES SHA256 PATH"; # begins a
-// comment. The error is ErrBadLock, with the line.
+// ParseLock reads a lock file. Its lines are "suite NAME", "dated TIME" and "package
+// NAME VERSION ARCHITECTURE SOURCE BYTES SHA256 PATH"; # begins a comment. Its error
+// matches ErrBadLock and names the line.
 func ParseLock(text string) (Lock, error) {
 	var l Lock
 	lines := bufio.NewScanner(strings.NewReader(text))
@@ -65,30 +65,30 @@ func ParseLock(text string) (Lock, error) {
 	case err != nil:
 		return Lock{}, fmt.Errorf("%w: %w", ErrBadLock, err)
 	case l.Suite == "" || l.Dated.IsZero() || len(l.Packages) == 0:
-		return Lock{}, fmt.Errorf("%w: it wants a suite, a date and packages", ErrBadLock)
+		return Lock{}, fmt.Errorf("%w: it must have a suite, a date and packages", ErrBadLock)
 	}
 	return l, nil
 }
 
-// addLine takes one line's words, or says what is wrong with them.
+// addLine adds one line, given as its words, or returns what is wrong with it.
 func (l *Lock) addLine(words []string) (problem string) {
 	switch {
 	case words[0] == "suite" && len(words) == 2:
 		if !isDebianName(words[1]) {
-			return "this is no suite's name"
+			return "this is not the name of a suite"
 		}
 		l.Suite = words[1]
 	case words[0] == "dated" && len(words) == 2:
 		at, err := time.Parse(time.RFC3339, words[1])
 		// A FAT file system counts its years from 1980 to 2107.
 		if err != nil || at.Year() < 1980 || at.Year() > 2107 {
-			return "this is no date such as 2026-07-11T09:00:00Z"
+			return "write a date such as 2026-07-11T09:00:00Z"
 		}
 		l.Dated = at.UTC()
 	case words[0] == "package" && len(words) == 8:
 		return l.addPackage(words[1:])
 	default:
-		return fmt.Sprintf("%q with %d words is not known", words[0], len(words))
+		return fmt.Sprintf("%q with %d words is unknown", words[0], len(words))
 	}
 	return ""
 }
@@ -100,34 +100,33 @@ func (l *Lock) addPackage(w []string) (problem string) {
 	case len(l.Packages) == maxPackages:
 		return fmt.Sprintf("more than %d packages", maxPackages)
 	case !isDebianName(p.Name) || !isDebianName(p.Architecture) || !isDebianName(p.Source):
-		return "name, architecture and source are of lower-case letters, digits and + - ."
+		return "name, architecture and source must consist of lower-case letters, digits and + - ."
 	case err != nil || size <= 0 || size > maxPackage:
-		return fmt.Sprintf("the size is 1 to %d bytes", maxPackage)
+		return fmt.Sprintf("the size must be 1 to %d bytes", maxPackage)
 	case !matchesWhole(`[0-9a-f]{64}`, p.SHA256):
-		return "the hash is 64 hex digits"
+		return "the hash must be 64 hex digits"
 	case !matchesWhole(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
-		return "the path is one such as pool/main/b/busybox/busybox_1_armel.deb"
+		return "write a path such as pool/main/b/busybox/busybox_1_armel.deb"
 	case len(l.Packages) > 0 && comparePackages(l.Packages[len(l.Packages)-1], p) >= 0:
-		return "packages are sorted by name and architecture, each once"
+		return "packages must be sorted by name and architecture, each once"
 	}
 	l.Packages = append(l.Packages, p)
 	return ""
 }
 
-// comparePackages is the order of a lock. One name may be there for several
-// architectures.
+// comparePackages orders a lock. One name may be there for several architectures.
 func comparePackages(a, b Package) int {
 	return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Architecture, b.Architecture))
 }
 
-// isDebianName reports whether s is spelt as Debian spells names.
+// isDebianName reports whether s is a package name by Debian's rules.
 func isDebianName(s string) bool { return matchesWhole(`[a-z0-9][a-z0-9+.-]*`, s) }
 
 func matchesWhole(whole, s string) bool {
 	return regexp.MustCompile(`\A(?:` + whole + `)\z`).MatchString(s)
 }
 
-// String is the lock as ParseLock reads it.
+// String returns the lock in the form that ParseLock reads.
 func (l Lock) String() string {
 	var b strings.Builder
 	b.WriteString(`# The Debian packages of a card. Written by "bramble image --relock".
@@ -140,7 +139,7 @@ func (l Lock) String() string {
 	return b.String()
 }
 
-// readLock reads the lock that the options name, or the program's own.
+// readLock reads the lock that the options name, or else the program's own.
 func (s PackageSource) readLock() (Lock, error) {
 	text, name := packagesLock, "the program's own list"
 	if s.Lock != "" {
@@ -155,7 +154,7 @@ func (s PackageSource) readLock() (Lock, error) {
 		return Lock{}, fmt.Errorf("%s: %w", name, err)
 	}
 	if s.Suite != "" && s.Suite != l.Suite {
-		return Lock{}, fmt.Errorf("%s is of Debian %s, not %s: run \"bramble image --relock --suite %s --lock FILE\", then build with that --lock",
+		return Lock{}, fmt.Errorf("%s is for Debian %s, not %s: run \"bramble image --relock --suite %s --lock FILE\", then build with that --lock",
 			name, l.Suite, s.Suite, s.Suite)
 	}
 	return l, nil

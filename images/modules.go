@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// baseModules are what the first boards load at the start, in this order. What
-// their kernel has built in (the SD host, USB, SPI, the watchdog) is not among them.
+// baseModules returns the modules that the first boards load at the start, in this
+// order. Their kernel has SD host, USB, SPI and watchdog built in.
 func baseModules() []string {
 	return []string{
 		"crc32c_generic",      // the checksums of ext4
@@ -27,41 +27,41 @@ func baseModules() []string {
 		"rndis_host",          // the emulator's, as it first presents itself
 		"cdc_subset",          // adapters of a simpler kind
 		"leds-gpio",           // the green LED
-		"ledtrig-timer",       // blinking in the kernel, when no program is there to do it
+		"ledtrig-timer",       // blinking by the kernel, when no program runs
 		"ledtrig-default-on",  //
-		"bcm2835-rng",         // keys need chance early
-		"raspberrypi-hwmon",   // tells of a supply that is too weak
+		"bcm2835-rng",         // random numbers for keys, early
+		"raspberrypi-hwmon",   // reports a supply that is too weak
 		"raspberrypi-cpufreq", // the Zero's full speed
 	}
 }
 
-// laterModules are those of later boards, whose kernels have less built in.
+// laterModules returns the modules of later boards, whose kernels have less built in.
 func laterModules() []string {
-	wanted := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have none
+	wanted := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have no such sensor
 	return append([]string{
 		"bcm2835",        // the SD host of these boards
-		"sdhci-iproc",    // and the other one, if their description says so
-		"phy-generic",    // USB's line, without which its host waits
-		"dwc2",           // USB, on which the network hangs
+		"sdhci-iproc",    // and the other one, if the device tree says so
+		"phy-generic",    // USB's transceiver, without which its host waits
+		"dwc2",           // USB, to which the network is attached
 		"bcm2835_wdt",    // the watchdog
 		"gpio-regulator", // the card's voltage
 		"spi-bcm2835",    // a strip of lamps
 	}, wanted...)
 }
 
-// arm64Modules come after them on boards whose kernel has 64 bits. They are a Pi 4's.
+// arm64Modules returns the further modules of the 64-bit kernel, for a Pi 4.
 func arm64Modules() []string {
 	return []string{
-		"fixed",             // the card's voltage, too
+		"fixed",             // the card's voltage too
 		"broadcom",          // the network chip's line side
 		"genet",             // the network
-		"iproc-rng200",      // keys need chance early
+		"iproc-rng200",      // random numbers for keys, early
 		"reset-raspberrypi", // USB's host waits for it
 		"xhci-pci",          // USB, for another network adapter
 	}
 }
 
-// kernelPackage is what the package of a generation's kernel holds.
+// kernelPackage is the unpacked kernel package of a platform.
 type kernelPackage struct {
 	platform
 	root    string // of the unpacked package
@@ -70,19 +70,19 @@ type kernelPackage struct {
 
 const kernelPrefix = "linux-image-"
 
-// findKernel finds a generation's among the packages.
-func (p *builder) findKernel(g platform) (kernelPackage, error) {
-	for _, pkg := range p.lock.Packages {
+// findKernel finds a platform's kernel among the packages.
+func (b *builder) findKernel(g platform) (kernelPackage, error) {
+	for _, pkg := range b.lock.Packages {
 		if g.isKernel(pkg) {
-			return kernelPackage{g, p.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+			return kernelPackage{g, b.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
 		}
 	}
-	return kernelPackage{}, fmt.Errorf("%w: no package %s…%s is in it, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
+	return kernelPackage{}, fmt.Errorf("%w: it has no package %s…%s, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
 }
 
-// stageModules copies the generation's modules, and those that they need, to a folder that
-// is a root file system's beginning, and has them indexed there. Debian's
-// packages have no index: it is made when a kernel is installed.
+// stageModules copies the platform's modules, and those that they need, below a folder,
+// and indexes them there (depmod). Debian's packages have no index: Debian creates it
+// when a kernel is installed.
 func (k kernelPackage) stageModules(ctx context.Context, t toolbox, into string) error {
 	base := k.root
 	if _, err := os.Stat(filepath.Join(base, "lib/modules")); err != nil {
@@ -110,11 +110,11 @@ func (k kernelPackage) stageModules(ctx context.Context, t toolbox, into string)
 		if err != nil {
 			return fmt.Errorf("reading a module: %w", err)
 		}
-		if bare, packed := strings.CutSuffix(name, ".xz"); packed { // the card's busybox loads plain ones only
+		if plain, compressed := strings.CutSuffix(name, ".xz"); compressed { // the card's busybox loads only plain ones
 			if content, err = t.run(ctx, "xz", "--decompress", "--stdout", filepath.Join(from, name)); err != nil {
 				return fmt.Errorf("unpacking a module: %w", err)
 			}
-			name = bare
+			name = plain
 		}
 		if err := writeFile(filepath.Join(to, name), content); err != nil {
 			return err
@@ -141,8 +141,8 @@ type moduleFile struct {
 	needs []string
 }
 
-// parseModules reads modules.dep and modules.builtin: a line a module, "PATH:
-// PATH…" or "PATH". The key is the module's name, with '-' as '_'.
+// parseModules reads modules.dep and modules.builtin: a line per module, "PATH: PATH…"
+// or "PATH". The key is the module's name, with '_' for '-'.
 func parseModules(text string) map[string]moduleFile {
 	all := map[string]moduleFile{}
 	for line := range strings.Lines(text) {
@@ -159,10 +159,10 @@ func moduleName(path string) string {
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// moduleClosure is the files of the wanted modules and all that they need, sorted.
-func moduleClosure(modules, builtin map[string]moduleFile, wanted []string) ([]string, error) {
+// moduleClosure returns the files of the named modules and of all that they need, sorted.
+func moduleClosure(modules, builtin map[string]moduleFile, names []string) ([]string, error) {
 	files := map[string]bool{}
-	for _, name := range wanted {
+	for _, name := range names {
 		name = moduleName(name)
 		if _, inside := builtin[name]; inside {
 			continue
@@ -179,10 +179,10 @@ func moduleClosure(modules, builtin map[string]moduleFile, wanted []string) ([]s
 	return slices.Sorted(maps.Keys(files)), nil
 }
 
-// writeFile writes a file and the folders above it.
+// writeFile writes a file, and creates the folders above it.
 func writeFile(name string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
+		return fmt.Errorf("creating a folder: %w", err)
 	}
 	if err := os.WriteFile(name, content, 0o644); err != nil {
 		return fmt.Errorf("writing a file: %w", err)

@@ -13,18 +13,18 @@ import (
 	"strings"
 )
 
-// PackageSource says where packages come from.
+// PackageSource specifies where packages come from.
 type PackageSource struct {
-	Mirror   string // URL of a Debian mirror; "" = as the system's apt has it
+	Mirror   string // URL of a Debian mirror; "" = the one of the system's apt
 	Suite    string // "" = the lock's
-	Packages string // folder in which packages are looked for and kept; "" = the user's cache
+	Packages string // folder that caches packages; "" = the user's cache
 	Lock     string // file of pinned packages; "" = the program's own
 }
 
-// ErrPackageGone is what errors.Is finds when no mirror has a pinned package any more.
+// ErrPackageGone matches the error when no mirror has a pinned package any more.
 var ErrPackageGone = errors.New("the mirror has it no longer")
 
-// store is a folder of packages, filled from mirrors.
+// store is a folder that caches packages, filled from mirrors.
 type store struct {
 	folder string
 	source PackageSource
@@ -41,8 +41,8 @@ func (s PackageSource) openStore() (store, error) {
 	return store{filepath.Join(cache, "bramble", "packages"), s}, nil
 }
 
-// get returns the file of a package, and whether it had to be downloaded. Its
-// hash was checked just now.
+// get returns the file of a package, and whether it was downloaded. Its hash has just
+// been checked.
 func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fresh bool, err error) {
 	file = filepath.Join(s.folder, filepath.Base(p.Path))
 	switch sum, err := hashFile(file); {
@@ -52,7 +52,7 @@ func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fres
 		return "", false, fmt.Errorf("reading %s: %w", p.Name, err)
 	}
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
-		return "", false, fmt.Errorf("making the folder for packages: %w", err)
+		return "", false, fmt.Errorf("creating the folder for packages: %w", err)
 	}
 	mirrors, err := s.source.listMirrors(ctx, t)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fres
 	return "", false, fmt.Errorf("%s %s: %w", p.Name, p.Version, failed)
 }
 
-// listMirrors are the mirrors to try, without slashes at their ends.
+// listMirrors returns the mirrors to try, without trailing slashes.
 func (s PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, error) {
 	if s.Mirror != "" {
 		return []string{strings.TrimRight(s.Mirror, "/")}, nil
@@ -85,12 +85,12 @@ func (s PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, er
 	return found, nil
 }
 
-// downloadFile fetches a URL with apt's helper, which minds apt's proxies and
-// passwords. A file whose hash is wrong is never left under its name. sum may
-// be "", for what is checked otherwise.
+// downloadFile fetches a URL with apt's helper, which uses apt's proxies and
+// passwords. It never leaves a file with a wrong hash under its name. sum may be "" if
+// the file is checked in another way.
 func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 	part := file + ".part"
-	// Root is made an unprivileged user by apt for downloads, who cannot write here.
+	// As root, apt would switch to an unprivileged user, who cannot write here.
 	args := []string{"-o", "APT::Sandbox::User=root", "download-file", url, part}
 	if sum != "" {
 		args = append(args, "SHA256:"+sum)
@@ -99,7 +99,7 @@ func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 		os.Remove(part)
 		os.Remove(part + ".FAILED")
 	}()
-	// The user's own environment: it may name a proxy.
+	// In the user's own environment, which may name a proxy.
 	if _, err := t.runWithEnv(ctx, append(os.Environ(), "LC_ALL=C"), aptHelper, args...); err != nil {
 		if hasExited(err) && strings.Contains(err.Error(), "404  Not Found") {
 			return fmt.Errorf("%w (%s)", ErrPackageGone, url)
@@ -108,7 +108,7 @@ func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 	}
 	if sum != "" {
 		if got, err := hashFile(part); err != nil || got != sum {
-			return fmt.Errorf("%s has not the hash that is pinned", url)
+			return fmt.Errorf("%s does not have the pinned hash", url)
 		}
 	}
 	return os.Rename(part, file)

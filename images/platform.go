@@ -8,23 +8,22 @@ import (
 	"strings"
 )
 
-// platform is one of a card's kernels, and the boards that it is for. All of
-// them start the same programs: a processor of a later board runs what an ARMv6
-// runs.
+// platform is one of a card's kernels, and the boards that it is for. All of them run
+// the same programs: the processors of later boards execute ARMv6 code.
 type platform struct {
 	name         string
 	metaPackage  string   // the package that depends on the newest kernel
-	flavour      string   // what the name of the kernel's package ends in
+	flavour      string   // suffix of the kernel package's name
 	architecture string   // Debian's
 	file         string   // the kernel's name in a slot
-	gzipped      bool     // it is to be packed by gzip: it does not unpack itself
-	deviceTrees  []string // patterns of the names of its boards' descriptions (dtb)
+	gzipped      bool     // compress it by gzip, because it does not unpack itself
+	deviceTrees  []string // patterns of the names of its boards' device trees (dtb)
 	modules      []string // loaded at the start, in this order
-	kexec        string   // the name of a kexec of its own; "": it takes the first boards'
-	packages     []string // what that consists of
+	kexec        string   // the name of its own kexec program; "": it uses the first boards'
+	packages     []string // that kexec and its libraries
 }
 
-// armv6Platform are what every card is for: Models A, B, A+, B+ and Zero.
+// armv6Platform is on every card: Models A, B, A+, B+ and Zero.
 func armv6Platform() platform {
 	return platform{
 		name: "the first boards", metaPackage: "linux-image-rpi", flavour: "-rpi", architecture: "armel",
@@ -32,7 +31,7 @@ func armv6Platform() platform {
 	}
 }
 
-// armv7Platform go along if later boards are asked for: Pi 2.
+// armv7Platform is on cards for later boards: Pi 2.
 func armv7Platform() platform {
 	return platform{
 		name: "Pi 2", metaPackage: "linux-image-armmp", flavour: "-armmp", architecture: "armhf",
@@ -40,10 +39,9 @@ func armv7Platform() platform {
 	}
 }
 
-// arm64Platform go along with these: those whose kernel has 64 bits, Pi 3, Zero 2 and
-// Pi 4. Only that one has drivers for a Pi 4's network and USB, and only that one
-// starts on an emulated Pi 3. It starts another kernel for a program of 64 bits
-// alone.
+// arm64Platform is on cards for later boards: Pi 3, Zero 2 and Pi 4, with a 64-bit
+// kernel. Only that kernel has drivers for a Pi 4's network and USB, and only that one
+// starts on an emulated Pi 3. It lets only a 64-bit kexec start another kernel.
 func arm64Platform() platform {
 	return platform{
 		name: "boards of 64 bits", metaPackage: "linux-image-arm64", flavour: "-arm64", architecture: "arm64",
@@ -52,22 +50,22 @@ func arm64Platform() platform {
 		kexec:   "kexec64",
 		packages: []string{
 			"kexec-tools", "libc6", "zlib1g",
-			// Debian's kexec can start Xen too, and wants its libraries for whatever it does.
+			// Debian's kexec can start Xen too, and always needs Xen's libraries.
 			"libxenmisc4.17", "libxencall1", "libxendevicemodel1", "libxenevtchn1", "libxenforeignmemory1",
 			"libxengnttab1", "libxentoolcore1", "libxentoollog1",
 		},
 	}
 }
 
-// libraryTriplet names an architecture as folders of libraries do.
+// libraryTriplet returns an architecture's name in the paths of libraries.
 func libraryTriplet(architecture string) string {
 	return map[string]string{"armel": "arm-linux-gnueabi", "arm64": "aarch64-linux-gnu"}[architecture]
 }
 
-// allPlatforms are those of a card for later boards.
+// allPlatforms returns the platforms of a card for later boards too.
 func allPlatforms() []platform { return []platform{armv6Platform(), armv7Platform(), arm64Platform()} }
 
-// platforms are those that a card is to have.
+// platforms returns the platforms of the card.
 func (o Options) platforms() []platform {
 	if o.Later {
 		return allPlatforms()
@@ -75,13 +73,13 @@ func (o Options) platforms() []platform {
 	return []platform{armv6Platform()}
 }
 
-// isKernel reports whether a package is this generation's kernel.
+// isKernel reports whether a package is this platform's kernel.
 func (g platform) isKernel(pkg Package) bool {
 	return strings.HasPrefix(pkg.Name, kernelPrefix) && strings.HasSuffix(pkg.Name, g.flavour)
 }
 
-// allModules are what the start-up file system loads: a kernel says no to what
-// only another has.
+// allModules returns the modules that the first program loads: a kernel refuses those
+// that only another kernel has.
 func allModules(all []platform) []string {
 	var names []string
 	for _, g := range all {
@@ -94,14 +92,14 @@ func allModules(all []platform) []string {
 	return names
 }
 
-// findDeviceTrees are the device trees of a generation's boards, by their names in a
+// findDeviceTrees returns the device trees of a platform's boards, by their names in a
 // slot.
 func (k kernelPackage) findDeviceTrees() (map[string]string, error) {
 	found := map[string]string{}
 	for _, pattern := range k.deviceTrees {
 		files, err := filepath.Glob(filepath.Join(k.root, "usr/lib", kernelPrefix+k.version, pattern))
 		if err != nil || len(files) == 0 {
-			return nil, fmt.Errorf("the package of the kernel for %s has no descriptions %s", k.name, pattern)
+			return nil, fmt.Errorf("the kernel package for %s has no device trees %s", k.name, pattern)
 		}
 		for _, file := range files {
 			found[path.Base(filepath.ToSlash(file))] = file

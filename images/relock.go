@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// What is pinned: these, the kernels of all generations, and what the file system's
-// tools are linked with.
+// A lock pins these packages, the kernels of all platforms, and the libraries of the
+// file system's tools.
 const fileSystemTools = "e2fsprogs"
 
 func cardPackages() []string {
 	return []string{licencesPackage, "busybox-static", "ca-certificates", fileSystemTools, firmwarePackage, "kexec-tools"}
 }
 
-// cardComponents are the mirror's parts that have them.
+// cardComponents returns the components of the mirror that have them.
 func cardComponents() []string { return []string{"main", "non-free-firmware"} }
 
-// debianKeyring has the keys that Debian signs its archive with.
+// debianKeyring holds the keys with which Debian signs its archive.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// defaultSuite is Debian's last with a frozen armel: what is pinned stays there.
+// defaultSuite is Debian's last suite with a frozen armel: pinned packages stay there.
 const defaultSuite = "bookworm"
 
-// Relock resolves the packages anew from a mirror's index, whose signature it
-// checks with Debian's keys, and writes the lock file that the options name.
+// Relock resolves the packages again from a mirror's index, after checking its
+// signature with Debian's keys, and writes the lock file that the options name.
 func Relock(ctx context.Context, s PackageSource, progress func(line string)) error {
 	if s.Lock == "" {
 		return errors.New("name the file to write with --lock")
@@ -46,7 +46,7 @@ func Relock(ctx context.Context, s PackageSource, progress func(line string)) er
 	}
 	work, err := os.MkdirTemp("", "bramble-relock-")
 	if err != nil {
-		return fmt.Errorf("making a folder to work in: %w", err)
+		return fmt.Errorf("creating a temporary folder: %w", err)
 	}
 	defer os.RemoveAll(work)
 	mirrors, err := s.listMirrors(ctx, t)
@@ -67,7 +67,7 @@ func Relock(ctx context.Context, s PackageSource, progress func(line string)) er
 	return failed
 }
 
-// resolveLock makes a lock of what one mirror has.
+// resolveLock makes a lock from the packages of one mirror.
 func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lock, error) {
 	signed := filepath.Join(work, "InRelease")
 	if err := downloadFile(ctx, t, mirror+"/dists/"+suite+"/InRelease", signed, ""); err != nil {
@@ -87,7 +87,7 @@ func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lo
 		known[g.architecture] = packageIndex{}
 		components := cardComponents()
 		if g.architecture != armv6Platform().architecture {
-			components = components[:1] // the firmware is for all of them
+			components = components[:1] // one package of firmware serves all of them
 		}
 		for _, component := range components {
 			if err := lists.readList(ctx, t, component, g.architecture, known[g.architecture]); err != nil {
@@ -98,17 +98,17 @@ func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lo
 	return choosePackages(known, suite, release.dated)
 }
 
-// packageIndex are those of one architecture, by their names.
+// packageIndex holds the packages of one architecture: their fields, by name.
 type packageIndex map[string]map[string]string
 
-// suiteIndex is a suite on a mirror.
+// suiteIndex is the signed index of a suite on a mirror.
 type suiteIndex struct {
 	url     string
 	release debianRelease
 	work    string // folder for its lists
 }
 
-// readList reads the packages of one component for an architecture, by their names.
+// readList adds the packages of one component for an architecture to into.
 func (i suiteIndex) readList(ctx context.Context, t toolbox, component, architecture string, into packageIndex) error {
 	name := component + "/binary-" + architecture + "/Packages.xz"
 	sum := i.release.sums[name]
@@ -129,7 +129,7 @@ func (i suiteIndex) readList(ctx context.Context, t toolbox, component, architec
 	return nil
 }
 
-// debianRelease is what a mirror's index says.
+// debianRelease is the content of a mirror's signed index.
 type debianRelease struct {
 	dated time.Time
 	sums  map[string]string // SHA-256 by the name of the list
@@ -152,7 +152,8 @@ func parseRelease(text string) (debianRelease, error) {
 	return debianRelease{}, errors.New("the index is empty")
 }
 
-// choosePackages picks the wanted packages out of the known ones, which are by architecture.
+// choosePackages picks a card's packages out of the known ones, which are by
+// architecture.
 func choosePackages(known map[string]packageIndex, suite string, dated time.Time) (Lock, error) {
 	l := Lock{Suite: suite, Dated: dated}
 	for _, g := range allPlatforms() {
@@ -178,7 +179,7 @@ func choosePackages(known map[string]packageIndex, suite string, dated time.Time
 	return ParseLock(l.String()) // the same rules as for a file
 }
 
-// pickPackage is a package as a lock has it.
+// pickPackage returns a package in the form of a lock.
 func (all packageIndex) pickPackage(name string) (Package, error) {
 	p := all[name]
 	if p == nil {
@@ -186,7 +187,7 @@ func (all packageIndex) pickPackage(name string) (Package, error) {
 	}
 	size, err := strconv.ParseInt(p["Size"], 10, 64)
 	if err != nil {
-		return Package{}, fmt.Errorf("the index says no size of %s: %w", name, err)
+		return Package{}, fmt.Errorf("the index has no size for %s: %w", name, err)
 	}
 	source, _, _ := strings.Cut(cmp.Or(p["Source"], name), " ")
 	return Package{
@@ -195,7 +196,7 @@ func (all packageIndex) pickPackage(name string) (Package, error) {
 	}, nil
 }
 
-// parseDependencies are the names in a field such as "libc6 (>= 2.34), libss2 | x".
+// parseDependencies returns the names in a field such as "libc6 (>= 2.34), libss2 | x".
 func parseDependencies(field string) []string {
 	var names []string
 	for one := range strings.SplitSeq(field, ",") {

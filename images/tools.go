@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// tool is a program of the machine, and the Debian package that has it.
+// tool is a program that the build needs, and the Debian package that has it.
 type tool struct{ name, debian string }
 
-// buildTools are the programs that an image is made with.
+// buildTools returns the programs that an image is built with.
 func buildTools(o Options) []tool {
 	need := []tool{
 		{aptHelper, "apt"},
@@ -35,28 +35,28 @@ func buildTools(o Options) []tool {
 	return need
 }
 
-// relockTools are the programs that a lock is made with.
+// relockTools returns the programs that a lock is made with.
 func relockTools() []tool {
 	return []tool{{aptHelper, "apt"}, {"gpgv", "gpgv"}, {"xz", "xz-utils"}}
 }
 
-// aptHelper downloads as apt does: by the system's own proxy and passwords.
+// aptHelper downloads like apt: with the system's own proxies and passwords.
 const aptHelper = "apt-helper"
 
-// extraToolFolders are folders of programs that a user's PATH may lack.
+// extraToolFolders returns folders of programs that a user's PATH may lack.
 func extraToolFolders() []string { return []string{"/usr/sbin", "/sbin", "/usr/lib/apt"} }
 
-// toolbox runs the programs that were found, each in the same surroundings, so
-// that neither the hour, the zone, the language nor a user's settings show in
-// what they make.
+// toolbox runs the programs that were found. Each runs in the same environment, so
+// that its output depends neither on the time, the time zone, the language, nor the
+// user's settings.
 type toolbox struct {
 	at    map[string]string
-	epoch time.Time // what the files of the card are dated
+	epoch time.Time // the date of the card's files
 	home  string
 }
 
-// findTools looks for programs. All that are missing are in one error, with the
-// line that installs them.
+// findTools looks for programs. One error lists all that are missing, with the command
+// that installs them.
 func findTools(need ...tool) (toolbox, error) {
 	found := toolbox{at: map[string]string{}}
 	var names, packages []string
@@ -86,25 +86,25 @@ func findTools(need ...tool) (toolbox, error) {
 		todo = append(todo, "run: sudo apt-get install "+strings.Join(packages, " "))
 	}
 	if slices.Contains(names, "go") {
-		todo = append(todo, "Go is at go.dev/dl, or give a built program with --binary")
+		todo = append(todo, "get Go from go.dev/dl, or name a built program with --binary")
 	}
 	return toolbox{}, fmt.Errorf("%w: %s; %s", ErrMissingTools, strings.Join(names, ", "), strings.Join(todo, "; "))
 }
 
-// maxComplaint bounds how much of a program's complaint an error repeats, in bytes.
+// maxComplaint bounds the part of a program's error output that an error repeats, in
+// bytes.
 const maxComplaint = 600
 
-// run carries out one program and returns what it wrote. The error repeats what
-// it complained of.
+// run runs one program and returns its output. The error repeats its error output.
 func (t toolbox) run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return t.runWithEnv(ctx, nil, name, args...)
 }
 
-// runWithEnv is run with variables of the environment of its own.
+// runWithEnv is run with other environment variables.
 func (t toolbox) runWithEnv(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
-	var out, said bytes.Buffer
+	var out, complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.at[name], args...)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if env == nil {
 		env = t.cleanEnv()
 	}
@@ -113,15 +113,15 @@ func (t toolbox) runWithEnv(ctx context.Context, env []string, name string, args
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		text := bytes.TrimSpace(said.Bytes())
+		text := bytes.TrimSpace(complaint.Bytes())
 		text = text[max(0, len(text)-maxComplaint):]
 		return nil, fmt.Errorf("%s: %w: %s", name, err, text)
 	}
 	return out.Bytes(), nil
 }
 
-// cleanEnv has no settings of the user's; a file of defaults that is not
-// there makes mke2fs take those it was built with.
+// cleanEnv returns an environment without the user's settings. MKE2FS_CONFIG names a
+// missing file, so that mke2fs uses its built-in defaults.
 func (t toolbox) cleanEnv() []string {
 	seconds := strconv.FormatInt(t.epoch.Unix(), 10)
 	return []string{
@@ -131,7 +131,7 @@ func (t toolbox) cleanEnv() []string {
 	}
 }
 
-// hasExited reports whether err is a program's that ran and said no.
+// hasExited reports whether err is from a program that ran and failed.
 func hasExited(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit)

@@ -14,20 +14,20 @@ import (
 	"strconv"
 )
 
-// The card's layout, in bytes. Partitions begin at multiples of 4 MiB, as SD
-// cards erase. The boot partition holds both slots; the data partition is the
-// last, and the board makes it as large as its card.
+// The card's layout, in bytes. Partitions begin at multiples of 4 MiB, the erase block
+// of SD cards. The boot partition holds both slots. The data partition is the last, and
+// the board makes it as large as its card.
 const (
 	sector      = 512
-	clusterSize = sector // so that so small a partition can be FAT32, as the firmware likes best
+	clusterSize = sector // only so can so small a partition be FAT32, which the firmware reads best
 	bootStart   = 4 << 20
 	dataBytes   = 12 << 20
-	// slotReserve is by how much a slot may grow from one version to the next.
+	// slotReserve is the room for a slot to grow from one version to the next.
 	slotReserve = 4 << 20
 )
 
-// cardLayout is what differs between a card for the first boards and one for later
-// ones too: the size of the boot partition, in bytes.
+// cardLayout is the layout's only difference between a card for first boards and one
+// for later boards too: the size of the boot partition, in bytes.
 type cardLayout struct{ boot int64 }
 
 func (o Options) cardLayout() cardLayout {
@@ -37,15 +37,15 @@ func (o Options) cardLayout() cardLayout {
 	return cardLayout{44 << 20} // the image has less than 64,000,000 bytes
 }
 
-// dataStart is where the data partition begins, and image how long the image is.
+// dataStart is the offset of the data partition, imageSize the size of the image.
 func (l cardLayout) dataStart() int64 { return bootStart + l.boot }
 func (l cardLayout) imageSize() int64 { return l.dataStart() + dataBytes }
 
-// fatOverhead is what FAT32 itself takes of the boot partition, amply: two tables of four
-// bytes a cluster, and reserved sectors.
+// fatOverhead bounds the part of the boot partition that FAT32 itself uses: two tables
+// of four bytes a cluster, and reserved sectors.
 func (l cardLayout) fatOverhead() int64 { return 2*4*(l.boot/clusterSize) + 64*sector }
 
-// What tells partitions and file systems apart is fixed: all cards are the same.
+// The identifiers of disk and file systems are fixed, so that all images are the same.
 const (
 	bootLabel = "BRAMBLE"
 	dataLabel = "bramble-data"
@@ -56,13 +56,13 @@ const (
 	typeLinux = 0x83
 )
 
-// roundToClusters is what a file takes on the boot partition.
+// roundToClusters returns the room that a file takes on the boot partition.
 func roundToClusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
 
-// writeImage makes the image of the card.
+// writeImage writes the card image.
 func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (BuildResult, error) {
 	if over := c.bytes + c.slot + slotReserve + c.layout.fatOverhead() - c.layout.boot; over > 0 {
-		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, with room for an update: make the shop's folder smaller", over/1000+1)
+		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, counting the room for an update: make the shop's folder smaller", over/1000+1)
 	}
 	o.progressf("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, c.layout.boot/1000)
 	boot := filepath.Join(filepath.Dir(c.stage), "boot.img")
@@ -101,17 +101,17 @@ func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 	return BuildResult{Bytes: c.layout.imageSize(), SHA256: sum, Version: c.version}, nil
 }
 
-// makeFAT makes the boot partition's file system.
+// makeFAT creates the boot partition's file system.
 func (c bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
 	if err := makeEmptyFile(file, c.layout.boot); err != nil {
 		return err
 	}
 	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
 		"-h", strconv.Itoa(bootStart/sector), file); err != nil {
-		return fmt.Errorf("making the boot partition: %w", err)
+		return fmt.Errorf("creating the boot partition: %w", err)
 	}
-	// Folders one by one in order: where a file lies must not depend on the
-	// order in which a folder is listed.
+	// Folders one by one, in order: the place of a file must not depend on the order in
+	// which a folder is listed.
 	folders := map[string][]string{firstSlot: nil, secondSlot: nil, shopFolder: nil}
 	for _, name := range c.names {
 		dir := path.Dir(name)
@@ -144,9 +144,9 @@ func (c bootPartition) makeFAT(ctx context.Context, t toolbox, file string) erro
 	return nil
 }
 
-// makeExt4 makes the data partition's file system, empty. Its shape suits what it
-// grows to: room for 512 GB of group descriptors, and 512 inodes a group of
-// 128 MB, as few large files are kept.
+// makeExt4 creates the data partition's file system, empty, but prepared to grow: with
+// group descriptors for 512 GB, and 512 inodes per group of 128 MB, because it holds few
+// and large files.
 func makeExt4(ctx context.Context, t toolbox, file string) error {
 	if err := makeEmptyFile(file, dataBytes); err != nil {
 		return err
@@ -154,25 +154,25 @@ func makeExt4(ctx context.Context, t toolbox, file string) error {
 	if _, err := t.run(ctx, "mke2fs", "-q", "-t", "ext4", "-b", "4096", "-N", "512", "-L", dataLabel, "-U", dataID,
 		"-O", "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum",
 		"-E", "hash_seed="+hashSeed+",resize=134217728,root_owner=0:0,nodiscard", "-J", "size=4", file); err != nil {
-		return fmt.Errorf("making the data partition: %w", err)
+		return fmt.Errorf("creating the data partition: %w", err)
 	}
 	return nil
 }
 
-// makeEmptyFile makes a file of zeros.
+// makeEmptyFile creates a file of zeros.
 func makeEmptyFile(file string, bytes int64) error {
 	f, err := os.Create(file)
 	if err != nil {
-		return fmt.Errorf("making a file: %w", err)
+		return fmt.Errorf("creating a file: %w", err)
 	}
 	if err := f.Truncate(bytes); err != nil {
 		f.Close()
-		return fmt.Errorf("making a file: %w", err)
+		return fmt.Errorf("creating a file: %w", err)
 	}
 	return f.Close()
 }
 
-// assembleImage writes partition table and partitions, and returns the hash of all.
+// assembleImage writes partition table and partitions, and returns the image's hash.
 func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
 	if err := out.Chmod(0o644); err != nil {
 		return "", err
@@ -202,13 +202,13 @@ func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, 
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// partitionTable is the card's first sector: a master boot record without code.
+// partitionTable returns the card's first sector: a master boot record without code.
 func (l cardLayout) partitionTable() []byte {
 	b := make([]byte, sector)
 	binary.LittleEndian.PutUint32(b[440:], diskID)
 	entry := func(n int, kind byte, start, bytes int64) {
 		e := b[446+16*n:]
-		// Cylinders, heads and sectors are past; this says "see the block numbers".
+		// The old addresses by cylinder, head and sector: "use the block numbers".
 		copy(e, []byte{0, 0xfe, 0xff, 0xff, kind, 0xfe, 0xff, 0xff})
 		binary.LittleEndian.PutUint32(e[8:], uint32(start/sector))
 		binary.LittleEndian.PutUint32(e[12:], uint32(bytes/sector))

@@ -9,8 +9,8 @@ import (
 	"unicode/utf16"
 )
 
-// What is needed of FAT to read files out of a boot partition: FAT16 and FAT32
-// with long names, as in Microsoft's specification of 2005. Nothing is written.
+// Reading files from a boot partition: FAT16 and FAT32 with long names, after
+// Microsoft's specification of 2005. Nothing is written.
 
 const (
 	sector      = 512
@@ -26,21 +26,21 @@ const (
 	longLetters = 13 // in one entry
 )
 
-// ErrNoImage is the kind of every error about a file that is no card image, or
-// a damaged one.
+// ErrNoImage matches every error about a file that is not a card image, or a damaged
+// one.
 var ErrNoImage = errors.New("not a card image")
 
 // fatVolume is an open FAT file system.
 type fatVolume struct {
 	disk    io.ReaderAt
-	start   int64 // of the volume on the disk, bytes; all that follows is from there
-	cluster int64 // bytes
-	table   int64
-	data    int64
-	wide    bool   // FAT32
+	start   int64 // of the volume on the disk, in bytes
+	cluster int64 // size in bytes
+	table   int64 // offset in the volume
+	data    int64 // offset in the volume
+	isFAT32 bool
 	last    uint32 // the highest cluster
 	root    uint32 // FAT32: its first cluster
-	rootAt  int64  // FAT16: where it is
+	rootAt  int64  // FAT16: its offset in the volume
 	rootLen int64
 }
 
@@ -92,23 +92,23 @@ func (v *fatVolume) parseBootSector(boot []byte) error {
 	v.rootLen = roots * entrySize
 	v.data = v.rootAt + (v.rootLen+sector-1)/sector*sector
 	clusters := (sectors*sector - v.data) / v.cluster
-	v.wide = u16(22) == 0
+	v.isFAT32 = u16(22) == 0
 	width := int64(2)
-	if v.wide {
+	if v.isFAT32 {
 		width, v.root = 4, uint32(u32(44))
 	}
 	// A table may be longer than its volume needs, and must not be shorter.
-	if clusters < 1 || clusters+2 > length*sector/width || !v.wide && (clusters < 4085 || roots == 0) {
+	if clusters < 1 || clusters+2 > length*sector/width || !v.isFAT32 && (clusters < 4085 || roots == 0) {
 		return bad
 	}
 	v.last = uint32(clusters + 1)
 	return nil
 }
 
-// nextCluster is the cluster that follows one in its file; ok is false at the end.
+// nextCluster returns the cluster after c in its file; ok is false at the end.
 func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 	width := int64(2)
-	if v.wide {
+	if v.isFAT32 {
 		width = 4
 	}
 	b := make([]byte, width)
@@ -116,7 +116,7 @@ func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 		return 0, false, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	end := uint32(0xfff8)
-	if v.wide {
+	if v.isFAT32 {
 		n, end = binary.LittleEndian.Uint32(b)&0x0fffffff, 0x0ffffff8
 	} else {
 		n = uint32(binary.LittleEndian.Uint16(b))
@@ -125,13 +125,13 @@ func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 		return 0, false, nil
 	}
 	if n < 2 || n > v.last {
-		return 0, false, fmt.Errorf("%w: a file's chain leads nowhere", ErrNoImage)
+		return 0, false, fmt.Errorf("%w: a file's chain points outside the volume", ErrNoImage)
 	}
 	return n, true, nil
 }
 
-// readChain reads a file of at most limit bytes from its first cluster on; size is
-// what it has, -1 for a folder, which ends with its chain.
+// readChain reads a file of at most limit bytes from its first cluster on. size is its
+// size, -1 for a folder, which ends with its chain.
 func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("%w: a file of %d bytes is more than a card's slot holds", ErrNoImage, size)
@@ -139,10 +139,10 @@ func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 	var out []byte
 	for c := first; size < 0 || int64(len(out)) < size; {
 		if c < 2 || c > v.last {
-			return nil, fmt.Errorf("%w: a file begins nowhere", ErrNoImage)
+			return nil, fmt.Errorf("%w: a file begins outside the volume", ErrNoImage)
 		}
 		if int64(len(out)) >= limit {
-			return nil, fmt.Errorf("%w: a chain has no end", ErrNoImage)
+			return nil, fmt.Errorf("%w: a chain is endless", ErrNoImage)
 		}
 		n := v.cluster
 		if size >= 0 {
@@ -163,14 +163,14 @@ func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 		c = following
 	}
 	if size >= 0 && int64(len(out)) < size {
-		return nil, fmt.Errorf("%w: a file is shorter than it says", ErrNoImage)
+		return nil, fmt.Errorf("%w: a file is shorter than its size", ErrNoImage)
 	}
 	return out, nil
 }
 
 // readRoot lists the root folder.
 func (v *fatVolume) readRoot() ([]entry, error) {
-	if v.wide {
+	if v.isFAT32 {
 		return v.readFolder(v.root)
 	}
 	b := make([]byte, v.rootLen)
@@ -188,7 +188,7 @@ func (v *fatVolume) readFolder(first uint32) ([]entry, error) {
 	return parseEntries(b), nil
 }
 
-// parseEntries reads a folder. Long names come before their entry, last part first.
+// parseEntries reads a folder. A long name comes before its entry, last part first.
 func parseEntries(b []byte) []entry {
 	var list []entry
 	var long []uint16
@@ -222,7 +222,7 @@ func parseEntries(b []byte) []entry {
 	return list
 }
 
-// longNameLetters are those of one entry of a long name, without what fills its end.
+// longNameLetters returns the letters in one entry of a long name, without padding.
 func longNameLetters(e []byte) []uint16 {
 	var out []uint16
 	for _, part := range [...][2]int{{1, 11}, {14, 26}, {28, 32}} {
@@ -237,7 +237,7 @@ func longNameLetters(e []byte) []uint16 {
 	return out
 }
 
-// parseShortName is NAME.EXT, in small letters where Windows has marked it so.
+// parseShortName returns NAME.EXT, in small letters where Windows has marked it so.
 func parseShortName(e []byte) string {
 	stem, ending := strings.TrimRight(string(e[:8]), " "), strings.TrimRight(string(e[8:11]), " ")
 	if e[12]&lowerStem != 0 {

@@ -1,6 +1,6 @@
-// Package release takes a new version out of a card image: the files of its
-// slot, on whatever system the operator has, without mounting anything. An
-// image is a stranger's file: everything that it says is checked and bounded.
+// Package release reads a new version from a card image: the files of its slot. It
+// runs on every operating system and mounts nothing. An image is untrusted input: every
+// field is checked and bounded.
 package release
 
 import (
@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// slot is the one that an image comes with.
+	// slot is the slot that an image fills.
 	slot = "a"
 	// maxBytes bounds the files of a slot together, maxEntries their number.
 	maxBytes   = 44 << 20
 	maxEntries = 64
-	// maxLine bounds a version, and the kernel's words, in bytes.
+	// maxLine bounds a version, and the kernel parameters, in bytes.
 	maxLine = 2 << 10
-	// slotWord is the kernel's word for the slot.
-	slotWord = "bramble.slot="
+	// slotParam is the kernel parameter for the slot.
+	slotParam = "bramble.slot="
 )
 
 // Release is a version with the bytes of its files.
@@ -34,21 +34,21 @@ type Release struct {
 	cmdline string
 }
 
-// ForSlot is the release as one of a card's slots has it: the kernel's words name
-// the slot.
+// ForSlot returns the release for one of a card's slots: the kernel parameters name the
+// slot.
 func (r Release) ForSlot(slot string) Release {
-	words := strings.Fields(r.cmdline)
-	for i, w := range words {
-		if strings.HasPrefix(w, slotWord) {
-			words[i] = slotWord + slot
+	params := strings.Fields(r.cmdline)
+	for i, p := range params {
+		if strings.HasPrefix(p, slotParam) {
+			params[i] = slotParam + slot
 		}
 	}
 	out := Release{SlotManifest: cardinit.SlotManifest{Version: r.Version, Files: slices.Clone(r.Files)}, Content: maps.Clone(r.Content)}
-	out.addFile(cardinit.CmdlineFile, []byte(strings.Join(words, " ")+"\n"))
+	out.addFile(cardinit.CmdlineFile, []byte(strings.Join(params, " ")+"\n"))
 	return out
 }
 
-// Open reads a card image. Its error matches ErrNoImage if the file is none.
+// Open reads a card image. Its error matches ErrNoImage if the file is not one.
 func Open(path string) (Release, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -66,7 +66,7 @@ func Open(path string) (Release, error) {
 	return r, nil
 }
 
-// readSlot reads the slot of an image.
+// readSlot reads the files of an image's slot.
 func (v *fatVolume) readSlot() (Release, error) {
 	top, err := v.readRoot()
 	if err != nil {
@@ -99,8 +99,8 @@ func (v *fatVolume) readSlot() (Release, error) {
 	return New(found)
 }
 
-// New is the release that a slot with these files holds. Its error matches
-// ErrNoImage if no board could start it.
+// New returns the release in a slot with these files. Its error matches ErrNoImage if
+// no board could start it.
 func New(slotFiles map[string][]byte) (Release, error) {
 	r := Release{Content: map[string][]byte{}}
 	for _, name := range slices.Sorted(maps.Keys(slotFiles)) {
@@ -114,8 +114,8 @@ func New(slotFiles map[string][]byte) (Release, error) {
 			r.addFile(name, content)
 		}
 	}
-	if !strings.Contains(r.cmdline, slotWord) {
-		return Release{}, fmt.Errorf("%w: the kernel's words in its slot name no slot", ErrNoImage)
+	if !strings.Contains(r.cmdline, slotParam) {
+		return Release{}, fmt.Errorf("%w: the kernel parameters in its slot name no slot", ErrNoImage)
 	}
 	if err := r.ForSlot(slot).Check(); err != nil {
 		return Release{}, fmt.Errorf("%w: %w", ErrNoImage, err)
