@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// maxBacklogWait is how long those who have come before the stop may wait to be
-	// taken in.
+	// maxBacklogWait limits the time until the connections are accepted that arrived
+	// before the stop.
 	maxBacklogWait = 500 * time.Millisecond
-	// backlogInterval is how often it is looked whether there are any.
+	// backlogInterval is the interval between two looks at the backlog.
 	backlogInterval = time.Millisecond
 )
 
-// drainBacklog takes in who has come already. A socket that is closed while clients wait in
-// its backlog resets them, who may have sent a request by then and would have to guess
-// what became of it. Whoever comes between the last look and the close still is: a
-// filter that drops what begins a connection (SO_ATTACH_FILTER) would leave out these
-// too, on kernels that have it.
+// drainBacklog waits until the connections in the backlog are accepted. A socket that is
+// closed while clients wait in its backlog resets them; a client that has sent a request
+// by then could not know what became of it. Connections that arrive between the last
+// look and the close are still reset; dropping SYNs with SO_ATTACH_FILTER would avoid
+// that, on kernels that have it.
 func (f *Front) drainBacklog() {
 	for began := time.Now(); time.Since(began) < maxBacklogWait; time.Sleep(backlogInterval) {
 		if backlogSize(f.listener) == 0 && (f.https == nil || backlogSize(f.https.listener) == 0) {
@@ -28,7 +28,7 @@ func (f *Front) drainBacklog() {
 	}
 }
 
-// backlogSize is how many wait to be accepted.
+// backlogSize returns the number of connections that wait to be accepted.
 func backlogSize(l net.Listener) (n uint32) {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
@@ -38,10 +38,10 @@ func backlogSize(l net.Listener) (n uint32) {
 	if err != nil {
 		return 0
 	}
-	// It fails if the listener is closed, and then nobody waits.
+	// It fails if the listener is closed, and then none waits.
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = info.Unacked // which is this, of a listening socket
+			n = info.Unacked // for a listening socket, the length of its backlog
 		}
 	})
 	return n

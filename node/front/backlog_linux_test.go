@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"bramble/node/front/admission"
 )
 
 // Who has come before the stop is answered, even if he still waits in the backlog.
@@ -14,12 +16,12 @@ func TestTheStopCutsNobodyOffInTheBacklog(t *testing.T) {
 	}
 	f, stop, stopped := open(t, newHouse(t), func(cfg *Config) { cfg.NewConnections, cfg.MaxConnections = 1, 2000 })
 	var all []*visitor
-	for range arrivalBurst + 1000 {
+	for range admission.ArrivalBurst + 1000 {
 		v := visit(t, f)
 		v.send(get("/"))
 		all = append(all, v)
 	}
-	until(t, "all come who may", func() bool { return f.Counts().Open >= arrivalBurst })
+	until(t, "all come who may", func() bool { return f.Counts().Open >= admission.ArrivalBurst })
 	if backlogSize(f.listener) == 0 {
 		t.Fatal("nobody waits")
 	}

@@ -6,31 +6,17 @@ import (
 	"io"
 	"strings"
 	"testing"
-)
 
-func BenchmarkParse(b *testing.B) {
-	for _, name := range []string{"wrk", "chrome", "chrome-reload"} {
-		in := []byte(browsers()[name])
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(in)))
-			var r request
-			for b.Loop() {
-				if r.parse(in) != plain {
-					b.Fatal("not plain")
-				}
-			}
-		})
-	}
-}
+	"bramble/node/front/http1/http1test"
+)
 
 func BenchmarkLookup(b *testing.B) {
 	h := newHouse(b)
-	asked := PlainRequest{Host: []byte(testHost), Target: []byte("/")}
+	asked := requestFor("/")
 	room := make([]byte, 0, headRoom)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, ok := h.AppendHit(room, &asked); !ok {
+		if _, _, ok := h.AppendHit(room, asked); !ok {
 			b.Fatal("no hit")
 		}
 	}
@@ -38,13 +24,13 @@ func BenchmarkLookup(b *testing.B) {
 
 func BenchmarkAnswer(b *testing.B) {
 	for _, name := range []string{"wrk", "chrome", "chrome-reload"} {
-		in := []byte(browsers()[name])
+		in := []byte(http1test.Browsers()[name])
 		b.Run(name, func(b *testing.B) {
 			h := newHouse(b)
 			one := new(replyBatch)
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _ := one.answerRequests(in, &answerRules{fast: h}); n != len(in) {
+				if n, _ := one.answerRequests(in, &answerRules{handler: h}); n != len(in) {
 					b.Fatal("not answered")
 				}
 				one.clearReplies()
@@ -56,7 +42,7 @@ func BenchmarkAnswer(b *testing.B) {
 // Client and server share the machine and the process here.
 func BenchmarkConnection(b *testing.B) {
 	for name, text := range map[string]string{
-		"lane": get("/"), "lane, TLS": get("/"), "lane, browser": browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
+		"lane": get("/"), "lane, TLS": get("/"), "lane, browser": http1test.Browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			change, client := withTLS(b)

@@ -2,53 +2,54 @@ package front
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"bramble/node/front/admission"
 )
 
-// conn is one client's connection. A lookout serves it, or the lane on a goroutine
-// of its own; what they cannot answer they lend to net/http for single requests,
-// or leave it there for good.
+// conn is one client's connection. An event loop serves it, or the fast path on a
+// goroutine of its own. A request that they cannot answer they lend to net/http, or they
+// hand the connection off to it for good. conn_state.go has its states.
 type conn struct {
-	front         *Front
-	loop          *eventLoop // nil: a goroutine waits for its client
-	tls           *tlsState  // nil: no TLS, or no handshake yet
-	countsAsHTTP2 bool       // it counts as one that speaks HTTP/2
-	client        clientKey
-	address       netip.AddrPort // the client's, for who has a lookout
+	front     *Front
+	loop      *eventLoop          // its event loop; nil: a goroutine waits for its client
+	tls       *tlsState           // nil: no TLS, or no handshake yet
+	client    admission.ClientKey // for limiters
+	address   netip.AddrPort      // the client's, if it has an event loop
+	waitEntry admission.WaitEntry // while its client keeps a handshake or net/http waiting
 
-	// mu keeps the sweep from ending a socket that has just been closed, or is on its
-	// way between a lookout and a goroutine.
+	// mu keeps the sweep from ending a socket that has just been closed, or is on its way
+	// between an event loop and a goroutine.
 	mu     sync.Mutex
-	socket net.Conn        // nil: a lookout has it
-	raw    syscall.RawConn // of tcp; nil: no lane here, net/http serves it from the start
-	fd     int             // the lookout's; -1: it has none
+	socket net.Conn        // nil: the event loop has it, as fd
+	raw    syscall.RawConn // of socket; nil: no fast path here, net/http serves it from the start
+	fd     int             // the event loop's; -1: it has none
 
-	state      atomic.Uint32 // phase (table.go)
-	tableIndex int           // guarded by table.mu
+	state      atomic.Uint32 // connState and its beginning (conn_state.go)
+	tableIndex int           // guarded by connTable.mu
 
-	// What follows belongs to whoever serves the connection.
+	// What follows belongs to the event loop or goroutine that serves the connection.
 
-	next          action
-	lendSize      int      // of the request that comes next, for stepLend
-	pendingInput  []byte   // what was read of requests that are not answered yet
-	pendingOutput [][]byte // what the client has not taken of its replies
-	// replayInput: carry is to be read before more is waited for.
-	replayInput  bool
-	queued       bool   // a lookout has read its share, and there is more
-	readingSince uint32 // the sweep at which the request in carry began to come
+	next          action   // due after the last reading
+	lendSize      int      // bytes of the request that is due, for actionLend
+	pendingInput  []byte   // read, and not answered yet
+	pendingOutput [][]byte // replies that the client has not taken yet
+	readingSince  uint32   // the sweep at which the request in pendingInput began to arrive
+	queued        bool     // in eventLoop.queued: the loop has read its share, and there is more
 
-	removed atomic.Bool // out of the table
-
-	allowance        allowance    // with HTTP/2
-	awaitingClient   atomic.Int32 // its requests of HTTP/2 that wait for its client
-	unflushedReplies atomic.Int32 // those answered since it was idle last whose end may wait
+	http2 http2State
 }
 
-// abort closes the socket, or both of its sides; whoever serves the connection notices.
+// Evict ends the connection to make room.
+func (c *conn) Evict() { c.abort() }
+
+// abort closes the socket, or both of its sides. The event loop or goroutine that serves
+// the connection notices, and removes it.
 func (c *conn) abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,18 +61,17 @@ func (c *conn) abort() {
 	}
 }
 
-// closeAndRemove closes the connection and gives its place back, once.
+// closeAndRemove closes the connection and removes it from the table, once.
 func (c *conn) closeAndRemove() {
-	if c.removed.CompareAndSwap(false, true) {
+	if c.leaveAllStates() {
 		c.closeSocket()
 		c.front.conns.remove(c)
-		if c.countsAsHTTP2 {
+		if c.http2.isOpen {
 			c.front.https.http2Open.Add(-1)
 		}
 	}
 }
 
-// closeSocket closes the socket.
 func (c *conn) closeSocket() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,11 +83,6 @@ func (c *conn) closeSocket() {
 		sysClose(c.fd)
 		c.fd = -1
 	}
-}
-
-// enterState begins a phase; false means that the sweep has ended the connection.
-func (c *conn) enterState(p connState) bool {
-	return c.front.conns.enterState(c, p, c.front.conns.sweeps.Load())
 }
 
 // serveOnGoroutine answers the connection's requests until it ends or is net/http's.
@@ -104,8 +99,8 @@ func (c *conn) serveOnGoroutine() {
 	c.closeAndRemove()
 }
 
-// performNext does what the lane cannot, because it takes time, and reports whether
-// the lane is to go on. If not, the connection has ended, or is net/http's.
+// performNext performs the action that is due, which may take time. It reports whether
+// the fast path should go on; if not, the connection has ended, or is net/http's.
 func (c *conn) performNext() bool {
 	ok := c.flushPending()
 	if ok && c.next == actionHandOff {
@@ -123,51 +118,63 @@ func (c *conn) performNext() bool {
 		c.closeAndRemove()
 		return false
 	}
-	c.replayInput = len(c.pendingInput) > 0
 	return true
 }
 
-// handOff leaves the connection, and what was read of it, to net/http, if that has
-// not too many already.
-func (c *conn) handOff() {
-	if !c.front.gate.acquireHandoff() {
-		c.refuseAndClose()
-		return
-	}
-	given := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
-	given.isCounted.Store(true)
-	c.front.gate.setSilent(given, true)
-	c.pendingInput = nil
-	c.front.handedOff.Add(1)
-	if !c.enterState(stateNetHTTP) || !c.front.handoffs.deliver(given) {
-		given.Close()
-	}
+// setNext ends a reading with an action; rest is the input that has not been answered.
+// It always returns true, which ends the wait for input.
+func (c *conn) setNext(next action, rest []byte) bool {
+	c.next = next
+	c.pendingInput = append([]byte(nil), rest...)
+	return true
 }
 
-// lendRequest has net/http answer the request at the start of carry, and says what is to
-// be done next.
+// hasPendingOutput reports whether the client has not taken all of its replies.
+func (c *conn) hasPendingOutput() bool {
+	return len(c.pendingOutput) > 0 || c.tls != nil && len(c.tls.unsentRecords) > 0
+}
+
+// lendRequest has net/http answer the request at the start of pendingInput, and returns
+// the action that is due then.
 func (c *conn) lendRequest() action {
-	if !c.enterState(stateNetHTTP) {
+	if !c.enter(stateBorrowed) {
 		return actionDrop
 	}
-	place, waited := c.front.gate.acquire(nil)
-	if place == nil {
-		c.pendingOutput = [][]byte{[]byte(refusalFor(bytes.HasPrefix(c.pendingInput, []byte("HEAD ")), true))}
+	slot, waited := c.front.gate.Acquire(context.Background())
+	if slot == nil {
+		c.addRefusal()
 		return actionClose
 	}
-	defer place.release()
+	defer slot.Release()
 	if waited {
 		if next, ok := c.recheckMemory(); ok {
 			return next
 		}
 	}
 	c.front.lent.Add(1)
-	lent := newLoan(c, place, c.pendingInput[:c.lendSize:c.lendSize])
+	lent := newLoan(c, slot, c.pendingInput[:c.lendSize:c.lendSize])
 	c.pendingInput = c.pendingInput[c.lendSize:]
-	if !c.front.handoffs.deliver(lent) || !<-lent.reusable || !c.enterState(stateAnswering) {
+	if !c.front.handoffs.deliver(lent) || !<-lent.reusable || !c.enter(stateAnswering) {
 		return actionDrop
 	}
 	return actionWait
+}
+
+// handOff leaves the connection, and its pending input, to net/http, if that does not
+// have too many already.
+func (c *conn) handOff() {
+	if !c.front.gate.AcquireHandoff() {
+		c.refuseAndClose()
+		return
+	}
+	given := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
+	given.isCounted.Store(true)
+	c.front.gate.Silent().Add(&c.waitEntry, c)
+	c.pendingInput = nil
+	c.front.handedOff.Add(1)
+	if !c.enter(stateNetHTTP) || !c.front.handoffs.deliver(given) {
+		given.Close()
+	}
 }
 
 // refuseAndClose tells a client to come back later, and ends its connection.
@@ -177,8 +184,22 @@ func (c *conn) refuseAndClose() {
 		writeRefusal(c.replyConn(), len(c.pendingInput) == 0)
 		return
 	}
-	c.pendingOutput = [][]byte{[]byte(refusalFor(bytes.HasPrefix(c.pendingInput, []byte("HEAD ")), true))}
+	c.addRefusal()
 	if c.flushPending() {
 		c.lingerClose()
 	}
+}
+
+// addRefusal makes the refusal of the request in pendingInput the pending output.
+func (c *conn) addRefusal() {
+	isHEAD := bytes.HasPrefix(c.pendingInput, []byte("HEAD "))
+	c.pendingOutput = [][]byte{[]byte(refusalFor(isHEAD, true))}
+}
+
+// replyConn is where net/http and refusals write replies to.
+func (c *conn) replyConn() net.Conn {
+	if c.tls != nil {
+		return c.tls.conn
+	}
+	return c.socket
 }

@@ -208,7 +208,7 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 	h := newHouse(t)
 	h.viaNet([]byte(get("/big", "Connection: close")))
 	until(t, "the big page is in memory", func() bool {
-		_, _, ok := h.AppendHit(nil, &PlainRequest{Host: []byte(testHost), Target: []byte("/big")})
+		_, _, ok := h.AppendHit(nil, requestFor("/big"))
 		return ok
 	})
 	f, _, _ := open(t, h, func(cfg *Config) {

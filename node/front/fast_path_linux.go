@@ -7,25 +7,9 @@ import (
 	"unsafe"
 )
 
-// sendVector is the kernel's list of what to write.
-type sendVector struct {
-	message syscall.Msghdr
-	parts   [maxParts]syscall.Iovec
-}
-
-// send writes the first so many parts.
-func (v *sendVector) send(fd uintptr, count int) (int, syscall.Errno) {
-	v.message.Iov = &v.parts[0]
-	setLength(&v.message.Iovlen, count)
-	n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&v.message)), syscall.MSG_NOSIGNAL)
-	for i := range v.parts[:count] {
-		v.parts[i].Base = nil // hold no page that the store has let go
-	}
-	return int(n), errno
-}
-
-// setLength sets a length that has another type on each processor.
-func setLength[T uint32 | uint64](to *T, n int) { *to = T(n) }
+// The fast path reads what a connection has sent, answers it from memory, and sends the
+// replies, without waiting for anything. An event loop calls it for a connection that is
+// ready; a connection with a goroutine of its own spends its life in serveFastPath.
 
 // batchPool lends batches to connections that have bytes: as many as run at once.
 type batchPool struct{ pool sync.Pool }
@@ -39,7 +23,7 @@ func (b *batchPool) get() *replyBatch {
 
 func (b *batchPool) put(one *replyBatch) { b.pool.Put(one) }
 
-// rawConnOf is the socket of a TCP connection, for the lane.
+// rawConnOf returns the socket of a TCP connection, for the fast path.
 func rawConnOf(inner net.Conn) syscall.RawConn {
 	tcp, ok := inner.(*net.TCPConn)
 	if !ok {
@@ -52,12 +36,12 @@ func rawConnOf(inner net.Conn) syscall.RawConn {
 	return raw
 }
 
-// serveFastPath waits for requests and answers those that it can, until something else
-// is to be done. It reports false if the connection is to be closed.
+// serveFastPath waits for requests and answers those that it can, until another action
+// is due. It reports false if the connection must be closed.
 //
-// The connection spends its life in this one call as a rule: the runtime's poller
-// wakes it when there is something to read, and while there is nothing it holds
-// no more than its stack.
+// The connection spends its life in this one call as a rule: the runtime's poller wakes
+// it when there is something to read, and while there is nothing it holds no more than
+// its stack.
 func (c *conn) serveFastPath() bool {
 	return c.raw.Read(c.onReadable) == nil && c.next != actionDrop
 }
@@ -73,45 +57,40 @@ func (c *conn) onReadable(fd uintptr) bool {
 	return done
 }
 
-// readOptions is how closely a connection is looked at.
+// readOptions say how a connection is read.
 type readOptions struct {
-	clientMayBeDone bool   // its client may have closed its side
-	maxReads        int    // at most; 0: as many as there is something for
-	alreadyRead     []byte // what has been read already
+	clientMayBeDone bool   // the client may have closed its side
+	maxReads        int    // 0: as many as there is something for
+	alreadyRead     []byte // has been read, and is answered first
 }
 
-// readAndAnswer reads what is there and answers it. It reports false to wait for more.
-func (c *conn) readAndAnswer(fd uintptr, b *replyBatch, g readOptions) bool {
+// readAndAnswer reads what has arrived and answers it. It reports false to wait for more;
+// otherwise c.next is the action that is due.
+func (c *conn) readAndAnswer(fd uintptr, b *replyBatch, o readOptions) bool {
 	have := copy(b.input[:], c.pendingInput)
-	if c.replayInput {
-		c.replayInput, c.pendingInput = false, nil
+	if have > 0 && c.currentState() == stateAnswering {
+		// It was read behind a request that took time, and may have whole requests in it.
+		c.pendingInput = nil
 		if c.answerInput(fd, b, &have) {
 			return true
 		}
 	}
 	for reads := 1; ; reads++ {
-		n, errno := copy(b.input[have:], g.alreadyRead), syscall.Errno(0)
-		if g.alreadyRead = nil; n == 0 {
+		n, errno := copy(b.input[have:], o.alreadyRead), syscall.Errno(0)
+		if o.alreadyRead = nil; n == 0 {
 			n, errno = c.readInput(fd, b.input[have:])
 		}
-		switch {
-		case errno == syscall.EAGAIN && stateOf(c.state.Load()) != stateAnswering:
-			return false // nothing has come since
-		case errno == syscall.EAGAIN:
-			return c.waitForMore(b.input[:have])
-		case errno == syscall.EINTR:
+		if errno == syscall.EINTR {
 			continue
-		case errno != 0, n == 0 && have == 0:
-			return c.stopReading(actionDrop, nil)
-		case n == 0:
-			// Half a request is all that will come: net/http knows what to say.
-			return c.stopReading(actionHandOff, b.input[:have])
 		}
-		if !c.enterState(stateAnswering) {
-			return c.stopReading(actionDrop, nil)
+		if errno != 0 || n == 0 {
+			return c.endReading(b.input[:have], errno)
 		}
-		full := have+n == len(b.input)
-		if have > 0 && !full && lacksLineEnd(b.input[have:have+n]) {
+		if !c.enter(stateAnswering) {
+			return c.setNext(actionDrop, nil)
+		}
+		isFull := have+n == len(b.input)
+		if have > 0 && !isFull && lacksLineEnd(b.input[have:have+n]) {
 			have += n
 			continue
 		}
@@ -119,20 +98,28 @@ func (c *conn) readAndAnswer(fd uintptr, b *replyBatch, g readOptions) bool {
 		if c.answerInput(fd, b, &have) {
 			return true
 		}
-		if !full && have == 0 && c.tls == nil && !g.clientMayBeDone {
-			return c.waitForMore(nil) // the next bytes wake the poller anew
+		if !isFull && have == 0 && c.tls == nil && !o.clientMayBeDone {
+			return c.waitForMore(nil) // the next bytes wake the poller again
 		}
-		if reads == g.maxReads {
+		if reads == o.maxReads {
 			c.queued = !c.waitForMore(b.input[:have])
 			return !c.queued
 		}
-		// Within a request another look is cheap, and finds its end if the client
-		// has closed its side.
+		// Within a request another read is cheap, and finds its end if the client has
+		// closed its side.
 	}
 }
 
-// answerInput answers the requests in b.in[:have] and moves what is left of it to the
-// front. It reports true if something else than more bytes is needed.
+// readInput reads what the client has sent, as sysRead does.
+func (c *conn) readInput(fd uintptr, p []byte) (int, syscall.Errno) {
+	if c.tls == nil {
+		return sysRead(fd, p)
+	}
+	return c.tls.readPlaintext(p)
+}
+
+// answerInput answers the requests in b.input[:have] and moves the rest of it to the
+// front. It reports true if an action other than reading more is due.
 func (c *conn) answerInput(fd uintptr, b *replyBatch, have *int) bool {
 	p := b.input[:*have]
 	for {
@@ -146,54 +133,28 @@ func (c *conn) answerInput(fd uintptr, b *replyBatch, have *int) bool {
 			b.replies = 0
 		}
 		if b.partCount > 0 && !c.sendReplies(fd, b) {
-			return c.stopReading(actionDrop, nil)
+			return c.setNext(actionDrop, nil)
 		}
 		switch {
 		case next == actionLend:
-			c.lendSize = b.req.size
-			return c.stopReading(actionLend, p)
+			c.lendSize = b.req.Size
+			return c.setNext(actionLend, p)
 		case next == actionHandOff, next == actionClose:
-			return c.stopReading(next, p)
+			return c.setNext(next, p)
 		case c.hasPendingOutput():
-			return c.stopReading(actionWait, p)
+			return c.setNext(actionWait, p)
 		case next == actionFlush:
 			continue
 		case len(p) == len(b.input):
-			return c.stopReading(actionHandOff, p) // longer than requests are here
+			return c.setNext(actionHandOff, p) // longer than requests are here
 		}
 		*have = copy(b.input[:], p)
 		return false
 	}
 }
 
-// stopReading leaves the wait for something else. carry is what has not been answered.
-func (c *conn) stopReading(next action, carry []byte) bool {
-	c.next = next
-	c.pendingInput = append([]byte(nil), carry...)
-	return true
-}
-
-// waitForMore ends one reading: the connection waits, idle or within a request.
-func (c *conn) waitForMore(carry []byte) bool {
-	alive := true
-	switch {
-	case len(carry) == 0:
-		alive = c.enterState(stateIdle)
-	case len(c.pendingInput) == 0:
-		c.readingSince = c.front.conns.sweeps.Load()
-		alive = c.front.conns.enterState(c, stateReading, c.readingSince)
-	default: // the time runs from its first byte
-		alive = c.front.conns.enterState(c, stateReading, c.readingSince)
-	}
-	if !alive {
-		return c.stopReading(actionDrop, nil)
-	}
-	c.pendingInput = append(c.pendingInput[:0], carry...)
-	return false
-}
-
-// sendReplies sends the replies. What the client does not take now is owed to it. It
-// reports false if the client is gone.
+// sendReplies sends the replies of a batch. What the client does not take now is pending
+// output. It reports false if the client has gone.
 func (c *conn) sendReplies(fd uintptr, b *replyBatch) bool {
 	if c.tls != nil {
 		return c.sendRepliesTLS(b)
@@ -216,7 +177,8 @@ func (c *conn) sendReplies(fd uintptr, b *replyBatch) bool {
 	return ok
 }
 
-// savePendingOutput keeps what is left of some replies, without the batch that it lies in.
+// savePendingOutput keeps what is left of some replies, without the batch that they lie
+// in.
 func (c *conn) savePendingOutput(left [][]byte, b *replyBatch) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {
@@ -227,8 +189,44 @@ func (c *conn) savePendingOutput(left [][]byte, b *replyBatch) {
 	}
 }
 
-// recheckMemory answers the request at the start of carry from memory, if what it asks
-// for has come there while it waited, and says what is to be done next.
+// waitForMore ends a reading without an action: the connection waits, idle or within a
+// request, whose beginning is rest. It returns false, unless the sweep has ended the
+// connection.
+func (c *conn) waitForMore(rest []byte) bool {
+	isAlive := true
+	switch {
+	case len(rest) == 0:
+		isAlive = c.enter(stateIdle)
+	case len(c.pendingInput) == 0:
+		c.readingSince = c.front.conns.sweeps.Load()
+		isAlive = c.enterAsOf(stateReading, c.readingSince)
+	default: // the time runs from the request's first byte
+		isAlive = c.enterAsOf(stateReading, c.readingSince)
+	}
+	if !isAlive {
+		return c.setNext(actionDrop, nil)
+	}
+	c.pendingInput = append(c.pendingInput[:0], rest...)
+	return false
+}
+
+// endReading ends a reading that brought an error, or the end of what the client sends
+// (0). rest is the beginning of a request.
+func (c *conn) endReading(rest []byte, errno syscall.Errno) bool {
+	switch {
+	case errno == syscall.EAGAIN && c.currentState() != stateAnswering:
+		return false // nothing has arrived since
+	case errno == syscall.EAGAIN:
+		return c.waitForMore(rest)
+	case errno != 0 || len(rest) == 0:
+		return c.setNext(actionDrop, nil)
+	}
+	// Half a request is all that will arrive: net/http knows the answer.
+	return c.setNext(actionHandOff, rest)
+}
+
+// recheckMemory answers the request at the start of pendingInput from memory, if its
+// page has been stored while it waited for a slot, and returns the action that is due.
 func (c *conn) recheckMemory() (next action, ok bool) {
 	b := c.front.batches.get()
 	defer c.front.batches.put(b)
@@ -246,48 +244,48 @@ func (c *conn) recheckMemory() (next action, ok bool) {
 	return next, true
 }
 
-// flushPending waits until the client has taken what is owed to it, if anything is.
+// flushPending waits until the client has taken the pending output, if there is any.
 func (c *conn) flushPending() bool {
 	if !c.hasPendingOutput() {
 		return true
 	}
-	if !c.enterState(stateFlushing) {
+	if !c.enter(stateFlushing) {
 		return false
 	}
-	alive := false
+	isAlive := false
 	var v sendVector
 	err := c.raw.Write(func(fd uintptr) (done bool) {
 		if c.tls != nil {
-			done, alive = c.flushPendingTLS(fd)
+			done, isAlive = c.flushPendingTLS(fd)
 			return done
 		}
-		c.pendingOutput, alive = sendParts(fd, c.pendingOutput, &v)
-		return !alive || len(c.pendingOutput) == 0
+		c.pendingOutput, isAlive = sendParts(fd, c.pendingOutput, &v)
+		return !isAlive || len(c.pendingOutput) == 0
 	})
 	c.pendingOutput = nil
-	return err == nil && alive && c.enterState(stateAnswering)
+	return err == nil && isAlive && c.enter(stateAnswering)
 }
 
-// lingerClose closes this side and waits until the client has closed its own, if it
-// may have sent something that was not read: a socket that is closed over that
-// takes the reply with it.
+// lingerClose closes this side and waits until the client has closed its own, if it may
+// have sent something that was not read: a socket that is closed over unread bytes takes
+// the reply with it.
 func (c *conn) lingerClose() {
 	c.sendCloseNotify()
-	if !c.enterState(stateLingering) || closeWrite(c.socket) != nil {
+	if !c.enter(stateLingering) || closeWrite(c.socket) != nil {
 		return
 	}
-	// Why it ended is of no interest: all is said.
+	// The reason of the end does not matter: the reply is out.
 	_ = c.raw.Read(func(fd uintptr) bool {
 		b := c.front.batches.get()
 		defer c.front.batches.put(b)
-		gone, _ := discardInput(fd, b, 0)
-		return gone
+		hasEnded, _ := discardInput(fd, b, 0)
+		return hasEnded
 	})
 }
 
-// discardInput reads what nobody wants to know, at most so many times, or until it is
-// dry (0). gone is whether the client has closed its side.
-func discardInput(fd uintptr, b *replyBatch, most int) (gone, dry bool) {
+// discardInput reads input that is of no use, in at most maxReads reads, or until nothing
+// is left (0). hasEnded reports whether the client has closed its side.
+func discardInput(fd uintptr, b *replyBatch, maxReads int) (hasEnded, isDrained bool) {
 	for reads := 1; ; reads++ {
 		n, errno := sysRead(fd, b.input[:])
 		switch {
@@ -297,94 +295,8 @@ func discardInput(fd uintptr, b *replyBatch, most int) (gone, dry bool) {
 		default:
 			return true, true
 		}
-		if reads == most {
+		if reads == maxReads {
 			return false, false
 		}
 	}
-}
-
-// sysClose closes a descriptor that nobody else has.
-func sysClose(fd int) { syscall.Close(fd) }
-
-// sysShutdown closes both sides of a socket, which wakes the lookout that has it. If
-// it fails, the client has gone, and the lookout knows.
-func sysShutdown(fd int) { _ = syscall.Shutdown(fd, syscall.SHUT_RDWR) }
-
-// isHalfClosed reports whether the client has closed its side. In one packet with
-// its last request that wakes nobody.
-func (c *conn) isHalfClosed() bool {
-	c.mu.Lock()
-	raw, closed := c.raw, false
-	c.mu.Unlock()
-	// A lookout is told.
-	if raw == nil || raw.Control(func(fd uintptr) { closed = isInCloseWait(fd) }) != nil {
-		return false
-	}
-	return closed
-}
-
-func isInCloseWait(fd uintptr) bool {
-	const closeWait = 8 // TCP_CLOSE_WAIT in the kernel's net/tcp_states.h
-	// The state is the first byte of struct tcp_info; the kernel gives as
-	// much of that as is asked for, and this call asks for four bytes.
-	info, err := syscall.GetsockoptInet4Addr(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
-	return err == nil && info[0] == closeWait
-}
-
-// The calls below never block, so that the scheduler need not hear of them: to
-// tell it takes as long as a small read.
-
-func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
-	return receiveFrom(fd, p, 0)
-}
-
-func sysSend(fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), syscall.MSG_NOSIGNAL, 0, 0)
-	return int(n), errno
-}
-
-// receiveFrom reads from a socket. read(2) does the same without flags, with more
-// of the kernel in between.
-func receiveFrom(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-	return int(n), errno
-}
-
-// sendParts writes as much of the parts as the client takes and returns the rest.
-// ok is false if the connection is broken. parts is changed.
-func sendParts(fd uintptr, parts [][]byte, v *sendVector) (left [][]byte, ok bool) {
-	for len(parts) > 0 {
-		count := min(len(parts), maxParts)
-		for i, part := range parts[:count] {
-			v.parts[i].Base = &part[0]
-			v.parts[i].SetLen(len(part))
-		}
-		n, errno := v.send(fd, count)
-		switch errno {
-		case 0:
-		case syscall.EINTR:
-			continue
-		case syscall.EAGAIN:
-			return parts, true
-		default:
-			return nil, false
-		}
-		for n > 0 {
-			if taken := min(n, len(parts[0])); taken < len(parts[0]) {
-				parts[0] = parts[0][taken:]
-				break
-			} else {
-				n -= taken
-				parts = parts[1:]
-			}
-		}
-	}
-	return nil, true
-}
-
-// hasClientEnded looks whether a client has closed its side, without taking anything of
-// what it sent. It reports false to wait on.
-func hasClientEnded(fd uintptr) bool {
-	_, gone := peekInput(fd)
-	return gone
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/front/http1/http1test"
 )
 
 // open starts a Front over a house on loopback and stops it when the test ends.
@@ -122,7 +124,7 @@ func TestOneConnectionThroughAllWays(t *testing.T) {
 func TestBytesMayComeOneByOne(t *testing.T) {
 	f, _, _ := open(t, newHouse(t))
 	v := visit(t, f)
-	text := browsers()["chrome"] + get("/never", "X-Odd: 1") + browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
+	text := http1test.Browsers()["chrome"] + get("/never", "X-Odd: 1") + http1test.Browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
 	for i := range len(text) {
 		v.send(text[i : i+1])
 	}
@@ -296,14 +298,14 @@ func TestDrainingEndsWhatIsThere(t *testing.T) {
 		f.conns.mu.Lock()
 		defer f.conns.mu.Unlock()
 		for _, c := range f.conns.conns {
-			if stateOf(c.state.Load()) == stateReading {
+			if c.currentState() == stateReading {
 				return true
 			}
 		}
 		return false
 	})
 	stop()
-	until(t, "it drains", f.draining.Load)
+	until(t, "it drains", f.isDraining.Load)
 	half.send(hostLine + "\r\n\r\n")
 	if resp, _ := half.reply(); resp.StatusCode != 200 || !resp.Close {
 		t.Errorf("the request under way got %s, last: %v", resp.Status, resp.Close)

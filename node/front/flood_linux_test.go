@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"bramble/node/front/admission"
 )
 
 // Whoever sends frames that ask for nothing is cut off, whichever they are. PING, and
@@ -37,7 +39,7 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 					}
 				}
 			}()
-			const atOnce, most = 1000, 4 * http2Advance
+			const atOnce, most = 1000, 4 * admission.Advance
 			var pile bytes.Buffer
 			flood := http2.NewFramer(&pile, nil)
 			sent, err := 0, error(nil)
@@ -51,7 +53,7 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 				sent += pile.Len()
 				_, err = pile.WriteTo(c.to)
 			}
-			until(t, "it was too much", func() bool { return f.gate.shed.Load() > 0 })
+			until(t, "it was too much", func() bool { return f.gate.Shed() > 0 })
 			until(t, "it is closed", func() bool { return f.Counts().Open == 0 })
 			othersAreAnswered(t, f, client)
 		})
@@ -73,7 +75,7 @@ func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
 			}
 		}
 	}()
-	const most = 2 * http2Advance / http2PerReset
+	const most = 2 * admission.Advance / admission.PerReset
 	taken := 0
 	for ; taken < most; taken++ {
 		stream := uint32(2*taken + 1)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/front/admission"
 )
 
 // held is a handler that answers /held when it is told to, and /size with how long
@@ -39,14 +41,14 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 	h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
 	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 	var all []*visitor
-	for i := range 1 + waitersPerSlot {
+	for i := range 1 + 4 {
 		v := visit(t, f)
 		v.send(get("/held"))
 		all = append(all, v)
 		if i == 0 {
 			<-h.began
 		} else {
-			until(t, "it waits", func() bool { return f.gate.waiting.Load() == int64(i) })
+			until(t, "it waits", func() bool { return f.gate.Usage().Waiting == int64(i) })
 		}
 	}
 	v := visit(t, f)
@@ -84,8 +86,8 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 			t.Errorf("then a page got %s", resp.Status)
 		}
 	}
-	if got := f.Counts(); got.Shed != 6 || got.InFlight != 0 || f.gate.waiting.Load() != 0 || len(f.gate.slots) != 0 {
-		t.Errorf("counts are %+v, %d wait, %d places are taken", got, f.gate.waiting.Load(), len(f.gate.slots))
+	if got := f.Counts(); got.Shed != 6 || got.InFlight != 0 || f.gate.Usage() != (admission.GateUsage{}) {
+		t.Errorf("counts are %+v, the gate holds %+v", got, f.gate.Usage())
 	}
 }
 
@@ -101,11 +103,11 @@ func TestWhoWaitedIsAnsweredFromMemoryIfThatHasItNow(t *testing.T) {
 		v := visit(t, f)
 		v.send(get("/fresh", []string{"X: 1", "Accept: */*", "Connection: close"}[i]))
 		waiting = append(waiting, v)
-		until(t, "it waits", func() bool { return f.gate.waiting.Load() == int64(i+1) })
+		until(t, "it waits", func() bool { return f.gate.Usage().Waiting == int64(i+1) })
 	}
 	h.viaNet([]byte(get("/fresh", "Connection: close")))
 	until(t, "the page is in memory", func() bool {
-		_, _, ok := h.AppendHit(nil, &PlainRequest{Host: []byte(testHost), Target: []byte("/fresh")})
+		_, _, ok := h.AppendHit(nil, requestFor("/fresh"))
 		return ok
 	})
 	close(h.goOn)
@@ -154,7 +156,7 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		}
 		v.ends()
 	}
-	if len(h.began) != 0 || len(f.gate.slots) != 0 {
+	if len(h.began) != 0 || f.gate.Usage().Slots != 0 {
 		t.Error("a request whose body did not come took a place")
 	}
 	close(h.goOn)
@@ -175,7 +177,7 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 			t.Errorf("a body of %d in chunks: %s %q", size, resp.Status, got)
 		}
 	}
-	if len(f.gate.slots) != 0 || f.gate.uploads.Load() != 0 {
+	if f.gate.Usage().Slots != 0 || f.gate.Usage().Uploads != 0 {
 		t.Error("a place was not given back")
 	}
 }

@@ -18,6 +18,8 @@ import (
 
 	"bramble/cache"
 	"bramble/node/config"
+	"bramble/node/front/http1"
+	"bramble/node/front/http1/http1test"
 	"bramble/node/origin"
 )
 
@@ -32,7 +34,7 @@ type house struct {
 	names atomic.Pointer[map[string]string]
 }
 
-const testHost = "shop.test"
+const testHost = http1test.Host
 
 // page is the origin: what it answers hangs on the path alone, and on
 // Accept-Encoding where it says so.
@@ -142,6 +144,11 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	h.misses.Add(1)
 	return h.sites.Fetch(ctx, r)
+}
+
+// requestFor returns a request for a page, as if parsed.
+func requestFor(target string) *PlainRequest {
+	return &PlainRequest{Request: http1.Request{Host: []byte(testHost), Target: []byte(target)}}
 }
 
 // Now stands still.
@@ -268,7 +275,7 @@ type answered struct {
 func (h *house) viaLane(in []byte, r answerRules) answered {
 	var a answered
 	b := new(replyBatch)
-	r.fast = note{h, &a.heads}
+	r.handler = note{h, &a.heads}
 	for {
 		n, next := b.answerRequests(in[a.used:], &r)
 		for _, part := range b.unsent() {
@@ -277,7 +284,7 @@ func (h *house) viaLane(in []byte, r answerRules) answered {
 		b.clearReplies()
 		a.used += n
 		if next != actionFlush {
-			a.next, a.pending = next, b.req.size
+			a.next, a.pending = next, b.req.Size
 			return a
 		}
 	}

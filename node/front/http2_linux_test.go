@@ -135,7 +135,7 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 	var late net.Error
 	err := <-enough
 	// On a machine so busy that requests are refused at once none waits, and none is too much.
-	refused := errors.Is(err, http2.ConnectionError(http2.ErrCodeNo)) && f.gate.shed.Load() > 0
+	refused := errors.Is(err, http2.ConnectionError(http2.ErrCodeNo)) && f.gate.Shed() > 0
 	if errors.As(err, &late) && late.Timeout() || errors.As(err, new(http2.ConnectionError)) && !refused {
 		t.Errorf("the connection ends with %v", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"testing"
+
+	"bramble/node/front/http1/http1test"
 )
 
 const (
@@ -24,7 +26,7 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	const many = 500
 	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.MaxConnections = many + 10 })
 	warm := visit(t, f)
-	warm.send(browsers()["chrome"])
+	warm.send(http1test.Browsers()["chrome"])
 	warm.reply()
 
 	empty := inUse()
@@ -37,7 +39,7 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	before := stacks()
 	room := make([]byte, 8<<10)
 	for _, name := range []string{"chrome", "chrome-reload", "wrk", "proxy"} {
-		request := []byte(browsers()[name])
+		request := []byte(http1test.Browsers()[name])
 		for _, v := range clients {
 			if _, err := v.Write(request); err != nil {
 				t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bramble/node/front/http1/http1test"
 )
 
 var countInsns = flag.Bool("instructions", false, "count the user-mode instructions of a hit, with QEMU's qemu-user and gcc")
@@ -69,9 +71,9 @@ func TestInstructionsOfAHit(t *testing.T) {
 			name string
 			next func() []byte
 		}{
-			{"wrk", func() []byte { return []byte(browsers()["wrk"]) }},
-			{"chrome", func() []byte { return []byte(browsers()["chrome"]) }},
-			{"chrome, no two cookies alike", ownCookie},
+			{"wrk", func() []byte { return []byte(http1test.Browsers()["wrk"]) }},
+			{"chrome", func() []byte { return []byte(http1test.Browsers()["chrome"]) }},
+			{"chrome, no two cookies alike", http1test.OwnCookie},
 		} {
 			const few, many = 200, 1000
 			count := func(rounds int) int64 {

@@ -1,161 +1,38 @@
 package front
 
 import (
-	"container/list"
-	"crypto/tls"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"bramble/node/front/admission"
 )
 
-// netHTTPListener is the listener by which net/http gets connections from the lane.
-type netHTTPListener struct {
-	conns  chan net.Conn // never closed
-	closed chan struct{}
-	once   sync.Once
-	addr   net.Addr
-}
-
-func newNetHTTPListener(addr net.Addr) *netHTTPListener {
-	return &netHTTPListener{conns: make(chan net.Conn), closed: make(chan struct{}), addr: addr}
-}
-
-// deliver hands a connection over. It reports false if nobody takes any more.
-func (h *netHTTPListener) deliver(c net.Conn) bool {
-	select {
-	case h.conns <- c:
-		return true
-	case <-h.closed:
-		return false
-	}
-}
-
-// Accept returns the next connection.
-func (h *netHTTPListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends Accept.
-func (h *netHTTPListener) Close() error {
-	h.once.Do(func() { close(h.closed) })
-	return nil
-}
-
-// Addr is the public listener's.
-func (h *netHTTPListener) Addr() net.Addr { return h.addr }
-
-// trackConnState notes what net/http does with a connection.
-func trackConnState(inner net.Conn, state http.ConnState) {
-	switch one := inner.(type) {
-	case *tls.Conn:
-		if w, ok := one.NetConn().(*tlsTransport); ok {
-			w.conn.trackConnState(state)
-		}
-	case *handoff:
-		one.conn.trackConnState(state)
-		if state == http.StateIdle {
-			one.conn.front.gate.setSilent(one, true)
-		}
-	case *loan:
-		if state == http.StateIdle {
-			one.isIdle.Store(true)
-		}
-	}
-}
-
-// trackConnState notes the same of a connection that is net/http's for good. One that the
-// sweep has ended is closed, which net/http notices.
-func (c *conn) trackConnState(state http.ConnState) {
-	switch state {
-	case http.StateActive:
-		c.unflushedReplies.Store(0)
-		c.enterState(stateNetHTTP)
-	case http.StateIdle:
-		c.enterState(stateNetHTTPIdle)
-	}
-}
-
-// handoff is a connection that net/http serves from now on.
-type handoff struct {
-	net.Conn
-	conn         *conn
-	pendingInput []byte      // what the lane has read
-	isCounted    atomic.Bool // by the gate, until it is closed
-	slot         atomic.Pointer[slot]
-	silentEntry  *list.Element // guarded by gate.mu: its entry there, while it waits
-}
-
-// Read gives what the lane has read first.
-func (g *handoff) Read(p []byte) (int, error) {
-	if len(g.pendingInput) == 0 {
-		return g.Conn.Read(p)
-	}
-	n := copy(p, g.pendingInput)
-	if g.pendingInput = g.pendingInput[n:]; len(g.pendingInput) == 0 {
-		g.pendingInput = nil
-	}
-	return n, nil
-}
-
-// Write sends a part of a reply.
-func (g *handoff) Write(p []byte) (int, error) {
-	return g.slot.Load().write(g.Conn, g.conn.front.cfg.WriteTimeout, p)
-}
-
-// CloseWrite closes this side.
-func (g *handoff) CloseWrite() error { return closeWrite(g.Conn) }
-
-// Close gives the place in the table back.
-func (g *handoff) Close() error {
-	g.conn.front.gate.setSilent(g, false)
-	if g.isCounted.CompareAndSwap(true, false) {
-		g.conn.front.gate.releaseHandoff()
-	}
-	if g.conn.tls != nil {
-		g.Conn.Close() // says that it was the last
-	}
-	g.conn.closeAndRemove()
-	return nil
-}
-
-func closeWrite(c net.Conn) error {
-	if tcp, ok := c.(interface{ CloseWrite() error }); ok {
-		return tcp.CloseWrite()
-	}
-	return net.ErrClosed
-}
-
-// loan is a connection as net/http sees it for one request that the lane has
-// read to its end. net/http never gets a byte behind that: there is none for it.
-// It comes back only if net/http says itself that the reply has gone out whole
-// and that the connection may be used again.
+// loan is a borrowed connection: net/http sees it for one request that the fast path
+// has read to its end, and then it comes back. net/http never gets a byte behind that
+// request. The connection comes back only if net/http itself reports that the reply has
+// gone out whole and that the connection may be used again.
 type loan struct {
 	conn     *conn
-	slot     *slot
-	reusable chan bool   // gets one value: whether the lane may go on
+	slot     *admission.Slot
+	reusable chan bool   // gets one value: whether the fast path may go on
 	isIdle   atomic.Bool // net/http has finished and would wait for another request
 
 	mu       sync.Mutex // guards what follows
 	request  []byte
-	returned bool // the lane has it back
+	returned bool // the fast path has it back
 	spoilt   bool // a write failed or this side was closed
 }
 
-func newLoan(c *conn, place *slot, request []byte) *loan {
-	return &loan{conn: c, slot: place, request: request, reusable: make(chan bool, 1)}
+func newLoan(c *conn, slot *admission.Slot, request []byte) *loan {
+	return &loan{conn: c, slot: slot, request: request, reusable: make(chan bool, 1)}
 }
 
-// Read gives the request. After that it waits until the client goes away, which
-// net/http wants to know while it works, or a deadline; once net/http asks for
-// another request there is none.
+// Read returns the request. After that it waits until the client leaves, which net/http
+// wants to know while it works, or for a deadline; when net/http waits for another
+// request there is none.
 func (l *loan) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	switch {
@@ -175,13 +52,13 @@ func (l *loan) Read(p []byte) (int, error) {
 	return 0, l.awaitClientEnd()
 }
 
-// awaitClientEnd waits for the end of what the client sends, without taking any of it.
+// awaitClientEnd waits until the client has closed its side, and reads nothing.
 func (l *loan) awaitClientEnd() error {
-	over := hasClientEnded
+	hasEnded := hasClientEnded
 	if l.conn.tls != nil {
-		over = hasTLSClientEnded
+		hasEnded = hasTLSClientEnded
 	}
-	err := l.conn.raw.Read(over)
+	err := l.conn.raw.Read(hasEnded)
 	if err == nil {
 		err = io.EOF
 	}
@@ -193,7 +70,7 @@ func (l *loan) Write(p []byte) (int, error) {
 	if l.isReturned() {
 		return 0, net.ErrClosed
 	}
-	n, err := l.slot.write(l.conn.replyConn(), l.conn.front.cfg.WriteTimeout, p)
+	n, err := l.slot.Write(l.conn.replyConn(), l.conn.front.cfg.WriteTimeout, p)
 	if err != nil {
 		l.markSpoilt()
 	}
@@ -217,7 +94,7 @@ func (l *loan) Close() error {
 		return nil
 	}
 	l.returned = true
-	// Nothing of net/http's may be left on the socket.
+	// No deadline of net/http's may be left on the socket.
 	ok := l.isIdle.Load() && !l.spoilt && len(l.request) == 0 && l.conn.socket.SetDeadline(time.Time{}) == nil
 	l.reusable <- ok
 	return nil
@@ -235,10 +112,10 @@ func (l *loan) markSpoilt() {
 	l.spoilt = true
 }
 
-// LocalAddr is the connection's.
+// LocalAddr returns the connection's.
 func (l *loan) LocalAddr() net.Addr { return l.conn.socket.LocalAddr() }
 
-// RemoteAddr is the connection's.
+// RemoteAddr returns the connection's.
 func (l *loan) RemoteAddr() net.Addr { return l.conn.socket.RemoteAddr() }
 
 // SetDeadline sets both deadlines, until the loan is over.

@@ -5,128 +5,129 @@ import (
 	"time"
 )
 
-// Between two system calls a processor forgets much of what it knew of a program: a
-// first Pi has 16 KB for the instructions of kernel and program together, and a
-// virtual machine may lose where its pages are. What is done there costs several
-// times what it costs in one go. So a crowd is served in strokes: all its requests
-// are read, answers are found for those that have a kept one, these are sent, and
-// then the others are attended to, one by one.
+// Between two system calls a processor loses much of a program from its caches: a first
+// Pi has 16 KB for the instructions of kernel and program together, and a virtual
+// machine may lose the addresses of its pages. A step after a system call costs several
+// times what it costs when it is repeated. So an event loop serves the connections that
+// one poll reports in phases, as one batch: read all, look up all memoised replies,
+// revalidate them, send all, and then handle the rest one by one. DESIGN.md has the
+// figures.
 
-// readyBytes is room for what is read of a crowd before it is answered: as many
-// requests as a lookout is told of at a time, with a browser's cookies. Who does not
-// find room is attended to behind the others.
+// readyBytes is the room for input of a batch: as many requests as an event loop is told
+// of at a time, with a browser's cookies. A connection that does not find room is
+// handled with the rest.
 const readyBytes = maxEvents << 10
 
-// readyBatch are connections whose clients have sent something.
+// readyBatch is a batch of connections whose clients have sent something.
 type readyBatch struct {
 	buffer [readyBytes]byte
 	conns  [maxEvents]readyConn
-	count  int // of all
+	count  int // of conns
 }
 
 // readyConn is one of them.
 type readyConn struct {
 	conn            *conn
 	fd              uintptr
-	clientMayBeDone bool          // the client may have closed its side
-	input           []byte        // what was read
-	headers         *cachedHeader // has a kept answer to all of in; nil: none was found
-	reply           []byte        // the answer
-	isLast          bool          // it is the connection's last
+	clientMayBeDone bool   // the client may have closed its side
+	input           []byte // what was read
+	memo            *replyMemo
+	reply           []byte // memoised, or a refusal; nil: none
+	isLast          bool   // the connection ends with the reply
 	sent            int
 	errno           syscall.Errno
 }
 
-// add takes a connection in, of whose earlier requests nothing is left.
-func (w *readyBatch) add(c *conn, last bool) {
-	w.conns[w.count] = readyConn{conn: c, fd: uintptr(c.fd), clientMayBeDone: last}
+// add adds a connection that isIdleClean.
+func (w *readyBatch) add(c *conn, clientMayBeDone bool) {
+	w.conns[w.count] = readyConn{conn: c, fd: uintptr(c.fd), clientMayBeDone: clientMayBeDone}
 	w.count++
 }
 
 // isIdleClean reports whether nothing is left of earlier requests.
 func (c *conn) isIdleClean() bool {
-	is := stateOf(c.state.Load())
-	return (is == stateIdle || is == stateNew) && !c.replayInput && len(c.pendingInput) == 0 && !c.hasPendingOutput()
+	state := c.currentState()
+	return (state == stateIdle || state == stateNew) && len(c.pendingInput) == 0 && !c.hasPendingOutput()
 }
 
-// serveReady answers the callers, and lets them go. at is as for attend.
+// serveReady serves the ready connections, and empties the batch. at is as for serveOne.
 func (l *eventLoop) serveReady(at time.Duration) {
-	all := l.ready.conns[:l.ready.count]
+	conns := l.ready.conns[:l.ready.count]
 	l.ready.count = 0
-	l.ready.readAll(all)
+	l.ready.readAll(conns)
 	if r := &l.batch.rules; !r.draining {
-		l.findMemos(all)
+		l.findMemos(conns)
 		r.at = at
-		l.front.fastReplies.Add(int64(l.batch.headers.confirmMemos(r)))
+		l.front.fastReplies.Add(int64(l.batch.memos.revalidatePending(r)))
 	}
-	sendMemos(all)
-	for i := range all {
-		if one := &all[i]; len(one.reply) > 0 && one.finishReply() {
+	sendMemos(conns)
+	for i := range conns {
+		if one := &conns[i]; len(one.reply) > 0 && one.finishReply() {
 			l.performNext(one.conn)
 			one.conn = nil
 		}
 	}
-	// From here on kept answers may change.
-	for i := range all {
-		if one := &all[i]; one.conn != nil && (len(one.reply) == 0 || one.clientMayBeDone) {
+	// From here on memoised replies may change.
+	for i := range conns {
+		if one := &conns[i]; one.conn != nil && (len(one.reply) == 0 || one.clientMayBeDone) {
 			l.serveUnanswered(one, at)
 		}
-		all[i] = readyConn{}
+		conns[i] = readyConn{}
 	}
 }
 
-// readAll takes in what the clients have sent. Whoever has sent nothing is found out when
-// attended to.
-func (w *readyBatch) readAll(all []readyConn) {
+// readAll reads what the clients have sent. A client that has sent nothing is found out
+// by serveUnanswered.
+func (w *readyBatch) readAll(conns []readyConn) {
 	used := 0
-	for i := range all {
+	for i := range conns {
 		if len(w.buffer)-used < maxRequest {
 			return
 		}
 		p := w.buffer[used:][:maxRequest]
-		if n, errno := sysRead(all[i].fd, p); errno == 0 {
-			all[i].input = p[:n:n]
+		if n, errno := sysRead(conns[i].fd, p); errno == 0 {
+			conns[i].input = p[:n:n]
 			used += n
 		}
 	}
 }
 
-// findMemos looks for kept answers to a crowd, and refuses who asks too often.
-func (l *eventLoop) findMemos(all []readyConn) {
-	r, q := &l.batch.rules, &l.batch.req
-	for i := range all {
-		one := &all[i]
-		if len(one.input) == 0 || !one.conn.enterState(stateAnswering) {
+// findMemos looks up memoised replies, and refuses clients that are over their limits.
+func (l *eventLoop) findMemos(conns []readyConn) {
+	r, q := &l.batch.rules, &l.batch.req.Request
+	for i := range conns {
+		one := &conns[i]
+		if len(one.input) == 0 || !one.conn.enter(stateAnswering) {
 			continue
 		}
-		like := l.batch.headers.findMemo(q, one.input)
+		header := l.batch.headers.FindRemembered(q, one.input)
 		switch {
-		case like == nil, q.close:
-		case !r.limits.allowRequest(one.conn.client):
-			one.reply, one.isLast = []byte(refusalFor(q.asked.Head, true)), true
+		case header == nil, q.Close:
+		case !r.limits.AllowRequest(one.conn.client):
+			one.reply, one.isLast = []byte(refusalFor(q.Head, true)), true
 		default:
-			one.headers = like
-			like.memo.pendingUses++
+			one.memo = l.batch.memos.of(header)
+			one.memo.pendingUses++
 		}
 	}
 }
 
-// sendMemos sends the answers that were found.
-func sendMemos(all []readyConn) {
-	for i := range all {
-		if one := &all[i]; one.headers != nil && one.headers.memo.lineSize > 0 {
-			one.reply = one.headers.memo.bytes
+// sendMemos sends the replies that were found.
+func sendMemos(conns []readyConn) {
+	for i := range conns {
+		if one := &conns[i]; one.memo != nil && one.memo.header.HasLine() {
+			one.reply = one.memo.bytes
 		}
 	}
-	for i := range all {
-		if one := &all[i]; len(one.reply) > 0 {
+	for i := range conns {
+		if one := &conns[i]; len(one.reply) > 0 {
 			one.sent, one.errno = sysSend(one.fd, one.reply)
 		}
 	}
 }
 
-// finishReply does what comes after an answer, and reports whether the connection is to
-// do something else than to wait.
+// finishReply has the connection wait after its reply. It reports true if another action
+// is due.
 func (one *readyConn) finishReply() bool {
 	c, next := one.conn, actionWait
 	if one.isLast {
@@ -134,7 +135,7 @@ func (one *readyConn) finishReply() bool {
 	}
 	switch {
 	case one.errno == 0 && one.sent == len(one.reply):
-		if !one.isLast && c.enterState(stateIdle) {
+		if !one.isLast && c.enter(stateIdle) {
 			return false
 		}
 		if !one.isLast {
@@ -145,18 +146,20 @@ func (one *readyConn) finishReply() bool {
 	default:
 		next = actionDrop
 	}
-	return c.stopReading(next, nil)
+	return c.setNext(next, nil)
 }
 
-// serveUnanswered attends to a caller for whom there was no answer, or who may have gone.
+// serveUnanswered serves a connection for which there was no memo, or whose client may
+// have gone.
 func (l *eventLoop) serveUnanswered(one *readyConn, at time.Duration) {
-	g := readOptions{clientMayBeDone: one.clientMayBeDone, maxReads: readsPerTurn}
+	o := readOptions{clientMayBeDone: one.clientMayBeDone, maxReads: readsPerTurn}
 	if len(one.reply) == 0 {
-		g.alreadyRead = one.input
+		o.alreadyRead = one.input
 	}
-	if one.headers != nil {
+	limits := l.batch.rules.limits
+	if one.memo != nil {
 		l.batch.rules.limits = nil // it has passed them
 	}
-	l.serveOne(one.conn, g, at)
-	l.batch.rules.limits = l.front.limits
+	l.serveOne(one.conn, o, at)
+	l.batch.rules.limits = limits
 }

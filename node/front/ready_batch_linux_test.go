@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bramble/node/front/http1"
+	"bramble/node/front/http1/http1test"
 )
 
 // crowdOf opens so many connections, each of which has had an answer, and has every
@@ -44,37 +47,37 @@ func crowdOf(t *testing.T, size int, warm []string, change ...func(*Config)) (h 
 // Those of a crowd get what each would get alone, to the byte, whatever they ask.
 func TestACrowdGetsWhatEachWouldGet(t *testing.T) {
 	var names []string
-	asks := seeds()
-	for name, in := range browsers() {
-		asks[name] = seed{in: in, replies: 1, next: actionWait}
+	asks := http1test.Seeds()
+	for name, in := range http1test.Browsers() {
+		asks[name] = http1test.Seed{In: in, Replies: 1}
 	}
 	for name, s := range asks {
-		if s.replies > 0 && (s.next == actionWait || s.next == actionClose) {
+		if s.Replies > 0 && (s.Then == http1test.Wait || s.Then == http1test.Close) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	// A lookout keeps few answers, and so the crowds are small.
-	for few := range slices.Chunk(names, maxCachedHeaders/2) {
+	for few := range slices.Chunk(names, http1.MaxCachedHeaders/2) {
 		t.Run(few[0], func(t *testing.T) { crowdGets(t, few, asks) })
 	}
 }
 
-func crowdGets(t *testing.T, names []string, asks map[string]seed) {
+func crowdGets(t *testing.T, names []string, asks map[string]http1test.Seed) {
 	var warm []string
 	for _, name := range names {
-		warm = append(warm, asks[name].in)
+		warm = append(warm, asks[name].In)
 	}
 	h, f, all, release := crowdOf(t, 5*len(names), warm, func(cfg *Config) { cfg.MaxConnections = 1000 })
 	before := f.Counts()
 	fast, want := before.Fast+before.Lent, int64(0)
 	for i, v := range all {
-		v.send(asks[names[i%len(names)]].in)
+		v.send(asks[names[i%len(names)]].In)
 	}
 	release()
 	for i, v := range all {
 		name := names[i%len(names)]
-		alone := h.viaLane([]byte(asks[name].in), answerRules{})
+		alone := h.viaLane([]byte(asks[name].In), answerRules{})
 		want += int64(len(alone.heads))
 		got := make([]byte, len(alone.out))
 		if n, err := io.ReadFull(v.r, got); err != nil || !bytes.Equal(got, alone.out) {
@@ -135,7 +138,7 @@ func keptStays(t *testing.T, h *house, together int) {
 func (f *Front) owesSomebody() bool {
 	f.conns.mu.Lock()
 	defer f.conns.mu.Unlock()
-	return slices.ContainsFunc(f.conns.conns, func(c *conn) bool { return stateOf(c.state.Load()) == stateFlushing })
+	return slices.ContainsFunc(f.conns.conns, func(c *conn) bool { return c.currentState() == stateFlushing })
 }
 
 // Who asks too often is refused in a crowd as alone, and loses the connection.

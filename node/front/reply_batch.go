@@ -3,52 +3,198 @@ package front
 import (
 	"bytes"
 	"time"
+
+	"bramble/node/front/admission"
+	"bramble/node/front/http1"
 )
 
 const (
-	// maxRequest bounds what the lane reads of one request, in bytes: twice what
-	// a browser sends with a shop's cookies. Longer ones are net/http's.
+	// maxRequest limits what the fast path reads of one request, in bytes: twice what a
+	// browser sends with a shop's cookies. Longer ones are net/http's.
 	maxRequest = 8 << 10
-	// headRoom is the most that one reply's head may take, in bytes: what a cache
-	// prepares, which is half of it at most, and the fields of the connection.
+	// headRoom limits one reply's head, in bytes: what a cache prepares, which is half of
+	// it at most, and the fields of the connection.
 	headRoom = 4 << 10
-	// headBytes is the room for heads of replies that go out in one write:
-	// about twenty of a page's 400 bytes.
+	// headBytes is the room for the heads of replies that go out in one write: about
+	// twenty of a page's 400 bytes.
 	headBytes = 8 << 10
-	// maxParts bounds the pieces of memory in one write. The kernel takes 1,024;
-	// with twenty heads there are forty pieces as a rule.
+	// maxParts limits the pieces of memory in one write. The kernel takes 1,024; with
+	// twenty heads there are forty pieces as a rule.
 	maxParts = 64
 )
 
-// action is what is to be done after some requests have been read.
-type action uint8
-
-const (
-	actionWait    action = iota // for more bytes
-	actionFlush                 // write, then go on reading the same bytes
-	actionLend                  // write, then let net/http answer the next request
-	actionHandOff               // write, then leave the connection to net/http
-	actionClose                 // write, then close
-	actionDrop                  // close: nobody is there
-)
-
 // replyBatch is what a connection needs while it has bytes, and no longer: room for
-// what comes in, and for the replies that go out together.
+// input, and for the replies that go out together.
 type replyBatch struct {
 	input     [maxRequest]byte
 	heads     [headBytes]byte
 	headsUsed int // bytes of heads
 	parts     [maxParts][]byte
 	partCount int // of parts
-	// tailInHeads is whether the last part lies in heads, so that what comes next there
-	// belongs to the same piece.
+	// tailInHeads: the last part ends where the free end of heads begins, so that the next
+	// head belongs to the same piece.
 	tailInHeads bool
-	hasMemo     bool // some parts are kept answers, which must stay what they are
+	hasMemo     bool // some parts are memoised replies, which must not change now
 	replies     int64
-	req         request
-	headers     headerCache
-	rules       answerRules // of this moment, for whoever answers
+	req         PlainRequest
+	headers     http1.HeaderCache
+	memos       replyMemos
+	rules       answerRules // of this moment
 	vector      sendVector
+}
+
+// answerRules is everything besides a request itself that decides how it is answered.
+type answerRules struct {
+	handler  FastHandler
+	draining bool // every reply is its connection's last
+	limits   *admission.ClientLimits
+	client   admission.ClientKey
+	gate     *admission.Gate // before net/http; nil: it stands open
+	overTLS  bool            // the requests arrive over TLS
+	hsts     []byte          // the line of Strict-Transport-Security; nil: none
+	// at is a reading of handler.Now after the first request had arrived; 0: the clock must
+	// be read. The requests behind it may have arrived later.
+	at time.Duration
+}
+
+// setRules sets the rules of this moment for requests without TLS.
+func (f *Front) setRules(r *answerRules) {
+	r.handler, r.overTLS, r.hsts, r.draining = f.cfg.FastHandler, false, nil, f.isDraining.Load()
+	r.limits, r.gate = f.limits, f.gate
+}
+
+// setConnRules sets the rules of this moment for a connection's requests.
+func (f *Front) setConnRules(c *conn, r *answerRules) {
+	f.setRules(r)
+	r.client, r.at = c.client, 0
+	if c.tls != nil {
+		r.handler, r.overTLS, r.hsts = f.https.cfg.FastHandler, true, f.https.hsts
+	}
+}
+
+// answerRequests parses the requests in p and adds a reply for each, until there is no
+// complete plain one left or no room. It returns the bytes that it has answered and the
+// action that is due; for actionLend the next request is b.req.Size long.
+func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, next action) {
+	for answered < len(p) {
+		if !b.hasRoom() {
+			return answered, actionFlush
+		}
+		rest := p[answered:]
+		res, header := b.headers.Parse(&b.req.Request, rest)
+		switch {
+		case res == http1.Incomplete:
+			return answered, actionWait
+		case res == http1.Foreign:
+			return answered, actionHandOff
+		case !r.limits.AllowRequest(r.client):
+			b.addRefusal(true)
+			return len(p), actionClose
+		}
+		inMemory := false
+		if res == http1.Plain {
+			next, inMemory = b.answerPlain(rest[:b.req.LineSize], header, r)
+		}
+		if !inMemory {
+			next = b.lendOrRefuse(r)
+		}
+		switch next {
+		case actionFlush, actionLend:
+			return answered, next // this request comes later
+		case actionClose:
+			return answered + b.req.Size, actionClose
+		}
+		answered += b.req.Size
+	}
+	return answered, actionWait
+}
+
+// answerPlain adds the reply to the request in b.req, memoised or made now, and returns
+// the action that is due then. line is the request's first; header is a block with its
+// meaning, nil if none is known. If inMemory is false, memory has no reply.
+func (b *replyBatch) answerPlain(line []byte, header *http1.CachedHeader, r *answerRules) (next action, inMemory bool) {
+	if header != nil {
+		if memoised := b.memos.replyTo(header, line, r); memoised != nil {
+			b.addMemo(memoised)
+			return waitOrClose(b.req.Close), true
+		}
+	}
+	head, body, ok := b.buildReply(b.heads[b.headsUsed:b.headsUsed:headBytes], line, header, r)
+	if !ok {
+		return actionLend, false
+	}
+	if b.partCount+1+len(body) > maxParts {
+		if b.partCount > 0 {
+			return actionFlush, true
+		}
+		return actionLend, true
+	}
+	b.addHead(head)
+	b.addBody(body)
+	b.replies++
+	return waitOrClose(b.req.Close || r.draining), true
+}
+
+// lendOrRefuse decides about a request that only net/http can answer.
+func (b *replyBatch) lendOrRefuse(r *answerRules) action {
+	if !r.gate.ShouldShed(admission.KindBrowse) {
+		return actionLend
+	}
+	isLast := b.req.Close || b.req.IsHTTP10 || r.draining
+	b.addRefusal(isLast)
+	return waitOrClose(isLast)
+}
+
+func waitOrClose(isLast bool) action {
+	if isLast {
+		return actionClose
+	}
+	return actionWait
+}
+
+// buildReply appends the head of the reply to a plain request, with the empty line, to
+// head, and returns its body. If a memo of it is useful, it is stored.
+func (b *replyBatch) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (whole []byte, body [][]byte, ok bool) {
+	q := &b.req
+	var memo *replyMemo
+	if header != nil && !b.hasMemo {
+		memo = b.memos.toReplace(header, line, r)
+	}
+	q.At, r.at = r.at, 0
+	if q.WantMemo, q.Memo = memo != nil, nil; q.WantMemo {
+		q.Memo = memo.spare
+	}
+	if head, body, ok = r.handler.AppendHit(head, q); !ok {
+		return head, nil, false
+	}
+	if q.IsHTTP10 {
+		head[len("HTTP/1.")] = '0'
+	}
+	if len(r.hsts) > 0 {
+		head = appendHSTS(head, r.hsts)
+	}
+	switch {
+	case r.draining || q.Close && !q.IsHTTP10:
+		head = append(head, "Connection: close\r\n"...)
+	case q.IsHTTP10 && q.KeepAlive && !q.Close:
+		head = append(head, "Connection: keep-alive\r\n"...)
+	}
+	head = append(head, "\r\n"...)
+	if q.WantMemo {
+		memo.store(q, line, head, body, r)
+	}
+	return head, body, true
+}
+
+// hstsName begins the line; a page from an origin may have it already.
+const hstsName = "\r\nStrict-Transport-Security:"
+
+// appendHSTS appends the line to a head that has none.
+func appendHSTS(head, line []byte) []byte {
+	if bytes.Contains(head, []byte(hstsName)) {
+		return head
+	}
+	return append(head, line...)
 }
 
 // hasRoom reports whether another reply's head fits.
@@ -56,13 +202,12 @@ func (b *replyBatch) hasRoom() bool {
 	return headBytes-b.headsUsed >= headRoom && b.partCount+2 <= maxParts
 }
 
-// unsent are the parts to be written.
-func (b *replyBatch) unsent() [][]byte { return b.parts[:b.partCount] }
-
-// clearReplies forgets what has gone out, and the stored pages that it was made of.
-func (b *replyBatch) clearReplies() {
-	clear(b.parts[:b.partCount])
-	b.headsUsed, b.partCount, b.tailInHeads, b.hasMemo = 0, 0, false, false
+// addMemo adds a memoised reply.
+func (b *replyBatch) addMemo(reply []byte) {
+	b.parts[b.partCount] = reply
+	b.partCount++
+	b.tailInHeads, b.hasMemo = false, true
+	b.replies++
 }
 
 // addHead adds what was appended to the free end of heads.
@@ -91,144 +236,23 @@ func (b *replyBatch) addBody(body [][]byte) {
 	}
 }
 
-// addMemo adds an answer that is kept.
-func (b *replyBatch) addMemo(whole []byte) {
-	b.parts[b.partCount] = whole
-	b.partCount++
-	b.tailInHeads, b.hasMemo = false, true
-	b.replies++
-}
-
-// addRefusal adds the short reply that sends a client away; last is whether the
-// connection ends with it.
-func (b *replyBatch) addRefusal(last bool) {
-	b.parts[b.partCount] = []byte(refusalFor(b.req.asked.Head, last))
+// addRefusal adds the short reply that sends a client away; isLast: the connection ends
+// with it.
+func (b *replyBatch) addRefusal(isLast bool) {
+	b.parts[b.partCount] = []byte(refusalFor(b.req.Head, isLast))
 	b.partCount++
 	b.tailInHeads = false
 }
 
-// answerRules decide about requests beside what these say.
-type answerRules struct {
-	fast     FastHandler
-	draining bool // every reply is its connection's last
-	limits   *clientLimits
-	client   clientKey
-	gate     *gate  // before net/http; nil: it stands open
-	overTLS  bool   // they come over TLS
-	hsts     []byte // the line of Strict-Transport-Security; nil: none
-	// at is a reading of hits.Now after the first request had come; 0: the clock is to
-	// be looked at. Those behind it may have come later.
-	at time.Duration
+// unsent are the parts to be sent.
+func (b *replyBatch) unsent() [][]byte { return b.parts[:b.partCount] }
+
+// clearReplies forgets the parts, and the stored pages that they were made of.
+func (b *replyBatch) clearReplies() {
+	clear(b.parts[:b.partCount])
+	b.headsUsed, b.partCount, b.tailInHeads, b.hasMemo = 0, 0, false, false
 }
 
-// hstsName begins the line; a page from an origin may have it already.
-const hstsName = "\r\nStrict-Transport-Security:"
-
-// appendHSTS adds the line to a head that has none.
-func appendHSTS(head, line []byte) []byte {
-	if bytes.Contains(head, []byte(hstsName)) {
-		return head
-	}
-	return append(head, line...)
-}
-
-// answerRequests reads the requests in p and adds a reply for each, until there is no
-// whole plain one left or no room. It gives the bytes that it has answered and
-// what is to be done next; for stepLend the next request is b.req.size long.
-func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, next action) {
-	for answered < len(p) {
-		if !b.hasRoom() {
-			return answered, actionFlush
-		}
-		q := &b.req
-		v, like := b.headers.parse(q, p[answered:])
-		switch {
-		case v == incomplete:
-			return answered, actionWait
-		case v == foreign:
-			return answered, actionHandOff
-		case !r.limits.allowRequest(r.client):
-			b.addRefusal(true)
-			return len(p), actionClose
-		}
-		if v == plain && like != nil {
-			if whole := like.memo.replyFor(p[answered:answered+q.lineSize], r); whole != nil {
-				b.addMemo(whole)
-				answered += q.size
-				if q.close {
-					return answered, actionClose
-				}
-				continue
-			}
-		}
-		head, body, ok := b.heads[b.headsUsed:b.headsUsed:headBytes], [][]byte(nil), v == plain
-		if ok {
-			head, body, ok = b.buildReply(head, p[answered:answered+q.lineSize], like, r)
-		}
-		if !ok {
-			if !r.gate.shouldShed(kindBrowse) {
-				return answered, actionLend
-			}
-			last := q.close || q.isHTTP10 || r.draining
-			b.addRefusal(last)
-			answered += q.size
-			if last {
-				return answered, actionClose
-			}
-			continue
-		}
-		if b.partCount+1+len(body) > maxParts {
-			if b.partCount > 0 {
-				return answered, actionFlush
-			}
-			return answered, actionLend
-		}
-		b.addHead(head)
-		b.addBody(body)
-		b.replies++
-		answered += q.size
-		if q.close || r.draining {
-			return answered, actionClose
-		}
-	}
-	return answered, actionWait
-}
-
-// buildReply appends the head of the reply to a plain request, with the empty line, and
-// gives its body. line is the request's first; like is a block that says what its
-// fields say, nil if none is known.
-func (b *replyBatch) buildReply(head, line []byte, like *cachedHeader, r *answerRules) (whole []byte, body [][]byte, ok bool) {
-	q := &b.req
-	var last *memoisedReply
-	if like != nil && !b.hasMemo && like.memo.shouldReplace(line, r) {
-		last = &like.memo
-	}
-	q.asked.At, r.at = r.at, 0
-	if q.asked.WantMemo = last != nil; q.asked.WantMemo {
-		q.asked.Memo = last.spareMemo
-	}
-	if head, body, ok = r.fast.AppendHit(head, &q.asked); !ok {
-		return head, nil, false
-	}
-	if q.isHTTP10 {
-		head[len("HTTP/1.")] = '0'
-	}
-	if len(r.hsts) > 0 {
-		head = appendHSTS(head, r.hsts)
-	}
-	switch {
-	case r.draining || q.close && !q.isHTTP10:
-		head = append(head, "Connection: close\r\n"...)
-	case q.isHTTP10 && q.keepAlive && !q.close:
-		head = append(head, "Connection: keep-alive\r\n"...)
-	}
-	head = append(head, "\r\n"...)
-	if q.asked.WantMemo {
-		last.store(q, line, head, body, r)
-	}
-	return head, body, true
-}
-
-// lacksLineEnd reports whether bytes that follow the beginning of a request cannot
-// be its end, so that it need not be read again for them.
+// lacksLineEnd reports whether bytes that follow the beginning of a request cannot be
+// its end, so that it need not be parsed again because of them.
 func lacksLineEnd(p []byte) bool { return bytes.IndexByte(p, '\n') < 0 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"bramble/node/front/admission"
 )
 
 // asker asks by one connection or more, which its protocol says.
@@ -59,18 +61,18 @@ func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
 				h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
 				change, client := withTLS(t)
 				f, _, _ := open(t, h.house, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
-				for i := range 1 + waitersPerSlot {
+				for i := range 1 + 4 {
 					v := visitTLS(t, f, client)
 					v.send(get("/held"))
 					until(t, "it has or awaits a place", func() bool {
-						return len(f.gate.slots) == 1 && f.gate.waiting.Load() == int64(i)
+						return f.gate.Usage().Slots == 1 && f.gate.Usage().Waiting == int64(i)
 					})
 				}
 				ask := asker(t, f, client, h2)
 				resp, body := ask("/held")
 				wantRefusal(t, resp, body)
 				close(h.goOn)
-				until(t, "all have gone", func() bool { return len(f.gate.slots) == 0 })
+				until(t, "all have gone", func() bool { return f.gate.Usage().Slots == 0 })
 				if resp, _ := ask("/never"); resp.StatusCode != http.StatusOK {
 					t.Errorf("then it gets %s", resp.Status)
 				}
@@ -151,7 +153,7 @@ func TestHTTP2ClientsThatReadNothingHoldNoPlaces(t *testing.T) {
 		}
 	}
 	ask(visitH2(t, f, client, 0), 4)
-	until(t, "they stand aside", func() bool { return f.gate.parked.Load() == 4 && len(f.gate.slots) == 0 })
+	until(t, "they stand aside", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Slots == 0 })
 	othersAreAnswered(t, f, client)
 	greedy := visitH2(t, f, client, 0)
 	ask(greedy, http2Streams)
@@ -160,7 +162,7 @@ func TestHTTP2ClientsThatReadNothingHoldNoPlaces(t *testing.T) {
 		return err != nil
 	})
 	othersAreAnswered(t, f, client)
-	until(t, "there is room", func() bool { return f.gate.streams.Load() <= 4 && len(f.gate.slots) == 0 })
+	until(t, "there is room", func() bool { return f.gate.Usage().Streams <= 4 && f.gate.Usage().Slots == 0 })
 }
 
 // A client that begins many forms and ends none makes way for others.
@@ -170,16 +172,16 @@ func TestHTTP2ClientsThatSendNothingMakeWay(t *testing.T) {
 		cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = 4, 1000, time.Minute
 		cfg.WriteTimeout = time.Minute
 	})
-	const most = 4 * streamsPerSlot
+	const most = 4 * admission.StreamsPerSlot
 	c := visitH2(t, f, client, 1<<20)
 	for i := range uint32(most) {
 		if err := c.WriteHeaders(c.form(2*i + 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "all are awaited", func() bool { return f.gate.streams.Load() == most })
+	until(t, "all are awaited", func() bool { return f.gate.Usage().Streams == most })
 	othersAreAnswered(t, f, client)
-	until(t, "it is cut off", func() bool { return f.gate.streams.Load() == 0 })
+	until(t, "it is cut off", func() bool { return f.gate.Usage().Streams == 0 })
 }
 
 // form begins a request whose body is to come.

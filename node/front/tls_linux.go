@@ -7,22 +7,22 @@ import (
 	"unsafe"
 )
 
-// awaitFirstByte waits until a client has sent something. Until then a connection
-// holds no more than one without TLS. It reports false if the client is gone.
+// awaitFirstByte waits until a client has sent something. Until then a connection holds
+// no more than one without TLS. It reports false if the client has gone.
 func (c *conn) awaitFirstByte() bool {
 	if c.raw == nil {
 		return true
 	}
-	gone := false
+	hasEnded := false
 	err := c.raw.Read(func(fd uintptr) bool {
-		var some bool
-		some, gone = peekInput(fd)
-		return some || gone
+		var hasInput bool
+		hasInput, hasEnded = peekInput(fd)
+		return hasInput || hasEnded
 	})
-	return err == nil && !gone
+	return err == nil && !hasEnded
 }
 
-// attachRecords gives crypto/tls memory in place of the socket, until it is taken back.
+// attachRecords gives crypto/tls memory in place of the socket, until detachRecords.
 func (c *conn) attachRecords(fd uintptr) {
 	if s := c.tls; s != nil {
 		one := c.front.records.get()
@@ -31,12 +31,13 @@ func (c *conn) attachRecords(fd uintptr) {
 	}
 }
 
+// detachRecords gives crypto/tls the socket back.
 func (c *conn) detachRecords() {
 	if s := c.tls; s != nil {
 		one := s.transport.records
 		if len(one.out) > 0 {
-			// crypto/tls has answered for itself. If the client is gone, the next
-			// read will tell.
+			// crypto/tls has written something of its own. If the client has gone, the next
+			// read reports it.
 			_, _ = s.flushRecords()
 		}
 		s.transport.records, s.transport.earlyInput = nil, append([]byte(nil), one.in[one.inStart:one.inEnd]...)
@@ -62,8 +63,7 @@ func (c *recordBuffers) readSocket(p []byte) (int, error) {
 		case n == 0:
 			return 0, io.EOF
 		}
-		// After a short read there is nothing more: what comes later wakes the
-		// poller anew.
+		// After a short read there is nothing more: what arrives later wakes the poller again.
 		c.inStart, c.inEnd, c.isDrained = 0, n, n < len(c.in)
 	}
 	n := copy(p, c.in[c.inStart:c.inEnd])
@@ -71,36 +71,30 @@ func (c *recordBuffers) readSocket(p []byte) (int, error) {
 	return n, nil
 }
 
-// readInput reads what the client says, as sysRead does.
-func (c *conn) readInput(fd uintptr, p []byte) (int, syscall.Errno) {
-	if c.tls == nil {
-		return sysRead(fd, p)
-	}
-	return c.tls.readPlaintext(p)
-}
-
+// readPlaintext reads what the client has sent, as sysRead does.
 func (s *tlsState) readPlaintext(p []byte) (int, syscall.Errno) {
-	n, err := s.tls.Read(p)
+	n, err := s.conn.Read(p)
 	if _, dry := err.(errDrained); dry {
 		return 0, syscall.EAGAIN
 	}
 	var errno syscall.Errno
 	switch {
 	case n > 0:
-		return n, 0 // an error will come again
+		return n, 0 // an error is returned again
 	case errors.Is(err, io.EOF):
 		return 0, 0
 	case errors.As(err, &errno):
 		return 0, errno
 	default:
-		// What was wrong has been said to the client: crypto/tls has written it.
+		// crypto/tls has written an alert for the client.
 		_, _ = s.flushRecords()
 		return 0, syscall.EPROTO
 	}
 }
 
-// encryptAndSend encrypts parts and sends as much as the client takes. It returns those
-// that are not encrypted yet; ok is false if the connection is broken. parts is changed.
+// encryptAndSend encrypts parts and sends as much as the client takes. It returns the
+// parts that are not encrypted yet; ok is false if the connection is broken. parts is
+// changed.
 func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 	c := s.transport.records
 	for {
@@ -113,7 +107,7 @@ func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 					parts = parts[1:]
 				}
 			}
-			if _, err := s.tls.Write(c.plaintext[:n]); err != nil {
+			if _, err := s.conn.Write(c.plaintext[:n]); err != nil {
 				return nil, false
 			}
 		}
@@ -124,12 +118,12 @@ func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 	}
 }
 
-// flushRecords sends what is encrypted and keeps what the client does not take. all is
-// whether it took everything.
-func (s *tlsState) flushRecords() (all, ok bool) {
+// flushRecords sends what is encrypted and keeps what the client does not take. sentAll
+// reports whether it took everything.
+func (s *tlsState) flushRecords() (sentAll, ok bool) {
 	c := s.transport.records
-	// What was kept goes before what was made meanwhile, which is no more than
-	// crypto/tls's own few bytes.
+	// What was kept goes before what was encrypted since, which is no more than crypto/tls's
+	// own few bytes.
 	out := c.out
 	if len(s.unsentRecords) > 0 {
 		out = append(s.unsentRecords, c.out...)
@@ -152,8 +146,7 @@ func (s *tlsState) flushRecords() (all, ok bool) {
 	return true, true
 }
 
-// sendRepliesTLS sends the replies of a batch. What the client does not take now is
-// owed to it.
+// sendRepliesTLS is sendReplies over TLS.
 func (c *conn) sendRepliesTLS(b *replyBatch) bool {
 	left, ok := c.tls.encryptAndSend(b.unsent())
 	if ok && len(left) > 0 {
@@ -163,42 +156,26 @@ func (c *conn) sendRepliesTLS(b *replyBatch) bool {
 	return ok
 }
 
-// flushPendingTLS sends what is owed. It reports whether that is all, or the client gone.
-func (c *conn) flushPendingTLS(fd uintptr) (done, alive bool) {
+// flushPendingTLS sends the pending output. done reports whether that is all, or the
+// client has gone.
+func (c *conn) flushPendingTLS(fd uintptr) (done, isAlive bool) {
 	c.attachRecords(fd)
 	defer c.detachRecords()
-	c.pendingOutput, alive = c.tls.encryptAndSend(c.pendingOutput)
-	return !alive || !c.hasPendingOutput(), alive
+	c.pendingOutput, isAlive = c.tls.encryptAndSend(c.pendingOutput)
+	return !isAlive || !c.hasPendingOutput(), isAlive
 }
 
-// sendCloseNotify tells a client that this side will say no more.
+// sendCloseNotify sends close_notify, if the connection speaks TLS.
 func (c *conn) sendCloseNotify() {
 	s := c.tls
 	if s == nil {
 		return
 	}
-	// Whether it can be said is of no interest: each reply has told its own end.
+	// Whether it can be sent does not matter: each reply has marked its own end.
 	_ = c.raw.Control(func(fd uintptr) {
 		c.attachRecords(fd)
 		defer c.detachRecords()
-		_ = s.tls.CloseWrite()
+		_ = s.conn.CloseWrite()
 		_, _ = s.flushRecords()
 	})
-}
-
-// hasTLSClientEnded is ended for TLS, where the last that a client sends says that it
-// is the last, and is not taken.
-func hasTLSClientEnded(fd uintptr) bool { return hasClientEnded(fd) || isInCloseWait(fd) }
-
-// peekInput looks whether something has come, or the client has gone, and takes nothing.
-func peekInput(fd uintptr) (some, gone bool) {
-	var one [1]byte
-	n, errno := receiveFrom(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	switch errno {
-	case 0:
-		return n > 0, n == 0
-	case syscall.EAGAIN, syscall.EINTR:
-		return false, false
-	}
-	return false, true
 }

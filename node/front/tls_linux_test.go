@@ -14,15 +14,18 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"bramble/node/front/admission"
+	"bramble/node/front/http1/http1test"
 )
 
 // testCertificate is good for testHost, and trusted by the returned pool.
@@ -144,20 +147,20 @@ func TestTLSChangesNoReply(t *testing.T) {
 	h := newHouse(t)
 	change, client := withTLS(t)
 	f, _, _ := open(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
-	for name, s := range seeds() {
+	for name, s := range http1test.Seeds() {
 		var plain, secure string
 		// A page is in memory a moment after its last byte was sent, so that the
 		// first tries may find different things there.
 		for range 5 {
 			h.refill(t)
-			plain = said(t, visit(t, f), s.in)
+			plain = said(t, visit(t, f), s.In)
 			h.refill(t)
-			if secure = said(t, visitTLS(t, f, client), s.in); plain == secure {
+			if secure = said(t, visitTLS(t, f, client), s.In); plain == secure {
 				break
 			}
 		}
 		if plain != secure {
-			t.Errorf("%s: to %.200q\nplain, %d bytes:\n%.2000s\nTLS, %d bytes:\n%.2000s", name, s.in, len(plain), plain, len(secure), secure)
+			t.Errorf("%s: to %.200q\nplain, %d bytes:\n%.2000s\nTLS, %d bytes:\n%.2000s", name, s.In, len(plain), plain, len(secure), secure)
 		}
 	}
 	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
@@ -167,7 +170,7 @@ func TestTLSBytesMayComeOneByOne(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := open(t, newHouse(t), change)
 	v := visitTLS(t, f, client)
-	text := browsers()["chrome"] + get("/never", "X-Odd: 1") + browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
+	text := http1test.Browsers()["chrome"] + get("/never", "X-Odd: 1") + http1test.Browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
 	for i := range len(text) {
 		v.send(text[i : i+1])
 	}
@@ -202,7 +205,7 @@ func TestTLSRecordsMayComeInPieces(t *testing.T) {
 	v.Conn = secure
 	v.r.Reset(secure)
 	for range 3 {
-		v.send(browsers()["chrome"] + get("/never"))
+		v.send(http1test.Browsers()["chrome"] + get("/never"))
 		for range 2 {
 			if resp, _ := v.reply(); resp.StatusCode != 200 {
 				t.Fatal(resp.Status)
@@ -395,81 +398,6 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 	}
 }
 
-func TestTooManyHandshakesAreRefused(t *testing.T) {
-	turns := newHandshakeLimiter(1, 2)
-	if err := turns.acquire(clientKey{}, false); err != nil {
-		t.Fatal(err)
-	}
-	var waiting sync.WaitGroup
-	for n := range uint32(2) {
-		waiting.Go(func() {
-			if err := turns.acquire(clientKey{address: n}, false); err != nil {
-				t.Error(err)
-			}
-			turns.release()
-		})
-	}
-	until(t, "two wait", func() bool { return turns.waiting.Load() == 2 })
-	if err := turns.acquire(clientKey{}, false); err != errBusy {
-		t.Errorf("a third may wait: %v", err)
-	}
-	waiting.Go(func() { // who has begun always may
-		if err := turns.acquire(clientKey{}, true); err != nil {
-			t.Error(err)
-		}
-		turns.release()
-	})
-	turns.release()
-	waiting.Wait()
-	if err := turns.acquire(clientKey{}, false); err != nil {
-		t.Errorf("with nobody there: %v", err)
-	}
-}
-
-// What one client does not leave, another has: half of all that may wait, then a third.
-func TestNobodyTakesAllTurns(t *testing.T) {
-	turns := newHandshakeLimiter(0, 12) // nobody computes
-	waiting := map[uint32]int{}
-	for who := range uint32(3) {
-		for range 20 {
-			if turns.joinQueue(clientKey{address: who}) {
-				waiting[who]++
-			}
-		}
-	}
-	if waiting[0] != 6 || waiting[1] != 3 || waiting[2] != 2 {
-		t.Errorf("of 12 that may wait they have %v", waiting)
-	}
-	for who, n := range waiting {
-		for range n {
-			turns.leaveQueue(clientKey{address: who})
-		}
-	}
-	if turns.waiting.Load() != 0 || len(turns.waitingOf) != 0 {
-		t.Errorf("%d wait still, of %d clients", turns.waiting.Load(), len(turns.waitingOf))
-	}
-}
-
-func TestWhoHasBegunKeepsNoNewcomerOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := newHandshakeLimiter(1, 1)
-		if err := turns.acquire(clientKey{}, false); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 5 {
-			go func() {
-				if err := turns.acquire(clientKey{}, i < 4); err != nil { // the last is new
-					t.Errorf("client %d: %v", i, err)
-					return
-				}
-				turns.release()
-			}()
-			synctest.Wait()
-		}
-		turns.release()
-	})
-}
-
 func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 	hello := helloOf(t)
 	if len(hello) < 200 || hello[0] != recordHandshake || !isWholeClientHello(hello) {
@@ -520,12 +448,15 @@ func helloOf(t *testing.T) []byte {
 func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 1 })
 	f, _, _ := open(t, newHouse(t), change)
-	for range cap(f.https.handshakes.slots) {
-		f.https.handshakes.slots <- struct{}{} // somebody computes
+	slots := max(runtime.GOMAXPROCS(0)/2, 1)
+	for range slots {
+		if err := f.https.handshakes.Acquire(admission.ClientKey{}, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 	compute := sync.OnceFunc(func() {
-		for range cap(f.https.handshakes.slots) {
-			f.https.handshakes.release()
+		for range slots {
+			f.https.handshakes.Release()
 		}
 	})
 	defer compute()
@@ -538,7 +469,7 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 	}
 	until(t, "all have begun", func() bool { return f.https.handshaking.Load() == 8 })
 	slow[0].send(string(hello[len(hello)-1:]))
-	until(t, "one wants a turn", func() bool { return f.https.handshakes.waiting.Load() == 1 })
+	until(t, "one wants a turn", func() bool { return f.https.handshakes.Waiting() == 1 })
 	compute()
 	v := visitTLS(t, f, client)
 	v.send(get("/"))
@@ -564,10 +495,11 @@ func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 		}
 		stuck = append(stuck, v)
 		until(t, "it is waited for", func() bool {
-			f.https.mu.Lock()
-			defer f.https.mu.Unlock()
-			last := f.https.answering.Back()
-			return last != nil && last.Value.(*conn).socket.RemoteAddr().String() == v.LocalAddr().String()
+			f.conns.mu.Lock()
+			defer f.conns.mu.Unlock()
+			return slices.ContainsFunc(f.conns.conns, func(c *conn) bool {
+				return c.socket.RemoteAddr().String() == v.LocalAddr().String() && f.https.answering.Has(&c.waitEntry)
+			})
 		})
 	}
 	for _, v := range stuck[:2] {
@@ -609,8 +541,8 @@ func TestACrowdOfHandshakes(t *testing.T) {
 	if got.Handshakes == 0 || got.Handshakes+got.Refused+got.Failed != 60 {
 		t.Errorf("counts are %+v", got)
 	}
-	if len(f.https.handshakes.slots) != 0 || f.https.handshakes.waiting.Load() != 0 {
-		t.Errorf("%d turns are not given back, %d wait", len(f.https.handshakes.slots), f.https.handshakes.waiting.Load())
+	if h := f.https.handshakes; h.Held() != 0 || h.Waiting() != 0 {
+		t.Errorf("%d slots are held, %d handshakes wait", h.Held(), h.Waiting())
 	}
 	v := visitTLS(t, f, client)
 	v.send(get("/"))
@@ -711,7 +643,7 @@ func TestWhatIsNoHandshakeEnds(t *testing.T) {
 		}
 	}
 	until(t, "all leave", func() bool { return f.Counts().Open == 0 })
-	if got := f.Counts().TLS; got.Failed != 6 || len(f.https.handshakes.slots) != 0 {
+	if got := f.Counts().TLS; got.Failed != 6 || f.https.handshakes.Held() != 0 {
 		t.Errorf("counts are %+v", got)
 	}
 	v := visitTLS(t, f, client)

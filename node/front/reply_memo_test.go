@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bramble/node/front/http1/http1test"
 )
 
 // answerAll is all that a batch says to some bytes, how many of them it has answered,
@@ -26,18 +28,19 @@ func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, 
 // than a new one.
 func (h *house) afterAnswering(t *testing.T, before, in []byte) {
 	t.Helper()
-	for _, r := range []answerRules{{fast: h}, {fast: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {fast: h, draining: true}} {
+	for _, r := range []answerRules{{handler: h}, {handler: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: h, draining: true}} {
 		want, used, next := new(replyBatch).answerAll(bytes.Clone(in), r)
 		b := new(replyBatch)
 		for range 2 {
-			b.answerAll(before, answerRules{fast: h})
+			b.answerAll(before, answerRules{handler: h})
 		}
 		for range 2 {
-			if like := b.headers.findMemo(&b.req, bytes.Clone(in)); like != nil && !b.req.close && !r.draining {
-				like.memo.pendingUses++
-				confirmed := r
-				if b.headers.confirmMemos(&confirmed) == 1 && (!bytes.Equal(like.memo.bytes, want) || used != len(in) || next != actionWait) {
-					t.Fatalf("in a crowd after %q, %q gets\n%q\nand alone\n%q, %d bytes, then %v", before, in, like.memo.bytes, want, used, next)
+			if header := b.headers.FindRemembered(&b.req.Request, bytes.Clone(in)); header != nil && !b.req.Close && !r.draining {
+				memo := b.memos.of(header)
+				memo.pendingUses++
+				revalidated := r
+				if b.memos.revalidatePending(&revalidated) == 1 && (!bytes.Equal(memo.bytes, want) || used != len(in) || next != actionWait) {
+					t.Fatalf("in a batch after %q, %q gets\n%q\nand alone\n%q, %d bytes, then %v", before, in, memo.bytes, want, used, next)
 				}
 			}
 			got, gotUsed, gotNext := b.answerAll(bytes.Clone(in), r)
@@ -51,7 +54,7 @@ func (h *house) afterAnswering(t *testing.T, before, in []byte) {
 // Whatever was answered before, a request gets what it gets by itself.
 func TestWhatWasAnsweredChangesNothing(t *testing.T) {
 	h := newHouse(t)
-	all := everySeed()
+	all := http1test.Inputs()
 	for i, before := range all {
 		for j := range all {
 			if (i+j)%5 == 0 { // some of the pairs: the fuzz test has others
@@ -62,7 +65,7 @@ func TestWhatWasAnsweredChangesNothing(t *testing.T) {
 }
 
 func FuzzWhatWasAnsweredChangesNothing(f *testing.F) {
-	all := everySeed()
+	all := http1test.Inputs()
 	for i, in := range all {
 		f.Add(in, in)
 		f.Add(in, all[(i+1)%len(all)])
@@ -80,13 +83,14 @@ func FuzzWhatWasAnsweredChangesNothing(f *testing.F) {
 func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 	h := newHouse(t)
 	b := new(replyBatch)
-	r := answerRules{fast: h}
+	r := answerRules{handler: h}
 	for range 2 {
-		b.answerAll(ownCookie(), r)
+		b.answerAll(http1test.OwnCookie(), r)
 	}
+	const relearnEvery = 64 // of package http1
 	for i := range 2 * relearnEvery {
-		like := b.headers.findMemo(&b.req, ownCookie())
-		if like == nil || like.memo.lineSize == 0 {
+		header := b.headers.FindRemembered(&b.req.Request, http1test.OwnCookie())
+		if header == nil || !header.HasLine() {
 			t.Fatalf("request %d finds nothing", i)
 		}
 	}
@@ -94,8 +98,8 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 		{"DNT: 1", "Range: bytes=0-1"}, {"DNT: 1", `If-None-Match: "front"`}, {"DNT: 1", "X-Odd: 1"}, {"gzip, deflate, br, zstd", "br"},
 		{testHost, "other.test"}, {"keep-alive", "close"}, {"GET / HTTP/1.1", "HEAD / HTTP/1.1"}, {"GET / HTTP/1.1", "GET / HTTP/1.0"},
 	} {
-		in := bytes.Replace(ownCookie(), []byte(odd[0]), []byte(odd[1]), 1)
-		if b.headers.findMemo(&b.req, in) != nil && !b.req.close {
+		in := bytes.Replace(http1test.OwnCookie(), []byte(odd[0]), []byte(odd[1]), 1)
+		if b.headers.FindRemembered(&b.req.Request, in) != nil && !b.req.Close {
 			t.Errorf("%s finds the answer to others", odd)
 		}
 	}
@@ -104,7 +108,7 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 // The page that most ask for stays the one whose answer is kept.
 func TestTheAnswerThatMostWantIsKept(t *testing.T) {
 	b := new(replyBatch)
-	r := answerRules{fast: newHouse(t)}
+	r := answerRules{handler: newHouse(t)}
 	page := []byte(get("/"))
 	for range 2 {
 		b.answerAll(page, r)
@@ -112,14 +116,14 @@ func TestTheAnswerThatMostWantIsKept(t *testing.T) {
 	for i := range 3 * replaceEvery {
 		b.answerAll([]byte(get(fmt.Sprintf("/%d", i))), r) // memory has none of them
 		b.answerAll(page, r)
-		if b.headers.findMemo(&b.req, page) == nil {
+		if b.headers.FindRemembered(&b.req.Request, page) == nil {
 			t.Fatalf("after %d misses it is not kept", i+1)
 		}
 	}
 	kept := 0
 	for range 4 * replaceEvery { // from now on another
 		b.answerAll([]byte(get("/gone")), r)
-		if b.headers.findMemo(&b.req, []byte(get("/gone"))) != nil {
+		if b.headers.FindRemembered(&b.req.Request, []byte(get("/gone"))) != nil {
 			kept++
 		}
 	}
@@ -134,28 +138,51 @@ func TestAnAnswerOnItsWayStays(t *testing.T) {
 	page, other := get("/"), get("/gone")
 	b := new(replyBatch)
 	for range 2 {
-		b.answerAll([]byte(page), answerRules{fast: h})
+		b.answerAll([]byte(page), answerRules{handler: h})
 	}
 	in := []byte(page + strings.Repeat(other, replaceEvery+1) + page)
-	want, _, _ := new(replyBatch).answerAll(bytes.Clone(in), answerRules{fast: h})
-	if got, _, _ := b.answerAll(in, answerRules{fast: h}); !bytes.Equal(got, want) {
+	want, _, _ := new(replyBatch).answerAll(bytes.Clone(in), answerRules{handler: h})
+	if got, _, _ := b.answerAll(in, answerRules{handler: h}); !bytes.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }
 
-// A block with more lines that bear on a request than are told one by one says no
-// more of a request than that has.
-func TestABlockThatIsNotToldWhole(t *testing.T) {
-	with := func(directives int, more ...string) []byte {
-		all := append([]string{"GET / HTTP/1.1", hostLine}, slices.Repeat([]string{"Cache-Control: max-age=0"}, directives)...)
-		return []byte(lines(append(all, more...)...))
+// A batch that has answered something answers again what it answered.
+func TestABatchAnswersTheSameAgain(t *testing.T) {
+	h := newHouse(t)
+	b := new(replyBatch)
+	say := func(in []byte) []byte {
+		var out []byte
+		for {
+			n, next := b.answerRequests(in, &answerRules{handler: h})
+			out = append(out, slices.Concat(b.unsent()...)...)
+			b.clearReplies()
+			b.replies = 0
+			if in = in[n:]; next != actionFlush {
+				return out
+			}
+		}
 	}
-	var k headerCache
-	var r, fresh request
-	k.parse(&r, with(maxSignificant+1, "Accept-Encoding: gzip"))
-	in := with(maxSignificant-1, "Cookie: b")
-	if got, want := r.saidOf(k.verdict(&r, in)), fresh.saidOf(fresh.parse(in)); got != want {
-		t.Errorf("it says\n%s, and by itself\n%s", got, want)
+	for _, in := range http1test.Inputs() {
+		if first, second := say(in), say(in); !bytes.Equal(first, second) {
+			t.Errorf("%q gets %q and then %q", in, first, second)
+		}
+	}
+}
+
+func TestAnswersAllocateNothing(t *testing.T) {
+	h := newHouse(t)
+	b := new(replyBatch)
+	for name, in := range http1test.Browsers() {
+		p := []byte(in)
+		if n := testing.AllocsPerRun(100, func() {
+			if used, _ := b.answerRequests(p, &answerRules{handler: h}); used != len(p) {
+				t.Fatalf("%s was not answered", name)
+			}
+			b.clearReplies()
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 
@@ -169,7 +196,7 @@ type fading struct {
 func (h *fading) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
 	h.asked++
 	q.Memo = h
-	return h.house.AppendHit(dst, &PlainRequest{Host: q.Host, Target: q.Target, Fields: q.Fields})
+	return h.house.AppendHit(dst, &PlainRequest{Request: q.Request})
 }
 
 func (h *fading) StillValid(time.Duration, int) bool { return !h.faded }
@@ -180,16 +207,16 @@ func TestAnAnswerThatDoesNotHoldIsLetGo(t *testing.T) {
 	b := new(replyBatch)
 	page := []byte(get("/"))
 	for range 5 {
-		b.answerAll(page, answerRules{fast: h})
+		b.answerAll(page, answerRules{handler: h})
 	}
 	if h.asked > 2 { // the first teaches the block, the second is kept
 		t.Fatalf("asked %d times for one answer", h.asked)
 	}
 	before := h.asked
 	h.faded = true
-	b.answerAll(page, answerRules{fast: h})
+	b.answerAll(page, answerRules{handler: h})
 	h.faded = false
-	b.answerAll(page, answerRules{fast: h})
+	b.answerAll(page, answerRules{handler: h})
 	if h.asked != before+1 {
 		t.Errorf("asked %d times after the answer had faded", h.asked-before)
 	}

@@ -1,4 +1,4 @@
-package front
+package admission
 
 import (
 	"math"
@@ -14,17 +14,17 @@ func TestWhatIsShedFirst(t *testing.T) {
 	}{
 		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, maxAcceptHold / 2}, {0.75, 1, 0.5, maxAcceptHold}, {1, 1, 1, maxAcceptHold},
 	} {
-		if got := kindBrowse.shedShare(test.pressure); got != test.asked {
+		if got := KindBrowse.shedShare(test.pressure); got != test.asked {
 			t.Errorf("at %v %v of what is asked is shed, want %v", test.pressure, got, test.asked)
 		}
-		if got := kindSubmit.shedShare(test.pressure); got != test.sent {
+		if got := KindSubmit.shedShare(test.pressure); got != test.sent {
 			t.Errorf("at %v %v of what is sent is shed, want %v", test.pressure, got, test.sent)
 		}
-		if got := acceptHold(test.pressure); got != test.hold {
+		if got := AcceptHold(test.pressure); got != test.hold {
 			t.Errorf("at %v arrivals are held for %v, want %v", test.pressure, got, test.hold)
 		}
 	}
-	if kindOfMethod("GET") != kindBrowse || kindOfMethod("HEAD") != kindBrowse || kindOfMethod("POST") != kindSubmit || kindOfMethod("BREW") != kindSubmit {
+	if KindOfMethod("GET") != KindBrowse || KindOfMethod("HEAD") != KindBrowse || KindOfMethod("POST") != KindSubmit || KindOfMethod("BREW") != KindSubmit {
 		t.Error("methods are of the wrong kind")
 	}
 }
@@ -57,11 +57,11 @@ func TestPressureRisesAtOnceAndFallsByHalf(t *testing.T) {
 		t.Errorf("pressure goes %v, want %v", got, want)
 	}
 	// Within a second of the crowd's leaving nothing is shed.
-	for range time.Second / pressureInterval {
+	for range time.Second / PressureInterval {
 		now = smoothPressure(now, 0)
 	}
-	if kindBrowse.shedShare(now) != 0 {
-		t.Errorf("a second later %v is shed", kindBrowse.shedShare(now))
+	if KindBrowse.shedShare(now) != 0 {
+		t.Errorf("a second later %v is shed", KindBrowse.shedShare(now))
 	}
 }
 
@@ -86,7 +86,7 @@ func TestDelayInScheduling(t *testing.T) {
 	if got := delayPressure(550 * time.Millisecond); got != 0.5 {
 		t.Errorf("half way the strain is %v", got)
 	}
-	var d delayMeter
+	var d DelayMeter
 	d.measure()
 	if got := d.measure(); got < 0 || got > time.Minute {
 		t.Errorf("this test waited %v", got)

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// There is no lane here: net/http serves every connection.
+// There is no fast path on these systems: net/http serves every connection, and
+// crypto/tls has every socket.
 
 type sendVector struct{}
 
@@ -48,5 +49,11 @@ func (c *conn) hasUnread() bool { return false }
 
 func hasClientEnded(uintptr) bool { return true }
 
-// drainBacklog does nothing: who waits in the backlog is reset when it is closed.
+// drainBacklog does nothing: clients in the backlog are reset when it is closed.
 func (f *Front) drainBacklog() {}
+
+func (c *conn) awaitFirstByte() bool { return true }
+
+func (c *recordBuffers) readSocket([]byte) (int, error) { return 0, errDrained{} }
+
+func hasTLSClientEnded(uintptr) bool { return true }

@@ -1,8 +1,10 @@
-package front
+package http1
 
 import (
 	"bytes"
 	"testing"
+
+	"bramble/node/front/http1/http1test"
 )
 
 func TestSkipPrintableStopsAtTheFirstOtherByte(t *testing.T) {
@@ -59,29 +61,13 @@ func TestRulesAreTheSameInEverySpelling(t *testing.T) {
 }
 
 func TestParseAllocatesNothing(t *testing.T) {
-	var r request
-	for name, in := range browsers() {
+	var r Request
+	for name, in := range http1test.Browsers() {
 		p := []byte(in)
 		if n := testing.AllocsPerRun(100, func() {
-			if r.parse(p) != plain {
-				t.Fatalf("%s is not plain", name)
+			if r.Parse(p) != Plain {
+				t.Fatalf("%s is not Plain", name)
 			}
-		}); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
-	}
-}
-
-func TestAnswersAllocateNothing(t *testing.T) {
-	h := newHouse(t)
-	b := new(replyBatch)
-	for name, in := range browsers() {
-		p := []byte(in)
-		if n := testing.AllocsPerRun(100, func() {
-			if used, _ := b.answerRequests(p, &answerRules{fast: h}); used != len(p) {
-				t.Fatalf("%s was not answered", name)
-			}
-			b.clearReplies()
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}

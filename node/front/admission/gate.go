@@ -1,0 +1,284 @@
+// Package admission holds the policies that decide which clients the public listener
+// takes in and which requests it works on: admission slots, load shedding, rate limits,
+// the pace of bodies, the allowance of HTTP/2 connections, and slots for TLS handshakes.
+// It knows neither sockets nor the life of a connection.
+package admission
+
+import (
+	"context"
+	"math"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// waitersPerSlot is the number of requests that may wait for each slot. One that
+	// waits holds its request and a small stack, a tenth of one that is served.
+	waitersPerSlot = 4
+	// slotWait limits the wait for a slot: longer than a page takes that another is
+	// having made at that moment, shorter than people wait.
+	slotWait = 2 * time.Second
+	// handoffsPerSlot connections may be net/http's for each slot: those of buyers that
+	// fill in forms, whose next request is a person's thought away.
+	handoffsPerSlot = 4
+	// parkAfter is how long a request keeps its slot while its client takes nothing of
+	// the reply: a round trip or two.
+	parkAfter = 50 * time.Millisecond
+	// uploadShare is the part of all slots, as 1/uploadShare, that requests may hold whose
+	// bodies are still arriving.
+	uploadShare = 4
+	// StreamsPerSlot requests of HTTP/2 for each slot may exist at once, whatever they
+	// wait for: one is worked on, four wait for that, and one is still arriving.
+	StreamsPerSlot = waitersPerSlot + 2
+)
+
+// Gate is the admission control between the listener and net/http, whose requests cost
+// ten times as much as a page in memory, in time and in bytes. It is a semaphore with a
+// bounded queue and a bounded wait, and it sheds load under pressure: some requests are
+// refused before they wait. The caller sends the refusals.
+type Gate struct {
+	size    int64               // slots; 0: no limit
+	slots   *semaphore.Weighted // one unit for each request that is let through; nil: no limit
+	held    atomic.Int64
+	waiting atomic.Int64
+	uploads atomic.Int64
+	parked  atomic.Int64 // requests whose clients are slow to read
+	streams atomic.Int64 // requests of HTTP/2, from their beginning to the end of the reply
+	// evict ends a connection that has taken far more than its share, and reports whether
+	// there was one.
+	evict func() bool
+
+	handedOff atomic.Int64 // connections
+	silent    WaitList     // of these, those whose clients must send something
+
+	pressure  atomic.Uint64 // the bits of a float64, 0 to 1
+	decisions atomic.Uint32 // of those by pressure
+	shed      atomic.Int64  // refused requests
+}
+
+// NewGate makes a gate with a number of slots; 0 sets no limit. evict ends a connection
+// that has taken far more than its share, and reports whether there was one.
+func NewGate(slots int, evict func() bool) *Gate {
+	g := &Gate{size: int64(max(slots, 0)), evict: evict}
+	if slots > 0 {
+		g.slots = semaphore.NewWeighted(g.size)
+	}
+	return g
+}
+
+// Pressure returns the pressure of this moment, from 0 to 1.
+func (g *Gate) Pressure() float64 { return math.Float64frombits(g.pressure.Load()) }
+
+// RecordPressure takes a measurement into account.
+func (g *Gate) RecordPressure(measured float64) {
+	g.pressure.Store(math.Float64bits(smoothPressure(g.Pressure(), measured)))
+}
+
+// CountShed counts a request or a connection that was refused elsewhere for its load.
+func (g *Gate) CountShed() { g.shed.Add(1) }
+
+// Shed returns the number of requests that were refused.
+func (g *Gate) Shed() int64 { return g.shed.Load() }
+
+// GateUsage is what a Gate holds at one moment.
+type GateUsage struct {
+	Slots     int64 // held
+	Waiting   int64 // requests that wait for a slot
+	Uploads   int64
+	Parked    int64 // requests whose clients are slow to read
+	Streams   int64 // requests of HTTP/2
+	HandedOff int64 // connections
+}
+
+// Usage returns what the gate holds now.
+func (g *Gate) Usage() GateUsage {
+	return GateUsage{
+		Slots: g.held.Load(), Waiting: g.waiting.Load(), Uploads: g.uploads.Load(),
+		Parked: g.parked.Load(), Streams: g.streams.Load(), HandedOff: g.handedOff.Load(),
+	}
+}
+
+// ShouldShed decides whether a request is refused at once: because of pressure, or
+// because the queue for slots is full. A nil gate refuses nothing.
+func (g *Gate) ShouldShed(k RequestKind) bool {
+	if g == nil {
+		return false
+	}
+	if g.size > 0 && g.waiting.Load() >= g.size*waitersPerSlot {
+		g.shed.Add(1)
+		return true
+	}
+	pressure := g.Pressure()
+	if pressure == 0 || !isInShare(g.decisions.Add(1), k.shedShare(pressure)) {
+		return false
+	}
+	g.shed.Add(1)
+	return true
+}
+
+// Acquire waits for a slot. It returns nil if the request must be refused: the queue is
+// full, the wait was too long, or ctx has ended. waited reports whether it had to wait.
+func (g *Gate) Acquire(ctx context.Context) (s *Slot, waited bool) {
+	if g.slots == nil || g.slots.TryAcquire(1) {
+		return g.newSlot(), false
+	}
+	if g.waiting.Add(1) > g.size*waitersPerSlot {
+		g.waiting.Add(-1)
+		g.shed.Add(1)
+		return nil, false
+	}
+	defer g.waiting.Add(-1)
+	ctx, cancel := context.WithTimeout(ctx, slotWait)
+	defer cancel()
+	if g.slots.Acquire(ctx, 1) != nil {
+		g.shed.Add(1)
+		return nil, true
+	}
+	return g.newSlot(), true
+}
+
+func (g *Gate) newSlot() *Slot {
+	g.held.Add(1)
+	return &Slot{gate: g}
+}
+
+func (g *Gate) release() {
+	g.held.Add(-1)
+	if g.slots != nil {
+		g.slots.Release(1)
+	}
+}
+
+// Slot is a request's admission. The request holds a unit of the gate's semaphore only
+// while it is worked on or its client takes the reply; for a client that reads slowly
+// the unit is released, and the request is parked.
+type Slot struct {
+	gate  *Gate
+	state atomic.Int32 // slotHeld and so on
+}
+
+const (
+	slotHeld int32 = iota
+	slotParked
+	slotReleased
+)
+
+// Release gives the slot back.
+func (s *Slot) Release() {
+	switch s.state.Swap(slotReleased) {
+	case slotHeld:
+		s.gate.release()
+	case slotParked:
+		s.gate.parked.Add(-1)
+	}
+}
+
+// Write writes a part of a reply under WatchWrite.
+func (s *Slot) Write(to net.Conn, timeout time.Duration, b []byte) (int, error) {
+	defer s.WatchWrite(to.SetWriteDeadline, timeout)()
+	return to.Write(b)
+}
+
+// WatchWrite watches a write until done is called. If the client does not take it at
+// once, the request is parked, and its deadline is set: timeout, or less if many are
+// parked. If too many are parked, and no connection can be evicted, this one ends.
+// A nil slot is not watched.
+func (s *Slot) WatchWrite(setDeadline func(time.Time) error, timeout time.Duration) (done func()) {
+	if s == nil || s.state.Load() != slotHeld {
+		return func() {}
+	}
+	decided := make(chan struct{})
+	slow := time.AfterFunc(parkAfter, func() {
+		defer close(decided)
+		if s.state.CompareAndSwap(slotHeld, slotParked) {
+			// An error means that the connection is closed already.
+			_ = setDeadline(time.Now().Add(s.gate.park(timeout)))
+		}
+	})
+	return func() {
+		if !slow.Stop() {
+			<-decided // the deadline must not be set once the reply is over
+		}
+	}
+}
+
+// park releases a slot whose request goes on, and returns the time that it has left.
+func (g *Gate) park(timeout time.Duration) time.Duration {
+	g.release()
+	n, most := g.parked.Add(1), g.maxHandoffs()
+	left := ScaleTimeout(timeout, MinWriteTimeout, n, most)
+	if most > 0 && n > most && !g.evict() {
+		left = 0
+		g.shed.Add(1)
+	}
+	return left
+}
+
+// AcquireUpload reports whether a request may keep its slot while its body arrives. If
+// so, ReleaseUpload must be called too.
+func (g *Gate) AcquireUpload() bool {
+	if g.uploads.Add(1) > max(g.size/uploadShare, 1) && g.slots != nil {
+		g.uploads.Add(-1)
+		g.shed.Add(1)
+		return false
+	}
+	return true
+}
+
+// ReleaseUpload is called when the body has arrived.
+func (g *Gate) ReleaseUpload() { g.uploads.Add(-1) }
+
+// AcquireStream reports whether another request of HTTP/2 may exist. If so,
+// ReleaseStream must be called when it has been answered. If there are too many, one
+// connection is evicted.
+func (g *Gate) AcquireStream() bool {
+	n := g.streams.Add(1)
+	if most := g.size * StreamsPerSlot; most > 0 && n > most && !g.evict() {
+		g.shed.Add(1)
+		g.streams.Add(-1)
+		return false
+	}
+	return true
+}
+
+// ReleaseStream is called when a request of HTTP/2 has been answered.
+func (g *Gate) ReleaseStream() { g.streams.Add(-1) }
+
+// maxHandoffs limits the connections that are handed off to net/http, and the requests
+// that are parked; 0 sets no limit.
+func (g *Gate) maxHandoffs() int64 { return g.size * handoffsPerSlot }
+
+// BodyLag returns how far a body may be behind its rate now, of a configured time: less
+// as more connections are net/http's.
+func (g *Gate) BodyLag(configured time.Duration) time.Duration {
+	return ScaleTimeout(configured, minBodyLag, g.handedOff.Load(), g.maxHandoffs())
+}
+
+// AcquireHandoff reports whether another connection may be net/http's for good. If so,
+// ReleaseHandoff must be called when it ends. If there are too many, the connection ends
+// whose client has been silent longest: a form arrives in one packet or two, and clients
+// that send slowly on purpose make room for it.
+func (g *Gate) AcquireHandoff() bool {
+	if n := g.handedOff.Add(1); g.slots == nil || n <= g.maxHandoffs() {
+		return true
+	}
+	g.shed.Add(1)
+	if g.silent.evictLongest() {
+		return true // that one leaves in a moment
+	}
+	g.handedOff.Add(-1)
+	return false
+}
+
+// ReleaseHandoff is called when a connection that was handed off has ended.
+func (g *Gate) ReleaseHandoff() { g.handedOff.Add(-1) }
+
+// Silent holds the connections that are handed off and whose clients must send something.
+func (g *Gate) Silent() *WaitList { return &g.silent }
+
+// IsCrowded reports whether more than half of the connections that may be net/http's
+// are: then each should be closed with its reply, to make room.
+func (g *Gate) IsCrowded() bool { return g.slots != nil && g.handedOff.Load()*2 > g.maxHandoffs() }

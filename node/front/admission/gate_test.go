@@ -1,0 +1,97 @@
+package admission
+
+import (
+	"context"
+	"runtime"
+	"testing"
+)
+
+func TestGateLimitsRequestsAndWaiters(t *testing.T) {
+	g := NewGate(1, nil)
+	first, waited := g.Acquire(context.Background())
+	if first == nil || waited {
+		t.Fatalf("the first comes through as %v, %v", first, waited)
+	}
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	if got, _ := g.Acquire(gone); got != nil {
+		t.Error("a client that has gone comes through")
+	}
+	later := make(chan *Slot)
+	for range waitersPerSlot {
+		go func() {
+			p, waited := g.Acquire(context.Background())
+			if !waited {
+				t.Error("one did not wait")
+			}
+			later <- p
+		}()
+	}
+	for g.waiting.Load() < waitersPerSlot {
+		runtime.Gosched()
+	}
+	if got, _ := g.Acquire(context.Background()); got != nil {
+		t.Error("one too many comes through")
+	}
+	if !g.ShouldShed(KindSubmit) {
+		t.Error("another is let in while the queue is full")
+	}
+	for range waitersPerSlot {
+		first.Release()
+		if first = <-later; first == nil {
+			t.Fatal("one that waited does not come through")
+		}
+	}
+	first.Release()
+	first.Release() // a second time does nothing
+	if got, waited := g.Acquire(context.Background()); got == nil || waited {
+		t.Errorf("then one comes through as %v, %v", got, waited)
+	}
+	if g.waiting.Load() != 0 || g.shed.Load() != 3 {
+		t.Errorf("%d wait, %d were refused", g.waiting.Load(), g.shed.Load())
+	}
+}
+
+func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
+	g := NewGate(8, nil)
+	for i := range 3 {
+		if got := g.AcquireUpload(); got != (i < 2) {
+			t.Errorf("upload %d: %v", i, got)
+		}
+	}
+	g.ReleaseUpload()
+	if !g.AcquireUpload() {
+		t.Error("after one has gone there is no room")
+	}
+	// None is silent, so that none can be evicted.
+	for i := range 33 {
+		if got, crowded := g.AcquireHandoff(), g.IsCrowded(); got != (i < 32) || crowded != (i >= 16) {
+			t.Errorf("connection %d: %v, crowded: %v", i, got, crowded)
+		}
+	}
+	open := NewGate(0, nil)
+	for range 100 {
+		p, waited := open.Acquire(context.Background())
+		if p == nil || waited || !open.AcquireUpload() || !open.AcquireHandoff() || open.IsCrowded() || open.ShouldShed(KindBrowse) {
+			t.Fatal("a gate without limits refuses")
+		}
+		p.Release()
+	}
+}
+
+func TestGateShedsUnderPressure(t *testing.T) {
+	g := NewGate(0, nil)
+	g.RecordPressure(0.5)
+	shed := 0
+	for range 100 {
+		if g.ShouldShed(KindBrowse) {
+			shed++
+		}
+		if g.ShouldShed(KindSubmit) {
+			t.Fatal("an order is shed")
+		}
+	}
+	if shed < 40 || shed > 60 {
+		t.Errorf("%d of 100 are shed", shed)
+	}
+}

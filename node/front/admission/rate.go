@@ -1,0 +1,147 @@
+package admission
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// rateCells is the number of cells that stand for all clients, twice over: 32 KB for
+	// each rate limiter. Only a client that shares both of its cells with busy ones is held
+	// to a limit that it has not reached.
+	rateCells = 4096
+	// rateUnits is the number of units of a cell's time in a millisecond: fine enough for
+	// 64,000 a second, and 32 bits of them last 18 hours. A cell that has rested for just
+	// as long lets a shorter burst through once.
+	rateUnits = 64
+	// rateBurst is the burst, in seconds of the rate, of a client that has sent nothing for
+	// a while: a page with all its pictures, at once.
+	rateBurst = 2
+)
+
+// rateLimiter limits the events a second of each client by GCRA, a token bucket that
+// stores one time: when the next event is due if they arrive evenly at the limit (as ATM
+// switches police cells). A client that is too far ahead is refused. A page of a board
+// has no room for a table of clients that an attacker could fill, so there is a fixed
+// number of cells, and each stands for many clients.
+type rateLimiter struct {
+	cost, burst uint32 // of one event, in units
+	cells       [2][rateCells]atomic.Uint32
+}
+
+// newRateLimiter makes a limiter; for a rate of 0 it returns nil, which allows everything.
+func newRateLimiter(perSecond int) *rateLimiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	cost := max(1000*rateUnits/uint32(perSecond), 1)
+	return &rateLimiter{cost: cost, burst: max(rateBurst*1000*rateUnits, cost)}
+}
+
+// allow notes an event of the client with a hash, and reports whether it is within the
+// limit. An event beyond the limit does not count.
+func (l *rateLimiter) allow(hash, now uint32) bool {
+	if l == nil {
+		return true
+	}
+	one := l.advanceCell(&l.cells[0][hash%rateCells], now)
+	other := l.advanceCell(&l.cells[1][hash>>16%rateCells], now)
+	return one || other
+}
+
+func (l *rateLimiter) advanceCell(cell *atomic.Uint32, now uint32) bool {
+	for {
+		due := cell.Load()
+		next, ok := l.nextDue(due, now)
+		if !ok || cell.CompareAndSwap(due, next) {
+			return ok
+		}
+	}
+}
+
+// nextDue is the rule: it returns when the event after this one is due.
+func (l *rateLimiter) nextDue(due, now uint32) (uint32, bool) {
+	ahead := int32(due - now)
+	switch {
+	case ahead <= 0 || ahead > int32(l.burst+l.cost): // long ago: the time has wrapped around since
+		due = now
+	case ahead+int32(l.cost) > int32(l.burst):
+		return due, false
+	}
+	return due + l.cost, true
+}
+
+// Rates are the limits in events a second that NewClientLimits takes; 0: no limit.
+type Rates struct {
+	ClientRequests, NetworkRequests       int
+	ClientConnections, NetworkConnections int
+}
+
+// ClientLimits are the rate limits of clients and of their networks.
+type ClientLimits struct {
+	refused                         atomic.Int64 // requests
+	seed                            maphash.Seed // so that nobody can choose whose cells it shares
+	began                           time.Time
+	clientRequests, networkRequests *rateLimiter
+	clientConns, networkConns       *rateLimiter
+}
+
+// NewClientLimits makes limits.
+func NewClientLimits(rates Rates) *ClientLimits {
+	return &ClientLimits{
+		seed: maphash.MakeSeed(), began: time.Now(),
+		clientRequests: newRateLimiter(rates.ClientRequests), networkRequests: newRateLimiter(rates.NetworkRequests),
+		clientConns: newRateLimiter(rates.ClientConnections), networkConns: newRateLimiter(rates.NetworkConnections),
+	}
+}
+
+// ClientKey identifies the client of a connection to limiters: two hashes.
+type ClientKey struct{ address, network uint32 }
+
+// KeyOf returns the key of an address. Its network is its /24, or its /64: what one
+// subscriber or one small site has.
+func (l *ClientLimits) KeyOf(address netip.Addr) ClientKey {
+	address = address.Unmap().WithZone("")
+	bits := 64
+	if address.Is4() {
+		bits = 24
+	}
+	network := netip.PrefixFrom(address, bits).Masked().Addr()
+	return ClientKey{
+		address: uint32(maphash.Comparable(l.seed, address)),
+		network: uint32(maphash.Comparable(l.seed, network) >> 32),
+	}
+}
+
+// nowUnits is the time in units.
+func (l *ClientLimits) nowUnits() uint32 {
+	return uint32(time.Since(l.began) * rateUnits / time.Millisecond)
+}
+
+// AllowConn notes a new connection and reports whether it is within the limits.
+func (l *ClientLimits) AllowConn(c ClientKey) bool {
+	if l.clientConns == nil && l.networkConns == nil {
+		return true
+	}
+	now := l.nowUnits()
+	return l.clientConns.allow(c.address, now) && l.networkConns.allow(c.network, now)
+}
+
+// AllowRequest notes a request and reports whether it is within the limits. Nil limits
+// allow everything.
+func (l *ClientLimits) AllowRequest(c ClientKey) bool {
+	if l == nil || l.clientRequests == nil && l.networkRequests == nil {
+		return true
+	}
+	now := l.nowUnits()
+	if l.clientRequests.allow(c.address, now) && l.networkRequests.allow(c.network, now) {
+		return true
+	}
+	l.refused.Add(1)
+	return false
+}
+
+// Refused returns the number of requests beyond the limits.
+func (l *ClientLimits) Refused() int64 { return l.refused.Load() }

@@ -1,0 +1,90 @@
+package admission
+
+import (
+	"container/list"
+	"sync"
+)
+
+// Evictable is a connection that can be ended to make room.
+type Evictable interface{ Evict() }
+
+// WaitList orders connections by how long their clients have kept the board waiting.
+// The zero value is empty.
+type WaitList struct {
+	mu   sync.Mutex
+	list list.List // of Evictable; the longest first
+}
+
+// WaitEntry is a connection's entry in a WaitList. The zero value is in none.
+type WaitEntry struct{ element *list.Element }
+
+// Add puts a connection at the end of the list, also if it is there already.
+func (w *WaitList) Add(e *WaitEntry, c Evictable) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remove(e)
+	e.element = w.list.PushBack(c)
+}
+
+// AddBounded does what Add does; if the list is longer than limit then, the connection
+// that has waited longest is removed and evicted.
+func (w *WaitList) AddBounded(e *WaitEntry, c Evictable, limit int) {
+	w.mu.Lock()
+	w.remove(e)
+	e.element = w.list.PushBack(c)
+	var longest *list.Element
+	if w.list.Len() > limit {
+		longest = w.removeLongest()
+	}
+	w.mu.Unlock()
+	if longest != nil {
+		longest.Value.(Evictable).Evict()
+	}
+}
+
+// Has reports whether a connection is in the list.
+func (w *WaitList) Has(e *WaitEntry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for one := w.list.Front(); one != nil; one = one.Next() {
+		if one == e.element {
+			return true
+		}
+	}
+	return false
+}
+
+// Remove removes a connection if it is in the list.
+func (w *WaitList) Remove(e *WaitEntry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.remove(e)
+}
+
+func (w *WaitList) remove(e *WaitEntry) {
+	if e.element != nil {
+		w.list.Remove(e.element) // does nothing if it has been evicted
+		e.element = nil
+	}
+}
+
+// evictLongest evicts the connection that has waited longest, and reports whether
+// there was one.
+func (w *WaitList) evictLongest() bool {
+	w.mu.Lock()
+	longest := w.removeLongest()
+	w.mu.Unlock()
+	if longest == nil {
+		return false
+	}
+	longest.Value.(Evictable).Evict()
+	return true
+}
+
+func (w *WaitList) removeLongest() *list.Element {
+	longest := w.list.Front()
+	if longest != nil {
+		w.list.Remove(longest)
+	}
+	return longest
+}

@@ -1,0 +1,125 @@
+package front
+
+// connState is what a connection is doing. It decides who may act on the connection and
+// how long the state may last (timeouts). DESIGN.md draws the states and the transitions
+// between them; mayFollow has the same arrows.
+type connState uint32
+
+const (
+	stateNew         connState = iota // accepted; nothing has arrived
+	stateHandshake                    // a TLS handshake is under way
+	stateIdle                         // between two requests
+	stateReading                      // a part of a request has arrived
+	stateAnswering                    // requests are parsed, and replies are made
+	stateFlushing                     // the client does not take its replies at once
+	stateBorrowed                     // net/http answers one request, on loan
+	stateNetHTTP                      // net/http serves it for good: a request is under way
+	stateNetHTTPIdle                  // the same, between two requests
+	stateLingering                    // the last reply is out; the client must close
+	stateClosing                      // the sweep has ended it: nothing may begin any more
+	stateGone                         // closed, and out of the table
+	stateCount
+)
+
+// mayFollow returns the states that may follow a state. In addition, the sweep moves any
+// state but stateGone to stateClosing, and closing the socket moves any to stateGone.
+func (s connState) mayFollow() []connState {
+	switch s {
+	case stateNew:
+		return []connState{stateHandshake, stateAnswering, stateNetHTTP}
+	case stateHandshake:
+		return []connState{stateNew, stateNetHTTP}
+	case stateIdle:
+		return []connState{stateAnswering}
+	case stateReading: // the client may close its side behind half a request
+		return []connState{stateAnswering, stateNetHTTP, stateFlushing}
+	case stateAnswering:
+		return []connState{stateAnswering, stateIdle, stateReading, stateFlushing, stateBorrowed, stateNetHTTP, stateLingering}
+	case stateFlushing:
+		return []connState{stateAnswering}
+	case stateBorrowed:
+		return []connState{stateAnswering, stateFlushing}
+	case stateNetHTTP:
+		return []connState{stateNetHTTP, stateNetHTTPIdle}
+	case stateNetHTTPIdle:
+		return []connState{stateNetHTTP, stateNetHTTPIdle}
+	}
+	return nil
+}
+
+// action is the transition out of stateAnswering that is due after some requests have
+// been read. If there is pending output, stateFlushing comes first.
+type action uint8
+
+const (
+	actionWait    action = iota // wait for more input: to stateIdle, or to stateReading
+	actionFlush                 // send the replies, then go on parsing the same bytes
+	actionLend                  // let net/http answer the next request: to stateBorrowed
+	actionHandOff               // leave the connection to net/http: to stateNetHTTP
+	actionClose                 // close after the last reply: to stateLingering
+	actionDrop                  // close: the client has gone
+)
+
+// A connection's state and the sweep at which it began are one word, so that the
+// connection and the sweep never disagree: the state in the lowest bits, a mark above
+// it, and then the number of sweeps. 27 bits of half seconds are two years.
+const (
+	stateBits = 4
+	stateMask = 1<<stateBits - 1
+	// probedBit marks an idle state in which the sweep has asked the kernel about the client.
+	probedBit  = 1 << stateBits
+	sweepShift = stateBits + 1
+)
+
+func packState(s connState, sweep uint32) uint32 { return uint32(s) | sweep<<sweepShift }
+
+func stateOf(word uint32) connState { return connState(word & stateMask) }
+
+// sweepsSince returns the number of sweeps since the word's state began.
+func sweepsSince(word, sweep uint32) uint32 {
+	return (sweep<<sweepShift - word&^(1<<sweepShift-1)) >> sweepShift
+}
+
+// currentState returns the connection's state.
+func (c *conn) currentState() connState { return stateOf(c.state.Load()) }
+
+// enter begins a state. It reports false if the sweep has ended the connection. Only the
+// goroutine or event loop that serves the connection calls it.
+func (c *conn) enter(s connState) bool { return c.enterAsOf(s, c.front.conns.sweeps.Load()) }
+
+// enterAsOf is enter as if at an earlier sweep: the state's time began then.
+func (c *conn) enterAsOf(s connState, sweep uint32) bool {
+	for {
+		was := c.state.Load()
+		if stateOf(was) >= stateClosing {
+			return false
+		}
+		if c.state.CompareAndSwap(was, packState(s, sweep)) {
+			if checksTransitions {
+				checkTransition(stateOf(was), s)
+			}
+			return true
+		}
+	}
+}
+
+// beginClosing ends a connection whose word is still was. It reports false if the
+// connection has moved on.
+func (c *conn) beginClosing(was, sweep uint32) bool {
+	return c.state.CompareAndSwap(was, packState(stateClosing, sweep))
+}
+
+// forceClosing ends a connection whatever it is doing.
+func (c *conn) forceClosing(sweep uint32) {
+	for {
+		was := c.state.Load()
+		if stateOf(was) >= stateClosing || c.beginClosing(was, sweep) {
+			return
+		}
+	}
+}
+
+// leaveAllStates moves the connection to stateGone. It reports false if it was there.
+func (c *conn) leaveAllStates() bool {
+	return stateOf(c.state.Swap(packState(stateGone, 0))) != stateGone
+}

@@ -1,0 +1,132 @@
+package front
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"bramble/node/front/admission"
+)
+
+// netHTTPListener is the listener by which net/http gets connections from the fast path.
+type netHTTPListener struct {
+	conns  chan net.Conn // never closed
+	closed chan struct{}
+	once   sync.Once
+	addr   net.Addr
+}
+
+func newNetHTTPListener(addr net.Addr) *netHTTPListener {
+	return &netHTTPListener{conns: make(chan net.Conn), closed: make(chan struct{}), addr: addr}
+}
+
+// deliver passes a connection to net/http. It reports false if the listener is closed.
+func (l *netHTTPListener) deliver(c net.Conn) bool {
+	select {
+	case l.conns <- c:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+// Accept returns the next connection.
+func (l *netHTTPListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (l *netHTTPListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// Addr returns the public listener's address.
+func (l *netHTTPListener) Addr() net.Addr { return l.addr }
+
+// trackConnState notes what net/http does with a connection.
+func trackConnState(inner net.Conn, state http.ConnState) {
+	switch one := inner.(type) {
+	case *tls.Conn:
+		if transport, ok := one.NetConn().(*tlsTransport); ok {
+			transport.conn.trackConnState(state)
+		}
+	case *handoff:
+		one.conn.trackConnState(state)
+		if state == http.StateIdle {
+			one.conn.front.gate.Silent().Add(&one.conn.waitEntry, one.conn)
+		}
+	case *loan:
+		if state == http.StateIdle {
+			one.isIdle.Store(true)
+		}
+	}
+}
+
+// trackConnState notes the same of a connection that is net/http's for good. A connection
+// that the sweep has ended is closed, which net/http notices.
+func (c *conn) trackConnState(state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		c.http2.unflushedReplies.Store(0)
+		c.enter(stateNetHTTP)
+	case http.StateIdle:
+		c.enter(stateNetHTTPIdle)
+	}
+}
+
+// handoff is a connection that net/http serves for good.
+type handoff struct {
+	net.Conn
+	conn         *conn
+	pendingInput []byte      // what the fast path has read
+	isCounted    atomic.Bool // by the gate, until it is closed
+	slot         atomic.Pointer[admission.Slot]
+}
+
+// Read returns what the fast path has read first.
+func (h *handoff) Read(p []byte) (int, error) {
+	if len(h.pendingInput) == 0 {
+		return h.Conn.Read(p)
+	}
+	n := copy(p, h.pendingInput)
+	if h.pendingInput = h.pendingInput[n:]; len(h.pendingInput) == 0 {
+		h.pendingInput = nil
+	}
+	return n, nil
+}
+
+// Write sends a part of a reply.
+func (h *handoff) Write(p []byte) (int, error) {
+	return h.slot.Load().Write(h.Conn, h.conn.front.cfg.WriteTimeout, p)
+}
+
+// CloseWrite closes this side.
+func (h *handoff) CloseWrite() error { return closeWrite(h.Conn) }
+
+// Close removes the connection from the table.
+func (h *handoff) Close() error {
+	h.conn.front.gate.Silent().Remove(&h.conn.waitEntry)
+	if h.isCounted.CompareAndSwap(true, false) {
+		h.conn.front.gate.ReleaseHandoff()
+	}
+	if h.conn.tls != nil {
+		h.Conn.Close() // sends close_notify
+	}
+	h.conn.closeAndRemove()
+	return nil
+}
+
+func closeWrite(c net.Conn) error {
+	if tcp, ok := c.(interface{ CloseWrite() error }); ok {
+		return tcp.CloseWrite()
+	}
+	return net.ErrClosed
+}

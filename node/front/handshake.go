@@ -1,0 +1,143 @@
+package front
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+
+	"bramble/node/front/admission"
+)
+
+// handshake makes the TLS handshake and then has the connection served with the protocol
+// that was agreed on. The sweep ends it if that takes longer than a request's header may.
+func (c *conn) handshake() {
+	s := c.front.https
+	// A client that has sent nothing yet is not waited for when the board stops; one that
+	// has sent something is.
+	if !c.awaitFirstByte() || !c.enter(stateHandshake) {
+		c.closeAndRemove()
+		return
+	}
+	s.handshaking.Add(1)
+	defer s.handshaking.Add(-1)
+	hello, err := c.readClientHello()
+	if err != nil {
+		s.countFailure(err)
+		c.closeAndRemove()
+		return
+	}
+	transport := &tlsTransport{Conn: c.socket, conn: c, isHandshaking: true, earlyInput: hello}
+	inner := tls.Server(transport, s.allProtocols)
+	if err = transport.acquireSlot(); err == nil {
+		err = inner.Handshake()
+	}
+	transport.releaseSlot()
+	transport.isHandshaking = false
+	if err != nil {
+		s.countFailure(err)
+		c.closeAndRemove()
+		return
+	}
+	c.tls = &tlsState{conn: inner, transport: transport}
+	state := inner.ConnectionState()
+	s.handshaken.Add(1)
+	if state.DidResume {
+		s.resumed.Add(1)
+	}
+	switch state.NegotiatedProtocol {
+	case challengeProto:
+		inner.Close()
+	case h2Proto:
+		s.http2Open.Add(1)
+		c.http2.isOpen = true
+		if !c.enter(stateNetHTTP) || !s.http2Conns.deliver(inner) {
+			c.closeAndRemove()
+		}
+	default:
+		if !c.enter(stateNew) {
+			c.closeAndRemove()
+			return
+		}
+		// On a new goroutine: this one's stack has grown.
+		c.front.serving.Go(c.serveOnGoroutine)
+	}
+}
+
+// helloBuffer is the memory that a ClientHello gets at first, in bytes: enough for most
+// of a browser's, and not much for one that never comes to its end.
+const helloBuffer = 512
+
+// readClientHello reads until a ClientHello is whole, or is none. Until then a client has
+// no slot, and nothing of what a handshake takes.
+func (c *conn) readClientHello() (hello []byte, err error) {
+	hello = make([]byte, 0, helloBuffer)
+	for !isWholeClientHello(hello) {
+		if len(hello) == cap(hello) {
+			hello = append(hello, make([]byte, len(hello))...)[:len(hello)]
+		}
+		n, err := c.socket.Read(hello[len(hello):cap(hello)])
+		if hello = hello[:len(hello)+n]; err != nil {
+			return nil, err
+		}
+	}
+	return hello, nil
+}
+
+// A ClientHello begins with a record's type, version and length, and in it a message's
+// type and length.
+const (
+	recordHead      = 5
+	messageHead     = 4
+	recordHandshake = 22
+	clientHello     = 1
+)
+
+// isWholeClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
+// crypto/tls would report what is wrong with it without another byte.
+func isWholeClientHello(in []byte) bool {
+	if len(in) > maxRecord {
+		return true // no client sends as much
+	}
+	var head [messageHead]byte // of the message, which may come in several records
+	for got := 0; len(in) >= recordHead; {
+		size := int(in[3])<<8 | int(in[4])
+		if in[0] != recordHandshake || size == 0 || size > maxRecord {
+			return true
+		}
+		part := in[recordHead:min(recordHead+size, len(in))]
+		copy(head[min(got, messageHead):], part)
+		got += len(part)
+		if got >= messageHead && (head[0] != clientHello || got-messageHead >= int(head[1])<<16|int(head[2])<<8|int(head[3])) {
+			return true
+		}
+		in = in[recordHead+len(part):]
+	}
+	return false
+}
+
+// wrongPort is for a person who has typed the address without https.
+const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
+	"This port speaks https: write https:// before the address.\n"
+
+// countFailure counts a handshake that did not succeed.
+func (s *httpsFront) countFailure(err error) {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
+		// It fits the socket's buffer, and whether it arrives does not matter.
+		_, _ = io.WriteString(record.Conn, wrongPort)
+	}
+	if errors.Is(err, admission.ErrBusy) {
+		s.refused.Add(1)
+		return
+	}
+	s.failed.Add(1)
+}
+
+// looksLikeHTTP reports whether a record's header is the beginning of a request.
+func looksLikeHTTP(header [5]byte) bool {
+	switch string(header[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,94 @@
+package http1
+
+const (
+	// maxMisses limits the unknown lines in a row before a block is given up: a browser
+	// with a cookie has one or two.
+	maxMisses = 3
+	// maxSpans limits the spans of lines that a request has in common with a block before
+	// their fields are applied one by one.
+	maxSpans = 4
+)
+
+// lineMatcher finds the lines of a request in a block that is much like it. The fields
+// of common lines are applied at the end: as a rule they are all that the block has,
+// whose meaning is known as a whole.
+type lineMatcher struct {
+	header    *CachedHeader // nil: there is none, or it has been given up
+	sameBytes int           // bytes at its start that are known to be the request's too
+	line      int           // of the block, the next to be matched
+	misses    int           // lines since the last that was matched
+
+	linesRead, linesMatched int // lines that were parsed, and matched
+
+	source       *CachedHeader // what header was at first
+	spans        [maxSpans]lineSpan
+	spanCount    int
+	significant  int // significant fields of the block in all spans
+	linesApplied int // how often fields were applied one by one
+}
+
+// lineSpan is a span of the block's lines that stand shift bytes further on in a request.
+type lineSpan struct{ line, end, shift int }
+
+// matchLines finds the lines from b[at:] on that the block has too, next in order or
+// behind lines that this request lacks. It returns their number, and where the next
+// line begins.
+func (m *lineMatcher) matchLines(r *Request, b []byte, at int) (lines, next int, res ParseResult) {
+	h := m.header
+	for line := m.line; line < h.lineCount && line <= m.line+m.misses; line++ {
+		start := h.lineStart[line]
+		same := m.sameBytes
+		if m.sameBytes = 0; same == 0 && at < len(b) && b[at] == h.bytes[start] {
+			same = commonPrefix(b[at:], h.bytes[start:h.size])
+		}
+		end := line
+		for end < h.lineCount && h.lineStart[end+1] <= start+same {
+			end++
+		}
+		if end == line {
+			continue
+		}
+		m.line, m.misses = end, 0
+		m.linesMatched += end - line
+		m.spans[m.spanCount] = lineSpan{line, end, at - start}
+		m.spanCount++
+		m.significant += h.significantBefore[end] - h.significantBefore[line]
+		res = Plain
+		if m.linesApplied > 0 || m.spanCount == maxSpans {
+			res = m.applySpans(r, b)
+		}
+		return end - line, at + h.lineStart[end] - start, res
+	}
+	if m.misses++; m.misses > maxMisses {
+		m.header = nil
+	}
+	return 0, at, Plain
+}
+
+// applySpans applies the significant fields of the matched lines to the request.
+func (m *lineMatcher) applySpans(r *Request, b []byte) (res ParseResult) {
+	res = Plain
+	for _, s := range m.spans[:m.spanCount] {
+		for _, f := range m.source.significant[m.source.significantBefore[s.line]:m.source.significantBefore[s.end]] {
+			res = max(res, r.applyField(f.rule, b[s.shift+f.from:s.shift+f.to:s.shift+f.to]))
+		}
+	}
+	m.spanCount = 0
+	m.linesApplied++
+	return res
+}
+
+// applyOwnLine applies a field that was parsed, and the matched lines before it.
+func (m *lineMatcher) applyOwnLine(r *Request, b []byte, rule fieldRule, value []byte) (res ParseResult) {
+	res = m.applySpans(r, b)
+	return max(res, r.applyField(rule, value))
+}
+
+// applyRest applies the lines that were matched last.
+func (m *lineMatcher) applyRest(r *Request, b []byte) ParseResult {
+	if m.linesApplied == 0 && m.spanCount > 0 && m.source.isComplete && m.significant == m.source.significantCount {
+		m.source.fillFields(r)
+		return Plain
+	}
+	return m.applySpans(r, b)
+}

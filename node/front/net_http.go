@@ -1,0 +1,131 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"bramble/node/front/admission"
+)
+
+// newHTTPServer makes a server of net/http, for connections with TLS or without.
+func (f *Front) newHTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           http.HandlerFunc(f.serveHTTP),
+		ReadHeaderTimeout: f.cfg.HeaderTimeout,
+		ReadTimeout:       f.cfg.HeaderTimeout + f.cfg.WriteTimeout,
+		WriteTimeout:      f.cfg.WriteTimeout,
+		IdleTimeout:       f.cfg.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(f.cfg.Logger.Handler(), slog.LevelDebug),
+		ConnState:         trackConnState,
+		ConnContext:       connContext,
+	}
+}
+
+// notLimited is the context key of a connection whose requests have not been held
+// against its client's limits yet: those on loan have been.
+type notLimited struct{}
+
+// isAdmitted is the context key of a request that has a slot of the gate.
+type isAdmitted struct{}
+
+// connContext notes what a connection's requests have passed already.
+func connContext(ctx context.Context, inner net.Conn) context.Context {
+	c := (*conn)(nil)
+	switch one := inner.(type) {
+	case *handoff:
+		c = one.conn
+		ctx = context.WithValue(ctx, notLimited{}, one)
+	case *loan:
+		c = one.conn
+		ctx = context.WithValue(ctx, isAdmitted{}, true)
+	case *tls.Conn:
+		if transport, ok := one.NetConn().(*tlsTransport); ok {
+			c = transport.conn
+			ctx = context.WithValue(ctx, notLimited{}, &handoff{conn: c}) // only its conn counts
+		}
+	}
+	if c != nil && c.tls != nil {
+		ctx = context.WithValue(ctx, overTLS{}, c.tls)
+	}
+	return ctx
+}
+
+// serveHTTP answers every request that net/http reads.
+func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	defer f.slowReplies.Add(1)
+	from, _ := r.Context().Value(notLimited{}).(*handoff)
+	if r.ProtoMajor == 2 && from != nil {
+		reply := f.beginHTTP2(w, from.conn)
+		defer reply.end(r)
+		w, r = reply, from.conn.withAllowance(r)
+	}
+	if from != nil && !f.limits.AllowRequest(from.conn.client) {
+		refuseViaNetHTTP(w, r)
+		return
+	}
+	if r.Context().Value(isAdmitted{}) != nil {
+		f.callHandler(w, r)
+		return
+	}
+	if f.gate.ShouldShed(admission.KindOfMethod(r.Method)) {
+		refuseViaNetHTTP(w, r)
+		return
+	}
+	f.admitRequest(w, r, from)
+}
+
+// admitRequest receives a request's body, waits for a slot, and has it answered.
+func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *handoff) {
+	if mustCloseAfter(r) {
+		w.Header().Set("Connection", "close")
+	}
+	got, isWhole, err := f.receiveBody(w, r, from)
+	if err != nil {
+		refuseBody(w, r, err)
+		return
+	}
+	if !isWhole {
+		if !f.gate.AcquireUpload() {
+			refuseViaNetHTTP(w, r)
+			return
+		}
+		defer f.gate.ReleaseUpload()
+	}
+	slot, _ := f.gate.Acquire(r.Context())
+	if slot == nil {
+		refuseViaNetHTTP(w, r)
+		return
+	}
+	defer slot.Release()
+	if from != nil {
+		from.slot.Store(slot) // until the next, all that is written there is this reply
+	}
+	if r.ProtoMajor == 1 && f.gate.IsCrowded() {
+		w.Header().Set("Connection", "close") // makes room for another
+	}
+	reply, isHTTP2 := w.(*http2Reply)
+	if isHTTP2 {
+		reply.slot = slot
+	}
+	f.callHandler(w, got)
+	if isHTTP2 {
+		reply.flushTail()
+	}
+}
+
+// callHandler has the handler answer.
+func (f *Front) callHandler(w http.ResponseWriter, r *http.Request) {
+	f.inFlight.Add(1)
+	defer f.inFlight.Add(-1)
+	if over, ok := r.Context().Value(overTLS{}).(*tlsState); ok {
+		f.https.markTLS(w, r, over)
+	}
+	if f.isDraining.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	f.cfg.Handler.ServeHTTP(w, r)
+}

@@ -1,0 +1,111 @@
+package front
+
+import "bramble/node/front/http1"
+
+const (
+	// maxMemoReply limits a memoised reply, in bytes: a page of a shop in one packet's
+	// flight, and its head. The memo is a copy, so that it goes out in one piece; sending a
+	// longer one takes so long that nothing would be gained.
+	maxMemoReply = 16 << 10
+	// replaceEvery: each 8th request for a different page replaces the memoised reply, so
+	// the most popular page tends to stay.
+	replaceEvery = 8
+)
+
+// replyMemos are the memoised replies of a batch: the last reply to a request with each
+// cached header block, whole. In a crowd most clients request one page, with one of a
+// few browsers. While the FastHandler says that it would answer just the same, the reply
+// is sent again, and nothing is looked up or put together.
+type replyMemos [http1.MaxCachedHeaders]replyMemo
+
+// replyMemo is a memoised reply to requests with a header block's meaning and its
+// remembered line. It is valid while the block has a line and validity says so.
+type replyMemo struct {
+	header      *http1.CachedHeader
+	bytes       []byte // head and body
+	validity    ResponseMemo
+	spare       ResponseMemo // room for that of the next
+	overTLS     bool
+	misses      int // requests for other pages since
+	pendingUses int // in the present batch of ready connections
+}
+
+// of returns the memo that belongs to a header block.
+func (m *replyMemos) of(header *http1.CachedHeader) *replyMemo { return &m[header.Index()] }
+
+// replyTo returns the memoised reply to a request with a header block's meaning and a
+// given line; nil if there is none, or it is not valid any more.
+func (m *replyMemos) replyTo(header *http1.CachedHeader, line []byte, r *answerRules) []byte {
+	if r.draining || !header.IsLine(line) {
+		return nil
+	}
+	memo := m.of(header)
+	if !memo.revalidate(r, 1) {
+		return nil
+	}
+	return memo.bytes
+}
+
+// revalidatePending checks the memos that were found for ready connections, and returns
+// the number of connections whose memo is valid.
+func (m *replyMemos) revalidatePending(r *answerRules) (valid int) {
+	at := r.at
+	for i := range m {
+		memo := &m[i]
+		if n := memo.pendingUses; n > 0 {
+			memo.pendingUses = 0
+			r.at = at
+			if memo.revalidate(r, n) {
+				valid += n
+			}
+		}
+	}
+	return valid
+}
+
+// revalidate reports whether the reply is valid by these rules, and counts it n times.
+// If not, it is forgotten.
+func (m *replyMemo) revalidate(r *answerRules, n int) bool {
+	at := r.at
+	r.at = 0
+	valid := m.header.HasLine() && m.overTLS == r.overTLS && m.validity.StillValid(at, n)
+	if !valid {
+		m.header.ForgetLine()
+	}
+	return valid
+}
+
+// toReplace returns the memo that the reply to a request with a header block's meaning
+// and a given line should replace; nil for none.
+func (m *replyMemos) toReplace(header *http1.CachedHeader, line []byte, r *answerRules) *replyMemo {
+	if r.draining || len(line) > http1.MaxRememberedLine {
+		return nil
+	}
+	memo := m.of(header)
+	memo.header = header
+	if !header.HasLine() || header.IsLine(line) {
+		return memo
+	}
+	if memo.misses++; memo.misses < replaceEvery {
+		return nil
+	}
+	return memo
+}
+
+// store memoises a reply if it fits.
+func (m *replyMemo) store(q *PlainRequest, line, head []byte, body [][]byte, r *answerRules) {
+	size := len(head)
+	for _, part := range body {
+		size += len(part)
+	}
+	if m.spare = q.Memo; m.spare == nil || size > maxMemoReply {
+		return
+	}
+	m.validity, m.spare = m.spare, m.validity
+	m.bytes = append(m.bytes[:0], head...)
+	for _, part := range body {
+		m.bytes = append(m.bytes, part...)
+	}
+	m.overTLS, m.misses = r.overTLS, 0
+	m.header.RememberLine(&q.Request, line)
+}
