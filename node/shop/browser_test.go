@@ -14,7 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience bounds the browser's whole journey: a cold Chromium on a busy machine takes
+// patience limits the whole journey in the browser: a cold Chromium on a busy machine takes
 // seconds for each step.
 const patience = time.Minute
 

@@ -56,7 +56,7 @@ func describeOutcome(sale *productSale, answer orders.Answer, state *formState) 
 		if opens.IsZero() {
 			opens = sale.Opens
 		}
-		alert.Lines = []string{"It opens at " + formatTime(opens) + ". What you typed is still below: press the button then. Pressing it earlier does nothing, and no harm."}
+		alert.Lines = []string{"It opens at " + formatTime(opens) + ". What you typed is still below: press the button then. Pressing it earlier has no effect."}
 	case orders.Closed:
 		alert.Title = "Nothing was submitted: it is closed"
 		state.kind = sale.FormKind

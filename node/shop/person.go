@@ -33,7 +33,7 @@ func personFields() []personField {
 		{Name: "email", Label: "E-mail", Autocomplete: "email", InputMode: "email", MaxBytes: orders.MaxEmail, IfEmpty: "Please enter your e-mail address."},
 		{Name: "line1", Label: "Address", Hint: "street and number", Autocomplete: "address-line1", MaxBytes: orders.MaxLine, IfEmpty: "Please enter your street and number."},
 		{Name: "line2", Label: "Second line", Hint: "if you need it", Autocomplete: "address-line2", MaxBytes: orders.MaxLine, Optional: true},
-		{Name: "postcode", Label: "Postcode", Hint: "if your country has postcodes", Autocomplete: "postal-code", MaxBytes: orders.MaxPostcode, Optional: true},
+		{Name: "postcode", Label: "Postcode", Hint: "if you have one", Autocomplete: "postal-code", MaxBytes: orders.MaxPostcode, Optional: true},
 		{Name: "city", Label: "Town", Autocomplete: "address-level2", MaxBytes: orders.MaxCity, IfEmpty: "Please enter your town."},
 	}
 }
