@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// builtIn is the built-in shop as an origin: a page is made in memory. Shop
+// builtIn is the built-in shop as an origin. It renders a page into memory: shop
 // pages are a few kilobytes, so there is nothing to stream.
 type builtIn struct{ shop http.Handler }
 
-// fetch lets the shop answer.
+// fetch returns the shop's reply to a request.
 func (b builtIn) fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	page := &pageWriter{header: http.Header{}}
 	b.shop.ServeHTTP(page, r.WithContext(ctx))
@@ -38,17 +38,17 @@ func (b builtIn) fetch(ctx context.Context, r *http.Request) (*http.Response, er
 	}, nil
 }
 
-// pageWriter keeps what a handler writes.
+// pageWriter is a http.ResponseWriter into memory.
 type pageWriter struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-// Header returns the fields that will be sent.
+// Header returns the reply's fields.
 func (p *pageWriter) Header() http.Header { return p.header }
 
-// WriteHeader notes the first status.
+// WriteHeader sets the status, once.
 func (p *pageWriter) WriteHeader(status int) {
 	if p.status == 0 {
 		p.status = status

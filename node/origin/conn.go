@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// strictConn is a connection to an origin that gives net/http only what the
-// scanner has accepted. For https it lies above TLS.
+// strictConn is a connection to an origin that passes to net/http only what the
+// scanner has accepted. For https it is above TLS.
 type strictConn struct {
 	net.Conn
 
 	mu     sync.Mutex // guards what follows
 	scan   replyScanner
-	broken error
-	stale  bool // nothing more may be sent over it
+	broken error // what the scanner has refused
+	stale  bool  // nothing more may be sent over it
 }
 
-// errStale is what net/http is told of a kept connection that is not to be used.
-var errStale = errors.New("a kept connection of a server that has just closed another")
+// errStale is net/http's error for an idle connection that must not be reused.
+var errStale = errors.New("an idle connection to a server that has just closed another")
 
-// Write sends a request's bytes. net/http gives up a connection that takes none
-// of them, and sends the request over another.
+// Write sends a request's bytes. If a connection accepts none of them, net/http
+// drops it and sends the request over another.
 func (c *strictConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	stale := c.stale
@@ -39,14 +39,14 @@ func (c *strictConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// markStale has the connection take nothing more.
+// markStale makes all further writes fail.
 func (c *strictConn) markStale() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stale = true
 }
 
-// expectReply says that a request is about to be sent over the connection.
+// expectReply tells the scanner that a request is about to be sent.
 func (c *strictConn) expectReply(method string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,8 +55,8 @@ func (c *strictConn) expectReply(method string) {
 	}
 }
 
-// Read gives what has come up to the first byte that is wrong, then an error
-// that matches ErrMalformed for ever.
+// Read returns what has arrived, up to the first wrong byte. From then on it
+// returns an error that matches ErrMalformed.
 func (c *strictConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	broken := c.broken
@@ -64,7 +64,7 @@ func (c *strictConn) Read(p []byte) (int, error) {
 	if broken != nil {
 		return 0, broken
 	}
-	n, err := c.Conn.Read(p) // not under the lock: on an idle connection it waits
+	n, err := c.Conn.Read(p) // not under the lock: it blocks on an idle connection
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	good, bad := c.scan.feed(p[:n])
@@ -78,13 +78,13 @@ func (c *strictConn) Read(p []byte) (int, error) {
 	return 0, bad
 }
 
-// exchange is one request and the connection that it went over at last.
+// exchange is one request, with the last connection that it was sent over.
 type exchange struct{ conn atomic.Pointer[strictConn] }
 
-// withTrace marks each connection that the request is sent on, a second one after a
-// kept connection turned out to be closed included. That one must be new:
-// net/http would go on through all that are kept, and a server that closes on
-// what is asked would be asked it as often.
+// withTrace prepares each connection that the request is sent over. That can be
+// a second one, if an idle connection turned out to be closed. The second must
+// be new: net/http would try every idle connection, and a server that closes on
+// this request would get it as often.
 func (e *exchange) withTrace(ctx context.Context, method string) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		conn, ok := info.Conn.(*strictConn)
@@ -100,9 +100,9 @@ func (e *exchange) withTrace(ctx context.Context, method string) context.Context
 	}})
 }
 
-// restoreConnectionField gives a reply the Connection field that net/http takes out where it
-// says close, and with it the names of the fields that must go no further
-// (RFC 9110 §7.6.1). No other request was sent over such a connection since.
+// restoreConnectionField restores a reply's Connection field, which net/http
+// removes if it says close. The field names the hop-by-hop fields that must not
+// be forwarded (RFC 9110 §7.6.1). No later request used such a connection.
 func (e *exchange) restoreConnectionField(resp *http.Response) {
 	conn := e.conn.Load()
 	if conn == nil || !resp.Close || resp.Header["Connection"] != nil {
@@ -115,8 +115,8 @@ func (e *exchange) restoreConnectionField(resp *http.Response) {
 	}
 }
 
-// preferScanError puts what the scanner refused in the place of what net/http made of
-// the piece before it.
+// preferScanError returns the scanner's error, if there is one, instead of the
+// error that net/http derived from the bytes before it.
 func (e *exchange) preferScanError(err error) error {
 	conn := e.conn.Load()
 	if conn == nil || err == nil || err == io.EOF {
@@ -130,18 +130,21 @@ func (e *exchange) preferScanError(err error) error {
 	return err
 }
 
-// dialer opens strict connections. Each step has the connect timeout.
+// dialer opens strict connections. The connect timeout bounds the dial and the
+// TLS handshake together.
 type dialer struct {
 	timeout time.Duration
 	tls     *tls.Config
-	// onResult hears of each attempt, for the origin's health.
+	// onResult gets the result of each attempt, for the origin's health.
 	onResult func(error)
 }
 
+// dialTCP opens a plain connection.
 func (d *dialer) dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.dial(ctx, network, addr, nil)
 }
 
+// dialTLS opens a TLS connection.
 func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -152,12 +155,13 @@ func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 	return d.dial(ctx, network, addr, cfg)
 }
 
-func (d *dialer) dial(ctx context.Context, network, addr string, secure *tls.Config) (net.Conn, error) {
+// dial opens a connection, with TLS if cfg is not nil.
+func (d *dialer) dial(ctx context.Context, network, addr string, cfg *tls.Config) (net.Conn, error) {
 	bounded, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(bounded, network, addr)
-	if err == nil && secure != nil {
-		client := tls.Client(conn, secure)
+	if err == nil && cfg != nil {
+		client := tls.Client(conn, cfg)
 		if err = client.HandshakeContext(bounded); err != nil {
 			conn.Close()
 		}

@@ -28,9 +28,9 @@ func crowdOf(t *testing.T, s *Sites, path string, n int) {
 	wg.Wait()
 }
 
-// A server that closes a kept connection on a request is asked it once more, over
-// a new one, and not over each that is kept.
-func TestAServerThatClosesIsAskedOnceMore(t *testing.T) {
+// If a server closes an idle connection on a request, the request is sent once
+// more, over a new connection, and not over every idle one.
+func TestARequestOnAClosedConnectionIsSentOnceMore(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -71,12 +71,12 @@ func TestAServerThatClosesIsAskedOnceMore(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrDown)
 	}
 	if n := bad.Load(); n != 2 {
-		t.Errorf("the server was asked %d times, want 2", n)
+		t.Errorf("the server got %d requests, want 2", n)
 	}
 }
 
-// What Connection lists beside close is known to whoever passes the reply on.
-func TestConnectionIsKnownBesideClose(t *testing.T) {
+// The fields that Connection lists besides close are known to the forwarding code.
+func TestConnectionFieldSurvivesClose(t *testing.T) {
 	addr, _ := answering(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine, close\r\nX-Mine: 1\r\nContent-Length: 4\r\n\r\npage")
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://" + addr })
 	r, err := s.Request(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}})

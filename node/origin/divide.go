@@ -5,67 +5,69 @@ import (
 	"time"
 )
 
-// RebalanceDelay is how long the rack must have stood still before a board takes
-// more places than it has. Every board gives places up as soon as it hears of
-// another, and gossip reaches the last of 32 boards within a second: so the
-// places that one board takes have been given up by all others.
+// RebalanceDelay is how long membership must have been stable before a board
+// takes more permits than it has. Every board gives up permits as soon as it
+// hears of another board, and gossip reaches the last of 32 boards within a
+// second: so all others have given up the permits that one board takes.
 const RebalanceDelay = 2 * time.Second
 
-// RackMember is one board of the rack that has not said goodbye.
+// RackMember is a board of the rack that has not left it.
 type RackMember struct {
 	Name  string
 	Alive bool
 }
 
-// dividePermits divides an origin's places by the boards of the rack, sorted by name:
-// how many are this board's, and which living boards else have one. All boards
-// come to the same answer without a word, and never to more than total
-// together, even if some know fewer boards than others.
+// dividePermits divides an origin's permits among the boards of the rack, sorted
+// by name. It returns the number for this board, and the other living boards
+// that have any. All boards get the same result without communication, and
+// never more than total together, even if some know fewer boards than others.
 //
 // A board that does not answer keeps its part until it is forgotten: it may be
-// alive behind a cut cable. Only where there are fewer places than boards, and
-// such a board might hold the last one, does the larger side of a split deal
-// them out among itself, and the smaller side has none.
-func dividePermits(total int, boards []RackMember, self string) (mine int, holders []string) {
+// alive behind a cut cable. Only with fewer permits than boards, when such a
+// board could hold the last one, the larger side of a split divides all permits
+// among itself and the smaller side has none.
+func dividePermits(total int, members []RackMember, self string) (own int, holders []string) {
 	alive := 0
-	for _, b := range boards {
-		if b.Alive {
+	for _, m := range members {
+		if m.Alive {
 			alive++
 		}
 	}
-	if total < len(boards) && alive < len(boards) {
+	if total < len(members) && alive < len(members) {
 		switch {
-		case 2*alive > len(boards):
-			boards = slices.DeleteFunc(slices.Clone(boards), func(b RackMember) bool { return !b.Alive })
-		case 2*alive < len(boards):
+		case 2*alive > len(members):
+			members = slices.DeleteFunc(slices.Clone(members), func(m RackMember) bool { return !m.Alive })
+		case 2*alive < len(members):
 			return 0, nil
 		}
 	}
-	for rank, b := range boards {
-		part := total / len(boards)
-		if rank < total%len(boards) {
+	for rank, m := range members {
+		part := total / len(members)
+		if rank < total%len(members) {
 			part++
 		}
 		switch {
-		case b.Name == self:
-			mine = part
-		case part > 0 && b.Alive:
-			holders = append(holders, b.Name)
+		case m.Name == self:
+			own = part
+		case part > 0 && m.Alive:
+			holders = append(holders, m.Name)
 		}
 	}
-	return mine, holders
+	return own, holders
 }
 
-// rackStability follows the rack and says when a board may take more.
+// rackStability follows the rack's members and says when a board may take more
+// permits.
 type rackStability struct {
-	boards []RackMember
-	since  time.Time
+	members []RackMember
+	since   time.Time
 }
 
-// observe notes who is there and reports whether that has settled.
-func (s *rackStability) observe(boards []RackMember, now time.Time) bool {
-	if !slices.Equal(boards, s.boards) || s.since.IsZero() {
-		s.boards, s.since = slices.Clone(boards), now
+// observe notes the members and reports whether they have been the same for
+// RebalanceDelay.
+func (s *rackStability) observe(members []RackMember, now time.Time) bool {
+	if !slices.Equal(members, s.members) || s.since.IsZero() {
+		s.members, s.since = slices.Clone(members), now
 	}
 	return now.Sub(s.since) >= RebalanceDelay
 }

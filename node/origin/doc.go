@@ -1,8 +1,9 @@
-// Package origin is where a page comes from on a miss: the web servers that a
-// rack stands in front of, told by the host name that a client asks for, and
-// the built-in shop.
+// Package origin is the upstream side of the rack's reverse proxy: on a miss it
+// fetches a page from the web server that the client's host name stands for, or
+// from the built-in shop.
 //
-// It lets through no request that could change what others get, no reply that
-// could be read in two ways, and no more requests than a server was promised.
-// A server that is down is told at once and not asked by every client anew.
+// It lets through no request that could change what other clients get, no reply
+// that can be read in two ways, and no more requests at once than a server was
+// promised. Health checks find a server that is down; requests for it then fail
+// at once.
 package origin

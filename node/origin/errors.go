@@ -7,40 +7,40 @@ import (
 	"net"
 )
 
-// Why a page could not be had; each becomes a plain page of its own.
+// Errors of a fetch. Each has an error page of its own.
 var (
-	// ErrDown: the server cannot be reached, or broke off.
-	ErrDown = errors.New("the origin cannot be reached or breaks off")
-	// ErrSlow: the server did not answer, or not go on, in time.
+	// ErrDown: the server cannot be reached, or broke the connection off.
+	ErrDown = errors.New("the origin cannot be reached or breaks connections off")
+	// ErrSlow: the server did not answer, or did not continue, in time.
 	ErrSlow = errors.New("the origin takes too long")
-	// ErrBusy: no place for another request came free in time.
-	ErrBusy = errors.New("the origin has more to do than it may be given")
-	// ErrMalformed: the reply is no HTTP, or could be read in two ways.
+	// ErrBusy: no permit for another request became free in time.
+	ErrBusy = errors.New("the origin has as many requests as it is allowed")
+	// ErrMalformed: the reply is not HTTP, or can be read in two ways.
 	ErrMalformed = errors.New("the origin sent a malformed reply")
 )
 
-// Why a request was not taken on.
+// Errors of a request that is not accepted.
 var (
-	// ErrLoop: it has been through this rack already.
+	// ErrLoop: it has passed through this rack already.
 	ErrLoop = errors.New("the origin of this rack is the rack itself: [origin] url must name another server")
-	// ErrTarget: its Host or path names no page.
-	ErrTarget = errors.New("that is no address of a page")
-	// ErrMethod: CONNECT and TRACE have no place here.
-	ErrMethod = errors.New("this server does not do that")
+	// ErrTarget: its Host or path is not that of a page.
+	ErrTarget = errors.New("not the address of a page")
+	// ErrMethod: CONNECT and TRACE are not supported.
+	ErrMethod = errors.New("this server does not support the method")
 	// ErrFields: it has more fields than any browser sends.
 	ErrFields = errors.New("the request has too many fields")
 )
 
-// Methods is what Allow says beside ErrMethod.
+// Methods is the value of the Allow field for ErrMethod.
 const Methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-// dialError sets a connection that could not be made apart from one that broke.
+// dialError distinguishes a failed dial from a broken connection.
 type dialError struct{ error }
 
-// Unwrap gives errors.Is what the system said.
+// Unwrap returns the system's error.
 func (e dialError) Unwrap() error { return e.error }
 
-// classifyError says of which kind a transport's error is.
+// classifyError wraps a transport's error so that it matches one of those above.
 func classifyError(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrMalformed), errors.Is(err, ErrSlow), errors.Is(err, ErrDown):
@@ -52,6 +52,7 @@ func classifyError(err error) error {
 	}
 }
 
+// isTimeout reports whether an error is a timeout.
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()

@@ -12,55 +12,56 @@ import (
 )
 
 const (
-	// minRetryDelay is the pause before a server that is down is tried again; it
-	// doubles up to probeMost, which is how long a server that has come back may
-	// go unnoticed.
+	// minRetryDelay is the first pause before a server that is down is probed
+	// again. It doubles up to maxRetryDelay, the longest time for which a
+	// recovered server goes unnoticed.
 	minRetryDelay = time.Second
 	maxRetryDelay = 4 * time.Second
-	// downAfterFailures is how many regular checks in a row must fail.
+	// downAfterFailures is the number of regular checks in a row that must fail.
 	downAfterFailures = 2
-	// maxProbeBody is how much of a health page is read, so that its connection
-	// can be kept.
+	// maxProbeBody limits how much of a health page is read. Reading it to the
+	// end allows the connection to be reused.
 	maxProbeBody = 64 << 10
 )
 
-// serverHealth is what a board knows of one server. A server is down when it cannot
-// be connected to, when it fails its regular checks, or when it was silent to a
-// page and then to a question of our own: one slow page says nothing of the
-// others. A connection that breaks says nothing either.
+// serverHealth is what a board knows about one server. A server is down when it
+// cannot be connected to, when its regular checks fail, or when it neither
+// answers a request nor the probe that follows: one slow page says nothing about
+// the others. A connection that breaks says nothing either.
 type serverHealth struct {
 	log  *slog.Logger
-	wake chan struct{} // the state has changed; holds one
+	wake chan struct{} // buffered for one: the state has changed
 
 	mu      sync.Mutex // guards what follows
 	downErr error      // nil = up
-	suspect bool       // silent to a page
+	suspect bool       // it has not answered a request
 }
 
+// newHealth returns the health of a server that is up.
 func newHealth(log *slog.Logger) *serverHealth {
 	return &serverHealth{log: log, wake: make(chan struct{}, 1)}
 }
 
-// downReason returns why the server is not to be asked, or nil.
+// downReason returns why no requests are sent to the server, or nil.
 func (h *serverHealth) downReason() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.downErr
 }
 
-// markDown takes the server for down. err is of one of the kinds in errors.go.
+// markDown records that the server is down. err matches one of the errors in errors.go.
 func (h *serverHealth) markDown(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.suspect = false
 	if h.downErr == nil {
-		h.log.Warn("an origin is down and is not asked until it is back", "error", err)
+		h.log.Warn("an origin is down: no requests are sent to it until a probe succeeds", "error", err)
 		h.wakeWatcher()
 	}
 	h.downErr = fmt.Errorf("the origin is down: %w", err)
 }
 
-// markUp takes the server for up.
+// markUp records that the server is up.
 func (h *serverHealth) markUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +73,7 @@ func (h *serverHealth) markUp() {
 	}
 }
 
-// markSuspect has the server asked whether it lives.
+// markSuspect has the server probed at once.
 func (h *serverHealth) markSuspect() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,13 +83,14 @@ func (h *serverHealth) markSuspect() {
 	}
 }
 
-// recordDial hears of each connection that was tried.
+// recordDial records the result of an attempt to connect.
 func (h *serverHealth) recordDial(err error) {
 	if err != nil {
 		h.markDown(classifyError(err))
 	}
 }
 
+// wakeWatcher makes watchHealth look at the state again.
 func (h *serverHealth) wakeWatcher() {
 	select {
 	case h.wake <- struct{}{}:
@@ -96,15 +98,15 @@ func (h *serverHealth) wakeWatcher() {
 	}
 }
 
-// probeSchedule says when a server is asked how it is. It is a server's watch
-// without clock and network.
+// probeSchedule decides when a server is probed. It is watchHealth without clock
+// and network.
 type probeSchedule struct {
 	interval   time.Duration // of regular checks, 0 = none
-	retryDelay time.Duration // before the next try of a server that is down
+	retryDelay time.Duration // before the next probe of a server that is down
 	failures   int
 }
 
-// next is how long to wait, and false if there is nothing to wait for.
+// next returns the time until the next probe, and false if none is due.
 func (s *probeSchedule) next(down, suspect bool) (time.Duration, bool) {
 	switch {
 	case suspect:
@@ -120,7 +122,7 @@ func (s *probeSchedule) next(down, suspect bool) (time.Duration, bool) {
 	}
 }
 
-// recordProbe notes a probe's outcome and reports whether the server is down now.
+// recordProbe records a probe's result and reports whether the server is down now.
 func (s *probeSchedule) recordProbe(ok, down, suspect bool) bool {
 	if ok {
 		s.failures = 0
@@ -133,33 +135,33 @@ func (s *probeSchedule) recordProbe(ok, down, suspect bool) bool {
 	return down || suspect || s.failures >= downAfterFailures
 }
 
-// watchHealth asks the server how it is, when there is reason to, until ctx ends.
+// watchHealth probes the server when its schedule says so, until ctx ends.
 func (s *originServer) watchHealth(ctx context.Context) {
-	plan := probeSchedule{}
+	schedule := probeSchedule{}
 	if s.cfg.HealthPath != "" {
-		plan.interval = time.Duration(s.cfg.HealthInterval)
+		schedule.interval = time.Duration(s.cfg.HealthInterval)
 	}
 	h := s.health
 	for {
 		h.mu.Lock()
 		down, suspect := h.downErr != nil, h.suspect
 		h.mu.Unlock()
-		if !s.waitForProbe(ctx, plan.next, down, suspect) {
+		if !s.waitForProbe(ctx, schedule.next, down, suspect) {
 			if ctx.Err() != nil {
 				return
 			}
 			continue
 		}
 		if s.permits.size() == 0 {
-			h.markUp() // it is not this board that asks it
+			h.markUp() // this board has no permit: others send the requests
 			continue
 		}
 		err := s.probe(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
-		case errors.Is(err, ErrBusy): // no evidence
-		case plan.recordProbe(err == nil, down, suspect):
+		case errors.Is(err, ErrBusy): // no evidence either way
+		case schedule.recordProbe(err == nil, down, suspect):
 			h.markDown(err)
 		case err == nil:
 			h.markUp()
@@ -167,11 +169,11 @@ func (s *originServer) watchHealth(ctx context.Context) {
 	}
 }
 
-// waitForProbe waits until a probe is due. It reports false if something else has
-// happened.
+// waitForProbe waits until a probe is due. It returns false if the state has
+// changed or ctx has ended.
 func (s *originServer) waitForProbe(ctx context.Context, next func(down, suspect bool) (time.Duration, bool), down, suspect bool) bool {
 	var due <-chan time.Time
-	if wait, any := next(down, suspect); any {
+	if wait, ok := next(down, suspect); ok {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		due = timer.C
@@ -186,16 +188,15 @@ func (s *originServer) waitForProbe(ctx context.Context, next func(down, suspect
 	}
 }
 
-// probe asks the server one question, in a place that counts like any other's.
-// Without a page for it any answer will do, even one that makes no sense: it
-// is about silence.
+// probe sends the server one request, under a permit like any other's. Without
+// a health page any reply will do, even a malformed one: the server is alive.
 func (s *originServer) probe(ctx context.Context) error {
-	patience := time.Duration(s.cfg.HealthTimeout)
-	if err := s.permits.acquire(ctx, patience, true); err != nil {
+	timeout := time.Duration(s.cfg.HealthTimeout)
+	if err := s.permits.acquire(ctx, timeout, true); err != nil {
 		return err
 	}
 	defer s.permits.release()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	method, path := http.MethodHead, "/"
 	if s.cfg.HealthPath != "" {
@@ -203,7 +204,7 @@ func (s *originServer) probe(ctx context.Context) error {
 	}
 	r, err := http.NewRequestWithContext(new(exchange).withTrace(ctx, method), method, s.base.Scheme+"://"+s.base.Host+path, nil)
 	if err != nil {
-		return fmt.Errorf("asking an origin how it is: %w", err)
+		return fmt.Errorf("probing an origin: %w", err)
 	}
 	r.Host = s.host
 	r.Header.Set("User-Agent", "bramble-health")

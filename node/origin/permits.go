@@ -8,20 +8,22 @@ import (
 	"time"
 )
 
-// maxQueue bounds the requests that wait for one origin on one board. Each
-// holds a client's connection; who comes beyond it is told at once.
+// maxQueue limits the requests that wait for one origin on one board. Each holds
+// a client's connection; further requests fail at once.
 const maxQueue = 512
 
-// permits are those that one board has at an origin. Their number may change at
-// any time: requests above a lowered limit end by themselves.
+// permits is a semaphore: it bounds the requests that this board sends to one
+// origin at once. golang.org/x/sync/semaphore does not fit, because the number
+// of permits changes with the rack and health probes go ahead of the queue.
+// Requests above a lowered limit finish normally.
 type permits struct {
 	mu    sync.Mutex // guards what follows
 	limit int
 	used  int
-	queue list.List // of chan struct{}, closed when its owner has a place
+	queue list.List // of chan struct{}, closed when its owner has a permit
 }
 
-// setLimit gives the board another number of places.
+// setLimit changes the number of permits.
 func (p *permits) setLimit(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -29,13 +31,14 @@ func (p *permits) setLimit(n int) {
 	p.grantWaiting()
 }
 
+// size returns the number of permits.
 func (p *permits) size() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.limit
 }
 
-// grantWaiting gives free places to those who have waited longest. It needs mu.
+// grantWaiting grants free permits in the order of the queue. It needs mu.
 func (p *permits) grantWaiting() {
 	for p.used < p.limit && p.queue.Len() > 0 {
 		p.used++
@@ -43,9 +46,9 @@ func (p *permits) grantWaiting() {
 	}
 }
 
-// acquire waits for a place, for at most the given time. urgent goes before all
-// who wait.
-func (p *permits) acquire(ctx context.Context, patience time.Duration, urgent bool) error {
+// acquire waits for a permit, for at most timeout. An urgent caller goes to the
+// front of the queue.
+func (p *permits) acquire(ctx context.Context, timeout time.Duration, urgent bool) error {
 	p.mu.Lock()
 	if p.used < p.limit && p.queue.Len() == 0 {
 		p.used++
@@ -54,7 +57,7 @@ func (p *permits) acquire(ctx context.Context, patience time.Duration, urgent bo
 	}
 	if p.queue.Len() >= maxQueue {
 		p.mu.Unlock()
-		return fmt.Errorf("origin: %d requests wait already: %w", maxQueue, ErrBusy)
+		return fmt.Errorf("origin: %d requests are waiting already: %w", maxQueue, ErrBusy)
 	}
 	granted := make(chan struct{})
 	var waiting *list.Element
@@ -65,14 +68,14 @@ func (p *permits) acquire(ctx context.Context, patience time.Duration, urgent bo
 	}
 	p.mu.Unlock()
 
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	var err error
 	select {
 	case <-granted:
 		return nil
 	case <-timer.C:
-		err = fmt.Errorf("origin: no place for a request within %v: %w", patience, ErrBusy)
+		err = fmt.Errorf("origin: no permit for a request within %v: %w", timeout, ErrBusy)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -87,7 +90,7 @@ func (p *permits) acquire(ctx context.Context, patience time.Duration, urgent bo
 	}
 }
 
-// release gives a place back.
+// release returns a permit.
 func (p *permits) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

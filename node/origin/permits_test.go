@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestPlacesAreGivenInOrderAndNeverTooMany(t *testing.T) {
+func TestPermitsAreGrantedInOrderWithinTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p permits
 		var order []int
@@ -62,7 +62,7 @@ func TestPlacesAreGivenInOrderAndNeverTooMany(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
+func TestWaitingForAPermitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p permits
 		began := time.Now()
@@ -80,21 +80,21 @@ func TestWhoWaitsForAPlaceDoesNotWaitForEver(t *testing.T) {
 		synctest.Wait()
 		began = time.Now()
 		if err := p.acquire(t.Context(), time.Hour, false); !errors.Is(err, ErrBusy) || time.Since(began) != 0 {
-			t.Errorf("beyond the queue's bound, after %v: %v", time.Since(began), err)
+			t.Errorf("beyond the queue's limit, after %v: %v", time.Since(began), err)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if p.queue.Len() != 0 {
-			t.Errorf("%d still wait", p.queue.Len())
+			t.Errorf("%d are still waiting", p.queue.Len())
 		}
 		p.setLimit(1)
 		if err := p.acquire(t.Context(), 0, false); err != nil {
-			t.Errorf("a free place: %v", err)
+			t.Errorf("a free permit: %v", err)
 		}
 	})
 }
 
-func TestAnUrgentQuestionGoesFirst(t *testing.T) {
+func TestUrgentAcquireGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p permits
 		got := make(chan string, 2)
@@ -123,21 +123,21 @@ func rackOf(names string, dead string) []RackMember {
 	return boards
 }
 
-func TestShares(t *testing.T) {
+func TestDividePermits(t *testing.T) {
 	tests := []struct {
 		total        int
 		boards, dead string
-		mine         string // for each board in order
+		own          string // for each board in order
 		holders      string // for the first board
 	}{
 		{8, "a", "", "8", ""},
 		{8, "abc", "", "332", "bc"},
 		{8, "abcde", "", "22211", "bcde"},
-		{8, "abcde", "bc", "22211", "de"}, // the dead keep theirs
+		{8, "abcde", "bc", "22211", "de"}, // the dead keep their part
 		{8, "abcdefghij", "", "1111111100", "bcdefgh"},
 		{1, "ab", "", "10", ""},
-		{1, "ab", "a", "10", ""},         // half is no majority: a may live
-		{1, "abc", "a", "010", "b"},      // two of three deal it out anew
+		{1, "ab", "a", "10", ""},         // half is not a majority: a may be alive
+		{1, "abc", "a", "010", "b"},      // two of three divide it again
 		{2, "abcde", "abc", "00000", ""}, // the smaller side has none
 		{10, "abc", "", "433", "bc"},
 	}
@@ -146,12 +146,12 @@ func TestShares(t *testing.T) {
 			boards := rackOf(tt.boards, tt.dead)
 			got := ""
 			for _, b := range boards {
-				mine, _ := dividePermits(tt.total, boards, b.Name)
-				got += fmt.Sprint(mine)
+				own, _ := dividePermits(tt.total, boards, b.Name)
+				got += fmt.Sprint(own)
 			}
 			_, holders := dividePermits(tt.total, boards, "a")
-			if got != tt.mine || fmt.Sprint(holders) != fmt.Sprint(names(tt.holders)) {
-				t.Errorf("shares %s, others that a can ask %v; want %s, %s", got, holders, tt.mine, tt.holders)
+			if got != tt.own || fmt.Sprint(holders) != fmt.Sprint(names(tt.holders)) {
+				t.Errorf("parts %s, holders for a %v; want %s, %s", got, holders, tt.own, tt.holders)
 			}
 		})
 	}
@@ -165,9 +165,9 @@ func names(s string) []string {
 	return list
 }
 
-// Whatever part of the rack a board knows of, so long as those that ask know
-// each other: together they never take more than there is.
-func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
+// Whatever part of the rack each board knows, as long as the boards that take
+// permits know each other: together they never take more than the total.
+func TestUnequalMemberListsNeverExceedTheTotal(t *testing.T) {
 	const all = "abcdefg"
 	for total := 1; total <= 20; total++ {
 		for small := range 1 << len(all) {
@@ -186,37 +186,37 @@ func TestSharesOfUnequalViewsAreNeverTooMany(t *testing.T) {
 				}
 				sum := 0
 				for i, b := range few {
-					view := few
+					known := few
 					if i%2 == 1 {
-						view = many
+						known = many
 					}
-					mine, _ := dividePermits(total, view, b.Name)
-					sum += mine
+					own, _ := dividePermits(total, known, b.Name)
+					sum += own
 				}
 				if sum > total {
-					t.Fatalf("%d places: %v and %v take %d", total, few, many, sum)
+					t.Fatalf("%d permits: %v and %v take %d", total, few, many, sum)
 				}
 			}
 		}
 	}
 }
 
-func TestSharingSettles(t *testing.T) {
+func TestRackStability(t *testing.T) {
 	var s rackStability
 	now := time.Unix(0, 0)
 	if s.observe(rackOf("a", ""), now) {
-		t.Error("settled at once")
+		t.Error("stable at once")
 	}
 	if now = now.Add(RebalanceDelay); !s.observe(rackOf("a", ""), now) {
-		t.Error("not settled")
+		t.Error("not stable")
 	}
 	if s.observe(rackOf("ab", ""), now) {
-		t.Error("settled with a new board")
+		t.Error("stable with a new board")
 	}
 	if now = now.Add(RebalanceDelay - 1); s.observe(rackOf("ab", ""), now) {
-		t.Error("settled too early")
+		t.Error("stable too early")
 	}
 	if s.observe(rackOf("ab", "b"), now.Add(1)) {
-		t.Error("settled with a board that died")
+		t.Error("stable with a board that died")
 	}
 }

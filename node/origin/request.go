@@ -10,15 +10,14 @@ import (
 	"strings"
 )
 
-// maxRequestFields bounds the lines of a request's fields. A browser behind
-// several proxies sends about thirty.
+// maxRequestFields limits a request's field lines. A browser behind several
+// proxies sends about thirty.
 const maxRequestFields = 128
 
-// Request is the client's request as cache and origin may see it: under its
-// site's own name and by the path that it came with, without fields that say
-// how the client came here (an origin that believes them poisons what is stored
-// for all), and without a way round in circles. What it refuses matches
-// ErrTarget, ErrMethod, ErrFields or ErrLoop.
+// Request returns a client's request in the form for cache and origin: with its
+// site's own name and the path as it came, without fields about the client's way
+// to the rack (an origin that trusts them poisons the cache), and not in a loop.
+// Errors match ErrTarget, ErrMethod, ErrFields or ErrLoop.
 func (s *Sites) Request(r *http.Request) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return nil, fmt.Errorf("%w: %s", ErrMethod, r.Method)
@@ -28,19 +27,19 @@ func (s *Sites) Request(r *http.Request) (*http.Request, error) {
 		lines += len(values)
 	}
 	if lines > maxRequestFields {
-		return nil, fmt.Errorf("%w: %d, and %d are possible", ErrFields, lines, maxRequestFields)
+		return nil, fmt.Errorf("%w: %d, and %d are allowed", ErrFields, lines, maxRequestFields)
 	}
-	where, err := s.siteForHost(r.Host)
+	found, err := s.siteForHost(r.Host)
 	if err != nil {
 		return nil, err
 	}
-	target, err := where.targetURL(r.URL, r.Method)
+	target, err := found.targetURL(r.URL, r.Method)
 	if err != nil {
 		return nil, err
 	}
 	out := r.WithContext(r.Context())
 	out.URL, out.Host = target, target.Host
-	if where.server != nil && hasViaLoop(r.Header["Via"], s.via) {
+	if found.server != nil && hasViaLoop(r.Header["Via"], s.via) {
 		return nil, ErrLoop
 	}
 	cloned := false
@@ -62,10 +61,10 @@ func (s *Sites) Request(r *http.Request) (*http.Request, error) {
 	return out, nil
 }
 
-// targetURL is the URL of a request on this site. Path and query stay byte for
-// byte what they were, but for bytes that no path may have: these are escaped,
-// so that the cache's key is what the origin gets.
-func (w *site) targetURL(from *url.URL, method string) (*url.URL, error) {
+// targetURL returns the URL of a request on this site. Path and query stay byte
+// for byte the same, except that bytes which are invalid in a path are escaped,
+// so that the cache key is what the origin gets.
+func (s *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 	u := *from
 	switch {
 	case u.Opaque != "" || u.User != nil || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https":
@@ -84,13 +83,13 @@ func (w *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 	if u.RawPath != "" && u.EscapedPath() != u.RawPath {
 		u.RawPath = escapeInvalid(u.RawPath)
 	}
-	u.Scheme, u.Host = w.scheme, w.host
+	u.Scheme, u.Host = s.scheme, s.host
 	return &u, nil
 }
 
-// escapeInvalid escapes the bytes of a path that may not stand there and leaves
-// all others, escapes among them, as they are. net/url would undo the escapes
-// too, and make of /a%2Fb|c another page than was asked for.
+// escapeInvalid escapes the bytes that are invalid in a path and leaves all
+// others, including escapes, as they are. net/url would undo escapes as well, so
+// that /a%2Fb|c became another page.
 func escapeInvalid(path string) string {
 	var b strings.Builder
 	for i := range len(path) {
@@ -105,8 +104,9 @@ func escapeInvalid(path string) string {
 	return b.String()
 }
 
-// decrementMaxForwards counts Max-Forwards down (RFC 9110 §7.6.2). What should have ended here
-// gets no further than the origin: it is the one that knows the answer.
+// decrementMaxForwards counts Max-Forwards down (RFC 9110 §7.6.2). A request
+// whose count ends here goes to the origin without the field: only the origin
+// knows the answer.
 func decrementMaxForwards(h http.Header) {
 	n, err := strconv.ParseUint(h.Get("Max-Forwards"), 10, 31)
 	if err != nil || n == 0 {
@@ -116,10 +116,10 @@ func decrementMaxForwards(h http.Header) {
 	h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 }
 
-// isForwardingField reports whether a field tells an origin how a client came to the
-// rack, or has it take the request for another one. None is part of a cache
-// key, so none may change what the origin answers. Many servers cannot tell
-// "_" from "-" in a name, so here too they are the same.
+// isForwardingField reports whether a field tells an origin how the client came
+// to the rack, or makes it see another request. None is part of the cache key,
+// so none may change the origin's reply. Many servers treat "_" in a name as
+// "-", so it is the same here.
 func isForwardingField(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
 		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
@@ -144,7 +144,7 @@ func isForwardingField(name string) bool {
 	return false
 }
 
-// hasViaLoop reports whether a request has been through this rack before.
+// hasViaLoop reports whether a request has passed through this rack already.
 func hasViaLoop(via []string, self string) bool {
 	for _, line := range via {
 		for member := range strings.SplitSeq(line, ",") {
@@ -156,12 +156,12 @@ func hasViaLoop(via []string, self string) bool {
 	return false
 }
 
-// PurgeKeys are the cache keys of what an operator names: a whole URL, or a
-// path with its query, which stands for that page on every site.
+// PurgeKeys returns the cache keys for an operator's input: a whole URL, or a
+// path with its query, which means that page on every site.
 func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no URL: %w", text, err)
+		return nil, fmt.Errorf("%q is not a URL: %w", text, err)
 	}
 	u.Fragment, u.RawFragment = "", ""
 	sites := s.sites
@@ -174,14 +174,14 @@ func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 		sites = []*site{one}
 	case strings.HasPrefix(text, "/"):
 		if u, err = url.ParseRequestURI(strings.SplitN(text, "#", 2)[0]); err != nil { // "//a" is a path here
-			return nil, fmt.Errorf("%q is no URL: %w", text, err)
+			return nil, fmt.Errorf("%q is not a URL: %w", text, err)
 		}
 	default:
-		return nil, fmt.Errorf("%q names no page: write a path that begins with / or a whole URL", text)
+		return nil, fmt.Errorf("%q is not a page: write a whole URL, or a path that begins with /", text)
 	}
 	var keys []*url.URL
-	for _, where := range sites {
-		key, err := where.targetURL(u, http.MethodGet)
+	for _, found := range sites {
+		key, err := found.targetURL(u, http.MethodGet)
 		if err != nil {
 			return nil, err
 		}

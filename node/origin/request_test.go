@@ -19,7 +19,7 @@ import (
 	"bramble/node/config"
 )
 
-// newSet makes a set of a configuration, which has all its places at once.
+// newSet returns the sites of a configuration, with all permits at once.
 func newSet(t *testing.T, change func(*config.Config)) *Sites {
 	t.Helper()
 	cfg := config.Default()
@@ -36,7 +36,7 @@ func newSet(t *testing.T, change func(*config.Config)) *Sites {
 	return s
 }
 
-// echo is an origin that notes the head of each request as it came.
+// echo is an origin that records the head of each request as it arrives.
 type echo struct {
 	addr string
 	mu   sync.Mutex // guards head
@@ -82,8 +82,8 @@ func (e *echo) got() []string {
 	return e.head
 }
 
-// through is a server that passes requests on as a board does, and says the
-// key in its reply.
+// through starts a server that forwards requests as a board does, and puts the
+// cache key into its reply.
 func through(t *testing.T, s *Sites) string {
 	t.Helper()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -126,9 +126,9 @@ func raw(t *testing.T, addr, text string) *http.Response {
 	return resp
 }
 
-// What the cache keys on is what the origin gets: byte for byte what the client
-// sent, but for bytes that no path may have.
-func TestATargetStaysWhatItWas(t *testing.T) {
+// The cache key is what the origin gets: byte for byte what the client sent,
+// except for bytes that are invalid in a path.
+func TestTheTargetStaysUnchanged(t *testing.T) {
 	origin := newEcho(t)
 	addr := through(t, newSet(t, func(c *config.Config) { c.Origin.URL = "http://" + origin.addr }))
 	tests := []struct{ sent, want string }{ // want "" = refused
@@ -164,7 +164,7 @@ func TestATargetStaysWhatItWas(t *testing.T) {
 		resp := raw(t, addr, "GET "+tt.sent+" HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
 		if tt.want == "" {
 			if resp.StatusCode != http.StatusTeapot && resp.StatusCode != http.StatusBadRequest {
-				t.Errorf("%q was passed on: %v", tt.sent, origin.got())
+				t.Errorf("%q was forwarded: %v", tt.sent, origin.got())
 			}
 			continue
 		}
@@ -176,12 +176,12 @@ func TestATargetStaysWhatItWas(t *testing.T) {
 			t.Errorf("%q: the origin got %q, want %q", tt.sent, got, tt.want)
 		}
 		if key := resp.Header.Get("Key"); key != "http://"+origin.addr+tt.want {
-			t.Errorf("%q is kept under %q, and the origin got %q", tt.sent, key, tt.want)
+			t.Errorf("%q has the key %q, and the origin got %q", tt.sent, key, tt.want)
 		}
 	}
 }
 
-func TestWhatAnOriginMustNotSee(t *testing.T) {
+func TestFieldsThatAnOriginMustNotSee(t *testing.T) {
 	origin := newEcho(t)
 	addr := through(t, newSet(t, func(c *config.Config) { c.Origin.URL = "http://" + origin.addr }))
 	var fields strings.Builder
@@ -209,7 +209,7 @@ func TestWhatAnOriginMustNotSee(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefused(t *testing.T) {
+func TestRejectedRequests(t *testing.T) {
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://192.0.2.1" })
 	many := http.Header{}
 	for range maxRequestFields + 1 {
@@ -247,7 +247,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-func TestMaxForwardsGoesDown(t *testing.T) {
+func TestMaxForwardsCountsDown(t *testing.T) {
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://192.0.2.1" })
 	for sent, want := range map[string]string{"5": "4", "1": "0", "0": "", "x": ""} {
 		r := httptest.NewRequest(http.MethodOptions, "/", nil)

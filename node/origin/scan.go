@@ -7,61 +7,61 @@ import (
 	"strings"
 )
 
-// Bounds of one reply beside its body.
+// Limits of one reply besides its body.
 const (
-	// maxReplyFields bounds the lines of a reply's fields: several times what
-	// any server sends.
+	// maxReplyFields limits a reply's field lines: several times what any server
+	// sends.
 	maxReplyFields = 256
-	// maxReplyHead bounds all its fields in bytes, trailers and interim replies
-	// included.
+	// maxReplyHead limits all its fields together, in bytes, with trailers and
+	// interim replies.
 	maxReplyHead = 64 << 10
-	// maxInterim bounds the 1xx replies before the final one.
+	// maxInterim limits the 1xx replies before the final one.
 	maxInterim = 8
-	// maxSizeLine bounds the line before a chunk, in bytes.
+	// maxSizeLine limits the line before a chunk, in bytes.
 	maxSizeLine = 256
 	// maxLengthDigits and maxSizeDigits keep lengths within 63 bits.
 	maxLengthDigits = 18
 	maxSizeDigits   = 15
 )
 
-// scanState is what the next byte of a connection belongs to.
+// scanState says what the next byte of a connection belongs to.
 type scanState int
 
 const (
-	idle        scanState = iota // nothing was asked for
+	idle        scanState = iota // no reply is expected
 	statusLine                   // the first line of a reply
 	fieldLine                    // one of its fields, or the empty line behind them
 	body                         // left bytes of a body of known length
 	sizeLine                     // the line before a chunk
 	chunk                        // left bytes of a chunk
-	chunkEnd                     // the line end behind it
-	trailerLine                  // as fieldLine, behind the last chunk
-	untilClose                   // a body that ends with its connection
+	chunkEnd                     // the line end after it
+	trailerLine                  // as fieldLine, after the last chunk
+	untilClose                   // a body that ends with the connection
 )
 
 // replyScanner follows the bytes that a server sends on one connection, reply by
-// reply, and accepts only what can be read in one way (RFC 9112): net/http is
-// tolerant of much that two readers take for different things.
+// reply, and accepts only what has one meaning (RFC 9112). net/http tolerates
+// much that two readers understand differently.
 type replyScanner struct {
 	state scanState
-	line  []byte // of a part that is a line, without its end
-	cr    bool   // its CR has come
+	line  []byte // the current line, without its end
+	cr    bool   // its CR has arrived
 	left  int64
 
-	// Of the reply under way.
+	// Of the current reply.
 	toHEAD    bool // it answers a HEAD
 	status    int
 	minor     byte // of HTTP/1.x
 	interim   int
 	bytes     int
 	fields    int
-	length    int64 // -1 = not said
+	length    int64 // -1 = unknown
 	chunked   bool
-	hasCoding bool     // Transfer-Encoding has come
+	hasCoding bool     // Transfer-Encoding has arrived
 	listed    []string // lines of Connection
 }
 
-// expectReply says that a request is about to be sent. There is one at a time.
+// expectReply announces that a request is about to be sent. There is one at a time.
 func (s *replyScanner) expectReply(method string) error {
 	if s.state != idle {
 		return malformedError("a reply that has not ended")
@@ -70,17 +70,18 @@ func (s *replyScanner) expectReply(method string) error {
 	return nil
 }
 
+// malformedError returns an error that matches ErrMalformed.
 func malformedError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
 }
 
-// feed takes the next bytes and returns how many of them may be believed. With
-// an error that is all before the offending one, which never completes a head.
+// feed scans the next bytes and returns how many of them are good. With an error
+// these are all before the first bad byte, and they never complete a head.
 func (s *replyScanner) feed(b []byte) (int, error) {
 	for i := 0; i < len(b); {
 		switch s.state {
 		case idle:
-			return i, malformedError("bytes that nobody asked for")
+			return i, malformedError("bytes without a request")
 		case untilClose:
 			return len(b), nil
 		case body, chunk:
@@ -110,7 +111,7 @@ func (s *replyScanner) feed(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// addByte takes one byte of a line and reports whether it was the line's last.
+// addByte adds one byte to the line and reports whether it was the line's last.
 func (s *replyScanner) addByte(c byte) (ended bool, err error) {
 	if s.bytes++; s.state != sizeLine && s.state != chunkEnd && s.bytes > maxReplyHead {
 		return false, malformedError("more than %d bytes of fields", maxReplyHead)
@@ -134,6 +135,7 @@ func (s *replyScanner) addByte(c byte) (ended bool, err error) {
 	return false, nil
 }
 
+// endLine handles a complete line.
 func (s *replyScanner) endLine() error {
 	switch s.state {
 	case statusLine:
@@ -151,7 +153,7 @@ func (s *replyScanner) endLine() error {
 		_, _, err := s.parseField()
 		return err
 	case sizeLine:
-		s.bytes -= min(s.bytes, len(s.line)+2) // a long body has any number of these
+		s.bytes -= min(s.bytes, len(s.line)+2) // a long body has any number of these lines
 		return s.endSize()
 	default: // chunkEnd
 		s.bytes -= min(s.bytes, 2)
@@ -160,24 +162,24 @@ func (s *replyScanner) endLine() error {
 	}
 }
 
-// endStatus reads "HTTP/1.1 200 OK" (RFC 9112 §4).
+// endStatus parses "HTTP/1.1 200 OK" (RFC 9112 §4).
 func (s *replyScanner) endStatus() error {
 	l := s.line
 	if len(l) < 12 || string(l[:7]) != "HTTP/1." || !isDigit(l[7]) || l[8] != ' ' ||
 		!isDigit(l[9]) || !isDigit(l[10]) || !isDigit(l[11]) || len(l) > 12 && l[12] != ' ' {
-		return malformedError("a first line that is no HTTP/1: %.40q", l)
+		return malformedError("a first line that is not HTTP/1: %.40q", l)
 	}
 	s.minor = l[7]
 	s.status = int(l[9]-'0')*100 + int(l[10]-'0')*10 + int(l[11]-'0')
 	if s.status < 100 || s.status == http.StatusSwitchingProtocols {
-		return malformedError("status %d, which was not asked for", s.status)
+		return malformedError("the unexpected status %d", s.status)
 	}
 	s.length, s.chunked, s.hasCoding, s.listed = -1, false, false, nil
 	s.state = fieldLine
 	return nil
 }
 
-// parseField splits a field's line (RFC 9112 §5).
+// parseField splits a field line (RFC 9112 §5).
 func (s *replyScanner) parseField() (name string, value []byte, err error) {
 	if s.fields++; s.fields > maxReplyFields {
 		return "", nil, malformedError("more than %d fields", maxReplyFields)
@@ -187,11 +189,12 @@ func (s *replyScanner) parseField() (name string, value []byte, err error) {
 	}
 	colon := bytes.IndexByte(s.line, ':')
 	if colon < 0 || !isToken(s.line[:colon]) {
-		return "", nil, malformedError("a line that is no field: %.40q", s.line)
+		return "", nil, malformedError("a line that is not a field: %.40q", s.line)
 	}
 	return string(s.line[:colon]), bytes.Trim(s.line[colon+1:], " \t"), nil
 }
 
+// endField handles a field that matters for framing.
 func (s *replyScanner) endField() error {
 	name, value, err := s.parseField()
 	switch {
@@ -225,7 +228,7 @@ func (s *replyScanner) endField() error {
 	return nil
 }
 
-// endHead works out how the body ends (RFC 9112 §6.3).
+// endHead determines how the body ends (RFC 9112 §6.3).
 func (s *replyScanner) endHead() error {
 	switch {
 	case s.status < 200:
@@ -247,7 +250,7 @@ func (s *replyScanner) endHead() error {
 	return nil
 }
 
-// endSize reads a chunk's size; extensions mean nothing (RFC 9112 §7.1.1).
+// endSize parses a chunk's size and ignores extensions (RFC 9112 §7.1.1).
 func (s *replyScanner) endSize() error {
 	digits, _, _ := bytes.Cut(s.line, []byte{';'})
 	digits = bytes.TrimRight(digits, " \t")
@@ -274,6 +277,7 @@ func (s *replyScanner) endSize() error {
 	return nil
 }
 
+// isDigit reports whether c is a decimal digit.
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isToken reports whether b is a token (RFC 9110 §5.6.2).

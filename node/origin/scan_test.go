@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// verdict feeds bytes in pieces of a size and returns how many were believed.
-func verdict(s *replyScanner, data []byte, size int) (good int, err error) {
+// scanInPieces feeds bytes in pieces of a size and returns how many were good.
+func scanInPieces(s *replyScanner, data []byte, size int) (good int, err error) {
 	for good < len(data) {
 		piece := data[good:min(good+size, len(data))]
 		n, err := s.feed(piece)
@@ -87,16 +87,16 @@ func TestReplies(t *testing.T) {
 				if err := s.expectReply(tt.method); err != nil {
 					t.Fatal(err)
 				}
-				good, err := verdict(s, []byte(tt.reply), size)
+				good, err := scanInPieces(s, []byte(tt.reply), size)
 				want := tt.good
 				if want < 0 {
 					want = len(tt.reply)
 				}
 				if good != want || (err != nil) != (tt.good >= 0) || err != nil && !errors.Is(err, ErrMalformed) {
-					t.Errorf("in pieces of %d: believed %d bytes, %q, with %v; want %d", size, good, tt.reply[:good], err, want)
+					t.Errorf("in pieces of %d: good are %d bytes, %q, with %v; want %d", size, good, tt.reply[:good], err, want)
 				}
 				if err == nil && s.state != tt.rest {
-					t.Errorf("in pieces of %d: the next byte is of part %d, want %d", size, s.state, tt.rest)
+					t.Errorf("in pieces of %d: the state is %d, want %d", size, s.state, tt.rest)
 				}
 			}
 		})
@@ -116,7 +116,7 @@ func TestRepliesAreBounded(t *testing.T) {
 		if err := s.expectReply(http.MethodGet); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := verdict(s, []byte(reply), 4096); !errors.Is(err, ErrMalformed) {
+		if _, err := scanInPieces(s, []byte(reply), 4096); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s without end: %v", name, err)
 		}
 	}
@@ -126,15 +126,15 @@ func TestRepliesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	long := ok + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", maxReplyHead) + "0\r\n\r\n"
-	if _, err := verdict(s, []byte(long), 4096); err != nil || s.state != idle {
+	if _, err := scanInPieces(s, []byte(long), 4096); err != nil || s.state != idle {
 		t.Errorf("a body of many chunks: %v", err)
 	}
 }
 
-func TestNothingIsAcceptedUnasked(t *testing.T) {
+func TestNothingIsAcceptedWithoutARequest(t *testing.T) {
 	s := new(replyScanner)
 	if n, err := s.feed([]byte("H")); n != 0 || !errors.Is(err, ErrMalformed) {
-		t.Errorf("unasked bytes: %d, %v", n, err)
+		t.Errorf("bytes without a request: %d, %v", n, err)
 	}
 	if err := s.expectReply(http.MethodGet); err != nil {
 		t.Error(err)
@@ -144,8 +144,8 @@ func TestNothingIsAcceptedUnasked(t *testing.T) {
 	}
 }
 
-// FuzzScanner: how the bytes are cut into reads changes nothing, and a whole
-// reply that is accepted is one to net/http too, with the same body.
+// The division of the bytes into reads changes nothing, and net/http accepts every
+// whole reply that the scanner accepts, with the same body.
 func FuzzScanner(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -169,8 +169,8 @@ func FuzzScanner(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		good, err := verdict(whole, data, len(data)+1)
-		again, errAgain := verdict(pieces, data, int(size)+1)
+		good, err := scanInPieces(whole, data, len(data)+1)
+		again, errAgain := scanInPieces(pieces, data, int(size)+1)
 		if good != again || (err == nil) != (errAgain == nil) || err == nil && whole.state != pieces.state {
 			t.Fatalf("at once: %d, %v; in pieces of %d: %d, %v", good, err, int(size)+1, again, errAgain)
 		}
@@ -193,7 +193,7 @@ func FuzzScanner(f *testing.F) {
 			t.Fatalf("accepted, and net/http says of the body %v", err)
 		}
 		if whole.state == idle && r.Buffered() > 0 {
-			t.Fatalf("net/http leaves %d bytes that were taken for the reply's", r.Buffered())
+			t.Fatalf("net/http leaves %d bytes that the scanner saw as the reply's", r.Buffered())
 		}
 	})
 }

@@ -16,15 +16,15 @@ import (
 	"bramble/node/config"
 )
 
-// idleConnTimeout is how long a connection to an origin is kept unused.
+// idleConnTimeout is how long an unused connection to an origin stays open.
 const idleConnTimeout = 90 * time.Second
 
-// originServer is one web server, asked by a bounded number of requests at once.
-// Sites that name the same one share it.
+// originServer is one web server with its permits, health and connections. Sites
+// that name the same server share it.
 type originServer struct {
 	cfg     config.OriginSettings
 	base    *url.URL
-	host    string // Host of the questions that are the rack's own
+	host    string // Host of the rack's own probes
 	via     string
 	health  *serverHealth
 	permits permits
@@ -32,13 +32,14 @@ type originServer struct {
 
 	requests atomic.Int64
 	failures atomic.Int64
-	failing  atomic.Bool // the last answer was 502, 503 or 504, or none
+	failing  atomic.Bool // the last reply was 502, 503 or 504, or there was none
 
 	mu        sync.Mutex // guards what follows
 	limit     int
 	transport *http.Transport
 }
 
+// newServer returns a server without permits.
 func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*originServer, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil {
@@ -54,8 +55,8 @@ func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*
 	return s, nil
 }
 
-// newTransport makes a pool of at most n connections: a server that gives each
-// connection a process is promised as many connections as requests.
+// newTransport returns a pool of at most n connections: a server with one process
+// per connection is promised as many connections as requests.
 func (s *originServer) newTransport(n int) *http.Transport {
 	return &http.Transport{
 		DialContext:            s.dialer.dialTCP,
@@ -65,11 +66,11 @@ func (s *originServer) newTransport(n int) *http.Transport {
 		MaxIdleConnsPerHost:    n,
 		IdleConnTimeout:        idleConnTimeout,
 		MaxResponseHeaderBytes: maxReplyHead,
-		DisableCompression:     true, // the client's Accept-Encoding is passed on as it is
+		DisableCompression:     true, // the client's Accept-Encoding is forwarded as it is
 	}
 }
 
-// setLimit gives this board another number of places and connections.
+// setLimit changes the number of permits and connections of this board.
 func (s *originServer) setLimit(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,24 +86,25 @@ func (s *originServer) setLimit(n int) {
 	s.permits.setLimit(n)
 }
 
+// currentTransport returns the pool for new requests.
 func (s *originServer) currentTransport() *http.Transport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.transport
 }
 
-// closeIfReplaced closes a connection's pool behind it if it is not the present one.
+// closeIfReplaced closes the idle connections of a pool that has been replaced.
 func (s *originServer) closeIfReplaced(t *http.Transport) {
 	if t != s.currentTransport() {
 		t.CloseIdleConnections()
 	}
 }
 
-// fetch asks the server, after a bounded wait for a free place.
+// fetch sends a request to the server, after a bounded wait for a permit.
 func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	if why := s.health.downReason(); why != nil {
+	if err := s.health.downReason(); err != nil {
 		s.failures.Add(1)
-		return nil, why
+		return nil, err
 	}
 	if err := s.permits.acquire(ctx, time.Duration(s.cfg.QueueTimeout), false); err != nil {
 		if ctx.Err() == nil {
@@ -110,10 +112,10 @@ func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Respon
 		}
 		return nil, err
 	}
-	if why := s.health.downReason(); why != nil { // found out while this one waited
+	if err := s.health.downReason(); err != nil { // found out while this request waited
 		s.permits.release()
 		s.failures.Add(1)
-		return nil, why
+		return nil, err
 	}
 	s.requests.Add(1)
 	resp, err := s.roundTrip(ctx, r)
@@ -131,47 +133,47 @@ func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Respon
 	return resp, err
 }
 
-// roundTrip makes the request in the place that was taken, which the reply's body
-// gives back.
+// roundTrip sends the request. The reply's body releases the permit that the
+// caller has acquired.
 func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Response, error) {
-	asked := ctx
+	clientCtx := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	ex := new(exchange)
 	out := r.WithContext(ex.withTrace(ctx, r.Method))
 	target := *r.URL
 	target.Scheme, target.Host = s.base.Scheme, s.base.Host
 	out.URL, out.Host, out.RequestURI = &target, r.URL.Host, ""
-	out.Close = false // the client's wish for its own connection
+	out.Close = false // Close is about the client's own connection
 	out.Header = r.Header.Clone()
 	if out.Header == nil {
 		out.Header = http.Header{}
 	}
 	if _, given := out.Header["User-Agent"]; !given {
-		out.Header["User-Agent"] = nil // keep Go from adding its own
+		out.Header["User-Agent"] = nil // so that net/http does not add its own
 	}
 	out.Header.Add("Via", "1.1 "+s.via)
 	transport := s.currentTransport()
-	leave := func() {
+	release := func() {
 		s.permits.release()
 		s.closeIfReplaced(transport)
 	}
 	resp, err := transport.RoundTrip(out)
 	if err != nil {
 		cancel(nil)
-		leave()
+		release()
 		var dial dialError
-		if asked.Err() == nil && isTimeout(err) && !errors.As(err, &dial) {
+		if clientCtx.Err() == nil && isTimeout(err) && !errors.As(err, &dial) {
 			s.health.markSuspect()
 		}
 		return nil, classifyError(ex.preferScanError(err))
 	}
 	ex.restoreConnectionField(resp)
-	resp.Body = newIdleBody(resp.Body, time.Duration(s.cfg.IdleTimeout), cancel, leave, ex)
+	resp.Body = newIdleBody(resp.Body, time.Duration(s.cfg.IdleTimeout), cancel, release, ex)
 	return resp, nil
 }
 
-// idleBody ends a reply whose sender falls silent. Only the time spent inside
-// Read counts: a client that reads slowly is not the origin's fault.
+// idleBody ends a reply whose sender falls silent. Only time inside Read counts,
+// so a client that reads slowly does no harm.
 type idleBody struct {
 	inner   io.ReadCloser
 	timer   *time.Timer
@@ -183,8 +185,9 @@ type idleBody struct {
 	closed       atomic.Bool
 }
 
-func newIdleBody(inner io.ReadCloser, idle time.Duration, cancel context.CancelCauseFunc, leave func(), ex *exchange) *idleBody {
-	b := &idleBody{inner: inner, idle: idle, cancel: cancel, release: leave, exchange: ex}
+// newIdleBody wraps a reply's body.
+func newIdleBody(inner io.ReadCloser, idle time.Duration, cancel context.CancelCauseFunc, release func(), ex *exchange) *idleBody {
+	b := &idleBody{inner: inner, idle: idle, cancel: cancel, release: release, exchange: ex}
 	b.timer = time.AfterFunc(idle, func() {
 		b.idleTimedOut.Store(true)
 		cancel(ErrSlow)
@@ -193,7 +196,7 @@ func newIdleBody(inner io.ReadCloser, idle time.Duration, cancel context.CancelC
 	return b
 }
 
-// Read reads what has come, waiting for at most the idle time.
+// Read reads what has arrived, and waits for at most the idle time.
 func (b *idleBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.idle)
 	n, err := b.inner.Read(p)
@@ -201,14 +204,14 @@ func (b *idleBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil || err == io.EOF:
 	case b.idleTimedOut.Load():
-		err = fmt.Errorf("origin: nothing came for %v inside a reply: %w", b.idle, ErrSlow)
+		err = fmt.Errorf("origin: nothing arrived for %v within a reply: %w", b.idle, ErrSlow)
 	default:
 		err = classifyError(b.preferScanError(err))
 	}
 	return n, err
 }
 
-// Close gives the place at the origin free.
+// Close releases the permit.
 func (b *idleBody) Close() error {
 	if b.closed.Swap(true) {
 		return nil

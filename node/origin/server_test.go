@@ -18,7 +18,7 @@ import (
 	"bramble/node/config"
 )
 
-// ask fetches a page of a set's default site, whole.
+// ask fetches a whole page of the default site.
 func ask(t *testing.T, s *Sites, path string) (status int, body string, err error) {
 	t.Helper()
 	// A client that closes its connection has no say in the origin's.
@@ -35,8 +35,8 @@ func ask(t *testing.T, s *Sites, path string) (status int, body string, err erro
 	return resp.StatusCode, string(text), err
 }
 
-// answering is an origin that answers the n-th request of all with the n-th
-// text, on connections that it keeps, and counts connections.
+// answering starts an origin that answers the n-th request with the n-th text, on
+// persistent connections, and counts the connections.
 func answering(t *testing.T, replies ...string) (addr string, conns *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,8 +74,8 @@ func answering(t *testing.T, replies ...string) (addr string, conns *atomic.Int6
 
 const plain = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"
 
-// What comes behind a reply is never taken for the next one, and what is
-// malformed is told from what is broken.
+// Bytes after a reply are never taken for the next reply, and a malformed reply
+// is distinguished from a broken connection.
 func TestRepliesThroughRealConnections(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -128,7 +128,7 @@ func TestHTTPSIsAsStrict(t *testing.T) {
 	t.Cleanup(origin.Close)
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = origin.URL })
 	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrDown) {
-		t.Errorf("a certificate that nobody vouches for: %v", err)
+		t.Errorf("an untrusted certificate: %v", err)
 	}
 	s.servers[0].health.markUp()
 	s.servers[0].dialer.tls.RootCAs = origin.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
@@ -140,7 +140,7 @@ func TestHTTPSIsAsStrict(t *testing.T) {
 	}
 }
 
-// gauge is an origin that notes how many requests and connections it had at once.
+// gauge is an origin that records its largest number of concurrent requests and connections.
 type gauge struct {
 	*httptest.Server
 	now, most       atomic.Int64
@@ -172,7 +172,7 @@ func newGauge(t *testing.T, think time.Duration) *gauge {
 	return g
 }
 
-func TestAnOriginIsAskedNoMoreThanItWasPromised(t *testing.T) {
+func TestAnOriginGetsNoMoreThanMaxConcurrent(t *testing.T) {
 	g := newGauge(t, 5*time.Millisecond)
 	s := newSet(t, func(c *config.Config) { c.Origin.URL, c.Origin.MaxConcurrent = g.URL, 8 })
 	var crowd sync.WaitGroup
@@ -199,11 +199,11 @@ func TestAnOriginIsAskedNoMoreThanItWasPromised(t *testing.T) {
 	}
 	crowd.Wait()
 	if g.most.Load() != 4 || s.Permits() != 4 {
-		t.Errorf("beside another board %d at once of %d places, want 4", g.most.Load(), s.Permits())
+		t.Errorf("beside another board %d at once of %d permits, want 4", g.most.Load(), s.Permits())
 	}
 }
 
-func TestPlacesAreTakenLateAndGivenUpAtOnce(t *testing.T) {
+func TestPermitsAreTakenLateAndGivenUpAtOnce(t *testing.T) {
 	s := newSet(t, func(c *config.Config) { c.Origin.URL, c.Origin.MaxConcurrent = "http://192.0.2.1", 8 })
 	one, two := []RackMember{{"a", true}}, []RackMember{{"a", true}, {"b", true}}
 	now := time.Now().Add(time.Hour)
@@ -217,11 +217,11 @@ func TestPlacesAreTakenLateAndGivenUpAtOnce(t *testing.T) {
 	} {
 		now = now.Add(step.after)
 		if s.SharePermits("a", step.boards, false, now); s.Permits() != step.want {
-			t.Errorf("of %v after %v: %d places, want %d", step.boards, step.after, s.Permits(), step.want)
+			t.Errorf("of %v after %v: %d permits, want %d", step.boards, step.after, s.Permits(), step.want)
 		}
 	}
 	if holders, _ := s.PermitHolders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); holders != nil {
-		t.Errorf("with places of its own the board would ask %v", holders)
+		t.Errorf("with permits of its own the board would relay through %v", holders)
 	}
 	ten := []RackMember{}
 	for _, c := range "bcdefghija" {
@@ -229,24 +229,24 @@ func TestPlacesAreTakenLateAndGivenUpAtOnce(t *testing.T) {
 	}
 	s.SharePermits("a", ten, false, now)
 	if holders, _ := s.PermitHolders(&url.URL{Scheme: "http", Host: "192.0.2.1"}); len(holders) != 8 || s.Permits() != 0 {
-		t.Errorf("the tenth board has %d places, and would ask %v", s.Permits(), holders)
+		t.Errorf("the tenth board has %d permits, and would relay through %v", s.Permits(), holders)
 	}
 }
 
-func TestScheduleOfProbes(t *testing.T) {
+func TestProbeSchedule(t *testing.T) {
 	passive, active := probeSchedule{}, probeSchedule{interval: 5 * time.Second}
 	if _, any := passive.next(false, false); any {
-		t.Error("a healthy server is asked how it is without need")
+		t.Error("a healthy server is probed without need")
 	}
 	if wait, any := passive.next(false, true); !any || wait != 0 {
-		t.Errorf("a silent server is asked after %v, %v", wait, any)
+		t.Errorf("a silent server is probed after %v, %v", wait, any)
 	}
 	if !passive.recordProbe(false, false, true) {
 		t.Error("a server that is silent twice is up")
 	}
 	for _, want := range []time.Duration{minRetryDelay, 2 * minRetryDelay, maxRetryDelay, maxRetryDelay} {
 		if wait, any := passive.next(true, false); !any || wait != want {
-			t.Errorf("a server that is down is asked after %v, want %v", wait, want)
+			t.Errorf("a server that is down is probed after %v, want %v", wait, want)
 		}
 		if !passive.recordProbe(false, true, false) {
 			t.Error("a server that is down is up without an answer")
@@ -257,7 +257,7 @@ func TestScheduleOfProbes(t *testing.T) {
 	}
 	passive.next(false, false)
 	if wait, _ := passive.next(true, false); wait != minRetryDelay {
-		t.Errorf("down once more, a server is asked after %v", wait)
+		t.Errorf("down once more, a server is probed after %v", wait)
 	}
 	if wait, any := active.next(false, false); !any || wait != 5*time.Second {
 		t.Errorf("regular checks come every %v, %v", wait, any)
@@ -267,7 +267,7 @@ func TestScheduleOfProbes(t *testing.T) {
 	}
 }
 
-// run watches over a set's servers for the rest of the test.
+// run watches the servers for the rest of the test.
 func run(t *testing.T, s *Sites) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -276,16 +276,17 @@ func run(t *testing.T, s *Sites) {
 	t.Cleanup(func() { stop(); <-done })
 }
 
+// eventually waits until holds returns true.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-func TestADeadServerIsNotAskedAndComesBack(t *testing.T) {
+func TestADeadServerGetsNoRequestsUntilItIsBack(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +301,7 @@ func TestADeadServerIsNotAskedAndComesBack(t *testing.T) {
 		}
 	}
 	if asked := s.Requests(); asked != 1 || s.Failures() != 3 || len(s.Down()) != 1 {
-		t.Errorf("asked %d times, %d failed, down: %v; want 1, 3 and the server", asked, s.Failures(), s.Down())
+		t.Errorf("%d requests, %d failures, down: %v; want 1, 3 and the server", asked, s.Failures(), s.Down())
 	}
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Skipf("somebody took the port: %v", err)
@@ -314,7 +315,7 @@ func TestADeadServerIsNotAskedAndComesBack(t *testing.T) {
 	}
 }
 
-// One page that hangs says nothing of the others; a server that hangs is down.
+// One page that hangs says nothing about the others; a server that hangs is down.
 func TestSilence(t *testing.T) {
 	var hangs atomic.Bool
 	release := make(chan struct{})
@@ -349,7 +350,7 @@ func TestSilence(t *testing.T) {
 	eventually(t, "the server to count as down", func() bool { return h.downReason() != nil })
 	asked := s.Requests()
 	if _, _, err := ask(t, s, "/"); !errors.Is(err, ErrSlow) || s.Requests() != asked {
-		t.Errorf("a server that is known to hang was asked, or: %v", err)
+		t.Errorf("a server that is known to hang got a request, or: %v", err)
 	}
 	hangs.Store(false)
 	eventually(t, "the server to be back", func() bool { return h.downReason() == nil })

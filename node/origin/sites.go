@@ -15,47 +15,47 @@ import (
 	"bramble/node/config"
 )
 
-// builtInHost is the host in the built-in shop's cache keys where no [[site]]
-// names one. All boards must use the same, whatever address a client calls
-// them by.
+// builtInHost is the host in the built-in shop's cache keys if no [[site]] names
+// one. All boards must use the same host, by whatever address a client calls
+// them.
 const builtInHost = "shop.bramble"
 
-// Options are what a Set needs beside the configuration.
+// Options is what Sites needs besides the configuration.
 type Options struct {
-	// Shop answers for the built-in shop; not used if no site is it.
+	// Shop is the built-in shop's handler; unused if no site is the built-in shop.
 	Shop http.Handler
-	// Via is how the rack signs the requests that it sends, to know them again:
-	// the same on all of its boards, and another on every other rack.
+	// Via is the rack's name in the Via field of its requests, by which it
+	// recognises a loop: the same on all its boards, different on every other rack.
 	Via    string
 	Logger *slog.Logger
 }
 
-// Sites is all web sites that a rack serves, under whatever names clients reach
-// them. An origin is always asked by its site's own name, so that a reply
-// cannot depend on what a client put into Host, and all boards share a key.
+// Sites is all web sites that a rack serves, with all their names. A request to
+// an origin always carries its site's own name, so that a reply cannot depend
+// on the client's Host, and all boards share one cache key.
 type Sites struct {
 	via             string
 	shop            builtIn
-	builtInRequests atomic.Int64 // pages that the built-in shop made
-	sites           []*site      // the default one first
+	builtInRequests atomic.Int64 // pages made by the built-in shop
+	sites           []*site      // the default site first
 	byName          map[string]*site
 	byKey           map[string]*site // by scheme://host
-	wildcards       []wildcardName   // the longest first
+	wildcards       []wildcardName   // longest first
 	servers         []*originServer
 
 	mu            sync.Mutex // guards what follows
 	stability     rackStability
-	permitHolders map[*originServer][]string // other boards that have places
+	permitHolders map[*originServer][]string // other boards with permits
 }
 
-// site is one web site: what its pages are kept under, and who has them.
+// site is one web site: its part of the cache key, and its server.
 type site struct {
 	scheme, host string
 	server       *originServer // nil = the built-in shop
 }
 
 type wildcardName struct {
-	suffix string // with its dot
+	suffix string // with its leading dot
 	site   *site
 }
 
@@ -64,8 +64,8 @@ func WantsShop(cfg *config.Config) bool {
 	return cfg.Origin.URL == "" || slices.ContainsFunc(cfg.Sites, func(s config.SiteSettings) bool { return s.Origin.URL == "" })
 }
 
-// New makes the sites of a configuration. No server is asked anything before
-// Share has given this board a place there.
+// New returns the sites of a configuration. No server gets a request before
+// SharePermits has given this board a permit.
 func New(cfg *config.Config, opts Options) (*Sites, error) {
 	s := &Sites{
 		via: opts.Via, shop: builtIn{opts.Shop},
@@ -74,23 +74,23 @@ func New(cfg *config.Config, opts Options) (*Sites, error) {
 	if _, err := s.addSite("", cfg.Origin, opts.Logger); err != nil {
 		return nil, err
 	}
-	for _, one := range cfg.Sites {
-		where, err := s.addSite(one.Host, one.Origin, opts.Logger)
+	for _, cfgSite := range cfg.Sites {
+		found, err := s.addSite(cfgSite.Host, cfgSite.Origin, opts.Logger)
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range append([]string{one.Host}, one.Aliases...) {
+		for _, name := range append([]string{cfgSite.Host}, cfgSite.Aliases...) {
 			base, wild := strings.CutPrefix(name, "*.")
 			_, full, err := hostName(base)
 			switch {
 			case err != nil:
 				return nil, err
 			case wild:
-				s.wildcards = append(s.wildcards, wildcardName{"." + full, where})
+				s.wildcards = append(s.wildcards, wildcardName{"." + full, found})
 			case s.byName[full] != nil:
 				return nil, fmt.Errorf("two sites have the name %s", full)
 			default:
-				s.byName[full] = where
+				s.byName[full] = found
 			}
 		}
 	}
@@ -98,20 +98,20 @@ func New(cfg *config.Config, opts Options) (*Sites, error) {
 	return s, nil
 }
 
-// addSite makes a site. Without a host it is called as its server is.
+// addSite adds a site. Without a host it has its server's name.
 func (s *Sites) addSite(host string, cfg config.OriginSettings, log *slog.Logger) (*site, error) {
-	where := &site{scheme: "http", host: builtInHost}
+	found := &site{scheme: "http", host: builtInHost}
 	if cfg.URL != "" {
 		base, err := url.Parse(cfg.URL)
 		if err != nil {
 			return nil, fmt.Errorf("[origin] url: %w", err)
 		}
-		where.scheme = base.Scheme
-		where.host = strings.TrimSuffix(strings.ToLower(base.Host), map[string]string{"http": ":80", "https": ":443"}[base.Scheme])
+		found.scheme = base.Scheme
+		found.host = strings.TrimSuffix(strings.ToLower(base.Host), map[string]string{"http": ":80", "https": ":443"}[base.Scheme])
 	}
 	if host != "" {
 		var err error
-		if _, where.host, err = hostName(host); err != nil {
+		if _, found.host, err = hostName(host); err != nil {
 			return nil, err
 		}
 	}
@@ -120,25 +120,25 @@ func (s *Sites) addSite(host string, cfg config.OriginSettings, log *slog.Logger
 			return strings.TrimSuffix(other.cfg.URL, "/") == strings.TrimSuffix(cfg.URL, "/")
 		})
 		if at < 0 {
-			one, err := newServer(cfg, where.host, s.via, log)
+			server, err := newServer(cfg, found.host, s.via, log)
 			if err != nil {
 				return nil, err
 			}
-			at, s.servers = len(s.servers), append(s.servers, one)
+			at, s.servers = len(s.servers), append(s.servers, server)
 		}
-		where.server = s.servers[at]
+		found.server = s.servers[at]
 	}
-	key := where.scheme + "://" + where.host
-	if other := s.byKey[key]; other != nil && other.server != where.server {
-		return nil, fmt.Errorf("pages of two servers would be kept under %s: give one of them a [[site]] host of its own", key)
+	key := found.scheme + "://" + found.host
+	if other := s.byKey[key]; other != nil && other.server != found.server {
+		return nil, fmt.Errorf("two servers would share the cache key %s: give one of them a [[site]] host of its own", key)
 	}
-	s.byKey[key] = where
-	s.sites = append(s.sites, where)
-	return where, nil
+	s.byKey[key] = found
+	s.sites = append(s.sites, found)
+	return found, nil
 }
 
-// siteForHost returns the site that a Host field means, the default one if none has
-// the name or there is no such field, as HTTP/1.0 allows.
+// siteForHost returns the site for a Host field. It is the default site if none
+// has the name, or if there is no such field, as HTTP/1.0 allows.
 func (s *Sites) siteForHost(host string) (*site, error) {
 	if host == "" {
 		return s.sites[0], nil
@@ -147,11 +147,11 @@ func (s *Sites) siteForHost(host string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	if where := s.byName[full]; where != nil {
-		return where, nil
+	if found := s.byName[full]; found != nil {
+		return found, nil
 	}
-	if where := s.byName[name]; where != nil {
-		return where, nil
+	if found := s.byName[name]; found != nil {
+		return found, nil
 	}
 	for _, w := range s.wildcards {
 		if strings.HasSuffix(full, w.suffix) || strings.HasSuffix(name, w.suffix) {
@@ -161,109 +161,110 @@ func (s *Sites) siteForHost(host string) (*site, error) {
 	return s.sites[0], nil
 }
 
+// siteForKey returns the site of a URL that Request has made; nil if there is none.
 func (s *Sites) siteForKey(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 
-// Knows reports whether a URL is one that Request makes: another board, with
-// other sites in its file, may ask for what is none here.
+// Knows reports whether a URL is one that Request makes. Another board, with
+// other sites in its configuration, may ask for one that is unknown here.
 func (s *Sites) Knows(u *url.URL) bool { return s.siteForKey(u) != nil }
 
 // IsBuiltIn reports whether a URL that Request has made is the built-in shop's.
 func (s *Sites) IsBuiltIn(u *url.URL) bool {
-	where := s.siteForKey(u)
-	return where != nil && where.server == nil
+	found := s.siteForKey(u)
+	return found != nil && found.server == nil
 }
 
-// Fetch asks the origin of a request that Request has made; it is the cache's
+// Fetch sends a request that Request has made to its origin; it is the cache's
 // Upstream. Errors match ErrDown, ErrSlow, ErrBusy or ErrMalformed.
 func (s *Sites) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	where := s.siteForKey(r.URL)
+	found := s.siteForKey(r.URL)
 	switch {
-	case where == nil:
+	case found == nil:
 		return nil, fmt.Errorf("origin: %s: %w", r.URL.Host, ErrTarget)
-	case where.server == nil:
+	case found.server == nil:
 		s.builtInRequests.Add(1)
 		return s.shop.fetch(ctx, r)
 	default:
-		return where.server.fetch(ctx, r)
+		return found.server.fetch(ctx, r)
 	}
 }
 
-// Run watches over the servers until ctx ends.
+// Run watches the health of the servers until ctx ends.
 func (s *Sites) Run(ctx context.Context) {
 	var watches sync.WaitGroup
-	for _, one := range s.servers {
-		watches.Go(func() { one.watchHealth(ctx) })
+	for _, server := range s.servers {
+		watches.Go(func() { server.watchHealth(ctx) })
 	}
 	watches.Wait()
-	for _, one := range s.servers {
-		one.currentTransport().CloseIdleConnections()
+	for _, server := range s.servers {
+		server.currentTransport().CloseIdleConnections()
 	}
 }
 
-// SharePermits tells who is in the rack, sorted by name and this board among them, and
-// gives this board its part of each server's places: a smaller one at once, a
-// larger one when the rack has stood still for ShareSettle, or at once if this
-// board expects no others. It is to be called whenever the rack changes and
-// every second. It reports whether this board has all that it may have.
-func (s *Sites) SharePermits(self string, boards []RackMember, alone bool, now time.Time) bool {
+// SharePermits sets this board's part of each server's permits. members is the
+// rack, sorted by name and with this board. A smaller part counts at once, a
+// larger one when the members have been stable for RebalanceDelay, or at once
+// if this board expects no others. It must be called whenever the rack changes,
+// and every second. It reports whether this board has its whole part.
+func (s *Sites) SharePermits(self string, members []RackMember, alone bool, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	settled := s.stability.observe(boards, now) || alone
-	for _, one := range s.servers {
-		mine, holders := dividePermits(one.cfg.MaxConcurrent, boards, self)
-		s.permitHolders[one] = holders
-		if settled || mine < one.permits.size() {
-			one.setLimit(mine)
+	stable := s.stability.observe(members, now) || alone
+	for _, server := range s.servers {
+		own, holders := dividePermits(server.cfg.MaxConcurrent, members, self)
+		s.permitHolders[server] = holders
+		if stable || own < server.permits.size() {
+			server.setLimit(own)
 		}
 	}
-	return settled
+	return stable
 }
 
-// PermitHolders returns the other boards through which a request may be sent on, if
-// this board has no place at the request's server now, and how long it may look
-// for one that answers.
-func (s *Sites) PermitHolders(u *url.URL) (boards []string, patience time.Duration) {
-	where := s.siteForKey(u)
-	if where == nil || where.server == nil || where.server.permits.size() > 0 {
+// PermitHolders returns the boards that can relay a request, if this board has no
+// permit for the request's server, and how long to look for one that answers.
+func (s *Sites) PermitHolders(u *url.URL) (boards []string, timeout time.Duration) {
+	found := s.siteForKey(u)
+	if found == nil || found.server == nil || found.server.permits.size() > 0 {
 		return nil, 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.permitHolders[where.server], time.Duration(where.server.cfg.QueueTimeout)
+	return s.permitHolders[found.server], time.Duration(found.server.cfg.QueueTimeout)
 }
 
-// HasServers reports whether any site has a server with a bounded number of places.
+// HasServers reports whether any site has a server, and so permits.
 func (s *Sites) HasServers() bool { return len(s.servers) > 0 }
 
-// Requests counts the requests that servers were sent, and pages of the built-in shop.
+// Requests returns the number of requests sent to servers and to the built-in shop.
 func (s *Sites) Requests() int64 {
-	return s.builtInRequests.Load() + s.sumServers(func(one *originServer) int64 { return one.requests.Load() })
+	return s.builtInRequests.Load() + s.sumServers(func(server *originServer) int64 { return server.requests.Load() })
 }
 
-// Failures counts the fetches of which nothing came but 502, 503, 504 or an error.
+// Failures returns the number of fetches that ended in 502, 503, 504 or an error.
 func (s *Sites) Failures() int64 {
-	return s.sumServers(func(one *originServer) int64 { return one.failures.Load() })
+	return s.sumServers(func(server *originServer) int64 { return server.failures.Load() })
 }
 
-// Permits counts the places that this board has, at all servers together.
+// Permits returns the number of this board's permits for all servers together.
 func (s *Sites) Permits() int64 {
-	return s.sumServers(func(one *originServer) int64 { return int64(one.permits.size()) })
+	return s.sumServers(func(server *originServer) int64 { return int64(server.permits.size()) })
 }
 
+// sumServers adds up a figure of all servers.
 func (s *Sites) sumServers(of func(*originServer) int64) int64 {
 	var n int64
-	for _, one := range s.servers {
-		n += of(one)
+	for _, server := range s.servers {
+		n += of(server)
 	}
 	return n
 }
 
-// Down names the servers that are down or whose last answer was none.
+// Down returns the URLs of the servers that are down or have just failed.
 func (s *Sites) Down() []string {
 	var names []string
-	for _, one := range s.servers {
-		if one.failing.Load() || one.health.downReason() != nil {
-			names = append(names, one.cfg.URL)
+	for _, server := range s.servers {
+		if server.failing.Load() || server.health.downReason() != nil {
+			names = append(names, server.cfg.URL)
 		}
 	}
 	return names
