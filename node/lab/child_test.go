@@ -22,8 +22,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary plays the boards of the labs under test, and once a lab that
-// is killed: it is started again with one of these words.
+// The test binary runs as the boards of the labs under test, and once as a lab that
+// is killed: it starts itself with one of these arguments.
 const (
 	asBoard = "play-board" // MODE, then the board's file
 	asLab   = "play-lab"   // the lab's folder
@@ -54,7 +54,7 @@ func boardCommand(t testing.TB, mode string) []string {
 	return []string{exe, asBoard, mode}
 }
 
-// playBoard is a board without a rack: it has a console of a fake, and ends as
+// playBoard is a board without a rack: it has a fake's console, and stops as
 // a board does, by SIGTERM or when its lab's pipe closes.
 func playBoard(mode, file string) {
 	cfg, err := config.Load(file)
@@ -119,7 +119,7 @@ func playLab(state string) {
 	os.Exit(1)
 }
 
-// lines is a writer that hands on whole lines.
+// lines is a writer that passes on whole lines.
 type lines struct {
 	rest string
 	ch   chan string

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	closeTimeout  = 2 * time.Second  // for replies under way when the lab ends
-	headerTimeout = 10 * time.Second // for a request's header, and for a reply that is no stream
+	closeTimeout  = 2 * time.Second  // for pending responses when the lab ends
+	headerTimeout = 10 * time.Second // for a request's header, and for a response that is not a stream
 	idleTimeout   = 60 * time.Second // between two requests on one connection
 	maxHeader     = 64 << 10         // bytes
 )
 
-// consoleServer is the lab's own console: its listener and what keeps it up to date.
+// consoleServer is the lab's console, and the goroutines that keep it up to date.
 type consoleServer struct {
 	console *console.Console
 	source  *labSource
@@ -28,7 +28,7 @@ type consoleServer struct {
 
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	failed chan error // holds at most the one error that ended serving early
+	failed chan error // holds the error that ended serving early
 }
 
 func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger) (*consoleServer, error) {
@@ -44,7 +44,7 @@ func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger)
 		Logger:   log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the lab's console: %w", err)
+		return nil, fmt.Errorf("creating the lab's console: %w", err)
 	}
 	return &consoleServer{
 		console: c, source: v,
@@ -61,7 +61,7 @@ func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger)
 	}, nil
 }
 
-// start serves l, follows the boards and feeds the console until stop.
+// start serves l, follows the boards and updates the console until stop.
 func (s *consoleServer) start(l net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
@@ -74,13 +74,13 @@ func (s *consoleServer) start(l net.Listener) {
 	})
 }
 
-// stop ends what start began, and says what went wrong meanwhile.
+// stop ends what start began, and returns an error of serving.
 func (s *consoleServer) stop() error {
-	s.cancel() // the streams end with it, so that Shutdown need not wait for them
+	s.cancel() // ends the streams, so that Shutdown need not wait for them
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
-		s.http.Close() // a slow reader is cut off
+		s.http.Close() // cuts off a slow reader
 	}
 	s.work.Wait()
 	select {

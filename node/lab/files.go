@@ -13,8 +13,8 @@ import (
 	"bramble/node/config"
 )
 
-// Names inside a lab's folder: the rack key, and a folder a board with its
-// configuration, its log and its part of the ledger.
+// Names in a lab's folder: the rack key, and for each board a folder with its
+// configuration, its log and its ledger.
 const (
 	keyFile      = "rack.key"
 	configFile   = "bramble.toml"
@@ -22,14 +22,14 @@ const (
 	ledgerFolder = "ledger"
 )
 
-// Folder and files are for their owner alone, for they hold the rack key.
+// Only the owner may read the folder and files: they contain the rack key.
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
 )
 
-// loadRackKey returns the key of the template if it has one, else the one that
-// the folder keeps, else a new one; the folder keeps it for the next start.
+// loadRackKey returns the key of the template if it has one, else the key in the
+// folder, else a new one. It is saved in the folder for the next start.
 func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, error) {
 	path := filepath.Join(state, keyFile)
 	var key config.RackKey
@@ -39,7 +39,7 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 		key = template.Config.Rack.Key
 	case err == nil:
 		if err := key.UnmarshalText([]byte(strings.TrimSpace(string(text)))); err != nil {
-			return key, fmt.Errorf("the lab's rack key in %s cannot be read: %w; or remove the file for a new key", path, err)
+			return key, fmt.Errorf("the lab's rack key in %s is invalid: %w; remove the file for a new key", path, err)
 		}
 		return key, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -48,13 +48,13 @@ func loadRackKey(state string, template *config.ParsedFile) (config.RackKey, err
 		return key, fmt.Errorf("reading the lab's rack key: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(key.Reveal()+"\n"), fileMode); err != nil {
-		return key, fmt.Errorf("keeping the lab's rack key: %w", err)
+		return key, fmt.Errorf("saving the lab's rack key: %w", err)
 	}
 	return key, nil
 }
 
-// boardConfigText is the file of board i of the plan: what the template sets, and
-// over it what a lab must set itself.
+// boardConfigText returns the configuration file of board i of the plan: the
+// template's settings, overridden by those that a lab must set.
 func boardConfigText(p *Plan, i int, key config.RackKey, template *config.ParsedFile) []byte {
 	c := config.Default()
 	own := map[string]bool{}
@@ -89,7 +89,7 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Parsed
 	set("rack.expected_boards")
 	c.Orders.Directory = ledgerFolder
 	set("orders.directory")
-	c.Rack.MDNS = false // the boards know each other's addresses, and the LAN is not theirs
+	c.Rack.MDNS = false // the boards know each other's addresses, and must not search the LAN
 	set("rack.mdns")
 	return c.TOML(config.PrintOptions{
 		Secrets: true,
@@ -100,26 +100,25 @@ func boardConfigText(p *Plan, i int, key config.RackKey, template *config.Parsed
 	})
 }
 
-// writeBoards writes the folders and files of all boards and returns what the
-// files say. Without a template a file that is there from an earlier start
-// goes on as its board's own, so that settings changed by hand in one board's
-// file stay.
+// writeBoards writes the folders and files of all boards and returns their
+// settings. Without a template each board's file from an earlier start is its
+// template, so that settings changed by hand in one board's file stay.
 func writeBoards(state string, p *Plan, key config.RackKey, template *config.ParsedFile) ([]*config.Config, error) {
 	var list []*config.Config
 	for i, b := range p.Boards {
 		dir := filepath.Join(state, b.Name)
 		if err := os.MkdirAll(dir, dirMode); err != nil {
-			return nil, fmt.Errorf("making the folder of %s: %w", b.Name, err)
+			return nil, fmt.Errorf("creating the folder of %s: %w", b.Name, err)
 		}
 		path := filepath.Join(dir, configFile)
 		from := withOwnHTTPSPort(template, i)
 		if from == nil {
-			kept, err := config.LoadFile(path)
+			earlier, err := config.LoadFile(path)
 			switch {
 			case err == nil:
-				from = kept
+				from = earlier
 			case !errors.Is(err, fs.ErrNotExist):
-				return nil, fmt.Errorf("%s has a configuration from an earlier start that cannot be read:\n%w", b.Name, err)
+				return nil, fmt.Errorf("the configuration of %s from an earlier start is invalid:\n%w", b.Name, err)
 			}
 		}
 		text := boardConfigText(p, i, key, from)
@@ -128,22 +127,22 @@ func writeBoards(state string, p *Plan, key config.RackKey, template *config.Par
 		}
 		c, err := config.Parse(path, text)
 		if err != nil {
-			return nil, fmt.Errorf("the lab's settings and yours do not fit together:\n%w", err)
+			return nil, fmt.Errorf("your settings and the lab's conflict:\n%w", err)
 		}
 		list = append(list, c)
 	}
 	return list, nil
 }
 
-// withOwnHTTPSPort is a template with a port for https that is board i's own: the first
-// board has the one that is written, the others those after it.
+// withOwnHTTPSPort returns a template with a port for HTTPS of board i's own: the
+// first board has the template's port, the others the ports after it.
 func withOwnHTTPSPort(template *config.ParsedFile, i int) *config.ParsedFile {
 	if template == nil {
 		return nil
 	}
 	host, text, err := net.SplitHostPort(template.Config.TLS.Listen)
 	if err != nil {
-		return template // there is none
+		return template // it has no HTTPS
 	}
 	port, err := strconv.Atoi(text)
 	if err != nil || port == 0 {
@@ -154,23 +153,23 @@ func withOwnHTTPSPort(template *config.ParsedFile, i int) *config.ParsedFile {
 	return &config.ParsedFile{Config: &c, Written: template.Written}
 }
 
-// stateFolder returns the folder of a lab and what removes it when the lab
-// ends, which is nothing if the folder was asked for.
-func stateFolder(asked string) (dir string, forget func(), err error) {
-	if asked == "" {
+// stateFolder returns the folder of a lab and a function that removes it when the
+// lab ends. A folder that the options name is not removed.
+func stateFolder(named string) (dir string, remove func(), err error) {
+	if named == "" {
 		dir, err = os.MkdirTemp("", "bramble-lab-")
 		if err != nil {
-			return "", nil, fmt.Errorf("making a folder for the lab: %w; name one with --state", err)
+			return "", nil, fmt.Errorf("creating a folder for the lab: %w; name one with --state", err)
 		}
-		// What cannot be removed is left for the system to clean up.
+		// Anything that cannot be removed is left for the system to clean up.
 		return dir, func() { os.RemoveAll(dir) }, nil
 	}
-	dir, err = filepath.Abs(asked)
+	dir, err = filepath.Abs(named)
 	if err == nil {
 		err = os.MkdirAll(dir, dirMode)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("making the lab's folder: %w", err)
+		return "", nil, fmt.Errorf("creating the lab's folder: %w", err)
 	}
 	return dir, func() {}, nil
 }

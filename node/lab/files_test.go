@@ -18,7 +18,7 @@ func document(t *testing.T, text string) *config.ParsedFile {
 	return d
 }
 
-func TestBoardConfigHoldsWhatTheLabAndTheUserSet(t *testing.T) {
+func TestBoardConfigText(t *testing.T) {
 	p, err := NewPlan(3, "127.0.0.1:9000")
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestEachBoardHasItsOwnPortForHTTPS(t *testing.T) {
 	}
 }
 
-func TestFolderIsUsedAgain(t *testing.T) {
+func TestStateFolderIsReused(t *testing.T) {
 	state := t.TempDir()
 	p, err := NewPlan(2, "127.0.0.1:9000")
 	if err != nil {
@@ -131,7 +131,7 @@ func TestFolderIsUsedAgain(t *testing.T) {
 	}
 }
 
-func TestBadKeptFilesAreTold(t *testing.T) {
+func TestInvalidFilesInTheStateFolder(t *testing.T) {
 	state := t.TempDir()
 	path := filepath.Join(state, keyFile)
 	if err := os.WriteFile(path, []byte("brk_x\n"), fileMode); err != nil {
@@ -159,7 +159,7 @@ func TestBadKeptFilesAreTold(t *testing.T) {
 	}
 }
 
-func TestTemporaryFolderGoes(t *testing.T) {
+func TestTemporaryFolderIsRemoved(t *testing.T) {
 	dir, forget, err := stateFolder("")
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestTemporaryFolderGoes(t *testing.T) {
 	}
 }
 
-func TestLogStaysSmall(t *testing.T) {
+func TestLogIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	w, err := openLog(path, 100)
 	if err != nil {

@@ -10,24 +10,24 @@ import (
 	"bramble/node/console"
 )
 
-// runState is what the lab knows of a board's process.
+// runState is the state of a board's process.
 type runState string
 
 const (
 	running runState = "running"
 	paused  runState = "paused"
-	stopped runState = "stopped" // by hand, having left its rack
+	stopped runState = "stopped" // by hand, after it left its rack
 	dead    runState = "dead"    // killed by hand, or died by itself
 )
 
-// fleet holds the boards' processes. It is the console's Lab.
+// fleet is the boards' processes. It implements the console's Lab.
 type fleet struct {
 	starter      *starter
 	leaveTimeout time.Duration   // how long a board may take to leave
-	killNow      <-chan struct{} // closed when there is no more patience
+	killNow      <-chan struct{} // closed to kill all boards
 	events       *console.Broadcaster
-	printLine    func(text string)  // tells a person at the terminal
-	onChange     func(board string) // told after each change, without a lock; may be nil
+	printLine    func(text string)  // prints to the terminal
+	onChange     func(board string) // called after each change, without a lock; may be nil
 	boards       []*labBoard        // in the plan's order; fixed
 
 	watchers sync.WaitGroup // one for each run of a process
@@ -40,14 +40,14 @@ type labBoard struct {
 	command []string
 
 	mu       sync.Mutex // guards what follows
-	labEnded bool       // with its lab; nothing more is done to it
-	busy     string     // what is being done to it, "" = nothing
+	labEnded bool       // its lab is ending: no more actions
+	busy     string     // the action under way, "" = none
 	state    runState
-	since    time.Time     // of this state
+	since    time.Time     // when state began
 	proc     *boardProcess // of the latest run; nil before the first
 }
 
-// startAll starts all boards; when one does not start those before it are ended.
+// startAll starts all boards. If one does not start, it ends those before it.
 func (f *fleet) startAll() error {
 	for _, b := range f.boards {
 		b.mu.Lock()
@@ -61,7 +61,7 @@ func (f *fleet) startAll() error {
 	return nil
 }
 
-// startBoard runs a board's process; b.mu is held.
+// startBoard starts a board's process. It is called with b.mu held.
 func (f *fleet) startBoard(b *labBoard) error {
 	p, err := startProcess(f.starter, b.command, b.dir)
 	if err != nil {
@@ -77,26 +77,26 @@ func (f *fleet) startBoard(b *labBoard) error {
 	return nil
 }
 
-// noteExit tells of a process that has ended, unless somebody is ending it.
+// noteExit reports a process that ended by itself.
 func (f *fleet) noteExit(b *labBoard, p *boardProcess) {
 	b.mu.Lock()
-	unasked := b.proc == p && b.busy == "" && !b.labEnded && (b.state == running || b.state == paused)
-	if unasked {
+	byItself := b.proc == p && b.busy == "" && !b.labEnded && (b.state == running || b.state == paused)
+	if byItself {
 		b.state, b.since = dead, time.Now()
 	}
 	b.mu.Unlock()
-	if !unasked {
+	if !byItself {
 		return
 	}
-	how := "exit status 0"
+	cause := "exit status 0"
 	if p.err != nil {
-		how = p.err.Error()
+		cause = p.err.Error()
 	}
 	last := lastLines(filepath.Join(b.dir, logFile), 1)[0]
-	f.emitEvent(b, fmt.Sprintf("%s died by itself (%s); the end of its log: %s", b.addrs.Name, how, truncateText(last, 200)))
+	f.emitEvent(b, fmt.Sprintf("%s died by itself (%s); the end of its log: %s", b.addrs.Name, cause, truncateText(last, 200)))
 }
 
-// emitEvent reports what happened to a board.
+// emitEvent prints and publishes what happened to a board.
 func (f *fleet) emitEvent(b *labBoard, text string) {
 	f.printLine(text)
 	f.events.Publish(console.Event{At: time.Now(), Kind: "lab", Board: b.addrs.Name, Text: text})
@@ -105,20 +105,20 @@ func (f *fleet) emitEvent(b *labBoard, text string) {
 	}
 }
 
-// Do carries out one of the actions stop, kill, pause and revive on a board.
-// It finishes what it has begun even if ctx ends meanwhile.
+// Do performs one of the actions stop, kill, pause and revive on a board. An action
+// that has begun is finished even if ctx ends.
 func (f *fleet) Do(ctx context.Context, name, action string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	var b *labBoard
-	for _, one := range f.boards {
-		if one.addrs.Name == name {
-			b = one
+	for _, candidate := range f.boards {
+		if candidate.addrs.Name == name {
+			b = candidate
 		}
 	}
 	if b == nil {
-		return fmt.Errorf("%w: the lab has board-1 to board-%d and no %q", console.ErrUnknownBoard, len(f.boards), truncateText(name, 40))
+		return fmt.Errorf("%w: the lab has board-1 to board-%d, not %q", console.ErrUnknownBoard, len(f.boards), truncateText(name, 40))
 	}
 	var do func(*labBoard) (string, error)
 	switch action {
@@ -131,7 +131,7 @@ func (f *fleet) Do(ctx context.Context, name, action string) error {
 	case "revive":
 		do = f.reviveBoard
 	default:
-		return fmt.Errorf("%w: a lab can stop, kill, pause and revive a board, not %q", console.ErrBadRequest, truncateText(action, 40))
+		return fmt.Errorf("%w: the actions on a board are stop, kill, pause and revive, not %q", console.ErrBadRequest, truncateText(action, 40))
 	}
 	text, err := do(b)
 	if err != nil {
@@ -141,12 +141,13 @@ func (f *fleet) Do(ctx context.Context, name, action string) error {
 	return nil
 }
 
+// errUnavailable says why an action is not possible now.
 func errUnavailable(b *labBoard, why string) error {
 	return fmt.Errorf("%w: %s %s", console.ErrUnavailable, b.addrs.Name, why)
 }
 
-// beginAction takes a board for an action that takes time, if it is in one of the
-// given states. The claim ends with release.
+// beginAction reserves a board for an action that takes time, if it is in one of
+// the given states. endAction follows.
 func (b *labBoard) beginAction(doing string, states ...runState) (*boardProcess, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -163,13 +164,13 @@ func (b *labBoard) beginAction(doing string, states ...runState) (*boardProcess,
 	case paused:
 		return nil, errUnavailable(b, "is paused; revive it first, or kill it")
 	case stopped:
-		return nil, errUnavailable(b, "is stopped already; revive starts it")
+		return nil, errUnavailable(b, "is already stopped; revive starts it")
 	default:
-		return nil, errUnavailable(b, "is dead already; revive starts it")
+		return nil, errUnavailable(b, "is already dead; revive starts it")
 	}
 }
 
-// checkIdle tells whether anything can be done to the board; b.mu is held.
+// checkIdle returns an error if no action is possible. It is called with b.mu held.
 func (b *labBoard) checkIdle() error {
 	switch {
 	case b.labEnded:
@@ -180,6 +181,7 @@ func (b *labBoard) checkIdle() error {
 	return nil
 }
 
+// endAction ends the action and sets the board's state.
 func (b *labBoard) endAction(s runState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -194,7 +196,7 @@ func (f *fleet) stopBoard(b *labBoard) (string, error) {
 	left := p.stopOrKill(f.leaveTimeout, f.killNow)
 	b.endAction(stopped)
 	if !left {
-		return fmt.Sprintf("was stopped by hand; it had not left after %v and was killed", f.leaveTimeout), nil
+		return fmt.Sprintf("was stopped by hand; it did not leave within %v and was killed", f.leaveTimeout), nil
 	}
 	return "was stopped by hand and has left the rack", nil
 }
@@ -218,7 +220,7 @@ func (f *fleet) pauseBoard(b *labBoard) (string, error) {
 	}
 	switch {
 	case b.state == paused:
-		return "", errUnavailable(b, "is paused already; revive lets it go on")
+		return "", errUnavailable(b, "is already paused; revive continues it")
 	case b.state != running || !b.proc.isAlive():
 		return "", errUnavailable(b, "is not running; revive starts it")
 	}
@@ -240,19 +242,19 @@ func (f *fleet) reviveBoard(b *labBoard) (string, error) {
 		return "", errUnavailable(b, "is already running")
 	case paused:
 		if err := b.proc.resume(); err != nil {
-			return "", errUnavailable(b, "cannot go on: "+err.Error())
+			return "", errUnavailable(b, "cannot continue: "+err.Error())
 		}
 		b.state, b.since = running, time.Now()
-		return "goes on after a pause", nil
+		return "continues after a pause", nil
 	}
 	if err := f.startBoard(b); err != nil {
-		return "", errUnavailable(b, "does not start: "+err.Error())
+		return "", errUnavailable(b, "did not start: "+err.Error())
 	}
 	return "was started again", nil
 }
 
-// stopAll ends every board, all at once, and returns when no process is left.
-// From then on nothing can be done to them.
+// stopAll ends all boards at once and returns when no process is left. No action is
+// possible afterwards.
 func (f *fleet) stopAll() {
 	var all sync.WaitGroup
 	for _, b := range f.boards {
@@ -272,7 +274,7 @@ func (f *fleet) stopAll() {
 	f.watchers.Wait()
 }
 
-// boardStatus is what the lab knows of a board at one moment.
+// boardStatus is the state of a board at one moment.
 type boardStatus struct {
 	addrs BoardAddrs
 	state runState
@@ -293,7 +295,7 @@ func (f *fleet) boardStatuses() []boardStatus {
 	return list
 }
 
-// truncateText shortens a text from elsewhere.
+// truncateText shortens a text from outside.
 func truncateText(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"

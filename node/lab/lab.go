@@ -1,7 +1,7 @@
-// Package lab is a whole rack on one machine: it starts the boards, each a
-// process of its own that runs exactly what a Pi runs, can stop, kill, pause
-// and revive them, and hosts a console of the whole rack. When the lab ends,
-// by whatever means, its boards end with it.
+// Package lab runs a whole rack on one machine. It starts the boards, each a
+// process that runs exactly what a Pi runs, can stop, kill, pause and revive them,
+// and serves a console of the whole rack. When the lab ends, in whatever way, its
+// boards end too.
 package lab
 
 import (
@@ -23,37 +23,37 @@ import (
 
 const (
 	readyTimeout = 30 * time.Second // for all boards to serve
-	leaveMargin  = 5 * time.Second  // for a board to leave, beside its drain_timeout
-	maxLeaveTime = 25 * time.Second // the console waits 30 s for what it is asked to do
+	leaveMargin  = 5 * time.Second  // for a board to leave, on top of its drain_timeout
+	maxLeaveTime = 25 * time.Second // the console waits 30 s for an action
 )
 
-// Options are what a lab is made of.
+// Options configure a lab.
 type Options struct {
 	Boards     int                // 1 to MaxBoards
-	ListenAddr string             // IP:PORT of the console; the boards follow it; port 0 = any free block
-	Template   *config.ParsedFile // settings for every board; nil = defaults, or what State keeps
-	State      string             // folder for key, configurations and logs; "" = a temporary one
+	ListenAddr string             // IP:PORT of the console; the boards' ports follow it; port 0 = any free ports
+	Template   *config.ParsedFile // settings for every board; nil = those in State, or the defaults
+	State      string             // folder for the key, configurations and logs; "" = a temporary one
 
-	// Command runs a board: program and arguments, to which the board's
-	// configuration file is added. It stops when its standard input closes.
+	// Command runs a board: program and arguments, without the board's
+	// configuration file, which is added. It stops when its standard input closes.
 	Command []string
 	// Program is what a person types to run this program: "bramble", or
-	// "go run ./cmd/bramble". It stands in the advice that is printed.
+	// "go run ./cmd/bramble". The printed commands begin with it.
 	Program string
 
-	JSON    bool         // one line of JSON instead of the table
-	Out     io.Writer    // for table or JSON
+	JSON    bool         // print one line of JSON instead of the table
+	Out     io.Writer    // for the table or JSON
 	Err     io.Writer    // for everything else; written to by several goroutines
-	Logger  *slog.Logger // for what goes wrong at the lab's console
+	Logger  *slog.Logger // for errors of the lab's console
 	Version string       // of this program
 
-	// KillNow, when closed, ends all boards at once; nil = never.
+	// KillNow, when closed, kills all boards; nil = never.
 	KillNow <-chan struct{}
 }
 
-// Run starts a lab and returns when ctx has ended and no process of the lab
-// is left. Mistakes in the options, ports that are taken among them
-// (PortErrors), are told before anything is started.
+// Run starts a lab. It returns when ctx has ended and no process of the lab is
+// left. Mistakes in the options, including ports that are taken (PortErrors), are
+// reported before anything is started.
 func Run(ctx context.Context, o Options) error {
 	o.Err = &lockedWriter{w: o.Err}
 	plan, err := NewPlan(o.Boards, o.ListenAddr)
@@ -69,11 +69,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer listener.Close()
 
-	state, forget, err := stateFolder(o.State)
+	state, removeState, err := stateFolder(o.State)
 	if err != nil {
 		return err
 	}
-	defer forget()
+	defer removeState()
 	key, err := loadRackKey(state, o.Template)
 	if err != nil {
 		return err
@@ -85,12 +85,12 @@ func Run(ctx context.Context, o Options) error {
 	return runRack(ctx, o, plan, state, configs, listener)
 }
 
-// runRack starts the boards of a plan that is written down, shows them, and
+// runRack starts the boards of a plan whose files are written, prints them, and
 // ends them when ctx has ended.
 func runRack(ctx context.Context, o Options, plan *Plan, state string, configs []*config.Config, listener net.Listener) (err error) {
 	starter := newStarter()
 	defer starter.close()
-	var up atomic.Bool // until then explain tells what happens to a board, and more of it
+	var up atomic.Bool // until then explainFailures reports what happens to a board, in more detail
 	ev := new(console.Broadcaster)
 	f := &fleet{starter: starter, killNow: o.KillNow, events: ev, printLine: func(text string) {
 		if up.Load() {
@@ -99,7 +99,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	}}
 	v := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
 	f.onChange = v.leaveIfStopped
-	ask := map[string]readyChecker{}
+	checkers := map[string]readyChecker{}
 	for i, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
 		f.boards = append(f.boards, &labBoard{
@@ -112,17 +112,17 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		defer c.Close()
-		v.consoles[p.Name], ask[p.Name] = c, c
+		v.consoles[p.Name], checkers[p.Name] = c, c
 	}
 	server, err := newConsoleServer(v, f, configs[0].Console.Password, o.Logger)
 	if err != nil {
 		return err
 	}
 	server.start(listener)
-	// The console outlives ctx, so that the end of the boards can be watched.
+	// The console outlives ctx, so that one can watch the boards end.
 	defer func() {
 		if ctx.Err() != nil {
-			fmt.Fprintf(o.Err, "\nStopping %s.\n", pluralize(len(plan.Boards), "the board; Ctrl-C again kills it", "%d boards; Ctrl-C again kills them"))
+			fmt.Fprintf(o.Err, "\nStopping %s. Ctrl-C again kills.\n", pluralize(len(plan.Boards), "the board", "%d boards"))
 		}
 		f.stopAll()
 		err = errors.Join(err, server.stop())
@@ -132,13 +132,13 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 	if err := f.startAll(); err != nil {
 		return fmt.Errorf("starting the boards: %w", err)
 	}
-	found := awaitReady(ctx, f, ask, readyTimeout)
+	found := awaitReady(ctx, f, checkers, readyTimeout)
 	if ctx.Err() != nil {
 		return nil
 	}
 	fmt.Fprint(o.Err, explainFailures(found, readyTimeout))
 	if !anyReady(found) {
-		return errors.New("no board of the lab came up; what each of them said is above")
+		return errors.New("no board of the lab came up; the end of each one's log is above")
 	}
 	up.Store(true)
 	if err := printReport(o, startReport{plan, state, found, time.Since(began), configs[0].Console.Password != ""}); err != nil {

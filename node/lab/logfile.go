@@ -8,11 +8,11 @@ import (
 	"sync"
 )
 
-// maxLog is how large a board's log grows, in bytes, before it becomes the old
-// log and a new one is begun: a board keeps at most twice this.
+// maxLog bounds a board's log file, in bytes. A full file becomes the old log and a
+// new one begins, so a board's logs take at most twice this.
 const maxLog = 1 << 20
 
-// logWriter appends to a file and keeps it small.
+// logWriter appends to a file of bounded size.
 type logWriter struct {
 	path string
 	max  int64
@@ -30,7 +30,7 @@ func openLog(path string, max int64) (*logWriter, error) {
 	return w, nil
 }
 
-// openFile appends, so that a board that is revived adds to its log.
+// openFile opens the file to append, so that a revived board continues its log.
 func (w *logWriter) openFile() error {
 	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
 	if err != nil {
@@ -45,8 +45,8 @@ func (w *logWriter) openFile() error {
 	return nil
 }
 
-// Write appends. A disk that takes nothing more costs lines of the log, never
-// the board that writes them: the error goes no further.
+// Write appends. A full disk loses lines of the log, but must not stop the board
+// that writes them: Write never returns an error.
 func (w *logWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -63,14 +63,14 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// rotateFile makes the log the old log; mu is held.
+// rotateFile makes the log the old log. It is called with mu held.
 func (w *logWriter) rotateFile() {
 	w.file.Close()
 	w.file = nil
-	// Windows renames onto no file that is there.
+	// Windows does not rename onto an existing file.
 	os.Remove(w.path + ".old")
 	if err := os.Rename(w.path, w.path+".old"); err != nil {
-		os.Truncate(w.path, 0) // a bounded log is worth more than a whole one
+		os.Truncate(w.path, 0) // a bounded log matters more than a complete one
 	}
 	if err := w.openFile(); err != nil {
 		w.file = nil
@@ -88,18 +88,19 @@ func (w *logWriter) Close() error {
 	return err
 }
 
-// lastLines returns the last lines of a log, at most n, or a sentence why not.
+// lastLines returns the last lines of a log, at most n, or one line that says why it
+// cannot be read.
 func lastLines(path string, n int) []string {
-	const most = 16 << 10
+	const limit = 16 << 10
 	f, err := os.Open(path)
 	if err != nil {
 		return []string{"its log cannot be read: " + err.Error()}
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > most {
-		f.Seek(-most, io.SeekEnd) // if it fails the beginning is shown
+	if info, err := f.Stat(); err == nil && info.Size() > limit {
+		f.Seek(-limit, io.SeekEnd) // if it fails, the beginning is read
 	}
-	data, err := io.ReadAll(io.LimitReader(f, most))
+	data, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
 		return []string{"its log cannot be read: " + err.Error()}
 	}

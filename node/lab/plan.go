@@ -12,26 +12,26 @@ import (
 	"syscall"
 )
 
-// MaxBoards bounds a lab: what a laptop's memory and a class's eyes can hold.
+// MaxBoards bounds a lab: more would fit neither a laptop's memory nor a screen.
 const MaxBoards = 32
 
-// A free block is looked for among these ports: above the ones that programs
-// commonly want, below the ones that systems hand out by themselves.
+// A free block of ports is searched in this range: above the ports that programs
+// commonly use, below the ephemeral ports.
 const (
 	freeLow   = 20_000
 	freeHigh  = 32_000
 	freeTries = 50
 )
 
-// Plan says who listens where. All boards' ports follow the lab console's:
-// first the public pages of all boards, then their consoles, then gossip, then
-// links, so that the first board's pages are next to the console.
+// Plan says where each board listens. All ports follow the lab console's: first
+// the public pages of all boards, then their consoles, their gossip and their
+// links. So the first board's pages are next to the console.
 type Plan struct {
-	Console netip.AddrPort // the lab's own
+	Console netip.AddrPort // of the lab
 	Boards  []BoardAddrs
 }
 
-// BoardAddrs is where one board listens.
+// BoardAddrs are the addresses where one board listens.
 type BoardAddrs struct {
 	Name    string // board-1, board-2 …
 	HTTP    netip.AddrPort
@@ -40,9 +40,9 @@ type BoardAddrs struct {
 	Link    netip.AddrPort
 }
 
-// NewPlan lays out n boards after the address of the lab's console, which is
-// an IP address, or localhost, with a port. Gossip and links stay on loopback
-// whatever that address is.
+// NewPlan plans n boards from the address of the lab's console: an IP address or
+// localhost, and a port. Gossip and links are on loopback, whatever that address
+// is.
 func NewPlan(n int, addr string) (*Plan, error) {
 	if n < 1 || n > MaxBoards {
 		return nil, fmt.Errorf("a lab has 1 to %d boards, not %d", MaxBoards, n)
@@ -63,7 +63,7 @@ func NewPlan(n int, addr string) (*Plan, error) {
 		return nil, fmt.Errorf("%q is not an address; write IP:PORT, such as 127.0.0.1:8080", addr)
 	}
 	if last := int(first) + 4*n; last > 65535 {
-		return nil, fmt.Errorf("%d boards from port %d need ports up to %d, and the last is 65535; choose a lower one with --http", n, first, last)
+		return nil, fmt.Errorf("%d boards from port %d need ports up to %d, but the last port is 65535; choose a lower port with --listen", n, first, last)
 	}
 	if first == 0 {
 		return freePlan(n, ip)
@@ -72,9 +72,9 @@ func NewPlan(n int, addr string) (*Plan, error) {
 }
 
 func layOutPorts(n int, ip netip.Addr, first int) *Plan {
-	inner := ip
+	internal := ip
 	if !ip.IsLoopback() {
-		inner = netip.MustParseAddr("127.0.0.1")
+		internal = netip.MustParseAddr("127.0.0.1")
 	}
 	at := func(ip netip.Addr, block, board int) netip.AddrPort {
 		return netip.AddrPortFrom(ip, uint16(first+block*n+board))
@@ -85,14 +85,14 @@ func layOutPorts(n int, ip netip.Addr, first int) *Plan {
 			Name:    fmt.Sprintf("board-%d", k),
 			HTTP:    at(ip, 0, k),
 			Console: at(ip, 1, k),
-			Gossip:  at(inner, 2, k),
-			Link:    at(inner, 3, k),
+			Gossip:  at(internal, 2, k),
+			Link:    at(internal, 3, k),
 		})
 	}
 	return p
 }
 
-// freePlan looks for a block of ports that nobody holds.
+// freePlan finds a block of free ports.
 func freePlan(n int, ip netip.Addr) (*Plan, error) {
 	var err error
 	for range freeTries {
@@ -101,18 +101,18 @@ func freePlan(n int, ip netip.Addr) (*Plan, error) {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("no block of %d free ports was found; choose one with --http: the last try said\n%w", 4*n+1, err)
+	return nil, fmt.Errorf("found no block of %d free ports; choose one with --listen. The last attempt failed:\n%w", 4*n+1, err)
 }
 
-// PortError says which port a lab cannot have and who wants it.
+// PortError is a port that the lab needs and cannot use.
 type PortError struct {
 	Addr    netip.AddrPort
 	Net     string // tcp, udp, or "tcp and udp"
-	Purpose string // "board-3 wants it for its public pages"
-	Err     error  // what the system said
+	Purpose string // "board-3 needs it for its public pages"
+	Err     error  // from the system
 }
 
-// Error is one line without advice; PortErrors has the advice, once.
+// Error returns one line without a remedy; PortErrors adds that once.
 func (e *PortError) Error() string {
 	proto := ""
 	if e.Net != "tcp" {
@@ -121,20 +121,20 @@ func (e *PortError) Error() string {
 	if isPortTaken(e.Err) {
 		return fmt.Sprintf("port %d%s is taken: %s", e.Addr.Port(), proto, e.Purpose)
 	}
-	return fmt.Sprintf("port %d%s cannot be had (%v): %s", e.Addr.Port(), proto, stripAddress(e.Err), e.Purpose)
+	return fmt.Sprintf("port %d%s cannot be used (%v): %s", e.Addr.Port(), proto, stripAddress(e.Err), e.Purpose)
 }
 
-// Unwrap returns what the system said.
+// Unwrap returns the system's error.
 func (e *PortError) Unwrap() error { return e.Err }
 
-// PortErrors are all ports that a lab cannot have.
+// PortErrors are all ports that a lab needs and cannot use.
 type PortErrors []*PortError
 
-// Error writes a line for each port, and what to do; one line for an address
-// that no port of this machine has.
+// Error returns a line for each port and a remedy, or only one line if the address
+// is not this machine's.
 func (e PortErrors) Error() string {
 	if first := e[0]; isNotLocal(first.Err) {
-		return fmt.Sprintf("this machine does not have the address %s; choose one that it has with --http, such as 127.0.0.1:8080", first.Addr.Addr())
+		return fmt.Sprintf("this machine does not have the address %s; choose one of its own with --listen, such as 127.0.0.1:8080", first.Addr.Addr())
 	}
 	if len(e) == 1 {
 		return e[0].Error() + "; " + e.remedyFor("it")
@@ -147,23 +147,23 @@ func (e PortErrors) Error() string {
 	return b.String()
 }
 
-// remedyFor says what to do about the ports: it or them.
+// remedyFor returns what to do about the ports: it or them.
 func (e PortErrors) remedyFor(them string) string {
 	for _, one := range e {
 		switch {
 		case errors.Is(one.Err, fs.ErrPermission):
-			return "ports below 1024 are kept for the system: choose higher ones with --http"
+			return "ports below 1024 are reserved for the system: choose higher ones with --listen"
 		case !isPortTaken(one.Err):
-			return "choose others with --http (port 0: any that are free)"
+			return "choose others with --listen (port 0: any free ports)"
 		}
 	}
 	if len(e) == 1 {
-		return "stop what holds " + them + ", or choose others with --http"
+		return "stop the program that uses " + them + ", or choose others with --listen"
 	}
-	return "perhaps another lab runs: stop what holds " + them + ", or choose others with --http (port 0: any that are free)"
+	return "is another lab running? Stop the program that uses " + them + ", or choose others with --listen (port 0: any free ports)"
 }
 
-// Unwrap gives errors.Is and errors.As each port.
+// Unwrap returns the error of each port.
 func (e PortErrors) Unwrap() []error {
 	list := make([]error, len(e))
 	for i, one := range e {
@@ -172,12 +172,12 @@ func (e PortErrors) Unwrap() []error {
 	return list
 }
 
-// Check tries every port of the plan and returns PortErrors for all that
-// cannot be had. Between the check and the boards' own start another program
-// may still take one; the board then says so and dies, and the lab tells it.
+// Check tries every port of the plan and returns PortErrors for all that cannot be
+// used. Another program may still take a port before its board starts. The board
+// then says so and exits, and the lab reports it.
 func (p *Plan) Check() error {
 	var bad PortErrors
-	try := func(addr netip.AddrPort, network, who string) {
+	try := func(addr netip.AddrPort, network, purpose string) {
 		err := tryPort(addr, network)
 		if err == nil {
 			return
@@ -186,21 +186,21 @@ func (p *Plan) Check() error {
 			bad[n-1].Net += " and " + network
 			return
 		}
-		bad = append(bad, &PortError{addr, network, who, err})
+		bad = append(bad, &PortError{addr, network, purpose, err})
 	}
-	try(p.Console, "tcp", "the lab wants it for its console")
+	try(p.Console, "tcp", "the lab needs it for its console")
 	for _, b := range p.Boards {
-		try(b.HTTP, "tcp", b.Name+" wants it for its public pages")
-	}
-	for _, b := range p.Boards {
-		try(b.Console, "tcp", b.Name+" wants it for its console")
+		try(b.HTTP, "tcp", b.Name+" needs it for its public pages")
 	}
 	for _, b := range p.Boards {
-		try(b.Gossip, "tcp", b.Name+" wants it for gossip")
-		try(b.Gossip, "udp", b.Name+" wants it for gossip")
+		try(b.Console, "tcp", b.Name+" needs it for its console")
 	}
 	for _, b := range p.Boards {
-		try(b.Link, "tcp", b.Name+" wants it for the rack link")
+		try(b.Gossip, "tcp", b.Name+" needs it for gossip")
+		try(b.Gossip, "udp", b.Name+" needs it for gossip")
+	}
+	for _, b := range p.Boards {
+		try(b.Link, "tcp", b.Name+" needs it for the rack link")
 	}
 	if len(bad) > 0 {
 		return bad
@@ -223,16 +223,16 @@ func tryPort(addr netip.AddrPort, network string) error {
 	return l.Close()
 }
 
-// stripAddress is what the system said of an address, without the address.
+// stripAddress returns the system's error about an address without the address.
 func stripAddress(err error) error {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
 	}
 	return err
 }
 
-// localURL is where a person on this machine reaches an address.
+// localURL returns the URL of an address for a browser on this machine.
 func localURL(addr netip.AddrPort) string {
 	if addr.Addr().IsUnspecified() {
 		addr = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), addr.Port())

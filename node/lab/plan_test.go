@@ -56,7 +56,7 @@ func TestPlanAddresses(t *testing.T) {
 		{1, "127.0.0.1:http", `"127.0.0.1:http" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
 		{1, "127.0.0.1:70000", `"127.0.0.1:70000" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
 		{1, "shop.example:80", `"shop.example:80" is not an address; write IP:PORT, such as 127.0.0.1:8080`},
-		{5, "127.0.0.1:65530", "5 boards from port 65530 need ports up to 65550, and the last is 65535; choose a lower one with --http"},
+		{5, "127.0.0.1:65530", "5 boards from port 65530 need ports up to 65550, but the last port is 65535; choose a lower port with --listen"},
 	} {
 		if _, err := NewPlan(bad.n, bad.addr); err == nil || err.Error() != bad.want {
 			t.Errorf("%d boards at %s: got %v\nwant %s", bad.n, bad.addr, err, bad.want)
@@ -64,18 +64,18 @@ func TestPlanAddresses(t *testing.T) {
 	}
 }
 
-func TestPortsAreCuredByWhatIsWrong(t *testing.T) {
+func TestPortErrorsNameTheRemedy(t *testing.T) {
 	at := netip.MustParseAddrPort("192.0.2.1:80")
 	for _, tt := range []struct {
 		err  error
 		want string
 	}{
-		{fs.ErrPermission, "port 80 cannot be had (permission denied): a wants it\nport 80 cannot be had (permission denied): b wants it\n" +
-			"ports below 1024 are kept for the system: choose higher ones with --http"},
-		{errors.New("odd"), "port 80 cannot be had (odd): a wants it\nport 80 cannot be had (odd): b wants it\n" +
-			"choose others with --http (port 0: any that are free)"},
+		{fs.ErrPermission, "port 80 cannot be used (permission denied): a needs it\nport 80 cannot be used (permission denied): b needs it\n" +
+			"ports below 1024 are reserved for the system: choose higher ones with --listen"},
+		{errors.New("odd"), "port 80 cannot be used (odd): a needs it\nport 80 cannot be used (odd): b needs it\n" +
+			"choose others with --listen (port 0: any free ports)"},
 	} {
-		e := PortErrors{{at, "tcp", "a wants it", tt.err}, {at, "tcp", "b wants it", tt.err}}
+		e := PortErrors{{at, "tcp", "a needs it", tt.err}, {at, "tcp", "b needs it", tt.err}}
 		if got := strings.ReplaceAll(e.Error(), fs.ErrPermission.Error(), "permission denied"); got != strings.ReplaceAll(tt.want, fs.ErrPermission.Error(), "permission denied") {
 			t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 		}
@@ -84,13 +84,13 @@ func TestPortsAreCuredByWhatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "this machine does not have the address 192.0.2.1; choose one that it has with --http, such as 127.0.0.1:8080"
+	want := "this machine does not have the address 192.0.2.1; choose one of its own with --listen, such as 127.0.0.1:8080"
 	if err := p.Check(); err == nil || err.Error() != want {
 		t.Errorf("another machine's address gave\n%v\nwant\n%s", err, want)
 	}
 }
 
-func TestPlanTellsEveryTakenPort(t *testing.T) {
+func TestCheckReportsEveryTakenPort(t *testing.T) {
 	p, err := NewPlan(3, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -100,8 +100,8 @@ func TestPlanTellsEveryTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hold.Close()
-	one := fmt.Sprintf("port %d is taken: board-3 wants it for its public pages", p.Boards[2].HTTP.Port())
-	if err := p.Check(); err == nil || err.Error() != one+"; stop what holds it, or choose others with --http" {
+	one := fmt.Sprintf("port %d is taken: board-3 needs it for its public pages", p.Boards[2].HTTP.Port())
+	if err := p.Check(); err == nil || err.Error() != one+"; stop the program that uses it, or choose others with --listen" {
 		t.Errorf("one taken port gave %v", err)
 	}
 	udp, err := net.ListenPacket("udp", p.Boards[0].Gossip.String())
@@ -110,7 +110,7 @@ func TestPlanTellsEveryTakenPort(t *testing.T) {
 	}
 	defer udp.Close()
 	err = p.Check()
-	want := one + fmt.Sprintf("\nport %d (udp) is taken: board-1 wants it for gossip\n", p.Boards[0].Gossip.Port())
+	want := one + fmt.Sprintf("\nport %d (udp) is taken: board-1 needs it for gossip\n", p.Boards[0].Gossip.Port())
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("two taken ports gave %v\nwant %s", err, want)
 	}

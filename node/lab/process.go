@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// pipeGrace is how long a dead board's output is still read.
+// pipeGrace bounds how long the output of a dead board is still read.
 const pipeGrace = 2 * time.Second
 
-// starter starts processes, all from one thread of the system: on Linux a
-// child is told to die with the thread that started it, so that thread must
-// live as long as the lab.
+// starter starts all processes from one system thread: on Linux a child dies with
+// the thread that started it (Pdeathsig), so that thread must live as long as the
+// lab.
 type starter struct {
 	jobs chan startJob
 	done chan struct{}
@@ -45,7 +45,7 @@ func (s *starter) startCommand(cmd *exec.Cmd) error {
 	return <-job.err
 }
 
-// close ends the thread, and on Linux with it every process still running.
+// close ends the thread and, on Linux, every process that still runs.
 func (s *starter) close() {
 	close(s.jobs)
 	<-s.done
@@ -54,12 +54,12 @@ func (s *starter) close() {
 // boardProcess is one run of a board's process.
 type boardProcess struct {
 	cmd    *exec.Cmd
-	stdin  io.Closer     // closing it tells the board that its lab is gone
-	exited chan struct{} // closed when it has ended and all of its output is in the log
-	err    error         // how it ended; read after exited
+	stdin  io.Closer     // closed when the lab is gone, which stops the board
+	exited chan struct{} // closed when the process has ended and all its output is in the log
+	err    error         // how it ended; valid after exited
 }
 
-// startProcess runs command in dir, its output going to the log there.
+// startProcess runs command in dir, with its output in the log there.
 func startProcess(s *starter, command []string, dir string) (*boardProcess, error) {
 	log, err := openLog(filepath.Join(dir, logFile), maxLog)
 	if err != nil {
@@ -72,7 +72,7 @@ func startProcess(s *starter, command []string, dir string) (*boardProcess, erro
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		log.Close()
-		return nil, fmt.Errorf("making a pipe: %w", err)
+		return nil, fmt.Errorf("creating a pipe: %w", err)
 	}
 	if err := s.startCommand(cmd); err != nil {
 		stdin.Close()
@@ -90,7 +90,7 @@ func startProcess(s *starter, command []string, dir string) (*boardProcess, erro
 
 func (p *boardProcess) pid() int { return p.cmd.Process.Pid }
 
-// isAlive tells whether the process has not ended yet.
+// isAlive reports whether the process has not ended yet.
 func (p *boardProcess) isAlive() bool {
 	select {
 	case <-p.exited:
@@ -100,23 +100,23 @@ func (p *boardProcess) isAlive() bool {
 	}
 }
 
-// stopOrKill asks the process to leave, and kills it if it has not left when grace is
-// over or hurry is closed. It returns when the process is gone and tells whether
-// it left when it was asked.
-func (p *boardProcess) stopOrKill(grace time.Duration, hurry <-chan struct{}) (left bool) {
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
+// stopOrKill asks the process to stop, and kills it after timeout or when killNow is
+// closed. It returns when the process is gone, and reports whether it stopped by
+// itself.
+func (p *boardProcess) stopOrKill(timeout time.Duration, killNow <-chan struct{}) (stopped bool) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
 	if err := p.requestStop(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.kill()
 	}
 	select {
 	case <-p.exited:
 		return true
-	case <-patience.C:
-	case <-hurry:
+	case <-timer.C:
+	case <-killNow:
 	}
 	p.kill()
-	<-p.exited // a killed process ends, and its output is given up after pipeGrace
+	<-p.exited // a killed process ends, and its output is dropped after pipeGrace
 	return false
 }
 

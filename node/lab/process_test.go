@@ -21,7 +21,7 @@ import (
 	"bramble/node/console/client"
 )
 
-// exists tells whether there is a process that is not a zombie of ours.
+// exists reports whether a process exists that is not a zombie of ours.
 func exists(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 // serving waits until a board has opened its console.
@@ -55,7 +55,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 			t.Fatalf("%s %s: %v", action, board, err)
 		}
 		if e := <-heard; e.Board != board || e.Kind != "lab" {
-			t.Errorf("%s %s gave the event %+v", action, board, e)
+			t.Errorf("%s %s: event %+v", action, board, e)
 		}
 	}
 	refuse := func(board, action, want string, kind error) {
@@ -77,8 +77,8 @@ func TestStopKillPauseRevive(t *testing.T) {
 	}
 
 	refuse("board-2", "revive", "not possible now: board-2 is already running", console.ErrUnavailable)
-	refuse("board-9", "kill", `unknown board: the lab has board-1 to board-3 and no "board-9"`, console.ErrUnknownBoard)
-	refuse("board-1", "boil", `bad request: a lab can stop, kill, pause and revive a board, not "boil"`, console.ErrBadRequest)
+	refuse("board-9", "kill", `unknown board: the lab has board-1 to board-3, not "board-9"`, console.ErrUnknownBoard)
+	refuse("board-1", "boil", `bad request: the actions on a board are stop, kill, pause and revive, not "boil"`, console.ErrBadRequest)
 
 	do("board-1", "stop")
 	state(0, stopped)
@@ -88,7 +88,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	if log := lastLines(filepath.Join(f.boards[0].dir, logFile), 1)[0]; log != "left cleanly" {
 		t.Errorf("a stopped board logged last %q", log)
 	}
-	refuse("board-1", "stop", "not possible now: board-1 is stopped already; revive starts it", console.ErrUnavailable)
+	refuse("board-1", "stop", "not possible now: board-1 is already stopped; revive starts it", console.ErrUnavailable)
 	refuse("board-1", "pause", "not possible now: board-1 is not running; revive starts it", console.ErrUnavailable)
 	do("board-1", "revive")
 	state(0, running)
@@ -99,11 +99,11 @@ func TestStopKillPauseRevive(t *testing.T) {
 	if exists(pids[1]) {
 		t.Error("a killed board has a process")
 	}
-	refuse("board-2", "kill", "not possible now: board-2 is dead already; revive starts it", console.ErrUnavailable)
+	refuse("board-2", "kill", "not possible now: board-2 is already dead; revive starts it", console.ErrUnavailable)
 
 	do("board-3", "pause")
 	state(2, paused)
-	refuse("board-3", "pause", "not possible now: board-3 is paused already; revive lets it go on", console.ErrUnavailable)
+	refuse("board-3", "pause", "not possible now: board-3 is already paused; revive continues it", console.ErrUnavailable)
 	refuse("board-3", "stop", "not possible now: board-3 is paused; revive it first, or kill it", console.ErrUnavailable)
 	do("board-3", "revive")
 	if s := f.boardStatuses()[2]; s.state != running || s.pid != pids[2] {
@@ -125,7 +125,7 @@ func TestStopKillPauseRevive(t *testing.T) {
 	}
 }
 
-func TestBoardThatDiesByItselfIsToldAndStaysDead(t *testing.T) {
+func TestBoardThatDiesByItselfIsReported(t *testing.T) {
 	f := newFleet(t, 2, "good", 10*time.Second, nil)
 	heard, unsubscribe := f.events.Subscribe()
 	defer unsubscribe()
@@ -146,8 +146,8 @@ func TestBoardThatDiesByItselfIsToldAndStaysDead(t *testing.T) {
 	}
 }
 
-func TestStubbornBoardIsKilled(t *testing.T) {
-	t.Run("when its time is over", func(t *testing.T) {
+func TestBoardThatDoesNotStopIsKilled(t *testing.T) {
+	t.Run("after its timeout", func(t *testing.T) {
 		f := newFleet(t, 1, "stubborn", 100*time.Millisecond, nil)
 		if err := f.startAll(); err != nil {
 			t.Fatal(err)
@@ -177,7 +177,7 @@ func TestStubbornBoardIsKilled(t *testing.T) {
 	})
 }
 
-// TestLabKilled kills a lab the hard way and looks for what it leaves behind.
+// TestLabKilled kills a lab and checks that its boards end.
 func TestLabKilled(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -201,13 +201,13 @@ func TestLabKilled(t *testing.T) {
 	}
 	for _, b := range doc.Boards {
 		if !b.Ready || b.PID == 0 {
-			t.Errorf("%s had not come up", b.Name)
+			t.Errorf("%s did not start", b.Name)
 		}
 		eventually(t, b.Name+" ends with its lab", func() bool { return !exists(b.PID) })
 	}
 }
 
-// TestLab runs a whole lab, by way of its console.
+// TestLab runs a whole lab through its console.
 func TestLab(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	out, err := newLines(), newLines()
@@ -290,7 +290,7 @@ func TestLab(t *testing.T) {
 	eventually(t, "a revived board serves", func() bool { return stateOf("board-3") == "serving" })
 }
 
-func TestLabWhoseBoardsDoNotComeUp(t *testing.T) {
+func TestLabWithoutAReadyBoard(t *testing.T) {
 	var out, said strings.Builder
 	o := Options{
 		Boards: 2, ListenAddr: "127.0.0.1:0", State: t.TempDir(), Command: boardCommand(t, "broken"),

@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// isPortTaken tells that an address has another holder.
+// isPortTaken reports whether another program uses an address.
 func isPortTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
-// isNotLocal tells that an address is none of this machine's.
+// isNotLocal reports whether an address is not this machine's.
 func isNotLocal(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
 
-// requestStop sends SIGTERM. A paused process is continued, or it would never
-// see it.
+// requestStop sends SIGTERM. It also continues a paused process, which would never
+// receive it.
 func (p *boardProcess) requestStop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -22,8 +22,8 @@ func (p *boardProcess) requestStop() error {
 	return p.cmd.Process.Signal(syscall.SIGCONT)
 }
 
-// pause stops the process where it is.
+// pause suspends the process (SIGSTOP).
 func (p *boardProcess) pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
-// resume lets a paused process go on.
+// resume continues a paused process.
 func (p *boardProcess) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }

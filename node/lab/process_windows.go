@@ -5,19 +5,19 @@ import (
 	"syscall"
 )
 
-// wsaeaddrinuse is what Winsock says of an address with another holder.
+// wsaeaddrinuse is the Winsock error for an address in use.
 const wsaeaddrinuse = syscall.Errno(10048)
 
-// wsaeaddrnotavail is what it says of another machine's address.
+// wsaeaddrnotavail is the Winsock error for another machine's address.
 const wsaeaddrnotavail = syscall.Errno(10049)
 
-// errNoPause says what Windows lacks.
+// errNoPause says that Windows cannot suspend a process.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
-// isPortTaken tells that an address has another holder.
+// isPortTaken reports whether another program uses an address.
 func isPortTaken(err error) bool { return errors.Is(err, wsaeaddrinuse) }
 
-// isNotLocal tells that an address is none of this machine's.
+// isNotLocal reports whether an address is not this machine's.
 func isNotLocal(err error) bool { return errors.Is(err, wsaeaddrnotavail) }
 
 // childAttributes keeps the console's Ctrl-C from the boards: it reaches only
@@ -26,7 +26,7 @@ func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// requestStop closes the board's standard input, for there is no SIGTERM.
+// requestStop closes the board's standard input, as there is no SIGTERM.
 func (p *boardProcess) requestStop() error { return p.stdin.Close() }
 
 func (p *boardProcess) pause() error { return errNoPause }

@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	readyInterval = 100 * time.Millisecond // between two questions to a board
-	tailLines     = 8                      // of a log, for a board that is not ready
+	readyInterval = 100 * time.Millisecond // between two checks of a board
+	tailLines     = 8                      // of the log of a board that is not ready
 	reasonLimit   = 200                    // characters of a board's own reason
 )
 
-// readyChecker is asked whether its board serves; *client.Client is one.
+// readyChecker reports whether a board serves; *client.Client is one.
 type readyChecker interface {
 	Ready(ctx context.Context) (ok bool, reason string, err error)
 }
 
-// startResult is how a board came up.
+// startResult is how a board started.
 type startResult struct {
 	addrs  BoardAddrs
 	pid    int
@@ -30,31 +30,31 @@ type startResult struct {
 	log    string // path of its log
 }
 
-// awaitReady asks all boards at once, until each serves, has died, or the time
-// within is over, or ctx has ended.
-func awaitReady(ctx context.Context, f *fleet, ask map[string]readyChecker, within time.Duration) []startResult {
-	ctx, cancel := context.WithTimeout(ctx, within)
+// awaitReady waits until each board serves or has died, for at most timeout or until
+// ctx ends.
+func awaitReady(ctx context.Context, f *fleet, checkers map[string]readyChecker, timeout time.Duration) []startResult {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	found := make([]startResult, len(f.boards))
+	results := make([]startResult, len(f.boards))
 	var all sync.WaitGroup
 	for i, b := range f.boards {
 		b.mu.Lock()
 		p := b.proc
 		b.mu.Unlock()
-		found[i] = startResult{addrs: b.addrs, pid: p.pid(), log: filepath.Join(b.dir, logFile)}
-		all.Go(func() { found[i].waitReady(ctx, p, ask[b.addrs.Name]) })
+		results[i] = startResult{addrs: b.addrs, pid: p.pid(), log: filepath.Join(b.dir, logFile)}
+		all.Go(func() { results[i].waitReady(ctx, p, checkers[b.addrs.Name]) })
 	}
 	all.Wait()
-	return found
+	return results
 }
 
-// waitReady asks one board until there is an answer to go by.
-func (f *startResult) waitReady(ctx context.Context, p *boardProcess, ask readyChecker) {
+// waitReady checks one board until it serves or has died, or ctx ends.
+func (f *startResult) waitReady(ctx context.Context, p *boardProcess, checker readyChecker) {
 	f.reason = "it has not answered yet"
-	next := time.NewTicker(readyInterval)
-	defer next.Stop()
+	ticker := time.NewTicker(readyInterval)
+	defer ticker.Stop()
 	for {
-		ok, reason, err := ask.Ready(ctx)
+		ok, reason, err := checker.Ready(ctx)
 		switch {
 		case ok:
 			f.ready = true
@@ -71,13 +71,13 @@ func (f *startResult) waitReady(ctx context.Context, p *boardProcess, ask readyC
 			return
 		case <-ctx.Done():
 			return
-		case <-next.C:
+		case <-ticker.C:
 		}
 	}
 }
 
-func anyReady(found []startResult) bool {
-	for _, f := range found {
+func anyReady(results []startResult) bool {
+	for _, f := range results {
 		if f.ready {
 			return true
 		}
@@ -85,18 +85,18 @@ func anyReady(found []startResult) bool {
 	return false
 }
 
-// explainFailures says which boards are not ready, why, and what they logged last; ""
-// if all are ready.
-func explainFailures(found []startResult, within time.Duration) string {
+// explainFailures says which boards are not ready, why, and what they logged last. It
+// is "" if all are ready.
+func explainFailures(results []startResult, timeout time.Duration) string {
 	var b strings.Builder
-	for _, f := range found {
+	for _, f := range results {
 		if f.ready {
 			continue
 		}
 		if f.dead {
 			fmt.Fprintf(&b, "%s is not running: %s.\n", f.addrs.Name, f.reason)
 		} else {
-			fmt.Fprintf(&b, "%s is not ready after %v: %s.\n", f.addrs.Name, within, strings.TrimSuffix(f.reason, "."))
+			fmt.Fprintf(&b, "%s is not ready after %v: %s.\n", f.addrs.Name, timeout, strings.TrimSuffix(f.reason, "."))
 		}
 		b.WriteString("The end of its log:\n")
 		for _, line := range lastLines(f.log, tailLines) {

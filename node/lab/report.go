@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// startReport is all that a lab prints of itself when it is up.
+// startReport is everything that a lab prints when it is up.
 type startReport struct {
 	plan     *Plan
 	folder   string // the lab's folder
 	results  []startResult
 	took     time.Duration
-	password bool // the console asks for one
+	password bool // the console requires one
 }
 
-// printReport prints the sheet as a table or as JSON.
+// printReport prints a report as a table or as JSON.
 func printReport(o Options, s startReport) error {
 	if o.JSON {
 		return json.NewEncoder(o.Out).Encode(s.summary())
@@ -26,15 +26,15 @@ func printReport(o Options, s startReport) error {
 	return err
 }
 
-// Summary is what --json prints, in one line: where each board is.
+// Summary is what --json prints on one line: where each board is.
 type Summary struct {
 	Console string         `json:"console"` // URL of the lab's console
 	State   string         `json:"state"`   // folder with a folder for each board
 	Boards  []BoardSummary `json:"boards"`  // board-1 first
 }
 
-// BoardSummary is one board of a Document. The field names that package
-// console uses too mean the same.
+// BoardSummary is one board of a Summary. Fields that package console has too mean
+// the same.
 type BoardSummary struct {
 	Name       string `json:"name"`
 	HTTPURL    string `json:"http_url"`
@@ -48,27 +48,27 @@ type BoardSummary struct {
 
 func (s startReport) summary() Summary {
 	d := Summary{Console: localURL(s.plan.Console), State: s.folder}
-	for _, f := range s.results {
+	for _, r := range s.results {
 		d.Boards = append(d.Boards, BoardSummary{
-			Name: f.addrs.Name, HTTPURL: localURL(f.addrs.HTTP), ConsoleURL: localURL(f.addrs.Console),
-			Gossip: f.addrs.Gossip.String(), Link: f.addrs.Link.String(),
-			PID: f.pid, Ready: f.ready, Log: f.log,
+			Name: r.addrs.Name, HTTPURL: localURL(r.addrs.HTTP), ConsoleURL: localURL(r.addrs.Console),
+			Gossip: r.addrs.Gossip.String(), Link: r.addrs.Link.String(),
+			PID: r.pid, Ready: r.ready, Log: r.log,
 		})
 	}
 	return d
 }
 
-// defaultConsole is what the commands ask if they are told nothing else.
+// defaultConsole is the console that the commands use by default.
 const defaultConsole = "http://127.0.0.1:8080"
 
-// text is the sheet for a person, at most 80 columns wide unless an address
-// or self is unusually long. self is how this program is called.
-func (s startReport) text(self string) string {
+// text returns the report for a person, at most 80 columns wide unless an address
+// or program is unusually long. program is what a person types to run this program.
+func (s startReport) text(program string) string {
 	ready, first := 0, s.results[0]
-	for _, f := range s.results {
-		if f.ready {
+	for _, r := range s.results {
+		if r.ready {
 			if ready++; ready == 1 {
-				first = f
+				first = r
 			}
 		}
 	}
@@ -81,34 +81,34 @@ func (s startReport) text(self string) string {
 	b.WriteString(s.boardTable())
 	fmt.Fprintf(&b, "\nConsole of the whole rack: %s\n", localURL(s.plan.Console))
 	if s.password {
-		b.WriteString("It asks for the user bramble and the password under [console]; the commands\n" +
-			"below take it from the variable BRAMBLE_CONSOLE_PASSWORD.\n")
+		b.WriteString("Its user is bramble and its password the one under [console]. The commands below\n" +
+			"read the password from the variable BRAMBLE_CONSOLE_PASSWORD.\n")
 	}
 	fmt.Fprintf(&b, `
 What to try:
-  - Open the shop on any board, and order: %s/
-  - Count the orders:
+  - Open the shop on any board and place an order: %s/
+  - List the orders:
       %s orders%s list
   - Kill %s.
   - See the rack in this terminal:
       %s status%s
-  - Make the rack forget a page, or all of them:
+  - Purge one page, or all pages, from the caches of the rack:
       %s purge%s /
       %s purge%s --all
-  - Take a board out without an error to anyone, and put it back:
+  - Take a board out of service without an error for anyone, and put it back:
       %s drain%s %s
       %s drain%s --undo %s
 
 Ctrl-C stops the rack.
 `, localURL(first.addrs.HTTP),
-		self, where,
-		pluralize(len(s.results), "it on the console, and revive it", "a board on the console, and see the others serve on"),
-		self, where, self, where, self, where,
-		self, where, first.addrs.Name, self, where, first.addrs.Name)
+		program, where,
+		pluralize(len(s.results), "it on the console, then revive it", "a board on the console and see the others keep serving"),
+		program, where, program, where, program, where,
+		program, where, first.addrs.Name, program, where, first.addrs.Name)
 	return b.String()
 }
 
-// pluralize is one for one, and many, with the number in it, for more.
+// pluralize returns one if n is 1, and otherwise many, with n in place of %d.
 func pluralize(n int, one, many string) string {
 	if n == 1 {
 		return one
@@ -119,27 +119,28 @@ func pluralize(n int, one, many string) string {
 	return many
 }
 
-// boardTable is the table proper. Long addresses are shortened to fit a terminal.
+// boardTable returns the table of the boards. Long addresses are shortened to fit a
+// terminal.
 func (s startReport) boardTable() string {
 	rows := [][]string{{"board", "pages", "its own console", "process", "state"}}
-	for _, f := range s.results {
-		state, pid := "not ready", fmt.Sprint(f.pid)
+	for _, r := range s.results {
+		state, pid := "not ready", fmt.Sprint(r.pid)
 		switch {
-		case f.ready:
+		case r.ready:
 			state = "ready"
-		case f.dead:
+		case r.dead:
 			state, pid = "dead", "-"
 		}
-		console := localURL(f.addrs.Console)
+		console := localURL(r.addrs.Console)
 		if len(localURL(s.plan.Console)) > len(defaultConsole)+1 {
-			console = fmt.Sprintf("same, port %d", f.addrs.Console.Port())
+			console = fmt.Sprintf("same, port %d", r.addrs.Console.Port())
 		}
-		rows = append(rows, []string{f.addrs.Name, localURL(f.addrs.HTTP), console, pid, state})
+		rows = append(rows, []string{r.addrs.Name, localURL(r.addrs.HTTP), console, pid, state})
 	}
 	return alignColumns(rows)
 }
 
-// alignColumns pads the columns of a table to the same width.
+// alignColumns pads the cells of each column to the same width.
 func alignColumns(rows [][]string) string {
 	width := map[int]int{}
 	for _, row := range rows {

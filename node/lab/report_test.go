@@ -21,7 +21,7 @@ func sampleSheet(t *testing.T, addr string) startReport {
 	return s
 }
 
-func TestTable(t *testing.T) {
+func TestReport(t *testing.T) {
 	want := `A rack of 3 boards, 2 ready after 1.2 s.
 
 board    pages                  its own console        process  state
@@ -32,16 +32,16 @@ board-3  http://127.0.0.1:8083  http://127.0.0.1:8086  102      ready
 Console of the whole rack: http://127.0.0.1:8080
 
 What to try:
-  - Open the shop on any board, and order: http://127.0.0.1:8082/
-  - Count the orders:
+  - Open the shop on any board and place an order: http://127.0.0.1:8082/
+  - List the orders:
       bramble orders list
-  - Kill a board on the console, and see the others serve on.
+  - Kill a board on the console and see the others keep serving.
   - See the rack in this terminal:
       bramble status
-  - Make the rack forget a page, or all of them:
+  - Purge one page, or all pages, from the caches of the rack:
       bramble purge /
       bramble purge --all
-  - Take a board out without an error to anyone, and put it back:
+  - Take a board out of service without an error for anyone, and put it back:
       bramble drain board-2
       bramble drain --undo board-2
 
@@ -61,18 +61,18 @@ Ctrl-C stops the rack.
 	}
 }
 
-func TestTableOfOneBoard(t *testing.T) {
+func TestReportOfOneBoard(t *testing.T) {
 	s := sampleSheet(t, "127.0.0.1:8080")
 	s.results = s.results[1:2]
 	got := s.text("bramble")
-	for _, want := range []string{"A rack of 1 board, 1 ready after", "  - Kill it on the console, and revive it.\n"} {
+	for _, want := range []string{"A rack of 1 board, 1 ready after", "  - Kill it on the console, then revive it.\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in\n%s", want, got)
 		}
 	}
 }
 
-func TestJSON(t *testing.T) {
+func TestReportAsJSON(t *testing.T) {
 	got, err := json.Marshal(sampleSheet(t, "127.0.0.1:8080").summary())
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestExplain(t *testing.T) {
+func TestExplainFailures(t *testing.T) {
 	found := []startResult{
 		{addrs: BoardAddrs{Name: "board-1"}, ready: true},
 		{addrs: BoardAddrs{Name: "board-2"}, reason: "it still looks for its rack.", log: "none/log"},

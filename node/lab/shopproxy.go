@@ -8,9 +8,9 @@ import (
 	"bramble/node/console"
 )
 
-// shopProxy hands what the lab's console is asked about orders to a live board:
-// every board can answer for the rack. Which one that is counts for nothing, so
-// nothing is asked twice; who gets an error asks again.
+// shopProxy is a reverse proxy that forwards the console's requests about orders to
+// a live board: every board can answer for the rack. A failed request is not
+// retried; the client retries.
 func (v *labSource) shopProxy(password string) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -27,13 +27,13 @@ func (v *labSource) shopProxy(password string) http.Handler {
 			}
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusServiceUnavailable)
-			// A string can be put into JSON, and who went away hears nothing.
+			// Encoding a map of strings cannot fail, and a client that is gone needs no error.
 			_ = json.NewEncoder(w).Encode(map[string]string{"error": text})
 		},
 	}
 }
 
-// anyConsole is where a live board's console is, "" if no board lives.
+// anyConsole returns the address of a live board's console, "" if no board runs.
 func (v *labSource) anyConsole() string {
 	for _, name := range v.liveBoards() {
 		for _, s := range v.statuses() {

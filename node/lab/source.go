@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	silenceTimeout = 2500 * time.Millisecond // a console speaks each second; after this the next board is asked
-	retryInterval  = 200 * time.Millisecond  // between two boards that are asked in vain
-	maxSnapshotAge = 3 * time.Second         // an older view is not shown as the present
-	startTimeout   = 10 * time.Second        // a board just started is starting, whatever the others remember of it
-	actionTimeout  = 10 * time.Second        // for one board to obey an order before the next is asked
+	silenceTimeout = 2500 * time.Millisecond // a console sends each second; after this silence the next board is followed
+	retryInterval  = 200 * time.Millisecond  // between two boards that do not answer
+	maxSnapshotAge = 3 * time.Second         // an older snapshot is not shown as current
+	startTimeout   = 10 * time.Second        // a board just started is starting, whatever the others remember
+	actionTimeout  = 10 * time.Second        // for one board to perform an action before the next is tried
 )
 
-// boardConsole is what the lab asks of a board's console; *client.Client is one.
+// boardConsole is what the lab needs of a board's console; *client.Client is one.
 type boardConsole interface {
 	Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error)
 	Drain(ctx context.Context, board string, undo bool) error
@@ -28,9 +28,9 @@ type boardConsole interface {
 	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
 }
 
-// labSource is the rack as the lab shows it: what one live board reports, over it
-// what only the lab knows. It is the console's Source and Control. When the
-// board that it follows goes, it follows the next.
+// labSource is the rack as the lab shows it: what one live board reports, overlaid
+// with what only the lab knows. It implements the console's Source and Control.
+// When the board that it follows is gone, it follows the next.
 type labSource struct {
 	version  string
 	statuses func() []boardStatus
@@ -41,10 +41,10 @@ type labSource struct {
 	followed      string     // the board that is followed, "" = none
 	stopFollowing context.CancelFunc
 	snapshot      console.Snapshot
-	snapshotAt    time.Time // when last was told; zero = never
+	snapshotAt    time.Time // when snapshot came; zero = never
 }
 
-// run follows one live board after the other until ctx ends.
+// run follows one live board after another until ctx ends.
 func (v *labSource) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if name := v.nextBoard(); name != "" {
@@ -57,7 +57,7 @@ func (v *labSource) run(ctx context.Context) {
 	}
 }
 
-// nextBoard picks the first running board after the one that was followed last.
+// nextBoard returns the first running board after the one that was followed last.
 func (v *labSource) nextBoard() string {
 	live := v.liveBoards()
 	if len(live) == 0 {
@@ -68,7 +68,7 @@ func (v *labSource) nextBoard() string {
 	return live[(slices.Index(live, v.followed)+1)%len(live)]
 }
 
-// liveBoards lists the running boards, the one that is followed first.
+// liveBoards lists the running boards, beginning with the one that is followed.
 func (v *labSource) liveBoards() []string {
 	v.mu.Lock()
 	watching := v.followed
@@ -85,16 +85,17 @@ func (v *labSource) liveBoards() []string {
 	return names
 }
 
+// followBoard takes snapshots and events from a board until it is silent or gone.
 func (v *labSource) followBoard(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	v.mu.Lock()
 	v.followed, v.stopFollowing = name, cancel
-	// A board first tells of its latest events. Those that an earlier board
-	// has told already are not told twice.
+	// A board first sends its latest events. Those that another board has sent
+	// already are skipped.
 	known := v.snapshotAt
 	v.mu.Unlock()
-	// Why it ended does not matter: another board is asked.
+	// Why it ended does not matter: another board is followed.
 	_ = v.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
 		switch {
 		case m.Rack != nil:
@@ -107,8 +108,8 @@ func (v *labSource) followBoard(ctx context.Context, name string) {
 	})
 }
 
-// leaveIfStopped leaves a board that has been stopped, killed or paused at once,
-// where waiting for its silence would show an old view.
+// leaveIfStopped stops following a board as soon as it is stopped, killed or paused.
+// Waiting for its silence would show an old snapshot.
 func (v *labSource) leaveIfStopped(name string) {
 	for _, s := range v.statuses() {
 		if s.addrs.Name == name && s.state == running {
@@ -125,7 +126,7 @@ func (v *labSource) leaveIfStopped(name string) {
 // Subscribe returns the boards' events and the lab's own.
 func (v *labSource) Subscribe() (<-chan console.Event, func()) { return v.events.Subscribe() }
 
-// Snapshot merges the latest report with what the lab knows.
+// Snapshot returns the latest snapshot merged with what the lab knows.
 func (v *labSource) Snapshot() console.Snapshot {
 	v.mu.Lock()
 	s, fresh := v.snapshot, time.Since(v.snapshotAt) < maxSnapshotAge
@@ -133,9 +134,9 @@ func (v *labSource) Snapshot() console.Snapshot {
 	return mergeSnapshot(s, fresh, v.statuses(), v.version, time.Now())
 }
 
-// mergeSnapshot lays what the lab knows of its processes over a board's report: a
-// process that is paused, stopped or dead is that, whatever others remember.
-// fresh tells that the report is of now.
+// mergeSnapshot overlays a board's report with what the lab knows of its processes:
+// a process that is paused, stopped or dead is shown so, whatever the report says.
+// fresh says that the report is current.
 func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, version string, now time.Time) console.Snapshot {
 	s := console.Snapshot{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
 	if fresh {
@@ -160,14 +161,14 @@ func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, ver
 		} else {
 			b.State, b.Faults, b.Vitals = string(k.state), nil, console.VitalsView{}
 			b.Panel = gpio.Render(gpio.Input{Health: gpio.Stopped}, gpio.DefaultLamps)
-			if k.state == paused { // a process is there, and does nothing
+			if k.state == paused { // the process exists, but does nothing
 				b.Panel.Summary = "dark: the board is paused"
 			}
 		}
 		s.Boards = append(s.Boards, b)
 	}
-	// A board that is no board of this lab can only be a stranger with the
-	// lab's key; better seen than hidden.
+	// A board that is not of this lab can only be a stranger with the lab's key: it
+	// is shown rather than hidden.
 	for _, r := range report.Boards {
 		if !slices.ContainsFunc(known, func(k boardStatus) bool { return k.addrs.Name == r.Name }) {
 			s.Boards = append(s.Boards, r)
@@ -178,12 +179,12 @@ func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, ver
 	case live == 0:
 		s.Notices = append(s.Notices, "No board of the lab runs: revive one.")
 	case !fresh:
-		s.Notices = append(s.Notices, "No board has reported yet what the rack looks like.")
+		s.Notices = append(s.Notices, "No board has reported the state of the rack yet.")
 	}
 	return s
 }
 
-// compareNames sorts board-2 before board-10.
+// compareNames orders board-2 before board-10.
 func compareNames(a, b console.BoardView) int {
 	if d := len(a.Name) - len(b.Name); d != 0 {
 		return d
@@ -197,7 +198,7 @@ func compareNames(a, b console.BoardView) int {
 	return 0
 }
 
-// Purge makes the rack forget, by way of a live board.
+// Purge purges pages from the caches of the rack, through a live board.
 func (v *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res console.PurgeResult, err error) {
 	err = v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error {
 		res, err = to.Purge(ctx, p)
@@ -206,23 +207,23 @@ func (v *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res cons
 	return res, err
 }
 
-// Drain takes a board out of service, or puts it back, by way of a live board.
+// Drain takes a board out of service, or puts it back, through a live board.
 func (v *labSource) Drain(ctx context.Context, board string, undo bool) error {
 	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Drain(ctx, board, undo) })
 }
 
-// Locate has a board blink, or stop that, by way of a live board.
+// Locate makes a board blink, or stop blinking, through a live board.
 func (v *labSource) Locate(ctx context.Context, board string, undo bool) error {
 	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Locate(ctx, board, undo) })
 }
 
-// tryBoards gives an order to one live board after the other until one answers.
-// Orders may be given twice without harm.
-func (v *labSource) tryBoards(ctx context.Context, give func(context.Context, boardConsole) error) error {
+// tryBoards sends an action to one live board after another until one answers.
+// Actions are idempotent, so a board may get one twice.
+func (v *labSource) tryBoards(ctx context.Context, send func(context.Context, boardConsole) error) error {
 	err := error(&client.Error{Text: "no board of the lab runs: revive one", Kind: console.ErrUnavailable})
 	for _, name := range v.liveBoards() {
-		one, cancel := context.WithTimeout(ctx, actionTimeout)
-		err = give(one, v.consoles[name])
+		attempt, cancel := context.WithTimeout(ctx, actionTimeout)
+		err = send(attempt, v.consoles[name])
 		cancel()
 		if !errors.Is(err, client.ErrUnreachable) || ctx.Err() != nil {
 			return err

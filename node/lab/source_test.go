@@ -15,9 +15,9 @@ import (
 	"bramble/node/console/client"
 )
 
-// fakePeer is a board's console. Its stream gives its messages and then stays
+// fakeConsole is a board's console. Its stream sends its messages and then is
 // silent until it ends.
-type fakePeer struct {
+type fakeConsole struct {
 	name     string
 	down     bool // nothing listens
 	refuse   error
@@ -27,7 +27,7 @@ type fakePeer struct {
 	asked []string
 }
 
-func (f *fakePeer) note(what string) error {
+func (f *fakeConsole) note(what string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, what)
@@ -37,19 +37,19 @@ func (f *fakePeer) note(what string) error {
 	return f.refuse
 }
 
-func (f *fakePeer) Purge(context.Context, console.PurgeRequest) (console.PurgeResult, error) {
+func (f *fakeConsole) Purge(context.Context, console.PurgeRequest) (console.PurgeResult, error) {
 	return console.PurgeResult{Applied: []string{f.name}}, f.note("purge")
 }
 
-func (f *fakePeer) Drain(_ context.Context, board string, _ bool) error {
+func (f *fakeConsole) Drain(_ context.Context, board string, _ bool) error {
 	return f.note("drain " + board)
 }
 
-func (f *fakePeer) Locate(_ context.Context, board string, _ bool) error {
+func (f *fakeConsole) Locate(_ context.Context, board string, _ bool) error {
 	return f.note("locate " + board)
 }
 
-func (f *fakePeer) Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error {
+func (f *fakeConsole) Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error {
 	if err := f.note("follow"); err != nil {
 		return err
 	}
@@ -62,13 +62,13 @@ func (f *fakePeer) Follow(ctx context.Context, silence time.Duration, got func(c
 	return ctx.Err()
 }
 
-func (f *fakePeer) calls() []string {
+func (f *fakeConsole) calls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]string(nil), f.asked...)
 }
 
-// known makes what the lab knows of boards in these states.
+// known returns the lab's statuses of boards in these states.
 func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 	t.Helper()
 	p, err := NewPlan(len(states), "127.0.0.1:9000")
@@ -86,7 +86,7 @@ func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 	return list
 }
 
-func TestMerge(t *testing.T) {
+func TestMergeSnapshot(t *testing.T) {
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	vitals := console.VitalsView{ResponsesPerSecond: 7, MemoryBytes: 1}
 	report := console.Snapshot{
@@ -152,7 +152,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-func TestViewFollowsTheNextBoard(t *testing.T) {
+func TestSourceFollowsTheNextBoard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		event := func(at time.Duration, text string) client.Message {
@@ -161,9 +161,9 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 		rack := func(by string) client.Message {
 			return client.Message{Rack: &console.Snapshot{Observer: by}}
 		}
-		one := &fakePeer{name: "board-1", messages: []client.Message{rack("board-1"), event(0, "all told"), event(time.Millisecond, "news")}}
-		two := &fakePeer{name: "board-2", down: true}
-		three := &fakePeer{name: "board-3", messages: []client.Message{
+		one := &fakeConsole{name: "board-1", messages: []client.Message{rack("board-1"), event(0, "all told"), event(time.Millisecond, "news")}}
+		two := &fakeConsole{name: "board-2", down: true}
+		three := &fakeConsole{name: "board-3", messages: []client.Message{
 			rack("board-3"), event(-time.Second, "known already"), event(time.Hour, "more news")}}
 		states := known(t, start, running, running, running)
 		v := &labSource{
@@ -226,7 +226,7 @@ func TestViewFollowsTheNextBoard(t *testing.T) {
 	})
 }
 
-func TestAPausedBoardIsNotSaidToBeGone(t *testing.T) {
+func TestPausedBoardIsNotShownAsGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
 		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
 		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
