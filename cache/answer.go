@@ -105,9 +105,9 @@ func (o *Object) writeBody(w io.Writer, part byteRange) error {
 	return nil
 }
 
-// signReply adds what says that the reply came through here: Cache-Status, behind
-// those of the caches nearer to the origin, and Via, unless a board of the same
-// rack put it there before.
+// signReply adds the fields that say that the reply came through here: Cache-Status,
+// behind those of the caches nearer to the origin, and Via, unless a board of the
+// same rack has added it before.
 func (c *Cache) signReply(h http.Header, status cacheStatus) {
 	if len(status.b) > 0 {
 		h["Cache-Status"] = append(h["Cache-Status"], string(status.b))
@@ -139,7 +139,8 @@ func setUnsatisfiable(h http.Header, size int64) int {
 	return http.StatusRequestedRangeNotSatisfiable
 }
 
-// writeConfirmed answers with a stored reply about which upstream was asked.
+// writeConfirmed answers with a stored reply that upstream has confirmed, or that is
+// served because upstream failed.
 func (l *lookup) writeConfirmed(j joinedFlight) {
 	c, out := l.c, &j.flight.outcome
 	s := c.forwardStatus(l.fwdReason, out.status)
@@ -160,12 +161,53 @@ func (l *lookup) writeConfirmed(j joinedFlight) {
 	l.writeStored(out.object, s)
 }
 
-// streamReply writes a reply whose body may still be on its way.
+// streamReply writes a reply whose body may still be arriving.
 func (l *lookup) streamReply(j joinedFlight) {
-	c, f, out := l.c, j.flight, &j.flight.outcome
-	head := out.head
-	h := l.w.Header()
-	now := c.Now()
+	f, out, h := j.flight, &j.flight.outcome, l.w.Header()
+	l.setReplyFields(j)
+	code, part := out.status, byteRange{0, out.length}
+	if f.unconditional && f.req.Method == http.MethodGet {
+		if notModified(l.r, out.head, l.c.cfg.Now()) {
+			for name := range h {
+				if notIn304(name) {
+					delete(h, name)
+				}
+			}
+			l.w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		// The parts of a body that is still arriving are not put into one message.
+		parts, kind := pickRange(l.r, out.head, out.length, l.c.cfg.Now())
+		switch {
+		case kind == rangePart && len(parts) == 1:
+			code, part = http.StatusPartialContent, parts[0]
+			h["Content-Range"] = []string{contentRange(part, out.length)}
+		case kind == rangeNone:
+			code, part = setUnsatisfiable(h, out.length), byteRange{}
+		}
+	}
+	switch {
+	case f.req.Method == http.MethodHead:
+		if lines, has := out.header["Content-Length"]; has {
+			h["Content-Length"] = lines
+		}
+		part.length = 0
+	case !statusHasBody(code):
+		part.length = 0
+	case part.length >= 0:
+		h["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
+	}
+	l.w.WriteHeader(code)
+	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// setReplyFields sets the fields of a reply from upstream: all of them for the client
+// that caused the fetch, those that are stored for the others.
+func (l *lookup) setReplyFields(j joinedFlight) {
+	c, out, h := l.c, &j.flight.outcome, l.w.Header()
+	head, now := out.head, c.Now()
 	if j.leader {
 		for name, lines := range out.header {
 			if name != "Content-Length" {
@@ -186,41 +228,4 @@ func (l *lookup) streamReply(j joinedFlight) {
 		s = s.addFlag("collapsed")
 	}
 	c.signReply(h, s)
-
-	code, part, known := out.status, byteRange{0, out.length}, out.length
-	if f.unconditional && f.req.Method == http.MethodGet {
-		if notModified(l.r, head, c.cfg.Now()) {
-			for name := range h {
-				if notIn304(name) {
-					delete(h, name)
-				}
-			}
-			l.w.WriteHeader(http.StatusNotModified)
-			return
-		}
-		// The parts of a body that is still coming are not put in one message.
-		parts, kind := pickRange(l.r, head, out.length, c.cfg.Now())
-		switch {
-		case kind == rangePart && len(parts) == 1:
-			code, part, known = http.StatusPartialContent, parts[0], parts[0].length
-			h["Content-Range"] = []string{contentRange(part, out.length)}
-		case kind == rangeNone:
-			code, part, known = setUnsatisfiable(h, out.length), byteRange{}, 0
-		}
-	}
-	switch {
-	case f.req.Method == http.MethodHead:
-		if lines, has := out.header["Content-Length"]; has {
-			h["Content-Length"] = lines
-		}
-		part.length = 0
-	case !statusHasBody(code):
-		part.length = 0
-	case known >= 0:
-		h["Content-Length"] = []string{strconv.FormatInt(known, 10)}
-	}
-	l.w.WriteHeader(code)
-	if err := j.reader.copyTo(l.r.Context(), l.w, part); err != nil {
-		panic(http.ErrAbortHandler)
-	}
 }

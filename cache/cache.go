@@ -20,30 +20,30 @@ type Upstream interface {
 	Fetch(ctx context.Context, r *http.Request) (*http.Response, error)
 }
 
-// Route says how one request is to be answered when memory does not do.
+// Route says how a request is answered if the store cannot answer it.
 type Route struct {
 	// Name keeps flights apart: requests of different routes never wait for one
 	// fetch, so that two boards that disagree about the ring cannot wait for
 	// each other.
 	Name     string
 	Upstream Upstream
-	// Bypass, if not nil, is asked in place of Upstream by a client that goes
-	// alone because the reply can neither be shared nor stored: what stands
-	// between here and the origin could only add to the wait.
+	// Bypass, if not nil, replaces Upstream for a request that goes alone because
+	// its reply can neither be shared nor stored: the boards between here and the
+	// origin could only add to the wait.
 	Bypass Upstream
-	// MayStore says whether this board may keep a copy of a new reply; nil is yes.
-	// It is called once a fill, when the reply's fields are in, and must not
-	// block. What is not kept is still shared with those who wait.
+	// MayStore reports whether this board may store a new reply; nil means yes. It
+	// is called once a fetch, when the reply's fields are in, and must not block.
+	// A reply that is not stored is still shared with the requests that wait.
 	MayStore func(key string) bool
-	// Replicate has Config.OnStore called for what is stored.
+	// Replicate: Config.OnStore is called for each object that is stored.
 	Replicate bool
-	// ForwardOnlyIfCached has a request with only-if-cached sent upstream, directive and
-	// all, if it cannot be answered here: for a board whose upstream is a cache
-	// too. Otherwise such a request fails with ErrOnlyIfCached.
+	// ForwardOnlyIfCached sends a request with only-if-cached upstream, directive
+	// included, if it cannot be answered here: for a board whose upstream is a
+	// cache too. Otherwise such a request fails with ErrOnlyIfCached.
 	ForwardOnlyIfCached bool
-	// MaxAge, if not 0, keeps replies of a greater age from being served
-	// without asking upstream: for a board that cannot know what was purged. If
-	// upstream fails, they are served where a stale reply could be.
+	// MaxAge, if not 0, limits the age of replies that are served without asking
+	// upstream: for a board that cannot know what was purged. If upstream fails,
+	// older replies are served where a stale reply may be.
 	MaxAge time.Duration
 	// DeferStale leaves it to upstream whether a stale reply is served while it is
 	// refreshed (RFC 5861 §3): for a board whose upstream is the page's owner,
@@ -59,9 +59,9 @@ func (r Route) acceptsAge(o *Object, now time.Duration) bool {
 // Cache is a shared cache. All its methods may be called concurrently.
 type Cache struct {
 	cfg  Config
-	name string // Config.Name as Cache-Status wants it
-	// hitStatus is what stands between the age and the time left in a hit's
-	// fields; "" without Cache-Status.
+	name string // Config.Name in the syntax of Cache-Status
+	// hitStatus stands between the age and the remaining lifetime in the fields of
+	// a hit; "" without Cache-Status.
 	hitStatus   string
 	createdAt   time.Time
 	realTime    bool // Config.Now is time.Now
@@ -72,11 +72,12 @@ type Cache struct {
 	unshared    *negativeCache      // keys whose replies cannot be shared
 	failures    *negativeCache      // keys for which upstream failed
 	compressor  compressor
-	fillBytes   atomic.Int64 // bytes set aside for bodies on their way in
+	fillBytes   atomic.Int64 // reserved for bodies on their way in
 	counters    counters
 }
 
-// New makes a cache. It fails if the budget is too small for what it should hold.
+// New returns a cache. It fails if the configuration cannot work: if the budget is
+// too small for its objects, above all.
 func New(cfg Config) (*Cache, error) {
 	realTime := cfg.Now == nil
 	cfg, err := cfg.withDefaults()
@@ -106,8 +107,8 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// Now is the time since the cache was made, by Config.Now. With time.Now it is
-// monotonic: a board that learns the date after start does not age its pages by
+// Now is the time since the cache was created, by Config.Now. With time.Now it is
+// monotonic: when a board learns the date after its start, its pages do not age by
 // forty years.
 func (c *Cache) Now() time.Duration {
 	if c.realTime {
@@ -116,13 +117,13 @@ func (c *Cache) Now() time.Duration {
 	return c.cfg.Now().Sub(c.createdAt)
 }
 
-// Key is the request's key in the store: its URL, which the caller has
-// normalised, without a fragment. The method is not part of it, Vary is handled
-// below it.
+// Key is the request's key in the store: its URL, which the caller has normalised,
+// without the fragment. The method is not part of it; variants (Vary) are stored
+// together under one key.
 func Key(r *http.Request) string { return KeyOf(r.URL) }
 
-// KeyOf is the key of a URL. Path and query are taken as they came: two
-// spellings of one page are two pages, which costs memory and can confuse nobody.
+// KeyOf is the key of a URL. Path and query stay as they came: two spellings of one
+// page are two pages, which costs memory and confuses nobody.
 func KeyOf(u *url.URL) string {
 	key := u.Scheme + "://" + u.Host + u.EscapedPath()
 	if u.RawQuery != "" || u.ForceQuery {

@@ -9,22 +9,22 @@ import (
 	"sync"
 )
 
-// Bounds on what is compressed, in bytes. Below the first there is little to gain;
-// the second bounds the time that one page can take on a slow board.
+// Limits on the bodies that are compressed, in bytes. Below the first there is little
+// to gain; the second limits the time that one page can take on a slow board.
 const (
 	minCompress = 1 << 10
 	maxCompress = 256 << 10
 )
 
-// compressor compresses one body at a time. Its working memory is about 0.8 MB, which
-// is not part of the budget and is there from the first use on.
+// compressor compresses one body at a time. Its working memory is about 0.8 MB; it is
+// not part of the budget, and is allocated at the first use.
 type compressor struct {
 	mu  sync.Mutex
 	zip *gzip.Writer
 }
 
-// compress gives the body compressed, nil if the press is in use or if it did not
-// make at least a tenth of difference.
+// compress returns the compressed body, nil if the compressor is in use or if it
+// saves less than a tenth.
 func (p *compressor) compress(o *Object) []byte {
 	if !p.mu.TryLock() {
 		return nil
@@ -46,8 +46,8 @@ func (p *compressor) compress(o *Object) []byte {
 	return exactCopy(out.Bytes())
 }
 
-// isCompressible reports whether a reply is text that nobody has compressed or
-// forbidden to change, and that carries no digest of its bytes.
+// isCompressible reports whether a reply is text that is not compressed yet, may be
+// changed, and has no digest of its bytes.
 func isCompressible(status int, h http.Header, length int64) bool {
 	if status != http.StatusOK || length > maxCompress || length >= 0 && length < minCompress ||
 		hasMember(h["Cache-Control"], "no-transform") {
@@ -69,9 +69,9 @@ func isCompressible(status int, h http.Header, length int64) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
 }
 
-// prepareSplit decides whether a reply is going to be stored in two variants, and says
-// so in its fields before anybody sees them. Only the owner does it, so that it
-// is done once for the rack.
+// prepareSplit decides whether a reply will be stored in two variants, and adds Vary
+// before any client sees its fields. Only the owner does that, so that it is done once
+// for the rack.
 func (f *flight) prepareSplit(status int, h http.Header, length int64) bool {
 	class := encodingClass(f.req.Header["Accept-Encoding"])
 	if !f.c.cfg.Compress || !f.route.Replicate || class != encodingGzip && class != encodingNone || !isCompressible(status, h, length) {
@@ -87,8 +87,8 @@ func addVary(h http.Header) {
 	}
 }
 
-// storeSplit stores the two variants of a reply that was just stored for the
-// class of its first client.
+// storeSplit stores both variants of a reply that was just stored for the class of
+// its first client.
 func (f *flight) storeSplit(o *Object) {
 	if o.size < minCompress || o.size > maxCompress {
 		return
@@ -104,13 +104,13 @@ func (f *flight) storeSplit(o *Object) {
 	zipped.head = replaceField(o.head, "Etag", weakTag(o.Field("Etag"))) + "Content-Encoding: gzip\r\n"
 	for _, variant := range [...]*Object{plain, zipped} {
 		if variant.variantKey != o.variantKey || variant == zipped {
-			_ = f.commit(variant) // a variant that is not kept is asked for again
+			_ = f.commit(variant) // a variant that is not stored is fetched again
 		}
 	}
 }
 
 // weakTag is the tag of a variant with the same meaning and other bytes
-// (RFC 9110 §8.8.1). Upstream, which compares weakly, still knows it.
+// (RFC 9110 §8.8.1). Upstream compares weakly, and so still confirms it.
 func weakTag(etag string) string {
 	if strongETag(etag) {
 		return "W/" + etag
@@ -118,7 +118,7 @@ func weakTag(etag string) string {
 	return etag
 }
 
-// withEncoding is a selector for another class of Accept-Encoding.
+// withEncoding replaces the class of Accept-Encoding in a variant key.
 func withEncoding(sel, class string) string {
 	var b strings.Builder
 	for sel != "" {
@@ -137,7 +137,8 @@ func (o *Object) compressedHere() bool {
 	return o.flags&flagSplit != 0 && o.Field("Content-Encoding") != ""
 }
 
-// fixSplitFields puts right what a 304 says about the page as upstream has it.
+// fixSplitFields changes the fields of a 304, which are about the page as upstream has
+// it, into those of the variant.
 func (o *Object) fixSplitFields(h http.Header) {
 	if o.flags&flagSplit == 0 {
 		return

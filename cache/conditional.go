@@ -11,8 +11,7 @@ import (
 const maxETags = 64
 
 // notModified evaluates a client's conditions against a reply: true means 304
-// (RFC 9110 §13.2.2). If-None-Match comes first, and where it is present
-// If-Modified-Since is not looked at.
+// (RFC 9110 §13.2.2). If If-None-Match is present, If-Modified-Since is ignored.
 func notModified(r *http.Request, o *Object, now time.Time) bool {
 	if o.Status() != http.StatusOK && o.Status() != http.StatusPartialContent {
 		return false
@@ -33,7 +32,7 @@ func notModified(r *http.Request, o *Object, now time.Time) bool {
 }
 
 // isConditional reports whether a request may be answered with a 304 (RFC 9110
-// §15.4.5): to anybody else it is a page that is not there.
+// §15.4.5). To a request without a condition a 304 would be a page without content.
 func isConditional(r *http.Request) bool {
 	return len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0
 }
@@ -54,8 +53,8 @@ func weakEqual(a, b string) bool {
 	return strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
 }
 
-// strongETag reports whether the tag can prove that two bodies are equal byte
-// for byte.
+// strongETag reports whether the tag can prove that two bodies are equal, byte for
+// byte.
 func strongETag(etag string) bool { return validETag(etag) && etag[0] == '"' }
 
 // validETag checks the form of an entity tag: "…" or W/"…".
@@ -72,8 +71,8 @@ func validETag(s string) bool {
 	return true
 }
 
-// notIn304 are the fields that describe a body, which a 304 does not have.
-// The rest is sent, so that a cache behind this one learns every change.
+// notIn304 lists the fields that describe a body, which a 304 does not have. The
+// others are sent, so that a cache behind this one learns of every change.
 func notIn304(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range":
@@ -82,8 +81,8 @@ func notIn304(name string) bool {
 	return false
 }
 
-// unchangedBy304 are the stored fields that a 304 never changes (RFC 9111 §3.2): they
-// describe the bytes that are in the store.
+// unchangedBy304 lists the stored fields that a 304 never changes (RFC 9111 §3.2):
+// they describe the stored bytes.
 func unchangedBy304(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Range":

@@ -22,103 +22,104 @@ const (
 	DefaultUnsharedFor  = 10 * time.Second
 )
 
-// minBudget is the least budget with which there is any point in a cache.
+// minBudget is the smallest budget with which a cache is of use.
 const minBudget = 1 << 20
 
-// fillPart is the part of the budget that bodies on their way into the store
-// may take: an eighth.
+// fillPart: bodies on their way into the store may take an eighth of the budget.
 const fillPart = 8
 
-// Config says how a cache behaves. The zero value of every field means its
+// Config is the configuration of a cache. The zero value of a field means its
 // default.
 type Config struct {
 	// Name stands for this cache in Cache-Status (RFC 9211), "bramble" if empty.
 	Name string
-	// NoCacheStatus leaves Cache-Status away.
+	// NoCacheStatus omits Cache-Status.
 	NoCacheStatus bool
-	// Via is the name under which replies are signed with a Via field
-	// (RFC 9110 §7.6.3): the same on all boards of a rack, so that a reply
-	// that crosses two of them is signed once. Empty is no field. The requests
-	// are the caller's to sign.
+	// Via is the name in the Via field that is added to replies (RFC 9110 §7.6.3):
+	// the same on all boards of a rack, so that a reply that crosses two of them
+	// names it once. Empty means no field. The caller adds Via to requests.
 	Via string
-	// Budget is the number of bytes that everything in the cache may take:
-	// stored objects with all their bookkeeping, and bodies that are on their
-	// way in. An eighth of it is set aside for the latter. At least 1 MiB.
+	// Budget limits the bytes of everything in the cache: stored objects with all
+	// their bookkeeping, and bodies that are on their way in, for which an eighth
+	// is reserved. At least 1 MiB.
 	Budget int64
 	// MaxObject is the largest body, in bytes, that is stored; larger ones
-	// stream through. It must be at most a sixteenth of Budget; unset it is 1 MiB
+	// stream through. It must be at most a sixteenth of Budget; the default is 1 MiB
 	// or a sixty-fourth of Budget, whichever is less.
 	MaxObject int64
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
-	// ClockTrusted says whether the clock can be compared with an origin's
-	// Date. A board without a real-time clock answers false until it was told
-	// the time: then only Age counts, as RFC 9111 §4.2.3 allows. nil is yes.
+	// ClockTrusted reports whether the clock can be compared with an origin's
+	// Date. A board without a real-time clock returns false until it knows the
+	// time: until then only Age counts, as RFC 9111 §4.2.3 allows. nil means yes.
 	ClockTrusted func() bool
-	// Logger gets what an operator should know; slog.Default if nil.
+	// Logger is for the operator; slog.Default if nil.
 	Logger *slog.Logger
-	// ErrorHandler answers a request for which there is neither a reply from upstream
-	// nor a stored one that may be used. err matches ErrBusy, ErrOnlyIfCached,
-	// ErrBadReply, ErrUpstream or ErrClosed, and what the Upstream gave. The
-	// default is a plain text page with 502, 503 or 504 (see [FailStatus]).
+	// ErrorHandler answers a request for which there is neither a reply from
+	// upstream nor a stored one that may be used. err matches ErrBusy,
+	// ErrOnlyIfCached, ErrBadReply, ErrUpstream or ErrClosed, and the Upstream's
+	// own error. The default is a plain text page with 502, 503 or 504 (see
+	// [ErrorStatus]).
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
-	// OnStore is told of each new object that entered the store through a
-	// route with Share set. It is called on the fill's goroutine, after the
-	// object can be found, and must not block.
+	// OnStore is called with each new object that entered the store through a
+	// route with Replicate set: on the flight's goroutine, when the object can be
+	// found. It must not block.
 	OnStore func(o *Object)
-	// OnInvalidate is told which URLs an unsafe method made out of date here
-	// (RFC 9111 §4.4), so that the owner can tell others. It must not block.
+	// OnInvalidate is called with each URL that an unsafe method has invalidated
+	// here (RFC 9111 §4.4), so that other caches can be told. It must not block.
 	OnInvalidate func(url string)
 	// OnReplace is called in place of OnInvalidate for a URL whose reply to a
 	// POST is about to be stored here (RFC 9110 §9.3.3). It must purge the URL
-	// before it returns, here exactly once; what any other purge is about is
-	// not stored. nil means OnInvalidate, which must not purge here then if
-	// such replies are to be kept. It must not block.
+	// here exactly once before it returns; any other purge of the URL keeps the
+	// reply from being stored. If nil, OnInvalidate is called, which then must not
+	// purge here if such replies should be stored. It must not block.
 	OnReplace func(url string)
-	// AwaitInvalidation is called once for each unsafe request that made something out of
-	// date, after OnInvalidate and OnReplace have been told of all its URLs and
+	// AwaitInvalidation is called once for each unsafe request that invalidated
+	// something, after OnInvalidate and OnReplace were called with all its URLs and
 	// before its client gets any of the reply. It may wait, within a bound of its
-	// own, until other caches know too: who has the reply may ask any of them.
+	// own, until other caches know too: a client that has the reply may ask any of
+	// them.
 	AwaitInvalidation func(ctx context.Context)
 
-	// MaxFills bounds the fetches that are under way at once; half as many
-	// long replies that are not stored may stream besides. Each holds at most
-	// 128 KiB beyond what the budget pays for, so 64 of them about 12 MB.
+	// MaxFills limits the fetches under way at once; half as many long replies
+	// that are not stored may stream besides. Each holds at most 128 KiB beyond
+	// what the budget pays for, so 64 of them about 12 MB.
 	MaxFills int
-	// FillWait bounds the wait for one of these places.
+	// FillWait limits the wait for one of these slots.
 	FillWait time.Duration
-	// FillTimeout bounds a fetch whose reply is to be stored, from its start to
+	// FillTimeout limits a fetch whose reply will be stored, from its start to
 	// the last byte, and any other up to the end of its fields.
 	FillTimeout time.Duration
-	// StreamLimit bounds the time a reply that is not stored may stream.
+	// StreamLimit limits the time that a reply that is not stored may stream.
 	StreamLimit time.Duration
-	// ReaderStall is how long one client may hold up a body that others wait
-	// for too, or that does not fit, before it is cut off.
+	// ReaderStall limits the time that one client may hold up a body that others
+	// wait for too, or that does not fit the window; then it is cut off.
 	ReaderStall time.Duration
-	// MaxVariants bounds the variants of one URL (Vary).
+	// MaxVariants limits the variants of one URL (Vary).
 	MaxVariants int
-	// StaleOnError is for how long past its lifetime a reply may be served when
-	// upstream fails, if the reply says nothing about it and nothing in it
-	// forbids it. A day by default: at a launch an old page beats no page.
+	// StaleOnError limits the time past its lifetime for which a reply may be
+	// served when upstream fails, if the reply says nothing about it and nothing
+	// in it forbids it. A day by default: at a launch an old page beats no page.
 	// Negative means never.
 	StaleOnError time.Duration
-	// UnsharedFor is how long a URL whose reply could not be shared is fetched
-	// for each client at once instead of for one first.
+	// UnsharedFor is the time for which requests for a URL whose reply could not
+	// be shared are fetched side by side at once, without a first one that the
+	// others wait for.
 	UnsharedFor time.Duration
-	// Compress stores text of 1 to 256 KiB that came uncompressed through a route
-	// with Share set as gzip too, once, beside the original. Off by default: it
-	// adds Vary to replies, makes their entity tags weak, and takes CPU.
+	// Compress also stores text of 1 to 256 KiB that came uncompressed through a
+	// route with Replicate set as gzip, once, beside the original. Off by default:
+	// it adds Vary to replies, makes their entity tags weak, and takes CPU.
 	Compress bool
 	// KeepSetCookie stores and replays Set-Cookie with replies that say public
-	// or s-maxage. Without it the field goes to the first client only.
+	// or s-maxage. Without it only the first client gets the field.
 	KeepSetCookie bool
 	// ClientDirectives honours no-cache, no-store, max-age, min-fresh and
 	// max-stale in requests. Off by default: a crowd that presses F5 must not
-	// reach the origin. only-if-cached is always honoured.
+	// reach the origin. only-if-cached is honoured always.
 	ClientDirectives bool
 }
 
-// withDefaults fills in the defaults and refuses what cannot work.
+// withDefaults fills in the defaults and refuses a configuration that cannot work.
 func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.Name, "bramble")
 	setDefault(&cfg.Budget, DefaultBudget)
@@ -145,9 +146,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case cfg.Budget < minBudget:
-		return cfg, fmt.Errorf("cache: a budget of %d bytes is too small, give at least %d", cfg.Budget, minBudget)
+		return cfg, fmt.Errorf("cache: a budget of %d bytes is too small: set at least %d", cfg.Budget, minBudget)
 	case cfg.MaxObject < 0 || cfg.MaxObject > cfg.Budget/16:
-		return cfg, fmt.Errorf("cache: objects of up to %d bytes do not fit a budget of %d, allow at most a sixteenth of it: %d",
+		return cfg, fmt.Errorf("cache: objects of up to %d bytes do not fit a budget of %d: allow at most a sixteenth of it, %d",
 			cfg.MaxObject, cfg.Budget, cfg.Budget/16)
 	case cfg.MaxFills < 0 || cfg.MaxVariants < 0:
 		return cfg, fmt.Errorf("cache: MaxFills and MaxVariants must be positive")

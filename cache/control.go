@@ -10,9 +10,8 @@ import (
 // the recipient can hold.
 const maxDelta = 1<<31 - 1
 
-// maxFieldNames bounds the field names kept from private="…" and no-cache="…".
-// With more than that the directive is read as if it had no names, which is
-// the stricter reading.
+// maxFieldNames bounds the field names of private="…" and no-cache="…". With more,
+// the directive is read as if it had no names, which is stricter.
 const maxFieldNames = 32
 
 // delta is a number of seconds that may be absent.
@@ -24,8 +23,8 @@ type delta struct {
 func (d delta) duration() time.Duration { return time.Duration(d.seconds) * time.Second }
 
 // control holds the directives of a Cache-Control field, of a request or of a
-// reply. Whatever is repeated or malformed is read in the way that makes a
-// reply stale sooner (RFC 9111 §4.2.1).
+// reply. A repeated or malformed directive is read in the way that makes a reply
+// stale sooner (RFC 9111 §4.2.1).
 type control struct {
 	noStore, noCache, private, public         bool
 	mustRevalidate, proxyRevalidate           bool
@@ -93,9 +92,9 @@ func (c *control) applyDirective(name, value string, hasValue, ok bool) {
 	}
 }
 
-// setLower sets d to the value, or to the lesser of two when it is given twice.
-// A value that is no number counts as 0: the directive was there, so nothing
-// weaker (Expires, a heuristic) may take its place.
+// setLower sets d to the value, or to the lower one if it is set already. A value
+// that is not a number counts as 0: the directive is there, so nothing weaker
+// (Expires, a heuristic) may replace it.
 func (d *delta) setLower(value string, ok bool) {
 	n := int64(0)
 	if ok {
@@ -137,8 +136,7 @@ func fieldDirective(whole *bool, fields []string, value string, hasValue bool) [
 
 // nextDirective cuts the first member off a Cache-Control line. ok is false if
 // the member is not token, token=token or token="quoted string"; a broken
-// member still yields the name in front of it, so that it can be read towards
-// stale.
+// member still returns its name, so that it can be read in the stricter way.
 func nextDirective(s string) (name, value string, hasValue, ok bool, rest string) {
 	s = strings.TrimLeft(s, " \t,")
 	i := 0
@@ -166,7 +164,7 @@ func nextDirective(s string) (name, value string, hasValue, ok bool, rest string
 	if s == "" || s[0] == ',' {
 		return name, value, hasValue, ok, s
 	}
-	// Rubbish behind the member: skip to the next comma that is not quoted.
+	// Garbage after the member: skip to the next comma that is not quoted.
 	for s != "" && s[0] != ',' {
 		if s[0] == '"' {
 			_, s, _ = cutQuoted(s)
@@ -199,7 +197,7 @@ func cutQuoted(s string) (value, rest string, closed bool) {
 	return b.String(), "", false
 }
 
-// parseDelta reads delta-seconds: digits only. What overflows is maxDelta.
+// parseDelta reads delta-seconds: digits only. An overflow is maxDelta.
 func parseDelta(s string) (int64, bool) {
 	if s == "" {
 		return 0, false

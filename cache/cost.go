@@ -6,10 +6,9 @@ import (
 	"unsafe"
 )
 
-// What an entry costs is computed, not guessed: sizes of the structs by
-// unsafe.Sizeof, so that they are right on 32 and on 64 bit, each rounded up to
-// the size class from which Go's allocator takes it. TestHeapWithinBudget
-// compares the sum with the heap as the runtime sees it.
+// The cost of an entry is computed, not guessed: unsafe.Sizeof of its structs, right
+// on 32 and on 64 bit, each rounded up to the size class of Go's allocator.
+// TestHeapWithinBudget compares the sum with the heap by the runtime's figures.
 
 // listNode mirrors the node that simplelru allocates for each entry (its
 // internal.Entry[uint64, *entry]).
@@ -24,11 +23,11 @@ type listNode struct {
 const (
 	// mapSlot is the cost of an entry in the list's map: eight bytes of key, a
 	// pointer and a control byte in a table that Go fills to 7/8 at most and
-	// leaves 7/16 full after it grew; twice that, since the slots of deleted
+	// leaves 7/16 full after it has grown; twice that, since the slots of deleted
 	// entries make a table grow once more than its entries alone would.
 	mapSlot = 2 * (8 + int64(unsafe.Sizeof(uintptr(0))) + 1) * 16 / 7
-	// pageSize is the runtime's: what is larger than the largest size class
-	// takes whole pages.
+	// pageSize is the runtime's: anything larger than the largest size class takes
+	// full pages.
 	pageSize = 8 << 10
 )
 
@@ -42,8 +41,8 @@ type sizer struct {
 // maxClass is the size up to which Go's allocator has classes.
 const maxClass = 32 << 10
 
-// newSizer asks the runtime for its size classes: append to a full slice grows
-// to exactly the next class.
+// newSizer finds the runtime's size classes: append to a full slice grows to exactly
+// the next class.
 func newSizer() *sizer {
 	s := &sizer{}
 	for n := 1; n <= maxClass; n = s.classes[len(s.classes)-1] + 1 {
@@ -54,7 +53,7 @@ func newSizer() *sizer {
 	return s
 }
 
-// roundUp is the heap that n bytes take.
+// roundUp is the heap memory that n bytes take.
 func (s *sizer) roundUp(n int64) int64 {
 	switch {
 	case n <= 0:
@@ -65,7 +64,7 @@ func (s *sizer) roundUp(n int64) int64 {
 	return int64(s.classes[sort.SearchInts(s.classes, int(n))])
 }
 
-// objectCost is what an object costs besides its entry.
+// objectCost is the cost of an object without its entry.
 func (s *sizer) objectCost(o *Object) int64 {
 	n := s.object + s.roundUp(int64(max(len(o.head), len(o.prepared)))) + s.roundUp(int64(len(o.variantKey))) + s.roundUp(int64(len(o.tags)))
 	n += s.roundUp(int64(len(o.body)) * int64(unsafe.Sizeof([]byte(nil))))
@@ -75,8 +74,8 @@ func (s *sizer) objectCost(o *Object) int64 {
 	return n
 }
 
-// entryCost is what a key with these variants costs in all. A key whose bytes
-// several share is paid for once.
+// entryCost is the total cost of a key with these variants. Variants that share the
+// key's bytes pay for them once.
 func (s *sizer) entryCost(all variants) int64 {
 	n := s.entry + s.roundUp(int64(cap(all))*int64(unsafe.Sizeof((*Object)(nil))))
 	for i, o := range all {

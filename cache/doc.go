@@ -1,12 +1,13 @@
-// Package cache is a shared HTTP cache that lives inside a byte budget. It
-// answers requests from memory by the rules of RFC 9111, asks upstream once
-// however many clients wait for the same page, and never hands one client's
-// private reply to another. It knows nothing of boards and rings: where a page
-// comes from is the caller's [Route].
+// Package cache is a shared HTTP cache within a byte budget. It answers requests
+// from memory by the rules of RFC 9111, sends one request upstream for all clients
+// that wait for the same page (singleflight), and never gives one client's private
+// reply to another. It knows nothing of boards and rings: the caller's [Route] says
+// where a page comes from.
 //
-// A request's way through the package: [Cache.Serve] looks the page up in the
-// store; a fresh copy is answered at once; anything else becomes a flight
-// (flight.go), which asks upstream, decides by fixed rules (keep.go, fresh.go)
-// what may be done with the reply, and lets every client read the body out of
-// one spool while it arrives.
+// The journey of a request is one path through four files. [Cache.Serve] (lookup.go)
+// looks the page up in the store and answers at once with a fresh copy. Otherwise
+// the request joins or starts a flight (flight.go), which fetches the page (fetch.go),
+// judges by fixed rules (storability.go, freshness.go) whether the reply may be
+// shared and stored, publishes that, and reads the body into a spool, from which all
+// clients read while it arrives (landing.go).
 package cache

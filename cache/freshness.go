@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// heuristicShare is the part of a reply's age since Last-Modified for which it
-// counts as fresh if it says nothing itself; RFC 9111 §4.2.2 names 10 %.
+// heuristicShare: a reply without a lifetime of its own is fresh for a tenth of its
+// age since Last-Modified; RFC 9111 §4.2.2 names 10 %.
 const heuristicShare = 10
 
-// maxHeuristic bounds a guessed lifetime: a page unchanged for ten years is
-// still looked at again the next day.
+// maxHeuristic bounds such a lifetime: a page unchanged for ten years is still
+// validated the next day.
 const maxHeuristic = 24 * time.Hour
 
-// heuristicStatus lists the statuses that may be stored without the reply
-// saying so (RFC 9110 §15.1).
+// heuristicStatus lists the statuses of replies that may be stored without an
+// explicit lifetime (RFC 9110 §15.1).
 func heuristicStatus(status int) bool {
 	switch status {
 	case 200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501:
@@ -25,9 +25,9 @@ func heuristicStatus(status int) bool {
 }
 
 // replyLifetime is the time for which a reply is fresh, counted from age 0
-// (RFC 9111 §4.2.1), and whether the reply said so itself. received is when the
-// reply came, used where it has no Date of its own. targeted says that c is from
-// a targeted field: Expires does not count then.
+// (RFC 9111 §4.2.1), and whether the reply itself states it. received is when the
+// reply came, used if it has no Date. targeted: c is from a targeted field, and
+// Expires does not count.
 func replyLifetime(status int, h http.Header, c control, targeted bool, received time.Time) (d time.Duration, explicit bool) {
 	if c.sMaxAge.set {
 		return c.sMaxAge.duration(), true
@@ -40,7 +40,7 @@ func replyLifetime(status int, h http.Header, c control, targeted bool, received
 		date = received
 	}
 	if lines, has := h["Expires"]; has && !targeted {
-		// An Expires that is no date, "0" above all, means already expired
+		// An Expires that is not a date, "0" above all, means already expired
 		// (RFC 9111 §5.3).
 		at, ok := parseDate(lines, received)
 		if !ok {
@@ -70,8 +70,8 @@ func initialAge(h http.Header, asked, received time.Time, trustClock bool) time.
 	return min(age, maxDelta*time.Second)
 }
 
-// parseAge reads an Age field. Of several values the first counts; one that is
-// no number of seconds is ignored (RFC 9111 §5.1).
+// parseAge reads an Age field. Of several values the first counts; one that is not
+// a number of seconds is ignored (RFC 9111 §5.1).
 func parseAge(lines []string) (time.Duration, bool) {
 	if len(lines) == 0 {
 		return 0, false

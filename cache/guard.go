@@ -2,13 +2,13 @@ package cache
 
 import "slices"
 
-// purgeMarks remembers purges that happened while an object was on its way.
+// purgeMarks records the purges that happened while an object was on its way.
 type purgeMarks struct {
 	key      string
 	purged   bool
 	softened bool
-	expected int        // purges that are the object's own doing
-	tags     []tagPurge // purged while the object's tags were not known
+	expected int        // purges that the object itself causes
+	tags     []tagPurge // purged while the object's tags were unknown
 }
 
 type tagPurge struct {
@@ -16,11 +16,11 @@ type tagPurge struct {
 	soft bool
 }
 
-// maxGuardTags bounds guard.tags; with more the object counts as purged.
+// maxGuardTags bounds purgeMarks.tags; with more the object counts as purged.
 const maxGuardTags = 64
 
-// notePurge notes a purge of the object itself. It reports true, as every purge does
-// after which nobody may join its flight.
+// notePurge notes a purge of the object itself. It returns true: no request may join
+// its flight any more.
 func (g *purgeMarks) notePurge(soft bool) bool {
 	if g.expected > 0 && !soft {
 		g.expected--
@@ -31,8 +31,8 @@ func (g *purgeMarks) notePurge(soft bool) bool {
 	return true
 }
 
-// noteTagPurge notes a purge of a tag, and reports whether it may be about the
-// object. head is the object's, nil if unknown.
+// noteTagPurge notes a purge of a tag, and reports whether the object may have it.
+// head is the object's, nil if unknown.
 func (g *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	switch {
 	case head != nil:
@@ -45,7 +45,7 @@ func (g *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	return true
 }
 
-// applyTagPurges draws the conclusion for an object whose tags are known now.
+// applyTagPurges applies the purges of tags to the object, whose tags are known now.
 func (g *purgeMarks) applyTagPurges(o *Object) {
 	for _, t := range g.tags {
 		if o.hasTag(t.tag) {

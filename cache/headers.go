@@ -14,8 +14,8 @@ var hopByHop = []string{
 	"Transfer-Encoding", "Upgrade",
 }
 
-// dropHopByHop removes from h what belongs to the connection it came by,
-// the fields that its Connection field lists included.
+// dropHopByHop removes the fields of the connection from h, and those that its
+// Connection field lists.
 func dropHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
@@ -31,8 +31,8 @@ func dropHopByHop(h http.Header) {
 	}
 }
 
-// isRule reports whether a field says who may have a reply, and for how long. It
-// stays even when Connection lists it: a sender cannot lift the rules by naming them.
+// isRule reports whether a field decides who may have a reply, and for how long. It
+// stays even if Connection lists it: a sender cannot lift the rules by naming them.
 func isRule(name string) bool {
 	switch name {
 	case "Cache-Control", targetField, "Vary", "Expires", "Age", "Set-Cookie":
@@ -41,14 +41,13 @@ func isRule(name string) bool {
 	return false
 }
 
-// upstreamRequest is the request to send upstream in place of r: a deep copy
-// without connection fields. Conditions and ranges are taken off when whole is
-// set, because the reply is to be stored and shared; each client's own are
-// evaluated when its reply is written.
-func upstreamRequest(r *http.Request, whole bool) *http.Request {
+// upstreamRequest is the request to send upstream for r: a deep copy without the
+// connection's fields. unconditional removes conditions and ranges, because the reply
+// may be stored and shared; each client's own are evaluated when its reply is written.
+func upstreamRequest(r *http.Request, unconditional bool) *http.Request {
 	q := r.Clone(r.Context())
 	dropHopByHop(q.Header)
-	if whole {
+	if unconditional {
 		for _, name := range [...]string{
 			"If-None-Match", "If-Modified-Since", "If-Match",
 			"If-Unmodified-Since", "If-Range", "Range",
@@ -61,8 +60,8 @@ func upstreamRequest(r *http.Request, whole bool) *http.Request {
 	return q
 }
 
-// checkReply refuses a reply that could not be passed on as it came: it would
-// be read in two ways, or it is larger than any reply's fields may be.
+// checkReply refuses a reply that cannot be passed on as it is: its length is
+// ambiguous, or its fields are malformed or too large.
 func checkReply(resp *http.Response) error {
 	if resp == nil || resp.Header == nil || resp.StatusCode < 200 || resp.StatusCode > 599 {
 		return ErrBadReply
@@ -80,8 +79,8 @@ func checkReply(resp *http.Response) error {
 	return nil
 }
 
-// fieldsSize is the bytes that fields take on the wire. ok is false if one of
-// them cannot stand there.
+// fieldsSize is the bytes that fields take on the wire. ok is false if one of them is
+// malformed.
 func fieldsSize(h http.Header) (size int, ok bool) {
 	for name, lines := range h {
 		if !isToken(name) {
@@ -101,7 +100,7 @@ func bodyAllowed(resp *http.Response) bool {
 	return statusHasBody(resp.StatusCode) && (resp.Request == nil || resp.Request.Method != http.MethodHead)
 }
 
-// statusHasBody says whether a reply with this status can have content
+// statusHasBody reports whether a reply with this status can have content
 // (RFC 9110 §6.4.1).
 func statusHasBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
@@ -144,8 +143,8 @@ func isTokenByte(b byte) bool {
 	return b < 0x80 && strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0
 }
 
-// isFieldValue reports whether s can stand in a field: no NUL, CR, LF or other
-// control but tab (RFC 9110 §5.5).
+// isFieldValue reports whether s is a valid field value: no NUL, CR, LF or other
+// control character but tab (RFC 9110 §5.5).
 func isFieldValue(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
@@ -155,8 +154,8 @@ func isFieldValue(s string) bool {
 	return true
 }
 
-// eachMember calls f with each member of a comma-separated list, quoted
-// strings respected, empty members left out, until f returns false.
+// eachMember calls f with each member of a comma-separated list until f returns
+// false. It respects quoted strings and skips empty members.
 func eachMember(lines []string, f func(string) bool) { splitMembers(lines, true, f) }
 
 // eachTag does the same for a list of entity tags, in which a backslash is a

@@ -16,15 +16,15 @@ const maxInterim = 8
 // maxInterimHead bounds the bytes of one interim reply's fields.
 const maxInterimHead = 8 << 10
 
-// interim is a reply with a 1xx status. It goes to the client whose request
-// caused the fetch, to nobody else, and is never stored.
+// interim is a reply with a 1xx status. It goes only to the client whose request
+// caused the fetch, and is never stored.
 type interim struct {
 	status int
 	header http.Header
 }
 
-// newInterim checks an interim reply that came in. 100 is between each two
-// neighbours, and 101 cannot happen: Upgrade is never asked for.
+// newInterim checks an interim reply from upstream. 100 is a matter of one hop, and
+// 101 cannot happen: Upgrade is never requested.
 func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
 	if status <= http.StatusSwitchingProtocols || status > 199 {
 		return interim{}, false
@@ -43,7 +43,7 @@ func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
 // speaks HTTP/1.0 may not (RFC 9110 §15.2).
 func acceptsInterim(r *http.Request) bool { return r.ProtoAtLeast(1, 1) }
 
-// writeTo sends it. What is there already for the final reply is put back.
+// writeTo sends it, and restores the fields that are set for the final reply.
 func (i interim) writeTo(w http.ResponseWriter) {
 	h := w.Header()
 	final := maps.Clone(h)
@@ -54,8 +54,8 @@ func (i interim) writeTo(w http.ResponseWriter) {
 	maps.Copy(h, final)
 }
 
-// withInterim has got called with each interim reply that a fetch with this
-// context brings, if its transport is that of net/http.
+// withInterim calls got with each interim reply to a fetch with this context, if its
+// transport is that of net/http.
 func withInterim(ctx context.Context, got func(interim)) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, fields textproto.MIMEHeader) error {
@@ -67,7 +67,8 @@ func withInterim(ctx context.Context, got func(interim)) context.Context {
 	})
 }
 
-// traceInterim lets a flight's leader have what comes; what does not fit is dropped.
+// traceInterim queues interim replies for the flight's leader; those that do not fit
+// are dropped.
 func (f *flight) traceInterim(ctx context.Context) context.Context {
 	return withInterim(ctx, func(i interim) {
 		select {
@@ -77,17 +78,17 @@ func (f *flight) traceInterim(ctx context.Context) context.Context {
 	})
 }
 
-// awaitOutcome waits until the flight's outcome is known, and meanwhile writes
-// interim replies to the leader's client. It reports false if the client left.
+// awaitOutcome waits until the flight's outcome is known, and meanwhile writes interim
+// replies to the leader's client. It returns false if the client has gone.
 func (l *lookup) awaitOutcome(j joinedFlight) bool {
-	var news <-chan interim
+	var interims <-chan interim
 	if j.leader && acceptsInterim(l.r) {
-		news = j.flight.interims
+		interims = j.flight.interims
 	}
 	sent := 0
 	for {
 		select {
-		case i := <-news:
+		case i := <-interims:
 			if sent++; sent <= maxInterim {
 				i.writeTo(l.w)
 			}
@@ -98,7 +99,7 @@ func (l *lookup) awaitOutcome(j joinedFlight) bool {
 		}
 		for {
 			select {
-			case i := <-news:
+			case i := <-interims:
 				if sent++; sent <= maxInterim {
 					i.writeTo(l.w)
 				}
@@ -111,7 +112,7 @@ func (l *lookup) awaitOutcome(j joinedFlight) bool {
 }
 
 // passInterim passes interim replies on to w as they come, on the transport's
-// goroutine. stop ends that before the final reply is written.
+// goroutine. Call stop before the final reply is written.
 func passInterim(ctx context.Context, w http.ResponseWriter) (traced context.Context, stop func()) {
 	var mu sync.Mutex
 	sent, over := 0, false

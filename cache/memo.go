@@ -2,18 +2,24 @@ package cache
 
 import "time"
 
-// HitMemo is what one answer of AppendHit hung on beside the request: what was stored
-// under its key, and the time. While neither changes, the same request gets the same
-// bytes, and to find that out (Again) takes a fifth of making them anew. The zero
-// value is that of no answer. It keeps the stored page from being freed.
+// HitMemo says for how long one answer of AppendHit may be sent again as it is.
+//
+// The invariant: the bytes of an answer depend on the request, on the variants
+// stored under its key, on whether the object was softly purged, and on the whole
+// seconds of its Age and its remaining lifetime. While none of these has changed,
+// the same request gets the same bytes. StillValid checks exactly these, under one
+// lock and with one map lookup: a fifth of the work of a new answer. So no purge
+// needs to know which answers are memoised, and none can miss one.
+//
+// The zero value is the memo of no answer. A memo keeps its page from being freed.
 type HitMemo struct {
 	storeRef
 	object *Object
-	// The head says the same from from until, but not at, until.
+	// Age and ttl in the head are right at from and up to, but not at, until.
 	from, until time.Duration
 }
 
-// set takes down an answer with an object at a time, or that there was none.
+// set records an answer with an object at a time; with nil, that there was none.
 func (m *HitMemo) set(found storeRef, o *Object, now time.Duration) {
 	if o == nil {
 		*m = HitMemo{}
@@ -22,18 +28,18 @@ func (m *HitMemo) set(found storeRef, o *Object, now time.Duration) {
 	*m = HitMemo{storeRef: found, object: o, from: now, until: o.headChangesAt(now)}
 }
 
-// StillValid reports whether AppendHit would answer the request for which m was noted
-// just so at a reading of Now. If it would, that counts as so many answers of its.
-func (c *Cache) StillValid(m *HitMemo, now time.Duration, times int) bool {
-	if m.object == nil || now < m.from || now >= m.until || m.object.softenedAt.Load() != 0 || !m.storeRef.confirmHits(times) {
+// StillValid reports whether AppendHit would produce the same answer again at now,
+// a reading of Now. If so, it counts n hits.
+func (c *Cache) StillValid(m *HitMemo, now time.Duration, n int) bool {
+	if m.object == nil || now < m.from || now >= m.until || m.object.softenedAt.Load() != 0 || !m.storeRef.confirmHits(n) {
 		return false
 	}
-	c.counters.plain.Add(int64(times))
+	c.counters.prepared.Add(int64(n))
 	return true
 }
 
-// headChangesAt is when a head that tells of a fresh object says something else: when Age
-// or what is left of its lifetime, both in whole seconds, changes, or it is stale.
+// headChangesAt is when the head of a fresh object changes: its Age or its remaining
+// lifetime, both in whole seconds, is another, or the object is stale.
 func (o *Object) headChangesAt(now time.Duration) time.Duration {
 	age := o.age(now)
 	next := o.born + age.Truncate(time.Second) + time.Second

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// multipartBody is a multipart/byteranges body (RFC 9110 §14.6) of a stored reply. What
-// stands between the parts is made beforehand, so that the length is known.
+// multipartBody is a multipart/byteranges body (RFC 9110 §14.6) of a stored reply. The
+// heads of the parts are made beforehand, so that the length is known.
 type multipartBody struct {
 	parts    []byteRange
 	heads    []string // in front of each part
@@ -36,8 +36,8 @@ func newMultipartBody(o *Object, parts []byteRange) multipartBody {
 	return s
 }
 
-// setFields makes the reply's fields those of the multipart body: each part has its
-// own Content-Range, and the whole must have none (§15.3.7.2).
+// setFields sets the fields of the multipart reply: each part has its own
+// Content-Range, and the reply must have none (§15.3.7.2).
 func (s multipartBody) setFields(h http.Header) {
 	h["Content-Type"] = []string{"multipart/byteranges; boundary=" + s.boundary}
 	h["Content-Length"] = []string{strconv.FormatInt(s.length, 10)}

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// Two requests match for Vary if their fields can be turned into each other by
-// what RFC 9111 §4.1 allows: blanks, the joining of lines, and rewriting that
-// the field's own definition says to mean the same. Here is that rewriting. What
-// is normal already stays as it is, byte for byte.
+// Two requests match for Vary if RFC 9111 §4.1 allows their fields to be turned into
+// each other: by blanks, by joining lines, and by rewriting that keeps the meaning
+// that the field's definition gives it. This file has that rewriting. A value in
+// normal form stays as it is, byte for byte.
 
 // maxLanguages bounds the members of an Accept-Language that are sorted; a
 // longer one is compared as it came.
 const maxLanguages = 32
 
-// Classes of Accept-Encoding. There are no more, so that a page has two variants
-// and not as many as there are browsers.
+// Classes of Accept-Encoding. There are only two, so that a page has two variants
+// and not one for each browser.
 const (
 	encodingNone = "identity"
 	encodingGzip = "gzip"
 )
 
-// normalList joins the lines of a field and takes the blanks around its commas
-// away, those inside quoted strings excepted.
+// normalList joins the lines of a field and removes the blanks around its commas,
+// except inside quoted strings.
 func normalList(lines []string) string {
 	if len(lines) == 1 && !looseCommas(lines[0]) {
 		return trimOWS(lines[0])
@@ -65,8 +65,8 @@ func looseCommas(s string) bool {
 
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
-// isSingleton are fields that are no lists, in which a blank beside a comma is part
-// of the value. Several lines of them are joined as they are.
+// isSingleton lists fields that are not lists: a blank beside a comma is part of the
+// value. Several lines of them are joined as they are.
 func isSingleton(lower string) bool {
 	switch lower {
 	case "authorization", "cookie", "from", "if-modified-since", "if-range", "if-unmodified-since",
@@ -148,9 +148,9 @@ func parseWeighted(m string) (value string, weight int, ok bool) {
 	return value, weight, value != "" && weight <= 1000
 }
 
-// encodingClass puts an Accept-Encoding into one of the two classes: gzip, or as
-// it is. Who refuses what is not encoded, or sends what cannot be read, is in a
-// class of its own, which is the field as it came.
+// encodingClass puts an Accept-Encoding into one of the two classes, gzip or
+// identity. A field that refuses identity, or cannot be parsed, is a class of its
+// own: the field as it came.
 func encodingClass(lines []string) string {
 	gzip, identity, rest := -1, -1, -1
 	ok := true
@@ -179,8 +179,8 @@ func encodingClass(lines []string) string {
 	return encodingNone
 }
 
-// narrowEncoding asks upstream for what the request's class stands for. A
-// request without the field takes any encoding, so it may be told to take none.
+// narrowEncoding replaces Accept-Encoding by the request's class. A request without
+// the field accepts any encoding, so identity satisfies it.
 func narrowEncoding(h http.Header) {
 	h["Accept-Encoding"] = []string{encodingClass(h["Accept-Encoding"])}
 }

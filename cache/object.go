@@ -12,23 +12,23 @@ import (
 // maxHead bounds the bytes of a reply's fields.
 const maxHead = 64 << 10
 
-// maxKey bounds the bytes of a key. A longer URL is answered but never stored.
+// maxKey bounds the bytes of a key. The page of a longer URL is never stored.
 const maxKey = 8 << 10
 
-// Object is one stored reply. But for a soft purge it never changes once it is in
-// the store: a 304 makes a new Object that shares the body. All its memory is a handful of flat
-// strings and byte slices, because a header map costs about 1 KB a page and a
-// board has thousands of pages.
+// Object is one stored reply. Once it is in the store, nothing but a soft purge
+// changes it: a 304 makes a new Object that shares the body. All its memory is a
+// handful of flat strings and byte slices, because a header map costs about 1 KB a
+// page and a board has thousands of pages.
 type Object struct {
 	key        string
 	head       string   // "Name: value\r\n" for each field line, names canonical
-	variantKey string   // selector of the requests that it answers
+	variantKey string   // of the requests that it answers (vary.go)
 	tags       string   // purge tags, each followed by a NUL
 	body       [][]byte // in order, exactly sized
 	size       int64    // bytes of body
 
-	// born is when the reply's age was 0, as time since the cache was made
-	// (Cache.clock). It may lie before that.
+	// born is when the reply's age was 0, on the clock of Cache.Now. It may lie
+	// before the cache was created.
 	born         time.Duration
 	lifetime     time.Duration
 	staleWhile   time.Duration // stale-while-revalidate, 0 if none
@@ -36,22 +36,22 @@ type Object struct {
 	status       int16
 	flags        objectFlags
 
-	// What prepare has made (prepared.go): the head of a reply with this object,
-	// of which head is a part, "" if there is none. In it, the fields begin at
-	// headAt, and after them and our own Via comes Content-Length, at length.
+	// The prepared head (prepared.go), of which head is a part; "" if there is none.
+	// In it, the fields begin at fieldsAt, and Content-Length, which follows them
+	// and our own Via, begins at lengthAt.
 	prepared           string
 	etag               string // the entity tag, if it is a valid one
 	fieldsAt, lengthAt uint16
-	gaps               [maxGaps]gap // what a 304 leaves out
+	gaps               [maxGaps]gap // what a 304 omits
 	hasLastModified    bool         // it has one Last-Modified, which is a date
 
 	// softenedAt is when the object was purged softly, on the same clock and a
-	// nanosecond later; 0 if it was not. It is the one thing about a stored object that changes.
+	// nanosecond later; 0 if it was not. Nothing else about a stored object changes.
 	softenedAt atomic.Int64
 }
 
-// withBody is the object with another body. Of a soft purge only the stored object
-// itself knows.
+// withBody returns the object with another body. The copy does not inherit a soft
+// purge.
 func (o *Object) withBody(body [][]byte) *Object {
 	size := int64(0)
 	for _, part := range body {
@@ -64,8 +64,8 @@ func (o *Object) withBody(body [][]byte) *Object {
 	}
 }
 
-// soften makes the object stale from now on, for good: only upstream can
-// confirm it. It reports whether that was news.
+// soften makes the object stale from now on, for good: only upstream can confirm it.
+// It returns false if the object was softened before.
 func (o *Object) soften(now time.Duration) bool {
 	return o.softenedAt.CompareAndSwap(0, int64(now)+1)
 }
@@ -77,16 +77,16 @@ const (
 	flagNoStale                           // must-revalidate or proxy-revalidate
 	flagSharedAge                         // s-maxage: stale only by explicit permission
 	flagImmutable                         // RFC 8246
-	flagSplit                             // kept in two variants of this cache's making
+	flagSplit                             // stored in two variants, one compressed here
 	flagMax       = flagSplit<<1 - 1
 )
 
-// newObject makes an object without body out of a judged reply. fields are
-// copied; sel is the request's selector.
-func newObject(key, sel string, status int, h http.Header, v storability, now time.Duration) *Object {
+// newObject returns an object without body for a judged reply. Fields are copied;
+// variant is the request's variant key.
+func newObject(key, variant string, status int, h http.Header, v storability, now time.Duration) *Object {
 	c := v.control
 	o := &Object{
-		key: key, variantKey: sel, status: int16(status), tags: packTags(h),
+		key: key, variantKey: variant, status: int16(status), tags: packTags(h),
 		born: now - v.age, lifetime: v.lifetime,
 		staleWhile: c.staleWhile.duration(), staleIfError: -1,
 	}
@@ -109,8 +109,8 @@ func newObject(key, sel string, status int, h http.Header, v storability, now ti
 	return o
 }
 
-// flattenFields writes the fields as they will be sent, in the order of their names.
-// Age, Content-Length and Cache-Status are made anew for each answer.
+// flattenFields writes the fields as they will be sent, in the order of their names,
+// without Age, Content-Length and Cache-Status, which each answer makes itself.
 func flattenFields(h http.Header, strip []string) string {
 	names := make([]string, 0, len(h))
 	size := 0
@@ -141,7 +141,7 @@ func flattenFields(h http.Header, strip []string) string {
 	return b.String()
 }
 
-// Key is the URL that the object answers, as [KeyOf] gives it.
+// Key is the URL that the object answers, as [KeyOf] returns it.
 func (o *Object) Key() string { return o.key }
 
 // Status is the stored reply's status code.
@@ -154,7 +154,7 @@ func (o *Object) Size() int64 { return o.size }
 // without Age, Content-Length and Cache-Status.
 func (o *Object) Head() string { return o.head }
 
-// Body yields the parts of the body in order. They must not be changed.
+// Body returns the parts of the body in order. They must not be changed.
 func (o *Object) Body() [][]byte { return o.body }
 
 // Matches reports whether the object answers the request as far as Vary goes
@@ -238,7 +238,7 @@ func (o *Object) age(now time.Duration) time.Duration {
 	return age
 }
 
-// ttl is how long the object is fresh still; negative if it is stale.
+// ttl is the remaining lifetime of the object; negative if it is stale.
 func (o *Object) ttl(now time.Duration) time.Duration { return o.lifetime - o.age(now) }
 
 // isFresh reports whether the object may be used without asking upstream.
@@ -246,14 +246,14 @@ func (o *Object) isFresh(now time.Duration) bool {
 	return o.flags&flagNoCache == 0 && o.ttl(now) > 0
 }
 
-// mayServeWhile reports whether the object may be served stale while it is
-// being refreshed (RFC 5861 §3). must-revalidate wins over the permission.
+// mayServeWhile reports whether the object may be served stale while it is being
+// refreshed (RFC 5861 §3). must-revalidate overrides that permission.
 func (o *Object) mayServeWhile(now time.Duration) bool {
 	return o.flags&(flagNoCache|flagNoStale) == 0 && -o.ttl(now) < o.staleWhile
 }
 
-// mayServeOnError reports whether the object may be served although upstream
-// failed: by its own stale-if-error (RFC 5861 §4), or, if it says nothing and
+// mayServeOnError reports whether the object may be served stale because upstream
+// has failed: by its own stale-if-error (RFC 5861 §4), or, if it has none and
 // nothing in it forbids stale replies (RFC 9111 §4.2.4), for at most limit.
 func (o *Object) mayServeOnError(now, limit time.Duration) bool {
 	stale := -o.ttl(now)

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// A partial reply is kept beside the page's variants, under a key of its own, as
-// a variant that varies on Range: it answers the same Range again as it came. It
-// also answers each range inside it. Parts are put together, and completed by
-// asking for what is missing, only under one strong validator (RFC 9111 §3.3, §3.4,
-// RFC 9110 §15.3.7.3). They are never handed to other boards.
+// A partial reply (206) is stored beside the page's variants, under a key of its own,
+// as a variant that varies on Range. It answers the same Range again, and each range
+// inside it. Parts are joined, and completed by a request for what is missing, only
+// under one strong validator (RFC 9111 §3.3, §3.4, RFC 9110 §15.3.7.3). They are never
+// sent to other boards.
 
-// partsMark ends the key under which the parts of a page are kept. No URL has a
-// NUL in it.
+// partsMark ends the key under which the parts of a page are stored. No URL has a NUL
+// in it.
 const partsMark = "\x00parts"
 
 func partsKey(key string) string { return key + partsMark }
 
 func isPartsKey(key string) bool { return strings.HasSuffix(key, partsMark) }
 
-// singleRange is the request's Range if it is a single range of bytes, which is
-// then sent upstream as it is: to fetch a film whole because somebody jumps into
-// the middle would help nobody.
+// singleRange returns the request's Range if it is a single range of bytes. Such a
+// range of a page that is not stored is sent upstream as it is: to fetch a complete
+// film because a client seeks to the middle would help nobody.
 func singleRange(r *http.Request) (string, bool) {
 	lines := r.Header["Range"]
 	if r.Method != http.MethodGet || len(lines) != 1 {
@@ -34,7 +34,7 @@ func singleRange(r *http.Request) (string, bool) {
 }
 
 // bodyExtent is where in the page a partial reply's body lies: claimed is what its
-// Content-Range says, have what came of it. A body that is shorter than claimed
+// Content-Range says, have what has come of that. A body that is shorter than claimed
 // counts for the bytes that are there.
 func (o *Object) bodyExtent() (claimed, have byteRange, size int64, ok bool) {
 	claimed, size, ok = parseContentRange(o.fieldLines("Content-Range"))
@@ -42,7 +42,7 @@ func (o *Object) bodyExtent() (claimed, have byteRange, size int64, ok bool) {
 	return claimed, have, size, ok && o.size > 0 && o.size <= claimed.length
 }
 
-// answerFromParts answers a request for a range from a stored part that holds it.
+// answerFromParts answers a request for a range from a stored part that contains it.
 func (l *lookup) answerFromParts() bool {
 	c, r := l.c, l.r
 	text, ok := singleRange(r)
@@ -66,7 +66,7 @@ func (l *lookup) answerFromParts() bool {
 		if kind != rangePart || !claimed.contains(wanted[0]) || wanted[0].offset >= have.end() {
 			continue
 		}
-		// A 206 says what it holds, so it may hold less than was asked for
+		// A 206 says what it has, so it may have less than was requested
 		// (RFC 9110 §15.3.7).
 		part := wanted[0]
 		part.length = min(part.length, have.end()-part.offset)
@@ -76,7 +76,8 @@ func (l *lookup) answerFromParts() bool {
 	return false
 }
 
-// isPartUsable applies to a part what Serve applies to a whole reply.
+// isPartUsable applies to a part the rules that answerFromMemory applies to a
+// complete reply.
 func (l *lookup) isPartUsable(o *Object) bool {
 	now := l.c.Now()
 	if !o.isFresh(now) || !l.route.acceptsAge(o, now) || !matchesVariantKey(withoutRange(o.variantKey), l.r) || !ifRangeHolds(l.r, o, l.c.cfg.Now()) {
@@ -103,10 +104,10 @@ func (l *lookup) writeStoredPart(o *Object, part byteRange, at string, size int6
 	l.writePart(http.StatusPartialContent, o, part)
 }
 
-// withRange is a selector that also wants the given Range.
+// withRange adds the given Range to a variant key.
 func withRange(sel, text string) string { return sel + "range\x00+" + trimOWS(text) + "\x00" }
 
-// withoutRange takes that off again.
+// withoutRange removes it again.
 func withoutRange(sel string) string {
 	if i := strings.LastIndex(sel, "range\x00+"); i == 0 || i > 0 && sel[i-1] == 0 {
 		return sel[:i]
@@ -114,9 +115,9 @@ func withoutRange(sel string) string {
 	return sel
 }
 
-// joinStored makes a partial reply what is to be stored: joined with the parts beside
-// it if that may be, and the whole page if nothing is missing then. nil means
-// that it is not what it says.
+// joinStored returns what is stored for a partial reply: joined with the stored parts
+// if the rules allow it, and the complete page if nothing is missing then. nil means
+// that the reply is not what its Content-Range says.
 func (f *flight) joinStored(o *Object) *Object {
 	c := f.c
 	_, have, size, ok := o.bodyExtent()
@@ -152,8 +153,8 @@ func sameStrong(a, b *Object) bool {
 	return strongETag(etag) && etag == b.Field("Etag")
 }
 
-// joinParts makes one part of two that touch or overlap. The fields are those
-// of the younger, o (RFC 9111 §3.4).
+// joinParts joins two parts that touch or overlap. The fields are those of the
+// younger, o (RFC 9111 §3.4).
 func joinParts(o *Object, at byteRange, p *Object, other byteRange) *Object {
 	from, to := min(at.offset, other.offset), max(at.end(), other.end())
 	var all bytes.Buffer
@@ -172,7 +173,7 @@ func joinParts(o *Object, at byteRange, p *Object, other byteRange) *Object {
 }
 
 // replaceField sets a field that occurs once in flattened fields; an empty value
-// takes it out.
+// removes it.
 func replaceField(head, name, value string) string {
 	var b strings.Builder
 	for head != "" {
@@ -187,7 +188,7 @@ func replaceField(head, name, value string) string {
 	return b.String()
 }
 
-// findCompletable finds a stored part from which one more range makes the page.
+// findCompletable finds a stored part that one more range would complete.
 func (l *lookup) findCompletable() *Object {
 	if l.r.Method != http.MethodGet {
 		return nil
@@ -211,7 +212,7 @@ func missingRange(o *Object) byteRange {
 	return byteRange{have.end(), size - have.end()}
 }
 
-// requestMissing makes the flight's request one for what the part lacks.
+// requestMissing turns the flight's request into one for what the part lacks.
 func (f *flight) requestMissing() {
 	lacks := missingRange(f.part)
 	_, _, size, _ := f.part.bodyExtent()
@@ -224,8 +225,8 @@ func (f *flight) requestMissing() {
 	f.req.Header["If-Range"] = []string{f.part.Field("Etag")}
 }
 
-// completePart turns a 206 with what was missing into the whole reply. It reports
-// false if it is anything else.
+// completePart turns a 206 with what was missing into the complete reply. It returns
+// false if the reply is anything else.
 func (f *flight) completePart(resp *http.Response) bool {
 	at, size, ok := parseContentRange(resp.Header["Content-Range"])
 	_, have, total, _ := f.part.bodyExtent()

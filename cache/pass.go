@@ -9,12 +9,12 @@ import (
 	"strconv"
 )
 
-// passChunk is the buffer through which an unstored reply to another method runs.
+// passChunk is the size of the buffer through which a passed reply runs.
 const passChunk = 16 << 10
 
-// passThrough hands a request through that the cache has no part in: every method but
-// GET and HEAD, and these if they bring a body. Bodies stream both ways. An
-// unsafe method that succeeded makes what is stored out of date (RFC 9111 §4.4).
+// passThrough proxies a request in which the cache has no part: every method but GET
+// and HEAD, and these if they have a body. Bodies stream both ways. An unsafe method
+// that succeeds invalidates what is stored (RFC 9111 §4.4).
 func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route) {
 	why := fwdMethod
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -76,8 +76,8 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	}
 }
 
-// passBody copies a body and flushes each part, since what a POST answers may
-// come in pieces that somebody waits for.
+// passBody copies a body and flushes each part, since the reply to a POST may come in
+// pieces that the client waits for.
 func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 	buf := make([]byte, passChunk)
 	flush := http.NewResponseController(w)
@@ -105,8 +105,8 @@ func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 	}
 }
 
-// safeMethod lists the methods that change nothing (RFC 9110 §9.2.1). What is
-// unknown is unsafe.
+// safeMethod lists the methods that change nothing (RFC 9110 §9.2.1). Unknown
+// methods are unsafe.
 func safeMethod(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -115,9 +115,9 @@ func safeMethod(method string) bool {
 	return false
 }
 
-// invalidateAfter drops the request's URL and those that its reply names, if they
-// have the same origin: nobody may empty another site's cache. guard is the
-// request's own; replaced says that its reply will be stored.
+// invalidateAfter drops the URL of an unsafe request and those that its reply names,
+// if they have the same origin: no site may empty another's cache. guard is the
+// request's own; replaced: its reply will be stored.
 func (c *Cache) invalidateAfter(r *http.Request, h http.Header, guard *Guard, replaced bool) {
 	keys := []string{Key(r)}
 	for _, name := range [...]string{"Location", "Content-Location"} {

@@ -4,7 +4,7 @@ import (
 	"net/http"
 )
 
-// Get gives the stored variants of a key, the youngest first, and counts as a
+// Get returns the stored variants of a key, the youngest first, and counts as a
 // use of them. It allocates nothing. The slice must not be changed.
 func (c *Cache) Get(key string) []*Object { return c.store.get(key) }
 
@@ -21,22 +21,22 @@ func (c *Cache) HasFresh(r *http.Request) bool {
 	return o != nil && o.isFresh(c.Now())
 }
 
-// Peek gives all variants of a key, to be handed to another board. It does not
+// Peek returns all variants of a key, to be sent to another board. It does not
 // count as a use.
 func (c *Cache) Peek(key string) []*Object { return c.store.peek(key) }
 
 // Keys calls yield with every stored key until it returns false. No lock is
-// held while it runs; what comes or goes meanwhile may or may not be seen. Keys
-// of which only parts are stored are left out.
+// held while yield runs; keys that come or go meanwhile may or may not be seen.
+// Keys of which only parts are stored are left out.
 func (c *Cache) Keys(yield func(key string) bool) {
 	c.store.eachKey(func(key string) bool { return isPartsKey(key) || yield(key) })
 }
 
-// Insert stores an object that another board handed over (ParseObject). With a
-// guard, an object that was purged since the guard was taken is refused with
-// ErrPurged, and stored stale if the purge was a soft one. ErrOlder means that what is stored here is at least as young,
-// ErrTooLarge that it is over MaxObject, ErrNotAdmitted that it did not fit.
-// OnStore is not called.
+// Insert stores an object that another board has sent (ParseObject). With a guard,
+// an object that was purged since NewGuard is refused with ErrPurged, or stored
+// stale if the purge was a soft one. ErrOlder means that the object stored here is
+// at least as young, ErrTooLarge that the object is over MaxObject, ErrNotAdmitted
+// that it does not fit. OnStore is not called.
 func (c *Cache) Insert(o *Object, g *Guard) error {
 	if o.size > c.cfg.MaxObject || len(o.key) > maxKey {
 		return ErrTooLarge

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A POST is never answered from memory. But its reply may answer the GETs that
-// come after it, if it says so: with a Content-Location that is the URL that was
-// posted to, and a lifetime of its own (RFC 9110 §9.3.3).
+// A POST is never answered from memory. But its reply may answer later GETs if it
+// says so: with the request's URL as Content-Location and an explicit lifetime
+// (RFC 9110 §9.3.3).
 
 // postCopy is the reply to a POST on its way into the store.
 type postCopy struct {
@@ -19,9 +19,9 @@ type postCopy struct {
 	body  []byte
 }
 
-// newPostCopy decides whether a reply to a POST is kept. nil means that it is
-// not. guard was taken before the request was sent. Replies that vary are left
-// alone: what they vary on was asked in another request than a GET would be.
+// newPostCopy decides whether a reply to a POST is stored; nil if not. guard is from
+// before the request was sent. Replies that vary are not stored: the fields that they
+// vary on are the POST's, and a GET's may differ.
 func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, guard *Guard, asked time.Time) *postCopy {
 	key := Key(r)
 	at, err := r.URL.Parse(resp.Header.Get("Content-Location"))
@@ -45,20 +45,20 @@ func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, g
 	}
 }
 
-// teeBody gives the body to be passed on and keeps what is read of it.
+// teeBody returns the body to be passed on; what is read of it is copied.
 func (p *postCopy) teeBody(body io.Reader) io.Reader { return io.TeeReader(body, p) }
 
-// Write keeps the next bytes of the body.
+// Write copies the next bytes of the body.
 func (p *postCopy) Write(b []byte) (int, error) {
-	// What is longer than announced fails in passBody.
+	// A body that is longer than announced fails in passBody.
 	p.body = append(p.body, b[:min(len(b), cap(p.body)-len(p.body))]...)
 	return len(b), nil
 }
 
-// releaseBytes gives up the memory that was set aside.
+// releaseBytes releases the reserved memory.
 func (p *postCopy) releaseBytes() { p.c.fillBytes.Add(-p.held) }
 
-// storeReply stores the reply, after its whole body was passed on.
+// storeReply stores the reply, once its complete body was passed on.
 func (p *postCopy) storeReply(route Route) {
 	var body [][]byte
 	if len(p.body) > 0 {

@@ -9,37 +9,37 @@ import (
 	"unsafe"
 )
 
-// A hit that net/http takes to the client costs ten times what the lookup does.
-// So an object carries the head of its reply as it goes on the wire, made when it
-// was stored, and AppendHit answers a request that some front has read itself.
-// What it says is what Serve would say, through net/http, field for field.
+// Writing a hit through net/http costs ten times as much as the lookup. So each
+// object has a prepared head, the head of its reply as it goes on the wire, made when
+// the object is stored. From it, AppendHit answers a request that a front has parsed
+// itself. The answer is that of Serve through net/http, field for field.
 
-// maxPrepared bounds a prepared head, in bytes: pages have about 300, and what
-// answers from prepared heads copies them into a buffer of a fixed size.
+// maxPrepared bounds a prepared head, in bytes: pages have about 300, and a front
+// copies heads into a buffer of a fixed size.
 const maxPrepared = 2 << 10
 
-// maxPatched is what AppendHit adds to a prepared head at most beside the
+// maxTimeFields bounds the bytes that AppendHit adds to a prepared head, besides the
 // cache's name: "Age: " and "Cache-Status: ; hit; ttl=" with two numbers of ten
 // digits and their line ends.
-const maxPatched = 64
+const maxTimeFields = 64
 
-// maxGaps bounds the rows of fields that a 304 leaves out of a prepared head.
+// maxGaps bounds the runs of fields that a 304 omits from a prepared head.
 const maxGaps = 2
 
 // status304 begins the reply to a client that has the page already.
 const status304 = "HTTP/1.1 304 Not Modified\r\n"
 
-// PlainRequest is a GET or HEAD without body as a front has read it off the wire.
-// Whatever else may decide about a hit (Range, If-Match, If-Unmodified-Since, a
-// repeated field) must not be in the request. Values are without the blanks
-// around them; nil means that the field is not there. The bytes are only read,
-// and only during the call. A front may have a type with the same fields in the
-// same order, so that a pointer to it is one to a Plain and nothing is copied.
-type PlainRequest struct {
-	// At is a reading of Cache.Now since the request began to come: the reply is what
-	// would have been said then. 0: the clock is looked at.
+// HitRequest is a GET or HEAD without body as a front has parsed it. The request
+// must have nothing else that may decide about a hit: no Range, If-Match,
+// If-Unmodified-Since, or repeated field. Values are without surrounding blanks;
+// nil means that the field is absent. The bytes are only read, and only during the
+// call. A front may declare a type with the same fields in the same order: Go then
+// converts a pointer to it into a *HitRequest, and nothing is copied.
+type HitRequest struct {
+	// At is a reading of Cache.Now since the request began to arrive: the reply is
+	// as of then. 0: AppendHit reads the clock.
 	At         time.Duration
-	Key        []byte // as KeyOf gives it
+	Key        []byte // as KeyOf returns it
 	Encoding   []byte // Accept-Encoding
 	NoneMatch  []byte // If-None-Match
 	Since      []byte // If-Modified-Since
@@ -47,13 +47,13 @@ type PlainRequest struct {
 	Head       bool   // the method is HEAD, otherwise GET
 }
 
-// AppendHit answers a request if that takes no more than a stored, fresh reply.
-// It appends to dst the reply's head, from the status line of HTTP/1.1 to the last
-// field that is not about the connection, and returns the parts of the body that
-// follow the empty line. They must not be changed. If ok is false, the request is
-// for Serve, and nothing was counted. It does not allocate if dst has [Cache.MaxHead]
-// bytes of room. m, if not nil, is for Again.
-func (c *Cache) AppendHit(dst []byte, q *PlainRequest, m *HitMemo) (head []byte, body [][]byte, ok bool) {
+// AppendHit is the fast path: it answers a request if a stored, fresh reply is all
+// that it takes. It appends the reply's head to dst, from the status line of HTTP/1.1
+// to the last field that is not about the connection, and returns the parts of the
+// body that follow the empty line. They must not be changed. If ok is false, the
+// request is for Serve, and nothing was counted. AppendHit does not allocate if dst
+// has room for [Cache.MaxHead] bytes. m, if not nil, is set for StillValid.
+func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitMemo) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
 		now = c.Now()
@@ -75,9 +75,9 @@ func (c *Cache) AppendHit(dst []byte, q *PlainRequest, m *HitMemo) (head []byte,
 	return c.appendHead(dst, o, now, same), body, true
 }
 
-// findHit finds the reply that answers a request among what is stored for it, nil
-// if there is none, and whether the client has it already.
-func (c *Cache) findHit(objects []*Object, q *PlainRequest, now time.Duration) (o *Object, same bool) {
+// findHit finds the variant that answers a request, nil if none does, and whether
+// the client has it already.
+func (c *Cache) findHit(objects []*Object, q *HitRequest, now time.Duration) (o *Object, same bool) {
 	o = matchPrepared(objects, q)
 	if o == nil || o.prepared == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
 		return nil, false
@@ -86,12 +86,12 @@ func (c *Cache) findHit(objects []*Object, q *PlainRequest, now time.Duration) (
 	if !known {
 		return nil, false
 	}
-	c.counters.plain.Add(1)
+	c.counters.prepared.Add(1)
 	return o, same
 }
 
-// appendHead appends the head of a hit: what was prepared, and the fields that
-// change with the time, Age and Cache-Status.
+// appendHead appends the head of a hit: the prepared head, and the fields that
+// change with time, Age and Cache-Status.
 func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) []byte {
 	if same {
 		dst = o.appendNotModified(dst)
@@ -112,14 +112,14 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 }
 
 // MaxHead is the most that AppendHit appends, in bytes.
-func (c *Cache) MaxHead() int { return maxPrepared + maxPatched + len(c.name) }
+func (c *Cache) MaxHead() int { return maxPrepared + maxTimeFields + len(c.name) }
 
-// asString is bytes seen as a string, for as long as they do not change.
+// asString is a view of bytes as a string, valid while they do not change.
 func asString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// matchPrepared is match for a request of which only Accept-Encoding is known. It
-// gives nil too if that is not enough to tell.
-func matchPrepared(objects []*Object, q *PlainRequest) *Object {
+// matchPrepared is matchVariant for a request of which only Accept-Encoding is
+// known. It returns nil also if that is not enough to decide.
+func matchPrepared(objects []*Object, q *HitRequest) *Object {
 	for _, o := range objects {
 		if o.variantKey == "" {
 			return o
@@ -135,7 +135,7 @@ func matchPrepared(objects []*Object, q *PlainRequest) *Object {
 	return nil
 }
 
-// preparedEncoding is encodingClass, with what browsers send known beforehand.
+// preparedEncoding is encodingClass, with a table of what browsers send.
 func preparedEncoding(value []byte) string {
 	switch string(value) {
 	case "":
@@ -147,9 +147,9 @@ func preparedEncoding(value []byte) string {
 	return encodingClass(line[:])
 }
 
-// clientHasCopy is notModified. known is false where dates would have to be
-// compared: only the date that the page itself bore is looked at here.
-func (o *Object) clientHasCopy(q *PlainRequest) (same, known bool) {
+// clientHasCopy is notModified without comparing dates: known is false unless
+// If-Modified-Since is the page's own date, byte for byte.
+func (o *Object) clientHasCopy(q *HitRequest) (same, known bool) {
 	switch {
 	case o.status != http.StatusOK:
 		return false, true
@@ -164,7 +164,8 @@ func (o *Object) clientHasCopy(q *PlainRequest) (same, known bool) {
 	return false, true
 }
 
-// appendNotModified appends the prepared head without what describes the body.
+// appendNotModified appends the prepared head without the fields that describe the
+// body.
 func (o *Object) appendNotModified(dst []byte) []byte {
 	dst = append(dst, status304...)
 	from := o.fieldsAt
@@ -177,11 +178,12 @@ func (o *Object) appendNotModified(dst []byte) []byte {
 	return append(dst, o.prepared[from:o.lengthAt]...)
 }
 
-// gap is a part of a prepared head, from its start to behind its end.
+// gap is a part of a prepared head, from its start to behind its end, that a 304
+// omits.
 type gap struct{ from, to uint16 }
 
-// findGaps notes where the fields stand that no 304 has. Fields are sorted by
-// name, so that these are in a row or two. It reports false if there are more.
+// findGaps notes where the fields are that no 304 has. Fields are sorted by name, so
+// they form one or two runs. It returns false if there are more.
 func (o *Object) findGaps() bool {
 	n, at := 0, o.fieldsAt
 	o.gaps = [maxGaps]gap{}
@@ -202,9 +204,8 @@ func (o *Object) findGaps() bool {
 	return true
 }
 
-// prepareHead makes the head of the replies that AppendHit gives with this object,
-// which nobody else knows yet. Where net/http would add something of its own, or
-// change what is stored, there is none.
+// prepareHead sets the object's prepared head, before the object is stored. It sets
+// none if net/http would add a field or change a stored one.
 func (c *Cache) prepareHead(o *Object) {
 	o.prepared, o.etag, o.hasLastModified = "", "", false
 	reason := http.StatusText(int(o.status))
@@ -234,8 +235,7 @@ func (c *Cache) prepareHead(o *Object) {
 	}
 }
 
-// sentUnchanged reports whether net/http would send the stored fields as they are
-// and add none to them.
+// sentUnchanged reports whether net/http would send exactly the stored fields.
 func (o *Object) sentUnchanged() bool {
 	dated, typed := false, o.size == 0
 	for name, value := range o.Fields() {

@@ -13,7 +13,7 @@ import (
 )
 
 // plainOf is a request as a front would have read it.
-func plainOf(r *http.Request) *PlainRequest {
+func plainOf(r *http.Request) *HitRequest {
 	value := func(name string) []byte {
 		if lines, has := r.Header[name]; has {
 			return []byte(lines[0])
@@ -21,7 +21,7 @@ func plainOf(r *http.Request) *PlainRequest {
 		return nil
 	}
 	_, control := r.Header["Cache-Control"]
-	return &PlainRequest{
+	return &HitRequest{
 		Key: []byte(Key(r)), Encoding: value("Accept-Encoding"), NoneMatch: value("If-None-Match"),
 		Since: value("If-Modified-Since"), Directives: control, Head: r.Method == http.MethodHead,
 	}
@@ -231,7 +231,7 @@ func BenchmarkAppendHit(b *testing.B) {
 	})
 	bench.get("Accept-Encoding: gzip")
 	room := make([]byte, 0, bench.MaxHead())
-	for name, q := range map[string]*PlainRequest{
+	for name, q := range map[string]*HitRequest{
 		"200": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate")),
 		"304": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate", `If-None-Match: "a"`)),
 	} {

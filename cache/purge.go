@@ -4,32 +4,31 @@ import (
 	"net/url"
 )
 
-// A purge marks what is on its way first and empties the store afterwards; see
-// flight.commit for why that order leaves no gap.
+// A purge marks the objects that are on their way first and empties the store
+// afterwards; commitLocked says why that order leaves no gap.
 
 // Selector says what is purged: one of URL, Tag and All.
 type Selector struct {
-	URL string // all variants of it, and its stored parts
-	Tag string // whatever carries it (Surrogate-Key, Cache-Tag)
+	URL string // all its variants, and its stored parts
+	Tag string // every object with the tag (Surrogate-Key, Cache-Tag)
 	All bool
-	// Soft marks objects as stale instead of dropping them. They are served
-	// again only as a stale reply may be (RFC 5861, or when upstream fails), or
-	// after upstream has confirmed them.
+	// Soft marks objects as stale instead of dropping them. They are served again
+	// as stale replies are (RFC 5861, or when upstream fails), or after upstream
+	// has confirmed them.
 	Soft bool
 }
 
-// Purge drops or marks what the selector names and returns how many objects
-// there were. A fetch under way whose reply it may be about is not joined any
-// more. If it is, the reply is not stored, or after a soft purge stored stale;
-// the clients that wait for it get it all the same. A selector that names nothing
-// purges nothing.
+// Purge drops or marks what the selector names and returns the number of objects.
+// A fetch under way that the purge may concern is not joined any more. If its reply
+// is concerned, it is not stored, or stored stale after a soft purge; the clients
+// that wait for it get it all the same. An empty selector purges nothing.
 //
-// There is no index of tags: a purge looks at every object, one shard's lock at
-// a time. That is a few milliseconds, costs no memory, and cannot be wrong.
+// There is no index of tags: a purge looks at every object, under one shard's lock
+// at a time. That is a few milliseconds, costs no memory, and cannot be wrong.
 func (c *Cache) Purge(s Selector) int { return c.purgeExcept(s, nil) }
 
-// purgeExcept leaves one guard out: that of the request which is the cause. With it,
-// the selector's URL is a key.
+// purgeExcept spares one guard: that of the request which causes the purge. With a
+// guard, the selector's URL is a key already.
 func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	n := 0
 	effect := func(*Object) bool { return true }
@@ -74,8 +73,9 @@ func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
 // PurgeAll drops everything; see [Cache.Purge].
 func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 
-// markInFlight shows a purge to everything under way. hit reports whether a flight must
-// not be joined any more; head is nil while its reply's fields are not in.
+// markInFlight shows a purge to everything under way. hit reports whether the purge
+// may concern a flight, which then is not joined any more; head is nil until its
+// reply's fields are in.
 func (c *Cache) markInFlight(except *Guard, hit func(g *purgeMarks, head *Object) bool) {
 	fl := &c.flights
 	fl.mu.Lock()
@@ -96,14 +96,15 @@ func (c *Cache) markInFlight(except *Guard, hit func(g *purgeMarks, head *Object
 	}
 }
 
-// Guard watches for purges while an object is on its way from another board.
+// Guard records the purges that happen while an object is on its way from another
+// board.
 type Guard struct {
 	c     *Cache
 	marks purgeMarks // guarded by flights.mu
 }
 
-// NewGuard begins to watch a key. Take it before the object is asked for or read,
-// hand it to Insert, and Release it.
+// NewGuard begins to watch a key. Call it before the object is requested or read,
+// pass the guard to Insert, and Release it.
 func (c *Cache) NewGuard(key string) *Guard {
 	g := &Guard{c: c, marks: purgeMarks{key: key}}
 	fl := &c.flights
@@ -121,8 +122,8 @@ func (g *Guard) Release() {
 	delete(fl.guards, g)
 }
 
-// expectPurges says how many purges of the key the owner of the guard is about to
-// cause itself; they do not count.
+// expectPurges exempts the next n purges of the key, which the owner of the guard
+// is about to cause itself.
 func (g *Guard) expectPurges(n int) {
 	fl := &g.c.flights
 	fl.mu.Lock()

@@ -12,7 +12,7 @@ import (
 // what such requests can cost.
 const maxRanges = 8
 
-// maxPositionDigits is what parseLength takes.
+// maxPositionDigits is the most that parseLength reads.
 const maxPositionDigits = 18
 
 // byteRange is a part of a body: length bytes from offset.
@@ -25,18 +25,18 @@ func (s byteRange) contains(other byteRange) bool {
 	return s.offset <= other.offset && other.end() <= s.end()
 }
 
-// rangeAnswer is what a Range field makes of a reply.
+// rangeAnswer is the effect of a Range field on a reply.
 type rangeAnswer int
 
 const (
 	rangeWhole rangeAnswer = iota // answer 200 with everything
-	rangePart                     // answer 206 with the spans
+	rangePart                     // answer 206 with the ranges
 	rangeNone                     // answer 416
 )
 
-// pickRange evaluates Range and If-Range for a whole reply whose body has size
-// bytes, -1 if unknown (RFC 9110 §14.2). A unit or form that is not understood
-// gets everything, which the RFC allows.
+// pickRange evaluates Range and If-Range for a complete reply whose body has size
+// bytes, -1 if unknown (RFC 9110 §14.2). A unit or form that it does not know gets
+// everything, which the RFC allows.
 func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRange, rangeAnswer) {
 	lines := r.Header["Range"]
 	if len(lines) != 1 || r.Method != http.MethodGet || o.Status() != http.StatusOK || size < 0 {
@@ -48,8 +48,8 @@ func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRan
 	return parseRange(lines[0], size)
 }
 
-// parseRange reads a bytes range set. Ranges outside of the body are left out
-// as long as one is inside; what is left ascends and does not overlap.
+// parseRange reads a bytes range set. Ranges outside of the body are left out as long
+// as one is inside; the others must ascend and not overlap.
 func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 	unit, set, ok := strings.Cut(s, "=")
 	if !ok || !equalFold(trimOWS(unit), "bytes") {
@@ -84,8 +84,8 @@ func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 	return parts, rangePart
 }
 
-// parsePosition reads a position in a body. One that is beyond all bodies is as
-// good as any other beyond the end (RFC 9110 §14.1.2).
+// parsePosition reads a position in a body. One with too many digits counts as beyond
+// the end of any body (RFC 9110 §14.1.2).
 func parsePosition(s string) (int64, bool) {
 	if len(s) <= maxPositionDigits {
 		return parseLength(s)

@@ -7,55 +7,54 @@ import (
 	"time"
 )
 
-// A store counts what its objects take. Go does not move objects, so what was
-// evicted leaves gaps between those that stay, and until the next collection it is
-// in the heap itself. Both are kept within the tenth by which the heap may exceed
-// the budget: the collector runs when that tenth is used up, not when the heap has
-// doubled, so that gaps are filled while they are few; and what gaps are left after
-// that comes out of the room that the objects have.
+// The store counts the memory that its objects take. Go does not move objects, so an
+// evicted object is garbage until the next collection and then leaves a gap between
+// those that stay. Garbage and gaps must fit the tenth by which the heap may exceed
+// the budget. So the store runs the collector when that tenth is used up, not when
+// the heap has doubled: gaps are filled while they are few. The room for objects
+// shrinks by the gaps that are left after that.
 
 const (
-	// checkPart is how much has to be stored between two looks at the heap: a
-	// thirty-second of the budget. A collection marks every object, and this is
-	// what bounds how often it does.
+	// checkPart: the heap is checked each time a thirty-second of the budget has
+	// been stored. A collection marks every object, and this limits how often one
+	// runs.
 	checkPart = 32
-	// maxHeapPercent is what objects, gaps and garbage may take together, in percent of
-	// the budget. The rest of the promised 110 is what the store may be wrong by
+	// maxHeapPercent limits objects, gaps and garbage together, in percent of the
+	// budget. The rest of the promised 110 is the store's possible miscount
 	// (live/counted in TestHeapWithinBudget).
 	maxHeapPercent = 108
-	// collectPercent is from where the garbage is collected: early, so that what is
-	// stored next finds gaps to fill.
+	// collectPercent is the heap, in percent of the budget, from which garbage is
+	// collected: early, so that new objects find gaps to fill.
 	collectPercent = 105
-	// roomStep is how much more room is tried for at each look while the heap is
-	// not too large: what fills gaps does not make it larger, and whether it does
-	// is only seen afterwards. A 1024th of the budget: each way up ends in evictions,
-	// and with steps four times as large a steady crowd had half a point fewer hits.
+	// roomStep: while the heap is not too large, each check tries a 1024th of the
+	// budget more room. Objects that fill gaps do not enlarge the heap, and whether
+	// they did is seen only afterwards. Each step too far ends in evictions: with
+	// steps four times as large a steady crowd had half a point fewer hits.
 	roomStep = 1024
-	// overStep is the part of an excess that goes at each look: a quarter. What is
-	// evicted leaves gaps first, and whoever took away the whole excess at once
-	// would not see what that did before it was too much.
+	// overStep: each check takes away a quarter of the excess. Evictions leave gaps
+	// first, so the effect of taking all of it at once would be seen too late.
 	overStep = 4
-	// minRoomPercent is the part of the budget, in percent, that the store keeps
-	// whatever the heap looks like: a shard must have place for an object of the
-	// largest size, which may be a quarter of it (objectsPerShard).
+	// minRoomPercent of the budget always stays to the store: a shard must have room
+	// for an object of the largest size, which may be a quarter of the shard
+	// (objectsPerShard).
 	minRoomPercent = 33
-	// maxStuckChecks is how many looks in a row may find the heap too large with the
-	// least room there is. Then everything is dropped: old objects that hold a
-	// span each are only got rid of with all others, and a bound that gives way
-	// when sizes change is none. On 32 bits, where small objects are smaller
-	// still, this was seen with all of 10 bytes, then 1,000, then 5,000.
+	// maxStuckChecks is how many consecutive checks may find the heap over its limit
+	// at the minimum room before the store is emptied. A few old objects can each
+	// pin a whole span, and only dropping everything frees them; a limit that yields
+	// to changing object sizes is not a limit. On 32 bits, where small objects are
+	// smaller still, this was seen with all of 10 bytes, then 1,000, then 5,000.
 	maxStuckChecks = 4
-	// restFactor is how many times as long as settle took nothing is settled after
-	// it: a board that stores as fast as its network brings pages gives at most a
-	// tenth of its time to this. Gaps may pass their bound then until the crowd
-	// asks for less that is new; the runtime's own limit stands behind.
+	// restFactor: after a rebalance the store rests nine times as long as it took.
+	// So a board that stores as fast as its network brings pages spends at most a
+	// tenth of its time on this. Meanwhile gaps may exceed their limit until fewer
+	// new pages are requested; the runtime's own memory limit stands behind.
 	restFactor = 9
 )
 
-// heapSizes is what the runtime says of the process's heap, in bytes.
+// heapSizes are the runtime's figures for the process's heap, in bytes.
 type heapSizes struct {
-	objects int64 // live ones, and garbage that was not swept yet
-	gaps    int64 // what the spans that hold objects take besides
+	objects int64 // live, and garbage that is not swept yet
+	gaps    int64 // free space in spans that hold objects
 }
 
 // readHeap does not stop the world.
@@ -68,8 +67,8 @@ func readHeap() heapSizes {
 	return heapSizes{objects: int64(samples[0].Value.Uint64()), gaps: int64(samples[1].Value.Uint64())}
 }
 
-// shareOfGaps are the gaps that are due to the store, if used bytes of the
-// objects are its own and there is no garbage: its share of all that lives.
+// shareOfGaps is the store's share of the gaps, if used bytes of the objects are its
+// own and there is no garbage: proportional to its live bytes.
 func (h heapSizes) shareOfGaps(used int64) int64 {
 	if used >= h.objects {
 		return h.gaps
@@ -77,10 +76,10 @@ func (h heapSizes) shareOfGaps(used int64) int64 {
 	return int64(float64(h.gaps) * float64(used) / float64(h.objects))
 }
 
-// nextRoom is how much of the budget the store may use from now on, if it had room
-// and used some of it, and so much is wasted on garbage and gaps. Too much together
-// costs room, look after look if need be: a span is free only when the last object
-// in it has gone.
+// nextRoom is the part of the budget that the store may use from now on. It had
+// room, has used some of it, and waste is the garbage and the gaps. Too much
+// together costs room, check after check if need be: a span is free only when its
+// last object has gone.
 func nextRoom(budget, room, used, waste int64) int64 {
 	taken := used + waste
 	if over := taken - percentOf(budget, maxHeapPercent); over > 0 {
@@ -92,10 +91,10 @@ func nextRoom(budget, room, used, waste int64) int64 {
 
 func percentOf(n int64, share int64) int64 { return n/100*share + n%100*share/100 }
 
-// GovernHeap keeps the heap that is due to the cache within a tenth more than the
-// budget, until ctx ends: run it beside everything else. It runs the garbage
-// collector when a part of the budget was stored and the heap has grown too large; a
-// cache that only answers from memory is left alone.
+// GovernHeap keeps the cache's share of the heap within 1.1 times the budget, until
+// ctx ends; run it in a goroutine of its own. It runs the garbage collector when a
+// part of the budget has been stored and the heap has grown too large; a cache that
+// only answers from memory is left alone.
 func (c *Cache) GovernHeap(ctx context.Context) {
 	for {
 		select {
@@ -113,19 +112,19 @@ func (c *Cache) GovernHeap(ctx context.Context) {
 	}
 }
 
-// noteStored notes that bytes were put in, and calls for settle when it is time.
+// noteStored counts stored bytes and requests a rebalance when one is due.
 func (s *store) noteStored(bytes int64) {
 	if s.sinceCheck.Add(bytes) < s.budget/checkPart {
 		return
 	}
 	select {
 	case s.checkDue <- struct{}{}:
-	default: // has been called
+	default: // requested already
 	}
 }
 
-// rebalance collects garbage if the heap is too large with it, and fits the room that
-// objects have to the gaps that are left.
+// rebalance collects garbage if the heap is too large with it, and adjusts the room
+// for objects to the gaps that are left.
 func (s *store) rebalance() {
 	s.rebalancing.Lock()
 	defer s.rebalancing.Unlock()
@@ -133,7 +132,7 @@ func (s *store) rebalance() {
 	used, h := s.usedBytes(), readHeap()
 	waste := h.objects + h.gaps - s.otherHeap - used
 	if used+waste > percentOf(s.budget, collectPercent) {
-		runtime.GC() // comes back when everything is swept
+		runtime.GC() // returns when everything is swept
 		used, h = s.usedBytes(), readHeap()
 		waste = h.shareOfGaps(used)
 		s.otherHeap = max(h.objects+h.gaps-waste-used, 0)
@@ -154,14 +153,14 @@ func (s *store) rebalance() {
 	}
 }
 
-// usedBytes is what the store counts, with what it takes besides objects.
+// usedBytes is the store's own count, bookkeeping included.
 func (s *store) usedBytes() int64 {
 	_, bytes := s.sumTotals()
 	return s.fixed + bytes
 }
 
-// distributeRoom divides the room as the budget was, and evicts what is too much. It
-// needs settling.
+// distributeRoom divides the room among the shards as the budget was, and evicts the
+// excess. It needs rebalancing.
 func (s *store) distributeRoom() {
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -170,7 +169,7 @@ func (s *store) distributeRoom() {
 		sh.policy.SetBudget(most)
 		if sh.policy.Used() > most {
 			e := sh.policy.Items()[0]
-			sh.policy.Resize(e, e.Cost()) // which makes room
+			sh.policy.Resize(e, e.Cost()) // makes room
 		}
 		sh.publishTotals()
 		sh.mu.Unlock()

@@ -10,54 +10,54 @@ import (
 	"time"
 )
 
-// Chunks of a spool whose length nobody announced: the first is small, the
-// others double up to the largest.
+// Chunks of a spool of unknown length: the first is small, the others double up to
+// the largest.
 const (
 	firstChunk   = 4 << 10
 	largestChunk = 64 << 10
-	// windowChunks is how many of the largest chunks a spool that slides holds.
+	// windowChunks is the window of a sliding spool, in chunks of the largest size.
 	windowChunks = 2
 )
 
-// errTooSlow ends the reply of a client that held up a whole spool.
+// errTooSlow ends the reply of a client that held up a spool.
 var errTooSlow = errors.New("cache: client reads too slowly")
 
-// spool is a body that one writer fills and any number of readers follow while
-// it grows. While it keeps everything, its chunks are the body that will be
-// stored. When it is told to slide, it holds a bounded window instead: the
-// writer waits for the slowest reader, and a reader that holds it for longer
-// than the stall limit is cut off.
+// spool is a body that one writer fills and any number of readers follow while it
+// grows (a broadcast buffer). At first it holds everything, and its chunks become
+// the stored body. A sliding spool holds a bounded window instead, with
+// backpressure: the writer waits for the slowest reader, and a reader that blocks it
+// for longer than the stall limit is cut off.
 type spool struct {
 	stall time.Duration
 
 	mu         sync.Mutex
-	chunks     [][]byte // filled parts; those in front of dropped are gone
-	dropped    int      // chunks that were dropped from the front
+	chunks     [][]byte // filled parts, without the dropped ones
+	dropped    int      // chunks dropped from the front
 	written    int64
 	hidden     int // bytes at the end that no reader sees before finish
 	sliding    bool
 	done       bool
 	err        error // why the body ended early
 	readers    map[*spoolReader]struct{}
-	spare      []byte        // a dropped chunk, to be filled again
-	dataReady  chan struct{} // closed when there is more to read; nil if nobody waits
-	spaceFreed chan struct{} // closed when a reader moved on; nil if nobody waits
+	spare      []byte        // a dropped chunk, for reuse
+	dataReady  chan struct{} // closed when there is more to read; nil if no reader waits
+	spaceFreed chan struct{} // closed when a reader moves on; nil if the writer does not wait
 }
 
-// spoolReader is one client's place in a spool. Its position is guarded by the
-// spool's lock.
+// spoolReader is one client's position in a spool. It is guarded by the spool's
+// lock.
 type spoolReader struct {
 	s       *spool
 	chunk   int // counted from the very first
 	off     int
-	tooSlow bool // too slow: gone from the spool
+	tooSlow bool // cut off
 }
 
 func newSpool(stall time.Duration) *spool {
 	return &spool{stall: stall, readers: make(map[*spoolReader]struct{})}
 }
 
-// attach adds a reader at the very beginning; nil if that is gone.
+// attach adds a reader at the beginning of the body; nil if that is dropped already.
 func (s *spool) attach() *spoolReader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *spool) attach() *spoolReader {
 	return rd
 }
 
-// detach takes a reader away and reports how many are left.
+// detach removes a reader and returns the number of those left.
 func (s *spool) detach(rd *spoolReader) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,22 +85,22 @@ func (s *spool) hasNoReaders() bool {
 	return len(s.readers) == 0
 }
 
-// expectLength makes the one chunk for a body of known length.
+// expectLength allocates the single chunk of a body of known length.
 func (s *spool) expectLength(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.chunks = append(s.chunks, make([]byte, 0, n))
 }
 
-// startSliding stops keeping everything. From then on nobody can attach once the
-// window moved.
+// startSliding lets the spool drop what all readers have read. Once it has dropped
+// something, no reader can attach.
 func (s *spool) startSliding() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sliding = true
 }
 
-// nextBuffer is space for the writer to read into: the rest of the last chunk, or a
+// nextBuffer returns space for the writer to fill: the rest of the last chunk, or a
 // new chunk. It waits while the window is full.
 func (s *spool) nextBuffer(ctx context.Context) ([]byte, error) {
 	var timer *time.Timer
@@ -161,7 +161,7 @@ func (s *spool) nextSize() int {
 	return firstChunk
 }
 
-// bytesNeeded is how many bytes the writer would have to allocate to go on.
+// bytesNeeded is the size of the chunk that the next write must allocate, 0 if none.
 func (s *spool) bytesNeeded() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,7 +196,7 @@ func (s *spool) dropRead() {
 	}
 }
 
-// cutSlowest cuts off the readers that keep the window from moving.
+// cutSlowest cuts off the readers that block the window.
 func (s *spool) cutSlowest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,17 +204,17 @@ func (s *spool) cutSlowest() {
 		if rd.chunk == s.dropped {
 			rd.tooSlow = true
 			delete(s.readers, rd)
-			// Its goroutine may still be writing from the chunk, and nobody
-			// else is in it: let go of it, so that it is never filled again.
+			// Its goroutine may still be writing from the chunk, which no other
+			// reader needs: drop it, so that it is never reused.
 			s.chunks[0] = nil
 		}
 	}
 	wakeWaiters(&s.dataReady)
 }
 
-// noteWritten notes that the writer filled n bytes of what free gave it. last has them
-// wait for finish: who has counted a body's last byte takes it for stored, and
-// may ask for it again at once.
+// noteWritten notes that the writer has filled n bytes of nextBuffer's space. last
+// hides them until finish: a client that has counted a body's last byte takes the
+// page for stored, and may request it again at once.
 func (s *spool) noteWritten(n int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,7 +228,7 @@ func (s *spool) noteWritten(n int, last bool) {
 	wakeWaiters(&s.dataReady)
 }
 
-// finish ends the body; err says why it is not whole, nil if it is.
+// finish ends the body; err says why it is incomplete, nil if it is complete.
 func (s *spool) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,9 +236,9 @@ func (s *spool) finish(err error) {
 	wakeWaiters(&s.dataReady)
 }
 
-// storedBody hands out all chunks for keeping, without unused capacity. A body whose
-// length was announced is one chunk already. Of the others a small one is
-// gathered into one chunk, a large one only has its last chunk copied.
+// storedBody returns all chunks, to be stored, without unused capacity. A body of
+// known length is one chunk already. Of the others, a small one is gathered into one
+// chunk; of a large one only the last chunk is copied.
 func (s *spool) storedBody() [][]byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,8 +257,8 @@ func (s *spool) storedBody() [][]byte {
 
 func exactCopy(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
-// next gives the bytes that the reader has not had, and waits for some. At the
-// end of a whole body it gives io.EOF.
+// next returns the bytes that the reader has not had, and waits for some; it calls
+// idle before it waits. At the end of a complete body it returns io.EOF.
 func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, error) {
 	s := rd.s
 	for {
@@ -291,7 +291,8 @@ func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, err
 	}
 }
 
-// unreadBytes needs the lock.
+// unreadBytes returns the available bytes that the reader has not had, of one chunk.
+// It needs the lock.
 func (rd *spoolReader) unreadBytes() []byte {
 	for i := rd.chunk - rd.s.dropped; i >= 0 && i < len(rd.s.chunks); i++ {
 		c := rd.s.chunks[i]
@@ -311,7 +312,7 @@ func (rd *spoolReader) unreadBytes() []byte {
 	return nil
 }
 
-// advance notes that n bytes were taken.
+// advance notes that n bytes were read.
 func (rd *spoolReader) advance(n int) {
 	rd.s.mu.Lock()
 	defer rd.s.mu.Unlock()
@@ -321,9 +322,9 @@ func (rd *spoolReader) advance(n int) {
 	}
 }
 
-// copyTo writes a part of the body to w while it arrives; a length below 0
-// means up to the end. It flushes before it waits, so that a client has all
-// that the board has.
+// copyTo writes a part of the body to w while it arrives; a length below 0 means up
+// to the end. It flushes before it waits, so that the client has all that has
+// arrived here.
 func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part byteRange) error {
 	flush := http.NewResponseController(w)
 	idle := func() error {
@@ -360,7 +361,8 @@ func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part b
 	return nil
 }
 
-// waitChan gives a channel that the next signal closes. It needs the spool's lock.
+// waitChan returns a channel that the next wakeWaiters closes. It needs the spool's
+// lock.
 func waitChan(ch *chan struct{}) <-chan struct{} {
 	if *ch == nil {
 		*ch = make(chan struct{})
@@ -368,7 +370,7 @@ func waitChan(ch *chan struct{}) <-chan struct{} {
 	return *ch
 }
 
-// wakeWaiters wakes all who listen. It needs the spool's lock.
+// wakeWaiters wakes everything that waits for ch. It needs the spool's lock.
 func wakeWaiters(ch *chan struct{}) {
 	if *ch != nil {
 		close(*ch)

@@ -2,10 +2,10 @@ package cache
 
 import "sync/atomic"
 
-// Stats are the totals since the cache was made, and its present extent. Totals
-// only ever grow.
+// Stats are the totals since the cache was created, which only grow, and its present
+// size.
 type Stats struct {
-	Requests    int64 // all that Serve was asked
+	Requests    int64 // to Serve, or answered by AppendHit
 	Hits        int64 // answered from memory, fresh
 	Stale       int64 // answered from memory, stale, as the rules allow
 	Revalidated int64 // stored replies that upstream confirmed
@@ -13,29 +13,29 @@ type Stats struct {
 	Fills       int64 // upstream fetches begun, revalidations included
 	FillErrors  int64 // upstream fetches that failed
 	Stored      int64 // objects that entered the store
-	Evictions   int64 // keys pushed out for want of room
-	Rejected    int64 // replies that could have been kept but for their size
+	Evictions   int64 // keys evicted for lack of room
+	Rejected    int64 // replies not stored because of their size
 	Purged      int64 // objects dropped by purges and invalidation
 
 	Objects int64 // keys in the store now
 	Bytes   int64 // bytes that they take, bookkeeping included
-	Filling int64 // bytes set aside now for bodies on their way in
+	Filling int64 // bytes reserved now for bodies on their way in
 	Budget  int64 // Config.Budget
 }
 
 type counters struct {
 	requests, hits, stale, revalidated, coalesced atomic.Int64
-	plain                                         atomic.Int64 // requests and hits, by AppendHit
+	prepared                                      atomic.Int64 // requests and hits, by AppendHit
 	fills, fillErrors, stored, rejected, purged   atomic.Int64
 }
 
-// Stats reads all figures. It takes no lock; figures that belong together may
-// differ by what happens meanwhile.
+// Stats reads all figures without a lock: figures that belong together may differ by
+// what happens meanwhile.
 func (c *Cache) Stats() Stats {
 	objects, bytes := c.store.sumTotals()
 	n := &c.counters
 	return Stats{
-		Requests: n.requests.Load() + n.plain.Load(), Hits: n.hits.Load() + n.plain.Load(), Stale: n.stale.Load(),
+		Requests: n.requests.Load() + n.prepared.Load(), Hits: n.hits.Load() + n.prepared.Load(), Stale: n.stale.Load(),
 		Revalidated: n.revalidated.Load(), Coalesced: n.coalesced.Load(),
 		Fills: n.fills.Load(), FillErrors: n.fillErrors.Load(), Stored: n.stored.Load(),
 		Evictions: c.store.evictions.Load(), Rejected: n.rejected.Load() + c.store.rejected.Load(),

@@ -42,8 +42,8 @@ func quoteName(name string) string {
 	return b.String()
 }
 
-// cacheStatus is one member of a Cache-Status field (RFC 9211). It stays empty
-// where the field is switched off.
+// cacheStatus is one member of a Cache-Status field (RFC 9211). It stays empty with
+// Config.NoCacheStatus.
 type cacheStatus struct{ b []byte }
 
 func (c *Cache) newCacheStatus() cacheStatus {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// storability is what the rules allow to be done with one reply.
+// storability is what the rules allow to be done with a reply.
 type storability struct {
-	// mayStore: a copy may be kept and used again, after validation at least.
+	// mayStore: the reply may be stored and reused, after validation at least.
 	mayStore bool
-	// mayShare: the reply may be given, as it is and now, to others who wait for it.
+	// mayShare: the reply may answer, without validation, all requests that wait for it.
 	mayShare bool
 	// strip lists the fields that only the client whose request caused the
 	// reply may see (private="…", no-cache="…", Set-Cookie).
@@ -17,11 +17,11 @@ type storability struct {
 
 	control  control
 	lifetime time.Duration
-	explicit bool // the reply gave its lifetime itself
+	explicit bool // the reply itself states its lifetime
 	age      time.Duration
 }
 
-// fetchFacts is what the rules need to know of the request and the moment.
+// fetchFacts are the facts about a fetch by which its reply is judged.
 type fetchFacts struct {
 	method        string
 	ranged        bool // for a range that its client asked for
@@ -30,11 +30,11 @@ type fetchFacts struct {
 	receivedAt    time.Time
 	trustClock    bool
 	keepSetCookie bool // Config.KeepSetCookie
-	noStore       bool // the client's no-store, if clients are listened to
+	noStore       bool // the client's no-store, with Config.ClientDirectives
 }
 
-// isUnderstood are the statuses whose meaning for caching this package
-// implements; must-understand lifts no-store only for them (RFC 9111 §5.2.2.3).
+// isUnderstood lists the statuses whose caching rules this package implements;
+// must-understand overrides no-store only for them (RFC 9111 §5.2.2.3).
 func isUnderstood(status int) bool {
 	switch status {
 	case 200, 203, 204, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405,
@@ -44,11 +44,11 @@ func isUnderstood(status int) bool {
 	return false
 }
 
-// isRequestSpecific lists the statuses of replies that are about the one request that
-// caused them, or about its client, and not about the page: whatever lifetime they
-// give, to others they would be a page that was taken away. 412 and 416 answer the
-// client's own condition or range, 417 its Expect, 421 and 425 its connection; the
-// others must not be stored by any cache (RFC 6585 §3 to §6).
+// isRequestSpecific lists the statuses of replies that are about one request, or its
+// client, and not about the page. Whatever lifetime they state, to other clients they
+// would hide the page. 412 and 416 answer the client's own condition or range, 417 its
+// Expect, 421 and 425 its connection; no cache may store the others (RFC 6585 §3 to
+// §6).
 func isRequestSpecific(status int) bool {
 	switch status {
 	case 412, 416, 417, 421, 425, 428, 429, 431, 511:
@@ -57,12 +57,12 @@ func isRequestSpecific(status int) bool {
 	return false
 }
 
-// judgeReply applies RFC 9111 §3 for a shared cache to a reply.
+// judgeReply applies RFC 9111 §3 to a reply, for a shared cache.
 func judgeReply(a fetchFacts, status int, h http.Header) storability {
 	c, targeted := replyControl(h)
 	if _, has := h["Cache-Control"]; !has && !targeted && hasMember(h["Pragma"], "no-cache") {
-		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet whoever sends
-		// it means no-cache; towards stale.
+		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet an origin that sends
+		// it means no-cache; when in doubt, stale.
 		c.noCache = true
 	}
 	v := storability{control: c}
@@ -85,7 +85,7 @@ func judgeReply(a fetchFacts, status int, h http.Header) storability {
 	case a.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
 		return v // RFC 9111 §3.5
 	case cookie && !c.public && !c.sMaxAge.set:
-		return v // the origin did not say that it meant everybody
+		return v // the origin did not say that the reply is for everybody
 	case varyAll(h["Vary"]):
 		return v
 	}
@@ -96,12 +96,12 @@ func judgeReply(a fetchFacts, status int, h http.Header) storability {
 	fresh := v.lifetime > v.age && !c.noCache
 	while := v.age-v.lifetime < c.staleWhile.duration()
 	validator := validETag(h.Get("Etag")) || h.Get("Last-Modified") != ""
-	// What is neither fresh nor can be validated would only take up room.
+	// A reply that is neither fresh nor can be validated would only take up room.
 	v.mayStore = a.method == http.MethodGet && (fresh || validator || while)
-	// RFC 9111 §4: what would need validation before its first reuse cannot
-	// answer those who wait either. What may be served while it is refreshed can
-	// (RFC 5861 §3): the owner of a page gives it to other boards stale, and a
-	// crowd there need not ask one by one.
+	// RFC 9111 §4: a reply that needs validation before its first reuse cannot answer
+	// the requests that wait either. One that may be served while it is refreshed can
+	// (RFC 5861 §3): the owner of a page serves it to other boards stale, and a crowd
+	// there need not fetch it one by one.
 	v.mayShare = fresh || while && !c.noCache && !c.mustRevalidate && !c.proxyRevalidate
 	return v
 }

@@ -13,16 +13,15 @@ import (
 const (
 	// maxShards bounds the shards; more would not help a board with one core.
 	maxShards = 64
-	// objectsPerShard is how many objects of the largest size each shard has
-	// room for at least: below that a policy cannot choose.
+	// objectsPerShard: each shard has room for at least four objects of the largest
+	// size; with fewer a policy cannot choose.
 	objectsPerShard = 4
-	// expectedCost is the size of entry, in bytes, that the sketches are made
-	// for: they take 16 to 32 bytes for so much of the budget.
+	// expectedCost is the entry size, in bytes, for which the sketches are sized:
+	// they take 16 to 32 bytes for each such part of the budget.
 	expectedCost = 1 << 10
-	// shadowPart is the part of the budget that the policy's tuner may take: a
-	// thirty-second.
+	// shadowPart: the policy's tuner may take a thirty-second of the budget.
 	shadowPart = 32
-	// tunerItem is what an item costs in all of the tuner's shadows, in bytes.
+	// tunerItem is the cost of an item in all of the tuner's shadows, in bytes.
 	tunerItem = int64(evict.StrategyCount * evict.ShadowItemCost)
 )
 
@@ -38,7 +37,7 @@ type store struct {
 	rejected    atomic.Int64
 
 	budget     int64
-	fixed      int64         // what of budget sketches and tuner take
+	fixed      int64         // of budget: for sketches and tuner
 	sinceCheck atomic.Int64  // bytes stored since settle last looked
 	checkDue   chan struct{} // holds a call for settle; never closed
 
@@ -49,7 +48,7 @@ type store struct {
 	stuckChecks int   // looks in a row at which the least room was too much
 }
 
-// variants are what is stored under one key, the youngest first; never empty.
+// variants are the objects stored under one key, the youngest first; never empty.
 // The slice is replaced, never changed: readers hold it without a lock.
 type variants []*Object
 
@@ -61,10 +60,10 @@ type shard struct {
 	mu sync.RWMutex
 	// Guarded by mu; reading needs only the read lock.
 	policy *evict.Policy[variants]
-	// share is the shard's part of the budget; the policy gets what the maps
-	// do not take.
+	// share is the shard's part of the budget; the policy gets it without the cost
+	// of empty map slots.
 	share int64
-	// peak is the most entries there were since the lists were last rebuilt:
+	// peak is the largest number of entries since the lists were last rebuilt:
 	// Go's maps never shrink.
 	peak int
 	// bytes and count mirror the policy's figures for Stats.
@@ -105,18 +104,18 @@ func (s *store) shardOf(key string) (*shard, uint64) {
 	return &s.shards[h>>s.shift], h // a shift of 64 gives 0
 }
 
-// get gives the variants of a key and counts a hit for the policy. It allocates
+// get returns the variants of a key and counts a hit for the policy. It allocates
 // nothing, and readers do not wait for each other. The slice must not be changed.
 func (s *store) get(key string) []*Object { return s.findRef(key).objects }
 
-// storeRef is what was found under a key, and where.
+// storeRef is a result of findRef: what is stored under a key, and where.
 type storeRef struct {
 	shard   *shard
 	entry   *entry
 	objects variants // nil: nothing is stored
 }
 
-// findRef is get for who comes back.
+// findRef is get with a result that confirmHits can confirm later.
 func (s *store) findRef(key string) storeRef {
 	sh, hash := s.shardOf(key)
 	var found storeRef
@@ -129,19 +128,20 @@ func (s *store) findRef(key string) storeRef {
 	return found
 }
 
-// confirmHits reports whether get would give the same again, and then counts it so often.
-func (p *storeRef) confirmHits(times int) bool {
+// confirmHits reports whether findRef would return the same result again. If so, it
+// counts n hits.
+func (p *storeRef) confirmHits(n int) bool {
 	p.shard.mu.RLock()
 	same := p.shard.policy.Contains(p.entry) && &p.entry.Value[0] == &p.objects[0]
 	if same {
-		p.shard.policy.HitN(p.entry, times)
+		p.shard.policy.HitN(p.entry, n)
 	}
 	p.shard.mu.RUnlock()
 	return same
 }
 
-// put stores an object in front of its key's other variants, in place of one
-// with the same selector. It reports whether the object is in the store now.
+// put stores an object in front of its key's other variants and replaces the one
+// with the same variant key. It reports whether the object is in the store now.
 func (s *store) put(o *Object) bool {
 	s.noteStored(s.sizer.entry + s.sizer.objectCost(o))
 	sh, h := s.shardOf(o.key)
@@ -187,8 +187,8 @@ func (s *store) put(o *Object) bool {
 	return p.Peek(h) == e
 }
 
-// chargeMaps pays for the maps: they are charged by the slot with each entry, and
-// when most slots of their largest extent are empty, the lists are built anew.
+// chargeMaps accounts for the maps: each entry pays for its slot, and when most slots
+// of their largest extent are empty, the lists are rebuilt.
 func (s *store) chargeMaps(sh *shard) {
 	n := sh.policy.Len()
 	sh.peak = max(sh.peak, n)
@@ -205,7 +205,8 @@ func (sh *shard) publishTotals() {
 	sh.count.Store(int64(sh.policy.Len()))
 }
 
-// dropMatching removes what match says of one key's objects and returns how many.
+// dropMatching removes those of a key's objects that match selects, and returns
+// their number.
 func (s *store) dropMatching(key string, match func(*Object) bool) int {
 	sh, h := s.shardOf(key)
 	sh.mu.Lock()
@@ -218,7 +219,7 @@ func (s *store) dropMatching(key string, match func(*Object) bool) int {
 	return s.pruneEntry(sh, e, match)
 }
 
-// dropAllMatching does the same for every key, one shard's lock at a time.
+// dropAllMatching does the same for every key, under one shard's lock at a time.
 func (s *store) dropAllMatching(match func(*Object) bool) int {
 	n := 0
 	for i := range s.shards {
@@ -281,7 +282,7 @@ func (s *store) eachKey(yield func(string) bool) {
 	}
 }
 
-// sumTotals sums up all shards.
+// sumTotals adds up all shards.
 func (s *store) sumTotals() (objects, bytes int64) {
 	for i := range s.shards {
 		objects += s.shards[i].count.Load()

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Bounds on the purge tags of one reply. Further and longer tags are ignored.
+// Limits on the purge tags of one reply. More and longer tags are ignored.
 const (
 	maxTags   = 64
 	maxTagLen = 128
@@ -37,7 +37,7 @@ func packTags(h http.Header) string {
 	return b.String()
 }
 
-// hasTag looks for a tag in packed tags.
+// hasTag reports whether packed tags contain a tag.
 func hasTag(packed, tag string) bool {
 	for packed != "" {
 		var t string
@@ -53,7 +53,7 @@ func validTag(tag string) bool {
 	return tag != "" && len(tag) <= maxTagLen && isFieldValue(tag)
 }
 
-// validTags checks packed tags that came from elsewhere.
+// validTags checks packed tags that another board has sent.
 func validTags(packed string) bool {
 	n := 0
 	for packed != "" {

@@ -10,9 +10,9 @@ import (
 // It is passed on like any other, for the caches between here and the client.
 const targetField = "Cdn-Cache-Control"
 
-// replyControl gives the directives that count for this cache: those of the
-// targeted field if it is valid and not empty, and then Cache-Control and
-// Expires do not count at all (RFC 9213 §2.2); otherwise those of Cache-Control.
+// replyControl returns the directives that apply to this cache: those of the targeted
+// field if it is valid and not empty, and then Cache-Control and Expires do not apply
+// at all (RFC 9213 §2.2); otherwise those of Cache-Control.
 func replyControl(h http.Header) (c control, targeted bool) {
 	if lines, has := h[targetField]; has {
 		if c, ok := parseTargeted(lines); ok {
@@ -23,8 +23,8 @@ func replyControl(h http.Header) (c control, targeted bool) {
 }
 
 // parseTargeted reads a targeted field, a Dictionary of structured fields. ok
-// is false if it is empty or invalid, a known directive of the wrong type
-// included: the field is then as good as absent (RFC 9213 §2.1).
+// is false if it is empty or invalid, a known directive of the wrong type included:
+// the field then counts as absent (RFC 9213 §2.1).
 func parseTargeted(lines []string) (c control, ok bool) {
 	dict, err := httpsfv.UnmarshalDictionary(lines)
 	if err != nil || len(dict.Names()) == 0 {
@@ -66,8 +66,7 @@ func parseTargeted(lines []string) (c control, ok bool) {
 	return c, true
 }
 
-// setSeconds notes a directive that came as an integer. Below zero it was meant to
-// be stale.
+// setSeconds applies a directive with an integer value. A negative one means stale.
 func (c *control) setSeconds(name string, n int64) {
 	d := delta{set: true, seconds: min(max(n, 0), maxDelta)}
 	switch name {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// reconcile brings a reply together with what is stored. It may land the flight, or
-// make the reply the whole of a part. It reports false if the reply answers a
-// condition or a range that does not hold for what is stored.
+// reconcile applies a reply to what is stored. It may land the flight, or complete a
+// part. It returns false if the reply answers a condition or a range that does not
+// fit what is stored.
 func (f *flight) reconcile(resp *http.Response, a fetchFacts) bool {
 	switch {
 	case resp.StatusCode == http.StatusNotModified && f.candidates != nil:
@@ -32,7 +32,7 @@ func (f *flight) reconcile(resp *http.Response, a fetchFacts) bool {
 	return true
 }
 
-// dropConditions takes everything off the request that refers to what is stored.
+// dropConditions removes everything from the request that refers to what is stored.
 func (f *flight) dropConditions() {
 	f.stale, f.candidates, f.part = nil, nil, nil
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
@@ -43,7 +43,7 @@ func (f *flight) dropConditions() {
 // maxOffered bounds the entity tags of other variants in one request.
 const maxOffered = 16
 
-// offerVariants gives upstream the tags of all variants, so that it can choose one of
+// offerVariants sends upstream the tags of all variants, so that it can choose one of
 // them instead of sending it again (RFC 9111 §4.3.1).
 func (f *flight) offerVariants() {
 	var tags []string
@@ -59,8 +59,9 @@ func (f *flight) offerVariants() {
 	f.req.Header["If-None-Match"] = []string{strings.Join(tags, ", ")}
 }
 
-// chooseVariant finds the variant that a 304 is about. It must say so by a strong tag:
-// some origins give a page and its compressed form tags that are weakly equal.
+// chooseVariant finds the variant that a 304 confirms. The 304 must name it by a
+// strong tag: some origins give a page and its compressed form tags that are weakly
+// equal.
 func (f *flight) chooseVariant(resp *http.Response) bool {
 	etag := resp.Header.Get("Etag")
 	for _, o := range f.candidates {
@@ -88,8 +89,8 @@ func sameBody(o *Object, resp *http.Response) bool {
 	return !ok || n == o.size
 }
 
-// refreshStored lands a flight whose stored reply upstream confirmed (RFC 9111 §4.3.4).
-// It reports false if the confirmation is about something else.
+// refreshStored lands a flight whose stored reply upstream has confirmed (RFC 9111
+// §4.3.4). It returns false if the confirmation is about another reply.
 func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
 	c, old := f.c, f.stale
 	if etag := resp.Header.Get("Etag"); strongETag(etag) {
@@ -129,7 +130,7 @@ func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
 	c.counters.revalidated.Add(1)
 	c.failures.forget(failedKey(f.id.url))
 	if v.mayStore {
-		// Also through a route that keeps no new copies: this one is there.
+		// Also on a route that stores no new replies: this one is stored already.
 		err := f.commit(o)
 		switch {
 		case errors.Is(err, ErrPurged):
@@ -137,7 +138,7 @@ func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
 		case sel != old.variantKey:
 			also := o.withBody(old.body)
 			also.variantKey = old.variantKey
-			_ = f.commit(also) // if it cannot be kept, it is asked for when it is wanted
+			_ = f.commit(also) // if it cannot be stored, the next request fetches it
 		}
 	} else if !a.authorized {
 		c.store.dropMatching(f.id.url, func(x *Object) bool { return x == old })

@@ -10,13 +10,13 @@ import (
 // with more counts as Vary: *.
 const maxVaryNames = 16
 
-// maxVariantKey bounds the bytes of request fields kept beside an object to tell
-// its variants apart.
+// maxVariantKey bounds the bytes of request fields stored with an object to tell the
+// variants of a page apart.
 const maxVariantKey = 8 << 10
 
 // varyNames collects the field names of all Vary lines, lower case, sorted,
-// each once. all is true for "*" anywhere, for what is no field name, and for
-// more than maxVaryNames names: such a reply matches no other request
+// each once. all is true for "*" anywhere, for anything that is not a field name, and
+// for more than maxVaryNames names: such a reply matches no other request
 // (RFC 9111 §4.1).
 func varyNames(lines []string) (names []string, all bool) {
 	for _, line := range lines {
@@ -45,12 +45,13 @@ func varyAll(lines []string) bool {
 	return all
 }
 
-// A selector says which requests a variant answers: for each field name of
-// Vary, the name, then '-' if the request had no such field or '+' and its
-// value, each part ended by a NUL, which cannot occur in either.
+// A variant key is the part of the cache key that Vary adds (RFC 9111 §4.1). It says
+// which requests a variant answers: for each field name of Vary, the name, then '-' if
+// the request had no such field or '+' and its value, each part ended by a NUL, which
+// cannot occur in either.
 
-// variantKeyFor builds the selector of a request for the given names.
-// It is "" for a reply that does not vary. ok is false if it is too long.
+// variantKeyFor builds the variant key of a request for the given names. It is ""
+// for a reply that does not vary. ok is false if it is too long.
 func variantKeyFor(names []string, r *http.Request) (sel string, ok bool) {
 	if len(names) == 0 {
 		return "", true
@@ -71,7 +72,7 @@ func variantKeyFor(names []string, r *http.Request) (sel string, ok bool) {
 	return b.String(), b.Len() <= maxVariantKey
 }
 
-// variantKeyNames gets the names back out of a selector.
+// variantKeyNames returns the names in a variant key.
 func variantKeyNames(sel string) []string {
 	var names []string
 	for sel != "" {
@@ -81,14 +82,14 @@ func variantKeyNames(sel string) []string {
 	return names
 }
 
-// matchesVariantKey reports whether the request is one that the selector's variant
-// answers. It allocates only for a field that is not in its normal form.
+// matchesVariantKey reports whether the variant with this key answers the request.
+// It allocates only for a field that is not in its normal form.
 func matchesVariantKey(sel string, r *http.Request) bool {
 	for sel != "" {
 		name, want, rest := cutVariantKey(sel)
 		sel = rest
 		if lines, _ := headerLines(r.Header, name); len(lines) == 1 && want[0] == '+' && lines[0] == want[1:] {
-			continue // what is normal already is equal to itself
+			continue // a value in normal form equals itself
 		}
 		value, has := varyValue(r, name)
 		if has != (want[0] == '+') || has && value != want[1:] {
@@ -107,7 +108,7 @@ func cutVariantKey(sel string) (name, value, rest string) {
 	return name, value, rest
 }
 
-// validVariantKey checks a selector that came from elsewhere.
+// validVariantKey checks a variant key that another board has sent.
 func validVariantKey(sel string) bool {
 	n := 0
 	for sel != "" {
@@ -156,8 +157,8 @@ func varyValue(r *http.Request, lower string) (string, bool) {
 	return b.String(), true
 }
 
-// headerLines looks a lower-case name up. http.CanonicalHeaderKey gives the
-// common names without allocating.
+// headerLines looks up a lower-case name. Canonical forms of common names cost no
+// allocation.
 func headerLines(h http.Header, lower string) ([]string, bool) {
 	lines, has := h[canonicalName(lower)]
 	return lines, has && len(lines) > 0

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// wireVersion is the first byte of an object in wire form. A board that meets
-// another version declines the object; it will be fetched when it is wanted.
+// wireVersion is the first byte of an object in wire form. A board with another
+// version declines the object and fetches the page when it is requested.
 const wireVersion = 2
 
-// AppendWire appends the object in the form in which boards hand objects to
-// each other. It carries the object's present age and no point in time, because
-// boards do not agree about the time. What was purged softly arrives stale.
+// AppendWire appends the object in the form in which boards send objects to each
+// other. It has the object's present age and no point in time, because the clocks of
+// boards differ. A softly purged object arrives stale.
 func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = append(dst, wireVersion)
 	dst = binary.AppendUvarint(dst, uint64(o.status))
@@ -21,7 +21,7 @@ func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = binary.AppendUvarint(dst, uint64(o.age(c.Now())/time.Millisecond))
 	dst = binary.AppendUvarint(dst, uint64(o.lifetime/time.Millisecond))
 	dst = binary.AppendUvarint(dst, uint64(o.staleWhile/time.Second))
-	dst = binary.AppendUvarint(dst, uint64((o.staleIfError+time.Second)/time.Second)) // 0: not said
+	dst = binary.AppendUvarint(dst, uint64((o.staleIfError+time.Second)/time.Second)) // 0: absent
 	for _, s := range [...]string{o.key, o.head, o.variantKey, o.tags} {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
 		dst = append(dst, s...)
@@ -33,10 +33,10 @@ func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	return dst
 }
 
-// ParseObject reads an object in wire form; b may be used again afterwards.
-// Whatever is not exactly what AppendWire writes is refused with ErrWire, and no
-// length in b makes it allocate more than b is long. The object is on no clock
-// until [Cache.Insert] puts it on one.
+// ParseObject reads an object in wire form; b may be reused afterwards. It refuses
+// with ErrWire anything that AppendWire would not write, and no length in b makes it
+// allocate more than the length of b. The object has an age, but is on no cache's
+// clock until [Cache.Insert].
 func ParseObject(b []byte) (*Object, error) {
 	w := wireReader{b: b, ok: len(b) > 0 && b[0] == wireVersion}
 	if !w.ok {
@@ -70,8 +70,8 @@ func ParseObject(b []byte) (*Object, error) {
 	return o, nil
 }
 
-// wireReader takes bounded things off the front of b; once one is missing or
-// out of bounds, ok is false and everything else is zero.
+// wireReader reads bounded values off the front of b; once one is missing or out of
+// bounds, ok is false and everything else is zero.
 type wireReader struct {
 	b  []byte
 	ok bool

@@ -170,9 +170,9 @@ func (h *house) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) 
 			q.Memo = m
 		}
 		m.cache = h.cache
-		return h.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), &m.HitMemo)
+		return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), &m.HitMemo)
 	}
-	return h.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), nil)
+	return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
 
 // houseMemo is an answer as node keeps it.

@@ -50,7 +50,7 @@ func (f *FastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, bo
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return f.handler.cache.AppendHit(dst, (*cache.PlainRequest)(&q.Fields), f.memoFor(q))
+	return f.handler.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), f.memoFor(q))
 }
 
 // fastPathMemo is a memoised answer, for front.ResponseMemo. The meaning of a host name
