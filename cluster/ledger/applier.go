@@ -13,22 +13,22 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// digestWindow is for how many past indexes a board remembers its digest, to
-// compare it with the leader's: more than the entries that can be under way.
+// digestWindow is the number of past indexes whose digest a board remembers, to
+// compare it with the leader's: more than the entries that can be in flight.
 const digestWindow = 1024
 
-// applier carries out what raft has committed: raft.FSM around the Machine.
-// raft calls Apply, Snapshot and Restore from one goroutine.
+// applier applies what raft has committed: it is the raft.FSM around the
+// StateMachine. Raft calls Apply, Snapshot and Restore from one goroutine.
 type applier struct {
 	stateMachine StateMachine
 	log          *slog.Logger
 	onApplied    func(uint64)
-	// onBatch is told of every batch that was carried out or found void here.
+	// onBatch is called for every batch that this board has applied.
 	onBatch func(id batchID, index uint64, replies [][]byte)
-	// stopped ends the wait for a machine that cannot go on just now; nil: there
-	// is none, and a machine that cannot go on has refused.
+	// stopped ends the retries of a state machine that cannot go on just now. If it
+	// is nil, there are none, and ErrRetryLater halts like any other error.
 	stopped       <-chan struct{}
-	retryInterval time.Duration // between two tries
+	retryInterval time.Duration
 
 	mu          sync.Mutex // guards all below
 	changed     chan struct{}
@@ -36,28 +36,28 @@ type applier struct {
 	term        uint64 // of the last batch entry seen: every earlier term is over
 	at          time.Time
 	halted      string
-	haltPassing bool // what halted it may pass: it is tried again
-	// restores counts how often a snapshot took the place of entries, which
-	// this board then never sees.
+	haltPassing bool // the reason can pass: the batch is retried
+	// restores counts the snapshots that replaced entries, which this board then
+	// never sees.
 	restores int
-	last     digestMark               // of the last batch that was carried out
+	last     digestMark               // of the last batch that was applied
 	digests  [digestWindow]digestMark // by index modulo
 }
 
 type digestMark struct{ index, digest uint64 }
 
-func newApplier(cfg *Config, settle func(batchID, uint64, [][]byte)) *applier {
-	return &applier{stateMachine: cfg.StateMachine, log: cfg.Logger, onApplied: cfg.OnApplied, onBatch: settle, retryInterval: defaultRetryInterval,
-		changed: make(chan struct{}), at: time.Unix(0, 0).UTC()}
+func newApplier(cfg *Config, onBatch func(batchID, uint64, [][]byte)) *applier {
+	return &applier{stateMachine: cfg.StateMachine, log: cfg.Logger, onApplied: cfg.OnApplied, onBatch: onBatch,
+		retryInterval: defaultRetryInterval, changed: make(chan struct{}), at: time.Unix(0, 0).UTC()}
 }
 
-// applyResult is what raft hands back to who proposed an entry.
+// applyResult is what raft returns to the proposer of an entry.
 type applyResult struct {
 	replies [][]byte
-	err     error // errVoid or ErrHalted
+	err     error // errWrongTerm or ErrHalted
 }
 
-// errWrongTerm: the entry was meant for another term; nothing was carried out.
+// errWrongTerm: the entry was meant for another term; nothing was applied.
 var errWrongTerm = errors.New("the entry was meant for another term")
 
 // Apply implements raft.FSM.
@@ -67,8 +67,7 @@ func (a *applier) Apply(l *raft.Log) any {
 	if a.halted == "" {
 		a.index = l.Index
 	}
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.notifyLocked()
 	a.mu.Unlock()
 	if err == nil && len(replies) > 0 {
 		a.onBatch(id, l.Index, replies)
@@ -103,7 +102,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	var replies [][]byte
 	if len(e.Commands) > 0 {
 		replies, err = a.applyWithRetry(l.Index, at, e.Commands)
-		if errors.Is(err, ErrRetryLater) && a.stopped != nil { // the board stops; its next start tries again
+		if errors.Is(err, ErrRetryLater) && a.stopped != nil { // the board stops; it retries after its next start
 			return nil, e.ID, fmt.Errorf("%w: %w", ErrHalted, err)
 		}
 		if err != nil {
@@ -118,25 +117,26 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	return replies, e.ID, nil
 }
 
-// defaultRetryInterval is how long a machine that cannot go on just now is left alone.
+// defaultRetryInterval is the interval between two retries of a batch that the state
+// machine cannot apply just now.
 const defaultRetryInterval = 5 * time.Second
 
-// applyWithRetry calls the machine until it can go on. Meanwhile the ledger counts as
-// halted, so that another board leads and nobody waits for this one.
+// applyWithRetry calls the state machine until it can go on. Meanwhile the ledger
+// counts as halted, so that another board leads and nobody waits for this one.
 func (a *applier) applyWithRetry(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
-	stood := false
+	blocked := false
 	for {
 		replies, err := a.callStateMachine(index, at, commands)
 		if !errors.Is(err, ErrRetryLater) || a.stopped == nil {
-			if stood && err == nil {
+			if blocked && err == nil {
 				a.setBlocked("")
-				a.log.Info("ledger: it goes on", "entry", index)
+				a.log.Info("ledger: the state machine goes on", "entry", index)
 			}
 			return replies, err
 		}
-		if !stood {
-			a.log.Error("ledger: it stands still until the machine can go on", "entry", index, "why", err)
-			stood = true
+		if !blocked {
+			a.log.Error("ledger: the state machine cannot go on; the ledger retries", "entry", index, "interval", a.retryInterval, "error", err)
+			blocked = true
 		}
 		a.setBlocked(fmt.Sprintf("entry %d: %v", index, err))
 		wait := time.NewTimer(a.retryInterval)
@@ -149,16 +149,22 @@ func (a *applier) applyWithRetry(index uint64, at time.Time, commands [][]byte) 
 	}
 }
 
-// setBlocked says why the ledger stands still, "" that it does not, and wakes who waits.
+// notifyLocked wakes everybody who waits for a change. a.mu is held.
+func (a *applier) notifyLocked() {
+	close(a.changed)
+	a.changed = make(chan struct{})
+}
+
+// setBlocked sets why the ledger waits for the state machine, "" if it does not, and
+// wakes every waiter.
 func (a *applier) setBlocked(why string) {
 	a.mu.Lock()
 	a.halted, a.haltPassing = why, why != ""
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.notifyLocked()
 	a.mu.Unlock()
 }
 
-// callStateMachine calls the machine; a panic in it is a refusal to go on.
+// callStateMachine calls Apply. It turns a panic there into an error, which halts.
 func (a *applier) callStateMachine(index uint64, at time.Time, commands [][]byte) (replies [][]byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -172,7 +178,8 @@ func (a *applier) callStateMachine(index uint64, at time.Time, commands [][]byte
 	return replies, err
 }
 
-// findDivergence compares this board's digest at an index with the leader's.
+// findDivergence compares this board's digest at an index with the leader's. It
+// returns "" if they are equal, or this board's is unknown.
 func (a *applier) findDivergence(index, digest uint64) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,21 +191,22 @@ func (a *applier) findDivergence(index, digest uint64) string {
 		index, m.digest, digest)
 }
 
+// halt stops applying for good, logs why and returns the error.
 func (a *applier) halt(why string) error {
 	a.mu.Lock()
 	a.halted, a.haltPassing = why, false
 	a.mu.Unlock()
-	a.log.Error("ledger: HALTED: no further command is carried out here; a person has to look", "why", why)
+	a.log.Error("ledger: HALTED: this board applies no further command; a person must look at it", "why", why)
 	return fmt.Errorf("%w: %s", ErrHalted, why)
 }
 
-// applierState is what the applier has come to.
+// applierState is a copy of the applier's state.
 type applierState struct {
 	index, term uint64
 	at          time.Time
 	last        digestMark
 	halted      string
-	haltPassing bool // what halted it may pass, and then it goes on
+	haltPassing bool
 	restores    int
 	changed     <-chan struct{} // closed at the next change
 }
@@ -216,18 +224,18 @@ func (a *applier) StoreConfiguration(index uint64, _ raft.Configuration) {
 	if a.halted == "" {
 		a.index = index
 	}
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.notifyLocked()
 	a.mu.Unlock()
 }
 
-// A snapshot is a head of 41 bytes (magic, index, term, clock, digest, ends
-// with its CRC-32C) and what the machine writes.
+// A snapshot is a header of 44 bytes (magic, index, term, clock, digest, and their
+// CRC-32C) and the state machine's own bytes.
 const (
 	snapshotMagic      = "BRLEDGR1"
 	snapshotHeaderSize = len(snapshotMagic) + 4*8 + 4
 )
 
+// snapshotHeader is the first part of a snapshot.
 type snapshotHeader struct {
 	index, term uint64
 	at          time.Time
@@ -246,16 +254,17 @@ func readSnapshotHeader(r io.Reader) (snapshotHeader, error) {
 	var m snapshotHeader
 	b := make([]byte, snapshotHeaderSize)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return m, fmt.Errorf("snapshot's head: %w", err)
+		return m, fmt.Errorf("the snapshot's header: %w", err)
 	}
 	sum := binary.LittleEndian.Uint32(b[snapshotHeaderSize-4:])
 	if string(b[:len(snapshotMagic)]) != snapshotMagic || crc32cSum(b[:snapshotHeaderSize-4]) != sum {
-		return m, errors.New("not a ledger's snapshot")
+		return m, errors.New("it is not a ledger's snapshot")
 	}
 	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[len(snapshotMagic)+8*i:]) }
 	return snapshotHeader{v(0), v(1), time.Unix(0, int64(v(2))).UTC(), v(3)}, nil
 }
 
+// fsmSnapshot is a raft.FSMSnapshot.
 type fsmSnapshot struct {
 	header snapshotHeader
 	state  StateSnapshot
@@ -264,16 +273,16 @@ type fsmSnapshot struct {
 // Snapshot implements raft.FSM.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	a.mu.Lock()
-	m, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest}, a.halted
+	header, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest}, a.halted
 	a.mu.Unlock()
 	if halted != "" {
 		return nil, fmt.Errorf("%w: %s", ErrHalted, halted)
 	}
-	view, err := a.stateMachine.Snapshot()
+	state, err := a.stateMachine.Snapshot()
 	if err != nil {
 		return nil, err
 	}
-	return &fsmSnapshot{m, view}, nil
+	return &fsmSnapshot{header, state}, nil
 }
 
 func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
@@ -297,7 +306,7 @@ func (s *fsmSnapshot) Release() { s.state.Close() }
 // Restore implements raft.FSM.
 func (a *applier) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	m, err := readSnapshotHeader(r)
+	header, err := readSnapshotHeader(r)
 	if err != nil {
 		return err
 	}
@@ -305,18 +314,17 @@ func (a *applier) Restore(r io.ReadCloser) error {
 		return err
 	}
 	halted := ""
-	if d := a.stateMachine.Digest(); d != m.digest {
-		halted = fmt.Sprintf("the snapshot at entry %d restores to digest %016x instead of %016x", m.index, d, m.digest)
-		a.log.Error("ledger: HALTED: no further command is carried out here; a person has to look", "why", halted)
+	if d := a.stateMachine.Digest(); d != header.digest {
+		halted = fmt.Sprintf("the snapshot at entry %d restores to digest %016x instead of %016x", header.index, d, header.digest)
+		a.log.Error("ledger: HALTED: this board applies no further command; a person must look at it", "why", halted)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.index, a.term, a.at, a.halted, a.haltPassing = m.index, m.term, m.at, halted, false
+	a.index, a.term, a.at, a.halted, a.haltPassing = header.index, header.term, header.at, halted, false
 	a.restores++
-	a.last = digestMark{m.index, m.digest}
+	a.last = digestMark{header.index, header.digest}
 	a.digests = [digestWindow]digestMark{}
-	a.digests[m.index%digestWindow] = a.last
-	close(a.changed)
-	a.changed = make(chan struct{})
+	a.digests[header.index%digestWindow] = a.last
+	a.notifyLocked()
 	return nil
 }

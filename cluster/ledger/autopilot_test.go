@@ -13,12 +13,12 @@ import (
 // follower, n not in the configuration; then ! silent for Gone, !! for Forget,
 // * a new life, - far behind, ? in trouble.
 func viewOf(boards ...string) clusterState {
-	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardReport{}}
+	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
 	for _, b := range boards {
 		name, rest := b[:1], b[2:]
 		s := raftServer{name + ".1", name}
-		r := boardReport{Server: s, Index: v.Index}
+		r := boardHealth{Server: s, Index: v.Index}
 		switch rest[0] {
 		case 'v', 'f':
 			v.Members = append(v.Members, clusterMember{s, rest[0] == 'v'})

@@ -9,22 +9,22 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Now is the ledger's clock, UTC, the same on every board within some tens of
-// milliseconds. It never goes back. known is false while this board has not
-// learnt it, and t is then its own clock.
+// Now returns the ledger's clock, UTC, the same on every board within some tens of
+// milliseconds. It never goes back. known is false until this board has learnt it;
+// t is then this board's own clock.
 func (l *Ledger) Now() (t time.Time, known bool) {
 	l.clock.stampBatch(l.applier.state().at)
 	return l.clock.now()
 }
 
-// Applied is the index of the last entry that this board has carried out.
+// Applied returns the index of the last entry that this board has applied.
 func (l *Ledger) Applied() uint64 { return l.applier.state().index }
 
-// Changed is closed at the next entry that this board carries out.
+// Changed returns a channel that is closed at the next entry that this board applies.
 func (l *Ledger) Changed() <-chan struct{} { return l.applier.state().changed }
 
-// Wait returns when this board has carried out index. An error says that ctx
-// or Run ended first, or is ErrHalted.
+// Wait returns when this board has applied index. An error means that ctx or Run
+// ended first, or is ErrHalted.
 func (l *Ledger) Wait(ctx context.Context, index uint64) error {
 	for {
 		st := l.applier.state()
@@ -44,18 +44,18 @@ func (l *Ledger) Wait(ctx context.Context, index uint64) error {
 	}
 }
 
-// Barrier returns when this board has carried out all that was acknowledged
-// before it was called. It asks the leader, who asks a majority; nothing is
-// written. An error is of the kinds of Submit.
+// Barrier returns when this board has applied everything that was acknowledged before
+// the call. The leader confirms its lead with a majority; nothing is written. Errors
+// are those of Submit.
 func (l *Ledger) Barrier(ctx context.Context) error {
 	for {
 		if err := l.checkAccepting(); err != nil {
 			return err
 		}
-		if said, ok := l.fetchCommitIndex(ctx); ok && said.OK {
-			return l.Wait(ctx, said.Index)
+		if response, ok := l.fetchCommitIndex(ctx); ok && response.OK {
+			return l.Wait(ctx, response.Index)
 		}
-		l.sleep(ctx, l.cfg.Timing.Retry)
+		sleep(ctx, l.cfg.Timing.Retry)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w: %w", ErrNoMajority, err)
 		}
@@ -70,20 +70,20 @@ func (l *Ledger) fetchCommitIndex(ctx context.Context) (commitIndexResponse, boo
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
 	defer cancel()
 	if leader == l.cfg.Name {
-		said, err := l.handleCommitIndex(ctx)
-		return said, err == nil
+		response, err := l.handleCommitIndex(ctx)
+		return response, err == nil
 	}
 	b, err := l.cfg.Transport.Call(ctx, leader, kindCommitIndex, []byte("{}"))
 	if err != nil {
 		return commitIndexResponse{}, false
 	}
-	said, err := readJSON[commitIndexResponse](b)
-	return said, err == nil
+	response, err := readJSON[commitIndexResponse](b)
+	return response, err == nil
 }
 
-// handleCommitIndex gives an index up to which everything that was acknowledged
-// anywhere by now is, if this board leads: its term is open, so it knows all
-// that was committed before, and a majority still follows it.
+// handleCommitIndex returns an index that covers everything acknowledged anywhere so
+// far, if this board leads: its term is open, so it knows all earlier commits, and a
+// majority still follows it.
 func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, error) {
 	r := l.runningRaft()
 	if r == nil || r.State() != raft.Leader || l.applier.state().term != r.CurrentTerm() {
@@ -93,7 +93,7 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	if err := awaitFuture(ctx, r.VerifyLeader()); err != nil {
 		return commitIndexResponse{}, nil
 	}
-	// Entries that raft writes for itself never reach the applier.
+	// Entries that raft writes for its own use never reach the applier.
 	for index > l.applier.state().index {
 		var entry raft.Log
 		if err := l.files.log.GetLog(index, &entry); err != nil {
@@ -107,7 +107,7 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	return commitIndexResponse{OK: true, Index: index}, nil
 }
 
-// Status is what this board knows now.
+// Status returns what this board knows now.
 func (l *Ledger) Status() Status {
 	st := l.applier.state()
 	l.mu.Lock()
@@ -136,13 +136,13 @@ func (l *Ledger) Status() Status {
 	s.Leader, s.Leading = string(leader), r.State() == raft.Leader
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
 	s.Snapshot = l.files.newestSnapshot.Load()
-	get := r.GetConfiguration()
-	if get.Error() == nil {
-		for _, m := range get.Configuration().Servers {
-			if m.Suffrage == raft.Voter {
-				s.Voters = append(s.Voters, string(m.Address))
+	configuration := r.GetConfiguration()
+	if configuration.Error() == nil {
+		for _, server := range configuration.Configuration().Servers {
+			if server.Suffrage == raft.Voter {
+				s.Voters = append(s.Voters, string(server.Address))
 			} else {
-				s.Nonvoters = append(s.Nonvoters, string(m.Address))
+				s.Nonvoters = append(s.Nonvoters, string(server.Address))
 			}
 		}
 		slices.Sort(s.Voters)

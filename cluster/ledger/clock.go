@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// The ledger's clock is the leader's, as each board knows it: a board counts
-// by its own monotonic clock and asks the leader every second how far it is
-// off. A new leader goes on where the old one's clock was, and only then
-// draws it towards its own.
+// The ledger's clock is the leader's clock, as each board knows it: a board counts
+// with its own monotonic clock, and fetches the offset to the leader's every
+// second. A new leader continues where the old leader's clock was, and then slews
+// it towards its own.
 
 const (
-	// maxTrustedRoundTrip is the longest exchange from which a board that has the time
-	// already takes it anew: half of it is the error.
+	// maxTrustedRoundTrip is the longest exchange that may correct a clock that
+	// is known already: the error is up to half of it.
 	maxTrustedRoundTrip = 200 * time.Millisecond
-	// slewDivisor is by what part of the time that passes a leader draws back a
-	// ledger clock that is ahead of its own: it never goes back.
-	slewDivisor = 20 // a twentieth
-	// maxSlewInterval is the longest time between two draws that counts.
+	// slewDivisor bounds the correction of a ledger clock that is ahead of the
+	// leader's own: a twentieth of the time that passes, so that it never goes back.
+	slewDivisor = 20
+	// maxSlewInterval is the longest time between two corrections that counts.
 	maxSlewInterval = 10 * time.Second
 )
 
-// firstYear is when the first board was made: a clock that shows less is not set.
+// firstYear is the year of the first board: a clock that shows an earlier one is not set.
 const firstYear = 2012
 
-// isPlausible reports whether a clock shows a time that can be.
+// isPlausible reports whether a clock shows a possible time.
 func isPlausible(t time.Time) bool { return t.UTC().Year() >= firstYear }
 
 // ledgerClock is safe for concurrent use.
@@ -35,15 +35,15 @@ type ledgerClock struct {
 	start    time.Time  // own clock when the board started, with its monotonic part
 	offset   time.Duration
 	known    bool
-	latest   time.Time // what was said last, or stamped
-	slewedAt time.Time // when the offset was last drawn
+	latest   time.Time // the latest time that now returned or a batch was stamped with
+	slewedAt time.Time // when slewToOwnClock ran last
 }
 
 func newClock(own func() time.Time) *ledgerClock {
 	return &ledgerClock{own: own, start: own()}
 }
 
-// monotonic is the board's monotonic count, as a time.
+// monotonic returns the board's monotonic clock as a time.
 func (c *ledgerClock) monotonic() time.Time {
 	return c.start.Round(0).Add(c.own().Sub(c.start))
 }
@@ -51,7 +51,7 @@ func (c *ledgerClock) monotonic() time.Time {
 // ownClockSet reports whether the board's own clock seems to be set.
 func (c *ledgerClock) ownClockSet() bool { return isPlausible(c.own()) }
 
-// now is the ledger's clock; known is false while this board has not learnt it.
+// now returns the ledger's clock; known is false until this board has learnt it.
 func (c *ledgerClock) now() (t time.Time, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,13 +63,13 @@ func (c *ledgerClock) nowLocked() time.Time {
 	if !t.After(c.latest) {
 		t = c.latest
 	}
-	if c.known { // a guess binds nobody
+	if c.known { // a guess may be corrected backwards
 		c.latest = t
 	}
 	return t.UTC()
 }
 
-// stampBatch is the time for a batch: not before at, which was the last one's.
+// stampBatch returns the time for a batch, not before at, the time of the last batch.
 func (c *ledgerClock) stampBatch(at time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,32 +79,34 @@ func (c *ledgerClock) stampBatch(at time.Time) time.Time {
 	return c.nowLocked()
 }
 
-// adoptLeaderTime takes the leader's time, asked for at sent (by count) and told now.
+// adoptLeaderTime sets the clock to the leader's time. The request for it left at
+// sent, by monotonic.
 func (c *ledgerClock) adoptLeaderTime(theirs, sent time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	got := c.monotonic()
-	trip := got.Sub(sent)
-	if trip < 0 || (c.known && trip > maxTrustedRoundTrip) {
+	received := c.monotonic()
+	roundTrip := received.Sub(sent)
+	if roundTrip < 0 || (c.known && roundTrip > maxTrustedRoundTrip) {
 		return
 	}
-	c.offset = theirs.Add(trip / 2).Sub(got)
+	c.offset = theirs.Add(roundTrip / 2).Sub(received)
 	c.known = true
 }
 
-// slewToOwnClock is called now and then on the board that leads.
+// slewToOwnClock corrects the ledger's clock towards this board's. The leader calls
+// it with every survey.
 func (c *ledgerClock) slewToOwnClock() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count := c.monotonic()
 	passed := count.Sub(c.slewedAt)
 	c.slewedAt = count
-	if passed > maxSlewInterval { // it did not lead until now
+	if passed > maxSlewInterval { // this board did not lead until now
 		passed = 0
 	}
 	wall := c.own().Round(0)
 	if !isPlausible(wall) {
-		return // others' idea of the time, if there was one, is better
+		return // the time of the others, if they know one, is better
 	}
 	ahead := c.offset - wall.Sub(count)
 	switch {

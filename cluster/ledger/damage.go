@@ -3,199 +3,73 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync/atomic"
-	"time"
-
-	"github.com/hashicorp/raft"
-
-	"bramble/cluster/durable"
+	"hash/crc32"
+	"io/fs"
+	"syscall"
 )
 
-// A board's files, under Config.Dir:
-//
-//	now/state       the keep: identity, promises, term and vote, segments
-//	now/log/        the log's segments
-//	now/snapshots/  the newest snapshot
-//	damaged-<time>/ an earlier "now" in which something was damaged
+// sectorSize is the number of bytes that a disk writes as a whole or not at all.
+const sectorSize = 512
 
-const (
-	dirNow        = "now"
-	fileState     = "state"
-	dirLog        = "log"
-	damagedPrefix = "damaged-"
-	// maxDamaged is how many damaged folders are kept, the newest.
-	maxDamaged = 2
-)
-
-// boardFiles are a board's open, checked files.
-type boardFiles struct {
-	stable         *stableStore
-	log            *logStore
-	snapshots      *raft.FileSnapshotStore
-	identity       boardIdentity
-	fresh          bool          // the folder was empty
-	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
+// damageError says which file is damaged, and how.
+type damageError struct {
+	File string
+	What string
 }
 
-func (f *boardFiles) close() {
-	if f.log != nil {
-		f.log.close()
-	}
-	if f.stable != nil {
-		f.stable.close()
-	}
-}
+func (d *damageError) Error() string { return fmt.Sprintf("%s is damaged: %s", d.File, d.What) }
+func (d *damageError) Unwrap() error { return ErrDamaged }
 
-// openFiles opens and checks everything in dir: every record, every log
-// entry, the snapshot. Damage is a *damage error; anything else (no space, no
-// permission) leaves the files as they are.
-func openFiles(dir string, slow time.Duration, log *slog.Logger) (f *boardFiles, err error) {
-	f = &boardFiles{}
-	defer func() {
-		if err != nil {
-			f.close()
-			f = nil
-		}
-	}()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return f, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, dirLog)); err == nil {
-			return f, &damageError{fileState, "it is missing beside a log"}
-		}
-		f.fresh = true
-	}
-	if f.stable, err = openStableStore(filepath.Join(dir, fileState), slow); err != nil {
-		return f, err
-	}
-	hlog := hclogAdapter{log: log}
-	if f.log, err = openLog(filepath.Join(dir, dirLog), f.stable, slow, false, hlog); err != nil {
-		return f, err
-	}
-	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
-		return f, err
-	}
-	after, err := checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots"))
-	if err != nil {
-		return f, err
-	}
-	f.newestSnapshot.Store(after)
-	if err := f.log.verifyEntries(after); err != nil {
-		return f, err
-	}
-	f.identity, _, err = readIdentity(f.stable)
-	return f, err
-}
-
-// checkSnapshot reads the newest snapshot through, which checks its CRC, and
-// returns its index. Folders that a power cut left half made are removed.
-func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return 0, err
-	}
-	whole := 0
-	for _, n := range names {
-		switch {
-		case strings.HasSuffix(n.Name(), ".tmp"):
-			if err := os.RemoveAll(filepath.Join(dir, n.Name())); err != nil {
-				return 0, err
-			}
-		case n.IsDir():
-			whole++
-		}
-	}
-	list, err := snaps.List()
-	if err != nil {
-		return 0, err
-	}
-	if len(list) == 0 {
-		if whole > 0 {
-			return 0, &damageError{"snapshots", "no snapshot's description can be read"}
-		}
-		return 0, nil
-	}
-	meta, r, err := snaps.Open(list[0].ID)
-	if err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
-	}
-	defer r.Close()
-	if _, err := readSnapshotHeader(r); err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
-	}
-	if _, err := io.Copy(io.Discard, r); err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
-	}
-	return meta.Index, nil
-}
-
-// openOrSetAside opens the board's files; if something is damaged it sets the
-// folder aside and begins a new life that the other boards fill. found says
-// what was damaged. A board that is alone in its rack has nobody to be filled
-// from: its files stay, and the error is ErrDamaged.
-func openOrSetAside(cfg *Config) (f *boardFiles, found string, err error) {
-	now := filepath.Join(cfg.Dir, dirNow)
-	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+// classifyReadError turns an error of reading a file into a damageError, unless it is
+// the system's: a full or failing disk or a missing permission must never cost a
+// directory. A file that is gone is damage.
+func classifyReadError(file string, err error) error {
 	var d *damageError
-	if errors.As(err, &d) {
-		if cfg.Boards == 1 {
-			return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
-				"take the card out and save the orders with `bramble orders export` from its folder, "+
-				"then move %s away and start again", d, d.File, now)
-		}
-		found = d.Error()
-		if err := setAside(cfg.Dir); err != nil {
-			return nil, found, fmt.Errorf("%s; setting it aside: %w", found, err)
-		}
-		cfg.Logger.Error("ledger: damaged files set aside; this board fills itself from the others", "found", found)
-		f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+	var path *fs.PathError
+	var errno syscall.Errno
+	switch {
+	case err == nil || errors.As(err, &d):
+		return err
+	case errors.Is(err, fs.ErrNotExist):
+		return &damageError{file, err.Error()}
+	case errors.As(err, &path), errors.As(err, &errno):
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	if err != nil {
-		return nil, found, fmt.Errorf("open the ledger's folder: %w", err)
-	}
-	if f.identity.Server == "" {
-		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: found != "" || hasDamaged(cfg.Dir)}
-		if err := f.identity.saveTo(f.stable); err != nil {
-			f.close()
-			return nil, found, err
-		}
-	}
-	return f, found, nil
+	return &damageError{file, err.Error()}
 }
 
-func hasDamaged(dir string) bool {
-	names, _ := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
-	return len(names) > 0
+// recoverAsDamage turns a panic in a library that reads a damaged file into a damageError.
+func recoverAsDamage(file string, err *error) {
+	if p := recover(); p != nil {
+		*err = &damageError{file, fmt.Sprint(p)}
+	}
 }
 
-func setAside(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
-	if err != nil {
-		return err
+func crc32cSum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// looksTorn reports whether b looks like a write that a power cut stopped: it ends in
+// zeros, or holds a whole sector of zeros. Data with a flipped bit does not.
+func looksTorn(b []byte) bool {
+	if len(b) == 0 {
+		return true
 	}
-	slices.Sort(names)
-	// The number keeps the order on a board whose clock is not set.
-	number := 1
-	if len(names) > 0 {
-		fmt.Sscanf(filepath.Base(names[len(names)-1]), damagedPrefix+"%d", &number)
-		number++
+	tail := b[max(0, len(b)-4):]
+	if allZero(tail) {
+		return true
 	}
-	to := filepath.Join(dir, fmt.Sprintf("%s%04d-%s", damagedPrefix, number, time.Now().UTC().Format("20060102T150405Z")))
-	if err := os.Rename(filepath.Join(dir, dirNow), to); err != nil {
-		return err
-	}
-	for len(names) >= maxDamaged {
-		if err := os.RemoveAll(names[0]); err != nil {
-			return err
+	for i := 0; i+sectorSize <= len(b); i += 8 {
+		if allZero(b[i : i+sectorSize]) {
+			return true
 		}
-		names = names[1:]
 	}
-	return durable.SyncDir(dir)
+	return false
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// Bounds of one batch.
+// Limits of one batch.
 const (
-	// maxBatchCommands is the number of commands in one batch.
+	// maxBatchCommands limits the commands in one batch.
 	maxBatchCommands = 256
-	// maxBatchBytes is the size of a batch's commands together. One command of
+	// maxBatchBytes limits the size of a batch's commands together. One command of
 	// MaxCommand always fits.
 	maxBatchBytes = 256 << 10
 	// entryVersion is the first byte of every entry.
 	entryVersion = 1
 )
 
-// batchID names one batch for all time: which board's which start made it,
-// and its number there, counting from 1.
+// batchID identifies a batch for all time: the start of the board that made it, and
+// its number there, from 1.
 type batchID struct {
 	Origin uint64 // random, new at every start of a board
 	Number uint64
 }
 
-// entry is what one log entry holds: one batch of commands, with what the
-// leader adds. A batch without commands only marks the beginning of a term
-// and moves the clock.
+// entry is the content of one log entry: one batch of commands, and the leader's
+// additions. A batch without commands only marks the beginning of a term and
+// advances the clock.
 type entry struct {
-	// Term is the term that the batch was meant for. In a log entry of any
-	// other term it is void: that is what makes "it was not taken" certain
-	// once a later term has begun.
+	// Term is the term that the batch is meant for. In a log entry of any other
+	// term it is void: so once a later term has begun, it is certain that the
+	// batch was not taken.
 	Term  uint64
 	Stamp time.Time // leader's clock, to the nanosecond, UTC
 	ID    batchID
-	// Seen and Digest are the index up to which the leader had carried out
-	// entries when it wrote this one, and its machine's digest there.
+	// Seen and Digest are the index of the last entry that the leader had applied
+	// when it wrote this one, and its state machine's digest there.
 	Seen, Digest uint64
 	Commands     [][]byte
 }
@@ -57,8 +57,8 @@ func (e *entry) encode() []byte {
 
 var errEntry = errors.New("not a ledger entry")
 
-// decodeEntry is strict: it takes what encode makes and nothing else. The
-// commands point into b.
+// decodeEntry is strict: it accepts the output of encode and nothing else. The commands
+// point into b.
 func decodeEntry(b []byte) (entry, error) {
 	var e entry
 	if len(b) < entryHead {

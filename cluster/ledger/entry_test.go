@@ -181,7 +181,7 @@ func TestLogIsReadAfterEntriesWereCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := openLog(filepath.Join(dir, "log"), k, 0, false, hclogAdapter{log: slog.New(slog.DiscardHandler)})
+		s, err := openLog(logOptions{dir: filepath.Join(dir, "log"), stable: k, logger: hclogAdapter{log: slog.New(slog.DiscardHandler)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,7 +78,7 @@ func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 				t.Fatal(err)
 			}
 			quiet := hclogAdapter{log: slog.New(slog.DiscardHandler)}
-			s, err := openLogOn(disk, filepath.Join(dir, "log"), k, 0, false, quiet)
+			s, err := openLog(logOptions{dir: filepath.Join(dir, "log"), disk: disk, stable: k, logger: quiet})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +134,7 @@ func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
 				if err := s.close(); err != nil {
 					t.Fatal(err)
 				}
-				if s, err = openLogOn(disk, filepath.Join(dir, "log"), k, 0, false, quiet); err != nil {
+				if s, err = openLog(logOptions{dir: filepath.Join(dir, "log"), disk: disk, stable: k, logger: quiet}); err != nil {
 					t.Fatal(err)
 				}
 			}

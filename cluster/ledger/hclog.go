@@ -10,20 +10,20 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// hclogAdapter gives raft's messages to slog, two levels lower than raft
-// thinks of them: what matters of them the ledger says itself, in its words.
+// hclogAdapter is an hclog.Logger that writes raft's messages to slog, two levels
+// lower than raft rates them: the ledger itself logs whatever matters of them.
 type hclogAdapter struct {
 	log  *slog.Logger
 	name string
 	with []any
 }
 
-func (q hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
+func (h hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
 	if level >= hclog.Error {
 		to = slog.LevelInfo
 	}
-	if level <= hclog.Debug || !q.log.Enabled(context.Background(), to) {
+	if level <= hclog.Debug || !h.log.Enabled(context.Background(), to) {
 		return
 	}
 	for i, a := range args {
@@ -31,36 +31,36 @@ func (q hclogAdapter) Log(level hclog.Level, msg string, args ...any) {
 			args[i] = fmt.Sprintf(fmt.Sprint(f[0]), f[1:]...)
 		}
 	}
-	q.log.Log(context.Background(), to, "raft: "+msg, append(append([]any{}, q.with...), args...)...)
+	h.log.Log(context.Background(), to, "raft: "+msg, append(append([]any{}, h.with...), args...)...)
 }
 
-func (q hclogAdapter) Trace(msg string, args ...any) { q.Log(hclog.Trace, msg, args...) }
-func (q hclogAdapter) Debug(msg string, args ...any) { q.Log(hclog.Debug, msg, args...) }
-func (q hclogAdapter) Info(msg string, args ...any)  { q.Log(hclog.Info, msg, args...) }
-func (q hclogAdapter) Warn(msg string, args ...any)  { q.Log(hclog.Warn, msg, args...) }
-func (q hclogAdapter) Error(msg string, args ...any) { q.Log(hclog.Error, msg, args...) }
+func (h hclogAdapter) Trace(msg string, args ...any) { h.Log(hclog.Trace, msg, args...) }
+func (h hclogAdapter) Debug(msg string, args ...any) { h.Log(hclog.Debug, msg, args...) }
+func (h hclogAdapter) Info(msg string, args ...any)  { h.Log(hclog.Info, msg, args...) }
+func (h hclogAdapter) Warn(msg string, args ...any)  { h.Log(hclog.Warn, msg, args...) }
+func (h hclogAdapter) Error(msg string, args ...any) { h.Log(hclog.Error, msg, args...) }
 
-func (q hclogAdapter) IsTrace() bool { return false }
-func (q hclogAdapter) IsDebug() bool { return false }
-func (q hclogAdapter) IsInfo() bool  { return true }
-func (q hclogAdapter) IsWarn() bool  { return true }
-func (q hclogAdapter) IsError() bool { return true }
+func (h hclogAdapter) IsTrace() bool { return false }
+func (h hclogAdapter) IsDebug() bool { return false }
+func (h hclogAdapter) IsInfo() bool  { return true }
+func (h hclogAdapter) IsWarn() bool  { return true }
+func (h hclogAdapter) IsError() bool { return true }
 
-func (q hclogAdapter) ImpliedArgs() []any { return q.with }
-func (q hclogAdapter) With(args ...any) hclog.Logger {
-	q.with = append(append([]any{}, q.with...), args...)
-	return q
+func (h hclogAdapter) ImpliedArgs() []any { return h.with }
+func (h hclogAdapter) With(args ...any) hclog.Logger {
+	h.with = append(append([]any{}, h.with...), args...)
+	return h
 }
-func (q hclogAdapter) Name() string { return q.name }
-func (q hclogAdapter) Named(name string) hclog.Logger {
-	q.name = name
-	return q
+func (h hclogAdapter) Name() string { return h.name }
+func (h hclogAdapter) Named(name string) hclog.Logger {
+	h.name = name
+	return h
 }
-func (q hclogAdapter) ResetNamed(name string) hclog.Logger { return q.Named(name) }
-func (q hclogAdapter) SetLevel(hclog.Level)                {}
-func (q hclogAdapter) GetLevel() hclog.Level               { return hclog.Info }
+func (h hclogAdapter) ResetNamed(name string) hclog.Logger { return h.Named(name) }
+func (h hclogAdapter) SetLevel(hclog.Level)                {}
+func (h hclogAdapter) GetLevel() hclog.Level               { return hclog.Info }
 
-func (q hclogAdapter) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
+func (h hclogAdapter) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
 	return log.New(io.Discard, "", 0)
 }
-func (q hclogAdapter) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return io.Discard }
+func (h hclogAdapter) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { return io.Discard }

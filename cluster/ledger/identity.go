@@ -20,36 +20,38 @@ func (id ledgerID) String() string {
 	return fmt.Sprintf("%016x", uint64(id))
 }
 
-// raftServer is one server of the ledger: a board in one of its lives.
+// raftServer is one raft server: a board in one of its lives. A board begins a new
+// life when its card was wiped or its files were set aside.
 type raftServer struct {
-	ID   string // "name.8hex": a wiped card makes a new one
+	ID   string // "name.8hex", new in each life
 	Name string // the board's
 }
 
-// bootstrapConfig is what the rack agrees on once: the ledger and its first voters.
+// bootstrapConfig is raft's bootstrap configuration, on which the rack agrees once:
+// the ledger and its first voters.
 type bootstrapConfig struct {
 	Ledger ledgerID
 	Voters []raftServer // sorted by name
 }
 
 func (c bootstrapConfig) raftConfiguration() raft.Configuration {
-	var conf raft.Configuration
+	var configuration raft.Configuration
 	for _, s := range c.Voters {
-		conf.Servers = append(conf.Servers, raft.Server{
+		configuration.Servers = append(configuration.Servers, raft.Server{
 			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Name)})
 	}
-	return conf
+	return configuration
 }
 
-// boardIdentity is who this board is, kept on disk.
+// boardIdentity is this board's identity, which is on disk.
 type boardIdentity struct {
 	Server string
 	Ledger ledgerID
-	// FirstVoters are the ledger's first voters, if this board was told them. One of
-	// them that has no log yet begins with them as raft's configuration.
+	// FirstVoters are the ledger's first voters, if this board knows them. If it is
+	// one of them and has no log yet, raft starts with them as its configuration.
 	FirstVoters []raftServer
-	// JoinOnly: an earlier life of this board may have made promises that are
-	// lost with its damaged files, so it founds nothing and only joins.
+	// JoinOnly: an earlier life of this board may have made promises that are lost
+	// with its damaged files, so it takes no part in founding and only joins.
 	JoinOnly bool
 }
 
@@ -59,29 +61,29 @@ func randomUint64() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// newServerID makes a server id for a board's new life.
+// newServerID returns a server id for a board's new life.
 func newServerID(name string) string {
 	var b [4]byte
 	rand.Read(b[:])
 	return name + "." + hex.EncodeToString(b[:])
 }
 
-func readIdentity(k *stableStore) (boardIdentity, bool, error) {
+func readIdentity(store *stableStore) (boardIdentity, bool, error) {
 	var id boardIdentity
-	b := k.get(keyBoard)
+	b := store.get(keyBoard)
 	if b == nil {
 		return id, false, nil
 	}
 	if err := json.Unmarshal(b, &id); err != nil {
-		return id, false, fmt.Errorf("who this board is: %w", err)
+		return id, false, fmt.Errorf("this board's identity: %w", err)
 	}
 	return id, true, nil
 }
 
-func (id boardIdentity) saveTo(k *stableStore) error {
+func (id boardIdentity) saveTo(store *stableStore) error {
 	b, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}
-	return k.put(map[string][]byte{keyBoard: b})
+	return store.put(map[string][]byte{keyBoard: b})
 }

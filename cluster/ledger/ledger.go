@@ -25,10 +25,10 @@ type Ledger struct {
 	proposed       onceInTerm
 	clock          *ledgerClock
 	foreign        foreignBoards
-	damagedAtStart string // what was damaged at start
+	damagedAtStart string // see Status.Damaged
 
-	origin    uint64        // of this start's batches
-	lastBatch atomic.Uint64 // of the last one
+	origin    uint64        // batchID.Origin of this start
+	lastBatch atomic.Uint64 // number of the last batch
 
 	founded chan struct{} // closed when this board belongs to a ledger
 	stopped chan struct{} // closed when Run ends
@@ -39,36 +39,36 @@ type Ledger struct {
 	files    *boardFiles
 	founding foundingState
 	survey   surveyState
-	raft     *raft.Raft // nil before it runs, and after
+	raft     *raft.Raft // nil unless it runs
 	streams  *raftStreams
 	running  bool
 }
 
-// Bounds of raft itself.
+// Limits of raft itself.
 const (
-	// cachedEntries are kept in memory so that followers are served without
-	// reading the card.
+	// cachedEntries is the number of entries cached in memory, so that followers
+	// are served without reading the card.
 	cachedEntries = 64
-	// maxAppendEntries is how many entries go to a follower in one message, and how
-	// many batches share one sync.
+	// maxAppendEntries limits the entries in one message to a follower, and the
+	// batches that share one sync.
 	maxAppendEntries = 64
-	// trailingLogs is how many entries stay in the log behind a snapshot, so that a
-	// board that was away briefly need not be sent a snapshot.
+	// trailingLogs is the number of entries that stay in the log after a snapshot,
+	// so that a board that was away briefly needs no snapshot.
 	trailingLogs = 128
-	// pooledStreams are kept open to each board.
+	// pooledStreams is the number of streams that stay open to each board.
 	pooledStreams = 3
 )
 
-// Open checks the ledger's files and gets everything ready; nothing moves
-// before Run. Run gives the machine the newest snapshot at once, and the log
-// behind it when a leader has said how much of it is committed: until then
-// what the machine shows is as old as the snapshot. Damaged files are set aside (see Status.Damaged). The error is
-// ErrDamaged if the files are damaged and this is the rack's only board.
+// Open checks the ledger's files and prepares everything; nothing runs before Run.
+// Run restores the state machine from the newest snapshot at once. It applies the log
+// after that when a leader reports how much of it is committed: until then the state
+// machine is as old as the snapshot. Damaged files are set aside (see Status.Damaged).
+// The error is ErrDamaged if the files are damaged and this is the rack's only board.
 func Open(cfg Config) (*Ledger, error) {
 	if err := cfg.checkAndSetDefaults(); err != nil {
 		return nil, err
 	}
-	f, found, err := openOrSetAside(&cfg)
+	f, damaged, err := openOrSetAside(&cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func Open(cfg Config) (*Ledger, error) {
 		queue:          newQueue(),
 		pending:        pendingBatches{by: map[batchID]chan batchResponse{}},
 		clock:          newClock(cfg.Clock),
-		damagedAtStart: found,
+		damagedAtStart: damaged,
 		origin:         randomUint64(),
 		founded:        make(chan struct{}),
 		stopped:        make(chan struct{}),
@@ -95,7 +95,7 @@ func Open(cfg Config) (*Ledger, error) {
 	return l, nil
 }
 
-// Close gives the files back if Run was never called.
+// Close closes the files of a ledger whose Run was never called.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,9 +108,8 @@ func (l *Ledger) Close() error {
 	return nil
 }
 
-// Run takes part in the ledger until ctx ends, and returns nil then. It is
-// called once. Commands that are waiting end with ErrStopped, those under way
-// with ErrUncertain.
+// Run takes part in the ledger until ctx ends, and then returns nil. Call it once.
+// Commands that are queued end with ErrStopped, those in flight with ErrUncertain.
 func (l *Ledger) Run(ctx context.Context) error {
 	l.mu.Lock()
 	if l.running {
@@ -169,9 +168,9 @@ func (l *Ledger) startRaft() error {
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Logger: log, Stream: s, MaxPool: pooledStreams, Timeout: t.RPC, MsgpackUseNewTimeFormat: true,
 		// One message to a follower at a time. raft 1.8's pipeline can lock up
-		// for good when an answer fails while the next message is being sent:
-		// its decoder has gone, its sender waits for it, and the follower is
-		// sent heartbeats but no entries.
+		// for good when a response fails while the next message is being sent:
+		// its decoder is gone, its sender waits for it, and the follower gets
+		// heartbeats but no entries.
 		MaxRPCsInFlight: 1})
 	logs, err := raft.NewLogCache(cachedEntries, l.files.log)
 	if err != nil {
@@ -181,10 +180,10 @@ func (l *Ledger) startRaft() error {
 	if err != nil {
 		return err
 	}
-	first := bootstrapConfig{id.Ledger, id.FirstVoters}
-	if !has && slices.ContainsFunc(first.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
-		if err := raft.BootstrapCluster(conf, logs, l.files.log, l.files.snapshots, trans, first.raftConfiguration()); err != nil {
-			return fmt.Errorf("begin with the first voters: %w", err)
+	bootstrap := bootstrapConfig{id.Ledger, id.FirstVoters}
+	if !has && slices.ContainsFunc(bootstrap.Voters, func(s raftServer) bool { return s.ID == id.Server }) {
+		if err := raft.BootstrapCluster(conf, logs, l.files.log, l.files.snapshots, trans, bootstrap.raftConfiguration()); err != nil {
+			return fmt.Errorf("bootstrap raft with the first voters: %w", err)
 		}
 	}
 	r, err := raft.NewRaft(conf, l.applier, logs, l.files.log, l.files.snapshots, trans)
@@ -212,14 +211,14 @@ func (l *Ledger) stopRaft() {
 	stopping.Error() // waits for raft's goroutines; raft closes the transport
 }
 
-// runningRaft is the running raft, nil if there is none.
+// runningRaft returns raft if it runs, else nil.
 func (l *Ledger) runningRaft() *raft.Raft {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.raft
 }
 
-// currentLeader is the leading board and the term it leads in, as far as known here.
+// currentLeader returns the leading board and its term, as far as this board knows.
 func (l *Ledger) currentLeader() (board string, term uint64, ok bool) {
 	r := l.runningRaft()
 	if r == nil {
@@ -233,8 +232,8 @@ func (l *Ledger) currentLeader() (board string, term uint64, ok bool) {
 	return string(address), term, true
 }
 
-// Accept is given a stream that another board opened with Link.Stream. It
-// takes the connection over and returns at once or after a short greeting.
+// Accept takes a stream that another board opened with Transport.Stream. It owns the
+// connection from now on, and returns after a short handshake at the latest.
 func (l *Ledger) Accept(conn net.Conn, board string) {
 	l.mu.Lock()
 	s := l.streams
@@ -244,11 +243,11 @@ func (l *Ledger) Accept(conn net.Conn, board string) {
 		return
 	}
 	if err := s.acceptStream(conn, board); err != nil {
-		l.cfg.Logger.Debug("ledger: a stream was turned away", "board", board, "err", err)
+		l.cfg.Logger.Debug("ledger: a stream was refused", "board", board, "error", err)
 	}
 }
 
-// HandleCall is the other side of Link.Ask: board asked.
+// HandleCall is the other side of Transport.Call: it returns the response to board.
 func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	select {
 	case <-l.stopped:
@@ -256,11 +255,11 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 	default:
 	}
 	if len(body) > MaxCallBytes {
-		return nil, fmt.Errorf("%w: a question of %d bytes", ErrTooLarge, len(body))
+		return nil, fmt.Errorf("%w: a request of %d bytes", ErrTooLarge, len(body))
 	}
 	switch kind {
 	case kindHello:
-		return handleJSON(body, func(q helloRequest) (helloResponse, error) { return l.handleHello(q), nil })
+		return handleJSON(body, func(request helloRequest) (helloResponse, error) { return l.handleHello(request), nil })
 	case kindPrepare:
 		return handleJSON(body, l.handlePrepare)
 	case kindAccept:
@@ -270,7 +269,7 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 	case kindCommitIndex:
 		return handleJSON(body, func(struct{}) (commitIndexResponse, error) { return l.handleCommitIndex(ctx) })
 	}
-	return nil, fmt.Errorf("the ledger is not asked %q", kind)
+	return nil, fmt.Errorf("the ledger has no call of kind %q", kind)
 }
 
 func (l *Ledger) notFounded() error {
@@ -279,7 +278,7 @@ func (l *Ledger) notFounded() error {
 	return fmt.Errorf("%w: %s", ErrNotFounded, l.whyNotFounded())
 }
 
-// whyNotFounded is called with mu held.
+// whyNotFounded returns why raft does not run. mu is held.
 func (l *Ledger) whyNotFounded() string {
 	missing := majorityOf(l.cfg.Boards) - l.survey.reachable
 	switch {
@@ -289,33 +288,32 @@ func (l *Ledger) whyNotFounded() string {
 		return l.founding.tooMany
 	case l.files.identity.JoinOnly:
 		return "this board's files were damaged; it waits for a board that has the ledger " +
-			"(if none has: save what the damaged folders hold, then empty the ledger's folder on all boards)"
+			"(if none has it: save the contents of the damaged directories, then empty the ledger's directory on all boards)"
 	case missing > 0:
 		return fmt.Sprintf("waiting for %d more of %d boards", missing, l.cfg.Boards)
 	}
 	return "it is being founded"
 }
 
-// foreignBoards are the boards that belong to another ledger.
+// foreignBoards are the boards of another ledger.
 type foreignBoards struct {
 	mu sync.Mutex // guards by
 	by map[string]ledgerID
 }
 
-// add notes a board's ledger, if it is a foreign one, and says whether that
-// is news.
+// add notes a board's other ledger, and reports whether that is new.
 func (f *foreignBoards) add(board string, id ledgerID) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.by == nil {
 		f.by = map[string]ledgerID{}
 	}
-	news := f.by[board] != id
+	isNew := f.by[board] != id
 	f.by[board] = id
-	return news
+	return isNew
 }
 
-// remove forgets a board that belongs to no other ledger any more.
+// remove removes a board that belongs to no other ledger any more.
 func (f *foreignBoards) remove(board string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

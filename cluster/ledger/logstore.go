@@ -20,66 +20,74 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// segmentSize is a log file's size in bytes. The file is laid out in full
-// before it is used, so that a sync has only data to write; four megabytes is
-// what is lost on the card when the log is short.
+// segmentSize is the size of a log file in bytes. The file is allocated in full
+// before it is used, so that a sync writes only data. A short log wastes four
+// megabytes of the card.
 const segmentSize = 4 << 20
 
-// checksumSize is what every entry on disk has before its extensions: the CRC-32C
-// of the entry.
+// checksumSize is the size of the CRC-32C that every entry on disk has before its
+// extensions.
 const checksumSize = 4
 
-// logStore is the log on disk: raft-wal, one write and one sync for all
-// entries of a call, with a checksum of our own on every entry.
+// logStore is the log on disk: raft-wal, with one write and one sync for all entries
+// of a call, and an additional checksum on every entry.
 type logStore struct {
 	dir      string
 	slowSync time.Duration
-	bytes    atomic.Int64 // of entries stored behind the last snapshot
-	trouble  atomic.Pointer[string]
+	bytes    atomic.Int64           // of the entries after the last snapshot
+	trouble  atomic.Pointer[string] // why it cannot be written, nil if it can
 	open     func() (*wal.WAL, error)
 
 	mu  sync.RWMutex // guards wal, which is used with mu held for reading
 	wal *wal.WAL
 
-	writing      sync.Mutex // guards all below; who has it may take mu
-	writeFailure error      // why a write failed: wal takes no more writes; nil: it does
-	reopenTried  time.Time  // when opening it anew was last tried
+	writing      sync.Mutex // guards all below; locked before mu
+	writeFailure error      // why wal takes no more writes, nil if it does
+	reopenTried  time.Time  // when wal was last reopened, or could not be
 }
 
-// reopenInterval is how often it is tried to write again after a write has failed: it
-// begins with reading the log's last segment through.
+// reopenInterval is the interval between two attempts to write again after a failure.
+// Each reads the whole last segment first.
 const reopenInterval = 5 * time.Second
 
-// openLog opens the log's segments. lenient opens what is left of a damaged
-// log, to read it.
-func openLog(dir string, k *stableStore, slow time.Duration, lenient bool, log hclog.Logger) (*logStore, error) {
-	return openLogOn(fs.New(), dir, k, slow, lenient, log)
+// logOptions says which log to open, and how.
+type logOptions struct {
+	dir      string
+	disk     types.VFS // nil: the file system
+	stable   *stableStore
+	slowSync time.Duration // see Config.SlowSync
+	lenient  bool          // open what is left of a damaged log, to read it
+	logger   hclog.Logger
 }
 
-func openLogOn(disk types.VFS, dir string, k *stableStore, slow time.Duration, lenient bool, log hclog.Logger) (_ *logStore, err error) {
-	defer recoverAsDamage(filepath.Base(dir), &err)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// openLog opens the log's segments.
+func openLog(o logOptions) (_ *logStore, err error) {
+	defer recoverAsDamage(filepath.Base(o.dir), &err)
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return nil, err
 	}
-	s := &logStore{dir: dir, slowSync: slow}
+	if o.disk == nil {
+		o.disk = fs.New()
+	}
+	s := &logStore{dir: o.dir, slowSync: o.slowSync}
 	s.open = func() (*wal.WAL, error) {
-		return wal.Open(dir,
-			wal.WithMetaStore(walMeta{k}),
-			wal.WithSegmentFiler(segmentFiler{segment.NewFiler(dir, disk), dir, lenient}),
+		return wal.Open(o.dir,
+			wal.WithMetaStore(walMeta{o.stable}),
+			wal.WithSegmentFiler(segmentFiler{segment.NewFiler(o.dir, o.disk), o.dir, o.lenient}),
 			wal.WithSegmentSize(segmentSize),
-			wal.WithLogger(log))
+			wal.WithLogger(o.logger))
 	}
 	if s.wal, err = s.open(); err != nil {
-		return nil, classifyReadError(filepath.Base(dir), err)
+		return nil, classifyReadError(filepath.Base(o.dir), err)
 	}
 	return s, nil
 }
 
-// reopenAfterFailure makes the log writable after a failed write, as on a full disk: raft-wal
-// 0.4.0 takes no more writes then ("segment is sealed", "non-monotonic append"),
-// though all that it has acknowledged can be read. So it is opened anew, which
-// cuts the failed batch off; what of that has reached the disk all the same is
-// dropped, for raft was told that it has not. s.writing is held.
+// reopenAfterFailure makes the log writable after a failed write, such as on a full
+// disk. Raft-wal 0.4.0 then takes no more writes ("segment is sealed", "non-monotonic
+// append"), though everything that it has acknowledged can be read. Opening it again
+// cuts off the failed batch. Entries of that batch that have reached the disk are
+// deleted, because raft knows that they were not stored. s.writing is held.
 func (s *logStore) reopenAfterFailure() (err error) {
 	if s.writeFailure == nil {
 		return nil
@@ -95,25 +103,25 @@ func (s *logStore) reopenAfterFailure() (err error) {
 	if err != nil {
 		return err
 	}
-	anew, err := s.open()
+	reopened, err := s.open()
 	if err != nil {
 		return fmt.Errorf("opening the log again after %q: %w", s.writeFailure, err)
 	}
-	if last, err := anew.LastIndex(); err != nil || last > acknowledged {
+	if last, err := reopened.LastIndex(); err != nil || last > acknowledged {
 		if err == nil {
-			err = anew.DeleteRange(acknowledged+1, last)
+			err = reopened.DeleteRange(acknowledged+1, last)
 		}
 		if err != nil {
-			return errors.Join(err, anew.Close())
+			return errors.Join(err, reopened.Close())
 		}
 	}
 	old := s.wal
-	s.wal, s.writeFailure = anew, nil
-	_ = old.Close() // it was only read from
+	s.wal, s.writeFailure = reopened, nil
+	_ = old.Close() // nothing was written to it
 	return nil
 }
 
-// writeLog has a write carried out by a log that takes it.
+// writeLog runs a write on the log, which it reopens first if an earlier one failed.
 func (s *logStore) writeLog(do func(w *wal.WAL) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -134,13 +142,13 @@ func (s *logStore) writeLog(do func(w *wal.WAL) error) error {
 	return nil
 }
 
-// lockForReading gives the log to read from, and what to call afterwards.
-func (s *logStore) lockForReading() (w *wal.WAL, done func()) {
+// lockForReading returns the log to read from, and the function to call afterwards.
+func (s *logStore) lockForReading() (w *wal.WAL, unlock func()) {
 	s.mu.RLock()
 	return s.wal, s.mu.RUnlock
 }
 
-// entryChecksum is the checksum of one entry as raft sees it.
+// entryChecksum returns the checksum of one entry as raft sees it.
 func entryChecksum(l *raft.Log) uint32 {
 	b := make([]byte, 0, 17)
 	b = binary.LittleEndian.AppendUint64(b, l.Index)
@@ -153,16 +161,16 @@ func entryChecksum(l *raft.Log) uint32 {
 func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }
 
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
-	summed := make([]*raft.Log, len(logs))
+	checked := make([]*raft.Log, len(logs))
 	n := 0
 	for i, l := range logs {
 		c := *l
 		c.Extensions = append(binary.LittleEndian.AppendUint32(nil, entryChecksum(l)), l.Extensions...)
-		summed[i] = &c
+		checked[i] = &c
 		n += len(l.Data) + 32
 	}
 	time.Sleep(s.slowSync)
-	if err := s.writeLog(func(w *wal.WAL) error { return w.StoreLogs(summed) }); err != nil {
+	if err := s.writeLog(func(w *wal.WAL) error { return w.StoreLogs(checked) }); err != nil {
 		return err
 	}
 	s.bytes.Add(int64(n))
@@ -171,8 +179,8 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 
 func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 	defer recoverAsDamage(filepath.Base(s.dir), &err)
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	if err := w.GetLog(index, l); err != nil {
 		if errors.Is(err, wal.ErrNotFound) {
 			return raft.ErrLogNotFound
@@ -182,26 +190,26 @@ func (s *logStore) GetLog(index uint64, l *raft.Log) (err error) {
 	if len(l.Extensions) < checksumSize {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d has no checksum", index)}
 	}
-	sum := binary.LittleEndian.Uint32(l.Extensions)
+	checksum := binary.LittleEndian.Uint32(l.Extensions)
 	l.Extensions = l.Extensions[checksumSize:]
 	if len(l.Extensions) == 0 {
 		l.Extensions = nil
 	}
-	if l.Index != index || entryChecksum(l) != sum {
+	if l.Index != index || entryChecksum(l) != checksum {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d fails its checksum", index)}
 	}
 	return nil
 }
 
 func (s *logStore) FirstIndex() (uint64, error) {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.FirstIndex()
 }
 
 func (s *logStore) LastIndex() (uint64, error) {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.LastIndex()
 }
 
@@ -210,24 +218,23 @@ func (s *logStore) DeleteRange(min, max uint64) error {
 }
 
 func (s *logStore) Set(key, val []byte) error {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.Set(key, val)
 }
 
 func (s *logStore) SetUint64(key []byte, v uint64) error {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.SetUint64(key, v)
 }
 
 func (s *logStore) IsMonotonic() bool { return true }
 
-// Get returns an error that says "not found" for a key that was never set, as
-// raft expects.
+// Get returns the error "not found" for a key that was never set, as raft expects.
 func (s *logStore) Get(key []byte) ([]byte, error) {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	v, err := w.Get(key)
 	if err == nil && v == nil {
 		return nil, errNoKey
@@ -236,15 +243,15 @@ func (s *logStore) Get(key []byte) ([]byte, error) {
 }
 
 func (s *logStore) GetUint64(key []byte) (uint64, error) {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.GetUint64(key)
 }
 
 var errNoKey = errors.New("not found") // raft compares the text
 
-// verifyEntries reads every entry. after is the index of the newest snapshot, to
-// which the log must join on.
+// verifyEntries reads every entry. after is the index of the newest snapshot, which
+// the log must continue.
 func (s *logStore) verifyEntries(after uint64) error {
 	first, err := s.FirstIndex()
 	if err != nil {
@@ -267,7 +274,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 			return classifyReadError(filepath.Base(s.dir), fmt.Errorf("entry %d: %w", i, err))
 		}
 		if l.Term < term {
-			return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d is of an earlier term than the one before", i)}
+			return &damageError{filepath.Base(s.dir), fmt.Sprintf("entry %d has an earlier term than the entry before it", i)}
 		}
 		term = l.Term
 		if i > after {
@@ -279,7 +286,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 }
 
 func (s *logStore) close() error {
-	w, done := s.lockForReading()
-	defer done()
+	w, unlock := s.lockForReading()
+	defer unlock()
 	return w.Close()
 }

@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Founding is single-decree Paxos among the boards that have no ledger: of
-// all charters that are ever proposed at most one is decided, whatever
-// messages are lost, repeated or late and whichever boards restart. This file
-// is the rules, without clock, disk or network; founding.go carries them out.
+// Founding decides raft's bootstrap configuration. It is single-decree Paxos among
+// the boards that have no ledger: of all configurations that are ever proposed at
+// most one is chosen, whatever messages are lost, repeated or late and whichever
+// boards restart. This file is the rules, without clock, disk or network;
+// founding.go runs them.
 
 // ballot orders the proposals; no two proposers ever use the same one. The
 // zero ballot comes before all.
@@ -21,15 +22,16 @@ func (b ballot) compare(c ballot) int {
 	return cmp.Or(cmp.Compare(b.N, c.N), cmp.Compare(b.By, c.By))
 }
 
-// paxosAcceptor is what a board has promised. It is on disk before it is told.
+// paxosAcceptor is what a board has promised and accepted. It is on disk before
+// the board answers.
 type paxosAcceptor struct {
 	Promised  ballot
 	Accepted  ballot
 	Bootstrap bootstrapConfig // of Accepted, if that is not zero
 }
 
-// handlePrepare is asked not to accept any ballot before b. changed says that the
-// acceptor must be written down before the answer is sent.
+// handlePrepare promises to accept no ballot before b. If changed is set, the
+// acceptor must be on disk before the answer is sent.
 func (a *paxosAcceptor) handlePrepare(b ballot) (ok, changed bool) {
 	if b.compare(a.Promised) <= 0 {
 		return b == a.Promised && b != ballot{}, false
@@ -38,7 +40,7 @@ func (a *paxosAcceptor) handlePrepare(b ballot) (ok, changed bool) {
 	return true, true
 }
 
-// handleAccept is asked to accept a charter under a ballot.
+// handleAccept accepts a configuration under a ballot, unless a later one is promised.
 func (a *paxosAcceptor) handleAccept(b ballot, c bootstrapConfig) (ok, changed bool) {
 	if b.compare(a.Promised) < 0 || (b == ballot{}) {
 		return false, false
@@ -50,49 +52,49 @@ func (a *paxosAcceptor) handleAccept(b ballot, c bootstrapConfig) (ok, changed b
 	return true, true
 }
 
-// prepareResponse is one board's answer to a promise.
+// prepareResponse is a board's answer to a prepareRequest.
 type prepareResponse struct {
 	Server    raftServer
 	OK        bool
-	Highest   ballot // promised by that board by now
+	Highest   ballot // that the board has promised
 	Accepted  ballot
 	Bootstrap bootstrapConfig
 }
 
-// majorityOf is how many of so many boards are more than half.
+// majorityOf returns the least number of boards that is more than half of them.
 func majorityOf(boards int) int { return boards/2 + 1 }
 
-// chooseBootstrap gives the charter that a proposer may propose after these answers:
-// the one accepted under the highest ballot, else its own with voters from
-// among those that promised. ok is false if fewer than a majority of the
-// planned boards promised.
+// chooseBootstrap returns the configuration that a proposer may propose after these
+// answers: the one accepted under the highest ballot, or if there is none its own,
+// with voters from among the boards that promised. ok is false if fewer than a
+// majority of the planned boards promised.
 func chooseBootstrap(boards int, answers []prepareResponse, fresh ledgerID) (c bootstrapConfig, ok bool) {
-	var high ballot
-	var yes []raftServer
+	var highest ballot
+	var promised []raftServer
 	for _, p := range answers {
-		if !p.OK || slices.ContainsFunc(yes, func(s raftServer) bool { return s.Name == p.Server.Name }) {
+		if !p.OK || slices.ContainsFunc(promised, func(s raftServer) bool { return s.Name == p.Server.Name }) {
 			continue
 		}
-		yes = append(yes, p.Server)
-		if p.Accepted.compare(high) > 0 {
-			high, c = p.Accepted, p.Bootstrap
+		promised = append(promised, p.Server)
+		if p.Accepted.compare(highest) > 0 {
+			highest, c = p.Accepted, p.Bootstrap
 		}
 	}
-	if len(yes) < majorityOf(boards) {
+	if len(promised) < majorityOf(boards) {
 		return bootstrapConfig{}, false
 	}
-	if high != (ballot{}) {
+	if highest != (ballot{}) {
 		return c, true
 	}
-	slices.SortFunc(yes, func(a, b raftServer) int { return cmp.Compare(a.Name, b.Name) })
-	return bootstrapConfig{Ledger: fresh, Voters: yes[:min(len(yes), wantVoters(boards, 0))]}, true
+	slices.SortFunc(promised, func(a, b raftServer) int { return cmp.Compare(a.Name, b.Name) })
+	return bootstrapConfig{Ledger: fresh, Voters: promised[:min(len(promised), wantVoters(boards, 0))]}, true
 }
 
-// wantVoters is how many boards of a rack of so many should vote, of which
-// now so many do. Five voters lose two without harm but make the leader send
-// everything four times and wait for two cards instead of one, so a rack has
-// to be large enough that two boards may well be down at once. A rack that
-// has five keeps them until two boards fewer are there.
+// wantVoters returns the number of voters that a rack should have, given its
+// boards and its voters now. Five voters survive the loss of two, but the leader
+// then sends everything four times and waits for two cards instead of one, so a
+// rack has to be large enough that two boards may well be down at once. A rack with
+// five voters keeps them until it is two boards smaller.
 func wantVoters(boards, now int) int {
 	switch {
 	case boards >= 7, boards >= 6 && now >= 5:

@@ -11,26 +11,26 @@ import (
 
 // The leader's side of a batch.
 
-// onceInTerm knows the batches that this board proposed as a term's leader,
-// so that one that is sent twice is not carried out twice. Terms need no
-// comparing: what is meant for an earlier one is refused.
+// onceInTerm remembers the batches that this board proposed as the leader of a
+// term, so that a batch that arrives twice is not applied twice. Across terms it
+// needs no memory: a batch for an earlier term is refused.
 type onceInTerm struct {
 	mu      sync.Mutex // guards the rest
 	term    uint64
 	origins map[uint64]seenWindow
 }
 
-// seenWindow is which of the last 64 numbers of one origin were seen. An origin
-// has at most flights of them under way.
+// seenWindow is the deduplication window of one origin: which of its last 64 numbers
+// were seen. An origin has at most maxBatchesInFlight in flight.
 type seenWindow struct {
 	highest uint64
 	seen    uint64 // bit i: highest-i
 }
 
-// maxOrigins bounds the origins remembered in one term: starts of boards.
+// maxOrigins limits the origins remembered in one term: starts of boards.
 const maxOrigins = 4096
 
-// admit reports whether the batch is new in this term, and notes it.
+// admit reports whether the batch is new in this term, and remembers it.
 func (o *onceInTerm) admit(term uint64, id batchID) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -57,9 +57,9 @@ func (o *onceInTerm) admit(term uint64, id batchID) bool {
 	return true
 }
 
-// proposeBatch has raft commit a batch, if this board leads in the batch's term,
-// and waits until it is carried out here.
-func (l *Ledger) proposeBatch(ctx context.Context, ask batchRequest) batchResponse {
+// proposeBatch commits a batch, if this board leads in the batch's term, and waits
+// until it is applied here.
+func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchResponse {
 	r := l.runningRaft()
 	if r == nil {
 		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
@@ -71,16 +71,16 @@ func (l *Ledger) proposeBatch(ctx context.Context, ask batchRequest) batchRespon
 	if st.halted != "" {
 		return batchResponse{Status: batchHalted, Text: st.halted}
 	}
-	if r.State() != raft.Leader || r.CurrentTerm() != ask.Term {
+	if r.State() != raft.Leader || r.CurrentTerm() != request.Term {
 		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
 	}
-	if !l.proposed.admit(ask.Term, ask.ID) {
-		return batchResponse{Status: batchUncertain, Text: "the batch came before"}
+	if !l.proposed.admit(request.Term, request.ID) {
+		return batchResponse{Status: batchUncertain, Text: "the batch has arrived before"}
 	}
-	return l.commitEntry(ctx, r, entry{Term: ask.Term, ID: ask.ID, Commands: ask.Commands})
+	return l.commitEntry(ctx, r, entry{Term: request.Term, ID: request.ID, Commands: request.Commands})
 }
 
-// commitEntry stamps an entry, gives it to raft and waits.
+// commitEntry stamps an entry, passes it to raft and waits until it is applied.
 func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchResponse {
 	st := l.applier.state()
 	e.Stamp = l.clock.stampBatch(st.at)
@@ -99,56 +99,56 @@ func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchRe
 	return batchResponse{Status: batchDone, Index: f.Index(), Replies: a.replies}
 }
 
-// awaitFuture waits for raft, which knows no contexts and, at its end, leaves some
-// who wait without an answer.
+// awaitFuture waits for raft until ctx ends. Raft has no contexts, and leaves some
+// futures without a result when it shuts down.
 func awaitFuture(ctx context.Context, f raft.Future) error {
-	answered := make(chan error, 1)
-	go func() { answered <- f.Error() }()
+	completed := make(chan error, 1)
+	go func() { completed <- f.Error() }()
 	select {
-	case err := <-answered:
+	case err := <-completed:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// statusOfRaftError says what raft's error means for the entry. Those that raft gives
-// before it writes the entry anywhere are refusals; all others leave it open.
+// statusOfRaftError returns what raft's error means for the entry. An error that raft
+// returns before it writes the entry anywhere is a refusal; all others are uncertain.
 func statusOfRaftError(err error) batchResponse {
-	for _, surely := range []error{raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout} {
-		if errors.Is(err, surely) {
+	for _, refusal := range []error{raft.ErrNotLeader, raft.ErrLeadershipTransferInProgress, raft.ErrEnqueueTimeout} {
+		if errors.Is(err, refusal) {
 			return batchResponse{Status: batchRefused, Text: err.Error()}
 		}
 	}
 	return batchResponse{Status: batchUncertain, Text: err.Error()}
 }
 
-// handleSubmit is the other side of offer.
+// handleSubmit is the other side of forwardBatch.
 func (l *Ledger) handleSubmit(ctx context.Context, body []byte) ([]byte, error) {
-	ask, err := decodeBatchRequest(body)
+	request, err := decodeBatchRequest(body)
 	if err != nil {
 		return nil, err
 	}
-	b := l.proposeBatch(ctx, ask).encode()
+	b := l.proposeBatch(ctx, request).encode()
 	if len(b) > MaxCallBytes {
-		// The asking board finds the replies when it carries the batch out.
+		// The calling board gets the replies when it applies the batch.
 		b = batchResponse{Status: batchUncertain, Text: fmt.Sprintf("the replies take %d bytes", len(b))}.encode()
 	}
 	return b, nil
 }
 
-// openTerm begins a new leader's term with an entry of its own: once it is
-// carried out, every board knows that all earlier terms are over.
+// openTerm begins a new leader's term with an entry of its own: once that is
+// applied, every board knows that all earlier terms are over.
 func (l *Ledger) openTerm(ctx context.Context) {
 	for ctx.Err() == nil {
 		r := l.runningRaft()
 		if r == nil || r.State() != raft.Leader {
 			return
 		}
-		said := l.commitEntry(ctx, r, entry{Term: r.CurrentTerm()})
-		if said.Status == batchDone || said.Status == batchHalted {
+		response := l.commitEntry(ctx, r, entry{Term: r.CurrentTerm()})
+		if response.Status == batchDone || response.Status == batchHalted {
 			return
 		}
-		l.sleep(ctx, l.cfg.Timing.Retry)
+		sleep(ctx, l.cfg.Timing.Retry)
 	}
 }

@@ -11,13 +11,13 @@ import (
 const (
 	maxQueued      = 4096    // commands
 	maxQueuedBytes = 4 << 20 // bytes of them together
-	// maxBatchesInFlight is how many batches of one board may be under way. Two keep the
-	// leader's disk busy while replies travel; four make up for stragglers.
+	// maxBatchesInFlight limits the batches of one board that are in flight. Two
+	// keep the leader's disk busy while replies travel; four make up for stragglers.
 	maxBatchesInFlight = 4
 )
 
-// pendingCommand is one command on its way. While it waits, the one who gave it may
-// take it back; while it is in flight, nobody knows.
+// pendingCommand is one submitted command. Its Submit can withdraw it while it is
+// queued; while it is in flight, nobody knows what becomes of it.
 type pendingCommand struct {
 	command []byte
 	state   atomic.Int32
@@ -25,9 +25,9 @@ type pendingCommand struct {
 }
 
 const (
-	commandQueued    int32 = iota // surely not taken
+	commandQueued    int32 = iota // certainly not taken
 	commandInFlight               // perhaps taken
-	commandAbandoned              // nobody waits for it any more
+	commandAbandoned              // its Submit has returned
 )
 
 type commandResult struct {
@@ -36,28 +36,28 @@ type commandResult struct {
 	err   error
 }
 
-// commandQueue is where commands wait for a batch to leave.
+// commandQueue holds the commands that wait for a batch.
 type commandQueue struct {
-	mu    sync.Mutex // guards items, bytes
-	items []*pendingCommand
-	bytes int
-	ready chan struct{} // holds one: something came
+	mu       sync.Mutex // guards commands, bytes
+	commands []*pendingCommand
+	bytes    int
+	ready    chan struct{} // has room for one signal: there are commands
 }
 
 func newQueue() *commandQueue { return &commandQueue{ready: make(chan struct{}, 1)} }
 
 // put adds a command, or returns ErrBusy.
 func (q *commandQueue) put(command []byte) (*pendingCommand, error) {
-	it := &pendingCommand{command: command, result: make(chan commandResult, 1)}
+	c := &pendingCommand{command: command, result: make(chan commandResult, 1)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.items) >= maxQueued || q.bytes+len(command) > maxQueuedBytes {
+	if len(q.commands) >= maxQueued || q.bytes+len(command) > maxQueuedBytes {
 		return nil, ErrBusy
 	}
-	q.items = append(q.items, it)
+	q.commands = append(q.commands, c)
 	q.bytes += len(command)
 	q.signalReady()
-	return it, nil
+	return c, nil
 }
 
 func (q *commandQueue) signalReady() {
@@ -67,44 +67,44 @@ func (q *commandQueue) signalReady() {
 	}
 }
 
-// hasFullBatch reports whether a whole batch waits.
+// hasFullBatch reports whether the commands fill a batch.
 func (q *commandQueue) hasFullBatch() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) >= maxBatchCommands || q.bytes >= maxBatchBytes
+	return len(q.commands) >= maxBatchCommands || q.bytes >= maxBatchBytes
 }
 
-// popBatch removes up to a batch of commands that somebody still waits for.
+// popBatch removes and returns up to a batch of commands that are not abandoned.
 func (q *commandQueue) popBatch() []*pendingCommand {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var batch []*pendingCommand
 	size, n := 0, 0
-	for _, it := range q.items {
-		if len(batch) == maxBatchCommands || size+len(it.command) > maxBatchBytes {
+	for _, c := range q.commands {
+		if len(batch) == maxBatchCommands || size+len(c.command) > maxBatchBytes {
 			break
 		}
 		n++
-		q.bytes -= len(it.command)
-		if it.state.Load() != commandQueued {
+		q.bytes -= len(c.command)
+		if c.state.Load() != commandQueued {
 			continue
 		}
-		batch = append(batch, it)
-		size += len(it.command)
+		batch = append(batch, c)
+		size += len(c.command)
 	}
-	clear(q.items[:n])
-	q.items = q.items[n:]
-	if len(q.items) == 0 {
-		q.items = nil
+	clear(q.commands[:n])
+	q.commands = q.commands[n:]
+	if len(q.commands) == 0 {
+		q.commands = nil
 	} else {
 		q.signalReady()
 	}
 	return batch
 }
 
-// nextBatch waits until there is something, then a little for company, and takes a
-// batch. It is nil when ctx has ended.
-func (q *commandQueue) nextBatch(ctx context.Context, gather time.Duration) []*pendingCommand {
+// nextBatch waits for a command, then for others to share its batch, and removes
+// the batch. It returns nil when ctx has ended.
+func (q *commandQueue) nextBatch(ctx context.Context, wait time.Duration) []*pendingCommand {
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,11 +112,9 @@ func (q *commandQueue) nextBatch(ctx context.Context, gather time.Duration) []*p
 		case <-q.ready:
 		}
 		if !q.hasFullBatch() {
-			select {
-			case <-ctx.Done():
+			if sleep(ctx, wait); ctx.Err() != nil {
 				q.signalReady()
 				return nil
-			case <-time.After(gather):
 			}
 		}
 		if batch := q.popBatch(); len(batch) > 0 {
@@ -125,13 +123,13 @@ func (q *commandQueue) nextBatch(ctx context.Context, gather time.Duration) []*p
 	}
 }
 
-// failAll ends every waiting command.
+// failAll completes every queued command with an error.
 func (q *commandQueue) failAll(err error) {
 	q.mu.Lock()
-	items := q.items
-	q.items, q.bytes = nil, 0
+	commands := q.commands
+	q.commands, q.bytes = nil, 0
 	q.mu.Unlock()
-	for _, it := range items {
-		it.result <- commandResult{err: err}
+	for _, c := range commands {
+		c.result <- commandResult{err: err}
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftStreams is raft's network: raft.StreamLayer over Link.Stream. Every stream
-// begins with a greeting that names the ledger, so that two ledgers which
-// share boards' names never mix.
+// raftStreams is raft's network: a raft.StreamLayer over Transport.Stream. Every
+// stream begins with a handshake that names the ledger, so that two ledgers whose
+// boards have the same names never mix.
 type raftStreams struct {
 	name      string
 	transport Transport
 	ledger    ledgerID
-	// onForeign is told of a board that belongs to another ledger.
+	// onForeign is called for a board that belongs to another ledger.
 	onForeign func(board string, id ledgerID)
 
 	accepted chan net.Conn
@@ -31,7 +31,7 @@ type raftStreams struct {
 	closed bool
 }
 
-// trackedConn is a stream that is closed with the ledger, whoever holds it.
+// trackedConn is a stream that is closed with the ledger, whatever still uses it.
 type trackedConn struct {
 	net.Conn
 	owner *raftStreams
@@ -59,9 +59,9 @@ func (s *raftStreams) trackConn(conn net.Conn) (net.Conn, error) {
 const (
 	streamMagic   = "bramble ledger 1"
 	handshakeSize = len(streamMagic) + 8
-	// maxPendingStreams is the number of streams that wait for raft to take them.
+	// maxPendingStreams limits the streams that wait for raft to accept them.
 	maxPendingStreams = 16
-	// handshakeTimeout bounds the wait for a greeting.
+	// handshakeTimeout limits the wait for a handshake.
 	handshakeTimeout = 2 * time.Second
 )
 
@@ -78,9 +78,9 @@ func (s *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	if err != nil {
 		return nil, err
 	}
-	hello := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(s.ledger))
+	handshake := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(s.ledger))
 	conn.SetWriteDeadline(time.Now().Add(timeout))
-	if _, err := conn.Write(hello); err != nil {
+	if _, err := conn.Write(handshake); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -88,19 +88,20 @@ func (s *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (n
 	return s.trackConn(conn)
 }
 
-// acceptStream is given a stream that another board opened.
+// acceptStream reads the handshake of a stream that another board opened, and queues the
+// stream for raft.
 func (s *raftStreams) acceptStream(conn net.Conn, board string) error {
-	hello := make([]byte, handshakeSize)
+	handshake := make([]byte, handshakeSize)
 	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
-	if _, err := io.ReadFull(conn, hello); err != nil {
+	if _, err := io.ReadFull(conn, handshake); err != nil {
 		conn.Close()
-		return fmt.Errorf("greeting of %s: %w", board, err)
+		return fmt.Errorf("the handshake of %s: %w", board, err)
 	}
 	conn.SetReadDeadline(time.Time{})
-	id := ledgerID(binary.LittleEndian.Uint64(hello[len(streamMagic):]))
-	if string(hello[:len(streamMagic)]) != streamMagic {
+	id := ledgerID(binary.LittleEndian.Uint64(handshake[len(streamMagic):]))
+	if string(handshake[:len(streamMagic)]) != streamMagic {
 		conn.Close()
-		return fmt.Errorf("%s does not speak this ledger's language", board)
+		return fmt.Errorf("%s does not speak this ledger's protocol", board)
 	}
 	if id != s.ledger {
 		conn.Close()

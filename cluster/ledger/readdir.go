@@ -13,73 +13,73 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Recovery is what ReadDir read out of a folder.
+// Recovery says what ReadDir read from a directory.
 type Recovery struct {
-	Server   string    // the board in the life that wrote the folder
+	Server   string    // the raft server that wrote the directory
 	Ledger   string    // the ledger's identity
 	Snapshot uint64    // index of the snapshot that was read, 0 if none
-	Index    uint64    // of the last entry that was carried out
-	At       time.Time // the ledger's clock there
-	Batches  int       // carried out after the snapshot
-	// Unproven is how many of the commands at the end, from index Proven+1 on,
-	// nothing in the folder proves to have been committed. Most often they
-	// were; but the others may have gone on without them.
+	Index    uint64    // of the last entry that was applied
+	At       time.Time // the ledger's clock at that entry
+	Batches  int       // applied after the snapshot
+	// Unproven is the number of commands at the end, from index Proven+1 on, that
+	// nothing in the directory proves to be committed. Most often they are, but the
+	// other boards may have gone on without them.
 	Unproven int
 	Proven   uint64
-	// Damage says what could not be read, "" if all could. What comes before
-	// is in the machine all the same.
+	// Damage says what could not be read, "" if nothing. Everything before it is
+	// applied.
 	Damage string
 }
 
-// ReadDir reads a board's ledger without its board: the latest good snapshot
-// and the log behind it are carried out by m, which must be empty. dir is what
-// Config.Dir was, or one of the folders in it. Nothing in dir is changed; a
-// copy is made in the system's folder for temporary files, as large as the
-// log and the snapshot. The error is ErrDamaged if nothing could be read.
+// ReadDir reads a board's ledger without running it. It restores m, which must be
+// empty, from the latest good snapshot and applies the log after that. dir is the
+// Config.Dir of the board, or one of the directories in it. ReadDir changes nothing in
+// dir; it makes a temporary copy as large as the log and the snapshot. The error is
+// ErrDamaged if nothing could be read.
 func ReadDir(dir string, m StateMachine) (Recovery, error) {
-	var found Recovery
+	var rec Recovery
 	if _, err := os.Stat(filepath.Join(dir, dirNow, fileState)); err == nil {
 		dir = filepath.Join(dir, dirNow)
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileState)); err != nil {
-		return found, fmt.Errorf("%s holds no ledger: %w", dir, err)
+		return rec, fmt.Errorf("%s has no ledger: %w", dir, err)
 	}
 	tmp, err := os.MkdirTemp("", "bramble-ledger-")
 	if err != nil {
-		return found, err
+		return rec, err
 	}
 	defer os.RemoveAll(tmp)
 	if err := copyDir(tmp, dir); err != nil {
-		return found, fmt.Errorf("copy %s to read it: %w", dir, err)
+		return rec, fmt.Errorf("copy %s to read it: %w", dir, err)
 	}
 	return recoverFrom(tmp, m)
 }
 
-func recoverFrom(dir string, m StateMachine) (found Recovery, err error) {
+func recoverFrom(dir string, m StateMachine) (rec Recovery, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	note := func(err error) {
-		if found.Damage != "" {
-			found.Damage += "; "
+	noteDamage := func(err error) {
+		if rec.Damage != "" {
+			rec.Damage += "; "
 		}
-		found.Damage += err.Error()
+		rec.Damage += err.Error()
 	}
 	f, err := openFiles(dir, 0, quiet)
 	var d *damageError
 	switch {
 	case errors.As(err, &d):
-		note(d)
+		noteDamage(d)
 		f = openReadable(dir, quiet)
 	case err != nil:
-		return found, err
+		return rec, err
 	}
 	defer f.close()
-	found.Server, found.Ledger = f.identity.Server, f.identity.Ledger.String()
+	rec.Server, rec.Ledger = f.identity.Server, f.identity.Ledger.String()
 
 	a := newApplier(&Config{StateMachine: m, Logger: quiet}, func(batchID, uint64, [][]byte) {})
 	if f.snapshots != nil {
 		list, err := f.snapshots.List()
 		if err != nil {
-			return found, err
+			return rec, err
 		}
 		if len(list) > 0 {
 			meta, r, err := f.snapshots.Open(list[0].ID)
@@ -87,31 +87,30 @@ func recoverFrom(dir string, m StateMachine) (found Recovery, err error) {
 				err = a.Restore(r)
 			}
 			if err != nil {
-				return found, fmt.Errorf("%w: the snapshot: %w", ErrDamaged, err)
+				return rec, fmt.Errorf("%w: the snapshot: %w", ErrDamaged, err)
 			}
-			found.Snapshot, found.Proven = meta.Index, meta.Index
+			rec.Snapshot, rec.Proven = meta.Index, meta.Index
 		}
 	}
 	if f.log == nil {
-		if found.Snapshot == 0 {
-			return found, fmt.Errorf("%w: %s", ErrDamaged, found.Damage)
+		if rec.Snapshot == 0 {
+			return rec, fmt.Errorf("%w: %s", ErrDamaged, rec.Damage)
 		}
-	} else if err := replayLog(f.log, a, &found); err != nil {
-		if !strings.Contains(found.Damage, err.Error()) {
-			note(err)
+	} else if err := replayLog(f.log, a, &rec); err != nil {
+		if !strings.Contains(rec.Damage, err.Error()) {
+			noteDamage(err)
 		}
 	}
 	st := a.state()
-	found.Index, found.At = st.index, st.at
+	rec.Index, rec.At = st.index, st.at
 	if st.halted != "" {
-		note(errors.New(st.halted))
+		noteDamage(errors.New(st.halted))
 	}
-	return found, nil
+	return rec, nil
 }
 
-// replayLog carries out the log behind the snapshot up to the first entry that
-// cannot be read.
-func replayLog(log *logStore, a *applier, found *Recovery) error {
+// replayLog applies the log after the snapshot, up to the first entry that cannot be read.
+func replayLog(log *logStore, a *applier, rec *Recovery) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err
@@ -120,15 +119,15 @@ func replayLog(log *logStore, a *applier, found *Recovery) error {
 	if err != nil {
 		return err
 	}
-	if last != 0 && first > found.Snapshot+1 {
-		return &damageError{dirLog, fmt.Sprintf("entries %d to %d are missing", found.Snapshot+1, first-1)}
+	if last != 0 && first > rec.Snapshot+1 {
+		return &damageError{dirLog, fmt.Sprintf("entries %d to %d are missing", rec.Snapshot+1, first-1)}
 	}
 	type counted struct {
 		index    uint64
 		commands int
 	}
 	var tail []counted
-	for i := max(first, found.Snapshot+1); i <= last && last != 0; i++ {
+	for i := max(first, rec.Snapshot+1); i <= last && last != 0; i++ {
 		var l raft.Log
 		if err := log.GetLog(i, &l); err != nil {
 			return err
@@ -140,24 +139,24 @@ func replayLog(log *logStore, a *applier, found *Recovery) error {
 		if err != nil {
 			return err
 		}
-		if done := a.Apply(&l).(applyResult); done.err != nil && !errors.Is(done.err, errWrongTerm) {
-			return done.err
+		if result := a.Apply(&l).(applyResult); result.err != nil && !errors.Is(result.err, errWrongTerm) {
+			return result.err
 		}
-		found.Batches++
-		// What a leader had carried out was committed.
-		found.Proven = max(found.Proven, e.Seen)
+		rec.Batches++
+		// An entry that a leader had applied was committed.
+		rec.Proven = max(rec.Proven, e.Seen)
 		tail = append(tail, counted{i, len(e.Commands)})
-		for len(tail) > 0 && tail[0].index <= found.Proven {
+		for len(tail) > 0 && tail[0].index <= rec.Proven {
 			tail = tail[1:]
 		}
 	}
 	for _, c := range tail {
-		found.Unproven += c.commands
+		rec.Unproven += c.commands
 	}
 	return nil
 }
 
-// openReadable opens what can be opened of a damaged folder.
+// openReadable opens the readable files of a damaged directory.
 func openReadable(dir string, log *slog.Logger) *boardFiles {
 	f := &boardFiles{}
 	var err error
@@ -165,7 +164,7 @@ func openReadable(dir string, log *slog.Logger) *boardFiles {
 		f.stable = nil
 	} else {
 		f.identity, _, _ = readIdentity(f.stable)
-		if f.log, err = openLog(filepath.Join(dir, dirLog), f.stable, 0, true, hclogAdapter{log: log}); err != nil {
+		if f.log, err = openLog(logOptions{dir: filepath.Join(dir, dirLog), stable: f.stable, lenient: true, logger: hclogAdapter{log: log}}); err != nil {
 			f.log = nil
 		}
 	}

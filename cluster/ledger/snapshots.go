@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// snapshotBytes is the size of the log behind the last snapshot at which a
-// new one is due, unless the snapshot itself is larger: then its own size is.
-// So a card is never written more than twice what the commands take, and a
-// start never reads more than twice the state or 8 MB.
+// snapshotBytes is the size of the log since the last snapshot at which a new one is
+// due, unless the last snapshot is larger: then that size is. So the ledger never
+// writes more than twice the size of the commands to the card, and never reads more
+// than twice the state, or 8 MB, when it starts.
 const snapshotBytes = 8 << 20
 
-// runSnapshots looks now and then whether one is due, until ctx ends.
+// runSnapshots takes a snapshot whenever one is due, until ctx ends.
 func (l *Ledger) runSnapshots(ctx context.Context) {
 	for {
-		l.sleep(ctx, l.cfg.Timing.SnapshotCheck)
+		sleep(ctx, l.cfg.Timing.SnapshotCheck)
 		r := l.runningRaft()
 		if ctx.Err() != nil || r == nil {
 			return
@@ -34,12 +33,12 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 		err := l.createSnapshot(ctx, r)
 		l.snapshotting.Unlock()
 		if err != nil && ctx.Err() == nil {
-			l.cfg.Logger.Warn("ledger: no snapshot could be taken; the log grows until one can", "err", err)
+			l.cfg.Logger.Warn("ledger: the snapshot failed; the log grows until one succeeds", "error", err)
 		}
 	}
 }
 
-// createSnapshot is called with compacting held.
+// createSnapshot takes a snapshot now. snapshotting is held.
 func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 	before := l.files.log.bytes.Load()
 	if err := awaitFuture(ctx, r.Snapshot()); err != nil {
@@ -52,14 +51,14 @@ func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
 	return nil
 }
 
-// maxCompactTries is how often Compact tries to catch the log at rest.
+// maxCompactTries limits the attempts of Compact to find the log at rest.
 const maxCompactTries = 20
 
-// Compact takes a snapshot and drops all log entries on this board, so that
-// what the machine has forgotten is in no file of the ledger any more (the
-// flash of a card may still hold blocks that no file uses). While entries
-// keep coming it tries again a bounded number of times, and then returns
-// ErrBusy: try later. It concerns this board alone.
+// Compact takes a snapshot and drops all log entries on this board, so that no file
+// of the ledger still holds data that the state machine has erased. (The flash of a
+// card may still hold blocks that no file uses.) While new entries arrive it retries a
+// limited number of times, and then returns ErrBusy: call it later. It affects only
+// this board.
 func (l *Ledger) Compact(ctx context.Context) error {
 	l.snapshotting.Lock()
 	defer l.snapshotting.Unlock()
@@ -85,10 +84,8 @@ func (l *Ledger) Compact(ctx context.Context) error {
 		if last == 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, l.cfg.Timing.Retry); ctx.Err() != nil {
 			return fmt.Errorf("compact: %w", ctx.Err())
-		case <-time.After(l.cfg.Timing.Retry):
 		}
 	}
 	return fmt.Errorf("compact: %w: the log is never at rest", ErrBusy)

@@ -5,23 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"bramble/cluster/durable"
 )
 
-// A keep is one small file of keys and values which must never be lost: who
-// this board is, what it promised, which term it voted in, which log segments
-// there are. Every change appends the whole of it as one record with a CRC
-// and syncs once; the last good record counts. It is written at elections and
-// when a log segment is begun, not per command.
+// stableStore is one small file of keys and values that must never be lost: the
+// board's identity, its promises, its raft term and vote, and the list of log
+// segments. Every change appends all values as one record with a CRC and syncs
+// once; the last good record counts. It is written at elections and when a log
+// segment begins, not per command.
 //
 // A record is: length uint32, CRC-32C of the payload uint32, payload (JSON).
 type stableStore struct {
@@ -37,47 +35,11 @@ type stableStore struct {
 const (
 	recordHeader     = 8       // bytes before a record's payload
 	maxRecord        = 1 << 20 // bytes of one record's payload: hundreds of segments
-	rewriteThreshold = 1 << 18 // bytes after which the file is written anew
-	sectorSize       = 512     // bytes that a disk writes as a whole or not at all
+	rewriteThreshold = 1 << 18 // bytes after which the file is rewritten
 )
 
-// damageError is an error that says which file is damaged and how.
-type damageError struct {
-	File string
-	What string
-}
-
-func (d *damageError) Error() string { return fmt.Sprintf("%s is damaged: %s", d.File, d.What) }
-func (d *damageError) Unwrap() error { return ErrDamaged }
-
-// classifyReadError tells damage from what a full or failing disk or a missing right
-// says, which must never cost a folder. A file that is gone is damage.
-func classifyReadError(file string, err error) error {
-	var d *damageError
-	var path *fs.PathError
-	var errno syscall.Errno
-	switch {
-	case err == nil || errors.As(err, &d):
-		return err
-	case errors.Is(err, fs.ErrNotExist):
-		return &damageError{file, err.Error()}
-	case errors.As(err, &path), errors.As(err, &errno):
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return &damageError{file, err.Error()}
-}
-
-// recoverAsDamage turns a panic in a library that reads a damaged file into damage.
-func recoverAsDamage(file string, err *error) {
-	if p := recover(); p != nil {
-		*err = &damageError{file, fmt.Sprint(p)}
-	}
-}
-
-func crc32cSum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-// openStableStore reads the file at path, or makes an empty one. A torn last record
-// is cut off; a *damage error says that a record that was once good is not.
+// openStableStore reads the file at path, or creates it. It cuts off a torn last
+// record. A *damageError means that a record that was good once is damaged.
 func openStableStore(path string, slow time.Duration) (*stableStore, error) {
 	k := &stableStore{path: path, slowSync: slow, values: map[string][]byte{}}
 	b, err := os.ReadFile(path)
@@ -102,7 +64,7 @@ func openStableStore(path string, slow time.Duration) (*stableStore, error) {
 	return k, nil
 }
 
-// readLastRecord gives the values of the last good record and where it ends.
+// readLastRecord returns the values of the last good record, and where it ends.
 func readLastRecord(name string, b []byte) (map[string][]byte, int, error) {
 	var last []byte
 	at := 0
@@ -113,8 +75,8 @@ func readLastRecord(name string, b []byte) (map[string][]byte, int, error) {
 		}
 		n := int(binary.LittleEndian.Uint32(rest))
 		if n <= 0 || n > maxRecord || recordHeader+n > len(rest) {
-			// A write that was cut short has its true length in front; one whose
-			// checksum fits what is there has only lost its length.
+			// A torn write still has its true length in front. A record whose
+			// checksum fits the rest has only lost its length, so it is damaged.
 			if hasLaterRecord(rest) || crc32cSum(rest[recordHeader:]) == binary.LittleEndian.Uint32(rest[4:]) {
 				return nil, 0, &damageError{name, fmt.Sprintf("the record at byte %d has an impossible length", at)}
 			}
@@ -153,34 +115,6 @@ func hasLaterRecord(b []byte) bool {
 	return false
 }
 
-// looksTorn reports whether b looks like a write that a power cut stopped: it
-// ends in zeros, or holds a whole sector of zeros. What is whole but for a
-// flipped bit does not.
-func looksTorn(b []byte) bool {
-	if len(b) == 0 {
-		return true
-	}
-	tail := b[max(0, len(b)-4):]
-	if allZero(tail) {
-		return true
-	}
-	for i := 0; i+sectorSize <= len(b); i += 8 {
-		if allZero(b[i : i+sectorSize]) {
-			return true
-		}
-	}
-	return false
-}
-
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // get returns a copy of a value, nil if there is none.
 func (k *stableStore) get(key string) []byte {
 	k.mu.Lock()
@@ -192,8 +126,8 @@ func (k *stableStore) get(key string) []byte {
 	return append([]byte{}, v...)
 }
 
-// put sets values (nil removes one) and returns when they are on disk. If
-// that fails, the values stay as they were.
+// put sets values (nil removes one) and returns when they are on disk. If that
+// fails, the values stay as they were.
 func (k *stableStore) put(changes map[string][]byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -246,7 +180,7 @@ func (k *stableStore) appendRecord() error {
 	return nil
 }
 
-// rewriteFile puts a new file with one record in the old one's place.
+// rewriteFile replaces the file by one with a single record.
 func (k *stableStore) rewriteFile() error {
 	b, err := k.encodeRecord()
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Submit has a command committed on a majority, synced, and carried out, from
-// any board. It blocks at most until ctx ends, or Run does. The reply is the
-// machine's; index is the entry that the command is in. Errors are of the
-// kinds above: ErrUncertain alone leaves open whether the command was taken.
-// A command is never carried out twice by one Submit.
+// Submit commits a command on a majority of the voters, synced to disk, and waits
+// until it is applied. It works on any board. It blocks until ctx or Run ends at
+// the latest. The reply is the state machine's; index is the entry that holds the
+// command. Errors are of the kinds in api.go: only ErrUncertain leaves open whether
+// the command was taken. One Submit never applies a command twice.
 func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, index uint64, err error) {
 	if len(command) > MaxCommand {
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), MaxCommand)
@@ -20,25 +20,25 @@ func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, inde
 	if err := l.checkAccepting(); err != nil {
 		return nil, 0, err
 	}
-	it, err := l.queue.put(command)
+	c, err := l.queue.put(command)
 	if err != nil {
 		return nil, 0, err
 	}
 	select {
-	case o := <-it.result:
+	case o := <-c.result:
 		return o.reply, o.index, o.err
 	case <-ctx.Done():
 	case <-l.stopped:
 	}
-	if it.state.CompareAndSwap(commandQueued, commandAbandoned) {
+	if c.state.CompareAndSwap(commandQueued, commandAbandoned) {
 		if ctx.Err() == nil {
 			return nil, 0, ErrStopped
 		}
 		return nil, 0, fmt.Errorf("%w: %w", ErrNoMajority, ctx.Err())
 	}
-	it.state.Store(commandAbandoned)
+	c.state.Store(commandAbandoned)
 	select {
-	case o := <-it.result: // it came at the last moment
+	case o := <-c.result: // at the last moment
 		return o.reply, o.index, o.err
 	default:
 	}
@@ -48,7 +48,7 @@ func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, inde
 	return nil, 0, fmt.Errorf("%w: %w", ErrUncertain, ctx.Err())
 }
 
-// checkAccepting says why no command can be taken now, if so.
+// checkAccepting returns why no command can be taken now, or nil.
 func (l *Ledger) checkAccepting() error {
 	select {
 	case <-l.stopped:
@@ -67,39 +67,39 @@ func (l *Ledger) checkAccepting() error {
 	return nil
 }
 
-// pendingBatches are the batches of this board that are under way, by which they are
-// known again when they are carried out here.
+// pendingBatches are the batches of this board that are in flight. A batch is
+// resolved when it is applied on this board, if the leader's response is lost.
 type pendingBatches struct {
 	mu sync.Mutex // guards by
 	by map[batchID]chan batchResponse
 }
 
-func (w *pendingBatches) register(id batchID) chan batchResponse {
+func (p *pendingBatches) register(id batchID) chan batchResponse {
 	c := make(chan batchResponse, 1)
-	w.mu.Lock()
-	w.by[id] = c
-	w.mu.Unlock()
+	p.mu.Lock()
+	p.by[id] = c
+	p.mu.Unlock()
 	return c
 }
 
-func (w *pendingBatches) drop(id batchID) {
-	w.mu.Lock()
-	delete(w.by, id)
-	w.mu.Unlock()
+func (p *pendingBatches) drop(id batchID) {
+	p.mu.Lock()
+	delete(p.by, id)
+	p.mu.Unlock()
 }
 
-// resolve is called for every batch that is carried out on this board.
-func (w *pendingBatches) resolve(id batchID, index uint64, replies [][]byte) {
-	w.mu.Lock()
-	c := w.by[id]
-	delete(w.by, id)
-	w.mu.Unlock()
+// resolve is called for every batch that is applied on this board.
+func (p *pendingBatches) resolve(id batchID, index uint64, replies [][]byte) {
+	p.mu.Lock()
+	c := p.by[id]
+	delete(p.by, id)
+	p.mu.Unlock()
 	if c != nil {
 		c <- batchResponse{Status: batchDone, Index: index, Replies: replies}
 	}
 }
 
-// runSender takes batches and brings each to its end, until ctx ends.
+// runSender sends one batch after the other until ctx ends.
 func (l *Ledger) runSender(ctx context.Context) {
 	for {
 		batch := l.queue.nextBatch(ctx, l.cfg.Timing.BatchWait)
@@ -109,174 +109,167 @@ func (l *Ledger) runSender(ctx context.Context) {
 		for len(batch) > 0 && ctx.Err() == nil {
 			batch = l.sendBatch(ctx, batch)
 		}
-		for _, it := range batch {
-			it.result <- commandResult{err: ErrStopped}
+		for _, c := range batch {
+			c.result <- commandResult{err: ErrStopped}
 		}
 	}
 }
 
-// sendBatch sends a batch to the leader once and waits until it is known what
-// became of it. It returns the commands that were surely not taken and that
-// somebody still waits for: they can be sent again.
+// sendBatch sends a batch to the leader once and waits until its fate is known. It
+// returns the commands that were certainly not taken and are not abandoned: they
+// can be sent again.
 func (l *Ledger) sendBatch(ctx context.Context, batch []*pendingCommand) []*pendingCommand {
 	leader, term, ok := l.currentLeader()
 	if !ok {
-		l.sleep(ctx, l.cfg.Timing.Retry)
+		sleep(ctx, l.cfg.Timing.Retry)
 		return withoutAbandoned(batch)
 	}
-	flying := batch[:0]
-	for _, it := range batch {
-		if it.state.CompareAndSwap(commandQueued, commandInFlight) {
-			flying = append(flying, it)
+	inFlight := batch[:0]
+	for _, c := range batch {
+		if c.state.CompareAndSwap(commandQueued, commandInFlight) {
+			inFlight = append(inFlight, c)
 		}
 	}
-	if len(flying) == 0 {
+	if len(inFlight) == 0 {
 		return nil
 	}
-	ask := batchRequest{Term: term, ID: batchID{l.origin, l.lastBatch.Add(1)}}
-	for _, it := range flying {
-		ask.Commands = append(ask.Commands, it.command)
+	request := batchRequest{Term: term, ID: batchID{l.origin, l.lastBatch.Add(1)}}
+	for _, c := range inFlight {
+		request.Commands = append(request.Commands, c.command)
 	}
-	said := l.deliverBatch(ctx, leader, ask, flying)
-	switch said.Status {
+	response := l.deliverBatch(ctx, leader, request, inFlight)
+	switch response.Status {
 	case batchDone:
-		if len(said.Replies) != len(flying) {
-			failCommands(flying, fmt.Errorf("%w: %d replies to %d commands", ErrUncertain, len(said.Replies), len(flying)))
+		if len(response.Replies) != len(inFlight) {
+			failCommands(inFlight, fmt.Errorf("%w: %d replies to %d commands", ErrUncertain, len(response.Replies), len(inFlight)))
 			return nil
 		}
-		for i, it := range flying {
-			it.result <- commandResult{reply: said.Replies[i], index: said.Index}
+		for i, c := range inFlight {
+			c.result <- commandResult{reply: response.Replies[i], index: response.Index}
 		}
 		return nil
 	case batchRefused:
-		var again []*pendingCommand
-		for _, it := range flying {
-			if it.state.CompareAndSwap(commandInFlight, commandQueued) {
-				again = append(again, it)
+		var requeued []*pendingCommand
+		for _, c := range inFlight {
+			if c.state.CompareAndSwap(commandInFlight, commandQueued) {
+				requeued = append(requeued, c)
 			}
 		}
-		l.sleep(ctx, l.cfg.Timing.Retry)
-		return withoutAbandoned(again)
+		sleep(ctx, l.cfg.Timing.Retry)
+		return withoutAbandoned(requeued)
 	case batchHalted:
-		if said.Index > 0 { // it may be committed
-			failCommands(flying, fmt.Errorf("%w (%w): %s", ErrHalted, ErrUncertain, said.Text))
+		if response.Index > 0 { // it may be committed
+			failCommands(inFlight, fmt.Errorf("%w (%w): %s", ErrHalted, ErrUncertain, response.Text))
 			return nil
 		}
-		failCommands(flying, fmt.Errorf("%w: %s", ErrHalted, said.Text))
+		failCommands(inFlight, fmt.Errorf("%w: %s", ErrHalted, response.Text))
 	case batchTwoLedgers:
-		failCommands(flying, fmt.Errorf("%w: %s", ErrTwoLedgers, said.Text))
+		failCommands(inFlight, fmt.Errorf("%w: %s", ErrTwoLedgers, response.Text))
 	default:
-		failCommands(flying, fmt.Errorf("%w: %s", ErrUncertain, said.Text))
+		failCommands(inFlight, fmt.Errorf("%w: %s", ErrUncertain, response.Text))
 	}
 	return nil
 }
 
-func failCommands(items []*pendingCommand, err error) {
-	for _, it := range items {
-		it.result <- commandResult{err: err}
+func failCommands(commands []*pendingCommand, err error) {
+	for _, c := range commands {
+		c.result <- commandResult{err: err}
 	}
 }
 
 func withoutAbandoned(batch []*pendingCommand) []*pendingCommand {
-	var keep []*pendingCommand
-	for _, it := range batch {
-		if it.state.Load() == commandQueued {
-			keep = append(keep, it)
+	var queued []*pendingCommand
+	for _, c := range batch {
+		if c.state.Load() == commandQueued {
+			queued = append(queued, c)
 		}
 	}
-	return keep
+	return queued
 }
 
-// deliverBatch gives the batch to the leader of a term and stays with it until its
-// fate is known. If the answer is lost, the batch is looked for among what is
-// carried out here, and offered again to the same leader, who knows it again.
-// Once a later term has begun without it, it was surely not taken. The answer
-// is unsure only if nobody waits for it any more or this board has lost sight.
-func (l *Ledger) deliverBatch(ctx context.Context, leader string, ask batchRequest, flying []*pendingCommand) batchResponse {
+// deliverBatch sends the batch to the leader of a term and waits until its fate is
+// known. If the response is lost, it watches the batches that this board applies,
+// and forwards the batch again to the same leader, which recognises it. Once a later
+// term has begun without it, it was certainly not taken. The result is uncertain only
+// if all its commands are abandoned, or a snapshot replaced the entries here.
+func (l *Ledger) deliverBatch(ctx context.Context, leader string, request batchRequest, inFlight []*pendingCommand) batchResponse {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	seen := l.pending.register(ask.ID)
-	defer l.pending.drop(ask.ID)
+	applied := l.pending.register(request.ID)
+	defer l.pending.drop(request.ID)
 	restores := l.applier.state().restores
-	body := ask.encode()
-	offered := make(chan batchResponse, 1)
-	offer := func() { offered <- l.forwardBatch(ctx, leader, ask, body) }
-	go offer()
-	var again <-chan time.Time
-	doubt := false // an offer may have got through
+	body := request.encode()
+	responses := make(chan batchResponse, 1)
+	forward := func() { responses <- l.forwardBatch(ctx, leader, request, body) }
+	go forward()
+	var retry <-chan time.Time
+	mayHaveArrived := false // at the leader
 	for {
 		st := l.applier.state()
 		select {
-		case said := <-seen:
-			return said
+		case response := <-applied:
+			return response
 		default:
 		}
 		switch {
 		case st.restores != restores:
-			return batchResponse{Status: batchUncertain, Text: "this board was filled from a snapshot meanwhile"}
-		case st.term > ask.Term:
+			return batchResponse{Status: batchUncertain, Text: "this board was restored from a snapshot meanwhile"}
+		case st.term > request.Term:
 			return batchResponse{Status: batchRefused, Text: "the leader was lost"}
-		case st.halted != "": // the others may carry it out
+		case st.halted != "": // the others may apply it
 			return batchResponse{Status: batchHalted, Index: max(1, st.index), Text: st.halted}
 		}
 		select {
-		case said := <-seen:
-			return said
-		case said := <-offered:
-			if said.Status == batchDone || (said.Status != batchUncertain && !doubt) {
-				return said
+		case response := <-applied:
+			return response
+		case response := <-responses:
+			if response.Status == batchDone || (response.Status != batchUncertain && !mayHaveArrived) {
+				return response
 			}
-			doubt = true
-			again = time.After(4 * l.cfg.Timing.Retry)
-		case <-again:
-			go offer()
+			mayHaveArrived = true
+			retry = time.After(4 * l.cfg.Timing.Retry)
+		case <-retry:
+			go forward()
 		case <-st.changed:
 		case <-ctx.Done():
 			return batchResponse{Status: batchUncertain, Text: ctx.Err().Error()}
 		}
-		if allAbandoned(flying) {
+		if allAbandoned(inFlight) {
 			return batchResponse{Status: batchUncertain, Text: "nobody waits for it"}
 		}
 	}
 }
 
-func allAbandoned(flying []*pendingCommand) bool {
-	for _, it := range flying {
-		if it.state.Load() == commandInFlight {
+func allAbandoned(inFlight []*pendingCommand) bool {
+	for _, c := range inFlight {
+		if c.state.Load() == commandInFlight {
 			return false
 		}
 	}
 	return true
 }
 
-// forwardBatch gives a batch to the leader, who may be this board. What goes wrong
-// on the way is unsure, unless the link knows better.
-func (l *Ledger) forwardBatch(ctx context.Context, leader string, ask batchRequest, body []byte) batchResponse {
+// forwardBatch sends a batch to the leader, which may be this board. An error on the
+// way makes the result uncertain, unless the transport knows that nothing was sent.
+func (l *Ledger) forwardBatch(ctx context.Context, leader string, request batchRequest, body []byte) batchResponse {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
 	defer cancel()
 	if leader == l.cfg.Name {
-		return l.proposeBatch(ctx, ask)
+		return l.proposeBatch(ctx, request)
 	}
 	b, err := l.cfg.Transport.Call(ctx, leader, kindSubmit, body)
 	if errors.Is(err, ErrNotSent) {
 		return batchResponse{Status: batchRefused, Text: err.Error()}
 	}
-	var said batchResponse
+	var response batchResponse
 	if err == nil {
-		said, err = decodeBatchResponse(b)
+		response, err = decodeBatchResponse(b)
 	}
-	if err == nil && said.Status == batchDone && len(said.Replies) != len(ask.Commands) {
-		err = fmt.Errorf("%w: %d replies to %d commands", errEntry, len(said.Replies), len(ask.Commands))
+	if err == nil && response.Status == batchDone && len(response.Replies) != len(request.Commands) {
+		err = fmt.Errorf("%w: %d replies to %d commands", errEntry, len(response.Replies), len(request.Commands))
 	}
 	if err != nil {
 		return batchResponse{Status: batchUncertain, Text: err.Error()}
 	}
-	return said
-}
-
-func (l *Ledger) sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
+	return response
 }

@@ -9,13 +9,13 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// surveyState is what this board knows of the others from asking them.
+// surveyState is what this board knows of the others from its surveys.
 //
-// Its fields are guarded by Ledger.mu.
+// Ledger.mu guards its fields.
 type surveyState struct {
-	reachable    int // boards that answered in the last round, this one included
-	leadingSince time.Time
-	answers      map[string]surveyAnswer // while leading
+	reachable    int                     // boards that answered the last survey, this one included
+	leadingSince time.Time               // zero while another board leads
+	answers      map[string]surveyAnswer // by board name, while this board leads
 }
 
 type surveyAnswer struct {
@@ -23,15 +23,13 @@ type surveyAnswer struct {
 	at    time.Time
 }
 
-// runSurvey asks the other boards how they are, every Timing.Meet until ctx ends:
-// all of them while there is no ledger or this board leads, else the leader.
+// runSurvey says hello to the other boards every Timing.Survey until ctx ends: to
+// all of them while there is no ledger or this board leads, else to the leader.
 func (l *Ledger) runSurvey(ctx context.Context) {
 	for {
 		l.surveyOnce(ctx)
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, l.cfg.Timing.Survey); ctx.Err() != nil {
 			return
-		case <-time.After(l.cfg.Timing.Survey):
 		}
 	}
 }
@@ -60,64 +58,65 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	}
 }
 
-// otherBoards are the live boards' names without this one's.
+// otherBoards returns the live boards without this one.
 func (l *Ledger) otherBoards() []raftServer {
-	var seats []raftServer
+	var others []raftServer
 	for _, name := range l.cfg.Live() {
-		if name != l.cfg.Name && name != "" && len(name) <= maxName && len(seats) < maxBoards {
-			seats = append(seats, raftServer{Name: name})
+		if name != l.cfg.Name && name != "" && len(name) <= maxName && len(others) < maxBoards {
+			others = append(others, raftServer{Name: name})
 		}
 	}
-	return seats
+	return others
 }
 
+// surveyUnfounded joins the ledger of a board that has one, or tries to found one.
 func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	others := l.otherBoards()
-	said := callAll[helloResponse](ctx, l, others, kindHello, helloRequest{Server: self})
+	hellos := callAll[helloResponse](ctx, l, others, kindHello, helloRequest{Server: self})
 	live := []raftServer{self}
-	var found *helloResponse
-	for _, s := range said {
-		live = append(live, s.Server)
-		if s.Ledger == 0 {
+	var founded *helloResponse
+	for _, hello := range hellos {
+		live = append(live, hello.Server)
+		if hello.Ledger == 0 {
 			continue
 		}
-		if found != nil && found.Ledger != s.Ledger {
+		if founded != nil && founded.Ledger != hello.Ledger {
 			l.cfg.Logger.Error("ledger: the rack has two ledgers, so this board joins neither",
-				"one", found.Server.Name, "other", s.Server.Name)
+				"one", founded.Server.Name, "other", hello.Server.Name)
 			return
 		}
-		found = &s
+		founded = &hello
 	}
 	l.mu.Lock()
 	l.survey.reachable = len(live)
 	l.mu.Unlock()
-	if found != nil {
-		l.cfg.Logger.Info("ledger: joining", "ledger", found.Ledger, "told_by", found.Server.Name)
-		if err := l.joinLedger(found.Ledger, found.FirstVoters); err != nil {
-			l.cfg.Logger.Error("ledger: it cannot be written down which ledger this board joins", "err", err)
+	if founded != nil {
+		l.cfg.Logger.Info("ledger: joining", "ledger", founded.Ledger, "learnt_from", founded.Server.Name)
+		if err := l.joinLedger(founded.Ledger, founded.FirstVoters); err != nil {
+			l.cfg.Logger.Error("ledger: this board cannot write to disk which ledger it joins", "error", err)
 		}
 		return
 	}
 	l.tryFounding(ctx, live, len(others)+1)
 }
 
-func (l *Ledger) handleHello(q helloRequest) helloResponse {
+func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Lock()
-	s := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters}
+	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters}
 	r := l.raft
 	l.mu.Unlock()
-	l.noteLedgerOf(s.Ledger, q.Server.Name, q.Ledger)
+	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger)
 	st := l.applier.state()
-	s.Index = st.index
-	s.Trouble = l.whyNotVote(st)
-	s.Foreign = l.foreign.sortedNames()
-	s.Leading = r != nil && r.State() == raft.Leader
+	response.Index = st.index
+	response.Trouble = l.whyNotVote(st)
+	response.Foreign = l.foreign.sortedNames()
+	response.Leading = r != nil && r.State() == raft.Leader
 	now, known := l.clock.now()
-	s.Clock, s.ClockKnown, s.OwnClockSet = now.UnixNano(), known, l.clock.ownClockSet()
-	return s
+	response.Clock, response.ClockKnown, response.OwnClockSet = now.UnixNano(), known, l.clock.ownClockSet()
+	return response
 }
 
-// whyNotVote is why this board should not vote.
+// whyNotVote returns why this board should not vote, "" if nothing.
 func (l *Ledger) whyNotVote(st applierState) string {
 	if st.halted != "" {
 		return st.halted
@@ -128,69 +127,70 @@ func (l *Ledger) whyNotVote(st applierState) string {
 	return ""
 }
 
-// noteLedgerOf notes whether a board belongs to another ledger than this one.
+// noteLedgerOf notes whether a board belongs to another ledger than this board.
 func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 	switch {
 	case own == 0 || board == "" || len(board) > maxName:
 	case theirs == 0 || theirs == own:
 		l.foreign.remove(board)
 	case l.foreign.add(board, theirs):
-		l.cfg.Logger.Error("ledger: the rack has two ledgers; neither takes commands. They were founded apart, with too "+
-			"small a planned number of boards: keep the one with the orders, wipe the cards of the other's boards",
+		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither takes commands. They were founded apart, because the "+
+			"planned number of boards was too small: keep the ledger with the orders, and wipe the cards of the other's boards",
 			"own", own, "board", board, "theirs", theirs)
 	}
 }
 
+// surveyAsLeader collects the health of all boards, and acts on it.
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
 	l.clock.slewToOwnClock()
-	others := l.otherBoards()
-	said := callAll[helloResponse](ctx, l, others, kindHello, helloRequest{Server: self, Ledger: id})
+	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, helloRequest{Server: self, Ledger: id})
 	now := time.Now()
 	l.mu.Lock()
-	m := &l.survey
-	if m.leadingSince.IsZero() {
-		m.leadingSince, m.answers = now, map[string]surveyAnswer{}
+	s := &l.survey
+	if s.leadingSince.IsZero() {
+		s.leadingSince, s.answers = now, map[string]surveyAnswer{}
 	}
-	for _, s := range said {
-		if s.Ledger == id {
-			m.answers[s.Server.Name] = surveyAnswer{s, now}
+	for _, hello := range hellos {
+		if hello.Ledger == id {
+			s.answers[hello.Server.Name] = surveyAnswer{hello, now}
 		}
 	}
-	m.reachable = len(said) + 1
+	s.reachable = len(hellos) + 1
 	l.mu.Unlock()
-	for _, s := range said {
-		l.noteLedgerOf(id, s.Server.Name, s.Ledger)
+	for _, hello := range hellos {
+		l.noteLedgerOf(id, hello.Server.Name, hello.Ledger)
 	}
 	l.runAutopilot(ctx, r, self, now)
-	l.transferLeadership(ctx, r, said)
+	l.transferLeadership(ctx, r, hellos)
 }
 
-// runAutopilot carries out the next step of the plan.
+// runAutopilot makes the next change of membership, if one is due.
 func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer, now time.Time) {
-	get := r.GetConfiguration()
-	if get.Error() != nil {
+	configuration := r.GetConfiguration()
+	if configuration.Error() != nil {
 		return
 	}
 	st := l.applier.state()
-	v := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardReport{
+	state := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardHealth{
 		self.Name: {Server: self, Index: st.index}}}
 	l.mu.Lock()
-	led := l.survey.leadingSince
-	for name, m := range l.survey.answers {
-		v.Boards[name] = boardReport{Server: m.hello.Server, Silent: now.Sub(m.at), Index: m.hello.Index, Trouble: m.hello.Trouble != ""}
+	leadingSince := l.survey.leadingSince
+	for name, a := range l.survey.answers {
+		state.Boards[name] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != ""}
 	}
 	l.mu.Unlock()
-	for _, s := range get.Configuration().Servers {
+	for _, s := range configuration.Configuration().Servers {
 		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
-		v.Members = append(v.Members, m)
-		if _, ok := v.Boards[m.Name]; !ok {
-			v.Boards[m.Name] = boardReport{Server: m.raftServer, Silent: now.Sub(led)}
+		state.Members = append(state.Members, m)
+		if _, ok := state.Boards[m.Name]; !ok {
+			state.Boards[m.Name] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince)}
 		}
 	}
-	s := planChange(v, l.cfg.Timing)
+	change := planChange(state, l.cfg.Timing)
 	var f raft.IndexFuture
-	id, address, at, wait := raft.ServerID(s.Server.ID), raft.ServerAddress(s.Server.Name), get.Index(), l.cfg.Timing.Call
-	switch s.Action {
+	id, address := raft.ServerID(change.Server.ID), raft.ServerAddress(change.Server.Name)
+	at, wait := configuration.Index(), l.cfg.Timing.Call
+	switch change.Action {
 	case addNonvoter:
 		f = r.AddNonvoter(id, address, at, wait)
 	case promoteToVoter:
@@ -205,35 +205,37 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
 	defer cancel()
 	err := awaitFuture(ctx, f)
-	l.cfg.Logger.Info("ledger: upkeep", "step", s.Action, "board", s.Server.Name, "why", s.Why, "err", err)
+	l.cfg.Logger.Info("ledger: change of membership", "action", change.Action, "board", change.Server.Name, "why", change.Why, "error", err)
 }
 
-// transferLeadership gives the lead away if this board does not know the time, or its
-// machine stands still, and another voter is better off.
-func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, said []helloResponse) {
+// transferLeadership makes another voter the leader if this board does not know the
+// time or has halted, and the other voter is better off.
+func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []helloResponse) {
 	_, known := l.clock.now()
 	if known && l.clock.ownClockSet() && l.applier.state().halted == "" {
 		return
 	}
-	get := r.GetConfiguration()
-	if get.Error() != nil {
+	configuration := r.GetConfiguration()
+	if configuration.Error() != nil {
 		return
 	}
-	for _, s := range said {
-		if !s.OwnClockSet || s.Trouble != "" || !slices.ContainsFunc(get.Configuration().Servers, func(m raft.Server) bool {
-			return m.Suffrage == raft.Voter && string(m.ID) == s.Server.ID
-		}) {
+	servers := configuration.Configuration().Servers
+	for _, hello := range hellos {
+		isVoter := slices.ContainsFunc(servers, func(s raft.Server) bool {
+			return s.Suffrage == raft.Voter && string(s.ID) == hello.Server.ID
+		})
+		if !hello.OwnClockSet || hello.Trouble != "" || !isVoter {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
 		defer cancel()
-		err := awaitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(s.Server.ID), raft.ServerAddress(s.Server.Name)))
-		l.cfg.Logger.Info("ledger: the lead is handed over", "to", s.Server.Name, "err", err)
+		err := awaitFuture(ctx, r.LeadershipTransferToServer(raft.ServerID(hello.Server.ID), raft.ServerAddress(hello.Server.Name)))
+		l.cfg.Logger.Info("ledger: transfer of leadership", "to", hello.Server.Name, "error", err)
 		return
 	}
 }
 
-// syncClock learns the time from the leader.
+// syncClock fetches the time from the leader.
 func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, id ledgerID) {
 	body, err := json.Marshal(helloRequest{Server: self, Ledger: id})
 	if err != nil {
@@ -242,21 +244,17 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.Call)
 	defer cancel()
 	sent := l.clock.monotonic()
-	b, err := l.cfg.Transport.Call(ctx, leader, kindHello, body)
+	hello, err := call[helloResponse](ctx, l, leader, kindHello, body)
 	if err != nil {
 		return
 	}
-	said, err := readJSON[helloResponse](b)
-	if err != nil {
-		return
-	}
-	l.noteLedgerOf(id, leader, said.Ledger)
-	if said.ClockKnown && said.Leading {
-		l.clock.adoptLeaderTime(time.Unix(0, said.Clock), sent)
+	l.noteLedgerOf(id, leader, hello.Ledger)
+	if hello.ClockKnown && hello.Leading {
+		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
 	}
 }
 
-// watchLeadership opens every term that this board leads in.
+// watchLeadership opens every term in which this board leads.
 func (l *Ledger) watchLeadership(ctx context.Context) {
 	r := l.runningRaft()
 	if r == nil {
@@ -273,16 +271,4 @@ func (l *Ledger) watchLeadership(ctx context.Context) {
 			}
 		}
 	}
-}
-
-func handleJSON[Q, A any](body []byte, answer func(Q) (A, error)) ([]byte, error) {
-	q, err := readJSON[Q](body)
-	if err != nil {
-		return nil, err
-	}
-	a, err := answer(q)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(a)
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// The log's tail is where a power cut leaves its mark: the last batch may be
-// there in part. raft-wal takes everything from the first unreadable frame on
-// for such a torn batch and drops it, without a word; but if a bit flipped in
-// the middle, what it drops was acknowledged. So the tail is read here first.
+// A power cut can tear the last batch of the log. Raft-wal treats everything from the
+// first unreadable frame on as such a torn batch, and drops it silently. But if a bit
+// flipped in the middle, it drops entries that were acknowledged. So this file checks
+// the tail first.
 //
-// A segment file is a header of 32 bytes, then frames of 8 bytes and a
-// payload padded to 8: type byte (1 entry, 2 index, 3 commit), three zeros,
-// and a length, or for a commit the CRC-32C of all since the last commit.
+// A segment file is a header of 32 bytes, then frames of 8 bytes and a payload padded
+// to 8. A frame is a type byte (1 entry, 2 index, 3 commit), three zeros, and a length,
+// or for a commit the CRC-32C of everything since the last commit.
 
 const (
 	walFileHeader  = 32
@@ -30,14 +30,14 @@ const (
 	frameCommit    = 3
 )
 
-// tailState is what scanTail found.
+// tailState is the result of scanTail.
 type tailState struct {
-	Good    int  // bytes up to which all is well
-	End     int  // bytes up to which anything is written
-	Damaged bool // what follows Good was once whole
+	Good    int  // length of the good part, in bytes
+	End     int  // length of the part that is written at all, in bytes
+	Damaged bool // the rest after Good was complete once
 }
 
-// scanTail judges the bytes of an unsealed segment file.
+// scanTail checks the bytes of an unsealed segment file.
 func scanTail(b []byte) tailState {
 	end := len(b)
 	for end > 0 && b[end-1] == 0 {
@@ -66,18 +66,18 @@ func scanTail(b []byte) tailState {
 	if s.Good >= end {
 		return s
 	}
-	// Something follows. One batch is written at a time, after the one before
+	// Something follows. Batches are written one at a time, each after the one before
 	// was synced: if a good commit lies further on, this was no torn write.
 	rest := b[s.Good:min(len(b), (end+7)&^7)]
 	s.Damaged = hasLaterCommit(rest) || wasComplete(rest)
 	return s
 }
 
-// wasComplete reports whether b, all that is written after a good commit, is one
-// batch that was written to its end and changed since. The lengths in its
-// frames are not believed, as one of them may be what changed: the last eight
-// bytes are a commit frame and no sector is missing, or they hold the checksum
-// of all before them, so that only the frame's head can be wrong.
+// wasComplete reports whether b, everything that is written after a good commit, is
+// one batch that was written to its end and has changed since. It does not trust the
+// lengths in the frames, because one of them may have changed. Either the last eight
+// bytes are a commit frame and no sector is missing, or they hold the checksum of
+// everything before them, so that only the frame's header can be wrong.
 func wasComplete(b []byte) bool {
 	at := len(b) - walFrameHeader
 	if at <= 0 {
@@ -90,8 +90,8 @@ func wasComplete(b []byte) bool {
 	return crc32cSum(b[:at]) == binary.LittleEndian.Uint32(last[4:])
 }
 
-// hasLaterCommit reports whether two commit frames in b, one after the other,
-// hold between them what the second one's checksum says.
+// hasLaterCommit reports whether b has two successive commit frames, and the checksum of
+// the second fits the bytes between them.
 func hasLaterCommit(b []byte) bool {
 	table := crc32.MakeTable(crc32.Castagnoli)
 	sum, seen := uint32(0), false
@@ -109,30 +109,30 @@ func hasLaterCommit(b []byte) bool {
 	return false
 }
 
-// segmentFiler is raft-wal's segment files with three repairs: a file that there was no
-// room for is none, a damaged tail is told from a torn one, and a segment that was sealed by cutting entries off its
-// end can be read again after a restart.
+// segmentFiler is raft-wal's segment.Filer with three fixes: it removes a file for which
+// the disk had no room, it distinguishes a damaged tail from a torn one, and it can read
+// a segment after a restart that was sealed by cutting entries off its end.
 type segmentFiler struct {
 	*segment.Filer
 	dir string
-	// lenient cuts a damaged tail off like a torn one: for reading what is left.
+	// lenient cuts a damaged tail off like a torn one, to read the rest.
 	lenient bool
 }
 
-// Create leaves no file behind that there was no room for: one that is not laid
-// out in full would be taken for a whole one later.
+// Create removes the file again if the disk has no room for it: a file that is not
+// allocated in full would pass for a complete one later.
 func (f segmentFiler) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
 	w, err := f.Filer.Create(info)
 	if err != nil {
-		if gone := os.Remove(filepath.Join(f.dir, segment.FileName(info))); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, gone)
+		if removeErr := os.Remove(filepath.Join(f.dir, segment.FileName(info))); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
 		}
 	}
 	return w, err
 }
 
-// RecoverTail cuts off a torn batch and wipes it, so that no later start can
-// take its remains for something else. A damaged tail is a *damage error.
+// RecoverTail cuts off a torn batch and overwrites it with zeros, so that no later start
+// misreads its remains. It returns a *damageError for a damaged tail.
 func (f segmentFiler) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
 	if err := repairTail(filepath.Join(f.dir, segment.FileName(info)), f.lenient); err != nil {
 		return nil, err
@@ -140,9 +140,9 @@ func (f segmentFiler) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, 
 	return f.Filer.RecoverTail(info)
 }
 
-// Open reads a sealed segment. raft-wal 0.4.0 seals a segment without writing
-// its index when a follower drops entries off its end; the index is then
-// found again by reading the segment through, as for a tail.
+// Open reads a sealed segment. Raft-wal 0.4.0 seals a segment without writing its index
+// when a follower drops entries off its end; the index is then rebuilt by reading the
+// whole segment, as for a tail.
 func (f segmentFiler) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if info.IndexStart == 0 {
 		return f.Filer.RecoverTail(info)
@@ -160,14 +160,14 @@ func repairTail(path string, lenient bool) error {
 	}
 	s := scanTail(b)
 	if s.Damaged && !lenient {
-		return &damageError{filepath.Base(path), fmt.Sprintf("what follows byte %d fails its checksum", s.Good)}
+		return &damageError{filepath.Base(path), fmt.Sprintf("the rest after byte %d fails its checksum", s.Good)}
 	}
 	if s.Good >= s.End {
 		return nil
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("mend the log's tail: %w", err)
+		return fmt.Errorf("repair the log's tail: %w", err)
 	}
 	_, err = file.WriteAt(make([]byte, s.End-s.Good), int64(s.Good))
 	if err == nil {
@@ -177,7 +177,7 @@ func repairTail(path string, lenient bool) error {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("mend the log's tail: %w", err)
+		return fmt.Errorf("repair the log's tail: %w", err)
 	}
 	return nil
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// walMeta is the log's list of segments inside the keep. raft-wal's own
-// meta store is a bbolt file, whose data pages have no checksum.
+// walMeta is raft-wal's meta store inside the stableStore. Raft-wal's own is a bbolt
+// file, whose data pages have no checksum.
 type walMeta struct{ stable *stableStore }
 
 const (
 	keySegments = "segments" // the log's segments
 	keyRaft     = "raft."    // before raft's own keys: term and vote
-	keyBoard    = "board"    // see identity
-	keyAcceptor = "promise"  // see acceptor
+	keyBoard    = "board"    // boardIdentity
+	keyAcceptor = "acceptor" // paxosAcceptor
 )
 
 func (m walMeta) Load(string) (types.PersistentState, error) {
@@ -46,5 +46,5 @@ func (m walMeta) SetStable(key, value []byte) error {
 	return m.stable.put(map[string][]byte{keyRaft + string(key): value})
 }
 
-// Close leaves the keep open: it outlives the log.
+// Close leaves the stableStore open: it outlives the log.
 func (m walMeta) Close() error { return nil }

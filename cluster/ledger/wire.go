@@ -2,25 +2,17 @@ package ledger
 
 import (
 	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
 )
 
-// What boards ask of each other, beside raft's streams. The kinds are the
-// words of Link.Ask.
+// The calls between boards, besides raft's streams: the kinds of Transport.Call.
 const (
-	kindHello       = "hello"   // how are you: helloAsk, helloSaid
-	kindPrepare     = "promise" // founding: promiseAsk, promised
-	kindAccept      = "accept"  // founding: acceptAsk, acceptSaid
-	kindSubmit      = "submit"  // a batch for the leader: batchAsk, batchSaid
-	kindCommitIndex = "commit"  // of the leader: commitSaid
+	kindHello       = "hello"        // the survey: helloRequest, helloResponse
+	kindPrepare     = "prepare"      // founding: prepareRequest, prepareResponse
+	kindAccept      = "accept"       // founding: acceptRequest, acceptResponse
+	kindSubmit      = "submit"       // a batch for the leader: batchRequest, batchResponse
+	kindCommitIndex = "commit-index" // of the leader: {}, commitIndexResponse
 )
-
-// Kinds are the words that Link.Ask is called with.
-func Kinds() []string {
-	return []string{kindHello, kindPrepare, kindAccept, kindSubmit, kindCommitIndex}
-}
 
 type helloRequest struct {
 	Server raftServer
@@ -30,12 +22,12 @@ type helloRequest struct {
 type helloResponse struct {
 	Server      raftServer
 	Ledger      ledgerID
-	FirstVoters []raftServer // with Ledger: its first voters, if known
-	Index       uint64       // carried out so far
-	Trouble     string       // why this board should not vote, "" if nothing
-	Foreign     []string     // boards of another ledger that it has met
+	FirstVoters []raftServer // the ledger's first voters, if known
+	Index       uint64       // of the last entry that the board applied
+	Trouble     string       // why the board should not vote, "" if nothing
+	Foreign     []string     // boards of another ledger that it has seen
 	Leading     bool
-	Clock       int64 // Unix nanoseconds: of the ledger if Known, else of the board
+	Clock       int64 // Unix nanoseconds: of the ledger if ClockKnown, else of the board
 	ClockKnown  bool  // Clock is the ledger's
 	OwnClockSet bool  // the board's own clock seems to be set
 }
@@ -67,19 +59,19 @@ type batchRequest struct {
 	Commands [][]byte
 }
 
-// batchStatus is what a leader says of a batch.
+// batchStatus is what became of a batch, as its leader knows.
 type batchStatus uint8
 
 const (
-	batchDone       batchStatus = iota // carried out
-	batchRefused                       // surely not in the log, and will not be: try again
+	batchDone       batchStatus = iota // applied
+	batchRefused                       // certainly not in the log, and never will be: retry it
 	batchUncertain                     // may be in the log: watch for it
-	batchHalted                        // the leader's machine stands still; with an index: since the batch came
+	batchHalted                        // the leader has halted; with an index: on this batch
 	batchTwoLedgers                    // the rack has two ledgers
 )
 
-func (v batchStatus) String() string {
-	return [...]string{"done", "refused", "unsure", "halted", "two ledgers"}[v]
+func (s batchStatus) String() string {
+	return [...]string{"done", "refused", "uncertain", "halted", "two ledgers"}[s]
 }
 
 type batchResponse struct {
@@ -100,7 +92,7 @@ func (q batchRequest) encode() []byte {
 
 func decodeBatchRequest(b []byte) (q batchRequest, err error) {
 	if len(b) < 25 || b[0] != entryVersion {
-		return q, fmt.Errorf("%w: a batch's head", errEntry)
+		return q, fmt.Errorf("%w: the header of a batch", errEntry)
 	}
 	q.Term = binary.LittleEndian.Uint64(b[1:])
 	q.ID = batchID{binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint64(b[17:])}
@@ -125,7 +117,7 @@ func (s batchResponse) encode() []byte {
 
 func decodeBatchResponse(b []byte) (s batchResponse, err error) {
 	if len(b) < 10 || b[0] != entryVersion || b[1] > byte(batchTwoLedgers) {
-		return s, fmt.Errorf("%w: an answer's head", errEntry)
+		return s, fmt.Errorf("%w: the header of a batch's response", errEntry)
 	}
 	s.Status, s.Index = batchStatus(b[1]), binary.LittleEndian.Uint64(b[2:])
 	if s.Status == batchDone {
@@ -134,13 +126,4 @@ func decodeBatchResponse(b []byte) (s batchResponse, err error) {
 	}
 	s.Text = string(b[10:])
 	return s, nil
-}
-
-// readJSON reads one of the small questions and answers.
-func readJSON[T any](b []byte) (v T, err error) {
-	if len(b) > MaxCallBytes {
-		return v, errors.New("too long")
-	}
-	err = json.Unmarshal(b, &v)
-	return v, err
 }

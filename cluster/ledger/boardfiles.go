@@ -1,0 +1,199 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"bramble/cluster/durable"
+)
+
+// A board's files, under Config.Dir:
+//
+//	now/state       the stableStore: identity, promises, term and vote, segments
+//	now/log/        the log's segments
+//	now/snapshots/  the newest snapshot
+//	damaged-<n>-<time>/ an earlier "now" in which something was damaged
+
+const (
+	dirNow        = "now"
+	fileState     = "state"
+	dirLog        = "log"
+	damagedPrefix = "damaged-"
+	// maxDamaged limits the damaged directories: the newest stay.
+	maxDamaged = 2
+)
+
+// boardFiles are a board's open, checked files.
+type boardFiles struct {
+	stable         *stableStore
+	log            *logStore
+	snapshots      *raft.FileSnapshotStore
+	identity       boardIdentity
+	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
+}
+
+func (f *boardFiles) close() {
+	if f.log != nil {
+		f.log.close()
+	}
+	if f.stable != nil {
+		f.stable.close()
+	}
+}
+
+// openFiles opens and checks everything in dir: every record, every log entry and the
+// snapshot. It returns a *damageError for damage. Any other error (no space, no
+// permission) leaves the files as they are.
+func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFiles, err error) {
+	f = &boardFiles{}
+	defer func() {
+		if err != nil {
+			f.close()
+			f = nil
+		}
+	}()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return f, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, fileState)); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, dirLog)); err == nil {
+			return f, &damageError{fileState, "it is missing beside a log"}
+		}
+	}
+	if f.stable, err = openStableStore(filepath.Join(dir, fileState), slowSync); err != nil {
+		return f, err
+	}
+	hlog := hclogAdapter{log: log}
+	if f.log, err = openLog(logOptions{dir: filepath.Join(dir, dirLog), stable: f.stable, slowSync: slowSync, logger: hlog}); err != nil {
+		return f, err
+	}
+	if f.snapshots, err = raft.NewFileSnapshotStoreWithLogger(dir, 1, hlog); err != nil {
+		return f, err
+	}
+	after, err := checkSnapshot(f.snapshots, filepath.Join(dir, "snapshots"))
+	if err != nil {
+		return f, err
+	}
+	f.newestSnapshot.Store(after)
+	if err := f.log.verifyEntries(after); err != nil {
+		return f, err
+	}
+	f.identity, _, err = readIdentity(f.stable)
+	return f, err
+}
+
+// checkSnapshot reads the whole newest snapshot, which checks its CRC, and returns its
+// index. It removes incomplete directories that a power cut left.
+func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	complete := 0
+	for _, n := range names {
+		switch {
+		case strings.HasSuffix(n.Name(), ".tmp"):
+			if err := os.RemoveAll(filepath.Join(dir, n.Name())); err != nil {
+				return 0, err
+			}
+		case n.IsDir():
+			complete++
+		}
+	}
+	list, err := snaps.List()
+	if err != nil {
+		return 0, err
+	}
+	if len(list) == 0 {
+		if complete > 0 {
+			return 0, &damageError{"snapshots", "no snapshot's description can be read"}
+		}
+		return 0, nil
+	}
+	meta, r, err := snaps.Open(list[0].ID)
+	if err != nil {
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
+	}
+	defer r.Close()
+	if _, err := readSnapshotHeader(r); err != nil {
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
+	}
+	return meta.Index, nil
+}
+
+// openOrSetAside opens the board's files. If something is damaged, it sets the
+// directory aside and begins a new life, which recovers everything from the other
+// boards. damaged says what was damaged. A rack of one board has no other copy: its
+// files stay, and the error is ErrDamaged.
+func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
+	now := filepath.Join(cfg.Dir, dirNow)
+	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+	var d *damageError
+	if errors.As(err, &d) {
+		if cfg.Boards == 1 {
+			return nil, "", fmt.Errorf("%w (%s), and this rack of one board has no other copy: "+
+				"take the card out and save the orders with `bramble orders export` from its directory, "+
+				"then move %s away and start again", d, d.File, now)
+		}
+		damaged = d.Error()
+		if err := setAside(cfg.Dir); err != nil {
+			return nil, damaged, fmt.Errorf("%s; setting it aside: %w", damaged, err)
+		}
+		cfg.Logger.Error("ledger: damaged files set aside; this board recovers from the others", "damaged", damaged)
+		f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+	}
+	if err != nil {
+		return nil, damaged, fmt.Errorf("open the ledger's directory: %w", err)
+	}
+	if f.identity.Server == "" {
+		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: damaged != "" || hasDamaged(cfg.Dir)}
+		if err := f.identity.saveTo(f.stable); err != nil {
+			f.close()
+			return nil, damaged, err
+		}
+	}
+	return f, damaged, nil
+}
+
+func hasDamaged(dir string) bool {
+	names, _ := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
+	return len(names) > 0
+}
+
+func setAside(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	// The number keeps them in order on a board whose clock is not set.
+	number := 1
+	if len(names) > 0 {
+		fmt.Sscanf(filepath.Base(names[len(names)-1]), damagedPrefix+"%d", &number)
+		number++
+	}
+	to := filepath.Join(dir, fmt.Sprintf("%s%04d-%s", damagedPrefix, number, time.Now().UTC().Format("20060102T150405Z")))
+	if err := os.Rename(filepath.Join(dir, dirNow), to); err != nil {
+		return err
+	}
+	for len(names) >= maxDamaged {
+		if err := os.RemoveAll(names[0]); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return durable.SyncDir(dir)
+}
