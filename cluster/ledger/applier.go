@@ -30,13 +30,13 @@ type applier struct {
 	stopped       <-chan struct{}
 	retryInterval time.Duration
 
-	mu          sync.Mutex // guards all below
-	changed     chan struct{}
-	index       uint64 // of the last entry seen
-	term        uint64 // of the last batch entry seen: every earlier term is over
-	at          time.Time
-	halted      string
-	haltPassing bool // the reason can pass: the batch is retried
+	mu            sync.Mutex // guards all below
+	changed       chan struct{}
+	index         uint64 // of the last entry seen
+	term          uint64 // of the last batch entry seen: every earlier term is over
+	at            time.Time
+	halted        string
+	haltTransient bool // the reason can pass: the batch is retried
 	// restores counts the snapshots that replaced entries, which this board then
 	// never sees.
 	restores int
@@ -159,7 +159,7 @@ func (a *applier) notifyLocked() {
 // wakes every waiter.
 func (a *applier) setBlocked(why string) {
 	a.mu.Lock()
-	a.halted, a.haltPassing = why, why != ""
+	a.halted, a.haltTransient = why, why != ""
 	a.notifyLocked()
 	a.mu.Unlock()
 }
@@ -194,7 +194,7 @@ func (a *applier) findDivergence(index, digest uint64) string {
 // halt stops applying for good, logs why and returns the error.
 func (a *applier) halt(why string) error {
 	a.mu.Lock()
-	a.halted, a.haltPassing = why, false
+	a.halted, a.haltTransient = why, false
 	a.mu.Unlock()
 	a.log.Error("ledger: HALTED: this board applies no further command; a person must look at it", "why", why)
 	return fmt.Errorf("%w: %s", ErrHalted, why)
@@ -202,19 +202,19 @@ func (a *applier) halt(why string) error {
 
 // applierState is a copy of the applier's state.
 type applierState struct {
-	index, term uint64
-	at          time.Time
-	last        digestMark
-	halted      string
-	haltPassing bool
-	restores    int
-	changed     <-chan struct{} // closed at the next change
+	index, term   uint64
+	at            time.Time
+	last          digestMark
+	halted        string
+	haltTransient bool
+	restores      int
+	changed       <-chan struct{} // closed at the next change
 }
 
 func (a *applier) state() applierState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return applierState{a.index, a.term, a.at, a.last, a.halted, a.haltPassing, a.restores, a.changed}
+	return applierState{a.index, a.term, a.at, a.last, a.halted, a.haltTransient, a.restores, a.changed}
 }
 
 // StoreConfiguration implements raft.ConfigurationStore, to learn the index of
@@ -320,7 +320,7 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.index, a.term, a.at, a.halted, a.haltPassing = header.index, header.term, header.at, halted, false
+	a.index, a.term, a.at, a.halted, a.haltTransient = header.index, header.term, header.at, halted, false
 	a.restores++
 	a.last = digestMark{header.index, header.digest}
 	a.digests = [digestWindow]digestMark{}

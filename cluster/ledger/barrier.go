@@ -123,7 +123,7 @@ func (l *Ledger) Status() Status {
 		s.Trouble = l.whyNotFounded()
 	}
 	l.mu.Unlock()
-	s.Applied, s.Halted, s.HaltPassing = st.index, st.halted, st.haltPassing
+	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.LogBytes = l.files.log.bytes.Load()
 	s.Foreign = l.foreign.joinedNames()
 	if t := l.files.log.trouble.Load(); t != nil {

@@ -54,7 +54,7 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 	done := make(chan applyResult, 1)
 	go func() { done <- a.Apply(log(1)).(applyResult) }()
 	until("it does not stand still", func() bool { return strings.Contains(a.state().halted, "no space left") })
-	if !a.state().haltPassing {
+	if !a.state().haltTransient {
 		t.Error("a person is told to look, and it may pass")
 	}
 	changed := a.state().changed
@@ -67,7 +67,7 @@ func TestTheLedgerWaitsForAMachineThatCannotGoOn(t *testing.T) {
 		t.Errorf("in the end it is answered %v", said)
 	}
 	<-changed
-	if st := a.state(); st.halted != "" || st.haltPassing || st.index != 1 {
+	if st := a.state(); st.halted != "" || st.haltTransient || st.index != 1 {
 		t.Errorf("it goes on with %+v", st)
 	}
 	if said := a.Apply(log(2)).(applyResult); said.err != nil {

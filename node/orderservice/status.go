@@ -48,7 +48,7 @@ func (s *Service) Notices(board string) []string {
 	case status.Leader == "":
 		notices = append(notices, "No orders are taken just now: the ledger has no majority of its voters.")
 	}
-	if status.HaltPassing {
+	if status.HaltTransient {
 		add("The ledger of "+board+" waits, and continues by itself when this has passed: ", status.Halted)
 	} else {
 		add("The ledger of "+board+" has halted, and somebody has to look at it: ", status.Halted)
