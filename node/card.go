@@ -10,20 +10,20 @@ import (
 	"bramble/node/orderservice"
 )
 
-// Card is what was found on a card that was pulled out of a dead board.
+// Card is the order book of a card that was pulled out of a dead board.
 type Card struct {
 	book *orders.Book
 	dir  string // of the book's working copy
-	// Note says in a sentence how far it can be believed.
+	// Note describes how complete it is, in a few sentences.
 	Note string
 }
 
-// ReadCard reads a board's folder of orders ([orders] directory) and changes
-// nothing there: the newest good snapshot and the log after it are carried out
-// in a working copy elsewhere.
+// ReadCard reads a board's folder of orders ([orders] directory) and changes nothing
+// there: it applies the newest good snapshot, and the log after it, to a working copy
+// elsewhere.
 func ReadCard(folder string) (_ *Card, err error) {
 	if _, err := os.Stat(filepath.Join(folder, ledgerFolder)); err != nil {
-		return nil, fmt.Errorf("%s is no board's folder of orders: %w; it is the one named under [orders] directory", folder, err)
+		return nil, fmt.Errorf("%s is not a board's folder of orders: %w; use the folder named under [orders] directory", folder, err)
 	}
 	c := new(Card)
 	if c.dir, err = os.MkdirTemp("", "bramble-card-"); err != nil {
@@ -43,26 +43,26 @@ func ReadCard(folder string) (_ *Card, err error) {
 	}
 	c.Note = fmt.Sprintf("Read up to entry %d of the ledger.", found.Index)
 	if found.Unproven > 0 {
-		c.Note += fmt.Sprintf(" Nothing there proves that the last %d changes were acknowledged to anybody.", found.Unproven)
+		c.Note += fmt.Sprintf(" Nothing there proves that a client got an acknowledgement of the last %d changes.", found.Unproven)
 	}
 	if found.Damage != "" {
-		c.Note += " What follows is damaged: " + found.Damage + "."
+		c.Note += " The rest is damaged: " + found.Damage + "."
 	}
 	return c, nil
 }
 
-// cardPage is how many papers are read at a time.
+// cardPage is the number of orders that are read at a time.
 const cardPage = 500
 
-// Each gives every paper in the order of arrival to each, until that fails.
+// Each calls each with every order, in the order of arrival, until it returns an error.
 func (c *Card) Each(each func(orderservice.OrderJSON) error) error {
 	for after := uint64(0); ; {
 		page, next, err := c.book.Orders(orders.Filter{}, after, cardPage)
 		if err != nil {
 			return err
 		}
-		for _, p := range page {
-			if err := each(orderservice.NewOrderJSON(p)); err != nil {
+		for _, o := range page {
+			if err := each(orderservice.NewOrderJSON(o)); err != nil {
 				return err
 			}
 		}

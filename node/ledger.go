@@ -15,10 +15,10 @@ import (
 // Paths of the ledger on the rack link.
 const (
 	ledgerStreamPath = "/v1/ledger/stream" // GET: a raw connection between two rafts
-	ledgerCallPath   = "/v1/ledger/ask/"   // POST: a question of the kind that follows
+	ledgerCallPath   = "/v1/ledger/call/"  // POST: a call of the kind that follows
 )
 
-// ledgerLink is the rack link as the ledger uses it.
+// ledgerLink is the rack link as the ledger uses it (ledger.Transport).
 type ledgerLink struct{ link *link.Link }
 
 // Stream opens a raw connection to another board's ledger.
@@ -26,7 +26,7 @@ func (l ledgerLink) Stream(ctx context.Context, board string) (net.Conn, error) 
 	return l.link.Stream(ctx, board, ledgerStreamPath)
 }
 
-// Call sends a question to another board's ledger.
+// Call calls another board's ledger and returns its reply.
 func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://board"+ledgerCallPath+kind, bytes.NewReader(body))
 	if err != nil {
@@ -56,13 +56,13 @@ func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) (
 	return answer, nil
 }
 
-// ledgerRoutes adds what other boards' ledgers ask this one.
-func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
+// registerLedgerRoutes adds to mux what other boards' ledgers call.
+func registerLedgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
 	mux.Handle("GET "+ledgerStreamPath, link.StreamHandler(l.Accept))
 	mux.HandleFunc("POST "+ledgerCallPath+"{kind}", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, ledger.MaxCallBytes))
 		if err != nil {
-			http.Error(w, "reading the question: "+err.Error(), http.StatusBadRequest)
+			http.Error(w, "reading the call: "+err.Error(), http.StatusBadRequest)
 			return
 		}
 		answer, err := l.HandleCall(r.Context(), link.PeerName(r), r.PathValue("kind"), body)
@@ -70,6 +70,6 @@ func ledgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write(answer) // who went away asks again
+		w.Write(answer) // a board that has gone retries
 	})
 }

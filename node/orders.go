@@ -139,7 +139,7 @@ func mailConfig(m config.MailSettings, from string) fulfilment.MailConfig {
 // addRoutes adds what the other boards' ledgers request.
 func (s *orderStack) addRoutes(mux *http.ServeMux) {
 	if s != nil {
-		ledgerRoutes(mux, s.ledger)
+		registerLedgerRoutes(mux, s.ledger)
 	}
 }
 

@@ -60,14 +60,14 @@ func TestCommandLines(t *testing.T) {
 		{"sale invite berry --valid-for ever", 2, "", "bramble sale: --valid-for: \"ever\" is not a duration; write one such as 48h or 30m\nFor help: bramble help sale\n"},
 		{"lab --listen nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
 		{"purge", 2, "", "bramble purge: say what to purge: a URL, --tag TAG or --all\nFor help: bramble help purge\n"},
-		{"purge / --all", 2, "", "bramble purge: bad request: a purge wants exactly one of url, tag and all\nFor help: bramble help purge\n"},
+		{"purge / --all", 2, "", "bramble purge: bad request: a purge needs exactly one of url, tag and all\nFor help: bramble help purge\n"},
 		{"purge /a /b", 2, "", "bramble purge: unexpected argument \"/b\": purge one URL at a time\nFor help: bramble help purge\n"},
 		{"drain", 2, "", "bramble drain: name one board; \"bramble status\" lists them\nFor help: bramble help drain\n"},
 		{"orders", 2, "", "bramble orders: say what to do: list, show, export, cancel, forget or audit\nFor help: bramble help orders\n"},
 		{"orders frob", 2, "", "bramble orders: unknown action \"frob\": it must be list, show, export, cancel, forget or audit\nFor help: bramble help orders\n"},
 		{"orders show", 2, "", "bramble orders: show needs 1 argument, not 0\nFor help: bramble help orders\n"},
 		{"orders list --ledger x", 2, "", "bramble orders: --ledger is only for export\nFor help: bramble help orders\n"},
-		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is no board's folder of orders: stat /nowhere/log: no such file or directory; it is the one named under [orders] directory\n"},
+		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is not a board's folder of orders: stat /nowhere/log: no such file or directory; use the folder named under [orders] directory\n"},
 		{"sale stock berry many", 2, "", "bramble sale: \"many\" is not a number of units: write one such as 500, or -20 after --\nFor help: bramble help sale\n"},
 		{"sale invite berry", 2, "", "bramble sale: invite needs --count, the number of people\nFor help: bramble help sale\n"},
 		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is not a time: write one such as 2012-02-29T06:00:00Z\nFor help: bramble help sale\n"},
@@ -180,7 +180,7 @@ func TestConsoleCommands(t *testing.T) {
 	check(1, "bramble drain: unknown board", env, "drain", "board-9")
 	check(0, `{"at":"2012-02-29T06:00:01Z"`, env, "status", "--json")
 	check(0, "board-1  serving", env, "status")
-	check(1, "wants its password", nil, "status")
+	check(1, "requires its password", nil, "status")
 
 	// A board's file has both the address and the password.
 	file := filepath.Join(t.TempDir(), "bramble.toml")

@@ -35,7 +35,7 @@ func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 				if body.err != io.EOF {
 					return fmt.Errorf("reading a reply: %w", body.err)
 				}
-				resp.Body = bufferedBody{&head, body}
+				resp.Body = completeBody{&head, body}
 				if resp.ContentLength < 0 && resp.Request.Method != http.MethodHead {
 					resp.ContentLength = int64(head.Len())
 				}
@@ -61,8 +61,8 @@ func readChunkSize(length int64) int {
 	return maxReadChunk
 }
 
-// bufferedBody is a body that has been read whole; Close closes the connection's body.
-type bufferedBody struct {
+// completeBody is a body that has been read whole; Close closes the connection's body.
+type completeBody struct {
 	*bytes.Buffer
 	io.Closer
 }

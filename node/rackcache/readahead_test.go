@@ -74,7 +74,7 @@ func TestReadAhead(t *testing.T) {
 				if took := time.Since(began); c.wantTook > 0 && took > c.wantTook {
 					t.Errorf("readAhead took %v, want %v at most", took, c.wantTook)
 				}
-				if _, isWhole := resp.Body.(bufferedBody); isWhole != c.wantWhole {
+				if _, isWhole := resp.Body.(completeBody); isWhole != c.wantWhole {
 					t.Errorf("the body was read whole: %v, want %v", isWhole, c.wantWhole)
 				}
 				if c.wantErr == nil {

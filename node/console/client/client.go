@@ -1,6 +1,6 @@
-// Package client asks a console's API: what the rack looks like, what happens
-// to it, and to purge or drain. The commands status, purge and drain use it,
-// and the lab, which asks its boards. Every request has a time limit.
+// Package client is a client of a console's API: it reads the state and the events of
+// a rack, and purges, drains and locates. The commands status, purge and drain use it,
+// and the lab for its boards. Every request has a time limit.
 package client
 
 import (
@@ -20,33 +20,33 @@ import (
 )
 
 const (
-	dialTimeout   = 2 * time.Second  // on a LAN a console that is there answers at once
-	readTimeout   = 5 * time.Second  // for a question
-	actionTimeout = 35 * time.Second // for an order: the console itself gives up after 30 s
-	sendTimeout   = 11 * time.Minute // for a file: the board gives up before
-	slotTimeout   = 2 * time.Minute  // for what a card reads a whole slot for
+	dialTimeout   = 2 * time.Second  // on a LAN a running console answers at once
+	readTimeout   = 5 * time.Second  // for a request that only reads
+	actionTimeout = 35 * time.Second // for an action: the console itself gives up after 30 s
+	sendTimeout   = 11 * time.Minute // for a file: the board gives up earlier
+	slotTimeout   = 2 * time.Minute  // for a request for which a card reads a whole slot
 	maxReply      = 8 << 20          // bytes; hundreds of boards fit
-	maxIdle       = 30 * time.Second // for a kept connection
+	maxIdle       = 30 * time.Second // of an unused connection
 )
 
-// Kinds of error besides those of package console, which an error of the
-// console matches too.
+// Kinds of error besides those of package console, which an error of the console also
+// matches.
 var (
-	ErrUnreachable = errors.New("no console answers") // nothing listens, or not in time
-	ErrRefused     = errors.New("not let in")         // password missing or wrong, or may not steer
-	ErrNotConsole  = errors.New("not a console")      // something else answers there
+	ErrUnreachable = errors.New("no console answers") // nothing listens, or it does not answer in time
+	ErrRefused     = errors.New("not let in")         // the password is missing or wrong, or the client may not steer
+	ErrNotConsole  = errors.New("not a console")      // another program answers there
 )
 
-// Error is a failed request. Its text is one line that says what to do next.
+// Error is a failed request. Its text is one line about what to do next.
 type Error struct {
 	Text string
 	Kind error // one of the kinds above, or of package console's
-	Err  error // what the network said, or nil
+	Err  error // of the network, or nil
 }
 
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap gives errors.Is the kind and the cause.
+// Unwrap returns the kind and the cause, for errors.Is.
 func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Kind}
@@ -54,14 +54,14 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// Client asks one console. It may be used by several goroutines at once.
+// Client is a client of one console. Several goroutines may use it at once.
 type Client struct {
 	base     string // without a slash at the end
 	password string
 	http     *http.Client
 }
 
-// New makes a client of the console at base, such as "http://127.0.0.1:8080".
+// New returns a client of the console at base, such as "http://127.0.0.1:8080".
 // The password is the one set under [console], "" if there is none.
 func New(base, password string) (*Client, error) {
 	u, err := url.Parse(base)
@@ -79,22 +79,22 @@ func New(base, password string) (*Client, error) {
 				MaxIdleConnsPerHost: 2,
 				IdleConnTimeout:     maxIdle,
 			},
-			// A console never redirects, and the password is for it alone.
+			// A console never redirects, and no other server may get the password.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
 }
 
-// Close drops connections kept for later.
+// Close closes unused connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Rack asks for the rack as the console sees it.
+// Rack returns the rack as the console sees it.
 func (c *Client) Rack(ctx context.Context) (console.Snapshot, error) {
 	var s console.Snapshot
 	return s, c.callJSON(ctx, http.MethodGet, "/api/v1/rack", nil, &s)
 }
 
-// Purge makes the rack forget.
+// Purge purges something from the rack.
 func (c *Client) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
 	var res console.PurgeResult
 	return res, c.callJSON(ctx, http.MethodPost, "/api/v1/purge", p, &res)
@@ -105,18 +105,18 @@ func (c *Client) Drain(ctx context.Context, board string, undo bool) error {
 	return c.callJSON(ctx, http.MethodPost, "/api/v1/drain", map[string]any{"board": board, "undo": undo}, nil)
 }
 
-// Locate has a board blink so that it is found or, with undo, no more.
+// Locate makes a board blink so that it can be found or, with undo, stops that.
 func (c *Client) Locate(ctx context.Context, board string, undo bool) error {
 	return c.callJSON(ctx, http.MethodPost, "/api/v1/locate", map[string]any{"board": board, "undo": undo}, nil)
 }
 
-// Shop asks what the console hands on to its shop: path is what follows
-// console.ShopPath, with its query; in and out are JSON, or nil.
+// Shop sends a request to the console's shop: path is the part after console.ShopPath,
+// with its query; in and out are JSON, or nil.
 func (c *Client) Shop(ctx context.Context, method, path string, in, out any) error {
 	return c.callJSON(ctx, method, console.ShopPath+path, in, out)
 }
 
-// Card asks what the console hands on to its board's card: path is what follows
+// Card sends a request to the card of the console's board: path is the part after
 // console.CardPath; in and out are JSON, or nil.
 func (c *Client) Card(ctx context.Context, method, path string, in, out any) error {
 	limit := readTimeout
@@ -142,11 +142,11 @@ func (c *Client) PutCard(ctx context.Context, path string, content []byte) error
 	return c.responseError(resp)
 }
 
-// At is a client of another console with the same password.
+// At returns a client of another console with the same password.
 func (c *Client) At(base string) (*Client, error) { return New(base, c.password) }
 
-// Ready asks the board itself whether it serves; if not, reason says why in
-// one sentence.
+// Ready reports whether the board itself serves; if not, reason is why, in one
+// sentence.
 func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
@@ -162,7 +162,7 @@ func (c *Client) Ready(ctx context.Context) (ok bool, reason string, err error) 
 	return resp.StatusCode == http.StatusOK, strings.TrimSpace(string(text)), nil
 }
 
-// callJSON sends a JSON request and reads a JSON reply into out, if out is not nil.
+// callJSON sends a JSON request and decodes a JSON reply into out, if out is not nil.
 func (c *Client) callJSON(ctx context.Context, method, path string, in, out any) error {
 	limit := readTimeout
 	if method != http.MethodGet {
@@ -171,7 +171,7 @@ func (c *Client) callJSON(ctx context.Context, method, path string, in, out any)
 	return c.callWithin(ctx, limit, method, path, in, out)
 }
 
-// callWithin is ask with a bound of its own.
+// callWithin is callJSON with a time limit.
 func (c *Client) callWithin(ctx context.Context, limit time.Duration, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -241,28 +241,28 @@ func (c *Client) unreachableError(err error) error {
 	}
 }
 
-// responseError is the error of a reply that is not a success.
+// responseError returns the error in a reply that is not a success.
 func (c *Client) responseError(resp *http.Response) error {
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return nil
 	}
-	var said struct {
+	var reply struct {
 		Error string `json:"error"`
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
 		return c.unreachableError(err)
 	}
-	if json.Unmarshal(data, &said) != nil || said.Error == "" {
+	if json.Unmarshal(data, &reply) != nil || reply.Error == "" {
 		return &Error{Text: fmt.Sprintf("what answers at %s (%s) is not a Bramble console: is the port right?", c.base, resp.Status), Kind: ErrNotConsole}
 	}
-	e := &Error{Text: said.Error}
+	e := &Error{Text: reply.Error}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		e.Kind = ErrRefused
-		e.Text = "the console at " + c.base + " wants its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
+		e.Text = "the console at " + c.base + " requires its password: set BRAMBLE_CONSOLE_PASSWORD, or name the board's file with --config"
 		if c.password != "" {
-			e.Text = "the console at " + c.base + " does not take this password: it is the one under [console] in the board's file"
+			e.Text = "the console at " + c.base + " rejects this password: it is the one under [console] in the board's file"
 		}
 	case http.StatusForbidden, http.StatusTooManyRequests, http.StatusMisdirectedRequest:
 		e.Kind = ErrRefused

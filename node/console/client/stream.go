@@ -15,22 +15,22 @@ import (
 // maxLine bounds one line of the event stream, in bytes.
 const maxLine = 8 << 20
 
-// errSilent ends a stream that has said nothing for too long.
-var errSilent = errors.New("the stream fell silent")
+// errSilent ends a stream that has sent nothing for too long.
+var errSilent = errors.New("the stream sent nothing for too long")
 
 // Message is one message of the event stream; one of the fields is set.
 type Message struct {
-	// Rack is the rack as the console sees it now. Its Ring is the last one
-	// told, for the console repeats the ring only when it has changed.
+	// Rack is the rack as the console sees it now. Its Ring is the last one received:
+	// the console sends the ring only when it has changed.
 	Rack  *console.Snapshot
 	Event *console.Event
 }
 
-// Follow calls got with each message of the console's event stream until ctx
-// ends or the stream does, and says why it ended. The first messages are the
-// rack and the latest events, which may be known already. A stream that says
-// nothing for the time silence is given up: a console speaks once a second.
-func (c *Client) Follow(ctx context.Context, silence time.Duration, got func(Message)) error {
+// Follow calls received with each message of the console's event stream until ctx or
+// the stream ends, and returns why. The first messages are the rack and the latest
+// events, which the caller may know already. A stream without a message for the time
+// silence is given up: a console sends one each second.
+func (c *Client) Follow(ctx context.Context, silence time.Duration, received func(Message)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(silence, func() { cancel(errSilent) })
@@ -77,7 +77,7 @@ func (c *Client) Follow(ctx context.Context, silence time.Duration, got func(Mes
 		if err != nil {
 			return &Error{Text: "what answers at " + c.base + " is not a Bramble console: is the port right?", Kind: ErrNotConsole, Err: err}
 		}
-		got(m)
+		received(m)
 	}
 	if err := lines.Err(); err != nil {
 		return c.unreachableError(err)
