@@ -121,6 +121,9 @@ func ip(t *testing.T, args string) {
 
 // Two machines, joined by a cable that is a veth pair: one announces, the other one browses.
 func TestMDNSBetweenTwoMachines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for multicast between namespaces")
+	}
 	switch os.Getenv(roleVar) {
 	case "":
 		t.Parallel()
@@ -225,6 +228,9 @@ func announceRole(t *testing.T) {
 // A board that is up before its network serves alone, and when it gets an address it tells the rack and
 // is found by mDNS.
 func TestBoardBeforeItsNetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for an interface to come up")
+	}
 	if os.Getenv(roleVar) == "" {
 		t.Parallel()
 		runRole(t, "alone")

@@ -127,6 +127,9 @@ func TestRestartBeforeAnybodyNoticed(t *testing.T) {
 }
 
 func TestBoardWithAnotherKeyNeverJoins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits a second for attempts to join")
+	}
 	noLeaks(t)
 	cfgA, logA := testConfig(t, "a")
 	a := mustStart(t, cfgA)

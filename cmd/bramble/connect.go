@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -74,3 +75,6 @@ func localURL(listen string) string {
 	}
 	return "http://" + net.JoinHostPort(host, port)
 }
+
+// printJSON prints v as one line of JSON.
+func printJSON(w world, v any) error { return json.NewEncoder(w.out).Encode(v) }

@@ -20,11 +20,11 @@ import (
 	"bramble/node/lab"
 )
 
-// patience bounds every wait of a test; nothing that works comes near it.
+// patience bounds every wait of a test, far above any normal duration.
 const patience = 30 * time.Second
 
-// startLab builds the program and runs its lab on free ports, as a new user
-// would, and reads the one line that it prints.
+// startLab builds the program, runs its lab on free ports as a new user would, and
+// reads the line that it prints.
 func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "bramble")
@@ -44,14 +44,14 @@ func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {
 	if err != nil {
 		t.Fatalf("the lab did not say where it is: %v", err)
 	}
-	var said lab.Summary
-	if err := json.Unmarshal([]byte(line), &said); err != nil {
+	var summary lab.Summary
+	if err := json.Unmarshal([]byte(line), &summary); err != nil {
 		t.Fatalf("the lab said %q: %v", line, err)
 	}
-	return cmd, said
+	return cmd, summary
 }
 
-// gone waits until none of a lab's boards is a process any more.
+// gone waits until none of a lab's boards has a process.
 func gone(t *testing.T, boards []lab.BoardSummary) {
 	t.Helper()
 	for _, b := range boards {
@@ -64,7 +64,10 @@ func gone(t *testing.T, boards []lab.BoardSummary) {
 	}
 }
 
-func TestLabServesTheThreePagesAndLeavesNothingBehind(t *testing.T) {
+func TestLabServesPagesAndLeavesNoProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the program and runs boards")
+	}
 	cmd, said := startLab(t)
 	if len(said.Boards) != 5 {
 		t.Fatalf("the lab has %d boards, want 5", len(said.Boards))
@@ -103,7 +106,10 @@ func TestLabServesTheThreePagesAndLeavesNothingBehind(t *testing.T) {
 
 // A lab that cannot clean up after itself leaves no board behind either, not
 // even one that is stopped and could not hear of it.
-func TestBoardsEndWithALabThatIsKilled(t *testing.T) {
+func TestBoardsEndWithAKilledLab(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the program and runs boards")
+	}
 	cmd, said := startLab(t, "--boards", "2", "--state", t.TempDir())
 	if err := syscall.Kill(said.Boards[1].PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

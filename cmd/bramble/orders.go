@@ -135,7 +135,7 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 // listOrders prints a line of at most 80 columns for each order, without personal data.
 func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
-		return o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error { return json.NewEncoder(w.out).Encode(p) })
+		return o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error { return printJSON(w, p) })
 	}
 	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
 	none := true
@@ -154,21 +154,13 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 	return err
 }
 
-// truncateCell shortens a word that would break the table.
-func truncateCell(s string, most int) string {
-	if len(s) > most {
-		return s[:most-1] + "…"
-	}
-	return s
-}
-
 func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
 	var p orderservice.OrderJSON
 	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &p); err != nil {
 		return err
 	}
 	if o.json {
-		return json.NewEncoder(w.out).Encode(p)
+		return printJSON(w, p)
 	}
 	for i, cell := range p.Row() {
 		if cell != "" {
@@ -248,7 +240,6 @@ func (o *ordersFlags) exportLedger(w world) error {
 
 // printAudit prints what operators changed, as text or as JSON lines.
 func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) error {
-	lines := json.NewEncoder(w.out)
 	after := uint64(0)
 	for {
 		var page orderservice.AuditPage
@@ -257,7 +248,7 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 		}
 		for _, line := range page.Changes {
 			if asJSON {
-				if err := lines.Encode(line); err != nil {
+				if err := printJSON(w, line); err != nil {
 					return err
 				}
 				continue

@@ -21,7 +21,7 @@ import (
 	"bramble/node/config"
 )
 
-// builtAs builds the program to a file that says which build it is.
+// builtAs builds the program into a file, with the name of the build in its version.
 func builtAs(t *testing.T, program, name string) {
 	t.Helper()
 	out, err := exec.Command("go", "build", "-ldflags", "-X main.build="+name, "-o", program+".new", ".").CombinedOutput()
@@ -33,7 +33,7 @@ func builtAs(t *testing.T, program, name string) {
 	}
 }
 
-// waitUntil looks every 20 ms.
+// waitUntil checks every 20 ms.
 func waitUntil(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !so(); time.Sleep(20 * time.Millisecond) {
@@ -43,7 +43,7 @@ func waitUntil(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// freeAddr is an address that nobody listens on.
+// freeAddr returns an address that nothing listens on.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +54,10 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
+func TestRestartInPlaceRefusesNoConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the program and runs boards")
+	}
 	dir := t.TempDir()
 	program, file := filepath.Join(dir, "bramble"), filepath.Join(dir, "bramble.toml")
 	pages, secure, console, key := freeAddr(t), freeAddr(t), freeAddr(t), config.NewRackKey().Reveal()
@@ -87,7 +90,7 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 		}
 	})
 	fresh := func(protocols http.Protocols) *http.Client {
-		// The certificate is the rack's own, which nobody knows.
+		// The certificate is self-signed.
 		return &http.Client{Timeout: patience, Transport: &http.Transport{
 			DisableKeepAlives: true, Protocols: &protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		}}
@@ -117,7 +120,7 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 	}
 	waitUntil(t, "the first program", version("one"))
 
-	// A crowd asks for pages all the while, each on a connection of its own.
+	// Clients request pages all the time, each on a connection of its own.
 	var asked atomic.Int64
 	var crowd sync.WaitGroup
 	stop := make(chan struct{})
@@ -137,7 +140,7 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 				default:
 				}
 				if _, err := readBy(client, url); err != nil {
-					t.Errorf("%s: refused: %v", url, err)
+					t.Errorf("%s: failed: %v", url, err)
 					return
 				}
 				asked.Add(1)
@@ -152,12 +155,12 @@ func TestABinaryIsReplacedAndNobodyIsRefused(t *testing.T) {
 	before := asked.Load()
 	write("nonsense = 1\n")
 	send()
-	waitUntil(t, "a word on the bad configuration", func() bool {
+	waitUntil(t, "a log line about the bad configuration", func() bool {
 		text, _ := os.ReadFile(log.Name())
 		return strings.Contains(string(text), "nonsense")
 	})
 	if !version("one")() {
-		t.Error("a bad configuration has ended the program")
+		t.Error("a bad configuration ended the program")
 	}
 	write("")
 	for _, name := range []string{"two", "three"} {

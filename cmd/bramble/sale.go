@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os/user"
@@ -113,7 +112,7 @@ func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) erro
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(w.out).Encode(sales)
+		return printJSON(w, sales)
 	}
 	if len(sales) == 0 {
 		fmt.Fprintln(w.out, "There are no sales yet.")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -44,7 +43,7 @@ Show the boards of the rack, as one board or the lab sees them now:
 					return err
 				}
 				if *asJSON {
-					return json.NewEncoder(w.out).Encode(s)
+					return printJSON(w, s)
 				}
 				fmt.Fprint(w.out, statusTable(s))
 				return nil
@@ -64,7 +63,7 @@ func statusTable(s console.Snapshot) string {
 	var faults []string
 	for _, b := range s.Boards {
 		v := b.Vitals
-		row := []string{truncateName(b.Name), b.State}
+		row := []string{truncateCell(b.Name, maxShownName), b.State}
 		if v == (console.VitalsView{}) { // nothing is known about it
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
@@ -102,18 +101,19 @@ func statusTable(s console.Snapshot) string {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s, as seen by %s at %s\n",
-		serving, len(s.Boards), formatRate(hits), truncateName(s.Observer), s.At.Local().Format("15:04:05"))
+		serving, len(s.Boards), formatRate(hits), truncateCell(s.Observer, maxShownName), s.At.Local().Format("15:04:05"))
 	for _, text := range append(faults, s.Notices...) {
 		b.WriteString(strings.Join(wrapText(text, helpWidth), "\n") + "\n")
 	}
 	return b.String()
 }
 
-func truncateName(name string) string {
-	if r := []rune(name); len(r) > maxShownName {
-		return string(r[:maxShownName-1]) + "…"
+// truncateCell shortens a text that would break a table.
+func truncateCell(s string, limit int) string {
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
 	}
-	return name
+	return s
 }
 
 func formatRate(v float64) string {

@@ -200,6 +200,9 @@ const updatePatience = time.Minute
 // serve at every moment, finds nothing to do a second time, and stops at the
 // first board whose new version does not start.
 func TestUpdateOfARack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs and updates a rack")
+	}
 	r := startCardRack(t, 3)
 	r.allReady()
 	first, err := client.New(r.boards[1].console, cardPassword)

@@ -147,7 +147,7 @@ func TestMergeSnapshot(t *testing.T) {
 		t.Errorf("without a board that runs it is %+v", got)
 	}
 	got = mergeSnapshot(report, false, known(t, now, running), "v1", now)
-	if len(got.Notices) != 1 || !strings.Contains(got.Notices[0], "has reported yet") {
+	if len(got.Notices) != 1 || !strings.Contains(got.Notices[0], "has reported the state") {
 		t.Errorf("before the first report it says %q", got.Notices)
 	}
 }
