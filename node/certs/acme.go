@@ -19,32 +19,33 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// alpnProto is agreed on by a CA that wants to know whose name it is (RFC 8737).
+// alpnProto is the protocol of a CA that validates by tls-alpn-01 (RFC 8737).
 const alpnProto = acme.ALPNProto
 
 const (
-	// caTimeout bounds one request to the CA.
+	// caTimeout limits one request to the CA.
 	caTimeout = 30 * time.Second
-	// issueTimeout bounds all that it takes to get one certificate.
+	// issueTimeout limits the whole issuing of one certificate.
 	issueTimeout = 5 * time.Minute
 )
 
-// ACME says which CA is asked for what (RFC 8555).
+// ACME is the configuration of issuing by a CA (RFC 8555).
 type ACME struct {
-	Names     []string // host names in small letters; a certificate each. None: no CA is asked
+	Names     []string // host names in lower case, with one certificate each; none: there is no CA
 	Directory string   // URL
 	Email     string   // "" for none
-	CA        string   // PEM file that the CA's server is trusted by; "" for the system's
+	CA        string   // PEM file of the root that the CA's server is verified with; "" for the system's roots
 }
 
-// acmeAccount is one rack's account at a CA. The account's key comes from the rack key, so
-// that whichever board asks is the same customer.
+// acmeAccount is the rack's account at a CA. Its key is derived from the rack key, so
+// that all boards share the account.
 type acmeAccount struct {
 	key  *ecdsa.PrivateKey
 	cfg  ACME
 	http *http.Client
 }
 
+// newACMEAccount returns an account. It does not contact the CA.
 func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	key, err := deriveKey(rackKey, "account at a CA")
 	if err != nil {
@@ -70,15 +71,15 @@ func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	}}, nil
 }
 
-// challengePublisher has a challenge answered on all boards, and takes it back.
+// challengePublisher has all boards answer a challenge, and stop again.
 type challengePublisher interface {
 	publishChallenge(ctx context.Context, key string, one challenge, wire []byte)
 	withdrawChallenge(ctx context.Context, key string)
 }
 
-// issueCertificate gets a certificate for a name: it proves by the TLS listener that the
-// name is the rack's, or, if that fails, by the plain one.
-func (c *acmeAccount) issueCertificate(ctx context.Context, name string, rack challengePublisher) ([]byte, error) {
+// issueCertificate orders a certificate for a name. It authorizes the order by
+// tls-alpn-01 or, if that fails, by http-01.
+func (c *acmeAccount) issueCertificate(ctx context.Context, name string, publisher challengePublisher) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
 	defer c.http.CloseIdleConnections()
@@ -88,15 +89,15 @@ func (c *acmeAccount) issueCertificate(ctx context.Context, name string, rack ch
 		account.Contact = []string{"mailto:" + c.cfg.Email}
 	}
 	if _, err := client.Register(ctx, account, acme.AcceptTOS); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
-		return nil, fmt.Errorf("opening an account: %w", err)
+		return nil, fmt.Errorf("registering an account: %w", err)
 	}
 	var failed error
-	for _, kind := range [...]string{"tls-alpn-01", "http-01"} {
+	for _, challengeType := range [...]string{"tls-alpn-01", "http-01"} {
 		order, err := client.AuthorizeOrder(ctx, acme.DomainIDs(name))
 		if err != nil {
 			return nil, fmt.Errorf("placing an order: %w", err)
 		}
-		err = c.authorizeOrder(ctx, client, order, name, kind, rack)
+		err = c.authorizeOrder(ctx, client, order, name, challengeType, publisher)
 		var refused *acme.AuthorizationError
 		switch {
 		case err == nil:
@@ -104,45 +105,45 @@ func (c *acmeAccount) issueCertificate(ctx context.Context, name string, rack ch
 		case !errors.As(err, &refused) && !errors.Is(err, errNotOffered):
 			return nil, err
 		}
-		failed = errors.Join(failed, fmt.Errorf("%s: %w", kind, err))
+		failed = errors.Join(failed, fmt.Errorf("%s: %w", challengeType, err))
 	}
 	return nil, failed
 }
 
-// errNotOffered: the CA does not offer a kind of challenge.
+// errNotOffered: the CA does not offer a type of challenge.
 var errNotOffered = errors.New("the CA does not offer it")
 
-// authorizeOrder answers an order's challenges of one kind.
-func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, kind string, rack challengePublisher) error {
+// authorizeOrder completes an order's authorizations with challenges of one type.
+func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher challengePublisher) error {
 	for _, url := range order.AuthzURLs {
 		authz, err := client.GetAuthorization(ctx, url)
 		if err != nil {
-			return fmt.Errorf("asking what to prove: %w", err)
+			return fmt.Errorf("fetching an authorization: %w", err)
 		}
 		if authz.Status == acme.StatusValid {
-			continue // from an order before
+			continue // from an earlier order
 		}
-		at := slices.IndexFunc(authz.Challenges, func(one *acme.Challenge) bool { return one.Type == kind })
+		at := slices.IndexFunc(authz.Challenges, func(one *acme.Challenge) bool { return one.Type == challengeType })
 		if at < 0 {
 			return errNotOffered
 		}
 		offered := authz.Challenges[at]
-		key, shown, wire, err := prepareChallenge(client, name, offered)
+		key, response, wire, err := prepareChallenge(client, name, offered)
 		if err != nil {
-			return fmt.Errorf("making the proof: %w", err)
+			return fmt.Errorf("preparing the challenge: %w", err)
 		}
-		rack.publishChallenge(ctx, key, shown, wire)
+		publisher.publishChallenge(ctx, key, response, wire)
 		err = func() error {
 			if _, err := client.Accept(ctx, offered); err != nil {
-				return fmt.Errorf("offering the proof: %w", err)
+				return fmt.Errorf("accepting the challenge: %w", err)
 			}
 			if _, err := client.WaitAuthorization(ctx, authz.URI); err != nil {
-				return fmt.Errorf("waiting for the CA to look: %w", err)
+				return fmt.Errorf("waiting for the authorization: %w", err)
 			}
 			return nil
 		}()
-		// Also when there is no more time.
-		rack.withdrawChallenge(context.WithoutCancel(ctx), key)
+		// Even if ctx has ended.
+		publisher.withdrawChallenge(context.WithoutCancel(ctx), key)
 		if err != nil {
 			return err
 		}
@@ -150,8 +151,8 @@ func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, o
 	return nil
 }
 
-// prepareChallenge makes what the CA is to be shown, and its form between boards.
-func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge) (key string, one challenge, wire []byte, err error) {
+// prepareChallenge returns a challenge's response, and its encoding for other boards.
+func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge) (key string, response challenge, wire []byte, err error) {
 	if offered.Type == "http-01" {
 		text, err := client.HTTP01ChallengeResponse(offered.Token)
 		return offered.Token, challenge{text: text}, []byte(text), err
@@ -164,30 +165,30 @@ func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge)
 		return "", challenge{}, nil, err
 	}
 	key = alpnKey(name)
-	one, err = parseChallenge(key, wire) // as the other boards do
-	return key, one, wire, err
+	response, err = parseChallenge(key, wire) // as the other boards do
+	return key, response, wire, err
 }
 
-// finalizeOrder has the CA sign a new key.
+// finalizeOrder finalizes an authorized order with a new key, and returns the bundle.
 func (c *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
 	if _, err := client.WaitOrder(ctx, order.URI); err != nil {
 		return nil, fmt.Errorf("waiting for the order: %w", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, fmt.Errorf("generating a key: %w", err)
 	}
 	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
 	if err != nil {
-		return nil, fmt.Errorf("making the request: %w", err)
+		return nil, fmt.Errorf("creating the certificate request: %w", err)
 	}
 	chain, _, err := client.CreateOrderCert(ctx, order.FinalizeURL, request, true)
 	if err != nil {
-		// A CA that takes its time need not say again where the order is (RFC 8555
-		// §7.4), and the library has forgotten.
-		done, again := client.WaitOrder(ctx, order.URI)
-		if again != nil {
-			return nil, fmt.Errorf("waiting for the certificate: %w: %w", err, again)
+		// A slow CA need not repeat the order's URL (RFC 8555 §7.4), and the library
+		// does not keep it.
+		done, waitErr := client.WaitOrder(ctx, order.URI)
+		if waitErr != nil {
+			return nil, fmt.Errorf("waiting for the certificate: %w: %w", err, waitErr)
 		}
 		if chain, err = client.FetchCert(ctx, done.CertURL, true); err != nil {
 			return nil, fmt.Errorf("fetching the certificate: %w", err)
@@ -196,7 +197,7 @@ func (c *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, or
 	return encodeBundle(key, chain)
 }
 
-// encodeBundle writes what parseBundle reads.
+// encodeBundle returns a key and its chain in the form for parseBundle.
 func encodeBundle(key any, chain [][]byte) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

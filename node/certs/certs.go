@@ -1,7 +1,7 @@
-// Package certs holds what the boards of a rack show their clients in TLS:
-// certificates from files, from a CA that one board asks for all of them, or one
-// that each derives from the rack key; and the keys of session tickets. It knows
-// boards by name and nothing of listeners. DESIGN.md has the reasons.
+// Package certs manages what the boards of a rack need for TLS: certificates from
+// files, from a CA by ACME (one board orders for all), or one that each board
+// derives from the rack key; and the keys of session tickets. It knows boards by
+// name and nothing about listeners. DESIGN.md has the reasons.
 package certs
 
 import (
@@ -17,47 +17,47 @@ import (
 	"time"
 )
 
-// RackPeers is what the certificates need of the other boards.
+// RackPeers is the connection to the other boards of the rack.
 type RackPeers interface {
-	// Peers are the live boards without this one.
+	// Peers returns the live boards except this one.
 	Peers() []string
-	// Owner is the board that cares for a key; "" while this board cannot know,
-	// because it is not in service or cut off from most of the rack.
+	// Owner returns the board that is responsible for a key; "" while this board
+	// cannot know, because it is not in service or cut off from most of the rack.
 	Owner(key string) string
-	// Call sends a request to a board; its URL's path counts. Both sides of the
-	// connection have proved that they hold the rack key, for keys travel on it.
+	// Call sends a request to a board by the path of its URL. Private keys travel on
+	// the connection, so both sides must have proved that they hold the rack key.
 	Call(ctx context.Context, board string, r *http.Request) (*http.Response, error)
 }
 
 // Pair is a certificate in two PEM files.
 type Pair struct{ Certificate, Key string }
 
-// Config sets a Keeper up.
+// Config is the configuration of a Manager.
 type Config struct {
 	Self     string   // this board's name
 	RackKeys [][]byte // the one in use first
 	Names    []string // host names of the rack's sites, for the shared certificate
 	Files    []Pair
 	ACME     ACME
-	Folder   string // where certificates from the CA are kept; not used without one
+	Folder   string // for certificates from the CA; unused without one
 	Rack     RackPeers
-	// SetTicketKeys is given the keys of session tickets whenever there are others.
+	// SetTicketKeys receives the keys of session tickets whenever they change.
 	SetTicketKeys func([][32]byte)
-	// ClockSet reports whether the clock is believed: without it nothing is renewed.
+	// ClockSet reports whether the clock is right. Until then nothing is renewed.
 	ClockSet func() bool
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
 
-// Manager gives certificates. It is safe for concurrent use.
+// Manager holds and renews certificates. It is safe for concurrent use.
 type Manager struct {
 	cfg        Config
 	shared     *tls.Certificate
 	files      []*certFile
 	store      *store
 	challenges *challenges
-	issuer     *issuer // nil: no CA is asked
-	// index is all that can be shown, by name; never changed once it is there.
+	issuer     *issuer // nil: there is no CA
+	// index has all certificates by name. It is replaced and never changed.
 	index atomic.Pointer[certIndex]
 
 	mu            sync.Mutex // guards period and the making of known
@@ -65,75 +65,75 @@ type Manager struct {
 	hasTicketKeys bool // period counts
 }
 
-// certIndex is what is shown to whom.
+// certIndex is the certificates by name.
 type certIndex struct {
-	byName   map[string][]*tls.Certificate // "*.shop.example" among the names
-	fallback *tls.Certificate              // who asks for another name, or none
+	byName   map[string][]*tls.Certificate // names may be wildcards: "*.shop.example"
+	fallback *tls.Certificate              // for clients that send another name, or none
 }
 
-// ErrNoChallenge: a CA asked for what no board has told this one of.
-var ErrNoChallenge = errors.New("no such challenge is under way")
+// ErrNoChallenge: a CA asked for a challenge that no board has published.
+var ErrNoChallenge = errors.New("no such challenge is pending")
 
-// New reads what is there. What is wrong with a file is an error; what is wrong
-// with a stored certificate is logged, and it is asked for anew.
+// New reads all certificates. A mistake in a file is an error. A mistake in a
+// stored certificate is logged, and a new one is ordered.
 func New(cfg Config) (*Manager, error) {
-	k := &Manager{cfg: cfg, challenges: newChallenges(cfg.Now)}
+	m := &Manager{cfg: cfg, challenges: newChallenges(cfg.Now)}
 	var err error
-	if k.shared, err = makeSharedCertificate(cfg.RackKeys[0], cfg.Names); err != nil {
+	if m.shared, err = makeSharedCertificate(cfg.RackKeys[0], cfg.Names); err != nil {
 		return nil, err
 	}
 	for _, pair := range cfg.Files {
-		one := &certFile{pair: pair}
-		if err := one.load(); err != nil {
+		file := &certFile{pair: pair}
+		if err := file.load(); err != nil {
 			return nil, err
 		}
-		k.files = append(k.files, one)
+		m.files = append(m.files, file)
 	}
-	if k.store, err = openStore(cfg.Folder, cfg.ACME.Names, cfg.Logger); err != nil {
+	if m.store, err = openStore(cfg.Folder, cfg.ACME.Names, cfg.Logger); err != nil {
 		return nil, err
 	}
 	if len(cfg.ACME.Names) > 0 {
-		if k.issuer, err = newIssuer(k); err != nil {
+		if m.issuer, err = newIssuer(m); err != nil {
 			return nil, err
 		}
 	}
-	k.rebuildIndex()
-	return k, nil
+	m.rebuildIndex()
+	return m, nil
 }
 
-// rebuildIndex makes known anew after something has changed.
-func (k *Manager) rebuildIndex() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := &certIndex{byName: map[string][]*tls.Certificate{}, fallback: k.shared}
-	for i, one := range k.files {
-		cert := one.cert.Load()
+// rebuildIndex replaces the index after a change.
+func (m *Manager) rebuildIndex() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	index := &certIndex{byName: map[string][]*tls.Certificate{}, fallback: m.shared}
+	for i, file := range m.files {
+		cert := file.cert.Load()
 		if i == 0 {
-			now.fallback = cert
+			index.fallback = cert
 		}
 		for _, name := range cert.Leaf.DNSNames {
 			name = strings.ToLower(name)
-			now.byName[name] = append(now.byName[name], cert)
+			index.byName[name] = append(index.byName[name], cert)
 		}
 	}
-	for _, item := range k.store.all() {
-		now.byName[item.name] = append(now.byName[item.name], &item.cert)
+	for _, issued := range m.store.all() {
+		index.byName[issued.name] = append(index.byName[issued.name], &issued.cert)
 	}
-	k.index.Store(now)
+	m.index.Store(index)
 }
 
-// Certificate gives the certificate for a client: one of the name that it asks for,
-// or else one that it has to be told to trust. It asks nobody.
-func (k *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Certificate returns the certificate for a client: one for the name that it sends,
+// or else the fallback, which it has to be told to trust. It never waits.
+func (m *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpnProto {
-		cert := k.challenges.certificateFor(canonicalName(hello.ServerName))
+		cert := m.challenges.certificateFor(canonicalName(hello.ServerName))
 		if cert == nil {
 			return nil, fmt.Errorf("%.80q: %w", hello.ServerName, ErrNoChallenge)
 		}
 		return cert, nil
 	}
-	known := k.index.Load()
-	list := known.certificatesFor(hello.ServerName)
+	index := m.index.Load()
+	list := index.certificatesFor(hello.ServerName)
 	for _, cert := range list[:max(len(list)-1, 0)] {
 		if hello.SupportsCertificate(cert) == nil {
 			return cert, nil
@@ -142,19 +142,19 @@ func (k *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	if len(list) > 0 {
 		return list[len(list)-1], nil
 	}
-	return known.fallback, nil
+	return index.fallback, nil
 }
 
-// HasCertificate reports whether there is a certificate from a file or a CA for a host,
-// which may have a port.
-func (k *Manager) HasCertificate(host string) bool {
+// HasCertificate reports whether there is a certificate from a file or a CA for a
+// host, which may have a port.
+func (m *Manager) HasCertificate(host string) bool {
 	if at := strings.LastIndexByte(host, ':'); at >= 0 && strings.IndexByte(host[at:], ']') < 0 {
 		host = host[:at]
 	}
-	return len(k.index.Load().certificatesFor(host)) > 0
+	return len(m.index.Load().certificatesFor(host)) > 0
 }
 
-// certificatesFor gives the certificates for a name.
+// certificatesFor returns the certificates for a name.
 func (s *certIndex) certificatesFor(name string) []*tls.Certificate {
 	name = canonicalName(name)
 	if list := s.byName[name]; list != nil {
@@ -166,41 +166,42 @@ func (s *certIndex) certificatesFor(name string) []*tls.Certificate {
 	return nil
 }
 
+// canonicalName returns a host name in lower case without a final dot.
 func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 const (
-	// checkInterval is how often it is looked whether something is to be done.
+	// checkInterval is the interval between two looks for work.
 	checkInterval = time.Second
-	// fileCheckInterval is how often files are looked at: soon enough for who has just
-	// copied them, and nothing to a card.
+	// fileCheckInterval is the interval between two checks of files: short enough
+	// after copying them, and no load for a card.
 	fileCheckInterval = 5 * time.Second
-	// pullInterval is how often other boards are asked for what this one has missed;
-	// a change of the rack's boards is a reason at once.
+	// pullInterval is the interval between two pulls of missed certificates from
+	// other boards. A change of the rack's boards starts one at once.
 	pullInterval = time.Minute
 )
 
-// Run keeps all of it fresh until ctx ends.
-func (k *Manager) Run(ctx context.Context) {
+// Run renews and reloads until ctx ends.
+func (m *Manager) Run(ctx context.Context) {
 	var issuing sync.WaitGroup
 	defer issuing.Wait()
-	if k.issuer != nil {
-		issuing.Go(func() { k.issuer.run(ctx) })
+	if m.issuer != nil {
+		issuing.Go(func() { m.issuer.run(ctx) })
 	}
 	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
 	var filesAt, pulledAt time.Time
 	peers := ""
 	for {
-		now := time.Now() // the pace is no matter of what the clock says
-		k.RenewTicketKeys()
+		now := time.Now() // intervals do not depend on ClockSet
+		m.RenewTicketKeys()
 		if now.Sub(filesAt) >= fileCheckInterval {
 			filesAt = now
-			k.reloadFiles()
+			m.reloadFiles()
 		}
-		if k.issuer != nil {
-			if is := strings.Join(k.cfg.Rack.Peers(), " "); is != peers || now.Sub(pulledAt) >= pullInterval {
+		if m.issuer != nil {
+			if is := strings.Join(m.cfg.Rack.Peers(), " "); is != peers || now.Sub(pulledAt) >= pullInterval {
 				peers, pulledAt = is, now
-				_ = k.pullMissing(ctx) // boards that do not answer are asked again
+				_ = m.pullMissing(ctx) // boards that did not answer get another call
 			}
 		}
 		select {
@@ -211,38 +212,38 @@ func (k *Manager) Run(ctx context.Context) {
 	}
 }
 
-// reloadFiles looks for files that have changed.
-func (k *Manager) reloadFiles() {
+// reloadFiles reloads files that have changed.
+func (m *Manager) reloadFiles() {
 	changed := false
-	for _, one := range k.files {
-		switch did, err := one.reloadIfChanged(); {
+	for _, file := range m.files {
+		switch reloaded, err := file.reloadIfChanged(); {
 		case err != nil:
-			k.cfg.Logger.Warn("the changed certificate is not taken, the old one stays: put it right and it will be read again", "error", err)
-		case did:
-			k.cfg.Logger.Info("a certificate was read again", "file", one.pair.Certificate, "good_until", one.cert.Load().Leaf.NotAfter)
+			m.cfg.Logger.Warn("a changed certificate file cannot be used and the old certificate stays in use: correct the file and it is read again", "error", err)
+		case reloaded:
+			m.cfg.Logger.Info("a certificate file was reloaded", "file", file.pair.Certificate, "valid_until", file.cert.Load().Leaf.NotAfter)
 			changed = true
 		}
 	}
 	if changed {
-		k.rebuildIndex()
+		m.rebuildIndex()
 	}
 }
 
-// expiryWarning is how long before its end a file's certificate is spoken of: two weekends.
+// expiryWarning is how long before its end a file's certificate has a notice: two weekends.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Notices are what a person must know, one sentence each.
-func (k *Manager) Notices() []string {
+// Notices returns what a person must know, one sentence each.
+func (m *Manager) Notices() []string {
 	var all []string
-	if k.cfg.ClockSet() {
-		for _, one := range k.files {
-			if end := one.cert.Load().Leaf.NotAfter; k.cfg.Now().Add(expiryWarning).After(end) {
-				all = append(all, fmt.Sprintf("The certificate in %s ends at %s: put a new one there.", one.pair.Certificate, end.UTC().Format(time.RFC1123)))
+	if m.cfg.ClockSet() {
+		for _, file := range m.files {
+			if end := file.cert.Load().Leaf.NotAfter; m.cfg.Now().Add(expiryWarning).After(end) {
+				all = append(all, fmt.Sprintf("The certificate in %s expires at %s: replace the file.", file.pair.Certificate, end.UTC().Format(time.RFC1123)))
 			}
 		}
 	}
-	if k.issuer != nil {
-		all = append(all, k.issuer.notices()...)
+	if m.issuer != nil {
+		all = append(all, m.issuer.certificateNotices()...)
 	}
 	return all
 }

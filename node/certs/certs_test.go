@@ -26,7 +26,7 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// bundleFor makes what a CA would have given.
+// bundleFor returns a bundle as if from a CA.
 func bundleFor(t testing.TB, from time.Time, lasts time.Duration, names ...string) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -56,7 +56,7 @@ func itemFor(t testing.TB, from time.Time, lasts time.Duration, name string) *is
 
 func rackKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
-// fakeRack is some boards in one process. It is the Rack of each of them.
+// fakeRack is some boards in one process.
 type fakeRack struct {
 	mu    sync.Mutex
 	all   map[string]*Manager
@@ -64,7 +64,7 @@ type fakeRack struct {
 	owner string
 }
 
-// boardOf is a board's view of it.
+// boardOf is the RackPeers of one board.
 type boardOf struct {
 	*fakeRack
 	self string
@@ -149,10 +149,10 @@ func TestTheSharedCertificateIsTheSameOnEveryBoard(t *testing.T) {
 		}
 	}
 	if _, err := one.Leaf.Verify(x509.VerifyOptions{DNSName: "bank.example", Roots: pool}); err == nil {
-		t.Error("it is good for a name that is no site's")
+		t.Error("it is valid for a name that is not a site's")
 	}
 	if one.Leaf.IsCA || one.Leaf.KeyUsage&x509.KeyUsageCertSign != 0 {
-		t.Error("it may sign others")
+		t.Error("it can sign others")
 	}
 }
 
@@ -185,7 +185,7 @@ func TestTicketKeysOverlap(t *testing.T) {
 	}
 }
 
-func TestTicketKeysAreSetOnceAPeriod(t *testing.T) {
+func TestTicketKeysAreSetOncePerPeriod(t *testing.T) {
 	now := time.Date(2026, 2, 28, 6, 0, 0, 0, time.UTC)
 	var set int
 	k := new(fakeRack).newManager(t, "board-1", func(c *Config) {
@@ -201,7 +201,7 @@ func TestTicketKeysAreSetOnceAPeriod(t *testing.T) {
 	}
 }
 
-func TestWhoGetsWhichCertificate(t *testing.T) {
+func TestWhichClientGetsWhichCertificate(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, from time.Time, names ...string) Pair {
 		bundle := bundleFor(t, from, 90*24*time.Hour, names...)
@@ -231,7 +231,7 @@ func TestWhoGetsWhichCertificate(t *testing.T) {
 		}
 	}
 	if !k.HasCertificate("a.example:8443") || k.HasCertificate("[::1]:443") || k.HasCertificate("127.0.0.1") {
-		t.Error("a port, or an address, is not read well")
+		t.Error("a port or an address is not parsed correctly")
 	}
 	bare := new(fakeRack).newManager(t, "board-1")
 	if got, err := bare.Certificate(hello("b.example")); err != nil || got != bare.shared {
@@ -239,7 +239,7 @@ func TestWhoGetsWhichCertificate(t *testing.T) {
 	}
 }
 
-func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
+func TestChangedFilesAreReloadedIfGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "one.pem")
 	put := func(text []byte) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -263,7 +263,7 @@ func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
 	put([]byte("nonsense"))
 	k.reloadFiles()
 	k.reloadFiles()
-	if !is().Equal(first) || strings.Count(log.String(), "the old one stays") != 1 {
+	if !is().Equal(first) || strings.Count(log.String(), "the old certificate stays") != 1 {
 		t.Errorf("after nonsense: log %q", log.String())
 	}
 	if err := os.Remove(path); err != nil {
@@ -271,7 +271,7 @@ func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
 	}
 	k.reloadFiles()
 	k.reloadFiles()
-	if !is().Equal(first) || strings.Count(log.String(), "the old one stays") != 2 {
+	if !is().Equal(first) || strings.Count(log.String(), "the old certificate stays") != 2 {
 		t.Errorf("after it went: log %q", log.String())
 	}
 	put(bundleFor(t, now.Add(time.Minute), time.Hour, "one.example", "two.example"))
@@ -284,7 +284,7 @@ func TestChangedFilesAreReadAgainAndBadOnesAreNot(t *testing.T) {
 	}
 }
 
-func TestMistakesWithFilesAreTold(t *testing.T) {
+func TestMistakesInFilesAreErrors(t *testing.T) {
 	dir := t.TempDir()
 	good, other, nameless := filepath.Join(dir, "good"), filepath.Join(dir, "other"), filepath.Join(dir, "nameless")
 	for path, names := range map[string][]string{good: {"a.example"}, other: {"a.example"}, nameless: nil} {
@@ -307,7 +307,7 @@ func TestMistakesWithFilesAreTold(t *testing.T) {
 	}
 }
 
-func TestStoredCertificatesOutliveABoard(t *testing.T) {
+func TestStoredCertificatesSurviveARestart(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "certs")
 	with := func(c *Config) { c.Folder = folder }
 	now := time.Now()
@@ -320,7 +320,7 @@ func TestStoredCertificatesOutliveABoard(t *testing.T) {
 	}
 	second := new(fakeRack).newManager(t, "board-1", with)
 	if !second.HasCertificate("a.example") || second.HasCertificate("b.example") {
-		t.Error("what was stored is not there, or what is damaged is")
+		t.Error("a stored certificate is missing, or a damaged one is used")
 	}
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -357,11 +357,11 @@ func TestTheNewestCertificateWinsInAnyOrder(t *testing.T) {
 		}
 	}
 	if !old.supersedes(nil) || old.supersedes(old) || old.supersedes(twin) == twin.supersedes(old) {
-		t.Error("of two alike not exactly one wins")
+		t.Error("of two similar certificates not exactly one wins")
 	}
 }
 
-func TestBoardsLearnFromEachOther(t *testing.T) {
+func TestBoardsPullMissingCertificates(t *testing.T) {
 	rack := new(fakeRack)
 	one, two := rack.newManager(t, "board-1"), rack.newManager(t, "board-2")
 	now := time.Now()
@@ -369,7 +369,7 @@ func TestBoardsLearnFromEachOther(t *testing.T) {
 	if err := one.installBundle("a.example", bundle); err != nil {
 		t.Fatal(err)
 	}
-	if missed := one.sendToPeers(t.Context(), http.MethodPut, bundlePath+"a.example", bundle); len(missed) > 0 || !two.HasCertificate("a.example") {
+	if missed := one.sendToPeers(t.Context(), http.MethodPut, certPath+"a.example", bundle); len(missed) > 0 || !two.HasCertificate("a.example") {
 		t.Errorf("missed %v", missed)
 	}
 	three := rack.newManager(t, "board-3")
@@ -377,28 +377,28 @@ func TestBoardsLearnFromEachOther(t *testing.T) {
 		t.Errorf("missed %v", missed)
 	}
 	rack.dead["board-2"] = true
-	if missed := one.sendToPeers(t.Context(), http.MethodPut, bundlePath+"a.example", bundle); len(missed) > 0 {
+	if missed := one.sendToPeers(t.Context(), http.MethodPut, certPath+"a.example", bundle); len(missed) > 0 {
 		t.Errorf("the same again is refused by %v", missed)
 	}
 	for path, body := range map[string][]byte{
-		bundlePath + "c.example":                bundleFor(t, now, time.Hour, "c.example"), // no name of this rack
-		bundlePath + "b.example":                bundle,                                    // of another name
-		bundlePath + "a.example":                append(bytes.Repeat([]byte(" "), maxBundle), bundle...),
-		challengePath + "token":                 []byte("other.thumb"),
-		challengePath + "alpn:x":                []byte("x"),
-		challengePath + "..%2F..%2Fa":           []byte("x"),
-		bundlePath + "..%2F..%2Fetc%2Fpasswd.x": bundle,
+		certPath + "c.example":                bundleFor(t, now, time.Hour, "c.example"), // no name of this rack
+		certPath + "b.example":                bundle,                                    // of another name
+		certPath + "a.example":                append(bytes.Repeat([]byte(" "), maxBundle), bundle...),
+		challengePath + "token":               []byte("other.thumb"),
+		challengePath + "alpn:x":              []byte("x"),
+		challengePath + "..%2F..%2Fa":         []byte("x"),
+		certPath + "..%2F..%2Fetc%2Fpasswd.x": bundle,
 	} {
 		if _, err := one.callPeer(t.Context(), "board-3", http.MethodPut, path, body, 0); err == nil {
 			t.Errorf("%s is taken", path)
 		}
 	}
 	old := bundleFor(t, now.Add(-time.Minute), 2*time.Hour, "a.example")
-	if _, err := one.callPeer(t.Context(), "board-3", http.MethodPut, bundlePath+"a.example", old, 0); err != nil {
+	if _, err := one.callPeer(t.Context(), "board-3", http.MethodPut, certPath+"a.example", old, 0); err != nil {
 		t.Errorf("old news is an error: %v", err)
 	}
 	if got := three.store.get("a.example"); !bytes.Equal(got.bundle, bundle) {
-		t.Error("an older certificate took the place of a newer one")
+		t.Error("an older certificate has replaced a newer one")
 	}
 }
 
@@ -441,7 +441,7 @@ func TestChallengesAreAnsweredOnAllBoards(t *testing.T) {
 		}
 		one.issuer.withdrawChallenge(t.Context(), key)
 		if _, there := two.challenges.get(key); there || look(one, WellKnown+"token-1") != "" {
-			t.Error("it is answered when it is over")
+			t.Error("it is answered after it is withdrawn")
 		}
 	}
 }
@@ -459,14 +459,14 @@ func TestChallengesAreBounded(t *testing.T) {
 	}
 	now = now.Add(challengeLifetime + time.Second)
 	if _, there := c.get("1"); there {
-		t.Error("it is there when its time is over")
+		t.Error("it is there after its lifetime")
 	}
 	if err := c.put("more", challenge{}); err != nil {
 		t.Errorf("when all are over: %v", err)
 	}
 }
 
-func TestWhenToRenew(t *testing.T) {
+func TestRenewalTime(t *testing.T) {
 	from := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct{ lasts, earliest, latest time.Duration }{
 		{90 * 24 * time.Hour, 60 * 24 * time.Hour, 63 * 24 * time.Hour},
@@ -487,7 +487,7 @@ func TestWhenToRenew(t *testing.T) {
 	}
 }
 
-func TestPausesGrow(t *testing.T) {
+func TestBackoffGrows(t *testing.T) {
 	refused := fmt.Errorf("x: %w", &acme.AuthorizationError{})
 	limited := &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: http.Header{"Retry-After": {"7200"}}}
 	for _, c := range []struct {
@@ -509,57 +509,57 @@ func TestPausesGrow(t *testing.T) {
 	}
 }
 
-func TestWhoAsksTheCA(t *testing.T) {
+func TestWhichBoardOrders(t *testing.T) {
 	now := time.Now()
 	rack := &fakeRack{owner: "board-1"}
 	clock := true
 	k := rack.newManager(t, "board-1", func(c *Config) { c.ClockSet = func() bool { return clock } })
-	wanted := func(after time.Duration) bool { return k.issuer.isDue("a.example", now.Add(after)) }
-	if wanted(0) || !wanted(minOwnership) {
-		t.Error("the owner asks when it has been the owner for a while, not before")
+	isDue := func(after time.Duration) bool { return k.issuer.isDue("a.example", now.Add(after)) }
+	if isDue(0) || !isDue(minOwnership) {
+		t.Error("the owner must order after minOwnership, and not before")
 	}
 	clock = false
-	if wanted(2 * minOwnership) {
-		t.Error("it asks without a clock")
+	if isDue(2 * minOwnership) {
+		t.Error("it orders without a clock")
 	}
 	clock = true
 	rack.owner = "board-2"
-	if wanted(3 * minOwnership) {
-		t.Error("who is not the owner asks")
+	if isDue(3 * minOwnership) {
+		t.Error("a board that is not the owner orders")
 	}
-	if notices := k.Notices(); len(notices) != 1 || notices[0] != "a.example has no certificate yet: board-2 asks the CA." {
+	if notices := k.Notices(); len(notices) != 1 || notices[0] != "a.example has no certificate yet: board-2 is ordering one from the CA." {
 		t.Errorf("notices are %q", notices)
 	}
 	rack.owner = "board-1"
-	if wanted(4*minOwnership) || !wanted(5*minOwnership) {
-		t.Error("the owner again must wait again")
+	if isDue(4*minOwnership) || !isDue(5*minOwnership) {
+		t.Error("a new owner must wait")
 	}
 	k.issuer.recordResult("a.example", errors.New("dial: no route"), now.Add(5*minOwnership))
-	if wanted(6*minOwnership) || !wanted(5*minOwnership+time.Minute) {
-		t.Error("after a failure it does not pause")
+	if isDue(6*minOwnership) || !isDue(5*minOwnership+time.Minute) {
+		t.Error("it does not wait after a failure")
 	}
-	if notices := k.Notices(); len(notices) != 1 || !strings.Contains(notices[0], "dial: no route") || !strings.Contains(notices[0], "It is tried again at") {
+	if notices := k.Notices(); len(notices) != 1 || !strings.Contains(notices[0], "dial: no route") || !strings.Contains(notices[0], "The next attempt is at") {
 		t.Errorf("notices are %q", notices)
 	}
 	k.issuer.recordResult("a.example", nil, now)
 	if err := k.installBundle("a.example", bundleFor(t, now, time.Hour, "a.example")); err != nil {
 		t.Fatal(err)
 	}
-	if wanted(7 * minOwnership) {
-		t.Error("it asks for what it has")
+	if isDue(7 * minOwnership) {
+		t.Error("it orders what it has")
 	}
 	k.cfg.Now = func() time.Time { return now.Add(45 * time.Minute) }
-	if !wanted(7 * minOwnership) {
+	if !isDue(7 * minOwnership) {
 		t.Error("it does not renew")
 	}
 }
 
 func TestAdviceSaysWhatToDo(t *testing.T) {
 	for want, err := range map[string]error{
-		"DNS entry":          fmt.Errorf("x: %w", &acme.AuthorizationError{Identifier: "a.example"}),
-		"[tls] acme_domains": &acme.Error{ProblemType: "urn:ietf:params:acme:error:rejectedIdentifier"},
-		"it goes on":         &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited"},
-		"reaches the intern": errors.New("no route"),
+		"DNS entry":           fmt.Errorf("x: %w", &acme.AuthorizationError{Identifier: "a.example"}),
+		"[tls] acme_domains":  &acme.Error{ProblemType: "urn:ietf:params:acme:error:rejectedIdentifier"},
+		"it continues":        &acme.Error{ProblemType: "urn:ietf:params:acme:error:rateLimited"},
+		"internet connection": errors.New("no route"),
 	} {
 		if got := adviceFor(err); !strings.Contains(got, want) {
 			t.Errorf("of %v: %q", err, got)
@@ -567,8 +567,8 @@ func TestAdviceSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// The account's key and the shared certificate must stay what they are when Bramble
-// is replaced: browsers and the CA know them.
+// The account's key and the shared certificate must not change with a new version of
+// Bramble: browsers and the CA know them.
 func TestDerivedKeysStayAsTheyAre(t *testing.T) {
 	for purpose, want := range map[string]string{
 		"shared certificate": "41f9329472d45eb2",

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// certFile is a certificate that somebody else cares for.
+// certFile is a certificate in files, which somebody else renews.
 type certFile struct {
 	pair   Pair
 	cert   atomic.Pointer[tls.Certificate]
-	loaded [2]fileStamp // when it was read last, well or not; belongs to who reads it
+	loaded [2]fileStamp // as of the last read, successful or not; only the reader uses it
 }
 
-// fileStamp tells whether a file has changed.
+// fileStamp shows whether a file has changed.
 type fileStamp struct {
 	at   time.Time
 	size int64
 }
 
-// statFiles looks at both files.
+// statFiles returns the stamps of both files.
 func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	for i, path := range [...]string{f.pair.Certificate, f.pair.Key} {
 		info, err := os.Stat(path)
@@ -33,7 +33,7 @@ func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	return now, nil
 }
 
-// load reads both files.
+// load reads the certificate and its key.
 func (f *certFile) load() error {
 	now, err := f.statFiles()
 	f.loaded = now
@@ -45,17 +45,17 @@ func (f *certFile) load() error {
 	case err != nil:
 		return fmt.Errorf("certificate %s with key %s: %w", f.pair.Certificate, f.pair.Key, err)
 	case len(cert.Leaf.DNSNames) == 0:
-		return fmt.Errorf("certificate %s names no host (subject alternative name): browsers take none such, get another", f.pair.Certificate)
+		return fmt.Errorf("certificate %s names no host (subject alternative name): browsers reject it, get another", f.pair.Certificate)
 	}
 	f.cert.Store(&cert)
 	return nil
 }
 
-// reloadIfChanged reads files that have changed since they were read last. If they
-// are not well the old certificate stays.
-func (f *certFile) reloadIfChanged() (did bool, err error) {
+// reloadIfChanged reads files that have changed since the last read. After an error
+// the old certificate stays.
+func (f *certFile) reloadIfChanged() (reloaded bool, err error) {
 	if now, err := f.statFiles(); now == f.loaded {
-		return false, nil // an error has been told when they went
+		return false, nil // an error was reported when the files disappeared
 	} else if err != nil {
 		f.loaded = now
 		return false, err

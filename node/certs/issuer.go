@@ -12,11 +12,11 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// minOwnership is for how long a board must have been a name's owner before it asks the
-// CA: boards that start together find each other within it.
+// minOwnership is how long a board must have been a name's owner before it orders a
+// certificate: boards that start together find each other within it.
 const minOwnership = 5 * time.Second
 
-// issuer gets certificates for the names that this board owns.
+// issuer orders certificates for the names that this board owns.
 type issuer struct {
 	manager *Manager
 	account *acmeAccount
@@ -25,28 +25,29 @@ type issuer struct {
 	attempts map[string]*issueAttempt
 }
 
-// issueAttempt is what has been done for a name here.
+// issueAttempt is the state of issuing for one name on this board.
 type issueAttempt struct {
 	owner     string
-	since     time.Time // owner is what it is
+	since     time.Time // since when owner has been the owner
 	failures  int
-	lastErr   error     // the last time, nil if it went well
-	notBefore time.Time // not before
+	lastErr   error     // of the last attempt, nil if it succeeded
+	notBefore time.Time // no attempt before this time
 }
 
-func newIssuer(k *Manager) (*issuer, error) {
-	ca, err := newACMEAccount(k.cfg.ACME, k.cfg.RackKeys[0])
+// newIssuer returns an issuer for all ACME names.
+func newIssuer(m *Manager) (*issuer, error) {
+	ca, err := newACMEAccount(m.cfg.ACME, m.cfg.RackKeys[0])
 	if err != nil {
 		return nil, err
 	}
-	i := &issuer{manager: k, account: ca, attempts: map[string]*issueAttempt{}}
-	for _, name := range k.cfg.ACME.Names {
+	i := &issuer{manager: m, account: ca, attempts: map[string]*issueAttempt{}}
+	for _, name := range m.cfg.ACME.Names {
 		i.attempts[name] = new(issueAttempt)
 	}
 	return i, nil
 }
 
-// run looks again and again what is to be asked for, until ctx ends.
+// run orders certificates when they are due, until ctx ends.
 func (i *issuer) run(ctx context.Context) {
 	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
@@ -58,14 +59,14 @@ func (i *issuer) run(ctx context.Context) {
 		}
 		for _, name := range i.manager.cfg.ACME.Names {
 			if i.isDue(name, time.Now()) {
-				i.renew(ctx, name)
+				i.renewCertificate(ctx, name)
 			}
 		}
 	}
 }
 
-// isDue reports whether this board is to ask the CA for a name now. The pace goes
-// by now, the certificate's age by the clock on the wall.
+// isDue reports whether this board must order a certificate for a name now.
+// Intervals are measured with now, the certificate's age with the wall clock.
 func (i *issuer) isDue(name string, now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -80,14 +81,14 @@ func (i *issuer) isDue(name string, now time.Time) bool {
 	return have == nil || !i.manager.cfg.Now().Before(renewalTime(name, have.cert.Leaf))
 }
 
-// renew asks the other boards, then the CA.
-func (i *issuer) renew(ctx context.Context, name string) {
-	// A board that has it may have come just now.
+// renewCertificate gets a certificate from another board, or else from the CA.
+func (i *issuer) renewCertificate(ctx context.Context, name string) {
+	// A board that has one may have just joined.
 	missed := i.manager.pullMissing(ctx)
 	if !i.isDue(name, time.Now()) {
 		return
 	}
-	i.manager.cfg.Logger.Info("asking the CA for a certificate", "name", name, "ca", i.manager.cfg.ACME.Directory, "boards_not_asked", strings.Join(missed, " "))
+	i.manager.cfg.Logger.Info("ordering a certificate from the CA", "name", name, "ca", i.manager.cfg.ACME.Directory, "boards_unreachable", strings.Join(missed, " "))
 	bundle, err := i.account.issueCertificate(ctx, name, i)
 	if err == nil {
 		err = i.manager.installBundle(name, bundle)
@@ -97,14 +98,14 @@ func (i *issuer) renew(ctx context.Context, name string) {
 	}
 	i.recordResult(name, err, time.Now())
 	if err != nil {
-		i.manager.cfg.Logger.Warn("no certificate from the CA", "name", name, "error", err, "next", i.attemptFor(name).notBefore)
+		i.manager.cfg.Logger.Warn("the CA has not issued a certificate", "name", name, "error", err, "next_attempt", i.attemptFor(name).notBefore)
 		return
 	}
-	// Boards that are not there now ask for it when they are.
-	i.manager.sendToPeers(ctx, http.MethodPut, bundlePath+name, bundle)
+	// Boards that are away pull it when they are back.
+	i.manager.sendToPeers(ctx, http.MethodPut, certPath+name, bundle)
 }
 
-// recordResult remembers how it went.
+// recordResult records the result of an attempt.
 func (i *issuer) recordResult(name string, err error, now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -118,58 +119,61 @@ func (i *issuer) recordResult(name string, err error, now time.Time) {
 	e.notBefore = now.Add(retryDelay(e.failures, err))
 }
 
+// attemptFor returns the state of a name.
 func (i *issuer) attemptFor(name string) issueAttempt {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return *i.attempts[name]
 }
 
-// publishChallenge is shows: it returns when every live board can answer, or has had its time.
+// publishChallenge has all boards answer a challenge. It returns when every live
+// board can, or has timed out.
 func (i *issuer) publishChallenge(ctx context.Context, key string, one challenge, wire []byte) {
 	if err := i.manager.challenges.put(key, one); err != nil {
-		i.manager.cfg.Logger.Warn("a challenge cannot be answered here", "error", err)
+		i.manager.cfg.Logger.Warn("this board cannot answer a challenge", "error", err)
 	}
 	if missed := i.manager.sendToPeers(ctx, http.MethodPut, challengePath+key, wire); len(missed) > 0 {
-		i.manager.cfg.Logger.Warn("boards that did not take a challenge: if the CA asks one of them it fails", "boards", strings.Join(missed, " "))
+		i.manager.cfg.Logger.Warn("some boards did not accept a challenge: validation fails if the CA connects to one of them", "boards", strings.Join(missed, " "))
 	}
 }
 
+// withdrawChallenge ends what publishChallenge began.
 func (i *issuer) withdrawChallenge(ctx context.Context, key string) {
 	i.manager.challenges.remove(key)
 	i.manager.sendToPeers(ctx, http.MethodDelete, challengePath+key, nil)
 }
 
-// notices are what a person must know, one sentence a name.
-func (i *issuer) notices() []string {
+// certificateNotices returns what a person must know, one sentence per name.
+func (i *issuer) certificateNotices() []string {
 	var all []string
 	for _, name := range i.manager.cfg.ACME.Names {
 		have, e := i.manager.store.get(name), i.attemptFor(name)
 		state := "has no certificate yet"
 		if have != nil {
-			state = "has a certificate that ends at " + have.cert.Leaf.NotAfter.UTC().Format(time.RFC1123)
+			state = "has a certificate that expires at " + have.cert.Leaf.NotAfter.UTC().Format(time.RFC1123)
 		}
 		switch {
 		case e.lastErr != nil && e.owner == i.manager.cfg.Self:
-			all = append(all, fmt.Sprintf("%s %s: %s. It is tried again at %s.", name, state, adviceFor(e.lastErr), e.notBefore.UTC().Format(time.RFC1123)))
+			all = append(all, fmt.Sprintf("%s %s: %s. The next attempt is at %s.", name, state, adviceFor(e.lastErr), e.notBefore.UTC().Format(time.RFC1123)))
 		case have == nil && e.owner != "":
-			all = append(all, fmt.Sprintf("%s %s: %s asks the CA.", name, state, e.owner))
+			all = append(all, fmt.Sprintf("%s %s: %s is ordering one from the CA.", name, state, e.owner))
 		}
 	}
 	return all
 }
 
-// adviceFor says why a certificate could not be had, and what to do.
+// adviceFor says why a certificate was not issued, and what to do.
 func adviceFor(err error) string {
 	var refused *acme.AuthorizationError
-	var said *acme.Error
+	var problem *acme.Error
 	switch _, limited := acme.RateLimit(err); {
 	case limited:
-		return "the CA has been asked too often (" + err.Error() + "); it goes on by itself"
+		return "the CA limits the rate of requests (" + err.Error() + "); it continues by itself"
 	case errors.As(err, &refused):
 		return "the CA cannot reach this rack by that name (" + refused.Error() +
-			"); see that its DNS entry leads to the boards, and that port 443 or 80 does"
-	case errors.As(err, &said):
-		return "the CA refuses (" + said.Error() + "); see [tls] acme_domains and acme_email"
+			"); check that its DNS entry points to the boards, and that they are reachable on port 443 or 80"
+	case errors.As(err, &problem):
+		return "the CA rejects the order (" + problem.Error() + "); check [tls] acme_domains and acme_email"
 	}
-	return "the CA cannot be asked (" + err.Error() + "); see that the board reaches the internet, and [tls] acme_directory_url"
+	return "the CA cannot be reached (" + err.Error() + "); check the board's internet connection and [tls] acme_directory_url"
 }

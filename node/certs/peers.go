@@ -14,43 +14,46 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// Paths between boards. Whoever can ask has proved to hold the rack key.
+// Paths between boards. The caller has proved that it holds the rack key.
 const (
-	// Path is what Handler answers for.
+	// Path is the prefix of the paths that Handler serves.
 	Path          = "/v1/certs/"
-	bundlePath    = Path + "item/"      // + name: GET, PUT of the bundle
-	challengePath = Path + "challenge/" // + key: PUT of what is shown, DELETE
+	certPath      = Path + "item/"      // + name: GET, PUT of the bundle
+	challengePath = Path + "challenge/" // + key: PUT of the response, DELETE
 )
 
-// WellKnown is where a CA asks for a token (RFC 8555 §8.3).
+// WellKnown is the path prefix at which a CA validates http-01 (RFC 8555 §8.3).
 const WellKnown = "/.well-known/acme-challenge/"
 
 const (
-	// peerTimeout bounds one request to another board: several times what a busy one takes.
+	// peerTimeout limits one call of another board: several times what a busy one needs.
 	peerTimeout = 5 * time.Second
-	// maxPeerCalls bounds the boards that are asked at the same time.
+	// maxPeerCalls limits the boards that are called at the same time.
 	maxPeerCalls = 8
-	// maxIndex bounds the list of a board's certificates, in bytes: 64 names of
-	// 253 letters and digests.
+	// maxIndex limits the list of a board's certificates, in bytes: 64 names of
+	// 253 letters, with digests.
 	maxIndex = 32 << 10
-	// maxToken bounds what is shown for http-01, in bytes; CAs use 90.
+	// maxToken limits an http-01 response, in bytes; CAs use 90.
 	maxToken = 512
 )
 
-// entry is one line of a board's index.
+// entry is one certificate in a board's list.
 type entry struct {
 	Name   string `json:"name"`
 	Digest string `json:"digest"`
 }
 
-func (i *issuedCert) digest() string {
-	sum := sha256.Sum256(i.bundle)
+// bundleDigest returns the hash of the bundle in hexadecimal.
+func (c *issuedCert) bundleDigest() string {
+	sum := sha256.Sum256(c.bundle)
 	return hex.EncodeToString(sum[:])
 }
 
-// parseIndex reads what another board has.
+// parseIndex parses another board's list of certificates.
 func parseIndex(data []byte) ([]entry, error) {
 	var list []entry
 	if err := json.Unmarshal(data, &list); err != nil {
@@ -59,32 +62,32 @@ func parseIndex(data []byte) ([]entry, error) {
 	return list, nil
 }
 
-// Handler answers the other boards, under Path.
-func (k *Manager) Handler() http.Handler {
+// Handler serves the other boards, under Path.
+func (m *Manager) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path+"{$}", func(w http.ResponseWriter, _ *http.Request) {
 		list := []entry{}
-		for _, one := range k.store.all() {
-			list = append(list, entry{one.name, one.digest()})
+		for _, one := range m.store.all() {
+			list = append(list, entry{one.name, one.bundleDigest()})
 		}
-		// The board that asks may have gone; there is nobody else to tell.
+		// The calling board may have gone, and then nothing is left to do.
 		_ = json.NewEncoder(w).Encode(list)
 	})
-	mux.HandleFunc("GET "+bundlePath+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		one := k.store.get(r.PathValue("name"))
+	mux.HandleFunc("GET "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
+		one := m.store.get(r.PathValue("name"))
 		if one == nil {
 			http.NotFound(w, r)
 			return
 		}
 		_, _ = w.Write(one.bundle)
 	})
-	mux.HandleFunc("PUT "+bundlePath+"{name}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("PUT "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		writeResult(w, func() error {
 			bundle, err := readAtMost(r.Body, maxBundle)
 			if err != nil {
 				return err
 			}
-			return k.installBundle(r.PathValue("name"), bundle)
+			return m.installBundle(r.PathValue("name"), bundle)
 		}())
 	})
 	mux.HandleFunc("PUT "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
@@ -97,17 +100,17 @@ func (k *Manager) Handler() http.Handler {
 			if err != nil {
 				return err
 			}
-			return k.challenges.put(r.PathValue("key"), one)
+			return m.challenges.put(r.PathValue("key"), one)
 		}())
 	})
 	mux.HandleFunc("DELETE "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
-		k.challenges.remove(r.PathValue("key"))
+		m.challenges.remove(r.PathValue("key"))
 		writeResult(w, nil)
 	})
 	return mux
 }
 
-// writeResult says how something ended.
+// writeResult sends the result of a request.
 func writeResult(w http.ResponseWriter, err error) {
 	switch {
 	case err == nil:
@@ -119,18 +122,19 @@ func writeResult(w http.ResponseWriter, err error) {
 	}
 }
 
-func readAtMost(from io.Reader, most int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(from, most+1))
+// readAtMost reads a body of at most limit bytes.
+func readAtMost(from io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(from, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("reading what a board sends: %w", err)
-	case int64(len(data)) > most:
-		return nil, fmt.Errorf("reading what a board sends: more than %d bytes", most)
+		return nil, fmt.Errorf("reading from a board: %w", err)
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("reading from a board: more than %d bytes", limit)
 	}
 	return data, nil
 }
 
-// parseChallenge reads what another board has a CA shown.
+// parseChallenge parses a challenge that another board publishes.
 func parseChallenge(key string, body []byte) (challenge, error) {
 	if name, alpn := strings.CutPrefix(key, alpnPrefix); alpn {
 		one, err := parseBundle(name, body)
@@ -140,101 +144,101 @@ func parseChallenge(key string, body []byte) (challenge, error) {
 		return challenge{cert: &one.cert}, nil
 	}
 	if key == "" || len(key) > maxToken || len(body) > maxToken || !strings.HasPrefix(string(body), key+".") {
-		return challenge{}, errors.New("a challenge that is none")
+		return challenge{}, errors.New("not a challenge")
 	}
 	return challenge{text: string(body)}, nil
 }
 
-// AnswerChallenge answers a CA that asks for a token. It reports false if the request
-// is another, or about a token that no board of the rack has asked for.
-func (k *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
+// AnswerChallenge answers a CA's http-01 request. It returns false if the request is
+// another, or has a token that no board of the rack has published.
+func (m *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.URL.Path, WellKnown)
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	one, ok := k.challenges.get(token)
+	one, ok := m.challenges.get(token)
 	if !ok || one.text == "" {
 		return false
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = io.WriteString(w, one.text) // the CA asks again
+	_, _ = io.WriteString(w, one.text) // the CA retries
 	return true
 }
 
-// installBundle keeps a certificate that came from the CA or another board.
-func (k *Manager) installBundle(name string, bundle []byte) error {
-	one, err := parseBundle(name, bundle)
+// installBundle stores a certificate from the CA or another board, and uses it.
+func (m *Manager) installBundle(name string, bundle []byte) error {
+	cert, err := parseBundle(name, bundle)
 	if err != nil {
 		return err
 	}
-	if err := k.store.put(one); err != nil {
+	if err := m.store.put(cert); err != nil {
 		return err
 	}
-	k.rebuildIndex()
-	k.cfg.Logger.Info("a new certificate is in use", "name", name, "good_until", one.cert.Leaf.NotAfter)
+	m.rebuildIndex()
+	m.cfg.Logger.Info("a new certificate is in use", "name", name, "valid_until", cert.cert.Leaf.NotAfter)
 	return nil
 }
 
-// sendToPeers sends something to all live boards at once, and returns when each has it or
-// its time is over. It names those that have not.
-func (k *Manager) sendToPeers(ctx context.Context, method, path string, body []byte) (missed []string) {
-	return k.forEachPeer(ctx, func(ctx context.Context, board string) error {
-		_, err := k.callPeer(ctx, board, method, path, body, 0)
+// sendToPeers sends a request to all live boards, and returns when each has answered
+// or timed out. It returns the names of those that failed.
+func (m *Manager) sendToPeers(ctx context.Context, method, path string, body []byte) (missed []string) {
+	return m.forEachPeer(ctx, func(ctx context.Context, board string) error {
+		_, err := m.callPeer(ctx, board, method, path, body, 0)
 		return err
 	})
 }
 
-// forEachPeer does something with every live board, askAtOnce of them at a time.
-func (k *Manager) forEachPeer(ctx context.Context, do func(ctx context.Context, board string) error) (missed []string) {
+// forEachPeer calls do for every live board, maxPeerCalls of them at a time, and
+// returns the names of those for which it failed.
+func (m *Manager) forEachPeer(ctx context.Context, do func(ctx context.Context, board string) error) (missed []string) {
 	var mu sync.Mutex
-	var all sync.WaitGroup
-	places := make(chan struct{}, maxPeerCalls)
-	for _, board := range k.cfg.Rack.Peers() {
-		all.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
+	var calls errgroup.Group
+	calls.SetLimit(maxPeerCalls)
+	for _, board := range m.cfg.Rack.Peers() {
+		calls.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 			defer cancel()
 			if err := do(ctx, board); err != nil {
-				k.cfg.Logger.Debug("certificates: a board did not take part", "board", board, "error", err)
+				m.cfg.Logger.Debug("certificates: a call of a board failed", "board", board, "error", err)
 				mu.Lock()
 				missed = append(missed, board)
 				mu.Unlock()
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	_ = calls.Wait() // failures are in missed
 	slices.Sort(missed)
 	return missed
 }
 
-// callPeer sends one request and reads at most some bytes of the answer. What is
-// refused because it is old news is no error.
-func (k *Manager) callPeer(ctx context.Context, board, method, path string, body []byte, most int64) ([]byte, error) {
+// callPeer sends one request and reads at most limit bytes of the reply. A conflict,
+// because the board has a newer certificate, is not an error.
+func (m *Manager) callPeer(ctx context.Context, board, method, path string, body []byte, limit int64) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "https://board"+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", board, err)
+		return nil, fmt.Errorf("calling %s: %w", board, err)
 	}
-	resp, err := k.cfg.Rack.Call(ctx, board, r)
+	resp, err := m.cfg.Rack.Call(ctx, board, r)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", board, err)
+		return nil, fmt.Errorf("calling %s: %w", board, err)
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return readAtMost(resp.Body, most)
+		return readAtMost(resp.Body, limit)
 	case http.StatusNoContent, http.StatusConflict:
 		return nil, nil
 	}
-	return nil, fmt.Errorf("asking %s: status %d", board, resp.StatusCode)
+	return nil, fmt.Errorf("calling %s: status %d", board, resp.StatusCode)
 }
 
-// pullMissing asks every live board for the certificates that this one lacks, and names
-// those that did not answer.
-func (k *Manager) pullMissing(ctx context.Context) (missed []string) {
-	return k.forEachPeer(ctx, func(ctx context.Context, board string) error {
-		data, err := k.callPeer(ctx, board, http.MethodGet, Path, nil, maxIndex)
+// pullMissing fetches the certificates that this board lacks from every live board,
+// and returns the names of the boards that failed.
+func (m *Manager) pullMissing(ctx context.Context) (missed []string) {
+	return m.forEachPeer(ctx, func(ctx context.Context, board string) error {
+		data, err := m.callPeer(ctx, board, http.MethodGet, Path, nil, maxIndex)
 		if err != nil {
 			return err
 		}
@@ -243,17 +247,17 @@ func (k *Manager) pullMissing(ctx context.Context) (missed []string) {
 			return err
 		}
 		for _, one := range list {
-			if !slices.Contains(k.cfg.ACME.Names, one.Name) {
+			if !slices.Contains(m.cfg.ACME.Names, one.Name) {
 				continue
 			}
-			if mine := k.store.get(one.Name); mine != nil && mine.digest() == one.Digest {
+			if own := m.store.get(one.Name); own != nil && own.bundleDigest() == one.Digest {
 				continue
 			}
-			bundle, err := k.callPeer(ctx, board, http.MethodGet, bundlePath+one.Name, nil, maxBundle)
+			bundle, err := m.callPeer(ctx, board, http.MethodGet, certPath+one.Name, nil, maxBundle)
 			if err != nil {
 				return err
 			}
-			if err := k.installBundle(one.Name, bundle); err != nil && !errors.Is(err, errOlder) {
+			if err := m.installBundle(one.Name, bundle); err != nil && !errors.Is(err, errOlder) {
 				return err
 			}
 		}

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// renewBefore is how long before its end a certificate is replaced: what Let's
-// Encrypt advises for 90 days. Shorter ones are when a third is left.
+// renewBefore is how long before its end a certificate is renewed, as Let's Encrypt
+// advises for 90 days. Certificates with a shorter life are renewed in its last third.
 const renewBefore = 30 * 24 * time.Hour
 
-// renewalTime is when a name's certificate is to be replaced: spread over a tenth of
-// the time that is left then, so that many names do not come at once.
+// renewalTime returns when to renew a name's certificate. Times are spread over a
+// tenth of the remaining life, so that many names are not due at once.
 func renewalTime(name string, leaf *x509.Certificate) time.Time {
 	before := min(renewBefore, leaf.NotAfter.Sub(leaf.NotBefore)/3)
 	hash := fnv.New32a()
@@ -24,19 +24,19 @@ func renewalTime(name string, leaf *x509.Certificate) time.Time {
 }
 
 const (
-	// minRefusedDelay and mostRefused bound the pause after a CA has tried to reach a
-	// name and could not. Let's Encrypt bears five such failures of a name an hour,
-	// and a try may be two: one at once, one after ten minutes, then hours.
+	// minRefusedDelay and maxRefusedDelay bound the backoff after a failed validation.
+	// Let's Encrypt allows five of these per name and hour, and an attempt can make
+	// two: so the next attempt is after ten minutes, and then after hours.
 	minRefusedDelay = 10 * time.Minute
 	maxRefusedDelay = 6 * time.Hour
-	// minErrorDelay and mostLost are the same where nothing was tried, such as a CA
-	// that does not answer.
+	// minErrorDelay and maxErrorDelay are the same for errors without a validation,
+	// such as a CA that does not answer.
 	minErrorDelay = time.Minute
 	maxErrorDelay = time.Hour
 )
 
-// retryDelay is how long to wait after some failures in a row, the last of which
-// is err.
+// retryDelay returns the backoff after some failures in a row, the last of which is
+// err.
 func retryDelay(failures int, err error) time.Duration {
 	first, most, factor := minErrorDelay, maxErrorDelay, time.Duration(2)
 	var refused *acme.AuthorizationError

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// maxKeyAttempts bounds the search for a number that is a private key of P-256: one try
-// in 2³² fails.
+// maxKeyAttempts limits the search for a number that is a private key of P-256: one
+// attempt in 2³² fails.
 const maxKeyAttempts = 8
 
 // deriveKey derives a private key from a rack key, the same on every board.
@@ -31,13 +31,13 @@ func deriveKey(rackKey []byte, purpose string) (*ecdsa.PrivateKey, error) {
 			return key, nil
 		}
 	}
-	return nil, fmt.Errorf("no key of the %s can be derived from this rack key: make another with \"bramble key\"", purpose)
+	return nil, fmt.Errorf("no key of the %s can be derived from this rack key: create another with \"bramble key\"", purpose)
 }
 
-// makeSharedCertificate makes the certificate that stands in where a name has none of
-// its own. It is the same to the byte on each board that has the same sites, so
-// that a browser that was told to trust it trusts them all. It signs itself and
-// may sign no other: who trusts it trusts these names and no more.
+// makeSharedCertificate makes the certificate for names that have no other. It is the
+// same to the byte on each board with the same sites, so that a browser which was
+// told to trust it trusts all boards. It is self-signed and cannot sign another, so
+// trust in it covers these names only.
 func makeSharedCertificate(rackKey []byte, names []string) (*tls.Certificate, error) {
 	key, err := deriveKey(rackKey, "shared certificate")
 	if err != nil {
@@ -57,12 +57,12 @@ func makeSharedCertificate(rackKey []byte, names []string) (*tls.Certificate, er
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv6loopback},
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		// A board may not know the date; what ends this is a new rack key.
+		// A board may not know the date. A new rack key ends the certificate.
 		NotBefore:             time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC),
 		NotAfter:              time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 		BasicConstraintsValid: true,
 	}
-	// Without a source of chance the signature hangs on key and text alone (RFC 6979).
+	// Without a source of randomness the signature depends on key and text alone (RFC 6979).
 	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("the shared certificate: %w", err)

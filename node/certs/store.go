@@ -18,29 +18,29 @@ import (
 	"bramble/cluster/durable"
 )
 
-// maxBundle bounds a certificate with its key and chain in PEM, in bytes: five
-// times what CAs send.
+// maxBundle limits a certificate with its key and chain in PEM, in bytes: five times
+// what CAs send.
 const maxBundle = 64 << 10
 
-// maxChain bounds the certificates in a bundle.
+// maxChain limits the certificates in a bundle.
 const maxChain = 10
 
-// Kinds of error about stored certificates.
+// Errors of stored certificates.
 var (
 	errBundle  = errors.New("not a certificate with its key")
-	errOlder   = errors.New("a newer certificate is there")
+	errOlder   = errors.New("a newer certificate exists")
 	errUnknown = errors.New("a name that is not in [tls] acme_domains")
 )
 
-// issuedCert is a certificate that a CA has given, with its private key.
+// issuedCert is a certificate from a CA, with its private key.
 type issuedCert struct {
 	name   string
 	bundle []byte // PEM: the key, then the chain
 	cert   tls.Certificate
 }
 
-// parseBundle reads a certificate for a name: one private key and the chain,
-// leaf first, and nothing else.
+// parseBundle parses a certificate for a name: one private key and the chain, leaf
+// first, and nothing else.
 func parseBundle(name string, bundle []byte) (*issuedCert, error) {
 	fail := func(why string) (*issuedCert, error) { return nil, fmt.Errorf("%s: %w: %s", name, errBundle, why) }
 	if len(bundle) > maxBundle {
@@ -49,21 +49,21 @@ func parseBundle(name string, bundle []byte) (*issuedCert, error) {
 	var key, chain []byte
 	count := 0
 	for rest := bytes.TrimSpace(bundle); len(rest) > 0; rest = bytes.TrimSpace(rest) {
-		// pem.Decode would skip what is before a block.
+		// pem.Decode would skip anything before a block.
 		if !bytes.HasPrefix(rest, []byte("-----BEGIN ")) {
-			return fail("something between the blocks")
+			return fail("text between the blocks")
 		}
 		block, after := pem.Decode(rest)
 		switch {
 		case block == nil:
-			return fail("a block that is no PEM")
+			return fail("a block that is not PEM")
 		case block.Type == "CERTIFICATE" && count < maxChain:
 			count++
 			chain = append(chain, pem.EncodeToMemory(block)...)
 		case strings.HasSuffix(block.Type, "PRIVATE KEY") && key == nil:
 			key = pem.EncodeToMemory(block)
 		default:
-			return fail("a block too many")
+			return fail("an unexpected block")
 		}
 		rest = after
 	}
@@ -77,35 +77,35 @@ func parseBundle(name string, bundle []byte) (*issuedCert, error) {
 	return &issuedCert{name: name, bundle: bytes.Clone(bundle), cert: cert}, nil
 }
 
-// supersedes reports whether a certificate takes the place of another. All boards
-// decide alike, in whichever order they hear of them.
-func (i *issuedCert) supersedes(than *issuedCert) bool {
+// supersedes reports whether a certificate replaces another. All boards come to the
+// same decision, in whatever order they get the certificates.
+func (c *issuedCert) supersedes(than *issuedCert) bool {
 	if than == nil {
 		return true
 	}
-	mine, theirs := i.cert.Leaf, than.cert.Leaf
+	own, other := c.cert.Leaf, than.cert.Leaf
 	switch {
-	case !mine.NotBefore.Equal(theirs.NotBefore):
-		return mine.NotBefore.After(theirs.NotBefore)
-	case !mine.NotAfter.Equal(theirs.NotAfter):
-		return mine.NotAfter.After(theirs.NotAfter)
+	case !own.NotBefore.Equal(other.NotBefore):
+		return own.NotBefore.After(other.NotBefore)
+	case !own.NotAfter.Equal(other.NotAfter):
+		return own.NotAfter.After(other.NotAfter)
 	}
-	return bytes.Compare(mine.Raw, theirs.Raw) > 0
+	return bytes.Compare(own.Raw, other.Raw) > 0
 }
 
-// store keeps certificates from the CA, in memory and in a folder.
+// store holds certificates from the CA, in memory and in a folder.
 type store struct {
 	folder string
 	names  []string
 	log    *slog.Logger
 
 	mu    sync.Mutex // guards items, and the folder's files
-	items map[string]*issuedCert
+	certs map[string]*issuedCert
 }
 
-// openStore reads a folder. Without names it reads none.
+// openStore reads a folder. Without names it reads nothing.
 func openStore(folder string, names []string, log *slog.Logger) (*store, error) {
-	s := &store{folder: folder, names: names, log: log, items: map[string]*issuedCert{}}
+	s := &store{folder: folder, names: names, log: log, certs: map[string]*issuedCert{}}
 	if len(names) == 0 {
 		return s, nil
 	}
@@ -113,113 +113,114 @@ func openStore(folder string, names []string, log *slog.Logger) (*store, error) 
 		return nil, fmt.Errorf("the folder of certificates ([tls] acme_storage): %w", err)
 	}
 	for _, name := range names {
-		bundle, err := os.ReadFile(s.path(name))
+		bundle, err := os.ReadFile(s.bundlePath(name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		var one *issuedCert
+		var cert *issuedCert
 		if err == nil {
-			one, err = parseBundle(name, bundle)
+			cert, err = parseBundle(name, bundle)
 		}
 		if err != nil {
-			log.Warn("a stored certificate cannot be used and is asked for anew", "file", s.path(name), "error", err)
+			log.Warn("a stored certificate cannot be used: a new one will be ordered", "file", s.bundlePath(name), "error", err)
 			continue
 		}
-		s.items[name] = one
+		s.certs[name] = cert
 	}
 	return s, nil
 }
 
-func (s *store) path(name string) string { return filepath.Join(s.folder, name+".pem") }
+// bundlePath returns the file of a name's bundle.
+func (s *store) bundlePath(name string) string { return filepath.Join(s.folder, name+".pem") }
 
 func (s *store) get(name string) *issuedCert {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.items[name]
+	return s.certs[name]
 }
 
-// all gives the items by name.
+// all returns the certificates, sorted by name.
 func (s *store) all() []*issuedCert {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.items), func(a, b *issuedCert) int { return strings.Compare(a.name, b.name) })
+	return slices.SortedFunc(maps.Values(s.certs), func(a, b *issuedCert) int { return strings.Compare(a.name, b.name) })
 }
 
-// put keeps a certificate unless a newer one is there (errOlder, also for the same).
-// One that cannot be written is kept in memory: the card may be failing, and the
-// rack has other boards.
-func (s *store) put(one *issuedCert) error {
-	if !slices.Contains(s.names, one.name) {
-		return fmt.Errorf("%.80q: %w", one.name, errUnknown)
+// put stores a certificate unless there is a newer one (errOlder, also for the same).
+// If it cannot be written it is in memory only: the card may be failing, and the rack
+// has other boards.
+func (s *store) put(cert *issuedCert) error {
+	if !slices.Contains(s.names, cert.name) {
+		return fmt.Errorf("%.80q: %w", cert.name, errUnknown)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !one.supersedes(s.items[one.name]) {
-		return fmt.Errorf("%s: %w", one.name, errOlder)
+	if !cert.supersedes(s.certs[cert.name]) {
+		return fmt.Errorf("%s: %w", cert.name, errOlder)
 	}
-	s.items[one.name] = one
-	if err := durable.WriteFile(s.path(one.name), one.bundle, 0o600); err != nil {
-		s.log.Warn("a certificate could not be written and is kept in memory only", "error", err)
+	s.certs[cert.name] = cert
+	if err := durable.WriteFile(s.bundlePath(cert.name), cert.bundle, 0o600); err != nil {
+		s.log.Warn("a certificate cannot be written to disk and is in memory only", "error", err)
 	}
 	return nil
 }
 
-// challengeLifetime is how long a challenge is answered: CAs ask within a minute.
+// challengeLifetime is how long a challenge is answered: CAs validate within a minute.
 const challengeLifetime = 15 * time.Minute
 
-// maxChallenges bounds those under way: one board asks for one name at a time.
+// maxChallenges limits the pending challenges: a board orders one name at a time.
 const maxChallenges = 64
 
-// challenge is what a CA is shown to know that a name is the rack's.
+// challenge is the response to a CA's challenge, which proves control of a name.
 type challenge struct {
 	text  string           // for http-01, by its token
 	cert  *tls.Certificate // for tls-alpn-01, by the name
 	until time.Time
 }
 
-// challenges are those under way, on whichever board: the CA asks any.
+// challenges are the pending ones of all boards, because the CA can connect to any board.
 type challenges struct {
 	now func() time.Time
 
-	mu  sync.Mutex // guards all
-	all map[string]challenge
+	mu    sync.Mutex // guards all
+	byKey map[string]challenge
 }
 
 func newChallenges(now func() time.Time) *challenges {
-	return &challenges{now: now, all: map[string]challenge{}}
+	return &challenges{now: now, byKey: map[string]challenge{}}
 }
 
-// errFull: the bound of challenges is reached.
-var errFull = errors.New("too many challenges are under way")
+// errFull: there are maxChallenges already.
+var errFull = errors.New("too many pending challenges")
 
 func (c *challenges) put(key string, one challenge) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	maps.DeleteFunc(c.all, func(_ string, old challenge) bool { return now.After(old.until) })
-	if _, there := c.all[key]; !there && len(c.all) >= maxChallenges {
+	maps.DeleteFunc(c.byKey, func(_ string, old challenge) bool { return now.After(old.until) })
+	if _, there := c.byKey[key]; !there && len(c.byKey) >= maxChallenges {
 		return errFull
 	}
 	one.until = now.Add(challengeLifetime)
-	c.all[key] = one
+	c.byKey[key] = one
 	return nil
 }
 
 func (c *challenges) get(key string) (challenge, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one, ok := c.all[key]
+	one, ok := c.byKey[key]
 	return one, ok && !c.now().After(one.until)
 }
 
 func (c *challenges) remove(key string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.all, key)
+	delete(c.byKey, key)
 }
 
-// alpnPrefix tells the names of tls-alpn-01 from the tokens of http-01, which
-// have no ":".
+// alpnPrefix distinguishes the names of tls-alpn-01 from the tokens of http-01,
+// which have no ":".
 const alpnPrefix = "alpn:"
 
 func alpnKey(name string) string { return alpnPrefix + name }

@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// ticketPeriod is how long tickets are made with one key: a visitor who comes
-// back the same day is known again.
+// ticketPeriod is how long tickets are made with one key: a client that comes back on
+// the same day resumes its session.
 const ticketPeriod = 12 * time.Hour
 
+// ticketPeriodAt returns the number of the period at a time.
 func ticketPeriodAt(now time.Time) int64 { return now.Unix() / int64(ticketPeriod/time.Second) }
 
-// deriveTicketKeys are the keys of session tickets in a period: for each rack key those
-// of this period, the one before and the one after, for a board whose clock is
-// ahead. The first is for new tickets. All boards of a rack derive the same.
+// deriveTicketKeys returns the keys of session tickets in a period: for each rack key
+// those of this period, the previous one, and the next one, for a board whose clock is
+// ahead. The first key is for new tickets. All boards of a rack derive the same keys.
 func deriveTicketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
 	var keys [][32]byte
 	for _, rackKey := range rackKeys {
@@ -30,20 +31,20 @@ func deriveTicketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
 	return keys, nil
 }
 
-// RenewTicketKeys sets the keys of session tickets if a period has begun. Run calls it.
-func (k *Manager) RenewTicketKeys() {
-	period := ticketPeriodAt(k.cfg.Now())
-	k.mu.Lock()
-	same := k.hasTicketKeys && k.ticketPeriod == period
-	k.ticketPeriod, k.hasTicketKeys = period, true
-	k.mu.Unlock()
+// RenewTicketKeys sets the keys of session tickets if a new period has begun. Run calls it.
+func (m *Manager) RenewTicketKeys() {
+	period := ticketPeriodAt(m.cfg.Now())
+	m.mu.Lock()
+	same := m.hasTicketKeys && m.ticketPeriod == period
+	m.ticketPeriod, m.hasTicketKeys = period, true
+	m.mu.Unlock()
 	if same {
 		return
 	}
-	keys, err := deriveTicketKeys(k.cfg.RackKeys, period)
+	keys, err := deriveTicketKeys(m.cfg.RackKeys, period)
 	if err != nil {
-		k.cfg.Logger.Error("session tickets keep their keys", "error", err)
+		m.cfg.Logger.Error("the keys of session tickets cannot be renewed", "error", err)
 		return
 	}
-	k.cfg.SetTicketKeys(keys)
+	m.cfg.SetTicketKeys(keys)
 }
