@@ -6,29 +6,29 @@ import (
 	"testing"
 )
 
-// A board that was shut down shows on its lamps that it is safe to unplug: not
-// before its card is at rest, and for as long as it has power.
+// After a shutdown the lamps show "safe to unplug": not before the data partition is
+// unmounted, and for as long as the board has power.
 func TestLampsShowSafeToUnplug(t *testing.T) {
 	t.Parallel()
 	shows, shown := make(chan int, 1), make(chan struct{})
 	b := startInit(t, func(c *Config) {
-		machine := c.System.(*fakeSystem)
+		system := c.System.(*fakeSystem)
 		c.Load = func(string, string) (CardSettings, error) {
 			return CardSettings{HostName: "till", Board: "till", Address: netip.MustParsePrefix("10.0.0.2/24"), NTP: []string{"127.0.0.1"},
 				ShowAtRest: func(ctx context.Context) {
 					defer close(shown)
-					shows <- len(machine.commandsWith("unmount data"))
+					shows <- len(system.commandsWith("unmount data"))
 					<-ctx.Done()
 				}}, nil
 		}
 	})
 	b.awaitStart("bramble").end <- ExitHalt
 	if unmounted := <-shows; unmounted != 1 {
-		t.Errorf("the lamps say that it is safe to unplug, and the data partition was let go %d times", unmounted)
+		t.Errorf("the lamps say that it is safe to unplug, and the data partition was unmounted %d times", unmounted)
 	}
 	select {
 	case <-shown:
-		t.Error("the lamps go dark while the board has power")
+		t.Error("the lamps went dark while the board had power")
 	default:
 	}
 	b.cancel()

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// runningInit is aboard running on a fake card.
+// runningInit is a card's init that runs on a fake card.
 type runningInit struct {
 	t       *testing.T
 	system  *fakeSystem
@@ -31,7 +31,7 @@ type runningInit struct {
 	done    chan error
 }
 
-// startInit starts aboard on a card with a network card, a DHCP server and a time
+// startInit starts a card's init, with a network interface, a DHCP server and a time
 // server that answers at once.
 func startInit(t *testing.T, change func(*Config)) *runningInit {
 	t.Helper()
@@ -66,7 +66,7 @@ func startInit(t *testing.T, change func(*Config)) *runningInit {
 			case <-b.done:
 				return
 			case <-time.After(patience):
-				t.Errorf("aboard does not end:\n%s", b.console)
+				t.Errorf("the init does not end:\n%s", b.console)
 				return
 			}
 		}
@@ -74,7 +74,7 @@ func startInit(t *testing.T, change func(*Config)) *runningInit {
 	return b
 }
 
-// awaitStart waits for the start of a program.
+// awaitStart waits until a program is started.
 func (b *runningInit) awaitStart(name string) *fakeProcess {
 	b.t.Helper()
 	for {
@@ -94,7 +94,7 @@ func (b *runningInit) awaitLog(text string) {
 	eventually(b.t, text, func() bool { return strings.Contains(b.console.String(), text) })
 }
 
-// writeLease is what udhcpc's script writes.
+// writeLease writes what udhcpc's script writes.
 func (b *runningInit) writeLease(text string) {
 	b.t.Helper()
 	if err := replaceFile(filepath.Join(b.paths.Run, "dhcp.eth0"), []byte(text)); err != nil {
@@ -121,7 +121,7 @@ func TestRunStartsTheBoard(t *testing.T) {
 	for _, fact := range []string{"serial 00001a2b", "network eth0 10.0.2.15/24 by DHCP, router 10.0.2.2", "data partition clean", "clock set by 127.0.0.1", "board till starts"} {
 		i := strings.Index(text[at:], "bramble: "+fact)
 		if i < 0 {
-			t.Fatalf("%q is not said, or not in its place:\n%s", fact, text)
+			t.Fatalf("%q is not logged, or not in its order:\n%s", fact, text)
 		}
 		at += i
 	}
@@ -130,23 +130,23 @@ func TestRunStartsTheBoard(t *testing.T) {
 		t.Errorf("resolv.conf is %q, %v", resolv, err)
 	}
 	if got := b.system.commandsWith("ip "); strings.Join(got, "; ") != "ip link set dev eth0 up; ip addr add 10.0.2.15/24 broadcast + dev eth0; ip route replace 224.0.0.0/4 dev eth0; ip route replace default via 10.0.2.2 dev eth0" {
-		t.Errorf("the network is set up by %v", got)
+		t.Errorf("the commands for the network are %v", got)
 	}
 	if got := b.system.commandsWith("host "); len(got) != 1 || got[0] != "host bramble-1a2b" {
-		t.Errorf("the host is called %v", got)
+		t.Errorf("the host name is set by %v", got)
 	}
 	fmt.Fprintln(node.out, "panic: at sea")
 	node.end <- 2
 	again := b.awaitStart("bramble")
 	b.awaitLog("board program ended with exit code 2; restarting it in 1s")
 	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "has stopped by itself once") || !strings.Contains(got, "panic: at sea") {
-		t.Errorf("the end is shown as %q", got)
+		t.Errorf("the notices are %q", got)
 	}
 	again.end <- ExitHalt
 	b.awaitLog("safe to unplug")
-	eventually(t, "the data partition is let go", func() bool { return len(b.system.commandsWith("unmount data")) == 1 })
+	eventually(t, "the data partition is unmounted", func() bool { return len(b.system.commandsWith("unmount data")) == 1 })
 	if b.system.restarts != 0 {
-		t.Error("a board at rest was restarted")
+		t.Error("a board that was shut down was restarted")
 	}
 }
 
@@ -160,11 +160,11 @@ func TestStopReachesTheProgram(t *testing.T) {
 	node := b.awaitStart("bramble")
 	b.awaitLog("network eth0 10.0.0.2/24 from bramble.toml")
 	if got := b.system.commandsWith("start udhcpc"); len(got) != 0 {
-		t.Error("a card with an address of its own asks for one")
+		t.Error("a card with a static address runs udhcpc")
 	}
 	b.cancel()
 	if got := <-node.signals; got != Stop {
-		t.Errorf("the board is asked for %v", got)
+		t.Errorf("the program received the signal %v", got)
 	}
 	node.end <- 0
 	if err := <-b.done; err != nil {
@@ -172,7 +172,7 @@ func TestStopReachesTheProgram(t *testing.T) {
 	}
 	b.done <- nil
 	if len(b.system.commandsWith("unmount data")) != 1 {
-		t.Error("the data partition was not let go")
+		t.Error("the data partition was not unmounted")
 	}
 }
 
@@ -194,7 +194,7 @@ func TestTrialStartsTheOtherSlot(t *testing.T) {
 	b.awaitLog("kexec did not start it: not today")
 	load := b.system.commandsWith("kexec -l")
 	if len(load) != 1 || !strings.Contains(load[0], filepath.Join(b.paths.Boot, "b", KernelFile)) || !strings.HasSuffix(load[0], "bramble.slot=b bramble.serial=00001a2b bramble.trial=1") {
-		t.Errorf("loaded is %v", load)
+		t.Errorf("kexec loads %v", load)
 	}
 	eventually(t, "the machine restarts when the other slot cannot be started", func() bool {
 		b.system.mu.Lock()
@@ -239,11 +239,11 @@ func TestMistakesAreShown(t *testing.T) {
 		t.Errorf("the page says\n%s", text)
 	}
 	if len(b.system.commandsWith("start bramble")) != 0 {
-		t.Error("the board was started all the same")
+		t.Error("the program was started all the same")
 	}
 }
 
-// A dead card leaves no folder to take orders in, for that would be in memory.
+// With a dead card no order can be written: the folder would be in memory.
 func TestDeadCard(t *testing.T) {
 	t.Parallel()
 	b := startInit(t, func(c *Config) {
@@ -254,15 +254,15 @@ func TestDeadCard(t *testing.T) {
 	b.awaitStart("bramble").end <- ExitHalt
 	b.awaitLog("data partition cannot be used: the data partition can be neither read nor recreated")
 	if got := b.system.commandsWith("mount none"); len(got) != 1 || got[0] != "mount none tmpfs ro" {
-		t.Errorf("in the place of the data partition is %v", got)
+		t.Errorf("mounted in place of the data partition: %v", got)
 	}
 	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "Input/output error") {
-		t.Errorf("it is shown as %q", got)
+		t.Errorf("the notices are %q", got)
 	}
 }
 
-// A card whose settings cannot be read at all, on a network without a DHCP
-// server, is where it was the last time.
+// A card with unreadable settings, on a network without a DHCP server, takes its last
+// address.
 func TestSavedAddressIsRestored(t *testing.T) {
 	p, m := fakePaths(t), newFakeSystem()
 	var log logRecorder
@@ -275,7 +275,7 @@ func TestSavedAddressIsRestored(t *testing.T) {
 	}
 	got, err := n.savedAddress("eth0")
 	if err != nil || got.Own != a.Own || got.Gateway != a.Gateway {
-		t.Errorf("it was %v, %v", got, err)
+		t.Errorf("the saved address is %v, %v", got, err)
 	}
 }
 
@@ -301,29 +301,29 @@ func TestNetworkFollowsLeaseAndCable(t *testing.T) {
 		lease("event=bound\nip=10.0.0.2\nmask=24\nrouter=192.168.9.1\n")
 		eventually(t, "the first address", func() bool { return own() == "10.0.0.2/24" })
 		if n.currentAddress().Gateway.IsValid() {
-			t.Error("a router in another network is believed")
+			t.Error("a router in another network is used")
 		}
 		lease("event=renew\nip=10.0.0.7\nmask=24\n")
 		eventually(t, "another address", func() bool { return own() == "10.0.0.7/24" })
 		if len(m.commandsWith("ip addr flush")) != 1 {
-			t.Error("the old address was kept")
+			t.Error("the old address was not removed")
 		}
 		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/carrier": "0\n"})
-		eventually(t, "the cable is missed", func() bool { return log.contains("cable is out") })
+		eventually(t, "the log says that the cable is out", func() bool { return log.contains("cable is out") })
 		writeFiles(t, p.Sys, map[string]string{"class/net/eth0/carrier": "1\n"})
 		if got := <-client.signals; got != Renew {
-			t.Errorf("when the cable is back udhcpc is asked for %v", got)
+			t.Errorf("when the cable is back udhcpc receives %v", got)
 		}
 		lease("event=nak\n")
-		eventually(t, "the address is given up", func() bool { return !n.currentAddress().Own.IsValid() })
+		eventually(t, "the address is dropped", func() bool { return !n.currentAddress().Own.IsValid() })
 		client.end <- 1
 		if again := <-m.starting; again.name != "udhcpc" {
-			t.Errorf("%s is started in place of udhcpc", again.name)
+			t.Errorf("%s was started, not udhcpc", again.name)
 		}
 	})
 }
 
-// logRecorder remembers what is said.
+// logRecorder records log lines.
 type logRecorder struct {
 	mu   sync.Mutex
 	text string
@@ -358,7 +358,7 @@ func TestClockIsSetAndSaved(t *testing.T) {
 		t.Errorf("without a server: %v", err)
 	}
 	if ClockIsSet(p) {
-		t.Fatal("the clock is set by nobody")
+		t.Fatal("the clock counts as set before any server has answered")
 	}
 	answers <- time.Hour
 	if err := c.syncOnce(t.Context()); err != nil {
@@ -367,7 +367,7 @@ func TestClockIsSetAndSaved(t *testing.T) {
 	select {
 	case <-c.set:
 	default:
-		t.Error("who waits for the clock is not told")
+		t.Error("the channel set is not closed")
 	}
 	if !ClockIsSet(p) || !log.contains("clock set by one.example") || len(m.clock) != 1 || time.Until(m.clock[0]).Round(time.Minute) != time.Hour {
 		t.Errorf("set to %v", m.clock)
@@ -378,21 +378,21 @@ func TestClockIsSetAndSaved(t *testing.T) {
 	}
 	answers <- -40 * 365 * 24 * time.Hour
 	if err := c.syncOnce(t.Context()); err == nil || len(m.clock) != 1 {
-		t.Errorf("an impossible time is taken: %v, %v", m.clock, err)
+		t.Errorf("an impossible time is accepted: %v, %v", m.clock, err)
 	}
 	if _, err := os.Stat(p.SavedFile("clock")); err != nil {
-		t.Errorf("the time is not kept for the next start: %v", err)
+		t.Errorf("the time is not saved for the next start: %v", err)
 	}
 	later := time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)
 	writeFiles(t, p.Data, map[string]string{"bramble/clock": later.Format(time.RFC3339)})
 	c.restoreSaved()
 	if len(m.clock) != 2 || !m.clock[1].Equal(later) {
-		t.Errorf("the clock goes on from %v", m.clock)
+		t.Errorf("the clock continues from %v", m.clock)
 	}
 	for _, bad := range []string{"yesterday", "1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "2026-01-02T00:00:00Z"} {
 		writeFiles(t, p.Data, map[string]string{"bramble/clock": bad})
 		if c.restoreSaved(); len(m.clock) != 2 {
-			t.Errorf("%s is taken", bad)
+			t.Errorf("the saved time %s is accepted", bad)
 		}
 	}
 }
@@ -411,10 +411,10 @@ func TestWatchdogFeeder(t *testing.T) {
 				return errors.New("silence")
 			}
 		}, func() int { return 0 }, log.logf)
-		eventually(t, "it is petted", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
+		eventually(t, "the watchdog is fed", func() bool { dog.mu.Lock(); defer dog.mu.Unlock(); return dog.fed != "" })
 		g.stop(true)
 		if dog.closed || strings.Contains(dog.fed, "V") {
-			t.Error("a watchdog that is to go on was stopped")
+			t.Error("a watchdog that must go on was stopped")
 		}
 		other := &fakeWatchdog{}
 		g = startWatchdogFeeder(other, func(context.Context) error { return nil }, func() int { return 0 }, log.logf)
@@ -442,7 +442,7 @@ func TestUncommittedTrialGoesBack(t *testing.T) {
 			a := &cardInit{Config: Config{System: m, Paths: p}, params: KernelParams{Slot: "b", Trial: true}, log: newLogRing(p)}
 			a.watchTrial(t.Context(), 20*time.Millisecond, time.Millisecond)
 			if went := m.restarts == 1; went == committed {
-				t.Errorf("committed %v, and the machine restarts %v", committed, went)
+				t.Errorf("committed: %v; the machine restarts: %v", committed, went)
 			}
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// table is a boot record with two partitions, in sectors.
+// table returns a boot record with two partitions, in sectors.
 func table(first, second partitionSpan) []byte {
 	mbr := make([]byte, sectorSize)
 	mbr[mbrBoot], mbr[mbrBoot+1] = 0x55, 0xaa
@@ -54,10 +54,10 @@ func TestGrowEntry(t *testing.T) {
 			}
 			again, s2, changed, err := growEntry(out, dataPartNumber, tt.sectors)
 			if err != nil || changed || s2 != s || string(again) != string(out) {
-				t.Errorf("a second time it is not left as it is: %+v, %v", s2, err)
+				t.Errorf("growing again changes it: %+v, %v", s2, err)
 			}
 			if string(out[:mbrTable+mbrEntry]) != string(tt.mbr[:mbrTable+mbrEntry]) {
-				t.Error("what is before the entry has changed")
+				t.Error("the bytes before the entry have changed")
 			}
 		})
 	}
@@ -82,7 +82,7 @@ func FuzzGrowEntry(f *testing.F) {
 func TestExtSize(t *testing.T) {
 	super := make([]byte, superHigh+4)
 	if extSize(super) != 0 || extSize(nil) != 0 {
-		t.Error("nothing is a file system")
+		t.Error("an empty superblock is a file system")
 	}
 	binary.LittleEndian.PutUint16(super[superMagic:], 0xef53)
 	binary.LittleEndian.PutUint32(super[superBlocks:], 3000)
@@ -97,7 +97,7 @@ func TestExtSize(t *testing.T) {
 	}
 }
 
-// newDisk is a card on which partition 2 fills has bytes of 12 MB.
+// newDisk creates a card whose data partition has a file system of has bytes in 12 MB.
 func newDisk(t *testing.T, p Paths, has uint32) {
 	t.Helper()
 	if err := os.WriteFile(p.Disk, table(partitionSpan{8192, 90112}, partitionSpan{98304, 24576}), 0o600); err != nil {
@@ -155,7 +155,7 @@ func TestOpenData(t *testing.T) {
 					t.Errorf("%+v, %v", d, err)
 				}
 			} else if err != nil || !d.mounted || d.summary != tt.says {
-				t.Errorf("it says %q, %v; want %q", d.summary, err, tt.says)
+				t.Errorf("the summary is %q, %v; want %q", d.summary, err, tt.says)
 			}
 			var ran []string
 			for _, line := range m.commandsWith("") {
@@ -167,7 +167,7 @@ func TestOpenData(t *testing.T) {
 				t.Errorf("it ran %s, want %s", got, tt.ran)
 			}
 			if len(m.commandsWith("grow 2")) != 1 {
-				t.Error("the kernel was not told of the larger partition")
+				t.Error("the kernel does not know of the larger partition")
 			}
 			_, err = os.Stat(p.SavedFile(recreatedStateFile))
 			if remade := strings.HasPrefix(tt.says, "recreated"); remade != (err == nil) {
@@ -177,7 +177,7 @@ func TestOpenData(t *testing.T) {
 	}
 }
 
-// A partition that is in use is never checked or made anew: mke2fs would do it.
+// A partition in use is never checked or recreated; mke2fs -F would not refuse.
 func TestDataInUseIsLeftAlone(t *testing.T) {
 	p, m := fakePaths(t), newFakeSystem()
 	newDisk(t, p, 4<<20)

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// errCut is what a power cut does to whatever is under way.
+// errCut is the panic of a power cut.
 var errCut = errors.New("the power is cut")
 
-// fakeSystem is a Machine that mounts nothing and runs nothing: it writes down
-// what it was asked, and answers as it is told.
+// fakeSystem is a System that mounts nothing and runs nothing. It records the commands,
+// and returns the results in answers.
 type fakeSystem struct {
 	answers map[string]fakeAnswer // by the command's beginning, the longest that fits
 
@@ -57,7 +57,7 @@ func (m *fakeSystem) record(words ...string) {
 	m.commands = append(m.commands, strings.Join(words, " "))
 }
 
-// commandsWith lists what it was asked that begins so.
+// commandsWith returns the recorded commands with a prefix.
 func (m *fakeSystem) commandsWith(prefix string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +152,7 @@ func (m *fakeSystem) OpenWatchdog(time.Duration) (io.WriteCloser, error) {
 
 func (m *fakeSystem) Sync() { _ = m.power() }
 
-// power counts the moments at which all that was written so far is on the card.
+// power counts the moments at which everything written so far is on the card.
 func (m *fakeSystem) power() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,7 +170,7 @@ func (m *fakeSystem) Restart() error {
 	return nil
 }
 
-// fakeWatchdog is a watchdog that remembers what it was fed.
+// fakeWatchdog is a watchdog that records the bytes written to it.
 type fakeWatchdog struct {
 	mu     sync.Mutex
 	fed    string
@@ -191,7 +191,7 @@ func (d *fakeWatchdog) Close() error {
 	return nil
 }
 
-// fakePaths is a card's places below a folder of the test's own.
+// fakePaths returns the paths of a card below a temporary folder.
 func fakePaths(t *testing.T) Paths {
 	t.Helper()
 	dir := t.TempDir()
@@ -220,7 +220,7 @@ func writeFiles(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// consoleRecorder collects what is said.
+// consoleRecorder records the console's output.
 type consoleRecorder struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -238,10 +238,10 @@ func (c *consoleRecorder) String() string {
 	return c.text.String()
 }
 
-// patience bounds every wait of a test; what works comes nowhere near it.
+// patience bounds every wait of a test. A passing test takes far less.
 const patience = 30 * time.Second
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	end := time.Now().Add(patience)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// hopBoard is a board with four processors, its card, and whoever switches it on.
+// hopBoard is a board with four processors, its card, and the firmware.
 type hopBoard struct {
 	t      *testing.T
 	paths  Paths
@@ -26,7 +26,7 @@ func newHopBoard(t *testing.T) *hopBoard {
 	return &hopBoard{t: t, paths: p, fake: m}
 }
 
-// newInit is what runs on the machine now.
+// newInit returns the init of the running slot.
 func (h *hopBoard) newInit() *cardInit {
 	line, err := os.ReadFile(filepath.Join(h.paths.Proc, "cmdline"))
 	if err != nil {
@@ -35,14 +35,14 @@ func (h *hopBoard) newInit() *cardInit {
 	return &cardInit{Config: Config{System: h.fake, Paths: h.paths}, params: parseCmdline(string(line)), log: newLogRing(h.paths)}
 }
 
-// endedContext is a context in which nothing is waited for: no console reads along.
+// endedContext returns a context that has ended, so that nothing waits for the console.
 func (h *hopBoard) endedContext() context.Context {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	cancel()
 	return ctx
 }
 
-// setCmdline has a kernel run with these words.
+// setCmdline sets the parameters of the running kernel.
 func (h *hopBoard) setCmdline(words string) {
 	possible := "0-3\n"
 	if strings.Contains(words, "nr_cpus=01") {
@@ -52,13 +52,13 @@ func (h *hopBoard) setCmdline(words string) {
 	writeFiles(h.t, h.paths.Sys, map[string]string{"devices/system/cpu/possible": possible})
 }
 
-// switchOn is the firmware's start of the card, and of all that follows from it
-// until a board serves.
+// switchOn starts the card like the firmware, and everything that follows until a board
+// serves.
 func (h *hopBoard) switchOn() {
 	h.t.Helper()
 	for starts := 1; ; starts++ {
 		if starts > 3 {
-			h.t.Fatal("the board starts again and again")
+			h.t.Fatal("the board restarts endlessly")
 		}
 		h.runs, h.trial = "", false
 		if _, err := started(h.paths); err != nil {
@@ -87,7 +87,7 @@ func (h *hopBoard) switchOn() {
 		}
 		h.trials++
 		if isMultiprocessor(h.paths) {
-			h.t.Fatal("a kernel that may have started several processors jumps into another one")
+			h.t.Fatal("kexec out of a kernel that may have started several processors")
 		}
 		if now, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile)); err != nil || !strings.Contains(string(now), AllCPUsParam) {
 			h.t.Fatalf("another slot is tried while slot %s would start with %q (%v)", slot, now, err)
@@ -106,7 +106,7 @@ func (h *hopBoard) switchOn() {
 	}
 }
 
-// update does what "bramble update" does, up to the commit.
+// update runs the steps of "bramble update", up to the commit.
 func (h *hopBoard) update(version string) {
 	s, err := OpenSlots(h.fake, h.paths)
 	if err != nil {
@@ -141,7 +141,7 @@ func (h *hopBoard) update(version string) {
 	}
 }
 
-// cut runs do until the power is cut under it, and reports whether it was.
+// cut runs do, and reports whether the power was cut during it.
 func cut(do func()) (was bool) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -155,9 +155,9 @@ func cut(do func()) (was bool) {
 	return false
 }
 
-// At each moment of an update of a board with several processors a power cut
-// leaves a card that starts a whole slot, with all processors, and that tries a
-// version at most once for each time that it is asked to.
+// A power cut at any moment of an update of a board with several processors leaves a
+// card that starts a complete slot, with all processors, and that tries a version at
+// most once per request.
 func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []bool{false, true} {
@@ -170,7 +170,7 @@ func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 			h.fake.cutAt = 0
 			if !was {
 				if at < 12 {
-					t.Fatalf("an update by a hop has only %d moments to cut", at)
+					t.Fatalf("an update by a hop has only %d moments for a cut", at)
 				}
 				if version, err := started(h.paths); err != nil || h.trials != 1 || version != map[bool]string{false: "new", true: "old"}[bad] {
 					t.Fatalf("bad %v: after %d trials the card starts %q, %v", bad, h.trials, version, err)
@@ -203,23 +203,23 @@ func TestPowerCutAtEveryStepOfAHop(t *testing.T) {
 	}
 }
 
-// What the jump is given: the other slot's own words, and none of the hop's.
+// A hop starts the other slot with that slot's own parameters, without the hop's mark.
 func TestHopUsesTheOtherSlotsParameters(t *testing.T) {
 	h := newHopBoard(t)
 	h.switchOn()
 	h.update("new")
 	loaded := h.fake.commandsWith("kexec -l")
 	if len(loaded) != 1 {
-		t.Fatalf("loaded is %v", loaded)
+		t.Fatalf("kexec loads %v", loaded)
 	}
 	if want := "kexec -l " + filepath.Join(h.paths.Boot, "b", KernelFile) + " --initrd=" + filepath.Join(h.paths.Boot, "b", InitrdFile) +
 		" --command-line=panic=10 nr_cpus=04 bramble.slot=b bramble.trial=1"; loaded[0] != want {
-		t.Errorf("loaded is %s\nwant      %s", loaded[0], want)
+		t.Errorf("kexec loads %s\nwant        %s", loaded[0], want)
 	}
 }
 
-// A hop has no board that a watchdog could look after, and none of its own: the one
-// that counts through the jump is opened for that, if it may be.
+// During a hop no board's program runs, and no feeder. The watchdog that counts through
+// the jump is opened just for that, if it may be.
 func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 	for _, may := range []bool{false, true} {
 		h := newHopBoard(t)
@@ -237,12 +237,12 @@ func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 	}
 }
 
-// one is the line of the running slot during a hop.
+// one returns the running slot's command line during a hop.
 func one() string {
 	return strings.Replace(strings.TrimSpace(slotContent("old", "a")[CmdlineFile]), AllCPUsParam, oneCPUParam, 1)
 }
 
-// stuckCard is a card that has taken its last write.
+// stuckCard is a card that has become read-only.
 type stuckCard struct{ *fakeSystem }
 
 func (stuckCard) Remount(string, bool) error { return errors.New("read-only file system") }
@@ -265,7 +265,7 @@ func TestAbortedHops(t *testing.T) {
 			t.Errorf("%s: a restart: %v", what, got)
 		}
 		if said := strings.Join(a.log.tail, "\n"); !strings.Contains(said, text) {
-			t.Errorf("%s: it says %q, not %q", what, said, text)
+			t.Errorf("%s: the log is %q, want %q", what, said, text)
 		}
 		if n := len(h.fake.commandsWith("kexec")); n > 0 {
 			t.Errorf("%s: kexec was run", what)
@@ -280,7 +280,7 @@ func TestAbortedHops(t *testing.T) {
 	h.setCmdline(slotContent("old", "a")[CmdlineFile])
 	ends("no restart", h, h.fake, false, "is not tried")
 	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
-		t.Errorf("the word was left: %q, %v", now, err)
+		t.Errorf("the mark was left: %q, %v", now, err)
 	}
 
 	h, _ = hop()
@@ -296,7 +296,7 @@ func TestAbortedHops(t *testing.T) {
 	h.setCmdline(one + " bramble.kexec=0")
 	ends("an emulator", h, h.fake, true, "restarting into slot b (try)")
 	if now, err := os.ReadFile(line); err != nil || strings.Contains(string(now), oneCPUParam) {
-		t.Errorf("an emulator: the word was left: %q, %v", now, err)
+		t.Errorf("an emulator: the mark was left: %q, %v", now, err)
 	}
 
 	h, _ = hop()
@@ -305,14 +305,14 @@ func TestAbortedHops(t *testing.T) {
 	ends("who wants one processor", h, h.fake, false, "")
 	h.setCmdline("bramble.slot=a")
 	if err := h.newInit().startTrial(); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), AllCPUsParam) {
-		t.Errorf("a card without the word: %v", err)
+		t.Errorf("a card without the parameter: %v", err)
 	}
 	s, err := OpenSlots(h.fake, h.paths)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Begin(manifestOf("newer", "b")); !errors.Is(err, ErrNotNow) || s.readVersion("b") != "new" {
-		t.Errorf("an update of a card without the word: %v, and slot b is %q", err, s.readVersion("b"))
+		t.Errorf("an update of a card without the parameter: %v, and slot b is %q", err, s.readVersion("b"))
 	}
 }
 
@@ -322,7 +322,7 @@ func TestFindParam(t *testing.T) {
 		"nr_cpus=04 nr_cpus=04": -1, "nr_cpus=0 nr_cpus=04": 10,
 	} {
 		if got := findParam(line, AllCPUsParam); got != want {
-			t.Errorf("in %q it is at %d, not %d", line, got, want)
+			t.Errorf("in %q the offset is %d, want %d", line, got, want)
 		}
 	}
 }

@@ -20,10 +20,10 @@ func TestLinkLocalAddress(t *testing.T) {
 		for n := range 2000 {
 			a := linkLocalAddress(hardware, n)
 			if a.Less(lowest) || highest.Less(a) {
-				t.Fatalf("%s is not to be taken", a)
+				t.Fatalf("%s is reserved", a)
 			}
 			if a != linkLocalAddress(hardware, n) {
-				t.Fatal("a card has another address each time")
+				t.Fatal("a card gets another address each time")
 			}
 			seen[a] = true
 		}
@@ -57,7 +57,7 @@ func TestFallbackPolicy(t *testing.T) {
 	}
 }
 
-// What busybox's arping prints.
+// Output of busybox's arping.
 const (
 	arpNobody = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nSent 3 probe(s) (3 broadcast(s))\nReceived 0 response(s) (0 request(s), 0 broadcast(s))"
 	arpReply  = "ARPING 169.254.7.7 from 0.0.0.0 eth0\nUnicast reply from 169.254.7.7 [b8:27:eb:00:00:02] 1.234ms\nSent 1 probe(s) (1 broadcast(s))\nReceived 1 response(s) (0 request(s), 0 broadcast(s))"
@@ -74,13 +74,13 @@ func TestARPAnswered(t *testing.T) {
 		{1, "arping: interface eth0 not found: No such device", false}, {-1, "", false},
 	} {
 		if got := arpAnswered(tt.code, tt.output); got != tt.want {
-			t.Errorf("%d, %q: another machine is heard: %v", tt.code, tt.output, got)
+			t.Errorf("%d, %q: another machine has answered: %v", tt.code, tt.output, got)
 		}
 	}
 }
 
-// A card without a DHCP server takes the first address that nobody has, goes on
-// asking, and gives its own up for a lease.
+// A card without a DHCP server takes the first address that no other machine has, goes on
+// asking for a lease, and drops its own address for it.
 func TestLinkLocalFallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,28 +103,28 @@ func TestLinkLocalFallback(t *testing.T) {
 			}
 		}
 		lease("event=deconfig\n")
-		eventually(t, "an address of its own", func() bool { return n.currentAddress().Own.String() == second+"/16" })
-		eventually(t, "the address is told", func() bool {
+		eventually(t, "a link-local address", func() bool { return n.currentAddress().Own.String() == second+"/16" })
+		eventually(t, "the address is announced", func() bool {
 			return slices.Contains(m.commandsWith("arping -U"), "arping -U -c 2 -I eth0 -s "+second+" "+second)
 		})
 		if !log.contains("another machine has " + first) {
-			t.Error("it is not said that the first was taken")
+			t.Error("the log does not say that the first was taken")
 		}
 		want := []string{"ip addr add " + second + "/16 broadcast + dev eth0", "ip route replace 224.0.0.0/4 dev eth0"}
 		if got := m.commandsWith("ip "); !slices.Equal(got[1:], want) {
-			t.Errorf("the network is set up by %v", got)
+			t.Errorf("the commands for the network are %v", got)
 		}
 		lease("event=leasefail\n")
 		lease("event=nak\n")
 		lease("event=bound\nip=10.0.0.2\nmask=24\n")
 		eventually(t, "the lease", func() bool { return n.currentAddress().Own.String() == "10.0.0.2/24" })
 		if got := m.commandsWith("ip addr flush"); len(got) != 1 {
-			t.Errorf("its own address is given up by %v", got)
+			t.Errorf("the link-local address is dropped by %v", got)
 		}
 	})
 }
 
-// A card that finds another machine at its link-local address goes to the next.
+// A card that finds another machine with its link-local address takes the next.
 func TestLinkLocalAddressIsDefended(t *testing.T) {
 	p, m := fakePaths(t), newFakeSystem()
 	var log logRecorder
@@ -133,12 +133,12 @@ func TestLinkLocalAddressIsDefended(t *testing.T) {
 	at := n.currentAddress()
 	n.defendLinkLocal(t.Context(), at)
 	if n.currentAddress().Own != at.Own || len(m.commandsWith("ip addr flush")) != 0 {
-		t.Error("an address that nobody else has is given up")
+		t.Error("an address that no other machine has is dropped")
 	}
 	m.answers["arping -D -c 3 -I eth0 "+at.Own.Addr().String()] = fakeAnswer{code: 1, output: arpProbe}
 	n.defendLinkLocal(t.Context(), at)
 	if now := n.currentAddress().Own; now == at.Own || !now.IsValid() {
-		t.Errorf("from %v it went to %v", at.Own, now)
+		t.Errorf("after %v it has %v", at.Own, now)
 	}
 	m.answers["arping -D"] = fakeAnswer{code: 1, output: arpReply}
 	m.answers["arping -D -c 3 -I eth0 "+n.currentAddress().Own.Addr().String()] = fakeAnswer{code: 1, output: arpReply}
@@ -148,12 +148,11 @@ func TestLinkLocalAddressIsDefended(t *testing.T) {
 		t.Errorf("an address is taken that another machine has: %v", n.currentAddress())
 	}
 	if got := len(m.commandsWith("arping -D")) - asked; got != 1+claimTries {
-		t.Errorf("%d addresses were asked for in a row", got)
+		t.Errorf("%d addresses were probed in a row", got)
 	}
 }
 
-// A link-local address is no reason to write to the card, and an address that
-// was kept goes before it.
+// A link-local address is not saved, and a saved address comes before it.
 func TestSavedAddressComesBeforeLinkLocal(t *testing.T) {
 	p, m := fakePaths(t), newFakeSystem()
 	var log logRecorder
@@ -163,7 +162,7 @@ func TestSavedAddressComesBeforeLinkLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(p.SavedFile("network")); err == nil {
-		t.Error("a link-local address is kept")
+		t.Error("a link-local address is saved")
 	}
 	if err := n.saveAddress(Address{Interface: "eth0", Own: netip.MustParsePrefix("10.1.1.9/16")}); err != nil {
 		t.Fatal(err)

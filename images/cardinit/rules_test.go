@@ -18,10 +18,10 @@ func TestParseCmdline(t *testing.T) {
 		"console=tty1 bramble.slot=b panic=1": {Slot: "b"},
 		"bramble.slot=c bramble.watchdog=yes": {Slot: "a"},
 		"bramble.watchdog=1 bramble.serial=00000000A1B2C3D4 bramble.trial=1 bramble.kexec=0\n": {Slot: "a", Watchdog: true, Serial: "00000000a1b2c3d4", Trial: true, NoKexec: true},
-		"bramble.serial=12g4 bramble.tryboot bramble.serial":                                   {Slot: "a"},
+		"bramble.serial=12g4 bramble.trial bramble.serial":                                     {Slot: "a"},
 	} {
 		if got := parseCmdline(line); got != want {
-			t.Errorf("%q reads as %+v, want %+v", line, got, want)
+			t.Errorf("%q parses as %+v, want %+v", line, got, want)
 		}
 	}
 }
@@ -53,7 +53,7 @@ func TestFindSerial(t *testing.T) {
 	}
 	for serial, want := range map[string]string{"00000000DEADBEEF": "bramble-BEEF", "7": "bramble-0007"} {
 		if got := DefaultHostName(serial); got != want {
-			t.Errorf("%s is called %s", serial, got)
+			t.Errorf("the host name for %s is %s", serial, got)
 		}
 	}
 }
@@ -80,10 +80,10 @@ func TestInterpretFsck(t *testing.T) {
 		{16, checkNotRun, checkNotRun}, {32, checkNotRun, checkNotRun}, {128, checkNotRun, checkNotRun}, {-1, checkNotRun, checkNotRun}, {127, checkNotRun, checkNotRun},
 	} {
 		if got := interpretFsck(tt.code, false); got != tt.soft {
-			t.Errorf("code %d is judged %d", tt.code, got)
+			t.Errorf("code %d means %d", tt.code, got)
 		}
 		if got := interpretFsck(tt.code, true); got != tt.hard {
-			t.Errorf("code %d after a repair is judged %d", tt.code, got)
+			t.Errorf("code %d of a forced check means %d", tt.code, got)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func TestChooseSample(t *testing.T) {
 		}
 	}
 	if _, err := chooseSample(nil, 1); !errors.Is(err, errNoTime) {
-		t.Errorf("nobody: %v", err)
+		t.Errorf("without samples: %v", err)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestTrialCmdline(t *testing.T) {
 	}
 	own = "bramble.watchdog=1 bramble.slot=b"
 	if got := trialCmdline(own, "bramble.slot=a", own); got != "bramble.slot=b bramble.trial=1" {
-		t.Errorf("a watchdog that was not to be opened: %s", got)
+		t.Errorf("a watchdog that must not be opened: %s", got)
 	}
 	if got := trialCmdline(own, "bramble.slot=a bramble.watchdog=1", own); got != "bramble.watchdog=1 bramble.slot=b bramble.trial=1" {
 		t.Errorf("a watchdog that runs: %s", got)
@@ -188,7 +188,7 @@ func TestParseLease(t *testing.T) {
 	l, ok := parseLease("eth0", text)
 	if !ok || l.address.String() != "eth0 10.0.2.15/24 by DHCP, router 10.0.2.2" ||
 		len(l.address.DNS) != 1 || l.address.DNS[0] != netip.MustParseAddr("10.0.2.3") || strings.Join(l.address.NTP, " ") != "10.0.2.4 10.0.2.5" {
-		t.Errorf("read as %v, %v", l.address, ok)
+		t.Errorf("parsed as %v, %v", l.address, ok)
 	}
 	for text, want := range map[string]bool{
 		"event=deconfig\n": true, "event=bound\n": false, "event=bound\nip=127.0.0.1\n": false, "event=renew\nip=10.0.0.1\nmask=99\n": true,
@@ -207,11 +207,11 @@ func FuzzParseLease(f *testing.F) {
 		l, ok := parseLease("eth0", text)
 		a := l.address
 		if ok && l.event == "bound" && (!a.Own.IsValid() || !a.Own.Addr().Is4()) || len(a.DNS) > maxDNS || len(a.NTP) > maxNTP {
-			t.Errorf("%q reads as %+v", text, l)
+			t.Errorf("%q parses as %+v", text, l)
 		}
 		for _, s := range a.NTP {
 			if _, err := netip.ParseAddr(s); err != nil {
-				t.Errorf("a time server that is no address: %q", s)
+				t.Errorf("a time server that is not an address: %q", s)
 			}
 		}
 	})
@@ -220,7 +220,7 @@ func FuzzParseLease(f *testing.F) {
 func TestNotices(t *testing.T) {
 	p := fakePaths(t)
 	if got := Notices(p); len(got) != 0 {
-		t.Errorf("a board that nothing happened to says %q", got)
+		t.Errorf("without events the notices are %q", got)
 	}
 	writeFiles(t, p.Run, map[string]string{
 		"bramble/restarts":  "3\npanic: at sea\ngoroutine 1\n",
@@ -230,11 +230,11 @@ func TestNotices(t *testing.T) {
 	got := strings.Join(Notices(p), "\n")
 	for _, want := range []string{"stopped by itself 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "takes no orders: the card cannot be written"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("%q is not said: %s", want, got)
+			t.Errorf("%q is missing: %s", want, got)
 		}
 	}
 	if ClockIsSet(p) {
-		t.Error("nobody has set the clock")
+		t.Error("the clock counts as set")
 	}
 	for text, want := range map[string]int{"": 0, "-1\nx": 0, "many\n": 0, "2": 2} {
 		if n, _ := parseRestarts(text); n != want {
@@ -279,7 +279,7 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	text, err := os.ReadFile(p.SavedFile("log"))
 	if err != nil || !strings.Contains(string(text), "(more lines were dropped)") {
-		t.Errorf("what was dropped is not told of: %v", err)
+		t.Errorf("the dropped lines are not mentioned: %v", err)
 	}
 	before := len(text)
 	for range 2 { // nothing new, nothing written
@@ -288,7 +288,7 @@ func TestLogIsBounded(t *testing.T) {
 		}
 	}
 	if text, err = os.ReadFile(p.SavedFile("log")); err != nil || len(text) > before+maxPending+100 {
-		t.Errorf("a quiet log grows from %d to %d bytes, %v", before, len(text), err)
+		t.Errorf("without new lines the log grows from %d to %d bytes, %v", before, len(text), err)
 	}
 }
 
@@ -296,7 +296,7 @@ func TestNoControlCharacterReachesAConsole(t *testing.T) {
 	l := newLogRing(fakePaths(t))
 	l.logf("%s", "a\x1b[2Jb\rc\u009bd\te")
 	if got := <-l.console; got != "bramble: a?[2Jb?c?d\te" {
-		t.Errorf("the console is told %q", got)
+		t.Errorf("the console shows %q", got)
 	}
 }
 
@@ -309,7 +309,7 @@ func TestRenderMistakes(t *testing.T) {
 	}
 	for _, want := range []string{"<strong>Line 3, column 7</strong>: bramble.toml: [rack] kee: unknown &lt;key&gt;; did you mean", "<li>and 4 more</li>", "bramble-1a2b, serial number 1a2b, v1"} {
 		if !strings.Contains(string(page), want) {
-			t.Errorf("the page does not say %s:\n%s", want, page)
+			t.Errorf("the page lacks %s:\n%s", want, page)
 		}
 	}
 }
@@ -324,7 +324,7 @@ func TestHostName(t *testing.T) {
 		t.Errorf("the host's address is %v", found)
 	}
 	if found := zone.Records(dns.Question{Name: "bramble-9999.local.", Qtype: dns.TypeA, Qclass: dns.ClassINET}); len(found) != 0 {
-		t.Errorf("it answers for another: %v", found)
+		t.Errorf("it answers for another name: %v", found)
 	}
 }
 
@@ -333,7 +333,7 @@ func TestOnCard(t *testing.T) {
 	for line, want := range map[string]bool{"": false, "root=/dev/sda1 quiet": false, "console=tty1 bramble.slot=a": true} {
 		writeFiles(t, p.Proc, map[string]string{"cmdline": line})
 		if got := OnCard(p); got != want {
-			t.Errorf("%q is a card's: %v", line, got)
+			t.Errorf("%q is of a card: %v", line, got)
 		}
 	}
 	if p.Partition(2) != filepath.Join(filepath.Dir(p.Disk), "mmcblk0p2") {

@@ -19,7 +19,7 @@ import (
 
 const testConfig = "# what the firmware starts\nkernel=vmlinuz\nos_prefix=a/\ngpu_mem=16\n"
 
-// slotContent is what a version's slot holds.
+// slotContent returns the files of a version's slot.
 func slotContent(version, slot string) map[string]string {
 	return map[string]string{
 		KernelFile: "kernel of " + version, InitrdFile: strings.Repeat(version, 1000),
@@ -37,7 +37,7 @@ func manifestOf(version, slot string) SlotManifest {
 	return r
 }
 
-// newTestCard is a card as it is flashed: version old in slot a, which runs.
+// newTestCard creates a card as it is flashed: version old in slot a, which runs.
 func newTestCard(t *testing.T) (Paths, *fakeSystem) {
 	t.Helper()
 	p := fakePaths(t)
@@ -50,14 +50,14 @@ func newTestCard(t *testing.T) (Paths, *fakeSystem) {
 	return p, newFakeSystem()
 }
 
-// setRunningSlot has the machine be started from a slot.
+// setRunningSlot makes a slot the running one.
 func setRunningSlot(t *testing.T, p Paths, slot string) {
 	t.Helper()
 	writeFiles(t, p.Proc, map[string]string{"cmdline": "console=ttyAMA0 panic=10 bramble.slot=" + slot})
 }
 
-// started is the version that the firmware starts from a card, or an error if
-// that slot is not whole.
+// started returns the version that the firmware starts from a card, or an error if that
+// slot is incomplete.
 func started(p Paths) (string, error) {
 	text, err := os.ReadFile(filepath.Join(p.Boot, "config.txt"))
 	if err != nil {
@@ -84,7 +84,7 @@ func started(p Paths) (string, error) {
 	return version, nil
 }
 
-// updateTo does a whole update as "bramble update" does, up to the commit.
+// updateTo runs the steps of "bramble update", up to the commit.
 func updateTo(t *testing.T, m System, p Paths, version string) error {
 	s, err := OpenSlots(m, p)
 	if err != nil {
@@ -117,9 +117,9 @@ func updateTo(t *testing.T, m System, p Paths, version string) error {
 	return s.Commit(version)
 }
 
-// TestPowerCutAtEveryStep cuts the power at each moment of an update at which
-// something has reached the card: the firmware always finds a whole slot, and
-// the update, begun again, ends well.
+// TestPowerCutAtEveryStep cuts the power at each moment of an update at which something
+// has reached the card. The firmware always finds a complete slot, and the repeated
+// update succeeds.
 func TestPowerCutAtEveryStep(t *testing.T) {
 	t.Parallel()
 	for cut := 1; ; cut++ {
@@ -143,10 +143,10 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 		}
 		if done {
 			if version != "new" {
-				t.Fatalf("the update ended, and the card starts %s", version)
+				t.Fatalf("the update succeeded, and the card starts %s", version)
 			}
 			if cut < 8 {
-				t.Fatalf("an update has only %d moments to cut", cut)
+				t.Fatalf("an update has only %d moments for a cut", cut)
 			}
 			return
 		}
@@ -206,14 +206,14 @@ func TestPresentFilesAreNotSentAgain(t *testing.T) {
 		t.Fatalf("missing are %v, %v", missing, err)
 	}
 	if _, err := os.Stat(filepath.Join(p.Boot, "b", "bcm2835-rpi-zero.dtb")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that the release has not is still there: %v", err)
+		t.Errorf("a file that is not in the version is still there: %v", err)
 	}
 	if err := s.Seal(r); !errors.Is(err, ErrNotNow) {
-		t.Errorf("half a release was sealed: %v", err)
+		t.Errorf("half a version was sealed: %v", err)
 	}
 }
 
-// What two versions share is copied on the card, and what only looks alike is sent.
+// Files that both versions have are copied on the card; files that differ are sent.
 func TestFilesOfTheRunningSlotAreCopied(t *testing.T) {
 	p, m := newTestCard(t)
 	s, err := OpenSlots(m, p)
@@ -227,15 +227,15 @@ func TestFilesOfTheRunningSlotAreCopied(t *testing.T) {
 	for _, f := range missing {
 		names = append(names, f.Name)
 	}
-	// The kernel's words of the two slots are as long as each other.
+	// The kernel parameters of the two slots have the same length.
 	if got := strings.Join(names, " "); err != nil || got != "bcm2835-rpi-b.dtb "+CmdlineFile+" "+InitrdFile {
-		t.Errorf("to be sent are %s, %v", got, err)
+		t.Errorf("to send: %s, %v", got, err)
 	}
 	if got, err := os.ReadFile(filepath.Join(p.Boot, "b", KernelFile)); err != nil || string(got) != kernel {
 		t.Errorf("the kernel is %q, %v", got, err)
 	}
 	if _, err := os.Stat(filepath.Join(p.Boot, "b", CmdlineFile)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the running slot's words were taken: %v", err)
+		t.Errorf("the running slot's parameters were copied: %v", err)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestRefusedFiles(t *testing.T) {
 		}
 	}
 	if list, err := os.ReadDir(filepath.Join(p.Boot, "b")); err != nil || len(list) > 0 {
-		t.Errorf("what was refused is on the card: %v, %v", list, err)
+		t.Errorf("a refused file is on the card: %v, %v", list, err)
 	}
 	change := func(edit func(*SlotManifest)) SlotManifest {
 		r := manifestOf("new", "b")
@@ -299,10 +299,10 @@ func TestNoUpdateDuringATrial(t *testing.T) {
 		t.Errorf("the state is %+v, %v", state, err)
 	}
 	if _, err := s.Begin(manifestOf("newer", "a")); !errors.Is(err, ErrNotNow) {
-		t.Errorf("the slot to fall back on can be written over: %v", err)
+		t.Errorf("the fallback slot can be overwritten: %v", err)
 	}
 	if err := s.Commit("newer"); !errors.Is(err, ErrNotNow) {
-		t.Errorf("what does not run was committed: %v", err)
+		t.Errorf("a version that does not run was committed: %v", err)
 	}
 	if err := s.Commit("new"); err != nil {
 		t.Error(err)
@@ -320,12 +320,12 @@ func TestParseBootSlot(t *testing.T) {
 	} {
 		slot, at, err := parseBootSlot(text)
 		if (err == nil) != (want != "") || err == nil && (slot != want || text[at:at+1] != want) {
-			t.Errorf("%q gives %q at %d, %v", text, slot, at, err)
+			t.Errorf("%q parses as %q at %d, %v", text, slot, at, err)
 		}
 	}
 }
 
-// fakeBoard is a board as the API sees it.
+// fakeBoard is the API's BoardControl.
 type fakeBoard struct {
 	drained bool
 	tried   int

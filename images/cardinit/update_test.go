@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// A later board starts a kernel of its own, so that a version without one is
-// refused before anything of the card is touched, and one with it is tried.
+// A later board starts its own kernel: a version without that kernel is refused before
+// anything on the card changes, and a version with it is tried.
 func TestLaterBoardNeedsItsKernel(t *testing.T) {
 	for release, file := range map[string]string{"6.1.0-50-armmp": ARMv7KernelFile, "6.1.0-50-arm64": ARM64KernelFile} {
 		t.Run(file, func(t *testing.T) { ownKernel(t, release, file) })
@@ -32,7 +32,7 @@ func ownKernel(t *testing.T, runs, file string) {
 	}
 	r := manifestOf("new", "b")
 	if _, err := s.Begin(r); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "--later") {
-		t.Errorf("a version for first boards alone: %v", err)
+		t.Errorf("a version for first boards only: %v", err)
 	}
 	if _, err := os.Stat(s.filePath("b", KernelFile)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it left something in the other slot: %v", err)
@@ -47,7 +47,7 @@ func ownKernel(t *testing.T, runs, file string) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(missing, func(f SlotFile) bool { return f.Name == file }) {
-		t.Errorf("%v are to be sent, and not its kernel", missing)
+		t.Errorf("to send: %v, without its kernel", missing)
 	}
 	for _, f := range missing {
 		if err := s.Put(f, strings.NewReader(content[f.Name])); err != nil {
@@ -61,11 +61,11 @@ func ownKernel(t *testing.T, runs, file string) {
 		t.Fatal(err)
 	}
 	if s.checkComplete("b") == nil {
-		t.Error("a slot without this board's kernel counts as whole")
+		t.Error("a slot without this board's kernel counts as complete")
 	}
 }
 
-// How each kind of kernel is loaded out of one of its own.
+// Each kind of kernel is loaded by the kexec of its kind.
 func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 	for release, want := range map[string]string{
 		"":                 "kexec -l boot/b/vmlinuz --initrd=boot/b/initrd.img --command-line=bramble.slot=b bramble.trial=1",
@@ -96,7 +96,7 @@ func TestEachKernelIsLoadedByItsOwnProgram(t *testing.T) {
 	}
 }
 
-// A version that is too large for a card is refused before the other slot is touched.
+// A version that is too large for a card is refused before the other slot changes.
 func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
 	p, m := newTestCard(t)
 	writeFiles(t, p.Boot, map[string]string{"b/" + VersionFile: "older\n", "b/" + InitrdFile: "of older"})
@@ -119,6 +119,6 @@ func TestAVersionThatDoesNotFitIsRefused(t *testing.T) {
 	}
 	m.room = need - have
 	if _, err := s.Begin(r); err != nil {
-		t.Errorf("what just fits: %v", err)
+		t.Errorf("a version that just fits: %v", err)
 	}
 }
