@@ -17,7 +17,7 @@ import (
 	"bramble/node/config"
 )
 
-// The tests that boot emulated boards run in a network namespace of their own,
+// The tests that boot emulated boards run in their own network namespace,
 // where they may answer DHCP and NTP and no other test's boards are heard.
 
 var (
@@ -25,25 +25,25 @@ var (
 	keep   = flag.String("keep", "", "folder for the boards' serial logs")
 )
 
-// What the inner process is told by the outer one.
+// Environment variables from the outer to the inner process.
 const (
 	aloneEnv = "BRAMBLE_TEST_ALONE" // the test's name
 	cardEnv  = "BRAMBLE_TEST_CARD"  // the image, built where there was a network
 )
 
-// bootLimit bounds a boot of an emulated board on a busy machine; on a quiet one
+// bootLimit bounds a boot of an emulated board on a busy machine; on an idle one
 // it takes ten seconds.
 const bootLimit = 3 * time.Minute
 
-// need skips a test whose tools are missing; in CI that is a failure.
-func need(t *testing.T, tools ...tool) {
+// needTools skips a test whose tools are missing; in CI that is a failure.
+func needTools(t *testing.T, tools ...tool) {
 	t.Helper()
 	if _, err := findTools(tools...); err != nil {
-		lack(t, err.Error())
+		failOrSkip(t, err.Error())
 	}
 }
 
-func lack(t *testing.T, what string) {
+func failOrSkip(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(what)
@@ -51,9 +51,9 @@ func lack(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// alone runs the rest of a test in a new network namespace, and gives it the
-// image there: the outer process gets false. Such tests may run beside others.
-func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
+// inNamespace runs the rest of a test in a new network namespace, with the image. In the
+// outer process inside is false. Such tests may run in parallel.
+func inNamespace(t *testing.T, limit time.Duration) (image string, inside bool) {
 	t.Helper()
 	if os.Getenv(aloneEnv) == t.Name() {
 		return os.Getenv(cardEnv), true
@@ -61,7 +61,7 @@ func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 	if testing.Short() {
 		t.Skip("an emulated board takes its time")
 	}
-	need(t, tool{"qemu-system-arm", "qemu-system-arm"}, tool{"unshare", "util-linux"}, tool{"ip", "iproute2"},
+	needTools(t, tool{"qemu-system-arm", "qemu-system-arm"}, tool{"unshare", "util-linux"}, tool{"ip", "iproute2"},
 		tool{"mcopy", "mtools"}, tool{"fsck.vfat", "dosfstools"}, tool{"e2fsck", "e2fsprogs"})
 	var unshare []string
 	for _, how := range [][]string{{"--net"}, {"--net", "--map-root-user"}} {
@@ -71,9 +71,9 @@ func alone(t *testing.T, limit time.Duration) (image string, inside bool) {
 		}
 	}
 	if unshare == nil {
-		lack(t, "this test needs the right to make a network namespace (root)")
+		failOrSkip(t, "this test needs the right to make a network namespace (root)")
 	}
-	image = theImage(t)
+	image = sharedImage(t)
 	t.Parallel() // an idle board takes half a core
 	self, err := os.Executable()
 	if err != nil {
@@ -120,10 +120,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// theImage builds the image of this very source, once.
-func theImage(t *testing.T) string {
+// sharedImage builds the image of this source, once.
+func sharedImage(t *testing.T) string {
 	t.Helper()
-	need(t, buildTools(Options{})...)
+	needTools(t, buildTools(Options{})...)
 	built.Do(func() {
 		if built.folder, built.err = os.MkdirTemp("", "card-"); built.err != nil {
 			return

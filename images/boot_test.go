@@ -8,53 +8,53 @@ import (
 	"time"
 )
 
-// One board boots from the image as it is flashed, with the 240 MB that a first
-// board leaves the processor, and everything that its owner meets is there.
+// One board boots from the image as it is flashed, with the 240 MB that a first board's
+// graphics leave, and serves everything that its owner uses.
 func TestACardBoots(t *testing.T) {
-	image, inside := alone(t, 15*time.Minute)
+	image, inside := inNamespace(t, 15*time.Minute)
 	if !inside {
 		return
 	}
 	loopbackUp(t)
 	b := newBoard(t, image, "00000000cafe1a2b",
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
-	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
+	b.writeSettings("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 	b.start()
 	started := time.Now()
-	if got := b.waitSaid(bootLimit, `bramble: serial ([0-9a-f]+)`); !strings.HasSuffix(got, "cafe1a2b") {
+	if got := b.waitSerial(bootLimit, `bramble: serial ([0-9a-f]+)`); !strings.HasSuffix(got, "cafe1a2b") {
 		t.Errorf("serial number %s", got)
 	}
-	b.waitSaid(bootLimit, `bramble: network eth0 10\.0\.2\.15/24`)
-	b.waitSaid(bootLimit, `bramble: data partition clean; grown to (\d+) MB`)
-	b.waitSaid(bootLimit, `bramble: clock set by 10\.0\.2\.2`)
-	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
+	b.waitSerial(bootLimit, `bramble: network eth0 10\.0\.2\.15/24`)
+	b.waitSerial(bootLimit, `bramble: data partition clean; grown to (\d+) MB`)
+	b.waitSerial(bootLimit, `bramble: clock set by 10\.0\.2\.2`)
+	b.waitSerial(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
 	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
-	t.Logf("first page after %.1f s of the host's time, %s s of the board's", time.Since(started).Seconds(), strings.Fields(b.shell("cat /proc/uptime"))[0])
+	t.Logf("first page after %.1f s of the host's time, %s s of the board's", time.Since(started).Seconds(), strings.Fields(b.runShell("cat /proc/uptime"))[0])
 	b.waitPage(ops+"/healthz", "")
 
 	t.Run("itself", func(t *testing.T) {
-		// Its watchdog asks there.
-		if said := b.shell("bramble status --config /run/bramble.toml"); !strings.Contains(said, "bramble-1a2b") {
+		// The watchdog's health check goes there.
+		if said := b.runShell("bramble status --config /run/bramble.toml"); !strings.Contains(said, "bramble-1a2b") {
 			t.Errorf("the board does not reach itself: %s", said)
 		}
-		if strings.Contains(b.said(), "do not fit into") {
+		if strings.Contains(b.serialText(), "do not fit into") {
 			t.Error("the board may not open as many files as it has connections")
 		}
 	})
-	t.Run("memory", func(t *testing.T) { b.memory(t) })
-	t.Run("lamps", func(t *testing.T) { b.lamps(t, ops) })
+	t.Run("memory", func(t *testing.T) { b.checkMemory(t) })
+	t.Run("lamps", func(t *testing.T) { b.checkLampsInService(t, ops) })
 	t.Run("order", func(t *testing.T) {
 		var receipt string
-		until(t, bootLimit, "an order", func() (err error) {
-			receipt, err = order(t.Context(), shop, "ann")
+		waitUntil(t, bootLimit, "an order", func() (err error) {
+			receipt, err = placeOrder(t.Context(), shop, "ann")
 			return err
 		})
 		b.waitPage(shop+receipt, "ann")
 	})
 	t.Run("writes", func(t *testing.T) {
-		bytes, at := b.written()
+		bytes, at := b.bytesWritten()
 		t.Logf("%d bytes written to the card in %.0f s", bytes, at)
 	})
-	t.Run("drained", func(t *testing.T) { b.drained(t, ops) })
+	t.Run("drained", func(t *testing.T) { b.checkDrained(t, ops) })
 }

@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// The bounds that an image keeps: what there is now, and a little.
+// Bounds of an image: its present size, and a little more.
 const (
 	maxImage  = 64_000_000 // bytes, to flash
 	maxInitrd = 12_500_000 // bytes, packed
 	maxSlot   = 17_500_000 // bytes
 )
 
-func TestTheImageIsWhole(t *testing.T) {
+func TestTheImageIsComplete(t *testing.T) {
 	if testing.Short() {
 		t.Skip("building an image takes its time")
 	}
-	need(t, tool{"fsck.vfat", "dosfstools"}, tool{"e2fsck", "e2fsprogs"})
-	image := theImage(t)
+	needTools(t, tool{"fsck.vfat", "dosfstools"}, tool{"e2fsck", "e2fsprogs"})
+	image := sharedImage(t)
 	info, err := os.Stat(image)
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +44,8 @@ func TestTheImageIsWhole(t *testing.T) {
 	checkFAT(t, image)
 	checkExt4(t, image)
 
-	card := &emulated{t: t, model: modelB, card: image, folder: t.TempDir(), serial: "1a2b"}
-	f := card.firmware()
+	card := &emulatedBoard{t: t, model: modelB, card: image, folder: t.TempDir(), serial: "1a2b"}
+	f := card.loadFirmware()
 	if !strings.Contains(f.line, "console=ttyAMA0,115200") || !strings.Contains(f.line, "bramble.slot=a") {
 		t.Errorf("command line %q", f.line)
 	}
@@ -61,14 +61,14 @@ func TestTheImageIsWhole(t *testing.T) {
 	if len(initrd) > maxInitrd || int64(len(initrd))+kernel.Size() > maxSlot {
 		t.Errorf("start-up file system of %d bytes and a kernel of %d; at most %d, and %d together", len(initrd), kernel.Size(), maxInitrd, maxSlot)
 	}
-	if got := strings.TrimSpace(card.read("a/slot.txt")); got != built.report.Version {
+	if got := strings.TrimSpace(card.readFile("a/slot.txt")); got != built.report.Version {
 		t.Errorf("slot.txt says %q, the report %q", got, built.report.Version)
 	}
 	settings, err := os.ReadFile(built.settings)
-	if err != nil || card.read("bramble.toml") != string(settings) || card.read("shop/catalogue.toml") != berries {
+	if err != nil || card.readFile("bramble.toml") != string(settings) || card.readFile("shop/catalogue.toml") != berries {
 		t.Errorf("the owner's files are not on the card as they were (%v)", err)
 	}
-	manifest := card.read(manifestName)
+	manifest := card.readFile(manifestName)
 	for _, part := range []string{"linux-image-", "raspi-firmware", "GPL-2.0-only", "github.com/hashicorp/raft | ", "MPL-2.0", "a/vmlinuz"} {
 		if !strings.Contains(manifest, part) {
 			t.Errorf("the manifest lacks %q", part)
@@ -77,21 +77,21 @@ func TestTheImageIsWhole(t *testing.T) {
 	if strings.Contains(manifest, "see its source") || strings.Contains(manifest, "see licences/") {
 		t.Errorf("the manifest has a part of unknown licence:\n%s", manifest)
 	}
-	// What no firmware starts, but people read.
+	// Files that no firmware starts, but that people read.
 	for _, name := range []string{"bootcode.bin", "start.elf", "fixup.dat", "start_cd.elf", "fixup_cd.dat", "README.txt", "licences/raspi-firmware.txt", "licences/go.txt"} {
-		if card.read(name) == "" {
+		if card.readFile(name) == "" {
 			t.Errorf("%s is empty", name)
 		}
 	}
 }
 
-// Two builds, elsewhere, later, in another zone, by somebody with other habits,
-// are the same bytes.
+// Two builds in different folders, at different times, with other time zones, umasks and
+// settings, produce the same bytes.
 func TestTheSamePartsMakeTheSameImage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("building an image takes its time")
 	}
-	theImage(t)
+	sharedImage(t)
 	again := built.options
 	again.Out = filepath.Join(t.TempDir(), "again.img")
 	t.Setenv("TMPDIR", t.TempDir())
@@ -113,11 +113,11 @@ func TestTheSamePartsMakeTheSameImage(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftOfABuildThatFailed(t *testing.T) {
+func TestAFailedBuildLeavesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("building an image takes its time")
 	}
-	theImage(t)
+	sharedImage(t)
 	work := t.TempDir()
 	t.Setenv("TMPDIR", work)
 	o := built.options
@@ -140,8 +140,8 @@ func TestNothingIsLeftOfABuildThatFailed(t *testing.T) {
 	}
 }
 
-// What is packed is the same bytes at any time, and says nothing of when.
-func TestPackedIsTheSameAtAnyTime(t *testing.T) {
+// Compression produces the same bytes at any time, without a time stamp.
+func TestGzipIsTheSameAtAnyTime(t *testing.T) {
 	content := bytes.Repeat([]byte("a kernel of 64 bits "), 1000)
 	packed, err := gzipBytes(content)
 	if err != nil {
@@ -159,10 +159,10 @@ func TestPackedIsTheSameAtAnyTime(t *testing.T) {
 	}
 }
 
-// The start-up file system is what cpio, which many have tried, reads too.
-func TestCpioReadsTheTree(t *testing.T) {
+// The start-up file system is one that cpio reads too.
+func TestCpioReadsTheArchive(t *testing.T) {
 	if _, err := exec.LookPath("cpio"); err != nil {
-		lack(t, "this test needs cpio")
+		failOrSkip(t, "this test needs cpio")
 	}
 	tr := cpioTree{}
 	tr.putFile("bin/odd", 0o755, []byte("12345"))
@@ -208,7 +208,7 @@ func TestAProgramForAnotherMachineIsRefused(t *testing.T) {
 	}
 }
 
-func TestThePartitionTable(t *testing.T) {
+func TestPartitionTable(t *testing.T) {
 	for _, o := range []Options{{}, {Later: true}} {
 		checkTable(t, o.cardLayout())
 	}
@@ -220,8 +220,8 @@ func checkTable(t *testing.T, l cardLayout) {
 	if b[510] != 0x55 || b[511] != 0xaa || b[446+4] != 0x0c || b[446+16+4] != 0x83 {
 		t.Errorf("table % x", b[440:])
 	}
-	bootAt, bootLength := entry(b, 1)
-	dataAt, dataLength := entry(b, 2)
+	bootAt, bootLength := partitionEntry(b, 1)
+	dataAt, dataLength := partitionEntry(b, 2)
 	if bootAt != bootStart || bootLength != l.boot || dataAt != bootAt+bootLength || dataAt+dataLength != l.imageSize() {
 		t.Errorf("boot %d+%d, data %d+%d", bootAt, bootLength, dataAt, dataLength)
 	}

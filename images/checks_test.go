@@ -16,13 +16,13 @@ import (
 	"bramble/node/console"
 )
 
-// leastFree is the memory that an idle board must have left, of the 229 MB that
-// its kernel finds; there are 184 (DESIGN.md).
+// leastFree is the memory that an idle board must have available, of the 229 MB that
+// its kernel finds; 184 MB are (DESIGN.md).
 const leastFree = 170_000 // kB
 
-// memory looks at what an idle board has left.
-func (b *emulated) memory(t *testing.T) {
-	text := b.shell("cat /proc/meminfo; grep -E '^(VmRSS|VmHWM|RssAnon)' /proc/$(pidof bramble | tr ' ' '\\n' | head -n 1)/status")
+// checkMemory checks the memory that an idle board has available.
+func (b *emulatedBoard) checkMemory(t *testing.T) {
+	text := b.runShell("cat /proc/meminfo; grep -E '^(VmRSS|VmHWM|RssAnon)' /proc/$(pidof bramble | tr ' ' '\\n' | head -n 1)/status")
 	kb := func(name string) int {
 		found := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB`).FindStringSubmatch(text)
 		if found == nil {
@@ -43,14 +43,14 @@ func (b *emulated) memory(t *testing.T) {
 	}
 }
 
-// snapshot is what a board's console knows.
-func snapshot(ctx context.Context, ops string) (s console.Snapshot, err error) {
+// consoleSnapshot returns the rack as a board's console reports it.
+func consoleSnapshot(ctx context.Context, ops string) (s console.Snapshot, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, ops+"/api/v1/rack", nil)
 	if err != nil {
 		return s, err
 	}
 	r.SetBasicAuth("bramble", testPassword)
-	resp, err := client().Do(r)
+	resp, err := newClient().Do(r)
 	if err != nil {
 		return s, err
 	}
@@ -65,9 +65,9 @@ func snapshot(ctx context.Context, ops string) (s console.Snapshot, err error) {
 	return s, json.Unmarshal(body, &s)
 }
 
-// self is what a board's console knows of the board itself.
-func self(ctx context.Context, ops string) (console.BoardView, error) {
-	s, err := snapshot(ctx, ops)
+// ownBoard returns the board itself as its console reports it.
+func ownBoard(ctx context.Context, ops string) (console.BoardView, error) {
+	s, err := consoleSnapshot(ctx, ops)
 	if err != nil {
 		return console.BoardView{}, err
 	}
@@ -79,14 +79,14 @@ func self(ctx context.Context, ops string) (console.BoardView, error) {
 	return console.BoardView{}, fmt.Errorf("the board does not know itself: %v", s.Notices)
 }
 
-func post(ctx context.Context, at, body string) error {
+func postJSON(ctx context.Context, at, body string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	r.SetBasicAuth("bramble", testPassword)
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := client().Do(r)
+	resp, err := newClient().Do(r)
 	if err != nil {
 		return err
 	}
@@ -98,11 +98,11 @@ func post(ctx context.Context, at, body string) error {
 	return nil
 }
 
-// written is how many bytes the board has written to its card, by its kernel,
-// and at which second of its uptime.
-func (b *emulated) written() (bytes int64, at float64) {
+// bytesWritten returns the bytes that the board's kernel has written to the card, and the
+// uptime in seconds.
+func (b *emulatedBoard) bytesWritten() (bytes int64, at float64) {
 	b.t.Helper()
-	fields := strings.Fields(b.shell("grep -w mmcblk0 /proc/diskstats; cat /proc/uptime"))
+	fields := strings.Fields(b.runShell("grep -w mmcblk0 /proc/diskstats; cat /proc/uptime"))
 	if len(fields) < 12 {
 		b.t.Fatalf("disk figures %q", fields)
 	}

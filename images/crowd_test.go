@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// crowdEnv has this test binary be the clients of a counted server:
+// crowdEnv makes this test binary the clients of a counted server:
 // "ADDRESS SHAPE HITS MARK".
 const crowdEnv = "BRAMBLE_TEST_CROWD"
 
-// crowdSize is how many connections a crowd has.
+// crowdSize is the number of a crowd's connections.
 const crowdSize = 4
 
-// pageBytes is how large the page is that a crowd asks for.
+// pageBytes is the size of the page that a crowd requests.
 const pageBytes = 4096
 
-// shapes are the kinds of requests that are counted: one field, Chrome's 19, and
-// these with a cookie that no request before had.
-func shapes() []string { return []string{"plain", "chrome", "cookie"} }
+// requestShapes returns the kinds of counted requests: with one field, with Chrome's 19,
+// and with those and a new cookie each time.
+func requestShapes() []string { return []string{"plain", "chrome", "cookie"} }
 
-// crowdRequest is what a crowd sends.
+// crowdRequest returns a crowd's request.
 func crowdRequest(shape string) []byte {
 	const plain = "GET /page.html HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 	if shape == "plain" {
@@ -48,7 +48,7 @@ func crowdRequest(shape string) []byte {
 // visitor begins the cookie that a crowd of the shape "cookie" counts up.
 const visitor = "visit="
 
-// TestBeACrowd is no test: it is the clients of a server on the same board.
+// TestBeACrowd is not a test: it runs the clients of a server on the same board.
 func TestBeACrowd(t *testing.T) {
 	words := strings.SplitN(os.Getenv(crowdEnv), " ", 4)
 	if len(words) != 4 {
@@ -60,7 +60,7 @@ func TestBeACrowd(t *testing.T) {
 	}
 	ended := make(chan error, crowdSize)
 	for i := range crowdSize {
-		go func() { ended <- ask(words[0], words[1], i, hits/crowdSize, words[3]) }()
+		go func() { ended <- requestPage(words[0], words[1], i, hits/crowdSize, words[3]) }()
 	}
 	for range crowdSize {
 		if err := <-ended; err != nil {
@@ -69,9 +69,9 @@ func TestBeACrowd(t *testing.T) {
 	}
 }
 
-// ask sends a request so often on one connection, each when the reply before has
-// come, and holds that every reply is the page and has the mark in its head.
-func ask(address, shape string, number, hits int, mark string) error {
+// requestPage sends n requests on one connection, each after the reply to the one before,
+// and checks that every reply is the page and has the mark in its header.
+func requestPage(address, shape string, number, hits int, mark string) error {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func ask(address, shape string, number, hits int, mark string) error {
 	return nil
 }
 
-// readHead returns a reply's head without taking it.
+// readHead returns a reply's header without consuming it.
 func readHead(r *bufio.Reader) ([]byte, error) {
 	const largest = 2000 // bytes
 	if _, err := r.Peek(1); err != nil {

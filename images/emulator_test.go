@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// cardBytes is how large an emulated card is: a power of two, as the emulator
-// wants, and more than the image, so that there is something to grow into.
+// cardBytes is the size of an emulated card: a power of two, which the emulator requires,
+// and more than the image, so that the data partition can grow.
 const cardBytes = 128 << 20
 
-// emulated is a first Raspberry Pi in the emulator, with its own card. It is
+// emulatedBoard is a first Raspberry Pi in the emulator, with its own card. It is
 // used by one goroutine at a time.
-type emulated struct {
+type emulatedBoard struct {
 	t      *testing.T
 	model  model
 	name   string
@@ -37,8 +37,7 @@ type emulated struct {
 	trial  string   // the slot to start in place of config.txt's; "": none
 	// watchdog: the second start-up archive has one that may be opened.
 	watchdog bool
-	// jumps: the trial of the other slot is a jump into its kernel, after which there
-	// is no network.
+	// jumps: a trial of the other slot uses kexec, after which there is no network.
 	jumps bool
 	boots int
 	asked int // commands to the shell
@@ -50,8 +49,8 @@ type emulated struct {
 	registers *registers
 }
 
-// model is a kind of board: what the emulator calls it, and what the firmware
-// takes for it.
+// model is a model of board: its name in the emulator, and the files that the firmware
+// loads for it.
 type model struct {
 	emulator        []string // its program, and words of the board's own
 	machine, memory string
@@ -62,7 +61,7 @@ type model struct {
 }
 
 var (
-	// modelB is the first board, of 2012, with what its graphics leave of 256 MB.
+	// modelB is the first board, of 2012, with the memory that its graphics leave of 256 MB.
 	modelB = model{[]string{"qemu-system-arm"}, "raspi1ap", "512M", "bcm2835-rpi-b.dtb", "pi1", "mem=240M", bootLimit}
 	// model2 is a Raspberry Pi 2. Only one of its processors is switched on, and its
 	// kernel waits for no other, since four lock each other up where the emulator counts
@@ -75,18 +74,18 @@ var (
 		"raspi3b", "1G", "bcm2837-rpi-3-b.dtb", "pi3", "maxcpus=1", 2 * bootLimit}
 )
 
-// newBoard puts a fresh card, written from the image, into a board. more are the
-// emulator's words for its network, in which %s is the board's hardware address.
-func newBoard(t *testing.T, image, serial string, more ...string) *emulated {
+// newBoard puts a new card, written from the image, into a board. more are the emulator's
+// arguments for its network, in which %s is the board's hardware address.
+func newBoard(t *testing.T, image, serial string, more ...string) *emulatedBoard {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "pi-") // short: sockets have paths of at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &emulated{t: t, model: modelB, name: "board-" + serial, folder: folder, card: filepath.Join(folder, "card.img"), serial: serial}
+	b := &emulatedBoard{t: t, model: modelB, name: "board-" + serial, folder: folder, card: filepath.Join(folder, "card.img"), serial: serial}
 	tail := serial[len(serial)-4:]
-	// The addresses of first boards begin so. One that a machine has made up for
-	// itself would have the kernel call the network usb0.
+	// First boards' addresses begin so. With a locally administered address the kernel
+	// would call the interface usb0.
 	mac := "b8:27:eb:00:" + tail[:2] + ":" + tail[2:]
 	for _, word := range more {
 		b.net = append(b.net, strings.ReplaceAll(word, "%s", mac))
@@ -94,7 +93,7 @@ func newBoard(t *testing.T, image, serial string, more ...string) *emulated {
 	t.Cleanup(func() {
 		b.cutPower()
 		if t.Failed() {
-			t.Logf("%s said at last\n%s", b.name, last(b.said(), 4000))
+			t.Logf("%s said at last\n%s", b.name, lastBytes(b.serialText(), 4000))
 		}
 		if *keep != "" {
 			_ = os.Mkdir(*keep, 0o755)
@@ -121,9 +120,9 @@ func newBoard(t *testing.T, image, serial string, more ...string) *emulated {
 }
 
 // start switches the board on.
-func (b *emulated) start() {
+func (b *emulatedBoard) start() {
 	b.t.Helper()
-	f := b.firmware()
+	f := b.loadFirmware()
 	b.boots++
 	serial := filepath.Join(b.folder, "serial.sock")
 	os.Remove(serial)
@@ -132,7 +131,7 @@ func (b *emulated) start() {
 	args := slices.Concat(b.model.emulator[1:], []string{
 		"-M", b.model.machine, "-m", b.model.memory, "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
 		"-display", "none", "-icount", "shift=1,sleep=on,align=off", "-no-reboot",
-		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.log(), "-serial", "chardev:ser",
+		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.logFile(), "-serial", "chardev:ser",
 		"-monitor", "none", "-qtest", "unix:" + b.registersSocket() + ",server=on,wait=off", "-qtest-log", "/dev/null",
 		"-drive", "file=" + b.card + ",if=sd,format=raw",
 	}, b.net)
@@ -152,17 +151,17 @@ func (b *emulated) start() {
 		_ = cmd.Wait() // it is killed, mostly
 		close(exited)
 	}(b.cmd, b.exited)
-	until(b.t, 20*time.Second, b.name+"'s serial line", func() error {
+	waitUntil(b.t, 20*time.Second, b.name+"'s serial line", func() error {
 		b.input, err = net.Dial("unix", serial)
 		return err
 	})
-	// A line that nobody reads makes the board wait.
+	// The board waits if nobody reads its serial line.
 	b.unread.Go(func() { _, _ = io.Copy(io.Discard, b.input) })
 	b.openRegisters()
 }
 
 // cutPower ends the emulator as a pulled plug does.
-func (b *emulated) cutPower() {
+func (b *emulatedBoard) cutPower() {
 	if b.cmd == nil {
 		return
 	}
@@ -177,40 +176,40 @@ func (b *emulated) cutPower() {
 	b.asked = 0
 }
 
-// log is the file of what the board said on its serial line since its start.
-func (b *emulated) log() string {
+// logFile is the file with the serial output since the board's start.
+func (b *emulatedBoard) logFile() string {
 	return filepath.Join(b.folder, fmt.Sprintf("serial-%d.log", b.boots))
 }
 
-// said is that file's text.
-func (b *emulated) said() string {
-	text, err := os.ReadFile(b.log())
+// serialText returns that file's text.
+func (b *emulatedBoard) serialText() string {
+	text, err := os.ReadFile(b.logFile())
 	if err != nil {
 		return err.Error()
 	}
 	return strings.ReplaceAll(string(text), "\r", "")
 }
 
-// waitSaid waits for a line of the serial console, and returns what the
+// waitSerial waits for a line of the serial console, and returns what the
 // pattern's first group matched, or the whole.
-func (b *emulated) waitSaid(limit time.Duration, pattern string) string {
+func (b *emulatedBoard) waitSerial(limit time.Duration, pattern string) string {
 	b.t.Helper()
 	re := regexp.MustCompile(pattern)
 	var found []string
-	until(b.t, limit, b.name+" to say "+pattern, func() error {
-		text := b.said()
+	waitUntil(b.t, limit, b.name+" to say "+pattern, func() error {
+		text := b.serialText()
 		if found = re.FindStringSubmatch(text); found != nil {
 			return nil
 		}
-		if b.gone() {
-			return errors.New("the emulator has ended; the last of the serial line:\n" + last(text, 3000))
+		if b.hasEnded() {
+			return errors.New("the emulator has ended; the last of the serial line:\n" + lastBytes(text, 3000))
 		}
-		return errors.New("the last of the serial line:\n" + last(text, 3000))
+		return errors.New("the last of the serial line:\n" + lastBytes(text, 3000))
 	})
 	return found[len(found)-1]
 }
 
-func (b *emulated) gone() bool {
+func (b *emulatedBoard) hasEnded() bool {
 	select {
 	case <-b.exited:
 		return true
@@ -219,21 +218,21 @@ func (b *emulated) gone() bool {
 	}
 }
 
-// shell has the shell on the serial line run a command, and returns what it
-// printed. What the kernel and the board say meanwhile is left out.
-func (b *emulated) shell(command string) string {
+// runShell runs a command in the shell on the serial line, and returns its output, without
+// the lines that kernel and board print meanwhile.
+func (b *emulatedBoard) runShell(command string) string {
 	b.t.Helper()
 	if b.asked == 0 {
-		b.waitSaid(b.model.boot, `Please press Enter`)
+		b.waitSerial(b.model.boot, `Please press Enter`)
 	}
 	b.asked++
-	// The mark is broken up, so that the echo of the command does not look like it.
+	// The mark is split, so that the echo of the command does not look like it.
 	mark := fmt.Sprintf("%d-%d", b.boots, b.asked)
 	line := fmt.Sprintf("\necho; echo be''gin-%s; %s; echo; echo e''nd-%s\n", mark, command, mark)
 	if _, err := io.WriteString(b.input, line); err != nil {
 		b.t.Fatal(err)
 	}
-	text := b.waitSaid(b.model.boot, `(?s)begin-`+mark+`\n(.*?)\nend-`+mark)
+	text := b.waitSerial(b.model.boot, `(?s)begin-`+mark+`\n(.*?)\nend-`+mark)
 	var lines []string
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "bramble: ") && !strings.HasPrefix(line, "[") {
@@ -243,8 +242,8 @@ func (b *emulated) shell(command string) string {
 	return strings.Join(lines, "")
 }
 
-// until waits until holds returns nil, and fails with its last error otherwise.
-func until(t testing.TB, limit time.Duration, what string, holds func() error) {
+// waitUntil waits until holds returns nil, and fails with its last error otherwise.
+func waitUntil(t testing.TB, limit time.Duration, what string, holds func() error) {
 	t.Helper()
 	end := time.Now().Add(limit)
 	for {
@@ -259,4 +258,4 @@ func until(t testing.TB, limit time.Duration, what string, holds func() error) {
 	}
 }
 
-func last(text string, n int) string { return text[max(0, len(text)-n):] }
+func lastBytes(text string, n int) string { return text[max(0, len(text)-n):] }

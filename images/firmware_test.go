@@ -14,15 +14,14 @@ import (
 	"testing"
 )
 
-// firmware is what the graphics processor of a board gives its kernel; the
-// emulator has none, so the test plays it: it reads the same files by the same
-// rules.
+// firmware is what a board's firmware loads for its kernel. The emulator has no firmware,
+// so the test plays it: it reads the same files by the same rules.
 type firmware struct{ kernel, initrd, tree, line string }
 
-func (b *emulated) firmware() firmware {
+func (b *emulatedBoard) loadFirmware() firmware {
 	b.t.Helper()
 	f, prefix, section := firmware{}, "", "all"
-	for line := range strings.Lines(b.read("config.txt")) {
+	for line := range strings.Lines(b.readFile("config.txt")) {
 		line = strings.TrimSpace(line)
 		key, value, _ := strings.Cut(line, "=")
 		if name, found := strings.CutPrefix(line, "["); found {
@@ -46,7 +45,7 @@ func (b *emulated) firmware() firmware {
 	}
 	fetch := func(name string) string {
 		file := filepath.Join(b.folder, name)
-		if err := os.WriteFile(file, []byte(b.read(prefix+name)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(b.readFile(prefix+name)), 0o600); err != nil {
 			b.t.Fatal(err)
 		}
 		return file
@@ -54,10 +53,10 @@ func (b *emulated) firmware() firmware {
 	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.tree)
 	b.freeSerial(f.tree)
 	if b.extra != nil {
-		b.append(f.initrd, b.extra)
+		b.appendArchive(f.initrd, b.extra)
 	}
 	var words []string
-	for _, word := range strings.Fields(b.read(prefix + "cmdline.txt")) {
+	for _, word := range strings.Fields(b.readFile(prefix + "cmdline.txt")) {
 		// Opening the chip's watchdog resets the emulator at once.
 		if b.watchdog || word != "bramble.watchdog=1" {
 			words = append(words, word)
@@ -75,9 +74,9 @@ func (b *emulated) firmware() firmware {
 	return f
 }
 
-// freeSerial takes Bluetooth off the serial line in a board's description: the
-// emulator has none, and Linux makes no terminal of a line that something hangs on.
-func (b *emulated) freeSerial(tree string) {
+// freeSerial removes Bluetooth from the serial line in a device tree: the emulator has
+// none, and Linux makes no terminal of a line that another device uses.
+func (b *emulatedBoard) freeSerial(tree string) {
 	b.t.Helper()
 	content, err := os.ReadFile(tree)
 	if err != nil {
@@ -99,16 +98,16 @@ func (b *emulated) freeSerial(tree string) {
 	}
 }
 
-// tryNext starts the board again if it has restarted for a trial of its other
-// slot, as the firmware would start that where kernels can ask it to.
-func (b *emulated) tryNext() {
+// tryNext starts the board again if it has restarted for a trial of its other slot, as
+// firmware with tryboot would.
+func (b *emulatedBoard) tryNext() {
 	b.t.Helper()
-	if !b.gone() {
+	if !b.hasEnded() {
 		return
 	}
-	asked := regexp.MustCompile(`bramble: restarting into slot ([ab]) \(try\)`).FindStringSubmatch(b.said())
+	asked := regexp.MustCompile(`bramble: restarting into slot ([ab]) \(try\)`).FindStringSubmatch(b.serialText())
 	if asked == nil {
-		b.t.Fatalf("%s has ended; the last of the serial line:\n%s", b.name, last(b.said(), 3000))
+		b.t.Fatalf("%s has ended; the last of the serial line:\n%s", b.name, lastBytes(b.serialText(), 3000))
 	}
 	b.cutPower()
 	b.trial = asked[1]
@@ -116,9 +115,9 @@ func (b *emulated) tryNext() {
 	b.trial = ""
 }
 
-// append adds an archive to a start-up file system: the kernel unpacks one after
+// appendArchive adds an archive to a start-up file system: the kernel unpacks one after
 // the other, where each begins at a multiple of four bytes.
-func (b *emulated) append(file string, archive []byte) {
+func (b *emulatedBoard) appendArchive(file string, archive []byte) {
 	b.t.Helper()
 	first, err := os.ReadFile(file)
 	if err != nil {
@@ -130,37 +129,37 @@ func (b *emulated) append(file string, archive []byte) {
 	}
 }
 
-// at is the boot partition for mtools.
-func at(card string) string { return fmt.Sprintf("%s@@%d", card, bootStart) }
+// bootPartitionAt names the boot partition for mtools.
+func bootPartitionAt(card string) string { return fmt.Sprintf("%s@@%d", card, bootStart) }
 
-// read reads a file of the boot partition while the board is off.
-func (b *emulated) read(name string) string {
+// readFile reads a file of the boot partition while the board is off.
+func (b *emulatedBoard) readFile(name string) string {
 	b.t.Helper()
-	out, err := exec.Command("mcopy", "-n", "-i", at(b.card), "::/"+name, "-").Output()
+	out, err := exec.Command("mcopy", "-n", "-i", bootPartitionAt(b.card), "::/"+name, "-").Output()
 	if err != nil {
 		b.t.Fatalf("reading %s of the card: %v", name, err)
 	}
 	return string(out)
 }
 
-// write puts a file on the boot partition, as somebody's laptop does.
-func (b *emulated) write(name, content string) {
+// writeFile writes a file to the boot partition, as a laptop does.
+func (b *emulatedBoard) writeFile(name, content string) {
 	b.t.Helper()
-	cmd := exec.Command("mcopy", "-o", "-i", at(b.card), "-", "::/"+name)
+	cmd := exec.Command("mcopy", "-o", "-i", bootPartitionAt(b.card), "-", "::/"+name)
 	cmd.Stdin = strings.NewReader(content)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.t.Fatalf("writing %s to the card: %v: %s", name, err, out)
 	}
 }
 
-// partition copies one partition of a card out of it, by its partition table.
-func partition(t *testing.T, card string, number int) string {
+// copyPartition copies one partition of a card to a file.
+func copyPartition(t *testing.T, card string, number int) string {
 	t.Helper()
 	content, err := os.ReadFile(card)
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, length := entry(content, number)
+	start, length := partitionEntry(content, number)
 	file := filepath.Join(t.TempDir(), fmt.Sprintf("p%d", number))
 	if err := os.WriteFile(file, content[start:start+length], 0o600); err != nil {
 		t.Fatal(err)
@@ -168,8 +167,8 @@ func partition(t *testing.T, card string, number int) string {
 	return file
 }
 
-// entry reads where a partition is, in bytes.
-func entry(card []byte, number int) (start, length int64) {
+// partitionEntry returns the position of a partition, in bytes.
+func partitionEntry(card []byte, number int) (start, length int64) {
 	e := card[446+16*(number-1):]
 	word := func(at int) int64 {
 		return int64(e[at]) | int64(e[at+1])<<8 | int64(e[at+2])<<16 | int64(e[at+3])<<24
@@ -177,11 +176,11 @@ func entry(card []byte, number int) (start, length int64) {
 	return word(8) * sector, word(12) * sector
 }
 
-// checkFAT and checkExt4 fail if a file system is not as it should be. They
-// change nothing, and say all that they find.
+// checkFAT and checkExt4 fail if a file system is damaged. They change nothing, and report
+// everything that they find.
 func checkFAT(t *testing.T, card string) {
 	t.Helper()
-	out, err := exec.Command("/usr/sbin/fsck.vfat", "-nv", partition(t, card, 1)).CombinedOutput()
+	out, err := exec.Command("/usr/sbin/fsck.vfat", "-nv", copyPartition(t, card, 1)).CombinedOutput()
 	if err != nil {
 		t.Errorf("the boot partition: %v\n%s", err, out)
 	}
@@ -189,7 +188,7 @@ func checkFAT(t *testing.T, card string) {
 
 func checkExt4(t *testing.T, card string) {
 	t.Helper()
-	out, err := exec.Command("/usr/sbin/e2fsck", "-fn", partition(t, card, 2)).CombinedOutput()
+	out, err := exec.Command("/usr/sbin/e2fsck", "-fn", copyPartition(t, card, 2)).CombinedOutput()
 	if err != nil {
 		t.Errorf("the data partition: %v\n%s", err, out)
 	}

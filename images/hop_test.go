@@ -15,17 +15,17 @@ import (
 )
 
 // A Raspberry Pi 2 tries a version.
-func TestAHopOnAPi2(t *testing.T) { hop(t, model2, armv7Platform()) }
+func TestAHopOnAPi2(t *testing.T) { testHop(t, model2, armv7Platform()) }
 
 // A Raspberry Pi 3 tries a version.
-func TestAHopOnAPi3(t *testing.T) { hop(t, model3, arm64Platform()) }
+func TestAHopOnAPi3(t *testing.T) { testHop(t, model3, arm64Platform()) }
 
-// hop has a board of several processors try the version in its other slot: it
-// restarts with one processor, has that undone on its card, and jumps into the other
-// slot's kernel, which may take all of them. After that the emulator has no network,
-// so the firmware starts the slot, once more, for the version to be committed.
-func hop(t *testing.T, m model, g platform) {
-	image, inside := later(t, 40*time.Minute)
+// testHop makes a board with several processors try the version in its other slot: it
+// restarts with one processor, undoes that on its card, and jumps into the other slot's
+// kernel, which may use all of them. After that the emulator has no network, so the
+// firmware starts the slot once more before the version is committed.
+func testHop(t *testing.T, m model, g platform) {
+	image, inside := inLaterNamespace(t, 40*time.Minute)
 	if !inside {
 		return
 	}
@@ -33,7 +33,7 @@ func hop(t *testing.T, m model, g platform) {
 	b := newBoard(t, image, serials()[0],
 		"-netdev", "user,id=n0,hostfwd=tcp:127.0.0.1:8001-:80,hostfwd=tcp:127.0.0.1:8002-:8080", "-device", "usb-net,netdev=n0,mac=%s")
 	b.model = m
-	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
+	b.writeSettings("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 	next, err := updates.Open(image)
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func hop(t *testing.T, m model, g platform) {
 	next.Version = nextVersion
 	next = next.ForSlot(secondSlot)
 	for name, content := range next.Content { // to send it takes the emulator minutes
-		b.write(secondSlot+"/"+name, string(content))
+		b.writeFile(secondSlot+"/"+name, string(content))
 	}
 	body, err := json.Marshal(next.SlotManifest)
 	if err != nil {
@@ -51,74 +51,74 @@ func hop(t *testing.T, m model, g platform) {
 	b.start()
 	const shop, ops = "http://127.0.0.1:8001", "http://127.0.0.1:8002"
 	b.waitPage(shop+"/p/berry", "A berry.")
-	// Why it hops: with several processors possible no kernel can be loaded.
-	refused := b.shell(cmp.Or(g.kexec, kexec) + " -l /boot/a/" + g.file + " --command-line=x 2>&1 | grep kexec_load; cat /sys/kernel/kexec_loaded")
+	// The reason for the hop: with several processors possible no kernel can be loaded.
+	refused := b.runShell(cmp.Or(g.kexec, kexec) + " -l /boot/a/" + g.file + " --command-line=x 2>&1 | grep kexec_load; cat /sys/kernel/kexec_loaded")
 	if !strings.Contains(refused, "kexec_load failed") || !strings.HasSuffix(strings.TrimSpace(refused), "0") {
 		t.Errorf("a kernel was loaded out of one that may start several processors: %s", refused)
 	}
 	ask := func(what, body string) {
 		t.Helper()
-		until(t, b.model.boot, what, func() error { return post(t.Context(), ops+"/api/v1/"+what, body) })
+		waitUntil(t, b.model.boot, what, func() error { return postJSON(t.Context(), ops+"/api/v1/"+what, body) })
 	}
 	ask("drain", fmt.Sprintf(`{"board":%q,"undo":false}`, b.hostName()))
 	ask("card/begin", string(body))
 	ask("card/try", string(body))
-	b.waitSaid(b.model.boot, `bramble: restarting with one processor, to try slot b from there`)
-	b.ends()
-	if words := b.read("a/cmdline.txt"); !strings.Contains(words, "nr_cpus=01 ") {
+	b.waitSerial(b.model.boot, `bramble: restarting with one processor, to try slot b from there`)
+	b.waitEnd()
+	if words := b.readFile("a/cmdline.txt"); !strings.Contains(words, "nr_cpus=01 ") {
 		t.Errorf("it would start with %s", words)
 	}
 
 	b.jumps = true
 	b.start()
-	b.waitSaid(b.model.boot, `bramble: restarting into slot b \(try\)`)
-	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
-	b.waitSaid(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
-	words := strings.Fields(b.shell("cat /proc/cmdline"))
+	b.waitSerial(b.model.boot, `bramble: restarting into slot b \(try\)`)
+	b.waitSerial(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
+	b.waitSerial(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
+	words := strings.Fields(b.runShell("cat /proc/cmdline"))
 	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.trial=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
 		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
 			t.Errorf("the kernel that was jumped into has the word %s: %v; all are %v", word, got, words)
 		}
 	}
-	if got := strings.Fields(b.shell("cat /sys/devices/system/cpu/possible; uname -r")); len(got) != 2 || got[0] != "0-3" || !strings.HasSuffix(got[1], g.flavour) {
+	if got := strings.Fields(b.runShell("cat /sys/devices/system/cpu/possible; uname -r")); len(got) != 2 || got[0] != "0-3" || !strings.HasSuffix(got[1], g.flavour) {
 		t.Errorf("it runs processors and Linux %v", got)
 	}
 	b.cutPower()
 	b.jumps = false
 	checkFAT(t, b.card)
-	if words := b.read("a/cmdline.txt"); !strings.Contains(words, cardinit.AllCPUsParam+" ") {
+	if words := b.readFile("a/cmdline.txt"); !strings.Contains(words, cardinit.AllCPUsParam+" ") {
 		t.Errorf("slot a would start with %s", words)
 	}
-	if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=a/") {
+	if c := b.readFile("config.txt"); !strings.Contains(c, "os_prefix=a/") {
 		t.Errorf("a version on trial is what the firmware starts:\n%s", c)
 	}
 
 	b.trial = secondSlot
 	b.start()
 	b.trial = ""
-	b.waitSaid(b.model.boot, `bramble: board \S+ starts, slot b, on trial, `)
+	b.waitSerial(b.model.boot, `bramble: board \S+ starts, slot b, on trial, `)
 	ask("card/commit", `{"version":"`+nextVersion+`"}`)
-	b.waitSaid(b.model.boot, `bramble: slot b has passed its trial`)
+	b.waitSerial(b.model.boot, `bramble: slot b has passed its trial`)
 	b.cutPower()
 	checkFAT(t, b.card)
-	if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=b/") {
+	if c := b.readFile("config.txt"); !strings.Contains(c, "os_prefix=b/") {
 		t.Errorf("the board would start from another slot:\n%s", c)
 	}
 }
 
-// ends waits until the board has restarted, which ends the emulator.
-func (b *emulated) ends() {
+// waitEnd waits until the board has restarted, which ends the emulator.
+func (b *emulatedBoard) waitEnd() {
 	b.t.Helper()
 	select {
 	case <-b.exited:
 	case <-time.After(b.model.boot):
-		b.t.Fatalf("%s does not restart; the last of the serial line:\n%s", b.name, last(b.said(), 3000))
+		b.t.Fatalf("%s does not restart; the last of the serial line:\n%s", b.name, lastBytes(b.serialText(), 3000))
 	}
 	b.cutPower()
 }
 
-// The word on the card is the one that the board looks for.
-func TestTheWordForProcessors(t *testing.T) {
+// The parameter on the card is the one that the board looks for.
+func TestProcessorParamIsTheSame(t *testing.T) {
 	if allCPUsParam != cardinit.AllCPUsParam {
 		t.Errorf("cards have %s, and boards look for %s", allCPUsParam, cardinit.AllCPUsParam)
 	}

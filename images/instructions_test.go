@@ -17,8 +17,8 @@ import (
 )
 
 // Under -icount shift=1 an instruction of the board is 2 ns of its time, so CPU
-// time in its kernel's books is a count of instructions, user and kernel. What
-// an interrupt takes is charged to whom it interrupts: Debian's kernel for these
+// time in its kernel's accounts is a count of instructions, user and kernel. An
+// interrupt is charged to the process that it interrupts: Debian's kernel for these
 // boards has no CONFIG_IRQ_TIME_ACCOUNTING.
 const (
 	nsInstruction      = 2
@@ -28,19 +28,19 @@ const (
 var instructions = flag.Bool("instructions", false, "count the instructions, user and kernel, that an emulated board spends")
 
 const (
-	// countedBoots is how often everything is measured, each time on a board that
-	// was just started; medians are reported.
+	// countedBoots is the number of measurements, each on a board that was just started;
+	// medians are reported.
 	countedBoots = 3
 	// fewHits and manyHits are the lengths of two runs whose difference is taken.
 	fewHits, manyHits = 2_000, 10_000
-	// restFrom is when a board has done what belongs to its start, by its own clock.
+	// restFrom is the time by the board's clock at which its start is complete.
 	restFrom = 20 * time.Second
 	// nginxAddress is where nginx.conf listens.
 	nginxAddress = "127.0.0.1:81"
 )
 
-// counting skips a measurement that nobody asked for.
-func counting(t *testing.T) {
+// skipUnlessCounting skips a measurement unless -instructions is given.
+func skipUnlessCounting(t *testing.T) {
 	t.Helper()
 	if !*instructions {
 		t.Skip("a measurement: run it with -instructions")
@@ -49,19 +49,19 @@ func counting(t *testing.T) {
 
 // TestInstructionsOnABoard reports how many instructions, user and kernel, a board
 // and nginx spend on a hit of one page of 4 KB, both on the same emulated board,
-// over loopback, with four connections that stay:
+// over loopback, with four persistent connections:
 //
 //	go test ./images -run TestInstructionsOnABoard -v -instructions -timeout 30m
 //
 // nginx is Debian's with open_file_cache, and is also the origin from which the
 // board has the page. A figure is the difference of a long run and a short one,
-// of all the server's threads. On loopback it is the sender who carries a packet
-// through the receiver's TCP: a server is charged for the reply's way into the
-// client, and not for the request's into itself.
+// of all the server's threads. On loopback the sender carries a packet through the
+// receiver's TCP: a server is charged for the reply's way into the client, and not for
+// the request's into itself.
 func TestInstructionsOnABoard(t *testing.T) {
-	counting(t)
+	skipUnlessCounting(t)
 	extra := crowdAndNginx(t) // before a namespace that has no network to fetch by
-	image, inside := alone(t, 28*time.Minute)
+	image, inside := inNamespace(t, 28*time.Minute)
 	if !inside {
 		return
 	}
@@ -69,7 +69,7 @@ func TestInstructionsOnABoard(t *testing.T) {
 	all := figures{}
 	for range countedBoots {
 		b := countedBoard(t, image, extra, "[panel]\nbutton_pin = \"none\"\n[origin]\nurl = \"http://"+nginxAddress+"\"")
-		if said := b.shell("nginx -c /root/nginx.conf > /tmp/nginx.said 2>&1 & sleep 2; cat /tmp/nginx.said"); strings.Contains(said, "emerg") {
+		if said := b.runShell("nginx -c /root/nginx.conf > /tmp/nginx.said 2>&1 & sleep 2; cat /tmp/nginx.said"); strings.Contains(said, "emerg") {
 			t.Fatalf("nginx says %s", said)
 		}
 		b.waitUp(restFrom)
@@ -77,12 +77,12 @@ func TestInstructionsOnABoard(t *testing.T) {
 			{b, "nginx", b.pid("cmdline", "ngin[x].conf"), nginxAddress, "Server: nginx"},
 			{b, "board", b.nodePID(), "127.0.0.1:80", "; hit"},
 		}
-		// The board keeps the page once it was asked for.
-		b.shell("wget -q -O /dev/null http://127.0.0.1/page.html; sleep 1; wget -q -O /dev/null http://127.0.0.1/page.html")
+		// The board stores the page after the first request.
+		b.runShell("wget -q -O /dev/null http://127.0.0.1/page.html; sleep 1; wget -q -O /dev/null http://127.0.0.1/page.html")
 		board := servers[1]
 		idle, _, _ := board.count("sleep 10")
 		all.add("board when idle, a second", idle/10)
-		for _, shape := range shapes() {
+		for _, shape := range requestShapes() {
 			for _, s := range servers {
 				few := s.crowd(shape, fewHits)
 				many := s.crowd(shape, manyHits)
@@ -103,25 +103,25 @@ func TestInstructionsOnABoard(t *testing.T) {
 }
 
 // countedBoard starts a board of one, with more files in its start-up file system.
-func countedBoard(t *testing.T, image string, extra []byte, settings string) *emulated {
+func countedBoard(t *testing.T, image string, extra []byte, settings string) *emulatedBoard {
 	t.Helper()
 	b := newBoard(t, image, "00000000cafe1a2b", "-netdev", "user,id=n0", "-device", "usb-net,netdev=n0,mac=%s")
 	b.extra = extra
-	b.settle("expected_boards = 1", "ntp = [\"10.0.2.2\"]", settings)
+	b.writeSettings("expected_boards = 1", "ntp = [\"10.0.2.2\"]", settings)
 	b.start()
-	b.waitSaid(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
+	b.waitSerial(bootLimit, `bramble: board bramble-1a2b starts, slot a, `)
 	return b
 }
 
-func (b *emulated) hostName() string { return "bramble-" + b.serial[len(b.serial)-4:] }
+func (b *emulatedBoard) hostName() string { return "bramble-" + b.serial[len(b.serial)-4:] }
 
-// pid is the process whose file of that name under /proc matches a pattern, which
-// must not match itself.
-func (b *emulated) pid(file, pattern string) string {
+// pid returns the process whose file of that name under /proc matches a pattern. The
+// pattern must not match itself.
+func (b *emulatedBoard) pid(file, pattern string) string {
 	b.t.Helper()
 	var pid string
-	until(b.t, bootLimit, "a process like "+pattern, func() error {
-		said := b.shell("grep -ls '" + pattern + "' /proc/[0-9]*/" + file)
+	waitUntil(b.t, bootLimit, "a process like "+pattern, func() error {
+		said := b.runShell("grep -ls '" + pattern + "' /proc/[0-9]*/" + file)
 		pid = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(said), "/proc/"), "/"+file)
 		if _, err := strconv.Atoi(pid); err != nil {
 			return fmt.Errorf("found %q", said)
@@ -131,25 +131,25 @@ func (b *emulated) pid(file, pattern string) string {
 	return pid
 }
 
-// nodePID is the board's program, the keeper of which is another process.
-func (b *emulated) nodePID() string { return b.pid("cmdline", "nod[e]") }
+// nodePID returns the process of the board's program, which is not its supervisor.
+func (b *emulatedBoard) nodePID() string { return b.pid("cmdline", "nod[e]") }
 
 // counted is a process of a board whose instructions are counted.
 type counted struct {
-	board         *emulated
+	board         *emulatedBoard
 	name, pid     string
 	address, mark string // of a server; mark is in the head of every good reply
 }
 
-// run is what was spent during a command, in instructions.
+// run is the cost of a command, in instructions.
 type run struct{ server, kernel, all int64 }
 
-// count has the board carry out a command, and gives the instructions that the
-// process and the kernel's thread for network packets spent meanwhile, and those
-// of the whole board, whose clock is good to 10 ms.
+// count runs a command on the board, and returns the instructions that the process and
+// the kernel's thread for network packets spent meanwhile, and those of the whole board,
+// whose clock has a resolution of 10 ms.
 func (s counted) count(command string) (server, kernel, all int64) {
 	s.board.t.Helper()
-	text := s.board.shell(fmt.Sprintf("sh /root/count '%s %s' %s", s.pid, s.board.pid("stat", "(ksoftirqd"), command))
+	text := s.board.runShell(fmt.Sprintf("sh /root/count '%s %s' %s", s.pid, s.board.pid("stat", "(ksoftirqd"), command))
 	var rows [4][2]float64 // two processes, up, idle
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) != len(rows) {
@@ -166,8 +166,8 @@ func (s counted) count(command string) (server, kernel, all int64) {
 		passed(2, instructionsSecond) - passed(3, instructionsSecond)
 }
 
-// idle gives a process's instructions a second while nobody asks it anything. It
-// looks often, as a board on a busy machine takes long for a command.
+// idle returns a process's instructions a second without requests. It samples often,
+// because a board on a busy machine takes long for a command.
 func (s counted) idle(seconds int64) int64 {
 	s.board.t.Helper()
 	const step = 20
@@ -179,7 +179,7 @@ func (s counted) idle(seconds int64) int64 {
 	return all / (seconds / step * step)
 }
 
-// crowd has the server asked so often.
+// crowd sends the server a number of requests.
 func (s counted) crowd(shape string, hits int) run {
 	s.board.t.Helper()
 	ask := fmt.Sprintf("env %s='%s %s %d %s' /root/crowd -test.run=BeACrowd >/tmp/crowd || cat /tmp/crowd", crowdEnv, s.address, shape, hits, s.mark)
@@ -188,22 +188,22 @@ func (s counted) crowd(shape string, hits int) run {
 	return r
 }
 
-// countingScript is the start-up archive that brings what counts.
+// countingScript returns the start-up archive with the script that counts.
 func countingScript(t *testing.T) []byte {
 	t.Helper()
 	files := cpioTree{}
-	files.putFile("root/count", 0o755, read(t, "testdata/counted/count"))
-	return archive(t, files)
+	files.putFile("root/count", 0o755, readTestFile(t, "testdata/counted/count"))
+	return makeArchive(t, files)
 }
 
-// crowdAndNginx is the start-up archive that brings nginx, a page of 4 KB, this
-// test binary as its clients, and what counts.
+// crowdAndNginx returns the start-up archive with nginx, a page of 4 KB, this test binary
+// as its clients, and the script that counts.
 func crowdAndNginx(t *testing.T) []byte {
 	t.Helper()
 	o := Options{PackageSource: PackageSource{Lock: "testdata/nginx.lock"}}
 	tools, err := findTools(tool{aptHelper, "apt"}, tool{"dpkg-deb", "dpkg"})
 	if err != nil {
-		lack(t, err.Error())
+		failOrSkip(t, err.Error())
 	}
 	lock, err := o.readLock()
 	if err != nil {
@@ -223,14 +223,14 @@ func crowdAndNginx(t *testing.T) []byte {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	files.putFile("root/crowd", 0o755, read(t, crowd))
-	files.putFile("root/count", 0o755, read(t, "testdata/counted/count"))
-	files.putFile("root/nginx.conf", 0o644, read(t, "testdata/counted/nginx.conf"))
+	files.putFile("root/crowd", 0o755, readTestFile(t, crowd))
+	files.putFile("root/count", 0o755, readTestFile(t, "testdata/counted/count"))
+	files.putFile("root/nginx.conf", 0o644, readTestFile(t, "testdata/counted/nginx.conf"))
 	files.putFile("root/pages/page.html", 0o644, bytes.Repeat([]byte("0123456789abcdef"), pageBytes/16))
-	return archive(t, files)
+	return makeArchive(t, files)
 }
 
-func archive(t *testing.T, files cpioTree) []byte {
+func makeArchive(t *testing.T, files cpioTree) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := files.writeCPIO(&b, time.Unix(0, 0)); err != nil {
@@ -239,7 +239,7 @@ func archive(t *testing.T, files cpioTree) []byte {
 	return b.Bytes()
 }
 
-func read(t *testing.T, file string) []byte {
+func readTestFile(t *testing.T, file string) []byte {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -248,12 +248,12 @@ func read(t *testing.T, file string) []byte {
 	return content
 }
 
-// figures are what was measured at each boot, by what it is.
+// figures are the measurements of each boot, by name.
 type figures map[string][]int64
 
 func (f figures) add(what string, n int64) { f[what] = append(f[what], n) }
 
-// log reports the medians, and all that they are of.
+// log reports the medians and the single values.
 func (f figures) log(t *testing.T) {
 	t.Helper()
 	var what []string

@@ -20,26 +20,25 @@ import (
 const actPin = 16
 
 const (
-	// leastWatch is as long as the bar takes to point at a dead neighbour, which a
-	// bar that has nothing to say must not be taken for.
+	// leastWatch is the time that the bar takes to point at a dead neighbour, so that an
+	// idle bar is not taken for one.
 	leastWatch = 8 * time.Second
-	// phaseStep is how finely the beginning of a pattern is looked for: all lights
+	// phaseStep is the resolution of the search for the beginning of a pattern: all lights
 	// are multiples of it.
 	phaseStep = 5 * time.Millisecond
-	// slack is how much before or after its time a lamp may change: less than half
+	// slack bounds how early or late a lamp may change: less than half
 	// of the shortest light, or a fast blink would pass for a steady one.
 	slack = 45 * time.Millisecond
-	// mostStray is for how long a lamp may be otherwise than promised while it is
-	// looked at: a board that wakes up late, and not a flash too many or too few.
+	// mostStray bounds the time for which a lamp may differ from its pattern: a board that
+	// wakes up late, and not a flash too many or too few.
 	mostStray = 60 * time.Millisecond
-	// longGap is when nobody looked for too long: half of a flash that is counted.
-	// On a busy machine that happens; mostMissed is the part of the time that may
-	// be lost to it.
+	// longGap is a gap between samples that is too long: half of a flash that is counted.
+	// It happens on a busy machine; mostMissed bounds the part of the time that is lost.
 	longGap    = 125 * time.Millisecond
 	mostMissed = 0.25
 )
 
-// pinLamp is a pin with a lamp on it, and what is promised of that.
+// pinLamp is a pin with a lamp, and the lamp's expected pattern.
 type pinLamp struct {
 	pin     int
 	low     bool // lit by a low pin
@@ -55,14 +54,14 @@ func newPinLamp(pin int, low bool, promise gpio.Pattern) pinLamp {
 	return l
 }
 
-// due says whether the lamp is to be lit so long after the pattern's beginning.
+// due reports whether the lamp must be lit at a time after the pattern's beginning.
 func (l pinLamp) due(at time.Duration) bool {
 	at += l.promise.Period() // slack may lead to before the beginning
 	return l.line[int(at/phaseStep)%len(l.line)]
 }
 
-// lampsOf are the pins that a show is seen on: those of the header, health
-// first, and the green LED, which tells health as well.
+// lampsOf returns the lamps that play a show: those of the header, health first, and the
+// green LED, which shows health too.
 func lampsOf(numbers []int, show gpio.Show) []pinLamp {
 	lamps := []pinLamp{newPinLamp(actPin, true, show.Health), newPinLamp(numbers[0], false, show.Health)}
 	for i, pin := range numbers[1:] {
@@ -71,15 +70,15 @@ func lampsOf(numbers []int, show gpio.Show) []pinLamp {
 	return lamps
 }
 
-// lit says whether the lamp is lit in a sample.
+// lit reports whether the lamp is lit in a sample.
 func (l pinLamp) lit(s sample) bool { return s.levels>>l.pin&1 == 1 != l.low }
 
-// kept compares samples with what is promised of each lamp. When the patterns
-// began by the board's clock is not known, but it is the same moment for all of
-// one length on the header: a light that runs down the bar does not pass for one
-// that runs up. The green LED has a moment of its own, since it is the kernel that
-// plays it when the board's program has ended.
-func kept(samples []sample, lamps []pinLamp) error {
+// checkLamps compares samples with the expected pattern of each lamp. The beginning of the
+// patterns by the board's clock is unknown, but it is the same for all of one length on
+// the header: a light that runs down the bar does not pass for one that runs up. The
+// green LED has its own beginning, because the kernel plays it after the board's program
+// has ended.
+func checkLamps(samples []sample, lamps []pinLamp) error {
 	missed := time.Duration(0)
 	for i, s := range samples[1:] {
 		if gap := s.at - samples[i].at; gap > longGap {
@@ -102,7 +101,7 @@ func kept(samples []sample, lamps []pinLamp) error {
 	for at, group := range groups {
 		least, of := 2*mostStray, group[0] // beyond, it only matters that it is
 		for phase := time.Duration(0); phase < at.period; phase += phaseStep {
-			if stray, worst := strayMost(samples, group, phase, least); stray < least {
+			if stray, worst := longestStray(samples, group, phase, least); stray < least {
 				least, of = stray, worst
 			}
 		}
@@ -113,10 +112,10 @@ func kept(samples []sample, lamps []pinLamp) error {
 	return errors.Join(all...)
 }
 
-// strayMost is the lamp that is otherwise than promised for longest, and for how
-// long, if the first sample was so long after the patterns' beginning. Beyond
-// enough it is not counted.
-func strayMost(samples []sample, lamps []pinLamp, phase, enough time.Duration) (most time.Duration, of pinLamp) {
+// longestStray returns the lamp that differs from its pattern for longest, and that time,
+// if the first sample was phase after the patterns' beginning. It stops counting at
+// enough.
+func longestStray(samples []sample, lamps []pinLamp, phase, enough time.Duration) (most time.Duration, of pinLamp) {
 	for _, l := range lamps {
 		if stray := l.stray(samples, phase, enough); stray >= most {
 			most, of = stray, l
@@ -128,8 +127,8 @@ func strayMost(samples []sample, lamps []pinLamp, phase, enough time.Duration) (
 	return most, of
 }
 
-// stray is for how long the lamp is otherwise than promised: what is more than
-// slack from its time, and each light or dark that was looked at and never came.
+// stray returns the time for which the lamp differs from its pattern: by more than slack,
+// and each light or dark that was sampled and never came.
 func (l pinLamp) stray(samples []sample, phase, enough time.Duration) (stray time.Duration) {
 	began, looks, seen := samples[0].at, 0, true // of the promised level; the first may be cut short
 	was := l.due(phase)
@@ -152,10 +151,10 @@ func (l pinLamp) stray(samples []sample, phase, enough time.Duration) (stray tim
 	return stray
 }
 
-// enoughLooks is how often one must look at a light to say that it does not come.
+// enoughLooks is the number of samples that prove a missing light.
 const enoughLooks = 3
 
-// broken is the error of a lamp that does something else: a character is an
+// broken returns the error of a lamp that plays another pattern: a character is an
 // eighth of a second.
 func (l pinLamp) broken(samples []sample, stray time.Duration) error {
 	var line strings.Builder
@@ -172,8 +171,8 @@ func (l pinLamp) broken(samples []sample, stray time.Duration) error {
 	return fmt.Errorf("GPIO%d is not as promised for %v at least: %q; it did %s", l.pin, stray, l.promise.Name, &line)
 }
 
-// watchTime is two turns of a show: in less, the flashes of another fault might
-// be cut off where this one's end.
+// watchTime returns two periods of a show: in less, another fault's flashes might be cut
+// off where this one's end.
 func watchTime(show gpio.Show) time.Duration {
 	longest := show.Health.Period()
 	for _, p := range show.Bar {
@@ -182,8 +181,8 @@ func watchTime(show gpio.Show) time.Duration {
 	return max(leastWatch, 2*longest)
 }
 
-// shows looks at the pins of a board for so long, and compares them with a show.
-func (b *emulated) shows(numbers []int, show gpio.Show, length time.Duration) error {
+// checkPins samples the pins of a board for a time, and compares them with a show.
+func (b *emulatedBoard) checkPins(numbers []int, show gpio.Show, length time.Duration) error {
 	b.t.Helper()
 	if len(show.Bar) != len(numbers)-1 {
 		return fmt.Errorf("a bar of %d lamps is promised, and wired are %d", len(show.Bar), len(numbers)-1)
@@ -194,38 +193,37 @@ func (b *emulated) shows(numbers []int, show gpio.Show, length time.Duration) er
 			return fmt.Errorf("GPIO%d is no output; a lamp hangs on it", l.pin)
 		}
 	}
-	return kept(b.watch(length), lamps)
+	return checkLamps(b.samplePins(length), lamps)
 }
 
-// waitPins waits until the pins show what is said.
-func (b *emulated) waitPins(t *testing.T, numbers []int, in gpio.Input) {
+// waitPins waits until the pins play the show for in.
+func (b *emulatedBoard) waitPins(t *testing.T, numbers []int, in gpio.Input) {
 	t.Helper()
 	show := gpio.Render(in, len(numbers)-1)
-	until(t, pinsLimit, "pins that say "+show.Summary, func() error { return b.shows(numbers, show, watchTime(show)) })
+	waitUntil(t, pinsLimit, "pins that say "+show.Summary, func() error { return b.checkPins(numbers, show, watchTime(show)) })
 	t.Logf("on the pins: %s", show.Summary)
 }
 
-// pinsLimit is how long the pins may take to say something, when all that leads
-// to it is done.
+// pinsLimit bounds the time until the pins show a new state.
 const pinsLimit = 2 * time.Minute
 
-// compare looks at the pins while what the board's console promises of them
-// stands. A promise that changes meanwhile is waited out.
-func (b *emulated) compare(t *testing.T, ops string, numbers []int) gpio.Show {
+// comparePins compares the pins with the show on the board's console. It tries again if that
+// changes meanwhile.
+func (b *emulatedBoard) comparePins(t *testing.T, ops string, numbers []int) gpio.Show {
 	t.Helper()
 	var show gpio.Show
-	until(t, pinsLimit, "pins as the panel promises", func() error {
-		before, err := self(t.Context(), ops)
+	waitUntil(t, pinsLimit, "pins as the panel promises", func() error {
+		before, err := ownBoard(t.Context(), ops)
 		if err != nil {
 			return err
 		}
 		show = before.Panel
-		broken := b.shows(numbers, show, watchTime(show))
-		after, err := self(t.Context(), ops)
+		broken := b.checkPins(numbers, show, watchTime(show))
+		after, err := ownBoard(t.Context(), ops)
 		if err != nil {
 			return err
 		}
-		if !alike(show, after.Panel) {
+		if !sameShow(show, after.Panel) {
 			return fmt.Errorf("the panel promises %q, then %q, and the bar %s, then %s", show.Summary, after.Panel.Summary, barNames(show), barNames(after.Panel))
 		}
 		return broken
@@ -234,15 +232,15 @@ func (b *emulated) compare(t *testing.T, ops string, numbers []int) gpio.Show {
 	return show
 }
 
-// alike reports that two shows look the same on lamps without brightness.
-func alike(a, b gpio.Show) bool {
+// sameShow reports that two shows look the same on lamps without brightness.
+func sameShow(a, b gpio.Show) bool {
 	one, other := append(slices.Clone(a.Bar), a.Health), append(slices.Clone(b.Bar), b.Health)
 	return slices.EqualFunc(one, other, func(p, q gpio.Pattern) bool {
 		return slices.Equal(newPinLamp(0, false, p).line, newPinLamp(0, false, q).line)
 	})
 }
 
-// barNames is what the lamps of a bar do, in words.
+// barNames returns the names of a bar's patterns.
 func barNames(show gpio.Show) string {
 	var names []string
 	for _, p := range show.Bar {
@@ -251,11 +249,10 @@ func barNames(show gpio.Show) string {
 	return strings.Join(names, ", ")
 }
 
-// lampPins are the numbers of the pins that health lamp and bar are on, in this
-// order.
-func (b *emulated) lampPins(t *testing.T) []int {
+// lampPins returns the pin numbers of health lamp and bar, in this order.
+func (b *emulatedBoard) lampPins(t *testing.T) []int {
 	t.Helper()
-	model := strings.Trim(b.shell("cat /proc/device-tree/model"), "\x00\n ")
+	model := strings.Trim(b.runShell("cat /proc/device-tree/model"), "\x00\n ")
 	wired := pins.Defaults(model)
 	names := append([]string{wired.Health}, wired.Bar...)
 	t.Logf("%s: lamps on %v", model, names)
@@ -270,11 +267,11 @@ func (b *emulated) lampPins(t *testing.T) []int {
 	return numbers
 }
 
-// waitSelf waits until a board says something of itself.
+// waitSelf waits until a board's own state meets a condition.
 func waitSelf(t *testing.T, ops, what string, is func(console.BoardView) bool) {
 	t.Helper()
-	until(t, bootLimit, what, func() error {
-		s, err := self(t.Context(), ops)
+	waitUntil(t, bootLimit, what, func() error {
+		s, err := ownBoard(t.Context(), ops)
 		if err == nil && !is(s) {
 			err = fmt.Errorf("it is %s with %v, and its panel says %q", s.State, s.Faults, s.Panel.Summary)
 		}
@@ -282,31 +279,30 @@ func waitSelf(t *testing.T, ops, what string, is func(console.BoardView) bool) {
 	})
 }
 
-// steer asks a board's console to do something with that board.
-func (b *emulated) steer(t *testing.T, ops, what string, undo bool) {
+// steerBoard makes a board's console drain or locate that board.
+func (b *emulatedBoard) steerBoard(t *testing.T, ops, what string, undo bool) {
 	t.Helper()
-	if err := post(t.Context(), ops+"/api/v1/"+what, fmt.Sprintf(`{"board":%q,"undo":%t}`, b.hostName(), undo)); err != nil {
+	if err := postJSON(t.Context(), ops+"/api/v1/"+what, fmt.Sprintf(`{"board":%q,"undo":%t}`, b.hostName(), undo)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// drained takes the board out of service, and looks at its lamps when nobody is
-// left on it.
-func (b *emulated) drained(t *testing.T, ops string) {
+// checkDrained drains the board, and checks its lamps when it has no clients.
+func (b *emulatedBoard) checkDrained(t *testing.T, ops string) {
 	numbers := b.lampPins(t)
-	b.steer(t, ops, "locate", true)
-	b.steer(t, ops, "drain", false)
+	b.steerBoard(t, ops, "locate", true)
+	b.steerBoard(t, ops, "drain", false)
 	waitSelf(t, ops, "the board to be drained", func(s console.BoardView) bool { return s.State == "drained" })
-	b.compare(t, ops, numbers)
+	b.comparePins(t, ops, numbers)
 }
 
-// lamps compares what the pins of the board do with what its panel promises: in
-// service, and when somebody has it blink.
-func (b *emulated) lamps(t *testing.T, ops string) {
+// checkLampsInService compares the board's pins with its panel, in service and
+// while it is located.
+func (b *emulatedBoard) checkLampsInService(t *testing.T, ops string) {
 	numbers := b.lampPins(t)
 	waitSelf(t, ops, "a board in service", func(s console.BoardView) bool { return s.State == "serving" && len(s.Faults) == 0 })
-	b.compare(t, ops, numbers)
-	b.steer(t, ops, "locate", false)
+	b.comparePins(t, ops, numbers)
+	b.steerBoard(t, ops, "locate", false)
 	waitSelf(t, ops, "the board to be located", func(s console.BoardView) bool { return s.Panel.Health.Name == "fast blink" })
-	b.compare(t, ops, numbers)
+	b.comparePins(t, ops, numbers)
 }

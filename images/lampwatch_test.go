@@ -10,9 +10,9 @@ import (
 	"bramble/gpio"
 )
 
-// What a test reads off the pins of a board is one thing that a board can say,
-// and no other: else a board that says the wrong thing would pass.
-func TestPinsTellWhatIsSaidFromAllElse(t *testing.T) {
+// The samples of a board's pins match exactly one scene: else a board that shows the
+// wrong one would pass.
+func TestPinsTellScenesApart(t *testing.T) {
 	said := func(change func(*gpio.Input)) gpio.Input {
 		in := gpio.Input{Health: gpio.Serving}
 		change(&in)
@@ -50,15 +50,15 @@ func TestPinsTellWhatIsSaidFromAllElse(t *testing.T) {
 	for i, show := range shows {
 		for j := range shows {
 			seen := samplesOf(lamps[j], watchTime(show), random)
-			if err := kept(seen, lamps[i]); (err == nil) != (i == j) {
+			if err := checkLamps(seen, lamps[i]); (err == nil) != (i == j) {
 				t.Errorf("%q on the pins, and promised is %q: %v", shows[j].Summary, show.Summary, err)
 			}
 		}
 	}
 }
 
-// samplesOf is what somebody sees on the pins who begins to look at any time, of
-// a board that is late now and then.
+// samplesOf returns samples of the pins from a random moment on, of a board that is late
+// now and then.
 func samplesOf(lamps []pinLamp, length time.Duration, random *rand.Rand) []sample {
 	phase := time.Duration(random.Int64N(int64(time.Minute)))
 	var all []sample

@@ -12,7 +12,7 @@ import (
 
 const goodHash = "061813bf602fdec8f81f07afd196a0e1b8ab0223fbbe9d7b4e003ee44130a60f"
 
-func TestTheProgramsOwnLock(t *testing.T) {
+func TestOwnLock(t *testing.T) {
 	l, err := PackageSource{}.readLock()
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ Components: main
 	}
 }
 
-// Cloud images of Debian name a file of mirrors.
+// Debian's cloud images name a file of mirrors.
 func TestAMirrorListIsRead(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "debian.list")
 	if err := os.WriteFile(list, []byte("# one\nhttps://m.example/debian\tpriority:1\n"), 0o600); err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestClosure(t *testing.T) {
+func TestModuleClosure(t *testing.T) {
 	modules := parseModules(`kernel/fs/ext4/ext4.ko: kernel/lib/crc16.ko kernel/fs/jbd2/jbd2.ko
 kernel/lib/crc16.ko:
 kernel/drivers/leds/leds-gpio.ko.xz:

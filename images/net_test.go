@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-func sh(t *testing.T, command string, args ...any) {
+func runHost(t *testing.T, command string, args ...any) {
 	t.Helper()
 	command = fmt.Sprintf(command, args...)
 	if out, err := exec.Command("sh", "-ec", command).CombinedOutput(); err != nil {
@@ -22,36 +22,35 @@ func sh(t *testing.T, command string, args ...any) {
 	}
 }
 
-// lanAddress is the test's own on the boards' network.
+// lanAddress is the test's address on the boards' network.
 const lanAddress = "10.77.0.254"
 
-// loopbackUp makes the namespace's network for one board behind the emulator's
-// own: loopback, and a time server.
+// loopbackUp sets up the namespace for one board behind the emulator's own network:
+// loopback, and a time server.
 func loopbackUp(t *testing.T) {
 	t.Helper()
-	sh(t, "ip link set lo up")
+	runHost(t, "ip link set lo up")
 	timeServer(t)
 }
 
-// lanUp makes the namespace's network: loopback, a bridge with a port for each of
-// the boards, and a time server on both. It returns the words for each board's
-// emulator.
+// lanUp sets up the namespace's network: loopback, a bridge with a port per board, and a
+// time server on both. It returns the arguments for each board's emulator.
 func lanUp(t *testing.T, size int) [][]string {
 	t.Helper()
-	sh(t, `ip link set lo up
+	runHost(t, `ip link set lo up
 		ip link add lan type bridge
 		ip addr add %s/24 dev lan
 		ip link set lan up`, lanAddress)
 	var ports [][]string
 	for i := range size {
-		sh(t, "ip tuntap add port%[1]d mode tap; ip link set port%[1]d master lan up", i+1)
+		runHost(t, "ip tuntap add port%[1]d mode tap; ip link set port%[1]d master lan up", i+1)
 		ports = append(ports, []string{"-netdev", fmt.Sprintf("tap,id=n0,ifname=port%d,script=no,downscript=no", i+1), "-device", "usb-net,netdev=n0,mac=%s"})
 	}
 	timeServer(t)
 	return ports
 }
 
-// timeServer answers SNTP (RFC 4330) by this machine's clock until the test ends.
+// timeServer answers SNTP (RFC 4330) with this machine's time until the test ends.
 func timeServer(t *testing.T) {
 	t.Helper()
 	c, err := net.ListenPacket("udp", ":123")
@@ -87,32 +86,32 @@ func timeServer(t *testing.T) {
 	}()
 }
 
-// ntpTime counts from 1900 in 2^-32 s.
+// ntpTime returns a time in NTP's format: since 1900, in 2^-32 s.
 func ntpTime(at time.Time) uint64 {
 	const from1900to1970 = 2208988800
 	return uint64(at.Unix()+from1900to1970)<<32 | uint64(at.Nanosecond())<<32/1e9
 }
 
-// settle writes the settings of a rack of emulated boards onto the card: rack and
+// writeSettings writes the settings of a rack of emulated boards onto the card: rack and
 // network are the lines of these tables, more are further tables.
-func (b *emulated) settle(rack, network string, more ...string) {
+func (b *emulatedBoard) writeSettings(rack, network string, more ...string) {
 	b.t.Helper()
-	key, _, _ := strings.Cut(strings.SplitAfter(b.read("bramble.toml"), "key = ")[1], "\n")
-	b.write("bramble.toml", fmt.Sprintf("[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", key, rack, testPassword, network, strings.Join(more, "\n")))
+	key, _, _ := strings.Cut(strings.SplitAfter(b.readFile("bramble.toml"), "key = ")[1], "\n")
+	b.writeFile("bramble.toml", fmt.Sprintf("[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", key, rack, testPassword, network, strings.Join(more, "\n")))
 }
 
 // waitPage waits until a page is served and has a text in it.
-func (b *emulated) waitPage(at, text string) {
+func (b *emulatedBoard) waitPage(at, text string) {
 	b.t.Helper()
-	until(b.t, b.model.boot, at, func() error {
-		status, body, err := get(b.t.Context(), at)
+	waitUntil(b.t, b.model.boot, at, func() error {
+		status, body, err := getPage(b.t.Context(), at)
 		switch {
-		case err != nil && (b.gone() || strings.Count(b.said(), "bramble: board program ended") > 2):
-			b.t.Fatalf("the board is at its end; the last of the serial line:\n%s", last(b.said(), 3000))
+		case err != nil && (b.hasEnded() || strings.Count(b.serialText(), "bramble: board program ended") > 2):
+			b.t.Fatalf("the board is at its end; the last of the serial line:\n%s", lastBytes(b.serialText(), 3000))
 		case err != nil:
-			return fmt.Errorf("%w; the last of the serial line:\n%s", err, last(b.said(), 2000))
+			return fmt.Errorf("%w; the last of the serial line:\n%s", err, lastBytes(b.serialText(), 2000))
 		case status != http.StatusOK || !strings.Contains(body, text):
-			return errors.New(last(fmt.Sprintf("status %d: %s", status, body), 2000))
+			return errors.New(lastBytes(fmt.Sprintf("status %d: %s", status, body), 2000))
 		}
 		return nil
 	})

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// A package is taken from a mirror once, and only with its pinned hash.
-func TestAPackageIsTakenByItsHash(t *testing.T) {
-	need(t, tool{aptHelper, "apt"})
+// A package is downloaded once, and accepted only with its pinned hash.
+func TestPackagesAreCheckedByTheirHash(t *testing.T) {
+	needTools(t, tool{aptHelper, "apt"})
 	tools, err := findTools(tool{aptHelper, "apt"})
 	if err != nil {
 		t.Fatal(err)

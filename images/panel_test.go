@@ -13,36 +13,36 @@ import (
 	"bramble/node/console"
 )
 
-// shopping has a board ask itself for a page, over and over with a pause in
-// between: pages through the emulated network card take so long that eight
-// shoppers there leave the bar empty.
+// shopping makes a board request a page from itself, over and over with a pause. Pages
+// through the emulated network adapter take so long that eight shoppers there leave the
+// bar empty.
 const shopping = `touch /tmp/shopping; (while [ -e /tmp/shopping ]; do wget -q -O /dev/null http://127.0.0.1/p/berry; usleep 3000; done) & true`
 
-// TestABarShowsTheLoad has a board serve pages, and compares the pins of its bar
-// with the console's promise while that is not empty.
+// TestABarShowsTheLoad makes a board serve pages, and compares the pins of its bar with
+// the bar on its console while that is not empty.
 func TestABarShowsTheLoad(t *testing.T) {
-	long(t)
-	image, inside := alone(t, 15*time.Minute)
+	skipUnlessBoards(t)
+	image, inside := inNamespace(t, 15*time.Minute)
 	if !inside {
 		return
 	}
 	b, ops, numbers := oneBoard(t, image, lanAddress)
-	b.shell(shopping)
+	b.runShell(shopping)
 	waitSelf(t, ops, "the lowest lamp of the bar", func(s console.BoardView) bool { return lampsLit(s.Panel) > 0 })
-	show := b.compare(t, ops, numbers)
+	show := b.comparePins(t, ops, numbers)
 	if lampsLit(show) == 0 {
 		t.Errorf("the bar of a board at work is empty: %s", barNames(show))
 	}
 	t.Logf("lit by the load: %d of %d", lampsLit(show), len(show.Bar))
-	b.shell("rm /tmp/shopping")
-	until(t, pinsLimit, "the bar to be empty again", func() error {
-		s, err := self(t.Context(), ops)
+	b.runShell("rm /tmp/shopping")
+	waitUntil(t, pinsLimit, "the bar to be empty again", func() error {
+		s, err := ownBoard(t.Context(), ops)
 		if err == nil && lampsLit(s.Panel) > 0 {
 			err = fmt.Errorf("%d of its lamps are lit", lampsLit(s.Panel))
 		}
 		return err
 	})
-	b.compare(t, ops, numbers)
+	b.comparePins(t, ops, numbers)
 }
 
 // lampsLit counts the lamps of a bar that are lit more often than not.
@@ -63,24 +63,24 @@ func lampsLit(show gpio.Show) int {
 	return n
 }
 
-// oneBoard switches on a board that is a rack of its own, and waits until it
-// takes orders. It has the time from the server at that address.
-func oneBoard(t *testing.T, image, timeFrom string) (b *emulated, ops string, numbers []int) {
+// oneBoard switches on a rack of one board, and waits until it takes orders. timeFrom is
+// its time server.
+func oneBoard(t *testing.T, image, timeFrom string) (b *emulatedBoard, ops string, numbers []int) {
 	t.Helper()
 	b = newBoard(t, image, serials()[0], lanUp(t, 1)[0]...)
-	b.settle("expected_boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
+	b.writeSettings("expected_boards = 1", fmt.Sprintf("ntp = [%q]", timeFrom), "[cards.0001.network]\naddress = \"10.77.0.1/24\"")
 	b.start()
 	ops = "http://10.77.0.1:8080"
-	whole(t, []*emulated{b}, []string{"http://10.77.0.1"}, []string{ops})
+	waitWholeRack(t, []*emulatedBoard{b}, []string{"http://10.77.0.1"}, []string{ops})
 	return b, ops, b.lampPins(t)
 }
 
-// TestAPanelObeysItsButton presses the button of an emulated board, by the register
-// that a closed contact would change, and reads off the pins what the panel makes
-// of it. Between them is all that a Pi has: kernel, periph and the board.
+// TestAPanelObeysItsButton presses the button of an emulated board, by the register that
+// a closed contact would change, and reads the panel's reaction from the pins. Between
+// them is everything that a Pi has: kernel, periph and the board's program.
 func TestAPanelObeysItsButton(t *testing.T) {
-	long(t)
-	image, inside := alone(t, 25*time.Minute)
+	skipUnlessBoards(t)
+	image, inside := inNamespace(t, 25*time.Minute)
 	if !inside {
 		return
 	}
@@ -95,75 +95,75 @@ func TestAPanelObeysItsButton(t *testing.T) {
 	says(gpio.Input{Faults: unset})
 
 	const short, gap = 150 * time.Millisecond, 150 * time.Millisecond
-	b.hold(short)
+	b.holdButton(short)
 	says(gpio.Input{Faults: unset, Acknowledged: unset})
 
 	address := gpio.Render(gpio.Input{Health: gpio.Serving, Address: true, Octet: octet}, len(numbers)-1)
-	until(t, pinsLimit, "the address, after a double press", func() error {
-		b.hold(short)
-		b.pass(gap)
-		b.hold(short)
-		b.pass(time.Second) // two short presses would be one long since
-		return b.shows(numbers, address, address.Health.Period())
+	waitUntil(t, pinsLimit, "the address, after a double press", func() error {
+		b.holdButton(short)
+		b.waitBoardTime(gap)
+		b.holdButton(short)
+		b.waitBoardTime(time.Second) // two short presses would be one long since
+		return b.checkPins(numbers, address, address.Health.Period())
 	})
 	t.Logf("after a double press: %s", address.Summary)
 	says(gpio.Input{Faults: unset, Acknowledged: unset}) // it is told twice
 
-	b.hold(1500 * time.Millisecond)
+	b.holdButton(1500 * time.Millisecond)
 	says(gpio.Input{Locate: true})
-	b.hold(short)
+	b.holdButton(short)
 	says(gpio.Input{Faults: unset, Acknowledged: unset})
 
-	b.press(true)
-	b.pass(21 * time.Second)
+	b.setButton(true)
+	b.waitBoardTime(21 * time.Second)
 	says(gpio.Input{Faults: unset.With(gpio.ButtonStuck), Acknowledged: unset})
-	b.press(false)
+	b.setButton(false)
 	says(gpio.Input{Faults: unset, Acknowledged: unset}) // and was no shutdown
 }
 
 // TestABoardIsShutDownByItsButton holds the button of an emulated board, first to
-// drain it and then to shut it down, and finds "safe to unplug" on the pins when
+// drain it and then to shut it down, and checks for "safe to unplug" on the pins when
 // the board's program has ended.
 func TestABoardIsShutDownByItsButton(t *testing.T) {
-	long(t)
-	image, inside := alone(t, 15*time.Minute)
+	skipUnlessBoards(t)
+	image, inside := inNamespace(t, 15*time.Minute)
 	if !inside {
 		return
 	}
 	b, ops, numbers := oneBoard(t, image, lanAddress)
 	b.waitPins(t, numbers, gpio.Input{Health: gpio.Serving, Leader: true})
 
-	b.press(true)
-	b.pass(3300 * time.Millisecond)
+	b.setButton(true)
+	b.waitBoardTime(3300 * time.Millisecond)
 	draining, err := gpio.Render(gpio.Input{Health: gpio.Draining}, len(numbers)-1), errors.New("nobody looked")
 	for try := 0; err != nil && try < 3; try++ { // more would be eight seconds
-		err = b.shows(numbers, draining, 1400*time.Millisecond)
+		err = b.checkPins(numbers, draining, 1400*time.Millisecond)
 	}
 	if err != nil {
 		t.Errorf("who holds the button does not see that it drains: %v", err)
 	}
-	b.press(false)
+	b.setButton(false)
 	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
-	if s, err := self(t.Context(), ops); err != nil || s.State != "drained" {
+	if s, err := ownBoard(t.Context(), ops); err != nil || s.State != "drained" {
 		t.Errorf("held for three seconds, the board is %s: %v", s.State, err)
 	}
-	if strings.Contains(b.said(), "shut down") {
+	if strings.Contains(b.serialText(), "shut down") {
 		t.Error("held for three seconds, the board shut down")
 	}
 
-	b.hold(9 * time.Second)
-	b.waitSaid(bootLimit, `bramble: board has shut down; it is safe to unplug`)
+	b.holdButton(9 * time.Second)
+	b.waitSerial(bootLimit, `bramble: board has shut down; it is safe to unplug`)
 	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
-	b.pass(30 * time.Second)
+	b.waitBoardTime(30 * time.Second)
 	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})
 }
 
-// TestPanelsTellThatTheWireIsCut cuts the wire between two boards, one of which
+// TestPanelsShowThatTheWireIsCut cuts the wire between two boards, one of which
 // nobody can ask then, and reads off the pins of both that a board of the rack is
 // lost and on which side, and that the ledger has no majority.
-func TestPanelsTellThatTheWireIsCut(t *testing.T) {
-	long(t)
-	image, inside := alone(t, 30*time.Minute)
+func TestPanelsShowThatTheWireIsCut(t *testing.T) {
+	skipUnlessBoards(t)
+	image, inside := inNamespace(t, 30*time.Minute)
 	if !inside {
 		return
 	}
@@ -173,18 +173,18 @@ func TestPanelsTellThatTheWireIsCut(t *testing.T) {
 		t.Helper()
 		for i, b := range rack {
 			waitSelf(t, consoles[i], b.name+" without a fault", func(s console.BoardView) bool { return len(s.Faults) == 0 })
-			b.compare(t, consoles[i], numbers)
+			b.comparePins(t, consoles[i], numbers)
 		}
 	}
 	joined()
-	sh(t, "ip link set port2 down")
+	runHost(t, "ip link set port2 down")
 	lost := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaultSet(gpio.PeerLost, gpio.NoMajority), DeadSide: gpio.After}
 	waitSelf(t, consoles[0], "the board to miss the other", func(s console.BoardView) bool { return s.Panel.Summary == gpio.Render(lost, 0).Summary })
 	rack[0].waitPins(t, numbers, lost)
-	rack[0].compare(t, consoles[0], numbers)
+	rack[0].comparePins(t, consoles[0], numbers)
 	lost.DeadSide = gpio.Before
 	rack[1].waitPins(t, numbers, lost)
-	sh(t, "ip link set port2 up")
-	whole(t, rack, shops, consoles)
+	runHost(t, "ip link set port2 up")
+	waitWholeRack(t, rack, shops, consoles)
 	joined()
 }

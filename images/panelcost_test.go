@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// countedTurns is how often the board's program is started with each panel, all
-	// on one board, so that nothing else differs; medians are reported.
+	// countedTurns is the number of starts of the board's program with each panel, all on
+	// one board, so that nothing else differs; medians are reported.
 	countedTurns = 3
-	// panelRest is how long a program has for what belongs to its start, and
-	// panelIdle how long it is counted, by the board's clock.
+	// panelRest is the time that a program gets to finish its start, and panelIdle the time
+	// of a measurement, both by the board's clock.
 	panelRest = 20 * time.Second
 	panelIdle = 40
 	// lowestLamp is the pin of the bar's first lamp on all boards.
 	lowestLamp = 17
 )
 
-// panelParts are what a board is counted with, least first.
+// panelParts are the panels that are measured, the smallest first.
 type panelParts struct{ name, lamps, button string }
 
 // TestPanelInstructionsOnABoard reports what a panel costs: the instructions of an
@@ -29,8 +29,8 @@ type panelParts struct{ name, lamps, button string }
 //
 //	go test ./images -run TestPanelInstructionsOnABoard -v -instructions -timeout 30m
 func TestPanelInstructionsOnABoard(t *testing.T) {
-	counting(t)
-	image, inside := alone(t, 28*time.Minute)
+	skipUnlessCounting(t)
+	image, inside := inNamespace(t, 28*time.Minute)
 	if !inside {
 		return
 	}
@@ -43,7 +43,7 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 			s := b.startWith(p)
 			rates[p.name] = s.idle(panelIdle)
 			if p.button != "none" {
-				b.shell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + b.hostName())
+				b.runShell("BRAMBLE_CONSOLE_PASSWORD='" + testPassword + "' bramble locate " + b.hostName())
 				rates[p.name+" that blink fast"] = s.idle(panelIdle / 2)
 			}
 		}
@@ -58,20 +58,19 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 	all.log(t)
 }
 
-// startWith has the board's program started again with other parts of a panel,
-// and waits until it has nothing left to do.
-func (b *emulated) startWith(p panelParts) counted {
+// startWith restarts the board's program with another panel, and waits until it is idle.
+func (b *emulatedBoard) startWith(p panelParts) counted {
 	b.t.Helper()
 	pid := b.nodePID()
-	b.shell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health_pin\|kernel_led\) = .*/\1 = "%[1]s"/;s/^bar_pins = .*/bar_pins = ["%[1]s"]/;s/^button_pin = .*/button_pin = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
+	b.runShell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health_pin\|kernel_led\) = .*/\1 = "%[1]s"/;s/^bar_pins = .*/bar_pins = ["%[1]s"]/;s/^button_pin = .*/button_pin = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
 		p.lamps, p.button, pid))
-	until(b.t, bootLimit, "the board's program to be another", func() error {
+	waitUntil(b.t, bootLimit, "the board's program to be another", func() error {
 		if now := b.nodePID(); now == pid {
 			return fmt.Errorf("it is still process %s", now)
 		}
 		return nil
 	})
-	b.pass(panelRest)
+	b.waitBoardTime(panelRest)
 	if is, want := b.registers.isOutput(lowestLamp), p.lamps != "none"; is != want {
 		b.t.Fatalf("a board with %s: that GPIO%d is an output is %t", p.name, lowestLamp, is)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The registers of the first boards where their processor sees them (BCM2835 ARM
+// The registers of the first boards at their processor's addresses (BCM2835 ARM
 // Peripherals, chapters 6 and 12).
 const (
 	gpioFunctions = 0x20200000 // GPFSEL0: three bits a pin, ten pins a word
@@ -26,32 +26,32 @@ const (
 // buttonPin is the button's on boards with 26 header pins, pressed when it is low.
 const buttonPin = 18
 
-// registers reads and writes a board's registers from outside while the board
-// runs: the emulator's own test protocol, which also works beside a processor.
+// registers reads and writes a board's registers while the board runs, by the emulator's
+// own test protocol.
 type registers struct {
 	t *testing.T
 	c net.Conn
 	r *bufio.Reader
 }
 
-// registersSocket is where an emulator listens for one who has its registers.
-func (b *emulated) registersSocket() string { return filepath.Join(b.folder, "registers.sock") }
+// registersSocket is the socket of the emulator's test protocol.
+func (b *emulatedBoard) registersSocket() string { return filepath.Join(b.folder, "registers.sock") }
 
-// openRegisters begins with a button that nobody presses. The emulator has no
-// pull-up, and lets an input have the level that was last written to it.
-func (b *emulated) openRegisters() {
+// openRegisters starts with an open button. The emulator has no pull-up; an input keeps
+// the level that was last written to it.
+func (b *emulatedBoard) openRegisters() {
 	b.t.Helper()
 	r := &registers{t: b.t}
-	until(b.t, 20*time.Second, b.name+"'s registers", func() (err error) {
+	waitUntil(b.t, 20*time.Second, b.name+"'s registers", func() (err error) {
 		r.c, err = net.Dial("unix", b.registersSocket())
 		return err
 	})
 	r.r = bufio.NewReader(r.c)
 	b.registers = r
-	b.press(false)
+	b.setButton(false)
 }
 
-// ask has the emulator carry out one command, and returns what follows its OK.
+// ask sends the emulator one command, and returns the reply after its OK.
 func (r *registers) ask(format string, args ...any) string {
 	r.t.Helper()
 	if err := r.c.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -68,7 +68,7 @@ func (r *registers) ask(format string, args ...any) string {
 	return strings.TrimSpace(said)
 }
 
-// read is a register of 32 bits.
+// read returns a 32-bit register.
 func (r *registers) read(address uint32) uint32 {
 	r.t.Helper()
 	n, err := strconv.ParseUint(r.ask("readl %#x", address), 0, 32)
@@ -83,8 +83,8 @@ func (r *registers) write(address, value uint32) {
 	r.ask("writel %#x %#x", address, value)
 }
 
-// press closes the button's contact, or lets go of it.
-func (b *emulated) press(down bool) {
+// setButton closes or opens the button's contact.
+func (b *emulatedBoard) setButton(down bool) {
 	b.t.Helper()
 	if down {
 		b.registers.write(gpioClear, 1<<buttonPin)
@@ -93,17 +93,17 @@ func (b *emulated) press(down bool) {
 	}
 }
 
-// hold presses the button for so long by the board's clock.
-func (b *emulated) hold(length time.Duration) {
+// holdButton holds the button down for a time by the board's clock.
+func (b *emulatedBoard) holdButton(length time.Duration) {
 	b.t.Helper()
-	b.press(true)
-	b.pass(length)
-	b.press(false)
+	b.setButton(true)
+	b.waitBoardTime(length)
+	b.setButton(false)
 }
 
-// pass waits until so much of the board's time has passed. A busy machine slows
-// that down; it must not stand still.
-func (b *emulated) pass(length time.Duration) {
+// waitBoardTime waits for a time by the board's clock, which a busy machine slows down. It
+// fails if that clock stands still.
+func (b *emulatedBoard) waitBoardTime(length time.Duration) {
 	b.t.Helper()
 	from, end := b.registers.read(systemTimer), time.Now().Add(bootLimit)
 	for {
@@ -117,23 +117,23 @@ func (b *emulated) pass(length time.Duration) {
 	}
 }
 
-// isOutput reports whether a pin is switched to be one.
+// isOutput reports whether a pin is an output.
 func (r *registers) isOutput(pin int) bool {
 	r.t.Helper()
 	return r.read(gpioFunctions+uint32(pin/10)*4)>>(pin%10*3)&7 == 1
 }
 
-// sample are the levels of all pins at a moment of the board's own time.
+// sample holds the levels of all pins at a moment of the board's own time.
 type sample struct {
 	at     time.Duration
 	levels uint32
 }
 
-// sampleEvery is how often pins are looked at: six times in the shortest light.
+// sampleEvery is the interval between samples: six in the shortest light.
 const sampleEvery = 20 * time.Millisecond
 
-// watch looks at the pins for so long by the board's clock.
-func (b *emulated) watch(length time.Duration) []sample {
+// samplePins samples the pins for a time by the board's clock.
+func (b *emulatedBoard) samplePins(length time.Duration) []sample {
 	b.t.Helper()
 	var all []sample
 	from, end := b.registers.read(systemTimer), time.Now().Add(bootLimit)

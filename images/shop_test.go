@@ -39,10 +39,10 @@ limit_per_person = 1
 limit_by_address = false
 `
 
-// patience bounds one request: the emulator's network takes its time.
+// patience bounds one request: the emulator's network is slow.
 const patience = 20 * time.Second
 
-func client() *http.Client {
+func newClient() *http.Client {
 	return &http.Client{
 		Timeout:       patience,
 		Transport:     &http.Transport{DisableKeepAlives: true},
@@ -50,13 +50,13 @@ func client() *http.Client {
 	}
 }
 
-// get loads a page.
-func get(ctx context.Context, at string) (status int, body string, err error) {
+// getPage loads a page.
+func getPage(ctx context.Context, at string) (status int, body string, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return 0, "", err
 	}
-	resp, err := client().Do(r)
+	resp, err := newClient().Do(r)
 	if err != nil {
 		return 0, "", err
 	}
@@ -67,10 +67,10 @@ func get(ctx context.Context, at string) (status int, body string, err error) {
 
 var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 
-// order buys one berry, by the form of the order page, and returns the path of
+// placeOrder buys one berry, by the form of the order page, and returns the path of
 // the receipt: the order is acknowledged then.
-func order(ctx context.Context, shop, buyer string) (receipt string, err error) {
-	status, page, err := get(ctx, shop+"/p/berry/order")
+func placeOrder(ctx context.Context, shop, buyer string) (receipt string, err error) {
+	status, page, err := getPage(ctx, shop+"/p/berry/order")
 	if err != nil {
 		return "", err
 	}
@@ -89,7 +89,7 @@ func order(ctx context.Context, shop, buyer string) (receipt string, err error) 
 		return "", err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := client().Do(r)
+	resp, err := newClient().Do(r)
 	if err != nil {
 		return "", err
 	}

@@ -15,33 +15,33 @@ import (
 	"github.com/miekg/dns"
 )
 
-// laptopAddress is the test's own, beside boards that nobody gives an address.
+// laptopAddress is the test's link-local address, beside boards without DHCP.
 const laptopAddress = "169.254.9.9"
 
 // Cards on a bare switch, with no DHCP server and no address in their settings,
 // form a rack, and a laptop there finds them by their names. When there is a DHCP
 // server after all, they move to its addresses and are a rack again.
 func TestCardsOnABareSwitchFormARack(t *testing.T) {
-	long(t)
-	image, inside := alone(t, 25*time.Minute)
+	skipUnlessBoards(t)
+	image, inside := inNamespace(t, 25*time.Minute)
 	if !inside {
 		return
 	}
 	ports := lanUp(t, 2)
-	sh(t, "ip addr add %s/16 dev lan; ip route add 224.0.0.0/4 dev lan", laptopAddress)
-	var rack []*emulated
+	runHost(t, "ip addr add %s/16 dev lan; ip route add 224.0.0.0/4 dev lan", laptopAddress)
+	var rack []*emulatedBoard
 	for i, serial := range serials()[:2] {
 		b := newBoard(t, image, serial, ports[i]...)
-		b.settle("expected_boards = 2", fmt.Sprintf("ntp = [%q]", laptopAddress))
+		b.writeSettings("expected_boards = 2", fmt.Sprintf("ntp = [%q]", laptopAddress))
 		b.start()
 		rack = append(rack, b)
 	}
 	var shops, consoles []string
 	for _, b := range rack {
-		own := b.waitSaid(bootLimit, `bramble: network eth0 (169\.254\.\d+\.\d+)/16 link-local`)
+		own := b.waitSerial(bootLimit, `bramble: network eth0 (169\.254\.\d+\.\d+)/16 link-local`)
 		t.Logf("%s took %s", b.name, own)
-		b.waitSaid(bootLimit, `bramble: clock set by `+laptopAddress)
-		until(t, time.Minute, b.hostName()+".local", func() error {
+		b.waitSerial(bootLimit, `bramble: clock set by `+laptopAddress)
+		waitUntil(t, time.Minute, b.hostName()+".local", func() error {
 			found, err := lookUp(b.hostName() + ".local.")
 			if err == nil && found.String() != own {
 				err = fmt.Errorf("it is said to be at %s, and is at %s", found, own)
@@ -51,30 +51,30 @@ func TestCardsOnABareSwitchFormARack(t *testing.T) {
 		shops = append(shops, "http://"+own)
 		consoles = append(consoles, "http://"+own+":8080")
 	}
-	whole(t, rack, shops, consoles)
-	receipt, err := order(t.Context(), shops[0], "neighbour")
+	waitWholeRack(t, rack, shops, consoles)
+	receipt, err := placeOrder(t.Context(), shops[0], "neighbour")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rack[1].waitPage(shops[1]+receipt, "neighbour")
 
-	// Somebody plugs a router in.
+	// A router is connected.
 	dhcpServer(t)
 	shops, consoles = nil, nil
 	for i, b := range rack {
 		own := fmt.Sprintf("10.77.0.%d", i+1)
-		b.waitSaid(bootLimit, `bramble: network eth0 `+regexp.QuoteMeta(own)+`/24 by DHCP`)
-		if said := b.shell("ip -4 addr show dev eth0"); strings.Contains(said, "inet 169.254.") {
+		b.waitSerial(bootLimit, `bramble: network eth0 `+regexp.QuoteMeta(own)+`/24 by DHCP`)
+		if said := b.runShell("ip -4 addr show dev eth0"); strings.Contains(said, "inet 169.254.") {
 			t.Errorf("%s keeps its own address beside the lease:\n%s", b.name, said)
 		}
 		shops = append(shops, "http://"+own)
 		consoles = append(consoles, "http://"+own+":8080")
 	}
-	whole(t, rack, shops, consoles)
+	waitWholeRack(t, rack, shops, consoles)
 	rack[1].waitPage(shops[1]+receipt, "neighbour")
 }
 
-// lookUp asks for a name as a laptop does (RFC 6762, a one-shot query).
+// lookUp resolves a name like a laptop (RFC 6762, a one-shot query).
 func lookUp(name string) (netip.Addr, error) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(laptopAddress)})
 	if err != nil {
@@ -109,11 +109,11 @@ func lookUp(name string) (netip.Addr, error) {
 	return netip.Addr{}, errors.New("the answer has no address")
 }
 
-// dhcpServer gives boards 10.77.0.N, N being the last byte of their hardware
+// dhcpServer assigns boards 10.77.0.N, N being the last byte of their hardware
 // address, until the test ends (RFC 2131, as far as a card needs it).
 func dhcpServer(t *testing.T) {
 	t.Helper()
-	sh(t, "ip route add 255.255.255.255 dev lan")
+	runHost(t, "ip route add 255.255.255.255 dev lan")
 	c, err := net.ListenPacket("udp4", ":67")
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func dhcpServer(t *testing.T) {
 	}()
 }
 
-// dhcpReply offers or acknowledges; nil for what wants no reply.
+// dhcpReply returns an offer or an acknowledgement, nil for a message without a reply.
 func dhcpReply(ask []byte) []byte {
 	const (
 		hardware, options            = 28, 240 // where these begin

@@ -15,19 +15,19 @@ import (
 	"time"
 )
 
-// Beside the image that all tests share.
+// Files beside the image that all tests share.
 const (
 	nextImage   = "next.img" // the same with another version of Bramble
 	nextVersion = "devel"    // which is what a build without git's stamp calls itself
 	hostProgram = "bramble"  // for this machine
 )
 
-// theNext makes the image of another version, and the program that rolls it out.
-func theNext(t *testing.T) {
+// buildNextImage builds the image of another version, and the program that rolls it out.
+func buildNextImage(t *testing.T) {
 	t.Helper()
-	theImage(t)
+	sharedImage(t)
 	if built.report.Version == nextVersion {
-		lack(t, "this test needs git, and the source in its work tree: both builds call themselves "+nextVersion)
+		failOrSkip(t, "this test needs git, and the source in its work tree: both builds call themselves "+nextVersion)
 	}
 	program := filepath.Join(built.folder, "bramble-armv6")
 	for _, b := range []struct {
@@ -54,25 +54,25 @@ func theNext(t *testing.T) {
 	}
 }
 
-// A new version goes over the rack board by board, which serves all the while,
-// and is what the cards start with from then on.
+// A new version is rolled over the rack, board by board, while the rack serves. After that
+// the cards start with it.
 func TestAnUpdateRollsOverTheRack(t *testing.T) {
-	long(t)
+	skipUnlessBoards(t)
 	if os.Getenv(aloneEnv) == "" {
-		theNext(t)
+		buildNextImage(t)
 	}
-	image, inside := alone(t, 30*time.Minute)
+	image, inside := inNamespace(t, 30*time.Minute)
 	if !inside {
 		return
 	}
 	rack, shops, consoles := rackOf(t, image, 2)
-	receipt, err := order(t.Context(), shops[0], "before")
+	receipt, err := placeOrder(t.Context(), shops[0], "before")
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	// A shopper whom a load balancer sends to a board that says it is ready, and
-	// to the next when it is not: a board is drained only when nobody comes.
+	// A shopper behind a load balancer, which picks a board that is ready: a board is
+	// drained only when no client comes.
 	done := make(chan struct{})
 	var shopper sync.WaitGroup
 	served, unserved := 0, 0
@@ -85,7 +85,7 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 			}
 			var err error
 			for range shops {
-				if err = ready(t.Context(), shops[on], consoles[on]); err == nil {
+				if err = checkReady(t.Context(), shops[on], consoles[on]); err == nil {
 					break
 				}
 				on = (on + 1) % len(shops)
@@ -127,15 +127,15 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 	stop()
 	if err != nil {
 		for _, b := range rack {
-			t.Logf("%s:\n%s", b.name, last(b.said(), 2500))
+			t.Logf("%s:\n%s", b.name, lastBytes(b.serialText(), 2500))
 		}
 		t.Fatalf("bramble update: %v\n%s", err, said)
 	}
 	t.Logf("a shopper was served %d times and refused %d times during\n%s", served, unserved, said)
 
-	whole(t, rack, shops, consoles)
+	waitWholeRack(t, rack, shops, consoles)
 	for i, b := range rack {
-		s, err := snapshot(t.Context(), consoles[i])
+		s, err := consoleSnapshot(t.Context(), consoles[i])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +144,7 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 		}
 		b.cutPower()
 		checkFAT(t, b.card)
-		if c := b.read("config.txt"); !strings.Contains(c, "os_prefix=b/") {
+		if c := b.readFile("config.txt"); !strings.Contains(c, "os_prefix=b/") {
 			t.Errorf("%s would start from another slot:\n%s", b.name, c)
 		}
 	}
@@ -152,16 +152,16 @@ func TestAnUpdateRollsOverTheRack(t *testing.T) {
 		b.start()
 	}
 	for _, b := range rack {
-		b.waitSaid(bootLimit, `bramble: board \S+ starts, slot b, `+nextVersion)
+		b.waitSerial(bootLimit, `bramble: board \S+ starts, slot b, `+nextVersion)
 	}
-	whole(t, rack, shops, consoles)
+	waitWholeRack(t, rack, shops, consoles)
 	rack[1].waitPage(shops[1]+receipt, "before")
 }
 
-// ready loads the product page of a board that says that it is ready.
-func ready(ctx context.Context, shop, ops string) error {
+// checkReady loads the product page of a board that reports that it is ready.
+func checkReady(ctx context.Context, shop, ops string) error {
 	for _, at := range []string{ops + "/readyz", shop + "/p/berry"} {
-		status, _, err := get(ctx, at)
+		status, _, err := getPage(ctx, at)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("%s: status %d", at, status)
 		}

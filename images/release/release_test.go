@@ -12,9 +12,9 @@ import (
 	"unicode/utf16"
 )
 
-// card makes a card image with one FAT partition by hand: FAT16 or, if wide,
+// fatImage makes a card image with one FAT partition by hand: FAT16 or, if wide,
 // FAT32; each file takes clusters that do not follow one another.
-type card struct {
+type fatImage struct {
 	wide  bool
 	bytes []byte
 	next  uint32
@@ -27,14 +27,14 @@ const (
 	testRoots    = 64
 )
 
-func newCard(wide bool) *card {
+func newFATImage(wide bool) *fatImage {
 	width := 2
 	if wide {
 		width = 4
 	}
 	table := (testClusters + 2) * width / sector
 	table++
-	c := &card{wide: wide, next: 3}
+	c := &fatImage{wide: wide, next: 3}
 	roots := testRoots * entrySize / sector
 	if wide {
 		roots = 0
@@ -53,7 +53,7 @@ func newCard(wide bool) *card {
 		put32(b+32, total)
 		put32(b+36, table)
 		put32(b+44, 2)
-		c.link(2, 0x0fffffff)
+		c.linkClusters(2, 0x0fffffff)
 	} else {
 		put16(b+17, testRoots)
 		put16(b+19, total)
@@ -62,7 +62,7 @@ func newCard(wide bool) *card {
 	return c
 }
 
-func (c *card) link(from, to uint32) {
+func (c *fatImage) linkClusters(from, to uint32) {
 	at := (testStart + testReserved) * sector
 	if c.wide {
 		binary.LittleEndian.PutUint32(c.bytes[at+int(from)*4:], to)
@@ -71,7 +71,7 @@ func (c *card) link(from, to uint32) {
 	}
 }
 
-func (c *card) place(cluster uint32) int {
+func (c *fatImage) clusterOffset(cluster uint32) int {
 	v := &fatVolume{}
 	if err := v.parseBootSector(c.bytes[testStart*sector:][:sector]); err != nil {
 		panic(err)
@@ -79,18 +79,18 @@ func (c *card) place(cluster uint32) int {
 	return testStart*sector + int(v.data) + int(cluster-2)*sector
 }
 
-// write puts content into every second free cluster, and returns the first.
-func (c *card) write(content []byte) uint32 {
+// writeContent puts content into every second free cluster, and returns the first.
+func (c *fatImage) writeContent(content []byte) uint32 {
 	first := c.next
 	for {
-		n := copy(c.bytes[c.place(c.next):][:sector], content)
+		n := copy(c.bytes[c.clusterOffset(c.next):][:sector], content)
 		content = content[n:]
 		if len(content) == 0 {
-			c.link(c.next, 0x0fffffff)
+			c.linkClusters(c.next, 0x0fffffff)
 			c.next += 2
 			return first
 		}
-		c.link(c.next, c.next+2)
+		c.linkClusters(c.next, c.next+2)
 		c.next += 2
 	}
 }
@@ -136,9 +136,9 @@ func listing(name string, folder bool, first uint32, size int) []byte {
 	return append(parts, e...)
 }
 
-// image is a card with a slot of these files.
-func image(wide bool, files map[string]string) *card {
-	c := newCard(wide)
+// imageWith is a card with a slot of these files.
+func imageWith(wide bool, files map[string]string) *fatImage {
+	c := newFATImage(wide)
 	slot := slices.Concat(listing(".", true, 0, 0), listing("..", true, 0, 0))
 	var order []string
 	for name := range files {
@@ -146,11 +146,11 @@ func image(wide bool, files map[string]string) *card {
 	}
 	slices.Sort(order)
 	for _, name := range order {
-		slot = append(slot, listing(name, false, c.write([]byte(files[name])), len(files[name]))...)
+		slot = append(slot, listing(name, false, c.writeContent([]byte(files[name])), len(files[name]))...)
 	}
-	top := slices.Concat(listing("config.txt", false, 0, 0), listing("a", true, c.write(append(slot, make([]byte, entrySize)...)), 0))
+	top := slices.Concat(listing("config.txt", false, 0, 0), listing("a", true, c.writeContent(append(slot, make([]byte, entrySize)...)), 0))
 	if wide {
-		copy(c.bytes[c.place(2):], top)
+		copy(c.bytes[c.clusterOffset(2):], top)
 	} else {
 		v := &fatVolume{}
 		_ = v.parseBootSector(c.bytes[testStart*sector:][:sector])
@@ -166,7 +166,7 @@ func goodFiles() map[string]string {
 	}
 }
 
-func open(t *testing.T, content []byte) (Release, error) {
+func openBytes(t *testing.T, content []byte) (Release, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "card.img")
 	if err := os.WriteFile(file, content, 0o600); err != nil {
@@ -178,7 +178,7 @@ func open(t *testing.T, content []byte) (Release, error) {
 func TestReleaseOfAnImage(t *testing.T) {
 	for _, wide := range []bool{false, true} {
 		files := goodFiles()
-		r, err := open(t, image(wide, files).bytes)
+		r, err := openBytes(t, imageWith(wide, files).bytes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,34 +199,37 @@ func TestReleaseOfAnImage(t *testing.T) {
 }
 
 func TestNoImage(t *testing.T) {
-	change := func(edit func(*card)) []byte {
-		c := image(true, goodFiles())
+	change := func(edit func(*fatImage)) []byte {
+		c := imageWith(true, goodFiles())
 		edit(c)
 		return c.bytes
 	}
 	without := func(name string) []byte {
 		files := goodFiles()
 		delete(files, name)
-		return image(true, files).bytes
+		return imageWith(true, files).bytes
 	}
 	boot := testStart * sector
 	for name, content := range map[string][]byte{
 		"empty":              nil,
 		"text":               bytes.Repeat([]byte("not an image\n"), 100),
-		"no partition":       change(func(c *card) { copy(c.bytes[446:], make([]byte, 64)) }),
-		"partition outside":  change(func(c *card) { c.bytes[446+11] = 0x7f }),
-		"cluster of nothing": change(func(c *card) { c.bytes[boot+13] = 0 }),
-		"odd cluster":        change(func(c *card) { c.bytes[boot+13] = 3 }),
-		"huge sectors":       change(func(c *card) { c.bytes[boot+12] = 0x10 }),
-		"short table":        change(func(c *card) { c.bytes[boot+36], c.bytes[boot+37] = 1, 0 }),
-		"chain in a circle":  change(func(c *card) { c.link(2, 2); copy(c.bytes[c.place(2):], bytes.Repeat([]byte{0xe5}, sector)) }),
-		"chain to nowhere":   change(func(c *card) { c.link(3, 0x00ffff00) }),
-		"cut off":            image(true, goodFiles()).bytes[:40*sector],
-		"no kernel":          without("vmlinuz"),
-		"no version":         without("slot.txt"),
-		"no words":           without("cmdline.txt"),
+		"no partition":       change(func(c *fatImage) { copy(c.bytes[446:], make([]byte, 64)) }),
+		"partition outside":  change(func(c *fatImage) { c.bytes[446+11] = 0x7f }),
+		"cluster of nothing": change(func(c *fatImage) { c.bytes[boot+13] = 0 }),
+		"odd cluster":        change(func(c *fatImage) { c.bytes[boot+13] = 3 }),
+		"huge sectors":       change(func(c *fatImage) { c.bytes[boot+12] = 0x10 }),
+		"short table":        change(func(c *fatImage) { c.bytes[boot+36], c.bytes[boot+37] = 1, 0 }),
+		"chain in a circle": change(func(c *fatImage) {
+			c.linkClusters(2, 2)
+			copy(c.bytes[c.clusterOffset(2):], bytes.Repeat([]byte{0xe5}, sector))
+		}),
+		"chain to nowhere": change(func(c *fatImage) { c.linkClusters(3, 0x00ffff00) }),
+		"cut off":          imageWith(true, goodFiles()).bytes[:40*sector],
+		"no kernel":        without("vmlinuz"),
+		"no version":       without("slot.txt"),
+		"no words":         without("cmdline.txt"),
 	} {
-		if r, err := open(t, content); !errors.Is(err, ErrNoImage) {
+		if r, err := openBytes(t, content); !errors.Is(err, ErrNoImage) {
 			t.Errorf("%s: %+v, %v", name, r.SlotManifest, err)
 		}
 	}
@@ -253,7 +256,7 @@ func (e endless) ReadAt(p []byte, at int64) (int, error) {
 // end, or give out a release that a board would refuse.
 func FuzzVolume(f *testing.F) {
 	for _, wide := range []bool{false, true} {
-		c := image(wide, map[string]string{"vmlinuz": "k", "initrd.img": "i", "cmdline.txt": "bramble.slot=a", "slot.txt": "v1"})
+		c := imageWith(wide, map[string]string{"vmlinuz": "k", "initrd.img": "i", "cmdline.txt": "bramble.slot=a", "slot.txt": "v1"})
 		f.Add(c.bytes[:fuzzed])
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
