@@ -15,8 +15,8 @@ func key(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// ask is one request: a hit, or a miss that adds the key.
-func ask(p *Policy[int], k uint64, cost int64) bool {
+// request is one request: a hit, or a miss that adds the key.
+func request(p *Policy[int], k uint64, cost int64) bool {
 	if e := p.Peek(key(k)); e != nil {
 		p.Hit(e)
 		return true
@@ -25,8 +25,8 @@ func ask(p *Policy[int], k uint64, cost int64) bool {
 	return false
 }
 
-// sums recounts what a policy keeps count of.
-func sums(p *Policy[int]) (bytes int64) {
+// sumCosts recounts what Used counts.
+func sumCosts(p *Policy[int]) (bytes int64) {
 	for _, e := range p.Items() {
 		bytes += e.Cost()
 	}
@@ -51,28 +51,28 @@ func TestNeverOverBudget(t *testing.T) {
 				}
 			case 2:
 				p.SetBudget(int64(5000 + r.IntN(5000)))
-				ask(p, k, 1)
+				request(p, k, 1)
 			default:
-				ask(p, k, int64(1+r.IntN(1000)))
+				request(p, k, int64(1+r.IntN(1000)))
 			}
 			if p.Used() > p.budget && p.budget == 10_000 {
-				t.Fatalf("way %v: %d bytes in a budget of %d", strategies[i], p.Used(), p.budget)
+				t.Fatalf("strategy %v: %d bytes in a budget of %d", strategies[i], p.Used(), p.budget)
 			}
 		}
-		if got := sums(p); got != p.Used() || len(p.Items()) != p.Len() {
-			t.Errorf("way %v: items sum up to %d in %d, counted %d in %d", strategies[i], got, len(p.Items()), p.Used(), p.Len())
+		if got := sumCosts(p); got != p.Used() || len(p.Items()) != p.Len() {
+			t.Errorf("strategy %v: items sum up to %d in %d, counted %d in %d", strategies[i], got, len(p.Items()), p.Used(), p.Len())
 		}
 		p.Rebuild()
-		if got := sums(p); got != p.Used() {
-			t.Errorf("way %v: after a rebuild %d, counted %d", strategies[i], got, p.Used())
+		if got := sumCosts(p); got != p.Used() {
+			t.Errorf("strategy %v: after a rebuild %d, counted %d", strategies[i], got, p.Used())
 		}
 	}
 }
 
-func TestTooLargeForAll(t *testing.T) {
+func TestTooLargeIsRefused(t *testing.T) {
 	p := New[int](100, 10, nil, nil)
 	if p.Add(NewItem(key(1), 101, 1)) || p.Len() != 0 {
-		t.Error("an item larger than the budget was taken in")
+		t.Error("an item larger than the budget was added")
 	}
 }
 
@@ -82,11 +82,11 @@ func TestScanLeavesFavourites(t *testing.T) {
 	p.strategy = strategies[initialStrategy]
 	for range 5 {
 		for k := range uint64(80) {
-			ask(p, k, 1)
+			request(p, k, 1)
 		}
 	}
 	for k := range uint64(1500) {
-		ask(p, 1000+k, 1)
+		request(p, 1000+k, 1)
 	}
 	left := 0
 	for k := range uint64(80) {
@@ -99,59 +99,59 @@ func TestScanLeavesFavourites(t *testing.T) {
 	}
 }
 
-func TestEvictedIsToldOnce(t *testing.T) {
+func TestEvictedIsCalledOnce(t *testing.T) {
 	gone := map[int]int{}
 	p := New(50, 50, nil, func(e *Item[int]) { gone[e.Value]++ })
 	for k := range uint64(500) {
-		ask(p, k, 1)
+		request(p, k, 1)
 	}
 	if len(gone)+p.Len() != 500 {
 		t.Errorf("%d gone and %d left of 500", len(gone), p.Len())
 	}
 	for k, n := range gone {
 		if n != 1 || p.Peek(key(uint64(k))) != nil {
-			t.Errorf("item %d went %d times", k, n)
+			t.Errorf("item %d was evicted %d times", k, n)
 		}
 	}
 }
 
-// hits replays keys with a tuner and returns the share of hits in percent.
-func hits(n, requests int, next func(i int) uint64) (float64, *Tuner) {
+// hitRatio replays keys with a tuner and returns the hits in percent of the requests.
+func hitRatio(n, requests int, next func(i int) uint64) (float64, *Tuner) {
 	tuner := NewTuner(int64(n), MaxShadow)
 	p := New[int](int64(n), n, tuner, nil)
 	h := 0
 	for i := range requests {
-		if ask(p, next(i), 1) {
+		if request(p, next(i), 1) {
 			h++
 		}
 	}
 	return 100 * float64(h) / float64(requests), tuner
 }
 
-// The best way for a loop that does not fit is to hold on to a part of it; the
+// The best strategy for a loop that does not fit is to hold on to a part of it; the
 // best that can be had is 66.7 %. Where everything changes, holding on is worst.
-func TestTunerFindsTheWay(t *testing.T) {
+func TestTunerFindsTheBestStrategy(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow under the race detector")
 	}
 	for _, n := range []int{100, 1000, 3000} {
-		got, tuner := hits(n, 100*n, func(i int) uint64 { return uint64(i % (n * 3 / 2)) })
+		got, tuner := hitRatio(n, 100*n, func(i int) uint64 { return uint64(i % (n * 3 / 2)) })
 		if got < 60 || tuner.current.Load() != 0 {
-			t.Errorf("%d entries: %.1f %% of a loop hit, way %d", n, got, tuner.current.Load())
+			t.Errorf("%d entries: %.1f %% of a loop hit, strategy %d", n, got, tuner.current.Load())
 		}
 		r := rand.New(rand.NewPCG(1, 1))
-		got, tuner = hits(n, 100*n, func(i int) uint64 { return 1<<40 + uint64(i/20) - uint64(r.ExpFloat64()*float64(n)/2) })
+		got, tuner = hitRatio(n, 100*n, func(i int) uint64 { return 1<<40 + uint64(i/20) - uint64(r.ExpFloat64()*float64(n)/2) })
 		if got < 65 || tuner.current.Load() == 0 {
-			t.Errorf("%d entries: %.1f %% of news hit, way %d", n, got, tuner.current.Load())
+			t.Errorf("%d entries: %.1f %% of news hit, strategy %d", n, got, tuner.current.Load())
 		}
 	}
 }
 
-// A zigzag is led by one way on its way up and by another on its way down. To run
-// after the leader earns 12 %; nearly each way, stayed with, earns 19 %.
+// One strategy leads on the way up of a zigzag and another on its way down. Chasing
+// the leader hits 12 %; nearly every strategy hits 19 % if it stays.
 func TestTunerDoesNotChaseLeaders(t *testing.T) {
 	const n, keys = 400, 2000
-	got, _ := hits(n, 50_000, func(i int) uint64 {
+	got, _ := hitRatio(n, 50_000, func(i int) uint64 {
 		if i %= 2 * keys; i < keys {
 			return uint64(i)
 		}
@@ -162,7 +162,7 @@ func TestTunerDoesNotChaseLeaders(t *testing.T) {
 	}
 }
 
-// The sample follows the number of items, both ways.
+// The sample follows the number of items, up and down.
 func TestSampleFits(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow under the race detector")
@@ -170,7 +170,7 @@ func TestSampleFits(t *testing.T) {
 	tuner := NewTuner(1<<16, 64)
 	p := New[int](1<<16, 1000, tuner, nil)
 	for k := range uint64(50_000) {
-		ask(p, k, 16)
+		request(p, k, 16)
 	}
 	small := tuner.mask.Load()
 	for _, s := range tuner.shadows {
@@ -179,14 +179,14 @@ func TestSampleFits(t *testing.T) {
 		}
 	}
 	for k := range uint64(50_000) {
-		ask(p, 1<<30+k, 1<<11)
+		request(p, 1<<30+k, 1<<11)
 	}
 	if large := tuner.mask.Load(); small < 31 || large >= small {
 		t.Errorf("sampling masks %b for small items and %b for large ones", small, large)
 	}
 }
 
-// What the tuner says that it takes is what it takes.
+// A shadow takes no more memory than ShadowItemCost says.
 func TestShadowItemCost(t *testing.T) {
 	if raceEnabled {
 		t.Skip("one goroutine, and slow under the race detector")
@@ -257,8 +257,8 @@ func TestSketchOfOneShard(t *testing.T) {
 	}
 }
 
-// Readers only need not to be alone.
-func TestReadersTogether(t *testing.T) {
+// Readers may run side by side.
+func TestConcurrentReaders(t *testing.T) {
 	p := New[int](1000, 1000, NewTuner(1000, 64), nil)
 	var lock sync.RWMutex
 	var wait sync.WaitGroup
@@ -289,46 +289,46 @@ func TestReadersTogether(t *testing.T) {
 	}
 }
 
-// So many hits at once are so many hits, and count for nothing else.
-func TestHitsTogether(t *testing.T) {
+// n hits at once count as n hits, and for nothing else.
+func TestHitN(t *testing.T) {
 	const keys = 200
-	for times := 1; times <= maxHits+1; times++ {
+	for n := 1; n <= maxHits+1; n++ {
 		var one, all *Policy[int]
 		for _, p := range []**Policy[int]{&one, &all} {
 			*p = New[int](1<<20, keys, NewTuner(1<<20, MaxShadow), nil)
 			for k := range uint64(keys) {
-				ask(*p, k, 1)
+				request(*p, k, 1)
 			}
 		}
 		for k := range uint64(keys) {
 			a, b := one.Peek(key(k)), all.Peek(key(k))
-			for range times {
+			for range n {
 				one.Hit(a)
 			}
-			all.HitN(b, times)
+			all.HitN(b, n)
 			if a.hits.Load() != b.hits.Load() {
-				t.Fatalf("%d hits are %d, and together %d", times, a.hits.Load(), b.hits.Load())
+				t.Fatalf("%d hits are %d, and together %d", n, a.hits.Load(), b.hits.Load())
 			}
 		}
 		if a, b := one.tuner.next.Load(), all.tuner.next.Load(); a != b || a == 0 {
-			t.Errorf("the tuner is told of %d hits, and of %d together", a, b)
+			t.Errorf("the tuner counts %d hits, and %d together", a, b)
 		}
 	}
 }
 
-func TestHolds(t *testing.T) {
+func TestContains(t *testing.T) {
 	p := New[int](1000, 10, nil, nil)
 	e := NewItem(key(1), 1, 1)
 	if p.Contains(e) {
-		t.Error("it holds what was never added")
+		t.Error("it contains an item that was never added")
 	}
 	p.Add(e)
 	if !p.Contains(e) {
-		t.Error("it does not hold what was added")
+		t.Error("it does not contain what was added")
 	}
 	p.Remove(e)
 	p.Add(NewItem(key(1), 1, 1))
 	if p.Contains(e) {
-		t.Error("it holds what another has taken the place of")
+		t.Error("it contains an item that another has replaced")
 	}
 }

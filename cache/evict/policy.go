@@ -8,14 +8,14 @@ import (
 )
 
 const (
-	// maxHits is where an item's own count of hits stops.
+	// maxHits is where an item's own hit count stops.
 	maxHits = sketchMax
-	// maxContest bounds the residents that one newcomer may push out, and
-	// maxChances those that get a second chance, in one step.
+	// maxContest bounds the residents that one newcomer may evict, and maxChances
+	// those that get a second chance, in one call.
 	maxContest = 32
 	maxChances = 32
-	// returningCount is from how many requests lately, this one included, something
-	// that comes back is taken for a favourite at once.
+	// returningCount: an evicted item that comes back goes straight to main if it had
+	// at least this many recent requests, this one included.
 	returningCount = 3
 )
 
@@ -27,7 +27,7 @@ type Item[V any] struct {
 	Value V
 }
 
-// NewItem makes an item of cost bytes (at least 1). hash stands for the key: its
+// NewItem returns an item of cost bytes (at least 1). hash stands for the key: its
 // bits must look random, and of two keys with the same hash a policy holds one.
 func NewItem[V any](hash uint64, cost int64, value V) *Item[V] {
 	return &Item[V]{hash: hash, cost: max(cost, 1), Value: value}
@@ -36,27 +36,27 @@ func NewItem[V any](hash uint64, cost int64, value V) *Item[V] {
 // Cost is the item's share of the budget, in bytes.
 func (i *Item[V]) Cost() int64 { return i.cost }
 
-// countHits counts hits. Those of several readers at once may count as one's.
-func (i *Item[V]) countHits(times uint32) {
-	if n := i.hits.Load(); n < maxHits {
-		i.hits.Store(min(n+times, maxHits))
+// countHits adds n hits. Hits of concurrent readers may be lost.
+func (i *Item[V]) countHits(n uint32) {
+	if have := i.hits.Load(); have < maxHits {
+		i.hits.Store(min(have+n, maxHits))
 	}
 }
 
-// Policy decides what stays within a number of bytes. What is new enters
-// probation; at its end it moves to main if there is room, or if it was asked
-// for more often than anything that main would give up for it. How large probation is
-// and what a hit in it is worth is its way, and a Tuner finds that.
+// Policy decides what stays within a number of bytes. New items enter probation. At
+// its end an item is promoted to main if there is room, or if it was requested more
+// often than each item that main would evict for it. The strategy sets the size of
+// probation and the effect of a hit in it; a Tuner chooses the strategy.
 //
-// A hit only counts; the lists move when something is added, so that readers can
-// share a lock: Peek, Holds, Hit, Hits and Items may be called side by side, everything else
-// needs to be alone.
+// A hit only counts. The lists change when an item is added, so that readers can
+// share a lock: Peek, Contains, Hit, HitN and Items may run concurrently; everything
+// else needs exclusive access.
 type Policy[V any] struct {
 	probation, main         *simplelru.LRU[uint64, *Item[V]]
 	probationUsed, mainUsed int64
 	budget                  int64
 	sketch                  sketch
-	tuner                   *Tuner // nil: way is fixed
+	tuner                   *Tuner // nil: the strategy is fixed
 	strategy                strategy
 	evicted                 func(*Item[V])
 }
@@ -64,16 +64,16 @@ type Policy[V any] struct {
 // noLimit: the lists count items, the policy counts bytes.
 const noLimit = 1<<31 - 1
 
-// New makes a policy for budget bytes and about expect items; with more it
-// still works but is easier to deceive. tuner may be shared by several policies,
-// the shards of one cache. evicted, if not nil, is told of what was pushed out.
+// New returns a policy for budget bytes and about expect items; with more items its
+// estimates of popularity get worse. Several policies, the shards of one cache, may
+// share a tuner. evicted, if not nil, is called with each evicted item.
 func New[V any](budget int64, expect int, tuner *Tuner, evicted func(*Item[V])) *Policy[V] {
 	p := &Policy[V]{budget: budget, sketch: newSketch(expect), tuner: tuner, evicted: evicted}
 	p.Reset()
 	return p
 }
 
-// Reset forgets all items, and keeps what is known of how often they were wanted.
+// Reset forgets all items, but not how often they were requested.
 func (p *Policy[V]) Reset() {
 	p.probation, p.main = newList[V](), newList[V]()
 	p.probationUsed, p.mainUsed = 0, 0
@@ -87,7 +87,7 @@ func newList[V any]() *simplelru.LRU[uint64, *Item[V]] {
 	return l
 }
 
-// SetBudget changes the room, in bytes. What is too much goes with the next Add.
+// SetBudget changes the budget, in bytes. The next Add evicts what is too much.
 func (p *Policy[V]) SetBudget(bytes int64) { p.budget = bytes }
 
 // Used is the sum of all costs.
@@ -96,10 +96,10 @@ func (p *Policy[V]) Used() int64 { return p.probationUsed + p.mainUsed }
 // Len is the number of items.
 func (p *Policy[V]) Len() int { return p.probation.Len() + p.main.Len() }
 
-// Overhead is what the policy takes besides its items and lists, in bytes.
+// Overhead is the memory of the policy without its items and lists, in bytes.
 func (p *Policy[V]) Overhead() int64 { return int64(8 * len(p.sketch.words)) }
 
-// Peek finds an item; nil if there is none. It is no use of it.
+// Peek finds an item; nil if there is none. It does not count as a use.
 func (p *Policy[V]) Peek(hash uint64) *Item[V] {
 	if e, ok := p.main.Peek(hash); ok {
 		return e
@@ -108,22 +108,22 @@ func (p *Policy[V]) Peek(hash uint64) *Item[V] {
 	return e
 }
 
-// Contains reports whether an item is in the policy still.
+// Contains reports whether this very item is in the policy.
 func (p *Policy[V]) Contains(e *Item[V]) bool { return p.Peek(e.hash) == e }
 
 // Hit counts a use of an item that is in the policy. It allocates nothing.
 func (p *Policy[V]) Hit(e *Item[V]) { p.HitN(e, 1) }
 
-// HitN counts so many uses in a row.
-func (p *Policy[V]) HitN(e *Item[V], times int) {
-	e.countHits(uint32(times))
+// HitN counts n uses in a row.
+func (p *Policy[V]) HitN(e *Item[V], n int) {
+	e.countHits(uint32(n))
 	if p.tuner != nil {
-		p.tuner.noteHit(e.hash, e.cost, times)
+		p.tuner.noteHit(e.hash, e.cost, n)
 	}
 }
 
-// Add takes in a new item, after a miss, and makes room for it first. It
-// reports whether the item fits at all. Its hash must not be there already.
+// Add makes room for a new item, after a miss, and adds it. It returns false if the
+// item is larger than the budget. The policy must not contain its hash yet.
 func (p *Policy[V]) Add(e *Item[V]) bool {
 	if p.tuner != nil {
 		p.strategy = p.tuner.noteMiss(e.hash, e.cost)
@@ -145,8 +145,7 @@ func (p *Policy[V]) Add(e *Item[V]) bool {
 	return true
 }
 
-// Resize notes that an item's cost changed, and makes room. The item itself may
-// have to go.
+// Resize changes an item's cost and makes room. It may evict the item itself.
 func (p *Policy[V]) Resize(e *Item[V], cost int64) {
 	if p.main.Contains(e.hash) {
 		p.mainUsed += cost - e.cost
@@ -157,7 +156,7 @@ func (p *Policy[V]) Resize(e *Item[V], cost int64) {
 	p.makeRoom(0, 0)
 }
 
-// Remove drops an item that is no longer wanted.
+// Remove drops an item that is out of date.
 func (p *Policy[V]) Remove(e *Item[V]) {
 	if p.main.Remove(e.hash) {
 		p.mainUsed -= e.cost
@@ -166,7 +165,7 @@ func (p *Policy[V]) Remove(e *Item[V]) {
 	}
 }
 
-// Evict removes an item for want of room; what is known of it stays known.
+// Evict removes an item for lack of room; its popularity stays known.
 func (p *Policy[V]) Evict(e *Item[V]) {
 	p.Remove(e)
 	p.flushHits(e)
@@ -182,9 +181,8 @@ func (p *Policy[V]) flushHits(e *Item[V]) {
 	}
 }
 
-// makeRoom evicts until a newcomer of so many bytes fits, to probation or to
-// main. What has been in probation longest goes first as soon as probation would
-// outgrow its share.
+// makeRoom evicts until a newcomer with the given bytes fits, in probation or in
+// main. The oldest item of probation goes first if probation would outgrow its share.
 func (p *Policy[V]) makeRoom(probation, main int64) {
 	for p.Used()+probation+main > p.budget && p.Len() > 0 {
 		if p.main.Len() > 0 && (p.probation.Len() == 0 || p.probationUsed+probation <= p.probationTarget()) {
@@ -198,17 +196,17 @@ func (p *Policy[V]) makeRoom(probation, main int64) {
 
 func (p *Policy[V]) probationTarget() int64 { return p.budget * p.strategy.share / 100 }
 
-// leaveProbation moves the oldest newcomer on to main, or out, or lets it stay
-// for another round.
+// leaveProbation promotes the oldest item of probation to main, or evicts it, or lets
+// it stay for another round.
 func (p *Policy[V]) leaveProbation(e *Item[V]) {
-	wanted := e.hits.Load() > 0
-	if wanted && p.strategy.onHit == stayInProbation {
+	hit := e.hits.Load() > 0
+	if hit && p.strategy.onHit == stayInProbation {
 		p.flushHits(e)
 		p.probation.Get(e.hash)
 		return
 	}
 	need := e.cost - (p.budget - p.probationTarget() - p.mainUsed)
-	if need > 0 && !p.winContest(e, need, wanted && p.strategy.onHit != promoteByContest) {
+	if need > 0 && !p.winContest(e, need, hit && p.strategy.onHit != promoteByContest) {
 		p.Evict(e)
 		return
 	}
@@ -217,14 +215,15 @@ func (p *Policy[V]) leaveProbation(e *Item[V]) {
 	p.mainUsed += e.cost
 }
 
-// winContest makes need bytes of room in main for e if e is sure to move, or if it
-// was asked for more often than each that would have to go. Otherwise nobody
-// goes. (More often than all of them together would favour small pages more: three
-// points more requests hit on mixed sizes, and two points fewer bytes.)
+// winContest frees need bytes in main for e, if e is sure to be promoted or was
+// requested more often than each item that would have to go. Otherwise it evicts
+// nothing and returns false. (To require more requests than all of them together
+// would favour small pages more: three points more requests hit on mixed sizes, and
+// two points fewer bytes.)
 //
-// Unless the way is eager, the request that brought e in does not count. Residents
-// have had no chance of theirs yet, and in a loop each newcomer would beat one that
-// comes next.
+// Unless the strategy is eager, the request that added e does not count. The
+// residents have had no chance of theirs yet, and in a loop each newcomer would evict
+// an item that comes next.
 func (p *Policy[V]) winContest(e *Item[V], need int64, sure bool) bool {
 	bid := uint32(math.MaxUint32)
 	if !sure {
@@ -246,7 +245,7 @@ func (p *Policy[V]) winContest(e *Item[V], need int64, sure bool) bool {
 		losers[n] = v
 		n++
 		if freed += v.cost; freed < need {
-			p.main.Get(v.hash) // to the front, so that the next is another
+			p.main.Get(v.hash) // to the front, so that the next victim is another
 		}
 	}
 	for _, v := range losers[:n] {
@@ -255,8 +254,8 @@ func (p *Policy[V]) winContest(e *Item[V], need int64, sure bool) bool {
 	return true
 }
 
-// nextVictim is the resident of main that is to go next. One that was hit since it
-// was last looked at goes to the front instead.
+// nextVictim is the item of main that goes next. Items that were hit since they last
+// came here go to the front instead (CLOCK's second chance).
 func (p *Policy[V]) nextVictim() *Item[V] {
 	_, e, _ := p.main.GetOldest()
 	for range maxChances {
@@ -274,11 +273,11 @@ func (p *Policy[V]) popularity(e *Item[V]) uint32 {
 	return p.sketch.estimate(e.hash) + e.hits.Load()
 }
 
-// Items lists all, probation first.
+// Items lists all items, probation first.
 func (p *Policy[V]) Items() []*Item[V] { return append(p.probation.Values(), p.main.Values()...) }
 
-// Rebuild gives both lists maps of the right size, because Go's maps never
-// shrink; their order stays.
+// Rebuild replaces both lists, in the same order, by ones with maps of the right
+// size: Go's maps never shrink.
 func (p *Policy[V]) Rebuild() {
 	for _, l := range []**simplelru.LRU[uint64, *Item[V]]{&p.probation, &p.main} {
 		all := (*l).Values()

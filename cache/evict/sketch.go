@@ -2,10 +2,10 @@ package evict
 
 import "math/bits"
 
-// sketch estimates how often a key was asked for lately, in a fixed few bytes:
-// a count-min sketch of 4-bit counters, four a key, that are all halved from
-// time to time so that it forgets (the TinyLFU idea: Einziger, Friedman, Manes,
-// "TinyLFU: A Highly Efficient Cache Admission Policy", 2017).
+// sketch estimates how often a key was requested lately, in a fixed number of bytes:
+// a count-min sketch of 4-bit counters, four a key, that are all halved from time to
+// time so that it forgets (TinyLFU: Einziger, Friedman, Manes, "TinyLFU: A Highly
+// Efficient Cache Admission Policy", 2017).
 type sketch struct {
 	words []uint64 // 16 counters each; a power of two of them
 	adds  int      // since the last halving
@@ -15,16 +15,16 @@ type sketch struct {
 const (
 	// sketchMax is the largest count.
 	sketchMax = 15
-	// sketchWords is how many words there are for an expected item, at least.
-	// With fewer, strangers share counters and look wanted.
+	// sketchWords is the least number of words for each expected item. With fewer,
+	// unpopular keys share counters and look popular.
 	sketchWords = 2
-	// sketchMemory is how many requests for each item that there is are counted
-	// before all counts are halved. 8 followed changing favourites better by half
-	// a point, and 24 knew a Zipf's tail better by as much.
+	// sketchMemory is the number of requests, for each item, between two halvings. 8
+	// followed changing favourites better by half a point, and 24 knew a Zipf's tail
+	// better by as much.
 	sketchMemory = 16
 )
 
-// newSketch makes one for about n keys.
+// newSketch returns a sketch for about n keys.
 func newSketch(n int) sketch {
 	n = max(n, minItems)
 	s := sketch{words: make([]uint64, 1<<bits.Len(uint(sketchWords*n-1)))}
@@ -32,10 +32,11 @@ func newSketch(n int) sketch {
 	return s
 }
 
-// minItems is the least number of items that a sketch is made for.
+// minItems is the least number of items for which a sketch is sized.
 const minItems = 16
 
-// setMemory sets for how many items the sketch counts, as far as it has room.
+// setMemory adapts the interval of the halvings to a number of items, as far as the
+// sketch has room for them.
 func (s *sketch) setMemory(items int) {
 	s.reset = sketchMemory * min(max(items, minItems), len(s.words))
 }
@@ -43,8 +44,8 @@ func (s *sketch) setMemory(items int) {
 // sketchSeeds spread one 64-bit hash over four words.
 var sketchSeeds = [4]uint64{0xc3a5c85c97cb3127, 0xb492b66fbe98f273, 0x9ae16a3b2f90404f, 0xcbf29ce484222325}
 
-// counterSlot gives row i's counter. The hash's own top bits are the same for all keys
-// of a shard, so only mixed bits are used.
+// counterSlot returns row i's counter. The top bits of the hash are the same for all
+// keys of a shard, so only mixed bits are used.
 func (s *sketch) counterSlot(h uint64, i int) (word int, shift uint) {
 	x := (h + sketchSeeds[i]) * sketchSeeds[i]
 	x ^= x >> 32

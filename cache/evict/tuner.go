@@ -5,66 +5,66 @@ import (
 	"sync/atomic"
 )
 
-// strategy is how a policy shares out its room.
+// strategy is a setting of a policy.
 type strategy struct {
-	share int64 // percent of the room that probation may take
+	share int64 // percent of the budget that probation may take
 	onHit promotion
-	eager bool // the request that brought an item in counts in its contest
+	eager bool // the request that added an item counts in its contest
 }
 
-// promotion is what a hit in probation does for an item that reaches its end.
+// promotion is the effect of a hit in probation when the item reaches its end.
 type promotion uint8
 
 const (
 	promoteByContest promotion = iota // one more request in the contest for main
-	promoteAlways                     // it moves to main, whatever has to go for it
-	promoteReturning                  // the same, and what comes back after it was pushed out goes straight to main
-	stayInProbation                   // it goes round probation once more: least recently used goes first
+	promoteAlways                     // promoted to main, whatever main has to evict
+	promoteReturning                  // the same, and an evicted item that comes back goes straight to main
+	stayInProbation                   // one more round in probation: least recently used goes first
 )
 
-// strategies are those that the tuner chooses from. Each was the best of all that were
-// tried on some workload; DESIGN.md of cache has the measurements.
-//   - 1 stays: almost all by frequency. Loops, scans, what never changes.
-//   - 10 counts, 10 moves: W-TinyLFU as it is known, and quicker to believe.
-//   - 10 stays, eager: large rooms, where most comes back once or twice at all and
-//     what is old would stay for good.
-//   - 30 moves: like 2Q. Favourites that change.
-//   - 30 stays: bursts, then never again.
-//   - 30 returns: likewise, if they change seldom and together.
-//   - 100 stays: least recently used.
+// strategies are those that the tuner chooses from. Each was the best of all that
+// were tried on some workload; DESIGN.md of cache has the measurements.
+//   - 1 stay: almost all by frequency. Loops, scans, what never changes.
+//   - 10 contest, 10 always: W-TinyLFU as it is known, and quicker to promote.
+//   - 10 stay, eager: large rooms, where most items come back only once or twice and
+//     old ones would stay for good.
+//   - 30 always: like 2Q. Favourites that change.
+//   - 30 stay: bursts, then never again.
+//   - 30 returning: likewise, if they change seldom and together.
+//   - 100 stay: least recently used.
 var strategies = [...]strategy{
 	{1, stayInProbation, false}, {10, promoteByContest, false}, {10, promoteAlways, false}, {10, stayInProbation, true},
 	{30, promoteAlways, false}, {30, stayInProbation, false}, {30, promoteReturning, false}, {100, stayInProbation, false},
 }
 
 const (
-	// initialStrategy is the way before anything is known.
+	// initialStrategy is the strategy before anything is known.
 	initialStrategy = 1
 	// forgetRate is the part of each shadow's score that a round takes away, divided
-	// by the tuner's patience. A change doubles its patience, up to mostPatience,
-	// and each round without one leaves calm of it. Where ways lead by turns, who
-	// looks back far takes the one that is good on the whole; to run after the
-	// leader lost 7 points of a zigzag's 19.
+	// by the tuner's patience. A change doubles the patience, up to maxPatience; each
+	// round without one multiplies it by patienceDecay. When strategies alternate in
+	// the lead, a long memory picks the one that is best on average: chasing the
+	// leader cost 7 of 19 points on the zigzag workload.
 	forgetRate    = 0.1
 	maxPatience   = 16
 	patienceDecay = 0.99
-	// minAdvantage is what part of the present way's misses another way must have
-	// hit before it is taken. Each change costs hits until the lists have
+	// minAdvantage: a strategy replaces the present one if it has hit at least this
+	// part of the present one's misses. Each change costs hits until the lists have
 	// followed: a third of this lost two points where day and night differ.
 	minAdvantage = 0.03
 	// minRound is the least number of sampled requests between two decisions.
 	minRound = 200
-	// pendingHits bounds the sampled hits that wait to be shown to the shadows. If
-	// more come before the next sampled miss, the oldest are forgotten.
+	// pendingHits bounds the sampled hits that wait for the shadows. If more come
+	// before the next sampled miss, the oldest are lost.
 	pendingHits = 256
 	// tooFewPart: shadows that are full with less than this part of their items, an
-	// eighth, are shown more keys. So are shadows too small for most of what is
-	// asked for.
+	// eighth, get a larger sample. So do shadows that are too small for most of the
+	// requested items.
 	tooFewPart = 8
-	// ShadowItemCost is what an item in a shadow takes, in bytes: the item, its
+	// ShadowItemCost is the memory of an item in a shadow, in bytes: the item, its
 	// list node, its map slot and its part of the sketch.
 	ShadowItemCost = 260
-	// MaxShadow is as many items as a shadow needs to tell the ways apart;
+	// MaxShadow is as many items as a shadow needs to tell the strategies apart;
 	// twice as many decided no better.
 	MaxShadow = 512
 )
@@ -72,16 +72,16 @@ const (
 // StrategyCount is the number of shadows that a tuner runs.
 const StrategyCount = len(strategies)
 
-// Tuner finds the best of a few ways for the requests as they come. It shows a
-// sample of the keys, chosen by their hash, to one small shadow policy for each
-// way, whose room is the same part of the whole as the sample is of all keys. The
-// shadows hold no content. As all see the same requests, a difference between
-// them is the ways' doing, not the hour's: that is what trying one way after the
-// other cannot tell apart.
+// Tuner finds the best strategy for the requests as they come, by ghost caches: a
+// sample of the keys, chosen by their hash, goes to one small shadow policy for each
+// strategy, whose budget is the same part of the total as the sample is of all keys.
+// The shadows hold no content. All see the same requests, so a difference between
+// them is due to the strategies and not to the time of day. To try one strategy after
+// another could not tell these apart.
 //
 // All methods may be called concurrently.
 type Tuner struct {
-	current atomic.Int32 // index in ways
+	current atomic.Int32 // index in strategies
 	mask    atomic.Uint64
 	next    atomic.Uint32
 	queue   [pendingHits]struct {
@@ -92,20 +92,20 @@ type Tuner struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	shadows   [StrategyCount]*Policy[struct{}]
-	score     [StrategyCount]float64 // hits, the older the less they count
-	requests  float64                // in the same way
-	patience  float64                // what forgets is divided by
+	score     [StrategyCount]float64 // hits, weighted by age
+	requests  float64                // weighted likewise
+	patience  float64                // divides forgetRate
 	round     int                    // requests since the last decision
-	oversized int                    // requests for what is larger than a shadow, likewise
+	oversized int                    // requests for items larger than a shadow, likewise
 	seen      uint32                 // of next
 	budget    int64
 	maxItems  int // items a shadow may hold
 }
 
-// NewTuner makes one for a cache of budget bytes in all, whose shadows hold at
-// most about most items each.
-func NewTuner(budget int64, most int) *Tuner {
-	t := &Tuner{budget: budget, maxItems: max(most, 16), patience: 1}
+// NewTuner returns a tuner for a cache of budget bytes in all. Its shadows hold at
+// most about maxItems items each.
+func NewTuner(budget int64, maxItems int) *Tuner {
+	t := &Tuner{budget: budget, maxItems: max(maxItems, 16), patience: 1}
 	t.current.Store(initialStrategy)
 	for i := range t.shadows {
 		t.shadows[i] = New[struct{}](budget, t.maxItems, nil, nil)
@@ -114,24 +114,24 @@ func NewTuner(budget int64, most int) *Tuner {
 	return t
 }
 
-// isSampled picks keys by bits that neither shards nor sketches use by themselves.
+// isSampled picks keys by bits that neither shards nor sketches use.
 func (t *Tuner) isSampled(hash uint64) bool {
 	return hash*0x9e3779b97f4a7c15>>40&t.mask.Load() == 0
 }
 
-// noteHit notes a hit. Nobody waits: the shadows see it at the next miss.
-func (t *Tuner) noteHit(hash uint64, cost int64, times int) {
+// noteHit notes n hits. It takes no lock: the shadows get them at the next miss.
+func (t *Tuner) noteHit(hash uint64, cost int64, n int) {
 	if !t.isSampled(hash) {
 		return
 	}
-	for range min(times, pendingHits) {
+	for range min(n, pendingHits) {
 		slot := &t.queue[(t.next.Add(1)-1)%pendingHits]
 		slot.hash.Store(hash)
-		slot.cost.Store(cost) // one that another hit overtook has a wrong cost: no harm
+		slot.cost.Store(cost) // after a concurrent hit the cost may be wrong: no harm
 	}
 }
 
-// noteMiss notes a miss and gives the way to go from here.
+// noteMiss notes a miss and returns the strategy from now on.
 func (t *Tuner) noteMiss(hash uint64, cost int64) strategy {
 	if t.isSampled(hash) {
 		t.mu.Lock()
@@ -142,7 +142,7 @@ func (t *Tuner) noteMiss(hash uint64, cost int64) strategy {
 	return strategies[t.current.Load()]
 }
 
-// catchUp shows the shadows the hits since the last miss. It needs mu.
+// catchUp replays the hits since the last miss on the shadows. It needs mu.
 func (t *Tuner) catchUp() {
 	next := t.next.Load()
 	if next-t.seen > pendingHits {
@@ -156,7 +156,7 @@ func (t *Tuner) catchUp() {
 	}
 }
 
-// replayRequest makes one request of every shadow. It needs mu.
+// replayRequest replays a request on every shadow. It needs mu.
 func (t *Tuner) replayRequest(hash uint64, cost int64) {
 	items := 0
 	for i, s := range t.shadows {
@@ -185,7 +185,8 @@ func (t *Tuner) replayRequest(hash uint64, cost int64) {
 	}
 }
 
-// chooseStrategy takes another way if it has earned enough. It needs mu.
+// chooseStrategy switches to another strategy if its score is high enough. It needs
+// mu.
 func (t *Tuner) chooseStrategy() {
 	now := int(t.current.Load())
 	t.requests += float64(t.round)
@@ -209,7 +210,7 @@ func (t *Tuner) chooseStrategy() {
 	t.requests *= memory
 }
 
-// resample has the shadows see other keys, and sets their rooms to match. So the
+// resample changes which keys the shadows see, and their budgets to match. So the
 // sample fits the cache, whatever the size of its items. It needs mu.
 func (t *Tuner) resample(mask uint64, budget int64) {
 	t.mask.Store(mask)
