@@ -1,9 +1,9 @@
 package orders
 
-// answerForm is the first byte of an answer: the version of its form.
+// answerForm is the first byte of an answer: the version of its encoding.
 const answerForm = 1
 
-// Encode gives the answer's bytes.
+// Encode returns the answer's bytes.
 func (a Answer) Encode() []byte {
 	w := encoder{data: make([]byte, 0, 40)}
 	w.byte(answerForm)
@@ -18,8 +18,7 @@ func (a Answer) Encode() []byte {
 	return w.data
 }
 
-// DecodeAnswer reads what Answer's Encode wrote, and nothing else. The error is
-// ErrAnswer.
+// DecodeAnswer reads what Answer.Encode wrote, and nothing else. The error is ErrAnswer.
 func DecodeAnswer(data []byte) (Answer, error) {
 	r := decoder{data: data}
 	form := r.byte()

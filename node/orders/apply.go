@@ -11,14 +11,14 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Apply carries out one batch of commands and gives one answer for each, in one
-// transaction of the working copy. index must grow by every call; at is the ledger's
-// clock, cut to milliseconds and never taken to go back.
+// Apply carries out one batch of commands and returns one answer for each, in one
+// transaction of the working copy. index must grow with every call. at is the ledger's
+// clock, cut to milliseconds; if it goes back, the book's clock stands still.
 //
-// A command that is nonsense is answered Malformed; it is no error. An error means that
-// the book contradicts itself (ErrBroken) or cannot use its working copy. Then nothing of
-// the batch is kept, and every later call gives the same error; but with ErrDisk the same
-// call may be made again.
+// A command that makes no sense is answered Malformed, which is no error. An error means
+// that the book contradicts itself (ErrBroken) or cannot use its working copy. Then nothing
+// of the batch is stored, and every later call returns the same error; but after ErrDisk
+// the same call can be made again.
 func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -27,9 +27,9 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	}
 	replies, err := b.applyBatch(index, at, commands)
 	if errors.Is(err, ErrDisk) {
-		// What is in memory is ahead of the working copy.
-		if again := b.reloadMemory(); again != nil {
-			err = fmt.Errorf("%w; what it has cannot be read either: %w", err, again)
+		// Memory is ahead of the working copy.
+		if unread := b.reloadMemory(); unread != nil {
+			err = fmt.Errorf("%w; and it cannot be read either: %w", err, unread)
 			b.broken = err
 		}
 		return nil, err
@@ -41,7 +41,7 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	return replies, nil
 }
 
-// reloadMemory has the book forget what its working copy has not. What readers see stays.
+// reloadMemory makes memory equal to the working copy. What readers see stays.
 func (b *Book) reloadMemory() error {
 	next := &Book{}
 	if err := b.db.View(next.loadMemory); err != nil {
@@ -88,7 +88,7 @@ type applyTx struct {
 	tx  *bbolt.Tx
 	at  int64 // Unix milliseconds
 	now time.Time
-	err error // the first that a bucket gave; asked for after every command
+	err error // the first one that occurred; checked after every command
 
 	orders, ids, people, addresses, queue, queueBlocks, entries *bbolt.Bucket
 	tickets, timers, outbox                                     *bbolt.Bucket
@@ -108,7 +108,7 @@ func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
 	a.tickets = a.bucket(bucketTickets)
 	a.timers = a.bucket(bucketTimers)
 	a.outbox = a.bucket(bucketOutbox)
-	// Papers, places and tickets come in the order of their keys: leave no room between.
+	// Orders and queue numbers arrive in the order of their keys: leave no room between them.
 	a.orders.FillPercent = 0.95
 	a.queue.FillPercent = 0.95
 	a.byPerson = a.people.Cursor()
@@ -124,8 +124,8 @@ func (a *applyTx) fail(err error) {
 	}
 }
 
-// put and remove write a key; what goes wrong is kept in a.err. The value must not change
-// until the transaction ends.
+// put and remove write a key; an error goes to a.err. The value must not change until the
+// transaction ends.
 func (a *applyTx) put(to *bbolt.Bucket, key, value []byte) {
 	if err := to.Put(key, value); err != nil {
 		a.fail(fmt.Errorf("writing the working copy: %w", err))
@@ -138,7 +138,9 @@ func (a *applyTx) remove(from *bbolt.Bucket, key []byte) {
 	}
 }
 
-// applyCommand carries out one command and gives its encoded answer.
+// applyCommand carries out one command and returns its encoded answer. It checks the
+// counters of all sales after each command: the first command that breaks an invariant
+// stops the book.
 func (a *applyTx) applyCommand(data []byte) ([]byte, error) {
 	c, err := DecodeCommand(data)
 	if err != nil || c.Check() != nil {
@@ -197,7 +199,7 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 	return Answer{Outcome: Malformed}
 }
 
-// finishBatch writes what the whole batch changed: sales, and the book's own record with the
+// finishBatch writes the sales that the batch changed, and the book's own record with the
 // running digest.
 func (a *applyTx) finishBatch(replies [][]byte) error {
 	h := xxhash.New()
@@ -233,7 +235,7 @@ func (a *applyTx) finishBatch(replies [][]byte) error {
 	return a.err
 }
 
-// buildReadModel makes what readers see, while the transaction is still open.
+// buildReadModel returns what readers will see once the transaction is committed.
 func (a *applyTx) buildReadModel() *readModel {
 	v := &readModel{digest: a.b.meta.digest, erasures: a.b.meta.erasures, sales: make([]Sale, len(a.b.sales))}
 	for i, s := range a.b.sales {
@@ -244,7 +246,7 @@ func (a *applyTx) buildReadModel() *readModel {
 	return v
 }
 
-// nextDue is the next moment at which a Tick changes something.
+// nextDue returns the next moment at which a Tick changes something.
 func (a *applyTx) nextDue() (at time.Time, ok bool) {
 	soonest := func(t time.Time) {
 		if !ok || t.Before(at) {
@@ -252,7 +254,7 @@ func (a *applyTx) nextDue() (at time.Time, ok bool) {
 		}
 	}
 	for _, s := range a.b.sales {
-		if t, turns := s.nextChange(a.now); turns {
+		if t, changes := s.nextChange(a.now); changes {
 			soonest(t)
 		}
 		if s.canAdvanceDraw(a.now) {
@@ -267,7 +269,7 @@ func (a *applyTx) nextDue() (at time.Time, ok bool) {
 
 func (a *applyTx) saleByProduct(product string) *storedSale { return a.b.byName[product] }
 
-// orderByID reads a paper by its ID; nil if there is none or something went wrong.
+// orderByID reads an order; nil if there is none or an error occurred.
 func (a *applyTx) orderByID(id ID) *storedOrder {
 	number := a.ids.Get(uint64Key(uint64(id)))
 	if number == nil {
@@ -276,68 +278,69 @@ func (a *applyTx) orderByID(id ID) *storedOrder {
 	return a.orderByNumber(binary.BigEndian.Uint64(number))
 }
 
-// orderByNumber reads a paper by its number; nil, and an error kept, if it is not there.
+// orderByNumber reads an order that an index names; nil and an error in a.err if it is
+// missing.
 func (a *applyTx) orderByNumber(number uint64) *storedOrder {
 	data := a.orders.Get(uint64Key(number))
 	if data == nil {
-		a.fail(fmt.Errorf("%w: an index has paper number %d, which is not there", ErrBroken, number))
+		a.fail(fmt.Errorf("%w: an index has order number %d, which is missing", ErrBroken, number))
 		return nil
 	}
-	p, err := decodeOrder(data)
-	if err != nil || int(p.sale) >= len(a.b.sales) {
-		a.fail(fmt.Errorf("%w: paper number %d cannot be read", ErrBroken, number))
+	o, err := decodeOrder(data)
+	if err != nil || int(o.sale) >= len(a.b.sales) {
+		a.fail(fmt.Errorf("%w: order number %d cannot be read", ErrBroken, number))
 		return nil
 	}
-	p.Product = a.b.sales[p.sale].Product
-	return p
+	o.Product = a.b.sales[o.sale].Product
+	return o
 }
 
-// storeOrder stores a paper that became what it is now; before is what it was, nil for a new
-// one. All counters and indexes that depend on a paper follow from the two here, and
+// storeOrder stores an order; before is what it was, nil for a new one. All counters and
+// indexes that depend on an order are updated here, from the difference of the two, and
 // nowhere else.
-func (a *applyTx) storeOrder(before, p *storedOrder) {
-	s := a.b.sales[p.sale]
+func (a *applyTx) storeOrder(before, o *storedOrder) {
+	s := a.b.sales[o.sale]
 	s.dirty = true
 	none := storedOrder{}
 	if before == nil {
 		before = &none
-		if a.ids.Get(uint64Key(uint64(p.ID))) != nil {
-			a.fail(fmt.Errorf("%w: paper %s would be there twice", ErrBroken, p.ID))
+		if a.ids.Get(uint64Key(uint64(o.ID))) != nil {
+			a.fail(fmt.Errorf("%w: order %s would exist twice", ErrBroken, o.ID))
 			return
 		}
-		a.put(a.ids, uint64Key(uint64(p.ID)), uint64Key(p.Number))
+		a.put(a.ids, uint64Key(uint64(o.ID)), uint64Key(o.Number))
 	}
-	sold, held := p.unitsSold()-before.unitsSold(), p.unitsHeld()-before.unitsHeld()
+	sold, held := o.unitsSold()-before.unitsSold(), o.unitsHeld()-before.unitsHeld()
 	s.Sold += sold
 	s.Held += held
 	s.Free -= sold + held
-	a.updateIndexes(s, before, p)
-	a.updateQueue(s, before, p)
-	a.updateJobs(s, before, p)
-	if before.State == StateInvited && p.State != StateInvited {
-		a.remove(a.timers, timerKey(toMillis(before.Until), p.Number))
+	a.updateIndexes(s, before, o)
+	a.updateQueue(s, before, o)
+	a.updateJobs(s, before, o)
+	if before.State == StateInvited && o.State != StateInvited {
+		a.remove(a.timers, timerKey(toMillis(before.Until), o.Number))
 	}
-	if p.State == StateInvited && before.State != StateInvited {
-		a.put(a.timers, timerKey(toMillis(p.Until), p.Number), nil)
+	if o.State == StateInvited && before.State != StateInvited {
+		a.put(a.timers, timerKey(toMillis(o.Until), o.Number), nil)
 	}
-	if s.Retain > 0 && p.isFinished() && !before.isFinished() {
-		a.put(a.timers, timerKey(toMillis(p.Changed.Add(s.Retain)), p.Number), nil)
+	if s.Retain > 0 && o.isFinished() && !before.isFinished() {
+		a.put(a.timers, timerKey(toMillis(o.Changed.Add(s.Retain)), o.Number), nil)
 	}
-	a.put(a.orders, uint64Key(p.Number), p.encode(make([]byte, 0, 96+p.Person.encodedSize())))
+	a.put(a.orders, uint64Key(o.Number), o.encode(make([]byte, 0, 96+o.Person.encodedSize())))
 }
 
-func (a *applyTx) updateIndexes(s *storedSale, before, p *storedOrder) {
-	was, is := before.Number != 0, p.State != StateForgotten
-	if was && is && before.isLive() == p.isLive() && before.Kind == p.Kind && before.Quantity == p.Quantity {
-		return // the indexes say nothing else
+func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
+	was, is := before.Number != 0, o.State != StateForgotten
+	if was && is && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
+		return // the indexes do not change
 	}
 	before.fillPrints()
-	p.fillPrints()
+	o.fillPrints()
 	if was {
 		a.remove(a.people, personKey(before))
 	}
 	if is {
-		a.put(a.people, personKey(p), personValue(p))
+		a.put(a.people, personKey(o), personValue(o))
 	}
 	if !s.LimitByAddress {
 		return
@@ -345,44 +348,44 @@ func (a *applyTx) updateIndexes(s *storedSale, before, p *storedOrder) {
 	if was && before.isLive() {
 		a.remove(a.addresses, addressKey(before))
 	}
-	if p.isLive() {
-		a.put(a.addresses, addressKey(p), uint32Value(p.Quantity))
+	if o.isLive() {
+		a.put(a.addresses, addressKey(o), uint32Value(o.Quantity))
 	}
 }
 
-func (a *applyTx) updateJobs(s *storedSale, before, p *storedOrder) {
+func (a *applyTx) updateJobs(s *storedSale, before, o *storedOrder) {
 	if s.webhook {
-		was, is := before.Number != 0 && before.awaitsFulfilment(), p.awaitsFulfilment()
+		was, is := before.Number != 0 && before.awaitsFulfilment(), o.awaitsFulfilment()
 		if was && !is {
-			a.remove(a.outbox, outboxKey(QueueWebhook, toMillis(before.Ready), p.Number))
+			a.remove(a.outbox, outboxKey(QueueWebhook, toMillis(before.Ready), o.Number))
 		}
 		if is && !was {
-			a.put(a.outbox, outboxKey(QueueWebhook, toMillis(p.Ready), p.Number), []byte{byte(JobWebhook)})
+			a.put(a.outbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)})
 		}
 	}
-	if before.mailJob == p.mailJob && before.mailSince == p.mailSince {
+	if before.mailJob == o.mailJob && before.mailSince == o.mailSince {
 		return
 	}
 	if before.mailJob != 0 {
-		a.remove(a.outbox, outboxKey(QueueMail, before.mailSince, p.Number))
+		a.remove(a.outbox, outboxKey(QueueMail, before.mailSince, o.Number))
 	}
-	if p.mailJob != 0 {
-		a.put(a.outbox, outboxKey(QueueMail, p.mailSince, p.Number), []byte{byte(p.mailJob)})
+	if o.mailJob != 0 {
+		a.put(a.outbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
 	}
 }
 
-// withState is a copy of the paper in another state from now on.
-func (a *applyTx) withState(p *storedOrder, state OrderState) *storedOrder {
-	next := *p
+// withState returns a copy of the order in another state from now on.
+func (a *applyTx) withState(o *storedOrder, state OrderState) *storedOrder {
+	next := *o
 	next.State = state
 	next.Changed = a.now
 	return &next
 }
 
-// queueMail gives a paper a mail job, if the sale has mail. It takes the place of an older one.
-func (a *applyTx) queueMail(p *storedOrder, what JobKind) {
-	if a.b.sales[p.sale].mail {
-		p.mailJob, p.mailSince = what, a.at
+// queueMail adds a mail job to an order, if the sale has mail. It replaces an older one.
+func (a *applyTx) queueMail(o *storedOrder, kind JobKind) {
+	if a.b.sales[o.sale].mail {
+		o.mailJob, o.mailSince = kind, a.at
 	}
 }
 

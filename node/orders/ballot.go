@@ -9,43 +9,43 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// A draw is made in steps, because a ballot may have hundreds of thousands of entries and
-// an Apply must not hold up the orders of other products for long: the seed in one step
-// (a hash over the list), then the tickets, then the awards, each tickWork at a Tick.
-// Between them nothing in the sale can change: entries, stock and times stand still from
-// the close on.
+// A draw takes several Ticks, because a ballot may have hundreds of thousands of entries and
+// one Apply must not delay the orders of other products for long. First comes the seed (a
+// hash over the list) in one Tick, then the tickets, then the awards, maxTickWork at a Tick.
+// Between them nothing in the sale can change: entries, stock and times are fixed from the
+// close on.
 
-// maxTickWork is the most papers that one Tick changes: some tenths of a second on an
-// original board.
+// maxTickWork bounds the orders that one Tick changes: some tenths of a second on an original
+// board.
 const maxTickWork = 256
 
-// makeDraw takes the public randomness that a ballot waits for.
+// makeDraw sets the public randomness that a ballot waits for.
 func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
-	what := fmt.Sprintf("draw %s: %s", s.Product, c.Public.Text)
+	action := fmt.Sprintf("draw %s: %s", s.Product, c.Public.Text)
 	state := s.StateAt(a.now)
 	switch {
 	case s.Mode != Ballot || s.Draw.PublicKind == draw.None:
-		return Answer{Outcome: WrongKind}, what
+		return Answer{Outcome: WrongKind}, action
 	case s.Draw.Public == c.Public:
-		return Answer{Outcome: Same}, what
+		return Answer{Outcome: Same}, action
 	case state == SaleUpcoming || state == SaleOpen:
-		return Answer{Outcome: NotOpen, Opens: s.Closes}, what
+		return Answer{Outcome: NotOpen, Opens: s.Closes}, action
 	case s.Draw.Public != (draw.Public{}):
-		return Answer{Outcome: TooLate}, what
+		return Answer{Outcome: TooLate}, action
 	case c.Public.Fits(s.Draw.PublicKind, s.Closes) != nil:
-		return Answer{Outcome: Malformed}, what
+		return Answer{Outcome: Malformed}, action
 	}
 	s.Draw.Public = c.Public
-	return Answer{Outcome: Done}, what
+	return Answer{Outcome: Done}, action
 }
 
-// canAdvanceDraw reports whether a Tick would go on with the sale's draw.
+// canAdvanceDraw reports whether a Tick would continue the sale's draw.
 func (s *storedSale) canAdvanceDraw(now time.Time) bool {
 	return s.Mode == Ballot && s.drawStage != drawFinished && s.StateAt(now) == SaleDrawing &&
 		(s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
 }
 
-// advanceDraw does at most work papers' worth of a draw and tells how much it did.
+// advanceDraw does at most work orders' worth of a draw, and returns how much it did.
 func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	s.dirty = true
 	switch s.drawStage {
@@ -58,7 +58,7 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	return a.awardTickets(s, work)
 }
 
-// computeSeed fixes the list of entries and the stock.
+// computeSeed fixes the list of entries and the stock, and computes the seed from them.
 func (a *applyTx) computeSeed(s *storedSale) {
 	list := draw.NewList()
 	prefix := uint16Key(s.number)
@@ -99,26 +99,26 @@ func (a *applyTx) awardTickets(s *storedSale, work int) int {
 		}
 		id := binary.BigEndian.Uint64(k[len(k)-8:])
 		a.remove(a.tickets, append([]byte(nil), k...))
-		p := a.orderByID(ID(id))
-		if p == nil || p.State != StateOpen {
-			a.fail(fmt.Errorf("%w: %s: a ticket has no open entry", ErrBroken, s.Product))
+		o := a.orderByID(ID(id))
+		if o == nil || o.State != StateOpen {
+			a.fail(fmt.Errorf("%w: %s: a ticket belongs to no open entry", ErrBroken, s.Product))
 			return done + 1
 		}
-		a.awardEntry(s, p)
+		a.awardEntry(s, o)
 	}
 	return work
 }
 
-// awardEntry gives an entry its units, if they are there.
-func (a *applyTx) awardEntry(s *storedSale, p *storedOrder) {
-	if int64(p.Quantity) > s.Free {
-		a.storeOrder(p, a.withState(p, StateLost))
+// awardEntry sells an entry its units if that many are free; otherwise it has lost.
+func (a *applyTx) awardEntry(s *storedSale, o *storedOrder) {
+	if int64(o.Quantity) > s.Free {
+		a.storeOrder(o, a.withState(o, StateLost))
 		return
 	}
-	next := a.withState(p, StateWon)
+	next := a.withState(o, StateWon)
 	next.Ready = a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailWon)
 	s.Draw.Winners++
-	a.put(a.entries, saleKey(s.number, uint64(p.ID)), entryValue(p.Number, p.Quantity, true))
-	a.storeOrder(p, next)
+	a.put(a.entries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
+	a.storeOrder(o, next)
 }

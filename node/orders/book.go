@@ -15,8 +15,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The buckets of the working copy, and their keys and values. Numbers in keys are
-// big-endian, so that they sort.
+// The buckets of the working copy, with their keys and values and the lengths in bytes.
+// Numbers in keys are big-endian, so that they sort.
 var buckets = []string{
 	bucketMeta, bucketSales, bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue,
 	bucketQueueBlocks, bucketEntries, bucketTickets, bucketTimers, bucketOutbox, bucketNews, bucketAudit,
@@ -24,60 +24,60 @@ var buckets = []string{
 }
 
 const (
-	bucketMeta         = "meta"      // "state" → see meta
-	bucketSales        = "sales"     // sale (2) → sale
-	bucketOrders       = "papers"    // paper number (8) → paper
-	bucketIDs          = "ids"       // ID (8) → paper number (8)
-	bucketPeople       = "people"    // e-mail (16), sale (2), dead (1), paper number (8) → kind (1), units (4), person (16)
-	bucketAddresses    = "addresses" // sale (2), address (16), paper number (8) → units (4); live papers only
-	bucketQueue        = "queue"     // sale (2), place (8) → paper number (8)
-	bucketQueueBlocks  = "blocks"    // sale (2), place / blockSize (4) → papers in that block of the queue (4)
-	bucketEntries      = "pot"       // sale (2), ID (8) → paper number (8), units (4), won (1)
-	bucketTickets      = "tickets"   // sale (2), ticket (32), ID (8) → nothing; while a draw is made
-	bucketTimers       = "timers"    // at (8), paper number (8) → nothing: something may be due for that paper
-	bucketOutbox       = "outbox"    // queue (1), since (8), paper number (8) → what (1)
-	bucketNews         = "news"      // number (8) → at, text
-	bucketAudit        = "audit"     // number (8) → at, who, what
-	bucketOperations   = "ops"       // OpID (8) → hash of the command (8), answer
-	bucketOperationLog = "op order"  // number (8) → OpID (8)
+	bucketMeta         = "meta"          // "state" → see meta
+	bucketSales        = "sales"         // sale (2) → sale
+	bucketOrders       = "orders"        // order number (8) → order
+	bucketIDs          = "ids"           // ID (8) → order number (8)
+	bucketPeople       = "people"        // e-mail (16), sale (2), dead (1), order number (8) → kind (1), units (4), person (16)
+	bucketAddresses    = "addresses"     // sale (2), address (16), order number (8) → units (4); live orders only
+	bucketQueue        = "queue"         // sale (2), queue number (8) → order number (8)
+	bucketQueueBlocks  = "queue blocks"  // sale (2), queue number / queueBlockSize (4) → orders in that block of the queue (4)
+	bucketEntries      = "entries"       // sale (2), ID (8) → order number (8), units (4), won (1)
+	bucketTickets      = "tickets"       // sale (2), ticket (32), ID (8) → nothing; during a draw
+	bucketTimers       = "timers"        // at (8), order number (8) → nothing: something may be due for the order
+	bucketOutbox       = "outbox"        // queue (1), since (8), order number (8) → job kind (1)
+	bucketNews         = "news"          // number (8) → at, text
+	bucketAudit        = "audit"         // number (8) → at, operator, action
+	bucketOperations   = "operations"    // OpID (8) → hash of the command (8), answer
+	bucketOperationLog = "operation log" // number (8) → OpID (8)
 )
 
-// Book is the order book. Its methods are safe beside each other; those that change it
-// take turns.
+// Book is the order book. Its methods are safe for concurrent use; those that change it run
+// one at a time.
 type Book struct {
 	dir    string
-	commit func(*bbolt.Tx) error // ends a transaction; a test has it fail
+	commit func(*bbolt.Tx) error // commits a transaction; a test replaces it
 
-	// writing is held by Apply, Restore, Rewrite and Close, and guards what only they touch.
+	// writing is held by Apply, Restore, Rewrite and Close, and protects what only they use.
 	writing sync.Mutex
 
-	// mu guards db against being swapped by Restore or Close while something reads.
+	// mu protects db from being replaced by Restore or Close during a read.
 	mu sync.RWMutex
 	db *bbolt.DB // nil after Close
 
-	// These are guarded by writing.
+	// Protected by writing.
 	meta          meta
 	sales         []*storedSale // by number; as in the working copy
 	byName        map[string]*storedSale
-	broken        error // why no command is taken any more
-	workingCopies int   // working copies made, for their names
+	broken        error // why the book carries out no command any more
+	workingCopies int   // number of working copies so far, for their names
 
 	readModel atomic.Pointer[readModel]
 }
 
-// meta is what the book knows about itself.
+// meta is the book's record of itself.
 type meta struct {
 	index    uint64 // of the last Apply
 	at       int64  // ledger's clock then, Unix milliseconds
 	digest   uint64
-	orders   uint64 // made so far
+	orders   uint64 // so far
 	news     uint64
 	audit    uint64
 	ops      uint64
-	erasures uint64 // papers that have forgotten their person
+	erasures uint64 // orders whose person is erased
 }
 
-// readModel is what readers get without touching the disk. It does not change.
+// readModel is what readers get without touching the disk. It never changes.
 type readModel struct {
 	sales    []Sale
 	news     []News // newest first
@@ -87,12 +87,12 @@ type readModel struct {
 	erasures uint64
 }
 
-// Open makes an empty book with its working copy in a folder of its own, which is made
-// if need be. A working copy that an earlier process left there is removed: the state
+// Open returns an empty book with its working copy in dir, a folder of its own, which it
+// creates if needed. It removes a working copy that an earlier process left there: the state
 // comes from the ledger's snapshot and log.
 func Open(dir string) (*Book, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("orders: making the folder of the working copy: %w", err)
+		return nil, fmt.Errorf("orders: creating the folder of the working copy: %w", err)
 	}
 	old, err := filepath.Glob(filepath.Join(dir, "book-*.db"))
 	if err != nil {
@@ -111,20 +111,20 @@ func Open(dir string) (*Book, error) {
 	return b, nil
 }
 
-// createWorkingCopy makes a new working copy with empty buckets.
+// createWorkingCopy creates a working copy with empty buckets.
 func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
 	b.workingCopies++
 	name := filepath.Join(b.dir, fmt.Sprintf("book-%d.db", b.workingCopies))
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{
 		Timeout: time.Second,
-		// Nothing of the file has to survive the process.
+		// The file need not survive the process.
 		NoSync: true, NoGrowSync: true, NoFreelistSync: true,
 		FreelistType:    bbolt.FreelistMapType,
 		PageSize:        pageSize,
 		InitialMmapSize: initialMapSize(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("orders: making the working copy: %w", err)
+		return nil, fmt.Errorf("orders: creating the working copy: %w", err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {
@@ -135,22 +135,22 @@ func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("orders: making the working copy: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("orders: creating the working copy: %w", err), db.Close())
 	}
 	return db, nil
 }
 
-// pageSize is that of the working copy, in bytes. An order touches a page in each of three
-// indexes sorted by hashes, so nearly every order of a batch touches pages of its own, and
-// each is decoded, copied and written. At 1,024 a batch of 256 orders in a book of 100,000
-// makes half the garbage that it makes at 4,096, for the same CPU.
+// pageSize is the page size of the working copy, in bytes. An order changes a page in each of
+// three indexes that are sorted by hash, so nearly every order of a batch decodes, copies and
+// writes pages of its own. At 1,024 a batch of 256 orders in a book of 100,000 makes half the
+// garbage that it makes at 4,096, for the same CPU time.
 const pageSize = 1024
 
-// initialMapSize is how much address space the working copy is given at once. When the file
-// outgrows it, bbolt maps it anew and must wait for all readers, a snapshot under way
-// among them; so it is more than a million papers need, where address space is free. A
-// 32-bit process has 3 GB of it at most, and two working copies while one is restored. On
-// Windows the file would be made that long.
+// initialMapSize returns the address space that the working copy maps at the start. When the
+// file outgrows it, bbolt maps it again and must wait for all readers, including a snapshot
+// under way. So it is more than a million orders need, where address space costs nothing. A
+// 32-bit process has 3 GB of it at most, and two working copies during a Restore. On Windows
+// the file itself would become that long.
 func initialMapSize() int {
 	switch {
 	case runtime.GOOS == "windows":
@@ -161,7 +161,7 @@ func initialMapSize() int {
 	return 1 << 30
 }
 
-// Close closes the working copy and removes it. Snapshots must be closed before.
+// Close closes and removes the working copy. Snapshots must be closed before.
 func (b *Book) Close() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -185,13 +185,13 @@ func discardWorkingCopy(db *bbolt.DB) error {
 	return nil
 }
 
-// Digest is a hash over all answers and all sales' numbers so far: two books with
+// Digest returns a hash over all answers and all sales' numbers so far: two books with
 // different digests after the same Apply have diverged.
 func (b *Book) Digest() uint64 { return b.readModel.Load().digest }
 
-// Erasures is how many papers have forgotten their person so far, by a Forget or by the
-// retention time. Where it has grown, the ledger's log still has somebody that the book
-// has not: compact it, and Rewrite the working copy.
+// Erasures returns the number of orders whose person is erased, by a Forget or by the
+// retention time. When it has grown, the ledger's log still contains a person whom the book
+// does not: compact the log, and Rewrite the working copy.
 func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }
 
 const stateKey = "state"

@@ -12,16 +12,16 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// FieldError says which field of a command does not pass and why, without its content.
+// FieldError names a field of a command that is wrong, and the reason, without its content.
 type FieldError struct {
 	Field  string // as in the struct, such as "Postcode"
 	Reason string
 }
 
-// Error is a sentence without personal data.
+// Error returns a sentence without personal data.
 func (e *FieldError) Error() string { return "orders: " + e.Field + ": " + e.Reason }
 
-// requireField makes a FieldError unless ok.
+// requireField returns a FieldError unless ok.
 func requireField(ok bool, field, reason string) error {
 	if ok {
 		return nil
@@ -29,7 +29,7 @@ func requireField(ok bool, field, reason string) error {
 	return &FieldError{Field: field, Reason: reason}
 }
 
-// firstError is the first error there is.
+// firstError returns the first error that is not nil.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -39,9 +39,9 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// checkText wants valid, NFC-normalised, trimmed UTF-8 of min to max bytes without
-// characters that steer a terminal or a page: controls, line separators, and the
-// overrides of writing direction, which can make a list of names show what is not there.
+// checkText requires valid, NFC-normalised, trimmed UTF-8 of min to max bytes without
+// characters that steer a terminal or a page: controls, line separators, and overrides of
+// the writing direction, which can make a list of names show what it does not contain.
 func checkText(field, s string, min, max int) error {
 	switch {
 	case len(s) < min:
@@ -49,20 +49,20 @@ func checkText(field, s string, min, max int) error {
 	case len(s) > max:
 		return &FieldError{field, fmt.Sprintf("is longer than %d bytes", max)}
 	case isPrintableASCII(s):
-		return requireField(s == "" || s[0] != ' ' && s[len(s)-1] != ' ', field, "has blanks around it")
+		return requireField(s == "" || s[0] != ' ' && s[len(s)-1] != ' ', field, "has blanks at its beginning or end")
 	case !utf8.ValidString(s):
 		return &FieldError{field, "is not valid UTF-8"}
 	case !norm.NFC.IsNormalString(s):
 		return &FieldError{field, "is not in Unicode's normal form C"}
 	case strings.ContainsFunc(s, isSteeringRune):
-		return &FieldError{field, "has a control character in it"}
+		return &FieldError{field, "contains a control character"}
 	case strings.TrimSpace(s) != s:
-		return &FieldError{field, "has blanks around it"}
+		return &FieldError{field, "has blanks at its beginning or end"}
 	}
 	return nil
 }
 
-// isPrintableASCII reports whether all of s is printable ASCII, which most fields are.
+// isPrintableASCII reports whether s is printable ASCII, which most fields are.
 func isPrintableASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -82,7 +82,7 @@ func isSteeringRune(c rune) bool {
 	return false
 }
 
-// Check says which field is wrong, as a *FieldError.
+// Check returns a *FieldError for a field that is wrong.
 func (p Person) Check() error {
 	return firstError(
 		checkText("Name", p.Name, 1, MaxName),
@@ -95,8 +95,8 @@ func (p Person) Check() error {
 	)
 }
 
-// checkEmail wants one address such as a form asks for. Quoted local parts and address
-// literals are legal in mail and refused here: nobody types them but to do harm.
+// checkEmail requires one address as people type it into a form. Quoted local parts and
+// address literals are legal in mail and refused here: only attackers type them.
 func checkEmail(field, s string) error {
 	if err := checkText(field, s, 3, MaxEmail); err != nil {
 		return err
@@ -108,7 +108,7 @@ func checkEmail(field, s string) error {
 	return requireField(ok, field, "is not an e-mail address such as name@example.org")
 }
 
-// checkCode wants n capital letters.
+// checkCode requires n capital letters.
 func checkCode(field, s string, n int) error {
 	ok := len(s) == n
 	for i := range len(s) {
@@ -117,7 +117,7 @@ func checkCode(field, s string, n int) error {
 	return requireField(ok, field, fmt.Sprintf("is not a code of %d capital letters", n))
 }
 
-// checkProduct wants what can stand in a URL as it is.
+// checkProduct requires a slug that needs no escaping in a URL.
 func checkProduct(s string) error {
 	ok := s != "" && len(s) <= MaxProduct
 	for i := range len(s) {
@@ -127,15 +127,15 @@ func checkProduct(s string) error {
 	return requireField(ok, "Product", "is not a slug of small letters, digits and dashes")
 }
 
-// Moments outside these years are mistakes, and would sort wrongly in the book's timers.
+// Moments outside these years are mistakes, and timers would sort them wrongly.
 const (
 	firstYear = 2000
 	lastYear  = 2199
 )
 
-func checkTime(field string, t time.Time, must bool) error {
+func checkTime(field string, t time.Time, required bool) error {
 	if t.IsZero() {
-		return requireField(!must, field, "is missing")
+		return requireField(!required, field, "is missing")
 	}
 	ok := t.UTC().Year() >= firstYear && t.UTC().Year() <= lastYear && t.Nanosecond()%int(time.Millisecond) == 0
 	return requireField(ok, field, "is not a moment between the years 2000 and 2200 in whole milliseconds")
@@ -150,14 +150,14 @@ func (o Operation) checkFields() error {
 	return firstError(checkText("Operator", o.Operator, 1, MaxOperator), requireField(o.OpID != 0, "OpID", "is missing"))
 }
 
-func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not a paper's") }
+func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not an order's") }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c PlaceOrder) Check() error {
 	return firstError(
 		checkID(c.ID),
 		checkProduct(c.Product),
-		requireField(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of paper"),
+		requireField(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of order"),
 		requireField(c.Quantity >= 1 && c.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
 		requireField(c.Total >= 0, "Total", "is negative"),
 		checkCode("Currency", c.Currency, 3),
@@ -165,7 +165,7 @@ func (c PlaceOrder) Check() error {
 	)
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Cancel) Check() error {
 	var by error
 	if c.By != (Operation{}) {
@@ -174,7 +174,7 @@ func (c Cancel) Check() error {
 	return firstError(checkID(c.ID), by, checkText("Reason", c.Reason, 0, MaxText))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Offer) Check() error {
 	ballot := c.Mode == Ballot
 	return firstError(
@@ -195,10 +195,10 @@ func (c Offer) Check() error {
 	)
 }
 
-func checkTimes(opens, closes time.Time, must bool) error {
+func checkTimes(opens, closes time.Time, required bool) error {
 	return firstError(
-		checkTime("Opens", opens, must),
-		checkTime("Closes", closes, must),
+		checkTime("Opens", opens, required),
+		checkTime("Closes", closes, required),
 		requireField(closes.IsZero() || closes.After(opens), "Closes", "is not after Opens"),
 	)
 }
@@ -210,7 +210,7 @@ func checkCountries(list []Country) error {
 	for i, c := range list {
 		for _, other := range list[:i] {
 			if other.Code == c.Code {
-				return &FieldError{"Countries", "one is there twice"}
+				return &FieldError{"Countries", "contain one twice"}
 			}
 		}
 		err := firstError(
@@ -225,7 +225,7 @@ func checkCountries(list []Country) error {
 	return nil
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Stock) Check() error {
 	return firstError(
 		c.Operation.checkFields(),
@@ -234,28 +234,28 @@ func (c Stock) Check() error {
 	)
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c OpenSale) Check() error {
 	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c CloseSale) Check() error {
 	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
 }
 
-// Check says which field is wrong. That a ballot has both times is checked when it is
-// carried out.
+// Check returns a *FieldError for a field that is wrong. Whether a ballot has both times is
+// checked when the command is carried out.
 func (c SetTimes) Check() error {
 	return firstError(c.Operation.checkFields(), checkProduct(c.Product), checkTimes(c.Opens, c.Closes, false))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Announce) Check() error {
 	return firstError(c.Operation.checkFields(), checkText("Text", c.Text, 0, MaxText))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Invite) Check() error {
 	return firstError(
 		c.Operation.checkFields(),
@@ -265,8 +265,8 @@ func (c Invite) Check() error {
 	)
 }
 
-// Check says which field is wrong. That a drand round lies after the close is checked
-// when it is carried out.
+// Check returns a *FieldError for a field that is wrong. Whether a drand round lies after the
+// close is checked when the command is carried out.
 func (c MakeDraw) Check() error {
 	err := firstError(c.Operation.checkFields(), checkProduct(c.Product))
 	if err == nil && c.Public.Check() != nil {
@@ -275,20 +275,20 @@ func (c MakeDraw) Check() error {
 	return err
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c BeginFulfilment) Check() error { return checkID(c.ID) }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c FinishFulfilment) Check() error {
 	return firstError(checkID(c.ID), checkText("How", c.How, 0, MaxText))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c FinishMail) Check() error {
 	return firstError(checkID(c.ID), requireField(c.Kind >= JobMailPlaced && c.Kind <= JobMailCancelled, "Kind", "is not a mail job"))
 }
 
-// Check says which field is wrong.
+// Check returns a *FieldError for a field that is wrong.
 func (c Forget) Check() error {
 	if c.ID != 0 {
 		return firstError(c.Operation.checkFields(), checkID(c.ID), requireField(c.Email == "", "Email", "does not go with an ID"))
@@ -296,5 +296,5 @@ func (c Forget) Check() error {
 	return firstError(c.Operation.checkFields(), checkEmail("Email", c.Email))
 }
 
-// Check has nothing to check.
+// Check returns nil: a Tick has no fields.
 func (Tick) Check() error { return nil }

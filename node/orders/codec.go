@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// The binary form of commands, answers and stored records: numbers as varints (zigzag if
-// they can be negative), text and bytes with their length before them, times as Unix
-// milliseconds with 0 for none. There is exactly one form for a value: the decoder
-// refuses a longer varint, a truth value other than 0 and 1, and bytes left over.
+// The binary encoding of commands, answers and stored records: numbers are varints (zigzag if
+// they can be negative), text and bytes are prefixed with their length, times are Unix
+// milliseconds with 0 for none. Every value has exactly one encoding: the decoder refuses a
+// longer varint, a bool other than 0 and 1, and bytes left over.
 
 // encoder appends to a slice.
 type encoder struct{ data []byte }
@@ -35,7 +35,7 @@ func (w *encoder) time(t time.Time) { w.int(toMillis(t)) }
 
 func (w *encoder) duration(d time.Duration) { w.int(d.Milliseconds()) }
 
-// toMillis is a time as it is stored: Unix milliseconds, 0 for the zero time.
+// toMillis returns a time as it is stored: Unix milliseconds, 0 for the zero time.
 func toMillis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -43,7 +43,7 @@ func toMillis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// fromMillis is the time that millis stored, in UTC.
+// fromMillis returns the time that toMillis stored, in UTC.
 func fromMillis(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -51,8 +51,8 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// decoder reads what a writer wrote. After the first mistake every further read gives
-// zero, and ok stays false; so a decoder reads all fields and asks once, by done.
+// decoder reads what an encoder wrote. After the first mistake every further read returns
+// zero; so a caller reads all fields and then checks done once.
 type decoder struct {
 	data []byte
 	bad  bool
@@ -60,7 +60,7 @@ type decoder struct {
 
 func (r *decoder) fail() { r.bad, r.data = true, nil }
 
-// done reports whether all was read, and all of it was well-formed.
+// done reports whether everything was read and well-formed.
 func (r *decoder) done() bool { return !r.bad && len(r.data) == 0 }
 
 func (r *decoder) byte() byte {
@@ -75,7 +75,7 @@ func (r *decoder) byte() byte {
 
 func (r *decoder) uint() uint64 {
 	v, n := binary.Uvarint(r.data)
-	// A last byte of 0 after others is a longer way to write the same number.
+	// A last byte of 0 after others is a longer encoding of the same number.
 	if n <= 0 || (n > 1 && r.data[n-1] == 0) {
 		r.fail()
 		return 0
@@ -93,7 +93,7 @@ func (r *decoder) int() int64 {
 	return v
 }
 
-// count reads an int that fits 32 bits, which is what int has on the boards.
+// count reads an int that fits 32 bits: the size of int on the boards.
 func (r *decoder) count() int {
 	v := r.int()
 	if v < math.MinInt32 || v > math.MaxInt32 {
@@ -135,7 +135,7 @@ func (r *decoder) bytes32() (v [32]byte) {
 func (r *decoder) time() time.Time {
 	ms := r.int()
 	t := fromMillis(ms)
-	if toMillis(t) != ms { // the zero time's own milliseconds
+	if toMillis(t) != ms { // the milliseconds of the zero time
 		r.fail()
 	}
 	return t
@@ -153,7 +153,7 @@ func (r *decoder) duration() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// listLen reads how many things follow, of which each takes at least one byte.
+// listLen reads the length of a list whose elements take at least one byte each.
 func (r *decoder) listLen() int {
 	n := r.uint()
 	if n > uint64(len(r.data)) {

@@ -114,7 +114,7 @@ func TestAnswersKeepTheirContent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Answer{
 			Outcome:  Outcome(rapid.Byte().Draw(t, "outcome")),
-			Order:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "paper")),
+			Order:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "order")),
 			Position: int(rapid.Int32().Draw(t, "position")),
 			State:    SaleState(rapid.Byte().Draw(t, "state")),
 			Total:    rapid.Int64().Draw(t, "total"),

@@ -6,33 +6,34 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// Command is something that the book carries out. Encode gives its bytes for the ledger,
-// DecodeCommand reads them back. Check says what is wrong with the fields in words for
-// whoever wrote the caller; the book refuses a command that does not pass (Malformed).
+// Command is a change of the book. Encode returns its bytes for the ledger, and
+// DecodeCommand reads them. Check returns what is wrong with the fields, in words for a
+// programmer; the book refuses a command that does not pass it (Malformed).
 type Command interface {
 	Encode() []byte
 	Check() error
 }
 
-// Operation is who changes something, and a random number for the change, made by whoever
-// asks for it: the same OpID again gets the first answer again and changes nothing. The
-// book remembers the last MaxOps of them.
+// Operation makes an operator's command idempotent. OpID is a random number that the client
+// draws: a second command with the same OpID gets the first answer and changes nothing. The
+// book remembers the last MaxOperations of them.
 type Operation struct {
-	Operator string // 1 to MaxWho bytes
+	Operator string // 1 to MaxOperator bytes
 	OpID     uint64 // not 0
 }
 
-// PlaceOrder is a filled-in form: it places an order, an entry, a registration or a place on the
-// waiting list, by its Kind. The answer's outcome is one of those of an Ask.
+// PlaceOrder is a submitted form: by its Kind it places an order, enters a ballot, registers
+// interest or joins a waiting list. Its outcomes are those of PlaceOrder.
 //
-// It is idempotent by content: the same person (by e-mail), product, kind, quantity, name
-// and address is answered Same with the paper there is. More says "yes, in addition to
-// what I have" after Differs: then only the same ID is the same. So the page that asks the
-// question must carry the new paper's ID in its form: the button pressed twice, a reload
-// and a retry on another board are then one paper.
+// It is idempotent by content: if the person (by e-mail) has an order of the same product,
+// kind, quantity, name and address, the answer is Same with that order. More means "yes, in
+// addition to what I have", after Differs; then only the same ID is the same order. So the
+// page that asks the person must carry the new order's ID in its form: pressing the button
+// twice, a reload and a retry on another board are then one order.
 //
-// An Ask of KindOrder by an invited person, with the same name and address and at most as
-// many units as are held, turns the invitation into an order; units left over go back.
+// A PlaceOrder of KindOrder by an invited person, with the same name and address and at most
+// as many units as are held, turns the invitation into an order; the other held units
+// become free.
 type PlaceOrder struct {
 	ID       ID
 	Product  string
@@ -44,8 +45,8 @@ type PlaceOrder struct {
 	More     bool
 }
 
-// Cancel takes a paper back: the buyer until it is handed over, an operator also while it
-// is being handed over. A waiting or interest paper is left by it.
+// Cancel cancels an order: the buyer until it is being fulfilled, an operator also while it
+// is. It also ends a waiting-list place or a registration.
 type Cancel struct {
 	ID ID
 	// By is zero for the buyer.
@@ -53,8 +54,8 @@ type Cancel struct {
 	Reason string // may be empty; no personal data
 }
 
-// Offer makes a product's sale. Only the first one counts: later ones are answered Same,
-// whatever they say, so that every board may send what its catalogue has.
+// Offer creates a product's sale. Only the first offer counts: later ones are answered
+// Same, whatever they contain, so every board may submit what its catalogue has.
 type Offer struct {
 	Operation
 	Product         string
@@ -62,30 +63,30 @@ type Offer struct {
 	Stock           int64
 	Limit           int
 	LimitByAddress  bool
-	Opens, Closes   time.Time // whole milliseconds; zero = from the start, never. A ballot has both
+	Opens, Closes   time.Time // whole milliseconds; zero = from the start, never. A ballot needs both
 	WaitingList     bool
 	Price           int64 // of a unit, minor units
 	Currency        string
 	Countries       []Country
 	Webhook         bool          // orders get a webhook job
-	FulfilmentDelay time.Duration // from taken to due for hand-over: time to cancel
-	Mail            bool          // papers get mail jobs
+	FulfilmentDelay time.Duration // from placed to due for fulfilment: the time to cancel
+	Mail            bool          // orders get mail jobs
 	Retain          time.Duration // see Sale
-	// Secret is 32 random bytes for a ballot, of which only the commitment is shown until
-	// the draw; otherwise zero.
+	// Secret is 32 random bytes for a ballot, otherwise zero. Only its commitment is public
+	// until the draw.
 	Secret     [32]byte
 	PublicKind draw.Kind // a ballot's public randomness
 }
 
-// Stock adds units to a sale, or takes free ones away.
+// Stock adds units to a sale, or removes free ones.
 type Stock struct {
 	Operation
 	Product string
 	Delta   int64 // not 0
 }
 
-// OpenSale opens a sale now: it takes back a CloseSale, an opening still to come and a
-// closing already passed. A ballot cannot be opened again.
+// OpenSale opens a sale now: it undoes a CloseSale, an opening time still to come and a
+// closing time already passed. A ballot cannot be opened again.
 type OpenSale struct {
 	Operation
 	Product string
@@ -97,23 +98,24 @@ type CloseSale struct {
 	Product string
 }
 
-// SetTimes moves the hours of a sale. Those of a ballot stand once it is over.
+// SetTimes changes the opening and closing times of a sale. Those of a ballot are fixed once
+// it is over.
 type SetTimes struct {
 	Operation
 	Product       string
 	Opens, Closes time.Time
 }
 
-// Announce has a sentence shown on every page from now on. An empty text takes the
-// announcements off.
+// Announce shows a sentence on every page from now on. An empty text removes all
+// announcements.
 type Announce struct {
 	Operation
 	Text string
 }
 
-// Invite invites the next people in the queue, at most Count, as far as the free units
-// go: each one's units are held until Until. Somebody who wants more units than are left
-// is not passed over.
+// Invite invites the next people in the queue, at most Count, while there are free units:
+// each person's units are held until Until. A person who wants more units than are free is
+// not skipped; the invitations end there.
 type Invite struct {
 	Operation
 	Product string
@@ -121,19 +123,19 @@ type Invite struct {
 	Until   time.Time
 }
 
-// MakeDraw gives a closed ballot the public randomness it waits for; Ticks then carry the
-// draw out.
+// MakeDraw sets the public randomness that a closed ballot waits for; Ticks then carry out
+// the draw.
 type MakeDraw struct {
 	Operation
 	Product string
 	Public  draw.Public
 }
 
-// BeginFulfilment marks an order or a winning entry as on its way to the fulfiller. It is
-// committed before the first try, so that the buyer cannot cancel what is on its way.
+// BeginFulfilment marks an order or a winning entry as being passed to the fulfiller. It is
+// committed before the first attempt, so that the buyer cannot cancel what is on its way.
 type BeginFulfilment struct{ ID ID }
 
-// FinishFulfilment ends the hand-over and removes the webhook job.
+// FinishFulfilment marks an order as fulfilled and removes the webhook job.
 type FinishFulfilment struct {
 	ID  ID
 	How string // such as "webhook"
@@ -145,16 +147,16 @@ type FinishMail struct {
 	Kind JobKind
 }
 
-// Forget erases a person: from one paper, or, with ID 0, from every paper of an e-mail
-// address, at most MaxWave at a time (Answer.Left tells how many are left; ask again
-// with a new OpID). A paper that is still open is cancelled first.
+// Forget erases a person: from one order, or, with ID 0, from every order of an e-mail
+// address, at most MaxPerCommand at a time (Answer.Left counts the rest; send it again with
+// a new OpID). An order that is still open is cancelled first.
 type Forget struct {
 	Operation
 	ID    ID
 	Email string
 }
 
-// Tick carries out what is due by the ledger's clock: sales open and close, draws are
-// made, invitations expire, old papers forget their person. One Tick does a bounded
-// amount of work: send another one as long as Due is not after now.
+// Tick carries out what is due by the ledger's clock: sales open and close, draws proceed,
+// invitations expire, finished orders forget their person. One Tick does a bounded amount
+// of work: send another one while Due is not after now.
 type Tick struct{}

@@ -2,8 +2,8 @@ package orders
 
 import "bramble/node/orders/draw"
 
-// DecodeCommand reads what Encode wrote, and nothing else: what it accepts encodes to the
-// same bytes again. It does not Check. The error is ErrCommand; it tells nothing of the
+// DecodeCommand reads what Encode wrote, and nothing else: what it accepts encodes to the same
+// bytes. It does not call Check. The error is ErrCommand, which reveals nothing of the
 // content.
 func DecodeCommand(data []byte) (Command, error) {
 	if len(data) == 0 || len(data) > MaxCommand {
@@ -90,7 +90,7 @@ func (r *decoder) readOffer() Offer {
 	}
 }
 
-// readID reads an ID, which may be 0 where there is none.
+// readID reads an ID, or 0 for none.
 func (r *decoder) readID() ID {
 	id := ID(r.uint())
 	if id > MaxID {

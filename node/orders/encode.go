@@ -1,7 +1,7 @@
 package orders
 
-// The first byte of a command tells which it is. A command whose form changes gets a new
-// number, because the ledger of a rack outlives a version of this program.
+// The first byte of a command is its type. A command whose encoding changes gets a new
+// number, because a rack's ledger outlives a version of this program.
 const (
 	opPlaceOrder       = 1
 	opCancel           = 2
@@ -54,7 +54,7 @@ func (w *encoder) writeCountries(list []Country) {
 	}
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c PlaceOrder) Encode() []byte {
 	w := beginCommand(opPlaceOrder, 48+len(c.Product)+c.Person.encodedSize())
 	w.uint(uint64(c.ID))
@@ -68,7 +68,7 @@ func (c PlaceOrder) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Cancel) Encode() []byte {
 	w := beginCommand(opCancel, 48+len(c.By.Operator)+len(c.Reason))
 	w.uint(uint64(c.ID))
@@ -77,7 +77,7 @@ func (c Cancel) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Offer) Encode() []byte {
 	w := beginCommand(opOffer, 256+16*len(c.Countries))
 	w.writeOperation(c.Operation)
@@ -101,7 +101,7 @@ func (c Offer) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Stock) Encode() []byte {
 	w := beginCommand(opStock, 64+len(c.Operator)+len(c.Product))
 	w.writeOperation(c.Operation)
@@ -110,7 +110,7 @@ func (c Stock) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c OpenSale) Encode() []byte {
 	w := beginCommand(opOpenSale, 64+len(c.Operator)+len(c.Product))
 	w.writeOperation(c.Operation)
@@ -118,7 +118,7 @@ func (c OpenSale) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c CloseSale) Encode() []byte {
 	w := beginCommand(opCloseSale, 64+len(c.Operator)+len(c.Product))
 	w.writeOperation(c.Operation)
@@ -126,7 +126,7 @@ func (c CloseSale) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c SetTimes) Encode() []byte {
 	w := beginCommand(opSetTimes, 64+len(c.Operator)+len(c.Product))
 	w.writeOperation(c.Operation)
@@ -136,7 +136,7 @@ func (c SetTimes) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Announce) Encode() []byte {
 	w := beginCommand(opAnnounce, 64+len(c.Operator)+len(c.Text))
 	w.writeOperation(c.Operation)
@@ -144,7 +144,7 @@ func (c Announce) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Invite) Encode() []byte {
 	w := beginCommand(opInvite, 64+len(c.Operator)+len(c.Product))
 	w.writeOperation(c.Operation)
@@ -154,7 +154,7 @@ func (c Invite) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c MakeDraw) Encode() []byte {
 	w := beginCommand(opMakeDraw, 64+len(c.Operator)+len(c.Product)+len(c.Public.Text))
 	w.writeOperation(c.Operation)
@@ -164,14 +164,14 @@ func (c MakeDraw) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c BeginFulfilment) Encode() []byte {
 	w := beginCommand(opBeginFulfilment, 12)
 	w.uint(uint64(c.ID))
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c FinishFulfilment) Encode() []byte {
 	w := beginCommand(opFinishFulfilment, 16+len(c.How))
 	w.uint(uint64(c.ID))
@@ -179,7 +179,7 @@ func (c FinishFulfilment) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c FinishMail) Encode() []byte {
 	w := beginCommand(opFinishMail, 12)
 	w.uint(uint64(c.ID))
@@ -187,7 +187,7 @@ func (c FinishMail) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (c Forget) Encode() []byte {
 	w := beginCommand(opForget, 64+len(c.Operator)+len(c.Email))
 	w.writeOperation(c.Operation)
@@ -196,5 +196,5 @@ func (c Forget) Encode() []byte {
 	return w.data
 }
 
-// Encode gives the command's bytes.
+// Encode returns the command's bytes.
 func (Tick) Encode() []byte { return []byte{opTick} }

@@ -6,19 +6,19 @@ import (
 	"fmt"
 )
 
-// forgetPerson carries out a Forget. The trail tells how many papers, not whose.
+// forgetPerson carries out a Forget. The audit trail counts the orders and names nobody.
 func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
 	if c.ID != 0 {
-		p := a.orderByID(c.ID)
+		o := a.orderByID(c.ID)
 		switch {
-		case p == nil:
-			return Answer{Outcome: NoOrder}, "forget " + c.ID.String() + ": there is none"
-		case p.State == StateForgotten:
-			return Answer{Outcome: Same, Order: p.ID}, "forget " + c.ID.String() + ": it was already"
-		case !a.eraseOrder(p):
-			return Answer{Outcome: TooLate, Order: p.ID}, "forget " + c.ID.String() + ": its ballot is being drawn"
+		case o == nil:
+			return Answer{Outcome: NoOrder}, "forget " + c.ID.String() + ": there is no such order"
+		case o.State == StateForgotten:
+			return Answer{Outcome: Same, Order: o.ID}, "forget " + c.ID.String() + ": it was forgotten before"
+		case !a.eraseOrder(o):
+			return Answer{Outcome: TooLate, Order: o.ID}, "forget " + c.ID.String() + ": its ballot is being drawn"
 		}
-		return Answer{Outcome: Done, Order: p.ID, Count: 1}, "forget " + c.ID.String()
+		return Answer{Outcome: Done, Order: o.ID, Count: 1}, "forget " + c.ID.String()
 	}
 	var numbers []uint64
 	more := 0
@@ -32,36 +32,36 @@ func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
 	}
 	answer := Answer{Outcome: Done, Left: more}
 	for _, n := range numbers {
-		p := a.orderByNumber(n)
-		if p == nil {
+		o := a.orderByNumber(n)
+		if o == nil {
 			break
 		}
-		if a.eraseOrder(p) {
+		if a.eraseOrder(o) {
 			answer.Count++
 		} else {
 			answer.Left++
 		}
 	}
-	return answer, fmt.Sprintf("forget %d papers of a person", answer.Count)
+	return answer, fmt.Sprintf("forget %d orders of a person", answer.Count)
 }
 
-// eraseOrder takes the person out of a paper, its note too, and out of the indexes. An open
-// paper is cancelled first; one that is being handed over counts as handed over. It is
-// false for an entry whose ballot is over and not drawn: it must stay in the list.
-func (a *applyTx) eraseOrder(p *storedOrder) bool {
-	s := a.b.sales[p.sale]
-	if p.Cancellable() {
-		if p.Kind == KindEntry && p.State == StateOpen && !a.now.Before(s.Closes) {
+// eraseOrder removes the person and the note from an order, and the person from the indexes.
+// An open order is cancelled first. It returns false for an entry whose ballot is over and
+// not drawn: that entry must stay in the list.
+func (a *applyTx) eraseOrder(o *storedOrder) bool {
+	s := a.b.sales[o.sale]
+	if o.Cancellable() {
+		if o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes) {
 			return false
 		}
-		p = a.withdrawOrder(s, p, "")
+		o = a.withdrawOrder(s, o, "")
 	}
-	next := a.withState(p, StateForgotten)
-	next.Was = p.State
+	next := a.withState(o, StateForgotten)
+	next.Was = o.State
 	next.Person = Person{}
 	next.Note = ""
 	next.mailJob, next.mailSince = 0, 0
-	a.storeOrder(p, next)
+	a.storeOrder(o, next)
 	a.b.meta.erasures++
 	return true
 }

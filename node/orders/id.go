@@ -5,27 +5,27 @@ import (
 	"fmt"
 )
 
-// ID names a paper: 50 random bits made by the board that takes the form, never 0. Its
-// text form is ten symbols of Crockford's base 32 and one check symbol, grouped for
-// reading aloud: "K7QM-2XD9-5VB". In text and as numbers IDs sort alike.
+// ID is an order's reference: 50 random bits drawn by the board that receives the form, never
+// 0. Its text form is ten symbols of Crockford's base 32 and one check symbol, grouped for
+// reading aloud: "K7QM-2XD9-5VB". IDs sort alike as text and as numbers.
 type ID uint64
 
 // MaxID is the largest ID.
 const MaxID ID = 1<<50 - 1
 
-// ErrID says that a text is not a reference, or was mistyped.
+// ErrID: the text is not a reference, or was mistyped.
 var ErrID = errors.New("not a reference: it is eleven letters and digits, such as K7QM-2XD9-5VB")
 
-// symbols are Crockford's: no I, L, O and U. They are in the order of their bytes.
+// symbols are Crockford's, without I, L, O and U, sorted by byte.
 const symbols = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-// idDigits is how many symbols carry bits; one check symbol follows.
+// idDigits is the number of symbols that carry bits; a check symbol follows.
 const idDigits = 10
 
-// Valid reports whether the ID is one that a paper can have.
+// Valid reports whether an order can have the ID.
 func (id ID) Valid() bool { return id > 0 && id <= MaxID }
 
-// String is the text form.
+// String returns the text form.
 func (id ID) String() string {
 	var text [idDigits + 3]byte
 	at := 0
@@ -40,7 +40,7 @@ func (id ID) String() string {
 	return string(text[:])
 }
 
-// digitAt is the symbol number i, from 0; number idDigits is the check symbol.
+// digitAt returns the value of symbol i, from 0; symbol idDigits is the check symbol.
 func (id ID) digitAt(i int) byte {
 	if i == idDigits {
 		return id.checkDigit()
@@ -48,9 +48,9 @@ func (id ID) digitAt(i int) byte {
 	return byte(id>>(5*(idDigits-1-i))) & 31
 }
 
-// checkDigit is the check symbol: the symbols as the coefficients of a polynomial over the
-// field of 32 elements (x^5 = x^2 + 1), at x. Unlike a sum modulo 32 it changes with any one
-// wrong symbol and with any two symbols swapped.
+// checkDigit returns the value of the check symbol: a polynomial over the field of 32 elements
+// (x^5 = x^2 + 1), with the symbols as coefficients, evaluated at x. Unlike a sum modulo 32
+// it detects any wrong symbol and any two swapped symbols.
 func (id ID) checkDigit() byte {
 	sum := byte(0)
 	for i := range idDigits {
@@ -62,8 +62,8 @@ func (id ID) checkDigit() byte {
 	return sum
 }
 
-// ParseID reads a text form as people type it: in any case, with dashes, blanks or
-// nothing between the symbols, O for 0 and I or L for 1. The error is ErrID.
+// ParseID reads a reference as people type it: upper or lower case, with dashes, blanks or
+// nothing between the symbols, O for 0, and I or L for 1. The error is ErrID.
 func ParseID(text string) (ID, error) {
 	if len(text) > 64 {
 		return 0, ErrID

@@ -2,7 +2,7 @@ package orders
 
 import "encoding/binary"
 
-// The keys of the buckets; see there.
+// The keys of the buckets; see book.go.
 
 func uint16Key(n uint16) []byte { return binary.BigEndian.AppendUint16(make([]byte, 0, 2), n) }
 func uint64Key(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), n) }
@@ -17,7 +17,8 @@ func blockKey(sale uint16, block uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(make([]byte, 0, 6), byte(sale>>8), byte(sale)), block)
 }
 
-// personPrefix begins the keys of all live, or all dead, papers of a person in a sale.
+// personPrefix is the prefix of the keys of all live, or all dead, orders of a person in a
+// sale.
 func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
 	k := append(make([]byte, 0, 27), email[:]...)
 	k = append(k, byte(sale>>8), byte(sale), 0)
@@ -27,27 +28,27 @@ func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
 	return k
 }
 
-func personKey(p *storedOrder) []byte {
-	return binary.BigEndian.AppendUint64(personPrefix(p.prints.email, p.sale, !p.isLive()), p.Number)
+func personKey(o *storedOrder) []byte {
+	return binary.BigEndian.AppendUint64(personPrefix(o.prints.email, o.sale, !o.isLive()), o.Number)
 }
 
-// personValue has units 0 for a dead paper.
-func personValue(p *storedOrder) []byte {
-	v := append(make([]byte, 0, 21), byte(p.Kind))
+// personValue has 0 units for a dead order.
+func personValue(o *storedOrder) []byte {
+	v := append(make([]byte, 0, 21), byte(o.Kind))
 	units := 0
-	if p.isLive() {
-		units = p.Quantity
+	if o.isLive() {
+		units = o.Quantity
 	}
 	v = binary.BigEndian.AppendUint32(v, uint32(units))
-	return append(v, p.prints.person[:]...)
+	return append(v, o.prints.person[:]...)
 }
 
 func addressPrefix(address fingerprint, sale uint16) []byte {
 	return append(append(make([]byte, 0, 26), byte(sale>>8), byte(sale)), address[:]...)
 }
 
-func addressKey(p *storedOrder) []byte {
-	return binary.BigEndian.AppendUint64(addressPrefix(p.prints.address, p.sale), p.Number)
+func addressKey(o *storedOrder) []byte {
+	return binary.BigEndian.AppendUint64(addressPrefix(o.prints.address, o.sale), o.Number)
 }
 
 func ticketKey(sale uint16, ticket [32]byte, id ID) []byte {

@@ -133,7 +133,7 @@ func TestWaves(t *testing.T) {
 	thief.Person.Line1 = "1 Elsewhere"
 	d.want(Differs, thief)
 	if a := d.want(Placed, d.ask(0, KindOrder)); a.Order != papers[0] {
-		t.Fatalf("accepting made another paper")
+		t.Fatalf("accepting made another order")
 	}
 	d.want(Same, d.ask(0, KindOrder))
 	if at, ok := d.book.Due(); !ok || !at.Equal(until) {
@@ -260,7 +260,7 @@ func checkDrawn(t *testing.T, d *desk, entries int) {
 			want = StateWon
 		}
 		if p.State != want && p.State != StateCancelled {
-			t.Fatalf("paper %v is %v, the draw says %v", p.ID, p.State, want)
+			t.Fatalf("order %v is %v, the draw says %v", p.ID, p.State, want)
 		}
 	}
 	d.recount()

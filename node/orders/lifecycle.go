@@ -1,59 +1,59 @@
 package orders
 
-// What happens to a paper after it was made, other than in its queue or ballot.
+// What happens to an order after it is placed, except in its queue or ballot.
 
-// cancelOrder takes a paper back, for its buyer or an operator.
+// cancelOrder cancels an order, for its buyer or an operator.
 func (a *applyTx) cancelOrder(c Cancel) Answer {
-	p := a.orderByID(c.ID)
-	if p == nil {
+	o := a.orderByID(c.ID)
+	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	s := a.b.sales[p.sale]
+	s := a.b.sales[o.sale]
 	byOperator := c.By != (Operation{})
-	answer := Answer{Outcome: Done, Order: p.ID}
+	answer := Answer{Outcome: Done, Order: o.ID}
 	switch {
-	case p.State == StateCancelled || p.State == StateLeft:
+	case o.State == StateCancelled || o.State == StateLeft:
 		answer.Outcome = Same
-	case p.State == StateFulfilling && !byOperator,
-		!p.Cancellable() && p.State != StateFulfilling,
-		p.Kind == KindEntry && p.State == StateOpen && !a.now.Before(s.Closes):
+	case o.State == StateFulfilling && !byOperator,
+		!o.Cancellable() && o.State != StateFulfilling,
+		o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes):
 		answer.Outcome = TooLate
 	default:
-		a.withdrawOrder(s, p, c.Reason)
+		a.withdrawOrder(s, o, c.Reason)
 	}
 	answer.State = s.StateAt(a.now)
 	return answer
 }
 
-// withdrawOrder cancels or leaves a paper that can still be taken back.
-func (a *applyTx) withdrawOrder(s *storedSale, p *storedOrder, reason string) *storedOrder {
+// withdrawOrder cancels an order that can still be cancelled, and returns it.
+func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *storedOrder {
 	state := StateCancelled
-	if p.Kind == KindWaiting || p.Kind == KindInterest {
+	if o.Kind == KindWaiting || o.Kind == KindInterest {
 		state = StateLeft
 	}
-	if p.Kind == KindEntry && p.State == StateOpen {
-		a.remove(a.entries, saleKey(p.sale, uint64(p.ID)))
+	if o.Kind == KindEntry && o.State == StateOpen {
+		a.remove(a.entries, saleKey(o.sale, uint64(o.ID)))
 		s.Entries--
 	}
-	next := a.withState(p, state)
+	next := a.withState(o, state)
 	next.Note = reason
 	next.Until = fromMillis(0)
 	a.queueMail(next, JobMailCancelled)
-	a.storeOrder(p, next)
+	a.storeOrder(o, next)
 	return next
 }
 
-// beginFulfilment marks a paper as on its way.
+// beginFulfilment marks an order as being passed to the fulfiller.
 func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
-	p := a.orderByID(c.ID)
-	if p == nil {
+	o := a.orderByID(c.ID)
+	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: p.ID, State: a.b.sales[p.sale].StateAt(a.now)}
+	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
 	switch {
-	case p.State == StateFulfilling || p.State == StateFulfilled:
-	case p.awaitsFulfilment():
-		a.storeOrder(p, a.withState(p, StateFulfilling))
+	case o.State == StateFulfilling || o.State == StateFulfilled:
+	case o.awaitsFulfilment():
+		a.storeOrder(o, a.withState(o, StateFulfilling))
 		answer.Outcome = Done
 	default:
 		answer.Outcome = TooLate
@@ -61,20 +61,20 @@ func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
 	return answer
 }
 
-// finishFulfilment ends the hand-over; also one that was never begun, because an operator may
-// hand over by hand.
+// finishFulfilment marks an order as fulfilled, also one whose fulfilment was never begun,
+// because an operator may fulfil it by hand.
 func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
-	p := a.orderByID(c.ID)
-	if p == nil {
+	o := a.orderByID(c.ID)
+	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: p.ID, State: a.b.sales[p.sale].StateAt(a.now)}
+	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
 	switch {
-	case p.State == StateFulfilled:
-	case p.awaitsFulfilment():
-		next := a.withState(p, StateFulfilled)
+	case o.State == StateFulfilled:
+	case o.awaitsFulfilment():
+		next := a.withState(o, StateFulfilled)
 		next.Note = c.How
-		a.storeOrder(p, next)
+		a.storeOrder(o, next)
 		answer.Outcome = Done
 	default:
 		answer.Outcome = TooLate
@@ -82,17 +82,17 @@ func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
 	return answer
 }
 
-// finishMail removes a mail job, unless a newer one has taken its place.
+// finishMail removes a mail job, unless a newer one has replaced it.
 func (a *applyTx) finishMail(c FinishMail) Answer {
-	p := a.orderByID(c.ID)
-	if p == nil {
+	o := a.orderByID(c.ID)
+	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: p.ID, State: a.b.sales[p.sale].StateAt(a.now)}
-	if p.mailJob == c.Kind {
-		next := *p
+	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	if o.mailJob == c.Kind {
+		next := *o
 		next.mailJob, next.mailSince = 0, 0
-		a.storeOrder(p, &next)
+		a.storeOrder(o, &next)
 		answer.Outcome = Done
 	}
 	return answer

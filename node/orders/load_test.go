@@ -26,7 +26,7 @@ func crowd(from, n int, k Kind) [][]byte {
 	return batch
 }
 
-// TestManyRegistrations keeps the heap bounded whatever the number of papers: the state is
+// TestManyRegistrations keeps the heap bounded whatever the number of orders: the state is
 // on disk.
 func TestManyRegistrations(t *testing.T) {
 	many := 100_000
@@ -167,7 +167,7 @@ func BenchmarkPosition(b *testing.B) {
 	}
 }
 
-// TestBatchesDoNotMatterToPapers: the same commands in other batches make the same papers.
+// TestBatchesDoNotMatterToPapers: the same commands in other batches make the same orders.
 func TestBatchesDoNotMatterToPapers(t *testing.T) {
 	papers := func(batch int) []Order {
 		d := newDesk(t)

@@ -10,7 +10,7 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// model is the order book as one would write it on a page: a list of papers, looked
+// model is the order book as one would write it on a page: a list of orders, looked
 // through from the beginning every time. It has one sale, and no prices.
 type model struct {
 	offer   Offer
@@ -211,7 +211,7 @@ func (m *model) tick() {
 			m.entries = append(m.entries, draw.Entry{Reference: p.id.String(), Quantity: p.quantity})
 		}
 	}
-	for _, e := range m.entries { // papers are made in the order of their IDs here
+	for _, e := range m.entries { // orders are made in the order of their IDs here
 		list.Add(e.Reference)
 	}
 	secret := storedSale{secret: m.offer.Secret}
@@ -355,7 +355,7 @@ func (m *model) some(rt *rapid.T) ID {
 	if len(m.papers) == 0 {
 		return 1
 	}
-	return rapid.SampledFrom(m.papers).Draw(rt, "paper").id
+	return rapid.SampledFrom(m.papers).Draw(rt, "order").id
 }
 
 func (m *model) compare(rt *rapid.T, d *desk) {
@@ -368,14 +368,14 @@ func (m *model) compare(rt *rapid.T, d *desk) {
 	for _, p := range m.papers {
 		got := d.paper(p.id)
 		if got.State != p.state || got.Kind != p.kind || got.Quantity != p.quantity {
-			rt.Fatalf("paper %v: %v %v of %d; the model says %v %v of %d", p.id, got.State, got.Kind, got.Quantity, p.state, p.kind, p.quantity)
+			rt.Fatalf("order %v: %v %v of %d; the model says %v %v of %d", p.id, got.State, got.Kind, got.Quantity, p.state, p.kind, p.quantity)
 		}
 		if !p.queued() {
 			continue
 		}
 		place++
 		if at, of, err := d.book.Position(p.id); at != place || of != m.waiting() || err != nil {
-			rt.Fatalf("paper %v: place %d of %d (%v); the model says %d of %d", p.id, at, of, err, place, m.waiting())
+			rt.Fatalf("order %v: place %d of %d (%v); the model says %d of %d", p.id, at, of, err, place, m.waiting())
 		}
 	}
 }

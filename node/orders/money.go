@@ -1,6 +1,6 @@
 package orders
 
-// Split is what an order costs, in minor units of the sale's currency.
+// Split is the price of an order by its parts, in minor units of the sale's currency.
 type Split struct {
 	Price    int64 // of all units
 	Shipping int64
@@ -8,10 +8,10 @@ type Split struct {
 	Total    int64
 }
 
-// Total is what a quantity costs, sent to a country; false if the sale does not deliver
-// there or the quantity is not 1 to MaxLimit. Tax is on price and shipping together,
-// rounded half up to a minor unit once for the whole order. All of it is integers; the
-// largest sum, 1,001 times MaxAmount times 10,000, is a ninth of what an int64 holds.
+// Total returns the price of a quantity sent to a country; false if the sale does not deliver
+// there or the quantity is not 1 to MaxLimit. Tax is on price and shipping together, rounded
+// half up to a minor unit once for the whole order. All arithmetic is in integers; the
+// largest value, 1,001 times MaxAmount times 10,000, is a ninth of what an int64 holds.
 func (s *Sale) Total(country string, quantity int) (Split, bool) {
 	if quantity < 1 || quantity > MaxLimit {
 		return Split{}, false

@@ -2,7 +2,7 @@ package orders
 
 import "fmt"
 
-// The words of status.json, of exports and of logs. They do not change.
+// The words of /status.json, of exports and of logs.
 
 func wordAt(words []string, n int) string {
 	if n < len(words) && words[n] != "" {
@@ -24,12 +24,12 @@ func parseWord[T interface {
 	return 0, false
 }
 
-// String is the kind's word.
+// String returns the kind's word.
 func (k Kind) String() string {
 	return wordAt([]string{1: "order", "entry", "interest", "waiting"}, int(k))
 }
 
-// String is the mode's word, as in the catalogue.
+// String returns the mode's word, as in the catalogue.
 func (m Mode) String() string {
 	return wordAt([]string{1: "first-come", "ballot", "interest"}, int(m))
 }
@@ -66,25 +66,25 @@ func (s *SaleState) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the state's word, as in /status.json.
+// String returns the state's word, as in /status.json.
 func (s SaleState) String() string {
 	return wordAt([]string{"unknown", "upcoming", "in_stock", "sold_out", "closed", "open", "drawing", "drawn"}, int(s))
 }
 
-// String is the state's word.
+// String returns the state's word.
 func (s OrderState) String() string {
 	return wordAt([]string{1: "open", "invited", "won", "lost", "fulfilling", "fulfilled",
 		"cancelled", "left", "expired", "forgotten"}, int(s))
 }
 
-// String is the outcome's word.
+// String returns the outcome's word.
 func (o Outcome) String() string {
 	return wordAt([]string{1: "placed", "same", "differs", "over_limit", "sold_out", "not_open", "closed",
 		"price_changed", "no_such_sale", "wrong_kind", "no_shipping", "id_in_use", "malformed",
 		20: "done", "too_late", "no_order", "not_enough", "full"}, int(o))
 }
 
-// String is the job's word.
+// String returns the job's word.
 func (w JobKind) String() string {
 	return wordAt([]string{1: "webhook", "mail-placed", "mail-invited", "mail-won", "mail-cancelled"}, int(w))
 }

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NormalEmail is the form of an address under which a person is known to the book:
+// NormalEmail returns the form of an e-mail address by which the book identifies a person:
 //
-//   - Unicode's compatibility form NFKC, without regard to case, blanks around it cut
-//     off. The local part is case-sensitive by the RFC and nowhere in practice.
+//   - Unicode's compatibility form NFKC, case-folded and trimmed. The local part is
+//     case-sensitive by the RFC and nowhere in practice.
 //   - Without a "+tag" at the end of the local part, at any domain: nearly every provider
-//     delivers name+anything to name, and the limit per person would otherwise be worth
-//     one "+1". Who really has a mailbox with a plus in its name shares the limit with the
-//     name before the plus.
-//   - At gmail.com, also known as googlemail.com, without dots in the local part, which
-//     Google ignores.
+//     delivers name+anything to name, and otherwise a "+1" would be enough to evade the
+//     limit per person. A mailbox that really has a plus in its name shares the limit with
+//     the name before the plus.
+//   - At gmail.com, also known as googlemail.com, without dots in the local part: Google
+//     ignores them.
 //
-// It is for comparing only: mail goes to the address as it was typed.
+// It is only for comparing; mail goes to the address as it was typed.
 func NormalEmail(email string) string {
 	local, domain, _ := strings.Cut(foldCase(strings.TrimSpace(email)), "@")
 	if tag := strings.IndexByte(local, '+'); tag > 0 {
@@ -31,8 +31,8 @@ func NormalEmail(email string) string {
 	return local + "@" + domain
 }
 
-// foldCase brings text to NFKC and takes each letter for the first of those that differ from
-// it by case only (for ASCII: the capital).
+// foldCase converts text to NFKC and replaces each letter by the first of those that differ
+// from it only by case (for ASCII: the capital).
 func foldCase(s string) string {
 	if isPrintableASCII(s) {
 		return strings.ToUpper(s)
@@ -44,12 +44,12 @@ func foldCase(s string) string {
 		}
 		return least
 	}, norm.NFKC.String(s))
-	// Folding can make a pair that NFKC would compose.
+	// Folding can create a pair that NFKC composes.
 	return norm.NFKC.String(folded)
 }
 
 // appendWords appends the letters, marks and digits of s, folded, with one blank between runs
-// of them: "12 High St." and "12  high st" are the same.
+// of them: "12 High St." and "12  high st" give the same text.
 func appendWords(to []byte, s string) []byte {
 	gap := len(to) > 0
 	for _, c := range foldCase(s) {
@@ -66,7 +66,8 @@ func appendWords(to []byte, s string) []byte {
 	return to
 }
 
-// appendJoined appends the letters, marks and digits of s, folded, without blanks: a postcode.
+// appendJoined appends the letters, marks and digits of s, folded, without blanks, as for a
+// postcode.
 func appendJoined(to []byte, s string) []byte {
 	for _, c := range foldCase(s) {
 		if unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsNumber(c) {
@@ -77,7 +78,7 @@ func appendJoined(to []byte, s string) []byte {
 }
 
 // fingerprint is the first 128 bits of a SHA-256: enough that nobody finds two texts with the
-// same one, which would show a stranger's receipt as one's own.
+// same one, which would show one person another's receipt.
 type fingerprint [16]byte
 
 func fingerprintOf(data []byte) fingerprint {
@@ -85,12 +86,12 @@ func fingerprintOf(data []byte) fingerprint {
 	return fingerprint(sum[:16])
 }
 
-// emailPrint is what a person's papers are found by.
+// emailPrint returns the fingerprint that finds a person's orders.
 func emailPrint(email string) fingerprint { return fingerprintOf([]byte(NormalEmail(email))) }
 
-// addressPrint is what the limit by address counts by: country, postcode and lines. How
-// the lines are split does not count, nor how the city is spelt, unless there is no
-// postcode to stand for it. Abbreviations are not understood: "Street" and "St" differ.
+// addressPrint returns the fingerprint for the limit by address: country, postcode and lines.
+// The split of the lines does not matter; the city matters only without a postcode.
+// Abbreviations are not understood: "Street" and "St" differ.
 func addressPrint(p *Person) fingerprint {
 	text := make([]byte, 0, 128)
 	text = append(text, p.Country...)
@@ -103,8 +104,8 @@ func addressPrint(p *Person) fingerprint {
 	return fingerprintOf(text)
 }
 
-// personPrint is what tells whether the same person filled in the same form again: name
-// and address.
+// personPrint returns the fingerprint of name and address: two forms with the same one were
+// filled in alike.
 func personPrint(p *Person) fingerprint {
 	text := make([]byte, 0, 160)
 	text = append(appendWords(text, p.Name), 0)

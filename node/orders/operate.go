@@ -10,63 +10,63 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// runOperation carries out an operator's command once: the same OpID again gets the first
-// answer, another command with a used OpID gets Retry. do gives the answer and what the
-// trail says, in words without personal data.
+// runOperation carries out an operator's command once: the same command with the same OpID
+// gets the first answer, another command with a used OpID gets IDInUse. do returns the
+// answer and the action for the audit trail, in words without personal data.
 func (a *applyTx) runOperation(by Operation, data []byte, do func() (Answer, string)) Answer {
-	ops, order := a.bucket(bucketOperations), a.bucket(bucketOperationLog)
+	ops, log := a.bucket(bucketOperations), a.bucket(bucketOperationLog)
 	hash := uint64Key(xxhash.Sum64(data))
 	if v := ops.Get(uint64Key(by.OpID)); v != nil {
 		answer, err := DecodeAnswer(v[8:])
 		switch {
 		case err != nil:
-			a.fail(fmt.Errorf("%w: a remembered answer cannot be read", ErrBroken))
+			a.fail(fmt.Errorf("%w: a stored answer cannot be read", ErrBroken))
 		case string(v[:8]) != string(hash):
 			return Answer{Outcome: IDInUse}
 		}
 		return answer
 	}
-	answer, what := do()
+	answer, action := do()
 	m := &a.b.meta
 	m.ops++
 	a.put(ops, uint64Key(by.OpID), append(hash, answer.Encode()...))
-	a.put(order, uint64Key(m.ops), uint64Key(by.OpID))
+	a.put(log, uint64Key(m.ops), uint64Key(by.OpID))
 	if m.ops > MaxOperations {
 		oldest := uint64Key(m.ops - MaxOperations)
-		if id := order.Get(oldest); id != nil {
+		if id := log.Get(oldest); id != nil {
 			a.remove(ops, append([]byte(nil), id...))
-			a.remove(order, oldest)
+			a.remove(log, oldest)
 		}
 	}
 	if answer.Outcome != Done {
-		what += " (refused: " + answer.Outcome.String() + ")"
+		action += " (refused: " + answer.Outcome.String() + ")"
 	}
-	a.appendAudit(by.Operator, what)
+	a.appendAudit(by.Operator, action)
 	return answer
 }
 
-// runSaleOperation is operate for a command about a sale, whose state it adds to the answer.
+// runSaleOperation is runOperation for a command about a sale; it adds the sale's state.
 func (a *applyTx) runSaleOperation(by Operation, data []byte, product string, do func(*storedSale) (Answer, string)) Answer {
 	s := a.saleByProduct(product)
 	if s == nil {
 		return Answer{Outcome: NoSuchSale}
 	}
 	return a.runOperation(by, data, func() (Answer, string) {
-		answer, what := do(s)
+		answer, action := do(s)
 		s.dirty = s.dirty || answer.Outcome == Done
 		answer.State = s.StateAt(a.now)
-		return answer, what
+		return answer, action
 	})
 }
 
-// appendAudit adds a line to the operators' trail and drops one that is too old.
-func (a *applyTx) appendAudit(who, what string) {
+// appendAudit adds an entry to the audit trail and drops the oldest beyond MaxAudit.
+func (a *applyTx) appendAudit(operator, action string) {
 	m := &a.b.meta
 	m.audit++
 	var w encoder
 	w.int(a.at)
-	w.text(who)
-	w.text(what)
+	w.text(operator)
+	w.text(action)
 	audit := a.bucket(bucketAudit)
 	a.put(audit, uint64Key(m.audit), w.data)
 	if m.audit > MaxAudit {
@@ -74,7 +74,7 @@ func (a *applyTx) appendAudit(who, what string) {
 	}
 }
 
-// formatTime writes a moment for the trail.
+// formatTime writes a moment for the audit trail.
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -82,8 +82,8 @@ func formatTime(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// makeOffer makes a sale, if it is the first offer of its product. Boards send what their
-// catalogues have at every start, so a later one leaves no trace.
+// makeOffer creates a sale, if it is the first offer of its product. Boards submit their
+// catalogues at every start, so a later offer leaves no trace.
 func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
 	if s := a.saleByProduct(c.Product); s != nil {
 		return Answer{Outcome: Same, State: s.StateAt(a.now)}
@@ -95,9 +95,9 @@ func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
 		s := newSale(c, uint16(len(a.b.sales)))
 		a.b.sales = append(a.b.sales, s)
 		a.b.byName[s.Product] = s
-		what := fmt.Sprintf("offer %s: %d units, %s, opens %s, closes %s",
+		action := fmt.Sprintf("offer %s: %d units, %s, opens %s, closes %s",
 			s.Product, s.Stock, s.Mode, formatTime(s.Opens), formatTime(s.Closes))
-		return Answer{Outcome: Done, State: s.StateAt(a.now)}, what
+		return Answer{Outcome: Done, State: s.StateAt(a.now)}, action
 	})
 }
 
@@ -119,29 +119,29 @@ func newSale(c *Offer, number uint16) *storedSale {
 }
 
 func (a *applyTx) changeStock(s *storedSale, c Stock) (Answer, string) {
-	what := fmt.Sprintf("stock %s: %+d", s.Product, c.Delta)
+	action := fmt.Sprintf("stock %s: %+d", s.Product, c.Delta)
 	switch {
 	case s.StateAt(a.now) == SaleDrawing:
-		return Answer{Outcome: TooLate}, what
+		return Answer{Outcome: TooLate}, action
 	case s.Free+c.Delta < 0:
-		return Answer{Outcome: NotEnough, Left: int(s.Free)}, what
+		return Answer{Outcome: NotEnough, Left: int(s.Free)}, action
 	case s.Stock+c.Delta > MaxStock:
-		return Answer{Outcome: Full}, what
+		return Answer{Outcome: Full}, action
 	}
 	s.Stock += c.Delta
 	s.Free += c.Delta
-	return Answer{Outcome: Done, Left: int(s.Free)}, what
+	return Answer{Outcome: Done, Left: int(s.Free)}, action
 }
 
 func (a *applyTx) openSale(s *storedSale) (Answer, string) {
-	what := "open " + s.Product
+	action := "open " + s.Product
 	if s.Mode == Ballot {
 		switch s.StateAt(a.now) {
 		case SaleDrawing:
-			return Answer{Outcome: TooLate}, what
-		case SaleDrawn, SaleClosed: // its waiting list
+			return Answer{Outcome: TooLate}, action
+		case SaleDrawn, SaleClosed: // reopens its waiting list
 			s.closed = false
-			return Answer{Outcome: Done}, what
+			return Answer{Outcome: Done}, action
 		}
 	}
 	s.closed = false
@@ -151,16 +151,16 @@ func (a *applyTx) openSale(s *storedSale) (Answer, string) {
 	if !s.Closes.IsZero() && !a.now.Before(s.Closes) {
 		s.Closes = fromMillis(0)
 	}
-	return Answer{Outcome: Done}, what
+	return Answer{Outcome: Done}, action
 }
 
 func (a *applyTx) closeSale(s *storedSale) (Answer, string) {
-	what := "close " + s.Product
+	action := "close " + s.Product
 	switch state := s.StateAt(a.now); {
 	case state == SaleDrawing:
-		return Answer{Outcome: TooLate}, what
+		return Answer{Outcome: TooLate}, action
 	case s.Mode == Ballot && state != SaleDrawn && state != SaleClosed:
-		// The hour is what a drand round is measured by, so it is moved to now.
+		// A drand round must lie after the closing time, so that becomes now.
 		s.Closes = a.now
 		if s.Opens.After(a.now) {
 			s.Opens = a.now
@@ -168,24 +168,24 @@ func (a *applyTx) closeSale(s *storedSale) (Answer, string) {
 	default:
 		s.closed = true
 	}
-	return Answer{Outcome: Done}, what
+	return Answer{Outcome: Done}, action
 }
 
 func (a *applyTx) setTimes(s *storedSale, c SetTimes) (Answer, string) {
-	what := fmt.Sprintf("times %s: opens %s, closes %s", s.Product, formatTime(c.Opens), formatTime(c.Closes))
+	action := fmt.Sprintf("times %s: opens %s, closes %s", s.Product, formatTime(c.Opens), formatTime(c.Closes))
 	if s.Mode == Ballot {
 		if !a.now.Before(s.Closes) {
-			return Answer{Outcome: TooLate}, what
+			return Answer{Outcome: TooLate}, action
 		}
 		if c.Opens.IsZero() || c.Closes.IsZero() || !c.Closes.After(a.now) {
-			return Answer{Outcome: Malformed}, what
+			return Answer{Outcome: Malformed}, action
 		}
 	}
 	s.Opens, s.Closes = c.Opens, c.Closes
-	return Answer{Outcome: Done}, what
+	return Answer{Outcome: Done}, action
 }
 
-// announceText adds a sentence, or takes all of them off.
+// announceText adds an announcement, or removes all of them.
 func (a *applyTx) announceText(c Announce) (Answer, string) {
 	m := &a.b.meta
 	news := a.bucket(bucketNews)
@@ -199,7 +199,7 @@ func (a *applyTx) announceText(c Announce) (Answer, string) {
 		}
 	}
 	if c.Text == "" {
-		return Answer{Outcome: Done}, "announce nothing any more"
+		return Answer{Outcome: Done}, "remove all announcements"
 	}
 	m.news++
 	var w encoder

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// placeOrder carries out an Ask. The order of the questions is a rule of its own: what the
-// person already has is told before what the sale has left, so that nobody who has an
-// order is told "sold out" for pressing again.
+// placeOrder carries out a PlaceOrder. The order of its checks matters: what the person
+// already has comes before what the sale has left, so that nobody who has an order is
+// answered "sold out" for pressing the button again.
 func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 	s := a.saleByProduct(c.Product)
 	if s == nil {
@@ -20,24 +20,24 @@ func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 }
 
 func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
-	who := fingerprintsOf(&c.Person)
-	if p := a.orderByID(c.ID); p != nil {
-		return answerReplay(p, c, who)
+	prints := fingerprintsOf(&c.Person)
+	if o := a.orderByID(c.ID); o != nil {
+		return answerReplay(o, c, prints)
 	}
 	if a.err != nil {
 		return Answer{}
 	}
-	mine := a.findHoldings(s, who, c)
-	if mine.invited != nil && !c.More {
-		return a.acceptInvitation(s, mine.invited, c, who)
+	owned := a.findHoldings(s, prints, c)
+	if owned.invited != nil && !c.More {
+		return a.acceptInvitation(s, owned.invited, c, prints)
 	}
-	if mine.same != 0 && !c.More {
-		return Answer{Outcome: Same, Order: a.idByNumber(mine.same)}
+	if owned.same != 0 && !c.More {
+		return Answer{Outcome: Same, Order: a.idByNumber(owned.same)}
 	}
 	if !s.allowsKind(c.Kind) {
 		return Answer{Outcome: WrongKind}
 	}
-	if mine.orders > 0 && !c.More {
+	if owned.orders > 0 && !c.More {
 		return Answer{Outcome: Differs}
 	}
 	if refused, ok := a.refuseByState(s, c); ok {
@@ -46,9 +46,9 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	if wrong, ok := checkTotal(s, c); !ok {
 		return wrong
 	}
-	units := mine.units
+	units := owned.units
 	if s.LimitByAddress {
-		units = max(units, a.unitsAtAddress(s, who.address))
+		units = max(units, a.unitsAtAddress(s, prints.address))
 	}
 	if units+c.Quantity > s.Limit {
 		return Answer{Outcome: OverLimit, Left: max(0, s.Limit-units)}
@@ -56,73 +56,73 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	if c.Kind == KindOrder && s.Free < int64(c.Quantity) {
 		return Answer{Outcome: SoldOut, Left: int(s.Free)}
 	}
-	return a.createOrder(s, c, who)
+	return a.createOrder(s, c, prints)
 }
 
-// answerReplay answers an Ask whose ID is there: the ledger carried it out already, or, once in
-// 2^50, two boards made the same number.
-func answerReplay(p *storedOrder, c *PlaceOrder, who fingerprints) Answer {
-	p.fillPrints()
-	// An invitation that was accepted has become an order.
-	kind := p.Kind == c.Kind || p.queueNumber > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)
-	if p.Product == c.Product && kind && p.prints.email == who.email && p.prints.person == who.person &&
-		(p.Quantity == c.Quantity || p.queueNumber > 0) {
-		return Answer{Outcome: Same, Order: p.ID}
+// answerReplay answers a PlaceOrder whose ID exists: either it was carried out before, or,
+// once in 2^50, two boards drew the same number.
+func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
+	o.fillPrints()
+	// An accepted invitation has become an order.
+	kind := o.Kind == c.Kind || o.queueNumber > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)
+	if o.Product == c.Product && kind && o.prints.email == prints.email && o.prints.person == prints.person &&
+		(o.Quantity == c.Quantity || o.queueNumber > 0) {
+		return Answer{Outcome: Same, Order: o.ID}
 	}
 	return Answer{Outcome: IDInUse}
 }
 
-// holdings are a person's live papers in a sale.
+// holdings are a person's live orders in a sale.
 type holdings struct {
 	orders  int
 	units   int
-	same    uint64       // number of the oldest with what the Ask has in it; 0 if none
+	same    uint64       // number of the oldest one that equals the PlaceOrder; 0 if none
 	invited *storedOrder // the oldest invitation that an order could accept
 }
 
-// findHoldings looks up what a person has. A paper takes at least one unit of the limit, so there
-// are at most MaxLimit.
-func (a *applyTx) findHoldings(s *storedSale, who fingerprints, c *PlaceOrder) holdings {
-	var mine holdings
+// findHoldings looks up a person's live orders. Each uses at least one unit of the limit, so
+// there are at most MaxLimit.
+func (a *applyTx) findHoldings(s *storedSale, prints fingerprints, c *PlaceOrder) holdings {
+	var owned holdings
 	var waiting []uint64
-	prefix := personPrefix(who.email, s.number, false)
+	prefix := personPrefix(prints.email, s.number, false)
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		number, kind, units := binary.BigEndian.Uint64(k[len(prefix):]), Kind(v[0]), int(binary.BigEndian.Uint32(v[1:]))
-		mine.orders++
-		mine.units += units
-		if mine.same == 0 && kind == c.Kind && units == c.Quantity && bytes.Equal(v[5:], who.person[:]) {
-			mine.same = number
+		owned.orders++
+		owned.units += units
+		if owned.same == 0 && kind == c.Kind && units == c.Quantity && bytes.Equal(v[5:], prints.person[:]) {
+			owned.same = number
 		}
 		if c.Kind == KindOrder && (kind == KindWaiting || kind == KindInterest) {
 			waiting = append(waiting, number)
 		}
 	}
 	for _, number := range waiting {
-		p := a.orderByNumber(number)
-		if p == nil || p.State != StateInvited {
+		o := a.orderByNumber(number)
+		if o == nil || o.State != StateInvited {
 			continue
 		}
-		if !a.now.Before(p.Until) { // its Tick is still to come
-			a.expireInvitation(p)
-			mine.orders--
-			mine.units -= p.Quantity
+		if !a.now.Before(o.Until) { // the Tick that expires it is still to come
+			a.expireInvitation(o)
+			owned.orders--
+			owned.units -= o.Quantity
 			continue
 		}
-		if mine.invited == nil {
-			mine.invited = p
+		if owned.invited == nil {
+			owned.invited = o
 		}
 	}
-	return mine
+	return owned
 }
 
 func (a *applyTx) idByNumber(number uint64) ID {
-	if p := a.orderByNumber(number); p != nil {
-		return p.ID
+	if o := a.orderByNumber(number); o != nil {
+		return o.ID
 	}
 	return 0
 }
 
-// unitsAtAddress is how many units live papers of an address have in a sale.
+// unitsAtAddress returns the units of the live orders of an address in a sale.
 func (a *applyTx) unitsAtAddress(s *storedSale, address fingerprint) int {
 	units := 0
 	prefix := addressPrefix(address, s.number)
@@ -132,7 +132,7 @@ func (a *applyTx) unitsAtAddress(s *storedSale, address fingerprint) int {
 	return units
 }
 
-// allowsKind reports whether a kind of paper goes with the sale at all.
+// allowsKind reports whether the sale has orders of a kind at all.
 func (s *storedSale) allowsKind(k Kind) bool {
 	switch k {
 	case KindOrder:
@@ -145,7 +145,7 @@ func (s *storedSale) allowsKind(k Kind) bool {
 	return s.WaitingList && s.Mode != Interest
 }
 
-// refuseByState is what the sale's state has against a kind of paper that goes with it.
+// refuseByState returns the answer if the sale's state does not allow the order now.
 func (a *applyTx) refuseByState(s *storedSale, c *PlaceOrder) (Answer, bool) {
 	switch state := s.StateAt(a.now); state {
 	case SaleUpcoming:
@@ -172,7 +172,7 @@ func (a *applyTx) refuseByState(s *storedSale, c *PlaceOrder) (Answer, bool) {
 	return Answer{}, false
 }
 
-// checkTotal compares what the page showed with what it costs.
+// checkTotal compares the total that the page showed with the current one.
 func checkTotal(s *storedSale, c *PlaceOrder) (Answer, bool) {
 	split, ok := s.Total(c.Person.Country, c.Quantity)
 	switch {
@@ -184,70 +184,70 @@ func checkTotal(s *storedSale, c *PlaceOrder) (Answer, bool) {
 	return Answer{}, true
 }
 
-// createOrder makes the paper.
-func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, who fingerprints) Answer {
+// createOrder creates the order.
+func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, prints fingerprints) Answer {
 	a.b.meta.orders++
-	p := &storedOrder{
+	o := &storedOrder{
 		Order: Order{
 			ID: c.ID, Kind: c.Kind, Product: c.Product, Number: a.b.meta.orders,
 			Quantity: c.Quantity, Total: c.Total, Currency: c.Currency, Person: c.Person,
 			Made: a.now, State: StateOpen, Changed: a.now,
 		},
 		sale:   s.number,
-		prints: who,
+		prints: prints,
 	}
 	answer := Answer{Outcome: Placed, Order: c.ID}
 	switch c.Kind {
 	case KindOrder:
-		p.Ready = a.now.Add(s.FulfilmentDelay)
+		o.Ready = a.now.Add(s.FulfilmentDelay)
 	case KindEntry:
-		a.put(a.entries, saleKey(s.number, uint64(p.ID)), entryValue(p.Number, p.Quantity, false))
+		a.put(a.entries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, false))
 		s.Entries++
 	case KindInterest, KindWaiting:
 		s.lastQueueNumber++
-		p.queueNumber = s.lastQueueNumber
+		o.queueNumber = s.lastQueueNumber
 		answer.Position = s.Waiting + s.Interested + 1
 	}
-	a.queueMail(p, JobMailPlaced)
-	a.storeOrder(nil, p)
-	a.verifyLimit(s, who)
+	a.queueMail(o, JobMailPlaced)
+	a.storeOrder(nil, o)
+	a.verifyLimit(s, prints)
 	return answer
 }
 
-// verifyLimit counts again what a person and an address have, from the indexes as they are
-// after a paper was made.
-func (a *applyTx) verifyLimit(s *storedSale, who fingerprints) {
+// verifyLimit checks an invariant after an order is stored: the indexes give no person more
+// units than the limit, and no address if the limit holds for addresses too.
+func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
 	units := 0
-	prefix := personPrefix(who.email, s.number, false)
+	prefix := personPrefix(prints.email, s.number, false)
 	for k, v := a.byPerson.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = a.byPerson.Next() {
 		units += int(binary.BigEndian.Uint32(v[1:]))
 	}
 	if s.LimitByAddress {
-		units = max(units, a.unitsAtAddress(s, who.address))
+		units = max(units, a.unitsAtAddress(s, prints.address))
 	}
 	if units > s.Limit {
-		a.fail(fmt.Errorf("%w: %s: a person or an address has %d units, and the limit is %d", ErrBroken, s.Product, units, s.Limit))
+		a.fail(fmt.Errorf("%w: %s: a person or an address has %d units, but the limit is %d", ErrBroken, s.Product, units, s.Limit))
 	}
 }
 
-// acceptInvitation turns an invitation into an order: for the same person with the same name and
-// address, so that knowing somebody's e-mail address is not enough to have it sent
-// elsewhere, and for at most the units held.
-func (a *applyTx) acceptInvitation(s *storedSale, p *storedOrder, c *PlaceOrder, who fingerprints) Answer {
-	p.fillPrints()
-	if p.prints.person != who.person || c.Quantity > p.Quantity {
+// acceptInvitation turns an invitation into an order, for at most the units held. Name and
+// address must be the same, so that knowing somebody's e-mail address is not enough to have
+// the order sent elsewhere.
+func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
+	o.fillPrints()
+	if o.prints.person != prints.person || c.Quantity > o.Quantity {
 		return Answer{Outcome: Differs}
 	}
 	if wrong, ok := checkTotal(s, c); !ok {
 		return wrong
 	}
-	next := a.withState(p, StateOpen)
+	next := a.withState(o, StateOpen)
 	next.Kind = KindOrder
 	next.Quantity = c.Quantity
 	next.Total = c.Total
 	next.Until = fromMillis(0)
 	next.Ready = a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailPlaced)
-	a.storeOrder(p, next)
-	return Answer{Outcome: Placed, Order: p.ID}
+	a.storeOrder(o, next)
+	return Answer{Outcome: Placed, Order: o.ID}
 }

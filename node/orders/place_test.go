@@ -186,7 +186,7 @@ func TestPlace(t *testing.T) {
 				test.check(t, a)
 			}
 			if (a.Order != 0) != (a.Outcome == Placed || a.Outcome == Same) {
-				t.Errorf("%v with paper %v", a.Outcome, a.Order)
+				t.Errorf("%v with order %v", a.Outcome, a.Order)
 			}
 			d.recount()
 		})

@@ -8,32 +8,32 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// queueBlockSize is how many places of a queue are counted together. Somebody's position is
-// the sum of the blocks before and a walk inside one block: at a million people about a
-// thousand small reads of each.
+// queueBlockSize is the number of queue numbers that are counted together. A person's
+// position is the sum of the blocks before and a walk within one block: at a million people,
+// about a thousand small reads of each kind.
 const queueBlockSize = 1024
 
-// updateQueue moves a paper into or out of its sale's queue. Places are given once, in
-// order, and never closed up.
-func (a *applyTx) updateQueue(s *storedSale, before, p *storedOrder) {
-	was, is := before.Number != 0 && before.isQueued(), p.isQueued()
+// updateQueue moves an order into or out of its sale's queue. Queue numbers are assigned
+// once, in ascending order, and never reused or closed up.
+func (a *applyTx) updateQueue(s *storedSale, before, o *storedOrder) {
+	was, is := before.Number != 0 && before.isQueued(), o.isQueued()
 	if was == is {
 		return
 	}
 	step := 1
 	if was {
 		step = -1
-		a.remove(a.queue, saleKey(p.sale, p.queueNumber))
+		a.remove(a.queue, saleKey(o.sale, o.queueNumber))
 	} else {
-		a.put(a.queue, saleKey(p.sale, p.queueNumber), uint64Key(p.Number))
+		a.put(a.queue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
 	}
-	// before is looked at because an accepted invitation changes its kind.
-	if p.Kind == KindInterest || was && before.Kind == KindInterest {
+	// before counts too, because an accepted invitation changes its kind.
+	if o.Kind == KindInterest || was && before.Kind == KindInterest {
 		s.Interested += step
 	} else {
 		s.Waiting += step
 	}
-	block := blockKey(p.sale, uint32(p.queueNumber/queueBlockSize))
+	block := blockKey(o.sale, uint32(o.queueNumber/queueBlockSize))
 	count := step
 	if v := a.queueBlocks.Get(block); v != nil {
 		count += int(binary.BigEndian.Uint32(v))
@@ -48,28 +48,28 @@ func (a *applyTx) updateQueue(s *storedSale, before, p *storedOrder) {
 	}
 }
 
-// queuePosition is a paper's place in its queue, from 1.
-func queuePosition(tx *bbolt.Tx, p *storedOrder) int {
+// queuePosition returns an order's position in its queue, from 1.
+func queuePosition(tx *bbolt.Tx, o *storedOrder) int {
 	ahead := 0
-	block := uint32(p.queueNumber / queueBlockSize)
-	prefix := uint16Key(p.sale)
+	block := uint32(o.queueNumber / queueBlockSize)
+	prefix := uint16Key(o.sale)
 	c := tx.Bucket([]byte(bucketQueueBlocks)).Cursor()
-	end := blockKey(p.sale, block)
+	end := blockKey(o.sale, block)
 	for k, v := c.Seek(prefix); k != nil && bytes.Compare(k, end) < 0; k, v = c.Next() {
 		ahead += int(binary.BigEndian.Uint32(v))
 	}
 	c = tx.Bucket([]byte(bucketQueue)).Cursor()
-	own := saleKey(p.sale, p.queueNumber)
-	for k, _ := c.Seek(saleKey(p.sale, uint64(block)*queueBlockSize)); k != nil && bytes.Compare(k, own) < 0; k, _ = c.Next() {
+	own := saleKey(o.sale, o.queueNumber)
+	for k, _ := c.Seek(saleKey(o.sale, uint64(block)*queueBlockSize)); k != nil && bytes.Compare(k, own) < 0; k, _ = c.Next() {
 		ahead++
 	}
 	return ahead + 1
 }
 
-// inviteNext carries out an Invite: a wave.
+// inviteNext carries out an Invite.
 func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 	if !c.Until.After(a.now) {
-		return Answer{Outcome: TooLate}, "invite nobody: the end has passed"
+		return Answer{Outcome: TooLate}, "invite nobody: that moment has passed"
 	}
 	answer := Answer{Outcome: Done}
 	prefix := uint16Key(s.number)
@@ -78,21 +78,21 @@ func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 		if k == nil || !bytes.HasPrefix(k, prefix) {
 			break
 		}
-		p := a.orderByNumber(binary.BigEndian.Uint64(v))
-		if p == nil || int64(p.Quantity) > s.Free {
+		o := a.orderByNumber(binary.BigEndian.Uint64(v))
+		if o == nil || int64(o.Quantity) > s.Free {
 			break
 		}
-		next := a.withState(p, StateInvited)
+		next := a.withState(o, StateInvited)
 		next.Until = c.Until
 		a.queueMail(next, JobMailInvited)
-		a.storeOrder(p, next)
+		a.storeOrder(o, next)
 		answer.Count++
 	}
 	answer.Left = int(s.Free)
 	return answer, fmt.Sprintf("invite %s: %d people until %s", s.Product, answer.Count, formatTime(c.Until))
 }
 
-// expireInvitation ends an invitation that was not used; its units are free again.
-func (a *applyTx) expireInvitation(p *storedOrder) {
-	a.storeOrder(p, a.withState(p, StateExpired))
+// expireInvitation ends an invitation that was not accepted; its units become free.
+func (a *applyTx) expireInvitation(o *storedOrder) {
+	a.storeOrder(o, a.withState(o, StateExpired))
 }

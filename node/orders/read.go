@@ -13,11 +13,10 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// The reading methods show the book as last applied on this board. Those about sales and
-// news do not touch the disk; the others read the working copy, mostly from the page
-// cache.
+// The reading methods return the book as last applied on this board. Those about sales and
+// news do not touch the disk; the others read the working copy, mostly from the page cache.
 
-// Sale is the sale of a product.
+// Sale returns the sale of a product.
 func (b *Book) Sale(product string) (Sale, bool) {
 	for _, s := range b.readModel.Load().sales {
 		if s.Product == product {
@@ -27,58 +26,57 @@ func (b *Book) Sale(product string) (Sale, bool) {
 	return Sale{}, false
 }
 
-// Sales are all sales, in the order of their offers.
+// Sales returns all sales, in the order of their offers.
 func (b *Book) Sales() []Sale { return slices.Clone(b.readModel.Load().sales) }
 
-// News are the announcements, newest first, at most MaxNews.
+// News returns the announcements, newest first, at most MaxNews.
 func (b *Book) News() []News { return slices.Clone(b.readModel.Load().news) }
 
-// Due is the next moment at which a Tick changes something; false if nothing waits for
-// the clock. Where it has passed, a Tick is due now.
+// Due returns the next moment at which a Tick changes something; false if nothing waits for
+// the clock. If it has passed, a Tick is due now.
 func (b *Book) Due() (at time.Time, ok bool) {
 	v := b.readModel.Load()
 	return v.nextDue, v.hasDue
 }
 
-// Order is a paper by its reference. The error is ErrNoPaper, or the working copy's.
+// Order returns an order by its reference. The error is ErrNoOrder, or the working copy's.
 func (b *Book) Order(id ID) (Order, error) {
 	var found Order
 	err := b.withReadTx(func(r *readTx) error {
-		p, err := r.orderByID(id)
+		o, err := r.orderByID(id)
 		if err == nil {
-			found = p.Order
+			found = o.Order
 		}
 		return err
 	})
 	return found, err
 }
 
-// Position is a paper's place in its queue, from 1, and how many the queue has. The error
-// is ErrNoPaper, ErrNoPlace if the paper is not (any more) in a queue, or the working
-// copy's.
-func (b *Book) Position(id ID) (place, of int, err error) {
+// Position returns an order's position in its queue, from 1, and the length of the queue. The
+// error is ErrNoOrder, ErrNotQueued if the order is in no queue, or the working copy's.
+func (b *Book) Position(id ID) (position, length int, err error) {
 	err = b.withReadTx(func(r *readTx) error {
-		p, err := r.orderByID(id)
+		o, err := r.orderByID(id)
 		if err != nil {
 			return err
 		}
-		if !p.isQueued() {
+		if !o.isQueued() {
 			return ErrNotQueued
 		}
-		s, err := r.saleByNumber(p.sale)
+		s, err := r.saleByNumber(o.sale)
 		if err != nil {
 			return err
 		}
-		place, of = queuePosition(r.tx, p), s.Waiting+s.Interested
+		position, length = queuePosition(r.tx, o), s.Waiting+s.Interested
 		return nil
 	})
-	return place, of, err
+	return position, length, err
 }
 
-// Orders lists papers in the order of their arrival, after the paper with the number
-// after (0: from the first one). It looks at at most a few thousand papers at a time, so
-// that no call is long: a list may be short or empty and yet not the last. next is what
-// to give as after the next time, or 0 if there are no more.
+// Orders lists orders in the order of their arrival, after the order with the number after
+// (0: from the first one). It reads at most a few thousand orders at a time, so that no call
+// is long: a list may be short or even empty although more follow. next is the after of the
+// next call, or 0 if there are no more.
 func (b *Book) Orders(f Filter, after uint64, limit int) (papers []Order, next uint64, err error) {
 	const look = 4096
 	limit = min(max(limit, 1), MaxPage)
@@ -90,28 +88,28 @@ func (b *Book) Orders(f Filter, after uint64, limit int) (papers []Order, next u
 				next = after
 				return nil
 			}
-			p, err := r.decodeOrder(v)
+			o, err := r.decodeOrder(v)
 			if err != nil {
 				return err
 			}
-			if f.matches(&p.Order) {
-				papers = append(papers, p.Order)
+			if f.matches(&o.Order) {
+				papers = append(papers, o.Order)
 			}
 			looked++
-			after = p.Number
+			after = o.Number
 		}
 		return nil
 	})
 	return papers, next, err
 }
 
-func (f *Filter) matches(p *Order) bool {
-	return (f.Product == "" || f.Product == p.Product) && (f.Kind == 0 || f.Kind == p.Kind) &&
-		(f.State == 0 || f.State == p.State)
+func (f *Filter) matches(o *Order) bool {
+	return (f.Product == "" || f.Product == o.Product) && (f.Kind == 0 || f.Kind == o.Kind) &&
+		(f.State == 0 || f.State == o.State)
 }
 
-// Audit lists what operators changed, oldest first, after the change with the number
-// after (0: from the first one kept), at most limit and MaxPage.
+// Audit lists the audit trail, oldest first, after the entry with the number after (0: from
+// the oldest stored one), at most limit and MaxPage.
 func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 	limit = min(max(limit, 1), MaxPage)
 	var list []AuditEntry
@@ -121,7 +119,7 @@ func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 			d := decoder{data: v}
 			change := AuditEntry{Number: binary.BigEndian.Uint64(k), At: d.time(), Operator: d.text(), Action: d.text()}
 			if !d.done() {
-				return fmt.Errorf("%w: a line of the trail cannot be read", ErrBroken)
+				return fmt.Errorf("%w: an entry of the audit trail cannot be read", ErrBroken)
 			}
 			list = append(list, change)
 		}
@@ -130,10 +128,10 @@ func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 	return list, err
 }
 
-// Outbox lists the jobs of a queue that are due at a moment, those due first before the
-// others, after a job that was listed before (the zero Job: from the first one), at most
-// limit and MaxPage. A job stays until HandedOver or Mailed removes it, or its paper is
-// cancelled or forgotten.
+// Outbox lists the jobs of a queue that are due at a moment, oldest first, after a job that
+// was listed before (the zero Job: from the first one), at most limit and MaxPage. A job
+// stays until FinishFulfilment or FinishMail removes it, or its order is cancelled or
+// forgotten.
 func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, error) {
 	limit = min(max(limit, 1), MaxPage)
 	from := []byte{byte(q)}
@@ -148,19 +146,19 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 			if since > now.UnixMilli() {
 				break
 			}
-			p, err := r.orderByNumber(binary.BigEndian.Uint64(k[9:]))
+			o, err := r.orderByNumber(binary.BigEndian.Uint64(k[9:]))
 			if err != nil {
 				return err
 			}
-			jobs = append(jobs, Job{Kind: JobKind(v[0]), Since: fromMillis(since), Order: p.Order})
+			jobs = append(jobs, Job{Kind: JobKind(v[0]), Since: fromMillis(since), Order: o.Order})
 		}
 		return nil
 	})
 	return jobs, err
 }
 
-// Draw is what is published about a product's draw. It holds all entries in memory: about
-// 100 bytes each. The error is ErrNoSale, ErrNoDraw until the draw is done, or the
+// Draw returns what is published about a product's draw. It builds the list of all entries in
+// memory, about 100 bytes each. The error is ErrNoSale, ErrNoDraw until the draw is done, or the
 // working copy's.
 func (b *Book) Draw(product string) (draw.File, error) {
 	var f draw.File
@@ -189,7 +187,7 @@ func (b *Book) Draw(product string) (draw.File, error) {
 		}
 		f.Winners, f.Losers = draw.Run(s.seed, f.Entries, f.Stock)
 		if won != len(f.Winners) || won != s.Draw.Winners {
-			return fmt.Errorf("%w: %s: the draw gives %d winners, the book has %d", ErrBroken, product, len(f.Winners), won)
+			return fmt.Errorf("%w: %s: the draw has %d winners, the book has %d", ErrBroken, product, len(f.Winners), won)
 		}
 		return nil
 	})
@@ -206,7 +204,7 @@ func (b *Book) withReadTx(fn func(*readTx) error) error {
 	return b.db.View(func(tx *bbolt.Tx) error { return fn(&readTx{tx: tx}) })
 }
 
-// readTx is a read transaction and what was looked up in it.
+// readTx is a read transaction, with the sales that it has read.
 type readTx struct {
 	tx    *bbolt.Tx
 	sales [MaxSales]*storedSale
@@ -225,22 +223,22 @@ func (r *readTx) orderByID(id ID) (*storedOrder, error) {
 func (r *readTx) orderByNumber(number uint64) (*storedOrder, error) {
 	data := r.bucket(bucketOrders).Get(uint64Key(number))
 	if data == nil {
-		return nil, fmt.Errorf("%w: an index has paper number %d, which is not there", ErrBroken, number)
+		return nil, fmt.Errorf("%w: an index has order number %d, which is missing", ErrBroken, number)
 	}
 	return r.decodeOrder(data)
 }
 
 func (r *readTx) decodeOrder(data []byte) (*storedOrder, error) {
-	p, err := decodeOrder(data)
+	o, err := decodeOrder(data)
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.saleByNumber(p.sale)
+	s, err := r.saleByNumber(o.sale)
 	if err != nil {
 		return nil, err
 	}
-	p.Product = s.Product
-	return p, nil
+	o.Product = s.Product
+	return o, nil
 }
 
 func (r *readTx) saleByNumber(number uint16) (*storedSale, error) {
@@ -249,7 +247,7 @@ func (r *readTx) saleByNumber(number uint16) (*storedSale, error) {
 	}
 	data := r.bucket(bucketSales).Get(uint16Key(number))
 	if data == nil {
-		return nil, fmt.Errorf("%w: sale number %d is not there", ErrBroken, number)
+		return nil, fmt.Errorf("%w: sale number %d is missing", ErrBroken, number)
 	}
 	s, err := decodeSale(number, data)
 	if err == nil {

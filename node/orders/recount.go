@@ -8,9 +8,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Recount goes through the whole book as last applied and compares every counter and
-// index with the papers. nil means that it does not contradict itself; otherwise the
-// error is ErrBroken with what was found. A million papers take some seconds on a laptop.
+// Recount reads the whole book as last applied and compares every counter and index with
+// the orders. nil means that it does not contradict itself; otherwise the error is ErrBroken
+// with the contradiction. A million orders take some seconds on a laptop.
 func (b *Book) Recount() error {
 	return b.withReadTx(func(r *readTx) error {
 		next := &Book{}
@@ -21,19 +21,19 @@ func (b *Book) Recount() error {
 	})
 }
 
-// saleTally is what the papers say that a sale's counters and indexes should have.
+// saleTally counts what a sale's counters should be, according to its orders.
 type saleTally struct {
 	sold, held, waiting, interested int64
 }
 
-// recountTx compares the papers in a working copy with everything else in it. b is what was
-// loaded from it.
+// recountTx compares the orders in a working copy with everything else in it. b is the book
+// that was loaded from it.
 func recountTx(tx *bbolt.Tx, b *Book) error {
 	c := recountState{tx: tx, b: b, wantKeys: map[string]int{}, sales: make([]saleTally, len(b.sales))}
 	steps := []func() error{c.countOrders, c.checkCounters, c.checkSizes, c.checkLimits, c.checkQueues, c.checkEntries}
 	for _, step := range steps {
 		if err := step(); err != nil {
-			return fmt.Errorf("%w: counting again: %w", ErrBroken, err)
+			return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
 		}
 	}
 	return nil
@@ -44,16 +44,16 @@ type recountState struct {
 	tx       *bbolt.Tx
 	b        *Book
 	sales    []saleTally
-	wantKeys map[string]int // keys that a bucket should have
+	wantKeys map[string]int // number of keys that each bucket should have
 }
 
 func (c *recountState) bucket(name string) *bbolt.Bucket { return c.tx.Bucket([]byte(name)) }
 
-// expectKey counts a key that a bucket should have, and looks whether it is there.
+// expectKey counts a key that a bucket should have, and checks that it is there.
 func (c *recountState) expectKey(name string, key, value []byte) error {
 	c.wantKeys[name]++
 	if v := c.bucket(name).Get(key); v == nil || !bytes.Equal(v, value) {
-		return fmt.Errorf("%s does not agree with a paper", name)
+		return fmt.Errorf("%s does not agree with an order", name)
 	}
 	return nil
 }
@@ -61,49 +61,49 @@ func (c *recountState) expectKey(name string, key, value []byte) error {
 func (c *recountState) countOrders() error {
 	cur := c.bucket(bucketOrders).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		p, err := decodeOrder(v)
+		o, err := decodeOrder(v)
 		if err != nil {
 			return err
 		}
-		if int(p.sale) >= len(c.b.sales) || !bytes.Equal(k, uint64Key(p.Number)) || p.Number > c.b.meta.orders {
-			return fmt.Errorf("paper number %d is not where it should be", p.Number)
+		if int(o.sale) >= len(c.b.sales) || !bytes.Equal(k, uint64Key(o.Number)) || o.Number > c.b.meta.orders {
+			return fmt.Errorf("order number %d has a wrong key", o.Number)
 		}
 		c.wantKeys[bucketOrders]++
-		if err := c.countOrder(p); err != nil {
-			return fmt.Errorf("paper %s: %w", p.ID, err)
+		if err := c.countOrder(o); err != nil {
+			return fmt.Errorf("order %s: %w", o.ID, err)
 		}
 	}
 	return nil
 }
 
-func (c *recountState) countOrder(p *storedOrder) error {
-	s, t := c.b.sales[p.sale], &c.sales[p.sale]
-	t.sold += p.unitsSold()
-	t.held += p.unitsHeld()
-	errs := []error{c.expectKey(bucketIDs, uint64Key(uint64(p.ID)), uint64Key(p.Number))}
-	if p.State != StateForgotten {
-		p.fillPrints()
-		errs = append(errs, c.expectKey(bucketPeople, personKey(p), personValue(p)))
+func (c *recountState) countOrder(o *storedOrder) error {
+	s, t := c.b.sales[o.sale], &c.sales[o.sale]
+	t.sold += o.unitsSold()
+	t.held += o.unitsHeld()
+	errs := []error{c.expectKey(bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))}
+	if o.State != StateForgotten {
+		o.fillPrints()
+		errs = append(errs, c.expectKey(bucketPeople, personKey(o), personValue(o)))
 	}
-	if s.LimitByAddress && p.isLive() {
-		errs = append(errs, c.expectKey(bucketAddresses, addressKey(p), uint32Value(p.Quantity)))
+	if s.LimitByAddress && o.isLive() {
+		errs = append(errs, c.expectKey(bucketAddresses, addressKey(o), uint32Value(o.Quantity)))
 	}
-	if p.isQueued() {
-		errs = append(errs, c.expectKey(bucketQueue, saleKey(p.sale, p.queueNumber), uint64Key(p.Number)))
-		if p.Kind == KindInterest {
+	if o.isQueued() {
+		errs = append(errs, c.expectKey(bucketQueue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number)))
+		if o.Kind == KindInterest {
 			t.interested++
 		} else {
 			t.waiting++
 		}
 	}
-	if s.webhook && p.awaitsFulfilment() {
-		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueWebhook, toMillis(p.Ready), p.Number), []byte{byte(JobWebhook)}))
+	if s.webhook && o.awaitsFulfilment() {
+		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)}))
 	}
-	if p.mailJob != 0 {
-		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueMail, p.mailSince, p.Number), []byte{byte(p.mailJob)}))
+	if o.mailJob != 0 {
+		errs = append(errs, c.expectKey(bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)}))
 	}
-	if p.State == StateInvited && c.bucket(bucketTimers).Get(timerKey(toMillis(p.Until), p.Number)) == nil {
-		errs = append(errs, fmt.Errorf("its invitation has no end"))
+	if o.State == StateInvited && c.bucket(bucketTimers).Get(timerKey(toMillis(o.Until), o.Number)) == nil {
+		errs = append(errs, fmt.Errorf("its invitation has no timer"))
 	}
 	return firstError(errs...)
 }
@@ -115,14 +115,14 @@ func (c *recountState) checkCounters() error {
 		}
 		t := c.sales[i]
 		if t.sold != s.Sold || t.held != s.Held || t.waiting != int64(s.Waiting) || t.interested != int64(s.Interested) {
-			return fmt.Errorf("%s: papers have sold %d, held %d, waiting %d, interested %d; the sale says %d, %d, %d, %d",
+			return fmt.Errorf("%s: orders have sold %d, held %d, waiting %d, interested %d; the sale says %d, %d, %d, %d",
 				s.Product, t.sold, t.held, t.waiting, t.interested, s.Sold, s.Held, s.Waiting, s.Interested)
 		}
 	}
 	return nil
 }
 
-// checkSizes finds keys that no paper accounts for.
+// checkSizes finds keys that belong to no order.
 func (c *recountState) checkSizes() error {
 	for _, name := range []string{bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
 		n := 0
@@ -131,14 +131,14 @@ func (c *recountState) checkSizes() error {
 			n++
 		}
 		if n != c.wantKeys[name] {
-			return fmt.Errorf("%s has %d keys, the papers account for %d", name, n, c.wantKeys[name])
+			return fmt.Errorf("%s has %d keys, the orders need %d", name, n, c.wantKeys[name])
 		}
 	}
 	return nil
 }
 
-// checkLimits adds up what each person and each address has: keys with the same beginning are
-// next to each other.
+// checkLimits adds up the units of each person and each address: keys with the same prefix
+// are adjacent.
 func (c *recountState) checkLimits() error {
 	err := c.checkPrefixSums(bucketPeople, 19, func(k, v []byte) (uint16, int) {
 		return binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:]))
@@ -158,14 +158,14 @@ func (c *recountState) checkPrefixSums(name string, prefix int, of func(k, v []b
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		sale, units := of(k, v)
 		if int(sale) >= len(c.b.sales) {
-			return fmt.Errorf("%s has a sale that is not there", name)
+			return fmt.Errorf("%s has a sale that does not exist", name)
 		}
 		if !bytes.Equal(last, k[:prefix]) {
 			last, sum = k[:prefix], 0
 		}
 		sum += units
 		if sum > c.b.sales[sale].Limit {
-			return fmt.Errorf("%s: somebody in %s has more than the limit", c.b.sales[sale].Product, name)
+			return fmt.Errorf("%s: an entry in %s exceeds the limit", c.b.sales[sale].Product, name)
 		}
 	}
 	return nil
@@ -176,8 +176,8 @@ func (c *recountState) checkQueues() error {
 	blocks := map[string]int{}
 	cur := c.bucket(bucketQueue).Cursor()
 	for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
-		place := binary.BigEndian.Uint64(k[2:])
-		blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(place/queueBlockSize)))]++
+		number := binary.BigEndian.Uint64(k[2:])
+		blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(number/queueBlockSize)))]++
 	}
 	n := 0
 	cur = c.bucket(bucketQueueBlocks).Cursor()
@@ -193,7 +193,7 @@ func (c *recountState) checkQueues() error {
 	return nil
 }
 
-// checkEntries compares the pots with the entries.
+// checkEntries compares the ballots' entries with the orders.
 func (c *recountState) checkEntries() error {
 	counts := make([]int, len(c.b.sales))
 	cur := c.bucket(bucketEntries).Cursor()
@@ -201,21 +201,21 @@ func (c *recountState) checkEntries() error {
 		sale := binary.BigEndian.Uint16(k)
 		data := c.bucket(bucketOrders).Get(uint64Key(binary.BigEndian.Uint64(v)))
 		if data == nil || int(sale) >= len(counts) {
-			return fmt.Errorf("a pot has an entry that is not a paper")
+			return fmt.Errorf("a ballot has an entry that is not an order")
 		}
-		p, err := decodeOrder(data)
+		o, err := decodeOrder(data)
 		if err != nil {
 			return err
 		}
-		if p.Kind != KindEntry || p.sale != sale || uint64(p.ID) != binary.BigEndian.Uint64(k[2:]) ||
-			p.Quantity != int(binary.BigEndian.Uint32(v[8:])) {
-			return fmt.Errorf("paper %s: the pot does not agree with it", p.ID)
+		if o.Kind != KindEntry || o.sale != sale || uint64(o.ID) != binary.BigEndian.Uint64(k[2:]) ||
+			o.Quantity != int(binary.BigEndian.Uint32(v[8:])) {
+			return fmt.Errorf("order %s: its ballot entry does not agree with it", o.ID)
 		}
 		counts[sale]++
 	}
 	for i, s := range c.b.sales {
 		if s.Entries != counts[i] {
-			return fmt.Errorf("%s: the pot has %d entries, the sale says %d", s.Product, counts[i], s.Entries)
+			return fmt.Errorf("%s: the ballot has %d entries, the sale says %d", s.Product, counts[i], s.Entries)
 		}
 	}
 	return nil

@@ -13,21 +13,21 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A snapshot is every key and value of every bucket, in order, after a line that tells its
-// version, and before a hash of it all. It is not a copy of the working copy's file:
-// that would carry pages that are free and still have a forgotten person's name on them.
-// Two boards at the same entry write the same bytes.
+// A snapshot is a line with its version, every key and value of every bucket in order, and a
+// hash of it all. It is not a copy of the working copy's file: free pages of that file may
+// still contain a forgotten person's name. Two boards at the same entry write the same
+// bytes.
 const snapshotLine = "bramble orders snapshot 1\n"
 
-// What a key or a value of a snapshot may have, in bytes, and how many of them are
-// written in one transaction of Restore.
+// Limits of a key and a value of a snapshot, in bytes, and the number of keys that Restore
+// writes in one transaction.
 const (
 	maxKey       = 64
 	maxValue     = 64 << 10
 	restoreBatch = 20_000
 )
 
-// Snapshot is a view of the book that later Applys do not change. It must be closed.
+// Snapshot returns a copy of the book that later Applys do not change. It must be closed.
 func (b *Book) Snapshot() (interface {
 	io.WriterTo
 	io.Closer
@@ -53,7 +53,7 @@ type snapshot struct {
 	close sync.Once
 }
 
-// Close lets the view go.
+// Close ends the snapshot's transaction.
 func (s *snapshot) Close() error {
 	var err error
 	s.close.Do(func() { err = s.tx.Rollback() })
@@ -78,7 +78,7 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 	return count.n, nil
 }
 
-// writeBuckets writes all before the hash. bufio keeps the first error for its Flush.
+// writeBuckets writes everything before the hash. w returns its first error from Flush.
 func (s *snapshot) writeBuckets(w *bufio.Writer) error {
 	w.WriteString(snapshotLine)
 	var n []byte
@@ -95,7 +95,7 @@ func (s *snapshot) writeBuckets(w *bufio.Writer) error {
 		if err != nil {
 			return err
 		}
-		w.WriteByte(0) // a key of no bytes: the bucket's end
+		w.WriteByte(0) // an empty key ends the bucket
 	}
 	return nil
 }
@@ -111,18 +111,18 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Restore replaces the book by what a Snapshot wrote, and counts it all again. An error
-// (ErrSnapshot, ErrBroken or the disk's) leaves the book as it was. Snapshots of the book
-// before must be closed first, or it waits for them.
+// Restore replaces the book by what a Snapshot wrote, and recounts it. An error (ErrSnapshot,
+// ErrBroken or the disk's) leaves the book as it was. It waits until all snapshots of the
+// old book are closed.
 func (b *Book) Restore(from io.Reader) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	return b.restoreFrom(from)
 }
 
-// Rewrite makes the working copy anew from the book itself, so that no page of its file
-// has anything of a forgotten person on it any more. Until it is done no command is
-// carried out: about as long as a Restore.
+// Rewrite rebuilds the working copy from the book itself, so that no page of its file contains
+// a forgotten person any more. Meanwhile, about as long as a Restore, no command is carried
+// out.
 func (b *Book) Rewrite() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -175,7 +175,7 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	return discardWorkingCopy(old)
 }
 
-// loadMemory reads what a book keeps in memory out of its working copy.
+// loadMemory reads from the working copy what a book has in memory.
 func (b *Book) loadMemory(tx *bbolt.Tx) error {
 	b.byName = map[string]*storedSale{}
 	if data := tx.Bucket([]byte(bucketMeta)).Get([]byte(stateKey)); data != nil {
@@ -206,7 +206,7 @@ func (b *Book) loadMemory(tx *bbolt.Tx) error {
 // fillBuckets reads a snapshot into empty buckets.
 func fillBuckets(db *bbolt.DB, from io.Reader) error {
 	h := xxhash.New()
-	// The hash is over what is taken out of the buffer, not over what is read ahead.
+	// The hash covers what is read from the buffer, not what the buffer has read ahead.
 	r := &hashingReader{from: bufio.NewReaderSize(from, 64<<10), hash: h}
 	line := make([]byte, len(snapshotLine))
 	if _, err := io.ReadFull(r, line); err != nil || string(line) != snapshotLine {
@@ -230,10 +230,10 @@ func fillBuckets(db *bbolt.DB, from io.Reader) error {
 	sum := h.Sum64()
 	var wrote [8]byte
 	if _, err := io.ReadFull(r, wrote[:]); err != nil || binary.BigEndian.Uint64(wrote[:]) != sum {
-		return fmt.Errorf("%w: its hash is another one", ErrSnapshot)
+		return fmt.Errorf("%w: its hash does not match", ErrSnapshot)
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
-		return fmt.Errorf("%w: something follows after its end", ErrSnapshot)
+		return fmt.Errorf("%w: there is data after its end", ErrSnapshot)
 	}
 	return nil
 }
@@ -260,9 +260,9 @@ func (r *hashingReader) ReadByte() (byte, error) {
 	return c, err
 }
 
-// readEntries reads keys and values up to the bucket's end, or restoreStep of them.
+// readEntries reads keys and values up to the bucket's end, at most restoreBatch of them.
 func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, err error) {
-	to.FillPercent = 0.9 // keys come in order; some room is left for those put between later
+	to.FillPercent = 0.9 // keys arrive in order; this leaves some room for later ones
 	for range restoreBatch {
 		keyLen, err := binary.ReadUvarint(r)
 		if err != nil || keyLen > maxKey {
@@ -276,7 +276,7 @@ func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, e
 			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 		}
 		if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
-			return false, fmt.Errorf("%w: %s has a key or a value of another length", ErrSnapshot, name)
+			return false, fmt.Errorf("%w: %s has a key or a value of a wrong length", ErrSnapshot, name)
 		}
 		data := make([]byte, keyLen+valueLen)
 		if _, err := io.ReadFull(r, data); err != nil {
@@ -289,8 +289,8 @@ func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, e
 	return true, nil
 }
 
-// hasBucketLengths reports whether a key and a value have the lengths that the book relies on where
-// it cuts them up; records are read by their own decoders.
+// hasBucketLengths reports whether a key and a value have the lengths that the code that
+// splits them relies on; records have their own decoders.
 func hasBucketLengths(name string, key, value int) bool {
 	switch name {
 	case bucketMeta:
@@ -320,5 +320,5 @@ func hasBucketLengths(name string, key, value int) bool {
 	case bucketOperationLog:
 		return key == 8 && value == 8
 	}
-	return key == 8 // papers, news and trail, by number
+	return key == 8 // orders, news and audit, by number
 }

@@ -295,7 +295,7 @@ func TestReadersBesideWriter(t *testing.T) {
 				}
 				papers, _, err := d.book.Orders(Filter{Product: "pi"}, 0, 10)
 				if err != nil || len(papers) == 0 {
-					t.Errorf("%d papers, %v", len(papers), err)
+					t.Errorf("%d orders, %v", len(papers), err)
 					return
 				}
 				if _, _, err := d.book.Position(papers[len(papers)-1].ID); err != nil && !errors.Is(err, ErrNotQueued) {

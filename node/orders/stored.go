@@ -8,138 +8,139 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// recordForm is the first byte of a stored paper or sale: the version of its form.
+// recordForm is the first byte of a stored order or sale: the version of its encoding.
 const recordForm = 1
 
-// storedOrder is a paper as it is stored.
+// storedOrder is an order as it is stored.
 type storedOrder struct {
 	Order
 	sale        uint16  // the sale's number
-	queueNumber uint64  // in the queue; 0 if it never had one
+	queueNumber uint64  // in the queue, see updateQueue; 0 if it was never in one
 	mailJob     JobKind // the mail job that waits; 0 if none
 	mailSince   int64   // of that job, Unix milliseconds
 
-	prints fingerprints // not stored; see fill
+	prints fingerprints // not stored; see fillPrints
 }
 
-// fingerprints are the fingerprints by which a paper is found.
+// fingerprints are those by which an order is found.
 type fingerprints struct{ email, address, person fingerprint }
 
-// fillPrints works the fingerprints out if that was not done yet. A forgotten paper has none.
-func (p *storedOrder) fillPrints() {
-	if p.prints == (fingerprints{}) && p.Person != (Person{}) {
-		p.prints = fingerprintsOf(&p.Person)
+// fillPrints computes the fingerprints if they are missing. A forgotten order has none.
+func (o *storedOrder) fillPrints() {
+	if o.prints == (fingerprints{}) && o.Person != (Person{}) {
+		o.prints = fingerprintsOf(&o.Person)
 	}
 }
 
-func fingerprintsOf(who *Person) fingerprints {
-	return fingerprints{email: emailPrint(who.Email), address: addressPrint(who), person: personPrint(who)}
+func fingerprintsOf(person *Person) fingerprints {
+	return fingerprints{email: emailPrint(person.Email), address: addressPrint(person), person: personPrint(person)}
 }
 
-// isLive reports whether the paper counts for the limits.
-func (p *storedOrder) isLive() bool {
-	switch p.State {
+// isLive reports whether the order counts towards the limits.
+func (o *storedOrder) isLive() bool {
+	switch o.State {
 	case StateOpen, StateInvited, StateWon, StateFulfilling, StateFulfilled:
 		return true
 	}
 	return false
 }
 
-// isFinished reports whether nothing more happens to the paper but being forgotten.
-func (p *storedOrder) isFinished() bool {
-	switch p.State {
+// isFinished reports whether the order will not change any more except by being forgotten.
+func (o *storedOrder) isFinished() bool {
+	switch o.State {
 	case StateLost, StateFulfilled, StateCancelled, StateLeft, StateExpired:
 		return true
 	}
 	return false
 }
 
-// unitsSold is how many units the paper has of those that the sale counts as sold.
-func (p *storedOrder) unitsSold() int64 {
-	state := p.State
+// unitsSold returns the units of the order that the sale counts as sold.
+func (o *storedOrder) unitsSold() int64 {
+	state := o.State
 	if state == StateForgotten {
-		state = p.Was
+		state = o.Was
 	}
 	switch state {
 	case StateWon, StateFulfilling, StateFulfilled:
-		return int64(p.Quantity)
+		return int64(o.Quantity)
 	case StateOpen:
-		if p.Kind == KindOrder {
-			return int64(p.Quantity)
+		if o.Kind == KindOrder {
+			return int64(o.Quantity)
 		}
 	}
 	return 0
 }
 
-// unitsHeld is how many units are kept for the invited person.
-func (p *storedOrder) unitsHeld() int64 {
-	if p.State == StateInvited {
-		return int64(p.Quantity)
+// unitsHeld returns the units that are held for the invited person.
+func (o *storedOrder) unitsHeld() int64 {
+	if o.State == StateInvited {
+		return int64(o.Quantity)
 	}
 	return 0
 }
 
-// isQueued reports whether the paper stands in its sale's queue.
-func (p *storedOrder) isQueued() bool {
-	return p.State == StateOpen && (p.Kind == KindWaiting || p.Kind == KindInterest)
+// isQueued reports whether the order is in its sale's queue.
+func (o *storedOrder) isQueued() bool {
+	return o.State == StateOpen && (o.Kind == KindWaiting || o.Kind == KindInterest)
 }
 
-// awaitsFulfilment reports whether the paper waits to be handed over.
-func (p *storedOrder) awaitsFulfilment() bool {
-	return p.unitsSold() > 0 && p.isLive() && p.State != StateFulfilled
+// awaitsFulfilment reports whether the order has a webhook job, if the sale has a webhook.
+func (o *storedOrder) awaitsFulfilment() bool {
+	return o.unitsSold() > 0 && o.isLive() && o.State != StateFulfilled
 }
 
-func (p *storedOrder) encode(data []byte) []byte {
+func (o *storedOrder) encode(data []byte) []byte {
 	w := encoder{data: data}
 	w.byte(recordForm)
-	w.uint(uint64(p.ID))
-	w.byte(byte(p.Kind))
-	w.uint(uint64(p.sale))
-	w.uint(p.Number)
-	w.int(int64(p.Quantity))
-	w.int(p.Total)
-	w.text(p.Currency)
-	w.writePerson(&p.Person)
-	w.time(p.Made)
-	w.byte(byte(p.State))
-	w.byte(byte(p.Was))
-	w.time(p.Until)
-	w.time(p.Changed)
-	w.time(p.Ready)
-	w.text(p.Note)
-	w.uint(p.queueNumber)
-	w.byte(byte(p.mailJob))
-	w.int(p.mailSince)
+	w.uint(uint64(o.ID))
+	w.byte(byte(o.Kind))
+	w.uint(uint64(o.sale))
+	w.uint(o.Number)
+	w.int(int64(o.Quantity))
+	w.int(o.Total)
+	w.text(o.Currency)
+	w.writePerson(&o.Person)
+	w.time(o.Made)
+	w.byte(byte(o.State))
+	w.byte(byte(o.Was))
+	w.time(o.Until)
+	w.time(o.Changed)
+	w.time(o.Ready)
+	w.text(o.Note)
+	w.uint(o.queueNumber)
+	w.byte(byte(o.mailJob))
+	w.int(o.mailSince)
 	return w.data
 }
 
-// decodeOrder reads what encode wrote. The product's name is not in it: see naming.
+// decodeOrder reads what encode wrote. It leaves Product empty: only the sale's number is
+// stored.
 func decodeOrder(data []byte) (*storedOrder, error) {
 	r := decoder{data: data}
 	form := r.byte()
-	var p storedOrder
-	p.ID = r.readID()
-	p.Kind = Kind(r.byte())
-	p.sale = uint16(r.uint())
-	p.Number = r.uint()
-	p.Quantity = r.count()
-	p.Total = r.int()
-	p.Currency = r.text()
-	p.Person = r.readPerson()
-	p.Made = r.time()
-	p.State = OrderState(r.byte())
-	p.Was = OrderState(r.byte())
-	p.Until = r.time()
-	p.Changed = r.time()
-	p.Ready = r.time()
-	p.Note = r.text()
-	p.queueNumber = r.uint()
-	p.mailJob = JobKind(r.byte())
-	p.mailSince = r.int()
-	if form != recordForm || !r.done() || p.sale >= MaxSales {
-		return nil, fmt.Errorf("%w: a stored paper cannot be read", ErrBroken)
+	var o storedOrder
+	o.ID = r.readID()
+	o.Kind = Kind(r.byte())
+	o.sale = uint16(r.uint())
+	o.Number = r.uint()
+	o.Quantity = r.count()
+	o.Total = r.int()
+	o.Currency = r.text()
+	o.Person = r.readPerson()
+	o.Made = r.time()
+	o.State = OrderState(r.byte())
+	o.Was = OrderState(r.byte())
+	o.Until = r.time()
+	o.Changed = r.time()
+	o.Ready = r.time()
+	o.Note = r.text()
+	o.queueNumber = r.uint()
+	o.mailJob = JobKind(r.byte())
+	o.mailSince = r.int()
+	if form != recordForm || !r.done() || o.sale >= MaxSales {
+		return nil, fmt.Errorf("%w: a stored order cannot be read", ErrBroken)
 	}
-	return &p, nil
+	return &o, nil
 }
 
 // storedSale is a sale as it is stored.
@@ -149,21 +150,21 @@ type storedSale struct {
 	webhook         bool
 	mail            bool
 	secret          [32]byte
-	lastQueueNumber uint64    // places given in the queue so far
+	lastQueueNumber uint64    // the last one assigned
 	drawStage       drawStage // of the draw
-	seed            string    // hex; from phaseTickets on
-	cursor          ID        // phaseTickets: the last entry that has its ticket
+	seed            string    // hex; from drawTickets on
+	cursor          ID        // drawTickets: the last entry that has its ticket
 
-	dirty bool // not stored: changed since the last Apply ended
+	dirty bool // not stored: it has changed since the last Apply
 }
 
-// drawStage is how far a draw is. A draw takes as many Ticks as its entries need.
+// drawStage is how far a draw has come. A draw takes as many Ticks as its entries need.
 type drawStage uint8
 
 const (
 	drawNotBegun drawStage = 0
-	drawTickets  drawStage = 1 // giving each entry its ticket
-	drawAwards   drawStage = 2 // going through the tickets
+	drawTickets  drawStage = 1 // each entry gets its ticket
+	drawAwards   drawStage = 2 // the tickets are drawn in order
 	drawFinished drawStage = 3
 )
 
@@ -257,7 +258,7 @@ func decodeSale(number uint16, data []byte) (*storedSale, error) {
 
 func (s *storedSale) secretHex() string { return hex.EncodeToString(s.secret[:]) }
 
-// StateAt is the sale's state at a moment, as far as is known now.
+// StateAt returns the sale's state at a moment, as far as it is known now.
 func (s *Sale) StateAt(at time.Time) SaleState {
 	over := !s.Closes.IsZero() && !at.Before(s.Closes)
 	switch {
@@ -280,7 +281,7 @@ func (s *Sale) StateAt(at time.Time) SaleState {
 	return SaleInStock
 }
 
-// nextChange is the next moment at which StateAt changes by the clock alone.
+// nextChange returns the next moment at which StateAt changes by the clock alone.
 func (s *Sale) nextChange(at time.Time) (time.Time, bool) {
 	switch state := s.StateAt(at); {
 	case state == SaleUpcoming:
@@ -291,7 +292,8 @@ func (s *Sale) nextChange(at time.Time) (time.Time, bool) {
 	return s.Closes, true
 }
 
-// checkCounters finds what the sale's numbers contradict.
+// checkCounters checks the invariants of a sale's numbers: sold, held and free units add up
+// to the stock, and no number is negative.
 func (s *storedSale) checkCounters() error {
 	ok := s.Sold+s.Held+s.Free == s.Stock &&
 		s.Sold >= 0 && s.Held >= 0 && s.Free >= 0 && s.Stock >= 0 &&

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 )
 
-// runTick carries out what is due, at most tickWork papers' worth. Opening and closing need
-// nothing done here: a sale's state follows from its hours, and finish notes it.
+// runTick carries out what is due, at most maxTickWork orders' worth. Opening and closing
+// need nothing here: a sale's state follows from its times, and finishBatch stores it.
 func (a *applyTx) runTick() Answer {
 	answer := Answer{Outcome: Done}
 	for answer.Count < maxTickWork && a.err == nil {
@@ -14,12 +14,12 @@ func (a *applyTx) runTick() Answer {
 			break
 		}
 		k = append([]byte(nil), k...)
-		p := a.orderByNumber(binary.BigEndian.Uint64(k[8:]))
-		if p == nil {
+		o := a.orderByNumber(binary.BigEndian.Uint64(k[8:]))
+		if o == nil {
 			break
 		}
 		a.remove(a.timers, k)
-		a.fireTimer(p)
+		a.fireTimer(o)
 		answer.Count++
 	}
 	for _, s := range a.b.sales {
@@ -30,14 +30,14 @@ func (a *applyTx) runTick() Answer {
 	return answer
 }
 
-// fireTimer does what is due for a paper. A timer is not taken back when its reason is gone,
-// so that there may be nothing to do.
-func (a *applyTx) fireTimer(p *storedOrder) {
-	s := a.b.sales[p.sale]
+// fireTimer does what is due for an order. A timer stays when its reason is gone, so there
+// may be nothing to do.
+func (a *applyTx) fireTimer(o *storedOrder) {
+	s := a.b.sales[o.sale]
 	switch {
-	case p.State == StateInvited && !a.now.Before(p.Until):
-		a.expireInvitation(p)
-	case p.isFinished() && s.Retain > 0 && !a.now.Before(p.Changed.Add(s.Retain)):
-		a.eraseOrder(p)
+	case o.State == StateInvited && !a.now.Before(o.Until):
+		a.expireInvitation(o)
+	case o.isFinished() && s.Retain > 0 && !a.now.Before(o.Changed.Add(s.Retain)):
+		a.eraseOrder(o)
 	}
 }

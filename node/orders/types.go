@@ -7,27 +7,27 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// Bounds. Those on text are in bytes.
+// Limits. Those on text are in bytes.
 const (
-	MaxSales      = 64          // products that the book knows; the shop's catalogue has at most 12
+	MaxSales      = 64          // products in the book; the shop's catalogue has at most 12
 	MaxProduct    = 40          // a product's slug
 	MaxStock      = 100_000_000 // units of one product
-	MaxLimit      = 1000        // units that one person may have, and so the largest quantity
+	MaxLimit      = 1000        // units that one person may have, and so the largest quantity of an order
 	MaxAmount     = 100_000_000_000
 	MaxCountries  = 60
 	MaxName       = 160
-	MaxEmail      = 254 // RFC 5321 allows a path of 256 with its angle brackets
+	MaxEmail      = 254 // RFC 5321 allows 256 with the angle brackets
 	MaxLine       = 160
 	MaxCity       = 100
 	MaxPostcode   = 20
 	MaxOperator   = 80  // an operator's name
 	MaxText       = 240 // an announcement, a reason, a note
 	MaxCommand    = 16 << 10
-	MaxNews       = 20     // announcements kept; older ones are dropped
-	MaxOperations = 4096   // operator commands remembered by their OpID
-	MaxAudit      = 50_000 // operator changes kept in the trail; older ones are dropped
-	MaxPerCommand = 1000   // people invited, or papers forgotten, by one command
-	MaxPage       = 1000   // things that one call of a reading method returns
+	MaxNews       = 20     // announcements; the oldest are dropped
+	MaxOperations = 4096   // operator commands remembered by OpID
+	MaxAudit      = 50_000 // entries of the audit trail; the oldest are dropped
+	MaxPerCommand = 1000   // people invited, or orders erased, by one command
+	MaxPage       = 1000   // entries that one call of a reading method returns
 )
 
 // Errors of the reading methods and of Apply, matched with errors.Is.
@@ -36,22 +36,22 @@ var (
 	ErrNoSale    = errors.New("orders: there is no such sale")
 	ErrNoDraw    = errors.New("orders: nothing has been drawn")
 	ErrNotQueued = errors.New("orders: the order is not waiting in a queue")
-	// ErrBroken says that the book contradicts itself. It takes no command any more.
-	ErrBroken = errors.New("orders: the order book contradicts itself and refuses to go on")
-	// ErrDisk says that the working copy cannot be written, as on a full disk. Nothing has
-	// changed: the same entry may be given again.
+	// ErrBroken: the book contradicts itself. It carries out no command any more.
+	ErrBroken = errors.New("orders: the order book contradicts itself and has stopped")
+	// ErrDisk: the working copy cannot be written, as on a full disk. Nothing has changed;
+	// the same entry can be applied again.
 	ErrDisk = errors.New("orders: the working copy cannot be written")
-	// ErrCommand says that bytes are not a command, or not one that this version knows.
+	// ErrCommand: the bytes are not a command, or not one that this version knows.
 	ErrCommand = errors.New("orders: not a command")
-	// ErrAnswer says that bytes are not an answer.
+	// ErrAnswer: the bytes are not an answer.
 	ErrAnswer = errors.New("orders: not an answer")
-	// ErrSnapshot says that bytes are not a snapshot that this version can read.
+	// ErrSnapshot: the bytes are not a snapshot that this version can read.
 	ErrSnapshot = errors.New("orders: not a snapshot of an order book")
-	// ErrClosed says that the book was closed.
+	// ErrClosed: the book is closed.
 	ErrClosed = errors.New("orders: the order book is closed")
 )
 
-// Errors of those who submit commands to the ledger, matched with errors.Is.
+// Errors of submitting a command to the ledger, matched with errors.Is.
 var (
 	// ErrNotCommitted: the command was not committed and never will be. It can be sent again.
 	ErrNotCommitted = errors.New("orders: the command was not committed")
@@ -68,16 +68,16 @@ var (
 	ErrTooLate = errors.New("orders: it is too late to cancel this")
 )
 
-// Kind is what the person pressed, and so what the paper is. A waiting or interest paper
-// whose invitation is accepted becomes an order; a ballot entry stays an entry, also
-// when it wins.
+// Kind is what the person chose, and so what the order is. A waiting-list place or a
+// registration whose invitation is accepted becomes KindOrder; a ballot entry stays
+// KindEntry, even if it wins.
 type Kind uint8
 
-// The kinds of paper.
+// The kinds of order.
 const (
 	KindOrder    Kind = 1 // units at once
 	KindEntry    Kind = 2 // an entry in a ballot
-	KindInterest Kind = 3 // registered interest, in a sale that only registers
+	KindInterest Kind = 3 // a registration of interest, in a sale that only registers
 	KindWaiting  Kind = 4 // a place on the waiting list of a sale that is sold out or drawn
 )
 
@@ -86,12 +86,12 @@ type Mode uint8
 
 // The modes of a sale.
 const (
-	FirstCome Mode = 1 // stock counts down
-	Ballot    Mode = 2 // entries in a window, then a draw
+	FirstCome Mode = 1 // orders are taken while there is stock
+	Ballot    Mode = 2 // entries are taken between two moments, and then drawn
 	Interest  Mode = 3 // interest is registered; people are invited in waves
 )
 
-// SaleState is what a buyer came to learn. A sale is in exactly one of them.
+// SaleState is the state of a sale as a buyer sees it. A sale is in exactly one state.
 type SaleState uint8
 
 // The states of a sale. String returns the words of /status.json.
@@ -99,88 +99,90 @@ const (
 	SaleUnknown  SaleState = 0 // this board has not read the sale from its order book yet
 	SaleUpcoming SaleState = 1 // opens later
 	SaleInStock  SaleState = 2 // first come: takes orders
-	// SaleSoldOut: first come: no unit is free, or all that are free are for the people who
-	// wait. The waiting list, if the sale has one, takes papers.
+	// SaleSoldOut: first come: no unit is free, or people on the waiting list come before a
+	// new order. The waiting list, if the sale has one, is open.
 	SaleSoldOut SaleState = 3
-	SaleClosed  SaleState = 4 // by hand or by the hour; for a ballot: see SaleDrawing
-	SaleOpen    SaleState = 5 // a ballot that takes entries, or a sale that takes registrations
-	SaleDrawing SaleState = 6 // a ballot that is over and not yet drawn
-	SaleDrawn   SaleState = 7 // a ballot whose draw is done
+	SaleClosed  SaleState = 4 // by an operator or by time; for a ballot see SaleDrawing
+	SaleOpen    SaleState = 5 // takes ballot entries, or registrations of interest
+	SaleDrawing SaleState = 6 // a ballot that is over and not drawn yet
+	SaleDrawn   SaleState = 7 // a ballot that is drawn
 )
 
-// OrderState is where a paper stands.
+// OrderState is the state of an order.
 type OrderState uint8
 
-// The states of a paper.
+// The states of an order.
 const (
-	StateOpen       OrderState = 1  // order taken / entry in the pot / waiting / registered
-	StateInvited    OrderState = 2  // units are held until Paper.Until
-	StateWon        OrderState = 3  // an entry whose units are sold; handed over like an order
+	StateOpen       OrderState = 1  // an order placed, an entry in the ballot, a place in the queue
+	StateInvited    OrderState = 2  // units are held until Order.Until
+	StateWon        OrderState = 3  // an entry whose units are sold; it is fulfilled like an order
 	StateLost       OrderState = 4  // an entry that won nothing
-	StateFulfilling OrderState = 5  // on its way to the fulfiller: the buyer can no longer cancel
-	StateFulfilled  OrderState = 6  // with the fulfiller
-	StateCancelled  OrderState = 7  // an order or entry taken back
-	StateLeft       OrderState = 8  // a waiting or interest paper taken back
-	StateExpired    OrderState = 9  // an invitation that was not used in time
-	StateForgotten  OrderState = 10 // the person is erased; what is left are numbers
+	StateFulfilling OrderState = 5  // being passed to the fulfiller: the buyer can no longer cancel
+	StateFulfilled  OrderState = 6  // the fulfiller has it
+	StateCancelled  OrderState = 7  // an order or entry that was cancelled
+	StateLeft       OrderState = 8  // a waiting-list place or registration that was cancelled
+	StateExpired    OrderState = 9  // an invitation that was not accepted in time
+	StateForgotten  OrderState = 10 // the person is erased; the numbers remain
 )
 
 // Outcome is how a command ended.
 type Outcome uint8
 
-// Outcomes of an Ask. Only Taken made a paper; only Taken and Same carry one.
+// Outcomes of PlaceOrder. Only Placed changes the book; only Placed and Same return an
+// order.
 const (
-	Placed       Outcome = 1  // a paper was made, or an invitation became an order
-	Same         Outcome = 2  // nothing new: it was done before; Answer.Paper has it
-	Differs      Outcome = 3  // the person has a paper with other details: ask (see Ask.More)
+	Placed       Outcome = 1  // an order was created, or an invitation became an order
+	Same         Outcome = 2  // nothing new: it was done before; Answer.Order has it
+	Differs      Outcome = 3  // the person has an order with other details: see PlaceOrder.More
 	OverLimit    Outcome = 4  // Answer.Left more units would be allowed
-	SoldOut      Outcome = 5  // Answer.Left units are free, fewer than asked for
-	NotOpen      Outcome = 6  // Answer.Opens tells when
-	Closed       Outcome = 7  // the sale, the ballot or the waiting list takes nothing any more
-	PriceChanged Outcome = 8  // Answer.Total is what it costs
-	NoSuchSale   Outcome = 9  // nothing is offered under that name
+	SoldOut      Outcome = 5  // Answer.Left units are free, fewer than requested
+	NotOpen      Outcome = 6  // the sale opens at Answer.Opens
+	Closed       Outcome = 7  // the sale, the ballot or the waiting list is closed
+	PriceChanged Outcome = 8  // the order costs Answer.Total
+	NoSuchSale   Outcome = 9  // the product is not in the book
 	WrongKind    Outcome = 10 // such as interest in a product that is in stock; see Answer.State
 	NoShipping   Outcome = 11 // the sale does not deliver to the person's country
-	IDInUse      Outcome = 12 // the ID belongs to another paper: make a new ID and ask again
+	IDInUse      Outcome = 12 // the ID or OpID belongs to another command: draw a new one
 	Malformed    Outcome = 13 // the command does not pass its Check; a form must not send it
 )
 
-// Outcomes of the other commands; Same, NoSuchSale and Malformed are used by them too.
+// Outcomes of the other commands; they use Same, NoSuchSale, IDInUse and Malformed too.
 const (
-	Done      Outcome = 20 // carried out; Answer.Count says how many where that makes sense
-	TooLate   Outcome = 21 // the paper or the sale is past that
+	Done      Outcome = 20 // carried out; Answer.Count counts what changed
+	TooLate   Outcome = 21 // the order or the sale is past that
 	NoOrder   Outcome = 22 // there is no such order
-	NotEnough Outcome = 23 // fewer units are free (Answer.Left) than would be taken away
-	Full      Outcome = 24 // the book knows MaxSales products already
+	NotEnough Outcome = 23 // fewer units are free (Answer.Left) than would be removed
+	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock
 )
 
-// Person is who a paper is for. It is the only personal data in the book. Fields are
-// trimmed, NFC-normalised, valid UTF-8 without control characters; Line2 and Postcode
-// may be empty. Its String and GoString say nothing, so that it cannot slip into a log.
+// Person is the person of an order: the only personal data in the book. Fields are
+// trimmed, NFC-normalised, valid UTF-8 without control characters; Line2 and Postcode may
+// be empty. String and GoString return nothing of it, so that it cannot slip into a log.
 type Person struct {
 	Name, Email, Line1, Line2, City, Postcode string
 	Country                                   string // ISO 3166-1 alpha-2
 }
 
-// String says nothing about the person.
+// String returns nothing about the person.
 func (Person) String() string { return "(a person)" }
 
-// GoString says nothing about the person.
+// GoString returns nothing about the person.
 func (Person) GoString() string { return "orders.Person{…}" }
 
-// Answer is the reply to any command. Fields that mean nothing to its outcome are zero.
+// Answer is the reply to any command. Fields that its outcome does not use are zero.
 type Answer struct {
 	Outcome  Outcome
-	Order    ID        // Taken, Same, and Done of a command about a paper
-	Position int       // Taken waiting or interest paper: its place in the queue, from 1
+	Order    ID        // Placed, Same, and Done of a command about an order
+	Position int       // Placed in a queue: the position, from 1
 	State    SaleState // of the sale after the command; 0 if the command has no sale
 	Opens    time.Time // NotOpen
-	Total    int64     // PriceChanged: what it is now, in minor units
-	Left     int       // OverLimit, SoldOut, NotEnough: see there. Forget: papers still to forget
-	Count    int       // Invite: invited; Tick: things that changed; Forget: papers erased
+	Total    int64     // PriceChanged: the price now, in minor units
+	Left     int       // OverLimit, SoldOut, NotEnough: see there. Forget: orders still to erase
+	Count    int       // Invite: people; Tick: changes; Forget: orders erased
 }
 
-// Order is what a person has with the shop under one reference.
+// Order is what a person has with the shop under one reference: an order, a ballot entry, a
+// registration of interest or a waiting-list place, by its Kind.
 type Order struct {
 	ID       ID
 	Kind     Kind
@@ -193,16 +195,16 @@ type Order struct {
 	Made     time.Time
 	State    OrderState
 	Was      OrderState // Forgotten: the state before; otherwise 0
-	Until    time.Time  // Invited, Expired: the invitation's end
+	Until    time.Time  // Invited, Expired: the end of the invitation
 	Changed  time.Time  // when State last changed
-	Ready    time.Time  // order, winning entry: when it is due for hand-over
-	Note     string     // why it was cancelled, or how it was handed over; no personal data
+	Ready    time.Time  // order, winning entry: when it is due for fulfilment
+	Note     string     // why it was cancelled, or how it was fulfilled; no personal data
 }
 
-// Cancellable reports whether the buyer may still take the paper back, as far as the
-// paper alone tells: an entry whose ballot has closed is refused with TooLate.
-func (p Order) Cancellable() bool {
-	switch p.State {
+// Cancellable reports whether the buyer can still cancel the order, as far as the order
+// alone shows: an entry whose ballot has closed is refused with TooLate.
+func (o Order) Cancellable() bool {
+	switch o.State {
 	case StateOpen, StateInvited, StateWon:
 		return true
 	}
@@ -213,44 +215,44 @@ func (p Order) Cancellable() bool {
 type Sale struct {
 	Product         string
 	Mode            Mode
-	State           SaleState // at the book's last command; StateAt tells it for any moment
-	Stock           int64     // Sold + Held + Free, always
+	State           SaleState // at the book's last command; StateAt computes it for any moment
+	Stock           int64     // always Sold + Held + Free
 	Sold            int64     // orders and winning entries that were not cancelled
-	Held            int64     // for invited people
+	Held            int64     // reserved for invited people
 	Free            int64
-	Limit           int  // units a person
-	LimitByAddress  bool // the same limit for each postal address
+	Limit           int  // units per person
+	LimitByAddress  bool // the same limit also holds for each postal address
 	Opens           time.Time
 	Closes          time.Time // zero = never
 	WaitingList     bool
-	Waiting         int // papers in the queue of a waiting list
-	Interested      int // papers in the queue of an Interest sale
-	Entries         int // entries in the pot
+	Waiting         int // people in the queue of the waiting list
+	Interested      int // people in the queue of an Interest sale
+	Entries         int // entries in the ballot
 	Price           int64
 	Currency        string
-	Countries       []Country // in the order of the offer; shared, not to be changed
-	FulfilmentDelay time.Duration
-	Retain          time.Duration // how long a finished paper keeps its person; 0 = until forgotten
+	Countries       []Country     // in the order of the offer; shared, read only
+	FulfilmentDelay time.Duration // from Placed to Order.Ready
+	Retain          time.Duration // how long a finished order keeps its person; 0 = until forgotten
 	Draw            DrawInfo
-	Version         uint64 // grows by every change of any other field
+	Version         uint64 // grows with every change of any other field
 
-	closed bool // by hand
+	closed bool // by an operator
 }
 
 // Country is a country that a sale delivers to.
 type Country struct {
 	Code     string // ISO 3166-1 alpha-2
-	Shipping int64  // of one order, whatever its quantity, in minor units
+	Shipping int64  // per order, whatever its quantity, in minor units
 	Tax      int    // hundredths of a percent, 0 to 10,000, on price and shipping
 }
 
-// DrawInfo is what there is to say about a ballot's draw.
+// DrawInfo is what is public about a ballot's draw.
 type DrawInfo struct {
 	Commitment string    // hex; published from the offer on
 	PublicKind draw.Kind // the public randomness that the draw waits for
 	Public     draw.Public
-	At         time.Time // when the draw was done; zero before
-	Stock      int64     // units drawn for
+	At         time.Time // when the draw was finished; zero before
+	Stock      int64     // units in the draw
 	Winners    int       // entries that won
 }
 
@@ -260,7 +262,8 @@ type News struct {
 	Text string
 }
 
-// AuditEntry is one line of the operators' trail. What is plain words without personal data.
+// AuditEntry is one entry of the operators' audit trail. Action is plain words without
+// personal data.
 type AuditEntry struct {
 	Number   uint64 // from 1
 	At       time.Time
@@ -277,11 +280,11 @@ const (
 	QueueMail    Queue = 2
 )
 
-// JobKind is what a job is about.
+// JobKind is what a job sends.
 type JobKind uint8
 
-// The jobs of the outbox. A paper has at most one webhook job and at most one mail job:
-// a newer mail takes the place of one that was not sent yet.
+// The jobs of the outbox. An order has at most one webhook job and at most one mail job: a
+// newer mail replaces one that was not sent yet.
 const (
 	JobWebhook       JobKind = 1
 	JobMailPlaced    JobKind = 2
@@ -290,14 +293,14 @@ const (
 	JobMailCancelled JobKind = 5
 )
 
-// Job is something to send about a paper.
+// Job is something to send about an order.
 type Job struct {
 	Kind  JobKind
-	Since time.Time // not to be done before
+	Since time.Time // when it becomes due
 	Order Order
 }
 
-// Filter chooses papers; a zero field lets all pass.
+// Filter selects orders; a zero field selects all.
 type Filter struct {
 	Product string
 	Kind    Kind

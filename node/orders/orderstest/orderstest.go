@@ -18,17 +18,17 @@ import (
 // People is how many persons a history has: few, so that they meet themselves.
 const People = 6
 
-// Action is one thing that a person does: an order is placed, or, with a paper's
+// Action is one thing that a person does: an order is placed, or, with an order's
 // name, that one is cancelled.
 type Action struct {
-	Person int // 0 to People-1; each may have one paper
+	Person int // 0 to People-1; each may have one order
 	Cancel string
 }
 
 // Reply is what came of a press.
 type Reply int
 
-// What a person can be told. Of an order that was taken the paper is named, and
+// What a person can be told. Of an order that was taken the order is named, and
 // of one that was taken before, the same. A cancel is Taken also if it was done
 // before. Unsure is no answer, or one that says that it is not known.
 const (
@@ -49,7 +49,7 @@ type observed struct {
 	order string
 }
 
-// bookState is the whole order book as these people see it: who has which paper.
+// bookState is the whole order book as these people see it: who has which order.
 type bookState [People]string
 
 // judgeTimeout bounds how long a history is thought about. A thousand presses take a
@@ -61,10 +61,10 @@ const judgeTimeout = 45 * time.Second
 // machine people give up more often, and are left unsure.
 const maxHistories = 3
 
-// unknownOrder stands for a paper that nobody was shown.
+// unknownOrder stands for an order that nobody was shown.
 const unknownOrder = "?"
 
-// withOrder is the shelf after a person has, or has no longer, a paper.
+// withOrder is the shelf after a person has, or has no longer, an order.
 func (s bookState) withOrder(person int, paper string) bookState {
 	s[person] = paper
 	return s
@@ -86,7 +86,7 @@ func NewHistory(stock int) *History {
 }
 
 // Do has a person do something and records it. client is who did it: one
-// does one thing after the other. do returns what was told, and the paper.
+// does one thing after the other. do returns what was told, and the order.
 func (h *History) Do(client int, p Action, do func() (Reply, string)) (Reply, string) {
 	call := int64(time.Since(h.began))
 	told, paper := do()
@@ -209,7 +209,7 @@ func (h *History) afterOrder(s bookState, p Action, a observed) []any {
 	return nil
 }
 
-// afterCancel are the states that a cancel may lead to: its own paper goes, another
+// afterCancel are the states that a cancel may lead to: its own order goes, another
 // that the person has by now stays.
 func afterCancel(s bookState, p Action, a observed) []any {
 	has := s[p.Person]
