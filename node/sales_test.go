@@ -266,9 +266,9 @@ func TestBuyersGetMail(t *testing.T) {
 	}
 }
 
-// TestOrdersAreHandedOver to a receiver that checks signatures with the
+// TestOrdersAreFulfilled to a receiver that checks signatures with the
 // standard's own library, each at least once, although the leader is killed.
-func TestOrdersAreHandedOver(t *testing.T) {
+func TestOrdersAreFulfilled(t *testing.T) {
 	const buyers = 30
 	const secret = "whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ=="
 	check, err := webhooks.NewWebhook(secret)

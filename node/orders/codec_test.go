@@ -14,7 +14,7 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// everyCommand is one of each, with every field set.
+// everyCommand returns one command of each type, with every field set.
 func everyCommand() []Command {
 	by := Operation{Operator: "Grace Höpper", OpID: math.MaxUint64}
 	return []Command{
@@ -45,7 +45,7 @@ func somebody() Person {
 	return Person{Name: "山田 太郎", Email: "taro+pi@例え.jp", Line1: "千代田1-1", Line2: "2階", City: "東京", Postcode: "100-0001", Country: "JP"}
 }
 
-func TestCommandsKeepTheirContent(t *testing.T) {
+func TestCommandsRoundTrip(t *testing.T) {
 	for _, c := range everyCommand() {
 		if err := c.Check(); err != nil {
 			t.Errorf("%T: %v", c, err)
@@ -85,16 +85,16 @@ func FuzzDecodeCommand(f *testing.F) {
 	})
 }
 
-// FuzzApply gives whatever bytes to a book: an answer, never a panic and never an error.
+// FuzzApply passes any bytes to a book: it must answer, without a panic or an error.
 func FuzzApply(f *testing.F) {
 	for _, c := range everyCommand() {
 		f.Add(c.Encode())
 	}
-	d := newDesk(f)
+	d := newTestBook(f)
 	d.want(Done, d.someOffer())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d.t = t
-		d.raw(data)
+		d.apply(data)
 	})
 }
 
@@ -110,7 +110,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 	})
 }
 
-func TestAnswersKeepTheirContent(t *testing.T) {
+func TestAnswersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Answer{
 			Outcome:  Outcome(rapid.Byte().Draw(t, "outcome")),
@@ -157,7 +157,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"Postcode", func(a *PlaceOrder) { a.Person.Postcode = strings.Repeat("1", MaxPostcode+1) }},
 		{"Country", func(a *PlaceOrder) { a.Person.Country = "D" }},
 	}
-	d := newDesk(t)
+	d := newTestBook(t)
 	for _, test := range tests {
 		c := PlaceOrder{ID: 1, Product: "pi", Kind: KindOrder, Quantity: 1, Currency: "USD", Person: somebody()}
 		test.change(&c)
@@ -165,7 +165,7 @@ func TestCheckRefuses(t *testing.T) {
 		if err := c.Check(); !errors.As(err, &wrong) || wrong.Field != test.field {
 			t.Errorf("%s: %v", test.field, err)
 		}
-		if a := d.raw(c.Encode()); a.Outcome != Malformed {
+		if a := d.apply(c.Encode()); a.Outcome != Malformed {
 			t.Errorf("%s: the book says %v", test.field, a.Outcome)
 		}
 	}
@@ -226,7 +226,7 @@ func FuzzParseID(f *testing.F) {
 	})
 }
 
-func TestSameness(t *testing.T) {
+func TestSamePersonAndAddress(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		same bool
@@ -259,8 +259,8 @@ func TestSameness(t *testing.T) {
 	}
 }
 
-// TestFoldShortcut: the short way for ASCII gives what the long way gives.
-func TestFoldShortcut(t *testing.T) {
+// TestFoldCaseOfASCII compares the short path for ASCII with the long one.
+func TestFoldCaseOfASCII(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.StringMatching(`[ -~]{0,40}`).Draw(t, "text")
 		if short, long := foldCase(s), strings.TrimSuffix(foldCase(s+"é"), foldCase("é")); short != long {
@@ -269,7 +269,7 @@ func TestFoldShortcut(t *testing.T) {
 	})
 }
 
-func TestNothingPersonalInWords(t *testing.T) {
+func TestStringsHoldNothingPersonal(t *testing.T) {
 	p := somebody()
 	for _, s := range []string{p.String(), p.GoString()} {
 		if strings.Contains(s, "taro") || strings.Contains(s, "山田") {

@@ -12,8 +12,8 @@ import (
 // start is the moment at which the tests' sales open.
 var start = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 
-// desk feeds a book, one command an Apply.
-type desk struct {
+// testBook drives a book, one command an Apply.
+type testBook struct {
 	t     testing.TB
 	book  *Book
 	now   time.Time
@@ -22,9 +22,9 @@ type desk struct {
 	id    ID
 }
 
-func newDesk(t testing.TB) *desk {
+func newTestBook(t testing.TB) *testBook {
 	t.Helper()
-	return &desk{t: t, book: openBook(t), now: start}
+	return &testBook{t: t, book: openBook(t), now: start}
 }
 
 func openBook(t testing.TB) *Book {
@@ -41,15 +41,15 @@ func openBook(t testing.TB) *Book {
 	return b
 }
 
-func (d *desk) do(c Command) Answer {
+func (d *testBook) do(c Command) Answer {
 	d.t.Helper()
 	if err := c.Check(); err != nil {
 		d.t.Fatalf("%T: %v", c, err)
 	}
-	return d.raw(c.Encode())
+	return d.apply(c.Encode())
 }
 
-func (d *desk) raw(data []byte) Answer {
+func (d *testBook) apply(data []byte) Answer {
 	d.t.Helper()
 	d.index++
 	replies, err := d.book.Apply(d.index, d.now, [][]byte{data})
@@ -63,8 +63,8 @@ func (d *desk) raw(data []byte) Answer {
 	return a
 }
 
-// want is do, and the outcome must be as said.
-func (d *desk) want(o Outcome, c Command) Answer {
+// want is do with an expected outcome.
+func (d *testBook) want(o Outcome, c Command) Answer {
 	d.t.Helper()
 	a := d.do(c)
 	if a.Outcome != o {
@@ -73,18 +73,18 @@ func (d *desk) want(o Outcome, c Command) Answer {
 	return a
 }
 
-func (d *desk) by() Operation {
+func (d *testBook) by() Operation {
 	d.op++
 	return Operation{Operator: "Ada", OpID: d.op}
 }
 
-func (d *desk) newID() ID {
+func (d *testBook) newID() ID {
 	d.id++
 	return d.id * 7919
 }
 
 // ticks sends Ticks until none is due.
-func (d *desk) ticks() {
+func (d *testBook) ticks() {
 	d.t.Helper()
 	for range 10_000 {
 		at, ok := d.book.Due()
@@ -96,7 +96,7 @@ func (d *desk) ticks() {
 	d.t.Fatal("a Tick is due forever")
 }
 
-func (d *desk) paper(id ID) Order {
+func (d *testBook) order(id ID) Order {
 	d.t.Helper()
 	p, err := d.book.Order(id)
 	if err != nil {
@@ -105,7 +105,7 @@ func (d *desk) paper(id ID) Order {
 	return p
 }
 
-func (d *desk) sale() Sale {
+func (d *testBook) sale() Sale {
 	d.t.Helper()
 	s, ok := d.book.Sale("pi")
 	if !ok {
@@ -114,7 +114,7 @@ func (d *desk) sale() Sale {
 	return s
 }
 
-func (d *desk) recount() {
+func (d *testBook) recount() {
 	d.t.Helper()
 	if err := d.book.Recount(); err != nil {
 		d.t.Fatal(err)
@@ -122,7 +122,7 @@ func (d *desk) recount() {
 }
 
 // someOffer is a first-come sale of 3 units, 2 a person, with a waiting list.
-func (d *desk) someOffer() Offer {
+func (d *testBook) someOffer() Offer {
 	return Offer{
 		Operation: d.by(), Product: "pi", Mode: FirstCome, Stock: 3, Limit: 2,
 		Opens: start, WaitingList: true, Price: 35_00, Currency: "USD",
@@ -132,7 +132,7 @@ func (d *desk) someOffer() Offer {
 }
 
 // ballotOffer is a ballot of an hour.
-func (d *desk) ballotOffer() Offer {
+func (d *testBook) ballotOffer() Offer {
 	o := d.someOffer()
 	o.Mode = Ballot
 	o.Closes = start.Add(time.Hour)
@@ -149,8 +149,8 @@ func person(n int) Person {
 	}
 }
 
-// ask is an Ask of person n for one unit.
-func (d *desk) ask(n int, k Kind) PlaceOrder {
+// newOrder returns a PlaceOrder of person n for one unit.
+func (d *testBook) newOrder(n int, k Kind) PlaceOrder {
 	return PlaceOrder{ID: d.newID(), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD", Person: person(n)}
 }
 
@@ -160,7 +160,7 @@ func (c PlaceOrder) of(quantity int) PlaceOrder {
 	return c
 }
 
-// dump is all that is in a book.
+// dump returns the whole content of a book.
 func dump(t testing.TB, b *Book) []byte {
 	t.Helper()
 	s, err := b.Snapshot()

@@ -11,9 +11,9 @@ import (
 )
 
 func TestCancelReturnsUnits(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
-	a := d.ask(1, KindOrder).of(2)
+	a := d.newOrder(1, KindOrder).of(2)
 	d.want(Placed, a)
 	if s := d.sale(); s.Sold != 2 || s.Free != 1 {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
@@ -24,16 +24,16 @@ func TestCancelReturnsUnits(t *testing.T) {
 	if s := d.sale(); s.Sold != 0 || s.Free != 3 {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
 	}
-	if p := d.paper(a.ID); p.State != StateCancelled {
+	if p := d.order(a.ID); p.State != StateCancelled {
 		t.Fatalf("state %v", p.State)
 	}
 	d.recount()
 }
 
-func TestHandOver(t *testing.T) {
-	d := newDesk(t)
+func TestFulfilment(t *testing.T) {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
-	a := d.ask(1, KindOrder)
+	a := d.newOrder(1, KindOrder)
 	d.want(Placed, a)
 	jobs := func(q Queue) []Job {
 		list, err := d.book.Outbox(q, d.now, Job{}, 10)
@@ -66,7 +66,7 @@ func TestHandOver(t *testing.T) {
 		t.Fatal("jobs are left")
 	}
 	// An operator may cancel what is on its way, and the job goes with it.
-	b := d.ask(2, KindOrder)
+	b := d.newOrder(2, KindOrder)
 	d.want(Placed, b)
 	d.want(Done, BeginFulfilment{b.ID})
 	d.want(Done, Cancel{ID: b.ID, By: d.by(), Reason: "parcel lost"})
@@ -78,11 +78,11 @@ func TestHandOver(t *testing.T) {
 	d.recount()
 }
 
-func TestOutboxGoesOnAfterAJob(t *testing.T) {
-	d := newDesk(t)
+func TestOutboxPages(t *testing.T) {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	for n := range 3 {
-		d.want(Placed, d.ask(n, KindOrder))
+		d.want(Placed, d.newOrder(n, KindOrder))
 	}
 	var after Job
 	for n := range 3 {
@@ -97,24 +97,24 @@ func TestOutboxGoesOnAfterAJob(t *testing.T) {
 	}
 }
 
-func TestWaves(t *testing.T) {
-	d := newDesk(t)
+func TestInvitations(t *testing.T) {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
-	d.want(Placed, d.ask(90, KindOrder).of(2))
-	d.want(Placed, d.ask(91, KindOrder))
-	var papers []ID
+	d.want(Placed, d.newOrder(90, KindOrder).of(2))
+	d.want(Placed, d.newOrder(91, KindOrder))
+	var placed []ID
 	for n := range 5 {
-		a := d.want(Placed, d.ask(n, KindWaiting))
+		a := d.want(Placed, d.newOrder(n, KindWaiting))
 		if a.Position != n+1 {
 			t.Fatalf("position %d, want %d", a.Position, n+1)
 		}
-		papers = append(papers, a.Order)
+		placed = append(placed, a.Order)
 	}
-	d.want(Done, Cancel{ID: papers[1]})
-	if place, of, err := d.book.Position(papers[2]); place != 2 || of != 4 || err != nil {
+	d.want(Done, Cancel{ID: placed[1]})
+	if place, of, err := d.book.Position(placed[2]); place != 2 || of != 4 || err != nil {
 		t.Fatalf("place %d of %d, %v", place, of, err)
 	}
-	if _, _, err := d.book.Position(papers[1]); !errors.Is(err, ErrNotQueued) {
+	if _, _, err := d.book.Position(placed[1]); !errors.Is(err, ErrNotQueued) {
 		t.Fatalf("who left has a place: %v", err)
 	}
 	until := d.now.Add(time.Hour)
@@ -129,20 +129,20 @@ func TestWaves(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	// Somebody who knows the e-mail address cannot have it sent elsewhere.
-	thief := d.ask(0, KindOrder)
+	thief := d.newOrder(0, KindOrder)
 	thief.Person.Line1 = "1 Elsewhere"
 	d.want(Differs, thief)
-	if a := d.want(Placed, d.ask(0, KindOrder)); a.Order != papers[0] {
+	if a := d.want(Placed, d.newOrder(0, KindOrder)); a.Order != placed[0] {
 		t.Fatalf("accepting made another order")
 	}
-	d.want(Same, d.ask(0, KindOrder))
+	d.want(Same, d.newOrder(0, KindOrder))
 	if at, ok := d.book.Due(); !ok || !at.Equal(until) {
 		t.Fatalf("due %v %v", at, ok)
 	}
 	d.now = until
-	d.want(SoldOut, d.ask(2, KindOrder)) // its hour is over, with or without a Tick
+	d.want(SoldOut, d.newOrder(2, KindOrder)) // its hour is over, with or without a Tick
 	d.ticks()
-	if p := d.paper(papers[2]); p.State != StateExpired {
+	if p := d.order(placed[2]); p.State != StateExpired {
 		t.Fatalf("state %v", p.State)
 	}
 	if s := d.sale(); s.Held != 0 || s.Free != 1 || s.Sold != 4 {
@@ -152,7 +152,7 @@ func TestWaves(t *testing.T) {
 }
 
 func TestOpensAndClosesByTheClock(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	o := d.someOffer()
 	o.Opens, o.Closes = start.Add(time.Minute), start.Add(time.Hour)
 	d.want(Done, o)
@@ -188,7 +188,7 @@ func TestBallot(t *testing.T) {
 	const dice = "36115 24661"
 	for _, wanted := range []draw.Kind{draw.None, draw.Dice} {
 		t.Run("public "+string(wanted), func(t *testing.T) {
-			d := newDesk(t)
+			d := newTestBook(t)
 			o := d.ballotOffer()
 			o.PublicKind = wanted
 			o.Stock = 300
@@ -196,14 +196,14 @@ func TestBallot(t *testing.T) {
 			const entries = 700 // more than two Ticks' work
 			var cancelled ID
 			for n := range entries {
-				a := d.want(Placed, d.ask(n, KindEntry).of(1+n%2))
+				a := d.want(Placed, d.newOrder(n, KindEntry).of(1+n%2))
 				if n == 7 {
 					cancelled = a.Order
 				}
 			}
 			d.want(Done, Cancel{ID: cancelled})
-			d.want(Same, d.ask(8, KindEntry))
-			d.want(WrongKind, d.ask(entries, KindWaiting))
+			d.want(Same, d.newOrder(8, KindEntry))
+			d.want(WrongKind, d.newOrder(entries, KindWaiting))
 			if _, err := d.book.Draw("pi"); !errors.Is(err, ErrNoDraw) {
 				t.Fatalf("a draw before the close: %v", err)
 			}
@@ -211,7 +211,7 @@ func TestBallot(t *testing.T) {
 				d.want(NotOpen, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
 			}
 			d.now = o.Closes
-			d.want(Closed, d.ask(entries, KindEntry))
+			d.want(Closed, d.newOrder(entries, KindEntry))
 			d.want(TooLate, Stock{d.by(), "pi", 1})
 			d.ticks()
 			if wanted == draw.Dice {
@@ -230,7 +230,7 @@ func TestBallot(t *testing.T) {
 
 var drandText = fmt.Sprintf("drand quicknet 123 %096x", 7)
 
-func checkDrawn(t *testing.T, d *desk, entries int) {
+func checkDrawn(t *testing.T, d *testBook, entries int) {
 	t.Helper()
 	s := d.sale()
 	if s.State != SaleDrawn || s.Sold != 300 || s.Entries != entries {
@@ -250,11 +250,11 @@ func checkDrawn(t *testing.T, d *desk, entries int) {
 	for _, ref := range f.Winners {
 		won[ref] = true
 	}
-	papers, _, err := d.book.Orders(Filter{Kind: KindEntry}, 0, MaxPage)
+	placed, _, err := d.book.Orders(Filter{Kind: KindEntry}, 0, MaxPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range papers {
+	for _, p := range placed {
 		want := StateLost
 		if won[p.ID.String()] {
 			want = StateWon
@@ -267,18 +267,18 @@ func checkDrawn(t *testing.T, d *desk, entries int) {
 }
 
 func TestForget(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	o := d.someOffer()
 	o.Stock = 100
 	o.LimitByAddress = true
 	d.want(Done, o)
-	open := d.ask(1, KindOrder)
+	open := d.newOrder(1, KindOrder)
 	d.want(Placed, open)
-	done := d.ask(1, KindOrder)
+	done := d.newOrder(1, KindOrder)
 	done.More = true
 	d.want(Placed, done)
 	d.want(Done, FinishFulfilment{done.ID, "by hand"})
-	gone := d.ask(2, KindOrder)
+	gone := d.newOrder(2, KindOrder)
 	d.want(Placed, gone)
 	d.want(Done, Cancel{ID: gone.ID})
 	c := Forget{Operation: d.by(), Email: "Person1@example.org"}
@@ -293,7 +293,7 @@ func TestForget(t *testing.T) {
 	if n := d.book.Erasures(); n != 3 {
 		t.Fatalf("%d erasures, want 3", n)
 	}
-	if p := d.paper(open.ID); p.State != StateForgotten || p.Was != StateCancelled || p.Person != (Person{}) {
+	if p := d.order(open.ID); p.State != StateForgotten || p.Was != StateCancelled || p.Person != (Person{}) {
 		t.Fatalf("%+v", p)
 	}
 	if s := d.sale(); s.Sold != 1 || s.Free != 99 {
@@ -304,16 +304,16 @@ func TestForget(t *testing.T) {
 			t.Errorf("the snapshot still has %q", word)
 		}
 	}
-	d.want(Placed, d.ask(1, KindOrder)) // a stranger again
+	d.want(Placed, d.newOrder(1, KindOrder)) // a stranger again
 	d.recount()
 }
 
 func TestRetention(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	o := d.someOffer()
 	o.Retain = 24 * time.Hour
 	d.want(Done, o)
-	a, b := d.ask(1, KindOrder), d.ask(2, KindOrder)
+	a, b := d.newOrder(1, KindOrder), d.newOrder(2, KindOrder)
 	d.want(Placed, a)
 	d.want(Placed, b)
 	d.now = d.now.Add(time.Hour)
@@ -324,17 +324,17 @@ func TestRetention(t *testing.T) {
 	}
 	d.now = at
 	d.ticks()
-	if p := d.paper(a.ID); p.State != StateForgotten || p.Was != StateFulfilled {
+	if p := d.order(a.ID); p.State != StateForgotten || p.Was != StateFulfilled {
 		t.Fatalf("%v, was %v", p.State, p.Was)
 	}
-	if p := d.paper(b.ID); p.State != StateOpen || p.Person == (Person{}) {
+	if p := d.order(b.ID); p.State != StateOpen || p.Person == (Person{}) {
 		t.Fatal("an open order lost its person")
 	}
 	d.recount()
 }
 
-func TestOperatorsCommandsHappenOnce(t *testing.T) {
-	d := newDesk(t)
+func TestOperatorCommandsAreIdempotent(t *testing.T) {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	c := Stock{d.by(), "pi", 5}
 	d.want(Done, c)
@@ -371,7 +371,7 @@ func TestOperatorsCommandsHappenOnce(t *testing.T) {
 }
 
 func TestNewsIsBounded(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	for n := range MaxNews + 5 {
 		d.want(Done, Announce{d.by(), fmt.Sprintf("Sentence %d.", n)})
 	}

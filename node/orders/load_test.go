@@ -11,7 +11,7 @@ import (
 
 var million = flag.Bool("million", false, "register a million people instead of 100,000")
 
-// spread makes IDs as far apart as random ones.
+// spread returns IDs as far apart as random ones.
 func spread(n int) ID { return ID(uint64(n+1) * 0x9E3779B97F4A7C15 >> 14) }
 
 func crowd(from, n int, k Kind) [][]byte {
@@ -26,7 +26,7 @@ func crowd(from, n int, k Kind) [][]byte {
 	return batch
 }
 
-// TestManyRegistrations keeps the heap bounded whatever the number of orders: the state is
+// TestManyRegistrations checks that the heap does not grow with the number of orders: the state is
 // on disk.
 func TestManyRegistrations(t *testing.T) {
 	many := 100_000
@@ -36,7 +36,7 @@ func TestManyRegistrations(t *testing.T) {
 	if testing.Short() {
 		many = 10_000
 	}
-	d := newDesk(t)
+	d := newTestBook(t)
 	o := d.someOffer()
 	o.Mode, o.LimitByAddress, o.Mail = Interest, true, false
 	d.want(Done, o)
@@ -90,7 +90,7 @@ func TestManyRegistrations(t *testing.T) {
 	}
 }
 
-// heap is the live heap. What lies in a sync.Pool, where bbolt keeps pages, goes with the
+// heap returns the live heap. The content of a sync.Pool, where bbolt has pages, is freed by the
 // second collection only.
 func heap() uint64 {
 	runtime.GC()
@@ -100,11 +100,11 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkPlace places orders, some to an Apply. ns/order is the figure to look at.
-func BenchmarkPlace(b *testing.B) {
+// BenchmarkPlaceOrder places orders, some to an Apply. The figure that counts is ns/order.
+func BenchmarkPlaceOrder(b *testing.B) {
 	for _, batch := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
-			d := newDesk(b)
+			d := newTestBook(b)
 			o := d.someOffer()
 			o.Stock, o.LimitByAddress = MaxStock, true
 			d.want(Done, o)
@@ -125,9 +125,9 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkAgain answers people who press again: the stampede's commonest command.
-func BenchmarkAgain(b *testing.B) {
-	d := newDesk(b)
+// BenchmarkReplay answers people who press the button again: the commonest command of a rush.
+func BenchmarkReplay(b *testing.B) {
+	d := newTestBook(b)
 	o := d.someOffer()
 	o.Stock, o.LimitByAddress = MaxStock, true
 	d.want(Done, o)
@@ -146,7 +146,7 @@ func BenchmarkAgain(b *testing.B) {
 }
 
 func BenchmarkPosition(b *testing.B) {
-	d := newDesk(b)
+	d := newTestBook(b)
 	o := d.someOffer()
 	o.Mode = Interest
 	d.want(Done, o)
@@ -167,10 +167,10 @@ func BenchmarkPosition(b *testing.B) {
 	}
 }
 
-// TestBatchesDoNotMatterToPapers: the same commands in other batches make the same orders.
-func TestBatchesDoNotMatterToPapers(t *testing.T) {
-	papers := func(batch int) []Order {
-		d := newDesk(t)
+// TestBatchSizeDoesNotMatter: the same commands in other batches lead to the same orders.
+func TestBatchSizeDoesNotMatter(t *testing.T) {
+	place := func(batch int) []Order {
+		d := newTestBook(t)
 		d.want(Done, d.someOffer())
 		commands := crowd(0, 12, KindOrder)
 		for n := 0; n < len(commands); n += batch {
@@ -185,7 +185,7 @@ func TestBatchesDoNotMatterToPapers(t *testing.T) {
 		}
 		return list
 	}
-	one, all := papers(1), papers(12)
+	one, all := place(1), place(12)
 	if fmt.Sprint(one) != fmt.Sprint(all) || len(one) != 3 {
 		t.Fatalf("%v and %v", one, all)
 	}

@@ -10,21 +10,21 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// model is the order book as one would write it on a page: a list of orders, looked
-// through from the beginning every time. It has one sale, and no prices.
+// model is the order book at its simplest: a list of orders, searched
+// from the beginning every time. It has one sale, and no prices.
 type model struct {
 	offer   Offer
 	stock   int64
 	closed  bool
 	drawn   bool
-	papers  []*modelPaper
+	orders  []*modelOrder
 	now     time.Time
 	entries []draw.Entry
 }
 
-type modelPaper struct {
+type modelOrder struct {
 	id       ID
-	who      int // person
+	person   int // person
 	house    int // variant of the address
 	kind     Kind
 	quantity int
@@ -32,14 +32,14 @@ type modelPaper struct {
 	until    time.Time
 }
 
-func (p *modelPaper) live() bool {
+func (p *modelOrder) isLive() bool {
 	return p.state == StateOpen || p.state == StateInvited || p.state == StateWon ||
 		p.state == StateFulfilling || p.state == StateFulfilled
 }
 
 func (m *model) free() int64 {
 	free := m.stock
-	for _, p := range m.papers {
+	for _, p := range m.orders {
 		switch {
 		case p.state == StateInvited, p.state == StateWon, p.state == StateFulfilling, p.state == StateFulfilled,
 			p.state == StateOpen && p.kind == KindOrder:
@@ -50,22 +50,22 @@ func (m *model) free() int64 {
 }
 
 func (m *model) waiting() (n int) {
-	for _, p := range m.papers {
-		if p.queued() {
+	for _, p := range m.orders {
+		if p.isQueued() {
 			n++
 		}
 	}
 	return n
 }
 
-func (p *modelPaper) queued() bool {
+func (p *modelOrder) isQueued() bool {
 	return p.state == StateOpen && (p.kind == KindWaiting || p.kind == KindInterest)
 }
 
 func (m *model) over() bool { return !m.offer.Closes.IsZero() && !m.now.Before(m.offer.Closes) }
 
-func (m *model) find(id ID) *modelPaper {
-	for _, p := range m.papers {
+func (m *model) find(id ID) *modelOrder {
+	for _, p := range m.orders {
 		if p.id == id {
 			return p
 		}
@@ -73,23 +73,23 @@ func (m *model) find(id ID) *modelPaper {
 	return nil
 }
 
-func (m *model) ask(c PlaceOrder, who, house int) Outcome {
-	var mine, same, invited *modelPaper
+func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
+	var owned, same, invited *modelOrder
 	units, atHouse := 0, 0
-	for _, p := range m.papers {
-		if p.state == StateInvited && !m.now.Before(p.until) && p.who == who && c.Kind == KindOrder {
+	for _, p := range m.orders {
+		if p.state == StateInvited && !m.now.Before(p.until) && p.person == who && c.Kind == KindOrder {
 			p.state = StateExpired
 		}
-		if !p.live() {
+		if !p.isLive() {
 			continue
 		}
 		if p.house == house {
 			atHouse += p.quantity
 		}
-		if p.who != who {
+		if p.person != who {
 			continue
 		}
-		mine = p
+		owned = p
 		units += p.quantity
 		if p.kind == c.Kind && p.quantity == c.Quantity && p.house == house && same == nil {
 			same = p
@@ -109,7 +109,7 @@ func (m *model) ask(c PlaceOrder, who, house int) Outcome {
 		return Same
 	case !m.suits(c.Kind):
 		return WrongKind
-	case mine != nil && !c.More:
+	case owned != nil && !c.More:
 		return Differs
 	}
 	if refused := m.refusal(c); refused != 0 {
@@ -124,7 +124,7 @@ func (m *model) ask(c PlaceOrder, who, house int) Outcome {
 	case c.Kind == KindOrder && m.free() < int64(c.Quantity):
 		return SoldOut
 	}
-	m.papers = append(m.papers, &modelPaper{id: c.ID, who: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
+	m.orders = append(m.orders, &modelOrder{id: c.ID, person: who, house: house, kind: c.Kind, quantity: c.Quantity, state: StateOpen})
 	return Placed
 }
 
@@ -179,8 +179,8 @@ func (m *model) cancel(id ID) Outcome {
 
 func (m *model) invite(count int, until time.Time) int {
 	invited := 0
-	for _, p := range m.papers {
-		if !p.queued() || invited == count {
+	for _, p := range m.orders {
+		if !p.isQueued() || invited == count {
 			continue
 		}
 		if int64(p.quantity) > m.free() {
@@ -192,9 +192,9 @@ func (m *model) invite(count int, until time.Time) int {
 	return invited
 }
 
-// tick is as many Ticks as are due.
+// tick is all Ticks that are due.
 func (m *model) tick() {
-	for _, p := range m.papers {
+	for _, p := range m.orders {
 		if p.state == StateInvited && !m.now.Before(p.until) {
 			p.state = StateExpired
 		}
@@ -204,8 +204,8 @@ func (m *model) tick() {
 	}
 	m.drawn = true
 	list := draw.NewList()
-	byID := map[string]*modelPaper{}
-	for _, p := range m.papers {
+	byID := map[string]*modelOrder{}
+	for _, p := range m.orders {
 		if p.kind == KindEntry && p.state == StateOpen {
 			byID[p.id.String()] = p
 			m.entries = append(m.entries, draw.Entry{Reference: p.id.String(), Quantity: p.quantity})
@@ -224,12 +224,12 @@ func (m *model) tick() {
 	}
 }
 
-// TestModel gives a book and the model random commands, with stock near zero and few
+// TestModel passes random commands to a book and the model, with stock near zero and few
 // people, and compares every outcome and every counter. A second book gets the same; now
 // and then it is replaced by one restored from its snapshot. Both must end alike.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		d := &desk{t: t, book: openBook(t), now: start.Add(-time.Minute)}
+		d := &testBook{t: t, book: openBook(t), now: start.Add(-time.Minute)}
 		second := openBook(t)
 		m := newModel(rt, d)
 		if _, err := second.Apply(d.index, d.now, [][]byte{m.offer.Encode()}); err != nil {
@@ -276,7 +276,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-func newModel(rt *rapid.T, d *desk) *model {
+func newModel(rt *rapid.T, d *testBook) *model {
 	o := d.someOffer()
 	o.Mode = rapid.SampledFrom([]Mode{FirstCome, FirstCome, Ballot, Interest}).Draw(rt, "mode")
 	o.Stock = int64(rapid.IntRange(0, 4).Draw(rt, "stock"))
@@ -291,16 +291,16 @@ func newModel(rt *rapid.T, d *desk) *model {
 	return &model{offer: o, stock: o.Stock, now: d.now}
 }
 
-// step chooses a command and gives what the model makes of it.
-func (m *model) step(rt *rapid.T, d *desk) (Command, Outcome) {
+// step chooses a command and returns the outcome that the model expects.
+func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 	switch rapid.SampledFrom([]string{"ask", "ask", "ask", "ask", "cancel", "stock", "invite", "tick", "hand", "close"}).Draw(rt, "command") {
 	case "ask":
 		kind := rapid.SampledFrom([]Kind{KindOrder, KindOrder, KindWaiting, KindEntry, KindInterest}).Draw(rt, "kind")
 		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
-		c := d.ask(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
+		c := d.newOrder(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
 		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
 		c.More = rapid.IntRange(0, 3).Draw(rt, "more") == 0
-		return c, m.ask(c, who, house)
+		return c, m.placeOrder(c, who, house)
 	case "cancel":
 		id := m.some(rt)
 		return Cancel{ID: id}, m.cancel(id)
@@ -352,25 +352,25 @@ func (m *model) step(rt *rapid.T, d *desk) (Command, Outcome) {
 }
 
 func (m *model) some(rt *rapid.T) ID {
-	if len(m.papers) == 0 {
+	if len(m.orders) == 0 {
 		return 1
 	}
-	return rapid.SampledFrom(m.papers).Draw(rt, "order").id
+	return rapid.SampledFrom(m.orders).Draw(rt, "order").id
 }
 
-func (m *model) compare(rt *rapid.T, d *desk) {
+func (m *model) compare(rt *rapid.T, d *testBook) {
 	s := d.sale()
 	if s.Stock != m.stock || s.Free != m.free() || s.Waiting+s.Interested != m.waiting() {
 		rt.Fatalf("stock %d, free %d, waiting %d; the model says %d, %d, %d",
 			s.Stock, s.Free, s.Waiting+s.Interested, m.stock, m.free(), m.waiting())
 	}
 	place := 0
-	for _, p := range m.papers {
-		got := d.paper(p.id)
+	for _, p := range m.orders {
+		got := d.order(p.id)
 		if got.State != p.state || got.Kind != p.kind || got.Quantity != p.quantity {
 			rt.Fatalf("order %v: %v %v of %d; the model says %v %v of %d", p.id, got.State, got.Kind, got.Quantity, p.state, p.kind, p.quantity)
 		}
-		if !p.queued() {
+		if !p.isQueued() {
 			continue
 		}
 		place++

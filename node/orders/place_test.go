@@ -5,24 +5,27 @@ import (
 	"time"
 )
 
-// TestPlace has one row for each way an Ask can end.
-func TestPlace(t *testing.T) {
-	soldOut := func(d *desk) { d.want(Placed, d.ask(90, KindOrder).of(2)); d.want(Placed, d.ask(91, KindOrder)) }
+// TestPlaceOrder has a row for each outcome of a PlaceOrder.
+func TestPlaceOrder(t *testing.T) {
+	soldOut := func(d *testBook) {
+		d.want(Placed, d.newOrder(90, KindOrder).of(2))
+		d.want(Placed, d.newOrder(91, KindOrder))
+	}
 	tests := []struct {
 		name   string
 		offer  func(*Offer)
-		before func(*desk)
-		ask    func(*desk) PlaceOrder
+		before func(*testBook)
+		ask    func(*testBook) PlaceOrder
 		want   Outcome
 		check  func(*testing.T, Answer)
 	}{
-		{name: "taken", ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: Placed},
-		{name: "no such sale", ask: func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.Product = "other"; return a }, want: NoSuchSale},
+		{name: "taken", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Placed},
+		{name: "no such sale", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Product = "other"; return a }, want: NoSuchSale},
 		{
 			name:   "the same again in other words",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)) },
-			ask: func(d *desk) PlaceOrder {
-				a := d.ask(1, KindOrder)
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
+			ask: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
 				a.Person.Email = "PERSON1+pi@Example.org"
 				a.Person.Name = "PERSON  1"
 				a.Person.Line1 = "1, hedgerow lane."
@@ -33,26 +36,30 @@ func TestPlace(t *testing.T) {
 		},
 		{
 			name:   "another address",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)) },
-			ask:    func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.Person.Line1 = "2 Hedgerow Lane"; return a },
-			want:   Differs,
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
+			ask: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
+				a.Person.Line1 = "2 Hedgerow Lane"
+				return a
+			},
+			want: Differs,
 		},
 		{
 			name:   "another quantity",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder).of(2) },
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
+			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   Differs,
 		},
 		{
 			name:   "more, with room",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)) },
-			ask:    func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.More = true; return a },
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
+			ask:    func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.More = true; return a },
 			want:   Placed,
 		},
 		{
 			name:   "more, without room",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)) },
-			ask:    func(d *desk) PlaceOrder { a := d.ask(1, KindOrder).of(2); a.More = true; return a },
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
+			ask:    func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder).of(2); a.More = true; return a },
 			want:   OverLimit,
 			check: func(t *testing.T, a Answer) {
 				if a.Left != 1 {
@@ -60,23 +67,23 @@ func TestPlace(t *testing.T) {
 				}
 			},
 		},
-		{name: "more than the limit at once", ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder).of(3) }, want: OverLimit},
+		{name: "more than the limit at once", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(3) }, want: OverLimit},
 		{
 			name:   "the same address by another person",
 			offer:  func(o *Offer) { o.LimitByAddress = true },
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder).of(2)) },
-			ask: func(d *desk) PlaceOrder {
-				a := d.ask(1, KindOrder)
+			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder).of(2)) },
+			ask: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
 				a.Person.Email, a.Person.Name, a.Person.City = "other@example.org", "Other", "Camb"
 				return a
 			},
 			want: OverLimit,
 		},
-		{name: "sold out", before: soldOut, ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: SoldOut},
+		{name: "sold out", before: soldOut, ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: SoldOut},
 		{
 			name:   "fewer left than asked for",
-			before: func(d *desk) { d.want(Placed, d.ask(90, KindOrder).of(2)) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder).of(2) },
+			before: func(d *testBook) { d.want(Placed, d.newOrder(90, KindOrder).of(2)) },
+			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   SoldOut,
 			check: func(t *testing.T, a Answer) {
 				if a.Left != 1 || a.State != SaleInStock {
@@ -85,15 +92,18 @@ func TestPlace(t *testing.T) {
 			},
 		},
 		{
-			name:   "who has an order is told so, not that it is sold out",
-			before: func(d *desk) { d.want(Placed, d.ask(1, KindOrder)); d.want(Placed, d.ask(2, KindOrder).of(2)) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder) },
-			want:   Same,
+			name: "who has an order is told so, not that it is sold out",
+			before: func(d *testBook) {
+				d.want(Placed, d.newOrder(1, KindOrder))
+				d.want(Placed, d.newOrder(2, KindOrder).of(2))
+			},
+			ask:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
+			want: Same,
 		},
 		{
 			name:   "waiting",
 			before: soldOut,
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindWaiting) },
+			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) },
 			want:   Placed,
 			check: func(t *testing.T, a Answer) {
 				if a.Position != 1 {
@@ -101,20 +111,24 @@ func TestPlace(t *testing.T) {
 				}
 			},
 		},
-		{name: "waiting while in stock", ask: func(d *desk) PlaceOrder { return d.ask(1, KindWaiting) }, want: WrongKind},
+		{name: "waiting while in stock", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind},
 		{
 			name: "waiting without a list", offer: func(o *Offer) { o.WaitingList = false }, before: soldOut,
-			ask: func(d *desk) PlaceOrder { return d.ask(1, KindWaiting) }, want: WrongKind,
+			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind,
 		},
 		{
-			name:   "free units are for those who wait",
-			before: func(d *desk) { soldOut(d); d.want(Placed, d.ask(2, KindWaiting)); d.want(Done, Stock{d.by(), "pi", 5}) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder) },
-			want:   SoldOut,
+			name: "free units are for those who wait",
+			before: func(d *testBook) {
+				soldOut(d)
+				d.want(Placed, d.newOrder(2, KindWaiting))
+				d.want(Done, Stock{d.by(), "pi", 5})
+			},
+			ask:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
+			want: SoldOut,
 		},
 		{
 			name: "not open", offer: func(o *Offer) { o.Opens = start.Add(time.Minute) },
-			ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: NotOpen,
+			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: NotOpen,
 			check: func(t *testing.T, a Answer) {
 				if !a.Opens.Equal(start.Add(time.Minute)) {
 					t.Errorf("opens %v", a.Opens)
@@ -123,35 +137,35 @@ func TestPlace(t *testing.T) {
 		},
 		{
 			name: "closed by the hour", offer: func(o *Offer) { o.Closes = start.Add(time.Minute) },
-			before: func(d *desk) { d.now = start.Add(time.Minute) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: Closed,
+			before: func(d *testBook) { d.now = start.Add(time.Minute) },
+			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
 		},
 		{
-			name: "closed by hand", before: func(d *desk) { d.want(Done, CloseSale{d.by(), "pi"}) },
-			ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: Closed,
+			name: "closed by hand", before: func(d *testBook) { d.want(Done, CloseSale{d.by(), "pi"}) },
+			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
 		},
 		{
-			name: "the price has changed", ask: func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.Total--; return a }, want: PriceChanged,
+			name: "the price has changed", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Total--; return a }, want: PriceChanged,
 			check: func(t *testing.T, a Answer) {
 				if a.Total != 43_00 {
 					t.Errorf("total %d", a.Total)
 				}
 			},
 		},
-		{name: "no shipping", ask: func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.Person.Country = "FR"; return a }, want: NoShipping},
-		{name: "interest in what is in stock", ask: func(d *desk) PlaceOrder { return d.ask(1, KindInterest) }, want: WrongKind},
+		{name: "no shipping", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Person.Country = "FR"; return a }, want: NoShipping},
+		{name: "interest in what is in stock", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: WrongKind},
 		{
 			name: "interest", offer: func(o *Offer) { o.Mode = Interest; o.Stock = 0 },
-			ask: func(d *desk) PlaceOrder { return d.ask(1, KindInterest) }, want: Placed,
+			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: Placed,
 		},
 		{
 			name: "an order in a sale that registers", offer: func(o *Offer) { o.Mode = Interest },
-			ask: func(d *desk) PlaceOrder { return d.ask(1, KindOrder) }, want: WrongKind,
+			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: WrongKind,
 		},
 		{
 			name: "an ID that is taken",
-			ask: func(d *desk) PlaceOrder {
-				a := d.ask(1, KindOrder)
+			ask: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
 				d.want(Placed, a)
 				a.Person = person(2)
 				return a
@@ -160,19 +174,24 @@ func TestPlace(t *testing.T) {
 		},
 		{
 			name: "the same command again",
-			ask:  func(d *desk) PlaceOrder { a := d.ask(1, KindOrder); a.More = true; d.want(Placed, a); return a },
+			ask: func(d *testBook) PlaceOrder {
+				a := d.newOrder(1, KindOrder)
+				a.More = true
+				d.want(Placed, a)
+				return a
+			},
 			want: Same,
 		},
 		{
 			name:   "again after cancelling",
-			before: func(d *desk) { a := d.ask(1, KindOrder); d.want(Placed, a); d.want(Done, Cancel{ID: a.ID}) },
-			ask:    func(d *desk) PlaceOrder { return d.ask(1, KindOrder).of(2) },
+			before: func(d *testBook) { a := d.newOrder(1, KindOrder); d.want(Placed, a); d.want(Done, Cancel{ID: a.ID}) },
+			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   Placed,
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newTestBook(t)
 			o := d.someOffer()
 			if test.offer != nil {
 				test.offer(&o)

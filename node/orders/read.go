@@ -77,14 +77,14 @@ func (b *Book) Position(id ID) (position, length int, err error) {
 // (0: from the first one). It reads at most a few thousand orders at a time, so that no call
 // is long: a list may be short or even empty although more follow. next is the after of the
 // next call, or 0 if there are no more.
-func (b *Book) Orders(f Filter, after uint64, limit int) (papers []Order, next uint64, err error) {
+func (b *Book) Orders(f Filter, after uint64, limit int) (found []Order, next uint64, err error) {
 	const look = 4096
 	limit = min(max(limit, 1), MaxPage)
 	err = b.withReadTx(func(r *readTx) error {
 		c := r.bucket(bucketOrders).Cursor()
 		looked := 0
 		for k, v := c.Seek(uint64Key(after + 1)); k != nil; k, v = c.Next() {
-			if len(papers) == limit || looked == look {
+			if len(found) == limit || looked == look {
 				next = after
 				return nil
 			}
@@ -93,14 +93,14 @@ func (b *Book) Orders(f Filter, after uint64, limit int) (papers []Order, next u
 				return err
 			}
 			if f.matches(&o.Order) {
-				papers = append(papers, o.Order)
+				found = append(found, o.Order)
 			}
 			looked++
 			after = o.Number
 		}
 		return nil
 	})
-	return papers, next, err
+	return found, next, err
 }
 
 func (f *Filter) matches(o *Order) bool {

@@ -19,9 +19,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// busyDesk has something of everything in its book.
-func busyDesk(t testing.TB) *desk {
-	d := newDesk(t)
+// newBusyBook returns a book with something of everything.
+func newBusyBook(t testing.TB) *testBook {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	o := d.ballotOffer()
 	o.Product = "pi-b"
@@ -34,11 +34,11 @@ func busyDesk(t testing.TB) *desk {
 		if n > 2 {
 			k = KindWaiting
 		}
-		d.want(Placed, d.ask(n, k))
-		a := d.ask(n, KindEntry)
+		d.want(Placed, d.newOrder(n, k))
+		a := d.newOrder(n, KindEntry)
 		a.Product = "pi-b"
 		d.want(Placed, a)
-		a = d.ask(n, KindInterest)
+		a = d.newOrder(n, KindInterest)
 		a.Product = "pi-a"
 		d.want(Placed, a)
 	}
@@ -50,19 +50,19 @@ func busyDesk(t testing.TB) *desk {
 	return d
 }
 
-// after goes on with a book in some way that touches all of it.
-func after(d *desk) {
+// after continues with a book in a way that touches all of it.
+func after(d *testBook) {
 	d.now = start.Add(2 * time.Hour)
 	d.ticks()
 	d.want(Done, Stock{d.by(), "pi", 7})
 	d.want(Done, Invite{d.by(), "pi", 5, d.now.Add(time.Minute)})
-	d.want(Placed, d.ask(3, KindOrder))
+	d.want(Placed, d.newOrder(3, KindOrder))
 	d.now = d.now.Add(time.Hour)
 	d.ticks()
 }
 
 func TestSnapshotMidStream(t *testing.T) {
-	one := busyDesk(t)
+	one := newBusyBook(t)
 	written := dump(t, one.book)
 	two := *one
 	two.book = openBook(t)
@@ -86,8 +86,8 @@ func TestSnapshotMidStream(t *testing.T) {
 	two.recount()
 }
 
-func TestSnapshotIsAView(t *testing.T) {
-	d := busyDesk(t)
+func TestSnapshotDoesNotChange(t *testing.T) {
+	d := newBusyBook(t)
 	want := dump(t, d.book)
 	s, err := d.book.Snapshot()
 	if err != nil {
@@ -105,7 +105,7 @@ func TestSnapshotIsAView(t *testing.T) {
 }
 
 func TestRestoreRefuses(t *testing.T) {
-	d := busyDesk(t)
+	d := newBusyBook(t)
 	good := dump(t, d.book)
 	digest := d.book.Digest()
 	flipped := func(at int) []byte {
@@ -133,10 +133,10 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
-// FuzzRestore gives snapshots with a right hash and wrong content: refused or a book
-// that agrees with itself, never a panic.
+// FuzzRestore reads snapshots with a right hash and wrong content: the result is an error or a book
+// that does not contradict itself, never a panic.
 func FuzzRestore(f *testing.F) {
-	d := busyDesk(f)
+	d := newBusyBook(f)
 	good := dump(f, d.book)
 	f.Add(uint(40), []byte{1})
 	f.Add(uint(len(good)/2), []byte{0, 0, 0})
@@ -154,11 +154,11 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// TestRecountFindsWhatIsWrong changes one thing in a working copy at a time.
-func TestRecountFindsWhatIsWrong(t *testing.T) {
+// TestRecountFindsContradictions changes one thing in a working copy at a time.
+func TestRecountFindsContradictions(t *testing.T) {
 	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketQueueBlocks, bucketEntries, bucketOutbox, bucketOrders} {
 		t.Run(name, func(t *testing.T) {
-			d := busyDesk(t)
+			d := newBusyBook(t)
 			err := d.book.db.Update(func(tx *bbolt.Tx) error {
 				c := tx.Bucket([]byte(name)).Cursor()
 				if k, _ := c.First(); k == nil {
@@ -176,10 +176,10 @@ func TestRecountFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestBrokenBookRefuses: a unit too many is found at the next command, and the book says
-// so from then on.
-func TestBrokenBookRefuses(t *testing.T) {
-	d := newDesk(t)
+// TestBrokenBookStops: one unit too many is found at the next command, and the book returns
+// that error from then on.
+func TestBrokenBookStops(t *testing.T) {
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	d.book.sales[0].Free++
 	for i := range 2 {
@@ -193,12 +193,12 @@ func TestBrokenBookRefuses(t *testing.T) {
 	}
 }
 
-// An entry that a full disk had no room for changes nothing, and is carried out when it
-// is given again as if there had been room at once.
-func TestAFullDisk(t *testing.T) {
-	full, twin := newDesk(t), newDesk(t)
+// An entry that does not fit on a full disk changes nothing. Applied again, it has the same
+// effect as if there had been room at once.
+func TestFullDiskChangesNothing(t *testing.T) {
+	full, twin := newTestBook(t), newTestBook(t)
 	room := full.book.commit
-	for _, command := range []Command{full.someOffer(), full.ask(1, KindOrder), full.ask(2, KindOrder), full.ask(2, KindOrder)} {
+	for _, command := range []Command{full.someOffer(), full.newOrder(1, KindOrder), full.newOrder(2, KindOrder), full.newOrder(2, KindOrder)} {
 		data := command.Encode()
 		before, sale, index := full.book.Digest(), fmt.Sprint(full.book.Sale("pi")), full.index
 		full.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
@@ -212,31 +212,31 @@ func TestAFullDisk(t *testing.T) {
 			t.Errorf("%T: readers see what was not kept", command)
 		}
 		full.book.commit = room
-		if got, want := full.raw(data), twin.raw(data); !reflect.DeepEqual(got, want) || full.book.Digest() != twin.book.Digest() {
+		if got, want := full.apply(data), twin.apply(data); !reflect.DeepEqual(got, want) || full.book.Digest() != twin.book.Digest() {
 			t.Errorf("%T: %v, and with room at once %v", command, got, want)
 		}
 	}
 	full.recount()
 }
 
-func TestApplyWantsEntriesInOrder(t *testing.T) {
-	d := busyDesk(t)
+func TestApplyRequiresEntriesInOrder(t *testing.T) {
+	d := newBusyBook(t)
 	if _, err := d.book.Apply(d.index, d.now, nil); !errors.Is(err, ErrBroken) {
 		t.Fatalf("%v", err)
 	}
 }
 
 func TestClockNeverGoesBack(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	d.now = start.Add(-time.Hour)
-	if a := d.want(Placed, d.ask(1, KindOrder)); !d.paper(a.Order).Made.Equal(start) {
-		t.Fatalf("made %v", d.paper(a.Order).Made)
+	if a := d.want(Placed, d.newOrder(1, KindOrder)); !d.order(a.Order).Made.Equal(start) {
+		t.Fatalf("made %v", d.order(a.Order).Made)
 	}
 }
 
-func TestRewriteLeavesNothingOfAPerson(t *testing.T) {
-	d := busyDesk(t)
+func TestRewriteErasesForgottenPeople(t *testing.T) {
+	d := newBusyBook(t)
 	d.want(Done, Forget{Operation: d.by(), Email: "person1@example.org"})
 	before := dump(t, d.book)
 	if err := d.book.Rewrite(); err != nil {
@@ -280,9 +280,9 @@ func TestOpenRemovesOldCopies(t *testing.T) {
 	}
 }
 
-// TestReadersBesideWriter is for the race detector.
-func TestReadersBesideWriter(t *testing.T) {
-	d := busyDesk(t)
+// TestConcurrentReaders is a test for the race detector.
+func TestConcurrentReaders(t *testing.T) {
+	d := newBusyBook(t)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 2 {
@@ -293,12 +293,12 @@ func TestReadersBesideWriter(t *testing.T) {
 					return
 				default:
 				}
-				papers, _, err := d.book.Orders(Filter{Product: "pi"}, 0, 10)
-				if err != nil || len(papers) == 0 {
-					t.Errorf("%d orders, %v", len(papers), err)
+				found, _, err := d.book.Orders(Filter{Product: "pi"}, 0, 10)
+				if err != nil || len(found) == 0 {
+					t.Errorf("%d orders, %v", len(found), err)
 					return
 				}
-				if _, _, err := d.book.Position(papers[len(papers)-1].ID); err != nil && !errors.Is(err, ErrNotQueued) {
+				if _, _, err := d.book.Position(found[len(found)-1].ID); err != nil && !errors.Is(err, ErrNotQueued) {
 					t.Error(err)
 				}
 				d.book.Due()
@@ -316,7 +316,7 @@ func TestReadersBesideWriter(t *testing.T) {
 		})
 	}
 	for n := range 30 {
-		d.want(Placed, d.ask(100+n, KindWaiting))
+		d.want(Placed, d.newOrder(100+n, KindWaiting))
 	}
 	if err := d.book.Rewrite(); err != nil {
 		t.Error(err)
@@ -327,7 +327,7 @@ func TestReadersBesideWriter(t *testing.T) {
 }
 
 func TestOldOperationsAreDropped(t *testing.T) {
-	d := newDesk(t)
+	d := newTestBook(t)
 	d.want(Done, d.someOffer())
 	var batch [][]byte
 	for range MaxOperations + 10 {

@@ -25,8 +25,8 @@ func (l *laggingBoard) Barrier(ctx context.Context) error {
 	return nil
 }
 
-// A paper that this board has may have been cancelled on another since: a receipt says
-// so at once, and where nobody can be asked, that it may be old.
+// An order that this board has may have been cancelled on another board since: a receipt
+// shows that at once, or, if no other board can be asked, that it may be stale.
 func TestOrderCatchesUp(t *testing.T) {
 	d, board := newTestService(t)
 	ctx := t.Context()
@@ -55,7 +55,7 @@ func TestOrderCatchesUp(t *testing.T) {
 	}
 }
 
-// Whoever types in the wrong randomness is told what is wrong with it.
+// Wrong randomness is refused with the reason.
 func TestWrongRandomnessIsExplained(t *testing.T) {
 	d, board := newTestService(t)
 	o := berry()
@@ -65,7 +65,7 @@ func TestWrongRandomnessIsExplained(t *testing.T) {
 		t.Fatal(a.Outcome, err)
 	}
 	for text, want := range map[string]string{
-		"3 6 1 1 5":            "the request is not valid: draw: not public randomness of its kind: it wants at least 10 dice and at most 240 characters",
+		"3 6 1 1 5":            "the request is not valid: draw: not public randomness of its kind: it needs at least 10 dice and at most 240 characters",
 		"3 6 1 1 5 2 4 6 6  1": "the request is not valid: draw: not public randomness of its kind: dice are the digits 1 to 6, with single blanks between",
 	} {
 		_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 7, Product: "berry", Kind: "dice", Text: text})

@@ -165,7 +165,7 @@ func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 	}
 }
 
-func TestALeaderOffersAndTicksOnce(t *testing.T) {
+func TestLeaderOffersAndTicksOnce(t *testing.T) {
 	d, l := newTestService(t)
 	if d.updateLeading(t.Context()) || d.Leading() {
 		t.Error("it leads without being asked to")

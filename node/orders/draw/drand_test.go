@@ -28,7 +28,7 @@ func TestGenuine(t *testing.T) {
 	}
 }
 
-func TestVerifyKnowsTheBeacon(t *testing.T) {
+func TestVerifyChecksTheRound(t *testing.T) {
 	made := time.Unix(quicknetGenesis+999*quicknetPeriod, 0)
 	f := File{
 		Version: 1, Closes: made.Add(-time.Second), Stock: 1, Secret: strings.Repeat("00", 32),

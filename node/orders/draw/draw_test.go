@@ -16,7 +16,7 @@ import (
 
 var closes = time.Date(2012, 2, 29, 7, 0, 0, 0, time.UTC)
 
-// small is a ballot that a class can redo: six entries, three units, one entry wants two.
+// small returns a ballot that a class can redo: six entries, three units, one entry wants two.
 func small() File {
 	secret := strings.Repeat("ab", 32)
 	f := File{
@@ -36,7 +36,7 @@ func small() File {
 	return f
 }
 
-// TestByHand runs the very shell lines of DESIGN.md on a small ballot and compares.
+// TestByHand runs the shell lines of DESIGN.md on a small ballot and compares.
 func TestByHand(t *testing.T) {
 	shell, err := exec.LookPath("sh")
 	if err != nil {
@@ -250,5 +250,5 @@ func ExampleVerify() {
 	fmt.Println(Verify(f))
 	// Output:
 	// <nil>
-	// draw: the file does not hold: winner 1 is not the one that the draw gives
+	// draw: the file does not hold: winner 1 is not the one that the draw results in
 }

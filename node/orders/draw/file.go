@@ -15,13 +15,13 @@ const (
 // Public is the public randomness of a draw.
 type Public struct {
 	Kind Kind   `json:"kind"`
-	Text string `json:"text"` // see Check for the forms; goes into the seed as it stands
+	Text string `json:"text"` // see Check for the format; part of the seed, byte for byte
 }
 
 // Entry is one entry of a ballot.
 type Entry struct {
 	Reference string `json:"reference"` // such as "K7QM-2XD9-5VB"
-	Quantity  int    `json:"quantity"`  // units wanted; all or none are won
+	Quantity  int    `json:"quantity"`  // all of these units are won, or none
 }
 
 // File is what is published about a draw; as JSON it is the file that Verify and
@@ -31,9 +31,9 @@ type File struct {
 	Product    string    `json:"product"`
 	Opens      time.Time `json:"opens"`
 	Closes     time.Time `json:"closes"`
-	Stock      int64     `json:"stock"`      // units drawn for
+	Stock      int64     `json:"stock"`      // units in the draw
 	Commitment string    `json:"commitment"` // hex, published before the ballot opened
-	Secret     string    `json:"secret"`     // hex, kept until the close
+	Secret     string    `json:"secret"`     // hex, not published before the close
 	Public     Public    `json:"public"`
 	Entries    []Entry   `json:"entries"` // in the order of their references
 	Winners    []string  `json:"winners"` // in the order drawn

@@ -16,26 +16,26 @@ import (
 // MaxPublic bounds the text of public randomness, in bytes.
 const MaxPublic = 240
 
-// The drand beacon "quicknet": its round 1 was at this Unix time, and a round is made
-// every three seconds.
+// The drand beacon "quicknet": the Unix time of its round 1, and the interval between rounds
+// in seconds.
 const (
 	quicknetGenesis = 1692803367
 	quicknetPeriod  = 3
 )
 
-// ErrPublic says that a text is not public randomness of its kind.
+// ErrPublic: the text is not public randomness of its kind.
 var ErrPublic = errors.New("draw: not public randomness of its kind")
 
-// Known reports whether it is one of the kinds.
+// Known reports whether k is one of the kinds.
 func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
 
-// Check says what is wrong with the text, as an ErrPublic:
+// Check returns an ErrPublic with what is wrong with the text:
 //
 //   - None has an empty text.
-//   - Dice has what was rolled: digits 1 to 6 in groups with one blank between them, at
+//   - Dice has the digits 1 to 6 that were rolled, in groups with one blank between them, at
 //     least ten dice, such as "3 6 1 1 5 2 4 6 6 1" or "36115 24661".
-//   - Drand has "drand quicknet ROUND SIGNATURE", the signature being 96 small hex digits.
-//     Whether the beacon made it, Genuine tells.
+//   - Drand has "drand quicknet ROUND SIGNATURE"; the signature is 96 small hex digits.
+//     Genuine checks whether it is the beacon's.
 func (p Public) Check() error {
 	switch p.Kind {
 	case None:
@@ -52,8 +52,8 @@ func (p Public) Check() error {
 	return fmt.Errorf("%w: the kinds are dice, drand and none", ErrPublic)
 }
 
-// leastDice have 6^10, some 60 million, ways to fall: more than anybody can try out by
-// adding entries before the close.
+// leastDice is the minimum number of dice: they have 6^10, some 60 million, results, more than
+// anybody can prepare for by adding entries before the close.
 const leastDice = 10
 
 func checkDice(text string) error {
@@ -68,16 +68,16 @@ func checkDice(text string) error {
 		}
 	}
 	if dice < leastDice || len(text) > MaxPublic {
-		return fmt.Errorf("%w: it wants at least %d dice and at most %d characters", ErrPublic, leastDice, MaxPublic)
+		return fmt.Errorf("%w: it needs at least %d dice and at most %d characters", ErrPublic, leastDice, MaxPublic)
 	}
 	return nil
 }
 
-// parseDrand is a drand text's round and signature.
+// parseDrand returns the round and signature of a drand text.
 func (p Public) parseDrand() (round uint64, signature []byte, err error) {
 	f := strings.Split(p.Text, " ")
 	if len(f) != 4 || f[0] != "drand" || f[1] != "quicknet" {
-		return 0, nil, fmt.Errorf("%w: drand is written: drand quicknet ROUND SIGNATURE", ErrPublic)
+		return 0, nil, fmt.Errorf("%w: a drand text has the form: drand quicknet ROUND SIGNATURE", ErrPublic)
 	}
 	round, err = strconv.ParseUint(f[2], 10, 40)
 	if err != nil || round == 0 || strconv.FormatUint(round, 10) != f[2] {
@@ -90,14 +90,14 @@ func (p Public) parseDrand() (round uint64, signature []byte, err error) {
 	return round, signature, nil
 }
 
-// Fits says, as an ErrPublic, why the randomness does not fit a ballot that wants a kind
-// of it and closed at a moment: a drand round must have been made after the close.
-func (p Public) Fits(wanted Kind, closed time.Time) error {
+// Fits returns an ErrPublic if the randomness does not fit a ballot that requires a kind and
+// closed at a moment: a drand round must have been made after the close.
+func (p Public) Fits(required Kind, closed time.Time) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
-	if p.Kind != wanted {
-		return fmt.Errorf("%w: this ballot wants %q", ErrPublic, wanted)
+	if p.Kind != required {
+		return fmt.Errorf("%w: this ballot requires %q", ErrPublic, required)
 	}
 	if p.Kind != Drand {
 		return nil
@@ -113,7 +113,7 @@ func (p Public) Fits(wanted Kind, closed time.Time) error {
 	return nil
 }
 
-// Commitment is the hex text published before a ballot opens: SHA-256 of
+// Commitment returns the hex text that is published before a ballot opens: SHA-256 of
 // "bramble draw secret\n" and the secret in hex.
 func Commitment(secret [32]byte) string {
 	return commitmentOf(hex.EncodeToString(secret[:]))
@@ -124,18 +124,18 @@ func commitmentOf(secretHex string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// List hashes a ballot's references, given one by one in ascending order.
+// List hashes a ballot's references, added one by one in ascending order.
 type List struct{ sum hash.Hash }
 
-// NewList is a list without entries.
+// NewList returns a list without entries.
 func NewList() *List { return &List{sum: sha256.New()} }
 
-// Add takes the next reference.
+// Add adds the next reference.
 func (l *List) Add(reference string) {
 	l.sum.Write([]byte(reference + "\n"))
 }
 
-// Seed is the hex text from which all tickets follow: SHA-256 of the lines
+// Seed returns the hex text from which all tickets follow: SHA-256 of the lines
 // "bramble draw 1", the secret in hex, the SHA-256 of the list in hex, the public text.
 func Seed(secretHex string, l *List, public string) string {
 	list := hex.EncodeToString(l.sum.Sum(nil))
@@ -143,8 +143,8 @@ func Seed(secretHex string, l *List, public string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Ticket is an entry's lot: SHA-256 of the seed in hex, a blank, and its reference. The
-// lowest ticket is drawn first.
+// Ticket returns an entry's ticket: SHA-256 of the seed in hex, a blank, and the reference.
+// The lowest ticket is drawn first.
 func Ticket(seed, reference string) [32]byte {
 	text := make([]byte, 0, 96)
 	text = append(text, seed...)
@@ -152,10 +152,10 @@ func Ticket(seed, reference string) [32]byte {
 	return sha256.Sum256(append(text, reference...))
 }
 
-// Run draws: it gives the winners in the order drawn and the losers in the order of their
-// tickets. An entry takes as many units as it asks for; one that asks for more than are
-// left is passed over, and the next one is looked at. Entries must be in ascending order
-// of their references.
+// Run draws: it returns the winners in the order drawn and the losers in the order of their
+// tickets. An entry gets all the units that it asks for; one that asks for more than are left
+// is skipped, and the next one has its turn. Entries must be in ascending order of their
+// references.
 func Run(seed string, entries []Entry, stock int64) (winners, losers []string) {
 	type lot struct {
 		ticket [32]byte

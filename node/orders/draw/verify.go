@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// ErrFile says that a file is not what a draw with its secret, entries and public
-// randomness gives; its text tells the first thing that is wrong.
+// ErrFile: the file is not the result of a draw with its secret, entries and public
+// randomness. The text names the first mistake.
 var ErrFile = errors.New("draw: the file does not hold")
 
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
@@ -26,21 +26,21 @@ func Read(r io.Reader) (File, error) {
 		return File{}, fmt.Errorf("%w: reading it: %v", ErrFile, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return File{}, fmt.Errorf("%w: something follows after its end", ErrFile)
+		return File{}, fmt.Errorf("%w: there is data after its end", ErrFile)
 	}
 	return f, nil
 }
 
-// Verify redoes the draw of a file. nil means that the secret is the one committed to,
-// and that winners and losers are what the rule gives. That the commitment is the one
-// that was published before the ballot opened, that all who entered are in the list, and
-// that dice fell as written is for people to compare.
+// Verify redoes the draw of a file. nil means that the secret matches the commitment, and that
+// winners and losers follow from the rule. Whether the commitment is the one that was
+// published before the ballot opened, the list is complete, and the dice fell as written is
+// for people to compare.
 func Verify(f File) error {
 	wrong := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrFile}, args...)...)
 	}
 	if f.Version != 1 {
-		return wrong("version %d is not known here", f.Version)
+		return wrong("version %d is unknown", f.Version)
 	}
 	if secret, err := hex.DecodeString(f.Secret); err != nil || len(secret) != 32 {
 		return wrong("the secret is not 64 hex digits")
@@ -60,7 +60,7 @@ func Verify(f File) error {
 	list := NewList()
 	for i, e := range f.Entries {
 		if i > 0 && e.Reference <= f.Entries[i-1].Reference {
-			return wrong("entry %d, %q, is not in order or is there twice", i+1, e.Reference)
+			return wrong("entry %d, %q, is not in order or is a duplicate", i+1, e.Reference)
 		}
 		if e.Quantity < 1 {
 			return wrong("entry %d, %q, wants no unit", i+1, e.Reference)
@@ -68,17 +68,17 @@ func Verify(f File) error {
 		list.Add(e.Reference)
 	}
 	winners, losers := Run(Seed(f.Secret, list, f.Public.Text), f.Entries, f.Stock)
-	if i := differ(winners, f.Winners); i >= 0 {
-		return wrong("winner %d is not the one that the draw gives", i+1)
+	if i := firstDifference(winners, f.Winners); i >= 0 {
+		return wrong("winner %d is not the one that the draw results in", i+1)
 	}
-	if i := differ(losers, f.Losers); i >= 0 {
-		return wrong("loser %d is not the one that the draw gives", i+1)
+	if i := firstDifference(losers, f.Losers); i >= 0 {
+		return wrong("loser %d is not the one that the draw results in", i+1)
 	}
 	return nil
 }
 
-// differ is the first place where two lists differ, or -1.
-func differ(a, b []string) int {
+// firstDifference returns the first index at which two lists differ, or -1.
+func firstDifference(a, b []string) int {
 	if slices.Equal(a, b) {
 		return -1
 	}

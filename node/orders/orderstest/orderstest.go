@@ -1,6 +1,6 @@
-// Package orderstest judges what buyers were told: whether one order book, in
-// one place and without faults, could have told it to them (linearizability).
-// Tests of the order book under kills, pauses and partitions share it.
+// Package orderstest judges what buyers were answered: whether one order book, in one place
+// and without faults, could have given these answers (linearizability). The tests of the
+// order book under kills, pauses and partitions share it.
 package orderstest
 
 import (
@@ -15,22 +15,22 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// People is how many persons a history has: few, so that they meet themselves.
+// People is the number of people of a history: few, so that they order more than once.
 const People = 6
 
-// Action is one thing that a person does: an order is placed, or, with an order's
-// name, that one is cancelled.
+// Action is one thing that a person does: place an order or, with an order's reference,
+// cancel that one.
 type Action struct {
 	Person int // 0 to People-1; each may have one order
 	Cancel string
 }
 
-// Reply is what came of a press.
+// Reply is what a person was answered.
 type Reply int
 
-// What a person can be told. Of an order that was taken the order is named, and
-// of one that was taken before, the same. A cancel is Taken also if it was done
-// before. Unsure is no answer, or one that says that it is not known.
+// The replies. A placed order comes with its reference, and one that was placed before with
+// the same. A cancel is Done also if it was done before. Uncertain is no answer, or an answer
+// that the outcome is not known.
 const (
 	Done Reply = iota
 	SoldOut
@@ -38,85 +38,84 @@ const (
 	Uncertain
 )
 
-// String names it for the description of a history.
+// String names the reply for the description of a history.
 func (t Reply) String() string {
-	return [...]string{"taken", "sold out", "not taken", "not sure"}[t]
+	return [...]string{"done", "sold out", "not done", "uncertain"}[t]
 }
 
-// observed is what porcupine gets as an operation's output.
+// observed is the output of an operation for porcupine.
 type observed struct {
 	reply Reply
 	order string
 }
 
-// bookState is the whole order book as these people see it: who has which order.
+// bookState is the order book as these people see it: the order of each, "" for none.
 type bookState [People]string
 
-// judgeTimeout bounds how long a history is thought about. A thousand presses take a
-// second as a rule; what takes longer are those of which nobody knows whether they
-// were done, and each more doubles it.
+// judgeTimeout bounds the time to judge a history. A thousand actions usually take a second;
+// each uncertain one doubles it.
 const judgeTimeout = 45 * time.Second
 
-// maxHistories is how many histories are made until one can be judged: on a busy
-// machine people give up more often, and are left unsure.
+// maxHistories bounds the histories that are recorded until one can be judged: on a busy
+// machine more actions time out and stay uncertain.
 const maxHistories = 3
 
-// unknownOrder stands for an order that nobody was shown.
+// unknownOrder stands for an order whose reference nobody saw.
 const unknownOrder = "?"
 
-// withOrder is the shelf after a person has, or has no longer, an order.
-func (s bookState) withOrder(person int, paper string) bookState {
-	s[person] = paper
+// withOrder returns the state after a person has another order, or none.
+func (s bookState) withOrder(person int, order string) bookState {
+	s[person] = order
 	return s
 }
 
-// History is what happened, by one clock. It is safe for concurrent use.
+// History records actions and replies by one clock. It is safe for concurrent use.
 type History struct {
 	stock int
 	began time.Time
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // protects the rest
 	done  []porcupine.Operation
 	count map[Reply]int
 }
 
-// NewHistory is that of a sale with so many units, from now on.
+// NewHistory returns the history of a sale with stock units, from now on.
 func NewHistory(stock int) *History {
 	return &History{stock: stock, began: time.Now(), count: map[Reply]int{}}
 }
 
-// Do has a person do something and records it. client is who did it: one
-// does one thing after the other. do returns what was told, and the order.
+// Do runs and records an action. The actions of one client must not overlap. do returns the
+// reply and the order's reference.
 func (h *History) Do(client int, p Action, do func() (Reply, string)) (Reply, string) {
 	call := int64(time.Since(h.began))
-	told, paper := do()
+	reply, order := do()
 	end := int64(time.Since(h.began))
-	if told == Uncertain {
-		end = math.MaxInt64 // it may take effect at any later time
+	if reply == Uncertain {
+		end = math.MaxInt64 // it can take effect at any later time
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.count[told]++
-	if told != NotDone { // that did nothing
-		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: observed{told, paper}, Return: end})
+	h.count[reply]++
+	if reply != NotDone { // that changed nothing
+		h.done = append(h.done, porcupine.Operation{ClientId: client, Input: p, Call: call, Output: observed{reply, order}, Return: end})
 	}
-	return told, paper
+	return reply, order
 }
 
-// Count is how often people were told something.
+// Count returns the number of times that a reply was given.
 func (h *History) Count(t Reply) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.count[t]
 }
 
-// RunJudged has histories made, each a test of its own, until one could be judged. make
-// makes one and returns what Judge says of it.
-func RunJudged(t *testing.T, make func(t *testing.T) (decided bool)) {
+// RunJudged records histories, each in a subtest, until one can be judged. record records one
+// and returns the result of Judge.
+func RunJudged(t *testing.T, record func(t *testing.T) (decided bool)) {
 	t.Helper()
 	for n := range maxHistories {
 		decided := false
-		t.Run(fmt.Sprintf("history %d", n+1), func(t *testing.T) { decided = make(t) })
+		t.Run(fmt.Sprintf("history %d", n+1), func(t *testing.T) { decided = record(t) })
 		if decided || t.Failed() {
 			return
 		}
@@ -124,15 +123,15 @@ func RunJudged(t *testing.T, make func(t *testing.T) (decided bool)) {
 	t.Errorf("none of %d histories could be judged: make them shorter", maxHistories)
 }
 
-// Judge fails a test whose history no order book could have made, or which tells
-// nothing. decided is false if it could not be judged in time. name is for the file
-// with the picture.
+// Judge fails the test if no order book could have given these replies, or if the history
+// proves nothing. decided is false if the time did not suffice. name is part of the name of
+// the picture's file.
 func (h *History) Judge(t testing.TB, name string) (decided bool) {
 	t.Helper()
-	t.Logf("taken %d times, sold out %d, not taken %d, not sure %d",
+	t.Logf("done %d times, sold out %d, not done %d, uncertain %d",
 		h.Count(Done), h.Count(SoldOut), h.Count(NotDone), h.Count(Uncertain))
 	if h.Count(Done) == 0 || h.Count(SoldOut) == 0 {
-		t.Fatal("nothing happened that could tell anything")
+		t.Fatal("too little happened to prove anything")
 	}
 	picture := filepath.Join(os.TempDir(), fmt.Sprintf("bramble-%s-%d.html", name, os.Getpid()))
 	ok, decided := h.Check(judgeTimeout, picture)
@@ -140,27 +139,26 @@ func (h *History) Judge(t testing.TB, name string) (decided bool) {
 	case !decided:
 		t.Logf("the history cannot be judged within %v", judgeTimeout)
 	case !ok:
-		t.Errorf("no one order book could have answered so; see %s", picture)
+		t.Errorf("no single order book could have given these replies; see %s", picture)
 	}
 	return decided
 }
 
-// Check judges the history within a time. picture is the path of an HTML file
-// that shows it if it is not linearizable. decided is false if the time was not
-// enough.
+// Check judges the history within a time. picture is the path of an HTML file that shows the
+// history if it is not linearizable. decided is false if the time did not suffice.
 func (h *History) Check(within time.Duration, picture string) (linearizable, decided bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	model := h.buildModel()
 	result, info := porcupine.CheckOperationsVerbose(model, h.done, within)
 	if result == porcupine.Illegal {
-		// Without the picture the verdict is the same.
+		// The result is the same without the picture.
 		_ = porcupine.VisualizePath(model, info, picture)
 	}
 	return result == porcupine.Ok, result != porcupine.Unknown
 }
 
-// buildModel says what a correct order book may answer.
+// buildModel returns what a correct order book may answer.
 func (h *History) buildModel() porcupine.Model {
 	model := porcupine.NondeterministicModel{
 		Init: func() []any { return []any{bookState{}} },
@@ -182,18 +180,18 @@ func (h *History) buildModel() porcupine.Model {
 	return model.ToModel()
 }
 
-// unitsFree is how many units are free.
+// unitsFree returns the number of free units.
 func (h *History) unitsFree(s bookState) int {
 	n := h.stock
-	for _, paper := range s {
-		if paper != "" {
+	for _, order := range s {
+		if order != "" {
 			n--
 		}
 	}
 	return n
 }
 
-// afterOrder are the states that an order may lead to; none if the answer is wrong.
+// afterOrder returns the states that an order may lead to; none if the reply is wrong.
 func (h *History) afterOrder(s bookState, p Action, a observed) []any {
 	has, free := s[p.Person], h.unitsFree(s) > 0
 	switch {
@@ -209,7 +207,7 @@ func (h *History) afterOrder(s bookState, p Action, a observed) []any {
 	return nil
 }
 
-// afterCancel are the states that a cancel may lead to: its own order goes, another
+// afterCancel returns the states that a cancel may lead to: that order is gone, another one
 // that the person has by now stays.
 func afterCancel(s bookState, p Action, a observed) []any {
 	has := s[p.Person]

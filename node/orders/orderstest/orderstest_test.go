@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// TestTheJudge: a judge that lets everything pass is none.
-func TestTheJudge(t *testing.T) {
+// TestJudge checks that Judge rejects wrong histories.
+func TestJudge(t *testing.T) {
 	type step struct {
-		press Action
-		told  Reply
-		paper string
+		action Action
+		reply  Reply
+		order  string
 	}
 	for _, tt := range []struct {
 		name  string
@@ -19,20 +19,20 @@ func TestTheJudge(t *testing.T) {
 		want  bool
 	}{
 		{"one unit, one order", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, SoldOut, ""}}, true},
-		{"the same again", []step{{Action{0, ""}, Done, "a"}, {Action{0, ""}, Done, "a"}}, true},
+		{"replayed", []step{{Action{0, ""}, Done, "a"}, {Action{0, ""}, Done, "a"}}, true},
 		{"oversold", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, Done, "b"}}, false},
 		{"twice", []step{{Action{0, ""}, Done, "a"}, {Action{0, ""}, Done, "b"}}, false},
 		{"sold out with one left", []step{{Action{0, ""}, SoldOut, ""}}, false},
 		{"lost", []step{{Action{0, ""}, Done, "a"}, {Action{1, ""}, SoldOut, ""}, {Action{0, ""}, SoldOut, ""}}, false},
 		{"cancelled and sold again", []step{{Action{0, ""}, Done, "a"}, {Action{0, "a"}, Done, ""}, {Action{1, ""}, Done, "b"}}, true},
 		{"cancelled and not free", []step{{Action{0, ""}, Done, "a"}, {Action{0, "a"}, Done, ""}, {Action{1, ""}, SoldOut, ""}}, false},
-		{"unsure, and taken", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, SoldOut, ""}, {Action{0, ""}, Done, "a"}}, true},
-		{"unsure, and not taken", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, Done, "b"}}, true},
-		{"not taken, and taken all the same", []step{{Action{0, ""}, NotDone, ""}, {Action{1, ""}, SoldOut, ""}}, false},
+		{"uncertain, and done", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, SoldOut, ""}, {Action{0, ""}, Done, "a"}}, true},
+		{"uncertain, and not done", []step{{Action{0, ""}, Uncertain, ""}, {Action{1, ""}, Done, "b"}}, true},
+		{"not done, but done", []step{{Action{0, ""}, NotDone, ""}, {Action{1, ""}, SoldOut, ""}}, false},
 	} {
 		h := NewHistory(1)
 		for _, s := range tt.steps {
-			h.Do(0, s.press, func() (Reply, string) { return s.told, s.paper })
+			h.Do(0, s.action, func() (Reply, string) { return s.reply, s.order })
 		}
 		got, decided := h.Check(time.Minute, filepath.Join(t.TempDir(), "history.html"))
 		if got != tt.want || !decided {
