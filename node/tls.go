@@ -119,7 +119,7 @@ type redirectingFastPath struct {
 
 // AppendHit is front.FastHandler. It memoises nothing: a certificate may come before
 // the next request.
-func (c redirectingFastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
+func (c redirectingFastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, body [][]byte, ok bool) {
 	if c.certs.HasCertificate(string(q.Host)) {
 		return dst, nil, false
 	}

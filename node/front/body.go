@@ -15,8 +15,8 @@ import (
 // a connection, and no slot.
 const maxBodyPrefix = 16 << 10
 
-// bufferedBody is a body whose beginning has been read.
-type bufferedBody struct {
+// prefixedBody is a body whose beginning has been read.
+type prefixedBody struct {
 	io.Reader
 	io.Closer
 }
@@ -45,7 +45,7 @@ func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handof
 		return nil, false, err
 	}
 	got = r.WithContext(r.Context())
-	got.Body = bufferedBody{io.MultiReader(bytes.NewReader(prefix), body), body}
+	got.Body = prefixedBody{io.MultiReader(bytes.NewReader(prefix), body), body}
 	return got, len(prefix) < maxBodyPrefix, nil
 }
 

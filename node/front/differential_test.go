@@ -88,7 +88,7 @@ func TestBrowsersStayInTheLane(t *testing.T) {
 }
 
 // actionOf is what the fast path must do for an outcome.
-func actionOf(then http1test.Outcome) action {
+func actionOf(then http1test.Continuation) action {
 	return [...]action{http1test.Wait: actionWait, http1test.Lend: actionLend, http1test.HandOff: actionHandOff, http1test.Close: actionClose}[then]
 }
 

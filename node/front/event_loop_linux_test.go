@@ -53,6 +53,15 @@ func TestAConnectionComesBackToItsLookout(t *testing.T) {
 	}
 }
 
+// A connection that is back in its event loop may be idle no longer than any other.
+func TestIdleTimeHoldsAfterALoan(t *testing.T) {
+	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.IdleTimeout = 100 * time.Millisecond })
+	v := visit(t, f)
+	v.send(get("/gone", "X-Odd: 1")) // lent
+	v.reply()
+	v.ends()
+}
+
 // A client that sends requests without end, and reads, leaves the others their turn.
 func TestAClientThatSendsWithoutEndHasItsShare(t *testing.T) {
 	f, _, _ := open(t, newHouse(t))
@@ -155,7 +164,7 @@ type stuck struct {
 	over  chan struct{}
 }
 
-func (h *stuck) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
+func (h *stuck) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	if string(q.Target) == "/held" {
 		h.asked.Add(1)
 		<-h.over

@@ -17,13 +17,13 @@ type FastHandler interface {
 	// never change. A reply with a body, and one to HEAD, has a Content-Length. If ok is
 	// false, the request is Config.Handler's. It must not block, and many connections call
 	// it at a time. It may leave q.Memo nil.
-	AppendHit(dst []byte, q *PlainRequest) (head []byte, body [][]byte, ok bool)
+	AppendHit(dst []byte, q *FastRequest) (head []byte, body [][]byte, ok bool)
 }
 
-// PlainRequest is a request that a FastHandler may answer: a GET or HEAD without a body
+// FastRequest is a request that a FastHandler may answer: a GET or HEAD without a body
 // and without a field that demands more than what stands here. Its bytes are the
 // connection's buffer: they must only be read, and only during the call.
-type PlainRequest struct {
+type FastRequest struct {
 	http1.Request
 	// WantMemo asks the handler to store in Memo what validates this reply later. A value
 	// that Memo already has was stored for another request and is not needed any more: it

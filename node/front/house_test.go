@@ -147,15 +147,15 @@ func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, err
 }
 
 // requestFor returns a request for a page, as if parsed.
-func requestFor(target string) *PlainRequest {
-	return &PlainRequest{Request: http1.Request{Host: []byte(testHost), Target: []byte(target)}}
+func requestFor(target string) *FastRequest {
+	return &FastRequest{Request: http1.Request{Host: []byte(testHost), Target: []byte(target)}}
 }
 
 // Now stands still.
 func (h *house) Now() time.Duration { return h.cache.Now() }
 
 // AppendHit answers as node does, also in what it keeps off the stack.
-func (h *house) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
+func (h *house) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	prefix, known := (*h.names.Load())[string(q.Host)]
 	if !known {
 		if prefix, known = h.learn(string(q.Host)); !known {
@@ -296,7 +296,7 @@ type note struct {
 	heads *[]bool
 }
 
-func (n note) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
+func (n note) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	if before, is := q.Memo.(noteMemo); is {
 		q.Memo = before.ResponseMemo
 	}

@@ -14,7 +14,7 @@ func (c *conn) runOffloaded() {
 	c.socket, c.raw, c.fd = socket, socket.raw, -1
 	c.mu.Unlock()
 	for c.performNext() {
-		if len(c.pendingInput) > 0 && c.resumeInput() {
+		if c.resume() {
 			if c.next == actionDrop {
 				c.closeAndRemove()
 				return
@@ -28,6 +28,15 @@ func (c *conn) runOffloaded() {
 		}
 		return
 	}
+}
+
+// resume has the connection wait for input, after answering what was read meanwhile. It
+// reports true if another action is due.
+func (c *conn) resume() bool {
+	if len(c.pendingInput) == 0 {
+		return c.waitForMore(nil)
+	}
+	return c.resumeInput()
 }
 
 // resumeInput answers the rest of what was read, and what has arrived since. It reports

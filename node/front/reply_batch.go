@@ -36,7 +36,7 @@ type replyBatch struct {
 	tailInHeads bool
 	hasMemo     bool // some parts are memoised replies, which must not change now
 	replies     int64
-	req         PlainRequest
+	req         FastRequest
 	headers     http1.HeaderCache
 	memos       replyMemos
 	rules       answerRules // of this moment

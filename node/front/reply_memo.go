@@ -36,7 +36,7 @@ func (m *replyMemos) of(header *http1.CachedHeader) *replyMemo { return &m[heade
 // replyTo returns the memoised reply to a request with a header block's meaning and a
 // given line; nil if there is none, or it is not valid any more.
 func (m *replyMemos) replyTo(header *http1.CachedHeader, line []byte, r *answerRules) []byte {
-	if r.draining || !header.IsLine(line) {
+	if r.draining || !header.BeginsWithLine(line) {
 		return nil
 	}
 	memo := m.of(header)
@@ -83,7 +83,7 @@ func (m *replyMemos) toReplace(header *http1.CachedHeader, line []byte, r *answe
 	}
 	memo := m.of(header)
 	memo.header = header
-	if !header.HasLine() || header.IsLine(line) {
+	if !header.HasLine() || header.BeginsWithLine(line) {
 		return memo
 	}
 	if memo.misses++; memo.misses < replaceEvery {
@@ -93,7 +93,7 @@ func (m *replyMemos) toReplace(header *http1.CachedHeader, line []byte, r *answe
 }
 
 // store memoises a reply if it fits.
-func (m *replyMemo) store(q *PlainRequest, line, head []byte, body [][]byte, r *answerRules) {
+func (m *replyMemo) store(q *FastRequest, line, head []byte, body [][]byte, r *answerRules) {
 	size := len(head)
 	for _, part := range body {
 		size += len(part)

@@ -193,10 +193,10 @@ type fading struct {
 	asked int
 }
 
-func (h *fading) AppendHit(dst []byte, q *PlainRequest) ([]byte, [][]byte, bool) {
+func (h *fading) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	h.asked++
 	q.Memo = h
-	return h.house.AppendHit(dst, &PlainRequest{Request: q.Request})
+	return h.house.AppendHit(dst, &FastRequest{Request: q.Request})
 }
 
 func (h *fading) StillValid(time.Duration, int) bool { return !h.faded }

@@ -35,7 +35,7 @@ func (f *FastPath) Now() time.Duration { return f.handler.Purges.Now() }
 // AppendHit is front.FastHandler. A board whose lease has run out (it was stopped or cut
 // off) leaves every request to the PageHandler, which can wait until it has learned
 // the purges that it missed.
-func (f *FastPath) AppendHit(dst []byte, q *front.PlainRequest) (head []byte, body [][]byte, ok bool) {
+func (f *FastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, body [][]byte, ok bool) {
 	if q.At == 0 {
 		q.At = f.Now()
 	}
@@ -61,7 +61,7 @@ type fastPathMemo struct {
 }
 
 // memoFor returns where to record the answer to a request, nil for nowhere.
-func (f *FastPath) memoFor(q *front.PlainRequest) *cache.HitMemo {
+func (f *FastPath) memoFor(q *front.FastRequest) *cache.HitMemo {
 	if !q.WantMemo {
 		return nil
 	}

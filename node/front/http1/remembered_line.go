@@ -31,8 +31,8 @@ func (h *CachedHeader) ForgetLine() { h.line.size = 0 }
 // HasLine reports whether a line is remembered.
 func (h *CachedHeader) HasLine() bool { return h.line.size > 0 }
 
-// IsLine reports whether b begins with the remembered line.
-func (h *CachedHeader) IsLine(b []byte) bool { return h.line.begins(b) }
+// BeginsWithLine reports whether b begins with the remembered line.
+func (h *CachedHeader) BeginsWithLine(b []byte) bool { return h.line.begins(b) }
 
 func (l *rememberedLine) begins(b []byte) bool {
 	return l.size > 0 && len(b) >= l.size && string(b[:l.size]) == string(l.bytes[:l.size])

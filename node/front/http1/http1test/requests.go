@@ -58,21 +58,21 @@ func OwnCookie() []byte {
 	return []byte(strings.Replace(Browsers()["chrome"], "visit=4f0c2a9e8b7d", fmt.Sprintf("visit=%012x", rand.Uint64()>>16), 1))
 }
 
-// Outcome is what must become of a connection after a Seed's bytes.
-type Outcome uint8
+// Continuation is what must become of a connection after a Seed's bytes.
+type Continuation uint8
 
 const (
-	Wait    Outcome = iota // it waits for more
-	Lend                   // net/http answers the next request
-	HandOff                // net/http gets the connection
-	Close                  // it ends
+	Wait    Continuation = iota // it waits for more
+	Lend                        // net/http answers the next request
+	HandOff                     // net/http gets the connection
+	Close                       // it ends
 )
 
 // Seed is a client's bytes and what the fast path does with them.
 type Seed struct {
 	In      string
 	Replies int // from memory
-	Then    Outcome
+	Then    Continuation
 }
 
 // Inputs returns the bytes of all seeds and browsers.
