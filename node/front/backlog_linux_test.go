@@ -10,14 +10,14 @@ import (
 )
 
 // Who has come before the stop is answered, even if he still waits in the backlog.
-func TestTheStopCutsNobodyOffInTheBacklog(t *testing.T) {
+func TestStopServesTheBacklog(t *testing.T) {
 	if openFiles(t) < 4096 {
 		t.Skip("opens two thousand files")
 	}
-	f, stop, stopped := open(t, newHouse(t), func(cfg *Config) { cfg.NewConnections, cfg.MaxConnections = 1, 2000 })
-	var all []*visitor
+	f, stop, stopped := startFront(t, newTestSite(t), func(cfg *Config) { cfg.NewConnections, cfg.MaxConnections = 1, 2000 })
+	var all []*testClient
 	for range admission.ArrivalBurst + 1000 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/"))
 		all = append(all, v)
 	}
@@ -28,7 +28,7 @@ func TestTheStopCutsNobodyOffInTheBacklog(t *testing.T) {
 	stop()
 	for i, v := range all {
 		if resp, body := v.reply(); resp.StatusCode != http.StatusOK || len(body) == 0 {
-			t.Fatalf("visitor %d got %s", i, resp.Status)
+			t.Fatalf("testClient %d got %s", i, resp.Status)
 		}
 	}
 	if err := <-stopped; err != nil {

@@ -10,8 +10,8 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-func BenchmarkLookup(b *testing.B) {
-	h := newHouse(b)
+func BenchmarkAppendHit(b *testing.B) {
+	h := newTestSite(b)
 	asked := requestFor("/")
 	room := make([]byte, 0, headRoom)
 	b.ReportAllocs()
@@ -26,7 +26,7 @@ func BenchmarkAnswer(b *testing.B) {
 	for _, name := range []string{"wrk", "chrome", "chrome-reload"} {
 		in := []byte(http1test.Browsers()[name])
 		b.Run(name, func(b *testing.B) {
-			h := newHouse(b)
+			h := newTestSite(b)
 			one := new(replyBatch)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -46,10 +46,10 @@ func BenchmarkConnection(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			change, client := withTLS(b)
-			f, _, _ := open(b, newHouse(b), change)
-			v := visit(b, f)
+			f, _, _ := startFront(b, newTestSite(b), change)
+			v := dialFront(b, f)
 			if strings.HasSuffix(name, "TLS") {
-				v = visitTLS(b, f, client)
+				v = dialTLS(b, f, client)
 			}
 			in := []byte(text)
 			length := 0

@@ -42,7 +42,7 @@ func (s connState) mayFollow() []connState {
 	case stateNetHTTP:
 		return []connState{stateNetHTTP, stateNetHTTPIdle}
 	case stateNetHTTPIdle:
-		return []connState{stateNetHTTP, stateNetHTTPIdle}
+		return []connState{stateNetHTTP}
 	}
 	return nil
 }

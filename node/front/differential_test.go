@@ -20,13 +20,13 @@ func sortFields(lines []string) {
 }
 
 // compare holds the lane against net/http for some bytes.
-func (h *house) compare(t *testing.T, in []byte) answered {
+func (h *testSite) compare(t *testing.T, in []byte) answered {
 	t.Helper()
-	lane := h.viaLane(bytes.Clone(in), answerRules{})
+	lane := h.viaFastPath(bytes.Clone(in), answerRules{})
 	if len(lane.heads) == 0 && lane.next != actionLend {
 		return lane // declined: the bytes are net/http's
 	}
-	full := h.viaNet(in)
+	full := h.viaNetHTTP(in)
 	mine, theirs := lane.out, full
 	for i, head := range lane.heads {
 		var one, other string
@@ -56,21 +56,21 @@ func (h *house) compare(t *testing.T, in []byte) answered {
 }
 
 // compareLent: what the lane lends is one request for net/http, to the byte.
-func (h *house) compareLent(t *testing.T, in []byte, size int) {
+func (h *testSite) compareLent(t *testing.T, in []byte, size int) {
 	t.Helper()
 	for _, try := range []struct {
 		bytes, want int
 	}{{size, 1}, {size - 1, 0}} {
 		before := h.asked.Load()
-		out := h.viaNet(in[:try.bytes])
-		if got := int(h.asked.Load() - before); got != try.want && !refusedByNet(out) {
+		out := h.viaNetHTTP(in[:try.bytes])
+		if got := int(h.asked.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
 			t.Fatalf("net/http read %d requests in %q, want %d; it said %q", got, in[:try.bytes], try.want, out)
 		}
 	}
 }
 
-// refusedByNet: a Host that net/http does not take, for example.
-func refusedByNet(out []byte) bool { return bytes.HasPrefix(out, []byte("HTTP/1.1 400 ")) }
+// isRefusedByNetHTTP: a Host that net/http does not take, for example.
+func isRefusedByNetHTTP(out []byte) bool { return bytes.HasPrefix(out, []byte("HTTP/1.1 400 ")) }
 
 // Short names for requests.
 func lines(all ...string) string               { return http1test.Lines(all...) }
@@ -78,8 +78,8 @@ func get(target string, more ...string) string { return http1test.Get(target, mo
 
 const hostLine = http1test.HostLine
 
-func TestBrowsersStayInTheLane(t *testing.T) {
-	h := newHouse(t)
+func TestBrowsersStayOnTheFastPath(t *testing.T) {
+	h := newTestSite(t)
 	for name, in := range http1test.Browsers() {
 		if lane := h.compare(t, []byte(in)); len(lane.heads) != 1 || lane.next != actionWait || lane.used != len(in) {
 			t.Errorf("%s: %d replies, next %v, %d of %d bytes", name, len(lane.heads), lane.next, lane.used, len(in))
@@ -92,8 +92,8 @@ func actionOf(then http1test.Continuation) action {
 	return [...]action{http1test.Wait: actionWait, http1test.Lend: actionLend, http1test.HandOff: actionHandOff, http1test.Close: actionClose}[then]
 }
 
-func TestTheLaneAndNetHTTPAgree(t *testing.T) {
-	h := newHouse(t)
+func TestFastPathAndNetHTTPAgree(t *testing.T) {
+	h := newTestSite(t)
 	for name, s := range http1test.Seeds() {
 		if lane := h.compare(t, []byte(s.In)); len(lane.heads) != s.Replies || lane.next != actionOf(s.Then) {
 			t.Errorf("%s: %d replies and then %v, want %d and %v", name, len(lane.heads), lane.next, s.Replies, actionOf(s.Then))
@@ -102,14 +102,14 @@ func TestTheLaneAndNetHTTPAgree(t *testing.T) {
 }
 
 // Whatever bytes come, the lane says what net/http would, or nothing.
-func FuzzTheLaneAndNetHTTPAgree(f *testing.F) {
+func FuzzFastPathAndNetHTTPAgree(f *testing.F) {
 	for _, s := range http1test.Seeds() {
 		f.Add([]byte(s.In))
 	}
 	for _, in := range http1test.Browsers() {
 		f.Add([]byte(in))
 	}
-	h := newHouse(f)
+	h := newTestSite(f)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) <= maxRequest {
 			h.compare(t, in)

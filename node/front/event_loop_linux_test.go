@@ -16,7 +16,7 @@ import (
 
 // waits reports whether every connection of a front is with a lookout, and no
 // goroutine waits for it.
-func (f *Front) waits() bool {
+func (f *Front) allAttached() bool {
 	f.conns.mu.Lock()
 	defer f.conns.mu.Unlock()
 	for _, c := range f.conns.conns {
@@ -30,15 +30,15 @@ func (f *Front) waits() bool {
 	return true
 }
 
-func TestAConnectionComesBackToItsLookout(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
-	v := visit(t, f)
+func TestAnOffloadedConnectionComesBack(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t))
+	v := dialFront(t, f)
 	for range 3 {
 		v.send(get("/gone", "X-Odd: 1")) // lent
 		if resp, _ := v.reply(); resp.StatusCode != http.StatusGone {
 			t.Fatal(resp.Status)
 		}
-		until(t, "it is back", f.waits)
+		until(t, "it is back", f.allAttached)
 	}
 	lent := get("/gone", "X-Odd: 1")
 	v.send(lent + get("/") + lent + get("/")) // what was read before it went is read on
@@ -47,7 +47,7 @@ func TestAConnectionComesBackToItsLookout(t *testing.T) {
 			t.Errorf("reply %d is %s, want %d", i, resp.Status, want)
 		}
 	}
-	until(t, "it is back again", f.waits)
+	until(t, "it is back again", f.allAttached)
 	if got := f.Counts(); got.Lent != 5 || got.Fast != 2 || got.HandedOff != 0 || got.Open != 1 {
 		t.Errorf("counts are %+v", got)
 	}
@@ -55,19 +55,19 @@ func TestAConnectionComesBackToItsLookout(t *testing.T) {
 
 // A connection that is back in its event loop may be idle no longer than any other.
 func TestIdleTimeHoldsAfterALoan(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.IdleTimeout = 100 * time.Millisecond })
-	v := visit(t, f)
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.IdleTimeout = 100 * time.Millisecond })
+	v := dialFront(t, f)
 	v.send(get("/gone", "X-Odd: 1")) // lent
 	v.reply()
 	v.ends()
 }
 
 // A client that sends requests without end, and reads, leaves the others their turn.
-func TestAClientThatSendsWithoutEndHasItsShare(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
+func TestAFloodingClientLeavesOthersTheirTurn(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t))
 	var floods []net.Conn
 	for range 2 * runtime.GOMAXPROCS(0) {
-		flood := visit(t, f)
+		flood := dialFront(t, f)
 		floods = append(floods, flood.Conn)
 		go func() {
 			many := strings.Repeat(get("/"), 1000)
@@ -81,7 +81,7 @@ func TestAClientThatSendsWithoutEndHasItsShare(t *testing.T) {
 	}
 	until(t, "all have begun", func() bool { return f.Counts().Fast > 1000 })
 	for range 2 * runtime.GOMAXPROCS(0) {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		for range 10 {
 			v.send(get("/"))
 			if resp, _ := v.reply(); resp.StatusCode != 200 {
@@ -95,10 +95,10 @@ func TestAClientThatSendsWithoutEndHasItsShare(t *testing.T) {
 }
 
 // The last reply arrives whole, whatever the client sends behind its last request.
-func TestWhatIsSentBehindTheLastRequestTakesNoReplyWithIt(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
+func TestInputBehindTheLastRequestLosesNoReply(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t))
 	for range 20 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/", "Connection: close"))
 		go func() {
 			for range 100 {
@@ -115,12 +115,12 @@ func TestWhatIsSentBehindTheLastRequestTakesNoReplyWithIt(t *testing.T) {
 }
 
 // A client's address and port reach the handler as they do by way of package net.
-func TestTheHandlerLearnsTheClientsAddress(t *testing.T) {
+func TestTheHandlerGetsTheClientsAddress(t *testing.T) {
 	told := make(chan string, 1)
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.RemoteAddr })
 	})
-	v := visit(t, f)
+	v := dialFront(t, f)
 	v.send(get("/never"))
 	v.reply()
 	if got := <-told; got != v.LocalAddr().String() {
@@ -130,9 +130,9 @@ func TestTheHandlerLearnsTheClientsAddress(t *testing.T) {
 
 // A client that does not read its reply is cut off by a deadline that net/http
 // understands, and frees its place.
-func TestASocketTellsDeadlinesAsNetDoes(t *testing.T) {
+func TestFDConnDeadlinesAreThoseOfNet(t *testing.T) {
 	failed := make(chan error, 1)
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.WriteTimeout = time.Hour
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			control := http.NewResponseController(w)
@@ -148,7 +148,7 @@ func TestASocketTellsDeadlinesAsNetDoes(t *testing.T) {
 			failed <- err
 		})
 	})
-	v := visit(t, f)
+	v := dialFront(t, f)
 	v.send(get("/never"))
 	err := <-failed
 	var timeout net.Error
@@ -158,22 +158,22 @@ func TestASocketTellsDeadlinesAsNetDoes(t *testing.T) {
 }
 
 // stuck is memory that answers nobody who asks for /held until it is let go.
-type stuck struct {
-	*house
+type blockedHandler struct {
+	*testSite
 	asked atomic.Int64
 	over  chan struct{}
 }
 
-func (h *stuck) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
+func (h *blockedHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	if string(q.Target) == "/held" {
 		h.asked.Add(1)
 		<-h.over
 	}
-	return h.house.AppendHit(dst, q)
+	return h.testSite.AppendHit(dst, q)
 }
 
 // holdAll has every lookout wait for the end of h.
-func (h *stuck) holdAll(t *testing.T, f *Front) {
+func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 	t.Helper()
 	until(t, "every lookout is held", func() bool {
 		// Which lookout it is goes by the descriptor, and the client's is of this process
@@ -183,7 +183,7 @@ func (h *stuck) holdAll(t *testing.T, f *Front) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { file.Close() })
-		visit(t, f).send(get("/held"))
+		dialFront(t, f).send(get("/held"))
 		time.Sleep(10 * time.Millisecond)
 		return h.asked.Load() == int64(runtime.GOMAXPROCS(0))
 	})
@@ -191,18 +191,18 @@ func (h *stuck) holdAll(t *testing.T, f *Front) {
 
 // A board that is behind with its reading does not hold that against those who have
 // asked in time, only against those who have said nothing.
-func TestWhoHasAskedIsNotLate(t *testing.T) {
-	h := &stuck{house: newHouse(t), over: make(chan struct{})}
+func TestAnUnreadRequestIsNotLate(t *testing.T) {
+	h := &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(h.over) })
-	f, _, _ := open(t, h.house, func(cfg *Config) {
+	f, _, _ := startFront(t, h.testSite, func(cfg *Config) {
 		cfg.FastHandler, cfg.HeaderTimeout, cfg.IdleTimeout = h, 200*time.Millisecond, 200*time.Millisecond
 	})
 	t.Cleanup(release)
-	again := visit(t, f)
+	again := dialFront(t, f)
 	again.send(get("/"))
 	again.reply()
 	h.holdAll(t, f)
-	first, silent := visit(t, f), visit(t, f)
+	first, silent := dialFront(t, f), dialFront(t, f)
 	first.send(get("/"))
 	again.send(get("/"))
 	if n, err := silent.Read(make([]byte, 1)); n != 0 || err != io.EOF {
@@ -210,7 +210,7 @@ func TestWhoHasAskedIsNotLate(t *testing.T) {
 	}
 	time.Sleep(2 * f.cfg.HeaderTimeout)
 	release()
-	for name, v := range map[string]*visitor{"first": first, "second": again} {
+	for name, v := range map[string]*testClient{"first": first, "second": again} {
 		if resp, _ := v.reply(); resp.StatusCode != http.StatusOK {
 			t.Errorf("who asked a %s time gets %s", name, resp.Status)
 		}

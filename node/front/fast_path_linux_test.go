@@ -16,7 +16,7 @@ import (
 )
 
 // open starts a Front over a house on loopback and stops it when the test ends.
-func open(t testing.TB, h *house, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
+func startFront(t testing.TB, h *testSite, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
 	t.Helper()
 	cfg := Config{
 		Listen: "127.0.0.1:0", Handler: h, FastHandler: h, MaxConnections: 100,
@@ -37,19 +37,19 @@ func open(t testing.TB, h *house, change ...func(*Config)) (*Front, context.Canc
 	return f, stop, served
 }
 
-// visitor is a client with one connection.
-type visitor struct {
+// testClient is a client with one connection.
+type testClient struct {
 	net.Conn
 	t testing.TB
 	r *bufio.Reader
 }
 
-func visit(t testing.TB, f *Front) *visitor {
+func dialFront(t testing.TB, f *Front) *testClient {
 	t.Helper()
-	return visitAt(t, f.Addr())
+	return dialAddr(t, f.Addr())
 }
 
-func visitAt(t testing.TB, addr net.Addr) *visitor {
+func dialAddr(t testing.TB, addr net.Addr) *testClient {
 	t.Helper()
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
@@ -59,10 +59,10 @@ func visitAt(t testing.TB, addr net.Addr) *visitor {
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	return &visitor{c, t, bufio.NewReader(c)}
+	return &testClient{c, t, bufio.NewReader(c)}
 }
 
-func (v *visitor) send(text string) {
+func (v *testClient) send(text string) {
 	v.t.Helper()
 	if _, err := io.WriteString(v, text); err != nil {
 		v.t.Fatal(err)
@@ -70,7 +70,7 @@ func (v *visitor) send(text string) {
 }
 
 // reply reads one reply whole.
-func (v *visitor) reply() (*http.Response, string) {
+func (v *testClient) reply() (*http.Response, string) {
 	v.t.Helper()
 	resp, err := http.ReadResponse(v.r, nil)
 	if err != nil {
@@ -84,17 +84,17 @@ func (v *visitor) reply() (*http.Response, string) {
 }
 
 // ends reports an error if the server does not close the connection cleanly.
-func (v *visitor) ends() {
+func (v *testClient) ends() {
 	v.t.Helper()
 	if rest, err := io.ReadAll(v.r); err != nil || len(rest) > 0 {
 		v.t.Errorf("the connection ends with %q, %v", rest, err)
 	}
 }
 
-func TestOneConnectionThroughAllWays(t *testing.T) {
-	h := newHouse(t)
-	f, _, _ := open(t, h)
-	v := visit(t, f)
+func TestOneConnectionServedInAllWays(t *testing.T) {
+	h := newTestSite(t)
+	f, _, _ := startFront(t, h)
+	v := dialFront(t, f)
 	for round := range int64(3) {
 		v.send(get("/q?x=1&y=%20")) // the lane
 		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
@@ -121,9 +121,9 @@ func TestOneConnectionThroughAllWays(t *testing.T) {
 	until(t, "the connection leaves the table", func() bool { return f.Counts().Open == 0 })
 }
 
-func TestBytesMayComeOneByOne(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
-	v := visit(t, f)
+func TestBytesMayArriveOneByOne(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t))
+	v := dialFront(t, f)
 	text := http1test.Browsers()["chrome"] + get("/never", "X-Odd: 1") + http1test.Browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
 	for i := range len(text) {
 		v.send(text[i : i+1])
@@ -139,9 +139,9 @@ func TestBytesMayComeOneByOne(t *testing.T) {
 	}
 }
 
-func TestALongRequestIsNetHTTPs(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
-	v := visit(t, f)
+func TestALongRequestIsHandedOff(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t))
+	v := dialFront(t, f)
 	v.send(get("/gone", "Cookie: "+strings.Repeat("c", maxRequest)))
 	if resp, body := v.reply(); resp.StatusCode != http.StatusGone || body != "<p>/gone" {
 		t.Errorf("got %s %q", resp.Status, body)
@@ -152,7 +152,7 @@ func TestALongRequestIsNetHTTPs(t *testing.T) {
 }
 
 func TestConnectionsEndAsTheyShould(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
+	f, _, _ := startFront(t, newTestSite(t))
 	for name, text := range map[string]string{
 		"close":          get("/", "Connection: close"),
 		"1.0":            lines("GET / HTTP/1.0", hostLine),
@@ -160,7 +160,7 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 		"given close":    get("/", "Connection: x, close"),
 		"pipeline after": get("/", "Connection: close") + strings.Repeat(get("/"), 500),
 	} {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(text)
 		if resp, _ := v.reply(); resp.StatusCode != 200 || !resp.Close {
 			t.Errorf("%s: %s, last: %v", name, resp.Status, resp.Close)
@@ -170,7 +170,7 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 	// Half a connection: the client says that it is done, with its request, and
 	// with half a request.
 	for _, text := range []string{get("/"), get("/never"), ""} {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(text)
 		v.Conn.(*net.TCPConn).CloseWrite()
 		if text != "" {
@@ -180,7 +180,7 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 		}
 		v.ends()
 	}
-	v := visit(t, f)
+	v := dialFront(t, f)
 	v.send("GET / HT")
 	v.Conn.(*net.TCPConn).CloseWrite()
 	if resp, _ := v.reply(); resp.StatusCode != 400 {
@@ -191,8 +191,8 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 }
 
 func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
-	f, _, _ := open(t, newHouse(t))
-	v := visit(t, f)
+	f, _, _ := startFront(t, newTestSite(t))
+	v := dialFront(t, f)
 	const rounds = 500
 	go func() { // more than the socket holds: replies have to wait for the reader
 		for range rounds {
@@ -209,10 +209,10 @@ func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestSlowClientsAreCutOff(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 200*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 	})
-	silent, slow, idle, reader := visit(t, f), visit(t, f), visit(t, f), visit(t, f)
+	silent, slow, idle, reader := dialFront(t, f), dialFront(t, f), dialFront(t, f), dialFront(t, f)
 	idle.send(get("/"))
 	idle.reply()
 	go func() {
@@ -230,7 +230,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			}
 		}
 	}()
-	for name, v := range map[string]*visitor{"silent": silent, "idle": idle} {
+	for name, v := range map[string]*testClient{"silent": silent, "idle": idle} {
 		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("%s: %d bytes, %v", name, n, err)
 		}
@@ -239,8 +239,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 }
 
 func TestHalfClosedConnectionsDoNotLinger(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.IdleTimeout, cfg.HeaderTimeout = time.Hour, time.Second })
-	v := visit(t, f)
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.IdleTimeout, cfg.HeaderTimeout = time.Hour, time.Second })
+	v := dialFront(t, f)
 	v.send(get("/"))
 	v.Conn.(*net.TCPConn).CloseWrite()
 	v.reply()
@@ -248,9 +248,9 @@ func TestHalfClosedConnectionsDoNotLinger(t *testing.T) {
 	until(t, "it leaves the table", func() bool { return f.Counts().Open == 0 })
 }
 
-func TestAClientThatAsksTooOftenIsSentAway(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.ClientRequests = 1 })
-	v := visit(t, f)
+func TestAClientOverItsRateIsRefused(t *testing.T) {
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.ClientRequests = 1 })
+	v := dialFront(t, f)
 	v.send(get("/") + get("/never") + get("/") + get("/"))
 	for i, want := range []int{200, 200, 503} {
 		resp, body := v.reply()
@@ -259,7 +259,7 @@ func TestAClientThatAsksTooOftenIsSentAway(t *testing.T) {
 		}
 	}
 	v.ends()
-	slow := visit(t, f)
+	slow := dialFront(t, f)
 	slow.send(lines("POST / HTTP/1.1", hostLine, "Content-Length: 0"))
 	if resp, body := slow.reply(); resp.StatusCode != 503 || !resp.Close || !strings.HasSuffix(body, "</html>") {
 		t.Errorf("by way of net/http: %s %q", resp.Status, body)
@@ -271,13 +271,13 @@ func TestAClientThatAsksTooOftenIsSentAway(t *testing.T) {
 }
 
 func TestAClientThatConnectsTooOftenIsClosed(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.NetworkConnections = 1 })
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.NetworkConnections = 1 })
 	for range 2 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/"))
 		v.reply()
 	}
-	v := visit(t, f)
+	v := dialFront(t, f)
 	if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("the third connection got %d bytes, %v", n, err)
 	}
@@ -286,10 +286,10 @@ func TestAClientThatConnectsTooOftenIsClosed(t *testing.T) {
 	}
 }
 
-func TestDrainingEndsWhatIsThere(t *testing.T) {
-	f, stop, served := open(t, newHouse(t))
-	idle, half, busy := visit(t, f), visit(t, f), visit(t, f)
-	for _, v := range []*visitor{idle, half, busy} {
+func TestDrainingEndsEveryConnection(t *testing.T) {
+	f, stop, served := startFront(t, newTestSite(t))
+	idle, half, busy := dialFront(t, f), dialFront(t, f), dialFront(t, f)
+	for _, v := range []*testClient{idle, half, busy} {
 		v.send(get("/"))
 		v.reply()
 	}
@@ -314,7 +314,7 @@ func TestDrainingEndsWhatIsThere(t *testing.T) {
 	if resp, _ := busy.reply(); resp.StatusCode != 200 || !resp.Close {
 		t.Errorf("a request on its way got %s, last: %v", resp.Status, resp.Close)
 	}
-	for _, v := range []*visitor{idle, half, busy} {
+	for _, v := range []*testClient{idle, half, busy} {
 		v.ends()
 	}
 	if err := <-served; err != nil {
@@ -322,15 +322,15 @@ func TestDrainingEndsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestTheHandlerLearnsThatALentClientHasGone(t *testing.T) {
+func TestTheHandlerNoticesThatAClientOnLoanHasGone(t *testing.T) {
 	gone := make(chan struct{})
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(gone)
 		})
 	})
-	v := visit(t, f)
+	v := dialFront(t, f)
 	v.send(get("/never"))
 	until(t, "it is being answered", func() bool { return f.Counts().InFlight == 1 })
 	v.Close()
@@ -343,9 +343,9 @@ func TestSlowClientsSlowNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")
 	}
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.MaxConnections = 2000 })
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.MaxConnections = 2000 })
 	for i := range 1000 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		switch i % 3 {
 		case 1:
 			v.send(fmt.Sprintf("GET /%d HTTP/1.1\r\nX: ", i))
@@ -353,7 +353,7 @@ func TestSlowClientsSlowNobody(t *testing.T) {
 			v.send(strings.Repeat(get("/"), 200)) // and reads nothing
 		}
 	}
-	v := visit(t, f)
+	v := dialFront(t, f)
 	for range 100 {
 		v.send(get("/"))
 		if resp, _ := v.reply(); resp.StatusCode != 200 {

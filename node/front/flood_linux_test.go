@@ -27,8 +27,8 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			change, client := withTLS(t)
-			f, _, _ := open(t, newHouse(t), change)
-			c := visitH2(t, f, client, 1<<20)
+			f, _, _ := startFront(t, newTestSite(t), change)
+			c := dialHTTP2(t, f, client, 1<<20)
 			if err := c.to.SetDeadline(time.Now().Add(time.Minute)); err != nil { // an emulated board takes its time
 				t.Fatal(err)
 			}
@@ -62,12 +62,12 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 
 // Who asks and takes back, again and again, is cut off, and is not before he has left
 // a page with all its pictures.
-func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
+func TestManyResetRequestsEndTheirConnection(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	})
-	c := visitH2(t, f, client, 1<<20)
+	c := dialHTTP2(t, f, client, 1<<20)
 	go func() {
 		for {
 			if _, err := c.ReadFrame(); err != nil {
@@ -97,9 +97,9 @@ func TestRequestsTakenBackEndTheirConnection(t *testing.T) {
 // Who asks a lot, with cookies that no two requests share, and sends a large body, is
 // not taken for one of them.
 func TestABusyHTTP2ClientIsNoFlood(t *testing.T) {
-	h := newHouse(t)
+	h := newTestSite(t)
 	change, client := withTLS(t)
-	f, _, _ := open(t, h, change, func(cfg *Config) {
+	f, _, _ := startFront(t, h, change, func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n, err := io.Copy(io.Discard, r.Body)
 			fmt.Fprintf(w, "%d %v", n, err)

@@ -70,7 +70,7 @@ func until(t testing.TB, what string, done func() bool) {
 	}
 }
 
-func TestBeyondTheBoundAClientIsToldToComeBack(t *testing.T) {
+func TestBeyondMaxConnectionsAClientIsRefused(t *testing.T) {
 	f, _, _ := running(t, 1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "page") }))
 	first := dial(t, f)
 	if resp := ask(t, first); resp.StatusCode != http.StatusOK {
@@ -100,7 +100,7 @@ func TestBeyondTheBoundAClientIsToldToComeBack(t *testing.T) {
 	}
 }
 
-func TestStoppingCutsNothingOff(t *testing.T) {
+func TestStopCutsNoReplyOff(t *testing.T) {
 	began, goOn := make(chan struct{}), make(chan struct{})
 	f, stop, served := running(t, 10, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)

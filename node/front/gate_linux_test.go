@@ -14,7 +14,7 @@ import (
 // held is a handler that answers /held when it is told to, and /size with how long
 // the body was.
 type held struct {
-	*house
+	*testSite
 	began, goOn chan struct{}
 }
 
@@ -29,7 +29,7 @@ func (h held) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !strings.HasPrefix(r.URL.Path, "/held") {
-		h.house.ServeHTTP(w, r)
+		h.testSite.ServeHTTP(w, r)
 		return
 	}
 	h.began <- struct{}{}
@@ -37,12 +37,12 @@ func (h held) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "let go")
 }
 
-func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
-	h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
-	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
-	var all []*visitor
+func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
+	h := held{newTestSite(t), make(chan struct{}, 100), make(chan struct{})}
+	f, _, _ := startFront(t, h.testSite, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
+	var all []*testClient
 	for i := range 1 + 4 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/held"))
 		all = append(all, v)
 		if i == 0 {
@@ -51,7 +51,7 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 			until(t, "it waits", func() bool { return f.gate.Usage().Waiting == int64(i) })
 		}
 	}
-	v := visit(t, f)
+	v := dialFront(t, f)
 	for range 2 { // refused, and the connection stays
 		v.send(get("/held"))
 		if resp, body := v.reply(); resp.StatusCode != 503 || resp.Close || resp.Header.Get("Retry-After") == "" || !strings.HasSuffix(body, "</html>") {
@@ -71,7 +71,7 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 		t.Fatalf("the last request of a connection got %s, last: %v", resp.Status, resp.Close)
 	}
 	v.ends()
-	post := visit(t, f)
+	post := dialFront(t, f)
 	post.send(lines("POST /held HTTP/1.1", hostLine, "Content-Length: 1") + "x")
 	if resp, _ := post.reply(); resp.StatusCode != 503 || !resp.Close {
 		t.Fatalf("a form got %s, last: %v", resp.Status, resp.Close)
@@ -92,20 +92,20 @@ func TestBeyondItsPlacesNetHTTPIsSparedAndPagesAreNot(t *testing.T) {
 }
 
 // Who waited for a page that came meanwhile costs no more than a page in memory.
-func TestWhoWaitedIsAnsweredFromMemoryIfThatHasItNow(t *testing.T) {
-	h := held{newHouse(t), make(chan struct{}, 1), make(chan struct{})}
-	f, _, _ := open(t, h.house, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
-	first := visit(t, f)
+func TestAfterAWaitMemoryIsCheckedAgain(t *testing.T) {
+	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
+	f, _, _ := startFront(t, h.testSite, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
+	first := dialFront(t, f)
 	first.send(get("/held"))
 	<-h.began
-	var waiting []*visitor
+	var waiting []*testClient
 	for i := range 3 {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/fresh", []string{"X: 1", "Accept: */*", "Connection: close"}[i]))
 		waiting = append(waiting, v)
 		until(t, "it waits", func() bool { return f.gate.Usage().Waiting == int64(i+1) })
 	}
-	h.viaNet([]byte(get("/fresh", "Connection: close")))
+	h.viaNetHTTP([]byte(get("/fresh", "Connection: close")))
 	until(t, "the page is in memory", func() bool {
 		_, _, ok := h.AppendHit(nil, requestFor("/fresh"))
 		return ok
@@ -125,9 +125,9 @@ func TestWhoWaitedIsAnsweredFromMemoryIfThatHasItNow(t *testing.T) {
 }
 
 func TestUnderPressurePagesInMemoryStay(t *testing.T) {
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
 	until(t, "it is felt", func() bool { return f.Counts().Pressure == 1 })
-	v := visit(t, f)
+	v := dialFront(t, f)
 	for range 50 {
 		v.send(get("/") + get("/never"))
 		for _, want := range []int{200, 503} {
@@ -144,12 +144,12 @@ func TestUnderPressurePagesInMemoryStay(t *testing.T) {
 }
 
 func TestABodyThatTricklesIsRefused(t *testing.T) {
-	h := held{newHouse(t), make(chan struct{}, 1), make(chan struct{})}
-	f, _, _ := open(t, h.house, func(cfg *Config) {
+	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
+	f, _, _ := startFront(t, h.testSite, func(cfg *Config) {
 		cfg.Handler, cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = h, 4, 1000, 300*time.Millisecond
 	})
 	for name, fields := range map[string]string{"length": "Content-Length: 5000", "chunks": "Transfer-Encoding: chunked"} {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(lines("POST /held HTTP/1.1", hostLine, fields) + "1\r\n")
 		if resp, body := v.reply(); resp.StatusCode != http.StatusRequestTimeout || !resp.Close || !strings.HasSuffix(body, "</html>") {
 			t.Errorf("%s: %v %q", name, resp, body)
@@ -160,14 +160,14 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		t.Error("a request whose body did not come took a place")
 	}
 	close(h.goOn)
-	v := visit(t, f)
+	v := dialFront(t, f)
 	for _, size := range []int{0, 1, maxBodyPrefix - 1, maxBodyPrefix, maxBodyPrefix + 1, 20 * maxBodyPrefix} {
 		body := strings.Repeat("x", size)
 		v.send(lines("POST /size HTTP/1.1", hostLine, fmt.Sprintf("Content-Length: %d", size)) + body)
 		if resp, got := v.reply(); resp.StatusCode != 200 || resp.Close || got != fmt.Sprint(size) {
 			t.Errorf("a body of %d: %s %q", size, resp.Status, got)
 		}
-		chunked := visit(t, f)
+		chunked := dialFront(t, f)
 		chunked.send(lines("POST /size HTTP/1.1", hostLine, "Transfer-Encoding: chunked"))
 		if size > 0 {
 			chunked.send(fmt.Sprintf("%x\r\n%s\r\n", size, body))

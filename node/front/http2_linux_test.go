@@ -18,7 +18,7 @@ import (
 )
 
 // framed is a client that speaks HTTP/2 frame by frame.
-type framed struct {
+type http2Client struct {
 	*http2.Framer
 	t      *testing.T
 	to     net.Conn
@@ -27,15 +27,15 @@ type framed struct {
 }
 
 // visitH2 opens a connection on which the server may send window bytes to a stream.
-func visitH2(t *testing.T, f *Front, client *tls.Config, window uint32) *framed {
+func dialHTTP2(t *testing.T, f *Front, client *tls.Config, window uint32) *http2Client {
 	t.Helper()
 	cfg := client.Clone()
 	cfg.NextProtos = []string{h2Proto}
-	v := visitTLS(t, f, cfg)
+	v := dialTLS(t, f, cfg)
 	if _, err := io.WriteString(v, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	c := &framed{Framer: http2.NewFramer(v, v.r), t: t, to: v}
+	c := &http2Client{Framer: http2.NewFramer(v, v.r), t: t, to: v}
 	c.fields = hpack.NewEncoder(&c.block)
 	if err := c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func visitH2(t *testing.T, f *Front, client *tls.Config, window uint32) *framed 
 }
 
 // request puts the fields of a request into block.
-func (c *framed) request(method, path string) {
+func (c *http2Client) request(method, path string) {
 	c.block.Reset()
 	for _, field := range []hpack.HeaderField{
 		{Name: ":method", Value: method}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: testHost}, {Name: ":path", Value: path},
@@ -56,7 +56,7 @@ func (c *framed) request(method, path string) {
 }
 
 // ask sends a request, whole, and gives the error of writing it.
-func (c *framed) ask(stream uint32, path string) error {
+func (c *http2Client) ask(stream uint32, path string) error {
 	c.request("GET", path)
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
 }
@@ -64,12 +64,12 @@ func (c *framed) ask(stream uint32, path string) error {
 // others are answered meanwhile, by the lane and by HTTP/2.
 func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
 	t.Helper()
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	if resp, _ := v.reply(); resp.StatusCode != http.StatusOK {
 		t.Errorf("another client gets %s", resp.Status)
 	}
-	c := visitH2(t, f, client, 1<<20)
+	c := dialHTTP2(t, f, client, 1<<20)
 	if err := c.ask(1, "/"); err != nil {
 		t.Fatal(err)
 	}
@@ -90,9 +90,9 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 	var now, most atomic.Int64
 	over := make(chan struct{})
 	release := sync.OnceFunc(func() { close(over) })
-	h := newHouse(t)
+	h := newTestSite(t)
 	change, client := withTLS(t)
-	f, _, _ := open(t, h, change, func(cfg *Config) {
+	f, _, _ := startFront(t, h, change, func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/slow" {
 				h.ServeHTTP(w, r)
@@ -106,7 +106,7 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 		})
 	})
 	t.Cleanup(release) // before the listener waits for them
-	c := visitH2(t, f, client, 1<<20)
+	c := dialHTTP2(t, f, client, 1<<20)
 	enough := make(chan error, 1)
 	go func() {
 		for {
@@ -145,9 +145,9 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 // A client that asks for much and reads nothing is cut off.
 func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 16<<10)
-	h := newHouse(t)
+	h := newTestSite(t)
 	change, client := withTLS(t)
-	f, _, _ := open(t, h, change, func(cfg *Config) {
+	f, _, _ := startFront(t, h, change, func(cfg *Config) {
 		cfg.WriteTimeout, cfg.IdleTimeout = 300*time.Millisecond, 300*time.Millisecond
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/big" {
@@ -157,7 +157,7 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 			_, _ = io.WriteString(w, big)
 		})
 	})
-	c := visitH2(t, f, client, 10)
+	c := dialHTTP2(t, f, client, 10)
 	for i := range uint32(http2Streams) {
 		if err := c.ask(2*i+1, "/big"); err != nil {
 			t.Fatal(err)
@@ -173,8 +173,8 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 // waited for as long as ever.
 func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.WriteTimeout = time.Minute })
-	c := visitH2(t, f, client, 0)
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.WriteTimeout = time.Minute })
+	c := dialHTTP2(t, f, client, 0)
 	if err := c.ask(1, "/"); err != nil {
 		t.Fatal(err)
 	}

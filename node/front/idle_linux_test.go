@@ -24,15 +24,15 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 		t.Skip("opens some hundred connections, and the race detector takes memory of its own")
 	}
 	const many = 500
-	f, _, _ := open(t, newHouse(t), func(cfg *Config) { cfg.MaxConnections = many + 10 })
-	warm := visit(t, f)
+	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.MaxConnections = many + 10 })
+	warm := dialFront(t, f)
 	warm.send(http1test.Browsers()["chrome"])
 	warm.reply()
 
 	empty := inUse()
-	clients := make([]*visitor, many)
+	clients := make([]*testClient, many)
 	for i := range clients {
-		clients[i] = visit(t, f)
+		clients[i] = dialFront(t, f)
 		clients[i].r = nil // its buffer is not what is measured
 	}
 	until(t, "all are in", func() bool { return f.Counts().Open == many+1 })

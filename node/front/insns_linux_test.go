@@ -24,12 +24,12 @@ var countInsns = flag.Bool("instructions", false, "count the user-mode instructi
 // serveEnv has this test binary be a server until its standard input ends.
 const serveEnv = "BRAMBLE_TEST_SERVE"
 
-// TestBeAServer is no test: it is a house that another process asks.
-func TestBeAServer(t *testing.T) {
+// TestServerProcess is no test: it is a house that another process asks.
+func TestServerProcess(t *testing.T) {
 	if os.Getenv(serveEnv) == "" {
 		t.Skip("only as the server of another test")
 	}
-	h := newHouse(t)
+	h := newTestSite(t)
 	f, err := New(Config{
 		Listen: "127.0.0.1:0", Handler: h, FastHandler: h, MaxConnections: 1000, MaxRequests: 64, BodyRate: 1000, BodyTimeout: time.Second,
 		HeaderTimeout: time.Minute, IdleTimeout: time.Minute, WriteTimeout: time.Minute, DrainTimeout: time.Second,
@@ -103,7 +103,7 @@ func countServer(t *testing.T, command []string, next func() []byte, rounds int)
 		t.Skipf("%s is not installed: it is in Debian's qemu-user", command[0])
 	}
 	to := filepath.Join(t.TempDir(), "count")
-	cmd := exec.Command(command[0], append(command[1:], "-test.run=^TestBeAServer$")...)
+	cmd := exec.Command(command[0], append(command[1:], "-test.run=^TestServerProcess$")...)
 	cmd.Env = append(os.Environ(), serveEnv+"=1", "INSNS="+to, "GOMAXPROCS=1", "GOGC=off")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

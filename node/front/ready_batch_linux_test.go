@@ -15,27 +15,27 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// crowdOf opens so many connections, each of which has had an answer, and has every
+// readyCrowd opens so many connections, each of which has had an answer, and has every
 // lookout wait until it is let go: then all that was sent meanwhile is there at once.
 // Before that, some have asked for what is in warm, so that the answers are kept.
-func crowdOf(t *testing.T, size int, warm []string, change ...func(*Config)) (h *stuck, f *Front, all []*visitor, release func()) {
+func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) (h *blockedHandler, f *Front, all []*testClient, release func()) {
 	t.Helper()
-	h = &stuck{house: newHouse(t), over: make(chan struct{})}
+	h = &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
 	release = sync.OnceFunc(func() { close(h.over) })
-	f, _, _ = open(t, h.house, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
+	f, _, _ = startFront(t, h.testSite, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
 	t.Cleanup(release)
 	for _, in := range warm {
 		for range 4 * runtime.GOMAXPROCS(0) { // whichever lookouts they come to
-			v := visit(t, f)
+			v := dialFront(t, f)
 			v.send(in)
-			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaLane([]byte(in), answerRules{}).out))); err != nil {
+			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaFastPath([]byte(in), answerRules{}).out))); err != nil {
 				t.Fatalf("%q: %v", in, err)
 			}
 			v.Close()
 		}
 	}
 	for range size {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		v.send(get("/"))
 		v.reply()
 		all = append(all, v)
@@ -45,7 +45,7 @@ func crowdOf(t *testing.T, size int, warm []string, change ...func(*Config)) (h 
 }
 
 // Those of a crowd get what each would get alone, to the byte, whatever they ask.
-func TestACrowdGetsWhatEachWouldGet(t *testing.T) {
+func TestABatchGetsWhatEachWouldGet(t *testing.T) {
 	var names []string
 	asks := http1test.Seeds()
 	for name, in := range http1test.Browsers() {
@@ -59,16 +59,16 @@ func TestACrowdGetsWhatEachWouldGet(t *testing.T) {
 	slices.Sort(names)
 	// A lookout keeps few answers, and so the crowds are small.
 	for few := range slices.Chunk(names, http1.MaxCachedHeaders/2) {
-		t.Run(few[0], func(t *testing.T) { crowdGets(t, few, asks) })
+		t.Run(few[0], func(t *testing.T) { checkBatch(t, few, asks) })
 	}
 }
 
-func crowdGets(t *testing.T, names []string, asks map[string]http1test.Seed) {
+func checkBatch(t *testing.T, names []string, asks map[string]http1test.Seed) {
 	var warm []string
 	for _, name := range names {
 		warm = append(warm, asks[name].In)
 	}
-	h, f, all, release := crowdOf(t, 5*len(names), warm, func(cfg *Config) { cfg.MaxConnections = 1000 })
+	h, f, all, release := readyCrowd(t, 5*len(names), warm, func(cfg *Config) { cfg.MaxConnections = 1000 })
 	before := f.Counts()
 	fast, want := before.Fast+before.Lent, int64(0)
 	for i, v := range all {
@@ -77,7 +77,7 @@ func crowdGets(t *testing.T, names []string, asks map[string]http1test.Seed) {
 	release()
 	for i, v := range all {
 		name := names[i%len(names)]
-		alone := h.viaLane([]byte(asks[name].In), answerRules{})
+		alone := h.viaFastPath([]byte(asks[name].In), answerRules{})
 		want += int64(len(alone.heads))
 		got := make([]byte, len(alone.out))
 		if n, err := io.ReadFull(v.r, got); err != nil || !bytes.Equal(got, alone.out) {
@@ -98,29 +98,29 @@ func crowdGets(t *testing.T, names []string, asks map[string]http1test.Seed) {
 
 // What a client has not taken of a kept answer stays what it was, although another
 // answer is kept meanwhile.
-func TestAKeptAnswerStaysAsItWasSent(t *testing.T) {
-	h := newHouse(t)
+func TestAnUnsentMemoStaysTheSame(t *testing.T) {
+	h := newTestSite(t)
 	for _, together := range []int{1, 3} {
-		t.Run(fmt.Sprint(together), func(t *testing.T) { keptStays(t, h, together) })
+		t.Run(fmt.Sprint(together), func(t *testing.T) { checkUnsentMemo(t, h, together) })
 	}
 }
 
-func keptStays(t *testing.T, h *house, together int) {
-	f, _, _ := open(t, h)
-	slow := visit(t, f)
+func checkUnsentMemo(t *testing.T, h *testSite, together int) {
+	f, _, _ := startFront(t, h)
+	slow := dialFront(t, f)
 	one := []byte(get("/"))
-	want := h.viaLane(one, answerRules{}).out
+	want := h.viaFastPath(one, answerRules{}).out
 	asked := 0
-	for asked < 10_000 && !f.owesSomebody() {
+	for asked < 10_000 && !f.hasPendingOutput() {
 		slow.send(strings.Repeat(string(one), together))
 		asked += together
-		until(t, "it is answered", func() bool { return f.Counts().Fast == int64(asked) || f.owesSomebody() })
+		until(t, "it is answered", func() bool { return f.Counts().Fast == int64(asked) || f.hasPendingOutput() })
 	}
-	if !f.owesSomebody() {
+	if !f.hasPendingOutput() {
 		t.Fatalf("a client takes %d pages without reading one", asked)
 	}
 	for range 4 * runtime.GOMAXPROCS(0) { // whichever lookout they come to
-		other := visit(t, f)
+		other := dialFront(t, f)
 		for range 2 * replaceEvery { // the same fields, another page: it is kept in place of the first
 			other.send(get("/other"))
 			other.reply()
@@ -134,17 +134,17 @@ func keptStays(t *testing.T, h *house, together int) {
 	}
 }
 
-// owesSomebody reports whether a client has not taken all of its replies.
-func (f *Front) owesSomebody() bool {
+// hasPendingOutput reports whether a client has not taken all of its replies.
+func (f *Front) hasPendingOutput() bool {
 	f.conns.mu.Lock()
 	defer f.conns.mu.Unlock()
 	return slices.ContainsFunc(f.conns.conns, func(c *conn) bool { return c.currentState() == stateFlushing })
 }
 
 // Who asks too often is refused in a crowd as alone, and loses the connection.
-func TestACrowdIsLimitedToo(t *testing.T) {
+func TestRateLimitsHoldInABatch(t *testing.T) {
 	const crowd, limit = 30, 20 // a second, and twice that at once
-	_, _, all, release := crowdOf(t, crowd, nil, func(cfg *Config) { cfg.ClientRequests = limit })
+	_, _, all, release := readyCrowd(t, crowd, nil, func(cfg *Config) { cfg.ClientRequests = limit })
 	for _, v := range all {
 		v.send(get("/"))
 	}
@@ -166,8 +166,8 @@ func TestACrowdIsLimitedToo(t *testing.T) {
 }
 
 // Clients that have closed their side, or go away, are noticed in a crowd.
-func TestACrowdThatLeaves(t *testing.T) {
-	h, f, all, release := crowdOf(t, 20, nil)
+func TestABatchNoticesClientsThatLeave(t *testing.T) {
+	h, f, all, release := readyCrowd(t, 20, nil)
 	for i, v := range all {
 		v.send(get("/"))
 		if i%2 == 0 {

@@ -91,48 +91,43 @@ func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, nex
 			b.addRefusal(true)
 			return len(p), actionClose
 		}
-		inMemory := false
-		if res == http1.Plain {
-			next, inMemory = b.answerPlain(rest[:b.req.LineSize], header, r)
-		}
-		if !inMemory {
+		line := rest[:b.req.LineSize]
+		if memoised := b.memos.replyTo(header, line, r); memoised != nil {
+			b.addMemo(memoised)
+			next = waitOrClose(b.req.Close)
+		} else if res == http1.Plain {
+			next = b.answerPlain(line, header, r)
+		} else {
 			next = b.lendOrRefuse(r)
 		}
-		switch next {
-		case actionFlush, actionLend:
+		if next == actionFlush || next == actionLend {
 			return answered, next // this request comes later
-		case actionClose:
-			return answered + b.req.Size, actionClose
 		}
 		answered += b.req.Size
+		if next == actionClose {
+			return answered, next
+		}
 	}
 	return answered, actionWait
 }
 
-// answerPlain adds the reply to the request in b.req, memoised or made now, and returns
-// the action that is due then. line is the request's first; header is a block with its
-// meaning, nil if none is known. If inMemory is false, memory has no reply.
-func (b *replyBatch) answerPlain(line []byte, header *http1.CachedHeader, r *answerRules) (next action, inMemory bool) {
-	if header != nil {
-		if memoised := b.memos.replyTo(header, line, r); memoised != nil {
-			b.addMemo(memoised)
-			return waitOrClose(b.req.Close), true
-		}
-	}
+// answerPlain adds the reply to the request in b.req, and returns the action that is due
+// then. line is the request's first; header is a block with its meaning, nil if none is
+// known.
+func (b *replyBatch) answerPlain(line []byte, header *http1.CachedHeader, r *answerRules) action {
 	head, body, ok := b.buildReply(b.heads[b.headsUsed:b.headsUsed:headBytes], line, header, r)
-	if !ok {
-		return actionLend, false
+	switch {
+	case !ok:
+		return b.lendOrRefuse(r)
+	case b.partCount+1+len(body) <= maxParts:
+		b.addHead(head)
+		b.addBody(body)
+		b.replies++
+		return waitOrClose(b.req.Close || r.draining)
+	case b.partCount > 0:
+		return actionFlush
 	}
-	if b.partCount+1+len(body) > maxParts {
-		if b.partCount > 0 {
-			return actionFlush, true
-		}
-		return actionLend, true
-	}
-	b.addHead(head)
-	b.addBody(body)
-	b.replies++
-	return waitOrClose(b.req.Close || r.draining), true
+	return actionLend
 }
 
 // lendOrRefuse decides about a request that only net/http can answer.

@@ -33,10 +33,10 @@ type replyMemo struct {
 // of returns the memo that belongs to a header block.
 func (m *replyMemos) of(header *http1.CachedHeader) *replyMemo { return &m[header.Index()] }
 
-// replyTo returns the memoised reply to a request with a header block's meaning and a
-// given line; nil if there is none, or it is not valid any more.
+// replyTo returns the memoised reply to a request with a header block's meaning (nil: no
+// block has it) and a given line; nil if there is none, or it is not valid any more.
 func (m *replyMemos) replyTo(header *http1.CachedHeader, line []byte, r *answerRules) []byte {
-	if r.draining || !header.BeginsWithLine(line) {
+	if header == nil || r.draining || !header.BeginsWithLine(line) {
 		return nil
 	}
 	memo := m.of(header)

@@ -24,9 +24,9 @@ func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, 
 	}
 }
 
-// afterAnswering fails if a batch that has answered before says anything else to in
+// compareAfter fails if a batch that has answered before says anything else to in
 // than a new one.
-func (h *house) afterAnswering(t *testing.T, before, in []byte) {
+func (h *testSite) compareAfter(t *testing.T, before, in []byte) {
 	t.Helper()
 	for _, r := range []answerRules{{handler: h}, {handler: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: h, draining: true}} {
 		want, used, next := new(replyBatch).answerAll(bytes.Clone(in), r)
@@ -52,36 +52,36 @@ func (h *house) afterAnswering(t *testing.T, before, in []byte) {
 }
 
 // Whatever was answered before, a request gets what it gets by itself.
-func TestWhatWasAnsweredChangesNothing(t *testing.T) {
-	h := newHouse(t)
+func TestEarlierRepliesChangeNoReply(t *testing.T) {
+	h := newTestSite(t)
 	all := http1test.Inputs()
 	for i, before := range all {
 		for j := range all {
 			if (i+j)%5 == 0 { // some of the pairs: the fuzz test has others
-				h.afterAnswering(t, before, all[j])
+				h.compareAfter(t, before, all[j])
 			}
 		}
 	}
 }
 
-func FuzzWhatWasAnsweredChangesNothing(f *testing.F) {
+func FuzzEarlierRepliesChangeNoReply(f *testing.F) {
 	all := http1test.Inputs()
 	for i, in := range all {
 		f.Add(in, in)
 		f.Add(in, all[(i+1)%len(all)])
 	}
-	h := newHouse(f)
+	h := newTestSite(f)
 	f.Fuzz(func(t *testing.T, before, in []byte) {
 		if len(before) <= maxRequest && len(in) <= maxRequest {
-			h.afterAnswering(t, before, in)
+			h.compareAfter(t, before, in)
 		}
 	})
 }
 
 // Of a crowd whose cookies differ each is given the kept answer, also when the block
 // is renewed; and one that asks for something else is not.
-func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
-	h := newHouse(t)
+func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
+	h := newTestSite(t)
 	b := new(replyBatch)
 	r := answerRules{handler: h}
 	for range 2 {
@@ -106,9 +106,9 @@ func TestAKeptAnswerIsForAllThatMeanTheSame(t *testing.T) {
 }
 
 // The page that most ask for stays the one whose answer is kept.
-func TestTheAnswerThatMostWantIsKept(t *testing.T) {
+func TestTheMostPopularReplyIsMemoised(t *testing.T) {
 	b := new(replyBatch)
-	r := answerRules{handler: newHouse(t)}
+	r := answerRules{handler: newTestSite(t)}
 	page := []byte(get("/"))
 	for range 2 {
 		b.answerAll(page, r)
@@ -133,8 +133,8 @@ func TestTheAnswerThatMostWantIsKept(t *testing.T) {
 }
 
 // An answer that is on its way is not overwritten by one that is kept.
-func TestAnAnswerOnItsWayStays(t *testing.T) {
-	h := newHouse(t)
+func TestAPendingReplyIsNotOverwritten(t *testing.T) {
+	h := newTestSite(t)
 	page, other := get("/"), get("/gone")
 	b := new(replyBatch)
 	for range 2 {
@@ -148,8 +148,8 @@ func TestAnAnswerOnItsWayStays(t *testing.T) {
 }
 
 // A batch that has answered something answers again what it answered.
-func TestABatchAnswersTheSameAgain(t *testing.T) {
-	h := newHouse(t)
+func TestABatchRepeatsItsReplies(t *testing.T) {
+	h := newTestSite(t)
 	b := new(replyBatch)
 	say := func(in []byte) []byte {
 		var out []byte
@@ -171,7 +171,7 @@ func TestABatchAnswersTheSameAgain(t *testing.T) {
 }
 
 func TestAnswersAllocateNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newTestSite(t)
 	b := new(replyBatch)
 	for name, in := range http1test.Browsers() {
 		p := []byte(in)
@@ -186,24 +186,24 @@ func TestAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-// fading is memory whose answers hold until they are said not to.
-type fading struct {
-	*house
+// expiringHandler is memory whose answers hold until they are said not to.
+type expiringHandler struct {
+	*testSite
 	faded bool
 	asked int
 }
 
-func (h *fading) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
+func (h *expiringHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	h.asked++
 	q.Memo = h
-	return h.house.AppendHit(dst, &FastRequest{Request: q.Request})
+	return h.testSite.AppendHit(dst, &FastRequest{Request: q.Request})
 }
 
-func (h *fading) StillValid(time.Duration, int) bool { return !h.faded }
+func (h *expiringHandler) StillValid(time.Duration, int) bool { return !h.faded }
 
 // What does not hold any more is asked for anew, once.
-func TestAnAnswerThatDoesNotHoldIsLetGo(t *testing.T) {
-	h := &fading{house: newHouse(t)}
+func TestAnInvalidMemoIsForgotten(t *testing.T) {
+	h := &expiringHandler{testSite: newTestSite(t)}
 	b := new(replyBatch)
 	page := []byte(get("/"))
 	for range 5 {

@@ -67,9 +67,9 @@ func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), cl
 }
 
 // visitTLS is visit by TLS.
-func visitTLS(t testing.TB, f *Front, cfg *tls.Config) *visitor {
+func dialTLS(t testing.TB, f *Front, cfg *tls.Config) *testClient {
 	t.Helper()
-	v := visitAt(t, f.SecureAddr())
+	v := dialAddr(t, f.SecureAddr())
 	secure := tls.Client(v.Conn, cfg)
 	if err := secure.Handshake(); err != nil {
 		t.Fatal(err)
@@ -79,11 +79,11 @@ func visitTLS(t testing.TB, f *Front, cfg *tls.Config) *visitor {
 	return v
 }
 
-func TestOneTLSConnectionThroughAllWays(t *testing.T) {
-	h := newHouse(t)
+func TestOneTLSConnectionServedInAllWays(t *testing.T) {
+	h := newTestSite(t)
 	change, client := withTLS(t)
-	f, _, _ := open(t, h, change)
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, h, change)
+	v := dialTLS(t, f, client)
 	for round := range int64(3) {
 		v.send(get("/q?x=1&y=%20")) // the lane
 		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
@@ -111,7 +111,7 @@ func TestOneTLSConnectionThroughAllWays(t *testing.T) {
 }
 
 // said is all that a server says to some bytes after which the client says no more.
-func said(t *testing.T, v *visitor, in string) string {
+func roundTrip(t *testing.T, v *testClient, in string) string {
 	t.Helper()
 	sent := make(chan struct{})
 	go func() {
@@ -130,13 +130,13 @@ func said(t *testing.T, v *visitor, in string) string {
 }
 
 // refill waits until the front page is in memory again, which a POST drops.
-func (h *house) refill(t *testing.T) {
+func (h *testSite) refill(t *testing.T) {
 	t.Helper()
 	until(t, "the front page is in memory", func() bool {
-		if len(h.viaLane([]byte(get("/")), answerRules{}).heads) == 1 {
+		if len(h.viaFastPath([]byte(get("/")), answerRules{}).heads) == 1 {
 			return true
 		}
-		h.viaNet([]byte(get("/", "Connection: close")))
+		h.viaNetHTTP([]byte(get("/", "Connection: close")))
 		return false
 	})
 }
@@ -144,18 +144,18 @@ func (h *house) refill(t *testing.T) {
 // What the lane and net/http make of a client's bytes together is the same with
 // TLS and without.
 func TestTLSChangesNoReply(t *testing.T) {
-	h := newHouse(t)
+	h := newTestSite(t)
 	change, client := withTLS(t)
-	f, _, _ := open(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
+	f, _, _ := startFront(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
 	for name, s := range http1test.Seeds() {
 		var plain, secure string
 		// A page is in memory a moment after its last byte was sent, so that the
 		// first tries may find different things there.
 		for range 5 {
 			h.refill(t)
-			plain = said(t, visit(t, f), s.In)
+			plain = roundTrip(t, dialFront(t, f), s.In)
 			h.refill(t)
-			if secure = said(t, visitTLS(t, f, client), s.In); plain == secure {
+			if secure = roundTrip(t, dialTLS(t, f, client), s.In); plain == secure {
 				break
 			}
 		}
@@ -166,10 +166,10 @@ func TestTLSChangesNoReply(t *testing.T) {
 	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
 }
 
-func TestTLSBytesMayComeOneByOne(t *testing.T) {
+func TestTLSBytesMayArriveOneByOne(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change)
+	v := dialTLS(t, f, client)
 	text := http1test.Browsers()["chrome"] + get("/never", "X-Odd: 1") + http1test.Browsers()["wrk"] + lines("GET / HTTP/1.1", "Host : x")
 	for i := range len(text) {
 		v.send(text[i : i+1])
@@ -197,10 +197,10 @@ func (c trickle) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestTLSRecordsMayComeInPieces(t *testing.T) {
+func TestTLSRecordsMayArriveInPieces(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
-	v := visitAt(t, f.SecureAddr())
+	f, _, _ := startFront(t, newTestSite(t), change)
+	v := dialAddr(t, f.SecureAddr())
 	secure := tls.Client(trickle{v.Conn}, client)
 	v.Conn = secure
 	v.r.Reset(secure)
@@ -214,10 +214,10 @@ func TestTLSRecordsMayComeInPieces(t *testing.T) {
 	}
 }
 
-func TestManyPipelinedRequestsByTLSAreAnsweredInOrder(t *testing.T) {
+func TestManyPipelinedRequestsOverTLSAreAnsweredInOrder(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change)
+	v := dialTLS(t, f, client)
 	const rounds = 300
 	go func() { // more than the socket holds: replies have to wait for the reader
 		for range rounds {
@@ -236,14 +236,14 @@ func TestManyPipelinedRequestsByTLSAreAnsweredInOrder(t *testing.T) {
 
 func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
+	f, _, _ := startFront(t, newTestSite(t), change)
 	for name, text := range map[string]string{
 		"close":       get("/", "Connection: close"),
 		"1.0":         lines("GET / HTTP/1.0", hostLine),
 		"lent close":  get("/never", "Connection: close"),
 		"given close": get("/", "Connection: x, close"),
 	} {
-		v := visitTLS(t, f, client)
+		v := dialTLS(t, f, client)
 		v.send(text)
 		if resp, _ := v.reply(); resp.StatusCode != 200 || !resp.Close {
 			t.Errorf("%s: %s, last: %v", name, resp.Status, resp.Close)
@@ -255,11 +255,11 @@ func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
 
 func TestSlowTLSClientsAreCutOff(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 500*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 	})
-	idle, reader := visitTLS(t, f, client), visitTLS(t, f, client)
-	silent, half := visitAt(t, f.SecureAddr()), visitAt(t, f.SecureAddr())
+	idle, reader := dialTLS(t, f, client), dialTLS(t, f, client)
+	silent, half := dialAddr(t, f.SecureAddr()), dialAddr(t, f.SecureAddr())
 	half.send("\x16\x03\x01\x02\x00\x01\x00") // the beginning of a handshake
 	idle.send(get("/"))
 	idle.reply()
@@ -270,7 +270,7 @@ func TestSlowTLSClientsAreCutOff(t *testing.T) {
 			}
 		}
 	}()
-	for name, v := range map[string]*visitor{"silent": silent, "half": half, "idle": idle} {
+	for name, v := range map[string]*testClient{"silent": silent, "half": half, "idle": idle} {
 		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("%s: %d bytes, %v", name, n, err)
 		}
@@ -278,10 +278,10 @@ func TestSlowTLSClientsAreCutOff(t *testing.T) {
 	until(t, "all are cut off", func() bool { return f.Counts().Open == 0 })
 }
 
-func TestTheHandlerLearnsThatATLSClientHasGone(t *testing.T) {
+func TestTheHandlerNoticesThatATLSClientHasGone(t *testing.T) {
 	gone := make(chan struct{})
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.TLS == nil || r.TLS.ServerName != testHost {
 				t.Errorf("the request came by TLS: %+v", r.TLS)
@@ -290,24 +290,24 @@ func TestTheHandlerLearnsThatATLSClientHasGone(t *testing.T) {
 			close(gone)
 		})
 	})
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/never"))
 	until(t, "it is being answered", func() bool { return f.Counts().InFlight == 1 })
 	v.Close() // says so in TLS before it does in TCP
 	<-gone
 }
 
-func TestTLSStrictTransportIsSaidOnce(t *testing.T) {
+func TestStrictTransportSecurityIsSentOnce(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.StrictTransport = "max-age=600" })
-	f, _, _ := open(t, newHouse(t), change)
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change)
+	v := dialTLS(t, f, client)
 	for _, target := range []string{"/", "/never"} {
 		v.send(get(target))
 		if resp, _ := v.reply(); strings.Join(resp.Header["Strict-Transport-Security"], "|") != "max-age=600" {
 			t.Errorf("%s: %v", target, resp.Header)
 		}
 	}
-	plain := visit(t, f)
+	plain := dialFront(t, f)
 	plain.send(get("/"))
 	if resp, _ := plain.reply(); resp.Header["Strict-Transport-Security"] != nil {
 		t.Error("it is said without TLS")
@@ -319,7 +319,7 @@ func TestTicketsAreForTLS13AndHoldOnTwoBoards(t *testing.T) {
 	var boards []*Front
 	change, client := withTLS(t)
 	for range 2 {
-		f, _, _ := open(t, newHouse(t), change)
+		f, _, _ := startFront(t, newTestSite(t), change)
 		f.SetTicketKeys(keys)
 		boards = append(boards, f)
 	}
@@ -330,7 +330,7 @@ func TestTicketsAreForTLS13AndHoldOnTwoBoards(t *testing.T) {
 		cfg := client.Clone()
 		cfg.MaxVersion, cfg.ClientSessionCache = c.version, tls.NewLRUClientSessionCache(4)
 		for i, f := range boards {
-			v := visitTLS(t, f, cfg)
+			v := dialTLS(t, f, cfg)
 			v.send(get("/"))
 			v.reply()
 			if got := v.Conn.(*tls.Conn).ConnectionState().DidResume; got != (c.resumes && i > 0) {
@@ -342,7 +342,7 @@ func TestTicketsAreForTLS13AndHoldOnTwoBoards(t *testing.T) {
 	cfg := client.Clone()
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for _, f := range boards {
-		v := visitTLS(t, f, cfg)
+		v := dialTLS(t, f, cfg)
 		v.send(get("/"))
 		v.reply()
 		if v.Conn.(*tls.Conn).ConnectionState().DidResume {
@@ -353,7 +353,7 @@ func TestTicketsAreForTLS13AndHoldOnTwoBoards(t *testing.T) {
 
 func TestHTTP2IsServedAndBounded(t *testing.T) {
 	change, client := withTLS(t)
-	f, stop, served := open(t, newHouse(t), change, func(cfg *Config) { cfg.MaxConnections = 4 }) // two of which may speak HTTP/2
+	f, stop, served := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.MaxConnections = 4 }) // two of which may speak HTTP/2
 	wants := func(proto string) *http.Client {
 		cfg := client.Clone()
 		var protocols http.Protocols
@@ -445,9 +445,9 @@ func helloOf(t *testing.T) []byte {
 }
 
 // Clients whose ClientHello comes in pieces, or never comes to its end, take nobody's turn.
-func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
+func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 1 })
-	f, _, _ := open(t, newHouse(t), change)
+	f, _, _ := startFront(t, newTestSite(t), change)
 	slots := max(runtime.GOMAXPROCS(0)/2, 1)
 	for range slots {
 		if err := f.https.handshakes.Acquire(admission.ClientKey{}, true); err != nil {
@@ -461,9 +461,9 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 	})
 	defer compute()
 	hello := helloOf(t)
-	var slow []*visitor
+	var slow []*testClient
 	for range 8 {
-		v := visitAt(t, f.SecureAddr())
+		v := dialAddr(t, f.SecureAddr())
 		v.send(string(hello[:len(hello)-1]))
 		slow = append(slow, v)
 	}
@@ -471,7 +471,7 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 	slow[0].send(string(hello[len(hello)-1:]))
 	until(t, "one wants a turn", func() bool { return f.https.handshakes.Waiting() == 1 })
 	compute()
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
 	if got := f.Counts().TLS; got.Refused != 0 || got.Failed != 0 || got.Handshakes != 1 {
@@ -481,14 +481,14 @@ func TestHalfAClientHelloTakesNoTurn(t *testing.T) {
 
 // Of clients that begin a handshake and do not go on with it only so many are waited
 // for, those who came last; who does go on is served.
-func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
+func TestStalledHandshakesAreEvicted(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.HeaderTimeout = time.Minute })
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.HeaderTimeout = time.Minute })
 	f.https.maxAnswering = 4
 	hello := string(helloOf(t))
-	var stuck []*visitor
+	var stuck []*testClient
 	for range 6 {
-		v := visitAt(t, f.SecureAddr())
+		v := dialAddr(t, f.SecureAddr())
 		v.send(hello)
 		if _, err := v.r.Peek(recordHead); err != nil { // the server has said its part
 			t.Fatal(err)
@@ -508,7 +508,7 @@ func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 		}
 	}
 	until(t, "the others are there", func() bool { return f.Counts().Open == 4 })
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
 	if got := f.Counts().TLS; got.Handshakes != 1 || got.Failed != 3 { // it was waited for too
@@ -518,9 +518,9 @@ func TestHandshakesThatDoNotGoOnMakeWay(t *testing.T) {
 
 // A crowd of clients that all want to begin at once: each is served or closed, and
 // every turn comes back.
-func TestACrowdOfHandshakes(t *testing.T) {
+func TestManyHandshakesAtOnce(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 4 })
-	f, _, _ := open(t, newHouse(t), change)
+	f, _, _ := startFront(t, newTestSite(t), change)
 	var all sync.WaitGroup
 	for range 60 {
 		all.Go(func() {
@@ -544,15 +544,15 @@ func TestACrowdOfHandshakes(t *testing.T) {
 	if h := f.https.handshakes; h.Held() != 0 || h.Waiting() != 0 {
 		t.Errorf("%d slots are held, %d handshakes wait", h.Held(), h.Waiting())
 	}
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
 }
 
-func TestTLSWithoutALaneIsNetHTTPs(t *testing.T) {
+func TestTLSWithoutAFastPathIsNetHTTPs(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.FastHandler = nil })
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.FastHandler = nil })
+	v := dialTLS(t, f, client)
 	for range 2 {
 		v.send(get("/"))
 		if resp, _ := v.reply(); resp.StatusCode != 200 {
@@ -564,10 +564,10 @@ func TestTLSWithoutALaneIsNetHTTPs(t *testing.T) {
 	}
 }
 
-func TestLimitsHoldForTLSToo(t *testing.T) {
+func TestRateLimitsHoldOverTLS(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.ClientRequests = 1 })
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.ClientRequests = 1 })
+	v := dialTLS(t, f, client)
 	v.send(get("/") + get("/never") + get("/") + get("/"))
 	for i, want := range []int{200, 200, 503} {
 		if resp, body := v.reply(); resp.StatusCode != want || want == 503 && !strings.HasSuffix(body, "</html>") {
@@ -575,7 +575,7 @@ func TestLimitsHoldForTLSToo(t *testing.T) {
 		}
 	}
 	v.ends()
-	c := visitH2(t, f, client, 1<<20)
+	c := dialHTTP2(t, f, client, 1<<20)
 	const asked = 10 // far more than two seconds' worth
 	for i := range uint32(asked) {
 		if err := c.ask(2*i+1, "/"); err != nil {
@@ -605,13 +605,13 @@ func TestLimitsHoldForTLSToo(t *testing.T) {
 }
 
 // Beyond the table's bound there is no word: one would take a handshake.
-func TestBeyondTheBoundTLSIsClosed(t *testing.T) {
+func TestBeyondMaxConnectionsTLSIsClosed(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.MaxConnections = 1 })
-	first := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.MaxConnections = 1 })
+	first := dialTLS(t, f, client)
 	first.send(get("/"))
 	first.reply()
-	second := visitAt(t, f.SecureAddr())
+	second := dialAddr(t, f.SecureAddr())
 	if n, err := second.r.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("the second gets %d bytes, %v", n, err)
 	}
@@ -620,9 +620,9 @@ func TestBeyondTheBoundTLSIsClosed(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoHandshakeEnds(t *testing.T) {
+func TestInputThatIsNoHandshakeEndsTheConnection(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
+	f, _, _ := startFront(t, newTestSite(t), change)
 	for in, want := range map[string]string{
 		get("/"): wrongPort,
 		"SSH-2.0-x\r\n and some more of it, whatever it may be":                         "",
@@ -631,7 +631,7 @@ func TestWhatIsNoHandshakeEnds(t *testing.T) {
 		"\x16\x03\x01\x00\x04\x01\x00\x00\x00\x16\x03\x01\x00\x04\x01\x00\x00\x00":      "",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00 and more": "",
 	} {
-		v := visitAt(t, f.SecureAddr())
+		v := dialAddr(t, f.SecureAddr())
 		v.send(in)
 		if err := v.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)
@@ -646,7 +646,7 @@ func TestWhatIsNoHandshakeEnds(t *testing.T) {
 	if got := f.Counts().TLS; got.Failed != 6 || f.https.handshakes.Held() != 0 {
 		t.Errorf("counts are %+v", got)
 	}
-	v := visitTLS(t, f, client)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
 }
@@ -654,8 +654,8 @@ func TestWhatIsNoHandshakeEnds(t *testing.T) {
 // What a client sends inside TLS that is no request, and what breaks TLS.
 func TestABrokenRecordEndsTheConnection(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change)
-	v := visitTLS(t, f, client)
+	f, _, _ := startFront(t, newTestSite(t), change)
+	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
 	inner := v.Conn.(*tls.Conn).NetConn()

@@ -10,10 +10,10 @@ import (
 
 // What comes behind a request that another reader could end elsewhere, or that is
 // broken, is never read as a request (RFC 9112 §6.1, §11.2).
-func TestNothingIsReadBehindADoubtfulBody(t *testing.T) {
+func TestNothingIsReadBehindAnAmbiguousBody(t *testing.T) {
 	change, client := withTLS(t)
-	h := newHouse(t)
-	f, _, _ := open(t, h, change, func(cfg *Config) {
+	h := newTestSite(t)
+	f, _, _ := startFront(t, h, change, func(cfg *Config) {
 		cfg.BodyRate, cfg.BodyTimeout = 1000, 5*time.Second
 	})
 	hidden := "GET /hidden HTTP/1.1\r\n" + hostLine + "\r\n"
@@ -33,9 +33,9 @@ func TestNothingIsReadBehindADoubtfulBody(t *testing.T) {
 		"the same, later":     {chunks + "9c40\r\n" + strings.Repeat("x", 40_000) + "\r\n0\r\n" + hidden + "X: " + strings.Repeat("x", 9000) + "\r\n\r\n", ""},
 	} {
 		for _, secure := range []*tls.Config{nil, client} {
-			v := visit(t, f)
+			v := dialFront(t, f)
 			if secure != nil {
-				v = visitTLS(t, f, secure)
+				v = dialTLS(t, f, secure)
 			}
 			go io.WriteString(v, c.in+hidden+"\r\n")
 			out, _ := io.ReadAll(v.r) // what was not read may reset the connection

@@ -54,15 +54,15 @@ func wantRefusal(t *testing.T, resp *http.Response, body string) {
 	}
 }
 
-func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
+func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 	for name, h2 := range map[string]bool{"http/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("places", func(t *testing.T) {
-				h := held{newHouse(t), make(chan struct{}, 100), make(chan struct{})}
+				h := held{newTestSite(t), make(chan struct{}, 100), make(chan struct{})}
 				change, client := withTLS(t)
-				f, _, _ := open(t, h.house, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
+				f, _, _ := startFront(t, h.testSite, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 				for i := range 1 + 4 {
-					v := visitTLS(t, f, client)
+					v := dialTLS(t, f, client)
 					v.send(get("/held"))
 					until(t, "it has or awaits a place", func() bool {
 						return f.gate.Usage().Slots == 1 && f.gate.Usage().Waiting == int64(i)
@@ -79,7 +79,7 @@ func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
 			})
 			t.Run("pressure", func(t *testing.T) {
 				change, client := withTLS(t)
-				f, _, _ := open(t, newHouse(t), change, func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
+				f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
 				until(t, "it is felt", func() bool { return f.Counts().Pressure == 1 })
 				resp, body := asker(t, f, client, h2)("/never")
 				wantRefusal(t, resp, body)
@@ -89,7 +89,7 @@ func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
 			} {
 				t.Run(kind, func(t *testing.T) {
 					change, client := withTLS(t)
-					f, _, _ := open(t, newHouse(t), change, limit)
+					f, _, _ := startFront(t, newTestSite(t), change, limit)
 					ask := asker(t, f, client, h2)
 					for range 2 {
 						if resp, _ := ask("/"); resp.StatusCode != http.StatusOK {
@@ -108,18 +108,18 @@ func TestByTLSTooAClientIsToldToComeBack(t *testing.T) {
 }
 
 // A word to who comes beyond the table or too often would take a handshake.
-func TestByTLSOneTooManyIsClosedWithoutAWord(t *testing.T) {
+func TestOverTLSBeyondMaxConnectionsAClientIsClosed(t *testing.T) {
 	for name, limit := range map[string]func(*Config){
 		"table":   func(cfg *Config) { cfg.MaxConnections = 2 },
 		"client":  func(cfg *Config) { cfg.ClientConnections = 1 },
 		"network": func(cfg *Config) { cfg.NetworkConnections = 1 },
 	} {
 		change, client := withTLS(t)
-		f, _, _ := open(t, newHouse(t), change, limit)
+		f, _, _ := startFront(t, newTestSite(t), change, limit)
 		for range 2 {
-			visitTLS(t, f, client)
+			dialTLS(t, f, client)
 		}
-		v := visitAt(t, f.SecureAddr())
+		v := dialAddr(t, f.SecureAddr())
 		if n, err := v.r.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("%s: %d bytes, %v", name, n, err)
 		}
@@ -130,32 +130,32 @@ func TestByTLSOneTooManyIsClosedWithoutAWord(t *testing.T) {
 }
 
 // large has a page that no window of a slow reader takes.
-type large struct{ *house }
+type large struct{ *testSite }
 
 func (h large) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/large" {
-		h.house.ServeHTTP(w, r)
+		h.testSite.ServeHTTP(w, r)
 		return
 	}
 	_, _ = io.WriteString(w, strings.Repeat("0123456789abcdef", 4<<10))
 }
 
 // Two clients that open no window hold none of the places that work is done in.
-func TestHTTP2ClientsThatReadNothingHoldNoPlaces(t *testing.T) {
-	h := large{newHouse(t)}
+func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
+	h := large{newTestSite(t)}
 	change, client := withTLS(t)
-	f, _, _ := open(t, h.house, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests, cfg.WriteTimeout = h, 4, time.Minute })
-	ask := func(c *framed, requests uint32) {
+	f, _, _ := startFront(t, h.testSite, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests, cfg.WriteTimeout = h, 4, time.Minute })
+	ask := func(c *http2Client, requests uint32) {
 		for i := range requests {
 			if c.ask(2*i+1, "/large") != nil {
 				return // it has been cut off
 			}
 		}
 	}
-	ask(visitH2(t, f, client, 0), 4)
+	ask(dialHTTP2(t, f, client, 0), 4)
 	until(t, "they stand aside", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Slots == 0 })
 	othersAreAnswered(t, f, client)
-	greedy := visitH2(t, f, client, 0)
+	greedy := dialHTTP2(t, f, client, 0)
 	ask(greedy, http2Streams)
 	until(t, "who has most makes way", func() bool {
 		_, err := greedy.ReadFrame()
@@ -166,14 +166,14 @@ func TestHTTP2ClientsThatReadNothingHoldNoPlaces(t *testing.T) {
 }
 
 // A client that begins many forms and ends none makes way for others.
-func TestHTTP2ClientsThatSendNothingMakeWay(t *testing.T) {
+func TestHTTP2ClientsThatSendNothingAreEvicted(t *testing.T) {
 	change, client := withTLS(t)
-	f, _, _ := open(t, newHouse(t), change, func(cfg *Config) {
+	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = 4, 1000, time.Minute
 		cfg.WriteTimeout = time.Minute
 	})
 	const most = 4 * admission.StreamsPerSlot
-	c := visitH2(t, f, client, 1<<20)
+	c := dialHTTP2(t, f, client, 1<<20)
 	for i := range uint32(most) {
 		if err := c.WriteHeaders(c.form(2*i + 1)); err != nil {
 			t.Fatal(err)
@@ -185,7 +185,7 @@ func TestHTTP2ClientsThatSendNothingMakeWay(t *testing.T) {
 }
 
 // form begins a request whose body is to come.
-func (c *framed) form(stream uint32) http2.HeadersFrameParam {
+func (c *http2Client) form(stream uint32) http2.HeadersFrameParam {
 	c.request("POST", "/form")
 	return http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndHeaders: true}
 }

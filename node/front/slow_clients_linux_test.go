@@ -29,10 +29,10 @@ const (
 	crowdKinds   = 4
 )
 
-// TestBeACrowd is no test: it is the program of the crowd, in a process of its
+// TestCrowdProcess is no test: it is the program of the crowd, in a process of its
 // own so that its memory and its files are not the server's. It says "here" when
 // everybody has come once, and ends with its standard input.
-func TestBeACrowd(t *testing.T) {
+func TestCrowdProcess(t *testing.T) {
 	size, err := strconv.Atoi(os.Getenv(crowdEnv))
 	if err != nil {
 		t.Skip("only as the crowd of another test")
@@ -43,12 +43,12 @@ func TestBeACrowd(t *testing.T) {
 		came.Add(1)
 		left.Go(func() {
 			for first := true; ; first = false {
-				c := comeSlowly(i)
+				c := dialSlowly(i)
 				if first {
 					came.Done()
 				}
 				if c != nil {
-					hangOn(c, i, stop)
+					keepSlow(c, i, stop)
 					c.Close()
 				}
 				select {
@@ -69,9 +69,9 @@ func TestBeACrowd(t *testing.T) {
 	left.Wait()
 }
 
-// comeSlowly opens the connection of one of the crowd, from an address that a few
+// dialSlowly opens the connection of one of the crowd, from an address that a few
 // share; nil if it was not let in.
-func comeSlowly(i int) net.Conn {
+func dialSlowly(i int) net.Conn {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>6), byte(i&63+1))},
@@ -90,8 +90,8 @@ func comeSlowly(i int) net.Conn {
 	return c
 }
 
-// hangOn does what one of the crowd does, until it is cut off.
-func hangOn(c net.Conn, i int, stop <-chan struct{}) {
+// keepSlow does what one of the crowd does, until it is cut off.
+func keepSlow(c net.Conn, i int, stop <-chan struct{}) {
 	say, trickle := "", ""
 	switch i % crowdKinds {
 	case 0:
@@ -142,13 +142,13 @@ type crowd struct {
 	cmd   *exec.Cmd
 }
 
-func gather(t *testing.T, f *Front, size int) *crowd {
+func startCrowd(t *testing.T, f *Front, size int) *crowd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{cmd: exec.Command(self, "-test.run=^TestBeACrowd$")}
+	c := &crowd{cmd: exec.Command(self, "-test.run=^TestCrowdProcess$")}
 	c.cmd.Env = append(os.Environ(), crowdEnv+"="+strconv.Itoa(size), crowdAddrEnv+"="+f.Addr().String())
 	stdin, err := c.cmd.StdinPipe()
 	if err != nil {
@@ -169,8 +169,8 @@ func gather(t *testing.T, f *Front, size int) *crowd {
 	return c
 }
 
-// goHome has the crowd leave, and waits until it has.
-func (c *crowd) goHome(t *testing.T) {
+// stopCrowd has the crowd leave, and waits until it has.
+func (c *crowd) stopCrowd(t *testing.T) {
 	t.Helper()
 	c.stdin.Close()
 	if err := c.cmd.Wait(); err != nil {
@@ -193,7 +193,7 @@ const maySlow = 12 << 10
 
 // Clients that hold on to their connections in every way that there is leave the
 // others alone: every page comes, and memory stays within its bound.
-func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
+func TestManySlowClientsSlowNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens some thousand connections")
 	}
@@ -205,19 +205,19 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 		t.Logf("a crowd of %d, for no more files may be open", most)
 		size = most
 	}
-	h := newHouse(t)
-	h.viaNet([]byte(get("/big", "Connection: close")))
+	h := newTestSite(t)
+	h.viaNetHTTP([]byte(get("/big", "Connection: close")))
 	until(t, "the big page is in memory", func() bool {
 		_, _, ok := h.AppendHit(nil, requestFor("/big"))
 		return ok
 	})
-	f, _, _ := open(t, h, func(cfg *Config) {
+	f, _, _ := startFront(t, h, func(cfg *Config) {
 		cfg.MaxConnections, cfg.MaxRequests = size+500, 32
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 10*time.Second, time.Minute, time.Minute
 		cfg.BodyRate, cfg.BodyTimeout = 1000, 5*time.Second
 	})
 	before := inUse()
-	c := gather(t, f, size)
+	c := startCrowd(t, f, size)
 	until(t, "all are there", func() bool { return f.Counts().Open >= int64(size*8/10) })
 	// To take so many in at once is some seconds' work for two processors, most of it the
 	// kernel's, that fills the buffers of those who read slowly. What is tested is who
@@ -229,17 +229,17 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 	var right, lent, posted atomic.Int64
 	var all sync.WaitGroup
 	for range clients {
-		v := visit(t, f)
+		v := dialFront(t, f)
 		all.Go(func() {
 			for i := range rounds {
-				if wellAnswered(v.Conn, v.r, get("/"), 4096) {
+				if isAnswered(v.Conn, v.r, get("/"), 4096) {
 					right.Add(1)
 				}
-				if i%10 == 0 && wellAnswered(v.Conn, v.r, get("/never"), len("<p>/never")) {
+				if i%10 == 0 && isAnswered(v.Conn, v.r, get("/never"), len("<p>/never")) {
 					lent.Add(1)
 				}
 			}
-			if wellAnswered(v.Conn, v.r, lines("POST /form HTTP/1.1", hostLine, "Content-Length: 5")+"a=b&c", len("<p>/form")) {
+			if isAnswered(v.Conn, v.r, lines("POST /form HTTP/1.1", hostLine, "Content-Length: 5")+"a=b&c", len("<p>/form")) {
 				posted.Add(1)
 			}
 		})
@@ -259,12 +259,12 @@ func TestACrowdOfSlowClientsSlowsNobody(t *testing.T) {
 	t.Logf("a crowd of %d: %d open, %d bytes each; %d of %d forms went through; counts %+v",
 		size, during.Open, held/int64(size), posted.Load(), clients, during)
 
-	c.goHome(t)
+	c.stopCrowd(t)
 	until(t, "the crowd has left", func() bool { return f.Counts().Open <= clients })
 	if left := inUse() - before; left > 16<<20 {
 		t.Errorf("%d bytes are still in use", left)
 	}
-	v := visit(t, f)
+	v := dialFront(t, f)
 	for request, want := range map[string]string{
 		get("/"): "", get("/never"): "<p>/never", lines("POST /form HTTP/1.1", hostLine, "Content-Length: 0"): "<p>/form",
 	} {
@@ -289,8 +289,8 @@ func (t *connTable) behind() (n int) {
 	return n
 }
 
-// wellAnswered sends a request and reports whether a page of so many bytes comes.
-func wellAnswered(c net.Conn, r *bufio.Reader, request string, size int) bool {
+// isAnswered sends a request and reports whether a page of so many bytes comes.
+func isAnswered(c net.Conn, r *bufio.Reader, request string, size int) bool {
 	if _, err := io.WriteString(c, request); err != nil {
 		return false
 	}

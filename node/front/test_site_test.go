@@ -25,7 +25,7 @@ import (
 
 // house is a small board: sites, a cache, and the two ways from a request to a
 // stored page: net/http's, as node has it, and the lane's.
-type house struct {
+type testSite struct {
 	sites  *origin.Sites
 	cache  *cache.Cache
 	misses atomic.Int64 // requests that memory did not do for
@@ -90,8 +90,8 @@ func stored() []string {
 	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/other", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
 }
 
-// newHouse is a house in which it is 17 s after its pages were made.
-func newHouse(t testing.TB) *house {
+// newTestSite is a house in which it is 17 s after its pages were made.
+func newTestSite(t testing.TB) *testSite {
 	t.Helper()
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	later := now.Add(17 * time.Second)
@@ -102,7 +102,7 @@ func newHouse(t testing.TB) *house {
 		}
 		return now
 	}
-	h := new(house)
+	h := new(testSite)
 	h.names.Store(&map[string]string{})
 	var err error
 	if h.sites, err = origin.New(config.Default(), origin.Options{
@@ -118,7 +118,7 @@ func newHouse(t testing.TB) *house {
 	t.Cleanup(func() { h.cache.Close() })
 	for _, target := range stored() {
 		for _, fields := range []string{"", "Accept-Encoding: gzip\r\n"} {
-			h.viaNet([]byte("GET " + target + " HTTP/1.1\r\nHost: " + testHost + "\r\n" + fields + "Connection: close\r\n\r\n"))
+			h.viaNetHTTP([]byte("GET " + target + " HTTP/1.1\r\nHost: " + testHost + "\r\n" + fields + "Connection: close\r\n\r\n"))
 		}
 	}
 	for h.cache.Stats().Objects < int64(len(stored())) {
@@ -129,7 +129,7 @@ func newHouse(t testing.TB) *house {
 }
 
 // ServeHTTP answers as node's pages do.
-func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.asked.Add(1)
 	// What a client's going away does to a miss is not looked at here.
 	asked, err := h.sites.Request(r.WithContext(context.Background()))
@@ -141,7 +141,7 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Fetch asks the origin.
-func (h *house) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+func (h *testSite) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	h.misses.Add(1)
 	return h.sites.Fetch(ctx, r)
 }
@@ -152,10 +152,10 @@ func requestFor(target string) *FastRequest {
 }
 
 // Now stands still.
-func (h *house) Now() time.Duration { return h.cache.Now() }
+func (h *testSite) Now() time.Duration { return h.cache.Now() }
 
 // AppendHit answers as node does, also in what it keeps off the stack.
-func (h *house) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
+func (h *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	prefix, known := (*h.names.Load())[string(q.Host)]
 	if !known {
 		if prefix, known = h.learn(string(q.Host)); !known {
@@ -163,10 +163,10 @@ func (h *house) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	var m *houseMemo
+	var m *siteMemo
 	if q.WantMemo {
-		if m, _ = q.Memo.(*houseMemo); m == nil {
-			m = new(houseMemo)
+		if m, _ = q.Memo.(*siteMemo); m == nil {
+			m = new(siteMemo)
 			q.Memo = m
 		}
 		m.cache = h.cache
@@ -175,20 +175,20 @@ func (h *house) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
 
-// houseMemo is an answer as node keeps it.
-type houseMemo struct {
+// siteMemo is an answer as node keeps it.
+type siteMemo struct {
 	cache *cache.Cache
 	cache.HitMemo
 }
 
-func (m *houseMemo) StillValid(at time.Duration, times int) bool {
+func (m *siteMemo) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = m.cache.Now()
 	}
 	return m.cache.StillValid(&m.HitMemo, at, times)
 }
 
-func (h *house) learn(host string) (prefix string, ok bool) {
+func (h *testSite) learn(host string) (prefix string, ok bool) {
 	asked, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {
 		return "", false
@@ -240,9 +240,9 @@ func (s *script) SetDeadline(time.Time) error      { return nil }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
-// viaNet gives what net/http answers to some bytes after which the client sends
+// viaNetHTTP gives what net/http answers to some bytes after which the client sends
 // nothing more.
-func (h *house) viaNet(in []byte) []byte {
+func (h *testSite) viaNetHTTP(in []byte) []byte {
 	s := &script{in: in, closed: make(chan struct{})}
 	l := newNetHTTPListener(s.LocalAddr())
 	server := &http.Server{Handler: h, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
@@ -271,8 +271,8 @@ type answered struct {
 	pending int // for stepLend: the length of the next request
 }
 
-// viaLane gives what the lane answers to the same bytes.
-func (h *house) viaLane(in []byte, r answerRules) answered {
+// viaFastPath gives what the lane answers to the same bytes.
+func (h *testSite) viaFastPath(in []byte, r answerRules) answered {
 	var a answered
 	b := new(replyBatch)
 	r.handler = note{h, &a.heads}
