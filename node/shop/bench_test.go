@@ -10,18 +10,18 @@ import (
 	"bramble/node/orders"
 )
 
-// alwaysTaken is an order book that takes everything at no cost.
-type alwaysTaken struct{ *fakeDesk }
+// alwaysPlaced is an order book that accepts everything at no cost.
+type alwaysPlaced struct{ *fakeOrderBook }
 
-func (alwaysTaken) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
+func (alwaysPlaced) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
 	return orders.Answer{Outcome: orders.Placed, Order: a.ID}, nil
 }
 
-// BenchmarkPlace is what an order costs in the shop: the form read and checked, and the
-// way to the receipt.
-func BenchmarkPlace(b *testing.B) {
+// BenchmarkPlaceOrder is the shop's part of an order: reading and checking the form, and the
+// redirect to the receipt.
+func BenchmarkPlaceOrder(b *testing.B) {
 	x := openSale(b, nil)
-	x.Shop.desk = alwaysTaken{x.desk}
+	x.Shop.orderService = alwaysPlaced{x.book}
 	body := x.fields().Encode()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -35,7 +35,7 @@ func BenchmarkPlace(b *testing.B) {
 	}
 }
 
-// BenchmarkReceipt is what a receipt costs.
+// BenchmarkReceipt is one receipt.
 func BenchmarkReceipt(b *testing.B) {
 	x := openSale(b, nil)
 	path := x.mustPlaceOrder(b)
@@ -47,11 +47,11 @@ func BenchmarkReceipt(b *testing.B) {
 	}
 }
 
-// BenchmarkNew is what it costs to start, the measuring of every page included.
+// BenchmarkNew is the start of a shop, with the check of every page's size.
 func BenchmarkNew(b *testing.B) {
 	x := openSale(b, nil)
 	for b.Loop() {
-		if _, err := New(x.cat, Options{Orders: x.desk}); err != nil {
+		if _, err := New(x.cat, Options{Orders: x.book}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -111,7 +111,7 @@ func TestOrderInABrowser(t *testing.T) {
 	if at := read(chromedp.Location(), "/r/"); at != path {
 		t.Errorf("at %s after cancelling, not at %s", at, path)
 	}
-	if n := len(x.desk.asks); n != 1 || x.desk.asks[0].Quantity != 2 || x.desk.asks[0].Person.Email != "zoë@bücher.example" || x.desk.asks[0].Total != 7800 {
-		t.Errorf("the order book was asked %d times: %+v", n, x.desk.asks)
+	if n := len(x.book.submitted); n != 1 || x.book.submitted[0].Quantity != 2 || x.book.submitted[0].Person.Email != "zoë@bücher.example" || x.book.submitted[0].Total != 7800 {
+		t.Errorf("the order book was asked %d times: %+v", n, x.book.submitted)
 	}
 }

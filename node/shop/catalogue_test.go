@@ -13,7 +13,7 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// small is a catalogue with one of each thing; tests change a line of it.
+// small is a catalogue with one of each thing, of which tests change a line.
 const small = `name = "Shop"
 tagline = "A shop."
 currency = "EUR"
@@ -59,7 +59,7 @@ func TestDefaultIsTheLaunch(t *testing.T) {
 	}
 }
 
-func TestComplaintsNameFileLineKeyAndCure(t *testing.T) {
+func TestErrorsNameFileLineKeyAndRemedy(t *testing.T) {
 	long := strings.Repeat("x", maxSentence+1)
 	for _, c := range []struct{ old, new, want string }{
 		{`stock = 3`, `stok = 3`, `shop.toml:22: product.stok: unknown key: the keys here are slug, name,`},
@@ -163,7 +163,7 @@ func TestHowAProductIsSold(t *testing.T) {
 	}
 }
 
-func TestTwoOfOneAreRefused(t *testing.T) {
+func TestDuplicatesAreRejected(t *testing.T) {
 	country := "[[shipping]]\ncountry = \"DE\"\nname = \"Again\"\nprice = \"1.00\"\n"
 	if _, err := parseCatalogue("f", []byte(small+country), noPicture); err == nil || !strings.Contains(err.Error(), "f:26: shipping.country: DE appears twice") {
 		t.Errorf("got %v", err)

@@ -64,7 +64,7 @@ func countPresent(s *string) int {
 func (c *checker) addError(path, problem string) {
 	if c.err == nil {
 		key := withoutIndexes(path)
-		c.err = &CatalogueError{File: c.file, Line: c.lines.Nearest(path), Key: key, Problem: problem, Cure: cure(key)}
+		c.err = &CatalogueError{File: c.file, Line: c.lines.Nearest(path), Key: key, Problem: problem, Remedy: remedyFor(key)}
 	}
 }
 

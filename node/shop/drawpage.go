@@ -28,10 +28,10 @@ type drawData struct {
 func (s *Shop) newDrawData(sale *productSale) *drawData {
 	info := sale.book.Draw
 	data := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: sale.Entries}
-	if sale.State != orders.SaleDrawn || s.desk == nil {
+	if sale.State != orders.SaleDrawn || s.orderService == nil {
 		return data
 	}
-	if file, ok := s.desk.Draw(sale.Slug); ok {
+	if file, ok := s.orderService.Draw(sale.Slug); ok {
 		data.Done = true
 		data.At, data.Stock = info.At, int(file.Stock)
 		data.Entries, data.Winners = len(file.Entries), len(file.Winners)
@@ -63,7 +63,7 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	if p == nil || !s.requireCanonicalURL(w, r, pageAddress{page: "draw", product: p}.path()+".json") {
 		return
 	}
-	file, ok := s.desk.Draw(p.Slug)
+	file, ok := s.orderService.Draw(p.Slug)
 	if !ok {
 		s.sendErrorPage(w, r, http.StatusNotFound, errorMessage{
 			Title:    "Nothing has been drawn yet",

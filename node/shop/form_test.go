@@ -116,8 +116,8 @@ func TestEmails(t *testing.T) {
 	}
 }
 
-// Whatever is posted, the form that comes of it is text that the page can show and, where
-// it has no complaint, that the order book takes.
+// Whatever is posted, the resulting form is text that the page can show and, if it has no
+// problem, that the order book accepts.
 func FuzzForm(f *testing.F) {
 	for _, seed := range []string{"", "name=Ada&email=ada@example.org&line1=x&city=y&country=DE&kind=order", "name=%00%ff%zz&name=+", "=&=&==", "n%61me=%E2%80%AE",
 		"name=Zoe%CC%88%CC", "email=a%40b.c%C3", "quantity=-1&quantity=9999999999999999999", "postcode=" + strings.Repeat("%F0%9F%8D%93", 9),

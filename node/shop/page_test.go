@@ -40,18 +40,18 @@ func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 		}
 		t.Run(target, func(t *testing.T) { f(t, request(s, method, path).Body.String()) })
 	}
-	for _, page := range deskPages(t) {
+	for _, page := range orderBookPages(t) {
 		t.Run(page.name, func(t *testing.T) { f(t, page.html) })
 	}
 }
 
-// textOf is a page's text without its markup and its style.
+// textOf returns a page's text without markup and style.
 func textOf(html string) string {
 	_, html, _ = strings.Cut(html, "<main")
 	return strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(html, " ")), " ")
 }
 
-func TestPagesFitTheFirstFlight(t *testing.T) {
+func TestPagesFitTheInitialWindow(t *testing.T) {
 	largest := 0
 	everyPage(t, func(t *testing.T, html string) {
 		largest = max(largest, len(html))
@@ -62,7 +62,7 @@ func TestPagesFitTheFirstFlight(t *testing.T) {
 	t.Logf("the largest page has %d bytes", largest)
 }
 
-func TestACatalogueTooLongForItsPagesIsRefused(t *testing.T) {
+func TestACatalogueTooLongForItsPagesIsRejected(t *testing.T) {
 	cat := launch(t)
 	for range maxParagraphs {
 		cat.Products[0].Description = append(cat.Products[0].Description, strings.Repeat("long ", maxParagraph/5))
@@ -72,7 +72,7 @@ func TestACatalogueTooLongForItsPagesIsRefused(t *testing.T) {
 	}
 }
 
-// A page is well-formed, has the landmarks, one h1, and a label for each control.
+// Each page is well-formed and has the landmarks, one h1, and a label for each control.
 func TestPagesAreSoundHTML(t *testing.T) {
 	count := func(html, pattern string) int { return len(regexp.MustCompile(pattern).FindAllString(html, -1)) }
 	everyPage(t, func(t *testing.T, html string) {

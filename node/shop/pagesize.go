@@ -15,7 +15,7 @@ import (
 // rest is for the header fields.
 const maxPageBytes = 14_000
 
-// ErrPageTooBig says that a catalogue's text makes a page larger than MaxPage.
+// ErrPageTooBig means that a catalogue's text makes a page larger than maxPageBytes.
 var ErrPageTooBig = errors.New("the page is too big")
 
 // checkPageSizes renders each kind of page of each product in each state that the catalogue
@@ -64,7 +64,7 @@ func (s *Shop) addressesToCheck() []pageAddress {
 			pageAddress{page: "order", product: p},
 			pageAddress{page: "order", product: p, country: otherCountry},
 			pageAddress{page: "order", product: p, country: longest.Country})
-		if s.desk != nil && p.Mode == orders.Ballot {
+		if s.orderService != nil && p.Mode == orders.Ballot {
 			list = append(list, pageAddress{page: "draw", product: p})
 		}
 	}
@@ -76,7 +76,7 @@ func (s *Shop) addressesToCheck() []pageAddress {
 func (s *Shop) snapshotsToCheck() []*snapshot {
 	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	list := []*snapshot{s.snapshotAt(time.Time{}, nil, nil), s.snapshotAt(end, nil, nil)}
-	if s.desk == nil {
+	if s.orderService == nil {
 		return list
 	}
 	news := []orders.News{{At: end, Text: strings.Repeat("x", maxSentence)}}

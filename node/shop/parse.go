@@ -19,7 +19,7 @@ type CatalogueError struct {
 	Line    int    // counted from 1
 	Key     string // such as "product.price"; "" if the file is not TOML
 	Problem string
-	Cure    string // what to write instead
+	Remedy  string // what to write instead
 }
 
 // Error returns one line: file, line, key, problem, remedy.
@@ -28,7 +28,7 @@ func (e *CatalogueError) Error() string {
 	if e.Key != "" {
 		s += e.Key + ": "
 	}
-	return s + e.Problem + ": " + e.Cure
+	return s + e.Problem + ": " + e.Remedy
 }
 
 // The shape of the file. A pointer distinguishes a missing key from an empty one. A time has
@@ -86,8 +86,9 @@ type (
 	}
 )
 
-// cure says what to write for a key. It is the catalogue's whole reference, an example a key.
-func cure(key string) string {
+// remedyFor returns what to write for a key. It is the reference of the catalogue: an
+// example for each key.
+func remedyFor(key string) string {
 	switch key {
 	case "name":
 		return `write name = "The launch"`
@@ -102,7 +103,7 @@ func cure(key string) string {
 	case "seller":
 		return "write a [seller] table with name, address and email"
 	case "seller.name":
-		return `write name = "Who sells" under [seller]`
+		return `write name = "The seller's name" under [seller]`
 	case "seller.address":
 		return `write address = ["1 High Street", "Town", "Country"] under [seller]`
 	case "seller.email":
@@ -202,14 +203,14 @@ func parseCatalogue(file string, text []byte, find pictureFinder) (*Catalogue, e
 
 // explainTOMLError turns the decoder's error into a CatalogueError.
 func explainTOMLError(file string, text []byte, err error) *CatalogueError {
-	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Cure: "correct the TOML of this line: text in quotes, each key once"}
+	e := &CatalogueError{File: file, Line: 1, Problem: err.Error(), Remedy: "correct the TOML of this line: text in quotes, each key once"}
 	if unknown, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(unknown.Errors) > 0 {
 		first := &unknown.Errors[0]
 		key := first.Key()
 		e.Line, _ = first.Position()
 		e.Key = clipPrintable(strings.Join(key, "."))
 		e.Problem = "unknown key"
-		e.Cure = "the keys here are " + knownKeys(knownTable(key))
+		e.Remedy = "the keys here are " + knownKeys(knownTable(key))
 		return e
 	}
 	wrong, ok := errors.AsType[*toml.DecodeError](err)
@@ -219,14 +220,14 @@ func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 	syntax := tomlfile.Explain(text, err)
 	e.Line, e.Problem = syntax.Line, clipPrintable(syntax.Message)
 	if syntax.Remedy != "" {
-		e.Cure = syntax.Remedy
+		e.Remedy = syntax.Remedy
 	}
 	// For a value of the wrong type the decoder returns the whole key. For bad syntax and
 	// for a duplicate key its own text is better.
-	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); cure(key) != cure("") {
+	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); remedyFor(key) != remedyFor("") {
 		e.Key = clipPrintable(key)
 		e.Problem = "the value has the wrong type"
-		e.Cure = cure(key)
+		e.Remedy = remedyFor(key)
 		return e
 	}
 	return e

@@ -33,7 +33,7 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 // to the order book. The reply leads to the receipt (Post/Redirect/Get, so that a reload is
 // harmless) or shows the form again, filled in as it was, with what has to change.
 func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
-	if s.desk == nil {
+	if s.orderService == nil {
 		s.rejectOrder(w, r, p)
 		return
 	}
@@ -134,7 +134,7 @@ func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answe
 		if !order.More || attempt > 0 {
 			order.ID = newOrderID()
 		}
-		answer, err = s.desk.PlaceOrder(ctx, *order)
+		answer, err = s.orderService.PlaceOrder(ctx, *order)
 		if err != nil || answer.Outcome != orders.IDInUse {
 			return answer, err
 		}

@@ -14,19 +14,19 @@ import (
 	"bramble/node/orders"
 )
 
-func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
+func TestAnOrderLeadsToItsReceiptAndTwiceToTheSame(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
 	if again := x.mustPlaceOrder(t); again != path {
 		t.Errorf("pressed twice: %s and %s", path, again)
 	}
-	if n := len(x.desk.papers); n != 1 || x.sale.Free != 9 {
-		t.Errorf("%d papers, %d left", n, x.sale.Free)
+	if n := len(x.book.orders); n != 1 || x.sale.Free != 9 {
+		t.Errorf("%d orders, %d left", n, x.sale.Free)
 	}
-	got := x.desk.asks[0]
+	got := x.book.submitted[0]
 	want := orders.PlaceOrder{ID: got.ID, Product: slug, Kind: orders.KindOrder, Quantity: 1, Total: 4300, Currency: "USD",
 		Person: orders.Person{Name: "Ada Lovelace", Email: "ada@example.org", Line1: "12 St James's Square", City: "Berlin", Postcode: "10115", Country: "DE"}}
-	if got != want || !got.ID.Valid() || x.desk.asks[1].ID == got.ID {
+	if got != want || !got.ID.Valid() || x.book.submitted[1].ID == got.ID {
 		t.Errorf("asked %+v %+v", got, got.Person.Name)
 	}
 	w := request(x.Shop, "GET", path)
@@ -40,9 +40,9 @@ func TestPlaceLeadsToTheReceiptAndTwiceToTheSame(t *testing.T) {
 	}
 }
 
-// Whatever is wrong, the status is 4xx or 503, what was typed comes back, and the fields
-// with mistakes are marked.
-func TestMistakesLoseNothing(t *testing.T) {
+// Whatever is wrong, the status is 4xx or 503, the page shows what was typed, and the fields
+// with problems are marked.
+func TestProblemsLoseNothing(t *testing.T) {
 	x := openSale(t, nil)
 	for _, c := range []struct {
 		name, field, value string
@@ -80,14 +80,14 @@ func TestMistakesLoseNothing(t *testing.T) {
 			t.Errorf("%s: the field is not marked", c.name)
 		}
 	}
-	if len(x.desk.asks) != 0 {
-		t.Errorf("the order book was asked %d times", len(x.desk.asks))
+	if len(x.book.submitted) != 0 {
+		t.Errorf("the order book was asked %d times", len(x.book.submitted))
 	}
 }
 
 func (x shopTest) input(html, name string) bool { return strings.Contains(html, ` id="`+name+`"`) }
 
-func TestQuestionsAndTrouble(t *testing.T) {
+func TestOutcomesAndFailures(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
 	for _, c := range []struct {
 		name   string
@@ -115,9 +115,9 @@ func TestQuestionsAndTrouble(t *testing.T) {
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
 		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"cannot tell whether this went through"}, formOrder},
-		{"no desk", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
+		{"unavailable", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
 	} {
-		x.desk.forced, x.desk.fail = &c.answer, c.err
+		x.book.forced, x.book.fail = &c.answer, c.err
 		w := x.postOrder()
 		html := w.Body.String()
 		if w.Code != c.code || (w.Header().Get("Retry-After") != "") != (c.code == 503) || w.Header().Get("Cache-Control") != "no-store" {
@@ -137,7 +137,7 @@ func TestQuestionsAndTrouble(t *testing.T) {
 	}
 }
 
-// hidden are the fields that a page's form has by itself.
+// hidden returns the hidden fields of a page's form.
 func hidden(html string) map[string]string {
 	list := map[string]string{}
 	for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`).FindAllStringSubmatch(html, -1) {
@@ -146,8 +146,8 @@ func hidden(html string) map[string]string {
 	return list
 }
 
-// The question "in addition?" carries the new paper's reference, so that yes, said twice
-// or through an outage, is one more paper.
+// The question "in addition?" carries the new order's reference, so that a confirmation sent
+// twice, or through an outage, is one more order.
 func TestInAddition(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
 	x.mustPlaceOrder(t)
@@ -156,20 +156,20 @@ func TestInAddition(t *testing.T) {
 		t.Fatalf("the question has %v", again)
 	}
 	yes := []string{"city", "Potsdam", "more", "yes", "id", again["id"]}
-	x.desk.fail = orders.ErrUncertain
+	x.book.fail = orders.ErrUncertain
 	kept := hidden(x.postOrder(yes...).Body.String())
 	if kept["id"] != again["id"] || kept["more"] != "yes" {
 		t.Errorf("after an outage the form has %v", kept)
 	}
-	x.desk.fail = nil
+	x.book.fail = nil
 	first := x.mustPlaceOrder(t, yes...)
-	if second := x.mustPlaceOrder(t, yes...); second != first || len(x.desk.papers) != 2 || !strings.Contains(first, again["id"]) {
-		t.Errorf("%s and %s, %d papers", first, second, len(x.desk.papers))
+	if second := x.mustPlaceOrder(t, yes...); second != first || len(x.book.orders) != 2 || !strings.Contains(first, again["id"]) {
+		t.Errorf("%s and %s, %d orders", first, second, len(x.book.orders))
 	}
 }
 
-// A total that no page has shown is shown before it is owed.
-func TestATotalIsSeenFirst(t *testing.T) {
+// A total that no page has shown must be shown before it is owed.
+func TestATotalIsShownFirst(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.PerPerson = 12 })
 	x.sale.Limit = 3
 	for _, c := range []struct {
@@ -186,7 +186,7 @@ func TestATotalIsSeenFirst(t *testing.T) {
 		{"another price list", []string{"prices", "old"}, false},
 		{"no price list", []string{"prices", ""}, false},
 	} {
-		x.desk.papers, x.sale.Free = map[orders.ID]orders.Order{}, 10
+		x.book.orders, x.sale.Free = map[orders.ID]orders.Order{}, 10
 		w := x.postOrder(c.pairs...)
 		if c.sent != (w.Code == http.StatusSeeOther) {
 			t.Errorf("%s: %d", c.name, w.Code)
@@ -208,7 +208,7 @@ func TestATotalIsSeenFirst(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoForm(t *testing.T) {
+func TestOtherRequestsThanForms(t *testing.T) {
 	x := openSale(t, nil)
 	good := x.fields().Encode()
 	for _, c := range []struct {
@@ -255,7 +255,7 @@ func TestNamesInAnyScript(t *testing.T) {
 	for _, name := range []string{"张三", "علی" + "\u200c" + "رضا محمدی", "Zoë O'Brien-Smith", "Ελένη", "ओंकार", "สมชาย", "Љубица", "X Æ A-12", "ᐱᓇᓱᐊᖅ", "Null", "<b>Ada</b>"} {
 		x := openSale(t, nil)
 		path := x.mustPlaceOrder(t, "name", name, "email", "用户@例子.广告")
-		if got := x.desk.asks[0].Person.Name; got != name {
+		if got := x.book.submitted[0].Person.Name; got != name {
 			t.Errorf("%q became %q", name, got)
 		}
 		if html := request(x.Shop, "GET", path).Body.String(); strings.Contains(html, "<b>Ada") {
@@ -264,7 +264,7 @@ func TestNamesInAnyScript(t *testing.T) {
 	}
 }
 
-// By the page that is shown, in every state, the form goes where it says.
+// In every state the page has the form that its sale accepts.
 func TestEachStateHasItsForm(t *testing.T) {
 	for _, c := range []struct {
 		mode   orders.Mode
@@ -289,13 +289,13 @@ func TestEachStateHasItsForm(t *testing.T) {
 		if c.change != nil {
 			c.change(x.sale)
 		}
-		x.desk.now = opening.Add(c.now)
+		x.book.now = opening.Add(c.now)
 		name := fmt.Sprintf("%s %s", c.mode, c.state)
 		w := request(x.Shop, "GET", boardPath+"/order")
 		if got := hidden(w.Body.String())["kind"]; got != c.kind || w.Code != 200 {
 			t.Errorf("%s: %d, the form is for %q", name, w.Code, got)
 		}
-		st := x.Status(x.desk.now).Products[0]
+		st := x.Status(x.book.now).Products[0]
 		if form := st.Form; st.State != c.state || (form == nil) != (c.kind == "") || form != nil && *form != c.kind {
 			t.Errorf("%s: status.json says %+v", name, st)
 		}
@@ -306,13 +306,13 @@ func TestEachStateHasItsForm(t *testing.T) {
 		for field, value := range hidden(w.Body.String()) {
 			form.Set(field, value)
 		}
-		if w := x.post(boardPath+"/place", form.Encode()); w.Code != http.StatusSeeOther || x.desk.asks[0].Kind.String() != c.kind {
+		if w := x.post(boardPath+"/place", form.Encode()); w.Code != http.StatusSeeOther || x.book.submitted[0].Kind.String() != c.kind {
 			t.Errorf("%s: %d", name, w.Code)
 		}
 	}
 }
 
-// What the book says of its own state reaches every page at once: nothing is kept longer.
+// A change in the order book reaches every page at once: no cached page is older.
 func TestPagesFollowTheBook(t *testing.T) {
 	x := openSale(t, nil)
 	says := func(path, want string) {
@@ -328,7 +328,7 @@ func TestPagesFollowTheBook(t *testing.T) {
 		}
 	}
 	x.sale.Free, x.sale.Sold, x.sale.Version = 0, 10, 2
-	x.desk.news = []orders.News{{At: opening.Add(time.Minute), Text: "The second batch comes on Friday."}}
+	x.book.news = []orders.News{{At: opening.Add(time.Minute), Text: "The second batch comes on Friday."}}
 	for _, path := range []string{"/", boardPath, boardPath + "/order", "/status"} {
 		says(path, "Sold out")
 		says(path, "The second batch comes on Friday.")
@@ -336,11 +336,11 @@ func TestPagesFollowTheBook(t *testing.T) {
 	says("/status.json", `"state": "sold_out"`)
 	says("/status.json", `"stock": 0`)
 	says("/status.json", `"takes_orders": true`)
-	x.desk.news = append([]orders.News{{At: opening.Add(2 * time.Minute)}}, x.desk.news...)
+	x.book.news = append([]orders.News{{At: opening.Add(2 * time.Minute)}}, x.book.news...)
 	if html := request(x.Shop, "GET", "/").Body.String(); strings.Contains(html, `class="news"`) {
 		t.Error("announcements that were taken off are shown")
 	}
-	delete(x.desk.sales, slug)
+	delete(x.book.sales, slug)
 	says(boardPath+"/order", "Getting ready")
 	says("/status.json", `"state": "unknown"`)
 	says("/status.json", `"takes_orders": false`)
@@ -349,7 +349,7 @@ func TestPagesFollowTheBook(t *testing.T) {
 	}
 }
 
-// Nothing that a person typed is in a URL or in a header.
+// No URL and no header contains anything that a person typed.
 func TestNoPersonInHeaders(t *testing.T) {
 	x := openSale(t, nil)
 	w := x.postOrder()
@@ -370,7 +370,7 @@ func TestInvisibleCharactersInAnAddress(t *testing.T) {
 	}
 }
 
-// One mailbox has one spelling for the order book, in whichever form its domain was typed.
+// One mailbox has one spelling in the order book, in whichever form its domain was typed.
 func TestDomainsAreInTheirOwnScript(t *testing.T) {
 	for typed, want := range map[string]string{
 		"ada@xn--bcher-kva.example": "ada@b\u00fccher.example",

@@ -13,7 +13,7 @@ import (
 )
 
 // receiptPath returns the path of an order's receipt.
-func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.desk.Sign(id)) }
+func (s *Shop) receiptPath(id orders.ID) string { return ReceiptPath(id, s.orderService.Sign(id)) }
 
 // receiptData is a receipt's data for its template.
 type receiptData struct {
@@ -244,13 +244,13 @@ type foundOrder struct {
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
-	if s.desk == nil || err != nil || !s.desk.Verify(id, token) {
+	if s.orderService == nil || err != nil || !s.orderService.Verify(id, token) {
 		s.replyNoReceipt(w, r)
 		return foundOrder{}, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
-	order, position, err := s.desk.Order(ctx, id)
+	order, position, err := s.orderService.Order(ctx, id)
 	switch {
 	case err == nil, errors.Is(err, orders.ErrStale):
 		return foundOrder{Order: order, position: position, stale: err != nil}, true
@@ -311,7 +311,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOrder) {
 	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
 	defer cancel()
-	err := s.desk.CancelOrder(ctx, order.ID)
+	err := s.orderService.CancelOrder(ctx, order.ID)
 	if err == nil || errors.Is(err, orders.ErrNoOrder) {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, s.receiptPath(order.ID), http.StatusSeeOther)

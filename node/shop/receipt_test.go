@@ -12,11 +12,11 @@ import (
 	"bramble/node/orders/draw"
 )
 
-func TestReceiptsSayHowThingsStand(t *testing.T) {
+func TestReceiptsDescribeEachState(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
-	id := x.desk.asks[0].ID
-	x.sale.Waiting, x.desk.places[id] = 300, 12
+	id := x.book.submitted[0].ID
+	x.sale.Waiting, x.book.places[id] = 300, 12
 	for _, c := range []struct {
 		kind  orders.Kind
 		state orders.OrderState
@@ -37,13 +37,13 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 		{orders.KindWaiting, orders.StateLeft, []string{"You have left the list"}, ""},
 		{orders.KindInterest, orders.StateOpen, []string{"Your interest is registered"}, "Leave the list"},
 	} {
-		p := x.desk.papers[id]
+		p := x.book.orders[id]
 		p.Kind, p.State, p.Note, p.Until = c.kind, c.state, "it rained", opening.Add(48*time.Hour)
 		if c.state == orders.StateForgotten {
 			p.Person = orders.Person{}
 		}
-		was := x.desk.papers[id]
-		x.desk.papers[id] = p
+		was := x.book.orders[id]
+		x.book.orders[id] = p
 		html := request(x.Shop, "GET", path).Body.String()
 		for _, want := range append(c.says, id.String()) {
 			if !strings.Contains(html, want) {
@@ -59,25 +59,25 @@ func TestReceiptsSayHowThingsStand(t *testing.T) {
 			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.Person == nil) != (c.state == orders.StateForgotten) {
 			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
 		}
-		x.desk.papers[id] = was
+		x.book.orders[id] = was
 	}
-	x.desk.now = x.sale.Closes
-	p := x.desk.papers[id]
+	x.book.now = x.sale.Closes
+	p := x.book.orders[id]
 	p.Kind = orders.KindEntry
-	x.desk.papers[id] = p
+	x.book.orders[id] = p
 	if html := request(x.Shop, "GET", path).Body.String(); strings.Contains(html, `/cancel">`) {
 		t.Error("an entry can be taken back after the close")
 	}
 }
 
-// The button of an invitation is the order form, filled.
+// The button of an invitation is the order form, filled in.
 func TestAnInvitationIsAccepted(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
-	id := x.desk.asks[0].ID
-	p := x.desk.papers[id]
+	id := x.book.submitted[0].ID
+	p := x.book.orders[id]
 	p.Kind, p.State, p.Until = orders.KindWaiting, orders.StateInvited, opening.Add(time.Hour)
-	x.desk.papers[id] = p
+	x.book.orders[id] = p
 	form := x.fields()
 	for name := range form {
 		form.Del(name)
@@ -86,22 +86,22 @@ func TestAnInvitationIsAccepted(t *testing.T) {
 		form.Set(name, strings.ReplaceAll(value, "&#39;", "'"))
 	}
 	w := x.post(boardPath+"/place", form.Encode())
-	last := x.desk.asks[len(x.desk.asks)-1]
+	last := x.book.submitted[len(x.book.submitted)-1]
 	if w.Code != http.StatusSeeOther || last.Kind != orders.KindOrder || last.Person != p.Person || last.Total != 4300 {
 		t.Errorf("%d, asked %+v", w.Code, last)
 	}
 }
 
-func TestCancelAsksFirst(t *testing.T) {
+func TestCancelIsConfirmedFirst(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
-	id := x.desk.asks[0].ID
+	id := x.book.submitted[0].ID
 	for _, ask := range []func() (int, string){
 		func() (int, string) { w := request(x.Shop, "GET", path+"/cancel"); return w.Code, w.Body.String() },
 		func() (int, string) { w := x.post(path+"/cancel", ""); return w.Code, w.Body.String() },
 		func() (int, string) { w := x.post(path+"/cancel", "sure=yes&sure=yes"); return w.Code, w.Body.String() },
 	} {
-		if code, html := ask(); code != 200 || !strings.Contains(html, "Cancel this order?") || x.desk.papers[id].State != orders.StateOpen {
+		if code, html := ask(); code != 200 || !strings.Contains(html, "Cancel this order?") || x.book.orders[id].State != orders.StateOpen {
 			t.Errorf("%d %s", code, textOf(html))
 		}
 	}
@@ -110,15 +110,15 @@ func TestCancelAsksFirst(t *testing.T) {
 		code int
 		says string
 	}{{orders.ErrNotCommitted, 503, "Nothing was changed: please try again"}, {orders.ErrUncertain, 503, "cannot tell whether this was cancelled"}, {orders.ErrTooLate, 409, "too late"}} {
-		x.desk.failCancel = c.err
+		x.book.failCancel = c.err
 		if w := x.post(path+"/cancel", "sure=yes"); w.Code != c.code || !strings.Contains(w.Body.String(), c.says) || (w.Header().Get("Retry-After") != "") != (c.code == 503) {
 			t.Errorf("%v: %d %s", c.err, w.Code, textOf(w.Body.String()))
 		}
 	}
-	x.desk.failCancel = nil
+	x.book.failCancel = nil
 	w := x.post(path+"/cancel", "sure=yes")
-	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != path || x.desk.papers[id].State != orders.StateCancelled {
-		t.Errorf("%d to %s, %v", w.Code, w.Header().Get("Location"), x.desk.papers[id].State)
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != path || x.book.orders[id].State != orders.StateCancelled {
+		t.Errorf("%d to %s, %v", w.Code, w.Header().Get("Location"), x.book.orders[id].State)
 	}
 	if w := x.post(path+"/cancel", "sure=yes"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "too late") {
 		t.Errorf("cancelled again: %d", w.Code)
@@ -131,13 +131,13 @@ func TestCancelAsksFirst(t *testing.T) {
 	}
 }
 
-// A reference without its token, and a token without its paper, look alike.
+// A reference without its token, and a token without its order, get the same reply.
 func TestReceiptsAreSecret(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
-	id := x.desk.asks[0].ID
+	id := x.book.submitted[0].ID
 	other := id ^ 1
-	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.desk.Sign(id), x.receiptPath(other), path + ".jsonx"} {
+	for _, bad := range []string{path + "x", "/r/" + id.String() + "/x", "/r/" + id.String() + "/.json", "/r/XXXX/" + x.book.Sign(id), x.receiptPath(other), path + ".jsonx"} {
 		if w := request(x.Shop, "GET", bad); w.Code != 404 || strings.Contains(w.Body.String(), "Ada") || w.Header().Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d", bad, w.Code)
 		}
@@ -145,12 +145,12 @@ func TestReceiptsAreSecret(t *testing.T) {
 	if w := request(newShopAt(t, launch(t), opening), "GET", path); w.Code != 404 {
 		t.Errorf("a shop without an order book: %d", w.Code)
 	}
-	x.desk.fail = orders.ErrUncertain
+	x.book.fail = orders.ErrUncertain
 	if w := request(x.Shop, "GET", path); w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("a board that is behind: %d", w.Code)
 	}
-	x.desk.fail = nil
-	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.desk.Sign(id)
+	x.book.fail = nil
+	spelt := "/r/" + strings.ToLower(strings.ReplaceAll(id.String(), "-", "")) + "/" + x.book.Sign(id)
 	if w := request(x.Shop, "GET", spelt); w.Code != 200 {
 		t.Errorf("the reference in small letters: %d", w.Code)
 	}
@@ -164,14 +164,14 @@ func TestTheDrawIsPublished(t *testing.T) {
 	if w := request(x.Shop, "GET", boardPath+"/draw.json"); w.Code != 404 {
 		t.Errorf("draw.json before: %d", w.Code)
 	}
-	x.desk.now = x.sale.Closes
+	x.book.now = x.sale.Closes
 	if html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String()); !strings.Contains(html, "the draw is waiting for the dice") || !strings.Contains(html, "the dice as they were typed, spaces included") {
 		t.Errorf("closed: %s", html)
 	}
 	x.sale.Draw.At, x.sale.Version = x.sale.Closes, 2
 	file := draw.File{Version: 1, Product: slug, Stock: 1, Secret: "5ec4e7", Public: draw.Public{Kind: draw.Dice, Text: "6 1 4"},
 		Entries: []draw.Entry{{Reference: "A", Quantity: 1}, {Reference: "B", Quantity: 1}}, Winners: []string{"B"}, Losers: []string{"A"}}
-	x.desk.files[slug] = file
+	x.book.files[slug] = file
 	html := textOf(request(x.Shop, "GET", boardPath+"/draw").Body.String())
 	for _, want := range []string{"5ec4e7", "6 1 4", "Entries 2", "Entries that won 1", "draw.json",
 		"Commitment : the hash of bramble draw secret , a line feed", "four lines: bramble draw 1 ; the secret"} {
@@ -212,15 +212,15 @@ func TestTax(t *testing.T) {
 	}
 }
 
-// A receipt that may be old says so, and so does its JSON.
-func TestAReceiptMayBeOld(t *testing.T) {
+// A receipt that may be out of date says so, and so does its JSON.
+func TestAReceiptMayBeStale(t *testing.T) {
 	x := openSale(t, nil)
 	path := x.mustPlaceOrder(t)
 	for _, test := range []struct {
 		fail error
 		old  bool
 	}{{nil, false}, {fmt.Errorf("%w: test", orders.ErrStale), true}} {
-		x.desk.fail = test.fail
+		x.book.fail = test.fail
 		w, j := request(x.Shop, "GET", path), request(x.Shop, "GET", path+".json")
 		if w.Code != 200 || strings.Contains(w.Body.String(), "may be out of date") != test.old {
 			t.Errorf("old %v: %d %s", test.old, w.Code, textOf(w.Body.String()))

@@ -20,14 +20,14 @@ type Options struct {
 
 // Shop is the origin of a catalogue's pages. It is safe for concurrent use.
 type Shop struct {
-	cat         *Catalogue
-	countries   []orders.Country // the catalogue's
-	desk        OrderService     // nil if the shop takes no orders
-	now         func() time.Time
-	assets      *pageAssets
-	routes      *http.ServeMux
-	crossOrigin *http.CrossOriginProtection
-	fieldLimits map[string]int // see formLimits
+	cat          *Catalogue
+	countries    []orders.Country // the catalogue's
+	orderService OrderService     // nil if the shop takes no orders
+	now          func() time.Time
+	assets       *pageAssets
+	routes       *http.ServeMux
+	crossOrigin  *http.CrossOriginProtection
+	fieldLimits  map[string]int // see formLimits
 
 	mu            sync.Mutex
 	cachedVersion string                 // guarded by mu; the snapshot version of cachedPages
@@ -42,18 +42,18 @@ func New(cat *Catalogue, opts Options) (*Shop, error) {
 		return nil, err
 	}
 	s := &Shop{
-		cat:         cat,
-		countries:   cat.orderCountries(),
-		desk:        opts.Orders,
-		now:         opts.Now,
-		assets:      pages,
-		crossOrigin: http.NewCrossOriginProtection(),
-		fieldLimits: formFieldLimits(),
-		cachedPages: make(map[pageAddress][]byte),
+		cat:          cat,
+		countries:    cat.orderCountries(),
+		orderService: opts.Orders,
+		now:          opts.Now,
+		assets:       pages,
+		crossOrigin:  http.NewCrossOriginProtection(),
+		fieldLimits:  formFieldLimits(),
+		cachedPages:  make(map[pageAddress][]byte),
 	}
 	switch {
-	case s.desk != nil:
-		s.now = s.desk.Now
+	case s.orderService != nil:
+		s.now = s.orderService.Now
 	case s.now == nil:
 		s.now = time.Now
 	}

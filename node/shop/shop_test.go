@@ -20,7 +20,7 @@ var opening = time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 
 const boardPath = "/p/raspberry-pi-model-b"
 
-// newShopAt is a shop whose clock stands still.
+// newShopAt returns a shop whose clock stands still.
 func newShopAt(t *testing.T, cat *Catalogue, now time.Time) *Shop {
 	t.Helper()
 	s, err := New(cat, Options{Now: func() time.Time { return now }})
@@ -85,7 +85,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func TestTermsNearTheOpening(t *testing.T) {
+func TestCachePolicyNearTheOpening(t *testing.T) {
 	for _, c := range []struct {
 		left time.Duration // to the opening
 		page string
@@ -112,8 +112,8 @@ func TestTermsNearTheOpening(t *testing.T) {
 	}
 }
 
-// The page turns at the opening though it was kept, and its tag with it; two boards agree.
-func TestPagesTurnTogether(t *testing.T) {
+// A cached page and its entity tag change at the opening, in the same way on two boards.
+func TestPagesChangeTogether(t *testing.T) {
 	now := opening.Add(-time.Second)
 	s, err := New(launch(t), Options{Now: func() time.Time { return now }})
 	if err != nil {
@@ -190,7 +190,7 @@ func TestOneURLForEachPage(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThere(t *testing.T) {
+func TestNotFound(t *testing.T) {
 	s := newShopAt(t, launch(t), opening)
 	for _, path := range []string{"/nothing", "/p/", "/p/none", "/p/none/order", "/pictures/0000000000000000-model-b.svg", "/x/"} {
 		if w := request(s, "GET", path); w.Code != 404 || w.Header().Get("Cache-Control") != "no-store" || !strings.Contains(w.Body.String(), `href="`+boardPath+`"`) {
@@ -204,7 +204,7 @@ func TestWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestAPostOrdersNothingAndLosesNothing(t *testing.T) {
+func TestAFormWithoutAnOrderBookLosesNothing(t *testing.T) {
 	s := newShopAt(t, launch(t), opening)
 	post := func(body, site string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("POST", boardPath+"/order", strings.NewReader(body))
@@ -242,13 +242,13 @@ func TestLinksResolve(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.Mode, p.Draw = orders.Ballot, DrawDice })
 	receipt := x.mustPlaceOrder(t, "kind", formEntry)
 	crawl(t, x, "/", receipt, boardPath+"/draw")
-	x.desk.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes
+	x.book.now, x.sale.Draw.At = x.sale.Closes, x.sale.Closes
 	x.sale.Version++
-	x.desk.files[slug] = draw.File{}
+	x.book.files[slug] = draw.File{}
 	crawl(t, x, "/", receipt, boardPath+"/draw")
 }
 
-// crawl follows every link from some pages on.
+// crawl follows every link from some pages.
 func crawl(t *testing.T, h http.Handler, from ...string) {
 	t.Helper()
 	link := regexp.MustCompile(`(?:href|src|action)="([^"]*)"`)

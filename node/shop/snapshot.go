@@ -84,15 +84,15 @@ type orderTotal struct {
 
 // takeSnapshot reads the catalogue and the order book.
 func (s *Shop) takeSnapshot(now time.Time) *snapshot {
-	if s.desk == nil {
+	if s.orderService == nil {
 		return s.snapshotAt(now, nil, nil)
 	}
-	return s.snapshotAt(now, s.desk.Sale, s.desk.News())
+	return s.snapshotAt(now, s.orderService.Sale, s.orderService.News())
 }
 
 // saleForForm returns the sale that a form is checked against. A form must be cheap, so the
 // totals and the other products, which only a page needs, are left out.
-func (s *Shop) saleForForm(p *Product) *productSale { return s.saleAt(p, s.now(), s.desk.Sale) }
+func (s *Shop) saleForForm(p *Product) *productSale { return s.saleAt(p, s.now(), s.orderService.Sale) }
 
 // snapshotAt makes a snapshot. A nil book means that there is no order book.
 func (s *Shop) snapshotAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News) *snapshot {

@@ -16,52 +16,52 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// fakeDesk is a small order book in memory. It knows enough rules for the shop's own
-// tests: what a sale takes by its state, the same form twice, and stock.
-type fakeDesk struct {
-	mu     sync.Mutex
-	now    time.Time
-	sales  map[string]*orders.Sale
-	papers map[orders.ID]orders.Order
-	places map[orders.ID]int
-	news   []orders.News
-	files  map[string]draw.File
-	asks   []orders.PlaceOrder
-	fail   error // what Place and Paper return, if not nil
+// fakeOrderBook is a small order book in memory with the rules that the shop's tests need:
+// which form a state accepts, the same form twice, and stock.
+type fakeOrderBook struct {
+	mu        sync.Mutex
+	now       time.Time
+	sales     map[string]*orders.Sale
+	orders    map[orders.ID]orders.Order
+	places    map[orders.ID]int
+	news      []orders.News
+	files     map[string]draw.File
+	submitted []orders.PlaceOrder
+	fail      error // what Place and Paper return, if not nil
 	// failCancel is what Cancel returns, if not nil.
 	failCancel error
 	forced     *orders.Answer // what Place answers, if not nil
 }
 
-func (d *fakeDesk) Sale(product string) (orders.Sale, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s, ok := d.sales[product]
+func (b *fakeOrderBook) Sale(product string) (orders.Sale, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.sales[product]
 	if !ok {
 		return orders.Sale{}, false
 	}
 	return *s, true
 }
 
-func (d *fakeDesk) News() []orders.News { return d.news }
-func (d *fakeDesk) Now() time.Time      { return d.now }
+func (b *fakeOrderBook) News() []orders.News { return b.news }
+func (b *fakeOrderBook) Now() time.Time      { return b.now }
 
-func (d *fakeDesk) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asks = append(d.asks, a)
-	if d.fail != nil {
-		return orders.Answer{}, d.fail
+func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.Answer, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.submitted = append(b.submitted, a)
+	if b.fail != nil {
+		return orders.Answer{}, b.fail
 	}
-	if d.forced != nil {
-		return *d.forced, nil
+	if b.forced != nil {
+		return *b.forced, nil
 	}
-	s := d.sales[a.Product]
+	s := b.sales[a.Product]
 	if s == nil {
 		return orders.Answer{Outcome: orders.NoSuchSale}, nil
 	}
-	answer := orders.Answer{State: s.StateAt(d.now)}
-	for id, p := range d.papers {
+	answer := orders.Answer{State: s.StateAt(b.now)}
+	for id, p := range b.orders {
 		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.More || id == a.ID) {
 			answer.Outcome, answer.Order = orders.Differs, 0
 			if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
@@ -81,71 +81,71 @@ func (d *fakeDesk) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orders.An
 		s.Free, s.Sold = s.Free-int64(a.Quantity), s.Sold+int64(a.Quantity)
 	case a.Kind == orders.KindWaiting:
 		s.Waiting++
-		d.places[a.ID] = s.Waiting
+		b.places[a.ID] = s.Waiting
 	}
 	s.Version++
-	d.papers[a.ID] = orders.Order{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
-		Currency: a.Currency, Person: a.Person, Made: d.now, Changed: d.now, Ready: d.now.Add(time.Hour), State: orders.StateOpen}
-	answer.Outcome, answer.Order, answer.State = orders.Placed, a.ID, s.StateAt(d.now)
+	b.orders[a.ID] = orders.Order{ID: a.ID, Kind: a.Kind, Product: a.Product, Quantity: a.Quantity, Total: a.Total,
+		Currency: a.Currency, Person: a.Person, Made: b.now, Changed: b.now, Ready: b.now.Add(time.Hour), State: orders.StateOpen}
+	answer.Outcome, answer.Order, answer.State = orders.Placed, a.ID, s.StateAt(b.now)
 	return answer, nil
 }
 
-func (d *fakeDesk) CancelOrder(_ context.Context, id orders.ID) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p, ok := d.papers[id]
+func (b *fakeOrderBook) CancelOrder(_ context.Context, id orders.ID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.orders[id]
 	switch {
-	case d.failCancel != nil:
-		return d.failCancel
+	case b.failCancel != nil:
+		return b.failCancel
 	case !ok:
 		return orders.ErrNoOrder
 	case !p.Cancellable():
 		return orders.ErrTooLate
 	}
-	p.State, p.Changed = orders.StateCancelled, d.now
+	p.State, p.Changed = orders.StateCancelled, b.now
 	if p.Kind == orders.KindWaiting || p.Kind == orders.KindInterest {
 		p.State = orders.StateLeft
 	}
-	d.papers[id] = p
+	b.orders[id] = p
 	return nil
 }
 
-func (d *fakeDesk) Order(_ context.Context, id orders.ID) (orders.Order, int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	p, ok := d.papers[id]
+func (b *fakeOrderBook) Order(_ context.Context, id orders.ID) (orders.Order, int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.orders[id]
 	switch {
-	case ok && errors.Is(d.fail, orders.ErrStale):
-		return p, d.places[id], d.fail
-	case d.fail != nil:
-		return p, 0, d.fail
+	case ok && errors.Is(b.fail, orders.ErrStale):
+		return p, b.places[id], b.fail
+	case b.fail != nil:
+		return p, 0, b.fail
 	case !ok:
 		return p, 0, orders.ErrNoOrder
 	}
-	return p, d.places[id], nil
+	return p, b.places[id], nil
 }
 
-func (d *fakeDesk) Draw(product string) (draw.File, bool) {
-	f, ok := d.files[product]
+func (b *fakeOrderBook) Draw(product string) (draw.File, bool) {
+	f, ok := b.files[product]
 	return f, ok
 }
 
-func (d *fakeDesk) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) }
-func (d *fakeDesk) Verify(id orders.ID, sig string) bool {
-	return sig == d.Sign(id)
+func (b *fakeOrderBook) Sign(id orders.ID) string { return fmt.Sprintf("SIGNED%020X", uint64(id)*7919) }
+func (b *fakeOrderBook) Verify(id orders.ID, sig string) bool {
+	return sig == b.Sign(id)
 }
 
 const slug = "raspberry-pi-model-b"
 
-// shopTest is a shop with a desk, and the desk.
+// shopTest is a shop with its order book.
 type shopTest struct {
 	*Shop
-	desk *fakeDesk
+	book *fakeOrderBook
 	sale *orders.Sale
 }
 
-// openSale makes a shop whose one product is in its order book, on sale, with ten units. The
-// catalogue may be changed before.
+// openSale makes a shop whose one product is in its order book, on sale, with ten units.
+// change can change the product first.
 func openSale(t testing.TB, change func(*Product)) shopTest {
 	t.Helper()
 	cat := launch(t)
@@ -161,18 +161,18 @@ func openSale(t testing.TB, change func(*Product)) shopTest {
 	if o.Mode == orders.Ballot {
 		sale.Draw = orders.DrawInfo{Commitment: strings.Repeat("c0ffee42", 8), PublicKind: o.PublicKind}
 	}
-	desk := &fakeDesk{now: opening, sales: map[string]*orders.Sale{slug: sale}, papers: map[orders.ID]orders.Order{},
+	book := &fakeOrderBook{now: opening, sales: map[string]*orders.Sale{slug: sale}, orders: map[orders.ID]orders.Order{},
 		places: map[orders.ID]int{}, files: map[string]draw.File{}}
-	s, err := New(cat, Options{Orders: desk})
+	s, err := New(cat, Options{Orders: book})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shopTest{s, desk, sale}
+	return shopTest{s, book, sale}
 }
 
-// fields of a form that is fine, for one unit to Germany; pairs of name and value change it.
+// fields returns a valid form for one unit to Germany; pairs of name and value change it.
 func (x shopTest) fields(pairs ...string) url.Values {
-	o := x.takeSnapshot(x.desk.now).sales[0]
+	o := x.takeSnapshot(x.book.now).sales[0]
 	v := url.Values{"kind": {formOrder}, "prices": {o.pricesMark()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
 		"line1": {"12 St James's Square"}, "line2": {""}, "postcode": {"10115"}, "city": {"Berlin"}, "country": {"DE"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -195,7 +195,7 @@ func (x shopTest) postOrder(pairs ...string) *httptest.ResponseRecorder {
 	return x.post(boardPath+"/place", x.fields(pairs...).Encode())
 }
 
-// mustPlaceOrder places a form and gives the path of its receipt.
+// mustPlaceOrder sends a form and returns the path of its receipt.
 func (x shopTest) mustPlaceOrder(t testing.TB, pairs ...string) string {
 	t.Helper()
 	w := x.postOrder(pairs...)

@@ -12,22 +12,22 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// shown is a page that a shop with an order book sent.
-type shown struct {
+// shownPage is a page that a shop with an order book has sent.
+type shownPage struct {
 	name string
 	html string
 }
 
 var longText = strings.Repeat(`"Ö& `, 60)
 
-// deskPages are all pages of a shop with an order book in all states, those about mistakes
-// included.
-func deskPages(t *testing.T) []shown {
-	var list []shown
+// orderBookPages returns all pages of a shop with an order book in all states, including
+// those about problems.
+func orderBookPages(t *testing.T) []shownPage {
+	var list []shownPage
 	add := func(name string, w *httptest.ResponseRecorder) {
 		t.Helper()
 		if html := w.Body.String(); strings.Contains(html, "<html") && w.Code < 500 || w.Code == 503 {
-			list = append(list, shown{fmt.Sprintf("%s %d", name, w.Code), html})
+			list = append(list, shownPage{fmt.Sprintf("%s %d", name, w.Code), html})
 			return
 		}
 		t.Errorf("%s: %d %s", name, w.Code, w.Body)
@@ -47,28 +47,28 @@ func deskPages(t *testing.T) []shown {
 			}
 		}
 		x := openSale(t, several)
-		x.desk.news = []orders.News{{At: opening, Text: "A second batch of 2,000 comes on Friday."}}
+		x.book.news = []orders.News{{At: opening, Text: "A second batch of 2,000 comes on Friday."}}
 		name := mode.String()
 		if mode == orders.Ballot {
 			get(x, name, boardPath+"/draw")
 		}
 		get(x, name+" open", pages...)
-		x.desk.now = opening.Add(-time.Hour)
+		x.book.now = opening.Add(-time.Hour)
 		get(x, name+" upcoming", pages...)
-		x.desk.now = x.sale.Closes
+		x.book.now = x.sale.Closes
 		get(x, name+" after the close", pages...)
 		if mode == orders.Ballot {
 			get(x, name+" over", boardPath+"/draw", boardPath+"/draw.json")
 			x.sale.Draw.At = x.sale.Closes.Add(time.Minute)
-			x.desk.files[slug] = draw.File{Version: 1, Product: slug, Stock: 10, Commitment: strings.Repeat("c0ffee42", 8), Secret: strings.Repeat("5ec4e700", 8),
+			x.book.files[slug] = draw.File{Version: 1, Product: slug, Stock: 10, Commitment: strings.Repeat("c0ffee42", 8), Secret: strings.Repeat("5ec4e700", 8),
 				Public: draw.Public{Kind: draw.Dice, Text: "6 1 4 4 2 5 3 1"}, Entries: make([]draw.Entry, 12345), Winners: make([]string, 10)}
 			get(x, name+" drawn", append(pages, boardPath+"/draw")...)
 		}
-		x.desk.now, x.sale.Free, x.sale.Waiting = opening, 0, 299
+		x.book.now, x.sale.Free, x.sale.Waiting = opening, 0, 299
 		if mode == orders.FirstCome {
 			get(x, name+" sold out", pages...)
 		}
-		delete(x.desk.sales, slug)
+		delete(x.book.sales, slug)
 		get(x, name+" not ready", pages...)
 	}
 	x := openSale(t, nil)
@@ -100,37 +100,37 @@ func deskPages(t *testing.T) []shown {
 	}
 	for name, a := range questions {
 		for which, x := range map[string]shopTest{"one": x, "several": several} {
-			x.desk.forced = &a
+			x.book.forced = &a
 			add("question "+name+" "+which, x.postOrder())
-			x.desk.forced = nil
+			x.book.forced = nil
 		}
 	}
 	for name, err := range map[string]error{"not taken": orders.ErrNotCommitted, "not sure": orders.ErrUncertain, "no desk": fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), "any": errors.New("x")} {
-		x.desk.fail = err
+		x.book.fail = err
 		add("trouble "+name, x.postOrder())
-		x.desk.fail = nil
+		x.book.fail = nil
 	}
 	path := x.mustPlaceOrder(t)
 	get(x, "receipt", path, path+"/cancel")
-	x.desk.fail = orders.ErrUncertain
+	x.book.fail = orders.ErrUncertain
 	get(x, "receipt, board behind", path)
-	x.desk.fail = nil
+	x.book.fail = nil
 	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", boardPath+"/draw")
-	id := x.desk.asks[len(x.desk.asks)-1].ID
+	id := x.book.submitted[len(x.book.submitted)-1].ID
 	for kind := orders.KindOrder; kind <= orders.KindWaiting; kind++ {
 		for state := orders.StateOpen; state <= orders.StateForgotten; state++ {
-			p := x.desk.papers[id]
+			p := x.book.orders[id]
 			p.Kind, p.State, p.Until, p.Note = kind, state, opening.Add(48*time.Hour), "The parcel came back."
 			if state == orders.StateForgotten {
 				p.Person, p.Was = orders.Person{}, orders.StateFulfilled
 			}
 			if kind != orders.KindOrder {
-				x.desk.places[id] = 12
+				x.book.places[id] = 12
 			}
-			was := x.desk.papers[id]
-			x.desk.papers[id] = p
+			was := x.book.orders[id]
+			x.book.orders[id] = p
 			get(x, fmt.Sprintf("receipt %s %s", kind, state), path, path+"/cancel")
-			x.desk.papers[id] = was
+			x.book.orders[id] = was
 		}
 	}
 	r := httptest.NewRequest("POST", boardPath+"/place", strings.NewReader("{}"))
