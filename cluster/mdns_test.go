@@ -62,8 +62,8 @@ func FuzzRackAddress(f *testing.F) {
 	})
 }
 
-// What follows needs networks that the test may do with as it likes, so it starts itself again in
-// network namespaces of its own. roleVar tells the new process which part it plays.
+// The following tests need networks of their own. So the test binary starts itself again in
+// network namespaces; roleVar tells the new process its role.
 const roleVar = "BRAMBLE_TEST_NETWORK_ROLE"
 
 // inNamespace runs the named test of this binary again in a new network namespace, playing role. It
@@ -86,7 +86,7 @@ func inNamespace(t *testing.T, test, role string) *exec.Cmd {
 		}
 	}
 	unshare := []string{"-n"}
-	if os.Getenv(roleVar) == "" { // the first one: root may, others if the kernel gives them a user namespace
+	if os.Getenv(roleVar) == "" { // the first process: root may, other users if the kernel allows user namespaces
 		if exec.Command("unshare", "-n", "ip", "link", "set", "lo", "up").Run() != nil {
 			unshare = []string{"-r", "-n"}
 			if exec.Command("unshare", "-r", "-n", "ip", "link", "set", "lo", "up").Run() != nil {
@@ -155,14 +155,14 @@ func browseRole(t *testing.T) {
 			t.Errorf("the other machine: %v", err)
 		}
 	}()
-	said := bufio.NewScanner(stdout)
+	output := bufio.NewScanner(stdout)
 	waitFor := func(word string) {
-		for said.Scan() {
-			if said.Text() == word {
+		for output.Scan() {
+			if output.Text() == word {
 				return
 			}
 		}
-		t.Fatalf("the other machine did not say %q", word)
+		t.Fatalf("the other machine did not print %q", word)
 	}
 
 	waitFor("up")
@@ -225,7 +225,7 @@ func announceRole(t *testing.T) {
 	}
 }
 
-// A board that is up before its network serves alone, and when it gets an address it tells the rack and
+// A board that is up before its network serves alone. When it gets an address it announces it, and
 // is found by mDNS.
 func TestBoardBeforeItsNetwork(t *testing.T) {
 	if testing.Short() {

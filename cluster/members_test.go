@@ -46,7 +46,7 @@ func TestRackLife(t *testing.T) {
 	meta.Vitals.State = Draining
 	c.SetMeta(meta)
 	if e := await(t, events, Changed, "c"); e.Text != "c is now draining; it has: origin-down" {
-		t.Errorf("told of the change as %q", e.Text)
+		t.Errorf("the event is %q", e.Text)
 	}
 	if got := ringOf(a); got != "a b" {
 		t.Errorf("a draining board is on the ring: %s", got)
@@ -68,7 +68,7 @@ func TestRackLife(t *testing.T) {
 		t.Errorf("Known() = %d, %d; want 2, 3", alive, known)
 	}
 
-	// It comes back at its address, told of nobody: the others find it.
+	// It returns at its address without any hint: the others find it.
 	cfgC.Bind, cfgC.Join = addr, nil
 	c = mustStart(t, cfgC)
 	await(t, events, Returned, "c")
@@ -137,17 +137,17 @@ func TestBoardWithAnotherKeyNeverJoins(t *testing.T) {
 	cfgX.Keys = [][]byte{rackKey(2)}
 	x := mustStart(t, cfgX)
 	const why = "another rack key"
-	eventually(t, "both say why", func() bool {
+	eventually(t, "both log the reason", func() bool {
 		return strings.Contains(logA.String(), why) && strings.Contains(logX.String(), why)
 	})
 	// RejoinMax is 200 ms, so a second member would know by now several times.
 	tries := 0
-	eventually(t, "some more tries", func() bool { tries++; return tries > 200 })
+	eventually(t, "some more attempts", func() bool { tries++; return tries > 200 })
 	if len(a.Boards()) != 1 || len(x.Boards()) != 1 {
-		t.Errorf("they know each other: %v, %v", a.Boards(), x.Boards())
+		t.Errorf("they joined: %v, %v", a.Boards(), x.Boards())
 	}
 	if n := strings.Count(logA.String(), why); n > 3 { // by packet, by stream, by reply
-		t.Errorf("a said it %d times in a second", n)
+		t.Errorf("a logged it %d times in a second", n)
 	}
 }
 

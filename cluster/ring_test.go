@@ -131,7 +131,7 @@ func TestRingIsTheSameInAnyOrder(t *testing.T) {
 	}
 }
 
-// Two boards whose points all fall on the same places must still be told apart the same way.
+// Two boards whose points all collide must still be ordered in the same way.
 func TestRingCollidingPoints(t *testing.T) {
 	same := func(s string) uint64 { return uint64(len(s)) << 60 }
 	a := NewRing([]RingMember{{"x", 100}, {"y", 100}}, WithHash(same))

@@ -32,21 +32,21 @@ func certificateValidity() (notBefore, notAfter time.Time) {
 	return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 }
 
-// boardIdentity is what a board presents and requires on the rack link. Each rack
+// linkIdentity is what a board presents and requires on the rack link. Each rack
 // key yields one certificate authority, the same on every board. A board proves
 // that it holds the key by a certificate that this authority has signed.
-type boardIdentity struct {
+type linkIdentity struct {
 	name      string
 	knockKeys [][]byte // an HMAC key for each rack key, the primary first
 	leaf      tls.Certificate
 	roots     *x509.CertPool
 }
 
-func newIdentity(name string, keys [][]byte) (*boardIdentity, error) {
+func newIdentity(name string, keys [][]byte) (*linkIdentity, error) {
 	if len(keys) == 0 || len(keys) > MaxKeys {
 		return nil, fmt.Errorf("rack link: %d rack keys are configured; there must be 1 to %d", len(keys), MaxKeys)
 	}
-	id := &boardIdentity{name: name, roots: x509.NewCertPool()}
+	id := &linkIdentity{name: name, roots: x509.NewCertPool()}
 	for i, key := range keys {
 		if len(key) != KeySize {
 			return nil, fmt.Errorf("rack link: rack key %d has %d bytes, it must have %d", i+1, len(key), KeySize)
@@ -134,7 +134,7 @@ func boardHost(board string) string {
 // serverConfig requires a certificate of this rack. It offers only X25519 and no
 // session tickets: connections are few and live long, so there is little to
 // resume, and a post-quantum key share would cost an ARM11 more than it protects.
-func (id *boardIdentity) serverConfig() *tls.Config {
+func (id *linkIdentity) serverConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{id.leaf},
@@ -148,7 +148,7 @@ func (id *boardIdentity) serverConfig() *tls.Config {
 }
 
 // clientConfig requires that the peer is the named board.
-func (id *boardIdentity) clientConfig(board string) *tls.Config {
+func (id *linkIdentity) clientConfig(board string) *tls.Config {
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		Certificates:     []tls.Certificate{id.leaf},

@@ -70,8 +70,8 @@ func FuzzCheckKnock(f *testing.F) {
 	})
 }
 
-// A stranger must get nothing but a closed connection, whatever it says first,
-// and the log must say why once, not once per attempt.
+// A stranger must get nothing but a closed connection, whatever it sends first,
+// and the log must give the reason once, not once per attempt.
 func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 	var log lines
 	quiet := slog.New(logdedup.NewHandler(slog.NewTextHandler(&log, nil), time.Minute, nil))
@@ -89,7 +89,7 @@ func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, says := range map[string][]byte{
+	for name, sent := range map[string][]byte{
 		"HTTP":                         []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x", knockSize)),
 		"a TLS hello":                  append([]byte{0x16, 3, 1, 0, 200}, make([]byte, 200)...),
 		"another rack's knock":         wrongKnock,
@@ -102,7 +102,7 @@ func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Write(says); err != nil {
+		if _, err := conn.Write(sent); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		// A reset instead of an end is as good: what counts is that no byte came.
@@ -114,7 +114,7 @@ func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 		conn.Close()
 	}
 	if n := strings.Count(log.String(), "does not hold this rack's key"); n != 1 {
-		t.Errorf("the log says %d times why, want once:\n%s", n, log.String())
+		t.Errorf("the log gives the reason %d times, want once:\n%s", n, log.String())
 	}
 }
 
@@ -124,8 +124,8 @@ func TestReplayedKnockDoesNotAdmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := false
-	serveLink(t, link, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	served := false
+	serveLink(t, link, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served = true }))
 	knock, err := appendKnock(nil, link.id.knockKeys[0])
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestReplayedKnockDoesNotAdmit(t *testing.T) {
 		}
 		conn.Close()
 	}
-	if asked {
+	if served {
 		t.Error("the handler was reached")
 	}
 }

@@ -75,7 +75,7 @@ type Config struct {
 // both sides prove that they hold the rack key. It addresses boards by name: a
 // board that answers at the right address under another name is refused.
 type Link struct {
-	id          *boardIdentity
+	id          *linkIdentity
 	log         *slog.Logger
 	peerTimeout time.Duration
 	listener    *knockListener

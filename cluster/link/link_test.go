@@ -79,18 +79,18 @@ func TestBoardsOfOneRackAuthenticateEachOther(t *testing.T) {
 	two := newTestLink(t, "bücher.2", 0, rackKey(1))
 	serveLink(t, one, http.NotFoundHandler())
 	serveLink(t, two, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, PeerName(r)+" asks for "+r.URL.RequestURI())
+		io.WriteString(w, PeerName(r)+" requests "+r.URL.RequestURI())
 	}))
 	one.SetPeers([]Peer{{Name: "bücher.2", Addr: two.Addr().String()}})
 	body, err := get(t, one, "bücher.2", "/a?b=c")
-	if want := "board one asks for /a?b=c"; err != nil || body != want {
+	if want := "board one requests /a?b=c"; err != nil || body != want {
 		t.Errorf("got %q, %v; want %q", body, err, want)
 	}
 	if err := one.Ping("bücher.2"); err != nil {
 		t.Errorf("Ping: %v", err)
 	}
 	if !one.Up("bücher.2") || one.Up("board-9") {
-		t.Error("Up is wrong about who answers")
+		t.Error("Up is wrong about which boards answer")
 	}
 	if n := one.InFlight("bücher.2"); n != 0 {
 		t.Errorf("%d requests in flight after the last was answered", n)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// echoBoard answers each line on a stream with who opened it and the line in capitals.
+// echoBoard answers each line on a stream with the name of its opener and the line in capitals.
 func echoBoard(conn net.Conn, board string) {
 	go func() {
 		defer conn.Close()
@@ -54,7 +54,7 @@ func TestStreamGoesBothWays(t *testing.T) {
 	}
 	var late net.Error
 	if _, err := in.ReadByte(); !errors.As(err, &late) || !late.Timeout() {
-		t.Errorf("a deadline on a stream gives %v", err)
+		t.Errorf("a deadline on a stream: %v", err)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestStreamThatIsNotAccepted(t *testing.T) {
 		conn.Close()
 		t.Error("a board of another rack got a stream")
 	}
-	// Who asks the stream's path without wanting a stream learns what to ask for.
+	// A request for the stream path without Upgrade learns which protocol to name.
 	r, err := http.NewRequest(http.MethodGet, "http://any/v1/echo", nil)
 	if err != nil {
 		t.Fatal(err)

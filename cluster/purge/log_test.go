@@ -121,7 +121,7 @@ func TestGapPurgesEverything(t *testing.T) {
 		t.Errorf("applied %v, want %v", m.applied, want)
 	}
 	if v := l.Vector(); v[7] != 6 {
-		t.Errorf("the vector says %v, want 6 of issuer 7", v)
+		t.Errorf("the vector is %v, want 6 of issuer 7", v)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestTheLogIsBounded(t *testing.T) {
 		issue(t, l, tag(fmt.Sprint(n)))
 	}
 	if l.records != maxRecords || len(l.histories[1].records) != maxRecords {
-		t.Errorf("%d records kept, want %d", l.records, maxRecords)
+		t.Errorf("%d records in the log, want %d", l.records, maxRecords)
 	}
 	pass(t, l, late)
 	if away.applied[0] != "all:" || len(away.applied) != maxRecords+1 {

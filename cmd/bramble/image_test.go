@@ -10,7 +10,7 @@ import (
 	"bramble/node/config"
 )
 
-// What would keep every board of the rack from starting is told before an image
+// A mistake that would stop every board from starting is reported before an image
 // is made.
 func TestShopFolder(t *testing.T) {
 	dir := t.TempDir()

@@ -42,11 +42,11 @@ func startLab(t *testing.T, args ...string) (*exec.Cmd, lab.Summary) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the lab did not say where it is: %v", err)
+		t.Fatalf("the lab printed nothing: %v", err)
 	}
 	var summary lab.Summary
 	if err := json.Unmarshal([]byte(line), &summary); err != nil {
-		t.Fatalf("the lab said %q: %v", line, err)
+		t.Fatalf("the lab printed %q: %v", line, err)
 	}
 	return cmd, summary
 }
@@ -68,14 +68,14 @@ func TestLabServesPagesAndLeavesNoProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program and runs boards")
 	}
-	cmd, said := startLab(t)
-	if len(said.Boards) != 5 {
-		t.Fatalf("the lab has %d boards, want 5", len(said.Boards))
+	cmd, summary := startLab(t)
+	if len(summary.Boards) != 5 {
+		t.Fatalf("the lab has %d boards, want 5", len(summary.Boards))
 	}
 	client := &http.Client{Timeout: patience}
 	defer client.CloseIdleConnections()
-	for _, b := range said.Boards {
-		for path, says := range map[string]string{
+	for _, b := range summary.Boards {
+		for path, text := range map[string]string{
 			"/p/raspberry-pi-model-b":                  "Raspberry Pi",
 			"/p/raspberry-pi-model-b/order?country=DE": "Germany",
 			"/status":      "In stock",
@@ -87,8 +87,8 @@ func TestLabServesPagesAndLeavesNoProcess(t *testing.T) {
 			}
 			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), says) {
-				t.Errorf("%s%s: status %d, %v, want a page that says %q", b.HTTPURL, path, resp.StatusCode, err, says)
+			if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), text) {
+				t.Errorf("%s%s: status %d, %v, want a page with %q", b.HTTPURL, path, resp.StatusCode, err, text)
 			}
 		}
 	}
@@ -98,9 +98,9 @@ func TestLabServesPagesAndLeavesNoProcess(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("after Ctrl-C the lab ended with: %v", err)
 	}
-	gone(t, said.Boards)
-	if _, err := os.Stat(said.State); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the temporary folder %s is left behind: %v", said.State, err)
+	gone(t, summary.Boards)
+	if _, err := os.Stat(summary.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary folder %s is left behind: %v", summary.State, err)
 	}
 }
 
@@ -110,18 +110,18 @@ func TestBoardsEndWithAKilledLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program and runs boards")
 	}
-	cmd, said := startLab(t, "--boards", "2", "--state", t.TempDir())
-	if err := syscall.Kill(said.Boards[1].PID, syscall.SIGSTOP); err != nil {
+	cmd, summary := startLab(t, "--boards", "2", "--state", t.TempDir())
+	if err := syscall.Kill(summary.Boards[1].PID, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	running := said.Boards
+	running := summary.Boards
 	if runtime.GOOS != "linux" { // only there the kernel ends a child with its parent
 		running = running[:1]
-		_ = syscall.Kill(said.Boards[1].PID, syscall.SIGKILL)
+		_ = syscall.Kill(summary.Boards[1].PID, syscall.SIGKILL)
 	}
 	gone(t, running)
 }

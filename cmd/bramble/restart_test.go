@@ -121,7 +121,7 @@ func TestRestartInPlaceRefusesNoConnection(t *testing.T) {
 	waitUntil(t, "the first program", version("one"))
 
 	// Clients request pages all the time, each on a connection of its own.
-	var asked atomic.Int64
+	var served atomic.Int64
 	var crowd sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 8 {
@@ -143,7 +143,7 @@ func TestRestartInPlaceRefusesNoConnection(t *testing.T) {
 					t.Errorf("%s: failed: %v", url, err)
 					return
 				}
-				asked.Add(1)
+				served.Add(1)
 			}
 		})
 	}
@@ -152,7 +152,7 @@ func TestRestartInPlaceRefusesNoConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := asked.Load()
+	before := served.Load()
 	write("nonsense = 1\n")
 	send()
 	waitUntil(t, "a log line about the bad configuration", func() bool {
@@ -168,11 +168,11 @@ func TestRestartInPlaceRefusesNoConnection(t *testing.T) {
 		send()
 		waitUntil(t, "program "+name, version(name))
 	}
-	after := asked.Load()
-	waitUntil(t, "pages from the last program", func() bool { return asked.Load() > after || t.Failed() })
+	after := served.Load()
+	waitUntil(t, "pages from the last program", func() bool { return served.Load() > after || t.Failed() })
 	close(stop)
 	crowd.Wait()
-	t.Logf("%d pages", asked.Load()-before)
+	t.Logf("%d pages", served.Load()-before)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -106,7 +106,7 @@ func (c *testCard) from(t *testing.T, slot string) {
 	writeTestFile(t, filepath.Join(c.paths.Proc, "cmdline"), []byte("panic=10 bramble.slot="+slot+"\n"))
 }
 
-// run is the board, started again in the other slot whenever it asks for that.
+// run runs the board, and restarts it in the other slot when it requests that.
 func (c *testCard) run(t *testing.T, ctx context.Context) {
 	slot := "a"
 	for ctx.Err() == nil {
@@ -147,7 +147,7 @@ func (c *testCard) firmware(t *testing.T) string {
 func freeTestPorts(t *testing.T, n int) []string {
 	t.Helper()
 	var list []string
-	// Below the range that the system hands to whoever dials.
+	// Below the ephemeral ports.
 	for port := 10_000 + rand.IntN(20_000); len(list) < n && port < 32_000; port++ {
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		tcp, err := net.Listen("tcp", addr)
@@ -166,7 +166,7 @@ func freeTestPorts(t *testing.T, n int) []string {
 	return list
 }
 
-// asks a board whether it would be sent clients.
+// ready reports whether the board would be sent clients.
 func (c *testCard) ready() bool {
 	resp, err := http.Get(c.console + "/readyz")
 	if err != nil {
@@ -219,8 +219,8 @@ func TestUpdateOfARack(t *testing.T) {
 		err = updateRack(t.Context(), world{out: &out}, first, new, dry)
 		return out.String(), err
 	}
-	if said, err := update("v2", true); err != nil || strings.Count(said, "would be updated to v2") != 3 {
-		t.Errorf("a dry run says\n%s%v", said, err)
+	if output, err := update("v2", true); err != nil || strings.Count(output, "would be updated to v2") != 3 {
+		t.Errorf("a dry run prints\n%s%v", output, err)
 	}
 
 	watching, stop := context.WithCancel(t.Context())
@@ -239,11 +239,11 @@ func TestUpdateOfARack(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	})
-	said, err := update("v2", false)
+	output, err := update("v2", false)
 	stop()
 	watched.Wait()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, said)
+		t.Fatalf("%v\n%s", err, output)
 	}
 	for i, c := range r.boards {
 		if got := c.firmware(t); got != "b v2" || c.starts.Load() != 2 {
@@ -253,16 +253,16 @@ func TestUpdateOfARack(t *testing.T) {
 	if n := least.Load(); n < 2 {
 		t.Errorf("at one moment only %d boards were ready", n)
 	}
-	if said, err := update("v2", false); err != nil || !strings.HasSuffix(said, "every board runs v2 already\n") {
-		t.Errorf("a second time it says\n%s%v", said, err)
+	if output, err := update("v2", false); err != nil || !strings.HasSuffix(output, "every board runs v2 already\n") {
+		t.Errorf("a second time it prints\n%s%v", output, err)
 	}
 
 	for _, c := range r.boards {
 		c.refuses.Store(true)
 	}
-	said, err = update("v3", false)
-	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(said, "restarts") != 1 {
-		t.Errorf("a version that does not start: %v\n%s", err, said)
+	output, err = update("v3", false)
+	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(output, "restarts") != 1 {
+		t.Errorf("a version that does not start: %v\n%s", err, output)
 	}
 	for i, c := range r.boards {
 		if got := c.firmware(t); got != "b v2" {

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // boardCommand is how a lab under test runs a board of the given mode: "good";
-// "stubborn" does not leave when asked; "deaf" never gets ready.
+// "stubborn" does not stop when requested; "deaf" never becomes ready.
 func boardCommand(t testing.TB, mode string) []string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -93,7 +93,7 @@ func playBoard(mode, file string) {
 		select {
 		case <-signals:
 			if mode == "stubborn" {
-				fmt.Fprintln(os.Stderr, "asked to leave, and staying")
+				fmt.Fprintln(os.Stderr, "refusing to stop")
 				continue
 			}
 			fmt.Fprintln(os.Stderr, "left cleanly")

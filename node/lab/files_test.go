@@ -111,7 +111,7 @@ func TestStateFolderIsReused(t *testing.T) {
 	if configs[0].Log.Level != "info" || configs[1].Log.Level != "debug" || configs[1].HTTP.Listen != "127.0.0.1:9102" {
 		t.Errorf("the second start has %+v and %+v", configs[0], configs[1])
 	}
-	// A template is what the user says now, and goes before what was kept.
+	// A template overrides the saved settings.
 	template := document(t, "[rack]\nkey = \""+config.NewRackKey().Reveal()+"\"\n[log]\nlevel = \"warn\"\n")
 	if again, err = loadRackKey(state, template); err != nil || again != template.Config.Rack.Key {
 		t.Errorf("the template's key is not taken: %v", err)
@@ -160,21 +160,21 @@ func TestInvalidFilesInTheStateFolder(t *testing.T) {
 }
 
 func TestTemporaryFolderIsRemoved(t *testing.T) {
-	dir, forget, err := stateFolder("")
+	dir, remove, err := stateFolder("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	forget()
+	remove()
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("%s is left: %v", dir, err)
 	}
-	kept, forget, err := stateFolder(filepath.Join(t.TempDir(), "a", "b"))
+	named, remove, err := stateFolder(filepath.Join(t.TempDir(), "a", "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	forget()
-	if _, err := os.Stat(kept); err != nil {
-		t.Errorf("a folder that was asked for is not left: %v", err)
+	remove()
+	if _, err := os.Stat(named); err != nil {
+		t.Errorf("a named folder was removed: %v", err)
 	}
 }
 
@@ -220,6 +220,6 @@ func TestLogIsBounded(t *testing.T) {
 		t.Errorf("after a revival the tail is %q", got)
 	}
 	if got := lastLines(path+".none", 1)[0]; !strings.HasPrefix(got, "its log cannot be read") {
-		t.Errorf("no log at all gives %q", got)
+		t.Errorf("without a log: %q", got)
 	}
 }

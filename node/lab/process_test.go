@@ -168,7 +168,7 @@ func TestBoardThatDoesNotStopIsKilled(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { defer close(ended); f.stopAll() }()
 		log := filepath.Join(f.boards[0].dir, logFile)
-		eventually(t, "the board is asked to leave", func() bool { return lastLines(log, 1)[0] == "asked to leave, and staying" })
+		eventually(t, "the board is asked to stop", func() bool { return lastLines(log, 1)[0] == "refusing to stop" })
 		close(hurry)
 		<-ended
 		if f.boards[0].proc.isAlive() {
@@ -197,7 +197,7 @@ func TestLabKilled(t *testing.T) {
 	io.Copy(io.Discard, out)
 	cmd.Wait()
 	if err != nil || len(doc.Boards) != 3 {
-		t.Fatalf("the lab said %+v, %v", doc, err)
+		t.Fatalf("the lab printed %+v, %v", doc, err)
 	}
 	for _, b := range doc.Boards {
 		if !b.Ready || b.PID == 0 {
@@ -279,7 +279,7 @@ func TestLab(t *testing.T) {
 	do("board-2", "pause")
 	eventually(t, "a paused board shows paused", func() bool { return stateOf("board-2") == "paused" })
 	if res, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); err != nil || len(res.Applied) == 0 {
-		t.Errorf("a purge by way of the board that is left gave %+v, %v", res, err)
+		t.Errorf("a purge through the remaining board: %+v, %v", res, err)
 	}
 	do("board-3", "stop")
 	eventually(t, "a stopped board shows stopped", func() bool { return stateOf("board-3") == "stopped" })
@@ -291,18 +291,18 @@ func TestLab(t *testing.T) {
 }
 
 func TestLabWithoutAReadyBoard(t *testing.T) {
-	var out, said strings.Builder
+	var out, stderr strings.Builder
 	o := Options{
 		Boards: 2, ListenAddr: "127.0.0.1:0", State: t.TempDir(), Command: boardCommand(t, "broken"),
-		Out: &out, Err: &said, Logger: slog.New(slog.DiscardHandler),
+		Out: &out, Err: &stderr, Logger: slog.New(slog.DiscardHandler),
 	}
 	err := Run(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "no board of the lab came up") {
 		t.Errorf("the error is %v", err)
 	}
 	for _, want := range []string{"board-1 is not running: it died by itself (exit status 3).", "    this board is broken by design"} {
-		if !strings.Contains(said.String(), want) {
-			t.Errorf("it does not say %q in\n%s", want, said.String())
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, stderr.String())
 		}
 	}
 	if out.Len() > 0 {
