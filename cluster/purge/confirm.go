@@ -16,12 +16,12 @@ import (
 //
 // However many callers there are, at most one exchange with each board is under
 // way for them at a time, and it carries what all of them have issued.
-func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
-	peers := p.roster.Peers()
+func (s *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
+	peers := s.roster.Peers()
 	if len(peers) == 0 {
 		return true
 	}
-	want := p.log.Vector()
+	want := s.log.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var (
@@ -30,7 +30,7 @@ func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	)
 	for _, peer := range peers {
 		running.Go(func() {
-			if !p.confirmBoard(ctx, peer.Name, want) {
+			if !s.confirmBoard(ctx, peer.Name, want) {
 				missing.Store(true)
 			}
 		})
@@ -41,17 +41,17 @@ func (p *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 
 // confirmBoard waits for the board's slot. By then the exchange of an earlier
 // caller may have sent the board everything.
-func (p *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bool {
-	slot := p.confirmSlot(board)
+func (s *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bool {
+	slot := s.confirmSlot(board)
 	for {
 		if slot.Acquire(ctx, 1) != nil {
 			return false
 		}
 		var err error
-		done := p.hasApplied(board, want)
+		done := s.hasApplied(board, want)
 		if !done {
-			err = p.exchange(ctx, board, true)
-			done = err == nil && p.hasApplied(board, want)
+			err = s.exchange(ctx, board, true)
+			done = err == nil && s.hasApplied(board, want)
 		}
 		slot.Release(1)
 		if done || isUnreachable(err) {
@@ -65,20 +65,20 @@ func (p *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bo
 
 // confirmSlot returns the semaphore that admits one caller of Confirm at a time
 // for a board.
-func (p *Syncer) confirmSlot(board string) *semaphore.Weighted {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	slot := p.confirmSlots[board]
+func (s *Syncer) confirmSlot(board string) *semaphore.Weighted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := s.confirmSlots[board]
 	if slot == nil {
 		slot = semaphore.NewWeighted(1)
-		p.confirmSlots[board] = slot
+		s.confirmSlots[board] = slot
 	}
 	return slot
 }
 
 // hasApplied reports whether a board, when last heard, had applied all of want.
-func (p *Syncer) hasApplied(board string, want Vector) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.vectors[board].Covers(want)
+func (s *Syncer) hasApplied(board string, want Vector) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.vectors[board].Covers(want)
 }

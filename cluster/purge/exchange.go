@@ -32,49 +32,49 @@ type syncMessage struct {
 // exchange talks with a board until both have applied the same purges, and notes
 // the contact. With push the first message already carries what the board lacked
 // when it was last heard.
-func (p *Syncer) exchange(ctx context.Context, board string, push bool) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timing.ExchangeTimeout)
+func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timing.ExchangeTimeout)
 	defer cancel()
-	began := p.Now()
-	out := syncMessage{Digest: p.log.Digest()}
+	began := s.Now()
+	out := syncMessage{Digest: s.log.Digest()}
 	if push {
-		p.mu.Lock()
-		known := p.vectors[board]
-		p.mu.Unlock()
+		s.mu.Lock()
+		known := s.vectors[board]
+		s.mu.Unlock()
 		if known != nil {
-			out.Vector, out.Batch = p.log.Vector(), p.log.Missing(known)
+			out.Vector, out.Batch = s.log.Vector(), s.log.Missing(known)
 		}
 	}
 	for range maxRounds {
-		in, err := p.sendMessage(ctx, board, out)
+		in, err := s.sendMessage(ctx, board, out)
 		if err != nil {
 			return err
 		}
-		if _, err := p.log.Merge(in.Batch); err != nil {
+		if _, err := s.log.Merge(in.Batch); err != nil {
 			return fmt.Errorf("applying the purges that %s sent: %w", board, err)
 		}
 		if in.Vector != nil {
-			p.setVector(board, in.Vector)
+			s.setVector(board, in.Vector)
 		}
-		own := p.log.Vector()
+		own := s.log.Vector()
 		if in.Digest == own.Digest() {
-			p.setVector(board, own)
-			p.noteContact(board, began)
+			s.setVector(board, own)
+			s.noteContact(board, began)
 			return nil
 		}
-		out = syncMessage{Digest: own.Digest(), Vector: own, Batch: p.log.Missing(in.Vector)}
+		out = syncMessage{Digest: own.Digest(), Vector: own, Batch: s.log.Missing(in.Vector)}
 	}
 	return fmt.Errorf("purges: %s and this board still differ after %d messages", board, maxRounds)
 }
 
 // setVector remembers what a board has applied.
-func (p *Syncer) setVector(board string, v Vector) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.vectors[board] = v
+func (s *Syncer) setVector(board string, v Vector) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vectors[board] = v
 }
 
-func (p *Syncer) sendMessage(ctx context.Context, board string, out syncMessage) (syncMessage, error) {
+func (s *Syncer) sendMessage(ctx context.Context, board string, out syncMessage) (syncMessage, error) {
 	body, err := json.Marshal(out)
 	if err != nil {
 		return syncMessage{}, fmt.Errorf("writing a purge message: %w", err)
@@ -83,7 +83,7 @@ func (p *Syncer) sendMessage(ctx context.Context, board string, out syncMessage)
 	if err != nil {
 		return syncMessage{}, fmt.Errorf("writing a purge message: %w", err)
 	}
-	resp, err := p.caller.Control(ctx, board, r)
+	resp, err := s.caller.Control(ctx, board, r)
 	if err != nil {
 		return syncMessage{}, err
 	}
@@ -113,25 +113,25 @@ func readMessage(r io.Reader) (syncMessage, error) {
 }
 
 // ServeHTTP answers another board's message.
-func (p *Syncer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Syncer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in, err := readMessage(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := p.log.Merge(in.Batch); err != nil {
+	if _, err := s.log.Merge(in.Batch); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	out := syncMessage{Digest: p.log.Digest()}
+	out := syncMessage{Digest: s.log.Digest()}
 	if out.Digest != in.Digest {
-		out.Vector = p.log.Vector()
+		out.Vector = s.log.Vector()
 		if in.Vector != nil {
-			out.Batch = p.log.Missing(in.Vector)
+			out.Batch = s.log.Missing(in.Vector)
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(out); err != nil {
-		p.logger.Debug("purges: answering a message", "board", link.PeerName(r), "error", err)
+		s.logger.Debug("purges: answering a message", "board", link.PeerName(r), "error", err)
 	}
 }

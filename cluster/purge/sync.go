@@ -96,42 +96,42 @@ type Syncer struct {
 
 // NewSyncer returns a Syncer. Its lease holds only while Run runs.
 func NewSyncer(log *ReplicatedLog, caller Caller, roster Roster, timing SyncTiming, logger *slog.Logger) *Syncer {
-	p := &Syncer{
+	s := &Syncer{
 		log: log, caller: caller, roster: roster, timing: timing, logger: logger,
 		start:        time.Now(),
 		contact:      map[string]time.Duration{},
 		vectors:      map[string]Vector{},
 		confirmSlots: map[string]*semaphore.Weighted{},
 	}
-	p.updateLease()
-	return p
+	s.updateLease()
+	return s
 }
 
 // Now returns the time since the Syncer was made, by a monotonic clock.
-func (p *Syncer) Now() time.Duration { return time.Since(p.start) }
+func (s *Syncer) Now() time.Duration { return time.Since(s.start) }
 
 // Run exchanges with every peer once in an interval until ctx ends.
-func (p *Syncer) Run(ctx context.Context) {
-	ticker := time.NewTicker(min(p.timing.MaxPause/4, p.timing.Interval))
+func (s *Syncer) Run(ctx context.Context) {
+	ticker := time.NewTicker(min(s.timing.MaxPause/4, s.timing.Interval))
 	defer ticker.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
 	busy := make(map[string]*atomic.Bool) // by board: an exchange of Run is under way
-	next := p.Now()
+	next := s.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		p.noteTick()
-		if p.Now() < next {
+		s.noteTick()
+		if s.Now() < next {
 			continue
 		}
-		next = p.Now() + p.timing.Interval
-		peers := p.roster.Peers()
-		p.forgetAbsent(peers, busy)
-		p.updateLease()
+		next = s.Now() + s.timing.Interval
+		peers := s.roster.Peers()
+		s.forgetAbsent(peers, busy)
+		s.updateLease()
 		for _, peer := range peers {
 			flag := busy[peer.Name]
 			if flag == nil {
@@ -143,33 +143,33 @@ func (p *Syncer) Run(ctx context.Context) {
 			}
 			running.Go(func() {
 				defer flag.Store(false)
-				p.exchangeInBackground(ctx, peer.Name)
+				s.exchangeInBackground(ctx, peer.Name)
 			})
 		}
 	}
 }
 
 // forgetAbsent drops what is remembered of boards that are not peers.
-func (p *Syncer) forgetAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
+func (s *Syncer) forgetAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 	live := make(map[string]bool, len(peers))
 	for _, peer := range peers {
 		live[peer.Name] = true
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for name := range p.vectors {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.vectors {
 		if !live[name] {
-			delete(p.vectors, name)
+			delete(s.vectors, name)
 		}
 	}
-	for name := range p.confirmSlots {
+	for name := range s.confirmSlots {
 		if !live[name] {
-			delete(p.confirmSlots, name)
+			delete(s.confirmSlots, name)
 		}
 	}
-	for name := range p.contact {
+	for name := range s.contact {
 		if !live[name] {
-			delete(p.contact, name)
+			delete(s.contact, name)
 		}
 	}
 	for name, flag := range busy {
@@ -181,9 +181,9 @@ func (p *Syncer) forgetAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 
 // exchangeInBackground exchanges with a board and logs a failure that is not
 // the board's silence.
-func (p *Syncer) exchangeInBackground(ctx context.Context, board string) {
-	if err := p.exchange(ctx, board, false); err != nil && ctx.Err() == nil && !isUnreachable(err) {
-		p.logger.Warn("purges: exchange failed", "board", board, "error", err)
+func (s *Syncer) exchangeInBackground(ctx context.Context, board string) {
+	if err := s.exchange(ctx, board, false); err != nil && ctx.Err() == nil && !isUnreachable(err) {
+		s.logger.Warn("purges: exchange failed", "board", board, "error", err)
 	}
 }
 
@@ -194,22 +194,22 @@ func isUnreachable(err error) bool {
 
 // Issue applies a purge here and numbers it. The other boards apply it at the
 // next exchange, or before they answer this board's next request.
-func (p *Syncer) Issue(purge Purge) error { return p.log.Issue(purge) }
+func (s *Syncer) Issue(purge Purge) error { return s.log.Issue(purge) }
 
 // Spread sends every live board what this one has applied. It returns, when all
 // have applied it or wait is over, which boards have; the others learn it by an
 // exchange before they answer from memory again.
-func (p *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absent []string) {
-	want := p.log.Vector()
+func (s *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absent []string) {
+	want := s.log.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var (
 		running sync.WaitGroup
 		mu      sync.Mutex // guards applied, absent
 	)
-	for _, peer := range p.roster.Peers() {
+	for _, peer := range s.roster.Peers() {
 		running.Go(func() {
-			done := p.exchangeUntilApplied(ctx, peer.Name, want)
+			done := s.exchangeUntilApplied(ctx, peer.Name, want)
 			mu.Lock()
 			defer mu.Unlock()
 			if done {
@@ -228,10 +228,10 @@ func (p *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absen
 // exchangeUntilApplied tries until a board has applied all of want, or ctx ends.
 // Only a board that was silent for all of that time is called absent: it has
 // then been away for longer than SyncTiming.MaxPause, and knows it.
-func (p *Syncer) exchangeUntilApplied(ctx context.Context, board string, want Vector) bool {
+func (s *Syncer) exchangeUntilApplied(ctx context.Context, board string, want Vector) bool {
 	for {
-		err := p.exchange(ctx, board, true)
-		if err == nil && p.hasApplied(board, want) {
+		err := s.exchange(ctx, board, true)
+		if err == nil && s.hasApplied(board, want) {
 			return true
 		}
 		if !sleep(ctx, retryPause) {
@@ -253,12 +253,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // CatchUp makes sure that this board has applied everything that another has,
 // whose digest came with a request. Concurrent callers for the same board share
 // one exchange.
-func (p *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error {
-	if p.log.Digest() == digest {
+func (s *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error {
+	if s.log.Digest() == digest {
 		return nil
 	}
-	exchanged := p.catchUps.DoChan(board, func() (any, error) {
-		return nil, p.exchange(context.WithoutCancel(ctx), board, false)
+	exchanged := s.catchUps.DoChan(board, func() (any, error) {
+		return nil, s.exchange(context.WithoutCancel(ctx), board, false)
 	})
 	select {
 	case result := <-exchanged:
@@ -269,4 +269,4 @@ func (p *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error
 }
 
 // Digest goes with every request to another board, for its CatchUp.
-func (p *Syncer) Digest() uint64 { return p.log.Digest() }
+func (s *Syncer) Digest() uint64 { return s.log.Digest() }

@@ -31,11 +31,11 @@ type consoleServer struct {
 	failed chan error // holds the error that ended serving early
 }
 
-func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger) (*consoleServer, error) {
+func newConsoleServer(source *labSource, f *fleet, password string, log *slog.Logger) (*consoleServer, error) {
 	c, err := console.New(console.Config{
-		Source: v, Control: v, Lab: f, Shop: v.shopProxy(password),
+		Source: source, Control: source, Lab: f, Shop: source.shopProxy(password),
 		Ready: func() (bool, string) {
-			if len(v.liveBoards()) == 0 {
+			if len(source.liveBoards()) == 0 {
 				return false, "no board of the lab runs"
 			}
 			return true, ""
@@ -47,7 +47,7 @@ func newConsoleServer(v *labSource, f *fleet, password string, log *slog.Logger)
 		return nil, fmt.Errorf("creating the lab's console: %w", err)
 	}
 	return &consoleServer{
-		console: c, source: v,
+		console: c, source: source,
 		http: &http.Server{
 			Handler:           c,
 			ReadHeaderTimeout: headerTimeout,

@@ -97,8 +97,8 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 			fmt.Fprintf(o.Err, "%s  %s\n", time.Now().Format(time.TimeOnly), text)
 		}
 	}}
-	v := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
-	f.onChange = v.leaveIfStopped
+	source := &labSource{version: o.Version, statuses: f.boardStatuses, events: ev, consoles: map[string]boardConsole{}}
+	f.onChange = source.leaveIfStopped
 	checkers := map[string]readyChecker{}
 	for i, p := range plan.Boards {
 		dir := filepath.Join(state, p.Name)
@@ -112,9 +112,9 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
 		defer c.Close()
-		v.consoles[p.Name], checkers[p.Name] = c, c
+		source.consoles[p.Name], checkers[p.Name] = c, c
 	}
-	server, err := newConsoleServer(v, f, configs[0].Console.Password, o.Logger)
+	server, err := newConsoleServer(source, f, configs[0].Console.Password, o.Logger)
 	if err != nil {
 		return err
 	}

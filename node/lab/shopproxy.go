@@ -11,10 +11,10 @@ import (
 // shopProxy is a reverse proxy that forwards the console's requests about orders to
 // a live board: every board can answer for the rack. A failed request is not
 // retried; the client retries.
-func (v *labSource) shopProxy(password string) http.Handler {
+func (l *labSource) shopProxy(password string) http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", v.anyConsole(), ""
+			p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = "http", l.anyConsole(), ""
 			p.Out.Header.Del("Authorization")
 			if password != "" {
 				p.Out.SetBasicAuth(console.UserName, password)
@@ -22,7 +22,7 @@ func (v *labSource) shopProxy(password string) http.Handler {
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			text := "no board of the lab answers: wait a moment, or look at the boards' logs"
-			if len(v.liveBoards()) == 0 {
+			if len(l.liveBoards()) == 0 {
 				text = "no board of the lab runs: revive one"
 			}
 			w.Header().Set("Content-Type", "application/json")
@@ -34,9 +34,9 @@ func (v *labSource) shopProxy(password string) http.Handler {
 }
 
 // anyConsole returns the address of a live board's console, "" if no board runs.
-func (v *labSource) anyConsole() string {
-	for _, name := range v.liveBoards() {
-		for _, s := range v.statuses() {
+func (l *labSource) anyConsole() string {
+	for _, name := range l.liveBoards() {
+		for _, s := range l.statuses() {
 			if s.addrs.Name == name {
 				return s.addrs.Console.String()
 			}

@@ -45,10 +45,10 @@ type labSource struct {
 }
 
 // run follows one live board after another until ctx ends.
-func (v *labSource) run(ctx context.Context) {
+func (l *labSource) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if name := v.nextBoard(); name != "" {
-			v.followBoard(ctx, name)
+		if name := l.nextBoard(); name != "" {
+			l.followBoard(ctx, name)
 		}
 		select {
 		case <-ctx.Done():
@@ -58,23 +58,23 @@ func (v *labSource) run(ctx context.Context) {
 }
 
 // nextBoard returns the first running board after the one that was followed last.
-func (v *labSource) nextBoard() string {
-	live := v.liveBoards()
+func (l *labSource) nextBoard() string {
+	live := l.liveBoards()
 	if len(live) == 0 {
 		return ""
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return live[(slices.Index(live, v.followed)+1)%len(live)]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return live[(slices.Index(live, l.followed)+1)%len(live)]
 }
 
 // liveBoards lists the running boards, beginning with the one that is followed.
-func (v *labSource) liveBoards() []string {
-	v.mu.Lock()
-	watching := v.followed
-	v.mu.Unlock()
+func (l *labSource) liveBoards() []string {
+	l.mu.Lock()
+	watching := l.followed
+	l.mu.Unlock()
 	var names []string
-	for _, s := range v.statuses() {
+	for _, s := range l.statuses() {
 		if s.state == running {
 			names = append(names, s.addrs.Name)
 		}
@@ -86,52 +86,52 @@ func (v *labSource) liveBoards() []string {
 }
 
 // followBoard takes snapshots and events from a board until it is silent or gone.
-func (v *labSource) followBoard(ctx context.Context, name string) {
+func (l *labSource) followBoard(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v.mu.Lock()
-	v.followed, v.stopFollowing = name, cancel
+	l.mu.Lock()
+	l.followed, l.stopFollowing = name, cancel
 	// A board first sends its latest events. Those that another board has sent
 	// already are skipped.
-	known := v.snapshotAt
-	v.mu.Unlock()
+	known := l.snapshotAt
+	l.mu.Unlock()
 	// Why it ended does not matter: another board is followed.
-	_ = v.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
+	_ = l.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
 		switch {
 		case m.Rack != nil:
-			v.mu.Lock()
-			v.snapshot, v.snapshotAt = *m.Rack, time.Now()
-			v.mu.Unlock()
+			l.mu.Lock()
+			l.snapshot, l.snapshotAt = *m.Rack, time.Now()
+			l.mu.Unlock()
 		case m.Event != nil && m.Event.At.After(known):
-			v.events.Publish(*m.Event)
+			l.events.Publish(*m.Event)
 		}
 	})
 }
 
 // leaveIfStopped stops following a board as soon as it is stopped, killed or paused.
 // Waiting for its silence would show an old snapshot.
-func (v *labSource) leaveIfStopped(name string) {
-	for _, s := range v.statuses() {
+func (l *labSource) leaveIfStopped(name string) {
+	for _, s := range l.statuses() {
 		if s.addrs.Name == name && s.state == running {
 			return
 		}
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.followed == name {
-		v.stopFollowing()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.followed == name {
+		l.stopFollowing()
 	}
 }
 
 // Subscribe returns the boards' events and the lab's own.
-func (v *labSource) Subscribe() (<-chan console.Event, func()) { return v.events.Subscribe() }
+func (l *labSource) Subscribe() (<-chan console.Event, func()) { return l.events.Subscribe() }
 
 // Snapshot returns the latest snapshot merged with what the lab knows.
-func (v *labSource) Snapshot() console.Snapshot {
-	v.mu.Lock()
-	s, fresh := v.snapshot, time.Since(v.snapshotAt) < maxSnapshotAge
-	v.mu.Unlock()
-	return mergeSnapshot(s, fresh, v.statuses(), v.version, time.Now())
+func (l *labSource) Snapshot() console.Snapshot {
+	l.mu.Lock()
+	s, fresh := l.snapshot, time.Since(l.snapshotAt) < maxSnapshotAge
+	l.mu.Unlock()
+	return mergeSnapshot(s, fresh, l.statuses(), l.version, time.Now())
 }
 
 // mergeSnapshot overlays a board's report with what the lab knows of its processes:
@@ -199,8 +199,8 @@ func compareNames(a, b console.BoardView) int {
 }
 
 // Purge purges pages from the caches of the rack, through a live board.
-func (v *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res console.PurgeResult, err error) {
-	err = v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error {
+func (l *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res console.PurgeResult, err error) {
+	err = l.tryBoards(ctx, func(ctx context.Context, to boardConsole) error {
 		res, err = to.Purge(ctx, p)
 		return err
 	})
@@ -208,22 +208,22 @@ func (v *labSource) Purge(ctx context.Context, p console.PurgeRequest) (res cons
 }
 
 // Drain takes a board out of service, or puts it back, through a live board.
-func (v *labSource) Drain(ctx context.Context, board string, undo bool) error {
-	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Drain(ctx, board, undo) })
+func (l *labSource) Drain(ctx context.Context, board string, undo bool) error {
+	return l.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Drain(ctx, board, undo) })
 }
 
 // Locate makes a board blink, or stop blinking, through a live board.
-func (v *labSource) Locate(ctx context.Context, board string, undo bool) error {
-	return v.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Locate(ctx, board, undo) })
+func (l *labSource) Locate(ctx context.Context, board string, undo bool) error {
+	return l.tryBoards(ctx, func(ctx context.Context, to boardConsole) error { return to.Locate(ctx, board, undo) })
 }
 
 // tryBoards sends an action to one live board after another until one answers.
 // Actions are idempotent, so a board may get one twice.
-func (v *labSource) tryBoards(ctx context.Context, send func(context.Context, boardConsole) error) error {
+func (l *labSource) tryBoards(ctx context.Context, send func(context.Context, boardConsole) error) error {
 	err := error(&client.Error{Text: "no board of the lab runs: revive one", Kind: console.ErrUnavailable})
-	for _, name := range v.liveBoards() {
+	for _, name := range l.liveBoards() {
 		attempt, cancel := context.WithTimeout(ctx, actionTimeout)
-		err = send(attempt, v.consoles[name])
+		err = send(attempt, l.consoles[name])
 		cancel()
 		if !errors.Is(err, client.ErrUnreachable) || ctx.Err() != nil {
 			return err
