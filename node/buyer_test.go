@@ -192,7 +192,7 @@ func (p *process) papers() []orderservice.OrderJSON {
 	for after := uint64(0); ; {
 		var list orderservice.OrderPage
 		eventually(p.rack.t, p.name+" to list the orders", func() (bool, string) {
-			got, err := p.ask(http.MethodGet, fmt.Sprintf("/api/v1/shop/orders?after=%d", after), "")
+			got, err := p.callConsole(http.MethodGet, fmt.Sprintf("/api/v1/shop/orders?after=%d", after), "")
 			if err != nil {
 				return false, err.Error()
 			}
@@ -211,7 +211,7 @@ func (p *process) sale() orderservice.SaleJSON {
 	p.rack.t.Helper()
 	var list []orderservice.SaleJSON
 	eventually(p.rack.t, p.name+" to know the sale", func() (bool, string) {
-		got, err := p.ask(http.MethodGet, "/api/v1/shop/sales", "")
+		got, err := p.callConsole(http.MethodGet, "/api/v1/shop/sales", "")
 		if err != nil {
 			return false, err.Error()
 		}

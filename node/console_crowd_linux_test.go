@@ -89,7 +89,7 @@ func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
 		t.Errorf("%d pages cost the origin %d requests: the boards do not ask each other", pages, n)
 	}
 	for range 5 { // each by a connection of its own
-		if got, err := crowded.ask(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusOK {
+		if got, err := crowded.callConsole(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusOK {
 			t.Errorf("somebody else's look at the console: %d %q, %v", got.status, got.body, err)
 		}
 		text, err := exec.Command("nsenter", "-t", fmt.Sprint(crowded.cmd.Process.Pid), "-n", "bash", "-c",

@@ -27,16 +27,16 @@ import (
 	"bramble/node/console"
 )
 
-// The tests of this file's package run boards as processes of their own: this
-// test binary, told by an environment variable to be a board. What a board
-// does is node.Run, as in the real program.
+// The tests of this package run boards as separate processes: this test binary,
+// started as a board by an environment variable. A board runs node.Run, as in the real
+// program.
 const boardEnv = "BRAMBLE_TEST_BOARD"
 
-// slowCardEnv has every sync of a board's ledger take that much longer.
+// slowCardEnv makes every sync of a board's ledger take that much longer.
 const slowCardEnv = "BRAMBLE_TEST_SLOW_CARD"
 
-// patience bounds every wait of a test. It is long because machines are busy;
-// nothing that works comes near it.
+// patience bounds every wait of a test. It is long because machines are busy; a test
+// that passes waits for much less.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
@@ -74,7 +74,7 @@ type rack struct {
 	boards []*process
 }
 
-// consolePassword is asked for by the consoles of a rack on a LAN.
+// consolePassword is the password of the consoles of a rack on a LAN.
 const consolePassword = "tell me more"
 
 // process is one board.
@@ -88,12 +88,22 @@ type process struct {
 	cmd     *exec.Cmd
 	exited  chan struct{}
 
-	before  []string      // a command that runs the board, after it is told to by a line
-	network func(pid int) // gives the board's process its network before that line
+	before  []string      // a command that runs the board once it has read a line
+	network func(pid int) // sets up the network of the board's process before that line
 }
 
-// newRack prepares boards; start runs them. extra is TOML for each.
+// newRack prepares boards; start runs them. extra is TOML for each. Short runs skip
+// the test: a rack takes seconds to start.
 func newRack(t testing.TB, size int, extra string) *rack {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a rack of processes takes seconds to start")
+	}
+	return prepareRack(t, size, extra)
+}
+
+// prepareRack is newRack for a test that is part of short runs.
+func prepareRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
 	r := &rack{t: t, dir: t.TempDir(), key: config.NewRackKey(), size: size, extra: extra, ports: freePorts(t, 4*size)}
 	for i := range size {
@@ -102,10 +112,17 @@ func newRack(t testing.TB, size int, extra string) *rack {
 	return r
 }
 
-// startRack runs a rack and returns when every board is in service and knows all others.
+// startRack makes and runs a rack; see startAll.
 func startRack(t testing.TB, size int, extra string) *rack {
 	t.Helper()
 	r := newRack(t, size, extra)
+	r.startAll()
+	return r
+}
+
+// startAll runs every board and returns when each is in service and knows all others.
+func (r *rack) startAll() {
+	r.t.Helper()
 	for _, b := range r.boards {
 		b.start()
 	}
@@ -118,13 +135,12 @@ func startRack(t testing.TB, size int, extra string) *rack {
 					serving++
 				}
 			}
-			return serving == size
+			return serving == r.size
 		})
 	}
-	return r
 }
 
-// freePorts finds a row of ports, below those that the system gives to callers.
+// freePorts finds n consecutive free ports, below the ephemeral ones.
 func freePorts(t testing.TB, n int) int {
 	t.Helper()
 	for range 100 {
@@ -157,7 +173,7 @@ func (r *rack) addr(board, kind int) string {
 	return fmt.Sprintf("127.0.0.1:%d", r.ports+kind*r.size+board)
 }
 
-// board writes a board's file. Each joins by the gossip addresses of all.
+// board writes a board's file. Each board joins by the gossip addresses of all.
 func (r *rack) board(i int, key config.RackKey) *process {
 	name := fmt.Sprintf("board-%d", i+1)
 	var join []string
@@ -243,11 +259,11 @@ func (p *process) start() {
 	}
 }
 
-// maxLog is how much of a board's log a failed test shows.
+// maxLog bounds how much of a board's log a failed test shows, in bytes.
 const maxLog = 64 << 10
 
-// dump has a board write what each of its goroutines is doing to its log: a test
-// that waited in vain can then be understood.
+// dump makes a board write the stacks of its goroutines to its log, to explain a test
+// that waited in vain.
 func (p *process) dump(cmd *exec.Cmd, exited <-chan struct{}) {
 	if cmd.Process.Signal(syscall.SIGQUIT) != nil {
 		return
@@ -268,9 +284,9 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// stopped reports whether no thread of the board runs any more: one that was told
-// to stop may go on for as long as other programs keep it off the processors. A
-// system that cannot tell is believed.
+// stopped reports whether no thread of the board runs any more: after the signal a
+// thread may take until it is scheduled to stop. A system without /proc counts as
+// stopped.
 func (p *process) stopped() (all bool, state string) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
 	if err != nil {
@@ -290,13 +306,13 @@ func (p *process) stopped() (all bool, state string) {
 	return true, ""
 }
 
-// kill is a pulled plug.
+// kill kills the board, as pulling its plug does.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	<-p.exited
 }
 
-// stop asks the board to leave, and waits until it has.
+// stop makes the board leave, and waits until it has.
 func (p *process) stop() {
 	p.rack.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -310,7 +326,7 @@ func (p *process) stop() {
 	}
 }
 
-// client has bounds and no keep-alive, so that no test sees another's connection.
+// client has a timeout and no keep-alive, so that no test uses another's connection.
 func client() *http.Client {
 	return &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, MaxIdleConns: -1}}
 }
@@ -340,8 +356,8 @@ func send(c *http.Client, r *http.Request) (page, error) {
 	return page{resp.StatusCode, resp.Header, string(body)}, err
 }
 
-// ask sends a request to the board's console.
-func (p *process) ask(method, path, body string) (page, error) {
+// callConsole sends a request to the board's console.
+func (p *process) callConsole(method, path, body string) (page, error) {
 	r, err := http.NewRequest(method, p.console+path, strings.NewReader(body))
 	if err != nil {
 		return page{}, err
@@ -365,14 +381,14 @@ func (p *process) get(path string) page {
 // post sends a command to the board's console and returns the reply.
 func (p *process) post(path, body string) page {
 	p.rack.t.Helper()
-	got, err := p.ask(http.MethodPost, path, body)
+	got, err := p.callConsole(http.MethodPost, path, body)
 	if err != nil {
 		p.rack.t.Fatalf("%s: %v", p.name, err)
 	}
 	return got
 }
 
-// purge purges through this board and returns who obeyed.
+// purge purges by way of this board and returns the result.
 func (p *process) purge(body string) console.PurgeResult {
 	p.rack.t.Helper()
 	got := p.post("/api/v1/purge", body)
@@ -385,7 +401,7 @@ func (p *process) purge(body string) console.PurgeResult {
 
 func (p *process) snapshot() (console.Snapshot, error) {
 	var s console.Snapshot
-	got, err := p.ask(http.MethodGet, "/api/v1/rack", "")
+	got, err := p.callConsole(http.MethodGet, "/api/v1/rack", "")
 	if err != nil {
 		return s, err
 	}
@@ -395,7 +411,7 @@ func (p *process) snapshot() (console.Snapshot, error) {
 // metric reads one figure from /metrics.
 func (p *process) metric(name string) float64 {
 	p.rack.t.Helper()
-	got, err := p.ask(http.MethodGet, "/metrics", "")
+	got, err := p.callConsole(http.MethodGet, "/metrics", "")
 	if err != nil {
 		p.rack.t.Fatal(err)
 	}
@@ -412,7 +428,7 @@ func (p *process) metric(name string) float64 {
 func (p *process) waitReady() {
 	p.rack.t.Helper()
 	eventually(p.rack.t, p.name+" to be ready", func() (bool, string) {
-		got, err := p.ask(http.MethodGet, "/readyz", "")
+		got, err := p.callConsole(http.MethodGet, "/readyz", "")
 		if err != nil {
 			return false, err.Error()
 		}
@@ -420,8 +436,8 @@ func (p *process) waitReady() {
 	})
 }
 
-// waitFor waits until the rack, as this board sees it, is as wanted.
-func (p *process) waitFor(what string, wanted func(console.Snapshot) bool) {
+// waitFor waits until the rack, as this board sees it, meets a condition.
+func (p *process) waitFor(what string, holds func(console.Snapshot) bool) {
 	p.rack.t.Helper()
 	eventually(p.rack.t, p.name+" to see "+what, func() (bool, string) {
 		s, err := p.snapshot()
@@ -429,7 +445,7 @@ func (p *process) waitFor(what string, wanted func(console.Snapshot) bool) {
 			return false, err.Error()
 		}
 		text, _ := json.Marshal(s.Boards)
-		return wanted(s), string(text)
+		return holds(s), string(text)
 	})
 }
 

@@ -25,6 +25,9 @@ const lanEnv = "BRAMBLE_TEST_LAN"
 // returns false, and the inner one true.
 func onLAN(t *testing.T) bool {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a rack on a LAN takes seconds to start")
+	}
 	if os.Getenv(lanEnv) == t.Name() {
 		return true
 	}

@@ -23,7 +23,12 @@ const linearStock = 3
 // in two windows at once, while boards are killed and paused. What they are told
 // must be what one order book in one place could have told them. (Partitions:
 // node/orderservice.)
-func TestOrdersAreLinearizable(t *testing.T) { orderstest.RunJudged(t, ordersUnderKills) }
+func TestOrdersAreLinearizable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it kills boards for many seconds")
+	}
+	orderstest.RunJudged(t, ordersUnderKills)
+}
 
 func ordersUnderKills(t *testing.T) (decided bool) {
 	r := startRack(t, 5, withShop(t, linearStock, ""))

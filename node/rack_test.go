@@ -97,7 +97,8 @@ func TestAColdPageCostsTheOriginOneRequest(t *testing.T) {
 }
 
 func TestEveryBoardServesTheBuiltInShop(t *testing.T) {
-	r := startRack(t, 3, "")
+	r := prepareRack(t, 3, "")
+	r.startAll()
 	for _, path := range []string{"/", "/p/raspberry-pi-model-b", "/p/raspberry-pi-model-b/order", "/status", "/status.json"} {
 		first := r.boards[0].get(path)
 		if first.status != http.StatusOK {
@@ -285,7 +286,7 @@ func TestADrainedBoardCostsNoClientAnError(t *testing.T) {
 		}
 		return false
 	})
-	if got, err := drained.ask(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusServiceUnavailable {
+	if got, err := drained.callConsole(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusServiceUnavailable {
 		t.Errorf("a draining board says of itself %d %q, %v", got.status, got.body, err)
 	}
 	if asked, wrong, _ := stop(); len(wrong) > 0 {

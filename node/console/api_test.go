@@ -57,7 +57,7 @@ func get(t *testing.T, url string) (int, string) {
 	return r.StatusCode, string(body)
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRejectsBadConfig(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("a console without a source was made")
 	}
@@ -152,7 +152,7 @@ func TestAPI(t *testing.T) {
 	}
 }
 
-func TestAPIWantsJSON(t *testing.T) {
+func TestAPIRequiresJSON(t *testing.T) {
 	f := consoletest.NewFake(1)
 	w := ask(t, newConsole(t, Config{Source: f, Control: f}), "POST", "/api/v1/purge", `{"all":true}`, func(r *http.Request) {
 		r.Header.Set("Content-Type", "text/plain") // what a form of another site could send
@@ -172,7 +172,7 @@ func (s stubborn) Drain(context.Context, string, bool) error  { return s.err }
 func (s stubborn) Locate(context.Context, string, bool) error { return s.err }
 func (s stubborn) Do(context.Context, string, string) error   { return s.err }
 
-func TestErrorsOfTheRack(t *testing.T) {
+func TestErrorsOfControlAndLab(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		status int
@@ -209,8 +209,8 @@ func TestWithoutControlAndLab(t *testing.T) {
 	}
 }
 
-// TestShopIsForWhoMaySteer: orders have names and addresses in them.
-func TestShopIsForWhoMaySteer(t *testing.T) {
+// Orders contain names and addresses, so reading them needs the right to steer.
+func TestShopRequiresRightToSteer(t *testing.T) {
 	shop := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, bounded := r.Context().Deadline(); !bounded {
 			t.Error("a question about orders may take for ever")
@@ -262,8 +262,8 @@ func TestReadyAndMetrics(t *testing.T) {
 	}
 }
 
-// TestSnapshotSaysWhatTheClientMay: the same rack, seen from here and from afar.
-func TestSnapshotSaysWhatTheClientMay(t *testing.T) {
+// The same rack, seen from this machine and from another.
+func TestSnapshotHasTheClientsRights(t *testing.T) {
 	f := consoletest.NewFake(1)
 	c := newConsole(t, Config{Source: f, Control: f, Lab: f})
 	for from, may := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "192.168.1.7:1": false} {
@@ -278,7 +278,7 @@ func TestSnapshotSaysWhatTheClientMay(t *testing.T) {
 	}
 }
 
-// FuzzBodies sends any bytes to all that reads a body: no panic, no 5xx, and
+// FuzzBodies sends any bytes to every path that reads a body: no panic, no 5xx, and
 // what reaches the rack has passed its checks.
 func FuzzBodies(f *testing.F) {
 	for _, seed := range []string{

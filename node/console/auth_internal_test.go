@@ -11,7 +11,7 @@ import (
 const secret = "tell me more"
 
 func TestHostNames(t *testing.T) {
-	d := newAuth("", []string{"Rack-Head"}, time.Now)
+	a := newAuth("", []string{"Rack-Head"}, time.Now)
 	for host, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.1:8080": true, "[::1]:8080": true, "[fe80::1]": true, "192.168.1.4:80": true,
 		"localhost": true, "LOCALHOST:8080": true, "board-1.localhost": true, "bramble.local:8080": true, "bramble.local.": true,
@@ -19,23 +19,23 @@ func TestHostNames(t *testing.T) {
 		"": false, "evil.example": false, "127.0.0.1.evil.example": false, "local": false, "evillocalhost": false,
 		"rack-head.evil.example": false, "bramble.local.evil.example": false,
 	} {
-		if got := d.isOwnHost(host); got != want {
+		if got := a.isOwnHost(host); got != want {
 			t.Errorf("%q: %v, want %v", host, got, want)
 		}
 	}
 }
 
-// TestTries walks through the limit on wrong passwords by a clock of its own.
-func TestTries(t *testing.T) {
+// TestFailureLimit tests the limit on wrong passwords with a fake clock.
+func TestFailureLimit(t *testing.T) {
 	now := time.Unix(0, 0)
-	d := newAuth(secret, nil, func() time.Time { return now })
+	a := newAuth(secret, nil, func() time.Time { return now })
 	try := func(addr, password string) authResult {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = addr
 		r.SetBasicAuth(UserName, password)
-		v, wait := d.checkRequest(r)
+		v, wait := a.checkRequest(r)
 		if (v == authTooManyTries) != (wait > 0) {
-			t.Fatalf("verdict %v with a wait of %v", v, wait)
+			t.Fatalf("result %v with a wait of %v", v, wait)
 		}
 		return v
 	}
@@ -45,7 +45,7 @@ func TestTries(t *testing.T) {
 		}
 	}
 	if v := try("10.0.0.1:2", secret); v != authTooManyTries {
-		t.Errorf("the right password after too many wrong ones: %v; a guesser would know", v)
+		t.Errorf("the right password after too many wrong ones: %v; that would tell a guesser that it is right", v)
 	}
 	if v := try("10.0.0.2:1", secret); v != authOK {
 		t.Errorf("another client: %v", v)
@@ -63,21 +63,21 @@ func TestTries(t *testing.T) {
 	}
 }
 
-func TestTriersAreBounded(t *testing.T) {
+func TestFailedClientsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
-	d := newAuth(secret, nil, func() time.Time { now = now.Add(time.Millisecond); return now })
+	a := newAuth(secret, nil, func() time.Time { now = now.Add(time.Millisecond); return now })
 	var first netip.Prefix
 	for i := range maxFailedClients + 50 {
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
 		if i == 0 {
 			first = p
 		}
-		d.recordFailure(p)
-		if len(d.failures) > maxFailedClients {
-			t.Fatalf("%d clients are remembered", len(d.failures))
+		a.recordFailure(p)
+		if len(a.failures) > maxFailedClients {
+			t.Fatalf("%d clients are remembered", len(a.failures))
 		}
 	}
-	if d.failures[first] != nil {
-		t.Error("the longest quiet was not the one to be forgotten")
+	if a.failures[first] != nil {
+		t.Error("the client with the oldest failure was not forgotten")
 	}
 }

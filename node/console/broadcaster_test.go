@@ -2,18 +2,18 @@ package console
 
 import "testing"
 
-func TestAnAnnouncerNeverWaits(t *testing.T) {
-	var a Broadcaster
-	slow, unsubscribe := a.Subscribe()
+func TestPublishNeverBlocks(t *testing.T) {
+	var b Broadcaster
+	slow, unsubscribe := b.Subscribe()
 	for range subscriberBuffer + 10 {
-		a.Publish(Event{})
+		b.Publish(Event{})
 	}
 	if len(slow) != subscriberBuffer {
 		t.Errorf("a slow subscriber holds %d events, want %d", len(slow), subscriberBuffer)
 	}
 	unsubscribe()
-	a.Publish(Event{})
-	if a.Subscribers() != 0 {
-		t.Error("a subscriber that has gone is kept")
+	b.Publish(Event{})
+	if b.Subscribers() != 0 {
+		t.Error("an ended subscription is still there")
 	}
 }

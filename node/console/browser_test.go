@@ -32,10 +32,13 @@ type tab struct {
 	complaints []string // errors and warnings of the page, guarded by mu
 }
 
-// browser starts a headless Chromium that ends with the test. Without one the
-// test is skipped, except where CI=true.
+// browser starts a headless Chromium that ends with the test. Short runs skip the
+// test, and machines without a browser, unless CI=true.
 func browser(t *testing.T) *tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes seconds to start")
+	}
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -99,25 +102,25 @@ func browser(t *testing.T) *tab {
 	return page
 }
 
-// do takes steps on the page, in a bounded time.
+// do runs steps on the page, in a bounded time.
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) error {
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
 	return chromedp.Do(ctx, steps...)
 }
 
-// quiet fails the test if the page has complained about anything.
-func (p *tab) quiet(t *testing.T) {
+// checkComplaints fails the test if the page has logged an error or a warning.
+func (p *tab) checkComplaints(t *testing.T) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.complaints {
-		t.Errorf("the page complains: %s", c)
+		t.Errorf("the page logs: %s", c)
 	}
 }
 
-// until waits for a JavaScript expression to become true. (chromedp.Poll makes
-// a function out of text, which the page's policy rightly forbids.)
+// until waits for a JavaScript expression to become true. (chromedp.Poll compiles text,
+// which the page's Content-Security-Policy forbids.)
 func until(js string) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		var err error
@@ -127,7 +130,7 @@ func until(js string) chromedp.Action[chromedp.Void] {
 			return yes || err != nil
 		})
 		if err == nil && !ok {
-			err = errors.New("it did not come true")
+			err = errors.New("it did not become true")
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for %s: %w", js, err)
@@ -136,14 +139,14 @@ func until(js string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-// then does something outside of the page between two steps.
+// then does something outside the page between two steps.
 func then(f func()) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(context.Context, *chromedp.Target) error { f(); return nil })
 }
 
 const boardState = `document.querySelector('[data-board=%q] .state span')?.textContent === %q`
 
-// TestPage lives through a class's first minute: five boards, an event, a kill,
+// TestPage plays a class's first minute: five boards, an event, a kill,
 // a revival, a drain, a purge.
 func TestPage(t *testing.T) {
 	page := browser(t)
@@ -185,10 +188,10 @@ func TestPage(t *testing.T) {
 	if got := f.Calls(); !slices.Equal(got, want) {
 		t.Errorf("the rack was asked for %q, want %q", got, want)
 	}
-	page.quiet(t)
+	page.checkComplaints(t)
 }
 
-// TestPageFits looks for what sticks out at the sides, from a phone to a desk,
+// TestPageFits looks for elements that overflow the page's width, from a phone to a desk,
 // with few boards, none and many.
 func TestPageFits(t *testing.T) {
 	page := browser(t)
@@ -216,10 +219,10 @@ func TestPageFits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	page.quiet(t)
+	page.checkComplaints(t)
 }
 
-// TestPageConnectionLost ends the console under the page: it must say so.
+// TestPageConnectionLost ends the console while the page is open: it must report that.
 func TestPageConnectionLost(t *testing.T) {
 	page := browser(t) // a lost connection is a complaint of the browser's own
 	f := consoletest.NewFake(2)
@@ -237,7 +240,7 @@ func TestPageConnectionLost(t *testing.T) {
 	}
 }
 
-// TestLampInBrowser plays patterns through lamp.js and through gpio and wants
+// TestLampInBrowser plays patterns with lamp.js and with gpio and expects
 // the same light at every moment.
 func TestLampInBrowser(t *testing.T) {
 	page := browser(t)

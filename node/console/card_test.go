@@ -10,8 +10,8 @@ import (
 	"bramble/node/console/consoletest"
 )
 
-// What is about the card is for who may steer, with its path as the card knows it.
-func TestCardIsForWhoMaySteer(t *testing.T) {
+// Requests about the card need the right to steer, and reach it without the prefix.
+func TestCardRequiresRightToSteer(t *testing.T) {
 	card := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Method+" "+r.URL.Path) })
 	from := func(address string) func(*http.Request) {
 		return func(r *http.Request) { r.RemoteAddr = address }
@@ -35,6 +35,6 @@ func TestCardIsForWhoMaySteer(t *testing.T) {
 		t.Errorf("without it another machine gets %d %s", w.Code, w.Body)
 	}
 	if w := ask(t, newConsole(t, Config{Source: consoletest.NewFake(1)}), "GET", CardPath+"slots", "", nil); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "does not run from a card") {
-		t.Errorf("a board that is no card answers %d %s", w.Code, w.Body)
+		t.Errorf("a board without a card answers %d %s", w.Code, w.Body)
 	}
 }

@@ -15,10 +15,10 @@ type emptyRack struct{ Broadcaster }
 
 func (*emptyRack) Snapshot() Snapshot { return Snapshot{} }
 
-// TestOneClientDoesNotTakeAllStreams: who watches a lot leaves room for others.
-func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
+// A client with many streams leaves room for others.
+func TestStreamsAreSharedFairly(t *testing.T) {
 	h := newHub(new(emptyRack), 8)
-	join := func(who int) (*eventStream, error) { return h.addStream(stranger(who), viewerRights{}, "") }
+	join := func(client int) (*eventStream, error) { return h.addStream(remoteClient(client), viewerRights{}, "") }
 	for n := range 8 { // four clients with two each
 		if _, err := join(n / 2); err != nil {
 			t.Fatal(err)
@@ -31,15 +31,15 @@ func TestOneClientDoesNotTakeAllStreams(t *testing.T) {
 	}
 	late, err := join(9)
 	if err != nil || len(h.streams) != 8 {
-		t.Fatalf("who comes last: %v; there are %d streams", err, len(h.streams))
+		t.Fatalf("the last client: %v; there are %d streams", err, len(h.streams))
 	}
 	h.publishEvent(Event{Text: "well"})
 	if len(late.out) != 1 {
-		t.Error("who came last is told nothing")
+		t.Error("the last client gets no event")
 	}
 	h.closeStreams()
 	if h.slots.held != 0 {
-		t.Errorf("%d places are held after the end", h.slots.held)
+		t.Errorf("%d slots are held after the end", h.slots.held)
 	}
 }
 
@@ -54,9 +54,9 @@ func TestSlowStreamIsDropped(t *testing.T) {
 		h.publishEvent(Event{Text: fmt.Sprint(i)})
 	}
 	if len(h.streams) != 0 {
-		t.Fatal("a stream that reads nothing is still fed")
+		t.Fatal("a stream that reads nothing is still there")
 	}
-	h.removeStream(slow) // twice out is out
+	h.removeStream(slow) // removing it twice is no error
 	n := 0
 	for range slow.out {
 		n++
@@ -66,9 +66,9 @@ func TestSlowStreamIsDropped(t *testing.T) {
 	}
 }
 
-// TestHubKeepsToItsSeconds runs the hub by a clock of the test's: a sample a
-// second, one more for a burst of events, and a bounded past.
-func TestHubKeepsToItsSeconds(t *testing.T) {
+// TestHubTiming runs the hub with a fake clock: a sample a second, one more for a
+// burst of events, and a bounded history.
+func TestHubTiming(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := new(emptyRack)
 		h := newHub(f, 1)
@@ -109,7 +109,7 @@ func TestHubKeepsToItsSeconds(t *testing.T) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if len(h.history) != historySamples || len(h.events) != replayEvents {
-			t.Errorf("%d seconds and %d events are kept, want %d and %d", len(h.history), len(h.events), historySamples, replayEvents)
+			t.Errorf("%d seconds and %d events are stored, want %d and %d", len(h.history), len(h.events), historySamples, replayEvents)
 		}
 	})
 }

@@ -79,9 +79,9 @@ func answered(b *limitedListener, n int) bool {
 	return err == nil && string(text) == "ok\n"
 }
 
-// A crowd that holds on to connections takes no more than its places, and the
+// A crowd that holds connections gets only its slots, and the
 // board's own watchdog is answered beside it.
-func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
+func TestCrowdLeavesSlotsForTheWatchdog(t *testing.T) {
 	b, server := served(t)
 	closed := 0
 	for n := range 4 {
@@ -107,9 +107,9 @@ func TestACrowdLeavesTheWatchdogItsPlaces(t *testing.T) {
 	}
 }
 
-// One address that holds on to all that it can get leaves others their places, and
+// One address that holds all that it can get leaves slots for others, and
 // so do many addresses that have taken all of them together.
-func TestNobodyIsShutOutByOthers(t *testing.T) {
+func TestNoClientIsShutOut(t *testing.T) {
 	b, _ := served(t)
 	const part = MaxConnections / fairShareDivisor
 	if closed := fill(t, b, 2, MaxConnections); closed != MaxConnections-part {
@@ -128,8 +128,8 @@ func TestNobodyIsShutOutByOthers(t *testing.T) {
 	}
 }
 
-// Who asks and asks and takes no reply does not keep his place for it.
-func TestWhoReadsNothingLosesHisPlace(t *testing.T) {
+// A client that sends requests and reads no replies loses its slot.
+func TestClientThatReadsNothingLosesItsSlot(t *testing.T) {
 	b, _ := served(t)
 	c, err := from(2).Dial("tcp", b.Addr().String())
 	if err != nil {
@@ -148,7 +148,7 @@ func TestWhoReadsNothingLosesHisPlace(t *testing.T) {
 	}
 }
 
-// countOpen is how many connections a listener has.
+// countOpen returns how many connections a listener has.
 func countOpen(l *limitedListener) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

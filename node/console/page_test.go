@@ -19,7 +19,7 @@ import (
 	"bramble/node/console/consoletest"
 )
 
-// within asks until a condition holds, or a time has passed.
+// within polls until a condition holds, or a time has passed.
 func within(bound time.Duration, holds func() bool) bool {
 	for end := time.Now().Add(bound); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if holds() {
@@ -29,8 +29,7 @@ func within(bound time.Duration, holds func() bool) bool {
 	return false
 }
 
-// serve puts a console over the fake on a loopback port, running until the test
-// ends.
+// serve runs a console of the fake on a loopback port until the test ends.
 func serve(t *testing.T, f *consoletest.Fake) *httptest.Server {
 	t.Helper()
 	c, err := New(Config{Source: f, Control: f, Lab: f})
@@ -83,11 +82,11 @@ func TestPageEscapes(t *testing.T) {
 func TestPageWithoutBoards(t *testing.T) {
 	w := ask(t, newConsole(t, Config{Source: consoletest.NewFake(0)}), "GET", "/", "", nil)
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "No board yet") {
-		t.Errorf("%d: an empty rack is not said to be one", w.Code)
+		t.Errorf("%d: the page does not say that the rack is empty", w.Code)
 	}
 }
 
-// TestAssets: every file that the page is made of comes with its type, its
+// TestAssets: every file of the page comes with its type, its
 // policy and an entity tag that saves the second journey; all are small.
 func TestAssets(t *testing.T) {
 	const most = 40 << 10
@@ -118,11 +117,11 @@ func TestAssets(t *testing.T) {
 		}
 	}
 	if total > most {
-		t.Errorf("the page has %d bytes, at most %d are wanted", total, most)
+		t.Errorf("the page has %d bytes, want at most %d", total, most)
 	}
 }
 
-// TestContrast computes what WCAG 2.2 (1.4.3) asks of text, 4.5 to 1, from the
+// TestContrast checks what WCAG 2.2 (1.4.3) requires of text, 4.5 to 1, with the
 // colours in the style sheet, light and dark.
 func TestContrast(t *testing.T) {
 	css, err := os.ReadFile("page/console.css")

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// stranger is the nth of clients elsewhere.
-func stranger(n int) netip.Prefix {
+// remoteClient returns the nth client on another machine.
+func remoteClient(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), 32)
 }
 
-func TestAClientIsAnAddressOrWhatASubscriberHas(t *testing.T) {
+func TestClientPrefix(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8:1:2:3::4": "2001:db8:1:2::/64",
 		"fe80::1%eth0": "fe80::/64", "::1": "::1/128", "127.0.0.1": "127.0.0.1/32",
@@ -21,59 +21,60 @@ func TestAClientIsAnAddressOrWhatASubscriberHas(t *testing.T) {
 	}
 }
 
-// Each step is somebody who wants one more place of eight, of which a client may
-// hold two; "-" is that there is none for him, a letter that of whoever had to go.
-func TestPlacesAreShared(t *testing.T) {
-	s := newQuota[int](8, 1)
+// Each step is a client that asks for one more of eight slots, of which a client may
+// hold two: it gets a free one ("free"), the slot of another client ("evict") or none
+// ("-").
+func TestQuotaIsSharedFairly(t *testing.T) {
+	q := newQuota[int](8, 1)
 	self := netip.MustParsePrefix("127.0.0.1/32")
 	holder := map[int]netip.Prefix{}
 	for n, step := range []struct {
-		who  netip.Prefix
-		want string
+		client netip.Prefix
+		want   string
 	}{
-		{stranger(1), "in"}, {stranger(1), "in"}, {stranger(1), "-"}, // his part
-		{stranger(2), "in"}, {stranger(2), "in"}, {stranger(3), "in"}, {stranger(3), "in"},
-		{stranger(4), "in"}, {stranger(4), "in"}, // all eight
-		{stranger(4), "-"}, {self, "in"}, // the board's own has one more
-		{stranger(5), "way"}, {stranger(5), "-"}, // as many as those who hold most
-		{stranger(6), "way"}, {stranger(7), "way"}, {stranger(8), "way"}, {stranger(9), "-"}, // one each
+		{remoteClient(1), "free"}, {remoteClient(1), "free"}, {remoteClient(1), "-"}, // its share
+		{remoteClient(2), "free"}, {remoteClient(2), "free"}, {remoteClient(3), "free"}, {remoteClient(3), "free"},
+		{remoteClient(4), "free"}, {remoteClient(4), "free"}, // all eight
+		{remoteClient(4), "-"}, {self, "free"}, // the board's own has one more
+		{remoteClient(5), "evict"}, {remoteClient(5), "-"}, // as many as the clients with the most
+		{remoteClient(6), "evict"}, {remoteClient(7), "evict"}, {remoteClient(8), "evict"}, {remoteClient(9), "-"}, // one each
 		{self, "-"}, {self, "-"},
 	} {
-		way, made, ok := s.reserveSlot(step.who, n)
+		victim, evicted, ok := q.reserveSlot(step.client, n)
 		got := "-"
 		switch {
-		case made && ok:
-			got = "way"
-			if !isNewest(holder, way) || len(s.byClient[holder[way]]) != 1 {
-				t.Errorf("step %d: place %d of %s made way", n, way, holder[way])
+		case evicted && ok:
+			got = "evict"
+			if !isNewest(holder, victim) || len(q.byClient[holder[victim]]) != 1 {
+				t.Errorf("step %d: slot %d of %s was evicted", n, victim, holder[victim])
 			}
-			delete(holder, way)
+			delete(holder, victim)
 		case ok:
-			got = "in"
+			got = "free"
 		}
 		if got != step.want {
-			t.Fatalf("step %d: %s got %q, want %q", n, step.who, got, step.want)
+			t.Fatalf("step %d: %s got %q, want %q", n, step.client, got, step.want)
 		}
 		if ok {
-			holder[n] = step.who
+			holder[n] = step.client
 		}
-		if s.held != len(holder) || s.held > 9 {
-			t.Fatalf("step %d: %d are held, and %d were given", n, s.held, len(holder))
+		if q.held != len(holder) || q.held > 9 {
+			t.Fatalf("step %d: %d slots are held, want %d", n, q.held, len(holder))
 		}
 	}
-	for n, who := range holder {
-		s.releaseSlot(who, n)
-		s.releaseSlot(who, n)
+	for n, client := range holder {
+		q.releaseSlot(client, n)
+		q.releaseSlot(client, n)
 	}
-	if s.held != 0 || len(s.byClient) != 0 {
-		t.Errorf("%d are held still, by %d", s.held, len(s.byClient))
+	if q.held != 0 || len(q.byClient) != 0 {
+		t.Errorf("%d slots are still held, by %d clients", q.held, len(q.byClient))
 	}
 }
 
-// isNewest reports whether a place is the last that its holder was given.
-func isNewest(holder map[int]netip.Prefix, place int) bool {
-	for n, who := range holder {
-		if who == holder[place] && n > place {
+// isNewest reports whether a slot is its holder's newest.
+func isNewest(holder map[int]netip.Prefix, slot int) bool {
+	for n, client := range holder {
+		if client == holder[slot] && n > slot {
 			return false
 		}
 	}

@@ -77,7 +77,7 @@ func watch(t *testing.T, s *httptest.Server, lastID string) *bufio.Reader {
 	return bufio.NewReader(res.Body)
 }
 
-// TestStream follows one page: the whole rack first, then what happens, then,
+// TestStream follows one page: first the complete rack, then events, then,
 // after a broken line, only what it has missed.
 func TestStream(t *testing.T) {
 	f := consoletest.NewFake(3)
@@ -89,7 +89,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(first.Boards) != 3 || first.Ring == nil || !first.CanSteer || !first.CanLab {
-		t.Errorf("the first message is not the whole rack: %+v", first)
+		t.Errorf("the first message is not the complete rack: %+v", first)
 	}
 	nextNamed(t, in, "history")
 
@@ -112,15 +112,15 @@ func TestStream(t *testing.T) {
 
 	back := watch(t, s, e.id)
 	if got := nextNamed(t, back, "event"); got != missed {
-		t.Errorf("told after a broken line: %+v, want %+v", got, missed)
+		t.Errorf("after a reconnection: %+v, want %+v", got, missed)
 	}
 	fresh := watch(t, s, "another-1")
 	if got := nextNamed(t, fresh, "event"); got != e {
-		t.Errorf("told to a page that knows another run: %+v, want %+v", got, e)
+		t.Errorf("to a page with an id of another process: %+v, want %+v", got, e)
 	}
 }
 
-// TestStreamBounds: no more streams than allowed, and all end with Run.
+// TestStreamBounds: the number of streams is bounded, and all end with Run.
 func TestStreamBounds(t *testing.T) {
 	f := consoletest.NewFake(1)
 	c := newConsole(t, Config{Source: f, MaxStreams: 2})
@@ -137,12 +137,12 @@ func TestStreamBounds(t *testing.T) {
 	cancel()
 	for _, in := range []*bufio.Reader{one, two} {
 		if _, err := io.Copy(io.Discard, in); err != nil {
-			t.Errorf("the stream did not end but break: %v", err)
+			t.Errorf("the stream broke off instead of ending: %v", err)
 		}
 	}
 	<-ended
 	if f.Subscribers() != 0 {
-		t.Error("the source is still subscribed to")
+		t.Error("the source still has a subscriber")
 	}
 	if status, _ := get(t, s.URL+"/api/v1/events"); status != 503 {
 		t.Errorf("a stream of an ended console: %d", status)
