@@ -6,24 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 )
-
-// Options specify what goes onto the card, and where its parts come from.
-type Options struct {
-	Config     string // the rack's bramble.toml, checked by the caller
-	Shop       string // folder of catalogue, pictures and templates; "" = none
-	Out        string // the image; it is written beside this name and renamed
-	Manifest   string // file for the list of what is inside; "" = on the card only
-	Later      bool   // for Pi 2, 3, 4 and Zero 2 too
-	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
-	DHCPScript []byte // the script that udhcpc calls
-
-	PackageSource
-	// Progress receives one line per step, of at most 72 bytes. nil: nobody reads them.
-	Progress func(line string)
-}
 
 // BuildResult describes the image.
 type BuildResult struct {
@@ -76,65 +59,12 @@ type builder struct {
 	binary  goProgram
 }
 
-// fetchPackages downloads and unpacks every package of the lock that this card needs.
-func (b *builder) fetchPackages(ctx context.Context) error {
-	store, err := b.options.openStore()
-	if err != nil {
-		return err
-	}
-	b.roots = map[string]string{}
-	b.lock.Packages = slices.DeleteFunc(b.lock.Packages, func(pkg Package) bool {
-		return pkg.Architecture != allArchitectures &&
-			!slices.ContainsFunc(b.options.platforms(), func(g platform) bool { return g.architecture == pkg.Architecture })
-	})
-	for i, pkg := range b.lock.Packages {
-		file, fresh, err := store.get(ctx, b.tools, pkg)
-		if err != nil {
-			return err
-		}
-		from := "at hand"
-		if fresh {
-			from = "downloaded"
-		}
-		b.options.progressf("package %2d of %d, %s: %s", i+1, len(b.lock.Packages), from, pkg.Name)
-		root := filepath.Join(b.work, "packages", rootName(pkg.Name, pkg.Architecture))
-		if err := os.MkdirAll(root, 0o755); err != nil {
-			return fmt.Errorf("creating a folder for %s: %w", pkg.Name, err)
-		}
-		if _, err := b.tools.run(ctx, "dpkg-deb", "--extract", file, root); err != nil {
-			return fmt.Errorf("unpacking %s: %w", pkg.Name, err)
-		}
-		b.roots[rootName(pkg.Name, pkg.Architecture)] = root
-	}
-	return nil
-}
-
-// allArchitectures is the architecture of a package that suits any machine.
-const allArchitectures = "all"
-
-// rootName returns the name of an unpacked package's folder.
-func rootName(name, architecture string) string { return name + "_" + architecture }
-
-// packageRoot returns the folder of a package that all cards have.
-func (b *builder) packageRoot(name string) string {
-	if root, found := b.roots[rootName(name, allArchitectures)]; found {
-		return root
-	}
-	return b.roots[rootName(name, armv6Platform().architecture)]
-}
-
-func (o Options) progressf(format string, args ...any) {
-	if o.Progress != nil {
-		o.Progress(fmt.Sprintf(format, args...))
-	}
-}
-
 // gatherFiles collects the files of the boot partition.
 func (b *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
 	c := bootPartition{stage: filepath.Join(b.work, "boot"), version: b.binary.version, epoch: b.lock.Dated, layout: b.options.cardLayout()}
 	var kernels []kernelPackage
-	for _, g := range b.options.platforms() {
-		k, err := b.findKernel(g)
+	for _, p := range b.options.platforms() {
+		k, err := b.findKernel(p)
 		if err != nil {
 			return bootPartition{}, err
 		}
@@ -159,6 +89,3 @@ func (b *builder) gatherFiles(ctx context.Context) (bootPartition, error) {
 	}
 	return c, nil
 }
-
-// formatDay formats a date for a list, where no reader needs the hour.
-func formatDay(t time.Time) string { return t.UTC().Format(time.DateOnly) }

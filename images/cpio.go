@@ -1,6 +1,8 @@
 package images
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"io/fs"
@@ -84,4 +86,20 @@ func writeNode(w io.Writer, number int, name string, n cpioNode, dated time.Time
 		}
 	}
 	return nil
+}
+
+// gzipBytes compresses by gzip, without name and time.
+func gzipBytes(content []byte) ([]byte, error) {
+	var compressed bytes.Buffer
+	zip, err := gzip.NewWriterLevel(&compressed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := zip.Write(content); err != nil {
+		return nil, err
+	}
+	if err := zip.Close(); err != nil {
+		return nil, err
+	}
+	return compressed.Bytes(), nil
 }

@@ -2,7 +2,6 @@ package images
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"debug/elf"
 	_ "embed"
@@ -87,22 +86,6 @@ func (t cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("compressing the start-up file system: %w", err)
 	}
 	return compressed, nil
-}
-
-// gzipBytes compresses by gzip, without name and time.
-func gzipBytes(content []byte) ([]byte, error) {
-	var compressed bytes.Buffer
-	zip, err := gzip.NewWriterLevel(&compressed, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := zip.Write(content); err != nil {
-		return nil, err
-	}
-	if err := zip.Close(); err != nil {
-		return nil, err
-	}
-	return compressed.Bytes(), nil
 }
 
 // addPrograms adds Bramble, busybox, the tools for ext4, kexec, and their libraries.

@@ -71,13 +71,13 @@ type kernelPackage struct {
 const kernelPrefix = "linux-image-"
 
 // findKernel finds a platform's kernel among the packages.
-func (b *builder) findKernel(g platform) (kernelPackage, error) {
+func (b *builder) findKernel(p platform) (kernelPackage, error) {
 	for _, pkg := range b.lock.Packages {
-		if g.isKernel(pkg) {
-			return kernelPackage{g, b.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
+		if p.isKernel(pkg) {
+			return kernelPackage{p, b.roots[rootName(pkg.Name, pkg.Architecture)], strings.TrimPrefix(pkg.Name, kernelPrefix)}, nil
 		}
 	}
-	return kernelPackage{}, fmt.Errorf("%w: it has no package %s…%s, the kernel for %s", ErrBadLock, kernelPrefix, g.flavour, g.name)
+	return kernelPackage{}, fmt.Errorf("%w: it has no package %s…%s, the kernel for %s", ErrBadLock, kernelPrefix, p.flavour, p.name)
 }
 
 // stageModules copies the platform's modules, and those that they need, below a folder,
@@ -177,15 +177,4 @@ func moduleClosure(modules, builtin map[string]moduleFile, names []string) ([]st
 		}
 	}
 	return slices.Sorted(maps.Keys(files)), nil
-}
-
-// writeFile writes a file, and creates the folders above it.
-func writeFile(name string, content []byte) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return fmt.Errorf("creating a folder: %w", err)
-	}
-	if err := os.WriteFile(name, content, 0o644); err != nil {
-		return fmt.Errorf("writing a file: %w", err)
-	}
-	return nil
 }

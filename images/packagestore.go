@@ -1,13 +1,9 @@
 package images
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,23 +108,4 @@ func downloadFile(ctx context.Context, t toolbox, url, file, sum string) error {
 		}
 	}
 	return os.Rename(part, file)
-}
-
-func hashFile(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func hashBytes(b []byte) string {
-	h := sha256.New()
-	_, _ = io.Copy(h, bytes.NewReader(b)) // neither can fail
-	return hex.EncodeToString(h.Sum(nil))
 }

@@ -74,16 +74,16 @@ func (o Options) platforms() []platform {
 }
 
 // isKernel reports whether a package is this platform's kernel.
-func (g platform) isKernel(pkg Package) bool {
-	return strings.HasPrefix(pkg.Name, kernelPrefix) && strings.HasSuffix(pkg.Name, g.flavour)
+func (p platform) isKernel(pkg Package) bool {
+	return strings.HasPrefix(pkg.Name, kernelPrefix) && strings.HasSuffix(pkg.Name, p.flavour)
 }
 
 // allModules returns the modules that the first program loads: a kernel refuses those
 // that only another kernel has.
 func allModules(all []platform) []string {
 	var names []string
-	for _, g := range all {
-		for _, name := range g.modules {
+	for _, p := range all {
+		for _, name := range p.modules {
 			if !slices.Contains(names, name) {
 				names = append(names, name)
 			}

@@ -83,14 +83,14 @@ func resolveLock(ctx context.Context, t toolbox, mirror, suite, work string) (Lo
 	}
 	lists := suiteIndex{mirror + "/dists/" + suite, release, work}
 	known := map[string]packageIndex{}
-	for _, g := range allPlatforms() {
-		known[g.architecture] = packageIndex{}
+	for _, pl := range allPlatforms() {
+		known[pl.architecture] = packageIndex{}
 		components := cardComponents()
-		if g.architecture != armv6Platform().architecture {
+		if pl.architecture != armv6Platform().architecture {
 			components = components[:1] // one package of firmware serves all of them
 		}
 		for _, component := range components {
-			if err := lists.readList(ctx, t, component, g.architecture, known[g.architecture]); err != nil {
+			if err := lists.readList(ctx, t, component, pl.architecture, known[pl.architecture]); err != nil {
 				return Lock{}, err
 			}
 		}
@@ -156,21 +156,21 @@ func parseRelease(text string) (debianRelease, error) {
 // architecture.
 func choosePackages(known map[string]packageIndex, suite string, dated time.Time) (Lock, error) {
 	l := Lock{Suite: suite, Dated: dated}
-	for _, g := range allPlatforms() {
-		all := known[g.architecture]
-		kernel := parseDependencies(all[g.metaPackage]["Depends"])
+	for _, pl := range allPlatforms() {
+		all := known[pl.architecture]
+		kernel := parseDependencies(all[pl.metaPackage]["Depends"])
 		if len(kernel) == 0 {
-			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", g.metaPackage, g.architecture, suite)
+			return Lock{}, fmt.Errorf("no %s for %s in Debian %s", pl.metaPackage, pl.architecture, suite)
 		}
-		names := append([]string{kernel[0]}, g.packages...)
-		if g.architecture == armv6Platform().architecture {
+		names := append([]string{kernel[0]}, pl.packages...)
+		if pl.architecture == armv6Platform().architecture {
 			names = append(append(names, cardPackages()...), parseDependencies(all[fileSystemTools]["Pre-Depends"])...)
 		}
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
 			p, err := all.pickPackage(name)
 			if err != nil {
-				return Lock{}, fmt.Errorf("in Debian %s for %s: %w", suite, g.architecture, err)
+				return Lock{}, fmt.Errorf("in Debian %s for %s: %w", suite, pl.architecture, err)
 			}
 			l.Packages = append(l.Packages, p)
 		}

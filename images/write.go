@@ -159,19 +159,6 @@ func makeExt4(ctx context.Context, t toolbox, file string) error {
 	return nil
 }
 
-// makeEmptyFile creates a file of zeros.
-func makeEmptyFile(file string, bytes int64) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return fmt.Errorf("creating a file: %w", err)
-	}
-	if err := f.Truncate(bytes); err != nil {
-		f.Close()
-		return fmt.Errorf("creating a file: %w", err)
-	}
-	return f.Close()
-}
-
 // assembleImage writes partition table and partitions, and returns the image's hash.
 func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
 	if err := out.Chmod(0o644); err != nil {

@@ -1,0 +1,30 @@
+package images
+
+import (
+	"fmt"
+	"time"
+)
+
+// Options specify what goes onto the card, and where its parts come from.
+type Options struct {
+	Config     string // the rack's bramble.toml, checked by the caller
+	Shop       string // folder of catalogue, pictures and templates; "" = none
+	Out        string // the image; it is written beside this name and renamed
+	Manifest   string // file for the list of what is inside; "" = on the card only
+	Later      bool   // for Pi 2, 3, 4 and Zero 2 too
+	Binary     string // Bramble for ARMv6; "" = built from the source in the current folder
+	DHCPScript []byte // the script that udhcpc calls
+
+	PackageSource
+	// Progress receives one line per step, of at most 72 bytes. nil: nobody reads them.
+	Progress func(line string)
+}
+
+func (o Options) progressf(format string, args ...any) {
+	if o.Progress != nil {
+		o.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
+// formatDay formats a date for a list, where no reader needs the hour.
+func formatDay(t time.Time) string { return t.UTC().Format(time.DateOnly) }
