@@ -116,6 +116,7 @@ func (r *rack) judge(ld *load) {
 }
 
 func TestLeaderKilledUnderLoad(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
@@ -133,6 +134,7 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 }
 
 func TestLostAnswersAndPartitions(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 5)
 	r.start(r.names...)
@@ -171,6 +173,7 @@ func TestLostAnswersAndPartitions(t *testing.T) {
 }
 
 func TestEveryPlugIsPulledAtOnce(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	ld := r.load(8, 2*time.Second, r.names...)
@@ -187,6 +190,7 @@ func TestEveryPlugIsPulledAtOnce(t *testing.T) {
 // What was acknowledged when the boards' folders are copied, one after the
 // other under load, is in every majority of the copies.
 func TestFoldersCopiedUnderLoad(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
@@ -217,6 +221,7 @@ func TestFoldersCopiedUnderLoad(t *testing.T) {
 }
 
 func TestTwoHalvesStartedApart(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 4)
 	r.net.Partition(r.names[:2], r.names[2:])
 	r.start(r.names...)
@@ -234,6 +239,7 @@ func TestTwoHalvesStartedApart(t *testing.T) {
 }
 
 func TestTwoLedgersThatMeetTakeNothing(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 4)
 	r.planned = 2 // set wrongly
 	r.net.Partition(r.names[:2], r.names[2:])
@@ -276,6 +282,7 @@ func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
 // stood still for half a lease meanwhile, the machine had no time for it, and
 // what followed says nothing about the store; then it is tried again.
 func TestSlowStoreDoesNotFlap(t *testing.T) {
+	skipIfShort(t)
 	const tries = 3
 	for range tries {
 		changed, stood := slowStore(t)
@@ -336,6 +343,7 @@ func watchHalts() (end func() time.Duration) {
 }
 
 func TestADeadVoterIsReplacedAndReturns(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 4)
 	r.start(r.names...)

@@ -68,6 +68,7 @@ func only(t testing.TB, pattern string) string {
 }
 
 func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 3)
 	r.start(r.names...)
@@ -104,6 +105,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 }
 
 func TestDamagedSnapshot(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
@@ -124,6 +126,7 @@ func TestDamagedSnapshot(t *testing.T) {
 }
 
 func TestDamageOnTheOnlyBoard(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 1)
 	r.start("b1")
 	for i := range 10 {
@@ -144,6 +147,7 @@ func TestDamageOnTheOnlyBoard(t *testing.T) {
 }
 
 func TestTornTailIsCutOff(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 1)
 	r.start("b1")
 	for i := range 10 {
@@ -174,6 +178,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 }
 
 func TestCompactDropsTheLog(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
@@ -206,6 +211,7 @@ func TestCompactDropsTheLog(t *testing.T) {
 }
 
 func TestReadDirOfADeadBoard(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
@@ -249,6 +255,7 @@ func listing(t testing.TB, dir string) string {
 }
 
 func TestManySnapshotsAndReturnAfterThem(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 3)
 	r.start(r.names...)

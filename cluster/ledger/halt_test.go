@@ -70,6 +70,7 @@ func TestAMachineThatRefusesHaltsTheLedger(t *testing.T) {
 }
 
 func TestSubmitSaysWhatIsCertain(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	// The leader must be believed in for longer than a busy machine may halt
 	// this test between the cut and the question.
@@ -117,6 +118,7 @@ func TestSubmitSaysWhatIsCertain(t *testing.T) {
 }
 
 func TestClocksAgree(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	r.skew = map[string]time.Duration{"b1": time.Hour, "b2": -time.Hour, "b3": 0}
 	r.start(r.names...)
@@ -143,6 +145,7 @@ func TestClocksAgree(t *testing.T) {
 }
 
 func TestALeaderWithoutTheTimeHandsOver(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 3)
 	unset := time.Until(time.Unix(0, 0))
 	r.skew = map[string]time.Duration{"b1": unset, "b2": unset, "b3": 0}

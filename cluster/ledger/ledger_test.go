@@ -12,6 +12,7 @@ import (
 )
 
 func TestOneBoardKeepsItsCommands(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 1)
 	r.start("b1")
 	for i := range 20 {
@@ -54,6 +55,7 @@ func TestThreeBoardsTakeCommandsFromAny(t *testing.T) {
 }
 
 func TestNotFoundedSaysHowManyAreMissing(t *testing.T) {
+	skipIfShort(t)
 	r := newRack(t, 5)
 	r.start("b1", "b2")
 	r.until("two met", func() bool { return r.board("b1").Status().MissingBoards == 1 })
@@ -66,6 +68,7 @@ func TestNotFoundedSaysHowManyAreMissing(t *testing.T) {
 }
 
 func TestFoundingWithLostMessagesAndRestarts(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	r := newRack(t, 5)
 	for _, a := range r.names {

@@ -40,6 +40,14 @@ type rack struct {
 	boards map[string]*board
 }
 
+// skipIfShort skips a test of seconds under -short.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds; run it without -short")
+	}
+}
+
 // quick is for boards on one idle machine; the ratios are those of
 // DefaultTiming.
 func quick() ledger.RaftTiming {

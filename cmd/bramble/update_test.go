@@ -261,7 +261,7 @@ func TestUpdateOfARack(t *testing.T) {
 		c.refuses.Store(true)
 	}
 	output, err = update("v3", false)
-	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(output, "restarts") != 1 {
+	if err == nil || !strings.Contains(err.Error(), "it runs v2 again") || strings.Count(output, "restarting") != 1 {
 		t.Errorf("a version that does not start: %v\n%s", err, output)
 	}
 	for i, c := range r.boards {

@@ -1,8 +1,8 @@
-// Package rollout takes a new version over a rack, one board after the other,
-// while the others serve: each is drained, given the version, started into it
-// on trial, looked at, and only then told to stay with it. The first that does
-// not come back well stops the roll; it goes back to its old version by itself.
-// What is done to a board is behind an interface; this package is the order.
+// Package rollout updates a rack to a new version, one board after the other, while
+// the others serve. Each board is drained, gets the version, starts it on trial, is
+// checked, and only then commits to it. The first board that does not come back
+// healthy stops the rollout; it rolls back to its old version by itself. The steps on
+// a board are behind an interface; this package is their order.
 package rollout
 
 import (
@@ -14,67 +14,67 @@ import (
 	"time"
 )
 
-// UpdateTarget is one board of a rack, by its console.
+// UpdateTarget is one board of a rack, as its console controls it.
 type UpdateTarget interface {
 	Name() string
-	// State asks the board; an error means that it does not answer.
+	// State fetches the board's state; an error means that it does not answer.
 	State(ctx context.Context) (State, error)
 	Drain(ctx context.Context, undo bool) error
-	// Send gives the board's other slot the version, as far as it is not there.
+	// Send writes the version to the board's other slot, as far as it is not there yet.
 	Send(ctx context.Context) error
 	// StartTrial has the board start the version on trial. The answer comes before that.
 	StartTrial(ctx context.Context) error
-	// Commit has the board stay with the version that is on trial.
+	// Commit ends the trial: the board stays with the version.
 	Commit(ctx context.Context) error
 }
 
-// State is what a board says of itself.
+// State is a board's state, as the board reports it.
 type State struct {
 	Version        string // that it runs
-	Trial          bool   // on trial
-	Leading        bool   // it leads the ledger
-	Drained        bool   // no client is on it
+	Trial          bool   // the version is on trial
+	Leading        bool   // the board leads the ledger
+	Drained        bool   // it has no clients
 	Ready          bool   // it serves, and its ledger has a majority
 	NotReadyReason string // why it is not ready
 }
 
-// RollTimeouts bound the waits of a roll.
+// RollTimeouts limit the waits of a rollout.
 type RollTimeouts struct {
-	Drain        time.Duration // until no client is on a board; who comes after that is sent away when it restarts
+	Drain        time.Duration // until a board has no clients; a client that comes later is disconnected by the restart
 	Restart      time.Duration // from the start on trial until the board serves
-	AllReady     time.Duration // until every board serves, before the next is taken
-	PollInterval time.Duration // between two looks
+	AllReady     time.Duration // until every board serves, before the next one is updated
+	PollInterval time.Duration // between two polls of a board's state
 }
 
-// DefaultTimeouts are for first Pis: a start takes half a minute, with a repair of
-// the card some minutes. A board of several processors starts once more for a
-// trial, and looks after its card only the second time.
+// DefaultTimeouts suit first Pis: a start takes half a minute, and some minutes if it
+// repairs the card. A board with several processors starts twice for a trial, and
+// checks its card only the second time.
 func DefaultTimeouts() RollTimeouts {
 	return RollTimeouts{Drain: 2 * time.Minute, Restart: 6 * time.Minute, AllReady: 3 * time.Minute, PollInterval: time.Second}
 }
 
 // Kinds of error; match them with errors.Is.
 var (
-	ErrRackUnhealthy = errors.New("the rack is not well")        // nothing was changed by then
-	ErrRolledBack    = errors.New("the board went back")         // to its old version
+	ErrRackUnhealthy = errors.New("the rack is not healthy")     // the board is unchanged
+	ErrRolledBack    = errors.New("the board rolled back")       // to its old version
 	ErrNotReturned   = errors.New("the board has not come back") // in time
 )
 
-// errHasClients: clients come to a drained board for as long as its address is one of
-// the shop's, as it is where names are resolved in turn.
-var errHasClients = errors.New("clients still come")
+// errHasClients: a drained board still gets clients if its address stays one of the
+// shop's, as with round-robin DNS.
+var errHasClients = errors.New("the board still has clients")
 
-// Roll is one roll of a version over a rack.
+// Roll is one rollout of a version over a rack.
 type Roll struct {
 	Version  string
 	Boards   []UpdateTarget
 	Timeouts RollTimeouts
 	Logf     func(format string, args ...any)
-	DryRun   bool // only say what would be done
+	DryRun   bool // only report what a rollout would do
 }
 
-// Run rolls. It may be called again after it failed: boards that are on the
-// version are left alone.
+// Run updates the boards. Call it again after a failure: it skips boards that run the
+// version already.
 func (r *Roll) Run(ctx context.Context) error {
 	todo, err := r.planBoards(ctx)
 	if err != nil {
@@ -86,8 +86,8 @@ func (r *Roll) Run(ctx context.Context) error {
 			continue
 		}
 		if err := r.updateBoard(ctx, b); err != nil {
-			left := joinNames(todo[i:])
-			return fmt.Errorf("%s: %w; the rest of the rack is as it was (%s). When that is mended, run the same command again", b.Name(), err, left)
+			rest := joinNames(todo[i:])
+			return fmt.Errorf("%s: %w; the rest of the rack is unchanged (%s). Fix it, and run the same command again", b.Name(), err, rest)
 		}
 	}
 	if len(todo) == 0 {
@@ -104,8 +104,8 @@ func joinNames(boards []UpdateTarget) string {
 	return strings.Join(all, ", ")
 }
 
-// planBoards lists the boards that are not on the version for good, by name, the one
-// that leads the ledger last, so that the lead changes once.
+// planBoards returns the boards that have not committed to the version, by name. The one
+// that leads the ledger comes last, so that the leader changes only once.
 func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 	type planned struct {
 		UpdateTarget
@@ -122,7 +122,7 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 			continue
 		}
 		if s.Trial && s.Version != r.Version {
-			return nil, fmt.Errorf("%w: %s has %s on trial: finish that update with its image, or wait until the board has gone back", ErrRackUnhealthy, b.Name(), s.Version)
+			return nil, fmt.Errorf("%w: %s has %s on trial: finish that update with its image, or wait until the board has rolled back", ErrRackUnhealthy, b.Name(), s.Version)
 		}
 		todo = append(todo, planned{b, s.Leading})
 	}
@@ -142,13 +142,13 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 	return boards, nil
 }
 
-// updateBoard takes one board over.
+// updateBoard updates one board.
 func (r *Roll) updateBoard(ctx context.Context, b UpdateTarget) error {
 	s, err := b.State(ctx)
 	if err != nil {
 		return err
 	}
-	if s.Version != r.Version { // else an earlier roll broke off before it could commit
+	if s.Version != r.Version { // if equal, an earlier rollout stopped before it could commit
 		if err := r.awaitRackReady(ctx, b.Name()); err != nil {
 			return err
 		}
@@ -160,16 +160,16 @@ func (r *Roll) updateBoard(ctx context.Context, b UpdateTarget) error {
 		return err
 	}
 	if err := b.Commit(ctx); err != nil {
-		return fmt.Errorf("it runs %s and could not be told to stay with it: %w", r.Version, err)
+		return fmt.Errorf("it runs %s on trial, but the commit failed: %w", r.Version, err)
 	}
 	r.Logf("%s runs %s", b.Name(), r.Version)
 	return nil
 }
 
-// startTrial drains a board and starts the version on it. If that cannot be, the
-// board is put back into service.
+// startTrial drains a board and starts the version on it. If that fails, it puts the
+// board back into service.
 func (r *Roll) startTrial(ctx context.Context, b UpdateTarget) error {
-	r.Logf("%s is taken out of service", b.Name())
+	r.Logf("%s: taking it out of service", b.Name())
 	err := b.Drain(ctx, false)
 	if err == nil {
 		answers := false
@@ -179,29 +179,29 @@ func (r *Roll) startTrial(ctx context.Context, b UpdateTarget) error {
 			return answers && s.Drained, err
 		})
 		if answers && errors.Is(err, errHasClients) {
-			r.Logf("%s has clients still: replies under way will end, and who comes then finds another board", b.Name())
+			r.Logf("%s: it still has clients; replies in progress will end, and new clients find another board", b.Name())
 			err = nil
 		}
 	}
 	if err == nil {
-		r.Logf("%s is given %s", b.Name(), r.Version)
+		r.Logf("%s: sending %s", b.Name(), r.Version)
 		err = b.Send(ctx)
 	}
 	if err == nil {
-		r.Logf("%s restarts", b.Name())
+		r.Logf("%s: restarting", b.Name())
 		err = b.StartTrial(ctx)
 	}
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeouts.Drain)
 		defer cancel()
-		if back := b.Drain(undo, true); back != nil {
-			err = errors.Join(err, fmt.Errorf("putting it back into service: %w", back))
+		if undoErr := b.Drain(undo, true); undoErr != nil {
+			err = errors.Join(err, fmt.Errorf("putting it back into service: %w", undoErr))
 		}
 	}
 	return err
 }
 
-// awaitTrialReady waits until a board serves in the version.
+// awaitTrialReady waits until a board serves with the version.
 func (r *Roll) awaitTrialReady(ctx context.Context, b UpdateTarget) error {
 	return r.pollUntil(ctx, r.Timeouts.Restart, ErrNotReturned, func() (bool, error) {
 		s, err := b.State(ctx)
@@ -212,14 +212,14 @@ func (r *Roll) awaitTrialReady(ctx context.Context, b UpdateTarget) error {
 			return true, nil
 		case s.Version == r.Version:
 			return false, errors.New(s.NotReadyReason)
-		case !s.Drained: // not the old program on its way out, but a new start of it
+		case !s.Drained: // the old version has started again; before the restart it is drained
 			return true, fmt.Errorf("%w: it runs %s again", ErrRolledBack, s.Version)
 		}
-		return false, errors.New("it is on its way")
+		return false, errors.New("it is restarting")
 	})
 }
 
-// awaitRackReady waits until every board serves, so that never two are missing.
+// awaitRackReady waits until every board serves, so that no two are ever missing.
 func (r *Roll) awaitRackReady(ctx context.Context, next string) error {
 	return r.pollUntil(ctx, r.Timeouts.AllReady, ErrRackUnhealthy, func() (bool, error) {
 		for _, b := range r.Boards {
@@ -227,7 +227,7 @@ func (r *Roll) awaitRackReady(ctx context.Context, next string) error {
 			if err != nil {
 				return false, fmt.Errorf("%s: %w", b.Name(), err)
 			}
-			// One that an earlier roll has left drained is about to be taken.
+			// The next board may be drained, if an earlier rollout stopped there.
 			if !s.Ready && !(b.Name() == next && s.Drained) {
 				return false, fmt.Errorf("%s: %s", b.Name(), s.NotReadyReason)
 			}
@@ -236,14 +236,14 @@ func (r *Roll) awaitRackReady(ctx context.Context, next string) error {
 	})
 }
 
-// pollUntil looks until done, for at most limit. When done comes with an error it
-// is that; when time is up it is kind with what the last look said.
-func (r *Roll) pollUntil(ctx context.Context, limit time.Duration, kind error, look func() (done bool, err error)) error {
+// pollUntil calls poll until it is done, and returns its error. After limit it returns
+// kind with the error of the last poll.
+func (r *Roll) pollUntil(ctx context.Context, limit time.Duration, kind error, poll func() (done bool, err error)) error {
 	end := time.Now().Add(limit)
 	tick := time.NewTicker(r.Timeouts.PollInterval)
 	defer tick.Stop()
 	for {
-		done, err := look()
+		done, err := poll()
 		if done {
 			return err
 		}

@@ -16,14 +16,14 @@ type fakeRack struct {
 	did    []string
 }
 
-// fakeBoard drains in 3 s and is back in 30 s, unless it is told otherwise.
+// fakeBoard drains in 3 s and is back in 30 s, unless a test changes that.
 type fakeBoard struct {
 	rack *fakeRack
 	name string
 	s    State
 
-	drainedAt, backAt time.Time // zero: not under way
-	next              string    // the version that it comes back in
+	drainedAt, backAt time.Time // zero: it does neither
+	next              string    // the version that it comes back with
 	dead              bool      // it does not come back
 	clings            bool      // its clients do not leave
 	sendErr           error
@@ -92,7 +92,7 @@ func (b *fakeBoard) Commit(context.Context) error {
 	return b.commitErr
 }
 
-// roll runs a roll in a time of its own.
+// roll runs a rollout in fake time.
 func (r *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func (r *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
 	return said, err
 }
 
-func TestOneAfterTheOtherTheLeaderLast(t *testing.T) {
+func TestBoardsAreUpdatedOneByOneAndTheLeaderLast(t *testing.T) {
 	r := newRack("old", "a", "b", "c")
 	said, err := r.roll(t, false)
 	if err != nil {
@@ -117,11 +117,11 @@ func TestOneAfterTheOtherTheLeaderLast(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if !strings.HasSuffix(said, "a runs new\n") {
-		t.Errorf("it says\n%s", said)
+		t.Errorf("output:\n%s", said)
 	}
 	r.did = nil
 	if said, err = r.roll(t, false); err != nil || len(r.did) > 0 || !strings.HasSuffix(said, "every board runs new already\n") {
-		t.Errorf("a second roll does %v and says\n%s%v", r.did, said, err)
+		t.Errorf("a second rollout does %v and says\n%s%v", r.did, said, err)
 	}
 }
 
@@ -133,26 +133,26 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-func TestClientsThatStayDoNotStopARoll(t *testing.T) {
+func TestClientsThatStayDoNotStopARollout(t *testing.T) {
 	r := newRack("old", "a", "b", "c")
 	r.boards[1].clings = true
 	said, err := r.roll(t, false)
-	if err != nil || !strings.Contains(said, "b has clients still") || r.boards[1].s.Version != "new" {
-		t.Errorf("b runs %s; the roll says\n%s%v", r.boards[1].s.Version, said, err)
+	if err != nil || !strings.Contains(said, "b: it still has clients") || r.boards[1].s.Version != "new" {
+		t.Errorf("b runs %s; the rollout says\n%s%v", r.boards[1].s.Version, said, err)
 	}
 }
 
-func TestWhatStopsARoll(t *testing.T) {
+func TestFailuresThatStopARollout(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*fakeRack)
 		kind   error
 		did    string
 	}{
-		{"it goes back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrRolledBack, "b drained, b sent, b tried"},
+		{"it rolls back to the old version", func(r *fakeRack) { r.boards[1].next = "old" }, ErrRolledBack, "b drained, b sent, b tried"},
 		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotReturned, "b drained, b sent, b tried"},
 		{"it cannot be written", func(r *fakeRack) { r.boards[1].sendErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b undrained"},
-		{"another board is not well", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrRackUnhealthy, ""},
+		{"another board is not healthy", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrRackUnhealthy, ""},
 		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrRackUnhealthy, ""},
 		{"another update is on trial", func(r *fakeRack) { r.boards[2].s = State{Version: "other", Trial: true, Ready: true} }, ErrRackUnhealthy, ""},
 		{"it cannot be committed", func(r *fakeRack) { r.boards[1].commitErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b tried, b committed"},
@@ -172,7 +172,7 @@ func TestWhatStopsARoll(t *testing.T) {
 	}
 }
 
-func TestARollGoesOn(t *testing.T) {
+func TestARolloutResumes(t *testing.T) {
 	for name, change := range map[string]func(*fakeRack){
 		"one was not committed":  func(r *fakeRack) { r.boards[1].s = State{Version: "new", Trial: true, Ready: true} },
 		"one was left drained":   func(r *fakeRack) { r.boards[1].s = State{Version: "old", Drained: true, NotReadyReason: "drained"} },

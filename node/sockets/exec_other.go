@@ -11,5 +11,5 @@ func dupDescriptor(net.Listener) *os.File { return nil }
 
 func closeOnExec(int) {}
 
-// Exec is not to be had on this system.
+// Exec returns ErrNoExec on this system.
 func (s *ListenerSet) Exec(string, []string, []string) error { return ErrNoExec }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// dupDescriptor is a second descriptor of a listener's socket, nil if it has none.
+// dupDescriptor returns a second descriptor of a listener's socket, nil if there is none.
 func dupDescriptor(l net.Listener) *os.File {
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
@@ -18,36 +18,35 @@ func dupDescriptor(l net.Listener) *os.File {
 	}
 	file, err := tcp.File()
 	if err != nil {
-		return nil // it serves all the same, and is opened anew by the next program
+		return nil // the listener still works, and the successor opens its own
 	}
 	return file
 }
 
 func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 
-// Exec puts the program at path in this one's place, with args (the first is
-// its name), an environment, and all sockets of the set. It returns only if that
-// fails; then everything is as before. Whoever calls it has ended everything
-// else: nothing that is deferred will run.
+// Exec replaces this program by the one at path, with args (the first is its name), an
+// environment, and all sockets of the set. It returns only if that fails; then nothing
+// has changed. The caller must have ended everything else: no deferred function runs.
 func (s *ListenerSet) Exec(path string, args, environ []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []inheritedSocket{}
 	for i := range s.toPass {
-		h := s.toPass[i].inheritedSocket
-		// A copy without the mark that closes it: dup clears it, and os.File's own
-		// descriptor keeps it for the case that Exec fails.
+		socket := s.toPass[i].inheritedSocket
+		// A copy without close-on-exec: dup clears the flag, and os.File's own
+		// descriptor keeps it in case that Exec fails.
 		fd, err := syscall.Dup(int(s.toPass[i].file.Fd()))
 		if err != nil {
-			return fmt.Errorf("handing on the socket of %s: %w", h.Name, err)
+			return fmt.Errorf("passing on the socket %s: %w", socket.Name, err)
 		}
 		defer syscall.Close(fd)
-		h.FD = fd
-		list = append(list, h)
+		socket.FD = fd
+		list = append(list, socket)
 	}
 	text, err := json.Marshal(list)
 	if err != nil {
-		return fmt.Errorf("telling of the sockets: %w", err)
+		return fmt.Errorf("listing the sockets: %w", err)
 	}
 	if err := syscall.Exec(path, args, append(environ, Env+"="+string(text))); err != nil {
 		return fmt.Errorf("starting %s: %w", path, err)

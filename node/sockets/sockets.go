@@ -1,7 +1,7 @@
-// Package sockets keeps a program's listeners through its replacement: Exec
-// puts another program in this one's place, in the same process, and hands it
-// the listening sockets. Between the two nobody accepts and nobody is refused:
-// who connects meanwhile waits in the kernel's backlog.
+// Package sockets passes a program's listening sockets to its successor, for a
+// restart without refused connections: Exec replaces the program in the same process
+// (execve) and passes the sockets on. A client that connects in between waits in the
+// kernel's backlog.
 package sockets
 
 import (
@@ -14,50 +14,49 @@ import (
 	"sync"
 )
 
-// Env is the environment variable that tells a program which sockets it was
-// handed. Whoever calls Inherit takes it out of the environment, so that no
-// child believes that they are its own.
+// Env is the environment variable that lists a program's inherited sockets. The caller
+// of Inherit must unset it, so that no child process takes them for its own.
 const Env = "BRAMBLE_SOCKETS"
 
-// maxSockets bounds what a program may be handed.
+// maxSockets limits the sockets that a program can inherit.
 const maxSockets = 16
 
-// firstDescriptor is the least descriptor that can be a socket handed over: those
-// before it are the standard streams.
+// firstDescriptor is the lowest descriptor of an inherited socket: those before it are
+// the standard streams.
 const firstDescriptor = 3
 
 var (
-	// ErrInherit is the kind of every error about sockets that were handed over wrongly.
-	ErrInherit = errors.New("sockets handed over by the program before")
-	// ErrNoExec is what Exec says where a program cannot take another's place.
+	// ErrInherit is the kind of every error about inherited sockets.
+	ErrInherit = errors.New("sockets inherited from the previous program")
+	// ErrNoExec means that this operating system cannot replace a running program.
 	ErrNoExec = errors.New("this system cannot replace a running program")
 )
 
-// inheritedSocket is one socket as Env tells of it.
+// inheritedSocket is one socket in Env.
 type inheritedSocket struct {
-	Name    string `json:"name"`    // what it is for
-	Address string `json:"address"` // what was asked for, host:port, as it stands in the configuration
+	Name    string `json:"name"`    // its purpose
+	Address string `json:"address"` // host:port, as in the configuration
 	FD      int    `json:"fd"`
 }
 
-// ListenerSet are the listeners that a program can hand on. It may be used by several
-// goroutines.
+// ListenerSet holds the listeners that a program can pass on. It is safe for
+// concurrent use.
 type ListenerSet struct {
 	mu        sync.Mutex        // guards the rest
-	inherited []inheritedSocket // not asked for yet
-	toPass    []inheritable     // to be handed on
-	released  bool              // no other program comes
+	inherited []inheritedSocket // not claimed yet
+	toPass    []inheritable
+	released  bool // no successor follows
 }
 
-// inheritable is a listener with a descriptor of its own: the socket lives on when the
-// listener is closed.
+// inheritable is a listener's socket under a descriptor of its own, so that the socket
+// stays open when the listener is closed.
 type inheritable struct {
 	inheritedSocket
 	file *os.File
 }
 
-// Inherit reads the value of Env; "" is a program that was handed nothing.
-// Descriptors in it belong to the set from now on. Errors are ErrHanded.
+// Inherit reads the value of Env; "" means that the program inherits nothing. The set
+// owns the descriptors from now on. Errors are ErrInherit.
 func Inherit(env string) (*ListenerSet, error) {
 	s := new(ListenerSet)
 	if env == "" {
@@ -77,10 +76,10 @@ func Inherit(env string) (*ListenerSet, error) {
 func parseEnv(env string) ([]inheritedSocket, error) {
 	var list []inheritedSocket
 	if err := json.Unmarshal([]byte(env), &list); err != nil {
-		return nil, fmt.Errorf("%w: %s is no list of sockets: %w", ErrInherit, Env, err)
+		return nil, fmt.Errorf("%w: %s is not a list of sockets: %w", ErrInherit, Env, err)
 	}
 	if len(list) > maxSockets {
-		return nil, fmt.Errorf("%w: %d of them, at most %d are taken", ErrInherit, len(list), maxSockets)
+		return nil, fmt.Errorf("%w: %d of them, at most %d are allowed", ErrInherit, len(list), maxSockets)
 	}
 	seen := map[int]bool{}
 	for _, h := range list {
@@ -92,9 +91,9 @@ func parseEnv(env string) ([]inheritedSocket, error) {
 	return list, nil
 }
 
-// Listen gives the socket that was handed over under a name for the same
-// address, or opens one, without keep-alive probes. One that was handed over
-// for another address is closed. Where sockets can be handed on, this one will be.
+// Listen returns the inherited socket with this name and address, or opens one, without
+// keep-alive probes. It closes an inherited socket with this name and another address.
+// The socket will be passed on, if the operating system can do that.
 func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +102,8 @@ func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
 		return nil, err
 	}
 	if listener == nil {
-		// Idle times end a dead connection long before probes would, and to set
-		// probes up takes three system calls a connection.
+		// Idle timeouts end a dead connection long before probes would, and setting
+		// up probes takes three system calls per connection.
 		plain := net.ListenConfig{KeepAlive: -1}
 		if listener, err = plain.Listen(context.Background(), "tcp", address); err != nil {
 			return nil, err
@@ -119,7 +118,8 @@ func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// claimInherited takes a name's socket off those that came; nil if there is none for the address.
+// claimInherited removes the socket with this name from the inherited ones, and returns
+// its listener; nil if there is none, or it has another address.
 func (s *ListenerSet) claimInherited(name, address string) (net.Listener, error) {
 	for i, h := range s.inherited {
 		if h.Name != name {
@@ -140,9 +140,9 @@ func (s *ListenerSet) claimInherited(name, address string) (net.Listener, error)
 	return nil, nil
 }
 
-// Release gives up what was to be handed on, for no other program comes: a socket
-// whose listener is closed is closed then. Otherwise clients would go on coming to it
-// until this program has ended, and be reset then.
+// Release closes the descriptors that were to be passed on, because no successor
+// follows. A socket then closes with its listener. Otherwise clients could still connect
+// to it until this program ends, and would then be reset.
 func (s *ListenerSet) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,15 +152,16 @@ func (s *ListenerSet) Release() {
 	s.toPass, s.released = nil, true
 }
 
-// PassesOn reports whether sockets live on when their listeners are closed.
+// PassesOn reports whether sockets stay open for a successor when their listeners are
+// closed.
 func (s *ListenerSet) PassesOn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.toPass) > 0
 }
 
-// Close gives up what was handed over and not asked for, and what was to be
-// handed on. Listeners stay as they are.
+// Close closes the inherited sockets that nobody claimed, and the descriptors that were
+// to be passed on. Listeners stay open.
 func (s *ListenerSet) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// The test binary is the program of these tests, told by an environment
-// variable what to be.
+// The test binary is also the program of these tests; this environment
+// variable selects its role.
 const roleEnv = "SOCKETS_TEST_ROLE"
 
 const patience = 20 * time.Second
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// play is a program: the first opens a listener, says where, waits for a word
-// and hands over; the second greets whoever comes.
+// play runs a role: the first program opens a listener, prints its address, waits for
+// a line and execs the second, which answers each client.
 func play(role string) error {
 	set, err := Inherit(os.Getenv(Env))
 	if err != nil {
@@ -49,7 +49,7 @@ func play(role string) error {
 		if _, err := fmt.Scanln(new(string)); err != nil {
 			return err
 		}
-		l.Close() // as a listener is that has served to its end
+		l.Close() // as after serving
 		time.Sleep(200 * time.Millisecond)
 		if err := os.Unsetenv(Env); err != nil {
 			return err
@@ -74,7 +74,7 @@ func play(role string) error {
 	return nil
 }
 
-func TestNobodyIsRefusedWhileAProgramIsReplaced(t *testing.T) {
+func TestNoClientIsRefusedDuringARestart(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleEnv+"=first")
 	cmd.Stderr = os.Stderr
@@ -94,11 +94,11 @@ func TestNobodyIsRefusedWhileAProgramIsReplaced(t *testing.T) {
 	if _, err := fmt.Fscanln(out, &addr); err != nil {
 		t.Fatal(err)
 	}
-	first := dial(t, addr) // before the program is replaced: it waits in the backlog
+	first := dial(t, addr) // before the restart: it waits in the backlog
 	if _, err := io.WriteString(in, "go\n"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // so that this one comes between the two programs
+	time.Sleep(100 * time.Millisecond) // so that this one connects between the two programs
 	second := dial(t, addr)
 	want := fmt.Sprintf("pid %d", cmd.Process.Pid)
 	for _, c := range []net.Conn{first, second} {
@@ -125,7 +125,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	return c
 }
 
-func TestASocketForAnotherAddressIsNotTaken(t *testing.T) {
+func TestASocketForAnotherAddressIsClosed(t *testing.T) {
 	old, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestASocketForAnotherAddressIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestInheritRefuses(t *testing.T) {
+func TestInheritRejectsBadLists(t *testing.T) {
 	many := "["
 	for i := range maxSockets + 1 {
 		many += fmt.Sprintf(`{"name":"n%d","fd":%d},`, i, i+100)
@@ -179,7 +179,7 @@ func TestInheritRefuses(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSocketIsAnError(t *testing.T) {
+func TestAFileThatIsNoSocketIsAnError(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +219,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Without another program a socket ends with its listener.
-func TestWhatIsReleasedEndsWithItsListener(t *testing.T) {
+// Without a successor a socket closes with its listener.
+func TestAReleasedSocketClosesWithItsListener(t *testing.T) {
 	set := new(ListenerSet)
 	defer set.Close()
 	listen := func() net.Listener {

@@ -11,17 +11,18 @@ import (
 	"bramble/cluster/ledger"
 )
 
-// Note is one command that a Diary was told.
+// Note is one command that a Diary has applied.
 type Note struct {
 	Index uint64
 	At    time.Time
 	Text  string
 }
 
-// Diary is a ledger.Machine that remembers every command. Its reply to a
+// Diary is a ledger.StateMachine that remembers every command. Its reply to a
 // command is the number of notes so far, in decimal.
 type Diary struct {
-	// Refuse, if set, is asked before a batch is carried out.
+	// Refuse, if set, is called before each batch. If it returns an error, Apply
+	// returns that.
 	Refuse func(index uint64, commands [][]byte) error
 
 	mu     sync.Mutex // guards the rest
@@ -29,7 +30,7 @@ type Diary struct {
 	digest uint64
 }
 
-// Apply implements ledger.Machine.
+// Apply implements ledger.StateMachine.
 func (d *Diary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	if d.Refuse != nil {
 		if err := d.Refuse(index, commands); err != nil {
@@ -51,14 +52,14 @@ func (d *Diary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, 
 	return replies, nil
 }
 
-// Digest implements ledger.Machine.
+// Digest implements ledger.StateMachine.
 func (d *Diary) Digest() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.digest
 }
 
-// Notes are all commands so far.
+// Notes returns all commands so far.
 func (d *Diary) Notes() []Note {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -71,8 +72,8 @@ type diarySnapshot struct {
 }
 
 // WriteTo implements io.WriterTo.
-func (v diarySnapshot) WriteTo(w io.Writer) (int64, error) {
-	b, err := json.Marshal(v)
+func (s diarySnapshot) WriteTo(w io.Writer) (int64, error) {
+	b, err := json.Marshal(s)
 	if err != nil {
 		return 0, err
 	}
@@ -81,16 +82,16 @@ func (v diarySnapshot) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close implements io.Closer.
-func (v diarySnapshot) Close() error { return nil }
+func (s diarySnapshot) Close() error { return nil }
 
-// Snapshot implements ledger.Machine.
+// Snapshot implements ledger.StateMachine.
 func (d *Diary) Snapshot() (ledger.StateSnapshot, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return diarySnapshot{d.digest, append([]Note(nil), d.notes...)}, nil
 }
 
-// Restore implements ledger.Machine.
+// Restore implements ledger.StateMachine.
 func (d *Diary) Restore(r io.Reader) error {
 	var v diarySnapshot
 	if err := json.NewDecoder(r).Decode(&v); err != nil {

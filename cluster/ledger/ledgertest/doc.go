@@ -1,4 +1,4 @@
-// Package ledgertest is what tests of the ledger and of machines on it need:
-// a network between boards in one process, which can lose, delay and cut
-// (Net), and a machine that remembers what it was told (Diary).
+// Package ledgertest has what tests of the ledger and of state machines need: an
+// in-process network between boards that can lose, delay and partition (Net), and a
+// state machine that remembers its commands (Diary).
 package ledgertest

@@ -14,15 +14,15 @@ import (
 	"bramble/cluster/ledger"
 )
 
-// Node is what a Net delivers to: a *ledger.Ledger.
+// Node is a board on a Net: a *ledger.Ledger.
 type Node interface {
 	Accept(conn net.Conn, board string)
 	HandleCall(ctx context.Context, board, kind string, body []byte) ([]byte, error)
 }
 
-// Net is a network between boards in one process. The zero value is not
-// usable; see New. A direction that is cut swallows everything in silence, as
-// a pulled cable does; healing breaks the streams that lost something.
+// Net is a network between boards in one process. The zero value is not usable; see
+// New. A direction that is cut drops everything silently, as a pulled cable does.
+// Heal breaks the streams that lost data.
 type Net struct {
 	mu       sync.Mutex // guards all below
 	nodes    map[string]Node
@@ -34,13 +34,13 @@ type Net struct {
 
 type direction struct{ from, to string }
 
-// New is a network without boards.
+// New returns a network without boards.
 func New() *Net {
 	return &Net{nodes: map[string]Node{}, cut: map[direction]bool{}, delay: map[direction]time.Duration{},
 		dropRate: map[direction]float64{}, streams: map[*streamEnd]struct{}{}}
 }
 
-// Join plugs a board in, in place of what had its name before.
+// Join plugs a board in, and unplugs an earlier one of its name.
 func (n *Net) Join(name string, node Node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -55,8 +55,8 @@ func (n *Net) Leave(name string) {
 	n.breakStreams(func(e *streamEnd) bool { return e.direction.from == name || e.direction.to == name })
 }
 
-// Boards are the names of the boards that are plugged in and that board can
-// hear, itself included: what gossip would say, at once.
+// Boards returns the names of the boards that board can reach, itself included: what
+// gossip would report, without its delay.
 func (n *Net) Boards(board string) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -70,14 +70,14 @@ func (n *Net) Boards(board string) []string {
 	return names
 }
 
-// Cut stops what goes from one board to another; the other way is untouched.
+// Cut drops everything from one board to another, but not in the other direction.
 func (n *Net) Cut(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cut[direction{from, to}] = true
 }
 
-// Partition cuts every way between the two groups.
+// Partition cuts both directions between all boards of the two groups.
 func (n *Net) Partition(some, others []string) {
 	for _, a := range some {
 		for _, b := range others {
@@ -87,22 +87,22 @@ func (n *Net) Partition(some, others []string) {
 	}
 }
 
-// Delay makes everything from one board to another take so long.
+// Delay delays everything from one board to another by d.
 func (n *Net) Delay(from, to string, d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.delay[direction{from, to}] = d
 }
 
-// DropCalls has this part (0 to 1) of the asks and of the answers from one
-// board to another never arrive.
+// DropCalls drops this part (0 to 1) of the calls and of the responses from one board
+// to another.
 func (n *Net) DropCalls(from, to string, part float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.dropRate[direction{from, to}] = part
 }
 
-// Heal takes back every cut, delay and loss.
+// Heal ends every cut, delay and loss.
 func (n *Net) Heal() {
 	n.mu.Lock()
 	clear(n.cut)
@@ -126,7 +126,7 @@ func (n *Net) breakStreams(which func(*streamEnd) bool) {
 	}
 }
 
-// TransportOf is a board's end of the network.
+// TransportOf returns a board's end of the network.
 func (n *Net) TransportOf(board string) ledger.Transport { return boardTransport{n, board} }
 
 type boardTransport struct {
@@ -155,7 +155,7 @@ func (l boardTransport) Stream(ctx context.Context, board string) (net.Conn, err
 	return near, nil
 }
 
-// awaitPassage waits out the delay and says whether an ask gets through.
+// awaitPassage waits for the delay and reports whether a call gets through.
 func (l boardTransport) awaitPassage(ctx context.Context, w direction) bool {
 	l.net.mu.Lock()
 	cut, delay, lose := l.net.cut[w], l.net.delay[w], l.net.dropRate[w]
@@ -185,7 +185,7 @@ func (l boardTransport) Call(ctx context.Context, board, kind string, body []byt
 		err error
 	}
 	got := make(chan answer, 1)
-	go func() { // who is asked goes on when who asks gives up
+	go func() { // the called board goes on when the caller gives up
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
 		b, err := node.HandleCall(ctx, l.name, kind, body)
@@ -203,7 +203,7 @@ func (l boardTransport) Call(ctx context.Context, board, kind string, body []byt
 	}
 }
 
-// callTimeout bounds how long an ask is worked on.
+// callTimeout limits the handling of a call.
 const callTimeout = 10 * time.Second
 
 // streamEnd is one side of a stream: net.Pipe with faults.
@@ -211,7 +211,7 @@ type streamEnd struct {
 	net.Conn
 	net       *Net
 	direction direction
-	lost      bool // something was swallowed; guarded by net.mu
+	lost      bool // data was dropped; guarded by net.mu
 }
 
 func (e *streamEnd) Write(b []byte) (int, error) {
