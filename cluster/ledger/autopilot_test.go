@@ -9,10 +9,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A rack in a few words: "a" leads. A board is "name:kind", kind v voter, f
-// follower, n not in the configuration; then ! silent for Gone, !! for Forget,
+// stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
+// nonvoter, n not in the configuration; then ! silent for ReplaceAfter, !! for RemoveAfter,
 // * a new life, - far behind, ? in trouble.
-func viewOf(boards ...string) clusterState {
+func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
 	for _, b := range boards {
@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 		{"then four with one silent", []string{"a:v", "b:v", "c:v", "d:f!", "e:v!"}, "demote e.1"},
 		{"three of five are silent: nothing", []string{"a:v", "b:v", "c:v!", "d:v!", "e:v!", "f:f"}, "nothing"},
 	} {
-		s := planChange(viewOf(c.boards...), DefaultTiming())
+		s := planChange(stateOf(c.boards...), DefaultTiming())
 		got := s.Action.String()
 		if s.Action != noAction {
 			got += " " + s.Server.ID
@@ -83,9 +83,9 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Whatever the rack looks like, no step loses the majority, the leader keeps
-// its vote, and a rack in which nothing changes comes to rest.
-func TestPlanIsSafeAndRests(t *testing.T) {
+// Whatever the state of the rack, no change loses the majority, the leader keeps
+// its vote, and the changes end if nothing else changes.
+func TestPlanIsSafeAndSettles(t *testing.T) {
 	timing := DefaultTiming()
 	rapid.Check(t, func(t *rapid.T) {
 		boards := []string{"a:v"}
@@ -94,7 +94,7 @@ func TestPlanIsSafeAndRests(t *testing.T) {
 			state := rapid.SampledFrom([]string{"", "", "", "!", "!!", "*", "-", "?"}).Draw(t, "state")
 			boards = append(boards, fmt.Sprintf("%c:%s%s", 'b'+i, kind, state))
 		}
-		v := viewOf(boards...)
+		v := stateOf(boards...)
 		for range 60 {
 			s := planChange(v, timing)
 			if s.Action == noAction {
@@ -138,7 +138,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 	if _, known := c.now(); known {
 		t.Error("a clock that is not set is known")
 	}
-	own = own.Add(100 * 365 * 24 * time.Hour) // a wrong guess, told to somebody
+	own = own.Add(100 * 365 * 24 * time.Hour) // a wrong guess, which now has returned
 	c.now()
 	own = own.Add(-100 * 365 * 24 * time.Hour)
 	c.slewToOwnClock()
@@ -169,7 +169,7 @@ func TestClockNeverGoesBack(t *testing.T) {
 	}
 }
 
-func TestANewLeaderDrawsTheClockGently(t *testing.T) {
+func TestANewLeaderSlewsTheClock(t *testing.T) {
 	own := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	c := newClock(func() time.Time { return own })
 	c.adoptLeaderTime(own.Add(time.Second), c.monotonic())

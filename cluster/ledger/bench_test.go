@@ -11,8 +11,8 @@ import (
 	"bramble/cluster/ledger"
 )
 
-// BenchmarkSubmit has many clients on all of three boards whose every sync
-// takes 20 ms longer:
+// BenchmarkSubmit runs many clients on all of three boards whose syncs each take
+// 20 ms longer:
 //
 //	go test -run xxx -bench Submit -benchtime 20000x ./cluster/ledger
 func BenchmarkSubmit(b *testing.B) {
@@ -66,8 +66,8 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 }
 
-// BenchmarkLeaderKilled measures from the moment at which the leader is gone
-// to the next command that is taken, given to another board:
+// BenchmarkLeaderKilled measures from the moment when the leader is gone
+// to the next command that another board takes:
 //
 //	go test -run xxx -bench LeaderKilled -benchtime 10x ./cluster/ledger
 func BenchmarkLeaderKilled(b *testing.B) {
@@ -81,7 +81,7 @@ func BenchmarkLeaderKilled(b *testing.B) {
 	for i := range b.N {
 		led := r.leader()
 		ld := r.load(8, 10*time.Second, r.names...)
-		r.grows(ld, 20)
+		r.awaitAcknowledged(ld, 20)
 		b.StartTimer()
 		r.kill(led.name)
 		began := time.Now()
@@ -90,7 +90,7 @@ func BenchmarkLeaderKilled(b *testing.B) {
 		took := time.Since(began)
 		all += took
 		longest = max(longest, took)
-		ld.end()
+		ld.stopWriters()
 		r.start(led.name)
 		r.submit(r.board(led.name), "it is back")
 	}

@@ -13,20 +13,20 @@ import (
 	"bramble/cluster/ledger"
 )
 
-// load has writers give numbered commands to boards until it is told to stop,
-// and remembers what became of each.
-type load struct {
-	mu     sync.Mutex
-	taken  map[string]uint64 // acknowledged, with the index
-	not    map[string]bool   // definitely not taken
-	unsure map[string]bool
+// writerLoad runs writers that submit numbered commands to boards until stopWriters, and
+// remembers what became of each.
+type writerLoad struct {
+	mu        sync.Mutex
+	taken     map[string]uint64 // acknowledged, with the index
+	notTaken  map[string]bool   // certainly not taken
+	uncertain map[string]bool
 
 	stop chan struct{}
 	all  sync.WaitGroup
 }
 
-func (r *rack) load(writers int, patience time.Duration, boards ...string) *load {
-	ld := &load{taken: map[string]uint64{}, not: map[string]bool{}, unsure: map[string]bool{}, stop: make(chan struct{})}
+func (r *rack) load(writers int, patience time.Duration, boards ...string) *writerLoad {
+	ld := &writerLoad{taken: map[string]uint64{}, notTaken: map[string]bool{}, uncertain: map[string]bool{}, stop: make(chan struct{})}
 	for w := range writers {
 		ld.all.Go(func() {
 			for i := 0; ; i++ {
@@ -49,9 +49,9 @@ func (r *rack) load(writers int, patience time.Duration, boards ...string) *load
 				case err == nil:
 					ld.taken[text] = index
 				case errors.Is(err, ledger.ErrUncertain):
-					ld.unsure[text] = true
+					ld.uncertain[text] = true
 				default:
-					ld.not[text] = true
+					ld.notTaken[text] = true
 				}
 				ld.mu.Unlock()
 				if err != nil {
@@ -63,29 +63,29 @@ func (r *rack) load(writers int, patience time.Duration, boards ...string) *load
 	return ld
 }
 
-func (ld *load) count() int {
+func (ld *writerLoad) count() int {
 	ld.mu.Lock()
 	defer ld.mu.Unlock()
 	return len(ld.taken)
 }
 
-func (ld *load) end() {
+func (ld *writerLoad) stopWriters() {
 	close(ld.stop)
 	ld.all.Wait()
 }
 
-// grows waits until n more commands are acknowledged.
-func (r *rack) grows(ld *load, n int) {
+// awaitAcknowledged waits until n more commands are acknowledged.
+func (r *rack) awaitAcknowledged(ld *writerLoad, n int) {
 	r.t.Helper()
 	want := ld.count() + n
 	r.until(fmt.Sprintf("%d more commands are taken", n), func() bool { return ld.count() >= want })
 }
 
-// judge compares what was acknowledged with what all boards carried out.
-func (r *rack) judge(ld *load) {
+// verify compares the acknowledged commands with those that all boards applied.
+func (r *rack) verify(ld *writerLoad) {
 	r.t.Helper()
 	r.submit(r.running()[0], "last")
-	r.agree()
+	r.awaitSameNotes()
 	times := map[string]int{}
 	at := map[string]uint64{}
 	index := uint64(0)
@@ -102,17 +102,17 @@ func (r *rack) judge(ld *load) {
 			r.t.Errorf("%s was acknowledged at %d, is there %d times, at %d", text, i, times[text], at[text])
 		}
 	}
-	for text := range ld.not {
+	for text := range ld.notTaken {
 		if times[text] != 0 {
 			r.t.Errorf("%s was said not to be taken, and is there", text)
 		}
 	}
-	for text := range ld.unsure {
+	for text := range ld.uncertain {
 		if times[text] > 1 {
 			r.t.Errorf("%s is there %d times", text, times[text])
 		}
 	}
-	r.t.Logf("%d taken, %d not taken, %d uncertain", len(ld.taken), len(ld.not), len(ld.unsure))
+	r.t.Logf("%d taken, %d not taken, %d uncertain", len(ld.taken), len(ld.notTaken), len(ld.uncertain))
 }
 
 func TestLeaderKilledUnderLoad(t *testing.T) {
@@ -122,15 +122,15 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 	r.voters(3)
 	ld := r.load(12, 5*time.Second, r.names...)
 	for range 3 {
-		r.grows(ld, 50)
+		r.awaitAcknowledged(ld, 50)
 		b := r.leader()
 		r.kill(b.name)
-		r.grows(ld, 50)
+		r.awaitAcknowledged(ld, 50)
 		r.start(b.name)
 	}
-	r.grows(ld, 50)
-	ld.end()
-	r.judge(ld)
+	r.awaitAcknowledged(ld, 50)
+	ld.stopWriters()
+	r.verify(ld)
 }
 
 func TestLostAnswersAndPartitions(t *testing.T) {
@@ -145,7 +145,7 @@ func TestLostAnswersAndPartitions(t *testing.T) {
 		}
 	}
 	ld := r.load(12, 800*time.Millisecond, r.names...)
-	r.grows(ld, 100)
+	r.awaitAcknowledged(ld, 100)
 	for i := range 3 {
 		led := r.leader()
 		var others []string
@@ -155,47 +155,47 @@ func TestLostAnswersAndPartitions(t *testing.T) {
 			}
 		}
 		switch i {
-		case 0: // the leader alone
+		case 0: // the leader is alone
 			r.net.Partition([]string{led.name}, others)
-		case 1: // the leader hears, but is not heard
+		case 1: // the leader can receive, but not send
 			for _, o := range others {
 				r.net.Cut(led.name, o)
 			}
-		case 2: // the leader with one more
+		case 2: // the leader is with one more board
 			r.net.Partition([]string{led.name, others[0]}, others[1:])
 		}
 		time.Sleep(time.Second)
 		r.net.Heal()
-		r.grows(ld, 50)
+		r.awaitAcknowledged(ld, 50)
 	}
-	ld.end()
-	r.judge(ld)
+	ld.stopWriters()
+	r.verify(ld)
 }
 
-func TestEveryPlugIsPulledAtOnce(t *testing.T) {
+func TestAllBoardsStopAtOnce(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	ld := r.load(8, 2*time.Second, r.names...)
 	for range 3 {
-		r.grows(ld, 60)
+		r.awaitAcknowledged(ld, 60)
 		r.kill(r.names...)
 		r.start(r.names...)
 	}
-	r.grows(ld, 20)
-	ld.end()
-	r.judge(ld)
+	r.awaitAcknowledged(ld, 20)
+	ld.stopWriters()
+	r.verify(ld)
 }
 
-// What was acknowledged when the boards' folders are copied, one after the
-// other under load, is in every majority of the copies.
+// Every command that is acknowledged before the boards' directories are copied, one
+// after the other under load, is in every majority of the copies.
 func TestFoldersCopiedUnderLoad(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
 	r.voters(3)
 	ld := r.load(8, 2*time.Second, r.names...)
-	r.grows(ld, 100)
+	r.awaitAcknowledged(ld, 100)
 	ld.mu.Lock()
 	before := make(map[string]uint64)
 	for k, v := range ld.taken {
@@ -206,21 +206,21 @@ func TestFoldersCopiedUnderLoad(t *testing.T) {
 	for _, n := range r.names {
 		copyFolder(t, copied.folder(n), r.folder(n))
 	}
-	ld.end()
+	ld.stopWriters()
 	r.stopAll()
 	copied.start("b1", "b2")
 	copied.submit(copied.board("b2"), "after")
-	texts := copied.agree()
+	texts := copied.awaitSameNotes()
 	for text := range before {
 		if !slices.Contains(texts, text) {
 			t.Errorf("%s was acknowledged and is lost", text)
 		}
 	}
 	copied.start("b3")
-	copied.agree()
+	copied.awaitSameNotes()
 }
 
-func TestTwoHalvesStartedApart(t *testing.T) {
+func TestTwoHalvesStartedApartFoundOneLedger(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 4)
 	r.net.Partition(r.names[:2], r.names[2:])
@@ -235,7 +235,7 @@ func TestTwoHalvesStartedApart(t *testing.T) {
 	}
 	r.net.Heal()
 	r.submit(r.board("b1"), "together")
-	r.agree()
+	r.awaitSameNotes()
 }
 
 func TestTwoLedgersThatMeetTakeNothing(t *testing.T) {
@@ -278,9 +278,9 @@ func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
 	})
 }
 
-// A store of 200 ms a sync under load: the leader stays. If the whole process
-// stood still for half a lease meanwhile, the machine had no time for it, and
-// what followed says nothing about the store; then it is tried again.
+// With a store of 200 ms per sync and load, the leader stays. If the operating system
+// paused the whole process for half a lease meanwhile, the result says nothing about
+// the store; then the test tries again.
 func TestSlowStoreDoesNotFlap(t *testing.T) {
 	skipIfShort(t)
 	const tries = 3
@@ -290,15 +290,15 @@ func TestSlowStoreDoesNotFlap(t *testing.T) {
 			return
 		}
 		if limit := ledger.DefaultTiming().Lease / 2; stood < limit {
-			t.Fatalf("another leader, and the longest halt of this process was %v", stood)
+			t.Fatalf("another leader, and the longest pause of this process was %v", stood)
 		}
 		t.Logf("another leader after the machine had halted this process for %v; once more", stood)
 	}
-	t.Fatalf("this machine halted the process for half a lease in each of %d tries", tries)
+	t.Fatalf("the operating system paused the process for half a lease in each of %d tries", tries)
 }
 
-// slowStore has a rack with slow cards take orders for ten seconds. It returns
-// whether the leader changed, and the longest time for which nothing ran.
+// slowStore runs a rack with slow cards under load for ten seconds. It returns whether
+// the leader changed, and the longest time for which this process did not run.
 func slowStore(t *testing.T) (changed bool, stood time.Duration) {
 	r := newRack(t, 3)
 	defer r.stopAll()
@@ -310,19 +310,19 @@ func slowStore(t *testing.T) (changed bool, stood time.Duration) {
 	halts := watchHalts()
 	term := r.leader().Status().Term
 	ld := r.load(64, 10*time.Second, r.names...)
-	r.grows(ld, 700)
-	ld.end()
+	r.awaitAcknowledged(ld, 700)
+	ld.stopWriters()
 	changed = r.leader().Status().Term != term
 	stood = halts()
-	if len(ld.not)+len(ld.unsure) > 0 {
-		t.Errorf("%d not taken, %d uncertain", len(ld.not), len(ld.unsure))
+	if len(ld.notTaken)+len(ld.uncertain) > 0 {
+		t.Errorf("%d not taken, %d uncertain", len(ld.notTaken), len(ld.uncertain))
 	}
-	r.judge(ld)
+	r.verify(ld)
 	return changed, stood
 }
 
-// watchHalts watches for how long this process does not run. What it returns
-// ends that, and gives the longest time.
+// watchHalts measures how long this process does not run. The function that it returns
+// ends that, and returns the longest time.
 func watchHalts() (end func() time.Duration) {
 	const look = 5 * time.Millisecond
 	stop, longest := make(chan struct{}), make(chan time.Duration)
@@ -364,6 +364,6 @@ func TestADeadVoterIsReplacedAndReturns(t *testing.T) {
 	})
 	r.submit(r.leader(), "meanwhile")
 	r.start(dead)
-	r.agree()
+	r.awaitSameNotes()
 	r.until("it follows", func() bool { return slices.Contains(r.leader().Status().Nonvoters, dead) })
 }

@@ -43,7 +43,7 @@ func FuzzBatch(f *testing.F) {
 	})
 }
 
-// walFile is a segment file with these batches, each with one entry.
+// walFile returns a segment file with these batches, each with one entry.
 func walFile(batches ...string) []byte {
 	b := make([]byte, walFileHeader)
 	b[0] = 0x0d
@@ -92,8 +92,8 @@ func TestScanTail(t *testing.T) {
 	}
 }
 
-// Each bit of the last batch, its frames' heads and checksum too, is missed if
-// it flips; and a bit in the zeros behind it harms nothing.
+// A flip of any bit of the last batch, its frame headers and checksum included, is
+// found; and a bit in the zeros after it harms nothing.
 func TestScanTailFindsEveryFlippedBit(t *testing.T) {
 	whole := walFile("one", "two", "the third, a little longer")
 	third, end := len(walFile("one", "two"))-4096, len(whole)-4096
@@ -130,7 +130,7 @@ func FuzzScanTail(f *testing.F) {
 	})
 }
 
-func TestKeepSurvivesATornWriteAndTellsAFlippedBit(t *testing.T) {
+func TestStableStoreSurvivesATornWriteAndFindsAFlippedBit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")
 	k, err := openStableStore(path, 0)
 	if err != nil {
@@ -164,7 +164,7 @@ func TestKeepSurvivesATornWriteAndTellsAFlippedBit(t *testing.T) {
 	}
 }
 
-func FuzzKeep(f *testing.F) {
+func FuzzStableStore(f *testing.F) {
 	f.Add([]byte("\x02\x00\x00\x00abcd{}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, good, err := readLastRecord("state", b); err == nil && good > len(b) {
@@ -173,8 +173,8 @@ func FuzzKeep(f *testing.F) {
 	})
 }
 
-// raft-wal alone cannot read this log after the restart: see filer.Open.
-func TestLogIsReadAfterEntriesWereCutOff(t *testing.T) {
+// raft-wal alone cannot read this log after the restart: see segmentFiler.Open.
+func TestLogIsReadAfterEntriesAreCutOff(t *testing.T) {
 	dir := t.TempDir()
 	open := func() (*stableStore, *logStore) {
 		k, err := openStableStore(filepath.Join(dir, "state"), 0)

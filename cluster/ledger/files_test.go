@@ -41,7 +41,7 @@ func copyFolder(t testing.TB, to, from string) {
 	}
 }
 
-// flip turns one bit over in the middle of what is written in a file.
+// flip flips one bit in the middle of the written part of a file.
 func flip(t testing.TB, path string, part float64) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -76,7 +76,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 	for i := range 40 {
 		r.submit(r.board("b1"), fmt.Sprintf("command %d with some text to it", i))
 	}
-	r.agree()
+	r.awaitSameNotes()
 	files := []string{"now/log/*.wal", "now/state"}
 	for i, part := range []float64{0.01, 0.3, 0.6, 0.9, 0.999} {
 		for _, file := range files {
@@ -91,7 +91,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 				t.Errorf("%s: still %s", file, before)
 			}
 			t.Log(s.Damaged)
-			if got := len(r.agree()); got < 40 {
+			if got := len(r.awaitSameNotes()); got < 40 {
 				t.Errorf("%d commands", got)
 			}
 			r.voters(3)
@@ -112,7 +112,7 @@ func TestDamagedSnapshot(t *testing.T) {
 	for i := range 10 {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 	}
-	r.agree()
+	r.awaitSameNotes()
 	if err := r.board("b3").Compact(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestDamagedSnapshot(t *testing.T) {
 	if s := r.board("b3").Status(); !strings.Contains(s.Damaged, "snapshot") {
 		t.Errorf("damaged: %q", s.Damaged)
 	}
-	r.agree()
+	r.awaitSameNotes()
 }
 
 func TestDamageOnTheOnlyBoard(t *testing.T) {
@@ -185,7 +185,7 @@ func TestCompactDropsTheLog(t *testing.T) {
 	for i := range 10 {
 		r.submit(r.board("b1"), fmt.Sprintf("secret %d", i))
 	}
-	r.agree()
+	r.awaitSameNotes()
 	for _, b := range r.running() {
 		if err := b.Compact(context.Background()); err != nil {
 			t.Fatal(err)
@@ -205,7 +205,7 @@ func TestCompactDropsTheLog(t *testing.T) {
 	r.kill(r.names...)
 	r.start(r.names...)
 	r.submit(r.board("b2"), "and again")
-	if got := r.agree(); len(got) != 12 {
+	if got := r.awaitSameNotes(); len(got) != 12 {
 		t.Errorf("%d commands", len(got))
 	}
 }
@@ -223,7 +223,7 @@ func TestReadDirOfADeadBoard(t *testing.T) {
 			}
 		}
 	}
-	r.agree()
+	r.awaitSameNotes()
 	server := r.board("b1").Status().Server
 	r.kill("b1")
 	before := listing(t, r.folder("b1"))
@@ -273,7 +273,7 @@ func TestManySnapshotsAndReturnAfterThem(t *testing.T) {
 	}
 	r.until("a snapshot was taken", func() bool { return led.Status().Snapshot > 0 })
 	r.start(away)
-	if got := len(r.agree()); got != 160 {
+	if got := len(r.awaitSameNotes()); got != 160 {
 		t.Errorf("%d commands", got)
 	}
 	r.until("it votes again", func() bool { return len(r.leader().Status().Voters) == 3 })

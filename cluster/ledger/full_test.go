@@ -16,12 +16,12 @@ import (
 	"github.com/hashicorp/raft-wal/types"
 )
 
-// fullDisk is a disk without room for one thing or the other.
+// fullDisk is a disk that fails writes in one of three ways.
 type fullDisk struct {
 	*fs.FS
-	half   atomic.Bool // of each write half is done
-	sync   atomic.Bool // what is written is there, and said not to be
-	create atomic.Bool // of a new file a little is there
+	half   atomic.Bool // half of each write is done
+	sync   atomic.Bool // the write is done, but reported as failed
+	create atomic.Bool // a new file is incomplete
 }
 
 func (d *fullDisk) Create(dir, name string, size uint64) (types.WritableFile, error) {
@@ -60,9 +60,9 @@ func (f fullFile) Sync() error {
 	return syscall.ENOSPC
 }
 
-// A log that could not be written is written again when there is room, with no
-// entry lost that was acknowledged, and none kept that was refused.
-func TestALogIsWrittenAgainWhenThereIsRoom(t *testing.T) {
+// A log that could not be written is writable again when there is room. No
+// acknowledged entry is lost, and no refused one stays.
+func TestTheLogRecoversWhenTheDiskHasRoom(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string]func(*fullDisk) *atomic.Bool{
 		"half a write":        func(d *fullDisk) *atomic.Bool { return &d.half },

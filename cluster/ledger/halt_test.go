@@ -11,10 +11,10 @@ import (
 	"bramble/cluster/ledger/ledgertest"
 )
 
-// crooked is a machine that answers one command differently from the others.
-type crooked struct{ ledgertest.Diary }
+// divergingDiary is a state machine whose reply to one command differs from the others'.
+type divergingDiary struct{ ledgertest.Diary }
 
-func (c *crooked) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (c *divergingDiary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	for i := range commands {
 		if string(commands[i]) == "trap" {
 			commands[i] = []byte("trapped")
@@ -35,7 +35,7 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 		}
 	}
 	r.kill(odd)
-	r.crook = odd
+	r.diverging = odd
 	r.start(odd)
 	r.submit(led, "straight")
 	if h := r.board(odd).Status().Halted; h != "" {
@@ -45,15 +45,15 @@ func TestABoardThatDivergesHalts(t *testing.T) {
 	r.submit(led, "next")
 	r.until("it halts", func() bool { return strings.Contains(r.board(odd).Status().Halted, "differ") })
 	if _, _, err := r.board(odd).Submit(context.Background(), []byte("x")); !errors.Is(err, ledger.ErrHalted) {
-		t.Errorf("the halted board says %v", err)
+		t.Errorf("Submit on the halted board returns %v", err)
 	}
 	if err := r.board(odd).Wait(context.Background(), 1<<40); !errors.Is(err, ledger.ErrHalted) {
-		t.Errorf("waiting there says %v", err)
+		t.Errorf("Wait there returns %v", err)
 	}
 	r.submit(led, "the others go on")
 }
 
-func TestAMachineThatRefusesHaltsTheLedger(t *testing.T) {
+func TestAnErrorOfTheStateMachineHaltsTheLedger(t *testing.T) {
 	r := newRack(t, 1)
 	r.start("b1")
 	r.submit(r.board("b1"), "fine")
@@ -65,15 +65,15 @@ func TestAMachineThatRefusesHaltsTheLedger(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if err := r.board("b1").Compact(context.Background()); !errors.Is(err, ledger.ErrHalted) {
-		t.Errorf("a halted machine is written down: %v", err)
+		t.Errorf("a snapshot of a halted state machine: %v", err)
 	}
 }
 
-func TestSubmitSaysWhatIsCertain(t *testing.T) {
+func TestErrorsOfSubmitAreCertain(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)
-	// The leader must be believed in for longer than a busy machine may halt
-	// this test between the cut and the question.
+	// The lease must be longer than a busy machine may pause this test between
+	// the cut and the call.
 	r.timing.Heartbeat, r.timing.Election = time.Second, time.Second
 	r.start(r.names...)
 	r.voters(3)
@@ -85,7 +85,7 @@ func TestSubmitSaysWhatIsCertain(t *testing.T) {
 	if b == led {
 		b = r.board("b2")
 	}
-	// The question arrives, the answer is lost, and this board hears nothing.
+	// The call arrives, the response is lost, and this board receives nothing.
 	r.until("it knows the leader", func() bool { return b.Status().Leader == led.name })
 	r.net.Cut(led.name, b.name)
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -95,8 +95,8 @@ func TestSubmitSaysWhatIsCertain(t *testing.T) {
 	}
 	r.net.Heal()
 	r.submit(b, "after")
-	r.agree()
-	// Nobody is there.
+	r.awaitSameNotes()
+	// No other board is reachable.
 	for _, n := range r.names {
 		if n != b.name {
 			r.kill(n)
@@ -144,7 +144,7 @@ func TestClocksAgree(t *testing.T) {
 	}
 }
 
-func TestALeaderWithoutTheTimeHandsOver(t *testing.T) {
+func TestALeaderWithoutTheTimeTransfersLeadership(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)
 	unset := time.Until(time.Unix(0, 0))

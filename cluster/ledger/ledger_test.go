@@ -11,7 +11,7 @@ import (
 	"bramble/cluster/ledger"
 )
 
-func TestOneBoardKeepsItsCommands(t *testing.T) {
+func TestOneBoardRemembersItsCommands(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 1)
 	r.start("b1")
@@ -49,7 +49,7 @@ func TestThreeBoardsTakeCommandsFromAny(t *testing.T) {
 		cancel()
 	}
 	r.voters(3)
-	if got := r.agree(); len(got) != 9 {
+	if got := r.awaitSameNotes(); len(got) != 9 {
 		t.Errorf("%d commands", len(got))
 	}
 }
@@ -85,7 +85,7 @@ func TestFoundingWithLostMessagesAndRestarts(t *testing.T) {
 	}
 	r.net.Heal()
 	r.submit(r.board("b5"), "founded")
-	r.agree()
+	r.awaitSameNotes()
 	id := r.board("b1").Status().Ledger
 	for _, b := range r.running() {
 		if s := b.Status(); s.Ledger != id {

@@ -69,7 +69,7 @@ func TestChoose(t *testing.T) {
 }
 
 // Proposers duel, messages are lost, late and repeated, boards restart: at
-// most one charter is ever accepted by a majority under one ballot.
+// most one configuration is ever accepted by a majority.
 func TestFoundingDecidesOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		boards := rapid.IntRange(1, 5).Draw(t, "boards")
@@ -86,8 +86,8 @@ func TestFoundingDecidesOnce(t *testing.T) {
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			me := rapid.IntRange(0, boards-1).Draw(t, "board")
 			if len(proposals) == 0 || rapid.IntRange(0, 9).Draw(t, "what") == 0 {
-				// A board proposes. Whatever it proposed before, it may have
-				// forgotten in a restart; its own promise it has not.
+				// A board proposes. It may have forgotten its earlier proposals in a
+				// restart, but not its own promise.
 				b := ballot{acceptors[me].Promised.N + 1, fmt.Sprint(me)}
 				acceptors[me].handlePrepare(b)
 				proposals = append(proposals, &proposal{b: b, accepts: map[int]bool{}})

@@ -24,17 +24,17 @@ type board struct {
 	stop  func()
 }
 
-// rack is a rack in one process, with real folders.
+// rack is a rack in one process, with real directories.
 type rack struct {
-	t       testing.TB
-	net     *ledgertest.Net
-	dir     string
-	names   []string
-	timing  ledger.RaftTiming
-	slow    time.Duration
-	planned int
-	crook   string                   // this board has a crooked machine
-	skew    map[string]time.Duration // of boards' own clocks
+	t         testing.TB
+	net       *ledgertest.Net
+	dir       string
+	names     []string
+	timing    ledger.RaftTiming
+	slow      time.Duration
+	planned   int
+	diverging string                   // this board has a divergingDiary
+	skew      map[string]time.Duration // of the boards' own clocks
 
 	mu     sync.Mutex
 	boards map[string]*board
@@ -48,7 +48,7 @@ func skipIfShort(t *testing.T) {
 	}
 }
 
-// quick is for boards on one idle machine; the ratios are those of
+// quick suits boards on one idle machine; the ratios are those of
 // DefaultTiming.
 func quick() ledger.RaftTiming {
 	t := ledger.DefaultTiming()
@@ -89,8 +89,8 @@ func (r *rack) start(names ...string) {
 	for _, name := range names {
 		cfg := r.config(name)
 		diary := cfg.StateMachine.(*ledgertest.Diary)
-		if name == r.crook {
-			c := &crooked{}
+		if name == r.diverging {
+			c := &divergingDiary{}
 			cfg.StateMachine, diary = c, &c.Diary
 		}
 		l, err := ledger.Open(cfg)
@@ -114,8 +114,8 @@ func (r *rack) start(names ...string) {
 	}
 }
 
-// kill takes a board off the network first, so that nothing it does while it
-// ends is seen by the others.
+// kill unplugs the boards before it stops them, so that the others see nothing of
+// their shutdown.
 func (r *rack) kill(names ...string) {
 	for _, name := range names {
 		r.net.Leave(name)
@@ -158,7 +158,7 @@ func (r *rack) running() []*board {
 	return all
 }
 
-// until waits for something that must come true.
+// until waits for a condition that must become true.
 func (r *rack) until(what string, ok func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; {
@@ -202,7 +202,7 @@ func (r *rack) voters(n int) {
 	})
 }
 
-// submit gives a command to a board and must have it taken.
+// submit submits a command to a board, which must take it.
 func (r *rack) submit(b *board, command string) uint64 {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -227,8 +227,8 @@ func (b *board) texts() []string {
 	return all
 }
 
-// agree waits until all running boards carried out the same commands.
-func (r *rack) agree() []string {
+// awaitSameNotes waits until all running boards have applied the same commands.
+func (r *rack) awaitSameNotes() []string {
 	r.t.Helper()
 	var texts []string
 	r.until("all boards agree", func() bool {
