@@ -11,8 +11,8 @@ import (
 	"bramble/node/orders"
 )
 
-// Limits of a catalogue; those of text are in bytes. They keep a mistaken file from
-// eating a 256 MB board; what keeps a page small is MaxPage.
+// Limits of a catalogue; those of text are in bytes. They protect a board of 256 MB from a
+// mistaken file. maxPageBytes keeps pages small.
 const (
 	maxCatalogueBytes  = 256 << 10 // the catalogue file
 	maxProducts        = 12
@@ -144,7 +144,7 @@ func Load(path string) (*Catalogue, error) {
 	return parseCatalogue(path, text, folderPictures(filepath.Join(filepath.Dir(path), pictureFolder)))
 }
 
-// readCatalogueFile reads a file of at most MaxFile bytes.
+// readCatalogueFile reads a file of at most maxCatalogueBytes.
 func readCatalogueFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -14,7 +14,7 @@ const maxMinor = 100_000_000_000
 // Money is an amount in whole minor units (cents, pence; yen, which has none). It never
 // becomes a floating-point number.
 type Money struct {
-	Minor    int64  // 0 to MaxMinor as parsed; a sum may be twice that
+	Minor    int64  // 0 to maxMinor as parsed; a sum may be twice that
 	Currency string // ISO 4217 code, such as "USD"
 }
 
@@ -58,8 +58,8 @@ var errCurrency = errors.New("not a currency that the shop knows")
 var errAmount = errors.New("not an amount")
 
 // parseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
-// either no fraction or exactly as many digits as the currency has; no sign, no
-// grouping, no exponent. The error is ErrCurrency or ErrAmount.
+// either no fraction or as many digits as the currency has; no sign, grouping or exponent.
+// The error is errCurrency or errAmount.
 func parseMoney(amount, currency string) (Money, error) {
 	_, digits, ok := currencyForm(currency)
 	if !ok {
@@ -85,11 +85,6 @@ func parseMoney(amount, currency string) (Money, error) {
 // allDigits reports whether s has nothing but digits.
 func allDigits(s string) bool {
 	return strings.Trim(s, "0123456789") == ""
-}
-
-// Plus adds an amount in the same currency; a catalogue has only one.
-func (m Money) Plus(n Money) Money {
-	return Money{Minor: m.Minor + n.Minor, Currency: m.Currency}
 }
 
 // Amount returns the plain decimal, such as "1234.50", which parseMoney reads.

@@ -27,7 +27,7 @@ type Shop struct {
 	assets       *pageAssets
 	routes       *http.ServeMux
 	crossOrigin  *http.CrossOriginProtection
-	fieldLimits  map[string]int // see formLimits
+	fieldLimits  map[string]int // see formFieldLimits
 
 	mu            sync.Mutex
 	cachedVersion string                 // guarded by mu; the snapshot version of cachedPages

@@ -66,7 +66,7 @@ func TestStates(t *testing.T) {
 		{"closed", Product{Stock: 5, Override: orders.SaleClosed}, after, orders.SaleClosed, "Closed"},
 		{"said to be sold out", Product{Stock: 5, Override: orders.SaleSoldOut}, before, orders.SaleSoldOut, "Sold out"},
 	} {
-		if got := c.product.StateAt(c.now); got != c.want {
+		if got := c.product.stateAt(c.now); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 		cat := launch(t)
@@ -158,7 +158,8 @@ func TestTotals(t *testing.T) {
 	}
 	product := request(s, "GET", boardPath).Body.String()
 	for _, to := range s.cat.Shipping {
-		if total := s.cat.Products[0].Price.Plus(to.Price).String(); !regexp.MustCompile(to.Name + `.*` + regexp.QuoteMeta(total)).MatchString(product) {
+		total := Money{Minor: s.cat.Products[0].Price.Minor + to.Price.Minor, Currency: to.Price.Currency}.String()
+		if !regexp.MustCompile(to.Name + `.*` + regexp.QuoteMeta(total)).MatchString(product) {
 			t.Errorf("the product page does not say %s for %s", total, to.Name)
 		}
 	}

@@ -150,7 +150,7 @@ func (snap *snapshot) changesFast() bool {
 func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale, bool)) *productSale {
 	sale := &productSale{
 		Product:        p,
-		State:          p.StateAt(now),
+		State:          p.stateAt(now),
 		Mode:           p.Mode,
 		HasOrderBook:   book != nil,
 		Stock:          p.Stock,

@@ -8,10 +8,10 @@ import (
 	"bramble/node/orders"
 )
 
-// StateAt returns the state of the product's sale by the catalogue alone, which counts until
+// stateAt returns the state of the product's sale by the catalogue alone, which counts until
 // the order book has the product. A state set by hand goes first. Without stock nothing
 // opens, except a list of interest.
-func (p *Product) StateAt(now time.Time) orders.SaleState {
+func (p *Product) stateAt(now time.Time) orders.SaleState {
 	switch {
 	case p.Override != 0:
 		return p.Override
