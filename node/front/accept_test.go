@@ -36,6 +36,7 @@ func (l *noFiles) Accept() (net.Conn, error) {
 }
 
 func TestAcceptWaitsForFileDescriptors(t *testing.T) {
+	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

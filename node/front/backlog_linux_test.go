@@ -9,7 +9,8 @@ import (
 	"bramble/node/front/admission"
 )
 
-// Who has come before the stop is answered, even if he still waits in the backlog.
+// A client that has connected before the stop is answered, even if it is still in the
+// backlog.
 func TestStopServesTheBacklog(t *testing.T) {
 	if openFiles(t) < 4096 {
 		t.Skip("opens two thousand files")
@@ -21,14 +22,14 @@ func TestStopServesTheBacklog(t *testing.T) {
 		v.send(get("/"))
 		all = append(all, v)
 	}
-	until(t, "all come who may", func() bool { return f.Counts().Open >= admission.ArrivalBurst })
+	until(t, "the burst is accepted", func() bool { return f.Counts().Open >= admission.ArrivalBurst })
 	if backlogSize(f.listener) == 0 {
-		t.Fatal("nobody waits")
+		t.Fatal("the backlog is empty")
 	}
 	stop()
 	for i, v := range all {
 		if resp, body := v.reply(); resp.StatusCode != http.StatusOK || len(body) == 0 {
-			t.Fatalf("testClient %d got %s", i, resp.Status)
+			t.Fatalf("client %d got %s", i, resp.Status)
 		}
 	}
 	if err := <-stopped; err != nil {
@@ -36,6 +37,6 @@ func TestStopServesTheBacklog(t *testing.T) {
 	}
 	if c, err := net.DialTimeout("tcp", f.Addr().String(), time.Second); err == nil {
 		c.Close()
-		t.Error("one is let in after the stop")
+		t.Error("a connection is accepted after the stop")
 	}
 }

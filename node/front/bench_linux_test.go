@@ -42,7 +42,7 @@ func BenchmarkAnswer(b *testing.B) {
 // Client and server share the machine and the process here.
 func BenchmarkConnection(b *testing.B) {
 	for name, text := range map[string]string{
-		"lane": get("/"), "lane, TLS": get("/"), "lane, browser": http1test.Browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "given": get("/", "Connection: x"),
+		"fast path": get("/"), "fast path, TLS": get("/"), "fast path, browser": http1test.Browsers()["chrome"], "lent": get("/", "X-Odd: 1"), "handed off": get("/", "Connection: x"),
 	} {
 		b.Run(name, func(b *testing.B) {
 			change, client := withTLS(b)
@@ -70,7 +70,7 @@ func BenchmarkConnection(b *testing.B) {
 	}
 }
 
-// lengthOf reads one reply to GET / and gives its length; all are alike.
+// lengthOf reads one reply to GET / and returns its length; all are alike.
 func lengthOf(b testing.TB, r *bufio.Reader) int {
 	var head bytes.Buffer
 	for !bytes.HasSuffix(head.Bytes(), []byte("\r\n\r\n")) {

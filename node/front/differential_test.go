@@ -9,8 +9,7 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// sortFields brings fields into an order that does not hang on who wrote them;
-// lines of one name stay in theirs, which means something.
+// sortFields sorts fields by name; lines of one name keep their order, which matters.
 func sortFields(lines []string) {
 	slices.SortStableFunc(lines, func(a, b string) int {
 		one, _, _ := strings.Cut(a, ":")
@@ -19,7 +18,7 @@ func sortFields(lines []string) {
 	})
 }
 
-// compare holds the lane against net/http for some bytes.
+// compare compares the fast path with net/http for some bytes.
 func (h *testSite) compare(t *testing.T, in []byte) answered {
 	t.Helper()
 	lane := h.viaFastPath(bytes.Clone(in), answerRules{})
@@ -32,22 +31,22 @@ func (h *testSite) compare(t *testing.T, in []byte) answered {
 		var one, other string
 		var err error
 		if one, mine, err = cutReply(mine, head); err != nil {
-			t.Fatalf("reply %d of the lane to %q: %v", i, in, err)
+			t.Fatalf("reply %d of the fast path to %q: %v", i, in, err)
 		}
 		if other, theirs, err = cutReply(theirs, head); err != nil {
-			t.Fatalf("reply %d of net/http to %q, where the lane says %q: %v", i, in, one, err)
+			t.Fatalf("reply %d of net/http to %q, where the fast path sends %q: %v", i, in, one, err)
 		}
 		if one != other {
-			t.Fatalf("reply %d to %q\nlane:\n%s\nnet/http:\n%s", i, in, one, other)
+			t.Fatalf("reply %d to %q\nfast path:\n%s\nnet/http:\n%s", i, in, one, other)
 		}
 	}
 	switch {
 	case len(mine) != 0:
-		t.Fatalf("the lane says more than it counted to %q: %q", in, mine)
+		t.Fatalf("the fast path sends more than it counted to %q: %q", in, mine)
 	case lane.next == actionClose && len(theirs) != 0:
-		t.Fatalf("the lane closes after %d replies to %q, net/http says %q", len(lane.heads), in, theirs)
+		t.Fatalf("the fast path closes after %d replies to %q, net/http sends %q", len(lane.heads), in, theirs)
 	case lane.next == actionWait && lane.used == len(in) && len(theirs) != 0:
-		t.Fatalf("the lane waits after %d replies to %q, net/http says %q", len(lane.heads), in, theirs)
+		t.Fatalf("the fast path waits after %d replies to %q, net/http sends %q", len(lane.heads), in, theirs)
 	}
 	if lane.next == actionLend {
 		h.compareLent(t, in[lane.used:], lane.pending)
@@ -55,7 +54,7 @@ func (h *testSite) compare(t *testing.T, in []byte) answered {
 	return lane
 }
 
-// compareLent: what the lane lends is one request for net/http, to the byte.
+// compareLent checks that what the fast path lends is one request for net/http, to the byte.
 func (h *testSite) compareLent(t *testing.T, in []byte, size int) {
 	t.Helper()
 	for _, try := range []struct {
@@ -64,12 +63,12 @@ func (h *testSite) compareLent(t *testing.T, in []byte, size int) {
 		before := h.asked.Load()
 		out := h.viaNetHTTP(in[:try.bytes])
 		if got := int(h.asked.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
-			t.Fatalf("net/http read %d requests in %q, want %d; it said %q", got, in[:try.bytes], try.want, out)
+			t.Fatalf("net/http read %d requests in %q, want %d; it sent %q", got, in[:try.bytes], try.want, out)
 		}
 	}
 }
 
-// isRefusedByNetHTTP: a Host that net/http does not take, for example.
+// isRefusedByNetHTTP reports a 400: for a Host that net/http does not accept, for example.
 func isRefusedByNetHTTP(out []byte) bool { return bytes.HasPrefix(out, []byte("HTTP/1.1 400 ")) }
 
 // Short names for requests.
@@ -87,7 +86,7 @@ func TestBrowsersStayOnTheFastPath(t *testing.T) {
 	}
 }
 
-// actionOf is what the fast path must do for an outcome.
+// actionOf returns the action that must be due for a seed.
 func actionOf(then http1test.Continuation) action {
 	return [...]action{http1test.Wait: actionWait, http1test.Lend: actionLend, http1test.HandOff: actionHandOff, http1test.Close: actionClose}[then]
 }
@@ -101,7 +100,7 @@ func TestFastPathAndNetHTTPAgree(t *testing.T) {
 	}
 }
 
-// Whatever bytes come, the lane says what net/http would, or nothing.
+// Whatever bytes arrive, the fast path replies what net/http would, or nothing.
 func FuzzFastPathAndNetHTTPAgree(f *testing.F) {
 	for _, s := range http1test.Seeds() {
 		f.Add([]byte(s.In))

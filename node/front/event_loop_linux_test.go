@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// waits reports whether every connection of a front is with a lookout, and no
-// goroutine waits for it.
+// allAttached reports whether every connection of a front is with an event loop.
 func (f *Front) allAttached() bool {
 	f.conns.mu.Lock()
 	defer f.conns.mu.Unlock()
 	for _, c := range f.conns.conns {
 		c.mu.Lock()
-		away := c.socket != nil
+		isOffloaded := c.socket != nil
 		c.mu.Unlock()
-		if away {
+		if isOffloaded {
 			return false
 		}
 	}
@@ -41,7 +40,7 @@ func TestAnOffloadedConnectionComesBack(t *testing.T) {
 		until(t, "it is back", f.allAttached)
 	}
 	lent := get("/gone", "X-Odd: 1")
-	v.send(lent + get("/") + lent + get("/")) // what was read before it went is read on
+	v.send(lent + get("/") + lent + get("/")) // what was read before it was offloaded is answered too
 	for i, want := range []int{410, 200, 410, 200} {
 		if resp, _ := v.reply(); resp.StatusCode != want {
 			t.Errorf("reply %d is %s, want %d", i, resp.Status, want)
@@ -53,7 +52,7 @@ func TestAnOffloadedConnectionComesBack(t *testing.T) {
 	}
 }
 
-// A connection that is back in its event loop may be idle no longer than any other.
+// A connection that is back in its event loop may not be idle longer than any other.
 func TestIdleTimeHoldsAfterALoan(t *testing.T) {
 	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) { cfg.IdleTimeout = 100 * time.Millisecond })
 	v := dialFront(t, f)
@@ -96,6 +95,7 @@ func TestAFloodingClientLeavesOthersTheirTurn(t *testing.T) {
 
 // The last reply arrives whole, whatever the client sends behind its last request.
 func TestInputBehindTheLastRequestLosesNoReply(t *testing.T) {
+	t.Parallel()
 	f, _, _ := startFront(t, newTestSite(t))
 	for range 20 {
 		v := dialFront(t, f)
@@ -114,29 +114,29 @@ func TestInputBehindTheLastRequestLosesNoReply(t *testing.T) {
 	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
 }
 
-// A client's address and port reach the handler as they do by way of package net.
+// A client's address and port reach the handler as they do with package net.
 func TestTheHandlerGetsTheClientsAddress(t *testing.T) {
-	told := make(chan string, 1)
+	got := make(chan string, 1)
 	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
-		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.RemoteAddr })
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.RemoteAddr })
 	})
 	v := dialFront(t, f)
 	v.send(get("/never"))
 	v.reply()
-	if got := <-told; got != v.LocalAddr().String() {
-		t.Errorf("a client at %s is told of as %s", v.LocalAddr(), got)
+	if address := <-got; address != v.LocalAddr().String() {
+		t.Errorf("a client at %s has the address %s", v.LocalAddr(), address)
 	}
 }
 
 // A client that does not read its reply is cut off by a deadline that net/http
-// understands, and frees its place.
+// understands.
 func TestFDConnDeadlinesAreThoseOfNet(t *testing.T) {
 	failed := make(chan error, 1)
 	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.WriteTimeout = time.Hour
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			control := http.NewResponseController(w)
-			// Well before the front sets one of its own for a slow client (asideAfter).
+			// Well before the front sets one of its own for a slow client (parkAfter).
 			if err := control.SetWriteDeadline(time.Now().Add(time.Millisecond)); err != nil {
 				failed <- err
 				return
@@ -153,11 +153,11 @@ func TestFDConnDeadlinesAreThoseOfNet(t *testing.T) {
 	err := <-failed
 	var timeout net.Error
 	if !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("the handler is told %v", err)
+		t.Errorf("the handler gets the error %v", err)
 	}
 }
 
-// stuck is memory that answers nobody who asks for /held until it is let go.
+// blockedHandler blocks on requests for /held until over is closed.
 type blockedHandler struct {
 	*testSite
 	asked atomic.Int64
@@ -172,12 +172,12 @@ func (h *blockedHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte
 	return h.testSite.AppendHit(dst, q)
 }
 
-// holdAll has every lookout wait for the end of h.
+// holdAll blocks every event loop until the end of h.
 func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 	t.Helper()
-	until(t, "every lookout is held", func() bool {
-		// Which lookout it is goes by the descriptor, and the client's is of this process
-		// too: a third has the next one be another's.
+	until(t, "every event loop is blocked", func() bool {
+		// The descriptor decides about the event loop, and the client's is of this process
+		// too: with a third file the next connection is another loop's.
 		file, err := os.Open(os.DevNull)
 		if err != nil {
 			t.Fatal(err)
@@ -189,8 +189,8 @@ func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 	})
 }
 
-// A board that is behind with its reading does not hold that against those who have
-// asked in time, only against those who have said nothing.
+// A board that is late with its reading cuts off clients that have sent nothing, but no
+// client that has sent its request in time.
 func TestAnUnreadRequestIsNotLate(t *testing.T) {
 	h := &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(h.over) })
@@ -206,13 +206,13 @@ func TestAnUnreadRequestIsNotLate(t *testing.T) {
 	first.send(get("/"))
 	again.send(get("/"))
 	if n, err := silent.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("who says nothing gets %d bytes and %v", n, err)
+		t.Errorf("a silent client gets %d bytes and %v", n, err)
 	}
 	time.Sleep(2 * f.cfg.HeaderTimeout)
 	release()
 	for name, v := range map[string]*testClient{"first": first, "second": again} {
 		if resp, _ := v.reply(); resp.StatusCode != http.StatusOK {
-			t.Errorf("who asked a %s time gets %s", name, resp.Status)
+			t.Errorf("the %s request gets %s", name, resp.Status)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// open starts a Front over a house on loopback and stops it when the test ends.
+// startFront starts a Front over a testSite on loopback and stops it when the test ends.
 func startFront(t testing.TB, h *testSite, change ...func(*Config)) (*Front, context.CancelFunc, <-chan error) {
 	t.Helper()
 	cfg := Config{
@@ -69,7 +69,7 @@ func (v *testClient) send(text string) {
 	}
 }
 
-// reply reads one reply whole.
+// reply reads one whole reply.
 func (v *testClient) reply() (*http.Response, string) {
 	v.t.Helper()
 	resp, err := http.ReadResponse(v.r, nil)
@@ -96,7 +96,7 @@ func TestOneConnectionServedInAllWays(t *testing.T) {
 	f, _, _ := startFront(t, h)
 	v := dialFront(t, f)
 	for round := range int64(3) {
-		v.send(get("/q?x=1&y=%20")) // the lane
+		v.send(get("/q?x=1&y=%20")) // the fast path
 		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
 			t.Fatalf("got %v %q", resp, body)
 		}
@@ -152,13 +152,14 @@ func TestALongRequestIsHandedOff(t *testing.T) {
 }
 
 func TestConnectionsEndAsTheyShould(t *testing.T) {
+	t.Parallel()
 	f, _, _ := startFront(t, newTestSite(t))
 	for name, text := range map[string]string{
-		"close":          get("/", "Connection: close"),
-		"1.0":            lines("GET / HTTP/1.0", hostLine),
-		"lent close":     get("/never", "Connection: close"),
-		"given close":    get("/", "Connection: x, close"),
-		"pipeline after": get("/", "Connection: close") + strings.Repeat(get("/"), 500),
+		"close":            get("/", "Connection: close"),
+		"1.0":              lines("GET / HTTP/1.0", hostLine),
+		"lent close":       get("/never", "Connection: close"),
+		"handed-off close": get("/", "Connection: x, close"),
+		"pipeline after":   get("/", "Connection: close") + strings.Repeat(get("/"), 500),
 	} {
 		v := dialFront(t, f)
 		v.send(text)
@@ -167,8 +168,7 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 		}
 		v.ends()
 	}
-	// Half a connection: the client says that it is done, with its request, and
-	// with half a request.
+	// The client closes its side behind its request, and behind half a request.
 	for _, text := range []string{get("/"), get("/never"), ""} {
 		v := dialFront(t, f)
 		v.send(text)
@@ -194,7 +194,7 @@ func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	f, _, _ := startFront(t, newTestSite(t))
 	v := dialFront(t, f)
 	const rounds = 500
-	go func() { // more than the socket holds: replies have to wait for the reader
+	go func() { // more than the socket holds: replies must wait for the reader
 		for range rounds {
 			io.WriteString(v, get("/")+get("/gone")+get("/never")+get("/"))
 		}
@@ -209,6 +209,7 @@ func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestSlowClientsAreCutOff(t *testing.T) {
+	t.Parallel()
 	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 200*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 	})
@@ -262,7 +263,7 @@ func TestAClientOverItsRateIsRefused(t *testing.T) {
 	slow := dialFront(t, f)
 	slow.send(lines("POST / HTTP/1.1", hostLine, "Content-Length: 0"))
 	if resp, body := slow.reply(); resp.StatusCode != 503 || !resp.Close || !strings.HasSuffix(body, "</html>") {
-		t.Errorf("by way of net/http: %s %q", resp.Status, body)
+		t.Errorf("from net/http: %s %q", resp.Status, body)
 	}
 	slow.ends()
 	if got := f.Counts().Limited; got != 2 {
@@ -287,6 +288,7 @@ func TestAClientThatConnectsTooOftenIsClosed(t *testing.T) {
 }
 
 func TestDrainingEndsEveryConnection(t *testing.T) {
+	t.Parallel()
 	f, stop, served := startFront(t, newTestSite(t))
 	idle, half, busy := dialFront(t, f), dialFront(t, f), dialFront(t, f)
 	for _, v := range []*testClient{idle, half, busy} {
@@ -337,8 +339,8 @@ func TestTheHandlerNoticesThatAClientOnLoanHasGone(t *testing.T) {
 	<-gone
 }
 
-// A thousand clients that hold on to their connections in every way that there
-// is leave the others alone.
+// A thousand clients that occupy their connections in every possible way do not slow the
+// others.
 func TestSlowClientsSlowNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens a thousand connections")

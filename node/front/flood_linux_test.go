@@ -14,9 +14,9 @@ import (
 	"bramble/node/front/admission"
 )
 
-// Whoever sends frames that ask for nothing is cut off, whichever they are. PING, and
-// requests that are taken back, are not here: net/http's own bounds on answers that wait
-// to be sent or made end these as often.
+// A client that sends frames that request nothing is cut off, whichever they are. PING,
+// and requests that are reset, are not here: net/http's own limits on pending replies end
+// these as often.
 func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 	for name, one := range map[string]func(c *http2.Framer, n uint32) error{
 		"settings": func(c *http2.Framer, _ uint32) error { return c.WriteSettings() },
@@ -32,7 +32,7 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 			if err := c.to.SetDeadline(time.Now().Add(time.Minute)); err != nil { // an emulated board takes its time
 				t.Fatal(err)
 			}
-			go func() { // it takes all that it is told
+			go func() { // it reads everything
 				for {
 					if _, err := c.ReadFrame(); err != nil {
 						return
@@ -60,8 +60,8 @@ func TestFloodsOfSmallFramesEndTheirConnection(t *testing.T) {
 	}
 }
 
-// Who asks and takes back, again and again, is cut off, and is not before he has left
-// a page with all its pictures.
+// A client that resets its requests again and again is cut off, but not before it could
+// have left a page with all its pictures.
 func TestManyResetRequestsEndTheirConnection(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
@@ -86,16 +86,16 @@ func TestManyResetRequestsEndTheirConnection(t *testing.T) {
 		if c.WriteRSTStream(stream, http2.ErrCodeCancel) != nil {
 			break
 		}
-		until(t, "it is taken back", func() bool { return f.Counts().InFlight == 0 })
+		until(t, "it is reset", func() bool { return f.Counts().InFlight == 0 })
 	}
 	if taken <= http2Streams || taken == most {
-		t.Errorf("after %d requests that were taken back the connection is there: %v", taken, taken == most)
+		t.Errorf("after %d reset requests the connection is there: %v", taken, taken == most)
 	}
 	until(t, "it is closed", func() bool { return f.Counts().Open == 0 })
 }
 
-// Who asks a lot, with cookies that no two requests share, and sends a large body, is
-// not taken for one of them.
+// A client that sends many requests, with cookies that no two of them share, and a large
+// body, is not taken for a flood.
 func TestABusyHTTP2ClientIsNoFlood(t *testing.T) {
 	h := newTestSite(t)
 	change, client := withTLS(t)

@@ -1,6 +1,6 @@
 // Package front is a board's public listener. It accepts connections within its limits
-// and answers a plain request for a page that is in memory on a fast path: parsed in
-// place (package http1), from bytes prepared beforehand. Every other request goes, byte
+// and answers a plain request for a page that is in memory on a fast path, the lane:
+// parsed in place (package http1), from bytes prepared beforehand. Every other request goes, byte
 // for byte, to net/http, which is the only full HTTP implementation here. DESIGN.md has
 // the states of a connection and the reasons.
 package front

@@ -79,7 +79,7 @@ func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
 	close(h.goOn)
 	for i, v := range all {
 		if resp, body := v.reply(); resp.StatusCode != 200 || body != "let go" {
-			t.Errorf("%d of those who waited got %v %q", i, resp, body)
+			t.Errorf("number %d of those that waited got %v %q", i, resp, body)
 		}
 		v.send(get("/"))
 		if resp, _ := v.reply(); resp.StatusCode != 200 {
@@ -93,6 +93,7 @@ func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
 
 // Who waited for a page that came meanwhile costs no more than a page in memory.
 func TestAfterAWaitMemoryIsCheckedAgain(t *testing.T) {
+	t.Parallel()
 	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
 	f, _, _ := startFront(t, h.testSite, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 	first := dialFront(t, f)
@@ -144,6 +145,7 @@ func TestUnderPressurePagesInMemoryStay(t *testing.T) {
 }
 
 func TestABodyThatTricklesIsRefused(t *testing.T) {
+	t.Parallel()
 	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
 	f, _, _ := startFront(t, h.testSite, func(cfg *Config) {
 		cfg.Handler, cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = h, 4, 1000, 300*time.Millisecond
@@ -157,7 +159,7 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		v.ends()
 	}
 	if len(h.began) != 0 || f.gate.Usage().Slots != 0 {
-		t.Error("a request whose body did not come took a place")
+		t.Error("a request whose body did not arrive took a slot")
 	}
 	close(h.goOn)
 	v := dialFront(t, f)
@@ -178,6 +180,6 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		}
 	}
 	if f.gate.Usage().Slots != 0 || f.gate.Usage().Uploads != 0 {
-		t.Error("a place was not given back")
+		t.Error("a slot was not released")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// framed is a client that speaks HTTP/2 frame by frame.
+// http2Client is a client that speaks HTTP/2 frame by frame.
 type http2Client struct {
 	*http2.Framer
 	t      *testing.T
@@ -26,7 +26,7 @@ type http2Client struct {
 	block  bytes.Buffer
 }
 
-// visitH2 opens a connection on which the server may send window bytes to a stream.
+// dialHTTP2 opens a connection on which the server may send window bytes to a stream.
 func dialHTTP2(t *testing.T, f *Front, client *tls.Config, window uint32) *http2Client {
 	t.Helper()
 	cfg := client.Clone()
@@ -55,13 +55,14 @@ func (c *http2Client) request(method, path string) {
 	}
 }
 
-// ask sends a request, whole, and gives the error of writing it.
+// ask sends a whole request, and returns the error of writing it.
 func (c *http2Client) ask(stream uint32, path string) error {
 	c.request("GET", path)
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndStream: true, EndHeaders: true})
 }
 
-// others are answered meanwhile, by the lane and by HTTP/2.
+// othersAreAnswered checks that other clients are answered meanwhile, by the fast path and
+// by HTTP/2.
 func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
 	t.Helper()
 	v := dialTLS(t, f, client)
@@ -84,7 +85,7 @@ func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
 	}
 }
 
-// A client that asks and takes back (CVE-2023-44487) has no more answers made at a
+// A client that resets its requests at once (CVE-2023-44487) has no more replies made at a
 // time than one that waits for them.
 func TestAFloodOfResetsIsBounded(t *testing.T) {
 	var now, most atomic.Int64
@@ -101,7 +102,7 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 			n := now.Add(1)
 			for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
 			}
-			<-over // does not look whether anybody waits
+			<-over // does not notice whether a client waits
 			now.Add(-1)
 		})
 	})
@@ -123,12 +124,12 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 	const flood = 5000
 	for i := range uint32(flood) {
 		if c.ask(2*i+1, "/slow") != nil || c.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
-			break // the server has had enough
+			break // the server has ended the connection
 		}
 	}
 	othersAreAnswered(t, f, client)
 	if most.Load() > http2Streams {
-		t.Errorf("%d answers were made at once, of %d at most", most.Load(), http2Streams)
+		t.Errorf("%d replies were made at once, of %d at most", most.Load(), http2Streams)
 	}
 	release()
 	// Its reason may be lost where so much is on its way, but not that it ends.
@@ -142,8 +143,9 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 	until(t, "nothing is being made any more", func() bool { return f.Counts().InFlight == 0 })
 }
 
-// A client that asks for much and reads nothing is cut off.
+// A client that requests much and reads nothing is cut off.
 func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
+	t.Parallel()
 	big := strings.Repeat("0123456789abcdef", 16<<10)
 	h := newTestSite(t)
 	change, client := withTLS(t)
@@ -168,10 +170,10 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 	until(t, "it is cut off", func() bool { return f.Counts().InFlight == 0 && f.Counts().Open == 0 })
 }
 
-// Requests that net/http refuses without asking anybody are held for a moment only by
-// a client that does not open the window for their replies; what is asked properly is
-// waited for as long as ever.
+// A client that opens no window delays the refusals of net/http itself for a moment only;
+// other replies have their full time.
 func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
+	t.Parallel()
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.WriteTimeout = time.Minute })
 	c := dialHTTP2(t, f, client, 0)
@@ -190,12 +192,12 @@ func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
 	for reset := 0; reset < refused; {
 		frame, err := c.ReadFrame()
 		if err != nil {
-			t.Fatalf("after %d streams were given up: %v", reset, err)
+			t.Fatalf("after %d streams were reset: %v", reset, err)
 		}
 		if frame.Header().Type == http2.FrameRSTStream {
 			reset++
 			if frame.Header().StreamID == 1 {
-				t.Fatal("the page was given up too")
+				t.Fatal("the page was reset too")
 			}
 		}
 	}

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// idleMost bounds what an idle connection takes of this process's heap and
-	// stacks, in bytes. Its client's end is here too, with about 900.
+	// idleMost limits what an idle connection takes of this process's heap and stacks, in
+	// bytes. Its client's end is here too, with about 900.
 	idleMost = 500 + 900
-	// idleGrowth bounds what stacks take more when it has answered, in bytes: it has
-	// none, but the program's other goroutines come and go.
+	// idleGrowth limits what stacks grow by when it has answered, in bytes: it has none, but
+	// the program's other goroutines come and go.
 	idleGrowth = 256
 )
 
-// An idle connection is a small struct, whatever it has answered.
+// An idle connection is a small struct, also after replies.
 func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("opens some hundred connections, and the race detector takes memory of its own")
@@ -33,7 +33,7 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	clients := make([]*testClient, many)
 	for i := range clients {
 		clients[i] = dialFront(t, f)
-		clients[i].r = nil // its buffer is not what is measured
+		clients[i].r = nil // its buffer is not measured
 	}
 	until(t, "all are in", func() bool { return f.Counts().Open == many+1 })
 	before := stacks()
@@ -53,7 +53,7 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	each := (inUse() - empty) / many
 	t.Logf("%d bytes a connection and its client, of which %d were added to stacks by answering", each, grown)
 	if grown > idleGrowth {
-		t.Errorf("stacks grew by %d bytes a connection: something waits for it on a goroutine", grown)
+		t.Errorf("stacks grew by %d bytes a connection: a goroutine waits for it", grown)
 	}
 	if each > idleMost {
 		t.Errorf("an idle connection takes %d bytes, more than %d", each, idleMost)
@@ -61,7 +61,7 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	runtime.KeepAlive(clients)
 }
 
-// stacks is what all stacks take, in bytes.
+// stacks returns the bytes of all stacks.
 func stacks() int64 {
 	runtime.GC()
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/stacks:bytes"}}

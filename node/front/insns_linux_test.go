@@ -21,10 +21,10 @@ import (
 
 var countInsns = flag.Bool("instructions", false, "count the user-mode instructions of a hit, with QEMU's qemu-user and gcc")
 
-// serveEnv has this test binary be a server until its standard input ends.
+// serveEnv makes this test binary a server until its standard input ends.
 const serveEnv = "BRAMBLE_TEST_SERVE"
 
-// TestServerProcess is no test: it is a house that another process asks.
+// TestServerProcess is no test: it is the server of another process.
 func TestServerProcess(t *testing.T) {
 	if os.Getenv(serveEnv) == "" {
 		t.Skip("only as the server of another test")
@@ -95,8 +95,8 @@ func run(t *testing.T, name string, args ...string) {
 	}
 }
 
-// countServer has 64 clients ask a server so many times each, and gives the
-// server's instructions from its start to its end.
+// countServer has 64 clients send rounds requests each, and returns the server's
+// instructions from its start to its end.
 func countServer(t *testing.T, command []string, next func() []byte, rounds int) int64 {
 	t.Helper()
 	if _, err := exec.LookPath(command[0]); err != nil {
@@ -120,7 +120,7 @@ func countServer(t *testing.T, command []string, next func() []byte, rounds int)
 	if err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
-		t.Fatalf("the server says %q, %v", address, err)
+		t.Fatalf("the server prints %q, %v", address, err)
 	}
 	var all sync.WaitGroup
 	for range 64 {
@@ -156,7 +156,7 @@ func askMany(t *testing.T, address string, next func() []byte, rounds int) {
 		return
 	}
 	r := bufio.NewReaderSize(c, 16<<10)
-	length := 0 // of a reply: the house's clock stands, so that all are alike
+	length := 0 // of a reply: the site's clock stands still, so that all are alike
 	for range rounds {
 		if _, err := c.Write(next()); err != nil {
 			t.Error(err)

@@ -13,7 +13,8 @@ import (
 	"bramble/node/front/admission"
 )
 
-// asker asks by one connection or more, which its protocol says.
+// asker returns a function that sends requests, on one connection or more, as its protocol
+// needs.
 func asker(t *testing.T, f *Front, client *tls.Config, h2 bool) func(path string) (*http.Response, string) {
 	t.Helper()
 	var protocols http.Protocols
@@ -39,14 +40,13 @@ func asker(t *testing.T, f *Front, client *tls.Config, h2 bool) func(path string
 			t.Fatal(err)
 		}
 		if h2 != (resp.ProtoMajor == 2) {
-			t.Fatalf("it came by %s", resp.Proto)
+			t.Fatalf("the protocol is %s", resp.Proto)
 		}
 		return resp, string(body)
 	}
 }
 
-// wantRefusal: what a client gets that there is no room for says when to come back,
-// to people and to programs.
+// wantRefusal checks that a refusal says when to come back, to people and to programs.
 func wantRefusal(t *testing.T, resp *http.Response, body string) {
 	t.Helper()
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" || body != refusalPage {
@@ -55,16 +55,17 @@ func wantRefusal(t *testing.T, resp *http.Response, body string) {
 }
 
 func TestOverTLSAClientIsRefusedToo(t *testing.T) {
+	t.Parallel()
 	for name, h2 := range map[string]bool{"http/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
-			t.Run("places", func(t *testing.T) {
+			t.Run("slots", func(t *testing.T) {
 				h := held{newTestSite(t), make(chan struct{}, 100), make(chan struct{})}
 				change, client := withTLS(t)
 				f, _, _ := startFront(t, h.testSite, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 				for i := range 1 + 4 {
 					v := dialTLS(t, f, client)
 					v.send(get("/held"))
-					until(t, "it has or awaits a place", func() bool {
+					until(t, "it has a slot or waits for one", func() bool {
 						return f.gate.Usage().Slots == 1 && f.gate.Usage().Waiting == int64(i)
 					})
 				}
@@ -80,7 +81,7 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 			t.Run("pressure", func(t *testing.T) {
 				change, client := withTLS(t)
 				f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
-				until(t, "it is felt", func() bool { return f.Counts().Pressure == 1 })
+				until(t, "it is measured", func() bool { return f.Counts().Pressure == 1 })
 				resp, body := asker(t, f, client, h2)("/never")
 				wantRefusal(t, resp, body)
 			})
@@ -107,7 +108,7 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 	}
 }
 
-// A word to who comes beyond the table or too often would take a handshake.
+// A refusal over TLS would take a handshake, so the connection is closed without one.
 func TestOverTLSBeyondMaxConnectionsAClientIsClosed(t *testing.T) {
 	for name, limit := range map[string]func(*Config){
 		"table":   func(cfg *Config) { cfg.MaxConnections = 2 },
@@ -140,8 +141,9 @@ func (h large) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, strings.Repeat("0123456789abcdef", 4<<10))
 }
 
-// Two clients that open no window hold none of the places that work is done in.
+// Two clients that open no window hold no slots.
 func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
+	t.Parallel()
 	h := large{newTestSite(t)}
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, h.testSite, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests, cfg.WriteTimeout = h, 4, time.Minute })
@@ -153,11 +155,11 @@ func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
 		}
 	}
 	ask(dialHTTP2(t, f, client, 0), 4)
-	until(t, "they stand aside", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Slots == 0 })
+	until(t, "they are parked", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Slots == 0 })
 	othersAreAnswered(t, f, client)
 	greedy := dialHTTP2(t, f, client, 0)
 	ask(greedy, http2Streams)
-	until(t, "who has most makes way", func() bool {
+	until(t, "the client with most is evicted", func() bool {
 		_, err := greedy.ReadFrame()
 		return err != nil
 	})
@@ -165,7 +167,7 @@ func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
 	until(t, "there is room", func() bool { return f.gate.Usage().Streams <= 4 && f.gate.Usage().Slots == 0 })
 }
 
-// A client that begins many forms and ends none makes way for others.
+// A client that begins many forms and ends none is evicted.
 func TestHTTP2ClientsThatSendNothingAreEvicted(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
@@ -184,7 +186,7 @@ func TestHTTP2ClientsThatSendNothingAreEvicted(t *testing.T) {
 	until(t, "it is cut off", func() bool { return f.gate.Usage().Streams == 0 })
 }
 
-// form begins a request whose body is to come.
+// form begins a request whose body follows.
 func (c *http2Client) form(stream uint32) http2.HeadersFrameParam {
 	c.request("POST", "/form")
 	return http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.block.Bytes(), EndHeaders: true}

@@ -15,9 +15,10 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// readyCrowd opens so many connections, each of which has had an answer, and has every
-// lookout wait until it is let go: then all that was sent meanwhile is there at once.
-// Before that, some have asked for what is in warm, so that the answers are kept.
+// readyCrowd opens connections, each of which has had a reply, and blocks every event
+// loop until release is called: then everything that was sent meanwhile is there at once.
+// Before that, some clients have requested what is in warm, so that the replies are
+// memoised.
 func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) (h *blockedHandler, f *Front, all []*testClient, release func()) {
 	t.Helper()
 	h = &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
@@ -25,7 +26,7 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 	f, _, _ = startFront(t, h.testSite, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
 	t.Cleanup(release)
 	for _, in := range warm {
-		for range 4 * runtime.GOMAXPROCS(0) { // whichever lookouts they come to
+		for range 4 * runtime.GOMAXPROCS(0) { // whichever event loops they come to
 			v := dialFront(t, f)
 			v.send(in)
 			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaFastPath([]byte(in), answerRules{}).out))); err != nil {
@@ -44,8 +45,9 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 	return h, f, all, release
 }
 
-// Those of a crowd get what each would get alone, to the byte, whatever they ask.
+// The clients of a batch get what each would get alone, to the byte, whatever they request.
 func TestABatchGetsWhatEachWouldGet(t *testing.T) {
+	t.Parallel()
 	var names []string
 	asks := http1test.Seeds()
 	for name, in := range http1test.Browsers() {
@@ -57,7 +59,7 @@ func TestABatchGetsWhatEachWouldGet(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	// A lookout keeps few answers, and so the crowds are small.
+	// An event loop has few memos, and so the batches are small.
 	for few := range slices.Chunk(names, http1.MaxCachedHeaders/2) {
 		t.Run(few[0], func(t *testing.T) { checkBatch(t, few, asks) })
 	}
@@ -88,7 +90,7 @@ func checkBatch(t *testing.T, names []string, asks map[string]http1test.Seed) {
 		}
 	}
 	until(t, "all replies are counted", func() bool {
-		got := f.Counts() // those for /held were stored too, once they were let go
+		got := f.Counts() // those for /held were stored too, once they went on
 		return got.Fast+got.Lent >= fast+want+h.asked.Load()
 	})
 	if got := f.Counts(); got.Fast+got.Lent > fast+want+h.asked.Load() {
@@ -96,9 +98,9 @@ func checkBatch(t *testing.T, names []string, asks map[string]http1test.Seed) {
 	}
 }
 
-// What a client has not taken of a kept answer stays what it was, although another
-// answer is kept meanwhile.
+// What a client has not taken of a memoised reply stays the same when the memo is replaced.
 func TestAnUnsentMemoStaysTheSame(t *testing.T) {
+	t.Parallel()
 	h := newTestSite(t)
 	for _, together := range []int{1, 3} {
 		t.Run(fmt.Sprint(together), func(t *testing.T) { checkUnsentMemo(t, h, together) })
@@ -119,9 +121,9 @@ func checkUnsentMemo(t *testing.T, h *testSite, together int) {
 	if !f.hasPendingOutput() {
 		t.Fatalf("a client takes %d pages without reading one", asked)
 	}
-	for range 4 * runtime.GOMAXPROCS(0) { // whichever lookout they come to
+	for range 4 * runtime.GOMAXPROCS(0) { // whichever event loop they come to
 		other := dialFront(t, f)
-		for range 2 * replaceEvery { // the same fields, another page: it is kept in place of the first
+		for range 2 * replaceEvery { // the same fields, another page: it replaces the first memo
 			other.send(get("/other"))
 			other.reply()
 		}
@@ -141,7 +143,7 @@ func (f *Front) hasPendingOutput() bool {
 	return slices.ContainsFunc(f.conns.conns, func(c *conn) bool { return c.currentState() == stateFlushing })
 }
 
-// Who asks too often is refused in a crowd as alone, and loses the connection.
+// A client over its rate is refused in a batch as alone, and loses the connection.
 func TestRateLimitsHoldInABatch(t *testing.T) {
 	const crowd, limit = 30, 20 // a second, and twice that at once
 	_, _, all, release := readyCrowd(t, crowd, nil, func(cfg *Config) { cfg.ClientRequests = limit })
@@ -165,7 +167,7 @@ func TestRateLimitsHoldInABatch(t *testing.T) {
 	}
 }
 
-// Clients that have closed their side, or go away, are noticed in a crowd.
+// Clients that have closed their side, or leave, are noticed in a batch.
 func TestABatchNoticesClientsThatLeave(t *testing.T) {
 	h, f, all, release := readyCrowd(t, 20, nil)
 	for i, v := range all {

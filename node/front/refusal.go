@@ -15,20 +15,20 @@ const (
 	refusalTimeout = 500 * time.Millisecond
 )
 
-// refusalPage is for people: it fits a phone, and says when to try again.
+// refusalPage is for people: it fits a phone, and tells when to try again.
 const refusalPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Busy</title>` +
 	`<h1>One moment</h1><p>More people are here than this shop can hold. Try again in 5 seconds.</p>` + "</html>"
 
-// refusalFields go before it. 5 s: what a page takes to be pressed again, and
-// long enough for a crowd to thin.
+// refusalFields go before it. 5 s: about as long as people take to reload a page, and long
+// enough for a crowd to thin.
 const refusalFields = "HTTP/1.1 503 Service Unavailable\r\n" +
 	"Content-Type: text/html; charset=utf-8\r\n" +
 	"Content-Length: 203\r\n" +
 	"Cache-Control: no-store\r\n" +
 	"Retry-After: 5\r\n"
 
-// Whole replies, ready to send: the last of a connection, and one after which it
-// stays, for that costs less than a new connection. To HEAD there is no page.
+// Whole replies, ready to send: the last of a connection, and one after which it stays
+// open, for that costs less than a new connection. A reply to HEAD has no page.
 const (
 	refusalHead     = refusalFields + "Connection: close\r\n\r\n"
 	refusal         = refusalHead + refusalPage
@@ -36,15 +36,15 @@ const (
 	refusalKept     = refusalKeptHead + refusalPage
 )
 
-// refusalFor is the refusal of a HEAD or of another request, the last of its
+// refusalFor returns the refusal of a HEAD or of another request, the last of its
 // connection or not.
-func refusalFor(head, last bool) string {
+func refusalFor(isHEAD, isLast bool) string {
 	switch {
-	case head && last:
+	case isHEAD && isLast:
 		return refusalHead
-	case head:
+	case isHEAD:
 		return refusalKeptHead
-	case last:
+	case isLast:
 		return refusal
 	}
 	return refusalKept

@@ -11,8 +11,8 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// answerAll is all that a batch says to some bytes, how many of them it has answered,
-// and what is to be done then.
+// answerAll returns all replies of a batch to some bytes, the number of bytes that it has
+// answered, and the action that is due then.
 func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, next action) {
 	for {
 		n, next := b.answerRequests(in[used:], &r)
@@ -24,8 +24,8 @@ func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, 
 	}
 }
 
-// compareAfter fails if a batch that has answered before says anything else to in
-// than a new one.
+// compareAfter fails if a batch that has answered before replies otherwise to in than a
+// new one.
 func (h *testSite) compareAfter(t *testing.T, before, in []byte) {
 	t.Helper()
 	for _, r := range []answerRules{{handler: h}, {handler: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: h, draining: true}} {
@@ -51,8 +51,9 @@ func (h *testSite) compareAfter(t *testing.T, before, in []byte) {
 	}
 }
 
-// Whatever was answered before, a request gets what it gets by itself.
+// Whatever was answered before, a request gets the reply that it gets by itself.
 func TestEarlierRepliesChangeNoReply(t *testing.T) {
+	t.Parallel()
 	h := newTestSite(t)
 	all := http1test.Inputs()
 	for i, before := range all {
@@ -78,8 +79,8 @@ func FuzzEarlierRepliesChangeNoReply(f *testing.F) {
 	})
 }
 
-// Of a crowd whose cookies differ each is given the kept answer, also when the block
-// is renewed; and one that asks for something else is not.
+// The memo serves all clients of a crowd whose cookies differ, also when the block is
+// stored again, and no client that requests something else.
 func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 	h := newTestSite(t)
 	b := new(replyBatch)
@@ -91,7 +92,7 @@ func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 	for i := range 2 * relearnEvery {
 		header := b.headers.FindRemembered(&b.req.Request, http1test.OwnCookie())
 		if header == nil || !header.HasLine() {
-			t.Fatalf("request %d finds nothing", i)
+			t.Fatalf("request %d finds no memo", i)
 		}
 	}
 	for _, odd := range [][2]string{
@@ -100,12 +101,12 @@ func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 	} {
 		in := bytes.Replace(http1test.OwnCookie(), []byte(odd[0]), []byte(odd[1]), 1)
 		if b.headers.FindRemembered(&b.req.Request, in) != nil && !b.req.Close {
-			t.Errorf("%s finds the answer to others", odd)
+			t.Errorf("%s finds the reply to others", odd)
 		}
 	}
 }
 
-// The page that most ask for stays the one whose answer is kept.
+// The page that most clients request keeps its memo.
 func TestTheMostPopularReplyIsMemoised(t *testing.T) {
 	b := new(replyBatch)
 	r := answerRules{handler: newTestSite(t)}
@@ -117,22 +118,22 @@ func TestTheMostPopularReplyIsMemoised(t *testing.T) {
 		b.answerAll([]byte(get(fmt.Sprintf("/%d", i))), r) // memory has none of them
 		b.answerAll(page, r)
 		if b.headers.FindRemembered(&b.req.Request, page) == nil {
-			t.Fatalf("after %d misses it is not kept", i+1)
+			t.Fatalf("after %d misses it is not memoised", i+1)
 		}
 	}
 	kept := 0
-	for range 4 * replaceEvery { // from now on another
+	for range 4 * replaceEvery { // from now on another page
 		b.answerAll([]byte(get("/gone")), r)
 		if b.headers.FindRemembered(&b.req.Request, []byte(get("/gone"))) != nil {
 			kept++
 		}
 	}
 	if kept == 0 {
-		t.Error("what is asked for since is never kept")
+		t.Error("the page that is requested since is never memoised")
 	}
 }
 
-// An answer that is on its way is not overwritten by one that is kept.
+// A reply that has not been sent yet is not overwritten by a new memo.
 func TestAPendingReplyIsNotOverwritten(t *testing.T) {
 	h := newTestSite(t)
 	page, other := get("/"), get("/gone")
@@ -147,7 +148,7 @@ func TestAPendingReplyIsNotOverwritten(t *testing.T) {
 	}
 }
 
-// A batch that has answered something answers again what it answered.
+// A batch replies to the same bytes as it did the first time.
 func TestABatchRepeatsItsReplies(t *testing.T) {
 	h := newTestSite(t)
 	b := new(replyBatch)
@@ -186,7 +187,7 @@ func TestAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-// expiringHandler is memory whose answers hold until they are said not to.
+// expiringHandler is memory whose memos are valid until faded is set.
 type expiringHandler struct {
 	*testSite
 	faded bool
@@ -201,7 +202,7 @@ func (h *expiringHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byt
 
 func (h *expiringHandler) StillValid(time.Duration, int) bool { return !h.faded }
 
-// What does not hold any more is asked for anew, once.
+// When a memo is not valid any more, the handler is called once.
 func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	h := &expiringHandler{testSite: newTestSite(t)}
 	b := new(replyBatch)
@@ -209,8 +210,8 @@ func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	for range 5 {
 		b.answerAll(page, answerRules{handler: h})
 	}
-	if h.asked > 2 { // the first teaches the block, the second is kept
-		t.Fatalf("asked %d times for one answer", h.asked)
+	if h.asked > 2 { // the first stores the block, the second is memoised
+		t.Fatalf("%d calls for one reply", h.asked)
 	}
 	before := h.asked
 	h.faded = true
@@ -218,6 +219,6 @@ func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	h.faded = false
 	b.answerAll(page, answerRules{handler: h})
 	if h.asked != before+1 {
-		t.Errorf("asked %d times after the answer had faded", h.asked-before)
+		t.Errorf("%d calls after the memo had become invalid", h.asked-before)
 	}
 }

@@ -23,15 +23,15 @@ import (
 var fullCrowd = flag.Bool("crowd", false, "a crowd of ten thousand slow clients in place of fifteen hundred")
 
 const (
-	// crowdEnv has this test binary be a crowd of so many, at crowdAddrEnv.
+	// crowdEnv makes this test binary a crowd of n clients of crowdAddrEnv.
 	crowdEnv     = "BRAMBLE_TEST_CROWD"
 	crowdAddrEnv = "BRAMBLE_TEST_CROWD_AT"
 	crowdKinds   = 4
 )
 
-// TestCrowdProcess is no test: it is the program of the crowd, in a process of its
-// own so that its memory and its files are not the server's. It says "here" when
-// everybody has come once, and ends with its standard input.
+// TestCrowdProcess is no test: it is the program of the crowd, in a process of its own so
+// that its memory and its files are not the server's. It prints "here" when every client
+// has connected once, and ends with its standard input.
 func TestCrowdProcess(t *testing.T) {
 	size, err := strconv.Atoi(os.Getenv(crowdEnv))
 	if err != nil {
@@ -54,7 +54,7 @@ func TestCrowdProcess(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Second): // who is cut off comes again
+				case <-time.After(time.Second): // a client that is cut off comes again
 				}
 			}
 		})
@@ -69,15 +69,15 @@ func TestCrowdProcess(t *testing.T) {
 	left.Wait()
 }
 
-// dialSlowly opens the connection of one of the crowd, from an address that a few
-// share; nil if it was not let in.
+// dialSlowly opens the connection of one of the crowd, from an address that a few share;
+// nil if it was not accepted.
 func dialSlowly(i int) net.Conn {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>6), byte(i&63+1))},
 		Control: func(_, _ string, raw syscall.RawConn) error {
 			return raw.Control(func(fd uintptr) {
-				if i%crowdKinds == 1 { // who reads slowly holds as little of a page as it can
+				if i%crowdKinds == 1 { // a client that reads slowly buffers as little of a page as it can
 					syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048)
 				}
 			})
@@ -164,7 +164,7 @@ func startCrowd(t *testing.T, f *Front, size int) *crowd {
 	}
 	t.Cleanup(func() { c.cmd.Process.Kill() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "here\n" {
-		t.Fatalf("the crowd says %q, %v", line, err)
+		t.Fatalf("the crowd prints %q, %v", line, err)
 	}
 	return c
 }
@@ -178,21 +178,21 @@ func (c *crowd) stopCrowd(t *testing.T) {
 	}
 }
 
-// inUse is the memory of this process that is in use, in bytes: heap and stacks.
+// inUse returns the memory of this process that is in use, in bytes: heap and stacks.
 func inUse() int64 {
 	runtime.GC()
-	runtime.GC() // the second also empties what pools have let go
+	runtime.GC() // the second also frees what pools have dropped
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	metrics.Read(samples)
 	return int64(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 }
 
-// maySlow bounds what one slow client may take, on average over the kinds: most
-// of it is what a client that does not read is owed.
+// maySlow limits what one slow client may take, on average over the kinds: most of it is
+// pending output for clients that do not read.
 const maySlow = 12 << 10
 
-// Clients that hold on to their connections in every way that there is leave the
-// others alone: every page comes, and memory stays within its bound.
+// Clients that occupy their connections in every possible way do not slow the others:
+// every page arrives, and memory stays within its limit.
 func TestManySlowClientsSlowNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("opens some thousand connections")
@@ -219,10 +219,10 @@ func TestManySlowClientsSlowNobody(t *testing.T) {
 	before := inUse()
 	c := startCrowd(t, f, size)
 	until(t, "all are there", func() bool { return f.Counts().Open >= int64(size*8/10) })
-	// To take so many in at once is some seconds' work for two processors, most of it the
-	// kernel's, that fills the buffers of those who read slowly. What is tested is who
-	// stays, not who comes: meanwhile the table may be full of those who have just gone.
-	until(t, "all have been heard", func() bool { return f.conns.behind() <= size/100 })
+	// Accepting so many at once is some seconds' work for two processors, most of it the
+	// kernel's, which fills the buffers of the clients that read slowly. The test is about
+	// clients that stay: meanwhile the table may be full of those that have just gone.
+	until(t, "nothing is left unread", func() bool { return f.conns.behind() <= size/100 })
 	held := inUse() - before
 
 	const clients, rounds = 32, 50
@@ -275,8 +275,8 @@ func TestManySlowClientsSlowNobody(t *testing.T) {
 	}
 }
 
-// behind is how many connections wait for the board: what their clients have sent has
-// not been read yet, or they have been ended and still hold their places.
+// behind returns the number of connections that wait for the board: their clients' input
+// has not been read yet, or they have been ended and are still in the table.
 func (t *connTable) behind() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -289,7 +289,7 @@ func (t *connTable) behind() (n int) {
 	return n
 }
 
-// isAnswered sends a request and reports whether a page of so many bytes comes.
+// isAnswered sends a request and reports whether a page of size bytes arrives.
 func isAnswered(c net.Conn, r *bufio.Reader, request string, size int) bool {
 	if _, err := io.WriteString(c, request); err != nil {
 		return false

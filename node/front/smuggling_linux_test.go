@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What comes behind a request that another reader could end elsewhere, or that is
-// broken, is never read as a request (RFC 9112 §6.1, §11.2).
+// Bytes behind a request that another parser could end elsewhere, or that is broken, are
+// never read as a request (RFC 9112 §6.1, §11.2).
 func TestNothingIsReadBehindAnAmbiguousBody(t *testing.T) {
 	change, client := withTLS(t)
 	h := newTestSite(t)
@@ -38,7 +38,7 @@ func TestNothingIsReadBehindAnAmbiguousBody(t *testing.T) {
 				v = dialTLS(t, f, secure)
 			}
 			go io.WriteString(v, c.in+hidden+"\r\n")
-			out, _ := io.ReadAll(v.r) // what was not read may reset the connection
+			out, _ := io.ReadAll(v.r) // unread bytes may reset the connection
 			if n := strings.Count(string(out), "HTTP/1.1 ") + strings.Count(string(out), "HTTP/1.0 "); n != 1 || !strings.HasPrefix(string(out[min(9, len(out)):]), c.want) || strings.Contains(string(out), "/hidden") {
 				t.Errorf("%s, TLS %v: %d replies: %.600q", name, secure != nil, n, out)
 			}

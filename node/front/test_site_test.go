@@ -23,12 +23,12 @@ import (
 	"bramble/node/origin"
 )
 
-// house is a small board: sites, a cache, and the two ways from a request to a
-// stored page: net/http's, as node has it, and the lane's.
+// testSite is a small board: sites, a cache, and the two ways from a request to a stored
+// page: that of net/http, as node has it, and the fast path.
 type testSite struct {
 	sites  *origin.Sites
 	cache  *cache.Cache
-	misses atomic.Int64 // requests that memory did not do for
+	misses atomic.Int64 // requests that went to the origin
 	asked  atomic.Int64 // requests that net/http read
 
 	names atomic.Pointer[map[string]string]
@@ -36,8 +36,8 @@ type testSite struct {
 
 const testHost = http1test.Host
 
-// page is the origin: what it answers hangs on the path alone, and on
-// Accept-Encoding where it says so.
+// page is the origin: its reply depends on the path alone, and on Accept-Encoding where
+// Vary says so.
 func page(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Date", "Wed, 29 Feb 2012 06:00:00 GMT")
@@ -85,12 +85,12 @@ func page(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, body)
 }
 
-// stored are the pages that every house has in memory.
+// stored returns the pages that every testSite has in memory.
 func stored() []string {
 	return []string{"/", "/gz", "/lang", "/old", "/via", "/notype", "/empty", "/gone", "/other", "/moved", "/a%2Fb", "/q?x=1&y=%20", "/e?"}
 }
 
-// newTestSite is a house in which it is 17 s after its pages were made.
+// newTestSite makes a testSite whose clock stands at 17 s after its pages were made.
 func newTestSite(t testing.TB) *testSite {
 	t.Helper()
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
@@ -131,7 +131,7 @@ func newTestSite(t testing.TB) *testSite {
 // ServeHTTP answers as node's pages do.
 func (h *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.asked.Add(1)
-	// What a client's going away does to a miss is not looked at here.
+	// What happens to a miss when its client leaves is not tested here.
 	asked, err := h.sites.Request(r.WithContext(context.Background()))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -151,7 +151,7 @@ func requestFor(target string) *FastRequest {
 	return &FastRequest{Request: http1.Request{Host: []byte(testHost), Target: []byte(target)}}
 }
 
-// Now stands still.
+// Now returns a time that stands still.
 func (h *testSite) Now() time.Duration { return h.cache.Now() }
 
 // AppendHit answers as node does, also in what it keeps off the stack.
@@ -175,7 +175,7 @@ func (h *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool
 	return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
 
-// siteMemo is an answer as node keeps it.
+// siteMemo is a memo as node makes it.
 type siteMemo struct {
 	cache *cache.Cache
 	cache.HitMemo
@@ -202,7 +202,7 @@ func (h *testSite) learn(host string) (prefix string, ok bool) {
 	return prefix, true
 }
 
-// script is a connection that brings some bytes and then ends, and keeps what is
+// script is a connection that sends some bytes and then ends, and records what is
 // written to it.
 type script struct {
 	mu     sync.Mutex
@@ -240,7 +240,7 @@ func (s *script) SetDeadline(time.Time) error      { return nil }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
-// viaNetHTTP gives what net/http answers to some bytes after which the client sends
+// viaNetHTTP returns the replies of net/http to some bytes after which the client sends
 // nothing more.
 func (h *testSite) viaNetHTTP(in []byte) []byte {
 	s := &script{in: in, closed: make(chan struct{})}
@@ -255,23 +255,23 @@ func (h *testSite) viaNetHTTP(in []byte) []byte {
 	select {
 	case <-s.closed:
 	case <-time.After(10 * time.Second):
-		panic(fmt.Sprintf("net/http does not end with %q; it said %q", in, s.out.Bytes()))
+		panic(fmt.Sprintf("net/http does not end with %q; it sent %q", in, s.out.Bytes()))
 	}
 	server.Close()
 	<-served
 	return s.out.Bytes()
 }
 
-// answered is what the lane made of some bytes.
+// answered is what the fast path did with some bytes.
 type answered struct {
 	out     []byte
 	heads   []bool // for each reply, whether it is to HEAD
 	used    int    // bytes answered
 	next    action
-	pending int // for stepLend: the length of the next request
+	pending int // for actionLend: the length of the next request
 }
 
-// viaFastPath gives what the lane answers to the same bytes.
+// viaFastPath returns the replies of the fast path to the same bytes.
 func (h *testSite) viaFastPath(in []byte, r answerRules) answered {
 	var a answered
 	b := new(replyBatch)
@@ -290,7 +290,7 @@ func (h *testSite) viaFastPath(in []byte, r answerRules) answered {
 	}
 }
 
-// note remembers which requests were answered.
+// note records which requests were answered.
 type note struct {
 	FastHandler
 	heads *[]bool
@@ -310,7 +310,7 @@ func (n note) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	return head, body, ok
 }
 
-// noteMemo remembers which were answered again.
+// noteMemo records which were answered by a memo.
 type noteMemo struct {
 	ResponseMemo
 	head  bool
@@ -327,8 +327,8 @@ func (n noteMemo) StillValid(at time.Duration, times int) bool {
 	return ok
 }
 
-// cutReply takes a reply off the front of out: its status line, its fields
-// sorted, and its body.
+// cutReply cuts a reply off the front of out: its status line, its fields sorted, and its
+// body.
 func cutReply(out []byte, head bool) (text string, rest []byte, err error) {
 	top, rest, ok := bytes.Cut(out, []byte("\r\n\r\n"))
 	if !ok {

@@ -45,7 +45,7 @@ func (c *conn) detachRecords() {
 	}
 }
 
-// readSocket gives crypto/tls what the socket has; errDry if it has nothing.
+// readSocket reads what the socket has for crypto/tls; errDrained if it has nothing.
 func (c *recordBuffers) readSocket(p []byte) (int, error) {
 	for c.inStart == c.inEnd {
 		if c.isDrained {
@@ -111,8 +111,8 @@ func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 				return nil, false
 			}
 		}
-		all, ok := s.flushRecords()
-		if !ok || !all || len(parts) == 0 {
+		sentAll, ok := s.flushRecords()
+		if !ok || !sentAll || len(parts) == 0 {
 			return parts, ok
 		}
 	}

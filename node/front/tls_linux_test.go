@@ -28,7 +28,7 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// testCertificate is good for testHost, and trusted by the returned pool.
+// testCertificate returns a certificate for testHost, and a pool that trusts it.
 func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,7 +52,7 @@ func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-// withTLS has a Front speak TLS too, and gives what its clients need.
+// withTLS returns a change that has a Front speak TLS too, and its clients' configuration.
 func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), client *tls.Config) {
 	t.Helper()
 	cert, pool := testCertificate(t)
@@ -66,7 +66,7 @@ func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), cl
 	return func(c *Config) { c.TLS = cfg }, &tls.Config{ServerName: testHost, RootCAs: pool}
 }
 
-// visitTLS is visit by TLS.
+// dialTLS is dialFront over TLS.
 func dialTLS(t testing.TB, f *Front, cfg *tls.Config) *testClient {
 	t.Helper()
 	v := dialAddr(t, f.SecureAddr())
@@ -85,7 +85,7 @@ func TestOneTLSConnectionServedInAllWays(t *testing.T) {
 	f, _, _ := startFront(t, h, change)
 	v := dialTLS(t, f, client)
 	for round := range int64(3) {
-		v.send(get("/q?x=1&y=%20")) // the lane
+		v.send(get("/q?x=1&y=%20")) // the fast path
 		if resp, body := v.reply(); resp.StatusCode != 200 || body != "<p>/q" || resp.Header.Get("Age") != "17" {
 			t.Fatalf("got %v %q", resp, body)
 		}
@@ -110,13 +110,13 @@ func TestOneTLSConnectionServedInAllWays(t *testing.T) {
 	until(t, "the connection leaves the table", func() bool { return f.Counts().Open == 0 })
 }
 
-// said is all that a server says to some bytes after which the client says no more.
+// roundTrip returns all replies to some bytes after which the client sends no more.
 func roundTrip(t *testing.T, v *testClient, in string) string {
 	t.Helper()
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		// The server may have had enough before the end of it.
+		// The server may close before the end of it.
 		_, _ = io.WriteString(v, in)
 		_ = v.Conn.(interface{ CloseWrite() error }).CloseWrite()
 	}()
@@ -129,7 +129,7 @@ func roundTrip(t *testing.T, v *testClient, in string) string {
 	return today.ReplaceAllString(string(out), "Date: now\r")
 }
 
-// refill waits until the front page is in memory again, which a POST drops.
+// refill waits until the front page is in memory again: a POST drops it.
 func (h *testSite) refill(t *testing.T) {
 	t.Helper()
 	until(t, "the front page is in memory", func() bool {
@@ -141,9 +141,10 @@ func (h *testSite) refill(t *testing.T) {
 	})
 }
 
-// What the lane and net/http make of a client's bytes together is the same with
-// TLS and without.
+// The replies of the fast path and net/http to a client's bytes are the same with TLS and
+// without.
 func TestTLSChangesNoReply(t *testing.T) {
+	t.Parallel()
 	h := newTestSite(t)
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
@@ -219,12 +220,12 @@ func TestManyPipelinedRequestsOverTLSAreAnsweredInOrder(t *testing.T) {
 	f, _, _ := startFront(t, newTestSite(t), change)
 	v := dialTLS(t, f, client)
 	const rounds = 300
-	go func() { // more than the socket holds: replies have to wait for the reader
+	go func() { // more than the socket holds: replies must wait for the reader
 		for range rounds {
 			io.WriteString(v, get("/")+get("/gone")+get("/never")+get("/"))
 		}
 	}()
-	time.Sleep(50 * time.Millisecond) // the more have to wait
+	time.Sleep(50 * time.Millisecond) // so that more must wait
 	for i := range rounds {
 		for _, want := range []int{200, 410, 200, 200} {
 			if resp, _ := v.reply(); resp.StatusCode != want {
@@ -235,6 +236,7 @@ func TestManyPipelinedRequestsOverTLSAreAnsweredInOrder(t *testing.T) {
 }
 
 func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
+	t.Parallel()
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change)
 	for name, text := range map[string]string{
@@ -248,12 +250,13 @@ func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
 		if resp, _ := v.reply(); resp.StatusCode != 200 || !resp.Close {
 			t.Errorf("%s: %s, last: %v", name, resp.Status, resp.Close)
 		}
-		v.ends() // and it is said, or there would be an error
+		v.ends() // with close_notify, or there would be an error
 	}
 	until(t, "all leave the table", func() bool { return f.Counts().Open == 0 })
 }
 
 func TestSlowTLSClientsAreCutOff(t *testing.T) {
+	t.Parallel()
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 500*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
@@ -284,7 +287,7 @@ func TestTheHandlerNoticesThatATLSClientHasGone(t *testing.T) {
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			if r.TLS == nil || r.TLS.ServerName != testHost {
-				t.Errorf("the request came by TLS: %+v", r.TLS)
+				t.Errorf("the request came over TLS: %+v", r.TLS)
 			}
 			<-r.Context().Done()
 			close(gone)
@@ -293,7 +296,7 @@ func TestTheHandlerNoticesThatATLSClientHasGone(t *testing.T) {
 	v := dialTLS(t, f, client)
 	v.send(get("/never"))
 	until(t, "it is being answered", func() bool { return f.Counts().InFlight == 1 })
-	v.Close() // says so in TLS before it does in TCP
+	v.Close() // sends close_notify before FIN
 	<-gone
 }
 
@@ -310,7 +313,7 @@ func TestStrictTransportSecurityIsSentOnce(t *testing.T) {
 	plain := dialFront(t, f)
 	plain.send(get("/"))
 	if resp, _ := plain.reply(); resp.Header["Strict-Transport-Security"] != nil {
-		t.Error("it is said without TLS")
+		t.Error("it is sent without TLS")
 	}
 }
 
@@ -375,7 +378,7 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 			io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			if resp.Proto != proto {
-				t.Errorf("%s came by %s, want %s", path, resp.Proto, proto)
+				t.Errorf("%s came over %s, want %s", path, resp.Proto, proto)
 			}
 		}
 		return c
@@ -420,12 +423,12 @@ func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 		strings.Repeat("\x16\x03\x01\x00\x01\x01", maxRecord/6+1),
 	} {
 		if !isWholeClientHello([]byte(wrong)) {
-			t.Errorf("more is awaited of %.20q", wrong)
+			t.Errorf("more is expected of %.20q", wrong)
 		}
 	}
 }
 
-// helloOf is what a client says first.
+// helloOf returns a ClientHello.
 func helloOf(t *testing.T) []byte {
 	t.Helper()
 	here, there := net.Pipe()
@@ -444,7 +447,7 @@ func helloOf(t *testing.T) []byte {
 	return hello[:n]
 }
 
-// Clients whose ClientHello comes in pieces, or never comes to its end, take nobody's turn.
+// Clients whose ClientHello arrives in pieces, or never ends, take no slot.
 func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 1 })
 	f, _, _ := startFront(t, newTestSite(t), change)
@@ -469,7 +472,7 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	}
 	until(t, "all have begun", func() bool { return f.https.handshaking.Load() == 8 })
 	slow[0].send(string(hello[len(hello)-1:]))
-	until(t, "one wants a turn", func() bool { return f.https.handshakes.Waiting() == 1 })
+	until(t, "one wants a slot", func() bool { return f.https.handshakes.Waiting() == 1 })
 	compute()
 	v := dialTLS(t, f, client)
 	v.send(get("/"))
@@ -479,9 +482,10 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	}
 }
 
-// Of clients that begin a handshake and do not go on with it only so many are waited
-// for, those who came last; who does go on is served.
+// Of the clients that begin a handshake and do not go on with it only the last few are
+// waited for; a client that goes on is served.
 func TestStalledHandshakesAreEvicted(t *testing.T) {
+	t.Parallel()
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.HeaderTimeout = time.Minute })
 	f.https.maxAnswering = 4
@@ -490,7 +494,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	for range 6 {
 		v := dialAddr(t, f.SecureAddr())
 		v.send(hello)
-		if _, err := v.r.Peek(recordHead); err != nil { // the server has said its part
+		if _, err := v.r.Peek(recordHead); err != nil { // the server has sent its part
 			t.Fatal(err)
 		}
 		stuck = append(stuck, v)
@@ -516,8 +520,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	}
 }
 
-// A crowd of clients that all want to begin at once: each is served or closed, and
-// every turn comes back.
+// Of many clients that begin at once each is served or closed, and every slot is released.
 func TestManyHandshakesAtOnce(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 4 })
 	f, _, _ := startFront(t, newTestSite(t), change)
@@ -531,7 +534,7 @@ func TestManyHandshakesAtOnce(t *testing.T) {
 			defer c.Close()
 			fmt.Fprint(c, get("/", "Connection: close"))
 			if text, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200") {
-				t.Errorf("a client that was taken in got %.80q, %v", text, err)
+				t.Errorf("a client that was served got %.80q, %v", text, err)
 			}
 		})
 	}
@@ -600,11 +603,11 @@ func TestRateLimitsHoldOverTLS(t *testing.T) {
 		}
 	}
 	if !slices.Contains(got, "503") { // and the connection goes on after it
-		t.Errorf("by HTTP/2 it gets %v", got)
+		t.Errorf("over HTTP/2 it gets %v", got)
 	}
 }
 
-// Beyond the table's bound there is no word: one would take a handshake.
+// Beyond MaxConnections there is no refusal: one would take a handshake.
 func TestBeyondMaxConnectionsTLSIsClosed(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.MaxConnections = 1 })
@@ -639,7 +642,7 @@ func TestInputThatIsNoHandshakeEndsTheConnection(t *testing.T) {
 		// A socket that is closed over unread bytes is reset.
 		out, _ := io.ReadAll(v.r)
 		if !strings.Contains(string(out), want) || want == "" && len(out) > 7 {
-			t.Errorf("to %.40q it says %q", in, out)
+			t.Errorf("to %.40q it gets %q", in, out)
 		}
 	}
 	until(t, "all leave", func() bool { return f.Counts().Open == 0 })
@@ -651,7 +654,7 @@ func TestInputThatIsNoHandshakeEndsTheConnection(t *testing.T) {
 	v.reply()
 }
 
-// What a client sends inside TLS that is no request, and what breaks TLS.
+// A record that is broken gets an alert, and ends the connection.
 func TestABrokenRecordEndsTheConnection(t *testing.T) {
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change)
@@ -663,7 +666,7 @@ func TestABrokenRecordEndsTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := io.ReadAll(v.r); len(out) != 0 || err == nil || !strings.Contains(err.Error(), "bad record MAC") {
-		t.Errorf("it says %q, %v; want an alert", out, err)
+		t.Errorf("it gets %q, %v; want an alert", out, err)
 	}
 	until(t, "it leaves", func() bool { return f.Counts().Open == 0 })
 }

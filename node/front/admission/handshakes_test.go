@@ -27,7 +27,7 @@ func TestTooManyHandshakesAreRefused(t *testing.T) {
 	if err := handshakes.Acquire(ClientKey{}, false); err != ErrBusy {
 		t.Errorf("a third may wait: %v", err)
 	}
-	waiting.Go(func() { // who has begun always may
+	waiting.Go(func() { // one that has begun may always wait
 		if err := handshakes.Acquire(ClientKey{}, true); err != nil {
 			t.Error(err)
 		}
@@ -36,13 +36,13 @@ func TestTooManyHandshakesAreRefused(t *testing.T) {
 	handshakes.Release()
 	waiting.Wait()
 	if err := handshakes.Acquire(ClientKey{}, false); err != nil {
-		t.Errorf("with nobody there: %v", err)
+		t.Errorf("when all have gone: %v", err)
 	}
 }
 
-// What one client does not leave, another has: half of all that may wait, then a third.
-func TestNobodyTakesAllTurns(t *testing.T) {
-	handshakes := NewHandshakes(0, 12) // nobody computes
+// The first client fills half of the queue, the second a third of it, and so on.
+func TestNoClientFillsTheQueue(t *testing.T) {
+	handshakes := NewHandshakes(0, 12) // no slots
 	waiting := map[uint32]int{}
 	for who := range uint32(3) {
 		for range 20 {
@@ -52,7 +52,7 @@ func TestNobodyTakesAllTurns(t *testing.T) {
 		}
 	}
 	if waiting[0] != 6 || waiting[1] != 3 || waiting[2] != 2 {
-		t.Errorf("of 12 that may wait they have %v", waiting)
+		t.Errorf("of the queue of 12 they have %v", waiting)
 	}
 	for who, n := range waiting {
 		for range n {
@@ -64,7 +64,7 @@ func TestNobodyTakesAllTurns(t *testing.T) {
 	}
 }
 
-func TestWhoHasBegunKeepsNoNewcomerOut(t *testing.T) {
+func TestBegunHandshakesFillNoQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		handshakes := NewHandshakes(1, 1)
 		if err := handshakes.Acquire(ClientKey{}, false); err != nil {

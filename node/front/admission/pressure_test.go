@@ -15,17 +15,17 @@ func TestWhatIsShedFirst(t *testing.T) {
 		{0, 0, 0, 0}, {0.25, 0, 0, 0}, {0.5, 0.5, 0, maxAcceptHold / 2}, {0.75, 1, 0.5, maxAcceptHold}, {1, 1, 1, maxAcceptHold},
 	} {
 		if got := KindBrowse.shedShare(test.pressure); got != test.asked {
-			t.Errorf("at %v %v of what is asked is shed, want %v", test.pressure, got, test.asked)
+			t.Errorf("at %v %v of KindBrowse is shed, want %v", test.pressure, got, test.asked)
 		}
 		if got := KindSubmit.shedShare(test.pressure); got != test.sent {
-			t.Errorf("at %v %v of what is sent is shed, want %v", test.pressure, got, test.sent)
+			t.Errorf("at %v %v of KindSubmit is shed, want %v", test.pressure, got, test.sent)
 		}
 		if got := AcceptHold(test.pressure); got != test.hold {
 			t.Errorf("at %v arrivals are held for %v, want %v", test.pressure, got, test.hold)
 		}
 	}
 	if KindOfMethod("GET") != KindBrowse || KindOfMethod("HEAD") != KindBrowse || KindOfMethod("POST") != KindSubmit || KindOfMethod("BREW") != KindSubmit {
-		t.Error("methods are of the wrong kind")
+		t.Error("methods have the wrong kind")
 	}
 }
 
@@ -80,11 +80,11 @@ func TestDelayInScheduling(t *testing.T) {
 	} {
 		got := delayQuantile(buckets, test.before, test.after, delayShare)
 		if got != test.want || delayPressure(got) != test.strain {
-			t.Errorf("from %v to %v: %v and strain %v, want %v and %v", test.before, test.after, got, delayPressure(got), test.want, test.strain)
+			t.Errorf("from %v to %v: %v and pressure %v, want %v and %v", test.before, test.after, got, delayPressure(got), test.want, test.strain)
 		}
 	}
 	if got := delayPressure(550 * time.Millisecond); got != 0.5 {
-		t.Errorf("half way the strain is %v", got)
+		t.Errorf("half way the pressure is %v", got)
 	}
 	var d DelayMeter
 	d.measure()

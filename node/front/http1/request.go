@@ -50,8 +50,8 @@ type Request struct {
 }
 
 // Fields are what a stored reply may depend on besides its key. The type has the
-// fields of cache.PlainRequest in the same order, so that *Fields converts to
-// *cache.PlainRequest without a copy: the caller does this for every hit, and the compiler checks that
+// fields of cache.HitRequest in the same order, so that *Fields converts to
+// *cache.HitRequest without a copy: the caller does this for every hit, and the compiler checks that
 // both types stay alike. At and Key are the caller's; the parser only keeps Key's room.
 type Fields struct {
 	// At is a clock reading taken after the request began to arrive: what was true then
