@@ -163,8 +163,8 @@ func (s *httpsFront) counts() TLSCounts {
 	}
 }
 
-// overTLS is the context key of a connection that speaks TLS.
-type overTLS struct{}
+// overTLSKey is the context key of a connection that speaks TLS.
+type overTLSKey struct{}
 
 // markTLS marks a request and its reply as sent over TLS.
 func (s *httpsFront) markTLS(w http.ResponseWriter, r *http.Request, over *tlsState) {

@@ -25,12 +25,12 @@ func (f *Front) newHTTPServer() *http.Server {
 	}
 }
 
-// notLimited is the context key of a connection whose requests have not been held
+// notLimitedKey is the context key of a connection whose requests have not been held
 // against its client's limits yet: those on loan have been.
-type notLimited struct{}
+type notLimitedKey struct{}
 
-// isAdmitted is the context key of a request that has a slot of the gate.
-type isAdmitted struct{}
+// admittedKey is the context key of a request that has a slot of the gate.
+type admittedKey struct{}
 
 // connContext notes what a connection's requests have passed already.
 func connContext(ctx context.Context, inner net.Conn) context.Context {
@@ -38,18 +38,18 @@ func connContext(ctx context.Context, inner net.Conn) context.Context {
 	switch one := inner.(type) {
 	case *handoff:
 		c = one.conn
-		ctx = context.WithValue(ctx, notLimited{}, one)
+		ctx = context.WithValue(ctx, notLimitedKey{}, one)
 	case *loan:
 		c = one.conn
-		ctx = context.WithValue(ctx, isAdmitted{}, true)
+		ctx = context.WithValue(ctx, admittedKey{}, true)
 	case *tls.Conn:
 		if transport, ok := one.NetConn().(*tlsTransport); ok {
 			c = transport.conn
-			ctx = context.WithValue(ctx, notLimited{}, &handoff{conn: c}) // only its conn counts
+			ctx = context.WithValue(ctx, notLimitedKey{}, &handoff{conn: c}) // only its conn counts
 		}
 	}
 	if c != nil && c.tls != nil {
-		ctx = context.WithValue(ctx, overTLS{}, c.tls)
+		ctx = context.WithValue(ctx, overTLSKey{}, c.tls)
 	}
 	return ctx
 }
@@ -57,7 +57,7 @@ func connContext(ctx context.Context, inner net.Conn) context.Context {
 // serveHTTP answers every request that net/http reads.
 func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.slowReplies.Add(1)
-	from, _ := r.Context().Value(notLimited{}).(*handoff)
+	from, _ := r.Context().Value(notLimitedKey{}).(*handoff)
 	if r.ProtoMajor == 2 && from != nil {
 		reply := f.beginHTTP2(w, from.conn)
 		defer reply.end(r)
@@ -67,7 +67,7 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		refuseViaNetHTTP(w, r)
 		return
 	}
-	if r.Context().Value(isAdmitted{}) != nil {
+	if r.Context().Value(admittedKey{}) != nil {
 		f.callHandler(w, r)
 		return
 	}
@@ -121,7 +121,7 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 func (f *Front) callHandler(w http.ResponseWriter, r *http.Request) {
 	f.inFlight.Add(1)
 	defer f.inFlight.Add(-1)
-	if over, ok := r.Context().Value(overTLS{}).(*tlsState); ok {
+	if over, ok := r.Context().Value(overTLSKey{}).(*tlsState); ok {
 		f.https.markTLS(w, r, over)
 	}
 	if f.isDraining.Load() {
