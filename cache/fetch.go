@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// retryAfterFailure is how long a failed upstream is left alone for a key whose
+// retryAfterFailure is the time for which a failed upstream is not asked for a key whose
 // stored reply may be served meanwhile.
 const retryAfterFailure = time.Second
 

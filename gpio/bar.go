@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// The bar shows the load, and over it the rack's story. What belongs to a story
-// is a movement along the bar or a rhythm of its own; none of it is a colour.
-// Lengths are in beats.
+// The bar shows the load, and between two views of the load the rack's signs: each is
+// a movement along the bar or a rhythm of its own, never a colour. Lengths are in
+// beats.
 const (
-	loadBeats   = 32 // how long the load stands between two signs
-	maxBarSteps = 8  // a movement takes at most so many steps, however many lamps there are
+	loadBeats   = 32 // the load between two signs
+	maxBarSteps = 8  // steps of a movement at most, however many lamps there are
 	markGap     = 16 // from one leader mark to the next
 )
 
-// A moment's pattern repeats after momentPeriod, but is told only near its
-// moment, so that nobody sees it twice. It is in the pattern before its time
-// comes: whoever plays it needs no message to begin in step with the others.
+// The pattern of a moment repeats after momentPeriod, but is shown only near its
+// moment, so that it is never seen twice. It is in the Show before its time comes: so
+// boards begin in step without a message.
 const (
 	momentPeriod = 256 // beats: 32 s
 	openBefore   = 20 * time.Second
@@ -24,15 +24,15 @@ const (
 	purgeBefore  = 4 * time.Second
 	purgeAfter   = 2 * time.Second
 	countSeconds = 10
-	openingBeats = 16 // beats of full light when a sale has opened
+	openingBeats = 16 // of full light when a sale has opened
 )
 
-// showsLoad: a board shows a load only while it may have clients.
+// showsLoad: a board shows its load only while it may have clients.
 func showsLoad(h Health) bool { return h == Serving || h == Draining }
 
-// barLamps is what each lamp of the load bar does. An address and locate take
-// the whole bar; then comes the opening, then a purge, then the load with the
-// signs that stay.
+// barLamps returns the pattern of each lamp of the load bar. An address and locate
+// take the entire bar; next in rank is an opening, then a purge, then the load with
+// the lasting signs.
 func barLamps(in Input, lamps int) []Pattern {
 	switch {
 	case in.Health == Stopped || in.Health > Drained:
@@ -73,8 +73,8 @@ func repeatPattern(p Pattern, lamps int) []Pattern {
 	return bar
 }
 
-// loadLevels is the bar at rest: lit from below up to the load, the lamp at the
-// edge by its part, and a dot for the peak where it stands clear of the bar.
+// loadLevels is the bar without signs: lit from below up to the load, the lamp at the
+// edge in proportion, and a dot for the peak if it is clear of the bar.
 func loadLevels(load, peak float64, lamps int) []Level {
 	levels := make([]Level, lamps)
 	for i := range levels {
@@ -120,9 +120,9 @@ func storySummary(in Input) string {
 	return s
 }
 
-// barAnimation draws what the lamps of a bar do, frame after frame.
+// barAnimation draws the patterns of a bar's lamps, frame after frame.
 type barAnimation struct {
-	rest  []Level // the bar as the load leaves it
+	rest  []Level // the bar without signs
 	steps [][]Step
 }
 
@@ -130,7 +130,7 @@ func newBarAnimation(rest []Level) *barAnimation {
 	return &barAnimation{rest: rest, steps: make([][]Step, len(rest))}
 }
 
-// addFrame holds what level says of each lamp for a number of beats.
+// addFrame sets each lamp to its level for a number of beats.
 func (s *barAnimation) addFrame(beats int, level func(lamp int) Level) {
 	for i := range s.steps {
 		s.steps[i] = append(s.steps[i], Step{level(i), uint16(beats * beat)})
@@ -139,7 +139,7 @@ func (s *barAnimation) addFrame(beats int, level func(lamp int) Level) {
 
 func (s *barAnimation) restLevel(lamp int) Level { return s.rest[lamp] }
 
-// fullWhere is Full where on holds and Off elsewhere.
+// fullWhere is Full for the lamps for which on returns true, and Off for the others.
 func fullWhere(on func(lamp int) bool) func(int) Level {
 	return func(i int) Level {
 		if on(i) {
@@ -149,7 +149,7 @@ func fullWhere(on func(lamp int) bool) func(int) Level {
 	}
 }
 
-// invertLevel is what stands out from a level.
+// invertLevel returns a level that stands out from l.
 func invertLevel(l Level) Level {
 	if l.Lit() {
 		return Off
@@ -157,8 +157,8 @@ func invertLevel(l Level) Level {
 	return Full
 }
 
-// drawLoad shows the bar at rest. The leader's mark is a double blip of the last
-// lamp, light on dark or dark on light, every two seconds.
+// drawLoad draws the load. The leader's mark is a double blip of the last lamp, light
+// on dark or dark on light, every two seconds.
 func (s *barAnimation) drawLoad(beats int, leader bool) {
 	if !leader {
 		s.addFrame(beats, s.restLevel)
@@ -179,12 +179,12 @@ func (s *barAnimation) drawLoad(beats int, leader bool) {
 	}
 }
 
-// stepOf is the part of a movement in which a lamp has its turn.
+// stepOf is the step of a movement in which a lamp has its turn.
 func (s *barAnimation) stepOf(lamp int) int { return lamp * s.stepCount() / len(s.rest) }
 
 func (s *barAnimation) stepCount() int { return min(len(s.rest), maxBarSteps) }
 
-// drawPointer lets a single light run twice towards the dead neighbour: up for the one
+// drawPointer draws a light that runs twice towards the dead neighbour: up for the one
 // after, down for the one before, from the middle both ways for both.
 func (s *barAnimation) drawPointer(to Side) {
 	n := s.stepCount()
@@ -206,8 +206,8 @@ func (s *barAnimation) drawPointer(to Side) {
 	s.addFrame(2, func(int) Level { return Off })
 }
 
-// drawCurtain closes the bar from both ends to the middle, and leaves it dark: the
-// shop is shut, there is nothing left.
+// drawCurtain closes the bar from both ends to the middle, and leaves it dark: sold
+// out.
 func (s *barAnimation) drawCurtain() {
 	n := s.stepCount()
 	s.addFrame(4, func(int) Level { return Off })
@@ -218,8 +218,8 @@ func (s *barAnimation) drawCurtain() {
 	s.addFrame(6, func(int) Level { return Off })
 }
 
-// drawCountdown runs the bar down in ten seconds, each of which ends in a wink of
-// all lamps, and lights the whole bar when the sale has opened.
+// drawCountdown runs the bar down in ten seconds, each of which ends in a wink of all
+// lamps, and lights the entire bar when the sale has opened.
 func (s *barAnimation) drawCountdown() {
 	const before = int(openBefore/time.Millisecond)/beat - countSeconds*8
 	s.addFrame(before, s.restLevel)
@@ -231,15 +231,15 @@ func (s *barAnimation) drawCountdown() {
 	s.addFrame(momentPeriod-before-countSeconds*8-openingBeats, s.restLevel)
 }
 
-// drawWave runs a spot that stands out from the bar up and down again, once.
+// drawWave runs a spot that stands out up the bar and down again, once.
 func (s *barAnimation) drawWave() {
 	const before = int(purgeBefore/time.Millisecond) / beat
 	n := s.stepCount()
 	s.addFrame(before, s.restLevel)
 	for k := range 2*n - 1 {
-		place := min(k, 2*n-2-k)
+		at := min(k, 2*n-2-k)
 		s.addFrame(1, func(i int) Level {
-			if s.stepOf(i) == place {
+			if s.stepOf(i) == at {
 				return invertLevel(s.rest[i])
 			}
 			return s.rest[i]
@@ -248,7 +248,7 @@ func (s *barAnimation) drawWave() {
 	s.addFrame(momentPeriod-before-(2*n-1), s.restLevel)
 }
 
-// restPatterns is the bar at rest, each lamp with its own name.
+// restPatterns is the bar without signs, each pattern with its own name.
 func (s *barAnimation) restPatterns() []Pattern {
 	bar := make([]Pattern, len(s.rest))
 	for i, l := range s.rest {
@@ -264,8 +264,8 @@ func (s *barAnimation) restPatterns() []Pattern {
 	return bar
 }
 
-// toPatterns makes patterns of the frames, of which the first is due at start,
-// counted as Pattern.At counts.
+// toPatterns returns the frames as patterns. The first frame is due at start, as
+// Pattern.At counts.
 func (s *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
 	bar := make([]Pattern, len(s.steps))
 	for i, steps := range s.steps {
@@ -274,8 +274,8 @@ func (s *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
 	return bar
 }
 
-// rotateSteps lets steps that are to begin at start begin at zero, by cutting off
-// what comes before and adding it at the end.
+// rotateSteps turns steps that begin at start into steps that begin at zero: what comes
+// before zero moves to the end.
 func rotateSteps(steps []Step, start time.Duration) []Step {
 	period := Pattern{Steps: steps}.Period()
 	cut := uint64((period - (start%period+period)%period) % period / time.Millisecond)

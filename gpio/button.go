@@ -2,9 +2,8 @@ package gpio
 
 import "time"
 
-// The times of the button. A press means something when the button is let go,
-// so that one can think better of it, and so that a wire that is shorted for
-// good never stops a board.
+// The times of the button. A press takes effect when the button is released, so that
+// people can change their mind, and so that a shorted wire never stops a board.
 const (
 	debounce      = 25 * time.Millisecond  // a contact of a tactile switch bounces for 5 ms, a bad one for 20
 	doubleGap     = 400 * time.Millisecond // from one short press to the next
@@ -12,24 +11,24 @@ const (
 	drainPress    = 3 * time.Second
 	shutdownPress = 8 * time.Second
 	stuckAfter    = 20 * time.Second      // no finger stays that long
-	buttonPoll    = 25 * time.Millisecond // between two looks at a button in use
-	idlePoll      = 50 * time.Millisecond // between two looks at one at rest: a quick tap lasts 80 ms; each look costs a wake-up
+	buttonPoll    = 25 * time.Millisecond // between two samples of a button in use
+	idlePoll      = 50 * time.Millisecond // between two samples of an idle one: a quick tap lasts 80 ms; each sample costs a wake-up
 )
 
-// ButtonPress is what somebody has asked of a board by its button.
+// ButtonPress is a command that somebody has given with the button.
 type ButtonPress uint8
 
 // The presses, by how long the button was down. The zero value is none.
 const (
 	NoPress       ButtonPress = iota
 	ShortPress                // acknowledge the faults; locate off
-	DoublePress               // tell the address
+	DoublePress               // show the address
 	LongPress                 // one second: locate on
 	DrainPress                // three seconds: drain
 	ShutdownPress             // eight seconds: shut down cleanly
 )
 
-// String gives the press in words.
+// String returns the press in words.
 func (p ButtonPress) String() string {
 	switch p {
 	case NoPress:
@@ -48,28 +47,28 @@ func (p ButtonPress) String() string {
 	return "unknown press"
 }
 
-// Button makes presses of the edges of one contact: it debounces them and counts
-// how long they last. It knows no clock; whoever feeds it tells the time of each
-// sample, in steps that do not go back. The zero value is ready; a contact that
-// is closed from the start says nothing until it has been open.
+// Button turns the edges of one contact into presses: it debounces them and measures
+// their length. It has no clock; each sample comes with its time, which must not go
+// back. The zero value is ready. A contact that is closed from the start counts only
+// after it has been open.
 type Button struct {
 	begun    bool
 	raw      bool          // the last sample
 	rawAt    time.Duration // since when
-	stableAt time.Duration // when the contact was last not bouncing
+	stableAt time.Duration // when the contact was last stable
 
 	down         bool          // debounced
 	downAt       time.Duration // since when
 	ignored      bool          // this press counts for nothing
-	seenOpen     bool          // the contact was seen open
+	seenOpen     bool          // the contact has been open
 	awaitsSecond bool          // for the second press of two, since upAt
 	upAt         time.Duration
 	stuck        bool
 }
 
-// Sample tells whether the contact is closed at a time: at each edge, and now
-// and then in between, because some presses are told by nothing happening. It
-// returns the press that this completes, if any.
+// Sample adds the state of the contact at a time. Call it at each edge, and now and
+// then in between, because some presses end by nothing happening. It returns the press
+// that this completes, if any.
 func (b *Button) Sample(down bool, at time.Duration) ButtonPress {
 	if !b.begun {
 		*b = Button{begun: true, raw: down, rawAt: at, stableAt: at}
@@ -95,8 +94,8 @@ func (b *Button) Sample(down bool, at time.Duration) ButtonPress {
 	return press
 }
 
-// closeContact is the debounced contact closing; a first press whose second did not
-// come in time is told.
+// closeContact handles the closing of the debounced contact. It returns the first press
+// of two if the second did not come in time.
 func (b *Button) closeContact(at time.Duration) ButtonPress {
 	if b.down {
 		return NoPress
@@ -109,7 +108,7 @@ func (b *Button) closeContact(at time.Duration) ButtonPress {
 	return NoPress
 }
 
-// openContact is the debounced contact opening, which makes a press of what was held.
+// openContact handles the opening of the debounced contact, which completes a press.
 func (b *Button) openContact(at time.Duration) ButtonPress {
 	b.seenOpen = true
 	if !b.down {
@@ -129,7 +128,7 @@ func (b *Button) openContact(at time.Duration) ButtonPress {
 	return NoPress
 }
 
-// pressFor is what letting go at a time makes of the press that began at downAt.
+// pressFor is the press that began at downAt if the button is released at a time.
 func (b *Button) pressFor(at time.Duration) ButtonPress {
 	switch d := at - b.downAt; {
 	case b.ignored || d >= stuckAfter:
@@ -144,8 +143,8 @@ func (b *Button) pressFor(at time.Duration) ButtonPress {
 	return ShortPress
 }
 
-// Pending is the press that it would be to let go now: what the lamps show to
-// somebody who holds the button and waits.
+// Pending is the press that releasing the button now would complete: the lamps show
+// its effect while the button is down.
 func (b *Button) Pending(at time.Duration) ButtonPress {
 	if !b.down {
 		return NoPress
@@ -153,9 +152,9 @@ func (b *Button) Pending(at time.Duration) ButtonPress {
 	return b.pressFor(at)
 }
 
-// isIdle reports that nobody has touched the contact of late.
+// isIdle reports whether nothing is to be expected of the contact soon.
 func (b *Button) isIdle() bool { return !b.raw && !b.down && !b.awaitsSecond }
 
-// IsStuck reports that the contact is held down, or bounces without end, for
-// longer than any finger. It is a fault and never a press.
+// IsStuck reports whether the contact has been down, or has bounced, for longer than any
+// finger presses. That is a fault and never a press.
 func (b *Button) IsStuck() bool { return b.stuck }

@@ -6,29 +6,26 @@ import (
 	"time"
 )
 
-// demoInterval is how often a scene that moves is told anew, walkLamp how long each
-// lamp has its turn, walkKey how long the button is listened to.
 const (
-	demoInterval = 100 * time.Millisecond
-	lampTime     = time.Second
-	buttonTime   = 25 * time.Second // longer than stuckFrom
+	demoInterval = 100 * time.Millisecond // between two Updates of a scene that moves
+	lampTime     = time.Second            // for each lamp of CheckWiring
+	buttonTime   = 25 * time.Second       // for the button of CheckWiring; longer than stuckAfter
 )
 
-// Demo plays every scene on a panel and says its name when it begins. It ends
-// with the last scene or with ctx, of which it then returns the error. The
-// driver stays open.
-func Demo(ctx context.Context, clock Clock, d Driver, say func(string)) error {
-	var broken error
-	from := &sceneClock{Clock: clock}
-	p := NewPanel(Config{Clock: from, Drivers: []Driver{d}, OnFailure: func(err error) { broken = err }})
+// Demo plays every scene on a panel and announces each by its title. It returns after
+// the last scene, or with ctx's error when ctx ends. The driver stays open.
+func Demo(ctx context.Context, clock Clock, d Driver, announce func(string)) error {
+	var failure error
+	scenes := &sceneClock{Clock: clock}
+	p := NewPanel(Config{Clock: scenes, Drivers: []Driver{d}, OnFailure: func(err error) { failure = err }})
 	for _, scene := range Scenes() {
-		say(scene.Title())
-		from.begun = clock.Elapsed()
-		for since := time.Duration(0); since < scene.Duration; since = clock.Elapsed() - from.begun {
+		announce(scene.Title())
+		scenes.begun = clock.Elapsed()
+		for since := time.Duration(0); since < scene.Duration; since = clock.Elapsed() - scenes.begun {
 			p.Update(scene.At(0, since))
 			wait := min(p.Tick(), demoInterval)
-			if broken != nil {
-				return broken
+			if failure != nil {
+				return failure
 			}
 			if err := clock.Sleep(ctx, wait); err != nil {
 				return err
@@ -38,8 +35,8 @@ func Demo(ctx context.Context, clock Clock, d Driver, say func(string)) error {
 	return nil
 }
 
-// sceneClock counts from the beginning of a scene, so that each one is seen from
-// its own beginning.
+// sceneClock counts from the beginning of a scene, so that each scene is seen from its
+// own beginning.
 type sceneClock struct {
 	Clock
 	begun time.Duration // by Elapsed
@@ -47,12 +44,27 @@ type sceneClock struct {
 
 func (c *sceneClock) Now() time.Time { return time.Unix(0, int64(c.Elapsed()-c.begun)) }
 
-// CheckWiring lights one lamp after the other, then all, and says which, for the one
-// who has just soldered: a lamp that stays dark, lights with another or lights
-// when its name is not called is wired wrongly. With a key it then listens to
-// the button for a while and says what it hears. Driver and key stay open.
-func CheckWiring(ctx context.Context, clock Clock, d Driver, key Contact, say func(string)) error {
-	health, bar := d.Lamps()
+// CheckWiring lights one lamp after another, then all, and announces which, for people
+// who have just wired them: a lamp that stays dark, or lights out of turn, is wired
+// wrongly. With a button it then announces for a while what it hears of it. Driver and
+// button stay open.
+func CheckWiring(ctx context.Context, clock Clock, d Driver, button Contact, announce func(string)) error {
+	w := wiringCheck{ctx, clock, d, announce}
+	if err := w.checkLamps(); err != nil || button == nil {
+		return err
+	}
+	return w.checkButton(button)
+}
+
+type wiringCheck struct {
+	ctx      context.Context
+	clock    Clock
+	driver   Driver
+	announce func(string)
+}
+
+func (w wiringCheck) checkLamps() error {
+	health, bar := w.driver.Lamps()
 	var lamps []int
 	if health {
 		lamps = append(lamps, HealthLamp)
@@ -60,19 +72,8 @@ func CheckWiring(ctx context.Context, clock Clock, d Driver, key Contact, say fu
 	for i := range bar {
 		lamps = append(lamps, i+1)
 	}
-	set := func(level Level, which ...int) error {
-		for _, lamp := range which {
-			if err := d.Set(lamp, level); err != nil {
-				return err
-			}
-		}
-		return d.Flush()
-	}
-	say("all lamps dark")
-	if err := set(Off, lamps...); err != nil {
-		return err
-	}
-	if err := clock.Sleep(ctx, lampTime); err != nil {
+	w.announce("all lamps dark")
+	if err := w.setFor(lampTime, Off, lamps...); err != nil {
 		return err
 	}
 	for i, lamp := range lamps {
@@ -80,57 +81,59 @@ func CheckWiring(ctx context.Context, clock Clock, d Driver, key Contact, say fu
 		if lamp == HealthLamp {
 			name = "the health lamp"
 		}
-		say(fmt.Sprintf("%d of %d: %s, at %s", i+1, len(lamps), name, d.Where(lamp)))
-		if err := set(Full, lamp); err != nil {
+		w.announce(fmt.Sprintf("%d of %d: %s, at %s", i+1, len(lamps), name, w.driver.Where(lamp)))
+		if err := w.setFor(lampTime, Full, lamp); err != nil {
 			return err
 		}
-		if err := clock.Sleep(ctx, lampTime); err != nil {
-			return err
-		}
-		if err := set(Off, lamp); err != nil {
+		if err := w.setFor(0, Off, lamp); err != nil {
 			return err
 		}
 	}
-	say("all lamps lit")
-	if err := set(Full, lamps...); err != nil {
+	w.announce("all lamps lit")
+	if err := w.setFor(2*lampTime, Full, lamps...); err != nil {
 		return err
 	}
-	if err := clock.Sleep(ctx, 2*lampTime); err != nil {
-		return err
-	}
-	if err := set(Off, lamps...); err != nil || key == nil {
-		return err
-	}
-	return checkButton(ctx, clock, key, say)
+	return w.setFor(0, Off, lamps...)
 }
 
-func checkButton(ctx context.Context, clock Clock, key Contact, say func(string)) error {
-	say(fmt.Sprintf("now the button, %v, for %v: press it once, twice, or hold it; nothing but these words will happen", key, buttonTime))
+// setFor sets lamps to a level and waits.
+func (w wiringCheck) setFor(d time.Duration, level Level, lamps ...int) error {
+	for _, lamp := range lamps {
+		if err := w.driver.Set(lamp, level); err != nil {
+			return err
+		}
+	}
+	if err := w.driver.Flush(); err != nil || d == 0 {
+		return err
+	}
+	return w.clock.Sleep(w.ctx, d)
+}
+
+func (w wiringCheck) checkButton(button Contact) error {
+	w.announce(fmt.Sprintf("now the button, %v, for %v: press it once, twice, or hold it; a press is only announced here, and does nothing", button, buttonTime))
 	var b Button
 	wasDown, wasStuck, heard := false, false, false
-	for from := clock.Elapsed(); clock.Elapsed()-from < buttonTime; {
-		down, err := key.Down()
+	for from := w.clock.Elapsed(); w.clock.Elapsed()-from < buttonTime; {
+		down, err := button.Down()
 		if err != nil {
-			return fmt.Errorf("the button, %v: %w", key, err)
+			return fmt.Errorf("the button, %v: %w", button, err)
 		}
-		press := b.Sample(down, clock.Elapsed())
-		if down != wasDown {
-			heard = true
-		}
+		press := b.Sample(down, w.clock.Elapsed())
+		heard = heard || down != wasDown
 		wasDown = down
 		if press != NoPress {
-			say("heard: " + press.String())
+			w.announce("heard: " + press.String())
 		}
 		if b.IsStuck() && !wasStuck {
-			say("the button is stuck: it is closed all the time; it should close to ground only while pressed")
+			w.announce("the button is stuck: it is closed all the time; it should close to ground only while pressed")
 		}
 		wasStuck = b.IsStuck()
-		if err := clock.Sleep(ctx, buttonPoll); err != nil {
+		if err := w.clock.Sleep(w.ctx, buttonPoll); err != nil {
 			return err
 		}
 	}
 	if !heard {
-		say("nothing heard of the button: look whether it joins its pin to ground")
+		w.announce("nothing heard of the button: check that it joins its pin to ground")
 	}
 	return nil
 }

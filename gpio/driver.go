@@ -10,48 +10,47 @@ const HealthLamp = 0
 
 // Driver lights the lamps of one panel. It is used by one goroutine at a time.
 type Driver interface {
-	// String says what it is in a few words: "6 lamps on GPIO27, GPIO17, …".
+	// String names it in a few words: "6 lamps on GPIO27, GPIO17, …".
 	String() string
-	// Lamps tells whether it has a health lamp, and how many lamps its bar has.
-	// The answer is always the same.
+	// Lamps returns whether it has a health lamp, and the number of lamps of its
+	// bar. The answer is always the same.
 	Lamps() (health bool, bar int)
-	// Where says where a lamp is, for the one who has soldered it: "GPIO17
-	// (header pin 11)". It is asked only for lamps that there are.
+	// Where says where an existing lamp is, for people who wire it: "GPIO17
+	// (header pin 11)".
 	Where(lamp int) string
-	// Set gives a lamp its level. It is called when the level changes, and for
-	// each lamp once at first; it need not show before Flush.
+	// Set sets a lamp to a level. It is called when the level changes, and once for
+	// each lamp at first. The lamp need not change before Flush.
 	Set(lamp int, level Level) error
 	// Flush is called after a round of Set.
 	Flush() error
-	// Close puts the lamps out, or back to what they were before, and lets go of
+	// Close turns the lamps off, or back to what they were before, and releases
 	// them.
 	Close() error
 }
 
-// Persister is a Driver whose lamp can go on without the program: what a board says
-// last, "safe to unplug", stays.
+// Persister is a Driver whose health lamp can go on blinking without the program: the
+// last message of a board, "safe to unplug", stays.
 type Persister interface {
 	Driver
-	// Persist leaves the health lamp playing the pattern, and takes the place of
-	// Close. With an error the lamp is as Close leaves it.
+	// Persist leaves the health lamp playing the pattern, and replaces Close. After
+	// an error the lamp is as Close leaves it.
 	Persist(p Pattern) error
 }
 
 // Contact is the contact of a panel's button.
 type Contact interface {
 	String() string
-	// Down reads whether it is pressed now.
+	// Down reports whether it is pressed now.
 	Down() (bool, error)
 	Close() error
 }
 
-// Clock is the time that lamps are played by. One clock serves one goroutine.
+// Clock is the time by which a panel plays. A clock is for one goroutine.
 type Clock interface {
 	// Now is the time that the boards of a rack share, so that their lamps blink
 	// in step. It may jump.
 	Now() time.Time
-	// Elapsed is the time since any moment. It never jumps: the button is
-	// counted by it.
+	// Elapsed is the time since some moment. It never jumps: it measures the button.
 	Elapsed() time.Duration
 	// Sleep waits for d, or until ctx ends, of which it returns the error.
 	Sleep(ctx context.Context, d time.Duration) error
@@ -65,9 +64,9 @@ type WallClock struct {
 	timer  *time.Timer
 }
 
-// NewWallClock returns the machine's clock. What offset returns is added to Now:
-// the lead of the ledger's clock before this machine's, so that a countdown runs
-// in step over the rack. It may be nil.
+// NewWallClock returns the machine's clock. offset is added to Now: the lead of the
+// ledger's clock over this machine's, so that a countdown runs in step over the rack.
+// It may be nil.
 func NewWallClock(offset func() time.Duration) *WallClock {
 	return &WallClock{offset: offset, born: time.Now()}
 }
@@ -100,5 +99,5 @@ func (c *WallClock) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// sinceEpoch is how Pattern.At counts a time.
+// sinceEpoch is a time as Pattern.At counts it.
 func sinceEpoch(t time.Time) time.Duration { return time.Duration(t.UnixNano()) }

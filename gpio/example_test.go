@@ -23,25 +23,37 @@ func ExampleRender() {
 	// summary serving; peer lost
 }
 
-// A panel is told what the board knows, plays it, and hears the button; here by
-// a clock that takes no time.
+// A panel plays the state of a board on its lamps, and reads the button. Driver, contact
+// and clock are fakes here, so that five seconds take no time.
 func ExamplePanel() {
-	clock := &gpiotest.FakeClock{T: time.Unix(0, 0), End: time.Unix(5, 0)}
+	clock := &gpiotest.FakeClock{T: time.Unix(0, 0)}
 	lamps := &gpiotest.FakeDriver{Bar: 3}
-	key := &gpiotest.FakeContact{Clock: clock, Presses: [][2]time.Duration{{time.Second, 4500 * time.Millisecond}}}
+	button := &gpiotest.FakeContact{Clock: clock, Presses: [][2]time.Duration{{2 * time.Second, 5500 * time.Millisecond}}}
 	p := gpio.NewPanel(gpio.Config{
-		Clock: clock, Drivers: []gpio.Driver{lamps}, Contact: key,
-		OnPress: func(press gpio.ButtonPress) { fmt.Println(press) },
+		Clock: clock, Drivers: []gpio.Driver{lamps}, Contact: button,
+		OnPress: func(press gpio.ButtonPress) { fmt.Println("the button was", press) },
 	})
+	runUntil := func(second int64) {
+		clock.End = time.Unix(second, 0)
+		p.Run(context.Background())
+	}
+
 	p.Update(gpio.Input{Health: gpio.Serving, Load: 0.7})
-	p.Run(context.Background())
-	fmt.Println(lamps.Lit())
+	runUntil(1)
+	fmt.Println("serving:", lamps.Lit()) // the health lamp, then two of three for the load
+
+	p.Update(gpio.Input{Health: gpio.Stopped})
+	runUntil(2)
+	fmt.Println("stopped:", lamps.Lit())
+
+	runUntil(7)
 	if err := p.Close(); err != nil {
 		fmt.Println(err)
 	}
 	// Output:
-	// held for three seconds
-	// ###.
+	// serving: ###.
+	// stopped: ....
+	// the button was held for three seconds
 }
 
 // A button held for three seconds, given as edges.

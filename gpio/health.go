@@ -1,18 +1,18 @@
-// Package gpio is the panel: what a board's lamps say of its load and health.
+// Package gpio is the panel: lamps that show a board's load and health, and a button.
 //
-// A pure function, Tell, turns an Input (what the board knows of itself) into a
-// Show (what each lamp does over the next seconds, as plain data). Whoever has
-// lamps — header pins, the strip on a HAT, a terminal, the console's page —
-// plays the very same Show by the very same rule, Pattern.At, so that no two of
-// them can disagree.
+// A pure function, Render, turns an Input (the state of the board) into a Show (what
+// each lamp does over the next seconds, as plain data). Everything that has lamps
+// — header pins, the strip on a HAT, a terminal, the console's page — plays the same
+// Show by the same rule, Pattern.At, so that no two of them can disagree.
 //
 // The language needs no colour and works on a single lamp. Steady light means
 // serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
 // "look here", a short flash every three seconds means standby, dark means that
 // nothing runs. A fault adds a burst of short flashes to be counted.
 //
-// The drivers for real lamps are in gpio/pins; the interface that they fill, the
-// terminal's driver and the fakes are here.
+// A lamp is one light of the panel, an LED is the part that it is made of. The
+// drivers for real lamps are in gpio/pins; the Driver interface and the terminal's
+// driver are here, the fakes for tests in gpio/gpiotest.
 package gpio
 
 import (
@@ -20,8 +20,8 @@ import (
 	"strings"
 )
 
-// Health is where a board is in its life. The zero value is Stopped: a panel
-// that has been told nothing is dark.
+// Health is the state of a board's life cycle. The zero value is Stopped: a panel
+// without an Input is dark.
 type Health uint8
 
 // The states of health, in the order of a board's life.
@@ -34,7 +34,7 @@ const (
 	Drained                // serves nobody: safe to unplug
 )
 
-// String gives the state in one lower-case word.
+// String returns the state in one lower-case word.
 func (h Health) String() string {
 	switch h {
 	case Stopped:
@@ -61,8 +61,8 @@ type FaultCode uint8
 // The faults, by their number of flashes.
 const (
 	PeerLost    FaultCode = 2 // a board of the rack has died and not come back
-	OriginDown  FaultCode = 3 // pages that are not in memory cannot be had
-	ClockUnset  FaultCode = 4 // the date is not to be trusted
+	OriginDown  FaultCode = 3 // pages that are not in memory cannot be fetched
+	ClockUnset  FaultCode = 4 // the date cannot be trusted
 	CardFailing FaultCode = 5 // the SD card is read-only, full or failing
 	PowerLow    FaultCode = 6 // under-voltage, or throttled because of it
 	TooHot      FaultCode = 7 // over temperature
@@ -75,7 +75,7 @@ const (
 	lastFault  = BadSettings
 )
 
-// String gives the fault in two or three lower-case words.
+// String returns the fault in two or three lower-case words.
 func (f FaultCode) String() string {
 	switch f {
 	case PeerLost:
@@ -100,25 +100,25 @@ func (f FaultCode) String() string {
 	return "unknown fault"
 }
 
-// Advice says what to look at first, "" for what is no fault.
+// Advice says what to check first, "" for an unknown fault.
 func (f FaultCode) Advice() string {
 	switch f {
 	case PeerLost:
 		return "a board of the rack has died: its neighbours' bars point at it"
 	case OriginDown:
-		return "pages that are not in memory cannot be had: look at the shop behind"
+		return "pages that are not in memory cannot be fetched: check the shop behind the rack"
 	case ClockUnset:
-		return "the date is not to be trusted: look at network and time server"
+		return "the date cannot be trusted: check the network and the time server"
 	case CardFailing:
-		return "the SD card is read-only, full or failing: change it"
+		return "the SD card is read-only, full or failing: replace it"
 	case PowerLow:
-		return "under-voltage or throttled: take a stronger supply or a shorter cable"
+		return "under-voltage or throttled: use a stronger supply or a shorter cable"
 	case TooHot:
 		return "over temperature: give it air"
 	case NoMajority:
 		return "the ledger cannot commit, no orders are taken: bring boards back"
 	case ButtonStuck:
-		return "something holds the button down: look at switch and wires"
+		return "something holds the button down: check the switch and its wires"
 	case BadSettings:
 		return "bramble.toml has a mistake: the board's page names the line"
 	}
@@ -164,7 +164,8 @@ func (s FaultSet) dropUnknown() FaultSet { return s & (1<<(lastFault+1) - 1<<fir
 // Len counts the faults in the set.
 func (s FaultSet) Len() int { return bits.OnesCount16(uint16(s.dropUnknown())) }
 
-// List gives the faults in the order in which they are flashed, fewest first.
+// List returns the faults in the order in which they are flashed, fewest flashes
+// first.
 func (s FaultSet) List() []FaultCode {
 	if s.dropUnknown() == 0 {
 		return nil
@@ -178,7 +179,7 @@ func (s FaultSet) List() []FaultCode {
 	return list
 }
 
-// Words gives the faults in words, in the order of List; nil if there are none.
+// Words returns the faults in words, in the order of List; nil if there are none.
 func (s FaultSet) Words() []string {
 	var words []string
 	for _, f := range s.List() {
@@ -187,5 +188,5 @@ func (s FaultSet) Words() []string {
 	return words
 }
 
-// String gives the words with commas between them, "" if there are none.
+// String returns the words with commas between them, "" if there are none.
 func (s FaultSet) String() string { return strings.Join(s.Words(), ", ") }

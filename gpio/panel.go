@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Config is what a Panel is made of.
+// Config has the parts of a Panel.
 type Config struct {
 	Clock   Clock
 	Drivers []Driver // all play the same Input, each on its own number of lamps
 	Contact Contact  // nil: no button
-	// OnPress is told of each press, by the goroutine of Run: it must not wait.
-	// Acknowledging and telling the address are done by then.
+	// OnPress is called with each press, by the goroutine of Run; it must not block.
+	// The panel itself acknowledges faults and shows the address.
 	OnPress func(ButtonPress)
-	// OnFailure is told of a driver or key that has failed and is left alone from
-	// then on; the rest goes on.
+	// OnFailure is called when a driver or the contact has failed. The panel does not
+	// use it any more; the others go on.
 	OnFailure func(error)
 }
 
-// Panel plays what a board tells it on all lamps, and reads the button, in one
-// goroutine: that of Run. It belongs to who made it, who also calls Close.
+// Panel plays an Input on all lamps and reads the button, in one goroutine: that of
+// Run. The caller of NewPanel calls Close after Run.
 type Panel struct {
 	clock     Clock
 	onPress   func(ButtonPress)
@@ -32,7 +32,7 @@ type Panel struct {
 	latest Input // guarded by mu: what the board said last
 	shown  Input // guarded by mu: that, with what the button adds
 
-	// What follows is touched by the goroutine of Run only.
+	// What follows is used by the goroutine of Run only.
 	players      []*player
 	contact      Contact
 	button       Button
@@ -54,15 +54,14 @@ type player struct {
 	failed bool
 }
 
-// lampState is a lamp's level and the time, as Pattern.At counts, that the show
-// gives it: until then the pattern need not be asked again. On a board without a
-// divider, asking takes a thousand instructions.
+// lampState caches a lamp's level and the time, as Pattern.At counts, for which it
+// lasts. On a board without a divider, computing it takes a thousand instructions.
 type lampState struct {
 	level       Level
 	from, until time.Duration
 }
 
-// NewPanel makes a panel that is dark until it is told something.
+// NewPanel returns a panel that is dark until the first Update.
 func NewPanel(c Config) *Panel {
 	p := &Panel{clock: c.Clock, contact: c.Contact, onPress: c.OnPress, onFailure: c.OnFailure}
 	for _, d := range c.Drivers {
@@ -73,17 +72,17 @@ func NewPanel(c Config) *Panel {
 	return p
 }
 
-// Update says what the board knows of itself; the lamps follow within a beat (an
-// eighth of a second). Now need not be set, nor what the button does: Acked,
-// Address. Any goroutine may call it, as often as it likes.
+// Update sets the state that the lamps show; they follow within a beat (an eighth of a
+// second). The panel sets Now, and by the button Acknowledged and Address. Any
+// goroutine may call Update at any time.
 func (p *Panel) Update(in Input) {
 	p.mu.Lock()
 	p.latest = in
 	p.mu.Unlock()
 }
 
-// Input is what the lamps show: what was told, with what the button added. Who
-// draws the same panel elsewhere makes a Show of it.
+// Input returns what the lamps show: the state of the last Update, with what the
+// button has added. To draw the same panel elsewhere, Render it.
 func (p *Panel) Input() Input {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,8 +98,8 @@ func (p *Panel) Run(ctx context.Context) {
 	}
 }
 
-// Tick does what is due now and returns how long nothing will be. It allocates
-// nothing unless something new is told.
+// Tick does what is due now and returns the time until the next Tick is due. It
+// allocates nothing unless the Input changes.
 func (p *Panel) Tick() time.Duration {
 	now, elapsed := p.clock.Now(), p.clock.Elapsed()
 	at := sinceEpoch(now)
@@ -135,11 +134,11 @@ func (p *Panel) Tick() time.Duration {
 	return wait
 }
 
-// readButton samples the button and does what a press means to the lamps.
-func (p *Panel) readButton(told Input, elapsed, at time.Duration) {
+// readButton samples the button and applies a press to the lamps.
+func (p *Panel) readButton(in Input, elapsed, at time.Duration) {
 	down, err := p.contact.Down()
 	if err != nil {
-		p.notifyFailure(fmt.Errorf("panel: %v cannot be read and is left alone: %w", p.contact, err))
+		p.notifyFailure(fmt.Errorf("panel: %v cannot be read and is not used any more: %w", p.contact, err))
 		_ = p.contact.Close() // it has failed already
 		p.contact = nil
 		return
@@ -153,8 +152,8 @@ func (p *Panel) readButton(told Input, elapsed, at time.Duration) {
 	case ShortPress:
 		if p.addressFrom != 0 {
 			p.addressFrom = 0
-		} else if !told.Locate {
-			p.acknowledged = p.acknowledged | told.Faults
+		} else if !in.Locate {
+			p.acknowledged = p.acknowledged | in.Faults
 		}
 	}
 	if p.onPress != nil {
@@ -162,16 +161,16 @@ func (p *Panel) readButton(told Input, elapsed, at time.Duration) {
 	}
 }
 
-// addressRounds is how often an address is told before the lamps go back to what
-// they said.
+// addressRounds is how often the address is shown before the lamps go back to what
+// they showed.
 const addressRounds = 2
 
-// applyButton adds what somebody at the panel has asked for.
+// applyButton adds what somebody has commanded with the button.
 func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 	if p.button.IsStuck() {
 		in.Faults = in.Faults.With(ButtonStuck)
 	}
-	p.acknowledged &= in.Faults // what has gone and comes back is news
+	p.acknowledged &= in.Faults // a fault that ends and comes back is a new one
 	in.Acknowledged |= p.acknowledged
 	if p.addressFrom != 0 {
 		if elapsed-p.addressFrom < addressRounds*addressTime(in.Octet) {
@@ -180,7 +179,7 @@ func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 			p.addressFrom = 0
 		}
 	}
-	// Who holds the button sees what it will be to let go now.
+	// While the button is down, the lamps show the effect of releasing it now.
 	switch p.button.Pending(elapsed) {
 	case LongPress:
 		in.Locate, in.Address = true, false
@@ -192,7 +191,7 @@ func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 	return in
 }
 
-// updateLamps sets the lamps that change, and returns how long they will not.
+// updateLamps sets the lamps that change, and returns the time until the next change.
 func (p *Panel) updateLamps(pl *player, at time.Duration) time.Duration {
 	wait := time.Duration(beat * time.Millisecond)
 	if pl.failed {
@@ -234,7 +233,7 @@ func (p *Panel) updateLamps(pl *player, at time.Duration) time.Duration {
 
 func (p *Panel) disableDriver(pl *player, err error) {
 	pl.failed = true
-	p.notifyFailure(fmt.Errorf("panel: %v has failed and is left alone: %w", pl.driver, err))
+	p.notifyFailure(fmt.Errorf("panel: %v has failed and is not used any more: %w", pl.driver, err))
 }
 
 func (p *Panel) notifyFailure(err error) {
@@ -243,8 +242,8 @@ func (p *Panel) notifyFailure(err error) {
 	}
 }
 
-// Close lets go of all lamps and of the button, after Run. A board that is
-// drained leaves "safe to unplug" on the lamps that can go on alone.
+// Close releases all lamps and the button, after Run. A drained board leaves "safe to
+// unplug" on the lamps that can go on without the program.
 func (p *Panel) Close() error {
 	var all []error
 	for _, pl := range p.players {

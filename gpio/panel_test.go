@@ -179,8 +179,8 @@ func TestPanelFailures(t *testing.T) {
 	key.Err = errors.New("no such pin")
 	runFor(t, p, clock, time.Second)
 	want := []string{
-		"panel: a fake panel with a bar of 5 lamps has failed and is left alone: wire cut",
-		"panel: a fake button cannot be read and is left alone: no such pin",
+		"panel: a fake panel with a bar of 5 lamps has failed and is not used any more: wire cut",
+		"panel: a fake button cannot be read and is not used any more: no such pin",
 	}
 	if !slices.Equal(failed, want) {
 		t.Errorf("told %q, want %q", failed, want)

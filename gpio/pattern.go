@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Level is how bright a lamp looks, from Off to Full. A driver without
-// brightness lights it from half of Full upwards (see Lit); one with it maps
-// what the eye sees to the duty that its lamp needs.
+// Level is how bright a lamp looks, from Off to Full. A driver that cannot dim lights
+// the lamp above half of Full (see Lit); one that can maps the perceived brightness to
+// the duty cycle that its lamp needs.
 type Level uint8
 
 // The ends of the scale.
@@ -17,10 +17,10 @@ const (
 	Full Level = 255
 )
 
-// Lit says what a lamp that knows only on and off makes of the level.
+// Lit reports whether a lamp that cannot dim is lit at the level.
 func (l Level) Lit() bool { return l > Full/2 }
 
-// String gives "off", "full" or a percentage.
+// String returns "off", "full" or a percentage.
 func (l Level) String() string {
 	switch l {
 	case Off:
@@ -37,8 +37,8 @@ type Step struct {
 	MS    uint16 `json:"ms"` // how long, in milliseconds
 }
 
-// Pattern is what one lamp does: its steps, over and over. A pattern without
-// steps, or whose steps take no time, is dark.
+// Pattern is what one lamp does: its steps, repeated. A pattern without steps, or
+// whose steps take no time, is dark.
 type Pattern struct {
 	Name  string `json:"name"` // of the code, in words: "slow blink"
 	Steps []Step `json:"steps"`
@@ -53,16 +53,16 @@ func (p Pattern) Period() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// At gives the lamp's level at time t, counted from any moment that the lamps
-// of a panel share; drivers take the Unix epoch, so that lamps that say the
-// same blink in step along the whole rack. Times before that moment count too.
-// At allocates nothing. The console's page has the same rule in lamp.js.
+// At returns the lamp's level at time t, counted from any moment that the lamps of a
+// panel share. Panels use the Unix epoch, so that equal patterns blink in step along
+// the rack. t may be negative. At allocates nothing. The console's page has the same
+// rule in lamp.js.
 func (p Pattern) At(t time.Duration) Level {
 	level, _ := p.levelAt(t)
 	return level
 }
 
-// levelAt is At, and how long it will be so at least.
+// levelAt is At, and the time for which the level lasts at least.
 func (p *Pattern) levelAt(t time.Duration) (Level, time.Duration) {
 	period := p.Period()
 	if period <= 0 {

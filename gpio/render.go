@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// DefaultLamps is how many lamps the load bar has unless the settings say
-// otherwise; MaxLamps is the most that Tell makes a pattern for.
+// DefaultLamps is the default number of lamps of the load bar; MaxLamps is the most for
+// which Render makes patterns.
 const (
 	DefaultLamps = 5
 	MaxLamps     = 64
@@ -26,13 +26,13 @@ const (
 	codeTail  = 3 * beat // dark after the last, on top of its gap
 )
 
-// Render says what the lamps of a board do, lamps being the number of the load
-// bar's. It is pure: the same input gives the same Show.
+// Render returns what the lamps of a board do; lamps is the number of lamps of its load
+// bar. It is pure: the same input gives the same Show.
 //
-// An address outweighs all else but Stopped, because somebody stands at the
-// board and has just asked for it; then comes Locate, because somebody stands in
-// front of the rack and looks; then come health and faults together. Several
-// faults are told one after the other, health in between.
+// An address outranks all else but Stopped, because somebody stands at the board and
+// has just asked for it. Next is Locate, because somebody stands in front of the rack
+// and looks for the board. Then come health and faults together; several faults are
+// flashed one after another, with health in between.
 func Render(in Input, lamps int) Show {
 	in = in.normalized()
 	return Show{Health: healthLampPattern(in), Bar: barLamps(in, min(max(lamps, 0), MaxLamps)), Summary: summarize(in)}
@@ -50,7 +50,7 @@ func healthLampPattern(in Input) Pattern {
 	return withFaults(healthPattern(in.Health), in.Faults, in.Acknowledged)
 }
 
-// summarize puts the input in one plain sentence.
+// summarize puts the input into one sentence.
 func summarize(in Input) string {
 	switch {
 	case in.Health == Stopped:
@@ -85,9 +85,9 @@ func summarize(in Input) string {
 	return s
 }
 
-// healthPattern is the rhythm of a state of health without faults. The three
-// states in transition share the 1 Hz and differ in how much of it is light: the
-// light comes with starting, is even with joining and goes with draining.
+// healthPattern is the rhythm of a state of health without faults. The three states in
+// transition share the 1 Hz and differ in the part of it that is light: a quarter while
+// starting, half while joining, seven eighths while draining.
 func healthPattern(h Health) Pattern {
 	switch h {
 	case Starting:
@@ -110,9 +110,9 @@ func darkPattern() Pattern { return steadyPattern("dark", Off) }
 
 func fastBlinkPattern() Pattern { return Pattern{"fast blink", []Step{{Full, beat}, {Off, beat}}} }
 
-// withFaults lets each fault's flashes follow at least two seconds of the
-// state's own rhythm, which is enough to know it by. All that somebody has
-// acknowledged shares one flash at the end: known, but not mended.
+// withFaults adds each fault's flashes after at least two seconds of the state's own
+// rhythm, which is enough to recognise it. All acknowledged faults share one flash at
+// the end: known, but not fixed.
 func withFaults(p Pattern, faults, acked FaultSet) Pattern {
 	var counts []int
 	for _, f := range faults.List() {
@@ -147,17 +147,17 @@ func withFaults(p Pattern, faults, acked FaultSet) Pattern {
 	return out
 }
 
-// The rhythm of an address, in milliseconds. It begins with a light that is
-// longer than any other in the language but a steady one.
+// The rhythm of an address, in milliseconds. It begins with a light that is longer than
+// any other in the language, except a steady one.
 const (
-	addressBegin = 12 * beat // lit: here it begins
+	addressBegin = 12 * beat // lit: the beginning
 	addressPause = 8 * beat  // dark before a digit
-	addressZero  = 6 * beat  // lit: a digit of nought
+	addressZero  = 6 * beat  // lit: the digit 0
 	addressEnd   = 8 * beat  // dark after the last digit, on top of its gap
 )
 
-// addressPattern flashes the decimal digits of a number, each counted like a
-// fault's code, from start on; nought is one long light.
+// addressPattern flashes the decimal digits of a number, each like a fault's code, from
+// start on; 0 is one long light.
 func addressPattern(octet uint8, start time.Duration) Pattern {
 	p := Pattern{Name: "a long light, then the digits", Steps: []Step{{Full, addressBegin}, {Off, addressPause}}}
 	digits := strconv.Itoa(int(octet))
@@ -179,7 +179,7 @@ func addressPattern(octet uint8, start time.Duration) Pattern {
 	return p
 }
 
-// addressTime is how long it takes to tell an address once.
+// addressTime is the time that it takes to show an address once.
 func addressTime(octet uint8) time.Duration {
 	d := time.Duration(addressBegin + addressPause + addressEnd)
 	for n, digits := int(octet), 0; digits == 0 || n > 0; n, digits = n/10, digits+1 {
@@ -194,9 +194,9 @@ func addressTime(octet uint8) time.Duration {
 	return d * time.Millisecond
 }
 
-// mergeSteps joins neighbouring steps of the same level, so that a Show is as small
-// as can be on its way to the console. A step that would grow beyond the 65 s
-// that it can hold stays as it is.
+// mergeSteps joins neighbouring steps of the same level, so that a Show takes little
+// room on its way to the console. Steps that together exceed the 65 s of a step stay
+// apart.
 func mergeSteps(steps []Step) []Step {
 	out := steps[:1]
 	for _, s := range steps[1:] {

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Scene is one thing that a panel can say, with its name: the demo plays all of
-// them and the wall card explains them, so that neither can leave one out.
+// Scene is one thing that a panel can show, with its name. The demo plays all scenes,
+// and the wall card and the console explain them, so that none can leave one out.
 type Scene struct {
-	Name     string // of what it tells: "joining"
+	Name     string // of what it shows: "joining"
 	Meaning  string // one sentence more, "" if the name says it all
-	OnBar    bool   // it is told by the bar and not by the health lamp
+	OnBar    bool   // it is on the bar and not on the health lamp
 	Duration time.Duration
-	// inputAt is what a board is told at a time since the scene began, which was
-	// at start.
+	// inputAt is the state of the board at a time since the scene began, which was at
+	// start.
 	inputAt func(start, since time.Duration) Input
 }
 
-// At is the Input of the scene that began at start, a time since it began. Both
+// At returns the Input of the scene at a time since it began, which was at start. Both
 // count as Pattern.At counts.
 func (s Scene) At(start, since time.Duration) Input {
 	in := s.inputAt(start, since)
@@ -26,11 +26,11 @@ func (s Scene) At(start, since time.Duration) Input {
 	return in
 }
 
-// sceneMoment is when in its scene a moment comes for which a panel prepares.
+// sceneMoment is the time of an opening within its scene.
 const sceneMoment = 11 * time.Second
 
-// Scenes lists the whole language: the states, the faults, what the button asks
-// for, and the stories of the bar.
+// Scenes lists the complete language of the lamps: the states, the faults, what the
+// button does to the lamps, and the signs of the bar.
 func Scenes() []Scene {
 	var all []Scene
 	health := func(name, means string, in Input) {
@@ -61,8 +61,8 @@ func Scenes() []Scene {
 	for f := firstFault; f <= lastFault; f++ {
 		health(f.String(), f.Advice(), Input{Health: Serving, Faults: NewFaultSet(f)})
 	}
-	health("acknowledged", "a fault that somebody knows of: one flash for its count", Input{Health: Serving, Faults: NewFaultSet(TooHot), Acknowledged: NewFaultSet(TooHot)})
-	health("address", "its last number, digit by digit; a nought is one long light. This one ends in 203", Input{Health: Serving, Address: true, Octet: 203})
+	health("acknowledged", "a fault that somebody knows of: one flash in place of its count", Input{Health: Serving, Faults: NewFaultSet(TooHot), Acknowledged: NewFaultSet(TooHot)})
+	health("address", "its last number, digit by digit; 0 is one long light. This one ends in 203", Input{Health: Serving, Address: true, Octet: 203})
 
 	bar("load", "the share of its own capacity in use; the single lamp above is the peak of the last seconds", 14*time.Second, func(_, since time.Duration) Input {
 		load := (1 - math.Cos(2*math.Pi*since.Seconds()/10)) / 2
@@ -98,7 +98,7 @@ func (s Scene) Title() string {
 	return s.Name + ": " + s.Meaning
 }
 
-// ButtonRule is one line of what the button does.
+// ButtonRule says what one kind of press does.
 type ButtonRule struct {
 	Press ButtonPress
 	How   string
@@ -110,12 +110,12 @@ func ButtonRules() []ButtonRule {
 	hold := func(d time.Duration) string { return "hold " + formatSeconds(d) + ", let go" }
 	return []ButtonRule{
 		{ShortPress, "press", "acknowledge the faults; end locate"},
-		{DoublePress, "press twice", "tell the last number of the address"},
+		{DoublePress, "press twice", "show the last number of the address"},
 		{LongPress, hold(longPress), "locate: blink this board, here and on the console"},
 		{DrainPress, hold(drainPress), "drain: take no new clients"},
 		{ShutdownPress, hold(shutdownPress), "shut down cleanly; unplug when it flashes once in three seconds"},
 	}
 }
 
-// formatSeconds writes a whole number of seconds for people: "8 s".
+// formatSeconds formats a whole number of seconds: "8 s".
 func formatSeconds(d time.Duration) string { return strconv.Itoa(int(d/time.Second)) + " s" }

@@ -5,8 +5,8 @@ import (
 	"io"
 )
 
-// Terminal is a Driver that draws its lamps on one line of a text terminal,
-// over and over: a lit lamp is a full disk, a dim one a half, a dark one a ring.
+// Terminal is a Driver that draws its lamps on one line of a text terminal: a lit lamp
+// is a full disk, a dim one half a disk, a dark one a ring.
 type Terminal struct {
 	w       io.Writer
 	levels  []Level // the health lamp first
@@ -14,12 +14,12 @@ type Terminal struct {
 	line    []byte // reused
 }
 
-// NewTerminal returns a terminal panel with a bar of so many lamps.
+// NewTerminal returns a driver that draws a bar of the given number of lamps on w.
 func NewTerminal(w io.Writer, bar int) *Terminal {
 	return &Terminal{w: w, levels: make([]Level, 1+min(max(bar, 0), MaxLamps))}
 }
 
-// Caption sets what stands behind the lamps, and draws them.
+// Caption sets the text behind the lamps, and draws the line.
 func (t *Terminal) Caption(text string) error {
 	t.caption = text
 	return t.Flush()
@@ -36,7 +36,7 @@ func (t *Terminal) Lamps() (health bool, bar int) { return true, len(t.levels) -
 // Where counts from the left.
 func (t *Terminal) Where(lamp int) string { return fmt.Sprintf("sign %d from the left", lamp+1) }
 
-// Set takes a level down.
+// Set records a level.
 func (t *Terminal) Set(lamp int, level Level) error {
 	if lamp < 0 || lamp >= len(t.levels) {
 		return fmt.Errorf("terminal: there is no lamp %d", lamp)
@@ -45,7 +45,7 @@ func (t *Terminal) Set(lamp int, level Level) error {
 	return nil
 }
 
-// Flush draws the line anew; ESC [K clears what an older caption left.
+// Flush draws the line again; ESC [K clears the rest of an older caption.
 func (t *Terminal) Flush() error {
 	b := append(t.line[:0], "\r "...)
 	for i, l := range t.levels {

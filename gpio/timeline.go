@@ -12,9 +12,9 @@ const shades = "_░▒▓█"
 // maxCells bounds the length of one timeline.
 const maxCells = 10_000
 
-// Timeline draws the pattern over the time d as text, a character a cell:
-// "████____████____" is a slow blink at cells of 125 ms. Cells in between are
-// read in their middle. Without a cell or a time to draw it is "".
+// Timeline draws the pattern over the time d as text, a character for each cell:
+// "████____████____" is a slow blink at cells of 125 ms. A cell has the level of its
+// middle. Without a cell or a time to draw it is "".
 func (p Pattern) Timeline(d, cell time.Duration) string {
 	if cell <= 0 || d <= 0 {
 		return ""
@@ -28,8 +28,8 @@ func (p Pattern) Timeline(d, cell time.Duration) string {
 	return b.String()
 }
 
-// Timeline draws the whole panel over the time d as text, a line a lamp with
-// its name in front, and what it says last.
+// Timeline draws the panel over the time d as text: a line for each lamp, and the
+// summary last.
 func (s Show) Timeline(d, cell time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "health %s  %s\n", s.Health.Timeline(d, cell), s.Health.Name)

@@ -18,8 +18,8 @@ const (
 	cardHeight      = 10 // of a drawing, in its own units; its width is in beats
 )
 
-// litBlock is a lamp that is lit for a while, in a drawing whose unit across is
-// a beat. How bright it is, is how high it is: the card is printed in black.
+// litBlock is a lamp that is lit for a while, in a drawing whose horizontal unit is a
+// beat. Its height stands for brightness: the card is printed in black.
 type litBlock struct{ X, Y, W, H string }
 
 // wallCardLine is one line of the wall card.
@@ -27,15 +27,15 @@ type wallCardLine struct {
 	Name, Meaning string
 	Count         int // of flashes, 0 if there is nothing to count
 	Beats         int // the drawing's width
-	Paper         int // what of it is drawn on: whole rounds of a pattern, as far as there are
+	Drawn         int // the part of it that is drawn on: complete periods of the pattern if any fit
 	Height        int
 	Seconds       []int // where its second marks are
 	Blocks        []litBlock
 }
 
-// WallCard is the language of the lamps as one page of HTML, to be printed and
-// hung beside the rack. It draws the scenes of the demo by the rule that lights
-// the lamps, so that it cannot lie about them. The bar has so many lamps.
+// WallCard returns the language of the lamps as one page of HTML, to be printed and
+// hung beside the rack. It draws the scenes of the demo by the rule that lights the
+// lamps, so that the two cannot disagree. lamps is the length of the bar.
 func WallCard(lamps int) ([]byte, error) {
 	page, err := template.New("wallcard").Parse(wallCardPage)
 	if err != nil {
@@ -68,37 +68,37 @@ func WallCard(lamps int) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// drawScene plays a scene on paper, a lane a lamp, the first lamp lowest.
+// drawScene draws a scene, a row for each lamp, the first lamp lowest.
 func drawScene(s Scene, lamps int) wallCardLine {
 	line := wallCardLine{Name: s.Name, Meaning: s.Meaning, Beats: cardHealthBeats, Height: cardHeight}
-	lanes := 1
+	rows := 1
 	if s.OnBar {
-		line.Beats, lanes, line.Height = cardBarBeats, lamps, 2*cardHeight
+		line.Beats, rows, line.Height = cardBarBeats, lamps, 2*cardHeight
 	}
-	line.Paper = line.Beats
+	line.Drawn = line.Beats
 	if period := int(Render(s.At(0, 0), 0).Health.Period().Milliseconds() / beat); !s.OnBar && period < line.Beats {
-		line.Paper -= line.Beats % period
+		line.Drawn -= line.Beats % period
 	}
-	for beats := 8; beats < line.Paper; beats += 8 {
+	for beats := 8; beats < line.Drawn; beats += 8 {
 		line.Seconds = append(line.Seconds, beats)
 	}
-	lane := float64(line.Height) / float64(lanes)
-	for i := range lanes {
+	row := float64(line.Height) / float64(rows)
+	for i := range rows {
 		var last Level
 		from := 0
-		for k := 0; k <= line.Paper; k++ {
+		for k := 0; k <= line.Drawn; k++ {
 			level := Off
-			if k < line.Paper {
+			if k < line.Drawn {
 				level = s.lampLevel(i, lamps, time.Duration(k)*beat*time.Millisecond)
 			}
 			if k > 0 && level == last {
 				continue
 			}
 			if last != Off {
-				high := lane * 0.8 * float64(last) / float64(Full)
+				high := row * 0.8 * float64(last) / float64(Full)
 				line.Blocks = append(line.Blocks, litBlock{
 					X: fmt.Sprint(from), W: fmt.Sprint(k - from),
-					Y: fmt.Sprintf("%.2f", lane*(float64(lanes-i)-0.1)-high), H: fmt.Sprintf("%.2f", high),
+					Y: fmt.Sprintf("%.2f", row*(float64(rows-i)-0.1)-high), H: fmt.Sprintf("%.2f", high),
 				})
 			}
 			last, from = level, k
@@ -107,8 +107,8 @@ func drawScene(s Scene, lamps int) wallCardLine {
 	return line
 }
 
-// lampLevel is that of a lamp of the bar, or of the health lamp if the scene is its,
-// at a time since the scene's beginning.
+// lampLevel is the level of a lamp of the bar, or of the health lamp unless the scene is
+// on the bar, at a time since the scene's beginning.
 func (s Scene) lampLevel(lamp, lamps int, since time.Duration) Level {
 	if s.OnBar {
 		return Render(s.At(0, since), lamps).Bar[lamp].At(since)

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// headerPins gives the pin of the header, by GPIO number. The first 26 are the
-// same on all boards but the very first ones (see olderHeader).
+// headerPins are the header pins by GPIO number. The first 26 are the same on all
+// boards but the very first ones (see headerPin).
 var headerPins = [...]int{
 	27, 28, 3, 5, 7, 29, 31, 26, 24, 21, 19, 23, 32, 33, 8, 10, 36, 11, 12, 35, 38, 40, 15, 16, 18, 22, 37, 13,
 }
@@ -17,7 +17,7 @@ var headerPins = [...]int{
 func parsePin(name string) (int, error) {
 	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(name), "GPIO"))
 	if err != nil || n < 0 || n >= len(headerPins) {
-		return 0, fmt.Errorf("%q is no pin: pins are called GPIO0 to GPIO%d, as in gpio/README.md", name, len(headerPins)-1)
+		return 0, fmt.Errorf("%q is not a pin: pins are called GPIO0 to GPIO%d, as in gpio/README.md", name, len(headerPins)-1)
 	}
 	return n, nil
 }
@@ -29,14 +29,14 @@ func has26Pins(model string) bool {
 }
 
 // isFirstModel reports one of the first boards, of early 2012, on whose header three
-// pins have other numbers. The device tree calls them Model B without a revision,
+// pins have other GPIO numbers. The device tree calls them Model B without a revision,
 // or with revision 1.
 func isFirstModel(model string) bool {
 	return has26Pins(model) && strings.Contains(model, "Model B") && !strings.Contains(strings.ToLower(model), "rev 2") &&
 		!strings.Contains(strings.ToLower(model), "rev2")
 }
 
-// headerPin is the place of a GPIO on the model's header, 0 if it has none.
+// headerPin is the pin of a GPIO on the model's header, 0 if it has none.
 func headerPin(model string, number int) int {
 	at := headerPins[number]
 	if isFirstModel(model) {
@@ -57,8 +57,8 @@ func headerPin(model string, number int) int {
 	return at
 }
 
-// Where names a pin with its place on the header: "GPIO17 (header pin 11)". What
-// is no name of a pin is returned as it is.
+// Where names a pin with its place on the header: "GPIO17 (header pin 11)". Anything
+// but the name of a pin is returned as it is.
 func (h *PinHost) Where(name string) string {
 	n, err := parsePin(name)
 	if err != nil {
@@ -70,9 +70,8 @@ func (h *PinHost) Where(name string) string {
 	return fmt.Sprintf("GPIO%d (not on this board's header)", n)
 }
 
-// busOf names the bus or function that wants a pin, "" if none does, after the
-// table of alternate functions in the BCM2835 data sheet (6.2) and what Linux
-// uses them for.
+// busOf names the bus or function that uses a pin, "" if none does, by the table of
+// alternate functions in the BCM2835 data sheet (6.2) and their use in Linux.
 func busOf(model string, number int) string {
 	switch {
 	case number <= 1 && !isFirstModel(model):
@@ -98,11 +97,11 @@ type Wiring struct {
 	Button    string   // pin of the button, "" for none
 	ActiveLow bool     // the lamps are lit by a low pin: wired to 3.3 V
 	PWM       bool     // brightness, on the pins that have it
-	LED       string   // the kernel's LED that tells health: "ACT"; "" for none
+	LED       string   // the kernel's LED that shows health: "ACT"; "" for none
 	Strip     bool     // a Blinkt! instead of lamps on pins
 }
 
-// Defaults are pins that no bus wants, on the board's own header. The bar is the
+// Defaults are pins that no bus uses, on the board's own header. The bar is the
 // same on all boards: GPIO17 and 22 to 25 are plain pins on each of them. So is
 // header pin 13, which is GPIO27, and was GPIO21 on the first boards. The button
 // is on the one plain pin that is left: with 26 pins GPIO18, whose bus (PCM
@@ -120,7 +119,7 @@ func Defaults(model string) Wiring {
 	return s
 }
 
-// pinNames are all pins that the settings ask for.
+// pinNames lists all pins of the wiring.
 func (s Wiring) pinNames() []string {
 	var all []string
 	if s.Strip {
@@ -132,8 +131,8 @@ func (s Wiring) pinNames() []string {
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
-// Check finds what is wrong with the settings on any board: names that are no
-// pins, and a pin with two tasks.
+// Check finds what is wrong with the wiring on any board: names that are not pins, and
+// a pin with two tasks.
 func (s Wiring) Check() error {
 	seen := map[int]bool{}
 	for _, name := range s.pinNames() {
@@ -149,17 +148,17 @@ func (s Wiring) Check() error {
 	return nil
 }
 
-// Warnings names the pins that a bus wants, and those that the model's header
-// does not have, in plain sentences.
+// Warnings names the pins that a bus uses too, and those that the model's header does
+// not have, a sentence each.
 func (s Wiring) Warnings(model string) []string {
 	var all []string
 	for _, name := range s.pinNames() {
 		n, err := parsePin(name)
 		if err != nil {
-			continue // Check says so
+			continue // Check reports it
 		}
 		if bus := busOf(model, n); bus != "" {
-			all = append(all, fmt.Sprintf("GPIO%d is also wanted by %s: it works as a lamp only while that is off", n, bus))
+			all = append(all, fmt.Sprintf("GPIO%d is also used by %s: it works for the panel only while that is off", n, bus))
 		}
 		if headerPin(model, n) == 0 {
 			all = append(all, fmt.Sprintf("GPIO%d is not on the header of a %s", n, model))

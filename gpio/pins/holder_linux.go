@@ -13,8 +13,8 @@ import (
 // lineUsed is GPIO_V2_LINE_FLAG_USED of linux/gpio.h.
 const lineUsed = 1 << 0
 
-// lineHolder asks the kernel who holds a line of a chip now, "" if nobody does.
-// periph asks once, at its start, and for those lines only that it finds then.
+// lineHolder asks the kernel what holds a line of a chip now, "" if nothing does.
+// periph asks only once, at its start, and only for the lines that it finds then.
 func lineHolder(chip string, line int) string {
 	f, err := os.Open(chip)
 	if err != nil {
@@ -30,8 +30,8 @@ func lineHolder(chip string, line int) string {
 	return holderName(unix.ByteSliceToString(info.Consumer[:]), os.Getpid())
 }
 
-// holderName puts a line's consumer in words. periph's is program@pid; what this
-// very process holds, from a panel that was open before, is free.
+// holderName puts a line's consumer into words. periph's is program@pid; a line that
+// this very process holds, from a panel that was open before, is free.
 func holderName(consumer string, self int) string {
 	if strings.HasSuffix(consumer, fmt.Sprintf("@%d", self)) {
 		return ""

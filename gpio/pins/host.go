@@ -19,18 +19,18 @@ import (
 // pinFunc is periph's name for what a pin does.
 type pinFunc = pin.Func
 
-// PinHost is the machine as far as panels touch it. Tests make one of their own.
+// PinHost is what panels use of the machine. Tests make one of their own.
 type PinHost struct {
 	Model       string                      // "Raspberry Pi Model B Rev 2", "" if unknown
 	LEDs        string                      // folder of the kernel's LEDs
 	Pin         func(number int) gpio.PinIO // nil: there is no such pin
-	Holder      func(pin gpio.PinIO) string // who holds it, "" if nobody or if it cannot be known
+	Holder      func(pin gpio.PinIO) string // what holds it, "" if nothing does or it cannot be known
 	Unavailable error                       // why there are no pins at all, nil if there are some
 }
 
-// NewPinHost finds the machine's pins through periph: memory-mapped where that can
-// be had, else by the kernel's character device. A machine without pins is no
-// error until one is asked for.
+// NewPinHost finds the machine's pins through periph: memory-mapped if possible, else
+// by the kernel's character device. A machine without pins is not an error until a pin
+// is claimed.
 func NewPinHost() *PinHost {
 	h := &PinHost{Model: readModel(), LEDs: "/sys/class/leds"}
 	state, err := driverreg.Init()
@@ -46,7 +46,7 @@ func NewPinHost() *PinHost {
 		if chip == nil {
 			return nil
 		}
-		// periph's own pin knows both ways in, and falls back to the second.
+		// periph's own pin knows both kinds of access, and falls back to the second.
 		if p := gpioreg.ByName("GPIO" + strconv.Itoa(number)); p != nil {
 			return p
 		}
@@ -102,7 +102,7 @@ func busFunction(f pin.Func) string {
 	return "the bus function " + string(f)
 }
 
-// readModel is what the device tree calls the machine; the text ends in a zero byte.
+// readModel returns the machine's name in the device tree; the text ends in a zero byte.
 func readModel() string {
 	for _, path := range []string{"/proc/device-tree/model", "/sys/firmware/devicetree/base/model"} {
 		if text, err := os.ReadFile(filepath.Clean(path)); err == nil {
@@ -112,31 +112,30 @@ func readModel() string {
 	return ""
 }
 
-// claimPin finds a pin by the name of the settings, and makes sure that nobody else
-// holds it.
+// claimPin finds a pin by its name and makes sure that nothing else holds it.
 func (h *PinHost) claimPin(name string) (gpio.PinIO, error) {
 	number, err := parsePin(name)
 	if err != nil {
 		return nil, err
 	}
 	if h.Unavailable != nil {
-		return nil, fmt.Errorf("%s cannot be had: %w", h.Where(name), h.Unavailable)
+		return nil, fmt.Errorf("%s is not available: %w", h.Where(name), h.Unavailable)
 	}
 	p := h.Pin(number)
 	if p == nil {
 		return nil, fmt.Errorf("%s is not a pin of this board", h.Where(name))
 	}
 	if who := h.Holder(p); who != "" {
-		return nil, fmt.Errorf("%s is held by %s: stop that, or take another pin under [panel]", h.Where(name), who)
+		return nil, fmt.Errorf("%s is held by %s: stop that, or choose another pin under [panel]", h.Where(name), who)
 	}
 	return p, nil
 }
 
-// adviceFor is what to do about an error of the kernel. periph passes its text only.
+// adviceFor says what to do about an error of the kernel. periph passes on its text only.
 func adviceFor(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, "busy"):
-		return ": another program has taken it since; stop that, or take another pin under [panel]"
+		return ": another program has claimed it since; stop that, or choose another pin under [panel]"
 	case strings.Contains(text, "permi"), strings.Contains(text, "denied"):
 		return ": run as root or as a member of the group gpio"
 	}

@@ -12,21 +12,21 @@ import (
 	panel "bramble/gpio"
 )
 
-// LED is a Driver of one of the kernel's LEDs, such as the green one beside the
-// SD card that is called ACT. It tells health alone. While it is open the kernel
-// does not use the LED for the card.
+// LED is a Driver of one of the kernel's LEDs, such as ACT, the green one beside the SD
+// card. It is a health lamp only. While it is open, the kernel does not use the LED for
+// the card.
 type LED struct {
 	dir     string
 	file    *os.File // brightness
 	trigger string   // as it was
-	on      []byte   // what lights it; kept so that Set allocates nothing
+	on      []byte   // lights it; a field, so that Set allocates nothing
 	off     []byte
 	lit     bool
 	known   bool
 }
 
-// OpenLED takes the LED of a name over from the kernel. Older kernels call ACT
-// led0, and are understood.
+// OpenLED takes over the named LED from the kernel. ACT is also found under its name in
+// older kernels, led0.
 func OpenLED(h *PinHost, name string) (*LED, error) {
 	names := []string{name}
 	if name == "ACT" {
@@ -53,7 +53,7 @@ func OpenLED(h *PinHost, name string) (*LED, error) {
 		return nil, fmt.Errorf("the LED %q: %w", name, err)
 	}
 	l.trigger = activeTrigger(string(text))
-	if l.trigger == "timer" { // left by Keep, when this program ran last
+	if l.trigger == "timer" { // left by Persist, when this program ran last
 		l.trigger = "none"
 		if slices.Contains(strings.Fields(string(text)), "mmc0") {
 			l.trigger = "mmc0" // what the firmware's device tree sets
@@ -105,10 +105,10 @@ func (l *LED) String() string { return "the LED " + filepath.Base(l.dir) }
 // Lamps has one lamp, for health.
 func (l *LED) Lamps() (health bool, bar int) { return true, 0 }
 
-// Where is on the board itself.
+// Where names the board's own LED.
 func (l *LED) Where(int) string { return "the board's own LED " + filepath.Base(l.dir) }
 
-// Set writes at once, and only if the lamp is to look otherwise.
+// Set writes at once, and only if the lamp must change.
 func (l *LED) Set(_ int, level panel.Level) error {
 	lit := level.Lit()
 	if l.known && l.lit == lit {
@@ -125,20 +125,20 @@ func (l *LED) Set(_ int, level panel.Level) error {
 	return nil
 }
 
-// Flush has nothing left to do.
+// Flush has nothing to do.
 func (l *LED) Flush() error { return nil }
 
-// Close gives the LED back to what the kernel used it for.
+// Close returns the LED to its use by the kernel.
 func (l *LED) Close() error {
 	l.known = false
 	return errors.Join(l.Set(panel.HealthLamp, panel.Off), l.writeFile("trigger", l.trigger), l.file.Close())
 }
 
-// Persist lets the kernel's own timer go on blinking when the program has ended. It
-// can do patterns of one light and one dark.
+// Persist lets the kernel's own timer go on blinking when the program has ended. It can
+// play patterns of one lit and one dark step.
 func (l *LED) Persist(p panel.Pattern) error {
 	if len(p.Steps) != 2 || !p.Steps[0].Level.Lit() || p.Steps[1].Level.Lit() {
-		return errors.Join(fmt.Errorf("%v cannot keep %q: the kernel blinks one light and one dark", l, p.Name), l.Close())
+		return errors.Join(fmt.Errorf("%v cannot go on with %q: the kernel blinks one lit and one dark step only", l, p.Name), l.Close())
 	}
 	err := l.writeFile("trigger", "timer")
 	if err == nil {
@@ -147,7 +147,7 @@ func (l *LED) Persist(p panel.Pattern) error {
 			l.writeFile("delay_off", strconv.Itoa(int(p.Steps[1].MS))))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("%v cannot keep %q: %w (the kernel's module ledtrig-timer does that)", l, p.Name, err), l.Close())
+		return errors.Join(fmt.Errorf("%v cannot go on with %q: %w (load the kernel's module ledtrig-timer)", l, p.Name, err), l.Close())
 	}
 	return l.file.Close()
 }

@@ -7,14 +7,14 @@ import (
 	panel "bramble/gpio"
 )
 
-// PanelParts is what there is of a panel.
+// PanelParts are the parts of a panel that could be opened.
 type PanelParts struct {
 	Drivers []panel.Driver
 	Contact panel.Contact // nil: none
 }
 
-// Open opens what the settings ask for, part by part: what cannot be had is in
-// the error, a sentence a part, and the rest is there.
+// Open opens the parts of the wiring, one by one. The error has a sentence for each part
+// that could not be opened; the others are returned.
 func Open(s Wiring, h *PinHost) (PanelParts, error) {
 	var o PanelParts
 	if err := s.Check(); err != nil {

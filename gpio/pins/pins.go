@@ -1,6 +1,6 @@
-// Package pins lights a panel's lamps on real hardware: header pins through
-// periph, the on-board ACT LED through sysfs, and a strip of APA102 lamps. It
-// decides nothing about what the lamps say; package gpio does.
+// Package pins drives a panel's lamps on real hardware: LEDs on header pins through
+// periph, the on-board ACT LED through sysfs, and a strip of APA102 LEDs. It decides
+// nothing about what the lamps show; package gpio does.
 //
 // A pin that is an output is never read back: through the kernel's character
 // device, periph's Read and Func turn it into an input.
@@ -17,8 +17,8 @@ import (
 	panel "bramble/gpio"
 )
 
-// pwmFrequency is above what the eye sees, also from its corner, and far below
-// what the pin can do.
+// pwmFrequency is above what the eye sees, even from its corner, and far below what the
+// pin can do.
 const pwmFrequency = 1 * physic.KiloHertz
 
 // Pins is a Driver of LEDs that each have a header pin of their own.
@@ -35,9 +35,8 @@ type pinLamp struct {
 	lit   bool
 }
 
-// OpenPins makes outputs of the pins and puts their lamps out. health may be "".
-// Each pin that cannot be had is named in the error, with who holds it if that
-// can be known.
+// OpenPins makes the pins outputs and turns their lamps off. health may be "". The error
+// names each pin that is not available, and what holds it if that can be known.
 func OpenPins(h *PinHost, health string, bar []string, activeLow, pwm bool) (*Pins, error) {
 	p := &Pins{lamps: make([]pinLamp, 1+len(bar)), activeLow: activeLow}
 	var bad []error
@@ -60,7 +59,7 @@ func OpenPins(h *PinHost, health string, bar []string, activeLow, pwm bool) (*Pi
 			continue
 		}
 		if err := p.Set(i, panel.Off); err != nil {
-			// After a failed Out the pin is not to be used again: periph takes the
+			// After a failed Out the pin must not be used again: periph takes the
 			// line for open and writes to file descriptor 0.
 			where := p.lamps[i].where
 			p.lamps[i].pin = nil
@@ -70,9 +69,9 @@ func OpenPins(h *PinHost, health string, bar []string, activeLow, pwm bool) (*Pi
 	return p, nil
 }
 
-// hasPWM: periph gives hardware PWM on channel 1 only, which the header has at
-// GPIO13 and GPIO19; on all other pins it would be made by DMA, at the cost of
-// memory traffic, and stays off.
+// hasPWM: periph offers hardware PWM on channel 1 only, which the header has at GPIO13
+// and GPIO19. On all other pins it would use DMA, at the cost of memory traffic, and
+// stays off.
 func hasPWM(pin gpio.PinIO) bool {
 	if n := pin.Number(); n != 13 && n != 19 {
 		return false
@@ -106,7 +105,7 @@ func (p *Pins) Lamps() (health bool, bar int) { return p.lamps[0].where != "", l
 // Where is the lamp's pin.
 func (p *Pins) Where(lamp int) string { return p.lamps[lamp].where }
 
-// Set writes at once, and only if the lamp is to look otherwise.
+// Set writes at once, and only if the lamp must change.
 func (p *Pins) Set(lamp int, level panel.Level) error {
 	l := &p.lamps[lamp]
 	if l.pin == nil {
@@ -121,7 +120,7 @@ func (p *Pins) Set(lamp int, level panel.Level) error {
 		if err == nil {
 			return nil
 		}
-		l.pwm = false // the way in that periph has found knows on and off only
+		l.pwm = false // the access that periph has found can only switch on and off
 	}
 	lit := level.Lit()
 	if l.known && l.lit == lit {
@@ -134,18 +133,18 @@ func (p *Pins) Set(lamp int, level panel.Level) error {
 	return nil
 }
 
-// dutyOf is the part of the time that a lamp must be lit to look as bright as
-// the level: about its square, because the eye sees ratios (CIE 1931 L* is within
-// a few percent of a power of 2.2).
+// dutyOf is the duty cycle with which a lamp looks as bright as the level: about its
+// square, because the eye sees ratios (CIE 1931 L* is within a few percent of a power of
+// 2.2).
 func dutyOf(l panel.Level) gpio.Duty {
 	return gpio.Duty(int64(gpio.DutyMax) * int64(l) * int64(l) / (int64(panel.Full) * int64(panel.Full)))
 }
 
-// Flush has nothing left to do.
+// Flush has nothing to do.
 func (p *Pins) Flush() error { return nil }
 
-// Close puts all lamps out and makes inputs of their pins, which is what they
-// were when the board was switched on.
+// Close turns all lamps off and makes their pins inputs, as they were when the board was
+// switched on.
 func (p *Pins) Close() error {
 	var all []error
 	for i := range p.lamps {
@@ -161,8 +160,8 @@ func (p *Pins) Close() error {
 	return errors.Join(all...)
 }
 
-// releasePin makes an input of a pin. A line of the character device is given back
-// to the kernel, which does the same.
+// releasePin makes a pin an input. A line of the character device goes back to the
+// kernel, which does the same.
 func releasePin(pin gpio.PinIO) error {
 	if line, ok := pin.(interface{ Close() }); ok {
 		line.Close()
@@ -178,7 +177,7 @@ type ButtonPin struct {
 	where string
 }
 
-// OpenButton makes an input of the pin.
+// OpenButton makes the pin an input.
 func OpenButton(h *PinHost, name string) (*ButtonPin, error) {
 	pin, err := h.claimPin(name)
 	if err != nil {
@@ -197,5 +196,5 @@ func (b *ButtonPin) String() string { return "the button on " + b.where }
 // Down reads the contact. The pin is an input, so that reading it is safe.
 func (b *ButtonPin) Down() (bool, error) { return b.pin.Read() == gpio.Low, nil }
 
-// Close gives the pin back.
+// Close releases the pin.
 func (b *ButtonPin) Close() error { return releasePin(b.pin) }

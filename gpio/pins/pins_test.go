@@ -188,10 +188,10 @@ func TestOpenErrors(t *testing.T) {
 				}
 				return ""
 			}
-		}, `panel: no lamps: GPIO22 (header pin 15) is held by "spi0 CS0": stop that, or take another pin under [panel]`, 0},
+		}, `panel: no lamps: GPIO22 (header pin 15) is held by "spi0 CS0": stop that, or choose another pin under [panel]`, 0},
 		{"busy after all", func(_ *PinHost, all map[int]*pinstest.FakePin, _ *Wiring) {
 			all[24].Err = errors.New("line_request ioctl: device or resource busy")
-		}, "panel: no lamps: GPIO24 (header pin 18) cannot be made an output: line_request ioctl: device or resource busy: another program has taken it since; stop that, or take another pin under [panel]", 0},
+		}, "panel: no lamps: GPIO24 (header pin 18) cannot be made an output: line_request ioctl: device or resource busy: another program has claimed it since; stop that, or choose another pin under [panel]", 0},
 		{"not allowed", func(_ *PinHost, all map[int]*pinstest.FakePin, _ *Wiring) {
 			all[18].Err = errors.New("permission denied")
 		},
@@ -199,7 +199,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no pins", func(h *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) {
 			h.Unavailable, s.Button = errors.New("this machine shows no GPIO pins"), ""
 		},
-			"panel: no lamps: GPIO27 (header pin 13) cannot be had: this machine shows no GPIO pins", 0},
+			"panel: no lamps: GPIO27 (header pin 13) is not available: this machine shows no GPIO pins", 0},
 		{"no such pin", func(h *PinHost, _ map[int]*pinstest.FakePin, _ *Wiring) {
 			h.Pin = func(n int) gpio.PinIO {
 				if n == 18 {
@@ -209,7 +209,7 @@ func TestOpenErrors(t *testing.T) {
 			}
 		}, "panel: no button: GPIO18 (header pin 12) is not a pin of this board", 1},
 		{"no name of a pin", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.Button = "pin 7" },
-			`panel: "pin 7" is no pin: pins are called GPIO0 to GPIO27, as in gpio/README.md`, 0},
+			`panel: "pin 7" is not a pin: pins are called GPIO0 to GPIO27, as in gpio/README.md`, 0},
 		{"two tasks", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.Button = "17" },
 			"panel: 17 has two tasks on the panel: give each lamp and the button its own pin", 0},
 		{"no LED", func(_ *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) { s.LED = "ACT" },
@@ -217,7 +217,7 @@ func TestOpenErrors(t *testing.T) {
 		{"strip held", func(h *PinHost, _ map[int]*pinstest.FakePin, s *Wiring) {
 			s.Strip, h.Holder = true, func(gpio.PinIO) string { return "the kernel" }
 			s.Button = ""
-		}, "panel: no strip: GPIO23 (header pin 16) is held by the kernel: stop that, or take another pin under [panel]", 0},
+		}, "panel: no strip: GPIO23 (header pin 16) is held by the kernel: stop that, or choose another pin under [panel]", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h, all := fakeHost(modelB, t.TempDir())
@@ -324,7 +324,7 @@ func TestWhere(t *testing.T) {
 func TestHost(t *testing.T) {
 	h := NewPinHost()
 	if h.Unavailable != nil {
-		if _, err := h.claimPin("GPIO17"); err == nil || !strings.Contains(err.Error(), "GPIO17 (header pin 11) cannot be had") {
+		if _, err := h.claimPin("GPIO17"); err == nil || !strings.Contains(err.Error(), "GPIO17 (header pin 11) is not available") {
 			t.Errorf("a machine without pins says %v", err)
 		}
 		return

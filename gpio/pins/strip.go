@@ -9,28 +9,27 @@ import (
 	panel "bramble/gpio"
 )
 
-// A Blinkt! is eight APA102 lamps on two plain pins, which are not those of the
-// SPI bus, so that the bits are banged out.
+// A Blinkt! is eight APA102 LEDs on two plain pins. They are not those of the SPI bus, so
+// the driver bit-bangs.
 const (
 	stripData  = "GPIO23"
 	stripClock = "GPIO24"
 	stripLamps = 8
-	// stripBrightness is of 31: the lamps at full are too bright to look at and
-	// take 60 mA each, all of them at 7 take about 110 mA.
+	// stripBrightness is of 31: at full the LEDs are too bright to look at and take 60 mA
+	// each; all of them at 7 take about 110 mA.
 	stripBrightness = 7
 )
 
-// Strip is a Driver of a strip of APA102 lamps: the first is the health lamp, the
-// others are the bar. All lamps have one colour, white, because colour means
-// nothing here.
+// Strip is a Driver of a strip of APA102 LEDs: the first is the health lamp, the others
+// are the bar. All are white, because colours mean nothing here.
 type Strip struct {
 	data, clock gpio.PinIO
 	levels      [stripLamps]panel.Level
-	last        int // the last lamp that has changed since Flush, -1 for none
+	last        int // the last lamp that has changed since the last Flush, -1 for none
 	high        bool
 }
 
-// OpenStrip makes outputs of the two pins and puts all lamps out.
+// OpenStrip makes the two pins outputs and turns all lamps off.
 func OpenStrip(h *PinHost) (*Strip, error) {
 	data, err := h.claimPin(stripData)
 	if err != nil {
@@ -60,7 +59,7 @@ func (s *Strip) Lamps() (health bool, bar int) { return true, stripLamps - 1 }
 // Where counts along the strip.
 func (s *Strip) Where(lamp int) string { return fmt.Sprintf("lamp %d of the strip", lamp+1) }
 
-// Set takes the level down.
+// Set records the level.
 func (s *Strip) Set(lamp int, level panel.Level) error {
 	if s.levels[lamp] != level {
 		s.levels[lamp] = level
@@ -72,8 +71,8 @@ func (s *Strip) Set(lamp int, level panel.Level) error {
 // Flush sends a frame of the data sheet: 32 zero bits; for each lamp three ones,
 // five bits of brightness and a byte each of blue, green and red; then clocks
 // that push the last lamp's bits through, half a clock a lamp, with 32 zero bits
-// first that the SK9822, a copy of the APA102, waits for. Lamps after the last
-// changed one are left out: they keep what they have.
+// first that the SK9822, a copy of the APA102, waits for. Lamps after the last changed
+// one are left out: they stay as they are.
 func (s *Strip) Flush() error {
 	if s.last < 0 {
 		return nil
@@ -120,7 +119,7 @@ func (s *Strip) sendBits(word uint32, bits int) error {
 	return nil
 }
 
-// Close puts all lamps out and lets go of the pins.
+// Close turns all lamps off and releases the pins.
 func (s *Strip) Close() error {
 	s.levels, s.last = [stripLamps]panel.Level{}, stripLamps-1
 	return errors.Join(s.Flush(), releasePin(s.data), releasePin(s.clock))
