@@ -11,7 +11,7 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// laggingBoard hears of what others did only when it asks.
+// laggingBoard applies what other boards did only at a barrier.
 type laggingBoard struct {
 	*fakeLedger
 	onBarrier func()

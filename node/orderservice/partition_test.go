@@ -18,12 +18,12 @@ import (
 	"bramble/node/orders/orderstest"
 )
 
-var partitionsFor = flag.Duration("partitions", 8*time.Second, "how long TestOrdersUnderPartitions cuts cables")
+var partitionsFor = flag.Duration("partitions", 8*time.Second, "how long TestOrdersUnderPartitions cuts links")
 
 const partitionStock = 2 // near zero, so that overselling would show
 
 // partitionedRack is a rack in one process: real ledgers and order books with real
-// folders, over a network whose cables can be cut.
+// folders, over a network whose links can be cut.
 type partitionedRack struct {
 	net      *ledgertest.Net
 	names    []string
@@ -70,14 +70,14 @@ func newPartitionedRack(t *testing.T, size int) *partitionedRack {
 	for _, d := range r.services {
 		for end := time.Now().Add(time.Minute); !d.hasOffers(); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal("the rack founds no ledger")
+				t.Fatal("the rack does not found a ledger")
 			}
 		}
 	}
 	return r
 }
 
-// quick is DefaultTiming for boards on one idle machine, in the same ratios.
+// quick returns DefaultTiming scaled down for boards on one idle machine.
 func quick() ledger.RaftTiming {
 	t := ledger.DefaultTiming()
 	t.Heartbeat, t.Election, t.Lease = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
@@ -93,12 +93,12 @@ func partitionBerry() orders.Offer {
 	return o
 }
 
-// TestOrdersUnderPartitions: people order and cancel at all boards while cables
-// are cut, one way and both, and asks get lost. What they are told must be what
-// one order book could have told them.
+// TestOrdersUnderPartitions: people order and cancel at all boards while links
+// are cut in one or both directions and requests get lost. Their answers must be
+// answers that one order book could have given.
 func TestOrdersUnderPartitions(t *testing.T) {
 	if testing.Short() {
-		t.Skip("cuts cables for seconds")
+		t.Skip("cuts links for seconds")
 	}
 	orderstest.RunJudged(t, ordersUnderPartitions)
 }
@@ -117,7 +117,7 @@ func ordersUnderPartitions(t *testing.T) (decided bool) {
 	return h.Judge(t, "partitions")
 }
 
-// placeAndCancel is one window of a person, until stop is closed.
+// placeAndCancel is one browser window of a person, until stop is closed.
 func (r *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
 	a := testOrder(client%orderstest.People + 1)
 	has := orders.ID(0)
@@ -165,12 +165,12 @@ func replyOf(t *testing.T, err error) orderstest.Reply {
 	case errors.Is(err, orders.ErrNotCommitted):
 		return orderstest.NotDone
 	case !errors.Is(err, orders.ErrUncertain):
-		t.Errorf("an error of no kind: %v", err)
+		t.Errorf("an unexpected error: %v", err)
 	}
 	return orderstest.Uncertain
 }
 
-// cutLinks breaks the network and heals it, again and again.
+// cutLinks breaks and heals the network repeatedly.
 func (r *partitionedRack) cutLinks(d time.Duration) {
 	end := time.Now().Add(d)
 	for time.Now().Before(end) {
@@ -205,7 +205,7 @@ func (r *partitionedRack) cutLinks(d time.Duration) {
 	}
 }
 
-// leader is a board that believes to lead, or any.
+// leader returns a board that believes it leads, or any.
 func (r *partitionedRack) leader() string {
 	for i, d := range r.services {
 		if d.cfg.Ledger.Status().Leading {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bramble/cluster/ledger"
@@ -17,14 +18,14 @@ import (
 	"bramble/node/orders"
 )
 
-// fakeLedger is a ledger of one board without a disk: it carries out at once. Each
-// submit first takes an error from fail, and is not carried out, or, if the error
-// is ErrUncertain, is.
+// fakeLedger is a ledger of one board without a disk: it applies a command at once. Each
+// Submit first removes an error from fail; then the command is applied only if the error
+// is ErrUncertain.
 type fakeLedger struct {
 	t    *testing.T
 	book *orders.Book
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // protects the rest
 	index   uint64
 	now     time.Time
 	fail    []error
@@ -87,7 +88,7 @@ func (l *fakeLedger) set(change func()) {
 	change()
 }
 
-// berry is an offer of two units.
+// berry returns an offer of two units.
 func berry() orders.Offer {
 	return orders.Offer{
 		Operation: orders.Operation{Operator: "test", OpID: 1},
@@ -104,7 +105,7 @@ func testOrder(n int) orders.PlaceOrder {
 	}
 }
 
-// newTestService is a desk with its ledger; the berry is on offer.
+// newTestService returns a service with its ledger; its catalogue offers the berry.
 func newTestService(t *testing.T) (*Service, *fakeLedger) {
 	t.Helper()
 	book, err := orders.Open(t.TempDir())
@@ -134,33 +135,35 @@ func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 		taken bool
 	}{
 		{"at once", nil, nil, true},
-		{"a new leader is waited for", []error{down, down}, nil, true},
-		{"a full queue is waited for", []error{ledger.ErrBusy}, nil, true},
-		{"a lost answer is asked for again", []error{lost}, nil, true},
+		{"waits for a new leader", []error{down, down}, nil, true},
+		{"waits for a full queue", []error{ledger.ErrBusy}, nil, true},
+		{"submits again after a lost answer", []error{lost}, nil, true},
 		{"never a leader", []error{down, down, down, down, down, down, down, down}, orders.ErrNotCommitted, false},
 		{"lost, and then no leader", []error{lost, down, down, down, down, down, down, down}, orders.ErrUncertain, true},
 		{"not founded", []error{ledger.ErrNotFounded}, orders.ErrUnavailable, false},
 		{"two ledgers", []error{ledger.ErrTwoLedgers}, orders.ErrUnavailable, false},
 		{"halted", []error{ledger.ErrHalted}, orders.ErrUnavailable, false},
 		{"lost, and then halted", []error{lost, ledger.ErrHalted}, orders.ErrUncertain, true},
-		{"an error that nobody knows", []error{errors.New("odd"), ledger.ErrStopped}, orders.ErrUncertain, false},
+		{"an unknown error", []error{errors.New("odd"), ledger.ErrStopped}, orders.ErrUncertain, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, l := newTestService(t)
-			if !d.offerCatalogue(t.Context()) {
-				t.Fatal("no offer")
-			}
-			l.set(func() { l.fail = tt.fail })
-			ctx, cancel := context.WithTimeout(t.Context(), 6*retryInterval)
-			defer cancel()
-			a, err := d.PlaceOrder(ctx, testOrder(7))
-			if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || a.Order != 7) {
-				t.Errorf("%+v, %v; want %v", a, err, tt.want)
-			}
-			l.set(func() { l.fail = nil })
-			if _, _, err := d.Order(t.Context(), 7); (err == nil) != tt.taken {
-				t.Errorf("the paper: %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				d, l := newTestService(t)
+				if !d.offerCatalogue(t.Context()) {
+					t.Fatal("no offer")
+				}
+				l.set(func() { l.fail = tt.fail })
+				ctx, cancel := context.WithTimeout(t.Context(), 6*retryInterval)
+				defer cancel()
+				a, err := d.PlaceOrder(ctx, testOrder(7))
+				if !errors.Is(err, tt.want) || tt.want == nil && (err != nil || a.Order != 7) {
+					t.Errorf("%+v, %v; want %v", a, err, tt.want)
+				}
+				l.set(func() { l.fail = nil })
+				if _, _, err := d.Order(t.Context(), 7); (err == nil) != tt.taken {
+					t.Errorf("the order: %v", err)
+				}
+			})
 		})
 	}
 }
@@ -168,7 +171,7 @@ func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 func TestLeaderOffersAndTicksOnce(t *testing.T) {
 	d, l := newTestService(t)
 	if d.updateLeading(t.Context()) || d.Leading() {
-		t.Error("it leads without being asked to")
+		t.Error("it leads without the ledger leading")
 	}
 	l.set(func() { l.leading, l.fail = true, []error{ledger.ErrNoMajority} })
 	if d.updateLeading(t.Context()) || d.Leading() {
@@ -188,7 +191,7 @@ func TestLeaderOffersAndTicksOnce(t *testing.T) {
 	}
 	d.runDueTicks(t.Context())
 	if l.index != 1 {
-		t.Error("a tick with nothing due")
+		t.Error("a tick although nothing is due")
 	}
 	later := l.now.Add(time.Hour)
 	if _, err := d.Operate(t.Context(), OperatorCommand{Action: "times", Operator: "me", OpID: 5, Product: "berry", Closes: &later}); err != nil {
@@ -197,48 +200,41 @@ func TestLeaderOffersAndTicksOnce(t *testing.T) {
 	l.set(func() { l.now = later })
 	d.runDueTicks(t.Context())
 	if sale, _ := d.Sale("berry"); sale.State != orders.SaleClosed {
-		t.Errorf("after its hour it is %v", sale.State)
+		t.Errorf("after its closing time it is %v", sale.State)
 	}
 }
 
 func TestForgottenPeopleLeaveTheLog(t *testing.T) {
-	d, l := newTestService(t)
-	d.offerCatalogue(t.Context())
-	if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := d.Operate(t.Context(), OperatorCommand{Action: "forget", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
-	if err != nil || out.Count != 1 {
-		t.Fatalf("%+v, %v", out, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	done := make(chan struct{})
-	go func() { d.Run(ctx); close(done) }()
-	for ctx.Err() == nil {
-		l.mu.Lock()
-		n := l.compact
-		l.mu.Unlock()
-		if n > 0 {
-			break
+	synctest.Test(t, func(t *testing.T) {
+		d, l := newTestService(t)
+		d.offerCatalogue(t.Context())
+		if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if ctx.Err() != nil {
-		t.Error("the log was not rewritten")
-	}
-	cancel()
-	<-done
+		out, err := d.Operate(t.Context(), OperatorCommand{Action: "forget", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
+		if err != nil || out.Count != 1 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.Run(ctx); close(done) }()
+		time.Sleep(2 * minCompactInterval)
+		cancel()
+		<-done
+		if l.compact != 1 {
+			t.Errorf("the log was compacted %d times for one erasure", l.compact)
+		}
+	})
 }
 
 func TestReceiptTokens(t *testing.T) {
 	d, _ := newTestService(t)
 	token := d.Sign(7)
 	if !d.Verify(7, token) || d.Verify(8, token) || d.Verify(7, token[1:]) || d.Verify(7, "") {
-		t.Errorf("%q is taken for the wrong paper", token)
+		t.Errorf("%q is accepted for the wrong order", token)
 	}
 	if old := newSigner([]byte("old key")).signID(7); !d.Verify(7, old) {
-		t.Error("a receipt from before the key was changed is not shown")
+		t.Error("a receipt signed with the old key is not accepted")
 	}
 	if len(token) < 26 || strings.Trim(token, "abcdefghijklmnopqrstuvwxyz234567") != "" {
 		t.Errorf("%q", token)
@@ -257,7 +253,7 @@ func TestJobs(t *testing.T) {
 		t.Fatalf("%+v, %v", jobs, err)
 	}
 	if err := box.BeginFulfilment(t.Context(), 4); !errors.Is(err, fulfilment.ErrGone) {
-		t.Errorf("handing over what is not there: %v", err)
+		t.Errorf("beginning the fulfilment of an order that does not exist: %v", err)
 	}
 	if err := box.BeginFulfilment(t.Context(), 3); err != nil {
 		t.Error(err)
@@ -338,7 +334,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestRowsHoldNoFormulas: a spreadsheet runs what begins like a formula.
+// TestRowsHoldNoFormulas: a spreadsheet runs a cell that begins like a formula.
 func TestRowsHoldNoFormulas(t *testing.T) {
 	p := OrderJSON{Name: `=HYPERLINK("http://evil.example")`, City: "+1", Note: "plain"}
 	for i, cell := range p.Row() {
