@@ -26,7 +26,7 @@ const (
 	berryPlace = "/p/berry/place"
 )
 
-// withShop gives a rack a shop with one product; more is TOML for it.
+// withShop returns the configuration of a shop with one product; more is TOML for the product.
 func withShop(t testing.TB, stock int, more string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shop.toml")
@@ -71,8 +71,8 @@ func (p *process) waitOrders() {
 	})
 }
 
-// buyer is a person at a browser without JavaScript, who follows no redirect
-// unseen.
+// buyer is a person with a browser without JavaScript that does not follow redirects
+// by itself.
 type buyer struct {
 	name string
 	http *http.Client
@@ -86,8 +86,8 @@ func newBuyer(name string) *buyer {
 
 var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 
-// fill fills in the form of the order page as the page has it.
-func (b *buyer) fill(page string) url.Values {
+// fillForm fills in the form of an order page.
+func (b *buyer) fillForm(page string) url.Values {
 	form := url.Values{
 		"name": {b.name}, "email": {b.name + "@buyer.example"}, "line1": {"1 Road of " + b.name},
 		"city": {"Town"}, "postcode": {"AB1 2CD"}, "country": {"GB"},
@@ -98,81 +98,81 @@ func (b *buyer) fill(page string) url.Values {
 	return form
 }
 
-// outcome is what a press of the button came to.
-type outcome string
+// buyerReply is the result of submitting a form, as the buyer sees it.
+type buyerReply string
 
 const (
-	taken   outcome = "taken"
-	soldOut outcome = "sold out"
-	sure    outcome = "not taken"
-	unsure  outcome = "not sure"
-	odd     outcome = "something else"
+	placed     buyerReply = "placed"
+	soldOut    buyerReply = "sold out"
+	notPlaced  buyerReply = "not placed"
+	uncertain  buyerReply = "uncertain"
+	unexpected buyerReply = "unexpected"
 )
 
-// press loads the order page of a board, fills in the form and sends it. receipt
-// is the path of the receipt if it was taken. Connections may break.
-func (b *buyer) press(board string) (how outcome, receipt string, seen page) {
+// placeOrder loads the order page of a board, fills in the form and submits it. receipt
+// is the path of the receipt if it was placed. Connections may break.
+func (b *buyer) placeOrder(board string) (how buyerReply, receipt string, seen page) {
 	form, err := fetch(b.http, board+berryOrder)
 	if err != nil {
-		return sure, "", page{body: err.Error()}
+		return notPlaced, "", page{body: err.Error()}
 	}
 	switch {
 	case strings.Contains(form.body, `name="kind"`):
 	case strings.Contains(form.body, `class="state sold_out"`):
 		return soldOut, "", form
 	default:
-		return sure, "", form // there is no form now
+		return notPlaced, "", form // there is no form now
 	}
-	return b.send(board, b.fill(form.body))
+	return b.submitForm(board, b.fillForm(form.body))
 }
 
-func (b *buyer) send(board string, form url.Values) (how outcome, receipt string, seen page) {
+func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, receipt string, seen page) {
 	r, err := http.NewRequest(http.MethodPost, board+berryPlace, strings.NewReader(form.Encode()))
 	if err != nil {
-		return odd, "", page{body: err.Error()}
+		return unexpected, "", page{body: err.Error()}
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	got, err := send(b.http, r)
 	switch {
 	case err != nil:
-		return unsure, "", page{body: err.Error()}
+		return uncertain, "", page{body: err.Error()}
 	case got.status == http.StatusSeeOther:
-		return taken, got.header.Get("Location"), got
+		return placed, got.header.Get("Location"), got
 	case got.status == http.StatusConflict && strings.Contains(got.body, "The last one has just gone"):
 		return soldOut, "", got
 	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Nothing was submitted"):
-		return sure, "", got
+		return notPlaced, "", got
 	case got.status == http.StatusServiceUnavailable:
-		return unsure, "", got
+		return uncertain, "", got
 	}
-	return odd, "", got
+	return unexpected, "", got
 }
 
-// cancel takes an order back and says yes to the question.
-func (b *buyer) cancel(board, receipt string) (outcome, page) {
+// cancelOrder cancels an order and confirms it.
+func (b *buyer) cancelOrder(board, receipt string) (buyerReply, page) {
 	r, err := http.NewRequest(http.MethodPost, board+receipt+"/cancel", strings.NewReader("sure=yes"))
 	if err != nil {
-		return odd, page{body: err.Error()}
+		return unexpected, page{body: err.Error()}
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	got, err := send(b.http, r)
 	switch {
 	case err != nil:
-		return unsure, page{body: err.Error()}
+		return uncertain, page{body: err.Error()}
 	case got.status == http.StatusSeeOther:
-		return taken, got
+		return placed, got
 	case got.status == http.StatusServiceUnavailable:
-		return unsure, got
+		return uncertain, got
 	}
-	return odd, got
+	return unexpected, got
 }
 
-// reference is the short one in a receipt's path.
+// reference returns the reference in a receipt's path.
 func reference(receipt string) string {
 	return strings.Split(strings.TrimPrefix(receipt, "/r/"), "/")[0]
 }
 
-// receipt reads the JSON of one.
+// receipt reads the JSON of a receipt.
 func (p *process) receipt(path string) (shop.Receipt, error) {
 	var r shop.Receipt
 	got, err := fetch(client(), p.http+path+".json")
@@ -185,8 +185,8 @@ func (p *process) receipt(path string) (shop.Receipt, error) {
 	return r, json.Unmarshal([]byte(got.body), &r)
 }
 
-// papers lists all that the ledger has, as an operator sees it.
-func (p *process) papers() []orderservice.OrderJSON {
+// listOrders lists all orders of the ledger, as an operator sees them.
+func (p *process) listOrders() []orderservice.OrderJSON {
 	p.rack.t.Helper()
 	var all []orderservice.OrderJSON
 	for after := uint64(0); ; {
@@ -206,7 +206,7 @@ func (p *process) papers() []orderservice.OrderJSON {
 	}
 }
 
-// sale is the one product's, as an operator sees it.
+// sale returns the product's sale, as an operator sees it.
 func (p *process) sale() orderservice.SaleJSON {
 	p.rack.t.Helper()
 	var list []orderservice.SaleJSON
@@ -220,8 +220,8 @@ func (p *process) sale() orderservice.SaleJSON {
 	return list[0]
 }
 
-// operate gives an operator's order by way of this board.
-func (p *process) operate(o orderservice.OperatorCommand) page {
+// sendCommand sends an operator's command through this board.
+func (p *process) sendCommand(o orderservice.OperatorCommand) page {
 	p.rack.t.Helper()
 	o.Operator, o.OpID = "the test", uint64(time.Now().UnixNano())
 	body, err := json.Marshal(o)

@@ -20,8 +20,8 @@ var ordersFor = flag.Duration("orders", 12*time.Second, "how long TestOrdersAreL
 const linearStock = 3
 
 // TestOrdersAreLinearizable: people order and cancel on all boards, each person
-// in two windows at once, while boards are killed and paused. What they are told
-// must be what one order book in one place could have told them. (Partitions:
+// in two windows at once, while boards are killed and paused. Their answers must be
+// answers that one order book in one place could have given. (Partitions:
 // node/orderservice.)
 func TestOrdersAreLinearizable(t *testing.T) {
 	if testing.Short() {
@@ -40,7 +40,7 @@ func ordersUnderKills(t *testing.T) (decided bool) {
 	stop := make(chan struct{})
 	var people sync.WaitGroup
 	for client := range 2 * orderstest.People {
-		people.Go(func() { live(t, r, h, client, blank, stop) })
+		people.Go(func() { placeAndCancel(t, r, h, client, blank, stop) })
 	}
 	breakBoards(r, *ordersFor)
 	close(stop)
@@ -55,23 +55,23 @@ func ordersUnderKills(t *testing.T) (decided bool) {
 	return decided
 }
 
-// live is one window of a person, until stop is closed.
-func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string, stop <-chan struct{}) {
+// placeAndCancel is one browser window of a person, until stop is closed.
+func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, blank string, stop <-chan struct{}) {
 	person := client % orderstest.People
 	b := newBuyer(fmt.Sprintf("person%d", person))
-	// Longer than a board is paused, and than a busy machine takes for an answer: who
-	// gives up is left unsure, and what nobody knows is hard to judge.
+	// Longer than a board is paused, and than a busy machine needs for an answer: a
+	// timeout leaves the result uncertain, which is hard to judge.
 	b.http.Timeout = 10 * time.Second
-	form := b.fill(blank)
-	told := func(how outcome, seen page) orderstest.Reply {
+	form := b.fillForm(blank)
+	reply := func(how buyerReply, seen page) orderstest.Reply {
 		switch how {
-		case taken:
+		case placed:
 			return orderstest.Done
 		case soldOut:
 			return orderstest.SoldOut
-		case sure:
+		case notPlaced:
 			return orderstest.NotDone
-		case odd:
+		case unexpected:
 			t.Errorf("person %d got %d: %s", person, seen.status, seen.body)
 		}
 		return orderstest.Uncertain
@@ -86,8 +86,8 @@ func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string
 		board := r.boards[rand.IntN(len(r.boards))].http
 		if receipt != "" && rand.IntN(3) > 0 {
 			how, _ := h.Do(client, orderstest.Action{Person: person, Cancel: receipt}, func() (orderstest.Reply, string) {
-				how, seen := b.cancel(board, receipt)
-				return told(how, seen), ""
+				how, seen := b.cancelOrder(board, receipt)
+				return reply(how, seen), ""
 			})
 			if how == orderstest.Done {
 				receipt = ""
@@ -95,8 +95,8 @@ func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string
 			continue
 		}
 		how, path := h.Do(client, orderstest.Action{Person: person}, func() (orderstest.Reply, string) {
-			how, path, seen := b.send(board, form)
-			return told(how, seen), path
+			how, path, seen := b.submitForm(board, form)
+			return reply(how, seen), path
 		})
 		if how == orderstest.Done {
 			receipt = path
@@ -104,8 +104,8 @@ func live(t *testing.T, r *rack, h *orderstest.History, client int, blank string
 	}
 }
 
-// breakBoards kills a board and brings it back while another is paused, again
-// and again. Two of five are away at a time, often the leader.
+// breakBoards repeatedly kills and restarts a board while another is paused.
+// Two of five are away at a time, often the leader.
 func breakBoards(r *rack, d time.Duration) {
 	end := time.Now().Add(d)
 	for time.Now().Before(end) {
@@ -124,6 +124,6 @@ func breakBoards(r *rack, d time.Duration) {
 		paused.signal(syscall.SIGCONT)
 		killed.start()
 		killed.waitReady()
-		time.Sleep(time.Second) // in which something can be taken for certain
+		time.Sleep(time.Second) // in which orders can be placed with certainty
 	}
 }

@@ -50,7 +50,7 @@ func BenchmarkOrders(b *testing.B) {
 					return
 				}
 				began := time.Now()
-				if err := order(clients, r.boards[i%len(r.boards)].http, (&buyer{name: fmt.Sprintf("b%d", i)}).fill(blank)); err != nil {
+				if err := order(clients, r.boards[i%len(r.boards)].http, (&buyer{name: fmt.Sprintf("b%d", i)}).fillForm(blank)); err != nil {
 					failed.Add(1)
 					b.Log(err)
 				}
@@ -90,7 +90,7 @@ func BenchmarkLeaderKilled(b *testing.B) {
 		began := time.Now()
 		buyer := newBuyer(fmt.Sprintf("k%d", i))
 		for {
-			if how, _, _ := buyer.send(other.http, buyer.fill(blank)); how == taken {
+			if how, _, _ := buyer.submitForm(other.http, buyer.fillForm(blank)); how == placed {
 				break
 			}
 			if time.Since(began) > patience {
@@ -120,7 +120,7 @@ func order(c *http.Client, board string, form url.Values) error {
 	return err
 }
 
-// cpu is the CPU time that all boards have had so far, user and system; 0 where
+// cpu returns the CPU time of all boards so far, user and system; 0 if
 // there is no /proc.
 func (r *rack) cpu() time.Duration {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on

@@ -17,7 +17,7 @@ import (
 	"bramble/node/orderservice"
 )
 
-// receipts are what buyers were shown: an order acknowledged.
+// receipts are those that buyers were shown: acknowledged orders.
 type receipts struct {
 	mu  sync.Mutex
 	all map[string]string // receipt path by buyer
@@ -32,9 +32,9 @@ func (r *receipts) add(t *testing.T, buyer, path string) {
 	r.all[buyer] = path
 }
 
-// rush has buyers press on random boards, each until the button gave an answer
-// that is final, or stop is closed.
-func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-chan struct{}) *sync.WaitGroup {
+// startRush lets buyers submit the form to random boards, each until the result is
+// final or stop is closed.
+func startRush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-chan struct{}) *sync.WaitGroup {
 	var all sync.WaitGroup
 	for i := range buyers {
 		all.Go(func() {
@@ -45,19 +45,19 @@ func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-cha
 					return
 				default:
 				}
-				how, receipt, seen := b.press(boards[rand.IntN(len(boards))].http)
+				how, receipt, seen := b.placeOrder(boards[rand.IntN(len(boards))].http)
 				switch how {
-				case taken:
+				case placed:
 					got.add(t, b.name, receipt)
 					return
 				case soldOut:
 					return
-				case odd:
+				case unexpected:
 					t.Errorf("%s got status %d: %s", b.name, seen.status, seen.body)
 					return
 				}
 				if time.Since(began) > 2*patience {
-					t.Errorf("%s presses in vain; last seen: %d %s", b.name, seen.status, seen.body)
+					t.Errorf("%s gets no result; last seen: %d %s", b.name, seen.status, seen.body)
 					return
 				}
 				time.Sleep(20 * time.Millisecond)
@@ -67,12 +67,12 @@ func rush(t *testing.T, boards []*process, buyers int, got *receipts, stop <-cha
 	return &all
 }
 
-// count compares what buyers were told with what the ledger has.
-func count(t *testing.T, from *process, got *receipts, stock int) {
+// compareOrders compares the buyers' receipts with the ledger's orders.
+func compareOrders(t *testing.T, from *process, got *receipts, stock int) {
 	t.Helper()
 	by := map[string]int{}
 	open := map[string]bool{}
-	for _, p := range from.papers() {
+	for _, p := range from.listOrders() {
 		if p.State != "cancelled" {
 			by[p.Email]++
 			open[p.Reference] = true
@@ -94,8 +94,8 @@ func count(t *testing.T, from *process, got *receipts, stock int) {
 	}
 }
 
-// TestTheLastUnitIsSoldOnce: more buyers than units press on all boards at once.
-func TestTheLastUnitIsSoldOnce(t *testing.T) {
+// TestLastUnitIsSoldOnce: more buyers than units submit forms to all boards at once.
+func TestLastUnitIsSoldOnce(t *testing.T) {
 	const stock, buyers = 40, 120
 	r := startRack(t, 5, withShop(t, stock, ""))
 	for _, b := range r.boards {
@@ -103,27 +103,27 @@ func TestTheLastUnitIsSoldOnce(t *testing.T) {
 	}
 	got := &receipts{all: map[string]string{}}
 	blank := r.boards[2].get(berryOrder).body
-	rush(t, r.boards, buyers, got, nil).Wait()
+	startRush(t, r.boards, buyers, got, nil).Wait()
 	if len(got.all) != stock {
 		t.Errorf("%d buyers have a receipt, and there were %d units", len(got.all), stock)
 	}
-	count(t, r.boards[4], got, stock)
+	compareOrders(t, r.boards[4], got, stock)
 
 	soldOutAt := time.Now()
 	for _, b := range r.boards {
-		eventually(t, b.name+" to say that it is sold out", func() (bool, string) {
+		eventually(t, b.name+" to show that it is sold out", func() (bool, string) {
 			page := b.get(berryPage)
 			return strings.Contains(page.body, "Sold out") && !strings.Contains(page.body, "In stock"), page.body
 		})
 	}
-	t.Logf("sold out on all boards %v after the last press", time.Since(soldOutAt).Round(time.Millisecond))
+	t.Logf("sold out on all boards %v after the last order", time.Since(soldOutAt).Round(time.Millisecond))
 
 	for _, b := range r.boards {
 		if strings.Contains(b.logText(), "@buyer.example") {
 			t.Errorf("the log of %s has an e-mail address in it", b.name)
 		}
 	}
-	// Any board shows any receipt; the same form again gives the same one.
+	// Every board shows every receipt; the same form returns the same one.
 	buyer, path := "", ""
 	for buyer, path = range got.all {
 		break
@@ -134,34 +134,34 @@ func TestTheLastUnitIsSoldOnce(t *testing.T) {
 			t.Errorf("%s shows for %s: %d", b.name, path, page.status)
 		}
 		if guess := b.get(path[:len(path)-1] + "x"); guess.status != http.StatusNotFound {
-			t.Errorf("%s shows a receipt to who guesses: %d", b.name, guess.status)
+			t.Errorf("%s shows a receipt for a guessed token: %d", b.name, guess.status)
 		}
 	}
 	again := newBuyer(buyer)
-	form := again.fill(blank)
-	if how, receipt, seen := again.send(r.boards[2].http, form); how != taken || receipt != path {
-		t.Errorf("pressed again: %s %s, status %d; want the receipt %s", how, receipt, seen.status, path)
+	form := again.fillForm(blank)
+	if how, receipt, seen := again.submitForm(r.boards[2].http, form); how != placed || receipt != path {
+		t.Errorf("submitted again: %s %s, status %d; want the receipt %s", how, receipt, seen.status, path)
 	}
 	// A cancelled unit can be sold again.
-	if how, seen := again.cancel(r.boards[0].http, path); how != taken {
+	if how, seen := again.cancelOrder(r.boards[0].http, path); how != placed {
 		t.Fatalf("cancelling: %s, status %d", how, seen.status)
 	}
 	eventually(t, "the unit to be sold again", func() (bool, string) {
-		how, _, seen := newBuyer("late").press(r.boards[3].http)
-		return how == taken, seen.body
+		how, _, seen := newBuyer("late").placeOrder(r.boards[3].http)
+		return how == placed, seen.body
 	})
 }
 
-// TestBoardsDieWhileOrdersComeIn: two of five boards are killed one after the
+// TestOrdersSurviveDeadBoards: two of five boards are killed one after the
 // other, the leader among them, and one is paused.
-func TestBoardsDieWhileOrdersComeIn(t *testing.T) {
+func TestOrdersSurviveDeadBoards(t *testing.T) {
 	const stock, buyers = 150, 200
 	r := startRack(t, 5, withShop(t, stock, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
 	got := &receipts{all: map[string]string{}}
-	buying := rush(t, r.boards, buyers, got, nil)
+	buying := startRush(t, r.boards, buyers, got, nil)
 	leader := r.leader()
 	leader.kill()
 	time.Sleep(time.Second)
@@ -180,11 +180,11 @@ func TestBoardsDieWhileOrdersComeIn(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitReady()
 	}
-	count(t, r.boards[0], got, stock)
-	count(t, leader, got, stock)
+	compareOrders(t, r.boards[0], got, stock)
+	compareOrders(t, leader, got, stock)
 }
 
-// leader is the board that leads the ledger.
+// leader returns the board that leads the ledger.
 func (r *rack) leader() (found *process) {
 	r.t.Helper()
 	eventually(r.t, "the ledger to have a leader", func() (bool, string) {
@@ -199,9 +199,9 @@ func (r *rack) leader() (found *process) {
 	return found
 }
 
-// TestEveryPlugIsPulledAtOnce: what was acknowledged is there after the boards
-// have come back; a card that was pulled out can be read.
-func TestEveryPlugIsPulledAtOnce(t *testing.T) {
+// TestOrdersSurviveAPowerCut: every acknowledged order is there after the boards
+// have restarted; a card that was pulled out can be read.
+func TestOrdersSurviveAPowerCut(t *testing.T) {
 	const stock, buyers = 10_000, 60
 	r := startRack(t, 3, withShop(t, stock, ""))
 	for _, b := range r.boards {
@@ -209,7 +209,7 @@ func TestEveryPlugIsPulledAtOnce(t *testing.T) {
 	}
 	got := &receipts{all: map[string]string{}}
 	stop := make(chan struct{})
-	buying := rush(t, r.boards, buyers, got, stop)
+	buying := startRush(t, r.boards, buyers, got, stop)
 	eventually(t, "some orders", func() (bool, string) {
 		got.mu.Lock()
 		defer got.mu.Unlock()
@@ -223,7 +223,7 @@ func TestEveryPlugIsPulledAtOnce(t *testing.T) {
 		<-b.exited
 	}
 	buying.Wait()
-	t.Logf("%d orders were acknowledged when the plugs were pulled", len(got.all))
+	t.Logf("%d orders were acknowledged when the power was cut", len(got.all))
 
 	card, err := node.ReadCard(r.boards[1].orders())
 	if err != nil {
@@ -241,28 +241,28 @@ func TestEveryPlugIsPulledAtOnce(t *testing.T) {
 	}
 	for _, b := range r.boards {
 		b.waitReady()
-		count(t, b, got, stock)
+		compareOrders(t, b, got, stock)
 	}
 	for buyer, path := range got.all {
 		if receipt, err := r.boards[2].receipt(path); err != nil || receipt.State != "open" {
 			t.Errorf("the receipt of %s: %+v, %v", buyer, receipt, err)
 		}
 	}
-	// And the shop goes on.
-	if how, _, seen := newBuyer("after").press(r.boards[0].http); how != taken {
+	// And the shop continues.
+	if how, _, seen := newBuyer("after").placeOrder(r.boards[0].http); how != placed {
 		t.Errorf("after the power came back: %s, status %d", how, seen.status)
 	}
 }
 
-// TestAWipedCard: a board whose card is new joins the ledger that there is, as
-// another server, and fills itself from the others.
-func TestAWipedCard(t *testing.T) {
+// TestBoardWithAWipedCardRejoins: a board with a new card joins the existing ledger, as
+// another server, and copies everything from the others.
+func TestBoardWithAWipedCardRejoins(t *testing.T) {
 	r := startRack(t, 3, withShop(t, 100, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
 	got := &receipts{all: map[string]string{}}
-	rush(t, r.boards, 20, got, nil).Wait()
+	startRush(t, r.boards, 20, got, nil).Wait()
 	wiped := r.boards[1]
 	wiped.kill()
 	if err := os.RemoveAll(wiped.orders()); err != nil {
@@ -271,5 +271,5 @@ func TestAWipedCard(t *testing.T) {
 	wiped.start()
 	wiped.waitReady()
 	wiped.waitOrders()
-	count(t, wiped, got, 100)
+	compareOrders(t, wiped, got, 100)
 }

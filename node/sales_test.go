@@ -28,8 +28,8 @@ import (
 	"bramble/node/orderservice"
 )
 
-// TestHalfARackTakesNoOrders: two of five planned boards are a rack that serves,
-// and no ledger; the other three found one, and the two join it.
+// TestHalfARackTakesNoOrders: two of five expected boards are a rack that serves
+// pages and has no ledger; the other three found one, and the two join it.
 func TestHalfARackTakesNoOrders(t *testing.T) {
 	r := newRack(t, 5, withShop(t, 10, ""))
 	few, most := r.boards[:2], r.boards[2:]
@@ -42,8 +42,8 @@ func TestHalfARackTakesNoOrders(t *testing.T) {
 		if strings.Contains(page.body, "Place the order") || !strings.Contains(page.body, "Getting ready") {
 			t.Errorf("%s, one of two boards of five, says %s", b.name, page.body)
 		}
-		form := newBuyer("early").fill(`<input type="hidden" name="kind" value="order">`)
-		if how, _, seen := newBuyer("early").send(b.http, form); how == taken {
+		form := newBuyer("early").fillForm(`<input type="hidden" name="kind" value="order">`)
+		if how, _, seen := newBuyer("early").submitForm(b.http, form); how == placed {
 			t.Errorf("%s, one of two boards of five, took an order: %d", b.name, seen.status)
 		}
 	}
@@ -57,18 +57,18 @@ func TestHalfARackTakesNoOrders(t *testing.T) {
 	for _, b := range most {
 		b.waitOrders()
 	}
-	rush(t, most, 5, got, nil).Wait()
+	startRush(t, most, 5, got, nil).Wait()
 	for _, b := range few {
 		b.start()
 	}
 	for _, b := range few {
 		b.waitOrders()
-		count(t, b, got, 10)
+		compareOrders(t, b, got, 10)
 	}
 }
 
-// TestAnAnnouncementIsOnEveryPage of every board, soon.
-func TestAnAnnouncementIsOnEveryPage(t *testing.T) {
+// TestAnnouncementIsOnEveryPage of every board, soon.
+func TestAnnouncementIsOnEveryPage(t *testing.T) {
 	r := startRack(t, 3, withShop(t, 10, ""))
 	pages := []string{"/", berryPage, berryOrder, "/status", "/status.json"}
 	for _, b := range r.boards {
@@ -77,7 +77,7 @@ func TestAnAnnouncementIsOnEveryPage(t *testing.T) {
 			b.get(path) // so that it is in memory
 		}
 	}
-	if got := r.boards[1].operate(orderservice.OperatorCommand{Action: "announce", Text: "The second batch is here"}); got.status != http.StatusOK {
+	if got := r.boards[1].sendCommand(orderservice.OperatorCommand{Action: "announce", Text: "The second batch is here"}); got.status != http.StatusOK {
 		t.Fatalf("announcing: %d %s", got.status, got.body)
 	}
 	began := time.Now()
@@ -92,9 +92,9 @@ func TestAnAnnouncementIsOnEveryPage(t *testing.T) {
 	t.Logf("on every page of every board %v after the command had ended", time.Since(began).Round(time.Millisecond))
 }
 
-// TestABallotCanBeRedone from what is published, by lines of this test's own
-// that share nothing with the program's.
-func TestABallotCanBeRedone(t *testing.T) {
+// TestBallotCanBeRedone from what is published, by code of this test's own
+// that shares nothing with the program's.
+func TestBallotCanBeRedone(t *testing.T) {
 	const units, entrants = 3, 12
 	hour := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	r := startRack(t, 3, withShop(t, units, fmt.Sprintf("mode = \"ballot\"\nopens = %s\ncloses = %s\ndraw = \"dice\"",
@@ -103,15 +103,15 @@ func TestABallotCanBeRedone(t *testing.T) {
 		b.waitOrders()
 	}
 	got := &receipts{all: map[string]string{}}
-	rush(t, r.boards, entrants, got, nil).Wait()
+	startRush(t, r.boards, entrants, got, nil).Wait()
 	if len(got.all) != entrants {
 		t.Fatalf("%d of %d entered", len(got.all), entrants)
 	}
-	if got := r.boards[0].operate(orderservice.OperatorCommand{Action: "close", Product: "berry"}); got.status != http.StatusOK {
+	if got := r.boards[0].sendCommand(orderservice.OperatorCommand{Action: "close", Product: "berry"}); got.status != http.StatusOK {
 		t.Fatalf("closing: %d %s", got.status, got.body)
 	}
 	const rolled = "3 6 1 1 5 2 4 6 6 1"
-	if got := r.boards[1].operate(orderservice.OperatorCommand{Action: "draw", Product: "berry", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
+	if got := r.boards[1].sendCommand(orderservice.OperatorCommand{Action: "draw", Product: "berry", Kind: "dice", Text: rolled}); got.status != http.StatusOK {
 		t.Fatalf("drawing: %d %s", got.status, got.body)
 	}
 	var f draw.File
@@ -150,22 +150,22 @@ func TestABallotCanBeRedone(t *testing.T) {
 			want = "won"
 		}
 		// The file may come from a board that is ahead of this one.
-		eventually(t, "the receipt to say that it "+want, func() (bool, string) {
+		eventually(t, "the receipt to show "+want, func() (bool, string) {
 			receipt, err := r.boards[2].receipt(path)
 			return err == nil && receipt.State == want, fmt.Sprintf("%+v, %v", receipt, err)
 		})
 	}
 }
 
-// TestWhoWaitsIsInvited: the waiting list is at the same address, and an
+// TestWaitingListIsInvited: the waiting list is on the same page, and an
 // invitation becomes an order.
-func TestWhoWaitsIsInvited(t *testing.T) {
+func TestWaitingListIsInvited(t *testing.T) {
 	r := startRack(t, 3, withShop(t, 1, "waiting_list = true"))
 	for _, b := range r.boards {
 		b.waitOrders()
 	}
 	first, second := newBuyer("first"), newBuyer("second")
-	if how, _, seen := first.press(r.boards[0].http); how != taken {
+	if how, _, seen := first.placeOrder(r.boards[0].http); how != placed {
 		t.Fatalf("the first: %s, %d", how, seen.status)
 	}
 	var waits string
@@ -174,9 +174,9 @@ func TestWhoWaitsIsInvited(t *testing.T) {
 		if err != nil || !strings.Contains(form.body, "Join the waiting list") {
 			return false, form.body
 		}
-		how, path, seen := second.send(r.boards[1].http, second.fill(form.body))
+		how, path, seen := second.submitForm(r.boards[1].http, second.fillForm(form.body))
 		waits = path
-		return how == taken, seen.body
+		return how == placed, seen.body
 	})
 	if receipt, err := r.boards[2].receipt(waits); err != nil || receipt.Kind != "waiting" || receipt.State != "open" {
 		t.Fatalf("waiting: %+v, %v", receipt, err)
@@ -186,14 +186,14 @@ func TestWhoWaitsIsInvited(t *testing.T) {
 		{Action: "stock", Product: "berry", Count: 1},
 		{Action: "invite", Product: "berry", Count: 5, Until: &until},
 	} {
-		if got := r.boards[0].operate(o); got.status != http.StatusOK {
+		if got := r.boards[0].sendCommand(o); got.status != http.StatusOK {
 			t.Fatalf("%s: %d %s", o.Action, got.status, got.body)
 		}
 	}
 	if receipt, err := r.boards[0].receipt(waits); err != nil || receipt.State != "invited" {
 		t.Fatalf("invited: %+v, %v", receipt, err)
 	}
-	// The receipt has the form with all that is known, and one button.
+	// The receipt has the form, filled in, with one button.
 	form := url.Values{}
 	eventually(t, "another board to show the invitation", func() (bool, string) {
 		page := r.boards[2].get(waits)
@@ -202,37 +202,37 @@ func TestWhoWaitsIsInvited(t *testing.T) {
 		}
 		return form.Has("kind"), page.body
 	})
-	if how, path, seen := second.send(r.boards[2].http, form); how != taken || path != waits {
-		t.Fatalf("saying yes: %s at %s, %d %s", how, path, seen.status, seen.body)
+	if how, path, seen := second.submitForm(r.boards[2].http, form); how != placed || path != waits {
+		t.Fatalf("accepting: %s at %s, %d %s", how, path, seen.status, seen.body)
 	}
 	if receipt, err := r.boards[2].receipt(waits); err != nil || receipt.Kind != "order" {
-		t.Errorf("after yes: %+v, %v", receipt, err)
+		t.Errorf("after accepting: %+v, %v", receipt, err)
 	}
 	if sale := r.boards[2].sale(); sale.Sold != 2 || sale.Held != 0 || sale.Free != 0 {
 		t.Errorf("sold %d, held %d, free %d", sale.Sold, sale.Held, sale.Free)
 	}
 }
 
-// letters is a mail server's other side: what it was given, by recipient.
-type letters struct {
+// mailbox is the backend of a mail server: the mail that it received, by recipient.
+type mailbox struct {
 	mu  sync.Mutex
 	got map[string]string
 }
 
 // NewSession is go-smtp's.
-func (l *letters) NewSession(*smtp.Conn) (smtp.Session, error) { return &letter{of: l}, nil }
+func (l *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{of: l}, nil }
 
-type letter struct {
-	of *letters
+type mailSession struct {
+	of *mailbox
 	to string
 }
 
-func (*letter) Mail(string, *smtp.MailOptions) error        { return nil }
-func (l *letter) Rcpt(to string, _ *smtp.RcptOptions) error { l.to = to; return nil }
-func (*letter) Reset()                                      {}
-func (*letter) Logout() error                               { return nil }
+func (*mailSession) Mail(string, *smtp.MailOptions) error        { return nil }
+func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error { l.to = to; return nil }
+func (*mailSession) Reset()                                      {}
+func (*mailSession) Logout() error                               { return nil }
 
-func (l *letter) Data(r io.Reader) error {
+func (l *mailSession) Data(r io.Reader) error {
 	text, err := io.ReadAll(r)
 	l.of.mu.Lock()
 	defer l.of.mu.Unlock()
@@ -242,7 +242,7 @@ func (l *letter) Data(r io.Reader) error {
 
 // TestBuyersGetMail from a real mail server, with the address of their receipt.
 func TestBuyersGetMail(t *testing.T) {
-	box := &letters{got: map[string]string{}}
+	box := &mailbox{got: map[string]string{}}
 	office := smtp.NewServer(box)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -255,7 +255,7 @@ func TestBuyersGetMail(t *testing.T) {
 		b.waitOrders()
 	}
 	got := &receipts{all: map[string]string{}}
-	rush(t, r.boards, 5, got, nil).Wait()
+	startRush(t, r.boards, 5, got, nil).Wait()
 	for buyer, path := range got.all {
 		eventually(t, buyer+" to get mail", func() (bool, string) {
 			box.mu.Lock()
@@ -276,7 +276,7 @@ func TestOrdersAreFulfilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	told := map[string]int{}
+	posted := map[string]int{}
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil || check.Verify(body, r.Header) != nil {
@@ -284,7 +284,7 @@ func TestOrdersAreFulfilled(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		told[r.Header.Get("webhook-id")]++
+		posted[r.Header.Get("webhook-id")]++
 	}))
 	defer receiver.Close()
 	r := startRack(t, 3, withShop(t, 100, `fulfilment_delay = "1s"`)+fmt.Sprintf("[webhook]\nurl = %q\nsecret = %q\n", receiver.URL, secret))
@@ -292,21 +292,21 @@ func TestOrdersAreFulfilled(t *testing.T) {
 		b.waitOrders()
 	}
 	got := &receipts{all: map[string]string{}}
-	buying := rush(t, r.boards, buyers, got, nil)
+	buying := startRush(t, r.boards, buyers, got, nil)
 	leader := r.leader()
 	leader.kill()
 	buying.Wait()
 	leader.start()
 	for _, path := range got.all {
-		eventually(t, "the order to be handed over", func() (bool, string) {
+		eventually(t, "the order to be posted", func() (bool, string) {
 			mu.Lock()
 			defer mu.Unlock()
-			return told[reference(path)] > 0, fmt.Sprint(told)
+			return posted[reference(path)] > 0, fmt.Sprint(posted)
 		})
 	}
-	eventually(t, "the ledger to know of it", func() (bool, string) {
+	eventually(t, "the ledger to record it", func() (bool, string) {
 		over := 0
-		for _, p := range r.boards[0].papers() {
+		for _, p := range r.boards[0].listOrders() {
 			if p.State == "fulfilled" {
 				over++
 			}
@@ -315,8 +315,8 @@ func TestOrdersAreFulfilled(t *testing.T) {
 	})
 }
 
-// TestThePanelTellsTheRacksStory, as every console shows it of every board's lamps.
-func TestThePanelTellsTheRacksStory(t *testing.T) {
+// TestPanelShowsLeaderAndSale: every console shows what every board's lamps show.
+func TestPanelShowsLeaderAndSale(t *testing.T) {
 	r := startRack(t, 3, withShop(t, 1, ""))
 	for _, b := range r.boards {
 		b.waitOrders()
@@ -344,15 +344,15 @@ func TestThePanelTellsTheRacksStory(t *testing.T) {
 	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q,"undo":true}`, leader.name)); got.status != http.StatusNoContent {
 		t.Fatalf("locate off: %d %s", got.status, got.body)
 	}
-	if how, _, seen := newBuyer("last").press(other.http); how != taken {
+	if how, _, seen := newBuyer("last").placeOrder(other.http); how != placed {
 		t.Fatalf("the last unit: %s, %d", how, seen.status)
 	}
 	says(other, "sold out")
 }
 
-// TestABoardWhoseCardFails serves pages and says that it takes no orders; the
-// others take them.
-func TestABoardWhoseCardFails(t *testing.T) {
+// TestBoardWithAFailingCard: it serves pages and shows that it takes no orders; the
+// other boards take orders.
+func TestBoardWithAFailingCard(t *testing.T) {
 	r := newRack(t, 3, withShop(t, 5, ""))
 	broken := r.boards[0]
 	if err := os.WriteFile(broken.orders(), []byte("no folder"), 0o600); err != nil {
@@ -363,13 +363,13 @@ func TestABoardWhoseCardFails(t *testing.T) {
 	}
 	for _, b := range r.boards[1:] {
 		b.waitOrders()
-		if how, _, seen := newBuyer("of-" + b.name).press(b.http); how == odd {
+		if how, _, seen := newBuyer("of-" + b.name).placeOrder(b.http); how == unexpected {
 			t.Errorf("%s: %d", b.name, seen.status)
 		}
 	}
 	broken.waitReady()
-	how, _, seen := newBuyer("unlucky").send(broken.http, newBuyer("unlucky").fill(r.boards[1].get(berryOrder).body))
-	if how != sure || !strings.Contains(seen.body, "the card of this board cannot be used") {
+	how, _, seen := newBuyer("unlucky").submitForm(broken.http, newBuyer("unlucky").fillForm(r.boards[1].get(berryOrder).body))
+	if how != notPlaced || !strings.Contains(seen.body, "the card of this board cannot be used") {
 		t.Errorf("a form at the broken board: %s, %d %s", how, seen.status, seen.body)
 	}
 	if page := broken.get(berryPage); page.status != http.StatusOK {
