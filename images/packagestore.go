@@ -18,7 +18,7 @@ type PackageSource struct {
 }
 
 // ErrPackageGone matches the error when no mirror has a pinned package any more.
-var ErrPackageGone = errors.New("the mirror has it no longer")
+var ErrPackageGone = errors.New("the mirror no longer has it")
 
 // store is a folder that caches packages, filled from mirrors.
 type store struct {

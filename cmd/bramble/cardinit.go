@@ -50,7 +50,7 @@ func runCardInit(ctx context.Context, w world) error {
 	if err != nil {
 		return fmt.Errorf("finding the program itself: %w", err)
 	}
-	ctx, stop := untilSignal(ctx, func() {}) // the board has its own bound for stopping
+	ctx, stop := untilSignal(ctx, func() {}) // the init bounds the time that the board takes to stop
 	defer stop()
 	paths := cardinit.CardPaths()
 	return cardinit.Run(ctx, cardinit.Config{
@@ -61,7 +61,8 @@ func runCardInit(ctx context.Context, w world) error {
 	})
 }
 
-// cardSettings reads the file of all cards as one has it.
+// cardSettings reads the settings file for one card. Its error may be a
+// *cardinit.SettingsError; the settings then hold what is known of the network.
 func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings, error) {
 	d, err := config.LoadCard(file, serial, p.Data)
 	if err != nil {
@@ -82,7 +83,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 		}
 	}
 	if cfg.Shop.Catalogue != "" && origin.WantsShop(cfg) {
-		// The board's program would end at it, and nobody would see why.
+		// The board's program would exit because of it, and nobody would see why.
 		if _, err := shop.Load(cfg.Shop.Catalogue); err != nil {
 			return s, &cardinit.SettingsError{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
@@ -96,7 +97,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 	return s, nil
 }
 
-// networkSettings takes settings that have been checked.
+// networkSettings converts network settings, which have been checked.
 func networkSettings(n config.NetworkSettings, serial string) cardinit.CardSettings {
 	s := cardinit.CardSettings{HostName: n.HostName, NTP: n.NTP}
 	if s.HostName == "" {
@@ -114,7 +115,7 @@ func networkSettings(n config.NetworkSettings, serial string) cardinit.CardSetti
 	return s
 }
 
-// settingsError is a settings error as the card's page shows it.
+// settingsError converts a settings error for the card's page.
 func settingsError(err error) error {
 	var all *config.Errors
 	if !errors.As(err, &all) {
@@ -132,33 +133,32 @@ func settingsError(err error) error {
 	return broken
 }
 
-// showSettingsAlarm shows on whatever lamps a board has unasked that its settings
+// showSettingsAlarm shows on the lamps of the default settings that the board's own
 // cannot be read, until ctx ends.
 func showSettingsAlarm(ctx context.Context) {
-	showAlways(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
+	showUntilDone(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
 }
 
-// showAtRest shows on the lamps of the header that the board is safe to unplug,
-// until ctx ends: the kernel takes their pins back from the program that has
-// ended. The board's own LED flashes already, by the kernel's timer, which no
-// program can fail.
+// showAtRest shows on the header's lamps that the board is safe to unplug, until ctx
+// ends: the kernel took their pins back from the board's program when that ended. The
+// board's own LED flashes by the kernel's timer, which needs no program.
 func showAtRest(ctx context.Context, cfg config.PanelSettings) {
 	cfg.KernelLED = config.PinNone
-	showAlways(ctx, cfg, gpio.Input{Health: gpio.Drained})
+	showUntilDone(ctx, cfg, gpio.Input{Health: gpio.Drained})
 }
 
-// showAlways plays one thing on whatever lamps can be had, until ctx ends. Nobody
-// obeys the button.
-func showAlways(ctx context.Context, cfg config.PanelSettings, in gpio.Input) {
+// showUntilDone plays one pattern on the lamps that can be opened, until ctx ends. It
+// ignores the button.
+func showUntilDone(ctx context.Context, cfg config.PanelSettings, in gpio.Input) {
 	cfg.ButtonPin = config.PinNone
-	opened, _ := node.OpenPanel(cfg) // what is missing, the board's program has told
+	opened, _ := node.OpenPanel(cfg) // the board's program has reported any missing lamp
 	panel := gpio.NewPanel(gpio.Config{Clock: gpio.NewWallClock(nil), Drivers: opened.Drivers, OnFailure: func(error) {}})
 	panel.Update(in)
 	panel.Run(ctx)
 	_ = panel.Close() // a lamp that cannot be closed stays as it is
 }
 
-// ownCard is the card of the board that this process runs.
+// ownCard is the card of the board that this process runs on.
 type ownCard struct {
 	paths cardinit.Paths
 	slots *cardinit.Slots
