@@ -27,7 +27,7 @@ import (
 	"bramble/node/console"
 )
 
-// serversFolder has the programs that .ci/servers/go.mod names, when they are built.
+// serversFolder contains the programs of .ci/servers/go.mod once they are built.
 const serversFolder = "../.ci/servers/bin"
 
 // server is the path of one of them; without it the test is skipped, but not in CI.
@@ -71,18 +71,18 @@ func running(t *testing.T, env []string, path string, args ...string) (log strin
 	return log
 }
 
-// authority is a CA that anybody can ask: Pebble, Let's Encrypt's own test server.
+// authority is an ACME CA: Pebble, Let's Encrypt's own test server.
 type authority struct {
 	t         *testing.T
 	directory string // URL
-	trust     string // PEM file that it is trusted by
+	trust     string // PEM file of its root
 	log       string
-	manage    string // URL of its management
+	manage    string // URL of its management API
 	client    *http.Client
 }
 
-// startAuthority runs one that looks for names at two ports of 127.0.0.1, and whose
-// certificates are good for some seconds.
+// startAuthority runs an authority that validates names at two ports of 127.0.0.1, and
+// whose certificates are valid for validity seconds.
 func startAuthority(t *testing.T, httpPort, tlsPort string, validity int) *authority {
 	t.Helper()
 	pebble, dns := server(t, "pebble"), server(t, "pebble-challtestsrv")
@@ -155,7 +155,7 @@ func selfSigned(t *testing.T, dir string) (cert, key string, pool *x509.CertPool
 	return cert, key, pool
 }
 
-// roots are those that its certificates are trusted by.
+// roots returns the roots of its certificates.
 func (a *authority) roots() *x509.CertPool {
 	a.t.Helper()
 	resp, err := a.client.Get(a.manage + "/roots/0")
@@ -171,7 +171,7 @@ func (a *authority) roots() *x509.CertPool {
 	return pool
 }
 
-// issued counts the certificates that it has given.
+// issued returns the number of certificates that it has issued.
 func (a *authority) issued() int {
 	text, err := os.ReadFile(a.log)
 	if err != nil {
@@ -182,7 +182,7 @@ func (a *authority) issued() int {
 
 const acmeName = "shop.example"
 
-// trusted reports whether a board shows a certificate of the CA.
+// trusted returns the certificate of a board if the CA issued it.
 func trusted(addr string, roots *x509.CertPool) (*x509.Certificate, error) {
 	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, &tls.Config{ServerName: acmeName, RootCAs: roots})
 	if err != nil {
@@ -192,8 +192,8 @@ func trusted(addr string, roots *x509.CertPool) (*x509.Certificate, error) {
 	return c.ConnectionState().PeerCertificates[0], nil
 }
 
-// awaitTrusted waits until some boards show one certificate of the CA's that is not
-// an older one.
+// awaitTrusted waits until all addrs serve the same certificate of the CA, and not
+// older.
 func awaitTrusted(t *testing.T, addrs []string, roots *x509.CertPool, older *x509.Certificate) *x509.Certificate {
 	t.Helper()
 	var all *x509.Certificate
@@ -225,14 +225,14 @@ func portPart(t *testing.T, addr string) string {
 	return port
 }
 
-// One board asks the CA, which looks at another; all show the certificate. The one
-// that asked dies, and another renews.
-func TestOneBoardAsksTheCAForAll(t *testing.T) {
-	server(t, "pebble") // before boards are prepared in vain
+// One board requests a certificate, the CA validates at another, and all serve it. The
+// board that requested it dies, and another renews.
+func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
+	server(t, "pebble") // skips the test before it prepares boards
 	const size = 3
 	probe := freePorts(t, 1)
 	r, addrs := secureRack(t, size, fmt.Sprintf("acme_domains = [%q]\nacme_email = \"ops@shop.example\"\nredirect = true\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
-	// The CA looks at a port that is passed on to a board which does not ask.
+	// The CA validates at a port that is forwarded to a board that did not request.
 	looked := fmt.Sprintf("127.0.0.1:%d", probe)
 	// Certificates of 24 s are renewed after 16.
 	ca := startAuthority(t, portPart(t, strings.TrimPrefix(r.boards[0].http, "http://")), portPart(t, looked), 24)
@@ -262,21 +262,21 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 			asker = i
 		}
 	}
-	passOn(t, looked, addrs[(asker+1)%size])
+	forwardConnections(t, looked, addrs[(asker+1)%size])
 	roots := ca.roots()
 	first := awaitTrusted(t, addrs, roots, nil)
 	if n := ca.issued(); n != 1 {
 		t.Errorf("%d certificates were issued, want 1", n)
 	}
 	if text, err := os.ReadFile(ca.log); err != nil || strings.Contains(string(text), "set INVALID") {
-		t.Errorf("a look of the CA's failed, %v", err)
+		t.Errorf("a validation by the CA failed, %v", err)
 	}
 	for i, b := range r.boards {
 		info, err := os.Stat(filepath.Join(b.certificates(), acmeName+".pem"))
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: the stored certificate: %v, %v", b.name, info, err)
 		}
-		resp, err := by(t, strings.TrimPrefix(b.http, "http://"), nil, false).Get("http://" + acmeName + "/p/berry?x=1")
+		resp, err := tlsClient(t, strings.TrimPrefix(b.http, "http://"), nil, false).Get("http://" + acmeName + "/p/berry?x=1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,14 +299,14 @@ func TestOneBoardAsksTheCAForAll(t *testing.T) {
 	if n := ca.issued(); n != 2 {
 		t.Errorf("%d certificates were issued, want 2", n)
 	}
-	// The dead board comes back and shows what it has missed.
+	// The dead board comes back and serves the new certificate.
 	r.boards[asker].start()
 	r.boards[asker].waitReady()
 	awaitTrusted(t, addrs, roots, first)
 }
 
-// A CA that cannot look by TLS does by plain HTTP.
-func TestACAMayLookByPlainHTTP(t *testing.T) {
+// A CA that cannot validate by TLS does so by plain HTTP.
+func TestACMEChallengeByPlainHTTP(t *testing.T) {
 	server(t, "pebble")
 	closed := freePorts(t, 1)
 	r, addrs := secureRack(t, 2, fmt.Sprintf("acme_domains = [%q]\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
@@ -347,8 +347,8 @@ func addrsHost(name, addr string) string {
 	return net.JoinHostPort(name, port)
 }
 
-// passOn sends connections to one address on to another until the test ends.
-func passOn(t *testing.T, from, to string) {
+// forwardConnections sends connections to one address on to another until the test ends.
+func forwardConnections(t *testing.T, from, to string) {
 	t.Helper()
 	l, err := net.Listen("tcp", from)
 	if err != nil {

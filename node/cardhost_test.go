@@ -11,14 +11,14 @@ import (
 	"bramble/node/host"
 )
 
-// fakeHost is a machine that knows what it is told.
+// fakeHost is a CardHost with a settable clock.
 type fakeHost struct{ set bool }
 
 func (f *fakeHost) ClockIsSet() bool             { return f.set }
 func (f *fakeHost) Notices() []string            { return []string{"its card is old"} }
 func (f *fakeHost) API(BoardHandle) http.Handler { return http.NotFoundHandler() }
 
-func TestShutdownEndsADrainedBoard(t *testing.T) {
+func TestHaltEndsADrainedBoard(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		state cluster.State
@@ -50,7 +50,7 @@ func TestShutdownEndsADrainedBoard(t *testing.T) {
 	}
 }
 
-func TestABoardOnAFullCardStartsAnewWhenThereIsRoom(t *testing.T) {
+func TestBoardOnAFullCardEndsWhenSpaceIsFreed(t *testing.T) {
 	b := &board{lifecycle: lifecycle{ended: make(chan error, 1)}}
 	tries := 0
 	b.awaitDiskSpace(t.Context(), time.Millisecond, func() error {
@@ -66,11 +66,11 @@ func TestABoardOnAFullCardStartsAnewWhenThereIsRoom(t *testing.T) {
 	stop()
 	b.awaitDiskSpace(stopped, time.Hour, func() error { return nil })
 	if len(b.ended) != 0 {
-		t.Error("a board that stops is started anew")
+		t.Error("a stopping board reports ErrSpaceFreed")
 	}
 }
 
-func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
+func TestDrainedUntilTheEnd(t *testing.T) {
 	for state, want := range map[cluster.State]bool{
 		cluster.Serving: false, cluster.Draining: false, cluster.Drained: true, cluster.Stopping: true,
 	} {
@@ -82,7 +82,7 @@ func TestADrainedBoardStaysSoUntilItsEnd(t *testing.T) {
 	}
 }
 
-func TestClockOfACard(t *testing.T) {
+func TestClockIsSet(t *testing.T) {
 	host := &fakeHost{}
 	card, shared := &board{setup: setup{cardHost: host}}, &board{}
 	if !shared.clockIsSet() {
@@ -110,6 +110,6 @@ func TestPiHealthIsAFault(t *testing.T) {
 	}
 	in := vitalsToPanel(cluster.Vitals{State: cluster.Serving, Faults: piFaults(h)})
 	if in.Faults.String() != "card failing, power low, too hot" {
-		t.Errorf("the lamps tell of %v", in.Faults)
+		t.Errorf("the lamps show %v", in.Faults)
 	}
 }

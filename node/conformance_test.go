@@ -19,16 +19,15 @@ import (
 	"time"
 )
 
-// The public test suite of HTTP caches, as npm has it, against real boards.
-// What each of its tests gave is kept in testdata/http-cache-tests.txt, which
-// may only get better.
+// The public test suite of HTTP caches (an npm package) against real boards. The
+// expected results are in testdata/http-cache-tests.txt, which may only get better.
 const (
 	suiteFolder = "../.ci/http-cache-tests/node_modules/http-cache-tests"
 	suiteTable  = "testdata/http-cache-tests.txt"
 	// suiteTime bounds one run; it sleeps for most of it.
 	suiteTime = 5 * time.Minute
-	// suiteAgain is how often a test that got worse is run again by itself. The
-	// suite measures by the clock of a machine that others use too.
+	// suiteAgain bounds the repetitions of a test that got worse. The suite measures
+	// time on a machine that others use too.
 	suiteAgain = 3
 )
 
@@ -116,7 +115,7 @@ console.log(JSON.stringify(getResults()))
 	return outcomes, nil
 }
 
-// updating: the table is to be written, not compared with.
+// updating reports whether to write the table instead of comparing with it.
 func updating() bool { return os.Getenv("BRAMBLE_UPDATE_TABLE") != "" }
 
 // expectation is a line of the table.
@@ -143,8 +142,8 @@ func readTable(t *testing.T) map[string]expectation {
 	return table
 }
 
-// compare reports the tests whose outcome is worse than the table's, after they
-// were given another chance each, and those that are better.
+// compare returns the tests with a worse outcome than the table's, after repetitions,
+// and those with a better one.
 func (s suite) compare(base string, got map[string]string, table map[string]expectation) (worse, better []string) {
 	for _, id := range slices.Sorted(maps.Keys(table)) {
 		want := table[id].outcome
@@ -210,7 +209,7 @@ func TestPublicCacheTestSuite(t *testing.T) {
 		}
 		worse, better := s.compare(base, got, table)
 		if len(worse) > 0 {
-			t.Errorf("%s fails what it once passed: %s", name, strings.Join(worse, ", "))
+			t.Errorf("%s fails tests that it used to pass: %s", name, strings.Join(worse, ", "))
 		}
 		if len(better) > 0 {
 			t.Logf("%s passes what it once failed; write it into %s: %s", name, suiteTable, strings.Join(better, ", "))
@@ -221,7 +220,7 @@ func TestPublicCacheTestSuite(t *testing.T) {
 	}
 }
 
-// writeTable keeps what was written beside each test.
+// writeTable writes the table and preserves the remarks of each test.
 func writeTable(t *testing.T, got map[string]string, old map[string]expectation) {
 	t.Helper()
 	var b strings.Builder

@@ -16,14 +16,14 @@ import (
 	"bramble/node/console"
 )
 
-// A crowd at a board's console, of a few addresses that each take what they can get,
-// leaves everything else alone: who else wants to look, the board's own watchdog, the
-// public pages, and what the boards ask each other.
-func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
+// A crowd at a board's console, from a few addresses that each use all that they get,
+// does not disturb anything else: other clients of the console, the board's own
+// watchdog, the public pages, and requests between boards.
+func TestConsoleCrowdDoesNotStarveTheBoard(t *testing.T) {
 	if !onLAN(t) {
 		return
 	}
-	origin := &shopFront{}
+	origin := &countingOrigin{}
 	r := lanRack(t, 2, "[origin]\nurl = \"http://10.77.0.254:9000\"\n")
 	listener, err := net.Listen("tcp", "10.77.0.254:9000")
 	if err != nil {
@@ -37,7 +37,7 @@ func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
 
 	const addresses, each = 6, console.MaxConnections
 	for i := range addresses {
-		sh(t, "ip addr add 10.77.0.%d/24 dev lan", 100+i)
+		runCommand(t, "ip addr add 10.77.0.%d/24 dev lan", 100+i)
 	}
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -59,14 +59,14 @@ func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
 				here()
 				if err == nil {
 					came.Add(1)
-					more = pester(c, i, stop, &asked)
+					more = holdConnection(c, i, stop, &asked)
 					c.Close()
 					closed.Add(1)
 				}
 				select {
 				case <-stop:
 					return
-				case <-time.After(time.Second): // who is sent away comes again
+				case <-time.After(time.Second): // a client that is refused tries again
 				}
 			}
 		})
@@ -86,16 +86,16 @@ func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
 		}
 	}
 	if n := origin.asked.Load(); n != pages {
-		t.Errorf("%d pages cost the origin %d requests: the boards do not ask each other", pages, n)
+		t.Errorf("%d pages cost the origin %d requests: the boards do not fetch from each other", pages, n)
 	}
 	for range 5 { // each by a connection of its own
 		if got, err := crowded.callConsole(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusOK {
-			t.Errorf("somebody else's look at the console: %d %q, %v", got.status, got.body, err)
+			t.Errorf("another client of the console: %d %q, %v", got.status, got.body, err)
 		}
 		text, err := exec.Command("nsenter", "-t", fmt.Sprint(crowded.cmd.Process.Pid), "-n", "bash", "-c",
 			`exec 3<>/dev/tcp/127.0.0.1/8080; printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3; head -n 1 <&3`).CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(text), "HTTP/1.0 200") {
-			t.Errorf("the watchdog on the board hears %q, %v", text, err)
+			t.Errorf("the watchdog on the board gets %q, %v", text, err)
 		}
 	}
 	for _, b := range r.boards {
@@ -105,9 +105,9 @@ func TestACrowdAtTheConsoleLeavesTheRestAlone(t *testing.T) {
 	}
 }
 
-// pester does what one of the crowd does with a connection, until it is closed or all
-// go home: some say nothing, some ask without end. It reports whether to come again.
-func pester(c net.Conn, i int, stop <-chan struct{}, asked *atomic.Int64) bool {
+// holdConnection uses a connection as one of the crowd until it is closed or stop is:
+// some send nothing, some send requests without end. It reports whether to connect again.
+func holdConnection(c net.Conn, i int, stop <-chan struct{}, asked *atomic.Int64) bool {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)

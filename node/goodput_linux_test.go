@@ -26,34 +26,34 @@ import (
 var goodput = flag.Bool("goodput", false, "measure what a board does under twice the load that it can carry")
 
 const (
-	// visitReplies is how many replies a whole visit has: two pages from memory,
-	// and two that nobody has asked for before, which cost the board ten times as
-	// much: or else this process could not play twice the crowd that it can carry.
+	// visitReplies is the number of replies of a visit: two pages from memory, and two
+	// that are new, which cost the board ten times as much; otherwise this process could
+	// not simulate twice the crowd that the board can serve.
 	visitReplies = 4
-	// formEvery visitors send a form that is not filled in.
+	// Every formEvery-th visitor sends an empty form.
 	formEvery = 16
-	// visitTime is how long a visitor stays at most.
+	// visitTime bounds a visit.
 	visitTime = 10 * time.Second
-	// visitorsMost are in the shop at once in an open loop; who comes then has
-	// not come, as this process could not play him.
+	// visitorsMost bounds the visitors at once in an open loop; this process cannot
+	// simulate more.
 	visitorsMost = 6000
 	phaseTime    = 8 * time.Second
 )
 
-// TestGoodputUnderTwiceTheLoad reports, and asserts no more than that the board
-// is as before once the crowd has left: what it does best with mixed traffic, a
-// closed loop; then what is left of that when twice as much comes, an open loop:
+// TestGoodputAtTwiceTheLoad reports the best throughput of a board with mixed traffic (a
+// closed loop), and then its goodput at twice that load (an open loop). It asserts only
+// that the board is as before when the crowd has left:
 //
-//	go test ./node -run GoodputUnder -v -goodput
+//	go test ./node -run Goodput -v -goodput
 //
-// The crowd has one CPU to itself. The board has a quarter of the other, as this
-// process could not play twice the crowd for a whole one: an idle loop takes the
+// The crowd has one CPU to itself. The board has a quarter of the other, because this
+// process could not simulate twice the crowd for a whole one: an idle loop uses the
 // rest.
-func TestGoodputUnderTwiceTheLoad(t *testing.T) {
+func TestGoodputAtTwiceTheLoad(t *testing.T) {
 	if !*goodput {
 		t.Skip("a measurement: run it with -goodput")
 	}
-	onlyOn(t, 1)
+	pinToCPU(t, 1)
 	r := newRack(t, 1, withShop(t, 1_000_000, ""))
 	board := r.boards[0]
 	board.before = []string{"taskset", "-c", "0", "nice", "-n", "5"} // a third of the weight of what has 0
@@ -93,7 +93,7 @@ func TestGoodputUnderTwiceTheLoad(t *testing.T) {
 	t.Logf("twice the load:     %s", l)
 	t.Logf("goodput %.2f of the best, for each second of the board's CPU %.2f; offered %.2f of it; resident at most %d MB; shed %.0f, refused %.0f",
 		l.perSecond()/bestPerSecond, l.perCPU()/bestPerCPU, float64(l.came.Load()*visitReplies)/l.took.Seconds()/bestPerSecond,
-		residentMost(t, board.cmd.Process.Pid)>>20, board.metric("bramble_http_requests_shed_total"), board.metric("bramble_http_connections_refused_total"))
+		peakResident(t, board.cmd.Process.Pid)>>20, board.metric("bramble_http_requests_shed_total"), board.metric("bramble_http_connections_refused_total"))
 
 	left := time.Now()
 	eventually(t, "all to be as before", func() (bool, string) {
@@ -112,8 +112,8 @@ func TestGoodputUnderTwiceTheLoad(t *testing.T) {
 	}
 }
 
-// onlyOn keeps this process on one CPU.
-func onlyOn(t *testing.T, cpu int) {
+// pinToCPU keeps this process on one CPU.
+func pinToCPU(t *testing.T, cpu int) {
 	t.Helper()
 	var set unix.CPUSet
 	set.Set(cpu)
@@ -132,8 +132,8 @@ func onlyOn(t *testing.T, cpu int) {
 	}
 }
 
-// residentMost is the most memory that a process had, in bytes.
-func residentMost(t *testing.T, pid int) int64 {
+// peakResident is the most memory that a process had, in bytes.
+func peakResident(t *testing.T, pid int) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -147,7 +147,7 @@ func residentMost(t *testing.T, pid int) int64 {
 	return kb << 10
 }
 
-// tally is how a crowd fared.
+// tally counts the results of a crowd.
 type tally struct {
 	took, cpu             time.Duration
 	came                  atomic.Int64 // visitors
@@ -160,8 +160,8 @@ type tally struct {
 
 func (l *tally) perSecond() float64 { return float64(l.good.Load()) / l.took.Seconds() }
 
-// perCPU is the good replies for each second of the board's CPU, which does not
-// hang on what else the machine does.
+// perCPU returns the good replies for each second of the board's CPU, which does not
+// depend on the machine's other load.
 func (l *tally) perCPU() float64 { return float64(l.good.Load()) / max(l.cpu.Seconds(), 0.01) }
 
 func (l *tally) String() string {
@@ -178,7 +178,7 @@ func (l *tally) String() string {
 		l.perSecond(), l.perCPU(), l.costly.Load(), l.forms.Load(), at(0.5), at(0.99), l.shed.Load(), l.bad.Load(), l.gone.Load())
 }
 
-// visitClosed has so many visitors come again and again until a time.
+// visitClosed simulates a number of visitors who return until a time (closed loop).
 func visitClosed(address string, visitors int, until time.Time) *tally {
 	l := new(tally)
 	began := time.Now()
@@ -195,8 +195,8 @@ func visitClosed(address string, visitors int, until time.Time) *tally {
 	return l
 }
 
-// visitOpen has so many visitors come a second, whatever becomes of them, and
-// calls over when the last has come.
+// visitOpen simulates visitors who arrive at a rate, whatever the replies (open loop),
+// and calls over when the last has arrived.
 func visitOpen(address string, rate float64, d time.Duration, over func()) *tally {
 	l := new(tally)
 	began := time.Now()
@@ -226,11 +226,11 @@ func visitOpen(address string, rate float64, d time.Duration, over func()) *tall
 	}
 	l.took = time.Since(began)
 	all.Wait()
-	l.good.Store(goods) // what was answered while they came
+	l.good.Store(goods) // the replies while they arrived
 	return l
 }
 
-// visit is one visitor's whole visit, on a connection of its own.
+// visit simulates one visit on one connection.
 func (l *tally) visit(address string) {
 	n := l.came.Add(1)
 	ctx, leave := context.WithTimeout(context.Background(), visitTime)
@@ -288,8 +288,8 @@ func visitPage(target string) string {
 	return "GET " + target + " HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: a visitor\r\nAccept: text/html\r\n\r\n"
 }
 
-// readReply reads a reply with no more ado than a crowd of one process has time
-// for, and gives its status and whether the connection ends with it.
+// readReply reads a reply with as little work as possible, and returns its status and
+// whether it is the connection's last.
 func readReply(r *bufio.Reader) (status int, last bool, err error) {
 	length := 0
 	for first := true; ; first = false {

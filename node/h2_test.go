@@ -14,14 +14,14 @@ import (
 // h2specTime bounds a run of h2spec, which waits in many of its tests.
 const h2specTime = 3 * time.Minute
 
-// knownH2 are h2spec's tests that Go's HTTP/2 does not pass, and why that may stay.
+// knownH2 lists h2spec's tests that Go's HTTP/2 does not pass, and why that is fine.
 func knownH2() map[string]string {
 	return map[string]string{
-		// RFC 9113 §6.5.3 has the last value count. Go ends the connection: no client
-		// says the same setting twice in one frame, and who does is up to something.
+		// By RFC 9113 §6.5.3 the last value counts. Go ends the connection: only a client
+		// with bad intentions sends the same setting twice in one frame.
 		"Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE": "Go's",
-		// Both are malformed requests, to which §8.1.1 allows an answer before the
-		// stream ends: Go says 400.
+		// Both are malformed requests, which §8.1.1 allows to be answered before the
+		// stream ends: Go answers 400.
 		"Sends a HEADERS frame that contains the connection-specific header field":                     "allowed",
 		`Sends a HEADERS frame that contains the TE header field with any value other than "trailers"`: "allowed",
 	}
@@ -38,7 +38,7 @@ func TestH2Spec(t *testing.T) {
 	}
 	cmd := exec.Command(h2spec, "-h", host, "-p", port, "-t", "-k", "-P", "/", "-o", "5", "--strict")
 	stop := time.AfterFunc(h2specTime, func() { _ = cmd.Process.Kill() })
-	text, err := cmd.CombinedOutput() // it fails for each test that does
+	text, err := cmd.CombinedOutput() // it fails if one of its tests does
 	stop.Stop()
 	_, failures, _ := strings.Cut(string(text), "Failures:")
 	if !strings.Contains(string(text), "146 tests, ") {

@@ -9,7 +9,7 @@ import (
 	"bramble/node/host"
 )
 
-func TestWhatABoardCallsItsLoad(t *testing.T) {
+func TestSampledLoad(t *testing.T) {
 	began := time.Unix(1_800_000_000, 0)
 	for _, tt := range []struct {
 		name string

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// editable is an origin whose pages all change with each unsafe request, which
+// changingOrigin is an origin whose pages all change with each unsafe request; its reply
 // names two more of them.
-func editable(t *testing.T) (url string) {
+func changingOrigin(t *testing.T) (url string) {
 	var version atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
@@ -31,19 +31,19 @@ func editable(t *testing.T) (url string) {
 	return s.URL
 }
 
-// kept has a connection to a board open.
-func kept(t *testing.T) *http.Client {
+// keepAliveClient has a persistent connection.
+func keepAliveClient(t *testing.T) *http.Client {
 	c := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 10}}
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }
 
-// Who has the reply to an unsafe request is shown the old page by no board, be it
-// asked at once (RFC 9111 §4.4); a rack is one cache.
-func TestNoBoardShowsWhatAnUnsafeRequestMadeOld(t *testing.T) {
+// After the reply to an unsafe request no board serves the old page, even at once (RFC
+// 9111 §4.4): a rack is one cache.
+func TestUnsafeRequestInvalidatesOnAllBoards(t *testing.T) {
 	const boards, rounds = 5, 40
-	r := startRack(t, boards, fmt.Sprintf("[origin]\nurl = %q\n", editable(t)))
-	c := kept(t)
+	r := startRack(t, boards, fmt.Sprintf("[origin]\nurl = %q\n", changingOrigin(t)))
+	c := keepAliveClient(t)
 	for round := range rounds {
 		path := fmt.Sprintf("/u/%d", round)
 		all := []string{path, path + "/made", path + "/shown"}
@@ -70,7 +70,7 @@ func TestNoBoardShowsWhatAnUnsafeRequestMadeOld(t *testing.T) {
 			for _, page := range all {
 				asking.Go(func() {
 					if got, err := fetch(c, b.http+page); err != nil || got.body != changed.body {
-						t.Errorf("after %s %s through %s %s shows %s as %q, want %q (%s), %v", req.Method, path, through.name,
+						t.Errorf("after %s %s by way of %s %s serves %s as %q, want %q (%s), %v", req.Method, path, through.name,
 							b.name, page, got.body, changed.body, got.header.Get("Cache-Status"), err)
 					}
 				})
@@ -80,11 +80,11 @@ func TestNoBoardShowsWhatAnUnsafeRequestMadeOld(t *testing.T) {
 	}
 }
 
-// A board that is busy for a moment is waited for.
-func TestAnUnsafeRequestWaitsForABusyBoard(t *testing.T) {
+// The reply waits for a board that is busy for a moment.
+func TestUnsafeRequestWaitsForBusyBoard(t *testing.T) {
 	const busy = 80 * time.Millisecond
-	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\n", editable(t)))
-	c := kept(t)
+	r := startRack(t, 3, fmt.Sprintf("[origin]\nurl = %q\n", changingOrigin(t)))
+	c := keepAliveClient(t)
 	for range 3 {
 		for _, b := range r.boards {
 			if _, err := fetch(c, b.http+"/p"); err != nil {
@@ -104,6 +104,6 @@ func TestAnUnsafeRequestWaitsForABusyBoard(t *testing.T) {
 		t.Errorf("the reply came after %v, when a board still had the old page", took)
 	}
 	if got, err := fetch(c, r.boards[1].http+"/p"); err != nil || got.body != "version 1" {
-		t.Errorf("the board shows %q, %v", got.body, err)
+		t.Errorf("the board serves %q, %v", got.body, err)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"bramble/node/console"
 )
 
-// lanEnv tells the test binary that it runs in a network namespace of its own,
-// on which it may do as it likes.
+// lanEnv marks a test binary that runs in its own network namespace, which it may
+// change.
 const lanEnv = "BRAMBLE_TEST_LAN"
 
 // onLAN runs the rest of a test in a new network namespace: the outer process
@@ -59,7 +59,7 @@ func onLAN(t *testing.T) bool {
 	return false
 }
 
-func sh(t *testing.T, command string, args ...any) {
+func runCommand(t *testing.T, command string, args ...any) {
 	t.Helper()
 	command = fmt.Sprintf(command, args...)
 	if out, err := exec.Command("sh", "-ec", command).CombinedOutput(); err != nil {
@@ -67,12 +67,12 @@ func sh(t *testing.T, command string, args ...any) {
 	}
 }
 
-// lanRack is boards with a network namespace each, on a bridge to which the
-// test belongs as 10.77.0.254. They have one file between them, know no
-// addresses and find each other by mDNS, as boards from one card image do.
+// lanRack makes boards with a network namespace each, on a bridge where the test is
+// 10.77.0.254. They share one configuration, know no addresses and find each other by
+// mDNS, as boards from one card image do.
 func lanRack(t *testing.T, size int, extra string) *rack {
 	t.Helper()
-	sh(t, `ip link set lo up
+	runCommand(t, `ip link set lo up
 		ip link add lan type bridge
 		ip addr add 10.77.0.254/24 dev lan
 		ip link set lan up`)
@@ -88,7 +88,7 @@ func lanRack(t *testing.T, size int, extra string) *rack {
 		if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The shell waits, in its new namespace, until its network is there.
+		// The shell waits in its new namespace until its network is ready.
 		p.before = []string{"unshare", "-n", "sh", "-c", `read -r go && exec "$0"`}
 		p.network = func(pid int) {
 			eventually(t, "a namespace for "+name, func() (bool, string) {
@@ -99,7 +99,7 @@ func lanRack(t *testing.T, size int, extra string) *rack {
 				its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 				return err == nil && its != mine, its
 			})
-			sh(t, `ip link add port%[1]d type veth peer name eth0 netns %[2]d
+			runCommand(t, `ip link add port%[1]d type veth peer name eth0 netns %[2]d
 				ip link set port%[1]d master lan up
 				nsenter -t %[2]d -n ip link set lo up
 				nsenter -t %[2]d -n ip addr add 10.77.0.%[1]d/24 dev eth0
@@ -114,14 +114,14 @@ func lanRack(t *testing.T, size int, extra string) *rack {
 	return r
 }
 
-// A rack on a LAN finds together without an address being given; a board whose
-// cable to the others is cut does not serve what they purge meanwhile, spares
-// the origin all the same, and comes back by itself.
-func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
+// The boards of a LAN find each other without addresses. A board whose cable to the
+// others is cut does not serve what they purge meanwhile, does not overload the origin,
+// and comes back by itself.
+func TestIsolatedBoardServesNothingPurged(t *testing.T) {
 	if !onLAN(t) {
 		return
 	}
-	origin := &shopFront{}
+	origin := &countingOrigin{}
 	r := lanRack(t, 3, "[origin]\nurl = \"http://10.77.0.254:9000\"\n")
 	listener, err := net.Listen("tcp", "10.77.0.254:9000")
 	if err != nil {
@@ -141,14 +141,14 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 
 	cut := r.boards[2]
 	pid := cut.cmd.Process.Pid
-	sh(t, "nsenter -t %[1]d -n ip route add blackhole 10.77.0.1; nsenter -t %[1]d -n ip route add blackhole 10.77.0.2", pid)
+	runCommand(t, "nsenter -t %[1]d -n ip route add blackhole 10.77.0.1; nsenter -t %[1]d -n ip route add blackhole 10.77.0.2", pid)
 	cut.waitFor("that it is cut off", func(s console.Snapshot) bool { return slices.Contains(faultsOf(s, "board-3"), "cut-off") })
 	origin.version.Add(1)
 	result := r.boards[0].purge(`{"url":"/p"}`)
 	if !slices.Contains(result.Absent, "board-3") || !slices.Contains(result.Applied, "board-2") {
-		t.Errorf("obeyed by %v, absent %v; want board-3 absent", result.Applied, result.Absent)
+		t.Errorf("applied by %v, absent %v; want board-3 absent", result.Applied, result.Absent)
 	}
-	time.Sleep(1100 * time.Millisecond) // for longer than a cut-off board believes a page
+	time.Sleep(1100 * time.Millisecond) // longer than an isolated board trusts a page
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.body != "page /p version 1" {
 			t.Errorf("%s serves %q, want version 1", b.name, got.body)
@@ -162,10 +162,10 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 	}
 	asked, seconds := origin.asked.Load()-before, int64(time.Since(began)/time.Second)
 	if most := 2 + seconds; asked > most {
-		t.Errorf("%d requests to the cut-off board in %d s cost the origin %d, want at most one a second: %d", rounds*20, seconds, asked, most)
+		t.Errorf("%d requests to the isolated board in %d s cost the origin %d, want at most one a second: %d", rounds*20, seconds, asked, most)
 	}
 
-	sh(t, "nsenter -t %[1]d -n ip route del blackhole 10.77.0.1; nsenter -t %[1]d -n ip route del blackhole 10.77.0.2", pid)
+	runCommand(t, "nsenter -t %[1]d -n ip route del blackhole 10.77.0.1; nsenter -t %[1]d -n ip route del blackhole 10.77.0.2", pid)
 	for _, b := range r.boards {
 		b.waitFor("the rack whole again", func(s console.Snapshot) bool {
 			return inService(s) == 3 && len(faultsOf(s, "board-3")) == 0
@@ -174,7 +174,7 @@ func TestABoardThatIsCutOffServesNothingThatWasPurged(t *testing.T) {
 	warm()
 	origin.version.Add(1)
 	if result := cut.purge(`{"tag":"all-pages"}`); len(result.Applied) != 3 {
-		t.Errorf("healed, the rack obeys a purge by %v, absent %v", result.Applied, result.Absent)
+		t.Errorf("after the cut, a purge is applied by %v, absent %v", result.Applied, result.Absent)
 	}
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.body != "page /p version 2" {

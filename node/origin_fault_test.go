@@ -46,7 +46,7 @@ func badOrigin(t *testing.T, answer string) string {
 	return "http://" + l.Addr().String()
 }
 
-func TestAnOriginThatFailsIsSaidPlainly(t *testing.T) {
+func TestErrorPagesOfAFailingOrigin(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +78,8 @@ func TestAnOriginThatFailsIsSaidPlainly(t *testing.T) {
 	}
 }
 
-// A reply that two readers could read in two ways is given to nobody.
-func TestMalformedRepliesGoNoFurther(t *testing.T) {
+// A reply that two parsers could read differently reaches no client.
+func TestMalformedRepliesAreRejected(t *testing.T) {
 	const ok, kept = "HTTP/1.1 200 OK\r\n", "Cache-Control: max-age=60\r\n"
 	cases := []struct{ name, reply string }{
 		{"two equal lengths", ok + kept + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"},
@@ -129,38 +129,38 @@ func TestMalformedRepliesGoNoFurther(t *testing.T) {
 	}
 	for _, b := range r.boards {
 		if n := b.metric("bramble_cache_objects"); n != 0 {
-			t.Errorf("%s keeps %v objects", b.name, n)
+			t.Errorf("%s stores %v objects", b.name, n)
 		}
 	}
 }
 
-// A reply that breaks off must not look whole to a client, and must not be kept.
-func TestACutOffReplyIsNeverTakenForAWholeOne(t *testing.T) {
+// A reply that breaks off must not look complete to a client, and must not be stored.
+func TestTruncatedReplyIsNotStored(t *testing.T) {
 	url := badOrigin(t, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nonly this")
 	r := startRack(t, 2, fmt.Sprintf("[origin]\nurl = %q\n", url))
 	for range 2 {
 		for _, b := range r.boards {
 			got, err := fetch(client(), b.http+"/p")
 			if err == nil && got.status == http.StatusOK {
-				t.Errorf("%s gave out %q as a whole page", b.name, got.body)
+				t.Errorf("%s served %q as a complete page", b.name, got.body)
 			}
 		}
 	}
 	for _, b := range r.boards {
 		if n := b.metric("bramble_cache_objects"); n != 0 {
-			t.Errorf("%s keeps %v objects", b.name, n)
+			t.Errorf("%s stores %v objects", b.name, n)
 		}
 	}
 }
 
-func TestAStoredPageOutlivesItsOrigin(t *testing.T) {
+func TestStoredPageIsServedWithoutItsOrigin(t *testing.T) {
 	origin := newOrigin(t, 0)
 	short := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=1")
 		fmt.Fprint(w, "the page")
 	})
 	origin.Config.Handler = short
-	r := startRack(t, 2, behind(origin, ""))
+	r := startRack(t, 2, originConfig(origin, ""))
 	for range 2 {
 		crowd(t, r.boards, 3, "/p")
 	}

@@ -19,7 +19,7 @@ import (
 	"bramble/node/console"
 )
 
-// getAs asks a board for a page under a host name, with fields "Name: value".
+// getAs requests a page of a board under a host name, with fields "Name: value".
 func (p *process) getAs(host, path string, fields ...string) page {
 	p.rack.t.Helper()
 	r, err := http.NewRequest(http.MethodGet, p.http+path, nil)
@@ -38,8 +38,8 @@ func (p *process) getAs(host, path string, fields ...string) page {
 	return got
 }
 
-// raw sends bytes to a board and reads one reply.
-func (p *process) raw(text string) page {
+// sendRaw sends bytes to a board and reads one reply.
+func (p *process) sendRaw(text string) page {
 	p.rack.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.http, "http://"))
 	if err != nil {
@@ -62,9 +62,9 @@ func (p *process) raw(text string) page {
 	return page{resp.StatusCode, resp.Header, string(body)}
 }
 
-// An origin that was promised eight requests at once never sees nine, however
-// many boards a crowd comes to, and with more boards than places too.
-func TestAnOriginsBoundIsTheRacks(t *testing.T) {
+// An origin with max_concurrent = 8 never sees nine requests at once, whichever boards
+// a crowd uses, even with more boards than permits.
+func TestMaxConcurrentHoldsForTheRack(t *testing.T) {
 	for _, size := range []int{3, 10} {
 		t.Run(fmt.Sprintf("%d boards", size), func(t *testing.T) {
 			const bound, pages = 8, 120
@@ -103,7 +103,7 @@ func TestAnOriginsBoundIsTheRacks(t *testing.T) {
 					}
 				})
 			}
-			for _, b := range r.boards { // what a board without a place sends by way of another
+			for _, b := range r.boards { // a board without a permit sends it by way of another
 				clients.Go(func() {
 					resp, err := client().Post(b.http+"/order", "text/plain", strings.NewReader(strings.Repeat("x", 100_000)))
 					if err != nil {
@@ -118,16 +118,16 @@ func TestAnOriginsBoundIsTheRacks(t *testing.T) {
 			}
 			clients.Wait()
 			if n := most.Load(); n > bound || n < bound/2 {
-				t.Errorf("the origin saw %d requests at once, want %d at most and not many fewer", n, bound)
+				t.Errorf("the origin saw %d requests at once, want at most %d and not many fewer", n, bound)
 			}
 			if n := mostConns.Load(); n > bound {
-				t.Errorf("the origin saw %d connections at once, want %d at most", n, bound)
+				t.Errorf("the origin saw %d connections at once, want at most %d", n, bound)
 			}
 		})
 	}
 }
 
-func TestSitesAreToldByTheirHost(t *testing.T) {
+func TestSitesAreSelectedByHost(t *testing.T) {
 	serve := func(name string) *httptest.Server {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")
@@ -170,8 +170,8 @@ url = %q
 	}
 }
 
-// A dead origin costs nobody a wait, and is found when it is back.
-func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
+// No client waits for a dead origin, and the rack notices when it is back.
+func TestHangingOriginIsWaitedForOnce(t *testing.T) {
 	var hangs atomic.Bool
 	var version atomic.Int64
 	release := make(chan struct{})
@@ -208,10 +208,10 @@ func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
 	}
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.status != http.StatusOK || got.body != "version 0" {
-			t.Errorf("%s gives %d %q, want the stale page", b.name, got.status, got.body)
+			t.Errorf("%s answers %d %q, want the stale page", b.name, got.status, got.body)
 		}
 		if got := b.get("/other"); got.status != http.StatusGatewayTimeout && got.status != http.StatusBadGateway {
-			t.Errorf("%s gives %d for a page that it never had", b.name, got.status)
+			t.Errorf("%s answers %d for a page that it never had", b.name, got.status)
 		}
 	}
 	after := 0.0
@@ -219,7 +219,7 @@ func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
 		after += b.metric("bramble_origin_requests_total")
 	}
 	if after != before {
-		t.Errorf("an origin that is down was asked %v times", after-before)
+		t.Errorf("an origin that is down got %v requests", after-before)
 	}
 	hangs.Store(false)
 	for _, b := range r.boards {
@@ -230,8 +230,8 @@ func TestAnOriginThatHangsIsNotWaitedForTwice(t *testing.T) {
 	}
 }
 
-// No field of one client's request changes what the next one gets.
-func TestNobodyPoisonsAPageForOthers(t *testing.T) {
+// No field of one client's request changes the replies to others.
+func TestRequestFieldsDoNotPoisonTheCache(t *testing.T) {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.Host, r.URL)
@@ -257,25 +257,25 @@ func TestNobodyPoisonsAPageForOthers(t *testing.T) {
 			want := "GET " + host + " " + path
 			if got.status != http.StatusOK || !strings.HasPrefix(got.body, want) || strings.Contains(strings.ToLower(got.body), "evil") ||
 				strings.Contains(got.body, "6.6.6.6") || strings.Contains(got.body, "666") {
-				t.Errorf("after %q (which got %q) %s gives others %d %q, want %q", attack, first.body, b.name, got.status, got.body, want)
+				t.Errorf("after %q (which got %q) %s serves others %d %q, want %q", attack, first.body, b.name, got.status, got.body, want)
 			}
 		}
 	}
 	// A GET with a body is between its client and the origin.
-	fat := r.boards[0].raw("GET /fat HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil")
+	fat := r.boards[0].sendRaw("GET /fat HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil")
 	if fat.status != http.StatusOK {
 		t.Errorf("a GET with a body: %d", fat.status)
 	}
 	for _, b := range r.boards {
 		if got := b.get("/fat"); strings.Contains(got.header.Get("Age"), "1") || strings.Contains(got.body, "Content-Length=[4]") {
-			t.Errorf("%s gives others what a GET with a body was answered: %q", b.name, got.body)
+			t.Errorf("%s serves others what a GET with a body was answered: %q", b.name, got.body)
 		}
 	}
 }
 
-func TestWhatIsNoPageIsRefusedPlainly(t *testing.T) {
+func TestInvalidRequestsAreRejected(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 1, behind(origin, ""))
+	r := startRack(t, 1, originConfig(origin, ""))
 	many := strings.Repeat("X: y\r\n", 200)
 	for text, want := range map[string]int{
 		"TRACE / HTTP/1.1\r\nHost: a\r\nCookie: secret\r\n\r\n":                          http.StatusMethodNotAllowed,
@@ -288,16 +288,16 @@ func TestWhatIsNoPageIsRefusedPlainly(t *testing.T) {
 		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n":                                          http.StatusOK,
 		"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n": http.StatusOK,
 	} {
-		got := r.boards[0].raw(text)
+		got := r.boards[0].sendRaw(text)
 		if got.status != want || strings.Contains(got.body, "secret") {
 			t.Errorf("%.60q: %d %q, want %d", text, got.status, got.body, want)
 		}
 	}
 }
 
-func TestARackInFrontOfARack(t *testing.T) {
+func TestRackInFrontOfARack(t *testing.T) {
 	origin := newOrigin(t, 0)
-	inner := startRack(t, 1, behind(origin, ""))
+	inner := startRack(t, 1, originConfig(origin, ""))
 	outer := startRack(t, 1, fmt.Sprintf("[origin]\nurl = %q\n", inner.boards[0].http))
 	if got := outer.boards[0].get("/p"); got.status != http.StatusOK || got.body != "page /p version 0" {
 		t.Errorf("through two racks: %d %q", got.status, got.body)
@@ -315,25 +315,25 @@ func TestARackInFrontOfARack(t *testing.T) {
 	}
 	for _, b := range ring.boards {
 		if got := b.get("/p"); got.status != http.StatusLoopDetected {
-			t.Errorf("a rack that is its own origin: %s gives %d %q", b.name, got.status, got.body)
+			t.Errorf("a rack that is its own origin: %s answers %d %q", b.name, got.status, got.body)
 		}
 	}
 }
 
-// A soft purge has pages asked for anew; while the origin is away they stay.
-func TestASoftPurge(t *testing.T) {
+// A soft purge makes boards revalidate pages; while the origin is down they stay.
+func TestSoftPurge(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {
 		crowd(t, r.boards, 4, "/p")
 	}
 	origin.version.Add(1)
 	if result := r.boards[0].purge(`{"url":"/p","soft":true}`); len(result.Applied) != 3 {
-		t.Errorf("obeyed by %v, absent %v", result.Applied, result.Absent)
+		t.Errorf("applied by %v, absent %v", result.Applied, result.Absent)
 	}
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.body != "page /p version 1" {
-			t.Errorf("%s gives %q, want the new version", b.name, got.body)
+			t.Errorf("%s serves %q, want the new version", b.name, got.body)
 		}
 	}
 	crowd(t, r.boards, 4, "/p")
@@ -342,7 +342,7 @@ func TestASoftPurge(t *testing.T) {
 	r.boards[1].purge(`{"tag":"all-pages","soft":true}`)
 	for _, b := range r.boards {
 		if got := b.get("/p"); got.status != http.StatusOK || got.body != "page /p version 1" {
-			t.Errorf("without its origin %s gives %d %q, want the page that was purged softly", b.name, got.status, got.body)
+			t.Errorf("without its origin %s answers %d %q, want the page that was purged softly", b.name, got.status, got.body)
 		}
 	}
 }

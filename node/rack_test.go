@@ -19,27 +19,27 @@ import (
 	"bramble/node/console"
 )
 
-// shopFront is an origin that counts what it is asked.
-type shopFront struct {
+// countingOrigin is an origin that counts its requests.
+type countingOrigin struct {
 	*httptest.Server
 	asked   atomic.Int64
-	version atomic.Int64 // part of each page, so that a stale one can be told
+	version atomic.Int64 // part of each page, to recognise a stale one
 }
 
-// newOrigin serves every path as a page that may be kept for a minute. delay
-// is how long it thinks.
-func newOrigin(t *testing.T, delay time.Duration) *shopFront {
+// newOrigin serves every path as a page that is fresh for a minute. It answers after
+// delay.
+func newOrigin(t *testing.T, delay time.Duration) *countingOrigin {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &shopFront{}
+	o := &countingOrigin{}
 	o.serve(t, listener, delay)
 	return o
 }
 
-func (o *shopFront) serve(t *testing.T, listener net.Listener, delay time.Duration) {
+func (o *countingOrigin) serve(t *testing.T, listener net.Listener, delay time.Duration) {
 	t.Helper()
 	o.serveWith(t, listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o.asked.Add(1)
@@ -52,7 +52,7 @@ func (o *shopFront) serve(t *testing.T, listener net.Listener, delay time.Durati
 	}))
 }
 
-func (o *shopFront) serveWith(t *testing.T, listener net.Listener, handler http.Handler) {
+func (o *countingOrigin) serveWith(t *testing.T, listener net.Listener, handler http.Handler) {
 	t.Helper()
 	o.Server = httptest.NewUnstartedServer(handler)
 	o.Listener.Close()
@@ -61,14 +61,14 @@ func (o *shopFront) serveWith(t *testing.T, listener net.Listener, handler http.
 	t.Cleanup(o.Close)
 }
 
-func behind(origin *shopFront, more string) string {
+func originConfig(origin *countingOrigin, more string) string {
 	return fmt.Sprintf("[origin]\nurl = %q\n%s", origin.URL, more)
 }
 
 // crowd sends n clients at once to each board for one path and returns their replies.
 func crowd(t *testing.T, boards []*process, n int, path string) []page {
 	t.Helper()
-	return askAll(boards, n, func(base string, _ int) *http.Request {
+	return requestAll(boards, n, func(base string, _ int) *http.Request {
 		r, err := http.NewRequest(http.MethodGet, base+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -77,9 +77,9 @@ func crowd(t *testing.T, boards []*process, n int, path string) []page {
 	})
 }
 
-func TestAColdPageCostsTheOriginOneRequest(t *testing.T) {
+func TestMissCostsTheOriginOneRequest(t *testing.T) {
 	origin := newOrigin(t, 300*time.Millisecond)
-	r := startRack(t, 5, behind(origin, ""))
+	r := startRack(t, 5, originConfig(origin, ""))
 	for round := range 3 {
 		path := fmt.Sprintf("/cold/%d", round)
 		before := origin.asked.Load()
@@ -113,9 +113,9 @@ func TestEveryBoardServesTheBuiltInShop(t *testing.T) {
 	}
 }
 
-func TestAPurgeIsObeyedByAllWhoeverGetsIt(t *testing.T) {
+func TestPurgeAppliesToAllBoards(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	for i, body := range []string{`{"url":"/p"}`, `{"tag":"all-pages"}`, `{"all":true}`} {
 		// Twice, so that every board has a hot copy.
 		crowd(t, r.boards, 4, "/p")
@@ -123,7 +123,7 @@ func TestAPurgeIsObeyedByAllWhoeverGetsIt(t *testing.T) {
 		origin.version.Add(1)
 		result := r.boards[i].purge(body)
 		if len(result.Applied) != 3 || len(result.Absent) != 0 {
-			t.Errorf("%s: obeyed by %v, absent %v", body, result.Applied, result.Absent)
+			t.Errorf("%s: applied by %v, absent %v", body, result.Applied, result.Absent)
 		}
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
 		for _, b := range r.boards {
@@ -134,8 +134,8 @@ func TestAPurgeIsObeyedByAllWhoeverGetsIt(t *testing.T) {
 	}
 }
 
-// load asks boards for pages without a break until stopped, over connections
-// that are kept, and returns what went wrong and how long the slowest reply took.
+// load requests pages of boards without a break, over persistent connections. stop
+// ends it and returns what went wrong and how long the slowest reply took.
 func load(boards []*process, paths int) (stop func() (asked int64, wrong []string, slowest time.Duration)) {
 	var (
 		wg      sync.WaitGroup
@@ -174,9 +174,9 @@ func load(boards []*process, paths int) (stop func() (asked int64, wrong []strin
 	}
 }
 
-func TestAKilledBoardCostsTheOthersClientsNoError(t *testing.T) {
+func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 5, behind(origin, ""))
+	r := startRack(t, 5, originConfig(origin, ""))
 	victim, others := r.boards[2], r.boards[:2]
 	stop := load(append(slices.Clone(others), r.boards[3:]...), 500)
 	time.Sleep(500 * time.Millisecond)
@@ -188,17 +188,17 @@ func TestAKilledBoardCostsTheOthersClientsNoError(t *testing.T) {
 	}
 	t.Logf("%d requests while board-3 was killed, the slowest took %v", asked, slowest)
 
-	// The rack healed without the origin having to give everything again.
+	// The rack recovers without fetching everything from the origin again.
 	victim.start()
 	victim.waitReady()
 	r.boards[0].waitFor("board-3 back", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "serving" })
 }
 
-// Every page has two owners: pulling one plug sends no storm to the origin.
-func TestAKilledBoardsPagesAreInTheRackStill(t *testing.T) {
+// Every page has two owners: pulling one plug causes no storm on the origin.
+func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 	const pages = 200
 	origin := newOrigin(t, 0)
-	r := startRack(t, 4, behind(origin, ""))
+	r := startRack(t, 4, originConfig(origin, ""))
 	path := func(n int) string { return fmt.Sprintf("/p/%d", n) }
 	for n := range pages {
 		r.boards[0].get(path(n))
@@ -221,7 +221,7 @@ func TestAKilledBoardsPagesAreInTheRackStill(t *testing.T) {
 	if asked := origin.asked.Load() - before; asked != 0 {
 		t.Errorf("after a board was killed, %d pages that the rack had cost the origin %d requests", pages, asked)
 	}
-	// Without a storm also when the ring has closed, and again when the board is back, empty.
+	// Nor when the ring has changed, nor when the board is back, empty.
 	r.boards[0].waitFor("board-4 dead", func(s console.Snapshot) bool { return stateOf(s, "board-4") == "dead" })
 	r.boards[3].start()
 	r.boards[3].waitReady()
@@ -234,9 +234,9 @@ func TestAKilledBoardsPagesAreInTheRackStill(t *testing.T) {
 	}
 }
 
-func TestAPausedBoardObeysWhatItMissedBeforeItServes(t *testing.T) {
+func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {
 		crowd(t, r.boards, 4, "/p")
 	}
@@ -249,7 +249,7 @@ func TestAPausedBoardObeysWhatItMissedBeforeItServes(t *testing.T) {
 		origin.version.Add(1)
 		result := r.boards[0].purge(`{"url":"/p"}`)
 		if !slices.Contains(result.Absent, "board-2") || !slices.Contains(result.Applied, "board-3") {
-			t.Errorf("obeyed by %v, absent %v; want board-2 absent", result.Applied, result.Absent)
+			t.Errorf("applied by %v, absent %v; want board-2 absent", result.Applied, result.Absent)
 		}
 		want := fmt.Sprintf("page /p version %d", origin.version.Load())
 		if got := r.boards[2].get("/p"); got.body != want {
@@ -270,9 +270,9 @@ func TestAPausedBoardObeysWhatItMissedBeforeItServes(t *testing.T) {
 	}
 }
 
-func TestADrainedBoardCostsNoClientAnError(t *testing.T) {
+func TestDrainingBoardCausesNoErrors(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	drained := r.boards[1]
 	stop := load(r.boards, 50)
 	if got := r.boards[0].post("/api/v1/drain", `{"board":"board-2"}`); got.status/100 != 2 {
@@ -287,7 +287,7 @@ func TestADrainedBoardCostsNoClientAnError(t *testing.T) {
 		return false
 	})
 	if got, err := drained.callConsole(http.MethodGet, "/readyz", ""); err != nil || got.status != http.StatusServiceUnavailable {
-		t.Errorf("a draining board says of itself %d %q, %v", got.status, got.body, err)
+		t.Errorf("a draining board is ready: %d %q, %v", got.status, got.body, err)
 	}
 	if asked, wrong, _ := stop(); len(wrong) > 0 {
 		t.Errorf("%d of %d requests failed, first: %s", len(wrong), asked, wrong[0])
@@ -298,17 +298,17 @@ func TestADrainedBoardCostsNoClientAnError(t *testing.T) {
 	}
 	drained.waitReady()
 	if got := r.boards[0].post("/api/v1/drain", `{"board":"board-9"}`); got.status != http.StatusNotFound {
-		t.Errorf("draining a board that is none: status %d: %s", got.status, got.body)
+		t.Errorf("draining an unknown board: status %d: %s", got.status, got.body)
 	}
 }
 
-func TestABoardLeavesWithAGoodbye(t *testing.T) {
+func TestBoardLeavesWithAGoodbye(t *testing.T) {
 	r := startRack(t, 3, "")
 	r.boards[2].stop()
 	r.boards[0].waitFor("board-3 gone", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "left" })
 }
 
-func TestABoardWithAnotherKeyStaysOutside(t *testing.T) {
+func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
 	r := newRack(t, 3, "")
 	r.boards[2] = r.board(2, otherKey())
 	for _, b := range r.boards {
@@ -318,7 +318,7 @@ func TestABoardWithAnotherKeyStaysOutside(t *testing.T) {
 		b.waitReady()
 	}
 	r.boards[0].waitFor("board-2", func(s console.Snapshot) bool { return stateOf(s, "board-2") == "serving" })
-	// The stranger is ready only after it has looked for its rack in vain.
+	// The board with another key is ready only after it has looked for its rack in vain.
 	for _, b := range r.boards {
 		s, err := b.snapshot()
 		if err != nil {
@@ -334,14 +334,14 @@ func TestABoardWithAnotherKeyStaysOutside(t *testing.T) {
 	}
 	for _, b := range r.boards {
 		if n := strings.Count(b.logText(), "rack key"); n < 1 || n > 3 {
-			t.Errorf("the log of %s says %d times that a rack key is wrong, want once or so:\n%s", b.name, n, b.logText())
+			t.Errorf("the log of %s reports a wrong rack key %d times, want about once:\n%s", b.name, n, b.logText())
 		}
 	}
 }
 
-func TestAnUnsafeRequestReachesTheOriginAndMakesPagesOld(t *testing.T) {
+func TestUnsafeRequestReachesTheOriginAndInvalidates(t *testing.T) {
 	origin := newOrigin(t, 0)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	for range 2 {
 		crowd(t, r.boards, 4, "/p")
 	}

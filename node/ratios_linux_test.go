@@ -17,10 +17,10 @@ var ratios = flag.Bool("ratios", false, "hold a board's CPU for a hit against ng
 
 const ratioRounds = 7
 
-// TestRatios reports what CPU time a board takes for a hit, in parts of what nginx
-// (open_file_cache), Varnish and a C program that only reads and writes take in the
-// same run: a page of 4 KB, 64 connections that stay, the server on one CPU and
-// the client (wrk) on the other, turn by turn; medians of the rounds' ratios:
+// TestRatios reports the CPU time of a board for a hit, relative to nginx
+// (open_file_cache), Varnish and a C program that only reads and writes, in the
+// same run: a page of 4 KB, 64 persistent connections, the server on one CPU and
+// the client (wrk) on the other, alternating; medians of the rounds' ratios:
 //
 //	go test ./node -run Ratios -v -ratios
 //
@@ -34,7 +34,7 @@ func TestRatios(t *testing.T) {
 			t.Skipf("%s is not installed: apt-get install nginx-light varnish wrk gcc util-linux", tool)
 		}
 	}
-	dir, err := os.MkdirTemp("", "ratios") // nginx's worker and Varnish may not read a test's own
+	dir, err := os.MkdirTemp("", "ratios") // nginx's worker and Varnish may not read t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ server { listen 127.0.0.1:%[2]d; root %[1]s; add_header Cache-Control "public, m
 	all = append(all, server{"board", board.http + "/page.html", board.cmd.Process.Pid})
 	for _, s := range all {
 		eventually(t, s.name+" to answer", func() (bool, string) {
-			for range 3 { // the board keeps what is asked for again
+			for range 3 { // the second request makes the board store it
 				if got, err := fetch(client(), s.url); err != nil || got.status != http.StatusOK {
 					return false, fmt.Sprint(got.status, err)
 				}
@@ -135,8 +135,8 @@ func background(t *testing.T, command ...string) (pid int) {
 	return cmd.Process.Pid
 }
 
-// costOfHit has wrk ask for a second, and gives the microseconds of CPU that a
-// server and its children took for each hit.
+// costOfHit runs wrk for a second and returns the microseconds of CPU that a server
+// and its children used for each hit.
 func costOfHit(t *testing.T, url string, pid int) float64 {
 	t.Helper()
 	before := cpuOf(t, pid)
@@ -152,11 +152,11 @@ func costOfHit(t *testing.T, url string, pid int) float64 {
 			return float64(took.Microseconds()) / float64(hits)
 		}
 	}
-	t.Fatalf("wrk says\n%s", out)
+	t.Fatalf("wrk printed\n%s", out)
 	return 0
 }
 
-// cpuOf is the CPU time of a process and of those that it has started.
+// cpuOf returns the CPU time of a process and of its children.
 func cpuOf(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on

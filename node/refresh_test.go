@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// counted is an origin that numbers its replies to each path, fresh for two
-// seconds and usable while they are refreshed; those under /tag have validators.
-func counted(t *testing.T) (url string, asked func(path string) int) {
+// numberedOrigin is an origin that numbers its replies to each path, fresh for two
+// seconds and usable stale while they are refreshed; those under /tag have validators.
+func numberedOrigin(t *testing.T) (url string, asked func(path string) int) {
 	var mu sync.Mutex // guards n
 	n := map[string]int{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,14 +34,14 @@ func counted(t *testing.T) (url string, asked func(path string) int) {
 	}
 }
 
-// The first client after a page's lifetime, at whichever board, has it refreshed
-// for all boards (RFC 5861 §3), with one request to the origin: as one cache
-// would, and wherever there are old copies.
-func TestOneStaleReplyRefreshesAPageForTheWholeRack(t *testing.T) {
+// The first request after a page's lifetime, to any board, refreshes it for all boards
+// (RFC 5861 §3) with one request to the origin, as one cache would, wherever there are
+// old copies.
+func TestOneStaleReplyRefreshesThePageForTheRack(t *testing.T) {
 	const boards = 5
-	url, asked := counted(t)
+	url, asked := numberedOrigin(t)
 	r := startRack(t, boards, fmt.Sprintf("[origin]\nurl = %q\n", url))
-	c := kept(t)
+	c := keepAliveClient(t)
 	get := func(b *process, path string) string {
 		t.Helper()
 		got, err := fetch(c, b.http+path)
@@ -69,7 +69,7 @@ func TestOneStaleReplyRefreshesAPageForTheWholeRack(t *testing.T) {
 	for _, path := range paths {
 		for _, b := range r.boards {
 			if got := get(b, path); got != "reply 2" {
-				t.Errorf("%s shows %s as %q 0.3 s after its refresh began, want reply 2", b.name, path, got)
+				t.Errorf("%s serves %s as %q 0.3 s after its refresh began, want reply 2", b.name, path, got)
 			}
 		}
 		if n := asked(path); n != 2 {

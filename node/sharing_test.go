@@ -14,13 +14,13 @@ import (
 
 // privateOrigin gives every request a reply of its own, with the fields that
 // the path names, after a while in which a crowd gathers.
-func privateOrigin(t *testing.T) *shopFront {
+func privateOrigin(t *testing.T) *countingOrigin {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &shopFront{}
+	o := &countingOrigin{}
 	o.serveWith(t, listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := o.asked.Add(1)
 		time.Sleep(200 * time.Millisecond)
@@ -34,11 +34,11 @@ func privateOrigin(t *testing.T) *shopFront {
 	return o
 }
 
-// What an origin has not said is for all goes to the one client that asked,
-// however many wait for the same page, on whichever board, twice in a row.
-func TestWhatMustNotBeSharedIsNotShared(t *testing.T) {
+// A reply that is not shareable goes only to the client that requested it, however many
+// wait for the same page, on any board, twice in a row.
+func TestPrivateRepliesAreNotShared(t *testing.T) {
 	origin := privateOrigin(t)
-	r := startRack(t, 3, behind(origin, "max_concurrent = 300\n"))
+	r := startRack(t, 3, originConfig(origin, "max_concurrent = 300\n"))
 	cases := []struct {
 		name, fields string
 		authorized   bool
@@ -53,7 +53,7 @@ func TestWhatMustNotBeSharedIsNotShared(t *testing.T) {
 	}
 	for i, c := range cases {
 		for wave := range 2 {
-			got := askAll(r.boards, 10, func(base string, n int) *http.Request {
+			got := requestAll(r.boards, 10, func(base string, n int) *http.Request {
 				req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s/private/%d", base, i), nil)
 				if err != nil {
 					t.Fatal(err)
@@ -78,10 +78,10 @@ func TestWhatMustNotBeSharedIsNotShared(t *testing.T) {
 	}
 }
 
-// A reply to somebody who signed in is not for those who did not.
-func TestASignedInReplyIsNotForStrangers(t *testing.T) {
+// A reply to a request with credentials is not for requests without.
+func TestAuthorizedRepliesAreNotShared(t *testing.T) {
 	origin := privateOrigin(t)
-	r := startRack(t, 3, behind(origin, ""))
+	r := startRack(t, 3, originConfig(origin, ""))
 	for _, b := range r.boards {
 		req, err := http.NewRequest(http.MethodGet, b.http+"/account", nil)
 		if err != nil {
@@ -95,13 +95,13 @@ func TestASignedInReplyIsNotForStrangers(t *testing.T) {
 	}
 	for _, b := range r.boards {
 		if got := b.get("/account"); strings.Contains(got.body, "secret") {
-			t.Errorf("%s gave a stranger %q", b.name, got.body)
+			t.Errorf("%s gave a client without credentials %q", b.name, got.body)
 		}
 	}
 }
 
-// askAll sends n requests at once to each board.
-func askAll(boards []*process, n int, request func(base string, n int) *http.Request) []page {
+// requestAll sends n requests at once to each board.
+func requestAll(boards []*process, n int, request func(base string, n int) *http.Request) []page {
 	var (
 		mu    sync.Mutex // guards pages
 		pages []page

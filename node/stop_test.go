@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// While a board that stops still waits for somebody's reply, newcomers are refused at
-// once, and can go to another board: they do not wait for its end to be reset.
-func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
+// While a stopping board still waits for a slow client, it refuses new connections at
+// once, so that their clients can go to another board instead of waiting and being
+// reset at the end.
+func TestStoppingBoardRefusesNewConnections(t *testing.T) {
 	r := newRack(t, 1, "")
 	b := r.boards[0]
 	b.start()
@@ -25,7 +26,7 @@ func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer slow.Close()
-	if _, err := io.WriteString(slow, "GET / HTTP/1.1\r\nHost: "); err != nil { // and the rest takes its time
+	if _, err := io.WriteString(slow, "GET / HTTP/1.1\r\nHost: "); err != nil { // the rest comes later
 		t.Fatal(err)
 	}
 	eventually(t, "the slow client to be there", func() (bool, string) {
@@ -42,7 +43,7 @@ func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
 	})
 	select {
 	case <-b.exited:
-		t.Fatal("the board has gone already")
+		t.Fatal("the board has already stopped")
 	default:
 	}
 	if _, err := io.WriteString(slow, "localhost\r\n\r\n"); err != nil {
@@ -52,7 +53,7 @@ func TestABoardThatStopsKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := io.ReadAll(slow); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200 ") || !strings.Contains(string(text), "Connection: close") {
-		t.Errorf("who was there got %.100q, %v", text, err)
+		t.Errorf("the client that was connected got %.100q, %v", text, err)
 	}
 	<-b.exited
 }

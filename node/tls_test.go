@@ -23,7 +23,7 @@ import (
 )
 
 // secureRack prepares a rack whose boards speak TLS too; more is TOML for [tls].
-// It gives the addresses.
+// It returns the addresses.
 func secureRack(t *testing.T, size int, more string) (r *rack, addrs []string) {
 	t.Helper()
 	r = newRack(t, size, "")
@@ -43,13 +43,13 @@ func secureRack(t *testing.T, size int, more string) (r *rack, addrs []string) {
 	return r, addrs
 }
 
-// certificates is the board's folder of certificates.
+// certificates returns the board's folder of certificates.
 func (p *process) certificates() string { return p.orders() + "-certs" }
 
-// shown is the certificate that a board shows for a name.
-func shown(t *testing.T, addr, name string) *x509.Certificate {
+// servedCertificate returns the certificate that a board serves for a name.
+func servedCertificate(t *testing.T, addr, name string) *x509.Certificate {
 	t.Helper()
-	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // it is what is looked at
+	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, InsecureSkipVerify: true}) // the test examines it itself
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +57,8 @@ func shown(t *testing.T, addr, name string) *x509.Certificate {
 	return c.ConnectionState().PeerCertificates[0]
 }
 
-// by is a client of the boards at addr, who calls them as the URL does.
-func by(t *testing.T, addr string, cfg *tls.Config, h2 bool) *http.Client {
+// tlsClient returns a client that connects to addr and uses the URL's host name.
+func tlsClient(t *testing.T, addr string, cfg *tls.Config, h2 bool) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(!h2)
 	protocols.SetHTTP2(h2)
@@ -75,7 +75,7 @@ func by(t *testing.T, addr string, cfg *tls.Config, h2 bool) *http.Client {
 	}
 }
 
-func TestBoardsShowOneCertificateAndTakeEachOthersTickets(t *testing.T) {
+func TestBoardsShareCertificateAndSessionTickets(t *testing.T) {
 	r, addrs := secureRack(t, 2, "redirect_http = true\nhsts_max_age = \"1h\"\n")
 	for _, b := range r.boards {
 		b.start()
@@ -83,16 +83,16 @@ func TestBoardsShowOneCertificateAndTakeEachOthersTickets(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitReady()
 	}
-	one := shown(t, addrs[0], "localhost")
-	if other := shown(t, addrs[1], "anything.example"); !one.Equal(other) {
-		t.Error("two boards of a rack show two certificates")
+	one := servedCertificate(t, addrs[0], "localhost")
+	if other := servedCertificate(t, addrs[1], "anything.example"); !one.Equal(other) {
+		t.Error("two boards of a rack serve two certificates")
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(one)
 	for _, h2 := range []bool{false, true} {
 		cfg := &tls.Config{RootCAs: pool, ClientSessionCache: tls.NewLRUClientSessionCache(4)}
 		for i, addr := range addrs {
-			resp, err := by(t, addr, cfg, h2).Get("https://localhost/")
+			resp, err := tlsClient(t, addr, cfg, h2).Get("https://localhost/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,7 +109,7 @@ func TestBoardsShowOneCertificateAndTakeEachOthersTickets(t *testing.T) {
 	if got := r.boards[1].metric("bramble_tls_handshakes_resumed_total"); got != 2 {
 		t.Errorf("the second board counts %v resumed handshakes, want 2", got)
 	}
-	// No name of this rack has a certificate that a browser knows, so nobody is sent to https.
+	// No name of this rack has a trusted certificate, so there is no redirect to https.
 	if got := r.boards[0].get("/"); got.status != http.StatusOK {
 		t.Errorf("plain HTTP answers %d", got.status)
 	}
@@ -144,7 +144,7 @@ func writeCertificate(t *testing.T, cert, key, name string) {
 	}
 }
 
-func TestACertificateFromFilesIsReadAgainAndSendsPlainHTTPToHTTPS(t *testing.T) {
+func TestCertificateFilesAreReloadedAndPlainHTTPRedirects(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "shop.pem"), filepath.Join(dir, "shop.key")
 	writeCertificate(t, cert, key, "shop.example")
@@ -152,7 +152,7 @@ func TestACertificateFromFilesIsReadAgainAndSendsPlainHTTPToHTTPS(t *testing.T) 
 	b := r.boards[0]
 	b.start()
 	b.waitReady()
-	plain := by(t, strings.TrimPrefix(b.http, "http://"), nil, false)
+	plain := tlsClient(t, strings.TrimPrefix(b.http, "http://"), nil, false)
 	for range 3 { // the page is in memory after the first of each
 		for url, want := range map[string]string{
 			"http://shop.example/?x=1":                           "https://" + addrsHost("shop.example", addrs[0]) + "/?x=1",
@@ -170,10 +170,10 @@ func TestACertificateFromFilesIsReadAgainAndSendsPlainHTTPToHTTPS(t *testing.T) 
 			}
 		}
 	}
-	first := shown(t, addrs[0], "shop.example")
+	first := servedCertificate(t, addrs[0], "shop.example")
 	writeCertificate(t, cert, key, "shop.example")
 	eventually(t, "the new certificate", func() (bool, string) {
-		now := shown(t, addrs[0], "shop.example")
+		now := servedCertificate(t, addrs[0], "shop.example")
 		return !now.Equal(first), now.NotAfter.String()
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestConnectionsFitIntoTheFilesThatMayBeOpen(t *testing.T) {
+func TestFitConnections(t *testing.T) {
 	for _, test := range []struct {
 		wanted, files, want int
 		warned              bool
@@ -20,7 +20,7 @@ func TestConnectionsFitIntoTheFilesThatMayBeOpen(t *testing.T) {
 	}
 }
 
-func TestRequestsTakeAPartOfWhatTheCacheLeaves(t *testing.T) {
+func TestRequestsFor(t *testing.T) {
 	const mib = 1 << 20
 	for _, test := range []struct {
 		limit, budget int64
