@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 
 	"bramble/node/front/http1/http1test"
@@ -12,11 +14,11 @@ import (
 
 func BenchmarkAppendHit(b *testing.B) {
 	h := newTestSite(b)
-	asked := requestFor("/")
+	request := requestFor("/")
 	room := make([]byte, 0, headRoom)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, ok := h.AppendHit(room, asked); !ok {
+		if _, _, ok := h.AppendHit(room, request); !ok {
 			b.Fatal("no hit")
 		}
 	}
@@ -85,4 +87,57 @@ func lengthOf(b testing.TB, r *bufio.Reader) int {
 		b.Fatal(err)
 	}
 	return head.Len() + body
+}
+
+// BenchmarkReadyBatch serves 16 connections in one batch, as an event loop does after a
+// poll. Their clients are in the same thread, so that instructions can be counted exactly.
+func BenchmarkReadyBatch(b *testing.B) {
+	for _, name := range []string{"wrk", "chrome"} {
+		b.Run(name, func(b *testing.B) { benchReadyBatch(b, []byte(http1test.Browsers()[name])) })
+	}
+}
+
+func benchReadyBatch(b *testing.B, in []byte) {
+	h := newTestSite(b)
+	f, err := New(Config{Listen: "127.0.0.1:0", Handler: h, FastHandler: h, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	l := &eventLoop{front: f}
+	var conns []*conn
+	var clients []int
+	for range 16 {
+		pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer sysClose(pair[0])
+		defer sysClose(pair[1])
+		c := &conn{front: f, loop: l, fd: pair[0]}
+		f.conns.add(c)
+		conns, clients = append(conns, c), append(clients, pair[1])
+	}
+	reply := make([]byte, 64<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, fd := range clients {
+			if _, err := syscall.Write(fd, in); err != nil {
+				b.Fatal(err)
+			}
+		}
+		f.setRules(&l.batch.rules)
+		for _, c := range conns {
+			if !c.isIdleClean() {
+				b.Fatal("a connection is not idle")
+			}
+			l.ready.add(c, false)
+		}
+		l.serveReady(h.Now())
+		for _, fd := range clients {
+			if n, err := syscall.Read(fd, reply); err != nil || !bytes.HasPrefix(reply[:n], []byte("HTTP/1.1 200")) {
+				b.Fatalf("got %d bytes, %v", n, err)
+			}
+		}
+	}
 }

@@ -22,13 +22,13 @@ type prefixedBody struct {
 }
 
 // receiveBody reads the beginning of a request's body, and all of it if that is short,
-// and returns the request with that body; isWhole is false if there is more to come. It
+// and returns the request with that body; isComplete is false if there is more to come. It
 // fails with os.ErrDeadlineExceeded if the client was too slow, and otherwise if what it
 // sent is no body (RFC 9112 §7.1, §8).
 //
 // The request is a copy: net/http decides by the body that it made itself whether the
 // bytes behind a broken one may be read as another request.
-func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handoff) (got *http.Request, isWhole bool, err error) {
+func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handoff) (got *http.Request, isComplete bool, err error) {
 	if from != nil {
 		from.conn.http2.awaitingClient.Add(1)
 		defer from.conn.http2.awaitingClient.Add(-1)
@@ -72,8 +72,8 @@ func refuseBody(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = io.WriteString(w, page)
 }
 
-const brokenPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Not understood</title>` +
-	`<h1>That came broken</h1><p>What you sent did not arrive whole. Nothing was taken from it: go back and send it again.</p>` + "</html>"
+const brokenPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Not complete</title>` +
+	`<h1>That did not arrive complete</h1><p>Nothing that you sent was saved. Go back and send it again.</p>` + "</html>"
 
 const tooSlowPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Too slow</title>` +
-	`<h1>It took too long</h1><p>What you sent did not arrive in time. Nothing was taken from it: go back and send it again.</p>` + "</html>"
+	`<h1>That took too long</h1><p>Nothing that you sent was saved. Go back and send it again.</p>` + "</html>"

@@ -167,13 +167,13 @@ func (c *conn) handOff() {
 		c.refuseAndClose()
 		return
 	}
-	given := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
-	given.isCounted.Store(true)
+	handed := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
+	handed.isCounted.Store(true)
 	c.front.gate.Silent().Add(&c.waitEntry, c)
 	c.pendingInput = nil
 	c.front.handedOff.Add(1)
-	if !c.enter(stateNetHTTP) || !c.front.handoffs.deliver(given) {
-		given.Close()
+	if !c.enter(stateNetHTTP) || !c.front.handoffs.deliver(handed) {
+		handed.Close()
 	}
 }
 

@@ -60,9 +60,9 @@ func (h *testSite) compareLent(t *testing.T, in []byte, size int) {
 	for _, try := range []struct {
 		bytes, want int
 	}{{size, 1}, {size - 1, 0}} {
-		before := h.asked.Load()
+		before := h.calls.Load()
 		out := h.viaNetHTTP(in[:try.bytes])
-		if got := int(h.asked.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
+		if got := int(h.calls.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
 			t.Fatalf("net/http read %d requests in %q, want %d; it sent %q", got, in[:try.bytes], try.want, out)
 		}
 	}

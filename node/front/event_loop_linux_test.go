@@ -160,13 +160,13 @@ func TestFDConnDeadlinesAreThoseOfNet(t *testing.T) {
 // blockedHandler blocks on requests for /held until over is closed.
 type blockedHandler struct {
 	*testSite
-	asked atomic.Int64
+	calls atomic.Int64
 	over  chan struct{}
 }
 
 func (h *blockedHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	if string(q.Target) == "/held" {
-		h.asked.Add(1)
+		h.calls.Add(1)
 		<-h.over
 	}
 	return h.testSite.AppendHit(dst, q)
@@ -185,7 +185,7 @@ func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 		t.Cleanup(func() { file.Close() })
 		dialFront(t, f).send(get("/held"))
 		time.Sleep(10 * time.Millisecond)
-		return h.asked.Load() == int64(runtime.GOMAXPROCS(0))
+		return h.calls.Load() == int64(runtime.GOMAXPROCS(0))
 	})
 }
 

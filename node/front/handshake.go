@@ -71,7 +71,7 @@ const helloBuffer = 512
 // no slot, and nothing of what a handshake takes.
 func (c *conn) readClientHello() (hello []byte, err error) {
 	hello = make([]byte, 0, helloBuffer)
-	for !isWholeClientHello(hello) {
+	for !isCompleteClientHello(hello) {
 		if len(hello) == cap(hello) {
 			hello = append(hello, make([]byte, len(hello))...)[:len(hello)]
 		}
@@ -92,9 +92,9 @@ const (
 	clientHello     = 1
 )
 
-// isWholeClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
+// isCompleteClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
 // crypto/tls would report what is wrong with it without another byte.
-func isWholeClientHello(in []byte) bool {
+func isCompleteClientHello(in []byte) bool {
 	if len(in) > maxRecord {
 		return true // no client sends as much
 	}
@@ -117,7 +117,7 @@ func isWholeClientHello(in []byte) bool {
 
 // wrongPort is for a person who has typed the address without https.
 const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
-	"This port speaks https: write https:// before the address.\n"
+	"This port is for https: type https:// in front of the address.\n"
 
 // countFailure counts a handshake that did not succeed.
 func (s *httpsFront) countFailure(err error) {

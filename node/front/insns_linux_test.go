@@ -67,7 +67,7 @@ func TestInstructionsOfAHit(t *testing.T) {
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		for _, asks := range []struct {
+		for _, client := range []struct {
 			name string
 			next func() []byte
 		}{
@@ -77,10 +77,10 @@ func TestInstructionsOfAHit(t *testing.T) {
 		} {
 			const few, many = 200, 1000
 			count := func(rounds int) int64 {
-				return countServer(t, []string{machine.qemu, "-cpu", machine.cpu, "-plugin", plugin, server}, asks.next, rounds)
+				return countServer(t, []string{machine.qemu, "-cpu", machine.cpu, "-plugin", plugin, server}, client.next, rounds)
 			}
 			short, long := count(few), count(many)
-			t.Logf("%s, %s: %d instructions a hit", machine.arch, asks.name, (long-short)/(64*(many-few)))
+			t.Logf("%s, %s: %d instructions a hit", machine.arch, client.name, (long-short)/(64*(many-few)))
 		}
 	}
 }
@@ -124,7 +124,7 @@ func countServer(t *testing.T, command []string, next func() []byte, rounds int)
 	}
 	var all sync.WaitGroup
 	for range 64 {
-		all.Go(func() { askMany(t, strings.TrimSpace(address), next, rounds) })
+		all.Go(func() { sendMany(t, strings.TrimSpace(address), next, rounds) })
 	}
 	all.Wait()
 	stdin.Close()
@@ -143,8 +143,8 @@ func countServer(t *testing.T, command []string, next func() []byte, rounds int)
 	return n
 }
 
-// askMany sends requests one after the other on one connection.
-func askMany(t *testing.T, address string, next func() []byte, rounds int) {
+// sendMany sends requests one after the other on one connection.
+func sendMany(t *testing.T, address string, next func() []byte, rounds int) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Error(err)

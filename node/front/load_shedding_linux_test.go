@@ -13,9 +13,9 @@ import (
 	"bramble/node/front/admission"
 )
 
-// asker returns a function that sends requests, on one connection or more, as its protocol
+// newRequester returns a function that sends requests, on one connection or more, as its protocol
 // needs.
-func asker(t *testing.T, f *Front, client *tls.Config, h2 bool) func(path string) (*http.Response, string) {
+func newRequester(t *testing.T, f *Front, client *tls.Config, h2 bool) func(path string) (*http.Response, string) {
 	t.Helper()
 	var protocols http.Protocols
 	protocols.SetHTTP1(!h2)
@@ -69,7 +69,7 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 						return f.gate.Usage().Slots == 1 && f.gate.Usage().Waiting == int64(i)
 					})
 				}
-				ask := asker(t, f, client, h2)
+				ask := newRequester(t, f, client, h2)
 				resp, body := ask("/held")
 				wantRefusal(t, resp, body)
 				close(h.goOn)
@@ -82,7 +82,7 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 				change, client := withTLS(t)
 				f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.Pressure = func() float64 { return 1 } })
 				until(t, "it is measured", func() bool { return f.Counts().Pressure == 1 })
-				resp, body := asker(t, f, client, h2)("/never")
+				resp, body := newRequester(t, f, client, h2)("/never")
 				wantRefusal(t, resp, body)
 			})
 			for kind, limit := range map[string]func(*Config){
@@ -91,7 +91,7 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 				t.Run(kind, func(t *testing.T) {
 					change, client := withTLS(t)
 					f, _, _ := startFront(t, newTestSite(t), change, limit)
-					ask := asker(t, f, client, h2)
+					ask := newRequester(t, f, client, h2)
 					for range 2 {
 						if resp, _ := ask("/"); resp.StatusCode != http.StatusOK {
 							t.Errorf("within the limit: %s", resp.Status)

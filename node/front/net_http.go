@@ -83,12 +83,12 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 	if mustCloseAfter(r) {
 		w.Header().Set("Connection", "close")
 	}
-	got, isWhole, err := f.receiveBody(w, r, from)
+	got, isComplete, err := f.receiveBody(w, r, from)
 	if err != nil {
 		refuseBody(w, r, err)
 		return
 	}
-	if !isWhole {
+	if !isComplete {
 		if !f.gate.AcquireUpload() {
 			refuseViaNetHTTP(w, r)
 			return

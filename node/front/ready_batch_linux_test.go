@@ -49,11 +49,11 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 func TestABatchGetsWhatEachWouldGet(t *testing.T) {
 	t.Parallel()
 	var names []string
-	asks := http1test.Seeds()
+	requests := http1test.Seeds()
 	for name, in := range http1test.Browsers() {
-		asks[name] = http1test.Seed{In: in, Replies: 1}
+		requests[name] = http1test.Seed{In: in, Replies: 1}
 	}
-	for name, s := range asks {
+	for name, s := range requests {
 		if s.Replies > 0 && (s.Then == http1test.Wait || s.Then == http1test.Close) {
 			names = append(names, name)
 		}
@@ -61,25 +61,25 @@ func TestABatchGetsWhatEachWouldGet(t *testing.T) {
 	slices.Sort(names)
 	// An event loop has few memos, and so the batches are small.
 	for few := range slices.Chunk(names, http1.MaxCachedHeaders/2) {
-		t.Run(few[0], func(t *testing.T) { checkBatch(t, few, asks) })
+		t.Run(few[0], func(t *testing.T) { checkBatch(t, few, requests) })
 	}
 }
 
-func checkBatch(t *testing.T, names []string, asks map[string]http1test.Seed) {
+func checkBatch(t *testing.T, names []string, requests map[string]http1test.Seed) {
 	var warm []string
 	for _, name := range names {
-		warm = append(warm, asks[name].In)
+		warm = append(warm, requests[name].In)
 	}
 	h, f, all, release := readyCrowd(t, 5*len(names), warm, func(cfg *Config) { cfg.MaxConnections = 1000 })
 	before := f.Counts()
 	fast, want := before.Fast+before.Lent, int64(0)
 	for i, v := range all {
-		v.send(asks[names[i%len(names)]].In)
+		v.send(requests[names[i%len(names)]].In)
 	}
 	release()
 	for i, v := range all {
 		name := names[i%len(names)]
-		alone := h.viaFastPath([]byte(asks[name].In), answerRules{})
+		alone := h.viaFastPath([]byte(requests[name].In), answerRules{})
 		want += int64(len(alone.heads))
 		got := make([]byte, len(alone.out))
 		if n, err := io.ReadFull(v.r, got); err != nil || !bytes.Equal(got, alone.out) {
@@ -91,10 +91,10 @@ func checkBatch(t *testing.T, names []string, asks map[string]http1test.Seed) {
 	}
 	until(t, "all replies are counted", func() bool {
 		got := f.Counts() // those for /held were stored too, once they went on
-		return got.Fast+got.Lent >= fast+want+h.asked.Load()
+		return got.Fast+got.Lent >= fast+want+h.calls.Load()
 	})
-	if got := f.Counts(); got.Fast+got.Lent > fast+want+h.asked.Load() {
-		t.Errorf("%d replies are counted for %d", got.Fast+got.Lent-fast, want+h.asked.Load())
+	if got := f.Counts(); got.Fast+got.Lent > fast+want+h.calls.Load() {
+		t.Errorf("%d replies are counted for %d", got.Fast+got.Lent-fast, want+h.calls.Load())
 	}
 }
 
@@ -112,14 +112,14 @@ func checkUnsentMemo(t *testing.T, h *testSite, together int) {
 	slow := dialFront(t, f)
 	one := []byte(get("/"))
 	want := h.viaFastPath(one, answerRules{}).out
-	asked := 0
-	for asked < 10_000 && !f.hasPendingOutput() {
+	sent := 0
+	for sent < 10_000 && !f.hasPendingOutput() {
 		slow.send(strings.Repeat(string(one), together))
-		asked += together
-		until(t, "it is answered", func() bool { return f.Counts().Fast == int64(asked) || f.hasPendingOutput() })
+		sent += together
+		until(t, "it is answered", func() bool { return f.Counts().Fast == int64(sent) || f.hasPendingOutput() })
 	}
 	if !f.hasPendingOutput() {
-		t.Fatalf("a client takes %d pages without reading one", asked)
+		t.Fatalf("a client takes %d pages without reading one", sent)
 	}
 	for range 4 * runtime.GOMAXPROCS(0) { // whichever event loop they come to
 		other := dialFront(t, f)
@@ -128,7 +128,7 @@ func checkUnsentMemo(t *testing.T, h *testSite, together int) {
 			other.reply()
 		}
 	}
-	for i := range asked {
+	for i := range sent {
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(slow.r, got); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("reply %d is %.300q, %v", i, got, err)
@@ -187,5 +187,5 @@ func TestABatchNoticesClientsThatLeave(t *testing.T) {
 			v.Close()
 		}
 	}
-	until(t, "the crowd has gone", func() bool { return f.Counts().Open == int64(h.asked.Load()) })
+	until(t, "the crowd has gone", func() bool { return f.Counts().Open == int64(h.calls.Load()) })
 }

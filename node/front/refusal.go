@@ -32,8 +32,8 @@ const refusalFields = "HTTP/1.1 503 Service Unavailable\r\n" +
 const (
 	refusalHead     = refusalFields + "Connection: close\r\n\r\n"
 	refusal         = refusalHead + refusalPage
-	refusalKeptHead = refusalFields + "\r\n"
-	refusalKept     = refusalKeptHead + refusalPage
+	refusalOpenHead = refusalFields + "\r\n"
+	refusalOpen     = refusalOpenHead + refusalPage
 )
 
 // refusalFor returns the refusal of a HEAD or of another request, the last of its
@@ -43,11 +43,11 @@ func refusalFor(isHEAD, isLast bool) string {
 	case isHEAD && isLast:
 		return refusalHead
 	case isHEAD:
-		return refusalKeptHead
+		return refusalOpenHead
 	case isLast:
 		return refusal
 	}
-	return refusalKept
+	return refusalOpen
 }
 
 // writeRefusal sends a refusal. If nothing of the client's request has been read, that

@@ -149,7 +149,7 @@ func waitOrClose(isLast bool) action {
 
 // buildReply appends the head of the reply to a plain request, with the empty line, to
 // head, and returns its body. If a memo of it is useful, it is stored.
-func (b *replyBatch) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (whole []byte, body [][]byte, ok bool) {
+func (b *replyBatch) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (out []byte, body [][]byte, ok bool) {
 	q := &b.req
 	var memo *replyMemo
 	if header != nil && !b.hasMemo {

@@ -194,11 +194,11 @@ func TestAnswersAllocateNothing(t *testing.T) {
 type expiringHandler struct {
 	*testSite
 	faded bool
-	asked int
+	calls int
 }
 
 func (h *expiringHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
-	h.asked++
+	h.calls++
 	q.Memo = h
 	return h.testSite.AppendHit(dst, &FastRequest{Request: q.Request})
 }
@@ -213,15 +213,15 @@ func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	for range 5 {
 		b.answerAll(page, answerRules{handler: h})
 	}
-	if h.asked > 2 { // the first stores the block, the second is memoised
-		t.Fatalf("%d calls for one reply", h.asked)
+	if h.calls > 2 { // the first stores the block, the second is memoised
+		t.Fatalf("%d calls for one reply", h.calls)
 	}
-	before := h.asked
+	before := h.calls
 	h.faded = true
 	b.answerAll(page, answerRules{handler: h})
 	h.faded = false
 	b.answerAll(page, answerRules{handler: h})
-	if h.asked != before+1 {
-		t.Errorf("%d calls after the memo had become invalid", h.asked-before)
+	if h.calls != before+1 {
+		t.Errorf("%d calls after the memo had become invalid", h.calls-before)
 	}
 }

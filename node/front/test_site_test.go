@@ -29,7 +29,7 @@ type testSite struct {
 	sites  *origin.Sites
 	cache  *cache.Cache
 	misses atomic.Int64 // requests that went to the origin
-	asked  atomic.Int64 // requests that net/http read
+	calls  atomic.Int64 // requests that net/http read
 
 	names atomic.Pointer[map[string]string]
 }
@@ -130,14 +130,14 @@ func newTestSite(t testing.TB) *testSite {
 
 // ServeHTTP answers as node's pages do.
 func (h *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.asked.Add(1)
+	h.calls.Add(1)
 	// What happens to a miss when its client leaves is not tested here.
-	asked, err := h.sites.Request(r.WithContext(context.Background()))
+	resolved, err := h.sites.Request(r.WithContext(context.Background()))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	h.cache.Serve(w, asked, cache.Route{Name: "origin", Upstream: h, Replicate: true})
+	h.cache.Serve(w, resolved, cache.Route{Name: "origin", Upstream: h, Replicate: true})
 }
 
 // Fetch asks the origin.
@@ -189,11 +189,11 @@ func (m *siteMemo) StillValid(at time.Duration, times int) bool {
 }
 
 func (h *testSite) learn(host string) (prefix string, ok bool) {
-	asked, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+	resolved, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {
 		return "", false
 	}
-	prefix = asked.URL.Scheme + "://" + asked.URL.Host
+	prefix = resolved.URL.Scheme + "://" + resolved.URL.Host
 	if names := h.names.Load(); len(*names) < 64 {
 		more := maps.Clone(*names)
 		more[host] = prefix

@@ -403,18 +403,18 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 
 func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 	hello := helloOf(t)
-	if len(hello) < 200 || hello[0] != recordHandshake || !isWholeClientHello(hello) {
+	if len(hello) < 200 || hello[0] != recordHandshake || !isCompleteClientHello(hello) {
 		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHead, len(hello))])
 	}
 	var pieces []byte // the same, a byte a record
 	for i, b := range hello[recordHead:] {
 		pieces = append(pieces, recordHandshake, 3, 1, 0, 1, b)
-		if whole := i == len(hello)-recordHead-1; isWholeClientHello(pieces) != whole {
+		if whole := i == len(hello)-recordHead-1; isCompleteClientHello(pieces) != whole {
 			t.Fatalf("of %d bytes in records of their own the first %d are whole: %v", len(hello)-recordHead, i+1, !whole)
 		}
 	}
 	for n := range hello {
-		if isWholeClientHello(hello[:n]) {
+		if isCompleteClientHello(hello[:n]) {
 			t.Fatalf("the first %d of %d bytes are whole", n, len(hello))
 		}
 	}
@@ -422,7 +422,7 @@ func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 		"GET / HTTP/1.1", "\x16\x03\x01\x00\x00", "\x16\x03\x01\xff\xff", "\x16\x03\x01\x00\x04\x02\x00\x00\x09", "\x15\x03\x01\x00\x02",
 		strings.Repeat("\x16\x03\x01\x00\x01\x01", maxRecord/6+1),
 	} {
-		if !isWholeClientHello([]byte(wrong)) {
+		if !isCompleteClientHello([]byte(wrong)) {
 			t.Errorf("more is expected of %.20q", wrong)
 		}
 	}
@@ -579,8 +579,8 @@ func TestRateLimitsHoldOverTLS(t *testing.T) {
 	}
 	v.ends()
 	c := dialHTTP2(t, f, client, 1<<20)
-	const asked = 10 // far more than two seconds' worth
-	for i := range uint32(asked) {
+	const sent = 10 // far more than two seconds' worth
+	for i := range uint32(sent) {
 		if err := c.ask(2*i+1, "/"); err != nil {
 			t.Fatal(err)
 		}
@@ -591,7 +591,7 @@ func TestRateLimitsHoldOverTLS(t *testing.T) {
 			got = append(got, field.Value)
 		}
 	})
-	for len(got) < asked {
+	for len(got) < sent {
 		frame, err := c.ReadFrame()
 		if err != nil {
 			t.Fatal(err)

@@ -114,10 +114,10 @@ func TestADifferentCookieCostsOneLine(t *testing.T) {
 	for i := range relearnEvery - 1 {
 		in := with(fmt.Sprintf("Cookie: %d\r\n", i))
 		at, _ := r.parseFirstLine(in)
-		nearest, same := c.findClosest(in[at:])
-		trail := lineMatcher{header: nearest, source: nearest, sameBytes: same}
-		if r.parseFields(in, at, &trail); trail.linesMatched != 4 || trail.linesRead != 1 {
-			t.Fatalf("%d lines are matched and %d are parsed", trail.linesMatched, trail.linesRead)
+		closest, same := c.findClosest(in[at:])
+		m := lineMatcher{header: closest, source: closest, sameBytes: same}
+		if r.parseFields(in, at, &m); m.linesMatched != 4 || m.linesRead != 1 {
+			t.Fatalf("%d lines are matched and %d are parsed", m.linesMatched, m.linesRead)
 		}
 		c.Parse(&r, in)
 	}
