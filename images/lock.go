@@ -103,9 +103,9 @@ func (l *Lock) addPackage(w []string) (problem string) {
 		return "name, architecture and source must consist of lower-case letters, digits and + - ."
 	case err != nil || size <= 0 || size > maxPackage:
 		return fmt.Sprintf("the size must be 1 to %d bytes", maxPackage)
-	case !matchesWhole(`[0-9a-f]{64}`, p.SHA256):
+	case !matchesPattern(`[0-9a-f]{64}`, p.SHA256):
 		return "the hash must be 64 hex digits"
-	case !matchesWhole(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
+	case !matchesPattern(`pool(/[A-Za-z0-9+.~_-]+)+\.deb`, p.Path) || strings.Contains(p.Path, ".."):
 		return "write a path such as pool/main/b/busybox/busybox_1_armel.deb"
 	case len(l.Packages) > 0 && comparePackages(l.Packages[len(l.Packages)-1], p) >= 0:
 		return "packages must be sorted by name and architecture, each once"
@@ -120,10 +120,10 @@ func comparePackages(a, b Package) int {
 }
 
 // isDebianName reports whether s is a package name by Debian's rules.
-func isDebianName(s string) bool { return matchesWhole(`[a-z0-9][a-z0-9+.-]*`, s) }
+func isDebianName(s string) bool { return matchesPattern(`[a-z0-9][a-z0-9+.-]*`, s) }
 
-func matchesWhole(whole, s string) bool {
-	return regexp.MustCompile(`\A(?:` + whole + `)\z`).MatchString(s)
+func matchesPattern(pattern, s string) bool {
+	return regexp.MustCompile(`\A(?:` + pattern + `)\z`).MatchString(s)
 }
 
 // String returns the lock in the form that ParseLock reads.

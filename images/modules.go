@@ -37,7 +37,7 @@ func baseModules() []string {
 
 // laterModules returns the modules of later boards, whose kernels have less built in.
 func laterModules() []string {
-	wanted := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have no such sensor
+	base := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have no such sensor
 	return append([]string{
 		"bcm2835",        // the SD host of these boards
 		"sdhci-iproc",    // and the other one, if the device tree says so
@@ -46,7 +46,7 @@ func laterModules() []string {
 		"bcm2835_wdt",    // the watchdog
 		"gpio-regulator", // the card's voltage
 		"spi-bcm2835",    // a strip of lamps
-	}, wanted...)
+	}, base...)
 }
 
 // arm64Modules returns the further modules of the 64-bit kernel, for a Pi 4.

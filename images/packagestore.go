@@ -76,7 +76,7 @@ func (s PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, er
 	}
 	found := systemMirrors("/etc/apt", s.Suite)
 	if len(found) == 0 {
-		return nil, errors.New("the system's apt names no Debian mirror: give one with --mirror URL")
+		return nil, errors.New("the system's apt names no Debian mirror: name one with --mirror URL")
 	}
 	return found, nil
 }

@@ -143,7 +143,7 @@ func parseRelease(text string) (debianRelease, error) {
 		}
 		r := debianRelease{dated.UTC(), map[string]string{}}
 		for line := range strings.Lines(p["SHA256"]) {
-			if words := strings.Fields(line); len(words) == 3 && matchesWhole("[0-9a-f]{64}", words[0]) {
+			if words := strings.Fields(line); len(words) == 3 && matchesPattern("[0-9a-f]{64}", words[0]) {
 				r.sums[words[2]] = words[0]
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// System is everything that the card's init asks of the kernel and of other
+// System is everything that the card's init needs from the kernel and of other
 // programs. Every method may be called from any goroutine.
 type System interface {
 	// Mount mounts a block device. Options are those of mount(8) without ro.
