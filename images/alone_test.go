@@ -92,7 +92,7 @@ func inNamespace(t *testing.T, limit time.Duration) (image string, inside bool) 
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):
-		t.Errorf("in a network namespace of its own: %v\n%s", err, out)
+		t.Errorf("in its own network namespace: %v\n%s", err, out)
 	default:
 		t.Logf("%s", out)
 	}

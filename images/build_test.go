@@ -66,7 +66,7 @@ func TestTheImageIsComplete(t *testing.T) {
 	}
 	settings, err := os.ReadFile(built.settings)
 	if err != nil || card.readFile("bramble.toml") != string(settings) || card.readFile("shop/catalogue.toml") != berries {
-		t.Errorf("the owner's files are not on the card as they were (%v)", err)
+		t.Errorf("the owner's files on the card differ (%v)", err)
 	}
 	manifest := card.readFile(manifestName)
 	for _, part := range []string{"linux-image-", "raspi-firmware", "GPL-2.0-only", "github.com/hashicorp/raft | ", "MPL-2.0", "a/vmlinuz"} {
@@ -148,14 +148,14 @@ func TestGzipIsTheSameAtAnyTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	if head := packed[3:8]; !bytes.Equal(head, make([]byte, len(head))) { // RFC 1952: flags, none of them a name, and time
-		t.Errorf("its head has flags or a time: %x", packed[:10])
+		t.Errorf("its header has flags or a time: %x", packed[:10])
 	}
 	zip, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if back, err := io.ReadAll(zip); err != nil || !bytes.Equal(back, content) {
-		t.Errorf("unpacked are %d bytes, %v", len(back), err)
+		t.Errorf("it decompresses to %d bytes, %v", len(back), err)
 	}
 }
 
@@ -227,7 +227,7 @@ func checkTable(t *testing.T, l cardLayout) {
 	}
 	for _, at := range []int64{bootAt, dataAt} {
 		if at%(4<<20) != 0 {
-			t.Errorf("a partition begins at %d, within what a card erases at once", at)
+			t.Errorf("a partition begins at %d, inside an erase block", at)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (b *emulatedBoard) checkMemory(t *testing.T) {
 	}
 	t.Logf("memory: %d kB in all, %d available, %d free", kb("MemTotal"), kb("MemAvailable"), kb("MemFree"))
 	if total := kb("MemTotal"); total > 240_000 {
-		t.Errorf("%d kB in all: this is no first board", total)
+		t.Errorf("%d kB in all: this is not a first board", total)
 	}
 	if free := kb("MemAvailable"); free < leastFree {
 		t.Errorf("%d kB are available to an idle board; want %d", free, leastFree)
@@ -76,7 +76,7 @@ func ownBoard(ctx context.Context, ops string) (console.BoardView, error) {
 			return one, nil
 		}
 	}
-	return console.BoardView{}, fmt.Errorf("the board does not know itself: %v", s.Notices)
+	return console.BoardView{}, fmt.Errorf("the board does not list itself: %v", s.Notices)
 }
 
 func postJSON(ctx context.Context, at, body string) error {

@@ -93,7 +93,7 @@ func newBoard(t *testing.T, image, serial string, more ...string) *emulatedBoard
 	t.Cleanup(func() {
 		b.cutPower()
 		if t.Failed() {
-			t.Logf("%s said at last\n%s", b.name, lastBytes(b.serialText(), 4000))
+			t.Logf("%s: the end of the serial output\n%s", b.name, lastBytes(b.serialText(), 4000))
 		}
 		if *keep != "" {
 			_ = os.Mkdir(*keep, 0o755)

@@ -54,7 +54,7 @@ func testHop(t *testing.T, m model, g platform) {
 	// The reason for the hop: with several processors possible no kernel can be loaded.
 	refused := b.runShell(cmp.Or(g.kexec, kexec) + " -l /boot/a/" + g.file + " --command-line=x 2>&1 | grep kexec_load; cat /sys/kernel/kexec_loaded")
 	if !strings.Contains(refused, "kexec_load failed") || !strings.HasSuffix(strings.TrimSpace(refused), "0") {
-		t.Errorf("a kernel was loaded out of one that may start several processors: %s", refused)
+		t.Errorf("kexec worked although several processors are possible: %s", refused)
 	}
 	ask := func(what, body string) {
 		t.Helper()
@@ -77,11 +77,11 @@ func testHop(t *testing.T, m model, g platform) {
 	words := strings.Fields(b.runShell("cat /proc/cmdline"))
 	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.trial=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
 		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
-			t.Errorf("the kernel that was jumped into has the word %s: %v; all are %v", word, got, words)
+			t.Errorf("the new kernel has the parameter %s: %v; all are %v", word, got, words)
 		}
 	}
 	if got := strings.Fields(b.runShell("cat /sys/devices/system/cpu/possible; uname -r")); len(got) != 2 || got[0] != "0-3" || !strings.HasSuffix(got[1], g.flavour) {
-		t.Errorf("it runs processors and Linux %v", got)
+		t.Errorf("its processors and Linux: %v", got)
 	}
 	b.cutPower()
 	b.jumps = false
@@ -90,7 +90,7 @@ func testHop(t *testing.T, m model, g platform) {
 		t.Errorf("slot a would start with %s", words)
 	}
 	if c := b.readFile("config.txt"); !strings.Contains(c, "os_prefix=a/") {
-		t.Errorf("a version on trial is what the firmware starts:\n%s", c)
+		t.Errorf("the firmware starts a version on trial:\n%s", c)
 	}
 
 	b.trial = secondSlot
@@ -123,9 +123,9 @@ func TestProcessorParamIsTheSame(t *testing.T) {
 		t.Errorf("cards have %s, and boards look for %s", allCPUsParam, cardinit.AllCPUsParam)
 	}
 	if later := kernelCmdline(firstSlot, true); strings.Count(later, " "+allCPUsParam+" ") != 1 {
-		t.Errorf("a card for later boards has the words %s", later)
+		t.Errorf("a card for later boards has the parameters %s", later)
 	}
 	if first := kernelCmdline(firstSlot, false); first != "console=tty1 console=ttyAMA0,115200 panic=10 rng_core.default_quality=1000 bramble.slot=a bramble.watchdog=1\n" {
-		t.Errorf("a card for first boards has the words %s", first)
+		t.Errorf("a card for first boards has the parameters %s", first)
 	}
 }

@@ -86,7 +86,7 @@ func checkLamps(samples []sample, lamps []pinLamp) error {
 		}
 	}
 	if length := samples[len(samples)-1].at; float64(missed) > mostMissed*float64(length) {
-		return fmt.Errorf("nobody looked for %v of %v: the machine is too busy", missed, length)
+		return fmt.Errorf("no samples for %v of %v: the machine is too busy", missed, length)
 	}
 	var all []error
 	type inStep struct {
@@ -168,7 +168,7 @@ func (l pinLamp) broken(samples []sample, stray time.Duration) error {
 			}
 		}
 	}
-	return fmt.Errorf("GPIO%d is not as promised for %v at least: %q; it did %s", l.pin, stray, l.promise.Name, &line)
+	return fmt.Errorf("GPIO%d differs from its pattern for %v at least: %q; it played %s", l.pin, stray, l.promise.Name, &line)
 }
 
 // watchTime returns two periods of a show: in less, another fault's flashes might be cut
@@ -185,12 +185,12 @@ func watchTime(show gpio.Show) time.Duration {
 func (b *emulatedBoard) checkPins(numbers []int, show gpio.Show, length time.Duration) error {
 	b.t.Helper()
 	if len(show.Bar) != len(numbers)-1 {
-		return fmt.Errorf("a bar of %d lamps is promised, and wired are %d", len(show.Bar), len(numbers)-1)
+		return fmt.Errorf("the show has a bar of %d lamps, and %d are wired", len(show.Bar), len(numbers)-1)
 	}
 	lamps := lampsOf(numbers, show)
 	for _, l := range lamps {
 		if !b.registers.isOutput(l.pin) {
-			return fmt.Errorf("GPIO%d is no output; a lamp hangs on it", l.pin)
+			return fmt.Errorf("GPIO%d is not an output, and has a lamp", l.pin)
 		}
 	}
 	return checkLamps(b.samplePins(length), lamps)

@@ -18,7 +18,7 @@ func TestOwnLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.String() != packagesLock {
-		t.Errorf("it is not as it would be written:\n%s", l)
+		t.Errorf("its form differs from String:\n%s", l)
 	}
 	has := func(what string, is func(Package) bool) {
 		if !slices.ContainsFunc(l.Packages, is) {

@@ -43,10 +43,10 @@ func TestPackagesAreCheckedByTheirHash(t *testing.T) {
 		t.Errorf("another hash: %v", err)
 	}
 	if _, _, err := s.get(t.Context(), tools, gone); !errors.Is(err, ErrPackageGone) || !strings.Contains(err.Error(), "bramble image --relock") {
-		t.Errorf("a package that is gone: %v", err)
+		t.Errorf("a missing package: %v", err)
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
-		t.Errorf("left of what was refused: %v (%v)", left, err)
+		t.Errorf("left of a refused package: %v (%v)", left, err)
 	}
 	file, fresh, err := s.get(t.Context(), tools, good)
 	if text, _ := os.ReadFile(file); err != nil || !fresh || string(text) != "a package" {
@@ -54,12 +54,12 @@ func TestPackagesAreCheckedByTheirHash(t *testing.T) {
 	}
 	before := asked
 	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || fresh || asked != before {
-		t.Errorf("what is at hand was asked for again: fresh %t, %v", fresh, err)
+		t.Errorf("a cached package was downloaded again: fresh %t, %v", fresh, err)
 	}
 	if err := os.WriteFile(file, []byte("a rotten package"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, fresh, err := s.get(t.Context(), tools, good); err != nil || !fresh {
-		t.Errorf("what has rotted at hand: fresh %t, %v", fresh, err)
+		t.Errorf("a damaged cached package: fresh %t, %v", fresh, err)
 	}
 }

@@ -140,7 +140,7 @@ func TestABoardIsShutDownByItsButton(t *testing.T) {
 		err = b.checkPins(numbers, draining, 1400*time.Millisecond)
 	}
 	if err != nil {
-		t.Errorf("who holds the button does not see that it drains: %v", err)
+		t.Errorf("the lamps do not show that the board drains: %v", err)
 	}
 	b.setButton(false)
 	b.waitPins(t, numbers, gpio.Input{Health: gpio.Drained})

@@ -115,7 +115,7 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 		buy(shops[i%2])
 	}
 	if again := asked - from - counted; again > 0 {
-		t.Logf("%d of the counted orders were asked for again", again)
+		t.Logf("%d of the counted orders were retried", again)
 	}
 	for i, b := range rack {
 		after, _ := b.bytesWritten()
@@ -203,7 +203,7 @@ func (s *networkStandstill) check() {
 			continue
 		}
 		s.cured = append(s.cured, b)
-		b.t.Logf("%s: the emulator's network card stands still; the board is switched off and on. It said\n%s", b.name, lastBytes(b.serialText(), 4000))
+		b.t.Logf("%s: the emulator's network adapter stands still; the board is switched off and on. Its serial output\n%s", b.name, lastBytes(b.serialText(), 4000))
 		b.cutPower()
 		b.start()
 		s.next = time.Now().Add(deafAfter)
@@ -240,7 +240,7 @@ func checkReplay(t *testing.T, card string) {
 		t.Errorf("after the power cut: %v\n%s", err, out)
 	}
 	if out, err := exec.Command("/usr/sbin/e2fsck", "-fn", file).CombinedOutput(); err != nil {
-		t.Errorf("after the power cut, with the journal played back: %v\n%s", err, out)
+		t.Errorf("after the power cut, with the journal replayed: %v\n%s", err, out)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestADestroyedDataPartitionIsFilledFromTheRack(t *testing.T) {
 	wipeData(t, lost.card)
 	lost.start()
 	why := lost.waitSerial(bootLimit, `bramble: data partition recreated \((.*)\)`)
-	t.Logf("made anew: %s", why)
+	t.Logf("recreated: %s", why)
 	waitWholeRack(t, rack, shops, consoles)
 	lost.waitPage(shops[2]+receipt, "kept")
 	lost.cutPower()
