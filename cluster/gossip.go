@@ -278,7 +278,7 @@ func (g gossipDelegate) NotifyConflict(existing, other *memberlist.Node) {
 		return // the new board is about to replace the dead one
 	}
 	m.dedupLog.Error(text+": give one of them another name under [board] and start it again",
-		"board", existing.Name, "at", at, "and", also)
+		"board", existing.Name, "address", at, "other_address", also)
 	m.queueEvent(Conflict, existing.Name, fmt.Sprintf("%s, at %s and at %s", text, at, also))
 	if existing.Name == m.cfg.Name {
 		m.conflict.Store(true) // for the next rejoinRound; a Join now would cause the next conflict

@@ -175,7 +175,7 @@ func (m *Members) followAddress() {
 	if !ok || !now.IsLoopback() && slices.Contains(hostAddresses(), now) {
 		return // nothing better, or nothing wrong
 	}
-	m.log.Info("this board's address is now "+best.String(), "before", now)
+	m.log.Info("this board's address is now "+best.String(), "previous_address", now)
 	if err := m.restartGossip(); err != nil {
 		m.dedupLog.Error("cannot start gossip at the new address; trying again", "error", err)
 	}
