@@ -104,8 +104,11 @@ func flagHelp(f *flag.Flag) string {
 	if value != "" {
 		head += " " + value
 	}
-	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
-		text += " (default " + f.DefValue + ")"
+	if standard := f.DefValue; standard != "" && standard != "false" && standard != "0" {
+		if hours, ok := strings.CutSuffix(standard, "h0m0s"); ok {
+			standard = hours + "h"
+		}
+		text += " (default " + standard + ")"
 	}
 	var b strings.Builder
 	if len(head) >= helpColumn-1 {

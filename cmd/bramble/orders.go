@@ -50,7 +50,7 @@ no rack.`,
 			var o ordersFlags
 			fs.StringVar(&o.product, "product", "", "only orders of this `PRODUCT`")
 			fs.StringVar(&o.kind, "kind", "", "only orders of this `KIND`: order, entry, interest or waiting")
-			fs.StringVar(&o.state, "state", "", "only this `STATE`, such as open, fulfilled or cancelled")
+			fs.StringVar(&o.state, "state", "", "only orders in this `STATE`, such as open, fulfilled or cancelled")
 			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
 			fs.BoolVar(&o.stale, "stale", false, "also accept the answer of a board that may not know all orders")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")

@@ -152,7 +152,7 @@ func announceCommand() command {
 		short: "show an announcement on every page of the shop",
 		long: `
 Show an announcement at the top of every page of the shop, on every board within
-a second. It stays in the list of announcements. An empty text removes the
+a second, and add it to the list of announcements. An empty text removes the
 announcements.`,
 		examples: `
   bramble announce "We ship again on Monday."

@@ -17,7 +17,7 @@ func statusCommand() command {
 Show the boards of the rack, as one board or the lab sees them now:
 
   STATE    what the board reports, or the others about it
-  HITS/s   responses per second; CACHED is the share from its own memory
+  HITS/s   responses per second; CACHED is the fraction from its own memory
   RSS      memory of the process; CACHE is the size of its cache
   OPEN     client connections
   SHARE    the share of the pages that the board owns
