@@ -10,25 +10,25 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// One file serves all cards of a rack. What differs from card to card stands in
-// tables of its own, [cards.1a2b.network] or [cards.1a2b.board], which hold for
-// the card whose serial number ends in these digits.
+// One file serves all cards of a rack. Settings of one card are in its own tables,
+// such as [cards.1a2b.network] or [cards.1a2b.board], for the card whose serial number
+// ends in these digits.
 
 const (
 	cardsTable = "cards"
-	minSerial  = 4  // digits; what the host name shows of a serial number
-	maxSerial  = 16 // all that a serial number has
+	minSerial  = 4  // digits; the host name shows that many of a serial number
+	maxSerial  = 16 // digits of a whole serial number
 	maxCards   = 256
 )
 
-// cardOverlay is what one [cards.…] makes of the file.
+// cardOverlay is the file as the card of one [cards.…] has it.
 type cardOverlay struct {
-	digits string // lower case
+	digits string // of the serial number; lower case
 	doc    *ParsedFile
 }
 
-// ForCard is what the file says to the card with a serial number, in hex digits:
-// the document itself if it names no such card.
+// ForCard returns the file as the card with this serial number, in hex digits, has it:
+// d itself if the file has no tables for that card.
 func (d *ParsedFile) ForCard(serial string) *ParsedFile {
 	serial = strings.ToLower(serial)
 	for _, c := range d.cards {
@@ -39,9 +39,9 @@ func (d *ParsedFile) ForCard(serial string) *ParsedFile {
 	return d
 }
 
-// LoadCard reads the file of all cards as the card with this serial number
-// has it. A relative [orders] folder lies below data, which is on the part of
-// the card that is written to.
+// LoadCard reads the file of all cards as the card with this serial number has it.
+// Relative directories that are written to start at data, which is on the card's
+// writable partition.
 func LoadCard(path, serial, data string) (*ParsedFile, error) {
 	text, err := readConfigFile(path)
 	if err != nil {
@@ -55,8 +55,8 @@ func LoadCard(path, serial, data string) (*ParsedFile, error) {
 	return doc.ForCard(serial), nil
 }
 
-// LoadNetwork reads only what a file with mistakes elsewhere says of a card's
-// network, so that the card can be reached and say what they are.
+// LoadNetwork reads only a card's network from a file with mistakes elsewhere, so that
+// the card is reachable and can report them.
 func LoadNetwork(path, serial string) (NetworkSettings, error) {
 	text, err := readConfigFile(path)
 	if err != nil {
@@ -71,7 +71,7 @@ func LoadNetwork(path, serial string) (NetworkSettings, error) {
 	return doc.ForCard(serial).Config.Network, nil
 }
 
-// keepOnlyTable leaves of a file only one table, the shared one and the cards' own.
+// keepOnlyTable removes all tables of a file but one, the shared table and the cards'.
 func keepOnlyTable(tree map[string]any, only string) {
 	maps.DeleteFunc(tree, func(name string, _ any) bool { return name != only && name != cardsTable })
 	cards, _ := tree[cardsTable].(map[string]any)
@@ -82,9 +82,8 @@ func keepOnlyTable(tree map[string]any, only string) {
 	}
 }
 
-// readCards takes the cards' tables out of the tree and reads the file once
-// more for each of them, with what it says for that card in the place of what
-// it says for all.
+// readCards reads the file once more for each card, with the card's keys in place of
+// the shared ones.
 func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 	byDigits, ok := cards.(map[string]any)
 	if cards == nil {
@@ -124,10 +123,10 @@ func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 	return list
 }
 
-// readCard reads the file as one card has it.
+// readCard reads the file as one card has it. id is the card's table, "cards.1a2b".
 func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
-	mine := newFileParser(r.file, r.dataDir)
-	mine.lines = maps.Clone(r.lines)
+	overlay := newFileParser(r.file, r.dataDir)
+	overlay.lines = maps.Clone(r.lines)
 	merged := maps.Clone(tree)
 	written := map[string]bool{}
 	for _, name := range sortedKeys(own) {
@@ -145,15 +144,15 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 		both := maps.Clone(shared)
 		maps.Copy(both, table)
 		merged[name] = both
-		mine.lines[name] = line
+		overlay.lines[name] = line
 		written[name+"."] = true
 		for key := range table {
-			mine.lines[tomlfile.Join(name, key)] = r.lineOf(id+"."+name, key)
+			overlay.lines[tomlfile.Join(name, key)] = r.lineOf(id+"."+name, key)
 			written[name+"."+key] = true
 		}
 	}
-	doc := mine.buildConfig(merged)
-	for _, e := range mine.errors {
+	doc := overlay.buildConfig(merged)
+	for _, e := range overlay.errors {
 		if written[e.Table+"."+e.Key] {
 			e.Table = strings.TrimSuffix(id+"."+e.Table, ".")
 			r.errors = append(r.errors, e)
@@ -162,10 +161,11 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 	return doc
 }
 
-// underData makes a folder that is written to lie on the part of a card that is.
-func underData(data, folder string) string {
-	if data == "" || folder == "" || filepath.IsAbs(folder) {
-		return folder
+// underData moves a relative directory that is written to onto the card's writable
+// partition.
+func underData(data, dir string) string {
+	if data == "" || dir == "" || filepath.IsAbs(dir) {
+		return dir
 	}
-	return filepath.Join(data, folder)
+	return filepath.Join(data, dir)
 }

@@ -19,7 +19,8 @@ const (
 	maxPassword = 200
 )
 
-// The checks below say in one clause what a value must be, and "" if it is.
+// Each check returns in one clause what is wrong with a value and what to write
+// instead, "" if nothing is wrong.
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
@@ -64,7 +65,7 @@ func checkSize(v, low, high Size) string {
 	return ""
 }
 
-// minObjects is how many objects of the largest size the memory must hold.
+// minObjects is the number of objects of the largest size that the memory must hold.
 const minObjects = 16
 
 func checkMaxObject(c *Config) string {
@@ -83,7 +84,7 @@ func checkOneOf(v string, words ...string) string {
 	return fmt.Sprintf("%s is not a value of this key; write %s", quote(v), joinChoices(words))
 }
 
-// joinChoices writes `"a", "b" or "c"`.
+// joinChoices returns `"a", "b" or "c"`.
 func joinChoices(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
@@ -109,8 +110,8 @@ func validPort(s string) bool {
 	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
-// validHost accepts an IP address or what may be a host name; whether there
-// is such a host only the network knows.
+// validHost accepts an IP address or a possible host name; only the network knows
+// whether the host exists.
 func validHost(s string, emptyToo bool) bool {
 	if s == "" {
 		return emptyToo
@@ -160,12 +161,12 @@ func checkPassword(c *Config) string {
 	return ""
 }
 
-// listener is an address that this board will hold.
+// listener is an address on which the board listens.
 type listener struct {
 	table, key, addr string
 }
 
-// checkListeners finds two listeners that want one TCP port of one host.
+// checkListeners finds two listeners with the same TCP port of the same host.
 func checkListeners(c *Config) (one, other listener, clash bool) {
 	all := []listener{
 		{"http", "listen", c.HTTP.Listen},

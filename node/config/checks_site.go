@@ -28,7 +28,7 @@ func checkOrigin(s string) string {
 	return ""
 }
 
-// checkHealthPath accepts a path with or without a query, as it is sent.
+// checkHealthPath accepts a path, with or without a query, as the board sends it.
 func checkHealthPath(s string) string {
 	if s == "" {
 		return ""
@@ -65,15 +65,14 @@ func checkAliases(list []string) string {
 	return ""
 }
 
-// siteConflict is what two sites cannot both have.
+// siteConflict is a setting that two sites cannot share.
 type siteConflict struct {
 	site    int // of Config.Sites
 	key     string
 	problem string
 }
 
-// checkSites finds names that two sites have, and servers that are to be asked
-// in two ways.
+// checkSites finds names that two sites share, and servers with two different settings.
 func checkSites(c *Config) (siteConflict, bool) {
 	named := map[string]bool{}
 	servers := map[string]OriginSettings{}

@@ -1,8 +1,8 @@
-// Package config holds the settings of one board: what bramble.toml may say,
-// what it means where it says nothing, and how a mistake in it is told.
-// Every key stands once, in the list in settings.go, and the reader, the
-// checks, the output of "bramble config" and the reference in the README are
-// all made from that list. It knows nothing of the parts that it configures.
+// Package config holds the settings of one board: the keys of bramble.toml, their
+// defaults, and the errors for mistakes in the file. Each key is listed once, in
+// the settings files; the parser, the checks, the output of "bramble config" and
+// the reference in README.md all come from that list. The package does not know
+// the parts that it configures.
 package config
 
 import (
@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Config is everything that an operator can set on one board. The zero value
-// is not useful: start from Default, Load or Parse. The fields are described,
-// with unit, bounds and reason, in settings.go.
+// Config is everything that an operator can set on one board. The zero value is
+// not useful: start from Default, Load or Parse. The settings files describe each
+// field, with unit, limits and reason.
 type Config struct {
 	Board   BoardSettings
 	HTTP    HTTPSettings
@@ -33,10 +33,10 @@ type Config struct {
 	Log     LogSettings
 }
 
-// BoardSettings is the table [board]: who this board is.
+// BoardSettings is the table [board]: the board's identity.
 type BoardSettings struct {
 	Name   string // unique in the rack; letters, digits, '-', '_' and '.'
-	Weight int    // share of the ring against other boards' weights, 1 to 1000
+	Weight int    // share of the ring relative to other boards' weights, 1 to 1000
 }
 
 // HTTPSettings is the table [http]: the public listener.
@@ -44,62 +44,62 @@ type HTTPSettings struct {
 	Listen         string // host:port
 	HeaderTimeout  Duration
 	IdleTimeout    Duration
-	WriteTimeout   Duration // for one whole reply
+	WriteTimeout   Duration // of one whole reply
 	MaxConnections int
 	DrainTimeout   Duration
-	// A second; 0 = no bound.
+	// Per second; 0 = no limit.
 	AcceptRate            int
 	ClientRequestRate     int
 	NetworkRequestRate    int
 	ClientConnectionRate  int
 	NetworkConnectionRate int
-	MaxRequests           int // at once, beside those for pages in memory; 0 = by the memory
+	MaxRequests           int // in progress, without those for pages in memory; 0 = by the size of the memory
 	BodyTimeout           Duration
-	MinBodyRate           Size // a second; 0 = no bound
+	MinBodyRate           Size // per second; 0 = no limit
 }
 
 // TLSSettings is the table [tls]: https on the public pages.
 type TLSSettings struct {
 	Listen               string   // host:port; "" = none
-	CertificateFiles     []string // paths of PEM files, each with the key at the same place in Key
+	CertificateFiles     []string // paths of PEM files; the key of each has the same index in KeyFiles
 	KeyFiles             []string
-	ACMEDomains          []string // names that a CA is asked to certify; lower case
+	ACMEDomains          []string // names for which to get certificates from a CA; lower case
 	ACMEDirectoryURL     string
 	ACMEEmail            string
 	ACMECARoot           string   // path of a PEM file; "" = the system's CAs
-	ACMEStorage          string   // of the certificates that a CA has given
-	RedirectHTTP         bool     // plain HTTP sends browsers here
-	HSTSMaxAge           Duration // 0 = it is not said
-	MaxPendingHandshakes int      // waiting for their turn
+	ACMEStorage          string   // directory of the certificates from the CA
+	RedirectHTTP         bool     // from plain HTTP to https
+	HSTSMaxAge           Duration // 0 = no such field
+	MaxPendingHandshakes int      // that have not begun
 }
 
 // ConsoleSettings is the table [console]: the listener for ops, with console, API,
 // metrics and health.
 type ConsoleSettings struct {
 	Listen   string // host:port
-	Password string // "" = anyone may read, only loopback may steer
+	Password string // "" = anybody may read, only loopback may make changes
 }
 
 // RackSettings is the table [rack]: how this board finds and trusts the others.
 type RackSettings struct {
 	Key            RackKey
-	OldKeys        []RackKey // accepted beside Key while it is being changed
+	OldKeys        []RackKey // accepted besides Key while it is changed
 	GossipListen   string    // host:port, UDP and TCP
 	LinkListen     string    // host:port, TCP
-	Advertise      string    // an IP address; "" = found by itself
+	Advertise      string    // an IP address; "" = found automatically
 	Join           []string  // host or host:port of other boards' gossip
 	MDNS           bool
 	PeerTimeout    Duration
 	ForgetAfter    Duration
-	ExpectedBoards int // how many the rack is planned to have; counts until it has a ledger
+	ExpectedBoards int // planned number of boards; matters until the rack has a ledger
 }
 
 // CacheSettings is the table [cache].
 type CacheSettings struct {
-	Memory             Size // for all that the cache keeps, bookkeeping included
-	MaxObject          Size // the largest body that is kept
-	CacheStatusHeader  bool // Cache-Status on replies
-	ClientCacheControl bool // what requests say in Cache-Control is obeyed
+	Memory             Size // for everything stored, bookkeeping included
+	MaxObject          Size // the largest body that is stored
+	CacheStatusHeader  bool // send Cache-Status
+	ClientCacheControl bool // obey Cache-Control of requests
 	StoreSetCookie     bool
 	StaleIfError       Duration // 0 = never
 	Compress           bool
@@ -113,17 +113,17 @@ type OriginSettings struct {
 	ReplyTimeout   Duration // until the reply's header fields are in
 	IdleTimeout    Duration // between two pieces of a reply's body
 	MaxConcurrent  int      // for the whole rack
-	QueueTimeout   Duration // for one of these places
+	QueueTimeout   Duration // for one of MaxConcurrent
 	HealthPath     string   // "" = no regular check
 	HealthInterval Duration
 	HealthTimeout  Duration
 }
 
-// SiteSettings is one table [[site]]: a web site told by the host name that clients ask for.
+// SiteSettings is one table [[site]]: a web site, recognised by the host name of requests.
 type SiteSettings struct {
 	Host    string         // canonical; lower case
 	Aliases []string       // other names, "*.example.com" among them
-	Origin  OriginSettings // as [origin] where the file says nothing
+	Origin  OriginSettings // keys that the table does not set are as in [origin]
 }
 
 // ShopSettings is the table [shop]: the built-in shop.
@@ -131,22 +131,22 @@ type ShopSettings struct {
 	Catalogue string // path of a file; "" = the launch of 29 February 2012
 }
 
-// OrderSettings is the table [orders]: whether and how the built-in shop takes them.
+// OrderSettings is the table [orders]: whether and how the built-in shop takes orders.
 type OrderSettings struct {
 	Enabled   bool
 	Directory string // of the ledger and the order book
 	Retention Duration
-	PublicURL string // "https://shop.example": where buyers reach the shop; "" = told by their request
+	PublicURL string // of the shop, such as "https://shop.example"; "" = taken from each request
 }
 
-// WebhookSettings is the table [webhook]: who orders are handed over to.
+// WebhookSettings is the table [webhook]: the program that fulfils orders.
 type WebhookSettings struct {
-	URL     string // "" = nobody
+	URL     string // "" = none
 	Secret  string // "whsec_" and base64
 	Timeout Duration
 }
 
-// MailSettings is the table [mail]: through whom buyers get mail.
+// MailSettings is the table [mail]: the server that sends mail to buyers.
 type MailSettings struct {
 	Server   string // host:port of an SMTP server; "" = no mail
 	From     string
@@ -160,11 +160,11 @@ type MailSettings struct {
 type PanelSettings struct {
 	HealthPin string   // a pin such as "GPIO27", "auto" or "none"
 	BarPins   []string // pins, lowest lamp first; "auto" or "none" alone
-	ButtonPin string   // as Health
-	KernelLED string   // a LED of the kernel's, "auto" or "none"
+	ButtonPin string   // as HealthPin
+	KernelLED string   // a LED of the kernel, "auto" or "none"
 	ActiveLow bool
 	PWM       bool
-	Blinkt    bool // a Blinkt! in place of lamps on pins
+	Blinkt    bool // a Blinkt! replaces the lamps on pins
 }
 
 // LogSettings is the table [log].
@@ -173,8 +173,7 @@ type LogSettings struct {
 	Format string // text or json
 }
 
-// SlogLevel is Level as log/slog knows it; a level that no check has let
-// through counts as info.
+// SlogLevel returns Level for log/slog; info for an invalid level.
 func (l LogSettings) SlogLevel() slog.Level {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
@@ -183,8 +182,8 @@ func (l LogSettings) SlogLevel() slog.Level {
 	return level
 }
 
-// Default returns the settings of a board whose file says nothing. They suit
-// a 256 MB Pi. The rack key has no default: it is the zero RackKey.
+// Default returns the settings of a board with an empty file. They suit a 256 MB Pi.
+// The rack key has no default: it is the zero RackKey.
 func Default() *Config {
 	return &Config{
 		Board: BoardSettings{Name: hostName(), Weight: 100},
@@ -229,8 +228,8 @@ func Default() *Config {
 	}
 }
 
-// hostName makes a valid board name of the machine's name, because a laptop
-// may be called "Ann's MacBook".
+// hostName returns the machine's name as a valid board name, because a laptop may be
+// called "Ann's MacBook".
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil {

@@ -19,8 +19,8 @@ var (
 	ErrMissing    = errors.New("missing")         // a key without default
 )
 
-// maxErrors is how many mistakes of one file are told; a file with more is
-// another file by mistake.
+// maxErrors limits the mistakes that are reported of one file; one with more is
+// probably another file.
 const maxErrors = 20
 
 // Error is one mistake in a file. Its text is one line that names file, line
@@ -28,13 +28,13 @@ const maxErrors = 20
 // rack key or a password.
 type Error struct {
 	File    string
-	Line    int    // counted from 1; 0 if the mistake is in no line
-	Column  int    // likewise; only the TOML reader knows one
+	Line    int    // from 1; 0 if the mistake is in no line
+	Column  int    // from 1; 0 unless the TOML decoder found the mistake
 	Table   string // "rack"; "[site]" for one of several; "" outside any table
-	Key     string // "key"; "" if it is about a whole table or file
+	Key     string // "key"; "" for a whole table or file
 	Problem string
 	Kind    error // one of the kinds above
-	Cause   error // what the system said, or nil
+	Cause   error // the system's error, or nil
 }
 
 // Error writes file:line: [table] key: problem.
@@ -55,7 +55,7 @@ func (e *Error) Error() string {
 	switch {
 	case e.Table == "" && e.Key == "":
 	case e.Kind == ErrMissing:
-		b.WriteString(" ") // "[rack] key is missing", as one says it
+		b.WriteString(" ") // reads as a sentence: "[rack] key is missing"
 	default:
 		b.WriteString(": ")
 	}
@@ -63,7 +63,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives errors.Is the kind and the cause.
+// Unwrap returns the kind and the cause, for errors.Is.
 func (e *Error) Unwrap() []error {
 	if e.Cause == nil {
 		return []error{e.Kind}
@@ -71,10 +71,10 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
-// Errors are all mistakes of one file, by line, the ones without a line last.
+// Errors are the mistakes of one file, by line; those without a line come last.
 type Errors struct {
 	List []*Error // at least one, at most maxErrors
-	More int      // how many further ones there are
+	More int      // number of further ones
 }
 
 // Error writes one line for each mistake.
@@ -89,7 +89,7 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap gives errors.Is and errors.As each mistake.
+// Unwrap returns each mistake, for errors.Is and errors.As.
 func (e *Errors) Unwrap() []error {
 	list := make([]error, len(e.List))
 	for i, one := range e.List {
@@ -98,7 +98,7 @@ func (e *Errors) Unwrap() []error {
 	return list
 }
 
-// collectErrors makes one error of a list of mistakes, nil of none.
+// collectErrors returns one error for a list of mistakes, nil for none.
 func collectErrors(list []*Error) error {
 	if len(list) == 0 {
 		return nil
@@ -120,11 +120,11 @@ func collectErrors(list []*Error) error {
 	return all
 }
 
-// maxQuoted is how much of a reader's text a message repeats.
+// maxQuoted limits the text of the file that a message repeats, in characters.
 const maxQuoted = 40
 
-// quote repeats a piece of the file in a message: short, on one line, and not
-// if it looks like a rack key that has ended up where a name belongs.
+// quote returns a part of the file as a message repeats it: short, on one line, and
+// redacted if it looks like a rack key that ended up in the wrong place.
 func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
 
 func shorten(s string) string {
@@ -146,9 +146,9 @@ func onOneLine(s string) string {
 	return s
 }
 
-// Nearest returns the candidate that a mistyped word most likely means, and
-// false if none is near: at most one edit in three letters, where a swap of
-// neighbours is one edit. It serves the command line too.
+// Nearest returns the candidate that a mistyped word most likely means, and false if
+// none is near: at most one edit per three letters, where a swap of neighbours is one
+// edit. The command line uses it too.
 func Nearest(word string, candidates []string) (string, bool) {
 	best, at := "", len(word)/3+1
 	if len(word) < 3 {
@@ -165,7 +165,7 @@ func Nearest(word string, candidates []string) (string, bool) {
 	return best, best != ""
 }
 
-// editDistance is the optimal string alignment distance between two short words.
+// editDistance returns the optimal string alignment distance between two short words.
 func editDistance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

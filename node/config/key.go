@@ -14,13 +14,13 @@ import (
 const RackKeySize = 32
 
 const (
-	// keyPrefix makes a key recognisable, to a person who finds one in a
-	// file and to tools that look for secrets where none should be.
+	// keyPrefix makes a key recognisable to people, and to tools that search files
+	// for secrets.
 	keyPrefix = "brk_"
-	// checksumSize is how many bytes of checksum follow the secret: of 65,536
-	// mistyped keys one is not noticed.
+	// checksumSize is the length of the checksum after the secret, in bytes: of
+	// 65,536 mistyped keys one passes.
 	checksumSize = 2
-	// redactedKey stands for a key wherever it must not be shown.
+	// redactedKey replaces a key wherever it must not be shown.
 	redactedKey = keyPrefix + "redacted"
 )
 
@@ -30,21 +30,21 @@ const keyText = len(keyPrefix) + ((RackKeySize+checksumSize)*8+5)/6
 // keyEncoding is strict so that one key has one spelling.
 func keyEncoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
-// RackKey is the secret that makes boards a rack: who has it is a board.
-// Whatever prints it, by fmt, log/slog, JSON or TOML, prints a placeholder;
-// only Reveal and Bytes give the secret out. The zero RackKey is no key.
+// RackKey is the secret that the boards of a rack share: whatever has it is a board.
+// Printed by fmt, log/slog, JSON or TOML it is a placeholder; only Reveal and Bytes
+// return the secret. The zero RackKey is no key.
 type RackKey struct {
 	secret [RackKeySize]byte
 }
 
-// NewRackKey makes a key from the system's source of randomness.
+// NewRackKey returns a key from the system's source of randomness.
 func NewRackKey() RackKey {
 	var k RackKey
 	rand.Read(k.secret[:]) // never fails: see crypto/rand
 	return k
 }
 
-// IsZero tells that there is no key.
+// IsZero reports whether there is no key.
 func (k RackKey) IsZero() bool { return k == RackKey{} }
 
 // Bytes returns a copy of the secret, RackKeySize bytes.
@@ -57,17 +57,17 @@ func (k RackKey) Reveal() string {
 	return keyPrefix + keyEncoding().EncodeToString(append(k.Bytes(), sum[:]...))
 }
 
-// checksum is the start of a hash of the secret, kept apart by a label from every
-// other hash of it.
+// checksum returns the start of a hash of the secret. A label separates it from every
+// other hash of the secret.
 func (k RackKey) checksum() [checksumSize]byte {
 	full := sha256.Sum256(append([]byte("bramble rack key\x00"), k.secret[:]...))
 	return [checksumSize]byte(full[:checksumSize])
 }
 
-// UnmarshalText reads what Reveal wrote. An error says what is wrong with the
-// text and never repeats any of it.
+// UnmarshalText reads the output of Reveal. An error says what is wrong with the text
+// and never repeats any of it.
 func (k *RackKey) UnmarshalText(text []byte) error {
-	const again = `copy the whole line that "bramble key" printed`
+	const remedy = `copy the whole line that "bramble key" printed`
 	s := string(text)
 	switch {
 	case s == "":
@@ -75,23 +75,23 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	case s == redactedKey:
 		return errors.New(`it is only a placeholder for the key: "bramble config --show-secrets" prints the key itself`)
 	case len(s) < keyText:
-		return fmt.Errorf("too short: it has %d of a key's %d characters; %s", len(s), keyText, again)
+		return fmt.Errorf("too short: it has %d of a key's %d characters; %s", len(s), keyText, remedy)
 	case len(s) > keyText:
-		return fmt.Errorf("too long: it has %d characters and a key has %d; %s", len(s), keyText, again)
+		return fmt.Errorf("too long: it has %d characters and a key has %d; %s", len(s), keyText, remedy)
 	case !strings.HasPrefix(s, keyPrefix):
-		return fmt.Errorf("it is not a rack key, which begins with %q; %s", keyPrefix, again)
+		return fmt.Errorf("it is not a rack key, which begins with %q; %s", keyPrefix, remedy)
 	}
 	raw, err := keyEncoding().DecodeString(s[len(keyPrefix):])
 	var at base64.CorruptInputError
 	switch {
 	case errors.As(err, &at):
-		return fmt.Errorf("mistyped at character %d; %s", len(keyPrefix)+int(at)+1, again)
+		return fmt.Errorf("mistyped at character %d; %s", len(keyPrefix)+int(at)+1, remedy)
 	case err != nil || len(raw) != RackKeySize+checksumSize:
-		return errors.New("mistyped: it is not base64url; " + again)
+		return errors.New("mistyped: it is not base64url; " + remedy)
 	}
 	read := RackKey{secret: [RackKeySize]byte(raw[:RackKeySize])}
 	if read.checksum() != [checksumSize]byte(raw[RackKeySize:]) {
-		return errors.New("mistyped: its checksum does not match; " + again)
+		return errors.New("mistyped: its checksum does not match; " + remedy)
 	}
 	if read.IsZero() {
 		return errors.New(`its secret is all zeros: run "bramble key" for a random key`)
@@ -100,7 +100,7 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes a placeholder, so that no encoder gives the key away.
+// MarshalText returns a placeholder, so that no encoder reveals the key.
 func (k RackKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // String returns a placeholder, or "" for no key.
@@ -114,5 +114,5 @@ func (k RackKey) String() string {
 // Format prints the placeholder for every verb, %d and %#v included.
 func (k RackKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
-// LogValue logs the placeholder.
+// LogValue returns the placeholder.
 func (k RackKey) LogValue() slog.Value { return slog.StringValue(k.String()) }

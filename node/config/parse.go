@@ -60,7 +60,7 @@ func LoadFile(path string) (*ParsedFile, error) {
 	return ParseFile(path, data)
 }
 
-// ParseFile is LoadDocument for a text.
+// ParseFile is LoadFile for the text of a file.
 func ParseFile(name string, data []byte) (*ParsedFile, error) {
 	return newFileParser(name, "").parse(data, false)
 }

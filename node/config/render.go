@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// printWidth is how wide "bramble config" prints, in columns.
+// printWidth is the width of the output of "bramble config", in columns.
 const printWidth = 78
 
-// PrintOptions says what TOML writes.
+// PrintOptions selects what TOML writes.
 type PrintOptions struct {
-	Comments bool                         // above each key, what it is
-	Secrets  bool                         // the rack key, instead of a placeholder
+	Comments bool                         // above each key, its description
+	Secrets  bool                         // secrets instead of placeholders
 	Only     func(table, key string) bool // nil = every key
 }
 
-// TOML writes the configuration as a file that Parse reads, except that a
-// placeholder stands for secrets unless they are asked for.
+// TOML returns the configuration as a file that Parse reads, but with placeholders
+// for secrets unless Secrets is set.
 func (c *Config) TOML(p PrintOptions) []byte {
 	var b bytes.Buffer
 	for _, t := range tableSpecs() {
@@ -37,7 +37,7 @@ func (c *Config) TOML(p PrintOptions) []byte {
 	return b.Bytes()
 }
 
-// writeTable writes one table, each line behind a mark.
+// writeTable writes one table, with a mark before each line.
 func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, at func(keySpec) any) {
 	head := false
 	for _, s := range allKeys() {
@@ -62,8 +62,8 @@ func (p PrintOptions) writeTable(b *bytes.Buffer, t tableSpec, mark string, at f
 	}
 }
 
-// Reference writes the reference of all keys, a table for each table of the
-// file, for the README.
+// Reference returns the reference of all keys in Markdown, with a table for each
+// table of the file. README.md holds it.
 func Reference() string {
 	var b strings.Builder
 	for i, t := range tableSpecs() {
@@ -71,7 +71,7 @@ func Reference() string {
 			b.WriteString("\n")
 		}
 		fmt.Fprintf(&b, "**`%s`** %s\n\n", t.header(), t.doc)
-		b.WriteString("| Key | Default | What it is, and why so |\n|---|---|---|\n")
+		b.WriteString("| Key | Default | Meaning, and why this default |\n|---|---|---|\n")
 		for _, s := range allKeys() {
 			if s.table == t.name {
 				value := defaultLiteral(s)
@@ -95,7 +95,7 @@ func defaultLiteral(s keySpec) string {
 	return tomlLiteral(s.at(Default()), false, s.secret)
 }
 
-// tomlLiteral writes a field as TOML.
+// tomlLiteral returns a field as TOML.
 func tomlLiteral(field any, secrets, secret bool) string {
 	switch f := field.(type) {
 	case *int:
@@ -141,7 +141,7 @@ func tomlStrings(words []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// tomlString writes a basic string, whose escapes are fewer than Go's.
+// tomlString returns a basic string, which has fewer escapes than Go's.
 func tomlString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -160,7 +160,7 @@ func tomlString(s string) string {
 	return b.String()
 }
 
-// writeComment writes a text as comment lines of printWidth at most.
+// writeComment writes a text as comment lines of at most printWidth columns.
 func writeComment(b *bytes.Buffer, text string) {
 	line := "#"
 	for _, word := range strings.Fields(text) {

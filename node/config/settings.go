@@ -5,34 +5,33 @@ import (
 	"time"
 )
 
-// keySpec is one key of bramble.toml: where it stands, what is said of it,
-// where it lives in a Config and what it may be.
+// keySpec describes one key of bramble.toml: its table, its documentation, its field
+// in a Config and its allowed values.
 type keySpec struct {
 	table, key string
-	// doc says what it is, in which unit and within which bounds, and why the
-	// default is what it is.
+	// doc is its meaning, unit and limits, and the reason for its default.
 	doc string
-	// defaultText is the default in words, where its literal would mislead.
+	// defaultText is the default in words, if its literal would mislead.
 	defaultText string
-	// secret values are never repeated in a message or printed unasked.
+	// secret values are never repeated in a message, and only printed on request.
 	secret bool
 	// at returns a pointer to the field; nil for a key of [[site]].
 	at func(*Config) any
-	// check returns what is wrong with the value and what to write instead,
-	// or "". It is nil where every value of the type will do.
+	// check returns what is wrong with the value and what to write instead, or
+	// "". It is nil if every value of the type is valid.
 	check func(*Config) string
 	// atSite and checkSite are the same for a key of [[site]].
 	atSite    func(*SiteSettings) any
 	checkSite func(*SiteSettings) string
 }
 
-// tableSpec is one [table] of the file, or, if many is set, any number of [[table]].
+// tableSpec is one [table] of the file or, if many is set, any number of [[table]].
 type tableSpec struct {
 	name, doc string
 	many      bool
 }
 
-// header is the table's line in the file.
+// header returns the table's line in the file.
 func (t tableSpec) header() string {
 	if t.many {
 		return "[[" + t.name + "]]"
@@ -63,13 +62,12 @@ func tableSpecs() []tableSpec {
 	}
 }
 
-// allKeys lists every key, in the order in which they are printed within
-// their table.
+// allKeys returns every key, in the order in which its table is printed.
 func allKeys() []keySpec {
 	return slices.Concat(boardKeys(), tlsKeys(), originTableKeys(), siteKeys(), orderKeys(), panelKeys(), networkKeys())
 }
 
-// maxRate bounds what can be asked for a second: more than any board does.
+// maxRate limits every rate per second: no board does more.
 const maxRate = 100_000
 
 func boardKeys() []keySpec {

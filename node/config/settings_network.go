@@ -5,19 +5,18 @@ import (
 	"strings"
 )
 
-// NetworkSettings is the table [network]: how a card finds its network. Only the card
-// image reads it; where another system runs the machine, that one's settings
-// hold.
+// NetworkSettings is the table [network]: the network of a card. Only the card image
+// reads it; another operating system has its own settings.
 type NetworkSettings struct {
 	Address  string   // "192.168.1.11/24"; "" = DHCP
 	Gateway  string   // an IPv4 address; "" = none, or DHCP's
 	DNS      []string // IPv4 addresses; none = DHCP's
 	HostName string   // "" = "bramble-" and the last four digits of the serial number
-	NTP      []string // hosts; none = DHCP's, and if it names none, Debian's pool
+	NTP      []string // hosts; none = those that DHCP names, else Debian's pool
 }
 
 const (
-	maxResolvers   = 3 // the C library and Go ask no more (resolv.conf(5))
+	maxResolvers   = 3 // the C library and Go use no more (resolv.conf(5))
 	maxTimeServers = 8
 )
 

@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// originKey is one key of [origin], which [[site]] has too.
+// originKey is one key of [origin]; [[site]] has the same.
 type originKey struct {
 	key, doc, fallback string
 	at                 func(*OriginSettings) any

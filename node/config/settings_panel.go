@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Words in place of a pin.
+// Values that replace the name of a pin.
 const (
-	PinAuto = "auto" // the one that gpio/README.md names for this board; nothing on a machine that is no Pi
+	PinAuto = "auto" // the pin of the wiring in gpio/README.md; no pin on a machine that is not a Pi
 	PinNone = "none"
 )
 
-// maxBar bounds the lamps of a bar: more than any header has pins.
+// maxBar limits the lamps of a bar: no header has more pins.
 const maxBar = 16
 
 // panelKeys are the keys of [panel].
@@ -54,8 +54,8 @@ func panelKeys() []keySpec {
 	}
 }
 
-// checkPin accepts a pin's name, or a word in its place. Which pins there are
-// depends on the board, which says so when it starts.
+// checkPin accepts the name of a pin, "auto" or "none". Which pins exist depends on the
+// board, which reports a missing one when it starts.
 func checkPin(s string) string {
 	n, err := strconv.Atoi(strings.TrimPrefix(strings.ToUpper(s), "GPIO"))
 	if s == PinAuto || s == PinNone || err == nil && n >= 0 && n <= 27 {

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// letsEncrypt is the directory of the CA that certifies anybody's name for nothing.
+	// letsEncrypt is the directory URL of Let's Encrypt, which certifies any name for free.
 	letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
-	// maxCertificates bounds the names, or files, with a certificate of their own:
-	// as many as there may be sites.
+	// maxCertificates limits the names, or files, with a certificate of their own: as
+	// many as there can be sites.
 	maxCertificates = maxSites
 )
 
@@ -139,7 +139,7 @@ func checkACME(t TLSSettings) string {
 	return ""
 }
 
-// resolvePaths makes relative paths absolute.
+// resolvePaths makes relative paths absolute. They start at the directory of file.
 func (t *TLSSettings) resolvePaths(file string) {
 	for _, list := range [][]string{t.CertificateFiles, t.KeyFiles} {
 		for i := range list {

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// suggestKey guesses what an unknown key should have been.
+// suggestKey returns the end of the message about an unknown key: what was probably
+// meant, or which keys there are.
 func suggestKey(in, key string) string {
 	var here, elsewhere []string
 	for _, s := range allKeys() {

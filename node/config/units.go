@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Duration is a length of time; in the file a string with its unit: "500ms",
-// "10s", "1m30s", "24h".
+// Duration is a length of time. In the file it is a string with a unit: "500ms", "10s",
+// "1m30s", "24h".
 type Duration time.Duration
 
-// UnmarshalText reads what time.ParseDuration reads, and no negative value.
+// UnmarshalText reads the syntax of time.ParseDuration, but no negative value.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	if err != nil {
@@ -26,10 +26,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText returns the text that UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String writes the duration as a person would: "10m", not "10m0s".
+// String returns the duration as a person would write it: "10m", not "10m0s".
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -41,9 +41,9 @@ func (d Duration) String() string {
 	return s
 }
 
-// Size is a number of bytes; in the file a string with its unit, or a plain
-// number of bytes. MB is a million bytes and MiB is 1,048,576, as the
-// standards have it, and likewise for kB, GB and KiB, GiB.
+// Size is a number of bytes. In the file it is a string with a unit, or a plain number
+// of bytes. MB is a million bytes and MiB is 1,048,576, as in the standards, and
+// likewise kB, GB and KiB, GiB.
 type Size int64
 
 // Units of Size.
@@ -57,8 +57,7 @@ const (
 	GiB  Size = 1024 * MiB
 )
 
-// sizeUnit is one way to write a unit. The first that divides a size is the
-// one that it is written with.
+// sizeUnit is one unit of sizes. String uses the first that divides the size.
 type sizeUnit struct {
 	name string
 	size Size
@@ -92,10 +91,10 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText returns the text that UnmarshalText reads.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// String writes the size in the largest unit that loses nothing.
+// String returns the size in the largest unit that loses nothing.
 func (s Size) String() string {
 	for _, u := range sizeUnits() {
 		if s != 0 && s%u.size == 0 {
