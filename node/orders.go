@@ -83,7 +83,7 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 	}
 	if s.ledger, err = ledger.Open(ledger.Config{
 		Name: b.cfg.Board.Name, Dir: filepath.Join(folder, ledgerFolder), Boards: b.cfg.Rack.ExpectedBoards,
-		StateMachine: orderservice.StateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
+		StateMachine: orderservice.OrderStateMachine{Book: s.book}, Transport: ledgerLink{b.link}, Live: b.liveBoards,
 		Logger: logger, SlowSync: b.slowCard,
 	}); err != nil {
 		s.close()

@@ -9,12 +9,12 @@ import (
 	"bramble/node/orders"
 )
 
-// StateMachine is an order book as the ledger's state machine. If the book's working copy
+// OrderStateMachine is an order book as the ledger's state machine. If the book's working copy
 // cannot be written, as on a full card, the ledger waits and retries instead of halting.
-type StateMachine struct{ *orders.Book }
+type OrderStateMachine struct{ *orders.Book }
 
 // Apply is the book's, with ledger.ErrRetryLater where the same entry may be applied again.
-func (m StateMachine) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (m OrderStateMachine) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	replies, err := m.Book.Apply(index, at, commands)
 	if errors.Is(err, orders.ErrDisk) {
 		err = fmt.Errorf("%w: %w", ledger.ErrRetryLater, err)
