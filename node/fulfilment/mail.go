@@ -46,7 +46,7 @@ var (
 	errNoStartTLS = errors.New("the server does not offer STARTTLS; set tls if it speaks TLS from the first byte")
 	errNoLogin    = errors.New("the server offers neither PLAIN nor LOGIN inside TLS")
 	errAddress    = errors.New("not a mail address")
-	errASCIIOnly  = errors.New("the server takes no addresses beyond ASCII")
+	errASCIIOnly  = errors.New("the server accepts no addresses beyond ASCII")
 )
 
 // smtpError is an error and the stage at which it occurred.

@@ -286,7 +286,7 @@ func TestMailIsRefused(t *testing.T) {
 				t.Errorf("%+v, want %+v", v, c.want)
 			}
 			if got := office.mails(); len(got) != 0 {
-				t.Errorf("%d mails taken", len(got))
+				t.Errorf("%d mails accepted", len(got))
 			}
 		})
 	}

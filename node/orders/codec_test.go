@@ -273,7 +273,7 @@ func TestStringsHoldNothingPersonal(t *testing.T) {
 	p := somebody()
 	for _, s := range []string{p.String(), p.GoString()} {
 		if strings.Contains(s, "taro") || strings.Contains(s, "山田") {
-			t.Errorf("%q tells who it is", s)
+			t.Errorf("%q reveals the person", s)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func TestFulfilment(t *testing.T) {
 	d.want(Done, Cancel{ID: b.ID, By: d.by(), Reason: "parcel lost"})
 	d.now = d.now.Add(time.Hour)
 	if got := jobs(QueueWebhook); len(got) != 0 {
-		t.Fatal("a cancelled order is handed over")
+		t.Fatal("a cancelled order is fulfilled")
 	}
 	d.want(TooLate, BeginFulfilment{b.ID})
 	d.recount()
@@ -115,7 +115,7 @@ func TestInvitations(t *testing.T) {
 		t.Fatalf("place %d of %d, %v", place, of, err)
 	}
 	if _, _, err := d.book.Position(placed[1]); !errors.Is(err, ErrNotQueued) {
-		t.Fatalf("who left has a place: %v", err)
+		t.Fatalf("a person who left has a position: %v", err)
 	}
 	until := d.now.Add(time.Hour)
 	if a := d.want(Done, Invite{d.by(), "pi", 10, until}); a.Count != 0 {

@@ -293,8 +293,8 @@ func newModel(rt *rapid.T, d *testBook) *model {
 
 // step chooses a command and returns the outcome that the model expects.
 func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
-	switch rapid.SampledFrom([]string{"ask", "ask", "ask", "ask", "cancel", "stock", "invite", "tick", "hand", "close"}).Draw(rt, "command") {
-	case "ask":
+	switch rapid.SampledFrom([]string{"place", "place", "place", "place", "cancel", "stock", "invite", "tick", "fulfil", "close"}).Draw(rt, "command") {
+	case "place":
 		kind := rapid.SampledFrom([]Kind{KindOrder, KindOrder, KindWaiting, KindEntry, KindInterest}).Draw(rt, "kind")
 		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
 		c := d.newOrder(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
@@ -319,7 +319,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		c := Invite{d.by(), "pi", rapid.IntRange(1, 3).Draw(rt, "count"), d.now.Add(30 * time.Minute)}
 		m.invite(c.Count, c.Until)
 		return c, Done
-	case "hand":
+	case "fulfil":
 		id := m.some(rt)
 		p := m.find(id)
 		switch {

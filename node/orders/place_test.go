@@ -15,16 +15,16 @@ func TestPlaceOrder(t *testing.T) {
 		name   string
 		offer  func(*Offer)
 		before func(*testBook)
-		ask    func(*testBook) PlaceOrder
+		order  func(*testBook) PlaceOrder
 		want   Outcome
 		check  func(*testing.T, Answer)
 	}{
-		{name: "taken", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Placed},
-		{name: "no such sale", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Product = "other"; return a }, want: NoSuchSale},
+		{name: "placed", order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Placed},
+		{name: "no such sale", order: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Product = "other"; return a }, want: NoSuchSale},
 		{
 			name:   "the same again in other words",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			ask: func(d *testBook) PlaceOrder {
+			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
 				a.Person.Email = "PERSON1+pi@Example.org"
 				a.Person.Name = "PERSON  1"
@@ -37,7 +37,7 @@ func TestPlaceOrder(t *testing.T) {
 		{
 			name:   "another address",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			ask: func(d *testBook) PlaceOrder {
+			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
 				a.Person.Line1 = "2 Hedgerow Lane"
 				return a
@@ -47,19 +47,19 @@ func TestPlaceOrder(t *testing.T) {
 		{
 			name:   "another quantity",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
+			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   Differs,
 		},
 		{
 			name:   "more, with room",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			ask:    func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.More = true; return a },
+			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.More = true; return a },
 			want:   Placed,
 		},
 		{
 			name:   "more, without room",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			ask:    func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder).of(2); a.More = true; return a },
+			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder).of(2); a.More = true; return a },
 			want:   OverLimit,
 			check: func(t *testing.T, a Answer) {
 				if a.Left != 1 {
@@ -67,23 +67,23 @@ func TestPlaceOrder(t *testing.T) {
 				}
 			},
 		},
-		{name: "more than the limit at once", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(3) }, want: OverLimit},
+		{name: "more than the limit at once", order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(3) }, want: OverLimit},
 		{
 			name:   "the same address by another person",
 			offer:  func(o *Offer) { o.LimitByAddress = true },
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder).of(2)) },
-			ask: func(d *testBook) PlaceOrder {
+			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
 				a.Person.Email, a.Person.Name, a.Person.City = "other@example.org", "Other", "Camb"
 				return a
 			},
 			want: OverLimit,
 		},
-		{name: "sold out", before: soldOut, ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: SoldOut},
+		{name: "sold out", before: soldOut, order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: SoldOut},
 		{
-			name:   "fewer left than asked for",
+			name:   "fewer left than requested",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(90, KindOrder).of(2)) },
-			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
+			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   SoldOut,
 			check: func(t *testing.T, a Answer) {
 				if a.Left != 1 || a.State != SaleInStock {
@@ -92,18 +92,18 @@ func TestPlaceOrder(t *testing.T) {
 			},
 		},
 		{
-			name: "who has an order is told so, not that it is sold out",
+			name: "an existing order comes before sold out",
 			before: func(d *testBook) {
 				d.want(Placed, d.newOrder(1, KindOrder))
 				d.want(Placed, d.newOrder(2, KindOrder).of(2))
 			},
-			ask:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
-			want: Same,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
+			want:  Same,
 		},
 		{
 			name:   "waiting",
 			before: soldOut,
-			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) },
+			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) },
 			want:   Placed,
 			check: func(t *testing.T, a Answer) {
 				if a.Position != 1 {
@@ -111,24 +111,24 @@ func TestPlaceOrder(t *testing.T) {
 				}
 			},
 		},
-		{name: "waiting while in stock", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind},
+		{name: "waiting while in stock", order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind},
 		{
 			name: "waiting without a list", offer: func(o *Offer) { o.WaitingList = false }, before: soldOut,
-			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindWaiting) }, want: WrongKind,
 		},
 		{
-			name: "free units are for those who wait",
+			name: "free units are for people on the waiting list",
 			before: func(d *testBook) {
 				soldOut(d)
 				d.want(Placed, d.newOrder(2, KindWaiting))
 				d.want(Done, Stock{d.by(), "pi", 5})
 			},
-			ask:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
-			want: SoldOut,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
+			want:  SoldOut,
 		},
 		{
 			name: "not open", offer: func(o *Offer) { o.Opens = start.Add(time.Minute) },
-			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: NotOpen,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: NotOpen,
 			check: func(t *testing.T, a Answer) {
 				if !a.Opens.Equal(start.Add(time.Minute)) {
 					t.Errorf("opens %v", a.Opens)
@@ -138,33 +138,33 @@ func TestPlaceOrder(t *testing.T) {
 		{
 			name: "closed by the hour", offer: func(o *Offer) { o.Closes = start.Add(time.Minute) },
 			before: func(d *testBook) { d.now = start.Add(time.Minute) },
-			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
+			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
 		},
 		{
 			name: "closed by hand", before: func(d *testBook) { d.want(Done, CloseSale{d.by(), "pi"}) },
-			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: Closed,
 		},
 		{
-			name: "the price has changed", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Total--; return a }, want: PriceChanged,
+			name: "the price has changed", order: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Total--; return a }, want: PriceChanged,
 			check: func(t *testing.T, a Answer) {
 				if a.Total != 43_00 {
 					t.Errorf("total %d", a.Total)
 				}
 			},
 		},
-		{name: "no shipping", ask: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Person.Country = "FR"; return a }, want: NoShipping},
-		{name: "interest in what is in stock", ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: WrongKind},
+		{name: "no shipping", order: func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.Person.Country = "FR"; return a }, want: NoShipping},
+		{name: "interest in what is in stock", order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: WrongKind},
 		{
 			name: "interest", offer: func(o *Offer) { o.Mode = Interest; o.Stock = 0 },
-			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: Placed,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindInterest) }, want: Placed,
 		},
 		{
 			name: "an order in a sale that registers", offer: func(o *Offer) { o.Mode = Interest },
-			ask: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: WrongKind,
+			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) }, want: WrongKind,
 		},
 		{
-			name: "an ID that is taken",
-			ask: func(d *testBook) PlaceOrder {
+			name: "an ID in use",
+			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
 				d.want(Placed, a)
 				a.Person = person(2)
@@ -174,7 +174,7 @@ func TestPlaceOrder(t *testing.T) {
 		},
 		{
 			name: "the same command again",
-			ask: func(d *testBook) PlaceOrder {
+			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
 				a.More = true
 				d.want(Placed, a)
@@ -185,7 +185,7 @@ func TestPlaceOrder(t *testing.T) {
 		{
 			name:   "again after cancelling",
 			before: func(d *testBook) { a := d.newOrder(1, KindOrder); d.want(Placed, a); d.want(Done, Cancel{ID: a.ID}) },
-			ask:    func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
+			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   Placed,
 		},
 	}
@@ -200,7 +200,7 @@ func TestPlaceOrder(t *testing.T) {
 			if test.before != nil {
 				test.before(d)
 			}
-			a := d.want(test.want, test.ask(d))
+			a := d.want(test.want, test.order(d))
 			if test.check != nil {
 				test.check(t, a)
 			}

@@ -78,13 +78,13 @@ func (b *Book) Position(id ID) (position, length int, err error) {
 // is long: a list may be short or even empty although more follow. next is the after of the
 // next call, or 0 if there are no more.
 func (b *Book) Orders(f Filter, after uint64, limit int) (found []Order, next uint64, err error) {
-	const look = 4096
+	const maxRead = 4096
 	limit = min(max(limit, 1), MaxPage)
 	err = b.withReadTx(func(r *readTx) error {
 		c := r.bucket(bucketOrders).Cursor()
-		looked := 0
+		read := 0
 		for k, v := c.Seek(uint64Key(after + 1)); k != nil; k, v = c.Next() {
-			if len(found) == limit || looked == look {
+			if len(found) == limit || read == maxRead {
 				next = after
 				return nil
 			}
@@ -95,7 +95,7 @@ func (b *Book) Orders(f Filter, after uint64, limit int) (found []Order, next ui
 			if f.matches(&o.Order) {
 				found = append(found, o.Order)
 			}
-			looked++
+			read++
 			after = o.Number
 		}
 		return nil

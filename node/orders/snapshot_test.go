@@ -189,7 +189,7 @@ func TestBrokenBookStops(t *testing.T) {
 		}
 	}
 	if s := d.sale(); s.Free != 3 {
-		t.Fatal("readers see what was not kept")
+		t.Fatal("readers see what was not stored")
 	}
 }
 
@@ -205,11 +205,11 @@ func TestFullDiskChangesNothing(t *testing.T) {
 		for range 2 {
 			_, err := full.book.Apply(index+1, full.now, [][]byte{data})
 			if !errors.Is(err, ErrDisk) || !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrBroken) {
-				t.Fatalf("a full disk is told as %v", err)
+				t.Fatalf("a full disk is reported as %v", err)
 			}
 		}
 		if full.book.Digest() != before || fmt.Sprint(full.book.Sale("pi")) != sale {
-			t.Errorf("%T: readers see what was not kept", command)
+			t.Errorf("%T: readers see what was not stored", command)
 		}
 		full.book.commit = room
 		if got, want := full.apply(data), twin.apply(data); !reflect.DeepEqual(got, want) || full.book.Digest() != twin.book.Digest() {

@@ -129,10 +129,10 @@ func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 	down := fmt.Errorf("%w: test", ledger.ErrNoMajority)
 	lost := fmt.Errorf("%w: test", ledger.ErrUncertain)
 	for _, tt := range []struct {
-		name  string
-		fail  []error
-		want  error // nil: taken
-		taken bool
+		name   string
+		fail   []error
+		want   error // nil: placed
+		placed bool
 	}{
 		{"at once", nil, nil, true},
 		{"waits for a new leader", []error{down, down}, nil, true},
@@ -160,7 +160,7 @@ func TestPlaceOrderIsDecidedOrUncertain(t *testing.T) {
 					t.Errorf("%+v, %v; want %v", a, err, tt.want)
 				}
 				l.set(func() { l.fail = nil })
-				if _, _, err := d.Order(t.Context(), 7); (err == nil) != tt.taken {
+				if _, _, err := d.Order(t.Context(), 7); (err == nil) != tt.placed {
 					t.Errorf("the order: %v", err)
 				}
 			})
@@ -323,7 +323,7 @@ func TestHandler(t *testing.T) {
 	if news := d.News(); len(news) != 1 || news[0].Text != "Hear, hear" {
 		t.Errorf("news %+v", news)
 	}
-	// A board that is cut off lists nothing unless it is told that the past will do.
+	// A board that is cut off lists nothing unless the client accepts a stale list.
 	l.set(func() { l.fail = []error{ledger.ErrNoMajority} })
 	for path, want := range map[string]int{"orders": http.StatusServiceUnavailable, "orders?stale=1": http.StatusOK} {
 		w := httptest.NewRecorder()

@@ -79,7 +79,7 @@ func TestByHand(t *testing.T) {
 	if len(lines) != 1+len(f.Entries) || lines[0] != f.Commitment {
 		t.Fatalf("commitment: got %s, want %s", out, f.Commitment)
 	}
-	// The lines give all references in the order drawn; who wins is then counted off.
+	// The lines print all references in the order drawn; the winners are then counted off.
 	var winners, losers []string
 	left := f.Stock
 	for _, ref := range lines[1:] {
