@@ -189,7 +189,7 @@ func TestAllBoardsStopAtOnce(t *testing.T) {
 
 // Every command that is acknowledged before the boards' directories are copied, one
 // after the other under load, is in every majority of the copies.
-func TestFoldersCopiedUnderLoad(t *testing.T) {
+func TestDirectoriesCopiedUnderLoad(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 3)
 	r.start(r.names...)
@@ -204,7 +204,7 @@ func TestFoldersCopiedUnderLoad(t *testing.T) {
 	ld.mu.Unlock()
 	copied := newRack(t, 3)
 	for _, n := range r.names {
-		copyFolder(t, copied.folder(n), r.folder(n))
+		copyDirectory(t, copied.directory(n), r.directory(n))
 	}
 	ld.stopWriters()
 	r.stopAll()

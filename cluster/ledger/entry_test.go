@@ -159,7 +159,7 @@ func TestStableStoreSurvivesATornWriteAndFindsAFlippedBit(t *testing.T) {
 		b := bytes.Clone(whole)
 		b[i] ^= 4
 		if v, _, err := readLastRecord("state", b); err == nil && string(v["key"]) != "three" {
-			t.Errorf("a flipped bit in byte %d of %d gives %q", i, len(whole), v["key"])
+			t.Errorf("a flipped bit in byte %d of %d yields %q", i, len(whole), v["key"])
 		}
 	}
 }

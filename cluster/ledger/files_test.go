@@ -14,7 +14,7 @@ import (
 	"bramble/cluster/ledger/ledgertest"
 )
 
-func copyFolder(t testing.TB, to, from string) {
+func copyDirectory(t testing.TB, to, from string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -82,7 +82,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 		for _, file := range files {
 			before := r.board("b2").Status().Server
 			r.kill("b2")
-			flip(t, only(t, filepath.Join(r.folder("b2"), file)), part)
+			flip(t, only(t, filepath.Join(r.directory("b2"), file)), part)
 			r.start("b2")
 			s := r.board("b2").Status()
 			if s.Damaged == "" {
@@ -98,7 +98,7 @@ func TestDamageIsFoundSetAsideAndRepaired(t *testing.T) {
 			r.submit(r.board("b2"), fmt.Sprintf("again %d", i))
 		}
 	}
-	kept, _ := filepath.Glob(filepath.Join(r.folder("b2"), "damaged-*"))
+	kept, _ := filepath.Glob(filepath.Join(r.directory("b2"), "damaged-*"))
 	if len(kept) != 2 {
 		t.Errorf("kept %v", kept)
 	}
@@ -117,7 +117,7 @@ func TestDamagedSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.kill("b3")
-	flip(t, only(t, filepath.Join(r.folder("b3"), "now/snapshots/*/state.bin")), 0.5)
+	flip(t, only(t, filepath.Join(r.directory("b3"), "now/snapshots/*/state.bin")), 0.5)
 	r.start("b3")
 	if s := r.board("b3").Status(); !strings.Contains(s.Damaged, "snapshot") {
 		t.Errorf("damaged: %q", s.Damaged)
@@ -133,13 +133,13 @@ func TestDamageOnTheOnlyBoard(t *testing.T) {
 		r.submit(r.board("b1"), fmt.Sprint(i))
 	}
 	r.kill("b1")
-	flip(t, only(t, filepath.Join(r.folder("b1"), "now/log/*.wal")), 0.7)
+	flip(t, only(t, filepath.Join(r.directory("b1"), "now/log/*.wal")), 0.7)
 	_, err := ledger.Open(r.config("b1"))
 	if !errors.Is(err, ledger.ErrDamaged) {
 		t.Errorf("open: %v", err)
 	}
 	m := &ledgertest.Diary{}
-	found, err := ledger.ReadDir(r.folder("b1"), m)
+	found, err := ledger.ReadDir(r.directory("b1"), m)
 	if err != nil || found.Damage == "" {
 		t.Errorf("read: %+v, %v", found, err)
 	}
@@ -154,7 +154,7 @@ func TestTornTailIsCutOff(t *testing.T) {
 		r.submit(r.board("b1"), fmt.Sprintf("%d %s", i, strings.Repeat("x", 3000)))
 	}
 	r.kill("b1")
-	path := only(t, filepath.Join(r.folder("b1"), "now/log/*.wal"))
+	path := only(t, filepath.Join(r.directory("b1"), "now/log/*.wal"))
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestCompactDropsTheLog(t *testing.T) {
 		if err := b.Compact(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		logs, _ := filepath.Glob(filepath.Join(r.folder(b.name), "now/log/*.wal"))
+		logs, _ := filepath.Glob(filepath.Join(r.directory(b.name), "now/log/*.wal"))
 		for _, path := range logs {
 			text, err := os.ReadFile(path)
 			if err != nil {
@@ -226,20 +226,20 @@ func TestReadDirOfADeadBoard(t *testing.T) {
 	r.awaitSameNotes()
 	server := r.board("b1").Status().Server
 	r.kill("b1")
-	before := listing(t, r.folder("b1"))
+	before := listing(t, r.directory("b1"))
 	m := &ledgertest.Diary{}
-	found, err := ledger.ReadDir(r.folder("b1"), m)
+	found, err := ledger.ReadDir(r.directory("b1"), m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(m.Notes()) != 30 || found.Server != server || found.Damage != "" || found.Unproven > 2 || found.Snapshot == 0 {
 		t.Errorf("%+v, %d notes", found, len(m.Notes()))
 	}
-	if after := listing(t, r.folder("b1")); after != before {
-		t.Errorf("the folder was changed:\n%s\n%s", before, after)
+	if after := listing(t, r.directory("b1")); after != before {
+		t.Errorf("the directory was changed:\n%s\n%s", before, after)
 	}
 	if _, err := ledger.ReadDir(t.TempDir(), m); err == nil {
-		t.Error("an empty folder is no error")
+		t.Error("an empty directory is no error")
 	}
 }
 

@@ -21,7 +21,7 @@ func TestOneBoardRemembersItsCommands(t *testing.T) {
 	server := r.board("b1").Status().Server
 	r.kill("b1")
 	r.start("b1")
-	r.until("the log is carried out again", func() bool { return len(r.board("b1").texts()) == 20 })
+	r.until("the log is applied again", func() bool { return len(r.board("b1").texts()) == 20 })
 	if got := r.board("b1").Status().Server; got != server {
 		t.Errorf("the board is %s, was %s", got, server)
 	}

@@ -74,10 +74,10 @@ func TestFoundingDecidesOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		boards := rapid.IntRange(1, 5).Draw(t, "boards")
 		type proposal struct {
-			b        ballot
-			promises []prepareResponse
-			charter  *bootstrapConfig
-			accepts  map[int]bool
+			b         ballot
+			promises  []prepareResponse
+			bootstrap *bootstrapConfig
+			accepts   map[int]bool
 		}
 		acceptors := make([]paxosAcceptor, boards)
 		var proposals []*proposal
@@ -95,21 +95,21 @@ func TestFoundingDecidesOnce(t *testing.T) {
 			}
 			p := rapid.SampledFrom(proposals).Draw(t, "proposal")
 			a := &acceptors[me]
-			if p.charter == nil {
+			if p.bootstrap == nil {
 				ok, _ := a.handlePrepare(p.b)
 				p.promises = append(p.promises, prepareResponse{Server: raftServer{fmt.Sprint(me), fmt.Sprint(me)}, OK: ok,
 					Accepted: a.Accepted, Bootstrap: a.Bootstrap})
 				fresh++
 				if c, ok := chooseBootstrap(boards, p.promises, fresh); ok {
-					p.charter = &c
+					p.bootstrap = &c
 				}
 				continue
 			}
-			if ok, _ := a.handleAccept(p.b, *p.charter); ok {
+			if ok, _ := a.handleAccept(p.b, *p.bootstrap); ok {
 				p.accepts[me] = true
 			}
 			if len(p.accepts) >= majorityOf(boards) {
-				decided[p.charter.Ledger] = true
+				decided[p.bootstrap.Ledger] = true
 			}
 		}
 		if len(decided) > 1 {

@@ -69,7 +69,7 @@ func newRack(t testing.TB, n int) *rack {
 	return r
 }
 
-func (r *rack) folder(name string) string { return filepath.Join(r.dir, name) }
+func (r *rack) directory(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *rack) config(name string) ledger.Config {
 	level := slog.LevelError + 4
@@ -77,7 +77,7 @@ func (r *rack) config(name string) ledger.Config {
 		level = slog.LevelDebug
 	}
 	return ledger.Config{
-		Name: name, Dir: r.folder(name), Boards: r.planned, StateMachine: &ledgertest.Diary{},
+		Name: name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
 		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return time.Now().Add(r.skew[name]) },

@@ -41,11 +41,11 @@ const (
 // openStableStore reads the file at path, or creates it. It cuts off a torn last
 // record. A *damageError means that a record that was good once is damaged.
 func openStableStore(path string, slow time.Duration) (*stableStore, error) {
-	k := &stableStore{path: path, slowSync: slow, values: map[string][]byte{}}
+	s := &stableStore{path: path, slowSync: slow, values: map[string][]byte{}}
 	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return k, k.rewriteFile()
+		return s, s.rewriteFile()
 	case err != nil:
 		return nil, err
 	}
@@ -53,15 +53,15 @@ func openStableStore(path string, slow time.Duration) (*stableStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.values = values
+	s.values = values
 	if good < len(b) || good > rewriteThreshold {
-		return k, k.rewriteFile()
+		return s, s.rewriteFile()
 	}
-	if k.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+	if s.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
-	k.size = int64(good)
-	return k, nil
+	s.size = int64(good)
+	return s, nil
 }
 
 // readLastRecord returns the values of the last good record, and where it ends.
@@ -116,10 +116,10 @@ func hasLaterRecord(b []byte) bool {
 }
 
 // get returns a copy of a value, nil if there is none.
-func (k *stableStore) get(key string) []byte {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	v, ok := k.values[key]
+func (s *stableStore) get(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.values[key]
 	if !ok {
 		return nil
 	}
@@ -128,30 +128,30 @@ func (k *stableStore) get(key string) []byte {
 
 // put sets values (nil removes one) and returns when they are on disk. If that
 // fails, the values stay as they were.
-func (k *stableStore) put(changes map[string][]byte) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.file == nil {
+func (s *stableStore) put(changes map[string][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
 		return fs.ErrClosed
 	}
-	before := maps.Clone(k.values)
+	before := maps.Clone(s.values)
 	for key, v := range changes {
 		if v == nil {
-			delete(k.values, key)
+			delete(s.values, key)
 		} else {
-			k.values[key] = append([]byte{}, v...)
+			s.values[key] = append([]byte{}, v...)
 		}
 	}
-	err := k.appendRecord()
+	err := s.appendRecord()
 	if err != nil {
-		k.values = before
-		return fmt.Errorf("write %s: %w", filepath.Base(k.path), err)
+		s.values = before
+		return fmt.Errorf("write %s: %w", filepath.Base(s.path), err)
 	}
 	return nil
 }
 
-func (k *stableStore) encodeRecord() ([]byte, error) {
-	payload, err := json.Marshal(k.values)
+func (s *stableStore) encodeRecord() ([]byte, error) {
+	payload, err := json.Marshal(s.values)
 	if err != nil {
 		return nil, err
 	}
@@ -161,52 +161,52 @@ func (k *stableStore) encodeRecord() ([]byte, error) {
 	return append(b, payload...), nil
 }
 
-func (k *stableStore) appendRecord() error {
-	if k.size > rewriteThreshold {
-		return k.rewriteFile()
+func (s *stableStore) appendRecord() error {
+	if s.size > rewriteThreshold {
+		return s.rewriteFile()
 	}
-	b, err := k.encodeRecord()
+	b, err := s.encodeRecord()
 	if err != nil {
 		return err
 	}
-	if _, err := k.file.WriteAt(b, k.size); err != nil {
+	if _, err := s.file.WriteAt(b, s.size); err != nil {
 		return err
 	}
-	time.Sleep(k.slowSync)
-	if err := k.file.Sync(); err != nil {
+	time.Sleep(s.slowSync)
+	if err := s.file.Sync(); err != nil {
 		return err
 	}
-	k.size += int64(len(b))
+	s.size += int64(len(b))
 	return nil
 }
 
 // rewriteFile replaces the file by one with a single record.
-func (k *stableStore) rewriteFile() error {
-	b, err := k.encodeRecord()
+func (s *stableStore) rewriteFile() error {
+	b, err := s.encodeRecord()
 	if err != nil {
 		return err
 	}
-	if k.file != nil {
-		k.file.Close()
-		k.file = nil
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
 	}
-	if err := durable.WriteFile(k.path, b, 0o644); err != nil {
+	if err := durable.WriteFile(s.path, b, 0o644); err != nil {
 		return err
 	}
-	if k.file, err = os.OpenFile(k.path, os.O_RDWR, 0); err != nil {
+	if s.file, err = os.OpenFile(s.path, os.O_RDWR, 0); err != nil {
 		return err
 	}
-	k.size = int64(len(b))
+	s.size = int64(len(b))
 	return nil
 }
 
-func (k *stableStore) close() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.file == nil {
+func (s *stableStore) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
 		return nil
 	}
-	err := k.file.Close()
-	k.file = nil
+	err := s.file.Close()
+	s.file = nil
 	return err
 }

@@ -62,7 +62,7 @@ func TestMistakes(t *testing.T) {
 		{"mail sender", good + "[mail]\nfrom = \"shop\"", `b.toml:4: [mail] from: "shop" is not a mail address; write one such as "Shop <shop@shop.example>"`, ErrBadValue},
 		{"no pin", good + "[panel]\nhealth_pin = \"green\"", `b.toml:4: [panel] health_pin: "green" is not a pin; write one from "GPIO0" to "GPIO27", "auto" or "none"`, ErrBadValue},
 		{"no bar", good + "[panel]\nbar_pins = [\"auto\", \"GPIO5\"]", `b.toml:4: [panel] bar_pins: write the pins of the lamps, or ["auto"] or ["none"] alone`, ErrBadValue},
-		{"no folder", good + "[orders]\ndirectory = \"\"", `b.toml:4: [orders] directory: the ledger needs a directory; write one such as "ledger"`, ErrBadValue},
+		{"no directory", good + "[orders]\ndirectory = \"\"", `b.toml:4: [orders] directory: the ledger needs a directory; write one such as "ledger"`, ErrBadValue},
 		{"number beyond 32 bits", good + "[board]\nweight = 4294967297", `b.toml:4: [board] weight: 4294967297 is out of range; the largest number is 2147483647`, ErrBadValue},
 		{"number for a string", good + "[log]\nlevel = 3", `b.toml:4: [log] level: write a string in quotes instead of 3`, ErrWrongType},
 		{"word", good + "[log]\nlevel = \"loud\"", `b.toml:4: [log] level: "loud" is not a value of this key; write "debug", "info", "warn" or "error"`, ErrBadValue},
@@ -313,7 +313,7 @@ func TestDocument(t *testing.T) {
 		t.Errorf("a file that is not there gave %v", err)
 	}
 	if _, err := Load(dir); !errors.Is(err, ErrUnreadable) {
-		t.Errorf("a folder gave %v", err)
+		t.Errorf("a directory yields %v", err)
 	}
 	if _, err := Parse("b.toml", make([]byte, maxFile+1)); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("a huge file gave %v", err)

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 			if err != nil {
 				t.Fatalf("what was accepted is refused when printed: %v", err)
 			}
-			// A relative catalogue starts at the file's folder, here ".".
+			// A relative catalogue starts at the file's directory, here ".".
 			if !reflect.DeepEqual(c, again) {
 				t.Fatalf("printed and read again\n%+v\nis not\n%+v", again, c)
 			}
