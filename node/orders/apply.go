@@ -330,22 +330,22 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 }
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
-	was, is := before.Number != 0, o.State != StateForgotten
-	if was && is && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
+	wasIndexed, isIndexed := before.Number != 0, o.State != StateForgotten
+	if wasIndexed && isIndexed && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
 		return // the indexes do not change
 	}
 	before.fillPrints()
 	o.fillPrints()
-	if was {
+	if wasIndexed {
 		a.remove(a.people, personKey(before))
 	}
-	if is {
+	if isIndexed {
 		a.put(a.people, personKey(o), personValue(o))
 	}
 	if !s.LimitByAddress {
 		return
 	}
-	if was && before.isLive() {
+	if wasIndexed && before.isLive() {
 		a.remove(a.addresses, addressKey(before))
 	}
 	if o.isLive() {
@@ -355,11 +355,11 @@ func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
 
 func (a *applyTx) updateJobs(s *storedSale, before, o *storedOrder) {
 	if s.webhook {
-		was, is := before.Number != 0 && before.awaitsFulfilment(), o.awaitsFulfilment()
-		if was && !is {
+		waited, waits := before.Number != 0 && before.awaitsFulfilment(), o.awaitsFulfilment()
+		if waited && !waits {
 			a.remove(a.outbox, outboxKey(QueueWebhook, toMillis(before.Ready), o.Number))
 		}
-		if is && !was {
+		if waits && !waited {
 			a.put(a.outbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)})
 		}
 	}

@@ -46,8 +46,8 @@ func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
 }
 
 // eraseOrder removes the person and the note from an order, and the person from the indexes.
-// An open order is cancelled first. It returns false for an entry whose ballot is over and
-// not drawn: that entry must stay in the list.
+// An open order is cancelled first; one that is being fulfilled stays sold. It returns false
+// for an entry whose ballot is over and not drawn: that entry must stay in the list.
 func (a *applyTx) eraseOrder(o *storedOrder) bool {
 	s := a.b.sales[o.sale]
 	if o.Cancellable() {

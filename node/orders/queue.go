@@ -16,25 +16,25 @@ const queueBlockSize = 1024
 // updateQueue moves an order into or out of its sale's queue. Queue numbers are assigned
 // once, in ascending order, and never reused or closed up.
 func (a *applyTx) updateQueue(s *storedSale, before, o *storedOrder) {
-	was, is := before.Number != 0 && before.isQueued(), o.isQueued()
-	if was == is {
+	wasQueued, isQueued := before.Number != 0 && before.isQueued(), o.isQueued()
+	if wasQueued == isQueued {
 		return
 	}
-	step := 1
-	if was {
-		step = -1
+	delta := 1
+	if wasQueued {
+		delta = -1
 		a.remove(a.queue, saleKey(o.sale, o.queueNumber))
 	} else {
 		a.put(a.queue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
 	}
 	// before counts too, because an accepted invitation changes its kind.
-	if o.Kind == KindInterest || was && before.Kind == KindInterest {
-		s.Interested += step
+	if o.Kind == KindInterest || wasQueued && before.Kind == KindInterest {
+		s.Interested += delta
 	} else {
-		s.Waiting += step
+		s.Waiting += delta
 	}
 	block := blockKey(o.sale, uint32(o.queueNumber/queueBlockSize))
-	count := step
+	count := delta
 	if v := a.queueBlocks.Get(block); v != nil {
 		count += int(binary.BigEndian.Uint32(v))
 	}
