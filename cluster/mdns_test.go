@@ -67,7 +67,7 @@ func FuzzRackAddress(f *testing.F) {
 const roleVar = "BRAMBLE_TEST_NETWORK_ROLE"
 
 // inNamespace runs the named test of this binary again in a new network namespace, playing role. It
-// skips the test, or fails it in CI, where that cannot be had.
+// skips the test, or fails it in CI, if that is not possible.
 func inNamespace(t *testing.T, test, role string) *exec.Cmd {
 	t.Helper()
 	missing := func(what string) {
@@ -119,7 +119,7 @@ func ip(t *testing.T, args string) {
 	}
 }
 
-// Two machines, joined by a cable that is a veth pair: one announces, the other one browses.
+// Two machines on one cable, a veth pair: one announces, the other browses.
 func TestMDNSBetweenTwoMachines(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for multicast between namespaces")
@@ -167,11 +167,11 @@ func browseRole(t *testing.T) {
 
 	waitFor("up")
 	if found, err := browse(t, "tag", time.Millisecond); !errors.Is(err, ErrNoMulticast) || found != nil {
-		t.Errorf("Browse without a network: %v, %v; want ErrNoMulticast", found, err)
+		t.Errorf("browsing without a network: %v, %v; want ErrNoMulticast", found, err)
 	}
-	// Else an IPv6 address may send only after a second or two, when nobody else claimed it.
+	// Otherwise an IPv6 address may send only after a second or two (duplicate address detection).
 	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0); err != nil {
-		t.Logf("IPv6 addresses will be slow: %v", err)
+		t.Logf("IPv6 addresses will be usable late: %v", err)
 	}
 	ip(t, fmt.Sprintf("link add cable0 type veth peer name cable1 netns %d", other.Process.Pid))
 	ip(t, "link set cable0 up")
@@ -189,7 +189,7 @@ func browseRole(t *testing.T) {
 		return found
 	}
 	want := []string{"192.0.2.2:7946", "192.0.2.2:7947"}
-	// A switch with nothing else on it: no default route. The IPv4 query of the library fails there.
+	// No default route, as on a bare switch: the IPv4 query of the library fails there.
 	if got := find("ours"); !slices.Equal(got, want) {
 		t.Errorf("without a default route: %v, want %v", got, want)
 	}
@@ -204,7 +204,7 @@ func browseRole(t *testing.T) {
 		t.Errorf("the other rack: %v", got)
 	}
 	if got, err := browse(t, "nobody's", 300*time.Millisecond); len(got) > 0 || err != nil {
-		t.Errorf("a rack that is not there: %v, %v", got, err)
+		t.Errorf("a rack that does not exist: %v, %v", got, err)
 	}
 }
 
@@ -225,7 +225,7 @@ func announceRole(t *testing.T) {
 	}
 }
 
-// A board that is up before its network serves alone. When it gets an address it announces it, and
+// A board that is up before its network serves alone. When it gets an address, it announces it and
 // is found by mDNS.
 func TestBoardBeforeItsNetwork(t *testing.T) {
 	if testing.Short() {
@@ -245,7 +245,7 @@ func TestBoardBeforeItsNetwork(t *testing.T) {
 	}
 	announced := Announce(t.Context(), "a", "tag", a.bind.Port(), cfg.Logger)
 	defer announced.Close()
-	eventually(t, "a line that mDNS cannot be had", func() bool { return strings.Contains(log.String(), ErrNoMulticast.Error()) })
+	eventually(t, "a log line about mDNS", func() bool { return strings.Contains(log.String(), ErrNoMulticast.Error()) })
 
 	ip(t, "link set lo up")
 	ip(t, "link add cable type veth peer name switch")

@@ -37,7 +37,7 @@ func TestRackLife(t *testing.T) {
 		}
 	}
 
-	// News of a board reaches the others; only State and Faults make an event.
+	// New vitals reach the other boards; only State and Faults cause an event.
 	meta := cfgC.Meta
 	meta.Vitals.HitsPerSecond = 1000
 	c.SetMeta(meta)
@@ -54,7 +54,7 @@ func TestRackLife(t *testing.T) {
 	c.SetMeta(cfgC.Meta)
 	await(t, events, Changed, "c")
 
-	// It dies. Who hears so finds it gone from the ring.
+	// It dies. A watcher that learns this finds it gone from the ring.
 	addr := gossipAddr(c)
 	c.Close()
 	await(t, events, Died, "c")
@@ -74,12 +74,12 @@ func TestRackLife(t *testing.T) {
 	await(t, events, Returned, "c")
 	eventually(t, "c on the ring again", func() bool { return ringOf(a) == "a b c" && ringOf(c) == "a b c" })
 
-	// It leaves, and comes back.
+	// It leaves and returns.
 	if err := c.Leave(5 * time.Second); err != nil {
 		t.Errorf("Leave: %v", err)
 	}
 	c.Close()
-	// On a machine where a is too busy to hear the goodbye, it may find c dead before.
+	// On a machine where a is too busy to receive the goodbye, it may count c as dead before.
 	if awaitAny(t, events, "c", Left, Died).Kind == Left {
 		if got := board(a, "c"); got.Alive || !got.Left {
 			t.Errorf("the board that left: %+v", got)
@@ -106,7 +106,7 @@ func TestBoardReturnsAtAnotherAddress(t *testing.T) {
 	b2 := startBoard(t, "b", gossipAddr(a))
 	await(t, events, Returned, "b")
 	if got := board(a, "b").Addr.String(); got != gossipAddr(b2) {
-		t.Errorf("b is known at %s, it is at %s", got, gossipAddr(b2))
+		t.Errorf("b is known at %s but is at %s", got, gossipAddr(b2))
 	}
 }
 
@@ -140,7 +140,7 @@ func TestBoardWithAnotherKeyNeverJoins(t *testing.T) {
 	eventually(t, "both log the reason", func() bool {
 		return strings.Contains(logA.String(), why) && strings.Contains(logX.String(), why)
 	})
-	// RejoinMax is 200 ms, so a second member would know by now several times.
+	// RejoinMax is 200 ms, so by now a board would have joined several times.
 	tries := 0
 	eventually(t, "some more attempts", func() bool { tries++; return tries > 200 })
 	if len(a.Boards()) != 1 || len(x.Boards()) != 1 {
@@ -213,7 +213,7 @@ func TestDeadBoardIsForgotten(t *testing.T) {
 	}
 }
 
-// cable is a network that can be pulled.
+// cable is a network that can be cut.
 type cable struct {
 	memberlist.NodeAwareTransport
 	pulled *atomic.Bool
@@ -252,7 +252,7 @@ func TestSplitHeals(t *testing.T) {
 	eventually(t, "one rack again", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
 }
 
-// A board whose address changes shows itself at the new one without being started again.
+// A board whose address changes appears at the new one without a restart.
 func TestRestartGossip(t *testing.T) {
 	noLeaks(t)
 	a := startBoard(t, "a")

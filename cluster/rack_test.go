@@ -12,12 +12,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// What the tests of this package share: real boards on loopback, and bounded waits.
+// Helpers of the tests: real boards on loopback, and bounded waits.
 
 // patience bounds every wait of these tests; they end long before unless something is broken.
 const patience = 20 * time.Second
 
-// quick finds the dead fast enough for a test.
+// quick is a timing that finds dead boards fast enough for a test.
 func quick() GossipTiming {
 	return GossipTiming{
 		ProbeInterval:    100 * time.Millisecond,
@@ -53,7 +53,7 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-// testConfig is a serving board on a free loopback port; what it logs is shown if the test fails.
+// testConfig configures a serving board on a free loopback port. Its log is printed if the test fails.
 func testConfig(t *testing.T, name string, join ...string) (MembersConfig, *lines) {
 	log := new(lines)
 	t.Cleanup(func() {
@@ -88,7 +88,7 @@ func startBoard(t *testing.T, name string, join ...string) *Members {
 	return mustStart(t, cfg)
 }
 
-// board returns what m knows of a board, or the zero Board.
+// board returns what m knows about a board, or the zero Board.
 func board(m *Members, name string) Board {
 	for _, b := range m.Boards() {
 		if b.Name == name {
@@ -127,13 +127,13 @@ func ringOf(m *Members) string {
 	return strings.Join(names, " ")
 }
 
-// await reads events until one of this kind is about this board.
+// await waits for an event of this kind about this board.
 func await(t *testing.T, events <-chan Event, kind EventKind, name string) Event {
 	t.Helper()
 	return awaitAny(t, events, name, kind)
 }
 
-// awaitAny waits for the first event of a board that is of one of some kinds.
+// awaitAny waits for the first event of a board of one of these kinds.
 func awaitAny(t *testing.T, events <-chan Event, name string, kinds ...EventKind) Event {
 	t.Helper()
 	end := time.After(patience)
@@ -153,7 +153,7 @@ func awaitAny(t *testing.T, events <-chan Event, name string, kinds ...EventKind
 }
 
 func noLeaks(t *testing.T) {
-	// Registered first, so run last. What other tests of the process left is theirs.
+	// Registered first, so run last. Goroutines of earlier tests are ignored.
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 }

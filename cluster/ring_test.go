@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// rack is n ordinary boards.
+// rack returns n ordinary boards.
 func rack(n int) []RingMember {
 	members := make([]RingMember, n)
 	for i := range members {
@@ -28,7 +28,7 @@ func keys(n int) []string {
 	return list
 }
 
-// clockHash places things on the circle as on a clock of 100 hours: "a#0" by the table, and a key
+// clockHash hashes points and keys to the hours of a clock with 100 hours: "a#0" by the table, and a key
 // that is a number at that hour.
 func clockHash(table map[string]float64) func(string) uint64 {
 	return func(s string) uint64 {
@@ -126,7 +126,7 @@ func TestRingIsTheSameInAnyOrder(t *testing.T) {
 		rng.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 		got := NewRing(members)
 		if !slices.Equal(got.Arcs(), want.Arcs()) || !slices.Equal(got.second, want.second) {
-			t.Fatalf("another ring from the order %v", members)
+			t.Fatalf("a different ring from the order %v", members)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func TestRingCollidingPoints(t *testing.T) {
 }
 
 // TestRingGolden pins the ring that boards of different builds must agree on: a change here splits
-// racks that are half upgraded.
+// racks that are half updated.
 func TestRingGolden(t *testing.T) {
 	r := NewRing(rack(5))
 	var got strings.Builder
@@ -205,7 +205,7 @@ func TestRingMovesOnlyWhatItMust(t *testing.T) {
 			if now != added {
 				t.Fatalf("%d boards: adding %s moved %s from %s to %s", n, added, key, old, now)
 			}
-			// Seen backwards, as a loss of the added board: its second owner takes over.
+			// In reverse, when the added board is lost, the second owner takes over.
 			if nowSecond != old {
 				t.Fatalf("%d boards: the replica of %s is on %s, but without %s it belongs to %s (%s)",
 					n, key, nowSecond, added, old, oldSecond)
@@ -217,7 +217,7 @@ func TestRingMovesOnlyWhatItMust(t *testing.T) {
 			t.Errorf("adding one to make %d boards moved %.3f/N of the keys, want at most 1.3/N", n, part)
 		}
 	}
-	t.Logf("keys moved by one board more or less, racks of 2 to 64: at most %.3f/N", worst)
+	t.Logf("keys moved when one board is added or removed, racks of 2 to 64: at most %.3f/N", worst)
 }
 
 func TestRingHonoursWeights(t *testing.T) {

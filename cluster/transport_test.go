@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// What strangers send before anybody knows them is bounded.
-func TestTransportBounds(t *testing.T) {
+// Anything that strangers send before they are authenticated is bounded.
+func TestTransportLimitsStreams(t *testing.T) {
 	noLeaks(t)
 	cfg, _ := testConfig(t, "a")
 	a := mustStart(t, cfg)
@@ -29,7 +29,7 @@ func TestTransportBounds(t *testing.T) {
 	defer extra.Close()
 	extra.SetReadDeadline(time.Now().Add(patience))
 	if n, err := extra.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("one stream too many is served: %d, %v", n, err)
+		t.Errorf("one stream too many is admitted: %d, %v", n, err)
 	}
 	for _, conn := range held {
 		conn.Close()
@@ -56,6 +56,6 @@ func TestBoundedConn(t *testing.T) {
 	c.Close()
 	c.Close()
 	if closes != 1 {
-		t.Errorf("counted as closed %d times", closes)
+		t.Errorf("onClose was called %d times", closes)
 	}
 }

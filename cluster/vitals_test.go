@@ -50,12 +50,12 @@ func TestMetaRoundTrip(t *testing.T) {
 			t.Errorf("%s: ParseMeta = %+v, %v; want %+v", name, got, err, m)
 		}
 		if len(b) > MaxMeta {
-			t.Errorf("%s: %d bytes, memberlist takes %d", name, len(b), MaxMeta)
+			t.Errorf("%s: %d bytes; the limit of memberlist is %d", name, len(b), MaxMeta)
 		}
 	}
 }
 
-// The bytes are what boards of different builds read from each other.
+// Boards of different builds read these bytes from each other.
 func TestMetaGolden(t *testing.T) {
 	b, err := Meta{Weight: 100, LinkPort: 7947, HTTPURL: "http://x", Version: "1", Vitals: Vitals{
 		State: Serving, Faults: OriginDown, HitsPerSecond: 12.3, HitRatio: .5, CPU: 1, Memory: 300, Uptime: time.Minute, Load: .5,
@@ -80,7 +80,7 @@ func TestMetaRejectsWhatDoesNotFit(t *testing.T) {
 		change(&m)
 		b, err := m.Append([]byte("kept"))
 		if !errors.Is(err, ErrMeta) || string(b) != "kept" {
-			t.Errorf("%s: Append = %q, %v; want an ErrMeta and the bytes as they were", name, b, err)
+			t.Errorf("%s: Append = %q, %v; want an ErrMeta and unchanged bytes", name, b, err)
 		}
 	}
 }
@@ -146,13 +146,13 @@ func FuzzParseMeta(f *testing.F) {
 		}
 		again, err := m.Append(nil)
 		if err != nil {
-			t.Fatalf("what was read cannot be written: %v", err)
+			t.Fatalf("cannot write what was read: %v", err)
 		}
-		// A float32 holds no more than 24 bits, so great numbers may be rounded the first time; then
-		// they must stay.
+		// A float32 has 24 bits, so large numbers may be rounded the first time; after that
+		// they must not change.
 		m2, err := ParseMeta(again)
 		if err != nil {
-			t.Fatalf("what was written cannot be read: %v", err)
+			t.Fatalf("cannot read what was written: %v", err)
 		}
 		third, err := m2.Append(nil)
 		if err != nil || !bytes.Equal(third, again) {
@@ -167,7 +167,7 @@ func TestFaultNames(t *testing.T) {
 		t.Errorf("Names() = %v, want %v", got, want)
 	}
 	if got := Fault(0).String(); got != "none" {
-		t.Errorf("no fault reads %q", got)
+		t.Errorf("no fault is %q", got)
 	}
 	if got := (OriginDown | ClockNotSet | NameTaken).String(); got != "origin-down, clock-not-set, name-taken" {
 		t.Errorf("String() = %q", got)
@@ -177,7 +177,7 @@ func TestFaultNames(t *testing.T) {
 func TestStateNames(t *testing.T) {
 	for s, want := range map[State]string{Starting: "starting", Serving: "serving", Stopping: "stopping", 9: "state-9"} {
 		if got := s.String(); got != want {
-			t.Errorf("State(%d) reads %q, want %q", uint8(s), got, want)
+			t.Errorf("State(%d) is %q, want %q", uint8(s), got, want)
 		}
 	}
 }
@@ -210,7 +210,7 @@ func TestIsMaterialChange(t *testing.T) {
 		m := fullMeta()
 		c.change(&m)
 		if got := isMaterialChange(fullMeta(), m); got != c.want {
-			t.Errorf("%s: material = %v, want %v", name, got, c.want)
+			t.Errorf("%s: isMaterialChange = %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func FuzzCheckKnock(f *testing.F) {
 	f.Add([]byte{knockVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if checkKnock(b, [][]byte{[]byte("a key that no input was made with")}) {
-			t.Errorf("%x passes for a knock", b)
+			t.Errorf("%x is accepted as a knock", b)
 		}
 	})
 }
@@ -105,7 +105,7 @@ func TestStrangersGetOnlyAClosedConnection(t *testing.T) {
 		if _, err := conn.Write(sent); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		// A reset instead of an end is as good: what counts is that no byte came.
+		// A reset is as good as an end: it matters only that no byte came.
 		got, err := io.ReadAll(conn)
 		var timeout net.Error
 		if len(got) > 0 || errors.As(err, &timeout) && timeout.Timeout() {

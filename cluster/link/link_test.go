@@ -93,10 +93,10 @@ func TestBoardsOfOneRackAuthenticateEachOther(t *testing.T) {
 		t.Error("Up is wrong about which boards answer")
 	}
 	if n := one.InFlight("bücher.2"); n != 0 {
-		t.Errorf("%d requests in flight after the last was answered", n)
+		t.Errorf("%d requests in flight after the last response", n)
 	}
 	if _, err := get(t, one, "board-9", "/"); !errors.Is(err, ErrUnknownPeer) {
-		t.Errorf("asking an unknown board: %v", err)
+		t.Errorf("a request to an unknown board: %v", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestBoardUnderAnotherNameIsRefused(t *testing.T) {
 	serveLink(t, two, http.NotFoundHandler())
 	one.SetPeers([]Peer{{Name: "board-3", Addr: two.Addr().String()}})
 	if _, err := get(t, one, "board-3", "/"); !errors.Is(err, ErrPeerSilent) {
-		t.Errorf("board-2 was taken for board-3: %v", err)
+		t.Errorf("board-2 was accepted as board-3: %v", err)
 	}
 }
 
@@ -132,14 +132,14 @@ func TestKeyRotation(t *testing.T) {
 			serveLink(t, two, http.NotFoundHandler())
 			one.SetPeers([]Peer{{Name: "board-2", Addr: two.Addr().String()}})
 			if err := one.Ping("board-2"); (err == nil) != c.want {
-				t.Errorf("Ping: %v, want it to work: %v", err, c.want)
+				t.Errorf("Ping: %v, want success: %v", err, c.want)
 			}
 		})
 	}
 }
 
-// A board that accepts connections but does not run, as one that was stopped
-// does, must not hold up a request; nor one whose machine is gone.
+// A request must not hang on a board that accepts connections but does not run,
+// as when its process is stopped, nor on one whose machine is gone.
 func TestDeadBoardFailsWithinHalfAPeerTimeout(t *testing.T) {
 	const peerTimeout = 200 * time.Millisecond
 	one := newTestLink(t, "board-1", peerTimeout, rackKey(1))
@@ -179,7 +179,7 @@ func TestSlowBoardIsAwaited(t *testing.T) {
 		io.WriteString(w, "but there")
 	}))
 	one.SetPeers([]Peer{{Name: "board-2", Addr: two.Addr().String()}})
-	// As the pulses do, so that a ping need not shake hands first.
+	// As the purge messages do, so that a ping finds an open connection.
 	for one.Ping("board-2") != nil {
 		time.Sleep(time.Millisecond)
 	}

@@ -72,10 +72,10 @@ func TestStreamThatIsNotAccepted(t *testing.T) {
 	stranger.SetPeers(peers)
 
 	if _, err := one.Stream(context.Background(), "two", "/v1/other"); !errors.Is(err, ErrNoStream) {
-		t.Errorf("a path that is not there: %v", err)
+		t.Errorf("an unknown path: %v", err)
 	}
 	if _, err := one.Stream(context.Background(), "nine", "/v1/echo"); !errors.Is(err, ErrUnknownPeer) {
-		t.Errorf("a board that is not there: %v", err)
+		t.Errorf("an unknown board: %v", err)
 	}
 	if conn, err := stranger.Stream(context.Background(), "two", "/v1/echo"); err == nil {
 		conn.Close()

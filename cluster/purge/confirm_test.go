@@ -53,8 +53,8 @@ func TestConfirmOfALoneBoard(t *testing.T) {
 	}
 }
 
-// A crowd of unsafe requests is a few messages a board, and none of them waits
-// for all of the others.
+// Many concurrent unsafe requests cost few messages per board, and none waits
+// for all the others.
 func TestConcurrentConfirmsShareExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rack, syncers, memories := newFakeRack(3)

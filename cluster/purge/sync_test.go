@@ -114,7 +114,7 @@ func TestSpreadReachesLiveBoardsAtOnceAndOthersLater(t *testing.T) {
 		defer stop()
 		applied, absent, err := purge(t.Context(), syncers[0], tag("x"))
 		if err != nil || !slices.Equal(applied, []string{"b"}) || !slices.Equal(absent, []string{"c"}) {
-			t.Errorf("Purge = %v, %v, %v; want b to have applied and c absent", applied, absent, err)
+			t.Errorf("Spread = %v, %v, %v; want b to have applied it and c absent", applied, absent, err)
 		}
 		if !slices.Equal(memories[1].applied, []string{"tag:x"}) || len(memories[2].applied) != 0 {
 			t.Errorf("b applied %v and c %v", memories[1].applied, memories[2].applied)
@@ -123,11 +123,11 @@ func TestSpreadReachesLiveBoardsAtOnceAndOthersLater(t *testing.T) {
 		time.Sleep(2 * DefaultTiming().Interval)
 		synctest.Wait()
 		if !slices.Equal(memories[2].applied, []string{"tag:x"}) {
-			t.Errorf("a exchange after it came back, c has applied %v", memories[2].applied)
+			t.Errorf("an exchange after its return, c has applied %v", memories[2].applied)
 		}
 		for i, p := range syncers {
 			if p.Digest() != syncers[0].Digest() {
-				t.Errorf("board %d has another digest", i)
+				t.Errorf("board %d has a different digest", i)
 			}
 		}
 	})
@@ -179,7 +179,7 @@ func TestLeaseNeedsAMajority(t *testing.T) {
 			}
 			wait()
 			if got := holders(); got != step.want {
-				t.Errorf("with %q cut off, %q hold a valid lease, want %q", step.cut, got, step.want)
+				t.Errorf("with %q cut off, boards %q hold a valid lease, want %q", step.cut, got, step.want)
 			}
 		}
 	})
@@ -218,7 +218,7 @@ func TestStoppedBoardCatchesUpBeforeItsLeaseIsValid(t *testing.T) {
 	})
 }
 
-// An exchange that began before a gap says nothing about the time after it.
+// An exchange that began before a gap proves nothing about the time after it.
 func TestContactBeforeAPauseDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, syncers, _ := newFakeRack(3)

@@ -104,8 +104,8 @@ func TestLabServesPagesAndLeavesNoProcess(t *testing.T) {
 	}
 }
 
-// A lab that cannot clean up after itself leaves no board behind either, not
-// even one that is stopped and could not hear of it.
+// A killed lab cannot clean up. It leaves no board behind either, not even one
+// that is paused and so does not notice.
 func TestBoardsEndWithAKilledLab(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the program and runs boards")

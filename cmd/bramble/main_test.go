@@ -152,7 +152,7 @@ func TestKeyIsAConfigLine(t *testing.T) {
 	}
 	_, out, _ := bramble(t, nil, "config", "--config", file, "--show-secrets")
 	if again, err := config.Parse("out.toml", []byte(out)); err != nil || again.Rack.Key != c.Rack.Key {
-		t.Errorf("what is printed with --show-secrets cannot be used: %v", err)
+		t.Errorf("the output of --show-secrets is not a valid file: %v", err)
 	}
 }
 

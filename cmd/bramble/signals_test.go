@@ -22,16 +22,16 @@ func TestSignals(t *testing.T) {
 		select {
 		case <-got:
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%s did not come", what)
+			t.Fatalf("%s did not happen", what)
 		}
 	}
 	if ctx.Err() != nil {
-		t.Fatal("it has ended before any signal")
+		t.Fatal("the context ended before any signal")
 	}
 	send("the end of the context", ctx.Done())
 	select {
 	case <-hurried:
-		t.Fatal("one signal is taken for two")
+		t.Fatal("one signal counts as two")
 	default:
 	}
 	send("the hurry", hurried)
@@ -41,6 +41,6 @@ func TestSignalsAreGivenBack(t *testing.T) {
 	ctx, stop := untilSignal(t.Context(), func() { t.Error("there was no second signal") })
 	stop()
 	if ctx.Err() != context.Canceled {
-		t.Errorf("stopped, the context says %v", ctx.Err())
+		t.Errorf("after stop the context is %v", ctx.Err())
 	}
 }

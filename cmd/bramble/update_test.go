@@ -23,8 +23,8 @@ import (
 	"bramble/node/console/client"
 )
 
-// cardRack is a rack of boards in this process, each with a folder for a card
-// and a test in the place of the program that starts the other slot.
+// cardRack is a rack of boards in this process. Each has a folder for a card,
+// and the test starts the other slot in place of the firmware.
 type cardRack struct {
 	t      *testing.T
 	boards []*testCard
@@ -101,7 +101,7 @@ func writeTestFile(t *testing.T, name string, content []byte) {
 	}
 }
 
-// from has the card be started from a slot.
+// from starts the card from a slot.
 func (c *testCard) from(t *testing.T, slot string) {
 	writeTestFile(t, filepath.Join(c.paths.Proc, "cmdline"), []byte("panic=10 bramble.slot="+slot+"\n"))
 }
@@ -129,7 +129,7 @@ func (c *testCard) run(t *testing.T, ctx context.Context) {
 	}
 }
 
-// starts is the slot and version that the firmware would start.
+// firmware returns the slot and version that the firmware would start.
 func (c *testCard) firmware(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(c.paths.Boot, "config.txt"))
@@ -196,9 +196,9 @@ func (r *cardRack) allReady() {
 
 const updatePatience = time.Minute
 
-// TestUpdateOfARack rolls a version over three real boards while two of them
-// serve at every moment, finds nothing to do a second time, and stops at the
-// first board whose new version does not start.
+// TestUpdateOfARack updates three real boards, while two of them
+// serve at every moment. A second update has nothing to do, and a third stops at
+// the first board whose new version does not start.
 func TestUpdateOfARack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs and updates a rack")

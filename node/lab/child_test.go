@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// boardCommand is how a lab under test runs a board of the given mode: "good";
+// boardCommand returns the command that runs a board of the given mode: "good";
 // "stubborn" does not stop when requested; "deaf" never becomes ready.
 func boardCommand(t testing.TB, mode string) []string {
 	t.Helper()
@@ -104,7 +104,7 @@ func playBoard(mode, file string) {
 	}
 }
 
-// playLab runs a lab that only a signal ends.
+// playLab runs a lab until a signal ends it.
 func playLab(state string) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -163,7 +163,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			return
 		}
 	}
-	t.Fatalf("it never came true that %s", what)
+	t.Fatalf("did not happen: %s", what)
 }
 
 // newFleet makes a fleet of n boards of a mode with its own folder and ports.

@@ -88,7 +88,7 @@ func TestStateFolderIsReused(t *testing.T) {
 	if _, err := writeBoards(state, p, key, nil); err != nil {
 		t.Fatal(err)
 	}
-	// A setting by hand in one board's file, and other ports at the next start.
+	// Change a setting in one board's file, and use other ports at the next start.
 	path := filepath.Join(state, "board-2", configFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -102,7 +102,7 @@ func TestStateFolderIsReused(t *testing.T) {
 	}
 	again, err := loadRackKey(state, nil)
 	if err != nil || again != key {
-		t.Errorf("the key did not last: %v", err)
+		t.Errorf("the key was not reused: %v", err)
 	}
 	configs, err := writeBoards(state, p, again, nil)
 	if err != nil {
@@ -114,17 +114,17 @@ func TestStateFolderIsReused(t *testing.T) {
 	// A template overrides the saved settings.
 	template := document(t, "[rack]\nkey = \""+config.NewRackKey().Reveal()+"\"\n[log]\nlevel = \"warn\"\n")
 	if again, err = loadRackKey(state, template); err != nil || again != template.Config.Rack.Key {
-		t.Errorf("the template's key is not taken: %v", err)
+		t.Errorf("the template's key is not used: %v", err)
 	}
 	if configs, err = writeBoards(state, p, again, template); err != nil || configs[1].Log.Level != "warn" {
-		t.Errorf("the template is not taken: %v", err)
+		t.Errorf("the template is not used: %v", err)
 	}
 	for _, private := range []string{keyFile, filepath.Join("board-1", configFile)} {
 		info, err := os.Stat(filepath.Join(state, private))
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Windows has no such modes.
+		// Windows has no such file modes.
 		if mode := info.Mode().Perm(); os.PathSeparator == '/' && mode != fileMode {
 			t.Errorf("%s can be read by others: %v", private, mode)
 		}
@@ -138,7 +138,7 @@ func TestInvalidFilesInTheStateFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := loadRackKey(state, nil); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "too short") {
-		t.Errorf("a broken key gave %v", err)
+		t.Errorf("with a broken key: %v", err)
 	}
 	p, err := NewPlan(1, "127.0.0.1:9000")
 	if err != nil {
@@ -151,7 +151,7 @@ func TestInvalidFilesInTheStateFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := writeBoards(state, p, config.NewRackKey(), nil); err == nil || !strings.Contains(err.Error(), "did you mean [log]?") {
-		t.Errorf("a broken file gave %v", err)
+		t.Errorf("with a broken file: %v", err)
 	}
 	clash := document(t, "[console]\npassword = \"12345678\"\n[cache]\nmax_object = \"1MB\"\n")
 	if configs, err := writeBoards(state, p, config.NewRackKey(), clash); err != nil || configs[0].Console.Password != "12345678" {
@@ -166,7 +166,7 @@ func TestTemporaryFolderIsRemoved(t *testing.T) {
 	}
 	remove()
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", dir, err)
+		t.Errorf("%s was not removed: %v", dir, err)
 	}
 	named, remove, err := stateFolder(filepath.Join(t.TempDir(), "a", "b"))
 	if err != nil {
@@ -210,7 +210,7 @@ func TestLogIsBounded(t *testing.T) {
 	if got := len(lastLines(path+".old", 4)); got != 4 {
 		t.Errorf("the tail of four lines has %d", got)
 	}
-	// A board that is revived goes on with its log.
+	// A revived board continues its log.
 	if w, err = openLog(path, 100); err != nil {
 		t.Fatal(err)
 	}

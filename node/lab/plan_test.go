@@ -86,7 +86,7 @@ func TestPortErrorsNameTheRemedy(t *testing.T) {
 	}
 	want := "this machine does not have the address 192.0.2.1; choose one of its own with --listen, such as 127.0.0.1:8080"
 	if err := p.Check(); err == nil || err.Error() != want {
-		t.Errorf("another machine's address gave\n%v\nwant\n%s", err, want)
+		t.Errorf("with another machine's address:\n%v\nwant\n%s", err, want)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestCheckReportsEveryTakenPort(t *testing.T) {
 	defer hold.Close()
 	one := fmt.Sprintf("port %d is taken: board-3 needs it for its public pages", p.Boards[2].HTTP.Port())
 	if err := p.Check(); err == nil || err.Error() != one+"; stop the program that uses it, or choose others with --listen" {
-		t.Errorf("one taken port gave %v", err)
+		t.Errorf("with one taken port: %v", err)
 	}
 	udp, err := net.ListenPacket("udp", p.Boards[0].Gossip.String())
 	if err != nil {
@@ -112,10 +112,10 @@ func TestCheckReportsEveryTakenPort(t *testing.T) {
 	err = p.Check()
 	want := one + fmt.Sprintf("\nport %d (udp) is taken: board-1 needs it for gossip\n", p.Boards[0].Gossip.Port())
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("two taken ports gave %v\nwant %s", err, want)
+		t.Errorf("with two taken ports: %v\nwant %s", err, want)
 	}
 	var port *PortError
 	if !errors.As(err, &port) || port.Addr != p.Boards[2].HTTP || !isPortTaken(err) {
-		t.Errorf("as a value it is %+v", port)
+		t.Errorf("as a PortError: %+v", port)
 	}
 }

@@ -252,10 +252,10 @@ func TestLab(t *testing.T) {
 			s.Boards[0].PID == doc.Boards[0].PID && s.CanLab && s.CanSteer
 	})
 	if res, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); err != nil || len(res.Applied) != 3 {
-		t.Errorf("a purge gave %+v, %v", res, err)
+		t.Errorf("a purge: %+v, %v", res, err)
 	}
 	if err := c.Drain(t.Context(), "board-9", false); !errors.Is(err, console.ErrUnknownBoard) {
-		t.Errorf("draining a board that is not there gave %v", err)
+		t.Errorf("draining an unknown board: %v", err)
 	}
 	if ok, reason, err := c.Ready(t.Context()); !ok || err != nil {
 		t.Errorf("the lab is not ready: %s, %v", reason, err)
@@ -269,7 +269,7 @@ func TestLab(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusNoContent {
-			t.Errorf("%s %s gave %s", action, board, resp.Status)
+			t.Errorf("%s %s: %s", action, board, resp.Status)
 		}
 	}
 	defer http.DefaultClient.CloseIdleConnections()
@@ -284,7 +284,7 @@ func TestLab(t *testing.T) {
 	do("board-3", "stop")
 	eventually(t, "a stopped board shows stopped", func() bool { return stateOf("board-3") == "stopped" })
 	if _, err := c.Purge(t.Context(), console.PurgeRequest{All: true}); !errors.Is(err, console.ErrUnavailable) {
-		t.Errorf("a purge without a board gave %v", err)
+		t.Errorf("a purge without a board: %v", err)
 	}
 	do("board-3", "revive")
 	eventually(t, "a revived board serves", func() bool { return stateOf("board-3") == "serving" })
@@ -306,6 +306,6 @@ func TestLabWithoutAReadyBoard(t *testing.T) {
 		}
 	}
 	if out.Len() > 0 {
-		t.Errorf("and prints a table: %s", out.String())
+		t.Errorf("it printed a table: %s", out.String())
 	}
 }

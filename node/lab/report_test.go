@@ -52,7 +52,7 @@ Ctrl-C stops the rack.
 	}
 	wide := sampleSheet(t, "192.168.100.200:60000").text("go run ./cmd/bramble")
 	if !strings.Contains(wide, "\n      go run ./cmd/bramble status --console http://192.168.100.200:60000\n") {
-		t.Errorf("another console is not named in\n%s", wide)
+		t.Errorf("--console is missing in\n%s", wide)
 	}
 	for _, line := range strings.Split(wide, "\n") {
 		if len(line) > 80 && !strings.Contains(line, " drain ") { // a command is not broken
@@ -103,6 +103,6 @@ func TestExplainFailures(t *testing.T) {
 		}
 	}
 	if strings.Contains(got, "board-1") || !anyReady(found) || anyReady(found[1:]) {
-		t.Errorf("a board that is ready counts as one that is not:\n%s", got)
+		t.Errorf("a ready board is reported as not ready:\n%s", got)
 	}
 }

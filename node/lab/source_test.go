@@ -128,7 +128,7 @@ func TestMergeSnapshot(t *testing.T) {
 		}
 	}
 	if b := got.Boards[1]; b.Faults != nil || b.RingShare != 0.5 || b.Panel.Health.Name != "dark" {
-		t.Errorf("a paused board still says %+v", b)
+		t.Errorf("a paused board shows %+v", b)
 	}
 	if b := got.Boards[0]; b.HTTPURL != "http://127.0.0.1:9001" || b.ConsoleURL != "http://127.0.0.1:9007" {
 		t.Errorf("the lab's own addresses do not count: %+v", b)
@@ -138,17 +138,17 @@ func TestMergeSnapshot(t *testing.T) {
 	}
 	if !got.CanLab || !got.CanSteer || got.Observer != "board-1" || got.Version != "v1" || len(got.Ring) != 1 ||
 		!reflect.DeepEqual(got.Notices, report.Notices) || !got.At.Equal(report.At) {
-		t.Errorf("as a whole it is %+v", got)
+		t.Errorf("the snapshot is %+v", got)
 	}
 
 	got = mergeSnapshot(report, false, known(t, now, dead, stopped), "v1", now)
 	if got.Observer != "lab" || got.Ring != nil || len(got.Boards) != 2 || got.Boards[1].State != "stopped" ||
 		!reflect.DeepEqual(got.Notices, []string{"No board of the lab runs: revive one."}) {
-		t.Errorf("without a board that runs it is %+v", got)
+		t.Errorf("without a running board: %+v", got)
 	}
 	got = mergeSnapshot(report, false, known(t, now, running), "v1", now)
 	if len(got.Notices) != 1 || !strings.Contains(got.Notices[0], "has reported the state") {
-		t.Errorf("before the first report it says %q", got.Notices)
+		t.Errorf("before the first report: %q", got.Notices)
 	}
 }
 
@@ -179,7 +179,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 		if s := v.Snapshot(); s.Observer != "board-1" {
 			t.Errorf("the first observer is %s", s.Observer)
 		}
-		// board-1 is killed: its stream is left at once, board-2 does not
+		// board-1 is killed: the lab stops following it at once. board-2 does not
 		// answer, board-3 does.
 		states = known(t, start, dead, running, running)
 		v.leaveIfStopped("board-1")
@@ -195,31 +195,31 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 		if want := []string{"all told", "news", "more news"}; !reflect.DeepEqual(texts, want) {
 			t.Errorf("the events are %q, want %q", texts, want)
 		}
-		// An order goes to the board that is followed; one that is not there
-		// is passed over.
+		// An action goes to the board that is followed; a board that does not answer
+		// is skipped.
 		if res, err := v.Purge(ctx, console.PurgeRequest{All: true}); err != nil || res.Applied[0] != "board-3" {
-			t.Errorf("a purge gave %+v, %v", res, err)
+			t.Errorf("a purge: %+v, %v", res, err)
 		}
 		three.refuse = &client.Error{Text: "no such board", Kind: console.ErrUnknownBoard}
 		if err := v.Drain(ctx, "board-9", false); !errors.Is(err, console.ErrUnknownBoard) {
-			t.Errorf("a refusal came as %v", err)
+			t.Errorf("a refusal: %v", err)
 		}
 		if got := two.calls(); len(got) != 1 {
-			t.Errorf("board-2 was asked %q, though board-3 had answered", got)
+			t.Errorf("board-2 was called %q, though board-3 had answered", got)
 		}
 		three.refuse, three.down = nil, true
 		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); !errors.Is(err, console.ErrUnavailable) {
-			t.Errorf("with no board that answers a purge gave %v", err)
+			t.Errorf("a purge without a board that answers: %v", err)
 		}
 		states = known(t, start, dead, dead, dead)
 		v.leaveIfStopped("board-2")
 		v.leaveIfStopped("board-3")
 		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); err == nil || err.Error() != "no board of the lab runs: revive one" {
-			t.Errorf("with no board at all a purge gave %v", err)
+			t.Errorf("a purge without boards: %v", err)
 		}
 		time.Sleep(maxSnapshotAge)
 		if s := v.Snapshot(); s.Observer != "lab" || s.Boards[2].State != "dead" {
-			t.Errorf("with no board at all the rack is %+v", s)
+			t.Errorf("without boards the rack is %+v", s)
 		}
 		cancel()
 		<-done
@@ -230,7 +230,7 @@ func TestPausedBoardIsNotShownAsGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
 		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
 		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
-			t.Errorf("%s: the panel says %q, not %q", state, got, want)
+			t.Errorf("%s: the panel shows %q, not %q", state, got, want)
 		}
 	}
 }
