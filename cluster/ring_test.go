@@ -164,6 +164,14 @@ func TestRingGolden(t *testing.T) {
 	}
 }
 
+// largestRack bounds the racks of the slow tests.
+func largestRack() int {
+	if testing.Short() {
+		return 24
+	}
+	return 64
+}
+
 func TestRingSpread(t *testing.T) {
 	for scheme, name := range map[string]func(i int) string{
 		"board-1":     func(i int) string { return fmt.Sprintf("board-%d", i+1) },
@@ -171,7 +179,7 @@ func TestRingSpread(t *testing.T) {
 		"b827eb00000": func(i int) string { return fmt.Sprintf("b827eb%06x", 0x4d12f1*i&0xffffff) },
 	} {
 		worst, at := 0.0, 0
-		for n := 2; n <= 64; n++ {
+		for n := 2; n <= largestRack(); n++ {
 			members := rack(n)
 			for i := range members {
 				members[i].Name = name(i)
@@ -181,7 +189,7 @@ func TestRingSpread(t *testing.T) {
 				worst, at = spread, n
 			}
 		}
-		t.Logf("names like %s, racks of 2 to 64: max/mean of the shares at most %.3f (at %d boards)", scheme, worst, at)
+		t.Logf("names like %s, racks of 2 to %d: max/mean of the shares at most %.3f (at %d boards)", scheme, largestRack(), worst, at)
 		if worst > 1.25 {
 			t.Errorf("names like %s: a board of a rack of %d owns %.3f times the mean, want at most 1.25", scheme, at, worst)
 		}
@@ -191,7 +199,7 @@ func TestRingSpread(t *testing.T) {
 func TestRingMovesOnlyWhatItMust(t *testing.T) {
 	all := keys(20000)
 	worst := 0.0
-	for n := 2; n <= 64; n++ {
+	for n := 2; n <= largestRack(); n++ {
 		before, after := NewRing(rack(n-1)), NewRing(rack(n))
 		added := fmt.Sprintf("board-%d", n)
 		moved := 0
@@ -217,7 +225,7 @@ func TestRingMovesOnlyWhatItMust(t *testing.T) {
 			t.Errorf("adding one to make %d boards moved %.3f/N of the keys, want at most 1.3/N", n, part)
 		}
 	}
-	t.Logf("keys moved when one board is added or removed, racks of 2 to 64: at most %.3f/N", worst)
+	t.Logf("keys moved when one board is added or removed, racks of 2 to %d: at most %.3f/N", largestRack(), worst)
 }
 
 func TestRingHonoursWeights(t *testing.T) {
