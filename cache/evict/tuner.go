@@ -40,7 +40,7 @@ var strategies = [...]strategy{
 const (
 	// initialStrategy is the strategy before anything is known.
 	initialStrategy = 1
-	// forgetRate is the part of each shadow's score that a round takes away, divided
+	// forgetRate is the part of each shadow cache's score that a round takes away, divided
 	// by the tuner's patience. A change doubles the patience, up to maxPatience; each
 	// round without one multiplies it by patienceDecay. When strategies alternate in
 	// the lead, a long memory picks the one that is best on average: chasing the

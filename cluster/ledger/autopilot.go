@@ -9,8 +9,8 @@ import (
 
 // The autopilot keeps the right boards voting. This file is its rule: from what
 // the leader knows, it plans at most one change of membership at a time. survey.go
-// collects what the leader knows and makes the change. A new leader starts with
-// what it sees itself, so the rule needs no memory.
+// collects what the leader knows and makes the change. After a failover the new
+// leader starts with what it sees itself, so the rule needs no memory.
 
 // maxPromotionLag limits the entries that a board may lack and still get a vote.
 const maxPromotionLag = 128

@@ -1,6 +1,6 @@
 // Package ledger is the rack's replicated log: the same commands in the same order on every board, with
 // hashicorp/raft tuned for boards and SD cards. A command is acknowledged only when a majority of the
-// voters has synced it to disk and it is applied. It is applied once, whichever board it was submitted to
+// voters (a quorum) has synced it to disk and it is applied. It is applied once, whichever board it was submitted to
 // and whichever leader died on the way.
 //
 // The package does not know what the commands mean: it passes them to a [StateMachine]. It knows other

@@ -23,7 +23,7 @@ const (
 	// and methods that have an unexported name of a single word. A single word
 	// rarely says what the function acts on: name it verb + object, unless its
 	// receiver makes the object obvious. Lower this figure when the share falls.
-	maxSingleWord = 75
+	maxSingleWord = 70
 
 	// maxSharedTypes bounds the list of type names that several packages may
 	// declare.

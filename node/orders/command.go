@@ -14,8 +14,8 @@ type Command interface {
 	Check() error
 }
 
-// Operation makes an operator's command idempotent. OpID is a random number that the client
-// draws: a second command with the same OpID gets the first answer and changes nothing. The
+// Operation makes an operator's command idempotent. OpID is its idempotency key, a random
+// number that the client draws: a second command with the same OpID gets the first answer and changes nothing. The
 // book remembers the last MaxOperations of them.
 type Operation struct {
 	Operator string // 1 to MaxOperator bytes
