@@ -14,7 +14,7 @@ import (
 // BenchmarkSubmit runs many clients on all of three boards whose syncs each take
 // 20 ms longer:
 //
-//	go test -run xxx -bench Submit -benchtime 20000x ./cluster/ledger
+//	go test -run '^$' -bench Submit -benchtime 20000x ./cluster/ledger
 func BenchmarkSubmit(b *testing.B) {
 	for _, clients := range []int{1, 64, 256, 1024} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -69,7 +69,7 @@ func BenchmarkSubmit(b *testing.B) {
 // BenchmarkLeaderKilled measures from the moment when the leader is gone
 // to the next command that another board takes:
 //
-//	go test -run xxx -bench LeaderKilled -benchtime 10x ./cluster/ledger
+//	go test -run '^$' -bench LeaderKilled -benchtime 10x ./cluster/ledger
 func BenchmarkLeaderKilled(b *testing.B) {
 	r := newRack(b, 3)
 	r.timing = ledger.DefaultTiming()

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// Every relative link in a document leads to a file that exists and, if it has a
+// fragment, to a heading of that document.
+func TestLinksOfDocumentsResolve(t *testing.T) {
+	documents := map[string]string{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if !d.IsDir() && strings.HasSuffix(p, ".md") {
+			text, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			documents[filepath.Clean(p)] = string(text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(documents) < 15 {
+		t.Fatalf("only %d documents found under %s", len(documents), root)
+	}
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for from, text := range documents {
+		for _, match := range link.FindAllStringSubmatch(text, -1) {
+			target, fragment, _ := strings.Cut(match[1], "#")
+			if strings.Contains(target, ":") {
+				continue
+			}
+			to := from
+			if target != "" {
+				to = filepath.Join(filepath.Dir(from), target)
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s, which does not exist", from, match[1])
+				continue
+			}
+			if fragment != "" && !headingAnchors(documents[to])[fragment] {
+				t.Errorf("%s links to %s, which has no such heading", from, match[1])
+			}
+		}
+	}
+}
+
+// A command in a document, in a comment or in .ci that names a test or a benchmark
+// names one that exists: after a renaming it would run nothing, and pass.
+func TestNamedTestsExist(t *testing.T) {
+	var names []string
+	commands := map[string]string{}
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		isGo := strings.HasSuffix(p, ".go")
+		if !isGo && !strings.HasSuffix(p, ".md") && filepath.Base(filepath.Dir(p)) != ".ci" {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(p, "_test.go") {
+			for _, match := range declaration.FindAllStringSubmatch(string(text), -1) {
+				names = append(names, match[1])
+			}
+		}
+		commands[p] = string(text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 500 {
+		t.Fatalf("only %d tests found under %s", len(names), root)
+	}
+	pattern := regexp.MustCompile("[`\\s]-(?:run|skip|bench) ('[^'\n]+'|[^\\s'`;),]+)")
+	for from, text := range commands {
+		for _, match := range pattern.FindAllStringSubmatch(text, -1) {
+			for name := range strings.SplitSeq(strings.Trim(match[1], "'"), "|") {
+				name, _, _ = strings.Cut(name, "/")
+				if name == "^$" || name == "." || name == "…" || strings.ContainsAny(name, "$\"\\") && !strings.HasSuffix(name, "$") {
+					continue
+				}
+				matcher, err := regexp.Compile(name)
+				if err != nil || !slices.ContainsFunc(names, matcher.MatchString) {
+					t.Errorf("%s names the test %q, and there is none", from, name)
+				}
+			}
+		}
+	}
+}
+
+// headingAnchors returns the anchors that a document's headings get from common
+// Markdown renderers: lower case, blanks as dashes, punctuation dropped.
+func headingAnchors(document string) map[string]bool {
+	anchors := map[string]bool{}
+	inCode := false
+	for line := range strings.Lines(document) {
+		if strings.HasPrefix(line, "```") {
+			inCode = !inCode
+		}
+		if inCode || !strings.HasPrefix(line, "#") {
+			continue
+		}
+		anchor := strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, strings.TrimSpace(strings.TrimLeft(line, "#")))
+		anchors[anchor] = true
+	}
+	return anchors
+}
