@@ -63,7 +63,7 @@ type board struct {
 type setup struct {
 	cfg      *config.Config
 	log      *slog.Logger
-	quietLog *slog.Logger // log, without repeated messages
+	dedupLog *slog.Logger // log, without repeated messages
 	version  string
 	slowCard time.Duration
 	shared   bool
@@ -95,7 +95,7 @@ type rackParts struct {
 func Run(ctx context.Context, cfg *config.Config, opts Options) error {
 	b := &board{
 		setup: setup{
-			cfg: cfg, log: opts.Logger, quietLog: slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil)),
+			cfg: cfg, log: opts.Logger, dedupLog: slog.New(logdedup.NewHandler(opts.Logger.Handler(), 0, nil)),
 			version: opts.Version, slowCard: opts.SlowCard, shared: opts.Shared, sockets: opts.Sockets, cardHost: opts.CardHost,
 		},
 		events:    new(console.Broadcaster),
@@ -166,9 +166,9 @@ func (b *board) newRackCache(budget int64, via string) (*rackcache.PageHandler, 
 			Budget: budget, MaxObject: min(int64(cfg.MaxObject), budget/16), // the largest that a cache can have
 			Via: via, NoCacheStatus: !cfg.CacheStatusHeader, ClientDirectives: cfg.ClientCacheControl, KeepSetCookie: cfg.StoreSetCookie,
 			StaleOnError: staleOnError, MaxVariants: cfg.MaxVariants, Compress: cfg.Compress,
-			Logger: b.quietLog, ClockTrusted: b.clockIsSet,
+			Logger: b.dedupLog, ClockTrusted: b.clockIsSet,
 		},
-		Logger: b.quietLog,
+		Logger: b.dedupLog,
 	})
 }
 
@@ -209,7 +209,7 @@ func (b *board) openRack(ctx context.Context) error {
 	peerTimeout := time.Duration(b.cfg.Rack.PeerTimeout)
 	var err error
 	if b.link, err = link.New(link.Config{
-		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.LinkListen, PeerTimeout: peerTimeout, Logger: b.quietLog,
+		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.LinkListen, PeerTimeout: peerTimeout, Logger: b.dedupLog,
 	}); err != nil {
 		return err
 	}
@@ -232,7 +232,7 @@ func (b *board) openRack(ctx context.Context) error {
 	timing.ExchangeTimeout = peerTimeout / 2
 	peers := roster{members: b.members, join: countOtherAddrs(b.cfg.Rack, b.selfAddr()), reachedPeer: b.reachedPeer.Load}
 	log := purge.NewLog(rackcache.PurgeApplier{Cache: b.cache, Applied: b.purgeApplied})
-	b.purger = purge.NewSyncer(log, b.link, peers, timing, b.quietLog)
+	b.purger = purge.NewSyncer(log, b.link, peers, timing, b.dedupLog)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func portOf(listen string) uint16 {
 // openSites makes the origins, and the built-in shop with its order book if it is
 // one of them; otherwise the shop is nil.
 func (b *board) openSites(via string) (rackcache.ShopHandler, error) {
-	opts := origin.Options{Via: via, Logger: b.quietLog}
+	opts := origin.Options{Via: via, Logger: b.dedupLog}
 	var handler rackcache.ShopHandler
 	if origin.WantsShop(b.cfg) {
 		builtIn, err := b.openShop()

@@ -50,7 +50,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	if err := os.MkdirAll(folder, folderMode); err != nil {
 		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] directory, or set enabled = false", err)
 	}
-	s, err := b.openLedger(b.quietLog)
+	s, err := b.openLedger(b.dedupLog)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (b *board) fulfilmentConfig(catalogue *shop.Catalogue, service *orderservic
 		Amount: func(minor int64, currency string) string {
 			return shop.Money{Minor: minor, Currency: currency}.String()
 		},
-		Logger: b.quietLog,
+		Logger: b.dedupLog,
 	}
 }
 
