@@ -52,11 +52,11 @@ type emulatedBoard struct {
 // model is a model of board: its name in the emulator, and the files that the firmware
 // loads for it.
 type model struct {
-	emulator        []string // its program, and words of the board's own
+	emulator        []string // its program, and arguments for the board
 	machine, memory string
-	tree            string        // its description
+	deviceTree      string        // the file
 	section         string        // of config.txt
-	words           string        // more for its kernel
+	kernelParams    string        // further kernel parameters
 	boot            time.Duration // what bootLimit is for a first board
 }
 

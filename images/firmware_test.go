@@ -50,27 +50,27 @@ func (b *emulatedBoard) loadFirmware() firmware {
 		}
 		return file
 	}
-	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.tree)
+	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.deviceTree)
 	b.freeSerial(f.tree)
 	if b.extra != nil {
 		b.appendArchive(f.initrd, b.extra)
 	}
-	var words []string
-	for _, word := range strings.Fields(b.readFile(prefix + "cmdline.txt")) {
+	var params []string
+	for _, param := range strings.Fields(b.readFile(prefix + "cmdline.txt")) {
 		// Opening the chip's watchdog resets the emulator at once.
-		if b.watchdog || word != "bramble.watchdog=1" {
-			words = append(words, word)
+		if b.watchdog || param != "bramble.watchdog=1" {
+			params = append(params, param)
 		}
 	}
-	words = append(words, b.model.words, "bramble.serial="+b.serial,
+	params = append(params, b.model.kernelParams, "bramble.serial="+b.serial,
 		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
 	if !b.jumps {
-		words = append(words, "bramble.kexec=0") // the emulator's USB is dead to a second kernel
+		params = append(params, "bramble.kexec=0") // the emulator's USB is dead to a second kernel
 	}
 	if b.trial != "" {
-		words = append(words, "bramble.trial=1")
+		params = append(params, "bramble.trial=1")
 	}
-	f.line = strings.Join(words, " ")
+	f.line = strings.Join(params, " ")
 	return f
 }
 
@@ -170,10 +170,10 @@ func copyPartition(t *testing.T, card string, number int) string {
 // partitionEntry returns the position of a partition, in bytes.
 func partitionEntry(card []byte, number int) (start, length int64) {
 	e := card[446+16*(number-1):]
-	word := func(at int) int64 {
+	uint32At := func(at int) int64 {
 		return int64(e[at]) | int64(e[at+1])<<8 | int64(e[at+2])<<16 | int64(e[at+3])<<24
 	}
-	return word(8) * sector, word(12) * sector
+	return uint32At(8) * sector, uint32At(12) * sector
 }
 
 // checkFAT and checkExt4 fail if a file system is damaged. They change nothing, and report

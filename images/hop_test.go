@@ -65,8 +65,8 @@ func testHop(t *testing.T, m model, g platform) {
 	ask("card/try", string(body))
 	b.waitSerial(b.model.boot, `bramble: restarting with one processor, to try slot b from there`)
 	b.waitEnd()
-	if words := b.readFile("a/cmdline.txt"); !strings.Contains(words, "nr_cpus=01 ") {
-		t.Errorf("it would start with %s", words)
+	if params := b.readFile("a/cmdline.txt"); !strings.Contains(params, "nr_cpus=01 ") {
+		t.Errorf("it would start with %s", params)
 	}
 
 	b.jumps = true
@@ -74,10 +74,10 @@ func testHop(t *testing.T, m model, g platform) {
 	b.waitSerial(b.model.boot, `bramble: restarting into slot b \(try\)`)
 	b.waitSerial(b.model.boot, `(?s)slot b \(try\).*bramble: serial `+b.serial)
 	b.waitSerial(b.model.boot, `(?s)slot b \(try\).*Please press Enter`)
-	words := strings.Fields(b.runShell("cat /proc/cmdline"))
-	for word, want := range map[string]bool{"bramble.slot=b": true, "bramble.trial=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
-		if got := strings.Contains(" "+strings.Join(words, " ")+" ", " "+word+" "); got != want {
-			t.Errorf("the new kernel has the parameter %s: %v; all are %v", word, got, words)
+	params := strings.Fields(b.runShell("cat /proc/cmdline"))
+	for param, want := range map[string]bool{"bramble.slot=b": true, "bramble.trial=1": true, cardinit.AllCPUsParam: true, "bramble.slot=a": false, "nr_cpus=01": false} {
+		if got := strings.Contains(" "+strings.Join(params, " ")+" ", " "+param+" "); got != want {
+			t.Errorf("the new kernel has the parameter %s: %v; all are %v", param, got, params)
 		}
 	}
 	if got := strings.Fields(b.runShell("cat /sys/devices/system/cpu/possible; uname -r")); len(got) != 2 || got[0] != "0-3" || !strings.HasSuffix(got[1], g.flavour) {
@@ -86,8 +86,8 @@ func testHop(t *testing.T, m model, g platform) {
 	b.cutPower()
 	b.jumps = false
 	checkFAT(t, b.card)
-	if words := b.readFile("a/cmdline.txt"); !strings.Contains(words, cardinit.AllCPUsParam+" ") {
-		t.Errorf("slot a would start with %s", words)
+	if params := b.readFile("a/cmdline.txt"); !strings.Contains(params, cardinit.AllCPUsParam+" ") {
+		t.Errorf("slot a would start with %s", params)
 	}
 	if c := b.readFile("config.txt"); !strings.Contains(c, "os_prefix=a/") {
 		t.Errorf("the firmware starts a version on trial:\n%s", c)

@@ -43,12 +43,12 @@ func (h *hopBoard) endedContext() context.Context {
 }
 
 // setCmdline sets the parameters of the running kernel.
-func (h *hopBoard) setCmdline(words string) {
+func (h *hopBoard) setCmdline(params string) {
 	possible := "0-3\n"
-	if strings.Contains(words, "nr_cpus=01") {
+	if strings.Contains(params, "nr_cpus=01") {
 		possible = "0\n"
 	}
-	writeFiles(h.t, h.paths.Proc, map[string]string{"cmdline": words})
+	writeFiles(h.t, h.paths.Proc, map[string]string{"cmdline": params})
 	writeFiles(h.t, h.paths.Sys, map[string]string{"devices/system/cpu/possible": possible})
 }
 
@@ -72,11 +72,11 @@ func (h *hopBoard) switchOn() {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		words, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile))
+		params, err := os.ReadFile(filepath.Join(h.paths.Boot, slot, CmdlineFile))
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		h.setCmdline(string(words))
+		h.setCmdline(string(params))
 		jumps := len(h.fake.commandsWith("kexec -e"))
 		if !h.newInit().completeHop(h.endedContext()) {
 			h.runs = slot
@@ -224,12 +224,12 @@ func TestTheWatchdogCountsThroughAHop(t *testing.T) {
 	for _, may := range []bool{false, true} {
 		h := newHopBoard(t)
 		h.switchOn()
-		words := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
+		params := one() + map[bool]string{false: "", true: " bramble.watchdog=1"}[may]
 		writeFiles(t, h.paths.Boot, map[string]string{"a/" + CmdlineFile: one(), "b/" + VersionFile: "new\n"})
 		for name, text := range slotContent("new", "b") {
 			writeFiles(t, h.paths.Boot, map[string]string{"b/" + name: text})
 		}
-		h.setCmdline(words)
+		h.setCmdline(params)
 		h.newInit().completeHop(h.endedContext())
 		if got := len(h.fake.commandsWith("watchdog")) == 1; got != may || len(h.fake.commandsWith("kexec -e")) != 1 {
 			t.Errorf("the watchdog may be opened: %v, and was: %v; %v", may, got, h.fake.commandsWith("kexec"))

@@ -28,13 +28,13 @@ func TestParseCmdline(t *testing.T) {
 
 func TestFindSerial(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		words KernelParams
-		proc  map[string]string
-		sys   map[string]string
-		want  string
+		name   string
+		params KernelParams
+		proc   map[string]string
+		sys    map[string]string
+		want   string
 	}{
-		{"the kernel's words first", KernelParams{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
+		{"the kernel parameters first", KernelParams{Serial: "1a2b"}, map[string]string{"device-tree/serial-number": "00000000deadbeef\x00"}, nil, "1a2b"},
 		{"device tree", KernelParams{}, map[string]string{"device-tree/serial-number": "00000000DEADBEEF\x00", "cpuinfo": "Serial\t: 1\n"}, nil, "00000000deadbeef"},
 		{"cpuinfo", KernelParams{}, map[string]string{"cpuinfo": "processor\t: 0\nSerial\t\t: 0000000012345678\n"}, nil, "0000000012345678"},
 		{"a serial of noughts is none", KernelParams{}, map[string]string{"cpuinfo": "Serial\t: 0000000000000000\n"},
@@ -45,7 +45,7 @@ func TestFindSerial(t *testing.T) {
 			p := fakePaths(t)
 			writeFiles(t, p.Proc, tt.proc)
 			writeFiles(t, p.Sys, tt.sys)
-			got, err := findSerial(tt.words, p)
+			got, err := findSerial(tt.params, p)
 			if got != tt.want || (err == nil) != (tt.want != "") {
 				t.Errorf("got %q, %v", got, err)
 			}

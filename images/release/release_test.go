@@ -227,7 +227,7 @@ func TestNoImage(t *testing.T) {
 		"cut off":          imageWith(true, goodFiles()).bytes[:40*sector],
 		"no kernel":        without("vmlinuz"),
 		"no version":       without("slot.txt"),
-		"no words":         without("cmdline.txt"),
+		"no parameters":    without("cmdline.txt"),
 	} {
 		if r, err := openBytes(t, content); !errors.Is(err, ErrNoImage) {
 			t.Errorf("%s: %+v, %v", name, r.SlotManifest, err)
