@@ -10,7 +10,7 @@ import (
 
 var text = strings.Repeat("Raspberry Pi, Model B. ", 200)
 
-func compressing(c *Config) { c.Compress = true }
+func withCompression(c *Config) { c.Compress = true }
 
 func unzip(t *testing.T, res result) string {
 	t.Helper()
@@ -33,7 +33,7 @@ func TestCompress(t *testing.T) {
 	pushed := 0
 	for _, first := range []string{"gzip, br", "identity"} {
 		b := newBench(t, always(200, text, "Cache-Control: max-age=60", "Content-Type: text/html; charset=utf-8", `Etag: "v1"`, "Vary: X-A"),
-			compressing, func(c *Config) { c.OnStore = func(*Object) { pushed++ } })
+			withCompression, func(c *Config) { c.OnStore = func(*Object) { pushed++ } })
 		b.route.Replicate = true
 		res := b.get("Accept-Encoding: " + first)
 		if res.Body.String() != text || res.Header().Get("Etag") != `"v1"` || !hasMember(res.Header()["Vary"], "accept-encoding") {
@@ -63,13 +63,13 @@ func TestCompress(t *testing.T) {
 	}
 }
 
-// TestCompressedIsRenewed: upstream knows nothing of the variant and confirms it
+// TestCompressedVariantIsRevalidated: upstream does not know the variant and confirms it
 // all the same.
-func TestCompressedIsRenewed(t *testing.T) {
+func TestCompressedVariantIsRevalidated(t *testing.T) {
 	b := newBench(t, script(
-		says(200, text, "Cache-Control: max-age=60", "Content-Type: text/html", `Etag: "v1"`),
-		says(304, "", "Cache-Control: max-age=60", `Etag: "v1"`, "Vary: X-A"),
-	), compressing)
+		answers(200, text, "Cache-Control: max-age=60", "Content-Type: text/html", `Etag: "v1"`),
+		answers(304, "", "Cache-Control: max-age=60", `Etag: "v1"`, "Vary: X-A"),
+	), withCompression)
 	b.route.Replicate = true
 	b.get()
 	b.clock.add(time.Minute)
@@ -107,7 +107,7 @@ func TestCompressible(t *testing.T) {
 		{"digest", text, []string{"Content-Type: text/html", "Content-Digest: sha-256=:AA==:"}, false},
 	}
 	for _, tt := range tests {
-		b := newBench(t, always(200, tt.body, append(tt.fields, "Cache-Control: max-age=60")...), compressing)
+		b := newBench(t, always(200, tt.body, append(tt.fields, "Cache-Control: max-age=60")...), withCompression)
 		b.route.Replicate = true
 		b.get("Accept-Encoding: gzip")
 		if split := len(b.Peek(pageURL)) == 2; split != tt.split {

@@ -49,14 +49,14 @@ func TestHTTPDate5_6_7(t *testing.T) {
 			t.Errorf("%q: %s %v, want %q", tt.s, got, ok, tt.want)
 		}
 	}
-	// A board that was not told the time still reads today's years as today's.
+	// A board that does not know the time still reads the years of today correctly.
 	if at, ok := parseHTTPDate("Saturday, 21-Nov-26 06:00:00 GMT", time.Unix(0, 0)); !ok || at.Year() != 2026 {
 		t.Errorf("in 1970: %v", at)
 	}
 }
 
-// FuzzDate: every date that is written by the book is read, and whatever is read
-// as the preferred form is what net/http reads.
+// FuzzDate: every date in the form of the RFC is read, and a date that is read
+// in the preferred form is the one that net/http reads.
 func FuzzDate(f *testing.F) {
 	for _, s := range []string{"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun, 06 Nov 1994 08:49:37 gMT", ",", "Sun, 6 "} {
 		f.Add(s, int64(784111777))

@@ -50,25 +50,25 @@ func reply(status int, body string, fields ...string) *http.Response {
 	}
 }
 
-// always answers everything alike.
+// always answers every request with the same reply.
 func always(status int, body string, fields ...string) *fakeUpstream {
 	return &fakeUpstream{answer: func(int64, *http.Request) (*http.Response, error) {
 		return reply(status, body, fields...), nil
 	}}
 }
 
-// script answers the nth fetch with the nth function, the last one for ever.
+// script answers the nth fetch with the nth function, the last one from then on.
 func script(steps ...func(r *http.Request) (*http.Response, error)) *fakeUpstream {
 	return &fakeUpstream{answer: func(n int64, r *http.Request) (*http.Response, error) {
 		return steps[min(int(n), len(steps))-1](r)
 	}}
 }
 
-func says(status int, body string, fields ...string) func(*http.Request) (*http.Response, error) {
+func answers(status int, body string, fields ...string) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) { return reply(status, body, fields...), nil }
 }
 
-func breaks(err error) func(*http.Request) (*http.Response, error) {
+func failsWith(err error) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
@@ -132,7 +132,7 @@ func request(method, url string, fields ...string) *http.Request {
 	return r
 }
 
-// result is what a client got; aborted says that the connection was cut.
+// result is what a client got; aborted: the connection was closed midway.
 type result struct {
 	*httptest.ResponseRecorder
 	aborted bool
@@ -140,13 +140,13 @@ type result struct {
 
 // do serves a request and waits for the fetches that it began.
 func (b *bench) do(r *http.Request) result {
-	res := b.ask(r)
-	b.settle()
+	res := b.serve(r)
+	b.awaitFetches()
 	return res
 }
 
-// ask serves a request.
-func (b *bench) ask(r *http.Request) (res result) {
+// serve serves a request.
+func (b *bench) serve(r *http.Request) (res result) {
 	res.ResponseRecorder = httptest.NewRecorder()
 	defer func() {
 		if p := recover(); p != nil {
@@ -160,8 +160,8 @@ func (b *bench) ask(r *http.Request) (res result) {
 	return res
 }
 
-// settle waits until no fetch is under way.
-func (b *bench) settle() { b.flights.done.Wait() }
+// awaitFetches waits until no fetch is under way.
+func (b *bench) awaitFetches() { b.flights.done.Wait() }
 
 // upstream is the bench's cache as the upstream of another one.
 func (b *bench) upstream() Upstream {

@@ -13,12 +13,12 @@ import (
 )
 
 // crowd sends n requests at once and waits until all of them are stuck or
-// answered. The function it returns collects what they got.
+// answered. The function that it returns collects the results.
 func (b *bench) crowd(n int, ask func(i int) *http.Request) func() []result {
 	results := make([]result, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { results[i] = b.ask(ask(i)) })
+		wg.Go(func() { results[i] = b.serve(ask(i)) })
 	}
 	synctest.Wait()
 	return func() []result {
@@ -27,9 +27,9 @@ func (b *bench) crowd(n int, ask func(i int) *http.Request) func() []result {
 	}
 }
 
-func plain(int) *http.Request { return request("GET", pageURL) }
+func plainGet(int) *http.Request { return request("GET", pageURL) }
 
-// gate is an upstream that holds its replies back until it is opened.
+// gate is an upstream that withholds its replies until the channel is closed.
 func gate(answer func(n int64, r *http.Request) (*http.Response, error)) (*fakeUpstream, chan struct{}) {
 	open := make(chan struct{})
 	return &fakeUpstream{answer: func(n int64, r *http.Request) (*http.Response, error) {
@@ -52,7 +52,7 @@ func TestOneFetchForACrowd(t *testing.T) {
 			return reply(200, "a page", "Cache-Control: max-age=60"), nil
 		})
 		b := newBench(t, up)
-		collect := b.crowd(500, plain)
+		collect := b.crowd(500, plainGet)
 		close(open)
 		for _, res := range collect() {
 			if res.Code != 200 || res.Body.String() != "a page" {
@@ -66,7 +66,7 @@ func TestOneFetchForACrowd(t *testing.T) {
 	})
 }
 
-// TestNeverShared is the rule above all others: a reply that may not be shared
+// TestNeverShared is the most important rule: a reply that may not be shared
 // reaches the one client that caused it, and the rest go upstream in parallel.
 func TestNeverShared(t *testing.T) {
 	const n = 50
@@ -114,7 +114,7 @@ func TestNeverShared(t *testing.T) {
 					collect := b.crowd(n, ask)
 					close(first)
 					synctest.Wait()
-					// All others are upstream now, at once.
+					// All others are fetched now, side by side.
 					b.wantFetches(n)
 					close(rest)
 					for i, res := range collect() {
@@ -150,8 +150,8 @@ func TestAuthorizedReplyStaysPrivate3_5(t *testing.T) {
 			if i%2 == 1 {
 				want = fmt.Sprintf("for %d", i)
 			}
-			// A reply to nobody in particular answers everybody (§3.5 is about
-			// storing); one to somebody answers nobody else.
+			// A reply to a request without it answers everybody (§3.5 is about
+			// storing); one to a request with it answers no other.
 			if got := res.Body.String(); got != want && got != "for " {
 				t.Errorf("client %d got %q", i, got)
 			}
@@ -168,10 +168,10 @@ func TestUnshareableIsRemembered(t *testing.T) {
 			return reply(200, "x", "Cache-Control: no-store"), nil
 		})
 		b.up, b.route.Upstream = up, up
-		collect := b.crowd(1, plain)
+		collect := b.crowd(1, plainGet)
 		open <- struct{}{}
 		collect()
-		collect = b.crowd(20, plain)
+		collect = b.crowd(20, plainGet)
 		b.wantFetches(21)
 		close(open)
 		collect()
@@ -180,16 +180,16 @@ func TestUnshareableIsRemembered(t *testing.T) {
 			return reply(200, "x", "Cache-Control: max-age=60"), nil
 		})
 		b.up, b.route.Upstream = up2, up2
-		collect = b.crowd(20, plain)
+		collect = b.crowd(20, plainGet)
 		close(open2)
 		collect()
 		b.wantFetches(1)
 	})
 }
 
-// TestOneFetchAVariant: a crowd that turns out to want two variants costs two
+// TestOneFetchPerVariant: a crowd that turns out to need two variants costs two
 // fetches.
-func TestOneFetchAVariant(t *testing.T) {
+func TestOneFetchPerVariant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up, open := gate(func(_ int64, r *http.Request) (*http.Response, error) {
 			return reply(200, "in "+r.Header.Get("Accept-Language"), "Cache-Control: max-age=60", "Vary: Accept-Language"), nil
@@ -218,13 +218,13 @@ func TestLeaderHangsUp(t *testing.T) {
 		}))
 		ctx, hangUp := context.WithCancel(t.Context())
 		leader := b.crowd(1, func(int) *http.Request { return request("GET", pageURL).WithContext(ctx) })
-		followers := b.crowd(3, plain)
+		followers := b.crowd(3, plainGet)
 		hangUp()
 		leader()
 		close(open)
 		io.WriteString(body, "first ")
 		synctest.Wait()
-		late := b.crowd(1, plain)
+		late := b.crowd(1, plainGet)
 		io.WriteString(body, "second")
 		body.Close()
 		for _, res := range append(followers(), late()...) {
@@ -232,15 +232,15 @@ func TestLeaderHangsUp(t *testing.T) {
 				t.Errorf("got %q, aborted %v", res.Body, res.aborted)
 			}
 		}
-		b.settle()
+		b.awaitFetches()
 		b.want(b.get(), 200, "first second", "hit")
 		b.wantFetches(1)
 	})
 }
 
-// TestNobodyLeftCancels: a fetch that nobody reads and that will not be stored
+// TestFetchWithoutReadersIsCancelled: a fetch that no client reads and that will not be stored
 // is cancelled.
-func TestNobodyLeftCancels(t *testing.T) {
+func TestFetchWithoutReadersIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resp, body := pipeBody(-1, "Cache-Control: no-store")
 		b := newBench(t, script(func(*http.Request) (*http.Response, error) { return resp, nil }))
@@ -252,7 +252,7 @@ func TestNobodyLeftCancels(t *testing.T) {
 			t.Error("not aborted")
 		}
 		body.CloseWithError(context.Canceled) // what a transport does when its context ends
-		b.settle()
+		b.awaitFetches()
 	})
 }
 
@@ -260,18 +260,18 @@ func TestErrorIsRetriedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up, open := gate(func(int64, *http.Request) (*http.Response, error) { return nil, errRefused })
 		b := newBench(t, up)
-		collect := b.crowd(100, plain)
+		collect := b.crowd(100, plainGet)
 		close(open)
 		for _, res := range collect() {
 			if res.Code != 502 {
 				t.Errorf("got %d", res.Code)
 			}
 		}
-		b.wantFetches(2) // the first may have been the first client's fault
+		b.wantFetches(2) // the first failure may be the first client.s fault
 	})
 }
 
-func TestNoPlaceInTime(t *testing.T) {
+func TestNoSlotInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
 			return reply(200, "x", "Cache-Control: max-age=60"), nil
@@ -299,7 +299,7 @@ func TestFillTimeout(t *testing.T) {
 			return nil, ctx.Err()
 		})
 		start := time.Now()
-		res := b.ask(request("GET", pageURL))
+		res := b.serve(request("GET", pageURL))
 		if res.Code != 504 || time.Since(start) != DefaultFillTimeout {
 			t.Errorf("got %d after %v", res.Code, time.Since(start))
 		}
@@ -318,9 +318,9 @@ func TestRoutesNeverJoin(t *testing.T) {
 			return reply(200, "x", "Cache-Control: max-age=60"), nil
 		})
 		b := newBench(t, up)
-		one := b.crowd(2, plain)
+		one := b.crowd(2, plainGet)
 		b.route.Name = "rack"
-		two := b.crowd(2, plain)
+		two := b.crowd(2, plainGet)
 		b.wantFetches(2)
 		close(open)
 		one()
@@ -328,7 +328,7 @@ func TestRoutesNeverJoin(t *testing.T) {
 	})
 }
 
-func TestKeepAndShare(t *testing.T) {
+func TestMayStoreAndReplicate(t *testing.T) {
 	var pushed []string
 	b := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) {
 		c.OnStore = func(o *Object) { pushed = append(pushed, o.Key()) }
@@ -354,14 +354,14 @@ func TestCloseEndsFetches(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})
-		collect := b.crowd(2, plain)
+		collect := b.crowd(2, plainGet)
 		b.Close()
 		for _, res := range collect() {
 			if res.Code != 503 {
 				t.Errorf("got %d", res.Code)
 			}
 		}
-		if res := b.ask(plain(0)); res.Code != 503 {
+		if res := b.serve(plainGet(0)); res.Code != 503 {
 			t.Errorf("after Close: %d", res.Code)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // FuzzControl: whatever a Cache-Control field holds, a directive that forbids is
-// never lost by what stands around it in well-formed members.
+// never lost because of other well-formed members.
 func FuzzControl(f *testing.F) {
 	for _, s := range []string{
 		"", "max-age=60", "no-store", `private="a, b"`, `ext="\"", max-age=1`, `a="`, "max-age =1", ",,,", "a=b c=d",
@@ -43,7 +43,7 @@ func FuzzControl(f *testing.F) {
 	})
 }
 
-// FuzzVary: a request matches the selector made from it, and another value of a
+// FuzzVary: a request matches the variant key made from it, and another value of a
 // selecting field does not.
 func FuzzVary(f *testing.F) {
 	f.Add("Accept-Language", "en", "de")
@@ -96,7 +96,7 @@ func FuzzVary(f *testing.F) {
 	})
 }
 
-// FuzzParseObject: what is accepted is what would be written again, and no field
+// FuzzParseObject: an accepted object is written back identically, and no field
 // can end its line early.
 func FuzzParseObject(f *testing.F) {
 	c, err := New(Config{Now: newClock().Now})
@@ -167,8 +167,8 @@ func FuzzRange(f *testing.F) {
 	})
 }
 
-// FuzzETags: a tag is found in a list that it was put into, however the list
-// looks.
+// FuzzETags: a tag is found in a list that contains it, however the list
+// is formatted.
 func FuzzETags(f *testing.F) {
 	f.Add(`"a", W/"b"`, `"c"`)
 	f.Add(`"a,b"`, `W/"c"`)
@@ -192,7 +192,7 @@ func FuzzETags(f *testing.F) {
 }
 
 // FuzzExpires: a lifetime is never negative nor larger than RFC 9111 allows, and
-// what is no date means stale.
+// anything that is not a date means stale.
 func FuzzExpires(f *testing.F) {
 	for _, s := range []string{
 		"0", "-1", "", "Wed, 29 Feb 2012 06:00:00 GMT", "Wednesday, 29-Feb-12 06:00:00 GMT", "Wed Feb 29 06:00:00 2012",
@@ -207,7 +207,7 @@ func FuzzExpires(f *testing.F) {
 			t.Fatalf("%q: %v %v", s, d, explicit)
 		}
 		// net/http knows neither leap seconds (RFC 9110 §5.6.7 goes by RFC 5322,
-		// which has them) nor "gmt" in small letters.
+		// which has them) nor "gmt" in lower case.
 		plain := strings.Replace(strings.ToUpper(trimOWS(s)), ":60 ", ":59 ", 1)
 		if _, err := http.ParseTime(plain); err != nil && d != 0 {
 			t.Fatalf("%q is no date and gives %v", s, d)

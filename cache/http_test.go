@@ -24,8 +24,8 @@ func (u transport) Fetch(ctx context.Context, r *http.Request) (*http.Response, 
 	return u.RoundTrip(q)
 }
 
-// rig is a cache between a real client and a real origin server.
-func rig(t *testing.T, origin http.HandlerFunc) (url string, client *http.Client, c *Cache) {
+// startRig starts a cache between a real client and a real origin server.
+func startRig(t *testing.T, origin http.HandlerFunc) (url string, client *http.Client, c *Cache) {
 	t.Helper()
 	back := httptest.NewServer(origin)
 	t.Cleanup(back.Close)
@@ -59,7 +59,7 @@ func fetch(client *http.Client, url string) (*http.Response, string, error) {
 func TestOverHTTP(t *testing.T) {
 	var mu sync.Mutex
 	asked := map[string]int{}
-	url, client, c := rig(t, func(w http.ResponseWriter, r *http.Request) {
+	url, client, c := startRig(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		asked[r.URL.Path]++
 		mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// hinted asks over HTTP and gives the interim replies too.
-func hinted(t *testing.T, client *http.Client, method, url string) (hints []string, resp *http.Response) {
+// fetchHints fetches over HTTP and returns the interim replies too.
+func fetchHints(t *testing.T, client *http.Client, method, url string) (hints []string, resp *http.Response) {
 	t.Helper()
 	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
@@ -38,7 +38,7 @@ func hinted(t *testing.T, client *http.Client, method, url string) (hints []stri
 // TestInterim15_2: interim replies reach the client that caused the fetch, with
 // their fields, and are not stored; whatever the method.
 func TestInterim15_2(t *testing.T) {
-	url, client, c := rig(t, func(w http.ResponseWriter, _ *http.Request) {
+	url, client, c := startRig(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(102)
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.Header().Set("Keep-Alive", "5")
@@ -49,13 +49,13 @@ func TestInterim15_2(t *testing.T) {
 	})
 	want := fmt.Sprint([]string{"102 ", "103 </style.css>; rel=preload"})
 	for _, method := range []string{"GET", "POST"} {
-		hints, resp := hinted(t, client, method, url+"/")
+		hints, resp := fetchHints(t, client, method, url+"/")
 		if got := fmt.Sprint(hints); got != want || resp.StatusCode != 200 || resp.Header.Get("Link") != "" {
 			t.Errorf("%s: %s, %d %v", method, got, resp.StatusCode, resp.Header)
 		}
 		c.flights.done.Wait()
 		if method == "GET" {
-			hints, resp = hinted(t, client, method, url+"/")
+			hints, resp = fetchHints(t, client, method, url+"/")
 			if len(hints) > 0 || resp.Header.Get("Age") == "" {
 				t.Errorf("from memory: %v %v", hints, resp.Header)
 			}
@@ -64,20 +64,20 @@ func TestInterim15_2(t *testing.T) {
 }
 
 func TestInterimIsBounded(t *testing.T) {
-	url, client, _ := rig(t, func(w http.ResponseWriter, r *http.Request) {
+	url, client, _ := startRig(t, func(w http.ResponseWriter, r *http.Request) {
 		for i := range 3 * maxInterim {
 			w.Header().Set("X-Hint", fmt.Sprint(i))
 			w.WriteHeader(103)
 		}
 	})
 	for _, method := range []string{"GET", "POST"} {
-		if hints, _ := hinted(t, client, method, url+"/"); len(hints) == 0 || len(hints) > maxInterim {
+		if hints, _ := fetchHints(t, client, method, url+"/"); len(hints) == 0 || len(hints) > maxInterim {
 			t.Errorf("%s: %d interim replies", method, len(hints))
 		}
 	}
 }
 
-// interimWriter notes the statuses that are written.
+// interimWriter records the statuses that are written.
 type interimWriter struct {
 	*httptest.ResponseRecorder
 	codes []int
@@ -90,7 +90,7 @@ func (w *interimWriter) WriteHeader(code int) {
 	}
 }
 
-// TestInterimIsForTheLeader: who waits for somebody else's fetch gets none, nor
+// TestInterimIsForTheLeader: a client that waits for another.s fetch gets none, nor
 // does a client that speaks HTTP/1.0.
 func TestInterimIsForTheLeader(t *testing.T) {
 	for _, old := range []bool{false, true} {
@@ -116,7 +116,7 @@ func TestInterimIsForTheLeader(t *testing.T) {
 		for i := range writers {
 			writers[i] = &interimWriter{ResponseRecorder: httptest.NewRecorder()}
 			all.Go(func() {
-				r := plain(0)
+				r := plainGet(0)
 				if old {
 					r.ProtoMajor, r.ProtoMinor = 1, 0
 				}

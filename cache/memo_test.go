@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// memoBench is a bench with one page, whose clock stands at the page's birth.
+// memoBench is a bench with one page, whose clock stands at the time when the page was made.
 func memoBench(t *testing.T, fields ...string) *bench {
 	b := newBench(t, always(200, "page", append([]string{"Date: Wed, 29 Feb 2012 06:00:00 GMT", "Content-Type: text/html", `Etag: "a"`}, fields...)...))
 	b.get()
 	return b
 }
 
-// While Again says so, the same request gets the same bytes; and it says so for
+// While StillValid returns true, the same request gets the same bytes; and it does so for
 // most of each second.
-func TestAgainIsTheSameAnswer(t *testing.T) {
+func TestStillValidMeansTheSameAnswer(t *testing.T) {
 	for _, fields := range [][]string{
 		{"Cache-Control: max-age=10"},
 		{"Cache-Control: max-age=3", "Age: 2"},
 		{"Last-Modified: Wed, 29 Feb 2012 05:59:13 GMT"}, // fresh for 4.7 s
 	} {
 		b := memoBench(t, fields...)
-		q := plainOf(request("GET", pageURL))
+		q := hitRequestOf(request("GET", pageURL))
 		start := b.Now()
 		same, changed := 0, 0
 		for range 3000 {
@@ -50,7 +50,7 @@ func TestAgainIsTheSameAnswer(t *testing.T) {
 	}
 }
 
-func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
+func TestStillValidEndsWithThePage(t *testing.T) {
 	for name, change := range map[string]func(*bench){
 		"a purge":      func(b *bench) { b.Purge(Selector{URL: pageURL}) },
 		"a soft purge": func(b *bench) { b.Purge(Selector{URL: pageURL, Soft: true}) },
@@ -64,7 +64,7 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 		if b.StillValid(&m, b.Now(), 1) {
 			t.Errorf("%s: an answer that nobody gave is given again", name)
 		}
-		q := plainOf(request("GET", pageURL))
+		q := hitRequestOf(request("GET", pageURL))
 		if _, _, ok := b.AppendHit(nil, q, &m); !ok || !b.StillValid(&m, b.Now(), 1) {
 			t.Fatalf("%s: no hit, or not again", name)
 		}
@@ -75,11 +75,11 @@ func TestNothingIsAnsweredAgainThatHasGone(t *testing.T) {
 	}
 }
 
-// What is answered again counts as any hit does.
-func TestAgainCountsAndAllocatesNothing(t *testing.T) {
+// A memoised answer counts as any other hit.
+func TestStillValidCountsAndAllocatesNothing(t *testing.T) {
 	b := memoBench(t, "Cache-Control: max-age=100")
 	var m HitMemo
-	q := plainOf(request("GET", pageURL))
+	q := hitRequestOf(request("GET", pageURL))
 	room := make([]byte, 0, b.MaxHead())
 	if _, _, ok := b.AppendHit(room, q, &m); !ok {
 		t.Fatal("no hit")

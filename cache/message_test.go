@@ -114,7 +114,7 @@ func TestHopByHop7_6_1(t *testing.T) {
 	}
 }
 
-// TestConnectionLiftsNoRule: a field that says who may have a reply holds even if
+// TestConnectionLiftsNoRule: a field that decides who may have a reply stays even if
 // Connection lists it.
 func TestConnectionLiftsNoRule(t *testing.T) {
 	for _, field := range []string{"Cache-Control: no-store", "Vary: X-A", "Cdn-Cache-Control: no-store", "Set-Cookie: a=b"} {

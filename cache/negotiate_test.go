@@ -71,7 +71,7 @@ func TestEncodingClass12_5_3(t *testing.T) {
 	}
 }
 
-// TestMatchAllocatesNothing for what browsers send, which is seldom in its
+// TestMatchAllocatesNothing for the fields that browsers send, which are seldom in their
 // normal form.
 func TestMatchAllocatesNothing(t *testing.T) {
 	r := request("GET", pageURL, "Accept-Encoding: gzip, deflate, br, zstd", "Accept: text/html,*/*;q=0.8")

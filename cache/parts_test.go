@@ -38,7 +38,7 @@ func ranger(fields ...string) *fakeUpstream {
 	}}
 }
 
-// TestPartialContent3_3: what a stored part may answer, and what is asked for if
+// TestPartialContent3_3: what a stored part may answer, and what is requested if
 // it may not.
 func TestPartialContent3_3(t *testing.T) {
 	const strong, weak = `Etag: "v1"`, `Etag: W/"v1"`
@@ -111,8 +111,8 @@ func TestCombine3_4(t *testing.T) {
 	b.wantFetches(4)
 }
 
-// TestJoinedPart: a part that was made of two answers what lies across the seam,
-// and only with what was asked for.
+// TestJoinedPart: a part that was joined from two answers ranges across the seam,
+// and only with the requested bytes.
 func TestJoinedPart(t *testing.T) {
 	b := newBench(t, ranger("Cache-Control: max-age=60", `Etag: "v1"`))
 	b.get("Range: bytes=2-5")
@@ -128,7 +128,7 @@ func TestJoinedPart(t *testing.T) {
 	b.wantFetches(2)
 }
 
-// TestChangedMeanwhile: parts of two versions never meet.
+// TestChangedMeanwhile: parts of two versions are never joined.
 func TestChangedMeanwhile(t *testing.T) {
 	old := reply(206, "01234", "Cache-Control: max-age=60", `Etag: "v1"`, "Content-Range: bytes 0-4/20")
 	for name, second := range map[string]*fakeUpstream{
@@ -187,7 +187,7 @@ func TestPartsAreJudged(t *testing.T) {
 	}
 }
 
-// TestPartsArePurged: what purges a page purges its parts.
+// TestPartsArePurged: a purge of a page purges its parts.
 func TestPartsArePurged(t *testing.T) {
 	for name, purge := range map[string]func(*bench){
 		"url":  func(b *bench) { b.PurgeURL(pageURL) },
@@ -208,7 +208,7 @@ func TestPartsArePurged(t *testing.T) {
 	}
 }
 
-// TestShortPart: of a part that is shorter than it says, the bytes that are
+// TestShortPart: of a part that is shorter than its Content-Range says, the bytes that are
 // there are used.
 func TestShortPart(t *testing.T) {
 	b := newBench(t, always(206, "45678", "Cache-Control: max-age=60", "Content-Range: bytes 4-9/10"))
@@ -250,7 +250,7 @@ func TestSeveralRanges14_6(t *testing.T) {
 	}
 }
 
-// TestPartsStorm: however ranges, whole pages, new versions and purges mix, no
+// TestPartsStorm: however ranges, complete pages, new versions and purges mix, no
 // reply is made of two versions.
 func TestPartsStorm(t *testing.T) {
 	const size, clients, requests = 64, 16, 300
@@ -278,7 +278,7 @@ func TestPartsStorm(t *testing.T) {
 			for range requests {
 				switch r.IntN(40) {
 				case 0, 1:
-					version.Add(1) // and nobody tells the cache
+					version.Add(1) // and the cache is not told
 				case 2:
 					b.PurgeURL(pageURL)
 				case 3:
@@ -291,7 +291,7 @@ func TestPartsStorm(t *testing.T) {
 					ask.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to))
 					length = to - from + 1
 				}
-				res := b.ask(ask)
+				res := b.serve(ask)
 				body := res.Body.String()
 				if res.aborted || len(body) != length || strings.Count(body, body[:1]) != length {
 					t.Errorf("%v: %d %q", ask.Header, res.Code, body)
@@ -303,13 +303,13 @@ func TestPartsStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	b.settle()
+	b.awaitFetches()
 	if hits.Load() == 0 || b.Stats().Filling != 0 {
 		t.Errorf("%d hits, %+v", hits.Load(), b.Stats())
 	}
 }
 
-// FuzzContentRange: what is accepted can be written again.
+// FuzzContentRange: an accepted field can be written again.
 func FuzzContentRange(f *testing.F) {
 	for _, s := range []string{"bytes 0-4/5", "bytes */5", "bytes 0-4/*", "bytes 4-0/5", "bytes 0-5/5", "Bytes 0-0/999999999999999999", "bytes  0-1/2", "bytes=0-1/2"} {
 		f.Add(s)

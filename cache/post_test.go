@@ -31,7 +31,7 @@ func TestPOST9_3_3(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var replaced, invalid []string
 			var b *bench
-			b = newBench(t, script(says(200, "old", "Cache-Control: max-age=60"), says(200, "posted", tt.fields...), says(200, "got")),
+			b = newBench(t, script(answers(200, "old", "Cache-Control: max-age=60"), answers(200, "posted", tt.fields...), answers(200, "got")),
 				func(c *Config) {
 					c.OnReplace = func(u string) {
 						replaced = append(replaced, u)
@@ -73,7 +73,7 @@ func TestPOSTIsNotAnsweredFromMemory(t *testing.T) {
 	for n, want := range []string{"hit", "hit", "fwd=uri-miss"} {
 		b = newBench(t, always(200, "posted", fields...), func(c *Config) {
 			c.OnReplace = func(u string) {
-				for range n { // none of its own, its own, and one of somebody else's
+				for range n { // none, its own, and one of another client
 					b.PurgeURL(u)
 				}
 			}

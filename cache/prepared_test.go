@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// plainOf is a request as a front would have read it.
-func plainOf(r *http.Request) *HitRequest {
+// hitRequestOf is a request as a front would have parsed it.
+func hitRequestOf(r *http.Request) *HitRequest {
 	value := func(name string) []byte {
 		if lines, has := r.Header[name]; has {
 			return []byte(lines[0])
@@ -27,11 +27,11 @@ func plainOf(r *http.Request) *HitRequest {
 	}
 }
 
-// sameAsServe compares what AppendHit says with what Serve does. hit is whether
-// AppendHit said anything.
+// sameAsServe compares the answers of AppendHit and Serve. hit is whether
+// AppendHit answered.
 func (b *bench) sameAsServe(t *testing.T, r *http.Request) (hit bool) {
 	t.Helper()
-	head, body, ok := b.AppendHit([]byte("before "), plainOf(r), nil)
+	head, body, ok := b.AppendHit([]byte("before "), hitRequestOf(r), nil)
 	if !ok {
 		if string(head) != "before " || body != nil {
 			t.Errorf("no hit, and yet %q, %q", head, body)
@@ -57,7 +57,7 @@ func (b *bench) sameAsServe(t *testing.T, r *http.Request) (hit bool) {
 	return true
 }
 
-func TestAppendHitSaysWhatServeSays(t *testing.T) {
+func TestAppendHitAnswersAsServe(t *testing.T) {
 	const date = "Wed, 29 Feb 2012 06:00:00 GMT"
 	dated := []string{"Date: " + date, "Content-Type: text/html"}
 	// Clipped, so that no two tests append to one array.
@@ -145,7 +145,7 @@ func TestAppendHitFindsTheEncoding(t *testing.T) {
 	}
 }
 
-// What browsers send is known beforehand, and known rightly.
+// The table of what browsers send agrees with encodingClass.
 func TestKnownEncodings(t *testing.T) {
 	for _, value := range []string{"", "gzip", "gzip, deflate", "gzip, deflate, br", "gzip, deflate, br, zstd"} {
 		if got, want := preparedEncoding([]byte(value)), encodingClass([]string{value}); got != want {
@@ -165,7 +165,7 @@ func TestAppendHitObeysPurges(t *testing.T) {
 			t.Fatal("no hit")
 		}
 		b.Purge(Selector{URL: pageURL, Soft: soft})
-		if _, _, ok := b.AppendHit(nil, plainOf(request("GET", pageURL)), nil); ok {
+		if _, _, ok := b.AppendHit(nil, hitRequestOf(request("GET", pageURL)), nil); ok {
 			t.Errorf("a hit after a purge, soft: %v", soft)
 		}
 	}
@@ -177,7 +177,7 @@ func TestAppendHitCountsAndAllocatesNothing(t *testing.T) {
 	before := b.Stats()
 	room := make([]byte, 0, b.MaxHead())
 	for _, r := range []*http.Request{request("GET", pageURL), request("GET", pageURL, `If-None-Match: "a"`)} {
-		q := plainOf(r)
+		q := hitRequestOf(r)
 		if n := testing.AllocsPerRun(99, func() {
 			if head, _, ok := b.AppendHit(room, q, nil); !ok || cap(head) != cap(room) {
 				t.Fatal("no hit, or no room")
@@ -191,7 +191,7 @@ func TestAppendHitCountsAndAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Whatever an origin and a client say, AppendHit says what Serve does or nothing.
+// Whatever an origin and a client send, AppendHit answers as Serve or not at all.
 func FuzzAppendHit(f *testing.F) {
 	f.Add("max-age=100", `"a"`, "Accept-Encoding", `"a", W/"b"`, "gzip", "", int16(200))
 	f.Add("s-maxage=9", `W/"a"`, "", "*", "br;q=0", "Tue, 28 Feb 2012 06:00:00 GMT", int16(404))
@@ -200,7 +200,7 @@ func FuzzAppendHit(f *testing.F) {
 		fields := []string{"Date: Wed, 29 Feb 2012 06:00:00 GMT", "Content-Type: text/plain", "Last-Modified: Tue, 28 Feb 2012 06:00:00 GMT"}
 		asked := []string{"Accept-Encoding: " + encoding}
 		for _, value := range []string{control, etag, vary, noneMatch, encoding, since} {
-			// A front gives values as net/http does: whole and without blanks.
+			// A front passes values as net/http does: complete and without blanks.
 			if !isFieldValue(value) || trimOWS(value) != value {
 				t.Skip()
 			}
@@ -232,8 +232,8 @@ func BenchmarkAppendHit(b *testing.B) {
 	bench.get("Accept-Encoding: gzip")
 	room := make([]byte, 0, bench.MaxHead())
 	for name, q := range map[string]*HitRequest{
-		"200": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate")),
-		"304": plainOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate", `If-None-Match: "a"`)),
+		"200": hitRequestOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate")),
+		"304": hitRequestOf(request("GET", pageURL, "Accept-Encoding: gzip, deflate", `If-None-Match: "a"`)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

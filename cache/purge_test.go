@@ -33,15 +33,15 @@ func TestPurgeDuringFill(t *testing.T) {
 					b := newBench(t, script(func(*http.Request) (*http.Response, error) {
 						<-open
 						return resp, nil
-					}, says(200, "new", "Cache-Control: max-age=60")))
-					before := b.crowd(2, plain)
+					}, answers(200, "new", "Cache-Control: max-age=60")))
+					before := b.crowd(2, plainGet)
 					if when == "before the body" {
 						close(open)
 						synctest.Wait()
 					}
 					tt.purge(b.Cache)
 					joins := tt.stored && !(name == "other tag" && when == "before the fields")
-					after := b.crowd(1, plain)
+					after := b.crowd(1, plainGet)
 					if n := b.up.fetches.Load(); (n == 1) != joins {
 						t.Errorf("%d fetches after the purge, joins %v", n, joins)
 					}
@@ -62,7 +62,7 @@ func TestPurgeDuringFill(t *testing.T) {
 					if got := after()[0].Body.String(); got != want {
 						t.Errorf("client after the purge got %q, want %q", got, want)
 					}
-					b.settle()
+					b.awaitFetches()
 					if !tt.stored {
 						b.want(b.get(), 200, "new", "hit")
 					}
@@ -72,7 +72,7 @@ func TestPurgeDuringFill(t *testing.T) {
 	}
 }
 
-// TestSoftPurge: what was purged softly is served only as stale replies may be,
+// TestSoftPurge: a softly purged page is served only as stale replies are,
 // until upstream has confirmed it.
 func TestSoftPurge(t *testing.T) {
 	soft := map[string]Selector{
@@ -80,15 +80,15 @@ func TestSoftPurge(t *testing.T) {
 	}
 	for name, selector := range soft {
 		b := newBench(t, script(
-			says(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`, "Cache-Tag: pis"),
-			breaks(errRefused),
-			says(304, "", "Cache-Control: max-age=60"),
+			answers(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`, "Cache-Tag: pis"),
+			failsWith(errRefused),
+			answers(304, "", "Cache-Control: max-age=60"),
 		))
 		b.get()
 		if n := b.Purge(selector); n != 1 || b.Purge(selector) != 0 {
 			t.Errorf("%s: %d objects", name, n)
 		}
-		if b.HasFresh(plain(0)) {
+		if b.HasFresh(plainGet(0)) {
 			t.Errorf("%s: fresh", name)
 		}
 		b.want(b.get(), 200, "old", "hit; ttl=0; detail=upstream-failed")
@@ -108,7 +108,7 @@ func TestSoftPurge(t *testing.T) {
 	b.want(b.get(), 200, "x", "hit")
 }
 
-// TestSoftPurgeDuringFill: a reply that was asked for before the purge is stored
+// TestSoftPurgeDuringFill: a reply to a request from before the purge is stored
 // stale.
 func TestSoftPurgeDuringFill(t *testing.T) {
 	for name, selector := range map[string]Selector{
@@ -123,13 +123,13 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 				return nil, errRefused
 			})
 			b := newBench(t, up)
-			collect := b.crowd(3, plain)
+			collect := b.crowd(3, plainGet)
 			b.Purge(selector)
 			close(open)
 			for _, res := range collect() {
 				b.want(res, 200, "old", "fwd=uri-miss")
 			}
-			b.settle()
+			b.awaitFetches()
 			b.clock.add(time.Second)
 			res := b.get()
 			if name == "hard" {
@@ -143,10 +143,10 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 	}
 }
 
-// TestSoftPurgeInARow: a board that is behind the owner does not take the
+// TestSoftPurgeBehindTheOwner: a board that is not the owner does not take the
 // owner's stale reply for a fresh one.
-func TestSoftPurgeInARow(t *testing.T) {
-	owner := newBench(t, script(says(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=60"), breaks(errRefused)))
+func TestSoftPurgeBehindTheOwner(t *testing.T) {
+	owner := newBench(t, script(answers(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=60"), failsWith(errRefused)))
 	board := newBench(t, nil)
 	board.route = Route{Name: "rack", Upstream: owner.upstream()}
 	board.get()
@@ -157,7 +157,7 @@ func TestSoftPurgeInARow(t *testing.T) {
 		if res := board.get(); res.Header().Get("Age") < "60" || res.Body.String() != "old" {
 			t.Errorf("%q of age %s", res.Body, res.Header().Get("Age"))
 		}
-		if board.HasFresh(plain(0)) {
+		if board.HasFresh(plainGet(0)) {
 			t.Error("fresh again")
 		}
 	}
@@ -184,16 +184,16 @@ func TestSoftPurgeOfCopies(t *testing.T) {
 		if err := two.Insert(o, g); err != nil && !errors.Is(err, ErrPurged) {
 			t.Fatal(err)
 		}
-		if len(two.Peek(pageURL)) != 1 || two.HasFresh(plain(0)) {
+		if len(two.Peek(pageURL)) != 1 || two.HasFresh(plainGet(0)) {
 			t.Errorf("%s: %d stored", name, len(two.Peek(pageURL)))
 		}
 		g.Release()
 	}
 }
 
-// Others are waited for once all URLs are told, and before the client has
-// anything of the reply, which is when it may go and ask them (RFC 9111 §4.4).
-func TestAnUnsafeRequestSettlesBeforeItsReply(t *testing.T) {
+// The request waits for other caches once all URLs are reported, and before the client has
+// anything of the reply: from then on it may ask them (RFC 9111 §4.4).
+func TestUnsafeRequestAwaitsInvalidation(t *testing.T) {
 	named := []string{"Location: /created", "Content-Location: /shown"}
 	for _, tt := range []struct {
 		method string

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestFieldsForOneClient5_2_2: what a reply keeps for one client reaches that
-// client, and neither followers nor later ones.
+// TestFieldsForOneClient5_2_2: the fields that are for one client reach that
+// client, and neither its followers nor later clients.
 func TestFieldsForOneClient5_2_2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
@@ -19,7 +19,7 @@ func TestFieldsForOneClient5_2_2(t *testing.T) {
 				"X-Mine: 1", "X-Check: 1", "Set-Cookie: id=1", "X-All: 1"), nil
 		})
 		b := newBench(t, up)
-		collect := b.crowd(20, plain)
+		collect := b.crowd(20, plainGet)
 		close(open)
 		leaders := 0
 		for _, res := range append(collect(), b.get()) {
@@ -44,12 +44,12 @@ func TestKeepSetCookie(t *testing.T) {
 	}
 }
 
-// TestCookieWith304: a cookie that comes with a confirmation is for the client
-// that asked, and the page stays.
+// TestCookieWith304: a cookie with a 304 is for the client
+// that caused the fetch, and the page stays.
 func TestCookieWith304(t *testing.T) {
 	b := newBench(t, script(
-		says(200, "x", "Cache-Control: max-age=60", `Etag: "v1"`),
-		says(304, "", "Cache-Control: max-age=60", "Set-Cookie: id=1"),
+		answers(200, "x", "Cache-Control: max-age=60", `Etag: "v1"`),
+		answers(304, "", "Cache-Control: max-age=60", "Set-Cookie: id=1"),
 	))
 	b.get()
 	b.clock.add(time.Minute)
@@ -63,8 +63,8 @@ func TestCookieWith304(t *testing.T) {
 	}
 }
 
-// TestCookiesDoNotSwitchCoalescingOff: one client's private reply leaves the
-// crowd without cookies alone.
+// TestCookiesDoNotSwitchCoalescingOff: one client.s private reply does not affect the
+// crowd without cookies.
 func TestCookiesDoNotSwitchCoalescingOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up, open := gate(func(_ int64, r *http.Request) (*http.Response, error) {
@@ -77,36 +77,36 @@ func TestCookiesDoNotSwitchCoalescingOff(t *testing.T) {
 		first := b.crowd(1, func(int) *http.Request { return request("GET", pageURL, "Cookie: id=1") })
 		open <- struct{}{}
 		first()
-		collect := b.crowd(20, plain)
+		collect := b.crowd(20, plainGet)
 		close(open)
 		collect()
 		b.wantFetches(2)
 	})
 }
 
-// TestRevalidationIsCoalesced: a crowd at a stale page costs one conditional
-// fetch, whatever becomes of it.
+// TestRevalidationIsCoalesced: a crowd that requests a stale page costs one conditional
+// fetch, whatever its outcome.
 func TestRevalidationIsCoalesced(t *testing.T) {
 	tests := map[string]struct {
 		second func(*http.Request) (*http.Response, error)
 		body   string
 	}{
-		"304":   {says(304, "", "Cache-Control: max-age=60"), "old"},
-		"200":   {says(200, "new", "Cache-Control: max-age=60"), "new"},
-		"503":   {says(503, "busy"), "old"},
-		"error": {breaks(errRefused), "old"},
+		"304":   {answers(304, "", "Cache-Control: max-age=60"), "old"},
+		"200":   {answers(200, "new", "Cache-Control: max-age=60"), "new"},
+		"503":   {answers(503, "busy"), "old"},
+		"error": {failsWith(errRefused), "old"},
 	}
 	for name, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			open := make(chan struct{})
-			b := newBench(t, script(says(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`),
+			b := newBench(t, script(answers(200, "old", "Cache-Control: max-age=60", `Etag: "v1"`),
 				func(r *http.Request) (*http.Response, error) {
 					<-open
 					return tt.second(r)
 				}))
 			b.get()
 			b.clock.add(time.Minute)
-			collect := b.crowd(50, plain)
+			collect := b.crowd(50, plainGet)
 			close(open)
 			for _, res := range collect() {
 				if res.Code != 200 || res.Body.String() != tt.body {
@@ -118,10 +118,10 @@ func TestRevalidationIsCoalesced(t *testing.T) {
 	}
 }
 
-// TestConditionsOfTheUnshared: once a page is known not to be shared, a client's
-// own conditions reach the origin, and its answer the client.
-func TestConditionsOfTheUnshared(t *testing.T) {
-	b := newBench(t, script(says(200, "x", "Cache-Control: private", `Etag: "v1"`), says(304, "", `Etag: "v1"`)))
+// TestConditionsForUnshareablePages: once a page is known as not shareable, a client.s
+// own conditions reach the origin, and its answer reaches the client.
+func TestConditionsForUnshareablePages(t *testing.T) {
+	b := newBench(t, script(answers(200, "x", "Cache-Control: private", `Etag: "v1"`), answers(304, "", `Etag: "v1"`)))
 	b.get()
 	res := b.get(`If-None-Match: "v1"`)
 	b.want(res, 304, "", "fwd=uri-miss; fwd-status=304")
@@ -164,7 +164,7 @@ func TestKeyOf(t *testing.T) {
 	}
 }
 
-func TestFailStatus(t *testing.T) {
+func TestErrorStatus(t *testing.T) {
 	for err, want := range map[error]int{
 		ErrBusy: 503, ErrClosed: 503, ErrOnlyIfCached: 504, ErrUpstream: 502, ErrBadReply: 502,
 		errors.Join(ErrUpstream, timeoutError{}): 504,
@@ -181,8 +181,8 @@ func (timeoutError) Error() string   { return "timeout" }
 func (timeoutError) Timeout() bool   { return true }
 func (timeoutError) Temporary() bool { return true }
 
-// TestTwoCaches: what two caches in a row say about a reply. RFC 9211 §2: the
-// member of the cache nearest to the origin comes first. The rack signs Via once.
+// TestTwoCaches: the fields that two caches in a row add to a reply. RFC 9211 §2: the
+// member of the cache nearest to the origin comes first. The rack adds Via once.
 func TestTwoCaches(t *testing.T) {
 	named := func(name string) func(*Config) {
 		return func(c *Config) { c.Name, c.Via = name, "bramble" }
@@ -205,7 +205,7 @@ func TestTwoCaches(t *testing.T) {
 		case "not modified":
 			res = board.do(request("POST", pageURL+"/2"))
 		default:
-			board.route.Upstream = script(breaks(errRefused))
+			board.route.Upstream = script(failsWith(errRefused))
 			res = board.do(request("GET", pageURL+"/3"))
 		}
 	}
@@ -213,7 +213,7 @@ func TestTwoCaches(t *testing.T) {
 
 func TestNoCacheStatus(t *testing.T) {
 	b := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) { c.NoCacheStatus = true })
-	for _, r := range []*http.Request{plain(0), plain(0), request("POST", pageURL+"/2"), request("GET", pageURL+"/3", "Cache-Control: only-if-cached")} {
+	for _, r := range []*http.Request{plainGet(0), plainGet(0), request("POST", pageURL+"/2"), request("GET", pageURL+"/3", "Cache-Control: only-if-cached")} {
 		res := b.do(r)
 		if got, has := res.Header()["Cache-Status"]; has || len(res.Header()["Via"]) > 0 {
 			t.Errorf("%s: Cache-Status %q, Via %q", r.URL, got, res.Header()["Via"])

@@ -27,7 +27,7 @@ func TestHitFromMemory(t *testing.T) {
 	b.wantFetches(1)
 }
 
-// TestReuse walks through what RFC 9111 says about the second request.
+// TestReuse walks through the rules of RFC 9111 for the second request.
 func TestReuse(t *testing.T) {
 	const date = "Date: Wed, 29 Feb 2012 06:00:00 GMT"
 	tests := []struct {
@@ -140,10 +140,10 @@ func TestAuthorization3_5(t *testing.T) {
 
 func TestRevalidate4_3(t *testing.T) {
 	b := newBench(t, script(
-		says(200, "a page", "Cache-Control: max-age=60", `Etag: "v1"`, "Last-Modified: Wed, 29 Feb 2012 05:00:00 GMT",
+		answers(200, "a page", "Cache-Control: max-age=60", `Etag: "v1"`, "Last-Modified: Wed, 29 Feb 2012 05:00:00 GMT",
 			"X-Old: 1", "X-Change: a", "Content-Type: text/plain", "Content-Encoding: identity"),
-		says(304, "", "Cache-Control: max-age=120", `Etag: "v1"`, "X-Change: b", "Content-Length: 99", "Content-Encoding: br", "Content-Range: bytes 0-1/2"),
-		says(200, "new", "Cache-Control: max-age=60"),
+		answers(304, "", "Cache-Control: max-age=120", `Etag: "v1"`, "X-Change: b", "Content-Length: 99", "Content-Encoding: br", "Content-Range: bytes 0-1/2"),
+		answers(200, "new", "Cache-Control: max-age=60"),
 	))
 	b.get()
 	b.clock.add(61 * time.Second)
@@ -171,11 +171,11 @@ func TestRevalidate4_3(t *testing.T) {
 	b.wantFetches(3)
 }
 
-func TestStrange304AsksAgain(t *testing.T) {
+func TestStrange304IsFetchedAgain(t *testing.T) {
 	b := newBench(t, script(
-		says(200, "one", "Cache-Control: max-age=60", `Etag: "v1"`),
-		says(304, "", "Cache-Control: max-age=60", `Etag: "v2"`),
-		says(200, "two", "Cache-Control: max-age=60", `Etag: "v2"`),
+		answers(200, "one", "Cache-Control: max-age=60", `Etag: "v1"`),
+		answers(304, "", "Cache-Control: max-age=60", `Etag: "v2"`),
+		answers(200, "two", "Cache-Control: max-age=60", `Etag: "v2"`),
 	))
 	b.get()
 	b.clock.add(61 * time.Second)
@@ -187,7 +187,7 @@ func TestStrange304AsksAgain(t *testing.T) {
 
 func TestStaleOnFailure4_2_4(t *testing.T) {
 	failures := map[string]func(*http.Request) (*http.Response, error){
-		"error": breaks(errRefused), "503": says(503, "busy"), "500": says(500, "oops"),
+		"error": failsWith(errRefused), "503": answers(503, "busy"), "500": answers(500, "oops"),
 	}
 	tests := []struct {
 		control string
@@ -208,7 +208,7 @@ func TestStaleOnFailure4_2_4(t *testing.T) {
 	}
 	for name, failure := range failures {
 		for _, tt := range tests {
-			b := newBench(t, script(says(200, "old", "Cache-Control: "+tt.control, `Etag: "v1"`), failure))
+			b := newBench(t, script(answers(200, "old", "Cache-Control: "+tt.control, `Etag: "v1"`), failure))
 			b.get()
 			b.clock.add(time.Minute + tt.late)
 			res := b.get()
@@ -219,7 +219,7 @@ func TestStaleOnFailure4_2_4(t *testing.T) {
 				t.Errorf("%s, %s: status %d", name, tt.control, res.Code)
 			}
 			if tt.served {
-				// The dead upstream is left alone for a moment.
+				// The dead upstream is not asked again for a moment.
 				n := b.up.fetches.Load()
 				b.want(b.get(), 200, "old", "hit; ttl=-")
 				b.wantFetches(n)
@@ -231,7 +231,7 @@ func TestStaleOnFailure4_2_4(t *testing.T) {
 func TestStaleWhileRevalidate5861(t *testing.T) {
 	release := make(chan struct{})
 	b := newBench(t, script(
-		says(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=30"),
+		answers(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=30"),
 		func(*http.Request) (*http.Response, error) {
 			<-release
 			return reply(200, "new", "Cache-Control: max-age=60"), nil
@@ -240,10 +240,10 @@ func TestStaleWhileRevalidate5861(t *testing.T) {
 	b.get()
 	b.clock.add(70 * time.Second)
 	for range 5 {
-		b.want(b.ask(request("GET", pageURL)), 200, "old", "hit; ttl=-10")
+		b.want(b.serve(request("GET", pageURL)), 200, "old", "hit; ttl=-10")
 	}
 	close(release)
-	b.settle()
+	b.awaitFetches()
 	b.want(b.get(), 200, "new", "hit")
 	b.wantFetches(2)
 }
@@ -260,7 +260,7 @@ func TestClientDirectives5_2_1(t *testing.T) {
 	tests := []struct {
 		field  string
 		age    time.Duration
-		reused bool // when clients are listened to
+		reused bool // with ClientDirectives
 	}{
 		{"Cache-Control: no-cache", 0, false},
 		{"Pragma: no-cache", 0, false},
@@ -334,7 +334,7 @@ func TestVariantsAreBounded(t *testing.T) {
 
 func TestHeadFreshens4_3_5(t *testing.T) {
 	b := newBench(t, script(
-		says(200, "page", "Cache-Control: max-age=60", `Etag: "v1"`),
+		answers(200, "page", "Cache-Control: max-age=60", `Etag: "v1"`),
 		func(r *http.Request) (*http.Response, error) {
 			resp := reply(200, "", "Cache-Control: max-age=60", `Etag: "v1"`, "Content-Length: 4")
 			resp.ContentLength, resp.Request = 4, r
@@ -345,7 +345,7 @@ func TestHeadFreshens4_3_5(t *testing.T) {
 			resp.ContentLength, resp.Request = 5, r
 			return resp, nil
 		},
-		says(200, "page2", "Cache-Control: max-age=60", `Etag: "v2"`),
+		answers(200, "page2", "Cache-Control: max-age=60", `Etag: "v2"`),
 	))
 	b.get()
 	b.clock.add(70 * time.Second)
@@ -360,12 +360,12 @@ func TestHeadFreshens4_3_5(t *testing.T) {
 	b.want(b.get(), 200, "page2", "fwd=uri-miss")
 }
 
-func TestYoungerThan(t *testing.T) {
+func TestRouteMaxAge(t *testing.T) {
 	for control, want := range map[string]string{"max-age=60": "old", "max-age=60, must-revalidate": "Bad Gateway\n"} {
 		b := newBench(t, script(
-			says(200, "old", "Cache-Control: "+control, `Etag: "v1"`),
-			says(304, ""),
-			breaks(errRefused),
+			answers(200, "old", "Cache-Control: "+control, `Etag: "v1"`),
+			answers(304, ""),
+			failsWith(errRefused),
 		))
 		b.get()
 		b.route.MaxAge = time.Second
@@ -395,9 +395,9 @@ func TestNewRefusesBadConfig(t *testing.T) {
 	}
 }
 
-// A reply that can be neither stored nor shared is fetched past what stands
+// A reply that can be neither stored nor shared is fetched past the boards
 // between here and the origin, one that could be validated there is not.
-func TestAlone(t *testing.T) {
+func TestBypass(t *testing.T) {
 	for control, want := range map[string]string{"no-store": "direct", "no-cache": "by way"} {
 		b := newBench(t, always(200, "by way", "Cache-Control: "+control, `Etag: "v1"`))
 		direct := newBench(t, always(200, "direct", "Cache-Control: "+control))

@@ -64,14 +64,14 @@ func TestLargeStreamsThrough(t *testing.T) {
 				return resp, nil
 			})
 			b := newBench(t, up)
-			collect := b.crowd(10, plain)
+			collect := b.crowd(10, plainGet)
 			close(open)
 			for _, res := range collect() {
 				if !bytes.Equal(res.Body.Bytes(), page) || res.aborted {
 					t.Errorf("announced %v: got %d bytes, aborted %v", announced, res.Body.Len(), res.aborted)
 				}
 			}
-			b.settle()
+			b.awaitFetches()
 			b.wantFetches(1)
 			if s := b.Stats(); s.Objects != 0 || s.Filling != 0 || s.Rejected != 1 {
 				t.Errorf("%+v", s)
@@ -80,7 +80,7 @@ func TestLargeStreamsThrough(t *testing.T) {
 	}
 }
 
-// stuckWriter is a client that takes its first bytes and no more until it is let.
+// stuckWriter is a client that reads its first bytes and then no more until it may.
 type stuckWriter struct {
 	http.ResponseWriter
 	let chan struct{}
@@ -105,7 +105,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 			b.Serve(stuckWriter{httptest.NewRecorder(), let}, request("GET", pageURL), b.route)
 		}()
 		synctest.Wait()
-		collect := b.crowd(3, plain)
+		collect := b.crowd(3, plainGet)
 		start := time.Now()
 		close(open)
 		for _, res := range collect() {
@@ -123,7 +123,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	})
 }
 
-// TestSpool lets readers of every pace follow a writer, keeping and sliding.
+// TestSpool lets fast and slow readers follow a writer, without and with sliding.
 func TestSpool(t *testing.T) {
 	for _, size := range []int{0, 1, firstChunk, firstChunk + 1, 300_000} {
 		for _, slide := range []bool{false, true} {
@@ -207,7 +207,7 @@ func TestSpoolWriterGivesUp(t *testing.T) {
 	}
 }
 
-// pausingBody gives all its bytes, and its end when it is told to.
+// pausingBody returns all its bytes, and its end when it may.
 type pausingBody struct {
 	io.Reader
 	end chan struct{}
@@ -223,9 +223,9 @@ func (p pausingBody) Read(b []byte) (int, error) {
 
 func (p pausingBody) Close() error { return nil }
 
-// Who has counted the whole of a page may ask for it in another way, for which
-// there is no flight to join (HEAD, a range): it is stored by then.
-func TestWhoHasTheLastByteFindsThePageStored(t *testing.T) {
+// A client that has counted the last byte of a page may request it in another way, for which
+// there is no flight to join (HEAD, a range): the page is stored by then.
+func TestPageIsStoredWhenItsLastByteIsSent(t *testing.T) {
 	for _, method := range []string{"HEAD", "GET"} {
 		synctest.Test(t, func(t *testing.T) {
 			end := make(chan struct{})
@@ -234,8 +234,8 @@ func TestWhoHasTheLastByteFindsThePageStored(t *testing.T) {
 				resp.Body, resp.ContentLength = pausingBody{strings.NewReader("a page"), end}, 6
 				return resp, nil
 			}))
-			collect := b.crowd(2, plain)
-			if b.HasFresh(plain(0)) {
+			collect := b.crowd(2, plainGet)
+			if b.HasFresh(plainGet(0)) {
 				t.Error("a page was stored whose end had not come")
 			}
 			for f := range b.flights.active {
@@ -255,7 +255,7 @@ func TestWhoHasTheLastByteFindsThePageStored(t *testing.T) {
 			if method == "GET" {
 				r.Header.Set("Range", "bytes=0-0")
 			}
-			b.ask(r)
+			b.serve(r)
 			b.wantFetches(1)
 		})
 	}

@@ -14,12 +14,12 @@ import (
 )
 
 // TestStorm runs everything against everything: shared, private, varying, large,
-// broken and failing pages, clients that hang up, purges. Every whole reply must
-// be one that its client may have, and no older than the last purge before it
-// was asked for.
+// broken and failing pages, clients that hang up, purges. Every complete reply must
+// be one that its client may have, and no older than the last purge before the
+// request.
 func TestStorm(t *testing.T) {
 	const clients, requests, pages = 32, 150, 24
-	var version [pages]atomic.Int64 // goes up before each purge of the page
+	var version [pages]atomic.Int64 // incremented before each purge of the page
 	up := &fakeUpstream{}
 	up.answer = func(_ int64, r *http.Request) (*http.Response, error) {
 		var page int
@@ -79,7 +79,7 @@ func TestStorm(t *testing.T) {
 					time.AfterFunc(time.Duration(r.IntN(300))*time.Microsecond, cancel)
 				}
 				req := request("GET", fmt.Sprintf("http://shop.example/%d", page), "X-Who: "+who, "Accept-Language: "+lang).WithContext(ctx)
-				res := b.ask(req)
+				res := b.serve(req)
 				gone := ctx.Err() != nil
 				cancel()
 				if res.aborted || gone || res.Code >= 500 {
@@ -104,7 +104,7 @@ func TestStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	b.settle()
+	b.awaitFetches()
 	if s := b.Stats(); s.Filling != 0 || s.Bytes > s.Budget || s.Hits == 0 || s.Coalesced == 0 {
 		t.Errorf("%+v", s)
 	}
@@ -114,9 +114,9 @@ func TestStorm(t *testing.T) {
 	}
 }
 
-// TestPurgeIsObeyed: after a purge has returned, no request that begins later
-// gets what was there before.
-func TestPurgeIsObeyed(t *testing.T) {
+// TestPurgeIsComplete: after a purge has returned, no request that begins later
+// gets the page from before.
+func TestPurgeIsComplete(t *testing.T) {
 	var version atomic.Int64
 	up := &fakeUpstream{}
 	up.answer = func(int64, *http.Request) (*http.Response, error) {
@@ -125,7 +125,7 @@ func TestPurgeIsObeyed(t *testing.T) {
 	b := newBench(t, up)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
-	var purged atomic.Int64 // the version that the last purge that returned made void
+	var purged atomic.Int64 // the version that the last completed purge dropped
 	for range 8 {
 		readers.Go(func() {
 			for {
@@ -136,7 +136,7 @@ func TestPurgeIsObeyed(t *testing.T) {
 				}
 				least := purged.Load()
 				var v int64
-				fmt.Sscan(b.ask(request("GET", pageURL)).Body.String(), &v)
+				fmt.Sscan(b.serve(request("GET", pageURL)).Body.String(), &v)
 				if v < least {
 					t.Errorf("version %d after %d was purged", v, least-1)
 				}

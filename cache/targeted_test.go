@@ -70,7 +70,7 @@ func TestTargetedFieldNames(t *testing.T) {
 }
 
 // FuzzTargeted: lifetimes stay in bounds, and a directive that forbids cannot be
-// hidden by what is well-formed in front of it.
+// hidden by well-formed members in front of it.
 func FuzzTargeted(f *testing.F) {
 	for _, s := range []string{"", "max-age=60", "a, b;c=1", `private="a, b"`, "max-age=1.5", "x=(1 2);y", "max-age=-1", "x=:aGk=:", "x=@1", "&", "a=1,", "*"} {
 		f.Add(s)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestUnasked304: a 304 to a request without a condition is nobody's page.
-func TestUnasked304(t *testing.T) {
+// TestUnrequested304: a 304 to a request without a condition is an error.
+func TestUnrequested304(t *testing.T) {
 	b := newBench(t, always(304, "", "Cache-Control: max-age=60"))
 	for range 2 {
 		if res := b.get(`If-None-Match: "a"`); res.Code != 502 {
@@ -16,7 +16,7 @@ func TestUnasked304(t *testing.T) {
 	}
 }
 
-// TestOfferVariants4_3_1: upstream is told of all variants and chooses one.
+// TestOfferVariants4_3_1: upstream gets the tags of all variants and chooses one.
 func TestOfferVariants4_3_1(t *testing.T) {
 	pages := map[string]string{"1": `"v1"`, "2": `"v2"`, "3": `W/"v3"`, "9": `"v2"`}
 	up := &fakeUpstream{}
@@ -38,7 +38,7 @@ func TestOfferVariants4_3_1(t *testing.T) {
 		t.Errorf("asked with %s", got)
 	}
 	b.want(b.get("X-A: 9"), 200, `page "v2"`, "hit; ttl=60")
-	b.want(b.get("X-A: 2"), 200, `page "v2"`, "hit; ttl=60") // RFC 9111 §4.3.4: it was confirmed too
+	b.want(b.get("X-A: 2"), 200, `page "v2"`, "hit; ttl=60") // RFC 9111 §4.3.4: this variant was confirmed too
 	b.want(b.get("X-A: 1"), 200, `page "v1"`, "hit; ttl=30")
 	b.wantFetches(4)
 }
@@ -46,9 +46,9 @@ func TestOfferVariants4_3_1(t *testing.T) {
 func TestOfferedButStrange304(t *testing.T) {
 	for _, etag := range []string{`"v9"`, `W/"v1"`, ""} {
 		b := newBench(t, script(
-			says(200, "one", "Cache-Control: max-age=60", "Vary: X-A", `Etag: "v1"`),
-			says(304, "", "Etag: "+etag),
-			says(200, "two", "Cache-Control: max-age=60", "Vary: X-A"),
+			answers(200, "one", "Cache-Control: max-age=60", "Vary: X-A", `Etag: "v1"`),
+			answers(304, "", "Etag: "+etag),
+			answers(200, "two", "Cache-Control: max-age=60", "Vary: X-A"),
 		))
 		b.get("X-A: 1")
 		b.want(b.get("X-A: 2"), 200, "two", "fwd=vary-miss")
@@ -59,7 +59,7 @@ func TestOfferedButStrange304(t *testing.T) {
 	}
 }
 
-// TestOffersAreBounded: not more than maxOffered tags go upstream.
+// TestOffersAreBounded: at most maxOffered tags go upstream.
 func TestOffersAreBounded(t *testing.T) {
 	up := &fakeUpstream{}
 	up.answer = func(_ int64, r *http.Request) (*http.Response, error) {
@@ -76,9 +76,9 @@ func TestOffersAreBounded(t *testing.T) {
 	}
 }
 
-// TestOnlyIfCachedGoesOn: a board that is not the owner lets such a request go
-// on to the owner, which answers it without asking anybody.
-func TestOnlyIfCachedGoesOn(t *testing.T) {
+// TestOnlyIfCachedIsForwarded: a board that is not the owner forwards such a request
+// to the owner, which answers it without asking upstream.
+func TestOnlyIfCachedIsForwarded(t *testing.T) {
 	owner := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) { c.NoCacheStatus = true })
 	board := newBench(t, nil)
 	board.route = Route{Name: "rack", ForwardOnlyIfCached: true, Upstream: owner.upstream()}
