@@ -73,7 +73,7 @@ func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 
 // challengePublisher has all boards answer a challenge, and stop again.
 type challengePublisher interface {
-	publishChallenge(ctx context.Context, key string, one challenge, wire []byte)
+	publishChallenge(ctx context.Context, key string, response challenge, wire []byte)
 	withdrawChallenge(ctx context.Context, key string)
 }
 
@@ -123,7 +123,7 @@ func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, o
 		if authz.Status == acme.StatusValid {
 			continue // from an earlier order
 		}
-		at := slices.IndexFunc(authz.Challenges, func(one *acme.Challenge) bool { return one.Type == challengeType })
+		at := slices.IndexFunc(authz.Challenges, func(offer *acme.Challenge) bool { return offer.Type == challengeType })
 		if at < 0 {
 			return errNotOffered
 		}
@@ -205,8 +205,8 @@ func encodeBundle(key any, chain [][]byte) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	blocks := []*pem.Block{{Type: "PRIVATE KEY", Bytes: der}}
-	for _, one := range chain {
-		blocks = append(blocks, &pem.Block{Type: "CERTIFICATE", Bytes: one})
+	for _, der := range chain {
+		blocks = append(blocks, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
 	for _, block := range blocks {
 		if err := pem.Encode(&b, block); err != nil {

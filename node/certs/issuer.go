@@ -128,8 +128,8 @@ func (i *issuer) attemptFor(name string) issueAttempt {
 
 // publishChallenge has all boards answer a challenge. It returns when every live
 // board can, or has timed out.
-func (i *issuer) publishChallenge(ctx context.Context, key string, one challenge, wire []byte) {
-	if err := i.manager.challenges.put(key, one); err != nil {
+func (i *issuer) publishChallenge(ctx context.Context, key string, response challenge, wire []byte) {
+	if err := i.manager.challenges.put(key, response); err != nil {
 		i.manager.cfg.Logger.Warn("this board cannot answer a challenge", "error", err)
 	}
 	if missed := i.manager.sendToPeers(ctx, http.MethodPut, challengePath+key, wire); len(missed) > 0 {

@@ -67,19 +67,19 @@ func (m *Manager) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path+"{$}", func(w http.ResponseWriter, _ *http.Request) {
 		list := []entry{}
-		for _, one := range m.store.all() {
-			list = append(list, entry{one.name, one.bundleDigest()})
+		for _, cert := range m.store.all() {
+			list = append(list, entry{cert.name, cert.bundleDigest()})
 		}
 		// The calling board may have gone, and then nothing is left to do.
 		_ = json.NewEncoder(w).Encode(list)
 	})
 	mux.HandleFunc("GET "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
-		one := m.store.get(r.PathValue("name"))
-		if one == nil {
+		cert := m.store.get(r.PathValue("name"))
+		if cert == nil {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write(one.bundle)
+		_, _ = w.Write(cert.bundle)
 	})
 	mux.HandleFunc("PUT "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
 		writeResult(w, func() error {
@@ -96,11 +96,11 @@ func (m *Manager) Handler() http.Handler {
 			if err != nil {
 				return err
 			}
-			one, err := parseChallenge(r.PathValue("key"), body)
+			response, err := parseChallenge(r.PathValue("key"), body)
 			if err != nil {
 				return err
 			}
-			return m.challenges.put(r.PathValue("key"), one)
+			return m.challenges.put(r.PathValue("key"), response)
 		}())
 	})
 	mux.HandleFunc("DELETE "+challengePath+"{key}", func(w http.ResponseWriter, r *http.Request) {
@@ -137,11 +137,11 @@ func readAtMost(from io.Reader, limit int64) ([]byte, error) {
 // parseChallenge parses a challenge that another board publishes.
 func parseChallenge(key string, body []byte) (challenge, error) {
 	if name, alpn := strings.CutPrefix(key, alpnPrefix); alpn {
-		one, err := parseBundle(name, body)
+		cert, err := parseBundle(name, body)
 		if err != nil {
 			return challenge{}, err
 		}
-		return challenge{cert: &one.cert}, nil
+		return challenge{cert: &cert.cert}, nil
 	}
 	if key == "" || len(key) > maxToken || len(body) > maxToken || !strings.HasPrefix(string(body), key+".") {
 		return challenge{}, errors.New("not a challenge")
@@ -156,13 +156,13 @@ func (m *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	one, ok := m.challenges.get(token)
-	if !ok || one.text == "" {
+	response, ok := m.challenges.get(token)
+	if !ok || response.text == "" {
 		return false
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = io.WriteString(w, one.text) // the CA retries
+	_, _ = io.WriteString(w, response.text) // the CA retries
 	return true
 }
 
@@ -246,18 +246,18 @@ func (m *Manager) pullMissing(ctx context.Context) (missed []string) {
 		if err != nil {
 			return err
 		}
-		for _, one := range list {
-			if !slices.Contains(m.cfg.ACME.Names, one.Name) {
+		for _, listed := range list {
+			if !slices.Contains(m.cfg.ACME.Names, listed.Name) {
 				continue
 			}
-			if own := m.store.get(one.Name); own != nil && own.bundleDigest() == one.Digest {
+			if own := m.store.get(listed.Name); own != nil && own.bundleDigest() == listed.Digest {
 				continue
 			}
-			bundle, err := m.callPeer(ctx, board, http.MethodGet, certPath+one.Name, nil, maxBundle)
+			bundle, err := m.callPeer(ctx, board, http.MethodGet, certPath+listed.Name, nil, maxBundle)
 			if err != nil {
 				return err
 			}
-			if err := m.installBundle(one.Name, bundle); err != nil && !errors.Is(err, errOlder) {
+			if err := m.installBundle(listed.Name, bundle); err != nil && !errors.Is(err, errOlder) {
 				return err
 			}
 		}

@@ -193,7 +193,7 @@ func newChallenges(now func() time.Time) *challenges {
 // errFull: there are maxChallenges already.
 var errFull = errors.New("too many pending challenges")
 
-func (c *challenges) put(key string, one challenge) error {
+func (c *challenges) put(key string, response challenge) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -201,16 +201,16 @@ func (c *challenges) put(key string, one challenge) error {
 	if _, there := c.byKey[key]; !there && len(c.byKey) >= maxChallenges {
 		return errFull
 	}
-	one.until = now.Add(challengeLifetime)
-	c.byKey[key] = one
+	response.until = now.Add(challengeLifetime)
+	c.byKey[key] = response
 	return nil
 }
 
 func (c *challenges) get(key string) (challenge, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	one, ok := c.byKey[key]
-	return one, ok && !c.now().After(one.until)
+	response, ok := c.byKey[key]
+	return response, ok && !c.now().After(response.until)
 }
 
 func (c *challenges) remove(key string) {
@@ -226,6 +226,6 @@ const alpnPrefix = "alpn:"
 func alpnKey(name string) string { return alpnPrefix + name }
 
 func (c *challenges) certificateFor(name string) *tls.Certificate {
-	one, _ := c.get(alpnKey(name))
-	return one.cert
+	response, _ := c.get(alpnKey(name))
+	return response.cert
 }

@@ -167,11 +167,11 @@ func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 	sites := s.sites
 	switch {
 	case u.Host != "" && (u.Scheme != "" || !strings.HasPrefix(text, "//")):
-		one, err := s.siteForHost(u.Host)
+		found, err := s.siteForHost(u.Host)
 		if err != nil {
 			return nil, err
 		}
-		sites = []*site{one}
+		sites = []*site{found}
 	case strings.HasPrefix(text, "/"):
 		if u, err = url.ParseRequestURI(strings.SplitN(text, "#", 2)[0]); err != nil { // "//a" is a path here
 			return nil, fmt.Errorf("%q is not a URL: %w", text, err)
@@ -180,8 +180,8 @@ func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 		return nil, fmt.Errorf("%q is not a page: write a whole URL, or a path that begins with /", text)
 	}
 	var keys []*url.URL
-	for _, found := range sites {
-		key, err := found.targetURL(u, http.MethodGet)
+	for _, target := range sites {
+		key, err := target.targetURL(u, http.MethodGet)
 		if err != nil {
 			return nil, err
 		}
