@@ -16,8 +16,8 @@ const (
 	// file descriptors as a rule, which come free when clients leave.
 	minAcceptPause = 5 * time.Millisecond
 	maxAcceptPause = time.Second
-	// fullPause is how long new clients wait in the kernel after one that was closed
-	// because too many are being refused already.
+	// fullPause is the pause after a client that was closed because too many are being
+	// refused already; new clients wait in the kernel meanwhile.
 	fullPause = 20 * time.Millisecond
 )
 

@@ -23,14 +23,14 @@ const (
 	probeAfter = 2
 	// lingerTimeout limits the time until a client closes its side after the last reply.
 	lingerTimeout = 500 * time.Millisecond
-	// minIdleTimeout is what is left of the idle time when the table is full: enough for a
-	// browser to request a page's pictures.
+	// minIdleTimeout is the idle time when the table is full: enough for a browser to
+	// request a page's pictures.
 	minIdleTimeout = 2 * time.Second
-	// minHeaderTimeout is what is left of the header time: a browser sends a request in one
-	// packet or two.
+	// minHeaderTimeout is the header time when the table is full: a browser sends a request
+	// in one packet or two.
 	minHeaderTimeout = time.Second
-	// drainGrace is how long an idle connection stays open after the stop, so that a
-	// request that is on its way still finds it: a round trip to most clients.
+	// drainGrace is the idle time after the stop, so that a request that is on its way still
+	// finds its connection: a round trip to most clients.
 	drainGrace = 100 * time.Millisecond
 	// newConnGrace is the same for a connection that has just been made: its client is
 	// about to send a request, and knows no reason to send it elsewhere.

@@ -62,8 +62,8 @@ type Config struct {
 	// wait for two seconds, and as many connections may be handed off to net/http; the rest
 	// get a short 503. 0: no limit.
 	MaxRequests int
-	// BodyTimeout is how long a request's body may be behind BodyRate bytes a second; a
-	// client that is slower gets a 408. BodyRate 0: no limit but WriteTimeout for all.
+	// BodyTimeout limits how far a request's body may be behind BodyRate bytes a second; a
+	// client that is slower gets a 408. BodyRate 0: only WriteTimeout limits bodies.
 	BodyTimeout time.Duration
 	BodyRate    int
 	// Pressure returns how much other work of the board suffers, from 0, fine, to 1, when

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// held is a handler that answers /held when it is told to, and /size with how long
-// the body was.
+// held is a handler that answers /held after a value from goOn, and /size with the size of
+// the body.
 type held struct {
 	*testSite
 	began, goOn chan struct{}

@@ -93,7 +93,7 @@ const (
 )
 
 // isCompleteClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
-// crypto/tls would report what is wrong with it without another byte.
+// crypto/tls would report an error in it without another byte.
 func isCompleteClientHello(in []byte) bool {
 	if len(in) > maxRecord {
 		return true // no client sends as much

@@ -66,7 +66,7 @@ func (s *http2Reply) end(r *http.Request) {
 }
 
 // flushTail sends what net/http has yet to send, unless this is the only such request of
-// its connection since that was idle: what is left then is at most 4 KB for a connection,
+// its connection since that was idle: the rest is at most 4 KB for a connection then,
 // and goes out in one frame with the reply's end.
 func (s *http2Reply) flushTail() {
 	unflushed := &s.conn.http2.unflushedReplies

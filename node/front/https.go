@@ -40,8 +40,8 @@ const (
 	// http2Window limits the unread bytes of requests' bodies, for a stream and for a
 	// connection: the least that may be configured, and a form is less.
 	http2Window = 64<<10 - 1
-	// http2Ping is how long a connection may be silent while it is in use before it is sent
-	// a PING, and then how long the answer may take.
+	// http2Ping limits the silence of a connection in use before it is sent a PING, and then
+	// the time until the answer.
 	http2Ping = 15 * time.Second
 )
 
@@ -111,7 +111,7 @@ func (f *Front) newHTTPS(cfg *HTTPSConfig) (*httpsFront, error) {
 	offer := func(protos ...string) *tls.Config {
 		return &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: cfg.Certificate, NextProtos: protos,
-			// One record for a page in place of four: the first bytes are of no use to a browser
+			// One record for a page instead of four: the first bytes are of no use to a browser
 			// without the rest of the head.
 			DynamicRecordSizingDisabled: true,
 		}

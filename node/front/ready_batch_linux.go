@@ -13,9 +13,9 @@ import (
 // revalidate them, send all, and then handle the rest one by one. DESIGN.md has the
 // figures.
 
-// readyBytes is the room for input of a batch: as many requests as an event loop is told
-// of at a time, with a browser's cookies. A connection that does not find room is
-// handled with the rest.
+// readyBytes is the room for input of a batch: for as many requests as one poll reports,
+// with a browser's cookies. A connection that does not find room is handled with the
+// rest.
 const readyBytes = maxEvents << 10
 
 // readyBatch is a batch of connections whose clients have sent something.

@@ -59,7 +59,7 @@ func TestCrowdProcess(t *testing.T) {
 			}
 		})
 		if i%64 == 63 {
-			time.Sleep(5 * time.Millisecond) // the kernel's backlog is not what is tested
+			time.Sleep(5 * time.Millisecond) // the kernel's backlog is not under test
 		}
 	}
 	came.Wait()
@@ -219,7 +219,7 @@ func TestManySlowClientsSlowNobody(t *testing.T) {
 	before := inUse()
 	c := startCrowd(t, f, size)
 	until(t, "all are there", func() bool { return f.Counts().Open >= int64(size*8/10) })
-	// Accepting so many at once is some seconds' work for two processors, most of it the
+	// Accepting them all at once is some seconds' work for two processors, most of it the
 	// kernel's, which fills the buffers of the clients that read slowly. The test is about
 	// clients that stay: meanwhile the table may be full of those that have just gone.
 	until(t, "nothing is left unread", func() bool { return f.conns.behind() <= size/100 })
@@ -246,7 +246,7 @@ func TestManySlowClientsSlowNobody(t *testing.T) {
 	}
 	all.Wait()
 	during := f.Counts()
-	// On a machine that is busy with something else pressure may shed what is lent.
+	// On a busy machine pressure may shed requests that are lent.
 	if right.Load() != clients*rounds || lent.Load() < clients*rounds/10/2 {
 		t.Errorf("%d of %d pages from memory came, and %d of %d others", right.Load(), clients*rounds, lent.Load(), clients*rounds/10)
 	}

@@ -22,7 +22,7 @@ func (c *conn) awaitFirstByte() bool {
 	return err == nil && !hasEnded
 }
 
-// attachRecords gives crypto/tls memory in place of the socket, until detachRecords.
+// attachRecords replaces the socket by memory for crypto/tls, until detachRecords.
 func (c *conn) attachRecords(fd uintptr) {
 	if s := c.tls; s != nil {
 		one := c.front.records.get()
@@ -31,7 +31,7 @@ func (c *conn) attachRecords(fd uintptr) {
 	}
 }
 
-// detachRecords gives crypto/tls the socket back.
+// detachRecords replaces the memory by the socket again.
 func (c *conn) detachRecords() {
 	if s := c.tls; s != nil {
 		one := s.transport.records

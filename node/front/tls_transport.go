@@ -41,7 +41,7 @@ const maxRecordsOut = 32 << 10
 // maxRecord limits the plaintext of one record, in bytes (RFC 8446 §5.1).
 const maxRecord = 16 << 10
 
-// recordExtra is how much longer than its plaintext a record can be, in bytes (RFC 8446
+// recordExtra limits how much longer than its plaintext a record is, in bytes (RFC 8446
 // §5.2).
 const recordExtra = 5 + 256
 

@@ -24,7 +24,7 @@ const (
 	// handoffsPerSlot connections may be net/http's for each slot: those of buyers that
 	// fill in forms, whose next request is a person's thought away.
 	handoffsPerSlot = 4
-	// parkAfter is how long a request keeps its slot while its client takes nothing of
+	// parkAfter limits how long a request keeps its slot while its client takes nothing of
 	// the reply: a round trip or two.
 	parkAfter = 50 * time.Millisecond
 	// uploadShare is the part of all slots, as 1/uploadShare, that requests may hold whose
@@ -166,7 +166,7 @@ const (
 	slotReleased
 )
 
-// Release gives the slot back.
+// Release releases the slot; a second call does nothing.
 func (s *Slot) Release() {
 	switch s.state.Swap(slotReleased) {
 	case slotHeld:
@@ -205,7 +205,7 @@ func (s *Slot) WatchWrite(setDeadline func(time.Time) error, timeout time.Durati
 	}
 }
 
-// park releases a slot whose request goes on, and returns the time that it has left.
+// park releases the unit of a slot and returns the time that its request has left.
 func (g *Gate) park(timeout time.Duration) time.Duration {
 	g.release()
 	n, most := g.parked.Add(1), g.maxHandoffs()

@@ -65,7 +65,7 @@ func (h *Handshakes) Waiting() int {
 	return h.waiting
 }
 
-// Release gives the slot back.
+// Release releases a slot.
 func (h *Handshakes) Release() {
 	h.held.Add(-1)
 	h.slots.Release(1)

@@ -3,11 +3,11 @@ package admission
 import "time"
 
 const (
-	// MinWriteTimeout is what is left of the time to read a reply when the board is full:
-	// 100 kB of it at 160 kbit/s.
+	// MinWriteTimeout is the time to read a reply when the board is full: 100 kB of it at
+	// 160 kbit/s.
 	MinWriteTimeout = 5 * time.Second
-	// minBodyLag is what is left of the time that a body may be behind its rate when
-	// net/http has as many connections as it may have.
+	// minBodyLag is how far a body may be behind its rate when net/http has as many
+	// connections as it may have.
 	minBodyLag = time.Second
 )
 

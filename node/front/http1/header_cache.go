@@ -126,14 +126,14 @@ func (c *HeaderCache) remember(r *Request, b []byte, m *lineMatcher, closest *Ca
 // Index returns the block's index in its HeaderCache, below MaxCachedHeaders.
 func (h *CachedHeader) Index() int { return h.index }
 
-// fillRequest gives a request whose fields begin at an index the block's meaning.
+// fillRequest sets a request, whose fields begin at an index, to the block's meaning.
 func (h *CachedHeader) fillRequest(r *Request, at int) {
 	h.fillFields(r)
 	r.LineSize, r.Size = at, at+h.size
 	r.applyVersion()
 }
 
-// fillFields gives a request the meaning of the block's fields.
+// fillFields sets the fields of a request to those of the block.
 func (h *CachedHeader) fillFields(r *Request) {
 	r.Host, r.Encoding, r.NoneMatch, r.Since = h.host, h.acceptEncoding, h.ifNoneMatch, h.ifModifiedSince
 	r.Directives, r.Close, r.KeepAlive = h.hasDirectives, h.close, h.keepAlive

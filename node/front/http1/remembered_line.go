@@ -24,8 +24,8 @@ func (h *CachedHeader) RememberLine(r *Request, line []byte) {
 	h.line.isHEAD, h.line.isHTTP10, h.line.close = r.Head, r.IsHTTP10, r.Close
 }
 
-// ForgetLine forgets the remembered line. The HeaderCache does the same when it gives
-// the block another meaning.
+// ForgetLine forgets the remembered line. The HeaderCache does the same when the
+// block gets another meaning.
 func (h *CachedHeader) ForgetLine() { h.line.size = 0 }
 
 // HasLine reports whether a line is remembered.
@@ -38,7 +38,8 @@ func (l *rememberedLine) begins(b []byte) bool {
 	return l.size > 0 && len(b) >= l.size && string(b[:l.size]) == string(l.bytes[:l.size])
 }
 
-// fillRequest gives a request that begins with the line, at the start of b, its meaning.
+// fillRequest sets a request, which begins with the line at the start of b, to its
+// meaning.
 func (l *rememberedLine) fillRequest(r *Request, b []byte) {
 	at := len("GET ")
 	if l.isHEAD {
