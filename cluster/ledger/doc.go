@@ -6,6 +6,6 @@
 // The package does not know what the commands mean: it passes them to a [StateMachine]. It knows other
 // boards by name, through a [Transport]. A rack founds its ledger automatically and at most once
 // (founding.go), keeps the right number of voters (autopilot.go), sets damaged files aside and recovers
-// them from the other boards (damage.go), and has a clock that is the same on every board (clock.go).
+// them from the other boards (boardfiles.go), and has a clock that is the same on every board (clock.go).
 // DESIGN.md gives the reasons.
 package ledger
