@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lamps gives the bar at a time, first lamp first: "11000".
-func lamps(bar []Pattern, at time.Duration) string {
+// litLamps draws the bar at a time, first lamp first: "11000".
+func litLamps(bar []Pattern, at time.Duration) string {
 	var b strings.Builder
 	for _, p := range bar {
 		if p.At(at).Lit() {
@@ -38,7 +38,7 @@ func TestPeakDot(t *testing.T) {
 		{0.2, 77, "10001"},
 		{0.2, math.NaN(), "10000"},
 	} {
-		if got := lamps(Render(Input{Health: Serving, Load: c.load, Peak: c.peak}, 5).Bar, 0); got != c.want {
+		if got := litLamps(Render(Input{Health: Serving, Load: c.load, Peak: c.peak}, 5).Bar, 0); got != c.want {
 			t.Errorf("load %v, peak %v: %s, want %s", c.load, c.peak, got, c.want)
 		}
 	}
@@ -72,7 +72,7 @@ func TestPriorities(t *testing.T) {
 
 // TestCountdown: ten seconds before the opening the bar is full, it runs down
 // with a wink each second, and lights up when the sale opens; whatever the load
-// and at whatever moment the sale opens.
+// and whenever the sale opens.
 func TestCountdown(t *testing.T) {
 	for _, opens := range []time.Duration{100 * time.Second, 1_900_000_000*time.Second + 437*time.Millisecond} {
 		for _, load := range []float64{0, 0.4, 1} {
@@ -82,11 +82,11 @@ func TestCountdown(t *testing.T) {
 				-8 * time.Second: "11110", -6 * time.Second: "11100", -4 * time.Second: "11000", -2 * time.Second: "10000",
 				-time.Second: "10000", -50 * time.Millisecond: "00000", -9*time.Second - 50*time.Millisecond: "00000",
 				0: "11111", 1999 * time.Millisecond: "11111",
-				-11 * time.Second: lamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
-				3 * time.Second:   lamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
+				-11 * time.Second: litLamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
+				3 * time.Second:   litLamps(Render(Input{Health: Serving, Load: load}, 5).Bar, 0),
 			} {
 				in.Now = opens + from
-				if got := lamps(Render(in, 5).Bar, in.Now); got != want {
+				if got := litLamps(Render(in, 5).Bar, in.Now); got != want {
 					t.Errorf("load %v, %v from the opening: %s, want %s", load, from, got, want)
 				}
 			}
@@ -94,38 +94,38 @@ func TestCountdown(t *testing.T) {
 	}
 }
 
-// TestCountdownInStep: boards that ask at other moments, with other loads, show
+// TestCountdownInStep: boards that render at other moments, with other loads, show
 // the same lamps at the same time.
 func TestCountdownInStep(t *testing.T) {
 	const opens = 1_900_000_000_123 * time.Millisecond
 	first := Render(Input{Health: Serving, OpensAt: opens, Now: opens - 15*time.Second}, 5)
 	other := Render(Input{Health: Draining, Load: 0.9, OpensAt: opens, Now: opens - time.Second, Leader: true, SoldOut: true}, 5)
 	for at := opens - 10*time.Second; at < opens+2*time.Second; at += 10 * time.Millisecond {
-		if a, b := lamps(first.Bar, at), lamps(other.Bar, at); a != b {
+		if a, b := litLamps(first.Bar, at), litLamps(other.Bar, at); a != b {
 			t.Fatalf("%v from the opening: %s and %s", at-opens, a, b)
 		}
 	}
 }
 
-// TestMomentsPass: a moment is told when it is near and no more.
+// TestMomentsPass: a moment is shown when it is near, and then no more.
 func TestMomentsPass(t *testing.T) {
 	plain := Input{Health: Serving}
-	for from, told := range map[time.Duration]bool{-openBefore - 1: false, -openBefore: true, 0: true, openAfter - 1: true, openAfter: false} {
+	for from, shown := range map[time.Duration]bool{-openBefore - 1: false, -openBefore: true, 0: true, openAfter - 1: true, openAfter: false} {
 		in := plain
 		in.OpensAt, in.Now = 1000*time.Second, 1000*time.Second+from
-		if got := in.normalized() != plain; got != told {
-			t.Errorf("%v from the opening it is told: %v", from, got)
+		if got := in.normalized() != plain; got != shown {
+			t.Errorf("%v from the opening it is shown: %v", from, got)
 		}
 	}
-	for from, told := range map[time.Duration]bool{-purgeBefore - 1: false, -purgeBefore: true, 0: true, purgeAfter - 1: true, purgeAfter: false} {
+	for from, shown := range map[time.Duration]bool{-purgeBefore - 1: false, -purgeBefore: true, 0: true, purgeAfter - 1: true, purgeAfter: false} {
 		in := plain
 		in.PurgedAt, in.Now = 1000*time.Second, 1000*time.Second+from
-		if got := in.normalized() != plain; got != told {
-			t.Errorf("%v from the purge it is told: %v", from, got)
+		if got := in.normalized() != plain; got != shown {
+			t.Errorf("%v from the purge it is shown: %v", from, got)
 		}
 	}
 	if long := (2*maxBarSteps - 1) * beat * time.Millisecond; long > purgeAfter {
-		t.Errorf("a wave takes %v and is told for %v", long, purgeAfter)
+		t.Errorf("a wave takes %v and is shown for %v", long, purgeAfter)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestPurgeWave(t *testing.T) {
 	bar := Render(in, 5).Bar
 	var got []string
 	for k := -1; k < 10; k++ {
-		got = append(got, lamps(bar, in.PurgedAt+time.Duration(k)*beat*time.Millisecond))
+		got = append(got, litLamps(bar, in.PurgedAt+time.Duration(k)*beat*time.Millisecond))
 	}
 	want := strings.Fields("11000 01000 10000 11100 11010 11001 11010 11100 10000 01000 11000")
 	if !slices.Equal(got, want) {
@@ -151,7 +151,7 @@ func TestPointing(t *testing.T) {
 		bar := Render(Input{Health: Serving, DeadSide: side}, 5).Bar
 		var got []string
 		for k := range strings.Count(want, " ") + 1 {
-			got = append(got, lamps(bar, time.Duration(loadBeats+2+k)*beat*time.Millisecond))
+			got = append(got, litLamps(bar, time.Duration(loadBeats+2+k)*beat*time.Millisecond))
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%v: got %v, want %s", side, got, want)
@@ -196,7 +196,7 @@ func TestPatternsFit(t *testing.T) {
 	}
 }
 
-func FuzzTurned(f *testing.F) {
+func FuzzRotateSteps(f *testing.F) {
 	f.Add(uint16(100), uint16(50), uint16(300), int64(70), int64(0))
 	f.Add(uint16(1), uint16(0), uint16(65535), int64(-99), int64(5))
 	f.Fuzz(func(t *testing.T, a, b, c uint16, start, at int64) {
@@ -215,10 +215,10 @@ func FuzzTurned(f *testing.F) {
 	})
 }
 
-func TestMeter(t *testing.T) {
+func TestLoadMeter(t *testing.T) {
 	var m LoadMeter
 	if load, peak := m.Add(0.5, 0); load != 0.5 || peak != 0.5 {
-		t.Errorf("the first sample is told as %v, %v", load, peak)
+		t.Errorf("the first sample is shown as %v, %v", load, peak)
 	}
 	if load, _ := m.Add(1, meterSmooth); math.Abs(load-(1-0.5/math.E)) > 1e-9 {
 		t.Errorf("after one time constant: %v", load)
@@ -243,10 +243,10 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestSmooth is a crowd's noise on the edge of a lamp, the worst place: 100
+// TestSmoothing has a crowd.s noise at the edge of a lamp, the worst place: 100
 // arrivals a second on average, at random. Unsmoothed, the lamp changes about
 // every other second; smoothed, it may once in twenty seconds.
-func TestSmooth(t *testing.T) {
+func TestSmoothing(t *testing.T) {
 	noise := rand.New(rand.NewPCG(1, 2))
 	flicker := func(load func(raw float64, at time.Duration) float64) int {
 		changes, before := 0, ""
@@ -257,7 +257,7 @@ func TestSmooth(t *testing.T) {
 					arrivals++
 				}
 			}
-			now := lamps(Render(Input{Health: Serving, Load: load(float64(arrivals)/200, time.Duration(s)*time.Second)}, 5).Bar, 0)
+			now := litLamps(Render(Input{Health: Serving, Load: load(float64(arrivals)/200, time.Duration(s)*time.Second)}, 5).Bar, 0)
 			if now != before {
 				changes++
 			}

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// presses feeds a button with a contact that changes at the given times (in
-// milliseconds, open at first), looked at every 5 ms or, with sparse, only at
+// pressesOf feeds a button with a contact that changes at the given times (in
+// milliseconds, open at first), sampled every 5 ms or, with sparse, only at
 // the edges and at the end.
-func presses(edges []int, until int, sparse bool) (all []ButtonPress, b *Button) {
+func pressesOf(edges []int, until int, sparse bool) (all []ButtonPress, b *Button) {
 	b = &Button{}
 	down := false
 	for ms := 0; ms <= until; ms++ {
@@ -36,7 +36,7 @@ func TestButton(t *testing.T) {
 	}{
 		{"nothing", nil, 60_000, nil, false},
 		{"short", []int{100, 250}, 2000, []ButtonPress{ShortPress}, false},
-		{"short, not told before a second could come", []int{100, 250}, 640, nil, false},
+		{"short, not complete before a second could come", []int{100, 250}, 640, nil, false},
 		{"just not long", []int{100, 1099}, 2000, []ButtonPress{ShortPress}, false},
 		{"long", []int{100, 1100}, 2000, []ButtonPress{LongPress}, false},
 		{"just not drain", []int{100, 3099}, 9000, []ButtonPress{LongPress}, false},
@@ -61,7 +61,7 @@ func TestButton(t *testing.T) {
 		{"bounces while held do not split it", []int{100, 2000, 2010, 5000}, 6000, []ButtonPress{DrainPress}, false},
 	} {
 		for _, sparse := range []bool{false, true} {
-			got, b := presses(c.edges, c.until, sparse)
+			got, b := pressesOf(c.edges, c.until, sparse)
 			if !slices.Equal(got, c.want) || b.IsStuck() != c.stuck {
 				t.Errorf("%s (only edges: %v): %v, stuck %v; want %v, %v", c.name, sparse, got, b.IsStuck(), c.want, c.stuck)
 			}
@@ -70,7 +70,7 @@ func TestButton(t *testing.T) {
 }
 
 // TestButtonClosedFromTheStart: a short circuit at power-up is a fault after a
-// while; a button that somebody holds at power-up says nothing.
+// while; a button that is held at power-up is not a press.
 func TestButtonClosedFromTheStart(t *testing.T) {
 	var b Button
 	for ms := 0; ms < 30_000; ms += 20 {
@@ -90,8 +90,8 @@ func TestButtonClosedFromTheStart(t *testing.T) {
 	}
 }
 
-// TestButtonChatters: a contact that never comes to rest is stuck, not pressed.
-func TestButtonChatters(t *testing.T) {
+// TestButtonBouncesForever: a contact that bounces without end is stuck, not pressed.
+func TestButtonBouncesForever(t *testing.T) {
 	var b Button
 	for ms := 0; ms < 22_000; ms += 10 {
 		if p := b.Sample(ms/10%2 == 1, time.Duration(ms)*time.Millisecond); p != NoPress {
@@ -103,7 +103,7 @@ func TestButtonChatters(t *testing.T) {
 	}
 }
 
-func TestHeld(t *testing.T) {
+func TestPending(t *testing.T) {
 	var b Button
 	b.Sample(false, 0)
 	b.Sample(false, time.Second)
@@ -118,8 +118,8 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// FuzzButton: whatever a contact does, a press takes an opening of it; none that
-// counts as held comes without the contact having been closed that long; and a
+// FuzzButton: whatever a contact does, a press needs an opening of it; no long press
+// comes unless the contact was closed that long; and a
 // time that goes back does no harm.
 func FuzzButton(f *testing.F) {
 	f.Add([]byte{10, 30, 200, 5, 1, 250, 250})
@@ -141,7 +141,7 @@ func FuzzButton(f *testing.F) {
 				closed += max(step, 0)
 				openings++
 			}
-			// Two samples: at the edge and when it has settled.
+			// Two samples: at the edge and when it is stable.
 			for _, p := range []ButtonPress{b.Sample(down, at), b.Sample(down, at+debounce)} {
 				if p == NoPress {
 					continue

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// The observation windows: how long somebody looks at one lamp, at any time,
-// before he must know what it says. It is what it takes to see the longest count
-// begin and end, wherever in it one begins to look.
+// The observation windows: the time for which somebody watches one lamp, from any
+// moment, to know what it shows: enough to see the longest count
+// begin and end, wherever the watching begins.
 const (
-	lookAtHealth  = 18 * time.Second
-	lookAtAddress = 30 * time.Second
-	lookAtBar     = 12 * time.Second
+	healthWindow  = 18 * time.Second
+	addressWindow = 30 * time.Second
+	barWindow     = 12 * time.Second
 )
 
-// glimpses gives every window of the length d that a pattern can show, with only
-// light and dark left: what is seen by somebody who sees no colours, begins to
-// look at any beat and cannot remember more than the window.
+// glimpses returns every window of the length d that a pattern can show, with only
+// light and dark: what is seen by somebody who sees no colours, begins to
+// watch at any beat and cannot remember more than the window.
 func glimpses(d time.Duration, lamps ...Pattern) map[string]bool {
 	period := int64(1)
 	for _, p := range lamps {
@@ -50,8 +50,8 @@ func lcm(a, b int64) int64 {
 	return a / x * b
 }
 
-// apart fails for every two of the named sets that share a glimpse.
-func apart(t *testing.T, sets map[string]map[string]bool) {
+// checkApart fails for every two of the named sets that share a glimpse.
+func checkApart(t *testing.T, sets map[string]map[string]bool) {
 	t.Helper()
 	whose := map[string]string{}
 	for name, set := range sets {
@@ -65,9 +65,9 @@ func apart(t *testing.T, sets map[string]map[string]bool) {
 	}
 }
 
-// healthLooks gives the glimpses of every state with no fault, with each one, and
+// healthGlimpses returns the glimpses of every state with no fault, with each one, and
 // with an acknowledged one.
-func healthLooks(d time.Duration) map[string]map[string]bool {
+func healthGlimpses(d time.Duration) map[string]map[string]bool {
 	sets := map[string]map[string]bool{
 		"stopped": glimpses(d, Render(Input{}, 0).Health),
 		"locate":  glimpses(d, Render(Input{Health: Serving, Locate: true}, 0).Health),
@@ -83,27 +83,27 @@ func healthLooks(d time.Duration) map[string]map[string]bool {
 	return sets
 }
 
-// TestOneLampOneLook: on one lamp, every state is known after one look of the
-// window's length. Several faults at once are told apart by counting each
+// TestOneLampOneWindow: on one lamp, every state is known after one window of
+// watching. Several faults at once are told apart by counting each
 // (TestNoTwoStatesAlike).
-func TestOneLampOneLook(t *testing.T) { apart(t, healthLooks(lookAtHealth)) }
+func TestOneLampOneWindow(t *testing.T) { checkApart(t, healthGlimpses(healthWindow)) }
 
 // TestAddressesApart: no two addresses look alike, nor like any state.
 func TestAddressesApart(t *testing.T) {
-	sets := healthLooks(lookAtAddress)
+	sets := healthGlimpses(addressWindow)
 	for octet := range 256 {
 		p := Render(Input{Health: Serving, Address: true, Octet: uint8(octet)}, 0).Health
-		if p.Period() > lookAtAddress {
+		if p.Period() > addressWindow {
 			t.Errorf("%d takes %v to tell, longer than the window", octet, p.Period())
 		}
-		sets[fmt.Sprint(octet)] = glimpses(lookAtAddress, p)
+		sets[fmt.Sprint(octet)] = glimpses(addressWindow, p)
 	}
-	apart(t, sets)
+	checkApart(t, sets)
 }
 
-// TestBarStoriesApart: on bars of 3 to 10 lamps, each story is told from each
-// other by light and dark alone, whatever the load.
-func TestBarStoriesApart(t *testing.T) {
+// TestBarSignsApart: on bars of 3 to 10 lamps, each sign differs from each
+// other in light and dark alone, whatever the load.
+func TestBarSignsApart(t *testing.T) {
 	stories := map[string]Input{
 		"load":         {},
 		"leader":       {Leader: true},
@@ -124,21 +124,21 @@ func TestBarStoriesApart(t *testing.T) {
 			for eighth := range 9 {
 				in.Health, in.Load = Serving, float64(eighth)/8
 				bar := Render(in, lamps).Bar
-				if in.OpensAt != 0 { // told once: look at the ten seconds and the opening
-					bar = cut(bar, in.OpensAt-10*time.Second, lookAtBar)
+				if in.OpensAt != 0 { // shown once: only the ten seconds and the opening
+					bar = cutFrom(bar, in.OpensAt-10*time.Second, barWindow)
 				}
-				for g := range glimpses(lookAtBar, bar...) {
+				for g := range glimpses(barWindow, bar...) {
 					all[g] = true
 				}
 			}
 			sets[name] = all
 		}
-		apart(t, sets)
+		checkApart(t, sets)
 	}
 }
 
-// cut makes of each pattern one that is nothing but its part from a time on.
-func cut(lamps []Pattern, from, d time.Duration) []Pattern {
+// cutFrom replaces each pattern by its part from a time on.
+func cutFrom(lamps []Pattern, from, d time.Duration) []Pattern {
 	var out []Pattern
 	for _, p := range lamps {
 		part := Pattern{Name: p.Name}
@@ -152,7 +152,7 @@ func cut(lamps []Pattern, from, d time.Duration) []Pattern {
 
 // TestHealthIsLightOrDark: the health lamp needs no brightness.
 func TestHealthIsLightOrDark(t *testing.T) {
-	for name, in := range every() {
+	for name, in := range allInputs() {
 		for _, s := range Render(in, 0).Health.Steps {
 			if s.Level != Off && s.Level != Full {
 				t.Errorf("%s: the health lamp is at %v", name, s.Level)

@@ -24,15 +24,15 @@ func TestDemo(t *testing.T) {
 	}
 	clock.End = clock.T.Add(10 * time.Second)
 	if err := gpio.Demo(context.Background(), clock, d, func(string) {}); !errors.Is(err, context.Canceled) {
-		t.Errorf("called off it says %v", err)
+		t.Errorf("cancelled it returns %v", err)
 	}
 	d.Err = errors.New("wire cut")
 	if err := gpio.Demo(context.Background(), newClock(), d, func(string) {}); !errors.Is(err, d.Err) {
-		t.Errorf("with a broken driver it says %v", err)
+		t.Errorf("with a broken driver it returns %v", err)
 	}
 }
 
-func TestWalk(t *testing.T) {
+func TestCheckWiring(t *testing.T) {
 	clock := newClock()
 	d := &gpiotest.FakeDriver{Bar: 2, Clock: clock}
 	key := &gpiotest.FakeContact{Clock: clock, Presses: [][2]time.Duration{{8 * time.Second, 8100 * time.Millisecond}, {10 * time.Second, 14 * time.Second}}}
@@ -72,6 +72,6 @@ heard: held for three seconds ...`
 		t.Errorf("a silent button: %v, %q", err, said)
 	}
 	if err := gpio.CheckWiring(context.Background(), clock, &gpiotest.FakeDriver{Err: errors.New("wire cut"), Bar: 1}, nil, say); err == nil {
-		t.Error("a broken driver goes unnoticed")
+		t.Error("a broken driver is not noticed")
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// FuzzTell: whatever a board says of itself, each lamp has a pattern that takes
-// time, the health lamp knows only on and off, and the panel has words for it.
-func FuzzTell(f *testing.F) {
+// FuzzRender: whatever the Input, each lamp has a pattern that takes
+// time, the health lamp is only on or off, and the summary is not empty.
+func FuzzRender(f *testing.F) {
 	f.Add(uint8(3), uint16(0), uint16(0), 0.5, 0.7, uint8(0), uint8(0), uint8(7), int64(0), int64(0), int64(0), 5)
 	f.Add(uint8(3), uint16(0x3fc), uint16(4), math.NaN(), math.Inf(1), uint8(15), uint8(3), uint8(255), int64(100e9), int64(100e9), int64(95e9), 8)
 	f.Add(uint8(200), uint16(0xffff), uint16(0xffff), -1.0, -1.0, uint8(255), uint8(255), uint8(0), int64(math.MinInt64), int64(math.MaxInt64), int64(-1), -5)

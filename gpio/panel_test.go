@@ -17,7 +17,7 @@ import (
 // of all short patterns since the epoch.
 func newClock() *gpiotest.FakeClock { return &gpiotest.FakeClock{T: time.Unix(1_790_000_016, 0)} }
 
-// runFor plays for a while of the fake clock.
+// runFor plays for a time of the fake clock.
 func runFor(t *testing.T, p *gpio.Panel, clock *gpiotest.FakeClock, d time.Duration) {
 	t.Helper()
 	clock.End = clock.T.Add(d)
@@ -30,7 +30,7 @@ func TestPanelPlays(t *testing.T) {
 	p := gpio.NewPanel(gpio.Config{Clock: clock, Drivers: []gpio.Driver{five, two}})
 	p.Tick()
 	if five.Lit() != "......" || two.Lit() != "..." {
-		t.Errorf("told nothing it shows %s, %s", five.Lit(), two.Lit())
+		t.Errorf("without an Input it shows %s, %s", five.Lit(), two.Lit())
 	}
 	p.Update(gpio.Input{Health: gpio.Serving, Load: 0.6, Faults: gpio.NewFaultSet(gpio.PeerLost)})
 	p.Tick()
@@ -42,8 +42,8 @@ func TestPanelPlays(t *testing.T) {
 	}
 }
 
-// TestPanelWritesOnlyChanges: in a minute of a steady state nothing is written,
-// of a blinking one one lamp at each change and no other.
+// TestPanelWritesOnlyChanges: in a minute of a steady pattern nothing is written,
+// of a blinking one only the lamp that changes.
 func TestPanelWritesOnlyChanges(t *testing.T) {
 	clock := newClock()
 	d := &gpiotest.FakeDriver{Bar: 5, Clock: clock}
@@ -61,13 +61,13 @@ func TestPanelWritesOnlyChanges(t *testing.T) {
 			t.Errorf("a slow blink changes at %v", s.At)
 		}
 	}
-	// One lamp twice a second, and the three lamps of the load that went out.
+	// One lamp twice a second, and the three lamps of the load that turn off.
 	if n := len(d.Sets); n < 120 || n > 124 {
 		t.Errorf("a slow blink takes %d writes a minute, want 120 and 3 for the load", n)
 	}
 }
 
-// TestPanelButton is a story of somebody at the panel.
+// TestPanelButton has all kinds of presses, one after another.
 func TestPanelButton(t *testing.T) {
 	const s = time.Second
 	const ms = time.Millisecond
@@ -83,12 +83,12 @@ func TestPanelButton(t *testing.T) {
 		{140 * s, 140*s + 100*ms}, {140*s + 300*ms, 140400 * ms}, // address
 		{145 * s, 145*s + 100*ms}, // enough of it
 	}}
-	told := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaultSet(gpio.PeerLost), Octet: 7}
+	in := gpio.Input{Health: gpio.Serving, Faults: gpio.NewFaultSet(gpio.PeerLost), Octet: 7}
 	var heard []gpio.ButtonPress
 	p := gpio.NewPanel(gpio.Config{Clock: clock, Drivers: []gpio.Driver{d}, Contact: key, OnPress: func(press gpio.ButtonPress) {
 		heard = append(heard, press)
 	}})
-	p.Update(told)
+	p.Update(in)
 	for _, c := range []struct {
 		until time.Duration
 		want  string
@@ -96,9 +96,9 @@ func TestPanelButton(t *testing.T) {
 		{5 * s, "serving; peer lost"},
 		{15 * s, "serving; peer lost (acknowledged)"},
 		{21 * s, "address ends in 7; serving; peer lost (acknowledged)"},
-		{50 * s, "serving; peer lost (acknowledged)"}, // told twice
+		{50 * s, "serving; peer lost (acknowledged)"}, // shown twice
 		{61*s + 300*ms, "locate: this one here; serving; peer lost (acknowledged)"},
-		{65 * s, "serving; peer lost (acknowledged)"}, // the board was not told to locate in this test
+		{65 * s, "serving; peer lost (acknowledged)"}, // this test does not set Locate
 		{73500 * ms, "draining"},
 		{75 * s, "serving; peer lost (acknowledged)"},
 		{88500 * ms, "drained: safe to unplug"},
@@ -118,17 +118,17 @@ func TestPanelButton(t *testing.T) {
 		t.Errorf("heard %v, want %v", heard, want)
 	}
 
-	// A fault that has gone and comes back is news.
+	// A fault that ends and comes back is a new one.
 	p.Update(gpio.Input{Health: gpio.Serving})
 	runFor(t, p, clock, s)
-	p.Update(told)
+	p.Update(in)
 	runFor(t, p, clock, s)
 	if got := gpio.Render(p.Input(), 1).Summary; got != "serving; peer lost" {
 		t.Errorf("a fault that came back reads %q", got)
 	}
 }
 
-// TestShortPressEndsLocateFirst: who ends locate has not seen the faults.
+// TestShortPressEndsLocateFirst: somebody who ends locate has not seen the faults.
 func TestShortPressEndsLocateFirst(t *testing.T) {
 	clock := newClock()
 	key := &gpiotest.FakeContact{Clock: clock, Presses: [][2]time.Duration{{time.Second, 1100 * time.Millisecond}}}
@@ -147,8 +147,8 @@ func TestShortPressEndsLocateFirst(t *testing.T) {
 	}
 }
 
-// TestAddressFromItsBeginning: the address is told from the long light on,
-// whenever it is asked for, and twice.
+// TestAddressFromItsBeginning: the address is shown from the long light on,
+// whenever it is requested, and twice.
 func TestAddressFromItsBeginning(t *testing.T) {
 	clock := newClock()
 	clock.T = clock.T.Add(987 * time.Millisecond)
@@ -183,7 +183,7 @@ func TestPanelFailures(t *testing.T) {
 		"panel: a fake button cannot be read and is not used any more: no such pin",
 	}
 	if !slices.Equal(failed, want) {
-		t.Errorf("told %q, want %q", failed, want)
+		t.Errorf("failures %q, want %q", failed, want)
 	}
 	if good.Lit() != "######" || !key.Closed {
 		t.Errorf("the good one shows %s; key closed: %v", good.Lit(), key.Closed)
@@ -203,7 +203,7 @@ func TestPanelClose(t *testing.T) {
 	}
 }
 
-// onlyDriver hides that a fake can keep.
+// onlyDriver hides that a fake is a Persister.
 type onlyDriver struct{ gpio.Driver }
 
 // A tick of a panel with all its lamps busy allocates nothing.
@@ -254,8 +254,8 @@ func TestWallClock(t *testing.T) {
 	}
 }
 
-// TestTold: told by many, played by one; the race detector listens.
-func TestTold(t *testing.T) {
+// TestConcurrentUpdates: many goroutines update, one plays; for the race detector.
+func TestConcurrentUpdates(t *testing.T) {
 	clock := gpio.NewWallClock(nil)
 	p := gpio.NewPanel(gpio.Config{Clock: clock, Drivers: []gpio.Driver{&gpiotest.FakeDriver{Bar: 5}}})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write the golden timelines anew")
+var update = flag.Bool("update", false, "rewrite the golden timelines")
 
-// every gives all inputs that differ in what the health lamp has to tell: each
+// allInputs returns all inputs that differ on the health lamp: each
 // state with each set of faults, and locate.
-func every() map[string]Input {
+func allInputs() map[string]Input {
 	all := map[string]Input{
 		"stopped": {Health: Stopped},
 		"locate":  {Health: Serving, Locate: true},
@@ -33,15 +33,15 @@ func every() map[string]Input {
 	return all
 }
 
-// seen is a pattern as somebody sees it who does not know when it began: whole
-// beats, without repetition inside, from the place that makes it smallest.
-func seen(t *testing.T, p Pattern) string {
+// canonicalForm is a pattern as somebody sees it who does not know when it began:
+// in beats, without repetition, from the offset that makes it smallest.
+func canonicalForm(t *testing.T, p Pattern) string {
 	t.Helper()
 	if p.Period()%(beat*time.Millisecond) != 0 {
 		t.Fatalf("%q lasts %v, which is no whole number of beats", p.Name, p.Period())
 	}
 	s := strings.NewReplacer("_", "0", "█", "1").Replace(p.Timeline(p.Period(), beat*time.Millisecond))
-	// The first place at which the doubled text repeats is its shortest period.
+	// The first offset at which the doubled text repeats is its shortest period.
 	s = s[:strings.Index((s + s)[1:], s)+1]
 	// The smallest rotation by Booth's two-pointer method.
 	n, i, j, k := len(s), 0, 1, 0
@@ -65,13 +65,13 @@ func seen(t *testing.T, p Pattern) string {
 	return s[i:] + s[:i]
 }
 
-// TestNoTwoStatesAlike is the promise of the language: on one lamp that knows
+// TestNoTwoStatesAlike is the promise of the language: on one lamp that is
 // only on and off, no two states and sets of faults look the same, wherever in
-// the pattern one begins to look.
+// the pattern the watching begins.
 func TestNoTwoStatesAlike(t *testing.T) {
 	by := map[string]string{}
-	for name, in := range every() {
-		look := seen(t, Render(in, 0).Health)
+	for name, in := range allInputs() {
+		look := canonicalForm(t, Render(in, 0).Health)
 		if other, taken := by[look]; taken {
 			t.Errorf("%q and %q look alike: %s", name, other, look)
 		}
@@ -102,7 +102,7 @@ func TestFlashesCount(t *testing.T) {
 	}
 }
 
-func TestTell(t *testing.T) {
+func TestRender(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		in   Input
@@ -141,7 +141,7 @@ func TestTell(t *testing.T) {
 	}
 }
 
-func TestTellBoundsLamps(t *testing.T) {
+func TestRenderBoundsLamps(t *testing.T) {
 	for lamps, want := range map[int]int{-1: 0, 0: 0, 1: 1, MaxLamps: MaxLamps, MaxLamps + 1: MaxLamps, math.MaxInt: MaxLamps} {
 		if got := len(Render(Input{Health: Serving}, lamps).Bar); got != want {
 			t.Errorf("%d lamps asked for: %d, want %d", lamps, got, want)
@@ -176,5 +176,5 @@ func TestAddressTime(t *testing.T) {
 // beat (125 ms) a character.
 func TestPanelGolden(t *testing.T) {
 	show := Render(Input{Health: Serving, Load: 0.55, Faults: NewFaultSet(PeerLost)}, DefaultLamps)
-	golden(t, "panel.txt", show.Timeline(3*time.Second, beat*time.Millisecond))
+	compareGolden(t, "panel.txt", show.Timeline(3*time.Second, beat*time.Millisecond))
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// golden compares a text with a file of testdata that is meant to be read.
-func golden(t *testing.T, name, got string) {
+// compareGolden compares a text with a file of testdata that is meant to be read.
+func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
@@ -24,11 +24,11 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != strings.ReplaceAll(string(want), "\r\n", "\n") {
-		t.Errorf("the lamps do otherwise than %s says:\n%s", path, got)
+		t.Errorf("the lamps differ from %s:\n%s", path, got)
 	}
 }
 
-// TestScenesGolden draws every scene as it is played: a beat (125 ms) a sign, a
+// TestScenesGolden draws every scene as it is played: a beat (125 ms) a character, a
 // second eight of them.
 func TestScenesGolden(t *testing.T) {
 	marks := []rune(shades)
@@ -52,11 +52,11 @@ func TestScenesGolden(t *testing.T) {
 		}
 		b.WriteString("\n")
 	}
-	golden(t, "scenes.txt", b.String())
+	compareGolden(t, "scenes.txt", b.String())
 }
 
-// TestScenesTellAll: no state, fault or press is without its scene or line.
-func TestScenesTellAll(t *testing.T) {
+// TestScenesAreComplete: every state, fault and press has its scene or line.
+func TestScenesAreComplete(t *testing.T) {
 	names := map[string]Scene{}
 	for _, s := range Scenes() {
 		if _, twice := names[s.Name]; twice {

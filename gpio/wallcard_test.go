@@ -35,7 +35,7 @@ func TestWallCard(t *testing.T) {
 			t.Errorf("%d lamps: %v", lamps, err)
 		}
 	}
-	if to := os.Getenv("WALLCARD"); to != "" { // to be looked at
+	if to := os.Getenv("WALLCARD"); to != "" { // for people
 		if err := os.WriteFile(to, card, 0o644); err != nil {
 			t.Fatal(err)
 		}

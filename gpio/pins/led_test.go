@@ -9,8 +9,8 @@ import (
 	panel "bramble/gpio"
 )
 
-// led makes the files of a kernel's LED.
-func led(t *testing.T, name, trigger string) (h *PinHost, read func(file string) string) {
+// fakeLED makes the files of a kernel LED.
+func fakeLED(t *testing.T, name, trigger string) (h *PinHost, read func(file string) string) {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, name)
@@ -41,7 +41,7 @@ func TestLED(t *testing.T) {
 		{"ACT", "none mmc0 [timer]", "mmc0"},
 		{"ACT", "none [timer]", "none"},
 	} {
-		h, read := led(t, c.name, c.triggers)
+		h, read := fakeLED(t, c.name, c.triggers)
 		l, err := OpenLED(h, "ACT")
 		if err != nil {
 			t.Fatal(err)
@@ -64,8 +64,8 @@ func TestLED(t *testing.T) {
 	}
 }
 
-func TestLEDKeeps(t *testing.T) {
-	h, read := led(t, "ACT", "none [mmc0] timer")
+func TestLEDPersists(t *testing.T) {
+	h, read := fakeLED(t, "ACT", "none [mmc0] timer")
 	l, err := OpenLED(h, "ACT")
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestLEDKeeps(t *testing.T) {
 	if got := read("trigger") + " " + read("delay_on") + " " + read("delay_off"); got != "timer 125 2875" {
 		t.Errorf("left as %s", got)
 	}
-	h, read = led(t, "ACT", "none [mmc0] timer")
+	h, read = fakeLED(t, "ACT", "none [mmc0] timer")
 	if l, err = OpenLED(h, "ACT"); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestLEDKeeps(t *testing.T) {
 }
 
 func TestNoLED(t *testing.T) {
-	h, _ := led(t, "PWR", "[default-on]")
+	h, _ := fakeLED(t, "PWR", "[default-on]")
 	if _, err := OpenLED(h, "ACT"); err == nil || err.Error() != `the LED "ACT" is not on this machine; there are PWR` {
 		t.Error(err)
 	}

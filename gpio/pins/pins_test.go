@@ -102,7 +102,7 @@ func TestPanelOnPins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all[26].Level = gpio.High // nobody presses
+	all[26].Level = gpio.High // the button is open
 	clock := &gpiotest.FakeClock{}
 	for _, d := range o.Drivers {
 		if err := panel.Demo(t.Context(), clock, d, func(string) {}); err != nil {
@@ -179,7 +179,7 @@ func TestOpenErrors(t *testing.T) {
 		name  string
 		spoil func(h *PinHost, all map[int]*pinstest.FakePin, s *Wiring)
 		want  string
-		parts int // that are there nevertheless
+		parts int // that are opened nevertheless
 	}{
 		{"held", func(h *PinHost, _ map[int]*pinstest.FakePin, _ *Wiring) {
 			h.Holder = func(p gpio.PinIO) string {
@@ -320,7 +320,7 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-// TestHost looks for this machine's pins, whatever it is.
+// TestHost opens the pins of this machine, whatever it is.
 func TestHost(t *testing.T) {
 	h := NewPinHost()
 	if h.Unavailable != nil {

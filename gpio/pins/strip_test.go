@@ -10,11 +10,11 @@ import (
 	"bramble/gpio/pins/pinstest"
 )
 
-// apa102 is one lamp of a chain, by the data sheet: after 32 zeros it takes the
+// apa102 is one LED of a chain, by the data sheet: after 32 zeros it reads the
 // next 32 bits that begin with a one, and passes on what follows.
 type apa102 struct {
 	zeros int
-	bits  int // taken of its own frame
+	bits  int // read of its own frame
 	frame uint32
 	done  bool
 	lit   uint32
@@ -47,8 +47,8 @@ func (l *apa102) clock(bit bool) {
 	l.next.clock(pass)
 }
 
-// chain joins a strip's pins to a chain of lamps and draws what is lit.
-func chain(all map[int]*pinstest.FakePin, lamps int) func() string {
+// connectChain joins a strip.s pins to a chain of LEDs and draws what is lit.
+func connectChain(all map[int]*pinstest.FakePin, lamps int) func() string {
 	var first *apa102
 	for range lamps {
 		first = &apa102{next: first}
@@ -72,7 +72,7 @@ func chain(all map[int]*pinstest.FakePin, lamps int) func() string {
 
 func TestStrip(t *testing.T) {
 	h, all := fakeHost(modelZero, "")
-	show := chain(all, stripLamps)
+	show := connectChain(all, stripLamps)
 	s, err := OpenStrip(h)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestStrip(t *testing.T) {
 		t.Logf("lamp %d: %d clock writes", lamp, all[24].Writes-before)
 	}
 	set(7, panel.Full, "00 00 00 00 00 00 00 ff")
-	set(0, panel.Full, "ff 00 00 00 00 00 00 ff") // the rest keeps what it has
+	set(0, panel.Full, "ff 00 00 00 00 00 00 ff") // the others stay as they are
 	set(3, 128, "ff 00 00 40 00 00 00 ff")
 	set(0, 1, "01 00 00 40 00 00 00 ff") // the faintest is still light
 	set(0, panel.Off, "00 00 00 40 00 00 00 ff")
