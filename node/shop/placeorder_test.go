@@ -33,7 +33,7 @@ func TestAnOrderLeadsToItsReceiptAndTwiceToTheSame(t *testing.T) {
 	if w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("X-Robots-Tag") != "noindex" {
 		t.Errorf("the receipt: %d %v", w.Code, w.Header())
 	}
-	for _, want := range []string{"We have your order", got.ID.String(), "Ada Lovelace", "US$43.00", "Delivery to Germany", "07:00 UTC"} {
+	for _, want := range []string{"Your order is placed", got.ID.String(), "Ada Lovelace", "US$43.00", "Delivery to Germany", "07:00 UTC"} {
 		if !strings.Contains(textOf(w.Body.String()), want) {
 			t.Errorf("the receipt does not say %q", want)
 		}

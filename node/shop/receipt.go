@@ -157,7 +157,7 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	case orders.KindWaiting:
 		return "You are on the waiting list", append(queueText(data, "the waiting list"), "You have ordered nothing yet and owe nothing. This page will tell you when it is your turn.")
 	}
-	return "We have your order", append([]string{"It is stored on disk on most boards of the rack: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
+	return "Your order is placed", append([]string{"It is stored on disk on most boards of the rack: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
 }
 
 // ballotText says how far the ballot is.

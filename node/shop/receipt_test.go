@@ -23,7 +23,7 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 		says  []string
 		back  string // what the link to take it back says; "" = none
 	}{
-		{orders.KindOrder, orders.StateOpen, []string{"We have your order", "07:00 UTC"}, "Cancel this order"},
+		{orders.KindOrder, orders.StateOpen, []string{"Your order is placed", "07:00 UTC"}, "Cancel this order"},
 		{orders.KindOrder, orders.StateFulfilling, []string{"being passed on for dispatch"}, ""},
 		{orders.KindOrder, orders.StateFulfilled, []string{"has been passed on for dispatch"}, ""},
 		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
