@@ -23,7 +23,7 @@ type Operation struct {
 }
 
 // PlaceOrder is a submitted form: by its Kind it places an order, enters a ballot, registers
-// interest or joins a waiting list. Its outcomes are those of PlaceOrder.
+// interest or joins a waiting list. Its outcomes are those from Placed to Malformed.
 //
 // It is idempotent by content: if the person (by e-mail) has an order of the same product,
 // kind, quantity, name and address, the answer is Same with that order. More means "yes, in

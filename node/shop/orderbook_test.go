@@ -27,7 +27,7 @@ type fakeOrderBook struct {
 	news      []orders.News
 	files     map[string]draw.File
 	submitted []orders.PlaceOrder
-	fail      error // what Place and Paper return, if not nil
+	fail      error // what PlaceOrder and Order return, if not nil
 	// failCancel is what Cancel returns, if not nil.
 	failCancel error
 	forced     *orders.Answer // what Place answers, if not nil
