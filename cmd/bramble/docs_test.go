@@ -14,29 +14,7 @@ import (
 // Every relative link in a document leads to a file that exists and, if it has a
 // fragment, to a heading of that document.
 func TestLinksOfDocumentsResolve(t *testing.T) {
-	documents := map[string]string{}
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules") {
-			return fs.SkipDir
-		}
-		if !d.IsDir() && strings.HasSuffix(p, ".md") {
-			text, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			documents[filepath.Clean(p)] = string(text)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(documents) < 15 {
-		t.Fatalf("only %d documents found under %s", len(documents), root)
-	}
+	documents := readDocuments(t)
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	for from, text := range documents {
 		for _, match := range link.FindAllStringSubmatch(text, -1) {
@@ -112,6 +90,65 @@ func TestNamedTestsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The commands in the guides exist, and so do their flags.
+func TestCommandsInDocumentsExist(t *testing.T) {
+	command := regexp.MustCompile("bramble(?:\\.exe)? ([a-z-]+)((?: [^`|#\n]*)?)")
+	flag := regexp.MustCompile(`(?:^| )(--[a-z-]+)`)
+	found := 0
+	for from, text := range readDocuments(t) {
+		for line := range strings.Lines(text) {
+			// Prose also has "bramble" before other words: only code counts.
+			if !strings.HasPrefix(line, "    ") && !strings.Contains(line, "`") {
+				continue
+			}
+			for _, match := range command.FindAllStringSubmatch(line, -1) {
+				c, err := findCommand(match[1])
+				if err != nil {
+					continue // a word after the name of the project
+				}
+				found++
+				for _, one := range flag.FindAllStringSubmatch(match[2], -1) {
+					if help := c.helpText(); one[1] != "--help" && !strings.Contains(help, "  "+one[1]) {
+						t.Errorf("%s: bramble %s has no flag %s:\n%s", from, c.name, one[1], line)
+					}
+				}
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d commands found in the documents", found)
+	}
+}
+
+// readDocuments returns the text of every Markdown file by its path.
+func readDocuments(t *testing.T) map[string]string {
+	t.Helper()
+	documents := map[string]string{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules") {
+			return fs.SkipDir
+		}
+		if !d.IsDir() && strings.HasSuffix(p, ".md") {
+			text, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			documents[filepath.Clean(p)] = string(text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(documents) < 15 {
+		t.Fatalf("only %d documents found under %s", len(documents), root)
+	}
+	return documents
 }
 
 // headingAnchors returns the anchors that a document's headings get from common
