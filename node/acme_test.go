@@ -47,7 +47,7 @@ func server(t *testing.T, name string) string {
 	return ""
 }
 
-// running starts a program until the test ends and gives the file that it writes to.
+// running starts a program until the test ends and returns its log file.
 func running(t *testing.T, env []string, path string, args ...string) (log string) {
 	t.Helper()
 	log = filepath.Join(t.TempDir(), filepath.Base(path)+".log")
@@ -244,7 +244,7 @@ func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 		b.waitReady()
 	}
 	asks := ""
-	r.boards[0].waitFor("who asks the CA", func(s console.Snapshot) bool {
+	r.boards[0].waitFor("the board that asks the CA", func(s console.Snapshot) bool {
 		for _, notice := range s.Notices {
 			if strings.Contains(notice, acmeName) {
 				for _, b := range r.boards {

@@ -22,10 +22,10 @@ func TestHaltEndsADrainedBoard(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		state cluster.State
-		since time.Duration // ago; 0: nobody has asked
+		since time.Duration // ago; 0: not requested
 		ends  bool
 	}{
-		{"nobody has asked", cluster.Drained, 0, false},
+		{"not requested", cluster.Drained, 0, false},
 		{"still draining", cluster.Draining, time.Second, false},
 		{"drained", cluster.Drained, time.Second, true},
 		{"clients that do not leave", cluster.Draining, maxHaltWait, true},
@@ -36,7 +36,7 @@ func TestHaltEndsADrainedBoard(t *testing.T) {
 			b.haltRequestedAt.Store(time.Now().Add(-tt.since).UnixNano())
 		}
 		b.finishHalt()
-		b.finishHalt() // the second reason waits for nobody
+		b.finishHalt() // a second reason does not block
 		select {
 		case why := <-b.ended:
 			if !tt.ends || !errors.Is(why, ErrHalt) || b.state.get() != cluster.Drained {

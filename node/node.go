@@ -45,8 +45,8 @@ type Options struct {
 	CardHost CardHost
 }
 
-// board is one running board. Its fields are grouped by their owner; each group
-// is declared beside the code that changes it, those of this file below.
+// board is one running board. Its fields are grouped by owner: setup, publicParts and
+// rackParts are below, panelState, lifecycle and heartbeat in the files of those names.
 type board struct {
 	setup
 	publicParts

@@ -26,7 +26,7 @@ func TestPanelPins(t *testing.T) {
 		{"no Pi", auto, "", pins.Wiring{}, false},
 		{"a Pi without a panel", none, pi, pins.Wiring{}, false},
 		{"named pins", some, pi, pins.Wiring{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
-		{"named pins on a machine that nobody knows", some, "", pins.Wiring{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
+		{"named pins on an unknown machine", some, "", pins.Wiring{Health: "GPIO5", Bar: []string{"GPIO6", "GPIO13"}, ActiveLow: true}, true},
 		{"a strip alone", strip, pi, pins.Wiring{Strip: true}, true},
 	} {
 		if got, ask := panelPins(tt.cfg, tt.model); !reflect.DeepEqual(got, tt.want) || ask != tt.ask {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// privateOrigin gives every request a reply of its own, with the fields that
-// the path names, after a while in which a crowd gathers.
+// privateOrigin answers every request with a different reply, with the fields that the
+// request names, after a delay in which a crowd gathers.
 func privateOrigin(t *testing.T) *countingOrigin {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

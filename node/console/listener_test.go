@@ -48,10 +48,10 @@ func fill(t *testing.T, b *limitedListener, address, n int) (closed int) {
 		t.Cleanup(func() { c.Close() })
 		all = append(all, c)
 	}
-	// Who is let in hears nothing, as he asks nothing. One that is asked last has been
-	// accepted after all others.
+	// An admitted connection that sends nothing receives nothing. The request that comes
+	// last is accepted after all connections before it.
 	if !answered(b, 1) {
-		t.Fatal("the board's own is not answered")
+		t.Fatal("the board's own client gets no reply")
 	}
 	for _, c := range all {
 		c.SetReadDeadline(time.Now().Add(2 * time.Millisecond))

@@ -78,10 +78,10 @@ func TestAgainstARealConsole(t *testing.T) {
 
 func TestFollow(t *testing.T) {
 	c, fake := start(t, "")
-	fake.Publish(console.Event{Text: "lost, or told as the past"})
+	fake.Publish(console.Event{Text: "lost, or sent as history"})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	racks, told := 0, false
+	racks, gotEvent := 0, false
 	err := c.Follow(ctx, 10*time.Second, func(m Message) {
 		switch {
 		case m.Rack != nil:
@@ -93,14 +93,14 @@ func TestFollow(t *testing.T) {
 				fake.Publish(console.Event{Board: "board-2", Text: "board-2 is tired"})
 			}
 		case m.Event.Board == "board-2":
-			told = true
+			gotEvent = true
 		}
-		if told && racks > 1 {
+		if gotEvent && racks > 1 {
 			cancel()
 		}
 	})
-	if !told || racks < 2 || !errors.Is(err, context.Canceled) {
-		t.Errorf("%d racks, told %v, and it ended with %v", racks, told, err)
+	if !gotEvent || racks < 2 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d racks, event %v, and it ended with %v", racks, gotEvent, err)
 	}
 }
 
