@@ -7,7 +7,7 @@ import (
 )
 
 // maxETags bounds the entity tags looked at in one If-None-Match field; a
-// client with more gets the whole page.
+// client with more gets the page.
 const maxETags = 64
 
 // notModified evaluates a client's conditions against a reply: true means 304

@@ -109,7 +109,7 @@ func (d *delta) setLower(value string, ok bool) {
 	d.set = true
 }
 
-// fieldDirective reads no-cache and private, which mean the whole reply without
+// fieldDirective reads no-cache and private, which mean the entire reply without
 // a value and only the fields named with one (RFC 9111 §5.2.2.4, §5.2.2.7).
 func fieldDirective(whole *bool, fields []string, value string, hasValue bool) []string {
 	if !hasValue {

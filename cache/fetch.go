@@ -34,7 +34,7 @@ func (f *flight) run(ctx context.Context) {
 	defer func() { resp.Body.Close() }()
 
 	if !f.reconcile(resp, facts) {
-		// The reply is about something else than what is stored: fetch again,
+		// The reply does not fit what is stored: fetch again,
 		// without conditions.
 		resp.Body.Close()
 		f.dropConditions()
@@ -50,7 +50,7 @@ func (f *flight) run(ctx context.Context) {
 }
 
 // acquireSlot waits for one of a bounded number of slots, FillWait at most, and
-// gives the flight's present one back. A background flight does not wait.
+// releases the flight's present one. A background flight does not wait.
 func (f *flight) acquireSlot(ctx context.Context, slots *semaphore.Weighted) error {
 	if !slots.TryAcquire(1) {
 		if f.background && f.slot == nil {

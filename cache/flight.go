@@ -224,7 +224,7 @@ func (f *flight) isStoring() bool {
 	return f.storing
 }
 
-// stopStoring gives up storing the body; the readers that are attached get the rest.
+// stopStoring stops storing the body; the readers that are attached get the rest.
 func (f *flight) stopStoring() {
 	fl := &f.c.flights
 	fl.mu.Lock()

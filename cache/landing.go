@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// smallBody is a body that fits the window of a spool whole, so that its fetch
-// ends however slowly clients read.
+// smallBody is the largest body that fits the window of a spool, so that its fetch ends
+// however slowly clients read.
 const smallBody = (windowChunks - 1) * largestChunk
 
 // landReply lands a flight on a new reply: it judges what may be done with it,

@@ -21,7 +21,7 @@ type lookup struct {
 
 	onlyIfCached bool // the client accepts a stored page only
 	alone        bool // the request neither joins a flight nor lets others join
-	joins        int  // flights whose reply was not for this request
+	joins        int  // flights whose reply could not answer this request
 }
 
 // Serve answers the request: from memory if the rules allow it, otherwise from
@@ -29,7 +29,7 @@ type lookup struct {
 // have scheme and host.
 //
 // If a reply breaks off midway, Serve panics with http.ErrAbortHandler. net/http
-// then closes the connection, so that no client mistakes the part for the whole.
+// then closes the connection, so that no client mistakes the part for the page.
 func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	c.counters.requests.Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || hasBody(r) {
@@ -128,8 +128,8 @@ func (want control) acceptsStored(o *Object, now time.Duration, usable *bool, r 
 	return true
 }
 
-// refreshInBackground starts a flight that no client waits for. If one is under
-// way or none can start, that is as good.
+// refreshInBackground starts a flight that no client waits for, unless one is under
+// way or none can start.
 func (l *lookup) refreshInBackground() {
 	plan := l.planFetch()
 	plan.background = true
@@ -239,7 +239,7 @@ func (l *lookup) answerFromFlight(j joinedFlight) bool {
 	return true
 }
 
-// noteVary takes from a reply what the page varies on.
+// noteVary notes what the page varies on, by a reply that is for other requests.
 func (l *lookup) noteVary(reply *Object) {
 	l.variantKey, _ = variantKeyFor(variantKeyNames(reply.variantKey), l.r)
 	if l.stored != nil && l.stored.variantKey != l.variantKey {

@@ -8,7 +8,7 @@ import (
 )
 
 // maxRanges bounds the ranges of one request. With more, or with ranges that
-// overlap or run backwards, the whole body is sent: RFC 9110 §17.15 warns of
+// overlap or run backwards, the entire body is sent: RFC 9110 §17.15 warns of
 // what such requests can cost.
 const maxRanges = 8
 

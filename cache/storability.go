@@ -24,7 +24,7 @@ type storability struct {
 // fetchFacts are the facts about a fetch by which its reply is judged.
 type fetchFacts struct {
 	method        string
-	ranged        bool // for a range that its client asked for
+	ranged        bool // for the client's own range
 	authorized    bool // it carried Authorization
 	sentAt        time.Time
 	receivedAt    time.Time

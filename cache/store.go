@@ -38,14 +38,14 @@ type store struct {
 
 	budget     int64
 	fixed      int64         // of budget: for sketches and tuner
-	sinceCheck atomic.Int64  // bytes stored since settle last looked
-	checkDue   chan struct{} // holds a call for settle; never closed
+	sinceCheck atomic.Int64  // bytes stored since the last rebalance
+	checkDue   chan struct{} // has a value if a rebalance is due; never closed
 
 	rebalancing sync.Mutex
 	// Guarded by settling.
 	room        int64 // what of budget may be used (room.go)
 	otherHeap   int64 // what of the heap is not the store's, as far as is known
-	stuckChecks int   // looks in a row at which the least room was too much
+	stuckChecks int   // consecutive checks at which even the minimum room was too much
 }
 
 // variants are the objects stored under one key, the youngest first; never empty.

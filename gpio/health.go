@@ -31,7 +31,7 @@ const (
 	Joining                // looking for its rack
 	Serving                // answers clients
 	Draining               // takes no new clients, finishes what it has
-	Drained                // serves nobody: safe to unplug
+	Drained                // has no clients: safe to unplug
 )
 
 // String returns the state in one lower-case word.
@@ -54,7 +54,7 @@ func (h Health) String() string {
 }
 
 // FaultCode is something wrong with a board that still runs. Its number is the
-// number of flashes that tell it; they begin at two, because a single flash is
+// number of flashes that show it; they begin at two, because a single flash is
 // no count: it could be the end of anything.
 type FaultCode uint8
 
@@ -147,7 +147,7 @@ func (s FaultSet) With(f FaultCode) FaultSet {
 	return s | 1<<f
 }
 
-// Without returns the set with f taken out.
+// Without returns the set without f.
 func (s FaultSet) Without(f FaultCode) FaultSet {
 	if f < firstFault || f > lastFault {
 		return s

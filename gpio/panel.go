@@ -29,7 +29,7 @@ type Panel struct {
 	onFailure func(error)
 
 	mu     sync.Mutex
-	latest Input // guarded by mu: what the board said last
+	latest Input // guarded by mu: of the last Update
 	shown  Input // guarded by mu: that, with what the button adds
 
 	// What follows is used by the goroutine of Run only.
@@ -37,9 +37,9 @@ type Panel struct {
 	contact      Contact
 	button       Button
 	acknowledged FaultSet
-	addressFrom  time.Duration // Elapsed at which the address was asked for; 0 for not
+	addressFrom  time.Duration // Elapsed when the address was requested; 0 for not
 	addressSince time.Duration // the same, as Pattern.At counts
-	rendered     Input         // settled: what the players' shows were made of
+	rendered     Input         // normalized: of the players' shows
 	begun        bool
 }
 

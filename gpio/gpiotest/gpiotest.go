@@ -1,6 +1,6 @@
-// Package gpiotest has fakes of what a panel is made of: a clock that takes no
-// time, a driver without lamps that records what it is told to light, and the
-// contact of a button that closes at set times.
+// Package gpiotest has fakes of the parts of a panel: a clock that takes no time, a
+// driver without lamps that records the levels that it is set to, and the contact of a
+// button that closes at set times.
 package gpiotest
 
 import (

@@ -63,7 +63,7 @@ func NewPinHost() *PinHost {
 		if !mapped {
 			return ""
 		}
-		// Memory-mapped pins can be asked what they do without touching them.
+		// The function of a memory-mapped pin can be read without changing it.
 		f, ok := p.(interface{ Func() pin.Func })
 		if !ok {
 			return ""
