@@ -146,7 +146,7 @@ func (c *Cache) reserveBytes(n int64) bool {
 
 // readBody reads the body into the spool. length is what was announced, -1 if
 // nothing was; a body that is shorter or longer is an error. If a body of announced
-// length is to be stored, readers see its end only when the spool is finished.
+// length will be stored, readers see its end only when the spool is finished.
 func (f *flight) readBody(ctx context.Context, body io.Reader, length int64, store bool) error {
 	var n int64
 	for length < 0 || n < length {

@@ -38,7 +38,7 @@ const (
 	// for an object of the largest size, which may be a quarter of the shard
 	// (objectsPerShard).
 	minRoomPercent = 33
-	// maxStuckChecks is how many consecutive checks may find the heap over its limit
+	// maxStuckChecks is the number of consecutive checks that may find the heap over its limit
 	// at the minimum room before the store is emptied. A few old objects can each
 	// pin a whole span, and only dropping everything frees them; a limit that yields
 	// to changing object sizes is not a limit. On 32 bits, where small objects are

@@ -29,7 +29,7 @@ type GossipTiming struct {
 	// ProbeInterval is the time between two probes by one board. A shorter interval finds dead boards
 	// sooner and costs packets: two per board and interval.
 	ProbeInterval time.Duration
-	// ProbeTimeout is how long a probe waits before other boards are asked to probe. It must be less
+	// ProbeTimeout is the time that a probe waits before other boards are asked to probe. It must be less
 	// than ProbeInterval; the remainder is the time for those indirect probes.
 	ProbeTimeout time.Duration
 	// SuspicionMult is the number of intervals that a suspected board has to refute. More forgives a
@@ -95,7 +95,7 @@ type MembersConfig struct {
 	// Discover, if not nil, returns more such addresses, "ip:port". It is called while the board is
 	// alone, and every discoverInterval later. It should return soon after ctx ends.
 	Discover func(ctx context.Context) []string
-	// Forget is how long a dead board still counts as known (see Members.Known) and is still searched
+	// Forget is the time for which a dead board still counts as known (see Members.Known) and is still searched
 	// for; 10 minutes if 0.
 	Forget time.Duration
 	// Meta is the first metadata that the board gossips.

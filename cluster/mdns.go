@@ -36,7 +36,7 @@ const (
 	// mdnsInterfaceCheck is the time between two checks for interfaces and addresses that came or went:
 	// a board is often up before its network is.
 	mdnsInterfaceCheck = 10 * time.Second
-	// mdnsWait is how long Discover collects answers. They come within a few hundred milliseconds.
+	// mdnsWait limits how long Discover collects answers. They come within a few hundred milliseconds.
 	mdnsWait = time.Second
 )
 

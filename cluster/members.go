@@ -59,7 +59,7 @@ type Members struct {
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 	ring       atomic.Pointer[Ring]
-	publish    chan struct{} // metadata is to be gossiped; holds one
+	publish    chan struct{} // there is metadata to gossip; holds one
 	rebuild    chan struct{} // boards changed or events are queued; holds one
 	rejoin     chan struct{} // rejoin now; holds one
 	conflict   atomic.Bool   // another board uses this board's name, or its address changed

@@ -27,8 +27,8 @@ const (
 	// discoverInterval is the time between two searches by a board that has peers: two halves of a rack
 	// that never met know no address of each other.
 	discoverInterval = time.Minute
-	// reachedPause is how long an address of Join or Discover is not tried again that answered and yet is
-	// no member's: it is another name of a member.
+	// reachedPause is the pause before an address of Join or Discover is tried again that answered but
+	// belongs to no member: it is another name of a member.
 	reachedPause = time.Minute
 )
 

@@ -152,7 +152,7 @@ func (b *Button) Pending(at time.Duration) ButtonPress {
 	return b.pressFor(at)
 }
 
-// isIdle reports whether nothing is to be expected of the contact soon.
+// isIdle reports whether the contact will not change soon.
 func (b *Button) isIdle() bool { return !b.raw && !b.down && !b.awaitsSecond }
 
 // IsStuck reports whether the contact has been down, or has bounced, for longer than any

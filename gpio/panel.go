@@ -161,7 +161,7 @@ func (p *Panel) readButton(in Input, elapsed, at time.Duration) {
 	}
 }
 
-// addressRounds is how often the address is shown before the lamps go back to what
+// addressRounds is the number of times that the address is shown before the lamps go back to what
 // they showed.
 const addressRounds = 2
 

@@ -54,7 +54,7 @@ func TestLevel(t *testing.T) {
 		}
 	}
 	if Level(127).Lit() || !Level(128).Lit() {
-		t.Error("a lamp without brightness is to be lit from half upwards")
+		t.Error("a lamp without brightness must be lit from half upwards")
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	consoleHeaderTimeout = 5 * time.Second
 	// consoleBodyTimeout bounds how long it may take to send the body after that.
 	consoleBodyTimeout = 10 * time.Second
-	// consoleIdleTimeout is how long an unused connection stays open.
+	// consoleIdleTimeout limits how long an unused connection stays open.
 	consoleIdleTimeout = 2 * time.Minute
 	// defaultBarLamps is the number of lamps that the console draws for a board's load
 	// bar.

@@ -18,8 +18,8 @@ import (
 const (
 	// heartbeatInterval is the interval between two samples of vitals.
 	heartbeatInterval = time.Second
-	// nameConflictShownFor is how long a conflict of names is shown after it was last
-	// seen.
+	// nameConflictShownFor is the time for which a conflict of names is shown after it
+	// was last seen.
 	nameConflictShownFor = time.Minute
 	// piReadInterval is the interval at which a Pi's health is read: a few small files,
 	// of things that change slowly.

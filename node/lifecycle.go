@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// joinWait is how long a board that knows of others looks for them before it
+	// joinWait limits how long a board that knows of others looks for them before it
 	// serves alone.
 	joinWait = 3 * time.Second
 	// joinPollInterval is the interval at which a board checks whether it has joined.
 	joinPollInterval = 20 * time.Millisecond
 	// leaveWait bounds the goodbye to the rack.
 	leaveWait = time.Second
-	// idleBeatsUntilDrained is how many heartbeats in a row must pass without a reply
+	// idleBeatsUntilDrained is the number of heartbeats in a row that must pass without a reply
 	// before a draining board counts as drained.
 	idleBeatsUntilDrained = 2
-	// maxHaltWait is how long a board that its button shuts down waits for its clients
+	// maxHaltWait limits how long a board that its button shuts down waits for its clients
 	// to go. A rack of one has no other board for them.
 	maxHaltWait = time.Minute
 )

@@ -40,7 +40,7 @@ const (
 	// pingShare: it has PeerTimeout*3/pingShare to answer, so that a dead board
 	// costs half a peer timeout and two dead boards cost a whole one.
 	pingShare = 8
-	// idleTimeout is how long an unused connection between boards stays open.
+	// idleTimeout limits how long an unused connection between boards stays open.
 	idleTimeout = 90 * time.Second
 	// headerTimeout bounds how long a caller may take to send a request's header.
 	headerTimeout = 5 * time.Second

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// DefaultInterval is how long repetitions of a logged message are suppressed.
+	// DefaultInterval is the time for which repetitions of a logged message are suppressed.
 	DefaultInterval = time.Minute
 	// maxMessages bounds the messages that a Handler remembers; it forgets the least recent.
 	maxMessages = 128

@@ -33,7 +33,7 @@ type SyncTiming struct {
 	// Interval is the time between two exchanges with the same peer. Every board
 	// exchanges with every other, so each one's work grows with the rack.
 	Interval time.Duration
-	// Lease is how long a board may answer from memory after it was last in
+	// Lease limits how long a board may answer from memory after it was last in
 	// touch with most of its rack: three intervals, so that one lost exchange
 	// does no harm.
 	Lease time.Duration

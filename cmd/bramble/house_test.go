@@ -21,8 +21,8 @@ import (
 const (
 	root   = "../.."
 	module = "bramble"
-	// longest is how many lines a file of the program may have: what a reader
-	// takes in without losing the thread.
+	// longest is the largest number of lines in a file of the program: what a
+	// reader takes in without losing the thread.
 	longest = 450
 )
 

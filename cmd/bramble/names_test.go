@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +171,30 @@ func TestAbolishedWordsDoNotReturn(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// Comments and documents avoid the phrases that made them hard to read.
+func TestPlainEnglish(t *testing.T) {
+	phrases := regexp.MustCompile(`(?i)\b(whoever|anew|mend|mended|so many|is to be|are to be|is how (many|much|long|often|far)|is under what|of whom)\b`)
+	for _, f := range sources(t) {
+		for _, group := range f.syntax.Comments {
+			for _, line := range group.List {
+				if found := phrases.FindString(line.Text); found != "" {
+					t.Errorf("%s: %q: put it plainly, as in limits, is the number of, must, again, fix", f.set.Position(line.Pos()), found)
+				}
+			}
+		}
+	}
+	for name, text := range readDocuments(t) {
+		if name == filepath.Join(root, architecture) {
+			continue // it lists the words that are gone
+		}
+		for line := range strings.Lines(text) {
+			if found := phrases.FindString(line); found != "" {
+				t.Errorf("%s: %q in: %s", name, found, line)
+			}
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// clockTimeout is how long the start of the board's program waits for the time.
+	// clockTimeout limits how long the start of the board's program waits for the time.
 	clockTimeout = 10 * time.Second
 	// minRetryDelay is the first delay between rounds while the clock is not set. Each
 	// round doubles it, up to maxRetryDelay.

@@ -14,7 +14,7 @@ const (
 	// networkPollInterval is the interval at which interface, cable and lease are
 	// checked: a few small reads from memory.
 	networkPollInterval = 500 * time.Millisecond
-	// leaseTimeout is how long a card waits for a DHCP server before it takes an
+	// leaseTimeout limits how long a card waits for a DHCP server before it takes an
 	// address without one. udhcpc asks four times in 8 s, pauses for 5 s, and repeats.
 	leaseTimeout = 20 * time.Second
 	// dhcpRestartDelay is the delay before udhcpc is restarted after it ended.

@@ -13,13 +13,13 @@ import (
 const (
 	// kexecLoadTimeout bounds loading another kernel.
 	kexecLoadTimeout = time.Minute
-	// trialTimeout is how long a slot may be on trial before the board goes back to
+	// trialTimeout limits how long a slot may be on trial before the board goes back to
 	// the other by itself. "bramble update" commits within a minute of the board's
 	// return.
 	trialTimeout = 10 * time.Minute
 	// trialPollInterval is the interval at which the commit is checked for.
 	trialPollInterval = 5 * time.Second
-	// unbindDelay is how long a USB device gets to finish its transfers.
+	// unbindDelay is the time that a USB device gets to finish its transfers.
 	unbindDelay = 500 * time.Millisecond
 )
 

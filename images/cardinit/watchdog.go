@@ -19,10 +19,10 @@ const (
 	// healthTimeout bounds one health check: the board's program may be busy with a
 	// crowd.
 	healthTimeout = 2 * time.Second
-	// graceAfterStart is how long a program that has just started may fail its
+	// graceAfterStart limits how long a program that has just started may fail its
 	// health checks.
 	graceAfterStart = 90 * time.Second
-	// graceAfterHealth is how long a program that was healthy may fail them. A hung
+	// graceAfterHealth limits how long a program that was healthy may fail them. A hung
 	// board is reset after this and watchdogTimeout.
 	graceAfterHealth = 45 * time.Second
 )

@@ -229,7 +229,7 @@ func (m *Manager) reloadFiles() {
 	}
 }
 
-// expiryWarning is how long before its end a file's certificate has a notice: two weekends.
+// expiryWarning is the time left at which a file's certificate gets a notice: two weekends.
 const expiryWarning = 14 * 24 * time.Hour
 
 // Notices returns what a person must know, one sentence each.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// minOwnership is how long a board must have been a name's owner before it orders a
+// minOwnership is the time for which a board must have been a name's owner before it orders a
 // certificate: boards that start together find each other within it.
 const minOwnership = 5 * time.Second
 

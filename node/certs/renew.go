@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/acme"
 )
 
-// renewBefore is how long before its end a certificate is renewed, as Let's Encrypt
+// renewBefore is the time left at which a certificate is renewed, as Let's Encrypt
 // advises for 90 days. Certificates with a shorter life are renewed in its last third.
 const renewBefore = 30 * 24 * time.Hour
 

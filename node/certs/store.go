@@ -165,7 +165,7 @@ func (s *store) put(cert *issuedCert) error {
 	return nil
 }
 
-// challengeLifetime is how long a challenge is answered: CAs validate within a minute.
+// challengeLifetime limits how long a challenge is answered: CAs validate within a minute.
 const challengeLifetime = 15 * time.Minute
 
 // maxChallenges limits the pending challenges: a board orders one name at a time.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ticketPeriod is how long tickets are made with one key: a client that comes back on
+// ticketPeriod is the time for which tickets are made with one key: a client that comes back on
 // the same day resumes its session.
 const ticketPeriod = 12 * time.Hour
 

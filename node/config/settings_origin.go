@@ -97,7 +97,7 @@ func originKeys() []originKey {
 		}, {
 			key: "queue_timeout",
 			doc: "Time that a request may queue for the origin, 0s to 1m; then the client gets a stale page or a plain 503. " +
-				"5s is how long a shopper waits before pressing F5.",
+				"After 5s a shopper presses F5.",
 			at:    func(o *OriginSettings) any { return &o.QueueTimeout },
 			check: func(o *OriginSettings) string { return checkDuration(o.QueueTimeout, 0, time.Minute) },
 		}, {

@@ -16,7 +16,7 @@ const (
 	// localSlots more are for programs on the board itself, which request /healthz: a
 	// watchdog without a reply restarts the board.
 	localSlots = 16
-	// writeChunkSize is how many bytes of a reply a client must read within writeTimeout:
+	// writeChunkSize is the part of a reply, in bytes, that a client must read within writeTimeout:
 	// 6 kB a second, so that a table of all orders may take as long as it needs.
 	writeChunkSize = 64 << 10
 )

@@ -17,7 +17,7 @@ const (
 	// sweepChunk connections are looked at under one lock: for about 0.3 ms on a board
 	// nobody can come or go.
 	sweepChunk = 1024
-	// probeAfter: after so many sweeps the kernel is asked once whether an idle
+	// probeAfter: after this many sweeps the kernel is asked once whether an idle
 	// connection's client has closed its side in the same packet as its last request.
 	// Nothing else would report it before the idle time is over.
 	probeAfter = 2

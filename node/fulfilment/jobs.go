@@ -60,7 +60,7 @@ const (
 
 // attemptResult is the result of one attempt.
 type attemptResult struct {
-	resolution Resolution // not empty: nothing more is to be sent
+	resolution Resolution // not empty: nothing more will be sent
 	obsolete   bool       // the job does not exist any more
 	failure    Failure    // otherwise; detail adds to it, and holds nothing personal
 	detail     string

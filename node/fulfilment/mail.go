@@ -29,7 +29,7 @@ const (
 	giveUpAfter = 5 * 24 * time.Hour
 )
 
-// smtpStage is how far the dialogue about a mail has come.
+// smtpStage is the stage that the dialogue about a mail has reached.
 type smtpStage int
 
 // The stages, in their order.

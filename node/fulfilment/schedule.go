@@ -12,7 +12,7 @@ const (
 	// wait in the order book, where they cost no memory.
 	maxUntried = 256
 	// maxTasks bounds the jobs that a board remembers to have failed. Beyond it, no new
-	// ones are begun: if so many fail, the jobs are not the reason.
+	// ones are begun: if that many fail, the jobs are not the reason.
 	maxTasks = 8192
 	// refusedAfter is the time for which a refused job may be the receiver's mistake. A
 	// job counts as refused only after it, so that a repair goes unreported.

@@ -2,7 +2,7 @@ package host
 
 import "fmt"
 
-// reservedFiles is how many file descriptors a board reserves for everything but
+// reservedFiles is the number of file descriptors that a board reserves for everything but
 // the public's connections: the rack link with its streams to every board, the
 // console (console.MaxConnections), gossip, the ledger's files, and 128
 // connections to each of a few origins.
@@ -14,7 +14,7 @@ func LimitConnections(configured int) (limit int, warning string) {
 	return fitConnections(configured, maxOpenFiles())
 }
 
-// fitConnections is the rule. files is how many files the process may open, 0 if
+// fitConnections is the rule. files is the number of files that the process may open, 0 if
 // that is not known.
 func fitConnections(configured, files int) (limit int, warning string) {
 	if files <= 0 || configured <= files-reservedFiles {

@@ -158,7 +158,7 @@ type storedSale struct {
 	dirty bool // not stored: it has changed since the last Apply
 }
 
-// drawStage is how far a draw has come. A draw needs Ticks in proportion to its entries.
+// drawStage is the stage that a draw has reached. A draw needs Ticks in proportion to its entries.
 type drawStage uint8
 
 const (

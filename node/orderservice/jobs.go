@@ -12,7 +12,7 @@ import (
 // jobStore is the order service as fulfilment uses it.
 type jobStore struct{ s *Service }
 
-// Jobs returns the jobs of fulfilment: what is to be sent about orders, and the commits
+// Jobs returns the jobs of fulfilment: messages to send about orders, and the commits
 // that record that it was.
 func (s *Service) Jobs() fulfilment.JobStore { return jobStore{s} }
 

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// RebalanceDelay is how long membership must have been stable before a board
+// RebalanceDelay is the time for which membership must have been stable before a board
 // takes more permits than it has. Every board gives up permits as soon as it
 // hears of another board, and gossip reaches the last of 32 boards within a
 // second: so all others have given up the permits that one board takes.

@@ -16,7 +16,7 @@ import (
 	"bramble/node/config"
 )
 
-// idleConnTimeout is how long an unused connection to an origin stays open.
+// idleConnTimeout limits how long an unused connection to an origin stays open.
 const idleConnTimeout = 90 * time.Second
 
 // originServer is one web server with its permits, health and connections. Sites

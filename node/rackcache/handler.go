@@ -21,7 +21,7 @@ const (
 	permitRoute = "permit" // for a board that has no permit at the origin: this one has
 )
 
-// isolatedMaxAge is how long a board that is cut off from most of its rack trusts
+// isolatedMaxAge limits how long a board that is cut off from most of its rack trusts
 // a page after it has asked the origin: the time within which a purge must be
 // applied, and a load that the origin can bear, one request a page and second.
 const isolatedMaxAge = time.Second

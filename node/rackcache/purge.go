@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// PurgeWait is how long a purge waits for the other boards: live boards apply it
+	// PurgeWait limits how long a purge waits for the other boards: live boards apply it
 	// within that time, and one that has not answered by then counts as absent.
 	PurgeWait = time.Second
-	// confirmWait is how long a client's unsafe request waits until the other boards
+	// confirmWait limits how long a client's unsafe request waits until the other boards
 	// have forgotten what it made out of date. A live board confirms within some
 	// milliseconds; the rest is for a busy one. A board that has not confirmed by then
 	// learns it in the background, within PurgeWait.

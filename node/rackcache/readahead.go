@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxReadPause is how long a body on its way between two boards may pause before it
+	// maxReadPause limits how long a body on its way between two boards may pause before it
 	// is streamed. A body that a board has whole arrives without a pause; one that the
 	// origin sends in pieces should reach the client in pieces too.
 	maxReadPause = 50 * time.Millisecond

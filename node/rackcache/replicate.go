@@ -25,7 +25,7 @@ const (
 	copyWorkers = 2
 	// copyTimeout bounds the sending of one object.
 	copyTimeout = 10 * time.Second
-	// ringStableTime is how long the ring must not change before copies move to their
+	// ringStableTime is the time for which the ring must not change before copies move to their
 	// new second owners: boards come and go in bursts.
 	ringStableTime = 2 * time.Second
 	// moveInterval is the pause between two copies that move, so that a rack that

@@ -242,7 +242,7 @@ func TestAReleasedSocketClosesWithItsListener(t *testing.T) {
 	before := listen()
 	before.Close()
 	if !open(before) || !set.PassesOn() {
-		t.Error("what is to be handed on does not live on")
+		t.Error("the listener to pass on does not live on")
 	}
 	set.Release()
 	after := listen()

@@ -39,8 +39,8 @@ type fakeBoard struct {
 	arcs   []float64 // where its points on the ring are, in turns
 }
 
-// fakePoints is how many points on the ring each board of a Fake has;
-// fakeCapacity is how many hits a second one of its boards can do.
+// fakePoints is the number of points on the ring of each board of a Fake;
+// fakeCapacity is the number of hits per second that one of its boards can serve.
 const (
 	fakePoints   = 24
 	fakeCapacity = 400

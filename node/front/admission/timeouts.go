@@ -6,7 +6,7 @@ const (
 	// MinWriteTimeout is the time to read a reply when the board is full: 100 kB of it at
 	// 160 kbit/s.
 	MinWriteTimeout = 5 * time.Second
-	// minBodyLag is how far a body may be behind its rate when net/http has as many
+	// minBodyLag limits how far a body may be behind its rate when net/http has as many
 	// connections as it may have.
 	minBodyLag = time.Second
 )
