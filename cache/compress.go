@@ -119,11 +119,11 @@ func weakTag(etag string) string {
 }
 
 // withEncoding replaces the class of Accept-Encoding in a variant key.
-func withEncoding(sel, class string) string {
+func withEncoding(variant, class string) string {
 	var b strings.Builder
-	for sel != "" {
-		name, value, rest := cutVariantKey(sel)
-		sel = rest
+	for variant != "" {
+		name, value, rest := cutVariantKey(variant)
+		variant = rest
 		if name == "accept-encoding" {
 			value = "+" + class
 		}

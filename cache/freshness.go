@@ -25,24 +25,24 @@ func heuristicStatus(status int) bool {
 }
 
 // replyLifetime is the time for which a reply is fresh, counted from age 0
-// (RFC 9111 §4.2.1), and whether the reply itself states it. received is when the
+// (RFC 9111 §4.2.1), and whether the reply itself states it. receivedAt is when the
 // reply came, used if it has no Date. targeted: c is from a targeted field, and
 // Expires does not count.
-func replyLifetime(status int, h http.Header, c control, targeted bool, received time.Time) (d time.Duration, explicit bool) {
+func replyLifetime(status int, h http.Header, c control, targeted bool, receivedAt time.Time) (d time.Duration, explicit bool) {
 	if c.sMaxAge.set {
 		return c.sMaxAge.duration(), true
 	}
 	if c.maxAge.set {
 		return c.maxAge.duration(), true
 	}
-	date, ok := parseDate(h["Date"], received)
+	date, ok := parseDate(h["Date"], receivedAt)
 	if !ok {
-		date = received
+		date = receivedAt
 	}
 	if lines, has := h["Expires"]; has && !targeted {
 		// An Expires that is not a date, "0" above all, means already expired
 		// (RFC 9111 §5.3).
-		at, ok := parseDate(lines, received)
+		at, ok := parseDate(lines, receivedAt)
 		if !ok {
 			return 0, true
 		}
@@ -51,7 +51,7 @@ func replyLifetime(status int, h http.Header, c control, targeted bool, received
 	if !c.public && !heuristicStatus(status) {
 		return 0, false
 	}
-	if at, ok := parseDate(h["Last-Modified"], received); ok && at.Before(date) {
+	if at, ok := parseDate(h["Last-Modified"], receivedAt); ok && at.Before(date) {
 		return min(date.Sub(at)/heuristicShare, maxHeuristic), false
 	}
 	return 0, false
@@ -59,13 +59,13 @@ func replyLifetime(status int, h http.Header, c control, targeted bool, received
 
 // initialAge is corrected_initial_age of RFC 9111 §4.2.3. The clocks are
 // compared only when the caller trusts its own.
-func initialAge(h http.Header, asked, received time.Time, trustClock bool) time.Duration {
-	age := max(received.Sub(asked), 0)
+func initialAge(h http.Header, sentAt, receivedAt time.Time, trustClock bool) time.Duration {
+	age := max(receivedAt.Sub(sentAt), 0)
 	if v, ok := parseAge(h["Age"]); ok {
 		age += v
 	}
-	if date, ok := parseDate(h["Date"], received); ok && trustClock {
-		age = max(age, received.Sub(date))
+	if date, ok := parseDate(h["Date"], receivedAt); ok && trustClock {
+		age = max(age, receivedAt.Sub(date))
 	}
 	return min(age, maxDelta*time.Second)
 }

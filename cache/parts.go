@@ -105,14 +105,14 @@ func (l *lookup) writeStoredPart(o *Object, part byteRange, at string, size int6
 }
 
 // withRange adds the given Range to a variant key.
-func withRange(sel, text string) string { return sel + "range\x00+" + trimOWS(text) + "\x00" }
+func withRange(variant, text string) string { return variant + "range\x00+" + trimOWS(text) + "\x00" }
 
 // withoutRange removes it again.
-func withoutRange(sel string) string {
-	if i := strings.LastIndex(sel, "range\x00+"); i == 0 || i > 0 && sel[i-1] == 0 {
-		return sel[:i]
+func withoutRange(variant string) string {
+	if i := strings.LastIndex(variant, "range\x00+"); i == 0 || i > 0 && variant[i-1] == 0 {
+		return variant[:i]
 	}
-	return sel
+	return variant
 }
 
 // joinStored returns what is stored for a partial reply: joined with the stored parts
@@ -125,10 +125,10 @@ func (f *flight) joinStored(o *Object) *Object {
 		return nil
 	}
 	o.key = partsKey(f.id.url)
-	sel := withoutRange(o.variantKey)
+	variant := withoutRange(o.variantKey)
 	for _, p := range c.store.peek(o.key) {
 		_, other, total, _ := p.bodyExtent()
-		if total != size || withoutRange(p.variantKey) != sel || !sameStrong(o, p) ||
+		if total != size || withoutRange(p.variantKey) != variant || !sameStrong(o, p) ||
 			max(have.end(), other.end())-min(have.offset, other.offset) > c.cfg.MaxObject ||
 			have.offset > other.end() || other.offset > have.end() {
 			continue
@@ -136,12 +136,12 @@ func (f *flight) joinStored(o *Object) *Object {
 		o, have = joinParts(o, have, p, other), byteRange{min(have.offset, other.offset), 0}
 		have.length = o.size
 		o.head = replaceField(o.head, "Content-Range", contentRange(have, size))
-		o.variantKey = withRange(sel, strings.Replace(contentRange(have, -1), " ", "=", 1))
+		o.variantKey = withRange(variant, strings.Replace(contentRange(have, -1), " ", "=", 1))
 		c.store.dropMatching(o.key, func(x *Object) bool { return x == p })
 	}
 	if have.length == size {
 		o = o.withBody(o.body)
-		o.key, o.variantKey, o.status = f.id.url, sel, http.StatusOK
+		o.key, o.variantKey, o.status = f.id.url, variant, http.StatusOK
 		o.head = replaceField(o.head, "Content-Range", "")
 	}
 	return o

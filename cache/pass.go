@@ -16,35 +16,22 @@ const passChunk = 16 << 10
 // and HEAD, and these if they have a body. Bodies stream both ways. An unsafe method
 // that succeeds invalidates what is stored (RFC 9111 §4.4).
 func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route) {
-	why := fwdMethod
+	fwdReason := fwdMethod
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		why = fwdBypass
+		fwdReason = fwdBypass
 	}
 	guard := c.NewGuard(Key(r))
 	defer guard.Release()
-	asked := c.cfg.Now()
-	ctx, stop := r.Context(), func() {}
-	if acceptsInterim(r) {
-		ctx, stop = passInterim(ctx, w)
-	}
-	resp, err := route.Upstream.Fetch(ctx, upstreamRequest(r, false).WithContext(ctx))
-	stop()
-	if err == nil {
-		if err = checkReply(resp); err != nil && resp != nil && resp.Body != nil {
-			resp.Body.Close()
-		}
-	}
+	sentAt := c.cfg.Now()
+	resp, err := fetchForClient(w, r, route)
 	if err != nil {
 		c.counters.fillErrors.Add(1)
-		c.writeError(w, r, why, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
+		c.writeError(w, r, fwdReason, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
 		return
-	}
-	if resp.Body == nil {
-		resp.Body = http.NoBody
 	}
 	defer resp.Body.Close()
 	dropHopByHop(resp.Header)
-	post := c.newPostCopy(r, resp, route, guard, asked)
+	post := c.newPostCopy(r, resp, route, guard, sentAt)
 	if post != nil {
 		defer post.releaseBytes()
 	}
@@ -59,7 +46,7 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	if resp.ContentLength >= 0 && statusHasBody(resp.StatusCode) {
 		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}
-	c.signReply(h, c.forwardStatus(why, resp.StatusCode))
+	c.signReply(h, c.forwardStatus(fwdReason, resp.StatusCode))
 	w.WriteHeader(resp.StatusCode)
 	if !statusHasBody(resp.StatusCode) || r.Method == http.MethodHead {
 		return
@@ -74,6 +61,30 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	if post != nil {
 		post.storeReply(route)
 	}
+}
+
+// fetchForClient sends a request upstream with its body and its conditions, and passes
+// interim replies on to the client.
+func fetchForClient(w http.ResponseWriter, r *http.Request, route Route) (*http.Response, error) {
+	ctx, stop := r.Context(), func() {}
+	if acceptsInterim(r) {
+		ctx, stop = passInterim(ctx, w)
+	}
+	resp, err := route.Upstream.Fetch(ctx, upstreamRequest(r, false).WithContext(ctx))
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReply(resp); err != nil {
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		return nil, err
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	return resp, nil
 }
 
 // passBody copies a body and flushes each part, since the reply to a POST may come in

@@ -22,7 +22,7 @@ type postCopy struct {
 // newPostCopy decides whether a reply to a POST is stored; nil if not. guard is from
 // before the request was sent. Replies that vary are not stored: the fields that they
 // vary on are the POST's, and a GET's may differ.
-func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, guard *Guard, asked time.Time) *postCopy {
+func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, guard *Guard, sentAt time.Time) *postCopy {
 	key := Key(r)
 	at, err := r.URL.Parse(resp.Header.Get("Content-Location"))
 	if r.Method != http.MethodPost || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Location") == "" ||
@@ -30,12 +30,12 @@ func (c *Cache) newPostCopy(r *http.Request, resp *http.Response, route Route, g
 		resp.ContentLength < 0 || resp.ContentLength > c.cfg.MaxObject {
 		return nil
 	}
-	a := fetchFacts{
+	facts := fetchFacts{
 		method: http.MethodGet, authorized: len(r.Header["Authorization"]) > 0,
-		sentAt: asked, receivedAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
+		sentAt: sentAt, receivedAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
 		noStore: c.cfg.ClientDirectives && hasMember(r.Header["Cache-Control"], "no-store"),
 	}
-	v := judgeReply(a, resp.StatusCode, resp.Header)
+	v := judgeReply(facts, resp.StatusCode, resp.Header)
 	if !v.mayStore || !v.explicit || !v.mayShare || route.MayStore != nil && !route.MayStore(key) || !c.reserveBytes(resp.ContentLength) {
 		return nil
 	}

@@ -58,7 +58,7 @@ func isRequestSpecific(status int) bool {
 }
 
 // judgeReply applies RFC 9111 §3 to a reply, for a shared cache.
-func judgeReply(a fetchFacts, status int, h http.Header) storability {
+func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 	c, targeted := replyControl(h)
 	if _, has := h["Cache-Control"]; !has && !targeted && hasMember(h["Pragma"], "no-cache") {
 		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet an origin that sends
@@ -66,23 +66,23 @@ func judgeReply(a fetchFacts, status int, h http.Header) storability {
 		c.noCache = true
 	}
 	v := storability{control: c}
-	v.lifetime, v.explicit = replyLifetime(status, h, c, targeted, a.receivedAt)
-	v.age = initialAge(h, a.sentAt, a.receivedAt, a.trustClock)
+	v.lifetime, v.explicit = replyLifetime(status, h, c, targeted, facts.receivedAt)
+	v.age = initialAge(h, facts.sentAt, facts.receivedAt, facts.trustClock)
 
 	noStore := c.noStore
 	if c.mustUnderstand {
 		noStore = !isUnderstood(status)
 	}
-	noStore = noStore || a.noStore
+	noStore = noStore || facts.noStore
 	_, cookie := h["Set-Cookie"]
 	switch {
-	case a.method != http.MethodGet && a.method != http.MethodHead:
+	case facts.method != http.MethodGet && facts.method != http.MethodHead:
 		return v
-	case noStore, c.private, status < 200, isRequestSpecific(status), status == http.StatusPartialContent && !a.ranged, status == http.StatusNotModified:
+	case noStore, c.private, status < 200, isRequestSpecific(status), status == http.StatusPartialContent && !facts.ranged, status == http.StatusNotModified:
 		return v
 	case !v.explicit && !c.public && !heuristicStatus(status):
 		return v
-	case a.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
+	case facts.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
 		return v // RFC 9111 §3.5
 	case cookie && !c.public && !c.sMaxAge.set:
 		return v // the origin did not say that the reply is for everybody
@@ -90,14 +90,14 @@ func judgeReply(a fetchFacts, status int, h http.Header) storability {
 		return v
 	}
 	v.strip = append(append(v.strip, c.privateFields...), c.noCacheFields...)
-	if cookie && !a.keepSetCookie {
+	if cookie && !facts.keepSetCookie {
 		v.strip = append(v.strip, "Set-Cookie")
 	}
 	fresh := v.lifetime > v.age && !c.noCache
 	while := v.age-v.lifetime < c.staleWhile.duration()
 	validator := validETag(h.Get("Etag")) || h.Get("Last-Modified") != ""
 	// A reply that is neither fresh nor can be validated would only take up room.
-	v.mayStore = a.method == http.MethodGet && (fresh || validator || while)
+	v.mayStore = facts.method == http.MethodGet && (fresh || validator || while)
 	// RFC 9111 §4: a reply that needs validation before its first reuse cannot answer
 	// the requests that wait either. One that may be served while it is refreshed can
 	// (RFC 5861 §3): the owner of a page serves it to other boards stale, and a crowd

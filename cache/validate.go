@@ -10,23 +10,23 @@ import (
 // reconcile applies a reply to what is stored. It may land the flight, or complete a
 // part. It returns false if the reply answers a condition or a range that does not
 // fit what is stored.
-func (f *flight) reconcile(resp *http.Response, a fetchFacts) bool {
+func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 	switch {
 	case resp.StatusCode == http.StatusNotModified && f.candidates != nil:
-		return f.chooseVariant(resp) && f.refreshStored(resp, a)
+		return f.chooseVariant(resp) && f.refreshStored(resp, facts)
 	case resp.StatusCode == http.StatusPartialContent && f.part != nil:
 		return f.completePart(resp)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && f.part != nil:
 		return false
 	case f.stale == nil:
 	case resp.StatusCode == http.StatusNotModified && f.unconditional:
-		return f.refreshStored(resp, a)
+		return f.refreshStored(resp, facts)
 	case failureStatus(resp.StatusCode):
 		f.landStale(resp.StatusCode)
-	case a.method == http.MethodHead && resp.StatusCode == http.StatusOK:
+	case facts.method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
-		if !sameBody(f.stale, resp) || !f.refreshStored(resp, a) {
-			f.c.store.dropMatching(f.id.url, func(o *Object) bool { return o == f.stale })
+		if !sameBody(f.stale, resp) || !f.refreshStored(resp, facts) {
+			f.dropStored(f.stale)
 		}
 	}
 	return true
@@ -91,58 +91,79 @@ func sameBody(o *Object, resp *http.Response) bool {
 
 // refreshStored lands a flight whose stored reply upstream has confirmed (RFC 9111
 // §4.3.4). It returns false if the confirmation is about another reply.
-func (f *flight) refreshStored(resp *http.Response, a fetchFacts) bool {
+func (f *flight) refreshStored(resp *http.Response, facts fetchFacts) bool {
 	c, old := f.c, f.stale
-	if etag := resp.Header.Get("Etag"); strongETag(etag) {
-		if have := old.Field("Etag"); have != "" && have != etag && !(old.compressedHere() && weakEqual(have, etag)) {
-			return false
-		}
+	if !old.isConfirmedBy(resp.Header) {
+		return false
 	}
 	// A cookie is for the client whose request it answers.
 	cookies := resp.Header["Set-Cookie"]
 	if !c.cfg.KeepSetCookie {
 		delete(resp.Header, "Set-Cookie")
 	}
-	h := old.toHeader()
-	for name, lines := range resp.Header {
-		if !unchangedBy304(name) {
-			h[name] = lines
-		}
-	}
-	if _, has := resp.Header["Age"]; !has {
-		delete(h, "Age")
-	}
-	old.fixSplitFields(h)
-	a.method = http.MethodGet
-	v := judgeReply(a, old.Status(), h)
-	sel := old.variantKey
+	h := old.mergeFields(resp.Header)
+	facts.method = http.MethodGet
+	v := judgeReply(facts, old.Status(), h)
+	variant := old.variantKey
 	if f.candidates != nil {
 		// A variant that answers this request too: it is stored for both.
 		names, _ := varyNames(h["Vary"])
 		var ok bool
-		if sel, ok = variantKeyFor(names, f.req); !ok {
+		if variant, ok = variantKeyFor(names, f.req); !ok {
 			v.mayStore, v.mayShare = false, false
 		}
 	}
-	o := newObject(f.id.url, sel, old.Status(), h, v, c.Now())
+	o := newObject(f.id.url, variant, old.Status(), h, v, c.Now())
 	o.body, o.size = old.body, old.size
 	o.flags |= old.flags & flagSplit
 	c.counters.revalidated.Add(1)
 	c.failures.forget(failedKey(f.id.url))
 	if v.mayStore {
-		// Also on a route that stores no new replies: this one is stored already.
-		err := f.commit(o)
-		switch {
-		case errors.Is(err, ErrPurged):
-			c.store.dropMatching(f.id.url, func(x *Object) bool { return x == old })
-		case sel != old.variantKey:
-			also := o.withBody(old.body)
-			also.variantKey = old.variantKey
-			_ = f.commit(also) // if it cannot be stored, the next request fetches it
-		}
-	} else if !a.authorized {
-		c.store.dropMatching(f.id.url, func(x *Object) bool { return x == old })
+		f.replaceStored(old, o)
+	} else if !facts.authorized {
+		f.dropStored(old)
 	}
 	f.publish(flightOutcome{object: o, cookies: cookies, shared: v.mayShare && v.mayStore, status: resp.StatusCode}, false)
 	return true
+}
+
+// isConfirmedBy reports whether the fields of a confirmation can be about the object.
+func (o *Object) isConfirmedBy(h http.Header) bool {
+	etag, have := h.Get("Etag"), o.Field("Etag")
+	return !strongETag(etag) || have == "" || have == etag || o.compressedHere() && weakEqual(have, etag)
+}
+
+// mergeFields returns the object's fields, updated by those of a confirmation (RFC 9111
+// §3.2).
+func (o *Object) mergeFields(confirmation http.Header) http.Header {
+	h := o.toHeader()
+	for name, lines := range confirmation {
+		if !unchangedBy304(name) {
+			h[name] = lines
+		}
+	}
+	if _, has := confirmation["Age"]; !has {
+		delete(h, "Age")
+	}
+	o.fixSplitFields(h)
+	return h
+}
+
+// replaceStored stores a refreshed object: also on a route that stores no new replies,
+// since this one is stored already.
+func (f *flight) replaceStored(old, refreshed *Object) {
+	err := f.commit(refreshed)
+	switch {
+	case errors.Is(err, ErrPurged):
+		f.dropStored(old)
+	case refreshed.variantKey != old.variantKey:
+		also := refreshed.withBody(old.body)
+		also.variantKey = old.variantKey
+		_ = f.commit(also) // if it cannot be stored, the next request fetches it
+	}
+}
+
+// dropStored drops an object of the flight's key from the store.
+func (f *flight) dropStored(o *Object) {
+	f.c.store.dropMatching(f.id.url, func(x *Object) bool { return x == o })
 }

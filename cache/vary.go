@@ -52,7 +52,7 @@ func varyAll(lines []string) bool {
 
 // variantKeyFor builds the variant key of a request for the given names. It is ""
 // for a reply that does not vary. ok is false if it is too long.
-func variantKeyFor(names []string, r *http.Request) (sel string, ok bool) {
+func variantKeyFor(names []string, r *http.Request) (key string, ok bool) {
 	if len(names) == 0 {
 		return "", true
 	}
@@ -73,21 +73,21 @@ func variantKeyFor(names []string, r *http.Request) (sel string, ok bool) {
 }
 
 // variantKeyNames returns the names in a variant key.
-func variantKeyNames(sel string) []string {
+func variantKeyNames(key string) []string {
 	var names []string
-	for sel != "" {
-		name, _, rest := cutVariantKey(sel)
-		names, sel = append(names, name), rest
+	for key != "" {
+		name, _, rest := cutVariantKey(key)
+		names, key = append(names, name), rest
 	}
 	return names
 }
 
 // matchesVariantKey reports whether the variant with this key answers the request.
 // It allocates only for a field that is not in its normal form.
-func matchesVariantKey(sel string, r *http.Request) bool {
-	for sel != "" {
-		name, want, rest := cutVariantKey(sel)
-		sel = rest
+func matchesVariantKey(key string, r *http.Request) bool {
+	for key != "" {
+		name, want, rest := cutVariantKey(key)
+		key = rest
 		if lines, _ := headerLines(r.Header, name); len(lines) == 1 && want[0] == '+' && lines[0] == want[1:] {
 			continue // a value in normal form equals itself
 		}
@@ -99,9 +99,9 @@ func matchesVariantKey(sel string, r *http.Request) bool {
 	return true
 }
 
-func cutVariantKey(sel string) (name, value, rest string) {
-	name, sel, _ = strings.Cut(sel, "\x00")
-	value, rest, _ = strings.Cut(sel, "\x00")
+func cutVariantKey(key string) (name, value, rest string) {
+	name, key, _ = strings.Cut(key, "\x00")
+	value, rest, _ = strings.Cut(key, "\x00")
 	if value == "" {
 		value = "-"
 	}
@@ -109,10 +109,10 @@ func cutVariantKey(sel string) (name, value, rest string) {
 }
 
 // validVariantKey checks a variant key that another board has sent.
-func validVariantKey(sel string) bool {
+func validVariantKey(key string) bool {
 	n := 0
-	for sel != "" {
-		name, rest, ok := strings.Cut(sel, "\x00")
+	for key != "" {
+		name, rest, ok := strings.Cut(key, "\x00")
 		if !ok || !isToken(name) || name != strings.ToLower(name) {
 			return false
 		}
@@ -120,7 +120,7 @@ func validVariantKey(sel string) bool {
 		if !ok || value == "" || value[0] != '+' && value != "-" {
 			return false
 		}
-		sel = rest
+		key = rest
 		if n++; n > maxVaryNames {
 			return false
 		}
