@@ -54,7 +54,7 @@ type variants []*Object
 
 type entry = evict.Item[variants]
 
-func keyOf(e *entry) string { return e.Value[0].key }
+func entryKey(e *entry) string { return e.Value[0].key }
 
 type shard struct {
 	mu sync.RWMutex
@@ -120,7 +120,7 @@ func (s *store) findRef(key string) storeRef {
 	sh, hash := s.shardOf(key)
 	var found storeRef
 	sh.mu.RLock()
-	if e := sh.policy.Peek(hash); e != nil && keyOf(e) == key {
+	if e := sh.policy.Peek(hash); e != nil && entryKey(e) == key {
 		sh.policy.Hit(e)
 		found = storeRef{sh, e, e.Value}
 	}
@@ -130,13 +130,13 @@ func (s *store) findRef(key string) storeRef {
 
 // confirmHits reports whether findRef would return the same result again. If so, it
 // counts n hits.
-func (p *storeRef) confirmHits(n int) bool {
-	p.shard.mu.RLock()
-	same := p.shard.policy.Contains(p.entry) && &p.entry.Value[0] == &p.objects[0]
+func (ref *storeRef) confirmHits(n int) bool {
+	ref.shard.mu.RLock()
+	same := ref.shard.policy.Contains(ref.entry) && &ref.entry.Value[0] == &ref.objects[0]
 	if same {
-		p.shard.policy.HitN(p.entry, n)
+		ref.shard.policy.HitN(ref.entry, n)
 	}
-	p.shard.mu.RUnlock()
+	ref.shard.mu.RUnlock()
 	return same
 }
 
@@ -150,7 +150,7 @@ func (s *store) put(o *Object) bool {
 	defer sh.publishTotals()
 	p := sh.policy
 	e := p.Peek(h)
-	if e != nil && keyOf(e) != o.key {
+	if e != nil && entryKey(e) != o.key {
 		p.Evict(e) // two keys with one 64-bit hash: the younger stays
 		e = nil
 	}
@@ -164,7 +164,7 @@ func (s *store) put(o *Object) bool {
 		s.chargeMaps(sh)
 		return p.Peek(h) == e
 	}
-	o.key = keyOf(e) // one copy of the key's bytes
+	o.key = entryKey(e) // one copy of the key's bytes
 	all := make(variants, 1, min(len(e.Value)+1, s.maxVariants))
 	all[0] = o
 	for _, old := range e.Value {
@@ -213,7 +213,7 @@ func (s *store) dropMatching(key string, match func(*Object) bool) int {
 	defer sh.mu.Unlock()
 	defer sh.publishTotals()
 	e := sh.policy.Peek(h)
-	if e == nil || keyOf(e) != key {
+	if e == nil || entryKey(e) != key {
 		return 0
 	}
 	return s.pruneEntry(sh, e, match)
@@ -271,7 +271,7 @@ func (s *store) eachKey(yield func(string) bool) {
 		sh.mu.RLock()
 		keys := make([]string, 0, sh.policy.Len())
 		for _, e := range sh.policy.Items() {
-			keys = append(keys, keyOf(e))
+			keys = append(keys, entryKey(e))
 		}
 		sh.mu.RUnlock()
 		for _, key := range keys {
@@ -306,7 +306,7 @@ func (s *store) peek(key string) []*Object {
 	sh, h := s.shardOf(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	if e := sh.policy.Peek(h); e != nil && keyOf(e) == key {
+	if e := sh.policy.Peek(h); e != nil && entryKey(e) == key {
 		return e.Value
 	}
 	return nil

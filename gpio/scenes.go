@@ -76,7 +76,7 @@ func Scenes() []Scene {
 	bar("neighbour dead: after", "a light runs towards the dead board, which stands after this one", 12*time.Second, lasting(Input{DeadSide: After}))
 	bar("neighbour dead: before", "the same, the other way", 12*time.Second, lasting(Input{DeadSide: Before}))
 	bar("neighbours dead: both", "lights run from the middle both ways", 12*time.Second, lasting(Input{DeadSide: Before | After}))
-	bar("sold out", "the bar closes from both ends and goes dark, between two looks at the load", 14*time.Second, lasting(Input{SoldOut: true}))
+	bar("sold out", "the bar closes from both ends and goes dark, between two views of the load", 14*time.Second, lasting(Input{SoldOut: true}))
 	bar("opening", "the last ten seconds run down all bars of the rack in step, a wink a second; then all lamps light", sceneMoment+4*time.Second, func(start, _ time.Duration) Input {
 		in := busy
 		in.OpensAt = start + sceneMoment

@@ -43,10 +43,10 @@ func WallCard(lamps int) ([]byte, error) {
 	}
 	lamps = min(max(lamps, 1), maxBarSteps)
 	var data struct {
-		States, Faults, Asked, Bar []wallCardLine
-		Button                     []ButtonRule
-		Lamps                      int
-		Stuck                      string
+		States, Faults, ByButton, Bar []wallCardLine
+		Button                        []ButtonRule
+		Lamps                         int
+		Stuck                         string
 	}
 	data.Button, data.Lamps, data.Stuck = ButtonRules(), lamps, formatSeconds(stuckAfter)
 	for _, s := range Scenes() {
@@ -55,7 +55,7 @@ func WallCard(lamps int) ([]byte, error) {
 		case s.OnBar:
 			data.Bar = append(data.Bar, line)
 		case in.Address || in.Acknowledged != 0:
-			data.Asked = append(data.Asked, line)
+			data.ByButton = append(data.ByButton, line)
 		case in.Faults != 0:
 			line.Count = int(in.Faults.List()[0])
 			data.Faults = append(data.Faults, line)
