@@ -21,7 +21,7 @@ func TestACardBoots(t *testing.T) {
 	b.writeSettings("expected_boards = 1", "ntp = [\"10.0.2.2\"]")
 	b.start()
 	started := time.Now()
-	if got := b.waitSerial(bootLimit, `bramble: serial ([0-9a-f]+)\r`); !strings.HasSuffix(got, "cafe1a2b") {
+	if got := b.waitSerial(bootLimit, `bramble: serial ([0-9a-f]+)\n`); !strings.HasSuffix(got, "cafe1a2b") {
 		t.Errorf("serial number %s", got)
 	}
 	b.waitSerial(bootLimit, `bramble: network eth0 10\.0\.2\.15/24`)
