@@ -44,7 +44,7 @@ type HitRequest struct {
 	NoneMatch  []byte // If-None-Match
 	Since      []byte // If-Modified-Since
 	Directives bool   // the client sent Cache-Control or Pragma
-	Head       bool   // the method is HEAD, otherwise GET
+	IsHEAD     bool   // the method is HEAD, otherwise GET
 }
 
 // AppendHit is the fast path: it answers a request if a stored, fresh reply is all
@@ -69,7 +69,7 @@ func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitMemo) (head []byte, b
 	if o == nil {
 		return dst, nil, false
 	}
-	if !same && !q.Head {
+	if !same && !q.IsHEAD {
 		body = o.body
 	}
 	return c.appendHead(dst, o, now, same), body, true

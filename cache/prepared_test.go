@@ -23,7 +23,7 @@ func hitRequestOf(r *http.Request) *HitRequest {
 	_, control := r.Header["Cache-Control"]
 	return &HitRequest{
 		Key: []byte(Key(r)), Encoding: value("Accept-Encoding"), NoneMatch: value("If-None-Match"),
-		Since: value("If-Modified-Since"), Directives: control, Head: r.Method == http.MethodHead,
+		Since: value("If-Modified-Since"), Directives: control, IsHEAD: r.Method == http.MethodHead,
 	}
 }
 

@@ -123,7 +123,7 @@ func (c redirectingFastPath) AppendHit(dst []byte, q *front.FastRequest) (head [
 	if c.certs.HasCertificate(string(q.Host)) {
 		return dst, nil, false
 	}
-	q.WantMemo, q.Memo = false, nil
+	q.WantValidity, q.Validity = false, nil
 	return c.FastPath.AppendHit(dst, q)
 }
 

@@ -67,16 +67,16 @@ func addressOf(inner net.Conn) netip.AddrPort {
 }
 
 // acceptConns accepts connections until the listener is closed.
-func (f *Front) acceptConns(ctx context.Context, from connAcceptor, overTLS bool) error {
+func (f *Front) acceptConns(ctx context.Context, acceptor connAcceptor, overTLS bool) error {
 	var pause time.Duration
 	var logged time.Time // when a failure was last logged
 	pacer := admission.ArrivalPacer{Rate: f.cfg.NewConnections}
 	for n := 1; ; n++ {
-		came, err := from.acceptConn()
+		accepted, err := acceptor.acceptConn()
 		switch {
 		case err == nil:
 			pause = 0
-			hold := f.admitConn(came, overTLS)
+			hold := f.admitConn(accepted, overTLS)
 			// Clients that would arrive too fast wait in the kernel, which costs nothing.
 			if n%admission.AcceptsPerHold == 0 {
 				hold = max(hold, admission.AcceptHold(f.gate.Pressure()))
@@ -110,21 +110,21 @@ func sleepContext(ctx context.Context, d time.Duration) {
 
 // admitConn has a connection served or refused. A client that connects too often is
 // closed without a reply. It returns how long the next connection should wait.
-func (f *Front) admitConn(came arrival, overTLS bool) time.Duration {
-	client := f.limits.KeyOf(came.address.Addr())
+func (f *Front) admitConn(accepted arrival, overTLS bool) time.Duration {
+	client := f.limits.KeyOf(accepted.address.Addr())
 	switch {
 	case !f.limits.AllowConn(client):
 		f.refused.Add(1)
-		came.close()
+		accepted.close()
 	case f.conns.open.Load() >= int64(f.cfg.MaxConnections):
 		f.refused.Add(1)
 		if overTLS {
-			came.close() // a reply would take a handshake
+			accepted.close() // a reply would take a handshake
 			return fullPause
 		}
-		return f.refuseConn(came)
+		return f.refuseConn(accepted)
 	default:
-		f.serveConn(&conn{front: f, socket: came.conn, fd: came.fd, address: came.address, client: client}, overTLS)
+		f.serveConn(&conn{front: f, socket: accepted.conn, fd: accepted.fd, address: accepted.address, client: client}, overTLS)
 	}
 	return 0
 }
@@ -153,16 +153,16 @@ func (f *Front) serveConn(c *conn, overTLS bool) {
 // refuseConn sends a client a refusal. If too many clients are being refused, it is
 // closed, and those behind it wait in the kernel for a moment: accepting them only to
 // close them would cost the clients that are served.
-func (f *Front) refuseConn(came arrival) time.Duration {
+func (f *Front) refuseConn(accepted arrival) time.Duration {
 	if !f.refusals.TryAcquire(1) {
-		came.close()
+		accepted.close()
 		return fullPause
 	}
 	f.serving.Go(func() {
 		defer f.refusals.Release(1)
-		inner := came.conn
+		inner := accepted.conn
 		if inner == nil {
-			inner = newFDConn(came.fd, came.address, f.Addr())
+			inner = newFDConn(accepted.fd, accepted.address, f.Addr())
 		}
 		writeRefusal(inner, true)
 		inner.Close()

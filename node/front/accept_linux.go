@@ -39,14 +39,14 @@ func (f *Front) newAcceptor() (connAcceptor, error) {
 	return &fdAcceptor{file, raw}, nil
 }
 
-func (b *fdAcceptor) acceptConn() (one arrival, err error) {
-	closed := b.raw.Read(func(listening uintptr) bool {
+func (a *fdAcceptor) acceptConn() (accepted arrival, err error) {
+	closed := a.raw.Read(func(listening uintptr) bool {
 		var from syscall.Sockaddr
 		for {
-			one.fd, from, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			accepted.fd, from, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 			switch err {
 			case nil:
-				one.address = addressOfSockaddr(from)
+				accepted.address = addressOfSockaddr(from)
 				return true
 			case syscall.EINTR, syscall.ECONNABORTED:
 				continue // another may be waiting
@@ -57,11 +57,11 @@ func (b *fdAcceptor) acceptConn() (one arrival, err error) {
 	if closed != nil {
 		return arrival{}, net.ErrClosed
 	}
-	return one, err
+	return accepted, err
 }
 
 // Close ends acceptConn.
-func (b *fdAcceptor) Close() error { return b.file.Close() }
+func (a *fdAcceptor) Close() error { return a.file.Close() }
 
 // addressOfSockaddr returns a client's address and port.
 func addressOfSockaddr(from syscall.Sockaddr) netip.AddrPort {

@@ -28,11 +28,11 @@ type noFiles struct {
 	tried atomic.Int64
 }
 
-func (l *noFiles) Accept() (net.Conn, error) {
-	if l.tried.Add(1); time.Now().Before(l.until) {
+func (n *noFiles) Accept() (net.Conn, error) {
+	if n.tried.Add(1); time.Now().Before(n.until) {
 		return nil, syscall.EMFILE
 	}
-	return l.Listener.Accept()
+	return n.Listener.Accept()
 }
 
 func TestAcceptWaitsForFileDescriptors(t *testing.T) {

@@ -29,7 +29,7 @@ func BenchmarkAnswer(b *testing.B) {
 		in := []byte(http1test.Browsers()[name])
 		b.Run(name, func(b *testing.B) {
 			h := newTestSite(b)
-			one := new(replyBatch)
+			one := new(replyBuffers)
 			b.ReportAllocs()
 			for b.Loop() {
 				if n, _ := one.answerRequests(in, &answerRules{handler: h}); n != len(in) {
@@ -126,9 +126,9 @@ func benchReadyBatch(b *testing.B, in []byte) {
 				b.Fatal(err)
 			}
 		}
-		f.setRules(&l.batch.rules)
+		f.setRules(&l.buffers.rules)
 		for _, c := range conns {
-			if !c.isIdleClean() {
+			if !c.hasNothingPending() {
 				b.Fatal("a connection is not idle")
 			}
 			l.ready.add(c, false)

@@ -11,8 +11,8 @@ import (
 )
 
 // maxBodyPrefix limits the part of a request's body, in bytes, that is read before the
-// request gets a slot: any form of a shop, whole. So a client that is slow to send holds
-// a connection, and no slot.
+// request gets a permit: any form of a shop, whole. So a client that is slow to send holds
+// a connection, and no permit.
 const maxBodyPrefix = 16 << 10
 
 // prefixedBody is a body whose beginning has been read.
@@ -32,7 +32,7 @@ func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handof
 	if from != nil {
 		from.conn.http2.awaitingClient.Add(1)
 		defer from.conn.http2.awaitingClient.Add(-1)
-		defer f.gate.Silent().Remove(&from.conn.waitEntry)
+		defer f.gate.SilentClients().Remove(&from.conn.waitEntry)
 	}
 	if r.Body == nil || r.Body == http.NoBody || f.cfg.BodyRate <= 0 {
 		return r, true, nil

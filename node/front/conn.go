@@ -63,7 +63,7 @@ func (c *conn) abort() {
 
 // closeAndRemove closes the connection and removes it from the table, once.
 func (c *conn) closeAndRemove() {
-	if c.leaveAllStates() {
+	if c.markGone() {
 		c.closeSocket()
 		c.front.conns.remove(c)
 		if c.http2.isOpen {
@@ -140,19 +140,19 @@ func (c *conn) lendRequest() action {
 	if !c.enter(stateBorrowed) {
 		return actionDrop
 	}
-	slot, waited := c.front.gate.Acquire(context.Background())
-	if slot == nil {
+	permit, waited := c.front.gate.Acquire(context.Background())
+	if permit == nil {
 		c.addRefusal()
 		return actionClose
 	}
-	defer slot.Release()
+	defer permit.Release()
 	if waited {
 		if next, ok := c.recheckMemory(); ok {
 			return next
 		}
 	}
 	c.front.lent.Add(1)
-	lent := newLoan(c, slot, c.pendingInput[:c.lendSize:c.lendSize])
+	lent := newLoan(c, permit, c.pendingInput[:c.lendSize:c.lendSize])
 	c.pendingInput = c.pendingInput[c.lendSize:]
 	if !c.front.handoffs.deliver(lent) || !<-lent.reusable || !c.enter(stateAnswering) {
 		return actionDrop
@@ -163,13 +163,13 @@ func (c *conn) lendRequest() action {
 // handOff leaves the connection, and its pending input, to net/http, if that does not
 // have too many already.
 func (c *conn) handOff() {
-	if !c.front.gate.AcquireHandoff() {
+	if !c.front.gate.TryAcquireHandoff() {
 		c.refuseAndClose()
 		return
 	}
 	handed := &handoff{conn: c, Conn: c.replyConn(), pendingInput: c.pendingInput}
 	handed.isCounted.Store(true)
-	c.front.gate.Silent().Add(&c.waitEntry, c)
+	c.front.gate.SilentClients().Add(&c.waitEntry, c)
 	c.pendingInput = nil
 	c.front.handedOff.Add(1)
 	if !c.enter(stateNetHTTP) || !c.front.handoffs.deliver(handed) {

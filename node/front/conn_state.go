@@ -52,12 +52,12 @@ func (s connState) mayFollow() []connState {
 type action uint8
 
 const (
-	actionWait    action = iota // wait for more input: to stateIdle, or to stateReading
-	actionFlush                 // send the replies, then go on parsing the same bytes
-	actionLend                  // let net/http answer the next request: to stateBorrowed
-	actionHandOff               // leave the connection to net/http: to stateNetHTTP
-	actionClose                 // close after the last reply: to stateLingering
-	actionDrop                  // close: the client has gone
+	actionWait      action = iota // wait for more input: to stateIdle, or to stateReading
+	actionSendFirst               // send the replies, then go on parsing the same bytes
+	actionLend                    // let net/http answer the next request: to stateBorrowed
+	actionHandOff                 // leave the connection to net/http: to stateNetHTTP
+	actionClose                   // close after the last reply: to stateLingering
+	actionDrop                    // close: the client has gone
 )
 
 // A connection's state and the sweep at which it began are one word, so that the
@@ -105,8 +105,8 @@ func (c *conn) enterAsOf(s connState, sweep uint32) bool {
 
 // beginClosing ends a connection whose word is still was. It reports false if the
 // connection has moved on.
-func (c *conn) beginClosing(was, sweep uint32) bool {
-	return c.state.CompareAndSwap(was, packState(stateClosing, sweep))
+func (c *conn) beginClosing(expected, sweep uint32) bool {
+	return c.state.CompareAndSwap(expected, packState(stateClosing, sweep))
 }
 
 // forceClosing ends a connection whatever it is doing.
@@ -119,7 +119,7 @@ func (c *conn) forceClosing(sweep uint32) {
 	}
 }
 
-// leaveAllStates moves the connection to stateGone. It reports false if it was there.
-func (c *conn) leaveAllStates() bool {
+// markGone moves the connection to stateGone. It reports false if it was there.
+func (c *conn) markGone() bool {
 	return stateOf(c.state.Swap(packState(stateGone, 0))) != stateGone
 }

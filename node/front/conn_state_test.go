@@ -59,7 +59,7 @@ func TestNoStateBeginsAfterTheSweep(t *testing.T) {
 	if !c.beginClosing(c.state.Load(), 1) || c.enter(stateIdle) || c.currentState() != stateClosing {
 		t.Errorf("after the sweep it is in state %d", c.currentState())
 	}
-	if !c.leaveAllStates() || c.leaveAllStates() {
+	if !c.markGone() || c.markGone() {
 		t.Error("it does not leave once")
 	}
 	if c.forceClosing(2); c.currentState() != stateGone || c.enter(stateIdle) {

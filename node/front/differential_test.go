@@ -19,21 +19,21 @@ func sortFields(lines []string) {
 }
 
 // compare compares the fast path with net/http for some bytes.
-func (h *testSite) compare(t *testing.T, in []byte) answered {
+func (s *testSite) compare(t *testing.T, in []byte) answered {
 	t.Helper()
-	lane := h.viaFastPath(bytes.Clone(in), answerRules{})
-	if len(lane.heads) == 0 && lane.next != actionLend {
-		return lane // declined: the bytes are net/http's
+	fast := s.viaFastPath(bytes.Clone(in), answerRules{})
+	if len(fast.heads) == 0 && fast.next != actionLend {
+		return fast // declined: the bytes are net/http's
 	}
-	full := h.viaNetHTTP(in)
-	mine, theirs := lane.out, full
-	for i, head := range lane.heads {
+	full := s.viaNetHTTP(in)
+	fastOut, fullOut := fast.out, full
+	for i, head := range fast.heads {
 		var one, other string
 		var err error
-		if one, mine, err = cutReply(mine, head); err != nil {
+		if one, fastOut, err = cutReply(fastOut, head); err != nil {
 			t.Fatalf("reply %d of the fast path to %q: %v", i, in, err)
 		}
-		if other, theirs, err = cutReply(theirs, head); err != nil {
+		if other, fullOut, err = cutReply(fullOut, head); err != nil {
 			t.Fatalf("reply %d of net/http to %q, where the fast path sends %q: %v", i, in, one, err)
 		}
 		if one != other {
@@ -41,28 +41,28 @@ func (h *testSite) compare(t *testing.T, in []byte) answered {
 		}
 	}
 	switch {
-	case len(mine) != 0:
-		t.Fatalf("the fast path sends more than it counted to %q: %q", in, mine)
-	case lane.next == actionClose && len(theirs) != 0:
-		t.Fatalf("the fast path closes after %d replies to %q, net/http sends %q", len(lane.heads), in, theirs)
-	case lane.next == actionWait && lane.used == len(in) && len(theirs) != 0:
-		t.Fatalf("the fast path waits after %d replies to %q, net/http sends %q", len(lane.heads), in, theirs)
+	case len(fastOut) != 0:
+		t.Fatalf("the fast path sends more than it counted to %q: %q", in, fastOut)
+	case fast.next == actionClose && len(fullOut) != 0:
+		t.Fatalf("the fast path closes after %d replies to %q, net/http sends %q", len(fast.heads), in, fullOut)
+	case fast.next == actionWait && fast.used == len(in) && len(fullOut) != 0:
+		t.Fatalf("the fast path waits after %d replies to %q, net/http sends %q", len(fast.heads), in, fullOut)
 	}
-	if lane.next == actionLend {
-		h.compareLent(t, in[lane.used:], lane.pending)
+	if fast.next == actionLend {
+		s.compareLent(t, in[fast.used:], fast.pending)
 	}
-	return lane
+	return fast
 }
 
 // compareLent checks that what the fast path lends is one request for net/http, to the byte.
-func (h *testSite) compareLent(t *testing.T, in []byte, size int) {
+func (s *testSite) compareLent(t *testing.T, in []byte, size int) {
 	t.Helper()
 	for _, try := range []struct {
 		bytes, want int
 	}{{size, 1}, {size - 1, 0}} {
-		before := h.calls.Load()
-		out := h.viaNetHTTP(in[:try.bytes])
-		if got := int(h.calls.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
+		before := s.calls.Load()
+		out := s.viaNetHTTP(in[:try.bytes])
+		if got := int(s.calls.Load() - before); got != try.want && !isRefusedByNetHTTP(out) {
 			t.Fatalf("net/http read %d requests in %q, want %d; it sent %q", got, in[:try.bytes], try.want, out)
 		}
 	}
@@ -80,8 +80,8 @@ const hostLine = http1test.HostLine
 func TestBrowsersStayOnTheFastPath(t *testing.T) {
 	h := newTestSite(t)
 	for name, in := range http1test.Browsers() {
-		if lane := h.compare(t, []byte(in)); len(lane.heads) != 1 || lane.next != actionWait || lane.used != len(in) {
-			t.Errorf("%s: %d replies, next %v, %d of %d bytes", name, len(lane.heads), lane.next, lane.used, len(in))
+		if fast := h.compare(t, []byte(in)); len(fast.heads) != 1 || fast.next != actionWait || fast.used != len(in) {
+			t.Errorf("%s: %d replies, next %v, %d of %d bytes", name, len(fast.heads), fast.next, fast.used, len(in))
 		}
 	}
 }
@@ -94,8 +94,8 @@ func actionOf(then http1test.Continuation) action {
 func TestFastPathAndNetHTTPAgree(t *testing.T) {
 	h := newTestSite(t)
 	for name, s := range http1test.Seeds() {
-		if lane := h.compare(t, []byte(s.In)); len(lane.heads) != s.Replies || lane.next != actionOf(s.Then) {
-			t.Errorf("%s: %d replies and then %v, want %d and %v", name, len(lane.heads), lane.next, s.Replies, actionOf(s.Then))
+		if fast := h.compare(t, []byte(s.In)); len(fast.heads) != s.Replies || fast.next != actionOf(s.Then) {
+			t.Errorf("%s: %d replies and then %v, want %d and %v", name, len(fast.heads), fast.next, s.Replies, actionOf(s.Then))
 		}
 	}
 }

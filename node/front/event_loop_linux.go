@@ -37,7 +37,7 @@ type eventLoop struct {
 	wakeFD  int // an eventfd: to be woken at once
 	stopped chan struct{}
 
-	batch     replyBatch
+	buffers   replyBuffers
 	ready     readyBatch
 	events    [maxEvents]syscall.EpollEvent
 	queued    []*conn // have sent more than is read at a time
@@ -52,10 +52,10 @@ type eventLoop struct {
 // when there are more.
 func (l *eventLoop) runOnce(epoll uintptr) bool {
 	l.queued, l.lastQueue = l.lastQueue[:0], l.queued
-	l.front.setRules(&l.batch.rules)
+	l.front.setRules(&l.buffers.rules)
 	for i, c := range l.lastQueue {
 		l.lastQueue[i], c.queued = nil, false
-		l.serveOne(c, readOptions{clientMayBeDone: true, maxReads: readsPerTurn}, 0)
+		l.serveOne(c, readOptions{maybeHalfClosed: true, maxReads: readsPerTurn}, 0)
 	}
 	for left := maxEvents; ; {
 		n := l.pollOnce(epoll, left)
@@ -75,7 +75,7 @@ func (l *eventLoop) pollOnce(epoll uintptr, limit int) int {
 	if errno != 0 {
 		return 0
 	}
-	now := l.batch.rules.handler.Now() // all that is reported had arrived by then
+	now := l.buffers.rules.handler.Now() // all that is reported had arrived by then
 	var conns [maxEvents]*conn
 	l.mu.Lock()
 	for i := range l.events[:n] {
@@ -90,11 +90,11 @@ func (l *eventLoop) pollOnce(epoll uintptr, limit int) int {
 		if c == nil || c.queued {
 			continue
 		}
-		clientMayBeDone := l.events[i].Events&syscall.EPOLLRDHUP != 0
-		if c.isIdleClean() {
-			l.ready.add(c, clientMayBeDone)
+		maybeHalfClosed := l.events[i].Events&syscall.EPOLLRDHUP != 0
+		if c.hasNothingPending() {
+			l.ready.add(c, maybeHalfClosed)
 		} else {
-			l.serveOne(c, readOptions{clientMayBeDone: clientMayBeDone, maxReads: readsPerTurn}, now)
+			l.serveOne(c, readOptions{maybeHalfClosed: maybeHalfClosed, maxReads: readsPerTurn}, now)
 		}
 	}
 	l.serveReady(now)
@@ -108,8 +108,8 @@ func (l *eventLoop) serveOne(c *conn, o readOptions, at time.Duration) {
 		l.discardLingering(c)
 		return
 	}
-	l.batch.rules.client, l.batch.rules.at = c.client, at
-	if !c.readAndAnswer(uintptr(c.fd), &l.batch, o) {
+	l.buffers.rules.client, l.buffers.rules.at = c.client, at
+	if !c.readAndAnswer(uintptr(c.fd), &l.buffers, o) {
 		l.requeueIfUnread(c)
 		return
 	}
@@ -146,12 +146,12 @@ func (l *eventLoop) offload(c *conn) {
 // discardLingering reads what a client still sends after its last reply, until it has
 // closed its side.
 func (l *eventLoop) discardLingering(c *conn) {
-	hasEnded, isDrained := discardInput(uintptr(c.fd), &l.batch, readsPerTurn)
+	hasEnded, isExhausted := discardInput(uintptr(c.fd), &l.buffers, readsPerTurn)
 	if hasEnded {
 		c.closeAndRemove()
 		return
 	}
-	c.queued = !isDrained
+	c.queued = !isExhausted
 	l.requeueIfUnread(c)
 }
 
@@ -165,9 +165,9 @@ func (l *eventLoop) requeueIfUnread(c *conn) {
 // wake has the runtime's poller call the loop once more, after everything else that it
 // has to wake.
 func (l *eventLoop) wake() {
-	one := uint64(1)
+	count := uint64(1)
 	// It never fails: the sum of all that is written in a board's life fits.
-	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakeFD), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakeFD), uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
 }
 
 // attach adds a connection. It reports false if there is no room for it, or the loop has

@@ -16,7 +16,7 @@ type FastHandler interface {
 	// connection, and returns the parts of the body that follow the empty line; they must
 	// never change. A reply with a body, and one to HEAD, has a Content-Length. If ok is
 	// false, the request is Config.Handler's. It must not block, and many connections call
-	// it at a time. It may leave q.Memo nil.
+	// it at a time. It may leave q.Validity nil.
 	AppendHit(dst []byte, q *FastRequest) (head []byte, body [][]byte, ok bool)
 }
 
@@ -25,15 +25,15 @@ type FastHandler interface {
 // connection's buffer: they must only be read, and only during the call.
 type FastRequest struct {
 	http1.Request
-	// WantMemo asks the handler to store in Memo what validates this reply later. A value
-	// that Memo already has was stored for another request and is not needed any more: it
+	// WantValidity asks the handler to store in Validity what validates this reply later. A value
+	// that Validity already has was stored for another request and is not needed any more: it
 	// is room to be used again.
-	WantMemo bool
-	Memo     ResponseMemo
+	WantValidity bool
+	Validity     ReplyValidity
 }
 
-// ResponseMemo validates a reply of FastHandler.AppendHit that has been memoised.
-type ResponseMemo interface {
+// ReplyValidity validates a reply of FastHandler.AppendHit that has been memoised.
+type ReplyValidity interface {
 	// StillValid reports whether AppendHit would now append the same head and return the
 	// same body for the same request; if so it counts as n hits. at is what Fields.At would
 	// be. It must not block.

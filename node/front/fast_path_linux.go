@@ -11,17 +11,17 @@ import (
 // replies, without waiting for anything. An event loop calls it for a connection that is
 // ready; a connection with a goroutine of its own spends its life in serveFastPath.
 
-// batchPool lends batches to connections that have bytes: as many as run at once.
-type batchPool struct{ pool sync.Pool }
+// bufferPool lends batches to connections that have bytes: as many as run at once.
+type bufferPool struct{ pool sync.Pool }
 
-func (b *batchPool) get() *replyBatch {
-	if one, ok := b.pool.Get().(*replyBatch); ok {
-		return one
+func (p *bufferPool) get() *replyBuffers {
+	if buffers, ok := p.pool.Get().(*replyBuffers); ok {
+		return buffers
 	}
-	return new(replyBatch)
+	return new(replyBuffers)
 }
 
-func (b *batchPool) put(one *replyBatch) { b.pool.Put(one) }
+func (p *bufferPool) put(buffers *replyBuffers) { p.pool.Put(buffers) }
 
 // rawConnOf returns the socket of a TCP connection, for the fast path.
 func rawConnOf(inner net.Conn) syscall.RawConn {
@@ -48,25 +48,25 @@ func (c *conn) serveFastPath() bool {
 
 // onReadable is called when there may be bytes. It reports false to wait for more.
 func (c *conn) onReadable(fd uintptr) bool {
-	b := c.front.batches.get()
+	b := c.front.buffers.get()
 	c.front.setConnRules(c, &b.rules)
 	c.attachRecords(fd)
 	done := c.readAndAnswer(fd, b, readOptions{})
 	c.detachRecords()
-	c.front.batches.put(b)
+	c.front.buffers.put(b)
 	return done
 }
 
 // readOptions say how a connection is read.
 type readOptions struct {
-	clientMayBeDone bool   // the client may have closed its side
+	maybeHalfClosed bool   // the client may have closed its side
 	maxReads        int    // 0: as many as there is something for
 	alreadyRead     []byte // has been read, and is answered first
 }
 
 // readAndAnswer reads what has arrived and answers it. It reports false to wait for more;
 // otherwise c.next is the action that is due.
-func (c *conn) readAndAnswer(fd uintptr, b *replyBatch, o readOptions) bool {
+func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) bool {
 	have := copy(b.input[:], c.pendingInput)
 	if have > 0 && c.currentState() == stateAnswering {
 		// It was read behind a request that took time, and may have whole requests in it.
@@ -98,7 +98,7 @@ func (c *conn) readAndAnswer(fd uintptr, b *replyBatch, o readOptions) bool {
 		if c.answerInput(fd, b, &have) {
 			return true
 		}
-		if !isFull && have == 0 && c.tls == nil && !o.clientMayBeDone {
+		if !isFull && have == 0 && c.tls == nil && !o.maybeHalfClosed {
 			return c.waitForMore(nil) // the next bytes wake the poller again
 		}
 		if reads == o.maxReads {
@@ -120,7 +120,7 @@ func (c *conn) readInput(fd uintptr, p []byte) (int, syscall.Errno) {
 
 // answerInput answers the requests in b.input[:have] and moves the rest of it to the
 // front. It reports true if an action other than reading more is due.
-func (c *conn) answerInput(fd uintptr, b *replyBatch, have *int) bool {
+func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) bool {
 	p := b.input[:*have]
 	for {
 		answered, next := b.answerRequests(p, &b.rules)
@@ -143,7 +143,7 @@ func (c *conn) answerInput(fd uintptr, b *replyBatch, have *int) bool {
 			return c.setNext(next, p)
 		case c.hasPendingOutput():
 			return c.setNext(actionWait, p)
-		case next == actionFlush:
+		case next == actionSendFirst:
 			continue
 		case len(p) == len(b.input):
 			return c.setNext(actionHandOff, p) // longer than requests are here
@@ -155,7 +155,7 @@ func (c *conn) answerInput(fd uintptr, b *replyBatch, have *int) bool {
 
 // sendReplies sends the replies of a batch. What the client does not take now is pending
 // output. It reports false if the client has gone.
-func (c *conn) sendReplies(fd uintptr, b *replyBatch) bool {
+func (c *conn) sendReplies(fd uintptr, b *replyBuffers) bool {
 	if c.tls != nil {
 		return c.sendRepliesTLS(b)
 	}
@@ -179,7 +179,7 @@ func (c *conn) sendReplies(fd uintptr, b *replyBatch) bool {
 
 // savePendingOutput keeps what is left of some replies, without the batch that they lie
 // in.
-func (c *conn) savePendingOutput(left [][]byte, b *replyBatch) {
+func (c *conn) savePendingOutput(left [][]byte, b *replyBuffers) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {
 		if at := uintptr(unsafe.Pointer(unsafe.SliceData(part))); b.hasMemo || at >= first && at <= last {
@@ -226,10 +226,10 @@ func (c *conn) endReading(rest []byte, errno syscall.Errno) bool {
 }
 
 // recheckMemory answers the request at the start of pendingInput from memory, if its
-// page has been stored while it waited for a slot, and returns the action that is due.
+// page has been stored while it waited for a permit, and returns the action that is due.
 func (c *conn) recheckMemory() (next action, ok bool) {
-	b := c.front.batches.get()
-	defer c.front.batches.put(b)
+	b := c.front.buffers.get()
+	defer c.front.buffers.put(b)
 	c.front.setConnRules(c, &b.rules)
 	b.rules.limits, b.rules.gate = nil, nil // it has passed them
 	answered, next := b.answerRequests(c.pendingInput[:c.lendSize], &b.rules)
@@ -276,8 +276,8 @@ func (c *conn) lingerClose() {
 	}
 	// The reason of the end does not matter: the reply is out.
 	_ = c.raw.Read(func(fd uintptr) bool {
-		b := c.front.batches.get()
-		defer c.front.batches.put(b)
+		b := c.front.buffers.get()
+		defer c.front.buffers.put(b)
 		hasEnded, _ := discardInput(fd, b, 0)
 		return hasEnded
 	})
@@ -285,7 +285,7 @@ func (c *conn) lingerClose() {
 
 // discardInput reads input that is of no use, in at most maxReads reads, or until nothing
 // is left (0). hasEnded reports whether the client has closed its side.
-func discardInput(fd uintptr, b *replyBatch, maxReads int) (hasEnded, isDrained bool) {
+func discardInput(fd uintptr, b *replyBuffers, maxReads int) (hasEnded, isExhausted bool) {
 	for reads := 1; ; reads++ {
 		n, errno := sysRead(fd, b.input[:])
 		switch {

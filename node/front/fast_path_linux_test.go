@@ -62,32 +62,32 @@ func dialAddr(t testing.TB, addr net.Addr) *testClient {
 	return &testClient{c, t, bufio.NewReader(c)}
 }
 
-func (v *testClient) send(text string) {
-	v.t.Helper()
-	if _, err := io.WriteString(v, text); err != nil {
-		v.t.Fatal(err)
+func (c *testClient) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
 // reply reads one whole reply.
-func (v *testClient) reply() (*http.Response, string) {
-	v.t.Helper()
-	resp, err := http.ReadResponse(v.r, nil)
+func (c *testClient) reply() (*http.Response, string) {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, nil)
 	if err != nil {
-		v.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		v.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return resp, string(body)
 }
 
 // ends reports an error if the server does not close the connection cleanly.
-func (v *testClient) ends() {
-	v.t.Helper()
-	if rest, err := io.ReadAll(v.r); err != nil || len(rest) > 0 {
-		v.t.Errorf("the connection ends with %q, %v", rest, err)
+func (c *testClient) ends() {
+	c.t.Helper()
+	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
+		c.t.Errorf("the connection ends with %q, %v", rest, err)
 	}
 }
 

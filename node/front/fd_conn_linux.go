@@ -28,7 +28,7 @@ func newFDConn(fd int, from netip.AddrPort, local net.Addr) *fdConn {
 }
 
 // netError returns an error as package net would, which net/http recognizes.
-func (s *fdConn) netError(op string, err error) error {
+func (c *fdConn) netError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
@@ -39,39 +39,39 @@ func (s *fdConn) netError(op string, err error) error {
 	if errors.Is(err, os.ErrClosed) {
 		err = net.ErrClosed
 	}
-	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
+	return &net.OpError{Op: op, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
 }
 
-func (s *fdConn) Read(p []byte) (int, error) {
-	n, err := s.file.Read(p)
-	return n, s.netError("read", err)
+func (c *fdConn) Read(p []byte) (int, error) {
+	n, err := c.file.Read(p)
+	return n, c.netError("read", err)
 }
 
-func (s *fdConn) Write(p []byte) (int, error) {
-	n, err := s.file.Write(p)
-	return n, s.netError("write", err)
+func (c *fdConn) Write(p []byte) (int, error) {
+	n, err := c.file.Write(p)
+	return n, c.netError("write", err)
 }
 
 // Close closes the descriptor.
-func (s *fdConn) Close() error { return s.netError("close", s.file.Close()) }
+func (c *fdConn) Close() error { return c.netError("close", c.file.Close()) }
 
 // CloseWrite closes this side.
-func (s *fdConn) CloseWrite() error {
+func (c *fdConn) CloseWrite() error {
 	var err error
-	if closed := s.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); closed != nil {
+	if closed := c.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); closed != nil {
 		err = closed
 	}
-	return s.netError("close", err)
+	return c.netError("close", err)
 }
 
-func (s *fdConn) LocalAddr() net.Addr                   { return s.local }
-func (s *fdConn) RemoteAddr() net.Addr                  { return s.remote }
-func (s *fdConn) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+func (c *fdConn) LocalAddr() net.Addr                   { return c.local }
+func (c *fdConn) RemoteAddr() net.Addr                  { return c.remote }
+func (c *fdConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-func (s *fdConn) SetDeadline(t time.Time) error { return s.netError("set", s.file.SetDeadline(t)) }
-func (s *fdConn) SetReadDeadline(t time.Time) error {
-	return s.netError("set", s.file.SetReadDeadline(t))
+func (c *fdConn) SetDeadline(t time.Time) error { return c.netError("set", c.file.SetDeadline(t)) }
+func (c *fdConn) SetReadDeadline(t time.Time) error {
+	return c.netError("set", c.file.SetReadDeadline(t))
 }
-func (s *fdConn) SetWriteDeadline(t time.Time) error {
-	return s.netError("set", s.file.SetWriteDeadline(t))
+func (c *fdConn) SetWriteDeadline(t time.Time) error {
+	return c.netError("set", c.file.SetWriteDeadline(t))
 }

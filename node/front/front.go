@@ -84,7 +84,7 @@ type Front struct {
 	limits     *admission.ClientLimits
 	gate       *admission.Gate
 	https      *httpsFront // nil: no https
-	batches    batchPool
+	buffers    bufferPool
 	records    recordPool
 	refusals   *semaphore.Weighted // for connections that are sent a refusal
 	serving    sync.WaitGroup      // the goroutines of connections that have one
@@ -187,7 +187,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	supervising, stopSupervising := context.WithCancel(context.WithoutCancel(ctx))
 	supervised := make(chan struct{})
 	go func() {
-		f.superviseConns(supervising)
+		f.sweepConns(supervising)
 		close(supervised)
 	}()
 
@@ -225,9 +225,9 @@ func (f *Front) Serve(ctx context.Context) error {
 	return nil
 }
 
-// superviseConns ends connections whose time is over, and measures the pressure, until
+// sweepConns ends connections whose time is over, and measures the pressure, until
 // ctx ends.
-func (f *Front) superviseConns(ctx context.Context) {
+func (f *Front) sweepConns(ctx context.Context) {
 	interval := f.cfg.sweepInterval()
 	sweeper, meter := time.NewTicker(interval), time.NewTicker(admission.PressureInterval)
 	defer sweeper.Stop()

@@ -84,7 +84,7 @@ func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
 			t.Errorf("then a page got %s", resp.Status)
 		}
 	}
-	if got, held := f.Counts(), f.gate.Usage(); got.Shed != 6 || got.InFlight != 0 || held.Slots != 0 || held.Waiting != 0 {
+	if got, held := f.Counts(), f.gate.Usage(); got.Shed != 6 || got.InFlight != 0 || held.Permits != 0 || held.Waiting != 0 {
 		t.Errorf("counts are %+v, the gate holds %+v", got, held)
 	}
 }
@@ -156,8 +156,8 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 		}
 		v.ends()
 	}
-	if len(h.began) != 0 || f.gate.Usage().Slots != 0 {
-		t.Error("a request whose body did not arrive took a slot")
+	if len(h.began) != 0 || f.gate.Usage().Permits != 0 {
+		t.Error("a request whose body did not arrive took a permit")
 	}
 	close(h.goOn)
 	v := dialFront(t, f)
@@ -177,7 +177,7 @@ func TestABodyThatTricklesIsRefused(t *testing.T) {
 			t.Errorf("a body of %d in chunks: %s %q", size, resp.Status, got)
 		}
 	}
-	if f.gate.Usage().Slots != 0 || f.gate.Usage().Uploads != 0 {
-		t.Error("a slot was not released")
+	if f.gate.Usage().Permits != 0 || f.gate.Usage().Uploads != 0 {
+		t.Error("a permit was not released")
 	}
 }

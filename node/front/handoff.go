@@ -53,19 +53,19 @@ func (l *netHTTPListener) Addr() net.Addr { return l.addr }
 
 // trackConnState notes what net/http does with a connection.
 func trackConnState(inner net.Conn, state http.ConnState) {
-	switch one := inner.(type) {
+	switch from := inner.(type) {
 	case *tls.Conn:
-		if transport, ok := one.NetConn().(*tlsTransport); ok {
+		if transport, ok := from.NetConn().(*tlsTransport); ok {
 			transport.conn.trackConnState(state)
 		}
 	case *handoff:
-		one.conn.trackConnState(state)
+		from.conn.trackConnState(state)
 		if state == http.StateIdle {
-			one.conn.front.gate.Silent().Add(&one.conn.waitEntry, one.conn)
+			from.conn.front.gate.SilentClients().Add(&from.conn.waitEntry, from.conn)
 		}
 	case *loan:
 		if state == http.StateIdle {
-			one.isIdle.Store(true)
+			from.isIdle.Store(true)
 		}
 	}
 }
@@ -88,7 +88,7 @@ type handoff struct {
 	conn         *conn
 	pendingInput []byte      // what the fast path has read
 	isCounted    atomic.Bool // by the gate, until it is closed
-	slot         atomic.Pointer[admission.Slot]
+	permit       atomic.Pointer[admission.Permit]
 }
 
 // Read returns what the fast path has read first.
@@ -105,7 +105,7 @@ func (h *handoff) Read(p []byte) (int, error) {
 
 // Write sends a part of a reply.
 func (h *handoff) Write(p []byte) (int, error) {
-	return h.slot.Load().Write(h.Conn, h.conn.front.cfg.WriteTimeout, p)
+	return h.permit.Load().Write(h.Conn, h.conn.front.cfg.WriteTimeout, p)
 }
 
 // CloseWrite closes this side.
@@ -113,7 +113,7 @@ func (h *handoff) CloseWrite() error { return closeWrite(h.Conn) }
 
 // Close removes the connection from the table.
 func (h *handoff) Close() error {
-	h.conn.front.gate.Silent().Remove(&h.conn.waitEntry)
+	h.conn.front.gate.SilentClients().Remove(&h.conn.waitEntry)
 	if h.isCounted.CompareAndSwap(true, false) {
 		h.conn.front.gate.ReleaseHandoff()
 	}

@@ -28,10 +28,10 @@ func (c *conn) handshake() {
 	}
 	transport := &tlsTransport{Conn: c.socket, conn: c, isHandshaking: true, earlyInput: hello}
 	inner := tls.Server(transport, s.allProtocols)
-	if err = transport.acquireSlot(); err == nil {
+	if err = transport.acquirePermit(); err == nil {
 		err = inner.Handshake()
 	}
-	transport.releaseSlot()
+	transport.releasePermit()
 	transport.isHandshaking = false
 	if err != nil {
 		s.countFailure(err)
@@ -68,7 +68,7 @@ func (c *conn) handshake() {
 const helloBuffer = 512
 
 // readClientHello reads until a ClientHello is whole, or is none. Until then a client has
-// no slot, and nothing of what a handshake takes.
+// no permit, and nothing of what a handshake takes.
 func (c *conn) readClientHello() (hello []byte, err error) {
 	hello = make([]byte, 0, helloBuffer)
 	for !isCompleteClientHello(hello) {
@@ -120,17 +120,17 @@ const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConne
 	"This port is for https: type https:// in front of the address.\n"
 
 // countFailure counts a handshake that did not succeed.
-func (s *httpsFront) countFailure(err error) {
+func (h *httpsFront) countFailure(err error) {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && record.Conn != nil && looksLikeHTTP(record.RecordHeader) {
 		// It fits the socket's buffer, and whether it arrives does not matter.
 		_, _ = io.WriteString(record.Conn, wrongPort)
 	}
 	if errors.Is(err, admission.ErrBusy) {
-		s.refused.Add(1)
+		h.refused.Add(1)
 		return
 	}
-	s.failed.Add(1)
+	h.failed.Add(1)
 }
 
 // looksLikeHTTP reports whether a record's header is the beginning of a request.

@@ -10,8 +10,8 @@ import (
 )
 
 // A connection with HTTP/2 may have a hundred requests under way, so that a few of them
-// could hold all slots of the gate, or all of the memory, by not opening the windows that
-// the replies need (RFC 9113 §5.2). So requests are counted, not connections, and slots
+// could hold all permits of the gate, or all of the memory, by not opening the windows that
+// the replies need (RFC 9113 §5.2). So requests are counted, not connections, and permits
 // are released as for clients that have one connection for each request.
 
 const (
@@ -35,7 +35,7 @@ type http2Reply struct {
 	http.ResponseWriter
 	front      *Front
 	conn       *conn
-	slot       *admission.Slot // nil: not through the gate
+	permit     *admission.Permit // nil: not through the gate
 	hasWritten bool
 }
 
@@ -43,7 +43,7 @@ type http2Reply struct {
 // there are too many, the connection ends whose client keeps most of them waiting. If no
 // client does, this request is reset without a reply, since replies wait for the client.
 func (f *Front) beginHTTP2(w http.ResponseWriter, c *conn) *http2Reply {
-	if !f.gate.AcquireStream() {
+	if !f.gate.TryAcquireStream() {
 		panic(http.ErrAbortHandler)
 	}
 	// An error means that the stream has ended.
@@ -53,24 +53,24 @@ func (f *Front) beginHTTP2(w http.ResponseWriter, c *conn) *http2Reply {
 
 // end is called once. A request that its client has reset meanwhile earns nothing, and a
 // client that does little else loses its connection.
-func (s *http2Reply) end(r *http.Request) {
-	s.front.gate.ReleaseStream()
-	allowance := &s.conn.http2.allowance
+func (r *http2Reply) end(request *http.Request) {
+	r.front.gate.ReleaseStream()
+	allowance := &r.conn.http2.allowance
 	switch {
-	case r.Context().Err() == nil:
+	case request.Context().Err() == nil:
 		allowance.Earn(admission.PerRequest)
-	case !allowance.Spend(admission.PerReset) && s.conn.currentState() != stateGone:
-		s.front.gate.CountShed()
-		s.conn.abort()
+	case !allowance.Spend(admission.PerReset) && r.conn.currentState() != stateGone:
+		r.front.gate.CountShed()
+		r.conn.abort()
 	}
 }
 
 // flushTail sends what net/http has yet to send, unless this is the only such request of
 // its connection since that was idle: the rest is at most 4 KB for a connection then,
 // and goes out in one frame with the reply's end.
-func (s *http2Reply) flushTail() {
-	unflushed := &s.conn.http2.unflushedReplies
-	if s.hasWritten && unflushed.Add(1) > 1 && s.FlushError() == nil {
+func (r *http2Reply) flushTail() {
+	unflushed := &r.conn.http2.unflushedReplies
+	if r.hasWritten && unflushed.Add(1) > 1 && r.FlushError() == nil {
 		unflushed.Add(-1)
 	}
 }
@@ -89,29 +89,29 @@ func (f *Front) evictSlowestHTTP2() bool {
 }
 
 // Write sends a part of the reply, as loan does.
-func (s *http2Reply) Write(p []byte) (int, error) {
-	s.hasWritten = true
-	defer s.watchWrite()()
-	return s.ResponseWriter.Write(p)
+func (r *http2Reply) Write(p []byte) (int, error) {
+	r.hasWritten = true
+	defer r.watchWrite()()
+	return r.ResponseWriter.Write(p)
 }
 
 // FlushError sends what has been written.
-func (s *http2Reply) FlushError() error {
-	defer s.watchWrite()()
-	return http.NewResponseController(s.ResponseWriter).Flush()
+func (r *http2Reply) FlushError() error {
+	defer r.watchWrite()()
+	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
-func (s *http2Reply) watchWrite() (done func()) {
-	written := s.slot.WatchWrite(http.NewResponseController(s.ResponseWriter).SetWriteDeadline, s.front.cfg.WriteTimeout)
-	s.conn.http2.awaitingClient.Add(1)
+func (r *http2Reply) watchWrite() (done func()) {
+	written := r.permit.WatchWrite(http.NewResponseController(r.ResponseWriter).SetWriteDeadline, r.front.cfg.WriteTimeout)
+	r.conn.http2.awaitingClient.Add(1)
 	return func() {
-		s.conn.http2.awaitingClient.Add(-1)
+		r.conn.http2.awaitingClient.Add(-1)
 		written()
 	}
 }
 
 // Unwrap is for http.ResponseController.
-func (s *http2Reply) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (r *http2Reply) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // limitRefusal limits the time of a short reply that has a stream to itself.
 func limitRefusal(w http.ResponseWriter, r *http.Request) {

@@ -53,7 +53,7 @@ type HTTPSConfig struct {
 	// Certificate returns the certificate for a client; an error ends the handshake. It must
 	// not wait for the network.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Handshakes limits the handshakes that wait for their first slot; a connection beyond
+	// Handshakes limits the handshakes that wait for their first permit; a connection beyond
 	// that is closed without a reply. A handshake takes longer than a thousand pages.
 	Handshakes int
 	// FastHandler answers from memory; nil: Config.FastHandler.
@@ -133,14 +133,14 @@ func (f *Front) newHTTPS(cfg *HTTPSConfig) (*httpsFront, error) {
 }
 
 // chooseConfig returns what a client may choose from; nil: allProtocols.
-func (s *httpsFront) chooseConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+func (h *httpsFront) chooseConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	switch {
 	case len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == challengeProto:
-		return s.challenge, nil
+		return h.challenge, nil
 	case !slices.Contains(hello.SupportedVersions, tls.VersionTLS13):
-		return s.tls12, nil
-	case s.http2Open.Load() >= s.maxHTTP2:
-		return s.http1Only, nil
+		return h.tls12, nil
+	case h.http2Open.Load() >= h.maxHTTP2:
+		return h.http1Only, nil
 	}
 	return nil, nil
 }
@@ -150,16 +150,16 @@ type TLSCounts struct {
 	Handshakes int64 // that succeeded
 	Resumed    int64 // of these, without a signature
 	Failed     int64 // because of their client, as a rule
-	Refused    int64 // for lack of a slot
+	Refused    int64 // for lack of a permit
 	HTTP2      int64 // connections now
 }
 
-func (s *httpsFront) counts() TLSCounts {
-	if s == nil {
+func (h *httpsFront) counts() TLSCounts {
+	if h == nil {
 		return TLSCounts{}
 	}
 	return TLSCounts{
-		Handshakes: s.handshaken.Load(), Resumed: s.resumed.Load(), Failed: s.failed.Load(), Refused: s.refused.Load(), HTTP2: s.http2Open.Load(),
+		Handshakes: h.handshaken.Load(), Resumed: h.resumed.Load(), Failed: h.failed.Load(), Refused: h.refused.Load(), HTTP2: h.http2Open.Load(),
 	}
 }
 
@@ -167,13 +167,13 @@ func (s *httpsFront) counts() TLSCounts {
 type overTLSKey struct{}
 
 // markTLS marks a request and its reply as sent over TLS.
-func (s *httpsFront) markTLS(w http.ResponseWriter, r *http.Request, over *tlsState) {
+func (h *httpsFront) markTLS(w http.ResponseWriter, r *http.Request, over *tlsState) {
 	if r.TLS == nil {
 		state := over.conn.ConnectionState()
 		r.TLS = &state
 	}
-	if s.cfg.StrictTransport != "" {
-		w.Header().Set("Strict-Transport-Security", s.cfg.StrictTransport)
+	if h.cfg.StrictTransport != "" {
+		w.Header().Set("Strict-Transport-Security", h.cfg.StrictTransport)
 	}
 }
 
@@ -197,21 +197,21 @@ func (f *Front) SecureAddr() net.Addr {
 // serveHTTP2 has net/http answer connections with HTTP/2 until stop is called, which lets
 // handshakes and requests under way end, for at most timeout. No connection is accepted
 // any more then.
-func (s *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
+func (h *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
 	served := make(chan struct{})
 	go func() {
 		// It ends when it is stopped, which is no error.
-		_ = s.server.Serve(s.http2Conns)
+		_ = h.server.Serve(h.http2Conns)
 		close(served)
 	}()
 	return func(timeout time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		for s.handshaking.Load() > 0 && ctx.Err() == nil { // one may agree on HTTP/2
+		for h.handshaking.Load() > 0 && ctx.Err() == nil { // one may agree on HTTP/2
 			sleepContext(ctx, drainInterval)
 		}
-		if s.server.Shutdown(ctx) != nil {
-			s.server.Close()
+		if h.server.Shutdown(ctx) != nil {
+			h.server.Close()
 		}
 		<-served
 	}

@@ -58,22 +58,22 @@ func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 	t.Parallel()
 	for name, h2 := range map[string]bool{"http/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
-			t.Run("slots", func(t *testing.T) {
+			t.Run("permits", func(t *testing.T) {
 				h := held{newTestSite(t), make(chan struct{}, 100), make(chan struct{})}
 				change, client := withTLS(t)
 				f, _, _ := startFront(t, h.testSite, change, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 				for i := range 1 + 4 {
 					v := dialTLS(t, f, client)
 					v.send(get("/held"))
-					until(t, "it has a slot or waits for one", func() bool {
-						return f.gate.Usage().Slots == 1 && f.gate.Usage().Waiting == int64(i)
+					until(t, "it has a permit or waits for one", func() bool {
+						return f.gate.Usage().Permits == 1 && f.gate.Usage().Waiting == int64(i)
 					})
 				}
 				ask := newRequester(t, f, client, h2)
 				resp, body := ask("/held")
 				wantRefusal(t, resp, body)
 				close(h.goOn)
-				until(t, "all have gone", func() bool { return f.gate.Usage().Slots == 0 })
+				until(t, "all have gone", func() bool { return f.gate.Usage().Permits == 0 })
 				if resp, _ := ask("/never"); resp.StatusCode != http.StatusOK {
 					t.Errorf("then it gets %s", resp.Status)
 				}
@@ -133,15 +133,15 @@ func TestOverTLSBeyondMaxConnectionsAClientIsClosed(t *testing.T) {
 // large has a page that no window of a slow reader takes.
 type large struct{ *testSite }
 
-func (h large) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l large) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/large" {
-		h.testSite.ServeHTTP(w, r)
+		l.testSite.ServeHTTP(w, r)
 		return
 	}
 	_, _ = io.WriteString(w, strings.Repeat("0123456789abcdef", 4<<10))
 }
 
-// Two clients that open no window hold no slots.
+// Two clients that open no window hold no permits.
 func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
 	t.Parallel()
 	h := large{newTestSite(t)}
@@ -155,7 +155,7 @@ func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
 		}
 	}
 	ask(dialHTTP2(t, f, client, 0), 4)
-	until(t, "they are parked", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Slots == 0 })
+	until(t, "they are parked", func() bool { return f.gate.Usage().Parked == 4 && f.gate.Usage().Permits == 0 })
 	othersAreAnswered(t, f, client)
 	greedy := dialHTTP2(t, f, client, 0)
 	ask(greedy, http2Streams)
@@ -164,7 +164,7 @@ func TestHTTP2ClientsThatReadNothingHoldNoSlots(t *testing.T) {
 		return err != nil
 	})
 	othersAreAnswered(t, f, client)
-	until(t, "there is room", func() bool { return f.gate.Usage().Streams <= 4 && f.gate.Usage().Slots == 0 })
+	until(t, "there is room", func() bool { return f.gate.Usage().Streams <= 4 && f.gate.Usage().Permits == 0 })
 }
 
 // A client that begins many forms and ends none is evicted.
@@ -174,7 +174,7 @@ func TestHTTP2ClientsThatSendNothingAreEvicted(t *testing.T) {
 		cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = 4, 1000, time.Minute
 		cfg.WriteTimeout = time.Minute
 	})
-	const most = 4 * admission.StreamsPerSlot
+	const most = 4 * admission.StreamsPerPermit
 	c := dialHTTP2(t, f, client, 1<<20)
 	for i := range uint32(most) {
 		if err := c.WriteHeaders(c.form(2*i + 1)); err != nil {

@@ -16,7 +16,7 @@ import (
 // gone out whole and that the connection may be used again.
 type loan struct {
 	conn     *conn
-	slot     *admission.Slot
+	permit   *admission.Permit
 	reusable chan bool   // gets one value: whether the fast path may go on
 	isIdle   atomic.Bool // net/http has finished and would wait for another request
 
@@ -26,8 +26,8 @@ type loan struct {
 	spoilt   bool // a write failed or this side was closed
 }
 
-func newLoan(c *conn, slot *admission.Slot, request []byte) *loan {
-	return &loan{conn: c, slot: slot, request: request, reusable: make(chan bool, 1)}
+func newLoan(c *conn, permit *admission.Permit, request []byte) *loan {
+	return &loan{conn: c, permit: permit, request: request, reusable: make(chan bool, 1)}
 }
 
 // Read returns the request. After that it waits until the client leaves, which net/http
@@ -70,7 +70,7 @@ func (l *loan) Write(p []byte) (int, error) {
 	if l.isReturned() {
 		return 0, net.ErrClosed
 	}
-	n, err := l.slot.Write(l.conn.replyConn(), l.conn.front.cfg.WriteTimeout, p)
+	n, err := l.permit.Write(l.conn.replyConn(), l.conn.front.cfg.WriteTimeout, p)
 	if err != nil {
 		l.markSpoilt()
 	}

@@ -29,21 +29,21 @@ func (f *Front) newHTTPServer() *http.Server {
 // against its client's limits yet: those on loan have been.
 type notLimitedKey struct{}
 
-// admittedKey is the context key of a request that has a slot of the gate.
+// admittedKey is the context key of a request that has a permit of the gate.
 type admittedKey struct{}
 
 // connContext notes what a connection's requests have passed already.
 func connContext(ctx context.Context, inner net.Conn) context.Context {
 	c := (*conn)(nil)
-	switch one := inner.(type) {
+	switch from := inner.(type) {
 	case *handoff:
-		c = one.conn
-		ctx = context.WithValue(ctx, notLimitedKey{}, one)
+		c = from.conn
+		ctx = context.WithValue(ctx, notLimitedKey{}, from)
 	case *loan:
-		c = one.conn
+		c = from.conn
 		ctx = context.WithValue(ctx, admittedKey{}, true)
 	case *tls.Conn:
-		if transport, ok := one.NetConn().(*tlsTransport); ok {
+		if transport, ok := from.NetConn().(*tlsTransport); ok {
 			c = transport.conn
 			ctx = context.WithValue(ctx, notLimitedKey{}, &handoff{conn: c}) // only its conn counts
 		}
@@ -78,7 +78,7 @@ func (f *Front) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	f.admitRequest(w, r, from)
 }
 
-// admitRequest receives a request's body, waits for a slot, and has it answered.
+// admitRequest receives a request's body, waits for a permit, and has it answered.
 func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *handoff) {
 	if mustCloseAfter(r) {
 		w.Header().Set("Connection", "close")
@@ -89,27 +89,27 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 		return
 	}
 	if !isComplete {
-		if !f.gate.AcquireUpload() {
+		if !f.gate.TryAcquireUpload() {
 			refuseViaNetHTTP(w, r)
 			return
 		}
 		defer f.gate.ReleaseUpload()
 	}
-	slot, _ := f.gate.Acquire(r.Context())
-	if slot == nil {
+	permit, _ := f.gate.Acquire(r.Context())
+	if permit == nil {
 		refuseViaNetHTTP(w, r)
 		return
 	}
-	defer slot.Release()
+	defer permit.Release()
 	if from != nil {
-		from.slot.Store(slot) // until the next, all that is written there is this reply
+		from.permit.Store(permit) // until the next, all that is written there is this reply
 	}
 	if r.ProtoMajor == 1 && f.gate.IsCrowded() {
 		w.Header().Set("Connection", "close") // makes room for another
 	}
 	reply, isHTTP2 := w.(*http2Reply)
 	if isHTTP2 {
-		reply.slot = slot
+		reply.permit = permit
 	}
 	f.callHandler(w, got)
 	if isHTTP2 {

@@ -13,7 +13,7 @@ import (
 
 type sendVector struct{}
 
-type batchPool struct{}
+type bufferPool struct{}
 
 type eventLoop struct{}
 
@@ -54,6 +54,6 @@ func (f *Front) drainBacklog() {}
 
 func (c *conn) awaitFirstByte() bool { return true }
 
-func (c *recordBuffers) readSocket([]byte) (int, error) { return 0, errDrained{} }
+func (r *recordBuffers) readSocket([]byte) (int, error) { return 0, errNoInput{} }
 
 func hasTLSClientEnded(uintptr) bool { return true }

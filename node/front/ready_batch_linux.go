@@ -29,7 +29,7 @@ type readyBatch struct {
 type readyConn struct {
 	conn            *conn
 	fd              uintptr
-	clientMayBeDone bool   // the client may have closed its side
+	maybeHalfClosed bool   // the client may have closed its side
 	input           []byte // what was read
 	memo            *replyMemo
 	reply           []byte // memoised, or a refusal; nil: none
@@ -38,14 +38,14 @@ type readyConn struct {
 	errno           syscall.Errno
 }
 
-// add adds a connection that isIdleClean.
-func (w *readyBatch) add(c *conn, clientMayBeDone bool) {
-	w.conns[w.count] = readyConn{conn: c, fd: uintptr(c.fd), clientMayBeDone: clientMayBeDone}
-	w.count++
+// add adds a connection for which hasNothingPending reports true.
+func (b *readyBatch) add(c *conn, maybeHalfClosed bool) {
+	b.conns[b.count] = readyConn{conn: c, fd: uintptr(c.fd), maybeHalfClosed: maybeHalfClosed}
+	b.count++
 }
 
-// isIdleClean reports whether nothing is left of earlier requests.
-func (c *conn) isIdleClean() bool {
+// hasNothingPending reports whether nothing is left of earlier requests.
+func (c *conn) hasNothingPending() bool {
 	state := c.currentState()
 	return (state == stateIdle || state == stateNew) && len(c.pendingInput) == 0 && !c.hasPendingOutput()
 }
@@ -55,22 +55,22 @@ func (l *eventLoop) serveReady(at time.Duration) {
 	conns := l.ready.conns[:l.ready.count]
 	l.ready.count = 0
 	l.ready.readAll(conns)
-	if r := &l.batch.rules; !r.draining {
+	if rules := &l.buffers.rules; !rules.draining {
 		l.findMemos(conns)
-		r.at = at
-		l.front.fastReplies.Add(int64(l.batch.memos.revalidatePending(r)))
+		rules.at = at
+		l.front.fastReplies.Add(int64(l.buffers.memos.revalidatePending(rules)))
 	}
 	sendMemos(conns)
 	for i := range conns {
-		if one := &conns[i]; len(one.reply) > 0 && one.finishReply() {
-			l.performNext(one.conn)
-			one.conn = nil
+		if ready := &conns[i]; len(ready.reply) > 0 && ready.finishReply() {
+			l.performNext(ready.conn)
+			ready.conn = nil
 		}
 	}
 	// From here on memoised replies may change.
 	for i := range conns {
-		if one := &conns[i]; one.conn != nil && (len(one.reply) == 0 || one.clientMayBeDone) {
-			l.serveUnanswered(one, at)
+		if ready := &conns[i]; ready.conn != nil && (len(ready.reply) == 0 || ready.maybeHalfClosed) {
+			l.serveUnanswered(ready, at)
 		}
 		conns[i] = readyConn{}
 	}
@@ -78,13 +78,13 @@ func (l *eventLoop) serveReady(at time.Duration) {
 
 // readAll reads what the clients have sent. A client that has sent nothing is found out
 // by serveUnanswered.
-func (w *readyBatch) readAll(conns []readyConn) {
+func (b *readyBatch) readAll(conns []readyConn) {
 	used := 0
 	for i := range conns {
-		if len(w.buffer)-used < maxRequest {
+		if len(b.buffer)-used < maxRequest {
 			return
 		}
-		p := w.buffer[used:][:maxRequest]
+		p := b.buffer[used:][:maxRequest]
 		if n, errno := sysRead(conns[i].fd, p); errno == 0 {
 			conns[i].input = p[:n:n]
 			used += n
@@ -94,20 +94,20 @@ func (w *readyBatch) readAll(conns []readyConn) {
 
 // findMemos looks up memoised replies, and refuses clients that are over their limits.
 func (l *eventLoop) findMemos(conns []readyConn) {
-	r, q := &l.batch.rules, &l.batch.req.Request
+	rules, q := &l.buffers.rules, &l.buffers.req.Request
 	for i := range conns {
-		one := &conns[i]
-		if len(one.input) == 0 || !one.conn.enter(stateAnswering) {
+		ready := &conns[i]
+		if len(ready.input) == 0 || !ready.conn.enter(stateAnswering) {
 			continue
 		}
-		header := l.batch.headers.FindRemembered(q, one.input)
+		header := l.buffers.headers.FindRemembered(q, ready.input)
 		switch {
 		case header == nil, q.Close:
-		case !r.limits.AllowRequest(one.conn.client):
-			one.reply, one.isLast = []byte(refusalFor(q.Head, true)), true
+		case !rules.limits.AllowRequest(ready.conn.client):
+			ready.reply, ready.isLast = []byte(refusalFor(q.IsHEAD, true)), true
 		default:
-			one.memo = l.batch.memos.of(header)
-			one.memo.pendingUses++
+			ready.memo = l.buffers.memos.of(header)
+			ready.memo.pendingUses++
 		}
 	}
 }
@@ -115,34 +115,34 @@ func (l *eventLoop) findMemos(conns []readyConn) {
 // sendMemos sends the replies that were found.
 func sendMemos(conns []readyConn) {
 	for i := range conns {
-		if one := &conns[i]; one.memo != nil && one.memo.header.HasLine() {
-			one.reply = one.memo.bytes
+		if ready := &conns[i]; ready.memo != nil && ready.memo.header.HasLine() {
+			ready.reply = ready.memo.bytes
 		}
 	}
 	for i := range conns {
-		if one := &conns[i]; len(one.reply) > 0 {
-			one.sent, one.errno = sysSend(one.fd, one.reply)
+		if ready := &conns[i]; len(ready.reply) > 0 {
+			ready.sent, ready.errno = sysSend(ready.fd, ready.reply)
 		}
 	}
 }
 
 // finishReply has the connection wait after its reply. It reports true if another action
 // is due.
-func (one *readyConn) finishReply() bool {
-	c, next := one.conn, actionWait
-	if one.isLast {
+func (r *readyConn) finishReply() bool {
+	c, next := r.conn, actionWait
+	if r.isLast {
 		next = actionClose
 	}
 	switch {
-	case one.errno == 0 && one.sent == len(one.reply):
-		if !one.isLast && c.enter(stateIdle) {
+	case r.errno == 0 && r.sent == len(r.reply):
+		if !r.isLast && c.enter(stateIdle) {
 			return false
 		}
-		if !one.isLast {
+		if !r.isLast {
 			next = actionDrop
 		}
-	case one.errno == 0, one.errno == syscall.EAGAIN, one.errno == syscall.EINTR:
-		c.pendingOutput = append(c.pendingOutput, append([]byte(nil), one.reply[max(one.sent, 0):]...))
+	case r.errno == 0, r.errno == syscall.EAGAIN, r.errno == syscall.EINTR:
+		c.pendingOutput = append(c.pendingOutput, append([]byte(nil), r.reply[max(r.sent, 0):]...))
 	default:
 		next = actionDrop
 	}
@@ -151,15 +151,15 @@ func (one *readyConn) finishReply() bool {
 
 // serveUnanswered serves a connection for which there was no memo, or whose client may
 // have gone.
-func (l *eventLoop) serveUnanswered(one *readyConn, at time.Duration) {
-	o := readOptions{clientMayBeDone: one.clientMayBeDone, maxReads: readsPerTurn}
-	if len(one.reply) == 0 {
-		o.alreadyRead = one.input
+func (l *eventLoop) serveUnanswered(ready *readyConn, at time.Duration) {
+	o := readOptions{maybeHalfClosed: ready.maybeHalfClosed, maxReads: readsPerTurn}
+	if len(ready.reply) == 0 {
+		o.alreadyRead = ready.input
 	}
-	limits := l.batch.rules.limits
-	if one.memo != nil {
-		l.batch.rules.limits = nil // it has passed them
+	limits := l.buffers.rules.limits
+	if ready.memo != nil {
+		l.buffers.rules.limits = nil // it has passed them
 	}
-	l.serveOne(one.conn, o, at)
-	l.batch.rules.limits = limits
+	l.serveOne(ready.conn, o, at)
+	l.buffers.rules.limits = limits
 }

@@ -23,8 +23,8 @@ type replyMemos [http1.MaxCachedHeaders]replyMemo
 type replyMemo struct {
 	header      *http1.CachedHeader
 	bytes       []byte // head and body
-	validity    ResponseMemo
-	spare       ResponseMemo // room for that of the next
+	validity    ReplyValidity
+	spare       ReplyValidity // room for that of the next
 	overTLS     bool
 	misses      int // requests for other pages since
 	pendingUses int // in the present batch of ready connections
@@ -98,7 +98,7 @@ func (m *replyMemo) store(q *FastRequest, line, head []byte, body [][]byte, r *a
 	for _, part := range body {
 		size += len(part)
 	}
-	if m.spare = q.Memo; m.spare == nil || size > maxMemoReply {
+	if m.spare = q.Validity; m.spare == nil || size > maxMemoReply {
 		return
 	}
 	m.validity, m.spare = m.spare, m.validity

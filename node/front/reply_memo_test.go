@@ -13,12 +13,12 @@ import (
 
 // answerAll returns all replies of a batch to some bytes, the number of bytes that it has
 // answered, and the action that is due then.
-func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, next action) {
+func (b *replyBuffers) answerAll(in []byte, r answerRules) (out []byte, used int, next action) {
 	for {
 		n, next := b.answerRequests(in[used:], &r)
 		out = append(out, slices.Concat(b.unsent()...)...)
 		b.clearReplies()
-		if used += n; next != actionFlush {
+		if used += n; next != actionSendFirst {
 			return out, used, next
 		}
 	}
@@ -26,13 +26,13 @@ func (b *replyBatch) answerAll(in []byte, r answerRules) (out []byte, used int, 
 
 // compareAfter fails if a batch that has answered before replies otherwise to in than a
 // new one.
-func (h *testSite) compareAfter(t *testing.T, before, in []byte) {
+func (s *testSite) compareAfter(t *testing.T, before, in []byte) {
 	t.Helper()
-	for _, r := range []answerRules{{handler: h}, {handler: h, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: h, draining: true}} {
-		want, used, next := new(replyBatch).answerAll(bytes.Clone(in), r)
-		b := new(replyBatch)
+	for _, r := range []answerRules{{handler: s}, {handler: s, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: s, draining: true}} {
+		want, used, next := new(replyBuffers).answerAll(bytes.Clone(in), r)
+		b := new(replyBuffers)
 		for range 2 {
-			b.answerAll(before, answerRules{handler: h})
+			b.answerAll(before, answerRules{handler: s})
 		}
 		for range 2 {
 			if header := b.headers.FindRemembered(&b.req.Request, bytes.Clone(in)); header != nil && !b.req.Close && !r.draining {
@@ -86,7 +86,7 @@ func FuzzEarlierRepliesChangeNoReply(f *testing.F) {
 // stored again, and no client that requests something else.
 func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 	h := newTestSite(t)
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	r := answerRules{handler: h}
 	for range 2 {
 		b.answerAll(http1test.OwnCookie(), r)
@@ -111,7 +111,7 @@ func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 
 // The page that most clients request keeps its memo.
 func TestTheMostPopularReplyIsMemoised(t *testing.T) {
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	r := answerRules{handler: newTestSite(t)}
 	page := []byte(get("/"))
 	for range 2 {
@@ -140,12 +140,12 @@ func TestTheMostPopularReplyIsMemoised(t *testing.T) {
 func TestAPendingReplyIsNotOverwritten(t *testing.T) {
 	h := newTestSite(t)
 	page, other := get("/"), get("/gone")
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	for range 2 {
 		b.answerAll([]byte(page), answerRules{handler: h})
 	}
 	in := []byte(page + strings.Repeat(other, replaceEvery+1) + page)
-	want, _, _ := new(replyBatch).answerAll(bytes.Clone(in), answerRules{handler: h})
+	want, _, _ := new(replyBuffers).answerAll(bytes.Clone(in), answerRules{handler: h})
 	if got, _, _ := b.answerAll(in, answerRules{handler: h}); !bytes.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
@@ -154,7 +154,7 @@ func TestAPendingReplyIsNotOverwritten(t *testing.T) {
 // A batch replies to the same bytes as it did the first time.
 func TestABatchRepeatsItsReplies(t *testing.T) {
 	h := newTestSite(t)
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	say := func(in []byte) []byte {
 		var out []byte
 		for {
@@ -162,7 +162,7 @@ func TestABatchRepeatsItsReplies(t *testing.T) {
 			out = append(out, slices.Concat(b.unsent()...)...)
 			b.clearReplies()
 			b.replies = 0
-			if in = in[n:]; next != actionFlush {
+			if in = in[n:]; next != actionSendFirst {
 				return out
 			}
 		}
@@ -176,7 +176,7 @@ func TestABatchRepeatsItsReplies(t *testing.T) {
 
 func TestAnswersAllocateNothing(t *testing.T) {
 	h := newTestSite(t)
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	for name, in := range http1test.Browsers() {
 		p := []byte(in)
 		if n := testing.AllocsPerRun(100, func() {
@@ -199,7 +199,7 @@ type expiringHandler struct {
 
 func (h *expiringHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	h.calls++
-	q.Memo = h
+	q.Validity = h
 	return h.testSite.AppendHit(dst, &FastRequest{Request: q.Request})
 }
 
@@ -208,7 +208,7 @@ func (h *expiringHandler) StillValid(time.Duration, int) bool { return !h.faded 
 // When a memo is not valid any more, the handler is called once.
 func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	h := &expiringHandler{testSite: newTestSite(t)}
-	b := new(replyBatch)
+	b := new(replyBuffers)
 	page := []byte(get("/"))
 	for range 5 {
 		b.answerAll(page, answerRules{handler: h})

@@ -86,8 +86,8 @@ func sendParts(fd uintptr, parts [][]byte, v *sendVector) (left [][]byte, ok boo
 // peekInput reports whether something has arrived, or the client has closed its side,
 // and reads nothing.
 func peekInput(fd uintptr) (hasInput, hasEnded bool) {
-	var one [1]byte
-	n, errno := sysReceive(fd, one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	var next [1]byte
+	n, errno := sysReceive(fd, next[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	switch errno {
 	case 0:
 		return n > 0, n == 0

@@ -129,21 +129,21 @@ func newTestSite(t testing.TB) *testSite {
 }
 
 // ServeHTTP answers as node's pages do.
-func (h *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.calls.Add(1)
+func (s *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.calls.Add(1)
 	// What happens to a miss when its client leaves is not tested here.
-	resolved, err := h.sites.Request(r.WithContext(context.Background()))
+	resolved, err := s.sites.Request(r.WithContext(context.Background()))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	h.cache.Serve(w, resolved, cache.Route{Name: "origin", Upstream: h, Replicate: true})
+	s.cache.Serve(w, resolved, cache.Route{Name: "origin", Upstream: s, Replicate: true})
 }
 
 // Fetch asks the origin.
-func (h *testSite) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	h.misses.Add(1)
-	return h.sites.Fetch(ctx, r)
+func (s *testSite) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	s.misses.Add(1)
+	return s.sites.Fetch(ctx, r)
 }
 
 // requestFor returns a request for a page, as if parsed.
@@ -152,52 +152,52 @@ func requestFor(target string) *FastRequest {
 }
 
 // Now returns a time that stands still.
-func (h *testSite) Now() time.Duration { return h.cache.Now() }
+func (s *testSite) Now() time.Duration { return s.cache.Now() }
 
 // AppendHit answers as node does, also in what it keeps off the stack.
-func (h *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
-	prefix, known := (*h.names.Load())[string(q.Host)]
+func (s *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
+	prefix, known := (*s.names.Load())[string(q.Host)]
 	if !known {
-		if prefix, known = h.learn(string(q.Host)); !known {
+		if prefix, known = s.learn(string(q.Host)); !known {
 			return dst, nil, false
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	var m *siteMemo
-	if q.WantMemo {
-		if m, _ = q.Memo.(*siteMemo); m == nil {
-			m = new(siteMemo)
-			q.Memo = m
+	var m *siteValidity
+	if q.WantValidity {
+		if m, _ = q.Validity.(*siteValidity); m == nil {
+			m = new(siteValidity)
+			q.Validity = m
 		}
-		m.cache = h.cache
-		return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), &m.HitMemo)
+		m.cache = s.cache
+		return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), &m.HitMemo)
 	}
-	return h.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
+	return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
 
-// siteMemo is a memo as node makes it.
-type siteMemo struct {
+// siteValidity is a memo as node makes it.
+type siteValidity struct {
 	cache *cache.Cache
 	cache.HitMemo
 }
 
-func (m *siteMemo) StillValid(at time.Duration, times int) bool {
+func (v *siteValidity) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
-		at = m.cache.Now()
+		at = v.cache.Now()
 	}
-	return m.cache.StillValid(&m.HitMemo, at, times)
+	return v.cache.StillValid(&v.HitMemo, at, times)
 }
 
-func (h *testSite) learn(host string) (prefix string, ok bool) {
-	resolved, err := h.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+func (s *testSite) learn(host string) (prefix string, ok bool) {
+	resolved, err := s.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {
 		return "", false
 	}
 	prefix = resolved.URL.Scheme + "://" + resolved.URL.Host
-	if names := h.names.Load(); len(*names) < 64 {
+	if names := s.names.Load(); len(*names) < 64 {
 		more := maps.Clone(*names)
 		more[host] = prefix
-		h.names.CompareAndSwap(names, &more)
+		s.names.CompareAndSwap(names, &more)
 	}
 	return prefix, true
 }
@@ -242,24 +242,24 @@ func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
 // viaNetHTTP returns the replies of net/http to some bytes after which the client sends
 // nothing more.
-func (h *testSite) viaNetHTTP(in []byte) []byte {
-	s := &script{in: in, closed: make(chan struct{})}
-	l := newNetHTTPListener(s.LocalAddr())
-	server := &http.Server{Handler: h, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+func (s *testSite) viaNetHTTP(in []byte) []byte {
+	client := &script{in: in, closed: make(chan struct{})}
+	l := newNetHTTPListener(client.LocalAddr())
+	server := &http.Server{Handler: s, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	served := make(chan struct{})
 	go func() {
 		server.Serve(l)
 		close(served)
 	}()
-	l.deliver(s)
+	l.deliver(client)
 	select {
-	case <-s.closed:
+	case <-client.closed:
 	case <-time.After(10 * time.Second):
-		panic(fmt.Sprintf("net/http does not end with %q; it sent %q", in, s.out.Bytes()))
+		panic(fmt.Sprintf("net/http does not end with %q; it sent %q", in, client.out.Bytes()))
 	}
 	server.Close()
 	<-served
-	return s.out.Bytes()
+	return client.out.Bytes()
 }
 
 // answered is what the fast path did with some bytes.
@@ -272,10 +272,10 @@ type answered struct {
 }
 
 // viaFastPath returns the replies of the fast path to the same bytes.
-func (h *testSite) viaFastPath(in []byte, r answerRules) answered {
+func (s *testSite) viaFastPath(in []byte, r answerRules) answered {
 	var a answered
-	b := new(replyBatch)
-	r.handler = note{h, &a.heads}
+	b := new(replyBuffers)
+	r.handler = note{s, &a.heads}
 	for {
 		n, next := b.answerRequests(in[a.used:], &r)
 		for _, part := range b.unsent() {
@@ -283,7 +283,7 @@ func (h *testSite) viaFastPath(in []byte, r answerRules) answered {
 		}
 		b.clearReplies()
 		a.used += n
-		if next != actionFlush {
+		if next != actionSendFirst {
 			a.next, a.pending = next, b.req.Size
 			return a
 		}
@@ -297,28 +297,28 @@ type note struct {
 }
 
 func (n note) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
-	if before, is := q.Memo.(noteMemo); is {
-		q.Memo = before.ResponseMemo
+	if before, is := q.Validity.(noteMemo); is {
+		q.Validity = before.ReplyValidity
 	}
 	head, body, ok := n.FastHandler.AppendHit(dst, q)
 	if ok {
-		*n.heads = append(*n.heads, q.Head)
+		*n.heads = append(*n.heads, q.IsHEAD)
 	}
-	if q.Memo != nil {
-		q.Memo = noteMemo{q.Memo, q.Head, n.heads}
+	if q.Validity != nil {
+		q.Validity = noteMemo{q.Validity, q.IsHEAD, n.heads}
 	}
 	return head, body, ok
 }
 
 // noteMemo records which were answered by a memo.
 type noteMemo struct {
-	ResponseMemo
+	ReplyValidity
 	head  bool
 	heads *[]bool
 }
 
 func (n noteMemo) StillValid(at time.Duration, times int) bool {
-	ok := n.ResponseMemo.StillValid(at, times)
+	ok := n.ReplyValidity.StillValid(at, times)
 	for range times {
 		if ok {
 			*n.heads = append(*n.heads, n.head)

@@ -25,38 +25,38 @@ func (c *conn) awaitFirstByte() bool {
 // attachRecords replaces the socket by memory for crypto/tls, until detachRecords.
 func (c *conn) attachRecords(fd uintptr) {
 	if s := c.tls; s != nil {
-		one := c.front.records.get()
-		one.fd, one.inEnd = fd, copy(one.in[:], s.transport.earlyInput)
-		s.transport.records, s.transport.earlyInput = one, nil
+		records := c.front.records.get()
+		records.fd, records.inEnd = fd, copy(records.in[:], s.transport.earlyInput)
+		s.transport.records, s.transport.earlyInput = records, nil
 	}
 }
 
 // detachRecords replaces the memory by the socket again.
 func (c *conn) detachRecords() {
 	if s := c.tls; s != nil {
-		one := s.transport.records
-		if len(one.out) > 0 {
+		records := s.transport.records
+		if len(records.out) > 0 {
 			// crypto/tls has written something of its own. If the client has gone, the next
 			// read reports it.
 			_, _ = s.flushRecords()
 		}
-		s.transport.records, s.transport.earlyInput = nil, append([]byte(nil), one.in[one.inStart:one.inEnd]...)
-		c.front.records.put(one)
+		s.transport.records, s.transport.earlyInput = nil, append([]byte(nil), records.in[records.inStart:records.inEnd]...)
+		c.front.records.put(records)
 	}
 }
 
-// readSocket reads what the socket has for crypto/tls; errDrained if it has nothing.
-func (c *recordBuffers) readSocket(p []byte) (int, error) {
-	for c.inStart == c.inEnd {
-		if c.isDrained {
-			return 0, errDrained{}
+// readSocket reads what the socket has for crypto/tls; errNoInput if it has nothing.
+func (r *recordBuffers) readSocket(p []byte) (int, error) {
+	for r.inStart == r.inEnd {
+		if r.isExhausted {
+			return 0, errNoInput{}
 		}
-		n, errno := sysRead(c.fd, c.in[:])
+		n, errno := sysRead(r.fd, r.in[:])
 		switch {
 		case errno == syscall.EINTR:
 			continue
 		case errno == syscall.EAGAIN:
-			c.isDrained = true
+			r.isExhausted = true
 			continue
 		case errno != 0:
 			return 0, errno
@@ -64,17 +64,17 @@ func (c *recordBuffers) readSocket(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		// After a short read there is nothing more: what arrives later wakes the poller again.
-		c.inStart, c.inEnd, c.isDrained = 0, n, n < len(c.in)
+		r.inStart, r.inEnd, r.isExhausted = 0, n, n < len(r.in)
 	}
-	n := copy(p, c.in[c.inStart:c.inEnd])
-	c.inStart += n
+	n := copy(p, r.in[r.inStart:r.inEnd])
+	r.inStart += n
 	return n, nil
 }
 
 // readPlaintext reads what the client has sent, as sysRead does.
 func (s *tlsState) readPlaintext(p []byte) (int, syscall.Errno) {
 	n, err := s.conn.Read(p)
-	if _, dry := err.(errDrained); dry {
+	if _, hasNoInput := err.(errNoInput); hasNoInput {
 		return 0, syscall.EAGAIN
 	}
 	var errno syscall.Errno
@@ -96,18 +96,18 @@ func (s *tlsState) readPlaintext(p []byte) (int, syscall.Errno) {
 // parts that are not encrypted yet; ok is false if the connection is broken. parts is
 // changed.
 func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
-	c := s.transport.records
+	records := s.transport.records
 	for {
-		for len(parts) > 0 && len(s.unsentRecords) == 0 && len(c.out) < maxRecordsOut {
+		for len(parts) > 0 && len(s.unsentRecords) == 0 && len(records.out) < maxRecordsOut {
 			n := 0
-			for len(parts) > 0 && n < len(c.plaintext) {
-				took := copy(c.plaintext[n:], parts[0])
+			for len(parts) > 0 && n < len(records.plaintext) {
+				took := copy(records.plaintext[n:], parts[0])
 				n += took
 				if parts[0] = parts[0][took:]; len(parts[0]) == 0 {
 					parts = parts[1:]
 				}
 			}
-			if _, err := s.conn.Write(c.plaintext[:n]); err != nil {
+			if _, err := s.conn.Write(records.plaintext[:n]); err != nil {
 				return nil, false
 			}
 		}
@@ -121,33 +121,33 @@ func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 // flushRecords sends what is encrypted and keeps what the client does not take. sentAll
 // reports whether it took everything.
 func (s *tlsState) flushRecords() (sentAll, ok bool) {
-	c := s.transport.records
+	records := s.transport.records
 	// What was kept goes before what was encrypted since, which is no more than crypto/tls's
 	// own few bytes.
-	out := c.out
+	out := records.out
 	if len(s.unsentRecords) > 0 {
-		out = append(s.unsentRecords, c.out...)
+		out = append(s.unsentRecords, records.out...)
 	}
 	for len(out) > 0 {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, c.fd, uintptr(unsafe.Pointer(&out[0])), uintptr(len(out)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, records.fd, uintptr(unsafe.Pointer(&out[0])), uintptr(len(out)))
 		switch errno {
 		case 0:
 			out = out[n:]
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			s.unsentRecords = append([]byte(nil), out...)
-			c.out = c.out[:0]
+			records.out = records.out[:0]
 			return false, true
 		default:
 			return false, false
 		}
 	}
-	s.unsentRecords, c.out = nil, c.out[:0]
+	s.unsentRecords, records.out = nil, records.out[:0]
 	return true, true
 }
 
 // sendRepliesTLS is sendReplies over TLS.
-func (c *conn) sendRepliesTLS(b *replyBatch) bool {
+func (c *conn) sendRepliesTLS(b *replyBuffers) bool {
 	left, ok := c.tls.encryptAndSend(b.unsent())
 	if ok && len(left) > 0 {
 		c.savePendingOutput(left, b)

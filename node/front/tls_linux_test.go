@@ -130,13 +130,13 @@ func roundTrip(t *testing.T, v *testClient, in string) string {
 }
 
 // refill waits until the front page is in memory again: a POST drops it.
-func (h *testSite) refill(t *testing.T) {
+func (s *testSite) refill(t *testing.T) {
 	t.Helper()
 	until(t, "the front page is in memory", func() bool {
-		if len(h.viaFastPath([]byte(get("/")), answerRules{}).heads) == 1 {
+		if len(s.viaFastPath([]byte(get("/")), answerRules{}).heads) == 1 {
 			return true
 		}
-		h.viaNetHTTP([]byte(get("/", "Connection: close")))
+		s.viaNetHTTP([]byte(get("/", "Connection: close")))
 		return false
 	})
 }
@@ -189,9 +189,9 @@ func TestTLSBytesMayArriveOneByOne(t *testing.T) {
 // trickle sends what is written to it in pieces of a few bytes.
 type trickle struct{ net.Conn }
 
-func (c trickle) Write(p []byte) (int, error) {
+func (t trickle) Write(p []byte) (int, error) {
 	for i := 0; i < len(p); i += 7 {
-		if n, err := c.Conn.Write(p[i:min(i+7, len(p))]); err != nil {
+		if n, err := t.Conn.Write(p[i:min(i+7, len(p))]); err != nil {
 			return i + n, err
 		}
 	}
@@ -447,18 +447,18 @@ func helloOf(t *testing.T) []byte {
 	return hello[:n]
 }
 
-// Clients whose ClientHello arrives in pieces, or never ends, take no slot.
+// Clients whose ClientHello arrives in pieces, or never ends, take no permit.
 func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 1 })
 	f, _, _ := startFront(t, newTestSite(t), change)
-	slots := max(runtime.GOMAXPROCS(0)/2, 1)
-	for range slots {
+	permits := max(runtime.GOMAXPROCS(0)/2, 1)
+	for range permits {
 		if err := f.https.handshakes.Acquire(admission.ClientKey{}, true); err != nil {
 			t.Fatal(err)
 		}
 	}
 	compute := sync.OnceFunc(func() {
-		for range slots {
+		for range permits {
 			f.https.handshakes.Release()
 		}
 	})
@@ -472,7 +472,7 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	}
 	until(t, "all have begun", func() bool { return f.https.handshaking.Load() == 8 })
 	slow[0].send(string(hello[len(hello)-1:]))
-	until(t, "one wants a slot", func() bool { return f.https.handshakes.Waiting() == 1 })
+	until(t, "one wants a permit", func() bool { return f.https.handshakes.Waiting() == 1 })
 	compute()
 	v := dialTLS(t, f, client)
 	v.send(get("/"))
@@ -520,7 +520,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	}
 }
 
-// Of many clients that begin at once each is served or closed, and every slot is released.
+// Of many clients that begin at once each is served or closed, and every permit is released.
 func TestManyHandshakesAtOnce(t *testing.T) {
 	change, client := withTLS(t, func(cfg *HTTPSConfig) { cfg.Handshakes = 4 })
 	f, _, _ := startFront(t, newTestSite(t), change)
@@ -545,7 +545,7 @@ func TestManyHandshakesAtOnce(t *testing.T) {
 		t.Errorf("counts are %+v", got)
 	}
 	if h := f.https.handshakes; h.Held() != 0 || h.Waiting() != 0 {
-		t.Errorf("%d slots are held, %d handshakes wait", h.Held(), h.Waiting())
+		t.Errorf("%d permits are held, %d handshakes wait", h.Held(), h.Waiting())
 	}
 	v := dialTLS(t, f, client)
 	v.send(get("/"))

@@ -29,7 +29,7 @@ type tlsTransport struct {
 	// earlyInput was read from the socket before crypto/tls needed it, while there are no
 	// record buffers.
 	earlyInput []byte
-	// isHandshaking: a handshake is under way; mayCompute: it has a slot; hasBegun: it has
+	// isHandshaking: a handshake is under way; mayCompute: it has a permit; hasBegun: it has
 	// had one before.
 	isHandshaking, mayCompute, hasBegun bool
 }
@@ -47,37 +47,37 @@ const recordExtra = 5 + 256
 
 // recordBuffers is what the fast path needs besides a batch for TLS, and no longer.
 type recordBuffers struct {
-	fd        uintptr
-	in        [maxRequest]byte
-	inStart   int // of what crypto/tls has not read of in
-	inEnd     int
-	isDrained bool // nothing more was there at the last read
-	out       []byte
-	plaintext [maxRecord]byte // of one record
+	fd          uintptr
+	in          [maxRequest]byte
+	inStart     int // of what crypto/tls has not read of in
+	inEnd       int
+	isExhausted bool // nothing more was there at the last read
+	out         []byte
+	plaintext   [maxRecord]byte // of one record
 }
 
 // recordPool lends record buffers to connections that have bytes.
 type recordPool struct{ pool sync.Pool }
 
 func (p *recordPool) get() *recordBuffers {
-	if one, ok := p.pool.Get().(*recordBuffers); ok {
-		return one
+	if records, ok := p.pool.Get().(*recordBuffers); ok {
+		return records
 	}
 	return &recordBuffers{out: make([]byte, 0, maxRecordsOut+maxRecord+recordExtra)}
 }
 
-func (p *recordPool) put(one *recordBuffers) {
-	one.inStart, one.inEnd, one.isDrained, one.out = 0, 0, false, one.out[:0]
-	p.pool.Put(one)
+func (p *recordPool) put(records *recordBuffers) {
+	records.inStart, records.inEnd, records.isExhausted, records.out = 0, 0, false, records.out[:0]
+	p.pool.Put(records)
 }
 
-// errDrained tells crypto/tls that nothing more has arrived. It is a timeout, after which
+// errNoInput tells crypto/tls that nothing more has arrived. It is a timeout, after which
 // crypto/tls can go on (tls.Conn.SetReadDeadline).
-type errDrained struct{}
+type errNoInput struct{}
 
-func (errDrained) Error() string   { return "nothing more has arrived" }
-func (errDrained) Timeout() bool   { return true }
-func (errDrained) Temporary() bool { return true }
+func (errNoInput) Error() string   { return "nothing more has arrived" }
+func (errNoInput) Timeout() bool   { return true }
+func (errNoInput) Temporary() bool { return true }
 
 // Read returns what has arrived to crypto/tls.
 func (t *tlsTransport) Read(p []byte) (int, error) {
@@ -105,13 +105,13 @@ func (t *tlsTransport) Read(p []byte) (int, error) {
 // meanwhile; if too many clients must answer, the connection ends whose client has been
 // silent longest.
 func (t *tlsTransport) readHandshake(p []byte) (int, error) {
-	t.releaseSlot()
+	t.releasePermit()
 	s := t.conn.front.https
 	s.answering.AddBounded(&t.conn.waitEntry, t.conn, s.maxAnswering)
 	n, err := t.Conn.Read(p)
 	s.answering.Remove(&t.conn.waitEntry)
 	if err == nil {
-		err = t.acquireSlot()
+		err = t.acquirePermit()
 	}
 	return n, err
 }
@@ -133,14 +133,14 @@ func (t *tlsTransport) Close() error {
 	return nil
 }
 
-func (t *tlsTransport) releaseSlot() {
+func (t *tlsTransport) releasePermit() {
 	if t.mayCompute {
 		t.mayCompute = false
 		t.conn.front.https.handshakes.Release()
 	}
 }
 
-func (t *tlsTransport) acquireSlot() error {
+func (t *tlsTransport) acquirePermit() error {
 	if err := t.conn.front.https.handshakes.Acquire(t.conn.client, t.hasBegun); err != nil {
 		return err
 	}

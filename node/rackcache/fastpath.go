@@ -50,37 +50,37 @@ func (f *FastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, bod
 		}
 	}
 	q.Key = append(append(q.Key[:0], prefix...), q.Target...)
-	return f.handler.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), f.memoFor(q))
+	return f.handler.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), f.validityFor(q))
 }
 
-// fastPathMemo is a memoised answer, for front.ResponseMemo. The meaning of a host name
-// does not change, and so is not part of it.
-type fastPathMemo struct {
+// fastPathValidity validates a memoised reply: it implements front.ReplyValidity. The meaning of a
+// host name does not change, and so is not part of it.
+type fastPathValidity struct {
 	fastPath *FastPath
 	cache.HitMemo
 }
 
-// memoFor returns where to record the answer to a request, nil for nowhere.
-func (f *FastPath) memoFor(q *front.FastRequest) *cache.HitMemo {
-	if !q.WantMemo {
+// validityFor returns where to record what validates the reply to a request; nil: nowhere.
+func (f *FastPath) validityFor(q *front.FastRequest) *cache.HitMemo {
+	if !q.WantValidity {
 		return nil
 	}
-	m, reusable := q.Memo.(*fastPathMemo)
+	v, reusable := q.Validity.(*fastPathValidity)
 	if !reusable {
-		m = new(fastPathMemo)
-		q.Memo = m
+		v = new(fastPathValidity)
+		q.Validity = v
 	}
-	m.fastPath = f
-	return &m.HitMemo
+	v.fastPath = f
+	return &v.HitMemo
 }
 
-// StillValid is front.ResponseMemo.
-func (m *fastPathMemo) StillValid(at time.Duration, times int) bool {
+// StillValid implements front.ReplyValidity.
+func (v *fastPathValidity) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
-		at = m.fastPath.Now()
+		at = v.fastPath.Now()
 	}
-	h := m.fastPath.handler
-	return h.Purges.LeaseValidAt(at) && h.cache.StillValid(&m.HitMemo, at+h.clockLead, times)
+	h := v.fastPath.handler
+	return h.Purges.LeaseValidAt(at) && h.cache.StillValid(&v.HitMemo, at+h.clockLead, times)
 }
 
 // learnHost looks up which site a host name means, and remembers it.

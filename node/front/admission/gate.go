@@ -1,6 +1,6 @@
 // Package admission holds the policies that decide which clients the public listener
-// takes in and which requests it works on: admission slots, load shedding, rate limits,
-// the pace of bodies, the allowance of HTTP/2 connections, and slots for TLS handshakes.
+// takes in and which requests it works on: admission permits, load shedding, rate limits,
+// the pace of bodies, the allowance of HTTP/2 connections, and permits for TLS handshakes.
 // It knows neither sockets nor the life of a connection.
 package admission
 
@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	// waitersPerSlot is the number of requests that may wait for each slot. One that
+	// waitersPerPermit is the number of requests that may wait for each permit. One that
 	// waits holds its request and a small stack, a tenth of one that is served.
-	waitersPerSlot = 4
-	// slotWait limits the wait for a slot: longer than a page takes that another is
+	waitersPerPermit = 4
+	// permitWait limits the wait for a permit: longer than a page takes that another is
 	// having made at that moment, shorter than people wait.
-	slotWait = 2 * time.Second
-	// handoffsPerSlot connections may be net/http's for each slot: those of buyers that
+	permitWait = 2 * time.Second
+	// handoffsPerPermit connections may be net/http's for each permit: those of buyers that
 	// fill in forms, whose next request is a person's thought away.
-	handoffsPerSlot = 4
-	// parkAfter limits how long a request keeps its slot while its client takes nothing of
+	handoffsPerPermit = 4
+	// parkAfter limits how long a request keeps its permit while its client takes nothing of
 	// the reply: a round trip or two.
 	parkAfter = 50 * time.Millisecond
-	// uploadShare is the part of all slots, as 1/uploadShare, that requests may hold whose
+	// uploadShare is the part of all permits, as 1/uploadShare, that requests may hold whose
 	// bodies are still arriving.
 	uploadShare = 4
-	// StreamsPerSlot requests of HTTP/2 for each slot may exist at once, whatever they
+	// StreamsPerPermit requests of HTTP/2 for each permit may exist at once, whatever they
 	// wait for: one is worked on, four wait for that, and one is still arriving.
-	StreamsPerSlot = waitersPerSlot + 2
+	StreamsPerPermit = waitersPerPermit + 2
 )
 
 // Gate is the admission control between the listener and net/http, whose requests cost
@@ -40,8 +40,8 @@ const (
 // bounded queue and a bounded wait, and it sheds load under pressure: some requests are
 // refused before they wait. The caller sends the refusals.
 type Gate struct {
-	size    int64               // slots; 0: no limit
-	slots   *semaphore.Weighted // one unit for each request that is let through; nil: no limit
+	size    int64               // permits; 0: no limit
+	permits *semaphore.Weighted // one unit for each request that is let through; nil: no limit
 	held    atomic.Int64
 	waiting atomic.Int64
 	uploads atomic.Int64
@@ -51,20 +51,20 @@ type Gate struct {
 	// there was one.
 	evict func() bool
 
-	handedOff atomic.Int64 // connections
-	silent    WaitList     // of these, those whose clients must send something
+	handedOff     atomic.Int64 // connections
+	silentClients WaitList     // of these, those whose clients must send something
 
 	pressure  atomic.Uint64 // the bits of a float64, 0 to 1
 	decisions atomic.Uint32 // of those by pressure
 	shed      atomic.Int64  // refused requests
 }
 
-// NewGate makes a gate with a number of slots; 0 sets no limit. evict ends a connection
+// NewGate makes a gate with a number of permits; 0 sets no limit. evict ends a connection
 // that has taken far more than its share, and reports whether there was one.
-func NewGate(slots int, evict func() bool) *Gate {
-	g := &Gate{size: int64(max(slots, 0)), evict: evict}
-	if slots > 0 {
-		g.slots = semaphore.NewWeighted(g.size)
+func NewGate(permits int, evict func() bool) *Gate {
+	g := &Gate{size: int64(max(permits, 0)), evict: evict}
+	if permits > 0 {
+		g.permits = semaphore.NewWeighted(g.size)
 	}
 	return g
 }
@@ -85,8 +85,8 @@ func (g *Gate) Shed() int64 { return g.shed.Load() }
 
 // GateUsage is what a Gate holds at one moment.
 type GateUsage struct {
-	Slots     int64 // held
-	Waiting   int64 // requests that wait for a slot
+	Permits   int64 // held
+	Waiting   int64 // requests that wait for a permit
 	Uploads   int64
 	Parked    int64 // requests whose clients are slow to read
 	Streams   int64 // requests of HTTP/2
@@ -96,106 +96,106 @@ type GateUsage struct {
 // Usage returns what the gate holds now.
 func (g *Gate) Usage() GateUsage {
 	return GateUsage{
-		Slots: g.held.Load(), Waiting: g.waiting.Load(), Uploads: g.uploads.Load(),
+		Permits: g.held.Load(), Waiting: g.waiting.Load(), Uploads: g.uploads.Load(),
 		Parked: g.parked.Load(), Streams: g.streams.Load(), HandedOff: g.handedOff.Load(),
 	}
 }
 
 // ShouldShed decides whether a request is refused at once: because of pressure, or
-// because the queue for slots is full. A nil gate refuses nothing.
-func (g *Gate) ShouldShed(k RequestKind) bool {
+// because the queue for permits is full. A nil gate refuses nothing.
+func (g *Gate) ShouldShed(kind RequestKind) bool {
 	if g == nil {
 		return false
 	}
-	if g.size > 0 && g.waiting.Load() >= g.size*waitersPerSlot {
+	if g.size > 0 && g.waiting.Load() >= g.size*waitersPerPermit {
 		g.shed.Add(1)
 		return true
 	}
 	pressure := g.Pressure()
-	if pressure == 0 || !isInShare(g.decisions.Add(1), k.shedShare(pressure)) {
+	if pressure == 0 || !isInShare(g.decisions.Add(1), kind.shedShare(pressure)) {
 		return false
 	}
 	g.shed.Add(1)
 	return true
 }
 
-// Acquire waits for a slot. It returns nil if the request must be refused: the queue is
+// Acquire waits for a permit. It returns nil if the request must be refused: the queue is
 // full, the wait was too long, or ctx has ended. waited reports whether it had to wait.
-func (g *Gate) Acquire(ctx context.Context) (s *Slot, waited bool) {
-	if g.slots == nil || g.slots.TryAcquire(1) {
-		return g.newSlot(), false
+func (g *Gate) Acquire(ctx context.Context) (p *Permit, waited bool) {
+	if g.permits == nil || g.permits.TryAcquire(1) {
+		return g.newPermit(), false
 	}
-	if g.waiting.Add(1) > g.size*waitersPerSlot {
+	if g.waiting.Add(1) > g.size*waitersPerPermit {
 		g.waiting.Add(-1)
 		g.shed.Add(1)
 		return nil, false
 	}
 	defer g.waiting.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, slotWait)
+	ctx, cancel := context.WithTimeout(ctx, permitWait)
 	defer cancel()
-	if g.slots.Acquire(ctx, 1) != nil {
+	if g.permits.Acquire(ctx, 1) != nil {
 		g.shed.Add(1)
 		return nil, true
 	}
-	return g.newSlot(), true
+	return g.newPermit(), true
 }
 
-func (g *Gate) newSlot() *Slot {
+func (g *Gate) newPermit() *Permit {
 	g.held.Add(1)
-	return &Slot{gate: g}
+	return &Permit{gate: g}
 }
 
 func (g *Gate) release() {
 	g.held.Add(-1)
-	if g.slots != nil {
-		g.slots.Release(1)
+	if g.permits != nil {
+		g.permits.Release(1)
 	}
 }
 
-// Slot is a request's admission. The request holds a unit of the gate's semaphore only
+// Permit is a request's admission. The request holds a unit of the gate's semaphore only
 // while it is worked on or its client takes the reply; for a client that reads slowly
 // the unit is released, and the request is parked.
-type Slot struct {
+type Permit struct {
 	gate  *Gate
 	state atomic.Int32 // slotHeld and so on
 }
 
 const (
-	slotHeld int32 = iota
-	slotParked
-	slotReleased
+	permitHeld int32 = iota
+	permitParked
+	permitReleased
 )
 
-// Release releases the slot; a second call does nothing.
-func (s *Slot) Release() {
-	switch s.state.Swap(slotReleased) {
-	case slotHeld:
-		s.gate.release()
-	case slotParked:
-		s.gate.parked.Add(-1)
+// Release releases the permit; a second call does nothing.
+func (p *Permit) Release() {
+	switch p.state.Swap(permitReleased) {
+	case permitHeld:
+		p.gate.release()
+	case permitParked:
+		p.gate.parked.Add(-1)
 	}
 }
 
 // Write writes a part of a reply under WatchWrite.
-func (s *Slot) Write(to net.Conn, timeout time.Duration, b []byte) (int, error) {
-	defer s.WatchWrite(to.SetWriteDeadline, timeout)()
+func (p *Permit) Write(to net.Conn, timeout time.Duration, b []byte) (int, error) {
+	defer p.WatchWrite(to.SetWriteDeadline, timeout)()
 	return to.Write(b)
 }
 
 // WatchWrite watches a write until done is called. If the client does not take it at
 // once, the request is parked, and its deadline is set: timeout, or less if many are
 // parked. If too many are parked, and no connection can be evicted, this one ends.
-// A nil slot is not watched.
-func (s *Slot) WatchWrite(setDeadline func(time.Time) error, timeout time.Duration) (done func()) {
-	if s == nil || s.state.Load() != slotHeld {
+// A nil permit is not watched.
+func (p *Permit) WatchWrite(setDeadline func(time.Time) error, timeout time.Duration) (done func()) {
+	if p == nil || p.state.Load() != permitHeld {
 		return func() {}
 	}
 	decided := make(chan struct{})
 	slow := time.AfterFunc(parkAfter, func() {
 		defer close(decided)
-		if s.state.CompareAndSwap(slotHeld, slotParked) {
+		if p.state.CompareAndSwap(permitHeld, permitParked) {
 			// An error means that the connection is closed already.
-			_ = setDeadline(time.Now().Add(s.gate.park(timeout)))
+			_ = setDeadline(time.Now().Add(p.gate.park(timeout)))
 		}
 	})
 	return func() {
@@ -205,7 +205,7 @@ func (s *Slot) WatchWrite(setDeadline func(time.Time) error, timeout time.Durati
 	}
 }
 
-// park releases the unit of a slot and returns the time that its request has left.
+// park releases the unit of a permit and returns the time that its request has left.
 func (g *Gate) park(timeout time.Duration) time.Duration {
 	g.release()
 	n, most := g.parked.Add(1), g.maxHandoffs()
@@ -217,10 +217,10 @@ func (g *Gate) park(timeout time.Duration) time.Duration {
 	return left
 }
 
-// AcquireUpload reports whether a request may keep its slot while its body arrives. If
+// TryAcquireUpload reports whether a request may keep its permit while its body arrives. If
 // so, ReleaseUpload must be called too.
-func (g *Gate) AcquireUpload() bool {
-	if g.uploads.Add(1) > max(g.size/uploadShare, 1) && g.slots != nil {
+func (g *Gate) TryAcquireUpload() bool {
+	if g.uploads.Add(1) > max(g.size/uploadShare, 1) && g.permits != nil {
 		g.uploads.Add(-1)
 		g.shed.Add(1)
 		return false
@@ -231,12 +231,12 @@ func (g *Gate) AcquireUpload() bool {
 // ReleaseUpload is called when the body has arrived.
 func (g *Gate) ReleaseUpload() { g.uploads.Add(-1) }
 
-// AcquireStream reports whether another request of HTTP/2 may exist. If so,
+// TryAcquireStream reports whether another request of HTTP/2 may exist. If so,
 // ReleaseStream must be called when it has been answered. If there are too many, one
 // connection is evicted.
-func (g *Gate) AcquireStream() bool {
+func (g *Gate) TryAcquireStream() bool {
 	n := g.streams.Add(1)
-	if most := g.size * StreamsPerSlot; most > 0 && n > most && !g.evict() {
+	if most := g.size * StreamsPerPermit; most > 0 && n > most && !g.evict() {
 		g.shed.Add(1)
 		g.streams.Add(-1)
 		return false
@@ -249,7 +249,7 @@ func (g *Gate) ReleaseStream() { g.streams.Add(-1) }
 
 // maxHandoffs limits the connections that are handed off to net/http, and the requests
 // that are parked; 0 sets no limit.
-func (g *Gate) maxHandoffs() int64 { return g.size * handoffsPerSlot }
+func (g *Gate) maxHandoffs() int64 { return g.size * handoffsPerPermit }
 
 // BodyLag returns how far a body may be behind its rate now, of a configured time: less
 // as more connections are net/http's.
@@ -257,16 +257,16 @@ func (g *Gate) BodyLag(configured time.Duration) time.Duration {
 	return ScaleTimeout(configured, minBodyLag, g.handedOff.Load(), g.maxHandoffs())
 }
 
-// AcquireHandoff reports whether another connection may be net/http's for good. If so,
+// TryAcquireHandoff reports whether another connection may be net/http's for good. If so,
 // ReleaseHandoff must be called when it ends. If there are too many, the connection ends
 // whose client has been silent longest: a form arrives in one packet or two, and clients
 // that send slowly on purpose make room for it.
-func (g *Gate) AcquireHandoff() bool {
-	if n := g.handedOff.Add(1); g.slots == nil || n <= g.maxHandoffs() {
+func (g *Gate) TryAcquireHandoff() bool {
+	if n := g.handedOff.Add(1); g.permits == nil || n <= g.maxHandoffs() {
 		return true
 	}
 	g.shed.Add(1)
-	if g.silent.evictLongest() {
+	if g.silentClients.evictLongest() {
 		return true // that one leaves in a moment
 	}
 	g.handedOff.Add(-1)
@@ -276,9 +276,9 @@ func (g *Gate) AcquireHandoff() bool {
 // ReleaseHandoff is called when a connection that was handed off has ended.
 func (g *Gate) ReleaseHandoff() { g.handedOff.Add(-1) }
 
-// Silent holds the connections that are handed off and whose clients must send something.
-func (g *Gate) Silent() *WaitList { return &g.silent }
+// SilentClients holds the connections that are handed off and whose clients must send something.
+func (g *Gate) SilentClients() *WaitList { return &g.silentClients }
 
 // IsCrowded reports whether more than half of the connections that may be net/http's
 // are: then each should be closed with its reply, to make room.
-func (g *Gate) IsCrowded() bool { return g.slots != nil && g.handedOff.Load()*2 > g.maxHandoffs() }
+func (g *Gate) IsCrowded() bool { return g.permits != nil && g.handedOff.Load()*2 > g.maxHandoffs() }

@@ -17,8 +17,8 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 	if got, _ := g.Acquire(gone); got != nil {
 		t.Error("a client that has gone comes through")
 	}
-	later := make(chan *Slot)
-	for range waitersPerSlot {
+	later := make(chan *Permit)
+	for range waitersPerPermit {
 		go func() {
 			p, waited := g.Acquire(context.Background())
 			if !waited {
@@ -27,7 +27,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 			later <- p
 		}()
 	}
-	for g.waiting.Load() < waitersPerSlot {
+	for g.waiting.Load() < waitersPerPermit {
 		runtime.Gosched()
 	}
 	if got, _ := g.Acquire(context.Background()); got != nil {
@@ -36,7 +36,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 	if !g.ShouldShed(KindSubmit) {
 		t.Error("another is let in while the queue is full")
 	}
-	for range waitersPerSlot {
+	for range waitersPerPermit {
 		first.Release()
 		if first = <-later; first == nil {
 			t.Fatal("one that waited does not come through")
@@ -55,24 +55,24 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
 	g := NewGate(8, nil)
 	for i := range 3 {
-		if got := g.AcquireUpload(); got != (i < 2) {
+		if got := g.TryAcquireUpload(); got != (i < 2) {
 			t.Errorf("upload %d: %v", i, got)
 		}
 	}
 	g.ReleaseUpload()
-	if !g.AcquireUpload() {
+	if !g.TryAcquireUpload() {
 		t.Error("after one has gone there is no room")
 	}
 	// None is silent, so that none can be evicted.
 	for i := range 33 {
-		if got, crowded := g.AcquireHandoff(), g.IsCrowded(); got != (i < 32) || crowded != (i >= 16) {
+		if got, crowded := g.TryAcquireHandoff(), g.IsCrowded(); got != (i < 32) || crowded != (i >= 16) {
 			t.Errorf("connection %d: %v, crowded: %v", i, got, crowded)
 		}
 	}
 	open := NewGate(0, nil)
 	for range 100 {
 		p, waited := open.Acquire(context.Background())
-		if p == nil || waited || !open.AcquireUpload() || !open.AcquireHandoff() || open.IsCrowded() || open.ShouldShed(KindBrowse) {
+		if p == nil || waited || !open.TryAcquireUpload() || !open.TryAcquireHandoff() || open.IsCrowded() || open.ShouldShed(KindBrowse) {
 			t.Fatal("a gate without limits refuses")
 		}
 		p.Release()

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// ErrBusy ends a handshake that would wait too long for its first slot.
+// ErrBusy ends a handshake that would wait too long for its first permit.
 var ErrBusy = errors.New("too many clients want to begin at once")
 
 // Handshakes limits the TLS handshakes that compute at once: one takes an ARM11 25 to
 // 65 ms, and with many at once everything else would wait for all of them. It is a
 // semaphore with a bounded queue, of which no client may fill more than half.
 type Handshakes struct {
-	slots      *semaphore.Weighted
+	permits    *semaphore.Weighted
 	held       atomic.Int64
 	maxWaiting int
 
@@ -25,20 +25,20 @@ type Handshakes struct {
 	waitingOf map[uint32]int // of these, those of each client (ClientKey.address)
 }
 
-// NewHandshakes makes a limiter with a number of slots and of handshakes that may wait
+// NewHandshakes makes a limiter with a number of permits and of handshakes that may wait
 // for their first.
-func NewHandshakes(slots, maxWaiting int) *Handshakes {
-	return &Handshakes{slots: semaphore.NewWeighted(int64(slots)), maxWaiting: maxWaiting, waitingOf: make(map[uint32]int)}
+func NewHandshakes(permits, maxWaiting int) *Handshakes {
+	return &Handshakes{permits: semaphore.NewWeighted(int64(permits)), maxWaiting: maxWaiting, waitingOf: make(map[uint32]int)}
 }
 
-// Acquire waits for a slot. It fails with ErrBusy if the queue is full, or if this client
+// Acquire waits for a permit. It fails with ErrBusy if the queue is full, or if this client
 // already has as many handshakes in it as there are free entries; so one address can
 // occupy at most half of the queue, two addresses a third each, and some is left for
 // others. It does not fail if the handshake has begun, for then most of the work is
 // done; such handshakes do not fill the queue either, because a client itself decides in
 // how many pieces the rest of its handshake arrives.
 func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
-	if h.slots.TryAcquire(1) {
+	if h.permits.TryAcquire(1) {
 		h.held.Add(1)
 		return nil
 	}
@@ -48,27 +48,27 @@ func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
 		}
 		defer h.leaveQueue(client)
 	}
-	if err := h.slots.Acquire(context.Background(), 1); err != nil {
+	if err := h.permits.Acquire(context.Background(), 1); err != nil {
 		return err // never
 	}
 	h.held.Add(1)
 	return nil
 }
 
-// Held returns the number of slots that are taken.
+// Held returns the number of permits that are taken.
 func (h *Handshakes) Held() int64 { return h.held.Load() }
 
-// Waiting returns the number of handshakes that wait for their first slot.
+// Waiting returns the number of handshakes that wait for their first permit.
 func (h *Handshakes) Waiting() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.waiting
 }
 
-// Release releases a slot.
+// Release releases a permit.
 func (h *Handshakes) Release() {
 	h.held.Add(-1)
-	h.slots.Release(1)
+	h.permits.Release(1)
 }
 
 func (h *Handshakes) joinQueue(client ClientKey) bool {

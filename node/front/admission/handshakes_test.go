@@ -42,7 +42,7 @@ func TestTooManyHandshakesAreRefused(t *testing.T) {
 
 // The first client fills half of the queue, the second a third of it, and so on.
 func TestNoClientFillsTheQueue(t *testing.T) {
-	handshakes := NewHandshakes(0, 12) // no slots
+	handshakes := NewHandshakes(0, 12) // no permits
 	waiting := map[uint32]int{}
 	for who := range uint32(3) {
 		for range 20 {

@@ -76,8 +76,8 @@ func AcceptHold(pressure float64) time.Duration {
 	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(maxAcceptHold))
 }
 
-// delayPressure converts a delay in scheduling to pressure.
-func delayPressure(delay time.Duration) float64 {
+// pressureFromDelay converts a delay in scheduling to pressure.
+func pressureFromDelay(delay time.Duration) float64 {
 	return ramp(float64(delay), float64(lowDelay), float64(fullDelay))
 }
 
@@ -123,7 +123,7 @@ type DelayMeter struct {
 }
 
 // Pressure returns the pressure by the delay in scheduling since the last call.
-func (d *DelayMeter) Pressure() float64 { return delayPressure(d.measure()) }
+func (d *DelayMeter) Pressure() float64 { return pressureFromDelay(d.measure()) }
 
 func (d *DelayMeter) measure() time.Duration {
 	d.sample[0].Name = "/sched/latencies:seconds"

@@ -79,11 +79,11 @@ func TestDelayInScheduling(t *testing.T) {
 		{[]uint64{0, 0, 0, 0, 0}, []uint64{0, 0, 0, 0, 100}, time.Second, 1},
 	} {
 		got := delayQuantile(buckets, test.before, test.after, delayShare)
-		if got != test.want || delayPressure(got) != test.strain {
-			t.Errorf("from %v to %v: %v and pressure %v, want %v and %v", test.before, test.after, got, delayPressure(got), test.want, test.strain)
+		if got != test.want || pressureFromDelay(got) != test.strain {
+			t.Errorf("from %v to %v: %v and pressure %v, want %v and %v", test.before, test.after, got, pressureFromDelay(got), test.want, test.strain)
 		}
 	}
-	if got := delayPressure(550 * time.Millisecond); got != 0.5 {
+	if got := pressureFromDelay(550 * time.Millisecond); got != 0.5 {
 		t.Errorf("half way the pressure is %v", got)
 	}
 	var d DelayMeter

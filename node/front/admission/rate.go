@@ -46,9 +46,9 @@ func (l *rateLimiter) allow(hash, now uint32) bool {
 	if l == nil {
 		return true
 	}
-	one := l.advanceCell(&l.cells[0][hash%rateCells], now)
-	other := l.advanceCell(&l.cells[1][hash>>16%rateCells], now)
-	return one || other
+	first := l.advanceCell(&l.cells[0][hash%rateCells], now)
+	second := l.advanceCell(&l.cells[1][hash>>16%rateCells], now)
+	return first || second
 }
 
 func (l *rateLimiter) advanceCell(cell *atomic.Uint32, now uint32) bool {

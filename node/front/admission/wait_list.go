@@ -46,8 +46,8 @@ func (w *WaitList) AddBounded(e *WaitEntry, c Evictable, limit int) {
 func (w *WaitList) Has(e *WaitEntry) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for one := w.list.Front(); one != nil; one = one.Next() {
-		if one == e.element {
+	for element := w.list.Front(); element != nil; element = element.Next() {
+		if element == e.element {
 			return true
 		}
 	}

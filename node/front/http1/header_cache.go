@@ -65,13 +65,13 @@ func (c *HeaderCache) Parse(r *Request, b []byte) (res ParseResult, header *Cach
 	if res != Plain {
 		return res, nil
 	}
-	closest, same := c.findClosest(b[at:])
-	c.lastWasExact = closest != nil && same == closest.size
+	closest, common := c.findClosest(b[at:])
+	c.lastWasExact = closest != nil && common == closest.size
 	if c.lastWasExact {
 		closest.fillRequest(r, at)
 		return Plain, closest
 	}
-	m := lineMatcher{header: closest, source: closest, sameBytes: same}
+	m := lineMatcher{candidate: closest, original: closest, commonBytes: common}
 	if res = r.parseFields(b, at, &m); res != Plain {
 		return res, nil
 	}
@@ -89,17 +89,17 @@ func (c *HeaderCache) Parse(r *Request, b []byte) (res ParseResult, header *Cach
 
 // findClosest returns the block that has the most bytes in common with the start of b,
 // or the first that has more than half of its own; nil if none has any.
-func (c *HeaderCache) findClosest(b []byte) (closest *CachedHeader, same int) {
+func (c *HeaderCache) findClosest(b []byte) (closest *CachedHeader, common int) {
 	for i := range c.headers {
-		one := &c.headers[i]
-		if n := commonPrefix(b, one.bytes[:one.size]); n > same {
-			closest, same = one, n
-			if 2*n > one.size {
+		header := &c.headers[i]
+		if n := commonPrefix(b, header.bytes[:header.size]); n > common {
+			closest, common = header, n
+			if 2*n > header.size {
 				break // no two browsers have so much in common
 			}
 		}
 	}
-	return closest, same
+	return closest, common
 }
 
 // remember stores a block if it is new and returns it, otherwise nil. A block that is

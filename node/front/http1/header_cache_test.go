@@ -15,7 +15,7 @@ func (r *Request) describe(res ParseResult) string {
 	if res != Plain {
 		return fmt.Sprint(res)
 	}
-	return fmt.Sprintf("%d %q %q %v %q %v %q %v %q %v %v %v %v %v", res, r.Host, r.Target, r.Head,
+	return fmt.Sprintf("%d %q %q %v %q %v %q %v %q %v %v %v %v %v", res, r.Host, r.Target, r.IsHEAD,
 		r.Encoding, r.Encoding == nil, r.NoneMatch, r.NoneMatch == nil, r.Since, r.Since == nil, r.Directives, r.Size, r.Close, r.IsHTTP10)
 }
 
@@ -53,7 +53,7 @@ func TestACachedHeaderServesOtherPages(t *testing.T) {
 		if &r.Host[0] != &c.headers[0].bytes[len("Host: ")] && i > 0 {
 			t.Errorf("%q was parsed again", line)
 		}
-		if r.Size != len(in) || r.Close != (i == 2) || r.Head != (i == 1) || string(r.Encoding) != "gzip" {
+		if r.Size != len(in) || r.Close != (i == 2) || r.IsHEAD != (i == 1) || string(r.Encoding) != "gzip" {
 			t.Errorf("%q became %+v", in, r)
 		}
 	}
@@ -115,7 +115,7 @@ func TestADifferentCookieCostsOneLine(t *testing.T) {
 		in := with(fmt.Sprintf("Cookie: %d\r\n", i))
 		at, _ := r.parseFirstLine(in)
 		closest, same := c.findClosest(in[at:])
-		m := lineMatcher{header: closest, source: closest, sameBytes: same}
+		m := lineMatcher{candidate: closest, original: closest, commonBytes: same}
 		if r.parseFields(in, at, &m); m.linesMatched != 4 || m.linesRead != 1 {
 			t.Fatalf("%d lines are matched and %d are parsed", m.linesMatched, m.linesRead)
 		}

@@ -13,18 +13,18 @@ const (
 // of common lines are applied at the end: as a rule they are all that the block has,
 // whose meaning is known as a whole.
 type lineMatcher struct {
-	header    *CachedHeader // nil: there is none, or it has been given up
-	sameBytes int           // bytes at its start that are known to be the request's too
-	line      int           // of the block, the next to be matched
-	misses    int           // lines since the last that was matched
+	candidate   *CachedHeader // nil: there is none, or it has been given up
+	commonBytes int           // bytes at its start that are known to be the request's too
+	line        int           // of the block, the next to be matched
+	misses      int           // lines since the last that was matched
 
 	linesRead, linesMatched int // lines that were parsed, and matched
 
-	source       *CachedHeader // what header was at first
-	spans        [maxSpans]lineSpan
-	spanCount    int
-	significant  int // significant fields of the block in all spans
-	linesApplied int // how often fields were applied one by one
+	original         *CachedHeader // what header was at first
+	spans            [maxSpans]lineSpan
+	spanCount        int
+	significant      int // significant fields of the block in all spans
+	spanApplications int // how often fields were applied one by one
 }
 
 // lineSpan is a span of the block's lines that stand shift bytes further on in a request.
@@ -34,15 +34,15 @@ type lineSpan struct{ line, end, shift int }
 // behind lines that this request lacks. It returns their number, and where the next
 // line begins.
 func (m *lineMatcher) matchLines(r *Request, b []byte, at int) (lines, next int, res ParseResult) {
-	h := m.header
+	h := m.candidate
 	for line := m.line; line < h.lineCount && line <= m.line+m.misses; line++ {
 		start := h.lineStart[line]
-		same := m.sameBytes
-		if m.sameBytes = 0; same == 0 && at < len(b) && b[at] == h.bytes[start] {
-			same = commonPrefix(b[at:], h.bytes[start:h.size])
+		common := m.commonBytes
+		if m.commonBytes = 0; common == 0 && at < len(b) && b[at] == h.bytes[start] {
+			common = commonPrefix(b[at:], h.bytes[start:h.size])
 		}
 		end := line
-		for end < h.lineCount && h.lineStart[end+1] <= start+same {
+		for end < h.lineCount && h.lineStart[end+1] <= start+common {
 			end++
 		}
 		if end == line {
@@ -54,13 +54,13 @@ func (m *lineMatcher) matchLines(r *Request, b []byte, at int) (lines, next int,
 		m.spanCount++
 		m.significant += h.significantBefore[end] - h.significantBefore[line]
 		res = Plain
-		if m.linesApplied > 0 || m.spanCount == maxSpans {
+		if m.spanApplications > 0 || m.spanCount == maxSpans {
 			res = m.applySpans(r, b)
 		}
 		return end - line, at + h.lineStart[end] - start, res
 	}
 	if m.misses++; m.misses > maxMisses {
-		m.header = nil
+		m.candidate = nil
 	}
 	return 0, at, Plain
 }
@@ -69,12 +69,12 @@ func (m *lineMatcher) matchLines(r *Request, b []byte, at int) (lines, next int,
 func (m *lineMatcher) applySpans(r *Request, b []byte) (res ParseResult) {
 	res = Plain
 	for _, s := range m.spans[:m.spanCount] {
-		for _, f := range m.source.significant[m.source.significantBefore[s.line]:m.source.significantBefore[s.end]] {
+		for _, f := range m.original.significant[m.original.significantBefore[s.line]:m.original.significantBefore[s.end]] {
 			res = max(res, r.applyField(f.rule, b[s.shift+f.from:s.shift+f.to:s.shift+f.to]))
 		}
 	}
 	m.spanCount = 0
-	m.linesApplied++
+	m.spanApplications++
 	return res
 }
 
@@ -86,8 +86,8 @@ func (m *lineMatcher) applyOwnLine(r *Request, b []byte, rule fieldRule, value [
 
 // applyRest applies the lines that were matched last.
 func (m *lineMatcher) applyRest(r *Request, b []byte) ParseResult {
-	if m.linesApplied == 0 && m.spanCount > 0 && m.source.isComplete && m.significant == m.source.significantCount {
-		m.source.fillFields(r)
+	if m.spanApplications == 0 && m.spanCount > 0 && m.original.isComplete && m.significant == m.original.significantCount {
+		m.original.fillFields(r)
 		return Plain
 	}
 	return m.applySpans(r, b)

@@ -21,7 +21,7 @@ type rememberedLine struct {
 func (h *CachedHeader) RememberLine(r *Request, line []byte) {
 	h.line.size = copy(h.line.bytes[:], line)
 	h.line.targetSize = len(r.Target)
-	h.line.isHEAD, h.line.isHTTP10, h.line.close = r.Head, r.IsHTTP10, r.Close
+	h.line.isHEAD, h.line.isHTTP10, h.line.close = r.IsHEAD, r.IsHTTP10, r.Close
 }
 
 // ForgetLine forgets the remembered line. The HeaderCache does the same when the
@@ -45,7 +45,7 @@ func (l *rememberedLine) fillRequest(r *Request, b []byte) {
 	if l.isHEAD {
 		at = len("HEAD ")
 	}
-	r.Head, r.IsHTTP10, r.LineSize = l.isHEAD, l.isHTTP10, l.size
+	r.IsHEAD, r.IsHTTP10, r.LineSize = l.isHEAD, l.isHTTP10, l.size
 	r.Target = b[at : at+l.targetSize]
 }
 
@@ -63,8 +63,8 @@ func (c *HeaderCache) parseLine(r *Request, b []byte) (at int, res ParseResult) 
 // findLine returns a block with whose remembered line b begins.
 func (c *HeaderCache) findLine(b []byte) *CachedHeader {
 	for i := range c.headers {
-		if one := &c.headers[i]; one.line.begins(b) {
-			return one
+		if header := &c.headers[i]; header.line.begins(b) {
+			return header
 		}
 	}
 	return nil
@@ -73,9 +73,9 @@ func (c *HeaderCache) findLine(b []byte) *CachedHeader {
 // findRemembered returns the block with whose remembered line and bytes b begins.
 func (c *HeaderCache) findRemembered(b []byte) *CachedHeader {
 	for i := range c.headers {
-		one := &c.headers[i]
-		if one.line.begins(b) && hasPrefix(b[one.line.size:], one.bytes[:one.size]) {
-			return one
+		header := &c.headers[i]
+		if header.line.begins(b) && hasPrefix(b[header.line.size:], header.bytes[:header.size]) {
+			return header
 		}
 	}
 	return nil
@@ -83,12 +83,12 @@ func (c *HeaderCache) findRemembered(b []byte) *CachedHeader {
 
 // parseRemembered parses the request at the start of b if findRemembered finds it.
 func (c *HeaderCache) parseRemembered(r *Request, b []byte) *CachedHeader {
-	one := c.findRemembered(b)
-	if one != nil {
-		one.line.fillRequest(r, b)
-		one.fillRequest(r, one.line.size)
+	header := c.findRemembered(b)
+	if header != nil {
+		header.line.fillRequest(r, b)
+		header.fillRequest(r, header.line.size)
 	}
-	return one
+	return header
 }
 
 // FindRemembered returns the block whose remembered line and meaning are those of the
@@ -96,18 +96,18 @@ func (c *HeaderCache) parseRemembered(r *Request, b []byte) *CachedHeader {
 // Of r only Head and Close are set for sure.
 func (c *HeaderCache) FindRemembered(r *Request, b []byte) *CachedHeader {
 	if c.lastWasExact {
-		if one := c.findRemembered(b); one != nil && len(b) == one.line.size+one.size {
-			r.Head, r.Close = one.line.isHEAD, one.line.close
-			return one
+		if header := c.findRemembered(b); header != nil && len(b) == header.line.size+header.size {
+			r.IsHEAD, r.Close = header.line.isHEAD, header.line.close
+			return header
 		}
 		c.lastWasExact = false
 	}
 	if c.findLine(b) == nil {
 		return nil
 	}
-	res, one := c.Parse(r, b)
-	if res != Plain || one == nil || r.Size != len(b) || !one.line.begins(b[:r.LineSize]) {
+	res, header := c.Parse(r, b)
+	if res != Plain || header == nil || r.Size != len(b) || !header.line.begins(b[:r.LineSize]) {
 		return nil
 	}
-	return one
+	return header
 }

@@ -66,7 +66,7 @@ type Fields struct {
 	NoneMatch  []byte // If-None-Match
 	Since      []byte // If-Modified-Since
 	Directives bool   // there is a Cache-Control or Pragma
-	Head       bool   // the method is HEAD, otherwise GET
+	IsHEAD     bool   // the method is HEAD, otherwise GET
 }
 
 // Parse parses the request at the start of b, without a HeaderCache.
@@ -102,7 +102,7 @@ func (r *Request) parseRequestLine(b []byte) (at int, res ParseResult) {
 	case len(b) >= 4 && string(b[:4]) == "GET ":
 		at = 4
 	case len(b) >= 5 && string(b[:5]) == "HEAD ":
-		at, r.Head = 5, true
+		at, r.IsHEAD = 5, true
 	case len(b) < 4 && string(b) == "GET "[:len(b)], len(b) < 5 && string(b) == "HEAD "[:len(b)]:
 		return 0, Incomplete
 	default:
@@ -152,7 +152,7 @@ func hasValidEscapes(target []byte) bool {
 func (r *Request) parseFields(b []byte, at int, m *lineMatcher) (res ParseResult) {
 	res = Plain
 	for fields := 0; ; fields++ {
-		if m.header != nil {
+		if m.candidate != nil {
 			lines, next, got := m.matchLines(r, b, at)
 			if res = max(res, got); res == Foreign {
 				return Foreign

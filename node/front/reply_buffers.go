@@ -23,9 +23,9 @@ const (
 	maxParts = 64
 )
 
-// replyBatch is what a connection needs while it has bytes, and no longer: room for
+// replyBuffers is what a connection needs while it has bytes, and no longer: room for
 // input, and for the replies that go out together.
-type replyBatch struct {
+type replyBuffers struct {
 	input     [maxRequest]byte
 	heads     [headBytes]byte
 	headsUsed int // bytes of heads
@@ -75,10 +75,10 @@ func (f *Front) setConnRules(c *conn, r *answerRules) {
 // answerRequests parses the requests in p and adds a reply for each, until there is no
 // complete plain one left or no room. It returns the bytes that it has answered and the
 // action that is due; for actionLend the next request is b.req.Size long.
-func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, next action) {
+func (b *replyBuffers) answerRequests(p []byte, r *answerRules) (answered int, next action) {
 	for answered < len(p) {
 		if !b.hasRoom() {
-			return answered, actionFlush
+			return answered, actionSendFirst
 		}
 		rest := p[answered:]
 		res, header := b.headers.Parse(&b.req.Request, rest)
@@ -93,14 +93,14 @@ func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, nex
 		}
 		line := rest[:b.req.LineSize]
 		if memoised := b.memos.replyTo(header, line, r); memoised != nil {
-			b.addMemo(memoised)
+			b.addMemoisedReply(memoised)
 			next = waitOrClose(b.req.Close)
 		} else if res == http1.Plain {
 			next = b.answerPlain(line, header, r)
 		} else {
 			next = b.lendOrRefuse(r)
 		}
-		if next == actionFlush || next == actionLend {
+		if next == actionSendFirst || next == actionLend {
 			return answered, next // this request comes later
 		}
 		answered += b.req.Size
@@ -114,7 +114,7 @@ func (b *replyBatch) answerRequests(p []byte, r *answerRules) (answered int, nex
 // answerPlain adds the reply to the request in b.req, and returns the action that is due
 // then. line is the request's first; header is a block with its meaning, nil if none is
 // known.
-func (b *replyBatch) answerPlain(line []byte, header *http1.CachedHeader, r *answerRules) action {
+func (b *replyBuffers) answerPlain(line []byte, header *http1.CachedHeader, r *answerRules) action {
 	head, body, ok := b.buildReply(b.heads[b.headsUsed:b.headsUsed:headBytes], line, header, r)
 	switch {
 	case !ok:
@@ -125,13 +125,13 @@ func (b *replyBatch) answerPlain(line []byte, header *http1.CachedHeader, r *ans
 		b.replies++
 		return waitOrClose(b.req.Close || r.draining)
 	case b.partCount > 0:
-		return actionFlush
+		return actionSendFirst
 	}
 	return actionLend
 }
 
 // lendOrRefuse decides about a request that only net/http can answer.
-func (b *replyBatch) lendOrRefuse(r *answerRules) action {
+func (b *replyBuffers) lendOrRefuse(r *answerRules) action {
 	if !r.gate.ShouldShed(admission.KindBrowse) {
 		return actionLend
 	}
@@ -149,15 +149,15 @@ func waitOrClose(isLast bool) action {
 
 // buildReply appends the head of the reply to a plain request, with the empty line, to
 // head, and returns its body. If a memo of it is useful, it is stored.
-func (b *replyBatch) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (out []byte, body [][]byte, ok bool) {
+func (b *replyBuffers) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (out []byte, body [][]byte, ok bool) {
 	q := &b.req
 	var memo *replyMemo
 	if header != nil && !b.hasMemo {
 		memo = b.memos.toReplace(header, line, r)
 	}
 	q.At, r.at = r.at, 0
-	if q.WantMemo, q.Memo = memo != nil, nil; q.WantMemo {
-		q.Memo = memo.spare
+	if q.WantValidity, q.Validity = memo != nil, nil; q.WantValidity {
+		q.Validity = memo.spare
 	}
 	if head, body, ok = r.handler.AppendHit(head, q); !ok {
 		return head, nil, false
@@ -175,7 +175,7 @@ func (b *replyBatch) buildReply(head, line []byte, header *http1.CachedHeader, r
 		head = append(head, "Connection: keep-alive\r\n"...)
 	}
 	head = append(head, "\r\n"...)
-	if q.WantMemo {
+	if q.WantValidity {
 		memo.store(q, line, head, body, r)
 	}
 	return head, body, true
@@ -193,12 +193,12 @@ func appendHSTS(head, line []byte) []byte {
 }
 
 // hasRoom reports whether another reply's head fits.
-func (b *replyBatch) hasRoom() bool {
+func (b *replyBuffers) hasRoom() bool {
 	return headBytes-b.headsUsed >= headRoom && b.partCount+2 <= maxParts
 }
 
-// addMemo adds a memoised reply.
-func (b *replyBatch) addMemo(reply []byte) {
+// addMemoisedReply adds a memoised reply.
+func (b *replyBuffers) addMemoisedReply(reply []byte) {
 	b.parts[b.partCount] = reply
 	b.partCount++
 	b.tailInHeads, b.hasMemo = false, true
@@ -206,22 +206,22 @@ func (b *replyBatch) addMemo(reply []byte) {
 }
 
 // addHead adds what was appended to the free end of heads.
-func (b *replyBatch) addHead(head []byte) {
-	inside := len(head) > 0 && b.headsUsed < headBytes && &head[0] == &b.heads[b.headsUsed]
-	if inside && b.tailInHeads {
+func (b *replyBuffers) addHead(head []byte) {
+	inHeadsBuffer := len(head) > 0 && b.headsUsed < headBytes && &head[0] == &b.heads[b.headsUsed]
+	if inHeadsBuffer && b.tailInHeads {
 		last := &b.parts[b.partCount-1]
 		*last = (*last)[:len(*last)+len(head)]
 	} else {
 		b.parts[b.partCount] = head
 		b.partCount++
 	}
-	if b.tailInHeads = inside; inside {
+	if b.tailInHeads = inHeadsBuffer; inHeadsBuffer {
 		b.headsUsed += len(head)
 	}
 }
 
 // addBody adds a stored body. There is room for it.
-func (b *replyBatch) addBody(body [][]byte) {
+func (b *replyBuffers) addBody(body [][]byte) {
 	for _, part := range body {
 		if len(part) > 0 {
 			b.parts[b.partCount] = part
@@ -233,17 +233,17 @@ func (b *replyBatch) addBody(body [][]byte) {
 
 // addRefusal adds the short reply that sends a client away; isLast: the connection ends
 // with it.
-func (b *replyBatch) addRefusal(isLast bool) {
-	b.parts[b.partCount] = []byte(refusalFor(b.req.Head, isLast))
+func (b *replyBuffers) addRefusal(isLast bool) {
+	b.parts[b.partCount] = []byte(refusalFor(b.req.IsHEAD, isLast))
 	b.partCount++
 	b.tailInHeads = false
 }
 
 // unsent are the parts to be sent.
-func (b *replyBatch) unsent() [][]byte { return b.parts[:b.partCount] }
+func (b *replyBuffers) unsent() [][]byte { return b.parts[:b.partCount] }
 
 // clearReplies forgets the parts, and the stored pages that they were made of.
-func (b *replyBatch) clearReplies() {
+func (b *replyBuffers) clearReplies() {
 	clear(b.parts[:b.partCount])
 	b.headsUsed, b.partCount, b.tailInHeads, b.hasMemo = 0, 0, false, false
 }
