@@ -53,18 +53,18 @@ func systemMirrors(folder, suite string) []string {
 const maxMirrors = 4
 
 // rank rates the likelihood that an archive is Debian's main one; 0 means no.
-func (s aptSource) rank(suite string) int {
-	if !slices.Contains(s.components, "main") || strings.Contains(s.suite, "security") || strings.Contains(s.suite, "/") {
+func (a aptSource) rank(suite string) int {
+	if !slices.Contains(a.components, "main") || strings.Contains(a.suite, "security") || strings.Contains(a.suite, "/") {
 		return 0
 	}
 	n := 0
-	if strings.HasSuffix(strings.TrimRight(s.uri, "/"), "/debian") {
+	if strings.HasSuffix(strings.TrimRight(a.uri, "/"), "/debian") {
 		n += 4
 	}
-	if strings.Contains(s.signedBy, "debian-archive") {
+	if strings.Contains(a.signedBy, "debian-archive") {
 		n += 4
 	}
-	if s.suite == suite {
+	if a.suite == suite {
 		n++
 	}
 	return n

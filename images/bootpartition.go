@@ -45,8 +45,8 @@ const (
 )
 
 // addFile adds a file to the boot partition.
-func (c *bootPartition) addFile(name string, content []byte) error {
-	file := filepath.Join(c.stage, filepath.FromSlash(name))
+func (b *bootPartition) addFile(name string, content []byte) error {
+	file := filepath.Join(b.stage, filepath.FromSlash(name))
 	if err := writeFile(file, content); err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (c *bootPartition) addFile(name string, content []byte) error {
 	if err := os.Chmod(file, 0o644); err != nil {
 		return fmt.Errorf("writing a file: %w", err)
 	}
-	c.names = append(c.names, name)
-	c.bytes += roundToClusters(int64(len(content)))
+	b.names = append(b.names, name)
+	b.bytes += roundToClusters(int64(len(content)))
 	return nil
 }
 

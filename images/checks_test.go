@@ -21,8 +21,8 @@ import (
 const leastFree = 170_000 // kB
 
 // checkMemory checks the memory that an idle board has available.
-func (b *emulatedBoard) checkMemory(t *testing.T) {
-	text := b.runShell("cat /proc/meminfo; grep -E '^(VmRSS|VmHWM|RssAnon)' /proc/$(pidof bramble | tr ' ' '\\n' | head -n 1)/status")
+func (e *emulatedBoard) checkMemory(t *testing.T) {
+	text := e.runShell("cat /proc/meminfo; grep -E '^(VmRSS|VmHWM|RssAnon)' /proc/$(pidof bramble | tr ' ' '\\n' | head -n 1)/status")
 	kb := func(name string) int {
 		found := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB`).FindStringSubmatch(text)
 		if found == nil {
@@ -100,18 +100,18 @@ func postJSON(ctx context.Context, at, body string) error {
 
 // bytesWritten returns the bytes that the board's kernel has written to the card, and the
 // uptime in seconds.
-func (b *emulatedBoard) bytesWritten() (bytes int64, at float64) {
-	b.t.Helper()
-	fields := strings.Fields(b.runShell("grep -w mmcblk0 /proc/diskstats; cat /proc/uptime"))
+func (e *emulatedBoard) bytesWritten() (bytes int64, at float64) {
+	e.t.Helper()
+	fields := strings.Fields(e.runShell("grep -w mmcblk0 /proc/diskstats; cat /proc/uptime"))
 	if len(fields) < 12 {
-		b.t.Fatalf("disk figures %q", fields)
+		e.t.Fatalf("disk figures %q", fields)
 	}
 	sectors, err := strconv.ParseInt(fields[9], 10, 64) // Documentation/admin-guide/iostats.rst
 	if err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	if at, err = strconv.ParseFloat(fields[len(fields)-2], 64); err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return sectors * sector, at
 }

@@ -30,31 +30,31 @@ const (
 // cpioTree is a file system in memory, by path without a leading slash.
 type cpioTree map[string]cpioNode
 
-func (t cpioTree) putFile(name string, permissions fs.FileMode, content []byte) {
-	t[name] = cpioNode{mode: typeFile | uint32(permissions), content: content}
+func (c cpioTree) putFile(name string, permissions fs.FileMode, content []byte) {
+	c[name] = cpioNode{mode: typeFile | uint32(permissions), content: content}
 }
 
-func (t cpioTree) putFolder(name string, permissions fs.FileMode) {
-	t[name] = cpioNode{mode: typeFolder | uint32(permissions)}
+func (c cpioTree) putFolder(name string, permissions fs.FileMode) {
+	c[name] = cpioNode{mode: typeFolder | uint32(permissions)}
 }
 
-func (t cpioTree) putLink(name, target string) {
-	t[name] = cpioNode{mode: typeLink | 0o777, content: []byte(target)}
+func (c cpioTree) putLink(name, target string) {
+	c[name] = cpioNode{mode: typeLink | 0o777, content: []byte(target)}
 }
 
-func (t cpioTree) putDevice(name string, permissions fs.FileMode, major, minor uint32) {
-	t[name] = cpioNode{mode: typeDevice | uint32(permissions), major: major, minor: minor}
+func (c cpioTree) putDevice(name string, permissions fs.FileMode, major, minor uint32) {
+	c[name] = cpioNode{mode: typeDevice | uint32(permissions), major: major, minor: minor}
 }
 
 // writeCPIO writes the archive that the kernel unpacks at its start ("newc" of
 // Documentation/driver-api/early-userspace/buffer-format.rst). All entries belong to
 // root and have one date. Missing parent folders are added.
-func (t cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
+func (c cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
 	all := cpioTree{}
-	for name, n := range t {
+	for name, n := range c {
 		all[name] = n
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if _, known := t[dir]; !known {
+			if _, known := c[dir]; !known {
 				all.putFolder(dir, 0o755)
 			}
 		}

@@ -120,70 +120,70 @@ func newBoard(t *testing.T, image, serial string, more ...string) *emulatedBoard
 }
 
 // start switches the board on.
-func (b *emulatedBoard) start() {
-	b.t.Helper()
-	f := b.loadFirmware()
-	b.boots++
-	serial := filepath.Join(b.folder, "serial.sock")
+func (e *emulatedBoard) start() {
+	e.t.Helper()
+	f := e.loadFirmware()
+	e.boots++
+	serial := filepath.Join(e.folder, "serial.sock")
 	os.Remove(serial)
-	os.Remove(b.registersSocket())
-	b.registers = nil
-	args := slices.Concat(b.model.emulator[1:], []string{
-		"-M", b.model.machine, "-m", b.model.memory, "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
+	os.Remove(e.registersSocket())
+	e.registers = nil
+	args := slices.Concat(e.model.emulator[1:], []string{
+		"-M", e.model.machine, "-m", e.model.memory, "-kernel", f.kernel, "-dtb", f.tree, "-initrd", f.initrd, "-append", f.line,
 		"-display", "none", "-icount", "shift=1,sleep=on,align=off", "-no-reboot",
-		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + b.logFile(), "-serial", "chardev:ser",
-		"-monitor", "none", "-qtest", "unix:" + b.registersSocket() + ",server=on,wait=off", "-qtest-log", "/dev/null",
-		"-drive", "file=" + b.card + ",if=sd,format=raw",
-	}, b.net)
-	b.cmd = exec.Command(b.model.emulator[0], args...)
-	said, err := os.Create(filepath.Join(b.folder, fmt.Sprintf("qemu-%d.log", b.boots)))
+		"-chardev", "socket,id=ser,path=" + serial + ",server=on,wait=off,logfile=" + e.logFile(), "-serial", "chardev:ser",
+		"-monitor", "none", "-qtest", "unix:" + e.registersSocket() + ",server=on,wait=off", "-qtest-log", "/dev/null",
+		"-drive", "file=" + e.card + ",if=sd,format=raw",
+	}, e.net)
+	e.cmd = exec.Command(e.model.emulator[0], args...)
+	said, err := os.Create(filepath.Join(e.folder, fmt.Sprintf("qemu-%d.log", e.boots)))
 	if err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	b.cmd.Stdout, b.cmd.Stderr = said, said
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no board outlives its test
-	if err := b.cmd.Start(); err != nil {
-		b.t.Fatal(err)
+	e.cmd.Stdout, e.cmd.Stderr = said, said
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no board outlives its test
+	if err := e.cmd.Start(); err != nil {
+		e.t.Fatal(err)
 	}
 	said.Close()
-	b.exited = make(chan struct{})
+	e.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {
 		_ = cmd.Wait() // it is killed, mostly
 		close(exited)
-	}(b.cmd, b.exited)
-	waitUntil(b.t, 20*time.Second, b.name+"'s serial line", func() error {
-		b.input, err = net.Dial("unix", serial)
+	}(e.cmd, e.exited)
+	waitUntil(e.t, 20*time.Second, e.name+"'s serial line", func() error {
+		e.input, err = net.Dial("unix", serial)
 		return err
 	})
 	// The board waits if nobody reads its serial line.
-	b.unread.Go(func() { _, _ = io.Copy(io.Discard, b.input) })
-	b.openRegisters()
+	e.unread.Go(func() { _, _ = io.Copy(io.Discard, e.input) })
+	e.openRegisters()
 }
 
 // cutPower ends the emulator as a pulled plug does.
-func (b *emulatedBoard) cutPower() {
-	if b.cmd == nil {
+func (e *emulatedBoard) cutPower() {
+	if e.cmd == nil {
 		return
 	}
-	_ = b.cmd.Process.Kill() // it may be gone
-	<-b.exited
-	b.input.Close()
-	if b.registers != nil {
-		b.registers.c.Close()
+	_ = e.cmd.Process.Kill() // it may be gone
+	<-e.exited
+	e.input.Close()
+	if e.registers != nil {
+		e.registers.c.Close()
 	}
-	b.unread.Wait()
-	b.cmd = nil
-	b.asked = 0
+	e.unread.Wait()
+	e.cmd = nil
+	e.asked = 0
 }
 
 // logFile is the file with the serial output since the board's start.
-func (b *emulatedBoard) logFile() string {
-	return filepath.Join(b.folder, fmt.Sprintf("serial-%d.log", b.boots))
+func (e *emulatedBoard) logFile() string {
+	return filepath.Join(e.folder, fmt.Sprintf("serial-%d.log", e.boots))
 }
 
 // serialText returns that file's text.
-func (b *emulatedBoard) serialText() string {
-	text, err := os.ReadFile(b.logFile())
+func (e *emulatedBoard) serialText() string {
+	text, err := os.ReadFile(e.logFile())
 	if err != nil {
 		return err.Error()
 	}
@@ -192,16 +192,16 @@ func (b *emulatedBoard) serialText() string {
 
 // waitSerial waits for a line of the serial console, and returns what the
 // pattern's first group matched, or the whole.
-func (b *emulatedBoard) waitSerial(limit time.Duration, pattern string) string {
-	b.t.Helper()
+func (e *emulatedBoard) waitSerial(limit time.Duration, pattern string) string {
+	e.t.Helper()
 	re := regexp.MustCompile(pattern)
 	var found []string
-	waitUntil(b.t, limit, b.name+" to say "+pattern, func() error {
-		text := b.serialText()
+	waitUntil(e.t, limit, e.name+" to say "+pattern, func() error {
+		text := e.serialText()
 		if found = re.FindStringSubmatch(text); found != nil {
 			return nil
 		}
-		if b.hasEnded() {
+		if e.hasEnded() {
 			return errors.New("the emulator has ended; the last of the serial line:\n" + lastBytes(text, 3000))
 		}
 		return errors.New("the last of the serial line:\n" + lastBytes(text, 3000))
@@ -209,9 +209,9 @@ func (b *emulatedBoard) waitSerial(limit time.Duration, pattern string) string {
 	return found[len(found)-1]
 }
 
-func (b *emulatedBoard) hasEnded() bool {
+func (e *emulatedBoard) hasEnded() bool {
 	select {
-	case <-b.exited:
+	case <-e.exited:
 		return true
 	default:
 		return false
@@ -220,19 +220,19 @@ func (b *emulatedBoard) hasEnded() bool {
 
 // runShell runs a command in the shell on the serial line, and returns its output, without
 // the lines that kernel and board print meanwhile.
-func (b *emulatedBoard) runShell(command string) string {
-	b.t.Helper()
-	if b.asked == 0 {
-		b.waitSerial(b.model.boot, `Please press Enter`)
+func (e *emulatedBoard) runShell(command string) string {
+	e.t.Helper()
+	if e.asked == 0 {
+		e.waitSerial(e.model.boot, `Please press Enter`)
 	}
-	b.asked++
+	e.asked++
 	// The mark is split, so that the echo of the command does not look like it.
-	mark := fmt.Sprintf("%d-%d", b.boots, b.asked)
+	mark := fmt.Sprintf("%d-%d", e.boots, e.asked)
 	line := fmt.Sprintf("\necho; echo be''gin-%s; %s; echo; echo e''nd-%s\n", mark, command, mark)
-	if _, err := io.WriteString(b.input, line); err != nil {
-		b.t.Fatal(err)
+	if _, err := io.WriteString(e.input, line); err != nil {
+		e.t.Fatal(err)
 	}
-	text := b.waitSerial(b.model.boot, `(?s)begin-`+mark+`\n(.*?)\nend-`+mark)
+	text := e.waitSerial(e.model.boot, `(?s)begin-`+mark+`\n(.*?)\nend-`+mark)
 	var lines []string
 	for line := range strings.Lines(text) {
 		if !strings.HasPrefix(line, "bramble: ") && !strings.HasPrefix(line, "[") {

@@ -18,17 +18,17 @@ import (
 // so the test plays it: it reads the same files by the same rules.
 type firmware struct{ kernel, initrd, tree, line string }
 
-func (b *emulatedBoard) loadFirmware() firmware {
-	b.t.Helper()
+func (e *emulatedBoard) loadFirmware() firmware {
+	e.t.Helper()
 	f, prefix, section := firmware{}, "", "all"
-	for line := range strings.Lines(b.readFile("config.txt")) {
+	for line := range strings.Lines(e.readFile("config.txt")) {
 		line = strings.TrimSpace(line)
 		key, value, _ := strings.Cut(line, "=")
 		if name, found := strings.CutPrefix(line, "["); found {
 			section = strings.TrimSuffix(name, "]")
 			continue
 		}
-		if section != "all" && section != b.model.section {
+		if section != "all" && section != e.model.section {
 			continue
 		}
 		switch {
@@ -40,34 +40,34 @@ func (b *emulatedBoard) loadFirmware() firmware {
 			f.initrd = strings.Fields(line)[1]
 		}
 	}
-	if b.trial != "" {
-		prefix = b.trial + "/"
+	if e.trial != "" {
+		prefix = e.trial + "/"
 	}
 	fetch := func(name string) string {
-		file := filepath.Join(b.folder, name)
-		if err := os.WriteFile(file, []byte(b.readFile(prefix+name)), 0o600); err != nil {
-			b.t.Fatal(err)
+		file := filepath.Join(e.folder, name)
+		if err := os.WriteFile(file, []byte(e.readFile(prefix+name)), 0o600); err != nil {
+			e.t.Fatal(err)
 		}
 		return file
 	}
-	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(b.model.deviceTree)
-	b.freeSerial(f.tree)
-	if b.extra != nil {
-		b.appendArchive(f.initrd, b.extra)
+	f.kernel, f.initrd, f.tree = fetch(f.kernel), fetch(f.initrd), fetch(e.model.deviceTree)
+	e.freeSerial(f.tree)
+	if e.extra != nil {
+		e.appendArchive(f.initrd, e.extra)
 	}
 	var params []string
-	for _, param := range strings.Fields(b.readFile(prefix + "cmdline.txt")) {
+	for _, param := range strings.Fields(e.readFile(prefix + "cmdline.txt")) {
 		// Opening the chip's watchdog resets the emulator at once.
-		if b.watchdog || param != "bramble.watchdog=1" {
+		if e.watchdog || param != "bramble.watchdog=1" {
 			params = append(params, param)
 		}
 	}
-	params = append(params, b.model.kernelParams, "bramble.serial="+b.serial,
+	params = append(params, e.model.kernelParams, "bramble.serial="+e.serial,
 		"initcall_blacklist=bcm2835_power_driver_init") // it panics in the emulator, not on a board
-	if !b.jumps {
+	if !e.jumps {
 		params = append(params, "bramble.kexec=0") // the emulator's USB is dead to a second kernel
 	}
-	if b.trial != "" {
+	if e.trial != "" {
 		params = append(params, "bramble.trial=1")
 	}
 	f.line = strings.Join(params, " ")
@@ -76,11 +76,11 @@ func (b *emulatedBoard) loadFirmware() firmware {
 
 // freeSerial removes Bluetooth from the serial line in a device tree: the emulator has
 // none, and Linux makes no terminal of a line that another device uses.
-func (b *emulatedBoard) freeSerial(tree string) {
-	b.t.Helper()
+func (e *emulatedBoard) freeSerial(tree string) {
+	e.t.Helper()
 	content, err := os.ReadFile(tree)
 	if err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	at := bytes.Index(content, []byte("brcm,bcm43438-bt\x00"))
 	if at < 0 {
@@ -94,38 +94,38 @@ func (b *emulatedBoard) freeSerial(tree string) {
 		binary.BigEndian.PutUint32(content[i:], 4)
 	}
 	if err := os.WriteFile(tree, content, 0o600); err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 }
 
 // tryNext starts the board again if it has restarted for a trial of its other slot, as
 // firmware with tryboot would.
-func (b *emulatedBoard) tryNext() {
-	b.t.Helper()
-	if !b.hasEnded() {
+func (e *emulatedBoard) tryNext() {
+	e.t.Helper()
+	if !e.hasEnded() {
 		return
 	}
-	asked := regexp.MustCompile(`bramble: restarting into slot ([ab]) \(try\)`).FindStringSubmatch(b.serialText())
+	asked := regexp.MustCompile(`bramble: restarting into slot ([ab]) \(try\)`).FindStringSubmatch(e.serialText())
 	if asked == nil {
-		b.t.Fatalf("%s has ended; the last of the serial line:\n%s", b.name, lastBytes(b.serialText(), 3000))
+		e.t.Fatalf("%s has ended; the last of the serial line:\n%s", e.name, lastBytes(e.serialText(), 3000))
 	}
-	b.cutPower()
-	b.trial = asked[1]
-	b.start()
-	b.trial = ""
+	e.cutPower()
+	e.trial = asked[1]
+	e.start()
+	e.trial = ""
 }
 
 // appendArchive adds an archive to a start-up file system: the kernel unpacks one after
 // the other, where each begins at a multiple of four bytes.
-func (b *emulatedBoard) appendArchive(file string, archive []byte) {
-	b.t.Helper()
+func (e *emulatedBoard) appendArchive(file string, archive []byte) {
+	e.t.Helper()
 	first, err := os.ReadFile(file)
 	if err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	first = append(first, make([]byte, -len(first)&3)...)
 	if err := os.WriteFile(file, append(first, archive...), 0o600); err != nil {
-		b.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 }
 
@@ -133,22 +133,22 @@ func (b *emulatedBoard) appendArchive(file string, archive []byte) {
 func bootPartitionAt(card string) string { return fmt.Sprintf("%s@@%d", card, bootStart) }
 
 // readFile reads a file of the boot partition while the board is off.
-func (b *emulatedBoard) readFile(name string) string {
-	b.t.Helper()
-	out, err := exec.Command("mcopy", "-n", "-i", bootPartitionAt(b.card), "::/"+name, "-").Output()
+func (e *emulatedBoard) readFile(name string) string {
+	e.t.Helper()
+	out, err := exec.Command("mcopy", "-n", "-i", bootPartitionAt(e.card), "::/"+name, "-").Output()
 	if err != nil {
-		b.t.Fatalf("reading %s of the card: %v", name, err)
+		e.t.Fatalf("reading %s of the card: %v", name, err)
 	}
 	return string(out)
 }
 
 // writeFile writes a file to the boot partition, as a laptop does.
-func (b *emulatedBoard) writeFile(name, content string) {
-	b.t.Helper()
-	cmd := exec.Command("mcopy", "-o", "-i", bootPartitionAt(b.card), "-", "::/"+name)
+func (e *emulatedBoard) writeFile(name, content string) {
+	e.t.Helper()
+	cmd := exec.Command("mcopy", "-o", "-i", bootPartitionAt(e.card), "-", "::/"+name)
 	cmd.Stdin = strings.NewReader(content)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		b.t.Fatalf("writing %s to the card: %v: %s", name, err, out)
+		e.t.Fatalf("writing %s to the card: %v: %s", name, err, out)
 	}
 }
 

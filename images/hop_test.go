@@ -107,14 +107,14 @@ func testHop(t *testing.T, m model, g platform) {
 }
 
 // waitEnd waits until the board has restarted, which ends the emulator.
-func (b *emulatedBoard) waitEnd() {
-	b.t.Helper()
+func (e *emulatedBoard) waitEnd() {
+	e.t.Helper()
 	select {
-	case <-b.exited:
-	case <-time.After(b.model.boot):
-		b.t.Fatalf("%s does not restart; the last of the serial line:\n%s", b.name, lastBytes(b.serialText(), 3000))
+	case <-e.exited:
+	case <-time.After(e.model.boot):
+		e.t.Fatalf("%s does not restart; the last of the serial line:\n%s", e.name, lastBytes(e.serialText(), 3000))
 	}
-	b.cutPower()
+	e.cutPower()
 }
 
 // The parameter on the card is the one that the board looks for.

@@ -76,9 +76,9 @@ func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]by
 
 // gzipCPIO returns the archive for the kernel, compressed by gzip, which a first Pi
 // unpacks the fastest (DESIGN.md).
-func (t cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
+func (c cpioTree) gzipCPIO(dated time.Time) ([]byte, error) {
 	var archive bytes.Buffer
-	if err := t.writeCPIO(&archive, dated); err != nil {
+	if err := c.writeCPIO(&archive, dated); err != nil {
 		return nil, err
 	}
 	compressed, err := gzipBytes(archive.Bytes())
@@ -222,7 +222,7 @@ func joinCertificates(root string) ([]byte, error) {
 }
 
 // putTree adds the files of a folder.
-func (t cpioTree) putTree(root string) error {
+func (c cpioTree) putTree(root string) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -235,7 +235,7 @@ func (t cpioTree) putTree(root string) error {
 		if err != nil {
 			return err
 		}
-		t.putFile(filepath.ToSlash(inside), 0o644, content)
+		c.putFile(filepath.ToSlash(inside), 0o644, content)
 		return nil
 	})
 }

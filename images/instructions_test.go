@@ -113,15 +113,15 @@ func countedBoard(t *testing.T, image string, extra []byte, settings string) *em
 	return b
 }
 
-func (b *emulatedBoard) hostName() string { return "bramble-" + b.serial[len(b.serial)-4:] }
+func (e *emulatedBoard) hostName() string { return "bramble-" + e.serial[len(e.serial)-4:] }
 
 // pid returns the process whose file of that name under /proc matches a pattern. The
 // pattern must not match itself.
-func (b *emulatedBoard) pid(file, pattern string) string {
-	b.t.Helper()
+func (e *emulatedBoard) pid(file, pattern string) string {
+	e.t.Helper()
 	var pid string
-	waitUntil(b.t, bootLimit, "a process like "+pattern, func() error {
-		said := b.runShell("grep -ls '" + pattern + "' /proc/[0-9]*/" + file)
+	waitUntil(e.t, bootLimit, "a process like "+pattern, func() error {
+		said := e.runShell("grep -ls '" + pattern + "' /proc/[0-9]*/" + file)
 		pid = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(said), "/proc/"), "/"+file)
 		if _, err := strconv.Atoi(pid); err != nil {
 			return fmt.Errorf("found %q", said)
@@ -132,7 +132,7 @@ func (b *emulatedBoard) pid(file, pattern string) string {
 }
 
 // nodePID returns the process of the board's program, which is not its supervisor.
-func (b *emulatedBoard) nodePID() string { return b.pid("cmdline", "nod[e]") }
+func (e *emulatedBoard) nodePID() string { return e.pid("cmdline", "nod[e]") }
 
 // counted is a process of a board whose instructions are counted.
 type counted struct {
@@ -147,18 +147,18 @@ type run struct{ server, kernel, all int64 }
 // count runs a command on the board, and returns the instructions that the process and
 // the kernel's thread for network packets spent meanwhile, and those of the whole board,
 // whose clock has a resolution of 10 ms.
-func (s counted) count(command string) (server, kernel, all int64) {
-	s.board.t.Helper()
-	text := s.board.runShell(fmt.Sprintf("sh /root/count '%s %s' %s", s.pid, s.board.pid("stat", "(ksoftirqd"), command))
+func (c counted) count(command string) (server, kernel, all int64) {
+	c.board.t.Helper()
+	text := c.board.runShell(fmt.Sprintf("sh /root/count '%s %s' %s", c.pid, c.board.pid("stat", "(ksoftirqd"), command))
 	var rows [4][2]float64 // two processes, up, idle
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) != len(rows) {
-		s.board.t.Fatalf("%s: %s", command, text)
+		c.board.t.Fatalf("%s: %s", command, text)
 	}
 	for i, line := range lines {
 		var name string
 		if _, err := fmt.Sscan(line, &name, &rows[i][0], &rows[i][1]); err != nil {
-			s.board.t.Fatalf("%s: %v: %s", command, err, text)
+			c.board.t.Fatalf("%s: %v: %s", command, err, text)
 		}
 	}
 	passed := func(row int, unit float64) int64 { return int64((rows[row][1] - rows[row][0]) * unit) }
@@ -168,23 +168,23 @@ func (s counted) count(command string) (server, kernel, all int64) {
 
 // idle returns a process's instructions a second without requests. It samples often,
 // because a board on a busy machine takes long for a command.
-func (s counted) idle(seconds int64) int64 {
-	s.board.t.Helper()
+func (c counted) idle(seconds int64) int64 {
+	c.board.t.Helper()
 	const step = 20
 	var all int64
 	for range seconds / step {
-		spent, _, _ := s.count(fmt.Sprintf("sleep %d", step))
+		spent, _, _ := c.count(fmt.Sprintf("sleep %d", step))
 		all += spent
 	}
 	return all / (seconds / step * step)
 }
 
 // crowd sends the server a number of requests.
-func (s counted) crowd(shape string, hits int) run {
-	s.board.t.Helper()
-	ask := fmt.Sprintf("env %s='%s %s %d %s' /root/crowd -test.run=BeACrowd >/tmp/crowd || cat /tmp/crowd", crowdEnv, s.address, shape, hits, s.mark)
+func (c counted) crowd(shape string, hits int) run {
+	c.board.t.Helper()
+	ask := fmt.Sprintf("env %s='%s %s %d %s' /root/crowd -test.run=BeACrowd >/tmp/crowd || cat /tmp/crowd", crowdEnv, c.address, shape, hits, c.mark)
 	var r run
-	r.server, r.kernel, r.all = s.count(`sh -c "` + ask + `"`)
+	r.server, r.kernel, r.all = c.count(`sh -c "` + ask + `"`)
 	return r
 }
 

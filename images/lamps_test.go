@@ -55,9 +55,9 @@ func newPinLamp(pin int, low bool, promise gpio.Pattern) pinLamp {
 }
 
 // due reports whether the lamp must be lit at a time after the pattern's beginning.
-func (l pinLamp) due(at time.Duration) bool {
-	at += l.promise.Period() // slack may lead to before the beginning
-	return l.line[int(at/phaseStep)%len(l.line)]
+func (p pinLamp) due(at time.Duration) bool {
+	at += p.promise.Period() // slack may lead to before the beginning
+	return p.line[int(at/phaseStep)%len(p.line)]
 }
 
 // lampsOf returns the lamps that play a show: those of the header, health first, and the
@@ -71,7 +71,7 @@ func lampsOf(numbers []int, show gpio.Show) []pinLamp {
 }
 
 // lit reports whether the lamp is lit in a sample.
-func (l pinLamp) lit(s sample) bool { return s.levels>>l.pin&1 == 1 != l.low }
+func (p pinLamp) lit(s sample) bool { return s.levels>>p.pin&1 == 1 != p.low }
 
 // checkLamps compares samples with the expected pattern of each lamp. The beginning of the
 // patterns by the board's clock is unknown, but it is the same for all of one length on
@@ -129,12 +129,12 @@ func longestStray(samples []sample, lamps []pinLamp, phase, enough time.Duration
 
 // stray returns the time for which the lamp differs from its pattern: by more than slack,
 // and each light or dark that was sampled and never came.
-func (l pinLamp) stray(samples []sample, phase, enough time.Duration) (stray time.Duration) {
+func (p pinLamp) stray(samples []sample, phase, enough time.Duration) (stray time.Duration) {
 	began, looks, seen := samples[0].at, 0, true // of the promised level; the first may be cut short
-	was := l.due(phase)
+	was := p.due(phase)
 	for i := 1; i < len(samples) && stray < enough; i++ {
 		s := samples[i]
-		lit, promised := l.lit(s), l.due(phase+s.at)
+		lit, promised := p.lit(s), p.due(phase+s.at)
 		if promised != was {
 			if !seen && looks >= enoughLooks {
 				stray += s.at - began
@@ -144,7 +144,7 @@ func (l pinLamp) stray(samples []sample, phase, enough time.Duration) (stray tim
 		looks++
 		if lit == promised {
 			seen = true
-		} else if l.due(phase+s.at-slack) != lit && l.due(phase+s.at+slack) != lit {
+		} else if p.due(phase+s.at-slack) != lit && p.due(phase+s.at+slack) != lit {
 			stray += min(s.at-samples[i-1].at, sampleEvery)
 		}
 	}
@@ -156,19 +156,19 @@ const enoughLooks = 3
 
 // broken returns the error of a lamp that plays another pattern: a character is an
 // eighth of a second.
-func (l pinLamp) broken(samples []sample, stray time.Duration) error {
+func (p pinLamp) broken(samples []sample, stray time.Duration) error {
 	var line strings.Builder
 	due := time.Duration(0)
 	for _, s := range samples {
 		for ; due <= s.at; due += time.Second / 8 {
-			if l.lit(s) {
+			if p.lit(s) {
 				line.WriteByte('#')
 			} else {
 				line.WriteByte('.')
 			}
 		}
 	}
-	return fmt.Errorf("GPIO%d differs from its pattern for %v at least: %q; it played %s", l.pin, stray, l.promise.Name, &line)
+	return fmt.Errorf("GPIO%d differs from its pattern for %v at least: %q; it played %s", p.pin, stray, p.promise.Name, &line)
 }
 
 // watchTime returns two periods of a show: in less, another fault's flashes might be cut
@@ -182,25 +182,25 @@ func watchTime(show gpio.Show) time.Duration {
 }
 
 // checkPins samples the pins of a board for a time, and compares them with a show.
-func (b *emulatedBoard) checkPins(numbers []int, show gpio.Show, length time.Duration) error {
-	b.t.Helper()
+func (e *emulatedBoard) checkPins(numbers []int, show gpio.Show, length time.Duration) error {
+	e.t.Helper()
 	if len(show.Bar) != len(numbers)-1 {
 		return fmt.Errorf("the show has a bar of %d lamps, and %d are wired", len(show.Bar), len(numbers)-1)
 	}
 	lamps := lampsOf(numbers, show)
 	for _, l := range lamps {
-		if !b.registers.isOutput(l.pin) {
+		if !e.registers.isOutput(l.pin) {
 			return fmt.Errorf("GPIO%d is not an output, and has a lamp", l.pin)
 		}
 	}
-	return checkLamps(b.samplePins(length), lamps)
+	return checkLamps(e.samplePins(length), lamps)
 }
 
 // waitPins waits until the pins play the show for in.
-func (b *emulatedBoard) waitPins(t *testing.T, numbers []int, in gpio.Input) {
+func (e *emulatedBoard) waitPins(t *testing.T, numbers []int, in gpio.Input) {
 	t.Helper()
 	show := gpio.Render(in, len(numbers)-1)
-	waitUntil(t, pinsLimit, "pins that say "+show.Summary, func() error { return b.checkPins(numbers, show, watchTime(show)) })
+	waitUntil(t, pinsLimit, "pins that say "+show.Summary, func() error { return e.checkPins(numbers, show, watchTime(show)) })
 	t.Logf("on the pins: %s", show.Summary)
 }
 
@@ -209,7 +209,7 @@ const pinsLimit = 2 * time.Minute
 
 // comparePins compares the pins with the show on the board's console. It tries again if that
 // changes meanwhile.
-func (b *emulatedBoard) comparePins(t *testing.T, ops string, numbers []int) gpio.Show {
+func (e *emulatedBoard) comparePins(t *testing.T, ops string, numbers []int) gpio.Show {
 	t.Helper()
 	var show gpio.Show
 	waitUntil(t, pinsLimit, "pins as the panel promises", func() error {
@@ -218,7 +218,7 @@ func (b *emulatedBoard) comparePins(t *testing.T, ops string, numbers []int) gpi
 			return err
 		}
 		show = before.Panel
-		broken := b.checkPins(numbers, show, watchTime(show))
+		broken := e.checkPins(numbers, show, watchTime(show))
 		after, err := ownBoard(t.Context(), ops)
 		if err != nil {
 			return err
@@ -250,9 +250,9 @@ func barNames(show gpio.Show) string {
 }
 
 // lampPins returns the pin numbers of health lamp and bar, in this order.
-func (b *emulatedBoard) lampPins(t *testing.T) []int {
+func (e *emulatedBoard) lampPins(t *testing.T) []int {
 	t.Helper()
-	model := strings.Trim(b.runShell("cat /proc/device-tree/model"), "\x00\n ")
+	model := strings.Trim(e.runShell("cat /proc/device-tree/model"), "\x00\n ")
 	wired := pins.Defaults(model)
 	names := append([]string{wired.Health}, wired.Bar...)
 	t.Logf("%s: lamps on %v", model, names)
@@ -280,29 +280,29 @@ func waitSelf(t *testing.T, ops, what string, is func(console.BoardView) bool) {
 }
 
 // steerBoard makes a board's console drain or locate that board.
-func (b *emulatedBoard) steerBoard(t *testing.T, ops, what string, undo bool) {
+func (e *emulatedBoard) steerBoard(t *testing.T, ops, what string, undo bool) {
 	t.Helper()
-	if err := postJSON(t.Context(), ops+"/api/v1/"+what, fmt.Sprintf(`{"board":%q,"undo":%t}`, b.hostName(), undo)); err != nil {
+	if err := postJSON(t.Context(), ops+"/api/v1/"+what, fmt.Sprintf(`{"board":%q,"undo":%t}`, e.hostName(), undo)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // checkDrained drains the board, and checks its lamps when it has no clients.
-func (b *emulatedBoard) checkDrained(t *testing.T, ops string) {
-	numbers := b.lampPins(t)
-	b.steerBoard(t, ops, "locate", true)
-	b.steerBoard(t, ops, "drain", false)
+func (e *emulatedBoard) checkDrained(t *testing.T, ops string) {
+	numbers := e.lampPins(t)
+	e.steerBoard(t, ops, "locate", true)
+	e.steerBoard(t, ops, "drain", false)
 	waitSelf(t, ops, "the board to be drained", func(s console.BoardView) bool { return s.State == "drained" })
-	b.comparePins(t, ops, numbers)
+	e.comparePins(t, ops, numbers)
 }
 
 // checkLampsInService compares the board's pins with its panel, in service and
 // while it is located.
-func (b *emulatedBoard) checkLampsInService(t *testing.T, ops string) {
-	numbers := b.lampPins(t)
+func (e *emulatedBoard) checkLampsInService(t *testing.T, ops string) {
+	numbers := e.lampPins(t)
 	waitSelf(t, ops, "a board in service", func(s console.BoardView) bool { return s.State == "serving" && len(s.Faults) == 0 })
-	b.comparePins(t, ops, numbers)
-	b.steerBoard(t, ops, "locate", false)
+	e.comparePins(t, ops, numbers)
+	e.steerBoard(t, ops, "locate", false)
 	waitSelf(t, ops, "the board to be located", func(s console.BoardView) bool { return s.Panel.Health.Name == "fast blink" })
-	b.comparePins(t, ops, numbers)
+	e.comparePins(t, ops, numbers)
 }

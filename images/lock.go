@@ -140,22 +140,22 @@ func (l Lock) String() string {
 }
 
 // readLock reads the lock that the options name, or else the program's own.
-func (s PackageSource) readLock() (Lock, error) {
+func (p PackageSource) readLock() (Lock, error) {
 	text, name := packagesLock, "the program's own list"
-	if s.Lock != "" {
-		b, err := os.ReadFile(s.Lock)
+	if p.Lock != "" {
+		b, err := os.ReadFile(p.Lock)
 		if err != nil {
 			return Lock{}, fmt.Errorf("reading the list of packages: %w", err)
 		}
-		text, name = string(b), s.Lock
+		text, name = string(b), p.Lock
 	}
 	l, err := ParseLock(text)
 	if err != nil {
 		return Lock{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if s.Suite != "" && s.Suite != l.Suite {
+	if p.Suite != "" && p.Suite != l.Suite {
 		return Lock{}, fmt.Errorf("%s is for Debian %s, not %s: run \"bramble image --relock --suite %s --lock FILE\", then build with that --lock",
-			name, l.Suite, s.Suite, s.Suite)
+			name, l.Suite, p.Suite, p.Suite)
 	}
 	return l, nil
 }

@@ -94,22 +94,22 @@ func ntpTime(at time.Time) uint64 {
 
 // writeSettings writes the settings of a rack of emulated boards onto the card: rack and
 // network are the lines of these tables, more are further tables.
-func (b *emulatedBoard) writeSettings(rack, network string, more ...string) {
-	b.t.Helper()
-	key, _, _ := strings.Cut(strings.SplitAfter(b.readFile("bramble.toml"), "key = ")[1], "\n")
-	b.writeFile("bramble.toml", fmt.Sprintf("[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", key, rack, testPassword, network, strings.Join(more, "\n")))
+func (e *emulatedBoard) writeSettings(rack, network string, more ...string) {
+	e.t.Helper()
+	key, _, _ := strings.Cut(strings.SplitAfter(e.readFile("bramble.toml"), "key = ")[1], "\n")
+	e.writeFile("bramble.toml", fmt.Sprintf("[rack]\nkey = %s\n%s\n[console]\npassword = %q\n[network]\n%s\n%s\n", key, rack, testPassword, network, strings.Join(more, "\n")))
 }
 
 // waitPage waits until a page is served and has a text in it.
-func (b *emulatedBoard) waitPage(at, text string) {
-	b.t.Helper()
-	waitUntil(b.t, b.model.boot, at, func() error {
-		status, body, err := getPage(b.t.Context(), at)
+func (e *emulatedBoard) waitPage(at, text string) {
+	e.t.Helper()
+	waitUntil(e.t, e.model.boot, at, func() error {
+		status, body, err := getPage(e.t.Context(), at)
 		switch {
-		case err != nil && (b.hasEnded() || strings.Count(b.serialText(), "bramble: board program ended") > 2):
-			b.t.Fatalf("the board is at its end; the last of the serial line:\n%s", lastBytes(b.serialText(), 3000))
+		case err != nil && (e.hasEnded() || strings.Count(e.serialText(), "bramble: board program ended") > 2):
+			e.t.Fatalf("the board is at its end; the last of the serial line:\n%s", lastBytes(e.serialText(), 3000))
 		case err != nil:
-			return fmt.Errorf("%w; the last of the serial line:\n%s", err, lastBytes(b.serialText(), 2000))
+			return fmt.Errorf("%w; the last of the serial line:\n%s", err, lastBytes(e.serialText(), 2000))
 		case status != http.StatusOK || !strings.Contains(body, text):
 			return errors.New(lastBytes(fmt.Sprintf("status %d: %s", status, body), 2000))
 		}

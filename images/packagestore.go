@@ -26,15 +26,15 @@ type store struct {
 	source PackageSource
 }
 
-func (s PackageSource) openStore() (store, error) {
-	if s.Packages != "" {
-		return store{s.Packages, s}, nil
+func (p PackageSource) openStore() (store, error) {
+	if p.Packages != "" {
+		return store{p.Packages, p}, nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return store{}, fmt.Errorf("%w; name a folder for packages with --packages", err)
 	}
-	return store{filepath.Join(cache, "bramble", "packages"), s}, nil
+	return store{filepath.Join(cache, "bramble", "packages"), p}, nil
 }
 
 // get returns the file of a package, and whether it was downloaded. Its hash has just
@@ -70,11 +70,11 @@ func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fres
 }
 
 // listMirrors returns the mirrors to try, without trailing slashes.
-func (s PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, error) {
-	if s.Mirror != "" {
-		return []string{strings.TrimRight(s.Mirror, "/")}, nil
+func (p PackageSource) listMirrors(ctx context.Context, t toolbox) ([]string, error) {
+	if p.Mirror != "" {
+		return []string{strings.TrimRight(p.Mirror, "/")}, nil
 	}
-	found := systemMirrors("/etc/apt", s.Suite)
+	found := systemMirrors("/etc/apt", p.Suite)
 	if len(found) == 0 {
 		return nil, errors.New("the system's apt names no Debian mirror: name one with --mirror URL")
 	}

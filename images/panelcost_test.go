@@ -59,20 +59,20 @@ func TestPanelInstructionsOnABoard(t *testing.T) {
 }
 
 // startWith restarts the board's program with another panel, and waits until it is idle.
-func (b *emulatedBoard) startWith(p panelParts) counted {
-	b.t.Helper()
-	pid := b.nodePID()
-	b.runShell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health_pin\|kernel_led\) = .*/\1 = "%[1]s"/;s/^bar_pins = .*/bar_pins = ["%[1]s"]/;s/^button_pin = .*/button_pin = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
+func (e *emulatedBoard) startWith(p panelParts) counted {
+	e.t.Helper()
+	pid := e.nodePID()
+	e.runShell(fmt.Sprintf(`sed -i '/^\[panel\]/,/^\[network\]/{s/^\(health_pin\|kernel_led\) = .*/\1 = "%[1]s"/;s/^bar_pins = .*/bar_pins = ["%[1]s"]/;s/^button_pin = .*/button_pin = "%[2]s"/}' /run/bramble.toml; kill %[3]s`,
 		p.lamps, p.button, pid))
-	waitUntil(b.t, bootLimit, "the board's program to be another", func() error {
-		if now := b.nodePID(); now == pid {
+	waitUntil(e.t, bootLimit, "the board's program to be another", func() error {
+		if now := e.nodePID(); now == pid {
 			return fmt.Errorf("it is still process %s", now)
 		}
 		return nil
 	})
-	b.waitBoardTime(panelRest)
-	if is, want := b.registers.isOutput(lowestLamp), p.lamps != "none"; is != want {
-		b.t.Fatalf("a board with %s: that GPIO%d is an output is %t", p.name, lowestLamp, is)
+	e.waitBoardTime(panelRest)
+	if is, want := e.registers.isOutput(lowestLamp), p.lamps != "none"; is != want {
+		e.t.Fatalf("a board with %s: that GPIO%d is an output is %t", p.name, lowestLamp, is)
 	}
-	return counted{b, p.name, b.nodePID(), "", ""}
+	return counted{e, p.name, e.nodePID(), "", ""}
 }

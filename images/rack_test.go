@@ -193,33 +193,33 @@ const (
 	deafAgain = 30 * time.Second
 )
 
-func (s *networkStandstill) check() {
-	if time.Now().Before(s.next) {
+func (n *networkStandstill) check() {
+	if time.Now().Before(n.next) {
 		return
 	}
-	s.next = time.Now().Add(deafAgain)
-	for _, b := range s.rack {
-		if slices.Contains(s.cured, b) || b.hasEnded() || !b.isDeaf() {
+	n.next = time.Now().Add(deafAgain)
+	for _, b := range n.rack {
+		if slices.Contains(n.cured, b) || b.hasEnded() || !b.isDeaf() {
 			continue
 		}
-		s.cured = append(s.cured, b)
+		n.cured = append(n.cured, b)
 		b.t.Logf("%s: the emulator's network adapter stands still; the board is switched off and on. Its serial output\n%s", b.name, lastBytes(b.serialText(), 4000))
 		b.cutPower()
 		b.start()
-		s.next = time.Now().Add(deafAfter)
+		n.next = time.Now().Add(deafAfter)
 	}
 }
 
 // isDeaf reports whether a board with an address reaches no other machine: this machine
 // does not answer its pings for ten seconds, twice.
-func (b *emulatedBoard) isDeaf() bool {
-	b.t.Helper()
-	if !strings.Contains(b.serialText(), "Please press Enter") || !strings.Contains(b.serialText(), "bramble: network eth0") {
+func (e *emulatedBoard) isDeaf() bool {
+	e.t.Helper()
+	if !strings.Contains(e.serialText(), "Please press Enter") || !strings.Contains(e.serialText(), "bramble: network eth0") {
 		return false // it is not that far
 	}
 	const ask = "ping -q -c 10 -w 10 " + lanAddress + " | grep received"
 	for range 2 {
-		if !strings.Contains(b.runShell(ask), " 0 packets received") {
+		if !strings.Contains(e.runShell(ask), " 0 packets received") {
 			return false
 		}
 	}
@@ -325,11 +325,11 @@ func TestAMistakeInTheSettingsIsShownOnTheBoardsPage(t *testing.T) {
 }
 
 // checkBlinks checks that the green LED shows a fault.
-func (b *emulatedBoard) checkBlinks(t *testing.T) {
+func (e *emulatedBoard) checkBlinks(t *testing.T) {
 	t.Helper()
 	waitUntil(t, time.Minute, "the green LED to blink", func() error {
 		seen := map[uint32]int{}
-		for _, s := range b.samplePins(leastWatch) {
+		for _, s := range e.samplePins(leastWatch) {
 			seen[s.levels>>actPin&1]++
 		}
 		if len(seen) != 2 {
@@ -443,10 +443,10 @@ func TestAnIdleBoardHardlyWrites(t *testing.T) {
 }
 
 // waitUp waits until a board's uptime, by its own clock, which a busy machine slows down.
-func (b *emulatedBoard) waitUp(want time.Duration) {
-	b.t.Helper()
-	waitUntil(b.t, 25*time.Minute, fmt.Sprintf("%s to be up for %v", b.name, want), func() error {
-		if _, at := b.bytesWritten(); at < want.Seconds() {
+func (e *emulatedBoard) waitUp(want time.Duration) {
+	e.t.Helper()
+	waitUntil(e.t, 25*time.Minute, fmt.Sprintf("%s to be up for %v", e.name, want), func() error {
+		if _, at := e.bytesWritten(); at < want.Seconds() {
 			time.Sleep(5 * time.Second)
 			return fmt.Errorf("it is up for %.0f s", at)
 		}

@@ -35,20 +35,20 @@ type registers struct {
 }
 
 // registersSocket is the socket of the emulator's test protocol.
-func (b *emulatedBoard) registersSocket() string { return filepath.Join(b.folder, "registers.sock") }
+func (e *emulatedBoard) registersSocket() string { return filepath.Join(e.folder, "registers.sock") }
 
 // openRegisters starts with an open button. The emulator has no pull-up; an input keeps
 // the level that was last written to it.
-func (b *emulatedBoard) openRegisters() {
-	b.t.Helper()
-	r := &registers{t: b.t}
-	waitUntil(b.t, 20*time.Second, b.name+"'s registers", func() (err error) {
-		r.c, err = net.Dial("unix", b.registersSocket())
+func (e *emulatedBoard) openRegisters() {
+	e.t.Helper()
+	r := &registers{t: e.t}
+	waitUntil(e.t, 20*time.Second, e.name+"'s registers", func() (err error) {
+		r.c, err = net.Dial("unix", e.registersSocket())
 		return err
 	})
 	r.r = bufio.NewReader(r.c)
-	b.registers = r
-	b.setButton(false)
+	e.registers = r
+	e.setButton(false)
 }
 
 // ask sends the emulator one command, and returns the reply after its OK.
@@ -84,34 +84,34 @@ func (r *registers) write(address, value uint32) {
 }
 
 // setButton closes or opens the button's contact.
-func (b *emulatedBoard) setButton(down bool) {
-	b.t.Helper()
+func (e *emulatedBoard) setButton(down bool) {
+	e.t.Helper()
 	if down {
-		b.registers.write(gpioClear, 1<<buttonPin)
+		e.registers.write(gpioClear, 1<<buttonPin)
 	} else {
-		b.registers.write(gpioSet, 1<<buttonPin)
+		e.registers.write(gpioSet, 1<<buttonPin)
 	}
 }
 
 // holdButton holds the button down for a time by the board's clock.
-func (b *emulatedBoard) holdButton(length time.Duration) {
-	b.t.Helper()
-	b.setButton(true)
-	b.waitBoardTime(length)
-	b.setButton(false)
+func (e *emulatedBoard) holdButton(length time.Duration) {
+	e.t.Helper()
+	e.setButton(true)
+	e.waitBoardTime(length)
+	e.setButton(false)
 }
 
 // waitBoardTime waits for a time by the board's clock, which a busy machine slows down. It
 // fails if that clock stands still.
-func (b *emulatedBoard) waitBoardTime(length time.Duration) {
-	b.t.Helper()
-	from, end := b.registers.read(systemTimer), time.Now().Add(bootLimit)
+func (e *emulatedBoard) waitBoardTime(length time.Duration) {
+	e.t.Helper()
+	from, end := e.registers.read(systemTimer), time.Now().Add(bootLimit)
 	for {
-		if time.Duration(b.registers.read(systemTimer)-from)*time.Microsecond >= length {
+		if time.Duration(e.registers.read(systemTimer)-from)*time.Microsecond >= length {
 			return
 		}
 		if time.Now().After(end) {
-			b.t.Fatalf("%v of the board's time have not passed within %v", length, bootLimit)
+			e.t.Fatalf("%v of the board's time have not passed within %v", length, bootLimit)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -133,18 +133,18 @@ type sample struct {
 const sampleEvery = 20 * time.Millisecond
 
 // samplePins samples the pins for a time by the board's clock.
-func (b *emulatedBoard) samplePins(length time.Duration) []sample {
-	b.t.Helper()
+func (e *emulatedBoard) samplePins(length time.Duration) []sample {
+	e.t.Helper()
 	var all []sample
-	from, end := b.registers.read(systemTimer), time.Now().Add(bootLimit)
+	from, end := e.registers.read(systemTimer), time.Now().Add(bootLimit)
 	for {
-		at := time.Duration(b.registers.read(systemTimer)-from) * time.Microsecond
-		all = append(all, sample{at, b.registers.read(gpioLevels)})
+		at := time.Duration(e.registers.read(systemTimer)-from) * time.Microsecond
+		all = append(all, sample{at, e.registers.read(gpioLevels)})
 		if at >= length {
 			return all
 		}
 		if time.Now().After(end) {
-			b.t.Fatalf("%v of the board's time have not passed within %v", length, bootLimit)
+			e.t.Fatalf("%v of the board's time have not passed within %v", length, bootLimit)
 		}
 		time.Sleep(sampleEvery)
 	}

@@ -109,14 +109,14 @@ type suiteIndex struct {
 }
 
 // readList adds the packages of one component for an architecture to into.
-func (i suiteIndex) readList(ctx context.Context, t toolbox, component, architecture string, into packageIndex) error {
+func (s suiteIndex) readList(ctx context.Context, t toolbox, component, architecture string, into packageIndex) error {
 	name := component + "/binary-" + architecture + "/Packages.xz"
-	sum := i.release.sums[name]
+	sum := s.release.sums[name]
 	if sum == "" {
-		return fmt.Errorf("no %s for %s in %s", component, architecture, i.url)
+		return fmt.Errorf("no %s for %s in %s", component, architecture, s.url)
 	}
-	file := filepath.Join(i.work, component+"-"+architecture+".xz")
-	if err := downloadFile(ctx, t, i.url+"/"+name, file, sum); err != nil {
+	file := filepath.Join(s.work, component+"-"+architecture+".xz")
+	if err := downloadFile(ctx, t, s.url+"/"+name, file, sum); err != nil {
 		return fmt.Errorf("the list of %s for %s: %w", component, architecture, err)
 	}
 	list, err := t.run(ctx, "xz", "--decompress", "--stdout", file)
@@ -180,8 +180,8 @@ func choosePackages(known map[string]packageIndex, suite string, dated time.Time
 }
 
 // pickPackage returns a package in the form of a lock.
-func (all packageIndex) pickPackage(name string) (Package, error) {
-	p := all[name]
+func (i packageIndex) pickPackage(name string) (Package, error) {
+	p := i[name]
 	if p == nil {
 		return Package{}, fmt.Errorf("there is no %s", name)
 	}

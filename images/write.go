@@ -38,12 +38,12 @@ func (o Options) cardLayout() cardLayout {
 }
 
 // dataStart is the offset of the data partition, imageSize the size of the image.
-func (l cardLayout) dataStart() int64 { return bootStart + l.boot }
-func (l cardLayout) imageSize() int64 { return l.dataStart() + dataBytes }
+func (c cardLayout) dataStart() int64 { return bootStart + c.boot }
+func (c cardLayout) imageSize() int64 { return c.dataStart() + dataBytes }
 
 // fatOverhead bounds the part of the boot partition that FAT32 itself uses: two tables
 // of four bytes a cluster, and reserved sectors.
-func (l cardLayout) fatOverhead() int64 { return 2*4*(l.boot/clusterSize) + 64*sector }
+func (c cardLayout) fatOverhead() int64 { return 2*4*(c.boot/clusterSize) + 64*sector }
 
 // The identifiers of disk and file systems are fixed, so that all images are the same.
 const (
@@ -60,16 +60,16 @@ const (
 func roundToClusters(bytes int64) int64 { return (bytes + clusterSize - 1) / clusterSize * clusterSize }
 
 // writeImage writes the card image.
-func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (BuildResult, error) {
-	if over := c.bytes + c.slot + slotReserve + c.layout.fatOverhead() - c.layout.boot; over > 0 {
+func (b bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (BuildResult, error) {
+	if over := b.bytes + b.slot + slotReserve + b.layout.fatOverhead() - b.layout.boot; over > 0 {
 		return BuildResult{}, fmt.Errorf("the boot partition is too small by %d KB, counting the room for an update: make the shop's folder smaller", over/1000+1)
 	}
-	o.progressf("boot partition: %d KB of %d, and as much again for updates", c.bytes/1000, c.layout.boot/1000)
-	boot := filepath.Join(filepath.Dir(c.stage), "boot.img")
-	if err := c.makeFAT(ctx, t, boot); err != nil {
+	o.progressf("boot partition: %d KB of %d, and as much again for updates", b.bytes/1000, b.layout.boot/1000)
+	boot := filepath.Join(filepath.Dir(b.stage), "boot.img")
+	if err := b.makeFAT(ctx, t, boot); err != nil {
 		return BuildResult{}, err
 	}
-	data := filepath.Join(filepath.Dir(c.stage), "data.img")
+	data := filepath.Join(filepath.Dir(b.stage), "data.img")
 	if err := makeExt4(ctx, t, data); err != nil {
 		return BuildResult{}, err
 	}
@@ -78,7 +78,7 @@ func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	defer os.Remove(part.Name()) // fails once it is renamed
-	sum, err := c.layout.assembleImage(part, boot, data)
+	sum, err := b.layout.assembleImage(part, boot, data)
 	if err != nil {
 		part.Close()
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
@@ -87,7 +87,7 @@ func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
 	if o.Manifest != "" {
-		manifest, err := os.ReadFile(filepath.Join(c.stage, manifestName))
+		manifest, err := os.ReadFile(filepath.Join(b.stage, manifestName))
 		if err != nil {
 			return BuildResult{}, err
 		}
@@ -98,12 +98,12 @@ func (c bootPartition) writeImage(ctx context.Context, t toolbox, o Options) (Bu
 	if err := os.Rename(part.Name(), o.Out); err != nil {
 		return BuildResult{}, fmt.Errorf("writing the image: %w", err)
 	}
-	return BuildResult{Bytes: c.layout.imageSize(), SHA256: sum, Version: c.version}, nil
+	return BuildResult{Bytes: b.layout.imageSize(), SHA256: sum, Version: b.version}, nil
 }
 
 // makeFAT creates the boot partition's file system.
-func (c bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
-	if err := makeEmptyFile(file, c.layout.boot); err != nil {
+func (b bootPartition) makeFAT(ctx context.Context, t toolbox, file string) error {
+	if err := makeEmptyFile(file, b.layout.boot); err != nil {
 		return err
 	}
 	if _, err := t.run(ctx, "mkfs.vfat", "-F", "32", "-s", "1", "-n", bootLabel, "--invariant",
@@ -113,9 +113,9 @@ func (c bootPartition) makeFAT(ctx context.Context, t toolbox, file string) erro
 	// Folders one by one, in order: the place of a file must not depend on the order in
 	// which a folder is listed.
 	folders := map[string][]string{firstSlot: nil, secondSlot: nil, shopFolder: nil}
-	for _, name := range c.names {
+	for _, name := range b.names {
 		dir := path.Dir(name)
-		folders[dir] = append(folders[dir], filepath.Join(c.stage, filepath.FromSlash(name)))
+		folders[dir] = append(folders[dir], filepath.Join(b.stage, filepath.FromSlash(name)))
 		for ; dir != "."; dir = path.Dir(dir) {
 			if _, known := folders[dir]; !known {
 				folders[dir] = nil
@@ -160,17 +160,17 @@ func makeExt4(ctx context.Context, t toolbox, file string) error {
 }
 
 // assembleImage writes partition table and partitions, and returns the image's hash.
-func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
+func (c cardLayout) assembleImage(out *os.File, boot, data string) (sum string, err error) {
 	if err := out.Chmod(0o644); err != nil {
 		return "", err
 	}
-	if err := out.Truncate(l.imageSize()); err != nil {
+	if err := out.Truncate(c.imageSize()); err != nil {
 		return "", err
 	}
-	if _, err := out.WriteAt(l.partitionTable(), 0); err != nil {
+	if _, err := out.WriteAt(c.partitionTable(), 0); err != nil {
 		return "", err
 	}
-	for name, at := range map[string]int64{boot: bootStart, data: l.dataStart()} {
+	for name, at := range map[string]int64{boot: bootStart, data: c.dataStart()} {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			return "", err
@@ -183,14 +183,14 @@ func (l cardLayout) assembleImage(out *os.File, boot, data string) (sum string, 
 		return "", err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(out, 0, l.imageSize())); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(out, 0, c.imageSize())); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // partitionTable returns the card's first sector: a master boot record without code.
-func (l cardLayout) partitionTable() []byte {
+func (c cardLayout) partitionTable() []byte {
 	b := make([]byte, sector)
 	binary.LittleEndian.PutUint32(b[440:], diskID)
 	entry := func(n int, kind byte, start, bytes int64) {
@@ -200,8 +200,8 @@ func (l cardLayout) partitionTable() []byte {
 		binary.LittleEndian.PutUint32(e[8:], uint32(start/sector))
 		binary.LittleEndian.PutUint32(e[12:], uint32(bytes/sector))
 	}
-	entry(0, typeFAT, bootStart, l.boot)
-	entry(1, typeLinux, l.dataStart(), dataBytes)
+	entry(0, typeFAT, bootStart, c.boot)
+	entry(1, typeLinux, c.dataStart(), dataBytes)
 	b[510], b[511] = 0x55, 0xaa
 	return b
 }

@@ -168,7 +168,7 @@ func (s *orderStack) run(ctx context.Context) error {
 }
 
 // takesOrders reports whether orders are taken here, or are not meant to be.
-func (s *orderStack) takesOrders() bool { return s == nil || s.service.TakesOrders() }
+func (s *orderStack) takesOrders() bool { return s == nil || s.service.AcceptsOrders() }
 
 // isReady reports whether this board's pages can say what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }

@@ -40,11 +40,11 @@ type applier struct {
 	// restores counts the snapshots that replaced entries, which this board then
 	// never sees.
 	restores int
-	last     digestMark               // of the last batch that was applied
-	digests  [digestWindow]digestMark // by index modulo
+	last     indexedDigest               // of the last batch that was applied
+	digests  [digestWindow]indexedDigest // by index modulo
 }
 
-type digestMark struct{ index, digest uint64 }
+type indexedDigest struct{ index, digest uint64 }
 
 func newApplier(cfg *Config, onBatch func(batchID, uint64, [][]byte)) *applier {
 	return &applier{stateMachine: cfg.StateMachine, log: cfg.Logger, onApplied: cfg.OnApplied, onBatch: onBatch,
@@ -111,7 +111,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 		digest = a.stateMachine.Digest()
 	}
 	a.mu.Lock()
-	a.at, a.last = at, digestMark{l.Index, digest}
+	a.at, a.last = at, indexedDigest{l.Index, digest}
 	a.digests[l.Index%digestWindow] = a.last
 	a.mu.Unlock()
 	return replies, e.ID, nil
@@ -204,7 +204,7 @@ func (a *applier) halt(why string) error {
 type applierState struct {
 	index, term   uint64
 	at            time.Time
-	last          digestMark
+	last          indexedDigest
 	halted        string
 	haltTransient bool
 	restores      int
@@ -242,9 +242,9 @@ type snapshotHeader struct {
 	digest      uint64
 }
 
-func (m snapshotHeader) encode() []byte {
+func (s snapshotHeader) encode() []byte {
 	b := []byte(snapshotMagic)
-	for _, v := range []uint64{m.index, m.term, uint64(m.at.UnixNano()), m.digest} {
+	for _, v := range []uint64{s.index, s.term, uint64(s.at.UnixNano()), s.digest} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32cSum(b))
@@ -285,11 +285,11 @@ func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	return &fsmSnapshot{header, state}, nil
 }
 
-func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
+func (f *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	w := bufio.NewWriterSize(sink, 64<<10)
-	_, err := w.Write(s.header.encode())
+	_, err := w.Write(f.header.encode())
 	if err == nil {
-		_, err = s.state.WriteTo(w)
+		_, err = f.state.WriteTo(w)
 	}
 	if err == nil {
 		err = w.Flush()
@@ -301,7 +301,7 @@ func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	return sink.Close()
 }
 
-func (s *fsmSnapshot) Release() { s.state.Close() }
+func (f *fsmSnapshot) Release() { f.state.Close() }
 
 // Restore implements raft.FSM.
 func (a *applier) Restore(r io.ReadCloser) error {
@@ -322,8 +322,8 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	defer a.mu.Unlock()
 	a.index, a.term, a.at, a.halted, a.haltTransient = header.index, header.term, header.at, halted, false
 	a.restores++
-	a.last = digestMark{header.index, header.digest}
-	a.digests = [digestWindow]digestMark{}
+	a.last = indexedDigest{header.index, header.digest}
+	a.digests = [digestWindow]indexedDigest{}
 	a.digests[header.index%digestWindow] = a.last
 	a.notifyLocked()
 	return nil

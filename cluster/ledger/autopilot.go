@@ -49,8 +49,8 @@ const (
 	removeServer
 )
 
-func (a membershipAction) String() string {
-	return [...]string{"nothing", "add", "promote", "demote", "remove"}[a]
+func (m membershipAction) String() string {
+	return [...]string{"nothing", "add", "promote", "demote", "remove"}[m]
 }
 
 // membershipChange is one change of raft's configuration, and the reason for the log.

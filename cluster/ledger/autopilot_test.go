@@ -190,7 +190,7 @@ func TestANewLeaderSlewsTheClock(t *testing.T) {
 }
 
 func TestOnceInTerm(t *testing.T) {
-	var o onceInTerm
+	var o batchDedup
 	for i, c := range []struct {
 		term, number uint64
 		want         bool

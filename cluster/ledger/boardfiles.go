@@ -42,12 +42,12 @@ type boardFiles struct {
 	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
 }
 
-func (f *boardFiles) close() {
-	if f.log != nil {
-		f.log.close()
+func (b *boardFiles) close() {
+	if b.log != nil {
+		b.log.close()
 	}
-	if f.stable != nil {
-		f.stable.close()
+	if b.stable != nil {
+		b.stable.close()
 	}
 }
 

@@ -63,15 +63,15 @@ func (r *rack) load(writers int, patience time.Duration, boards ...string) *writ
 	return ld
 }
 
-func (ld *writerLoad) count() int {
-	ld.mu.Lock()
-	defer ld.mu.Unlock()
-	return len(ld.taken)
+func (w *writerLoad) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.taken)
 }
 
-func (ld *writerLoad) stopWriters() {
-	close(ld.stop)
-	ld.all.Wait()
+func (w *writerLoad) stopWriters() {
+	close(w.stop)
+	w.all.Wait()
 }
 
 // awaitAcknowledged waits until n more commands are acknowledged.

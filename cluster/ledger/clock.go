@@ -44,76 +44,76 @@ func newClock(own func() time.Time) *ledgerClock {
 }
 
 // monotonic returns the board's monotonic clock as a time.
-func (c *ledgerClock) monotonic() time.Time {
-	return c.start.Round(0).Add(c.own().Sub(c.start))
+func (l *ledgerClock) monotonic() time.Time {
+	return l.start.Round(0).Add(l.own().Sub(l.start))
 }
 
 // ownClockSet reports whether the board's own clock seems to be set.
-func (c *ledgerClock) ownClockSet() bool { return isPlausible(c.own()) }
+func (l *ledgerClock) ownClockSet() bool { return isPlausible(l.own()) }
 
 // now returns the ledger's clock; known is false until this board has learnt it.
-func (c *ledgerClock) now() (t time.Time, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.nowLocked(), c.known
+func (l *ledgerClock) now() (t time.Time, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nowLocked(), l.known
 }
 
-func (c *ledgerClock) nowLocked() time.Time {
-	t := c.monotonic().Add(c.offset)
-	if !t.After(c.latest) {
-		t = c.latest
+func (l *ledgerClock) nowLocked() time.Time {
+	t := l.monotonic().Add(l.offset)
+	if !t.After(l.latest) {
+		t = l.latest
 	}
-	if c.known { // a guess may be corrected backwards
-		c.latest = t
+	if l.known { // a guess may be corrected backwards
+		l.latest = t
 	}
 	return t.UTC()
 }
 
 // stampBatch returns the time for a batch, not before at, the time of the last batch.
-func (c *ledgerClock) stampBatch(at time.Time) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at.After(c.latest) {
-		c.latest = at
+func (l *ledgerClock) stampBatch(at time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.After(l.latest) {
+		l.latest = at
 	}
-	return c.nowLocked()
+	return l.nowLocked()
 }
 
 // adoptLeaderTime sets the clock to the leader's time. The request for it left at
 // sent, by monotonic.
-func (c *ledgerClock) adoptLeaderTime(theirs, sent time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	received := c.monotonic()
+func (l *ledgerClock) adoptLeaderTime(theirs, sent time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	received := l.monotonic()
 	roundTrip := received.Sub(sent)
-	if roundTrip < 0 || (c.known && roundTrip > maxTrustedRoundTrip) {
+	if roundTrip < 0 || (l.known && roundTrip > maxTrustedRoundTrip) {
 		return
 	}
-	c.offset = theirs.Add(roundTrip / 2).Sub(received)
-	c.known = true
+	l.offset = theirs.Add(roundTrip / 2).Sub(received)
+	l.known = true
 }
 
 // slewToOwnClock corrects the ledger's clock towards this board's. The leader calls
 // it with every survey.
-func (c *ledgerClock) slewToOwnClock() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count := c.monotonic()
-	passed := count.Sub(c.slewedAt)
-	c.slewedAt = count
+func (l *ledgerClock) slewToOwnClock() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count := l.monotonic()
+	passed := count.Sub(l.slewedAt)
+	l.slewedAt = count
 	if passed > maxSlewInterval { // this board did not lead until now
 		passed = 0
 	}
-	wall := c.own().Round(0)
+	wall := l.own().Round(0)
 	if !isPlausible(wall) {
 		return // the time of the others, if they know one, is better
 	}
-	ahead := c.offset - wall.Sub(count)
+	ahead := l.offset - wall.Sub(count)
 	switch {
-	case !c.known || ahead <= 0:
-		c.offset -= ahead
+	case !l.known || ahead <= 0:
+		l.offset -= ahead
 	default:
-		c.offset -= min(ahead, passed/slewDivisor)
+		l.offset -= min(ahead, passed/slewDivisor)
 	}
-	c.known = true
+	l.known = true
 }

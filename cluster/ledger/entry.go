@@ -21,7 +21,7 @@ const (
 // batchID identifies a batch for all time: the start of the board that made it, and
 // its number there, from 1.
 type batchID struct {
-	Origin uint64 // random, new at every start of a board
+	Sender uint64 // random, new at every start of a board
 	Number uint64
 }
 
@@ -49,7 +49,7 @@ const entryHead = 1 + 6*8
 func (e *entry) encode() []byte {
 	b := make([]byte, 0, entryHead+listSize(e.Commands))
 	b = append(b, entryVersion)
-	for _, v := range []uint64{e.Term, uint64(e.Stamp.UnixNano()), e.ID.Origin, e.ID.Number, e.Seen, e.Digest} {
+	for _, v := range []uint64{e.Term, uint64(e.Stamp.UnixNano()), e.ID.Sender, e.ID.Number, e.Seen, e.Digest} {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return appendList(b, e.Commands)

@@ -14,13 +14,13 @@ import (
 // divergingDiary is a state machine whose reply to one command differs from the others'.
 type divergingDiary struct{ ledgertest.Diary }
 
-func (c *divergingDiary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (d *divergingDiary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	for i := range commands {
 		if string(commands[i]) == "trap" {
 			commands[i] = []byte("trapped")
 		}
 	}
-	return c.Diary.Apply(index, at, commands)
+	return d.Diary.Apply(index, at, commands)
 }
 
 func TestABoardThatDivergesHalts(t *testing.T) {

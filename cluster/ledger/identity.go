@@ -13,11 +13,11 @@ import (
 // ledgerID is a ledger's identity: 64 random bits, 0 for none.
 type ledgerID uint64
 
-func (id ledgerID) String() string {
-	if id == 0 {
+func (l ledgerID) String() string {
+	if l == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%016x", uint64(id))
+	return fmt.Sprintf("%016x", uint64(l))
 }
 
 // raftServer is one raft server: a board in one of its lives. A board begins a new
@@ -34,9 +34,9 @@ type bootstrapConfig struct {
 	Voters []raftServer // sorted by name
 }
 
-func (c bootstrapConfig) raftConfiguration() raft.Configuration {
+func (b bootstrapConfig) raftConfiguration() raft.Configuration {
 	var configuration raft.Configuration
-	for _, s := range c.Voters {
+	for _, s := range b.Voters {
 		configuration.Servers = append(configuration.Servers, raft.Server{
 			Suffrage: raft.Voter, ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Name)})
 	}
@@ -80,8 +80,8 @@ func readIdentity(store *stableStore) (boardIdentity, bool, error) {
 	return id, true, nil
 }
 
-func (id boardIdentity) saveTo(store *stableStore) error {
-	b, err := json.Marshal(id)
+func (i boardIdentity) saveTo(store *stableStore) error {
+	b, err := json.Marshal(i)
 	if err != nil {
 		return err
 	}

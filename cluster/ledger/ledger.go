@@ -22,12 +22,12 @@ type Ledger struct {
 	applier        *applier
 	queue          *commandQueue
 	pending        pendingBatches
-	proposed       onceInTerm
+	proposed       batchDedup
 	clock          *ledgerClock
 	foreign        foreignBoards
 	damagedAtStart string // see Status.Damaged
 
-	origin    uint64        // batchID.Origin of this start
+	sender    uint64        // batchID.Origin of this start
 	lastBatch atomic.Uint64 // number of the last batch
 
 	founded chan struct{} // closed when this board belongs to a ledger
@@ -78,7 +78,7 @@ func Open(cfg Config) (*Ledger, error) {
 		pending:        pendingBatches{by: map[batchID]chan batchResponse{}},
 		clock:          newClock(cfg.Clock),
 		damagedAtStart: damaged,
-		origin:         randomUint64(),
+		sender:         randomUint64(),
 		founded:        make(chan struct{}),
 		stopped:        make(chan struct{}),
 		files:          f,
@@ -331,4 +331,4 @@ func (f *foreignBoards) sortedNames() []string {
 	return names
 }
 
-func (f *foreignBoards) joinedNames() string { return strings.Join(f.sortedNames(), ", ") }
+func (f *foreignBoards) commaSeparatedNames() string { return strings.Join(f.sortedNames(), ", ") }

@@ -32,23 +32,23 @@ type paxosAcceptor struct {
 
 // handlePrepare promises to accept no ballot before b. If changed is set, the
 // acceptor must be on disk before the answer is sent.
-func (a *paxosAcceptor) handlePrepare(b ballot) (ok, changed bool) {
-	if b.compare(a.Promised) <= 0 {
-		return b == a.Promised && b != ballot{}, false
+func (p *paxosAcceptor) handlePrepare(b ballot) (ok, changed bool) {
+	if b.compare(p.Promised) <= 0 {
+		return b == p.Promised && b != ballot{}, false
 	}
-	a.Promised = b
+	p.Promised = b
 	return true, true
 }
 
 // handleAccept accepts a configuration under a ballot, unless a later one is promised.
-func (a *paxosAcceptor) handleAccept(b ballot, c bootstrapConfig) (ok, changed bool) {
-	if b.compare(a.Promised) < 0 || (b == ballot{}) {
+func (p *paxosAcceptor) handleAccept(b ballot, c bootstrapConfig) (ok, changed bool) {
+	if b.compare(p.Promised) < 0 || (b == ballot{}) {
 		return false, false
 	}
-	if a.Accepted == b {
+	if p.Accepted == b {
 		return true, false
 	}
-	a.Promised, a.Accepted, a.Bootstrap = b, b, c
+	p.Promised, p.Accepted, p.Bootstrap = b, b, c
 	return true, true
 }
 

@@ -11,13 +11,13 @@ import (
 
 // The leader's side of a batch.
 
-// onceInTerm remembers the batches that this board proposed as the leader of a
+// batchDedup remembers the batches that this board proposed as the leader of a
 // term, so that a batch that arrives twice is not applied twice. Across terms it
 // needs no memory: a batch for an earlier term is refused.
-type onceInTerm struct {
+type batchDedup struct {
 	mu      sync.Mutex // guards the rest
 	term    uint64
-	origins map[uint64]seenWindow
+	senders map[uint64]seenWindow
 }
 
 // seenWindow is the deduplication window of one origin: which of its last 64 numbers
@@ -27,18 +27,18 @@ type seenWindow struct {
 	seen    uint64 // bit i: highest-i
 }
 
-// maxOrigins limits the origins remembered in one term: starts of boards.
-const maxOrigins = 4096
+// maxSenders limits the origins remembered in one term: starts of boards.
+const maxSenders = 4096
 
 // admit reports whether the batch is new in this term, and remembers it.
-func (o *onceInTerm) admit(term uint64, id batchID) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if term > o.term || o.origins == nil {
-		o.term, o.origins = term, map[uint64]seenWindow{}
+func (d *batchDedup) admit(term uint64, id batchID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if term > d.term || d.senders == nil {
+		d.term, d.senders = term, map[uint64]seenWindow{}
 	}
-	w, known := o.origins[id.Origin]
-	if term < o.term || (!known && len(o.origins) >= maxOrigins) {
+	w, known := d.senders[id.Sender]
+	if term < d.term || (!known && len(d.senders) >= maxSenders) {
 		return false
 	}
 	switch {
@@ -53,7 +53,7 @@ func (o *onceInTerm) admit(term uint64, id batchID) bool {
 		return false
 	}
 	w.seen |= 1 << (w.highest - id.Number)
-	o.origins[id.Origin] = w
+	d.senders[id.Sender] = w
 	return true
 }
 
@@ -64,7 +64,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if r == nil {
 		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
 	}
-	if f := l.foreign.joinedNames(); f != "" {
+	if f := l.foreign.commaSeparatedNames(); f != "" {
 		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another one"}
 	}
 	st := l.applier.state()

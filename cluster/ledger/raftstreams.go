@@ -44,15 +44,15 @@ func (t *trackedConn) Close() error {
 	return t.Conn.Close()
 }
 
-func (s *raftStreams) trackConn(conn net.Conn) (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+func (r *raftStreams) trackConn(conn net.Conn) (net.Conn, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
 		conn.Close()
 		return nil, net.ErrClosed
 	}
-	t := &trackedConn{conn, s}
-	s.open[t] = struct{}{}
+	t := &trackedConn{conn, r}
+	r.open[t] = struct{}{}
 	return t, nil
 }
 
@@ -71,26 +71,26 @@ func newStreams(name string, link Transport, id ledgerID, foreign func(string, l
 }
 
 // Dial implements raft.StreamLayer; the address is a board's name.
-func (s *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+func (r *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := s.transport.Stream(ctx, string(address))
+	conn, err := r.transport.Stream(ctx, string(address))
 	if err != nil {
 		return nil, err
 	}
-	handshake := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(s.ledger))
+	handshake := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(r.ledger))
 	conn.SetWriteDeadline(time.Now().Add(timeout))
 	if _, err := conn.Write(handshake); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	conn.SetWriteDeadline(time.Time{})
-	return s.trackConn(conn)
+	return r.trackConn(conn)
 }
 
 // acceptStream reads the handshake of a stream that another board opened, and queues the
 // stream for raft.
-func (s *raftStreams) acceptStream(conn net.Conn, board string) error {
+func (r *raftStreams) acceptStream(conn net.Conn, board string) error {
 	handshake := make([]byte, handshakeSize)
 	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
 	if _, err := io.ReadFull(conn, handshake); err != nil {
@@ -103,17 +103,17 @@ func (s *raftStreams) acceptStream(conn net.Conn, board string) error {
 		conn.Close()
 		return fmt.Errorf("%s does not speak this ledger's protocol", board)
 	}
-	if id != s.ledger {
+	if id != r.ledger {
 		conn.Close()
-		s.onForeign(board, id)
-		return fmt.Errorf("%s belongs to ledger %s, not %s", board, id, s.ledger)
+		r.onForeign(board, id)
+		return fmt.Errorf("%s belongs to ledger %s, not %s", board, id, r.ledger)
 	}
-	conn, err := s.trackConn(conn)
+	conn, err := r.trackConn(conn)
 	if err != nil {
 		return err
 	}
 	select {
-	case s.accepted <- conn:
+	case r.accepted <- conn:
 		return nil
 	default:
 		conn.Close()
@@ -122,24 +122,24 @@ func (s *raftStreams) acceptStream(conn net.Conn, board string) error {
 }
 
 // Accept implements net.Listener.
-func (s *raftStreams) Accept() (net.Conn, error) {
+func (r *raftStreams) Accept() (net.Conn, error) {
 	select {
-	case conn := <-s.accepted:
+	case conn := <-r.accepted:
 		return conn, nil
-	case <-s.done:
+	case <-r.done:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener, and closes every stream.
-func (s *raftStreams) Close() error {
-	s.mu.Lock()
-	open := s.open
-	first := !s.closed
-	s.open, s.closed = nil, true
-	s.mu.Unlock()
+func (r *raftStreams) Close() error {
+	r.mu.Lock()
+	open := r.open
+	first := !r.closed
+	r.open, r.closed = nil, true
+	r.mu.Unlock()
 	if first {
-		close(s.done)
+		close(r.done)
 	}
 	for t := range open {
 		t.Conn.Close()
@@ -148,9 +148,9 @@ func (s *raftStreams) Close() error {
 }
 
 // Addr implements net.Listener: the board's name.
-func (s *raftStreams) Addr() net.Addr { return boardAddr(s.name) }
+func (r *raftStreams) Addr() net.Addr { return boardAddr(r.name) }
 
 type boardAddr string
 
 func (boardAddr) Network() string  { return "rack" }
-func (a boardAddr) String() string { return string(a) }
+func (b boardAddr) String() string { return string(b) }

@@ -19,9 +19,9 @@ type blockedStateMachine struct {
 	tries   atomic.Int32
 }
 
-func (w *blockedStateMachine) Apply(_ uint64, _ time.Time, commands [][]byte) ([][]byte, error) {
-	w.tries.Add(1)
-	if w.blocked.Load() {
+func (b *blockedStateMachine) Apply(_ uint64, _ time.Time, commands [][]byte) ([][]byte, error) {
+	b.tries.Add(1)
+	if b.blocked.Load() {
 		return nil, fmt.Errorf("%w: no space left", ErrRetryLater)
 	}
 	return commands, nil

@@ -55,7 +55,7 @@ func (l *Ledger) checkAccepting() error {
 		return ErrStopped
 	default:
 	}
-	if f := l.foreign.joinedNames(); f != "" {
+	if f := l.foreign.commaSeparatedNames(); f != "" {
 		return fmt.Errorf("%w: %s belong to another one", ErrTwoLedgers, f)
 	}
 	if l.runningRaft() == nil {
@@ -133,7 +133,7 @@ func (l *Ledger) sendBatch(ctx context.Context, batch []*pendingCommand) []*pend
 	if len(inFlight) == 0 {
 		return nil
 	}
-	request := batchRequest{Term: term, ID: batchID{l.origin, l.lastBatch.Add(1)}}
+	request := batchRequest{Term: term, ID: batchID{l.sender, l.lastBatch.Add(1)}}
 	for _, c := range inFlight {
 		request.Commands = append(request.Commands, c.command)
 	}

@@ -121,10 +121,10 @@ type segmentFiler struct {
 
 // Create removes the file again if the disk has no room for it: a file that is not
 // allocated in full would pass for a complete one later.
-func (f segmentFiler) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
-	w, err := f.Filer.Create(info)
+func (s segmentFiler) Create(info types.SegmentInfo) (types.SegmentWriter, error) {
+	w, err := s.Filer.Create(info)
 	if err != nil {
-		if removeErr := os.Remove(filepath.Join(f.dir, segment.FileName(info))); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+		if removeErr := os.Remove(filepath.Join(s.dir, segment.FileName(info))); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			err = errors.Join(err, removeErr)
 		}
 	}
@@ -133,21 +133,21 @@ func (f segmentFiler) Create(info types.SegmentInfo) (types.SegmentWriter, error
 
 // RecoverTail cuts off a torn batch and overwrites it with zeros, so that no later start
 // misreads its remains. It returns a *damageError for a damaged tail.
-func (f segmentFiler) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
-	if err := repairTail(filepath.Join(f.dir, segment.FileName(info)), f.lenient); err != nil {
+func (s segmentFiler) RecoverTail(info types.SegmentInfo) (types.SegmentWriter, error) {
+	if err := repairTail(filepath.Join(s.dir, segment.FileName(info)), s.lenient); err != nil {
 		return nil, err
 	}
-	return f.Filer.RecoverTail(info)
+	return s.Filer.RecoverTail(info)
 }
 
 // Open reads a sealed segment. Raft-wal 0.4.0 seals a segment without writing its index
 // when a follower drops entries off its end; the index is then rebuilt by reading the
 // whole segment, as for a tail.
-func (f segmentFiler) Open(info types.SegmentInfo) (types.SegmentReader, error) {
+func (s segmentFiler) Open(info types.SegmentInfo) (types.SegmentReader, error) {
 	if info.IndexStart == 0 {
-		return f.Filer.RecoverTail(info)
+		return s.Filer.RecoverTail(info)
 	}
-	return f.Filer.Open(info)
+	return s.Filer.Open(info)
 }
 
 func repairTail(path string, lenient bool) error {

@@ -57,14 +57,14 @@ func DefaultTiming() RaftTiming {
 	}
 }
 
-func (t RaftTiming) validate() error {
-	for _, d := range []time.Duration{t.Heartbeat, t.Election, t.Lease, t.Commit, t.RPC, t.BatchWait, t.Call,
-		t.Survey, t.FoundingWait, t.ReplaceAfter, t.RemoveAfter, t.SnapshotCheck, t.Retry} {
+func (r RaftTiming) validate() error {
+	for _, d := range []time.Duration{r.Heartbeat, r.Election, r.Lease, r.Commit, r.RPC, r.BatchWait, r.Call,
+		r.Survey, r.FoundingWait, r.ReplaceAfter, r.RemoveAfter, r.SnapshotCheck, r.Retry} {
 		if d <= 0 {
 			return errors.New("ledger: every time in Timing must be more than zero (start from DefaultTiming)")
 		}
 	}
-	if t.Lease > t.Heartbeat {
+	if r.Lease > r.Heartbeat {
 		return errors.New("ledger: Timing.Lease must not exceed Timing.Heartbeat")
 	}
 	return nil

@@ -18,9 +18,9 @@ const (
 	keyAcceptor = "acceptor" // paxosAcceptor
 )
 
-func (m walMeta) Load(string) (types.PersistentState, error) {
+func (w walMeta) Load(string) (types.PersistentState, error) {
 	var s types.PersistentState
-	b := m.stable.get(keySegments)
+	b := w.stable.get(keySegments)
 	if b == nil {
 		return s, nil
 	}
@@ -30,21 +30,21 @@ func (m walMeta) Load(string) (types.PersistentState, error) {
 	return s, nil
 }
 
-func (m walMeta) CommitState(s types.PersistentState) error {
+func (w walMeta) CommitState(s types.PersistentState) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return m.stable.put(map[string][]byte{keySegments: b})
+	return w.stable.put(map[string][]byte{keySegments: b})
 }
 
-func (m walMeta) GetStable(key []byte) ([]byte, error) {
-	return m.stable.get(keyRaft + string(key)), nil
+func (w walMeta) GetStable(key []byte) ([]byte, error) {
+	return w.stable.get(keyRaft + string(key)), nil
 }
 
-func (m walMeta) SetStable(key, value []byte) error {
-	return m.stable.put(map[string][]byte{keyRaft + string(key): value})
+func (w walMeta) SetStable(key, value []byte) error {
+	return w.stable.put(map[string][]byte{keyRaft + string(key): value})
 }
 
 // Close leaves the stableStore open: it outlives the log.
-func (m walMeta) Close() error { return nil }
+func (w walMeta) Close() error { return nil }

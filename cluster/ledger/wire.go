@@ -70,8 +70,8 @@ const (
 	batchTwoLedgers                    // the rack has two ledgers
 )
 
-func (s batchStatus) String() string {
-	return [...]string{"done", "refused", "uncertain", "halted", "two ledgers"}[s]
+func (b batchStatus) String() string {
+	return [...]string{"done", "refused", "uncertain", "halted", "two ledgers"}[b]
 }
 
 type batchResponse struct {
@@ -81,13 +81,13 @@ type batchResponse struct {
 	Text    string // if not done
 }
 
-func (q batchRequest) encode() []byte {
-	b := make([]byte, 0, 25+listSize(q.Commands))
+func (r batchRequest) encode() []byte {
+	b := make([]byte, 0, 25+listSize(r.Commands))
 	b = append(b, entryVersion)
-	b = binary.LittleEndian.AppendUint64(b, q.Term)
-	b = binary.LittleEndian.AppendUint64(b, q.ID.Origin)
-	b = binary.LittleEndian.AppendUint64(b, q.ID.Number)
-	return appendList(b, q.Commands)
+	b = binary.LittleEndian.AppendUint64(b, r.Term)
+	b = binary.LittleEndian.AppendUint64(b, r.ID.Sender)
+	b = binary.LittleEndian.AppendUint64(b, r.ID.Number)
+	return appendList(b, r.Commands)
 }
 
 func decodeBatchRequest(b []byte) (q batchRequest, err error) {
@@ -105,14 +105,14 @@ func decodeBatchRequest(b []byte) (q batchRequest, err error) {
 	return q, checkBatch(q.Commands)
 }
 
-func (s batchResponse) encode() []byte {
-	b := make([]byte, 0, 16+len(s.Text)+listSize(s.Replies))
-	b = append(b, entryVersion, byte(s.Status))
-	b = binary.LittleEndian.AppendUint64(b, s.Index)
-	if s.Status == batchDone {
-		return appendList(b, s.Replies)
+func (r batchResponse) encode() []byte {
+	b := make([]byte, 0, 16+len(r.Text)+listSize(r.Replies))
+	b = append(b, entryVersion, byte(r.Status))
+	b = binary.LittleEndian.AppendUint64(b, r.Index)
+	if r.Status == batchDone {
+		return appendList(b, r.Replies)
 	}
-	return append(b, s.Text...)
+	return append(b, r.Text...)
 }
 
 func decodeBatchResponse(b []byte) (s batchResponse, err error) {

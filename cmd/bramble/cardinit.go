@@ -177,8 +177,8 @@ func openCard() (node.CardHost, error) {
 	return ownCard{paths, slots}, nil
 }
 
-func (c ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(c.paths) }
+func (o ownCard) ClockIsSet() bool { return cardinit.ClockIsSet(o.paths) }
 
-func (c ownCard) Notices() []string { return cardinit.Notices(c.paths) }
+func (o ownCard) Notices() []string { return cardinit.Notices(o.paths) }
 
-func (c ownCard) API(board node.BoardHandle) http.Handler { return c.slots.Handler(board) }
+func (o ownCard) API(board node.BoardHandle) http.Handler { return o.slots.Handler(board) }

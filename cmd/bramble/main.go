@@ -68,7 +68,7 @@ func allCommands() []command {
 // usageError is a mistake in the command line.
 type usageError struct{ text string }
 
-func (e *usageError) Error() string { return e.text }
+func (u *usageError) Error() string { return u.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 

@@ -45,7 +45,6 @@ func sharedTypes() []string {
 		"Stats",
 		"Status",
 		"entry",
-		"snapshot",
 		"store",
 	}
 }

@@ -33,7 +33,7 @@ entry, a registration of interest or a place on the waiting list:
   show REF      print one with everything about it
   export        write all, with names and addresses, as CSV or JSON lines
   cancel REF    cancel one, even while it is being fulfilled
-  forget WHOM   erase personal data: of one order by its reference, or of all
+  erase WHOM    erase personal data: of one order by its reference, or of all
                 orders of an e-mail address
   audit         print what operators changed, when, and the name they gave
 
@@ -44,7 +44,7 @@ no rack.`,
   bramble orders export --out orders.csv
   bramble orders export --ledger /mnt/card/ledger --out orders.csv
   bramble orders cancel REF --reason "wrong size"
-  bramble orders forget ada@buyer.example`,
+  bramble orders erase ada@buyer.example`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
 			var o ordersFlags
@@ -59,14 +59,14 @@ no rack.`,
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
-					return usagef("say what to do: list, show, export, cancel, forget or audit")
+					return usagef("say what to do: list, show, export, cancel, erase or audit")
 				}
 				do, rest := args[0], args[1:]
-				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "forget": 1, "audit": 0}
+				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "erase": 1, "audit": 0}
 				n, known := arguments[do]
 				switch {
 				case !known:
-					return usagef("unknown action %q: it must be list, show, export, cancel, forget or audit", do)
+					return usagef("unknown action %q: it must be list, show, export, cancel, erase or audit", do)
 				case len(rest) != n:
 					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
 				case o.ledger != "" && do != "export":
@@ -91,7 +91,7 @@ no rack.`,
 				case "cancel":
 					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason})
 				}
-				return forgetPerson(ctx, w, c, orderservice.OperatorCommand{Action: "forget", Operator: operator(w)}, rest[0])
+				return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
 			}
 		},
 	}
@@ -262,9 +262,9 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 	}
 }
 
-// forgetPerson erases the orders of a reference or an e-mail address, in as many
+// erasePerson erases the orders of a reference or an e-mail address, in as many
 // requests as it takes.
-func forgetPerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
+func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, whom string) error {
 	if strings.Contains(whom, "@") {
 		o.Email = whom
 	} else {
@@ -278,10 +278,10 @@ func forgetPerson(ctx context.Context, w world, c *client.Client, o orderservice
 			return err
 		}
 		total += done.Count
-		if done.Left > 0 && done.Count == 0 {
-			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Left)
+		if done.Remaining > 0 && done.Count == 0 {
+			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Remaining)
 		}
-		if done.Left == 0 {
+		if done.Remaining == 0 {
 			fmt.Fprintf(w.out, "Erased %s. The boards rewrite their logs within minutes.\n", pluralize(total, "order", "orders"))
 			return nil
 		}

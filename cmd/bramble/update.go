@@ -108,24 +108,24 @@ func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([
 	return boards, nil
 }
 
-func (b *cardBoard) Name() string { return b.name }
+func (c *cardBoard) Name() string { return c.name }
 
-func (b *cardBoard) fetchCard(ctx context.Context) (cardinit.CardState, error) {
+func (c *cardBoard) fetchCard(ctx context.Context) (cardinit.CardState, error) {
 	var s cardinit.CardState
-	return s, b.client.Card(ctx, http.MethodGet, "slots", nil, &s)
+	return s, c.client.Card(ctx, http.MethodGet, "slots", nil, &s)
 }
 
 // State combines the states of the card, of its board and of the rack.
-func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
-	card, err := b.fetchCard(ctx)
+func (c *cardBoard) State(ctx context.Context) (rollout.State, error) {
+	card, err := c.fetchCard(ctx)
 	if err != nil {
 		return rollout.State{}, err
 	}
 	s := rollout.State{Version: card.Version, Trial: card.Trial, Leading: card.Leading, Drained: card.Drained}
-	if s.Ready, s.NotReadyReason, err = b.client.Ready(ctx); err != nil {
+	if s.Ready, s.NotReadyReason, err = c.client.Ready(ctx); err != nil {
 		return rollout.State{}, err
 	}
-	rack, err := b.client.Rack(ctx)
+	rack, err := c.client.Rack(ctx)
 	if err != nil {
 		return rollout.State{}, err
 	}
@@ -136,26 +136,26 @@ func (b *cardBoard) State(ctx context.Context) (rollout.State, error) {
 	return s, nil
 }
 
-func (b *cardBoard) Drain(ctx context.Context, undo bool) error {
-	return b.client.Drain(ctx, b.name, undo)
+func (c *cardBoard) Drain(ctx context.Context, undo bool) error {
+	return c.client.Drain(ctx, c.name, undo)
 }
 
 // releaseForIdleSlot returns the release for the slot that the board does not run.
-func (b *cardBoard) releaseForIdleSlot(ctx context.Context) (release.Release, error) {
-	card, err := b.fetchCard(ctx)
+func (c *cardBoard) releaseForIdleSlot(ctx context.Context) (release.Release, error) {
+	card, err := c.fetchCard(ctx)
 	if err != nil {
 		return release.Release{}, err
 	}
-	return b.release.ForSlot(cardinit.OtherSlot(card.Running)), nil
+	return c.release.ForSlot(cardinit.OtherSlot(card.Running)), nil
 }
 
-func (b *cardBoard) Send(ctx context.Context) error {
-	r, err := b.releaseForIdleSlot(ctx)
+func (c *cardBoard) Send(ctx context.Context) error {
+	r, err := c.releaseForIdleSlot(ctx)
 	if err != nil {
 		return err
 	}
 	var begun cardinit.BeginReply
-	if err := b.client.Card(ctx, http.MethodPost, "begin", r.SlotManifest, &begun); err != nil {
+	if err := c.client.Card(ctx, http.MethodPost, "begin", r.SlotManifest, &begun); err != nil {
 		return err
 	}
 	for _, f := range begun.Missing {
@@ -164,21 +164,21 @@ func (b *cardBoard) Send(ctx context.Context) error {
 			return errors.New("the board requests " + f.Name + ", which the image does not contain")
 		}
 		query := url.Values{"size": {strconv.FormatInt(f.Size, 10)}, "sha256": {f.SHA256}}
-		if err := b.client.PutCard(ctx, "file/"+url.PathEscape(f.Name)+"?"+query.Encode(), content); err != nil {
+		if err := c.client.PutCard(ctx, "file/"+url.PathEscape(f.Name)+"?"+query.Encode(), content); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *cardBoard) StartTrial(ctx context.Context) error {
-	r, err := b.releaseForIdleSlot(ctx)
+func (c *cardBoard) StartTrial(ctx context.Context) error {
+	r, err := c.releaseForIdleSlot(ctx)
 	if err != nil {
 		return err
 	}
-	return b.client.Card(ctx, http.MethodPost, "try", r.SlotManifest, nil)
+	return c.client.Card(ctx, http.MethodPost, "try", r.SlotManifest, nil)
 }
 
-func (b *cardBoard) Commit(ctx context.Context) error {
-	return b.client.Card(ctx, http.MethodPost, "commit", cardinit.SlotManifest{Version: b.release.Version}, nil)
+func (c *cardBoard) Commit(ctx context.Context) error {
+	return c.client.Card(ctx, http.MethodPost, "commit", cardinit.SlotManifest{Version: c.release.Version}, nil)
 }

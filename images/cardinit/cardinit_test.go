@@ -75,30 +75,30 @@ func startInit(t *testing.T, change func(*Config)) *runningInit {
 }
 
 // awaitStart waits until a program is started.
-func (b *runningInit) awaitStart(name string) *fakeProcess {
-	b.t.Helper()
+func (r *runningInit) awaitStart(name string) *fakeProcess {
+	r.t.Helper()
 	for {
 		select {
-		case p := <-b.system.starting:
+		case p := <-r.system.starting:
 			if p.name == name {
 				return p
 			}
 		case <-time.After(patience):
-			b.t.Fatalf("%s was not started:\n%s", name, b.console)
+			r.t.Fatalf("%s was not started:\n%s", name, r.console)
 		}
 	}
 }
 
-func (b *runningInit) awaitLog(text string) {
-	b.t.Helper()
-	eventually(b.t, text, func() bool { return strings.Contains(b.console.String(), text) })
+func (r *runningInit) awaitLog(text string) {
+	r.t.Helper()
+	eventually(r.t, text, func() bool { return strings.Contains(r.console.String(), text) })
 }
 
 // writeLease writes what udhcpc's script writes.
-func (b *runningInit) writeLease(text string) {
-	b.t.Helper()
-	if err := replaceFile(filepath.Join(b.paths.Run, "dhcp.eth0"), []byte(text)); err != nil {
-		b.t.Fatal(err)
+func (r *runningInit) writeLease(text string) {
+	r.t.Helper()
+	if err := replaceFile(filepath.Join(r.paths.Run, "dhcp.eth0"), []byte(text)); err != nil {
+		r.t.Fatal(err)
 	}
 }
 

@@ -51,52 +51,52 @@ func newFakeSystem() *fakeSystem {
 	return &fakeSystem{answers: map[string]fakeAnswer{}, starting: make(chan *fakeProcess, 100)}
 }
 
-func (m *fakeSystem) record(words ...string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.commands = append(m.commands, strings.Join(words, " "))
+func (f *fakeSystem) record(words ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.commands = append(f.commands, strings.Join(words, " "))
 }
 
 // commandsWith returns the recorded commands with a prefix.
-func (m *fakeSystem) commandsWith(prefix string) []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(m.commands), func(s string) bool { return !strings.HasPrefix(s, prefix) })
+func (f *fakeSystem) commandsWith(prefix string) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.commands), func(s string) bool { return !strings.HasPrefix(s, prefix) })
 }
 
-func (m *fakeSystem) Mount(device, target, kind, _ string, readOnly bool) error {
-	m.record("mount", filepath.Base(device), kind, map[bool]string{true: "ro", false: "rw"}[readOnly])
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err := m.mountErr
-	m.mountErr = nil
+func (f *fakeSystem) Mount(device, target, kind, _ string, readOnly bool) error {
+	f.record("mount", filepath.Base(device), kind, map[bool]string{true: "ro", false: "rw"}[readOnly])
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.mountErr
+	f.mountErr = nil
 	return errors.Join(err, os.MkdirAll(target, 0o755))
 }
 
-func (m *fakeSystem) Remount(target string, readOnly bool) error {
-	m.record("remount", filepath.Base(target), map[bool]string{true: "ro", false: "rw"}[readOnly])
-	return m.power()
+func (f *fakeSystem) Remount(target string, readOnly bool) error {
+	f.record("remount", filepath.Base(target), map[bool]string{true: "ro", false: "rw"}[readOnly])
+	return f.power()
 }
 
-func (m *fakeSystem) Unmount(target string) error {
-	m.record("unmount", filepath.Base(target))
+func (f *fakeSystem) Unmount(target string) error {
+	f.record("unmount", filepath.Base(target))
 	return nil
 }
 
-func (m *fakeSystem) FreeSpace(string) (free, piece int64, err error) {
-	if m.room > 0 {
-		return m.room, 512, nil
+func (f *fakeSystem) FreeSpace(string) (free, piece int64, err error) {
+	if f.room > 0 {
+		return f.room, 512, nil
 	}
 	return 1 << 30, 512, nil
 }
 
-func (m *fakeSystem) Run(_ context.Context, name string, args ...string) (int, string, error) {
+func (f *fakeSystem) Run(_ context.Context, name string, args ...string) (int, string, error) {
 	line := name + " " + strings.Join(args, " ")
-	m.record(line)
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	f.record(line)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	best, longest := fakeAnswer{}, -1
-	for prefix, a := range m.answers {
+	for prefix, a := range f.answers {
 		if strings.HasPrefix(line, prefix) && len(prefix) > longest {
 			best, longest = a, len(prefix)
 		}
@@ -104,69 +104,69 @@ func (m *fakeSystem) Run(_ context.Context, name string, args ...string) (int, s
 	return best.code, best.output, best.err
 }
 
-func (m *fakeSystem) Start(out io.Writer, name string, args ...string) (Process, error) {
-	m.record("start", name)
+func (f *fakeSystem) Start(out io.Writer, name string, args ...string) (Process, error) {
+	f.record("start", name)
 	p := &fakeProcess{name, args, out, make(chan int, 1), make(chan Signal, 10)}
-	m.mu.Lock()
-	m.started = append(m.started, p)
-	m.mu.Unlock()
-	m.starting <- p
+	f.mu.Lock()
+	f.started = append(f.started, p)
+	f.mu.Unlock()
+	f.starting <- p
 	return p, nil
 }
 
-func (p *fakeProcess) Wait() int { return <-p.end }
+func (f *fakeProcess) Wait() int { return <-f.end }
 
-func (p *fakeProcess) Send(what Signal) {
-	p.signals <- what
-	if what == Stop && p.name == "udhcpc" || what == Kill {
-		p.end <- -1
+func (f *fakeProcess) Send(what Signal) {
+	f.signals <- what
+	if what == Stop && f.name == "udhcpc" || what == Kill {
+		f.end <- -1
 	}
 }
 
-func (m *fakeSystem) GrowPartition(_ string, number int, start, length int64) error {
-	m.record("grow", string(rune('0'+number)))
+func (f *fakeSystem) GrowPartition(_ string, number int, start, length int64) error {
+	f.record("grow", string(rune('0'+number)))
 	return nil
 }
 
-func (m *fakeSystem) SetClock(t time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.clock = append(m.clock, t)
+func (f *fakeSystem) SetClock(t time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clock = append(f.clock, t)
 	return nil
 }
 
-func (m *fakeSystem) Slew(by time.Duration) error {
-	m.record("slew", by.String())
+func (f *fakeSystem) Slew(by time.Duration) error {
+	f.record("slew", by.String())
 	return nil
 }
 
-func (m *fakeSystem) SetHostName(name string) error {
-	m.record("host", name)
+func (f *fakeSystem) SetHostName(name string) error {
+	f.record("host", name)
 	return nil
 }
 
-func (m *fakeSystem) OpenWatchdog(time.Duration) (io.WriteCloser, error) {
-	m.record("watchdog")
+func (f *fakeSystem) OpenWatchdog(time.Duration) (io.WriteCloser, error) {
+	f.record("watchdog")
 	return &fakeWatchdog{}, nil
 }
 
-func (m *fakeSystem) Sync() { _ = m.power() }
+func (f *fakeSystem) Sync() { _ = f.power() }
 
 // power counts the moments at which everything written so far is on the card.
-func (m *fakeSystem) power() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.syncs++
-	if m.cutAt != 0 && m.syncs >= m.cutAt {
+func (f *fakeSystem) power() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncs++
+	if f.cutAt != 0 && f.syncs >= f.cutAt {
 		panic(errCut)
 	}
 	return nil
 }
 
-func (m *fakeSystem) Restart() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.restarts++
+func (f *fakeSystem) Restart() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restarts++
 	return nil
 }
 
@@ -177,17 +177,17 @@ type fakeWatchdog struct {
 	closed bool
 }
 
-func (d *fakeWatchdog) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fed += string(p)
+func (f *fakeWatchdog) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fed += string(p)
 	return len(p), nil
 }
 
-func (d *fakeWatchdog) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
+func (f *fakeWatchdog) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
 	return nil
 }
 

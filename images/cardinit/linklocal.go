@@ -57,19 +57,19 @@ type fallbackPolicy struct {
 }
 
 // nextAction takes how the card is on its network now, and returns what to do.
-func (p *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, dhcpTimeout time.Duration) addressAction {
-	replugged := plugged && !p.plugged
-	p.plugged = plugged
+func (f *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, dhcpTimeout time.Duration) addressAction {
+	replugged := plugged && !f.plugged
+	f.plugged = plugged
 	own := at.Own.Addr()
 	switch {
 	case at.Own.IsValid() && !own.IsLinkLocalUnicast(), !plugged:
-		p.since = now
+		f.since = now
 		return noAction
-	case at.Own.IsValid() && (replugged || now.Sub(p.since) >= defendInterval): // the cable may lead to another network now
-		p.since = now
+	case at.Own.IsValid() && (replugged || now.Sub(f.since) >= defendInterval): // the cable may lead to another network now
+		f.since = now
 		return defendAddress
-	case !at.Own.IsValid() && now.Sub(p.since) >= dhcpTimeout:
-		p.since = now
+	case !at.Own.IsValid() && now.Sub(f.since) >= dhcpTimeout:
+		f.since = now
 		return fallBack
 	}
 	return noAction

@@ -20,9 +20,9 @@ type Mistake struct {
 // SettingsError lists the mistakes in settings that cannot be used.
 type SettingsError struct{ Mistakes []Mistake }
 
-func (e *SettingsError) Error() string {
-	lines := make([]string, len(e.Mistakes))
-	for i, m := range e.Mistakes {
+func (s *SettingsError) Error() string {
+	lines := make([]string, len(s.Mistakes))
+	for i, m := range s.Mistakes {
 		lines[i] = m.Text
 	}
 	return strings.Join(lines, "\n")

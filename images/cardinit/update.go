@@ -31,15 +31,15 @@ type SlotManifest struct {
 }
 
 // Check returns an error that matches ErrRefused if no board could start such a slot.
-func (m SlotManifest) Check() error {
-	if m.Version == "" || len(m.Version) > maxVersion || replaceControls(m.Version) != m.Version || strings.TrimSpace(m.Version) != m.Version {
-		return fmt.Errorf("%w: %q is no version", ErrRefused, m.Version)
+func (s SlotManifest) Check() error {
+	if s.Version == "" || len(s.Version) > maxVersion || replaceControls(s.Version) != s.Version || strings.TrimSpace(s.Version) != s.Version {
+		return fmt.Errorf("%w: %q is no version", ErrRefused, s.Version)
 	}
-	if len(m.Files) > maxSlotFiles {
-		return fmt.Errorf("%w: %d files are more than a slot has", ErrRefused, len(m.Files))
+	if len(s.Files) > maxSlotFiles {
+		return fmt.Errorf("%w: %d files are more than a slot has", ErrRefused, len(s.Files))
 	}
 	total, seen := int64(0), map[string]bool{}
-	for _, f := range m.Files {
+	for _, f := range s.Files {
 		name := strings.ToLower(f.Name)
 		sum, err := hex.DecodeString(f.SHA256)
 		switch {

@@ -36,14 +36,14 @@ type livenessPolicy struct {
 
 // shouldFeed takes the result of a health check, and whether the program was
 // started since the last call. It reports whether to feed the watchdog.
-func (p *livenessPolicy) shouldFeed(now time.Time, healthy, started bool) bool {
+func (l *livenessPolicy) shouldFeed(now time.Time, healthy, started bool) bool {
 	switch {
 	case healthy:
-		p.since, p.grace = now, graceAfterHealth
+		l.since, l.grace = now, graceAfterHealth
 	case started:
-		p.since, p.grace = now, graceAfterStart
+		l.since, l.grace = now, graceAfterStart
 	}
-	return now.Sub(p.since) < p.grace
+	return now.Sub(l.since) < l.grace
 }
 
 // healthProbe checks the health of the board's program.
@@ -97,39 +97,39 @@ func startWatchdogFeeder(device io.WriteCloser, checkHealth func(context.Context
 // stop stops feeding. With keepArmed the watchdog goes on counting, through the
 // start of another kernel, which takes it over; else stop disarms it. Calls after
 // the first, and on a nil feeder, do nothing.
-func (f *watchdogFeeder) stop(keepArmed bool) {
-	if f == nil {
+func (w *watchdogFeeder) stop(keepArmed bool) {
+	if w == nil {
 		return
 	}
-	f.once.Do(func() {
-		f.cancel()
-		<-f.done
+	w.once.Do(func() {
+		w.cancel()
+		<-w.done
 		if keepArmed {
-			f.feed() // restarts its countdown; the device stays open
+			w.feed() // restarts its countdown; the device stays open
 			return
 		}
-		_, err := f.device.Write([]byte{'V'}) // the magic close
-		if err = errors.Join(err, f.device.Close()); err != nil {
-			f.logf("stopping the watchdog: %v", err)
+		_, err := w.device.Write([]byte{'V'}) // the magic close
+		if err = errors.Join(err, w.device.Close()); err != nil {
+			w.logf("stopping the watchdog: %v", err)
 		}
 	})
 }
 
-func (f *watchdogFeeder) run(ctx context.Context) {
-	defer close(f.done)
+func (w *watchdogFeeder) run(ctx context.Context) {
+	defer close(w.done)
 	policy := livenessPolicy{since: time.Now(), grace: graceAfterStart}
 	tick := time.NewTicker(feedInterval)
 	defer tick.Stop()
 	seenStarts, starving := 0, false
 	for ctx.Err() == nil {
-		starts := f.startCount()
-		err := f.checkHealth(ctx)
+		starts := w.startCount()
+		err := w.checkHealth(ctx)
 		alive := policy.shouldFeed(time.Now(), err == nil, starts != seenStarts)
 		seenStarts = starts
 		if alive {
-			f.feed()
+			w.feed()
 		} else if !starving {
-			f.logf("the board does not answer (%v): the watchdog resets the machine", err)
+			w.logf("the board does not answer (%v): the watchdog resets the machine", err)
 		}
 		starving = !alive
 		select {
@@ -139,8 +139,8 @@ func (f *watchdogFeeder) run(ctx context.Context) {
 	}
 }
 
-func (f *watchdogFeeder) feed() {
-	if _, err := f.device.Write([]byte{0}); err != nil {
-		f.logf("feeding the watchdog: %v", err)
+func (w *watchdogFeeder) feed() {
+	if _, err := w.device.Write([]byte{0}); err != nil {
+		w.logf("feeding the watchdog: %v", err)
 	}
 }

@@ -70,7 +70,7 @@ func openVolume(disk io.ReaderAt) (*fatVolume, error) {
 }
 
 // parseBootSector reads the boot sector.
-func (v *fatVolume) parseBootSector(boot []byte) error {
+func (f *fatVolume) parseBootSector(boot []byte) error {
 	bad := fmt.Errorf("%w: its first partition is no FAT file system", ErrNoImage)
 	u16 := func(at int) int64 { return int64(binary.LittleEndian.Uint16(boot[at:])) }
 	u32 := func(at int) int64 { return int64(binary.LittleEndian.Uint32(boot[at:])) }
@@ -86,37 +86,37 @@ func (v *fatVolume) parseBootSector(boot []byte) error {
 		reserved == 0 || tables == 0 || tables > 2 || length == 0 || length*sector > maxTable {
 		return bad
 	}
-	v.cluster = perCluster * sector
-	v.table = reserved * sector
-	v.rootAt = v.table + tables*length*sector
-	v.rootLen = roots * entrySize
-	v.data = v.rootAt + (v.rootLen+sector-1)/sector*sector
-	clusters := (sectors*sector - v.data) / v.cluster
-	v.isFAT32 = u16(22) == 0
+	f.cluster = perCluster * sector
+	f.table = reserved * sector
+	f.rootAt = f.table + tables*length*sector
+	f.rootLen = roots * entrySize
+	f.data = f.rootAt + (f.rootLen+sector-1)/sector*sector
+	clusters := (sectors*sector - f.data) / f.cluster
+	f.isFAT32 = u16(22) == 0
 	width := int64(2)
-	if v.isFAT32 {
-		width, v.root = 4, uint32(u32(44))
+	if f.isFAT32 {
+		width, f.root = 4, uint32(u32(44))
 	}
 	// A table may be longer than its volume needs, and must not be shorter.
-	if clusters < 1 || clusters+2 > length*sector/width || !v.isFAT32 && (clusters < 4085 || roots == 0) {
+	if clusters < 1 || clusters+2 > length*sector/width || !f.isFAT32 && (clusters < 4085 || roots == 0) {
 		return bad
 	}
-	v.last = uint32(clusters + 1)
+	f.last = uint32(clusters + 1)
 	return nil
 }
 
 // nextCluster returns the cluster after c in its file; ok is false at the end.
-func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
+func (f *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 	width := int64(2)
-	if v.isFAT32 {
+	if f.isFAT32 {
 		width = 4
 	}
 	b := make([]byte, width)
-	if _, err := v.disk.ReadAt(b, v.start+v.table+int64(c)*width); err != nil {
+	if _, err := f.disk.ReadAt(b, f.start+f.table+int64(c)*width); err != nil {
 		return 0, false, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	end := uint32(0xfff8)
-	if v.isFAT32 {
+	if f.isFAT32 {
 		n, end = binary.LittleEndian.Uint32(b)&0x0fffffff, 0x0ffffff8
 	} else {
 		n = uint32(binary.LittleEndian.Uint16(b))
@@ -124,7 +124,7 @@ func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 	if n >= end {
 		return 0, false, nil
 	}
-	if n < 2 || n > v.last {
+	if n < 2 || n > f.last {
 		return 0, false, fmt.Errorf("%w: a file's chain points outside the volume", ErrNoImage)
 	}
 	return n, true, nil
@@ -132,28 +132,28 @@ func (v *fatVolume) nextCluster(c uint32) (n uint32, ok bool, err error) {
 
 // readChain reads a file of at most limit bytes from its first cluster on. size is its
 // size, -1 for a folder, which ends with its chain.
-func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
+func (f *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("%w: a file of %d bytes is more than a card's slot holds", ErrNoImage, size)
 	}
 	var out []byte
 	for c := first; size < 0 || int64(len(out)) < size; {
-		if c < 2 || c > v.last {
+		if c < 2 || c > f.last {
 			return nil, fmt.Errorf("%w: a file begins outside the volume", ErrNoImage)
 		}
 		if int64(len(out)) >= limit {
 			return nil, fmt.Errorf("%w: a chain is endless", ErrNoImage)
 		}
-		n := v.cluster
+		n := f.cluster
 		if size >= 0 {
 			n = min(n, size-int64(len(out)))
 		}
 		at := len(out)
 		out = append(out, make([]byte, n)...)
-		if _, err := v.disk.ReadAt(out[at:], v.start+v.data+int64(c-2)*v.cluster); err != nil {
+		if _, err := f.disk.ReadAt(out[at:], f.start+f.data+int64(c-2)*f.cluster); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
 		}
-		following, more, err := v.nextCluster(c)
+		following, more, err := f.nextCluster(c)
 		if err != nil {
 			return nil, err
 		}
@@ -169,19 +169,19 @@ func (v *fatVolume) readChain(first uint32, size, limit int64) ([]byte, error) {
 }
 
 // readRoot lists the root folder.
-func (v *fatVolume) readRoot() ([]entry, error) {
-	if v.isFAT32 {
-		return v.readFolder(v.root)
+func (f *fatVolume) readRoot() ([]entry, error) {
+	if f.isFAT32 {
+		return f.readFolder(f.root)
 	}
-	b := make([]byte, v.rootLen)
-	if _, err := v.disk.ReadAt(b, v.start+v.rootAt); err != nil {
+	b := make([]byte, f.rootLen)
+	if _, err := f.disk.ReadAt(b, f.start+f.rootAt); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoImage, err)
 	}
 	return parseEntries(b), nil
 }
 
-func (v *fatVolume) readFolder(first uint32) ([]entry, error) {
-	b, err := v.readChain(first, -1, maxFolder)
+func (f *fatVolume) readFolder(first uint32) ([]entry, error) {
+	b, err := f.readChain(first, -1, maxFolder)
 	if err != nil {
 		return nil, err
 	}

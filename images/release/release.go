@@ -67,8 +67,8 @@ func Open(path string) (Release, error) {
 }
 
 // readSlot reads the files of an image's slot.
-func (v *fatVolume) readSlot() (Release, error) {
-	top, err := v.readRoot()
+func (f *fatVolume) readSlot() (Release, error) {
+	top, err := f.readRoot()
 	if err != nil {
 		return Release{}, err
 	}
@@ -76,7 +76,7 @@ func (v *fatVolume) readSlot() (Release, error) {
 	if i < 0 {
 		return Release{}, fmt.Errorf("%w: there is no folder %q in its first partition", ErrNoImage, slot)
 	}
-	files, err := v.readFolder(top[i].first)
+	files, err := f.readFolder(top[i].first)
 	if err != nil {
 		return Release{}, err
 	}
@@ -89,7 +89,7 @@ func (v *fatVolume) readSlot() (Release, error) {
 		if e.folder || e.size == 0 {
 			continue
 		}
-		content, err := v.readChain(e.first, e.size, maxBytes-total)
+		content, err := f.readChain(e.first, e.size, maxBytes-total)
 		if err != nil {
 			return Release{}, fmt.Errorf("%q: %w", e.name, err)
 		}

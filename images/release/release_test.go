@@ -62,36 +62,36 @@ func newFATImage(wide bool) *fatImage {
 	return c
 }
 
-func (c *fatImage) linkClusters(from, to uint32) {
+func (f *fatImage) linkClusters(from, to uint32) {
 	at := (testStart + testReserved) * sector
-	if c.wide {
-		binary.LittleEndian.PutUint32(c.bytes[at+int(from)*4:], to)
+	if f.wide {
+		binary.LittleEndian.PutUint32(f.bytes[at+int(from)*4:], to)
 	} else {
-		binary.LittleEndian.PutUint16(c.bytes[at+int(from)*2:], uint16(to))
+		binary.LittleEndian.PutUint16(f.bytes[at+int(from)*2:], uint16(to))
 	}
 }
 
-func (c *fatImage) clusterOffset(cluster uint32) int {
+func (f *fatImage) clusterOffset(cluster uint32) int {
 	v := &fatVolume{}
-	if err := v.parseBootSector(c.bytes[testStart*sector:][:sector]); err != nil {
+	if err := v.parseBootSector(f.bytes[testStart*sector:][:sector]); err != nil {
 		panic(err)
 	}
 	return testStart*sector + int(v.data) + int(cluster-2)*sector
 }
 
 // writeContent puts content into every second free cluster, and returns the first.
-func (c *fatImage) writeContent(content []byte) uint32 {
-	first := c.next
+func (f *fatImage) writeContent(content []byte) uint32 {
+	first := f.next
 	for {
-		n := copy(c.bytes[c.clusterOffset(c.next):][:sector], content)
+		n := copy(f.bytes[f.clusterOffset(f.next):][:sector], content)
 		content = content[n:]
 		if len(content) == 0 {
-			c.linkClusters(c.next, 0x0fffffff)
-			c.next += 2
+			f.linkClusters(f.next, 0x0fffffff)
+			f.next += 2
 			return first
 		}
-		c.linkClusters(c.next, c.next+2)
-		c.next += 2
+		f.linkClusters(f.next, f.next+2)
+		f.next += 2
 	}
 }
 

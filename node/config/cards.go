@@ -29,14 +29,14 @@ type cardOverlay struct {
 
 // ForCard returns the file as the card with this serial number, in hex digits, has it:
 // d itself if the file has no tables for that card.
-func (d *ParsedFile) ForCard(serial string) *ParsedFile {
+func (p *ParsedFile) ForCard(serial string) *ParsedFile {
 	serial = strings.ToLower(serial)
-	for _, c := range d.cards {
+	for _, c := range p.cards {
 		if strings.HasSuffix(serial, c.digits) {
 			return c.doc
 		}
 	}
-	return d
+	return p
 }
 
 // LoadCard reads the file of all cards as the card with this serial number has it.
@@ -84,58 +84,58 @@ func keepOnlyTable(tree map[string]any, only string) {
 
 // readCards reads the file once more for each card, with the card's keys in place of
 // the shared ones.
-func (r *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
+func (f *fileParser) readCards(cards any, tree map[string]any) []cardOverlay {
 	byDigits, ok := cards.(map[string]any)
 	if cards == nil {
 		return nil
 	}
 	if !ok {
-		r.addError(ErrWrongType, r.lineOf(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
+		f.addError(ErrWrongType, f.lineOf(cardsTable, ""), cardsTable, "", "write [cards.1a2b.network] or another table's name, on a line of its own, and its keys below")
 		return nil
 	}
 	if problem := checkCount(len(byDigits), maxCards, "cards"); problem != "" {
-		r.addError(ErrBadValue, r.lineOf(cardsTable, ""), cardsTable, "", problem)
+		f.addError(ErrBadValue, f.lineOf(cardsTable, ""), cardsTable, "", problem)
 		return nil
 	}
 	var list []cardOverlay
 	for _, name := range sortedKeys(byDigits) {
 		id := cardsTable + "." + name
-		line := r.lineOf(cardsTable, name)
+		line := f.lineOf(cardsTable, name)
 		digits := strings.ToLower(name)
 		if len(digits) < minSerial || len(digits) > maxSerial || strings.Trim(digits, "0123456789abcdef") != "" {
-			r.addError(ErrUnknownKey, line, id, "", fmt.Sprintf("name a card by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
+			f.addError(ErrUnknownKey, line, id, "", fmt.Sprintf("name a card by the last %d to %d digits of its serial number, 0 to 9 and a to f, such as [cards.1a2b.network]", minSerial, maxSerial))
 			continue
 		}
 		own, ok := byDigits[name].(map[string]any)
 		if !ok {
-			r.addError(ErrWrongType, line, id, "", "write ["+id+".network] or another table's name, on a line of its own, and its keys below")
+			f.addError(ErrWrongType, line, id, "", "write ["+id+".network] or another table's name, on a line of its own, and its keys below")
 			continue
 		}
 		twin := slices.IndexFunc(list, func(c cardOverlay) bool {
 			return strings.HasSuffix(c.digits, digits) || strings.HasSuffix(digits, c.digits)
 		})
 		if twin >= 0 {
-			r.addError(ErrBadValue, line, id, "", fmt.Sprintf("this and [cards.%s] can mean the same card; write more digits, or merge the two", list[twin].digits))
+			f.addError(ErrBadValue, line, id, "", fmt.Sprintf("this and [cards.%s] can mean the same card; write more digits, or merge the two", list[twin].digits))
 			continue
 		}
-		list = append(list, cardOverlay{digits, r.readCard(id, own, tree)})
+		list = append(list, cardOverlay{digits, f.readCard(id, own, tree)})
 	}
 	return list
 }
 
 // readCard reads the file as one card has it. id is the card's table, "cards.1a2b".
-func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
-	overlay := newFileParser(r.file, r.dataDir)
-	overlay.lines = maps.Clone(r.lines)
+func (f *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
+	overlay := newFileParser(f.file, f.dataDir)
+	overlay.lines = maps.Clone(f.lines)
 	merged := maps.Clone(tree)
 	written := map[string]bool{}
 	for _, name := range sortedKeys(own) {
 		table, isTable := own[name].(map[string]any)
 		shared, _ := tree[name].(map[string]any)
-		line := r.lineOf(id+"."+name, "")
+		line := f.lineOf(id+"."+name, "")
 		switch {
 		case name == "site" || name == cardsTable || !isTable:
-			r.addError(ErrWrongType, max(line, r.lineOf(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
+			f.addError(ErrWrongType, max(line, f.lineOf(cardsTable, strings.TrimPrefix(id, cardsTable+"."))), id, name,
 				"write the card's keys in a table, such as ["+id+".network]; [[site]] is the same on all cards")
 			continue
 		case shared == nil:
@@ -147,7 +147,7 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 		overlay.lines[name] = line
 		written[name+"."] = true
 		for key := range table {
-			overlay.lines[tomlfile.Join(name, key)] = r.lineOf(id+"."+name, key)
+			overlay.lines[tomlfile.Join(name, key)] = f.lineOf(id+"."+name, key)
 			written[name+"."+key] = true
 		}
 	}
@@ -155,7 +155,7 @@ func (r *fileParser) readCard(id string, own, tree map[string]any) *ParsedFile {
 	for _, e := range overlay.errors {
 		if written[e.Table+"."+e.Key] {
 			e.Table = strings.TrimSuffix(id+"."+e.Table, ".")
-			r.errors = append(r.errors, e)
+			f.errors = append(f.errors, e)
 		}
 	}
 	return doc

@@ -45,28 +45,28 @@ func NewRackKey() RackKey {
 }
 
 // IsZero reports whether there is no key.
-func (k RackKey) IsZero() bool { return k == RackKey{} }
+func (r RackKey) IsZero() bool { return r == RackKey{} }
 
 // Bytes returns a copy of the secret, RackKeySize bytes.
-func (k RackKey) Bytes() []byte { return append([]byte(nil), k.secret[:]...) }
+func (r RackKey) Bytes() []byte { return append([]byte(nil), r.secret[:]...) }
 
 // Reveal returns the text form that UnmarshalText reads: a prefix, then the
 // secret and two bytes of checksum in base64url (RFC 4648 section 5).
-func (k RackKey) Reveal() string {
-	sum := k.checksum()
-	return keyPrefix + keyEncoding().EncodeToString(append(k.Bytes(), sum[:]...))
+func (r RackKey) Reveal() string {
+	sum := r.checksum()
+	return keyPrefix + keyEncoding().EncodeToString(append(r.Bytes(), sum[:]...))
 }
 
 // checksum returns the start of a hash of the secret. A label separates it from every
 // other hash of the secret.
-func (k RackKey) checksum() [checksumSize]byte {
-	full := sha256.Sum256(append([]byte("bramble rack key\x00"), k.secret[:]...))
+func (r RackKey) checksum() [checksumSize]byte {
+	full := sha256.Sum256(append([]byte("bramble rack key\x00"), r.secret[:]...))
 	return [checksumSize]byte(full[:checksumSize])
 }
 
 // UnmarshalText reads the output of Reveal. An error says what is wrong with the text
 // and never repeats any of it.
-func (k *RackKey) UnmarshalText(text []byte) error {
+func (r *RackKey) UnmarshalText(text []byte) error {
 	const remedy = `copy the whole line that "bramble key" printed`
 	s := string(text)
 	switch {
@@ -96,23 +96,23 @@ func (k *RackKey) UnmarshalText(text []byte) error {
 	if read.IsZero() {
 		return errors.New(`its secret is all zeros: run "bramble key" for a random key`)
 	}
-	*k = read
+	*r = read
 	return nil
 }
 
 // MarshalText returns a placeholder, so that no encoder reveals the key.
-func (k RackKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+func (r RackKey) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // String returns a placeholder, or "" for no key.
-func (k RackKey) String() string {
-	if k.IsZero() {
+func (r RackKey) String() string {
+	if r.IsZero() {
 		return ""
 	}
 	return redactedKey
 }
 
 // Format prints the placeholder for every verb, %d and %#v included.
-func (k RackKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+func (r RackKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, r.String()) }
 
 // LogValue returns the placeholder.
-func (k RackKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (r RackKey) LogValue() slog.Value { return slog.StringValue(r.String()) }

@@ -106,24 +106,24 @@ type fileParser struct {
 
 // lineOf returns the line of a key, or of a table if key is ""; 0 if the file does
 // not have it.
-func (r *fileParser) lineOf(table, key string) int {
+func (f *fileParser) lineOf(table, key string) int {
 	if key == "" {
-		return r.lines.At(table)
+		return f.lines.At(table)
 	}
-	return r.lines.At(tomlfile.Join(table, key))
+	return f.lines.At(tomlfile.Join(table, key))
 }
 
 // sitePath is the path of the i-th [[site]], from 0, in lines and in failed.
 func sitePath(i int) string { return fmt.Sprintf("site.%d", i) }
 
 // addError adds a mistake. The tables [[site]] are called by their sitePath.
-func (r *fileParser) addError(kind error, line int, table, key, problem string) {
-	r.failed[table+"."+key] = true
+func (f *fileParser) addError(kind error, line int, table, key, problem string) {
+	f.failed[table+"."+key] = true
 	if strings.HasPrefix(table, "site.") {
-		table, line = "[site]", max(line, r.lineOf("site", ""))
+		table, line = "[site]", max(line, f.lineOf("site", ""))
 	}
-	r.errors = append(r.errors, &Error{
-		File: r.file, Line: line, Table: onOneLine(shorten(table)), Key: onOneLine(shorten(key)), Problem: problem, Kind: kind,
+	f.errors = append(f.errors, &Error{
+		File: f.file, Line: line, Table: onOneLine(shorten(table)), Key: onOneLine(shorten(key)), Problem: problem, Kind: kind,
 	})
 }
 
@@ -131,48 +131,48 @@ func newFileParser(name, data string) *fileParser {
 	return &fileParser{file: name, dataDir: data, cfg: Default(), failed: map[string]bool{}}
 }
 
-func (r *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
+func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	if len(data) > maxFile {
-		r.addError(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes, so it is not a board's configuration; name another file with --config", maxFile))
-		return nil, collectErrors(r.errors)
+		f.addError(ErrUnreadable, 0, "", "", fmt.Sprintf("it has more than %d bytes, so it is not a board's configuration; name another file with --config", maxFile))
+		return nil, collectErrors(f.errors)
 	}
 	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
-		r.addError(ErrSyntax, 1, "", "", "not valid TOML: it is saved as UTF-16; save it as UTF-8 in your editor")
-		return nil, collectErrors(r.errors)
+		f.addError(ErrSyntax, 1, "", "", "not valid TOML: it is saved as UTF-16; save it as UTF-8 in your editor")
+		return nil, collectErrors(f.errors)
 	}
 	var tree map[string]any
 	if err := toml.Unmarshal(data, &tree); err != nil {
-		r.addSyntaxError(data, err)
-		return nil, collectErrors(r.errors)
+		f.addSyntaxError(data, err)
+		return nil, collectErrors(f.errors)
 	}
-	r.lines = tomlfile.Index(data)
-	if r.onlyTable != "" {
-		keepOnlyTable(tree, r.onlyTable)
+	f.lines = tomlfile.Index(data)
+	if f.onlyTable != "" {
+		keepOnlyTable(tree, f.onlyTable)
 	}
 	cards := tree[cardsTable]
 	delete(tree, cardsTable)
-	doc := r.buildConfig(tree)
-	if needKey && r.cfg.Rack.Key.IsZero() && !r.failed["rack.key"] && !r.failed["rack."] && !r.failed[".rack"] {
-		r.addError(ErrMissing, r.lineOf("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
+	doc := f.buildConfig(tree)
+	if needKey && f.cfg.Rack.Key.IsZero() && !f.failed["rack.key"] && !f.failed["rack."] && !f.failed[".rack"] {
+		f.addError(ErrMissing, f.lineOf("rack", ""), "rack", "key", `is missing: run "bramble key" and paste its line under [rack]`)
 	}
-	doc.cards = r.readCards(cards, tree)
-	if err := collectErrors(r.errors); err != nil {
+	doc.cards = f.readCards(cards, tree)
+	if err := collectErrors(f.errors); err != nil {
 		return nil, err
 	}
 	return doc, nil
 }
 
 // buildConfig makes a configuration of a decoded file, and adds its mistakes to r.errors.
-func (r *fileParser) buildConfig(tree map[string]any) *ParsedFile {
-	written := r.fillTables(tree)
-	r.fitMaxObject(written)
-	r.checkValues()
-	r.cfg.Shop.Catalogue = relativeTo(r.file, r.cfg.Shop.Catalogue)
-	r.cfg.Orders.Directory = relativeTo(r.file, underData(r.dataDir, r.cfg.Orders.Directory))
-	r.cfg.TLS.ACMEStorage = underData(r.dataDir, r.cfg.TLS.ACMEStorage)
-	r.cfg.TLS.resolvePaths(r.file)
-	return &ParsedFile{Config: r.cfg, Written: written}
+func (f *fileParser) buildConfig(tree map[string]any) *ParsedFile {
+	written := f.fillTables(tree)
+	f.fitMaxObject(written)
+	f.checkValues()
+	f.cfg.Shop.Catalogue = relativeTo(f.file, f.cfg.Shop.Catalogue)
+	f.cfg.Orders.Directory = relativeTo(f.file, underData(f.dataDir, f.cfg.Orders.Directory))
+	f.cfg.TLS.ACMEStorage = underData(f.dataDir, f.cfg.TLS.ACMEStorage)
+	f.cfg.TLS.resolvePaths(f.file)
+	return &ParsedFile{Config: f.cfg, Written: written}
 }
 
 // relativeTo makes a relative path absolute, because the lab passes it to boards
@@ -191,7 +191,7 @@ func relativeTo(file, path string) string {
 }
 
 // fillTables sets the fields from the decoded file and returns the keys that it has set.
-func (r *fileParser) fillTables(tree map[string]any) map[string]bool {
+func (f *fileParser) fillTables(tree map[string]any) map[string]bool {
 	known := map[string]tableSpec{}
 	for _, t := range tableSpecs() {
 		known[t.name] = t
@@ -199,30 +199,30 @@ func (r *fileParser) fillTables(tree map[string]any) map[string]bool {
 	written := map[string]bool{}
 	for _, name := range sortedKeys(tree) { // [origin] comes before [[site]], which starts as its copy
 		sub, ok := tree[name].(map[string]any)
-		line := r.lineOf(name, "")
+		line := f.lineOf(name, "")
 		t, isTable := known[name]
 		switch {
 		case !isTable && ok, !isTable && isTableArray(tree[name]):
-			r.addError(ErrUnknownKey, line, name, "", "unknown table"+suggestTable(name))
+			f.addError(ErrUnknownKey, line, name, "", "unknown table"+suggestTable(name))
 		case !isTable:
-			r.addError(ErrUnknownKey, line, "", name, "unknown key outside any table"+suggestKey("", name))
+			f.addError(ErrUnknownKey, line, "", name, "unknown key outside any table"+suggestKey("", name))
 		case t.many && isTableArray(tree[name]):
-			r.fillSites(tree[name].([]any), written)
+			f.fillSites(tree[name].([]any), written)
 		case t.many:
-			r.addError(ErrWrongType, line, name, "", fmt.Sprintf("there can be several; write [[%s]] in double brackets", name))
+			f.addError(ErrWrongType, line, name, "", fmt.Sprintf("there can be several; write [[%s]] in double brackets", name))
 		case isTableArray(tree[name]):
-			r.addError(ErrWrongType, line, name, "", fmt.Sprintf("there is only one; write [%s] in single brackets", name))
+			f.addError(ErrWrongType, line, name, "", fmt.Sprintf("there is only one; write [%s] in single brackets", name))
 		case !ok:
-			r.addError(ErrWrongType, line, "", name, fmt.Sprintf("it is a table; write [%s] on a line of its own and its keys below", name))
+			f.addError(ErrWrongType, line, "", name, fmt.Sprintf("it is a table; write [%s] on a line of its own and its keys below", name))
 		default:
-			r.fillTable(name, name, sub, written, func(s keySpec) any { return s.at(r.cfg) })
+			f.fillTable(name, name, sub, written, func(s keySpec) any { return s.at(f.cfg) })
 		}
 	}
 	return written
 }
 
 // fillTable sets the fields of one table. id is its path in lines and in failed.
-func (r *fileParser) fillTable(name, id string, sub map[string]any, written map[string]bool, at func(keySpec) any) {
+func (f *fileParser) fillTable(name, id string, sub map[string]any, written map[string]bool, at func(keySpec) any) {
 	known := map[string]keySpec{}
 	for _, s := range allKeys() {
 		if s.table == name {
@@ -232,11 +232,11 @@ func (r *fileParser) fillTable(name, id string, sub map[string]any, written map[
 	for _, key := range sortedKeys(sub) {
 		s, ok := known[key]
 		if !ok {
-			r.addError(ErrUnknownKey, r.lineOf(id, key), id, key, "unknown key"+suggestKey(name, key))
+			f.addError(ErrUnknownKey, f.lineOf(id, key), id, key, "unknown key"+suggestKey(name, key))
 			continue
 		}
 		if problem, kind := assignValue(s, at(s), sub[key]); kind != nil {
-			r.addError(kind, r.lineOf(id, key), id, key, problem)
+			f.addError(kind, f.lineOf(id, key), id, key, problem)
 			continue
 		}
 		written[name+"."+key] = true
@@ -244,79 +244,79 @@ func (r *fileParser) fillTable(name, id string, sub map[string]any, written map[
 }
 
 // fillSites reads the tables [[site]]. Each starts as a copy of [origin].
-func (r *fileParser) fillSites(list []any, written map[string]bool) {
+func (f *fileParser) fillSites(list []any, written map[string]bool) {
 	if problem := checkCount(len(list), maxSites, "sites"); problem != "" {
-		r.addError(ErrBadValue, r.lineOf("site", ""), "[site]", "", problem)
+		f.addError(ErrBadValue, f.lineOf("site", ""), "[site]", "", problem)
 		return
 	}
 	for i, one := range list {
 		sub, ok := one.(map[string]any)
 		if !ok {
-			r.addError(ErrWrongType, r.lineOf("site", ""), "[site]", "", "write [[site]] on a line of its own and its keys below")
+			f.addError(ErrWrongType, f.lineOf("site", ""), "[site]", "", "write [[site]] on a line of its own and its keys below")
 			return
 		}
-		r.cfg.Sites = append(r.cfg.Sites, SiteSettings{Origin: r.cfg.Origin})
-		site := &r.cfg.Sites[i]
-		r.fillTable("site", sitePath(i), sub, written, func(s keySpec) any { return s.atSite(site) })
+		f.cfg.Sites = append(f.cfg.Sites, SiteSettings{Origin: f.cfg.Origin})
+		site := &f.cfg.Sites[i]
+		f.fillTable("site", sitePath(i), sub, written, func(s keySpec) any { return s.atSite(site) })
 		site.Host = strings.ToLower(site.Host)
 	}
 }
 
 // fitMaxObject lowers the default of max_object to what a small memory allows.
-func (r *fileParser) fitMaxObject(written map[string]bool) {
+func (f *fileParser) fitMaxObject(written map[string]bool) {
 	if !written["cache.max_object"] {
-		r.cfg.Cache.MaxObject = min(r.cfg.Cache.MaxObject, r.cfg.Cache.Memory/minObjects)
+		f.cfg.Cache.MaxObject = min(f.cfg.Cache.MaxObject, f.cfg.Cache.Memory/minObjects)
 	}
 }
 
 // checkValues applies the check of each key, and the checks between keys.
-func (r *fileParser) checkValues() {
+func (f *fileParser) checkValues() {
 	for _, s := range allKeys() {
-		if s.check == nil || r.failed[s.table+"."+s.key] {
+		if s.check == nil || f.failed[s.table+"."+s.key] {
 			continue
 		}
-		if s.key == "max_object" && r.failed["cache.memory"] {
+		if s.key == "max_object" && f.failed["cache.memory"] {
 			continue // its bound is unknown
 		}
-		if problem := s.check(r.cfg); problem != "" {
-			r.addError(ErrBadValue, r.lineOf(s.table, s.key), s.table, s.key, problem)
+		if problem := s.check(f.cfg); problem != "" {
+			f.addError(ErrBadValue, f.lineOf(s.table, s.key), s.table, s.key, problem)
 		}
 	}
-	r.checkSites()
-	if one, other, clash := checkListeners(r.cfg); clash {
-		if r.lineOf(other.table, other.key) == 0 {
+	f.checkSites()
+	if one, other, clash := checkListeners(f.cfg); clash {
+		if f.lineOf(other.table, other.key) == 0 {
 			one, other = other, one // report the one that the file sets
 		}
-		r.addError(ErrBadValue, r.lineOf(other.table, other.key), other.table, other.key,
+		f.addError(ErrBadValue, f.lineOf(other.table, other.key), other.table, other.key,
 			fmt.Sprintf("%s is already used by [%s] %s; write another port", quote(other.addr), one.table, one.key))
 	}
 }
 
-func (r *fileParser) checkSites() {
-	complaints := len(r.errors)
-	for i := range r.cfg.Sites {
+func (f *fileParser) checkSites() {
+	complaints := len(f.errors)
+	for i := range f.cfg.Sites {
 		id := sitePath(i)
 		for _, s := range siteKeys() {
-			if s.checkSite == nil || r.failed[id+"."+s.key] {
+			if s.checkSite == nil || f.failed[id+"."+s.key] {
 				continue
 			}
-			line := r.lineOf(id, s.key)
+			line := f.lineOf(id, s.key)
 			if line == 0 && s.key != "host" {
 				continue // it is a copy of [origin]'s, which is checked already
 			}
-			if r.cfg.Sites[i].Host == "" && s.key == "host" {
-				r.addError(ErrMissing, max(line, r.lineOf(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
-			} else if problem := s.checkSite(&r.cfg.Sites[i]); problem != "" {
-				r.addError(ErrBadValue, line, id, s.key, problem)
+			if f.cfg.Sites[i].Host == "" && s.key == "host" {
+				f.addError(ErrMissing, max(line, f.lineOf(id, "")), id, "host", `is missing: write the site's host name, such as host = "shop.example"`)
+			} else if problem := s.checkSite(&f.cfg.Sites[i]); problem != "" {
+				f.addError(ErrBadValue, line, id, s.key, problem)
 			}
 		}
 	}
-	if len(r.errors) > complaints || r.failed["origin.url"] {
+	if len(f.errors) > complaints || f.failed["origin.url"] {
 		return
 	}
-	if c, found := checkSites(r.cfg); found {
+	if c, found := checkSites(f.cfg); found {
 		id := sitePath(c.site)
-		r.addError(ErrBadValue, max(r.lineOf(id, c.key), r.lineOf(id, "")), id, c.key, c.problem)
+		f.addError(ErrBadValue, max(f.lineOf(id, c.key), f.lineOf(id, "")), id, c.key, c.problem)
 	}
 }
 
@@ -339,7 +339,7 @@ func sortedKeys(m map[string]any) []string {
 }
 
 // addSyntaxError adds the mistake that the TOML decoder found, with a remedy.
-func (r *fileParser) addSyntaxError(data []byte, err error) {
+func (f *fileParser) addSyntaxError(data []byte, err error) {
 	e := tomlfile.Explain(data, err)
 	problem := e.Remedy
 	if problem == "" {
@@ -348,6 +348,6 @@ func (r *fileParser) addSyntaxError(data []byte, err error) {
 	if e.Key != "" {
 		problem = onOneLine(shorten(e.Key)) + ": " + problem
 	}
-	r.addError(ErrSyntax, e.Line, "", "", "not valid TOML: "+problem)
-	r.errors[len(r.errors)-1].Column = e.Column
+	f.addError(ErrSyntax, e.Line, "", "", "not valid TOML: "+problem)
+	f.errors[len(f.errors)-1].Column = e.Column
 }

@@ -60,44 +60,44 @@ func newFakeJobStore() *fakeJobStore {
 	return &fakeJobStore{orders: map[orders.ID]orders.Order{}, jobs: map[orders.Queue][]orders.Job{}, ends: map[orders.ID]Resolution{}}
 }
 
-func (b *fakeJobStore) add(q orders.Queue, what orders.JobKind, since time.Time, list ...orders.Order) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (f *fakeJobStore) add(q orders.Queue, what orders.JobKind, since time.Time, list ...orders.Order) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, p := range list {
-		b.orders[p.ID] = p
-		b.jobs[q] = append(b.jobs[q], orders.Job{Kind: what, Since: since, Order: p})
+		f.orders[p.ID] = p
+		f.jobs[q] = append(f.jobs[q], orders.Job{Kind: what, Since: since, Order: p})
 	}
 }
 
-func (b *fakeJobStore) note(s string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, s)
+func (f *fakeJobStore) note(s string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, s)
 }
 
-func (b *fakeJobStore) noted() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.calls)
+func (f *fakeJobStore) noted() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
 }
 
-func (b *fakeJobStore) end(id orders.ID) Resolution {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.ends[id]
+func (f *fakeJobStore) end(id orders.ID) Resolution {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ends[id]
 }
 
-func (b *fakeJobStore) left(q orders.Queue) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.jobs[q])
+func (f *fakeJobStore) left(q orders.Queue) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.jobs[q])
 }
 
-func (b *fakeJobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (f *fakeJobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var page []orders.Job
-	for _, j := range b.jobs[q] {
+	for _, j := range f.jobs[q] {
 		past := j.Since.After(after.Since) || j.Since.Equal(after.Since) && j.Order.Number > after.Order.Number
 		if past && !j.Since.After(now) && len(page) < limit {
 			page = append(page, j)
@@ -106,47 +106,47 @@ func (b *fakeJobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, l
 	return page, nil
 }
 
-func (b *fakeJobStore) Order(id orders.ID) (orders.Order, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p, ok := b.orders[id]
+func (f *fakeJobStore) Order(id orders.ID) (orders.Order, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, ok := f.orders[id]
 	if !ok {
 		return p, orders.ErrNoOrder
 	}
 	return p, nil
 }
 
-func (b *fakeJobStore) BeginFulfilment(_ context.Context, id orders.ID) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, "begin "+id.String())
-	if b.beginHook != nil {
-		if err := b.beginHook(id); err != nil {
+func (f *fakeJobStore) BeginFulfilment(_ context.Context, id orders.ID) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "begin "+id.String())
+	if f.beginHook != nil {
+		if err := f.beginHook(id); err != nil {
 			return err
 		}
 	}
-	p := b.orders[id]
+	p := f.orders[id]
 	p.State = orders.StateFulfilling
-	b.orders[id] = p
+	f.orders[id] = p
 	return nil
 }
 
-func (b *fakeJobStore) FinishJob(_ context.Context, id orders.ID, what orders.JobKind, how Resolution) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.calls = append(b.calls, "finish "+id.String())
-	if b.finishHook != nil {
-		if err := b.finishHook(id); err != nil {
+func (f *fakeJobStore) FinishJob(_ context.Context, id orders.ID, what orders.JobKind, how Resolution) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, "finish "+id.String())
+	if f.finishHook != nil {
+		if err := f.finishHook(id); err != nil {
 			return err
 		}
 	}
-	b.ends[id] = how
-	for q, list := range b.jobs {
-		b.jobs[q] = slices.DeleteFunc(list, func(j orders.Job) bool { return j.Order.ID == id && j.Kind == what })
+	f.ends[id] = how
+	for q, list := range f.jobs {
+		f.jobs[q] = slices.DeleteFunc(list, func(j orders.Job) bool { return j.Order.ID == id && j.Kind == what })
 	}
-	if p := b.orders[id]; what == orders.JobWebhook {
+	if p := f.orders[id]; what == orders.JobWebhook {
 		p.State = orders.StateFulfilled
-		b.orders[id] = p
+		f.orders[id] = p
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type JobStore interface {
 	// is none.
 	Order(id orders.ID) (orders.Order, error)
 	// BeginFulfilment commits that an order is being passed on, so that the buyer cannot
-	// cancel it any more. The error matches ErrGone if the order was cancelled or forgotten
+	// cancel it any more. The error matches ErrGone if the order was cancelled or erased
 	// before. After any other error it may or may not be committed.
 	BeginFulfilment(ctx context.Context, id orders.ID) error
 	// FinishJob commits that a job needs nothing more, and how it ended. It is idempotent,
@@ -27,7 +27,7 @@ type JobStore interface {
 }
 
 // ErrGone: BeginFulfilment came too late, and there is nothing to pass on any more.
-var ErrGone = errors.New("fulfilment: the order was cancelled or forgotten")
+var ErrGone = errors.New("fulfilment: the order was cancelled or erased")
 
 // Resolution is how a job ended.
 type Resolution string

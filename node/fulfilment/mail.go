@@ -55,10 +55,10 @@ type smtpError struct {
 	err   error
 }
 
-func (e *smtpError) Error() string { return e.err.Error() }
+func (s *smtpError) Error() string { return s.err.Error() }
 
 // Unwrap returns the server's or the system's error.
-func (e *smtpError) Unwrap() error { return e.err }
+func (s *smtpError) Unwrap() error { return s.err }
 
 func atStage(s smtpStage, err error) error {
 	if err == nil {
@@ -221,18 +221,18 @@ type smtpLogin struct {
 }
 
 // Start chooses. It sends no password to a server without TLS, not even on localhost.
-func (l *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
+func (s *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
 	switch {
 	case !server.TLS:
 		return "", nil, smtp.ErrUnencrypted
 	case slices.Contains(server.Auth, "PLAIN"):
-		l.Auth = smtp.PlainAuth("", l.user, l.password, l.host, false)
+		s.Auth = smtp.PlainAuth("", s.user, s.password, s.host, false)
 	case slices.Contains(server.Auth, "LOGIN"):
-		l.Auth = smtp.LoginAuth(l.user, l.password, l.host, false)
+		s.Auth = smtp.LoginAuth(s.user, s.password, s.host, false)
 	default:
 		return "", nil, errNoLogin
 	}
-	return l.Auth.Start(server)
+	return s.Auth.Start(server)
 }
 
 // recipientOf returns the recipient of mail: a name that a header may hold, and exactly one

@@ -38,16 +38,16 @@ type postOffice struct {
 	got []received
 }
 
-func (o *postOffice) mails() []received {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return append([]received(nil), o.got...)
+func (p *postOffice) mails() []received {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]received(nil), p.got...)
 }
 
 // NewSession is go-smtp's.
-func (o *postOffice) NewSession(c *smtp.Conn) (smtp.Session, error) {
-	s := &session{office: o, conn: c}
-	if len(o.mechanisms) > 0 {
+func (p *postOffice) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	s := &session{office: p, conn: c}
+	if len(p.mechanisms) > 0 {
 		return &authSession{s}, nil
 	}
 	return s, nil
@@ -87,10 +87,10 @@ func (s *session) Data(r io.Reader) error {
 
 type authSession struct{ *session }
 
-func (s *authSession) AuthMechanisms() []string { return s.office.mechanisms }
-func (s *authSession) Auth(mech string) (sasl.Server, error) {
+func (a *authSession) AuthMechanisms() []string { return a.office.mechanisms }
+func (a *authSession) Auth(mech string) (sasl.Server, error) {
 	check := func(user, password string) error {
-		s.mail.login = mech + " " + user + " " + password
+		a.mail.login = mech + " " + user + " " + password
 		if password != "swordfish" {
 			return smtp.ErrAuthFailed
 		}
@@ -124,9 +124,9 @@ func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
 
 // open starts the office; fullTLS is TLS from the first byte, and a certificate without
 // it is offered by STARTTLS.
-func (o *postOffice) open(t *testing.T, cert *tls.Certificate, fullTLS bool) string {
+func (p *postOffice) open(t *testing.T, cert *tls.Certificate, fullTLS bool) string {
 	t.Helper()
-	server := smtp.NewServer(o)
+	server := smtp.NewServer(p)
 	server.Domain, server.ErrorLog = "mail.example", log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true // what must not come in clear would be seen
 	server.EnableSMTPUTF8 = true

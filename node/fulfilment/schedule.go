@@ -53,67 +53,67 @@ func newJobSchedule(workers int, jitter func(int64) int64) *jobSchedule {
 }
 
 // addJob adds a job, and reports whether it is in memory now; false if there is no room.
-func (p *jobSchedule) addJob(j orders.Job) bool {
-	if _, ok := p.tasks[j.Order.ID]; ok {
+func (s *jobSchedule) addJob(j orders.Job) bool {
+	if _, ok := s.tasks[j.Order.ID]; ok {
 		return true
 	}
-	if p.untried >= maxUntried || len(p.tasks) >= maxTasks {
+	if s.untried >= maxUntried || len(s.tasks) >= maxTasks {
 		return false
 	}
 	t := &task{id: j.Order.ID, kind: j.Kind, since: j.Since, next: j.Since}
-	p.tasks[t.id] = t
-	p.untried++
-	heap.Push(&p.waiting, t)
+	s.tasks[t.id] = t
+	s.untried++
+	heap.Push(&s.waiting, t)
 	return true
 }
 
 // nextTask returns the task to attempt now, or nil. It counts as running until
 // recordResult.
-func (p *jobSchedule) nextTask(now time.Time) *task {
-	if p.running >= p.workers {
+func (s *jobSchedule) nextTask(now time.Time) *task {
+	if s.running >= s.workers {
 		return nil
 	}
-	from := &p.unfinished
+	from := &s.unfinished
 	if !from.hasDue(now) {
-		from = &p.waiting
-		if !from.hasDue(now) || !p.allows(now, p.running) {
+		from = &s.waiting
+		if !from.hasDue(now) || !s.allows(now, s.running) {
 			return nil
 		}
 	}
-	p.running++
+	s.running++
 	return heap.Pop(from).(*task)
 }
 
 // recordResult removes a task whose attempt succeeded, and schedules the next attempt of
 // one that failed.
-func (p *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
-	p.running--
+func (s *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
+	s.running--
 	if r.obsolete || r.resolution != "" && r.failure == NoFailure {
-		p.removeTask(t)
+		s.removeTask(t)
 		if r.resolution != "" && r.resolution != Superseded && t.resolution == "" {
-			p.reset() // the receiver has just answered
+			s.reset() // the receiver has just answered
 		}
 		return
 	}
 	if t.failures == 0 {
-		p.untried--
+		s.untried--
 	}
 	t.failures++
 	t.failure = r.failure
-	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, p.jitter), min(r.retryAfter, maxRetryAfter)))
+	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, s.jitter), min(r.retryAfter, maxRetryAfter)))
 	t.refused = r.refused && now.Sub(t.since) >= refusedAfter
 	if t.resolution = r.resolution; t.resolution != "" {
-		heap.Push(&p.unfinished, t)
+		heap.Push(&s.unfinished, t)
 		return
 	}
-	heap.Push(&p.waiting, t)
-	p.recordFailure(r, now, p.jitter)
+	heap.Push(&s.waiting, t)
+	s.recordFailure(r, now, s.jitter)
 }
 
 // retryNow makes every task due at now and closes the breaker.
-func (p *jobSchedule) retryNow(now time.Time) {
-	p.reset()
-	for _, h := range []*taskHeap{&p.waiting, &p.unfinished} {
+func (s *jobSchedule) retryNow(now time.Time) {
+	s.reset()
+	for _, h := range []*taskHeap{&s.waiting, &s.unfinished} {
 		for _, t := range *h {
 			if t.next.After(now) {
 				t.next = now
@@ -125,27 +125,27 @@ func (p *jobSchedule) retryNow(now time.Time) {
 
 // dropWaiting drops what another board delivers from now on. Tasks that only lack their
 // FinishJob stay.
-func (p *jobSchedule) dropWaiting() {
-	for _, t := range p.waiting {
+func (s *jobSchedule) dropWaiting() {
+	for _, t := range s.waiting {
 		if t.failures == 0 {
-			p.untried--
+			s.untried--
 		}
-		delete(p.tasks, t.id)
+		delete(s.tasks, t.id)
 	}
-	p.waiting = nil
-	p.reset()
+	s.waiting = nil
+	s.reset()
 }
 
-func (p *jobSchedule) removeTask(t *task) {
+func (s *jobSchedule) removeTask(t *task) {
 	if t.failures == 0 {
-		p.untried--
+		s.untried--
 	}
-	delete(p.tasks, t.id)
+	delete(s.tasks, t.id)
 }
 
 // listRefused counts the tasks that are refused for good, and returns up to limit of them.
-func (p *jobSchedule) listRefused(limit int) (some []orders.ID, count int) {
-	for _, t := range p.waiting {
+func (s *jobSchedule) listRefused(limit int) (some []orders.ID, count int) {
+	for _, t := range s.waiting {
 		if t.refused {
 			if count++; len(some) < limit {
 				some = append(some, t.id)

@@ -23,31 +23,31 @@ type mailWriter struct {
 const timeForm = "2 January 2006, 15:04 UTC"
 
 // writeMail writes one mail; ok is false if what it would say is no longer true.
-func (w *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Time) (subject, body string, ok bool) {
+func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Time) (subject, body string, ok bool) {
 	var news, next string
 	ref := o.ID.String()
 	switch kind {
 	case orders.JobMailPlaced:
-		subject, news, next, ok = w.placedText(o)
+		subject, news, next, ok = m.placedText(o)
 	case orders.JobMailInvited:
 		ok = o.State == orders.StateInvited && now.Before(o.Until)
 		until := o.Until.UTC().Format(timeForm)
 		subject = "You can order now: " + ref
-		news = fmt.Sprintf("It is your turn at %s: what you waited for is reserved for you until %s.", w.shop, until)
+		news = fmt.Sprintf("It is your turn at %s: what you waited for is reserved for you until %s.", m.shop, until)
 		next = "To order it, or to decline, open this page before then:"
 	case orders.JobMailWon:
 		ok = o.State == orders.StateWon || o.State == orders.StateFulfilling || o.State == orders.StateFulfilled
 		subject = "Your entry has won: " + ref
-		news = fmt.Sprintf("Your entry in the draw at %s has won. It is now an order.", w.shop)
+		news = fmt.Sprintf("Your entry in the draw at %s has won. It is now an order.", m.shop)
 		next = "Its status, and how the draw was made:"
 	case orders.JobMailCancelled:
 		ok = o.State == orders.StateCancelled || o.State == orders.StateLeft
 		if o.State == orders.StateLeft {
 			subject = "You have left the list: " + ref
-			news = fmt.Sprintf("You are no longer on the list at %s.", w.shop)
+			news = fmt.Sprintf("You are no longer on the list at %s.", m.shop)
 		} else {
 			subject = "Cancelled: " + ref
-			news = fmt.Sprintf("Your order or entry at %s with this reference is cancelled. Nothing will be sent.", w.shop)
+			news = fmt.Sprintf("Your order or entry at %s with this reference is cancelled. Nothing will be sent.", m.shop)
 		}
 		next = "The page that shows this:"
 	}
@@ -57,22 +57,22 @@ func (w *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Tim
 	var b strings.Builder
 	b.WriteString(news + "\n\n")
 	fmt.Fprintf(&b, "Reference: %s\n", ref)
-	fmt.Fprintf(&b, "Product:   %s\n", w.titleOf(o.Product))
+	fmt.Fprintf(&b, "Product:   %s\n", m.titleOf(o.Product))
 	fmt.Fprintf(&b, "Quantity:  %d\n", o.Quantity)
-	if w.amount != nil {
-		fmt.Fprintf(&b, "Total:     %s (price, shipping and tax)\n", w.amount(o.Total, o.Currency))
+	if m.amount != nil {
+		fmt.Fprintf(&b, "Total:     %s (price, shipping and tax)\n", m.amount(o.Total, o.Currency))
 	}
-	if w.receipt != nil {
-		if url := w.receipt(o); url != "" {
+	if m.receipt != nil {
+		if url := m.receipt(o); url != "" {
 			b.WriteString("\n" + next + "\n" + oneLine(url) + "\n")
 		}
 	}
-	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not\nyou, you need not do anything.\n", w.shop)
+	fmt.Fprintf(&b, "\nThis mail was sent because somebody entered this address at %s. If that was not\nyou, you need not do anything.\n", m.shop)
 	return subject, b.String(), true
 }
 
 // placedText returns the text about a new order, by its kind.
-func (w *mailWriter) placedText(o orders.Order) (subject, news, next string, ok bool) {
+func (m *mailWriter) placedText(o orders.Order) (subject, news, next string, ok bool) {
 	ref := o.ID.String()
 	switch o.State {
 	case orders.StateOpen, orders.StateFulfilling, orders.StateFulfilled:
@@ -81,24 +81,24 @@ func (w *mailWriter) placedText(o orders.Order) (subject, news, next string, ok 
 	}
 	switch o.Kind {
 	case orders.KindOrder:
-		return "Your order is placed: " + ref, fmt.Sprintf("Your order at %s is placed.", w.shop),
+		return "Your order is placed: " + ref, fmt.Sprintf("Your order at %s is placed.", m.shop),
 			"Your receipt. You can cancel there until the order is being sent:", true
 	case orders.KindEntry:
-		return "You are in the draw: " + ref, fmt.Sprintf("Your entry in the draw at %s is recorded. Its time does not change its chance.", w.shop),
+		return "You are in the draw: " + ref, fmt.Sprintf("Your entry in the draw at %s is recorded. Its time does not change its chance.", m.shop),
 			"Its status. You can withdraw it there until the draw closes:", true
 	case orders.KindInterest:
-		return "You are on the list: " + ref, fmt.Sprintf("Your interest is registered at %s. This is not an order.", w.shop),
+		return "You are on the list: " + ref, fmt.Sprintf("Your interest is registered at %s. This is not an order.", m.shop),
 			"Its status. You can leave the list there:", true
 	case orders.KindWaiting:
-		return "You are on the waiting list: " + ref, fmt.Sprintf("You are on the waiting list at %s. This is not an order.", w.shop),
+		return "You are on the waiting list: " + ref, fmt.Sprintf("You are on the waiting list at %s. This is not an order.", m.shop),
 			"Your position on the list. You can leave the list there:", true
 	}
 	return "", "", "", false
 }
 
-func (w *mailWriter) titleOf(product string) string {
-	if w.title != nil {
-		if t := oneLine(w.title(product)); t != "" {
+func (m *mailWriter) titleOf(product string) string {
+	if m.title != nil {
+		if t := oneLine(m.title(product)); t != "" {
 			return t
 		}
 	}

@@ -19,7 +19,7 @@ func TestTexts(t *testing.T) {
 	until := launch.Add(24 * time.Hour)
 	all := []orders.OrderState{
 		orders.StateOpen, orders.StateInvited, orders.StateWon, orders.StateLost, orders.StateFulfilling, orders.StateFulfilled,
-		orders.StateCancelled, orders.StateLeft, orders.StateExpired, orders.StateForgotten,
+		orders.StateCancelled, orders.StateLeft, orders.StateExpired, orders.StateErased,
 	}
 	for _, c := range []struct {
 		what orders.JobKind

@@ -62,29 +62,29 @@ func newConsoleServer(source *labSource, f *fleet, password string, log *slog.Lo
 }
 
 // start serves l, follows the boards and updates the console until stop.
-func (s *consoleServer) start(l net.Listener) {
+func (c *consoleServer) start(l net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
-	s.work.Go(func() { s.source.run(ctx) })
-	s.work.Go(func() { s.console.Run(ctx) })
-	s.work.Go(func() {
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("serving the lab's console: %w", err)
+	c.cancel = cancel
+	c.work.Go(func() { c.source.run(ctx) })
+	c.work.Go(func() { c.console.Run(ctx) })
+	c.work.Go(func() {
+		if err := c.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			c.failed <- fmt.Errorf("serving the lab's console: %w", err)
 		}
 	})
 }
 
 // stop ends what start began, and returns an error of serving.
-func (s *consoleServer) stop() error {
-	s.cancel() // ends the streams, so that Shutdown need not wait for them
+func (c *consoleServer) stop() error {
+	c.cancel() // ends the streams, so that Shutdown need not wait for them
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if s.http.Shutdown(ctx) != nil {
-		s.http.Close() // cuts off a slow reader
+	if c.http.Shutdown(ctx) != nil {
+		c.http.Close() // cuts off a slow reader
 	}
-	s.work.Wait()
+	c.work.Wait()
 	select {
-	case err := <-s.failed:
+	case err := <-c.failed:
 		return err
 	default:
 		return nil

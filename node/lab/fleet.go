@@ -148,44 +148,44 @@ func errUnavailable(b *labBoard, why string) error {
 
 // beginAction reserves a board for an action that takes time, if it is in one of
 // the given states. endAction follows.
-func (b *labBoard) beginAction(doing string, states ...runState) (*boardProcess, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.checkIdle(); err != nil {
+func (l *labBoard) beginAction(doing string, states ...runState) (*boardProcess, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.checkIdle(); err != nil {
 		return nil, err
 	}
 	for _, s := range states {
-		if b.state == s {
-			b.busy = doing
-			return b.proc, nil
+		if l.state == s {
+			l.busy = doing
+			return l.proc, nil
 		}
 	}
-	switch b.state {
+	switch l.state {
 	case paused:
-		return nil, errUnavailable(b, "is paused; revive it first, or kill it")
+		return nil, errUnavailable(l, "is paused; revive it first, or kill it")
 	case stopped:
-		return nil, errUnavailable(b, "is already stopped; revive starts it")
+		return nil, errUnavailable(l, "is already stopped; revive starts it")
 	default:
-		return nil, errUnavailable(b, "is already dead; revive starts it")
+		return nil, errUnavailable(l, "is already dead; revive starts it")
 	}
 }
 
 // checkIdle returns an error if no action is possible. It is called with b.mu held.
-func (b *labBoard) checkIdle() error {
+func (l *labBoard) checkIdle() error {
 	switch {
-	case b.labEnded:
-		return errUnavailable(b, "is ending with its lab")
-	case b.busy != "":
-		return errUnavailable(b, "is "+b.busy+"; try again in a moment")
+	case l.labEnded:
+		return errUnavailable(l, "is ending with its lab")
+	case l.busy != "":
+		return errUnavailable(l, "is "+l.busy+"; try again in a moment")
 	}
 	return nil
 }
 
 // endAction ends the action and sets the board's state.
-func (b *labBoard) endAction(s runState) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.busy, b.state, b.since = "", s, time.Now()
+func (l *labBoard) endAction(s runState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy, l.state, l.since = "", s, time.Now()
 }
 
 func (f *fleet) stopBoard(b *labBoard) (string, error) {

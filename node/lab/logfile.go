@@ -31,8 +31,8 @@ func openLog(path string, max int64) (*logWriter, error) {
 }
 
 // openFile opens the file to append, so that a revived board continues its log.
-func (w *logWriter) openFile() error {
-	f, err := os.OpenFile(w.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
+func (l *logWriter) openFile() error {
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, fileMode)
 	if err != nil {
 		return fmt.Errorf("opening a log: %w", err)
 	}
@@ -41,50 +41,50 @@ func (w *logWriter) openFile() error {
 		f.Close()
 		return fmt.Errorf("opening a log: %w", err)
 	}
-	w.file, w.size = f, info.Size()
+	l.file, l.size = f, info.Size()
 	return nil
 }
 
 // Write appends. A full disk loses lines of the log, but must not stop the board
 // that writes them: Write never returns an error.
-func (w *logWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
+func (l *logWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
 		return len(p), nil
 	}
-	if w.size > 0 && w.size+int64(len(p)) > w.max {
-		w.rotateFile()
+	if l.size > 0 && l.size+int64(len(p)) > l.max {
+		l.rotateFile()
 	}
-	if w.file != nil {
-		n, _ := w.file.Write(p)
-		w.size += int64(n)
+	if l.file != nil {
+		n, _ := l.file.Write(p)
+		l.size += int64(n)
 	}
 	return len(p), nil
 }
 
 // rotateFile makes the log the old log. It is called with mu held.
-func (w *logWriter) rotateFile() {
-	w.file.Close()
-	w.file = nil
+func (l *logWriter) rotateFile() {
+	l.file.Close()
+	l.file = nil
 	// Windows does not rename onto an existing file.
-	os.Remove(w.path + ".old")
-	if err := os.Rename(w.path, w.path+".old"); err != nil {
-		os.Truncate(w.path, 0) // a bounded log matters more than a complete one
+	os.Remove(l.path + ".old")
+	if err := os.Rename(l.path, l.path+".old"); err != nil {
+		os.Truncate(l.path, 0) // a bounded log matters more than a complete one
 	}
-	if err := w.openFile(); err != nil {
-		w.file = nil
+	if err := l.openFile(); err != nil {
+		l.file = nil
 	}
 }
 
-func (w *logWriter) Close() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.file == nil {
+func (l *logWriter) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
 		return nil
 	}
-	err := w.file.Close()
-	w.file = nil
+	err := l.file.Close()
+	l.file = nil
 	return err
 }
 

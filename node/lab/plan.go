@@ -113,43 +113,43 @@ type PortError struct {
 }
 
 // Error returns one line without a remedy; PortErrors adds that once.
-func (e *PortError) Error() string {
+func (p *PortError) Error() string {
 	proto := ""
-	if e.Net != "tcp" {
-		proto = " (" + e.Net + ")"
+	if p.Net != "tcp" {
+		proto = " (" + p.Net + ")"
 	}
-	if isPortTaken(e.Err) {
-		return fmt.Sprintf("port %d%s is taken: %s", e.Addr.Port(), proto, e.Purpose)
+	if isPortTaken(p.Err) {
+		return fmt.Sprintf("port %d%s is taken: %s", p.Addr.Port(), proto, p.Purpose)
 	}
-	return fmt.Sprintf("port %d%s cannot be used (%v): %s", e.Addr.Port(), proto, stripAddress(e.Err), e.Purpose)
+	return fmt.Sprintf("port %d%s cannot be used (%v): %s", p.Addr.Port(), proto, stripAddress(p.Err), p.Purpose)
 }
 
 // Unwrap returns the system's error.
-func (e *PortError) Unwrap() error { return e.Err }
+func (p *PortError) Unwrap() error { return p.Err }
 
 // PortErrors are all ports that a lab needs and cannot use.
 type PortErrors []*PortError
 
 // Error returns a line for each port and a remedy, or only one line if the address
 // is not this machine's.
-func (e PortErrors) Error() string {
-	if first := e[0]; isNotLocal(first.Err) {
+func (p PortErrors) Error() string {
+	if first := p[0]; isNotLocal(first.Err) {
 		return fmt.Sprintf("this machine does not have the address %s; choose one of its own with --listen, such as 127.0.0.1:8080", first.Addr.Addr())
 	}
-	if len(e) == 1 {
-		return e[0].Error() + "; " + e.remedyFor("it")
+	if len(p) == 1 {
+		return p[0].Error() + "; " + p.remedyFor("it")
 	}
 	var b strings.Builder
-	for _, one := range e {
+	for _, one := range p {
 		b.WriteString(one.Error() + "\n")
 	}
-	b.WriteString(e.remedyFor("them"))
+	b.WriteString(p.remedyFor("them"))
 	return b.String()
 }
 
 // remedyFor returns what to do about the ports: it or them.
-func (e PortErrors) remedyFor(them string) string {
-	for _, one := range e {
+func (p PortErrors) remedyFor(them string) string {
+	for _, one := range p {
 		switch {
 		case errors.Is(one.Err, fs.ErrPermission):
 			return "ports below 1024 are reserved for the system: choose higher ones with --listen"
@@ -157,16 +157,16 @@ func (e PortErrors) remedyFor(them string) string {
 			return "choose others with --listen (port 0: any free ports)"
 		}
 	}
-	if len(e) == 1 {
+	if len(p) == 1 {
 		return "stop the program that uses " + them + ", or choose others with --listen"
 	}
 	return "is another lab running? Stop the program that uses " + them + ", or choose others with --listen (port 0: any free ports)"
 }
 
 // Unwrap returns the error of each port.
-func (e PortErrors) Unwrap() []error {
-	list := make([]error, len(e))
-	for i, one := range e {
+func (p PortErrors) Unwrap() []error {
+	list := make([]error, len(p))
+	for i, one := range p {
 		list[i] = one
 	}
 	return list

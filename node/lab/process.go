@@ -88,12 +88,12 @@ func startProcess(s *starter, command []string, dir string) (*boardProcess, erro
 	return p, nil
 }
 
-func (p *boardProcess) pid() int { return p.cmd.Process.Pid }
+func (b *boardProcess) pid() int { return b.cmd.Process.Pid }
 
 // isAlive reports whether the process has not ended yet.
-func (p *boardProcess) isAlive() bool {
+func (b *boardProcess) isAlive() bool {
 	select {
-	case <-p.exited:
+	case <-b.exited:
 		return false
 	default:
 		return true
@@ -103,22 +103,22 @@ func (p *boardProcess) isAlive() bool {
 // stopOrKill asks the process to stop, and kills it after timeout or when killNow is
 // closed. It returns when the process is gone, and reports whether it stopped by
 // itself.
-func (p *boardProcess) stopOrKill(timeout time.Duration, killNow <-chan struct{}) (stopped bool) {
+func (b *boardProcess) stopOrKill(timeout time.Duration, killNow <-chan struct{}) (stopped bool) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	if err := p.requestStop(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.kill()
+	if err := b.requestStop(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		b.kill()
 	}
 	select {
-	case <-p.exited:
+	case <-b.exited:
 		return true
 	case <-timer.C:
 	case <-killNow:
 	}
-	p.kill()
-	<-p.exited // a killed process ends, and its output is dropped after pipeGrace
+	b.kill()
+	<-b.exited // a killed process ends, and its output is dropped after pipeGrace
 	return false
 }
 
 // kill ends the process at once, paused or not.
-func (p *boardProcess) kill() { p.cmd.Process.Kill() } // fails only if it has ended
+func (b *boardProcess) kill() { b.cmd.Process.Kill() } // fails only if it has ended

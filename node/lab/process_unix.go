@@ -15,15 +15,15 @@ func isNotLocal(err error) bool { return errors.Is(err, syscall.EADDRNOTAVAIL) }
 
 // requestStop sends SIGTERM. It also continues a paused process, which would never
 // receive it.
-func (p *boardProcess) requestStop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+func (b *boardProcess) requestStop() error {
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	return p.cmd.Process.Signal(syscall.SIGCONT)
+	return b.cmd.Process.Signal(syscall.SIGCONT)
 }
 
 // pause suspends the process (SIGSTOP).
-func (p *boardProcess) pause() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (b *boardProcess) pause() error { return b.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // resume continues a paused process.
-func (p *boardProcess) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+func (b *boardProcess) resume() error { return b.cmd.Process.Signal(syscall.SIGCONT) }

@@ -27,8 +27,8 @@ func childAttributes() *syscall.SysProcAttr {
 }
 
 // requestStop closes the board's standard input, as there is no SIGTERM.
-func (p *boardProcess) requestStop() error { return p.stdin.Close() }
+func (b *boardProcess) requestStop() error { return b.stdin.Close() }
 
-func (p *boardProcess) pause() error { return errNoPause }
+func (b *boardProcess) pause() error { return errNoPause }
 
-func (p *boardProcess) resume() error { return errNoPause }
+func (b *boardProcess) resume() error { return errNoPause }

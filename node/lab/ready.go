@@ -49,24 +49,24 @@ func awaitReady(ctx context.Context, f *fleet, checkers map[string]readyChecker,
 }
 
 // waitReady checks one board until it serves or has died, or ctx ends.
-func (f *startResult) waitReady(ctx context.Context, p *boardProcess, checker readyChecker) {
-	f.reason = "it has not answered yet"
+func (s *startResult) waitReady(ctx context.Context, p *boardProcess, checker readyChecker) {
+	s.reason = "it has not answered yet"
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
 	for {
 		ok, reason, err := checker.Ready(ctx)
 		switch {
 		case ok:
-			f.ready = true
+			s.ready = true
 			return
 		case err == nil && reason != "":
-			f.reason = truncateText(reason, reasonLimit)
+			s.reason = truncateText(reason, reasonLimit)
 		}
 		select {
 		case <-p.exited:
-			f.dead, f.pid, f.reason = true, 0, "it died by itself"
+			s.dead, s.pid, s.reason = true, 0, "it died by itself"
 			if p.err != nil {
-				f.reason += " (" + p.err.Error() + ")"
+				s.reason += " (" + p.err.Error() + ")"
 			}
 			return
 		case <-ctx.Done():

@@ -13,7 +13,7 @@ func (a Answer) Encode() []byte {
 	w.byte(byte(a.State))
 	w.time(a.Opens)
 	w.int(a.Total)
-	w.int(int64(a.Left))
+	w.int(int64(a.Remaining))
 	w.int(int64(a.Count))
 	return w.data
 }
@@ -23,14 +23,14 @@ func DecodeAnswer(data []byte) (Answer, error) {
 	r := decoder{data: data}
 	form := r.byte()
 	a := Answer{
-		Outcome:  Outcome(r.byte()),
-		Order:    r.readID(),
-		Position: r.count(),
-		State:    SaleState(r.byte()),
-		Opens:    r.time(),
-		Total:    r.int(),
-		Left:     r.count(),
-		Count:    r.count(),
+		Outcome:   Outcome(r.byte()),
+		Order:     r.readID(),
+		Position:  r.count(),
+		State:     SaleState(r.byte()),
+		Opens:     r.time(),
+		Total:     r.int(),
+		Remaining: r.count(),
+		Count:     r.count(),
 	}
 	if form != answerForm || !r.done() {
 		return Answer{}, ErrAnswer

@@ -90,8 +90,8 @@ type applyTx struct {
 	now time.Time
 	err error // the first one that occurred; checked after every command
 
-	orders, ids, people, addresses, queue, queueBlocks, entries *bbolt.Bucket
-	tickets, timers, outbox                                     *bbolt.Bucket
+	orders, ids, people, addresses, queue, queueBlocks, ballotEntries *bbolt.Bucket
+	tickets, timers, outbox                                           *bbolt.Bucket
 
 	byPerson, byAddress *bbolt.Cursor
 }
@@ -104,7 +104,7 @@ func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
 	a.addresses = a.bucket(bucketAddresses)
 	a.queue = a.bucket(bucketQueue)
 	a.queueBlocks = a.bucket(bucketQueueBlocks)
-	a.entries = a.bucket(bucketEntries)
+	a.ballotEntries = a.bucket(bucketBallotEntries)
 	a.tickets = a.bucket(bucketTickets)
 	a.timers = a.bucket(bucketTimers)
 	a.outbox = a.bucket(bucketOutbox)
@@ -191,8 +191,8 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.finishFulfilment(c)
 	case FinishMail:
 		return a.finishMail(c)
-	case Forget:
-		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.forgetPerson(c) })
+	case Erase:
+		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.erasePerson(c) })
 	case Tick:
 		return a.runTick()
 	}
@@ -330,12 +330,12 @@ func (a *applyTx) storeOrder(before, o *storedOrder) {
 }
 
 func (a *applyTx) updateIndexes(s *storedSale, before, o *storedOrder) {
-	wasIndexed, isIndexed := before.Number != 0, o.State != StateForgotten
+	wasIndexed, isIndexed := before.Number != 0, o.State != StateErased
 	if wasIndexed && isIndexed && before.isLive() == o.isLive() && before.Kind == o.Kind && before.Quantity == o.Quantity {
 		return // the indexes do not change
 	}
-	before.fillPrints()
-	o.fillPrints()
+	before.computeFingerprints()
+	o.computeFingerprints()
 	if wasIndexed {
 		a.remove(a.people, personKey(before))
 	}

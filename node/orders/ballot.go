@@ -27,7 +27,7 @@ func (a *applyTx) makeDraw(s *storedSale, c MakeDraw) (Answer, string) {
 	case s.Mode != Ballot || s.Draw.PublicKind == draw.None:
 		return Answer{Outcome: WrongKind}, action
 	case s.Draw.Public == c.Public:
-		return Answer{Outcome: Same}, action
+		return Answer{Outcome: AlreadyDone}, action
 	case state == SaleUpcoming || state == SaleOpen:
 		return Answer{Outcome: NotOpen, Opens: s.Closes}, action
 	case s.Draw.Public != (draw.Public{}):
@@ -62,7 +62,7 @@ func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 func (a *applyTx) computeSeed(s *storedSale) {
 	list := draw.NewList()
 	prefix := uint16Key(s.number)
-	c := a.entries.Cursor()
+	c := a.ballotEntries.Cursor()
 	for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 		list.Add(ID(binary.BigEndian.Uint64(k[2:])).String())
 	}
@@ -74,7 +74,7 @@ func (a *applyTx) computeSeed(s *storedSale) {
 func (a *applyTx) issueTickets(s *storedSale, work int) int {
 	done := 0
 	prefix := uint16Key(s.number)
-	c := a.entries.Cursor()
+	c := a.ballotEntries.Cursor()
 	k, _ := c.Seek(saleKey(s.number, uint64(s.cursor)+1))
 	for ; done < work && k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 		s.cursor = ID(binary.BigEndian.Uint64(k[2:]))
@@ -119,6 +119,6 @@ func (a *applyTx) awardEntry(s *storedSale, o *storedOrder) {
 	next.Ready = a.now.Add(s.FulfilmentDelay)
 	a.queueMail(next, JobMailWon)
 	s.Draw.Winners++
-	a.put(a.entries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
+	a.put(a.ballotEntries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, true))
 	a.storeOrder(o, next)
 }

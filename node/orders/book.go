@@ -19,27 +19,27 @@ import (
 // Numbers in keys are big-endian, so that they sort.
 var buckets = []string{
 	bucketMeta, bucketSales, bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue,
-	bucketQueueBlocks, bucketEntries, bucketTickets, bucketTimers, bucketOutbox, bucketNews, bucketAudit,
+	bucketQueueBlocks, bucketBallotEntries, bucketTickets, bucketTimers, bucketOutbox, bucketNews, bucketAudit,
 	bucketOperations, bucketOperationLog,
 }
 
 const (
-	bucketMeta         = "meta"          // "state" → see meta
-	bucketSales        = "sales"         // sale (2) → sale
-	bucketOrders       = "orders"        // order number (8) → order
-	bucketIDs          = "ids"           // ID (8) → order number (8)
-	bucketPeople       = "people"        // e-mail (16), sale (2), dead (1), order number (8) → kind (1), units (4), person (16)
-	bucketAddresses    = "addresses"     // sale (2), address (16), order number (8) → units (4); live orders only
-	bucketQueue        = "queue"         // sale (2), queue number (8) → order number (8)
-	bucketQueueBlocks  = "queue blocks"  // sale (2), queue number / queueBlockSize (4) → orders in that block of the queue (4)
-	bucketEntries      = "entries"       // sale (2), ID (8) → order number (8), units (4), won (1)
-	bucketTickets      = "tickets"       // sale (2), ticket (32), ID (8) → nothing; during a draw
-	bucketTimers       = "timers"        // at (8), order number (8) → nothing: something may be due for the order
-	bucketOutbox       = "outbox"        // queue (1), since (8), order number (8) → job kind (1)
-	bucketNews         = "news"          // number (8) → at, text
-	bucketAudit        = "audit"         // number (8) → at, operator, action
-	bucketOperations   = "operations"    // OpID (8) → hash of the command (8), answer
-	bucketOperationLog = "operation log" // number (8) → OpID (8)
+	bucketMeta          = "meta"          // "state" → see meta
+	bucketSales         = "sales"         // sale (2) → sale
+	bucketOrders        = "orders"        // order number (8) → order
+	bucketIDs           = "ids"           // ID (8) → order number (8)
+	bucketPeople        = "people"        // e-mail (16), sale (2), dead (1), order number (8) → kind (1), units (4), person (16)
+	bucketAddresses     = "addresses"     // sale (2), address (16), order number (8) → units (4); live orders only
+	bucketQueue         = "queue"         // sale (2), queue number (8) → order number (8)
+	bucketQueueBlocks   = "queue blocks"  // sale (2), queue number / queueBlockSize (4) → orders in that block of the queue (4)
+	bucketBallotEntries = "entries"       // sale (2), ID (8) → order number (8), units (4), won (1)
+	bucketTickets       = "tickets"       // sale (2), ticket (32), ID (8) → nothing; during a draw
+	bucketTimers        = "timers"        // at (8), order number (8) → nothing: something may be due for the order
+	bucketOutbox        = "outbox"        // queue (1), since (8), order number (8) → job kind (1)
+	bucketNews          = "news"          // number (8) → at, text
+	bucketAudit         = "audit"         // number (8) → at, operator, action
+	bucketOperations    = "operations"    // OpID (8) → hash of the command (8), answer
+	bucketOperationLog  = "operation log" // number (8) → OpID (8)
 )
 
 // Book is the order book. Its methods are safe for concurrent use; those that change it run
@@ -189,7 +189,7 @@ func discardWorkingCopy(db *bbolt.DB) error {
 // different digests after the same Apply have diverged.
 func (b *Book) Digest() uint64 { return b.readModel.Load().digest }
 
-// Erasures returns the number of orders whose person is erased, by a Forget or by the
+// Erasures returns the number of orders whose person is erased, by an Erase or by the
 // retention time. When it has grown, the ledger's log still contains a person whom the book
 // does not: compact the log, and Rewrite the working copy.
 func (b *Book) Erasures() uint64 { return b.readModel.Load().erasures }

@@ -19,7 +19,7 @@ type FieldError struct {
 }
 
 // Error returns a sentence without personal data.
-func (e *FieldError) Error() string { return "orders: " + e.Field + ": " + e.Reason }
+func (f *FieldError) Error() string { return "orders: " + f.Field + ": " + f.Reason }
 
 // requireField returns a FieldError unless ok.
 func requireField(ok bool, field, reason string) error {
@@ -54,7 +54,7 @@ func checkText(field, s string, min, max int) error {
 		return &FieldError{field, "is not valid UTF-8"}
 	case !norm.NFC.IsNormalString(s):
 		return &FieldError{field, "is not in Unicode's normal form C"}
-	case strings.ContainsFunc(s, isSteeringRune):
+	case strings.ContainsFunc(s, isControlRune):
 		return &FieldError{field, "contains a control character"}
 	case strings.TrimSpace(s) != s:
 		return &FieldError{field, "has blanks at its beginning or end"}
@@ -72,7 +72,7 @@ func isPrintableASCII(s string) bool {
 	return true
 }
 
-func isSteeringRune(c rune) bool {
+func isControlRune(c rune) bool {
 	switch {
 	case unicode.Is(unicode.Cc, c), c == '\u2028', c == '\u2029', c == '\ufffd', c == '\ufeff':
 		return true
@@ -153,15 +153,15 @@ func (o Operation) checkFields() error {
 func checkID(id ID) error { return requireField(id.Valid(), "ID", "is not an order's") }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c PlaceOrder) Check() error {
+func (p PlaceOrder) Check() error {
 	return firstError(
-		checkID(c.ID),
-		checkProduct(c.Product),
-		requireField(c.Kind >= KindOrder && c.Kind <= KindWaiting, "Kind", "is not a kind of order"),
-		requireField(c.Quantity >= 1 && c.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
-		requireField(c.Total >= 0, "Total", "is negative"),
-		checkCode("Currency", c.Currency, 3),
-		c.Person.Check(),
+		checkID(p.ID),
+		checkProduct(p.Product),
+		requireField(p.Kind >= KindOrder && p.Kind <= KindWaiting, "Kind", "is not a kind of order"),
+		requireField(p.Quantity >= 1 && p.Quantity <= MaxLimit, "Quantity", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		requireField(p.Total >= 0, "Total", "is negative"),
+		checkCode("Currency", p.Currency, 3),
+		p.Person.Check(),
 	)
 }
 
@@ -175,23 +175,23 @@ func (c Cancel) Check() error {
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c Offer) Check() error {
-	ballot := c.Mode == Ballot
+func (o Offer) Check() error {
+	ballot := o.Mode == Ballot
 	return firstError(
-		c.Operation.checkFields(),
-		checkProduct(c.Product),
-		requireField(c.Mode >= FirstCome && c.Mode <= Interest, "Mode", "is not a mode of sale"),
-		requireField(c.Stock >= 0 && c.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
-		requireField(c.Limit >= 1 && c.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
-		checkTimes(c.Opens, c.Closes, ballot),
-		requireField(c.Price >= 0 && c.Price <= MaxAmount, "Price", "is negative or too large"),
-		checkCode("Currency", c.Currency, 3),
-		checkCountries(c.Countries),
-		checkDuration("FulfilmentDelay", c.FulfilmentDelay),
-		checkDuration("Retain", c.Retain),
-		requireField(ballot == (c.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
-		requireField(ballot || c.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
-		requireField(c.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),
+		o.Operation.checkFields(),
+		checkProduct(o.Product),
+		requireField(o.Mode >= FirstCome && o.Mode <= Interest, "Mode", "is not a mode of sale"),
+		requireField(o.Stock >= 0 && o.Stock <= MaxStock, "Stock", fmt.Sprintf("is not 0 to %d", MaxStock)),
+		requireField(o.Limit >= 1 && o.Limit <= MaxLimit, "Limit", fmt.Sprintf("is not 1 to %d", MaxLimit)),
+		checkTimes(o.Opens, o.Closes, ballot),
+		requireField(o.Price >= 0 && o.Price <= MaxAmount, "Price", "is negative or too large"),
+		checkCode("Currency", o.Currency, 3),
+		checkCountries(o.Countries),
+		checkDuration("FulfilmentDelay", o.FulfilmentDelay),
+		checkDuration("Retain", o.Retain),
+		requireField(ballot == (o.Secret != [32]byte{}), "Secret", "goes with a ballot, and only with one"),
+		requireField(ballot || o.PublicKind == draw.None, "PublicKind", "goes with a ballot only"),
+		requireField(o.PublicKind.Known(), "PublicKind", "is not a kind of public randomness"),
 	)
 }
 
@@ -226,17 +226,17 @@ func checkCountries(list []Country) error {
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c Stock) Check() error {
+func (s Stock) Check() error {
 	return firstError(
-		c.Operation.checkFields(),
-		checkProduct(c.Product),
-		requireField(c.Delta != 0 && c.Delta >= -MaxStock && c.Delta <= MaxStock, "Delta", "is 0 or too large"),
+		s.Operation.checkFields(),
+		checkProduct(s.Product),
+		requireField(s.Delta != 0 && s.Delta >= -MaxStock && s.Delta <= MaxStock, "Delta", "is 0 or too large"),
 	)
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c OpenSale) Check() error {
-	return firstError(c.Operation.checkFields(), checkProduct(c.Product))
+func (o OpenSale) Check() error {
+	return firstError(o.Operation.checkFields(), checkProduct(o.Product))
 }
 
 // Check returns a *FieldError for a field that is wrong.
@@ -246,54 +246,54 @@ func (c CloseSale) Check() error {
 
 // Check returns a *FieldError for a field that is wrong. Whether a ballot has both times is
 // checked when the command is carried out.
-func (c SetTimes) Check() error {
-	return firstError(c.Operation.checkFields(), checkProduct(c.Product), checkTimes(c.Opens, c.Closes, false))
+func (s SetTimes) Check() error {
+	return firstError(s.Operation.checkFields(), checkProduct(s.Product), checkTimes(s.Opens, s.Closes, false))
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c Announce) Check() error {
-	return firstError(c.Operation.checkFields(), checkText("Text", c.Text, 0, MaxText))
+func (a Announce) Check() error {
+	return firstError(a.Operation.checkFields(), checkText("Text", a.Text, 0, MaxText))
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c Invite) Check() error {
+func (i Invite) Check() error {
 	return firstError(
-		c.Operation.checkFields(),
-		checkProduct(c.Product),
-		requireField(c.Count >= 1 && c.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
-		checkTime("Until", c.Until, true),
+		i.Operation.checkFields(),
+		checkProduct(i.Product),
+		requireField(i.Count >= 1 && i.Count <= MaxPerCommand, "Count", fmt.Sprintf("is not 1 to %d", MaxPerCommand)),
+		checkTime("Until", i.Until, true),
 	)
 }
 
 // Check returns a *FieldError for a field that is wrong. Whether a drand round lies after the
 // close is checked when the command is carried out.
-func (c MakeDraw) Check() error {
-	err := firstError(c.Operation.checkFields(), checkProduct(c.Product))
-	if err == nil && c.Public.Check() != nil {
+func (m MakeDraw) Check() error {
+	err := firstError(m.Operation.checkFields(), checkProduct(m.Product))
+	if err == nil && m.Public.Check() != nil {
 		err = &FieldError{"Public", "is not public randomness of its kind"}
 	}
 	return err
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c BeginFulfilment) Check() error { return checkID(c.ID) }
+func (b BeginFulfilment) Check() error { return checkID(b.ID) }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c FinishFulfilment) Check() error {
-	return firstError(checkID(c.ID), checkText("How", c.How, 0, MaxText))
+func (f FinishFulfilment) Check() error {
+	return firstError(checkID(f.ID), checkText("How", f.How, 0, MaxText))
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c FinishMail) Check() error {
-	return firstError(checkID(c.ID), requireField(c.Kind >= JobMailPlaced && c.Kind <= JobMailCancelled, "Kind", "is not a mail job"))
+func (f FinishMail) Check() error {
+	return firstError(checkID(f.ID), requireField(f.Kind >= JobMailPlaced && f.Kind <= JobMailCancelled, "Kind", "is not a mail job"))
 }
 
 // Check returns a *FieldError for a field that is wrong.
-func (c Forget) Check() error {
-	if c.ID != 0 {
-		return firstError(c.Operation.checkFields(), checkID(c.ID), requireField(c.Email == "", "Email", "does not go with an ID"))
+func (e Erase) Check() error {
+	if e.ID != 0 {
+		return firstError(e.Operation.checkFields(), checkID(e.ID), requireField(e.Email == "", "Email", "does not go with an ID"))
 	}
-	return firstError(c.Operation.checkFields(), checkEmail("Email", c.Email))
+	return firstError(e.Operation.checkFields(), checkEmail("Email", e.Email))
 }
 
 // Check returns nil: a Tick has no fields.

@@ -14,26 +14,26 @@ import (
 // encoder appends to a slice.
 type encoder struct{ data []byte }
 
-func (w *encoder) byte(v byte)   { w.data = append(w.data, v) }
-func (w *encoder) uint(v uint64) { w.data = binary.AppendUvarint(w.data, v) }
-func (w *encoder) int(v int64)   { w.data = binary.AppendVarint(w.data, v) }
+func (e *encoder) byte(v byte)   { e.data = append(e.data, v) }
+func (e *encoder) uint(v uint64) { e.data = binary.AppendUvarint(e.data, v) }
+func (e *encoder) int(v int64)   { e.data = binary.AppendVarint(e.data, v) }
 
-func (w *encoder) bool(v bool) {
+func (e *encoder) bool(v bool) {
 	if v {
-		w.byte(1)
+		e.byte(1)
 	} else {
-		w.byte(0)
+		e.byte(0)
 	}
 }
 
-func (w *encoder) text(v string) {
-	w.uint(uint64(len(v)))
-	w.data = append(w.data, v...)
+func (e *encoder) text(v string) {
+	e.uint(uint64(len(v)))
+	e.data = append(e.data, v...)
 }
 
-func (w *encoder) time(t time.Time) { w.int(toMillis(t)) }
+func (e *encoder) time(t time.Time) { e.int(toMillis(t)) }
 
-func (w *encoder) duration(d time.Duration) { w.int(d.Milliseconds()) }
+func (e *encoder) duration(d time.Duration) { e.int(d.Milliseconds()) }
 
 // toMillis returns a time as it is stored: Unix milliseconds, 0 for the zero time.
 func toMillis(t time.Time) int64 {
@@ -58,34 +58,34 @@ type decoder struct {
 	bad  bool
 }
 
-func (r *decoder) fail() { r.bad, r.data = true, nil }
+func (d *decoder) fail() { d.bad, d.data = true, nil }
 
 // done reports whether everything was read and well-formed.
-func (r *decoder) done() bool { return !r.bad && len(r.data) == 0 }
+func (d *decoder) done() bool { return !d.bad && len(d.data) == 0 }
 
-func (r *decoder) byte() byte {
-	if len(r.data) == 0 {
-		r.fail()
+func (d *decoder) byte() byte {
+	if len(d.data) == 0 {
+		d.fail()
 		return 0
 	}
-	v := r.data[0]
-	r.data = r.data[1:]
+	v := d.data[0]
+	d.data = d.data[1:]
 	return v
 }
 
-func (r *decoder) uint() uint64 {
-	v, n := binary.Uvarint(r.data)
+func (d *decoder) uint() uint64 {
+	v, n := binary.Uvarint(d.data)
 	// A last byte of 0 after others is a longer encoding of the same number.
-	if n <= 0 || (n > 1 && r.data[n-1] == 0) {
-		r.fail()
+	if n <= 0 || (n > 1 && d.data[n-1] == 0) {
+		d.fail()
 		return 0
 	}
-	r.data = r.data[n:]
+	d.data = d.data[n:]
 	return v
 }
 
-func (r *decoder) int() int64 {
-	u := r.uint()
+func (d *decoder) int() int64 {
+	u := d.uint()
 	v := int64(u >> 1)
 	if u&1 != 0 {
 		v = ^v
@@ -94,49 +94,49 @@ func (r *decoder) int() int64 {
 }
 
 // count reads an int that fits 32 bits: the size of int on the boards.
-func (r *decoder) count() int {
-	v := r.int()
+func (d *decoder) count() int {
+	v := d.int()
 	if v < math.MinInt32 || v > math.MaxInt32 {
-		r.fail()
+		d.fail()
 		return 0
 	}
 	return int(v)
 }
 
-func (r *decoder) bool() bool {
-	v := r.byte()
+func (d *decoder) bool() bool {
+	v := d.byte()
 	if v > 1 {
-		r.fail()
+		d.fail()
 	}
 	return v == 1
 }
 
-func (r *decoder) text() string {
-	n := r.uint()
-	if n > uint64(len(r.data)) {
-		r.fail()
+func (d *decoder) text() string {
+	n := d.uint()
+	if n > uint64(len(d.data)) {
+		d.fail()
 		return ""
 	}
-	v := string(r.data[:n])
-	r.data = r.data[n:]
+	v := string(d.data[:n])
+	d.data = d.data[n:]
 	return v
 }
 
-func (r *decoder) bytes32() (v [32]byte) {
-	if len(r.data) < len(v) {
-		r.fail()
+func (d *decoder) bytes32() (v [32]byte) {
+	if len(d.data) < len(v) {
+		d.fail()
 		return v
 	}
-	copy(v[:], r.data)
-	r.data = r.data[len(v):]
+	copy(v[:], d.data)
+	d.data = d.data[len(v):]
 	return v
 }
 
-func (r *decoder) time() time.Time {
-	ms := r.int()
+func (d *decoder) time() time.Time {
+	ms := d.int()
 	t := fromMillis(ms)
 	if toMillis(t) != ms { // the milliseconds of the zero time
-		r.fail()
+		d.fail()
 	}
 	return t
 }
@@ -144,20 +144,20 @@ func (r *decoder) time() time.Time {
 // maxMillis bounds a stored duration: about 30 years.
 const maxMillis = 1_000_000_000_000
 
-func (r *decoder) duration() time.Duration {
-	ms := r.int()
+func (d *decoder) duration() time.Duration {
+	ms := d.int()
 	if ms < -maxMillis || ms > maxMillis {
-		r.fail()
+		d.fail()
 		return 0
 	}
 	return time.Duration(ms) * time.Millisecond
 }
 
 // listLen reads the length of a list whose elements take at least one byte each.
-func (r *decoder) listLen() int {
-	n := r.uint()
-	if n > uint64(len(r.data)) {
-		r.fail()
+func (d *decoder) listLen() int {
+	n := d.uint()
+	if n > uint64(len(d.data)) {
+		d.fail()
 		return 0
 	}
 	return int(n)

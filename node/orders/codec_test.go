@@ -18,7 +18,7 @@ import (
 func everyCommand() []Command {
 	by := Operation{Operator: "Grace Höpper", OpID: math.MaxUint64}
 	return []Command{
-		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), More: true},
+		PlaceOrder{ID: MaxID, Product: "pi", Kind: KindWaiting, Quantity: 2, Total: 78_00, Currency: "USD", Person: somebody(), InAddition: true},
 		Cancel{ID: 7, By: by, Reason: "sent back"},
 		Cancel{ID: 7},
 		Offer{
@@ -35,8 +35,8 @@ func everyCommand() []Command {
 		Invite{by, "pi", 100, start.Add(time.Hour)},
 		MakeDraw{by, "pi", draw.Public{Kind: draw.Dice, Text: "36115 24661"}},
 		BeginFulfilment{9}, FinishFulfilment{9, "webhook"}, FinishMail{9, JobMailWon},
-		Forget{Operation: by, ID: 9},
-		Forget{Operation: by, Email: "a@example.org"},
+		Erase{Operation: by, ID: 9},
+		Erase{Operation: by, Email: "a@example.org"},
 		Tick{},
 	}
 }
@@ -100,7 +100,7 @@ func FuzzApply(f *testing.F) {
 
 func FuzzDecodeAnswer(f *testing.F) {
 	f.Add(Answer{Outcome: Placed, Order: MaxID, Position: 12, State: SaleSoldOut}.Encode())
-	f.Add(Answer{Outcome: NotOpen, Opens: start, Total: math.MinInt64, Left: math.MaxInt32, Count: -1}.Encode())
+	f.Add(Answer{Outcome: NotOpen, Opens: start, Total: math.MinInt64, Remaining: math.MaxInt32, Count: -1}.Encode())
 	f.Add([]byte{answerForm})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a, err := DecodeAnswer(data)
@@ -113,13 +113,13 @@ func FuzzDecodeAnswer(f *testing.F) {
 func TestAnswersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := Answer{
-			Outcome:  Outcome(rapid.Byte().Draw(t, "outcome")),
-			Order:    ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "order")),
-			Position: int(rapid.Int32().Draw(t, "position")),
-			State:    SaleState(rapid.Byte().Draw(t, "state")),
-			Total:    rapid.Int64().Draw(t, "total"),
-			Left:     int(rapid.Int32().Draw(t, "left")),
-			Count:    int(rapid.Int32().Draw(t, "count")),
+			Outcome:   Outcome(rapid.Byte().Draw(t, "outcome")),
+			Order:     ID(rapid.Uint64Range(0, uint64(MaxID)).Draw(t, "order")),
+			Position:  int(rapid.Int32().Draw(t, "position")),
+			State:     SaleState(rapid.Byte().Draw(t, "state")),
+			Total:     rapid.Int64().Draw(t, "total"),
+			Remaining: int(rapid.Int32().Draw(t, "left")),
+			Count:     int(rapid.Int32().Draw(t, "count")),
 		}
 		if got, err := DecodeAnswer(a.Encode()); err != nil || got != a {
 			t.Fatalf("%+v: got %+v, %v", a, got, err)
@@ -246,15 +246,15 @@ func TestSamePersonAndAddress(t *testing.T) {
 	}
 	a, b := somebody(), somebody()
 	b.Line1, b.Line2, b.Postcode = "千代田1-1 2階", "", "1000001"
-	if addressPrint(&a) != addressPrint(&b) || personPrint(&a) != personPrint(&b) {
+	if addressFingerprint(&a) != addressFingerprint(&b) || personFingerprint(&a) != personFingerprint(&b) {
 		t.Error("where an address is split makes a difference")
 	}
 	b.City = "Tokyo"
-	if addressPrint(&a) != addressPrint(&b) || personPrint(&a) == personPrint(&b) {
+	if addressFingerprint(&a) != addressFingerprint(&b) || personFingerprint(&a) == personFingerprint(&b) {
 		t.Error("a city counts for the limit, or does not count for the content")
 	}
 	a.Postcode, b.Postcode = "", ""
-	if addressPrint(&a) == addressPrint(&b) {
+	if addressFingerprint(&a) == addressFingerprint(&b) {
 		t.Error("without a postcode the city does not count")
 	}
 }

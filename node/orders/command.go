@@ -26,7 +26,7 @@ type Operation struct {
 // interest or joins a waiting list. Its outcomes are those from Placed to Malformed.
 //
 // It is idempotent by content: if the person (by e-mail) has an order of the same product,
-// kind, quantity, name and address, the answer is Same with that order. More means "yes, in
+// kind, quantity, name and address, the answer is AlreadyDone with that order. InAddition means "yes, in
 // addition to what I have", after Differs; then only the same ID is the same order. So the
 // page that asks the person must carry the new order's ID in its form: pressing the button
 // twice, a reload and a retry on another board are then one order.
@@ -35,14 +35,14 @@ type Operation struct {
 // as many units as are held, turns the invitation into an order; the other held units
 // become free.
 type PlaceOrder struct {
-	ID       ID
-	Product  string
-	Kind     Kind
-	Quantity int    // 1 to the sale's limit
-	Total    int64  // minor units, as the page showed it; checked for every kind
-	Currency string // ISO 4217
-	Person   Person
-	More     bool
+	ID         ID
+	Product    string
+	Kind       Kind
+	Quantity   int    // 1 to the sale's limit
+	Total      int64  // minor units, as the page showed it; checked for every kind
+	Currency   string // ISO 4217
+	Person     Person
+	InAddition bool
 }
 
 // Cancel cancels an order: the buyer until it is being fulfilled, an operator also while it
@@ -55,7 +55,7 @@ type Cancel struct {
 }
 
 // Offer creates a product's sale. Only the first offer counts: later ones are answered
-// Same, whatever they contain, so every board may submit what its catalogue has.
+// AlreadyDone, whatever they contain, so every board may submit what its catalogue has.
 type Offer struct {
 	Operation
 	Product         string
@@ -119,7 +119,7 @@ type Announce struct {
 type Invite struct {
 	Operation
 	Product string
-	Count   int // 1 to MaxWave
+	Count   int // 1 to MaxPerCommand
 	Until   time.Time
 }
 
@@ -147,16 +147,16 @@ type FinishMail struct {
 	Kind JobKind
 }
 
-// Forget erases a person: from one order, or, with ID 0, from every order of an e-mail
-// address, at most MaxPerCommand at a time (Answer.Left counts the rest; send it again with
+// Erase erases a person: from one order, or, with ID 0, from every order of an e-mail
+// address, at most MaxPerCommand at a time (Answer.Remaining counts the rest; send it again with
 // a new OpID). An order that is still open is cancelled first.
-type Forget struct {
+type Erase struct {
 	Operation
 	ID    ID
 	Email string
 }
 
 // Tick carries out what is due by the ledger's clock: sales open and close, draws proceed,
-// invitations expire, finished orders forget their person. One Tick does a bounded amount
+// invitations expire, finished orders erase their person. One Tick does a bounded amount
 // of work: send another one while Due is not after now.
 type Tick struct{}

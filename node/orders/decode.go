@@ -18,112 +18,112 @@ func DecodeCommand(data []byte) (Command, error) {
 }
 
 // readCommand reads the fields in the order in which Encode writes them.
-func (r *decoder) readCommand(op byte) Command {
+func (d *decoder) readCommand(op byte) Command {
 	switch op {
 	case opPlaceOrder:
-		return r.readPlaceOrder()
+		return d.readPlaceOrder()
 	case opCancel:
-		return Cancel{ID: r.readID(), By: r.readOperation(), Reason: r.text()}
+		return Cancel{ID: d.readID(), By: d.readOperation(), Reason: d.text()}
 	case opOffer:
-		return r.readOffer()
+		return d.readOffer()
 	case opStock:
-		return Stock{Operation: r.readOperation(), Product: r.text(), Delta: r.int()}
+		return Stock{Operation: d.readOperation(), Product: d.text(), Delta: d.int()}
 	case opOpenSale:
-		return OpenSale{Operation: r.readOperation(), Product: r.text()}
+		return OpenSale{Operation: d.readOperation(), Product: d.text()}
 	case opCloseSale:
-		return CloseSale{Operation: r.readOperation(), Product: r.text()}
+		return CloseSale{Operation: d.readOperation(), Product: d.text()}
 	case opSetTimes:
-		return SetTimes{Operation: r.readOperation(), Product: r.text(), Opens: r.time(), Closes: r.time()}
+		return SetTimes{Operation: d.readOperation(), Product: d.text(), Opens: d.time(), Closes: d.time()}
 	case opAnnounce:
-		return Announce{Operation: r.readOperation(), Text: r.text()}
+		return Announce{Operation: d.readOperation(), Text: d.text()}
 	case opInvite:
-		return Invite{Operation: r.readOperation(), Product: r.text(), Count: r.count(), Until: r.time()}
+		return Invite{Operation: d.readOperation(), Product: d.text(), Count: d.count(), Until: d.time()}
 	case opMakeDraw:
-		return MakeDraw{Operation: r.readOperation(), Product: r.text(), Public: r.readPublic()}
+		return MakeDraw{Operation: d.readOperation(), Product: d.text(), Public: d.readPublic()}
 	case opBeginFulfilment:
-		return BeginFulfilment{ID: r.readID()}
+		return BeginFulfilment{ID: d.readID()}
 	case opFinishFulfilment:
-		return FinishFulfilment{ID: r.readID(), How: r.text()}
+		return FinishFulfilment{ID: d.readID(), How: d.text()}
 	case opFinishMail:
-		return FinishMail{ID: r.readID(), Kind: JobKind(r.byte())}
-	case opForget:
-		return Forget{Operation: r.readOperation(), ID: r.readID(), Email: r.text()}
+		return FinishMail{ID: d.readID(), Kind: JobKind(d.byte())}
+	case opErase:
+		return Erase{Operation: d.readOperation(), ID: d.readID(), Email: d.text()}
 	case opTick:
 		return Tick{}
 	}
 	return nil
 }
 
-func (r *decoder) readPlaceOrder() PlaceOrder {
+func (d *decoder) readPlaceOrder() PlaceOrder {
 	return PlaceOrder{
-		ID:       r.readID(),
-		Product:  r.text(),
-		Kind:     Kind(r.byte()),
-		Quantity: r.count(),
-		Total:    r.int(),
-		Currency: r.text(),
-		Person:   r.readPerson(),
-		More:     r.bool(),
+		ID:         d.readID(),
+		Product:    d.text(),
+		Kind:       Kind(d.byte()),
+		Quantity:   d.count(),
+		Total:      d.int(),
+		Currency:   d.text(),
+		Person:     d.readPerson(),
+		InAddition: d.bool(),
 	}
 }
 
-func (r *decoder) readOffer() Offer {
+func (d *decoder) readOffer() Offer {
 	return Offer{
-		Operation:       r.readOperation(),
-		Product:         r.text(),
-		Mode:            Mode(r.byte()),
-		Stock:           r.int(),
-		Limit:           r.count(),
-		LimitByAddress:  r.bool(),
-		Opens:           r.time(),
-		Closes:          r.time(),
-		WaitingList:     r.bool(),
-		Price:           r.int(),
-		Currency:        r.text(),
-		Countries:       r.readCountries(),
-		Webhook:         r.bool(),
-		FulfilmentDelay: r.duration(),
-		Mail:            r.bool(),
-		Retain:          r.duration(),
-		Secret:          r.bytes32(),
-		PublicKind:      draw.Kind(r.text()),
+		Operation:       d.readOperation(),
+		Product:         d.text(),
+		Mode:            Mode(d.byte()),
+		Stock:           d.int(),
+		Limit:           d.count(),
+		LimitByAddress:  d.bool(),
+		Opens:           d.time(),
+		Closes:          d.time(),
+		WaitingList:     d.bool(),
+		Price:           d.int(),
+		Currency:        d.text(),
+		Countries:       d.readCountries(),
+		Webhook:         d.bool(),
+		FulfilmentDelay: d.duration(),
+		Mail:            d.bool(),
+		Retain:          d.duration(),
+		Secret:          d.bytes32(),
+		PublicKind:      draw.Kind(d.text()),
 	}
 }
 
 // readID reads an ID, or 0 for none.
-func (r *decoder) readID() ID {
-	id := ID(r.uint())
+func (d *decoder) readID() ID {
+	id := ID(d.uint())
 	if id > MaxID {
-		r.fail()
+		d.fail()
 	}
 	return id
 }
 
-func (r *decoder) readOperation() Operation { return Operation{Operator: r.text(), OpID: r.uint()} }
+func (d *decoder) readOperation() Operation { return Operation{Operator: d.text(), OpID: d.uint()} }
 
-func (r *decoder) readPublic() draw.Public {
-	return draw.Public{Kind: draw.Kind(r.text()), Text: r.text()}
+func (d *decoder) readPublic() draw.Public {
+	return draw.Public{Kind: draw.Kind(d.text()), Text: d.text()}
 }
 
-func (r *decoder) readPerson() Person {
+func (d *decoder) readPerson() Person {
 	return Person{
-		Name: r.text(), Email: r.text(), Line1: r.text(), Line2: r.text(),
-		City: r.text(), Postcode: r.text(), Country: r.text(),
+		Name: d.text(), Email: d.text(), Line1: d.text(), Line2: d.text(),
+		City: d.text(), Postcode: d.text(), Country: d.text(),
 	}
 }
 
-func (r *decoder) readCountries() []Country {
-	n := r.listLen()
+func (d *decoder) readCountries() []Country {
+	n := d.listLen()
 	if n == 0 {
 		return nil
 	}
 	if n > MaxCountries {
-		r.fail()
+		d.fail()
 		return nil
 	}
 	list := make([]Country, n)
 	for i := range list {
-		list[i] = Country{Code: r.text(), Shipping: r.int(), Tax: r.count()}
+		list[i] = Country{Code: d.text(), Shipping: d.int(), Tax: d.count()}
 	}
 	return list
 }

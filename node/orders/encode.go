@@ -16,7 +16,7 @@ const (
 	opBeginFulfilment  = 11
 	opFinishFulfilment = 12
 	opFinishMail       = 13
-	opForget           = 14
+	opErase            = 14
 	opTick             = 15
 )
 
@@ -26,45 +26,45 @@ func beginCommand(op byte, size int) encoder {
 	return w
 }
 
-func (w *encoder) writeOperation(o Operation) {
-	w.text(o.Operator)
-	w.uint(o.OpID)
+func (e *encoder) writeOperation(o Operation) {
+	e.text(o.Operator)
+	e.uint(o.OpID)
 }
 
-func (w *encoder) writePerson(p *Person) {
-	w.text(p.Name)
-	w.text(p.Email)
-	w.text(p.Line1)
-	w.text(p.Line2)
-	w.text(p.City)
-	w.text(p.Postcode)
-	w.text(p.Country)
+func (e *encoder) writePerson(p *Person) {
+	e.text(p.Name)
+	e.text(p.Email)
+	e.text(p.Line1)
+	e.text(p.Line2)
+	e.text(p.City)
+	e.text(p.Postcode)
+	e.text(p.Country)
 }
 
 func (p *Person) encodedSize() int {
 	return len(p.Name) + len(p.Email) + len(p.Line1) + len(p.Line2) + len(p.City) + len(p.Postcode) + len(p.Country) + 14
 }
 
-func (w *encoder) writeCountries(list []Country) {
-	w.uint(uint64(len(list)))
+func (e *encoder) writeCountries(list []Country) {
+	e.uint(uint64(len(list)))
 	for _, c := range list {
-		w.text(c.Code)
-		w.int(c.Shipping)
-		w.int(int64(c.Tax))
+		e.text(c.Code)
+		e.int(c.Shipping)
+		e.int(int64(c.Tax))
 	}
 }
 
 // Encode returns the command's bytes.
-func (c PlaceOrder) Encode() []byte {
-	w := beginCommand(opPlaceOrder, 48+len(c.Product)+c.Person.encodedSize())
-	w.uint(uint64(c.ID))
-	w.text(c.Product)
-	w.byte(byte(c.Kind))
-	w.int(int64(c.Quantity))
-	w.int(c.Total)
-	w.text(c.Currency)
-	w.writePerson(&c.Person)
-	w.bool(c.More)
+func (p PlaceOrder) Encode() []byte {
+	w := beginCommand(opPlaceOrder, 48+len(p.Product)+p.Person.encodedSize())
+	w.uint(uint64(p.ID))
+	w.text(p.Product)
+	w.byte(byte(p.Kind))
+	w.int(int64(p.Quantity))
+	w.int(p.Total)
+	w.text(p.Currency)
+	w.writePerson(&p.Person)
+	w.bool(p.InAddition)
 	return w.data
 }
 
@@ -78,43 +78,43 @@ func (c Cancel) Encode() []byte {
 }
 
 // Encode returns the command's bytes.
-func (c Offer) Encode() []byte {
-	w := beginCommand(opOffer, 256+16*len(c.Countries))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	w.byte(byte(c.Mode))
-	w.int(c.Stock)
-	w.int(int64(c.Limit))
-	w.bool(c.LimitByAddress)
-	w.time(c.Opens)
-	w.time(c.Closes)
-	w.bool(c.WaitingList)
-	w.int(c.Price)
-	w.text(c.Currency)
-	w.writeCountries(c.Countries)
-	w.bool(c.Webhook)
-	w.duration(c.FulfilmentDelay)
-	w.bool(c.Mail)
-	w.duration(c.Retain)
-	w.data = append(w.data, c.Secret[:]...)
-	w.text(string(c.PublicKind))
+func (o Offer) Encode() []byte {
+	w := beginCommand(opOffer, 256+16*len(o.Countries))
+	w.writeOperation(o.Operation)
+	w.text(o.Product)
+	w.byte(byte(o.Mode))
+	w.int(o.Stock)
+	w.int(int64(o.Limit))
+	w.bool(o.LimitByAddress)
+	w.time(o.Opens)
+	w.time(o.Closes)
+	w.bool(o.WaitingList)
+	w.int(o.Price)
+	w.text(o.Currency)
+	w.writeCountries(o.Countries)
+	w.bool(o.Webhook)
+	w.duration(o.FulfilmentDelay)
+	w.bool(o.Mail)
+	w.duration(o.Retain)
+	w.data = append(w.data, o.Secret[:]...)
+	w.text(string(o.PublicKind))
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c Stock) Encode() []byte {
-	w := beginCommand(opStock, 64+len(c.Operator)+len(c.Product))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	w.int(c.Delta)
+func (s Stock) Encode() []byte {
+	w := beginCommand(opStock, 64+len(s.Operator)+len(s.Product))
+	w.writeOperation(s.Operation)
+	w.text(s.Product)
+	w.int(s.Delta)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c OpenSale) Encode() []byte {
-	w := beginCommand(opOpenSale, 64+len(c.Operator)+len(c.Product))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
+func (o OpenSale) Encode() []byte {
+	w := beginCommand(opOpenSale, 64+len(o.Operator)+len(o.Product))
+	w.writeOperation(o.Operation)
+	w.text(o.Product)
 	return w.data
 }
 
@@ -127,72 +127,72 @@ func (c CloseSale) Encode() []byte {
 }
 
 // Encode returns the command's bytes.
-func (c SetTimes) Encode() []byte {
-	w := beginCommand(opSetTimes, 64+len(c.Operator)+len(c.Product))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	w.time(c.Opens)
-	w.time(c.Closes)
+func (s SetTimes) Encode() []byte {
+	w := beginCommand(opSetTimes, 64+len(s.Operator)+len(s.Product))
+	w.writeOperation(s.Operation)
+	w.text(s.Product)
+	w.time(s.Opens)
+	w.time(s.Closes)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c Announce) Encode() []byte {
-	w := beginCommand(opAnnounce, 64+len(c.Operator)+len(c.Text))
-	w.writeOperation(c.Operation)
-	w.text(c.Text)
+func (a Announce) Encode() []byte {
+	w := beginCommand(opAnnounce, 64+len(a.Operator)+len(a.Text))
+	w.writeOperation(a.Operation)
+	w.text(a.Text)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c Invite) Encode() []byte {
-	w := beginCommand(opInvite, 64+len(c.Operator)+len(c.Product))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	w.int(int64(c.Count))
-	w.time(c.Until)
+func (i Invite) Encode() []byte {
+	w := beginCommand(opInvite, 64+len(i.Operator)+len(i.Product))
+	w.writeOperation(i.Operation)
+	w.text(i.Product)
+	w.int(int64(i.Count))
+	w.time(i.Until)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c MakeDraw) Encode() []byte {
-	w := beginCommand(opMakeDraw, 64+len(c.Operator)+len(c.Product)+len(c.Public.Text))
-	w.writeOperation(c.Operation)
-	w.text(c.Product)
-	w.text(string(c.Public.Kind))
-	w.text(c.Public.Text)
+func (m MakeDraw) Encode() []byte {
+	w := beginCommand(opMakeDraw, 64+len(m.Operator)+len(m.Product)+len(m.Public.Text))
+	w.writeOperation(m.Operation)
+	w.text(m.Product)
+	w.text(string(m.Public.Kind))
+	w.text(m.Public.Text)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c BeginFulfilment) Encode() []byte {
+func (b BeginFulfilment) Encode() []byte {
 	w := beginCommand(opBeginFulfilment, 12)
-	w.uint(uint64(c.ID))
+	w.uint(uint64(b.ID))
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c FinishFulfilment) Encode() []byte {
-	w := beginCommand(opFinishFulfilment, 16+len(c.How))
-	w.uint(uint64(c.ID))
-	w.text(c.How)
+func (f FinishFulfilment) Encode() []byte {
+	w := beginCommand(opFinishFulfilment, 16+len(f.How))
+	w.uint(uint64(f.ID))
+	w.text(f.How)
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c FinishMail) Encode() []byte {
+func (f FinishMail) Encode() []byte {
 	w := beginCommand(opFinishMail, 12)
-	w.uint(uint64(c.ID))
-	w.byte(byte(c.Kind))
+	w.uint(uint64(f.ID))
+	w.byte(byte(f.Kind))
 	return w.data
 }
 
 // Encode returns the command's bytes.
-func (c Forget) Encode() []byte {
-	w := beginCommand(opForget, 64+len(c.Operator)+len(c.Email))
-	w.writeOperation(c.Operation)
-	w.uint(uint64(c.ID))
-	w.text(c.Email)
+func (e Erase) Encode() []byte {
+	w := beginCommand(opErase, 64+len(e.Operator)+len(e.Email))
+	w.writeOperation(e.Operation)
+	w.uint(uint64(e.ID))
+	w.text(e.Email)
 	return w.data
 }
 

@@ -41,90 +41,90 @@ func openBook(t testing.TB) *Book {
 	return b
 }
 
-func (d *testBook) do(c Command) Answer {
-	d.t.Helper()
+func (t *testBook) do(c Command) Answer {
+	t.t.Helper()
 	if err := c.Check(); err != nil {
-		d.t.Fatalf("%T: %v", c, err)
+		t.t.Fatalf("%T: %v", c, err)
 	}
-	return d.apply(c.Encode())
+	return t.apply(c.Encode())
 }
 
-func (d *testBook) apply(data []byte) Answer {
-	d.t.Helper()
-	d.index++
-	replies, err := d.book.Apply(d.index, d.now, [][]byte{data})
+func (t *testBook) apply(data []byte) Answer {
+	t.t.Helper()
+	t.index++
+	replies, err := t.book.Apply(t.index, t.now, [][]byte{data})
 	if err != nil {
-		d.t.Fatal(err)
+		t.t.Fatal(err)
 	}
 	a, err := DecodeAnswer(replies[0])
 	if err != nil {
-		d.t.Fatal(err)
+		t.t.Fatal(err)
 	}
 	return a
 }
 
 // want is do with an expected outcome.
-func (d *testBook) want(o Outcome, c Command) Answer {
-	d.t.Helper()
-	a := d.do(c)
+func (t *testBook) want(o Outcome, c Command) Answer {
+	t.t.Helper()
+	a := t.do(c)
 	if a.Outcome != o {
-		d.t.Fatalf("%T: %v, want %v", c, a.Outcome, o)
+		t.t.Fatalf("%T: %v, want %v", c, a.Outcome, o)
 	}
 	return a
 }
 
-func (d *testBook) by() Operation {
-	d.op++
-	return Operation{Operator: "Ada", OpID: d.op}
+func (t *testBook) by() Operation {
+	t.op++
+	return Operation{Operator: "Ada", OpID: t.op}
 }
 
-func (d *testBook) newID() ID {
-	d.id++
-	return d.id * 7919
+func (t *testBook) newID() ID {
+	t.id++
+	return t.id * 7919
 }
 
 // ticks sends Ticks until none is due.
-func (d *testBook) ticks() {
-	d.t.Helper()
+func (t *testBook) ticks() {
+	t.t.Helper()
 	for range 10_000 {
-		at, ok := d.book.Due()
-		if !ok || at.After(d.now) {
+		at, ok := t.book.Due()
+		if !ok || at.After(t.now) {
 			return
 		}
-		d.want(Done, Tick{})
+		t.want(Done, Tick{})
 	}
-	d.t.Fatal("a Tick is due forever")
+	t.t.Fatal("a Tick is due forever")
 }
 
-func (d *testBook) order(id ID) Order {
-	d.t.Helper()
-	p, err := d.book.Order(id)
+func (t *testBook) order(id ID) Order {
+	t.t.Helper()
+	p, err := t.book.Order(id)
 	if err != nil {
-		d.t.Fatal(err)
+		t.t.Fatal(err)
 	}
 	return p
 }
 
-func (d *testBook) sale() Sale {
-	d.t.Helper()
-	s, ok := d.book.Sale("pi")
+func (t *testBook) sale() Sale {
+	t.t.Helper()
+	s, ok := t.book.Sale("pi")
 	if !ok {
-		d.t.Fatal("no sale")
+		t.t.Fatal("no sale")
 	}
 	return s
 }
 
-func (d *testBook) recount() {
-	d.t.Helper()
-	if err := d.book.Recount(); err != nil {
-		d.t.Fatal(err)
+func (t *testBook) recount() {
+	t.t.Helper()
+	if err := t.book.Recount(); err != nil {
+		t.t.Fatal(err)
 	}
 }
 
 // someOffer is a first-come sale of 3 units, 2 a person, with a waiting list.
-func (d *testBook) someOffer() Offer {
+func (t *testBook) someOffer() Offer {
 	return Offer{
-		Operation: d.by(), Product: "pi", Mode: FirstCome, Stock: 3, Limit: 2,
+		Operation: t.by(), Product: "pi", Mode: FirstCome, Stock: 3, Limit: 2,
 		Opens: start, WaitingList: true, Price: 35_00, Currency: "USD",
 		Countries: []Country{{Code: "GB", Shipping: 4_00, Tax: 20_00}, {Code: "DE", Shipping: 8_00}},
 		Webhook:   true, FulfilmentDelay: time.Hour, Mail: true,
@@ -132,8 +132,8 @@ func (d *testBook) someOffer() Offer {
 }
 
 // ballotOffer is a ballot of an hour.
-func (d *testBook) ballotOffer() Offer {
-	o := d.someOffer()
+func (t *testBook) ballotOffer() Offer {
+	o := t.someOffer()
 	o.Mode = Ballot
 	o.Closes = start.Add(time.Hour)
 	o.Secret = [32]byte{1, 2, 3}
@@ -150,14 +150,14 @@ func person(n int) Person {
 }
 
 // newOrder returns a PlaceOrder of person n for one unit.
-func (d *testBook) newOrder(n int, k Kind) PlaceOrder {
-	return PlaceOrder{ID: d.newID(), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD", Person: person(n)}
+func (t *testBook) newOrder(n int, k Kind) PlaceOrder {
+	return PlaceOrder{ID: t.newID(), Product: "pi", Kind: k, Quantity: 1, Total: 43_00, Currency: "USD", Person: person(n)}
 }
 
-func (c PlaceOrder) of(quantity int) PlaceOrder {
-	c.Quantity = quantity
-	c.Total = 35_00*int64(quantity) + 8_00
-	return c
+func (p PlaceOrder) of(quantity int) PlaceOrder {
+	p.Quantity = quantity
+	p.Total = 35_00*int64(quantity) + 8_00
+	return p
 }
 
 // dump returns the whole content of a book.

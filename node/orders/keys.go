@@ -29,7 +29,7 @@ func personPrefix(email fingerprint, sale uint16, dead bool) []byte {
 }
 
 func personKey(o *storedOrder) []byte {
-	return binary.BigEndian.AppendUint64(personPrefix(o.prints.email, o.sale, !o.isLive()), o.Number)
+	return binary.BigEndian.AppendUint64(personPrefix(o.fingerprints.email, o.sale, !o.isLive()), o.Number)
 }
 
 // personValue has 0 units for a dead order.
@@ -40,7 +40,7 @@ func personValue(o *storedOrder) []byte {
 		units = o.Quantity
 	}
 	v = binary.BigEndian.AppendUint32(v, uint32(units))
-	return append(v, o.prints.person[:]...)
+	return append(v, o.fingerprints.person[:]...)
 }
 
 func addressPrefix(address fingerprint, sale uint16) []byte {
@@ -48,7 +48,7 @@ func addressPrefix(address fingerprint, sale uint16) []byte {
 }
 
 func addressKey(o *storedOrder) []byte {
-	return binary.BigEndian.AppendUint64(addressPrefix(o.prints.address, o.sale), o.Number)
+	return binary.BigEndian.AppendUint64(addressPrefix(o.fingerprints.address, o.sale), o.Number)
 }
 
 func ticketKey(sale uint16, ticket [32]byte, id ID) []byte {

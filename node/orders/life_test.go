@@ -19,7 +19,7 @@ func TestCancelReturnsUnits(t *testing.T) {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
 	}
 	d.want(Done, Cancel{ID: a.ID})
-	d.want(Same, Cancel{ID: a.ID})
+	d.want(AlreadyDone, Cancel{ID: a.ID})
 	d.want(NoOrder, Cancel{ID: 5})
 	if s := d.sale(); s.Sold != 0 || s.Free != 3 {
 		t.Fatalf("sold %d, free %d", s.Sold, s.Free)
@@ -53,9 +53,9 @@ func TestFulfilment(t *testing.T) {
 		t.Fatalf("webhook %v", got)
 	}
 	d.want(Done, FinishMail{a.ID, JobMailPlaced})
-	d.want(Same, FinishMail{a.ID, JobMailPlaced})
+	d.want(AlreadyDone, FinishMail{a.ID, JobMailPlaced})
 	d.want(Done, BeginFulfilment{a.ID})
-	d.want(Same, BeginFulfilment{a.ID})
+	d.want(AlreadyDone, BeginFulfilment{a.ID})
 	d.want(TooLate, Cancel{ID: a.ID})
 	if got := jobs(QueueWebhook); len(got) != 1 {
 		t.Fatal("the webhook job is gone before it is done")
@@ -122,8 +122,8 @@ func TestInvitations(t *testing.T) {
 		t.Fatal("somebody was invited without stock")
 	}
 	d.want(Done, Stock{d.by(), "pi", 2})
-	if a := d.want(Done, Invite{d.by(), "pi", 10, until}); a.Count != 2 || a.Left != 0 {
-		t.Fatalf("invited %d, left %d", a.Count, a.Left)
+	if a := d.want(Done, Invite{d.by(), "pi", 10, until}); a.Count != 2 || a.Remaining != 0 {
+		t.Fatalf("invited %d, left %d", a.Count, a.Remaining)
 	}
 	if s := d.sale(); s.Held != 2 || s.Free != 0 || s.Waiting != 2 || s.State != SaleSoldOut {
 		t.Fatalf("%+v", s)
@@ -135,7 +135,7 @@ func TestInvitations(t *testing.T) {
 	if a := d.want(Placed, d.newOrder(0, KindOrder)); a.Order != placed[0] {
 		t.Fatalf("accepting made another order")
 	}
-	d.want(Same, d.newOrder(0, KindOrder))
+	d.want(AlreadyDone, d.newOrder(0, KindOrder))
 	if at, ok := d.book.Due(); !ok || !at.Equal(until) {
 		t.Fatalf("due %v %v", at, ok)
 	}
@@ -202,7 +202,7 @@ func TestBallot(t *testing.T) {
 				}
 			}
 			d.want(Done, Cancel{ID: cancelled})
-			d.want(Same, d.newOrder(8, KindEntry))
+			d.want(AlreadyDone, d.newOrder(8, KindEntry))
 			d.want(WrongKind, d.newOrder(entries, KindWaiting))
 			if _, err := d.book.Draw("pi"); !errors.Is(err, ErrNoDraw) {
 				t.Fatalf("a draw before the close: %v", err)
@@ -220,7 +220,7 @@ func TestBallot(t *testing.T) {
 				}
 				d.want(Malformed, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Drand, Text: drandText}})
 				d.want(Done, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
-				d.want(Same, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
+				d.want(AlreadyDone, MakeDraw{d.by(), "pi", draw.Public{Kind: draw.Dice, Text: dice}})
 				d.ticks()
 			}
 			checkDrawn(t, d, entries-1)
@@ -266,7 +266,7 @@ func checkDrawn(t *testing.T, d *testBook, entries int) {
 	d.recount()
 }
 
-func TestForget(t *testing.T) {
+func TestErase(t *testing.T) {
 	d := newTestBook(t)
 	o := d.someOffer()
 	o.Stock = 100
@@ -275,25 +275,25 @@ func TestForget(t *testing.T) {
 	open := d.newOrder(1, KindOrder)
 	d.want(Placed, open)
 	done := d.newOrder(1, KindOrder)
-	done.More = true
+	done.InAddition = true
 	d.want(Placed, done)
 	d.want(Done, FinishFulfilment{done.ID, "by hand"})
 	gone := d.newOrder(2, KindOrder)
 	d.want(Placed, gone)
 	d.want(Done, Cancel{ID: gone.ID})
-	c := Forget{Operation: d.by(), Email: "Person1@example.org"}
-	if a := d.want(Done, c); a.Count != 2 || a.Left != 0 {
+	c := Erase{Operation: d.by(), Email: "Person1@example.org"}
+	if a := d.want(Done, c); a.Count != 2 || a.Remaining != 0 {
 		t.Fatalf("%+v", a)
 	}
 	if a := d.want(Done, c); a.Count != 2 {
 		t.Fatalf("the same command again: %+v", a)
 	}
-	d.want(Done, Forget{Operation: d.by(), ID: gone.ID})
-	d.want(Same, Forget{Operation: d.by(), ID: gone.ID})
+	d.want(Done, Erase{Operation: d.by(), ID: gone.ID})
+	d.want(AlreadyDone, Erase{Operation: d.by(), ID: gone.ID})
 	if n := d.book.Erasures(); n != 3 {
 		t.Fatalf("%d erasures, want 3", n)
 	}
-	if p := d.order(open.ID); p.State != StateForgotten || p.Was != StateCancelled || p.Person != (Person{}) {
+	if p := d.order(open.ID); p.State != StateErased || p.Was != StateCancelled || p.Person != (Person{}) {
 		t.Fatalf("%+v", p)
 	}
 	if s := d.sale(); s.Sold != 1 || s.Free != 99 {
@@ -324,7 +324,7 @@ func TestRetention(t *testing.T) {
 	}
 	d.now = at
 	d.ticks()
-	if p := d.order(a.ID); p.State != StateForgotten || p.Was != StateFulfilled {
+	if p := d.order(a.ID); p.State != StateErased || p.Was != StateFulfilled {
 		t.Fatalf("%v, was %v", p.State, p.Was)
 	}
 	if p := d.order(b.ID); p.State != StateOpen || p.Person == (Person{}) {
@@ -343,10 +343,10 @@ func TestOperatorCommandsAreIdempotent(t *testing.T) {
 		t.Fatalf("stock %d, want 8", s.Stock)
 	}
 	d.want(IDInUse, Stock{c.Operation, "pi", 6})
-	if a := d.want(NotEnough, Stock{d.by(), "pi", -9}); a.Left != 8 {
-		t.Fatalf("left %d", a.Left)
+	if a := d.want(NotEnough, Stock{d.by(), "pi", -9}); a.Remaining != 8 {
+		t.Fatalf("left %d", a.Remaining)
 	}
-	d.want(Same, d.someOffer())
+	d.want(AlreadyDone, d.someOffer())
 	d.want(NoSuchSale, Stock{d.by(), "other", 1})
 	d.want(Done, Announce{d.by(), "We are open."})
 	trail, err := d.book.Audit(0, 10)

@@ -13,7 +13,7 @@ func (a *applyTx) cancelOrder(c Cancel) Answer {
 	answer := Answer{Outcome: Done, Order: o.ID}
 	switch {
 	case o.State == StateCancelled || o.State == StateLeft:
-		answer.Outcome = Same
+		answer.Outcome = AlreadyDone
 	case o.State == StateFulfilling && !byOperator,
 		!o.Cancellable() && o.State != StateFulfilling,
 		o.Kind == KindEntry && o.State == StateOpen && !a.now.Before(s.Closes):
@@ -32,7 +32,7 @@ func (a *applyTx) withdrawOrder(s *storedSale, o *storedOrder, reason string) *s
 		state = StateLeft
 	}
 	if o.Kind == KindEntry && o.State == StateOpen {
-		a.remove(a.entries, saleKey(o.sale, uint64(o.ID)))
+		a.remove(a.ballotEntries, saleKey(o.sale, uint64(o.ID)))
 		s.Entries--
 	}
 	next := a.withState(o, state)
@@ -49,7 +49,7 @@ func (a *applyTx) beginFulfilment(c BeginFulfilment) Answer {
 	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
 	switch {
 	case o.State == StateFulfilling || o.State == StateFulfilled:
 	case o.awaitsFulfilment():
@@ -68,7 +68,7 @@ func (a *applyTx) finishFulfilment(c FinishFulfilment) Answer {
 	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
 	switch {
 	case o.State == StateFulfilled:
 	case o.awaitsFulfilment():
@@ -88,7 +88,7 @@ func (a *applyTx) finishMail(c FinishMail) Answer {
 	if o == nil {
 		return Answer{Outcome: NoOrder}
 	}
-	answer := Answer{Outcome: Same, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
+	answer := Answer{Outcome: AlreadyDone, Order: o.ID, State: a.b.sales[o.sale].StateAt(a.now)}
 	if o.mailJob == c.Kind {
 		next := *o
 		next.mailJob, next.mailSince = 0, 0

@@ -32,9 +32,9 @@ type modelOrder struct {
 	until    time.Time
 }
 
-func (p *modelOrder) isLive() bool {
-	return p.state == StateOpen || p.state == StateInvited || p.state == StateWon ||
-		p.state == StateFulfilling || p.state == StateFulfilled
+func (m *modelOrder) isLive() bool {
+	return m.state == StateOpen || m.state == StateInvited || m.state == StateWon ||
+		m.state == StateFulfilling || m.state == StateFulfilled
 }
 
 func (m *model) free() int64 {
@@ -58,8 +58,8 @@ func (m *model) waiting() (n int) {
 	return n
 }
 
-func (p *modelOrder) isQueued() bool {
-	return p.state == StateOpen && (p.kind == KindWaiting || p.kind == KindInterest)
+func (m *modelOrder) isQueued() bool {
+	return m.state == StateOpen && (m.kind == KindWaiting || m.kind == KindInterest)
 }
 
 func (m *model) over() bool { return !m.offer.Closes.IsZero() && !m.now.Before(m.offer.Closes) }
@@ -99,17 +99,17 @@ func (m *model) placeOrder(c PlaceOrder, who, house int) Outcome {
 		}
 	}
 	switch {
-	case invited != nil && !c.More:
+	case invited != nil && !c.InAddition:
 		if invited.house != house || c.Quantity > invited.quantity {
 			return Differs
 		}
 		invited.kind, invited.quantity, invited.state = KindOrder, c.Quantity, StateOpen
 		return Placed
-	case same != nil && !c.More:
-		return Same
+	case same != nil && !c.InAddition:
+		return AlreadyDone
 	case !m.suits(c.Kind):
 		return WrongKind
-	case owned != nil && !c.More:
+	case owned != nil && !c.InAddition:
 		return Differs
 	}
 	if refused := m.refusal(c); refused != 0 {
@@ -165,7 +165,7 @@ func (m *model) cancel(id ID) Outcome {
 	case p == nil:
 		return NoOrder
 	case p.state == StateCancelled || p.state == StateLeft:
-		return Same
+		return AlreadyDone
 	case p.state != StateOpen && p.state != StateInvited && p.state != StateWon,
 		p.kind == KindEntry && p.state == StateOpen && m.over():
 		return TooLate
@@ -299,7 +299,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		who, house := rapid.IntRange(1, 4).Draw(rt, "who"), rapid.IntRange(1, 2).Draw(rt, "house")
 		c := d.newOrder(who, kind).of(rapid.IntRange(1, 2).Draw(rt, "quantity"))
 		c.Person.Line1 = []string{"", "1 High Street", "2 Low Street"}[house]
-		c.More = rapid.IntRange(0, 3).Draw(rt, "more") == 0
+		c.InAddition = rapid.IntRange(0, 3).Draw(rt, "more") == 0
 		return c, m.placeOrder(c, who, house)
 	case "cancel":
 		id := m.some(rt)
@@ -326,7 +326,7 @@ func (m *model) step(rt *rapid.T, d *testBook) (Command, Outcome) {
 		case p == nil:
 			return BeginFulfilment{id}, NoOrder
 		case p.state == StateFulfilling:
-			return BeginFulfilment{id}, Same
+			return BeginFulfilment{id}, AlreadyDone
 		case p.state == StateOpen && p.kind == KindOrder || p.state == StateWon:
 			p.state = StateFulfilling
 			return BeginFulfilment{id}, Done

@@ -86,13 +86,13 @@ func fingerprintOf(data []byte) fingerprint {
 	return fingerprint(sum[:16])
 }
 
-// emailPrint returns the fingerprint that finds a person's orders.
-func emailPrint(email string) fingerprint { return fingerprintOf([]byte(NormalEmail(email))) }
+// emailFingerprint returns the fingerprint that finds a person's orders.
+func emailFingerprint(email string) fingerprint { return fingerprintOf([]byte(NormalEmail(email))) }
 
-// addressPrint returns the fingerprint for the limit by address: country, postcode and lines.
+// addressFingerprint returns the fingerprint for the limit by address: country, postcode and lines.
 // The split of the lines does not matter; the city matters only without a postcode.
 // Abbreviations are not understood: "Street" and "St" differ.
-func addressPrint(p *Person) fingerprint {
+func addressFingerprint(p *Person) fingerprint {
 	text := make([]byte, 0, 128)
 	text = append(text, p.Country...)
 	text = append(appendJoined(append(text, 0), p.Postcode), 0)
@@ -104,9 +104,9 @@ func addressPrint(p *Person) fingerprint {
 	return fingerprintOf(text)
 }
 
-// personPrint returns the fingerprint of name and address: two forms with the same one were
+// personFingerprint returns the fingerprint of name and address: two forms with the same one were
 // filled in alike.
-func personPrint(p *Person) fingerprint {
+func personFingerprint(p *Person) fingerprint {
 	text := make([]byte, 0, 160)
 	text = append(appendWords(text, p.Name), 0)
 	text = append(text, p.Country...)

@@ -86,7 +86,7 @@ func formatTime(t time.Time) string {
 // catalogues at every start, so a later offer leaves no trace.
 func (a *applyTx) makeOffer(c *Offer, data []byte) Answer {
 	if s := a.saleByProduct(c.Product); s != nil {
-		return Answer{Outcome: Same, State: s.StateAt(a.now)}
+		return Answer{Outcome: AlreadyDone, State: s.StateAt(a.now)}
 	}
 	return a.runOperation(c.Operation, data, func() (Answer, string) {
 		if len(a.b.sales) == MaxSales {
@@ -124,13 +124,13 @@ func (a *applyTx) changeStock(s *storedSale, c Stock) (Answer, string) {
 	case s.StateAt(a.now) == SaleDrawing:
 		return Answer{Outcome: TooLate}, action
 	case s.Free+c.Delta < 0:
-		return Answer{Outcome: NotEnough, Left: int(s.Free)}, action
+		return Answer{Outcome: NotEnough, Remaining: int(s.Free)}, action
 	case s.Stock+c.Delta > MaxStock:
 		return Answer{Outcome: Full}, action
 	}
 	s.Stock += c.Delta
 	s.Free += c.Delta
-	return Answer{Outcome: Done, Left: int(s.Free)}, action
+	return Answer{Outcome: Done, Remaining: int(s.Free)}, action
 }
 
 func (a *applyTx) openSale(s *storedSale) (Answer, string) {

@@ -28,16 +28,16 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 		return Answer{}
 	}
 	owned := a.findHoldings(s, prints, c)
-	if owned.invited != nil && !c.More {
+	if owned.invited != nil && !c.InAddition {
 		return a.acceptInvitation(s, owned.invited, c, prints)
 	}
-	if owned.same != 0 && !c.More {
-		return Answer{Outcome: Same, Order: a.idByNumber(owned.same)}
+	if owned.matching != 0 && !c.InAddition {
+		return Answer{Outcome: AlreadyDone, Order: a.idByNumber(owned.matching)}
 	}
 	if !s.allowsKind(c.Kind) {
 		return Answer{Outcome: WrongKind}
 	}
-	if owned.orders > 0 && !c.More {
+	if owned.orders > 0 && !c.InAddition {
 		return Answer{Outcome: Differs}
 	}
 	if refused, ok := a.refuseByState(s, c); ok {
@@ -51,10 +51,10 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 		units = max(units, a.unitsAtAddress(s, prints.address))
 	}
 	if units+c.Quantity > s.Limit {
-		return Answer{Outcome: OverLimit, Left: max(0, s.Limit-units)}
+		return Answer{Outcome: OverLimit, Remaining: max(0, s.Limit-units)}
 	}
 	if c.Kind == KindOrder && s.Free < int64(c.Quantity) {
-		return Answer{Outcome: SoldOut, Left: int(s.Free)}
+		return Answer{Outcome: SoldOut, Remaining: int(s.Free)}
 	}
 	return a.createOrder(s, c, prints)
 }
@@ -62,22 +62,22 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 // answerReplay answers a PlaceOrder whose ID exists: either it was carried out before, or,
 // once in 2^50, two boards drew the same number.
 func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
-	o.fillPrints()
+	o.computeFingerprints()
 	// An accepted invitation has become an order.
 	kind := o.Kind == c.Kind || o.queueNumber > 0 && (c.Kind == KindWaiting || c.Kind == KindInterest)
-	if o.Product == c.Product && kind && o.prints.email == prints.email && o.prints.person == prints.person &&
+	if o.Product == c.Product && kind && o.fingerprints.email == prints.email && o.fingerprints.person == prints.person &&
 		(o.Quantity == c.Quantity || o.queueNumber > 0) {
-		return Answer{Outcome: Same, Order: o.ID}
+		return Answer{Outcome: AlreadyDone, Order: o.ID}
 	}
 	return Answer{Outcome: IDInUse}
 }
 
 // holdings are a person's live orders in a sale.
 type holdings struct {
-	orders  int
-	units   int
-	same    uint64       // number of the oldest one that equals the PlaceOrder; 0 if none
-	invited *storedOrder // the oldest invitation that an order could accept
+	orders   int
+	units    int
+	matching uint64       // number of the oldest one that equals the PlaceOrder; 0 if none
+	invited  *storedOrder // the oldest invitation that an order could accept
 }
 
 // findHoldings looks up a person's live orders. Each uses at least one unit of the limit, so
@@ -90,8 +90,8 @@ func (a *applyTx) findHoldings(s *storedSale, prints fingerprints, c *PlaceOrder
 		number, kind, units := binary.BigEndian.Uint64(k[len(prefix):]), Kind(v[0]), int(binary.BigEndian.Uint32(v[1:]))
 		owned.orders++
 		owned.units += units
-		if owned.same == 0 && kind == c.Kind && units == c.Quantity && bytes.Equal(v[5:], prints.person[:]) {
-			owned.same = number
+		if owned.matching == 0 && kind == c.Kind && units == c.Quantity && bytes.Equal(v[5:], prints.person[:]) {
+			owned.matching = number
 		}
 		if c.Kind == KindOrder && (kind == KindWaiting || kind == KindInterest) {
 			waiting = append(waiting, number)
@@ -193,15 +193,15 @@ func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, prints fingerprints)
 			Quantity: c.Quantity, Total: c.Total, Currency: c.Currency, Person: c.Person,
 			Made: a.now, State: StateOpen, Changed: a.now,
 		},
-		sale:   s.number,
-		prints: prints,
+		sale:         s.number,
+		fingerprints: prints,
 	}
 	answer := Answer{Outcome: Placed, Order: c.ID}
 	switch c.Kind {
 	case KindOrder:
 		o.Ready = a.now.Add(s.FulfilmentDelay)
 	case KindEntry:
-		a.put(a.entries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, false))
+		a.put(a.ballotEntries, saleKey(s.number, uint64(o.ID)), entryValue(o.Number, o.Quantity, false))
 		s.Entries++
 	case KindInterest, KindWaiting:
 		s.lastQueueNumber++
@@ -234,8 +234,8 @@ func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
 // address must be the same, so that knowing somebody's e-mail address is not enough to have
 // the order sent elsewhere.
 func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
-	o.fillPrints()
-	if o.prints.person != prints.person || c.Quantity > o.Quantity {
+	o.computeFingerprints()
+	if o.fingerprints.person != prints.person || c.Quantity > o.Quantity {
 		return Answer{Outcome: Differs}
 	}
 	if wrong, ok := checkTotal(s, c); !ok {

@@ -32,7 +32,7 @@ func TestPlaceOrder(t *testing.T) {
 				a.Person.Postcode = "cb12ab"
 				return a
 			},
-			want: Same,
+			want: AlreadyDone,
 		},
 		{
 			name:   "another address",
@@ -53,17 +53,17 @@ func TestPlaceOrder(t *testing.T) {
 		{
 			name:   "more, with room",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.More = true; return a },
+			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder); a.InAddition = true; return a },
 			want:   Placed,
 		},
 		{
 			name:   "more, without room",
 			before: func(d *testBook) { d.want(Placed, d.newOrder(1, KindOrder)) },
-			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder).of(2); a.More = true; return a },
+			order:  func(d *testBook) PlaceOrder { a := d.newOrder(1, KindOrder).of(2); a.InAddition = true; return a },
 			want:   OverLimit,
 			check: func(t *testing.T, a Answer) {
-				if a.Left != 1 {
-					t.Errorf("left %d, want 1", a.Left)
+				if a.Remaining != 1 {
+					t.Errorf("left %d, want 1", a.Remaining)
 				}
 			},
 		},
@@ -86,8 +86,8 @@ func TestPlaceOrder(t *testing.T) {
 			order:  func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder).of(2) },
 			want:   SoldOut,
 			check: func(t *testing.T, a Answer) {
-				if a.Left != 1 || a.State != SaleInStock {
-					t.Errorf("left %d, state %v", a.Left, a.State)
+				if a.Remaining != 1 || a.State != SaleInStock {
+					t.Errorf("left %d, state %v", a.Remaining, a.State)
 				}
 			},
 		},
@@ -98,7 +98,7 @@ func TestPlaceOrder(t *testing.T) {
 				d.want(Placed, d.newOrder(2, KindOrder).of(2))
 			},
 			order: func(d *testBook) PlaceOrder { return d.newOrder(1, KindOrder) },
-			want:  Same,
+			want:  AlreadyDone,
 		},
 		{
 			name:   "waiting",
@@ -176,11 +176,11 @@ func TestPlaceOrder(t *testing.T) {
 			name: "the same command again",
 			order: func(d *testBook) PlaceOrder {
 				a := d.newOrder(1, KindOrder)
-				a.More = true
+				a.InAddition = true
 				d.want(Placed, a)
 				return a
 			},
-			want: Same,
+			want: AlreadyDone,
 		},
 		{
 			name:   "again after cancelling",
@@ -204,7 +204,7 @@ func TestPlaceOrder(t *testing.T) {
 			if test.check != nil {
 				test.check(t, a)
 			}
-			if (a.Order != 0) != (a.Outcome == Placed || a.Outcome == Same) {
+			if (a.Order != 0) != (a.Outcome == Placed || a.Outcome == AlreadyDone) {
 				t.Errorf("%v with order %v", a.Outcome, a.Order)
 			}
 			d.recount()

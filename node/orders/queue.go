@@ -88,7 +88,7 @@ func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 		a.storeOrder(o, next)
 		answer.Count++
 	}
-	answer.Left = int(s.Free)
+	answer.Remaining = int(s.Free)
 	return answer, fmt.Sprintf("invite %s: %d people until %s", s.Product, answer.Count, formatTime(c.Until))
 }
 

@@ -131,7 +131,7 @@ func (b *Book) Audit(after uint64, limit int) ([]AuditEntry, error) {
 // Outbox lists the jobs of a queue that are due at a moment, oldest first, after a job that
 // was listed before (the zero Job: from the first one), at most limit and MaxPage. A job
 // stays until FinishFulfilment or FinishMail removes it, or its order is cancelled or
-// forgotten.
+// erased.
 func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, error) {
 	limit = min(max(limit, 1), MaxPage)
 	from := []byte{byte(q)}
@@ -177,7 +177,7 @@ func (b *Book) Draw(product string) (draw.File, error) {
 		}
 		won := 0
 		prefix := uint16Key(s.number)
-		c := r.bucket(bucketEntries).Cursor()
+		c := r.bucket(bucketBallotEntries).Cursor()
 		for k, v := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
 			f.Entries = append(f.Entries, draw.Entry{
 				Reference: ID(binary.BigEndian.Uint64(k[2:])).String(),

@@ -15,7 +15,7 @@ import (
 
 // A snapshot is a line with its version, every key and value of every bucket in order, and a
 // hash of it all. It is not a copy of the working copy's file: free pages of that file may
-// still contain a forgotten person's name. Two boards at the same entry write the same
+// still contain an erased person's name. Two boards at the same entry write the same
 // bytes.
 const snapshotLine = "bramble orders snapshot 1\n"
 
@@ -121,7 +121,7 @@ func (b *Book) Restore(from io.Reader) error {
 }
 
 // Rewrite rebuilds the working copy from the book itself, so that no page of its file contains
-// a forgotten person any more. Meanwhile, about as long as a Restore, no command is carried
+// an erased person any more. Meanwhile, about as long as a Restore, no command is carried
 // out.
 func (b *Book) Rewrite() error {
 	b.writing.Lock()
@@ -219,7 +219,7 @@ func fillBuckets(db *bbolt.DB, from io.Reader) error {
 		for more := true; more; {
 			err := db.Update(func(tx *bbolt.Tx) error {
 				var err error
-				more, err = r.readEntries(name, tx.Bucket([]byte(name)))
+				more, err = r.readPairs(name, tx.Bucket([]byte(name)))
 				return err
 			})
 			if err != nil {
@@ -245,33 +245,33 @@ type hashingReader struct {
 	one  [1]byte
 }
 
-func (r *hashingReader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.hash.Write(p[:n])
+func (h *hashingReader) Read(p []byte) (int, error) {
+	n, err := h.from.Read(p)
+	h.hash.Write(p[:n])
 	return n, err
 }
 
-func (r *hashingReader) ReadByte() (byte, error) {
-	c, err := r.from.ReadByte()
+func (h *hashingReader) ReadByte() (byte, error) {
+	c, err := h.from.ReadByte()
 	if err == nil {
-		r.one[0] = c
-		r.hash.Write(r.one[:])
+		h.one[0] = c
+		h.hash.Write(h.one[:])
 	}
 	return c, err
 }
 
-// readEntries reads keys and values up to the bucket's end, at most restoreBatch of them.
-func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, err error) {
+// readPairs reads keys and values up to the bucket's end, at most restoreBatch of them.
+func (h *hashingReader) readPairs(name string, to *bbolt.Bucket) (more bool, err error) {
 	to.FillPercent = 0.9 // keys arrive in order; this leaves some room for later ones
 	for range restoreBatch {
-		keyLen, err := binary.ReadUvarint(r)
+		keyLen, err := binary.ReadUvarint(h)
 		if err != nil || keyLen > maxKey {
 			return false, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
 		}
 		if keyLen == 0 {
 			return false, nil
 		}
-		valueLen, err := binary.ReadUvarint(r)
+		valueLen, err := binary.ReadUvarint(h)
 		if err != nil || valueLen > maxValue {
 			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 		}
@@ -279,7 +279,7 @@ func (r *hashingReader) readEntries(name string, to *bbolt.Bucket) (more bool, e
 			return false, fmt.Errorf("%w: %s has a key or a value of a wrong length", ErrSnapshot, name)
 		}
 		data := make([]byte, keyLen+valueLen)
-		if _, err := io.ReadFull(r, data); err != nil {
+		if _, err := io.ReadFull(h, data); err != nil {
 			return false, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
 		}
 		if err := to.Put(data[:keyLen], data[keyLen:]); err != nil {
@@ -307,7 +307,7 @@ func hasBucketLengths(name string, key, value int) bool {
 		return key == 10 && value == 8
 	case bucketQueueBlocks:
 		return key == 6 && value == 4
-	case bucketEntries:
+	case bucketBallotEntries:
 		return key == 10 && value == 13
 	case bucketTickets:
 		return key == 42 && value == 0

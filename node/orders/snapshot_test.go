@@ -44,7 +44,7 @@ func newBusyBook(t testing.TB) *testBook {
 	}
 	d.want(Done, Invite{d.by(), "pi-a", 2, d.now.Add(time.Minute)})
 	d.want(Done, Announce{d.by(), "We are open."})
-	d.want(Done, Forget{Operation: d.by(), Email: "person39@example.org"})
+	d.want(Done, Erase{Operation: d.by(), Email: "person39@example.org"})
 	d.now = d.now.Add(2 * time.Minute)
 	d.want(Done, Tick{})
 	return d
@@ -156,7 +156,7 @@ func FuzzRestore(f *testing.F) {
 
 // TestRecountFindsContradictions changes one thing in a working copy at a time.
 func TestRecountFindsContradictions(t *testing.T) {
-	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketQueueBlocks, bucketEntries, bucketOutbox, bucketOrders} {
+	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketQueueBlocks, bucketBallotEntries, bucketOutbox, bucketOrders} {
 		t.Run(name, func(t *testing.T) {
 			d := newBusyBook(t)
 			err := d.book.db.Update(func(tx *bbolt.Tx) error {
@@ -235,9 +235,9 @@ func TestClockNeverGoesBack(t *testing.T) {
 	}
 }
 
-func TestRewriteErasesForgottenPeople(t *testing.T) {
+func TestRewriteRemovesErasedPeople(t *testing.T) {
 	d := newBusyBook(t)
-	d.want(Done, Forget{Operation: d.by(), Email: "person1@example.org"})
+	d.want(Done, Erase{Operation: d.by(), Email: "person1@example.org"})
 	before := dump(t, d.book)
 	if err := d.book.Rewrite(); err != nil {
 		t.Fatal(err)

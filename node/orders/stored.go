@@ -19,21 +19,21 @@ type storedOrder struct {
 	mailJob     JobKind // the mail job that waits; 0 if none
 	mailSince   int64   // of that job, Unix milliseconds
 
-	prints fingerprints // not stored; see fillPrints
+	fingerprints fingerprints // not stored; see fillPrints
 }
 
 // fingerprints are those by which an order is found.
 type fingerprints struct{ email, address, person fingerprint }
 
-// fillPrints computes the fingerprints if they are missing. A forgotten order has none.
-func (o *storedOrder) fillPrints() {
-	if o.prints == (fingerprints{}) && o.Person != (Person{}) {
-		o.prints = fingerprintsOf(&o.Person)
+// computeFingerprints computes the fingerprints if they are missing. An erased order has none.
+func (o *storedOrder) computeFingerprints() {
+	if o.fingerprints == (fingerprints{}) && o.Person != (Person{}) {
+		o.fingerprints = fingerprintsOf(&o.Person)
 	}
 }
 
 func fingerprintsOf(person *Person) fingerprints {
-	return fingerprints{email: emailPrint(person.Email), address: addressPrint(person), person: personPrint(person)}
+	return fingerprints{email: emailFingerprint(person.Email), address: addressFingerprint(person), person: personFingerprint(person)}
 }
 
 // isLive reports whether the order counts towards the limits.
@@ -45,7 +45,7 @@ func (o *storedOrder) isLive() bool {
 	return false
 }
 
-// isFinished reports whether the order will not change any more except by being forgotten.
+// isFinished reports whether the order will not change any more except by being erased.
 func (o *storedOrder) isFinished() bool {
 	switch o.State {
 	case StateLost, StateFulfilled, StateCancelled, StateLeft, StateExpired:
@@ -57,7 +57,7 @@ func (o *storedOrder) isFinished() bool {
 // unitsSold returns the units of the order that the sale counts as sold.
 func (o *storedOrder) unitsSold() int64 {
 	state := o.State
-	if state == StateForgotten {
+	if state == StateErased {
 		state = o.Was
 	}
 	switch state {

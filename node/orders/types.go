@@ -122,20 +122,20 @@ const (
 	StateCancelled  OrderState = 7  // an order or entry that was cancelled
 	StateLeft       OrderState = 8  // a waiting-list place or registration that was cancelled
 	StateExpired    OrderState = 9  // an invitation that was not accepted in time
-	StateForgotten  OrderState = 10 // the person is erased; the numbers remain
+	StateErased     OrderState = 10 // the person is erased; the numbers remain
 )
 
 // Outcome is how a command ended.
 type Outcome uint8
 
-// Outcomes of PlaceOrder. Only Placed changes the book; only Placed and Same return an
+// Outcomes of PlaceOrder. Only Placed changes the book; only Placed and AlreadyDone return an
 // order.
 const (
 	Placed       Outcome = 1  // an order was created, or an invitation became an order
-	Same         Outcome = 2  // nothing new: it was done before; Answer.Order has it
-	Differs      Outcome = 3  // the person has an order with other details: see PlaceOrder.More
-	OverLimit    Outcome = 4  // Answer.Left more units would be allowed
-	SoldOut      Outcome = 5  // Answer.Left units are free, fewer than requested
+	AlreadyDone  Outcome = 2  // nothing new: it was done before; Answer.Order has it
+	Differs      Outcome = 3  // the person has an order with other details: see PlaceOrder.InAddition
+	OverLimit    Outcome = 4  // Answer.Remaining more units would be allowed
+	SoldOut      Outcome = 5  // Answer.Remaining units are free, fewer than requested
 	NotOpen      Outcome = 6  // the sale opens at Answer.Opens
 	Closed       Outcome = 7  // the sale, the ballot or the waiting list is closed
 	PriceChanged Outcome = 8  // the order costs Answer.Total
@@ -146,12 +146,12 @@ const (
 	Malformed    Outcome = 13 // the command does not pass its Check; a form must not send it
 )
 
-// Outcomes of the other commands; they use Same, NoSuchSale, IDInUse and Malformed too.
+// Outcomes of the other commands; they use AlreadyDone, NoSuchSale, IDInUse and Malformed too.
 const (
 	Done      Outcome = 20 // carried out; Answer.Count counts what changed
 	TooLate   Outcome = 21 // the order or the sale is past that
 	NoOrder   Outcome = 22 // there is no such order
-	NotEnough Outcome = 23 // fewer units are free (Answer.Left) than would be removed
+	NotEnough Outcome = 23 // fewer units are free (Answer.Remaining) than would be removed
 	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock
 )
 
@@ -171,14 +171,14 @@ func (Person) GoString() string { return "orders.Person{…}" }
 
 // Answer is the reply to any command. Fields that its outcome does not use are zero.
 type Answer struct {
-	Outcome  Outcome
-	Order    ID        // Placed, Same, and Done of a command about an order
-	Position int       // Placed in a queue: the position, from 1
-	State    SaleState // of the sale after the command; 0 if the command has no sale
-	Opens    time.Time // NotOpen
-	Total    int64     // PriceChanged: the price now, in minor units
-	Left     int       // OverLimit, SoldOut, NotEnough: see there. Forget: orders still to erase
-	Count    int       // Invite: people; Tick: changes; Forget: orders erased
+	Outcome   Outcome
+	Order     ID        // Placed, AlreadyDone, and Done of a command about an order
+	Position  int       // Placed in a queue: the position, from 1
+	State     SaleState // of the sale after the command; 0 if the command has no sale
+	Opens     time.Time // NotOpen
+	Total     int64     // PriceChanged: the price now, in minor units
+	Remaining int       // OverLimit, SoldOut, NotEnough: see there. Erase: orders still to erase
+	Count     int       // Invite: people; Tick: changes; Erase: orders erased
 }
 
 // Order is what a person has with the shop under one reference: an order, a ballot entry, a
@@ -191,10 +191,10 @@ type Order struct {
 	Quantity int
 	Total    int64 // minor units, as the page showed it; price, shipping and tax
 	Currency string
-	Person   Person // zero if Forgotten
+	Person   Person // zero if Erased
 	Made     time.Time
 	State    OrderState
-	Was      OrderState // Forgotten: the state before; otherwise 0
+	Was      OrderState // Erased: the state before; otherwise 0
 	Until    time.Time  // Invited, Expired: the end of the invitation
 	Changed  time.Time  // when State last changed
 	Ready    time.Time  // order, winning entry: when it is due for fulfilment
@@ -232,7 +232,7 @@ type Sale struct {
 	Currency        string
 	Countries       []Country     // in the order of the offer; shared, read only
 	FulfilmentDelay time.Duration // from Placed to Order.Ready
-	Retain          time.Duration // how long a finished order keeps its person; 0 = until forgotten
+	Retain          time.Duration // how long a finished order keeps its person; 0 = until erased
 	Draw            DrawInfo
 	Version         uint64 // grows with every change of any other field
 

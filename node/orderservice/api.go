@@ -104,7 +104,7 @@ func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err erro
 	if f.Kind, err = parseWord(q.Get("kind"), orders.KindOrder, orders.KindWaiting); err != nil {
 		return f, 0, 0, err
 	}
-	if f.State, err = parseWord(q.Get("state"), orders.StateOpen, orders.StateForgotten); err != nil {
+	if f.State, err = parseWord(q.Get("state"), orders.StateOpen, orders.StateErased); err != nil {
 		return f, 0, 0, err
 	}
 	after, limit, err = pageQuery(q)
@@ -280,8 +280,8 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 	switch o.Action {
 	case "cancel":
 		return orders.Cancel{ID: id, By: by, Reason: o.Text}, nil
-	case "forget":
-		return orders.Forget{Operation: by, ID: id, Email: o.Email}, nil
+	case "erase":
+		return orders.Erase{Operation: by, ID: id, Email: o.Email}, nil
 	case "announce":
 		return orders.Announce{Operation: by, Text: o.Text}, nil
 	case "stock":
@@ -308,7 +308,7 @@ func (o OperatorCommand) toCommand() (orders.Command, error) {
 	case "draw":
 		return orders.MakeDraw{Operation: by, Product: o.Product, Public: draw.Public{Kind: draw.Kind(o.Kind), Text: o.Text}}, nil
 	}
-	return nil, fmt.Errorf("%w: action is one of cancel, forget, announce, stock, open, close, times, invite and draw", errMalformed)
+	return nil, fmt.Errorf("%w: action is one of cancel, erase, announce, stock, open, close, times, invite and draw", errMalformed)
 }
 
 // resultOf converts the order book's answer to a sentence, or to an error if it was refused.
@@ -318,9 +318,9 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	}
 	switch a.Outcome {
 	case orders.Done:
-		return OperatorResult{Text: "Done.", Count: a.Count, Left: a.Left}, nil
-	case orders.Same:
-		return OperatorResult{Text: "Nothing changed: that was done before.", Count: a.Count, Left: a.Left}, nil
+		return OperatorResult{Text: "Done.", Count: a.Count, Remaining: a.Remaining}, nil
+	case orders.AlreadyDone:
+		return OperatorResult{Text: "Nothing changed: that was done before.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.NoSuchSale:
 		return OperatorResult{}, fmt.Errorf("%w: %q", orders.ErrNoSale, o.Product)
 	case orders.NoOrder:
@@ -328,7 +328,7 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	case orders.TooLate:
 		return refused("it is too late for that; look at its state")
 	case orders.NotEnough:
-		return refused("only %d units are free; the others are sold or held", a.Left)
+		return refused("only %d units are free; the others are sold or held", a.Remaining)
 	case orders.Malformed:
 		return OperatorResult{}, fmt.Errorf("%w: the order book refuses it as malformed", errMalformed)
 	}

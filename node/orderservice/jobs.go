@@ -41,7 +41,7 @@ func (j jobStore) submitJob(ctx context.Context, c orders.Command) error {
 		return err
 	}
 	switch a.Outcome {
-	case orders.Done, orders.Same:
+	case orders.Done, orders.AlreadyDone:
 		return nil
 	case orders.TooLate, orders.NoOrder:
 		return fulfilment.ErrGone

@@ -125,7 +125,7 @@ type AuditJSON struct {
 	Action   string    `json:"action"`
 }
 
-// OperatorCommand is what an operator wants done. Action is one of cancel, forget, announce,
+// OperatorCommand is what an operator wants done. Action is one of cancel, erase, announce,
 // stock, open, close, times, invite and draw; it decides which of the other fields count.
 // OpID is a random number that the client draws: the same command with the same OpID is
 // carried out once.
@@ -134,8 +134,8 @@ type OperatorCommand struct {
 	Operator  string     `json:"operator"`
 	OpID      uint64     `json:"op_id,string"`
 	Product   string     `json:"product,omitempty"`   // stock, open, close, times, invite, draw
-	Reference string     `json:"reference,omitempty"` // cancel, forget
-	Email     string     `json:"email,omitempty"`     // forget
+	Reference string     `json:"reference,omitempty"` // cancel, erase
+	Email     string     `json:"email,omitempty"`     // erase
 	Text      string     `json:"text,omitempty"`      // announce; cancel: the reason; draw: the public text
 	Kind      string     `json:"kind,omitempty"`      // draw: dice or drand
 	Count     int64      `json:"count,omitempty"`     // stock: units, also negative; invite: people
@@ -146,7 +146,7 @@ type OperatorCommand struct {
 
 // OperatorResult is how an OperatorCommand ended.
 type OperatorResult struct {
-	Text  string `json:"text"`            // a sentence for a person
-	Count int    `json:"count,omitempty"` // invite, forget: people or orders
-	Left  int    `json:"left,omitempty"`  // forget: orders still to forget; send the command again with a new OpID
+	Text      string `json:"text"`                // a sentence for a person
+	Count     int    `json:"count,omitempty"`     // invite, erase: people or orders
+	Remaining int    `json:"remaining,omitempty"` // erase: orders still to erase; send the command again with a new OpID
 }

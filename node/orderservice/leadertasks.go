@@ -22,14 +22,14 @@ const (
 	// bounded amount of work, and orders are applied between them.
 	maxTicksInRow = 8
 	// minCompactInterval is the minimum time between two log compactions that erasures
-	// trigger, so that a wave of requests to be forgotten does not wear out the card.
+	// trigger, so that a wave of erasure requests does not wear out the card.
 	minCompactInterval = time.Minute
 	// catalogueOperator is the operator that the audit trail names for catalogue offers.
 	catalogueOperator = "catalogue"
 )
 
 // Run does this board's background work until ctx ends: the leader's tasks, the erasure of
-// forgotten people from the log, and the purge of pages that the order book outdates.
+// erased people from the log, and the purge of pages that the order book outdates.
 func (s *Service) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -45,7 +45,7 @@ func (s *Service) runTasks(ctx context.Context) {
 	defer ticker.Stop()
 	offered := false
 	// Erasures that this board's files no longer contain. 0 after a start: the log may
-	// still contain people who were forgotten shortly before.
+	// still contain people who were erased shortly before.
 	erased, compacted := uint64(0), time.Time{}
 	for {
 		select {
@@ -56,7 +56,7 @@ func (s *Service) runTasks(ctx context.Context) {
 		if n := s.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
 			compacted = time.Now()
 			if err := errors.Join(s.cfg.Ledger.Compact(ctx), s.cfg.Book.Rewrite()); err != nil {
-				s.cfg.Logger.Warn("forgotten people are still in this board's log; erasing them will be retried", "error", err)
+				s.cfg.Logger.Warn("erased people are still in this board's log; erasing them will be retried", "error", err)
 				continue
 			}
 			erased = n
@@ -135,7 +135,7 @@ func (s *Service) submitTask(ctx context.Context, c orders.Command) bool {
 		return false
 	}
 	switch answer.Outcome {
-	case orders.Done, orders.Same:
+	case orders.Done, orders.AlreadyDone:
 		return true
 	}
 	s.cfg.Logger.Warn("the order book refused a command of the order service", "outcome", answer.Outcome.String())

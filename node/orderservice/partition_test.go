@@ -118,7 +118,7 @@ func ordersUnderPartitions(t *testing.T) (decided bool) {
 }
 
 // placeAndCancel is one browser window of a person, until stop is closed.
-func (r *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
+func (p *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, client int, stop <-chan struct{}) {
 	a := testOrder(client%orderstest.People + 1)
 	has := orders.ID(0)
 	for {
@@ -127,7 +127,7 @@ func (r *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, cl
 			return
 		case <-time.After(time.Duration(rand.IntN(100)) * time.Millisecond):
 		}
-		d := r.services[rand.IntN(len(r.services))]
+		d := p.services[rand.IntN(len(p.services))]
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		press := orderstest.Action{Person: client % orderstest.People}
 		if has != 0 && rand.IntN(3) > 0 {
@@ -145,7 +145,7 @@ func (r *partitionedRack) placeAndCancel(t *testing.T, h *orderstest.History, cl
 				switch {
 				case err != nil:
 					return replyOf(t, err), ""
-				case answer.Outcome == orders.Placed || answer.Outcome == orders.Same:
+				case answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone:
 					has = answer.Order
 					return orderstest.Done, has.String()
 				case answer.Outcome != orders.SoldOut:
@@ -171,48 +171,48 @@ func replyOf(t *testing.T, err error) orderstest.Reply {
 }
 
 // cutLinks breaks and heals the network repeatedly.
-func (r *partitionedRack) cutLinks(d time.Duration) {
+func (p *partitionedRack) cutLinks(d time.Duration) {
 	end := time.Now().Add(d)
 	for time.Now().Before(end) {
-		at := rand.Perm(len(r.names))
-		one, two := r.names[at[0]], r.names[at[1]]
+		at := rand.Perm(len(p.names))
+		one, two := p.names[at[0]], p.names[at[1]]
 		var some, others []string
 		for i, n := range at {
 			if i < 2 {
-				some = append(some, r.names[n])
+				some = append(some, p.names[n])
 			} else {
-				others = append(others, r.names[n])
+				others = append(others, p.names[n])
 			}
 		}
 		switch rand.IntN(4) {
 		case 0:
-			r.net.Partition(some, others)
+			p.net.Partition(some, others)
 		case 1:
-			r.net.Cut(one, two)
+			p.net.Cut(one, two)
 		case 2:
-			for _, other := range r.names {
+			for _, other := range p.names {
 				if other != one {
-					r.net.DropCalls(one, other, 0.4)
-					r.net.DropCalls(other, one, 0.4)
+					p.net.DropCalls(one, other, 0.4)
+					p.net.DropCalls(other, one, 0.4)
 				}
 			}
 		case 3:
-			r.net.Partition([]string{r.leader()}, remove(r.names, r.leader()))
+			p.net.Partition([]string{p.leader()}, remove(p.names, p.leader()))
 		}
 		time.Sleep(time.Duration(300+rand.IntN(1200)) * time.Millisecond)
-		r.net.Heal()
+		p.net.Heal()
 		time.Sleep(time.Duration(300+rand.IntN(500)) * time.Millisecond)
 	}
 }
 
 // leader returns a board that believes it leads, or any.
-func (r *partitionedRack) leader() string {
-	for i, d := range r.services {
+func (p *partitionedRack) leader() string {
+	for i, d := range p.services {
 		if d.cfg.Ledger.Status().Leading {
-			return r.names[i]
+			return p.names[i]
 		}
 	}
-	return r.names[0]
+	return p.names[0]
 }
 
 func remove(names []string, name string) []string {

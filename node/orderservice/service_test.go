@@ -33,58 +33,58 @@ type fakeLedger struct {
 	compact int
 }
 
-func (l *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (f *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var err error
-	if len(l.fail) > 0 {
-		err, l.fail = l.fail[0], l.fail[1:]
+	if len(f.fail) > 0 {
+		err, f.fail = f.fail[0], f.fail[1:]
 	}
 	if err != nil && !errors.Is(err, ledger.ErrUncertain) {
 		return nil, 0, err
 	}
-	l.index++
-	replies, broken := l.book.Apply(l.index, l.now, [][]byte{command})
+	f.index++
+	replies, broken := f.book.Apply(f.index, f.now, [][]byte{command})
 	if broken != nil {
-		l.t.Error(broken)
+		f.t.Error(broken)
 		return nil, 0, ledger.ErrHalted
 	}
-	return replies[0], l.index, err
+	return replies[0], f.index, err
 }
 
-func (l *fakeLedger) Wait(context.Context, uint64) error { return nil }
+func (f *fakeLedger) Wait(context.Context, uint64) error { return nil }
 
-func (l *fakeLedger) Barrier(context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.fail) > 0 {
-		return l.fail[0]
+func (f *fakeLedger) Barrier(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.fail) > 0 {
+		return f.fail[0]
 	}
 	return nil
 }
 
-func (l *fakeLedger) Now() (time.Time, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.now, true
+func (f *fakeLedger) Now() (time.Time, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now, true
 }
 
-func (l *fakeLedger) Status() ledger.Status {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return ledger.Status{Founded: true, Leading: l.leading}
+func (f *fakeLedger) Status() ledger.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return ledger.Status{Founded: true, Leading: f.leading}
 }
 
-func (l *fakeLedger) Compact(context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.compact++
+func (f *fakeLedger) Compact(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.compact++
 	return nil
 }
 
-func (l *fakeLedger) set(change func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (f *fakeLedger) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	change()
 }
 
@@ -204,14 +204,14 @@ func TestLeaderOffersAndTicksOnce(t *testing.T) {
 	}
 }
 
-func TestForgottenPeopleLeaveTheLog(t *testing.T) {
+func TestErasedPeopleLeaveTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, l := newTestService(t)
 		d.offerCatalogue(t.Context())
 		if _, err := d.PlaceOrder(t.Context(), testOrder(3)); err != nil {
 			t.Fatal(err)
 		}
-		out, err := d.Operate(t.Context(), OperatorCommand{Action: "forget", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
+		out, err := d.Operate(t.Context(), OperatorCommand{Action: "erase", Operator: "me", OpID: 9, Email: "Ada3@buyer.example"})
 		if err != nil || out.Count != 1 {
 			t.Fatalf("%+v, %v", out, err)
 		}

@@ -1,36 +1,16 @@
 package orderservice
 
-import (
-	"errors"
-	"fmt"
-	"time"
+import "fmt"
 
-	"bramble/cluster/ledger"
-	"bramble/node/orders"
-)
-
-// OrderStateMachine is an order book as the ledger's state machine. If the book's working copy
-// cannot be written, as on a full card, the ledger waits and retries instead of halting.
-type OrderStateMachine struct{ *orders.Book }
-
-// Apply is the book's, with ledger.ErrRetryLater where the same entry may be applied again.
-func (m OrderStateMachine) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
-	replies, err := m.Book.Apply(index, at, commands)
-	if errors.Is(err, orders.ErrDisk) {
-		err = fmt.Errorf("%w: %w", ledger.ErrRetryLater, err)
-	}
-	return replies, err
-}
-
-// TakesOrders reports whether this board takes orders now.
-func (s *Service) TakesOrders() bool {
+// AcceptsOrders reports whether this board takes orders now.
+func (s *Service) AcceptsOrders() bool {
 	status := s.cfg.Ledger.Status()
 	return status.Founded && status.Leader != "" && status.Halted == "" && status.Foreign == ""
 }
 
 // Ready reports whether this board's pages can say what can be ordered. A page that changes
 // a moment later makes people reload it.
-func (s *Service) Ready() bool { return s.TakesOrders() && s.hasOffers() }
+func (s *Service) Ready() bool { return s.AcceptsOrders() && s.hasOffers() }
 
 // Notices returns what an operator must know about the ledger, a sentence each. board is
 // this board's name.

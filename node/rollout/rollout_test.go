@@ -38,67 +38,67 @@ func newRack(version string, names ...string) *fakeRack {
 	return r
 }
 
-func (b *fakeBoard) note(what string) { b.rack.did = append(b.rack.did, b.name+" "+what) }
+func (f *fakeBoard) note(what string) { f.rack.did = append(f.rack.did, f.name+" "+what) }
 
-func (b *fakeBoard) Name() string { return b.name }
+func (f *fakeBoard) Name() string { return f.name }
 
-func (b *fakeBoard) State(context.Context) (State, error) {
+func (f *fakeBoard) State(context.Context) (State, error) {
 	now := time.Now()
-	if !b.backAt.IsZero() {
-		if now.Before(b.backAt) || b.dead {
+	if !f.backAt.IsZero() {
+		if now.Before(f.backAt) || f.dead {
 			return State{}, errors.New("no answer")
 		}
-		b.backAt = time.Time{}
-		b.s = State{Version: b.next, Trial: b.next == "new", Ready: true}
+		f.backAt = time.Time{}
+		f.s = State{Version: f.next, Trial: f.next == "new", Ready: true}
 	}
-	if !b.drainedAt.IsZero() && now.After(b.drainedAt) && !b.clings {
-		b.s.Drained = true
+	if !f.drainedAt.IsZero() && now.After(f.drainedAt) && !f.clings {
+		f.s.Drained = true
 	}
-	return b.s, nil
+	return f.s, nil
 }
 
-func (b *fakeBoard) Drain(_ context.Context, undo bool) error {
+func (f *fakeBoard) Drain(_ context.Context, undo bool) error {
 	if undo {
-		b.note("undrained")
-		b.s.Ready, b.s.Drained, b.drainedAt = true, false, time.Time{}
+		f.note("undrained")
+		f.s.Ready, f.s.Drained, f.drainedAt = true, false, time.Time{}
 		return nil
 	}
-	for _, other := range b.rack.boards {
-		if other != b && !other.s.Ready {
+	for _, other := range f.rack.boards {
+		if other != f && !other.s.Ready {
 			return fmt.Errorf("a second board is missing: %s", other.name)
 		}
 	}
-	b.note("drained")
-	b.s.Ready, b.s.NotReadyReason, b.drainedAt = false, "it is draining", time.Now().Add(3*time.Second)
+	f.note("drained")
+	f.s.Ready, f.s.NotReadyReason, f.drainedAt = false, "it is draining", time.Now().Add(3*time.Second)
 	return nil
 }
 
-func (b *fakeBoard) Send(context.Context) error {
-	b.note("sent")
-	return b.sendErr
+func (f *fakeBoard) Send(context.Context) error {
+	f.note("sent")
+	return f.sendErr
 }
 
-func (b *fakeBoard) StartTrial(context.Context) error {
-	b.note("tried")
-	b.backAt, b.drainedAt = time.Now().Add(30*time.Second), time.Time{}
+func (f *fakeBoard) StartTrial(context.Context) error {
+	f.note("tried")
+	f.backAt, f.drainedAt = time.Now().Add(30*time.Second), time.Time{}
 	return nil
 }
 
-func (b *fakeBoard) Commit(context.Context) error {
-	b.note("committed")
-	if b.commitErr == nil {
-		b.s.Trial = false
+func (f *fakeBoard) Commit(context.Context) error {
+	f.note("committed")
+	if f.commitErr == nil {
+		f.s.Trial = false
 	}
-	return b.commitErr
+	return f.commitErr
 }
 
 // roll runs a rollout in fake time.
-func (r *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
+func (f *fakeRack) roll(t *testing.T, dry bool) (said string, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		roll := Roll{Version: "new", Timeouts: DefaultTimeouts(), DryRun: dry,
 			Logf: func(format string, args ...any) { said += fmt.Sprintf(format+"\n", args...) }}
-		for _, b := range r.boards {
+		for _, b := range f.boards {
 			roll.Boards = append(roll.Boards, b)
 		}
 		err = roll.Run(t.Context())

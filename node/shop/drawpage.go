@@ -43,7 +43,7 @@ func (s *Shop) newDrawData(sale *productSale) *drawData {
 // ballotFromURL returns the ballot that the URL names. If there is none it sends the reply
 // and returns nil.
 func (s *Shop) ballotFromURL(w http.ResponseWriter, r *http.Request) *Product {
-	if p := s.productFromURL(r); p != nil && s.takeSnapshot(s.now()).saleOf(p).DrawPath != "" {
+	if p := s.productFromURL(r); p != nil && s.readPageState(s.now()).saleOf(p).DrawPath != "" {
 		return p
 	}
 	s.notFound(w, r)

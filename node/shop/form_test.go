@@ -134,7 +134,7 @@ func FuzzForm(f *testing.F) {
 	}
 	limits := formFieldLimits()
 	f.Fuzz(func(t *testing.T, body string) {
-		c := s.takeSnapshot(opening)
+		c := s.readPageState(opening)
 		o := &c.sales[0]
 		form := formOf(strings.NewReader(body))
 		for name, value := range form.values {
@@ -151,7 +151,7 @@ func FuzzForm(f *testing.F) {
 		} else if code < 400 || code > 499 {
 			t.Fatalf("the code is %d", code)
 		}
-		if _, err := s.renderOrder(c, o, &formState{form: form, kind: formOrder, alert: alertForProblems(form)}); err != nil {
+		if _, err := s.renderOrder(c, o, &formContent{form: form, kind: formOrder, alert: alertForProblems(form)}); err != nil {
 			t.Fatal(err)
 		}
 	})

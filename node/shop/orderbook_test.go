@@ -62,10 +62,10 @@ func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orde
 	}
 	answer := orders.Answer{State: s.StateAt(b.now)}
 	for id, p := range b.orders {
-		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.More || id == a.ID) {
+		if p.Product == a.Product && p.Person.Email == a.Person.Email && p.State == orders.StateOpen && (!a.InAddition || id == a.ID) {
 			answer.Outcome, answer.Order = orders.Differs, 0
 			if p.Person == a.Person && p.Quantity == a.Quantity && p.Kind == a.Kind {
-				answer.Outcome, answer.Order = orders.Same, id
+				answer.Outcome, answer.Order = orders.AlreadyDone, id
 			}
 			return answer, nil
 		}
@@ -75,7 +75,7 @@ func (b *fakeOrderBook) PlaceOrder(_ context.Context, a orders.PlaceOrder) (orde
 		answer.Outcome, answer.Opens = orders.NotOpen, s.Opens
 		return answer, nil
 	case a.Kind == orders.KindOrder && answer.State == orders.SaleSoldOut, a.Kind == orders.KindOrder && s.Free < int64(a.Quantity):
-		answer.Outcome, answer.Left = orders.SoldOut, int(s.Free)
+		answer.Outcome, answer.Remaining = orders.SoldOut, int(s.Free)
 		return answer, nil
 	case a.Kind == orders.KindOrder:
 		s.Free, s.Sold = s.Free-int64(a.Quantity), s.Sold+int64(a.Quantity)
@@ -171,9 +171,9 @@ func openSale(t testing.TB, change func(*Product)) shopTest {
 }
 
 // fields returns a valid form for one unit to Germany; pairs of name and value change it.
-func (x shopTest) fields(pairs ...string) url.Values {
-	o := x.takeSnapshot(x.book.now).sales[0]
-	v := url.Values{"kind": {formOrder}, "prices": {o.pricesMark()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
+func (s shopTest) fields(pairs ...string) url.Values {
+	o := s.readPageState(s.book.now).sales[0]
+	v := url.Values{"kind": {formOrder}, "prices": {o.pricesHash()}, "name": {"Ada Lovelace"}, "email": {"ada@example.org"},
 		"line1": {"12 St James's Square"}, "line2": {""}, "postcode": {"10115"}, "city": {"Berlin"}, "country": {"DE"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		v.Set(pairs[i], pairs[i+1])
@@ -182,23 +182,23 @@ func (x shopTest) fields(pairs ...string) url.Values {
 }
 
 // post sends a form as a browser does on a page of the same site.
-func (x shopTest) post(path, body string) *httptest.ResponseRecorder {
+func (s shopTest) post(path, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("POST", path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	w := httptest.NewRecorder()
-	x.ServeHTTP(w, r)
+	s.ServeHTTP(w, r)
 	return w
 }
 
-func (x shopTest) postOrder(pairs ...string) *httptest.ResponseRecorder {
-	return x.post(boardPath+"/place", x.fields(pairs...).Encode())
+func (s shopTest) postOrder(pairs ...string) *httptest.ResponseRecorder {
+	return s.post(boardPath+"/place", s.fields(pairs...).Encode())
 }
 
 // mustPlaceOrder sends a form and returns the path of its receipt.
-func (x shopTest) mustPlaceOrder(t testing.TB, pairs ...string) string {
+func (s shopTest) mustPlaceOrder(t testing.TB, pairs ...string) string {
 	t.Helper()
-	w := x.postOrder(pairs...)
+	w := s.postOrder(pairs...)
 	if w.Code != http.StatusSeeOther || !strings.HasPrefix(w.Header().Get("Location"), "/r/") {
 		t.Fatalf("%d to %q: %s", w.Code, w.Header().Get("Location"), textOf(w.Body.String()))
 	}

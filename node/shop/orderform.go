@@ -10,24 +10,24 @@ import (
 	"bramble/node/orders"
 )
 
-// formState is what the order page's form is filled in with, and the alert above it.
-type formState struct {
+// formContent is what the order page's form is filled in with, and the alert above it.
+type formContent struct {
 	form  *form
 	kind  string     // the kind of form to show; "" = none, what was typed is listed instead
 	alert *formAlert // nil on a page without a submitted form
-	// extra and orderID belong to an order in addition to one that the person has:
+	// inAddition and orderID belong to an order in addition to one that the person has:
 	// orderID is the reference that it will have (see orders.PlaceOrder).
-	extra   extraConfirmation
-	orderID orders.ID
+	inAddition inAdditionAnswer
+	orderID    orders.ID
 }
 
-// extraConfirmation is the state of the question "in addition to what you have?".
-type extraConfirmation int
+// inAdditionAnswer is the state of the question "in addition to what you have?".
+type inAdditionAnswer int
 
 const (
-	extraUnasked   extraConfirmation = iota
-	extraOffered                     // a second button says yes
-	extraConfirmed                   // the form says yes
+	inAdditionNotOffered inAdditionAnswer = iota
+	inAdditionOffered                     // a second button says yes
+	inAdditionConfirmed                   // the form says yes
 )
 
 // formAlert is the text above a form that was sent and not accepted.
@@ -50,7 +50,7 @@ type formData struct {
 	AskQuantity      bool
 	QuantityProblem  string
 	Hidden           []formValue
-	OfferExtra       bool
+	OfferInAddition  bool
 	Button           string
 	Typed            []formValue  // without a form: what was typed
 	Total            *orderTotal  // for the country and the quantity, if both are known
@@ -121,40 +121,40 @@ func buttonText(kind string) string {
 }
 
 // renderOrder renders the order page.
-func (s *Shop) renderOrder(now *snapshot, sale *productSale, state *formState) ([]byte, error) {
-	f := state.form
-	data := s.newTemplateData(now)
+func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formContent) ([]byte, error) {
+	f := content.form
+	data := s.newTemplateData(state)
 	data.Sale = sale
 	data.CanonicalPath = sale.OrderPath
 	data.Form = &formData{
-		Title:           formHeading(state.kind, sale.Name),
-		Kind:            state.kind,
-		Alert:           state.alert,
+		Title:           formHeading(content.kind, sale.Name),
+		Kind:            content.kind,
+		Alert:           content.alert,
 		Country:         f.get("country"),
 		CountryProblem:  f.problemWith("country"),
 		Quantity:        f.get("quantity"),
 		QuantityProblem: f.problemWith("quantity"),
-		OfferExtra:      state.extra == extraOffered,
-		Button:          buttonText(state.kind),
+		OfferInAddition: content.inAddition == inAdditionOffered,
+		Button:          buttonText(content.kind),
 	}
 	data.Title = data.Form.Title
-	if state.alert != nil && len(state.alert.Problems) > 0 {
+	if content.alert != nil && len(content.alert.Problems) > 0 {
 		data.Title = "Not sent yet · " + data.Title
 	}
 	s.addTotals(data.Form, sale)
-	data.Form.TotalsInList = state.alert != nil && data.Form.Total == nil
+	data.Form.TotalsInList = content.alert != nil && data.Form.Total == nil
 	for _, field := range personFields() {
 		value := f.get(field.Name)
 		data.Form.Fields = append(data.Form.Fields, filledField{personField: field, Value: value, Problem: f.problemWith(field.Name)})
-		if state.kind == "" && value != "" {
+		if content.kind == "" && value != "" {
 			data.Form.Typed = append(data.Form.Typed, formValue{field.Label, value})
 		}
 	}
 	if to := data.Form.Total; to != nil && len(data.Form.Typed) > 0 {
 		data.Form.Typed = append(data.Form.Typed, formValue{"Country", to.Name})
 	}
-	if state.kind != "" {
-		data.Form.addHiddenValues(sale, state)
+	if content.kind != "" {
+		data.Form.addHiddenValues(sale, content)
 	}
 	return s.executeTemplate("order", data)
 }
@@ -191,35 +191,35 @@ const maxChoices = 10
 
 // addHiddenValues adds the values that the page sends to itself: the kind of form, and
 // which totals the person has seen (see hasShown).
-func (data *formData) addHiddenValues(sale *productSale, state *formState) {
-	data.Hidden = []formValue{{"kind", state.kind}, {"prices", sale.pricesMark()}}
+func (data *formData) addHiddenValues(sale *productSale, content *formContent) {
+	data.Hidden = []formValue{{"kind", content.kind}, {"prices", sale.pricesHash()}}
 	if data.Total != nil {
-		data.Hidden = append(data.Hidden, formValue{"agreed", data.Total.formMark()})
+		data.Hidden = append(data.Hidden, formValue{"agreed", data.Total.formText()})
 	}
 	if len(data.TotalsByQuantity) > 0 {
 		data.Hidden = append(data.Hidden, formValue{"shown", data.Country})
 	}
-	if state.extra != extraUnasked {
-		data.Hidden = append(data.Hidden, formValue{"id", state.orderID.String()})
+	if content.inAddition != inAdditionNotOffered {
+		data.Hidden = append(data.Hidden, formValue{"id", content.orderID.String()})
 	}
-	if state.extra == extraConfirmed {
+	if content.inAddition == inAdditionConfirmed {
 		data.Hidden = append(data.Hidden, formValue{"more", "yes"})
 	}
 }
 
-// formMark returns a total as a form repeats it.
-func (t *orderTotal) formMark() string {
+// formText returns a total as a form repeats it.
+func (t *orderTotal) formText() string {
 	return fmt.Sprint(t.Country, " ", t.Quantity, " ", t.Total.Minor)
 }
 
-// hasShown reports whether the form's page has shown this total: as its own total, among
+// personHasSeen reports whether the form's page has shown this total: as its own total, among
 // those of the country, or as the one for one unit in the list of countries. The person
 // confirms a total that was not shown before owing it.
-func (f *form) hasShown(sale *productSale, total *orderTotal) bool {
-	if f.get("agreed") == total.formMark() {
+func (f *form) personHasSeen(sale *productSale, total *orderTotal) bool {
+	if f.get("agreed") == total.formText() {
 		return true
 	}
-	return f.get("prices") == sale.pricesMark() &&
+	return f.get("prices") == sale.pricesHash() &&
 		(total.Quantity == 1 || f.get("shown") == total.Country && total.Quantity <= maxChoices)
 }
 
@@ -262,7 +262,7 @@ func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) 
 		f.addProblem("country", countryProblem)
 	}
 	if f.get("more") != "" {
-		order.More = true
+		order.InAddition = true
 		id, err := orders.ParseID(f.get("id"))
 		if err != nil {
 			f.addProblem("more", "This form has lost its reference. Please send it again.")

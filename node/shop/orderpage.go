@@ -43,12 +43,12 @@ func (s *Shop) chosenCountry(query string) string {
 	return otherCountry
 }
 
-// rejectOrder answers a form that is posted without an order book: it comes from a page of
+// rejectWithoutOrderBook answers a form that is posted without an order book: it comes from a page of
 // another version or from a program, because no page of this shop has a form then. It
 // answers 405 and not 503, because nothing is broken and a retry will not help. What a
 // person typed is shown for copying, unless another site posted it: its text must not
 // appear on our page.
-func (s *Shop) rejectOrder(w http.ResponseWriter, r *http.Request, p *Product) {
+func (s *Shop) rejectWithoutOrderBook(w http.ResponseWriter, r *http.Request, p *Product) {
 	message := errorMessage{
 		Title:    "Nothing was ordered",
 		Text:     "This rack does not take orders yet. Nothing was stored, and you owe nothing.",

@@ -92,8 +92,8 @@ func orderBookPages(t *testing.T) []shownPage {
 	add("twice", x.post(boardPath+"/place", x.fields().Encode()+"&name=Eve"))
 	add("nothing at all", x.post(boardPath+"/place", ""))
 	questions := map[string]orders.Answer{
-		"differs": {Outcome: orders.Differs}, "over the limit": {Outcome: orders.OverLimit}, "over the limit, some left": {Outcome: orders.OverLimit, Left: 1},
-		"sold out": {Outcome: orders.SoldOut, State: orders.SaleSoldOut}, "few left": {Outcome: orders.SoldOut, Left: 1, State: orders.SaleInStock},
+		"differs": {Outcome: orders.Differs}, "over the limit": {Outcome: orders.OverLimit}, "over the limit, some left": {Outcome: orders.OverLimit, Remaining: 1},
+		"sold out": {Outcome: orders.SoldOut, State: orders.SaleSoldOut}, "few left": {Outcome: orders.SoldOut, Remaining: 1, State: orders.SaleInStock},
 		"not open": {Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, "closed": {Outcome: orders.Closed, State: orders.SaleClosed},
 		"price changed": {Outcome: orders.PriceChanged, Total: 4400}, "wrong kind": {Outcome: orders.WrongKind, State: orders.SaleSoldOut},
 		"no such sale": {Outcome: orders.NoSuchSale}, "no shipping": {Outcome: orders.NoShipping}, "malformed": {Outcome: orders.Malformed}, "retry": {Outcome: orders.IDInUse},
@@ -118,10 +118,10 @@ func orderBookPages(t *testing.T) []shownPage {
 	get(x, "no receipt", "/r/K7QM-2XD9-5VZ/X", path+"x", boardPath+"/draw")
 	id := x.book.submitted[len(x.book.submitted)-1].ID
 	for kind := orders.KindOrder; kind <= orders.KindWaiting; kind++ {
-		for state := orders.StateOpen; state <= orders.StateForgotten; state++ {
+		for state := orders.StateOpen; state <= orders.StateErased; state++ {
 			p := x.book.orders[id]
 			p.Kind, p.State, p.Until, p.Note = kind, state, opening.Add(48*time.Hour), "The parcel came back."
-			if state == orders.StateForgotten {
+			if state == orders.StateErased {
 				p.Person, p.Was = orders.Person{}, orders.StateFulfilled
 			}
 			if kind != orders.KindOrder {

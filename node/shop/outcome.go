@@ -36,20 +36,20 @@ func describeFailure(err error) (int, *formAlert) {
 // describeOutcome turns the order book's answer to an order that it has not accepted into
 // the alert above the form, and chooses the form by what the sale accepts now. It returns
 // the reply's status code.
-func describeOutcome(sale *productSale, answer orders.Answer, state *formState) int {
+func describeOutcome(sale *productSale, answer orders.Answer, content *formContent) int {
 	alert := &formAlert{}
-	state.alert = alert
+	content.alert = alert
 	switch answer.Outcome {
 	case orders.Differs:
-		describeEarlierOrder(sale, state)
+		describeEarlierOrder(sale, content)
 	case orders.OverLimit:
 		alert.Title = "That is more than one person can have"
 		alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you have reached it. Nothing new was submitted.", sale.PerPerson, orAddress(sale))}
-		if answer.Left > 0 {
-			alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you can have %d more. Nothing new was submitted.", sale.PerPerson, orAddress(sale), answer.Left)}
+		if answer.Remaining > 0 {
+			alert.Lines = []string{fmt.Sprintf("The limit is %d per person%s, and you can have %d more. Nothing new was submitted.", sale.PerPerson, orAddress(sale), answer.Remaining)}
 		}
 	case orders.SoldOut:
-		describeSoldOut(sale, answer, state)
+		describeSoldOut(sale, answer, content)
 	case orders.NotOpen:
 		alert.Title = "Nothing was submitted: it is not open yet"
 		opens := answer.Opens
@@ -59,7 +59,7 @@ func describeOutcome(sale *productSale, answer orders.Answer, state *formState) 
 		alert.Lines = []string{"It opens at " + formatTime(opens) + ". What you typed is still below: press the button then. Pressing it earlier has no effect."}
 	case orders.Closed:
 		alert.Title = "Nothing was submitted: it is closed"
-		state.kind = sale.FormKind
+		content.kind = sale.FormKind
 		if sale.FormKind == "" {
 			alert.Lines = []string{"Nothing can be submitted now. If that changes, it will be at this address."}
 		} else {
@@ -70,11 +70,11 @@ func describeOutcome(sale *productSale, answer orders.Answer, state *formState) 
 		alert.Lines = []string{fmt.Sprintf("The total is now %s. If that is right, press the button again.", sale.moneyOf(answer.Total))}
 	case orders.WrongKind:
 		alert.Title = "Nothing was submitted: this page has another form now"
-		state.kind = sale.FormKind
+		content.kind = sale.FormKind
 		alert.Lines = []string{"The form below is the new one, with what you typed. Send it if that is what you want."}
 	case orders.NoShipping:
-		state.form.addProblem("country", countryProblem)
-		state.alert = alertForProblems(state.form)
+		content.form.addProblem("country", countryProblem)
+		content.alert = alertForProblems(content.form)
 		return http.StatusUnprocessableEntity
 	case orders.NoSuchSale:
 		alert.Title = "Nothing was submitted: the shop is not ready"
@@ -90,32 +90,32 @@ func describeOutcome(sale *productSale, answer orders.Answer, state *formState) 
 
 // describeEarlierOrder says that the person has an order already, and offers a second one
 // if the sale allows it.
-func describeEarlierOrder(sale *productSale, state *formState) {
-	alert := state.alert
+func describeEarlierOrder(sale *productSale, content *formContent) {
+	alert := content.alert
 	alert.Title = "You have been here before: nothing new was submitted"
 	alert.Lines = []string{"We already have something from you under this e-mail address, and not all of it matches what you typed now. It stays as it is; its receipt is at the address that you were given then."}
-	if sale.PerPerson > 1 && state.kind != "" {
+	if sale.PerPerson > 1 && content.kind != "" {
 		alert.Lines = append(alert.Lines, "Do you want this in addition to what you have?")
-		state.extra, state.orderID = extraOffered, newOrderID()
+		content.inAddition, content.orderID = inAdditionOffered, newOrderID()
 		return
 	}
-	state.extra = extraUnasked
+	content.inAddition = inAdditionNotOffered
 	alert.Lines = append(alert.Lines, "To change it, cancel it on its receipt and send this form again.")
 }
 
 // describeSoldOut says that nothing or too little is left, and offers what there is instead.
-func describeSoldOut(sale *productSale, answer orders.Answer, state *formState) {
-	alert := state.alert
-	if answer.Left > 0 {
+func describeSoldOut(sale *productSale, answer orders.Answer, content *formContent) {
+	alert := content.alert
+	if answer.Remaining > 0 {
 		alert.Title = "There are fewer left than you asked for"
-		alert.Lines = []string{fmt.Sprintf("Only %d left. Nothing was submitted: choose fewer and press the button again.", answer.Left)}
+		alert.Lines = []string{fmt.Sprintf("Only %d left. Nothing was submitted: choose fewer and press the button again.", answer.Remaining)}
 		return
 	}
 	if sale.FormKind == formOrder { // this board does not know yet that it is sold out
 		sale.setState(orders.SaleSoldOut)
 	}
 	alert.Title = "The last one has just gone: nothing was submitted"
-	state.kind = sale.FormKind
+	content.kind = sale.FormKind
 	if sale.FormKind == formWaiting {
 		alert.Lines = []string{"You can join the waiting list: the form below has what you typed. It costs nothing, and we ask you again before you owe anything."}
 	} else {

@@ -25,7 +25,7 @@ func everyPage(t *testing.T, f func(t *testing.T, html string)) {
 	for _, at := range []time.Time{opening.Add(-24 * time.Hour), opening.Add(-time.Second), opening} {
 		for _, a := range list {
 			t.Run(a.path()+" "+formatTimestamp(at), func(t *testing.T) {
-				html, err := s.renderPage(a, s.takeSnapshot(at))
+				html, err := s.renderPage(a, s.readPageState(at))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -127,21 +127,21 @@ type formValue struct {
 	Value string
 }
 
-// renderPage renders a page, which depends on the address and the snapshot alone.
-func (s *Shop) renderPage(a pageAddress, snap *snapshot) ([]byte, error) {
-	data := s.newTemplateData(snap)
+// renderPage renders a page, which depends on the address and the page state alone.
+func (s *Shop) renderPage(a pageAddress, state *pageState) ([]byte, error) {
+	data := s.newTemplateData(state)
 	data.CanonicalPath = a.path()
 	switch a.page {
 	case "status":
 		data.Title = "Status"
 	case "product":
-		data.Sale = snap.saleOf(a.product)
+		data.Sale = state.saleOf(a.product)
 		data.Title = a.product.Name
 	case "order":
-		sale := snap.saleOf(a.product)
-		return s.renderOrder(snap, sale, &formState{form: &form{values: map[string]string{"country": a.country}}, kind: sale.FormKind})
+		sale := state.saleOf(a.product)
+		return s.renderOrder(state, sale, &formContent{form: &form{values: map[string]string{"country": a.country}}, kind: sale.FormKind})
 	case "draw":
-		data.Sale = snap.saleOf(a.product)
+		data.Sale = state.saleOf(a.product)
 		data.Title = "The draw: " + a.product.Name
 		data.Draw = s.newDrawData(data.Sale)
 	}
@@ -149,8 +149,8 @@ func (s *Shop) renderPage(a pageAddress, snap *snapshot) ([]byte, error) {
 }
 
 // renderErrorPage renders an error page.
-func (s *Shop) renderErrorPage(message errorMessage, snap *snapshot) ([]byte, error) {
-	data := s.newTemplateData(snap)
+func (s *Shop) renderErrorPage(message errorMessage, state *pageState) ([]byte, error) {
+	data := s.newTemplateData(state)
 	data.Title = message.Title
 	data.ErrorMessage = &message
 	return s.executeTemplate("error", data)
@@ -166,15 +166,15 @@ func (s *Shop) executeTemplate(page string, data *templateData) ([]byte, error) 
 }
 
 // newTemplateData returns the data that all pages have.
-func (s *Shop) newTemplateData(snap *snapshot) *templateData {
+func (s *Shop) newTemplateData(state *pageState) *templateData {
 	data := &templateData{
 		Language:      language,
 		Style:         s.assets.style,
 		Title:         s.cat.Name,
 		Shop:          s.cat,
-		HasOrderBook:  snap.hasOrderBook,
-		Announcements: snap.announcements,
-		Sales:         snap.sales,
+		HasOrderBook:  state.hasOrderBook,
+		Announcements: state.announcements,
+		Sales:         state.sales,
 	}
 	if len(data.Announcements) > 0 {
 		data.LatestAnnouncement = &data.Announcements[0]

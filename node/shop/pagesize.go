@@ -22,15 +22,15 @@ var ErrPageTooBig = errors.New("the page is too big")
 // and the order book can bring, with the longest announcement, and each form with all its
 // problems. So every page of a shop that has started fits.
 func (s *Shop) checkPageSizes() error {
-	for _, snap := range s.snapshotsToCheck() {
+	for _, state := range s.pageStatesToCheck() {
 		for _, a := range s.addressesToCheck() {
-			if err := s.checkPageSize(a.path(), func() ([]byte, error) { return s.renderPage(a, snap) }); err != nil {
+			if err := s.checkPageSize(a.path(), func() ([]byte, error) { return s.renderPage(a, state) }); err != nil {
 				return err
 			}
 		}
-		for i := range snap.sales {
-			if sale := &snap.sales[i]; sale.FormKind != "" {
-				err := s.checkPageSize("the form with all its problems on "+sale.OrderPath, func() ([]byte, error) { return s.renderOrder(snap, sale, formWithAllProblems(sale)) })
+		for i := range state.sales {
+			if sale := &state.sales[i]; sale.FormKind != "" {
+				err := s.checkPageSize("the form with all its problems on "+sale.OrderPath, func() ([]byte, error) { return s.renderOrder(state, sale, formWithAllProblems(sale)) })
 				if err != nil {
 					return err
 				}
@@ -71,35 +71,35 @@ func (s *Shop) addressesToCheck() []pageAddress {
 	return list
 }
 
-// snapshotsToCheck returns snapshots before and after everything that the catalogue has
+// pageStatesToCheck returns snapshots before and after everything that the catalogue has
 // planned and, with an order book, in every state of the sales.
-func (s *Shop) snapshotsToCheck() []*snapshot {
+func (s *Shop) pageStatesToCheck() []*pageState {
 	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	list := []*snapshot{s.snapshotAt(time.Time{}, nil, nil), s.snapshotAt(end, nil, nil)}
+	list := []*pageState{s.pageStateAt(time.Time{}, nil, nil), s.pageStateAt(end, nil, nil)}
 	if s.orderService == nil {
 		return list
 	}
 	news := []orders.News{{At: end, Text: strings.Repeat("x", maxSentence)}}
-	list = append(list, s.snapshotAt(end, func(string) (orders.Sale, bool) { return orders.Sale{}, false }, news))
-	for state := orders.SaleUpcoming; state <= orders.SaleDrawn; state++ {
-		snap := s.snapshotAt(end, nil, news)
-		snap.hasOrderBook = true
-		for i := range snap.sales {
-			sale := &snap.sales[i]
+	list = append(list, s.pageStateAt(end, func(string) (orders.Sale, bool) { return orders.Sale{}, false }, news))
+	for saleState := orders.SaleUpcoming; saleState <= orders.SaleDrawn; saleState++ {
+		state := s.pageStateAt(end, nil, news)
+		state.hasOrderBook = true
+		for i := range state.sales {
+			sale := &state.sales[i]
 			sale.HasOrderBook, sale.InBook, sale.Waiting, sale.Entries, sale.Interested = true, true, maxStock, maxStock, maxStock
 			sale.Opens, sale.Closes = end, end
-			sale.setState(state)
+			sale.setState(saleState)
 			if sale.Mode == orders.Ballot {
 				sale.DrawPath = pageAddress{page: "draw", product: sale.Product}.path()
 			}
 		}
-		list = append(list, snap)
+		list = append(list, state)
 	}
 	return list
 }
 
 // formWithAllProblems returns a form in which everything is wrong.
-func formWithAllProblems(sale *productSale) *formState {
+func formWithAllProblems(sale *productSale) *formContent {
 	f := &form{values: map[string]string{"country": sale.book.Countries[0].Code}}
 	for _, field := range personFields() {
 		f.values[field.Name] = strings.Repeat("x", field.MaxBytes)
@@ -107,5 +107,5 @@ func formWithAllProblems(sale *productSale) *formState {
 	}
 	f.addProblem("country", countryProblem)
 	f.addProblem("quantity", quantityProblem(sale.PerPerson))
-	return &formState{form: f, kind: sale.FormKind, alert: alertForProblems(f)}
+	return &formContent{form: f, kind: sale.FormKind, alert: alertForProblems(f)}
 }

@@ -23,12 +23,12 @@ type CatalogueError struct {
 }
 
 // Error returns one line: file, line, key, problem, remedy.
-func (e *CatalogueError) Error() string {
-	s := e.File + ":" + strconv.Itoa(e.Line) + ": "
-	if e.Key != "" {
-		s += e.Key + ": "
+func (c *CatalogueError) Error() string {
+	s := c.File + ":" + strconv.Itoa(c.Line) + ": "
+	if c.Key != "" {
+		s += c.Key + ": "
 	}
-	return s + e.Problem + ": " + e.Remedy
+	return s + c.Problem + ": " + c.Remedy
 }
 
 // The shape of the file. A pointer distinguishes a missing key from an empty one. A time has

@@ -34,7 +34,7 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 // harmless) or shows the form again, filled in as it was, with what has to change.
 func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	if s.orderService == nil {
-		s.rejectOrder(w, r, p)
+		s.rejectWithoutOrderBook(w, r, p)
 		return
 	}
 	if s.rejectCrossSite(w, r) {
@@ -48,72 +48,72 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
-	state := &formState{form: f, kind: f.get("kind"), extra: f.extraConfirmation(), orderID: order.ID}
+	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), orderID: order.ID}
 	if f.statusCode() != 0 {
-		s.replyWithProblems(w, r, p, state)
+		s.replyWithProblems(w, r, p, content)
 		return
 	}
 	total, _ := s.totalFor(sale, order.Person.Country, order.Quantity) // parseOrder has checked that there is one
-	if !f.hasShown(sale, &total) {
-		s.replyWithTotal(w, r, p, state, &total)
+	if !f.personHasSeen(sale, &total) {
+		s.replyWithTotal(w, r, p, content, &total)
 		return
 	}
 	order.Total, order.Currency = total.Total.Minor, total.Total.Currency
 
 	answer, err := s.submitOrder(r.Context(), &order)
-	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.Same) {
+	if err == nil && (answer.Outcome == orders.Placed || answer.Outcome == orders.AlreadyDone) {
 		w.Header().Set("Cache-Control", "no-store")
 		http.Redirect(w, r, s.receiptPath(answer.Order), http.StatusSeeOther)
 		return
 	}
-	s.replyNotPlaced(w, r, p, state, answer, err)
+	s.replyNotPlaced(w, r, p, content, answer, err)
 }
 
 // replyWithProblems shows the form again with the problems of its fields.
-func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Product, state *formState) {
-	now := s.takeSnapshot(s.now())
-	sale := now.saleOf(p)
-	if _, known := orderKind(state.kind); !known {
-		state.kind = sale.FormKind
+func (s *Shop) replyWithProblems(w http.ResponseWriter, r *http.Request, p *Product, content *formContent) {
+	state := s.readPageState(s.now())
+	sale := state.saleOf(p)
+	if _, known := orderKind(content.kind); !known {
+		content.kind = sale.FormKind
 	}
 	var code int
-	code, state.alert = state.form.describeProblems()
-	s.replyWithForm(w, r, code, now, sale, state)
+	code, content.alert = content.form.describeProblems()
+	s.replyWithForm(w, r, code, state, sale, content)
 }
 
 // replyWithTotal shows the form again with a total that its page has not shown before.
-func (s *Shop) replyWithTotal(w http.ResponseWriter, r *http.Request, p *Product, state *formState, total *orderTotal) {
-	now := s.takeSnapshot(s.now())
-	state.alert = &formAlert{
+func (s *Shop) replyWithTotal(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, total *orderTotal) {
+	state := s.readPageState(s.now())
+	content.alert = &formAlert{
 		Title: "Not sent yet: please check the total",
 		Lines: []string{fmt.Sprintf("The total is %s. If that is right, press the button again.", total.Total)},
 	}
-	s.replyWithForm(w, r, http.StatusConflict, now, now.saleOf(p), state)
+	s.replyWithForm(w, r, http.StatusConflict, state, state.saleOf(p), content)
 }
 
 // replyNotPlaced shows the form again after an order that the order book has not accepted,
 // or whose fate is not known.
-func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product, state *formState, answer orders.Answer, err error) {
-	now := s.takeSnapshot(s.now()) // the answer may be about a newer sale than the form's
-	sale := now.saleOf(p)
+func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, answer orders.Answer, err error) {
+	state := s.readPageState(s.now()) // the answer may be about a newer sale than the form's
+	sale := state.saleOf(p)
 	if sale.InBook && answer.State != 0 {
 		sale.setState(answer.State)
 	}
 	var code int
 	if err != nil {
-		code, state.alert = describeFailure(err)
+		code, content.alert = describeFailure(err)
 	} else {
-		code = describeOutcome(sale, answer, state)
+		code = describeOutcome(sale, answer, content)
 	}
-	s.replyWithForm(w, r, code, now, sale, state)
+	s.replyWithForm(w, r, code, state, sale, content)
 }
 
 // replyWithForm sends the order page for one form that was not accepted.
-func (s *Shop) replyWithForm(w http.ResponseWriter, r *http.Request, code int, now *snapshot, sale *productSale, state *formState) {
-	if state.extra == extraConfirmed && !state.orderID.Valid() {
-		state.orderID = newOrderID()
+func (s *Shop) replyWithForm(w http.ResponseWriter, r *http.Request, code int, state *pageState, sale *productSale, content *formContent) {
+	if content.inAddition == inAdditionConfirmed && !content.orderID.Valid() {
+		content.orderID = newOrderID()
 	}
-	page, err := s.renderOrder(now, sale, state)
+	page, err := s.renderOrder(state, sale, content)
 	if err != nil {
 		s.sendServerError(w, err)
 		return
@@ -131,7 +131,7 @@ func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answe
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	for attempt := range maxIDAttempts {
-		if !order.More || attempt > 0 {
+		if !order.InAddition || attempt > 0 {
 			order.ID = newOrderID()
 		}
 		answer, err = s.orderService.PlaceOrder(ctx, *order)
@@ -153,12 +153,12 @@ func newOrderID() orders.ID {
 	}
 }
 
-// extraConfirmation returns whether the form confirms an order in addition to an earlier one.
-func (f *form) extraConfirmation() extraConfirmation {
+// inAdditionAnswer returns whether the form confirms an order in addition to an earlier one.
+func (f *form) inAdditionAnswer() inAdditionAnswer {
 	if f.get("more") == "" {
-		return extraUnasked
+		return inAdditionNotOffered
 	}
-	return extraConfirmed
+	return inAdditionConfirmed
 }
 
 // rejectCrossSite answers 403 to a form that another site's page sent, and shows nothing of it.

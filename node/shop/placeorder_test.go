@@ -85,7 +85,7 @@ func TestProblemsLoseNothing(t *testing.T) {
 	}
 }
 
-func (x shopTest) input(html, name string) bool { return strings.Contains(html, ` id="`+name+`"`) }
+func (s shopTest) input(html, name string) bool { return strings.Contains(html, ` id="`+name+`"`) }
 
 func TestOutcomesAndFailures(t *testing.T) {
 	x := openSale(t, func(p *Product) { p.PerPerson = 3 })
@@ -99,10 +99,10 @@ func TestOutcomesAndFailures(t *testing.T) {
 	}{
 		{"differs", orders.Answer{Outcome: orders.Differs}, nil, 409, []string{"in addition to what you have?", `name="more" value="yes"`}, formOrder},
 		{"over the limit", orders.Answer{Outcome: orders.OverLimit}, nil, 409, []string{"3 per person and postal address, and you have reached it"}, formOrder},
-		{"one more", orders.Answer{Outcome: orders.OverLimit, Left: 1}, nil, 409, []string{"you can have 1 more"}, formOrder},
+		{"one more", orders.Answer{Outcome: orders.OverLimit, Remaining: 1}, nil, 409, []string{"you can have 1 more"}, formOrder},
 		{"sold out", orders.Answer{Outcome: orders.SoldOut, State: orders.SaleSoldOut}, nil, 409, []string{"Sold out: join the waiting list", "Join the waiting list</button>"}, formWaiting},
 		{"sold out, and this board has not heard", orders.Answer{Outcome: orders.SoldOut}, nil, 409, []string{"Sold out", "Join the waiting list</button>"}, formWaiting},
-		{"few left", orders.Answer{Outcome: orders.SoldOut, Left: 2, State: orders.SaleInStock}, nil, 409, []string{"Only 2 left"}, formOrder},
+		{"few left", orders.Answer{Outcome: orders.SoldOut, Remaining: 2, State: orders.SaleInStock}, nil, 409, []string{"Only 2 left"}, formOrder},
 		{"not open", orders.Answer{Outcome: orders.NotOpen, Opens: opening.Add(time.Hour), State: orders.SaleUpcoming}, nil, 409, []string{"opens at 07:00 UTC on 29 February 2012"}, formOrder},
 		{"closed", orders.Answer{Outcome: orders.Closed, State: orders.SaleClosed}, nil, 409, []string{"it is closed", "<pre>Ada Lovelace</pre>"}, ""},
 		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"The total is now US$44.00"}, formOrder},

@@ -39,7 +39,7 @@ type receiptData struct {
 }
 
 // newReceiptData returns an order's receipt, for the page and for its JSON.
-func (s *Shop) newReceiptData(snap *snapshot, order orders.Order, position int) *receiptData {
+func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int) *receiptData {
 	data := &receiptData{
 		Order:       order,
 		ProductName: order.Product,
@@ -49,9 +49,9 @@ func (s *Shop) newReceiptData(snap *snapshot, order orders.Order, position int) 
 		Path:        s.receiptPath(order.ID),
 		Erased:      order.Person == orders.Person{},
 	}
-	for i := range snap.sales {
-		if snap.sales[i].Slug == order.Product {
-			data.Sale = &snap.sales[i]
+	for i := range state.sales {
+		if state.sales[i].Slug == order.Product {
+			data.Sale = &state.sales[i]
 			data.ProductName = data.Sale.Name
 		}
 	}
@@ -78,8 +78,8 @@ func (s *Shop) newReceiptData(snap *snapshot, order orders.Order, position int) 
 			}
 		}
 	}
-	data.Heading, data.Lines = describeOrder(data, snap.now)
-	data.CancelLabel = cancelLabel(data, snap.now)
+	data.Heading, data.Lines = describeOrder(data, state.now)
+	data.CancelLabel = cancelLabel(data, state.now)
 	return data
 }
 
@@ -87,7 +87,7 @@ func (s *Shop) newReceiptData(snap *snapshot, order orders.Order, position int) 
 // filled in with the details that the person has given before.
 func acceptanceValues(sale *productSale, order orders.Order, total *orderTotal) []formValue {
 	person := order.Person
-	return []formValue{{"kind", formOrder}, {"prices", sale.pricesMark()}, {"agreed", total.formMark()}, {"quantity", strconv.Itoa(order.Quantity)},
+	return []formValue{{"kind", formOrder}, {"prices", sale.pricesHash()}, {"agreed", total.formText()}, {"quantity", strconv.Itoa(order.Quantity)},
 		{"name", person.Name}, {"email", person.Email}, {"line1", person.Line1}, {"line2", person.Line2},
 		{"postcode", person.Postcode}, {"city", person.City}, {"country", person.Country}}
 }
@@ -146,7 +146,7 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 		return "You have left the list", withNote(order, "That was at "+formatTime(order.Changed)+". You owe nothing.")
 	case orders.StateExpired:
 		return "The time to order has passed", []string{"We held it for you until " + formatTime(order.Until) + ". It has gone to the next person in the queue. You owe nothing."}
-	case orders.StateForgotten:
+	case orders.StateErased:
 		return "Your details are erased", []string{"We no longer have your name and address. Only figures are left."}
 	}
 	switch order.Kind {
@@ -206,19 +206,19 @@ func (s *Shop) serveReceipt(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	snap := s.takeSnapshot(s.now())
-	data := s.newReceiptData(snap, order.Order, order.position)
+	state := s.readPageState(s.now())
+	data := s.newReceiptData(state, order.Order, order.position)
 	data.Stale = order.stale
 	if asJSON {
 		s.receiptJSON(w, r, data)
 		return
 	}
-	s.showReceipt(w, r, http.StatusOK, snap, data)
+	s.showReceipt(w, r, http.StatusOK, state, data)
 }
 
 // showReceipt sends a receipt as a page.
-func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, snap *snapshot, receipt *receiptData) {
-	data := s.newTemplateData(snap)
+func (s *Shop) showReceipt(w http.ResponseWriter, r *http.Request, code int, state *pageState, receipt *receiptData) {
+	data := s.newTemplateData(state)
 	data.Title = receipt.Heading + " · " + receipt.Order.ID.String()
 	data.Receipt = receipt
 	page, err := s.executeTemplate("receipt", data)
@@ -301,10 +301,10 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 		s.cancelOrder(w, r, order)
 		return
 	}
-	snap := s.takeSnapshot(s.now())
-	data := s.newReceiptData(snap, order.Order, order.position)
+	state := s.readPageState(s.now())
+	data := s.newReceiptData(state, order.Order, order.position)
 	data.Confirming = data.CancelLabel != ""
-	s.showReceipt(w, r, http.StatusOK, snap, data)
+	s.showReceipt(w, r, http.StatusOK, state, data)
 }
 
 // cancelOrder cancels an order and leads back to its receipt, or says why it was not cancelled.
@@ -317,15 +317,15 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 		http.Redirect(w, r, s.receiptPath(order.ID), http.StatusSeeOther)
 		return
 	}
-	snap := s.takeSnapshot(s.now())
-	data := s.newReceiptData(snap, order.Order, order.position)
+	state := s.readPageState(s.now())
+	data := s.newReceiptData(state, order.Order, order.position)
 	code := http.StatusConflict
 	data.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
 	if !errors.Is(err, orders.ErrTooLate) {
 		code, data.Alert = describeCancelFailure(err)
 		data.Confirming = true
 	}
-	s.showReceipt(w, r, code, snap, data)
+	s.showReceipt(w, r, code, state, data)
 }
 
 // describeCancelFailure returns the status code and the alert for a cancellation that the
@@ -343,7 +343,7 @@ func describeCancelFailure(err error) (int, *formAlert) {
 type Receipt struct {
 	Reference string         `json:"reference"`
 	Kind      string         `json:"kind"`    // order, entry, interest or waiting
-	State     string         `json:"state"`   // open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or forgotten
+	State     string         `json:"state"`   // open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired or erased
 	Text      string         `json:"text"`    // the state in words
 	Current   bool           `json:"current"` // false = the board could not check with the rack whether this is out of date
 	Product   string         `json:"product"`

@@ -27,7 +27,7 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 		{orders.KindOrder, orders.StateFulfilling, []string{"being passed on for dispatch"}, ""},
 		{orders.KindOrder, orders.StateFulfilled, []string{"has been passed on for dispatch"}, ""},
 		{orders.KindOrder, orders.StateCancelled, []string{"This order was cancelled", "The reason given: it rained"}, ""},
-		{orders.KindOrder, orders.StateForgotten, []string{"erased"}, ""},
+		{orders.KindOrder, orders.StateErased, []string{"erased"}, ""},
 		{orders.KindEntry, orders.StateOpen, []string{"You are in the ballot"}, "Withdraw my entry"},
 		{orders.KindEntry, orders.StateWon, []string{"You have won"}, "Cancel what I won"},
 		{orders.KindEntry, orders.StateLost, []string{"Not this time"}, ""},
@@ -39,7 +39,7 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 	} {
 		p := x.book.orders[id]
 		p.Kind, p.State, p.Note, p.Until = c.kind, c.state, "it rained", opening.Add(48*time.Hour)
-		if c.state == orders.StateForgotten {
+		if c.state == orders.StateErased {
 			p.Person = orders.Person{}
 		}
 		was := x.book.orders[id]
@@ -56,7 +56,7 @@ func TestReceiptsDescribeEachState(t *testing.T) {
 		var r Receipt
 		w := request(x.Shop, "GET", path+".json")
 		if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || r.State != c.state.String() || r.Kind != c.kind.String() || r.Reference != id.String() ||
-			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.Person == nil) != (c.state == orders.StateForgotten) {
+			r.Total.Minor != 4300 || w.Header().Get("Cache-Control") != "no-store" || (r.Person == nil) != (c.state == orders.StateErased) {
 			t.Errorf("%s %s: the JSON says %+v, %v", c.kind, c.state, r, err)
 		}
 		x.book.orders[id] = was
@@ -196,7 +196,7 @@ func TestTax(t *testing.T) {
 	for i := range x.sale.Countries {
 		x.sale.Countries[i].Tax = 770
 	}
-	o := x.takeSnapshot(opening).saleOf(&x.cat.Products[0])
+	o := x.readPageState(opening).saleOf(&x.cat.Products[0])
 	bill, ok := x.totalFor(o, "DE", 1)
 	if !ok || bill.Tax.Minor != 331 || bill.Total.Minor != 4631 || bill.Rate != "7.7\u00a0%" { // 7.7 % of 43.00 is 3.311
 		t.Errorf("got %+v", bill)

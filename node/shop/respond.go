@@ -37,18 +37,18 @@ func livePolicy() cachePolicy { return cachePolicy{fresh: time.Second} }
 // (negative: no change is known). Freshness and both kinds of staleness end by then, so
 // that no cache serves "opens at 06:00" at 06:00. The field has whole seconds, so a fraction
 // is cut off.
-func (p cachePolicy) cacheControl(left time.Duration) string {
+func (c cachePolicy) cacheControl(left time.Duration) string {
 	if left >= 0 {
-		p.fresh = min(p.fresh, left.Truncate(time.Second))
-		p.revalidate = min(p.revalidate, left.Truncate(time.Second)-p.fresh)
-		p.ifError = min(p.ifError, left.Truncate(time.Second)-p.fresh)
+		c.fresh = min(c.fresh, left.Truncate(time.Second))
+		c.revalidate = min(c.revalidate, left.Truncate(time.Second)-c.fresh)
+		c.ifError = min(c.ifError, left.Truncate(time.Second)-c.fresh)
 	}
-	s := fmt.Sprintf("public, max-age=%d", p.fresh/time.Second)
-	if p.revalidate > 0 {
-		s += fmt.Sprintf(", stale-while-revalidate=%d", p.revalidate/time.Second)
+	s := fmt.Sprintf("public, max-age=%d", c.fresh/time.Second)
+	if c.revalidate > 0 {
+		s += fmt.Sprintf(", stale-while-revalidate=%d", c.revalidate/time.Second)
 	}
-	if p.ifError > 0 {
-		return s + fmt.Sprintf(", stale-if-error=%d", p.ifError/time.Second)
+	if c.ifError > 0 {
+		return s + fmt.Sprintf(", stale-if-error=%d", c.ifError/time.Second)
 	}
 	// Without this a cache may serve a stale page on its own (RFC 9111, section 4.2.4).
 	return s + ", must-revalidate"
@@ -111,17 +111,17 @@ func (s *Shop) servePage(w http.ResponseWriter, r *http.Request, a pageAddress, 
 	if !s.requireCanonicalURL(w, r, a.path()) {
 		return
 	}
-	snap := s.takeSnapshot(s.now())
-	if a.product != nil && snap.saleOf(a.product).changesFast() || a.product == nil && snap.changesFast() {
+	state := s.readPageState(s.now())
+	if a.product != nil && state.saleOf(a.product).changesFast() || a.product == nil && state.changesFast() {
 		policy = livePolicy()
 	}
-	page, err := s.cachedPage(a, snap)
+	page, err := s.cachedPage(a, state)
 	if err != nil {
 		s.sendServerError(w, err)
 		return
 	}
 	h := w.Header()
-	h.Set("Cache-Control", policy.cacheControl(snap.untilChange))
+	h.Set("Cache-Control", policy.cacheControl(state.untilChange))
 	h.Set("Content-Language", language)
 	h.Set("Surrogate-Key", surrogateKeys)
 	sendContent(w, r, "text/html; charset=utf-8", page)
@@ -133,18 +133,18 @@ func (s *Shop) sendServerError(w http.ResponseWriter, err error) {
 	http.Error(w, "The shop failed to make this page: "+err.Error(), http.StatusInternalServerError)
 }
 
-// cachedPage returns a page. Pages are cached until the snapshot's version changes.
-func (s *Shop) cachedPage(a pageAddress, snap *snapshot) ([]byte, error) {
+// cachedPage returns a page. Pages are cached until the page state's version changes.
+func (s *Shop) cachedPage(a pageAddress, state *pageState) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if snap.version != s.cachedVersion {
-		s.cachedVersion = snap.version
+	if state.version != s.cachedVersion {
+		s.cachedVersion = state.version
 		clear(s.cachedPages)
 	}
 	if page, ok := s.cachedPages[a]; ok {
 		return page, nil
 	}
-	page, err := s.renderPage(a, snap)
+	page, err := s.renderPage(a, state)
 	if err == nil && len(s.cachedPages) < maxCachedPages {
 		s.cachedPages[a] = page
 	}
@@ -191,7 +191,7 @@ func (s *Shop) isPagePath(path string) bool {
 
 // sendErrorPage sends an error page, which is never stored.
 func (s *Shop) sendErrorPage(w http.ResponseWriter, r *http.Request, code int, message errorMessage) {
-	page, err := s.renderErrorPage(message, s.takeSnapshot(s.now()))
+	page, err := s.renderErrorPage(message, s.readPageState(s.now()))
 	if err != nil {
 		page = []byte(message.Title + ". " + message.Text)
 	}

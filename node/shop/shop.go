@@ -30,7 +30,7 @@ type Shop struct {
 	fieldLimits  map[string]int // see formFieldLimits
 
 	mu            sync.Mutex
-	cachedVersion string                 // guarded by mu; the snapshot version of cachedPages
+	cachedVersion string                 // guarded by mu; the page state version of cachedPages
 	cachedPages   map[pageAddress][]byte // guarded by mu; at most maxCachedPages
 }
 

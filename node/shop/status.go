@@ -52,16 +52,16 @@ type StatusPrice struct {
 }
 
 // Status returns the content of /status.json at a moment.
-func (s *Shop) Status(now time.Time) Status { return s.buildStatus(s.takeSnapshot(now)) }
+func (s *Shop) Status(now time.Time) Status { return s.buildStatus(s.readPageState(now)) }
 
-// buildStatus returns the status of a snapshot.
-func (s *Shop) buildStatus(snap *snapshot) Status {
+// buildStatus returns the status that a page state has.
+func (s *Shop) buildStatus(state *pageState) Status {
 	status := Status{Shop: s.cat.Name, Products: []StatusProduct{}}
-	if len(snap.announcements) > 0 {
-		status.Announcement = &StatusAnnouncement{Time: formatTimestamp(snap.announcements[0].Time), Text: snap.announcements[0].Text}
+	if len(state.announcements) > 0 {
+		status.Announcement = &StatusAnnouncement{Time: formatTimestamp(state.announcements[0].Time), Text: state.announcements[0].Text}
 	}
-	for i := range snap.sales {
-		sale := &snap.sales[i]
+	for i := range state.sales {
+		sale := &state.sales[i]
 		status.TakesOrders = status.TakesOrders || sale.InBook
 		status.Products = append(status.Products, StatusProduct{
 			Slug:        sale.Slug,
@@ -111,17 +111,17 @@ func (s *Shop) serveStatusJSON(w http.ResponseWriter, r *http.Request) {
 	if !s.requireCanonicalURL(w, r, "/status.json") {
 		return
 	}
-	snap := s.takeSnapshot(s.now())
-	body, err := json.MarshalIndent(s.buildStatus(snap), "", "  ")
+	state := s.readPageState(s.now())
+	body, err := json.MarshalIndent(s.buildStatus(state), "", "  ")
 	if err != nil {
 		s.sendServerError(w, err)
 		return
 	}
 	policy := statusPolicy()
-	if snap.changesFast() {
+	if state.changesFast() {
 		policy = livePolicy()
 	}
-	w.Header().Set("Cache-Control", policy.cacheControl(snap.untilChange))
+	w.Header().Set("Cache-Control", policy.cacheControl(state.untilChange))
 	w.Header().Set("Surrogate-Key", s.surrogateKeys("shop status"))
 	sendContent(w, r, "application/json", append(body, '\n'))
 }

@@ -12,4 +12,4 @@ func dupDescriptor(net.Listener) *os.File { return nil }
 func closeOnExec(int) {}
 
 // Exec returns ErrNoExec on this system.
-func (s *ListenerSet) Exec(string, []string, []string) error { return ErrNoExec }
+func (l *ListenerSet) Exec(string, []string, []string) error { return ErrNoExec }

@@ -28,15 +28,15 @@ func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 // Exec replaces this program by the one at path, with args (the first is its name), an
 // environment, and all sockets of the set. It returns only if that fails; then nothing
 // has changed. The caller must have ended everything else: no deferred function runs.
-func (s *ListenerSet) Exec(path string, args, environ []string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (l *ListenerSet) Exec(path string, args, environ []string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	list := []inheritedSocket{}
-	for i := range s.toPass {
-		socket := s.toPass[i].inheritedSocket
+	for i := range l.toPass {
+		socket := l.toPass[i].inheritedSocket
 		// A copy without close-on-exec: dup clears the flag, and os.File's own
 		// descriptor keeps it in case that Exec fails.
-		fd, err := syscall.Dup(int(s.toPass[i].file.Fd()))
+		fd, err := syscall.Dup(int(l.toPass[i].file.Fd()))
 		if err != nil {
 			return fmt.Errorf("passing on the socket %s: %w", socket.Name, err)
 		}

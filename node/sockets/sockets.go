@@ -94,10 +94,10 @@ func parseEnv(env string) ([]inheritedSocket, error) {
 // Listen returns the inherited socket with this name and address, or opens one, without
 // keep-alive probes. It closes an inherited socket with this name and another address.
 // The socket will be passed on, if the operating system can do that.
-func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	listener, err := s.claimInherited(name, address)
+func (l *ListenerSet) Listen(name, address string) (net.Listener, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	listener, err := l.claimInherited(name, address)
 	if err != nil {
 		return nil, err
 	}
@@ -109,23 +109,23 @@ func (s *ListenerSet) Listen(name, address string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	if s.released {
+	if l.released {
 		return listener, nil
 	}
 	if file := dupDescriptor(listener); file != nil {
-		s.toPass = append(s.toPass, inheritable{inheritedSocket{Name: name, Address: address}, file})
+		l.toPass = append(l.toPass, inheritable{inheritedSocket{Name: name, Address: address}, file})
 	}
 	return listener, nil
 }
 
 // claimInherited removes the socket with this name from the inherited ones, and returns
 // its listener; nil if there is none, or it has another address.
-func (s *ListenerSet) claimInherited(name, address string) (net.Listener, error) {
-	for i, h := range s.inherited {
+func (l *ListenerSet) claimInherited(name, address string) (net.Listener, error) {
+	for i, h := range l.inherited {
 		if h.Name != name {
 			continue
 		}
-		s.inherited = append(s.inherited[:i], s.inherited[i+1:]...)
+		l.inherited = append(l.inherited[:i], l.inherited[i+1:]...)
 		file := os.NewFile(uintptr(h.FD), h.Name)
 		defer file.Close() // the listener has a descriptor of its own
 		if h.Address != address {
@@ -143,33 +143,33 @@ func (s *ListenerSet) claimInherited(name, address string) (net.Listener, error)
 // Release closes the descriptors that were to be passed on, because no successor
 // follows. A socket then closes with its listener. Otherwise clients could still connect
 // to it until this program ends, and would then be reset.
-func (s *ListenerSet) Release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.toPass {
+func (l *ListenerSet) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.toPass {
 		k.file.Close()
 	}
-	s.toPass, s.released = nil, true
+	l.toPass, l.released = nil, true
 }
 
 // PassesOn reports whether sockets stay open for a successor when their listeners are
 // closed.
-func (s *ListenerSet) PassesOn() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.toPass) > 0
+func (l *ListenerSet) PassesOn() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.toPass) > 0
 }
 
 // Close closes the inherited sockets that nobody claimed, and the descriptors that were
 // to be passed on. Listeners stay open.
-func (s *ListenerSet) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, h := range s.inherited {
+func (l *ListenerSet) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.inherited {
 		os.NewFile(uintptr(h.FD), h.Name).Close()
 	}
-	for _, k := range s.toPass {
+	for _, k := range l.toPass {
 		k.file.Close()
 	}
-	s.inherited, s.toPass = nil, nil
+	l.inherited, l.toPass = nil, nil
 }

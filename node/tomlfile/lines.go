@@ -41,13 +41,13 @@ func Index(text []byte) Lines {
 }
 
 // At returns the line of a path, 0 if the document does not have it.
-func (x Lines) At(path string) int { return x[path] }
+func (l Lines) At(path string) int { return l[path] }
 
 // Nearest returns the line of a path or, if that is missing, of the table that it
 // is missing from; 1 if that is missing too.
-func (x Lines) Nearest(path string) int {
+func (l Lines) Nearest(path string) int {
 	for path != "" {
-		if line, ok := x[path]; ok {
+		if line, ok := l[path]; ok {
 			return line
 		}
 		path = path[:max(0, strings.LastIndexByte(path, '.'))]
@@ -65,11 +65,11 @@ func Join(path, key string) string {
 
 // addHeader adds a table's header and returns its path. On the way it steps into
 // the last element of each array of tables, as TOML does.
-func (x Lines) addHeader(elements map[string]int, node *unstable.Node, lineAt func(int) int) (table string, line int) {
+func (l Lines) addHeader(elements map[string]int, node *unstable.Node, lineAt func(int) int) (table string, line int) {
 	for keys := node.Key(); keys.Next(); {
 		table = Join(table, string(keys.Node().Data))
 		line = lineAt(int(keys.Node().Raw.Offset))
-		x.add(table, line)
+		l.add(table, line)
 		if n := elements[table]; n > 0 && !keys.IsLast() {
 			table = Join(table, strconv.Itoa(n-1))
 		}
@@ -78,21 +78,21 @@ func (x Lines) addHeader(elements map[string]int, node *unstable.Node, lineAt fu
 }
 
 // addPair adds a key and everything nested in its value.
-func (x Lines) addPair(table string, node *unstable.Node, lineAt func(int) int) {
+func (l Lines) addPair(table string, node *unstable.Node, lineAt func(int) int) {
 	path, line := table, 0
 	for keys := node.Key(); keys.Next(); {
 		path = Join(path, string(keys.Node().Data))
 		line = lineAt(int(keys.Node().Raw.Offset))
-		x.add(path, line)
+		l.add(path, line)
 	}
-	x.addValue(path, line, node.Value(), lineAt)
+	l.addValue(path, line, node.Value(), lineAt)
 }
 
-func (x Lines) addValue(path string, line int, node *unstable.Node, lineAt func(int) int) {
+func (l Lines) addValue(path string, line int, node *unstable.Node, lineAt func(int) int) {
 	switch node.Kind {
 	case unstable.InlineTable:
 		for pairs := node.Children(); pairs.Next(); {
-			x.addPair(path, pairs.Node(), lineAt)
+			l.addPair(path, pairs.Node(), lineAt)
 		}
 	case unstable.Array:
 		for i, elements := 0, node.Children(); elements.Next(); i++ {
@@ -101,17 +101,17 @@ func (x Lines) addValue(path string, line int, node *unstable.Node, lineAt func(
 				line = lineAt(int(element.Raw.Offset))
 			}
 			at := Join(path, strconv.Itoa(i))
-			x.add(at, line)
-			x.addValue(at, line, element, lineAt)
+			l.add(at, line)
+			l.addValue(at, line, element, lineAt)
 		}
 	}
 }
 
 // add notes the first line of a path.
-func (x Lines) add(path string, line int) {
+func (l Lines) add(path string, line int) {
 	for _, p := range []string{path, strings.ToLower(path)} {
-		if _, ok := x[p]; !ok {
-			x[p] = line
+		if _, ok := l[p]; !ok {
+			l[p] = line
 		}
 	}
 }

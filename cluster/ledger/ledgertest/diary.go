@@ -72,8 +72,8 @@ type diarySnapshot struct {
 }
 
 // WriteTo implements io.WriterTo.
-func (s diarySnapshot) WriteTo(w io.Writer) (int64, error) {
-	b, err := json.Marshal(s)
+func (d diarySnapshot) WriteTo(w io.Writer) (int64, error) {
+	b, err := json.Marshal(d)
 	if err != nil {
 		return 0, err
 	}
@@ -82,7 +82,7 @@ func (s diarySnapshot) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close implements io.Closer.
-func (s diarySnapshot) Close() error { return nil }
+func (d diarySnapshot) Close() error { return nil }
 
 // Snapshot implements ledger.StateMachine.
 func (d *Diary) Snapshot() (ledger.StateSnapshot, error) {

@@ -134,11 +134,11 @@ type boardTransport struct {
 	name string
 }
 
-func (l boardTransport) Stream(ctx context.Context, board string) (net.Conn, error) {
-	out, back := direction{l.name, board}, direction{board, l.name}
-	l.net.mu.Lock()
-	node, cut := l.net.nodes[board], l.net.cut[out] || l.net.cut[back]
-	l.net.mu.Unlock()
+func (t boardTransport) Stream(ctx context.Context, board string) (net.Conn, error) {
+	out, back := direction{t.name, board}, direction{board, t.name}
+	t.net.mu.Lock()
+	node, cut := t.net.nodes[board], t.net.cut[out] || t.net.cut[back]
+	t.net.mu.Unlock()
 	if cut {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -147,19 +147,19 @@ func (l boardTransport) Stream(ctx context.Context, board string) (net.Conn, err
 		return nil, fmt.Errorf("%s is not plugged in", board)
 	}
 	a, b := net.Pipe()
-	near, far := &streamEnd{Conn: a, net: l.net, direction: out}, &streamEnd{Conn: b, net: l.net, direction: back}
-	l.net.mu.Lock()
-	l.net.streams[near], l.net.streams[far] = struct{}{}, struct{}{}
-	l.net.mu.Unlock()
-	go node.Accept(far, l.name)
+	near, far := &streamEnd{Conn: a, net: t.net, direction: out}, &streamEnd{Conn: b, net: t.net, direction: back}
+	t.net.mu.Lock()
+	t.net.streams[near], t.net.streams[far] = struct{}{}, struct{}{}
+	t.net.mu.Unlock()
+	go node.Accept(far, t.name)
 	return near, nil
 }
 
 // awaitPassage waits for the delay and reports whether a call gets through.
-func (l boardTransport) awaitPassage(ctx context.Context, w direction) bool {
-	l.net.mu.Lock()
-	cut, delay, lose := l.net.cut[w], l.net.delay[w], l.net.dropRate[w]
-	l.net.mu.Unlock()
+func (t boardTransport) awaitPassage(ctx context.Context, w direction) bool {
+	t.net.mu.Lock()
+	cut, delay, lose := t.net.cut[w], t.net.delay[w], t.net.dropRate[w]
+	t.net.mu.Unlock()
 	if delay > 0 {
 		select {
 		case <-ctx.Done():
@@ -169,14 +169,14 @@ func (l boardTransport) awaitPassage(ctx context.Context, w direction) bool {
 	return !cut && (lose == 0 || rand.Float64() >= lose)
 }
 
-func (l boardTransport) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
-	l.net.mu.Lock()
-	node := l.net.nodes[board]
-	l.net.mu.Unlock()
+func (t boardTransport) Call(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
+	t.net.mu.Lock()
+	node := t.net.nodes[board]
+	t.net.mu.Unlock()
 	if node == nil {
 		return nil, fmt.Errorf("%s is not plugged in: %w", board, ledger.ErrNotSent)
 	}
-	if !l.awaitPassage(ctx, direction{l.name, board}) {
+	if !t.awaitPassage(ctx, direction{t.name, board}) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -188,12 +188,12 @@ func (l boardTransport) Call(ctx context.Context, board, kind string, body []byt
 	go func() { // the called board goes on when the caller gives up
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		b, err := node.HandleCall(ctx, l.name, kind, body)
+		b, err := node.HandleCall(ctx, t.name, kind, body)
 		got <- answer{b, err}
 	}()
 	select {
 	case a := <-got:
-		if !l.awaitPassage(ctx, direction{board, l.name}) {
+		if !t.awaitPassage(ctx, direction{board, t.name}) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
@@ -214,27 +214,27 @@ type streamEnd struct {
 	lost      bool // data was dropped; guarded by net.mu
 }
 
-func (e *streamEnd) Write(b []byte) (int, error) {
-	e.net.mu.Lock()
-	if e.net.cut[e.direction] {
-		e.lost = true
+func (s *streamEnd) Write(b []byte) (int, error) {
+	s.net.mu.Lock()
+	if s.net.cut[s.direction] {
+		s.lost = true
 	}
-	lost, delay := e.lost, e.net.delay[e.direction]
-	e.net.mu.Unlock()
+	lost, delay := s.lost, s.net.delay[s.direction]
+	s.net.mu.Unlock()
 	if lost {
 		return len(b), nil
 	}
 	time.Sleep(delay)
-	n, err := e.Conn.Write(b)
+	n, err := s.Conn.Write(b)
 	if errors.Is(err, io.ErrClosedPipe) {
 		err = net.ErrClosed
 	}
 	return n, err
 }
 
-func (e *streamEnd) Close() error {
-	e.net.mu.Lock()
-	delete(e.net.streams, e)
-	e.net.mu.Unlock()
-	return e.Conn.Close()
+func (s *streamEnd) Close() error {
+	s.net.mu.Lock()
+	delete(s.net.streams, s)
+	s.net.mu.Unlock()
+	return s.Conn.Close()
 }

@@ -39,8 +39,8 @@ const (
 )
 
 // String names the reply for the description of a history.
-func (t Reply) String() string {
-	return [...]string{"done", "sold out", "not done", "uncertain"}[t]
+func (r Reply) String() string {
+	return [...]string{"done", "sold out", "not done", "uncertain"}[r]
 }
 
 // observed is the output of an operation for porcupine.
@@ -64,9 +64,9 @@ const maxHistories = 3
 const unknownOrder = "?"
 
 // withOrder returns the state after a person has another order, or none.
-func (s bookState) withOrder(person int, order string) bookState {
-	s[person] = order
-	return s
+func (b bookState) withOrder(person int, order string) bookState {
+	b[person] = order
+	return b
 }
 
 // History records actions and replies by one clock. It is safe for concurrent use.

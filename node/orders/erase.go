@@ -6,23 +6,23 @@ import (
 	"fmt"
 )
 
-// forgetPerson carries out a Forget. The audit trail counts the orders and names nobody.
-func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
+// erasePerson carries out an Erase. The audit trail counts the orders and names nobody.
+func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 	if c.ID != 0 {
 		o := a.orderByID(c.ID)
 		switch {
 		case o == nil:
-			return Answer{Outcome: NoOrder}, "forget " + c.ID.String() + ": there is no such order"
-		case o.State == StateForgotten:
-			return Answer{Outcome: Same, Order: o.ID}, "forget " + c.ID.String() + ": it was forgotten before"
+			return Answer{Outcome: NoOrder}, "erase " + c.ID.String() + ": there is no such order"
+		case o.State == StateErased:
+			return Answer{Outcome: AlreadyDone, Order: o.ID}, "erase " + c.ID.String() + ": it was erased before"
 		case !a.eraseOrder(o):
-			return Answer{Outcome: TooLate, Order: o.ID}, "forget " + c.ID.String() + ": its ballot is being drawn"
+			return Answer{Outcome: TooLate, Order: o.ID}, "erase " + c.ID.String() + ": its ballot is being drawn"
 		}
-		return Answer{Outcome: Done, Order: o.ID, Count: 1}, "forget " + c.ID.String()
+		return Answer{Outcome: Done, Order: o.ID, Count: 1}, "erase " + c.ID.String()
 	}
 	var numbers []uint64
 	more := 0
-	email := emailPrint(c.Email)
+	email := emailFingerprint(c.Email)
 	for k, _ := a.byPerson.Seek(email[:]); k != nil && bytes.HasPrefix(k, email[:]); k, _ = a.byPerson.Next() {
 		if len(numbers) == MaxPerCommand {
 			more++
@@ -30,7 +30,7 @@ func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
 		}
 		numbers = append(numbers, binary.BigEndian.Uint64(k[len(k)-8:]))
 	}
-	answer := Answer{Outcome: Done, Left: more}
+	answer := Answer{Outcome: Done, Remaining: more}
 	for _, n := range numbers {
 		o := a.orderByNumber(n)
 		if o == nil {
@@ -39,10 +39,10 @@ func (a *applyTx) forgetPerson(c Forget) (Answer, string) {
 		if a.eraseOrder(o) {
 			answer.Count++
 		} else {
-			answer.Left++
+			answer.Remaining++
 		}
 	}
-	return answer, fmt.Sprintf("forget %d orders of a person", answer.Count)
+	return answer, fmt.Sprintf("erase %d orders of a person", answer.Count)
 }
 
 // eraseOrder removes the person and the note from an order, and the person from the indexes.
@@ -56,7 +56,7 @@ func (a *applyTx) eraseOrder(o *storedOrder) bool {
 		}
 		o = a.withdrawOrder(s, o, "")
 	}
-	next := a.withState(o, StateForgotten)
+	next := a.withState(o, StateErased)
 	next.Was = o.State
 	next.Person = Person{}
 	next.Note = ""

@@ -11,15 +11,15 @@ import (
 	"bramble/node/orders"
 )
 
-// snapshot is everything that a page depends on at one moment, besides its address: every
+// pageState is everything that a page depends on at one moment, besides its address: every
 // page is a pure function of the two.
-type snapshot struct {
+type pageState struct {
 	now           time.Time
 	hasOrderBook  bool           // the shop has an order book
 	sales         []productSale  // in the order of the catalogue
 	announcements []Announcement // newest first
 	untilChange   time.Duration  // until the next text that changes by the clock; negative: none is known
-	version       string         // snapshots of one version have the same pages
+	version       string         // states of one version have the same pages
 }
 
 // productSale is the sale of a product at one moment. Its texts come from the catalogue and
@@ -82,29 +82,29 @@ type orderTotal struct {
 	Path     string // the order page for the country
 }
 
-// takeSnapshot reads the catalogue and the order book.
-func (s *Shop) takeSnapshot(now time.Time) *snapshot {
+// readPageState reads the catalogue and the order book.
+func (s *Shop) readPageState(now time.Time) *pageState {
 	if s.orderService == nil {
-		return s.snapshotAt(now, nil, nil)
+		return s.pageStateAt(now, nil, nil)
 	}
-	return s.snapshotAt(now, s.orderService.Sale, s.orderService.News())
+	return s.pageStateAt(now, s.orderService.Sale, s.orderService.News())
 }
 
 // saleForForm returns the sale that a form is checked against. A form must be cheap, so the
 // totals and the other products, which only a page needs, are left out.
 func (s *Shop) saleForForm(p *Product) *productSale { return s.saleAt(p, s.now(), s.orderService.Sale) }
 
-// snapshotAt makes a snapshot. A nil book means that there is no order book.
-func (s *Shop) snapshotAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News) *snapshot {
-	snap := &snapshot{now: now, hasOrderBook: book != nil, announcements: s.cat.announcedAt(now, news), untilChange: -1}
-	version := fmt.Appendf(nil, "%d", len(snap.announcements))
-	if len(snap.announcements) > 0 {
+// pageStateAt returns the page state at a moment. A nil book means that there is no order book.
+func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News) *pageState {
+	state := &pageState{now: now, hasOrderBook: book != nil, announcements: s.cat.announcedAt(now, news), untilChange: -1}
+	version := fmt.Appendf(nil, "%d", len(state.announcements))
+	if len(state.announcements) > 0 {
 		h := fnv.New64a()
-		h.Write([]byte(snap.announcements[0].Text)) // a hash takes every byte
-		version = fmt.Appendf(version, " %d %x", snap.announcements[0].Time.UnixNano(), h.Sum64())
+		h.Write([]byte(state.announcements[0].Text)) // a hash takes every byte
+		version = fmt.Appendf(version, " %d %x", state.announcements[0].Time.UnixNano(), h.Sum64())
 	}
 	for _, a := range s.cat.Announcements {
-		snap.noteChangeAt(a.Time)
+		state.noteChangeAt(a.Time)
 	}
 	for i := range s.cat.Products {
 		sale := s.saleAt(&s.cat.Products[i], now, book)
@@ -113,26 +113,26 @@ func (s *Shop) snapshotAt(now time.Time, book func(string) (orders.Sale, bool), 
 				sale.Totals = append(sale.Totals, t)
 			}
 		}
-		snap.noteChangeAt(sale.Opens)
-		snap.noteChangeAt(sale.Closes)
+		state.noteChangeAt(sale.Opens)
+		state.noteChangeAt(sale.Closes)
 		version = fmt.Appendf(version, " %s %t %d", sale.State, sale.InBook, sale.book.Version)
-		snap.sales = append(snap.sales, *sale)
+		state.sales = append(state.sales, *sale)
 	}
-	snap.version = string(version)
-	return snap
+	state.version = string(version)
+	return state
 }
 
 // noteChangeAt notes that a text changes at t.
-func (snap *snapshot) noteChangeAt(t time.Time) {
-	if left := t.Sub(snap.now); left > 0 && (snap.untilChange < 0 || left < snap.untilChange) {
-		snap.untilChange = left
+func (state *pageState) noteChangeAt(t time.Time) {
+	if left := t.Sub(state.now); left > 0 && (state.untilChange < 0 || left < state.untilChange) {
+		state.untilChange = left
 	}
 }
 
 // saleOf returns the sale of a product of the catalogue.
-func (snap *snapshot) saleOf(p *Product) *productSale {
-	i := slices.IndexFunc(snap.sales, func(sale productSale) bool { return sale.Product == p })
-	return &snap.sales[i]
+func (state *pageState) saleOf(p *Product) *productSale {
+	i := slices.IndexFunc(state.sales, func(sale productSale) bool { return sale.Product == p })
+	return &state.sales[i]
 }
 
 // changesFast reports whether the sale's pages may be wrong in a second: units are selling,
@@ -142,8 +142,8 @@ func (sale *productSale) changesFast() bool {
 }
 
 // changesFast reports whether any sale does.
-func (snap *snapshot) changesFast() bool {
-	return slices.ContainsFunc(snap.sales, func(sale productSale) bool { return sale.changesFast() })
+func (state *pageState) changesFast() bool {
+	return slices.ContainsFunc(state.sales, func(sale productSale) bool { return sale.changesFast() })
 }
 
 // saleAt returns the sale of one product at a moment.
@@ -249,9 +249,9 @@ func formatPercent(hundredths int) string {
 	return rate + "\u00a0%"
 }
 
-// pricesMark identifies the price list on a page: its form sends the mark, so that the shop
+// pricesHash identifies the price list on a page: its form sends the mark, so that the shop
 // knows which prices the person saw.
-func (sale *productSale) pricesMark() string {
+func (sale *productSale) pricesHash() string {
 	list := make([]byte, 0, 512)
 	list = strconv.AppendInt(append(list, sale.book.Currency...), sale.book.Price, 10)
 	for _, c := range sale.book.Countries {
