@@ -54,10 +54,10 @@ func (l *lookup) writeStored(o *Object, status cacheStatus) {
 	part := byteRange{0, o.size}
 	switch {
 	case kind == rangePart && len(parts) > 1:
-		s := newMultipartBody(o, parts)
-		s.setFields(h)
+		multipart := newMultipartBody(o, parts)
+		multipart.setFields(h)
 		l.w.WriteHeader(http.StatusPartialContent)
-		if s.writeTo(l.w, o) != nil {
+		if multipart.writeTo(l.w, o) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
@@ -121,7 +121,7 @@ func (c *Cache) signReply(h http.Header, status cacheStatus) {
 // (RFC 9110 §7.6.3).
 func viaNames(lines []string, name string) bool {
 	found := false
-	eachMember(lines, func(m string) bool {
+	eachListMember(lines, func(m string) bool {
 		_, by, _ := strings.Cut(m, " ")
 		by, _, _ = strings.Cut(trimOWS(by), " ")
 		found = equalFold(by, name)
@@ -143,22 +143,22 @@ func setUnsatisfiable(h http.Header, size int64) int {
 // served because upstream failed.
 func (l *lookup) writeConfirmed(j joinedFlight) {
 	c, out := l.c, &j.flight.outcome
-	s := c.forwardStatus(l.fwdReason, out.status)
+	status := c.forwardStatus(l.fwdReason, out.status)
 	if out.stale {
 		c.counters.stale.Add(1)
-		s = c.newCacheStatus().addFlag("hit")
+		status = c.newCacheStatus().addFlag("hit")
 	}
-	s = s.addTTL(out.object.ttl(c.Now()))
+	status = status.addTTL(out.object.ttl(c.Now()))
 	switch {
 	case out.stale:
-		s = s.addWord("detail", "upstream-failed")
+		status = status.addWord("detail", "upstream-failed")
 	case !j.leader:
-		s = s.addFlag("collapsed")
+		status = status.addFlag("collapsed")
 	}
 	if j.leader && len(out.cookies) > 0 {
 		l.w.Header()["Set-Cookie"] = slices.Clone(out.cookies)
 	}
-	l.writeStored(out.object, s)
+	l.writeStored(out.object, status)
 }
 
 // streamReply writes a reply whose body may still be arriving.
@@ -166,7 +166,7 @@ func (l *lookup) streamReply(j joinedFlight) {
 	f, out, h := j.flight, &j.flight.outcome, l.w.Header()
 	l.setReplyFields(j)
 	code, part := out.status, byteRange{0, out.length}
-	if f.unconditional && f.req.Method == http.MethodGet {
+	if f.dropClientConditions && f.req.Method == http.MethodGet {
 		if notModified(l.r, out.head, l.c.cfg.Now()) {
 			for name := range h {
 				if notIn304(name) {
@@ -220,12 +220,12 @@ func (l *lookup) setReplyFields(j joinedFlight) {
 	if _, has := out.header["Age"]; has || !j.leader {
 		setAge(h, head.age(now))
 	}
-	s := c.forwardStatus(l.fwdReason, out.status)
+	status := c.forwardStatus(l.fwdReason, out.status)
 	if out.stored {
-		s = s.addFlag("stored").addTTL(head.ttl(now))
+		status = status.addFlag("stored").addTTL(head.ttl(now))
 	}
 	if !j.leader {
-		s = s.addFlag("collapsed")
+		status = status.addFlag("collapsed")
 	}
-	c.signReply(h, s)
+	c.signReply(h, status)
 }

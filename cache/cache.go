@@ -22,10 +22,10 @@ type Upstream interface {
 
 // Route says how a request is answered if the store cannot answer it.
 type Route struct {
-	// Name keeps flights apart: requests of different routes never wait for one
+	// Level keeps flights apart: requests of different routes never wait for one
 	// fetch, so that two boards that disagree about the ring cannot wait for
 	// each other.
-	Name     string
+	Level    string
 	Upstream Upstream
 	// Bypass, if not nil, replaces Upstream for a request that goes alone because
 	// its reply can neither be shared nor stored: the boards between here and the
@@ -62,18 +62,18 @@ type Cache struct {
 	name string // Config.Name in the syntax of Cache-Status
 	// hitStatus stands between the age and the remaining lifetime in the fields of
 	// a hit; "" without Cache-Status.
-	hitStatus   string
-	createdAt   time.Time
-	realTime    bool // Config.Now is time.Now
-	store       *store
-	flights     flights
-	fetchSlots  *semaphore.Weighted // limits fetches
-	streamSlots *semaphore.Weighted // limits long replies that are not stored
-	unshared    *negativeCache      // keys whose replies cannot be shared
-	failures    *negativeCache      // keys for which upstream failed
-	compressor  compressor
-	fillBytes   atomic.Int64 // reserved for bodies on their way in
-	counters    counters
+	hitStatus     string
+	createdAt     time.Time
+	realTime      bool // Config.Now is time.Now
+	store         *store
+	flights       flights
+	fetchPermits  *semaphore.Weighted // limits fetches
+	streamPermits *semaphore.Weighted // limits long replies that are not stored
+	unshared      *negativeCache      // keys whose replies cannot be shared
+	failures      *negativeCache      // keys for which upstream failed
+	compressor    compressor
+	incomingBytes atomic.Int64 // reserved for bodies on their way in
+	counters      counters
 }
 
 // New returns a cache. It fails if the configuration cannot work: if the budget is
@@ -86,9 +86,9 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c := &Cache{
 		cfg: cfg, name: quoteName(cfg.Name), createdAt: cfg.Now(), realTime: realTime,
-		store:       newStore(cfg.Budget-cfg.Budget/fillPart, cfg.MaxObject, cfg.MaxVariants),
-		fetchSlots:  semaphore.NewWeighted(int64(cfg.MaxFills)),
-		streamSlots: semaphore.NewWeighted(int64(cfg.MaxFills+1) / 2),
+		store:         newStore(cfg.Budget-cfg.Budget/incomingPart, cfg.MaxObject, cfg.MaxVariants),
+		fetchPermits:  semaphore.NewWeighted(int64(cfg.MaxFetches)),
+		streamPermits: semaphore.NewWeighted(int64(cfg.MaxFetches+1) / 2),
 		flights: flights{
 			joinable: make(map[flightID]*flight),
 			active:   make(map[*flight]struct{}),

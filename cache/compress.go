@@ -25,21 +25,21 @@ type compressor struct {
 
 // compress returns the compressed body, nil if the compressor is in use or if it
 // saves less than a tenth.
-func (p *compressor) compress(o *Object) []byte {
-	if !p.mu.TryLock() {
+func (c *compressor) compress(o *Object) []byte {
+	if !c.mu.TryLock() {
 		return nil
 	}
-	defer p.mu.Unlock()
+	defer c.mu.Unlock()
 	var out bytes.Buffer
-	if p.zip == nil {
-		p.zip = gzip.NewWriter(&out)
+	if c.zip == nil {
+		c.zip = gzip.NewWriter(&out)
 	} else {
-		p.zip.Reset(&out)
+		c.zip.Reset(&out)
 	}
 	// Writes to a buffer cannot fail.
-	_ = o.writeBody(p.zip, byteRange{0, o.size})
-	_ = p.zip.Close()
-	p.zip.Reset(nil)
+	_ = o.writeBody(c.zip, byteRange{0, o.size})
+	_ = c.zip.Close()
+	c.zip.Reset(nil)
 	if int64(out.Len()) > o.size-o.size/10 {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (p *compressor) compress(o *Object) []byte {
 // changed, and has no digest of its bytes.
 func isCompressible(status int, h http.Header, length int64) bool {
 	if status != http.StatusOK || length > maxCompress || length >= 0 && length < minCompress ||
-		hasMember(h["Cache-Control"], "no-transform") {
+		hasListMember(h["Cache-Control"], "no-transform") {
 		return false
 	}
 	for _, name := range [...]string{"Content-Encoding", "Content-Range", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
@@ -82,7 +82,7 @@ func (f *flight) prepareSplit(status int, h http.Header, length int64) bool {
 }
 
 func addVary(h http.Header) {
-	if !hasMember(h["Vary"], "accept-encoding") && !hasMember(h["Vary"], "*") {
+	if !hasListMember(h["Vary"], "accept-encoding") && !hasListMember(h["Vary"], "*") {
 		h["Vary"] = append(h["Vary"], "Accept-Encoding")
 	}
 }

@@ -12,9 +12,9 @@ import (
 const (
 	DefaultBudget       = 64 << 20
 	DefaultMaxObject    = 1 << 20
-	DefaultMaxFills     = 64
-	DefaultFillWait     = 5 * time.Second
-	DefaultFillTimeout  = time.Minute
+	DefaultMaxFetches   = 64
+	DefaultFetchWait    = 5 * time.Second
+	DefaultFetchTimeout = time.Minute
 	DefaultStreamLimit  = time.Hour
 	DefaultReaderStall  = 20 * time.Second
 	DefaultMaxVariants  = 16
@@ -25,8 +25,8 @@ const (
 // minBudget is the smallest budget with which a cache is of use.
 const minBudget = 1 << 20
 
-// fillPart: bodies on their way into the store may take an eighth of the budget.
-const fillPart = 8
+// incomingPart: bodies on their way into the store may take an eighth of the budget.
+const incomingPart = 8
 
 // Config is the configuration of a cache. The zero value of a field means its
 // default.
@@ -81,15 +81,15 @@ type Config struct {
 	// them.
 	AwaitInvalidation func(ctx context.Context)
 
-	// MaxFills limits the fetches under way at once; half as many long replies
+	// MaxFetches limits the fetches under way at once; half as many long replies
 	// that are not stored may stream besides. Each holds at most 128 KiB beyond
 	// what the budget pays for, so 64 of them about 12 MB.
-	MaxFills int
-	// FillWait limits the wait for one of these slots.
-	FillWait time.Duration
-	// FillTimeout limits a fetch whose reply will be stored, from its start to
+	MaxFetches int
+	// FetchWait limits the wait for one of these permits.
+	FetchWait time.Duration
+	// FetchTimeout limits a fetch whose reply will be stored, from its start to
 	// the last byte, and any other up to the end of its fields.
-	FillTimeout time.Duration
+	FetchTimeout time.Duration
 	// StreamLimit limits the time that a reply that is not stored may stream.
 	StreamLimit time.Duration
 	// ReaderStall limits the time that one client may hold up a body that others
@@ -124,9 +124,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.Name, "bramble")
 	setDefault(&cfg.Budget, DefaultBudget)
 	setDefault(&cfg.MaxObject, min(DefaultMaxObject, cfg.Budget/64))
-	setDefault(&cfg.MaxFills, DefaultMaxFills)
-	setDefault(&cfg.FillWait, DefaultFillWait)
-	setDefault(&cfg.FillTimeout, DefaultFillTimeout)
+	setDefault(&cfg.MaxFetches, DefaultMaxFetches)
+	setDefault(&cfg.FetchWait, DefaultFetchWait)
+	setDefault(&cfg.FetchTimeout, DefaultFetchTimeout)
 	setDefault(&cfg.StreamLimit, DefaultStreamLimit)
 	setDefault(&cfg.ReaderStall, DefaultReaderStall)
 	setDefault(&cfg.MaxVariants, DefaultMaxVariants)
@@ -150,8 +150,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	case cfg.MaxObject < 0 || cfg.MaxObject > cfg.Budget/16:
 		return cfg, fmt.Errorf("cache: objects of up to %d bytes do not fit a budget of %d: allow at most a sixteenth of it, %d",
 			cfg.MaxObject, cfg.Budget, cfg.Budget/16)
-	case cfg.MaxFills < 0 || cfg.MaxVariants < 0:
-		return cfg, fmt.Errorf("cache: MaxFills and MaxVariants must be positive")
+	case cfg.MaxFetches < 0 || cfg.MaxVariants < 0:
+		return cfg, fmt.Errorf("cache: MaxFetches and MaxVariants must be positive")
 	}
 	return cfg, nil
 }

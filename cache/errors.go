@@ -11,7 +11,7 @@ import (
 // Sentinel errors, to be told apart with errors.Is. [Config.ErrorHandler] gets
 // them, and the methods of this package return them.
 var (
-	// ErrBusy: no slot for a fetch came free within Config.FillWait.
+	// ErrBusy: no permit for a fetch came free within Config.FetchWait.
 	ErrBusy = errors.New("cache: too many fetches are under way")
 	// ErrOnlyIfCached: the client accepts a stored reply only, and none is stored
 	// (RFC 9111 §5.2.1.7).
@@ -61,7 +61,7 @@ func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason str
 }
 
 // ErrorStatus is the status that suits an error passed to Config.ErrorHandler: 503
-// if no slot came free, 504 after a timeout or if the client accepts a stored reply
+// if no permit came free, 504 after a timeout or if the client accepts a stored reply
 // only, otherwise 502.
 func ErrorStatus(err error) int {
 	var timeout net.Error

@@ -39,7 +39,7 @@ func ExampleCache_Serve() {
 	defer c.Close()
 	origin := &shop{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.Serve(w, r, cache.Route{Name: "origin", Upstream: origin})
+		c.Serve(w, r, cache.Route{Level: "origin", Upstream: origin})
 	})
 	get := func(url string) {
 		w := httptest.NewRecorder()

@@ -84,16 +84,16 @@ func newClock() *fakeClock {
 	return &fakeClock{now: time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)}
 }
 
-func (k *fakeClock) Now() time.Time {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.now
+func (c *fakeClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
 }
 
-func (k *fakeClock) add(d time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.now = k.now.Add(d)
+func (c *fakeClock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
 }
 
 // bench is a cache under test with its clock and upstream.
@@ -117,7 +117,7 @@ func newBench(t testing.TB, up *fakeUpstream, change ...func(*Config)) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &bench{Cache: c, t: t, clock: clock, up: up, route: Route{Name: "origin", Upstream: up}}
+	return &bench{Cache: c, t: t, clock: clock, up: up, route: Route{Level: "origin", Upstream: up}}
 }
 
 const pageURL = "http://shop.example/model-b"

@@ -17,18 +17,18 @@ const retryAfterFailure = time.Second
 // run is a flight from its start to its end: wait for a slot, fetch, reconcile
 // the reply with what is stored, and land it.
 func (f *flight) run(ctx context.Context) {
-	defer f.finish()
-	if err := f.acquireSlot(ctx, f.c.fetchSlots); err != nil {
+	defer f.deregister()
+	if err := f.acquirePermit(ctx, f.c.fetchPermits); err != nil {
 		f.publish(flightOutcome{err: err}, false)
 		return
 	}
-	defer func() { f.slot.Release(1) }()
-	f.limit = time.AfterFunc(f.c.cfg.FillTimeout, func() { f.cancel(context.DeadlineExceeded) })
+	defer func() { f.permit.Release(1) }()
+	f.limit = time.AfterFunc(f.c.cfg.FetchTimeout, func() { f.cancel(context.DeadlineExceeded) })
 	defer f.limit.Stop()
 
 	resp, facts, err := f.fetch(ctx)
 	if err != nil {
-		f.landFailure(ctx, err)
+		f.finishWithError(ctx, err)
 		return
 	}
 	defer func() { resp.Body.Close() }()
@@ -40,32 +40,32 @@ func (f *flight) run(ctx context.Context) {
 		f.dropConditions()
 		if resp, facts, err = f.fetch(ctx); err != nil {
 			resp = &http.Response{Body: http.NoBody}
-			f.landFailure(ctx, err)
+			f.finishWithError(ctx, err)
 			return
 		}
 	}
-	if !f.landed {
-		f.landReply(ctx, resp, facts)
+	if !f.published {
+		f.finishWithReply(ctx, resp, facts)
 	}
 }
 
-// acquireSlot waits for one of a bounded number of slots, FillWait at most, and
+// acquirePermit waits for one of a bounded number of slots, FillWait at most, and
 // releases the flight's present one. A background flight does not wait.
-func (f *flight) acquireSlot(ctx context.Context, slots *semaphore.Weighted) error {
-	if !slots.TryAcquire(1) {
-		if f.background && f.slot == nil {
+func (f *flight) acquirePermit(ctx context.Context, permits *semaphore.Weighted) error {
+	if !permits.TryAcquire(1) {
+		if f.background && f.permit == nil {
 			return ErrBusy
 		}
-		ctx, cancel := context.WithTimeoutCause(ctx, f.c.cfg.FillWait, ErrBusy)
+		ctx, cancel := context.WithTimeoutCause(ctx, f.c.cfg.FetchWait, ErrBusy)
 		defer cancel()
-		if slots.Acquire(ctx, 1) != nil {
+		if permits.Acquire(ctx, 1) != nil {
 			return context.Cause(ctx)
 		}
 	}
-	if f.slot != nil {
-		f.slot.Release(1)
+	if f.permit != nil {
+		f.permit.Release(1)
 	}
-	f.slot = slots
+	f.permit = permits
 	return nil
 }
 
@@ -76,13 +76,13 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) 
 	facts := fetchFacts{
 		method: f.req.Method, ranged: f.ranged, authorized: len(f.req.Header["Authorization"]) > 0,
 		sentAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
-		noStore: c.cfg.ClientDirectives && hasMember(f.req.Header["Cache-Control"], "no-store"),
+		noStore: c.cfg.ClientDirectives && hasListMember(f.req.Header["Cache-Control"], "no-store"),
 	}
-	c.counters.fills.Add(1)
+	c.counters.fetches.Add(1)
 	resp, err := f.send(ctx)
 	facts.receivedAt = c.cfg.Now()
 	if err != nil {
-		c.counters.fillErrors.Add(1)
+		c.counters.fetchErrors.Add(1)
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
@@ -103,12 +103,12 @@ func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) 
 // is stored.
 func (f *flight) setConditions() {
 	switch {
-	case !f.unconditional:
-	case f.stale != nil:
-		if etag := f.stale.Field("Etag"); validETag(etag) {
+	case !f.dropClientConditions:
+	case f.revalidates != nil:
+		if etag := f.revalidates.Field("Etag"); validETag(etag) {
 			f.req.Header.Set("If-None-Match", etag)
 		}
-		if at := f.stale.Field("Last-Modified"); at != "" {
+		if at := f.revalidates.Field("Last-Modified"); at != "" {
 			f.req.Header.Set("If-Modified-Since", at)
 		}
 	case f.part != nil:
@@ -146,10 +146,10 @@ func failureStatus(status int) bool {
 	return status == 500 || status >= 502 && status <= 504
 }
 
-// landFailure lands a flight whose fetch failed: on the stored reply if that may
+// finishWithError lands a flight whose fetch failed: on the stored reply if that may
 // be used.
-func (f *flight) landFailure(ctx context.Context, err error) {
-	if f.stale != nil && f.landStale(0) {
+func (f *flight) finishWithError(ctx context.Context, err error) {
+	if f.revalidates != nil && f.finishWithStale(0) {
 		f.c.cfg.Logger.Debug("cache: upstream failed, serving stale", "url", f.id.url, "error", err)
 		return
 	}
@@ -162,14 +162,14 @@ func (f *flight) landFailure(ctx context.Context, err error) {
 	f.publish(flightOutcome{err: err}, false)
 }
 
-// landStale lands on the stored reply if it may be served although upstream failed.
-func (f *flight) landStale(status int) bool {
+// finishWithStale lands on the stored reply if it may be served although upstream failed.
+func (f *flight) finishWithStale(status int) bool {
 	c := f.c
 	now := c.Now()
-	if !f.stale.mayServeOnError(now, c.cfg.StaleOnError) && !f.stale.mayServeWhile(now) {
+	if !f.revalidates.mayServeOnError(now, c.cfg.StaleOnError) && !f.revalidates.mayServeWhile(now) {
 		return false
 	}
 	c.failures.note(failedKey(f.id.url), now+retryAfterFailure)
-	f.publish(flightOutcome{object: f.stale, stale: true, shared: true, status: status}, false)
+	f.publish(flightOutcome{object: f.revalidates, stale: true, shared: true, status: status}, false)
 	return true
 }

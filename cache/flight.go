@@ -16,7 +16,7 @@ import (
 
 // flightID tells which requests may wait for one fetch; see lookup.flightID.
 type flightID struct {
-	route, url, method string
+	level, url, method string
 	authorized         bool
 	onlyIfCached       bool
 	byteRange, ifRange string // sent upstream
@@ -28,14 +28,14 @@ type fetchPlan struct {
 	id     flightID
 	route  Route
 	client *http.Request // the request that causes the fetch
-	// unconditional: the client's own conditions and ranges are not sent upstream.
-	unconditional bool
-	ranged        bool      // but its range is
-	stale         *Object   // what is stored and may be confirmed by a 304
-	candidates    []*Object // variants that do not match, one of which a 304 may choose
-	part          *Object   // a stored part, for which the rest is fetched
-	background    bool      // no client waits, so it does not wait for a slot either
-	retry         bool      // an earlier flight for the same clients failed
+	// dropClientConditions: the client's own conditions and ranges are not sent upstream.
+	dropClientConditions bool
+	ranged               bool      // but its range is
+	revalidates          *Object   // what is stored and may be confirmed by a 304
+	candidates           []*Object // variants that do not match, one of which a 304 may choose
+	part                 *Object   // a stored part, for which the rest is fetched
+	background           bool      // no client waits, so it does not wait for a permit either
+	retry                bool      // an earlier flight for the same clients failed
 }
 
 type flight struct {
@@ -47,18 +47,18 @@ type flight struct {
 	interims chan interim // for the leader
 
 	// Used by run's goroutine only.
-	slot     *semaphore.Weighted // what the flight holds one of
+	permit   *semaphore.Weighted // the semaphore of which the flight holds a permit
 	limit    *time.Timer         // cancels the fetch
-	reserved int64               // bytes of Cache.fillBytes that it holds
+	reserved int64               // bytes of Cache.incomingBytes that it holds
 	split    bool                // the reply is stored in two variants, see storeSplit
 
 	ready   chan struct{} // closed when outcome is set
 	outcome flightOutcome
 
 	// Guarded by flights.mu.
-	marks   purgeMarks
-	storing bool
-	landed  bool // outcome is set
+	marks     purgeMarks
+	storing   bool
+	published bool // outcome is set
 }
 
 // flightOutcome is what has become of a flight when the reply's fields are in.
@@ -130,7 +130,7 @@ func (c *Cache) joinFlight(plan fetchPlan, shared bool) (joinedFlight, error) {
 		}
 	}
 	now := c.Now()
-	if o := matchVariant(c.store.peek(plan.id.url), plan.client); o != nil && o != plan.stale && plan.route.acceptsAge(o, now) && o.isFresh(now) {
+	if o := matchVariant(c.store.peek(plan.id.url), plan.client); o != nil && o != plan.revalidates && plan.route.acceptsAge(o, now) && o.isFresh(now) {
 		return joinedFlight{stored: o}, nil
 	}
 	if plan.retry && c.failures.has(failedTwiceKey(plan.id.url), now) {
@@ -155,7 +155,7 @@ func (c *Cache) joinFlight(plan fetchPlan, shared bool) (joinedFlight, error) {
 // newFlight makes the flight for a plan, with the request that it sends.
 func (c *Cache) newFlight(plan fetchPlan) *flight {
 	f := &flight{
-		fetchPlan: plan, c: c, req: upstreamRequest(plan.client, plan.unconditional),
+		fetchPlan: plan, c: c, req: upstreamRequest(plan.client, plan.dropClientConditions),
 		marks: purgeMarks{key: plan.id.url}, spool: newSpool(c.cfg.ReaderStall),
 		ready: make(chan struct{}), interims: make(chan interim, maxInterim),
 	}
@@ -180,7 +180,7 @@ func (f *flight) leave(rd *spoolReader) {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if f.storing || !f.landed && fl.joinable[f.id] == f {
+	if f.storing || !f.published && fl.joinable[f.id] == f {
 		return
 	}
 	f.cancel(context.Canceled)
@@ -198,7 +198,7 @@ func (f *flight) publish(out flightOutcome, store bool) bool {
 		}
 	}
 	out.stored = store
-	f.storing, f.landed, f.outcome = store, true, out
+	f.storing, f.published, f.outcome = store, true, out
 	if !store {
 		f.closeToJoiners()
 		if f.spool.hasNoReaders() {
@@ -278,8 +278,8 @@ func (c *Cache) commitLocked(o *Object, marks *purgeMarks) error {
 	return nil
 }
 
-// finish ends the flight.
-func (f *flight) finish() {
+// deregister ends the flight.
+func (f *flight) deregister() {
 	fl := &f.c.flights
 	fl.mu.Lock()
 	f.closeToJoiners()

@@ -276,9 +276,9 @@ func TestNoSlotInTime(t *testing.T) {
 		up, open := gate(func(int64, *http.Request) (*http.Response, error) {
 			return reply(200, "x", "Cache-Control: max-age=60"), nil
 		})
-		b := newBench(t, up, func(c *Config) { c.MaxFills = 2 })
+		b := newBench(t, up, func(c *Config) { c.MaxFetches = 2 })
 		collect := b.crowd(3, func(i int) *http.Request { return request("GET", fmt.Sprintf("%s/%d", pageURL, i)) })
-		time.Sleep(DefaultFillWait)
+		time.Sleep(DefaultFetchWait)
 		synctest.Wait()
 		close(open)
 		codes := map[int]int{}
@@ -300,7 +300,7 @@ func TestFillTimeout(t *testing.T) {
 		})
 		start := time.Now()
 		res := b.serve(request("GET", pageURL))
-		if res.Code != 504 || time.Since(start) != DefaultFillTimeout {
+		if res.Code != 504 || time.Since(start) != DefaultFetchTimeout {
 			t.Errorf("got %d after %v", res.Code, time.Since(start))
 		}
 	})
@@ -319,7 +319,7 @@ func TestRoutesNeverJoin(t *testing.T) {
 		})
 		b := newBench(t, up)
 		one := b.crowd(2, plainGet)
-		b.route.Name = "rack"
+		b.route.Level = "rack"
 		two := b.crowd(2, plainGet)
 		b.wantFetches(2)
 		close(open)

@@ -21,35 +21,35 @@ const maxGuardTags = 64
 
 // notePurge notes a purge of the object itself. It returns true: no request may join
 // its flight any more.
-func (g *purgeMarks) notePurge(soft bool) bool {
-	if g.expected > 0 && !soft {
-		g.expected--
+func (m *purgeMarks) notePurge(soft bool) bool {
+	if m.expected > 0 && !soft {
+		m.expected--
 		return true
 	}
-	g.softened = g.softened || soft
-	g.purged = g.purged || !soft
+	m.softened = m.softened || soft
+	m.purged = m.purged || !soft
 	return true
 }
 
 // noteTagPurge notes a purge of a tag, and reports whether the object may have it.
 // head is the object's, nil if unknown.
-func (g *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
+func (m *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	switch {
 	case head != nil:
-		return head.hasTag(tag) && g.notePurge(soft)
-	case len(g.tags) == maxGuardTags:
-		g.purged = true
-	case !slices.Contains(g.tags, tagPurge{tag, soft}):
-		g.tags = append(g.tags, tagPurge{tag, soft})
+		return head.hasTag(tag) && m.notePurge(soft)
+	case len(m.tags) == maxGuardTags:
+		m.purged = true
+	case !slices.Contains(m.tags, tagPurge{tag, soft}):
+		m.tags = append(m.tags, tagPurge{tag, soft})
 	}
 	return true
 }
 
 // applyTagPurges applies the purges of tags to the object, whose tags are known now.
-func (g *purgeMarks) applyTagPurges(o *Object) {
-	for _, t := range g.tags {
+func (m *purgeMarks) applyTagPurges(o *Object) {
+	for _, t := range m.tags {
 		if o.hasTag(t.tag) {
-			g.notePurge(t.soft)
+			m.notePurge(t.soft)
 		}
 	}
 }

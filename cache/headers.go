@@ -42,12 +42,12 @@ func isRule(name string) bool {
 }
 
 // upstreamRequest is the request to send upstream for r: a deep copy without the
-// connection's fields. unconditional removes conditions and ranges, because the reply
+// connection's fields. dropConditions removes conditions and ranges, because the reply
 // may be stored and shared; each client's own are evaluated when its reply is written.
-func upstreamRequest(r *http.Request, unconditional bool) *http.Request {
+func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
 	q := r.Clone(r.Context())
 	dropHopByHop(q.Header)
-	if unconditional {
+	if dropConditions {
 		for _, name := range [...]string{
 			"If-None-Match", "If-Modified-Since", "If-Match",
 			"If-Unmodified-Since", "If-Range", "Range",
@@ -154,15 +154,15 @@ func isFieldValue(s string) bool {
 	return true
 }
 
-// eachMember calls f with each member of a comma-separated list until f returns
+// eachListMember calls f with each member of a comma-separated list until f returns
 // false. It respects quoted strings and skips empty members.
-func eachMember(lines []string, f func(string) bool) { splitMembers(lines, true, f) }
+func eachListMember(lines []string, f func(string) bool) { splitListMembers(lines, true, f) }
 
 // eachTag does the same for a list of entity tags, in which a backslash is a
 // character like any other (RFC 9110 §8.8.3).
-func eachTag(lines []string, f func(string) bool) { splitMembers(lines, false, f) }
+func eachTag(lines []string, f func(string) bool) { splitListMembers(lines, false, f) }
 
-func splitMembers(lines []string, escapes bool, f func(string) bool) {
+func splitListMembers(lines []string, escapes bool, f func(string) bool) {
 	for _, line := range lines {
 		start, quoted := 0, false
 		for i := 0; i <= len(line); i++ {

@@ -18,10 +18,10 @@ type transport struct {
 	origin string
 }
 
-func (u transport) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+func (t transport) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	q := r.Clone(ctx)
-	q.URL.Host, q.RequestURI = u.origin, ""
-	return u.RoundTrip(q)
+	q.URL.Host, q.RequestURI = t.origin, ""
+	return t.RoundTrip(q)
 }
 
 // startRig starts a cache between a real client and a real origin server.
@@ -37,7 +37,7 @@ func startRig(t *testing.T, origin http.HandlerFunc) (url string, client *http.C
 	t.Cleanup(up.CloseIdleConnections)
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Scheme, r.URL.Host = "http", "shop.example"
-		c.Serve(w, r, Route{Name: "origin", Upstream: up})
+		c.Serve(w, r, Route{Level: "origin", Upstream: up})
 	}))
 	front.Config.ErrorLog = log.New(io.Discard, "", 0)
 	front.Start()

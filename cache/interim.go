@@ -56,11 +56,11 @@ func (i interim) writeTo(w http.ResponseWriter) {
 
 // withInterim calls got with each interim reply to a fetch with this context, if its
 // transport is that of net/http.
-func withInterim(ctx context.Context, got func(interim)) context.Context {
+func withInterim(ctx context.Context, onInterim func(interim)) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, fields textproto.MIMEHeader) error {
 			if i, ok := newInterim(status, fields); ok {
-				got(i)
+				onInterim(i)
 			}
 			return nil
 		},
@@ -115,17 +115,17 @@ func (l *lookup) awaitOutcome(j joinedFlight) bool {
 // goroutine. Call stop before the final reply is written.
 func passInterim(ctx context.Context, w http.ResponseWriter) (traced context.Context, stop func()) {
 	var mu sync.Mutex
-	sent, over := 0, false
+	sent, ended := 0, false
 	traced = withInterim(ctx, func(i interim) {
 		mu.Lock()
 		defer mu.Unlock()
-		if sent++; sent <= maxInterim && !over {
+		if sent++; sent <= maxInterim && !ended {
 			i.writeTo(w)
 		}
 	})
 	return traced, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		over = true
+		ended = true
 	}
 }

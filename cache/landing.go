@@ -11,10 +11,10 @@ import (
 // however slowly clients read.
 const smallBody = (windowChunks - 1) * largestChunk
 
-// landReply lands a flight on a new reply: it judges what may be done with it,
+// finishWithReply lands a flight on a new reply: it judges what may be done with it,
 // publishes that to the requests that wait, reads the body into the spool, and
 // stores it.
-func (f *flight) landReply(ctx context.Context, resp *http.Response, facts fetchFacts) {
+func (f *flight) finishWithReply(ctx context.Context, resp *http.Response, facts fetchFacts) {
 	out, mayStore := f.judge(resp, facts)
 	defer f.releaseReserved()
 	store := mayStore && f.admits(out.length)
@@ -23,7 +23,7 @@ func (f *flight) landReply(ctx context.Context, resp *http.Response, facts fetch
 		if out.length < 0 || out.length > smallBody {
 			// It may take as long as its slowest reader: it must not hold a slot
 			// that small pages wait for.
-			if err := f.acquireSlot(ctx, f.c.streamSlots); err != nil {
+			if err := f.acquirePermit(ctx, f.c.streamPermits); err != nil {
 				f.publish(flightOutcome{err: err}, false)
 				return
 			}
@@ -64,40 +64,40 @@ func (f *flight) judge(resp *http.Response, facts fetchFacts) (out flightOutcome
 	case resp.ContentLength >= 0:
 		out.length = resp.ContentLength
 	}
-	v := judgeReply(facts, resp.StatusCode, resp.Header)
-	f.split = v.mayStore && f.prepareSplit(resp.StatusCode, resp.Header, out.length)
+	judged := judgeReply(facts, resp.StatusCode, resp.Header)
+	f.split = judged.mayStore && f.prepareSplit(resp.StatusCode, resp.Header, out.length)
 	names, _ := varyNames(resp.Header["Vary"])
 	variant, ok := variantKeyFor(names, f.req)
 	if resp.StatusCode == http.StatusPartialContent && f.ranged {
 		variant = withRange(variant, f.req.Header.Get("Range"))
 		part, _, known := parseContentRange(resp.Header["Content-Range"])
-		v.mayStore = v.mayStore && known && out.length <= part.length
+		judged.mayStore = judged.mayStore && known && out.length <= part.length
 	}
 	if !ok || len(f.id.url) > maxKey {
-		v.mayStore, v.mayShare = false, false
+		judged.mayStore, judged.mayShare = false, false
 	}
-	out.head = newObject(f.id.url, variant, resp.StatusCode, resp.Header, v, f.c.Now())
+	out.head = newObject(f.id.url, variant, resp.StatusCode, resp.Header, judged, f.c.Now())
 	if f.split {
 		out.head.flags |= flagSplit
 	}
-	out.shared = v.mayShare
-	f.noteShareability(v, resp.StatusCode)
-	return out, v.mayStore
+	out.shared = judged.mayShare
+	f.noteShareability(judged, resp.StatusCode)
+	return out, judged.mayStore
 }
 
 // noteShareability notes for the next crowd whether replies to such requests can
 // be shared.
-func (f *flight) noteShareability(v storability, status int) {
+func (f *flight) noteShareability(judged storability, status int) {
 	c := f.c
 	switch {
-	case v.mayShare:
-		c.unshared.forget(unsharedKey(notShareable, f.id.url, f.req))
-	case (!f.unconditional || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
+	case judged.mayShare:
+		c.unshared.remove(unsharedKey(notShareable, f.id.url, f.req))
+	case (!f.dropClientConditions || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
 		// A reply to the client's own condition or range says nothing about the page.
 	case !failureStatus(status):
 		until := c.Now() + c.cfg.UnsharedFor
 		c.unshared.note(unsharedKey(notShareable, f.id.url, f.req), until)
-		if !v.mayStore {
+		if !judged.mayStore {
 			c.unshared.note(unsharedKey(notStorable, f.id.url, f.req), until)
 		}
 	}
@@ -133,12 +133,12 @@ func (f *flight) reserve(n int64) bool {
 	return true
 }
 
-func (f *flight) releaseReserved() { f.c.fillBytes.Add(-f.reserved) }
+func (f *flight) releaseReserved() { f.c.incomingBytes.Add(-f.reserved) }
 
 // reserveBytes sets bytes aside for a body on its way in.
 func (c *Cache) reserveBytes(n int64) bool {
-	if c.fillBytes.Add(n) > c.cfg.Budget/fillPart {
-		c.fillBytes.Add(-n)
+	if c.incomingBytes.Add(n) > c.cfg.Budget/incomingPart {
+		c.incomingBytes.Add(-n)
 		return false
 	}
 	return true
@@ -220,7 +220,7 @@ func (f *flight) store(out flightOutcome) *Object {
 		f.stopStoring()
 		return nil
 	}
-	c.failures.forget(failedKey(f.id.url))
+	c.failures.remove(failedKey(f.id.url))
 	if out.status == http.StatusPartialContent {
 		if o = f.joinStored(o); o == nil {
 			f.stopStoring()

@@ -41,7 +41,7 @@ func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	if l.stored != nil && l.answerFromMemory() || l.stored == nil && l.answerFromParts() {
 		return
 	}
-	l.onlyIfCached = hasMember(r.Header["Cache-Control"], "only-if-cached")
+	l.onlyIfCached = hasListMember(r.Header["Cache-Control"], "only-if-cached")
 	if l.onlyIfCached && !route.ForwardOnlyIfCached {
 		l.writeError(ErrOnlyIfCached)
 		return
@@ -112,18 +112,18 @@ func (l *lookup) answerFromMemory() bool {
 // acceptsStored applies a client's directives (RFC 9111 §5.2.1) to a stored
 // reply. It returns false if the client wants upstream to be asked, and sets
 // usable if the client accepts the reply although it is stale.
-func (want control) acceptsStored(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
+func (c control) acceptsStored(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
 	noControl := len(r.Header["Cache-Control"]) == 0
 	switch {
-	case want.noCache || want.noStore || noControl && hasMember(r.Header["Pragma"], "no-cache"):
+	case c.noCache || c.noStore || noControl && hasListMember(r.Header["Pragma"], "no-cache"):
 		return false
-	case want.maxAge.set && o.age(now) > want.maxAge.duration() && !want.maxStaleAny:
+	case c.maxAge.set && o.age(now) > c.maxAge.duration() && !c.maxStaleAny:
 		return false
-	case want.minFresh.set && o.ttl(now) < want.minFresh.duration():
+	case c.minFresh.set && o.ttl(now) < c.minFresh.duration():
 		return false
 	}
 	if o.flags&(flagNoCache|flagNoStale|flagSharedAge) == 0 && o.ttl(now) <= 0 {
-		*usable = *usable || want.maxStaleAny || want.maxStale.set && -o.ttl(now) <= want.maxStale.duration()
+		*usable = *usable || c.maxStaleAny || c.maxStale.set && -o.ttl(now) <= c.maxStale.duration()
 	}
 	return true
 }
@@ -168,8 +168,8 @@ func (l *lookup) fetchFromUpstream() {
 func (l *lookup) planFetch() fetchPlan {
 	c := l.c
 	p := fetchPlan{
-		id: l.flightID(), route: l.route, client: l.r, stale: l.stored,
-		unconditional: true, retry: l.joins > 0,
+		id: l.flightID(), route: l.route, client: l.r, revalidates: l.stored,
+		dropClientConditions: true, retry: l.joins > 0,
 	}
 	if l.alone && l.route.Bypass != nil && c.unshared.has(unsharedKey(notStorable, l.key, l.r), c.Now()) {
 		p.route.Upstream = l.route.Bypass
@@ -178,7 +178,7 @@ func (l *lookup) planFetch() fetchPlan {
 	case l.alone && l.stored == nil:
 		// Nothing to confirm and nothing to share: the client's own conditions and
 		// ranges go through.
-		p.unconditional = false
+		p.dropClientConditions = false
 	case l.stored != nil || l.onlyIfCached:
 	default:
 		if _, p.ranged = singleRange(l.r); !p.ranged && l.r.Method == http.MethodGet {
@@ -193,7 +193,7 @@ func (l *lookup) planFetch() fetchPlan {
 // that is sent upstream gets a part, and variants are different pages.
 func (l *lookup) flightID() flightID {
 	id := flightID{
-		route: l.route.Name, url: l.key, method: l.r.Method, variantKey: l.variantKey,
+		level: l.route.Level, url: l.key, method: l.r.Method, variantKey: l.variantKey,
 		authorized: len(l.r.Header["Authorization"]) > 0, onlyIfCached: l.onlyIfCached,
 	}
 	if text, ok := singleRange(l.r); ok && l.stored == nil {

@@ -2,7 +2,7 @@ package cache
 
 import "time"
 
-// HitMemo says for how long one answer of AppendHit may be sent again as it is.
+// HitValidity says for how long one answer of AppendHit may be sent again as it is.
 //
 // The invariant: the bytes of an answer depend on the request, on the variants
 // stored under its key, on whether the object was softly purged, and on the whole
@@ -12,7 +12,7 @@ import "time"
 // needs to know which answers are memoised, and none can miss one.
 //
 // The zero value is the memo of no answer. A memo keeps its page from being freed.
-type HitMemo struct {
+type HitValidity struct {
 	storeRef
 	object *Object
 	// Age and ttl in the head are right at from and up to, but not at, until.
@@ -20,17 +20,17 @@ type HitMemo struct {
 }
 
 // set records an answer with an object at a time; with nil, that there was none.
-func (m *HitMemo) set(found storeRef, o *Object, now time.Duration) {
+func (m *HitValidity) set(found storeRef, o *Object, now time.Duration) {
 	if o == nil {
-		*m = HitMemo{}
+		*m = HitValidity{}
 		return
 	}
-	*m = HitMemo{storeRef: found, object: o, from: now, until: o.headChangesAt(now)}
+	*m = HitValidity{storeRef: found, object: o, from: now, until: o.headChangesAt(now)}
 }
 
 // StillValid reports whether AppendHit would produce the same answer again at now,
 // a reading of Now. If so, it counts n hits.
-func (c *Cache) StillValid(m *HitMemo, now time.Duration, n int) bool {
+func (c *Cache) StillValid(m *HitValidity, now time.Duration, n int) bool {
 	if m.object == nil || now < m.from || now >= m.until || m.object.softenedAt.Load() != 0 || !m.storeRef.confirmHits(n) {
 		return false
 	}

@@ -26,7 +26,7 @@ func TestStillValidMeansTheSameAnswer(t *testing.T) {
 		start := b.Now()
 		same, changed := 0, 0
 		for range 3000 {
-			var m HitMemo
+			var m HitValidity
 			q.At = start + rand.N(12*time.Second)
 			head, _, ok := b.AppendHit(nil, q, &m)
 			later := *q
@@ -60,7 +60,7 @@ func TestStillValidEndsWithThePage(t *testing.T) {
 		},
 	} {
 		b := memoBench(t, "Cache-Control: max-age=100")
-		var m HitMemo
+		var m HitValidity
 		if b.StillValid(&m, b.Now(), 1) {
 			t.Errorf("%s: an answer that nobody gave is given again", name)
 		}
@@ -78,7 +78,7 @@ func TestStillValidEndsWithThePage(t *testing.T) {
 // A memoised answer counts as any other hit.
 func TestStillValidCountsAndAllocatesNothing(t *testing.T) {
 	b := memoBench(t, "Cache-Control: max-age=100")
-	var m HitMemo
+	var m HitValidity
 	q := hitRequestOf(request("GET", pageURL))
 	room := make([]byte, 0, b.MaxHead())
 	if _, _, ok := b.AppendHit(room, q, &m); !ok {

@@ -17,10 +17,10 @@ type multipartBody struct {
 }
 
 func newMultipartBody(o *Object, parts []byteRange) multipartBody {
-	s := multipartBody{parts: parts, boundary: "bramble-" + strconv.FormatUint(rand.Uint64(), 36)}
+	m := multipartBody{parts: parts, boundary: "bramble-" + strconv.FormatUint(rand.Uint64(), 36)}
 	kind := o.Field("Content-Type")
 	for i, part := range parts {
-		head := "--" + s.boundary + "\r\n"
+		head := "--" + m.boundary + "\r\n"
 		if i > 0 {
 			head = "\r\n" + head
 		}
@@ -28,30 +28,30 @@ func newMultipartBody(o *Object, parts []byteRange) multipartBody {
 			head += "Content-Type: " + kind + "\r\n"
 		}
 		head += "Content-Range: " + contentRange(part, o.size) + "\r\n\r\n"
-		s.heads = append(s.heads, head)
-		s.length += int64(len(head)) + part.length
+		m.heads = append(m.heads, head)
+		m.length += int64(len(head)) + part.length
 	}
-	s.tail = "\r\n--" + s.boundary + "--\r\n"
-	s.length += int64(len(s.tail))
-	return s
+	m.tail = "\r\n--" + m.boundary + "--\r\n"
+	m.length += int64(len(m.tail))
+	return m
 }
 
 // setFields sets the fields of the multipart reply: each part has its own
 // Content-Range, and the reply must have none (§15.3.7.2).
-func (s multipartBody) setFields(h http.Header) {
-	h["Content-Type"] = []string{"multipart/byteranges; boundary=" + s.boundary}
-	h["Content-Length"] = []string{strconv.FormatInt(s.length, 10)}
+func (m multipartBody) setFields(h http.Header) {
+	h["Content-Type"] = []string{"multipart/byteranges; boundary=" + m.boundary}
+	h["Content-Length"] = []string{strconv.FormatInt(m.length, 10)}
 }
 
-func (s multipartBody) writeTo(w http.ResponseWriter, o *Object) error {
-	for i, part := range s.parts {
-		if _, err := w.Write([]byte(s.heads[i])); err != nil {
+func (m multipartBody) writeTo(w http.ResponseWriter, o *Object) error {
+	for i, part := range m.parts {
+		if _, err := w.Write([]byte(m.heads[i])); err != nil {
 			return err
 		}
 		if err := o.writeBody(w, part); err != nil {
 			return err
 		}
 	}
-	_, err := w.Write([]byte(s.tail))
+	_, err := w.Write([]byte(m.tail))
 	return err
 }

@@ -59,24 +59,24 @@ func newNegativeCache() (*negativeCache, error) {
 	return &negativeCache{seed: maphash.MakeSeed(), until: until}, err
 }
 
-func (m *negativeCache) note(key negativeKey, until time.Duration) {
-	h := maphash.Comparable(m.seed, key)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.until.Add(h, until)
+func (c *negativeCache) note(key negativeKey, until time.Duration) {
+	h := maphash.Comparable(c.seed, key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until.Add(h, until)
 }
 
-func (m *negativeCache) forget(key negativeKey) {
-	h := maphash.Comparable(m.seed, key)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.until.Remove(h)
+func (c *negativeCache) remove(key negativeKey) {
+	h := maphash.Comparable(c.seed, key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until.Remove(h)
 }
 
-func (m *negativeCache) has(key negativeKey, now time.Duration) bool {
-	h := maphash.Comparable(m.seed, key)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	until, ok := m.until.Peek(h)
+func (c *negativeCache) has(key negativeKey, now time.Duration) bool {
+	h := maphash.Comparable(c.seed, key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until, ok := c.until.Peek(h)
 	return ok && now < until
 }

@@ -85,7 +85,7 @@ func normalLanguages(lines []string) string {
 	}
 	var all []language
 	ok := true
-	eachMember(lines, func(m string) bool {
+	eachListMember(lines, func(m string) bool {
 		tag, weight, fine := parseWeighted(m)
 		ok = fine && len(all) < maxLanguages
 		for i := 0; ok && i < len(tag); i++ {
@@ -154,7 +154,7 @@ func parseWeighted(m string) (value string, weight int, ok bool) {
 func encodingClass(lines []string) string {
 	gzip, identity, rest := -1, -1, -1
 	ok := true
-	eachMember(lines, func(m string) bool {
+	eachListMember(lines, func(m string) bool {
 		coding, weight, fine := parseWeighted(m)
 		ok = fine
 		switch {

@@ -83,11 +83,11 @@ const (
 
 // newObject returns an object without body for a judged reply. Fields are copied;
 // variant is the request's variant key.
-func newObject(key, variant string, status int, h http.Header, v storability, now time.Duration) *Object {
-	c := v.control
+func newObject(key, variant string, status int, h http.Header, judged storability, now time.Duration) *Object {
+	c := judged.control
 	o := &Object{
 		key: key, variantKey: variant, status: int16(status), tags: packTags(h),
-		born: now - v.age, lifetime: v.lifetime,
+		born: now - judged.age, lifetime: judged.lifetime,
 		staleWhile: c.staleWhile.duration(), staleIfError: -1,
 	}
 	if c.staleIfError.set {
@@ -105,7 +105,7 @@ func newObject(key, variant string, status int, h http.Header, v storability, no
 	if c.immutable {
 		o.flags |= flagImmutable
 	}
-	o.head = flattenFields(h, v.strip)
+	o.head = flattenFields(h, judged.strip)
 	return o
 }
 

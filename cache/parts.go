@@ -155,14 +155,14 @@ func sameStrong(a, b *Object) bool {
 
 // joinParts joins two parts that touch or overlap. The fields are those of the
 // younger, o (RFC 9111 §3.4).
-func joinParts(o *Object, at byteRange, p *Object, other byteRange) *Object {
-	from, to := min(at.offset, other.offset), max(at.end(), other.end())
+func joinParts(o *Object, own byteRange, p *Object, other byteRange) *Object {
+	from, to := min(own.offset, other.offset), max(own.end(), other.end())
 	var all bytes.Buffer
 	all.Grow(int(to - from))
-	first, second, end := o, p, at.end()
-	if other.offset < at.offset {
+	first, second, end := o, p, own.end()
+	if other.offset < own.offset {
 		first, second, end = p, o, other.end()
-		at, other = other, at
+		own, other = other, own
 	}
 	// Writes to a buffer cannot fail.
 	_ = first.writeBody(&all, byteRange{0, first.size})

@@ -304,7 +304,7 @@ func TestPartsStorm(t *testing.T) {
 	}
 	all.Wait()
 	b.awaitFetches()
-	if hits.Load() == 0 || b.Stats().Filling != 0 {
+	if hits.Load() == 0 || b.Stats().Incoming != 0 {
 		t.Errorf("%d hits, %+v", hits.Load(), b.Stats())
 	}
 }

@@ -25,13 +25,13 @@ func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route)
 	sentAt := c.cfg.Now()
 	resp, err := fetchForClient(w, r, route)
 	if err != nil {
-		c.counters.fillErrors.Add(1)
+		c.counters.fetchErrors.Add(1)
 		c.writeError(w, r, fwdReason, fmt.Errorf("%w: %s %s: %w", ErrUpstream, r.Method, Key(r), err))
 		return
 	}
 	defer resp.Body.Close()
 	dropHopByHop(resp.Header)
-	post := c.newPostCopy(r, resp, route, guard, sentAt)
+	post := c.newPostReply(r, resp, route, guard, sentAt)
 	if post != nil {
 		defer post.releaseBytes()
 	}

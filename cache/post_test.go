@@ -53,7 +53,7 @@ func TestPOST9_3_3(t *testing.T) {
 			if (len(replaced) == 1) != tt.reused || (len(invalid) == 0) != tt.reused {
 				t.Errorf("replaced %v, invalid %v", replaced, invalid)
 			}
-			if n := b.Stats().Filling; n != 0 {
+			if n := b.Stats().Incoming; n != 0 {
 				t.Errorf("%d bytes are still set aside", n)
 			}
 		})

@@ -33,7 +33,7 @@ const status304 = "HTTP/1.1 304 Not Modified\r\n"
 // must have nothing else that may decide about a hit: no Range, If-Match,
 // If-Unmodified-Since, or repeated field. Values are without surrounding blanks;
 // nil means that the field is absent. The bytes are only read, and only during the
-// call. A front may declare a type with the same fields in the same order: Go then
+// call. A front may declare a type with the notModified fields in the notModified order: Go then
 // converts a pointer to it into a *HitRequest, and nothing is copied.
 type HitRequest struct {
 	// At is a reading of Cache.Now since the request began to arrive: the reply is
@@ -53,7 +53,7 @@ type HitRequest struct {
 // body that follow the empty line. They must not be changed. If ok is false, the
 // request is for Serve, and nothing was counted. AppendHit does not allocate if dst
 // has room for [Cache.MaxHead] bytes. m, if not nil, is set for StillValid.
-func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitMemo) (head []byte, body [][]byte, ok bool) {
+func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitValidity) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
 		now = c.Now()
@@ -62,38 +62,38 @@ func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitMemo) (head []byte, b
 	if !q.Directives || !c.cfg.ClientDirectives {
 		found = c.store.findRef(asString(q.Key))
 	}
-	o, same := c.findHit(found.objects, q, now)
+	o, notModified := c.findHit(found.objects, q, now)
 	if m != nil {
 		m.set(found, o, now)
 	}
 	if o == nil {
 		return dst, nil, false
 	}
-	if !same && !q.IsHEAD {
+	if !notModified && !q.IsHEAD {
 		body = o.body
 	}
-	return c.appendHead(dst, o, now, same), body, true
+	return c.appendHead(dst, o, now, notModified), body, true
 }
 
 // findHit finds the variant that answers a request, nil if none does, and whether
 // the client has it already.
-func (c *Cache) findHit(objects []*Object, q *HitRequest, now time.Duration) (o *Object, same bool) {
+func (c *Cache) findHit(objects []*Object, q *HitRequest, now time.Duration) (o *Object, notModified bool) {
 	o = matchPrepared(objects, q)
 	if o == nil || o.prepared == "" || o.flags&flagNoCache != 0 || o.ttl(now) <= 0 {
 		return nil, false
 	}
-	same, known := o.clientHasCopy(q)
+	notModified, known := o.checkNotModified(q)
 	if !known {
 		return nil, false
 	}
 	c.counters.prepared.Add(1)
-	return o, same
+	return o, notModified
 }
 
 // appendHead appends the head of a hit: the prepared head, and the fields that
 // change with time, Age and Cache-Status.
-func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, same bool) []byte {
-	if same {
+func (c *Cache) appendHead(dst []byte, o *Object, now time.Duration, notModified bool) []byte {
+	if notModified {
 		dst = o.appendNotModified(dst)
 	} else {
 		dst = append(dst, o.prepared...)
@@ -147,9 +147,9 @@ func preparedEncoding(value []byte) string {
 	return encodingClass(line[:])
 }
 
-// clientHasCopy is notModified without comparing dates: known is false unless
+// checkNotModified is notModified without comparing dates: known is false unless
 // If-Modified-Since is the page's own date, byte for byte.
-func (o *Object) clientHasCopy(q *HitRequest) (same, known bool) {
+func (o *Object) checkNotModified(q *HitRequest) (notModified, known bool) {
 	switch {
 	case o.status != http.StatusOK:
 		return false, true

@@ -43,20 +43,20 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	}
 	switch {
 	case s.All:
-		c.markInFlight(except, func(g *purgeMarks, _ *Object) bool { return g.notePurge(s.Soft) })
+		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.notePurge(s.Soft) })
 		n += c.store.dropAllMatching(effect)
 	case s.Tag != "":
 		if !validTag(s.Tag) {
 			return 0
 		}
-		c.markInFlight(except, func(g *purgeMarks, head *Object) bool { return g.noteTagPurge(s.Tag, s.Soft, head) })
+		c.markInFlight(except, func(marks *purgeMarks, head *Object) bool { return marks.noteTagPurge(s.Tag, s.Soft, head) })
 		n += c.store.dropAllMatching(func(o *Object) bool { return o.hasTag(s.Tag) && effect(o) })
 	case s.URL != "":
 		key := s.URL
 		if parsed, err := url.Parse(key); err == nil && except == nil {
 			key = KeyOf(parsed) // otherwise it is one already
 		}
-		c.markInFlight(except, func(g *purgeMarks, _ *Object) bool { return g.key == key && g.notePurge(s.Soft) })
+		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.key == key && marks.notePurge(s.Soft) })
 		n += c.store.dropMatching(key, effect)
 		n += c.store.dropMatching(partsKey(key), effect)
 	}
@@ -76,22 +76,22 @@ func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 // markInFlight shows a purge to everything under way. hit reports whether the purge
 // may concern a flight, which then is not joined any more; head is nil until its
 // reply's fields are in.
-func (c *Cache) markInFlight(except *Guard, hit func(g *purgeMarks, head *Object) bool) {
+func (c *Cache) markInFlight(except *Guard, hit func(guard *purgeMarks, head *Object) bool) {
 	fl := &c.flights
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	for f := range fl.active {
 		var head *Object
-		if f.landed {
+		if f.published {
 			head = f.outcome.head
 		}
 		if hit(&f.marks, head) {
 			f.closeToJoiners()
 		}
 	}
-	for g := range fl.guards {
-		if g != except {
-			hit(&g.marks, nil)
+	for guard := range fl.guards {
+		if guard != except {
+			hit(&guard.marks, nil)
 		}
 	}
 }

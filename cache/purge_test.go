@@ -148,7 +148,7 @@ func TestSoftPurgeDuringFill(t *testing.T) {
 func TestSoftPurgeBehindTheOwner(t *testing.T) {
 	owner := newBench(t, script(answers(200, "old", "Cache-Control: max-age=60, stale-while-revalidate=60"), failsWith(errRefused)))
 	board := newBench(t, nil)
-	board.route = Route{Name: "rack", Upstream: owner.upstream()}
+	board.route = Route{Level: "rack", Upstream: owner.upstream()}
 	board.get()
 	for _, b := range []*bench{owner, board} {
 		b.Purge(Selector{URL: pageURL, Soft: true})

@@ -18,11 +18,11 @@ const maxPositionDigits = 18
 // byteRange is a part of a body: length bytes from offset.
 type byteRange struct{ offset, length int64 }
 
-func (s byteRange) end() int64 { return s.offset + s.length }
+func (r byteRange) end() int64 { return r.offset + r.length }
 
 // contains reports whether other lies within s.
-func (s byteRange) contains(other byteRange) bool {
-	return s.offset <= other.offset && other.end() <= s.end()
+func (r byteRange) contains(other byteRange) bool {
+	return r.offset <= other.offset && other.end() <= r.end()
 }
 
 // rangeAnswer is the effect of a Range field on a reply.

@@ -189,7 +189,7 @@ func TestTwoCaches(t *testing.T) {
 	}
 	owner := newBench(t, always(200, "x", "Cache-Control: max-age=60", "Via: 1.0 origin (old)"), named("board-2"))
 	board := newBench(t, nil, named("board-1"))
-	board.route = Route{Name: "rack", Upstream: owner.upstream()}
+	board.route = Route{Level: "rack", Upstream: owner.upstream()}
 	res := board.get()
 	if got := strings.Join(res.Header()["Cache-Status"], ", "); got != "board-2; fwd=uri-miss; fwd-status=200; stored; ttl=60, board-1; fwd=uri-miss; fwd-status=200; stored; ttl=60" {
 		t.Errorf("Cache-Status %s", got)

@@ -388,7 +388,7 @@ func TestClockNotTrusted4_2_3(t *testing.T) {
 }
 
 func TestNewRefusesBadConfig(t *testing.T) {
-	for _, cfg := range []Config{{Budget: 1}, {Budget: 1 << 20, MaxObject: 1 << 20}, {MaxFills: -1}} {
+	for _, cfg := range []Config{{Budget: 1}, {Budget: 1 << 20, MaxObject: 1 << 20}, {MaxFetches: -1}} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v: no error", cfg)
 		}

@@ -73,7 +73,7 @@ func TestLargeStreamsThrough(t *testing.T) {
 			}
 			b.awaitFetches()
 			b.wantFetches(1)
-			if s := b.Stats(); s.Objects != 0 || s.Filling != 0 || s.Rejected != 1 {
+			if s := b.Stats(); s.Objects != 0 || s.Incoming != 0 || s.Rejected != 1 {
 				t.Errorf("%+v", s)
 			}
 		})

@@ -60,14 +60,14 @@ func isRequestSpecific(status int) bool {
 // judgeReply applies RFC 9111 §3 to a reply, for a shared cache.
 func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 	c, targeted := replyControl(h)
-	if _, has := h["Cache-Control"]; !has && !targeted && hasMember(h["Pragma"], "no-cache") {
+	if _, has := h["Cache-Control"]; !has && !targeted && hasListMember(h["Pragma"], "no-cache") {
 		// RFC 9111 §5.4: Pragma in a reply has no meaning, yet an origin that sends
 		// it means no-cache; when in doubt, stale.
 		c.noCache = true
 	}
-	v := storability{control: c}
-	v.lifetime, v.explicit = replyLifetime(status, h, c, targeted, facts.receivedAt)
-	v.age = initialAge(h, facts.sentAt, facts.receivedAt, facts.trustClock)
+	judged := storability{control: c}
+	judged.lifetime, judged.explicit = replyLifetime(status, h, c, targeted, facts.receivedAt)
+	judged.age = initialAge(h, facts.sentAt, facts.receivedAt, facts.trustClock)
 
 	noStore := c.noStore
 	if c.mustUnderstand {
@@ -77,38 +77,38 @@ func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 	_, cookie := h["Set-Cookie"]
 	switch {
 	case facts.method != http.MethodGet && facts.method != http.MethodHead:
-		return v
+		return judged
 	case noStore, c.private, status < 200, isRequestSpecific(status), status == http.StatusPartialContent && !facts.ranged, status == http.StatusNotModified:
-		return v
-	case !v.explicit && !c.public && !heuristicStatus(status):
-		return v
+		return judged
+	case !judged.explicit && !c.public && !heuristicStatus(status):
+		return judged
 	case facts.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
-		return v // RFC 9111 §3.5
+		return judged // RFC 9111 §3.5
 	case cookie && !c.public && !c.sMaxAge.set:
-		return v // the origin did not say that the reply is for everybody
+		return judged // the origin did not say that the reply is for everybody
 	case varyAll(h["Vary"]):
-		return v
+		return judged
 	}
-	v.strip = append(append(v.strip, c.privateFields...), c.noCacheFields...)
+	judged.strip = append(append(judged.strip, c.privateFields...), c.noCacheFields...)
 	if cookie && !facts.keepSetCookie {
-		v.strip = append(v.strip, "Set-Cookie")
+		judged.strip = append(judged.strip, "Set-Cookie")
 	}
-	fresh := v.lifetime > v.age && !c.noCache
-	while := v.age-v.lifetime < c.staleWhile.duration()
+	fresh := judged.lifetime > judged.age && !c.noCache
+	while := judged.age-judged.lifetime < c.staleWhile.duration()
 	validator := validETag(h.Get("Etag")) || h.Get("Last-Modified") != ""
 	// A reply that is neither fresh nor can be validated would only take up room.
-	v.mayStore = facts.method == http.MethodGet && (fresh || validator || while)
+	judged.mayStore = facts.method == http.MethodGet && (fresh || validator || while)
 	// RFC 9111 §4: a reply that needs validation before its first reuse cannot answer
 	// the requests that wait either. One that may be served while it is refreshed can
 	// (RFC 5861 §3): the owner of a page serves it to other boards stale, and a crowd
 	// there need not fetch it one by one.
-	v.mayShare = fresh || while && !c.noCache && !c.mustRevalidate && !c.proxyRevalidate
-	return v
+	judged.mayShare = fresh || while && !c.noCache && !c.mustRevalidate && !c.proxyRevalidate
+	return judged
 }
 
-func hasMember(lines []string, want string) bool {
+func hasListMember(lines []string, want string) bool {
 	found := false
-	eachMember(lines, func(m string) bool {
+	eachListMember(lines, func(m string) bool {
 		found = equalFold(m, want)
 		return !found
 	})

@@ -132,12 +132,12 @@ func (s *store) findRef(key string) storeRef {
 // counts n hits.
 func (ref *storeRef) confirmHits(n int) bool {
 	ref.shard.mu.RLock()
-	same := ref.shard.policy.Contains(ref.entry) && &ref.entry.Value[0] == &ref.objects[0]
-	if same {
+	unchanged := ref.shard.policy.Contains(ref.entry) && &ref.entry.Value[0] == &ref.objects[0]
+	if unchanged {
 		ref.shard.policy.HitN(ref.entry, n)
 	}
 	ref.shard.mu.RUnlock()
-	return same
+	return unchanged
 }
 
 // put stores an object in front of its key's other variants and replaces the one

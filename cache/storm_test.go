@@ -105,7 +105,7 @@ func TestStorm(t *testing.T) {
 	}
 	all.Wait()
 	b.awaitFetches()
-	if s := b.Stats(); s.Filling != 0 || s.Bytes > s.Budget || s.Hits == 0 || s.Coalesced == 0 {
+	if s := b.Stats(); s.Incoming != 0 || s.Bytes > s.Budget || s.Hits == 0 || s.Coalesced == 0 {
 		t.Errorf("%+v", s)
 	}
 	b.PurgeAll()

@@ -18,15 +18,15 @@ func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 		return f.completePart(resp)
 	case resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && f.part != nil:
 		return false
-	case f.stale == nil:
-	case resp.StatusCode == http.StatusNotModified && f.unconditional:
+	case f.revalidates == nil:
+	case resp.StatusCode == http.StatusNotModified && f.dropClientConditions:
 		return f.refreshStored(resp, facts)
 	case failureStatus(resp.StatusCode):
-		f.landStale(resp.StatusCode)
+		f.finishWithStale(resp.StatusCode)
 	case facts.method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
-		if !sameBody(f.stale, resp) || !f.refreshStored(resp, facts) {
-			f.dropStored(f.stale)
+		if !sameBody(f.revalidates, resp) || !f.refreshStored(resp, facts) {
+			f.dropStored(f.revalidates)
 		}
 	}
 	return true
@@ -34,7 +34,7 @@ func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 
 // dropConditions removes everything from the request that refers to what is stored.
 func (f *flight) dropConditions() {
-	f.stale, f.candidates, f.part = nil, nil, nil
+	f.revalidates, f.candidates, f.part = nil, nil, nil
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 		delete(f.req.Header, name)
 	}
@@ -66,7 +66,7 @@ func (f *flight) chooseVariant(resp *http.Response) bool {
 	etag := resp.Header.Get("Etag")
 	for _, o := range f.candidates {
 		if strongETag(etag) && etag == o.Field("Etag") {
-			f.stale = o
+			f.revalidates = o
 			return true
 		}
 	}
@@ -92,7 +92,7 @@ func sameBody(o *Object, resp *http.Response) bool {
 // refreshStored lands a flight whose stored reply upstream has confirmed (RFC 9111
 // §4.3.4). It returns false if the confirmation is about another reply.
 func (f *flight) refreshStored(resp *http.Response, facts fetchFacts) bool {
-	c, old := f.c, f.stale
+	c, old := f.c, f.revalidates
 	if !old.isConfirmedBy(resp.Header) {
 		return false
 	}
@@ -103,27 +103,27 @@ func (f *flight) refreshStored(resp *http.Response, facts fetchFacts) bool {
 	}
 	h := old.mergeFields(resp.Header)
 	facts.method = http.MethodGet
-	v := judgeReply(facts, old.Status(), h)
+	judged := judgeReply(facts, old.Status(), h)
 	variant := old.variantKey
 	if f.candidates != nil {
 		// A variant that answers this request too: it is stored for both.
 		names, _ := varyNames(h["Vary"])
 		var ok bool
 		if variant, ok = variantKeyFor(names, f.req); !ok {
-			v.mayStore, v.mayShare = false, false
+			judged.mayStore, judged.mayShare = false, false
 		}
 	}
-	o := newObject(f.id.url, variant, old.Status(), h, v, c.Now())
+	o := newObject(f.id.url, variant, old.Status(), h, judged, c.Now())
 	o.body, o.size = old.body, old.size
 	o.flags |= old.flags & flagSplit
 	c.counters.revalidated.Add(1)
-	c.failures.forget(failedKey(f.id.url))
-	if v.mayStore {
+	c.failures.remove(failedKey(f.id.url))
+	if judged.mayStore {
 		f.replaceStored(old, o)
 	} else if !facts.authorized {
 		f.dropStored(old)
 	}
-	f.publish(flightOutcome{object: o, cookies: cookies, shared: v.mayShare && v.mayStore, status: resp.StatusCode}, false)
+	f.publish(flightOutcome{object: o, cookies: cookies, shared: judged.mayShare && judged.mayStore, status: resp.StatusCode}, false)
 	return true
 }
 

@@ -81,7 +81,7 @@ func TestOffersAreBounded(t *testing.T) {
 func TestOnlyIfCachedIsForwarded(t *testing.T) {
 	owner := newBench(t, always(200, "x", "Cache-Control: max-age=60"), func(c *Config) { c.NoCacheStatus = true })
 	board := newBench(t, nil)
-	board.route = Route{Name: "rack", ForwardOnlyIfCached: true, Upstream: owner.upstream()}
+	board.route = Route{Level: "rack", ForwardOnlyIfCached: true, Upstream: owner.upstream()}
 	board.want(board.get("Cache-Control: only-if-cached"), 504, "Gateway Timeout\n", "fwd=uri-miss; fwd-status=504")
 	owner.wantFetches(0)
 	owner.get()

@@ -13,7 +13,7 @@ const (
 	Joined    EventKind = iota + 1 // a board appeared that this one had not known
 	Returned                       // a board that had died or left is back
 	Died                           // a board no longer answers
-	Left                           // a board said goodbye
+	Departed                       // a board said goodbye
 	Changed                        // a board's State or Faults changed
 	Forgotten                      // a dead board was away so long that it no longer counts
 	Conflict                       // two boards use one name
@@ -28,7 +28,7 @@ func (k EventKind) String() string {
 		return "returned"
 	case Died:
 		return "died"
-	case Left:
+	case Departed:
 		return "left"
 	case Changed:
 		return "changed"

@@ -129,7 +129,7 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 func (m *Members) restartGossip() error {
 	m.listMu.Lock()
 	defer m.listMu.Unlock()
-	if m.closed || m.left {
+	if m.closed || m.departed {
 		return nil
 	}
 	if m.list != nil {
@@ -241,7 +241,7 @@ func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 		m.queueEvent(Returned, n.Name, fmt.Sprintf("%s is back after %s", n.Name, roundedSince(b.Since)))
 		b.Since = time.Now()
 	}
-	b.Addr, b.Alive, b.Left = addr, true, false
+	b.Addr, b.Alive, b.Departed = addr, true, false
 	m.noteMeta(b, meta)
 }
 
@@ -254,10 +254,10 @@ func (g gossipDelegate) NotifyLeave(n *memberlist.Node) {
 	if g.generation != m.generation || n.Name == m.cfg.Name || b == nil || !b.Alive {
 		return
 	}
-	b.Alive, b.Left, b.Since = false, b.leaving || b.Meta.Vitals.State == Stopping, time.Now()
+	b.Alive, b.Departed, b.Since = false, b.leaving || b.Meta.Vitals.State == Stopping, time.Now()
 	b.leaving = false
-	if b.Left {
-		m.queueEvent(Left, n.Name, fmt.Sprintf("%s left the rack", n.Name))
+	if b.Departed {
+		m.queueEvent(Departed, n.Name, fmt.Sprintf("%s left the rack", n.Name))
 	} else {
 		m.queueEvent(Died, n.Name, fmt.Sprintf("%s does not answer and is counted as dead", n.Name))
 		wakeReader(m.rejoin)

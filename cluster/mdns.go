@@ -90,32 +90,32 @@ func Announce(ctx context.Context, name, tag string, port uint16, logger *slog.L
 
 // Close stops answering. mDNS has a goodbye, but the library sends none: other boards may try the
 // address in vain for two more minutes.
-func (a *MDNS) Close() error {
-	a.cancel()
-	<-a.done
+func (m *MDNS) Close() error {
+	m.cancel()
+	<-m.done
 	return nil
 }
 
 // Discover finds other boards of the rack, for MembersConfig.Discover.
-func (a *MDNS) Discover(ctx context.Context) []string {
-	found, err := browseRack(ctx, a.tag, mdnsWait, a.libraryLog)
+func (m *MDNS) Discover(ctx context.Context) []string {
+	found, err := browseRack(ctx, m.tag, mdnsWait, m.libraryLog)
 	if err != nil && ctx.Err() == nil {
-		a.log.Info("cannot find boards by mDNS; the addresses under [rack] join are still tried", "error", err)
+		m.log.Info("cannot find boards by mDNS; the addresses under [rack] join are still tried", "error", err)
 	}
 	return found
 }
 
 // run keeps one server running for each interface and address.
-func (a *MDNS) run(ctx context.Context) {
-	defer close(a.done)
+func (m *MDNS) run(ctx context.Context) {
+	defer close(m.done)
 	tick := time.NewTicker(mdnsInterfaceCheck)
 	defer tick.Stop()
 	for {
-		a.refreshServers()
+		m.refreshServers()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			for _, s := range a.servers {
+			for _, s := range m.servers {
 				_ = s.Shutdown()
 			}
 			return
@@ -124,43 +124,43 @@ func (a *MDNS) run(ctx context.Context) {
 }
 
 // refreshServers starts and stops servers so that they match the interfaces.
-func (a *MDNS) refreshServers() {
+func (m *MDNS) refreshServers() {
 	current := make(map[string]multicastInterface)
 	for _, i := range multicastInterfaces() {
 		current[i.iface.Name+" "+i.addr.String()] = i
 	}
-	for key, s := range a.servers {
+	for key, s := range m.servers {
 		if _, ok := current[key]; !ok {
 			_ = s.Shutdown()
-			delete(a.servers, key)
+			delete(m.servers, key)
 		}
 	}
 	for key, i := range current {
-		if a.servers[key] != nil {
+		if m.servers[key] != nil {
 			continue
 		}
-		s, err := a.startServer(i)
+		s, err := m.startServer(i)
 		if err != nil {
-			a.log.Info("other boards cannot find this one by mDNS", "interface", i.iface.Name, "error", err)
+			m.log.Info("other boards cannot find this one by mDNS", "interface", i.iface.Name, "error", err)
 			continue
 		}
-		a.servers[key] = s
+		m.servers[key] = s
 	}
-	if len(a.servers) == 0 {
-		a.log.Info("other boards cannot find this one by mDNS; it serves all the same", "error", ErrNoMulticast)
+	if len(m.servers) == 0 {
+		m.log.Info("other boards cannot find this one by mDNS; it serves all the same", "error", ErrNoMulticast)
 	}
 }
 
-func (a *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
-	gossip := netip.AddrPortFrom(i.addr, a.port)
+func (m *MDNS) startServer(i multicastInterface) (*mdns.Server, error) {
+	gossip := netip.AddrPortFrom(i.addr, m.port)
 	// Host name and address are set here. Otherwise the library looks up the machine's name, which
 	// fails on a board whose name no server knows.
-	zone, err := mdns.NewMDNSService(a.name, mdnsService, "local.", a.name+".local.", int(a.port),
-		[]net.IP{i.addr.AsSlice()}, []string{tagKey + a.tag, addrKey + gossip.String()})
+	zone, err := mdns.NewMDNSService(m.name, mdnsService, "local.", m.name+".local.", int(m.port),
+		[]net.IP{i.addr.AsSlice()}, []string{tagKey + m.tag, addrKey + gossip.String()})
 	if err != nil {
 		return nil, fmt.Errorf("mDNS: %w", err)
 	}
-	s, err := mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i.iface, Logger: a.libraryLog})
+	s, err := mdns.NewServer(&mdns.Config{Zone: zone, Iface: &i.iface, Logger: m.libraryLog})
 	if err != nil {
 		return nil, fmt.Errorf("mDNS on %s: %w", i.iface.Name, err)
 	}

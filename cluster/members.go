@@ -36,14 +36,14 @@ const (
 
 // Board is what this board knows about one board of the rack.
 type Board struct {
-	Name  string
-	Addr  netip.AddrPort // of its gossip, and its host for everything else
-	Link  string         // host:port of its rack link, "" if it has none
-	Meta  Meta           // the latest that was received
-	Alive bool
-	Left  bool      // it said goodbye; then Alive is false
-	Since time.Time // when Alive last changed
-	Self  bool      // this board itself
+	Name     string
+	Addr     netip.AddrPort // of its gossip, and its host for everything else
+	Link     string         // host:port of its rack link, "" if it has none
+	Meta     Meta           // the latest that was received
+	Alive    bool
+	Departed bool      // it said goodbye; then Alive is false
+	Since    time.Time // when Alive last changed
+	Self     bool      // this board itself
 
 	leaving bool // its goodbye has come
 }
@@ -64,21 +64,21 @@ type Members struct {
 	rejoin     chan struct{} // rejoin now; holds one
 	conflict   atomic.Bool   // another board uses this board's name, or its address changed
 
-	listMu sync.Mutex             // guards what follows; held while gossip starts and stops, never in a callback
-	bind   netip.AddrPort         // its port is not 0 once it listens
-	list   *memberlist.Memberlist // nil while gossip could not start at a new address
-	closed bool
-	left   bool
+	listMu   sync.Mutex             // guards what follows; held while gossip starts and stops, never in a callback
+	bind     netip.AddrPort         // its port is not 0 once it listens
+	list     *memberlist.Memberlist // nil while gossip could not start at a new address
+	closed   bool
+	departed bool
 
-	mu         sync.Mutex // guards what follows; held briefly, and never across a call out of the package
-	generation int        // of the current gossip; callbacks of an earlier one are ignored
-	boards     map[string]*Board
-	encoded    []byte // this board's Meta in wire form
-	published  Meta   // this board's Meta as last passed to memberlist
-	publishAt  time.Time
-	events     []Event // not yet sent to watchers
-	watchers   map[int]chan Event
-	watcherID  int
+	mu          sync.Mutex // guards what follows; held briefly, and never across a call out of the package
+	generation  int        // of the current gossip; callbacks of an earlier one are ignored
+	boards      map[string]*Board
+	encoded     []byte // this board's Meta in wire form
+	published   Meta   // this board's Meta as last passed to memberlist
+	publishedAt time.Time
+	events      []Event // not yet sent to watchers
+	watchers    map[int]chan Event
+	watcherID   int
 }
 
 // Start listens and looks for the rack until Close is called or ctx ends. It does not wait for other
@@ -96,22 +96,22 @@ func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	dedup := slog.New(logdedup.NewHandler(cfg.Logger.Handler(), 0, nil))
 	m := &Members{
-		cfg:        cfg,
-		bind:       bind,
-		keys:       keys,
-		log:        cfg.Logger,
-		dedupLog:   dedup,
-		libraryLog: log.New(libraryWriter{dedup}, "", 0),
-		ctx:        ctx,
-		cancel:     cancel,
-		publish:    make(chan struct{}, 1),
-		rebuild:    make(chan struct{}, 1),
-		rejoin:     make(chan struct{}, 1),
-		boards:     make(map[string]*Board),
-		encoded:    encoded,
-		published:  cfg.Meta,
-		publishAt:  time.Now(),
-		watchers:   make(map[int]chan Event),
+		cfg:         cfg,
+		bind:        bind,
+		keys:        keys,
+		log:         cfg.Logger,
+		dedupLog:    dedup,
+		libraryLog:  log.New(libraryWriter{dedup}, "", 0),
+		ctx:         ctx,
+		cancel:      cancel,
+		publish:     make(chan struct{}, 1),
+		rebuild:     make(chan struct{}, 1),
+		rejoin:      make(chan struct{}, 1),
+		boards:      make(map[string]*Board),
+		encoded:     encoded,
+		published:   cfg.Meta,
+		publishedAt: time.Now(),
+		watchers:    make(map[int]chan Event),
 	}
 	m.boards[cfg.Name] = &Board{Name: cfg.Name, Meta: cfg.Meta, Alive: true, Since: time.Now(), Self: true}
 	m.listMu.Lock()
@@ -159,7 +159,7 @@ func (m *Members) Known() (alive, known int) {
 		if b.Alive {
 			alive++
 		}
-		if b.Alive || !b.Left {
+		if b.Alive || !b.Departed {
 			known++
 		}
 	}
@@ -184,8 +184,8 @@ func (m *Members) SetMeta(meta Meta) {
 	self := m.boards[m.cfg.Name]
 	m.noteMeta(self, meta)
 	m.encoded = encoded
-	if isMaterialChange(m.published, meta) || time.Since(m.publishAt) >= time.Duration(len(m.boards))*time.Second/metaPerSecond {
-		m.published, m.publishAt = meta, time.Now()
+	if isMaterialChange(m.published, meta) || time.Since(m.publishedAt) >= time.Duration(len(m.boards))*time.Second/metaPerSecond {
+		m.published, m.publishedAt = meta, time.Now()
 		wakeReader(m.publish)
 	}
 }
@@ -236,7 +236,7 @@ func (m *Members) Leave(timeout time.Duration) error {
 	if m.closed {
 		return ErrClosed
 	}
-	m.left = true
+	m.departed = true
 	if err := m.sayGoodbye(timeout); err != nil {
 		return fmt.Errorf("leave the rack: %w", err)
 	}

@@ -39,9 +39,9 @@ func TestRackLife(t *testing.T) {
 
 	// New vitals reach the other boards; only State and Faults cause an event.
 	meta := cfgC.Meta
-	meta.Vitals.HitsPerSecond = 1000
+	meta.Vitals.ResponsesPerSecond = 1000
 	c.SetMeta(meta)
-	eventually(t, "c's hits known to a", func() bool { return board(a, "c").Meta.Vitals.HitsPerSecond == 1000 })
+	eventually(t, "c's hits known to a", func() bool { return board(a, "c").Meta.Vitals.ResponsesPerSecond == 1000 })
 	meta.Vitals.Faults = OriginDown
 	meta.Vitals.State = Draining
 	c.SetMeta(meta)
@@ -61,7 +61,7 @@ func TestRackLife(t *testing.T) {
 	if got := ringOf(a); got != "a b" {
 		t.Errorf("a dead board is on the ring: %s", got)
 	}
-	if got := board(a, "c"); got.Alive || got.Left {
+	if got := board(a, "c"); got.Alive || got.Departed {
 		t.Errorf("the dead board: %+v", got)
 	}
 	if alive, known := a.Known(); alive != 2 || known != 3 {
@@ -80,14 +80,14 @@ func TestRackLife(t *testing.T) {
 	}
 	c.Close()
 	// On a machine where a is too busy to receive the goodbye, it may count c as dead before.
-	if awaitAny(t, events, "c", Left, Died).Kind == Left {
-		if got := board(a, "c"); got.Alive || !got.Left {
+	if awaitAny(t, events, "c", Departed, Died).Kind == Departed {
+		if got := board(a, "c"); got.Alive || !got.Departed {
 			t.Errorf("the board that left: %+v", got)
 		}
 		if alive, known := a.Known(); alive != 2 || known != 2 {
 			t.Errorf("Known() = %d, %d; want 2, 2", alive, known)
 		}
-		eventually(t, "c left, not died, for b", func() bool { return board(b, "c").Left })
+		eventually(t, "c left, not died, for b", func() bool { return board(b, "c").Departed })
 	}
 	cfgC.Join = []string{gossipAddr(b)}
 	c = mustStart(t, cfgC)
@@ -268,7 +268,7 @@ func TestRestartGossip(t *testing.T) {
 		t.Fatal(err)
 	}
 	// On a machine where b is too busy to answer, a may count it as dead before its goodbye comes.
-	awaitAny(t, events, "b", Left, Died)
+	awaitAny(t, events, "b", Departed, Died)
 	await(t, events, Returned, "b")
 	eventually(t, "one rack again", func() bool { return ringOf(a) == "a b" && ringOf(b) == "a b" })
 	if now := board(a, "b").Addr.String(); now == before || now != gossipAddr(b) {
@@ -300,7 +300,7 @@ func TestWatchLosesEventsRatherThanBlock(t *testing.T) {
 	slow, stop := a.Watch()
 	meta := cfg.Meta
 	for i := range 3 * watchBuffer {
-		meta.Vitals.Faults = Fault(i % 2)
+		meta.Vitals.Faults = Faults(i % 2)
 		a.SetMeta(meta)
 		a.rebuildRing()
 	}

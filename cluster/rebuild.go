@@ -118,7 +118,7 @@ func (m *Members) publishLoop() {
 			return
 		}
 		m.listMu.Lock()
-		list, left := m.list, m.left
+		list, left := m.list, m.departed
 		m.listMu.Unlock()
 		if left || list == nil {
 			continue // an update would announce a live board
@@ -153,7 +153,7 @@ func (m *Members) forgetDead(now time.Time) {
 			continue
 		}
 		delete(m.boards, name)
-		if !b.Left {
+		if !b.Departed {
 			m.queueEvent(Forgotten, name, name+" has been away for "+m.cfg.Forget.String()+" and no longer counts")
 		}
 	}

@@ -66,7 +66,7 @@ type rejoinState struct {
 // rejoinRound tries the missing boards once, and reports whether there are any.
 func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 	m.listMu.Lock()
-	list, left, port := m.list, m.left, m.bind.Port()
+	list, left, port := m.list, m.departed, m.bind.Port()
 	m.listMu.Unlock()
 	if list == nil || left {
 		return false
@@ -81,7 +81,7 @@ func (m *Members) rejoinRound(s *rejoinState) (missing bool) {
 			if !b.Self {
 				peers = append(peers, b.Addr)
 			}
-		case !b.Left:
+		case !b.Departed:
 			lost = append(lost, b.Addr)
 		}
 	}

@@ -34,24 +34,24 @@ func (s State) String() string {
 // MarshalText encodes a state as its word.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Fault is a set of faults of a board. The bits are on the wire: never renumber them.
-type Fault uint32
+// Faults is a set of faults of a board. The bits are on the wire: never renumber them.
+type Faults uint32
 
 const (
-	PeerLost    Fault = 1 << iota // a board that it knows does not answer
-	OriginDown                    // the origin does not answer, or answers with errors
-	CutOff                        // it reaches only half of the rack or less
-	ClockNotSet                   // its clock is earlier than the build of its program
-	NameTaken                     // another board uses its name
-	CardFailing                   // the folder of its orders is unusable, or its card is read-only, full or has errors
-	NoMajority                    // the ledger accepts nothing: it has no majority, is not founded, or has halted
-	PowerLow                      // its supply is too weak
-	TooHot                        // heat slows it down
+	PeerLost    Faults = 1 << iota // a board that it knows does not answer
+	OriginDown                     // the origin does not answer, or answers with errors
+	CutOff                         // it reaches only half of the rack or less
+	ClockNotSet                    // its clock is earlier than the build of its program
+	NameTaken                      // another board uses its name
+	CardFailing                    // the folder of its orders is unusable, or its card is read-only, full or has errors
+	NoMajority                     // the ledger accepts nothing: it has no majority, is not founded, or has halted
+	PowerLow                       // its supply is too weak
+	TooHot                         // heat slows it down
 )
 
 // Names lists the faults of the set in kebab case, in the order of their bits. A bit of a later version
 // is "fault-9".
-func (f Fault) Names() []string {
+func (f Faults) Names() []string {
 	known := [...]string{"peer-lost", "origin-down", "cut-off", "clock-not-set", "name-taken", "card-failing", "no-majority", "power-low", "too-hot"}
 	var names []string
 	for bit := range 32 {
@@ -68,7 +68,7 @@ func (f Fault) Names() []string {
 }
 
 // String returns the names separated by commas, or "none".
-func (f Fault) String() string {
+func (f Faults) String() string {
 	if f == 0 {
 		return "none"
 	}
@@ -87,17 +87,17 @@ const (
 // Vitals is a sample of a board's health, taken once a second. The comment of each field has its unit
 // and, after the semicolon, the resolution of gossip.
 type Vitals struct {
-	State         State
-	Faults        Fault
-	HitsPerSecond float32       // responses per second over the last second; 0.1
-	HitRatio      float32       // fraction of them from this board's memory, 0 to 1; 0.001
-	CPU           float32       // cores in use by the process, 1 = one core; 0.01
-	Memory        int64         // bytes resident
-	Connections   int64         // open client connections
-	CacheBytes    int64         // bytes in the cache
-	CacheBudget   int64         // bytes that the cache may use
-	Uptime        time.Duration // since the process started; one second
-	Load          float32       // fraction of the board's capacity in use, 0 to 1; 0.01
+	State              State
+	Faults             Faults
+	ResponsesPerSecond float32       // responses per second over the last second; 0.1
+	HitRatio           float32       // fraction of them from this board's memory, 0 to 1; 0.001
+	CPU                float32       // cores in use by the process, 1 = one core; 0.01
+	Memory             int64         // bytes resident
+	Connections        int64         // open client connections
+	CacheBytes         int64         // bytes in the cache
+	CacheBudget        int64         // bytes that the cache may use
+	Uptime             time.Duration // since the process started; one second
+	Load               float32       // fraction of the board's capacity in use, 0 to 1; 0.01
 }
 
 const (
@@ -157,7 +157,7 @@ func (m Meta) Append(b []byte) ([]byte, error) {
 	v := m.Vitals
 	out = binary.AppendUvarint(out, uint64(v.State))
 	out = binary.AppendUvarint(out, uint64(v.Faults))
-	out = binary.AppendUvarint(out, toSteps(v.HitsPerSecond, 10))
+	out = binary.AppendUvarint(out, toSteps(v.ResponsesPerSecond, 10))
 	out = binary.AppendUvarint(out, min(toSteps(v.HitRatio, 1000), 1000))
 	out = binary.AppendUvarint(out, toSteps(v.CPU, 100))
 	for _, n := range []int64{v.Memory, v.Connections, v.CacheBytes, v.CacheBudget, int64(v.Uptime / time.Second)} {
@@ -213,8 +213,8 @@ func ParseMeta(b []byte) (Meta, error) {
 	m.Version = r.readText("version", MaxVersion)
 	v := &m.Vitals
 	v.State = State(r.readNumber("state", math.MaxUint8))
-	v.Faults = Fault(r.readNumber("faults", math.MaxUint32))
-	v.HitsPerSecond = float32(r.readNumber("hits", maxSteps)) / 10
+	v.Faults = Faults(r.readNumber("faults", math.MaxUint32))
+	v.ResponsesPerSecond = float32(r.readNumber("hits", maxSteps)) / 10
 	v.HitRatio = float32(r.readNumber("hit ratio", 1000)) / 1000
 	v.CPU = float32(r.readNumber("CPU", maxSteps)) / 100
 	v.Memory = int64(r.readNumber("memory", math.MaxInt64))
@@ -274,15 +274,15 @@ func isMaterialChange(old, new Meta) bool {
 	if a != b {
 		return true
 	}
-	v, w := old.Vitals, new.Vitals
-	return v.State != w.State || v.Faults != w.Faults || v.CacheBudget != w.CacheBudget ||
-		hasMoved(float64(v.HitsPerSecond), float64(w.HitsPerSecond), 1) ||
-		hasMoved(float64(v.HitRatio), float64(w.HitRatio), 0.01) ||
-		hasMoved(float64(v.CPU), float64(w.CPU), 0.02) ||
-		hasMoved(float64(v.Load), float64(w.Load), 0.02) ||
-		hasMoved(float64(v.Memory), float64(w.Memory), 1<<20) ||
-		hasMoved(float64(v.Connections), float64(w.Connections), 2) ||
-		hasMoved(float64(v.CacheBytes), float64(w.CacheBytes), 256<<10)
+	oldVitals, newVitals := old.Vitals, new.Vitals
+	return oldVitals.State != newVitals.State || oldVitals.Faults != newVitals.Faults || oldVitals.CacheBudget != newVitals.CacheBudget ||
+		hasMoved(float64(oldVitals.ResponsesPerSecond), float64(newVitals.ResponsesPerSecond), 1) ||
+		hasMoved(float64(oldVitals.HitRatio), float64(newVitals.HitRatio), 0.01) ||
+		hasMoved(float64(oldVitals.CPU), float64(newVitals.CPU), 0.02) ||
+		hasMoved(float64(oldVitals.Load), float64(newVitals.Load), 0.02) ||
+		hasMoved(float64(oldVitals.Memory), float64(newVitals.Memory), 1<<20) ||
+		hasMoved(float64(oldVitals.Connections), float64(newVitals.Connections), 2) ||
+		hasMoved(float64(oldVitals.CacheBytes), float64(newVitals.CacheBytes), 256<<10)
 }
 
 // hasMoved reports whether b differs from a by more than noise and more than a twentieth of a.

@@ -16,7 +16,7 @@ func fullMeta() Meta {
 		HTTPURL: "http://192.0.2.7/", ConsoleURL: "http://192.0.2.7:8080/", Version: "1.2.3",
 		Vitals: Vitals{
 			State: Serving, Faults: PeerLost | ClockNotSet,
-			HitsPerSecond: 1152.5, HitRatio: 0.987, CPU: 0.93,
+			ResponsesPerSecond: 1152.5, HitRatio: 0.987, CPU: 0.93,
 			Memory: 38 << 20, Connections: 512, CacheBytes: 61 << 20, CacheBudget: 64 << 20,
 			Uptime: 49*time.Hour + 7*time.Second, Load: 0.97,
 		},
@@ -58,7 +58,7 @@ func TestMetaRoundTrip(t *testing.T) {
 // Boards of different builds read these bytes from each other.
 func TestMetaGolden(t *testing.T) {
 	b, err := Meta{Weight: 100, LinkPort: 7947, HTTPURL: "http://x", Version: "1", Vitals: Vitals{
-		State: Serving, Faults: OriginDown, HitsPerSecond: 12.3, HitRatio: .5, CPU: 1, Memory: 300, Uptime: time.Minute, Load: .5,
+		State: Serving, Faults: OriginDown, ResponsesPerSecond: 12.3, HitRatio: .5, CPU: 1, Memory: 300, Uptime: time.Minute, Load: .5,
 	}, Flags: Leading}.Append([]byte("before"))
 	want := []byte("before\x02\x64\x8b\x3e\x08http://x\x00\x011\x02\x02\x7b\xf4\x03\x64\xac\x02\x00\x00\x00\x3c\x02\x32")
 	if err != nil || !bytes.Equal(b, want) {
@@ -87,7 +87,7 @@ func TestMetaRejectsWhatDoesNotFit(t *testing.T) {
 
 func TestMetaClampsSenselessNumbers(t *testing.T) {
 	nan := float32(math.NaN())
-	m := Meta{Vitals: Vitals{HitsPerSecond: nan, HitRatio: 7, CPU: float32(math.Inf(-1)), Memory: -1, Connections: -1, Uptime: -time.Hour}}
+	m := Meta{Vitals: Vitals{ResponsesPerSecond: nan, HitRatio: 7, CPU: float32(math.Inf(-1)), Memory: -1, Connections: -1, Uptime: -time.Hour}}
 	b, err := m.Append(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestFaultNames(t *testing.T) {
 	if want := []string{"peer-lost", "cut-off", "fault-31"}; !slices.Equal(got, want) {
 		t.Errorf("Names() = %v, want %v", got, want)
 	}
-	if got := Fault(0).String(); got != "none" {
+	if got := Faults(0).String(); got != "none" {
 		t.Errorf("no fault is %q", got)
 	}
 	if got := (OriginDown | ClockNotSet | NameTaken).String(); got != "origin-down, clock-not-set, name-taken" {
@@ -193,9 +193,9 @@ func TestIsMaterialChange(t *testing.T) {
 		"faults":            {func(m *Meta) { m.Vitals.Faults = 0 }, true},
 		"weight":            {func(m *Meta) { m.Weight++ }, true},
 		"a URL":             {func(m *Meta) { m.HTTPURL = "" }, true},
-		"hits by 4 %":       {func(m *Meta) { m.Vitals.HitsPerSecond *= 1.04 }, false},
-		"hits by 6 %":       {func(m *Meta) { m.Vitals.HitsPerSecond *= 1.06 }, true},
-		"hits to none":      {func(m *Meta) { m.Vitals.HitsPerSecond = 0 }, true},
+		"hits by 4 %":       {func(m *Meta) { m.Vitals.ResponsesPerSecond *= 1.04 }, false},
+		"hits by 6 %":       {func(m *Meta) { m.Vitals.ResponsesPerSecond *= 1.06 }, true},
+		"hits to none":      {func(m *Meta) { m.Vitals.ResponsesPerSecond = 0 }, true},
 		"memory by 1 MB":    {func(m *Meta) { m.Vitals.Memory += 1 << 20 }, false},
 		"memory by 4 MB":    {func(m *Meta) { m.Vitals.Memory += 4 << 20 }, true},
 		"cache by 256 KB":   {func(m *Meta) { m.Vitals.CacheBytes -= 256 << 10 }, false},

@@ -44,25 +44,25 @@ func barLamps(in Input, lamps int) []Pattern {
 	case !showsLoad(in.Health) || lamps == 0:
 		return repeatPattern(darkPattern(), lamps)
 	}
-	s := newBarAnimation(loadLevels(in.Load, in.Peak, lamps))
+	animation := newBarAnimation(loadLevels(in.Load, in.Peak, lamps))
 	switch {
 	case in.OpensAt != 0:
-		s.drawCountdown()
-		return s.toPatterns("countdown", in.OpensAt-openBefore)
+		animation.drawCountdown()
+		return animation.toPatterns("countdown", in.OpensAt-openBefore)
 	case in.PurgedAt != 0:
-		s.drawWave()
-		return s.toPatterns("purge wave", in.PurgedAt-purgeBefore)
+		animation.drawWave()
+		return animation.toPatterns("purge wave", in.PurgedAt-purgeBefore)
 	case !in.Leader && !in.SoldOut && in.DeadSide == 0:
-		return s.restPatterns()
+		return animation.restPatterns()
 	}
-	s.drawLoad(loadBeats, in.Leader)
+	animation.drawLoad(loadBeats, in.Leader)
 	if in.DeadSide != 0 {
-		s.drawPointer(in.DeadSide)
+		animation.drawPointer(in.DeadSide)
 	}
 	if in.SoldOut {
-		s.drawCurtain()
+		animation.drawCurtain()
 	}
-	return s.toPatterns(storyName(in), 0)
+	return animation.toPatterns(storyName(in), 0)
 }
 
 func repeatPattern(p Pattern, lamps int) []Pattern {
@@ -131,13 +131,13 @@ func newBarAnimation(rest []Level) *barAnimation {
 }
 
 // addFrame sets each lamp to its level for a number of beats.
-func (s *barAnimation) addFrame(beats int, level func(lamp int) Level) {
-	for i := range s.steps {
-		s.steps[i] = append(s.steps[i], Step{level(i), uint16(beats * beat)})
+func (a *barAnimation) addFrame(beats int, level func(lamp int) Level) {
+	for i := range a.steps {
+		a.steps[i] = append(a.steps[i], Step{level(i), uint16(beats * beat)})
 	}
 }
 
-func (s *barAnimation) restLevel(lamp int) Level { return s.rest[lamp] }
+func (a *barAnimation) restLevel(lamp int) Level { return a.rest[lamp] }
 
 // fullWhere is Full for the lamps for which on returns true, and Off for the others.
 func fullWhere(on func(lamp int) bool) func(int) Level {
@@ -159,99 +159,99 @@ func invertLevel(l Level) Level {
 
 // drawLoad draws the load. The leader's mark is a double blip of the last lamp, light
 // on dark or dark on light, every two seconds.
-func (s *barAnimation) drawLoad(beats int, leader bool) {
+func (a *barAnimation) drawLoad(beats int, leader bool) {
 	if !leader {
-		s.addFrame(beats, s.restLevel)
+		a.addFrame(beats, a.restLevel)
 		return
 	}
 	blip := func(i int) Level {
-		if i == len(s.rest)-1 {
-			return invertLevel(s.rest[i])
+		if i == len(a.rest)-1 {
+			return invertLevel(a.rest[i])
 		}
-		return s.rest[i]
+		return a.rest[i]
 	}
 	for range beats / markGap {
-		s.addFrame(markGap-4, s.restLevel)
-		s.addFrame(1, blip)
-		s.addFrame(1, s.restLevel)
-		s.addFrame(1, blip)
-		s.addFrame(1, s.restLevel)
+		a.addFrame(markGap-4, a.restLevel)
+		a.addFrame(1, blip)
+		a.addFrame(1, a.restLevel)
+		a.addFrame(1, blip)
+		a.addFrame(1, a.restLevel)
 	}
 }
 
 // stepOf is the step of a movement in which a lamp has its turn.
-func (s *barAnimation) stepOf(lamp int) int { return lamp * s.stepCount() / len(s.rest) }
+func (a *barAnimation) stepOf(lamp int) int { return lamp * a.stepCount() / len(a.rest) }
 
-func (s *barAnimation) stepCount() int { return min(len(s.rest), maxBarSteps) }
+func (a *barAnimation) stepCount() int { return min(len(a.rest), maxBarSteps) }
 
 // drawPointer draws a light that runs twice towards the dead neighbour: up for the one
 // after, down for the one before, from the middle both ways for both.
-func (s *barAnimation) drawPointer(to Side) {
-	n := s.stepCount()
+func (a *barAnimation) drawPointer(to Side) {
+	n := a.stepCount()
 	for range 2 {
-		s.addFrame(2, func(int) Level { return Off })
+		a.addFrame(2, func(int) Level { return Off })
 		for k := range n {
 			switch to & (Before | After) {
 			case After:
-				s.addFrame(1, fullWhere(func(i int) bool { return s.stepOf(i) == k }))
+				a.addFrame(1, fullWhere(func(i int) bool { return a.stepOf(i) == k }))
 			case Before:
-				s.addFrame(1, fullWhere(func(i int) bool { return s.stepOf(i) == n-1-k }))
+				a.addFrame(1, fullWhere(func(i int) bool { return a.stepOf(i) == n-1-k }))
 			default:
 				if k < (n+1)/2 {
-					s.addFrame(2, fullWhere(func(i int) bool { return s.stepOf(i) == (n-1)/2-k || s.stepOf(i) == n/2+k }))
+					a.addFrame(2, fullWhere(func(i int) bool { return a.stepOf(i) == (n-1)/2-k || a.stepOf(i) == n/2+k }))
 				}
 			}
 		}
 	}
-	s.addFrame(2, func(int) Level { return Off })
+	a.addFrame(2, func(int) Level { return Off })
 }
 
 // drawCurtain closes the bar from both ends to the middle, and leaves it dark: sold
 // out.
-func (s *barAnimation) drawCurtain() {
-	n := s.stepCount()
-	s.addFrame(4, func(int) Level { return Off })
+func (a *barAnimation) drawCurtain() {
+	n := a.stepCount()
+	a.addFrame(4, func(int) Level { return Off })
 	for k := range (n + 1) / 2 {
-		s.addFrame(2, fullWhere(func(i int) bool { return s.stepOf(i) <= k || s.stepOf(i) >= n-1-k }))
+		a.addFrame(2, fullWhere(func(i int) bool { return a.stepOf(i) <= k || a.stepOf(i) >= n-1-k }))
 	}
-	s.addFrame(4, func(int) Level { return Full })
-	s.addFrame(6, func(int) Level { return Off })
+	a.addFrame(4, func(int) Level { return Full })
+	a.addFrame(6, func(int) Level { return Off })
 }
 
 // drawCountdown runs the bar down in ten seconds, each of which ends in a wink of all
 // lamps, and lights the entire bar when the sale has opened.
-func (s *barAnimation) drawCountdown() {
+func (a *barAnimation) drawCountdown() {
 	const before = int(openBefore/time.Millisecond)/beat - countSeconds*8
-	s.addFrame(before, s.restLevel)
+	a.addFrame(before, a.restLevel)
 	for left := countSeconds; left > 0; left-- {
-		s.addFrame(7, fullWhere(func(i int) bool { return i*countSeconds < left*len(s.rest) }))
-		s.addFrame(1, func(int) Level { return Off })
+		a.addFrame(7, fullWhere(func(i int) bool { return i*countSeconds < left*len(a.rest) }))
+		a.addFrame(1, func(int) Level { return Off })
 	}
-	s.addFrame(openingBeats, func(int) Level { return Full })
-	s.addFrame(momentPeriod-before-countSeconds*8-openingBeats, s.restLevel)
+	a.addFrame(openingBeats, func(int) Level { return Full })
+	a.addFrame(momentPeriod-before-countSeconds*8-openingBeats, a.restLevel)
 }
 
 // drawWave runs a spot that stands out up the bar and down again, once.
-func (s *barAnimation) drawWave() {
+func (a *barAnimation) drawWave() {
 	const before = int(purgeBefore/time.Millisecond) / beat
-	n := s.stepCount()
-	s.addFrame(before, s.restLevel)
+	n := a.stepCount()
+	a.addFrame(before, a.restLevel)
 	for k := range 2*n - 1 {
 		at := min(k, 2*n-2-k)
-		s.addFrame(1, func(i int) Level {
-			if s.stepOf(i) == at {
-				return invertLevel(s.rest[i])
+		a.addFrame(1, func(i int) Level {
+			if a.stepOf(i) == at {
+				return invertLevel(a.rest[i])
 			}
-			return s.rest[i]
+			return a.rest[i]
 		})
 	}
-	s.addFrame(momentPeriod-before-(2*n-1), s.restLevel)
+	a.addFrame(momentPeriod-before-(2*n-1), a.restLevel)
 }
 
 // restPatterns is the bar without signs, each pattern with its own name.
-func (s *barAnimation) restPatterns() []Pattern {
-	bar := make([]Pattern, len(s.rest))
-	for i, l := range s.rest {
+func (a *barAnimation) restPatterns() []Pattern {
+	bar := make([]Pattern, len(a.rest))
+	for i, l := range a.rest {
 		switch l {
 		case Off:
 			bar[i] = darkPattern()
@@ -266,9 +266,9 @@ func (s *barAnimation) restPatterns() []Pattern {
 
 // toPatterns returns the frames as patterns. The first frame is due at start, as
 // Pattern.At counts.
-func (s *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
-	bar := make([]Pattern, len(s.steps))
-	for i, steps := range s.steps {
+func (a *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
+	bar := make([]Pattern, len(a.steps))
+	for i, steps := range a.steps {
 		bar[i] = Pattern{name, mergeSteps(rotateSteps(steps, start))}
 	}
 	return bar

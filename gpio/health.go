@@ -62,7 +62,7 @@ type FaultCode uint8
 const (
 	PeerLost    FaultCode = 2 // a board of the rack has died and not come back
 	OriginDown  FaultCode = 3 // pages that are not in memory cannot be fetched
-	ClockUnset  FaultCode = 4 // the date cannot be trusted
+	ClockNotSet FaultCode = 4 // the date cannot be trusted
 	CardFailing FaultCode = 5 // the SD card is read-only, full or failing
 	PowerLow    FaultCode = 6 // under-voltage, or throttled because of it
 	TooHot      FaultCode = 7 // over temperature
@@ -82,7 +82,7 @@ func (f FaultCode) String() string {
 		return "peer lost"
 	case OriginDown:
 		return "origin down"
-	case ClockUnset:
+	case ClockNotSet:
 		return "clock not set"
 	case CardFailing:
 		return "card failing"
@@ -107,7 +107,7 @@ func (f FaultCode) Advice() string {
 		return "a board of the rack has died: its neighbours' bars point at it"
 	case OriginDown:
 		return "pages that are not in memory cannot be fetched: check the shop behind the rack"
-	case ClockUnset:
+	case ClockNotSet:
 		return "the date cannot be trusted: check the network and the time server"
 	case CardFailing:
 		return "the SD card is read-only, full or failing: replace it"

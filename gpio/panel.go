@@ -247,8 +247,8 @@ func (p *Panel) notifyFailure(err error) {
 func (p *Panel) Close() error {
 	var all []error
 	for _, pl := range p.players {
-		if k, ok := pl.driver.(Persister); ok && !pl.failed && p.rendered.Health == Drained {
-			all = append(all, k.Persist(healthPattern(Drained)))
+		if persister, ok := pl.driver.(Persister); ok && !pl.failed && p.rendered.Health == Drained {
+			all = append(all, persister.Persist(healthPattern(Drained)))
 			continue
 		}
 		all = append(all, pl.driver.Close())

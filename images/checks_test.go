@@ -44,7 +44,7 @@ func (e *emulatedBoard) checkMemory(t *testing.T) {
 }
 
 // consoleSnapshot returns the rack as a board's console reports it.
-func consoleSnapshot(ctx context.Context, ops string) (s console.Snapshot, err error) {
+func consoleSnapshot(ctx context.Context, ops string) (s console.RackView, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, ops+"/api/v1/rack", nil)
 	if err != nil {
 		return s, err

@@ -36,7 +36,7 @@ func TestPinsTellScenesApart(t *testing.T) {
 		ins = append(ins, said(func(in *gpio.Input) { in.Faults = gpio.NewFaultSet(f) }))
 	}
 	ins = append(ins, said(func(in *gpio.Input) {
-		in.Faults = gpio.NewFaultSet(gpio.ClockUnset)
+		in.Faults = gpio.NewFaultSet(gpio.ClockNotSet)
 		in.Acknowledged = in.Faults
 	}))
 	numbers := []int{21, 17, 22, 23, 24, 25}

@@ -86,7 +86,7 @@ func TestAPanelObeysItsButton(t *testing.T) {
 	}
 	const nobody, octet = "10.77.0.253", 1
 	b, _, numbers := oneBoard(t, image, nobody) // nobody tells it the time: that is a fault
-	unset := gpio.NewFaultSet(gpio.ClockUnset)
+	unset := gpio.NewFaultSet(gpio.ClockNotSet)
 	says := func(in gpio.Input) {
 		t.Helper()
 		in.Health, in.Leader = gpio.Serving, true

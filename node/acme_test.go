@@ -244,7 +244,7 @@ func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 		b.waitReady()
 	}
 	asks := ""
-	r.boards[0].waitFor("the board that asks the CA", func(s console.Snapshot) bool {
+	r.boards[0].waitFor("the board that asks the CA", func(s console.RackView) bool {
 		for _, notice := range s.Notices {
 			if strings.Contains(notice, acmeName) {
 				for _, b := range r.boards {

@@ -35,8 +35,8 @@ func TestHaltEndsADrainedBoard(t *testing.T) {
 		if tt.since > 0 {
 			b.haltRequestedAt.Store(time.Now().Add(-tt.since).UnixNano())
 		}
-		b.finishHalt()
-		b.finishHalt() // a second reason does not block
+		b.completeHaltIfDrained()
+		b.completeHaltIfDrained() // a second reason does not block
 		select {
 		case why := <-b.ended:
 			if !tt.ends || !errors.Is(why, ErrHalt) || b.state.get() != cluster.Drained {

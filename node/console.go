@@ -68,9 +68,9 @@ type consoleSource struct {
 	b *board
 }
 
-// Snapshot returns what gossip and this board know; it calls no other board.
-func (s *consoleSource) Snapshot() console.Snapshot {
-	view := console.Snapshot{
+// RackView returns what gossip and this board know; it calls no other board.
+func (s *consoleSource) RackView() console.RackView {
+	view := console.RackView{
 		At: time.Now().UTC(), Version: s.b.version, Observer: s.b.cfg.Board.Name, CanSteer: true, Notices: s.b.collectNotices(),
 	}
 	ring := s.b.members.Ring()
@@ -90,7 +90,7 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 		Name: b.Name, State: vitals.State.String(), Faults: vitals.Faults.Names(), Self: b.Self,
 		HTTPURL: b.Meta.HTTPURL, ConsoleURL: b.Meta.ConsoleURL, RingShare: share,
 		Vitals: console.VitalsView{
-			ResponsesPerSecond: float64(vitals.HitsPerSecond), HitRatio: float64(vitals.HitRatio), CPUCores: float64(vitals.CPU),
+			ResponsesPerSecond: float64(vitals.ResponsesPerSecond), HitRatio: float64(vitals.HitRatio), CPUCores: float64(vitals.CPU),
 			MemoryBytes: vitals.Memory, Connections: vitals.Connections,
 			CacheBytes: vitals.CacheBytes, CacheBudgetBytes: vitals.CacheBudget,
 			UptimeSeconds: int64(vitals.Uptime / time.Second),
@@ -98,7 +98,7 @@ func toBoardView(b cluster.Board, share float64, lamps gpio.Input) console.Board
 	}
 	if !b.Alive {
 		view.State, view.Faults, view.Vitals = "dead", nil, console.VitalsView{}
-		if b.Left {
+		if b.Departed {
 			view.State = "left"
 		}
 		lamps = gpio.Input{Health: gpio.Stopped}
@@ -148,8 +148,8 @@ func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (cons
 	if err != nil {
 		return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 	}
-	for _, one := range purges {
-		if err := s.b.purger.Issue(one); err != nil {
+	for _, issued := range purges {
+		if err := s.b.purger.Issue(issued); err != nil {
 			return console.PurgeResult{}, fmt.Errorf("%w: %w", console.ErrBadRequest, err)
 		}
 	}
@@ -157,7 +157,7 @@ func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (cons
 	applied = append(applied, s.b.cfg.Board.Name)
 	slices.Sort(applied)
 	for _, other := range s.b.members.Boards() {
-		if !other.Alive && !other.Left && !slices.Contains(absent, other.Name) {
+		if !other.Alive && !other.Departed && !slices.Contains(absent, other.Name) {
 			absent = append(absent, other.Name)
 		}
 	}

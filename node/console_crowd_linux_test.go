@@ -31,7 +31,7 @@ func TestConsoleCrowdDoesNotStarveTheBoard(t *testing.T) {
 	}
 	origin.serve(t, listener, 0)
 	for _, b := range r.boards {
-		b.waitFor("the whole rack", func(s console.Snapshot) bool { return inService(s) == 2 })
+		b.waitFor("the whole rack", func(s console.RackView) bool { return inService(s) == 2 })
 	}
 	crowded := r.boards[0]
 
@@ -99,7 +99,7 @@ func TestConsoleCrowdDoesNotStarveTheBoard(t *testing.T) {
 		}
 	}
 	for _, b := range r.boards {
-		b.waitFor("a rack without faults", func(s console.Snapshot) bool {
+		b.waitFor("a rack without faults", func(s console.RackView) bool {
 			return inService(s) == 2 && len(faultsOf(s, "board-1")) == 0 && len(faultsOf(s, "board-2")) == 0
 		})
 	}

@@ -158,24 +158,24 @@ type tally struct {
 	waits []time.Duration
 }
 
-func (l *tally) perSecond() float64 { return float64(l.good.Load()) / l.took.Seconds() }
+func (t *tally) perSecond() float64 { return float64(t.good.Load()) / t.took.Seconds() }
 
 // perCPU returns the good replies for each second of the board's CPU, which does not
 // depend on the machine's other load.
-func (l *tally) perCPU() float64 { return float64(l.good.Load()) / max(l.cpu.Seconds(), 0.01) }
+func (t *tally) perCPU() float64 { return float64(t.good.Load()) / max(t.cpu.Seconds(), 0.01) }
 
-func (l *tally) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	slices.Sort(l.waits)
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.Sort(t.waits)
 	at := func(share float64) time.Duration {
-		if len(l.waits) == 0 {
+		if len(t.waits) == 0 {
 			return 0
 		}
-		return l.waits[int(share*float64(len(l.waits)-1))].Round(100 * time.Microsecond)
+		return t.waits[int(share*float64(len(t.waits)-1))].Round(100 * time.Microsecond)
 	}
 	return fmt.Sprintf("%6.0f good replies a second, %6.0f for one of CPU (%d costly, %d forms), p50 %v, p99 %v, %d of 503, %d wrong, %d visitors without an answer",
-		l.perSecond(), l.perCPU(), l.costly.Load(), l.forms.Load(), at(0.5), at(0.99), l.shed.Load(), l.bad.Load(), l.gone.Load())
+		t.perSecond(), t.perCPU(), t.costly.Load(), t.forms.Load(), at(0.5), at(0.99), t.shed.Load(), t.bad.Load(), t.gone.Load())
 }
 
 // visitClosed simulates a number of visitors who return until a time (closed loop).
@@ -231,19 +231,19 @@ func visitOpen(address string, rate float64, d time.Duration, over func()) *tall
 }
 
 // visit simulates one visit on one connection.
-func (l *tally) visit(address string) {
-	n := l.came.Add(1)
+func (t *tally) visit(address string) {
+	n := t.came.Add(1)
 	ctx, leave := context.WithTimeout(context.Background(), visitTime)
 	defer leave()
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
-		l.gone.Add(1)
+		t.gone.Add(1)
 		return
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(visitTime)); err != nil {
-		l.gone.Add(1)
+		t.gone.Add(1)
 		return
 	}
 	r := bufio.NewReaderSize(c, 4096)
@@ -251,32 +251,32 @@ func (l *tally) visit(address string) {
 		request, kind := visitPage("/"), (*atomic.Int64)(nil)
 		switch {
 		case i == visitReplies-1 && n%formEvery == 0:
-			request, kind = "POST /p/berry/order HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nname=me", &l.forms
+			request, kind = "POST /p/berry/order HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nname=me", &t.forms
 		case i%2 == 1:
-			request, kind = visitPage(fmt.Sprintf("/p/berry?again=%d", rand.Uint64())), &l.costly
+			request, kind = visitPage(fmt.Sprintf("/p/berry?again=%d", rand.Uint64())), &t.costly
 		}
 		began := time.Now()
 		if _, err := io.WriteString(c, request); err != nil {
-			l.gone.Add(1)
+			t.gone.Add(1)
 			return
 		}
 		status, last, err := readReply(r)
 		switch {
 		case err != nil:
-			l.gone.Add(1)
+			t.gone.Add(1)
 			return
 		case status == http.StatusServiceUnavailable:
-			l.shed.Add(1)
+			t.shed.Add(1)
 		case status >= 500:
-			l.bad.Add(1)
+			t.bad.Add(1)
 		default:
-			l.good.Add(1)
+			t.good.Add(1)
 			if kind != nil {
 				kind.Add(1)
 			}
-			l.mu.Lock()
-			l.waits = append(l.waits, time.Since(began))
-			l.mu.Unlock()
+			t.mu.Lock()
+			t.waits = append(t.waits, time.Since(began))
+			t.mu.Unlock()
 		}
 		if last {
 			return

@@ -128,7 +128,7 @@ func (r *rack) startAll() {
 	}
 	for _, b := range r.boards {
 		b.waitReady()
-		b.waitFor("all boards in service", func(s console.Snapshot) bool {
+		b.waitFor("all boards in service", func(s console.RackView) bool {
 			serving := 0
 			for _, other := range s.Boards {
 				if other.State == "serving" && other.RingShare > 0 {
@@ -399,8 +399,8 @@ func (p *process) purge(body string) console.PurgeResult {
 	return result
 }
 
-func (p *process) snapshot() (console.Snapshot, error) {
-	var s console.Snapshot
+func (p *process) snapshot() (console.RackView, error) {
+	var s console.RackView
 	got, err := p.callConsole(http.MethodGet, "/api/v1/rack", "")
 	if err != nil {
 		return s, err
@@ -437,7 +437,7 @@ func (p *process) waitReady() {
 }
 
 // waitFor waits until the rack, as this board sees it, meets a condition.
-func (p *process) waitFor(what string, holds func(console.Snapshot) bool) {
+func (p *process) waitFor(what string, holds func(console.RackView) bool) {
 	p.rack.t.Helper()
 	eventually(p.rack.t, p.name+" to see "+what, func() (bool, string) {
 		s, err := p.snapshot()
@@ -450,7 +450,7 @@ func (p *process) waitFor(what string, holds func(console.Snapshot) bool) {
 }
 
 // stateOf is the state of a board as another sees it.
-func stateOf(s console.Snapshot, name string) string {
+func stateOf(s console.RackView, name string) string {
 	for _, b := range s.Boards {
 		if b.Name == name {
 			return b.State

@@ -26,11 +26,11 @@ const (
 	piReadInterval = 3 * time.Second
 )
 
-// heartbeat is what the board last found out about itself.
-type heartbeat struct {
+// selfHealth is what the board last found out about itself.
+type selfHealth struct {
 	sampler     *sampler
 	faults      atomic.Uint32                 // cluster.Fault of the last sample
-	idleBeats   atomic.Int64                  // samples in a row without a reply
+	idleSamples atomic.Int64                  // samples in a row without a reply
 	pi          atomic.Pointer[host.PiHealth] // nil: not read yet
 	nameTakenAt atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds
 }
@@ -47,8 +47,8 @@ func (b *board) runHeartbeat(ctx context.Context) {
 			return
 		case <-ticker.C:
 			b.publishVitals()
-			b.finishDrain()
-			b.finishHalt()
+			b.completeDrainIfIdle()
+			b.completeHaltIfDrained()
 		}
 	}
 }
@@ -59,17 +59,17 @@ func (b *board) publishVitals() {
 	v.State = b.state.get()
 	v.Faults = b.currentFaults()
 	b.faults.Store(uint32(v.Faults))
-	if v.HitsPerSecond > 0 {
-		b.idleBeats.Store(0)
+	if v.ResponsesPerSecond > 0 {
+		b.idleSamples.Store(0)
 	} else {
-		b.idleBeats.Add(1)
+		b.idleSamples.Add(1)
 	}
 	b.members.SetMeta(b.buildMeta(v, b.selfAddr()))
 	b.updatePanel(v, time.Now())
 }
 
 // currentFaults collects the faults of all parts.
-func (b *board) currentFaults() cluster.Fault {
+func (b *board) currentFaults() cluster.Faults {
 	faults := piFaults(b.piHealth())
 	if alive, known := b.members.Known(); alive < known {
 		faults |= cluster.PeerLost
@@ -161,7 +161,7 @@ func (s *sampler) takeSample(now time.Time) cluster.Vitals {
 		Uptime:      now.Sub(s.start),
 	}
 	if elapsed := next.at.Sub(last.at).Seconds(); elapsed > 0 {
-		v.HitsPerSecond = float32(float64(next.replies-last.replies) / elapsed)
+		v.ResponsesPerSecond = float32(float64(next.replies-last.replies) / elapsed)
 		v.CPU = float32((next.cpu - last.cpu).Seconds() / elapsed)
 	}
 	v.Load = min(v.CPU, 1)
@@ -212,8 +212,8 @@ func (b *board) piHealth() host.PiHealth {
 }
 
 // piFaults returns the faults of a reading.
-func piFaults(h host.PiHealth) cluster.Fault {
-	var faults cluster.Fault
+func piFaults(h host.PiHealth) cluster.Faults {
+	var faults cluster.Faults
 	if h.PowerLow {
 		faults |= cluster.PowerLow
 	}

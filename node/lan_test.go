@@ -130,7 +130,7 @@ func TestIsolatedBoardServesNothingPurged(t *testing.T) {
 	origin.serve(t, listener, 0)
 
 	for _, b := range r.boards {
-		b.waitFor("the whole rack", func(s console.Snapshot) bool { return inService(s) == 3 })
+		b.waitFor("the whole rack", func(s console.RackView) bool { return inService(s) == 3 })
 	}
 	warm := func() {
 		for range 2 {
@@ -142,7 +142,7 @@ func TestIsolatedBoardServesNothingPurged(t *testing.T) {
 	cut := r.boards[2]
 	pid := cut.cmd.Process.Pid
 	runCommand(t, "nsenter -t %[1]d -n ip route add blackhole 10.77.0.1; nsenter -t %[1]d -n ip route add blackhole 10.77.0.2", pid)
-	cut.waitFor("that it is cut off", func(s console.Snapshot) bool { return slices.Contains(faultsOf(s, "board-3"), "cut-off") })
+	cut.waitFor("that it is cut off", func(s console.RackView) bool { return slices.Contains(faultsOf(s, "board-3"), "cut-off") })
 	origin.version.Add(1)
 	result := r.boards[0].purge(`{"url":"/p"}`)
 	if !slices.Contains(result.Absent, "board-3") || !slices.Contains(result.Applied, "board-2") {
@@ -167,7 +167,7 @@ func TestIsolatedBoardServesNothingPurged(t *testing.T) {
 
 	runCommand(t, "nsenter -t %[1]d -n ip route del blackhole 10.77.0.1; nsenter -t %[1]d -n ip route del blackhole 10.77.0.2", pid)
 	for _, b := range r.boards {
-		b.waitFor("the rack whole again", func(s console.Snapshot) bool {
+		b.waitFor("the rack whole again", func(s console.RackView) bool {
 			return inService(s) == 3 && len(faultsOf(s, "board-3")) == 0
 		})
 	}
@@ -184,7 +184,7 @@ func TestIsolatedBoardServesNothingPurged(t *testing.T) {
 }
 
 // inService counts the boards that serve and own a part of the ring.
-func inService(s console.Snapshot) int {
+func inService(s console.RackView) int {
 	n := 0
 	for _, b := range s.Boards {
 		if b.State == "serving" && b.RingShare > 0 {
@@ -194,7 +194,7 @@ func inService(s console.Snapshot) int {
 	return n
 }
 
-func faultsOf(s console.Snapshot, name string) []string {
+func faultsOf(s console.RackView, name string) []string {
 	for _, b := range s.Boards {
 		if b.Name == name {
 			return b.Faults

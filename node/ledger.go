@@ -34,7 +34,7 @@ func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) (
 	}
 	// A request that may have been carried out must not be sent twice by net/http itself.
 	r.GetBody = nil
-	resp, sent, err := l.link.Order(ctx, board, r)
+	resp, sent, err := l.link.CallLedger(ctx, board, r)
 	if err != nil {
 		if !sent {
 			err = fmt.Errorf("%w: %w", ledger.ErrNotSent, err)

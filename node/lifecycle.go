@@ -20,9 +20,9 @@ const (
 	joinPollInterval = 20 * time.Millisecond
 	// leaveWait bounds the goodbye to the rack.
 	leaveWait = time.Second
-	// idleBeatsUntilDrained is the number of heartbeats in a row that must pass without a reply
+	// idleSamplesUntilDrained is the number of heartbeats in a row that must pass without a reply
 	// before a draining board counts as drained.
-	idleBeatsUntilDrained = 2
+	idleSamplesUntilDrained = 2
 	// maxHaltWait limits how long a board that its button shuts down waits for its clients
 	// to go. A rack of one has no other board for them.
 	maxHaltWait = time.Minute
@@ -178,15 +178,15 @@ func (b *board) drainBoard(undo bool) {
 		return
 	}
 	if b.state.changeFrom(cluster.Serving, cluster.Draining) || b.state.changeFrom(cluster.Joining, cluster.Draining) {
-		b.idleBeats.Store(0)
+		b.idleSamples.Store(0)
 		b.front.SetDraining(true)
 		b.announceState()
 	}
 }
 
-// finishDrain notices when a draining board's clients have gone.
-func (b *board) finishDrain() {
-	if b.state.get() != cluster.Draining || b.idleBeats.Load() < idleBeatsUntilDrained || b.front.Counts().InFlight > 0 {
+// completeDrainIfIdle notices when a draining board's clients have gone.
+func (b *board) completeDrainIfIdle() {
+	if b.state.get() != cluster.Draining || b.idleSamples.Load() < idleSamplesUntilDrained || b.front.Counts().InFlight > 0 {
 		return
 	}
 	if b.state.changeFrom(cluster.Draining, cluster.Drained) {
@@ -207,9 +207,9 @@ func (b *board) haltBoard() {
 	b.haltRequestedAt.CompareAndSwap(0, time.Now().UnixNano())
 }
 
-// finishHalt ends a board whose shutdown was requested, once its clients have gone
+// completeHaltIfDrained ends a board whose shutdown was requested, once its clients have gone
 // or maxHaltWait is over.
-func (b *board) finishHalt() {
+func (b *board) completeHaltIfDrained() {
 	since := b.haltRequestedAt.Load()
 	if since == 0 {
 		return

@@ -56,7 +56,7 @@ func (b *board) shareOriginPermits() bool {
 	}
 	var boards []origin.RackMember
 	for _, other := range b.members.Boards() {
-		if other.Alive || !other.Left {
+		if other.Alive || !other.Departed {
 			boards = append(boards, origin.RackMember{Name: other.Name, Alive: other.Alive})
 		}
 	}
@@ -81,10 +81,10 @@ func (r roster) Peers() []link.Peer {
 	return peers
 }
 
-// Known counts the boards of which a majority is needed. A board whose settings name
+// KnownCount counts the boards of which a majority is needed. A board whose settings name
 // others, and that has reached none since its start, counts one of them: it cannot
 // know what they have purged.
-func (r roster) Known() int {
+func (r roster) KnownCount() int {
 	_, known := r.members.Known()
 	if known == 1 && r.join > 0 && !r.reachedPeer() {
 		return 2

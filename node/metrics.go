@@ -19,15 +19,15 @@ func (m metricSet) writeMetrics(w io.Writer) {
 	metrics.WriteProcessMetrics(w)
 }
 
-// addFigure adds a figure that read returns. The parts' own totals are read at each
+// addGauge adds a figure that read returns. The parts' own totals are read at each
 // scrape; nothing is counted twice.
-func (m metricSet) addFigure(name string, read func() int64) {
+func (m metricSet) addGauge(name string, read func() int64) {
 	m.set.NewGauge(name, func() float64 { return float64(read()) })
 }
 
 // addFlag adds a figure that is 1 while read returns true, else 0.
 func (m metricSet) addFlag(name string, read func() bool) {
-	m.addFigure(name, func() int64 {
+	m.addGauge(name, func() int64 {
 		if read() {
 			return 1
 		}
@@ -47,52 +47,52 @@ func (b *board) newMetrics() metricSet {
 
 func (b *board) addFrontMetrics(m metricSet) {
 	counts := b.front.Counts
-	m.addFigure("bramble_http_responses_total", func() int64 { return counts().Replies })
-	m.addFigure("bramble_http_requests_in_flight", func() int64 { return counts().InFlight })
-	m.addFigure("bramble_http_connections_open", func() int64 { return counts().Open })
-	m.addFigure("bramble_http_fast_path_responses_total", func() int64 { return counts().Fast })
-	m.addFigure("bramble_http_requests_limited_total", func() int64 { return counts().Limited })
-	m.addFigure("bramble_http_requests_shed_total", func() int64 { return counts().Shed })
+	m.addGauge("bramble_http_responses_total", func() int64 { return counts().Replies })
+	m.addGauge("bramble_http_requests_in_flight", func() int64 { return counts().InFlight })
+	m.addGauge("bramble_http_connections_open", func() int64 { return counts().Open })
+	m.addGauge("bramble_http_fast_path_responses_total", func() int64 { return counts().Fast })
+	m.addGauge("bramble_http_requests_limited_total", func() int64 { return counts().Limited })
+	m.addGauge("bramble_http_requests_shed_total", func() int64 { return counts().Shed })
 	m.set.NewGauge("bramble_http_pressure_ratio", func() float64 { return counts().Pressure })
-	m.addFigure("bramble_http_connections_refused_total", func() int64 { return counts().Refused })
+	m.addGauge("bramble_http_connections_refused_total", func() int64 { return counts().Refused })
 	if b.certs == nil {
 		return
 	}
-	m.addFigure("bramble_tls_handshakes_total", func() int64 { return counts().TLS.Handshakes })
-	m.addFigure("bramble_tls_handshakes_resumed_total", func() int64 { return counts().TLS.Resumed })
-	m.addFigure("bramble_tls_handshakes_failed_total", func() int64 { return counts().TLS.Failed })
-	m.addFigure("bramble_tls_handshakes_refused_total", func() int64 { return counts().TLS.Refused })
-	m.addFigure("bramble_http2_connections_open", func() int64 { return counts().TLS.HTTP2 })
+	m.addGauge("bramble_tls_handshakes_total", func() int64 { return counts().TLS.Handshakes })
+	m.addGauge("bramble_tls_handshakes_resumed_total", func() int64 { return counts().TLS.Resumed })
+	m.addGauge("bramble_tls_handshakes_failed_total", func() int64 { return counts().TLS.Failed })
+	m.addGauge("bramble_tls_handshakes_refused_total", func() int64 { return counts().TLS.Refused })
+	m.addGauge("bramble_http2_connections_open", func() int64 { return counts().TLS.HTTP2 })
 }
 
 func (b *board) addCacheMetrics(m metricSet) {
 	stats := b.cache.Stats
-	m.addFigure("bramble_cache_hits_total", func() int64 { return stats().Hits })
-	m.addFigure("bramble_cache_requests_total", func() int64 { return stats().Requests })
-	m.addFigure("bramble_cache_stale_hits_total", func() int64 { return stats().Stale })
-	m.addFigure("bramble_cache_requests_coalesced_total", func() int64 { return stats().Coalesced })
-	m.addFigure("bramble_cache_fills_total", func() int64 { return stats().Fills })
-	m.addFigure("bramble_cache_objects", func() int64 { return stats().Objects })
-	m.addFigure("bramble_cache_size_bytes", func() int64 { return stats().Bytes })
-	m.addFigure("bramble_cache_budget_bytes", func() int64 { return stats().Budget })
-	m.addFigure("bramble_cache_evictions_total", func() int64 { return stats().Evictions })
-	m.addFigure("bramble_origin_requests_total", b.sites.Requests)
-	m.addFigure("bramble_origin_failures_total", b.sites.Failures)
-	m.addFigure("bramble_origin_permits", b.sites.Permits)
+	m.addGauge("bramble_cache_hits_total", func() int64 { return stats().Hits })
+	m.addGauge("bramble_cache_requests_total", func() int64 { return stats().Requests })
+	m.addGauge("bramble_cache_stale_hits_total", func() int64 { return stats().Stale })
+	m.addGauge("bramble_cache_requests_coalesced_total", func() int64 { return stats().Coalesced })
+	m.addGauge("bramble_cache_fetches_total", func() int64 { return stats().Fetches })
+	m.addGauge("bramble_cache_objects", func() int64 { return stats().Objects })
+	m.addGauge("bramble_cache_size_bytes", func() int64 { return stats().Bytes })
+	m.addGauge("bramble_cache_budget_bytes", func() int64 { return stats().Budget })
+	m.addGauge("bramble_cache_evictions_total", func() int64 { return stats().Evictions })
+	m.addGauge("bramble_origin_requests_total", b.sites.Requests)
+	m.addGauge("bramble_origin_failures_total", b.sites.Failures)
+	m.addGauge("bramble_origin_permits", b.sites.Permits)
 }
 
 // addRackMetrics adds the figures of the rack, and the board's state and faults
 // as one series for each value, 1 for those that hold.
 func (b *board) addRackMetrics(m metricSet) {
-	m.addFigure("bramble_rack_copies_sent_total", func() int64 { return b.rackCache.Stats().CopiesSent })
-	m.addFigure("bramble_rack_copies_dropped_total", func() int64 { return b.rackCache.Stats().CopiesDropped })
-	m.addFigure("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
-	m.addFigure("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
+	m.addGauge("bramble_rack_replicas_sent_total", func() int64 { return b.rackCache.Stats().ReplicasSent })
+	m.addGauge("bramble_rack_replicas_dropped_total", func() int64 { return b.rackCache.Stats().ReplicasDropped })
+	m.addGauge("bramble_rack_boards_alive", func() int64 { alive, _ := b.members.Known(); return int64(alive) })
+	m.addGauge("bramble_rack_boards_known", func() int64 { _, known := b.members.Known(); return int64(known) })
 	for state := cluster.Starting; state <= cluster.Stopping; state++ {
 		m.addFlag(fmt.Sprintf("bramble_board_state{state=%q}", state), func() bool { return b.state.get() == state })
 	}
 	for fault := cluster.PeerLost; fault <= cluster.TooHot; fault <<= 1 {
-		m.addFlag(fmt.Sprintf("bramble_board_fault{fault=%q}", fault), func() bool { return cluster.Fault(b.faults.Load())&fault != 0 })
+		m.addFlag(fmt.Sprintf("bramble_board_fault{fault=%q}", fault), func() bool { return cluster.Faults(b.faults.Load())&fault != 0 })
 	}
 }
 
@@ -101,9 +101,9 @@ func (b *board) addLedgerMetrics(m metricSet) {
 		return
 	}
 	status := b.orders.ledger.Status
-	m.addFigure("bramble_ledger_applied_index", func() int64 { return int64(status().Applied) })
-	m.addFigure("bramble_ledger_term", func() int64 { return int64(status().Term) })
+	m.addGauge("bramble_ledger_applied_index", func() int64 { return int64(status().Applied) })
+	m.addGauge("bramble_ledger_term", func() int64 { return int64(status().Term) })
 	m.addFlag("bramble_ledger_is_leader", func() bool { return status().Leading })
-	m.addFigure("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
-	m.addFigure("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
+	m.addGauge("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
+	m.addGauge("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
 }

@@ -56,7 +56,7 @@ type board struct {
 	events  *console.Broadcaster // for the console
 	panel   panelState           // panel.go
 	lifecycle
-	heartbeat
+	selfHealth
 }
 
 // setup is what the board was started with. It does not change.
@@ -231,8 +231,8 @@ func (b *board) openRack(ctx context.Context) error {
 	timing := purge.DefaultTiming()
 	timing.ExchangeTimeout = peerTimeout / 2
 	peers := roster{members: b.members, join: countOtherAddrs(b.cfg.Rack, b.selfAddr()), reachedPeer: b.reachedPeer.Load}
-	log := purge.NewLog(rackcache.PurgeApplier{Cache: b.cache, Applied: b.purgeApplied})
-	b.purger = purge.NewSyncer(log, b.link, peers, timing, b.dedupLog)
+	purges := purge.NewLog(rackcache.PurgeApplier{Cache: b.cache, Applied: b.purgeApplied})
+	b.purger = purge.NewSyncer(purges, b.link, peers, timing, b.dedupLog)
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 func (b *board) collectNotices() []string {
 	var all []string
 	name := b.cfg.Board.Name
-	faults := cluster.Fault(b.faults.Load())
+	faults := cluster.Faults(b.faults.Load())
 	if faults&cluster.CutOff != 0 {
 		all = append(all, name+" reaches only half of its rack or less: it asks the origin before it shows a stored page.")
 	}

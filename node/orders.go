@@ -95,9 +95,9 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 // liveBoards returns the names of the boards that gossip believes to be alive.
 func (b *board) liveBoards() []string {
 	var names []string
-	for _, o := range b.members.Boards() {
-		if o.Alive {
-			names = append(names, o.Name)
+	for _, other := range b.members.Boards() {
+		if other.Alive {
+			names = append(names, other.Name)
 		}
 	}
 	return names

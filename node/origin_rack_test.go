@@ -194,7 +194,7 @@ func TestHangingOriginIsWaitedForOnce(t *testing.T) {
 	}
 	hangs.Store(true)
 	for _, b := range r.boards {
-		b.waitFor("that the origin is down", func(s console.Snapshot) bool {
+		b.waitFor("that the origin is down", func(s console.RackView) bool {
 			return slices.ContainsFunc(s.Boards, func(seen console.BoardView) bool {
 				return seen.Name == b.name && slices.Contains(seen.Faults, "origin-down")
 			})

@@ -40,13 +40,13 @@ type panelState struct {
 // a Pi has no panel unless the settings name pins.
 func OpenPanel(cfg config.PanelSettings) (pins.PanelParts, error) {
 	host := pins.NewPinHost()
-	s, hasPanel := panelPins(cfg, host.Model)
+	wiring, hasPanel := panelPins(cfg, host.Model)
 	if !hasPanel {
 		return pins.PanelParts{}, nil
 	}
-	opened, err := pins.Open(s, host)
+	opened, err := pins.Open(wiring, host)
 	problems := []error{err}
-	for _, w := range s.Warnings(host.Model) {
+	for _, w := range wiring.Warnings(host.Model) {
 		problems = append(problems, errors.New("panel: "+w))
 	}
 	return opened, errors.Join(problems...)
@@ -54,9 +54,9 @@ func OpenPanel(cfg config.PanelSettings) (pins.PanelParts, error) {
 
 // panelPins completes the settings with the defaults of the board's model. hasPanel
 // is false if there is nothing to open.
-func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, hasPanel bool) {
+func panelPins(cfg config.PanelSettings, model string) (wiring pins.Wiring, hasPanel bool) {
 	if model != "" {
-		s = pins.Defaults(model)
+		wiring = pins.Defaults(model)
 	}
 	pick := func(to *string, word string) {
 		switch word {
@@ -67,17 +67,17 @@ func panelPins(cfg config.PanelSettings, model string) (s pins.Wiring, hasPanel 
 			*to = word
 		}
 	}
-	pick(&s.Health, cfg.HealthPin)
-	pick(&s.Button, cfg.ButtonPin)
-	pick(&s.LED, cfg.KernelLED)
+	pick(&wiring.Health, cfg.HealthPin)
+	pick(&wiring.Button, cfg.ButtonPin)
+	pick(&wiring.LED, cfg.KernelLED)
 	switch {
 	case slices.Equal(cfg.BarPins, []string{config.PinNone}):
-		s.Bar = nil
+		wiring.Bar = nil
 	case !slices.Equal(cfg.BarPins, []string{config.PinAuto}):
-		s.Bar = cfg.BarPins
+		wiring.Bar = cfg.BarPins
 	}
-	s.ActiveLow, s.PWM, s.Strip = cfg.ActiveLow, cfg.PWM, cfg.Blinkt
-	return s, s.Strip || s.Health != "" || s.Button != "" || s.LED != "" || len(s.Bar) > 0
+	wiring.ActiveLow, wiring.PWM, wiring.Strip = cfg.ActiveLow, cfg.PWM, cfg.Blinkt
+	return wiring, wiring.Strip || wiring.Health != "" || wiring.Button != "" || wiring.LED != "" || len(wiring.Bar) > 0
 }
 
 // openPanel opens the panel. A part that cannot be opened costs a line in the log,
@@ -210,7 +210,7 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	dead := map[string]bool{}
 	for _, other := range b.members.Boards() { // sorted by name, as boards stand in a rack
 		order = append(order, other.Name)
-		dead[other.Name] = !other.Alive && !other.Left
+		dead[other.Name] = !other.Alive && !other.Departed
 	}
 	in.DeadSide = gpio.SideOf(order, of.Name, func(board string) bool { return dead[board] })
 	if purged := b.panel.purged.Load(); purged != 0 {
@@ -239,12 +239,12 @@ func vitalsToPanel(v cluster.Vitals) gpio.Input {
 		in.Health = gpio.Drained
 	}
 	for _, pair := range [...]struct {
-		fault cluster.Fault
+		fault cluster.Faults
 		shown gpio.FaultCode
 	}{
 		{cluster.PeerLost, gpio.PeerLost},
 		{cluster.OriginDown, gpio.OriginDown},
-		{cluster.ClockNotSet, gpio.ClockUnset},
+		{cluster.ClockNotSet, gpio.ClockNotSet},
 		{cluster.CutOff, gpio.NoMajority},
 		{cluster.CardFailing, gpio.CardFailing},
 		{cluster.NoMajority, gpio.NoMajority},
@@ -260,16 +260,16 @@ func vitalsToPanel(v cluster.Vitals) gpio.Input {
 
 // saleIndicators reports whether everything on sale is sold out, and when the next
 // sale opens, 0 for none.
-func saleIndicators(s *orderservice.Service) (soldOut bool, opens time.Duration) {
+func saleIndicators(service *orderservice.Service) (soldOut bool, opens time.Duration) {
 	available := false
-	for _, s := range s.Sales() {
-		switch s.State {
+	for _, sale := range service.Sales() {
+		switch sale.State {
 		case orders.SaleSoldOut:
 			soldOut = true
 		case orders.SaleInStock, orders.SaleOpen:
 			available = true
 		case orders.SaleUpcoming:
-			at := time.Duration(s.Opens.UnixNano())
+			at := time.Duration(sale.Opens.UnixNano())
 			if opens == 0 || at < opens {
 				opens = at
 			}

@@ -181,7 +181,7 @@ func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 	stop := load(append(slices.Clone(others), r.boards[3:]...), 500)
 	time.Sleep(500 * time.Millisecond)
 	victim.kill()
-	r.boards[0].waitFor("board-3 dead", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "dead" })
+	r.boards[0].waitFor("board-3 dead", func(s console.RackView) bool { return stateOf(s, "board-3") == "dead" })
 	asked, wrong, slowest := stop()
 	if len(wrong) > 0 {
 		t.Errorf("%d of %d requests failed, first: %s", len(wrong), asked, wrong[0])
@@ -191,7 +191,7 @@ func TestKilledBoardCausesNoErrorsElsewhere(t *testing.T) {
 	// The rack recovers without fetching everything from the origin again.
 	victim.start()
 	victim.waitReady()
-	r.boards[0].waitFor("board-3 back", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "serving" })
+	r.boards[0].waitFor("board-3 back", func(s console.RackView) bool { return stateOf(s, "board-3") == "serving" })
 }
 
 // Every page has two owners: pulling one plug causes no storm on the origin.
@@ -207,7 +207,7 @@ func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 	eventually(t, "two copies of each page", func() (bool, string) {
 		sent := 0.0
 		for _, b := range r.boards {
-			sent += b.metric("bramble_rack_copies_sent_total")
+			sent += b.metric("bramble_rack_replicas_sent_total")
 		}
 		return sent >= pages, fmt.Sprintf("%v copies sent", sent)
 	})
@@ -222,10 +222,10 @@ func TestKilledBoardsPagesStayInTheRack(t *testing.T) {
 		t.Errorf("after a board was killed, %d pages that the rack had cost the origin %d requests", pages, asked)
 	}
 	// Nor when the ring has changed, nor when the board is back, empty.
-	r.boards[0].waitFor("board-4 dead", func(s console.Snapshot) bool { return stateOf(s, "board-4") == "dead" })
+	r.boards[0].waitFor("board-4 dead", func(s console.RackView) bool { return stateOf(s, "board-4") == "dead" })
 	r.boards[3].start()
 	r.boards[3].waitReady()
-	r.boards[0].waitFor("board-4 back", func(s console.Snapshot) bool { return stateOf(s, "board-4") == "serving" })
+	r.boards[0].waitFor("board-4 back", func(s console.RackView) bool { return stateOf(s, "board-4") == "serving" })
 	for n := range pages {
 		r.boards[3].get(path(n))
 	}
@@ -244,7 +244,7 @@ func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
 	for round := range 3 {
 		paused.signal(syscall.SIGSTOP)
 		if round == 2 {
-			r.boards[0].waitFor("board-2 dead", func(s console.Snapshot) bool { return stateOf(s, "board-2") == "dead" })
+			r.boards[0].waitFor("board-2 dead", func(s console.RackView) bool { return stateOf(s, "board-2") == "dead" })
 		}
 		origin.version.Add(1)
 		result := r.boards[0].purge(`{"url":"/p"}`)
@@ -262,7 +262,7 @@ func TestPausedBoardAppliesMissedPurgesBeforeItServes(t *testing.T) {
 			}
 		}
 		for _, b := range r.boards {
-			b.waitFor("board-2 in service", func(s console.Snapshot) bool { return stateOf(s, "board-2") == "serving" })
+			b.waitFor("board-2 in service", func(s console.RackView) bool { return stateOf(s, "board-2") == "serving" })
 		}
 		for range 2 {
 			crowd(t, r.boards, 4, "/p")
@@ -278,7 +278,7 @@ func TestDrainingBoardCausesNoErrors(t *testing.T) {
 	if got := r.boards[0].post("/api/v1/drain", `{"board":"board-2"}`); got.status/100 != 2 {
 		t.Fatalf("drain: status %d: %s", got.status, got.body)
 	}
-	r.boards[0].waitFor("board-2 off the ring", func(s console.Snapshot) bool {
+	r.boards[0].waitFor("board-2 off the ring", func(s console.RackView) bool {
 		for _, b := range s.Boards {
 			if b.Name == "board-2" {
 				return b.State == "draining" && b.RingShare == 0
@@ -292,7 +292,7 @@ func TestDrainingBoardCausesNoErrors(t *testing.T) {
 	if asked, wrong, _ := stop(); len(wrong) > 0 {
 		t.Errorf("%d of %d requests failed, first: %s", len(wrong), asked, wrong[0])
 	}
-	r.boards[0].waitFor("board-2 drained", func(s console.Snapshot) bool { return stateOf(s, "board-2") == "drained" })
+	r.boards[0].waitFor("board-2 drained", func(s console.RackView) bool { return stateOf(s, "board-2") == "drained" })
 	if got := r.boards[0].post("/api/v1/drain", `{"board":"board-2","undo":true}`); got.status/100 != 2 {
 		t.Fatalf("undo: status %d: %s", got.status, got.body)
 	}
@@ -305,7 +305,7 @@ func TestDrainingBoardCausesNoErrors(t *testing.T) {
 func TestBoardLeavesWithAGoodbye(t *testing.T) {
 	r := startRack(t, 3, "")
 	r.boards[2].stop()
-	r.boards[0].waitFor("board-3 gone", func(s console.Snapshot) bool { return stateOf(s, "board-3") == "left" })
+	r.boards[0].waitFor("board-3 gone", func(s console.RackView) bool { return stateOf(s, "board-3") == "left" })
 }
 
 func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
@@ -317,7 +317,7 @@ func TestBoardWithAnotherKeyStaysOutside(t *testing.T) {
 	for _, b := range r.boards {
 		b.waitReady()
 	}
-	r.boards[0].waitFor("board-2", func(s console.Snapshot) bool { return stateOf(s, "board-2") == "serving" })
+	r.boards[0].waitFor("board-2", func(s console.RackView) bool { return stateOf(s, "board-2") == "serving" })
 	// The board with another key is ready only after it has looked for its rack in vain.
 	for _, b := range r.boards {
 		s, err := b.snapshot()

@@ -220,7 +220,7 @@ type mailbox struct {
 }
 
 // NewSession is go-smtp's.
-func (l *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{of: l}, nil }
+func (m *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &mailSession{of: m}, nil }
 
 type mailSession struct {
 	of *mailbox
@@ -228,15 +228,15 @@ type mailSession struct {
 }
 
 func (*mailSession) Mail(string, *smtp.MailOptions) error        { return nil }
-func (l *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error { l.to = to; return nil }
+func (m *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error { m.to = to; return nil }
 func (*mailSession) Reset()                                      {}
 func (*mailSession) Logout() error                               { return nil }
 
-func (l *mailSession) Data(r io.Reader) error {
+func (m *mailSession) Data(r io.Reader) error {
 	text, err := io.ReadAll(r)
-	l.of.mu.Lock()
-	defer l.of.mu.Unlock()
-	l.of.got[l.to] += string(text)
+	m.of.mu.Lock()
+	defer m.of.mu.Unlock()
+	m.of.got[m.to] += string(text)
 	return err
 }
 
@@ -324,7 +324,7 @@ func TestPanelShowsLeaderAndSale(t *testing.T) {
 	says := func(b *process, what string) {
 		t.Helper()
 		for _, observer := range r.boards {
-			observer.waitFor("the lamps of "+b.name+" say "+what, func(s console.Snapshot) bool {
+			observer.waitFor("the lamps of "+b.name+" say "+what, func(s console.RackView) bool {
 				for _, board := range s.Boards {
 					if board.Name == b.name {
 						return strings.Contains(board.Panel.Summary, what)
@@ -375,7 +375,7 @@ func TestBoardWithAFailingCard(t *testing.T) {
 	if page := broken.get(berryPage); page.status != http.StatusOK {
 		t.Errorf("the product at the broken board: %d", page.status)
 	}
-	r.boards[1].waitFor("that a card fails", func(s console.Snapshot) bool {
+	r.boards[1].waitFor("that a card fails", func(s console.RackView) bool {
 		for _, b := range s.Boards {
 			if b.Name == broken.name {
 				return slices.Contains(b.Faults, "card-failing")

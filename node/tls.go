@@ -119,12 +119,12 @@ type redirectingFastPath struct {
 
 // AppendHit is front.FastHandler. It memoises nothing: a certificate may come before
 // the next request.
-func (c redirectingFastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, body [][]byte, ok bool) {
-	if c.certs.HasCertificate(string(q.Host)) {
+func (r redirectingFastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, body [][]byte, ok bool) {
+	if r.certs.HasCertificate(string(q.Host)) {
 		return dst, nil, false
 	}
 	q.WantValidity, q.Validity = false, nil
-	return c.FastPath.AppendHit(dst, q)
+	return r.FastPath.AppendHit(dst, q)
 }
 
 // certRack is the rack as the certificates see it (certs.Rack).
@@ -133,9 +133,9 @@ type certRack struct{ b *board }
 // Peers returns the live boards without this one.
 func (c certRack) Peers() []string {
 	var names []string
-	for _, one := range c.b.members.Boards() {
-		if one.Alive && !one.Self && one.Link != "" {
-			names = append(names, one.Name)
+	for _, board := range c.b.members.Boards() {
+		if board.Alive && !board.Self && board.Link != "" {
+			names = append(names, board.Name)
 		}
 	}
 	return names

@@ -75,7 +75,7 @@ type knockListener struct {
 	ctx     context.Context // ends when the listener closes
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	slots   *semaphore.Weighted
+	permits *semaphore.Weighted
 
 	mu  sync.Mutex
 	err error // why accepting ended; guarded by mu
@@ -87,7 +87,7 @@ func newKnockListener(inner net.Listener, keys [][]byte, log *slog.Logger) *knoc
 		keys:     keys,
 		log:      log,
 		ready:    make(chan net.Conn),
-		slots:    semaphore.NewWeighted(maxKnocking),
+		permits:  semaphore.NewWeighted(maxKnocking),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.running.Go(l.acceptLoop)
@@ -106,13 +106,13 @@ func (l *knockListener) acceptLoop() {
 			l.cancel()
 			return
 		}
-		if !l.slots.TryAcquire(1) {
+		if !l.permits.TryAcquire(1) {
 			l.log.Warn("rack link: too many callers that have not proved the rack key; closing the newest", "limit", maxKnocking)
 			conn.Close()
 			continue
 		}
 		l.running.Go(func() {
-			defer l.slots.Release(1)
+			defer l.permits.Release(1)
 			l.admitCaller(conn)
 		})
 	}

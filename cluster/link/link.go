@@ -49,7 +49,7 @@ const (
 	// orders, which wait for disks.
 	maxDataConns    = 32
 	maxControlConns = 4
-	maxOrderConns   = 8
+	maxLedgerConns  = 8
 	// maxHeaderBytes bounds a request's header between boards.
 	maxHeaderBytes = 64 << 10
 	// PingPath answers any board of the rack with 204.
@@ -81,7 +81,7 @@ type Link struct {
 	listener    *knockListener
 	data        *http.Transport
 	control     *http.Transport
-	orders      *http.Transport
+	ledger      *http.Transport
 
 	mu     sync.Mutex // guards byName, byHost
 	byName map[string]*peerState
@@ -119,7 +119,7 @@ func New(cfg Config) (*Link, error) {
 	}
 	l.data = l.newHTTPTransport(maxDataConns)
 	l.control = l.newHTTPTransport(maxControlConns)
-	l.orders = l.newHTTPTransport(maxOrderConns)
+	l.ledger = l.newHTTPTransport(maxLedgerConns)
 	return l, nil
 }
 
@@ -174,7 +174,7 @@ func (l *Link) Close() error {
 	err := l.listener.Close()
 	l.data.CloseIdleConnections()
 	l.control.CloseIdleConnections()
-	l.orders.CloseIdleConnections()
+	l.ledger.CloseIdleConnections()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("rack link: closing: %w", err)
 	}
@@ -290,13 +290,13 @@ func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*htt
 	return l.roundTrip(ctx, l.control, board, r)
 }
 
-// Order is Do over the connections of the ledger, whose responses wait for disks.
+// CallLedger is Do over the connections of the ledger, whose responses wait for disks.
 // sent reports whether the request can have reached the board. If not, the board
 // certainly did not carry it out.
-func (l *Link) Order(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
+func (l *Link) CallLedger(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	resp, err = l.roundTrip(ctx, l.orders, board, r)
+	resp, err = l.roundTrip(ctx, l.ledger, board, r)
 	return resp, connected.Load(), err
 }
 

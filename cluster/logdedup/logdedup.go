@@ -110,31 +110,31 @@ func (m *seenMessages) checkMessage(key string) (due bool, suppressed int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
-	e := m.seen[key]
-	if e == nil {
+	known := m.seen[key]
+	if known == nil {
 		if len(m.seen) >= maxMessages {
-			m.forgetOldest()
+			m.dropOldest()
 		}
 		m.seen[key] = &seenMessage{logged: now, last: now}
 		return true, 0
 	}
-	e.last = now
-	if now.Sub(e.logged) < m.interval {
-		e.suppressed++
+	known.last = now
+	if now.Sub(known.logged) < m.interval {
+		known.suppressed++
 		return false, 0
 	}
-	suppressed = e.suppressed
-	e.logged, e.suppressed = now, 0
+	suppressed = known.suppressed
+	known.logged, known.suppressed = now, 0
 	return true, suppressed
 }
 
-// forgetOldest forgets the least recent message. It is called with mu held and seen not empty.
-func (m *seenMessages) forgetOldest() {
+// dropOldest forgets the least recent message. It is called with mu held and seen not empty.
+func (m *seenMessages) dropOldest() {
 	var oldest string
 	var at time.Time
-	for key, e := range m.seen {
-		if at.IsZero() || e.last.Before(at) {
-			oldest, at = key, e.last
+	for key, message := range m.seen {
+		if at.IsZero() || message.last.Before(at) {
+			oldest, at = key, message.last
 		}
 	}
 	delete(m.seen, oldest)

@@ -21,7 +21,7 @@ func (s *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	if len(peers) == 0 {
 		return true
 	}
-	want := s.log.Vector()
+	want := s.purges.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var (
@@ -39,12 +39,12 @@ func (s *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	return !missing.Load()
 }
 
-// confirmBoard waits for the board's slot. By then the exchange of an earlier
+// confirmBoard waits for its turn with the board. By then the exchange of an earlier
 // caller may have sent the board everything.
 func (s *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bool {
-	slot := s.confirmSlot(board)
+	turn := s.confirmSemaphore(board)
 	for {
-		if slot.Acquire(ctx, 1) != nil {
+		if turn.Acquire(ctx, 1) != nil {
 			return false
 		}
 		var err error
@@ -53,7 +53,7 @@ func (s *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bo
 			err = s.exchange(ctx, board, true)
 			done = err == nil && s.hasApplied(board, want)
 		}
-		slot.Release(1)
+		turn.Release(1)
 		if done || isUnreachable(err) {
 			return done
 		}
@@ -63,17 +63,17 @@ func (s *Syncer) confirmBoard(ctx context.Context, board string, want Vector) bo
 	}
 }
 
-// confirmSlot returns the semaphore that admits one caller of Confirm at a time
+// confirmSemaphore returns the semaphore that admits one caller of Confirm at a time
 // for a board.
-func (s *Syncer) confirmSlot(board string) *semaphore.Weighted {
+func (s *Syncer) confirmSemaphore(board string) *semaphore.Weighted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slot := s.confirmSlots[board]
-	if slot == nil {
-		slot = semaphore.NewWeighted(1)
-		s.confirmSlots[board] = slot
+	turn := s.confirmSemaphores[board]
+	if turn == nil {
+		turn = semaphore.NewWeighted(1)
+		s.confirmSemaphores[board] = turn
 	}
-	return slot
+	return turn
 }
 
 // hasApplied reports whether a board, when last heard, had applied all of want.

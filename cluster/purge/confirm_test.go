@@ -29,7 +29,7 @@ func TestConfirmWaitsOnlyForBoardsThatAnswer(t *testing.T) {
 				rack, syncers, memories := newFakeRack(3)
 				rack.slow["c"] = tt.slow
 				rack.cutOff("c", tt.cut)
-				issue(t, syncers[0].log, tag("x"))
+				issue(t, syncers[0].purges, tag("x"))
 				began := time.Now()
 				got := syncers[0].Confirm(t.Context(), wait)
 				if took := time.Since(began); got != tt.want || took != tt.took {
@@ -47,7 +47,7 @@ func TestConfirmWaitsOnlyForBoardsThatAnswer(t *testing.T) {
 
 func TestConfirmOfALoneBoard(t *testing.T) {
 	_, syncers, _ := newFakeRack(1)
-	issue(t, syncers[0].log, tag("x"))
+	issue(t, syncers[0].purges, tag("x"))
 	if !syncers[0].Confirm(t.Context(), time.Hour) {
 		t.Error("a lone board waits for others")
 	}

@@ -36,13 +36,13 @@ func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.ExchangeTimeout)
 	defer cancel()
 	began := s.Now()
-	out := syncMessage{Digest: s.log.Digest()}
+	out := syncMessage{Digest: s.purges.Digest()}
 	if push {
 		s.mu.Lock()
 		known := s.vectors[board]
 		s.mu.Unlock()
 		if known != nil {
-			out.Vector, out.Batch = s.log.Vector(), s.log.Missing(known)
+			out.Vector, out.Batch = s.purges.Vector(), s.purges.Missing(known)
 		}
 	}
 	for range maxRounds {
@@ -50,19 +50,19 @@ func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.log.Merge(in.Batch); err != nil {
+		if _, err := s.purges.Merge(in.Batch); err != nil {
 			return fmt.Errorf("applying the purges that %s sent: %w", board, err)
 		}
 		if in.Vector != nil {
 			s.setVector(board, in.Vector)
 		}
-		own := s.log.Vector()
+		own := s.purges.Vector()
 		if in.Digest == own.Digest() {
 			s.setVector(board, own)
 			s.noteContact(board, began)
 			return nil
 		}
-		out = syncMessage{Digest: own.Digest(), Vector: own, Batch: s.log.Missing(in.Vector)}
+		out = syncMessage{Digest: own.Digest(), Vector: own, Batch: s.purges.Missing(in.Vector)}
 	}
 	return fmt.Errorf("purges: %s and this board still differ after %d messages", board, maxRounds)
 }
@@ -119,15 +119,15 @@ func (s *Syncer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := s.log.Merge(in.Batch); err != nil {
+	if _, err := s.purges.Merge(in.Batch); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	out := syncMessage{Digest: s.log.Digest()}
+	out := syncMessage{Digest: s.purges.Digest()}
 	if out.Digest != in.Digest {
-		out.Vector = s.log.Vector()
+		out.Vector = s.purges.Vector()
 		if in.Vector != nil {
-			out.Batch = s.log.Missing(in.Vector)
+			out.Batch = s.purges.Missing(in.Vector)
 		}
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -49,7 +49,7 @@ func (s *Syncer) noteContact(board string, began time.Duration) {
 // updateLease computes when the lease ends: the oldest contact that a majority
 // needs, plus SyncTiming.Lease.
 func (s *Syncer) updateLease() {
-	others := s.roster.Known() / 2 // with this board they are a majority
+	others := s.roster.KnownCount() / 2 // with this board they are a majority
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if others == 0 {

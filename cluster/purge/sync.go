@@ -55,9 +55,9 @@ func DefaultTiming() SyncTiming {
 type Roster interface {
 	// Peers returns the live boards without this one.
 	Peers() []link.Peer
-	// Known counts this board, the live ones, and the dead ones that have
+	// KnownCount counts this board, the live ones, and the dead ones that have
 	// neither left nor been forgotten.
-	Known() int
+	KnownCount() int
 }
 
 // Caller sends a request to a board over the rack link (link.Link.Control).
@@ -73,7 +73,7 @@ type Caller interface {
 // stopped or cut off first learns what it missed (RenewLease), or must ask the
 // origin.
 type Syncer struct {
-	log    *ReplicatedLog
+	purges *ReplicatedLog
 	caller Caller
 	roster Roster
 	timing SyncTiming
@@ -86,22 +86,22 @@ type Syncer struct {
 	catchUps singleflight.Group // by board
 	renewals singleflight.Group
 
-	mu           sync.Mutex               // guards what follows
-	contact      map[string]time.Duration // when the last good exchange with a board began
-	contactsFrom time.Duration            // contacts that began earlier do not count
-	renewFailed  time.Duration            // when RenewLease last found no majority; 0 = it found one
-	vectors      map[string]Vector        // what each board had applied when last heard
-	confirmSlots map[string]*semaphore.Weighted
+	mu                sync.Mutex               // guards what follows
+	contact           map[string]time.Duration // when the last good exchange with a board began
+	contactsFrom      time.Duration            // contacts that began earlier do not count
+	renewFailed       time.Duration            // when RenewLease last found no majority; 0 = it found one
+	vectors           map[string]Vector        // what each board had applied when last heard
+	confirmSemaphores map[string]*semaphore.Weighted
 }
 
 // NewSyncer returns a Syncer. Its lease holds only while Run runs.
-func NewSyncer(log *ReplicatedLog, caller Caller, roster Roster, timing SyncTiming, logger *slog.Logger) *Syncer {
+func NewSyncer(purges *ReplicatedLog, caller Caller, roster Roster, timing SyncTiming, logger *slog.Logger) *Syncer {
 	s := &Syncer{
-		log: log, caller: caller, roster: roster, timing: timing, logger: logger,
-		start:        time.Now(),
-		contact:      map[string]time.Duration{},
-		vectors:      map[string]Vector{},
-		confirmSlots: map[string]*semaphore.Weighted{},
+		purges: purges, caller: caller, roster: roster, timing: timing, logger: logger,
+		start:             time.Now(),
+		contact:           map[string]time.Duration{},
+		vectors:           map[string]Vector{},
+		confirmSemaphores: map[string]*semaphore.Weighted{},
 	}
 	s.updateLease()
 	return s
@@ -130,7 +130,7 @@ func (s *Syncer) Run(ctx context.Context) {
 		}
 		next = s.Now() + s.timing.Interval
 		peers := s.roster.Peers()
-		s.forgetAbsent(peers, busy)
+		s.dropAbsent(peers, busy)
 		s.updateLease()
 		for _, peer := range peers {
 			flag := busy[peer.Name]
@@ -149,8 +149,8 @@ func (s *Syncer) Run(ctx context.Context) {
 	}
 }
 
-// forgetAbsent drops what is remembered of boards that are not peers.
-func (s *Syncer) forgetAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
+// dropAbsent drops what is remembered of boards that are not peers.
+func (s *Syncer) dropAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 	live := make(map[string]bool, len(peers))
 	for _, peer := range peers {
 		live[peer.Name] = true
@@ -162,9 +162,9 @@ func (s *Syncer) forgetAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 			delete(s.vectors, name)
 		}
 	}
-	for name := range s.confirmSlots {
+	for name := range s.confirmSemaphores {
 		if !live[name] {
-			delete(s.confirmSlots, name)
+			delete(s.confirmSemaphores, name)
 		}
 	}
 	for name := range s.contact {
@@ -194,13 +194,13 @@ func isUnreachable(err error) bool {
 
 // Issue applies a purge here and numbers it. The other boards apply it at the
 // next exchange, or before they answer this board's next request.
-func (s *Syncer) Issue(purge Purge) error { return s.log.Issue(purge) }
+func (s *Syncer) Issue(purge Purge) error { return s.purges.Issue(purge) }
 
 // Spread sends every live board what this one has applied. It returns, when all
 // have applied it or wait is over, which boards have; the others learn it by an
 // exchange before they answer from memory again.
 func (s *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absent []string) {
-	want := s.log.Vector()
+	want := s.purges.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var (
@@ -254,7 +254,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // whose digest came with a request. Concurrent callers for the same board share
 // one exchange.
 func (s *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error {
-	if s.log.Digest() == digest {
+	if s.purges.Digest() == digest {
 		return nil
 	}
 	exchanged := s.catchUps.DoChan(board, func() (any, error) {
@@ -269,4 +269,4 @@ func (s *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error
 }
 
 // Digest goes with every request to another board, for its CatchUp.
-func (s *Syncer) Digest() uint64 { return s.log.Digest() }
+func (s *Syncer) Digest() uint64 { return s.purges.Digest() }

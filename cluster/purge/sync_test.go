@@ -32,26 +32,26 @@ type fakePeer struct {
 	name string
 }
 
-func (s fakePeer) Peers() []link.Peer {
-	s.rack.mu.Lock()
-	defer s.rack.mu.Unlock()
+func (f fakePeer) Peers() []link.Peer {
+	f.rack.mu.Lock()
+	defer f.rack.mu.Unlock()
 	var peers []link.Peer
-	for name := range s.rack.syncers {
-		if name != s.name {
+	for name := range f.rack.syncers {
+		if name != f.name {
 			peers = append(peers, link.Peer{Name: name})
 		}
 	}
 	return peers
 }
 
-func (s fakePeer) Known() int { return s.rack.known }
+func (f fakePeer) KnownCount() int { return f.rack.known }
 
-func (s fakePeer) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
-	s.rack.mu.Lock()
-	to, cut := s.rack.syncers[board], s.rack.cut[board] || s.rack.cut[s.name]
-	slow := s.rack.slow[board]
-	s.rack.sent++
-	s.rack.mu.Unlock()
+func (f fakePeer) Control(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
+	f.rack.mu.Lock()
+	to, cut := f.rack.syncers[board], f.rack.cut[board] || f.rack.cut[f.name]
+	slow := f.rack.slow[board]
+	f.rack.sent++
+	f.rack.mu.Unlock()
 	select {
 	case <-time.After(slow):
 	case <-ctx.Done():
@@ -137,7 +137,7 @@ func TestCatchUpTakesAsManyBatchesAsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, syncers, memories := newFakeRack(2)
 		for n := range 3*maxBatch + 1 {
-			issue(t, syncers[0].log, tag(fmt.Sprint(n)))
+			issue(t, syncers[0].purges, tag(fmt.Sprint(n)))
 		}
 		if err := syncers[1].CatchUp(t.Context(), "a", syncers[0].Digest()); err != nil {
 			t.Fatal(err)

@@ -209,7 +209,7 @@ func TestLocalURL(t *testing.T) {
 }
 
 func TestStatusTable(t *testing.T) {
-	s := console.Snapshot{
+	s := console.RackView{
 		At: time.Date(2012, 2, 29, 6, 0, 0, 0, time.Local), Observer: "board-1",
 		Notices: []string{"The clock of board-3 is not set, so what it says of time is not to be trusted until it is."},
 		Boards: []console.BoardView{

@@ -56,7 +56,7 @@ Show the boards of the rack, as one board or the lab sees them now:
 const maxShownName = 15
 
 // statusTable is the rack as a table of at most 80 columns.
-func statusTable(s console.Snapshot) string {
+func statusTable(s console.RackView) string {
 	rows := [][]string{{"BOARD", "STATE", "HITS/s", "CACHED", "CPU", "RSS", "OPEN", "CACHE", "SHARE", "UP"}}
 	var hits float64
 	serving := 0

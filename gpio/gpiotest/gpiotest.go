@@ -131,21 +131,21 @@ type FakeContact struct {
 }
 
 // String names it.
-func (k *FakeContact) String() string { return "a fake button" }
+func (c *FakeContact) String() string { return "a fake button" }
 
 // Down looks up whether it is pressed.
-func (k *FakeContact) Down() (bool, error) {
-	now := k.Clock.Elapsed()
-	for _, p := range k.Presses {
+func (c *FakeContact) Down() (bool, error) {
+	now := c.Clock.Elapsed()
+	for _, p := range c.Presses {
 		if now >= p[0] && now < p[1] {
-			return true, k.Err
+			return true, c.Err
 		}
 	}
-	return false, k.Err
+	return false, c.Err
 }
 
 // Close records that it was called.
-func (k *FakeContact) Close() error {
-	k.Closed = true
+func (c *FakeContact) Close() error {
+	c.Closed = true
 	return nil
 }

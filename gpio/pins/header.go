@@ -107,35 +107,35 @@ type Wiring struct {
 // is on the one plain pin that is left: with 26 pins GPIO18, whose bus (PCM
 // sound) has none of its other lines there; with 40 pins GPIO26.
 func Defaults(model string) Wiring {
-	s := Wiring{
+	wiring := Wiring{
 		Health: "GPIO27", Bar: []string{"GPIO17", "GPIO22", "GPIO23", "GPIO24", "GPIO25"}, Button: "GPIO26", LED: "ACT",
 	}
 	if has26Pins(model) {
-		s.Button = "GPIO18"
+		wiring.Button = "GPIO18"
 	}
 	if isFirstModel(model) {
-		s.Health = "GPIO21"
+		wiring.Health = "GPIO21"
 	}
-	return s
+	return wiring
 }
 
 // pinNames lists all pins of the wiring.
-func (s Wiring) pinNames() []string {
+func (w Wiring) pinNames() []string {
 	var all []string
-	if s.Strip {
+	if w.Strip {
 		all = append(all, stripData, stripClock)
 	} else {
-		all = append(append(all, s.Health), s.Bar...)
+		all = append(append(all, w.Health), w.Bar...)
 	}
-	all = append(all, s.Button)
+	all = append(all, w.Button)
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 // Check finds what is wrong with the wiring on any board: names that are not pins, and
 // a pin with two tasks.
-func (s Wiring) Check() error {
+func (w Wiring) Check() error {
 	seen := map[int]bool{}
-	for _, name := range s.pinNames() {
+	for _, name := range w.pinNames() {
 		n, err := parsePin(name)
 		if err != nil {
 			return err
@@ -150,9 +150,9 @@ func (s Wiring) Check() error {
 
 // Warnings names the pins that a bus uses too, and those that the model's header does
 // not have, a sentence each.
-func (s Wiring) Warnings(model string) []string {
+func (w Wiring) Warnings(model string) []string {
 	var all []string
-	for _, name := range s.pinNames() {
+	for _, name := range w.pinNames() {
 		n, err := parsePin(name)
 		if err != nil {
 			continue // Check reports it

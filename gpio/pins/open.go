@@ -15,39 +15,39 @@ type PanelParts struct {
 
 // Open opens the parts of the wiring, one by one. The error has a sentence for each part
 // that could not be opened; the others are returned.
-func Open(s Wiring, h *PinHost) (PanelParts, error) {
-	var o PanelParts
-	if err := s.Check(); err != nil {
-		return o, fmt.Errorf("panel: %w", err)
+func Open(wiring Wiring, h *PinHost) (PanelParts, error) {
+	var parts PanelParts
+	if err := wiring.Check(); err != nil {
+		return parts, fmt.Errorf("panel: %w", err)
 	}
 	var missing []error
 	miss := func(what string, err error) { missing = append(missing, fmt.Errorf("panel: no %s: %w", what, err)) }
-	if s.Strip {
+	if wiring.Strip {
 		if d, err := OpenStrip(h); err != nil {
 			miss("strip", err)
 		} else {
-			o.Drivers = append(o.Drivers, d)
+			parts.Drivers = append(parts.Drivers, d)
 		}
-	} else if s.Health != "" || len(s.Bar) > 0 {
-		if d, err := OpenPins(h, s.Health, s.Bar, s.ActiveLow, s.PWM); err != nil {
+	} else if wiring.Health != "" || len(wiring.Bar) > 0 {
+		if d, err := OpenPins(h, wiring.Health, wiring.Bar, wiring.ActiveLow, wiring.PWM); err != nil {
 			miss("lamps", err)
 		} else {
-			o.Drivers = append(o.Drivers, d)
+			parts.Drivers = append(parts.Drivers, d)
 		}
 	}
-	if s.LED != "" {
-		if d, err := OpenLED(h, s.LED); err != nil {
+	if wiring.LED != "" {
+		if d, err := OpenLED(h, wiring.LED); err != nil {
 			miss("LED", err)
 		} else {
-			o.Drivers = append(o.Drivers, d)
+			parts.Drivers = append(parts.Drivers, d)
 		}
 	}
-	if s.Button != "" {
-		if k, err := OpenButton(h, s.Button); err != nil {
+	if wiring.Button != "" {
+		if button, err := OpenButton(h, wiring.Button); err != nil {
 			miss("button", err)
 		} else {
-			o.Contact = k
+			parts.Contact = button
 		}
 	}
-	return o, errors.Join(missing...)
+	return parts, errors.Join(missing...)
 }

@@ -21,30 +21,30 @@ type apa102 struct {
 	next  *apa102
 }
 
-func (l *apa102) clock(bit bool) {
-	if l == nil {
+func (a *apa102) clock(bit bool) {
+	if a == nil {
 		return
 	}
 	pass := false
 	if bit {
-		l.zeros = min(l.zeros, 32)
+		a.zeros = min(a.zeros, 32)
 	} else {
-		l.zeros++
+		a.zeros++
 	}
 	switch {
-	case l.done:
+	case a.done:
 		if pass = bit; bit {
-			l.zeros = 0
-		} else if l.zeros >= 32 {
-			l.done, l.bits, l.frame = false, 0, 0
+			a.zeros = 0
+		} else if a.zeros >= 32 {
+			a.done, a.bits, a.frame = false, 0, 0
 		}
-	case l.bits > 0 || bit && l.zeros >= 32:
-		l.frame = l.frame<<1 | map[bool]uint32{true: 1}[bit]
-		if l.bits++; l.bits == 32 {
-			l.done, l.lit, l.zeros = true, l.frame, 0
+	case a.bits > 0 || bit && a.zeros >= 32:
+		a.frame = a.frame<<1 | map[bool]uint32{true: 1}[bit]
+		if a.bits++; a.bits == 32 {
+			a.done, a.lit, a.zeros = true, a.frame, 0
 		}
 	}
-	l.next.clock(pass)
+	a.next.clock(pass)
 }
 
 // connectChain joins a strip.s pins to a chain of LEDs and draws what is lit.

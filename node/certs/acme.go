@@ -79,14 +79,14 @@ type challengePublisher interface {
 
 // issueCertificate orders a certificate for a name. It authorizes the order by
 // tls-alpn-01 or, if that fails, by http-01.
-func (c *acmeAccount) issueCertificate(ctx context.Context, name string, publisher challengePublisher) ([]byte, error) {
+func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publisher challengePublisher) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, issueTimeout)
 	defer cancel()
-	defer c.http.CloseIdleConnections()
-	client := &acme.Client{Key: c.key, DirectoryURL: c.cfg.Directory, HTTPClient: c.http, UserAgent: "bramble"}
+	defer a.http.CloseIdleConnections()
+	client := &acme.Client{Key: a.key, DirectoryURL: a.cfg.Directory, HTTPClient: a.http, UserAgent: "bramble"}
 	account := &acme.Account{}
-	if c.cfg.Email != "" {
-		account.Contact = []string{"mailto:" + c.cfg.Email}
+	if a.cfg.Email != "" {
+		account.Contact = []string{"mailto:" + a.cfg.Email}
 	}
 	if _, err := client.Register(ctx, account, acme.AcceptTOS); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
 		return nil, fmt.Errorf("registering an account: %w", err)
@@ -97,11 +97,11 @@ func (c *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 		if err != nil {
 			return nil, fmt.Errorf("placing an order: %w", err)
 		}
-		err = c.authorizeOrder(ctx, client, order, name, challengeType, publisher)
+		err = a.authorizeOrder(ctx, client, order, name, challengeType, publisher)
 		var refused *acme.AuthorizationError
 		switch {
 		case err == nil:
-			return c.finalizeOrder(ctx, client, order, name)
+			return a.finalizeOrder(ctx, client, order, name)
 		case !errors.As(err, &refused) && !errors.Is(err, errNotOffered):
 			return nil, err
 		}
@@ -114,7 +114,7 @@ func (c *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 var errNotOffered = errors.New("the CA does not offer it")
 
 // authorizeOrder completes an order's authorizations with challenges of one type.
-func (c *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher challengePublisher) error {
+func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher challengePublisher) error {
 	for _, url := range order.AuthzURLs {
 		authz, err := client.GetAuthorization(ctx, url)
 		if err != nil {
@@ -170,7 +170,7 @@ func prepareChallenge(client *acme.Client, name string, offered *acme.Challenge)
 }
 
 // finalizeOrder finalizes an authorized order with a new key, and returns the bundle.
-func (c *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
+func (a *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name string) ([]byte, error) {
 	if _, err := client.WaitOrder(ctx, order.URI); err != nil {
 		return nil, fmt.Errorf("waiting for the order: %w", err)
 	}

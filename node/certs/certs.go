@@ -155,13 +155,13 @@ func (m *Manager) HasCertificate(host string) bool {
 }
 
 // certificatesFor returns the certificates for a name.
-func (s *certIndex) certificatesFor(name string) []*tls.Certificate {
+func (c *certIndex) certificatesFor(name string) []*tls.Certificate {
 	name = canonicalName(name)
-	if list := s.byName[name]; list != nil {
+	if list := c.byName[name]; list != nil {
 		return list
 	}
 	if _, parent, ok := strings.Cut(name, "."); ok {
-		return s.byName["*."+parent]
+		return c.byName["*."+parent]
 	}
 	return nil
 }

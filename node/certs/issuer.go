@@ -70,15 +70,15 @@ func (i *issuer) run(ctx context.Context) {
 func (i *issuer) isDue(name string, now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	e := i.attempts[name]
-	if owner := i.manager.cfg.Rack.Owner("acme:" + name); owner != e.owner {
-		e.owner, e.since = owner, now
+	attempt := i.attempts[name]
+	if owner := i.manager.cfg.Rack.Owner("acme:" + name); owner != attempt.owner {
+		attempt.owner, attempt.since = owner, now
 	}
-	if e.owner != i.manager.cfg.Self || now.Sub(e.since) < minOwnership || now.Before(e.notBefore) || !i.manager.cfg.ClockSet() {
+	if attempt.owner != i.manager.cfg.Self || now.Sub(attempt.since) < minOwnership || now.Before(attempt.notBefore) || !i.manager.cfg.ClockSet() {
 		return false
 	}
-	have := i.manager.store.get(name)
-	return have == nil || !i.manager.cfg.Now().Before(renewalTime(name, have.cert.Leaf))
+	cert := i.manager.store.get(name)
+	return cert == nil || !i.manager.cfg.Now().Before(renewalTime(name, cert.cert.Leaf))
 }
 
 // renewCertificate gets a certificate from another board, or else from the CA.
@@ -109,14 +109,14 @@ func (i *issuer) renewCertificate(ctx context.Context, name string) {
 func (i *issuer) recordResult(name string, err error, now time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	e := i.attempts[name]
-	e.lastErr = err
+	attempt := i.attempts[name]
+	attempt.lastErr = err
 	if err == nil {
-		e.failures, e.notBefore = 0, time.Time{}
+		attempt.failures, attempt.notBefore = 0, time.Time{}
 		return
 	}
-	e.failures++
-	e.notBefore = now.Add(retryDelay(e.failures, err))
+	attempt.failures++
+	attempt.notBefore = now.Add(retryDelay(attempt.failures, err))
 }
 
 // attemptFor returns the state of a name.
@@ -147,16 +147,16 @@ func (i *issuer) withdrawChallenge(ctx context.Context, key string) {
 func (i *issuer) certificateNotices() []string {
 	var all []string
 	for _, name := range i.manager.cfg.ACME.Names {
-		have, e := i.manager.store.get(name), i.attemptFor(name)
+		cert, attempt := i.manager.store.get(name), i.attemptFor(name)
 		state := "has no certificate yet"
-		if have != nil {
-			state = "has a certificate that expires at " + have.cert.Leaf.NotAfter.UTC().Format(time.RFC1123)
+		if cert != nil {
+			state = "has a certificate that expires at " + cert.cert.Leaf.NotAfter.UTC().Format(time.RFC1123)
 		}
 		switch {
-		case e.lastErr != nil && e.owner == i.manager.cfg.Self:
-			all = append(all, fmt.Sprintf("%s %s: %s. The next attempt is at %s.", name, state, adviceFor(e.lastErr), e.notBefore.UTC().Format(time.RFC1123)))
-		case have == nil && e.owner != "":
-			all = append(all, fmt.Sprintf("%s %s: %s is ordering one from the CA.", name, state, e.owner))
+		case attempt.lastErr != nil && attempt.owner == i.manager.cfg.Self:
+			all = append(all, fmt.Sprintf("%s %s: %s. The next attempt is at %s.", name, state, adviceFor(attempt.lastErr), attempt.notBefore.UTC().Format(time.RFC1123)))
+		case cert == nil && attempt.owner != "":
+			all = append(all, fmt.Sprintf("%s %s: %s is ordering one from the CA.", name, state, attempt.owner))
 		}
 	}
 	return all

@@ -35,10 +35,10 @@ func deriveTicketKeys(rackKeys [][]byte, period int64) ([][32]byte, error) {
 func (m *Manager) RenewTicketKeys() {
 	period := ticketPeriodAt(m.cfg.Now())
 	m.mu.Lock()
-	same := m.hasTicketKeys && m.ticketPeriod == period
+	current := m.hasTicketKeys && m.ticketPeriod == period
 	m.ticketPeriod, m.hasTicketKeys = period, true
 	m.mu.Unlock()
-	if same {
+	if current {
 		return
 	}
 	keys, err := deriveTicketKeys(m.cfg.RackKeys, period)

@@ -42,19 +42,19 @@ type labRequest struct {
 }
 
 // snapshotFor returns the source's snapshot with the rights of this client.
-func (c *Console) snapshotFor(r *http.Request) Snapshot {
-	return c.withRights(r, c.cfg.Source.Snapshot())
+func (c *Console) snapshotFor(r *http.Request) RackView {
+	return c.withRights(r, c.cfg.Source.RackView())
 }
 
 // withRights sets in a snapshot what the client of r may do here.
-func (c *Console) withRights(r *http.Request, s Snapshot) Snapshot {
+func (c *Console) withRights(r *http.Request, s RackView) RackView {
 	may := c.auth.maySteer(r)
 	s.CanSteer = may && c.cfg.Control != nil
 	s.CanLab = may && c.cfg.Lab != nil
 	return s
 }
 
-// serveRack answers with the Snapshot of this moment.
+// serveRack answers with the RackView of this moment.
 func (c *Console) serveRack(w http.ResponseWriter, r *http.Request) {
 	s := c.snapshotFor(r)
 	if s.Ring == nil {

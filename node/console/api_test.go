@@ -268,7 +268,7 @@ func TestSnapshotHasTheClientsRights(t *testing.T) {
 	c := newConsole(t, Config{Source: f, Control: f, Lab: f})
 	for from, may := range map[string]bool{"127.0.0.1:1": true, "[::1]:1": true, "192.168.1.7:1": false} {
 		w := ask(t, c, "GET", "/api/v1/rack", "", func(r *http.Request) { r.RemoteAddr = from })
-		var s Snapshot
+		var s RackView
 		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil {
 			t.Fatal(err)
 		}

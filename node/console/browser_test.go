@@ -198,7 +198,7 @@ func TestPageFits(t *testing.T) {
 	for _, boards := range []int{0, 5, 64} {
 		f := consoletest.NewFake(boards)
 		if boards > 0 {
-			f.Set("board-1", "serving", gpio.PeerLost, gpio.OriginDown, gpio.ClockUnset)
+			f.Set("board-1", "serving", gpio.PeerLost, gpio.OriginDown, gpio.ClockNotSet)
 		}
 		s := serve(t, f)
 		ready := fmt.Sprintf(`document.querySelectorAll('.board').length === %d && !document.querySelector('#totals').hidden`, boards)

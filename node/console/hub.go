@@ -21,8 +21,8 @@ type hub struct {
 	mu      sync.Mutex
 	ended   bool // run has returned; no stream may be added
 	streams map[*eventStream]struct{}
-	slots   quota[*eventStream] // of the same streams
-	last    Snapshot            // the latest sample; zero before the first
+	permits quota[*eventStream] // of the same streams
+	last    RackView            // the latest sample; zero before the first
 	sampled bool                // last is a sample
 	history []float64           // responses a second of the whole rack, oldest first; at most historySamples
 	events  []storedEvent       // the latest, oldest first; at most replayEvents
@@ -42,10 +42,10 @@ type eventStream struct {
 	out    chan []byte
 }
 
-// rackMessage is a Snapshot without its ring while that has not changed: the ring is
+// rackMessage is a RackView without its ring while that has not changed: the ring is
 // the longest part and changes least.
 type rackMessage struct {
-	Snapshot
+	RackView
 	Ring *[]RingArc `json:"ring,omitempty"`
 	Tick bool       `json:"tick,omitempty"` // one a second: this sample extends the page's history
 }
@@ -65,7 +65,7 @@ func newHub(source RackSource, maxStreams int) *hub {
 		source:  source,
 		epoch:   strconv.FormatInt(time.Now().UnixMilli(), 36),
 		streams: make(map[*eventStream]struct{}),
-		slots:   newQuota[*eventStream](maxStreams, 0),
+		permits: newQuota[*eventStream](maxStreams, 0),
 	}
 }
 
@@ -119,7 +119,7 @@ func (h *hub) closeStreams() {
 
 // takeSample broadcasts a snapshot; once a second (tick) it also extends the history.
 func (h *hub) takeSample(tick bool) {
-	s := h.source.Snapshot() // not under mu: the source has locks of its own
+	s := h.source.RackView() // not under mu: the source has locks of its own
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	withRing := !h.sampled || !slices.Equal(s.Ring, h.last.Ring)
@@ -145,7 +145,7 @@ func (h *hub) takeSample(tick bool) {
 
 // formatRack formats the latest sample for viewers with some rights; mu is held.
 func (h *hub) formatRack(rights viewerRights, withRing, tick bool) []byte {
-	m := rackMessage{Snapshot: h.last, Tick: tick}
+	m := rackMessage{RackView: h.last, Tick: tick}
 	m.CanSteer, m.CanLab = rights.steer, rights.lab
 	if m.Boards == nil {
 		m.Boards = []BoardView{}
@@ -182,7 +182,7 @@ func (h *hub) addStream(client netip.Prefix, rights viewerRights, lastID string)
 		return nil, errConsoleClosed
 	}
 	s := &eventStream{rights: rights, client: client, out: make(chan []byte, streamBuffer+replayEvents+2)}
-	victim, evicted, ok := h.slots.reserveSlot(client, s)
+	victim, evicted, ok := h.permits.reservePermit(client, s)
 	if !ok {
 		return nil, errTooManyStreams
 	}
@@ -235,6 +235,6 @@ func (h *hub) sendFrame(s *eventStream, b []byte) {
 // dropStream removes and closes a stream; mu is held.
 func (h *hub) dropStream(s *eventStream) {
 	delete(h.streams, s)
-	h.slots.releaseSlot(s.client, s)
+	h.permits.releasePermit(s.client, s)
 	close(s.out)
 }

@@ -13,7 +13,7 @@ import (
 // emptyRack is a source without boards.
 type emptyRack struct{ Broadcaster }
 
-func (*emptyRack) Snapshot() Snapshot { return Snapshot{} }
+func (*emptyRack) RackView() RackView { return RackView{} }
 
 // A client with many streams leaves room for others.
 func TestStreamsAreSharedFairly(t *testing.T) {
@@ -38,8 +38,8 @@ func TestStreamsAreSharedFairly(t *testing.T) {
 		t.Error("the last client gets no event")
 	}
 	h.closeStreams()
-	if h.slots.held != 0 {
-		t.Errorf("%d slots are held after the end", h.slots.held)
+	if h.permits.held != 0 {
+		t.Errorf("%d permits are held after the end", h.permits.held)
 	}
 }
 

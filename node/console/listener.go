@@ -30,14 +30,14 @@ type limitedListener struct {
 	net.Listener
 	writeTimeout time.Duration // of a client that reads nothing
 	mu           sync.Mutex    // guards places
-	slots        quota[*limitedConn]
+	permits      quota[*limitedConn]
 }
 
 func newLimitedListener(inner net.Listener) *limitedListener {
-	return &limitedListener{Listener: inner, writeTimeout: writeTimeout, slots: newQuota[*limitedConn](MaxConnections, localSlots)}
+	return &limitedListener{Listener: inner, writeTimeout: writeTimeout, permits: newQuota[*limitedConn](MaxConnections, localSlots)}
 }
 
-// Accept waits for a connection that gets a slot.
+// Accept waits for a connection that gets a permit.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -51,14 +51,14 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// admitConn reserves a slot for a connection; nil if there is none.
+// admitConn reserves a permit for a connection; nil if there is none.
 func (l *limitedListener) admitConn(conn net.Conn) *limitedConn {
 	one := &limitedConn{Conn: conn, listener: l}
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		one.client = clientPrefix(tcp.AddrPort().Addr())
 	}
 	l.mu.Lock()
-	victim, evicted, ok := l.slots.reserveSlot(one.client, one)
+	victim, evicted, ok := l.permits.reservePermit(one.client, one)
 	l.mu.Unlock()
 	if evicted {
 		victim.Conn.Close() // its server notices
@@ -69,7 +69,7 @@ func (l *limitedListener) admitConn(conn net.Conn) *limitedConn {
 	return one
 }
 
-// limitedConn releases its slot when it is closed.
+// limitedConn releases its permit when it is closed.
 type limitedConn struct {
 	net.Conn
 	listener *limitedListener
@@ -77,7 +77,7 @@ type limitedConn struct {
 }
 
 // Write bounds the time that a client may take to read each part of a reply: one that
-// never reads would hold its slot forever.
+// never reads would hold its permit forever.
 func (c *limitedConn) Write(p []byte) (n int, err error) {
 	for {
 		if err := c.Conn.SetWriteDeadline(time.Now().Add(c.listener.writeTimeout)); err != nil {
@@ -94,7 +94,7 @@ func (c *limitedConn) Close() error {
 	defer func() {
 		c.listener.mu.Lock()
 		defer c.listener.mu.Unlock()
-		c.listener.slots.releaseSlot(c.client, c)
+		c.listener.permits.releasePermit(c.client, c)
 	}()
 	return c.Conn.Close()
 }

@@ -20,7 +20,7 @@ func served(t *testing.T) (*limitedListener, *http.Server) {
 	}
 	b := newLimitedListener(inner)
 	b.writeTimeout = 100 * time.Millisecond
-	b.slots.local = func(a netip.Addr) bool { return a == loopback(1) }
+	b.permits.local = func(a netip.Addr) bool { return a == loopback(1) }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(b) }()
@@ -79,7 +79,7 @@ func answered(b *limitedListener, n int) bool {
 	return err == nil && string(text) == "ok\n"
 }
 
-// A crowd that holds connections gets only its slots, and the
+// A crowd that holds connections gets only its permits, and the
 // board's own watchdog is answered beside it.
 func TestCrowdLeavesSlotsForTheWatchdog(t *testing.T) {
 	b, server := served(t)
@@ -107,7 +107,7 @@ func TestCrowdLeavesSlotsForTheWatchdog(t *testing.T) {
 	}
 }
 
-// One address that holds all that it can get leaves slots for others, and
+// One address that holds all that it can get leaves permits for others, and
 // so do many addresses that have taken all of them together.
 func TestNoClientIsShutOut(t *testing.T) {
 	b, _ := served(t)
@@ -128,7 +128,7 @@ func TestNoClientIsShutOut(t *testing.T) {
 	}
 }
 
-// A client that sends requests and reads no replies loses its slot.
+// A client that sends requests and reads no replies loses its permit.
 func TestClientThatReadsNothingLosesItsSlot(t *testing.T) {
 	b, _ := served(t)
 	c, err := from(2).Dial("tcp", b.Addr().String())
@@ -152,5 +152,5 @@ func TestClientThatReadsNothingLosesItsSlot(t *testing.T) {
 func countOpen(l *limitedListener) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.slots.held
+	return l.permits.held
 }

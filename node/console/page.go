@@ -95,7 +95,7 @@ func newPage() (*page, error) {
 // JavaScript shows a table of the boards, any other starts with correct figures.
 func (c *Console) serveIndex(w http.ResponseWriter, r *http.Request) {
 	data := struct {
-		Snapshot
+		RackView
 		Card []lampCode
 	}{c.snapshotFor(r), c.page.card}
 	var b bytes.Buffer

@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// fairShareDivisor: one client may hold a quarter of all slots. So no client shuts out
+// fairShareDivisor: one client may hold a quarter of all permits. So no client shuts out
 // the others, and a class behind one address still has a dozen pages.
 const fairShareDivisor = 4
 
-// quota divides a number of slots fairly among clients: a total, and at most a share
+// quota divides a number of permits fairly among clients: a total, and at most a share
 // for each. Clients on the board itself have no share to keep to, and are never
 // evicted: they are programs that supervise the board, and the people who work on it.
 // The caller guards a quota with a lock.
 type quota[T comparable] struct {
 	total, perClient int
-	spare            int                   // slots beyond total, for the board's own clients
+	spare            int                   // permits beyond total, for the board's own clients
 	local            func(netip.Addr) bool // is on the board itself
 	held             int
 	byClient         map[netip.Prefix][]T // the oldest first
@@ -28,12 +28,12 @@ func newQuota[T comparable](total, spare int) quota[T] {
 	}
 }
 
-// reserveSlot reserves a slot for one, if its client may have it. If all slots are
-// taken, it evicts the newest slot of the client that holds the most, provided that
+// reservePermit reserves a permit for one, if its client may have it. If all permits are
+// taken, it evicts the newest permit of the client that holds the most, provided that
 // this client would still hold fewer: victim, already removed, with evicted set. So a
 // few clients with their full shares, or many with some each, leave room for a client
 // that needs one.
-func (q *quota[T]) reserveSlot(client netip.Prefix, one T) (victim T, evicted, ok bool) {
+func (q *quota[T]) reservePermit(client netip.Prefix, one T) (victim T, evicted, ok bool) {
 	held, limit := len(q.byClient[client]), q.total
 	if q.local(client.Addr()) {
 		held, limit = 0, q.total+q.spare
@@ -51,7 +51,7 @@ func (q *quota[T]) reserveSlot(client netip.Prefix, one T) (victim T, evicted, o
 	return victim, evicted, true
 }
 
-// evictNewest removes the newest slot of the client that holds the most, if that is
+// evictNewest removes the newest permit of the client that holds the most, if that is
 // more than n.
 func (q *quota[T]) evictNewest(n int) (victim T, evicted bool) {
 	var largest netip.Prefix
@@ -65,12 +65,12 @@ func (q *quota[T]) evictNewest(n int) (victim T, evicted bool) {
 		return victim, false
 	}
 	victim = held[len(held)-1]
-	q.releaseSlot(largest, victim)
+	q.releasePermit(largest, victim)
 	return victim, true
 }
 
-// releaseSlot releases the slot of one, which may be released already.
-func (q *quota[T]) releaseSlot(client netip.Prefix, one T) {
+// releasePermit releases the permit of one, which may be released already.
+func (q *quota[T]) releasePermit(client netip.Prefix, one T) {
 	held := q.byClient[client]
 	at := slices.Index(held, one)
 	if at < 0 {

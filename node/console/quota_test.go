@@ -21,8 +21,8 @@ func TestClientPrefix(t *testing.T) {
 	}
 }
 
-// Each step is a client that asks for one more of eight slots, of which a client may
-// hold two: it gets a free one ("free"), the slot of another client ("evict") or none
+// Each step is a client that asks for one more of eight permits, of which a client may
+// hold two: it gets a free one ("free"), the permit of another client ("evict") or none
 // ("-").
 func TestQuotaIsSharedFairly(t *testing.T) {
 	q := newQuota[int](8, 1)
@@ -40,13 +40,13 @@ func TestQuotaIsSharedFairly(t *testing.T) {
 		{remoteClient(6), "evict"}, {remoteClient(7), "evict"}, {remoteClient(8), "evict"}, {remoteClient(9), "-"}, // one each
 		{self, "-"}, {self, "-"},
 	} {
-		victim, evicted, ok := q.reserveSlot(step.client, n)
+		victim, evicted, ok := q.reservePermit(step.client, n)
 		got := "-"
 		switch {
 		case evicted && ok:
 			got = "evict"
 			if !isNewest(holder, victim) || len(q.byClient[holder[victim]]) != 1 {
-				t.Errorf("step %d: slot %d of %s was evicted", n, victim, holder[victim])
+				t.Errorf("step %d: permit %d of %s was evicted", n, victim, holder[victim])
 			}
 			delete(holder, victim)
 		case ok:
@@ -59,22 +59,22 @@ func TestQuotaIsSharedFairly(t *testing.T) {
 			holder[n] = step.client
 		}
 		if q.held != len(holder) || q.held > 9 {
-			t.Fatalf("step %d: %d slots are held, want %d", n, q.held, len(holder))
+			t.Fatalf("step %d: %d permits are held, want %d", n, q.held, len(holder))
 		}
 	}
 	for n, client := range holder {
-		q.releaseSlot(client, n)
-		q.releaseSlot(client, n)
+		q.releasePermit(client, n)
+		q.releasePermit(client, n)
 	}
 	if q.held != 0 || len(q.byClient) != 0 {
-		t.Errorf("%d slots are still held, by %d clients", q.held, len(q.byClient))
+		t.Errorf("%d permits are still held, by %d clients", q.held, len(q.byClient))
 	}
 }
 
-// isNewest reports whether a slot is its holder's newest.
-func isNewest(holder map[int]netip.Prefix, slot int) bool {
+// isNewest reports whether a permit is its holder's newest.
+func isNewest(holder map[int]netip.Prefix, permit int) bool {
 	for n, client := range holder {
-		if client == holder[slot] && n > slot {
+		if client == holder[permit] && n > permit {
 			return false
 		}
 	}

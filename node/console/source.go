@@ -8,11 +8,11 @@ import (
 	"bramble/gpio"
 )
 
-// Snapshot is the rack as one observer sees it at one moment. It is the body of GET
+// RackView is the rack as one observer sees it at one moment. It is the body of GET
 // /api/v1/rack and of every "rack" server-sent event, there without the ring while
 // that has not changed. The console sets CanLab and CanSteer, the rights of the
 // client.
-type Snapshot struct {
+type RackView struct {
 	At       time.Time   `json:"at"`
 	Version  string      `json:"version"`           // of the observer's program
 	Observer string      `json:"observer"`          // name of the observing board; "lab" for a lab with no live board
@@ -23,7 +23,7 @@ type Snapshot struct {
 	CanSteer bool        `json:"can_steer"`         // purge and drain are possible here
 }
 
-// BoardView is one board of a Snapshot.
+// BoardView is one board of a RackView.
 type BoardView struct {
 	Name       string     `json:"name"`
 	State      string     `json:"state"` // starting, joining, serving, draining, drained, left, dead, and in a lab also paused or stopped
@@ -68,8 +68,8 @@ type Event struct {
 // RackSource provides the state of the rack. Both methods may be called from any
 // goroutine at any time.
 type RackSource interface {
-	// Snapshot returns the latest state. It is cheap and never blocks on a peer.
-	Snapshot() Snapshot
+	// RackView returns the latest state. It is cheap and never blocks on a peer.
+	RackView() RackView
 	// Subscribe returns events from now on and a function that ends the
 	// subscription. A reader that falls behind loses events and never blocks others.
 	Subscribe() (<-chan Event, func())

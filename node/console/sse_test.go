@@ -84,7 +84,7 @@ func TestStream(t *testing.T) {
 	s := serve(t, f)
 	in := watch(t, s, "")
 
-	var first Snapshot
+	var first RackView
 	if err := json.Unmarshal([]byte(nextNamed(t, in, "rack").data), &first); err != nil {
 		t.Fatal(err)
 	}

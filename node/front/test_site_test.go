@@ -132,12 +132,12 @@ func newTestSite(t testing.TB) *testSite {
 func (s *testSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.calls.Add(1)
 	// What happens to a miss when its client leaves is not tested here.
-	resolved, err := s.sites.Request(r.WithContext(context.Background()))
+	resolved, err := s.sites.RewriteForSite(r.WithContext(context.Background()))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.cache.Serve(w, resolved, cache.Route{Name: "origin", Upstream: s, Replicate: true})
+	s.cache.Serve(w, resolved, cache.Route{Level: "origin", Upstream: s, Replicate: true})
 }
 
 // Fetch asks the origin.
@@ -170,7 +170,7 @@ func (s *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool
 			q.Validity = m
 		}
 		m.cache = s.cache
-		return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), &m.HitMemo)
+		return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), &m.HitValidity)
 	}
 	return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
@@ -178,18 +178,18 @@ func (s *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool
 // siteValidity is a memo as node makes it.
 type siteValidity struct {
 	cache *cache.Cache
-	cache.HitMemo
+	cache.HitValidity
 }
 
 func (v *siteValidity) StillValid(at time.Duration, times int) bool {
 	if at == 0 {
 		at = v.cache.Now()
 	}
-	return v.cache.StillValid(&v.HitMemo, at, times)
+	return v.cache.StillValid(&v.HitValidity, at, times)
 }
 
 func (s *testSite) learn(host string) (prefix string, ok bool) {
-	resolved, err := s.sites.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+	resolved, err := s.sites.RewriteForSite(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {
 		return "", false
 	}

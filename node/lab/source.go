@@ -40,7 +40,7 @@ type labSource struct {
 	mu            sync.Mutex // guards what follows
 	followed      string     // the board that is followed, "" = none
 	stopFollowing context.CancelFunc
-	snapshot      console.Snapshot
+	snapshot      console.RackView
 	snapshotAt    time.Time // when snapshot came; zero = never
 }
 
@@ -126,8 +126,8 @@ func (l *labSource) leaveIfStopped(name string) {
 // Subscribe returns the boards' events and the lab's own.
 func (l *labSource) Subscribe() (<-chan console.Event, func()) { return l.events.Subscribe() }
 
-// Snapshot returns the latest snapshot merged with what the lab knows.
-func (l *labSource) Snapshot() console.Snapshot {
+// RackView returns the latest snapshot merged with what the lab knows.
+func (l *labSource) RackView() console.RackView {
 	l.mu.Lock()
 	s, fresh := l.snapshot, time.Since(l.snapshotAt) < maxSnapshotAge
 	l.mu.Unlock()
@@ -137,8 +137,8 @@ func (l *labSource) Snapshot() console.Snapshot {
 // mergeSnapshot overlays a board's report with what the lab knows of its processes:
 // a process that is paused, stopped or dead is shown so, whatever the report says.
 // fresh says that the report is current.
-func mergeSnapshot(report console.Snapshot, fresh bool, known []boardStatus, version string, now time.Time) console.Snapshot {
-	s := console.Snapshot{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
+func mergeSnapshot(report console.RackView, fresh bool, known []boardStatus, version string, now time.Time) console.RackView {
+	s := console.RackView{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
 	if fresh {
 		s.At, s.Observer, s.Ring = report.At, report.Observer, report.Ring
 		s.Notices = slices.Clone(report.Notices)

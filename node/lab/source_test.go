@@ -89,7 +89,7 @@ func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 func TestMergeSnapshot(t *testing.T) {
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	vitals := console.VitalsView{ResponsesPerSecond: 7, MemoryBytes: 1}
-	report := console.Snapshot{
+	report := console.RackView{
 		At: now.Add(-time.Second), Observer: "board-1", Notices: []string{"Look here."},
 		Ring: []console.RingArc{{From: 0, To: 1, Board: "board-1"}},
 		Boards: []console.BoardView{
@@ -159,7 +159,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 			return client.Message{Event: &console.Event{At: start.Add(at), Text: text}}
 		}
 		rack := func(by string) client.Message {
-			return client.Message{Rack: &console.Snapshot{Observer: by}}
+			return client.Message{Rack: &console.RackView{Observer: by}}
 		}
 		one := &fakeConsole{name: "board-1", messages: []client.Message{rack("board-1"), event(0, "all told"), event(time.Millisecond, "news")}}
 		two := &fakeConsole{name: "board-2", down: true}
@@ -176,7 +176,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); v.run(ctx) }()
 		synctest.Wait()
-		if s := v.Snapshot(); s.Observer != "board-1" {
+		if s := v.RackView(); s.Observer != "board-1" {
 			t.Errorf("the first observer is %s", s.Observer)
 		}
 		// board-1 is killed: the lab stops following it at once. board-2 does not
@@ -185,7 +185,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 		v.leaveIfStopped("board-1")
 		time.Sleep(3 * retryInterval)
 		synctest.Wait()
-		if s := v.Snapshot(); s.Observer != "board-3" || s.Boards[0].State != "dead" {
+		if s := v.RackView(); s.Observer != "board-3" || s.Boards[0].State != "dead" {
 			t.Errorf("the next observer is %s, and board-1 is %s", s.Observer, s.Boards[0].State)
 		}
 		var texts []string
@@ -218,7 +218,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 			t.Errorf("a purge without boards: %v", err)
 		}
 		time.Sleep(maxSnapshotAge)
-		if s := v.Snapshot(); s.Observer != "lab" || s.Boards[2].State != "dead" {
+		if s := v.RackView(); s.Observer != "lab" || s.Boards[2].State != "dead" {
 			t.Errorf("without boards the rack is %+v", s)
 		}
 		cancel()
@@ -229,7 +229,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 func TestPausedBoardIsNotShownAsGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
 		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
-		if got := mergeSnapshot(console.Snapshot{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
+		if got := mergeSnapshot(console.RackView{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
 			t.Errorf("%s: the panel shows %q, not %q", state, got, want)
 		}
 	}

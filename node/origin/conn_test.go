@@ -79,7 +79,7 @@ func TestARequestOnAClosedConnectionIsSentOnceMore(t *testing.T) {
 func TestConnectionFieldSurvivesClose(t *testing.T) {
 	addr, _ := answering(t, "HTTP/1.1 200 OK\r\nConnection: X-Mine, close\r\nX-Mine: 1\r\nContent-Length: 4\r\n\r\npage")
 	s := newSet(t, func(c *config.Config) { c.Origin.URL = "http://" + addr })
-	r, err := s.Request(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}})
+	r, err := s.RewriteForSite(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}})
 	if err != nil {
 		t.Fatal(err)
 	}

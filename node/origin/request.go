@@ -14,11 +14,11 @@ import (
 // proxies sends about thirty.
 const maxRequestFields = 128
 
-// Request returns a client's request in the form for cache and origin: with its
+// RewriteForSite returns a client's request in the form for cache and origin: with its
 // site's own name and the path as it came, without fields about the client's way
 // to the rack (an origin that trusts them poisons the cache), and not in a loop.
 // Errors match ErrTarget, ErrMethod, ErrFields or ErrLoop.
-func (s *Sites) Request(r *http.Request) (*http.Request, error) {
+func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return nil, fmt.Errorf("%w: %s", ErrMethod, r.Method)
 	}

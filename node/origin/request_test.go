@@ -87,7 +87,7 @@ func (e *echo) got() []string {
 func through(t *testing.T, s *Sites) string {
 	t.Helper()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out, err := s.Request(r)
+		out, err := s.RewriteForSite(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusTeapot)
 			return
@@ -240,7 +240,7 @@ func TestRejectedRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = s.Request(&http.Request{Method: tt.method, Host: tt.host, URL: u, Header: tt.header})
+		_, err = s.RewriteForSite(&http.Request{Method: tt.method, Host: tt.host, URL: u, Header: tt.header})
 		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
@@ -252,7 +252,7 @@ func TestMaxForwardsCountsDown(t *testing.T) {
 	for sent, want := range map[string]string{"5": "4", "1": "0", "0": "", "x": ""} {
 		r := httptest.NewRequest(http.MethodOptions, "/", nil)
 		r.Header.Set("Max-Forwards", sent)
-		out, err := s.Request(r)
+		out, err := s.RewriteForSite(r)
 		if err != nil || out.Header.Get("Max-Forwards") != want || r.Header.Get("Max-Forwards") != sent {
 			t.Errorf("Max-Forwards %s became %q, %v; want %q", sent, out.Header.Get("Max-Forwards"), err, want)
 		}
@@ -325,7 +325,7 @@ func TestSites(t *testing.T) {
 		"built.in:81":        "http://built.in:81/p",
 		"built.in":           "http://192.0.2.1/p",
 	} {
-		out, err := s.Request(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/p"}})
+		out, err := s.RewriteForSite(&http.Request{Method: "GET", Host: host, URL: &url.URL{Path: "/p"}})
 		if err != nil || out.URL.String() != want || out.Host != out.URL.Host || !s.Knows(out.URL) {
 			t.Errorf("%q is %v, %v; want %s", host, out.URL, err, want)
 		}

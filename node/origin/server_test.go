@@ -22,7 +22,7 @@ import (
 func ask(t *testing.T, s *Sites, path string) (status int, body string, err error) {
 	t.Helper()
 	// A client that closes its connection has no say in the origin's.
-	r, err := s.Request(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}, Close: true})
+	r, err := s.RewriteForSite(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Header: http.Header{}, Close: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,20 +161,20 @@ func (s *Sites) siteForHost(host string) (*site, error) {
 	return s.sites[0], nil
 }
 
-// siteForKey returns the site of a URL that Request has made; nil if there is none.
+// siteForKey returns the site of a URL that RewriteForSite has made; nil if there is none.
 func (s *Sites) siteForKey(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 
-// Knows reports whether a URL is one that Request makes. Another board, with
+// Knows reports whether a URL is one that RewriteForSite makes. Another board, with
 // other sites in its configuration, may ask for one that is unknown here.
 func (s *Sites) Knows(u *url.URL) bool { return s.siteForKey(u) != nil }
 
-// IsBuiltIn reports whether a URL that Request has made is the built-in shop's.
+// IsBuiltIn reports whether a URL that RewriteForSite has made is the built-in shop's.
 func (s *Sites) IsBuiltIn(u *url.URL) bool {
 	found := s.siteForKey(u)
 	return found != nil && found.server == nil
 }
 
-// Fetch sends a request that Request has made to its origin; it is the cache's
+// Fetch sends a request that RewriteForSite makes to its origin; it is the cache's
 // Upstream. Errors match ErrDown, ErrSlow, ErrBusy or ErrMalformed.
 func (s *Sites) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	found := s.siteForKey(r.URL)

@@ -57,11 +57,11 @@ func (f *FastPath) AppendHit(dst []byte, q *front.FastRequest) (head []byte, bod
 // host name does not change, and so is not part of it.
 type fastPathValidity struct {
 	fastPath *FastPath
-	cache.HitMemo
+	cache.HitValidity
 }
 
 // validityFor returns where to record what validates the reply to a request; nil: nowhere.
-func (f *FastPath) validityFor(q *front.FastRequest) *cache.HitMemo {
+func (f *FastPath) validityFor(q *front.FastRequest) *cache.HitValidity {
 	if !q.WantValidity {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (f *FastPath) validityFor(q *front.FastRequest) *cache.HitMemo {
 		q.Validity = v
 	}
 	v.fastPath = f
-	return &v.HitMemo
+	return &v.HitValidity
 }
 
 // StillValid implements front.ReplyValidity.
@@ -80,12 +80,12 @@ func (v *fastPathValidity) StillValid(at time.Duration, times int) bool {
 		at = v.fastPath.Now()
 	}
 	h := v.fastPath.handler
-	return h.Purges.LeaseValidAt(at) && h.cache.StillValid(&v.HitMemo, at+h.clockLead, times)
+	return h.Purges.LeaseValidAt(at) && h.cache.StillValid(&v.HitValidity, at+h.clockLead, times)
 }
 
 // learnHost looks up which site a host name means, and remembers it.
 func (f *FastPath) learnHost(host string) (prefix string, ok bool) {
-	r, err := f.handler.Sites.Request(&http.Request{
+	r, err := f.handler.Sites.RewriteForSite(&http.Request{
 		Method: http.MethodGet, Host: host, URL: &url.URL{Path: "/"}, Header: http.Header{},
 	})
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"bramble/node/origin"
 )
 
-// ownerFetch is a miss on the board that owns the key. The second owner may have
+// secondOwnerOrOrigin is a miss on the board that owns the key. The second owner may have
 // a copy (it was the first until this board came, or this one has restarted); if
 // not, this board fetches from the origin.
-type ownerFetch struct{ h *PageHandler }
+type secondOwnerOrOrigin struct{ h *PageHandler }
 
 // Fetch returns the second owner's copy or the origin's reply.
-func (f ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+func (f secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	_, second := f.h.Ring().Owners(cache.Key(r))
-	if second != "" && f.h.Link.Up(second) && isUnconditional(r) {
+	if second != "" && f.h.Link.Up(second) && hasNoValidators(r) {
 		resp, err := f.h.fetchFromPeer(ctx, second, r, linkQuery{storedOnly: true})
 		if err == nil {
 			return resp, nil
@@ -36,9 +36,9 @@ func (f ownerFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response,
 	return originFetch(f).Fetch(ctx, r)
 }
 
-// isUnconditional reports whether a request has no validators: one that
+// hasNoValidators reports whether a request has no validators: one that
 // revalidates a stale copy is for the origin alone.
-func isUnconditional(r *http.Request) bool {
+func hasNoValidators(r *http.Request) bool {
 	return r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == ""
 }
 
@@ -47,7 +47,7 @@ func isUnconditional(r *http.Request) bool {
 // to be dead costs at most half a peer timeout (link.Link.Do).
 type rackFetch struct {
 	h     *PageHandler
-	route string
+	level string
 }
 
 // Fetch returns the rack's reply or, without a living owner, the origin's.
@@ -63,7 +63,7 @@ func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, 
 		if board == "" || board == h.self || !h.Link.Up(board) {
 			continue
 		}
-		resp, err := h.fetchFromPeer(ctx, board, r, linkQuery{relayed: f.route == relayRoute})
+		resp, err := h.fetchFromPeer(ctx, board, r, linkQuery{relayed: f.level == levelRelay})
 		if err == nil || ctx.Err() != nil {
 			return resp, err
 		}

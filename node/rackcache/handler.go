@@ -15,10 +15,10 @@ import (
 // and each leads only to the next: so boards that disagree about the ring for a
 // moment cannot wait in a circle.
 const (
-	rackRoute   = "rack"   // for a client: by way of the owner
-	relayRoute  = "relay"  // for a board that took this one for the owner: by way of the owner
-	originRoute = "origin" // this board fetches from the origin
-	permitRoute = "permit" // for a board that has no permit at the origin: this one has
+	levelRack   = "rack"   // for a client: by way of the owner
+	levelRelay  = "relay"  // for a board that took this one for the owner: by way of the owner
+	levelOrigin = "origin" // this board fetches from the origin
+	levelPermit = "permit" // for a board that has no permit at the origin: this one has
 )
 
 // isolatedMaxAge limits how long a board that is cut off from most of its rack trusts
@@ -92,7 +92,7 @@ func New(cfg Config) (*PageHandler, error) {
 	h.replicator = newReplicator(h, cfg.Logger)
 	cfg.Cache.Name = cfg.Self
 	cfg.Cache.ErrorHandler = newFailHandler(cfg.Logger)
-	cfg.Cache.OnStore = h.replicator.queueCopy
+	cfg.Cache.OnStore = h.replicator.queueReplica
 	cfg.Cache.OnInvalidate, cfg.Cache.OnReplace = h.invalidator.purgeKey, h.invalidator.purgeKey
 	cfg.Cache.AwaitInvalidation = h.invalidator.awaitPurge
 	var err error
@@ -122,21 +122,21 @@ func (h *PageHandler) Run(ctx context.Context) {
 
 // ServeHTTP answers a client.
 func (h *PageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	in, err := h.Sites.Request(r)
+	siteRequest, err := h.Sites.RewriteForSite(r)
 	switch {
 	case err != nil:
 		writeRequestError(w, err)
-	case h.Shop != nil && h.Sites.IsBuiltIn(in.URL) && h.Shop.Direct(r):
+	case h.Shop != nil && h.Sites.IsBuiltIn(siteRequest.URL) && h.Shop.Direct(r):
 		// As the client sent it: the shop compares Origin with Host.
 		h.Shop.ServeHTTP(w, r)
 	default:
-		h.cache.Serve(w, in, h.routeFor(in, rackRoute))
+		h.cache.Serve(w, siteRequest, h.routeFor(siteRequest, levelRack))
 	}
 }
 
 // routeFor returns the route of a request that this board's memory cannot answer.
-func (h *PageHandler) routeFor(r *http.Request, name string) cache.Route {
-	route := cache.Route{Name: originRoute, Upstream: originFetch{h}}
+func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
+	route := cache.Route{Level: levelOrigin, Upstream: originFetch{h}}
 	if !h.ensureLease(r.Context()) {
 		route.MaxAge = isolatedMaxAge
 	}
@@ -146,12 +146,12 @@ func (h *PageHandler) routeFor(r *http.Request, name string) cache.Route {
 	key := cache.Key(r)
 	first, _ := h.Ring().Owners(key)
 	if first == h.self || first == "" {
-		route.Upstream = ownerFetch{h}
+		route.Upstream = secondOwnerOrOrigin{h}
 		route.Replicate = true
 		return route
 	}
-	route.Name = name
-	route.Upstream, route.Bypass, route.ForwardOnlyIfCached = rackFetch{h, name}, originFetch{h}, true
+	route.Level = level
+	route.Upstream, route.Bypass, route.ForwardOnlyIfCached = rackFetch{h, level}, originFetch{h}, true
 	// One board for the rack decides when a page is refreshed; otherwise each would
 	// serve its own first client a stale page. A dead owner is not waited for.
 	route.DeferStale = h.Link.Up(first)

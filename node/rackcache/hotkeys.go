@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// hotSlots is the number of counters for all keys: 16 KB. Keys that share a
+	// hotCounters is the number of counters for all keys: 16 KB. Keys that share a
 	// counter become hot a little too easily, which costs only a copy.
-	hotSlots = 4096
+	hotCounters = 4096
 	// hotThreshold requests within hotSpan make a key worth a copy on a board that
 	// does not own it: the second request shows that there will be more.
 	hotThreshold = 2
@@ -21,18 +21,18 @@ const (
 // here to pay. A slot holds the number of its time span in the upper half and the
 // count in the lower half.
 type hotKeys struct {
-	start time.Time
-	slots [hotSlots]atomic.Uint32
+	start    time.Time
+	counters [hotCounters]atomic.Uint32
 }
 
 func newHotKeys(now time.Time) *hotKeys { return &hotKeys{start: now} }
 
 // countRequest records one request for a key.
 func (h *hotKeys) countRequest(key string, now time.Time) {
-	slot := h.slotOf(key)
+	counter := h.counterOf(key)
 	span := h.spanAt(now)
 	for {
-		old := slot.Load()
+		old := counter.Load()
 		next := span<<16 | 1
 		if old>>16 == span {
 			if old&0xffff == 0xffff {
@@ -40,7 +40,7 @@ func (h *hotKeys) countRequest(key string, now time.Time) {
 			}
 			next = old + 1
 		}
-		if slot.CompareAndSwap(old, next) {
+		if counter.CompareAndSwap(old, next) {
 			return
 		}
 	}
@@ -48,12 +48,12 @@ func (h *hotKeys) countRequest(key string, now time.Time) {
 
 // isHot reports whether a key was requested at least hotThreshold times in this span.
 func (h *hotKeys) isHot(key string, now time.Time) bool {
-	old := h.slotOf(key).Load()
+	old := h.counterOf(key).Load()
 	return old>>16 == h.spanAt(now) && old&0xffff >= hotThreshold
 }
 
-func (h *hotKeys) slotOf(key string) *atomic.Uint32 {
-	return &h.slots[xxhash.Sum64String(key)%hotSlots]
+func (h *hotKeys) counterOf(key string) *atomic.Uint32 {
+	return &h.counters[xxhash.Sum64String(key)%hotCounters]
 }
 
 // spanAt returns the number of a span. It wraps after a week, which at worst

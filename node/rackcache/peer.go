@@ -26,8 +26,8 @@ const headerRefused = "Bramble-Refused"
 // errRefused is the error for a reply with headerRefused.
 var errRefused = errors.New("the board could not take part")
 
-// maxCopyOverhead bounds an object in its wire form beside its body: fields and key.
-const maxCopyOverhead = 128 << 10
+// maxReplicaOverhead bounds an object in its wire form beside its body: fields and key.
+const maxReplicaOverhead = 128 << 10
 
 // linkQuery is what a board sends to another about a request, beside the request
 // itself.
@@ -106,7 +106,7 @@ func (h *PageHandler) callPeer(ctx context.Context, board, path string, r *http.
 func (h *PageHandler) RegisterRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+objectPath, h.serveObject)
 	mux.HandleFunc("HEAD "+objectPath, h.serveObject)
-	mux.HandleFunc("PUT "+objectPath, h.storeCopy)
+	mux.HandleFunc("PUT "+objectPath, h.storeReplica)
 	mux.HandleFunc(originRelayPath, h.serveOriginRelay)
 }
 
@@ -117,39 +117,39 @@ func writeRefused(w http.ResponseWriter, reason string) {
 
 // serveObject answers a client's request for another board.
 func (h *PageHandler) serveObject(w http.ResponseWriter, r *http.Request) {
-	in, q, ok := h.prepareRequest(w, r)
+	siteRequest, q, ok := h.prepareRequest(w, r)
 	if !ok {
 		return
 	}
 	sender := link.PeerName(r)
-	route := h.routeFor(in, relayRoute)
-	first, _ := h.Ring().Owners(cache.Key(in))
+	route := h.routeFor(siteRequest, levelRelay)
+	first, _ := h.Ring().Owners(cache.Key(siteRequest))
 	switch {
 	case q.storedOnly:
-		if route.MaxAge > 0 || !h.cache.HasFresh(in) {
+		if route.MaxAge > 0 || !h.cache.HasFresh(siteRequest) {
 			writeRefused(w, "not stored")
 			return
 		}
-		route = cache.Route{Name: originRoute, Upstream: noUpstream{}}
+		route = cache.Route{Level: levelOrigin, Upstream: noUpstream{}}
 	case q.relayed || first == sender:
-		route.Name, route.Upstream, route.DeferStale = originRoute, originFetch{h}, false
+		route.Level, route.Upstream, route.DeferStale = levelOrigin, originFetch{h}, false
 	}
-	h.cache.Serve(w, in, route)
+	h.cache.Serve(w, siteRequest, route)
 }
 
 // serveOriginRelay fetches from the origin for a board that has no permit there.
 // This board does not store the reply: the page's owner is the sender, or the
 // board that the sender asked for it.
 func (h *PageHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
-	in, _, ok := h.prepareRequest(w, r)
+	siteRequest, _, ok := h.prepareRequest(w, r)
 	if !ok {
 		return
 	}
-	route := cache.Route{Name: permitRoute, Upstream: directFetch{h}, MayStore: func(string) bool { return false }}
+	route := cache.Route{Level: levelPermit, Upstream: directFetch{h}, MayStore: func(string) bool { return false }}
 	if !h.ensureLease(r.Context()) {
 		route.MaxAge = isolatedMaxAge
 	}
-	h.cache.Serve(w, in, route)
+	h.cache.Serve(w, siteRequest, route)
 }
 
 // prepareRequest returns the client's request inside another board's. Before it
@@ -167,9 +167,9 @@ func (h *PageHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*h
 		writeRefused(w, err.Error())
 		return nil, q, false
 	}
-	in := r.WithContext(r.Context())
-	in.URL, in.Host = q.url, q.url.Host
-	return in, q, true
+	siteRequest := r.WithContext(r.Context())
+	siteRequest.URL, siteRequest.Host = q.url, q.url.Host
+	return siteRequest, q, true
 }
 
 // noUpstream is the upstream of a request that memory alone may answer.
@@ -180,8 +180,8 @@ func (noUpstream) Fetch(context.Context, *http.Request) (*http.Response, error) 
 	return nil, errRefused
 }
 
-// storeCopy stores a copy that the first owner of a key sends to the second.
-func (h *PageHandler) storeCopy(w http.ResponseWriter, r *http.Request) {
+// storeReplica stores a copy that the first owner of a key sends to the second.
+func (h *PageHandler) storeReplica(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	digest, err := strconv.ParseUint(query.Get("purges"), 16, 64)
 	if err != nil {
@@ -195,8 +195,8 @@ func (h *PageHandler) storeCopy(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the purges differ: send it again later", http.StatusConflict)
 		return
 	}
-	wire, err := io.ReadAll(io.LimitReader(r.Body, h.maxObject+maxCopyOverhead+1))
-	if err != nil || int64(len(wire)) > h.maxObject+maxCopyOverhead {
+	wire, err := io.ReadAll(io.LimitReader(r.Body, h.maxObject+maxReplicaOverhead+1))
+	if err != nil || int64(len(wire)) > h.maxObject+maxReplicaOverhead {
 		http.Error(w, "too large or cut off", http.StatusRequestEntityTooLarge)
 		return
 	}

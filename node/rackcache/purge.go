@@ -32,16 +32,16 @@ type PurgeApplier struct {
 
 // Apply drops, or marks stale, what a purge names before it returns.
 func (a PurgeApplier) Apply(p purge.Purge) {
-	what := cache.Selector{Soft: p.Soft}
+	selector := cache.Selector{Soft: p.Soft}
 	switch p.Kind {
 	case purge.URL:
-		what.URL = p.Target
+		selector.URL = p.Target
 	case purge.Tag:
-		what.Tag = p.Target
+		selector.Tag = p.Target
 	case purge.All:
-		what.All = true
+		selector.All = true
 	}
-	a.Applied(p, a.Cache.Purge(what))
+	a.Applied(p, a.Cache.Purge(selector))
 }
 
 // invalidator purges from the whole rack the pages that an unsafe request to this

@@ -18,13 +18,13 @@ import (
 )
 
 const (
-	// copyQueue bounds the copies that wait to be sent to second owners. One that does
+	// maxQueuedReplicas bounds the copies that wait to be sent to second owners. One that does
 	// not fit is dropped: a copy is a convenience, and the next crowd makes another.
-	copyQueue = 256
-	// copyWorkers send at once: one waits for the network while another works.
-	copyWorkers = 2
-	// copyTimeout bounds the sending of one object.
-	copyTimeout = 10 * time.Second
+	maxQueuedReplicas = 256
+	// replicaWorkers send at once: one waits for the network while another works.
+	replicaWorkers = 2
+	// replicaTimeout bounds the sending of one object.
+	replicaTimeout = 10 * time.Second
 	// ringStableTime is the time for which the ring must not change before copies move to their
 	// new second owners: boards come and go in bursts.
 	ringStableTime = 2 * time.Second
@@ -45,96 +45,96 @@ type replicator struct {
 }
 
 func newReplicator(h *PageHandler, log *slog.Logger) *replicator {
-	return &replicator{handler: h, log: log, queue: make(chan string, copyQueue)}
+	return &replicator{handler: h, log: log, queue: make(chan string, maxQueuedReplicas)}
 }
 
 // Stats are the figures of the copies for second owners, since the start.
 type Stats struct {
-	CopiesSent    int64
-	CopiesDropped int64 // the queue was full, or the second owner did not store it
+	ReplicasSent    int64
+	ReplicasDropped int64 // the queue was full, or the second owner did not store it
 }
 
 // Stats returns the figures of this moment.
 func (h *PageHandler) Stats() Stats {
-	return Stats{CopiesSent: h.replicator.sent.Load(), CopiesDropped: h.replicator.dropped.Load()}
+	return Stats{ReplicasSent: h.replicator.sent.Load(), ReplicasDropped: h.replicator.dropped.Load()}
 }
 
-// queueCopy is called by the cache for each object that this board stores as first
+// queueReplica is called by the cache for each object that this board stores as first
 // owner.
-func (c *replicator) queueCopy(o *cache.Object) {
+func (r *replicator) queueReplica(o *cache.Object) {
 	select {
-	case c.queue <- o.Key():
+	case r.queue <- o.Key():
 	default:
-		c.dropped.Add(1)
+		r.dropped.Add(1)
 	}
 }
 
 // run sends copies until ctx ends.
-func (c *replicator) run(ctx context.Context) {
+func (r *replicator) run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
-	for range copyWorkers {
+	for range replicaWorkers {
 		workers.Go(func() {
 			for {
 				select {
 				case <-ctx.Done():
 					return
-				case key := <-c.queue:
-					c.sendCopies(ctx, key)
+				case key := <-r.queue:
+					r.sendReplicas(ctx, key)
 				}
 			}
 		})
 	}
-	c.watchRing(ctx)
+	r.watchRing(ctx)
 }
 
-// sendCopies sends everything stored under a key to the key's second owner.
-func (c *replicator) sendCopies(ctx context.Context, key string) {
-	h := c.handler
+// sendReplicas sends everything stored under a key to the key's second owner.
+func (r *replicator) sendReplicas(ctx context.Context, key string) {
+	h := r.handler
 	first, second := h.Ring().Owners(key)
 	if first != h.self || second == "" || !h.Link.Up(second) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 	defer cancel()
 	// The digest is taken before the copy: the copy contains nothing that this board
 	// had purged by then, and a board that has applied the same purges may store it.
 	digest := h.Purges.Digest()
 	for _, object := range h.cache.Peek(key) {
-		if err := c.putCopy(ctx, second, key, digest, h.cache.AppendWire(nil, object)); err != nil {
+		if err := r.putReplica(ctx, second, key, digest, h.cache.AppendWire(nil, object)); err != nil {
 			if !errors.Is(err, link.ErrPeerSilent) && ctx.Err() == nil {
-				c.log.Debug("copy refused", "board", second, "key", key, "error", err)
+				r.log.Debug("replica refused", "board", second, "key", key, "error", err)
 			}
-			c.dropped.Add(1)
+			r.dropped.Add(1)
 			return
 		}
-		c.sent.Add(1)
+		r.sent.Add(1)
 	}
 }
 
-func (c *replicator) putCopy(ctx context.Context, board, key string, digest uint64, wire []byte) error {
+func (r *replicator) putReplica(ctx context.Context, board, key string, digest uint64, wire []byte) error {
 	query := url.Values{"key": {key}, "purges": {strconv.FormatUint(digest, 16)}}
-	r, err := http.NewRequest(http.MethodPut, "https://board"+objectPath+"?"+query.Encode(), bytes.NewReader(wire))
+	request, err := http.NewRequest(http.MethodPut, "https://board"+objectPath+"?"+query.Encode(), bytes.NewReader(wire))
 	if err != nil {
-		return fmt.Errorf("sending a copy: %w", err)
+		return fmt.Errorf("sending a replica: %w", err)
 	}
-	resp, err := c.handler.Link.Do(ctx, board, r)
+	resp, err := r.handler.Link.Do(ctx, board, request)
 	if err != nil {
-		return fmt.Errorf("sending a copy: %w", err)
+		return fmt.Errorf("sending a replica: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
-		return fmt.Errorf("sending a copy: %s answered with status %d", board, resp.StatusCode)
+		return fmt.Errorf("sending a replica: %s answered with status %d", board, resp.StatusCode)
 	}
 	return nil
 }
 
 // watchRing waits for the ring to change and be stable again, and then sends the
 // copies that have a new second owner, until ctx ends.
-func (c *replicator) watchRing(ctx context.Context) {
+func (r *replicator) watchRing(ctx context.Context) {
 	ticker := time.NewTicker(ringStableTime)
 	defer ticker.Stop()
-	stable := c.handler.Ring()
+	stable := r.handler.Ring()
 	last := stable
 	for {
 		select {
@@ -142,32 +142,32 @@ func (c *replicator) watchRing(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		ring := c.handler.Ring()
+		ring := r.handler.Ring()
 		if ring != last {
 			last = ring
 			continue
 		}
 		if ring != stable {
-			c.queueMovedKeys(ctx, stable, ring)
+			r.queueMovedKeys(ctx, stable, ring)
 			stable = ring
 		}
 	}
 }
 
 // queueMovedKeys queues the keys whose owners differ between two rings.
-func (c *replicator) queueMovedKeys(ctx context.Context, old, now OwnerRing) {
+func (r *replicator) queueMovedKeys(ctx context.Context, old, now OwnerRing) {
 	pause := time.NewTicker(moveInterval)
 	defer pause.Stop()
-	for key := range c.handler.cache.Keys {
+	for key := range r.handler.cache.Keys {
 		first, second := now.Owners(key)
 		oldFirst, oldSecond := old.Owners(key)
-		if first != c.handler.self || second == "" || first == oldFirst && second == oldSecond {
+		if first != r.handler.self || second == "" || first == oldFirst && second == oldSecond {
 			continue
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case c.queue <- key:
+		case r.queue <- key:
 		}
 		select {
 		case <-ctx.Done():

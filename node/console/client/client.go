@@ -89,8 +89,8 @@ func New(base, password string) (*Client, error) {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Rack returns the rack as the console sees it.
-func (c *Client) Rack(ctx context.Context) (console.Snapshot, error) {
-	var s console.Snapshot
+func (c *Client) Rack(ctx context.Context) (console.RackView, error) {
+	var s console.RackView
 	return s, c.callJSON(ctx, http.MethodGet, "/api/v1/rack", nil, &s)
 }
 

@@ -22,7 +22,7 @@ var errSilent = errors.New("the stream sent nothing for too long")
 type Message struct {
 	// Rack is the rack as the console sees it now. Its Ring is the last one received:
 	// the console sends the ring only when it has changed.
-	Rack  *console.Snapshot
+	Rack  *console.RackView
 	Event *console.Event
 }
 
@@ -62,7 +62,7 @@ func (c *Client) Follow(ctx context.Context, silence time.Duration, received fun
 		var m Message
 		switch name {
 		case "rack":
-			m.Rack = new(console.Snapshot)
+			m.Rack = new(console.RackView)
 			err = json.Unmarshal(data, m.Rack)
 			if m.Rack.Ring == nil {
 				m.Rack.Ring = ring

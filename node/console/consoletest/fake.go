@@ -105,11 +105,11 @@ func (f *Fake) Calls() []string {
 	return slices.Clone(f.calls)
 }
 
-// Snapshot implements console.RackSource.
-func (f *Fake) Snapshot() console.Snapshot {
+// RackView implements console.RackSource.
+func (f *Fake) RackView() console.RackView {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := console.Snapshot{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
+	s := console.RackView{At: f.now, Version: "fake", Observer: "lab", Ring: f.buildRing()}
 	for i, fb := range f.rack {
 		b := console.BoardView{
 			Name: fb.name, State: fb.state, Faults: fb.faults.Words(),
