@@ -40,7 +40,7 @@ type conn struct {
 	pendingInput  []byte   // read, and not answered yet
 	pendingOutput [][]byte // replies that the client has not taken yet
 	readingSince  uint32   // the sweep at which the request in pendingInput began to arrive
-	queued        bool     // in eventLoop.queued: the loop has read its share, and there is more
+	queued        bool     // Idle or Reading with unread input, in eventLoop.queued: others have their turn first
 
 	http2 http2State
 }
@@ -121,12 +121,12 @@ func (c *conn) performNext() bool {
 	return true
 }
 
-// setNext ends a reading with an action; rest is the input that has not been answered.
-// It always returns true, which ends the wait for input.
-func (c *conn) setNext(next action, rest []byte) bool {
+// setNext makes an action due; rest is the input that has not been answered. It returns
+// actionDue, for its callers to return.
+func (c *conn) setNext(next action, rest []byte) readResult {
 	c.next = next
 	c.pendingInput = append([]byte(nil), rest...)
-	return true
+	return actionDue
 }
 
 // hasPendingOutput reports whether the client has not taken all of its replies.

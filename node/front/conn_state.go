@@ -6,7 +6,7 @@ package front
 type connState uint32
 
 const (
-	stateNew         connState = iota // accepted; nothing has arrived
+	stateNew         connState = iota // accepted, or the handshake is over; no request has begun to arrive
 	stateHandshake                    // a TLS handshake is under way
 	stateIdle                         // between two requests
 	stateReading                      // a part of a request has arrived
@@ -47,17 +47,26 @@ func (s connState) mayFollow() []connState {
 	return nil
 }
 
-// action is the transition out of stateAnswering that is due after some requests have
-// been read. If there is pending output, stateFlushing comes first.
+// action is what is due after some requests have been answered. All but actionSendFirst
+// lead out of stateAnswering. Pending output goes through stateFlushing first, whatever
+// the action.
 type action uint8
 
 const (
 	actionWait      action = iota // wait for more input: to stateIdle, or to stateReading
-	actionSendFirst               // send the replies, then go on parsing the same bytes
+	actionSendFirst               // send the replies to make room, then answer the rest: stays in stateAnswering
 	actionLend                    // let net/http answer the next request: to stateBorrowed
 	actionHandOff                 // leave the connection to net/http: to stateNetHTTP
 	actionClose                   // close after the last reply: to stateLingering
-	actionDrop                    // close: the client has gone
+	actionDrop                    // close at once: the client or the sweep has ended the connection, or a loan is not reusable
+)
+
+// readResult says how a connection goes on after some input has been handled.
+type readResult bool
+
+const (
+	needsInput readResult = false // nothing is due until more input arrives
+	actionDue  readResult = true  // conn.next is due
 )
 
 // A connection's state and the sweep at which it began are one word, so that the

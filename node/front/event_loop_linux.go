@@ -48,8 +48,61 @@ type eventLoop struct {
 	isStopped bool
 }
 
-// runOnce serves the connections that are ready. It always reports false, to be called
-// when there are more.
+// startEventLoops starts an event loop for each processor, if the acceptor's connections
+// are bare descriptors.
+func (f *Front) startEventLoops() error {
+	if _, isBare := f.acceptor.(*fdAcceptor); !isBare {
+		return nil
+	}
+	for range runtime.GOMAXPROCS(0) {
+		l, err := f.newEventLoop()
+		if err != nil {
+			f.stopEventLoops()
+			return err
+		}
+		f.loops = append(f.loops, l)
+	}
+	return nil
+}
+
+func (f *Front) newEventLoop() (*eventLoop, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	// The runtime's poller takes only descriptors that do not block.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	l := &eventLoop{front: f, file: os.NewFile(uintptr(fd), "epoll"), stopped: make(chan struct{})}
+	wakeFD, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if errno != 0 {
+		l.file.Close()
+		return nil, fmt.Errorf("eventfd: %w", errno)
+	}
+	l.wakeFD = int(wakeFD)
+	if l.raw, err = l.file.SyscallConn(); err == nil {
+		err = l.register(l.wakeFD)
+	}
+	if err != nil {
+		l.file.Close()
+		syscall.Close(l.wakeFD)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	go l.run()
+	return l, nil
+}
+
+// run serves the loop's connections until stop.
+func (l *eventLoop) run() {
+	// It ends when the descriptor is closed, which is no error.
+	_ = l.raw.Read(l.runOnce)
+	close(l.stopped)
+}
+
+// runOnce serves the connections that are ready. RawConn.Read calls it each time that the
+// epoll descriptor is readable; it always returns false, to be called again.
 func (l *eventLoop) runOnce(epoll uintptr) bool {
 	l.queued, l.lastQueue = l.lastQueue[:0], l.queued
 	l.front.setRules(&l.buffers.rules)
@@ -101,15 +154,20 @@ func (l *eventLoop) pollOnce(epoll uintptr, limit int) int {
 	return int(n)
 }
 
-// serveOne reads what a connection has sent and does everything that takes no time. at
-// is a reading of FastHandler.Now after the first bytes had arrived, 0 if there is none.
-func (l *eventLoop) serveOne(c *conn, o readOptions, at time.Duration) {
+// serveOne reads what a connection has sent and does everything that takes no time. clock
+// is a reading of FastHandler.Now after the first bytes had arrived; 0: the clock has not
+// been read.
+func (l *eventLoop) serveOne(c *conn, o readOptions, clock time.Duration) {
 	if c.currentState() == stateLingering {
 		l.discardLingering(c)
 		return
 	}
-	l.buffers.rules.client, l.buffers.rules.at = c.client, at
-	if !c.readAndAnswer(uintptr(c.fd), &l.buffers, o) {
+	rules := &l.buffers.rules
+	rules.client, rules.clock, rules.limits = c.client, clock, l.front.limits
+	if o.limitsPassed {
+		rules.limits = nil
+	}
+	if c.readAndAnswer(uintptr(c.fd), &l.buffers, o) == needsInput {
 		l.requeueIfUnread(c)
 		return
 	}
@@ -207,61 +265,11 @@ func (l *eventLoop) detach(fd int) {
 	}
 }
 
-// startEventLoops starts an event loop for each processor, if the acceptor's connections
-// are bare descriptors.
-func (f *Front) startEventLoops() error {
-	if _, isBare := f.acceptor.(*fdAcceptor); !isBare {
-		return nil
-	}
-	for range runtime.GOMAXPROCS(0) {
-		l, err := f.newEventLoop()
-		if err != nil {
-			f.stopEventLoops()
-			return err
-		}
-		f.loops = append(f.loops, l)
-	}
-	return nil
-}
-
 // stopEventLoops stops the event loops and ends the connections that are there.
 func (f *Front) stopEventLoops() {
 	for _, l := range f.loops {
 		l.stop()
 	}
-}
-
-func (f *Front) newEventLoop() (*eventLoop, error) {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	// The runtime's poller takes only descriptors that do not block.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		syscall.Close(fd)
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	l := &eventLoop{front: f, file: os.NewFile(uintptr(fd), "epoll"), stopped: make(chan struct{})}
-	wakeFD, _, errno := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		l.file.Close()
-		return nil, fmt.Errorf("eventfd: %w", errno)
-	}
-	l.wakeFD = int(wakeFD)
-	if l.raw, err = l.file.SyscallConn(); err == nil {
-		err = l.register(l.wakeFD)
-	}
-	if err != nil {
-		l.file.Close()
-		syscall.Close(l.wakeFD)
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	go func() {
-		// It ends when the descriptor is closed, which is no error.
-		_ = l.raw.Read(l.runOnce)
-		close(l.stopped)
-	}()
-	return l, nil
 }
 
 // stop stops the event loop, and ends every connection that is there.

@@ -11,31 +11,6 @@ import (
 // replies, without waiting for anything. An event loop calls it for a connection that is
 // ready; a connection with a goroutine of its own spends its life in serveFastPath.
 
-// bufferPool lends batches to connections that have bytes: as many as run at once.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) get() *replyBuffers {
-	if buffers, ok := p.pool.Get().(*replyBuffers); ok {
-		return buffers
-	}
-	return new(replyBuffers)
-}
-
-func (p *bufferPool) put(buffers *replyBuffers) { p.pool.Put(buffers) }
-
-// rawConnOf returns the socket of a TCP connection, for the fast path.
-func rawConnOf(inner net.Conn) syscall.RawConn {
-	tcp, ok := inner.(*net.TCPConn)
-	if !ok {
-		return nil
-	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
 // serveFastPath waits for requests and answers those that it can, until another action
 // is due. It reports false if the connection must be closed.
 //
@@ -46,33 +21,35 @@ func (c *conn) serveFastPath() bool {
 	return c.raw.Read(c.onReadable) == nil && c.next != actionDrop
 }
 
-// onReadable is called when there may be bytes. It reports false to wait for more.
+// onReadable is the callback of RawConn.Read: it is called when there may be input, and
+// returns false to be called again when there is more.
 func (c *conn) onReadable(fd uintptr) bool {
 	b := c.front.buffers.get()
 	c.front.setConnRules(c, &b.rules)
 	c.attachRecords(fd)
-	done := c.readAndAnswer(fd, b, readOptions{})
+	result := c.readAndAnswer(fd, b, readOptions{})
 	c.detachRecords()
 	c.front.buffers.put(b)
-	return done
+	return result == actionDue
 }
 
 // readOptions say how a connection is read.
 type readOptions struct {
 	maybeHalfClosed bool   // the client may have closed its side
-	maxReads        int    // 0: as many as there is something for
-	alreadyRead     []byte // has been read, and is answered first
+	limitsPassed    bool   // the client's limits have allowed this input
+	maxReads        int    // 0: until nothing is left
+	alreadyRead     []byte // input that has been read, and is answered first
 }
 
-// readAndAnswer reads what has arrived and answers it. It reports false to wait for more;
-// otherwise c.next is the action that is due.
-func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) bool {
+// readAndAnswer reads what has arrived and answers it. Before it returns needsInput, it
+// moves the connection to stateIdle or stateReading.
+func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) readResult {
 	have := copy(b.input[:], c.pendingInput)
 	if have > 0 && c.currentState() == stateAnswering {
 		// It was read behind a request that took time, and may have whole requests in it.
 		c.pendingInput = nil
-		if c.answerInput(fd, b, &have) {
-			return true
+		if c.answerInput(fd, b, &have) == actionDue {
+			return actionDue
 		}
 	}
 	for reads := 1; ; reads++ {
@@ -95,15 +72,16 @@ func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) bool {
 			continue
 		}
 		have += n
-		if c.answerInput(fd, b, &have) {
-			return true
+		if c.answerInput(fd, b, &have) == actionDue {
+			return actionDue
 		}
 		if !isFull && have == 0 && c.tls == nil && !o.maybeHalfClosed {
 			return c.waitForMore(nil) // the next bytes wake the poller again
 		}
 		if reads == o.maxReads {
-			c.queued = !c.waitForMore(b.input[:have])
-			return !c.queued
+			result := c.waitForMore(b.input[:have])
+			c.queued = result == needsInput
+			return result
 		}
 		// Within a request another read is cheap, and finds its end if the client has
 		// closed its side.
@@ -119,8 +97,8 @@ func (c *conn) readInput(fd uintptr, p []byte) (int, syscall.Errno) {
 }
 
 // answerInput answers the requests in b.input[:have] and moves the rest of it to the
-// front. It reports true if an action other than reading more is due.
-func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) bool {
+// front.
+func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) readResult {
 	p := b.input[:*have]
 	for {
 		answered, next := b.answerRequests(p, &b.rules)
@@ -149,7 +127,7 @@ func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) bool {
 			return c.setNext(actionHandOff, p) // longer than requests are here
 		}
 		*have = copy(b.input[:], p)
-		return false
+		return needsInput
 	}
 }
 
@@ -189,10 +167,10 @@ func (c *conn) savePendingOutput(left [][]byte, b *replyBuffers) {
 	}
 }
 
-// waitForMore ends a reading without an action: the connection waits, idle or within a
-// request, whose beginning is rest. It returns false, unless the sweep has ended the
+// waitForMore has the connection wait for input, in stateIdle, or in stateReading if rest
+// is the beginning of a request. It returns needsInput, unless the sweep has ended the
 // connection.
-func (c *conn) waitForMore(rest []byte) bool {
+func (c *conn) waitForMore(rest []byte) readResult {
 	isAlive := true
 	switch {
 	case len(rest) == 0:
@@ -207,15 +185,15 @@ func (c *conn) waitForMore(rest []byte) bool {
 		return c.setNext(actionDrop, nil)
 	}
 	c.pendingInput = append(c.pendingInput[:0], rest...)
-	return false
+	return needsInput
 }
 
-// endReading ends a reading that brought an error, or the end of what the client sends
-// (0). rest is the beginning of a request.
-func (c *conn) endReading(rest []byte, errno syscall.Errno) bool {
+// endReading handles a read that returned no bytes: an error, or 0 for the end of the
+// client's side. rest is the beginning of a request.
+func (c *conn) endReading(rest []byte, errno syscall.Errno) readResult {
 	switch {
 	case errno == syscall.EAGAIN && c.currentState() != stateAnswering:
-		return false // nothing has arrived since
+		return needsInput // nothing has arrived since
 	case errno == syscall.EAGAIN:
 		return c.waitForMore(rest)
 	case errno != 0 || len(rest) == 0:
@@ -231,7 +209,7 @@ func (c *conn) recheckMemory() (next action, ok bool) {
 	b := c.front.buffers.get()
 	defer c.front.buffers.put(b)
 	c.front.setConnRules(c, &b.rules)
-	b.rules.limits, b.rules.gate = nil, nil // it has passed them
+	b.rules.limits, b.rules.gate = nil, nil // the request has passed both
 	answered, next := b.answerRequests(c.pendingInput[:c.lendSize], &b.rules)
 	if answered == 0 {
 		return next, false
@@ -299,4 +277,29 @@ func discardInput(fd uintptr, b *replyBuffers, maxReads int) (hasEnded, isExhaus
 			return false, false
 		}
 	}
+}
+
+// bufferPool lends batches to connections that have bytes: as many as run at once.
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) get() *replyBuffers {
+	if buffers, ok := p.pool.Get().(*replyBuffers); ok {
+		return buffers
+	}
+	return new(replyBuffers)
+}
+
+func (p *bufferPool) put(buffers *replyBuffers) { p.pool.Put(buffers) }
+
+// rawConnOf returns the socket of a TCP connection, for the fast path.
+func rawConnOf(inner net.Conn) syscall.RawConn {
+	tcp, ok := inner.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
 }

@@ -14,7 +14,7 @@ func (c *conn) runOffloaded() {
 	c.socket, c.raw, c.fd = socket, socket.raw, -1
 	c.mu.Unlock()
 	for c.performNext() {
-		if c.resume() {
+		if c.resume() == actionDue {
 			if c.next == actionDrop {
 				c.closeAndRemove()
 				return
@@ -30,22 +30,21 @@ func (c *conn) runOffloaded() {
 	}
 }
 
-// resume has the connection wait for input, after answering what was read meanwhile. It
-// reports true if another action is due.
-func (c *conn) resume() bool {
+// resume answers what was read meanwhile, and has the connection wait for input.
+func (c *conn) resume() readResult {
 	if len(c.pendingInput) == 0 {
 		return c.waitForMore(nil)
 	}
 	return c.resumeInput()
 }
 
-// resumeInput answers the rest of what was read, and what has arrived since. It reports
-// false if more must arrive.
-func (c *conn) resumeInput() (done bool) {
+// resumeInput answers the rest of what was read, and what has arrived since.
+func (c *conn) resumeInput() readResult {
+	done := false
 	if c.raw.Control(func(fd uintptr) { done = c.onReadable(fd) }) != nil {
 		return c.setNext(actionDrop, nil)
 	}
-	return done
+	return readResult(done)
 }
 
 // reattach takes the socket from the runtime's poller, by a second descriptor.

@@ -50,19 +50,18 @@ func (c *conn) hasNothingPending() bool {
 	return (state == stateIdle || state == stateNew) && len(c.pendingInput) == 0 && !c.hasPendingOutput()
 }
 
-// serveReady serves the ready connections, and empties the batch. at is as for serveOne.
-func (l *eventLoop) serveReady(at time.Duration) {
+// serveReady serves the ready connections, and empties the batch. clock is as for serveOne.
+func (l *eventLoop) serveReady(clock time.Duration) {
 	conns := l.ready.conns[:l.ready.count]
 	l.ready.count = 0
 	l.ready.readAll(conns)
 	if rules := &l.buffers.rules; !rules.draining {
 		l.findMemos(conns)
-		rules.at = at
-		l.front.fastReplies.Add(int64(l.buffers.memos.revalidatePending(rules)))
+		l.front.fastReplies.Add(int64(l.buffers.memos.revalidatePending(rules, clock)))
 	}
 	sendMemos(conns)
 	for i := range conns {
-		if ready := &conns[i]; len(ready.reply) > 0 && ready.finishReply() {
+		if ready := &conns[i]; len(ready.reply) > 0 && ready.finishReply() == actionDue {
 			l.performNext(ready.conn)
 			ready.conn = nil
 		}
@@ -70,7 +69,7 @@ func (l *eventLoop) serveReady(at time.Duration) {
 	// From here on memoised replies may change.
 	for i := range conns {
 		if ready := &conns[i]; ready.conn != nil && (len(ready.reply) == 0 || ready.maybeHalfClosed) {
-			l.serveUnanswered(ready, at)
+			l.serveUnanswered(ready, clock)
 		}
 		conns[i] = readyConn{}
 	}
@@ -94,7 +93,7 @@ func (b *readyBatch) readAll(conns []readyConn) {
 
 // findMemos looks up memoised replies, and refuses clients that are over their limits.
 func (l *eventLoop) findMemos(conns []readyConn) {
-	rules, q := &l.buffers.rules, &l.buffers.req.Request
+	limits, q := l.front.limits, &l.buffers.req.Request
 	for i := range conns {
 		ready := &conns[i]
 		if len(ready.input) == 0 || !ready.conn.enter(stateAnswering) {
@@ -103,7 +102,7 @@ func (l *eventLoop) findMemos(conns []readyConn) {
 		header := l.buffers.headers.FindRemembered(q, ready.input)
 		switch {
 		case header == nil, q.Close:
-		case !rules.limits.AllowRequest(ready.conn.client):
+		case !limits.AllowRequest(ready.conn.client):
 			ready.reply, ready.isLast = []byte(refusalFor(q.IsHEAD, true)), true
 		default:
 			ready.memo = l.buffers.memos.of(header)
@@ -115,7 +114,7 @@ func (l *eventLoop) findMemos(conns []readyConn) {
 // sendMemos sends the replies that were found.
 func sendMemos(conns []readyConn) {
 	for i := range conns {
-		if ready := &conns[i]; ready.memo != nil && ready.memo.header.HasLine() {
+		if ready := &conns[i]; ready.memo != nil && ready.memo.isValid() {
 			ready.reply = ready.memo.bytes
 		}
 	}
@@ -126,9 +125,9 @@ func sendMemos(conns []readyConn) {
 	}
 }
 
-// finishReply has the connection wait after its reply. It reports true if another action
-// is due.
-func (r *readyConn) finishReply() bool {
+// finishReply has the connection wait for input after its reply, in stateIdle, if nothing
+// else is due.
+func (r *readyConn) finishReply() readResult {
 	c, next := r.conn, actionWait
 	if r.isLast {
 		next = actionClose
@@ -136,7 +135,7 @@ func (r *readyConn) finishReply() bool {
 	switch {
 	case r.errno == 0 && r.sent == len(r.reply):
 		if !r.isLast && c.enter(stateIdle) {
-			return false
+			return needsInput
 		}
 		if !r.isLast {
 			next = actionDrop
@@ -151,15 +150,10 @@ func (r *readyConn) finishReply() bool {
 
 // serveUnanswered serves a connection for which there was no memo, or whose client may
 // have gone.
-func (l *eventLoop) serveUnanswered(ready *readyConn, at time.Duration) {
-	o := readOptions{maybeHalfClosed: ready.maybeHalfClosed, maxReads: readsPerTurn}
+func (l *eventLoop) serveUnanswered(ready *readyConn, clock time.Duration) {
+	o := readOptions{maybeHalfClosed: ready.maybeHalfClosed, limitsPassed: ready.memo != nil, maxReads: readsPerTurn}
 	if len(ready.reply) == 0 {
 		o.alreadyRead = ready.input
 	}
-	limits := l.buffers.rules.limits
-	if ready.memo != nil {
-		l.buffers.rules.limits = nil // it has passed them
-	}
-	l.serveOne(ready.conn, o, at)
-	l.buffers.rules.limits = limits
+	l.serveOne(ready.conn, o, clock)
 }

@@ -52,9 +52,17 @@ type answerRules struct {
 	gate     *admission.Gate // before net/http; nil: it stands open
 	overTLS  bool            // the requests arrive over TLS
 	hsts     []byte          // the line of Strict-Transport-Security; nil: none
-	// at is a reading of handler.Now after the first request had arrived; 0: the clock must
-	// be read. The requests behind it may have arrived later.
-	at time.Duration
+	// clock is a reading of handler.Now after the first request had arrived; 0: the clock
+	// must be read. consumeClock returns it for that request alone.
+	clock time.Duration
+}
+
+// consumeClock returns the clock reading for the next request, once: the requests behind
+// it may have arrived later.
+func (r *answerRules) consumeClock() time.Duration {
+	clock := r.clock
+	r.clock = 0
+	return clock
 }
 
 // setRules sets the rules of this moment for requests without TLS.
@@ -66,7 +74,7 @@ func (f *Front) setRules(r *answerRules) {
 // setConnRules sets the rules of this moment for a connection's requests.
 func (f *Front) setConnRules(c *conn, r *answerRules) {
 	f.setRules(r)
-	r.client, r.at = c.client, 0
+	r.client, r.clock = c.client, 0
 	if c.tls != nil {
 		r.handler, r.overTLS, r.hsts = f.https.cfg.FastHandler, true, f.https.hsts
 	}
@@ -155,7 +163,7 @@ func (b *replyBuffers) buildReply(head, line []byte, header *http1.CachedHeader,
 	if header != nil && !b.hasMemo {
 		memo = b.memos.toReplace(header, line, r)
 	}
-	q.At, r.at = r.at, 0
+	q.At = r.consumeClock()
 	if q.WantValidity, q.Validity = memo != nil, nil; q.WantValidity {
 		q.Validity = memo.spare
 	}

@@ -1,6 +1,10 @@
 package front
 
-import "bramble/node/front/http1"
+import (
+	"time"
+
+	"bramble/node/front/http1"
+)
 
 const (
 	// maxMemoReply limits a memoised reply, in bytes: a page of a shop in one packet's
@@ -14,20 +18,20 @@ const (
 
 // replyMemos are the memoised replies of a batch: the last reply to a request with each
 // cached header block, whole. In a crowd most clients request one page, with one of a
-// few browsers. While the FastHandler says that it would answer just the same, the reply
-// is sent again, and nothing is looked up or put together.
+// few browsers. While ReplyValidity reports that the FastHandler would answer the same, the
+// reply is sent again, and nothing is looked up or put together.
 type replyMemos [http1.MaxCachedHeaders]replyMemo
 
-// replyMemo is a memoised reply to requests with a header block's meaning and its
-// remembered line. It is valid while the block has a line and validity says so.
+// replyMemo is a memoised reply. Its key is a header block's meaning and a request line.
+// The line lies in the block (http1.CachedHeader); forgetting it invalidates the memo.
 type replyMemo struct {
 	header      *http1.CachedHeader
 	bytes       []byte // head and body
 	validity    ReplyValidity
-	spare       ReplyValidity // room for that of the next
+	spare       ReplyValidity // room for the next validity
 	overTLS     bool
 	misses      int // requests for other pages since
-	pendingUses int // in the present batch of ready connections
+	pendingUses int // requests in the present batch of ready connections
 }
 
 // of returns the memo that belongs to a header block.
@@ -40,22 +44,20 @@ func (m *replyMemos) replyTo(header *http1.CachedHeader, line []byte, r *answerR
 		return nil
 	}
 	memo := m.of(header)
-	if !memo.revalidate(r, 1) {
+	if !memo.revalidate(r, r.consumeClock(), 1) {
 		return nil
 	}
 	return memo.bytes
 }
 
-// revalidatePending checks the memos that were found for ready connections, and returns
-// the number of connections whose memo is valid.
-func (m *replyMemos) revalidatePending(r *answerRules) (valid int) {
-	at := r.at
+// revalidatePending revalidates the memos that were found for ready connections, as of a
+// clock reading, and returns the number of connections whose memo is valid.
+func (m *replyMemos) revalidatePending(r *answerRules, clock time.Duration) (valid int) {
 	for i := range m {
 		memo := &m[i]
 		if n := memo.pendingUses; n > 0 {
 			memo.pendingUses = 0
-			r.at = at
-			if memo.revalidate(r, n) {
+			if memo.revalidate(r, clock, n) {
 				valid += n
 			}
 		}
@@ -63,17 +65,18 @@ func (m *replyMemos) revalidatePending(r *answerRules) (valid int) {
 	return valid
 }
 
-// revalidate reports whether the reply is valid by these rules, and counts it n times.
-// If not, it is forgotten.
-func (m *replyMemo) revalidate(r *answerRules, n int) bool {
-	at := r.at
-	r.at = 0
-	valid := m.header.HasLine() && m.overTLS == r.overTLS && m.validity.StillValid(at, n)
+// revalidate reports whether the reply would be the same by these rules, as of a clock
+// reading, and counts it as n hits then. Otherwise it invalidates the memo.
+func (m *replyMemo) revalidate(r *answerRules, clock time.Duration, n int) bool {
+	valid := m.isValid() && m.overTLS == r.overTLS && m.validity.StillValid(clock, n)
 	if !valid {
 		m.header.ForgetLine()
 	}
 	return valid
 }
+
+// isValid reports whether the memo has not been invalidated.
+func (m *replyMemo) isValid() bool { return m.header.HasLine() }
 
 // toReplace returns the memo that the reply to a request with a header block's meaning
 // and a given line should replace; nil for none.
@@ -83,7 +86,7 @@ func (m *replyMemos) toReplace(header *http1.CachedHeader, line []byte, r *answe
 	}
 	memo := m.of(header)
 	memo.header = header
-	if !header.HasLine() || header.BeginsWithLine(line) {
+	if !memo.isValid() || header.BeginsWithLine(line) {
 		return memo
 	}
 	if memo.misses++; memo.misses < replaceEvery {

@@ -39,7 +39,7 @@ func (s *testSite) compareAfter(t *testing.T, before, in []byte) {
 				memo := b.memos.of(header)
 				memo.pendingUses++
 				revalidated := r
-				if b.memos.revalidatePending(&revalidated) == 1 && (!bytes.Equal(memo.bytes, want) || used != len(in) || next != actionWait) {
+				if b.memos.revalidatePending(&revalidated, revalidated.clock) == 1 && (!bytes.Equal(memo.bytes, want) || used != len(in) || next != actionWait) {
 					t.Fatalf("in a batch after %q, %q gets\n%q\nand alone\n%q, %d bytes, then %v", before, in, memo.bytes, want, used, next)
 				}
 			}
