@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Upstream is where a page comes from when it is not in memory: the owner of
-// its key, or its origin server.
+// Upstream fetches a page that is not in memory: from the owner of its key, or from
+// its origin server.
 type Upstream interface {
 	// Fetch sends the request and returns the reply with its final status, its
 	// body still streaming; the caller closes the body. Like an
@@ -22,17 +22,17 @@ type Upstream interface {
 
 // Route says how a request is answered if the store cannot answer it.
 type Route struct {
-	// Level keeps flights apart: requests of different routes never wait for one
+	// Level separates flights: requests of different levels never wait for the same
 	// fetch, so that two boards that disagree about the ring cannot wait for
 	// each other.
 	Level    string
 	Upstream Upstream
-	// Bypass, if not nil, replaces Upstream for a request that goes alone because
-	// its reply can neither be shared nor stored: the boards between here and the
-	// origin could only add to the wait.
+	// Bypass, if not nil, replaces Upstream for a request that is fetched alone because
+	// its reply can neither be shared nor stored: other boards on the way to the
+	// origin would only add to the wait.
 	Bypass Upstream
 	// MayStore reports whether this board may store a new reply; nil means yes. It
-	// is called once a fetch, when the reply's fields are in, and must not block.
+	// is called once per fetch, when the reply's fields have arrived, and must not block.
 	// A reply that is not stored is still shared with the requests that wait.
 	MayStore func(key string) bool
 	// Replicate: Config.OnStore is called for each object that is stored.
@@ -43,7 +43,7 @@ type Route struct {
 	ForwardOnlyIfCached bool
 	// MaxAge, if not 0, limits the age of replies that are served without asking
 	// upstream: for a board that cannot know what was purged. If upstream fails,
-	// older replies are served where a stale reply may be.
+	// older replies are served under the rules for stale ones.
 	MaxAge time.Duration
 	// DeferStale leaves it to upstream whether a stale reply is served while it is
 	// refreshed (RFC 5861 §3): for a board whose upstream is the page's owner,
@@ -60,7 +60,7 @@ func (r Route) acceptsAge(o *Object, now time.Duration) bool {
 type Cache struct {
 	cfg  Config
 	name string // Config.Name in the syntax of Cache-Status
-	// hitStatus stands between the age and the remaining lifetime in the fields of
+	// hitStatus is the text between the age and the remaining lifetime in the fields of
 	// a hit; "" without Cache-Status.
 	hitStatus     string
 	createdAt     time.Time
@@ -72,12 +72,12 @@ type Cache struct {
 	unshared      *negativeCache      // keys whose replies cannot be shared
 	failures      *negativeCache      // keys for which upstream failed
 	compressor    compressor
-	incomingBytes atomic.Int64 // reserved for bodies on their way in
+	incomingBytes atomic.Int64 // reserved for bodies on their way into the store
 	counters      counters
 }
 
-// New returns a cache. It fails if the configuration cannot work: if the budget is
-// too small for its objects, above all.
+// New returns a cache. It fails if the configuration cannot work, for example if the
+// budget is too small for the objects.
 func New(cfg Config) (*Cache, error) {
 	realTime := cfg.Now == nil
 	cfg, err := cfg.withDefaults()
@@ -107,7 +107,7 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// Now is the time since the cache was created, by Config.Now. With time.Now it is
+// Now returns the time since the cache was created, by Config.Now. With time.Now it is
 // monotonic: when a board learns the date after its start, its pages do not age by
 // forty years.
 func (c *Cache) Now() time.Duration {
@@ -117,13 +117,13 @@ func (c *Cache) Now() time.Duration {
 	return c.cfg.Now().Sub(c.createdAt)
 }
 
-// Key is the request's key in the store: its URL, which the caller has normalised,
+// Key returns the request's key in the store: its URL, which the caller has normalised,
 // without the fragment. The method is not part of it; variants (Vary) are stored
 // together under one key.
 func Key(r *http.Request) string { return KeyOf(r.URL) }
 
-// KeyOf is the key of a URL. Path and query stay as they came: two spellings of one
-// page are two pages, which costs memory and confuses nobody.
+// KeyOf returns the key of a URL. Path and query stay as they came: two spellings of one
+// page are two pages, which costs memory and is always correct.
 func KeyOf(u *url.URL) string {
 	key := u.Scheme + "://" + u.Host + u.EscapedPath()
 	if u.RawQuery != "" || u.ForceQuery {

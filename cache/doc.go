@@ -4,10 +4,10 @@
 // reply to another. It knows nothing of boards and rings: the caller's [Route] says
 // where a page comes from.
 //
-// The journey of a request is one path through four files. [Cache.Serve] (lookup.go)
-// looks the page up in the store and answers at once with a fresh copy. Otherwise
-// the request joins or starts a flight (flight.go), which fetches the page (fetch.go),
-// judges by fixed rules (storability.go, freshness.go) whether the reply may be
-// shared and stored, publishes that, and reads the body into a spool, from which all
-// clients read while it arrives (landing.go).
+// The journey of a request: [Cache.Serve] (lookup.go) looks the page up in the store
+// and answers at once if it is fresh. Otherwise the request joins or starts a flight
+// (flights.go). The flight (flight.go) fetches the page, decides by the RFC's rules
+// (storability.go, freshness.go) whether the reply may be shared and stored, and
+// publishes that. Then it reads the body into a spool (flightbody.go, spool.go), from
+// which all clients read while it arrives (answer.go).
 package cache

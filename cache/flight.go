@@ -2,8 +2,9 @@ package cache
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -11,29 +12,23 @@ import (
 
 // A flight is one upstream fetch (the call of a singleflight): its request, the
 // outcome of its reply, and the spool that the body runs through. Requests for
-// the same page join it instead of going upstream again. Whether its reply may
-// answer them is decided when the reply's fields are in, never before.
+// the same page join it (flights.go) instead of going upstream again. Whether its
+// reply may answer them is decided when the reply's fields have arrived, never
+// before. This file follows a flight from run to its end; its body is in
+// flightbody.go.
 
-// flightID tells which requests may wait for one fetch; see lookup.flightID.
-type flightID struct {
-	level, url, method string
-	authorized         bool
-	onlyIfCached       bool
-	byteRange, ifRange string // sent upstream
-	variantKey         string
-}
-
-// fetchPlan describes a fetch before it is under way.
+// fetchPlan describes a fetch before it starts.
 type fetchPlan struct {
 	id     flightID
 	route  Route
 	client *http.Request // the request that causes the fetch
-	// dropClientConditions: the client's own conditions and ranges are not sent upstream.
+	// dropClientConditions: the client's own conditions and ranges are not sent
+	// upstream, because the reply may be stored and shared.
 	dropClientConditions bool
-	ranged               bool      // but its range is
-	revalidates          *Object   // what is stored and may be confirmed by a 304
-	candidates           []*Object // variants that do not match, one of which a 304 may choose
-	part                 *Object   // a stored part, for which the rest is fetched
+	ranged               bool      // but the client's range is sent
+	revalidates          *Object   // a stored reply, fresh or stale, that a 304 would confirm
+	candidates           []*Object // stored variants that do not match, one of which a 304 may choose
+	part                 *Object   // a stored part, of which the rest is requested
 	background           bool      // no client waits, so it does not wait for a permit either
 	retry                bool      // an earlier flight for the same clients failed
 }
@@ -61,7 +56,7 @@ type flight struct {
 	published bool // outcome is set
 }
 
-// flightOutcome is what has become of a flight when the reply's fields are in.
+// flightOutcome is the result of a flight as soon as the reply's fields have arrived.
 type flightOutcome struct {
 	err error
 	// object is a complete stored reply that answers the request: confirmed by
@@ -88,106 +83,230 @@ func (out *flightOutcome) reply() *Object {
 	return out.head
 }
 
-// flights are all fetches under way.
-type flights struct {
-	mu       sync.Mutex
-	joinable map[flightID]*flight
-	active   map[*flight]struct{}
-	guards   map[*Guard]struct{}
-	closed   bool
-	done     sync.WaitGroup // one for each active flight
-}
-
-// joinedFlight is the flight that a request takes part in.
-type joinedFlight struct {
-	flight *flight
-	reader *spoolReader // nil for a background flight
-	leader bool         // the request has started the flight
-	// stored, if not nil, answers the request, and there is no flight.
-	stored *Object
-}
-
-// joinFlight attaches to the flight with the plan's id, or starts that flight.
-// With shared false it starts one for this request alone. It starts none if an
-// earlier flight has just stored what this one would fetch: storing and joining
-// exclude each other, so no request slips in between. It fails if the cache is
-// closed, or if the second fetch for the same requests has just failed.
-func (c *Cache) joinFlight(plan fetchPlan, shared bool) (joinedFlight, error) {
-	fl := &c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if fl.closed {
-		return joinedFlight{}, ErrClosed
+// run carries out a flight: it waits for a permit, fetches, reconciles the reply with
+// what is stored (validate.go), and finishes with it.
+func (f *flight) run(ctx context.Context) {
+	defer f.deregister()
+	if err := f.acquirePermit(ctx, f.c.fetchPermits); err != nil {
+		f.publish(flightOutcome{err: err}, false)
+		return
 	}
-	if shared {
-		if other := fl.joinable[plan.id]; other != nil {
-			if plan.background {
-				return joinedFlight{flight: other}, nil
-			}
-			if rd := other.spool.attach(); rd != nil {
-				return joinedFlight{flight: other, reader: rd}, nil
-			}
+	defer func() { f.permit.Release(1) }()
+	f.limit = time.AfterFunc(f.c.cfg.FetchTimeout, func() { f.cancel(context.DeadlineExceeded) })
+	defer f.limit.Stop()
+
+	resp, facts, err := f.fetch(ctx)
+	if err != nil {
+		f.finishWithError(ctx, err)
+		return
+	}
+	defer func() { resp.Body.Close() }()
+
+	if !f.reconcile(resp, facts) {
+		// The reply does not fit what is stored: fetch again, without conditions.
+		resp.Body.Close()
+		f.dropConditions()
+		if resp, facts, err = f.fetch(ctx); err != nil {
+			resp = &http.Response{Body: http.NoBody}
+			f.finishWithError(ctx, err)
+			return
 		}
 	}
-	now := c.Now()
-	if o := matchVariant(c.store.peek(plan.id.url), plan.client); o != nil && o != plan.revalidates && plan.route.acceptsAge(o, now) && o.isFresh(now) {
-		return joinedFlight{stored: o}, nil
+	if !f.published {
+		f.finishWithReply(ctx, resp, facts)
 	}
-	if plan.retry && c.failures.has(failedTwiceKey(plan.id.url), now) {
-		return joinedFlight{}, ErrUpstream
+}
+
+// acquirePermit waits for one of a bounded number of permits, for at most FetchWait,
+// and releases the one that the flight holds. A background flight does not wait.
+func (f *flight) acquirePermit(ctx context.Context, permits *semaphore.Weighted) error {
+	if !permits.TryAcquire(1) {
+		if f.background && f.permit == nil {
+			return ErrBusy
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, f.c.cfg.FetchWait, ErrBusy)
+		defer cancel()
+		if permits.Acquire(ctx, 1) != nil {
+			return context.Cause(ctx)
+		}
 	}
-	f := c.newFlight(plan)
-	if shared {
-		fl.joinable[f.id] = f
+	if f.permit != nil {
+		f.permit.Release(1)
 	}
-	joined := joinedFlight{flight: f, leader: true}
+	f.permit = permits
+	return nil
+}
+
+// fetch sends the request upstream once and checks the reply.
+func (f *flight) fetch(ctx context.Context) (*http.Response, fetchFacts, error) {
+	c := f.c
+	f.setConditions()
+	facts := fetchFacts{
+		method: f.req.Method, ranged: f.ranged, authorized: len(f.req.Header["Authorization"]) > 0,
+		sentAt: c.cfg.Now(), trustClock: c.cfg.ClockTrusted(), keepSetCookie: c.cfg.KeepSetCookie,
+		noStore: c.cfg.ClientDirectives && hasListMember(f.req.Header["Cache-Control"], "no-store"),
+	}
+	c.counters.fetches.Add(1)
+	resp, err := f.send(ctx)
+	facts.receivedAt = c.cfg.Now()
+	if err != nil {
+		c.counters.fetchErrors.Add(1)
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return nil, facts, fmt.Errorf("%w: %s %s: %w", ErrUpstream, f.req.Method, f.id.url, err)
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	dropHopByHop(resp.Header)
+	if _, has := resp.Header["Date"]; !has {
+		// RFC 9110 §6.6.1: a recipient dates a reply that has no Date.
+		resp.Header.Set("Date", facts.receivedAt.UTC().Format(http.TimeFormat))
+	}
+	return resp, facts, nil
+}
+
+// setConditions adds conditions to the request, so that upstream can answer with a
+// reference to what is stored.
+func (f *flight) setConditions() {
+	switch {
+	case !f.dropClientConditions:
+	case f.revalidates != nil:
+		if etag := f.revalidates.Field("Etag"); validETag(etag) {
+			f.req.Header.Set("If-None-Match", etag)
+		}
+		if at := f.revalidates.Field("Last-Modified"); at != "" {
+			f.req.Header.Set("If-Modified-Since", at)
+		}
+	case f.part != nil:
+		f.requestMissing()
+	case f.candidates != nil:
+		f.offerVariants()
+	}
+}
+
+// send sends the request upstream and refuses a malformed reply. Interim replies
+// reach the leader.
+func (f *flight) send(ctx context.Context) (*http.Response, error) {
 	if !f.background {
-		joined.reader = f.spool.attach()
+		ctx = f.traceInterim(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(f.req.Context()))
-	f.cancel = cancel
-	fl.active[f] = struct{}{}
-	fl.done.Add(1)
-	go f.run(ctx)
-	return joined, nil
+	resp, err := f.route.Upstream.Fetch(ctx, f.req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	err = checkReply(resp)
+	if err == nil && resp.StatusCode == http.StatusNotModified && !isConditional(f.req) {
+		err = fmt.Errorf("%w: 304 to a request without a condition", ErrBadReply)
+	}
+	if err != nil {
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		return nil, err
+	}
+	return resp, nil
 }
 
-// newFlight makes the flight for a plan, with the request that it sends.
-func (c *Cache) newFlight(plan fetchPlan) *flight {
-	f := &flight{
-		fetchPlan: plan, c: c, req: upstreamRequest(plan.client, plan.dropClientConditions),
-		marks: purgeMarks{key: plan.id.url}, spool: newSpool(c.cfg.ReaderStall),
-		ready: make(chan struct{}), interims: make(chan interim, maxInterim),
-	}
-	narrowEncoding(f.req.Header)
-	if f.ranged {
-		for _, name := range [...]string{"Range", "If-Range"} {
-			if lines, has := f.client.Header[name]; has {
-				f.req.Header[name] = lines
+// smallBody is the largest body that fits the window of a spool, so that its fetch ends
+// however slowly clients read.
+const smallBody = (windowChunks - 1) * largestChunk
+
+// finishWithReply ends a flight with a new reply: it decides whether the reply may be
+// shared and stored, publishes that to the requests that wait, reads the body into
+// the spool, and stores it.
+func (f *flight) finishWithReply(ctx context.Context, resp *http.Response, facts fetchFacts) {
+	out, mayStore := f.judge(resp, facts)
+	defer f.releaseReserved()
+	store := mayStore && f.admits(out.length)
+	if !store {
+		f.spool.startSliding()
+		if out.length < 0 || out.length > smallBody {
+			// It may take as long as its slowest reader: it must not hold a permit
+			// that small pages wait for.
+			if err := f.acquirePermit(ctx, f.c.streamPermits); err != nil {
+				f.publish(flightOutcome{err: err}, false)
+				return
 			}
+			f.limit.Reset(f.c.cfg.StreamLimit)
 		}
 	}
-	f.client = nil // the flight may outlive it
-	return f
-}
-
-// leave detaches a request's reader from the flight. When the last one goes, a
-// fetch of which nothing will be stored is cancelled.
-func (f *flight) leave(rd *spoolReader) {
-	if f.spool.detach(rd) > 0 {
+	if out.length > 0 && (store || out.length <= smallBody) {
+		f.spool.expectLength(out.length)
+	}
+	if store = f.publish(out, store); !store && f.reserved > 0 {
+		// Purged at the last moment: the chunk is there already, and the clients
+		// that wait read it.
+		f.spool.startSliding()
+	}
+	err := f.readBody(ctx, resp.Body, out.length, store)
+	var stored *Object
+	if err == nil && f.isStoring() {
+		stored = f.store(out)
+	}
+	f.spool.finish(err)
+	if stored == nil {
 		return
 	}
-	fl := &f.c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if f.storing || !f.published && fl.joinable[f.id] == f {
-		return
+	if f.split {
+		f.storeSplit(stored) // the clients have their page already
 	}
-	f.cancel(context.Canceled)
+	if f.route.Replicate && f.c.cfg.OnStore != nil {
+		f.c.cfg.OnStore(stored)
+	}
 }
 
-// publish shows the outcome to the requests that wait. store says that the body
-// should be stored; publish returns whether it still should, after purges.
+// judge describes a new reply and decides whether it may be shared and stored.
+func (f *flight) judge(resp *http.Response, facts fetchFacts) (out flightOutcome, mayStore bool) {
+	out = flightOutcome{status: resp.StatusCode, header: resp.Header, length: -1}
+	switch {
+	case !statusHasBody(resp.StatusCode) || facts.method == http.MethodHead:
+		out.length = 0
+	case resp.ContentLength >= 0:
+		out.length = resp.ContentLength
+	}
+	judged := judgeReply(facts, resp.StatusCode, resp.Header)
+	f.split = judged.mayStore && f.prepareSplit(resp.StatusCode, resp.Header, out.length)
+	names, _ := varyNames(resp.Header["Vary"])
+	variant, ok := variantKeyFor(names, f.req)
+	if resp.StatusCode == http.StatusPartialContent && f.ranged {
+		variant = withRange(variant, f.req.Header.Get("Range"))
+		part, _, known := parseContentRange(resp.Header["Content-Range"])
+		judged.mayStore = judged.mayStore && known && out.length <= part.length
+	}
+	if !ok || len(f.id.url) > maxKey {
+		judged.mayStore, judged.mayShare = false, false
+	}
+	out.head = newObject(f.id.url, variant, resp.StatusCode, resp.Header, judged, f.c.Now())
+	if f.split {
+		out.head.flags |= flagSplit
+	}
+	out.shared = judged.mayShare
+	f.noteShareability(judged, resp.StatusCode)
+	return out, judged.mayStore
+}
+
+// noteShareability notes for the next crowd whether replies to such requests can
+// be shared.
+func (f *flight) noteShareability(judged storability, status int) {
+	c := f.c
+	switch {
+	case judged.mayShare:
+		c.unshared.remove(unsharedKey(notShareable, f.id.url, f.req))
+	case (!f.dropClientConditions || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
+		// A reply to the client's own condition or range says nothing about the page.
+	case !isFailureStatus(status):
+		until := c.Now() + c.cfg.UnsharedFor
+		c.unshared.note(unsharedKey(notShareable, f.id.url, f.req), until)
+		if !judged.mayStore {
+			c.unshared.note(unsharedKey(notStorable, f.id.url, f.req), until)
+		}
+	}
+}
+
+// publish shows the outcome to the requests that wait. store says whether the body
+// should be stored; publish returns false instead if a purge has ruled that out.
 func (f *flight) publish(out flightOutcome, store bool) bool {
 	fl := &f.c.flights
 	fl.mu.Lock()
@@ -209,35 +328,7 @@ func (f *flight) publish(out flightOutcome, store bool) bool {
 	return store
 }
 
-// closeToJoiners lets no other request join. It needs flights.mu.
-func (f *flight) closeToJoiners() {
-	if f.c.flights.joinable[f.id] == f {
-		delete(f.c.flights.joinable, f.id)
-	}
-}
-
-// isStoring reports whether the body is still to be stored.
-func (f *flight) isStoring() bool {
-	fl := &f.c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	return f.storing
-}
-
-// stopStoring stops storing the body; the readers that are attached get the rest.
-func (f *flight) stopStoring() {
-	fl := &f.c.flights
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	f.storing = false
-	f.closeToJoiners()
-	f.spool.startSliding()
-	if f.spool.hasNoReaders() {
-		f.cancel(context.Canceled)
-	}
-}
-
-// commit puts an object into the store unless it was purged on its way.
+// commit puts an object into the store unless it was purged meanwhile.
 func (f *flight) commit(o *Object) error {
 	fl := &f.c.flights
 	fl.mu.Lock()
@@ -247,58 +338,40 @@ func (f *flight) commit(o *Object) error {
 	return f.c.commitLocked(o, &f.marks)
 }
 
-func (c *Cache) commit(o *Object, marks *purgeMarks) error {
-	c.flights.mu.Lock()
-	defer c.flights.mu.Unlock()
-	return c.commitLocked(o, marks)
+// isFailureStatus reports whether a reply counts as upstream's failure (RFC 5861 §4).
+func isFailureStatus(status int) bool {
+	return status == 500 || status >= 502 && status <= 504
 }
 
-// commitLocked needs flights.mu. A purge marks flights and guards first and
-// empties the store afterwards; this looks at the marks and stores under one lock.
-// So one of the two sees the other.
-func (c *Cache) commitLocked(o *Object, marks *purgeMarks) error {
-	if marks != nil {
-		if marks.applyTagPurges(o); marks.purged {
-			return ErrPurged
-		}
-		if marks.softened {
-			o.soften(c.Now())
-		}
+// retryAfterFailure is the time for which no request for a key goes to an upstream that
+// failed, if the stored reply may be served meanwhile.
+const retryAfterFailure = time.Second
+
+// finishWithError ends a flight whose fetch failed: with the stored reply if that may
+// be served, otherwise with the error.
+func (f *flight) finishWithError(ctx context.Context, err error) {
+	if f.revalidates != nil && f.finishWithStale(0) {
+		f.c.cfg.Logger.Debug("cache: upstream failed, serving stale", "url", f.id.url, "error", err)
+		return
 	}
-	c.prepareHead(o)
-	if !c.store.put(o) {
-		return ErrNotAdmitted
+	if f.retry {
+		f.c.failures.note(failedTwiceKey(f.id.url), f.c.Now()+retryAfterFailure)
 	}
-	c.counters.stored.Add(1)
-	if !isPartsKey(o.key) {
-		if parts := partsKey(o.key); c.store.peek(parts) != nil {
-			c.store.dropMatching(parts, func(*Object) bool { return true })
-		}
+	if errors.Is(context.Cause(ctx), ErrClosed) {
+		err = ErrClosed
 	}
-	return nil
+	f.publish(flightOutcome{err: err}, false)
 }
 
-// deregister ends the flight.
-func (f *flight) deregister() {
-	fl := &f.c.flights
-	fl.mu.Lock()
-	f.closeToJoiners()
-	delete(fl.active, f)
-	fl.mu.Unlock()
-	f.cancel(nil)
-	fl.done.Done()
-}
-
-// Close cancels all fetches and waits until they have ended. Requests that wait
-// get ErrClosed; what is stored can still be read.
-func (c *Cache) Close() error {
-	fl := &c.flights
-	fl.mu.Lock()
-	fl.closed = true
-	for f := range fl.active {
-		f.cancel(ErrClosed)
+// finishWithStale ends a flight with the stored reply, if that may be served although
+// upstream failed.
+func (f *flight) finishWithStale(status int) bool {
+	c := f.c
+	now := c.Now()
+	if !f.revalidates.mayServeOnError(now, c.cfg.StaleOnError) && !f.revalidates.mayServeWhile(now) {
+		return false
 	}
-	fl.mu.Unlock()
-	fl.done.Wait()
-	return nil
+	c.failures.note(failedKey(f.id.url), now+retryAfterFailure)
+	f.publish(flightOutcome{object: f.revalidates, stale: true, shared: true, status: status}, false)
+	return true
 }

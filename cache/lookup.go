@@ -20,7 +20,7 @@ type lookup struct {
 	fwdReason  string  // why the request goes upstream, for Cache-Status
 
 	onlyIfCached bool // the client accepts a stored page only
-	alone        bool // the request neither joins a flight nor lets others join
+	fetchesAlone bool // the request neither joins a flight nor lets others join
 	joins        int  // flights whose reply could not answer this request
 }
 
@@ -145,10 +145,10 @@ const maxJoins = 2
 // may have been the fault of the one request that caused it.
 func (l *lookup) fetchFromUpstream() {
 	c := l.c
-	l.alone = c.unshared.has(unsharedKey(notShareable, l.key, l.r), c.Now())
+	l.fetchesAlone = c.unshared.has(unsharedKey(notShareable, l.key, l.r), c.Now())
 	for ; ; l.joins++ {
-		l.alone = l.alone || l.joins == maxJoins
-		joined, err := c.joinFlight(l.planFetch(), !l.alone)
+		l.fetchesAlone = l.fetchesAlone || l.joins == maxJoins
+		joined, err := c.joinFlight(l.planFetch(), !l.fetchesAlone)
 		switch {
 		case err != nil:
 			l.writeError(err)
@@ -171,11 +171,11 @@ func (l *lookup) planFetch() fetchPlan {
 		id: l.flightID(), route: l.route, client: l.r, revalidates: l.stored,
 		dropClientConditions: true, retry: l.joins > 0,
 	}
-	if l.alone && l.route.Bypass != nil && c.unshared.has(unsharedKey(notStorable, l.key, l.r), c.Now()) {
+	if l.fetchesAlone && l.route.Bypass != nil && c.unshared.has(unsharedKey(notStorable, l.key, l.r), c.Now()) {
 		p.route.Upstream = l.route.Bypass
 	}
 	switch {
-	case l.alone && l.stored == nil:
+	case l.fetchesAlone && l.stored == nil:
 		// Nothing to confirm and nothing to share: the client's own conditions and
 		// ranges go through.
 		p.dropClientConditions = false
@@ -222,7 +222,7 @@ func (l *lookup) answerFromFlight(j joinedFlight) bool {
 		return true
 	case j.leader:
 	case !out.shared:
-		l.alone = true
+		l.fetchesAlone = true
 		return false
 	case !out.reply().Matches(l.r):
 		l.noteVary(out.reply())

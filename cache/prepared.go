@@ -33,7 +33,7 @@ const status304 = "HTTP/1.1 304 Not Modified\r\n"
 // must have nothing else that may decide about a hit: no Range, If-Match,
 // If-Unmodified-Since, or repeated field. Values are without surrounding blanks;
 // nil means that the field is absent. The bytes are only read, and only during the
-// call. A front may declare a type with the notModified fields in the notModified order: Go then
+// call. A front may declare a type with the same fields in the same order: Go then
 // converts a pointer to it into a *HitRequest, and nothing is copied.
 type HitRequest struct {
 	// At is a reading of Cache.Now since the request began to arrive: the reply is
@@ -52,8 +52,8 @@ type HitRequest struct {
 // to the last field that is not about the connection, and returns the parts of the
 // body that follow the empty line. They must not be changed. If ok is false, the
 // request is for Serve, and nothing was counted. AppendHit does not allocate if dst
-// has room for [Cache.MaxHead] bytes. m, if not nil, is set for StillValid.
-func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitValidity) (head []byte, body [][]byte, ok bool) {
+// has room for [Cache.MaxHead] bytes. v, if not nil, is set for StillValid.
+func (c *Cache) AppendHit(dst []byte, q *HitRequest, v *HitValidity) (head []byte, body [][]byte, ok bool) {
 	now := q.At
 	if now == 0 {
 		now = c.Now()
@@ -63,8 +63,8 @@ func (c *Cache) AppendHit(dst []byte, q *HitRequest, m *HitValidity) (head []byt
 		found = c.store.findRef(asString(q.Key))
 	}
 	o, notModified := c.findHit(found.objects, q, now)
-	if m != nil {
-		m.set(found, o, now)
+	if v != nil {
+		v.set(found, o, now)
 	}
 	if o == nil {
 		return dst, nil, false

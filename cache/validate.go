@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// reconcile applies a reply to what is stored. It may land the flight, or complete a
-// part. It returns false if the reply answers a condition or a range that does not
+// reconcile applies a reply to what is stored. It may publish the flight's outcome, or
+// complete a part. It returns false if the reply answers a condition or a range that does not
 // fit what is stored.
 func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 	switch {
@@ -21,7 +21,7 @@ func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 	case f.revalidates == nil:
 	case resp.StatusCode == http.StatusNotModified && f.dropClientConditions:
 		return f.refreshStored(resp, facts)
-	case failureStatus(resp.StatusCode):
+	case isFailureStatus(resp.StatusCode):
 		f.finishWithStale(resp.StatusCode)
 	case facts.method == http.MethodHead && resp.StatusCode == http.StatusOK:
 		// RFC 9111 §4.3.5: HEAD can confirm or disprove what GET stored.
@@ -89,7 +89,7 @@ func sameBody(o *Object, resp *http.Response) bool {
 	return !ok || n == o.size
 }
 
-// refreshStored lands a flight whose stored reply upstream has confirmed (RFC 9111
+// refreshStored ends a flight whose stored reply upstream has confirmed (RFC 9111
 // §4.3.4). It returns false if the confirmation is about another reply.
 func (f *flight) refreshStored(resp *http.Response, facts fetchFacts) bool {
 	c, old := f.c, f.revalidates

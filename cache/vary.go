@@ -72,7 +72,7 @@ func variantKeyFor(names []string, r *http.Request) (key string, ok bool) {
 	return b.String(), b.Len() <= maxVariantKey
 }
 
-// variantKeyNames returns the names in a variant key.
+// variantKeyNames returns the header field names in a variant key.
 func variantKeyNames(key string) []string {
 	var names []string
 	for key != "" {
@@ -128,8 +128,8 @@ func validVariantKey(key string) bool {
 	return true
 }
 
-// varyValue is a request field's value for comparison, normalised as far as
-// RFC 9111 §4.1 allows (negotiate.go). Host lives outside of the header map.
+// varyValue returns a request field's value for comparison, normalised as far as
+// RFC 9111 §4.1 allows (negotiate.go). Host is not in the header map.
 func varyValue(r *http.Request, lower string) (string, bool) {
 	if lower == "host" {
 		return r.Host, true

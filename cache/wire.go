@@ -12,8 +12,8 @@ import (
 const wireVersion = 2
 
 // AppendWire appends the object in the form in which boards send objects to each
-// other. It has the object's present age and no point in time, because the clocks of
-// boards differ. A softly purged object arrives stale.
+// other. The form carries the age rather than a timestamp, because boards' clocks
+// differ. A softly purged object arrives stale.
 func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 	dst = append(dst, wireVersion)
 	dst = binary.AppendUvarint(dst, uint64(o.status))
@@ -35,8 +35,8 @@ func (c *Cache) AppendWire(dst []byte, o *Object) []byte {
 
 // ParseObject reads an object in wire form; b may be reused afterwards. It refuses
 // with ErrWire anything that AppendWire would not write, and no length in b makes it
-// allocate more than the length of b. The object has an age, but is on no cache's
-// clock until [Cache.Insert].
+// allocate more than the length of b. The object's age is converted to a
+// cache's clock by [Cache.Insert].
 func ParseObject(b []byte) (*Object, error) {
 	w := wireReader{b: b, ok: len(b) > 0 && b[0] == wireVersion}
 	if !w.ok {

@@ -11,7 +11,7 @@ import (
 	"bramble/node/origin"
 )
 
-// errorPage is what a client sees if a page cannot be fetched.
+// errorPage is the page that a client gets if a page cannot be fetched.
 type errorPage struct {
 	status int
 	title  string

@@ -11,7 +11,7 @@ import (
 	"bramble/node/front"
 )
 
-// maxHostNames bounds the remembered spellings of host names: clients choose them.
+// maxHostNames bounds the remembered spellings of host names, which clients choose.
 const maxHostNames = 64
 
 // FastPath answers plain requests from this board's memory, without net/http: it

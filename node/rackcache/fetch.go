@@ -16,12 +16,12 @@ import (
 	"bramble/node/origin"
 )
 
-// secondOwnerOrOrigin is a miss on the board that owns the key. The second owner may have
-// a copy (it was the first until this board came, or this one has restarted); if
-// not, this board fetches from the origin.
+// secondOwnerOrOrigin fetches for the board that owns the key. The second owner may have
+// the page in memory (it was the first owner until this board joined, or this board has
+// restarted); if not, this board fetches from the origin.
 type secondOwnerOrOrigin struct{ h *PageHandler }
 
-// Fetch returns the second owner's copy or the origin's reply.
+// Fetch returns the second owner's stored reply or the origin's reply.
 func (f secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	_, second := f.h.Ring().Owners(cache.Key(r))
 	if second != "" && f.h.Link.Up(second) && hasNoValidators(r) {
@@ -33,17 +33,17 @@ func (f secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.
 			return nil, err
 		}
 	}
-	return originFetch(f).Fetch(ctx, r)
+	return originFetch{f.h}.Fetch(ctx, r)
 }
 
-// hasNoValidators reports whether a request has no validators: one that
-// revalidates a stale copy is for the origin alone.
+// hasNoValidators reports whether a request has no validators. Only the origin can
+// answer one that has some.
 func hasNoValidators(r *http.Request) bool {
 	return r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Modified-Since") == ""
 }
 
-// rackFetch is a miss on a board that does not own the key. It asks the owner,
-// then the second owner, and, if neither lives, the origin. A board that turns out
+// rackFetch fetches for a board that does not own the key: from the owner, then from
+// the second owner, and, if neither is alive, from the origin. A board that turns out
 // to be dead costs at most half a peer timeout (link.Link.Do).
 type rackFetch struct {
 	h     *PageHandler
@@ -53,13 +53,7 @@ type rackFetch struct {
 // Fetch returns the rack's reply or, without a living owner, the origin's.
 func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	h := f.h
-	key := cache.Key(r)
-	ring := h.Ring()
-	first, second := ring.Owners(key)
-	if second != h.self && ring.Pick(key, h.Link.InFlight) == second {
-		first, second = second, first
-	}
-	for _, board := range [...]string{first, second} {
+	for _, board := range h.ownersByLoad(cache.Key(r)) {
 		if board == "" || board == h.self || !h.Link.Up(board) {
 			continue
 		}
@@ -72,6 +66,17 @@ func (f rackFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, 
 		return nil, cache.ErrOnlyIfCached
 	}
 	return originFetch{h}.Fetch(ctx, r)
+}
+
+// ownersByLoad returns the two owners of a key in the order in which to ask them: the
+// second comes first if the ring's bounded loads choose it.
+func (h *PageHandler) ownersByLoad(key string) [2]string {
+	ring := h.Ring()
+	first, second := ring.Owners(key)
+	if second != h.self && ring.Pick(key, h.Link.InFlight) == second {
+		return [2]string{second, first}
+	}
+	return [2]string{first, second}
 }
 
 // isOnlyIfCached reports whether a request may be answered only from a memory of
@@ -88,21 +93,21 @@ func isOnlyIfCached(r *http.Request) bool {
 }
 
 // holderRetryInterval is the pause before a board without a permit at the origin
-// looks again for a live board that has one.
+// searches again for a live board that has one.
 const holderRetryInterval = 200 * time.Millisecond
 
 // originFetch fetches from the origin: directly, or, if this board has no permit
-// there, by way of a board that has one.
+// there, through a board that has one.
 type originFetch struct{ h *PageHandler }
 
-// Fetch returns the origin's reply. It looks for a permit as long as a request may
-// queue for one.
+// Fetch returns the origin's reply. It searches for a board with a permit for as long
+// as a request may queue for a permit.
 func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
 	h := f.h
 	for began := time.Now(); ; {
 		holders, maxWait := h.Sites.PermitHolders(r.URL)
 		if len(holders) == 0 {
-			return directFetch(f).Fetch(ctx, r)
+			return directFetch{h}.Fetch(ctx, r)
 		}
 		resp, err := f.fetchViaHolders(ctx, holders, r)
 		if resp != nil || err != nil {
@@ -119,8 +124,8 @@ func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 	}
 }
 
-// fetchViaHolders asks the boards that have a permit, one after another. It
-// returns neither a reply nor an error if another try makes sense.
+// fetchViaHolders sends the request to the boards that have a permit, one after
+// another. It returns neither a reply nor an error if the caller should try again.
 func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *http.Request) (*http.Response, error) {
 	body := &singleUseBody{ReadCloser: r.Body}
 	if r.Body != nil && r.Body != http.NoBody {
@@ -141,16 +146,16 @@ func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *h
 			return nil, err
 		case !body.begun.Load():
 		case errors.Is(err, errRefused):
-			return nil, fmt.Errorf("by way of %s: %w", board, origin.ErrBusy)
+			return nil, fmt.Errorf("through %s: %w", board, origin.ErrBusy)
 		default:
-			return nil, fmt.Errorf("by way of %s: %w: %w", board, origin.ErrDown, err)
+			return nil, fmt.Errorf("through %s: %w: %w", board, origin.ErrDown, err)
 		}
 	}
 	return nil, nil
 }
 
 // singleUseBody is a request body, which can be sent only once: it records whether
-// sending has begun. Its maker closes it.
+// sending has begun. The body inside is closed by its owner.
 type singleUseBody struct {
 	io.ReadCloser
 	begun atomic.Bool

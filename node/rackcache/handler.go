@@ -11,22 +11,22 @@ import (
 	"bramble/node/origin"
 )
 
-// Names of the routes. Fetches of different routes never wait for each other,
-// and each leads only to the next: so boards that disagree about the ring for a
-// moment cannot wait in a circle.
+// Levels of a fetch. Fetches of different levels never wait for each other, and each
+// leads only to the next one: so boards that disagree about the ring for a moment
+// cannot wait in a circle.
 const (
-	levelRack   = "rack"   // for a client: by way of the owner
-	levelRelay  = "relay"  // for a board that took this one for the owner: by way of the owner
-	levelOrigin = "origin" // this board fetches from the origin
-	levelPermit = "permit" // for a board that has no permit at the origin: this one has
+	levelRack   = "rack"   // for a client: through the owner
+	levelRelay  = "relay"  // for a board that took this one for the owner: through the owner
+	levelOrigin = "origin" // from the origin, or from what the second owner has stored
+	levelPermit = "permit" // from the origin, for a board that has no permit there
 )
 
 // isolatedMaxAge limits how long a board that is cut off from most of its rack trusts
-// a page after it has asked the origin: the time within which a purge must be
-// applied, and a load that the origin can bear, one request a page and second.
+// a page after it has asked the origin. A purge must be applied within that time, and
+// the origin can bear the load: one request per page and second.
 const isolatedMaxAge = time.Second
 
-// OwnerRing says which boards own a key (cluster.Ring).
+// OwnerRing maps keys to the boards that own them (cluster.Ring).
 type OwnerRing interface {
 	// Owners returns the first and second owner of a key, "" for none.
 	Owners(key string) (first, second string)
@@ -48,11 +48,11 @@ type PeerLink interface {
 // and this board alone.
 type ShopHandler interface {
 	http.Handler
-	// Direct reports whether a request goes round the cache.
+	// Direct reports whether a request bypasses the cache.
 	Direct(r *http.Request) bool
 }
 
-// Config is what a PageHandler is made of before its board has met the rack.
+// Config configures a PageHandler before its board has joined the rack.
 type Config struct {
 	// Self is the board's name.
 	Self string
@@ -62,9 +62,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Backends is what a PageHandler needs of its rack and of the origins.
+// Backends are the parts of the rack, and the origins, that a PageHandler uses.
 type Backends struct {
-	Ring func() OwnerRing // the ring of this moment
+	Ring func() OwnerRing // returns the current ring
 	Link PeerLink
 	// Purges is a concrete type because its clock and its lease are read on the fast
 	// path, where the compiler inlines them.
@@ -73,13 +73,13 @@ type Backends struct {
 	Shop   ShopHandler // nil: no site is the built-in shop
 }
 
-// PageHandler answers clients from this board's memory or, on a miss, by way of the
-// ring's owner, which fetches from the origin once for the whole rack.
+// PageHandler answers clients from this board's memory or, on a miss, through the
+// page's owner on the ring, which fetches from the origin once for the whole rack.
 type PageHandler struct {
 	Backends
 	self        string
 	cache       *cache.Cache
-	clockLead   time.Duration // by which the cache's clock is ahead of that of the purges
+	clockLead   time.Duration // the cache's clock minus the clock of the purges
 	hotKeys     *hotKeys
 	replicator  *replicator
 	invalidator *invalidator
@@ -134,37 +134,38 @@ func (h *PageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// routeFor returns the route of a request that this board's memory cannot answer.
+// routeFor returns the route of a request that this board's memory cannot answer. level
+// is that of a page which another board owns.
 func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
-	route := cache.Route{Level: levelOrigin, Upstream: originFetch{h}}
-	if !h.ensureLease(r.Context()) {
-		route.MaxAge = isolatedMaxAge
-	}
+	maxAge := h.maxStoredAge(r.Context())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 {
-		return route // between this client and the origin alone
+		// Between this client and the origin alone.
+		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge}
 	}
 	key := cache.Key(r)
-	first, _ := h.Ring().Owners(key)
-	if first == h.self || first == "" {
-		route.Upstream = secondOwnerOrOrigin{h}
-		route.Replicate = true
-		return route
+	owner, _ := h.Ring().Owners(key)
+	if owner == h.self || owner == "" {
+		return cache.Route{Level: levelOrigin, Upstream: secondOwnerOrOrigin{h}, Replicate: true, MaxAge: maxAge}
 	}
-	route.Level = level
-	route.Upstream, route.Bypass, route.ForwardOnlyIfCached = rackFetch{h, level}, originFetch{h}, true
-	// One board for the rack decides when a page is refreshed; otherwise each would
-	// serve its own first client a stale page. A dead owner is not waited for.
-	route.DeferStale = h.Link.Up(first)
 	h.hotKeys.countRequest(key, time.Now())
-	route.MayStore = h.isHotKey
-	return route
+	return cache.Route{
+		Level: level, Upstream: rackFetch{h, level}, Bypass: originFetch{h}, ForwardOnlyIfCached: true,
+		MayStore: h.isHotKey, MaxAge: maxAge,
+		// One board of the rack decides when a page is refreshed; otherwise each would
+		// serve its own first client a stale page. A dead owner is not waited for.
+		DeferStale: h.Link.Up(owner),
+	}
+}
+
+// maxStoredAge returns the age up to which this board may answer from its memory without
+// asking the origin; 0 for any. A board that was stopped or cut off first tries to learn
+// the purges that it missed.
+func (h *PageHandler) maxStoredAge(ctx context.Context) time.Duration {
+	if h.Purges.LeaseValid() || h.Purges.RenewLease(ctx) {
+		return 0
+	}
+	return isolatedMaxAge
 }
 
 // isHotKey reports whether a key that another board owns deserves a copy here.
 func (h *PageHandler) isHotKey(key string) bool { return h.hotKeys.isHot(key, time.Now()) }
-
-// ensureLease reports whether this board may answer from its memory. A board that
-// was stopped or cut off first tries to learn the purges that it missed.
-func (h *PageHandler) ensureLease(ctx context.Context) bool {
-	return h.Purges.LeaseValid() || h.Purges.RenewLease(ctx)
-}

@@ -18,7 +18,7 @@ const (
 )
 
 // hotKeys detects which keys of other boards are requested often enough for a copy
-// here to pay. A slot holds the number of its time span in the upper half and the
+// here to pay. A counter holds the number of its time span in the upper half and the
 // count in the lower half.
 type hotKeys struct {
 	start    time.Time

@@ -15,22 +15,21 @@ import (
 
 // Paths on the rack link.
 const (
-	objectPath      = "/v1/object" // GET, HEAD: answer this request; PUT: store this copy
+	objectPath      = "/v1/object" // GET, HEAD: answer this request; PUT: store this replica
 	originRelayPath = "/v1/origin" // any method: fetch from the origin with this board's permit
 )
 
-// headerRefused marks a reply of a board that could not take part. It says nothing
-// about the page.
+// headerRefused marks the reply of a board that could not handle the request. The reply
+// says nothing about the page.
 const headerRefused = "Bramble-Refused"
 
 // errRefused is the error for a reply with headerRefused.
-var errRefused = errors.New("the board could not take part")
+var errRefused = errors.New("the board could not handle the request")
 
 // maxReplicaOverhead bounds an object in its wire form beside its body: fields and key.
 const maxReplicaOverhead = 128 << 10
 
-// linkQuery is what a board sends to another about a request, beside the request
-// itself.
+// linkQuery is what a board adds to a request that it sends to another board.
 type linkQuery struct {
 	url        *url.URL
 	digest     uint64 // of the purges that the sending board has applied
@@ -69,8 +68,8 @@ func parseLinkQuery(raw string) (linkQuery, error) {
 }
 
 // fetchFromPeer fetches a page from another board. It reads a body that this board
-// could store whole before it returns, so that a board that dies while it sends
-// costs the next board's reply and not a client's error.
+// could store completely before it returns: if the other board dies while it sends, the
+// next board is asked and the client sees no error.
 func (h *PageHandler) fetchFromPeer(ctx context.Context, board string, r *http.Request, q linkQuery) (*http.Response, error) {
 	resp, err := h.callPeer(ctx, board, objectPath, r, q)
 	if err != nil {
@@ -102,7 +101,7 @@ func (h *PageHandler) callPeer(ctx context.Context, board, path string, r *http.
 	return resp, nil
 }
 
-// RegisterRoutes adds to mux what the other boards request over the rack link.
+// RegisterRoutes adds the handlers of other boards' requests over the rack link to mux.
 func (h *PageHandler) RegisterRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+objectPath, h.serveObject)
 	mux.HandleFunc("HEAD "+objectPath, h.serveObject)
@@ -138,27 +137,25 @@ func (h *PageHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveOriginRelay fetches from the origin for a board that has no permit there.
-// This board does not store the reply: the page's owner is the sender, or the
-// board that the sender asked for it.
+// This board does not store the reply, because it does not own the page.
 func (h *PageHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
 	siteRequest, _, ok := h.prepareRequest(w, r)
 	if !ok {
 		return
 	}
-	route := cache.Route{Level: levelPermit, Upstream: directFetch{h}, MayStore: func(string) bool { return false }}
-	if !h.ensureLease(r.Context()) {
-		route.MaxAge = isolatedMaxAge
-	}
-	h.cache.Serve(w, siteRequest, route)
+	h.cache.Serve(w, siteRequest, cache.Route{
+		Level: levelPermit, Upstream: directFetch{h}, MayStore: func(string) bool { return false },
+		MaxAge: h.maxStoredAge(r.Context()),
+	})
 }
 
-// prepareRequest returns the client's request inside another board's. Before it
-// does, this board applies every purge that the sender has. It refuses what it
-// cannot answer, and then returns false.
+// prepareRequest returns the client's request that another board's request contains.
+// First this board applies every purge that the sender has applied. prepareRequest
+// refuses a request that this board cannot answer, and then returns false.
 func (h *PageHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*http.Request, linkQuery, bool) {
 	q, err := parseLinkQuery(r.URL.RawQuery)
 	if err == nil && !h.Sites.Knows(q.url) {
-		err = fmt.Errorf("%s is no site of this board", q.url.Host)
+		err = fmt.Errorf("%s is not a site of this board", q.url.Host)
 	}
 	if err == nil && h.Purges.CatchUp(r.Context(), link.PeerName(r), q.digest) != nil {
 		err = errors.New("could not catch up with the purges")
@@ -180,7 +177,8 @@ func (noUpstream) Fetch(context.Context, *http.Request) (*http.Response, error) 
 	return nil, errRefused
 }
 
-// storeReplica stores a copy that the first owner of a key sends to the second.
+// storeReplica stores the replica of an object that the first owner of a key sends to
+// the second owner.
 func (h *PageHandler) storeReplica(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	digest, err := strconv.ParseUint(query.Get("purges"), 16, 64)

@@ -14,9 +14,9 @@ const (
 	// within that time, and one that has not answered by then counts as absent.
 	PurgeWait = time.Second
 	// confirmWait limits how long a client's unsafe request waits until the other boards
-	// have forgotten what it made out of date. A live board confirms within some
-	// milliseconds; the rest is for a busy one. A board that has not confirmed by then
-	// learns it in the background, within PurgeWait.
+	// have dropped the pages that it made out of date. A live board confirms within some
+	// milliseconds, a busy one takes longer. A board that has not confirmed by then gets
+	// the purge in the background, within PurgeWait.
 	confirmWait = 250 * time.Millisecond
 )
 
@@ -25,8 +25,8 @@ const (
 type PurgeApplier struct {
 	// Cache is this board's memory.
 	Cache *cache.Cache
-	// Applied is called after each purge, with how many objects it dropped or marked
-	// stale.
+	// Applied is called after each purge, with the number of objects that it dropped or
+	// marked stale.
 	Applied func(p purge.Purge, dropped int)
 }
 
@@ -47,13 +47,13 @@ func (a PurgeApplier) Apply(p purge.Purge) {
 // invalidator purges from the whole rack the pages that an unsafe request to this
 // board made out of date (RFC 9111 §4.4).
 //
-// The purge is in this board's log, and applied by the boards that answer, before
-// the client has its reply: that client may ask any of them next, and a single
-// cache would not show it the old page. From then on, a board that is asked over
-// the link applies it before it answers (purge.Syncer.CatchUp).
+// Before the client gets its reply, the purge is in this board's log and the boards
+// that answer have applied it: the client may send its next request to any of them, and
+// a single cache would not show it the old page. From then on, a board that gets a
+// request over the link applies the purge before it answers (purge.Syncer.CatchUp).
 type invalidator struct {
 	purges      atomic.Pointer[purge.Syncer] // nil until run
-	unconfirmed chan struct{}                // a board has not confirmed; holds one
+	unconfirmed chan struct{}                // a signal that a board has not confirmed; holds one
 }
 
 func newInvalidator() *invalidator { return &invalidator{unconfirmed: make(chan struct{}, 1)} }

@@ -10,16 +10,16 @@ import (
 
 const (
 	// maxReadPause limits how long a body on its way between two boards may pause before it
-	// is streamed. A body that a board has whole arrives without a pause; one that the
-	// origin sends in pieces should reach the client in pieces too.
+	// is streamed. A body that the other board has stored arrives without a pause; one that
+	// the origin sends in pieces should reach the client in pieces too.
 	maxReadPause = 50 * time.Millisecond
 	// maxReadChunk bounds one read, in bytes.
 	maxReadChunk = 32 << 10
 )
 
-// readAhead reads a body of at most limit bytes whole before it returns, so that a
-// board that dies while it sends costs the next board's reply and not a client's
-// error. A larger body, or one that pauses, is streamed. An error is the body's.
+// readAhead reads a body of at most limit bytes completely before it returns; see
+// fetchFromPeer. A larger body, or one that pauses, is streamed. An error comes from
+// reading the body.
 func readAhead(resp *http.Response, limit int64, pause time.Duration) error {
 	if resp.Body == http.NoBody || resp.ContentLength > limit {
 		return nil
@@ -61,7 +61,7 @@ func readChunkSize(length int64) int {
 	return maxReadChunk
 }
 
-// completeBody is a body that has been read whole; Close closes the connection's body.
+// completeBody is a body that has been read completely; Close closes the connection's body.
 type completeBody struct {
 	*bytes.Buffer
 	io.Closer

@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// maxQueuedReplicas bounds the copies that wait to be sent to second owners. One that does
-	// not fit is dropped: a copy is a convenience, and the next crowd makes another.
+	// maxQueuedReplicas bounds the keys whose objects wait to be sent to second owners. One
+	// that does not fit is dropped: without the replica the second owner fetches the page.
 	maxQueuedReplicas = 256
-	// replicaWorkers send at once: one waits for the network while another works.
+	// replicaWorkers is the number of senders: one works while another waits for the network.
 	replicaWorkers = 2
 	// replicaTimeout bounds the sending of one object.
 	replicaTimeout = 10 * time.Second
-	// ringStableTime is the time for which the ring must not change before copies move to their
-	// new second owners: boards come and go in bursts.
+	// ringStableTime is the time for which the ring must not change before replicas go to their
+	// new second owners: boards join and leave in bursts.
 	ringStableTime = 2 * time.Second
-	// moveInterval is the pause between two copies that move, so that a rack that
-	// heals keeps its links for its clients: 200 objects a second.
+	// moveInterval is the pause between two replicas that go to a new second owner, so that
+	// a rack that recovers keeps its links free for clients: 200 objects per second.
 	moveInterval = 5 * time.Millisecond
 )
 
-// replicator sends the second owner of each key what the first one stores, so that
-// pulling one plug causes no storm on the origin. It sends again when the ring has
-// given keys other owners.
+// replicator sends a replica of each object that this board stores as first owner to
+// the key's second owner, so that the loss of one board causes no storm on the origin.
+// It sends replicas again when keys have changed their owners.
 type replicator struct {
 	handler *PageHandler
 	log     *slog.Logger
@@ -48,19 +48,19 @@ func newReplicator(h *PageHandler, log *slog.Logger) *replicator {
 	return &replicator{handler: h, log: log, queue: make(chan string, maxQueuedReplicas)}
 }
 
-// Stats are the figures of the copies for second owners, since the start.
+// Stats are the totals of the replicas for second owners, since the start.
 type Stats struct {
 	ReplicasSent    int64
 	ReplicasDropped int64 // the queue was full, or the second owner did not store it
 }
 
-// Stats returns the figures of this moment.
+// Stats returns the current totals.
 func (h *PageHandler) Stats() Stats {
 	return Stats{ReplicasSent: h.replicator.sent.Load(), ReplicasDropped: h.replicator.dropped.Load()}
 }
 
-// queueReplica is called by the cache for each object that this board stores as first
-// owner.
+// queueReplica queues an object for the second owner. The cache calls it for each object
+// that this board stores as first owner.
 func (r *replicator) queueReplica(o *cache.Object) {
 	select {
 	case r.queue <- o.Key():
@@ -69,7 +69,7 @@ func (r *replicator) queueReplica(o *cache.Object) {
 	}
 }
 
-// run sends copies until ctx ends.
+// run sends replicas until ctx ends.
 func (r *replicator) run(ctx context.Context) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -97,8 +97,8 @@ func (r *replicator) sendReplicas(ctx context.Context, key string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, replicaTimeout)
 	defer cancel()
-	// The digest is taken before the copy: the copy contains nothing that this board
-	// had purged by then, and a board that has applied the same purges may store it.
+	// The digest is read before the objects: they contain nothing that this board had
+	// purged by then, so a board that has applied the same purges may store them.
 	digest := h.Purges.Digest()
 	for _, object := range h.cache.Peek(key) {
 		if err := r.putReplica(ctx, second, key, digest, h.cache.AppendWire(nil, object)); err != nil {
@@ -129,8 +129,8 @@ func (r *replicator) putReplica(ctx context.Context, board, key string, digest u
 	return nil
 }
 
-// watchRing waits for the ring to change and be stable again, and then sends the
-// copies that have a new second owner, until ctx ends.
+// watchRing waits until the ring has changed and is stable again, and then queues the
+// keys that have new owners, until ctx ends.
 func (r *replicator) watchRing(ctx context.Context) {
 	ticker := time.NewTicker(ringStableTime)
 	defer ticker.Stop()

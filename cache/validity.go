@@ -2,7 +2,8 @@ package cache
 
 import "time"
 
-// HitValidity says for how long one answer of AppendHit may be sent again as it is.
+// HitValidity validates one reply of AppendHit that a front has memoised: it records
+// how long the reply may be sent again unchanged. It does not hold the reply.
 //
 // The invariant: the bytes of an answer depend on the request, on the variants
 // stored under its key, on whether the object was softly purged, and on the whole
@@ -11,7 +12,7 @@ import "time"
 // lock and with one map lookup: a fifth of the work of a new answer. So no purge
 // needs to know which answers are memoised, and none can miss one.
 //
-// The zero value is the memo of no answer. A memo keeps its page from being freed.
+// The zero value is never valid. A HitValidity keeps its page from being freed.
 type HitValidity struct {
 	storeRef
 	object *Object
@@ -19,27 +20,27 @@ type HitValidity struct {
 	from, until time.Duration
 }
 
-// set records an answer with an object at a time; with nil, that there was none.
-func (m *HitValidity) set(found storeRef, o *Object, now time.Duration) {
+// set records that an object answered at now; with nil, that no object did.
+func (v *HitValidity) set(found storeRef, o *Object, now time.Duration) {
 	if o == nil {
-		*m = HitValidity{}
+		*v = HitValidity{}
 		return
 	}
-	*m = HitValidity{storeRef: found, object: o, from: now, until: o.headChangesAt(now)}
+	*v = HitValidity{storeRef: found, object: o, from: now, until: o.headChangesAt(now)}
 }
 
 // StillValid reports whether AppendHit would produce the same answer again at now,
 // a reading of Now. If so, it counts n hits.
-func (c *Cache) StillValid(m *HitValidity, now time.Duration, n int) bool {
-	if m.object == nil || now < m.from || now >= m.until || m.object.softenedAt.Load() != 0 || !m.storeRef.confirmHits(n) {
+func (c *Cache) StillValid(v *HitValidity, now time.Duration, n int) bool {
+	if v.object == nil || now < v.from || now >= v.until || v.object.softenedAt.Load() != 0 || !v.storeRef.confirmHits(n) {
 		return false
 	}
 	c.counters.prepared.Add(int64(n))
 	return true
 }
 
-// headChangesAt is when the head of a fresh object changes: its Age or its remaining
-// lifetime, both in whole seconds, is another, or the object is stale.
+// headChangesAt returns when the head of a fresh object changes next, because its Age or
+// its remaining lifetime, both in whole seconds, changes, or because it becomes stale.
 func (o *Object) headChangesAt(now time.Duration) time.Duration {
 	age := o.age(now)
 	next := o.born + age.Truncate(time.Second) + time.Second
