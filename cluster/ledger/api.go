@@ -61,7 +61,7 @@ type Config struct {
 	Dir string
 	// Boards is the planned number of boards of the rack: its ledger is founded
 	// when more than half of them are reachable. It has no effect afterwards. A
-	// number that is too small could found two ledgers (see ErrTwoLedgers).
+	// number that is too small can lead to two ledgers (see ErrTwoLedgers).
 	Boards       int
 	StateMachine StateMachine
 	Transport    Transport
@@ -103,7 +103,7 @@ func (c *Config) checkAndSetDefaults() error {
 	return c.Timing.validate()
 }
 
-// Bounds.
+// Limits.
 const (
 	maxName   = 64  // bytes of a board's name
 	maxBoards = 512 // boards of a rack
@@ -114,38 +114,39 @@ const (
 	MaxCallBytes = 1 << 20
 )
 
-// Kinds of error. Match them with errors.Is; the text says more. Of a submitted
-// command each says whether it was taken.
+// Kinds of error. Match them with errors.Is; the text says more. Each says whether a
+// submitted command was committed. "Not committed" means that it never will be, so it
+// can be submitted again.
 var (
 	// ErrNotFounded: the rack has no ledger yet; the text says how many boards it
-	// waits for. The command was certainly not taken.
+	// waits for. The command was not committed.
 	ErrNotFounded = errors.New("the ledger is not founded yet")
-	// ErrNoMajority: no leader could be reached in time. The command was
-	// certainly not taken.
-	ErrNoMajority = errors.New("no majority of the ledger's voters can be reached")
-	// ErrUncertain: the command was on its way when the time ran out. It may or
-	// may not have been applied, or may be applied later.
-	ErrUncertain = errors.New("it is not known whether the command was taken")
-	// ErrBusy: this board's queue is full. Certainly not taken.
+	// ErrNoMajority: no leader could be reached in time, usually because this board
+	// cannot reach a majority of the voters. The command was not committed.
+	ErrNoMajority = errors.New("cannot reach a majority of the ledger's voters")
+	// ErrUncertain: the command was in flight when the time ran out. It may be
+	// committed already, be committed later, or never.
+	ErrUncertain = errors.New("it is not known whether the command was committed")
+	// ErrBusy: this board's queue is full. Not committed.
 	ErrBusy = errors.New("too many commands are waiting")
 	// ErrHalted: the state machine cannot go on, or differs from the others'. A
-	// person must look at it. Certainly not taken, unless the error is ErrUncertain
-	// too: then it may be this command that the state machine could not apply.
+	// person must look at it. Not committed, unless the error is ErrUncertain too:
+	// then it may be this command that the state machine could not apply.
 	ErrHalted = errors.New("the ledger has halted")
-	// ErrRetryLater is returned by a StateMachine that cannot apply the batch just
-	// now, for example because its disk is full, and has changed nothing. The
+	// ErrRetryLater is returned by a StateMachine that cannot apply the batch at
+	// the moment, for example because its disk is full, and has changed nothing. The
 	// ledger counts as halted and passes it the batch again every few seconds.
-	ErrRetryLater = errors.New("the state machine cannot go on just now")
-	// ErrTooLarge: the command exceeds MaxCommand. Certainly not taken.
+	ErrRetryLater = errors.New("the state machine cannot go on at the moment")
+	// ErrTooLarge: the command exceeds MaxCommand. Not committed.
 	ErrTooLarge = errors.New("the command is too large")
 	// ErrDamaged: files are damaged and no board has a copy to recover from.
 	ErrDamaged = errors.New("the ledger's files are damaged")
 	// ErrTwoLedgers: boards of this rack belong to two ledgers, because the
 	// planned number of boards was too small and the ledgers were founded apart.
-	// Neither takes commands. Certainly not taken.
+	// Neither accepts commands. Not committed.
 	ErrTwoLedgers = errors.New("the rack has two ledgers")
-	// ErrStopped: Run has not begun, or has ended. Certainly not taken.
+	// ErrStopped: Run has not begun, or has ended. Not committed.
 	ErrStopped = errors.New("the ledger is stopped")
-	// ErrNotSent is for a Transport to wrap: the request certainly did not arrive.
+	// A Transport wraps ErrNotSent if the request never reached the other board.
 	ErrNotSent = errors.New("not sent")
 )

@@ -25,7 +25,7 @@ type applier struct {
 	onApplied    func(uint64)
 	// onBatch is called for every batch that this board has applied.
 	onBatch func(id batchID, index uint64, replies [][]byte)
-	// stopped ends the retries of a state machine that cannot go on just now. If it
+	// stopped ends the retries of a state machine that cannot go on at the moment. If it
 	// is nil, there are none, and ErrRetryLater halts like any other error.
 	stopped       <-chan struct{}
 	retryInterval time.Duration
@@ -60,7 +60,9 @@ type applyResult struct {
 // errWrongTerm: the entry was meant for another term; nothing was applied.
 var errWrongTerm = errors.New("the entry was meant for another term")
 
-// Apply implements raft.FSM.
+// Apply implements raft.FSM. Raft calls it in a goroutine of its own for every
+// committed entry, on every board. The board that submitted a batch learns its
+// replies here (onBatch), even if the leader's response is lost.
 func (a *applier) Apply(l *raft.Log) any {
 	replies, id, err := a.applyEntry(l)
 	a.mu.Lock()
@@ -118,11 +120,11 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 }
 
 // defaultRetryInterval is the interval between two retries of a batch that the state
-// machine cannot apply just now.
+// machine cannot apply at the moment.
 const defaultRetryInterval = 5 * time.Second
 
 // applyWithRetry calls the state machine until it can go on. Meanwhile the ledger
-// counts as halted, so that another board leads and nobody waits for this one.
+// counts as halted, so that another board leads and no caller waits for this one.
 func (a *applier) applyWithRetry(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	blocked := false
 	for {
@@ -149,7 +151,7 @@ func (a *applier) applyWithRetry(index uint64, at time.Time, commands [][]byte) 
 	}
 }
 
-// notifyLocked wakes everybody who waits for a change. a.mu is held.
+// notifyLocked wakes every goroutine that waits for a change. a.mu is held.
 func (a *applier) notifyLocked() {
 	close(a.changed)
 	a.changed = make(chan struct{})

@@ -204,7 +204,7 @@ func (p *planner) replaceVoter(lost clusterMember) membershipChange {
 	case p.isReborn(lost) && p.staysMajority(p.liveVoters):
 		return p.remove(lost)
 	case hasSpare && p.voters <= p.most:
-		return membershipChange{promoteToVoter, spare, "takes the place of " + lost.Name}
+		return membershipChange{promoteToVoter, spare, "replaces " + lost.Name}
 	case p.voters > p.most || marginThen > marginNow || (dead >= 2 && p.voters > 3):
 		if p.staysMajority(p.liveVoters) {
 			return membershipChange{demoteVoter, lost.raftServer, fmt.Sprintf("silent for %v", p.timing.ReplaceAfter)}

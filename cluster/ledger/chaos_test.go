@@ -16,17 +16,17 @@ import (
 // writerLoad runs writers that submit numbered commands to boards until stopWriters, and
 // remembers what became of each.
 type writerLoad struct {
-	mu        sync.Mutex
-	taken     map[string]uint64 // acknowledged, with the index
-	notTaken  map[string]bool   // certainly not taken
-	uncertain map[string]bool
+	mu           sync.Mutex
+	committed    map[string]uint64 // acknowledged, with the index
+	notCommitted map[string]bool   // not committed
+	uncertain    map[string]bool
 
 	stop chan struct{}
 	all  sync.WaitGroup
 }
 
 func (r *rack) load(writers int, patience time.Duration, boards ...string) *writerLoad {
-	ld := &writerLoad{taken: map[string]uint64{}, notTaken: map[string]bool{}, uncertain: map[string]bool{}, stop: make(chan struct{})}
+	ld := &writerLoad{committed: map[string]uint64{}, notCommitted: map[string]bool{}, uncertain: map[string]bool{}, stop: make(chan struct{})}
 	for w := range writers {
 		ld.all.Go(func() {
 			for i := 0; ; i++ {
@@ -47,11 +47,11 @@ func (r *rack) load(writers int, patience time.Duration, boards ...string) *writ
 				ld.mu.Lock()
 				switch {
 				case err == nil:
-					ld.taken[text] = index
+					ld.committed[text] = index
 				case errors.Is(err, ledger.ErrUncertain):
 					ld.uncertain[text] = true
 				default:
-					ld.notTaken[text] = true
+					ld.notCommitted[text] = true
 				}
 				ld.mu.Unlock()
 				if err != nil {
@@ -66,7 +66,7 @@ func (r *rack) load(writers int, patience time.Duration, boards ...string) *writ
 func (w *writerLoad) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.taken)
+	return len(w.committed)
 }
 
 func (w *writerLoad) stopWriters() {
@@ -78,7 +78,7 @@ func (w *writerLoad) stopWriters() {
 func (r *rack) awaitAcknowledged(ld *writerLoad, n int) {
 	r.t.Helper()
 	want := ld.count() + n
-	r.until(fmt.Sprintf("%d more commands are taken", n), func() bool { return ld.count() >= want })
+	r.until(fmt.Sprintf("%d more commands are committed", n), func() bool { return ld.count() >= want })
 }
 
 // verify compares the acknowledged commands with those that all boards applied.
@@ -97,14 +97,14 @@ func (r *rack) verify(ld *writerLoad) {
 		}
 		index = n.Index
 	}
-	for text, i := range ld.taken {
+	for text, i := range ld.committed {
 		if times[text] != 1 || at[text] != i {
 			r.t.Errorf("%s was acknowledged at %d, is there %d times, at %d", text, i, times[text], at[text])
 		}
 	}
-	for text := range ld.notTaken {
+	for text := range ld.notCommitted {
 		if times[text] != 0 {
-			r.t.Errorf("%s was said not to be taken, and is there", text)
+			r.t.Errorf("%s was reported as not committed, and is there", text)
 		}
 	}
 	for text := range ld.uncertain {
@@ -112,7 +112,7 @@ func (r *rack) verify(ld *writerLoad) {
 			r.t.Errorf("%s is there %d times", text, times[text])
 		}
 	}
-	r.t.Logf("%d taken, %d not taken, %d uncertain", len(ld.taken), len(ld.notTaken), len(ld.uncertain))
+	r.t.Logf("%d committed, %d not committed, %d uncertain", len(ld.committed), len(ld.notCommitted), len(ld.uncertain))
 }
 
 func TestLeaderKilledUnderLoad(t *testing.T) {
@@ -198,7 +198,7 @@ func TestDirectoriesCopiedUnderLoad(t *testing.T) {
 	r.awaitAcknowledged(ld, 100)
 	ld.mu.Lock()
 	before := make(map[string]uint64)
-	for k, v := range ld.taken {
+	for k, v := range ld.committed {
 		before[k] = v
 	}
 	ld.mu.Unlock()
@@ -314,8 +314,8 @@ func slowStore(t *testing.T) (changed bool, stood time.Duration) {
 	ld.stopWriters()
 	changed = r.leader().Status().Term != term
 	stood = halts()
-	if len(ld.notTaken)+len(ld.uncertain) > 0 {
-		t.Errorf("%d not taken, %d uncertain", len(ld.notTaken), len(ld.uncertain))
+	if len(ld.notCommitted)+len(ld.uncertain) > 0 {
+		t.Errorf("%d not committed, %d uncertain", len(ld.notCommitted), len(ld.uncertain))
 	}
 	r.verify(ld)
 	return changed, stood

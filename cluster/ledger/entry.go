@@ -18,8 +18,8 @@ const (
 	entryVersion = 1
 )
 
-// batchID identifies a batch for all time: the start of the board that made it, and
-// its number there, from 1.
+// batchID identifies a batch for all time: the sender that made it, and its
+// number there, from 1. A board is a new sender after each start.
 type batchID struct {
 	Sender uint64 // random, new at every start of a board
 	Number uint64
@@ -30,8 +30,8 @@ type batchID struct {
 // advances the clock.
 type entry struct {
 	// Term is the term that the batch is meant for. In a log entry of any other
-	// term it is void: so once a later term has begun, it is certain that the
-	// batch was not taken.
+	// term it is void: so once a later term has begun, the batch can never be
+	// committed.
 	Term  uint64
 	Stamp time.Time // leader's clock, to the nanosecond, UTC
 	ID    batchID
@@ -41,7 +41,7 @@ type entry struct {
 	Commands     [][]byte
 }
 
-// An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Origin,
+// An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Sender,
 // Number, Seen, Digest as little-endian 64-bit numbers, then the commands as
 // in appendList.
 const entryHead = 1 + 6*8

@@ -65,7 +65,7 @@ func Example() {
 	// applied one coffee
 }
 
-// submitWhenFounded retries while the command was certainly not taken: a board needs
+// submitWhenFounded retries while the command was not committed: a board needs
 // some seconds to found its ledger and to elect a leader.
 func submitWhenFounded(ctx context.Context, l *ledger.Ledger, command string) ([]byte, error) {
 	for {

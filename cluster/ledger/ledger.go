@@ -27,7 +27,7 @@ type Ledger struct {
 	foreign        foreignBoards
 	damagedAtStart string // see Status.Damaged
 
-	sender    uint64        // batchID.Origin of this start
+	sender    uint64        // batchID.Sender of this start
 	lastBatch atomic.Uint64 // number of the last batch
 
 	founded chan struct{} // closed when this board belongs to a ledger
@@ -100,7 +100,7 @@ func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.running {
-		return errors.New("ledger: end Run's context instead")
+		return errors.New("ledger: Close is for a ledger that does not run: end Run's context instead")
 	}
 	l.running = true
 	close(l.stopped)
@@ -247,7 +247,7 @@ func (l *Ledger) Accept(conn net.Conn, board string) {
 	}
 }
 
-// HandleCall is the other side of Transport.Call: it returns the response to board.
+// HandleCall answers a Transport.Call of another board: it returns the response.
 func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte) ([]byte, error) {
 	select {
 	case <-l.stopped:

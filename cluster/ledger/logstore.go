@@ -42,7 +42,7 @@ type logStore struct {
 	wal *wal.WAL
 
 	writing      sync.Mutex // guards all below; locked before mu
-	writeFailure error      // why wal takes no more writes, nil if it does
+	writeFailure error      // why wal accepts no more writes, nil if it does
 	reopenTried  time.Time  // when wal was last reopened, or could not be
 }
 
@@ -84,7 +84,7 @@ func openLog(o logOptions) (_ *logStore, err error) {
 }
 
 // reopenAfterFailure makes the log writable after a failed write, such as on a full
-// disk. Raft-wal 0.4.0 then takes no more writes ("segment is sealed", "non-monotonic
+// disk. Raft-wal 0.4.0 then accepts no more writes ("segment is sealed", "non-monotonic
 // append"), though everything that it has acknowledged can be read. Opening it again
 // cuts off the failed batch. Entries of that batch that have reached the disk are
 // deleted, because raft knows that they were not stored. s.writing is held.

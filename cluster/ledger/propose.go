@@ -9,7 +9,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// The leader's side of a batch.
+// The leader's side of a batch. It runs in the goroutine of the call that brought the
+// batch, or in runSender if this board leads.
 
 // batchDedup remembers the batches that this board proposed as the leader of a
 // term, so that a batch that arrives twice is not applied twice. Across terms it
@@ -20,14 +21,15 @@ type batchDedup struct {
 	senders map[uint64]seenWindow
 }
 
-// seenWindow is the deduplication window of one origin: which of its last 64 numbers
-// were seen. An origin has at most maxBatchesInFlight in flight.
+// seenWindow is the deduplication window of one sender: which of its last 64 batch
+// numbers were seen. A sender has at most maxBatchesInFlight batches in flight.
 type seenWindow struct {
 	highest uint64
 	seen    uint64 // bit i: highest-i
 }
 
-// maxSenders limits the origins remembered in one term: starts of boards.
+// maxSenders limits the senders remembered in one term. A board is a new sender after
+// each start.
 const maxSenders = 4096
 
 // admit reports whether the batch is new in this term, and remembers it.
@@ -58,14 +60,14 @@ func (d *batchDedup) admit(term uint64, id batchID) bool {
 }
 
 // proposeBatch commits a batch, if this board leads in the batch's term, and waits
-// until it is applied here.
+// until it is applied here. applier.Apply applies it, in raft's goroutine.
 func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchResponse {
 	r := l.runningRaft()
 	if r == nil {
 		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
 	}
 	if f := l.foreign.commaSeparatedNames(); f != "" {
-		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another one"}
+		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another ledger"}
 	}
 	st := l.applier.state()
 	if st.halted != "" {
@@ -75,7 +77,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
 	}
 	if !l.proposed.admit(request.Term, request.ID) {
-		return batchResponse{Status: batchUncertain, Text: "the batch has arrived before"}
+		return batchResponse{Status: batchUncertain, Text: "the leader has received this batch before"}
 	}
 	return l.commitEntry(ctx, r, entry{Term: request.Term, ID: request.ID, Commands: request.Commands})
 }
@@ -123,7 +125,7 @@ func statusOfRaftError(err error) batchResponse {
 	return batchResponse{Status: batchUncertain, Text: err.Error()}
 }
 
-// handleSubmit is the other side of forwardBatch.
+// handleSubmit is the leader's side of forwardBatch.
 func (l *Ledger) handleSubmit(ctx context.Context, body []byte) ([]byte, error) {
 	request, err := decodeBatchRequest(body)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Bounds of the queue in which commands wait for a batch.
+// Limits of the queue in which commands wait for a batch.
 const (
 	maxQueued      = 4096    // commands
 	maxQueuedBytes = 4 << 20 // bytes of them together
 	// maxBatchesInFlight limits the batches of one board that are in flight. Two
-	// keep the leader's disk busy while replies travel; four make up for stragglers.
+	// keep the leader's disk busy while replies travel; two more cover slow batches.
 	maxBatchesInFlight = 4
 )
 
 // pendingCommand is one submitted command. Its Submit can withdraw it while it is
-// queued; while it is in flight, nobody knows what becomes of it.
+// queued. Once it is in flight, its outcome is unknown until the batch's result arrives.
 type pendingCommand struct {
 	command []byte
 	state   atomic.Int32
@@ -25,8 +25,8 @@ type pendingCommand struct {
 }
 
 const (
-	commandQueued    int32 = iota // certainly not taken
-	commandInFlight               // perhaps taken
+	commandQueued    int32 = iota // not committed
+	commandInFlight               // perhaps committed
 	commandAbandoned              // its Submit has returned
 )
 
@@ -41,7 +41,7 @@ type commandQueue struct {
 	mu       sync.Mutex // guards commands, bytes
 	commands []*pendingCommand
 	bytes    int
-	ready    chan struct{} // has room for one signal: there are commands
+	ready    chan struct{} // holds one signal while there are commands
 }
 
 func newQueue() *commandQueue { return &commandQueue{ready: make(chan struct{}, 1)} }

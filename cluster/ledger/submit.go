@@ -12,7 +12,12 @@ import (
 // until it is applied. It works on any board. It blocks until ctx or Run ends at
 // the latest. The reply is the state machine's; index is the entry that holds the
 // command. Errors are of the kinds in api.go: only ErrUncertain leaves open whether
-// the command was taken. One Submit never applies a command twice.
+// the command was committed. One Submit never applies a command twice.
+//
+// Submit only queues the command. Another goroutine goes on: runSender takes it from
+// the queue with others as a batch, and the leader's proposeBatch commits the batch as
+// one log entry. On every board raft's goroutine passes the entry to applier.Apply,
+// which calls the state machine; there the reply comes from.
 func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, index uint64, err error) {
 	if len(command) > MaxCommand {
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), MaxCommand)
@@ -48,7 +53,7 @@ func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, inde
 	return nil, 0, fmt.Errorf("%w: %w", ErrUncertain, ctx.Err())
 }
 
-// checkAccepting returns why no command can be taken now, or nil.
+// checkAccepting returns why no command can be accepted now, or nil.
 func (l *Ledger) checkAccepting() error {
 	select {
 	case <-l.stopped:
@@ -99,7 +104,8 @@ func (p *pendingBatches) resolve(id batchID, index uint64, replies [][]byte) {
 	}
 }
 
-// runSender sends one batch after the other until ctx ends.
+// runSender sends one batch after the other until ctx ends. Run starts
+// maxBatchesInFlight of them; here a command goes on that Submit has queued.
 func (l *Ledger) runSender(ctx context.Context) {
 	for {
 		batch := l.queue.nextBatch(ctx, l.cfg.Timing.BatchWait)
@@ -115,9 +121,9 @@ func (l *Ledger) runSender(ctx context.Context) {
 	}
 }
 
-// sendBatch sends a batch to the leader once and waits until its fate is known. It
-// returns the commands that were certainly not taken and are not abandoned: they
-// can be sent again.
+// sendBatch sends a batch to the leader once and waits for its outcome. It
+// returns the commands that were not committed and are not abandoned: they can be
+// sent again.
 func (l *Ledger) sendBatch(ctx context.Context, batch []*pendingCommand) []*pendingCommand {
 	leader, term, ok := l.currentLeader()
 	if !ok {
@@ -187,10 +193,10 @@ func withoutAbandoned(batch []*pendingCommand) []*pendingCommand {
 	return queued
 }
 
-// deliverBatch sends the batch to the leader of a term and waits until its fate is
-// known. If the response is lost, it watches the batches that this board applies,
+// deliverBatch sends the batch to the leader of a term and waits for its outcome.
+// If the response is lost, it watches the batches that this board applies,
 // and forwards the batch again to the same leader, which recognises it. Once a later
-// term has begun without it, it was certainly not taken. The result is uncertain only
+// term has begun without it, it can never be committed. The result is uncertain only
 // if all its commands are abandoned, or a snapshot replaced the entries here.
 func (l *Ledger) deliverBatch(ctx context.Context, leader string, request batchRequest, inFlight []*pendingCommand) batchResponse {
 	ctx, cancel := context.WithCancel(ctx)
@@ -235,7 +241,7 @@ func (l *Ledger) deliverBatch(ctx context.Context, leader string, request batchR
 			return batchResponse{Status: batchUncertain, Text: ctx.Err().Error()}
 		}
 		if allAbandoned(inFlight) {
-			return batchResponse{Status: batchUncertain, Text: "nobody waits for it"}
+			return batchResponse{Status: batchUncertain, Text: "no caller waits for it any more"}
 		}
 	}
 }
@@ -249,8 +255,8 @@ func allAbandoned(inFlight []*pendingCommand) bool {
 	return true
 }
 
-// forwardBatch sends a batch to the leader, which may be this board. An error on the
-// way makes the result uncertain, unless the transport knows that nothing was sent.
+// forwardBatch sends a batch to the leader, which may be this board. If the call fails,
+// the result is uncertain, unless the transport reports that nothing was sent.
 func (l *Ledger) forwardBatch(ctx context.Context, leader string, request batchRequest, body []byte) batchResponse {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
 	defer cancel()

@@ -134,7 +134,7 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 	case theirs == 0 || theirs == own:
 		l.foreign.remove(board)
 	case l.foreign.add(board, theirs):
-		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither takes commands. They were founded apart, because the "+
+		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither accepts commands. They were founded apart, because the "+
 			"planned number of boards was too small: keep the ledger with the orders, and wipe the cards of the other's boards",
 			"own", own, "board", board, "theirs", theirs)
 	}

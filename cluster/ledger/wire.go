@@ -59,12 +59,12 @@ type batchRequest struct {
 	Commands [][]byte
 }
 
-// batchStatus is what became of a batch, as its leader knows.
+// batchStatus is the outcome of a batch, as far as its leader knows.
 type batchStatus uint8
 
 const (
 	batchDone       batchStatus = iota // applied
-	batchRefused                       // certainly not in the log, and never will be: retry it
+	batchRefused                       // not in the log, and never will be: retry it
 	batchUncertain                     // may be in the log: watch for it
 	batchHalted                        // the leader has halted; with an index: on this batch
 	batchTwoLedgers                    // the rack has two ledgers
@@ -90,19 +90,19 @@ func (r batchRequest) encode() []byte {
 	return appendList(b, r.Commands)
 }
 
-func decodeBatchRequest(b []byte) (q batchRequest, err error) {
+func decodeBatchRequest(b []byte) (r batchRequest, err error) {
 	if len(b) < 25 || b[0] != entryVersion {
-		return q, fmt.Errorf("%w: the header of a batch", errEntry)
+		return r, fmt.Errorf("%w: the header of a batch", errEntry)
 	}
-	q.Term = binary.LittleEndian.Uint64(b[1:])
-	q.ID = batchID{binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint64(b[17:])}
-	if q.Commands, err = readList(b[25:]); err != nil {
-		return q, err
+	r.Term = binary.LittleEndian.Uint64(b[1:])
+	r.ID = batchID{binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint64(b[17:])}
+	if r.Commands, err = readList(b[25:]); err != nil {
+		return r, err
 	}
-	if len(q.Commands) == 0 {
-		return q, fmt.Errorf("%w: a batch without commands", errEntry)
+	if len(r.Commands) == 0 {
+		return r, fmt.Errorf("%w: a batch without commands", errEntry)
 	}
-	return q, checkBatch(q.Commands)
+	return r, checkBatch(r.Commands)
 }
 
 func (r batchResponse) encode() []byte {
@@ -115,15 +115,15 @@ func (r batchResponse) encode() []byte {
 	return append(b, r.Text...)
 }
 
-func decodeBatchResponse(b []byte) (s batchResponse, err error) {
+func decodeBatchResponse(b []byte) (r batchResponse, err error) {
 	if len(b) < 10 || b[0] != entryVersion || b[1] > byte(batchTwoLedgers) {
-		return s, fmt.Errorf("%w: the header of a batch's response", errEntry)
+		return r, fmt.Errorf("%w: the header of a batch's response", errEntry)
 	}
-	s.Status, s.Index = batchStatus(b[1]), binary.LittleEndian.Uint64(b[2:])
-	if s.Status == batchDone {
-		s.Replies, err = readList(b[10:])
-		return s, err
+	r.Status, r.Index = batchStatus(b[1]), binary.LittleEndian.Uint64(b[2:])
+	if r.Status == batchDone {
+		r.Replies, err = readList(b[10:])
+		return r, err
 	}
-	s.Text = string(b[10:])
-	return s, nil
+	r.Text = string(b[10:])
+	return r, nil
 }

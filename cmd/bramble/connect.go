@@ -21,7 +21,7 @@ const defaultConsole = "http://127.0.0.1:8080"
 // that makes its client.
 func addConsoleFlags(fs *flagSet) func(w world) (*client.Client, error) {
 	address := fs.String("console", "", "`URL` of the console of the lab or of any board (default "+defaultConsole+")")
-	file := fs.String("config", "", "`FILE` of a board, to read its console's address and password from; "+
+	file := fs.String("config", "", "read the console's address and password from this configuration `FILE`; "+
 		"the password in "+passwordVariable+" has priority")
 	return func(w world) (*client.Client, error) {
 		base, password := defaultConsole, ""

@@ -12,9 +12,9 @@ func drainCommand() command {
 		args:  "BOARD",
 		short: "take a board out of service, or put it back",
 		long: `
-Take a board out of service without an error for any client: it finishes its
-responses, and the other boards take over its pages. It can be unplugged when
-"bramble status" shows it as drained.`,
+Take a board out of service without an error for any client: the responses in
+progress are completed, and the other boards take over its pages. It can be
+unplugged when "bramble status" shows it as drained.`,
 		examples: `
   bramble drain board-2
   bramble drain board-2 --undo`,

@@ -25,8 +25,8 @@ ballot uses it, from public randomness:
   verify FILE    repeat the draw of a published file and check its result
                  ("-" is standard input); it needs no rack
   show PRODUCT   print the published file of a draw that was made
-  make PRODUCT   give a closed ballot the randomness that it waits for: --dice
-                 with the numbers as rolled, at least ten, or --drand`,
+  make PRODUCT   supply a closed ballot's randomness: --dice with the numbers as
+                 rolled, at least ten, or --drand with the beacon's record`,
 		examples: `
   bramble draw verify draw.json
   bramble draw show berry
@@ -34,12 +34,12 @@ ballot uses it, from public randomness:
   bramble draw make berry --drand "drand quicknet ROUND SIGNATURE"`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			dice := fs.String("dice", "", "make: the numbers `ROLLED`")
-			drand := fs.String("drand", "", "make: a `ROUND` of the drand beacon from after the close")
+			dice := fs.String("dice", "", "make: the `NUMBERS` as rolled, in quotes")
+			drand := fs.String("drand", "", "make: the `RECORD` of a drand round from after the close, in quotes: drand quicknet ROUND SIGNATURE")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 2 {
-					return usagef("say what to do: verify FILE, show PRODUCT or make PRODUCT")
+					return usagef("name an action: verify FILE, show PRODUCT or make PRODUCT")
 				}
 				if args[0] == "verify" {
 					return verifyDraw(w, args[1])

@@ -29,13 +29,13 @@ func ordersCommand() command {
 List, show, export, cancel and erase orders. An order here is also a ballot
 entry, a registration of interest or a place on the waiting list:
 
-  list          print one line for each, without personal data
-  show REF      print one with everything about it
-  export        write all, with names and addresses, as CSV or JSON lines
-  cancel REF    cancel one, even while it is being fulfilled
+  list          print one line per order, without personal data
+  show REF      print everything about one order
+  export        write all orders, with names and addresses, as CSV or JSON lines
+  cancel REF    cancel an order, even while it is being fulfilled
   erase WHOM    erase personal data: of one order by its reference, or of all
                 orders of an e-mail address
-  audit         print what operators changed, when, and the name they gave
+  audit         print the operators' changes, with time and operator name
 
 export --ledger FOLDER reads the orders from the card of a dead board; it needs
 no rack.`,
@@ -52,14 +52,14 @@ no rack.`,
 			fs.StringVar(&o.kind, "kind", "", "only orders of this `KIND`: order, entry, interest or waiting")
 			fs.StringVar(&o.state, "state", "", "only orders in this `STATE`, such as open, fulfilled or cancelled")
 			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
-			fs.BoolVar(&o.stale, "stale", false, "also accept the answer of a board that may not know all orders")
+			fs.BoolVar(&o.stale, "stale", false, "also accept the response of a board that may not have all orders")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
 			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the audit log, without personal data")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
-					return usagef("say what to do: list, show, export, cancel, erase or audit")
+					return usagef("name an action: list, show, export, cancel, erase or audit")
 				}
 				do, rest := args[0], args[1:]
 				arguments := map[string]int{"list": 0, "show": 1, "export": 0, "cancel": 1, "erase": 1, "audit": 0}

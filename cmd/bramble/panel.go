@@ -35,7 +35,7 @@ Stop the board's own program first: it holds the lamps.`,
 			terminal := fs.Bool("terminal", false, "demo: use the terminal even if the board has lamps")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
-					return usagef("say what to do: card, demo or test")
+					return usagef("name an action: card, demo or test")
 				}
 				cfg := config.Default().Panel
 				if *file != "" {

@@ -16,10 +16,10 @@ func purgeCommand() command {
 		long: `
 Remove stored pages from the caches of the whole rack: one URL, all pages with a
 tag, or all pages. A URL is a path, such as /status, or absolute. A board that
-is away now removes them before it serves again.
+is offline removes them before it serves again.
 
 With --soft the pages stay, but count as stale: they are revalidated with the
-origin before their next use, and serve in its place while it does not answer.`,
+origin before their next use, and are served while the origin does not answer.`,
 		examples: `
   bramble purge /status
   bramble purge --tag news --soft
@@ -64,12 +64,12 @@ func purgeSummary(r console.PurgeResult, soft bool) string {
 	if soft {
 		done = "Marked stale"
 	}
-	text := "No board has applied it yet."
+	text := "No board has applied the purge yet."
 	if len(r.Applied) > 0 {
 		text = done + " by " + strings.Join(r.Applied, ", ") + "."
 	}
 	if len(r.Absent) > 0 {
-		text += " Away, and will apply it before serving again: " + strings.Join(r.Absent, ", ") + "."
+		text += " Offline, and will apply it before serving again: " + strings.Join(r.Absent, ", ") + "."
 	}
 	return text
 }

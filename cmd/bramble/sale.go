@@ -22,15 +22,17 @@ func saleCommand() command {
 Show and change the sales of the shop, as the ledger has them:
 
   list              print stock, sold, held and free units, and the hours
-  stock PRODUCT N   add N units to the stock, or remove free units: -- -N
+  stock PRODUCT N   add N units to the stock; to remove free units:
+                    sale stock PRODUCT -- -N
   open PRODUCT      open the sale now
   close PRODUCT     close the sale now
-  times PRODUCT     set the hours to --opens and --closes; without one: none
+  times PRODUCT     set the hours to --opens and --closes; omit one to clear it
   invite PRODUCT    invite the next --count people on the waiting list, and hold
                     units for them for --valid-for
 
-The catalogue's file counts only when a product is first offered. After that the
-ledger counts, and each change is in the audit log with the operator's name.`,
+The catalogue's file is used only when a product is first offered. After that
+the ledger is authoritative, and the audit log has each change with the
+operator's name.`,
 		examples: `
   bramble sale list
   bramble sale stock berry 500
@@ -40,17 +42,17 @@ ledger counts, and each change is in the audit log with the operator's name.`,
 			connect := addConsoleFlags(fs)
 			opens := fs.String("opens", "", "times: `TIME` when the sale opens, such as 2012-02-29T06:00:00Z")
 			closes := fs.String("closes", "", "times: `TIME` when the sale closes")
-			count := fs.Int64("count", 0, "invite: `N` people at most")
-			validFor := fs.Duration("valid-for", 48*time.Hour, "invite: `DURATION` of an invitation")
+			count := fs.Int64("count", 0, "invite: at most `N` people")
+			validFor := fs.Duration("valid-for", 48*time.Hour, "invite: how long an invitation is valid, a `DURATION`")
 			asJSON := fs.Bool("json", false, "list: print JSON instead of a table")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
-					return usagef("say what to do: list, stock, open, close, times or invite")
+					return usagef("name an action: list, stock, open, close, times or invite")
 				}
 				o := orderservice.OperatorCommand{Action: args[0], Operator: operator(w)}
-				words := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
-				n, known := words[o.Action]
+				argCount := map[string]int{"list": 1, "stock": 3, "open": 2, "close": 2, "times": 2, "invite": 2}
+				n, known := argCount[o.Action]
 				switch {
 				case !known:
 					return usagef("unknown action %q: it must be list, stock, open, close, times or invite", o.Action)
@@ -64,7 +66,7 @@ ledger counts, and each change is in the audit log with the operator's name.`,
 				switch o.Action {
 				case "stock":
 					if o.Count, err = strconv.ParseInt(args[2], 10, 64); err != nil || o.Count == 0 {
-						return usagef("%q is not a number of units: write one such as 500, or -20 after --", args[2])
+						return usagef("%q is not a number of units: use one such as 500, or -20 after --", args[2])
 					}
 				case "times":
 					if o.Opens, err = parseTime("opens", *opens); err != nil {
@@ -94,14 +96,14 @@ ledger counts, and each change is in the audit log with the operator's name.`,
 	}
 }
 
-// parseTime reads the time of a flag; "" is none.
+// parseTime parses the time of a flag. An empty text returns nil: no time.
 func parseTime(flag, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return nil, usagef("--%s: %q is not a time: write one such as 2012-02-29T06:00:00Z", flag, text)
+		return nil, usagef("--%s: %q is not a time: use one such as 2012-02-29T06:00:00Z", flag, text)
 	}
 	return &t, nil
 }
@@ -162,7 +164,7 @@ announcements.`,
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
-					return usagef("give one text, in quotes")
+					return usagef("name one text, in quotes")
 				}
 				c, err := connect(w)
 				if err != nil {

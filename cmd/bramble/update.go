@@ -26,8 +26,8 @@ func updateCommand() command {
 Update the rack to the version in a card image, board by board, while the others
 serve (a rolling A/B update). Each board is drained, receives the new version
 beside its old one, starts it, and keeps it only if it then serves. A board that
-does not come back returns to its old version by itself, and the update stops
-there. Run the same command again to continue.
+does not come back falls back to its old version automatically, and the update
+stops there. Run the same command again to continue.
 
 A console accepts commands from another machine only with a password ([console]
 password). All boards must have the same password.`,
@@ -36,7 +36,7 @@ password). All boards must have the same password.`,
   bramble update bramble.img --console http://192.168.1.5:8080`,
 		flags: func(fs *flagSet) runner {
 			connect := addConsoleFlags(fs)
-			dry := fs.Bool("dry-run", false, "print what would be done, and do nothing")
+			dry := fs.Bool("dry-run", false, "print the plan without changing anything")
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 1 {
 					return usagef("name one card image, made by \"bramble image\"")
@@ -95,7 +95,7 @@ func cardBoards(ctx context.Context, first *client.Client, r release.Release) ([
 		case b.State == "left":
 			continue
 		case b.State == "dead":
-			return nil, fmt.Errorf("%s is dead: bring it back first, so that no two boards are missing at once", b.Name)
+			return nil, fmt.Errorf("%s is dead: revive it first, so that no two boards are missing at once", b.Name)
 		}
 		own := first
 		if !b.Self {

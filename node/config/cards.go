@@ -28,7 +28,7 @@ type cardOverlay struct {
 }
 
 // ForCard returns the file as the card with this serial number, in hex digits, has it:
-// d itself if the file has no tables for that card.
+// p itself if the file has no tables for that card.
 func (p *ParsedFile) ForCard(serial string) *ParsedFile {
 	serial = strings.ToLower(serial)
 	for _, c := range p.cards {

@@ -19,8 +19,8 @@ const (
 	maxPassword = 200
 )
 
-// Each check returns in one clause what is wrong with a value and what to write
-// instead, "" if nothing is wrong.
+// Each check returns one clause with the problem of a value and its remedy, "" if the
+// value is valid.
 
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Config is everything that an operator can set on one board. The zero value is
+// Config holds all settings of one board. The zero value is
 // not useful: start from Default, Load or Parse. The settings files describe each
 // field, with unit, limits and reason.
 type Config struct {
@@ -77,7 +77,7 @@ type TLSSettings struct {
 // metrics and health.
 type ConsoleSettings struct {
 	Listen   string // host:port
-	Password string // "" = anybody may read, only loopback may make changes
+	Password string // "" = every client may read, only loopback may make changes
 }
 
 // RackSettings is the table [rack]: how this board finds and trusts the others.
@@ -96,10 +96,10 @@ type RackSettings struct {
 
 // CacheSettings is the table [cache].
 type CacheSettings struct {
-	Memory             Size // for everything stored, bookkeeping included
+	Memory             Size // for all stored objects, bookkeeping included
 	MaxObject          Size // the largest body that is stored
 	CacheStatusHeader  bool // send Cache-Status
-	ClientCacheControl bool // obey Cache-Control of requests
+	ClientCacheControl bool // apply Cache-Control of requests
 	StoreSetCookie     bool
 	StaleIfError       Duration // 0 = never
 	Compress           bool
@@ -131,7 +131,7 @@ type ShopSettings struct {
 	Catalogue string // path of a file; "" = the launch of 29 February 2012
 }
 
-// OrderSettings is the table [orders]: whether and how the built-in shop takes orders.
+// OrderSettings is the table [orders]: whether and how the built-in shop accepts orders.
 type OrderSettings struct {
 	Enabled   bool
 	Directory string // of the ledger and the order book

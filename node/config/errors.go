@@ -24,7 +24,7 @@ var (
 const maxErrors = 20
 
 // Error is one mistake in a file. Its text is one line that names file, line
-// and key, says what is wrong and what to write instead. It never holds a
+// and key, the problem and its remedy. It never holds a
 // rack key or a password.
 type Error struct {
 	File    string
@@ -123,7 +123,7 @@ func collectErrors(list []*Error) error {
 // maxQuoted limits the text of the file that a message repeats, in characters.
 const maxQuoted = 40
 
-// quote returns a part of the file as a message repeats it: short, on one line, and
+// quote returns a part of the file for a message: short, on one line, and
 // redacted if it looks like a rack key that ended up in the wrong place.
 func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
 

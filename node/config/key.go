@@ -24,14 +24,14 @@ const (
 	redactedKey = keyPrefix + "redacted"
 )
 
-// keyText is the length of a key in text: base64 holds six bits a character.
+// keyText is the length of a key in text: base64 holds six bits per character.
 const keyText = len(keyPrefix) + ((RackKeySize+checksumSize)*8+5)/6
 
 // keyEncoding is strict so that one key has one spelling.
 func keyEncoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
-// RackKey is the secret that the boards of a rack share: whatever has it is a board.
-// Printed by fmt, log/slog, JSON or TOML it is a placeholder; only Reveal and Bytes
+// RackKey is the secret that the boards of a rack share: any program that has it can join.
+// fmt, log/slog, JSON and TOML print a placeholder; only Reveal and Bytes
 // return the secret. The zero RackKey is no key.
 type RackKey struct {
 	secret [RackKeySize]byte
@@ -64,8 +64,8 @@ func (r RackKey) checksum() [checksumSize]byte {
 	return [checksumSize]byte(full[:checksumSize])
 }
 
-// UnmarshalText reads the output of Reveal. An error says what is wrong with the text
-// and never repeats any of it.
+// UnmarshalText reads the output of Reveal. An error explains what is wrong and never
+// repeats any part of the text.
 func (r *RackKey) UnmarshalText(text []byte) error {
 	const remedy = `copy the whole line that "bramble key" printed`
 	s := string(text)

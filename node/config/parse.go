@@ -16,14 +16,14 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// maxFile bounds a configuration file, in bytes: a hundred times the size of a
+// maxFile limits a configuration file, in bytes: a hundred times the size of a
 // file with every key and its comment.
 const maxFile = 1 << 20
 
 // byteOrderMark is written before UTF-8 by some editors.
 const byteOrderMark = "\ufeff"
 
-// Load reads a board's file. It reports all mistakes at once: the error is an
+// Load reads and parses a board's file. It reports all mistakes at once: the error is an
 // *Errors, and each of its lines names file, line, key and remedy.
 func Load(path string) (*Config, error) {
 	data, err := readConfigFile(path)
@@ -163,7 +163,7 @@ func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	return doc, nil
 }
 
-// buildConfig makes a configuration of a decoded file, and adds its mistakes to r.errors.
+// buildConfig makes a configuration from a decoded file, and adds its mistakes to f.errors.
 func (f *fileParser) buildConfig(tree map[string]any) *ParsedFile {
 	written := f.fillTables(tree)
 	f.fitMaxObject(written)
@@ -276,7 +276,7 @@ func (f *fileParser) checkValues() {
 			continue
 		}
 		if s.key == "max_object" && f.failed["cache.memory"] {
-			continue // its bound is unknown
+			continue // its limit is unknown
 		}
 		if problem := s.check(f.cfg); problem != "" {
 			f.addError(ErrBadValue, f.lineOf(s.table, s.key), s.table, s.key, problem)

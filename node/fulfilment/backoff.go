@@ -10,12 +10,12 @@ type backoff struct {
 	most  time.Duration // largest ceiling
 }
 
-// jobBackoff is the backoff of one job. A receiver that was repaired gets what it missed
-// within an hour.
+// jobBackoff is the backoff of one job. A receiver that was fixed gets everything it
+// missed within an hour.
 func jobBackoff() backoff { return backoff{first: time.Second, most: time.Hour} }
 
-// channelBackoff is the backoff of a receiver that is away or fails at everything. One
-// attempt in five minutes costs it nothing, and soon finds out that it is back.
+// channelBackoff is the backoff of a receiver that is unreachable or fails every job. One
+// attempt per five minutes costs it nothing, and soon finds that it is back.
 func channelBackoff() backoff { return backoff{first: time.Second, most: 5 * time.Minute} }
 
 // delayCeiling returns the longest delay after a number of failures in a row, from 1.

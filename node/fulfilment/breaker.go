@@ -6,8 +6,8 @@ const (
 	// maxFailuresInRow is the number of jobs that may fail in a row, each for its own
 	// reason, before the receiver counts as failing.
 	maxFailuresInRow = 8
-	// unsubscribedPause is the interval between two attempts at a receiver that has said
-	// that it wants nothing any more.
+	// unsubscribedPause is the interval between two attempts at a receiver that has
+	// unsubscribed (410).
 	unsubscribedPause = 24 * time.Hour
 )
 
@@ -18,7 +18,7 @@ type breaker struct {
 	failures     int       // jobs that failed in a row, each for its own reason
 	opens        int       // times that it has opened in a row; 0 = closed
 	openUntil    time.Time // nothing is delivered before
-	unsubscribed bool      // the receiver wants nothing any more
+	unsubscribed bool      // the receiver has unsubscribed (410)
 }
 
 // allows reports whether an attempt may begin while running others are under way.

@@ -20,9 +20,9 @@ type Config struct {
 	Webhook WebhookConfig // the zero value: no webhook
 	Mail    MailConfig    // the zero value: no mail
 
-	// Leading reports whether this board does the delivering; one board of a rack does. It
+	// Leading reports whether this board delivers; exactly one board of a rack does. It
 	// should become true only after the board has applied everything committed before;
-	// otherwise jobs that are done are delivered once more. It must be set.
+	// otherwise finished jobs are delivered a second time. It must be set.
 	Leading func() bool
 	// ShopName is the sender's name in mail, such as "Brambly's". It must be set if there is
 	// mail.
@@ -61,12 +61,12 @@ type TLSMode string
 
 // The modes. The certificate is always checked.
 const (
-	// StartTLS begins in clear text and does nothing before it has switched to TLS. A server
+	// StartTLS begins in clear text and switches to TLS before anything else. A server
 	// that does not offer it gets no mail. Usually port 587.
 	StartTLS TLSMode = "starttls"
 	// FullTLS is TLS from the first byte. Usually port 465.
 	FullTLS TLSMode = "tls"
-	// NoTLS shows every name and address to anybody on the way. It is for a mail server on
+	// NoTLS reveals every name and address to anybody on the network. It is for a mail server on
 	// the same machine or cable, and allows no user and password.
 	NoTLS TLSMode = "none"
 )

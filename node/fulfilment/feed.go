@@ -6,18 +6,17 @@ import (
 	"bramble/node/orders"
 )
 
-// maxKnownPerTick bounds the jobs that are read at one tick although the schedule has them
-// already.
+// maxKnownPerTick limits the jobs read per tick that the schedule already has.
 const maxKnownPerTick = 4 * jobPage
 
 // jobFeeder walks through a queue of the outbox from start to end, again and again, and
-// adds to a schedule what it has room for. So no job waits long for its first attempt,
-// however many before it are failing.
+// adds jobs to a schedule while it has room. So no job waits long for its first attempt,
+// even if many before it are failing.
 type jobFeeder struct {
 	jobs  JobStore
 	queue orders.Queue
 	after orders.Job // the last job read that the schedule has
-	known int        // jobs read since the last tick that it had already
+	known int        // jobs read since the last tick that the schedule already had
 	ended bool       // the walk has reached the end, or the book failed
 }
 
@@ -33,7 +32,7 @@ func (f *jobFeeder) startTick() {
 }
 
 // fillSchedule reads on while half the room for untried jobs is free, so that it reads a
-// page for many jobs that end and not for each. After an error of the book it tries again
+// page once for many finished jobs rather than once per job. After an error of the book it tries again
 // at the next tick.
 func (f *jobFeeder) fillSchedule(p *jobSchedule, now time.Time) {
 	for !f.ended && f.known < maxKnownPerTick && p.untried <= maxUntried/2 {

@@ -21,12 +21,12 @@ type JobStore interface {
 	// cancel it any more. The error matches ErrGone if the order was cancelled or erased
 	// before. After any other error it may or may not be committed.
 	BeginFulfilment(ctx context.Context, id orders.ID) error
-	// FinishJob commits that a job needs nothing more, and how it ended. It is idempotent,
-	// and a job that does not exist is no error.
+	// FinishJob commits that a job is done, and how it ended. It is idempotent, and a job
+	// that does not exist is not an error.
 	FinishJob(ctx context.Context, id orders.ID, kind orders.JobKind, how Resolution) error
 }
 
-// ErrGone: BeginFulfilment came too late, and there is nothing to pass on any more.
+// ErrGone: BeginFulfilment came too late. There is nothing left to pass on.
 var ErrGone = errors.New("fulfilment: the order was cancelled or erased")
 
 // Resolution is how a job ended.
@@ -36,8 +36,8 @@ type Resolution string
 const (
 	ByWebhook     Resolution = "webhook"       // the fulfiller has acknowledged it
 	ByMail        Resolution = "mail"          // the mail server has accepted it
-	Undeliverable Resolution = "undeliverable" // no mail reaches that address
-	Superseded    Resolution = "superseded"    // what the mail would say is no longer true
+	Undeliverable Resolution = "undeliverable" // mail cannot be delivered to the address
+	Superseded    Resolution = "superseded"    // the mail would no longer be true
 )
 
 // Failure is why an attempt failed.
@@ -47,15 +47,15 @@ type Failure string
 const (
 	NoFailure          Failure = ""
 	FailureLedger      Failure = "ledger"      // the rack could not commit
-	FailureUnreachable Failure = "unreachable" // no connection, or it broke
+	FailureUnreachable Failure = "unreachable" // no connection, or it was lost
 	FailureTimeout     Failure = "timeout"     // no response in time
 	FailureTLS         Failure = "tls"         // no TLS, or a certificate that cannot be trusted
 	FailureLogin       Failure = "login"       // the mail server rejects user and password
-	FailureBusy        Failure = "busy"        // the receiver asks to come back later
+	FailureBusy        Failure = "busy"        // the receiver requests a later attempt
 	FailureServer      Failure = "server"      // the receiver failed: 5xx from a web server
 	FailureRedirect    Failure = "redirect"    // a redirect, which is not followed
 	FailureRefused     Failure = "refused"     // the receiver rejects this job
-	FailureGone        Failure = "gone"        // 410: the receiver wants nothing any more
+	FailureGone        Failure = "gone"        // 410: the receiver has unsubscribed
 )
 
 // attemptResult is the result of one attempt.
@@ -66,7 +66,7 @@ type attemptResult struct {
 	detail     string
 
 	channelFailed bool // the failure concerns every job of this receiver
-	refused       bool // the receiver gave an answer that another attempt will not change
-	unsubscribed  bool // the receiver wants nothing any more
+	refused       bool // the receiver's answer is final: another attempt will not change it
+	unsubscribed  bool // the receiver has unsubscribed (410)
 	retryAfter    time.Duration
 }

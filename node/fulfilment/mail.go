@@ -21,11 +21,11 @@ import (
 )
 
 const (
-	// refusalGrace is the time for which a mail is attempted although the server refuses it
-	// for a reason that may be its own or ours, such as a rule or a missing login.
+	// refusalGrace is the time for which a mail is retried that the server refuses for a
+	// reason that may be temporary, such as a rule or a missing login.
 	refusalGrace = 24 * time.Hour
-	// giveUpAfter is the time for which a mail is attempted that the server defers each
-	// time; RFC 5321 names four to five days. A server that is away does not defer.
+	// giveUpAfter is the time for which a mail is retried that the server defers each time;
+	// RFC 5321 names four to five days. An unreachable server does not defer.
 	giveUpAfter = 5 * 24 * time.Hour
 )
 
@@ -67,8 +67,8 @@ func atStage(s smtpStage, err error) error {
 	return &smtpError{stage: s, err: err}
 }
 
-// mailer sends mail to buyers, each on a connection of its own: most shops send one now and
-// then, and a busy server does not mind a new connection.
+// mailer sends mail to buyers, with one connection per mail: most shops send few mails, and
+// a busy server does not mind a new connection.
 type mailer struct {
 	cfg   MailConfig
 	host  string
@@ -126,7 +126,7 @@ func (m *mailer) deliverMail(ctx context.Context, o orders.Order, kind orders.Jo
 	return mailResult(err, m.now().Sub(since))
 }
 
-// composeMail writes the mail; ok is false if what it would say is no longer true.
+// composeMail writes the mail; ok is false if the mail would no longer be true.
 func (m *mailer) composeMail(o orders.Order, kind orders.JobKind, to *mail.Address) (msg *gomail.Msg, ok bool) {
 	now := m.now()
 	subject, body, ok := m.text.writeMail(o, kind, now)
@@ -145,7 +145,7 @@ func (m *mailer) composeMail(o orders.Order, kind orders.JobKind, to *mail.Addre
 	return msg, true
 }
 
-// sendMail hands a mail to the server. Its errors are smtpErrors.
+// sendMail sends a mail to the server. Its errors are smtpErrors.
 func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.cfg.Server)
 	if err != nil {
@@ -220,7 +220,7 @@ type smtpLogin struct {
 	smtp.Auth            // the one chosen
 }
 
-// Start chooses. It sends no password to a server without TLS, not even on localhost.
+// Start chooses the mechanism. It sends no password to a server without TLS, not even on localhost.
 func (s *smtpLogin) Start(server *smtp.ServerInfo) (string, []byte, error) {
 	switch {
 	case !server.TLS:
@@ -256,7 +256,7 @@ func recipientOf(p orders.Person) (*mail.Address, error) {
 }
 
 // mailResult converts the error of sendMail, age after the job was created. Of the server's
-// reply it keeps only the numbers, because servers repeat the address in the text.
+// reply it uses only the numbers, because servers repeat the address in the text.
 func mailResult(err error, age time.Duration) attemptResult {
 	if err == nil {
 		return attemptResult{resolution: ByMail}

@@ -11,11 +11,11 @@ const (
 	// maxUntried bounds the jobs that wait in memory for their first attempt. The others
 	// wait in the order book, where they cost no memory.
 	maxUntried = 256
-	// maxTasks bounds the jobs that a board remembers to have failed. Beyond it, no new
-	// ones are begun: if that many fail, the jobs are not the reason.
+	// maxTasks limits the failed jobs that a board remembers. At the limit it begins no new
+	// ones: if that many fail, the jobs are not the reason.
 	maxTasks = 8192
-	// refusedAfter is the time for which a refused job may be the receiver's mistake. A
-	// job counts as refused only after it, so that a repair goes unreported.
+	// refusedAfter is the time after which a refused job counts as refused. Before that the
+	// refusal may be the receiver's mistake, and a fix within the time needs no report.
 	refusedAfter = 24 * time.Hour
 	// maxRetryAfter bounds the pause that a receiver can ask for with Retry-After.
 	maxRetryAfter = time.Hour
@@ -123,8 +123,8 @@ func (s *jobSchedule) retryNow(now time.Time) {
 	}
 }
 
-// dropWaiting drops what another board delivers from now on. Tasks that only lack their
-// FinishJob stay.
+// dropWaiting drops the tasks that another board delivers from now on. Tasks that only
+// lack their FinishJob stay.
 func (s *jobSchedule) dropWaiting() {
 	for _, t := range s.waiting {
 		if t.failures == 0 {

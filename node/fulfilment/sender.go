@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// webhookWorkers and mailWorkers bound the attempts of a channel at a time. Four keep
-	// a receiver busy that is a quarter of a second away; mail servers distrust more
-	// connections from one customer.
+	// webhookWorkers and mailWorkers limit the concurrent attempts of a channel. Four
+	// keep a receiver with a round trip of a quarter of a second busy; mail servers
+	// distrust more connections from one customer.
 	webhookWorkers = 4
 	mailWorkers    = 2
 	// jobPage is the number of jobs that are read from the outbox at a time.
@@ -52,7 +52,7 @@ type channel struct {
 	schedule *jobSchedule
 	// deliver makes one attempt; nil if the receiver is not configured.
 	deliver func(context.Context, orders.Order, *task) attemptResult
-	// retry requests that everything waiting is attempted now; capacity 1.
+	// retry requests that every waiting job is attempted now; capacity 1.
 	retry chan struct{}
 
 	// The failure that was logged last, and when; NoFailure once a recovery was logged.
@@ -113,8 +113,8 @@ func New(cfg Config) (*Sender, error) {
 	return s, nil
 }
 
-// Run delivers until ctx ends. Attempts under way are then broken off, and the next leader
-// makes them again.
+// Run delivers until ctx ends. Attempts in progress are then cancelled, and the next leader
+// repeats them.
 func (s *Sender) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, c := range s.channels {
@@ -126,12 +126,12 @@ func (s *Sender) Run(ctx context.Context) {
 	}
 }
 
-// Retry attempts everything that waits now: for an operator who has repaired a receiver.
+// Retry attempts every waiting job now. An operator calls it after fixing a receiver.
 func (s *Sender) Retry() {
 	for _, c := range s.channels {
 		select {
 		case c.retry <- struct{}{}:
-		default: // it is requested already
+		default: // a retry is already requested
 		}
 	}
 }
@@ -203,8 +203,8 @@ func (s *Sender) runChannel(ctx context.Context, c *channel) {
 	}
 }
 
-// attemptJob makes one attempt at a job: it delivers it, unless that is done already, and
-// commits that it is finished.
+// attemptJob makes one attempt at a job: it delivers the job unless that is already done,
+// and commits that it is finished.
 func (s *Sender) attemptJob(ctx context.Context, c *channel, t *task) attemptResult {
 	resolution := t.resolution
 	if resolution == "" {
@@ -227,7 +227,7 @@ func (s *Sender) attemptJob(ctx context.Context, c *channel, t *task) attemptRes
 		}
 		resolution = r.resolution
 	}
-	// What is delivered must be recorded, even if the board is about to stop.
+	// A delivery must be recorded, even if the board is about to stop.
 	commit, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
 	if err := s.jobs.FinishJob(commit, t.id, t.kind, resolution); err != nil {
@@ -261,13 +261,13 @@ func (s *Sender) beginFulfilment(ctx context.Context, c *channel, o orders.Order
 	return attemptResult{}
 }
 
-// recordAttempt records how an attempt ended, and logs it if it is news.
+// recordAttempt records how an attempt ended, and logs it if that has changed.
 func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 	now := s.now()
 	r := a.result
 	c.schedule.recordResult(a.task, r, now)
 	if ctx.Err() != nil {
-		return // it was broken off
+		return // it was cancelled
 	}
 	c.countAttempt(r, now)
 	log := s.log.With("channel", c.name, "reference", a.task.id.String())
@@ -281,7 +281,7 @@ func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 		}
 		log.Log(ctx, level, "fulfilment: an attempt failed and will be repeated", "failure", string(r.failure), "detail", r.detail)
 	case r.resolution == Undeliverable:
-		log.Warn("fulfilment: no mail reaches the buyer", "detail", r.detail)
+		log.Warn("fulfilment: the mail to the buyer cannot be delivered", "detail", r.detail)
 	case c.loggedFailure != NoFailure:
 		c.loggedFailure = NoFailure
 		log.Info("fulfilment: the receiver works again")
@@ -305,7 +305,7 @@ func (c *channel) countAttempt(r attemptResult, now time.Time) {
 	}
 }
 
-// countWaiting updates Stats with what waits in this board's copy of the outbox.
+// countWaiting counts the waiting jobs in this board's copy of the outbox for Stats.
 func (s *Sender) countWaiting(c *channel, now time.Time) {
 	jobs, err := s.jobs.Outbox(c.queue, now, orders.Job{}, maxCounted)
 	if err != nil {
@@ -319,7 +319,7 @@ func (s *Sender) countWaiting(c *channel, now time.Time) {
 	}
 }
 
-// publishStats copies into Stats what only the schedule knows.
+// publishStats copies the schedule's counts into Stats.
 func (c *channel) publishStats(leading bool) {
 	_, refused := c.schedule.listRefused(0)
 	c.mu.Lock()
@@ -330,7 +330,7 @@ func (c *channel) publishStats(leading bool) {
 	}
 }
 
-// logRefused logs what stays in the outbox because its receiver refuses it.
+// logRefused logs the jobs that stay in the outbox because their receiver refuses them.
 func (s *Sender) logRefused(c *channel) {
 	some, count := c.schedule.listRefused(maxLoggedReferences)
 	if count > 0 {
@@ -342,7 +342,7 @@ func (s *Sender) logRefused(c *channel) {
 			"channel", c.name, "count", count, "references", references)
 	}
 	if c.schedule.unsubscribed {
-		s.log.Warn("fulfilment: the receiver answers 410 Gone, so it wants no orders any more; they stay in the outbox, and one is attempted once a day",
+		s.log.Warn("fulfilment: the receiver has answered 410 Gone and so unsubscribed; the orders stay in the outbox, and one is attempted once a day",
 			"channel", c.name)
 	}
 }

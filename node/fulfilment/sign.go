@@ -18,7 +18,7 @@ const (
 	HeaderSignature = "webhook-signature"
 )
 
-// Bounds of a secret in bytes, and the prefix of its base64.
+// Limits of a secret in bytes, and the prefix of its base64.
 const (
 	minSecret    = 24
 	maxSecret    = 64
@@ -28,11 +28,11 @@ const (
 // ErrSecret: the text is not a webhook secret.
 var ErrSecret = errors.New("not a webhook secret")
 
-// Secret authenticates the sender of a webhook to its receiver. The zero value is none. It
-// prints as its kind and not as itself.
+// Secret authenticates the sender of a webhook to its receiver. The zero value means
+// no secret. Formatting it never reveals the key.
 type Secret struct{ key []byte }
 
-// ParseSecret reads "whsec_" and 24 to 64 bytes in base64. The error matches
+// ParseSecret parses "whsec_" and 24 to 64 bytes in base64. The error matches
 // ErrSecret, says what to write instead, and does not repeat the text.
 func ParseSecret(text string) (Secret, error) {
 	encoded, ok := strings.CutPrefix(text, secretPrefix)
@@ -49,13 +49,13 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{key: key}, nil
 }
 
-// String does not return the secret.
+// String never returns the secret.
 func (s Secret) String() string { return "webhook secret" }
 
-// GoString does not return it either.
+// GoString never returns it either.
 func (s Secret) GoString() string { return s.String() }
 
-// Sign returns the value of webhook-signature for a body that is sent with an id at a time:
+// Sign returns the value of webhook-signature for a body, its id and the time of the post:
 // version v1 of Standard Webhooks, HMAC-SHA256 over "id.seconds.body". The id must not
 // contain a dot.
 func (s Secret) Sign(id string, at time.Time, body []byte) string {
@@ -65,5 +65,5 @@ func (s Secret) Sign(id string, at time.Time, body []byte) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// formatTimestamp is the value of webhook-timestamp: whole seconds since 1970.
+// formatTimestamp returns the value of webhook-timestamp: whole seconds since 1970.
 func formatTimestamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }

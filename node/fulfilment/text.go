@@ -10,7 +10,7 @@ import (
 	"bramble/node/orders"
 )
 
-// mailWriter writes the mails. They contain nothing that a stranger has typed except the
+// mailWriter writes the mails. They contain no text that a buyer has typed except the
 // name in To: a form that mails any text to any address would soon be abused.
 type mailWriter struct {
 	shop    string
@@ -22,7 +22,7 @@ type mailWriter struct {
 // timeForm is the layout of a moment for people anywhere.
 const timeForm = "2 January 2006, 15:04 UTC"
 
-// writeMail writes one mail; ok is false if what it would say is no longer true.
+// writeMail writes one mail; ok is false if the mail would no longer be true.
 func (m *mailWriter) writeMail(o orders.Order, kind orders.JobKind, now time.Time) (subject, body string, ok bool) {
 	var news, next string
 	ref := o.ID.String()

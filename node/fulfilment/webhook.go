@@ -23,11 +23,11 @@ const (
 	maxReply = 4 << 10
 	// maxReplyHeader bounds the header of a reply.
 	maxReplyHeader = 16 << 10
-	// idleFor is the time for which a connection is kept for the next post.
+	// idleFor is the time for which an idle connection stays open for the next post.
 	idleFor = 30 * time.Second
 )
 
-// typeOrderPlaced is the only type of event there is.
+// typeOrderPlaced is the only type of event.
 const typeOrderPlaced = "order.placed"
 
 // webhookEvent is the body of a post, JSON in UTF-8. It is the same, byte for byte, at each
@@ -179,8 +179,8 @@ func parseRetryAfter(text string, now time.Time) time.Duration {
 	return 0
 }
 
-// errorResult converts the error of an attempt without a reply. The detail has nothing that
-// the peer has sent, because a peer may repeat what was sent to it.
+// errorResult converts the error of an attempt without a reply. The detail has no text from
+// the peer, because a peer may repeat the request, and with it personal data.
 func errorResult(err error) attemptResult {
 	v := attemptResult{failure: FailureUnreachable, channelFailed: true}
 	var (

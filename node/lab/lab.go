@@ -1,6 +1,6 @@
 // Package lab runs a whole rack on one machine. It starts the boards, each a
 // process that runs exactly what a Pi runs, can stop, kill, pause and revive them,
-// and serves a console of the whole rack. When the lab ends, in whatever way, its
+// and serves a console of the whole rack. When the lab ends, even by a kill, its
 // boards end too.
 package lab
 
@@ -43,7 +43,7 @@ type Options struct {
 
 	JSON    bool         // print one line of JSON instead of the table
 	Out     io.Writer    // for the table or JSON
-	Err     io.Writer    // for everything else; written to by several goroutines
+	Err     io.Writer    // for all other output; written to by several goroutines
 	Logger  *slog.Logger // for errors of the lab's console
 	Version string       // of this program
 
@@ -52,8 +52,8 @@ type Options struct {
 }
 
 // Run starts a lab. It returns when ctx has ended and no process of the lab is
-// left. Mistakes in the options, including ports that are taken (PortErrors), are
-// reported before anything is started.
+// left. Mistakes in the options, including ports in use (PortErrors), are reported
+// before any process is started.
 func Run(ctx context.Context, o Options) error {
 	o.Err = &lockedWriter{w: o.Err}
 	plan, err := NewPlan(o.Boards, o.ListenAddr)
@@ -119,7 +119,7 @@ func runRack(ctx context.Context, o Options, plan *Plan, state string, configs [
 		return err
 	}
 	server.start(listener)
-	// The console outlives ctx, so that one can watch the boards end.
+	// The console outlives ctx, so that the browser shows how the boards end.
 	defer func() {
 		if ctx.Err() != nil {
 			fmt.Fprintf(o.Err, "\nStopping %s. Ctrl-C again kills.\n", pluralize(len(plan.Boards), "the board", "%d boards"))

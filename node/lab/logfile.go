@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// maxLog bounds a board's log file, in bytes. A full file becomes the old log and a
+// maxLog limits a board's log file, in bytes. A full file becomes the old log and a
 // new one begins, so a board's logs take at most twice this.
 const maxLog = 1 << 20
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// MaxBoards bounds a lab: more would fit neither a laptop's memory nor a screen.
+// MaxBoards limits a lab: more would fit neither a laptop's memory nor a screen.
 const MaxBoards = 32
 
 // A free block of ports is searched in this range: above the ports that programs
@@ -23,7 +23,7 @@ const (
 	freeTries = 50
 )
 
-// Plan says where each board listens. All ports follow the lab console's: first
+// Plan has the addresses on which each board listens. All ports follow the lab console's: first
 // the public pages of all boards, then their consoles, their gossip and their
 // links. So the first board's pages are next to the console.
 type Plan struct {
@@ -173,8 +173,8 @@ func (p PortErrors) Unwrap() []error {
 }
 
 // Check tries every port of the plan and returns PortErrors for all that cannot be
-// used. Another program may still take a port before its board starts. The board
-// then says so and exits, and the lab reports it.
+// used. Another program may still open a port before its board starts. The board
+// then logs that and exits, and the lab reports it.
 func (p *Plan) Check() error {
 	var bad PortErrors
 	try := func(addr netip.AddrPort, network, purpose string) {

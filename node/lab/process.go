@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// pipeGrace bounds how long the output of a dead board is still read.
+// pipeGrace limits the time for which the output of a dead board is still read.
 const pipeGrace = 2 * time.Second
 
 // starter starts all processes from one system thread: on Linux a child dies with
@@ -100,7 +100,7 @@ func (b *boardProcess) isAlive() bool {
 	}
 }
 
-// stopOrKill asks the process to stop, and kills it after timeout or when killNow is
+// stopOrKill requests that the process stop, and kills it after timeout or when killNow is
 // closed. It returns when the process is gone, and reports whether it stopped by
 // itself.
 func (b *boardProcess) stopOrKill(timeout time.Duration, killNow <-chan struct{}) (stopped bool) {

@@ -11,7 +11,7 @@ const wsaeaddrinuse = syscall.Errno(10048)
 // wsaeaddrnotavail is the Winsock error for another machine's address.
 const wsaeaddrnotavail = syscall.Errno(10049)
 
-// errNoPause says that Windows cannot suspend a process.
+// errNoPause: Windows cannot suspend a process.
 var errNoPause = errors.New("a process cannot be paused on Windows; kill the board instead")
 
 // isPortTaken reports whether another program uses an address.

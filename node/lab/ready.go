@@ -85,8 +85,8 @@ func anyReady(results []startResult) bool {
 	return false
 }
 
-// explainFailures says which boards are not ready, why, and what they logged last. It
-// is "" if all are ready.
+// explainFailures returns which boards are not ready, why, and their last log lines; ""
+// if all are ready.
 func explainFailures(results []startResult, timeout time.Duration) string {
 	var b strings.Builder
 	for _, f := range results {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// startReport is everything that a lab prints when it is up.
+// startReport is the data of the report that a lab prints when it is up.
 type startReport struct {
 	plan     *Plan
 	folder   string // the lab's folder
@@ -33,8 +33,8 @@ type Summary struct {
 	Boards  []BoardSummary `json:"boards"`  // board-1 first
 }
 
-// BoardSummary is one board of a Summary. Fields that package console has too mean
-// the same.
+// BoardSummary is one board of a Summary. Fields that package console has too have
+// the same meaning.
 type BoardSummary struct {
 	Name       string `json:"name"`
 	HTTPURL    string `json:"http_url"`

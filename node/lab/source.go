@@ -20,7 +20,7 @@ const (
 	actionTimeout  = 10 * time.Second        // for one board to perform an action before the next is tried
 )
 
-// boardConsole is what the lab needs of a board's console; *client.Client is one.
+// boardConsole is the part of a board's console that the lab uses; *client.Client is one.
 type boardConsole interface {
 	Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error)
 	Drain(ctx context.Context, board string, undo bool) error
@@ -28,8 +28,8 @@ type boardConsole interface {
 	Follow(ctx context.Context, silence time.Duration, got func(client.Message)) error
 }
 
-// labSource is the rack as the lab shows it: what one live board reports, overlaid
-// with what only the lab knows. It implements the console's Source and Control.
+// labSource is the rack as the lab shows it: the report of one live board, overlaid
+// with the states of the lab's own processes. It implements the console's Source and Control.
 // When the board that it follows is gone, it follows the next.
 type labSource struct {
 	version  string
@@ -85,7 +85,7 @@ func (l *labSource) liveBoards() []string {
 	return names
 }
 
-// followBoard takes snapshots and events from a board until it is silent or gone.
+// followBoard receives snapshots and events from a board until it is silent or gone.
 func (l *labSource) followBoard(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -95,7 +95,7 @@ func (l *labSource) followBoard(ctx context.Context, name string) {
 	// already are skipped.
 	known := l.snapshotAt
 	l.mu.Unlock()
-	// Why it ended does not matter: another board is followed.
+	// The reason for the end does not matter: another board is followed.
 	_ = l.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
 		switch {
 		case m.Rack != nil:
@@ -126,7 +126,7 @@ func (l *labSource) leaveIfStopped(name string) {
 // Subscribe returns the boards' events and the lab's own.
 func (l *labSource) Subscribe() (<-chan console.Event, func()) { return l.events.Subscribe() }
 
-// RackView returns the latest snapshot merged with what the lab knows.
+// RackView returns the latest rack view merged with the states of the lab's processes.
 func (l *labSource) RackView() console.RackView {
 	l.mu.Lock()
 	s, fresh := l.snapshot, time.Since(l.snapshotAt) < maxSnapshotAge
@@ -134,9 +134,9 @@ func (l *labSource) RackView() console.RackView {
 	return mergeSnapshot(s, fresh, l.statuses(), l.version, time.Now())
 }
 
-// mergeSnapshot overlays a board's report with what the lab knows of its processes:
-// a process that is paused, stopped or dead is shown so, whatever the report says.
-// fresh says that the report is current.
+// mergeSnapshot overlays a board's report with the states of the lab's processes: a
+// process that is paused, stopped or dead is shown so, whatever the report has.
+// fresh means that the report is current.
 func mergeSnapshot(report console.RackView, fresh bool, known []boardStatus, version string, now time.Time) console.RackView {
 	s := console.RackView{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
 	if fresh {

@@ -12,11 +12,12 @@ import (
 )
 
 // Apply carries out one batch of commands and returns one answer for each, in one
-// transaction of the working copy. index must grow with every call. at is the ledger's
+// transaction of the working copy. A batch is one log entry; the ledger calls Apply in its
+// own goroutine, on every board. index must grow with every call. at is the ledger's
 // clock, cut to milliseconds; if it goes back, the book's clock stands still.
 //
-// A command that makes no sense is answered Malformed, which is no error. An error means
-// that the book contradicts itself (ErrBroken) or cannot use its working copy. Then nothing
+// The answer to a command that does not pass its Check is Malformed, which is not an error. An error means
+// that the book contradicts itself (ErrBroken) or cannot use its working copy. Then no part
 // of the batch is stored, and every later call returns the same error; but after ErrDisk
 // the same call can be made again.
 func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
@@ -41,7 +42,7 @@ func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, e
 	return replies, nil
 }
 
-// reloadMemory makes memory equal to the working copy. What readers see stays.
+// reloadMemory makes memory equal to the working copy. The readers' model stays.
 func (b *Book) reloadMemory() error {
 	next := &Book{}
 	if err := b.db.View(next.loadMemory); err != nil {
@@ -53,14 +54,14 @@ func (b *Book) reloadMemory() error {
 
 func (b *Book) applyBatch(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	if index <= b.meta.index {
-		return nil, fmt.Errorf("%w: entry %d came after entry %d", ErrBroken, index, b.meta.index)
+		return nil, fmt.Errorf("%w: log entry %d came after log entry %d", ErrBroken, index, b.meta.index)
 	}
 	if b.db == nil {
 		return nil, ErrClosed
 	}
 	tx, err := b.db.Begin(true)
 	if err != nil {
-		return nil, fmt.Errorf("orders: beginning entry %d: %w", index, err)
+		return nil, fmt.Errorf("orders: beginning log entry %d: %w", index, err)
 	}
 	b.meta.index = index
 	b.meta.at = max(b.meta.at, at.UnixMilli())
@@ -68,21 +69,21 @@ func (b *Book) applyBatch(index uint64, at time.Time, commands [][]byte) ([][]by
 	replies := make([][]byte, len(commands))
 	for i, data := range commands {
 		if replies[i], err = a.applyCommand(data); err != nil {
-			return nil, errors.Join(fmt.Errorf("orders: entry %d, command %d: %w", index, i+1, err), tx.Rollback())
+			return nil, errors.Join(fmt.Errorf("orders: log entry %d, command %d: %w", index, i+1, err), tx.Rollback())
 		}
 	}
 	if err := a.finishBatch(replies); err != nil {
-		return nil, errors.Join(fmt.Errorf("orders: entry %d: %w", index, err), tx.Rollback())
+		return nil, errors.Join(fmt.Errorf("orders: log entry %d: %w", index, err), tx.Rollback())
 	}
 	v := a.buildReadModel()
 	if err := b.commit(tx); err != nil {
-		return nil, fmt.Errorf("%w: entry %d: %w", ErrDisk, index, err)
+		return nil, fmt.Errorf("%w: log entry %d: %w", ErrDisk, index, err)
 	}
 	b.readModel.Store(v)
 	return replies, nil
 }
 
-// applyTx is one Apply under way.
+// applyTx is one Apply in progress.
 type applyTx struct {
 	b   *Book
 	tx  *bbolt.Tx
@@ -235,7 +236,7 @@ func (a *applyTx) finishBatch(replies [][]byte) error {
 	return a.err
 }
 
-// buildReadModel returns what readers will see once the transaction is committed.
+// buildReadModel returns the model that readers see once the transaction is committed.
 func (a *applyTx) buildReadModel() *readModel {
 	v := &readModel{digest: a.b.meta.digest, erasures: a.b.meta.erasures, sales: make([]Sale, len(a.b.sales))}
 	for i, s := range a.b.sales {

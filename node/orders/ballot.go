@@ -15,7 +15,7 @@ import (
 // Between them nothing in the sale can change: entries, stock and times are fixed from the
 // close on.
 
-// maxTickWork bounds the orders that one Tick changes: some tenths of a second on an original
+// maxTickWork limits the orders that one Tick changes: some tenths of a second on an original
 // board.
 const maxTickWork = 256
 
@@ -45,7 +45,7 @@ func (s *storedSale) canAdvanceDraw(now time.Time) bool {
 		(s.Draw.PublicKind == draw.None || s.Draw.Public != (draw.Public{}))
 }
 
-// advanceDraw does at most work orders' worth of a draw, and returns how much it did.
+// advanceDraw continues a draw by at most work orders, and returns the number it processed.
 func (a *applyTx) advanceDraw(s *storedSale, work int) int {
 	s.dirty = true
 	switch s.drawStage {

@@ -59,13 +59,13 @@ type Book struct {
 	meta          meta
 	sales         []*storedSale // by number; as in the working copy
 	byName        map[string]*storedSale
-	broken        error // why the book carries out no command any more
+	broken        error // why the book has stopped carrying out commands
 	workingCopies int   // number of working copies so far, for their names
 
 	readModel atomic.Pointer[readModel]
 }
 
-// meta is the book's record of itself.
+// meta is the book's own record: its position in the ledger, and its counters.
 type meta struct {
 	index    uint64 // of the last Apply
 	at       int64  // ledger's clock then, Unix milliseconds
@@ -77,7 +77,7 @@ type meta struct {
 	erasures uint64 // orders whose person is erased
 }
 
-// readModel is what readers get without touching the disk. It never changes.
+// readModel holds the data that readers get without touching the disk. It never changes.
 type readModel struct {
 	sales    []Sale
 	news     []News // newest first
@@ -148,7 +148,7 @@ const pageSize = 1024
 
 // initialMapSize returns the address space that the working copy maps at the start. When the
 // file outgrows it, bbolt maps it again and must wait for all readers, including a snapshot
-// under way. So it is more than a million orders need, where address space costs nothing. A
+// in progress. So it is more than a million orders need, where address space costs nothing. A
 // 32-bit process has 3 GB of it at most, and two working copies during a Restore. On Windows
 // the file itself would become that long.
 func initialMapSize() int {

@@ -40,8 +40,8 @@ func firstError(errs ...error) error {
 }
 
 // checkText requires valid, NFC-normalised, trimmed UTF-8 of min to max bytes without
-// characters that steer a terminal or a page: controls, line separators, and overrides of
-// the writing direction, which can make a list of names show what it does not contain.
+// characters that control a terminal or a page: controls, line separators, and overrides of
+// the writing direction, which can make a list of names display misleading text.
 func checkText(field, s string, min, max int) error {
 	switch {
 	case len(s) < min:

@@ -7,7 +7,7 @@ import (
 )
 
 // Command is a change of the book. Encode returns its bytes for the ledger, and
-// DecodeCommand reads them. Check returns what is wrong with the fields, in words for a
+// DecodeCommand reads them. Check returns what is wrong with the fields, for a
 // programmer; the book refuses a command that does not pass it (Malformed).
 type Command interface {
 	Encode() []byte
@@ -15,8 +15,8 @@ type Command interface {
 }
 
 // Operation makes an operator's command idempotent. OpID is its idempotency key, a random
-// number that the client draws: a second command with the same OpID gets the first answer and changes nothing. The
-// book remembers the last MaxOperations of them.
+// number that the client draws: a second command with the same OpID gets the first answer
+// and changes nothing. The book remembers the last MaxOperations of them.
 type Operation struct {
 	Operator string // 1 to MaxOperator bytes
 	OpID     uint64 // not 0
@@ -106,7 +106,7 @@ type SetTimes struct {
 	Opens, Closes time.Time
 }
 
-// Announce shows a sentence on every page from now on. An empty text removes all
+// Announce shows a text on every page from now on. An empty text removes all
 // announcements.
 type Announce struct {
 	Operation
@@ -132,7 +132,7 @@ type MakeDraw struct {
 }
 
 // BeginFulfilment marks an order or a winning entry as being passed to the fulfiller. It is
-// committed before the first attempt, so that the buyer cannot cancel what is on its way.
+// committed before the first attempt, so that the buyer cannot cancel an order in progress.
 type BeginFulfilment struct{ ID ID }
 
 // FinishFulfilment marks an order as fulfilled and removes the webhook job.

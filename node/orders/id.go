@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ID is an order's reference: 50 random bits drawn by the board that receives the form, never
-// 0. Its text form is ten symbols of Crockford's base 32 and one check symbol, grouped for
+// ID is an order's reference: 50 random bits, never 0, drawn by the board that receives the
+// form. Its text form is ten symbols of Crockford's base 32 and one check symbol, grouped for
 // reading aloud: "K7QM-2XD9-5VB". IDs sort alike as text and as numbers.
 type ID uint64
 
@@ -14,7 +14,7 @@ type ID uint64
 const MaxID ID = 1<<50 - 1
 
 // ErrID: the text is not a reference, or was mistyped.
-var ErrID = errors.New("not a reference: it is eleven letters and digits, such as K7QM-2XD9-5VB")
+var ErrID = errors.New("not a reference; one has eleven letters and digits, such as K7QM-2XD9-5VB")
 
 // symbols are Crockford's, without I, L, O and U, sorted by byte.
 const symbols = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -62,7 +62,7 @@ func (id ID) checkDigit() byte {
 	return sum
 }
 
-// ParseID reads a reference as people type it: upper or lower case, with dashes, blanks or
+// ParseID parses a reference as people type it: upper or lower case, with dashes, blanks or
 // nothing between the symbols, O for 0, and I or L for 1. The error is ErrID.
 func ParseID(text string) (ID, error) {
 	if len(text) > 64 {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// placeOrder carries out a PlaceOrder. The order of its checks matters: what the person
-// already has comes before what the sale has left, so that nobody who has an order is
-// answered "sold out" for pressing the button again.
+// placeOrder carries out a PlaceOrder. The order of its checks matters: the person's
+// own orders come before the free units, so that a person who has an order and presses the
+// button again never gets the answer SoldOut.
 func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 	s := a.saleByProduct(c.Product)
 	if s == nil {
@@ -59,8 +59,8 @@ func (a *applyTx) placeInSale(s *storedSale, c *PlaceOrder) Answer {
 	return a.createOrder(s, c, prints)
 }
 
-// answerReplay answers a PlaceOrder whose ID exists: either it was carried out before, or,
-// once in 2^50, two boards drew the same number.
+// answerReplay answers a PlaceOrder whose ID exists: either it was already carried out, or two
+// boards drew the same number, which has a chance of 1 in 2^50.
 func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
 	o.computeFingerprints()
 	// An accepted invitation has become an order.
@@ -76,7 +76,7 @@ func answerReplay(o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
 type holdings struct {
 	orders   int
 	units    int
-	matching uint64       // number of the oldest one that equals the PlaceOrder; 0 if none
+	matching uint64       // number of the oldest order that equals the PlaceOrder; 0 if none
 	invited  *storedOrder // the oldest invitation that an order could accept
 }
 
@@ -184,7 +184,7 @@ func checkTotal(s *storedSale, c *PlaceOrder) (Answer, bool) {
 	return Answer{}, true
 }
 
-// createOrder creates the order.
+// createOrder creates and stores the order.
 func (a *applyTx) createOrder(s *storedSale, c *PlaceOrder, prints fingerprints) Answer {
 	a.b.meta.orders++
 	o := &storedOrder{
@@ -231,8 +231,8 @@ func (a *applyTx) verifyLimit(s *storedSale, prints fingerprints) {
 }
 
 // acceptInvitation turns an invitation into an order, for at most the units held. Name and
-// address must be the same, so that knowing somebody's e-mail address is not enough to have
-// the order sent elsewhere.
+// address must be the same, so that a person's e-mail address alone is not enough to have the
+// order sent elsewhere.
 func (a *applyTx) acceptInvitation(s *storedSale, o *storedOrder, c *PlaceOrder, prints fingerprints) Answer {
 	o.computeFingerprints()
 	if o.fingerprints.person != prints.person || c.Quantity > o.Quantity {

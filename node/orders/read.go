@@ -13,8 +13,8 @@ import (
 	"bramble/node/orders/draw"
 )
 
-// The reading methods return the book as last applied on this board. Those about sales and
-// news do not touch the disk; the others read the working copy, mostly from the page cache.
+// The reading methods return the book's state after the last Apply on this board. Those about sales
+// and news do not touch the disk; the others read the working copy, mostly from the page cache.
 
 // Sale returns the sale of a product.
 func (b *Book) Sale(product string) (Sale, bool) {
@@ -74,8 +74,8 @@ func (b *Book) Position(id ID) (position, length int, err error) {
 }
 
 // Orders lists orders in the order of their arrival, after the order with the number after
-// (0: from the first one). It reads at most a few thousand orders at a time, so that no call
-// is long: a list may be short or even empty although more follow. next is the after of the
+// (0: from the first one). It reads at most a few thousand orders per call, so that no call
+// takes long: a list may be short or even empty although more follow. next is the after of the
 // next call, or 0 if there are no more.
 func (b *Book) Orders(f Filter, after uint64, limit int) (found []Order, next uint64, err error) {
 	const maxRead = 4096

@@ -39,7 +39,7 @@ func recountTx(tx *bbolt.Tx, b *Book) error {
 	return nil
 }
 
-// recountState is a recount under way.
+// recountState is a recount in progress.
 type recountState struct {
 	tx       *bbolt.Tx
 	b        *Book
@@ -66,7 +66,7 @@ func (r *recountState) countOrders() error {
 			return err
 		}
 		if int(o.sale) >= len(r.b.sales) || !bytes.Equal(k, uint64Key(o.Number)) || o.Number > r.b.meta.orders {
-			return fmt.Errorf("order number %d has a wrong key", o.Number)
+			return fmt.Errorf("order number %d has the wrong key", o.Number)
 		}
 		r.wantKeys[bucketOrders]++
 		if err := r.countOrder(o); err != nil {
@@ -115,7 +115,7 @@ func (r *recountState) checkCounters() error {
 		}
 		t := r.sales[i]
 		if t.sold != s.Sold || t.held != s.Held || t.waiting != int64(s.Waiting) || t.interested != int64(s.Interested) {
-			return fmt.Errorf("%s: orders have sold %d, held %d, waiting %d, interested %d; the sale says %d, %d, %d, %d",
+			return fmt.Errorf("%s: orders have sold %d, held %d, waiting %d, interested %d; the sale has %d, %d, %d, %d",
 				s.Product, t.sold, t.held, t.waiting, t.interested, s.Sold, s.Held, s.Waiting, s.Interested)
 		}
 	}
@@ -183,7 +183,7 @@ func (r *recountState) checkQueues() error {
 	cur = r.bucket(bucketQueueBlocks).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		if blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
-			return fmt.Errorf("a block of a queue is counted wrongly")
+			return fmt.Errorf("the count of a queue's block is wrong")
 		}
 		n++
 	}
@@ -215,7 +215,7 @@ func (r *recountState) checkBallotEntries() error {
 	}
 	for i, s := range r.b.sales {
 		if s.Entries != counts[i] {
-			return fmt.Errorf("%s: the ballot has %d entries, the sale says %d", s.Product, counts[i], s.Entries)
+			return fmt.Errorf("%s: the ballot has %d entries, the sale has %d", s.Product, counts[i], s.Entries)
 		}
 	}
 	return nil

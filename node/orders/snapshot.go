@@ -120,9 +120,8 @@ func (b *Book) Restore(from io.Reader) error {
 	return b.restoreFrom(from)
 }
 
-// Rewrite rebuilds the working copy from the book itself, so that no page of its file contains
-// an erased person any more. Meanwhile, about as long as a Restore, no command is carried
-// out.
+// Rewrite rebuilds the working copy from the book itself, so that its file holds no
+// erased person's data; commands wait meanwhile, about as long as a Restore takes.
 func (b *Book) Rewrite() error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
@@ -276,7 +275,7 @@ func (h *hashingReader) readPairs(name string, to *bbolt.Bucket) (more bool, err
 			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
 		}
 		if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
-			return false, fmt.Errorf("%w: %s has a key or a value of a wrong length", ErrSnapshot, name)
+			return false, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
 		}
 		data := make([]byte, keyLen+valueLen)
 		if _, err := io.ReadFull(h, data); err != nil {

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 )
 
-// runTick carries out what is due, at most maxTickWork orders' worth. Opening and closing
+// runTick carries out what is due, for at most maxTickWork orders. Opening and closing
 // need nothing here: a sale's state follows from its times, and finishBatch stores it.
 func (a *applyTx) runTick() Answer {
 	answer := Answer{Outcome: Done}
@@ -30,8 +30,8 @@ func (a *applyTx) runTick() Answer {
 	return answer
 }
 
-// fireTimer does what is due for an order. A timer stays when its reason is gone, so there
-// may be nothing to do.
+// fireTimer does what is due for an order. A timer stays when its reason no longer applies, so
+// there may be nothing to do.
 func (a *applyTx) fireTimer(o *storedOrder) {
 	s := a.b.sales[o.sale]
 	switch {

@@ -55,20 +55,20 @@ var (
 var (
 	// ErrNotCommitted: the command was not committed and never will be. It can be sent again.
 	ErrNotCommitted = errors.New("orders: the command was not committed")
-	// ErrUncertain: the command may or may not have been committed. It can be sent again,
-	// because the order book carries out the same command once.
+	// ErrUncertain: the command may have been committed, or may be later. It can be sent
+	// again, because the order book carries out the same command once.
 	ErrUncertain = errors.New("orders: it is not known whether the command was committed")
 	// ErrUnavailable: the rack has no ledger yet. An error that wraps it may give the reason
 	// after a colon, in words for a buyer: "…: it waits for 2 more boards".
 	ErrUnavailable = errors.New("this rack does not take orders yet")
-	// ErrStale: this board returns what it has, and could not find out whether there is
-	// anything newer.
+	// ErrStale: this board returns its own copy, and could not find out whether there is a
+	// newer state.
 	ErrStale = errors.New("orders: this may have changed since")
 	// ErrTooLate: the order cannot be cancelled any more.
 	ErrTooLate = errors.New("orders: it is too late to cancel this")
 )
 
-// Kind is what the person chose, and so what the order is. A waiting-list place or a
+// Kind is the kind of an order, which the person chose. A waiting-list place or a
 // registration whose invitation is accepted becomes KindOrder; a ballot entry stays
 // KindEntry, even if it wins.
 type Kind uint8
@@ -132,7 +132,7 @@ type Outcome uint8
 // order.
 const (
 	Placed       Outcome = 1  // an order was created, or an invitation became an order
-	AlreadyDone  Outcome = 2  // nothing new: it was done before; Answer.Order has it
+	AlreadyDone  Outcome = 2  // it was already done, and nothing changed; Answer.Order has it
 	Differs      Outcome = 3  // the person has an order with other details: see PlaceOrder.InAddition
 	OverLimit    Outcome = 4  // Answer.Remaining more units would be allowed
 	SoldOut      Outcome = 5  // Answer.Remaining units are free, fewer than requested
@@ -149,7 +149,7 @@ const (
 // Outcomes of the other commands; they use AlreadyDone, NoSuchSale, IDInUse and Malformed too.
 const (
 	Done      Outcome = 20 // carried out; Answer.Count counts what changed
-	TooLate   Outcome = 21 // the order or the sale is past that
+	TooLate   Outcome = 21 // the state of the order or the sale no longer allows it
 	NoOrder   Outcome = 22 // there is no such order
 	NotEnough Outcome = 23 // fewer units are free (Answer.Remaining) than would be removed
 	Full      Outcome = 24 // the book has MaxSales products already, or the stock would exceed MaxStock

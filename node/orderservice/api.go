@@ -17,8 +17,8 @@ import (
 const (
 	// maxCommandBody bounds an operator's command, in bytes of JSON.
 	maxCommandBody = 8 << 10
-	// defaultPageSize is the number of entries of a page, and the largest that can be asked
-	// for: some hundred KB, which a board holds in memory.
+	// defaultPageSize is the number of entries of a page, and the largest that a client can
+	// request: some hundred KB, which a board holds in memory.
 	defaultPageSize = 200
 )
 
@@ -37,10 +37,10 @@ func (s *Service) Handler(prefix string) http.Handler {
 	return mux
 }
 
-// errMalformed: the request makes no sense. What wraps it says why.
+// errMalformed: the request is malformed. The error that wraps it has the reason.
 var errMalformed = errors.New("the request is not valid")
 
-// writeError responds with an error and the status that fits it.
+// writeError responds with an error and the matching status.
 func writeError(w http.ResponseWriter, err error) {
 	status := http.StatusServiceUnavailable
 	switch {
@@ -71,7 +71,7 @@ func (s *Service) awaitBarrier(ctx context.Context) error {
 	defer cancel()
 	err := s.cfg.Ledger.Barrier(ctx)
 	if err != nil {
-		return fmt.Errorf("this board cannot find out whether it has all orders: %w; ask another board, or add stale=1 to read what it has", err)
+		return fmt.Errorf("this board cannot find out whether it has all orders: %w; use another board, or add stale=1 to read this board's copy", err)
 	}
 	return nil
 }
@@ -92,13 +92,13 @@ func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := OrderPage{Orders: make([]OrderJSON, 0, len(found)), Next: next}
-	for _, p := range found {
-		page.Orders = append(page.Orders, NewOrderJSON(p))
+	for _, o := range found {
+		page.Orders = append(page.Orders, NewOrderJSON(o))
 	}
 	writeJSON(w, http.StatusOK, page)
 }
 
-// listQuery reads which orders are asked for.
+// listQuery parses the query of a list of orders.
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
 	f.Product = q.Get("product")
 	if f.Kind, err = parseWord(q.Get("kind"), orders.KindOrder, orders.KindWaiting); err != nil {
@@ -129,7 +129,7 @@ func parseWord[T interface {
 	return 0, fmt.Errorf("%w: %q is none of %s", errMalformed, word, strings.Join(words, ", "))
 }
 
-// pageQuery reads where a page begins and how many entries it has.
+// pageQuery parses the beginning of a page and its number of entries.
 func pageQuery(q url.Values) (after uint64, limit int, err error) {
 	limit = defaultPageSize
 	if text := q.Get("after"); text != "" {
@@ -151,12 +151,12 @@ func (s *Service) showOrder(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	p, _, err := s.Order(r.Context(), id)
+	o, _, err := s.Order(r.Context(), id)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, NewOrderJSON(p))
+	writeJSON(w, http.StatusOK, NewOrderJSON(o))
 }
 
 func parseReference(text string) (orders.ID, error) {
@@ -214,7 +214,7 @@ func (s *Service) postCommand(w http.ResponseWriter, r *http.Request) {
 	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxCommandBody))
 	in.DisallowUnknownFields()
 	if err := in.Decode(&o); err != nil {
-		writeError(w, fmt.Errorf("%w: its JSON cannot be read: %w", errMalformed, err))
+		writeError(w, fmt.Errorf("%w: its JSON cannot be parsed: %w", errMalformed, err))
 		return
 	}
 	out, err := s.Operate(r.Context(), o)
@@ -228,8 +228,8 @@ func (s *Service) postCommand(w http.ResponseWriter, r *http.Request) {
 // errRefused: the order book refused an operator's command.
 var errRefused = errors.New("not done")
 
-// Operate carries out an operator's command. Its error says in a sentence what to do
-// instead.
+// Operate carries out an operator's command. Its error is a sentence with what to
+// do instead.
 func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
 	command, err := o.toCommand()
 	if err != nil {
@@ -246,15 +246,15 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 	a, err := s.submitUntilDecided(ctx, command)
 	switch {
 	case errors.Is(err, orders.ErrUncertain):
-		return OperatorResult{}, fmt.Errorf("it may have been done, but the ledger did not answer in time; send the same command again: %w", err)
+		return OperatorResult{}, fmt.Errorf("it may have been done, but the ledger did not respond in time; send the same command again: %w", err)
 	case err != nil:
 		return OperatorResult{}, err
 	}
 	return o.resultOf(a)
 }
 
-// checkRandomness returns what is wrong with public randomness. The order book refuses what
-// does not fit too, but it cannot say why, and it does not check drand's signature.
+// checkRandomness returns what is wrong with public randomness. The order book refuses
+// unsuitable randomness too, but without a reason, and it does not check drand's signature.
 func (s *Service) checkRandomness(c orders.MakeDraw) error {
 	if sale, ok := s.Sale(c.Product); ok && sale.Draw.PublicKind != draw.None {
 		if err := c.Public.Fits(sale.Draw.PublicKind, sale.Closes); err != nil {
@@ -320,13 +320,13 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	case orders.Done:
 		return OperatorResult{Text: "Done.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.AlreadyDone:
-		return OperatorResult{Text: "Nothing changed: that was done before.", Count: a.Count, Remaining: a.Remaining}, nil
+		return OperatorResult{Text: "Nothing changed: it was already done.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.NoSuchSale:
 		return OperatorResult{}, fmt.Errorf("%w: %q", orders.ErrNoSale, o.Product)
 	case orders.NoOrder:
 		return OperatorResult{}, orders.ErrNoOrder
 	case orders.TooLate:
-		return refused("it is too late for that; look at its state")
+		return refused("it is too late for that; \"bramble orders show\" and \"bramble sale list\" show the state")
 	case orders.NotEnough:
 		return refused("only %d units are free; the others are sold or held", a.Remaining)
 	case orders.Malformed:

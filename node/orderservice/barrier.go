@@ -11,9 +11,9 @@ import (
 const barrierKey = "barrier"
 
 // sharedBarrier is a singleflight for the ledger's barrier: a crowd that loads its receipts
-// asks the leader one question after the other, however large it is. Unlike a plain
+// sends the leader one request at a time, whatever its size. Unlike a plain
 // singleflight, a caller never joins a barrier that has begun, because the leader may have
-// answered it before the caller came; it joins the next one.
+// answered it before the call; the caller joins the next one.
 type sharedBarrier struct {
 	barrier func(context.Context) error
 	timeout time.Duration // of one barrier
@@ -36,8 +36,8 @@ func (b *sharedBarrier) wait(ctx context.Context) error {
 }
 
 // runNext waits for the barrier under way, closes the group of callers that share the next
-// one, and runs it. Its context is nobody's: a caller that leaves does not end it for the
-// others.
+// one, and runs it. Its context belongs to no caller: a caller that leaves does not end it
+// for the others.
 func (b *sharedBarrier) runNext() (any, error) {
 	b.turn <- struct{}{}
 	defer func() { <-b.turn }()

@@ -12,7 +12,7 @@ const (
 	// book. Every board shows "Sold out" within a second; nine tenths of that are the
 	// ledger's.
 	pageCheckInterval = 100 * time.Millisecond
-	// secondPurgeDelay is the time to the second purge of a page: until then an owner that
+	// secondPurgeDelay is the time to the second purge of a page: meanwhile an owner that
 	// lags behind the ledger may have served the old page.
 	secondPurgeDelay = 400 * time.Millisecond
 )
@@ -24,7 +24,7 @@ const (
 )
 
 // pageInvalidator purges this board's stored pages of the shop when the order book changes
-// what they say. Every board has the whole book and purges its own pages, so no purge is
+// their content. Every board has the whole book and purges its own pages, so no purge is
 // sent over the rack.
 type pageInvalidator struct {
 	service *Service
@@ -51,7 +51,8 @@ func (p *pageInvalidator) run(ctx context.Context) {
 	}
 }
 
-// purgeChanged purges what has changed since the last call, and what is due a second time.
+// purgeChanged purges the pages that have changed since the last call, and those whose
+// second purge is due.
 func (p *pageInvalidator) purgeChanged(now time.Time) {
 	for tag, at := range p.pending {
 		if !at.After(now) {

@@ -12,8 +12,8 @@ import (
 // jobStore is the order service as fulfilment uses it.
 type jobStore struct{ s *Service }
 
-// Jobs returns the jobs of fulfilment: messages to send about orders, and the commits
-// that record that it was.
+// Jobs returns the jobs of fulfilment: the messages to send about orders, and the commits
+// that record that they were sent.
 func (s *Service) Jobs() fulfilment.JobStore { return jobStore{s} }
 
 func (j jobStore) Outbox(q orders.Queue, now time.Time, after orders.Job, limit int) ([]orders.Job, error) {

@@ -125,8 +125,8 @@ type AuditJSON struct {
 	Action   string    `json:"action"`
 }
 
-// OperatorCommand is what an operator wants done. Action is one of cancel, erase, announce,
-// stock, open, close, times, invite and draw; it decides which of the other fields count.
+// OperatorCommand is a command of an operator. Action is one of cancel, erase, announce,
+// stock, open, close, times, invite and draw; it decides which of the other fields are used.
 // OpID is a random number that the client draws: the same command with the same OpID is
 // carried out once.
 type OperatorCommand struct {

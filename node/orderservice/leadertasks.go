@@ -16,10 +16,10 @@ const (
 	// is due. Sales open and close by the clock in every answer anyway; a tick only
 	// records what follows from that.
 	taskInterval = 250 * time.Millisecond
-	// taskTimeout bounds one command that this package submits of its own accord.
+	// taskTimeout limits one command that this package submits itself.
 	taskTimeout = 5 * time.Second
-	// maxTicksInRow bounds the ticks that follow each other without a pause: each does a
-	// bounded amount of work, and orders are applied between them.
+	// maxTicksInRow limits the ticks without a pause between them: each does a bounded
+	// amount of work, and orders are applied between them.
 	maxTicksInRow = 8
 	// minCompactInterval is the minimum time between two log compactions that erasures
 	// trigger, so that a wave of erasure requests does not wear out the card.
@@ -28,7 +28,7 @@ const (
 	catalogueOperator = "catalogue"
 )
 
-// Run does this board's background work until ctx ends: the leader's tasks, the erasure of
+// Run does this board's background work until ctx ends: the leader's tasks, the removal of
 // erased people from the log, and the purge of pages that the order book outdates.
 func (s *Service) Run(ctx context.Context) {
 	var running sync.WaitGroup
@@ -56,7 +56,7 @@ func (s *Service) runTasks(ctx context.Context) {
 		if n := s.cfg.Book.Erasures(); n != erased && time.Since(compacted) > minCompactInterval {
 			compacted = time.Now()
 			if err := errors.Join(s.cfg.Ledger.Compact(ctx), s.cfg.Book.Rewrite()); err != nil {
-				s.cfg.Logger.Warn("erased people are still in this board's log; erasing them will be retried", "error", err)
+				s.cfg.Logger.Warn("compacting this board's log failed: it still contains erased people; it will be retried", "error", err)
 				continue
 			}
 			erased = n
@@ -73,7 +73,7 @@ func (s *Service) runTasks(ctx context.Context) {
 }
 
 // updateLeading reports whether this board leads. A new leader first applies everything
-// that was committed before its term, so that it does nothing twice.
+// that was committed before its term, so that it repeats nothing.
 func (s *Service) updateLeading(ctx context.Context) bool {
 	leading := s.cfg.Ledger.Status().Leading
 	if leading && !s.leading.Load() {
@@ -86,7 +86,7 @@ func (s *Service) updateLeading(ctx context.Context) bool {
 }
 
 // offerCatalogue submits the sales that the catalogue has and the order book does not. A
-// sale that the book has stays as it is: operators change it, and that is on record.
+// sale that the book has stays as it is: operators change it, and the audit trail shows that.
 func (s *Service) offerCatalogue(ctx context.Context) (complete bool) {
 	for _, o := range s.cfg.Offers {
 		if _, known := s.cfg.Book.Sale(o.Product); known {
@@ -124,14 +124,14 @@ func (s *Service) runDueTicks(ctx context.Context) {
 	}
 }
 
-// submitTask submits a command of this package's own and reports whether it is done. If
+// submitTask submits one of this package's own commands and reports whether it is done. If
 // not, runTasks submits it again at the next interval.
 func (s *Service) submitTask(ctx context.Context, c orders.Command) bool {
 	ctx, cancel := context.WithTimeout(ctx, taskTimeout)
 	defer cancel()
 	answer, err := s.submitUntilDecided(ctx, c)
 	if err != nil {
-		s.cfg.Logger.Debug("a command of the order service was not committed yet", "error", err)
+		s.cfg.Logger.Debug("a command of the order service is not committed yet; it will be submitted again", "error", err)
 		return false
 	}
 	switch answer.Outcome {

@@ -67,7 +67,7 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Leading reports whether this board does what one board does for the rack.
+// Leading reports whether this board runs the tasks that one board performs for the rack.
 func (s *Service) Leading() bool { return s.leading.Load() }
 
 // Sale returns a product's sale at this moment, as this board knows it.
@@ -107,8 +107,9 @@ func (s *Service) Draw(product string) (draw.File, bool) {
 	return f, err == nil
 }
 
-// PlaceOrder submits an order to the ledger and returns when it is committed and applied,
-// or when ctx ends. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted or
+// PlaceOrder submits an order to the ledger and returns when it is committed and applied
+// on this board, or when ctx ends. Other goroutines commit and apply it: see
+// ledger.Submit. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted or
 // orders.ErrUncertain.
 func (s *Service) PlaceOrder(ctx context.Context, o orders.PlaceOrder) (orders.Answer, error) {
 	return s.submitUntilDecided(ctx, o)
@@ -143,10 +144,10 @@ func (s *Service) submitUntilDecided(ctx context.Context, c orders.Command) (ord
 			if err != nil {
 				return answer, fmt.Errorf("%w: %w", orders.ErrUncertain, err)
 			}
-			// The page that follows should show it; a board that lags shows it later.
+			// The next page should show it; a board that lags shows it later.
 			s.awaitApplied(ctx, index)
 			return answer, nil
-		case errors.Is(err, ledger.ErrUncertain): // whatever else it matches
+		case errors.Is(err, ledger.ErrUncertain): // even if it matches another kind too
 			uncertain = true
 		case errors.Is(err, ledger.ErrNotFounded), errors.Is(err, ledger.ErrTwoLedgers),
 			errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrStopped):

@@ -13,7 +13,9 @@ import (
 // cannot be written, as on a full card, the ledger waits and retries instead of halting.
 type OrderStateMachine struct{ *orders.Book }
 
-// Apply is the book's, with ledger.ErrRetryLater where the same entry may be applied again.
+// Apply applies one committed batch to the order book. The ledger's applier calls it in
+// raft's goroutine, on every board. Its error is ledger.ErrRetryLater if the same log
+// entry may be applied again.
 func (o OrderStateMachine) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
 	replies, err := o.Book.Apply(index, at, commands)
 	if errors.Is(err, orders.ErrDisk) {

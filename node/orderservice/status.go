@@ -2,13 +2,13 @@ package orderservice
 
 import "fmt"
 
-// AcceptsOrders reports whether this board takes orders now.
+// AcceptsOrders reports whether this board accepts orders now.
 func (s *Service) AcceptsOrders() bool {
 	status := s.cfg.Ledger.Status()
 	return status.Founded && status.Leader != "" && status.Halted == "" && status.Foreign == ""
 }
 
-// Ready reports whether this board's pages can say what can be ordered. A page that changes
+// Ready reports whether this board's pages can show what can be ordered. A page that changes
 // a moment later makes people reload it.
 func (s *Service) Ready() bool { return s.AcceptsOrders() && s.hasOffers() }
 
@@ -24,16 +24,16 @@ func (s *Service) Notices(board string) []string {
 	status := s.cfg.Ledger.Status()
 	switch {
 	case !status.Founded:
-		notices = append(notices, fmt.Sprintf("No orders are taken yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or write the number of boards that there are.", status.MissingBoards, s.cfg.ExpectedBoards))
+		notices = append(notices, fmt.Sprintf("No orders are accepted yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or set it to the actual number of boards.", status.MissingBoards, s.cfg.ExpectedBoards))
 	case status.Leader == "":
-		notices = append(notices, "No orders are taken just now: the ledger has no majority of its voters.")
+		notices = append(notices, "No orders are accepted at the moment: the ledger has no majority of its voters.")
 	}
 	if status.HaltTransient {
-		add("The ledger of "+board+" waits, and continues by itself when this has passed: ", status.Halted)
+		add("The ledger of "+board+" waits, and continues automatically when this has passed: ", status.Halted)
 	} else {
-		add("The ledger of "+board+" has halted, and somebody has to look at it: ", status.Halted)
+		add("The ledger of "+board+" has halted, and a person must look at it: ", status.Halted)
 	}
-	add("The rack has two ledgers, and takes no orders until one is removed: ", status.Foreign)
+	add("The rack has two ledgers, and accepts no orders until one is removed: ", status.Foreign)
 	add("Files of the ledger of "+board+" were damaged and set aside: ", status.Damaged)
 	return notices
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // Unavailable is the order service of a board that has no order book because its card
-// fails: it answers a form with the reason, and the other boards of the rack take orders.
+// fails: it answers a form with the reason, and the other boards of the rack accept orders.
 type Unavailable struct {
 	Reason string // for the person at the page
 }
 
-// Sale finds none.
+// Sale returns no sale.
 func (Unavailable) Sale(string) (orders.Sale, bool) { return orders.Sale{}, false }
 
 // News returns none.
@@ -37,7 +37,7 @@ func (u Unavailable) Order(context.Context, orders.ID) (orders.Order, int, error
 	return orders.Order{}, 0, u.unavailableError()
 }
 
-// Draw finds none.
+// Draw returns no file.
 func (Unavailable) Draw(string) (draw.File, bool) { return draw.File{}, false }
 
 // Sign returns no token: there is no order to sign.

@@ -1,8 +1,8 @@
 // Package rollout updates a rack to a new version, one board after the other, while
 // the others serve. Each board is drained, gets the version, starts it on trial, is
 // checked, and only then commits to it. The first board that does not come back
-// healthy stops the rollout; it rolls back to its old version by itself. The steps on
-// a board are behind an interface; this package is their order.
+// healthy stops the rollout; it falls back to its old version automatically. The steps on
+// a board are behind an interface; this package decides their order.
 package rollout
 
 import (
@@ -22,15 +22,15 @@ type UpdateTarget interface {
 	Drain(ctx context.Context, undo bool) error
 	// Send writes the version to the board's other slot, as far as it is not there yet.
 	Send(ctx context.Context) error
-	// StartTrial has the board start the version on trial. The answer comes before that.
+	// StartTrial makes the board start the version on trial. It returns before the restart.
 	StartTrial(ctx context.Context) error
-	// Commit ends the trial: the board stays with the version.
+	// Commit ends the trial: the board keeps the version.
 	Commit(ctx context.Context) error
 }
 
 // State is a board's state, as the board reports it.
 type State struct {
-	Version        string // that it runs
+	Version        string // the one that runs
 	Trial          bool   // the version is on trial
 	Leading        bool   // the board leads the ledger
 	Drained        bool   // it has no clients
@@ -70,7 +70,7 @@ type Roll struct {
 	Boards   []UpdateTarget
 	Timeouts RollTimeouts
 	Logf     func(format string, args ...any)
-	DryRun   bool // only report what a rollout would do
+	DryRun   bool // report the plan without changing anything
 }
 
 // Run updates the boards. Call it again after a failure: it skips boards that run the

@@ -43,7 +43,7 @@ const pictureFolder = "pictures"
 //go:embed launch.toml art
 var builtIn embed.FS
 
-// Catalogue is everything that a shop shows. It does not change once loaded, so that a shop
+// Catalogue is the content of a shop's pages. It does not change once loaded, so that a shop
 // and its pages share it without a lock.
 type Catalogue struct {
 	Name     string // of the shop or the sale

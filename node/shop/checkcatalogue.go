@@ -13,8 +13,8 @@ import (
 	"bramble/node/tomlfile"
 )
 
-// checker turns the raw file into a catalogue. It reports the first mistake and carries on
-// harmlessly after it, so that the rules below read as a plain list.
+// checker turns the raw file into a catalogue. It reports the first mistake and continues
+// with default values after it, so that the rules below read as a plain list.
 type checker struct {
 	file        string
 	lines       tomlfile.Lines
@@ -162,8 +162,8 @@ func (c *checker) checkPercent(path, text string) int {
 	return n
 }
 
-// checkTime returns a time that states its zone: the sale of 2012 opened at 06:00, and half
-// the crowd did not know in which zone.
+// checkTime returns a time that states its zone: the sale of 2012 opened at 06:00, and many
+// buyers did not know in which zone.
 func (c *checker) checkTime(path string, v any) time.Time {
 	t, ok := v.(time.Time)
 	switch {
@@ -266,7 +266,7 @@ func (c *checker) checkProduct(at string, cat *Catalogue, r *rawProduct) Product
 			c.addError(at+"state", fmt.Sprintf("%q cannot be set by hand", clipPrintable(*r.State)))
 		}
 		if p.Mode == orders.Ballot {
-			c.addError(at+"state", "a ballot goes by opens and closes")
+			c.addError(at+"state", "a ballot's state follows from opens and closes")
 		}
 	}
 	if r.Picture != nil {
@@ -306,7 +306,7 @@ func (c *checker) checkSaleTerms(at string, p *Product, r *rawProduct) {
 	if r.WaitingList != nil {
 		p.WaitingList = *r.WaitingList
 		if p.WaitingList && p.Mode == orders.Interest {
-			c.addError(at+"waiting_list", "an interest list is a waiting list already")
+			c.addError(at+"waiting_list", "an interest list is already a waiting list")
 		}
 	}
 	if r.LimitByAddress != nil {
@@ -355,7 +355,7 @@ func (c *checker) checkPicture(path, name string, cat *Catalogue) string {
 	return url
 }
 
-// withoutIndexes returns a path as a person would write the key: "product.price".
+// withoutIndexes returns a path in the form of the file's key: "product.price".
 func withoutIndexes(path string) string {
 	var keys []string
 	for key := range strings.SplitSeq(path, ".") {

@@ -24,7 +24,7 @@ type drawData struct {
 }
 
 // newDrawData returns the data of a ballot. The sale says whether it is drawn, and the rest
-// comes from the published file: the page shows nothing else.
+// comes from the published file: the page shows no other data.
 func (s *Shop) newDrawData(sale *productSale) *drawData {
 	info := sale.book.Draw
 	data := &drawData{Commitment: info.Commitment, Method: info.PublicKind, Entries: sale.Entries}

@@ -32,7 +32,7 @@ var (
 	errFormIncomplete    = errors.New("the form did not arrive in one piece")
 )
 
-// fieldProblem says what is wrong with one field, to the person who filled it in.
+// fieldProblem describes what is wrong with one field, for the person who filled it in.
 type fieldProblem struct {
 	Field   string // the field's name
 	Problem string
@@ -54,8 +54,8 @@ func (p fieldProblem) Label() string {
 	return ""
 }
 
-// form is a posted form, as far as it could be read. A rejected form is read too, because
-// what the person typed is shown again.
+// form is a posted form, as far as it could be parsed. A rejected form is parsed too,
+// because the page shows the typed values again.
 type form struct {
 	values    map[string]string // by name; valid UTF-8, NFC, one line, trimmed, within the field's limit
 	problems  []fieldProblem    // at most one per field
@@ -100,8 +100,8 @@ func (f *form) statusCode() int {
 }
 
 // readForm reads a request's form. limits has the known fields with their limits in bytes of
-// UTF-8; all others are skipped. Request.ParseForm will not do: it keeps nothing of a form
-// that is too long, accepts two fields of one name, and mixes in the query.
+// UTF-8; all others are skipped. Request.ParseForm is unsuitable: it drops a form that is
+// too long, accepts two fields of one name, and mixes in the query.
 func readForm(r *http.Request, limits map[string]int) *form {
 	f := &form{values: map[string]string{}}
 	if !isFormType(r.Header) {
@@ -302,7 +302,7 @@ func truncate(s string, most int) string {
 	return s[:most]
 }
 
-// tooLongText says how much of a text was kept. Limits are in bytes, because bytes are what
+// tooLongText explains that a text was cut. Limits are in bytes, because bytes are what
 // a board stores, so the number of characters depends on the script.
 func tooLongText(characters int) string {
 	return "This was too long: only its first " + strconv.Itoa(characters) + " characters fit here. Please check it."

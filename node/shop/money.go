@@ -20,7 +20,7 @@ type Money struct {
 
 // currencyForm returns how amounts of a currency are written: the sign before the number,
 // and the digits of the minor unit (ISO 4217). ok is false for a currency that the shop does
-// not know: a wrong guess of the digits is a price a hundred times off.
+// not know: a wrong guess of the digits would make a price a hundred times too high or low.
 func currencyForm(code string) (sign string, digits int, ok bool) {
 	switch code {
 	case "USD":
@@ -57,7 +57,7 @@ var errCurrency = errors.New("not a currency that the shop knows")
 // errAmount means that a text is not an amount of its currency.
 var errAmount = errors.New("not an amount")
 
-// parseMoney reads a decimal amount such as "35.00" or "35". It is strict: digits, and
+// parseMoney parses a decimal amount such as "35.00" or "35". It is strict: digits, and
 // either no fraction or as many digits as the currency has; no sign, grouping or exponent.
 // The error is errCurrency or errAmount.
 func parseMoney(amount, currency string) (Money, error) {
@@ -73,7 +73,7 @@ func parseMoney(amount, currency string) (Money, error) {
 		fraction = strings.Repeat("0", digits)
 	}
 	if whole == "" || !allDigits(whole+fraction) {
-		return Money{}, fmt.Errorf("%q: %w: only digits and one point", amount, errAmount)
+		return Money{}, fmt.Errorf("%q: %w: use digits and at most one decimal point", amount, errAmount)
 	}
 	minor, err := strconv.ParseInt(whole+fraction, 10, 64)
 	if err != nil || minor > maxMinor {

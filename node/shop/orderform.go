@@ -10,10 +10,10 @@ import (
 	"bramble/node/orders"
 )
 
-// formContent is what the order page's form is filled in with, and the alert above it.
+// formContent is the content of the order page's form: the typed values and the alert above.
 type formContent struct {
 	form  *form
-	kind  string     // the kind of form to show; "" = none, what was typed is listed instead
+	kind  string     // the kind of form to show; "" = none, the typed values are listed instead
 	alert *formAlert // nil on a page without a submitted form
 	// inAddition and orderID belong to an order in addition to one that the person has:
 	// orderID is the reference that it will have (see orders.PlaceOrder).
@@ -21,13 +21,14 @@ type formContent struct {
 	orderID    orders.ID
 }
 
-// inAdditionAnswer is the state of the question "in addition to what you have?".
+// inAdditionAnswer is whether the form offers an order in addition to the person's earlier
+// one, and whether the person has confirmed it.
 type inAdditionAnswer int
 
 const (
 	inAdditionNotOffered inAdditionAnswer = iota
-	inAdditionOffered                     // a second button says yes
-	inAdditionConfirmed                   // the form says yes
+	inAdditionOffered                     // a second button confirms it
+	inAdditionConfirmed                   // the form confirms it
 )
 
 // formAlert is the text above a form that was sent and not accepted.
@@ -46,13 +47,13 @@ type formData struct {
 	Country          string
 	CountryProblem   string
 	Quantity         string
-	Quantities       []int // to choose from; none = no choice, or it is typed
+	Quantities       []int // to choose from; none = only one is possible, or it is typed
 	AskQuantity      bool
 	QuantityProblem  string
 	Hidden           []formValue
 	OfferInAddition  bool
 	Button           string
-	Typed            []formValue  // without a form: what was typed
+	Typed            []formValue  // without a form: the typed values
 	Total            *orderTotal  // for the country and the quantity, if both are known
 	TotalsByQuantity []orderTotal // for the country, if one person may have several
 	TotalsInList     bool         // the list of countries has the totals, and no table does
@@ -177,7 +178,7 @@ func (s *Shop) addTotals(data *formData, sale *productSale) {
 		return
 	}
 	for n := range sale.PerPerson {
-		if data.QuantityProblem == "" { // otherwise it is an input with what was typed
+		if data.QuantityProblem == "" { // otherwise it is an input with the typed value
 			data.Quantities = append(data.Quantities, n+1)
 		}
 		if total, ok := s.totalFor(sale, data.Country, n+1); ok {
@@ -186,11 +187,11 @@ func (s *Shop) addTotals(data *formData, sale *productSale) {
 	}
 }
 
-// maxChoices bounds the quantities that a page lists with their totals; a larger one is typed.
+// maxChoices limits the quantities that a page lists with their totals; a larger one is typed.
 const maxChoices = 10
 
-// addHiddenValues adds the values that the page sends to itself: the kind of form, and
-// which totals the person has seen (see hasShown).
+// addHiddenValues adds the form's hidden fields: the kind of form, and the totals that the
+// person has seen (see personHasSeen).
 func (data *formData) addHiddenValues(sale *productSale, content *formContent) {
 	data.Hidden = []formValue{{"kind", content.kind}, {"prices", sale.pricesHash()}}
 	if data.Total != nil {
@@ -207,7 +208,7 @@ func (data *formData) addHiddenValues(sale *productSale, content *formContent) {
 	}
 }
 
-// formText returns a total as a form repeats it.
+// formText returns a total as the form's hidden field "agreed" holds it.
 func (t *orderTotal) formText() string {
 	return fmt.Sprint(t.Country, " ", t.Quantity, " ", t.Total.Minor)
 }
@@ -223,7 +224,7 @@ func (f *form) personHasSeen(sale *productSale, total *orderTotal) bool {
 		(total.Quantity == 1 || f.get("shown") == total.Country && total.Quantity <= maxChoices)
 }
 
-// readQuantity is strict: a whole number from 1 to most, in plain digits.
+// readQuantity parses a quantity strictly: a whole number from 1 to most, in plain digits.
 func readQuantity(text string, most int) (n int, ok bool) {
 	if text == "" || len(text) > 4 || !allDigits(text) {
 		return 0, false
@@ -242,7 +243,7 @@ func formFieldLimits() map[string]int {
 	return limits
 }
 
-// parseOrder returns the order that a form asks for, and notes the problems of its fields.
+// parseOrder returns the order of a form, and adds the problems of its fields.
 func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) {
 	order.Product = sale.Slug
 	var ok bool

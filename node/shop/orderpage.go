@@ -11,7 +11,7 @@ import (
 const maxShownFields = 50
 
 // otherCountry stands in the order page's URL for every country that is not in the table.
-// It is the one code for all of them, so that no crowd can make up endless pages.
+// It is the one code for all of them, so that clients cannot create endless pages.
 const otherCountry = "other"
 
 // serveOrder shows the order page: the total for a country, and the form that is open now.

@@ -24,17 +24,17 @@ type OrderService interface {
 	Now() time.Time
 	// PlaceOrder submits a form. A nil error comes with the order book's answer. Errors match
 	// orders.ErrNotCommitted, ErrUncertain or ErrUnavailable; any other error is treated as
-	// ErrUncertain, which is always true. It returns by the end of ctx.
+	// ErrUncertain, which is always safe. It returns when ctx ends at the latest.
 	PlaceOrder(ctx context.Context, order orders.PlaceOrder) (orders.Answer, error)
 	// CancelOrder cancels an order for its buyer. Errors: those of PlaceOrder,
 	// orders.ErrTooLate and orders.ErrNoOrder.
 	CancelOrder(ctx context.Context, id orders.ID) error
-	// Order waits, for a bounded time, until this board knows everything that any board has
+	// Order waits, for a limited time, until this board has everything that any board has
 	// acknowledged, and returns the order with its position in the queue, from 1; 0 if it is
 	// in none. Errors: those of PlaceOrder, orders.ErrNoOrder, and orders.ErrStale, which
 	// comes with an order.
 	Order(ctx context.Context, id orders.ID) (orders.Order, int, error)
-	// Draw returns what is published about a finished draw; false before it.
+	// Draw returns the published file of a draw; false until the draw is finished.
 	Draw(product string) (draw.File, bool)
 	// Sign returns the secret half of a receipt's URL, letters and digits: the same on every
 	// board, and impossible to guess.
@@ -50,9 +50,9 @@ const (
 	readTimeout  = 5 * time.Second  // for Order
 )
 
-// Direct reports whether a request is between the client and this board's shop alone: forms,
-// receipts and their subpages. No cache may answer or store these, and they need not go over
-// the ring, because each board has the order book.
+// Direct reports whether only this board's shop answers a request: forms, receipts and their
+// subpages. No cache may answer or store these, and they need no owner on the ring, because
+// each board has the order book.
 func (s *Shop) Direct(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/r/")
 }

@@ -9,8 +9,8 @@ import (
 	"bramble/node/orders"
 )
 
-// What the alert above a form says when its order was not placed. The person's next step
-// is in every text, and what was typed stays in the form below.
+// The texts of the alert above a form whose order was not placed. Each tells the person what
+// to do next, and the form below keeps the typed values.
 
 // describeFailure returns the status code and the alert for an order that the order book
 // has not answered.
@@ -88,8 +88,8 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 	return http.StatusConflict
 }
 
-// describeEarlierOrder says that the person has an order already, and offers a second one
-// if the sale allows it.
+// describeEarlierOrder explains that the person already has an order, and offers a second
+// one if the sale allows it.
 func describeEarlierOrder(sale *productSale, content *formContent) {
 	alert := content.alert
 	alert.Title = "You have been here before: nothing new was submitted"
@@ -103,7 +103,7 @@ func describeEarlierOrder(sale *productSale, content *formContent) {
 	alert.Lines = append(alert.Lines, "To change it, cancel it on its receipt and send this form again.")
 }
 
-// describeSoldOut says that nothing or too little is left, and offers what there is instead.
+// describeSoldOut explains that no unit or too few units remain, and offers the alternatives.
 func describeSoldOut(sale *productSale, answer orders.Answer, content *formContent) {
 	alert := content.alert
 	if answer.Remaining > 0 {
@@ -123,7 +123,7 @@ func describeSoldOut(sale *productSale, answer orders.Answer, content *formConte
 	}
 }
 
-// orAddress adds the postal address to the person that a limit is for, if it counts too.
+// orAddress returns the words for a limit that applies to postal addresses too.
 func orAddress(sale *productSale) string {
 	if sale.book.LimitByAddress {
 		return " and postal address"

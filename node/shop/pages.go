@@ -100,7 +100,7 @@ type templateData struct {
 	Title              string
 	CanonicalPath      string
 	Shop               *Catalogue
-	HasOrderBook       bool           // the shop takes orders, or will soon
+	HasOrderBook       bool           // the shop accepts orders, or will soon
 	LatestAnnouncement *Announcement  // nil if there is none
 	Announcements      []Announcement // newest first
 	Sales              []productSale

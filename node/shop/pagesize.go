@@ -19,7 +19,7 @@ const maxPageBytes = 14_000
 var ErrPageTooBig = errors.New("the page is too big")
 
 // checkPageSizes renders each kind of page of each product in each state that the catalogue
-// and the order book can bring, with the longest announcement, and each form with all its
+// and the order book can have, with the longest announcement, and each form with all its
 // problems. So every page of a shop that has started fits.
 func (s *Shop) checkPageSizes() error {
 	for _, state := range s.pageStatesToCheck() {
@@ -71,8 +71,8 @@ func (s *Shop) addressesToCheck() []pageAddress {
 	return list
 }
 
-// pageStatesToCheck returns snapshots before and after everything that the catalogue has
-// planned and, with an order book, in every state of the sales.
+// pageStatesToCheck returns page states before and after all planned times of the catalogue
+// and, with an order book, in every state of the sales.
 func (s *Shop) pageStatesToCheck() []*pageState {
 	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	list := []*pageState{s.pageStateAt(time.Time{}, nil, nil), s.pageStateAt(end, nil, nil)}
@@ -98,7 +98,7 @@ func (s *Shop) pageStatesToCheck() []*pageState {
 	return list
 }
 
-// formWithAllProblems returns a form in which everything is wrong.
+// formWithAllProblems returns a form with a problem in every field.
 func formWithAllProblems(sale *productSale) *formContent {
 	f := &form{values: map[string]string{"country": sale.book.Countries[0].Code}}
 	for _, field := range personFields() {

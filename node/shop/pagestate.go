@@ -22,8 +22,8 @@ type pageState struct {
 	version       string         // states of one version have the same pages
 }
 
-// productSale is the sale of a product at one moment. Its texts come from the catalogue and
-// everything else from the order book. Without a book, or until the book has the product,
+// productSale is the sale of a product at one moment. Its texts come from the catalogue, all
+// other fields from the order book. Without a book, or until the book has the product,
 // prices and times come from the catalogue too.
 type productSale struct {
 	*Product
@@ -82,7 +82,7 @@ type orderTotal struct {
 	Path     string // the order page for the country
 }
 
-// readPageState reads the catalogue and the order book.
+// readPageState returns the current page state, from the catalogue and the order book.
 func (s *Shop) readPageState(now time.Time) *pageState {
 	if s.orderService == nil {
 		return s.pageStateAt(now, nil, nil)
@@ -122,7 +122,7 @@ func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool),
 	return state
 }
 
-// noteChangeAt notes that a text changes at t.
+// noteChangeAt records that a text changes at t.
 func (state *pageState) noteChangeAt(t time.Time) {
 	if left := t.Sub(state.now); left > 0 && (state.untilChange < 0 || left < state.untilChange) {
 		state.untilChange = left
@@ -249,7 +249,7 @@ func formatPercent(hundredths int) string {
 	return rate + "\u00a0%"
 }
 
-// pricesHash identifies the price list on a page: its form sends the mark, so that the shop
+// pricesHash identifies the price list on a page: its form sends the hash, so that the shop
 // knows which prices the person saw.
 func (sale *productSale) pricesHash() string {
 	list := make([]byte, 0, 512)

@@ -86,8 +86,8 @@ type (
 	}
 )
 
-// remedyFor returns what to write for a key. It is the reference of the catalogue: an
-// example for each key.
+// remedyFor returns the valid values of a key, with an example. It is the catalogue's
+// reference.
 func remedyFor(key string) string {
 	switch key {
 	case "name":
@@ -169,7 +169,7 @@ func remedyFor(key string) string {
 	return "see the built-in catalogue for an example"
 }
 
-// atMost says how many elements a list can have.
+// atMost returns the remedy for a list with too many elements.
 func atMost(n int) string { return "at most " + strconv.Itoa(n) }
 
 // knownKeys lists the keys of a table, for the error about an unknown one.
@@ -223,7 +223,7 @@ func explainTOMLError(file string, text []byte, err error) *CatalogueError {
 		e.Remedy = syntax.Remedy
 	}
 	// For a value of the wrong type the decoder returns the whole key. For bad syntax and
-	// for a duplicate key its own text is better.
+	// for a duplicate key the decoder's own message is better.
 	if key := strings.ToLower(strings.Join(wrong.Key(), ".")); remedyFor(key) != remedyFor("") {
 		e.Key = clipPrintable(key)
 		e.Problem = "the value has the wrong type"

@@ -24,8 +24,8 @@ type personField struct {
 }
 
 // personFields returns the fields about the person, in the order of the form. Every kind of
-// form has them all: the order book distinguishes people by them, and somebody who waits or
-// wins need not be asked again. None has type="email": browsers would rewrite an
+// form has them all: the order book distinguishes people by them, and a person who waits or
+// wins need not fill in another form. None has type="email": browsers would rewrite an
 // internationalised domain and refuse an internationalised mailbox.
 func personFields() []personField {
 	return []personField{
@@ -51,7 +51,7 @@ func (f *form) personFromForm() orders.Person {
 	}
 }
 
-// checkPerson notes the problems of the person's fields.
+// checkPerson adds the problems of the person's fields.
 func (f *form) checkPerson() {
 	for _, field := range personFields() {
 		switch value := f.get(field.Name); {
@@ -90,7 +90,7 @@ func isInvisible(r rune) bool {
 }
 
 // domainToUnicode converts an e-mail address's domain from its ASCII form (xn--) into its own
-// script, because the order book would see the two forms as two people. A domain that does
+// script, because the order book would count the two forms as two people. A domain that does
 // not convert back into the same ASCII stays as it is: mail must still arrive.
 func domainToUnicode(email string) string {
 	local, domain, _ := strings.Cut(email, "@")
@@ -147,7 +147,7 @@ func checkEmail(s string) string {
 }
 
 // isNotDomainRune reports whether no domain, internationalised or not, has the character: in
-// ASCII, anything but letters, digits, dashes and dots.
+// ASCII, every character but letters, digits, dashes and dots.
 func isNotDomainRune(r rune) bool {
 	return r < utf8.RuneSelf && r != '-' && r != '.' &&
 		!(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')

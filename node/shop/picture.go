@@ -31,7 +31,7 @@ type picture struct {
 // pictureFinder finds a picture by its file name in the catalogue.
 type pictureFinder func(name string) ([]byte, error)
 
-// pictureType returns the media type for a file name's extension; "" for anything that not
+// pictureType returns the media type for a file name's extension; "" for a type that not
 // every browser shows as a picture.
 func pictureType(name string) string {
 	switch path.Ext(name) {

@@ -29,9 +29,10 @@ func (s *Shop) serveOrderForm(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// placeOrder is the journey of a form: it is read, checked against the sale and submitted
-// to the order book. The reply leads to the receipt (Post/Redirect/Get, so that a reload is
-// harmless) or shows the form again, filled in as it was, with what has to change.
+// placeOrder parses a form, checks it against the sale and submits it to the order book:
+// orderservice.PlaceOrder, then ledger.Submit, and orders.Book.Apply on every board. The
+// reply redirects to the receipt (Post/Redirect/Get, so that a reload is harmless) or shows
+// the form again, filled in, with the problems to correct.
 func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 	if s.orderService == nil {
 		s.rejectWithoutOrderBook(w, r, p)
@@ -53,7 +54,7 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		s.replyWithProblems(w, r, p, content)
 		return
 	}
-	total, _ := s.totalFor(sale, order.Person.Country, order.Quantity) // parseOrder has checked that there is one
+	total, _ := s.totalFor(sale, order.Person.Country, order.Quantity) // parseOrder has checked the country
 	if !f.personHasSeen(sale, &total) {
 		s.replyWithTotal(w, r, p, content, &total)
 		return
@@ -92,7 +93,7 @@ func (s *Shop) replyWithTotal(w http.ResponseWriter, r *http.Request, p *Product
 }
 
 // replyNotPlaced shows the form again after an order that the order book has not accepted,
-// or whose fate is not known.
+// or whose outcome is not known.
 func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, answer orders.Answer, err error) {
 	state := s.readPageState(s.now()) // the answer may be about a newer sale than the form's
 	sale := state.saleOf(p)
@@ -121,8 +122,9 @@ func (s *Shop) replyWithForm(w http.ResponseWriter, r *http.Request, code int, s
 	s.sendUncached(w, r, code, page)
 }
 
-// maxIDAttempts limits how often a new reference is made because the last one is in use.
-// One in 2^50 is; three in a row mean that the source of randomness is broken.
+// maxIDAttempts limits the references that are drawn for one order. A reference is in use
+// with a chance of about 1 in 2^50; three in a row mean that the source of randomness is
+// broken.
 const maxIDAttempts = 3
 
 // submitOrder submits an order to the order book, under a new reference unless the form
@@ -161,7 +163,8 @@ func (f *form) inAdditionAnswer() inAdditionAnswer {
 	return inAdditionConfirmed
 }
 
-// rejectCrossSite answers 403 to a form that another site's page sent, and shows nothing of it.
+// rejectCrossSite answers 403 to a form that another site's page sent, without the typed
+// values.
 func (s *Shop) rejectCrossSite(w http.ResponseWriter, r *http.Request) bool {
 	if s.crossOrigin.Check(r) == nil {
 		return false

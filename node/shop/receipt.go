@@ -35,7 +35,7 @@ type receiptData struct {
 	Hidden          []formValue
 	Person          []string // lines of the address; none if it is erased
 	Erased          bool
-	Stale           bool // the rest of the rack may know something newer
+	Stale           bool // the rest of the rack may have a newer state
 }
 
 // newReceiptData returns an order's receipt, for the page and for its JSON.
@@ -160,7 +160,7 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	return "Your order is placed", append([]string{"It is stored on disk on most boards of the rack: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
 }
 
-// ballotText says how far the ballot is.
+// ballotText describes the ballot's progress.
 func ballotText(data *receiptData) []string {
 	switch {
 	case data.Sale == nil:
@@ -172,7 +172,7 @@ func ballotText(data *receiptData) []string {
 	return nil
 }
 
-// queueText says the position in a list, if it is known.
+// queueText describes the position in a list, if it is known.
 func queueText(data *receiptData, list string) []string {
 	if data.Position == 0 {
 		return nil
@@ -180,7 +180,7 @@ func queueText(data *receiptData, list string) []string {
 	return []string{"You are number " + groupDigits(strconv.Itoa(data.Position)) + " of " + groupDigits(strconv.Itoa(data.QueueLength)) + " on " + list + "."}
 }
 
-// cancelDeadlineText says how long an order can be cancelled.
+// cancelDeadlineText describes until when an order can be cancelled.
 func cancelDeadlineText(order orders.Order, now time.Time) []string {
 	if order.Ready.After(now) {
 		return []string{"You can cancel it at least until " + formatTime(order.Ready) + ", when it is due to be passed on for dispatch."}
@@ -240,7 +240,7 @@ type foundOrder struct {
 	stale    bool // see orders.ErrStale
 }
 
-// findOrder finds the order of a receipt's URL, or sends a reply that says why not. A wrong
+// findOrder finds the order of a receipt's URL, or sends a reply with the reason why not. A wrong
 // reference and a wrong token get the same reply, from this board's memory.
 func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (foundOrder, bool) {
 	id, err := orders.ParseID(r.PathValue("id"))
@@ -274,7 +274,8 @@ func (s *Shop) replyNoReceipt(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serveCancel asks whether to cancel an order, and cancels it once the person confirms.
+// serveCancel shows the page that confirms a cancellation, and cancels the order once the
+// person has confirmed it.
 func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 	confirmed := false
 	switch r.Method {
@@ -307,7 +308,8 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 	s.showReceipt(w, r, http.StatusOK, state, data)
 }
 
-// cancelOrder cancels an order and leads back to its receipt, or says why it was not cancelled.
+// cancelOrder cancels an order and redirects to its receipt, or shows why it was not
+// cancelled.
 func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOrder) {
 	ctx, cancel := context.WithTimeout(r.Context(), placeTimeout)
 	defer cancel()

@@ -127,7 +127,8 @@ func (s *Shop) servePage(w http.ResponseWriter, r *http.Request, a pageAddress, 
 	sendContent(w, r, "text/html; charset=utf-8", page)
 }
 
-// sendServerError answers 500 if the shop itself fails, which New makes all but impossible.
+// sendServerError answers 500 if the shop itself fails. New checks every page, so this should
+// never happen.
 func (s *Shop) sendServerError(w http.ResponseWriter, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, "The shop failed to make this page: "+err.Error(), http.StatusInternalServerError)
@@ -210,10 +211,10 @@ func (s *Shop) sendUncached(w http.ResponseWriter, r *http.Request, code int, pa
 	}
 	w.WriteHeader(code)
 	if r.Method != http.MethodHead {
-		w.Write(page) // the client may have gone, and then nothing is left to do
+		w.Write(page) // an error means that the client has disconnected
 	}
 }
 
-// retryAfterSeconds is the time that a program should wait while the rack cannot accept
-// orders: about as long as the boards need to elect a leader.
+// retryAfterSeconds is the Retry-After value while the rack cannot accept orders: about the
+// time that the boards need to elect a leader.
 const retryAfterSeconds = "3"

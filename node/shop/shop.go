@@ -8,13 +8,13 @@ import (
 	"bramble/node/orders"
 )
 
-// Options is what a shop needs besides its catalogue.
+// Options configure a shop, besides its catalogue.
 type Options struct {
 	// Now is the clock by which sales open; nil means time.Now. The boards of a rack should
 	// agree on it to the second, which is the resolution of a page.
 	Now func() time.Time
-	// Orders accepts the forms, and its clock replaces Now. nil means that the shop takes no
-	// orders.
+	// Orders accepts the forms, and its clock replaces Now. nil means that the shop accepts
+	// no orders.
 	Orders OrderService
 }
 
@@ -22,7 +22,7 @@ type Options struct {
 type Shop struct {
 	cat          *Catalogue
 	countries    []orders.Country // the catalogue's
-	orderService OrderService     // nil if the shop takes no orders
+	orderService OrderService     // nil if the shop accepts no orders
 	now          func() time.Time
 	assets       *pageAssets
 	routes       *http.ServeMux

@@ -15,7 +15,7 @@ import (
 )
 
 // Env is the environment variable that lists a program's inherited sockets. The caller
-// of Inherit must unset it, so that no child process takes them for its own.
+// of Inherit must unset it, so that no child process inherits the list.
 const Env = "BRAMBLE_SOCKETS"
 
 // maxSockets limits the sockets that a program can inherit.
@@ -160,7 +160,7 @@ func (l *ListenerSet) PassesOn() bool {
 	return len(l.toPass) > 0
 }
 
-// Close closes the inherited sockets that nobody claimed, and the descriptors that were
+// Close closes the inherited sockets that were not claimed, and the descriptors that were
 // to be passed on. Listeners stay open.
 func (l *ListenerSet) Close() {
 	l.mu.Lock()

@@ -13,8 +13,8 @@ import (
 // capitals is there in lower case too, because the decoder ignores case.
 type Lines map[string]int
 
-// Index reads the lines of a document. Of a document that is not valid TOML it
-// returns what comes before the mistake.
+// Index reads the lines of a document. For a document that is not valid TOML it
+// returns the lines before the mistake.
 func Index(text []byte) Lines {
 	x := Lines{}
 	var p unstable.Parser

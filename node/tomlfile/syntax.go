@@ -8,12 +8,12 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// SyntaxError is a decoder's error with what to write instead.
+// SyntaxError is a decoder's error with its place and a remedy.
 type SyntaxError struct {
 	Line, Column int    // counted from 1; 0 if unknown
 	Key          string // the key that the line sets, "" if it sets none
 	Remedy       string // "" if none is known
-	Message      string // the decoder's own words
+	Message      string // the decoder's own message
 }
 
 // Explain finds the place of a decoder's error, and a remedy if it knows one.
@@ -36,7 +36,7 @@ func Explain(text []byte, err error) SyntaxError {
 	return e
 }
 
-// remedyByMessage returns what to write, by a part of the decoder's message.
+// remedyByMessage returns the remedy for a part of the decoder's message.
 func remedyByMessage(message string) string {
 	for _, known := range []struct{ part, remedy string }{
 		{"is already defined", "it is there twice; remove one of the lines"},
@@ -58,7 +58,7 @@ func remedyByMessage(message string) string {
 	return ""
 }
 
-// remedyByValue returns what to write instead of a value that the decoder refuses.
+// remedyByValue returns the remedy for a value that the decoder refuses.
 func remedyByValue(value string) string {
 	switch word := strings.ToLower(value); {
 	case value == "" || strings.HasPrefix(value, "#"):

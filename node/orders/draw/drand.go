@@ -17,8 +17,8 @@ const quicknetKey = "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e76
 	"5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a"
 
 // Genuine returns an ErrPublic if a drand text is not what the beacon published: its signature
-// must be the beacon's for the number of the round. Other kinds are for people to compare. It
-// takes some 200 million ARM instructions, half a second of an original board. The order
+// must be the beacon's for the number of the round. Other kinds are left for people to compare. It
+// executes some 200 million ARM instructions, half a second of an original board. The order
 // book must not stop for that, so the board that submits the command calls it, and Verify.
 func (p Public) Genuine() error {
 	if p.Kind != Drand {

@@ -250,5 +250,5 @@ func ExampleVerify() {
 	fmt.Println(Verify(f))
 	// Output:
 	// <nil>
-	// draw: the file does not hold: winner 1 is not the one that the draw results in
+	// draw: the file is not a correct draw: winner 1 is not the one that the draw results in
 }

@@ -52,8 +52,8 @@ func (p Public) Check() error {
 	return fmt.Errorf("%w: the kinds are dice, drand and none", ErrPublic)
 }
 
-// leastDice is the minimum number of dice: they have 6^10, some 60 million, results, more than
-// anybody can prepare for by adding entries before the close.
+// leastDice is the minimum number of dice: they have 6^10 results, some 60 million: too many to
+// prepare for by adding entries before the close.
 const leastDice = 10
 
 func checkDice(text string) error {
@@ -90,8 +90,8 @@ func (p Public) parseDrand() (round uint64, signature []byte, err error) {
 	return round, signature, nil
 }
 
-// Fits returns an ErrPublic if the randomness does not fit a ballot that requires a kind and
-// closed at a moment: a drand round must have been made after the close.
+// Fits returns an ErrPublic if the randomness does not suit a ballot, given the kind that it
+// requires and its close: a drand round must have been made after the close.
 func (p Public) Fits(required Kind, closed time.Time) error {
 	if err := p.Check(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func commitmentOf(secretHex string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// List hashes a ballot's references, added one by one in ascending order.
+// List hashes a ballot's references, which are added in ascending order.
 type List struct{ sum hash.Hash }
 
 // NewList returns a list without entries.
@@ -153,8 +153,8 @@ func Ticket(seed, reference string) [32]byte {
 }
 
 // Run draws: it returns the winners in the order drawn and the losers in the order of their
-// tickets. An entry gets all the units that it asks for; one that asks for more than are left
-// is skipped, and the next one has its turn. Entries must be in ascending order of their
+// tickets. An entry gets all the units that it requests; one that requests more than remain
+// is skipped, and the next one follows. Entries must be in ascending order of their
 // references.
 func Run(seed string, entries []Entry, stock int64) (winners, losers []string) {
 	type lot struct {

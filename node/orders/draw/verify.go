@@ -11,13 +11,13 @@ import (
 
 // ErrFile: the file is not the result of a draw with its secret, entries and public
 // randomness. The text names the first mistake.
-var ErrFile = errors.New("draw: the file does not hold")
+var ErrFile = errors.New("draw: the file is not a correct draw")
 
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
 
-// Read reads a file's JSON. It is strict: one value, no unknown fields. What it reads is
-// not yet verified.
+// Read parses a file's JSON. It is strict: one value, no unknown fields. It does not verify
+// the draw.
 func Read(r io.Reader) (File, error) {
 	d := json.NewDecoder(io.LimitReader(r, MaxFile))
 	d.DisallowUnknownFields()

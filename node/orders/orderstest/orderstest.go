@@ -1,5 +1,5 @@
-// Package orderstest judges what buyers were answered: whether one order book, in one place
-// and without faults, could have given these answers (linearizability). The tests of the
+// Package orderstest checks the answers that buyers got: whether a single order book
+// without faults could have given them (linearizability). The tests of the
 // order book under kills, pauses and partitions share it.
 package orderstest
 
@@ -18,19 +18,19 @@ import (
 // People is the number of people of a history: few, so that they order more than once.
 const People = 6
 
-// Action is one thing that a person does: place an order or, with an order's reference,
-// cancel that one.
+// Action is one action of a person: place an order or, with an order's reference, cancel
+// that one.
 type Action struct {
 	Person int // 0 to People-1; each may have one order
 	Cancel string
 }
 
-// Reply is what a person was answered.
+// Reply is the answer that a person got.
 type Reply int
 
 // The replies. A placed order comes with its reference, and one that was placed before with
-// the same. A cancel is Done also if it was done before. Uncertain is no answer, or an answer
-// that the outcome is not known.
+// the same. A cancel is Done also if it was done before. Uncertain means no answer, or the
+// answer that the outcome is not known.
 const (
 	Done Reply = iota
 	SoldOut
@@ -49,7 +49,7 @@ type observed struct {
 	order string
 }
 
-// bookState is the order book as these people see it: the order of each, "" for none.
+// bookState is the order book's state: each person's order, "" for none.
 type bookState [People]string
 
 // judgeTimeout bounds the time to judge a history. A thousand actions usually take a second;
@@ -63,7 +63,7 @@ const maxHistories = 3
 // unknownOrder stands for an order whose reference nobody saw.
 const unknownOrder = "?"
 
-// withOrder returns the state after a person has another order, or none.
+// withOrder returns the state with the person's order replaced; "" removes it.
 func (b bookState) withOrder(person int, order string) bookState {
 	b[person] = order
 	return b
@@ -124,8 +124,8 @@ func RunJudged(t *testing.T, record func(t *testing.T) (decided bool)) {
 }
 
 // Judge fails the test if no order book could have given these replies, or if the history
-// proves nothing. decided is false if the time did not suffice. name is part of the name of
-// the picture's file.
+// does not test anything. decided is false if the time ran out. name is part of the name of the
+// picture's file.
 func (h *History) Judge(t testing.TB, name string) (decided bool) {
 	t.Helper()
 	t.Logf("done %d times, sold out %d, not done %d, uncertain %d",
@@ -145,7 +145,7 @@ func (h *History) Judge(t testing.TB, name string) (decided bool) {
 }
 
 // Check judges the history within a time. picture is the path of an HTML file that shows the
-// history if it is not linearizable. decided is false if the time did not suffice.
+// history if it is not linearizable. decided is false if the time ran out.
 func (h *History) Check(within time.Duration, picture string) (linearizable, decided bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
