@@ -15,7 +15,7 @@ import (
 const (
 	silenceTimeout = 2500 * time.Millisecond // a console sends each second; after this silence the next board is followed
 	retryInterval  = 200 * time.Millisecond  // between two boards that do not answer
-	maxSnapshotAge = 3 * time.Second         // an older snapshot is not shown as current
+	maxViewAge     = 3 * time.Second         // an older view is not shown as current
 	startTimeout   = 10 * time.Second        // a board just started is starting, whatever the others remember
 	actionTimeout  = 10 * time.Second        // for one board to perform an action before the next is tried
 )
@@ -40,8 +40,8 @@ type labSource struct {
 	mu            sync.Mutex // guards what follows
 	followed      string     // the board that is followed, "" = none
 	stopFollowing context.CancelFunc
-	snapshot      console.RackView
-	snapshotAt    time.Time // when snapshot came; zero = never
+	rackView      console.RackView
+	receivedAt    time.Time // when rackView arrived; zero = never
 }
 
 // run follows one live board after another until ctx ends.
@@ -85,7 +85,7 @@ func (l *labSource) liveBoards() []string {
 	return names
 }
 
-// followBoard receives snapshots and events from a board until it is silent or gone.
+// followBoard receives rack views and events from a board until it is silent or gone.
 func (l *labSource) followBoard(ctx context.Context, name string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -93,14 +93,14 @@ func (l *labSource) followBoard(ctx context.Context, name string) {
 	l.followed, l.stopFollowing = name, cancel
 	// A board first sends its latest events. Those that another board has sent
 	// already are skipped.
-	known := l.snapshotAt
+	known := l.receivedAt
 	l.mu.Unlock()
 	// The reason for the end does not matter: another board is followed.
 	_ = l.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
 		switch {
 		case m.Rack != nil:
 			l.mu.Lock()
-			l.snapshot, l.snapshotAt = *m.Rack, time.Now()
+			l.rackView, l.receivedAt = *m.Rack, time.Now()
 			l.mu.Unlock()
 		case m.Event != nil && m.Event.At.After(known):
 			l.events.Publish(*m.Event)
@@ -109,7 +109,7 @@ func (l *labSource) followBoard(ctx context.Context, name string) {
 }
 
 // leaveIfStopped stops following a board as soon as it is stopped, killed or paused.
-// Waiting for its silence would show an old snapshot.
+// Waiting for its silence would show an old view.
 func (l *labSource) leaveIfStopped(name string) {
 	for _, s := range l.statuses() {
 		if s.addrs.Name == name && s.state == running {
@@ -129,15 +129,15 @@ func (l *labSource) Subscribe() (<-chan console.Event, func()) { return l.events
 // RackView returns the latest rack view merged with the states of the lab's processes.
 func (l *labSource) RackView() console.RackView {
 	l.mu.Lock()
-	s, fresh := l.snapshot, time.Since(l.snapshotAt) < maxSnapshotAge
+	s, fresh := l.rackView, time.Since(l.receivedAt) < maxViewAge
 	l.mu.Unlock()
-	return mergeSnapshot(s, fresh, l.statuses(), l.version, time.Now())
+	return mergeReport(s, fresh, l.statuses(), l.version, time.Now())
 }
 
-// mergeSnapshot overlays a board's report with the states of the lab's processes: a
+// mergeReport overlays a board's report with the states of the lab's processes: a
 // process that is paused, stopped or dead is shown so, whatever the report has.
 // fresh means that the report is current.
-func mergeSnapshot(report console.RackView, fresh bool, known []boardStatus, version string, now time.Time) console.RackView {
+func mergeReport(report console.RackView, fresh bool, known []boardStatus, version string, now time.Time) console.RackView {
 	s := console.RackView{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}
 	if fresh {
 		s.At, s.Observer, s.Ring = report.At, report.Observer, report.Ring

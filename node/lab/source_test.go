@@ -86,7 +86,7 @@ func known(t *testing.T, since time.Time, states ...runState) []boardStatus {
 	return list
 }
 
-func TestMergeSnapshot(t *testing.T) {
+func TestMergeReport(t *testing.T) {
 	now := time.Date(2012, 2, 29, 6, 0, 0, 0, time.UTC)
 	vitals := console.VitalsView{ResponsesPerSecond: 7, MemoryBytes: 1}
 	report := console.RackView{
@@ -103,7 +103,7 @@ func TestMergeSnapshot(t *testing.T) {
 	}
 	list := known(t, now.Add(-time.Minute), running, paused, running, running, running, dead)
 	list[3].since = now.Add(-time.Second) // just revived: the others have not noticed
-	got := mergeSnapshot(report, true, list, "v1", now)
+	got := mergeReport(report, true, list, "v1", now)
 	want := []struct {
 		name, state string
 		pid         int
@@ -138,15 +138,15 @@ func TestMergeSnapshot(t *testing.T) {
 	}
 	if !got.CanLab || !got.CanSteer || got.Observer != "board-1" || got.Version != "v1" || len(got.Ring) != 1 ||
 		!reflect.DeepEqual(got.Notices, report.Notices) || !got.At.Equal(report.At) {
-		t.Errorf("the snapshot is %+v", got)
+		t.Errorf("the view is %+v", got)
 	}
 
-	got = mergeSnapshot(report, false, known(t, now, dead, stopped), "v1", now)
+	got = mergeReport(report, false, known(t, now, dead, stopped), "v1", now)
 	if got.Observer != "lab" || got.Ring != nil || len(got.Boards) != 2 || got.Boards[1].State != "stopped" ||
 		!reflect.DeepEqual(got.Notices, []string{"No board of the lab runs: revive one."}) {
 		t.Errorf("without a running board: %+v", got)
 	}
-	got = mergeSnapshot(report, false, known(t, now, running), "v1", now)
+	got = mergeReport(report, false, known(t, now, running), "v1", now)
 	if len(got.Notices) != 1 || !strings.Contains(got.Notices[0], "has reported the state") {
 		t.Errorf("before the first report: %q", got.Notices)
 	}
@@ -217,7 +217,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 		if _, err := v.Purge(ctx, console.PurgeRequest{All: true}); err == nil || err.Error() != "no board of the lab runs: revive one" {
 			t.Errorf("a purge without boards: %v", err)
 		}
-		time.Sleep(maxSnapshotAge)
+		time.Sleep(maxViewAge)
 		if s := v.RackView(); s.Observer != "lab" || s.Boards[2].State != "dead" {
 			t.Errorf("without boards the rack is %+v", s)
 		}
@@ -229,7 +229,7 @@ func TestSourceFollowsTheNextBoard(t *testing.T) {
 func TestPausedBoardIsNotShownAsGone(t *testing.T) {
 	for state, want := range map[runState]string{paused: "dark: the board is paused", stopped: "dark: nothing runs here"} {
 		known := []boardStatus{{addrs: BoardAddrs{Name: "board-1"}, state: state}}
-		if got := mergeSnapshot(console.RackView{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
+		if got := mergeReport(console.RackView{}, false, known, "v", time.Now()).Boards[0].Panel.Summary; got != want {
 			t.Errorf("%s: the panel shows %q, not %q", state, got, want)
 		}
 	}
