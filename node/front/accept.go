@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// minAcceptPause and maxAcceptPause limit the pause after a failed accept: for lack of
-	// file descriptors as a rule, which come free when clients leave.
+	// minAcceptPause and maxAcceptPause limit the pause after a failed accept. As a rule
+	// file descriptors are lacking, which come free when clients leave.
 	minAcceptPause = 5 * time.Millisecond
 	maxAcceptPause = time.Second
-	// fullPause is the pause after a client that was closed because too many are being
-	// refused already; new clients wait in the kernel meanwhile.
+	// fullPause is the pause after a client was closed because too many are being refused
+	// already. New clients wait in the kernel meanwhile.
 	fullPause = 20 * time.Millisecond
 )
 
 // arrival is a connection that has just been accepted.
 type arrival struct {
-	conn    net.Conn // nil: fd
+	conn    net.Conn // nil: it is fd
 	fd      int      // does not block
 	address netip.AddrPort
 }
@@ -45,10 +45,10 @@ type connAcceptor interface {
 }
 
 // netAcceptor accepts as package net does.
-type netAcceptor struct{ from net.Listener }
+type netAcceptor struct{ listener net.Listener }
 
 func (n netAcceptor) acceptConn() (arrival, error) {
-	inner, err := n.from.Accept()
+	inner, err := n.listener.Accept()
 	if err != nil {
 		return arrival{}, err
 	}
@@ -58,7 +58,7 @@ func (n netAcceptor) acceptConn() (arrival, error) {
 // Close does nothing: the listener's owner closes it.
 func (netAcceptor) Close() error { return nil }
 
-// addressOf returns a client's address, the zero one if it has none.
+// addressOf returns a client's address, or the zero address if it has none.
 func addressOf(inner net.Conn) netip.AddrPort {
 	if tcp, ok := inner.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort()
@@ -108,8 +108,8 @@ func sleepContext(ctx context.Context, d time.Duration) {
 	}
 }
 
-// admitConn has a connection served or refused. A client that connects too often is
-// closed without a reply. It returns how long the next connection should wait.
+// admitConn serves or refuses a connection. A client that connects too often is closed
+// without a reply. It returns the pause before the next accept.
 func (f *Front) admitConn(accepted arrival, overTLS bool) time.Duration {
 	client := f.limits.KeyOf(accepted.address.Addr())
 	switch {
@@ -129,7 +129,7 @@ func (f *Front) admitConn(accepted arrival, overTLS bool) time.Duration {
 	return 0
 }
 
-// serveConn has a connection served, by an event loop if it came as a bare descriptor.
+// serveConn starts to serve a connection, on an event loop if it is a bare descriptor.
 func (f *Front) serveConn(c *conn, overTLS bool) {
 	if c.socket == nil {
 		c.loop = f.loops[c.fd%len(f.loops)]
@@ -150,9 +150,9 @@ func (f *Front) serveConn(c *conn, overTLS bool) {
 	f.serving.Go(c.serveOnGoroutine)
 }
 
-// refuseConn sends a client a refusal. If too many clients are being refused, it is
-// closed, and those behind it wait in the kernel for a moment: accepting them only to
-// close them would cost the clients that are served.
+// refuseConn sends a client a refusal. If too many clients are being refused already, it
+// only closes the connection, and those behind it wait in the kernel for a moment:
+// accepting them to close them at once would cost the clients that are served.
 func (f *Front) refuseConn(accepted arrival) time.Duration {
 	if !f.refusals.TryAcquire(1) {
 		accepted.close()

@@ -11,14 +11,14 @@ const (
 	// maxBacklogWait limits the time until the connections are accepted that arrived
 	// before the stop.
 	maxBacklogWait = 500 * time.Millisecond
-	// backlogInterval is the interval between two looks at the backlog.
+	// backlogInterval is the interval between two checks of the backlog.
 	backlogInterval = time.Millisecond
 )
 
 // drainBacklog waits until the connections in the backlog are accepted. A socket that is
 // closed while clients wait in its backlog resets them; a client that has sent a request
 // by then could not know what became of it. Connections that arrive between the last
-// look and the close are still reset; dropping SYNs with SO_ATTACH_FILTER would avoid
+// check and the close are still reset; dropping SYNs with SO_ATTACH_FILTER would avoid
 // that, on kernels that have it.
 func (f *Front) drainBacklog() {
 	for began := time.Now(); time.Since(began) < maxBacklogWait; time.Sleep(backlogInterval) {
@@ -38,7 +38,7 @@ func backlogSize(l net.Listener) (n uint32) {
 	if err != nil {
 		return 0
 	}
-	// It fails if the listener is closed, and then none waits.
+	// It fails if the listener is closed, and then no connection waits.
 	_ = raw.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			n = info.Unacked // for a listening socket, the length of its backlog

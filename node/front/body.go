@@ -11,8 +11,8 @@ import (
 )
 
 // maxBodyPrefix limits the part of a request's body, in bytes, that is read before the
-// request gets a permit: any form of a shop, whole. So a client that is slow to send holds
-// a connection, and no permit.
+// request gets a permit: a shop's forms are shorter. So a client that is slow to send
+// holds a connection, but no permit.
 const maxBodyPrefix = 16 << 10
 
 // prefixedBody is a body whose beginning has been read.
@@ -22,9 +22,9 @@ type prefixedBody struct {
 }
 
 // receiveBody reads the beginning of a request's body, and all of it if that is short,
-// and returns the request with that body; isComplete is false if there is more to come. It
-// fails with os.ErrDeadlineExceeded if the client was too slow, and otherwise if what it
-// sent is no body (RFC 9112 §7.1, §8).
+// and returns the request with that body; isComplete is false if there is more to come.
+// It fails with os.ErrDeadlineExceeded if the client was too slow, and otherwise if what
+// it sent is not a valid body (RFC 9112 §7.1, §8).
 //
 // The request is a copy: net/http decides by the body that it made itself whether the
 // bytes behind a broken one may be read as another request.

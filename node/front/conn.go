@@ -26,7 +26,7 @@ type conn struct {
 	// mu keeps the sweep from ending a socket that has just been closed, or is on its way
 	// between an event loop and a goroutine.
 	mu     sync.Mutex
-	socket net.Conn        // nil: the event loop has it, as fd
+	socket net.Conn        // nil: the event loop has it as fd
 	raw    syscall.RawConn // of socket; nil: no fast path here, net/http serves it from the start
 	fd     int             // the event loop's; -1: it has none
 
@@ -160,8 +160,8 @@ func (c *conn) lendRequest() action {
 	return actionWait
 }
 
-// handOff leaves the connection, and its pending input, to net/http, if that does not
-// have too many already.
+// handOff leaves the connection and its pending input to net/http, unless that has too
+// many connections already.
 func (c *conn) handOff() {
 	if !c.front.gate.TryAcquireHandoff() {
 		c.refuseAndClose()
@@ -177,7 +177,7 @@ func (c *conn) handOff() {
 	}
 }
 
-// refuseAndClose tells a client to come back later, and ends its connection.
+// refuseAndClose sends a client a refusal and ends its connection.
 func (c *conn) refuseAndClose() {
 	defer c.closeAndRemove()
 	if c.raw == nil {
@@ -196,7 +196,8 @@ func (c *conn) addRefusal() {
 	c.pendingOutput = [][]byte{[]byte(refusalFor(isHEAD, true))}
 }
 
-// replyConn is where net/http and refusals write replies to.
+// replyConn returns the connection to which net/http writes replies and the front writes
+// refusals.
 func (c *conn) replyConn() net.Conn {
 	if c.tls != nil {
 		return c.tls.conn

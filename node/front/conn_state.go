@@ -70,12 +70,13 @@ const (
 )
 
 // A connection's state and the sweep at which it began are one word, so that the
-// connection and the sweep never disagree: the state in the lowest bits, a mark above
-// it, and then the number of sweeps. 27 bits of half seconds are two years.
+// connection and the sweep never disagree: the state in the lowest bits, then probedBit,
+// then the number of sweeps. 27 bits of half seconds are two years.
 const (
 	stateBits = 4
 	stateMask = 1<<stateBits - 1
-	// probedBit marks an idle state in which the sweep has asked the kernel about the client.
+	// probedBit: the sweep has asked the kernel in this idle state whether the client is
+	// there.
 	probedBit  = 1 << stateBits
 	sweepShift = stateBits + 1
 )
@@ -112,8 +113,8 @@ func (c *conn) enterAsOf(s connState, sweep uint32) bool {
 	}
 }
 
-// beginClosing ends a connection whose word is still was. It reports false if the
-// connection has moved on.
+// beginClosing ends a connection whose state word is still the expected one. It reports
+// false if the connection has moved on.
 func (c *conn) beginClosing(expected, sweep uint32) bool {
 	return c.state.CompareAndSwap(expected, packState(stateClosing, sweep))
 }
@@ -128,7 +129,7 @@ func (c *conn) forceClosing(sweep uint32) {
 	}
 }
 
-// markGone moves the connection to stateGone. It reports false if it was there.
+// markGone moves the connection to stateGone. It reports false if it was there already.
 func (c *conn) markGone() bool {
 	return stateOf(c.state.Swap(packState(stateGone, 0))) != stateGone
 }

@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// maxSweepInterval is the interval between two sweeps: half a second is nothing to an
-	// idle time, and 20,000 connections take a board about 6 ms.
+	// maxSweepInterval is the usual interval between two sweeps: half a second is short
+	// against any idle time, and to sweep 20,000 connections takes a board about 6 ms.
 	maxSweepInterval = 500 * time.Millisecond
 	// minSweepInterval is the shortest interval, for short timeouts.
 	minSweepInterval = 10 * time.Millisecond
-	// sweepChunk connections are looked at under one lock: for about 0.3 ms on a board
-	// nobody can come or go.
+	// sweepChunk is the number of connections that are checked under one lock: for about 0.3
+	// ms on a board none can be added or removed.
 	sweepChunk = 1024
-	// probeAfter: after this many sweeps the kernel is asked once whether an idle
-	// connection's client has closed its side in the same packet as its last request.
+	// probeAfter is the number of sweeps after which the kernel is asked once whether an
+	// idle connection's client has closed its side in the same packet as its last request.
 	// Nothing else would report it before the idle time is over.
 	probeAfter = 2
 	// lingerTimeout limits the time until a client closes its side after the last reply.
@@ -88,7 +88,7 @@ func (cfg *Config) timeouts(interval time.Duration, open int64, draining bool) (
 	return t
 }
 
-// sweep ends the connections whose time is over.
+// sweep ends the connections whose states have lasted too long.
 func (t *connTable) sweep(limits timeouts) {
 	sweep := t.sweeps.Add(1)
 	for from := 0; ; from += sweepChunk {
@@ -112,7 +112,8 @@ func (t *connTable) sweep(limits timeouts) {
 	}
 }
 
-// overdueConn is a connection whose time is over, and its word at that moment.
+// overdueConn is a connection whose state has lasted too long, and its state word at that
+// moment.
 type overdueConn struct {
 	*conn
 	was uint32
@@ -126,8 +127,9 @@ func (o overdueConn) hasUnreadRequest() bool {
 	return (state == stateNew || state == stateIdle) && o.hasUnread()
 }
 
-// collectOverdue returns the connections whose time is over, and those that must be
-// probed. Connections that move within the table meanwhile are found next time.
+// collectOverdue returns the connections whose states have lasted too long, and those
+// that must be probed. Connections that move within the table meanwhile are found next
+// time.
 func (t *connTable) collectOverdue(from int, sweep uint32, limits timeouts) (overdue []overdueConn, toProbe []*conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -28,23 +28,23 @@ const (
 // then the connection comes back.
 //
 // It waits on an epoll descriptor that the runtime's poller watches in turn, so that the
-// program's other connections wake their goroutines as ever, and an event loop that has
-// nothing to do takes no thread.
+// program's other connections wake their goroutines as usual, and an idle event loop
+// occupies no thread.
 type eventLoop struct {
 	front   *Front
 	file    *os.File // the epoll descriptor
 	raw     syscall.RawConn
-	wakeFD  int // an eventfd: to be woken at once
+	wakeFD  int // an eventfd that wakes the loop
 	stopped chan struct{}
 
 	buffers   replyBuffers
 	ready     readyBatch
 	events    [maxEvents]syscall.EpollEvent
-	queued    []*conn // have sent more than is read at a time
-	lastQueue []*conn // room: what queued was in the last round
+	queued    []*conn // for the next round: unread input is left
+	lastQueue []*conn // the queue of the last round, whose memory is used again
 
 	mu        sync.Mutex // guards what follows
-	conns     []*conn    // by descriptor; nil: not here
+	conns     []*conn    // by descriptor; nil: not in this loop
 	isStopped bool
 }
 
@@ -128,7 +128,7 @@ func (l *eventLoop) pollOnce(epoll uintptr, limit int) int {
 	if errno != 0 {
 		return 0
 	}
-	now := l.buffers.rules.handler.Now() // all that is reported had arrived by then
+	now := l.buffers.rules.handler.Now() // everything that it reports had arrived by then
 	var conns [maxEvents]*conn
 	l.mu.Lock()
 	for i := range l.events[:n] {
@@ -195,8 +195,8 @@ func (l *eventLoop) performNext(c *conn) {
 func (l *eventLoop) offload(c *conn) {
 	fd := c.fd
 	l.detach(fd)
-	// The socket will have another number, and epoll would still report it. It is here, so
-	// that neither call fails.
+	// The socket will get another descriptor, and epoll would still report it under this
+	// one. It is registered, so neither call fails.
 	_ = l.raw.Control(func(epoll uintptr) { _ = syscall.EpollCtl(int(epoll), syscall.EPOLL_CTL_DEL, fd, nil) })
 	c.front.serving.Go(c.runOffloaded)
 }
@@ -213,18 +213,18 @@ func (l *eventLoop) discardLingering(c *conn) {
 	l.requeueIfUnread(c)
 }
 
-// requeueIfUnread has a connection served in the next round if it has more to read.
+// requeueIfUnread queues a connection for the next round if it has unread input.
 func (l *eventLoop) requeueIfUnread(c *conn) {
 	if c.queued {
 		l.queued = append(l.queued, c)
 	}
 }
 
-// wake has the runtime's poller call the loop once more, after everything else that it
-// has to wake.
+// wake has the runtime's poller call runOnce again, after it has woken everything else
+// that is ready.
 func (l *eventLoop) wake() {
 	count := uint64(1)
-	// It never fails: the sum of all that is written in a board's life fits.
+	// It never fails: the counter cannot overflow in a board's life.
 	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(l.wakeFD), uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
 }
 

@@ -44,42 +44,42 @@ type readOptions struct {
 // readAndAnswer reads what has arrived and answers it. Before it returns needsInput, it
 // moves the connection to stateIdle or stateReading.
 func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) readResult {
-	have := copy(b.input[:], c.pendingInput)
-	if have > 0 && c.currentState() == stateAnswering {
+	size := copy(b.input[:], c.pendingInput)
+	if size > 0 && c.currentState() == stateAnswering {
 		// It was read behind a request that took time, and may have whole requests in it.
 		c.pendingInput = nil
-		if c.answerInput(fd, b, &have) == actionDue {
+		if c.answerInput(fd, b, &size) == actionDue {
 			return actionDue
 		}
 	}
 	for reads := 1; ; reads++ {
-		n, errno := copy(b.input[have:], o.alreadyRead), syscall.Errno(0)
+		n, errno := copy(b.input[size:], o.alreadyRead), syscall.Errno(0)
 		if o.alreadyRead = nil; n == 0 {
-			n, errno = c.readInput(fd, b.input[have:])
+			n, errno = c.readInput(fd, b.input[size:])
 		}
 		if errno == syscall.EINTR {
 			continue
 		}
 		if errno != 0 || n == 0 {
-			return c.endReading(b.input[:have], errno)
+			return c.endReading(b.input[:size], errno)
 		}
 		if !c.enter(stateAnswering) {
 			return c.setNext(actionDrop, nil)
 		}
-		isFull := have+n == len(b.input)
-		if have > 0 && !isFull && lacksLineEnd(b.input[have:have+n]) {
-			have += n
+		isFull := size+n == len(b.input)
+		if size > 0 && !isFull && lacksLineEnd(b.input[size:size+n]) {
+			size += n
 			continue
 		}
-		have += n
-		if c.answerInput(fd, b, &have) == actionDue {
+		size += n
+		if c.answerInput(fd, b, &size) == actionDue {
 			return actionDue
 		}
-		if !isFull && have == 0 && c.tls == nil && !o.maybeHalfClosed {
+		if !isFull && size == 0 && c.tls == nil && !o.maybeHalfClosed {
 			return c.waitForMore(nil) // the next bytes wake the poller again
 		}
 		if reads == o.maxReads {
-			result := c.waitForMore(b.input[:have])
+			result := c.waitForMore(b.input[:size])
 			c.queued = result == needsInput
 			return result
 		}
@@ -96,10 +96,10 @@ func (c *conn) readInput(fd uintptr, p []byte) (int, syscall.Errno) {
 	return c.tls.readPlaintext(p)
 }
 
-// answerInput answers the requests in b.input[:have] and moves the rest of it to the
-// front.
-func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) readResult {
-	p := b.input[:*have]
+// answerInput answers the requests in b.input[:*size] and moves what is left to its
+// beginning.
+func (c *conn) answerInput(fd uintptr, b *replyBuffers, size *int) readResult {
+	p := b.input[:*size]
 	for {
 		answered, next := b.answerRequests(p, &b.rules)
 		p = p[answered:]
@@ -124,21 +124,21 @@ func (c *conn) answerInput(fd uintptr, b *replyBuffers, have *int) readResult {
 		case next == actionSendFirst:
 			continue
 		case len(p) == len(b.input):
-			return c.setNext(actionHandOff, p) // longer than requests are here
+			return c.setNext(actionHandOff, p) // too long for the fast path
 		}
-		*have = copy(b.input[:], p)
+		*size = copy(b.input[:], p)
 		return needsInput
 	}
 }
 
-// sendReplies sends the replies of a batch. What the client does not take now is pending
+// sendReplies sends the replies in b. What the client does not take now becomes pending
 // output. It reports false if the client has gone.
 func (c *conn) sendReplies(fd uintptr, b *replyBuffers) bool {
 	if c.tls != nil {
 		return c.sendRepliesTLS(b)
 	}
 	if b.partCount == 1 {
-		// The kernel takes one piece sooner than a list of one.
+		// The kernel sends one piece faster than a list of one.
 		part := b.parts[0]
 		if n, errno := sysSend(fd, part); errno == 0 && n == len(part) {
 			b.clearReplies()
@@ -155,8 +155,8 @@ func (c *conn) sendReplies(fd uintptr, b *replyBuffers) bool {
 	return ok
 }
 
-// savePendingOutput keeps what is left of some replies, without the batch that they lie
-// in.
+// savePendingOutput makes what the client has not taken pending output. It copies the
+// parts that lie in b or in a memo.
 func (c *conn) savePendingOutput(left [][]byte, b *replyBuffers) {
 	first, last := uintptr(unsafe.Pointer(&b.heads[0])), uintptr(unsafe.Pointer(&b.heads[headBytes-1]))
 	for _, part := range left {
@@ -199,12 +199,12 @@ func (c *conn) endReading(rest []byte, errno syscall.Errno) readResult {
 	case errno != 0 || len(rest) == 0:
 		return c.setNext(actionDrop, nil)
 	}
-	// Half a request is all that will arrive: net/http knows the answer.
+	// No more of this request will arrive: net/http answers that.
 	return c.setNext(actionHandOff, rest)
 }
 
-// recheckMemory answers the request at the start of pendingInput from memory, if its
-// page has been stored while it waited for a permit, and returns the action that is due.
+// recheckMemory answers the request at the start of pendingInput from memory, if its page
+// was stored while it waited for a permit, and returns the action that is due.
 func (c *conn) recheckMemory() (next action, ok bool) {
 	b := c.front.buffers.get()
 	defer c.front.buffers.put(b)
@@ -252,7 +252,7 @@ func (c *conn) lingerClose() {
 	if !c.enter(stateLingering) || closeWrite(c.socket) != nil {
 		return
 	}
-	// The reason of the end does not matter: the reply is out.
+	// Why the client's side ends does not matter: the reply is out.
 	_ = c.raw.Read(func(fd uintptr) bool {
 		b := c.front.buffers.get()
 		defer c.front.buffers.put(b)
@@ -261,8 +261,8 @@ func (c *conn) lingerClose() {
 	})
 }
 
-// discardInput reads input that is of no use, in at most maxReads reads, or until nothing
-// is left (0). hasEnded reports whether the client has closed its side.
+// discardInput reads and drops input, in at most maxReads reads, or until nothing is left
+// (0). hasEnded reports whether the client has closed its side.
 func discardInput(fd uintptr, b *replyBuffers, maxReads int) (hasEnded, isExhausted bool) {
 	for reads := 1; ; reads++ {
 		n, errno := sysRead(fd, b.input[:])
@@ -279,7 +279,8 @@ func discardInput(fd uintptr, b *replyBuffers, maxReads int) (hasEnded, isExhaus
 	}
 }
 
-// bufferPool lends batches to connections that have bytes: as many as run at once.
+// bufferPool lends reply buffers to connections that have input: as many as goroutines
+// run at once.
 type bufferPool struct{ pool sync.Pool }
 
 func (p *bufferPool) get() *replyBuffers {
@@ -291,7 +292,7 @@ func (p *bufferPool) get() *replyBuffers {
 
 func (p *bufferPool) put(buffers *replyBuffers) { p.pool.Put(buffers) }
 
-// rawConnOf returns the socket of a TCP connection, for the fast path.
+// rawConnOf returns the socket of a TCP connection for the fast path; nil if it has none.
 func rawConnOf(inner net.Conn) syscall.RawConn {
 	tcp, ok := inner.(*net.TCPConn)
 	if !ok {

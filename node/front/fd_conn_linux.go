@@ -19,10 +19,10 @@ type fdConn struct {
 }
 
 // newFDConn takes over a descriptor that does not block. local is the listener's address:
-// through which of a board's addresses a client came is of no use here.
+// which of the board's addresses the client used is not needed.
 func newFDConn(fd int, from netip.AddrPort, local net.Addr) *fdConn {
 	file := os.NewFile(uintptr(fd), "socket")
-	// It fails for no file that is open.
+	// It fails only for a closed file.
 	raw, _ := file.SyscallConn()
 	return &fdConn{file: file, raw: raw, local: local, remote: net.TCPAddrFromAddrPort(from)}
 }

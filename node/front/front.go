@@ -1,6 +1,6 @@
 // Package front is a board's public listener. It accepts connections within its limits
-// and answers a plain request for a page that is in memory on a fast path, the lane:
-// parsed in place (package http1), from bytes prepared beforehand. Every other request goes, byte
+// and answers a plain request for a page that is in memory on a fast path: parsed in
+// place (package http1), from bytes prepared beforehand. Every other request goes, byte
 // for byte, to net/http, which is the only full HTTP implementation here. DESIGN.md has
 // the states of a connection and the reasons.
 package front
@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	// maxHeader limits a request's header in bytes: several times what a browser with its
-	// cookies sends, and less than 4,096 connections could not all hold.
+	// maxHeader limits a request's header in bytes: several times what a browser sends with
+	// its cookies; 4,096 connections hold 64 MB of it at most.
 	maxHeader = 16 << 10
-	// drainInterval is the interval between two looks whether all connections have ended.
+	// drainInterval is the interval between two checks whether all connections have ended.
 	drainInterval = 10 * time.Millisecond
 )
 
@@ -40,14 +40,14 @@ type Config struct {
 	WriteTimeout   time.Duration // for one whole exchange after its header
 	DrainTimeout   time.Duration // for replies under way when the listener stops
 	MaxConnections int           // open at once; a client beyond that gets a short 503
-	// NewConnections limits the connections accepted a second; those beyond wait in the
+	// NewConnections limits the connections accepted per second; those beyond wait in the
 	// kernel's backlog. 0: no limit.
 	NewConnections int
-	// ClientRequests and NetworkRequests limit the requests a second from one address, and
+	// ClientRequests and NetworkRequests limit the requests per second from one address, and
 	// from one /24 or /64; two seconds' worth may arrive at once. A client that sends more
 	// gets a short 503, and the connection ends. 0: no limit.
 	ClientRequests, NetworkRequests int
-	// ClientConnections and NetworkConnections limit the new connections a second in the
+	// ClientConnections and NetworkConnections limit the new connections per second in the
 	// same way; those beyond are closed without a reply.
 	ClientConnections, NetworkConnections int
 	TLS                                   *HTTPSConfig // nil: no https
@@ -62,13 +62,13 @@ type Config struct {
 	// wait for two seconds, and as many connections may be handed off to net/http; the rest
 	// get a short 503. 0: no limit.
 	MaxRequests int
-	// BodyTimeout limits how far a request's body may be behind BodyRate bytes a second; a
+	// BodyTimeout limits how far a request's body may be behind BodyRate bytes per second; a
 	// client that is slower gets a 408. BodyRate 0: only WriteTimeout limits bodies.
 	BodyTimeout time.Duration
 	BodyRate    int
-	// Pressure returns how much other work of the board suffers, from 0, fine, to 1, when
-	// all requests are shed that memory cannot answer. It is called a few times a second.
-	// nil: only the delay in scheduling counts, which is measured here.
+	// Pressure returns how much the board's other work suffers: 0 for not at all, 1 to shed
+	// all requests that memory cannot answer. It is called five times per second. nil: only
+	// the scheduling delay counts, which this package measures.
 	Pressure func() float64
 }
 
@@ -77,7 +77,7 @@ type Front struct {
 	cfg        Config
 	listener   net.Listener
 	acceptor   connAcceptor
-	loops      []*eventLoop // while it serves, if the acceptor's connections are for them
+	loops      []*eventLoop // while it serves; none without a fast path
 	server     *http.Server
 	handoffs   *netHTTPListener
 	conns      *connTable
@@ -152,8 +152,8 @@ func openListener(address string) (net.Listener, error) {
 // Addr returns the listener's address, with the port that was chosen if 0 was configured.
 func (f *Front) Addr() net.Addr { return f.listener.Addr() }
 
-// SetDraining makes every reply from now on its connection's last, or ends that.
-// Requests are answered all the same, so no client sees an error.
+// SetDraining makes every reply from now on its connection's last, or ends that. Requests
+// are still answered, so no client sees an error.
 func (f *Front) SetDraining(draining bool) { f.isDraining.Store(draining) }
 
 // Counts returns the figures of this moment.
@@ -184,11 +184,11 @@ func (f *Front) Serve(ctx context.Context) error {
 		stopHTTP2 = f.https.serveHTTP2()
 	}
 	go func() { served <- f.server.Serve(f.handoffs) }()
-	supervising, stopSupervising := context.WithCancel(context.WithoutCancel(ctx))
-	supervised := make(chan struct{})
+	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
+	swept := make(chan struct{})
 	go func() {
-		f.sweepConns(supervising)
-		close(supervised)
+		f.sweepConns(sweeping)
+		close(swept)
 	}()
 
 	var failed error
@@ -207,12 +207,12 @@ func (f *Front) Serve(ctx context.Context) error {
 	for range accepting {
 		<-accepted
 	}
-	stopSupervising()
-	<-supervised
-	var leaving sync.WaitGroup
-	leaving.Go(func() { stopHTTP2(f.cfg.DrainTimeout) })
+	stopSweeping()
+	<-swept
+	var stopping sync.WaitGroup
+	stopping.Go(func() { stopHTTP2(f.cfg.DrainTimeout) })
 	f.drainConns()
-	leaving.Wait()
+	stopping.Wait()
 	f.server.Close() // nothing is left there
 	f.stopEventLoops()
 	f.serving.Wait()
@@ -229,34 +229,34 @@ func (f *Front) Serve(ctx context.Context) error {
 // ctx ends.
 func (f *Front) sweepConns(ctx context.Context) {
 	interval := f.cfg.sweepInterval()
-	sweeper, meter := time.NewTicker(interval), time.NewTicker(admission.PressureInterval)
-	defer sweeper.Stop()
-	defer meter.Stop()
+	sweepTicker, pressureTicker := time.NewTicker(interval), time.NewTicker(admission.PressureInterval)
+	defer sweepTicker.Stop()
+	defer pressureTicker.Stop()
 	var delays admission.DelayMeter
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-meter.C:
+		case <-pressureTicker.C:
 			measured := delays.Pressure()
 			if f.cfg.Pressure != nil {
 				measured = max(measured, f.cfg.Pressure())
 			}
 			f.gate.RecordPressure(measured)
-		case <-sweeper.C:
+		case <-sweepTicker.C:
 			f.conns.sweep(f.cfg.timeouts(interval, f.conns.open.Load(), false))
 		}
 	}
 }
 
-// sweepInterval returns a part of the shortest of the timeouts.
+// sweepInterval returns an eighth of the shortest timeout, within its limits.
 func (cfg *Config) sweepInterval() time.Duration {
 	shortest := min(cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout)
 	return min(max(shortest/8, minSweepInterval), maxSweepInterval)
 }
 
 // drainConns waits until all connections have ended: busy ones with the reply under way,
-// which announces it, idle ones after a moment.
+// which says "Connection: close", idle ones after drainGrace.
 func (f *Front) drainConns() {
 	ticker := time.NewTicker(drainInterval)
 	defer ticker.Stop()

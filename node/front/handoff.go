@@ -51,7 +51,7 @@ func (l *netHTTPListener) Close() error {
 // Addr returns the public listener's address.
 func (l *netHTTPListener) Addr() net.Addr { return l.addr }
 
-// trackConnState notes what net/http does with a connection.
+// trackConnState follows what net/http does with a connection.
 func trackConnState(inner net.Conn, state http.ConnState) {
 	switch from := inner.(type) {
 	case *tls.Conn:
@@ -70,8 +70,8 @@ func trackConnState(inner net.Conn, state http.ConnState) {
 	}
 }
 
-// trackConnState notes the same of a connection that is net/http's for good. A connection
-// that the sweep has ended is closed, which net/http notices.
+// trackConnState enters the state of a connection that is net/http's for good. A
+// connection that the sweep has ended is closed, which net/http notices.
 func (c *conn) trackConnState(state http.ConnState) {
 	switch state {
 	case http.StateActive:

@@ -8,12 +8,11 @@ import (
 	"bramble/node/front/admission"
 )
 
-// handshake makes the TLS handshake and then has the connection served with the protocol
-// that was agreed on. The sweep ends it if that takes longer than a request's header may.
+// handshake makes the TLS handshake and then serves the connection with the negotiated
+// protocol. The sweep ends it if that takes longer than a request's header may.
 func (c *conn) handshake() {
 	s := c.front.https
-	// A client that has sent nothing yet is not waited for when the board stops; one that
-	// has sent something is.
+	// A board that stops waits for a handshake only if its client has sent something.
 	if !c.awaitFirstByte() || !c.enter(stateHandshake) {
 		c.closeAndRemove()
 		return
@@ -67,8 +66,8 @@ func (c *conn) handshake() {
 // of a browser's, and not much for one that never comes to its end.
 const helloBuffer = 512
 
-// readClientHello reads until a ClientHello is whole, or is none. Until then a client has
-// no permit, and nothing of what a handshake takes.
+// readClientHello reads until a ClientHello is complete, or cannot be one. Until then a
+// client has no permit, and none of a handshake's memory.
 func (c *conn) readClientHello() (hello []byte, err error) {
 	hello = make([]byte, 0, helloBuffer)
 	for !isCompleteClientHello(hello) {
@@ -86,36 +85,36 @@ func (c *conn) readClientHello() (hello []byte, err error) {
 // A ClientHello begins with a record's type, version and length, and in it a message's
 // type and length.
 const (
-	recordHead      = 5
-	messageHead     = 4
-	recordHandshake = 22
-	clientHello     = 1
+	recordHeaderSize  = 5
+	messageHeaderSize = 4
+	recordHandshake   = 22
+	clientHello       = 1
 )
 
-// isCompleteClientHello reports whether a ClientHello is all there (RFC 8446 §4, §5.1), or
-// crypto/tls would report an error in it without another byte.
+// isCompleteClientHello reports whether a ClientHello is complete (RFC 8446 §4, §5.1), or
+// crypto/tls can already report an error in it.
 func isCompleteClientHello(in []byte) bool {
 	if len(in) > maxRecord {
-		return true // no client sends as much
+		return true // no client sends that much
 	}
-	var head [messageHead]byte // of the message, which may come in several records
-	for got := 0; len(in) >= recordHead; {
+	var header [messageHeaderSize]byte // of the message, which may come in several records
+	for got := 0; len(in) >= recordHeaderSize; {
 		size := int(in[3])<<8 | int(in[4])
 		if in[0] != recordHandshake || size == 0 || size > maxRecord {
 			return true
 		}
-		part := in[recordHead:min(recordHead+size, len(in))]
-		copy(head[min(got, messageHead):], part)
+		part := in[recordHeaderSize:min(recordHeaderSize+size, len(in))]
+		copy(header[min(got, messageHeaderSize):], part)
 		got += len(part)
-		if got >= messageHead && (head[0] != clientHello || got-messageHead >= int(head[1])<<16|int(head[2])<<8|int(head[3])) {
+		if got >= messageHeaderSize && (header[0] != clientHello || got-messageHeaderSize >= int(header[1])<<16|int(header[2])<<8|int(header[3])) {
 			return true
 		}
-		in = in[recordHead+len(part):]
+		in = in[recordHeaderSize+len(part):]
 	}
 	return false
 }
 
-// wrongPort is for a person who has typed the address without https.
+// wrongPort answers a request without TLS: a person has typed the address without https.
 const wrongPort = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n" +
 	"This port is for https: type https:// in front of the address.\n"
 

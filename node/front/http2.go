@@ -16,7 +16,7 @@ import (
 
 const (
 	// fairlyAwaiting is the number of a connection's requests that may wait for their own
-	// client without the connection being ended to make room.
+	// client before the connection may be ended to make room.
 	fairlyAwaiting = 1
 	// refusalStreamTimeout limits a stream that carries a refusal.
 	refusalStreamTimeout = 2 * time.Second
@@ -27,7 +27,7 @@ type http2State struct {
 	isOpen           bool // the connection is counted as one that speaks HTTP/2
 	allowance        admission.Allowance
 	awaitingClient   atomic.Int32 // requests that wait for the client
-	unflushedReplies atomic.Int32 // those since the connection was idle last whose end may wait
+	unflushedReplies atomic.Int32 // since the connection was last idle, whose end may not have been sent
 }
 
 // http2Reply is the reply to a request of HTTP/2.
@@ -51,8 +51,8 @@ func (f *Front) beginHTTP2(w http.ResponseWriter, c *conn) *http2Reply {
 	return &http2Reply{ResponseWriter: w, front: f, conn: c}
 }
 
-// end is called once. A request that its client has reset meanwhile earns nothing, and a
-// client that does little else loses its connection.
+// end ends the count of a request, once. A request that its client has reset meanwhile
+// earns nothing, and a client that does little else loses its connection.
 func (r *http2Reply) end(request *http.Request) {
 	r.front.gate.ReleaseStream()
 	allowance := &r.conn.http2.allowance
@@ -65,9 +65,9 @@ func (r *http2Reply) end(request *http.Request) {
 	}
 }
 
-// flushTail sends what net/http has yet to send, unless this is the only such request of
-// its connection since that was idle: the rest is at most 4 KB for a connection then,
-// and goes out in one frame with the reply's end.
+// flushTail sends what net/http has buffered, unless this is the connection's only such
+// reply since it was idle: then at most 4 KB are buffered per connection, and go out in
+// one frame with the reply's end.
 func (r *http2Reply) flushTail() {
 	unflushed := &r.conn.http2.unflushedReplies
 	if r.hasWritten && unflushed.Add(1) > 1 && r.FlushError() == nil {
@@ -113,7 +113,7 @@ func (r *http2Reply) watchWrite() (done func()) {
 // Unwrap is for http.ResponseController.
 func (r *http2Reply) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// limitRefusal limits the time of a short reply that has a stream to itself.
+// limitRefusal limits the time of a refusal on a stream of HTTP/2.
 func limitRefusal(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 2 {
 		// An error means that the stream has ended.

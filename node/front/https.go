@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// h2Proto and h1Proto are the protocols that may be agreed on (ALPN, RFC 7301).
+	// h2Proto and h1Proto are the protocols that may be negotiated (ALPN, RFC 7301).
 	h2Proto, h1Proto = "h2", "http/1.1"
-	// challengeProto is agreed on by a CA that checks who owns a name (RFC 8737): the
-	// handshake is all.
+	// challengeProto is negotiated by a CA that checks who owns a name (RFC 8737): the
+	// connection ends with the handshake.
 	challengeProto = "acme-tls/1"
 	// http2Share is the part of all connections, as 1/http2Share, that may speak HTTP/2:
 	// one takes twice the memory of one of the fast path when it is idle, and more for each
 	// request under way. Beyond it a client gets HTTP/1.1, which it speaks too.
 	http2Share = 2
 	// answerShare is the part of all connections, as 1/answerShare, that may be in a
-	// handshake whose client must answer, and minAnswering their number at least. One takes
-	// 42 kB, most of it a stack that has grown, ten times as much as when it is over. Of
-	// 1,024 each has two thirds of a second even if 1,500 a second begin, which no small
-	// board can do.
+	// handshake whose client must answer, and minAnswering is the least such number. One
+	// takes 42 kB, most of it a stack that has grown, ten times as much as when it is over.
+	// Each of 1,024 has two thirds of a second even if 1,500 begin per second, more than a
+	// small board can compute.
 	answerShare  = 4
 	minAnswering = 64
 	// http2Streams limits a connection's requests under way: the least that RFC 9113
@@ -68,11 +68,11 @@ type httpsFront struct {
 	listener net.Listener
 	// allProtocols is for most clients; http1Only is for when there are enough connections
 	// with HTTP/2. Clients of TLS 1.2 get tls12, which issues no tickets: a ticket of 1.2
-	// holds the key to the whole connection, and anybody who learns the rack key could read it.
+	// holds the key to the whole connection, and with the rack key anyone could read that.
 	allProtocols, http1Only, tls12 *tls.Config
 	challenge                      *tls.Config
 	handshakes                     *admission.Handshakes
-	http2Conns                     *netHTTPListener // connections that agreed on HTTP/2
+	http2Conns                     *netHTTPListener // connections that negotiated HTTP/2
 	server                         *http.Server
 	hsts                           []byte // the line of StrictTransport
 
@@ -121,7 +121,7 @@ func (f *Front) newHTTPS(cfg *HTTPSConfig) (*httpsFront, error) {
 	s.tls12.SessionTicketsDisabled, s.challenge.SessionTicketsDisabled = true, true
 	s.allProtocols.GetConfigForClient = s.chooseConfig
 	s.server = f.newHTTPServer()
-	// Requests that net/http answers by itself (431, 400) are counted nowhere: a hundred a
+	// Requests that net/http answers by itself (431, 400) are counted nowhere: a hundred per
 	// connection, 8 KB each, for as long as their client opens no window.
 	s.server.WriteTimeout = min(refusalStreamTimeout, f.cfg.WriteTimeout)
 	s.server.HTTP2 = &http.HTTP2Config{
@@ -132,7 +132,7 @@ func (f *Front) newHTTPS(cfg *HTTPSConfig) (*httpsFront, error) {
 	return s, nil
 }
 
-// chooseConfig returns what a client may choose from; nil: allProtocols.
+// chooseConfig returns the configuration for a client; nil: allProtocols.
 func (h *httpsFront) chooseConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	switch {
 	case len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == challengeProto:
@@ -149,7 +149,7 @@ func (h *httpsFront) chooseConfig(hello *tls.ClientHelloInfo) (*tls.Config, erro
 type TLSCounts struct {
 	Handshakes int64 // that succeeded
 	Resumed    int64 // of these, without a signature
-	Failed     int64 // because of their client, as a rule
+	Failed     int64 // as a rule because of the client
 	Refused    int64 // for lack of a permit
 	HTTP2      int64 // connections now
 }
@@ -195,8 +195,8 @@ func (f *Front) SecureAddr() net.Addr {
 }
 
 // serveHTTP2 has net/http answer connections with HTTP/2 until stop is called, which lets
-// handshakes and requests under way end, for at most timeout. No connection is accepted
-// any more then.
+// handshakes and requests under way end, for at most timeout, and accepts no more
+// connections.
 func (h *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
 	served := make(chan struct{})
 	go func() {
@@ -207,7 +207,7 @@ func (h *httpsFront) serveHTTP2() (stop func(timeout time.Duration)) {
 	return func(timeout time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		for h.handshaking.Load() > 0 && ctx.Err() == nil { // one may agree on HTTP/2
+		for h.handshaking.Load() > 0 && ctx.Err() == nil { // one may negotiate HTTP/2
 			sleepContext(ctx, drainInterval)
 		}
 		if h.server.Shutdown(ctx) != nil {

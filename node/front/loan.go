@@ -10,14 +10,14 @@ import (
 	"bramble/node/front/admission"
 )
 
-// loan is a borrowed connection: net/http sees it for one request that the fast path
-// has read to its end, and then it comes back. net/http never gets a byte behind that
-// request. The connection comes back only if net/http itself reports that the reply has
-// gone out whole and that the connection may be used again.
+// loan is a borrowed connection: net/http sees it for one request that the fast path has
+// read to its end, and then it comes back. net/http never gets a byte after that request.
+// The connection comes back only if net/http itself reports that the reply has gone out
+// whole and that the connection may be used again.
 type loan struct {
 	conn     *conn
 	permit   *admission.Permit
-	reusable chan bool   // gets one value: whether the fast path may go on
+	reusable chan bool   // receives one value: whether the fast path may go on
 	isIdle   atomic.Bool // net/http has finished and would wait for another request
 
 	mu       sync.Mutex // guards what follows
@@ -30,9 +30,9 @@ func newLoan(c *conn, permit *admission.Permit, request []byte) *loan {
 	return &loan{conn: c, permit: permit, request: request, reusable: make(chan bool, 1)}
 }
 
-// Read returns the request. After that it waits until the client leaves, which net/http
-// wants to know while it works, or for a deadline; when net/http waits for another
-// request there is none.
+// Read returns the request. After that it waits until the client has closed its side,
+// which net/http watches for while it works, or for a deadline. Once net/http waits for
+// another request it returns io.EOF.
 func (l *loan) Read(p []byte) (int, error) {
 	l.mu.Lock()
 	switch {

@@ -10,7 +10,7 @@ import (
 	"bramble/node/front/admission"
 )
 
-// newHTTPServer makes a server of net/http, for connections with TLS or without.
+// newHTTPServer returns a net/http server, for connections with or without TLS.
 func (f *Front) newHTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(f.serveHTTP),
@@ -25,14 +25,14 @@ func (f *Front) newHTTPServer() *http.Server {
 	}
 }
 
-// notLimitedKey is the context key of a connection whose requests have not been held
-// against its client's limits yet: those on loan have been.
+// notLimitedKey is the context key of a connection whose requests its client's limits
+// have not counted yet; those on loan have been counted.
 type notLimitedKey struct{}
 
 // admittedKey is the context key of a request that has a permit of the gate.
 type admittedKey struct{}
 
-// connContext notes what a connection's requests have passed already.
+// connContext records which checks a connection's requests have passed already.
 func connContext(ctx context.Context, inner net.Conn) context.Context {
 	c := (*conn)(nil)
 	switch from := inner.(type) {
@@ -45,7 +45,7 @@ func connContext(ctx context.Context, inner net.Conn) context.Context {
 	case *tls.Conn:
 		if transport, ok := from.NetConn().(*tlsTransport); ok {
 			c = transport.conn
-			ctx = context.WithValue(ctx, notLimitedKey{}, &handoff{conn: c}) // only its conn counts
+			ctx = context.WithValue(ctx, notLimitedKey{}, &handoff{conn: c}) // only its conn is used
 		}
 	}
 	if c != nil && c.tls != nil {
@@ -102,7 +102,7 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 	}
 	defer permit.Release()
 	if from != nil {
-		from.permit.Store(permit) // until the next, all that is written there is this reply
+		from.permit.Store(permit) // everything written there until the next permit is this reply
 	}
 	if r.ProtoMajor == 1 && f.gate.IsCrowded() {
 		w.Header().Set("Connection", "close") // makes room for another
@@ -117,7 +117,7 @@ func (f *Front) admitRequest(w http.ResponseWriter, r *http.Request, from *hando
 	}
 }
 
-// callHandler has the handler answer.
+// callHandler has Config.Handler answer a request.
 func (f *Front) callHandler(w http.ResponseWriter, r *http.Request) {
 	f.inFlight.Add(1)
 	defer f.inFlight.Add(-1)

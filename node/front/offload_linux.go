@@ -4,7 +4,7 @@ import "syscall"
 
 // An action that takes time (a client that does not read, net/http) is performed on a
 // goroutine of its own: the connection leaves its event loop, is offloaded, and comes
-// back when no more than waiting for its client is left.
+// back when only waiting for its client is left.
 
 // runOffloaded performs the actions that are due, and brings the connection back to its
 // event loop.
@@ -52,7 +52,7 @@ func (c *conn) reattach() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fd, errno := uintptr(0), syscall.EBADF
-	// If it is closed, the number stays bad.
+	// If the socket is closed, errno stays EBADF.
 	_ = c.raw.Control(func(from uintptr) {
 		fd, _, errno = syscall.RawSyscall(syscall.SYS_FCNTL, from, syscall.F_DUPFD_CLOEXEC, 0)
 	})

@@ -6,16 +6,15 @@ import (
 )
 
 // Between two system calls a processor loses much of a program from its caches: a first
-// Pi has 16 KB for the instructions of kernel and program together, and a virtual
-// machine may lose the addresses of its pages. A step after a system call costs several
-// times what it costs when it is repeated. So an event loop serves the connections that
-// one poll reports in phases, as one batch: read all, look up all memoised replies,
-// revalidate them, send all, and then handle the rest one by one. DESIGN.md has the
-// figures.
+// Pi has 16 KB for the instructions of kernel and program together, and a virtual machine
+// may lose the addresses of its pages. Code that runs once after each system call costs
+// several times what it costs in a loop. So an event loop serves the connections that one
+// poll reports as one batch: read all, find all memoised replies, revalidate them, send
+// all, and then serve the rest one by one. DESIGN.md has the figures.
 
-// readyBytes is the room for input of a batch: for as many requests as one poll reports,
-// with a browser's cookies. A connection that does not find room is handled with the
-// rest.
+// readyBytes is the room for a batch's input: one request with a browser's cookies for
+// each connection that one poll reports. A connection for which no room is left is served
+// with the rest.
 const readyBytes = maxEvents << 10
 
 // readyBatch is a batch of connections whose clients have sent something.
@@ -25,7 +24,7 @@ type readyBatch struct {
 	count  int // of conns
 }
 
-// readyConn is one of them.
+// readyConn is one connection of a batch.
 type readyConn struct {
 	conn            *conn
 	fd              uintptr
@@ -75,8 +74,8 @@ func (l *eventLoop) serveReady(clock time.Duration) {
 	}
 }
 
-// readAll reads what the clients have sent. A client that has sent nothing is found out
-// by serveUnanswered.
+// readAll reads what the clients have sent. serveUnanswered handles those that have sent
+// nothing.
 func (b *readyBatch) readAll(conns []readyConn) {
 	used := 0
 	for i := range conns {
@@ -91,7 +90,7 @@ func (b *readyBatch) readAll(conns []readyConn) {
 	}
 }
 
-// findMemos looks up memoised replies, and refuses clients that are over their limits.
+// findMemos finds memoised replies, and refuses clients beyond their limits.
 func (l *eventLoop) findMemos(conns []readyConn) {
 	limits, q := l.front.limits, &l.buffers.req.Request
 	for i := range conns {

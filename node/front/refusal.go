@@ -15,11 +15,11 @@ const (
 	refusalTimeout = 500 * time.Millisecond
 )
 
-// refusalPage is for people: it fits a phone, and tells when to try again.
+// refusalPage is for people: it fits a phone, and says when to try again.
 const refusalPage = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Busy</title>` +
 	`<h1>One moment</h1><p>More people are here than this shop can hold. Try again in 5 seconds.</p>` + "</html>"
 
-// refusalFields go before it. 5 s: about as long as people take to reload a page, and long
+// refusalFields precede it. 5 s: about as long as people take to reload a page, and long
 // enough for a crowd to thin.
 const refusalFields = "HTTP/1.1 503 Service Unavailable\r\n" +
 	"Content-Type: text/html; charset=utf-8\r\n" +
@@ -30,10 +30,10 @@ const refusalFields = "HTTP/1.1 503 Service Unavailable\r\n" +
 // Whole replies, ready to send: the last of a connection, and one after which it stays
 // open, for that costs less than a new connection. A reply to HEAD has no page.
 const (
-	refusalHead     = refusalFields + "Connection: close\r\n\r\n"
-	refusal         = refusalHead + refusalPage
-	refusalOpenHead = refusalFields + "\r\n"
-	refusalOpen     = refusalOpenHead + refusalPage
+	refusalToHEAD     = refusalFields + "Connection: close\r\n\r\n"
+	refusal           = refusalToHEAD + refusalPage
+	refusalOpenToHEAD = refusalFields + "\r\n"
+	refusalOpen       = refusalOpenToHEAD + refusalPage
 )
 
 // refusalFor returns the refusal of a HEAD or of another request, the last of its
@@ -41,18 +41,17 @@ const (
 func refusalFor(isHEAD, isLast bool) string {
 	switch {
 	case isHEAD && isLast:
-		return refusalHead
+		return refusalToHEAD
 	case isHEAD:
-		return refusalOpenHead
+		return refusalOpenToHEAD
 	case isLast:
 		return refusal
 	}
 	return refusalOpen
 }
 
-// writeRefusal sends a refusal. If nothing of the client's request has been read, that
-// comes first (hasUnread): closing a connection over unread bytes resets it, and the
-// client would lose the reply.
+// writeRefusal sends a refusal. If hasUnread, it reads the client's request first:
+// closing a connection with unread bytes resets it, and the client would lose the reply.
 func writeRefusal(conn net.Conn, hasUnread bool) {
 	if conn.SetDeadline(time.Now().Add(refusalTimeout)) != nil {
 		return

@@ -23,8 +23,8 @@ const (
 	maxParts = 64
 )
 
-// replyBuffers is what a connection needs while it has bytes, and no longer: room for
-// input, and for the replies that go out together.
+// replyBuffers are what a connection needs only while it has input: room for that, and
+// for the replies that go out together.
 type replyBuffers struct {
 	input     [maxRequest]byte
 	heads     [headBytes]byte
@@ -138,7 +138,8 @@ func (b *replyBuffers) answerPlain(line []byte, header *http1.CachedHeader, r *a
 	return actionLend
 }
 
-// lendOrRefuse decides about a request that only net/http can answer.
+// lendOrRefuse has a request lent that only net/http can answer, or refuses it under
+// load.
 func (b *replyBuffers) lendOrRefuse(r *answerRules) action {
 	if !r.gate.ShouldShed(admission.KindBrowse) {
 		return actionLend
@@ -156,7 +157,7 @@ func waitOrClose(isLast bool) action {
 }
 
 // buildReply appends the head of the reply to a plain request, with the empty line, to
-// head, and returns its body. If a memo of it is useful, it is stored.
+// head, and returns its body. It memoises the reply if that is useful.
 func (b *replyBuffers) buildReply(head, line []byte, header *http1.CachedHeader, r *answerRules) (out []byte, body [][]byte, ok bool) {
 	q := &b.req
 	var memo *replyMemo
@@ -239,18 +240,17 @@ func (b *replyBuffers) addBody(body [][]byte) {
 	}
 }
 
-// addRefusal adds the short reply that sends a client away; isLast: the connection ends
-// with it.
+// addRefusal adds a refusal; isLast: the connection ends with it.
 func (b *replyBuffers) addRefusal(isLast bool) {
 	b.parts[b.partCount] = []byte(refusalFor(b.req.IsHEAD, isLast))
 	b.partCount++
 	b.tailInHeads = false
 }
 
-// unsent are the parts to be sent.
+// unsent returns the parts to be sent.
 func (b *replyBuffers) unsent() [][]byte { return b.parts[:b.partCount] }
 
-// clearReplies forgets the parts, and the stored pages that they were made of.
+// clearReplies drops the parts, and so the stored pages in them.
 func (b *replyBuffers) clearReplies() {
 	clear(b.parts[:b.partCount])
 	b.headsUsed, b.partCount, b.tailInHeads, b.hasMemo = 0, 0, false, false

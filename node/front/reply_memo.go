@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxMemoReply limits a memoised reply, in bytes: a page of a shop in one packet's
+	// maxMemoReply limits a memoised reply, in bytes: a shop's page that fits TCP's first
 	// flight, and its head. The memo is a copy, so that it goes out in one piece; sending a
 	// longer one takes so long that nothing would be gained.
 	maxMemoReply = 16 << 10

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// The calls in this file never block, so that the scheduler need not be told of them:
-// telling it takes as long as a small read.
+// The calls in this file never block, so that they need not pass through the scheduler,
+// which takes as long as a small read.
 
 func sysRead(fd uintptr, p []byte) (int, syscall.Errno) {
 	return sysReceive(fd, p, 0)
@@ -24,7 +24,7 @@ func sysReceive(fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// sysClose closes a descriptor that nobody else has.
+// sysClose closes a descriptor that only the caller has.
 func sysClose(fd int) { syscall.Close(fd) }
 
 // sysShutdown closes both sides of a socket, which wakes the event loop that has it. If
@@ -116,13 +116,13 @@ func isInCloseWait(fd uintptr) bool {
 	return err == nil && info[0] == closeWait
 }
 
-// isHalfClosed reports whether the client has closed its side. In one packet with its
-// last request that wakes nobody.
+// isHalfClosed reports whether the client has closed its side. If it did so in the packet
+// of its last request, the runtime's poller has not reported it.
 func (c *conn) isHalfClosed() bool {
 	c.mu.Lock()
 	raw, closed := c.raw, false
 	c.mu.Unlock()
-	// An event loop is told (EPOLLRDHUP).
+	// An event loop learns it from EPOLLRDHUP.
 	if raw == nil || raw.Control(func(fd uintptr) { closed = isInCloseWait(fd) }) != nil {
 		return false
 	}

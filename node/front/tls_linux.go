@@ -8,7 +8,7 @@ import (
 )
 
 // awaitFirstByte waits until a client has sent something. Until then a connection holds
-// no more than one without TLS. It reports false if the client has gone.
+// no more memory than one without TLS. It reports false if the client has gone.
 func (c *conn) awaitFirstByte() bool {
 	if c.raw == nil {
 		return true
@@ -118,12 +118,12 @@ func (s *tlsState) encryptAndSend(parts [][]byte) (left [][]byte, ok bool) {
 	}
 }
 
-// flushRecords sends what is encrypted and keeps what the client does not take. sentAll
-// reports whether it took everything.
+// flushRecords sends the ciphertext, and what the client does not take becomes
+// unsentRecords. sentAll reports whether it took everything.
 func (s *tlsState) flushRecords() (sentAll, ok bool) {
 	records := s.transport.records
-	// What was kept goes before what was encrypted since, which is no more than crypto/tls's
-	// own few bytes.
+	// The unsent records go first. What was encrypted since is no more than a few bytes of
+	// crypto/tls's own.
 	out := records.out
 	if len(s.unsentRecords) > 0 {
 		out = append(s.unsentRecords, records.out...)

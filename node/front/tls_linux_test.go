@@ -404,13 +404,13 @@ func TestHTTP2IsServedAndBounded(t *testing.T) {
 func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 	hello := helloOf(t)
 	if len(hello) < 200 || hello[0] != recordHandshake || !isCompleteClientHello(hello) {
-		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHead, len(hello))])
+		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHeaderSize, len(hello))])
 	}
 	var pieces []byte // the same, a byte a record
-	for i, b := range hello[recordHead:] {
+	for i, b := range hello[recordHeaderSize:] {
 		pieces = append(pieces, recordHandshake, 3, 1, 0, 1, b)
-		if whole := i == len(hello)-recordHead-1; isCompleteClientHello(pieces) != whole {
-			t.Fatalf("of %d bytes in records of their own the first %d are whole: %v", len(hello)-recordHead, i+1, !whole)
+		if whole := i == len(hello)-recordHeaderSize-1; isCompleteClientHello(pieces) != whole {
+			t.Fatalf("of %d bytes in records of their own the first %d are whole: %v", len(hello)-recordHeaderSize, i+1, !whole)
 		}
 	}
 	for n := range hello {
@@ -494,7 +494,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	for range 6 {
 		v := dialAddr(t, f.SecureAddr())
 		v.send(hello)
-		if _, err := v.r.Peek(recordHead); err != nil { // the server has sent its part
+		if _, err := v.r.Peek(recordHeaderSize); err != nil { // the server has sent its part
 			t.Fatal(err)
 		}
 		stuck = append(stuck, v)

@@ -45,18 +45,19 @@ const maxRecord = 16 << 10
 // §5.2).
 const recordExtra = 5 + 256
 
-// recordBuffers is what the fast path needs besides a batch for TLS, and no longer.
+// recordBuffers are what the fast path needs for TLS besides replyBuffers, and as long as
+// those.
 type recordBuffers struct {
 	fd          uintptr
 	in          [maxRequest]byte
-	inStart     int // of what crypto/tls has not read of in
+	inStart     int // in[inStart:inEnd] is what crypto/tls has not read
 	inEnd       int
-	isExhausted bool // nothing more was there at the last read
+	isExhausted bool // the last read has left nothing in the socket
 	out         []byte
-	plaintext   [maxRecord]byte // of one record
+	plaintext   [maxRecord]byte // of the next record
 }
 
-// recordPool lends record buffers to connections that have bytes.
+// recordPool lends record buffers to connections that have input.
 type recordPool struct{ pool sync.Pool }
 
 func (p *recordPool) get() *recordBuffers {
@@ -71,8 +72,8 @@ func (p *recordPool) put(records *recordBuffers) {
 	p.pool.Put(records)
 }
 
-// errNoInput tells crypto/tls that nothing more has arrived. It is a timeout, after which
-// crypto/tls can go on (tls.Conn.SetReadDeadline).
+// errNoInput reports to crypto/tls that nothing more has arrived. It is a timeout, after
+// which crypto/tls can go on (tls.Conn.SetReadDeadline).
 type errNoInput struct{}
 
 func (errNoInput) Error() string   { return "nothing more has arrived" }
@@ -146,7 +147,7 @@ func (t *tlsTransport) acquirePermit() error {
 	}
 	t.mayCompute, t.hasBegun = true, true
 	if t.conn.currentState() == stateClosing {
-		return os.ErrDeadlineExceeded // it has waited too long, and nobody is there
+		return os.ErrDeadlineExceeded // it has waited too long, and the sweep has ended it
 	}
 	return nil
 }

@@ -16,12 +16,12 @@ const (
 	// requests under way of 2.6 KB each. A first Pi takes some four seconds for as many
 	// bytes of empty SETTINGS, so it should not be more.
 	Advance = 256 << 10
-	// PerRequest is what an answered request earns, in bytes: its fields, and the frames
-	// that ask for priority, more window, and a sign of life.
+	// PerRequest is what an answered request earns, in bytes: its fields, and frames like
+	// PRIORITY, WINDOW_UPDATE and PING.
 	PerRequest = 16 << 10
-	// PerReset is what a request costs that is reset before it is answered, in bytes
-	// besides its own: to begin with it takes a board as long as forty frames that request
-	// nothing. A page with a hundred pictures may be left while they arrive.
+	// PerReset is what a request costs that is reset before it is answered, in bytes besides
+	// its own: to begin its answer takes a board as long as forty frames that request
+	// nothing. A client may still leave a page with a hundred pictures while they arrive.
 	PerReset = 1 << 10
 	// perBodyByte is what each byte of a body earns, for frames that are not full.
 	perBodyByte = 2

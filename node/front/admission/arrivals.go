@@ -2,13 +2,13 @@ package admission
 
 import "time"
 
-// ArrivalBurst connections may arrive at once before they are spread: what the kernel's
-// backlog would hold anyway.
+// ArrivalBurst is the number of connections that may arrive at once before they are
+// spread: as many as the kernel's backlog would hold anyway.
 const ArrivalBurst = 128
 
 // ArrivalPacer spreads arriving connections. One goroutine uses it.
 type ArrivalPacer struct {
-	Rate int // connections a second; 0: no limit
+	Rate int // connections per second; 0: no limit
 	due  time.Time
 }
 

@@ -18,11 +18,11 @@ const (
 	// waitersPerPermit is the number of requests that may wait for each permit. One that
 	// waits holds its request and a small stack, a tenth of one that is served.
 	waitersPerPermit = 4
-	// permitWait limits the wait for a permit: longer than a page takes that another is
-	// having made at that moment, shorter than people wait.
+	// permitWait limits the wait for a permit: longer than it takes to make a page that
+	// another request is waiting for too, shorter than people wait.
 	permitWait = 2 * time.Second
-	// handoffsPerPermit connections may be net/http's for each permit: those of buyers that
-	// fill in forms, whose next request is a person's thought away.
+	// handoffsPerPermit is the number of connections that may be net/http's for each permit:
+	// those of buyers, who think between the requests of a form.
 	handoffsPerPermit = 4
 	// parkAfter limits how long a request keeps its permit while its client takes nothing of
 	// the reply: a round trip or two.
@@ -30,8 +30,9 @@ const (
 	// uploadShare is the part of all permits, as 1/uploadShare, that requests may hold whose
 	// bodies are still arriving.
 	uploadShare = 4
-	// StreamsPerPermit requests of HTTP/2 for each permit may exist at once, whatever they
-	// wait for: one is worked on, four wait for that, and one is still arriving.
+	// StreamsPerPermit is the number of HTTP/2 requests that may exist for each permit,
+	// whatever they wait for: one is worked on, four wait for the permit, and one is still
+	// arriving.
 	StreamsPerPermit = waitersPerPermit + 2
 )
 
@@ -52,10 +53,10 @@ type Gate struct {
 	evict func() bool
 
 	handedOff     atomic.Int64 // connections
-	silentClients WaitList     // of these, those whose clients must send something
+	silentClients WaitList     // the handed-off connections whose clients must send something
 
 	pressure  atomic.Uint64 // the bits of a float64, 0 to 1
-	decisions atomic.Uint32 // of those by pressure
+	decisions atomic.Uint32 // requests about which pressure decides
 	shed      atomic.Int64  // refused requests
 }
 
@@ -205,7 +206,7 @@ func (p *Permit) WatchWrite(setDeadline func(time.Time) error, timeout time.Dura
 	}
 }
 
-// park releases the unit of a permit and returns the time that its request has left.
+// park releases the unit of a permit and returns the time that remains for its reply.
 func (g *Gate) park(timeout time.Duration) time.Duration {
 	g.release()
 	n, most := g.parked.Add(1), g.maxHandoffs()
@@ -251,7 +252,7 @@ func (g *Gate) ReleaseStream() { g.streams.Add(-1) }
 // that are parked; 0 sets no limit.
 func (g *Gate) maxHandoffs() int64 { return g.size * handoffsPerPermit }
 
-// BodyLag returns how far a body may be behind its rate now, of a configured time: less
+// BodyLag returns how far a body may be behind its rate now: the configured time, or less
 // as more connections are net/http's.
 func (g *Gate) BodyLag(configured time.Duration) time.Duration {
 	return ScaleTimeout(configured, minBodyLag, g.handedOff.Load(), g.maxHandoffs())
@@ -267,7 +268,7 @@ func (g *Gate) TryAcquireHandoff() bool {
 	}
 	g.shed.Add(1)
 	if g.silentClients.evictLongest() {
-		return true // that one leaves in a moment
+		return true // that one ends in a moment
 	}
 	g.handedOff.Add(-1)
 	return false
@@ -279,6 +280,6 @@ func (g *Gate) ReleaseHandoff() { g.handedOff.Add(-1) }
 // SilentClients holds the connections that are handed off and whose clients must send something.
 func (g *Gate) SilentClients() *WaitList { return &g.silentClients }
 
-// IsCrowded reports whether more than half of the connections that may be net/http's
-// are: then each should be closed with its reply, to make room.
+// IsCrowded reports whether net/http has more than half of the connections that it may
+// have. Then each should be closed with its reply, to make room.
 func (g *Gate) IsCrowded() bool { return g.permits != nil && g.handedOff.Load()*2 > g.maxHandoffs() }

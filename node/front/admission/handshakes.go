@@ -31,12 +31,12 @@ func NewHandshakes(permits, maxWaiting int) *Handshakes {
 	return &Handshakes{permits: semaphore.NewWeighted(int64(permits)), maxWaiting: maxWaiting, waitingOf: make(map[uint32]int)}
 }
 
-// Acquire waits for a permit. It fails with ErrBusy if the queue is full, or if this client
-// already has as many handshakes in it as there are free entries; so one address can
-// occupy at most half of the queue, two addresses a third each, and some is left for
-// others. It does not fail if the handshake has begun, for then most of the work is
-// done; such handshakes do not fill the queue either, because a client itself decides in
-// how many pieces the rest of its handshake arrives.
+// Acquire waits for a permit. It fails with ErrBusy if the queue is full, or if this
+// client already has as many handshakes in it as there are free entries. So one address
+// can occupy at most half of the queue, two addresses a third each, and some entries are
+// left for others. It does not fail if the handshake has begun, for then most of the work
+// is done; such handshakes do not fill the queue either, because a client itself decides
+// in how many pieces the rest of its handshake arrives.
 func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
 	if h.permits.TryAcquire(1) {
 		h.held.Add(1)
@@ -55,7 +55,7 @@ func (h *Handshakes) Acquire(client ClientKey, hasBegun bool) error {
 	return nil
 }
 
-// Held returns the number of permits that are taken.
+// Held returns the number of permits that are in use.
 func (h *Handshakes) Held() int64 { return h.held.Load() }
 
 // Waiting returns the number of handshakes that wait for their first permit.

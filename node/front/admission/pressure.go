@@ -7,43 +7,43 @@ import (
 	"time"
 )
 
-// RequestKind is what a request costs a board, and what it is worth. Pages in memory are
-// of no kind: they are never shed, because refusing one costs as much as answering it.
+// RequestKind classifies requests by cost and worth. Pages in memory have no kind: they
+// are never shed, because refusing one costs as much as answering it.
 type RequestKind uint8
 
 const (
 	// KindBrowse is any request that net/http answers for a client that only reads: pages
 	// that are not in memory, searches. They cost most, and can be repeated.
 	KindBrowse RequestKind = iota
-	// KindSubmit sends something that a person has typed, an order perhaps. It costs as
-	// much, and is shed last.
+	// KindSubmit is a request that sends something that a person has typed, for instance an
+	// order. It costs as much, and is shed last.
 	KindSubmit
 )
 
 const (
-	// lowDelay and fullDelay are the delays in scheduling at which pressure begins and is
-	// full: a gossip probe waits for half a second and a leader's heartbeat for 0.8 s, so
-	// that at half of that load must be shed.
+	// lowDelay and fullDelay are the scheduling delays at which pressure begins and is full:
+	// a gossip probe waits for half a second and a leader's heartbeat for 0.8 s, so that at
+	// half of that load must be shed.
 	lowDelay  = 100 * time.Millisecond
 	fullDelay = time.Second
-	// delayShare of all goroutines waited less than the delay that counts. Where there is
-	// too much to do, half of them wait; where another program takes the processor for a
-	// moment, some do.
+	// delayShare is the quantile of all goroutines' delays that counts. Under overload at
+	// least half of them wait; while another program has the processor for a moment, only
+	// some do.
 	delayShare = 0.5
-	// minDelaySamples is the number of goroutines that must have run for their delay to
+	// minDelaySamples is the number of goroutines that must have run for the quantile to
 	// mean anything.
 	minDelaySamples = 100
-	// PressureInterval is the interval between two measurements: within a second of the
-	// crowd's leaving pressure has been halved often enough to be gone.
+	// PressureInterval is the interval between two measurements: within a second after a
+	// crowd has left, pressure has been halved often enough to be gone.
 	PressureInterval = 200 * time.Millisecond
-	// AcceptsPerHold arrivals are accepted between two pauses under pressure, and
-	// maxAcceptHold is the longest pause: at high pressure 320 arrive in a second. Waiting
-	// in the kernel costs nothing, and accepted clients are served sooner.
+	// AcceptsPerHold is the number of connections accepted before each pause under pressure,
+	// and maxAcceptHold is the longest pause: at high pressure 320 are accepted per second.
+	// Waiting in the kernel costs nothing, and accepted clients are served sooner.
 	AcceptsPerHold = 16
 	maxAcceptHold  = 50 * time.Millisecond
 )
 
-// KindOfMethod returns the kind of a request with a method.
+// KindOfMethod returns the kind of requests with a method.
 func KindOfMethod(method string) RequestKind {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -55,7 +55,8 @@ func KindOfMethod(method string) RequestKind {
 // ramp is 0 up to from, 1 from to on, and linear between them.
 func ramp(x, from, to float64) float64 { return min(max((x-from)/(to-from), 0), 1) }
 
-// shedShare returns the share of the requests of a kind that are refused at a pressure.
+// shedShare returns the share of the requests of this kind that must be refused at a
+// pressure.
 func (k RequestKind) shedShare(pressure float64) float64 {
 	if k == KindSubmit {
 		return ramp(pressure, 0.5, 1)
@@ -70,13 +71,12 @@ func isInShare(n uint32, share float64) bool {
 	return float64(n*golden) < share*(1<<32)
 }
 
-// AcceptHold returns how long new connections should wait in the kernel after
-// AcceptsPerHold of them.
+// AcceptHold returns the pause that should follow AcceptsPerHold accepted connections.
 func AcceptHold(pressure float64) time.Duration {
 	return time.Duration(ramp(pressure, 0.25, 0.75) * float64(maxAcceptHold))
 }
 
-// pressureFromDelay converts a delay in scheduling to pressure.
+// pressureFromDelay converts a scheduling delay to pressure.
 func pressureFromDelay(delay time.Duration) float64 {
 	return ramp(float64(delay), float64(lowDelay), float64(fullDelay))
 }
@@ -94,9 +94,9 @@ func smoothPressure(before, measured float64) float64 {
 	return now
 }
 
-// delayQuantile returns the delay under which a share of all goroutines stayed, from two
-// readings of the runtime's histogram, whose buckets begin at the given seconds. It is 0
-// if too few ran.
+// delayQuantile returns the delay that a share of all goroutines did not exceed between
+// two readings of the runtime's histogram, whose buckets begin at the given seconds. It
+// is 0 if too few ran.
 func delayQuantile(buckets []float64, before, after []uint64, share float64) time.Duration {
 	total := uint64(0)
 	for i, n := range after {
@@ -109,7 +109,7 @@ func delayQuantile(buckets []float64, before, after []uint64, share float64) tim
 	for i, n := range after {
 		below += n - before[i]
 		if float64(below) >= share*float64(total) {
-			// The first bucket begins at minus infinity, and nothing waits that long.
+			// The first bucket begins at minus infinity, and no delay is negative.
 			return time.Duration(max(buckets[i], 0) * float64(time.Second))
 		}
 	}
@@ -122,7 +122,7 @@ type DelayMeter struct {
 	lastCounts []uint64
 }
 
-// Pressure returns the pressure by the delay in scheduling since the last call.
+// Pressure returns the pressure that the scheduling delay since the last call means.
 func (d *DelayMeter) Pressure() float64 { return pressureFromDelay(d.measure()) }
 
 func (d *DelayMeter) measure() time.Duration {

@@ -13,7 +13,7 @@ const (
 	// to a limit that it has not reached.
 	rateCells = 4096
 	// rateUnits is the number of units of a cell's time in a millisecond: fine enough for
-	// 64,000 a second, and 32 bits of them last 18 hours. A cell that has rested for just
+	// 64,000 per second, and 32 bits of them last 18 hours. A cell that has rested for just
 	// as long lets a shorter burst through once.
 	rateUnits = 64
 	// rateBurst is the burst, in seconds of the rate, of a client that has sent nothing for
@@ -21,11 +21,11 @@ const (
 	rateBurst = 2
 )
 
-// rateLimiter limits the events a second of each client by GCRA, a token bucket that
+// rateLimiter limits the events per second of each client by GCRA, a token bucket that
 // stores one time: when the next event is due if they arrive evenly at the limit (as ATM
-// switches police cells). A client that is too far ahead is refused. A page of a board
-// has no room for a table of clients that an attacker could fill, so there is a fixed
-// number of cells, and each stands for many clients.
+// switches police cells). A client that is too far ahead is refused. A table of clients
+// could be filled by an attacker, so there is a fixed number of cells, and each stands
+// for many clients.
 type rateLimiter struct {
 	cost, burst uint32 // of one event, in units
 	cells       [2][rateCells]atomic.Uint32
@@ -73,7 +73,7 @@ func (l *rateLimiter) nextDue(due, now uint32) (uint32, bool) {
 	return due + l.cost, true
 }
 
-// Rates are the limits in events a second that NewClientLimits takes; 0: no limit.
+// Rates are limits in events per second; 0: no limit.
 type Rates struct {
 	ClientRequests, NetworkRequests       int
 	ClientConnections, NetworkConnections int

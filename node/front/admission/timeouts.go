@@ -11,9 +11,9 @@ const (
 	minBodyLag = time.Second
 )
 
-// ScaleTimeout returns the configured timeout while n is at most half of limit, and less
-// and less, down to least, as n reaches limit: clients that have left, and clients that
-// only pretend, make room for those that arrive.
+// ScaleTimeout returns the configured timeout while n is at most half of limit, and
+// gradually less, down to least, as n reaches limit: clients that have left, and clients
+// that only pretend, make room for those that arrive.
 func ScaleTimeout(configured, least time.Duration, n, limit int64) time.Duration {
 	free := limit - n
 	if configured <= least || limit <= 0 || free*2 >= limit {

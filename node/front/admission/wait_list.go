@@ -18,7 +18,7 @@ type WaitList struct {
 // WaitEntry is a connection's entry in a WaitList. The zero value is in none.
 type WaitEntry struct{ element *list.Element }
 
-// Add puts a connection at the end of the list, also if it is there already.
+// Add puts a connection at the end of the list, or moves it there.
 func (w *WaitList) Add(e *WaitEntry, c Evictable) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -182,7 +182,7 @@ func hasName(b []byte, distinct int, name string) bool {
 	return len(b) >= len(name) && b[distinct] == name[distinct] && string(b[:len(name)]) == name
 }
 
-// parseFieldName is commonFieldRule for any other name.
+// parseFieldName does what commonFieldRule does, for any other name.
 func parseFieldName(b []byte) (rule fieldRule, width int, res ParseResult) {
 	colon := bytes.IndexByte(b, ':')
 	if colon < 0 {

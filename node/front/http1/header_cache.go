@@ -4,8 +4,8 @@ const (
 	// MaxCachedHeaders is the number of header blocks that a HeaderCache remembers: those
 	// of the browsers that most of a crowd has.
 	MaxCachedHeaders = 4
-	// maxHeaderBytes limits each, in bytes: a browser sends about 900, with cookies up to
-	// twice that.
+	// maxHeaderBytes limits the size of a block: a browser sends about 900 bytes, with
+	// cookies up to twice that.
 	maxHeaderBytes = 2 << 10
 	// maxLines limits the lines of a block that can be matched one by one.
 	maxLines = 32
@@ -26,22 +26,22 @@ type HeaderCache struct {
 	headers [MaxCachedHeaders]CachedHeader
 	oldest  int // the one to be replaced next
 	// lastWasExact: the last request's fields were those of a block, to the byte. The next
-	// request's are likely to be, and so that is tried first.
+	// request's are likely to be too, so that is tried first.
 	lastWasExact   bool
 	partialMatches int // requests that were parsed by a block that they differ from
 }
 
-// CachedHeader is a header block: the bytes from behind a plain request's line to the
-// empty line, that included, and what its fields mean. The values lie in its bytes.
+// CachedHeader is a header block: what follows a plain request's line, the empty line
+// included, and what its fields mean. The values lie in its bytes.
 type CachedHeader struct {
 	index             int // in the HeaderCache
 	bytes             [maxHeaderBytes]byte
 	size              int                         // of bytes in use; 0: none
 	lineStart         [maxLines + 1]int           // where each line begins, and the empty one behind them
-	lineCount         int                         // of lines
+	lineCount         int                         // lines in use
 	significant       [maxSignificant]headerField // not ignored; positions count from the block's beginning
 	significantCount  int
-	significantBefore [maxLines + 1]int // how many of significant stand before each line
+	significantBefore [maxLines + 1]int // the number of significant fields before each line
 	isComplete        bool              // every line that is not ignored is in significant
 	host              []byte
 	acceptEncoding    []byte

@@ -9,22 +9,22 @@ const (
 	maxSpans = 4
 )
 
-// lineMatcher finds the lines of a request in a block that is much like it. The fields
-// of common lines are applied at the end: as a rule they are all that the block has,
-// whose meaning is known as a whole.
+// lineMatcher finds the lines of a request in a similar block, the candidate. The fields
+// of common lines are applied at the end: as a rule these are all lines of the block, and
+// its meaning is known as a whole.
 type lineMatcher struct {
-	candidate   *CachedHeader // nil: there is none, or it has been given up
-	commonBytes int           // bytes at its start that are known to be the request's too
+	candidate   *CachedHeader // nil: there is none, or it was given up
+	commonBytes int           // bytes at its start that are known to be equal in the request
 	line        int           // of the block, the next to be matched
 	misses      int           // lines since the last that was matched
 
 	linesRead, linesMatched int // lines that were parsed, and matched
 
-	original         *CachedHeader // what header was at first
+	original         *CachedHeader // candidate at first
 	spans            [maxSpans]lineSpan
 	spanCount        int
 	significant      int // significant fields of the block in all spans
-	spanApplications int // how often fields were applied one by one
+	spanApplications int // calls of applySpans
 }
 
 // lineSpan is a span of the block's lines that stand shift bytes further on in a request.

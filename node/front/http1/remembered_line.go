@@ -92,8 +92,8 @@ func (c *HeaderCache) parseRemembered(r *Request, b []byte) *CachedHeader {
 }
 
 // FindRemembered returns the block whose remembered line and meaning are those of the
-// request in b, if b is exactly one request. Otherwise it may return nil at any time.
-// Of r only Head and Close are set for sure.
+// request in b, if b is exactly one request. It may miss such a block. Of r it always
+// sets IsHEAD and Close, and not always the rest.
 func (c *HeaderCache) FindRemembered(r *Request, b []byte) *CachedHeader {
 	if c.lastWasExact {
 		if header := c.findRemembered(b); header != nil && len(b) == header.line.size+header.size {

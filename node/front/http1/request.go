@@ -49,13 +49,13 @@ type Request struct {
 	seen [ruleForeign + 1]bool // the rules whose field has occurred
 }
 
-// Fields are what a stored reply may depend on besides its key. The type has the
-// fields of cache.HitRequest in the same order, so that *Fields converts to
-// *cache.HitRequest without a copy: the caller does this for every hit, and the compiler checks that
-// both types stay alike. At and Key are the caller's; the parser only keeps Key's room.
+// Fields are what a stored reply may depend on besides its key. The type has the fields
+// of cache.HitRequest in the same order, so that *Fields converts to *cache.HitRequest
+// without a copy. The caller does this for every hit, and the compiler checks that both
+// types stay alike. At and Key are the caller's; the parser only keeps Key's room.
 type Fields struct {
-	// At is a clock reading taken after the request began to arrive: what was true then
-	// may be replied. 0: the clock has not been read. Reading it takes a system call on a
+	// At is a clock reading taken after the request began to arrive: a reply that was right
+	// then may be sent. 0: the clock has not been read. Reading it takes a system call on a
 	// first Pi, so requests that arrived together share a reading.
 	At time.Duration
 	// Key is room for a key: the caller appends to it and stores the result here, so that
@@ -78,8 +78,8 @@ func (r *Request) Parse(b []byte) ParseResult {
 	return r.parseFields(b, at, &lineMatcher{})
 }
 
-// parseFirstLine forgets the last request, parses a request line, and returns the
-// index behind it.
+// parseFirstLine resets the request, parses a request line, and returns the index behind
+// it.
 func (r *Request) parseFirstLine(b []byte) (at int, res ParseResult) {
 	r.reset()
 	at, res = r.parseRequestLine(b)
@@ -87,7 +87,7 @@ func (r *Request) parseFirstLine(b []byte) (at int, res ParseResult) {
 	return at, res
 }
 
-// reset forgets the last request, but for the room for a key.
+// reset clears the request, except for the room for a key.
 func (r *Request) reset() { *r = Request{Fields: Fields{Key: r.Key[:0]}} }
 
 // The ends of a request line, behind the target.
@@ -186,7 +186,7 @@ func (r *Request) parseFields(b []byte, at int, m *lineMatcher) (res ParseResult
 	}
 }
 
-// applyField takes a field into account that must not be ignored.
+// applyField applies a field that must not be ignored.
 func (r *Request) applyField(rule fieldRule, value []byte) ParseResult {
 	switch rule {
 	case ruleLend:
@@ -213,7 +213,7 @@ func (r *Request) applyField(rule fieldRule, value []byte) ParseResult {
 		default:
 			return Foreign
 		}
-	case ruleDirectives: // several mean what one means
+	case ruleDirectives: // several mean the same as one
 		r.Directives = true
 		return Plain
 	case ruleEncoding:
@@ -229,7 +229,7 @@ func (r *Request) applyField(rule fieldRule, value []byte) ParseResult {
 	return Plain
 }
 
-// finish judges a request that has been parsed to its end.
+// finish returns the result for a request that has been parsed to its end.
 func (r *Request) finish(res ParseResult, fields int) ParseResult {
 	switch {
 	case r.Host == nil:
