@@ -15,11 +15,11 @@ import (
 // MaxName bounds a board's name, in bytes: the length of a DNS label.
 const MaxName = 63
 
-// GossipTiming tunes gossip and failure detection. The zero Timing means SlowBoards().
+// GossipTiming tunes gossip and failure detection. The zero value means SlowBoards().
 //
 // A killed board is declared dead after about
 //
-//	ProbeInterval               until some board probes it (n boards make n probes an interval)
+//	ProbeInterval               until some board probes it (n boards make n probes per interval)
 //	+ ProbeInterval             for that probe, its indirect probes and its TCP ping to fail
 //	+ SuspicionMult · max(1, log10 n) · ProbeInterval   for it to refute
 //
@@ -32,11 +32,11 @@ type GossipTiming struct {
 	// ProbeTimeout is the time that a probe waits before other boards are asked to probe. It must be less
 	// than ProbeInterval; the remainder is the time for those indirect probes.
 	ProbeTimeout time.Duration
-	// SuspicionMult is the number of intervals that a suspected board has to refute. More forgives a
-	// board that is too busy to answer, and leaves a dead one on the ring for longer.
+	// SuspicionMult is the number of intervals within which a suspected board can refute the suspicion. A
+	// higher number tolerates busy boards, and leaves a dead board on the ring for longer.
 	SuspicionMult int
-	// SuspicionMaxMult is by how much longer a board waits if no other board shares its suspicion:
-	// then the fault may be its own.
+	// SuspicionMaxMult multiplies the suspicion timeout when no other board shares the suspicion, because
+	// the fault may then be the board's own.
 	SuspicionMaxMult int
 	// AwarenessMax bounds the factor by which a board that misses expected answers slows its own probing
 	// (Lifeguard, Dadgar and others 2018), so that a busy board does not declare others dead.
@@ -45,7 +45,7 @@ type GossipTiming struct {
 	// all n boards in about GossipInterval · log4 n.
 	GossipInterval time.Duration
 	// PushPullInterval is the time between two exchanges of a board's whole state with a random other
-	// board over TCP. It bounds how long an update stays missing that gossip lost.
+	// board over TCP. It limits how long an update that gossip lost is missing.
 	PushPullInterval time.Duration
 	// StreamTimeout bounds such an exchange, and each attempt to reach a lost board.
 	StreamTimeout time.Duration
@@ -89,8 +89,8 @@ type MembersConfig struct {
 	Advertise string
 	// Keys encrypt the gossip (AES-256): 32 bytes each. The first encrypts, all decrypt.
 	Keys [][]byte
-	// Join lists addresses of other boards, "host:port" or "host" (with this board's port). They are
-	// tried as long as they are not members.
+	// Join lists addresses of other boards, "host:port" or "host" (with this board's port). An address is
+	// tried until a board there is a member.
 	Join []string
 	// Discover, if not nil, returns more such addresses, "ip:port". It is called while the board is
 	// alone, and every discoverInterval later. It should return soon after ctx ends.

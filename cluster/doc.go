@@ -1,4 +1,4 @@
-// Package cluster is a board's membership of its rack: which boards there are and how they are (gossip,
+// Package cluster is a board's membership of its rack: which boards there are and in which state (gossip,
 // by hashicorp/memberlist), which board owns which page (a consistent-hash ring with bounded loads), and
 // how boards find each other on a LAN (mDNS).
 //

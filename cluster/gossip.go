@@ -114,7 +114,7 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 		}
 		_ = sends.Wait() // each failure is logged above
 	})
-	// Half of the time for this, the other half for memberlist's own goodbye.
+	// Half of the time is for these sends, the other half for memberlist's own announcement.
 	half := time.NewTimer(timeout / 2)
 	defer half.Stop()
 	select {
@@ -124,8 +124,7 @@ func (m *Members) sayGoodbye(timeout time.Duration) error {
 	return list.Leave(max(time.Until(deadline), time.Millisecond)) // 0 would wait for ever
 }
 
-// restartGossip restarts gossip at another address. The other boards are found again like boards that
-// died.
+// restartGossip restarts gossip at another address. The rejoin loop then finds the other boards again.
 func (m *Members) restartGossip() error {
 	m.listMu.Lock()
 	defer m.listMu.Unlock()
@@ -169,14 +168,35 @@ func (m *Members) advertiseAddress() netip.AddrPort {
 	if addr, ok := hostAddress(); ok {
 		return netip.AddrPortFrom(addr, m.bind.Port())
 	}
-	// No other board can reach it there, but this one serves alone, and housekeepingLoop watches for an
-	// address.
+	// No other board can reach this address. Until housekeepingLoop finds a better one, the board serves
+	// alone.
 	m.dedupLog.Warn("this board has no network address yet; it serves alone until it gets one")
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), m.bind.Port())
 }
 
-// gossipDelegate takes memberlist's callbacks. They come with memberlist's node lock held, so nothing
-// here calls memberlist or takes long.
+// publishLoop passes the metadata of SetMeta to memberlist. It has a goroutine of its own, because
+// memberlist blocks until it has sent the update to another board.
+func (m *Members) publishLoop() {
+	for {
+		select {
+		case <-m.publish:
+		case <-m.ctx.Done():
+			return
+		}
+		m.listMu.Lock()
+		list, left := m.list, m.departed
+		m.listMu.Unlock()
+		if left || list == nil {
+			continue // an update would announce a live board
+		}
+		if err := list.UpdateNode(publishTimeout); err != nil && m.ctx.Err() == nil {
+			m.dedupLog.Debug("vitals are slow to spread", "error", err)
+		}
+	}
+}
+
+// gossipDelegate receives memberlist's callbacks. memberlist calls them with its node lock held, so they
+// never call memberlist and return quickly.
 type gossipDelegate struct {
 	m          *Members
 	generation int
@@ -189,7 +209,7 @@ func (g gossipDelegate) NodeMeta(limit int) []byte {
 	return g.m.encoded[:min(len(g.m.encoded), limit)]
 }
 
-// NotifyMsg receives a goodbye.
+// NotifyMsg receives another board's goodbye.
 func (g gossipDelegate) NotifyMsg(b []byte) {
 	if len(b) < 2 || b[0] != goodbyeMessage {
 		return
@@ -217,7 +237,7 @@ func (g gossipDelegate) noteAlive(n *memberlist.Node) {
 	m := g.m
 	meta, err := ParseMeta(n.Meta)
 	if err != nil {
-		// It stays known, without weight, so that the console shows it.
+		// The board stays known, without weight, so that the console shows it.
 		m.dedupLog.Warn("cannot read a board's vitals; update the older of the two programs", "board", n.Name, "error", err)
 	}
 	addr := addrOf(n)

@@ -8,7 +8,7 @@ import (
 
 // libraryWriter turns the lines that memberlist and mdns write to a log.Logger into slog records. The level
 // comes from the prefix "[WARN] memberlist: ". A line that an operator can act on is replaced by one that
-// says how.
+// says what to do.
 type libraryWriter struct {
 	log *slog.Logger
 }
@@ -46,7 +46,7 @@ func splitLibraryLine(line string) (slog.Level, string) {
 			}
 		}
 	}
-	// A healthy rack refutes suspicions now and then: the protocol works so.
+	// A healthy rack refutes suspicions now and then; that is part of the protocol.
 	if strings.Contains(line, "Refuting a") {
 		level = slog.LevelDebug
 	}

@@ -59,9 +59,9 @@ type Members struct {
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 	ring       atomic.Pointer[Ring]
-	publish    chan struct{} // there is metadata to gossip; holds one
-	rebuild    chan struct{} // boards changed or events are queued; holds one
-	rejoin     chan struct{} // rejoin now; holds one
+	publish    chan struct{} // a signal: there is metadata to gossip; holds one
+	rebuild    chan struct{} // a signal: boards changed or events are queued; holds one
+	rejoin     chan struct{} // a signal: rejoin now; holds one
 	conflict   atomic.Bool   // another board uses this board's name, or its address changed
 
 	listMu   sync.Mutex             // guards what follows; held while gossip starts and stops, never in a callback
@@ -81,8 +81,8 @@ type Members struct {
 	watcherID   int
 }
 
-// Start listens and looks for the rack until Close is called or ctx ends. It does not wait for other
-// boards: a board without peers serves alone. It fails if the configuration cannot work (ErrConfig) or
+// Start starts gossip and searches for the rack until Close is called or ctx ends. It does not wait for
+// other boards: a board without peers serves alone. It fails if the configuration cannot work (ErrConfig) or
 // the port is taken.
 func Start(ctx context.Context, cfg MembersConfig) (*Members, error) {
 	bind, keys, err := checkMembers(&cfg)
@@ -149,9 +149,9 @@ func (m *Members) Self() Board {
 	return *m.boards[m.cfg.Name]
 }
 
-// Known returns the number of live boards, including this one, and the number that there should be:
-// the live ones and those that died without a goodbye and are not forgotten. A board that reaches no
-// more than half of the known boards is not on the majority side of a split.
+// Known returns the number of live boards, including this one, and the number of known boards: the live
+// ones, and those that died without a goodbye and are not forgotten. A board that reaches no more than
+// half of the known boards is not on the majority side of a split.
 func (m *Members) Known() (alive, known int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,8 +170,9 @@ func (m *Members) Known() (alive, known int) {
 func (m *Members) Ring() *Ring { return m.ring.Load() }
 
 // SetMeta publishes this board's metadata to the rack. It never blocks. In a rack of over eight boards
-// an update without a material change is delayed (metaPerSecond): a change of State, Faults, Weight,
-// addresses or version is always material, a rate, size or count if it moved by a twentieth. A Meta that
+// an update without a material change is delayed (metaPerSecond): a change of State, Faults, Flags,
+// Weight, addresses, version or cache budget is always material, a rate, size or count if it moved by a
+// twentieth (isMaterialChange). A Meta that
 // cannot be sent (see Meta.Append) is logged and dropped.
 func (m *Members) SetMeta(meta Meta) {
 	encoded, err := meta.Append(nil)
@@ -190,9 +191,9 @@ func (m *Members) SetMeta(meta Meta) {
 	}
 }
 
-// HealthScore returns memberlist's awareness score (Lifeguard) scaled to 0 (healthy) to 1: it rises
-// while this board misses answers that it expects, because it is too busy or its cable is bad. It never
-// blocks: while gossip starts or stops it is 0.
+// HealthScore returns memberlist's awareness score (Lifeguard) scaled to 0 (healthy) to 1. The score rises
+// while this board misses answers that it expects, because it is too busy or its cable is bad. HealthScore
+// never blocks; while gossip starts or stops it returns 0.
 func (m *Members) HealthScore() float64 {
 	if !m.listMu.TryLock() {
 		return 0

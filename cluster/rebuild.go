@@ -56,8 +56,8 @@ func (m *Members) rebuildRing() {
 	}
 }
 
-// ringMembers turns the rack's boards into the members of the ring, sorted by name. The live boards that
-// serve own the keys. If none serves, the next best boards own them: those that are joining or draining,
+// ringMembers returns the members of the ring, sorted by name: the rack's live boards. Those that serve
+// own the keys. If none serves, the boards in the next best state own them: those that are joining or draining,
 // then those that are starting or drained, and last those that are stopping. Each of them still answers,
 // and a rack whose boards all start at once must have owners. If all of those have weight 0 by their
 // configuration, they share equally.
@@ -109,27 +109,7 @@ func ringMembers(boards []Board) []RingMember {
 	return members
 }
 
-// publishLoop passes new metadata to memberlist, which blocks until it was sent to another board.
-func (m *Members) publishLoop() {
-	for {
-		select {
-		case <-m.publish:
-		case <-m.ctx.Done():
-			return
-		}
-		m.listMu.Lock()
-		list, left := m.list, m.departed
-		m.listMu.Unlock()
-		if left || list == nil {
-			continue // an update would announce a live board
-		}
-		if err := list.UpdateNode(publishTimeout); err != nil && m.ctx.Err() == nil {
-			m.dedupLog.Debug("vitals are slow to spread", "error", err)
-		}
-	}
-}
-
-// housekeepingLoop forgets boards that have been gone for long, and follows the machine's address.
+// housekeepingLoop forgets boards that have been dead for long, and follows the machine's address.
 func (m *Members) housekeepingLoop() {
 	tick := time.NewTicker(min(housekeepingInterval, max(m.cfg.Forget/4, time.Millisecond)))
 	defer tick.Stop()
@@ -159,8 +139,8 @@ func (m *Members) forgetDead(now time.Time) {
 	}
 }
 
-// followAddress restarts gossip if the machine no longer has the address that was chosen for it, or has
-// got its first one: a board may be up before its network is, and memberlist never changes its address.
+// followAddress restarts gossip if the machine no longer has the address that gossip uses, or has got its
+// first address: a board may be up before its network is, and memberlist never changes its address.
 func (m *Members) followAddress() {
 	m.listMu.Lock()
 	everywhere := m.bind.Addr().IsUnspecified()

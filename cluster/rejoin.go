@@ -27,12 +27,12 @@ const (
 	// discoverInterval is the time between two searches by a board that has peers: two halves of a rack
 	// that never met know no address of each other.
 	discoverInterval = time.Minute
-	// reachedPause is the pause before an address of Join or Discover is tried again that answered but
-	// belongs to no member: it is another name of a member.
+	// reachedPause is the pause before an address of Join or Discover that answered, but is no member's, is
+	// tried again: it is another name of a member.
 	reachedPause = time.Minute
 )
 
-// rejoinLoop looks for missing boards. memberlist itself gives up a dead board after half a minute, so
+// rejoinLoop searches for missing boards. memberlist itself gives up a dead board after half a minute, so
 // that two halves of a split rack would never rejoin (hashicorp/memberlist#222).
 func (m *Members) rejoinLoop() {
 	t := m.cfg.Timing
@@ -56,7 +56,7 @@ func (m *Members) rejoinLoop() {
 	}
 }
 
-// rejoinState is what rejoinLoop keeps between rounds.
+// rejoinState is the state of rejoinLoop between rounds.
 type rejoinState struct {
 	round        int
 	discoveredAt time.Time                    // when Discover was last called

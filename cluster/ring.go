@@ -18,7 +18,7 @@ const (
 	MaxWeight = 1000
 
 	// PointsPerBoard is the number of points (virtual nodes) on the ring of a board of OrdinaryWeight.
-	// The spread of the boards' shares falls with its square root; memory (12 bytes a point) and
+	// The spread of the boards' shares falls with its square root; memory (12 bytes per point) and
 	// building time grow with it. Measured over racks of 2 to 64 boards and 48 naming schemes: the
 	// busiest board owned at most 1.34 times the mean with 160 points, 1.28 with 256, 1.23 with 384
 	// and 1.19 with 512. TestRingSpread holds some of these to 1.25. A ring of 5 boards takes 23 KB,
@@ -32,8 +32,8 @@ const (
 	LoadBound = 125
 
 	// LoadFloor is the number of requests in flight that a board always accepts, whatever its share.
-	// Without it a nearly idle rack, where one request already exceeds the fair share, would spill, and
-	// so fetch twice what one board could have stored.
+	// Without it a nearly idle rack, where one request already exceeds the fair share, would spread a
+	// key's requests, and so fetch twice what one board could have stored.
 	LoadFloor = 8
 )
 
@@ -185,8 +185,8 @@ func (r *Ring) Owners(key string) (first, second string) {
 	return first, second
 }
 
-// Pick returns the board to send a request for key to: its first owner, unless that board already has
-// its bounded share of the requests in flight; then the next board clockwise that has not. load returns
+// Pick returns the board to which a request for key should be sent: the key's first owner, or, if that
+// board already has its bounded share of the requests in flight, the next board clockwise that has not. load returns
 // the number of requests in flight at a board, as far as the caller knows; it may be called more than
 // once per board. Pick returns "" only if no board has weight.
 //

@@ -35,9 +35,9 @@ type gossipTransport struct {
 	open    atomic.Int32
 
 	stop    sync.Once
-	closing chan struct{} // closed when memberlist takes no more streams
+	closing chan struct{} // closed when memberlist accepts no more streams
 	done    chan struct{} // closed when the listeners have stopped
-	idle    chan struct{} // closed when admit has returned
+	idle    chan struct{} // closed when admitStreams has returned
 }
 
 // newTransport listens on bind. Port 0 is a free port, the same for TCP and UDP.

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// State is what a board is doing. The order of the values is on the wire: never change it.
+// State is the state of a board. The order of the values is on the wire: never change it.
 type State uint8
 
 const (
@@ -34,7 +34,8 @@ func (s State) String() string {
 // MarshalText encodes a state as its word.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Faults is a set of faults of a board. The bits are on the wire: never renumber them.
+// Faults is a set of faults of a board: a bit field. The lamps show most of them by a gpio.FaultCode each
+// (vitalsToPanel in package node maps them). The bits are on the wire: never renumber them.
 type Faults uint32
 
 const (
@@ -75,7 +76,7 @@ func (f Faults) String() string {
 	return strings.Join(f.Names(), ", ")
 }
 
-// Flags are what else a board's lamps show and other boards should know. The bits are on the wire: never
+// Flags are the facts about a board, besides state and faults, that its lamps and other boards show. The bits are on the wire: never
 // renumber them.
 type Flags uint32
 
@@ -84,7 +85,7 @@ const (
 	Leading                   // it leads the ledger
 )
 
-// Vitals is a sample of a board's health, taken once a second. The comment of each field has its unit
+// Vitals is a sample of a board's health, taken once per second. The comment of each field has its unit
 // and, after the semicolon, the resolution of gossip.
 type Vitals struct {
 	State              State
@@ -180,8 +181,8 @@ func toSteps(x, scale float32) uint64 {
 	return uint64(min(n, maxSteps))
 }
 
-// checkText rejects strings that a console or a log should not show: they must be UTF-8 without control
-// characters.
+// checkText rejects strings that a console or a log should not show: a string must be UTF-8 without
+// control characters.
 func checkText(what, s string, limit int) error {
 	if len(s) > limit {
 		return fmt.Errorf("%w: the %s has %d bytes, at most %d fit", ErrMeta, what, len(s), limit)

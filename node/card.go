@@ -23,7 +23,7 @@ type Card struct {
 // elsewhere.
 func ReadCard(folder string) (_ *Card, err error) {
 	if _, err := os.Stat(filepath.Join(folder, ledgerFolder)); err != nil {
-		return nil, fmt.Errorf("%s is not a board's folder of orders: %w; use the folder named under [orders] directory", folder, err)
+		return nil, fmt.Errorf("%s is not a board's folder of orders: %w; use the folder that [orders] directory names", folder, err)
 	}
 	c := new(Card)
 	if c.dir, err = os.MkdirTemp("", "bramble-card-"); err != nil {

@@ -10,33 +10,33 @@ import (
 	"bramble/cluster"
 )
 
-// CardHost is the machine of a board that runs alone on it, from a card. A board
-// that shares its machine has none.
+// CardHost is the machine of a board that runs from a card and shares the machine with
+// no other board.
 type CardHost interface {
-	// ClockIsSet reports whether a time server was believed since the power came on.
+	// ClockIsSet reports whether a trusted time server has set the clock since power-on.
 	ClockIsSet() bool
-	// Notices are what a person must know about the machine, a sentence each.
+	// Notices returns what an operator must know about the machine, a sentence each.
 	Notices() []string
-	// API answers requests below console.CardPath from clients that may steer.
+	// API handles requests below console.CardPath from clients that may steer the rack.
 	API(board BoardHandle) http.Handler
 }
 
-// Why Run ended, if its caller must do something then.
+// The reasons why Run ended that require its caller to act.
 var (
 	// ErrHalt: somebody held the button; the machine must be shut down.
 	ErrHalt = errors.New("the board was shut down by its button")
-	// ErrTrial: another version must be started in its place.
-	ErrTrial = errors.New("the board makes room for another version")
+	// ErrTrial: another version must be started instead.
+	ErrTrial = errors.New("the board stops so that another version can start")
 	// ErrSpaceFreed: the program must be started again, and then takes orders.
-	ErrSpaceFreed = errors.New("the card has room again: restart the board to take orders")
+	ErrSpaceFreed = errors.New("the card has free space again: restart the board to take orders")
 )
 
 const (
 	// diskCheckInterval is the interval at which a board that started on a full card
-	// checks whether there is room again.
+	// checks whether there is space again.
 	diskCheckInterval = 30 * time.Second
-	// trialReplyDelay is the time for the reply to the client that requested another
-	// version to reach it.
+	// trialReplyDelay is the time that the reply to a request for another version gets to
+	// reach its client.
 	trialReplyDelay = 200 * time.Millisecond
 )
 
@@ -48,23 +48,23 @@ func (h BoardHandle) Leading() bool {
 	return h.b.orders != nil && h.b.orders.ledger.Status().Leading
 }
 
-// Drained reports whether no client is on the board. It stays true to the end: a
-// board that takes its time to stop for another version still runs the old program,
-// and a rollout must not take it for one that has come back.
+// Drained reports whether the board has no clients. It stays true until the end: a board
+// that stops slowly for another version still runs the old program, and a rollout must
+// not mistake it for a board that is back.
 func (h BoardHandle) Drained() bool {
 	state := h.b.state.get()
 	return state == cluster.Drained || state == cluster.Stopping
 }
 
-// Leaving reports whether the board was taken out of service, from the beginning of
-// a drain on.
+// Leaving reports whether the board has been taken out of service: it is true from the
+// beginning of a drain.
 func (h BoardHandle) Leaving() bool {
 	return h.Drained() || h.b.state.get() == cluster.Draining
 }
 
 // Try ends the board with ErrTrial.
 func (h BoardHandle) Try() {
-	// From now on every reply comes from a program on its way out.
+	// From now on every reply says that the board is stopping.
 	h.b.state.set(cluster.Stopping)
 	h.b.announceState()
 	time.AfterFunc(trialReplyDelay, func() { h.b.endWith(ErrTrial) })
@@ -103,8 +103,8 @@ func (b *board) tryOpenBook() error {
 	return err
 }
 
-// earliestYear is the year before any day on which this program can run. A board
-// without a clock starts in 1970.
+// earliestYear is the earliest year in which this program can run. A board without a
+// clock starts in 1970.
 const earliestYear = 2026
 
 // clockIsSet reports whether this board knows the time. A card starts in 1970, or at

@@ -61,14 +61,14 @@ func (b *board) serveConsole(ctx context.Context, handler http.Handler) error {
 	return nil
 }
 
-// consoleSource is the rack as this board sees it, and what this board can do to it:
-// the console's RackSource and Control.
+// consoleSource is the console's RackSource and Control: the rack as this board sees it,
+// and the commands that this board can give it.
 type consoleSource struct {
 	*console.Broadcaster
 	b *board
 }
 
-// RackView returns what gossip and this board know; it calls no other board.
+// RackView returns the rack as gossip and this board know it; it calls no other board.
 func (s *consoleSource) RackView() console.RackView {
 	view := console.RackView{
 		At: time.Now().UTC(), Version: s.b.version, Observer: s.b.cfg.Board.Name, CanSteer: true, Notices: s.b.collectNotices(),
@@ -142,7 +142,7 @@ func purgeText(p purge.Purge, dropped int) string {
 	return fmt.Sprintf("purged %s: %d %s %s", what, dropped, objects, did)
 }
 
-// Purge purges something from the whole rack.
+// Purge purges pages from the whole rack.
 func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (console.PurgeResult, error) {
 	purges, err := s.toPurges(p)
 	if err != nil {
@@ -165,7 +165,8 @@ func (s *consoleSource) Purge(ctx context.Context, p console.PurgeRequest) (cons
 	return console.PurgeResult{Applied: applied, Absent: absent}, nil
 }
 
-// toPurges converts an operator's purge. A path stands for one page of each site.
+// toPurges converts an operator's purge. A path without a host means that page of every
+// site.
 func (s *consoleSource) toPurges(p console.PurgeRequest) ([]purge.Purge, error) {
 	switch {
 	case p.Tag != "":

@@ -21,22 +21,23 @@ const (
 	// nameConflictShownFor is the time for which a conflict of names is shown after it
 	// was last seen.
 	nameConflictShownFor = time.Minute
-	// piReadInterval is the interval at which a Pi's health is read: a few small files,
-	// of things that change slowly.
+	// piReadInterval is the interval at which a Pi's health is read: a few small files
+	// that change slowly.
 	piReadInterval = 3 * time.Second
 )
 
-// selfHealth is what the board last found out about itself.
+// selfHealth is the board's latest knowledge of its own health.
 type selfHealth struct {
 	sampler     *sampler
 	faults      atomic.Uint32                 // cluster.Fault of the last sample
-	idleSamples atomic.Int64                  // samples in a row without a reply
+	idleSamples atomic.Int64                  // consecutive samples without a response; see completeDrainIfIdle
 	pi          atomic.Pointer[host.PiHealth] // nil: not read yet
 	nameTakenAt atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds
 }
 
-// runHeartbeat is the third journey: once a second the parts' counters become one
-// sample of vitals, which gossip, console and panel show.
+// runHeartbeat turns the parts' counters into a sample of vitals, once per second, for
+// gossip, console and panel, until ctx ends. It also completes a drain and a halt, which
+// wait for a sample without clients.
 func (b *board) runHeartbeat(ctx context.Context) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
@@ -53,7 +54,9 @@ func (b *board) runHeartbeat(ctx context.Context) {
 	}
 }
 
-// publishVitals takes a sample and passes it to gossip and the panel.
+// publishVitals takes a sample and passes it to gossip (Members.SetMeta, which the
+// console reads too) and to the panel. Both have goroutines of their own that send and
+// show it.
 func (b *board) publishVitals() {
 	v := b.sampler.takeSample(time.Now())
 	v.State = b.state.get()
@@ -66,6 +69,56 @@ func (b *board) publishVitals() {
 	}
 	b.members.SetMeta(b.buildMeta(v, b.selfAddr()))
 	b.updatePanel(v, time.Now())
+}
+
+// sampler turns totals into rates over the last second.
+type sampler struct {
+	start     time.Time
+	counts    func() front.Counts
+	stats     func() cache.Stats
+	readUsage func() host.Usage
+	readLoad  func(now time.Time) (share float64, known bool) // of the machine's capacity; nil: other boards use the machine too
+
+	last totals // of the previous sample
+}
+
+// totals are counters since the start; a sample is the difference between two.
+type totals struct {
+	at                 time.Time
+	replies            int64
+	hits, cacheLookups int64
+	cpu                time.Duration
+}
+
+// takeSample returns the vitals since the last call, without state and faults. If the
+// machine's load is not known, Load is the share of one processor that the board uses.
+// Only one goroutine may call it.
+func (s *sampler) takeSample(now time.Time) cluster.Vitals {
+	counts, stats, usage := s.counts(), s.stats(), s.readUsage()
+	next := totals{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, cacheLookups: stats.Requests, cpu: usage.CPU}
+	last := s.last
+	s.last = next
+	v := cluster.Vitals{
+		Memory:      usage.MemoryBytes,
+		Connections: counts.Open,
+		CacheBytes:  stats.Bytes,
+		CacheBudget: stats.Budget,
+		Uptime:      now.Sub(s.start),
+	}
+	if elapsed := next.at.Sub(last.at).Seconds(); elapsed > 0 {
+		v.ResponsesPerSecond = float32(float64(next.replies-last.replies) / elapsed)
+		v.CPU = float32((next.cpu - last.cpu).Seconds() / elapsed)
+	}
+	v.Load = min(v.CPU, 1)
+	if s.readLoad != nil {
+		if share, known := s.readLoad(now); known {
+			v.Load = float32(share)
+		}
+	}
+	if lookups := next.cacheLookups - last.cacheLookups; lookups > 0 {
+		v.HitRatio = float32(next.hits-last.hits) / float32(lookups)
+	}
+	return v
 }
 
 // currentFaults collects the faults of all parts.
@@ -93,6 +146,29 @@ func (b *board) currentFaults() cluster.Faults {
 		faults |= cluster.NameTaken
 	}
 	return faults
+}
+
+// piFaults returns the faults of a reading.
+func piFaults(h host.PiHealth) cluster.Faults {
+	var faults cluster.Faults
+	if h.PowerLow {
+		faults |= cluster.PowerLow
+	}
+	if h.TooHot {
+		faults |= cluster.TooHot
+	}
+	if h.Card != "" {
+		faults |= cluster.CardFailing
+	}
+	return faults
+}
+
+// piHealth returns the last reading.
+func (b *board) piHealth() host.PiHealth {
+	if h := b.pi.Load(); h != nil {
+		return *h
+	}
+	return host.PiHealth{}
 }
 
 // buildMeta returns what this board gossips about itself. self is its gossip
@@ -126,57 +202,7 @@ func urlOf(listener net.Addr, host, defaultPort string) string {
 	return "http://" + host
 }
 
-// sampler turns totals into the figures of the last second.
-type sampler struct {
-	start     time.Time
-	counts    func() front.Counts
-	stats     func() cache.Stats
-	readUsage func() host.Usage
-	readLoad  func(now time.Time) (share float64, known bool) // of the machine's capacity; nil: other boards use the machine too
-
-	last totals // of the previous sample
-}
-
-// totals are counters since the start; a sample is the difference of two.
-type totals struct {
-	at                 time.Time
-	replies            int64
-	hits, cacheLookups int64
-	cpu                time.Duration
-}
-
-// takeSample returns the figures since the last call. If the machine's load is not
-// known, Load is the share of one processor that the board uses. The caller adds
-// state and faults. One goroutine calls it.
-func (s *sampler) takeSample(now time.Time) cluster.Vitals {
-	counts, stats, usage := s.counts(), s.stats(), s.readUsage()
-	next := totals{at: now, replies: counts.Replies, hits: stats.Hits + stats.Stale, cacheLookups: stats.Requests, cpu: usage.CPU}
-	last := s.last
-	s.last = next
-	v := cluster.Vitals{
-		Memory:      usage.MemoryBytes,
-		Connections: counts.Open,
-		CacheBytes:  stats.Bytes,
-		CacheBudget: stats.Budget,
-		Uptime:      now.Sub(s.start),
-	}
-	if elapsed := next.at.Sub(last.at).Seconds(); elapsed > 0 {
-		v.ResponsesPerSecond = float32(float64(next.replies-last.replies) / elapsed)
-		v.CPU = float32((next.cpu - last.cpu).Seconds() / elapsed)
-	}
-	v.Load = min(v.CPU, 1)
-	if s.readLoad != nil {
-		if share, known := s.readLoad(now); known {
-			v.Load = float32(share)
-		}
-	}
-	if lookups := next.cacheLookups - last.cacheLookups; lookups > 0 {
-		v.HitRatio = float32(next.hits-last.hits) / float32(lookups)
-	}
-	return v
-}
-
-// watchPi reads the health of a Raspberry Pi, and logs what changes, until ctx ends.
+// watchPi reads the health of a Raspberry Pi, and logs changes, until ctx ends.
 func (b *board) watchPi(ctx context.Context) {
 	folder := ""
 	if b.cfg.Orders.Enabled && b.orders != nil {
@@ -201,27 +227,4 @@ func (b *board) watchPi(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// piHealth returns the last reading.
-func (b *board) piHealth() host.PiHealth {
-	if h := b.pi.Load(); h != nil {
-		return *h
-	}
-	return host.PiHealth{}
-}
-
-// piFaults returns the faults of a reading.
-func piFaults(h host.PiHealth) cluster.Faults {
-	var faults cluster.Faults
-	if h.PowerLow {
-		faults |= cluster.PowerLow
-	}
-	if h.TooHot {
-		faults |= cluster.TooHot
-	}
-	if h.Card != "" {
-		faults |= cluster.CardFailing
-	}
-	return faults
 }

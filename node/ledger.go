@@ -32,7 +32,7 @@ func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) (
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ledger.ErrNotSent, err)
 	}
-	// A request that may have been carried out must not be sent twice by net/http itself.
+	// net/http itself must not send a request twice that may have been carried out.
 	r.GetBody = nil
 	resp, sent, err := l.link.CallLedger(ctx, board, r)
 	if err != nil {
@@ -47,7 +47,7 @@ func (l ledgerLink) Call(ctx context.Context, board, kind string, body []byte) (
 	case err != nil:
 		return nil, fmt.Errorf("the ledger of %s: %w", board, err)
 	case len(answer) > ledger.MaxCallBytes:
-		return nil, fmt.Errorf("the ledger of %s answers with more than %d bytes", board, ledger.MaxCallBytes)
+		return nil, fmt.Errorf("the ledger of %s sent a response of more than %d bytes", board, ledger.MaxCallBytes)
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, fmt.Errorf("%w: %s has no ledger", ledger.ErrNotSent, board)
 	case resp.StatusCode != http.StatusOK:
@@ -70,6 +70,6 @@ func registerLedgerRoutes(mux *http.ServeMux, l *ledger.Ledger) {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write(answer) // a board that has gone retries
+		w.Write(answer) // after an error the calling board retries
 	})
 }

@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// joinWait limits how long a board that knows of others looks for them before it
-	// serves alone.
+	// joinWait limits how long a board whose settings name others searches for them before
+	// it serves alone.
 	joinWait = 3 * time.Second
 	// joinPollInterval is the interval at which a board checks whether it has joined.
 	joinPollInterval = 20 * time.Millisecond
-	// leaveWait bounds the goodbye to the rack.
+	// leaveWait limits how long a board says goodbye to the rack.
 	leaveWait = time.Second
 	// idleSamplesUntilDrained is the number of heartbeats in a row that must pass without a reply
 	// before a draining board counts as drained.
 	idleSamplesUntilDrained = 2
-	// maxHaltWait limits how long a board that its button shuts down waits for its clients
-	// to go. A rack of one has no other board for them.
+	// maxHaltWait limits how long a board that is shut down by its button waits for its
+	// clients to leave. In a rack of one they have no other board to go to.
 	maxHaltWait = time.Minute
 )
 
-// lifecycle is what the board is doing and why it ends.
+// lifecycle is the board's state and the reason why it ends.
 type lifecycle struct {
 	state           lifecycleState
-	reachedPeer     atomic.Bool  // another board was reached since the start
+	reachedPeer     atomic.Bool  // another board has been reached since the start
 	discoveryDone   atomic.Bool  // the board has joined, or has looked for others long enough
 	haltRequestedAt atomic.Int64 // by the button, Unix nanoseconds; 0: it is not
 	ended           chan error   // why the board ends by itself; see endWith
@@ -51,9 +51,10 @@ func (s *lifecycleState) changeFrom(from, to cluster.State) bool {
 	return s.state.CompareAndSwap(uint32(from), uint32(to))
 }
 
-// run serves until ctx ends, a part fails or endWith is called. Then it stops the
-// parts in an order in which each can still use those behind it: clients first, then
-// the goodbye to the rack, then what other boards and operators were using.
+// run serves until ctx ends, a part fails or endWith is called. Then it stops the parts
+// in an order in which each can still use those that it needs: first the clients'
+// listener, then, after the goodbye to the rack, the parts that serve other boards and
+// operators.
 func (b *board) run(ctx context.Context) error {
 	clients, stopClients := context.WithCancel(context.WithoutCancel(ctx))
 	rack, stopRack := context.WithCancel(context.WithoutCancel(ctx))
@@ -102,7 +103,7 @@ func (b *board) run(ctx context.Context) error {
 	case err = <-b.ended:
 		b.sockets.Release()
 	}
-	if !errors.Is(err, ErrHalt) { // after a halt the panel goes on showing that the board is drained
+	if !errors.Is(err, ErrHalt) { // after a halt the panel continues to show that the board is drained
 		b.state.set(cluster.Stopping)
 	}
 	b.announceState()
@@ -117,8 +118,8 @@ func (b *board) run(ctx context.Context) error {
 	return err
 }
 
-// joinRack waits until the board has found its rack, or has looked for long enough.
-// Then it learns what the rack has purged, and joins the ring.
+// joinRack waits until the board has found its rack, or has searched for long enough.
+// Then it applies the rack's purges and joins the ring.
 func (b *board) joinRack(ctx context.Context) {
 	b.state.set(cluster.Joining)
 	waitUntil(ctx, joinWait, func() bool { return b.isAlone() || b.reachedPeer.Load() })
@@ -167,8 +168,8 @@ func (b *board) announceState() {
 }
 
 // drainBoard takes the board out of service, or, with undo, puts it back. A draining
-// board owns no keys, is not ready at /readyz, and answers each client that still
-// comes with the last reply of its connection.
+// board owns no keys, is not ready at /readyz, and closes each client's connection after
+// its next response.
 func (b *board) drainBoard(undo bool) {
 	if undo {
 		if b.state.changeFrom(cluster.Draining, cluster.Serving) || b.state.changeFrom(cluster.Drained, cluster.Serving) {
@@ -184,7 +185,8 @@ func (b *board) drainBoard(undo bool) {
 	}
 }
 
-// completeDrainIfIdle notices when a draining board's clients have gone.
+// completeDrainIfIdle changes a draining board's state to drained once its clients have
+// gone.
 func (b *board) completeDrainIfIdle() {
 	if b.state.get() != cluster.Draining || b.idleSamples.Load() < idleSamplesUntilDrained || b.front.Counts().InFlight > 0 {
 		return
@@ -196,11 +198,12 @@ func (b *board) completeDrainIfIdle() {
 	}
 }
 
-// haltBoard drains the board and, if it has a machine to itself, ends it.
+// haltBoard drains the board and, if the board has the machine to itself, shuts the
+// machine down.
 func (b *board) haltBoard() {
 	b.drainBoard(false)
 	if b.cardHost == nil {
-		b.log.Info("the button requests a shutdown; the board drains, and can be unplugged when its lamp shows that it is drained")
+		b.log.Info("the button requests a shutdown; the board drains; unplug it when its lamp shows that it is drained")
 		return
 	}
 	b.log.Info("the button requests a shutdown; the board drains and stops")

@@ -41,15 +41,15 @@ func (b *board) followMembership(ctx context.Context) {
 	}
 }
 
-// isAlone reports whether this board's settings name no other board and it does not
-// search for one.
+// isAlone reports whether this board expects no others: its settings name none and mDNS
+// is off.
 func (b *board) isAlone() bool {
 	return countOtherAddrs(b.cfg.Rack, b.selfAddr()) == 0 && !b.cfg.Rack.MDNS
 }
 
 // shareOriginPermits divides the permits at the origins among the boards of the
-// rack, and reports whether this board has all of its own. It has none until it has
-// looked for its rack.
+// rack, and reports whether this board has its whole share. It has none until it has
+// searched for its rack.
 func (b *board) shareOriginPermits() bool {
 	if !b.discoveryDone.Load() {
 		return false

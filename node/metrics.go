@@ -9,9 +9,9 @@ import (
 	"bramble/cluster"
 )
 
-// metricSet holds the figures of one board in Prometheus' text form. The names
-// follow Prometheus' conventions: base units, _total for counters, _ratio for
-// parts of one.
+// metricSet holds the metrics of one board and writes them in Prometheus' text form.
+// The names follow Prometheus' conventions: base units, _total for counters, _ratio for
+// ratios from 0 to 1.
 type metricSet struct{ set *metrics.Set }
 
 func (m metricSet) writeMetrics(w io.Writer) {
@@ -19,13 +19,13 @@ func (m metricSet) writeMetrics(w io.Writer) {
 	metrics.WriteProcessMetrics(w)
 }
 
-// addGauge adds a figure that read returns. The parts' own totals are read at each
-// scrape; nothing is counted twice.
+// addGauge registers a gauge whose value read returns. Counters are read from the
+// subsystems at each scrape.
 func (m metricSet) addGauge(name string, read func() int64) {
 	m.set.NewGauge(name, func() float64 { return float64(read()) })
 }
 
-// addFlag adds a figure that is 1 while read returns true, else 0.
+// addFlag registers a gauge that is 1 while read returns true, else 0.
 func (m metricSet) addFlag(name string, read func() bool) {
 	m.addGauge(name, func() int64 {
 		if read() {
@@ -35,7 +35,7 @@ func (m metricSet) addFlag(name string, read func() bool) {
 	})
 }
 
-// newMetrics registers the figures of all parts of the board.
+// newMetrics registers the metrics of all parts of the board.
 func (b *board) newMetrics() metricSet {
 	m := metricSet{metrics.NewSet()}
 	b.addFrontMetrics(m)
@@ -81,8 +81,8 @@ func (b *board) addCacheMetrics(m metricSet) {
 	m.addGauge("bramble_origin_permits", b.sites.Permits)
 }
 
-// addRackMetrics adds the figures of the rack, and the board's state and faults
-// as one series for each value, 1 for those that hold.
+// addRackMetrics registers the metrics of the rack, and the board's state and faults
+// with one series for each value, 1 if it applies.
 func (b *board) addRackMetrics(m metricSet) {
 	m.addGauge("bramble_rack_replicas_sent_total", func() int64 { return b.rackCache.Stats().ReplicasSent })
 	m.addGauge("bramble_rack_replicas_dropped_total", func() int64 { return b.rackCache.Stats().ReplicasDropped })

@@ -28,25 +28,26 @@ import (
 	"bramble/node/sockets"
 )
 
-// Options are what a board gets from the program that runs it.
+// Options are a board's parameters besides its configuration.
 type Options struct {
 	Logger  *slog.Logger
 	Version string
-	// SlowCard makes every sync of the ledger take this much longer, to rehearse
-	// an SD card on a machine that has a better disk.
+	// SlowCard delays every sync of the ledger, to simulate an SD card on a machine that
+	// has a faster disk.
 	SlowCard time.Duration
 	// Sockets opens the listeners that a successor process inherits: pages and
 	// console. nil: no process inherits them.
 	Sockets *sockets.ListenerSet
-	// Shared is set if other boards run on this machine: its load is then not this
-	// board's.
+	// Shared is set if other boards run on this machine: the machine's load is then not
+	// this board's.
 	Shared bool
-	// CardHost is the machine that the board has to itself; nil: none.
+	// CardHost is the machine if the board has it to itself; nil otherwise.
 	CardHost CardHost
 }
 
 // board is one running board. Its fields are grouped by owner: setup, publicParts and
-// rackParts are below, panelState, lifecycle and heartbeat in the files of those names.
+// rackParts are below; panelState, lifecycle and selfHealth in panel.go, lifecycle.go and
+// heartbeat.go.
 type board struct {
 	setup
 	publicParts
@@ -59,7 +60,7 @@ type board struct {
 	selfHealth
 }
 
-// setup is what the board was started with. It does not change.
+// setup holds the board's parameters. They do not change.
 type setup struct {
 	cfg      *config.Config
 	log      *slog.Logger
@@ -158,7 +159,7 @@ func (b *board) newRackCache(budget int64, via string) (*rackcache.PageHandler, 
 	cfg := b.cfg.Cache
 	staleOnError := time.Duration(cfg.StaleIfError)
 	if staleOnError == 0 {
-		staleOnError = -1 // off; the cache takes 0 for its default
+		staleOnError = -1 // off; 0 would select the cache's default
 	}
 	return rackcache.New(rackcache.Config{
 		Self: b.cfg.Board.Name,
@@ -198,7 +199,8 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 	})
 }
 
-// overload is the front's measure of what the rack suffers from this board's load.
+// overload returns how much this board's load disturbs the rack's own traffic; the front
+// sheds load by it.
 func (b *board) overload() float64 {
 	return host.Overload(b.members.HealthScore(), float64(b.members.Self().Meta.Vitals.Load))
 }

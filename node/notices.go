@@ -7,7 +7,7 @@ import (
 	"bramble/node/host"
 )
 
-// collectNotices returns what a person at the console must know about this board, a
+// collectNotices returns what an operator at the console must know about this board, a
 // sentence each.
 func (b *board) collectNotices() []string {
 	var all []string
@@ -38,7 +38,7 @@ func (b *board) collectNotices() []string {
 	return append(all, b.orders.notices(name)...)
 }
 
-// piNotices returns what to do about a reading, a sentence each.
+// piNotices returns what to do about a Pi's faults, a sentence each.
 func piNotices(board string, h host.PiHealth) []string {
 	var all []string
 	if h.PowerLow {

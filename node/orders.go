@@ -26,16 +26,16 @@ const (
 	bookFolder   = "book" // the working copy, rebuilt at every start
 )
 
-// ordersWait bounds the wait of a board that starts for the rack's ledger. After it, the
-// board serves pages that say that nothing can be ordered yet. A rack whose boards all
-// start together has founded its ledger by then.
+// ordersWait limits how long a starting board waits for the rack's ledger. Then the board
+// serves pages that say that nothing can be ordered yet. If all boards of a rack start
+// together, they have founded the ledger by then.
 const ordersWait = 5 * time.Second
 
-// folderMode is the owner's alone: the folder has names and addresses.
+// folderMode gives access to the owner only: the folder holds names and addresses.
 const folderMode = 0o700
 
-// orderStack is what takes orders on a board: the ledger, the order book that it drives,
-// the order service, and the sender that passes orders on. A board without the built-in
+// orderStack groups everything that takes orders on a board: the ledger, the order book
+// that it drives, the order service, and the sender that forwards orders. A board without the built-in
 // shop, or with [orders] enabled = false, has none (nil).
 type orderStack struct {
 	ledger  *ledger.Ledger
@@ -136,7 +136,7 @@ func mailConfig(m config.MailSettings, from string) fulfilment.MailConfig {
 	}
 }
 
-// addRoutes adds what the other boards' ledgers request.
+// addRoutes adds the handlers of other boards' ledger requests.
 func (s *orderStack) addRoutes(mux *http.ServeMux) {
 	if s != nil {
 		registerLedgerRoutes(mux, s.ledger)
@@ -167,10 +167,10 @@ func (s *orderStack) run(ctx context.Context) error {
 	return s.ledger.Run(ctx)
 }
 
-// takesOrders reports whether orders are taken here, or are not meant to be.
+// takesOrders reports whether this board takes orders, or has no shop to take any for.
 func (s *orderStack) takesOrders() bool { return s == nil || s.service.AcceptsOrders() }
 
-// isReady reports whether this board's pages can say what can be ordered.
+// isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }
 
 // notices returns what an operator must know about the ledger, a sentence each.
@@ -186,7 +186,7 @@ func (s *orderStack) close() {
 		return
 	}
 	if s.ledger != nil {
-		s.ledger.Close() // an error means that Run has closed the files already
+		s.ledger.Close() // an error means that Run has already closed the files
 	}
 	if s.book != nil {
 		s.book.Close()

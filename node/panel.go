@@ -25,8 +25,8 @@ const (
 	maxQueuedPresses = 4
 )
 
-// panelState is the board's panel of LEDs and its button: the third journey's last
-// step. A board without LEDs computes what they would show, for the console.
+// panelState is the board's panel of LEDs and its button. A board without LEDs computes
+// what they would show, for the console.
 type panelState struct {
 	panel   *gpio.Panel
 	meter   gpio.LoadMeter // used by the heartbeat only
@@ -95,8 +95,8 @@ func (b *board) openPanel(log *slog.Logger) {
 	})
 }
 
-// clockLead returns by how much the ledger's clock is ahead of this board's. The
-// lamps of a rack play in step by the ledger's.
+// clockLead returns the difference of the ledger's clock and this board's. The lamps of
+// a rack follow the ledger's clock, and so blink in step.
 func (s *orderStack) clockLead() time.Duration {
 	if s == nil {
 		return 0
@@ -109,7 +109,7 @@ func (s *orderStack) clockLead() time.Duration {
 }
 
 // queuePress queues a press of the button. The goroutine that plays the lamps calls
-// it and must not wait, so presses that come too fast are dropped.
+// it and must not wait, so presses that do not fit are dropped.
 func (b *board) queuePress(p gpio.ButtonPress) {
 	select {
 	case b.panel.presses <- p:
@@ -152,7 +152,8 @@ func (b *board) locateBoard(undo bool) {
 // showPurge makes the lamps show a purge.
 func (b *board) showPurge(at time.Time) { b.panel.purged.Store(at.UnixNano()) }
 
-// updatePanel shows a sample of vitals.
+// updatePanel shows a sample of vitals: the panel's goroutine (runPanel) renders it at
+// its next Tick.
 func (b *board) updatePanel(v cluster.Vitals, at time.Time) {
 	in := b.ownPanelInput(v, at)
 	in.Load, in.Peak = b.panel.meter.Add(in.Load, time.Duration(at.UnixNano()))
@@ -167,8 +168,8 @@ func (b *board) refreshPanel(v cluster.Vitals) {
 	b.panel.panel.Update(in)
 }
 
-// panelInputOf returns what a board's lamps show now. For another board it is what
-// is known here: everything but the presses of its button.
+// panelInputOf returns what a board's lamps show now. For another board it returns what
+// this one knows: everything except the presses of its button.
 func (b *board) panelInputOf(other cluster.Board) gpio.Input {
 	if other.Self {
 		return b.panel.panel.Input()
@@ -223,7 +224,10 @@ func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	return in
 }
 
-// vitalsToPanel converts a board's vitals to its panel's input.
+// vitalsToPanel converts a board's vitals to its panel's input. Faults become the codes
+// that the lamps flash: both CutOff and NoMajority mean that too few boards can be
+// reached and are shown as gpio.NoMajority; NameTaken has no code, and only the log and
+// the console report it.
 func vitalsToPanel(v cluster.Vitals) gpio.Input {
 	in := gpio.Input{Load: float64(v.Load)}
 	switch v.State {

@@ -7,14 +7,14 @@ import (
 	"bramble/node/certs"
 )
 
-// Paths on the rack link. The other parts have theirs: purge.SyncPath, certs.Path,
-// those of rackcache and of the ledger.
+// Paths on the rack link. The other parts define their own: purge.SyncPath, certs.Path,
+// and those of rackcache and the ledger.
 const (
 	drainPath  = "/v1/drain"
 	locatePath = "/v1/locate"
 )
 
-// peerRoutes is all that other boards may request over the rack link.
+// peerRoutes handles everything that other boards may request over the rack link.
 func (b *board) peerRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST "+purge.SyncPath, b.purger)
@@ -28,7 +28,7 @@ func (b *board) peerRoutes() http.Handler {
 	return mux
 }
 
-// handleUndoable does what another board's console requests, or undoes it.
+// handleUndoable carries out the command of another board's console, or undoes it.
 func handleUndoable(do func(undo bool)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		do(r.URL.Query().Get("undo") == "1")

@@ -127,7 +127,7 @@ func (r redirectingFastPath) AppendHit(dst []byte, q *front.FastRequest) (head [
 	return r.FastPath.AppendHit(dst, q)
 }
 
-// certRack is the rack as the certificates see it (certs.Rack).
+// certRack is the rack as package certs sees it (certs.RackPeers).
 type certRack struct{ b *board }
 
 // Peers returns the live boards without this one.

@@ -12,7 +12,7 @@ import (
 	"runtime"
 )
 
-// newSuffix is appended to the name of a file while it is written. One that a
+// newSuffix is appended to the name of a file while it is written. A file with it that a
 // power cut leaves behind is overwritten by the next write.
 const newSuffix = ".new"
 

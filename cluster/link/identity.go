@@ -32,7 +32,7 @@ func certificateValidity() (notBefore, notAfter time.Time) {
 	return time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 }
 
-// linkIdentity is what a board presents and requires on the rack link. Each rack
+// linkIdentity holds a board's certificate, and the roots that verify other boards'. Each rack
 // key yields one certificate authority, the same on every board. A board proves
 // that it holds the key by a certificate that this authority has signed.
 type linkIdentity struct {

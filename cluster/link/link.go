@@ -37,7 +37,7 @@ const DefaultPeerTimeout = time.Second
 const (
 	// stallShare: after PeerTimeout/stallShare without a byte the board is pinged.
 	stallShare = 8
-	// pingShare: it has PeerTimeout*3/pingShare to answer, so that a dead board
+	// pingShare: the board has PeerTimeout*3/pingShare to answer, so that a dead board
 	// costs half a peer timeout and two dead boards cost a whole one.
 	pingShare = 8
 	// idleTimeout limits how long an unused connection between boards stays open.
@@ -46,7 +46,7 @@ const (
 	headerTimeout = 5 * time.Second
 	// The connections to one board are bounded, and of three kinds. Pings and
 	// purge messages have their own, so that pages cannot starve them; so do
-	// orders, which wait for disks.
+	// the ledger's calls, which wait for disks.
 	maxDataConns    = 32
 	maxControlConns = 4
 	maxLedgerConns  = 8
@@ -62,7 +62,7 @@ type Peer struct {
 	Addr string // host:port of its rack link
 }
 
-// Config configures a board's end of the rack link.
+// Config configures the rack link of one board.
 type Config struct {
 	Name        string        // this board
 	Keys        [][]byte      // rack keys of KeySize bytes; the first is presented, all are accepted
@@ -88,7 +88,7 @@ type Link struct {
 	byHost map[string]*peerState
 }
 
-// peerState is what the link knows of one peer.
+// peerState is the state of the link to one peer.
 type peerState struct {
 	Peer
 	down     atomic.Bool  // it did not answer the last request or ping
@@ -277,9 +277,9 @@ func (l *Link) openTLS(ctx context.Context, conn net.Conn, board string) (net.Co
 }
 
 // Do sends a request to a board. It uses the path and the query of r.URL, not its
-// host. Do waits as long as the board lives: when nothing has come for an eighth
-// of the peer timeout it pings the board, and if the board does not answer that
-// either, Do, or the pending read of the body, returns ErrPeerSilent.
+// host. Do waits as long as the board is alive: when nothing has arrived for an eighth
+// of the peer timeout it pings the board, and if the board does not answer the ping,
+// Do, or the pending read of the body, returns ErrPeerSilent.
 func (l *Link) Do(ctx context.Context, board string, r *http.Request) (*http.Response, error) {
 	return l.roundTrip(ctx, l.data, board, r)
 }
@@ -290,9 +290,9 @@ func (l *Link) Control(ctx context.Context, board string, r *http.Request) (*htt
 	return l.roundTrip(ctx, l.control, board, r)
 }
 
-// CallLedger is Do over the connections of the ledger, whose responses wait for disks.
-// sent reports whether the request can have reached the board. If not, the board
-// certainly did not carry it out.
+// CallLedger is Do over the connections for the ledger's calls, whose responses wait for
+// disks. sent reports whether the request may have reached the board. If it is false, the
+// board certainly did not carry the request out.
 func (l *Link) CallLedger(ctx context.Context, board string, r *http.Request) (resp *http.Response, sent bool, err error) {
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})

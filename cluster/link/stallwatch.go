@@ -30,7 +30,7 @@ func (w *stallWatch) start() {
 	w.timer = time.AfterFunc(w.stall, w.pingOnStall)
 }
 
-// noteProgress restarts the wait: something has come.
+// noteProgress restarts the timer, because bytes have arrived.
 func (w *stallWatch) noteProgress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package logdedup is a slog handler that logs the same message once in an interval and counts the
-// repetitions. It keeps a log small whose messages others cause: a stranger that connects every second
-// must not fill a board's card.
+// Package logdedup is a slog handler that logs the same message once per interval and counts the
+// repetitions. It limits messages whose rate others control: a stranger that connects every second must
+// not fill a board's card.
 package logdedup
 
 import (
@@ -16,15 +16,15 @@ import (
 const (
 	// DefaultInterval is the time for which repetitions of a logged message are suppressed.
 	DefaultInterval = time.Minute
-	// maxMessages bounds the messages that a Handler remembers; it forgets the least recent.
+	// maxMessages bounds the messages that a Handler remembers; the least recent is dropped.
 	maxMessages = 128
 	// maxKey bounds the key of a remembered message, in bytes.
 	maxKey = 256
 )
 
-// Handler is a slog.Handler that logs the same message once in an interval and suppresses repetitions
-// (rate limiting and deduplication). When the message comes again after the interval, its text says how
-// many were suppressed. It is for messages whose rate others control: a board with another rack key that
+// Handler is a slog.Handler that logs the same message once per interval and suppresses repetitions
+// (rate limiting and deduplication). When the message comes again after the interval, its text states the
+// number of suppressed ones. It is for messages whose rate others control: a board with another rack key that
 // knocks every second must not fill a board's card.
 //
 // Two messages are the same if level, text and attributes are equal, apart from network addresses and
@@ -35,7 +35,7 @@ type Handler struct {
 	*seenMessages
 }
 
-// seenMessages is what a Handler and those derived from it share.
+// seenMessages is the state that a Handler and those derived from it share.
 type seenMessages struct {
 	interval  time.Duration
 	now       func() time.Time
@@ -95,12 +95,12 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, r)
 }
 
-// WithAttrs returns a handler that shares what this one remembers.
+// WithAttrs returns a handler that shares this one's messages.
 func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &Handler{h.next.WithAttrs(attrs), fmt.Sprint(h.scope, attrs), h.seenMessages}
 }
 
-// WithGroup returns a handler that shares what this one remembers.
+// WithGroup returns a handler that shares this one's messages.
 func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{h.next.WithGroup(name), h.scope + "." + name, h.seenMessages}
 }
@@ -128,7 +128,7 @@ func (m *seenMessages) checkMessage(key string) (due bool, suppressed int) {
 	return true, suppressed
 }
 
-// dropOldest forgets the least recent message. It is called with mu held and seen not empty.
+// dropOldest drops the least recent message. It is called with mu held and seen not empty.
 func (m *seenMessages) dropOldest() {
 	var oldest string
 	var at time.Time
@@ -147,7 +147,7 @@ func intervalText(d time.Duration) string {
 	return d.String()
 }
 
-// messageKey returns message without anything that varies between repetitions.
+// messageKey returns message without the addresses, which differ between repetitions.
 func (m *seenMessages) messageKey(message string) string {
 	s := m.addresses.ReplaceAllString(message, "@")
 	return s[:min(len(s), maxKey)]

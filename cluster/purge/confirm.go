@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Confirm has every live board apply what this one has applied. It returns when
-// every board that answers has, or wait is over, and reports whether all live
-// boards have. Unlike Spread it gives up at once on a board that the link calls
-// silent: a client waits for this.
+// Confirm makes every live board apply the purges that this one has applied. It returns
+// when every board that answers has applied them, or wait is over, and reports whether
+// all live boards have. Unlike Spread it gives up at once on a board that the link
+// reports as silent, because a client waits for it.
 //
-// However many callers there are, at most one exchange with each board is under
-// way for them at a time, and it carries what all of them have issued.
+// For any number of callers, at most one exchange with each board is under way at a
+// time, and it carries the purges of all of them.
 func (s *Syncer) Confirm(ctx context.Context, wait time.Duration) bool {
 	peers := s.roster.Peers()
 	if len(peers) == 0 {
@@ -76,7 +76,7 @@ func (s *Syncer) confirmSemaphore(board string) *semaphore.Weighted {
 	return turn
 }
 
-// hasApplied reports whether a board, when last heard, had applied all of want.
+// hasApplied reports whether a board had applied all of want at the last exchange.
 func (s *Syncer) hasApplied(board string, want Vector) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

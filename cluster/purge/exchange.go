@@ -26,12 +26,12 @@ const (
 type syncMessage struct {
 	Digest uint64  `json:"digest,string"`
 	Vector Vector  `json:"vector"`          // null if the digests are equal
-	Batch  []Range `json:"batch,omitempty"` // what the other side lacks, as far as known
+	Batch  []Range `json:"batch,omitempty"` // what the other board lacks, as far as this one knows
 }
 
-// exchange talks with a board until both have applied the same purges, and notes
-// the contact. With push the first message already carries what the board lacked
-// when it was last heard.
+// exchange sends messages to a board until both have applied the same purges, and
+// records the contact. With push the first message already carries the purges that the
+// board lacked at the last exchange.
 func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timing.ExchangeTimeout)
 	defer cancel()
@@ -67,7 +67,7 @@ func (s *Syncer) exchange(ctx context.Context, board string, push bool) error {
 	return fmt.Errorf("purges: %s and this board still differ after %d messages", board, maxRounds)
 }
 
-// setVector remembers what a board has applied.
+// setVector records what a board has applied.
 func (s *Syncer) setVector(board string, v Vector) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,14 +100,14 @@ func readMessage(r io.Reader) (syncMessage, error) {
 		return syncMessage{}, fmt.Errorf("reading a purge message: %w", err)
 	}
 	if len(data) > maxMessage {
-		return syncMessage{}, fmt.Errorf("purges: a message of over %d bytes", maxMessage)
+		return syncMessage{}, fmt.Errorf("purges: a message has more than %d bytes", maxMessage)
 	}
 	var in syncMessage
 	if err := json.Unmarshal(data, &in); err != nil {
 		return syncMessage{}, fmt.Errorf("reading a purge message: %w", err)
 	}
 	if len(in.Vector) > maxIssuers || len(in.Batch) > maxIssuers {
-		return syncMessage{}, fmt.Errorf("purges: a message of over %d issuers", maxIssuers)
+		return syncMessage{}, fmt.Errorf("purges: a message has more than %d issuers", maxIssuers)
 	}
 	return in, nil
 }

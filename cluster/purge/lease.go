@@ -17,8 +17,8 @@ func (s *Syncer) LeaseValidAt(now time.Duration) bool {
 	return int64(now) < s.lease.Load() && now-time.Duration(s.lastTick.Load()) < s.timing.MaxPause
 }
 
-// noteTick notes that this process runs. It revokes the lease if the process was
-// paused for MaxPause or longer.
+// noteTick records a tick: this process is running. It revokes the lease if the process
+// was paused for MaxPause or longer.
 func (s *Syncer) noteTick() {
 	now := s.Now()
 	if now-time.Duration(s.lastTick.Load()) >= s.timing.MaxPause {
@@ -27,7 +27,7 @@ func (s *Syncer) noteTick() {
 	s.lastTick.Store(int64(now))
 }
 
-// revokeLease ends the lease: every contact so far may lie before a gap.
+// revokeLease ends the lease: purges may have been missed since any earlier contact.
 func (s *Syncer) revokeLease() {
 	s.mu.Lock()
 	clear(s.contact)
@@ -36,7 +36,7 @@ func (s *Syncer) revokeLease() {
 	s.updateLease()
 }
 
-// noteContact notes a good exchange with a board and when it began.
+// noteContact records a successful exchange with a board and when it began.
 func (s *Syncer) noteContact(board string, began time.Duration) {
 	s.mu.Lock()
 	if last, known := s.contact[board]; began >= s.contactsFrom && (!known || began > last) {
@@ -46,8 +46,8 @@ func (s *Syncer) noteContact(board string, began time.Duration) {
 	s.updateLease()
 }
 
-// updateLease computes when the lease ends: the oldest contact that a majority
-// needs, plus SyncTiming.Lease.
+// updateLease computes when the lease ends: SyncTiming.Lease after the oldest of the
+// most recent contacts that form a majority.
 func (s *Syncer) updateLease() {
 	others := s.roster.KnownCount() / 2 // with this board they are a majority
 	s.mu.Lock()
@@ -68,7 +68,7 @@ func (s *Syncer) updateLease() {
 	s.lease.Store(int64(times[len(times)-others] + s.timing.Lease))
 }
 
-// RenewLease contacts the rack now and returns whether the lease is valid then.
+// RenewLease contacts the rack now and reports whether the lease is valid afterwards.
 // Concurrent callers share one attempt, which takes at most ExchangeTimeout.
 // After a failed attempt the next one is made an Interval later, so that a board
 // that is cut off does not delay every client.

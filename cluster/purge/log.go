@@ -32,15 +32,15 @@ func (k Kind) String() string {
 	return fmt.Sprintf("purge kind %d", uint8(k))
 }
 
-// Purge names what a rack must forget. Applying one twice is harmless.
+// Purge names the objects that a rack must drop or revalidate. Applying one twice is harmless.
 type Purge struct {
 	Kind   Kind   `json:"k"`
 	Target string `json:"w,omitempty"` // the cache key or tag, at most MaxTarget bytes
-	Soft   bool   `json:"s,omitempty"` // do not forget, but revalidate with the origin before the next use
+	Soft   bool   `json:"s,omitempty"` // do not drop the objects, but revalidate them with the origin before the next use
 }
 
-// Bounds of a purge log. A record that falls off the log is replaced by "forget
-// everything", which is always right and only costs hits.
+// Bounds of a purge log. A board that needs a record which no log holds any more drops
+// its whole cache, which is always safe and costs only hits.
 const (
 	MaxTarget  = 8 << 10 // bytes in a cache key or tag
 	maxRecords = 4096    // records over all issuers
@@ -48,7 +48,7 @@ const (
 	maxBatch   = 512     // records in one message
 )
 
-// Valid returns an error if a purge names nothing or too much.
+// Valid returns an error if a purge names nothing, or if its target is too long.
 func (p Purge) Valid() error {
 	switch {
 	case p.Kind == All && p.Target == "":
@@ -63,13 +63,13 @@ func (p Purge) Valid() error {
 	return nil
 }
 
-// Applier makes a board's memory forget what a purge names before Apply returns.
-// It is called with the log locked, one purge at a time. The purges of one issuer
-// come in the order in which they were issued.
+// Applier applies a purge to a board's memory before Apply returns. It is called with
+// the log locked, one purge at a time. The purges of one issuer come in the order in
+// which they were issued.
 type Applier interface{ Apply(Purge) }
 
 // Issuer is a process that issues purges. A restarted board is a new issuer: its
-// memory is empty, so it need not remember its last number.
+// memory is empty, so its earlier number does not matter.
 type Issuer uint64
 
 // Vector is a version vector: the number of the last purge of each issuer that a
@@ -101,8 +101,8 @@ func (v Vector) Digest() uint64 {
 }
 
 // Range is a run of one issuer's purges, numbered After+1, After+2, … A receiver
-// that has not applied all up to After has missed purges that no log still holds,
-// and must forget everything.
+// that has not applied all up to After has missed purges that no log holds any more,
+// and must drop its whole cache.
 type Range struct {
 	Issuer Issuer  `json:"o"`
 	After  uint64  `json:"a"`
@@ -123,7 +123,7 @@ type ReplicatedLog struct {
 
 // issuerHistory holds the latest purges of one issuer.
 type issuerHistory struct {
-	floor   uint64 // how many were issued before records[0]
+	floor   uint64 // the number of purges issued before records[0]
 	records []Purge
 }
 
@@ -138,7 +138,7 @@ func newLog(self Issuer, applier Applier) *ReplicatedLog {
 	return &ReplicatedLog{self: self, applier: applier, histories: map[Issuer]*issuerHistory{}}
 }
 
-// Issue applies a purge here and gives it the next number of this board.
+// Issue applies a purge here and assigns this board's next number to it.
 func (l *ReplicatedLog) Issue(p Purge) error {
 	if err := p.Valid(); err != nil {
 		return err
@@ -175,15 +175,15 @@ func (l *ReplicatedLog) appendPurge(h *issuerHistory, p Purge) {
 	l.records--
 }
 
-// Digest returns the digest of Vector. It is precomputed, as it goes with every
-// request between boards.
+// Digest returns the digest of Vector. It is precomputed, because every request between
+// boards carries it.
 func (l *ReplicatedLog) Digest() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.digest
 }
 
-// Vector returns what this board has applied.
+// Vector returns the version vector of what this board has applied.
 func (l *ReplicatedLog) Vector() Vector {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,8 +199,8 @@ func (l *ReplicatedLog) vectorLocked() Vector {
 	return v
 }
 
-// Missing returns what a board with the given vector has not applied, at most
-// maxBatch records; the rest follows when it has applied these.
+// Missing returns the purges that a board with the given vector has not applied, at most
+// maxBatch records; the rest follow when it has applied these.
 func (l *ReplicatedLog) Missing(theirs Vector) []Range {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -224,8 +224,8 @@ func (l *ReplicatedLog) Missing(theirs Vector) []Range {
 	return batch
 }
 
-// Merge applies what is new in a batch and returns how many purges it applied.
-// A gap that no record fills counts as one purge, of everything.
+// Merge applies the new purges of a batch and returns their number. A gap that no record
+// fills counts as one purge, of everything.
 func (l *ReplicatedLog) Merge(batch []Range) (int, error) {
 	for _, r := range batch {
 		if len(r.Purges) > maxBatch {
@@ -247,7 +247,7 @@ func (l *ReplicatedLog) Merge(batch []Range) (int, error) {
 	return applied, nil
 }
 
-// mergeRange applies what is new in a range. It is called with mu held.
+// mergeRange applies the new purges of a range. It is called with mu held.
 func (l *ReplicatedLog) mergeRange(r Range) int {
 	if r.After == 0 && len(r.Purges) == 0 {
 		return 0
@@ -255,7 +255,7 @@ func (l *ReplicatedLog) mergeRange(r Range) int {
 	h := l.histories[r.Issuer]
 	if h == nil {
 		if len(l.histories) >= maxIssuers {
-			// There are too many issuers to remember, so this range comes again each time.
+			// There are too many issuers to remember, so this range will arrive again.
 			l.applier.Apply(Purge{Kind: All})
 			return 1
 		}

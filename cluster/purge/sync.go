@@ -1,7 +1,7 @@
 // Package purge replicates purges over a rack. Each board keeps a log of what every process has
-// purged, and boards exchange what the other lacks, by version vector, once a second and after each new
+// purged, and boards exchange what the other lacks, by version vector, once per second and after each new
 // purge (anti-entropy). It also holds the lease on memory: a board may answer from its cache only if it
-// was in touch with most of its rack a moment ago.
+// had contact with a majority of its rack a moment ago.
 //
 // The log (log.go) is a pure data structure. The [Syncer] moves it over the rack link: sync.go, the
 // messages in exchange.go, waiting for other boards in confirm.go, the lease in lease.go.
@@ -28,19 +28,19 @@ import (
 // applied it.
 const retryPause = 100 * time.Millisecond
 
-// SyncTiming says how fresh a board's knowledge of purges must be.
+// SyncTiming sets how fresh a board's knowledge of purges must be.
 type SyncTiming struct {
 	// Interval is the time between two exchanges with the same peer. Every board
-	// exchanges with every other, so each one's work grows with the rack.
+	// exchanges with every other one, so the work of each grows with the rack.
 	Interval time.Duration
-	// Lease limits how long a board may answer from memory after it was last in
-	// touch with most of its rack: three intervals, so that one lost exchange
-	// does no harm.
+	// Lease limits how long a board may answer from memory after its last contact
+	// with a majority of its rack: three intervals, so that one lost exchange does
+	// no harm.
 	Lease time.Duration
 	// MaxPause is the gap between two ticks after which a board concludes that it
-	// was stopped while the others went on. It must be shorter than the time for
-	// which Spread tries to reach a board: a board that was called absent must
-	// notice that it was.
+	// was stopped while the others continued. It must be shorter than the time for
+	// which Spread tries to reach a board: a board that was reported absent must
+	// notice that it was stopped.
 	MaxPause time.Duration
 	// ExchangeTimeout bounds one exchange with one board, however it answers.
 	ExchangeTimeout time.Duration
@@ -51,7 +51,7 @@ func DefaultTiming() SyncTiming {
 	return SyncTiming{Interval: time.Second, Lease: 3 * time.Second, MaxPause: 800 * time.Millisecond, ExchangeTimeout: link.DefaultPeerTimeout / 2}
 }
 
-// Roster lists who is in the rack.
+// Roster lists the boards of the rack.
 type Roster interface {
 	// Peers returns the live boards without this one.
 	Peers() []link.Peer
@@ -65,13 +65,13 @@ type Caller interface {
 	Control(ctx context.Context, board string, r *http.Request) (*http.Response, error)
 }
 
-// Syncer keeps the purge logs of a rack equal. Once a second each board sends
-// every other one the digest of what it has applied. Where two digests differ,
-// the boards exchange what is missing. A new purge travels at once the same way.
+// Syncer keeps the purge logs of a rack equal. Once per second each board sends
+// every other one the digest of what it has applied. If two digests differ, the
+// boards exchange the missing purges. A new purge is sent at once, in the same way.
 //
 // It also holds the lease on this board's memory (LeaseValid). A board that was
-// stopped or cut off first learns what it missed (RenewLease), or must ask the
-// origin.
+// stopped or cut off first applies the purges that it missed (RenewLease), or must
+// ask the origin.
 type Syncer struct {
 	purges *ReplicatedLog
 	caller Caller
@@ -81,7 +81,7 @@ type Syncer struct {
 	start  time.Time // Now counts from it
 
 	lease    atomic.Int64 // the lease ends at this time, in nanoseconds of Now
-	lastTick atomic.Int64 // when this process last noticed that it runs, likewise
+	lastTick atomic.Int64 // the time of this process's last tick, likewise
 
 	catchUps singleflight.Group // by board
 	renewals singleflight.Group
@@ -90,7 +90,7 @@ type Syncer struct {
 	contact           map[string]time.Duration // when the last good exchange with a board began
 	contactsFrom      time.Duration            // contacts that began earlier do not count
 	renewFailed       time.Duration            // when RenewLease last found no majority; 0 = it found one
-	vectors           map[string]Vector        // what each board had applied when last heard
+	vectors           map[string]Vector        // what each board had applied at the last exchange
 	confirmSemaphores map[string]*semaphore.Weighted
 }
 
@@ -139,7 +139,7 @@ func (s *Syncer) Run(ctx context.Context) {
 				busy[peer.Name] = flag
 			}
 			if !flag.CompareAndSwap(false, true) {
-				continue // the last exchange still waits for its answer
+				continue // the previous exchange is still under way
 			}
 			running.Go(func() {
 				defer flag.Store(false)
@@ -149,7 +149,7 @@ func (s *Syncer) Run(ctx context.Context) {
 	}
 }
 
-// dropAbsent drops what is remembered of boards that are not peers.
+// dropAbsent drops the state of boards that are not peers any more.
 func (s *Syncer) dropAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 	live := make(map[string]bool, len(peers))
 	for _, peer := range peers {
@@ -179,8 +179,8 @@ func (s *Syncer) dropAbsent(peers []link.Peer, busy map[string]*atomic.Bool) {
 	}
 }
 
-// exchangeInBackground exchanges with a board and logs a failure that is not
-// the board's silence.
+// exchangeInBackground exchanges with a board and logs a failure, unless the link
+// cannot reach the board.
 func (s *Syncer) exchangeInBackground(ctx context.Context, board string) {
 	if err := s.exchange(ctx, board, false); err != nil && ctx.Err() == nil && !isUnreachable(err) {
 		s.logger.Warn("purges: exchange failed", "board", board, "error", err)
@@ -196,9 +196,9 @@ func isUnreachable(err error) bool {
 // next exchange, or before they answer this board's next request.
 func (s *Syncer) Issue(purge Purge) error { return s.purges.Issue(purge) }
 
-// Spread sends every live board what this one has applied. It returns, when all
-// have applied it or wait is over, which boards have; the others learn it by an
-// exchange before they answer from memory again.
+// Spread sends every live board the purges that this one has applied, until all have
+// applied them or wait is over. It returns which boards have; the others get the purges
+// by an exchange before they answer from memory again.
 func (s *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absent []string) {
 	want := s.purges.Vector()
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -225,9 +225,9 @@ func (s *Syncer) Spread(ctx context.Context, wait time.Duration) (applied, absen
 	return applied, absent
 }
 
-// exchangeUntilApplied tries until a board has applied all of want, or ctx ends.
-// Only a board that was silent for all of that time is called absent: it has
-// then been away for longer than SyncTiming.MaxPause, and knows it.
+// exchangeUntilApplied retries until a board has applied all of want, or ctx ends.
+// Only a board that was silent for all of that time is reported absent: it has been
+// away for longer than SyncTiming.MaxPause, and so notices it.
 func (s *Syncer) exchangeUntilApplied(ctx context.Context, board string, want Vector) bool {
 	for {
 		err := s.exchange(ctx, board, true)
@@ -250,9 +250,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// CatchUp makes sure that this board has applied everything that another has,
-// whose digest came with a request. Concurrent callers for the same board share
-// one exchange.
+// CatchUp makes this board apply every purge that another board has applied, whose
+// digest came with a request. Concurrent callers for the same board share one
+// exchange.
 func (s *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error {
 	if s.purges.Digest() == digest {
 		return nil
@@ -268,5 +268,6 @@ func (s *Syncer) CatchUp(ctx context.Context, board string, digest uint64) error
 	}
 }
 
-// Digest goes with every request to another board, for its CatchUp.
+// Digest returns the digest of the applied purges. Every request to another board
+// carries it, for that board's CatchUp.
 func (s *Syncer) Digest() uint64 { return s.purges.Digest() }

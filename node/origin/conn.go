@@ -20,7 +20,7 @@ type strictConn struct {
 
 	mu     sync.Mutex // guards what follows
 	scan   replyScanner
-	broken error // what the scanner has refused
+	broken error // the scanner's error, if it has refused a byte
 	stale  bool  // nothing more may be sent over it
 }
 
@@ -46,7 +46,7 @@ func (c *strictConn) markStale() {
 	c.stale = true
 }
 
-// expectReply tells the scanner that a request is about to be sent.
+// expectReply prepares the scanner for the reply to a request that is about to be sent.
 func (c *strictConn) expectReply(method string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

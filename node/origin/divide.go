@@ -8,7 +8,7 @@ import (
 // RebalanceDelay is the time for which membership must have been stable before a board
 // takes more permits than it has. Every board gives up permits as soon as it
 // hears of another board, and gossip reaches the last of 32 boards within a
-// second: so all others have given up the permits that one board takes.
+// second: so all others have by then given up the permits that this board takes.
 const RebalanceDelay = 2 * time.Second
 
 // RackMember is a board of the rack that has not left it.
@@ -56,14 +56,14 @@ func dividePermits(total int, members []RackMember, self string) (own int, holde
 	return own, holders
 }
 
-// rackStability follows the rack's members and says when a board may take more
+// rackStability follows the rack's members and decides when a board may take more
 // permits.
 type rackStability struct {
 	members []RackMember
 	since   time.Time
 }
 
-// observe notes the members and reports whether they have been the same for
+// observe records the members and reports whether they have been the same for
 // RebalanceDelay.
 func (s *rackStability) observe(members []RackMember, now time.Time) bool {
 	if !slices.Equal(members, s.members) || s.since.IsZero() {

@@ -9,12 +9,12 @@ import (
 
 // Errors of a fetch. Each has an error page of its own.
 var (
-	// ErrDown: the server cannot be reached, or broke the connection off.
+	// ErrDown: the server cannot be reached, or broke off the connection.
 	ErrDown = errors.New("the origin cannot be reached or breaks connections off")
 	// ErrSlow: the server did not answer, or did not continue, in time.
 	ErrSlow = errors.New("the origin takes too long")
 	// ErrBusy: no permit for another request became free in time.
-	ErrBusy = errors.New("the origin has as many requests as it is allowed")
+	ErrBusy = errors.New("the origin is at its limit of concurrent requests")
 	// ErrMalformed: the reply is not HTTP, or can be read in two ways.
 	ErrMalformed = errors.New("the origin sent a malformed reply")
 )
@@ -23,11 +23,11 @@ var (
 var (
 	// ErrLoop: it has passed through this rack already.
 	ErrLoop = errors.New("the origin of this rack is the rack itself: [origin] url must name another server")
-	// ErrTarget: its Host or path is not that of a page.
+	// ErrTarget: its Host or its path does not name a page.
 	ErrTarget = errors.New("not the address of a page")
 	// ErrMethod: CONNECT and TRACE are not supported.
 	ErrMethod = errors.New("this server does not support the method")
-	// ErrFields: it has more fields than any browser sends.
+	// ErrFields: it has more header fields than any browser sends.
 	ErrFields = errors.New("the request has too many fields")
 )
 

@@ -19,12 +19,12 @@ const (
 	maxRetryDelay = 4 * time.Second
 	// downAfterFailures is the number of regular checks in a row that must fail.
 	downAfterFailures = 2
-	// maxProbeBody limits how much of a health page is read. Reading it to the
-	// end allows the connection to be reused.
+	// maxProbeBody limits the bytes that are read of a health page. The connection
+	// can be reused only if the page was read to its end.
 	maxProbeBody = 64 << 10
 )
 
-// serverHealth is what a board knows about one server. A server is down when it
+// serverHealth is one board's view of one server. A server is down when it
 // cannot be connected to, when its regular checks fail, or when it neither
 // answers a request nor the probe that follows: one slow page says nothing about
 // the others. A connection that breaks says nothing either.
@@ -73,7 +73,7 @@ func (h *serverHealth) markUp() {
 	}
 }
 
-// markSuspect has the server probed at once.
+// markSuspect makes watchHealth probe the server at once.
 func (h *serverHealth) markSuspect() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -90,7 +90,7 @@ func (h *serverHealth) recordDial(err error) {
 	}
 }
 
-// wakeWatcher makes watchHealth look at the state again.
+// wakeWatcher makes watchHealth read the state again.
 func (h *serverHealth) wakeWatcher() {
 	select {
 	case h.wake <- struct{}{}:
@@ -98,8 +98,8 @@ func (h *serverHealth) wakeWatcher() {
 	}
 }
 
-// probeSchedule decides when a server is probed. It is watchHealth without clock
-// and network.
+// probeSchedule decides when a server is probed. It is the part of watchHealth that
+// needs neither clock nor network.
 type probeSchedule struct {
 	interval   time.Duration // of regular checks, 0 = none
 	retryDelay time.Duration // before the next probe of a server that is down
@@ -153,7 +153,7 @@ func (s *originServer) watchHealth(ctx context.Context) {
 			continue
 		}
 		if s.permits.size() == 0 {
-			h.markUp() // this board has no permit: others send the requests
+			h.markUp() // this board has no permit: other boards send the requests
 			continue
 		}
 		err := s.probe(ctx)
@@ -189,7 +189,7 @@ func (s *originServer) waitForProbe(ctx context.Context, next func(down, suspect
 }
 
 // probe sends the server one request, under a permit like any other's. Without
-// a health page any reply will do, even a malformed one: the server is alive.
+// a health page any reply is enough, even a malformed one: the server is alive.
 func (s *originServer) probe(ctx context.Context) error {
 	timeout := time.Duration(s.cfg.HealthTimeout)
 	if err := s.permits.acquire(ctx, timeout, true); err != nil {

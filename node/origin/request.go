@@ -14,10 +14,11 @@ import (
 // proxies sends about thirty.
 const maxRequestFields = 128
 
-// RewriteForSite returns a client's request in the form for cache and origin: with its
-// site's own name and the path as it came, without fields about the client's way
-// to the rack (an origin that trusts them poisons the cache), and not in a loop.
-// Errors match ErrTarget, ErrMethod, ErrFields or ErrLoop.
+// RewriteForSite returns a client's request as the cache and the origin need it: with the
+// site's own name and an unchanged path, without the fields that proxies between the
+// client and the rack add (an origin that trusts them poisons the cache). It refuses a
+// request that has passed through this rack before. Errors match ErrTarget, ErrMethod,
+// ErrFields or ErrLoop.
 func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return nil, fmt.Errorf("%w: %s", ErrMethod, r.Method)
@@ -88,8 +89,8 @@ func (s *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 }
 
 // escapeInvalid escapes the bytes that are invalid in a path and leaves all
-// others, including escapes, as they are. net/url would undo escapes as well, so
-// that /a%2Fb|c became another page.
+// others, including escapes, as they are. net/url would decode escapes too,
+// which would turn /a%2Fb|c into another page.
 func escapeInvalid(path string) string {
 	var b strings.Builder
 	for i := range len(path) {
@@ -104,9 +105,9 @@ func escapeInvalid(path string) string {
 	return b.String()
 }
 
-// decrementMaxForwards counts Max-Forwards down (RFC 9110 §7.6.2). A request
-// whose count ends here goes to the origin without the field: only the origin
-// knows the answer.
+// decrementMaxForwards decrements Max-Forwards (RFC 9110 §7.6.2). A request whose count
+// is 0 already goes to the origin without the field, because only the origin can
+// answer it.
 func decrementMaxForwards(h http.Header) {
 	n, err := strconv.ParseUint(h.Get("Max-Forwards"), 10, 31)
 	if err != nil || n == 0 {
@@ -116,9 +117,9 @@ func decrementMaxForwards(h http.Header) {
 	h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 }
 
-// isForwardingField reports whether a field tells an origin how the client came
-// to the rack, or makes it see another request. None is part of the cache key,
-// so none may change the origin's reply. Many servers treat "_" in a name as
+// isForwardingField reports whether a field describes the client's connection to the
+// rack, or makes an origin see another request. None is part of the cache key, so none
+// may change the origin's reply. Many servers treat "_" in a name as
 // "-", so it is the same here.
 func isForwardingField(name string) bool {
 	if strings.IndexByte(name, '_') >= 0 {
@@ -156,7 +157,7 @@ func hasViaLoop(via []string, self string) bool {
 	return false
 }
 
-// PurgeKeys returns the cache keys for an operator's input: a whole URL, or a
+// PurgeKeys returns the cache keys for an operator's input: a complete URL, or a
 // path with its query, which means that page on every site.
 func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 	u, err := url.Parse(text)
@@ -177,7 +178,7 @@ func (s *Sites) PurgeKeys(text string) ([]*url.URL, error) {
 			return nil, fmt.Errorf("%q is not a URL: %w", text, err)
 		}
 	default:
-		return nil, fmt.Errorf("%q is not a page: write a whole URL, or a path that begins with /", text)
+		return nil, fmt.Errorf("%q is not a page: write a complete URL, or a path that begins with /", text)
 	}
 	var keys []*url.URL
 	for _, target := range sites {

@@ -24,7 +24,7 @@ const (
 	maxSizeDigits   = 15
 )
 
-// scanState says what the next byte of a connection belongs to.
+// scanState is the part of a reply that the next byte of a connection belongs to.
 type scanState int
 
 const (
@@ -40,8 +40,8 @@ const (
 )
 
 // replyScanner follows the bytes that a server sends on one connection, reply by
-// reply, and accepts only what has one meaning (RFC 9112). net/http tolerates
-// much that two readers understand differently.
+// reply, and accepts only what has one meaning (RFC 9112). net/http accepts
+// much that two parsers understand differently.
 type replyScanner struct {
 	state scanState
 	line  []byte // the current line, without its end

@@ -55,8 +55,8 @@ func newServer(cfg config.OriginSettings, host, via string, log *slog.Logger) (*
 	return s, nil
 }
 
-// newTransport returns a pool of at most n connections: a server with one process
-// per connection is promised as many connections as requests.
+// newTransport returns a pool of at most n connections: a server that runs one process
+// per connection limits connections as well as requests.
 func (s *originServer) newTransport(n int) *http.Transport {
 	return &http.Transport{
 		DialContext:            s.dialer.dialTCP,
@@ -112,7 +112,7 @@ func (s *originServer) fetch(ctx context.Context, r *http.Request) (*http.Respon
 		}
 		return nil, err
 	}
-	if err := s.health.downReason(); err != nil { // found out while this request waited
+	if err := s.health.downReason(); err != nil { // the server went down while this request waited
 		s.permits.release()
 		s.failures.Add(1)
 		return nil, err
@@ -172,7 +172,7 @@ func (s *originServer) roundTrip(ctx context.Context, r *http.Request) (*http.Re
 	return resp, nil
 }
 
-// idleBody ends a reply whose sender falls silent. Only time inside Read counts,
+// idleBody ends a reply whose server stops sending. Only time inside Read counts,
 // so a client that reads slowly does no harm.
 type idleBody struct {
 	inner   io.ReadCloser

@@ -16,11 +16,10 @@ import (
 )
 
 // builtInHost is the host in the built-in shop's cache keys if no [[site]] names
-// one. All boards must use the same host, by whatever address a client calls
-// them.
+// one. All boards must use the same host, whatever address a client uses.
 const builtInHost = "shop.bramble"
 
-// Options is what Sites needs besides the configuration.
+// Options are the parameters of Sites besides the configuration.
 type Options struct {
 	// Shop is the built-in shop's handler; unused if no site is the built-in shop.
 	Shop http.Handler
@@ -30,13 +29,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Sites is all web sites that a rack serves, with all their names. A request to
+// Sites are all web sites that a rack serves, with all their names. A request to
 // an origin always carries its site's own name, so that a reply cannot depend
 // on the client's Host, and all boards share one cache key.
 type Sites struct {
 	via             string
 	shop            builtIn
-	builtInRequests atomic.Int64 // pages made by the built-in shop
+	builtInRequests atomic.Int64 // pages rendered by the built-in shop
 	sites           []*site      // the default site first
 	byName          map[string]*site
 	byKey           map[string]*site // by scheme://host
@@ -221,7 +220,7 @@ func (s *Sites) SharePermits(self string, members []RackMember, alone bool, now 
 }
 
 // PermitHolders returns the boards that can relay a request, if this board has no
-// permit for the request's server, and how long to look for one that answers.
+// permit for the request's server, and for how long to try to reach one of them.
 func (s *Sites) PermitHolders(u *url.URL) (boards []string, timeout time.Duration) {
 	found := s.siteForKey(u)
 	if found == nil || found.server == nil || found.server.permits.size() > 0 {
