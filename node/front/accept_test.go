@@ -21,7 +21,7 @@ func TestTheRefusalIsOneReply(t *testing.T) {
 	}
 }
 
-// noFiles is a listener that has no file descriptor left until some time.
+// noFiles is a listener for which no file descriptor is left until some time.
 type noFiles struct {
 	net.Listener
 	until time.Time
@@ -61,7 +61,7 @@ func TestAcceptWaitsForFileDescriptors(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	// 5, 10, 20, 40, 80 and 160 ms, and those that came in.
+	// 5, 10, 20, 40, 80 and 160 ms, and the connections that were accepted.
 	if n := short.tried.Load(); n > 10 {
 		t.Errorf("accept was tried %d times in 200 ms", n)
 	}

@@ -18,7 +18,7 @@ func sortFields(lines []string) {
 	})
 }
 
-// compare compares the fast path with net/http for some bytes.
+// compare compares the replies of the fast path and of net/http to some bytes.
 func (s *testSite) compare(t *testing.T, in []byte) answered {
 	t.Helper()
 	fast := s.viaFastPath(bytes.Clone(in), answerRules{})
@@ -71,7 +71,7 @@ func (s *testSite) compareLent(t *testing.T, in []byte, size int) {
 // isRefusedByNetHTTP reports a 400: for a Host that net/http does not accept, for example.
 func isRefusedByNetHTTP(out []byte) bool { return bytes.HasPrefix(out, []byte("HTTP/1.1 400 ")) }
 
-// Short names for requests.
+// Short names for functions that make requests.
 func lines(all ...string) string               { return http1test.Lines(all...) }
 func get(target string, more ...string) string { return http1test.Get(target, more...) }
 

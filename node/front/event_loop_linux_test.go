@@ -93,7 +93,7 @@ func TestAFloodingClientLeavesOthersTheirTurn(t *testing.T) {
 	}
 }
 
-// The last reply arrives whole, whatever the client sends behind its last request.
+// The last reply arrives whole, whatever the client sends after its last request.
 func TestInputBehindTheLastRequestLosesNoReply(t *testing.T) {
 	t.Parallel()
 	f, _, _ := startFront(t, newTestSite(t))
@@ -172,12 +172,12 @@ func (h *blockedHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte
 	return h.testSite.AppendHit(dst, q)
 }
 
-// holdAll blocks every event loop until the end of h.
+// holdAll blocks every event loop until over is closed.
 func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 	t.Helper()
 	until(t, "every event loop is blocked", func() bool {
-		// The descriptor decides about the event loop, and the client's is of this process
-		// too: with a third file the next connection is another loop's.
+		// The descriptor's number decides about the event loop, and the client's descriptor is
+		// of this process too: with a third file the next connection is another loop's.
 		file, err := os.Open(os.DevNull)
 		if err != nil {
 			t.Fatal(err)
@@ -189,8 +189,8 @@ func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 	})
 }
 
-// A board that is late with its reading cuts off clients that have sent nothing, but no
-// client that has sent its request in time.
+// A board that reads late cuts off clients that have sent nothing, but no client that has
+// sent its request in time.
 func TestAnUnreadRequestIsNotLate(t *testing.T) {
 	h := &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(h.over) })

@@ -168,7 +168,7 @@ func TestConnectionsEndAsTheyShould(t *testing.T) {
 		}
 		v.ends()
 	}
-	// The client closes its side behind its request, and behind half a request.
+	// The client closes its side after its request, and after half a request.
 	for _, text := range []string{get("/"), get("/never"), ""} {
 		v := dialFront(t, f)
 		v.send(text)

@@ -95,7 +95,7 @@ func TestManyResetRequestsEndTheirConnection(t *testing.T) {
 }
 
 // A client that sends many requests, with cookies that no two of them share, and a large
-// body, is not taken for a flood.
+// body, does not count as a flood.
 func TestABusyHTTP2ClientIsNoFlood(t *testing.T) {
 	h := newTestSite(t)
 	change, client := withTLS(t)

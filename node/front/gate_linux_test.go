@@ -89,7 +89,7 @@ func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
 	}
 }
 
-// Who waited for a page that came meanwhile costs no more than a page in memory.
+// A request whose page was stored while it waited costs no more than a page in memory.
 func TestAfterAWaitMemoryIsCheckedAgain(t *testing.T) {
 	t.Parallel()
 	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}

@@ -85,8 +85,8 @@ func othersAreAnswered(t *testing.T, f *Front, client *tls.Config) {
 	}
 }
 
-// A client that resets its requests at once (CVE-2023-44487) has no more replies made at a
-// time than one that waits for them.
+// A client that resets its requests at once (CVE-2023-44487) has no more replies made at
+// a time than a client that waits for them.
 func TestAFloodOfResetsIsBounded(t *testing.T) {
 	var now, most atomic.Int64
 	over := make(chan struct{})
@@ -132,10 +132,10 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 		t.Errorf("%d replies were made at once, of %d at most", most.Load(), http2Streams)
 	}
 	release()
-	// Its reason may be lost where so much is on its way, but not that it ends.
+	// The reason may be lost, but not that the connection ends.
 	var late net.Error
 	err := <-enough
-	// On a machine so busy that requests are refused at once none waits, and none is too much.
+	// On a machine so busy that requests are refused at once, none waits.
 	refused := errors.Is(err, http2.ConnectionError(http2.ErrCodeNo)) && f.gate.Shed() > 0
 	if errors.As(err, &late) && late.Timeout() || errors.As(err, new(http2.ConnectionError)) && !refused {
 		t.Errorf("the connection ends with %v", err)

@@ -11,7 +11,7 @@ import (
 
 const (
 	// idleMost limits what an idle connection takes of this process's heap and stacks, in
-	// bytes. Its client's end is here too, with about 900.
+	// bytes. The client's end is in this process too, and takes about 900.
 	idleMost = 500 + 900
 	// idleGrowth limits what stacks grow by when it has answered, in bytes: it has none, but
 	// the program's other goroutines come and go.

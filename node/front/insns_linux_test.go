@@ -52,8 +52,6 @@ func TestServerProcess(t *testing.T) {
 // TestInstructionsOfAHit reports how many user-mode instructions the server spends
 // on a hit, with 64 connections: the difference of a long run and a short one of
 // an emulated server, by the number of requests between them.
-//
-//	go test ./node/front -run InstructionsOfAHit -v -instructions
 func TestInstructionsOfAHit(t *testing.T) {
 	if !*countInsns {
 		t.Skip("a measurement: run it with -instructions")
@@ -156,7 +154,7 @@ func sendMany(t *testing.T, address string, next func() []byte, rounds int) {
 		return
 	}
 	r := bufio.NewReaderSize(c, 16<<10)
-	length := 0 // of a reply: the site's clock stands still, so that all are alike
+	length := 0 // of a reply: the site's clock stands still, so all are alike
 	for range rounds {
 		if _, err := c.Write(next()); err != nil {
 			t.Error(err)

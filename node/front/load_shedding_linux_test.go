@@ -130,7 +130,7 @@ func TestOverTLSBeyondMaxConnectionsAClientIsClosed(t *testing.T) {
 	}
 }
 
-// large has a page that no window of a slow reader takes.
+// large has a page that is larger than a slow reader's window.
 type large struct{ *testSite }
 
 func (l large) ServeHTTP(w http.ResponseWriter, r *http.Request) {

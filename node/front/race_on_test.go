@@ -2,5 +2,6 @@
 
 package front
 
-// raceEnabled is whether the race detector is on, under which stacks and heap are larger.
+// raceEnabled reports whether the race detector is on, under which stacks and heap are
+// larger.
 const raceEnabled = true

@@ -17,7 +17,7 @@ import (
 
 // readyCrowd opens connections, each of which has had a reply, and blocks every event
 // loop until release is called: then everything that was sent meanwhile is there at once.
-// Before that, some clients have requested what is in warm, so that the replies are
+// Before that, some clients have requested the pages in warm, so that the replies are
 // memoised.
 func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) (h *blockedHandler, f *Front, all []*testClient, release func()) {
 	t.Helper()
@@ -26,7 +26,7 @@ func readyCrowd(t *testing.T, size int, warm []string, change ...func(*Config)) 
 	f, _, _ = startFront(t, h.testSite, append([]func(*Config){func(cfg *Config) { cfg.FastHandler, cfg.IdleTimeout = h, time.Minute }}, change...)...)
 	t.Cleanup(release)
 	for _, in := range warm {
-		for range 4 * runtime.GOMAXPROCS(0) { // whichever event loops they come to
+		for range 4 * runtime.GOMAXPROCS(0) { // so that each event loop gets some
 			v := dialFront(t, f)
 			v.send(in)
 			if _, err := io.CopyN(io.Discard, v.r, int64(len(h.viaFastPath([]byte(in), answerRules{}).out))); err != nil {
@@ -121,7 +121,7 @@ func checkUnsentMemo(t *testing.T, h *testSite, together int) {
 	if !f.hasPendingOutput() {
 		t.Fatalf("a client takes %d pages without reading one", sent)
 	}
-	for range 4 * runtime.GOMAXPROCS(0) { // whichever event loop they come to
+	for range 4 * runtime.GOMAXPROCS(0) { // so that each event loop gets some
 		other := dialFront(t, f)
 		for range 2 * replaceEvery { // the same fields, another page: it replaces the first memo
 			other.send(get("/other"))
@@ -145,7 +145,7 @@ func (f *Front) hasPendingOutput() bool {
 
 // A client over its rate is refused in a batch as alone, and loses the connection.
 func TestRateLimitsHoldInABatch(t *testing.T) {
-	const crowd, limit = 30, 20 // a second, and twice that at once
+	const crowd, limit = 30, 20 // per second, and twice that at once
 	_, _, all, release := readyCrowd(t, crowd, nil, func(cfg *Config) { cfg.ClientRequests = limit })
 	for _, v := range all {
 		v.send(get("/"))
@@ -161,7 +161,7 @@ func TestRateLimitsHoldInABatch(t *testing.T) {
 			t.Errorf("got %s", resp.Status)
 		}
 	}
-	// Two seconds' worth is allowed at once, more than a half of which had been used up.
+	// Two seconds' worth is allowed at once, and more than half of it had been used up.
 	if refused == 0 || refused == crowd {
 		t.Errorf("%d of %d are refused", refused, crowd)
 	}

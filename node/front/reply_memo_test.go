@@ -11,8 +11,8 @@ import (
 	"bramble/node/front/http1/http1test"
 )
 
-// answerAll returns all replies of a batch to some bytes, the number of bytes that it has
-// answered, and the action that is due then.
+// answerAll returns all replies to some bytes, the number of bytes that were answered,
+// and the action that is due then.
 func (b *replyBuffers) answerAll(in []byte, r answerRules) (out []byte, used int, next action) {
 	for {
 		n, next := b.answerRequests(in[used:], &r)
@@ -24,8 +24,8 @@ func (b *replyBuffers) answerAll(in []byte, r answerRules) (out []byte, used int
 	}
 }
 
-// compareAfter fails if a batch that has answered before replies otherwise to in than a
-// new one.
+// compareAfter fails if buffers that have served before give another reply to in than new
+// ones.
 func (s *testSite) compareAfter(t *testing.T, before, in []byte) {
 	t.Helper()
 	for _, r := range []answerRules{{handler: s}, {handler: s, overTLS: true, hsts: []byte("Strict-Transport-Security: max-age=1\r\n")}, {handler: s, draining: true}} {
@@ -51,7 +51,7 @@ func (s *testSite) compareAfter(t *testing.T, before, in []byte) {
 	}
 }
 
-// Whatever was answered before, a request gets the reply that it gets by itself.
+// Whatever was answered before, a request gets the reply that it gets alone.
 func TestEarlierRepliesChangeNoReply(t *testing.T) {
 	t.Parallel()
 	h := newTestSite(t)
@@ -83,7 +83,7 @@ func FuzzEarlierRepliesChangeNoReply(f *testing.F) {
 }
 
 // The memo serves all clients of a crowd whose cookies differ, also when the block is
-// stored again, and no client that requests something else.
+// stored again, but no client that requests something else.
 func TestAMemoServesRequestsWithTheSameMeaning(t *testing.T) {
 	h := newTestSite(t)
 	b := new(replyBuffers)
@@ -118,7 +118,7 @@ func TestTheMostPopularReplyIsMemoised(t *testing.T) {
 		b.answerAll(page, r)
 	}
 	for i := range 3 * replaceEvery {
-		b.answerAll([]byte(get(fmt.Sprintf("/%d", i))), r) // memory has none of them
+		b.answerAll([]byte(get(fmt.Sprintf("/%d", i))), r) // none of these pages is in memory
 		b.answerAll(page, r)
 		if b.headers.FindRemembered(&b.req.Request, page) == nil {
 			t.Fatalf("after %d misses it is not memoised", i+1)
@@ -151,7 +151,7 @@ func TestAPendingReplyIsNotOverwritten(t *testing.T) {
 	}
 }
 
-// A batch replies to the same bytes as it did the first time.
+// Repeated bytes get the replies of the first time.
 func TestABatchRepeatsItsReplies(t *testing.T) {
 	h := newTestSite(t)
 	b := new(replyBuffers)
@@ -190,7 +190,7 @@ func TestAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-// expiringHandler is memory whose memos are valid until faded is set.
+// expiringHandler answers from memory; its replies are valid until faded is set.
 type expiringHandler struct {
 	*testSite
 	faded bool
@@ -205,7 +205,7 @@ func (h *expiringHandler) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byt
 
 func (h *expiringHandler) StillValid(time.Duration, int) bool { return !h.faded }
 
-// When a memo is not valid any more, the handler is called once.
+// When a memo has become invalid, the handler is called once.
 func TestAnInvalidMemoIsForgotten(t *testing.T) {
 	h := &expiringHandler{testSite: newTestSite(t)}
 	b := new(replyBuffers)

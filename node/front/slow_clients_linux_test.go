@@ -69,8 +69,8 @@ func TestCrowdProcess(t *testing.T) {
 	left.Wait()
 }
 
-// dialSlowly opens the connection of one of the crowd, from an address that a few share;
-// nil if it was not accepted.
+// dialSlowly opens the connection of one client of the crowd, from an address that a few
+// share; nil if it was not accepted.
 func dialSlowly(i int) net.Conn {
 	d := net.Dialer{
 		Timeout:   10 * time.Second,
@@ -90,7 +90,7 @@ func dialSlowly(i int) net.Conn {
 	return c
 }
 
-// keepSlow does what one of the crowd does, until it is cut off.
+// keepSlow does what one client of the crowd does, until it is cut off.
 func keepSlow(c net.Conn, i int, stop <-chan struct{}) {
 	say, trickle := "", ""
 	switch i % crowdKinds {

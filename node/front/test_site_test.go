@@ -36,8 +36,8 @@ type testSite struct {
 
 const testHost = http1test.Host
 
-// page is the origin: its reply depends on the path alone, and on Accept-Encoding where
-// Vary says so.
+// page is the origin: its reply depends on the path alone, and on Accept-Encoding if Vary
+// names it.
 func page(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Date", "Wed, 29 Feb 2012 06:00:00 GMT")
@@ -151,10 +151,10 @@ func requestFor(target string) *FastRequest {
 	return &FastRequest{Request: http1.Request{Host: []byte(testHost), Target: []byte(target)}}
 }
 
-// Now returns a time that stands still.
+// Now returns a constant time.
 func (s *testSite) Now() time.Duration { return s.cache.Now() }
 
-// AppendHit answers as node does, also in what it keeps off the stack.
+// AppendHit answers as node does, with the same allocations.
 func (s *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	prefix, known := (*s.names.Load())[string(q.Host)]
 	if !known {
@@ -175,7 +175,7 @@ func (s *testSite) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool
 	return s.cache.AppendHit(dst, (*cache.HitRequest)(&q.Fields), nil)
 }
 
-// siteValidity is a memo as node makes it.
+// siteValidity validates a reply as node's type does.
 type siteValidity struct {
 	cache *cache.Cache
 	cache.HitValidity
@@ -310,7 +310,7 @@ func (n note) AppendHit(dst []byte, q *FastRequest) ([]byte, [][]byte, bool) {
 	return head, body, ok
 }
 
-// noteMemo records which were answered by a memo.
+// noteMemo records which requests were answered by a memo.
 type noteMemo struct {
 	ReplyValidity
 	head  bool

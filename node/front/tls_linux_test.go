@@ -52,7 +52,7 @@ func testCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, pool
 }
 
-// withTLS returns a change that has a Front speak TLS too, and its clients' configuration.
+// withTLS returns a change of a Config for TLS, and the clients' configuration.
 func withTLS(t testing.TB, more ...func(*HTTPSConfig)) (change func(*Config), client *tls.Config) {
 	t.Helper()
 	cert, pool := testCertificate(t)
@@ -150,8 +150,8 @@ func TestTLSChangesNoReply(t *testing.T) {
 	f, _, _ := startFront(t, h, change, func(cfg *Config) { cfg.IdleTimeout = 400 * time.Millisecond })
 	for name, s := range http1test.Seeds() {
 		var plain, secure string
-		// A page is in memory a moment after its last byte was sent, so that the
-		// first tries may find different things there.
+		// A page is in memory a moment after its last byte was sent, so the first tries may
+		// differ.
 		for range 5 {
 			h.refill(t)
 			plain = roundTrip(t, dialFront(t, f), s.In)
@@ -406,7 +406,7 @@ func TestAClientHelloIsWholeOrWrong(t *testing.T) {
 	if len(hello) < 200 || hello[0] != recordHandshake || !isCompleteClientHello(hello) {
 		t.Fatalf("%d bytes that begin with %x are no ClientHello", len(hello), hello[:min(recordHeaderSize, len(hello))])
 	}
-	var pieces []byte // the same, a byte a record
+	var pieces []byte // the same, one byte per record
 	for i, b := range hello[recordHeaderSize:] {
 		pieces = append(pieces, recordHandshake, 3, 1, 0, 1, b)
 		if whole := i == len(hello)-recordHeaderSize-1; isCompleteClientHello(pieces) != whole {
@@ -482,8 +482,8 @@ func TestHalfAClientHelloTakesNoSlot(t *testing.T) {
 	}
 }
 
-// Of the clients that begin a handshake and do not go on with it only the last few are
-// waited for; a client that goes on is served.
+// Of the clients that begin a handshake and do not go on, the board waits only for the
+// last few; a client that goes on is served.
 func TestStalledHandshakesAreEvicted(t *testing.T) {
 	t.Parallel()
 	change, client := withTLS(t)
@@ -515,7 +515,7 @@ func TestStalledHandshakesAreEvicted(t *testing.T) {
 	v := dialTLS(t, f, client)
 	v.send(get("/"))
 	v.reply()
-	if got := f.Counts().TLS; got.Handshakes != 1 || got.Failed != 3 { // it was waited for too
+	if got := f.Counts().TLS; got.Handshakes != 1 || got.Failed != 3 { // the board waited for it too
 		t.Errorf("counts are %+v", got)
 	}
 }

@@ -63,7 +63,7 @@ func TestGateLimitsUploadsAndHandoffs(t *testing.T) {
 	if !g.TryAcquireUpload() {
 		t.Error("after one has gone there is no room")
 	}
-	// None is silent, so that none can be evicted.
+	// No client is silent, so no connection can be evicted.
 	for i := range 33 {
 		if got, crowded := g.TryAcquireHandoff(), g.IsCrowded(); got != (i < 32) || crowded != (i >= 16) {
 			t.Errorf("connection %d: %v, crowded: %v", i, got, crowded)

@@ -189,8 +189,8 @@ func TestABlockWithManySignificantFields(t *testing.T) {
 	}
 }
 
-// However a request is cut into packets, the parser never judges a beginning otherwise
-// than the whole.
+// However a request is cut into packets, the result for its beginning never contradicts
+// the result for the whole.
 func FuzzBeginningsAreNotJudgedTooSoon(f *testing.F) {
 	for _, s := range http1test.Seeds() {
 		f.Add([]byte(s.In))

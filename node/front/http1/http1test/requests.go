@@ -53,7 +53,7 @@ func Browsers() map[string]string {
 	}
 }
 
-// OwnCookie returns a browser's request with a cookie that nobody else has.
+// OwnCookie returns a browser's request with a cookie that no other client has.
 func OwnCookie() []byte {
 	return []byte(strings.Replace(Browsers()["chrome"], "visit=4f0c2a9e8b7d", fmt.Sprintf("visit=%012x", rand.Uint64()>>16), 1))
 }
