@@ -49,7 +49,7 @@ func systemMirrors(folder, suite string) []string {
 	return mirrors[:min(len(mirrors), maxMirrors)]
 }
 
-// maxMirrors bounds the mirrors that are tried for a package.
+// maxMirrors limits the mirrors that are tried for a package.
 const maxMirrors = 4
 
 // rank rates the likelihood that an archive is Debian's main one; 0 means no.

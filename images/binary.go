@@ -14,7 +14,7 @@ import (
 // module is the Go module of the card's program.
 const module = "bramble"
 
-// goProgram is Bramble as it runs on the card.
+// goProgram is the card's Bramble program.
 type goProgram struct {
 	content []byte
 	version string

@@ -26,12 +26,12 @@ var startScript []byte
 //go:embed files/inittab
 var inittab []byte
 
-// profile is what the shell on the serial console reads at its start.
+// profile is the start-up file of the shell on the serial console.
 //
 //go:embed files/profile
 var profile []byte
 
-// makeInitrd builds the start-up file system (initramfs), with everything that runs on
+// makeInitrd builds the start-up file system (initramfs), with all programs of
 // the card, as a compressed archive. It stays the root file system.
 func (b *builder) makeInitrd(ctx context.Context, kernels []kernelPackage) ([]byte, error) {
 	t := cpioTree{}

@@ -35,7 +35,7 @@ func (b *builder) addPackageLicences(c *bootPartition) error {
 	return nil
 }
 
-// licencesPackage has the texts that other packages' licences refer to.
+// licencesPackage contains the texts that other packages' licences refer to.
 const licencesPackage = "base-files"
 
 // addCommonLicences adds those texts.

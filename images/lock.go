@@ -39,7 +39,7 @@ type Package struct {
 // ErrBadLock matches the error of a lock file that cannot be used.
 var ErrBadLock = errors.New("the list of packages is not valid")
 
-// maxPackages and maxPackage bound a lock: a card has some two dozen packages, and
+// maxPackages and maxPackage limit a lock: a card has some two dozen packages, and
 // the largest, the 64-bit kernel, has 60 MB.
 const (
 	maxPackages = 100
@@ -70,7 +70,7 @@ func ParseLock(text string) (Lock, error) {
 	return l, nil
 }
 
-// addLine adds one line, given as its words, or returns what is wrong with it.
+// addLine adds one line, given as its words, or returns the problem with it.
 func (l *Lock) addLine(words []string) (problem string) {
 	switch {
 	case words[0] == "suite" && len(words) == 2:

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// manifestName is the file that lists what is on the card.
+// manifestName is the file that lists the card's content.
 const manifestName = "MANIFEST.txt"
 
 // addManifest adds the list of packages, Go modules and files, and their licences.

@@ -40,7 +40,7 @@ func laterModules() []string {
 	base := slices.DeleteFunc(baseModules(), func(name string) bool { return name == "raspberrypi-hwmon" }) // they have no such sensor
 	return append([]string{
 		"bcm2835",        // the SD host of these boards
-		"sdhci-iproc",    // and the other one, if the device tree says so
+		"sdhci-iproc",    // and the other one, if the device tree selects it
 		"phy-generic",    // USB's transceiver, without which its host waits
 		"dwc2",           // USB, to which the network is attached
 		"bcm2835_wdt",    // the watchdog

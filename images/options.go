@@ -16,7 +16,7 @@ type Options struct {
 	DHCPScript []byte // the script that udhcpc calls
 
 	PackageSource
-	// Progress receives one line per step, of at most 72 bytes. nil: nobody reads them.
+	// Progress receives one line per step, of at most 72 bytes. nil: no progress is shown.
 	Progress func(line string)
 }
 

@@ -37,8 +37,8 @@ func (p PackageSource) openStore() (store, error) {
 	return store{filepath.Join(cache, "bramble", "packages"), p}, nil
 }
 
-// get returns the file of a package, and whether it was downloaded. Its hash has just
-// been checked.
+// get returns the file of a package, and whether it was downloaded. Its hash is
+// checked.
 func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fresh bool, err error) {
 	file = filepath.Join(s.folder, filepath.Base(p.Path))
 	switch sum, err := hashFile(file); {
@@ -64,7 +64,7 @@ func (s store) get(ctx context.Context, t toolbox, p Package) (file string, fres
 		}
 	}
 	if errors.Is(failed, ErrPackageGone) {
-		failed = fmt.Errorf("%w: run \"bramble image --relock --lock FILE\" to pin what the mirror has, then build with that --lock", failed)
+		failed = fmt.Errorf("%w: run \"bramble image --relock --lock FILE\" to pin the mirror's versions, then build with that --lock", failed)
 	}
 	return "", false, fmt.Errorf("%s %s: %w", p.Name, p.Version, failed)
 }

@@ -27,7 +27,7 @@ func (b *board) collectNotices() []string {
 	}
 	all = append(all, piNotices(name, b.piHealth())...)
 	if b.cardUnusable.Load() {
-		all = append(all, "The card of "+name+" cannot be used: it serves pages and takes no orders. Its log has the reason.")
+		all = append(all, "The card of "+name+" cannot be used: it serves pages and accepts no orders. Its log has the reason.")
 	}
 	if b.cardHost != nil {
 		all = append(all, b.cardHost.Notices()...)

@@ -48,7 +48,7 @@ type Transport interface {
 	Stream(ctx context.Context, board string) (net.Conn, error)
 	// Call sends a small request (at most MaxCallBytes) to another board's
 	// ledger and returns the result of its HandleCall. An error that wraps
-	// ErrNotSent says that the request certainly never reached the other board;
+	// ErrNotSent means that the request never reached the other board;
 	// any other error leaves that open.
 	Call(ctx context.Context, board, kind string, body []byte) ([]byte, error)
 }
@@ -114,11 +114,11 @@ const (
 	MaxCallBytes = 1 << 20
 )
 
-// Kinds of error. Match them with errors.Is; the text says more. Each says whether a
+// Kinds of error. Match them with errors.Is; the text has details. Each says whether a
 // submitted command was committed. "Not committed" means that it never will be, so it
 // can be submitted again.
 var (
-	// ErrNotFounded: the rack has no ledger yet; the text says how many boards it
+	// ErrNotFounded: the rack has no ledger yet; the text has the number of boards that it
 	// waits for. The command was not committed.
 	ErrNotFounded = errors.New("the ledger is not founded yet")
 	// ErrNoMajority: no leader could be reached in time, usually because this board

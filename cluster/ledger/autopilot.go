@@ -26,7 +26,7 @@ type boardHealth struct {
 	Server  raftServer
 	Silent  time.Duration // since its last response
 	Index   uint64        // of the last entry that it applied
-	Trouble bool          // it says itself that it should not vote
+	Trouble bool          // it reports itself that it should not vote
 }
 
 // clusterState is everything that planChange depends on.

@@ -136,7 +136,7 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 
 // openOrSetAside opens the board's files. If something is damaged, it sets the
 // directory aside and begins a new life, which recovers everything from the other
-// boards. damaged says what was damaged. A rack of one board has no other copy: its
+// boards. damaged describes the damage. A rack of one board has no other copy: its
 // files stay, and the error is ErrDamaged.
 func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 	now := filepath.Join(cfg.Dir, dirNow)

@@ -11,7 +11,7 @@ import (
 // sectorSize is the number of bytes that a disk writes as a whole or not at all.
 const sectorSize = 512
 
-// damageError says which file is damaged, and how.
+// damageError names the damaged file and the damage.
 type damageError struct {
 	File string
 	What string

@@ -11,7 +11,7 @@ import (
 )
 
 // hclogAdapter is an hclog.Logger that writes raft's messages to slog, two levels
-// lower than raft rates them: the ledger itself logs whatever matters of them.
+// lower than raft rates them: the ledger itself logs everything important about them.
 type hclogAdapter struct {
 	log  *slog.Logger
 	name string

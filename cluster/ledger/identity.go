@@ -51,7 +51,7 @@ type boardIdentity struct {
 	// one of them and has no log yet, raft starts with them as its configuration.
 	FirstVoters []raftServer
 	// JoinOnly: an earlier life of this board may have made promises that are lost
-	// with its damaged files, so it takes no part in founding and only joins.
+	// with its damaged files, so it does not take part in founding and only joins.
 	JoinOnly bool
 }
 

@@ -50,7 +50,7 @@ type logStore struct {
 // Each reads the whole last segment first.
 const reopenInterval = 5 * time.Second
 
-// logOptions says which log to open, and how.
+// logOptions configure openLog.
 type logOptions struct {
 	dir      string
 	disk     types.VFS // nil: the file system

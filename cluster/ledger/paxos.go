@@ -7,7 +7,7 @@ import (
 
 // Founding decides raft's bootstrap configuration. It is single-decree Paxos among
 // the boards that have no ledger: of all configurations that are ever proposed at
-// most one is chosen, whatever messages are lost, repeated or late and whichever
+// most one is chosen, even if messages are lost, repeated or late and
 // boards restart. This file is the rules, without clock, disk or network;
 // founding.go runs them.
 

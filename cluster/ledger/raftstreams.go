@@ -31,7 +31,7 @@ type raftStreams struct {
 	closed bool
 }
 
-// trackedConn is a stream that is closed with the ledger, whatever still uses it.
+// trackedConn is a stream that is closed with the ledger, even while it is in use.
 type trackedConn struct {
 	net.Conn
 	owner *raftStreams

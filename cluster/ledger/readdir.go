@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Recovery says what ReadDir read from a directory.
+// Recovery is the result of ReadDir.
 type Recovery struct {
 	Server   string    // the raft server that wrote the directory
 	Ledger   string    // the ledger's identity
@@ -26,7 +26,7 @@ type Recovery struct {
 	// other boards may have gone on without them.
 	Unproven int
 	Proven   uint64
-	// Damage says what could not be read, "" if nothing. Everything before it is
+	// Damage describes the part that could not be read, "" if there is none. Everything before it is
 	// applied.
 	Damage string
 }

@@ -16,7 +16,7 @@ type Status struct {
 	LogBytes      int64  // of the log since the last snapshot
 	Snapshot      uint64 // index of the last snapshot that this board took, or found at its start; 0 if none
 	Halted        string // why this board applies nothing, "" if it does not halt
-	HaltTransient bool   // the reason can pass, such as a full disk: the board then goes on by itself
+	HaltTransient bool   // the reason can pass, such as a full disk: the board then goes on automatically
 	Foreign       string // boards of another ledger that this board has seen, "" if none
 	Damaged       string // what was damaged at the start and set aside, "" if nothing
 	Trouble       string // what else keeps the ledger from working now, "" if nothing

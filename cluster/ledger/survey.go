@@ -23,7 +23,7 @@ type surveyAnswer struct {
 	at    time.Time
 }
 
-// runSurvey says hello to the other boards every Timing.Survey until ctx ends: to
+// runSurvey sends a hello to the other boards every Timing.Survey until ctx ends: to
 // all of them while there is no ledger or this board leads, else to the leader.
 func (l *Ledger) runSurvey(ctx context.Context) {
 	for {

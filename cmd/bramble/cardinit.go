@@ -83,7 +83,7 @@ func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings,
 		}
 	}
 	if cfg.Shop.Catalogue != "" && origin.WantsShop(cfg) {
-		// The board's program would exit because of it, and nobody would see why.
+		// The board's program would exit because of it, and the reason would not show.
 		if _, err := shop.Load(cfg.Shop.Catalogue); err != nil {
 			return s, &cardinit.SettingsError{Mistakes: []cardinit.Mistake{{Text: "the catalogue: " + err.Error()}}}
 		}
@@ -133,8 +133,8 @@ func settingsError(err error) error {
 	return broken
 }
 
-// showSettingsAlarm shows on the lamps of the default settings that the board's own
-// cannot be read, until ctx ends.
+// showSettingsAlarm shows on the lamps of the default settings, until ctx ends, that the
+// board's own settings cannot be read.
 func showSettingsAlarm(ctx context.Context) {
 	showUntilDone(ctx, config.Default().Panel, gpio.Input{Health: gpio.Starting, Faults: gpio.NewFaultSet(gpio.BadSettings)})
 }

@@ -59,8 +59,8 @@ func (fs *flagSet) explainParseError(err error) error {
 	return usagef("there is no flag --%s", name)
 }
 
-// explainBadValue says which kind of value a flag takes, where the standard
-// library says "parse error".
+// explainBadValue names the kind of value that a flag takes, where the standard
+// library only reports "parse error".
 func (fs *flagSet) explainBadValue(err error) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {

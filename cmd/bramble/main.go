@@ -32,7 +32,7 @@ func main() {
 	}))
 }
 
-// world is the environment of a command: everything it uses besides its flags.
+// world is the environment of a command: all its inputs and outputs besides its flags.
 type world struct {
 	in       io.Reader
 	out, err io.Writer

@@ -59,7 +59,7 @@ func TestCommandLines(t *testing.T) {
 		{"lab --boards", 2, "", "bramble lab: --boards needs a value\nFor help: bramble help lab\n"},
 		{"sale invite berry --valid-for ever", 2, "", "bramble sale: --valid-for: \"ever\" is not a duration; write one such as 48h or 30m\nFor help: bramble help sale\n"},
 		{"lab --listen nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
-		{"purge", 2, "", "bramble purge: say what to purge: a URL, --tag TAG or --all\nFor help: bramble help purge\n"},
+		{"purge", 2, "", "bramble purge: name the pages to purge: a URL, --tag TAG or --all\nFor help: bramble help purge\n"},
 		{"purge / --all", 2, "", "bramble purge: bad request: a purge needs exactly one of url, tag and all\nFor help: bramble help purge\n"},
 		{"purge /a /b", 2, "", "bramble purge: unexpected argument \"/b\": purge one URL at a time\nFor help: bramble help purge\n"},
 		{"drain", 2, "", "bramble drain: name one board; \"bramble status\" lists them\nFor help: bramble help drain\n"},

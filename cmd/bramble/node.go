@@ -16,7 +16,7 @@ func nodeCommand() command {
 		short: "run one board",
 		long: `
 Run one board of a rack until SIGTERM or Ctrl-C. Then it leaves the rack and
-finishes its responses. A second signal ends it at once.
+completes the responses in progress. A second signal ends it at once.
 
 The configuration file needs only the rack key. "bramble config" prints every
 setting.
@@ -49,7 +49,7 @@ its configuration is faulty, the log says why and the old one keeps serving.`,
 					ctx, cancel = context.WithCancel(ctx)
 					defer cancel()
 					go func() {
-						// The lab writes nothing: the end of input, or an error, means that it is gone.
+						// The lab writes nothing to it: end of file or an error means that the lab has ended.
 						_, _ = io.Copy(io.Discard, w.in)
 						cancel()
 					}()

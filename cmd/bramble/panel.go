@@ -22,7 +22,7 @@ Explain, demonstrate and test a board's lamps (see gpio/README.md):
   card    print the wall card that explains the lamps, as an HTML page
   demo    show every signal with its name, on the board's own lamps or, if it
           has none, in the terminal
-  test    light one lamp after the other and say which it should be, then test
+  test    light one lamp after the other and print its name, then test
           the button
 
 Stop the board's own program first: it holds the lamps.`,

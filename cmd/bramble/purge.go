@@ -38,7 +38,7 @@ origin before their next use, and are served while the origin does not answer.`,
 				case len(args) > 1:
 					return usagef("unexpected argument %q: purge one URL at a time", args[1])
 				case p.URL == "" && p.Tag == "" && !p.All:
-					return usagef("say what to purge: a URL, --tag TAG or --all")
+					return usagef("name the pages to purge: a URL, --tag TAG or --all")
 				case p.Check() != nil:
 					return usagef("%v", p.Check())
 				}

@@ -14,7 +14,7 @@ import (
 	"bramble/node/sockets"
 )
 
-// checkTimeout bounds how long the new program may take to check the
+// checkTimeout limits the time in which the new program must check the
 // configuration; a busy board takes a second to start one.
 const checkTimeout = 20 * time.Second
 
@@ -28,7 +28,7 @@ type restarter struct {
 	signals   chan os.Signal
 }
 
-// newRestarter takes over the sockets of the program before, if there was one.
+// newRestarter inherits the sockets of the previous program, if there was one.
 func newRestarter(config string) (*restarter, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -70,7 +70,7 @@ func (r *restarter) watchSignals(ctx context.Context, log *slog.Logger, leave fu
 	}()
 }
 
-// checkProgram has the new program check the configuration.
+// checkProgram makes the new program check the configuration.
 func (r *restarter) checkProgram(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 func statusCommand() command {
 	return command{
 		name:  "status",
-		short: "show the boards of the rack and how they are",
+		short: "show the boards of the rack and their states",
 		long: `
 Show the boards of the rack, as one board or the lab sees them now:
 
@@ -64,7 +64,7 @@ func statusTable(s console.RackView) string {
 	for _, b := range s.Boards {
 		v := b.Vitals
 		row := []string{truncateCell(b.Name, maxShownName), b.State}
-		if v == (console.VitalsView{}) { // nothing is known about it
+		if v == (console.VitalsView{}) { // no vitals yet
 			row = append(row, "-", "-", "-", "-", "-", "-")
 		} else {
 			row = append(row, formatRate(v.ResponsesPerSecond), formatPercent(v.HitRatio), formatPercent(v.CPUCores),

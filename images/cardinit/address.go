@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// commandTimeout bounds each ip and arping command.
+	// commandTimeout limits each ip and arping command.
 	commandTimeout = 5 * time.Second
 	// ethernet is ARPHRD_ETHER of linux/if_arp.h, as sysfs shows it.
 	ethernet = "1"
 )
 
-// Address is how a card is on its network.
+// Address is a card's address on its network.
 type Address struct {
 	Interface string // "eth0"
 	Own       netip.Prefix
@@ -54,7 +54,7 @@ func findInterface(sys string) string {
 	return ""
 }
 
-// currentAddress returns how the card is on its network now.
+// currentAddress returns the card's present address.
 func (n *network) currentAddress() Address {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -128,8 +128,8 @@ func (n *network) runIP(ctx context.Context, args ...string) error {
 }
 
 // saveAddress saves the address for a start at which the settings cannot be read.
-// It does not write the same address twice, nor a link-local one, which is found
-// again.
+// It does not write the same address twice, nor a link-local one, which the card
+// finds again.
 func (n *network) saveAddress(a Address) error {
 	if a.Own.Addr().IsLinkLocalUnicast() {
 		return nil

@@ -17,16 +17,16 @@ import (
 //	POST begin         SlotManifest → BeginReply
 //	PUT  file/NAME     ?size=…&sha256=…, the bytes → 204
 //	POST try           SlotManifest → 204; the board then stops and comes back in the other slot
-//	POST commit        SlotManifest, of which only the version counts → 204
+//	POST commit        SlotManifest, of which only the version is used → 204
 //
 // An error is {"error": "…"} with a status.
 
 const (
 	maxManifest = 64 << 10 // bytes of its JSON
-	// fileTimeout bounds receiving one file: 30 MB at 50 kB/s, the speed of an emulated
+	// fileTimeout limits receiving one file: 30 MB at 50 kB/s, the speed of an emulated
 	// board on a busy machine.
 	fileTimeout = 10 * time.Minute
-	// slotTimeout bounds reading a slot and copying the files that both slots have: up
+	// slotTimeout limits reading a slot and copying the files that both slots have: up
 	// to 37 MB, on a first board with a slow card.
 	slotTimeout = 2 * time.Minute
 )
@@ -43,7 +43,7 @@ type BeginReply struct {
 	Missing []SlotFile `json:"missing"`
 }
 
-// BoardControl is what the API needs of the board's program.
+// BoardControl is the part of the board's program that the API uses.
 type BoardControl interface {
 	Leading() bool
 	Drained() bool // it has no clients
@@ -52,7 +52,7 @@ type BoardControl interface {
 	Try()
 }
 
-// Handler serves the API. The caller must check that the client may steer the board.
+// Handler serves the API. The caller must check that the client may control the board.
 func (s *Slots) Handler(board BoardControl) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /slots", func(w http.ResponseWriter, _ *http.Request) {
@@ -145,5 +145,5 @@ func writeReply(w http.ResponseWriter, v any, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a client that has gone needs no reply
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has disconnected
 }

@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// deviceTimeout bounds the wait for the card's block device.
+	// deviceTimeout limits the wait for the card's block device.
 	deviceTimeout = 15 * time.Second
-	// networkTimeout bounds the wait for an address at the start. After it the
+	// networkTimeout limits the wait for an address at the start. After it the
 	// board starts without one, and takes it when it comes.
 	networkTimeout = leaseTimeout + 10*time.Second
 	// fatOptions are mount options that Debian's kernel is built for.
 	fatOptions = "fmask=0022,dmask=0022,errors=remount-ro"
 )
 
-// CardSettings are what the card's settings file says to its init.
+// CardSettings are the part of the card's settings file that its init uses.
 type CardSettings struct {
 	HostName      string
 	Address       netip.Prefix // the zero Prefix: use DHCP
@@ -40,7 +40,7 @@ type CardSettings struct {
 	ShowAtRest func(ctx context.Context)
 }
 
-// Config is what Run needs.
+// Config configures Run.
 type Config struct {
 	System  System
 	Paths   Paths
@@ -55,7 +55,7 @@ type Config struct {
 	Load func(file, serial string) (CardSettings, error)
 	// ShowAlarm shows "bad settings" on the lamps until ctx ends.
 	ShowAlarm func(ctx context.Context)
-	// QueryTime asks a time server how far this clock is off; nil: by SNTP.
+	// QueryTime returns a time server's offset against this clock; nil: by SNTP.
 	QueryTime func(server string) (time.Duration, error)
 	// PageAddress is where the page of mistakes listens; "": port 80 of every address.
 	PageAddress string
@@ -74,9 +74,9 @@ type cardInit struct {
 	watchdog *watchdogFeeder // nil: no watchdog
 }
 
-// Run makes the card a board and keeps it one. It returns when ctx has ended and
+// Run starts the card as a board and supervises it. It returns when ctx has ended and
 // the board's program has stopped, or with an error if the machine cannot be
-// restarted or shut down as the program asked.
+// restarted or shut down as the program requested.
 func Run(ctx context.Context, cfg Config) error {
 	c := &cardInit{Config: cfg, log: newLogRing(cfg.Paths)}
 	showing, hide := context.WithCancel(context.WithoutCancel(ctx))
@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg Config) error {
 	return c.runBoard(ctx, settings, err)
 }
 
-// readIdentity finds out which board and which slot this is.
+// readIdentity finds the board's serial number and the running slot.
 func (c *cardInit) readIdentity() {
 	line, err := os.ReadFile(filepath.Join(c.Paths.Proc, "cmdline"))
 	if err != nil {
@@ -164,7 +164,7 @@ func (c *cardInit) runBoard(ctx context.Context, s CardSettings, settingsErr err
 		}
 	} else {
 		c.log.logf("data partition cannot be used: %v", dataErr)
-		c.log.logf("the board serves pages and takes no orders: replace its card")
+		c.log.logf("the board serves pages and accepts no orders: replace its card")
 		c.blockDataWrites()
 	}
 	c.writeStateFiles(dataErr)
@@ -274,7 +274,7 @@ func (c *cardInit) showMistakes(ctx context.Context, s CardSettings, settingsErr
 }
 
 // superviseBoard waits for the time, and then runs the board's program until ctx
-// ends or the program's exit code, which it returns, asks for more than a restart.
+// ends or the program's exit code, which it returns, requests more than a restart.
 func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, error) {
 	timeout := time.NewTimer(clockTimeout)
 	defer timeout.Stop()
@@ -307,7 +307,7 @@ func (c *cardInit) superviseBoard(ctx context.Context, s CardSettings) (int, err
 	return program.run(ctx), nil
 }
 
-// shutDown does what the exit code of the board's program asks for. stopServices
+// shutDown carries out the request in the exit code of the board's program. stopServices
 // stops everything that may still write to the data partition.
 func (c *cardInit) shutDown(ctx context.Context, exitCode int, showAtRest func(context.Context), stopServices func()) error {
 	switch exitCode {

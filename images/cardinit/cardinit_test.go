@@ -139,7 +139,7 @@ func TestRunStartsTheBoard(t *testing.T) {
 	node.end <- 2
 	again := b.awaitStart("bramble")
 	b.awaitLog("board program ended with exit code 2; restarting it in 1s")
-	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "has stopped by itself once") || !strings.Contains(got, "panic: at sea") {
+	if got := strings.Join(Notices(b.paths), " "); !strings.Contains(got, "has ended unexpectedly once") || !strings.Contains(got, "panic: at sea") {
 		t.Errorf("the notices are %q", got)
 	}
 	again.end <- ExitHalt

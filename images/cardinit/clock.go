@@ -29,7 +29,7 @@ const (
 	// maxSpread is the largest difference between two servers that agree.
 	maxSpread = time.Second
 	// stepThreshold is the error from which a clock that is set is stepped and not
-	// slewed. The kernel slews by 0.5 ms a second, so half a second takes 17 minutes.
+	// slewed. The kernel slews by 0.5 ms per second, so half a second takes 17 minutes.
 	stepThreshold = 500 * time.Millisecond
 	// maxServers bounds the servers of one round.
 	maxServers = 4
@@ -163,9 +163,8 @@ type timeSample struct {
 // errNoTime means that no time server has answered.
 var errNoTime = errors.New("no time server answers")
 
-// chooseSample decides which reply to believe. If one server was queried, its reply;
-// if several, at least two must be within maxSpread of each other, and the middle of
-// the largest group that agrees counts.
+// chooseSample chooses the reply to use: if one server was queried, its reply; if
+// several, the median of the largest group within maxSpread, which needs at least two.
 func chooseSample(samples []timeSample, queried int) (timeSample, error) {
 	if len(samples) == 0 {
 		return timeSample{}, errNoTime
@@ -185,7 +184,7 @@ func chooseSample(samples []timeSample, queried int) (timeSample, error) {
 		}
 	}
 	if len(best) < 2 {
-		return timeSample{}, fmt.Errorf("of %d time servers no two agree", len(samples))
+		return timeSample{}, fmt.Errorf("no two of %d time servers agree", len(samples))
 	}
 	return best[len(best)/2], nil
 }

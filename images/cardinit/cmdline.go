@@ -14,7 +14,7 @@ type KernelParams struct {
 	Watchdog bool   // bramble.watchdog=1: the hardware watchdog may be opened
 	Serial   string // bramble.serial, in place of the board's own; the emulator has none
 	Trial    bool   // bramble.trial=1: the slot is on trial
-	NoKexec  bool   // bramble.kexec=0: restart for a trial; whatever boots this machine starts the other slot
+	NoKexec  bool   // bramble.kexec=0: restart for a trial; the boot loader of this machine starts the other slot
 	Hop      bool   // the kernel took one processor, so that it can start the other slot's kernel
 }
 

@@ -31,13 +31,13 @@ type checkResult int
 const (
 	checkClean checkResult = iota
 	checkRepaired
-	checkNeedsForce // the repairs that are safe without asking were not enough
+	checkNeedsForce // the automatic repairs were not enough
 	checkHopeless   // beyond repair
 	checkNotRun     // the check itself could not run
 )
 
 // interpretFsck interprets e2fsck's exit codes (e2fsck(8)), which are bits. forced
-// says that it was allowed to repair whatever it found.
+// means that it was allowed to make every repair.
 func interpretFsck(code int, forced bool) checkResult {
 	const (
 		corrected, reboot, left, operational = 1, 2, 4, 8
@@ -64,7 +64,7 @@ type dataPartition struct {
 }
 
 // openData checks, repairs, mounts and grows the data partition. If it returns an
-// error, the board serves pages and takes no orders.
+// error, the board serves pages and accepts no orders.
 func openData(ctx context.Context, system System, p Paths) (dataPartition, error) {
 	device := p.Partition(dataPartNumber)
 	if isMounted(p, p.Data) { // this program itself was restarted

@@ -22,12 +22,12 @@ import (
 //
 // The byte is also the mark that a trial was requested. No second mark could disagree
 // with it, and putting it back is having tried: anything that follows ends in the
-// running slot with all processors, and no version is tried twice by itself.
+// running slot with all processors, and no version is tried twice automatically.
 
 const (
 	// AllCPUsParam is the parameter in each slot's cmdline.txt of a card for boards
 	// with several processors. All of them have four; a first board's kernel ignores
-	// the number. The spelling is one that nobody writes by hand: a person who writes
+	// the number. The spelling is unlikely to be written by hand: a person who writes
 	// nr_cpus=1 wants one processor and no trial.
 	AllCPUsParam = "nr_cpus=04"
 	// oneCPUParam replaces it during a hop. It differs in the last byte.

@@ -50,7 +50,7 @@ func findSerial(params KernelParams, p Paths) (string, error) {
 	return "", errors.New("this machine has no serial number")
 }
 
-// shortSerial returns the last four digits, which tell the boards of a rack apart.
+// shortSerial returns the last four digits, which distinguish the boards of a rack.
 func shortSerial(serial string) string {
 	padded := "0000" + serial
 	return padded[len(padded)-4:]

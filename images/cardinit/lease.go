@@ -17,20 +17,20 @@ func DHCPScript() string { return dhcpScript }
 // fromDHCP is the origin of a leased address.
 const fromDHCP = "by DHCP"
 
-// Bounds of what a DHCP server can make a board store.
+// Limits of the data that a board accepts from a DHCP server.
 const (
 	maxDNS   = 3
 	maxNTP   = 8
-	maxLease = 16 << 10 // bytes of what the script writes
+	maxLease = 16 << 10 // bytes of the script's output
 )
 
-// lease is what udhcpc.script has written.
+// lease is the content of the file that udhcpc.script writes.
 type lease struct {
 	event   string // deconfig, bound, renew, leasefail or nak
 	address Address
 }
 
-// parseLease reads what udhcpc.script writes. ok is false if it is no event. A DHCP
+// parseLease parses the output of udhcpc.script. ok is false if it is not an event. A DHCP
 // server is not trusted: each part is checked, and a bad part is ignored.
 func parseLease(nic, text string) (l lease, ok bool) {
 	if len(text) > maxLease {

@@ -13,8 +13,8 @@ import (
 )
 
 // Without an answer from a DHCP server a card takes a link-local address (RFC 3927),
-// so that boards and a laptop on a bare switch find each other by mDNS. It goes on
-// asking for a lease, and drops the link-local address when it gets one.
+// so that boards and a laptop on a bare switch find each other by mDNS. It continues
+// to request a lease, and drops the link-local address when it gets one.
 
 const (
 	// claimTries bounds the addresses that are tried in a row (MAX_CONFLICTS of RFC
@@ -50,13 +50,13 @@ const (
 	defendAddress               // check that the link-local address is still its own
 )
 
-// fallbackPolicy decides when a card without a lease takes an address by itself.
+// fallbackPolicy decides when a card without a lease chooses an address itself.
 type fallbackPolicy struct {
 	since   time.Time // of the last action, or of the last moment with a lease
 	plugged bool      // at the last call
 }
 
-// nextAction takes how the card is on its network now, and returns what to do.
+// nextAction returns the action for the card's present address.
 func (f *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, dhcpTimeout time.Duration) addressAction {
 	replugged := plugged && !f.plugged
 	f.plugged = plugged
@@ -90,7 +90,7 @@ func (n *network) takeFallback(ctx context.Context, nic string) {
 // claimLinkLocal takes the first link-local address that no other machine on the
 // cable has.
 func (n *network) claimLinkLocal(ctx context.Context, nic string) {
-	// If the hardware address cannot be read, the host name tells cards apart.
+	// If the hardware address cannot be read, the host name distinguishes cards.
 	hardware, _ := os.ReadFile(filepath.Join(n.paths.Sys, "class", "net", nic, "address"))
 	for range claimTries {
 		own := linkLocalAddress(strings.TrimSpace(string(hardware))+" "+n.settings.HostName, n.claims)
@@ -126,7 +126,7 @@ func (n *network) isTakenElsewhere(ctx context.Context, nic string, own netip.Ad
 }
 
 // arpAnswered reports whether "arping -D" found another machine with the address.
-// The exit code alone does not tell: it is the same when arping cannot send.
+// The exit code is not enough: it is the same when arping cannot send.
 func arpAnswered(code int, output string) bool {
 	return code != 0 && (strings.Contains(output, "reply from ") || strings.Contains(output, "request from "))
 }

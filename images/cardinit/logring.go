@@ -21,7 +21,7 @@ const (
 	maxCardLog = 64 << 10
 	// saveInterval is the interval at which new lines are written to the card, and
 	// maxPending bounds the bytes of one write: 24 × (16 KiB + 3 blocks of the journal
-	// and the folder, 4 KiB each) are at most 672 KiB a day. An idle board logs
+	// and the folder, 4 KiB each) are at most 672 KiB per day. An idle board logs
 	// nothing and writes nothing.
 	saveInterval = time.Hour
 	maxPending   = 16 << 10
@@ -37,8 +37,8 @@ const (
 
 // logRing is the card's log. It takes the output of the board's program and the
 // lines of the init, and writes them to a ring of two files in memory, to the
-// console, and once an hour to a ring on the card. Write is for one program at a
-// time.
+// console, and once an hour to a ring on the card. One program at a time may call
+// Write.
 type logRing struct {
 	paths   Paths
 	console chan string
@@ -123,7 +123,7 @@ func (l *logRing) writeMemory(text string) {
 	l.size += int64(n)
 }
 
-// replaceControls replaces each control character by '?': a terminal would obey it.
+// replaceControls replaces each control character by '?': a terminal would interpret it.
 func replaceControls(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -145,7 +145,7 @@ func (l *logRing) runConsole(ctx context.Context, out io.Writer) {
 	for {
 		select {
 		case line := <-l.console:
-			_, _ = io.WriteString(out, line+"\r\n") // nobody may be there to read
+			_, _ = io.WriteString(out, line+"\r\n") // the console may have no reader
 		case <-ctx.Done():
 			for {
 				select {

@@ -20,7 +20,7 @@ const (
 
 // runMDNS answers for NAME.local by mDNS with the card's current address until ctx
 // ends. It does not notice two cards with one name: default names come from serial
-// numbers, and the rack reports a name that a person gave twice.
+// numbers, and the rack reports a name that two boards have.
 func runMDNS(ctx context.Context, name string, port int, currentAddress func() Address, logf func(string, ...any)) {
 	tick := time.NewTicker(mdnsPollInterval)
 	defer tick.Stop()
@@ -30,7 +30,7 @@ func runMDNS(ctx context.Context, name string, port int, currentAddress func() A
 	for {
 		if now := currentAddress(); now.Interface != at.Interface || now.Own.Addr() != at.Own.Addr() {
 			if server != nil {
-				_ = server.Shutdown() // its sockets are closed all the same
+				_ = server.Shutdown() // its sockets are closed even then
 				server = nil
 			}
 			if now.Own.IsValid() {

@@ -14,7 +14,7 @@ import (
 type Mistake struct {
 	Line   int    // 0: in no line
 	Column int    // 0: unknown
-	Text   string // what is wrong and what to write instead; never a secret
+	Text   string // the problem and its remedy; never a secret
 }
 
 // SettingsError lists the mistakes in settings that cannot be used.
@@ -37,7 +37,7 @@ const (
 	pageRetryDelay = 5 * time.Second
 )
 
-// pageData is what the page of mistakes shows.
+// pageData is the data of the page of mistakes.
 type pageData struct {
 	Host, Serial, Version string
 	Mistakes              []Mistake

@@ -14,8 +14,8 @@ const (
 	// networkPollInterval is the interval at which interface, cable and lease are
 	// checked: a few small reads from memory.
 	networkPollInterval = 500 * time.Millisecond
-	// leaseTimeout limits how long a card waits for a DHCP server before it takes an
-	// address without one. udhcpc asks four times in 8 s, pauses for 5 s, and repeats.
+	// leaseTimeout limits the wait for a DHCP server before the card chooses an
+	// address itself. udhcpc sends four requests in 8 s, pauses for 5 s, and repeats.
 	leaseTimeout = 20 * time.Second
 	// dhcpRestartDelay is the delay before udhcpc is restarted after it ended.
 	dhcpRestartDelay = 5 * time.Second
@@ -106,7 +106,7 @@ func (n *network) followLease(ctx context.Context, nic string, tick <-chan time.
 	}
 }
 
-// runDHCP keeps udhcpc running. A value on renew makes it ask the server at once.
+// runDHCP keeps udhcpc running. A value on renew makes it request a lease at once.
 func (n *network) runDHCP(ctx context.Context, nic string, renew <-chan struct{}) {
 	args := []string{"-f", "-R", "-i", nic, "-s", filepath.Join(n.paths.Etc, "udhcpc.script"),
 		"-x", "hostname:" + n.settings.HostName, "-O", "ntpsrv", "-t", "4", "-T", "2", "-A", "5"}
@@ -142,7 +142,7 @@ func (n *network) runDHCP(ctx context.Context, nic string, renew <-chan struct{}
 	}
 }
 
-// applyLease applies what udhcpc has learned from the server.
+// applyLease applies the lease that udhcpc got from the server.
 func (n *network) applyLease(ctx context.Context, l lease) {
 	switch l.event {
 	case "bound", "renew":
@@ -150,7 +150,7 @@ func (n *network) applyLease(ctx context.Context, l lease) {
 		n.useAddress(ctx, l.address)
 	case "deconfig", "nak":
 		if n.currentAddress().From == fromDHCP {
-			n.logf("network: the lease has ended; asking for another address")
+			n.logf("network: the lease has ended; requesting another address")
 			n.dropAddress(ctx, l.address.Interface)
 		}
 	}

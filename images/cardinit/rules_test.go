@@ -228,7 +228,7 @@ func TestNotices(t *testing.T) {
 		"bramble/no-card":   "the card cannot be written\n",
 	})
 	got := strings.Join(Notices(p), "\n")
-	for _, want := range []string{"stopped by itself 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "takes no orders: the card cannot be written"} {
+	for _, want := range []string{"ended unexpectedly 3 times", "panic: at sea / goroutine 1", "2026-11-22T02:00:00Z", "bad magic", "accepts no orders: the card cannot be written"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing: %s", want, got)
 		}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Names of the state files: what the card's init reports to the board's program.
+// Names of the state files, by which the card's init reports to the board's program.
 const (
 	clockStateFile     = "clock"     // exists once the clock was set by a time server
-	restartsStateFile  = "restarts"  // how many times the program ended by itself, and its last lines
+	restartsStateFile  = "restarts"  // the number of unexpected ends of the program, and its last lines
 	recreatedStateFile = "recreated" // when and why the data partition was recreated; saved on the card too
 	noCardStateFile    = "no-card"   // why the data partition cannot be used
 )
@@ -21,7 +21,7 @@ func ClockIsSet(p Paths) bool {
 	return err == nil
 }
 
-// Notices returns what a person must know about the card, a sentence or two each.
+// Notices returns the card's problems for the operator, a sentence or two each.
 func Notices(p Paths) []string {
 	var all []string
 	if text, err := os.ReadFile(p.StateFile(restartsStateFile)); err == nil {
@@ -30,25 +30,25 @@ func Notices(p Paths) []string {
 			if n > 1 {
 				times = fmt.Sprintf("%d times", n)
 			}
-			all = append(all, fmt.Sprintf("This board's program has stopped by itself %s since power-on, and was restarted. Its last lines were: %s",
+			all = append(all, fmt.Sprintf("This board's program has ended unexpectedly %s since power-on, and was restarted. Its last lines were: %s",
 				times, strings.Join(lines, " / ")))
 		}
 	}
 	if text, err := os.ReadFile(p.StateFile(recreatedStateFile)); err == nil {
 		when, why, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		if at, err := time.Parse(time.RFC3339, when); err != nil || at.Before(earliestTime()) {
-			when = "a day when the clock was not set"
+			when = "a day on which the clock was not set"
 		}
 		all = append(all, "The data on this board's card was beyond repair and was recreated empty on "+when+"; the other boards send the orders again. Reason: "+replaceControls(why)+".")
 	}
 	if text, err := os.ReadFile(p.StateFile(noCardStateFile)); err == nil {
-		all = append(all, "This board's card cannot be used, and the board takes no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")
+		all = append(all, "This board's card cannot be used, and the board accepts no orders: "+replaceControls(strings.TrimSpace(string(text)))+".")
 	}
 	return all
 }
 
-// parseRestarts reads the state file "restarts": how many times the board's program
-// has ended by itself since power-on, and its last lines.
+// parseRestarts reads the state file "restarts": the number of unexpected ends of
+// the board's program since power-on, and its last lines.
 func parseRestarts(text string) (n int, last []string) {
 	lines := splitLines(text)
 	if len(lines) == 0 {
@@ -65,7 +65,7 @@ func parseRestarts(text string) (n int, last []string) {
 	return n, last
 }
 
-// formatRestarts writes what parseRestarts reads.
+// formatRestarts returns the text that parseRestarts parses.
 func formatRestarts(n int, last []string) []byte {
 	return fmt.Appendf(nil, "%d\n%s\n", n, strings.Join(last, "\n"))
 }

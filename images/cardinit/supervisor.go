@@ -7,28 +7,28 @@ import (
 )
 
 const (
-	// minRestartDelay is the delay before the board's program is restarted after it
-	// ended by itself. Each further quick end doubles it, up to maxRestartDelay.
+	// minRestartDelay is the delay before the board's program is restarted after an
+	// unexpected end. Each further quick end doubles it, up to maxRestartDelay.
 	minRestartDelay = time.Second
 	maxRestartDelay = 30 * time.Second
 	// stableTime is the run time after which earlier ends no longer count.
 	stableTime = time.Minute
-	// stopTimeout bounds an orderly stop: replies under way get [http]
-	// drain_timeout, which is 10 s unless the settings say otherwise.
+	// stopTimeout limits an orderly stop: replies in progress get [http]
+	// drain_timeout, 10 s by default.
 	stopTimeout = 30 * time.Second
-	// maxLastLines bounds the last lines that are kept of a program that ended.
+	// maxLastLines limits the last lines that are stored of a program that ended.
 	maxLastLines = 6
 )
 
-// Exit codes by which the board's program asks for more than a restart of itself.
+// Exit codes by which the board's program requests more than its own restart.
 const (
-	// ExitStopped is an orderly end: somebody stopped it.
+	// ExitStopped is an orderly end: it was stopped.
 	ExitStopped = 0
-	// ExitHalt asks for the card to be shut down: "safe to unplug".
+	// ExitHalt requests that the card be shut down: "safe to unplug".
 	ExitHalt = 40
-	// ExitTry asks for a start of the other slot, on trial.
+	// ExitTry requests a start of the other slot, on trial.
 	ExitTry = 41
-	// ExitRestart asks for a restart of the machine.
+	// ExitRestart requests a restart of the machine.
 	ExitRestart = 42
 )
 
@@ -52,11 +52,11 @@ type supervisor struct {
 	now    func() time.Time
 
 	mu       sync.Mutex
-	starts   int // guarded by mu; how many times the program was started
-	restarts int // guarded by mu; how many times it ended by itself since power-on
+	starts   int // guarded by mu; starts of the program
+	restarts int // guarded by mu; unexpected ends since power-on
 }
 
-// run restarts the program until it asks for more than that or ctx ends, and
+// run restarts the program until it requests more than that or ctx ends, and
 // returns its last exit code.
 func (s *supervisor) run(ctx context.Context) int {
 	quickEnds := 0
@@ -112,7 +112,7 @@ func (s *supervisor) runOnce(ctx context.Context) int {
 	}
 }
 
-// startCount returns how many times the program was started.
+// startCount returns the number of the program's starts.
 func (s *supervisor) startCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

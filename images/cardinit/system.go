@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// System is everything that the card's init needs from the kernel and of other
-// programs. Every method may be called from any goroutine.
+// System is the interface to the kernel and to other programs for the card's init. Every method may be called from any goroutine.
 type System interface {
 	// Mount mounts a block device. Options are those of mount(8) without ro.
 	Mount(device, target, kind, options string, readOnly bool) error
@@ -20,7 +19,7 @@ type System interface {
 	FreeSpace(target string) (free, block int64, err error)
 
 	// Run runs a program to its end and returns its exit code and the end of its
-	// output. An error means that it did not run at all, or not to its end.
+	// output. An error means that it did not start, or did not end normally.
 	Run(ctx context.Context, name string, args ...string) (code int, output string, err error)
 	// Start starts a program whose output goes to out.
 	Start(out io.Writer, name string, args ...string) (Process, error)

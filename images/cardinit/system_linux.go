@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxOutput bounds the end of a program's output that is kept, in bytes.
+// maxOutput limits the end of a program's output that is returned, in bytes.
 const maxOutput = 4 << 10
 
 // linuxSystem is the System of this machine.
@@ -99,14 +99,14 @@ func (linuxSystem) Start(out io.Writer, name string, args ...string) (Process, e
 type childProcess struct{ cmd *exec.Cmd }
 
 func (c *childProcess) Wait() int {
-	// The reason is in ProcessState; an error of its pipes adds nothing.
+	// ProcessState has the reason; an error of its pipes adds no information.
 	_ = c.cmd.Wait()
 	return c.cmd.ProcessState.ExitCode()
 }
 
 func (c *childProcess) Send(s Signal) {
 	signal := map[Signal]os.Signal{Stop: syscall.SIGTERM, Kill: syscall.SIGKILL, Renew: syscall.SIGUSR1}[s]
-	// It may have ended by itself; Wait returns that.
+	// It may have ended already; Wait returns that.
 	_ = c.cmd.Process.Signal(signal)
 }
 

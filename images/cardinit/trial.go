@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// kexecLoadTimeout bounds loading another kernel.
+	// kexecLoadTimeout limits loading another kernel.
 	kexecLoadTimeout = time.Minute
-	// trialTimeout limits how long a slot may be on trial before the board goes back to
-	// the other by itself. "bramble update" commits within a minute of the board's
+	// trialTimeout limits the trial of a slot. After it the board automatically falls
+	// back to the other one. "bramble update" commits within a minute of the board's
 	// return.
 	trialTimeout = 10 * time.Minute
 	// trialPollInterval is the interval at which the commit is checked for.
@@ -49,7 +49,7 @@ func (c *cardInit) requestHop() error {
 
 // completeHop is the part of a hop after the restart. Every start calls it. It
 // reports whether the machine must be restarted: because it has tried the other
-// slot, or because whatever boots this machine starts that slot.
+// slot, or because the boot loader of this machine starts that slot.
 func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
 	slots, err := OpenSlots(c.System, c.Paths)
 	if err != nil {
@@ -81,8 +81,8 @@ func (c *cardInit) completeHop(ctx context.Context) (restart bool) {
 }
 
 // kexecOtherSlot starts the other slot's kernel out of this one (kexec), because
-// Debian's kernel cannot ask the firmware for a trial. Whatever goes wrong after
-// that, a panic, the watchdog, a pulled plug, ends in the firmware, which starts the
+// Debian's kernel cannot request a trial from the firmware. Any failure after that, a
+// panic, the watchdog, a pulled plug, ends in the firmware, which starts the
 // slot of config.txt. kexecOtherSlot returns only if it fails.
 func (c *cardInit) kexecOtherSlot() error {
 	ctx, cancel := context.WithTimeout(context.Background(), kexecLoadTimeout)

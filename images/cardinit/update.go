@@ -14,7 +14,7 @@ import (
 
 // An A/B update goes through these steps:
 //
-//	Begin   the other slot's slot.txt is deleted, so that it is no version any more,
+//	Begin   the other slot's slot.txt is deleted, so that it has no version any more,
 //	        and the files that the running slot has too are copied from there
 //	Put     each further file is written there, synced, and its SHA-256 compared
 //	Seal    the other slot is read back, and slot.txt is written
@@ -33,7 +33,7 @@ type SlotManifest struct {
 // Check returns an error that matches ErrRefused if no board could start such a slot.
 func (s SlotManifest) Check() error {
 	if s.Version == "" || len(s.Version) > maxVersion || replaceControls(s.Version) != s.Version || strings.TrimSpace(s.Version) != s.Version {
-		return fmt.Errorf("%w: %q is no version", ErrRefused, s.Version)
+		return fmt.Errorf("%w: %q is not a version", ErrRefused, s.Version)
 	}
 	if len(s.Files) > maxSlotFiles {
 		return fmt.Errorf("%w: %d files are more than a slot has", ErrRefused, len(s.Files))

@@ -16,19 +16,19 @@ const (
 	watchdogTimeout = 15 * time.Second
 	// feedInterval is the interval between feedings while the board is healthy.
 	feedInterval = 3 * time.Second
-	// healthTimeout bounds one health check: the board's program may be busy with a
+	// healthTimeout limits one health check: the board's program may be busy with a
 	// crowd.
 	healthTimeout = 2 * time.Second
-	// graceAfterStart limits how long a program that has just started may fail its
+	// graceAfterStart is the time for which a program that has just started may fail its
 	// health checks.
 	graceAfterStart = 90 * time.Second
-	// graceAfterHealth limits how long a program that was healthy may fail them. A hung
+	// graceAfterHealth is the time for which a program that was healthy may fail them. A hung
 	// board is reset after this and watchdogTimeout.
 	graceAfterHealth = 45 * time.Second
 )
 
 // livenessPolicy decides whether the watchdog is fed: while the board's program
-// passes its health checks, or may not have come that far yet.
+// passes its health checks, or is within a grace time.
 type livenessPolicy struct {
 	since time.Time // the last healthy check, or start
 	grace time.Duration
@@ -78,7 +78,7 @@ func (h *healthProbe) checkHealth(ctx context.Context) error {
 type watchdogFeeder struct {
 	device      io.WriteCloser
 	checkHealth func(context.Context) error
-	startCount  func() int // how many times the program was started
+	startCount  func() int // the number of the program's starts
 	logf        func(format string, args ...any)
 
 	cancel context.CancelFunc

@@ -64,14 +64,14 @@ func openVolume(disk io.ReaderAt) (*fatVolume, error) {
 	v := &fatVolume{disk: disk, start: int64(binary.LittleEndian.Uint32(mbr[446+8:])) * sector}
 	boot := make([]byte, sector)
 	if _, err := disk.ReadAt(boot, v.start); err != nil {
-		return nil, fmt.Errorf("%w: its first partition is not there: %w", ErrNoImage, err)
+		return nil, fmt.Errorf("%w: its first partition is missing: %w", ErrNoImage, err)
 	}
 	return v, v.parseBootSector(boot)
 }
 
 // parseBootSector reads the boot sector.
 func (f *fatVolume) parseBootSector(boot []byte) error {
-	bad := fmt.Errorf("%w: its first partition is no FAT file system", ErrNoImage)
+	bad := fmt.Errorf("%w: its first partition is not a FAT file system", ErrNoImage)
 	u16 := func(at int) int64 { return int64(binary.LittleEndian.Uint16(boot[at:])) }
 	u32 := func(at int) int64 { return int64(binary.LittleEndian.Uint32(boot[at:])) }
 	perCluster, reserved, tables, roots := int64(boot[13]), u16(14), int64(boot[16]), u16(17)

@@ -99,7 +99,7 @@ func (f *fatVolume) readSlot() (Release, error) {
 	return New(found)
 }
 
-// New returns the release in a slot with these files. Its error matches ErrNoImage if
+// New returns the release that consists of a slot's files. Its error matches ErrNoImage if
 // no board could start it.
 func New(slotFiles map[string][]byte) (Release, error) {
 	r := Release{Content: map[string][]byte{}}

@@ -156,7 +156,7 @@ func checkPassword(c *Config) string {
 	case len(p) < minPassword || len(p) > maxPassword:
 		return fmt.Sprintf(`it has %d characters; write %d to %d, or "" for none`, len(p), minPassword, maxPassword)
 	case !c.Rack.Key.IsZero() && p == c.Rack.Key.Reveal():
-		return "it is the rack key, and anybody who may see the console would own the rack; write another"
+		return "it is the rack key, and everybody who can open the console would control the rack; choose another"
 	}
 	return ""
 }

@@ -83,7 +83,7 @@ func TestMistakes(t *testing.T) {
 		{"name", good + "[board]\nname = \"my board\"", `b.toml:4: [board] name: "my board" has a character that names cannot have; write letters, digits, '-', '_' and '.'`, ErrBadValue},
 		{"two listeners on one port", good + "[http]\nlisten = \"127.0.0.1:8080\"", `b.toml:4: [http] listen: "127.0.0.1:8080" is already used by [console] listen; write another port`, ErrBadValue},
 		{"short password", good + "[console]\npassword = \"tom\"", `b.toml:4: [console] password: it has 3 characters; write 8 to 200, or "" for none`, ErrBadValue},
-		{"password is the key", good + "[console]\npassword = \"" + key + "\"", `b.toml:4: [console] password: it is the rack key, and anybody who may see the console would own the rack; write another`, ErrBadValue},
+		{"password is the key", good + "[console]\npassword = \"" + key + "\"", `b.toml:4: [console] password: it is the rack key, and everybody who can open the console would control the rack; choose another`, ErrBadValue},
 		{"key written twice", good + "key = \"x\"", "b.toml:3: not valid TOML: key: it is there twice; remove one of the lines", ErrSyntax},
 		{"bracket forgotten", "[rack\n", "b.toml:1: not valid TOML: a table's name needs both brackets, such as [name]", ErrSyntax},
 		{"key without quotes", "[rack]\nkey = " + key, `b.toml:2: not valid TOML: key: a value that is not a number needs quotes, "…"`, ErrSyntax},

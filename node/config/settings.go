@@ -51,7 +51,7 @@ func tableSpecs() []tableSpec {
 		{name: "site", many: true, doc: "One more web site, recognised by its host name; at most 64 of these tables. " +
 			"Keys that it does not set are as in [origin]."},
 		{name: "shop", doc: "The built-in shop, used where a url is empty."},
-		{name: "orders", doc: "The orders that the built-in shop takes. The boards store them together."},
+		{name: "orders", doc: "The orders of the built-in shop. The boards store them together."},
 		{name: "webhook", doc: "The program that fulfils orders; the rack posts each order to it by Standard Webhooks."},
 		{name: "mail", doc: "Mail to buyers, over SMTP."},
 		{name: "panel", doc: "The board's lamps and its button (gpio/README.md). A board works without them too."},
@@ -107,20 +107,20 @@ func boardKeys() []keySpec {
 		}, {
 			table: "http", key: "write_timeout",
 			doc: "Time that one whole reply may take, 1s to 1h. " +
-				"60s sends 1MB even at 140 kbit/s; a slower reader holds memory that others need.",
+				"60s sends 1MB even at 140 kbit/s; a slower client holds memory that others need.",
 			at:    func(c *Config) any { return &c.HTTP.WriteTimeout },
 			check: func(c *Config) string { return checkDuration(c.HTTP.WriteTimeout, time.Second, time.Hour) },
 		}, {
 			table: "http", key: "max_connections",
 			doc: "Open connections from clients at the same time, 1 to 1000000. " +
 				"An idle one takes half a kB here and 3.5kB in the kernel, so 4096 connections and the cache leave a 256 MB board room for everything else. " +
-				"The board lowers the number by itself if the process may not open that many files.",
+				"The board lowers the number if the process may not open that many files.",
 			at:    func(c *Config) any { return &c.HTTP.MaxConnections },
 			check: func(c *Config) string { return checkInt(c.HTTP.MaxConnections, 1, 1_000_000) },
 		}, {
 			table: "http", key: "drain_timeout",
-			doc: "Time that replies in progress still have when the board stops, 0s to 5m. " +
-				"10s ends all but the slowest, and anybody who waits for the board knows when it is over.",
+			doc: "Time that replies in progress have to complete when the board stops, 0s to 5m. " +
+				"10s completes all but the slowest, and limits the wait for the board.",
 			at:    func(c *Config) any { return &c.HTTP.DrainTimeout },
 			check: func(c *Config) string { return checkDuration(c.HTTP.DrainTimeout, 0, 5*time.Minute) },
 		}, {
@@ -131,7 +131,7 @@ func boardKeys() []keySpec {
 			check: func(c *Config) string { return checkInt(c.HTTP.AcceptRate, 0, maxRate) },
 		}, {
 			table: "http", key: "client_request_rate",
-			doc: "Requests per second from one address, 0 to 100000. Two seconds' worth may come at once; more get a 503. " +
+			doc: "Requests per second from one address, 0 to 100000. A burst may have twice the number; more get a 503. " +
 				"0 sets no limit, because a whole school or a mobile network can be one address.",
 			at:    func(c *Config) any { return &c.HTTP.ClientRequestRate },
 			check: func(c *Config) string { return checkInt(c.HTTP.ClientRequestRate, 0, maxRate) },
@@ -177,13 +177,13 @@ func boardKeys() []keySpec {
 		}, {
 			table: "console", key: "password", secret: true,
 			doc: "Password of the console, 8 to 200 characters, and not the rack key. " +
-				"Empty: anybody who reaches the listener may look, and only the board itself may make changes, which is a safe default.",
+				"Empty: every client that reaches the listener may read, and only the board itself may make changes, which is a safe default.",
 			at:    func(c *Config) any { return &c.Console.Password },
 			check: checkPassword,
 		}, {
 			table: "rack", key: "key", secret: true, defaultText: "none, it must be set",
 			doc: `The secret that boards of one rack share, the same on every board: the line that "bramble key" prints. ` +
-				"It has no default, because everybody would know it.",
+				"It has no default, because a default would be public.",
 			at: func(c *Config) any { return &c.Rack.Key },
 		}, {
 			table: "rack", key: "old_keys", secret: true,
@@ -194,7 +194,7 @@ func boardKeys() []keySpec {
 		}, {
 			table: "rack", key: "gossip_listen",
 			doc: "Address where boards exchange membership messages, host:port, both UDP and TCP. " +
-				"7946 is the usual port of the library that does it, memberlist.",
+				"7946 is the default port of memberlist, the library for it.",
 			at:    func(c *Config) any { return &c.Rack.GossipListen },
 			check: func(c *Config) string { return checkListen(c.Rack.GossipListen) },
 		}, {
@@ -222,7 +222,7 @@ func boardKeys() []keySpec {
 			at: func(c *Config) any { return &c.Rack.MDNS },
 		}, {
 			table: "rack", key: "peer_timeout",
-			doc: "The longest time that a page waits for a sign of life from other boards, 100ms to 30s; then the board asks the origin. " +
+			doc: "Time that a request waits for an answer from another board, 100ms to 30s; then the board fetches from the origin. " +
 				"1s is more than a busy Pi takes, and shoppers still wait that long.",
 			at:    func(c *Config) any { return &c.Rack.PeerTimeout },
 			check: func(c *Config) string { return checkDuration(c.Rack.PeerTimeout, 100*time.Millisecond, 30*time.Second) },
@@ -234,8 +234,8 @@ func boardKeys() []keySpec {
 			check: func(c *Config) string { return checkDuration(c.Rack.ForgetAfter, time.Minute, 168*time.Hour) },
 		}, {
 			table: "rack", key: "expected_boards",
-			doc: "Number of boards that the rack is planned to have, 1 to 1000. It matters only until the rack has a ledger. " +
-				"The ledger is founded when more than half of that number see each other, so that two halves that start apart never found two. It must not be less than the number of boards that you switch on. 5 suits racks of three to five.",
+			doc: "Number of boards that the rack is planned to have, 1 to 1000. It is used only until the rack has a ledger. " +
+				"The ledger is founded when more than half of that number see each other, so that two halves that start separately never found two ledgers. It must not be less than the number of boards that you switch on. 5 suits racks of three to five.",
 			at:    func(c *Config) any { return &c.Rack.ExpectedBoards },
 			check: func(c *Config) string { return checkInt(c.Rack.ExpectedBoards, 1, 1000) },
 		}, {
@@ -252,12 +252,12 @@ func boardKeys() []keySpec {
 			check: checkMaxObject,
 		}, {
 			table: "cache", key: "cache_status_header",
-			doc: "Whether each reply has a Cache-Status field that says what the cache did (RFC 9211). " +
+			doc: "Whether each reply has a Cache-Status field with the cache's decision (RFC 9211). " +
 				"On, because it costs 60 bytes and answers most questions about a cache.",
 			at: func(c *Config) any { return &c.Cache.CacheStatusHeader },
 		}, {
 			table: "cache", key: "client_cache_control",
-			doc: "Whether the cache obeys no-cache, no-store, max-age, min-fresh and max-stale in a request. " +
+			doc: "Whether the cache applies no-cache, no-store, max-age, min-fresh and max-stale in a request. " +
 				"Off, because otherwise a crowd that presses F5 would reach the origin.",
 			at: func(c *Config) any { return &c.Cache.ClientCacheControl },
 		}, {
@@ -274,12 +274,12 @@ func boardKeys() []keySpec {
 		}, {
 			table: "cache", key: "compress",
 			doc: "Whether text that an origin sends uncompressed is also stored gzipped, once, for clients that accept it. " +
-				"Off: it pays only where the line is slower than a first Pi, which compresses about 3MB a second.",
+				"Off: it pays only where the line is slower than a first Pi, which compresses about 3MB per second.",
 			at: func(c *Config) any { return &c.Cache.Compress },
 		}, {
 			table: "cache", key: "max_variants",
 			doc: "Stored variants of one page (Vary), 1 to 256; a new one replaces the oldest. " +
-				"16 are more than languages and encodings make, and limit what a page that varies on User-Agent takes.",
+				"16 are enough for languages and encodings, and limit the memory of a page that varies on User-Agent.",
 			at:    func(c *Config) any { return &c.Cache.MaxVariants },
 			check: func(c *Config) string { return checkInt(c.Cache.MaxVariants, 1, 256) },
 		}, {
@@ -296,7 +296,7 @@ func boardKeys() []keySpec {
 		}, {
 			table: "log", key: "format",
 			doc: "Format of a line: text for people, json for machines. " +
-				"text, because a person looks first.",
+				"text, because a person is the first reader.",
 			at:    func(c *Config) any { return &c.Log.Format },
 			check: func(c *Config) string { return checkOneOf(c.Log.Format, "text", "json") },
 		},

@@ -13,7 +13,7 @@ func orderKeys() []keySpec {
 	return []keySpec{
 		{
 			table: "orders", key: "enabled",
-			doc: "Whether the built-in shop takes orders. If not, the shop only shows its products, and nothing is written to the card.",
+			doc: "Whether the built-in shop accepts orders. If not, the shop only shows its products, and nothing is written to the card.",
 			at:  func(c *Config) any { return &c.Orders.Enabled },
 		}, {
 			table: "orders", key: "directory",
@@ -95,7 +95,7 @@ func checkHook(c *Config) string {
 		return quote(c.Webhook.URL) + ` is not the URL of a program; write one such as "https://warehouse.example/orders"`
 	}
 	if c.Webhook.Secret == "" {
-		return `without a secret anybody could send such a webhook; add secret = "whsec_…" with 24 to 64 random bytes in base64`
+		return `without a secret anyone could send such a webhook; add secret = "whsec_…" with 24 to 64 random bytes in base64`
 	}
 	return ""
 }

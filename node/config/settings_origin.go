@@ -36,7 +36,7 @@ func siteKeys() []keySpec {
 			checkSite: func(s *SiteSettings) string { return checkSiteHost(s.Host) },
 		}, {
 			table: "site", key: "aliases",
-			doc: `Other host names of this site, at most 64; "*.shop.example" stands for all names that end so. ` +
+			doc: `Other host names of this site, at most 64; "*.shop.example" matches every name with that ending. ` +
 				"The pages are the same under each, and stored once.",
 			atSite:    func(s *SiteSettings) any { return &s.Aliases },
 			checkSite: func(s *SiteSettings) string { return checkAliases(s.Aliases) },
@@ -59,7 +59,7 @@ func originKeys() []originKey {
 	return []originKey{
 		{
 			key: "url", fallback: `"", the built-in shop`,
-			doc: `Web server to stand in front of: "http://host:port" or "https://host". ` +
+			doc: `Web server whose pages are cached: "http://host:port" or "https://host". ` +
 				"Empty: the built-in shop, so that a rack serves something at once.",
 			at:    func(o *OriginSettings) any { return &o.URL },
 			check: func(o *OriginSettings) string { return checkOrigin(o.URL) },
@@ -82,7 +82,7 @@ func originKeys() []originKey {
 		}, {
 			key: "idle_timeout",
 			doc: "Time that the origin may pause within a reply, 10ms to 10m. " +
-				"10s, so that a large file may take its time but a hung server may not.",
+				"10s, so that a large file can be slow but a hung server is noticed.",
 			at: func(o *OriginSettings) any { return &o.IdleTimeout },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.IdleTimeout, 10*time.Millisecond, 10*time.Minute)
@@ -90,7 +90,7 @@ func originKeys() []originKey {
 		}, {
 			key: "max_concurrent",
 			doc: "Requests, and connections, that the whole rack makes to the origin at the same time, 1 to 10000; more queue. Each board has its share. " +
-				"128 is what a common web server bears; of these, five boards have 25 each for pages that belong to one client alone. " +
+				"128 suits a common web server; of these, five boards have 25 each for pages that belong to one client alone. " +
 				"Use at least as many as there are boards, because boards beyond that number fetch through another.",
 			at:    func(o *OriginSettings) any { return &o.MaxConcurrent },
 			check: func(o *OriginSettings) string { return checkInt(o.MaxConcurrent, 1, 10_000) },
@@ -109,7 +109,7 @@ func originKeys() []originKey {
 		}, {
 			key: "health_interval",
 			doc: "Interval between two such checks, 100ms to 10m. " +
-				"5s finds a dead origin, after two failures, before most shoppers do; five boards then check it once a second.",
+				"5s finds a dead origin, after two failures, before most shoppers do; five boards together then check it once per second.",
 			at: func(o *OriginSettings) any { return &o.HealthInterval },
 			check: func(o *OriginSettings) string {
 				return checkDuration(o.HealthInterval, 100*time.Millisecond, 10*time.Minute)

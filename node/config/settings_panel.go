@@ -40,7 +40,7 @@ func panelKeys() []keySpec {
 			at: func(c *Config) any { return &c.Panel.KernelLED },
 		}, {
 			table: "panel", key: "active_low",
-			doc: "Whether a low pin lights a lamp, because the lamps are wired to 3.3 V and not to ground.",
+			doc: "Whether a low pin lights a lamp, because the lamps are wired to 3.3 V instead of ground.",
 			at:  func(c *Config) any { return &c.Panel.ActiveLow },
 		}, {
 			table: "panel", key: "pwm",

@@ -39,13 +39,13 @@ func tlsKeys() []keySpec {
 		}, {
 			table: "tls", key: "acme_domains",
 			doc: "Host names for which the rack gets certificates from a CA (ACME, RFC 8555), at most 64; one board does it for the whole rack. " +
-				"From the internet, each name must lead to a board, at port 443 or 80. By listing one you accept the CA's terms of service.",
+				"Each name must resolve to a board that the internet reaches at port 443 or 80. By listing one you accept the CA's terms of service.",
 			at:    func(c *Config) any { return &c.TLS.ACMEDomains },
 			check: func(c *Config) string { return checkACME(c.TLS) },
 		}, {
 			table: "tls", key: "acme_directory_url",
 			doc: "Directory URL of that CA. " +
-				"Let's Encrypt asks for nothing but the name.",
+				"Let's Encrypt requires only the name.",
 			at: func(c *Config) any { return &c.TLS.ACMEDirectoryURL },
 			check: func(c *Config) string {
 				u, err := url.Parse(c.TLS.ACMEDirectoryURL)
@@ -85,12 +85,12 @@ func tlsKeys() []keySpec {
 		}, {
 			table: "tls", key: "redirect_http",
 			doc: "Whether plain HTTP redirects clients to https (308), for names that have a certificate from a file or a CA. " +
-				"Off, because TLS handshakes are what a board can least afford at a launch.",
+				"Off, because TLS handshakes are the most expensive work for a board at a launch.",
 			at: func(c *Config) any { return &c.TLS.RedirectHTTP },
 		}, {
 			table: "tls", key: "hsts_max_age",
 			doc: "Time for which browsers must use https only (HSTS, RFC 6797), 0s to 87600h. " +
-				"0s sends no such field, because it cannot be taken back.",
+				"0s sends no such field, because browsers remember it.",
 			at:    func(c *Config) any { return &c.TLS.HSTSMaxAge },
 			check: func(c *Config) string { return checkDuration(c.TLS.HSTSMaxAge, 0, 87600*time.Hour) },
 		}, {
@@ -131,7 +131,7 @@ func checkACME(t TLSSettings) string {
 		_, ip := netip.ParseAddr(name)
 		switch {
 		case strings.HasPrefix(name, "*."):
-			return quote(name) + " stands for many names, which a CA certifies over DNS only; write each name, or use a certificate file"
+			return quote(name) + " is a wildcard, which a CA certifies over DNS only; write each name, or use a certificate file"
 		case ip == nil, !validHost(name, false), !strings.Contains(name, "."), checkSiteHost(name) != "", name != strings.ToLower(name):
 			return quote(name) + ` is not a name that a CA certifies; write a host name in small letters, such as "shop.example"`
 		}

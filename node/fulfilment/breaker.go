@@ -21,7 +21,7 @@ type breaker struct {
 	unsubscribed bool      // the receiver has unsubscribed (410)
 }
 
-// allows reports whether an attempt may begin while running others are under way.
+// allows reports whether an attempt may begin while running others are in progress.
 func (b *breaker) allows(now time.Time, running int) bool {
 	return !now.Before(b.openUntil) && (b.opens == 0 || running == 0)
 }
@@ -42,7 +42,7 @@ func (b *breaker) recordFailure(r attemptResult, now time.Time, jitter func(int6
 			return
 		}
 	}
-	// An attempt that was under way when the breaker opened does not prolong the pause.
+	// An attempt that was in progress when the breaker opened does not prolong the pause.
 	if !now.Before(b.openUntil) {
 		b.opens++
 		b.openUntil = now.Add(max(channelBackoff().drawDelay(b.opens, jitter), min(r.retryAfter, maxRetryAfter)))

@@ -59,7 +59,7 @@ type WebhookConfig struct {
 // TLSMode is how the connection to a mail server is encrypted.
 type TLSMode string
 
-// The modes. The certificate is always checked.
+// The modes. The server's certificate is always verified.
 const (
 	// StartTLS begins in clear text and switches to TLS before anything else. A server
 	// that does not offer it gets no mail. Usually port 587.

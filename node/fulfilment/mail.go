@@ -151,7 +151,7 @@ func (m *mailer) sendMail(ctx context.Context, to string, msg *gomail.Msg) error
 	if err != nil {
 		return atStage(stageConnect, err)
 	}
-	// The dialogue ends with ctx, at whatever stage it is.
+	// The dialogue ends with ctx, at any stage.
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if deadline, ok := ctx.Deadline(); ok {

@@ -17,7 +17,7 @@ const (
 	// refusedAfter is the time after which a refused job counts as refused. Before that the
 	// refusal may be the receiver's mistake, and a fix within the time needs no report.
 	refusedAfter = 24 * time.Hour
-	// maxRetryAfter bounds the pause that a receiver can ask for with Retry-After.
+	// maxRetryAfter limits the pause that a receiver can request with Retry-After.
 	maxRetryAfter = time.Hour
 )
 

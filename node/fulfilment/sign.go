@@ -33,7 +33,7 @@ var ErrSecret = errors.New("not a webhook secret")
 type Secret struct{ key []byte }
 
 // ParseSecret parses "whsec_" and 24 to 64 bytes in base64. The error matches
-// ErrSecret, says what to write instead, and does not repeat the text.
+// ErrSecret, has a remedy, and does not repeat the text.
 func ParseSecret(text string) (Secret, error) {
 	encoded, ok := strings.CutPrefix(text, secretPrefix)
 	if !ok {

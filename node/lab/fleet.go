@@ -17,7 +17,7 @@ const (
 	running runState = "running"
 	paused  runState = "paused"
 	stopped runState = "stopped" // by hand, after it left its rack
-	dead    runState = "dead"    // killed by hand, or died by itself
+	dead    runState = "dead"    // killed by hand, or died unexpectedly
 )
 
 // fleet is the boards' processes. It implements the console's Lab.
@@ -41,7 +41,7 @@ type labBoard struct {
 
 	mu       sync.Mutex // guards what follows
 	labEnded bool       // its lab is ending: no more actions
-	busy     string     // the action under way, "" = none
+	busy     string     // the action in progress, "" = none
 	state    runState
 	since    time.Time     // when state began
 	proc     *boardProcess // of the latest run; nil before the first
@@ -77,7 +77,7 @@ func (f *fleet) startBoard(b *labBoard) error {
 	return nil
 }
 
-// noteExit reports a process that ended by itself.
+// noteExit reports a process that ended unexpectedly.
 func (f *fleet) noteExit(b *labBoard, p *boardProcess) {
 	b.mu.Lock()
 	byItself := b.proc == p && b.busy == "" && !b.labEnded && (b.state == running || b.state == paused)
@@ -93,7 +93,7 @@ func (f *fleet) noteExit(b *labBoard, p *boardProcess) {
 		cause = p.err.Error()
 	}
 	last := lastLines(filepath.Join(b.dir, logFile), 1)[0]
-	f.emitEvent(b, fmt.Sprintf("%s died by itself (%s); the end of its log: %s", b.addrs.Name, cause, truncateText(last, 200)))
+	f.emitEvent(b, fmt.Sprintf("%s died unexpectedly (%s); the end of its log: %s", b.addrs.Name, cause, truncateText(last, 200)))
 }
 
 // emitEvent prints and publishes what happened to a board.
@@ -141,7 +141,7 @@ func (f *fleet) Do(ctx context.Context, name, action string) error {
 	return nil
 }
 
-// errUnavailable says why an action is not possible now.
+// errUnavailable: an action is not possible now; the error that wraps it has the reason.
 func errUnavailable(b *labBoard, why string) error {
 	return fmt.Errorf("%w: %s %s", console.ErrUnavailable, b.addrs.Name, why)
 }

@@ -88,8 +88,8 @@ func (l *logWriter) Close() error {
 	return err
 }
 
-// lastLines returns the last lines of a log, at most n, or one line that says why it
-// cannot be read.
+// lastLines returns the last lines of a log, at most n, or one line with the reason why
+// it cannot be read.
 func lastLines(path string, n int) []string {
 	const limit = 16 << 10
 	f, err := os.Open(path)

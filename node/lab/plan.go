@@ -41,8 +41,8 @@ type BoardAddrs struct {
 }
 
 // NewPlan plans n boards from the address of the lab's console: an IP address or
-// localhost, and a port. Gossip and links are on loopback, whatever that address
-// is.
+// localhost, and a port. Gossip and links are on loopback, also if that address
+// is not.
 func NewPlan(n int, addr string) (*Plan, error) {
 	if n < 1 || n > MaxBoards {
 		return nil, fmt.Errorf("a lab has 1 to %d boards, not %d", MaxBoards, n)

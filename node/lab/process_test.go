@@ -138,7 +138,7 @@ func TestBoardThatDiesByItselfIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := <-heard
-	if want := "board-2 died by itself (signal: killed); the end of its log: serving as board-2"; e.Text != want {
+	if want := "board-2 died unexpectedly (signal: killed); the end of its log: serving as board-2"; e.Text != want {
 		t.Errorf("got  %s\nwant %s", e.Text, want)
 	}
 	if s := f.boardStatuses()[1]; s.state != dead || s.pid != 0 {
@@ -300,7 +300,7 @@ func TestLabWithoutAReadyBoard(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no board of the lab came up") {
 		t.Errorf("the error is %v", err)
 	}
-	for _, want := range []string{"board-1 is not running: it died by itself (exit status 3).", "    this board is broken by design"} {
+	for _, want := range []string{"board-1 is not running: it died unexpectedly (exit status 3).", "    this board is broken by design"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, stderr.String())
 		}

@@ -64,7 +64,7 @@ func (s *startResult) waitReady(ctx context.Context, p *boardProcess, checker re
 		}
 		select {
 		case <-p.exited:
-			s.dead, s.pid, s.reason = true, 0, "it died by itself"
+			s.dead, s.pid, s.reason = true, 0, "it died unexpectedly"
 			if p.err != nil {
 				s.reason += " (" + p.err.Error() + ")"
 			}

@@ -90,12 +90,12 @@ func TestExplainFailures(t *testing.T) {
 	found := []startResult{
 		{addrs: BoardAddrs{Name: "board-1"}, ready: true},
 		{addrs: BoardAddrs{Name: "board-2"}, reason: "it is still looking for its rack.", log: "none/log"},
-		{addrs: BoardAddrs{Name: "board-3"}, dead: true, reason: "it died by itself (exit status 1)", log: "none/log"},
+		{addrs: BoardAddrs{Name: "board-3"}, dead: true, reason: "it died unexpectedly (exit status 1)", log: "none/log"},
 	}
 	got := explainFailures(found, 30*time.Second)
 	for _, want := range []string{
 		"board-2 is not ready after 30s: it is still looking for its rack.\n",
-		"board-3 is not running: it died by itself (exit status 1).\n",
+		"board-3 is not running: it died unexpectedly (exit status 1).\n",
 		"The end of its log:\n    its log cannot be read",
 	} {
 		if !strings.Contains(got, want) {

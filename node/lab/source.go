@@ -16,7 +16,7 @@ const (
 	silenceTimeout = 2500 * time.Millisecond // a console sends each second; after this silence the next board is followed
 	retryInterval  = 200 * time.Millisecond  // between two boards that do not answer
 	maxViewAge     = 3 * time.Second         // an older view is not shown as current
-	startTimeout   = 10 * time.Second        // a board just started is starting, whatever the others remember
+	startTimeout   = 10 * time.Second        // a board just started is starting, even if the others report it dead
 	actionTimeout  = 10 * time.Second        // for one board to perform an action before the next is tried
 )
 
@@ -135,7 +135,7 @@ func (l *labSource) RackView() console.RackView {
 }
 
 // mergeReport overlays a board's report with the states of the lab's processes: a
-// process that is paused, stopped or dead is shown so, whatever the report has.
+// process that is paused, stopped or dead is shown so, even if the report differs.
 // fresh means that the report is current.
 func mergeReport(report console.RackView, fresh bool, known []boardStatus, version string, now time.Time) console.RackView {
 	s := console.RackView{At: now, Version: version, Observer: "lab", CanLab: true, CanSteer: true}

@@ -55,7 +55,7 @@ type Cancel struct {
 }
 
 // Offer creates a product's sale. Only the first offer counts: later ones are answered
-// AlreadyDone, whatever they contain, so every board may submit what its catalogue has.
+// AlreadyDone, even if they differ, so every board may submit its catalogue's products.
 type Offer struct {
 	Operation
 	Product         string

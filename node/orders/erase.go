@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// erasePerson carries out an Erase. The audit trail counts the orders and names nobody.
+// erasePerson carries out an Erase. The audit trail has the number of orders and no name.
 func (a *applyTx) erasePerson(c Erase) (Answer, string) {
 	if c.ID != 0 {
 		o := a.orderByID(c.ID)

@@ -2,7 +2,7 @@ package orders
 
 import "fmt"
 
-// The words of /status.json, of exports and of logs.
+// The words for kinds, states and outcomes in /status.json, exports and logs.
 
 func wordAt(words []string, n int) string {
 	if n < len(words) && words[n] != "" {

@@ -69,7 +69,7 @@ func queuePosition(tx *bbolt.Tx, o *storedOrder) int {
 // inviteNext carries out an Invite.
 func (a *applyTx) inviteNext(s *storedSale, c Invite) (Answer, string) {
 	if !c.Until.After(a.now) {
-		return Answer{Outcome: TooLate}, "invite nobody: that moment has passed"
+		return Answer{Outcome: TooLate}, "invite nobody: the invitation's end has already passed"
 	}
 	answer := Answer{Outcome: Done}
 	prefix := uint16Key(s.number)

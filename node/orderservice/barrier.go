@@ -18,7 +18,7 @@ type sharedBarrier struct {
 	barrier func(context.Context) error
 	timeout time.Duration // of one barrier
 	calls   singleflight.Group
-	turn    chan struct{} // holds one element while a barrier is under way
+	turn    chan struct{} // holds one element while a barrier is in progress
 }
 
 func newSharedBarrier(barrier func(context.Context) error, timeout time.Duration) *sharedBarrier {
@@ -35,7 +35,7 @@ func (b *sharedBarrier) wait(ctx context.Context) error {
 	}
 }
 
-// runNext waits for the barrier under way, closes the group of callers that share the next
+// runNext waits for the barrier in progress, closes the group of callers that share the next
 // one, and runs it. Its context belongs to no caller: a caller that leaves does not end it
 // for the others.
 func (b *sharedBarrier) runNext() (any, error) {

@@ -153,7 +153,7 @@ func (s *Service) submitUntilDecided(ctx context.Context, c orders.Command) (ord
 			errors.Is(err, ledger.ErrHalted), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrStopped):
 			return orders.Answer{}, undecidedError(uncertain, orders.ErrUnavailable, err)
 		case !errors.Is(err, ledger.ErrNoMajority) && !errors.Is(err, ledger.ErrBusy):
-			uncertain = true // an unknown error does not say whether it was committed
+			uncertain = true // an unknown error leaves open whether it was committed
 		}
 		select {
 		case <-ctx.Done():

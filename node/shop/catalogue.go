@@ -105,7 +105,7 @@ type Product struct {
 	Specification []SpecificationRow
 }
 
-// DrawMethod says what makes the seed of a ballot's draw, besides the entries. The strings are
+// DrawMethod is the source of a draw's seed, besides the list of entries. The strings are
 // the values of the catalogue's key `draw`.
 type DrawMethod string
 

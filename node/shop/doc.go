@@ -1,6 +1,6 @@
 // Package shop is the built-in origin: a catalogue from one TOML file and the pages that a
-// buyer needs, as an http.Handler. Every product has one URL that never changes, whatever
-// the state of its sale. Every page is a pure function of the catalogue, the order book and
+// buyer needs, as an http.Handler. Every product has one URL that never changes, in any
+// state of its sale. Every page is a pure function of the catalogue, the order book and
 // the time, so that all boards of a rack answer with the same bytes and the same entity tag.
 //
 // A product's order page has one form, for what its sale accepts now: an order, a ballot

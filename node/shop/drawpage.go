@@ -83,7 +83,7 @@ func (s *Shop) serveDrawJSON(w http.ResponseWriter, r *http.Request) {
 	sendContent(w, r, "application/json", append(body, '\n'))
 }
 
-// drawProgress says what the draw of a closed ballot is waiting for.
+// drawProgress describes what the draw of a closed ballot is waiting for.
 func drawProgress(sale *productSale) string {
 	if sale.book.Draw.Public != (draw.Public{}) {
 		return "The draw is under way"

@@ -9,8 +9,8 @@ import (
 	"bramble/node/orders"
 )
 
-// The texts of the alert above a form whose order was not placed. Each tells the person what
-// to do next, and the form below keeps the typed values.
+// The texts of the alert above a form whose order was not placed. Each has the person's next
+// step, and the form below keeps the typed values.
 
 // describeFailure returns the status code and the alert for an order that the order book
 // has not answered.

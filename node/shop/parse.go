@@ -97,7 +97,7 @@ func remedyFor(key string) string {
 	case "currency":
 		return `write currency = "USD", or another ISO 4217 code that the shop knows`
 	case "tax_note":
-		return `write tax_note = "Prices include VAT." or whatever is true`
+		return `write tax_note = "Prices include VAT." or your own note`
 	case "notice":
 		return `write notice = "The small print." or leave the line out`
 	case "seller":

@@ -19,7 +19,7 @@ type cachePolicy struct {
 }
 
 // pagePolicy is the policy of most pages. A page is cheap to make and is requested thousands
-// of times a second, so a few seconds of freshness are enough.
+// of times per second, so a few seconds of freshness are enough.
 func pagePolicy() cachePolicy {
 	return cachePolicy{fresh: 10 * time.Second, revalidate: 30 * time.Second, ifError: 5 * time.Minute}
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Status is the body of GET /status.json. New fields may be added; these keep their names,
-// types and meaning. It has no "as of", because the reply's Date field says that, and one
-// state is the same bytes on every board.
+// types and meaning. It has no "as of", because the reply's Date field has that, and
+// every board sends the same bytes for the same state.
 type Status struct {
 	Shop         string              `json:"shop"`
 	TakesOrders  bool                `json:"takes_orders"` // this rack has an order book that knows a product

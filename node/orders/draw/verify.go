@@ -31,7 +31,7 @@ func Read(r io.Reader) (File, error) {
 	return f, nil
 }
 
-// Verify redoes the draw of a file. nil means that the secret matches the commitment, and that
+// Verify repeats the draw of a file. nil means that the secret matches the commitment, and that
 // winners and losers follow from the rule. Whether the commitment is the one that was
 // published before the ballot opened, the list is complete, and the dice fell as written is
 // for people to compare.

@@ -52,7 +52,7 @@ type observed struct {
 // bookState is the order book's state: each person's order, "" for none.
 type bookState [People]string
 
-// judgeTimeout bounds the time to judge a history. A thousand actions usually take a second;
+// judgeTimeout limits the time to judge a history. A thousand actions usually take a second;
 // each uncertain one doubles it.
 const judgeTimeout = 45 * time.Second
 
