@@ -27,7 +27,7 @@ type prefixedBody struct {
 // it sent is not a valid body (RFC 9112 §7.1, §8).
 //
 // The request is a copy: net/http decides by the body that it made itself whether the
-// bytes behind a broken one may be read as another request.
+// bytes after a broken one may be read as another request.
 func (f *Front) receiveBody(w http.ResponseWriter, r *http.Request, from *handoff) (got *http.Request, isComplete bool, err error) {
 	if from != nil {
 		from.conn.http2.awaitingClient.Add(1)

@@ -13,8 +13,8 @@ import (
 )
 
 // conn is one client's connection. An event loop serves it, or the fast path on a
-// goroutine of its own. A request that they cannot answer they lend to net/http, or they
-// hand the connection off to it for good. conn_state.go has its states.
+// goroutine of its own. They lend a request that they cannot answer to net/http, or hand
+// the connection off to it for good. conn_state.go has its states.
 type conn struct {
 	front     *Front
 	loop      *eventLoop          // its event loop; nil: a goroutine waits for its client

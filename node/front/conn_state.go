@@ -31,7 +31,7 @@ func (s connState) mayFollow() []connState {
 		return []connState{stateNew, stateNetHTTP}
 	case stateIdle:
 		return []connState{stateAnswering}
-	case stateReading: // the client may close its side behind half a request
+	case stateReading: // the client may close its side after half a request
 		return []connState{stateAnswering, stateNetHTTP, stateFlushing}
 	case stateAnswering:
 		return []connState{stateAnswering, stateIdle, stateReading, stateFlushing, stateBorrowed, stateNetHTTP, stateLingering}

@@ -61,7 +61,7 @@ func TestIdleTimeHoldsAfterALoan(t *testing.T) {
 	v.ends()
 }
 
-// A client that sends requests without end, and reads, leaves the others their turn.
+// A client that sends requests without end, and reads, does not delay the others.
 func TestAFloodingClientLeavesOthersTheirTurn(t *testing.T) {
 	f, _, _ := startFront(t, newTestSite(t))
 	var floods []net.Conn

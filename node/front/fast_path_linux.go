@@ -46,7 +46,7 @@ type readOptions struct {
 func (c *conn) readAndAnswer(fd uintptr, b *replyBuffers, o readOptions) readResult {
 	size := copy(b.input[:], c.pendingInput)
 	if size > 0 && c.currentState() == stateAnswering {
-		// It was read behind a request that took time, and may have whole requests in it.
+		// It was read after a request that took time, and may have whole requests in it.
 		c.pendingInput = nil
 		if c.answerInput(fd, b, &size) == actionDue {
 			return actionDue

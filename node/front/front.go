@@ -225,8 +225,7 @@ func (f *Front) Serve(ctx context.Context) error {
 	return nil
 }
 
-// sweepConns ends connections whose time is over, and measures the pressure, until
-// ctx ends.
+// sweepConns ends overdue connections, and measures the pressure, until ctx ends.
 func (f *Front) sweepConns(ctx context.Context) {
 	interval := f.cfg.sweepInterval()
 	sweepTicker, pressureTicker := time.NewTicker(interval), time.NewTicker(admission.PressureInterval)

@@ -60,7 +60,7 @@ func dial(t *testing.T, f *Front) net.Conn {
 	return conn
 }
 
-// until waits for something that another goroutine does.
+// until waits until a condition holds that another goroutine brings about.
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {

@@ -63,7 +63,7 @@ func (c *conn) handshake() {
 }
 
 // helloBuffer is the memory that a ClientHello gets at first, in bytes: enough for most
-// of a browser's, and not much for one that never comes to its end.
+// of a browser's, and not much for one that is never completed.
 const helloBuffer = 512
 
 // readClientHello reads until a ClientHello is complete, or cannot be one. Until then a

@@ -40,8 +40,9 @@ type http2Reply struct {
 }
 
 // beginHTTP2 counts a request of HTTP/2; end must be called when it has been answered. If
-// there are too many, the connection ends whose client keeps most of them waiting. If no
-// client does, this request is reset without a reply, since replies wait for the client.
+// there are too many, it evicts the connection of the client that keeps most of them
+// waiting. If no client does, it resets this request without a reply, since replies wait
+// for the client.
 func (f *Front) beginHTTP2(w http.ResponseWriter, c *conn) *http2Reply {
 	if !f.gate.TryAcquireStream() {
 		panic(http.ErrAbortHandler)

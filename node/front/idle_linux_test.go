@@ -51,9 +51,9 @@ func TestAnIdleConnectionTakesLittle(t *testing.T) {
 	}
 	grown := (stacks() - before) / many
 	each := (inUse() - empty) / many
-	t.Logf("%d bytes a connection and its client, of which %d were added to stacks by answering", each, grown)
+	t.Logf("%d bytes per connection and its client, of which %d were added to stacks by answering", each, grown)
 	if grown > idleGrowth {
-		t.Errorf("stacks grew by %d bytes a connection: a goroutine waits for it", grown)
+		t.Errorf("stacks grew by %d bytes per connection: a goroutine waits for it", grown)
 	}
 	if each > idleMost {
 		t.Errorf("an idle connection takes %d bytes, more than %d", each, idleMost)

@@ -78,7 +78,7 @@ func TestInstructionsOfAHit(t *testing.T) {
 				return countServer(t, []string{machine.qemu, "-cpu", machine.cpu, "-plugin", plugin, server}, client.next, rounds)
 			}
 			short, long := count(few), count(many)
-			t.Logf("%s, %s: %d instructions a hit", machine.arch, client.name, (long-short)/(64*(many-few)))
+			t.Logf("%s, %s: %d instructions per hit", machine.arch, client.name, (long-short)/(64*(many-few)))
 		}
 	}
 }

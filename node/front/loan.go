@@ -112,10 +112,10 @@ func (l *loan) markSpoilt() {
 	l.spoilt = true
 }
 
-// LocalAddr returns the connection's.
+// LocalAddr returns the connection's local address.
 func (l *loan) LocalAddr() net.Addr { return l.conn.socket.LocalAddr() }
 
-// RemoteAddr returns the connection's.
+// RemoteAddr returns the client's address.
 func (l *loan) RemoteAddr() net.Addr { return l.conn.socket.RemoteAddr() }
 
 // SetDeadline sets both deadlines, until the loan is over.

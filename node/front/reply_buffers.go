@@ -57,7 +57,7 @@ type answerRules struct {
 	clock time.Duration
 }
 
-// consumeClock returns the clock reading for the next request, once: the requests behind
+// consumeClock returns the clock reading for the next request, once: the requests after
 // it may have arrived later.
 func (r *answerRules) consumeClock() time.Duration {
 	clock := r.clock
@@ -80,8 +80,8 @@ func (f *Front) setConnRules(c *conn, r *answerRules) {
 	}
 }
 
-// answerRequests parses the requests in p and adds a reply for each, until there is no
-// complete plain one left or no room. It returns the bytes that it has answered and the
+// answerRequests parses the requests in p and adds a reply for each, until no complete
+// plain request or no room is left. It returns the bytes that it has answered and the
 // action that is due; for actionLend the next request is b.req.Size long.
 func (b *replyBuffers) answerRequests(p []byte, r *answerRules) (answered int, next action) {
 	for answered < len(p) {

@@ -16,10 +16,10 @@ const (
 	replaceEvery = 8
 )
 
-// replyMemos are the memoised replies of a batch: the last reply to a request with each
-// cached header block, whole. In a crowd most clients request one page, with one of a
-// few browsers. While ReplyValidity reports that the FastHandler would answer the same, the
-// reply is sent again, and nothing is looked up or put together.
+// replyMemos are the memoised replies in a set of replyBuffers: the last reply to a
+// request with each cached header block, whole. In a crowd most clients request one page,
+// with one of a few browsers. While ReplyValidity reports that the FastHandler would
+// answer the same, the reply is sent again, and nothing is looked up or put together.
 type replyMemos [http1.MaxCachedHeaders]replyMemo
 
 // replyMemo is a memoised reply. Its key is a header block's meaning and a request line.
@@ -38,7 +38,7 @@ type replyMemo struct {
 func (m *replyMemos) of(header *http1.CachedHeader) *replyMemo { return &m[header.Index()] }
 
 // replyTo returns the memoised reply to a request with a header block's meaning (nil: no
-// block has it) and a given line; nil if there is none, or it is not valid any more.
+// block has it) and a given line; nil if there is none, or it is invalid.
 func (m *replyMemos) replyTo(header *http1.CachedHeader, line []byte, r *answerRules) []byte {
 	if header == nil || r.draining || !header.BeginsWithLine(line) {
 		return nil

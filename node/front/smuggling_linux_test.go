@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Bytes behind a request that another parser could end elsewhere, or that is broken, are
+// Bytes after a request that another parser could end elsewhere, or that is broken, are
 // never read as a request (RFC 9112 §6.1, §11.2).
 func TestNothingIsReadBehindAnAmbiguousBody(t *testing.T) {
 	change, client := withTLS(t)

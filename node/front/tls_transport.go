@@ -20,8 +20,8 @@ type tlsState struct {
 
 // tlsTransport is the socket as crypto/tls sees it. While the fast path is at work it is
 // two pieces of memory (recordBuffers), which the fast path fills and empties itself, so
-// that a connection never waits inside crypto/tls, and one read and one write do for a
-// request. Otherwise it is the socket.
+// that a connection never waits inside crypto/tls, and one read and one write suffice for
+// a request. Otherwise it is the socket.
 type tlsTransport struct {
 	net.Conn
 	conn    *conn
@@ -103,8 +103,8 @@ func (t *tlsTransport) Read(p []byte) (int, error) {
 }
 
 // readHandshake reads the client's next part of the handshake. Others may compute
-// meanwhile; if too many clients must answer, the connection ends whose client has been
-// silent longest.
+// meanwhile; if too many clients must answer, it evicts the connection of the client that
+// has been silent longest.
 func (t *tlsTransport) readHandshake(p []byte) (int, error) {
 	t.releasePermit()
 	s := t.conn.front.https

@@ -12,7 +12,7 @@ type ArrivalPacer struct {
 	due  time.Time
 }
 
-// DelayNext notes an arrival and returns the pause before the next should be accepted.
+// DelayNext counts an arrival and returns the pause before the next should be accepted.
 func (p *ArrivalPacer) DelayNext(now time.Time) time.Duration {
 	if p.Rate <= 0 {
 		return 0

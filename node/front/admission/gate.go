@@ -1,7 +1,7 @@
 // Package admission holds the policies that decide which clients the public listener
-// takes in and which requests it works on: admission permits, load shedding, rate limits,
-// the pace of bodies, the allowance of HTTP/2 connections, and permits for TLS handshakes.
-// It knows neither sockets nor the life of a connection.
+// admits and which requests it works on: admission permits, load shedding, rate limits,
+// the pace of bodies, the allowance of HTTP/2 connections, and permits for TLS
+// handshakes. It knows neither sockets nor the life of a connection.
 package admission
 
 import (
@@ -158,7 +158,7 @@ func (g *Gate) release() {
 // the unit is released, and the request is parked.
 type Permit struct {
 	gate  *Gate
-	state atomic.Int32 // slotHeld and so on
+	state atomic.Int32 // permitHeld and so on
 }
 
 const (
@@ -259,9 +259,9 @@ func (g *Gate) BodyLag(configured time.Duration) time.Duration {
 }
 
 // TryAcquireHandoff reports whether another connection may be net/http's for good. If so,
-// ReleaseHandoff must be called when it ends. If there are too many, the connection ends
-// whose client has been silent longest: a form arrives in one packet or two, and clients
-// that send slowly on purpose make room for it.
+// ReleaseHandoff must be called when it ends. If there are too many, it evicts the
+// connection of the client that has been silent longest: a form arrives in one packet or
+// two, and clients that send slowly on purpose make room for it.
 func (g *Gate) TryAcquireHandoff() bool {
 	if n := g.handedOff.Add(1); g.permits == nil || n <= g.maxHandoffs() {
 		return true

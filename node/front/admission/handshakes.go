@@ -10,7 +10,7 @@ import (
 )
 
 // ErrBusy ends a handshake that would wait too long for its first permit.
-var ErrBusy = errors.New("too many clients want to begin at once")
+var ErrBusy = errors.New("too many TLS handshakes are waiting")
 
 // Handshakes limits the TLS handshakes that compute at once: one takes an ARM11 25 to
 // 65 ms, and with many at once everything else would wait for all of them. It is a

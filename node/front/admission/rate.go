@@ -40,7 +40,7 @@ func newRateLimiter(perSecond int) *rateLimiter {
 	return &rateLimiter{cost: cost, burst: max(rateBurst*1000*rateUnits, cost)}
 }
 
-// allow notes an event of the client with a hash, and reports whether it is within the
+// allow counts an event of the client with a hash, and reports whether it is within the
 // limit. An event beyond the limit does not count.
 func (l *rateLimiter) allow(hash, now uint32) bool {
 	if l == nil {
@@ -82,7 +82,7 @@ type Rates struct {
 // ClientLimits are the rate limits of clients and of their networks.
 type ClientLimits struct {
 	refused                         atomic.Int64 // requests
-	seed                            maphash.Seed // so that nobody can choose whose cells it shares
+	seed                            maphash.Seed // so that no client can choose with which others it shares cells
 	began                           time.Time
 	clientRequests, networkRequests *rateLimiter
 	clientConns, networkConns       *rateLimiter
@@ -120,7 +120,7 @@ func (l *ClientLimits) nowUnits() uint32 {
 	return uint32(time.Since(l.began) * rateUnits / time.Millisecond)
 }
 
-// AllowConn notes a new connection and reports whether it is within the limits.
+// AllowConn counts a new connection and reports whether it is within the limits.
 func (l *ClientLimits) AllowConn(c ClientKey) bool {
 	if l.clientConns == nil && l.networkConns == nil {
 		return true
@@ -129,7 +129,7 @@ func (l *ClientLimits) AllowConn(c ClientKey) bool {
 	return l.clientConns.allow(c.address, now) && l.networkConns.allow(c.network, now)
 }
 
-// AllowRequest notes a request and reports whether it is within the limits. Nil limits
+// AllowRequest counts a request and reports whether it is within the limits. Nil limits
 // allow everything.
 func (l *ClientLimits) AllowRequest(c ClientKey) bool {
 	if l == nil || l.clientRequests == nil && l.networkRequests == nil {

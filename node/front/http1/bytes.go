@@ -53,7 +53,7 @@ func equalsWord(value []byte, word string) bool {
 // wordBytes is the number of bytes in a machine word.
 const wordBytes = int(unsafe.Sizeof(uint(0)))
 
-// skipPrintable returns the index of the first byte at or behind i that is not between
+// skipPrintable returns the index of the first byte at or after i that is not between
 // space and tilde. It reads whole words wherever they lie: most of a browser's request
 // is values of fields. All of Bramble's machines are little-endian.
 func skipPrintable(b []byte, i int) int {
@@ -65,7 +65,7 @@ func skipPrintable(b []byte, i int) int {
 	for ; i <= len(b)-wordBytes; i += wordBytes {
 		w := *(*uint)(unsafe.Pointer(&b[i]))
 		// A byte below space borrows; one above tilde carries into its highest bit or has it
-		// set. Either may mark the bytes behind it too, but none before it.
+		// set. Either may mark the bytes after it too, but none before it.
 		if odd := ((w - least) | (w + ones) | w) & highs; odd != 0 {
 			return i + bits.TrailingZeros(odd)/8
 		}

@@ -7,7 +7,7 @@ import "bytes"
 type fieldRule uint8
 
 const (
-	// ruleLend is for any field that is not known to leave a hit as it is.
+	// ruleLend is for any field that may change a hit.
 	ruleLend fieldRule = iota
 	// ruleIgnore: neither net/http nor a fresh stored reply depends on the field, except
 	// through Vary, which the cache knows.

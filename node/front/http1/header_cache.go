@@ -28,7 +28,7 @@ type HeaderCache struct {
 	// lastWasExact: the last request's fields were those of a block, to the byte. The next
 	// request's are likely to be too, so that is tried first.
 	lastWasExact   bool
-	partialMatches int // requests that were parsed by a block that they differ from
+	partialMatches int // requests that were parsed with the help of a similar block
 }
 
 // CachedHeader is a header block: what follows a plain request's line, the empty line
@@ -37,7 +37,7 @@ type CachedHeader struct {
 	index             int // in the HeaderCache
 	bytes             [maxHeaderBytes]byte
 	size              int                         // of bytes in use; 0: none
-	lineStart         [maxLines + 1]int           // where each line begins, and the empty one behind them
+	lineStart         [maxLines + 1]int           // where each line begins, and the empty one after them
 	lineCount         int                         // lines in use
 	significant       [maxSignificant]headerField // not ignored; positions count from the block's beginning
 	significantCount  int
@@ -95,7 +95,7 @@ func (c *HeaderCache) findClosest(b []byte) (closest *CachedHeader, common int) 
 		if n := commonPrefix(b, header.bytes[:header.size]); n > common {
 			closest, common = header, n
 			if 2*n > header.size {
-				break // no two browsers have so much in common
+				break // no two browsers have that much in common
 			}
 		}
 	}

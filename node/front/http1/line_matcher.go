@@ -31,8 +31,8 @@ type lineMatcher struct {
 type lineSpan struct{ line, end, shift int }
 
 // matchLines finds the lines from b[at:] on that the block has too, next in order or
-// behind lines that this request lacks. It returns their number, and where the next
-// line begins.
+// after lines that this request lacks. It returns their number, and where the next line
+// begins.
 func (m *lineMatcher) matchLines(r *Request, b []byte, at int) (lines, next int, res ParseResult) {
 	h := m.candidate
 	for line := m.line; line < h.lineCount && line <= m.line+m.misses; line++ {

@@ -60,7 +60,7 @@ func (c *HeaderCache) parseLine(r *Request, b []byte) (at int, res ParseResult) 
 	return header.line.size, Plain
 }
 
-// findLine returns a block with whose remembered line b begins.
+// findLine returns a block whose remembered line is at the start of b.
 func (c *HeaderCache) findLine(b []byte) *CachedHeader {
 	for i := range c.headers {
 		if header := &c.headers[i]; header.line.begins(b) {
@@ -70,7 +70,7 @@ func (c *HeaderCache) findLine(b []byte) *CachedHeader {
 	return nil
 }
 
-// findRemembered returns the block with whose remembered line and bytes b begins.
+// findRemembered returns the block whose remembered line and bytes are at the start of b.
 func (c *HeaderCache) findRemembered(b []byte) *CachedHeader {
 	for i := range c.headers {
 		header := &c.headers[i]

@@ -78,7 +78,7 @@ func (r *Request) Parse(b []byte) ParseResult {
 	return r.parseFields(b, at, &lineMatcher{})
 }
 
-// parseFirstLine resets the request, parses a request line, and returns the index behind
+// parseFirstLine resets the request, parses a request line, and returns the index after
 // it.
 func (r *Request) parseFirstLine(b []byte) (at int, res ParseResult) {
 	r.reset()
@@ -90,13 +90,13 @@ func (r *Request) parseFirstLine(b []byte) (at int, res ParseResult) {
 // reset clears the request, except for the room for a key.
 func (r *Request) reset() { *r = Request{Fields: Fields{Key: r.Key[:0]}} }
 
-// The ends of a request line, behind the target.
+// The ends of a request line, after the target.
 const (
 	version11 = " HTTP/1.1\r\n"
 	version10 = " HTTP/1.0\r\n"
 )
 
-// parseRequestLine parses the request line and returns the index behind it.
+// parseRequestLine parses the request line and returns the index after it.
 func (r *Request) parseRequestLine(b []byte) (at int, res ParseResult) {
 	switch {
 	case len(b) >= 4 && string(b[:4]) == "GET ":
