@@ -63,7 +63,7 @@ func (c cpioTree) writeCPIO(w io.Writer, dated time.Time) error {
 	for name := range all {
 		names = append(names, name)
 	}
-	slices.Sort(names) // a folder comes before what is in it
+	slices.Sort(names) // a folder comes before its content
 	for i, name := range names {
 		if err := writeNode(w, i+1, name, all[name], dated); err != nil {
 			return err

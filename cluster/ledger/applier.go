@@ -51,7 +51,7 @@ func newApplier(cfg *Config, onBatch func(batchID, uint64, [][]byte)) *applier {
 		retryInterval: defaultRetryInterval, changed: make(chan struct{}), at: time.Unix(0, 0).UTC()}
 }
 
-// applyResult is what raft returns to the proposer of an entry.
+// applyResult is the result that raft returns to the proposer of an entry.
 type applyResult struct {
 	replies [][]byte
 	err     error // errWrongTerm or ErrHalted

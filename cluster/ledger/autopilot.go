@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// The autopilot keeps the right boards voting. This file is its rule: from what
-// the leader knows, it plans at most one change of membership at a time. survey.go
-// collects what the leader knows and makes the change. After a failover the new
-// leader starts with what it sees itself, so the rule needs no memory.
+// The autopilot gives the vote to the right boards. This file is its rule: from the
+// leader's knowledge it plans at most one change of membership at a time. survey.go
+// collects that knowledge and makes the change. After a failover the new
+// leader starts with its own survey, so the rule needs no memory.
 
 // maxPromotionLag limits the entries that a board may lack and still get a vote.
 const maxPromotionLag = 128
@@ -21,7 +21,7 @@ type clusterMember struct {
 	Voter bool
 }
 
-// boardHealth is what the leader knows of a board.
+// boardHealth is a board's health, as far as the leader knows.
 type boardHealth struct {
 	Server  raftServer
 	Silent  time.Duration // since its last response

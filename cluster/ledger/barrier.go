@@ -107,7 +107,7 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	return commitIndexResponse{OK: true, Index: index}, nil
 }
 
-// Status returns what this board knows now.
+// Status returns the ledger's state, as far as this board knows.
 func (l *Ledger) Status() Status {
 	st := l.applier.state()
 	l.mu.Lock()

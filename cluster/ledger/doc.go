@@ -3,7 +3,7 @@
 // voters (a quorum) has synced it to disk and it is applied. It is applied once, whichever board it was submitted to
 // and whichever leader died on the way.
 //
-// The package does not know what the commands mean: it passes them to a [StateMachine]. It knows other
+// The package does not interpret the commands: it passes them to a [StateMachine]. It knows other
 // boards by name, through a [Transport]. A rack founds its ledger automatically and at most once
 // (founding.go), keeps the right number of voters (autopilot.go), sets damaged files aside and recovers
 // them from the other boards (boardfiles.go), and has a clock that is the same on every board (clock.go).

@@ -56,7 +56,7 @@ type logOptions struct {
 	disk     types.VFS // nil: the file system
 	stable   *stableStore
 	slowSync time.Duration // see Config.SlowSync
-	lenient  bool          // open what is left of a damaged log, to read it
+	lenient  bool          // open the readable part of a damaged log
 	logger   hclog.Logger
 }
 

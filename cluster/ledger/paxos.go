@@ -22,7 +22,7 @@ func (b ballot) compare(c ballot) int {
 	return cmp.Or(cmp.Compare(b.N, c.N), cmp.Compare(b.By, c.By))
 }
 
-// paxosAcceptor is what a board has promised and accepted. It is on disk before
+// paxosAcceptor holds a board's promise and its accepted proposal. It is on disk before
 // the board answers.
 type paxosAcceptor struct {
 	Promised  ballot

@@ -1,6 +1,6 @@
 package ledger
 
-// Status is what a board knows of the ledger, for the console and the log.
+// Status is the ledger's state as far as a board knows, for the console and the log.
 type Status struct {
 	Server        string // this board's raft server id: "name.8hex", new with every new directory
 	Ledger        string // the ledger's identity, 16 hex digits; "" while it is not founded
@@ -18,6 +18,6 @@ type Status struct {
 	Halted        string // why this board applies nothing, "" if it does not halt
 	HaltTransient bool   // the reason can pass, such as a full disk: the board then goes on automatically
 	Foreign       string // boards of another ledger that this board has seen, "" if none
-	Damaged       string // what was damaged at the start and set aside, "" if nothing
+	Damaged       string // the damage found at the start, whose files were set aside; "" if none
 	Trouble       string // what else keeps the ledger from working now, "" if nothing
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// surveyState is what this board knows of the others from its surveys.
+// surveyState holds the results of this board's surveys.
 //
 // Ledger.mu guards its fields.
 type surveyState struct {

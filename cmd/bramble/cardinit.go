@@ -62,7 +62,7 @@ func runCardInit(ctx context.Context, w world) error {
 }
 
 // cardSettings reads the settings file for one card. Its error may be a
-// *cardinit.SettingsError; the settings then hold what is known of the network.
+// *cardinit.SettingsError; the settings then hold the network settings that could be read.
 func cardSettings(p cardinit.Paths, file, serial string) (cardinit.CardSettings, error) {
 	d, err := config.LoadCard(file, serial, p.Data)
 	if err != nil {

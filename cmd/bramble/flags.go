@@ -45,7 +45,7 @@ func (fs *flagSet) parseArgs(args []string) (words []string, err error) {
 	}
 }
 
-// explainParseError suggests what an unknown flag should have been.
+// explainParseError suggests a flag for an unknown one.
 func (fs *flagSet) explainParseError(err error) error {
 	_, name, unknown := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !unknown {

@@ -36,7 +36,7 @@ func printHelp(args []string, w world) int {
 	return exitOK
 }
 
-// overviewText is what "bramble" alone prints.
+// overviewText is the output of "bramble" alone.
 func overviewText() string {
 	var b strings.Builder
 	b.WriteString(`Bramble makes a rack of Raspberry Pis serve one shop.
@@ -69,14 +69,14 @@ func markdownReference() string {
 	return b.String()
 }
 
-// helpText is what "bramble help NAME" prints.
+// helpText is the output of "bramble help NAME".
 func (c command) helpText() string {
 	fs := newFlagSet(c)
 	c.flags(fs)
 	return fs.helpText()
 }
 
-// helpText is what --help prints.
+// helpText is the output of --help.
 func (fs *flagSet) helpText() string {
 	var b, flags strings.Builder
 	fs.VisitAll(func(f *flag.Flag) { flags.WriteString(flagHelp(f)) })

@@ -16,7 +16,7 @@ func statusCommand() command {
 		long: `
 Show the boards of the rack, as one board or the lab sees them now:
 
-  STATE    what the board reports, or the others about it
+  STATE    the board's own report, or the other boards' about it
   HITS/s   responses per second; CACHED is the fraction from its own memory
   RSS      memory of the process; CACHE is the size of its cache
   OPEN     client connections

@@ -28,7 +28,7 @@ func versionCommand() command {
 // go build -ldflags "-X main.build=NAME".
 var build string
 
-// programVersion returns what the build recorded: a name, a released version, or the
+// programVersion returns the version that the build recorded: a name, a released version, or the
 // commit.
 func programVersion() string {
 	if build != "" {

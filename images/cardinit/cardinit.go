@@ -51,7 +51,7 @@ type Config struct {
 	Program string
 	Args    []string
 	// Load reads the settings file for the card with a serial number. If its error
-	// is a *SettingsError, the settings hold what is known of the network.
+	// is a *SettingsError, the settings hold the network settings that could be read.
 	Load func(file, serial string) (CardSettings, error)
 	// ShowAlarm shows "bad settings" on the lamps until ctx ends.
 	ShowAlarm func(ctx context.Context)

@@ -190,7 +190,7 @@ func chooseSample(samples []timeSample, queried int) (timeSample, error) {
 }
 
 // earliestTime is before any time at which this program can run. latestTime is
-// beyond what a 32-bit kernel counts to.
+// beyond the range of a 32-bit kernel.
 func earliestTime() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 func latestTime() time.Time   { return time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC) }
 

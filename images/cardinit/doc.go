@@ -8,5 +8,5 @@
 // and then the board's program, which it supervises. Everything that only the
 // kernel can do is behind System; the rules are plain functions. DESIGN.md has the
 // reasons and the order in which to read the files. The package imports nothing
-// else of Bramble: Config carries what it needs.
+// else of Bramble: Config holds everything else.
 package cardinit

@@ -41,7 +41,7 @@ func linkLocalAddress(hardware string, n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{169, 254, byte(1 + k/256), byte(k % 256)})
 }
 
-// addressAction is what a card does about its address.
+// addressAction is an action of fallbackPolicy.
 type addressAction int
 
 const (

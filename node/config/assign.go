@@ -6,8 +6,8 @@ import (
 	"math"
 )
 
-// assignValue sets a field to a decoded value. If it cannot, it returns what is wrong
-// with the value, and the kind of that mistake.
+// assignValue sets a field to a decoded value. If it cannot, it returns the problem
+// with the value, and the kind of mistake.
 func assignValue(s keySpec, field, value any) (problem string, kind error) {
 	shown := "a secret"
 	if !s.secret {

@@ -262,7 +262,7 @@ func (f *fileParser) fillSites(list []any, written map[string]bool) {
 	}
 }
 
-// fitMaxObject lowers the default of max_object to what a small memory allows.
+// fitMaxObject lowers the default of max_object to the limit of a small memory.
 func (f *fileParser) fitMaxObject(written map[string]bool) {
 	if !written["cache.max_object"] {
 		f.cfg.Cache.MaxObject = min(f.cfg.Cache.MaxObject, f.cfg.Cache.Memory/minObjects)

@@ -17,7 +17,7 @@ type keySpec struct {
 	secret bool
 	// at returns a pointer to the field; nil for a key of [[site]].
 	at func(*Config) any
-	// check returns what is wrong with the value and what to write instead, or
+	// check returns the problem with the value and its remedy, or
 	// "". It is nil if every value of the type is valid.
 	check func(*Config) string
 	// atSite and checkSite are the same for a key of [[site]].

@@ -18,7 +18,7 @@ func orderKeys() []keySpec {
 		}, {
 			table: "orders", key: "directory",
 			doc: "Directory of this board's part of the ledger; a relative path starts at the directory of bramble.toml. " +
-				"It is created if it does not exist. It must be on a disk that keeps what was synced.",
+				"It is created if it does not exist. It must be on a disk that does not lose synced data.",
 			at:    func(c *Config) any { return &c.Orders.Directory },
 			check: func(c *Config) string { return checkFolder(c.Orders.Directory) },
 		}, {

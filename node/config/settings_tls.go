@@ -96,7 +96,7 @@ func tlsKeys() []keySpec {
 		}, {
 			table: "tls", key: "max_pending_handshakes",
 			doc: "Clients that may wait for their TLS handshake to begin, 1 to 10000, half of them from one address; more are closed at once. " +
-				"128 is what a first Pi completes within header_timeout.",
+				"A first Pi completes 128 within header_timeout.",
 			at:    func(c *Config) any { return &c.TLS.MaxPendingHandshakes },
 			check: func(c *Config) string { return checkInt(c.TLS.MaxPendingHandshakes, 1, 10_000) },
 		},

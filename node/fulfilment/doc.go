@@ -1,4 +1,4 @@
-// Package fulfilment passes on what the order book has decided: each order to the fulfiller
+// Package fulfilment carries out the order book's jobs: it sends each order to the fulfiller
 // by a signed webhook, and a notice to the buyer by mail, as far as they are configured.
 //
 // The order book's outbox lists the jobs, and only a committed FinishJob removes one. So a

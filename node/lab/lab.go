@@ -37,7 +37,7 @@ type Options struct {
 	// Command runs a board: program and arguments, without the board's
 	// configuration file, which is added. It stops when its standard input closes.
 	Command []string
-	// Program is what a person types to run this program: "bramble", or
+	// Program is the command that runs this program: "bramble", or
 	// "go run ./cmd/bramble". The printed commands begin with it.
 	Program string
 

@@ -26,7 +26,7 @@ func printReport(o Options, s startReport) error {
 	return err
 }
 
-// Summary is what --json prints on one line: where each board is.
+// Summary is the output of --json, on one line: the addresses of each board.
 type Summary struct {
 	Console string         `json:"console"` // URL of the lab's console
 	State   string         `json:"state"`   // folder with a folder for each board
@@ -62,7 +62,7 @@ func (s startReport) summary() Summary {
 const defaultConsole = "http://127.0.0.1:8080"
 
 // text returns the report for a person, at most 80 columns wide unless an address
-// or program is unusually long. program is what a person types to run this program.
+// or program is unusually long. program is the command that runs this program.
 func (s startReport) text(program string) string {
 	ready, first := 0, s.results[0]
 	for _, r := range s.results {

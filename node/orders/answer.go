@@ -18,7 +18,7 @@ func (a Answer) Encode() []byte {
 	return w.data
 }
 
-// DecodeAnswer reads what Answer.Encode wrote, and nothing else. The error is ErrAnswer.
+// DecodeAnswer decodes the output of Answer.Encode, and nothing else. The error is ErrAnswer.
 func DecodeAnswer(data []byte) (Answer, error) {
 	r := decoder{data: data}
 	form := r.byte()

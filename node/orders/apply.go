@@ -296,7 +296,7 @@ func (a *applyTx) orderByNumber(number uint64) *storedOrder {
 	return o
 }
 
-// storeOrder stores an order; before is what it was, nil for a new one. All counters and
+// storeOrder stores an order; before is its old state, nil for a new one. All counters and
 // indexes that depend on an order are updated here, from the difference of the two, and
 // nowhere else.
 func (a *applyTx) storeOrder(before, o *storedOrder) {

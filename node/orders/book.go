@@ -48,7 +48,7 @@ type Book struct {
 	dir    string
 	commit func(*bbolt.Tx) error // commits a transaction; a test replaces it
 
-	// writing is held by Apply, Restore, Rewrite and Close, and protects what only they use.
+	// writing is held by Apply, Restore, Rewrite and Close, and protects the fields that only they use.
 	writing sync.Mutex
 
 	// mu protects db from being replaced by Restore or Close during a read.

@@ -51,7 +51,7 @@ func fromMillis(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// decoder reads what an encoder wrote. After the first mistake every further read returns
+// decoder decodes the output of an encoder. After the first mistake every further read returns
 // zero; so a caller reads all fields and then checks done once.
 type decoder struct {
 	data []byte

@@ -7,7 +7,7 @@ import (
 )
 
 // Command is a change of the book. Encode returns its bytes for the ledger, and
-// DecodeCommand reads them. Check returns what is wrong with the fields, for a
+// DecodeCommand reads them. Check returns the first problem of the fields, for a
 // programmer; the book refuses a command that does not pass it (Malformed).
 type Command interface {
 	Encode() []byte

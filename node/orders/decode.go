@@ -2,8 +2,8 @@ package orders
 
 import "bramble/node/orders/draw"
 
-// DecodeCommand reads what Encode wrote, and nothing else: what it accepts encodes to the same
-// bytes. It does not call Check. The error is ErrCommand, which reveals nothing of the
+// DecodeCommand decodes the output of Encode, and nothing else: a command that it accepts
+// encodes to the same bytes. It does not call Check. The error is ErrCommand, which reveals nothing of the
 // content.
 func DecodeCommand(data []byte) (Command, error) {
 	if len(data) == 0 || len(data) > MaxCommand {

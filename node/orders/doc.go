@@ -1,5 +1,5 @@
-// Package orders is the order book: what a shop has to sell, and every order, ballot entry,
-// registration of interest and waiting-list place that a person has with it. It is a
+// Package orders is the order book: a shop's sales, and every order, ballot entry,
+// registration of interest and waiting-list place. It is a
 // deterministic state machine: the ledger passes the same commands in the same order to
 // every board, and every board arrives at the same stock, receipts and draws.
 //

@@ -11,7 +11,7 @@ type Split struct {
 // Total returns the price of a quantity sent to a country; false if the sale does not deliver
 // there or the quantity is not 1 to MaxLimit. Tax is on price and shipping together, rounded
 // half up to a minor unit once for the whole order. All arithmetic is in integers; the
-// largest value, 1,001 times MaxAmount times 10,000, is a ninth of what an int64 holds.
+// largest value, 1,001 times MaxAmount times 10,000, is a ninth of the largest int64.
 func (s *Sale) Total(country string, quantity int) (Split, bool) {
 	if quantity < 1 || quantity > MaxLimit {
 		return Split{}, false

@@ -157,7 +157,7 @@ func (b *Book) Outbox(q Queue, now time.Time, after Job, limit int) ([]Job, erro
 	return jobs, err
 }
 
-// Draw returns what is published about a product's draw. It builds the list of all entries in
+// Draw returns the published record of a product's draw. It builds the list of all entries in
 // memory, about 100 bytes each. The error is ErrNoSale, ErrNoDraw until the draw is done, or the
 // working copy's.
 func (b *Book) Draw(product string) (draw.File, error) {

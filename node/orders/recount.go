@@ -21,7 +21,7 @@ func (b *Book) Recount() error {
 	})
 }
 
-// saleTally counts what a sale's counters should be, according to its orders.
+// saleTally holds a sale's counters, recounted from its orders.
 type saleTally struct {
 	sold, held, waiting, interested int64
 }

@@ -111,7 +111,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Restore replaces the book by what a Snapshot wrote, and recounts it. An error (ErrSnapshot,
+// Restore replaces the book by a written snapshot, and recounts it. An error (ErrSnapshot,
 // ErrBroken or the disk's) leaves the book as it was. It waits until all snapshots of the
 // old book are closed.
 func (b *Book) Restore(from io.Reader) error {
@@ -174,7 +174,7 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	return discardWorkingCopy(old)
 }
 
-// loadMemory reads from the working copy what a book has in memory.
+// loadMemory loads a book's memory from the working copy.
 func (b *Book) loadMemory(tx *bbolt.Tx) error {
 	b.byName = map[string]*storedSale{}
 	if data := tx.Bucket([]byte(bucketMeta)).Get([]byte(stateKey)); data != nil {
@@ -205,7 +205,7 @@ func (b *Book) loadMemory(tx *bbolt.Tx) error {
 // fillBuckets reads a snapshot into empty buckets.
 func fillBuckets(db *bbolt.DB, from io.Reader) error {
 	h := xxhash.New()
-	// The hash covers what is read from the buffer, not what the buffer has read ahead.
+	// The hash covers the bytes taken from the buffer, not those that it has read ahead.
 	r := &hashingReader{from: bufio.NewReaderSize(from, 64<<10), hash: h}
 	line := make([]byte, len(snapshotLine))
 	if _, err := io.ReadFull(r, line); err != nil || string(line) != snapshotLine {
@@ -237,7 +237,7 @@ func fillBuckets(db *bbolt.DB, from io.Reader) error {
 	return nil
 }
 
-// hashingReader hashes what is read through it.
+// hashingReader hashes the bytes that are read through it.
 type hashingReader struct {
 	from *bufio.Reader
 	hash *xxhash.Digest

@@ -113,7 +113,7 @@ func (o *storedOrder) encode(data []byte) []byte {
 	return w.data
 }
 
-// decodeOrder reads what encode wrote. It leaves Product empty: only the sale's number is
+// decodeOrder decodes the output of encode. It leaves Product empty: only the sale's number is
 // stored.
 func decodeOrder(data []byte) (*storedOrder, error) {
 	r := decoder{data: data}

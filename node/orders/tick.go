@@ -30,7 +30,7 @@ func (a *applyTx) runTick() Answer {
 	return answer
 }
 
-// fireTimer does what is due for an order. A timer stays when its reason no longer applies, so
+// fireTimer carries out the due change of an order. A timer stays when its reason no longer applies, so
 // there may be nothing to do.
 func (a *applyTx) fireTimer(o *storedOrder) {
 	s := a.b.sales[o.sale]

@@ -181,8 +181,8 @@ type Answer struct {
 	Count     int       // Invite: people; Tick: changes; Erase: orders erased
 }
 
-// Order is what a person has with the shop under one reference: an order, a ballot entry, a
-// registration of interest or a waiting-list place, by its Kind.
+// Order is the record of an order, a ballot entry, a registration of interest or a
+// waiting-list place, by its Kind. It has one reference.
 type Order struct {
 	ID       ID
 	Kind     Kind
@@ -246,7 +246,7 @@ type Country struct {
 	Tax      int    // hundredths of a percent, 0 to 10,000, on price and shipping
 }
 
-// DrawInfo is what is public about a ballot's draw.
+// DrawInfo is the public part of a ballot's draw.
 type DrawInfo struct {
 	Commitment string    // hex; published from the offer on
 	PublicKind draw.Kind // the public randomness that the draw waits for
@@ -280,7 +280,7 @@ const (
 	QueueMail    Queue = 2
 )
 
-// JobKind is what a job sends.
+// JobKind is the kind of message that a job sends.
 type JobKind uint8
 
 // The jobs of the outbox. An order has at most one webhook job and at most one mail job: a

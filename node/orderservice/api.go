@@ -253,7 +253,7 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 	return o.resultOf(a)
 }
 
-// checkRandomness returns what is wrong with public randomness. The order book refuses
+// checkRandomness returns the problem with public randomness. The order book refuses
 // unsuitable randomness too, but without a reason, and it does not check drand's signature.
 func (s *Service) checkRandomness(c orders.MakeDraw) error {
 	if sale, ok := s.Sale(c.Product); ok && sale.Draw.PublicKind != draw.None {

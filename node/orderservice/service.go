@@ -172,8 +172,8 @@ func undecidedError(uncertain bool, kind, cause error) error {
 	return fmt.Errorf("%w: %w", kind, cause)
 }
 
-// awaitApplied waits, for at most catchUpTimeout, until this board has applied what was
-// committed. After that the caller reads a state that is a little old.
+// awaitApplied waits, for at most catchUpTimeout, until this board has applied the
+// committed entry. After that the caller reads a state that is a little old.
 func (s *Service) awaitApplied(ctx context.Context, index uint64) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
@@ -186,7 +186,7 @@ func (s *Service) awaitApplied(ctx context.Context, index uint64) {
 // first catches up with everything that was acknowledged on any board, so that a buyer who
 // cancels on one board sees that on another. It waits at most catchUpTimeout for an order
 // that it does not have, and freshTimeout for changes to one that it has; after that it
-// returns what it has, with orders.ErrStale. The error matches orders.ErrNoOrder if there
+// returns its own copy, with orders.ErrStale. The error matches orders.ErrNoOrder if there
 // is no such order.
 func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, position int, err error) {
 	timeout := catchUpTimeout

@@ -12,7 +12,7 @@ func (s *Service) AcceptsOrders() bool {
 // a moment later makes people reload it.
 func (s *Service) Ready() bool { return s.AcceptsOrders() && s.hasOffers() }
 
-// Notices returns what an operator must know about the ledger, a sentence each. board is
+// Notices returns the ledger's problems for the operator, a sentence each. board is
 // this board's name.
 func (s *Service) Notices(board string) []string {
 	var notices []string

@@ -111,7 +111,7 @@ func (c *checker) checkTexts(path string, list []string, most, long int) []strin
 	return out
 }
 
-// checkSellerEmail requires only what a mailto: link needs: no rule can tell whether mail arrives.
+// checkSellerEmail requires only what a mailto: link needs: no rule can decide whether mail arrives.
 func (c *checker) checkSellerEmail(path string, s *string) string {
 	e := c.checkText(path, s, maxName)
 	name, host, ok := strings.Cut(e, "@")

@@ -32,7 +32,7 @@ var (
 	errFormIncomplete    = errors.New("the form did not arrive in one piece")
 )
 
-// fieldProblem describes what is wrong with one field, for the person who filled it in.
+// fieldProblem describes the problem of one field, for the person who filled it in.
 type fieldProblem struct {
 	Field   string // the field's name
 	Problem string

@@ -8,7 +8,7 @@ import (
 )
 
 // Offers returns the catalogue's products as offers for the order book. The node fills in
-// what only it knows: Operation, Webhook, Mail, Retain, and a ballot's Secret. A state that
+// the fields that only it knows: Operation, Webhook, Mail, Retain, and a ballot's Secret. A state that
 // the catalogue sets by hand is part of the offer, because only the order book decides a
 // sale's state: a sold-out product has no stock, and a closed one closed long ago, so that
 // the operator can still add stock and open it.

@@ -17,7 +17,7 @@ var pageFiles embed.FS
 // language is the language of the pages.
 const language = "en-GB"
 
-// pageAssets are the templates and what all pages share.
+// pageAssets are the templates and the shared parts of all pages.
 type pageAssets struct {
 	templates             *template.Template
 	style                 template.CSS
@@ -117,7 +117,7 @@ type errorMessage struct {
 	Text         string
 	LinkPath     string      // where its button leads; "" = no button
 	LinkText     string      // "" = back to the order page
-	Typed        []formValue // what was posted, for copying
+	Typed        []formValue // the posted values, for copying
 	ListProducts bool
 }
 

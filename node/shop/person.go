@@ -116,8 +116,8 @@ func dropInvisible(r rune) rune {
 	return r
 }
 
-// checkEmail returns what is wrong with an e-mail address; "" if nothing is. It only looks
-// for typing errors: no rule can tell whether mail arrives, and rules that try reject
+// checkEmail returns the problem with an e-mail address; "" if there is none. It only
+// finds typing errors: no rule can decide whether mail arrives, and rules that try reject
 // addresses that work.
 func checkEmail(s string) string {
 	name, domain, ok := strings.Cut(s, "@")

@@ -31,7 +31,7 @@ type receiptData struct {
 	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
 	Confirming      bool   // the page asks whether to cancel
 	Alert           *formAlert
-	InvitationTotal *orderTotal // what an invited person owes for an order
+	InvitationTotal *orderTotal // the total of an invited person's order
 	Hidden          []formValue
 	Person          []string // lines of the address; none if it is erased
 	Erased          bool

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cachePolicy is what a page allows the caches in front of it to do.
+// cachePolicy is the Cache-Control policy of a page.
 type cachePolicy struct {
 	fresh      time.Duration // max-age
 	revalidate time.Duration // stale-while-revalidate, RFC 5861 section 3

@@ -16,7 +16,7 @@ const quicknetKey = "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e76
 	"8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb" +
 	"5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a"
 
-// Genuine returns an ErrPublic if a drand text is not what the beacon published: its signature
+// Genuine returns an ErrPublic if a drand text is not the beacon's own: its signature
 // must be the beacon's for the number of the round. Other kinds are left for people to compare. It
 // executes some 200 million ARM instructions, half a second of an original board. The order
 // book must not stop for that, so the board that submits the command calls it, and Verify.

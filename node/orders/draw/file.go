@@ -24,7 +24,7 @@ type Entry struct {
 	Quantity  int    `json:"quantity"`  // all of these units are won, or none
 }
 
-// File is what is published about a draw; as JSON it is the file that Verify and
+// File is the published record of a draw; as JSON it is the file that Verify and
 // `bramble draw verify` read. Times are RFC 3339 in UTC.
 type File struct {
 	Version    int       `json:"version"` // 1

@@ -29,7 +29,7 @@ var ErrPublic = errors.New("draw: not public randomness of its kind")
 // Known reports whether k is one of the kinds.
 func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
 
-// Check returns an ErrPublic with what is wrong with the text:
+// Check returns an ErrPublic with the problem of the text:
 //
 //   - None has an empty text.
 //   - Dice has the digits 1 to 6 that were rolled, in groups with one blank between them, at

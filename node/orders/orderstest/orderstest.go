@@ -158,7 +158,7 @@ func (h *History) Check(within time.Duration, picture string) (linearizable, dec
 	return result == porcupine.Ok, result != porcupine.Unknown
 }
 
-// buildModel returns what a correct order book may answer.
+// buildModel returns the model of a correct order book for porcupine.
 func (h *History) buildModel() porcupine.Model {
 	model := porcupine.NondeterministicModel{
 		Init: func() []any { return []any{bookState{}} },
