@@ -70,7 +70,8 @@ func (l *lookup) writeStored(o *Object, status cacheStatus) {
 	l.writePart(code, o, part)
 }
 
-// writePart writes the status and a part of a stored body; the other fields are set.
+// writePart writes the status and a part of a stored body; the caller has set the other
+// fields.
 func (l *lookup) writePart(code int, o *Object, part byteRange) {
 	if statusHasBody(code) {
 		l.w.Header()["Content-Length"] = []string{strconv.FormatInt(part.length, 10)}
@@ -105,9 +106,9 @@ func (o *Object) writeBody(w io.Writer, part byteRange) error {
 	return nil
 }
 
-// signReply adds the fields that say that the reply came through here: Cache-Status,
-// behind those of the caches nearer to the origin, and Via, unless a board of the
-// same rack has added it before.
+// signReply adds the fields by which this cache identifies itself: Cache-Status, after
+// those of the caches nearer to the origin, and Via, unless a board of the same rack has
+// already added it.
 func (c *Cache) signReply(h http.Header, status cacheStatus) {
 	if len(status.b) > 0 {
 		h["Cache-Status"] = append(h["Cache-Status"], string(status.b))
@@ -176,7 +177,7 @@ func (l *lookup) streamReply(j joinedFlight) {
 			l.w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		// The parts of a body that is still arriving are not put into one message.
+		// Several ranges of a body that is still arriving are not supported.
 		parts, kind := pickRange(l.r, out.head, out.length, l.c.cfg.Now())
 		switch {
 		case kind == rangePart && len(parts) == 1:
@@ -203,8 +204,8 @@ func (l *lookup) streamReply(j joinedFlight) {
 	}
 }
 
-// setReplyFields sets the fields of a reply from upstream: all of them for the client
-// that caused the fetch, those that are stored for the others.
+// setReplyFields sets the fields of a reply from upstream: all fields for the client
+// that caused the fetch, only the stored ones for the others.
 func (l *lookup) setReplyFields(j joinedFlight) {
 	c, out, h := l.c, &j.flight.outcome, l.w.Header()
 	head, now := out.head, c.Now()

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Limits on the bodies that are compressed, in bytes. Below the first there is little
-// to gain; the second limits the time that one page can take on a slow board.
+// Limits on the bodies that are compressed, in bytes. Smaller bodies gain little; the
+// upper limit bounds the time that one page can take on a slow board.
 const (
 	minCompress = 1 << 10
 	maxCompress = 256 << 10
@@ -70,8 +70,7 @@ func isCompressible(status int, h http.Header, length int64) bool {
 }
 
 // prepareSplit decides whether a reply will be stored in two variants, and adds Vary
-// before any client sees its fields. Only the owner does that, so that it is done once
-// for the rack.
+// before any client sees its fields. Only the page's owner does so: once per rack.
 func (f *flight) prepareSplit(status int, h http.Header, length int64) bool {
 	class := encodingClass(f.req.Header["Accept-Encoding"])
 	if !f.c.cfg.Compress || !f.route.Replicate || class != encodingGzip && class != encodingNone || !isCompressible(status, h, length) {
@@ -109,7 +108,7 @@ func (f *flight) storeSplit(o *Object) {
 	}
 }
 
-// weakTag is the tag of a variant with the same meaning and other bytes
+// weakTag returns the tag of a variant with the same meaning but other bytes
 // (RFC 9110 §8.8.1). Upstream compares weakly, and so still confirms it.
 func weakTag(etag string) string {
 	if strongETag(etag) {
@@ -137,8 +136,8 @@ func (o *Object) compressedHere() bool {
 	return o.flags&flagSplit != 0 && o.Field("Content-Encoding") != ""
 }
 
-// fixSplitFields changes the fields of a 304, which are about the page as upstream has
-// it, into those of the variant.
+// fixSplitFields changes the fields of a 304, which describe upstream's page, into those
+// of the variant.
 func (o *Object) fixSplitFields(h http.Header) {
 	if o.flags&flagSplit == 0 {
 		return

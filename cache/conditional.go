@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// maxETags bounds the entity tags looked at in one If-None-Match field; a
-// client with more gets the page.
+// maxETags bounds the entity tags that are compared in one If-None-Match field; a
+// client that sends more gets the page.
 const maxETags = 64
 
 // notModified evaluates a client's conditions against a reply: true means 304
@@ -32,7 +32,7 @@ func notModified(r *http.Request, o *Object, now time.Time) bool {
 }
 
 // isConditional reports whether a request may be answered with a 304 (RFC 9110
-// §15.4.5). To a request without a condition a 304 would be a page without content.
+// §15.4.5). A client that sent no condition would take a 304 for an empty page.
 func isConditional(r *http.Request) bool {
 	return len(r.Header["If-None-Match"]) > 0 || len(r.Header["If-Modified-Since"]) > 0
 }
@@ -71,8 +71,8 @@ func validETag(s string) bool {
 	return true
 }
 
-// notIn304 lists the fields that describe a body, which a 304 does not have. The
-// others are sent, so that a cache behind this one learns of every change.
+// notIn304 reports whether a field describes the body, which a 304 does not have. The
+// others are sent, so that a cache between here and the client gets every change.
 func notIn304(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Type", "Content-Encoding", "Content-Language", "Content-Range":
@@ -81,8 +81,8 @@ func notIn304(name string) bool {
 	return false
 }
 
-// unchangedBy304 lists the stored fields that a 304 never changes (RFC 9111 §3.2):
-// they describe the stored bytes.
+// unchangedBy304 reports whether a 304 never changes a stored field (RFC 9111 §3.2),
+// because the field describes the stored bytes.
 func unchangedBy304(name string) bool {
 	switch name {
 	case "Content-Length", "Content-Encoding", "Content-Range":

@@ -22,16 +22,16 @@ const (
 	DefaultUnsharedFor  = 10 * time.Second
 )
 
-// minBudget is the smallest budget with which a cache is of use.
+// minBudget is the smallest budget with which a cache is useful.
 const minBudget = 1 << 20
 
-// incomingPart: bodies on their way into the store may take an eighth of the budget.
+// incomingPart: bodies on their way into the store may use an eighth of the budget.
 const incomingPart = 8
 
 // Config is the configuration of a cache. The zero value of a field means its
 // default.
 type Config struct {
-	// Name stands for this cache in Cache-Status (RFC 9211), "bramble" if empty.
+	// Name identifies this cache in Cache-Status (RFC 9211), "bramble" if empty.
 	Name string
 	// NoCacheStatus omits Cache-Status.
 	NoCacheStatus bool
@@ -50,10 +50,10 @@ type Config struct {
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 	// ClockTrusted reports whether the clock can be compared with an origin's
-	// Date. A board without a real-time clock returns false until it knows the
-	// time: until then only Age counts, as RFC 9111 §4.2.3 allows. nil means yes.
+	// Date. A board without a real-time clock returns false until its clock is set:
+	// until then only Age counts, as RFC 9111 §4.2.3 allows. nil means true.
 	ClockTrusted func() bool
-	// Logger is for the operator; slog.Default if nil.
+	// Logger receives messages for the operator; slog.Default if nil.
 	Logger *slog.Logger
 	// ErrorHandler answers a request for which there is neither a reply from
 	// upstream nor a stored one that may be used. err matches ErrBusy,
@@ -66,24 +66,24 @@ type Config struct {
 	// found. It must not block.
 	OnStore func(o *Object)
 	// OnInvalidate is called with each URL that an unsafe method has invalidated
-	// here (RFC 9111 §4.4), so that other caches can be told. It must not block.
+	// here (RFC 9111 §4.4), so that it can be purged from other caches. It must not block.
 	OnInvalidate func(url string)
 	// OnReplace is called in place of OnInvalidate for a URL whose reply to a
 	// POST is about to be stored here (RFC 9110 §9.3.3). It must purge the URL
-	// here exactly once before it returns; any other purge of the URL keeps the
-	// reply from being stored. If nil, OnInvalidate is called, which then must not
+	// here exactly once before it returns; any other purge of the URL prevents
+	// the reply from being stored. If nil, OnInvalidate is called, which then must not
 	// purge here if such replies should be stored. It must not block.
 	OnReplace func(url string)
 	// AwaitInvalidation is called once for each unsafe request that invalidated
 	// something, after OnInvalidate and OnReplace were called with all its URLs and
-	// before its client gets any of the reply. It may wait, within a bound of its
-	// own, until other caches know too: a client that has the reply may ask any of
-	// them.
+	// before its client gets any of the reply. It may wait for a bounded time until
+	// other caches have invalidated the URLs too: a client that has the reply may send
+	// its next request to any of them.
 	AwaitInvalidation func(ctx context.Context)
 
-	// MaxFetches limits the fetches under way at once; half as many long replies
-	// that are not stored may stream besides. Each holds at most 128 KiB beyond
-	// what the budget pays for, so 64 of them about 12 MB.
+	// MaxFetches limits the fetches under way at once; in addition, half as many long
+	// replies that are not stored may stream. Each holds at most 128 KiB outside the
+	// budget, so 64 of them about 12 MB.
 	MaxFetches int
 	// FetchWait limits the wait for one of these permits.
 	FetchWait time.Duration
@@ -92,19 +92,18 @@ type Config struct {
 	FetchTimeout time.Duration
 	// StreamLimit limits the time that a reply that is not stored may stream.
 	StreamLimit time.Duration
-	// ReaderStall limits the time that one client may hold up a body that others
-	// wait for too, or that does not fit the window; then it is cut off.
+	// ReaderStall limits the time for which one client may delay a body that others
+	// wait for too, or that does not fit the window; then it is disconnected.
 	ReaderStall time.Duration
 	// MaxVariants limits the variants of one URL (Vary).
 	MaxVariants int
 	// StaleOnError limits the time past its lifetime for which a reply may be
-	// served when upstream fails, if the reply says nothing about it and nothing
-	// in it forbids it. A day by default: at a launch an old page beats no page.
+	// served when upstream fails, if the reply has no stale-if-error and no directive
+	// that forbids it. A day by default: at a launch an old page is better than none.
 	// Negative means never.
 	StaleOnError time.Duration
 	// UnsharedFor is the time for which requests for a URL whose reply could not
-	// be shared are fetched side by side at once, without a first one that the
-	// others wait for.
+	// be shared are fetched in parallel at once, and none waits for another.
 	UnsharedFor time.Duration
 	// Compress also stores text of 1 to 256 KiB that came uncompressed through a
 	// route with Replicate set as gzip, once, beside the original. Off by default:
@@ -119,7 +118,7 @@ type Config struct {
 	ClientDirectives bool
 }
 
-// withDefaults fills in the defaults and refuses a configuration that cannot work.
+// withDefaults sets the defaults and rejects a configuration that cannot work.
 func (cfg Config) withDefaults() (Config, error) {
 	setDefault(&cfg.Name, "bramble")
 	setDefault(&cfg.Budget, DefaultBudget)

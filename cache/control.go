@@ -51,7 +51,7 @@ func parseControl(lines []string) control {
 	return c
 }
 
-// applyDirective notes one directive. ok is false if its syntax is broken.
+// applyDirective records one directive. ok is false if its syntax is broken.
 func (c *control) applyDirective(name, value string, hasValue, ok bool) {
 	switch name {
 	case "no-store":
@@ -134,9 +134,9 @@ func fieldDirective(whole *bool, fields []string, value string, hasValue bool) [
 	return fields
 }
 
-// nextDirective cuts the first member off a Cache-Control line. ok is false if
+// nextDirective splits off the first member of a Cache-Control line. ok is false if
 // the member is not token, token=token or token="quoted string"; a broken
-// member still returns its name, so that it can be read in the stricter way.
+// member still has its name returned, so that it can be read in the stricter way.
 func nextDirective(s string) (name, value string, hasValue, ok bool, rest string) {
 	s = strings.TrimLeft(s, " \t,")
 	i := 0

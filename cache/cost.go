@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// The cost of an entry is computed, not guessed: unsafe.Sizeof of its structs, right
-// on 32 and on 64 bit, each rounded up to the size class of Go's allocator.
+// The cost of an entry is computed: unsafe.Sizeof of its structs, which is right on 32
+// and on 64 bit, each rounded up to the size class of Go's allocator.
 // TestHeapWithinBudget compares the sum with the heap by the runtime's figures.
 
 // listNode mirrors the node that simplelru allocates for each entry (its
@@ -53,7 +53,7 @@ func newSizer() *sizer {
 	return s
 }
 
-// roundUp is the heap memory that n bytes take.
+// roundUp returns the heap memory that an allocation of n bytes takes.
 func (s *sizer) roundUp(n int64) int64 {
 	switch {
 	case n <= 0:

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// oldestYear is the earliest present year for two-digit years: a board whose clock
-// stands at 1970 must not read 26 as 1926.
+// oldestYear is the earliest current year by which two-digit years are read: a board
+// whose clock is at 1970 must not read 26 as 1926.
 const oldestYear = 2012
 
 var dateMonths = [...]string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
-// parseDate reads a field that must be there exactly once and be an HTTP-date.
-// Repeated lines are accepted if they are equal. now decides the century of a
+// parseDate reads a field that must occur once and be an HTTP-date. Repeated lines are
+// accepted if they are equal. now decides the century of a
 // two-digit year.
 func parseDate(lines []string, now time.Time) (time.Time, bool) {
 	if len(lines) == 0 {
@@ -26,9 +26,9 @@ func parseDate(lines []string, now time.Time) (time.Time, bool) {
 	return parseHTTPDate(trimOWS(lines[0]), now)
 }
 
-// parseHTTPDate reads the three forms of RFC 9110 §5.6.7, digit for digit. Letters
-// may be of either case, since a sender with the wrong case means the same date; any
-// other deviation is not a date. The day's name is not compared with the date.
+// parseHTTPDate parses the three forms of RFC 9110 §5.6.7 strictly, except that the case
+// of letters is ignored, because it cannot change the date. The day's name is not
+// compared with the date.
 func parseHTTPDate(s string, now time.Time) (time.Time, bool) {
 	d := dateReader{s: strings.ToLower(s), ok: len(s) < 40}
 	var year, month, day int
@@ -73,8 +73,8 @@ func parseHTTPDate(s string, now time.Time) (time.Time, bool) {
 	return d.toTime(year, month, day, hour, minute, second)
 }
 
-// fullYear adds the century to a two-digit year: a date more than 50 years ahead lies
-// in the past (RFC 9110 §5.6.7).
+// fullYear adds the century to a two-digit year: one more than 50 years ahead is in the
+// past (RFC 9110 §5.6.7).
 func fullYear(yy int, now time.Time) int {
 	this := max(now.Year(), oldestYear)
 	year := this - this%100 + yy
@@ -84,7 +84,7 @@ func fullYear(yy int, now time.Time) int {
 	return year
 }
 
-// dateReader reads parts off the front of s; after the first mistake ok is false.
+// dateReader reads parts from the front of s; after the first mistake ok is false.
 type dateReader struct {
 	s  string
 	ok bool

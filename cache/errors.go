@@ -8,14 +8,14 @@ import (
 	"net/http"
 )
 
-// Sentinel errors, to be told apart with errors.Is. [Config.ErrorHandler] gets
+// Sentinel errors, to be matched with errors.Is. [Config.ErrorHandler] gets
 // them, and the methods of this package return them.
 var (
 	// ErrBusy: no permit for a fetch came free within Config.FetchWait.
 	ErrBusy = errors.New("cache: too many fetches are under way")
 	// ErrOnlyIfCached: the client accepts a stored reply only, and none is stored
 	// (RFC 9111 §5.2.1.7).
-	ErrOnlyIfCached = errors.New("cache: not stored, and the client accepts nothing else")
+	ErrOnlyIfCached = errors.New("cache: the client accepts a stored reply only, and none is stored")
 	// ErrBadReply: upstream sent a reply that cannot be passed on: a field
 	// with a control character, lengths that contradict each other, more than
 	// 64 KiB of fields, or no final status.
@@ -24,7 +24,7 @@ var (
 	ErrUpstream = errors.New("cache: upstream failed")
 	// ErrClosed: the cache is closed.
 	ErrClosed = errors.New("cache: closed")
-	// ErrPurged: the object was purged while it was on its way.
+	// ErrPurged: the object was purged before it was stored.
 	ErrPurged = errors.New("cache: purged in the meantime")
 	// ErrTooLarge: the object is larger than Config.MaxObject.
 	ErrTooLarge = errors.New("cache: object too large")
@@ -36,8 +36,8 @@ var (
 	ErrWire = errors.New("cache: not an object in wire form")
 )
 
-// isWorthRetry reports whether a failure may be the fault of the one request that
-// caused the fetch. After a timeout, another fetch would only add to the wait.
+// isWorthRetry reports whether the request that caused the fetch may be to blame for its
+// failure. After a timeout, another fetch would only add to the wait.
 func isWorthRetry(err error) bool {
 	var timeout net.Error
 	return errors.Is(err, ErrUpstream) && !errors.Is(err, context.DeadlineExceeded) &&
@@ -49,7 +49,7 @@ func (l *lookup) writeError(err error) { l.c.writeError(l.w, l.r, l.fwdReason, e
 
 func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason string, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
-		// The client has gone, and to return would be to answer 200.
+		// The client has gone; a return would send it an empty 200.
 		panic(http.ErrAbortHandler)
 	}
 	status := c.forwardStatus(fwdReason, 0).addWord("detail", "failed")
@@ -60,7 +60,7 @@ func (c *Cache) writeError(w http.ResponseWriter, r *http.Request, fwdReason str
 	c.cfg.ErrorHandler(w, r, err)
 }
 
-// ErrorStatus is the status that suits an error passed to Config.ErrorHandler: 503
+// ErrorStatus returns the status for an error passed to Config.ErrorHandler: 503
 // if no permit came free, 504 after a timeout or if the client accepts a stored reply
 // only, otherwise 502.
 func ErrorStatus(err error) int {

@@ -2,7 +2,8 @@ package cache
 
 import "slices"
 
-// purgeMarks records the purges that happened while an object was on its way.
+// purgeMarks records the purges that happened while an object was on its way into the
+// store.
 type purgeMarks struct {
 	key      string
 	purged   bool
@@ -19,7 +20,7 @@ type tagPurge struct {
 // maxGuardTags bounds purgeMarks.tags; with more the object counts as purged.
 const maxGuardTags = 64
 
-// notePurge notes a purge of the object itself. It returns true: no request may join
+// notePurge records a purge of the object itself. It returns true: no request may join
 // its flight any more.
 func (m *purgeMarks) notePurge(soft bool) bool {
 	if m.expected > 0 && !soft {
@@ -31,7 +32,7 @@ func (m *purgeMarks) notePurge(soft bool) bool {
 	return true
 }
 
-// noteTagPurge notes a purge of a tag, and reports whether the object may have it.
+// noteTagPurge records a purge of a tag, and reports whether the object may have the tag.
 // head is the object's, nil if unknown.
 func (m *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	switch {
@@ -45,7 +46,8 @@ func (m *purgeMarks) noteTagPurge(tag string, soft bool, head *Object) bool {
 	return true
 }
 
-// applyTagPurges applies the purges of tags to the object, whose tags are known now.
+// applyTagPurges applies the recorded purges of tags to the object, whose tags are known
+// now.
 func (m *purgeMarks) applyTagPurges(o *Object) {
 	for _, t := range m.tags {
 		if o.hasTag(t.tag) {

@@ -32,7 +32,7 @@ func dropHopByHop(h http.Header) {
 }
 
 // isRule reports whether a field decides who may have a reply, and for how long. It
-// stays even if Connection lists it: a sender cannot lift the rules by naming them.
+// stays even if Connection lists it: otherwise a sender could disable the rules.
 func isRule(name string) bool {
 	switch name {
 	case "Cache-Control", targetField, "Vary", "Expires", "Age", "Set-Cookie":
@@ -41,7 +41,7 @@ func isRule(name string) bool {
 	return false
 }
 
-// upstreamRequest is the request to send upstream for r: a deep copy without the
+// upstreamRequest returns the request to send upstream for r: a deep copy without the
 // connection's fields. dropConditions removes conditions and ranges, because the reply
 // may be stored and shared; each client's own are evaluated when its reply is written.
 func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
@@ -60,7 +60,7 @@ func upstreamRequest(r *http.Request, dropConditions bool) *http.Request {
 	return q
 }
 
-// checkReply refuses a reply that cannot be passed on as it is: its length is
+// checkReply rejects a reply that cannot be passed on as it is: its length is
 // ambiguous, or its fields are malformed or too large.
 func checkReply(resp *http.Response) error {
 	if resp == nil || resp.Header == nil || resp.StatusCode < 200 || resp.StatusCode > 599 {
@@ -79,7 +79,7 @@ func checkReply(resp *http.Response) error {
 	return nil
 }
 
-// fieldsSize is the bytes that fields take on the wire. ok is false if one of them is
+// fieldsSize returns the number of bytes that fields take on the wire. ok is false if one of them is
 // malformed.
 func fieldsSize(h http.Header) (size int, ok bool) {
 	for name, lines := range h {

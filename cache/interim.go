@@ -23,8 +23,8 @@ type interim struct {
 	header http.Header
 }
 
-// newInterim checks an interim reply from upstream. 100 is a matter of one hop, and
-// 101 cannot happen: Upgrade is never requested.
+// newInterim checks an interim reply from upstream. 100 concerns one connection only,
+// and 101 cannot occur, because Upgrade is never requested.
 func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
 	if status <= http.StatusSwitchingProtocols || status > 199 {
 		return interim{}, false
@@ -43,7 +43,7 @@ func newInterim(status int, fields textproto.MIMEHeader) (interim, bool) {
 // speaks HTTP/1.0 may not (RFC 9110 §15.2).
 func acceptsInterim(r *http.Request) bool { return r.ProtoAtLeast(1, 1) }
 
-// writeTo sends it, and restores the fields that are set for the final reply.
+// writeTo sends the interim reply, and restores the fields that are set for the final reply.
 func (i interim) writeTo(w http.ResponseWriter) {
 	h := w.Header()
 	final := maps.Clone(h)

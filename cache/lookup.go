@@ -7,29 +7,30 @@ import (
 	"time"
 )
 
-// lookup is one request on its way through Serve. Its methods are in the order
-// in which a miss meets them; the flight goes on in flight.go.
+// lookup is one request on its way through Serve. Its methods are in the order in which
+// a miss calls them. The flight runs on its own goroutine (flight.go), while
+// answerFromFlight waits.
 type lookup struct {
 	c          *Cache
 	w          http.ResponseWriter
 	r          *http.Request
 	route      Route
 	key        string
-	stored     *Object // answers the request as far as Vary goes; nil if nothing does
-	variantKey string  // the request's, as far as it is known what the page varies on
+	stored     *Object // the stored variant that matches the request; nil if none does
+	variantKey string  // the request's, by the fields that the page is known to vary on
 	fwdReason  string  // why the request goes upstream, for Cache-Status
 
-	onlyIfCached bool // the client accepts a stored page only
+	onlyIfCached bool // the client accepts a stored reply only
 	fetchesAlone bool // the request neither joins a flight nor lets others join
 	joins        int  // flights whose reply could not answer this request
 }
 
 // Serve answers the request: from memory if the rules allow it, otherwise from
-// upstream, with one fetch for all requests that want the same page. r.URL must
+// upstream, with one fetch for all concurrent requests for the same page. r.URL must
 // have scheme and host.
 //
 // If a reply breaks off midway, Serve panics with http.ErrAbortHandler. net/http
-// then closes the connection, so that no client mistakes the part for the page.
+// then closes the connection, so that no client takes the part for the complete page.
 func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	c.counters.requests.Add(1)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || hasBody(r) {
@@ -49,8 +50,8 @@ func (c *Cache) Serve(w http.ResponseWriter, r *http.Request, route Route) {
 	l.fetchFromUpstream()
 }
 
-// hasBody reports whether a request has content. Such a GET is so unusual that it
-// stays between client and origin.
+// hasBody reports whether a request has content. Such a GET is so unusual that the cache
+// only passes it through.
 func hasBody(r *http.Request) bool {
 	return r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 }
@@ -94,7 +95,7 @@ func (l *lookup) answerFromMemory() bool {
 		c.counters.stale.Add(1)
 		l.writeStored(o, c.newCacheStatus().addFlag("hit").addTTL(o.ttl(now)))
 	case o.mayServeWhile(now) && (!l.route.DeferStale || c.failures.has(failedKey(l.key), now)):
-		// RFC 5861 §3. Nobody waits for the refresh.
+		// RFC 5861 §3. No client waits for the refresh.
 		c.counters.stale.Add(1)
 		if !c.failures.has(failedKey(l.key), now) {
 			l.refreshInBackground()
@@ -110,7 +111,7 @@ func (l *lookup) answerFromMemory() bool {
 }
 
 // acceptsStored applies a client's directives (RFC 9111 §5.2.1) to a stored
-// reply. It returns false if the client wants upstream to be asked, and sets
+// reply. It returns false if the client requires a request to upstream, and sets
 // usable if the client accepts the reply although it is stale.
 func (c control) acceptsStored(o *Object, now time.Duration, usable *bool, r *http.Request) bool {
 	noControl := len(r.Header["Cache-Control"]) == 0
@@ -136,13 +137,13 @@ func (l *lookup) refreshInBackground() {
 	_, _ = l.c.joinFlight(plan, true)
 }
 
-// maxJoins bounds the flights that a request waits for before it goes alone.
+// maxJoins bounds the flights that a request waits for before it is fetched alone.
 const maxJoins = 2
 
 // fetchFromUpstream gets the reply from upstream: in a flight with other requests
 // if possible, alone otherwise. It joins two flights at most. The second time, the
-// first reply has shown what the page varies on; or the first fetch failed, which
-// may have been the fault of the one request that caused it.
+// first reply has shown which fields the page varies on; or the first fetch failed, and
+// the request that caused it may be to blame.
 func (l *lookup) fetchFromUpstream() {
 	c := l.c
 	l.fetchesAlone = c.unshared.has(unsharedKey(notShareable, l.key, l.r), c.Now())
@@ -188,7 +189,7 @@ func (l *lookup) planFetch() fetchPlan {
 	return p
 }
 
-// flightID tells apart the requests that must not wait for each other: HEAD has
+// flightID separates the requests that must not wait for each other: HEAD has
 // no body to share, a reply to Authorization is usually not for others, a range
 // that is sent upstream gets a part, and variants are different pages.
 func (l *lookup) flightID() flightID {
@@ -203,8 +204,8 @@ func (l *lookup) flightID() flightID {
 }
 
 // answerFromFlight waits for the outcome of a flight and answers with it if it is
-// for this request. It returns false if the request needs another flight, and has
-// noted by then what it learnt from this one.
+// for this request. It returns false if the request needs another flight; l then
+// records what this one has shown.
 func (l *lookup) answerFromFlight(j joinedFlight) bool {
 	f := j.flight
 	defer f.leave(j.reader)
@@ -239,7 +240,7 @@ func (l *lookup) answerFromFlight(j joinedFlight) bool {
 	return true
 }
 
-// noteVary notes what the page varies on, by a reply that is for other requests.
+// noteVary records which fields the page varies on, after a reply that does not match.
 func (l *lookup) noteVary(reply *Object) {
 	l.variantKey, _ = variantKeyFor(variantKeyNames(reply.variantKey), l.r)
 	if l.stored != nil && l.stored.variantKey != l.variantKey {

@@ -7,7 +7,7 @@ import (
 )
 
 // multipartBody is a multipart/byteranges body (RFC 9110 §14.6) of a stored reply. The
-// heads of the parts are made beforehand, so that the length is known.
+// heads of the parts are built first, so that the length is known.
 type multipartBody struct {
 	parts    []byteRange
 	heads    []string // in front of each part

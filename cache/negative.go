@@ -14,15 +14,15 @@ import (
 const maxNegative = 1024
 
 // negativeCache remembers for a short while that something failed for a key: that
-// its reply could not be shared, that upstream did not answer. To forget, or to
-// mistake one key for another, costs speed and nothing else.
+// its reply could not be shared, or that upstream did not answer. A dropped entry, or a
+// collision of two keys, costs only speed.
 type negativeCache struct {
 	seed  maphash.Seed
 	mu    sync.Mutex
 	until *simplelru.LRU[uint64, time.Duration] // by the key's hash, on the cache's clock
 }
 
-// negativeKey is what a negativeCache remembers something about.
+// negativeKey is the key of an entry in a negativeCache.
 type negativeKey struct {
 	kind negativeKind
 	url  string
@@ -39,10 +39,10 @@ const (
 	notShareable negativeKind = iota // replies cannot be shared
 	notStorable                      // nor stored
 	failed                           // upstream failed
-	failedTwice                      // and the second try of the same clients did
+	failedTwice                      // and so did the retry for the same clients
 )
 
-// unsharedKey is the key under which the cache notes that replies to such requests
+// unsharedKey returns the key under which the cache records that replies to such requests
 // are not shareable, or not storable.
 func unsharedKey(kind negativeKind, url string, r *http.Request) negativeKey {
 	return negativeKey{

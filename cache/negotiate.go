@@ -8,8 +8,8 @@ import (
 )
 
 // Two requests match for Vary if RFC 9111 §4.1 allows their fields to be turned into
-// each other: by blanks, by joining lines, and by rewriting that keeps the meaning
-// that the field's definition gives it. This file has that rewriting. A value in
+// each other: by whitespace, by joining lines, and by rewriting that preserves the
+// meaning by the field's definition. This file has that rewriting. A value in
 // normal form stays as it is, byte for byte.
 
 // maxLanguages bounds the members of an Accept-Language that are sorted; a
@@ -17,13 +17,13 @@ import (
 const maxLanguages = 32
 
 // Classes of Accept-Encoding. There are only two, so that a page has two variants
-// and not one for each browser.
+// instead of one per browser.
 const (
 	encodingNone = "identity"
 	encodingGzip = "gzip"
 )
 
-// normalList joins the lines of a field and removes the blanks around its commas,
+// normalList joins the lines of a field and removes the whitespace around its commas,
 // except inside quoted strings.
 func normalList(lines []string) string {
 	if len(lines) == 1 && !looseCommas(lines[0]) {
@@ -53,7 +53,7 @@ func normalList(lines []string) string {
 	return b.String()
 }
 
-// looseCommas reports whether there may be blanks beside a comma.
+// looseCommas reports whether there may be whitespace around a comma.
 func looseCommas(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] == ',' && (i > 0 && isBlank(s[i-1]) || i+1 < len(s) && isBlank(s[i+1])) {
@@ -65,8 +65,8 @@ func looseCommas(s string) bool {
 
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
-// isSingleton lists fields that are not lists: a blank beside a comma is part of the
-// value. Several lines of them are joined as they are.
+// isSingleton reports whether a field is not a list: whitespace around a comma is then
+// part of its value. Several lines of them are joined as they are.
 func isSingleton(lower string) bool {
 	switch lower {
 	case "authorization", "cookie", "from", "if-modified-since", "if-range", "if-unmodified-since",

@@ -17,7 +17,7 @@ const maxKey = 8 << 10
 
 // Object is one stored reply. Once it is in the store, nothing but a soft purge
 // changes it: a 304 makes a new Object that shares the body. All its memory is a
-// handful of flat strings and byte slices, because a header map costs about 1 KB a
+// handful of flat strings and byte slices, because a header map costs about 1 KB per
 // page and a board has thousands of pages.
 type Object struct {
 	key        string
@@ -64,7 +64,7 @@ func (o *Object) withBody(body [][]byte) *Object {
 	}
 }
 
-// soften makes the object stale from now on, for good: only upstream can confirm it.
+// soften makes the object permanently stale: only upstream can confirm it.
 // It returns false if the object was softened before.
 func (o *Object) soften(now time.Duration) bool {
 	return o.softenedAt.CompareAndSwap(0, int64(now)+1)

@@ -23,7 +23,7 @@ func isPartsKey(key string) bool { return strings.HasSuffix(key, partsMark) }
 
 // singleRange returns the request's Range if it is a single range of bytes. Such a
 // range of a page that is not stored is sent upstream as it is: to fetch a complete
-// film because a client seeks to the middle would help nobody.
+// film because a client seeks to the middle would be useless.
 func singleRange(r *http.Request) (string, bool) {
 	lines := r.Header["Range"]
 	if r.Method != http.MethodGet || len(lines) != 1 {
@@ -33,9 +33,9 @@ func singleRange(r *http.Request) (string, bool) {
 	return lines[0], kind == rangePart && len(parts) == 1 && !strings.Contains(lines[0], ",")
 }
 
-// bodyExtent is where in the page a partial reply's body lies: claimed is what its
-// Content-Range says, have what has come of that. A body that is shorter than claimed
-// counts for the bytes that are there.
+// bodyExtent returns the range of the page that a partial reply's body covers: claimed
+// is the range in its Content-Range, have the part of it that has arrived. A body that
+// is shorter than claimed counts for the bytes that it has.
 func (o *Object) bodyExtent() (claimed, have byteRange, size int64, ok bool) {
 	claimed, size, ok = parseContentRange(o.fieldLines("Content-Range"))
 	have = byteRange{claimed.offset, o.size}
@@ -66,7 +66,7 @@ func (l *lookup) answerFromParts() bool {
 		if kind != rangePart || !claimed.contains(wanted[0]) || wanted[0].offset >= have.end() {
 			continue
 		}
-		// A 206 says what it has, so it may have less than was requested
+		// A 206 states its range, so it may have less than was requested
 		// (RFC 9110 §15.3.7).
 		part := wanted[0]
 		part.length = min(part.length, have.end()-part.offset)
@@ -115,9 +115,9 @@ func withoutRange(variant string) string {
 	return variant
 }
 
-// joinStored returns what is stored for a partial reply: joined with the stored parts
-// if the rules allow it, and the complete page if nothing is missing then. nil means
-// that the reply is not what its Content-Range says.
+// joinStored returns the object to store for a partial reply: joined with the stored parts
+// if the rules allow it, and the complete page if nothing is missing then. It returns nil
+// if the reply contradicts its Content-Range.
 func (f *flight) joinStored(o *Object) *Object {
 	c := f.c
 	_, have, size, ok := o.bodyExtent()
@@ -188,7 +188,8 @@ func replaceField(head, name, value string) string {
 	return b.String()
 }
 
-// findCompletable finds a stored part that one more range would complete.
+// findCompletable returns a stored part that one more range would complete; nil if there
+// is none.
 func (l *lookup) findCompletable() *Object {
 	if l.r.Method != http.MethodGet {
 		return nil
@@ -212,7 +213,7 @@ func missingRange(o *Object) byteRange {
 	return byteRange{have.end(), size - have.end()}
 }
 
-// requestMissing turns the flight's request into one for what the part lacks.
+// requestMissing turns the flight's request into one for the range that the part lacks.
 func (f *flight) requestMissing() {
 	lacks := missingRange(f.part)
 	_, _, size, _ := f.part.bodyExtent()
@@ -225,8 +226,8 @@ func (f *flight) requestMissing() {
 	f.req.Header["If-Range"] = []string{f.part.Field("Etag")}
 }
 
-// completePart turns a 206 with what was missing into the complete reply. It returns
-// false if the reply is anything else.
+// completePart turns a 206 with the missing range into the complete reply. It returns
+// false for any other reply.
 func (f *flight) completePart(resp *http.Response) bool {
 	at, size, ok := parseContentRange(resp.Header["Content-Range"])
 	_, have, total, _ := f.part.bodyExtent()

@@ -87,7 +87,7 @@ func fetchForClient(w http.ResponseWriter, r *http.Request, route Route) (*http.
 	return resp, nil
 }
 
-// passBody copies a body and flushes each part, since the reply to a POST may come in
+// passBody copies a body and flushes each read, because the reply to a POST may arrive in
 // pieces that the client waits for.
 func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 	buf := make([]byte, passChunk)
@@ -116,8 +116,8 @@ func passBody(w http.ResponseWriter, body io.Reader, length int64) error {
 	}
 }
 
-// safeMethod lists the methods that change nothing (RFC 9110 §9.2.1). Unknown
-// methods are unsafe.
+// safeMethod reports whether a method changes nothing (RFC 9110 §9.2.1). Unknown methods
+// are unsafe.
 func safeMethod(method string) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
@@ -127,7 +127,7 @@ func safeMethod(method string) bool {
 }
 
 // invalidateAfter drops the URL of an unsafe request and those that its reply names,
-// if they have the same origin: no site may empty another's cache. guard is the
+// if they have the same origin: no site may empty another site's cache. guard is the
 // request's own; replaced: its reply will be stored.
 func (c *Cache) invalidateAfter(r *http.Request, h http.Header, guard *Guard, replaced bool) {
 	keys := []string{Key(r)}

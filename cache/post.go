@@ -10,7 +10,7 @@ import (
 // says so: with the request's URL as Content-Location and an explicit lifetime
 // (RFC 9110 §9.3.3).
 
-// postReply is the reply to a POST on its way into the store.
+// postReply is a reply to a POST on its way into the store.
 type postReply struct {
 	c     *Cache
 	guard *Guard
@@ -19,8 +19,8 @@ type postReply struct {
 	body  []byte
 }
 
-// newPostReply decides whether a reply to a POST is stored; nil if not. guard is from
-// before the request was sent. Replies that vary are not stored: the fields that they
+// newPostReply decides whether a reply to a POST is stored; nil if not. guard was
+// made before the request was sent. Replies that vary are not stored: the fields that they
 // vary on are the POST's, and a GET's may differ.
 func (c *Cache) newPostReply(r *http.Request, resp *http.Response, route Route, guard *Guard, sentAt time.Time) *postReply {
 	key := Key(r)
@@ -45,7 +45,7 @@ func (c *Cache) newPostReply(r *http.Request, resp *http.Response, route Route, 
 	}
 }
 
-// teeBody returns the body to be passed on; what is read of it is copied.
+// teeBody returns the body to be passed on; the bytes read from it are copied.
 func (p *postReply) teeBody(body io.Reader) io.Reader { return io.TeeReader(body, p) }
 
 // Write copies the next bytes of the body.
@@ -58,7 +58,7 @@ func (p *postReply) Write(b []byte) (int, error) {
 // releaseBytes releases the reserved memory.
 func (p *postReply) releaseBytes() { p.c.incomingBytes.Add(-p.held) }
 
-// storeReply stores the reply, once its complete body was passed on.
+// storeReply stores the reply, after its complete body was passed on.
 func (p *postReply) storeReply(route Route) {
 	var body [][]byte
 	if len(p.body) > 0 {

@@ -30,7 +30,7 @@ const maxGaps = 2
 const status304 = "HTTP/1.1 304 Not Modified\r\n"
 
 // HitRequest is a GET or HEAD without body as a front has parsed it. The request
-// must have nothing else that may decide about a hit: no Range, If-Match,
+// must have no other field that affects a hit: no Range, If-Match,
 // If-Unmodified-Since, or repeated field. Values are without surrounding blanks;
 // nil means that the field is absent. The bytes are only read, and only during the
 // call. A front may declare a type with the same fields in the same order: Go then
@@ -47,8 +47,8 @@ type HitRequest struct {
 	IsHEAD     bool   // the method is HEAD, otherwise GET
 }
 
-// AppendHit is the fast path: it answers a request if a stored, fresh reply is all
-// that it takes. It appends the reply's head to dst, from the status line of HTTP/1.1
+// AppendHit is the fast path: it answers a request for which a stored, fresh reply is
+// enough. It appends the reply's head to dst, from the status line of HTTP/1.1
 // to the last field that is not about the connection, and returns the parts of the
 // body that follow the empty line. They must not be changed. If ok is false, the
 // request is for Serve, and nothing was counted. AppendHit does not allocate if dst
@@ -75,7 +75,7 @@ func (c *Cache) AppendHit(dst []byte, q *HitRequest, v *HitValidity) (head []byt
 	return c.appendHead(dst, o, now, notModified), body, true
 }
 
-// findHit finds the variant that answers a request, nil if none does, and whether
+// findHit returns the variant that answers a request, nil if none does, and whether
 // the client has it already.
 func (c *Cache) findHit(objects []*Object, q *HitRequest, now time.Duration) (o *Object, notModified bool) {
 	o = matchPrepared(objects, q)
@@ -111,7 +111,7 @@ func appendSeconds(dst []byte, d time.Duration) []byte {
 	return strconv.AppendUint(dst, min(uint64(d/time.Second), math.MaxUint32), 10)
 }
 
-// MaxHead is the most that AppendHit appends, in bytes.
+// MaxHead returns the most bytes that AppendHit appends.
 func (c *Cache) MaxHead() int { return maxPrepared + maxTimeFields + len(c.name) }
 
 // asString is a view of bytes as a string, valid while they do not change.
@@ -182,7 +182,7 @@ func (o *Object) appendNotModified(dst []byte) []byte {
 // omits.
 type gap struct{ from, to uint16 }
 
-// findGaps notes where the fields are that no 304 has. Fields are sorted by name, so
+// findGaps records the positions of the fields that no 304 has. Fields are sorted by name, so
 // they form one or two runs. It returns false if there are more.
 func (o *Object) findGaps() bool {
 	n, at := 0, o.fieldsAt

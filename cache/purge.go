@@ -7,7 +7,7 @@ import (
 // A purge marks the objects that are on their way first and empties the store
 // afterwards; commitLocked says why that order leaves no gap.
 
-// Selector says what is purged: one of URL, Tag and All.
+// Selector selects the objects to purge, by one of URL, Tag and All.
 type Selector struct {
 	URL string // all its variants, and its stored parts
 	Tag string // every object with the tag (Surrogate-Key, Cache-Tag)
@@ -21,13 +21,13 @@ type Selector struct {
 // Purge drops or marks what the selector names and returns the number of objects.
 // A fetch under way that the purge may concern is not joined any more. If its reply
 // is concerned, it is not stored, or stored stale after a soft purge; the clients
-// that wait for it get it all the same. An empty selector purges nothing.
+// that wait for it still get it. An empty selector purges nothing.
 //
-// There is no index of tags: a purge looks at every object, under one shard's lock
-// at a time. That is a few milliseconds, costs no memory, and cannot be wrong.
+// There is no index of tags: a purge checks every object, under one shard's lock at a
+// time. That takes a few milliseconds and no memory, and cannot become inconsistent.
 func (c *Cache) Purge(s Selector) int { return c.purgeExcept(s, nil) }
 
-// purgeExcept spares one guard: that of the request which causes the purge. With a
+// purgeExcept exempts one guard: that of the request which causes the purge. With a
 // guard, the selector's URL is a key already.
 func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	n := 0
@@ -73,7 +73,7 @@ func (c *Cache) PurgeTag(tag string) int { return c.Purge(Selector{Tag: tag}) }
 // PurgeAll drops everything; see [Cache.Purge].
 func (c *Cache) PurgeAll() int { return c.Purge(Selector{All: true}) }
 
-// markInFlight shows a purge to everything under way. hit reports whether the purge
+// markInFlight records a purge in every flight and guard. hit reports whether the purge
 // may concern a flight, which then is not joined any more; head is nil until its
 // reply's fields are in.
 func (c *Cache) markInFlight(except *Guard, hit func(guard *purgeMarks, head *Object) bool) {

@@ -35,8 +35,8 @@ const (
 )
 
 // pickRange evaluates Range and If-Range for a complete reply whose body has size
-// bytes, -1 if unknown (RFC 9110 §14.2). A unit or form that it does not know gets
-// everything, which the RFC allows.
+// bytes, -1 if unknown (RFC 9110 §14.2). An unknown unit or form selects the entire
+// body, which the RFC allows.
 func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRange, rangeAnswer) {
 	lines := r.Header["Range"]
 	if len(lines) != 1 || r.Method != http.MethodGet || o.Status() != http.StatusOK || size < 0 {
@@ -48,8 +48,8 @@ func pickRange(r *http.Request, o *Object, size int64, now time.Time) ([]byteRan
 	return parseRange(lines[0], size)
 }
 
-// parseRange reads a bytes range set. Ranges outside of the body are left out as long
-// as one is inside; the others must ascend and not overlap.
+// parseRange reads a bytes range set. Ranges outside of the body are left out if at least
+// one is inside; the others must ascend and not overlap.
 func parseRange(s string, size int64) ([]byteRange, rangeAnswer) {
 	unit, set, ok := strings.Cut(s, "=")
 	if !ok || !equalFold(trimOWS(unit), "bytes") {

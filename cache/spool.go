@@ -19,7 +19,7 @@ const (
 	windowChunks = 2
 )
 
-// errTooSlow ends the reply of a client that held up a spool.
+// errTooSlow ends the reply of a client that blocked a spool.
 var errTooSlow = errors.New("cache: client reads too slowly")
 
 // spool is a body that one writer fills and any number of readers follow while it
@@ -180,7 +180,7 @@ func (s *spool) heldBytes() int {
 	return n
 }
 
-// dropRead forgets the chunks that every reader has passed. It needs the lock.
+// dropRead drops the chunks that every reader has passed. It needs the lock.
 func (s *spool) dropRead() {
 	first := s.dropped + len(s.chunks)
 	for rd := range s.readers {
@@ -212,9 +212,9 @@ func (s *spool) cutSlowest() {
 	wakeWaiters(&s.dataReady)
 }
 
-// noteWritten notes that the writer has filled n bytes of nextBuffer's space. last
-// hides them until finish: a client that has counted a body's last byte takes the
-// page for stored, and may request it again at once.
+// noteWritten records that the writer has filled n bytes of nextBuffer's space. last
+// hides them until finish: a client that has counted a body's last byte expects
+// the page to be stored, and may request it again at once.
 func (s *spool) noteWritten(n int, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,8 +257,8 @@ func (s *spool) storedBody() [][]byte {
 
 func exactCopy(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
-// next returns the bytes that the reader has not had, and waits for some; it calls
-// idle before it waits. At the end of a complete body it returns io.EOF.
+// next returns bytes that the reader has not read yet, and waits if there are none; it
+// calls idle before it waits. At the end of a complete body it returns io.EOF.
 func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, error) {
 	s := rd.s
 	for {
@@ -291,7 +291,7 @@ func (rd *spoolReader) next(ctx context.Context, idle func() error) ([]byte, err
 	}
 }
 
-// unreadBytes returns the available bytes that the reader has not had, of one chunk.
+// unreadBytes returns the available bytes of one chunk that the reader has not read yet.
 // It needs the lock.
 func (rd *spoolReader) unreadBytes() []byte {
 	for i := rd.chunk - rd.s.dropped; i >= 0 && i < len(rd.s.chunks); i++ {
@@ -312,7 +312,7 @@ func (rd *spoolReader) unreadBytes() []byte {
 	return nil
 }
 
-// advance notes that n bytes were read.
+// advance records that n bytes were read.
 func (rd *spoolReader) advance(n int) {
 	rd.s.mu.Lock()
 	defer rd.s.mu.Unlock()
@@ -323,8 +323,8 @@ func (rd *spoolReader) advance(n int) {
 }
 
 // copyTo writes a part of the body to w while it arrives; a length below 0 means up
-// to the end. It flushes before it waits, so that the client has all that has
-// arrived here.
+// to the end. It flushes before it waits, so that the client gets all bytes that have
+// arrived.
 func (rd *spoolReader) copyTo(ctx context.Context, w http.ResponseWriter, part byteRange) error {
 	flush := http.NewResponseController(w)
 	idle := func() error {

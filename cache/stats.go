@@ -29,8 +29,8 @@ type counters struct {
 	fetches, fetchErrors, stored, rejected, purged atomic.Int64
 }
 
-// Stats reads all figures without a lock: figures that belong together may differ by
-// what happens meanwhile.
+// Stats reads all figures without a lock, so figures that belong together may be of
+// slightly different times.
 func (c *Cache) Stats() Stats {
 	objects, bytes := c.store.sumTotals()
 	n := &c.counters

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// storability is what the rules allow to be done with a reply.
+// storability states whether the rules allow a reply to be stored and shared.
 type storability struct {
 	// mayStore: the reply may be stored and reused, after validation at least.
 	mayStore bool
@@ -33,7 +33,7 @@ type fetchFacts struct {
 	noStore       bool // the client's no-store, with Config.ClientDirectives
 }
 
-// isUnderstood lists the statuses whose caching rules this package implements;
+// isUnderstood reports whether this package implements the caching rules of a status;
 // must-understand overrides no-store only for them (RFC 9111 §5.2.2.3).
 func isUnderstood(status int) bool {
 	switch status {
@@ -44,9 +44,9 @@ func isUnderstood(status int) bool {
 	return false
 }
 
-// isRequestSpecific lists the statuses of replies that are about one request, or its
-// client, and not about the page. Whatever lifetime they state, to other clients they
-// would hide the page. 412 and 416 answer the client's own condition or range, 417 its
+// isRequestSpecific reports whether replies with a status concern one request, or its
+// client, and not the page. Whatever lifetime they state, they would hide the page from
+// other clients. 412 and 416 answer the client's own condition or range, 417 its
 // Expect, 421 and 425 its connection; no cache may store the others (RFC 6585 §3 to
 // §6).
 func isRequestSpecific(status int) bool {
@@ -85,7 +85,7 @@ func judgeReply(facts fetchFacts, status int, h http.Header) storability {
 	case facts.authorized && !c.public && !c.sMaxAge.set && !c.mustRevalidate:
 		return judged // RFC 9111 §3.5
 	case cookie && !c.public && !c.sMaxAge.set:
-		return judged // the origin did not say that the reply is for everybody
+		return judged // the origin did not state that the reply is for all clients
 	case varyAll(h["Vary"]):
 		return judged
 	}

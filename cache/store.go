@@ -42,9 +42,9 @@ type store struct {
 	checkDue   chan struct{} // has a value if a rebalance is due; never closed
 
 	rebalancing sync.Mutex
-	// Guarded by settling.
-	room        int64 // what of budget may be used (room.go)
-	otherHeap   int64 // what of the heap is not the store's, as far as is known
+	// Guarded by rebalancing.
+	room        int64 // the part of budget that may be used (room.go)
+	otherHeap   int64 // the heap that is not the store's, as of the last collection
 	stuckChecks int   // consecutive checks at which even the minimum room was too much
 }
 
@@ -98,7 +98,7 @@ func newStore(budget, maxObject int64, maxVariants int) *store {
 	return s
 }
 
-// shardOf is where a key is, and its hash.
+// shardOf returns the shard of a key, and the key's hash.
 func (s *store) shardOf(key string) (*shard, uint64) {
 	h := maphash.String(s.seed, key)
 	return &s.shards[h>>s.shift], h // a shift of 64 gives 0
@@ -108,7 +108,7 @@ func (s *store) shardOf(key string) (*shard, uint64) {
 // nothing, and readers do not wait for each other. The slice must not be changed.
 func (s *store) get(key string) []*Object { return s.findRef(key).objects }
 
-// storeRef is a result of findRef: what is stored under a key, and where.
+// storeRef is a result of findRef: the objects stored under a key, and their location.
 type storeRef struct {
 	shard   *shard
 	entry   *entry

@@ -6,7 +6,7 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// targetField is the one targeted field that this cache obeys (RFC 9213 §3.1).
+// targetField is the one targeted field that this cache honours (RFC 9213 §3.1).
 // It is passed on like any other, for the caches between here and the client.
 const targetField = "Cdn-Cache-Control"
 

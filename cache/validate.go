@@ -32,7 +32,7 @@ func (f *flight) reconcile(resp *http.Response, facts fetchFacts) bool {
 	return true
 }
 
-// dropConditions removes everything from the request that refers to what is stored.
+// dropConditions removes the conditions from the request that refer to stored objects.
 func (f *flight) dropConditions() {
 	f.revalidates, f.candidates, f.part = nil, nil, nil
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
@@ -43,8 +43,8 @@ func (f *flight) dropConditions() {
 // maxOffered bounds the entity tags of other variants in one request.
 const maxOffered = 16
 
-// offerVariants sends upstream the tags of all variants, so that it can choose one of
-// them instead of sending it again (RFC 9111 §4.3.1).
+// offerVariants adds the tags of all variants to the request, so that upstream can choose
+// one of them instead of sending it again (RFC 9111 §4.3.1).
 func (f *flight) offerVariants() {
 	var tags []string
 	for _, o := range f.candidates {
@@ -127,7 +127,7 @@ func (f *flight) refreshStored(resp *http.Response, facts fetchFacts) bool {
 	return true
 }
 
-// isConfirmedBy reports whether the fields of a confirmation can be about the object.
+// isConfirmedBy reports whether a confirmation with these fields can concern the object.
 func (o *Object) isConfirmedBy(h http.Header) bool {
 	etag, have := h.Get("Etag"), o.Field("Etag")
 	return !strongETag(etag) || have == "" || have == etag || o.compressedHere() && weakEqual(have, etag)

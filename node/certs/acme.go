@@ -71,7 +71,7 @@ func newACMEAccount(cfg ACME, rackKey []byte) (*acmeAccount, error) {
 	}}, nil
 }
 
-// challengePublisher has all boards answer a challenge, and stop again.
+// challengePublisher makes all boards answer a challenge, and removes it again.
 type challengePublisher interface {
 	publishChallenge(ctx context.Context, key string, response challenge, wire []byte)
 	withdrawChallenge(ctx context.Context, key string)
@@ -185,7 +185,7 @@ func (a *acmeAccount) finalizeOrder(ctx context.Context, client *acme.Client, or
 	chain, _, err := client.CreateOrderCert(ctx, order.FinalizeURL, request, true)
 	if err != nil {
 		// A slow CA need not repeat the order's URL (RFC 8555 §7.4), and the library
-		// does not keep it.
+		// does not store it.
 		done, waitErr := client.WaitOrder(ctx, order.URI)
 		if waitErr != nil {
 			return nil, fmt.Errorf("waiting for the certificate: %w: %w", err, waitErr)

@@ -1,6 +1,6 @@
-// Package certs manages what the boards of a rack need for TLS: certificates from
-// files, from a CA by ACME (one board orders for all), or one that each board
-// derives from the rack key; and the keys of session tickets. It knows boards by
+// Package certs manages the certificates and session ticket keys of a rack.
+// Certificates come from files, from a CA by ACME (one board orders for all), or from
+// the rack key, from which each board derives the same one. The package knows boards by
 // name and nothing about listeners. DESIGN.md has the reasons.
 package certs
 
@@ -60,9 +60,9 @@ type Manager struct {
 	// index has all certificates by name. It is replaced and never changed.
 	index atomic.Pointer[certIndex]
 
-	mu            sync.Mutex // guards period and the making of known
+	mu            sync.Mutex // guards what follows, and the rebuilding of index
 	ticketPeriod  int64
-	hasTicketKeys bool // period counts
+	hasTicketKeys bool // ticketPeriod is set
 }
 
 // certIndex is the certificates by name.
@@ -123,7 +123,7 @@ func (m *Manager) rebuildIndex() {
 }
 
 // Certificate returns the certificate for a client: one for the name that it sends,
-// or else the fallback, which it has to be told to trust. It never waits.
+// or else the fallback, which the client's owner must choose to trust. It never waits.
 func (m *Manager) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == alpnProto {
 		cert := m.challenges.certificateFor(canonicalName(hello.ServerName))
@@ -170,10 +170,10 @@ func (c *certIndex) certificatesFor(name string) []*tls.Certificate {
 func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 const (
-	// checkInterval is the interval between two looks for work.
+	// checkInterval is the interval between two checks for work.
 	checkInterval = time.Second
-	// fileCheckInterval is the interval between two checks of files: short enough
-	// after copying them, and no load for a card.
+	// fileCheckInterval is the interval between two checks of files: a copied file is
+	// in use soon, and the checks are no load for a card.
 	fileCheckInterval = 5 * time.Second
 	// pullInterval is the interval between two pulls of missed certificates from
 	// other boards. A change of the rack's boards starts one at once.
@@ -201,7 +201,7 @@ func (m *Manager) Run(ctx context.Context) {
 		if m.issuer != nil {
 			if is := strings.Join(m.cfg.Rack.Peers(), " "); is != peers || now.Sub(pulledAt) >= pullInterval {
 				peers, pulledAt = is, now
-				_ = m.pullMissing(ctx) // boards that did not answer get another call
+				_ = m.pullMissing(ctx) // boards that did not answer are called again later
 			}
 		}
 		select {
@@ -232,7 +232,7 @@ func (m *Manager) reloadFiles() {
 // expiryWarning is the time left at which a file's certificate gets a notice: two weekends.
 const expiryWarning = 14 * 24 * time.Hour
 
-// Notices returns what a person must know, one sentence each.
+// Notices returns what an operator must know, one sentence each.
 func (m *Manager) Notices() []string {
 	var all []string
 	if m.cfg.ClockSet() {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// certFile is a certificate in files, which somebody else renews.
+// certFile is a certificate in files that another program renews.
 type certFile struct {
 	pair   Pair
 	cert   atomic.Pointer[tls.Certificate]

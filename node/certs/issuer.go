@@ -83,7 +83,7 @@ func (i *issuer) isDue(name string, now time.Time) bool {
 
 // renewCertificate gets a certificate from another board, or else from the CA.
 func (i *issuer) renewCertificate(ctx context.Context, name string) {
-	// A board that has one may have just joined.
+	// A board that has a certificate may have just joined.
 	missed := i.manager.pullMissing(ctx)
 	if !i.isDue(name, time.Now()) {
 		return
@@ -101,7 +101,7 @@ func (i *issuer) renewCertificate(ctx context.Context, name string) {
 		i.manager.cfg.Logger.Warn("the CA has not issued a certificate", "name", name, "error", err, "next_attempt", i.attemptFor(name).notBefore)
 		return
 	}
-	// Boards that are away pull it when they are back.
+	// Boards that are offline pull it when they are back.
 	i.manager.sendToPeers(ctx, http.MethodPut, certPath+name, bundle)
 }
 
@@ -126,24 +126,24 @@ func (i *issuer) attemptFor(name string) issueAttempt {
 	return *i.attempts[name]
 }
 
-// publishChallenge has all boards answer a challenge. It returns when every live
-// board can, or has timed out.
+// publishChallenge makes all boards able to answer a challenge. It returns when every
+// live board has accepted it or has timed out.
 func (i *issuer) publishChallenge(ctx context.Context, key string, response challenge, wire []byte) {
 	if err := i.manager.challenges.put(key, response); err != nil {
-		i.manager.cfg.Logger.Warn("this board cannot answer a challenge", "error", err)
+		i.manager.cfg.Logger.Warn("this board cannot answer an ACME challenge", "error", err)
 	}
 	if missed := i.manager.sendToPeers(ctx, http.MethodPut, challengePath+key, wire); len(missed) > 0 {
-		i.manager.cfg.Logger.Warn("some boards did not accept a challenge: validation fails if the CA connects to one of them", "boards", strings.Join(missed, " "))
+		i.manager.cfg.Logger.Warn("some boards did not accept an ACME challenge: validation fails if the CA connects to one of them", "boards", strings.Join(missed, " "))
 	}
 }
 
-// withdrawChallenge ends what publishChallenge began.
+// withdrawChallenge removes a challenge from all boards.
 func (i *issuer) withdrawChallenge(ctx context.Context, key string) {
 	i.manager.challenges.remove(key)
 	i.manager.sendToPeers(ctx, http.MethodDelete, challengePath+key, nil)
 }
 
-// certificateNotices returns what a person must know, one sentence per name.
+// certificateNotices returns what an operator must know, one sentence per name.
 func (i *issuer) certificateNotices() []string {
 	var all []string
 	for _, name := range i.manager.cfg.ACME.Names {
@@ -162,13 +162,13 @@ func (i *issuer) certificateNotices() []string {
 	return all
 }
 
-// adviceFor says why a certificate was not issued, and what to do.
+// adviceFor returns why a certificate was not issued, and what to do.
 func adviceFor(err error) string {
 	var refused *acme.AuthorizationError
 	var problem *acme.Error
 	switch _, limited := acme.RateLimit(err); {
 	case limited:
-		return "the CA limits the rate of requests (" + err.Error() + "); it continues by itself"
+		return "the CA limits the rate of requests (" + err.Error() + "); the board retries by itself"
 	case errors.As(err, &refused):
 		return "the CA cannot reach this rack by that name (" + refused.Error() +
 			"); check that its DNS entry points to the boards, and that they are reachable on port 443 or 80"

@@ -30,7 +30,7 @@ const (
 const WellKnown = "/.well-known/acme-challenge/"
 
 const (
-	// peerTimeout limits one call of another board: several times what a busy one needs.
+	// peerTimeout limits one call of another board: a busy board needs a fraction of it.
 	peerTimeout = 5 * time.Second
 	// maxPeerCalls limits the boards that are called at the same time.
 	maxPeerCalls = 8
@@ -70,7 +70,7 @@ func (m *Manager) Handler() http.Handler {
 		for _, cert := range m.store.all() {
 			list = append(list, entry{cert.name, cert.bundleDigest()})
 		}
-		// The calling board may have gone, and then nothing is left to do.
+		// After an error the calling board retries.
 		_ = json.NewEncoder(w).Encode(list)
 	})
 	mux.HandleFunc("GET "+certPath+"{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -127,9 +127,9 @@ func readAtMost(from io.Reader, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(from, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("reading from a board: %w", err)
+		return nil, fmt.Errorf("reading a board's response: %w", err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("reading from a board: more than %d bytes", limit)
+		return nil, fmt.Errorf("the board's response exceeds %d bytes", limit)
 	}
 	return data, nil
 }
@@ -149,8 +149,8 @@ func parseChallenge(key string, body []byte) (challenge, error) {
 	return challenge{text: string(body)}, nil
 }
 
-// AnswerChallenge answers a CA's http-01 request. It returns false if the request is
-// another, or has a token that no board of the rack has published.
+// AnswerChallenge answers a CA's http-01 request. It returns false for any other request,
+// and for a token that no board of the rack has published.
 func (m *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.URL.Path, WellKnown)
 	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -166,7 +166,7 @@ func (m *Manager) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// installBundle stores a certificate from the CA or another board, and uses it.
+// installBundle stores a certificate from the CA or another board, and puts it to use.
 func (m *Manager) installBundle(name string, bundle []byte) error {
 	cert, err := parseBundle(name, bundle)
 	if err != nil {

@@ -35,8 +35,8 @@ const (
 	maxErrorDelay = time.Hour
 )
 
-// retryDelay returns the backoff after some failures in a row, the last of which is
-// err.
+// retryDelay returns the backoff after a number of consecutive failures, the last of
+// which is err.
 func retryDelay(failures int, err error) time.Duration {
 	first, most, factor := minErrorDelay, maxErrorDelay, time.Duration(2)
 	var refused *acme.AuthorizationError

@@ -35,8 +35,8 @@ func deriveKey(rackKey []byte, purpose string) (*ecdsa.PrivateKey, error) {
 }
 
 // makeSharedCertificate makes the certificate for names that have no other. It is the
-// same to the byte on each board with the same sites, so that a browser which was
-// told to trust it trusts all boards. It is self-signed and cannot sign another, so
+// same to the byte on each board with the same sites, so that a browser that trusts it
+// trusts all boards. It is self-signed and cannot sign another, so
 // trust in it covers these names only.
 func makeSharedCertificate(rackKey []byte, names []string) (*tls.Certificate, error) {
 	key, err := deriveKey(rackKey, "shared certificate")

@@ -77,8 +77,8 @@ func parseBundle(name string, bundle []byte) (*issuedCert, error) {
 	return &issuedCert{name: name, bundle: bytes.Clone(bundle), cert: cert}, nil
 }
 
-// supersedes reports whether a certificate replaces another. All boards come to the
-// same decision, in whatever order they get the certificates.
+// supersedes reports whether a certificate replaces another. All boards make the same
+// decision, in whatever order they get the certificates.
 func (c *issuedCert) supersedes(than *issuedCert) bool {
 	if than == nil {
 		return true
@@ -99,7 +99,7 @@ type store struct {
 	names  []string
 	log    *slog.Logger
 
-	mu    sync.Mutex // guards items, and the folder's files
+	mu    sync.Mutex // guards certs, and the folder's files
 	certs map[string]*issuedCert
 }
 
@@ -178,11 +178,12 @@ type challenge struct {
 	until time.Time
 }
 
-// challenges are the pending ones of all boards, because the CA can connect to any board.
+// challenges holds the pending challenges of all boards, because the CA can connect to
+// any board.
 type challenges struct {
 	now func() time.Time
 
-	mu    sync.Mutex // guards all
+	mu    sync.Mutex // guards byKey
 	byKey map[string]challenge
 }
 
@@ -190,7 +191,7 @@ func newChallenges(now func() time.Time) *challenges {
 	return &challenges{now: now, byKey: map[string]challenge{}}
 }
 
-// errFull: there are maxChallenges already.
+// errFull: maxChallenges challenges are pending.
 var errFull = errors.New("too many pending challenges")
 
 func (c *challenges) put(key string, response challenge) error {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ticketPeriod is the time for which tickets are made with one key: a client that comes back on
-// the same day resumes its session.
+// ticketPeriod is the time for which tickets are made with one key: a client that returns
+// on the same day resumes its session.
 const ticketPeriod = 12 * time.Hour
 
 // ticketPeriodAt returns the number of the period at a time.

@@ -3,18 +3,18 @@ package host
 import "fmt"
 
 // reservedFiles is the number of file descriptors that a board reserves for everything but
-// the public's connections: the rack link with its streams to every board, the
+// the public connections: the rack link with its streams to every board, the
 // console (console.MaxConnections), gossip, the ledger's files, and 128
 // connections to each of a few origins.
 const reservedFiles = 768
 
-// LimitConnections returns how many public connections the process's file
+// LimitConnections returns the number of public connections that the process's file
 // descriptors allow: configured, or fewer with a warning for the operator.
 func LimitConnections(configured int) (limit int, warning string) {
 	return fitConnections(configured, maxOpenFiles())
 }
 
-// fitConnections is the rule. files is the number of files that the process may open, 0 if
+// fitConnections is the rule of LimitConnections. files is the number of files that the process may open, 0 if
 // that is not known.
 func fitConnections(configured, files int) (limit int, warning string) {
 	if files <= 0 || configured <= files-reservedFiles {

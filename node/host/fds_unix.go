@@ -4,7 +4,7 @@ package host
 
 import "golang.org/x/sys/unix"
 
-// maxOpenFiles returns how many files this process may open; 0 if that is not
+// maxOpenFiles returns the number of files that this process may open; 0 if that is not
 // known. The Go runtime has already raised the limit as far as it may.
 func maxOpenFiles() int {
 	var limit unix.Rlimit

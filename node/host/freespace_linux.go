@@ -2,7 +2,7 @@ package host
 
 import "golang.org/x/sys/unix"
 
-// FreeSpace returns how many bytes are left for a folder's files.
+// FreeSpace returns the number of free bytes on a folder's file system.
 func FreeSpace(folder string) (bytes int64, known bool) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(folder, &s); err != nil || s.Blocks == 0 {

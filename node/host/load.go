@@ -18,10 +18,10 @@ const (
 	maxInterfaces = 8
 )
 
-// CapacityMeter measures which share of a machine's capacity is in use: of its
+// CapacityMeter measures the share of a machine's capacity that is in use: of its
 // processors or of its network, whichever is nearer to its limit. On a first
 // Raspberry Pi that is the cable as often as the processor: 94 Mbit/s are 1,150
-// pages of 10 KB a second. It reads the kernel's counters and belongs to one
+// pages of 10 KB per second. It reads the kernel's counters and belongs to one
 // goroutine.
 type CapacityMeter struct {
 	root fs.FS
@@ -31,7 +31,7 @@ type CapacityMeter struct {
 	interfaces map[string]netBytes
 }
 
-// cpuTicks are the kernel's units of time, of all processors together.
+// cpuTicks are the kernel's clock ticks, summed over all processors.
 type cpuTicks struct{ busy, all uint64 }
 
 // netBytes are the bytes of an interface since it came up.
@@ -69,7 +69,7 @@ func (m *CapacityMeter) Read(now time.Time) (load float64, known bool) {
 }
 
 // readInterfaces reads the counters of all interfaces that are hardware and state
-// their speed; it calls found with each, with its speed in bits a second.
+// their speed; it calls found with each, with its speed in bits per second.
 func (m *CapacityMeter) readInterfaces(found func(name string, now netBytes, speed float64)) map[string]netBytes {
 	entries, err := fs.ReadDir(m.root, netDir)
 	if err != nil {
@@ -115,7 +115,7 @@ func (m *CapacityMeter) readNumber(name string) (uint64, error) {
 }
 
 // linkShare returns the used share of the busier direction of an interface that
-// carries speed bits a second each way.
+// carries speed bits per second in each direction.
 func linkShare(before, now netBytes, speed float64, elapsed time.Duration) float64 {
 	if now.out < before.out || now.in < before.in || speed <= 0 { // it was reset
 		return 0
@@ -125,7 +125,7 @@ func linkShare(before, now netBytes, speed float64, elapsed time.Duration) float
 }
 
 // errStat is parseStat's error for text that is not in the form of /proc/stat.
-var errStat = errors.New("no line of all processors")
+var errStat = errors.New("no line for all processors")
 
 // parseStat reads the first line of /proc/stat (proc_stat(5)): "cpu", and ticks
 // of user, nice, system, idle, iowait, irq, softirq, steal and, contained in user

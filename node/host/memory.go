@@ -17,11 +17,11 @@ const (
 	// process may take. The kernel, its socket buffers and other programs need the
 	// rest; a board without swap kills the process otherwise.
 	maxProcessPercent = 80
-	// minHeapPercent is how large the heap must be, in percent of the cache's
-	// budget: the cache allows itself a tenth for gaps between its objects, the rest
-	// is for garbage. With less the collector would never rest.
+	// minHeapPercent is the least size of the heap, in percent of the cache's budget:
+	// the cache may use a tenth for gaps between its objects, the rest is for
+	// garbage. With less, the collector would run all the time.
 	minHeapPercent = 115
-	// comfortableHeapPercent is the heap's size where memory suffices: with half the
+	// comfortableHeapPercent is the heap's size if memory suffices: with half the
 	// budget to spare the collector runs a third as often.
 	comfortableHeapPercent = 150
 	// minOtherBytes and comfortableOtherBytes are for everything but the cache:
@@ -30,9 +30,9 @@ const (
 	comfortableOtherBytes = 48 << 20
 	// minCacheBytes is the smallest budget that a cache can be made with.
 	minCacheBytes = 1 << 20
-	// requestBytes is what a request takes in net/http and behind it, at its worst
-	// moment: its buffers and fields, its goroutines' stacks, and a part of a page on
-	// its way to the client.
+	// requestBytes is the most memory that a request takes in net/http and behind it: its
+	// buffers and fields, its goroutines' stacks, and a part of a page on its way to the
+	// client.
 	requestBytes = 64 << 10
 	// requestsDivisor: requests may take an eighth of what the cache leaves.
 	requestsDivisor = 8
@@ -43,7 +43,7 @@ const (
 // LimitMemory sets the Go runtime's memory limit. It returns the budget that the
 // cache can have on this board, with a warning for the operator if that is less
 // than cacheBudget. A limit in the environment variable GOMEMLIMIT stays: the
-// runtime has it already, and it is taken as the size of the board.
+// runtime applies it already, and it counts as the size of the board.
 func LimitMemory(cacheBudget int64) (budget int64, warning string) {
 	total := totalMemory()
 	if os.Getenv("GOMEMLIMIT") != "" {
@@ -58,23 +58,23 @@ func LimitMemory(cacheBudget int64) (budget int64, warning string) {
 	return budget, warning
 }
 
-// LimitRequests returns how many requests may be in net/http at once, beside a
-// cache with the given budget and under the runtime's memory limit.
+// LimitRequests returns the number of requests that may be in net/http at once, beside
+// a cache with the given budget and under the runtime's memory limit.
 func LimitRequests(budget int64) int {
 	return requestsFor(debug.SetMemoryLimit(-1), budget) // reads it
 }
 
-// requestsFor is the rule: requests get a part of the memory limit that the cache
-// leaves.
+// requestsFor is the rule of LimitRequests: requests get a part of the memory that the
+// cache leaves of the limit.
 func requestsFor(limit, budget int64) int {
 	left := (limit - percentOf(budget, minHeapPercent)) / requestsDivisor
 	return int(min(max(left/requestBytes, minRequests), maxRequests))
 }
 
 // memoryLimit returns the limit for the Go runtime (GOMEMLIMIT), in bytes, on a
-// board with total bytes, 0 if that is not known: what the cache and the rest
-// need, but at most maxProcessPercent of the board, and never so little that the
-// cache's own objects would keep the collector running all the time.
+// board with total bytes, 0 if that is not known: enough for the
+// cache and the rest, but at most maxProcessPercent of the board, and never so little
+// that the collector would run all the time because of the cache's own objects.
 func memoryLimit(total, cacheBudget int64) int64 {
 	limit := percentOf(cacheBudget, comfortableHeapPercent) + comfortableOtherBytes
 	if total > 0 {
@@ -136,7 +136,7 @@ func availableMemory(root fs.FS) int64 {
 	return smallest
 }
 
-// maxCgroupDepth bounds how many control groups above a process are read.
+// maxCgroupDepth bounds the number of control groups above a process that are read.
 const maxCgroupDepth = 32
 
 // cgroupAncestors lists a control group and all above it, up to the mount, which is "".

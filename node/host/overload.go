@@ -6,7 +6,7 @@ const (
 	minOverloadLoad = 0.5
 	// Load shedding begins when a board misses more than minMissed of its gossip
 	// replies; from maxMissed on it sheds every request that memory cannot answer.
-	// A single missed reply is an accident.
+	// A single missed reply does not count.
 	minMissed, maxMissed = 0.25, 0.75
 )
 

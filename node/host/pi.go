@@ -20,23 +20,23 @@ const (
 	// ledger needs about this much beside its log while it takes a snapshot.
 	minFreeSpace = 16 << 20
 
-	// maxFile bounds how much of one file is read; a long mount table is cut.
+	// maxFile bounds the bytes that are read of one file; a longer mount table is cut.
 	maxFile = 64 << 10
 	// maxMonitors bounds the hardware monitors that are searched at the start.
 	maxMonitors = 16
 )
 
-// PiHealth is what a Raspberry Pi reports of its own health: whether its power
-// supply is strong enough, how hot it is, and whether its card can be written. On a
-// machine without these files nothing is ever wrong.
+// PiHealth is a Raspberry Pi's report about its own health: whether its power supply
+// is strong enough, whether it is too hot, and whether its card can be written. On a
+// machine without these files there are no faults.
 type PiHealth struct {
 	PowerLow bool // under-voltage now, or slowed down because of it
 	TooHot   bool
 	Card     string // why the card cannot be trusted, "" if it can: "is read-only: change it"
 }
 
-// PiReader reads one machine's health out of a few small kernel files. It belongs
-// to one goroutine.
+// PiReader reads one machine's health from a few small kernel files. Only one goroutine
+// may use it.
 type PiReader struct {
 	root   fs.FS
 	data   string // absolute path of the folder whose card is checked; "": none
@@ -92,7 +92,7 @@ func (r *PiReader) readText(name string) string {
 	return strings.TrimSpace(string(r.buffer[:n]))
 }
 
-// Read returns the health at this moment.
+// Read returns the current health.
 func (r *PiReader) Read() PiHealth {
 	r.hot = isTooHot(r.readText(r.heat), r.hot)
 	h := PiHealth{PowerLow: r.readText(r.volt) == "1" || isThrottled(r.readText(r.flags)), TooHot: r.hot}

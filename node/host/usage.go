@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Usage is what this process has used so far.
+// Usage is the CPU time and memory that this process has used.
 type Usage struct {
 	CPU         time.Duration // user and system time since the start
 	MemoryBytes int64         // resident
 }
 
 // runtimeMemory returns the memory that Go's runtime holds, in bytes. It is close
-// to the resident size and leaves out what the system has taken back.
+// to the resident size and excludes memory that the runtime has returned to the system.
 func runtimeMemory() int64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(sample)
