@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// The bar shows the load, and between two views of the load the rack's signs: each is
-// a movement along the bar or a rhythm of its own, never a colour. Lengths are in
-// beats.
+// The bar shows the load, and between two views of the load the rack's signs: each sign
+// is a movement along the bar or a rhythm, never a colour. Lengths are in beats.
 const (
 	loadBeats   = 32 // the load between two signs
 	maxBarSteps = 8  // steps of a movement at most, however many lamps there are
 	markGap     = 16 // from one leader mark to the next
 )
 
-// The pattern of a moment repeats after momentPeriod, but is shown only near its
-// moment, so that it is never seen twice. It is in the Show before its time comes: so
-// boards begin in step without a message.
+// The pattern of a moment repeats after momentPeriod, but is shown only near its moment,
+// so that it is never seen twice. It is in the Show in advance: so all boards begin at
+// the same time without a message.
 const (
 	momentPeriod = 256 // beats: 32 s
 	openBefore   = 20 * time.Second
@@ -27,12 +26,13 @@ const (
 	openingBeats = 16 // of full light when a sale has opened
 )
 
-// showsLoad: a board shows its load only while it may have clients.
+// showsLoad reports whether the bar shows the load: only while the board may have
+// clients.
 func showsLoad(h Health) bool { return h == Serving || h == Draining }
 
-// barLamps returns the pattern of each lamp of the load bar. An address and locate
-// take the entire bar; next in rank is an opening, then a purge, then the load with
-// the lasting signs.
+// barLamps returns the pattern of each lamp of the load bar. An address and locate use
+// the entire bar; next in priority are an opening, a purge, and the load with the
+// lasting signs.
 func barLamps(in Input, lamps int) []Pattern {
 	switch {
 	case in.Health == Stopped || in.Health > Drained:
@@ -73,8 +73,8 @@ func repeatPattern(p Pattern, lamps int) []Pattern {
 	return bar
 }
 
-// loadLevels is the bar without signs: lit from below up to the load, the lamp at the
-// edge in proportion, and a dot for the peak if it is clear of the bar.
+// loadLevels returns the bar without signs: lit from below up to the load, the lamp at
+// the edge in proportion, and a dot for the peak if the bar does not cover it.
 func loadLevels(load, peak float64, lamps int) []Level {
 	levels := make([]Level, lamps)
 	for i := range levels {
@@ -120,7 +120,7 @@ func storySummary(in Input) string {
 	return s
 }
 
-// barAnimation draws the patterns of a bar's lamps, frame after frame.
+// barAnimation builds the patterns of a bar's lamps, frame by frame.
 type barAnimation struct {
 	rest  []Level // the bar without signs
 	steps [][]Step
@@ -139,7 +139,8 @@ func (a *barAnimation) addFrame(beats int, level func(lamp int) Level) {
 
 func (a *barAnimation) restLevel(lamp int) Level { return a.rest[lamp] }
 
-// fullWhere is Full for the lamps for which on returns true, and Off for the others.
+// fullWhere returns a function that is Full for the lamps for which on returns true, and
+// Off for the others.
 func fullWhere(on func(lamp int) bool) func(int) Level {
 	return func(i int) Level {
 		if on(i) {
@@ -179,13 +180,13 @@ func (a *barAnimation) drawLoad(beats int, leader bool) {
 	}
 }
 
-// stepOf is the step of a movement in which a lamp has its turn.
+// stepOf returns the step of a movement in which a lamp is lit.
 func (a *barAnimation) stepOf(lamp int) int { return lamp * a.stepCount() / len(a.rest) }
 
 func (a *barAnimation) stepCount() int { return min(len(a.rest), maxBarSteps) }
 
 // drawPointer draws a light that runs twice towards the dead neighbour: up for the one
-// after, down for the one before, from the middle both ways for both.
+// after, down for the one before, from the middle in both directions for both.
 func (a *barAnimation) drawPointer(to Side) {
 	n := a.stepCount()
 	for range 2 {
@@ -248,7 +249,7 @@ func (a *barAnimation) drawWave() {
 	a.addFrame(momentPeriod-before-(2*n-1), a.restLevel)
 }
 
-// restPatterns is the bar without signs, each pattern with its own name.
+// restPatterns returns the bar without signs, each pattern with its own name.
 func (a *barAnimation) restPatterns() []Pattern {
 	bar := make([]Pattern, len(a.rest))
 	for i, l := range a.rest {
@@ -274,8 +275,8 @@ func (a *barAnimation) toPatterns(name string, start time.Duration) []Pattern {
 	return bar
 }
 
-// rotateSteps turns steps that begin at start into steps that begin at zero: what comes
-// before zero moves to the end.
+// rotateSteps turns steps that begin at start into steps that begin at zero: the steps
+// before zero move to the end.
 func rotateSteps(steps []Step, start time.Duration) []Step {
 	period := Pattern{Steps: steps}.Period()
 	cut := uint64((period - (start%period+period)%period) % period / time.Millisecond)

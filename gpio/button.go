@@ -2,20 +2,20 @@ package gpio
 
 import "time"
 
-// The times of the button. A press takes effect when the button is released, so that
-// people can change their mind, and so that a shorted wire never stops a board.
+// The times of the button. A press takes effect when the button is released, so that a
+// person can cancel it, and so that a shorted wire never stops a board.
 const (
 	debounce      = 25 * time.Millisecond  // a contact of a tactile switch bounces for 5 ms, a bad one for 20
 	doubleGap     = 400 * time.Millisecond // from one short press to the next
 	longPress     = 1 * time.Second
 	drainPress    = 3 * time.Second
 	shutdownPress = 8 * time.Second
-	stuckAfter    = 20 * time.Second      // no finger stays that long
+	stuckAfter    = 20 * time.Second      // longer than any press
 	buttonPoll    = 25 * time.Millisecond // between two samples of a button in use
 	idlePoll      = 50 * time.Millisecond // between two samples of an idle one: a quick tap lasts 80 ms; each sample costs a wake-up
 )
 
-// ButtonPress is a command that somebody has given with the button.
+// ButtonPress is a command given with the button.
 type ButtonPress uint8
 
 // The presses, by how long the button was down. The zero value is none.
@@ -59,16 +59,16 @@ type Button struct {
 
 	down         bool          // debounced
 	downAt       time.Duration // since when
-	ignored      bool          // this press counts for nothing
+	ignored      bool          // this press has no effect
 	seenOpen     bool          // the contact has been open
 	awaitsSecond bool          // for the second press of two, since upAt
 	upAt         time.Duration
 	stuck        bool
 }
 
-// Sample adds the state of the contact at a time. Call it at each edge, and now and
-// then in between, because some presses end by nothing happening. It returns the press
-// that this completes, if any.
+// Sample adds the state of the contact at a time. Call it at each edge, and at intervals
+// in between, because some presses are complete when nothing more happens. It returns
+// the press that this sample completes, if any.
 func (b *Button) Sample(down bool, at time.Duration) ButtonPress {
 	if !b.begun {
 		*b = Button{begun: true, raw: down, rawAt: at, stableAt: at}
@@ -128,7 +128,7 @@ func (b *Button) openContact(at time.Duration) ButtonPress {
 	return NoPress
 }
 
-// pressFor is the press that began at downAt if the button is released at a time.
+// pressFor returns the press that began at downAt if the button is released at a time.
 func (b *Button) pressFor(at time.Duration) ButtonPress {
 	switch d := at - b.downAt; {
 	case b.ignored || d >= stuckAfter:
@@ -143,7 +143,7 @@ func (b *Button) pressFor(at time.Duration) ButtonPress {
 	return ShortPress
 }
 
-// Pending is the press that releasing the button now would complete: the lamps show
+// Pending returns the press that releasing the button now would complete: the lamps show
 // its effect while the button is down.
 func (b *Button) Pending(at time.Duration) ButtonPress {
 	if !b.down {
@@ -156,5 +156,5 @@ func (b *Button) Pending(at time.Duration) ButtonPress {
 func (b *Button) isIdle() bool { return !b.raw && !b.down && !b.awaitsSecond }
 
 // IsStuck reports whether the contact has been down, or has bounced, for longer than any
-// finger presses. That is a fault and never a press.
+// press lasts. That is a fault and never a press.
 func (b *Button) IsStuck() bool { return b.stuck }

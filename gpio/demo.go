@@ -35,8 +35,8 @@ func Demo(ctx context.Context, clock Clock, d Driver, announce func(string)) err
 	return nil
 }
 
-// sceneClock counts from the beginning of a scene, so that each scene is seen from its
-// own beginning.
+// sceneClock counts from the beginning of a scene, so that each scene plays from its
+// beginning.
 type sceneClock struct {
 	Clock
 	begun time.Duration // by Elapsed
@@ -44,10 +44,9 @@ type sceneClock struct {
 
 func (c *sceneClock) Now() time.Time { return time.Unix(0, int64(c.Elapsed()-c.begun)) }
 
-// CheckWiring lights one lamp after another, then all, and announces which, for people
-// who have just wired them: a lamp that stays dark, or lights out of turn, is wired
-// wrongly. With a button it then announces for a while what it hears of it. Driver and
-// button stay open.
+// CheckWiring tests new wiring: it lights one lamp after another, then all, and announces
+// which. A lamp that stays dark, or lights out of turn, is wired wrongly. With a button
+// it then announces the presses for a while. Driver and button stay open.
 func CheckWiring(ctx context.Context, clock Clock, d Driver, button Contact, announce func(string)) error {
 	w := wiringCheck{ctx, clock, d, announce}
 	if err := w.checkLamps(); err != nil || button == nil {

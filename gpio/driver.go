@@ -10,12 +10,12 @@ const HealthLamp = 0
 
 // Driver lights the lamps of one panel. It is used by one goroutine at a time.
 type Driver interface {
-	// String names it in a few words: "6 lamps on GPIO27, GPIO17, …".
+	// String describes the driver in a few words: "6 lamps on GPIO27, GPIO17, …".
 	String() string
-	// Lamps returns whether it has a health lamp, and the number of lamps of its
-	// bar. The answer is always the same.
+	// Lamps returns whether the driver has a health lamp, and the number of lamps of
+	// its bar. It always returns the same.
 	Lamps() (health bool, bar int)
-	// Where says where an existing lamp is, for people who wire it: "GPIO17
+	// Where returns the location of an existing lamp, for wiring: "GPIO17
 	// (header pin 11)".
 	Where(lamp int) string
 	// Set sets a lamp to a level. It is called when the level changes, and once for
@@ -28,12 +28,12 @@ type Driver interface {
 	Close() error
 }
 
-// Persister is a Driver whose health lamp can go on blinking without the program: the
-// last message of a board, "safe to unplug", stays.
+// Persister is a Driver whose health lamp can continue to blink after the program has
+// ended, so that the lamp still shows "safe to unplug".
 type Persister interface {
 	Driver
-	// Persist leaves the health lamp playing the pattern, and replaces Close. After
-	// an error the lamp is as Close leaves it.
+	// Persist makes the health lamp continue with the pattern. It is called instead of
+	// Close. After an error the lamp is as after Close.
 	Persist(p Pattern) error
 }
 
@@ -45,14 +45,15 @@ type Contact interface {
 	Close() error
 }
 
-// Clock is the time by which a panel plays. A clock is for one goroutine.
+// Clock is the time by which a panel plays. Only one goroutine may use it.
 type Clock interface {
-	// Now is the time that the boards of a rack share, so that their lamps blink
+	// Now returns the time that the boards of a rack share, so that their lamps blink
 	// in step. It may jump.
 	Now() time.Time
-	// Elapsed is the time since some moment. It never jumps: it measures the button.
+	// Elapsed returns the time since a fixed moment. It never jumps, and so measures the
+	// button.
 	Elapsed() time.Duration
-	// Sleep waits for d, or until ctx ends, of which it returns the error.
+	// Sleep waits for d, or until ctx ends, and then returns ctx's error.
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
@@ -64,9 +65,8 @@ type WallClock struct {
 	timer  *time.Timer
 }
 
-// NewWallClock returns the machine's clock. offset is added to Now: the lead of the
-// ledger's clock over this machine's, so that a countdown runs in step over the rack.
-// It may be nil.
+// NewWallClock returns the machine's clock. offset, which may be nil, is added to Now: the
+// ledger's clock minus this machine's, so that all boards count down together.
 func NewWallClock(offset func() time.Duration) *WallClock {
 	return &WallClock{offset: offset, born: time.Now()}
 }
@@ -99,5 +99,5 @@ func (c *WallClock) Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// sinceEpoch is a time as Pattern.At counts it.
+// sinceEpoch returns a time as Pattern.At counts it.
 func sinceEpoch(t time.Time) time.Duration { return time.Duration(t.UnixNano()) }

@@ -1,9 +1,9 @@
 // Package gpio is the panel: lamps that show a board's load and health, and a button.
 //
-// A pure function, Render, turns an Input (the state of the board) into a Show (what
-// each lamp does over the next seconds, as plain data). Everything that has lamps
-// — header pins, the strip on a HAT, a terminal, the console's page — plays the same
-// Show by the same rule, Pattern.At, so that no two of them can disagree.
+// A pure function, Render, turns an Input (the state of the board) into a Show (a
+// pattern for each lamp, as plain data). Every display — header pins, the strip on a
+// HAT, a terminal, the console's page — plays the same Show by the same rule,
+// Pattern.At, so that no two of them can disagree.
 //
 // The language needs no colour and works on a single lamp. Steady light means
 // serving, a slow blink of 1 Hz means in transition, a fast blink of 4 Hz means
@@ -53,9 +53,9 @@ func (h Health) String() string {
 	return "unknown"
 }
 
-// FaultCode is something wrong with a board that still runs. Its number is the
-// number of flashes that show it; they begin at two, because a single flash is
-// no count: it could be the end of anything.
+// FaultCode is one fault of a board that still runs, as its lamps show it. Its number is
+// the number of flashes. Codes begin at two, because a single flash cannot be recognised
+// as a count.
 type FaultCode uint8
 
 // The faults, by their number of flashes.
@@ -67,7 +67,7 @@ const (
 	PowerLow    FaultCode = 6 // under-voltage, or throttled because of it
 	TooHot      FaultCode = 7 // over temperature
 	NoMajority  FaultCode = 8 // the ledger cannot commit
-	ButtonStuck FaultCode = 9 // the panel's button is held down by something that is no finger
+	ButtonStuck FaultCode = 9 // the panel's button is held down, or shorted, for longer than any press
 
 	BadSettings FaultCode = 10 // the settings cannot be read, and the board does not start
 
@@ -100,7 +100,7 @@ func (f FaultCode) String() string {
 	return "unknown fault"
 }
 
-// Advice says what to check first, "" for an unknown fault.
+// Advice returns what to check first, "" for an unknown fault.
 func (f FaultCode) Advice() string {
 	switch f {
 	case PeerLost:

@@ -2,15 +2,15 @@ package gpio
 
 import "time"
 
-// Input is the state of a board that its lamps show. Two Inputs that normalize to the
-// same one need no new Show.
+// Input is the state of a board that its lamps show. Two Inputs that are equal when
+// normalized have the same Show.
 type Input struct {
 	Health       Health
 	Faults       FaultSet
-	Acknowledged FaultSet // of these, the ones that somebody at the panel has acknowledged: one flash instead of its count
+	Acknowledged FaultSet // the faults that a person at the panel has acknowledged: one flash instead of a count
 	Load         float64  // part of the board's measured capacity in use, 0 to 1; other values are clamped
-	Peak         float64  // the highest load of the last seconds (see Meter): a dot above the bar; 0 for none
-	Locate       bool     // somebody is looking for this very board
+	Peak         float64  // the highest load of the last seconds (see LoadMeter): a dot above the bar; 0 for none
+	Locate       bool     // an operator is looking for this board
 
 	Address      bool          // show Octet, and nothing else
 	Octet        uint8         // the last one of the board's address
@@ -51,9 +51,9 @@ func (s Side) String() string {
 	return ""
 }
 
-// SideOf returns on which sides of self a neighbour in the ring's order is dead. The
-// ring is closed: after the last board comes the first. Of two boards, the dead one is
-// on the side where it stands in the order.
+// SideOf returns the sides of self on which the neighbour, in the ring's order, is dead.
+// After the last board comes the first. In a rack of two the dead board is on the side
+// where it stands in the order.
 func SideOf(order []string, self string, dead func(board string) bool) Side {
 	var side Side
 	for i, board := range order {
@@ -70,8 +70,8 @@ func SideOf(order []string, self string, dead func(board string) bool) Side {
 	return side
 }
 
-// normalized drops what makes no difference to the lamps: a moment that is not near,
-// the time, and loads outside of 0 to 1.
+// normalized removes everything that does not affect the lamps: a moment that is not
+// near, the time, and loads outside of 0 to 1.
 func (in Input) normalized() Input {
 	if in.OpensAt != 0 && !isNear(in.Now, in.OpensAt, openBefore, openAfter) {
 		in.OpensAt = 0
@@ -100,7 +100,7 @@ func clampShare(x float64) float64 {
 	return min(x, 1)
 }
 
-// Show is what each lamp does until the next Show, as plain data.
+// Show is the pattern of each lamp until the next Show, as plain data.
 type Show struct {
 	Health  Pattern   `json:"health"`  // the one lamp that every panel has
 	Bar     []Pattern `json:"bar"`     // the load bar, lowest lamp first

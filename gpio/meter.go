@@ -9,14 +9,14 @@ import (
 // read by eye: a lamp of five stands for a fifth of the load.
 const (
 	meterSmooth = 3 * time.Second // time constant: two thirds of a jump are shown after it
-	meterBand   = 0.06            // the smoothed load may stray so far before the bar follows
+	meterBand   = 0.06            // the bar follows when the smoothed load differs by more
 	peakHold    = 5 * time.Second // the dot stays where it was
-	peakFall    = 0.1             // of the bar's length a second, afterwards
+	peakFall    = 0.1             // of the bar's length per second, afterwards
 )
 
 // LoadMeter turns samples of the load into the values that the bar shows: smoothed
 // (exponentially), with hysteresis, and with a peak that is held long enough to be
-// seen. The zero value is ready. It is for one goroutine.
+// seen. The zero value is ready. Only one goroutine may use it.
 type LoadMeter struct {
 	begun  bool
 	at     time.Duration // of the last sample

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Config has the parts of a Panel.
+// Config are the parts of a Panel.
 type Config struct {
 	Clock   Clock
 	Drivers []Driver // all play the same Input, each on its own number of lamps
@@ -16,8 +16,8 @@ type Config struct {
 	// OnPress is called with each press, by the goroutine of Run; it must not block.
 	// The panel itself acknowledges faults and shows the address.
 	OnPress func(ButtonPress)
-	// OnFailure is called when a driver or the contact has failed. The panel does not
-	// use it any more; the others go on.
+	// OnFailure is called when a driver or the contact has failed. The panel stops using
+	// it and continues with the others.
 	OnFailure func(error)
 }
 
@@ -30,7 +30,7 @@ type Panel struct {
 
 	mu     sync.Mutex
 	latest Input // guarded by mu: of the last Update
-	shown  Input // guarded by mu: that, with what the button adds
+	shown  Input // guarded by mu: latest, with the effect of the button
 
 	// What follows is used by the goroutine of Run only.
 	players      []*player
@@ -54,8 +54,9 @@ type player struct {
 	failed bool
 }
 
-// lampState caches a lamp's level and the time, as Pattern.At counts, for which it
-// lasts. On a board without a divider, computing it takes a thousand instructions.
+// lampState caches a lamp's level and the time span, as Pattern.At counts, for which it
+// lasts. On a processor without a divider, computing the level takes a thousand
+// instructions.
 type lampState struct {
 	level       Level
 	from, until time.Duration
@@ -81,8 +82,8 @@ func (p *Panel) Update(in Input) {
 	p.mu.Unlock()
 }
 
-// Input returns what the lamps show: the state of the last Update, with what the
-// button has added. To draw the same panel elsewhere, Render it.
+// Input returns the state that the lamps show: that of the last Update, with the effect
+// of the button. To draw the same panel elsewhere, Render it.
 func (p *Panel) Input() Input {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,8 +99,8 @@ func (p *Panel) Run(ctx context.Context) {
 	}
 }
 
-// Tick does what is due now and returns the time until the next Tick is due. It
-// allocates nothing unless the Input changes.
+// Tick samples the button, renders a changed Input, sets the lamps, and returns the time
+// until the next Tick is due. It allocates nothing unless the Input changes.
 func (p *Panel) Tick() time.Duration {
 	now, elapsed := p.clock.Now(), p.clock.Elapsed()
 	at := sinceEpoch(now)
@@ -165,7 +166,7 @@ func (p *Panel) readButton(in Input, elapsed, at time.Duration) {
 // they showed.
 const addressRounds = 2
 
-// applyButton adds what somebody has commanded with the button.
+// applyButton adds the effect of the button to the input.
 func (p *Panel) applyButton(in Input, elapsed time.Duration) Input {
 	if p.button.IsStuck() {
 		in.Faults = in.Faults.With(ButtonStuck)
@@ -243,7 +244,7 @@ func (p *Panel) notifyFailure(err error) {
 }
 
 // Close releases all lamps and the button, after Run. A drained board leaves "safe to
-// unplug" on the lamps that can go on without the program.
+// unplug" on the lamps that can continue without the program.
 func (p *Panel) Close() error {
 	var all []error
 	for _, pl := range p.players {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Level is how bright a lamp looks, from Off to Full. A driver that cannot dim lights
+// Level is the perceived brightness of a lamp, from Off to Full. A driver that cannot dim lights
 // the lamp above half of Full (see Lit); one that can maps the perceived brightness to
 // the duty cycle that its lamp needs.
 type Level uint8
@@ -34,10 +34,10 @@ func (l Level) String() string {
 // Step holds one level for a while.
 type Step struct {
 	Level Level  `json:"level"`
-	MS    uint16 `json:"ms"` // how long, in milliseconds
+	MS    uint16 `json:"ms"` // the duration in milliseconds
 }
 
-// Pattern is what one lamp does: its steps, repeated. A pattern without steps, or
+// Pattern is the behaviour of one lamp: its steps, repeated. A pattern without steps, or
 // whose steps take no time, is dark.
 type Pattern struct {
 	Name  string `json:"name"` // of the code, in words: "slow blink"
@@ -62,7 +62,7 @@ func (p Pattern) At(t time.Duration) Level {
 	return level
 }
 
-// levelAt is At, and the time for which the level lasts at least.
+// levelAt returns the level of At, and the least time for which it lasts.
 func (p *Pattern) levelAt(t time.Duration) (Level, time.Duration) {
 	period := p.Period()
 	if period <= 0 {

@@ -14,7 +14,7 @@ const (
 
 // All times are whole beats of an eighth of a second: half a period of the fast
 // blink, and about the shortest flash that is seen from across a room. One beat
-// a character also makes a timeline that can be read.
+// per character also makes a readable timeline.
 const beat = 125
 
 // The rhythm of a fault's code, in milliseconds. The dark before and after the
@@ -26,13 +26,13 @@ const (
 	codeTail  = 3 * beat // dark after the last, on top of its gap
 )
 
-// Render returns what the lamps of a board do; lamps is the number of lamps of its load
+// Render returns the patterns of a board's lamps; lamps is the number of lamps of its load
 // bar. It is pure: the same input gives the same Show.
 //
-// An address outranks all else but Stopped, because somebody stands at the board and
-// has just asked for it. Next is Locate, because somebody stands in front of the rack
-// and looks for the board. Then come health and faults together; several faults are
-// flashed one after another, with health in between.
+// An address has priority over everything but Stopped, because a person at the board has
+// just requested it. Next is Locate, because a person in front of the rack is looking for
+// the board. Then come health and faults together; several faults are flashed one after
+// another, with health in between.
 func Render(in Input, lamps int) Show {
 	in = in.normalized()
 	return Show{Health: healthLampPattern(in), Bar: barLamps(in, min(max(lamps, 0), MaxLamps)), Summary: summarize(in)}
@@ -50,7 +50,7 @@ func healthLampPattern(in Input) Pattern {
 	return withFaults(healthPattern(in.Health), in.Faults, in.Acknowledged)
 }
 
-// summarize puts the input into one sentence.
+// summarize describes the input in one sentence.
 func summarize(in Input) string {
 	switch {
 	case in.Health == Stopped:
@@ -85,7 +85,7 @@ func summarize(in Input) string {
 	return s
 }
 
-// healthPattern is the rhythm of a state of health without faults. The three states in
+// healthPattern returns the rhythm of a state of health without faults. The three states in
 // transition share the 1 Hz and differ in the part of it that is light: a quarter while
 // starting, half while joining, seven eighths while draining.
 func healthPattern(h Health) Pattern {
@@ -179,7 +179,7 @@ func addressPattern(octet uint8, start time.Duration) Pattern {
 	return p
 }
 
-// addressTime is the time that it takes to show an address once.
+// addressTime returns the time that it takes to show an address once.
 func addressTime(octet uint8) time.Duration {
 	d := time.Duration(addressBegin + addressPause + addressEnd)
 	for n, digits := int(octet), 0; digits == 0 || n > 0; n, digits = n/10, digits+1 {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Scene is one thing that a panel can show, with its name. The demo plays all scenes,
-// and the wall card and the console explain them, so that none can leave one out.
+// Scene is one sign that a panel can show, with its name. The demo, the wall card and the
+// console all use this list, so that none can leave one out.
 type Scene struct {
 	Name     string // of what it shows: "joining"
-	Meaning  string // one sentence more, "" if the name says it all
+	Meaning  string // an explanation in one sentence, "" if the name is enough
 	OnBar    bool   // it is on the bar and not on the health lamp
 	Duration time.Duration
 	// inputAt is the state of the board at a time since the scene began, which was at
@@ -82,7 +82,7 @@ func Scenes() []Scene {
 		in.OpensAt = start + sceneMoment
 		return in
 	})
-	bar("purge", "a spot runs up the bar and down again: pages are being forgotten", 5*time.Second, func(start, _ time.Duration) Input {
+	bar("purge", "a spot runs up the bar and down again: pages are being purged", 5*time.Second, func(start, _ time.Duration) Input {
 		in := busy
 		in.PurgedAt = start + 2*time.Second
 		return in
@@ -98,14 +98,14 @@ func (s Scene) Title() string {
 	return s.Name + ": " + s.Meaning
 }
 
-// ButtonRule says what one kind of press does.
+// ButtonRule describes the effect of one kind of press.
 type ButtonRule struct {
 	Press ButtonPress
 	How   string
 	Does  string
 }
 
-// ButtonRules lists what the button does, with the times that Button counts by.
+// ButtonRules lists the effects of the button, with the times of Button.
 func ButtonRules() []ButtonRule {
 	hold := func(d time.Duration) string { return "hold " + formatSeconds(d) + ", let go" }
 	return []ButtonRule{

@@ -25,15 +25,15 @@ func (t *Terminal) Caption(text string) error {
 	return t.Flush()
 }
 
-// String names it.
+// String describes the driver.
 func (t *Terminal) String() string {
 	return fmt.Sprintf("a terminal with a bar of %d lamps", len(t.levels)-1)
 }
 
-// Lamps has all of them.
+// Lamps returns a health lamp and the bar.
 func (t *Terminal) Lamps() (health bool, bar int) { return true, len(t.levels) - 1 }
 
-// Where counts from the left.
+// Where returns the lamp's position from the left.
 func (t *Terminal) Where(lamp int) string { return fmt.Sprintf("sign %d from the left", lamp+1) }
 
 // Set records a level.

@@ -12,9 +12,9 @@ const shades = "_░▒▓█"
 // maxCells bounds the length of one timeline.
 const maxCells = 10_000
 
-// Timeline draws the pattern over the time d as text, a character for each cell:
+// Timeline draws the pattern over the time d as text, one character per cell:
 // "████____████____" is a slow blink at cells of 125 ms. A cell has the level of its
-// middle. Without a cell or a time to draw it is "".
+// middle. It is "" if d or cell is not positive.
 func (p Pattern) Timeline(d, cell time.Duration) string {
 	if cell <= 0 || d <= 0 {
 		return ""

@@ -35,7 +35,7 @@ type wallCardLine struct {
 
 // WallCard returns the language of the lamps as one page of HTML, to be printed and
 // hung beside the rack. It draws the scenes of the demo by the rule that lights the
-// lamps, so that the two cannot disagree. lamps is the length of the bar.
+// lamps, so that card and lamps cannot disagree. lamps is the length of the bar.
 func WallCard(lamps int) ([]byte, error) {
 	page, err := template.New("wallcard").Parse(wallCardPage)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // FakeClock is a gpio.Clock whose Sleep moves it on and returns at once. At End,
-// Sleep returns context.Canceled, so that what is played by the clock ends.
+// Sleep returns context.Canceled, so that a loop over the clock ends.
 type FakeClock struct {
 	T   time.Time
 	End time.Time // zero: never
@@ -62,7 +62,7 @@ type SetCall struct {
 	Level gpio.Level
 }
 
-// String names it.
+// String describes the fake.
 func (f *FakeDriver) String() string {
 	return fmt.Sprintf("a fake panel with a bar of %d lamps", f.Bar)
 }
@@ -130,7 +130,7 @@ type FakeContact struct {
 	Closed  bool               // by Close
 }
 
-// String names it.
+// String describes the fake.
 func (c *FakeContact) String() string { return "a fake button" }
 
 // Down looks up whether it is pressed.

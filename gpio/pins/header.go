@@ -22,14 +22,14 @@ func parsePin(name string) (int, error) {
 	return n, nil
 }
 
-// has26Pins reports a board with 26 header pins: Model A and Model B without a plus.
+// has26Pins reports whether a model has 26 header pins: Model A and Model B without a plus.
 func has26Pins(model string) bool {
 	return (strings.HasPrefix(model, "Raspberry Pi Model A") || strings.HasPrefix(model, "Raspberry Pi Model B")) &&
 		!strings.Contains(model, "Plus") && !strings.Contains(model, "+")
 }
 
-// isFirstModel reports one of the first boards, of early 2012, on whose header three
-// pins have other GPIO numbers. The device tree calls them Model B without a revision,
+// isFirstModel reports whether a model is one of the first boards, of early 2012, on whose
+// header three pins have other GPIO numbers. The device tree calls them Model B without a revision,
 // or with revision 1.
 func isFirstModel(model string) bool {
 	return has26Pins(model) && strings.Contains(model, "Model B") && !strings.Contains(strings.ToLower(model), "rev 2") &&
@@ -57,7 +57,7 @@ func headerPin(model string, number int) int {
 	return at
 }
 
-// Where names a pin with its place on the header: "GPIO17 (header pin 11)". Anything
+// Where returns a pin's name with its position on the header: "GPIO17 (header pin 11)". Anything
 // but the name of a pin is returned as it is.
 func (h *PinHost) Where(name string) string {
 	n, err := parsePin(name)
@@ -90,7 +90,7 @@ func busOf(model string, number int) string {
 	return ""
 }
 
-// Wiring are the pins of a panel.
+// Wiring names the pins of a panel.
 type Wiring struct {
 	Health    string   // pin of the health lamp, "" for none
 	Bar       []string // pins of the load bar, lowest lamp first
@@ -131,8 +131,8 @@ func (w Wiring) pinNames() []string {
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
-// Check finds what is wrong with the wiring on any board: names that are not pins, and
-// a pin with two tasks.
+// Check returns an error if the wiring cannot work on any board: a name is not a pin, or
+// a pin has two tasks.
 func (w Wiring) Check() error {
 	seen := map[int]bool{}
 	for _, name := range w.pinNames() {
@@ -148,7 +148,7 @@ func (w Wiring) Check() error {
 	return nil
 }
 
-// Warnings names the pins that a bus uses too, and those that the model's header does
+// Warnings returns the pins that a bus uses too, and those that the model's header does
 // not have, a sentence each.
 func (w Wiring) Warnings(model string) []string {
 	var all []string

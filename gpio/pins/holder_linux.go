@@ -13,7 +13,7 @@ import (
 // lineUsed is GPIO_V2_LINE_FLAG_USED of linux/gpio.h.
 const lineUsed = 1 << 0
 
-// lineHolder asks the kernel what holds a line of a chip now, "" if nothing does.
+// lineHolder returns the program that holds a line of a chip now, "" if none does.
 // periph asks only once, at its start, and only for the lines that it finds then.
 func lineHolder(chip string, line int) string {
 	f, err := os.Open(chip)

@@ -19,12 +19,12 @@ import (
 // pinFunc is periph's name for what a pin does.
 type pinFunc = pin.Func
 
-// PinHost is what panels use of the machine. Tests make one of their own.
+// PinHost is the machine as far as panels use it. Tests make their own.
 type PinHost struct {
 	Model       string                      // "Raspberry Pi Model B Rev 2", "" if unknown
 	LEDs        string                      // folder of the kernel's LEDs
 	Pin         func(number int) gpio.PinIO // nil: there is no such pin
-	Holder      func(pin gpio.PinIO) string // what holds it, "" if nothing does or it cannot be known
+	Holder      func(pin gpio.PinIO) string // the program or bus that holds it, "" if none does or it is unknown
 	Unavailable error                       // why there are no pins at all, nil if there are some
 }
 
@@ -37,9 +37,9 @@ func NewPinHost() *PinHost {
 	chip := headerChip()
 	switch {
 	case err != nil:
-		h.Unavailable = fmt.Errorf("periph does not start: %w", err)
+		h.Unavailable = fmt.Errorf("starting periph: %w", err)
 	case chip == nil:
-		h.Unavailable = errors.New("this machine shows no GPIO pins; on a Pi, run as root or as a member of the group gpio")
+		h.Unavailable = errors.New("this machine has no accessible GPIO pins; on a Pi, run as root or as a member of the group gpio")
 	}
 	mapped := state != nil && isLoaded(state, "bcm283x-gpio") && bcm283x.Present()
 	h.Pin = func(number int) gpio.PinIO {
@@ -93,7 +93,7 @@ func isLoaded(s *driverreg.State, driver string) bool {
 	return false
 }
 
-// busFunction names what a pin is switched to, "" if it is a plain pin.
+// busFunction returns the bus function of a pin, "" if it is a plain pin.
 func busFunction(f pin.Func) string {
 	switch f {
 	case pin.FuncNone, gpio.IN, gpio.IN_HIGH, gpio.IN_LOW, gpio.OUT, gpio.OUT_HIGH, gpio.OUT_LOW:
@@ -131,7 +131,8 @@ func (h *PinHost) claimPin(name string) (gpio.PinIO, error) {
 	return p, nil
 }
 
-// adviceFor says what to do about an error of the kernel. periph passes on its text only.
+// adviceFor returns what to do about an error of the kernel, of which periph passes on
+// only the text.
 func adviceFor(err error) string {
 	switch text := err.Error(); {
 	case strings.Contains(text, "busy"):

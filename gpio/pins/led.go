@@ -18,7 +18,7 @@ import (
 type LED struct {
 	dir     string
 	file    *os.File // brightness
-	trigger string   // as it was
+	trigger string   // as it was before
 	on      []byte   // lights it; a field, so that Set allocates nothing
 	off     []byte
 	lit     bool
@@ -99,13 +99,13 @@ func (l *LED) writeFile(file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// String names it.
+// String describes the driver.
 func (l *LED) String() string { return "the LED " + filepath.Base(l.dir) }
 
-// Lamps has one lamp, for health.
+// Lamps returns one lamp, for health.
 func (l *LED) Lamps() (health bool, bar int) { return true, 0 }
 
-// Where names the board's own LED.
+// Where returns the board's own LED.
 func (l *LED) Where(int) string { return "the board's own LED " + filepath.Base(l.dir) }
 
 // Set writes at once, and only if the lamp must change.
@@ -134,11 +134,11 @@ func (l *LED) Close() error {
 	return errors.Join(l.Set(panel.HealthLamp, panel.Off), l.writeFile("trigger", l.trigger), l.file.Close())
 }
 
-// Persist lets the kernel's own timer go on blinking when the program has ended. It can
+// Persist makes the kernel's own timer continue the blinking when the program has ended. It can
 // play patterns of one lit and one dark step.
 func (l *LED) Persist(p panel.Pattern) error {
 	if len(p.Steps) != 2 || !p.Steps[0].Level.Lit() || p.Steps[1].Level.Lit() {
-		return errors.Join(fmt.Errorf("%v cannot go on with %q: the kernel blinks one lit and one dark step only", l, p.Name), l.Close())
+		return errors.Join(fmt.Errorf("%v cannot continue %q: the kernel can only blink one lit and one dark step", l, p.Name), l.Close())
 	}
 	err := l.writeFile("trigger", "timer")
 	if err == nil {
@@ -147,7 +147,7 @@ func (l *LED) Persist(p panel.Pattern) error {
 			l.writeFile("delay_off", strconv.Itoa(int(p.Steps[1].MS))))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("%v cannot go on with %q: %w (load the kernel's module ledtrig-timer)", l, p.Name, err), l.Close())
+		return errors.Join(fmt.Errorf("%v cannot continue %q: %w (load the kernel's module ledtrig-timer)", l, p.Name, err), l.Close())
 	}
 	return l.file.Close()
 }

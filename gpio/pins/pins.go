@@ -1,6 +1,6 @@
 // Package pins drives a panel's lamps on real hardware: LEDs on header pins through
-// periph, the on-board ACT LED through sysfs, and a strip of APA102 LEDs. It decides
-// nothing about what the lamps show; package gpio does.
+// periph, the on-board ACT LED through sysfs, and a strip of APA102 LEDs. Package
+// gpio decides what the lamps show.
 //
 // A pin that is an output is never read back: through the kernel's character
 // device, periph's Read and Func turn it into an input.
@@ -17,8 +17,8 @@ import (
 	panel "bramble/gpio"
 )
 
-// pwmFrequency is above what the eye sees, even from its corner, and far below what the
-// pin can do.
+// pwmFrequency is higher than the eye can see, even from its corner, and far below the
+// pin's limit.
 const pwmFrequency = 1 * physic.KiloHertz
 
 // Pins is a Driver of LEDs that each have a header pin of their own.
@@ -36,7 +36,7 @@ type pinLamp struct {
 }
 
 // OpenPins makes the pins outputs and turns their lamps off. health may be "". The error
-// names each pin that is not available, and what holds it if that can be known.
+// names each pin that is not available, and what holds it, if that is known.
 func OpenPins(h *PinHost, health string, bar []string, activeLow, pwm bool) (*Pins, error) {
 	p := &Pins{lamps: make([]pinLamp, 1+len(bar)), activeLow: activeLow}
 	var bad []error
@@ -88,7 +88,7 @@ func hasPWM(pin gpio.PinIO) bool {
 	return false
 }
 
-// String names the pins.
+// String describes the driver by its pins.
 func (p *Pins) String() string {
 	var names []string
 	for _, l := range p.lamps {
@@ -99,10 +99,10 @@ func (p *Pins) String() string {
 	return fmt.Sprintf("%d lamps on %s", len(names), strings.Join(names, ", "))
 }
 
-// Lamps counts them.
+// Lamps returns whether there is a health lamp, and the length of the bar.
 func (p *Pins) Lamps() (health bool, bar int) { return p.lamps[0].where != "", len(p.lamps) - 1 }
 
-// Where is the lamp's pin.
+// Where returns the lamp's pin.
 func (p *Pins) Where(lamp int) string { return p.lamps[lamp].where }
 
 // Set writes at once, and only if the lamp must change.
@@ -190,7 +190,7 @@ func OpenButton(h *PinHost, name string) (*ButtonPin, error) {
 	return &ButtonPin{pin, where}, nil
 }
 
-// String says where it is.
+// String returns its location.
 func (b *ButtonPin) String() string { return "the button on " + b.where }
 
 // Down reads the contact. The pin is an input, so that reading it is safe.

@@ -48,15 +48,15 @@ func OpenStrip(h *PinHost) (*Strip, error) {
 	return s, s.Flush()
 }
 
-// String names it.
+// String describes the driver.
 func (s *Strip) String() string {
 	return fmt.Sprintf("a strip of %d lamps on %s and %s", stripLamps, stripData, stripClock)
 }
 
-// Lamps has health and a bar of seven.
+// Lamps returns a health lamp and a bar of seven.
 func (s *Strip) Lamps() (health bool, bar int) { return true, stripLamps - 1 }
 
-// Where counts along the strip.
+// Where returns the lamp's position on the strip.
 func (s *Strip) Where(lamp int) string { return fmt.Sprintf("lamp %d of the strip", lamp+1) }
 
 // Set records the level.
