@@ -20,7 +20,8 @@ type Upstream interface {
 	Fetch(ctx context.Context, r *http.Request) (*http.Response, error)
 }
 
-// Route says how a request is answered if the store cannot answer it.
+// Route is the path by which a request is answered if the store cannot answer it: the
+// upstream, and the rules for sharing and storing its reply.
 type Route struct {
 	// Level separates flights: requests of different levels never wait for the same
 	// fetch, so that two boards that disagree about the ring cannot wait for

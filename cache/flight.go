@@ -36,7 +36,7 @@ type fetchPlan struct {
 type flight struct {
 	fetchPlan
 	c        *Cache
-	req      *http.Request // what is sent upstream; the flight's own copy
+	req      *http.Request // the request to upstream; the flight's own copy
 	cancel   context.CancelCauseFunc
 	spool    *spool
 	interims chan interim // for the leader
@@ -295,7 +295,7 @@ func (f *flight) noteShareability(judged storability, status int) {
 	case judged.mayShare:
 		c.unshared.remove(unsharedKey(notShareable, f.id.url, f.req))
 	case (!f.dropClientConditions || f.ranged) && (status == 206 || status == 304 || status == 412 || status == 416):
-		// A reply to the client's own condition or range says nothing about the page.
+		// A reply to the client's own condition or range does not concern the page.
 	case !isFailureStatus(status):
 		until := c.Now() + c.cfg.UnsharedFor
 		c.unshared.note(unsharedKey(notShareable, f.id.url, f.req), until)
@@ -305,7 +305,7 @@ func (f *flight) noteShareability(judged storability, status int) {
 	}
 }
 
-// publish shows the outcome to the requests that wait. store says whether the body
+// publish shows the outcome to the requests that wait. store states whether the body
 // should be stored; publish returns false instead if a purge has ruled that out.
 func (f *flight) publish(out flightOutcome, store bool) bool {
 	fl := &f.c.flights

@@ -162,7 +162,7 @@ func (f *flight) deregister() {
 }
 
 // Close cancels all fetches and waits until they have ended. Requests that wait
-// get ErrClosed; what is stored can still be read.
+// get ErrClosed; stored objects can still be read.
 func (c *Cache) Close() error {
 	fl := &c.flights
 	fl.mu.Lock()

@@ -32,7 +32,7 @@ type Object struct {
 	born         time.Duration
 	lifetime     time.Duration
 	staleWhile   time.Duration // stale-while-revalidate, 0 if none
-	staleIfError time.Duration // stale-if-error, -1 if the reply does not say
+	staleIfError time.Duration // stale-if-error, -1 if the reply has none
 	status       int16
 	flags        objectFlags
 

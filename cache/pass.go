@@ -14,7 +14,7 @@ const passChunk = 16 << 10
 
 // passThrough proxies a request in which the cache has no part: every method but GET
 // and HEAD, and these if they have a body. Bodies stream both ways. An unsafe method
-// that succeeds invalidates what is stored (RFC 9111 §4.4).
+// that succeeds invalidates the stored objects (RFC 9111 §4.4).
 func (c *Cache) passThrough(w http.ResponseWriter, r *http.Request, route Route) {
 	fwdReason := fwdMethod
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

@@ -7,7 +7,7 @@ import (
 )
 
 // A POST is never answered from memory. But its reply may answer later GETs if it
-// says so: with the request's URL as Content-Location and an explicit lifetime
+// allows that: with the request's URL as Content-Location and an explicit lifetime
 // (RFC 9110 §9.3.3).
 
 // postReply is a reply to a POST on its way into the store.

@@ -5,7 +5,7 @@ import (
 )
 
 // A purge marks the objects that are on their way first and empties the store
-// afterwards; commitLocked says why that order leaves no gap.
+// afterwards; commitLocked explains why that order leaves no gap.
 
 // Selector selects the objects to purge, by one of URL, Tag and All.
 type Selector struct {
@@ -54,7 +54,7 @@ func (c *Cache) purgeExcept(s Selector, except *Guard) int {
 	case s.URL != "":
 		key := s.URL
 		if parsed, err := url.Parse(key); err == nil && except == nil {
-			key = KeyOf(parsed) // otherwise it is one already
+			key = KeyOf(parsed) // otherwise s.URL is a key already
 		}
 		c.markInFlight(except, func(marks *purgeMarks, _ *Object) bool { return marks.key == key && marks.notePurge(s.Soft) })
 		n += c.store.dropMatching(key, effect)

@@ -44,7 +44,7 @@ const (
 	// to changing object sizes is not a limit. On 32 bits, where small objects are
 	// smaller still, this was seen with all of 10 bytes, then 1,000, then 5,000.
 	maxStuckChecks = 4
-	// restFactor: after a rebalance the store rests nine times as long as it took.
+	// restFactor: after a rebalance the store waits nine times as long as it took.
 	// So a board that stores as fast as its network brings pages spends at most a
 	// tenth of its time on this. Meanwhile gaps may exceed their limit until fewer
 	// new pages are requested; the runtime's own memory limit stands behind.

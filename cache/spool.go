@@ -304,7 +304,7 @@ func (rd *spoolReader) unreadBytes() []byte {
 			return c[rd.off:]
 		}
 		if last && len(c) < cap(c) {
-			return nil // the writer goes on in this chunk
+			return nil // the writer continues in this chunk
 		}
 		rd.chunk, rd.off = rd.chunk+1, 0
 		wakeWaiters(&rd.s.spaceFreed)

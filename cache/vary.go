@@ -10,8 +10,8 @@ import (
 // with more counts as Vary: *.
 const maxVaryNames = 16
 
-// maxVariantKey bounds the bytes of request fields stored with an object to tell the
-// variants of a page apart.
+// maxVariantKey bounds the bytes of request fields stored with an object to distinguish
+// the variants of a page.
 const maxVariantKey = 8 << 10
 
 // varyNames collects the field names of all Vary lines, lower case, sorted,
@@ -45,8 +45,8 @@ func varyAll(lines []string) bool {
 	return all
 }
 
-// A variant key is the part of the cache key that Vary adds (RFC 9111 §4.1). It says
-// which requests a variant answers: for each field name of Vary, the name, then '-' if
+// A variant key is the part of the cache key that Vary adds (RFC 9111 §4.1). It describes
+// the requests that a variant answers: for each field name of Vary, the name, then '-' if
 // the request had no such field or '+' and its value, each part ended by a NUL, which
 // cannot occur in either.
 

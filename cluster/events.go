@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// EventKind says what happened to a board.
+// EventKind is the kind of a change that happened to a board.
 type EventKind uint8
 
 const (

@@ -40,7 +40,7 @@ const (
 	mdnsWait = time.Second
 )
 
-// ErrNoMulticast says that the machine has no interface with an address and multicast. The board can
+// ErrNoMulticast: the machine has no interface with an address and multicast. The board can
 // still join the addresses in its configuration.
 var ErrNoMulticast = errors.New("mDNS: no network interface with multicast")
 
@@ -105,7 +105,7 @@ func (m *MDNS) Discover(ctx context.Context) []string {
 	return found
 }
 
-// run keeps one server running for each interface and address.
+// run maintains one server for each interface and address.
 func (m *MDNS) run(ctx context.Context) {
 	defer close(m.done)
 	tick := time.NewTicker(mdnsInterfaceCheck)
@@ -210,7 +210,7 @@ func browseRack(ctx context.Context, tag string, timeout time.Duration, logger *
 
 // queryInterface queries on one interface by one protocol. Each protocol has its own query, because the
 // library's query fails as a whole if either does: IPv4 on a machine without a default route, as the
-// library joins the group where the routing table says; IPv6 while an address is new and unproven. The
+// library joins the group on the interface of the routing table; IPv6 while an address is new and unproven. The
 // answers are the same. It takes all of timeout even if ctx ends: the library waits it out.
 func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeout time.Duration, entries chan<- *mdns.ServiceEntry, logger *log.Logger) error {
 	return mdns.QueryContext(ctx, &mdns.QueryParam{
@@ -225,8 +225,8 @@ func queryInterface(ctx context.Context, i multicastInterface, ipv6 bool, timeou
 	})
 }
 
-// rackAddress returns the gossip address in an answer's text fields. It must be numeric, so that nobody
-// on the LAN can make a board look up names.
+// rackAddress returns the gossip address in an answer's text fields. It must be numeric, so that no
+// stranger on the LAN can make a board look up names.
 func rackAddress(tag string, fields []string) (string, bool) {
 	if !slices.Contains(fields, tagKey+tag) {
 		return "", false

@@ -34,7 +34,7 @@ const (
 	watchBuffer = 256
 )
 
-// Board is what this board knows about one board of the rack.
+// Board is this board's view of one board of the rack.
 type Board struct {
 	Name     string
 	Addr     netip.AddrPort // of its gossip, and its host for everything else

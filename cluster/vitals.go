@@ -17,7 +17,7 @@ const (
 	Starting State = iota // the process is up, the board is not ready
 	Joining               // it looks for its rack or catches up on purges
 	Serving               // it owns its share of the keys
-	Draining              // it was told to stop owning keys; it still answers
+	Draining              // it gives up its keys by command; it still answers
 	Drained               // it has no clients left
 	Stopping              // it is about to leave
 )

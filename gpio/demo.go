@@ -45,7 +45,7 @@ type sceneClock struct {
 func (c *sceneClock) Now() time.Time { return time.Unix(0, int64(c.Elapsed()-c.begun)) }
 
 // CheckWiring tests new wiring: it lights one lamp after another, then all, and announces
-// which. A lamp that stays dark, or lights out of turn, is wired wrongly. With a button
+// which. A lamp that stays dark, or is lit when another is named, is wired wrongly. With a button
 // it then announces the presses for a while. Driver and button stay open.
 func CheckWiring(ctx context.Context, clock Clock, d Driver, button Contact, announce func(string)) error {
 	w := wiringCheck{ctx, clock, d, announce}

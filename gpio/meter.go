@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// How a LoadMeter moves. The figures are for a bar that is sampled once a second and
+// How a LoadMeter moves. The figures are for a bar that is sampled once per second and
 // read by eye: a lamp of five stands for a fifth of the load.
 const (
 	meterSmooth = 3 * time.Second // time constant: two thirds of a jump are shown after it

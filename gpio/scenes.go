@@ -9,7 +9,7 @@ import (
 // Scene is one sign that a panel can show, with its name. The demo, the wall card and the
 // console all use this list, so that none can leave one out.
 type Scene struct {
-	Name     string // of what it shows: "joining"
+	Name     string // of the sign: "joining"
 	Meaning  string // an explanation in one sentence, "" if the name is enough
 	OnBar    bool   // it is on the bar and not on the health lamp
 	Duration time.Duration
@@ -90,7 +90,7 @@ func Scenes() []Scene {
 	return all
 }
 
-// Title is the scene's name with what it means.
+// Title returns the scene's name with its meaning.
 func (s Scene) Title() string {
 	if s.Meaning == "" {
 		return s.Name

@@ -23,7 +23,7 @@ type CardHost interface {
 
 // The reasons why Run ended that require its caller to act.
 var (
-	// ErrHalt: somebody held the button; the machine must be shut down.
+	// ErrHalt: a person held the button; the machine must be shut down.
 	ErrHalt = errors.New("the board was shut down by its button")
 	// ErrTrial: another version must be started instead.
 	ErrTrial = errors.New("the board stops so that another version can start")

@@ -34,7 +34,7 @@ type lifecycle struct {
 	reachedPeer     atomic.Bool  // another board has been reached since the start
 	discoveryDone   atomic.Bool  // the board has joined, or has looked for others long enough
 	haltRequestedAt atomic.Int64 // by the button, Unix nanoseconds; 0: it is not
-	ended           chan error   // why the board ends by itself; see endWith
+	ended           chan error   // receives the reason of endWith
 	cardUnusable    atomic.Bool  // the folder of the orders cannot be used
 	diskFull        bool         // because its card is full; set before run
 }
@@ -129,8 +129,8 @@ func (b *board) joinRack(ctx context.Context) {
 	b.discoveryDone.Store(true)
 	b.purger.RenewLease(ctx)
 	if b.sites.HasServers() {
-		// Without its permits a board that owned keys before would keep its first clients
-		// waiting. If all boards of a rack start in turn, none waits for the last.
+		// Without its permits a board that owned keys before would delay its first
+		// clients. If all boards of a rack start in turn, none waits for the last.
 		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
 	}
 	waitUntil(ctx, ordersWait, b.orders.isReady)

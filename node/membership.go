@@ -10,7 +10,7 @@ import (
 	"bramble/node/origin"
 )
 
-// followMembership keeps the link's list of boards equal to the rack's, and passes
+// followMembership updates the link's list of boards from the rack's, and passes
 // the rack's events on to the console, until ctx ends.
 func (b *board) followMembership(ctx context.Context) {
 	changes, stop := b.members.Watch()

@@ -196,8 +196,7 @@ func (b *board) currentFlags() cluster.Flags {
 	return flags
 }
 
-// buildPanelInput returns what the lamps of a board of this rack show, as far as
-// this board knows.
+// buildPanelInput returns the input of a board's lamps, as this board knows it.
 func (b *board) buildPanelInput(of cluster.Board, at time.Time) gpio.Input {
 	in := vitalsToPanel(of.Meta.Vitals)
 	in.Locate = of.Meta.Flags&cluster.Located != 0
@@ -282,8 +281,8 @@ func saleIndicators(service *orderservice.Service) (soldOut bool, opens time.Dur
 	return soldOut && !available, opens
 }
 
-// runPanel plays the lamps until ctx ends. The lamps of a drained board go on
-// showing it after its program has ended, if the hardware can.
+// runPanel plays the lamps until ctx ends. The lamps of a drained board continue
+// to show that after its program has ended, if the hardware can.
 func (b *board) runPanel(ctx context.Context, log *slog.Logger) {
 	var pressing sync.WaitGroup
 	pressing.Go(func() { b.handlePresses(ctx) })

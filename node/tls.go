@@ -79,7 +79,7 @@ func (b *board) publicHandler() (http.Handler, front.FastHandler) {
 }
 
 // redirectHandler answers a CA's challenge, and redirects clients to https if the
-// settings say so.
+// settings require it.
 type redirectHandler struct{ b *board }
 
 // ServeHTTP answers a client.

@@ -73,7 +73,7 @@ func New[V any](budget int64, expect int, tuner *Tuner, evicted func(*Item[V])) 
 	return p
 }
 
-// Reset forgets all items, but not how often they were requested.
+// Reset drops all items, but not their request counts.
 func (p *Policy[V]) Reset() {
 	p.probation, p.main = newList[V](), newList[V]()
 	p.probationUsed, p.mainUsed = 0, 0
@@ -87,7 +87,7 @@ func newList[V any]() *simplelru.LRU[uint64, *Item[V]] {
 	return l
 }
 
-// SetBudget changes the budget, in bytes. The next Add evicts what is too much.
+// SetBudget changes the budget, in bytes. The next Add evicts the excess.
 func (p *Policy[V]) SetBudget(bytes int64) { p.budget = bytes }
 
 // Used is the sum of all costs.
@@ -145,7 +145,7 @@ func (p *Policy[V]) Add(e *Item[V]) bool {
 	return true
 }
 
-// Resize changes an item's cost and makes room. It may evict the item itself.
+// Resize changes an item's cost and makes room, which may evict the item itself.
 func (p *Policy[V]) Resize(e *Item[V], cost int64) {
 	if p.main.Contains(e.hash) {
 		p.mainUsed += cost - e.cost
@@ -165,7 +165,7 @@ func (p *Policy[V]) Remove(e *Item[V]) {
 	}
 }
 
-// Evict removes an item for lack of room; its popularity stays known.
+// Evict removes an item for lack of room; the sketch retains its popularity.
 func (p *Policy[V]) Evict(e *Item[V]) {
 	p.Remove(e)
 	p.flushHits(e)

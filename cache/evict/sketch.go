@@ -3,8 +3,8 @@ package evict
 import "math/bits"
 
 // sketch estimates how often a key was requested lately, in a fixed number of bytes:
-// a count-min sketch of 4-bit counters, four a key, that are all halved from time to
-// time so that it forgets (TinyLFU: Einziger, Friedman, Manes, "TinyLFU: A Highly
+// a count-min sketch of 4-bit counters, four per key, that are all halved from time to
+// time, so that old requests lose weight (TinyLFU: Einziger, Friedman, Manes, "TinyLFU: A Highly
 // Efficient Cache Admission Policy", 2017).
 type sketch struct {
 	words []uint64 // 16 counters each; a power of two of them

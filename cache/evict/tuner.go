@@ -38,7 +38,7 @@ var strategies = [...]strategy{
 }
 
 const (
-	// initialStrategy is the strategy before anything is known.
+	// initialStrategy is the strategy before the first decision.
 	initialStrategy = 1
 	// forgetRate is the part of each shadow cache's score that a round takes away, divided
 	// by the tuner's patience. A change doubles the patience, up to maxPatience; each
@@ -64,8 +64,8 @@ const (
 	// ShadowItemCost is the memory of an item in a shadow, in bytes: the item, its
 	// list node, its map slot and its part of the sketch.
 	ShadowItemCost = 260
-	// MaxShadow is as many items as a shadow needs to tell the strategies apart;
-	// twice as many decided no better.
+	// MaxShadow is the number of items that a shadow needs to distinguish the
+	// strategies; twice as many decided no better.
 	MaxShadow = 512
 )
 
@@ -76,8 +76,8 @@ const StrategyCount = len(strategies)
 // sample of the keys, chosen by their hash, goes to one small shadow policy for each
 // strategy, whose budget is the same part of the total as the sample is of all keys.
 // The shadows hold no content. All see the same requests, so a difference between
-// them is due to the strategies and not to the time of day. To try one strategy after
-// another could not tell these apart.
+// them is due to the strategies and not to the time of day. Trying one strategy after
+// another could not distinguish the two.
 //
 // All methods may be called concurrently.
 type Tuner struct {
@@ -114,12 +114,13 @@ func NewTuner(budget int64, maxItems int) *Tuner {
 	return t
 }
 
-// isSampled picks keys by bits that neither shards nor sketches use.
+// isSampled reports whether a key is in the sample, by bits that neither shards nor
+// sketches use.
 func (t *Tuner) isSampled(hash uint64) bool {
 	return hash*0x9e3779b97f4a7c15>>40&t.mask.Load() == 0
 }
 
-// noteHit notes n hits. It takes no lock: the shadows get them at the next miss.
+// noteHit records n hits. It takes no lock: the shadows get them at the next miss.
 func (t *Tuner) noteHit(hash uint64, cost int64, n int) {
 	if !t.isSampled(hash) {
 		return
@@ -131,7 +132,7 @@ func (t *Tuner) noteHit(hash uint64, cost int64, n int) {
 	}
 }
 
-// noteMiss notes a miss and returns the strategy from now on.
+// noteMiss records a miss and returns the strategy from now on.
 func (t *Tuner) noteMiss(hash uint64, cost int64) strategy {
 	if t.isSampled(hash) {
 		t.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Kind says what a purge names.
+// Kind is the kind of objects that a purge names.
 type Kind uint8
 
 const (

@@ -1,5 +1,4 @@
-// Package purge replicates purges over a rack. Each board keeps a log of what every process has
-// purged, and boards exchange what the other lacks, by version vector, once per second and after each new
+// Package purge replicates purges over a rack. Each board has a log of the purges of every process, and boards exchange what the other lacks, by version vector, once per second and after each new
 // purge (anti-entropy). It also holds the lease on memory: a board may answer from its cache only if it
 // had contact with a majority of its rack a moment ago.
 //
@@ -65,7 +64,7 @@ type Caller interface {
 	Control(ctx context.Context, board string, r *http.Request) (*http.Response, error)
 }
 
-// Syncer keeps the purge logs of a rack equal. Once per second each board sends
+// Syncer synchronises the purge logs of a rack. Once per second each board sends
 // every other one the digest of what it has applied. If two digests differ, the
 // boards exchange the missing purges. A new purge is sent at once, in the same way.
 //
@@ -187,7 +186,7 @@ func (s *Syncer) exchangeInBackground(ctx context.Context, board string) {
 	}
 }
 
-// isUnreachable reports whether err says that the link cannot reach the board.
+// isUnreachable reports whether err means that the link cannot reach the board.
 func isUnreachable(err error) bool {
 	return errors.Is(err, link.ErrPeerSilent) || errors.Is(err, link.ErrUnknownPeer)
 }

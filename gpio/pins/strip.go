@@ -72,7 +72,7 @@ func (s *Strip) Set(lamp int, level panel.Level) error {
 // five bits of brightness and a byte each of blue, green and red; then clocks
 // that push the last lamp's bits through, half a clock a lamp, with 32 zero bits
 // first that the SK9822, a copy of the APA102, waits for. Lamps after the last changed
-// one are left out: they stay as they are.
+// one are left out: they do not change.
 func (s *Strip) Flush() error {
 	if s.last < 0 {
 		return nil

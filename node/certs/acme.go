@@ -25,7 +25,7 @@ const alpnProto = acme.ALPNProto
 const (
 	// caTimeout limits one request to the CA.
 	caTimeout = 30 * time.Second
-	// issueTimeout limits the whole issuing of one certificate.
+	// issueTimeout limits the complete issuing of one certificate.
 	issueTimeout = 5 * time.Minute
 )
 

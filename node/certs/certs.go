@@ -176,7 +176,7 @@ const (
 	// in use soon, and the checks are no load for a card.
 	fileCheckInterval = 5 * time.Second
 	// pullInterval is the interval between two pulls of missed certificates from
-	// other boards. A change of the rack's boards starts one at once.
+	// other boards. A change of the rack's boards triggers a pull at once.
 	pullInterval = time.Minute
 )
 

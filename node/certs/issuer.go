@@ -168,7 +168,7 @@ func adviceFor(err error) string {
 	var problem *acme.Error
 	switch _, limited := acme.RateLimit(err); {
 	case limited:
-		return "the CA limits the rate of requests (" + err.Error() + "); the board retries by itself"
+		return "the CA limits the rate of requests (" + err.Error() + "); it continues by itself"
 	case errors.As(err, &refused):
 		return "the CA cannot reach this rack by that name (" + refused.Error() +
 			"); check that its DNS entry points to the boards, and that they are reachable on port 443 or 80"

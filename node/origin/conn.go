@@ -101,7 +101,7 @@ func (e *exchange) withTrace(ctx context.Context, method string) context.Context
 }
 
 // restoreConnectionField restores a reply's Connection field, which net/http
-// removes if it says close. The field names the hop-by-hop fields that must not
+// removes if it contains close. The field names the hop-by-hop fields that must not
 // be forwarded (RFC 9110 §7.6.1). No later request used such a connection.
 func (e *exchange) restoreConnectionField(resp *http.Response) {
 	conn := e.conn.Load()

@@ -22,8 +22,8 @@ type RackMember struct {
 // that have any. All boards get the same result without communication, and
 // never more than total together, even if some know fewer boards than others.
 //
-// A board that does not answer keeps its part until it is forgotten: it may be
-// alive behind a cut cable. Only with fewer permits than boards, when such a
+// A board that does not answer still counts until it is forgotten: it may be alive
+// behind a cut cable. Only with fewer permits than boards, when such a
 // board could hold the last one, the larger side of a split divides all permits
 // among itself and the smaller side has none.
 func dividePermits(total int, members []RackMember, self string) (own int, holders []string) {

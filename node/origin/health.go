@@ -26,8 +26,8 @@ const (
 
 // serverHealth is one board's view of one server. A server is down when it
 // cannot be connected to, when its regular checks fail, or when it neither
-// answers a request nor the probe that follows: one slow page says nothing about
-// the others. A connection that breaks says nothing either.
+// answers a request nor the probe that follows: one slow page is no evidence
+// about the others. Nor is a connection that breaks.
 type serverHealth struct {
 	log  *slog.Logger
 	wake chan struct{} // buffered for one: the state has changed
@@ -135,7 +135,7 @@ func (s *probeSchedule) recordProbe(ok, down, suspect bool) bool {
 	return down || suspect || s.failures >= downAfterFailures
 }
 
-// watchHealth probes the server when its schedule says so, until ctx ends.
+// watchHealth probes the server by its schedule, until ctx ends.
 func (s *originServer) watchHealth(ctx context.Context) {
 	schedule := probeSchedule{}
 	if s.cfg.HealthPath != "" {

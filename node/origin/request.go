@@ -64,7 +64,7 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 
 // targetURL returns the URL of a request on this site. Path and query stay byte
 // for byte the same, except that bytes which are invalid in a path are escaped,
-// so that the cache key is what the origin gets.
+// so that the cache key equals the path that the origin gets.
 func (s *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 	u := *from
 	switch {

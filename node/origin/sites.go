@@ -164,7 +164,7 @@ func (s *Sites) siteForHost(host string) (*site, error) {
 func (s *Sites) siteForKey(u *url.URL) *site { return s.byKey[u.Scheme+"://"+u.Host] }
 
 // Knows reports whether a URL is one that RewriteForSite makes. Another board, with
-// other sites in its configuration, may ask for one that is unknown here.
+// other sites in its configuration, may request one that is unknown here.
 func (s *Sites) Knows(u *url.URL) bool { return s.siteForKey(u) != nil }
 
 // IsBuiltIn reports whether a URL that RewriteForSite has made is the built-in shop's.

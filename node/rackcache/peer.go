@@ -20,7 +20,7 @@ const (
 )
 
 // headerRefused marks the reply of a board that could not handle the request. The reply
-// says nothing about the page.
+// is not the page's.
 const headerRefused = "Bramble-Refused"
 
 // errRefused is the error for a reply with headerRefused.
