@@ -132,7 +132,7 @@ func checkMembers(cfg *MembersConfig) (netip.AddrPort, *memberlist.Keyring, erro
 	}
 	for i, key := range cfg.Keys {
 		if len(key) != 32 {
-			return none, nil, fmt.Errorf("%w: rack key %d has %d bytes, it must have 32", ErrConfig, i+1, len(key))
+			return none, nil, fmt.Errorf("%w: rack key %d has %d bytes; it must have 32", ErrConfig, i+1, len(key))
 		}
 	}
 	keys, err := memberlist.NewKeyring(cfg.Keys, cfg.Keys[0])

@@ -147,7 +147,7 @@ func (m *MDNS) refreshServers() {
 		m.servers[key] = s
 	}
 	if len(m.servers) == 0 {
-		m.log.Info("other boards cannot find this one by mDNS; it serves all the same", "error", ErrNoMulticast)
+		m.log.Info("other boards cannot find this one by mDNS; it still serves clients", "error", ErrNoMulticast)
 	}
 }
 

@@ -185,7 +185,7 @@ func toSteps(x, scale float32) uint64 {
 // control characters.
 func checkText(what, s string, limit int) error {
 	if len(s) > limit {
-		return fmt.Errorf("%w: the %s has %d bytes, at most %d fit", ErrMeta, what, len(s), limit)
+		return fmt.Errorf("%w: the %s has %d bytes; the limit is %d", ErrMeta, what, len(s), limit)
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return fmt.Errorf("%w: the %s is not plain text", ErrMeta, what)
@@ -200,7 +200,7 @@ func ParseMeta(b []byte) (Meta, error) {
 		return Meta{}, fmt.Errorf("%w: empty", ErrMeta)
 	}
 	if len(b) > MaxMeta {
-		return Meta{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrMeta, len(b), MaxMeta)
+		return Meta{}, fmt.Errorf("%w: %d bytes; the limit is %d", ErrMeta, len(b), MaxMeta)
 	}
 	if b[0] < firstVersion {
 		return Meta{}, fmt.Errorf("%w: version %d is unknown", ErrMeta, b[0])

@@ -29,7 +29,7 @@ const (
 // selfHealth is the board's latest knowledge of its own health.
 type selfHealth struct {
 	sampler     *sampler
-	faults      atomic.Uint32                 // cluster.Fault of the last sample
+	faults      atomic.Uint32                 // cluster.Faults of the latest sample
 	idleSamples atomic.Int64                  // consecutive samples without a response; see completeDrainIfIdle
 	pi          atomic.Pointer[host.PiHealth] // nil: not read yet
 	nameTakenAt atomic.Int64                  // when another board was last seen under this one's name, Unix nanoseconds

@@ -110,7 +110,7 @@ func (b *board) run(ctx context.Context) error {
 	stopClients()
 	serving.Wait()
 	if leaving := b.members.Leave(leaveWait); leaving != nil {
-		b.log.Info("left without a goodbye", "error", leaving)
+		b.log.Info("left the rack without a goodbye", "error", leaving)
 	}
 	stopRack()
 	background.Wait()

@@ -48,7 +48,7 @@ type orderStack struct {
 func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	folder := b.cfg.Orders.Directory
 	if err := os.MkdirAll(folder, folderMode); err != nil {
-		return nil, fmt.Errorf("the folder for orders: %w; name one that can be written under [orders] directory, or set enabled = false", err)
+		return nil, fmt.Errorf("the folder for orders: %w; name a writable folder under [orders] directory, or set enabled = false", err)
 	}
 	s, err := b.openLedger(b.dedupLog)
 	if err != nil {

@@ -49,7 +49,7 @@ func newIdentity(name string, keys [][]byte) (*linkIdentity, error) {
 	id := &linkIdentity{name: name, roots: x509.NewCertPool()}
 	for i, key := range keys {
 		if len(key) != KeySize {
-			return nil, fmt.Errorf("rack link: rack key %d has %d bytes, it must have %d", i+1, len(key), KeySize)
+			return nil, fmt.Errorf("rack link: rack key %d has %d bytes; it must have %d", i+1, len(key), KeySize)
 		}
 		knock, err := hkdf.Key(sha256.New, key, nil, "bramble link knock v1", sha256.Size)
 		if err != nil {

@@ -111,7 +111,7 @@ func (a *acmeAccount) issueCertificate(ctx context.Context, name string, publish
 }
 
 // errNotOffered: the CA does not offer a type of challenge.
-var errNotOffered = errors.New("the CA does not offer it")
+var errNotOffered = errors.New("the CA does not offer this type of challenge")
 
 // authorizeOrder completes an order's authorizations with challenges of one type.
 func (a *acmeAccount) authorizeOrder(ctx context.Context, client *acme.Client, order *acme.Order, name, challengeType string, publisher challengePublisher) error {

@@ -125,7 +125,7 @@ func linkShare(before, now netBytes, speed float64, elapsed time.Duration) float
 }
 
 // errStat is parseStat's error for text that is not in the form of /proc/stat.
-var errStat = errors.New("no line for all processors")
+var errStat = errors.New("no line with the ticks of all processors")
 
 // parseStat reads the first line of /proc/stat (proc_stat(5)): "cpu", and ticks
 // of user, nice, system, idle, iowait, irq, softirq, steal and, contained in user

@@ -28,7 +28,7 @@ func (s *Sites) RewriteForSite(r *http.Request) (*http.Request, error) {
 		lines += len(values)
 	}
 	if lines > maxRequestFields {
-		return nil, fmt.Errorf("%w: %d, and %d are allowed", ErrFields, lines, maxRequestFields)
+		return nil, fmt.Errorf("%w: %d; the limit is %d", ErrFields, lines, maxRequestFields)
 	}
 	found, err := s.siteForHost(r.Host)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *site) targetURL(from *url.URL, method string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: %.80q", ErrTarget, u.Path)
 	}
 	if u.Fragment != "" || strings.Contains(u.RawPath, "#") || strings.Contains(u.RawQuery, "#") {
-		return nil, fmt.Errorf("%w: a fragment is for the browser alone", ErrTarget)
+		return nil, fmt.Errorf("%w: a request must not have a fragment", ErrTarget)
 	}
 	if u.RawPath != "" && u.EscapedPath() != u.RawPath {
 		u.RawPath = escapeInvalid(u.RawPath)
