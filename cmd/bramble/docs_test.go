@@ -151,6 +151,30 @@ func readDocuments(t *testing.T) map[string]string {
 	return documents
 }
 
+// The journeys in ARCHITECTURE.md name functions that exist, each in the file beside it.
+func TestJourneysNameFunctions(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, architecture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := regexp.MustCompile(`(?m)^    ([A-Za-z]+(?:\.[A-Za-z]+)?)  +([a-z0-9/_]+\.go)`)
+	stops := stop.FindAllStringSubmatch(string(text), -1)
+	if len(stops) < 15 {
+		t.Fatalf("only %d functions found in the journeys of %s", len(stops), architecture)
+	}
+	for _, match := range stops {
+		receiver, name, isMethod := strings.Cut(match[1], ".")
+		declaration := regexp.MustCompile(`(?m)^func \(\w+ \*?` + receiver + `\) ` + name + `\(`)
+		if !isMethod {
+			declaration = regexp.MustCompile(`(?m)^func ` + receiver + `\(`)
+		}
+		source, err := os.ReadFile(filepath.Join(root, match[2]))
+		if err != nil || !declaration.Match(source) {
+			t.Errorf("%s has no function %s, which a journey of %s names", match[2], match[1], architecture)
+		}
+	}
+}
+
 // headingAnchors returns the anchors that a document's headings get from common
 // Markdown renderers: lower case, blanks as dashes, punctuation dropped.
 func headingAnchors(document string) map[string]bool {

@@ -173,6 +173,35 @@ func TestAbolishedWordsDoNotReturn(t *testing.T) {
 	}
 }
 
+// A receiver is named for its type: by its initial, or by a word of its name.
+func TestReceiversAreNamedForTheirTypes(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, decl := range f.syntax.Decls {
+			d, ok := decl.(*ast.FuncDecl)
+			if !ok || d.Recv == nil || len(d.Recv.List[0].Names) == 0 {
+				continue
+			}
+			of := d.Recv.List[0].Type
+			if star, isPointer := of.(*ast.StarExpr); isPointer {
+				of = star.X
+			}
+			if generic, isGeneric := of.(*ast.IndexExpr); isGeneric {
+				of = generic.X
+			}
+			typeName, receiver := of.(*ast.Ident).Name, d.Recv.List[0].Names[0].Name
+			if receiver == "_" {
+				continue
+			}
+			named := slices.ContainsFunc(camelWords(typeName), func(word string) bool {
+				return strings.HasPrefix(word, strings.ToLower(receiver[:1]))
+			})
+			if !named {
+				t.Errorf("%s: the receiver of %s is called %s, which stands for no word of its type's name", f.set.Position(d.Pos()), typeName, receiver)
+			}
+		}
+	}
+}
+
 // Comments and documents avoid the phrases that made them hard to read.
 func TestPlainEnglish(t *testing.T) {
 	phrases := regexp.MustCompile(`(?i)\b(whoever|anew|mend|mended|so many|is to be|are to be|is how (many|much|long|often|far)|is under what|of whom)\b`)
