@@ -256,17 +256,21 @@ func tableColumn(t *testing.T, heading string) []string {
 	return entries
 }
 
-// camelWords splits an identifier into its words, in lower case.
+// camelWords splits an identifier into its words, in lower case: netHTTPListener
+// is net, http and listener.
 func camelWords(name string) []string {
+	runes := []rune(name)
 	var words []string
 	start := 0
-	for i, r := range name {
-		if i > start && unicode.IsUpper(r) && !unicode.IsUpper(rune(name[i-1])) {
-			words = append(words, strings.ToLower(name[start:i]))
+	for i := 1; i < len(runes); i++ {
+		beginsWord := unicode.IsUpper(runes[i]) &&
+			(!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+		if beginsWord {
+			words = append(words, strings.ToLower(string(runes[start:i])))
 			start = i
 		}
 	}
-	return append(words, strings.ToLower(name[start:]))
+	return append(words, strings.ToLower(string(runes[start:])))
 }
 
 // foldText lowers text and drops everything but letters and digits, so that
