@@ -231,7 +231,7 @@ func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 	server(t, "pebble") // skips the test before it prepares boards
 	const size = 3
 	probe := freePorts(t, 1)
-	r, addrs := secureRack(t, size, fmt.Sprintf("acme_domains = [%q]\nacme_email = \"ops@shop.example\"\nredirect = true\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
+	r, addrs := secureRack(t, size, fmt.Sprintf("acme_domains = [%q]\nacme_email = \"ops@shop.example\"\nredirect_http = true\n", acmeName)+"acme_directory_url = \"DIRECTORY\"\nacme_ca_root = \"TRUST\"\n")
 	// The CA validates at a port that is forwarded to a board that did not request.
 	looked := fmt.Sprintf("127.0.0.1:%d", probe)
 	// Certificates of 24 s are renewed after 16.
@@ -248,7 +248,7 @@ func TestOneBoardGetsTheCertificateForAll(t *testing.T) {
 		for _, notice := range s.Notices {
 			if strings.Contains(notice, acmeName) {
 				for _, b := range r.boards {
-					if strings.Contains(notice, b.name+" asks the CA") {
+					if strings.Contains(notice, b.name+" is ordering one from the CA") {
 						asks = b.name
 					}
 				}

@@ -122,6 +122,30 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 	}
 }
 
+// The metrics in the guides are those that a board exposes.
+func TestMetricsInDocumentsExist(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(root, "node/metrics.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	metric := regexp.MustCompile(`bramble_[a-z0-9_]+`)
+	found := 0
+	for from, text := range readDocuments(t) {
+		if strings.HasSuffix(from, "CHANGELOG.md") {
+			continue // it lists the names of before
+		}
+		for _, name := range metric.FindAllString(text, -1) {
+			found++
+			if !strings.Contains(string(source), `"`+name) {
+				t.Errorf("%s names the metric %s, which node/metrics.go does not have", from, name)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d metrics found in the documents", found)
+	}
+}
+
 // readDocuments returns the text of every Markdown file by its path.
 func readDocuments(t *testing.T) map[string]string {
 	t.Helper()

@@ -96,6 +96,9 @@ func TestAFloodingClientLeavesOthersTheirTurn(t *testing.T) {
 // The last reply arrives whole, whatever the client sends after its last request.
 func TestInputBehindTheLastRequestLosesNoReply(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for a second")
+	}
 	f, _, _ := startFront(t, newTestSite(t))
 	for range 20 {
 		v := dialFront(t, f)

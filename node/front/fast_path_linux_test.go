@@ -153,6 +153,9 @@ func TestALongRequestIsHandedOff(t *testing.T) {
 
 func TestConnectionsEndAsTheyShould(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for a second")
+	}
 	f, _, _ := startFront(t, newTestSite(t))
 	for name, text := range map[string]string{
 		"close":            get("/", "Connection: close"),

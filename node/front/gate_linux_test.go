@@ -92,6 +92,9 @@ func TestBeyondMaxRequestsOnlyPagesInMemoryAreServed(t *testing.T) {
 // A request whose page was stored while it waited costs no more than a page in memory.
 func TestAfterAWaitMemoryIsCheckedAgain(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for a second")
+	}
 	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
 	f, _, _ := startFront(t, h.testSite, func(cfg *Config) { cfg.Handler, cfg.MaxRequests = h, 1 })
 	first := dialFront(t, f)

@@ -174,6 +174,9 @@ func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 // other replies have their full time.
 func TestRefusalsDoNotWaitForTheirClient(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for two seconds")
+	}
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) { cfg.WriteTimeout = time.Minute })
 	c := dialHTTP2(t, f, client, 0)

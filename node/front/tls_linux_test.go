@@ -237,6 +237,9 @@ func TestManyPipelinedRequestsOverTLSAreAnsweredInOrder(t *testing.T) {
 
 func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for a second")
+	}
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change)
 	for name, text := range map[string]string{

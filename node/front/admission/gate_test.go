@@ -2,9 +2,19 @@ package admission
 
 import (
 	"context"
-	"runtime"
 	"testing"
+	"time"
 )
+
+// awaitCondition waits for what another goroutine does, for ten seconds at most.
+func awaitCondition(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the condition does not come true")
+		}
+	}
+}
 
 func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 	g := NewGate(1, nil)
@@ -27,9 +37,7 @@ func TestGateLimitsRequestsAndWaiters(t *testing.T) {
 			later <- p
 		}()
 	}
-	for g.waiting.Load() < waitersPerPermit {
-		runtime.Gosched()
-	}
+	awaitCondition(t, func() bool { return g.waiting.Load() == waitersPerPermit })
 	if got, _ := g.Acquire(context.Background()); got != nil {
 		t.Error("one too many comes through")
 	}

@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,9 +20,7 @@ func TestTooManyHandshakesAreRefused(t *testing.T) {
 			handshakes.Release()
 		})
 	}
-	for handshakes.Waiting() < 2 {
-		runtime.Gosched()
-	}
+	awaitCondition(t, func() bool { return handshakes.Waiting() == 2 })
 	if err := handshakes.Acquire(ClientKey{}, false); err != ErrBusy {
 		t.Errorf("a third may wait: %v", err)
 	}
