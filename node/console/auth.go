@@ -159,8 +159,8 @@ func (a *auth) forgetOldest() {
 }
 
 // debtAt returns the debt that is left at a time.
-func (t *failedClient) debtAt(now time.Time) float64 {
-	return max(0, t.debt-now.Sub(t.last).Seconds()/failureDecay.Seconds())
+func (f *failedClient) debtAt(now time.Time) float64 {
+	return max(0, f.debt-now.Sub(f.last).Seconds()/failureDecay.Seconds())
 }
 
 // clientOfRequest returns the client of a request. It does not trust header fields

@@ -14,26 +14,26 @@ type Broadcaster struct {
 }
 
 // Subscribe implements RackSource.
-func (a *Broadcaster) Subscribe() (<-chan Event, func()) {
+func (b *Broadcaster) Subscribe() (<-chan Event, func()) {
 	ch := make(chan Event, subscriberBuffer)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.subscribers == nil {
-		a.subscribers = map[chan Event]struct{}{}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.subscribers == nil {
+		b.subscribers = map[chan Event]struct{}{}
 	}
-	a.subscribers[ch] = struct{}{}
+	b.subscribers[ch] = struct{}{}
 	return ch, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.subscribers, ch)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.subscribers, ch)
 	}
 }
 
 // Publish sends an event to every subscriber that has room for it. It never blocks.
-func (a *Broadcaster) Publish(e Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for ch := range a.subscribers {
+func (b *Broadcaster) Publish(e Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for ch := range b.subscribers {
 		select {
 		case ch <- e:
 		default:
@@ -42,8 +42,8 @@ func (a *Broadcaster) Publish(e Event) {
 }
 
 // Subscribers counts the subscriptions that have not ended.
-func (a *Broadcaster) Subscribers() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.subscribers)
+func (b *Broadcaster) Subscribers() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subscribers)
 }

@@ -22,10 +22,10 @@ import (
 type secondOwnerOrOrigin struct{ h *PageHandler }
 
 // Fetch returns the second owner's stored reply or the origin's reply.
-func (f secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
-	_, second := f.h.Ring().Owners(cache.Key(r))
-	if second != "" && f.h.Link.Up(second) && hasNoValidators(r) {
-		resp, err := f.h.fetchFromPeer(ctx, second, r, linkQuery{storedOnly: true})
+func (s secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.Response, error) {
+	_, second := s.h.Ring().Owners(cache.Key(r))
+	if second != "" && s.h.Link.Up(second) && hasNoValidators(r) {
+		resp, err := s.h.fetchFromPeer(ctx, second, r, linkQuery{storedOnly: true})
 		if err == nil {
 			return resp, nil
 		}
@@ -33,7 +33,7 @@ func (f secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.
 			return nil, err
 		}
 	}
-	return originFetch{f.h}.Fetch(ctx, r)
+	return originFetch{s.h}.Fetch(ctx, r)
 }
 
 // hasNoValidators reports whether a request has no validators. Only the origin can
