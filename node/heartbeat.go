@@ -136,7 +136,7 @@ func (b *board) currentFaults() cluster.Faults {
 	if !b.clockIsSet() {
 		faults |= cluster.ClockNotSet
 	}
-	if !b.orders.takesOrders() {
+	if !b.orders.acceptsOrders() {
 		faults |= cluster.NoMajority
 	}
 	if b.cardUnusable.Load() {

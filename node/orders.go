@@ -167,8 +167,8 @@ func (s *orderStack) run(ctx context.Context) error {
 	return s.ledger.Run(ctx)
 }
 
-// takesOrders reports whether this board takes orders, or has no shop to take any for.
-func (s *orderStack) takesOrders() bool { return s == nil || s.service.AcceptsOrders() }
+// acceptsOrders reports whether this board accepts orders, or has no shop to accept any for.
+func (s *orderStack) acceptsOrders() bool { return s == nil || s.service.AcceptsOrders() }
 
 // isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }

@@ -67,7 +67,7 @@ func TestCommandLines(t *testing.T) {
 		{"orders frob", 2, "", "bramble orders: unknown action \"frob\": it must be list, show, export, cancel, erase or audit\nFor help: bramble help orders\n"},
 		{"orders show", 2, "", "bramble orders: show needs 1 argument, not 0\nFor help: bramble help orders\n"},
 		{"orders list --ledger x", 2, "", "bramble orders: --ledger is only for export\nFor help: bramble help orders\n"},
-		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is not a board's folder of orders: stat /nowhere/log: no such file or directory; use the folder named under [orders] directory\n"},
+		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is not a board's folder of orders: stat /nowhere/log: no such file or directory; use the folder that [orders] directory names\n"},
 		{"sale stock berry many", 2, "", "bramble sale: \"many\" is not a number of units: use one such as 500, or -20 after --\nFor help: bramble help sale\n"},
 		{"sale invite berry", 2, "", "bramble sale: invite needs --count, the number of people\nFor help: bramble help sale\n"},
 		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is not a time: use one such as 2012-02-29T06:00:00Z\nFor help: bramble help sale\n"},

@@ -120,8 +120,8 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 		if err := c.Shop(ctx, http.MethodGet, "orders?"+q.Encode(), nil, &page); err != nil {
 			return err
 		}
-		for _, p := range page.Orders {
-			if err := each(p); err != nil {
+		for _, order := range page.Orders {
+			if err := each(order); err != nil {
 				return err
 			}
 		}
@@ -135,17 +135,17 @@ func (o *ordersFlags) forEachOrder(ctx context.Context, c *client.Client, each f
 // listOrders prints a line of at most 80 columns for each order, without personal data.
 func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client) error {
 	if o.json {
-		return o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error { return printJSON(w, p) })
+		return o.forEachOrder(ctx, c, func(order orderservice.OrderJSON) error { return printJSON(w, order) })
 	}
 	const form = "%-13s %-8s %-12s %4s  %-16s %s\n"
 	none := true
-	err := o.forEachOrder(ctx, c, func(p orderservice.OrderJSON) error {
+	err := o.forEachOrder(ctx, c, func(order orderservice.OrderJSON) error {
 		if none {
 			fmt.Fprintf(w.out, form, "REFERENCE", "KIND", "STATE", "QTY", "MADE (UTC)", "PRODUCT")
 			none = false
 		}
-		_, err := fmt.Fprintf(w.out, form, p.Reference, p.Kind, p.State, strconv.Itoa(p.Quantity),
-			p.Made.Format("2006-01-02 15:04"), truncateCell(p.Product, 21))
+		_, err := fmt.Fprintf(w.out, form, order.Reference, order.Kind, order.State, strconv.Itoa(order.Quantity),
+			order.Made.Format("2006-01-02 15:04"), truncateCell(order.Product, 21))
 		return err
 	})
 	if err == nil && none {
@@ -155,14 +155,14 @@ func (o *ordersFlags) listOrders(ctx context.Context, w world, c *client.Client)
 }
 
 func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, ref string) error {
-	var p orderservice.OrderJSON
-	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &p); err != nil {
+	var order orderservice.OrderJSON
+	if err := c.Shop(ctx, http.MethodGet, "orders/"+url.PathEscape(ref), nil, &order); err != nil {
 		return err
 	}
 	if o.json {
-		return printJSON(w, p)
+		return printJSON(w, order)
 	}
-	for i, cell := range p.Row() {
+	for i, cell := range order.Row() {
 		if cell != "" {
 			fmt.Fprintf(w.out, "%-10s %s\n", orderservice.Columns()[i], cell)
 		}
@@ -188,9 +188,9 @@ func (o *ordersFlags) exportOrders(w world, from func(each func(orderservice.Ord
 	}
 	buffered := bufio.NewWriter(out)
 	n, write, flush := 0, o.newRowWriter(buffered), buffered.Flush
-	err = from(func(p orderservice.OrderJSON) error {
+	err = from(func(order orderservice.OrderJSON) error {
 		n++
-		return write(p)
+		return write(order)
 	})
 	if err = errors.Join(err, flush()); err != nil {
 		return fmt.Errorf("after %s: %w", pluralize(n, "order", "orders"), err)
@@ -206,12 +206,12 @@ func (o *ordersFlags) exportOrders(w world, from func(each func(orderservice.Ord
 func (o *ordersFlags) newRowWriter(to io.Writer) func(orderservice.OrderJSON) error {
 	if o.json {
 		lines := json.NewEncoder(to)
-		return func(p orderservice.OrderJSON) error { return lines.Encode(p) }
+		return func(order orderservice.OrderJSON) error { return lines.Encode(order) }
 	}
 	rows := csv.NewWriter(to)
 	header := rows.Write(orderservice.Columns())
-	return func(p orderservice.OrderJSON) error {
-		err := errors.Join(header, rows.Write(p.Row()))
+	return func(order orderservice.OrderJSON) error {
+		err := errors.Join(header, rows.Write(order.Row()))
 		rows.Flush()
 		return errors.Join(err, rows.Error())
 	}
@@ -225,11 +225,11 @@ func (o *ordersFlags) exportLedger(w world) error {
 	}
 	defer found.Close()
 	if err := o.exportOrders(w, func(each func(orderservice.OrderJSON) error) error {
-		return found.Each(func(p orderservice.OrderJSON) error {
-			if o.product != "" && p.Product != o.product || o.kind != "" && p.Kind != o.kind || o.state != "" && p.State != o.state {
+		return found.Each(func(order orderservice.OrderJSON) error {
+			if o.product != "" && order.Product != o.product || o.kind != "" && order.Kind != o.kind || o.state != "" && order.State != o.state {
 				return nil
 			}
-			return each(p)
+			return each(order)
 		})
 	}); err != nil {
 		return err

@@ -75,8 +75,8 @@ func (f *fallbackPolicy) nextAction(now time.Time, at Address, plugged bool, dhc
 	return noAction
 }
 
-// takeFallback takes an address that no DHCP server has assigned.
-func (n *network) takeFallback(ctx context.Context, nic string) {
+// useFallback takes an address that no DHCP server has assigned.
+func (n *network) useFallback(ctx context.Context, nic string) {
 	if n.useSaved {
 		n.useSaved = false
 		if saved, err := n.savedAddress(nic); err == nil {

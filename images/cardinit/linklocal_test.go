@@ -169,7 +169,7 @@ func TestSavedAddressComesBeforeLinkLocal(t *testing.T) {
 	}
 	n = newNetwork(m, p, CardSettings{HostName: "till"}, log.logf)
 	n.useSaved = true
-	n.takeFallback(t.Context(), "eth0")
+	n.useFallback(t.Context(), "eth0")
 	if got := n.currentAddress(); got.Own.String() != "10.1.1.9/16" || !strings.Contains(got.From, "last time") {
 		t.Errorf("the address is %v", got)
 	}

@@ -99,7 +99,7 @@ func (n *network) followLease(ctx context.Context, nic string, tick <-chan time.
 		}
 		switch at := n.currentAddress(); policy.nextAction(time.Now(), at, plugged, n.dhcpTimeout) {
 		case fallBack:
-			n.takeFallback(ctx, nic)
+			n.useFallback(ctx, nic)
 		case defendAddress:
 			n.defendLinkLocal(ctx, at)
 		}

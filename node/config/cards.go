@@ -71,8 +71,8 @@ func LoadNetwork(path, serial string) (NetworkSettings, error) {
 	return doc.ForCard(serial).Config.Network, nil
 }
 
-// keepOnlyTable removes all tables of a file but one, the shared table and the cards'.
-func keepOnlyTable(tree map[string]any, only string) {
+// removeOtherTables removes all tables of a file but one, the shared table and the cards'.
+func removeOtherTables(tree map[string]any, only string) {
 	maps.DeleteFunc(tree, func(name string, _ any) bool { return name != only && name != cardsTable })
 	cards, _ := tree[cardsTable].(map[string]any)
 	for _, one := range cards {

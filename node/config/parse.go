@@ -148,7 +148,7 @@ func (f *fileParser) parse(data []byte, needKey bool) (*ParsedFile, error) {
 	}
 	f.lines = tomlfile.Index(data)
 	if f.onlyTable != "" {
-		keepOnlyTable(tree, f.onlyTable)
+		removeOtherTables(tree, f.onlyTable)
 	}
 	cards := tree[cardsTable]
 	delete(tree, cardsTable)
