@@ -114,7 +114,7 @@ const (
 	MaxCallBytes = 1 << 20
 )
 
-// Kinds of error. Match them with errors.Is; the text has details. Each says whether a
+// Kinds of error. Match them with errors.Is; the text has details. Each defines whether a
 // submitted command was committed. "Not committed" means that it never will be, so it
 // can be submitted again.
 var (

@@ -279,7 +279,7 @@ func TestMoreBoardsThanPlannedFoundNothing(t *testing.T) {
 }
 
 // With a store of 200 ms per sync and load, the leader stays. If the operating system
-// paused the whole process for half a lease meanwhile, the result says nothing about
+// paused the whole process for half a lease meanwhile, the result does not show anything about
 // the store; then the test tries again.
 func TestSlowStoreDoesNotFlap(t *testing.T) {
 	skipIfShort(t)

@@ -7,5 +7,5 @@
 // boards by name, through a [Transport]. A rack founds its ledger automatically and at most once
 // (founding.go), keeps the right number of voters (autopilot.go), sets damaged files aside and recovers
 // them from the other boards (boardfiles.go), and has a clock that is the same on every board (clock.go).
-// DESIGN.md gives the reasons.
+// DESIGN.md has the reasons.
 package ledger

@@ -23,7 +23,7 @@ type drawData struct {
 	Public     draw.Public
 }
 
-// newDrawData returns the data of a ballot. The sale says whether it is drawn, and the rest
+// newDrawData returns the data of a ballot. Whether it is drawn comes from the sale; the rest
 // comes from the published file: the page shows no other data.
 func (s *Shop) newDrawData(sale *productSale) *drawData {
 	info := sale.book.Draw

@@ -251,7 +251,7 @@ func (f *form) parseOrder(s *Shop, sale *productSale) (order orders.PlaceOrder) 
 		f.addProblem("kind", "This form does not say what it is for. The one below does: please send it.")
 	}
 	if f.get("quantity") == "" {
-		f.values["quantity"] = "1" // the page does not ask if there is no choice
+		f.values["quantity"] = "1" // the form has no such field if only one is possible
 	}
 	if order.Quantity, ok = readQuantity(f.get("quantity"), sale.PerPerson); !ok {
 		f.addProblem("quantity", quantityProblem(sale.PerPerson))

@@ -148,7 +148,7 @@ func (s *Shop) submitOrder(ctx context.Context, order *orders.PlaceOrder) (answe
 func newOrderID() orders.ID {
 	for {
 		var b [8]byte
-		rand.Read(b[:]) // never fails, says crypto/rand
+		rand.Read(b[:]) // never fails: see crypto/rand
 		if id := orders.ID(binary.LittleEndian.Uint64(b[:])) & orders.MaxID; id.Valid() {
 			return id
 		}

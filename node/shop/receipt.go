@@ -29,7 +29,7 @@ type receiptData struct {
 	Country         string
 	Path            string
 	CancelLabel     string // text of the cancel button; "" = it cannot be cancelled
-	Confirming      bool   // the page asks whether to cancel
+	Confirming      bool   // the page asks for confirmation of the cancellation
 	Alert           *formAlert
 	InvitationTotal *orderTotal // the total of an invited person's order
 	Hidden          []formValue
