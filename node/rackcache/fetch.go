@@ -33,7 +33,7 @@ func (s secondOwnerOrOrigin) Fetch(ctx context.Context, r *http.Request) (*http.
 			return nil, err
 		}
 	}
-	return originFetch{s.h}.Fetch(ctx, r)
+	return originFetch(s).Fetch(ctx, r)
 }
 
 // hasNoValidators reports whether a request has no validators. Only the origin can
