@@ -59,7 +59,7 @@ func (w *brambleCache) request(key uint64, size int64) bool {
 		Method: http.MethodGet, Header: http.Header{},
 		URL: &url.URL{Scheme: "http", Host: "shop.example", Path: "/" + strconv.FormatUint(key, 36)},
 	}
-	w.cache.Serve(&sink{http.Header{}}, r, cache.Route{Name: "origin", Upstream: w})
+	w.cache.Serve(&sink{http.Header{}}, r, cache.Route{Level: "origin", Upstream: w})
 	return !w.fetched
 }
 
