@@ -299,7 +299,7 @@ func TestHandler(t *testing.T) {
 		{"GET", "orders/nonsense", "", 400, "not a reference"},
 		{"GET", "sales", "", 200, `"state":"sold_out"`},
 		{"GET", "draw/berry", "", 404, "drawn"},
-		{"GET", "ledger", "", 200, `"Founded":true`},
+		{"GET", "ledger", "", 200, `"founded":true`},
 		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"7","product":"berry","count":3}`, 200, "Done."},
 		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"7","product":"berry","count":3}`, 200, ""},
 		{"POST", "commands", `{"action":"stock","operator":"me","op_id":"8","product":"berry","count":-9}`, 409, "only 3 units are free"},
