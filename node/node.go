@@ -292,7 +292,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 			b.log.Error("this board takes no orders", "error", err)
 			b.cardUnusable.Store(true)
 			b.diskFull = errors.Is(err, syscall.ENOSPC)
-			opts.Orders = orderservice.Unavailable{Reason: "the card of this board cannot be used; other boards of the rack take orders"}
+			opts.Orders = orderservice.Unavailable{Reason: "its card cannot be used"}
 		default:
 			opts.Orders = b.orders.service
 		}

@@ -39,7 +39,7 @@ func TestHalfARackTakesNoOrders(t *testing.T) {
 	for _, b := range few {
 		b.waitReady()
 		page := b.get(berryOrder)
-		if strings.Contains(page.body, "Place the order") || !strings.Contains(page.body, "Getting ready") {
+		if strings.Contains(page.body, "Place the order") || !strings.Contains(page.body, "Not ready yet") {
 			t.Errorf("%s, one of two boards of five, says %s", b.name, page.body)
 		}
 		form := newBuyer("early").fillForm(`<input type="hidden" name="kind" value="order">`)
@@ -369,7 +369,7 @@ func TestBoardWithAFailingCard(t *testing.T) {
 	}
 	broken.waitReady()
 	how, _, seen := newBuyer("unlucky").submitForm(broken.http, newBuyer("unlucky").fillForm(r.boards[1].get(berryOrder).body))
-	if how != notPlaced || !strings.Contains(seen.body, "the card of this board cannot be used") {
+	if how != notPlaced || !strings.Contains(seen.body, "Pressing the button again does not help") {
 		t.Errorf("a form at the broken board: %s, %d %s", how, seen.status, seen.body)
 	}
 	if page := broken.get(berryPage); page.status != http.StatusOK {

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"bramble/node/orders/draw"
@@ -61,6 +62,9 @@ var (
 	// ErrUnavailable: the rack has no ledger yet. An error that wraps it may give the reason
 	// after a colon, in words for a buyer: "…: it waits for 2 more boards".
 	ErrUnavailable = errors.New("this rack does not take orders yet")
+	// ErrBoardUnfit is an ErrUnavailable of this board alone: to send the command again to
+	// it does not help, but the other boards of the rack accept orders.
+	ErrBoardUnfit = fmt.Errorf("%w: this board accepts no orders, but others of the rack do", ErrUnavailable)
 	// ErrStale: this board returns its own copy, and could not find out whether there is a
 	// newer state.
 	ErrStale = errors.New("orders: this may have changed since")

@@ -10,9 +10,9 @@ import (
 )
 
 // Unavailable is the order service of a board that has no order book because its card
-// fails: it answers a form with the reason, and the other boards of the rack accept orders.
+// fails: it rejects every form, and the other boards of the rack accept orders.
 type Unavailable struct {
-	Reason string // for the person at the page
+	Reason string // for the operator
 }
 
 // Sale returns no sale.
@@ -24,15 +24,15 @@ func (Unavailable) News() []orders.News { return nil }
 // Now returns this board's own clock.
 func (Unavailable) Now() time.Time { return time.Now() }
 
-// PlaceOrder fails with orders.ErrUnavailable.
+// PlaceOrder fails with orders.ErrBoardUnfit.
 func (u Unavailable) PlaceOrder(context.Context, orders.PlaceOrder) (orders.Answer, error) {
 	return orders.Answer{}, u.unavailableError()
 }
 
-// CancelOrder fails with orders.ErrUnavailable.
+// CancelOrder fails with orders.ErrBoardUnfit.
 func (u Unavailable) CancelOrder(context.Context, orders.ID) error { return u.unavailableError() }
 
-// Order fails with orders.ErrUnavailable.
+// Order fails with orders.ErrBoardUnfit.
 func (u Unavailable) Order(context.Context, orders.ID) (orders.Order, int, error) {
 	return orders.Order{}, 0, u.unavailableError()
 }
@@ -47,5 +47,5 @@ func (Unavailable) Sign(orders.ID) string { return "" }
 func (Unavailable) Verify(orders.ID, string) bool { return false }
 
 func (u Unavailable) unavailableError() error {
-	return fmt.Errorf("%w: %s", orders.ErrUnavailable, u.Reason)
+	return fmt.Errorf("%w: %s", orders.ErrBoardUnfit, u.Reason)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"html/template"
 	"log/slog"
 	"net/http"
 
@@ -16,26 +17,49 @@ type errorPage struct {
 	status int
 	title  string
 	text   string
+	next   template.HTML // what became of the request, and what to do next
+}
+
+// What became of a request, the last paragraph of its page. A link asks with GET, so only a
+// request that is safe (RFC 9110 §9.2.1) gets one.
+const (
+	safeNext    = `Nothing was ordered and nothing was lost. You can <a href="">try again</a>.`
+	unsentNext  = `It was not passed on, so nothing was ordered.`
+	unknownNext = `We do not know whether it went through. Check before you send it again.`
+)
+
+// nextFor returns what became of a request that has failed. A request that is not safe may
+// have changed something at the origin, unless it certainly never left the rack.
+func nextFor(r *http.Request, err error) template.HTML {
+	var relayed relayError
+	switch {
+	case r.Method == http.MethodGet, r.Method == http.MethodHead, r.Method == http.MethodOptions:
+		return safeNext
+	case errors.Is(err, cache.ErrOnlyIfCached), errors.Is(err, cache.ErrBusy),
+		errors.Is(err, origin.ErrBusy) && !errors.As(err, &relayed):
+		return unsentNext
+	}
+	return unknownNext
 }
 
 // errorPageFor explains an upstream's error to a client.
 func errorPageFor(err error) errorPage {
 	switch {
 	case errors.Is(err, origin.ErrSlow):
-		return errorPage{http.StatusGatewayTimeout, "The shop takes too long",
-			"This page comes from a server that has not answered in time, and no stored copy may still be shown."}
+		return errorPage{status: http.StatusGatewayTimeout, title: "The shop takes too long",
+			text: "The server behind this page has not answered in time."}
 	case errors.Is(err, origin.ErrBusy), errors.Is(err, cache.ErrBusy):
-		return errorPage{http.StatusServiceUnavailable, "One moment",
-			"The server behind this page is busy. Try again in a few seconds."}
+		return errorPage{status: http.StatusServiceUnavailable, title: "The shop is busy",
+			text: "The server behind this page has too much to do at the moment. Try again in a few seconds."}
 	case errors.Is(err, cache.ErrOnlyIfCached):
-		return errorPage{http.StatusGatewayTimeout, "Not in memory",
-			"The request asked for a stored copy only, and there is none."}
+		return errorPage{status: http.StatusGatewayTimeout, title: "There is no stored copy",
+			text: "The request asked for a stored copy only, and there is none."}
 	case errors.Is(err, origin.ErrMalformed):
-		return errorPage{http.StatusBadGateway, "The shop is out of order",
-			"This page comes from a server that sent a malformed reply, and no stored copy may still be shown."}
+		return errorPage{status: http.StatusBadGateway, title: "The shop is out of order",
+			text: "The server behind this page sent a reply that cannot be shown."}
 	default:
-		return errorPage{http.StatusBadGateway, "The shop cannot be reached",
-			"This page comes from a server that does not answer, or broke off its reply, and no stored copy may still be shown."}
+		return errorPage{status: http.StatusBadGateway, title: "The shop cannot be reached",
+			text: "The server behind this page does not answer, or broke off its reply."}
 	}
 }
 
@@ -48,7 +72,8 @@ func newFailHandler(log *slog.Logger) func(http.ResponseWriter, *http.Request, e
 			return
 		}
 		page := errorPageFor(err)
-		log.Warn("no page: "+page.title, "error", err, "path", r.URL.Path)
+		page.next = nextFor(r, err)
+		log.Warn("a request failed", "status", page.status, "method", r.Method, "path", r.URL.Path, "error", err)
 		writeErrorPage(w, page)
 	}
 }
@@ -65,7 +90,10 @@ func writeRequestError(w http.ResponseWriter, err error) {
 	case errors.Is(err, origin.ErrFields):
 		status = http.StatusRequestHeaderFieldsTooLarge
 	}
-	writeErrorPage(w, errorPage{status, http.StatusText(status), "This request cannot be answered: " + err.Error() + "."})
+	writeErrorPage(w, errorPage{
+		status: status, title: http.StatusText(status), next: unsentNext,
+		text: "This request cannot be answered: " + err.Error() + ".",
+	})
 }
 
 func writeErrorPage(w http.ResponseWriter, page errorPage) {
@@ -78,7 +106,7 @@ func writeErrorPage(w http.ResponseWriter, page errorPage) {
 	}
 	w.WriteHeader(page.status)
 	// An error means that the client has gone.
-	_, _ = fmt.Fprintf(w, errorPageHTML, html.EscapeString(page.title), html.EscapeString(page.title), page.status, html.EscapeString(page.text))
+	_, _ = fmt.Fprintf(w, errorPageHTML, html.EscapeString(page.title), html.EscapeString(page.title), page.status, html.EscapeString(page.text), page.next)
 }
 
 const errorPageHTML = `<!doctype html>
@@ -91,7 +119,7 @@ const errorPageHTML = `<!doctype html>
 <main>
 <h1>%s</h1>
 <p>%[3]d: %[4]s</p>
-<p>Nothing was ordered and nothing was lost. You can <a href="">try again</a>.</p>
+<p>%[5]s</p>
 </main>
 </html>
 `

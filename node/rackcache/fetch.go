@@ -114,7 +114,7 @@ func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 			return resp, err
 		}
 		if time.Since(began) >= maxWait {
-			return nil, fmt.Errorf("no board that has a permit at the origin answers: %w", origin.ErrBusy)
+			return nil, relayError{fmt.Errorf("no board that has a permit at the origin answers: %w", origin.ErrBusy)}
 		}
 		select {
 		case <-ctx.Done():
@@ -123,6 +123,12 @@ func (f originFetch) Fetch(ctx context.Context, r *http.Request) (*http.Response
 		}
 	}
 }
+
+// relayError is the failure of a request that another board may have sent to the origin.
+type relayError struct{ error }
+
+// Unwrap returns the reason.
+func (e relayError) Unwrap() error { return e.error }
 
 // fetchViaHolders sends the request to the boards that have a permit, one after
 // another. It returns neither a reply nor an error if the caller should try again.
@@ -146,7 +152,7 @@ func (f originFetch) fetchViaHolders(ctx context.Context, holders []string, r *h
 			return nil, err
 		case !body.begun.Load():
 		case errors.Is(err, errRefused):
-			return nil, fmt.Errorf("through %s: %w", board, origin.ErrBusy)
+			return nil, relayError{fmt.Errorf("through %s: %w", board, origin.ErrBusy)}
 		default:
 			return nil, fmt.Errorf("through %s: %w: %w", board, origin.ErrDown, err)
 		}

@@ -51,7 +51,7 @@ func (s *Shop) chosenCountry(query string) string {
 func (s *Shop) rejectWithoutOrderBook(w http.ResponseWriter, r *http.Request, p *Product) {
 	message := errorMessage{
 		Title:    "Nothing was ordered",
-		Text:     "This rack does not take orders yet. Nothing was stored, and you owe nothing.",
+		Text:     "This shop does not take orders yet. Nothing was stored, and you owe nothing.",
 		LinkPath: pageAddress{page: "order", product: p}.path(),
 	}
 	if s.crossOrigin.Check(r) == nil {

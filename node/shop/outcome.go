@@ -17,18 +17,21 @@ import (
 func describeFailure(err error) (int, *formAlert) {
 	alert := &formAlert{
 		Title: "We cannot tell whether this went through",
-		Lines: []string{"Some boards of the rack lost contact at that moment. Please press the button again: the same form is never accepted twice, and if it did go through you will see its receipt."},
+		Lines: []string{"The shop lost contact with some of its servers at that moment. Please press the button again: the same form is never accepted twice, and if it did go through you will see its receipt."},
 	}
 	switch {
+	case errors.Is(err, orders.ErrBoardUnfit):
+		alert.Title = "Nothing was submitted: this server of the shop cannot accept it"
+		alert.Lines = []string{"Pressing the button again does not help. Copy what you typed below, close this page and open the shop again later: its other servers can accept it."}
 	case errors.Is(err, orders.ErrUnavailable):
 		alert.Title = "Nothing was submitted: the shop is not ready"
 		alert.Lines = []string{"Please press the button again in a little while. What you typed is still below."}
 		if _, reason, ok := strings.Cut(err.Error(), orders.ErrUnavailable.Error()+": "); ok {
-			alert.Lines = append(alert.Lines, "The rack reports: "+reason+".")
+			alert.Lines = append(alert.Lines, "The reason, for the seller: "+reason+".")
 		}
 	case errors.Is(err, orders.ErrNotCommitted):
 		alert.Title = "Nothing was submitted: please try again"
-		alert.Lines = []string{"The rack could not accept it just now. What you typed is still below: press the button again in a few seconds."}
+		alert.Lines = []string{"The shop cannot accept it at the moment. What you typed is still below: press the button again in a few seconds."}
 	}
 	return http.StatusServiceUnavailable, alert
 }
@@ -78,10 +81,10 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 		return http.StatusUnprocessableEntity
 	case orders.NoSuchSale:
 		alert.Title = "Nothing was submitted: the shop is not ready"
-		alert.Lines = []string{"Its order book does not have this product yet. What you typed is still below: please press the button again in a little while."}
+		alert.Lines = []string{"It does not sell this product yet. What you typed is still below: please press the button again in a little while."}
 		return http.StatusServiceUnavailable
 	default:
-		alert.Title = "Nothing was submitted: the order book cannot read this form"
+		alert.Title = "Nothing was submitted: the shop cannot read this form"
 		alert.Lines = []string{"Something in the form is not right, but this page cannot tell what. Please check it and send it again."}
 		return http.StatusUnprocessableEntity
 	}

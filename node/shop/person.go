@@ -72,7 +72,7 @@ func (f *form) checkPerson() {
 	}
 	// The order book may be stricter than this page.
 	if fieldErr, ok := errors.AsType[*orders.FieldError](f.personFromForm().Check()); ok && fieldErr.Field != "Country" && len(f.problems) == 0 {
-		f.addProblem(strings.ToLower(fieldErr.Field), "The order book does not accept this: it "+fieldErr.Reason+".")
+		f.addProblem(strings.ToLower(fieldErr.Field), "The shop does not accept this: it "+fieldErr.Reason+".")
 	}
 }
 

@@ -115,6 +115,7 @@ func TestOutcomesAndFailures(t *testing.T) {
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
 		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"cannot tell whether this went through"}, formOrder},
+		{"unavailable on this board", orders.Answer{}, fmt.Errorf("%w: its card cannot be used", orders.ErrBoardUnfit), 503, []string{"Pressing the button again does not help", "its other servers can accept it"}, formOrder},
 		{"unavailable", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
 	} {
 		x.book.forced, x.book.fail = &c.answer, c.err
@@ -341,7 +342,7 @@ func TestPagesFollowTheBook(t *testing.T) {
 		t.Error("announcements that were taken off are shown")
 	}
 	delete(x.book.sales, slug)
-	says(boardPath+"/order", "Getting ready")
+	says(boardPath+"/order", "Not ready yet")
 	says("/status.json", `"state": "unknown"`)
 	says("/status.json", `"takes_orders": false`)
 	if w := x.postOrder(); w.Code != 503 || !strings.Contains(w.Body.String(), `value="Ada Lovelace"`) {

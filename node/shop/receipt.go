@@ -157,7 +157,7 @@ func describeOrder(data *receiptData, now time.Time) (heading string, lines []st
 	case orders.KindWaiting:
 		return "You are on the waiting list", append(queueText(data, "the waiting list"), "You have ordered nothing yet and owe nothing. This page will tell you when it is your turn.")
 	}
-	return "Your order is placed", append([]string{"It is stored on disk on most boards of the rack: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
+	return "Your order is placed", append([]string{"It is stored on disk: a power cut does not lose it."}, cancelDeadlineText(order, now)...)
 }
 
 // ballotText describes the ballot's progress.
@@ -258,8 +258,8 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 		s.replyNoReceipt(w, r)
 	default:
 		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
-			Title: "This board cannot show the receipt yet",
-			Text:  "It has not caught up with the rest of the rack. Nothing is lost: load this page again in a few seconds.",
+			Title: "The receipt cannot be shown yet",
+			Text:  "This server of the shop has not caught up with the others. Nothing is lost: load this page again in a few seconds.",
 		})
 	}
 	return foundOrder{}, false
@@ -335,7 +335,7 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 func describeCancelFailure(err error) (int, *formAlert) {
 	alert := &formAlert{Title: "We cannot tell whether this was cancelled", Lines: []string{"Please press the button again: doing it twice does no harm."}}
 	if errors.Is(err, orders.ErrNotCommitted) || errors.Is(err, orders.ErrUnavailable) {
-		alert = &formAlert{Title: "Nothing was changed: please try again", Lines: []string{"The rack could not accept it just now. Press the button again in a few seconds."}}
+		alert = &formAlert{Title: "Nothing was changed: please try again", Lines: []string{"The shop cannot accept it at the moment. Press the button again in a few seconds."}}
 	}
 	return http.StatusServiceUnavailable, alert
 }
