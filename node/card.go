@@ -22,7 +22,11 @@ type Card struct {
 // there: it applies the newest good snapshot, and the log after it, to a working copy
 // elsewhere.
 func ReadCard(folder string) (_ *Card, err error) {
-	if _, err := os.Stat(filepath.Join(folder, ledgerFolder)); err != nil {
+	info, err := os.Stat(filepath.Join(folder, ledgerFolder))
+	if err == nil && !info.IsDir() { // the folder of a lab's board has a log file of this name
+		return nil, fmt.Errorf("%s is not a board's folder of orders; use the folder that [orders] directory names, in a lab %s", folder, filepath.Join(folder, "ledger"))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is not a board's folder of orders: %w; use the folder that [orders] directory names", folder, err)
 	}
 	c := new(Card)

@@ -136,7 +136,7 @@ func (b *board) open(ctx context.Context) error {
 		b.certs.RenewTicketKeys()
 	}
 	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
-		return fmt.Errorf("console: %w", err)
+		return fmt.Errorf("console: %w; stop the program that uses this address, or choose another with [console] listen", err)
 	}
 	if err := b.openRack(ctx); err != nil {
 		return err
@@ -191,7 +191,13 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 		MaxConnections: maxConnections, NewConnections: b.cfg.HTTP.AcceptRate,
 		ClientRequests: b.cfg.HTTP.ClientRequestRate, NetworkRequests: b.cfg.HTTP.NetworkRequestRate,
 		ClientConnections: b.cfg.HTTP.ClientConnectionRate, NetworkConnections: b.cfg.HTTP.NetworkConnectionRate,
-		Open:         func(address string) (net.Listener, error) { return b.sockets.Listen("pages", address) },
+		Open: func(address string) (net.Listener, error) {
+			l, err := b.sockets.Listen("pages", address)
+			if err != nil {
+				err = fmt.Errorf("%w; stop the program that uses this address, or choose another with [http] listen", err)
+			}
+			return l, err
+		},
 		HasSuccessor: b.sockets.PassesOn,
 		MaxRequests:  maxRequests,
 		BodyTimeout:  time.Duration(b.cfg.HTTP.BodyTimeout), BodyRate: int(b.cfg.HTTP.MinBodyRate),

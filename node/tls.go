@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -57,7 +58,13 @@ func (b *board) frontTLS() *front.HTTPSConfig {
 	}
 	t := &front.HTTPSConfig{
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.MaxPendingHandshakes,
-		FastHandler: rackcache.NewFastPath(b.rackCache), Open: func(address string) (net.Listener, error) { return b.sockets.Listen("https", address) },
+		FastHandler: rackcache.NewFastPath(b.rackCache), Open: func(address string) (net.Listener, error) {
+			l, err := b.sockets.Listen("https", address)
+			if err != nil {
+				err = fmt.Errorf("%w; stop the program that uses this address, or choose another with [tls] listen", err)
+			}
+			return l, err
+		},
 	}
 	if age := time.Duration(b.cfg.TLS.HSTSMaxAge); age > 0 {
 		t.StrictTransport = "max-age=" + strconv.FormatInt(int64(age/time.Second), 10)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +51,9 @@ func (fs *flagSet) explainParseError(err error) error {
 	_, name, unknown := strings.Cut(err.Error(), "flag provided but not defined: -")
 	if !unknown {
 		return fs.explainBadValue(err)
+	}
+	if _, err := strconv.ParseFloat(name, 64); err == nil {
+		return usagef("-%s is read as a flag: write -- before a negative number, as in \"-- -%s\"", name, name)
 	}
 	var names []string
 	fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })

@@ -44,6 +44,9 @@ boards' public pages, their consoles, their gossip and their rack link: for
 				if *boards < 1 || *boards > lab.MaxBoards {
 					return usagef("--boards %d: a lab has 1 to %d boards", *boards, lab.MaxBoards)
 				}
+				if err := lab.CheckListenAddr(*boards, *addr); err != nil {
+					return usagef("--listen: %v", err)
+				}
 				var template *config.ParsedFile
 				if *file != "" {
 					var err error

@@ -15,6 +15,7 @@ import (
 	"bramble/images/cardinit"
 	"bramble/node"
 	"bramble/node/config"
+	"bramble/node/shop"
 )
 
 // Exit codes.
@@ -107,6 +108,7 @@ func runCommand(ctx context.Context, args []string, w world) int {
 func exitCode(w world, name string, err error) int {
 	var usage *usageError
 	var mistakes *config.Errors
+	var catalogue *shop.CatalogueError
 	switch {
 	case err == nil:
 		return exitOK
@@ -119,6 +121,9 @@ func exitCode(w world, name string, err error) int {
 		return exitUsage
 	case errors.As(err, &mistakes): // its lines begin with the file's name, which editors can follow
 		fmt.Fprintln(w.err, err)
+		return exitUsage
+	case errors.As(err, &catalogue):
+		fmt.Fprintln(w.err, catalogue)
 		return exitUsage
 	default:
 		printError(w, fmt.Sprintf("bramble %s: %v", name, err))

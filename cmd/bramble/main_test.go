@@ -58,9 +58,9 @@ func TestCommandLines(t *testing.T) {
 		{"lab --boards five", 2, "", "bramble lab: --boards: \"five\" is not a whole number\nFor help: bramble help lab\n"},
 		{"lab --boards", 2, "", "bramble lab: --boards needs a value\nFor help: bramble help lab\n"},
 		{"sale invite berry --valid-for ever", 2, "", "bramble sale: --valid-for: \"ever\" is not a duration; write one such as 48h or 30m\nFor help: bramble help sale\n"},
-		{"lab --listen nowhere", 1, "", "bramble lab: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\n"},
+		{"lab --listen nowhere", 2, "", "bramble lab: --listen: \"nowhere\" is not an address; write IP:PORT, such as 127.0.0.1:8080\nFor help: bramble help lab\n"},
 		{"purge", 2, "", "bramble purge: name the pages to purge: a URL, --tag TAG or --all\nFor help: bramble help purge\n"},
-		{"purge / --all", 2, "", "bramble purge: bad request: a purge needs exactly one of url, tag and all\nFor help: bramble help purge\n"},
+		{"purge / --all", 2, "", "bramble purge: a purge needs exactly one of url, tag and all\nFor help: bramble help purge\n"},
 		{"purge /a /b", 2, "", "bramble purge: unexpected argument \"/b\": purge one URL at a time\nFor help: bramble help purge\n"},
 		{"drain", 2, "", "bramble drain: name one board; \"bramble status\" lists them\nFor help: bramble help drain\n"},
 		{"orders", 2, "", "bramble orders: name an action: list, show, export, cancel, erase or audit\nFor help: bramble help orders\n"},
@@ -68,12 +68,15 @@ func TestCommandLines(t *testing.T) {
 		{"orders show", 2, "", "bramble orders: show needs 1 argument, not 0\nFor help: bramble help orders\n"},
 		{"orders list --ledger x", 2, "", "bramble orders: --ledger is only for export\nFor help: bramble help orders\n"},
 		{"orders export --ledger /nowhere", 1, "", "bramble orders: /nowhere is not a board's folder of orders: stat /nowhere/log: no such file or directory; use the folder that [orders] directory names\n"},
+		{"orders list --state sent", 2, "", "bramble orders: --state: \"sent\" is none of open, invited, won, lost, fulfilling, fulfilled, cancelled, left, expired, erased\nFor help: bramble help orders\n"},
+		{"orders list --kind box", 2, "", "bramble orders: --kind: \"box\" is none of order, entry, interest, waiting\nFor help: bramble help orders\n"},
+		{"sale stock berry -50", 2, "", "bramble sale: -50 is read as a flag: write -- before a negative number, as in \"-- -50\"\nFor help: bramble help sale\n"},
 		{"sale stock berry many", 2, "", "bramble sale: \"many\" is not a number of units: use one such as 500, or -20 after --\nFor help: bramble help sale\n"},
 		{"sale invite berry", 2, "", "bramble sale: invite needs --count, the number of people\nFor help: bramble help sale\n"},
 		{"sale times berry --opens noon", 2, "", "bramble sale: --opens: \"noon\" is not a time: use one such as 2012-02-29T06:00:00Z\nFor help: bramble help sale\n"},
 		{"announce a b", 2, "", "bramble announce: name one text, in quotes\nFor help: bramble help announce\n"},
 		{"draw make berry", 2, "", "bramble draw: make needs either --dice or --drand\nFor help: bramble help draw\n"},
-		{"draw verify " + bad, 1, "", "bramble draw: draw: the file is not a correct draw: reading it: invalid character 'r' looking for beginning of value\n"},
+		{"draw verify " + bad, 1, "", "bramble draw: the file is not a correct draw: reading it: invalid character 'r' looking for beginning of value\n"},
 		{"image --relock", 2, "", "bramble image: --relock needs --lock, the file to write\nFor help: bramble help image\n"},
 		{"image --config " + bad, 2, "", bad + ":1: [rack] key is missing: run \"bramble key\" and paste its line under [rack]\n" +
 			bad + ":2: [rack] kee: unknown key; did you mean \"key\"?\n"},
@@ -221,12 +224,12 @@ func TestStatusTable(t *testing.T) {
 			{Name: "board-3", State: "dead"},
 		},
 	}
-	want := `BOARD            STATE     HITS/s  CACHED   CPU    RSS  OPEN  CACHE  SHARE   UP
+	want := `BOARD            STATE     RESP/s  CACHED   CPU    RSS  OPEN  CACHE  SHARE   UP
 board-1          serving      3.1     99%   12%   23MB    12  1.2MB    33%  90s
 a-board-with-a…  draining    123k    100%  150%  230MB  104k   64MB    20%  10d
 board-3          dead           -       -     -      -     -      -     0%    -
 
-1 of 3 boards serving, 123k hits/s, as seen by board-1 at 06:00:00
+1 of 3 boards serving, 123k responses/s, as seen by board-1 at 06:00:00
 a-board-with-a-very-long-name: peer lost, origin down
 The clock of board-3 is not set, so what it says of time is not to be trusted
 until it is.

@@ -18,6 +18,7 @@ import (
 	"bramble/node"
 	"bramble/node/console/client"
 	"bramble/node/orderservice"
+	"bramble/node/shop"
 )
 
 func ordersCommand() command {
@@ -37,6 +38,8 @@ entry, a registration of interest or a place on the waiting list:
                 orders of an e-mail address
   audit         print the operators' changes, with time and operator name
 
+A total is in minor units (cents) in CSV and JSON: 3900 is 39.00.
+
 export --ledger FOLDER reads the orders from the card of a dead board; it needs
 no rack.`,
 		examples: `
@@ -55,7 +58,7 @@ no rack.`,
 			fs.BoolVar(&o.stale, "stale", false, "also accept the response of a board that may not have all orders")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
-			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the audit log, without personal data")
+			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the note of the order, which show prints, without personal data")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
@@ -71,7 +74,14 @@ no rack.`,
 					return usagef("%s needs %s, not %d", do, pluralize(n, "argument", "arguments"), len(rest))
 				case o.ledger != "" && do != "export":
 					return usagef("--ledger is only for export")
-				case o.ledger != "":
+				}
+				if err := orderservice.CheckKind(o.kind); err != nil {
+					return usagef("--kind: %v", err)
+				}
+				if err := orderservice.CheckState(o.state); err != nil {
+					return usagef("--state: %v", err)
+				}
+				if o.ledger != "" {
 					return o.exportLedger(w)
 				}
 				c, err := connect(w)
@@ -163,6 +173,9 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 		return printJSON(w, order)
 	}
 	for i, cell := range order.Row() {
+		if orderservice.Columns()[i] == "total" {
+			cell = shop.Money{Minor: order.Total, Currency: order.Currency}.Amount()
+		}
 		if cell != "" {
 			fmt.Fprintf(w.out, "%-10s %s\n", orderservice.Columns()[i], cell)
 		}
@@ -253,13 +266,36 @@ func printAudit(ctx context.Context, w world, c *client.Client, asJSON bool) err
 				}
 				continue
 			}
-			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Operator, line.Action)
+			text := fmt.Sprintf("%s %s: %s", line.At.Format(time.DateTime), line.Operator, plainAction(line.Action))
 			fmt.Fprintln(w.out, strings.Join(wrapText(text, helpWidth), "\n    "))
 		}
 		if after = page.Next; after == 0 {
 			return nil
 		}
 	}
+}
+
+// plainAction returns an action of the audit log without the words that only the
+// ledger uses: the time "never", and the outcome of a refused command.
+func plainAction(action string) string {
+	switch verb, _, _ := strings.Cut(action, " "); verb {
+	case "offer", "times":
+		action = strings.NewReplacer(" opens never", " no opening time", " closes never", " no closing time").Replace(action)
+	}
+	before, outcome, refused := strings.Cut(action, " (refused: ")
+	if !refused || !strings.HasSuffix(outcome, ")") {
+		return action
+	}
+	outcome = strings.TrimSuffix(outcome, ")")
+	reasons := map[string]string{
+		"already_done": "it was already done", "not_enough": "not enough free units", "too_late": "too late",
+		"not_open": "not in this state of the sale", "malformed": "a value does not suit this sale",
+		"full": "a limit is reached", "no_order": "no such order", "wrong_kind": "not for this mode of sale",
+	}
+	if plain, ok := reasons[outcome]; ok {
+		outcome = plain
+	}
+	return before + " (refused: " + outcome + ")"
 }
 
 // erasePerson erases the orders of a reference or an e-mail address, in as many
@@ -280,6 +316,10 @@ func erasePerson(ctx context.Context, w world, c *client.Client, o orderservice.
 		total += done.Count
 		if done.Remaining > 0 && done.Count == 0 {
 			return fmt.Errorf("erased %s; %d more in a ballot that is being drawn: run this again after the draw", pluralize(total, "order", "orders"), done.Remaining)
+		}
+		if done.Remaining == 0 && total == 0 {
+			fmt.Fprintln(w.out, "Erased nothing: "+map[bool]string{true: "no order has this address.", false: "this order has no personal data any more."}[o.Email != ""])
+			return nil
 		}
 		if done.Remaining == 0 {
 			fmt.Fprintf(w.out, "Erased %s. The boards rewrite their logs within minutes.\n", pluralize(total, "order", "orders"))

@@ -13,13 +13,22 @@ func TestAudit(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/shop/audit") {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"changes":[{"number":3,"at":"2012-02-29T06:00:00Z","operator":"Ada","action":"stock berry: +2"}],"next":0}`)
+			io.WriteString(w, `{"changes":[{"number":3,"at":"2012-02-29T06:00:00Z","operator":"Ada","action":"stock berry: +2"},`+
+				`{"number":4,"at":"2012-02-29T06:00:01Z","operator":"Ada","action":"stock berry: -9 (refused: not_enough)"},`+
+				`{"number":5,"at":"2012-02-29T06:00:02Z","operator":"Ada","action":"times berry: opens never, closes never"},`+
+				`{"number":6,"at":"2012-02-29T06:00:03Z","operator":"Ada","action":"announce: it closes never"}],"next":0}`)
 		}
 	}))
 	defer s.Close()
 	for want, args := range map[string][]string{
-		"2012-02-29 06:00:00 Ada: stock berry: +2\n":                                                  {"orders", "audit"},
-		`{"number":3,"at":"2012-02-29T06:00:00Z","operator":"Ada","action":"stock berry: +2"}` + "\n": {"orders", "audit", "--json"},
+		"2012-02-29 06:00:00 Ada: stock berry: +2\n" +
+			"2012-02-29 06:00:01 Ada: stock berry: -9 (refused: not enough free units)\n" +
+			"2012-02-29 06:00:02 Ada: times berry: no opening time, no closing time\n" +
+			"2012-02-29 06:00:03 Ada: announce: it closes never\n": {"orders", "audit"},
+		`{"number":3,"at":"2012-02-29T06:00:00Z","operator":"Ada","action":"stock berry: +2"}` + "\n" +
+			`{"number":4,"at":"2012-02-29T06:00:01Z","operator":"Ada","action":"stock berry: -9 (refused: not_enough)"}` + "\n" +
+			`{"number":5,"at":"2012-02-29T06:00:02Z","operator":"Ada","action":"times berry: opens never, closes never"}` + "\n" +
+			`{"number":6,"at":"2012-02-29T06:00:03Z","operator":"Ada","action":"announce: it closes never"}` + "\n": {"orders", "audit", "--json"},
 	} {
 		if code, out, err := bramble(t, nil, append(args, "--console", s.URL)...); code != 0 || out != want {
 			t.Errorf("%q: exit %d\n%s%s", args, code, out, err)

@@ -153,7 +153,7 @@ press of its button or --undo stops it.`,
 			connect := addConsoleFlags(fs)
 			undo := fs.Bool("undo", false, "stop the blinking")
 			return func(ctx context.Context, w world, args []string) error {
-				text := "%[1]s blinks until its button is pressed or you run bramble locate %[1]s --undo.\n"
+				text := "%[1]s blinks until its button is pressed, or until:\n  bramble locate %[1]s --undo\n"
 				if *undo {
 					text = "%s stops blinking.\n"
 				}

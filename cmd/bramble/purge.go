@@ -40,7 +40,7 @@ origin before their next use, and are served while the origin does not answer.`,
 				case p.URL == "" && p.Tag == "" && !p.All:
 					return usagef("name the pages to purge: a URL, --tag TAG or --all")
 				case p.Check() != nil:
-					return usagef("%v", p.Check())
+					return usagef("%s", strings.TrimPrefix(p.Check().Error(), console.ErrBadRequest.Error()+": "))
 				}
 				c, err := connect(w)
 				if err != nil {

@@ -26,7 +26,8 @@ Show and change the sales of the shop, as the ledger has them:
                     sale stock PRODUCT -- -N
   open PRODUCT      open the sale now
   close PRODUCT     close the sale now
-  times PRODUCT     set the hours to --opens and --closes; omit one to clear it
+  times PRODUCT     replace the hours by --opens and --closes; an omitted one is
+                    erased, so to change one, name both
   invite PRODUCT    invite the next --count people on the waiting list, and hold
                     units for them for --valid-for
 
@@ -116,6 +117,14 @@ func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) erro
 	if asJSON {
 		return printJSON(w, sales)
 	}
+	// The list is this board's copy. Without this state there is only no warning.
+	var state struct {
+		Founded bool
+		Leader  string
+	}
+	if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &state); err == nil && state.Founded && state.Leader == "" {
+		printError(w, "The order book has no majority of its boards now: these figures may be old.")
+	}
 	if len(sales) == 0 {
 		fmt.Fprintln(w.out, "There are no sales yet.")
 		return nil
@@ -201,6 +210,9 @@ func submitCommand(ctx context.Context, w world, c *client.Client, o orderservic
 	text := done.Text
 	if o.Action == "invite" {
 		text = fmt.Sprintf("Invited: %d.", done.Count)
+		if done.Count == 0 {
+			text += " No unit is free, or nobody waits: \"bramble sale list\" shows both."
+		}
 	}
 	fmt.Fprintln(w.out, text)
 	return nil

@@ -16,8 +16,9 @@ func statusCommand() command {
 		long: `
 Show the boards of the rack, as one board or the lab sees them now:
 
-  STATE    the board's own report, or the other boards' about it
-  HITS/s   responses per second; CACHED is the fraction from its own memory
+  STATE    the board's own report, or the other boards' about it: left means
+           that it was stopped in order, dead that it does not answer
+  RESP/s   responses per second; CACHED is the fraction from its own memory
   RSS      memory of the process; CACHE is the size of its cache
   OPEN     client connections
   SHARE    the share of the pages that the board owns
@@ -57,8 +58,8 @@ const maxShownName = 15
 
 // statusTable is the rack as a table of at most 80 columns.
 func statusTable(s console.RackView) string {
-	rows := [][]string{{"BOARD", "STATE", "HITS/s", "CACHED", "CPU", "RSS", "OPEN", "CACHE", "SHARE", "UP"}}
-	var hits float64
+	rows := [][]string{{"BOARD", "STATE", "RESP/s", "CACHED", "CPU", "RSS", "OPEN", "CACHE", "SHARE", "UP"}}
+	var responses float64
 	serving := 0
 	var faults []string
 	for _, b := range s.Boards {
@@ -71,7 +72,7 @@ func statusTable(s console.RackView) string {
 				formatBytes(v.MemoryBytes), formatCount(v.Connections), formatBytes(v.CacheBytes))
 		}
 		rows = append(rows, append(row, formatPercent(b.RingShare), formatUptime(v.UptimeSeconds)))
-		hits += v.ResponsesPerSecond
+		responses += v.ResponsesPerSecond
 		if b.State == "serving" {
 			serving++
 		}
@@ -100,8 +101,8 @@ func statusTable(s console.RackView) string {
 		}
 		b.WriteString("\n")
 	}
-	fmt.Fprintf(&b, "\n%d of %d boards serving, %s hits/s, as seen by %s at %s\n",
-		serving, len(s.Boards), formatRate(hits), truncateCell(s.Observer, maxShownName), s.At.Local().Format("15:04:05"))
+	fmt.Fprintf(&b, "\n%d of %d boards serving, %s responses/s, as seen by %s at %s\n",
+		serving, len(s.Boards), formatRate(responses), truncateCell(s.Observer, maxShownName), s.At.Local().Format("15:04:05"))
 	for _, text := range append(faults, s.Notices...) {
 		b.WriteString(strings.Join(wrapText(text, helpWidth), "\n") + "\n")
 	}

@@ -112,7 +112,11 @@ func (c *cardBoard) Name() string { return c.name }
 
 func (c *cardBoard) fetchCard(ctx context.Context) (cardinit.CardState, error) {
 	var s cardinit.CardState
-	return s, c.client.Card(ctx, http.MethodGet, "slots", nil, &s)
+	err := c.client.Card(ctx, http.MethodGet, "slots", nil, &s)
+	if errors.Is(err, console.ErrUnknownBoard) { // 404: the console has no card
+		err = rollout.ErrNoCard
+	}
+	return s, err
 }
 
 // State combines the states of the card, of its board and of the rack.

@@ -26,7 +26,7 @@ func (f *certFile) statFiles() (now [2]fileStamp, err error) {
 	for i, path := range [...]string{f.pair.Certificate, f.pair.Key} {
 		info, err := os.Stat(path)
 		if err != nil {
-			return now, fmt.Errorf("certificate: %w", err)
+			return now, fmt.Errorf("certificate: %w; [tls] certificate_files and key_files name the files", err)
 		}
 		now[i] = fileStamp{info.ModTime(), info.Size()}
 	}

@@ -294,7 +294,7 @@ func (c *Console) writeFailure(w http.ResponseWriter, r *http.Request, err error
 	case errors.Is(err, ErrUnknownBoard):
 		status, text = http.StatusNotFound, err.Error()
 	case errors.Is(err, ErrBadRequest):
-		status, text = http.StatusBadRequest, err.Error()
+		status, text = http.StatusBadRequest, strings.TrimPrefix(err.Error(), ErrBadRequest.Error()+": ")
 	case errors.Is(err, ErrUnavailable):
 		status, text = http.StatusServiceUnavailable, err.Error()
 	case errors.Is(err, context.DeadlineExceeded):

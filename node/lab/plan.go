@@ -44,13 +44,33 @@ type BoardAddrs struct {
 // localhost, and a port. Gossip and links are on loopback, also if that address
 // is not.
 func NewPlan(n int, addr string) (*Plan, error) {
+	ip, first, err := parseListenAddr(n, addr)
+	if err != nil {
+		return nil, err
+	}
+	if first == 0 {
+		return freePlan(n, ip)
+	}
+	return layOutPorts(n, ip, first), nil
+}
+
+// CheckListenAddr returns why a lab of n boards cannot have its console at addr, as far
+// as the text shows it; NewPlan returns the same error.
+func CheckListenAddr(n int, addr string) error {
+	_, _, err := parseListenAddr(n, addr)
+	return err
+}
+
+// parseListenAddr returns the address and the first port of a lab of n boards; port 0
+// stands for any free ports.
+func parseListenAddr(n int, addr string) (ip netip.Addr, first int, err error) {
 	if n < 1 || n > MaxBoards {
-		return nil, fmt.Errorf("a lab has 1 to %d boards, not %d", MaxBoards, n)
+		return ip, 0, fmt.Errorf("a lab has 1 to %d boards, not %d", MaxBoards, n)
 	}
 	host, port, err := net.SplitHostPort(addr)
-	first, errPort := strconv.ParseUint(port, 10, 16)
+	number, errPort := strconv.ParseUint(port, 10, 16)
 	if err != nil || errPort != nil {
-		return nil, fmt.Errorf("%q is not an address; write IP:PORT, such as 127.0.0.1:8080", addr)
+		return ip, 0, fmt.Errorf("%q is not an address; write IP:PORT, such as 127.0.0.1:8080", addr)
 	}
 	switch host {
 	case "localhost":
@@ -58,17 +78,14 @@ func NewPlan(n int, addr string) (*Plan, error) {
 	case "":
 		host = "0.0.0.0"
 	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not an address; write IP:PORT, such as 127.0.0.1:8080", addr)
+	if ip, err = netip.ParseAddr(host); err != nil {
+		return ip, 0, fmt.Errorf("%q is not an address; write IP:PORT, such as 127.0.0.1:8080", addr)
 	}
-	if last := int(first) + 4*n; last > 65535 {
-		return nil, fmt.Errorf("%d boards from port %d need ports up to %d, but the last port is 65535; choose a lower port with --listen", n, first, last)
+	first = int(number)
+	if last := first + 4*n; last > 65535 {
+		return ip, 0, fmt.Errorf("%d boards from port %d need ports up to %d, but the last port is 65535; choose a lower port with --listen", n, first, last)
 	}
-	if first == 0 {
-		return freePlan(n, ip)
-	}
-	return layOutPorts(n, ip, int(first)), nil
+	return ip, first, nil
 }
 
 func layOutPorts(n int, ip netip.Addr, first int) *Plan {

@@ -20,10 +20,13 @@ func (l *labSource) shopProxy(password string) http.Handler {
 				p.Out.SetBasicAuth(console.UserName, password)
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, _ error) {
 			text := "no board of the lab answers: wait a moment, or look at the boards' logs"
-			if len(l.liveBoards()) == 0 {
+			switch {
+			case len(l.liveBoards()) == 0:
 				text = "no board of the lab runs: revive one"
+			case r.Context().Err() != nil: // the board's own limit is the same
+				text = "the board did not finish in time: \"bramble status\" shows whether too many boards are missing for a majority; if so, revive them"
 			}
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusServiceUnavailable)

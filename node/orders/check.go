@@ -19,7 +19,7 @@ type FieldError struct {
 }
 
 // Error returns a sentence without personal data.
-func (f *FieldError) Error() string { return "orders: " + f.Field + ": " + f.Reason }
+func (f *FieldError) Error() string { return f.Field + " " + f.Reason }
 
 // requireField returns a FieldError unless ok.
 func requireField(ok bool, field, reason string) error {
@@ -199,7 +199,7 @@ func checkTimes(opens, closes time.Time, required bool) error {
 	return firstError(
 		checkTime("Opens", opens, required),
 		checkTime("Closes", closes, required),
-		requireField(closes.IsZero() || closes.After(opens), "Closes", "is not after Opens"),
+		requireField(closes.IsZero() || closes.After(opens), "Closes", "is not after the opening time"),
 	)
 }
 

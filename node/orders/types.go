@@ -41,7 +41,7 @@ var (
 	ErrBroken = errors.New("orders: the order book contradicts itself and has stopped")
 	// ErrDisk: the working copy cannot be written, as on a full disk. Nothing has changed;
 	// the same entry can be applied again.
-	ErrDisk = errors.New("orders: the working copy cannot be written")
+	ErrDisk = errors.New("the order book cannot write its working copy, most often because the card is full")
 	// ErrCommand: the bytes are not a command, or not one that this version knows.
 	ErrCommand = errors.New("orders: not a command")
 	// ErrAnswer: the bytes are not an answer.

@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
+	"bramble/cluster/ledger"
 	"bramble/node/orders"
 	"bramble/node/orders/draw"
 )
@@ -70,8 +72,12 @@ func (s *Service) awaitBarrier(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
 	defer cancel()
 	err := s.cfg.Ledger.Barrier(ctx)
-	if err != nil {
-		return fmt.Errorf("this board cannot find out whether it has all orders: %w; use another board, or add stale=1 to read this board's copy", err)
+	switch {
+	case errors.Is(err, ledger.ErrNoMajority), errors.Is(err, context.DeadlineExceeded):
+		return &operatorError{"this board cannot find out whether it has all orders: no majority of the order book's boards answered in time. " +
+			"Use another board, or add --stale (in the API stale=1) to read this board's copy", err}
+	case err != nil:
+		return fmt.Errorf("this board cannot find out whether it has all orders: %w; use another board, or add --stale (in the API stale=1) to read this board's copy", err)
 	}
 	return nil
 }
@@ -101,14 +107,34 @@ func (s *Service) listOrders(w http.ResponseWriter, r *http.Request) {
 // listQuery parses the query of a list of orders.
 func listQuery(q url.Values) (f orders.Filter, after uint64, limit int, err error) {
 	f.Product = q.Get("product")
-	if f.Kind, err = parseWord(q.Get("kind"), orders.KindOrder, orders.KindWaiting); err != nil {
-		return f, 0, 0, err
+	if f.Kind, err = parseKind(q.Get("kind")); err != nil {
+		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
 	}
-	if f.State, err = parseWord(q.Get("state"), orders.StateOpen, orders.StateErased); err != nil {
-		return f, 0, 0, err
+	if f.State, err = parseState(q.Get("state")); err != nil {
+		return f, 0, 0, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	after, limit, err = pageQuery(q)
 	return f, after, limit, err
+}
+
+// CheckKind returns an error unless word is a kind of order or empty.
+func CheckKind(word string) error {
+	_, err := parseKind(word)
+	return err
+}
+
+// CheckState returns an error unless word is a state of an order or empty.
+func CheckState(word string) error {
+	_, err := parseState(word)
+	return err
+}
+
+func parseKind(word string) (orders.Kind, error) {
+	return parseWord(word, orders.KindOrder, orders.KindWaiting)
+}
+
+func parseState(word string) (orders.OrderState, error) {
+	return parseWord(word, orders.StateOpen, orders.StateErased)
 }
 
 // parseWord returns the value from first to last whose String is word; 0 for "".
@@ -126,7 +152,7 @@ func parseWord[T interface {
 		}
 		words = append(words, v.String())
 	}
-	return 0, fmt.Errorf("%w: %q is none of %s", errMalformed, word, strings.Join(words, ", "))
+	return 0, fmt.Errorf("%q is none of %s", word, strings.Join(words, ", "))
 }
 
 // pageQuery parses the beginning of a page and its number of entries.
@@ -228,6 +254,17 @@ func (s *Service) postCommand(w http.ResponseWriter, r *http.Request) {
 // errRefused: the order book refused an operator's command.
 var errRefused = errors.New("not done")
 
+// operatorError is an error for an operator: its text is complete, and the cause, which
+// has the words of the ledger, is for errors.Is.
+type operatorError struct {
+	text  string
+	cause error
+}
+
+func (e *operatorError) Error() string { return e.text }
+
+func (e *operatorError) Unwrap() error { return e.cause }
+
 // Operate carries out an operator's command. Its error is a sentence with what to
 // do instead.
 func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResult, error) {
@@ -241,12 +278,20 @@ func (s *Service) Operate(ctx context.Context, o OperatorCommand) (OperatorResul
 		}
 	}
 	if err := command.Check(); err != nil {
+		if field, ok := errors.AsType[*orders.FieldError](err); ok {
+			return OperatorResult{}, fmt.Errorf("%w: %s %s", errMalformed, strings.ToLower(field.Field), field.Reason)
+		}
 		return OperatorResult{}, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	a, err := s.submitUntilDecided(ctx, command)
 	switch {
 	case errors.Is(err, orders.ErrUncertain):
 		return OperatorResult{}, fmt.Errorf("it may have been done, but the ledger did not respond in time; send the same command again: %w", err)
+	case errors.Is(err, orders.ErrNotCommitted) && errors.Is(err, ledger.ErrNoMajority):
+		return OperatorResult{}, &operatorError{"not done: no majority of the order book's boards answered in time. " +
+			"\"bramble status\" shows which boards are missing; bring them back, and send the command again", err}
+	case errors.Is(err, orders.ErrNotCommitted) && errors.Is(err, ledger.ErrBusy):
+		return OperatorResult{}, &operatorError{"not done: the order book is busy; send the command again", err}
 	case err != nil:
 		return OperatorResult{}, err
 	}
@@ -318,7 +363,7 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	}
 	switch a.Outcome {
 	case orders.Done:
-		return OperatorResult{Text: "Done.", Count: a.Count, Remaining: a.Remaining}, nil
+		return OperatorResult{Text: o.describeDone(a), Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.AlreadyDone:
 		return OperatorResult{Text: "Nothing changed: it was already done.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.NoSuchSale:
@@ -327,10 +372,53 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 		return OperatorResult{}, orders.ErrNoOrder
 	case orders.TooLate:
 		return refused("it is too late for that; \"bramble orders show\" and \"bramble sale list\" show the state")
+	case orders.NotOpen:
+		return refused("the ballot has not closed yet: it closes at %s", a.Opens.UTC().Format(time.RFC3339))
+	case orders.WrongKind:
+		return refused("%s is not sold in this way; \"bramble sale list\" shows how", o.Product)
+	case orders.Full:
+		return refused("a limit of the order book is reached")
+	case orders.IDInUse:
+		return refused("this op_id was used for another command: draw a new one")
 	case orders.NotEnough:
 		return refused("only %d units are free; the others are sold or held", a.Remaining)
 	case orders.Malformed:
-		return OperatorResult{}, fmt.Errorf("%w: the order book refuses it as malformed", errMalformed)
+		if o.Action == "times" {
+			return OperatorResult{}, fmt.Errorf("%w: a ballot needs both times, and it must close in the future", errMalformed)
+		}
+		return OperatorResult{}, fmt.Errorf("%w: a value does not suit this sale", errMalformed)
 	}
 	return refused("%s", a.Outcome)
+}
+
+// describeDone returns what a command that was carried out has changed.
+func (o OperatorCommand) describeDone(a orders.Answer) string {
+	switch o.Action {
+	case "stock":
+		return fmt.Sprintf("Done. Free units of %s: %d.", o.Product, a.Remaining)
+	case "open":
+		return fmt.Sprintf("Done. The sale of %s is open.", o.Product)
+	case "close":
+		return fmt.Sprintf("Done. The sale of %s is closed.", o.Product)
+	case "times":
+		return fmt.Sprintf("Done. %s: opening time %s, closing time %s.", o.Product, describeTime(o.Opens), describeTime(o.Closes))
+	case "cancel":
+		return fmt.Sprintf("Done. %s is cancelled.", o.Reference)
+	case "announce":
+		if o.Text == "" {
+			return "Done. The announcements are removed."
+		}
+		return "Done. Every page of the shop shows it."
+	case "draw":
+		return fmt.Sprintf("Done. \"bramble draw show %s\" prints the draw as soon as it is complete.", o.Product)
+	}
+	return "Done."
+}
+
+// describeTime returns a time as the command gives it.
+func describeTime(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "none"
+	}
+	return t.UTC().Format(time.RFC3339)
 }

@@ -65,8 +65,8 @@ func TestWrongRandomnessIsExplained(t *testing.T) {
 		t.Fatal(a.Outcome, err)
 	}
 	for text, want := range map[string]string{
-		"3 6 1 1 5":            "the request is not valid: draw: not public randomness of its kind: it needs at least 10 dice and at most 240 characters",
-		"3 6 1 1 5 2 4 6 6  1": "the request is not valid: draw: not public randomness of its kind: dice are the digits 1 to 6, with single blanks between",
+		"3 6 1 1 5":            "the request is not valid: this public randomness cannot be used: a draw needs at least 10 dice, in at most 240 characters",
+		"3 6 1 1 5 2 4 6 6  1": "the request is not valid: this public randomness cannot be used: dice are the digits 1 to 6, with single blanks between",
 	} {
 		_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 7, Product: "berry", Kind: "dice", Text: text})
 		if err == nil || err.Error() != want {

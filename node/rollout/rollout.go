@@ -60,6 +60,9 @@ var (
 	ErrNotReturned   = errors.New("the board has not come back") // in time
 )
 
+// ErrNoCard: a board does not run from a card with the image, so that it has no second slot.
+var ErrNoCard = errors.New("this board does not run from a card with the image")
+
 // errHasClients: a drained board still gets clients if its address stays one of the
 // shop's, as with round-robin DNS.
 var errHasClients = errors.New("the board still has clients")
@@ -114,7 +117,10 @@ func (r *Roll) planBoards(ctx context.Context) ([]UpdateTarget, error) {
 	var todo []planned
 	for _, b := range r.Boards {
 		s, err := b.State(ctx)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrNoCard):
+			return nil, fmt.Errorf("%s cannot be updated over the network: %w: replace its program by hand", b.Name(), err)
+		case err != nil:
 			return nil, fmt.Errorf("%w: %s: %w", ErrRackUnhealthy, b.Name(), err)
 		}
 		if s.Version == r.Version && !s.Trial {

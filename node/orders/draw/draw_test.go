@@ -250,5 +250,5 @@ func ExampleVerify() {
 	fmt.Println(Verify(f))
 	// Output:
 	// <nil>
-	// draw: the file is not a correct draw: winner 1 is not the one that the draw results in
+	// the file is not a correct draw: winner 1 is not the one that the draw results in
 }

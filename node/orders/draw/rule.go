@@ -24,7 +24,7 @@ const (
 )
 
 // ErrPublic: the text is not public randomness of its kind.
-var ErrPublic = errors.New("draw: not public randomness of its kind")
+var ErrPublic = errors.New("this public randomness cannot be used")
 
 // Known reports whether k is one of the kinds.
 func (k Kind) Known() bool { return k == None || k == Dice || k == Drand }
@@ -68,7 +68,7 @@ func checkDice(text string) error {
 		}
 	}
 	if dice < leastDice || len(text) > MaxPublic {
-		return fmt.Errorf("%w: it needs at least %d dice and at most %d characters", ErrPublic, leastDice, MaxPublic)
+		return fmt.Errorf("%w: a draw needs at least %d dice, in at most %d characters", ErrPublic, leastDice, MaxPublic)
 	}
 	return nil
 }

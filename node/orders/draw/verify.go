@@ -11,7 +11,7 @@ import (
 
 // ErrFile: the file is not the result of a draw with its secret, entries and public
 // randomness. The text names the first mistake.
-var ErrFile = errors.New("draw: the file is not a correct draw")
+var ErrFile = errors.New("the file is not a correct draw")
 
 // MaxFile bounds the JSON of a file, in bytes: about two million entries.
 const MaxFile = 200 << 20
