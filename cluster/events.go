@@ -58,10 +58,10 @@ func changedText(board string, old, now Vitals) string {
 		parts = append(parts, "is now "+now.State.String())
 	}
 	if gone := old.Faults &^ now.Faults; gone != 0 {
-		parts = append(parts, "no longer has: "+strings.Join(gone.Names(), ", "))
+		parts = append(parts, "no longer reports "+strings.Join(gone.Names(), ", "))
 	}
 	if came := now.Faults &^ old.Faults; came != 0 {
-		parts = append(parts, "has: "+strings.Join(came.Names(), ", "))
+		parts = append(parts, "reports "+strings.Join(came.Names(), ", "))
 	}
 	return board + " " + strings.Join(parts, "; it ")
 }

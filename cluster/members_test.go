@@ -45,7 +45,7 @@ func TestRackLife(t *testing.T) {
 	meta.Vitals.Faults = OriginDown
 	meta.Vitals.State = Draining
 	c.SetMeta(meta)
-	if e := await(t, events, Changed, "c"); e.Text != "c is now draining; it has: origin-down" {
+	if e := await(t, events, Changed, "c"); e.Text != "c is now draining; it reports origin-down" {
 		t.Errorf("the event is %q", e.Text)
 	}
 	if got := ringOf(a); got != "a b" {

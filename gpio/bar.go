@@ -103,7 +103,7 @@ func storyName(in Input) string {
 func storySummary(in Input) string {
 	s := ""
 	if in.Leader {
-		s += "; leads the ledger"
+		s += "; leader of the ledger"
 	}
 	if in.DeadSide != 0 {
 		s += "; dead on the ring: " + in.DeadSide.String()
@@ -219,8 +219,8 @@ func (a *barAnimation) drawCurtain() {
 	a.addFrame(6, func(int) Level { return Off })
 }
 
-// drawCountdown runs the bar down in ten seconds, each of which ends in a wink of all
-// lamps, and lights the entire bar when the sale has opened.
+// drawCountdown runs the bar down in ten seconds, each of which ends in a short gap of
+// all lamps, and lights the entire bar when the sale has opened.
 func (a *barAnimation) drawCountdown() {
 	const before = int(openBefore/time.Millisecond)/beat - countSeconds*8
 	a.addFrame(before, a.restLevel)

@@ -55,9 +55,9 @@ func TestPriorities(t *testing.T) {
 		{func(in *Input) { in.Address = false }, "fast blink", "fast blink"},
 		{func(in *Input) { in.Locate = false }, "steady, then 7 flashes", "countdown"},
 		{func(in *Input) { in.OpensAt = 0 }, "steady, then 7 flashes", "purge wave"},
-		{func(in *Input) { in.PurgedAt = 0 }, "steady, then 7 flashes", "load with leader mark, then points at the one after, then curtain"},
-		{func(in *Input) { in.Acknowledged = in.Faults }, "steady, then 1 flash", "load with leader mark, then points at the one after, then curtain"},
-		{func(in *Input) { in.Leader, in.SoldOut = false, false }, "steady, then 1 flash", "load, then points at the one after"},
+		{func(in *Input) { in.PurgedAt = 0 }, "steady, then 7 flashes", "load with leader mark, then points at the board after this one, then curtain"},
+		{func(in *Input) { in.Acknowledged = in.Faults }, "steady, then 1 flash", "load with leader mark, then points at the board after this one, then curtain"},
+		{func(in *Input) { in.Leader, in.SoldOut = false, false }, "steady, then 1 flash", "load, then points at the board after this one"},
 		{func(in *Input) { in.DeadSide, in.Faults = 0, 0 }, "steady", "steady"},
 		{func(in *Input) { in.Health, in.Leader = Joining, true }, "slow blink", "dark"},
 		{func(in *Input) { in.Health, in.Address = Stopped, true }, "dark", "dark"},
@@ -71,7 +71,7 @@ func TestPriorities(t *testing.T) {
 }
 
 // TestCountdown: ten seconds before the opening the bar is full, it runs down
-// with a wink each second, and lights up when the sale opens; whatever the load
+// with a short gap each second, and lights up when the sale opens; whatever the load
 // and whenever the sale opens.
 func TestCountdown(t *testing.T) {
 	for _, opens := range []time.Duration{100 * time.Second, 1_900_000_000*time.Second + 437*time.Millisecond} {

@@ -66,7 +66,7 @@ const (
 	CardFailing FaultCode = 5 // the SD card is read-only, full or failing
 	PowerLow    FaultCode = 6 // under-voltage, or throttled because of it
 	TooHot      FaultCode = 7 // over temperature
-	NoMajority  FaultCode = 8 // the ledger cannot commit
+	NoMajority  FaultCode = 8 // the ledger has no majority
 	ButtonStuck FaultCode = 9 // the panel's button is held down, or shorted, for longer than any press
 
 	BadSettings FaultCode = 10 // the settings cannot be read, and the board does not start
@@ -106,17 +106,17 @@ func (f FaultCode) Advice() string {
 	case PeerLost:
 		return "a board of the rack has died: its neighbours' bars point at it"
 	case OriginDown:
-		return "pages that are not in memory cannot be fetched: check the shop behind the rack"
+		return "pages not in memory cannot be fetched: check the shop's server"
 	case ClockNotSet:
-		return "the date cannot be trusted: check the network and the time server"
+		return "the date is not certain: check the network and the time server"
 	case CardFailing:
 		return "the SD card is read-only, full or failing: replace it"
 	case PowerLow:
-		return "under-voltage or throttled: use a stronger supply or a shorter cable"
+		return "too little voltage: use a stronger supply or a shorter cable"
 	case TooHot:
-		return "over temperature: give it air"
+		return "hotter than 80 °C: give it air"
 	case NoMajority:
-		return "the ledger cannot commit, no orders are taken: bring boards back"
+		return "too few boards to take orders: switch boards on again"
 	case ButtonStuck:
 		return "something holds the button down: check the switch and its wires"
 	case BadSettings:

@@ -42,11 +42,11 @@ const (
 func (s Side) String() string {
 	switch s & (Before | After) {
 	case Before:
-		return "the one before"
+		return "the board before this one"
 	case After:
-		return "the one after"
+		return "the board after this one"
 	case Before | After:
-		return "the ones before and after"
+		return "the boards before and after this one"
 	}
 	return ""
 }

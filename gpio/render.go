@@ -97,7 +97,7 @@ func healthPattern(h Health) Pattern {
 	case Serving:
 		return steadyPattern("steady", Full)
 	case Draining:
-		return Pattern{"slow wink", []Step{{Full, 7 * beat}, {Off, beat}}}
+		return Pattern{"slow long blink", []Step{{Full, 7 * beat}, {Off, beat}}}
 	case Drained:
 		return Pattern{"short flash every three seconds", []Step{{Full, beat}, {Off, 23 * beat}}}
 	}

@@ -119,7 +119,7 @@ func TestRender(t *testing.T) {
 		{"beyond", Input{Health: Serving, Load: math.Inf(1)}, "steady", []Level{255, 255, 255, 255, 255}, "serving"},
 		{"below", Input{Health: Serving, Load: -3}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
 		{"no number", Input{Health: Serving, Load: math.NaN()}, "steady", []Level{0, 0, 0, 0, 0}, "serving"},
-		{"draining shows its load", Input{Health: Draining, Load: 0.2}, "slow wink", []Level{255, 0, 0, 0, 0}, "draining"},
+		{"draining shows its load", Input{Health: Draining, Load: 0.2}, "slow long blink", []Level{255, 0, 0, 0, 0}, "draining"},
 		{"drained", Input{Health: Drained, Load: 0.2}, "short flash every three seconds", []Level{0, 0, 0, 0, 0}, "drained: safe to unplug"},
 		{"two faults", Input{Health: Serving, Faults: NewFaultSet(OriginDown, PeerLost)}, "steady, then 2 flashes, then 3 flashes",
 			[]Level{0, 0, 0, 0, 0}, "serving; peer lost, origin down"},

@@ -10,7 +10,7 @@ import (
 // console all use this list, so that none can leave one out.
 type Scene struct {
 	Name     string // of the sign: "joining"
-	Meaning  string // an explanation in one sentence, "" if the name is enough
+	Meaning  string // an explanation in one short sentence, "" if the name is enough
 	OnBar    bool   // it is on the bar and not on the health lamp
 	Duration time.Duration
 	// inputAt is the state of the board at a time since the scene began, which was at
@@ -55,16 +55,16 @@ func Scenes() []Scene {
 	health("starting", "the program is up and reads its settings", Input{Health: Starting})
 	health("joining", "looks for its rack", Input{Health: Joining})
 	health("draining", "takes no new clients, finishes what it has", Input{Health: Draining})
-	health("drained", "safe to unplug", Input{Health: Drained})
+	health("drained", "safe to unplug; also after a shutdown", Input{Health: Drained})
 	health("locate", "this one here", Input{Health: Serving, Locate: true})
-	health("stopped", "nothing runs here", Input{})
+	health("stopped", "no power, or Bramble does not run", Input{})
 	for f := firstFault; f <= lastFault; f++ {
 		health(f.String(), f.Advice(), Input{Health: Serving, Faults: NewFaultSet(f)})
 	}
 	health("acknowledged", "a fault that somebody knows of: one flash in place of its count", Input{Health: Serving, Faults: NewFaultSet(TooHot), Acknowledged: NewFaultSet(TooHot)})
-	health("address", "its last number, digit by digit; 0 is one long light. This one ends in 203", Input{Health: Serving, Address: true, Octet: 203})
+	health("address", "its last number, digit by digit; 0 is one long light. Here: 203", Input{Health: Serving, Address: true, Octet: 203})
 
-	bar("load", "the share of its own capacity in use; the single lamp above is the peak of the last seconds", 14*time.Second, func(_, since time.Duration) Input {
+	bar("load", "the share of its own capacity in use; the single lamp above is the peak", 14*time.Second, func(_, since time.Duration) Input {
 		load := (1 - math.Cos(2*math.Pi*since.Seconds()/10)) / 2
 		in := Input{Health: Serving, Load: load, Peak: load}
 		if since > 5*time.Second {
@@ -72,17 +72,17 @@ func Scenes() []Scene {
 		}
 		return in
 	})
-	bar("leader", "the last lamp winks twice, every two seconds: leads the ledger", 6*time.Second, lasting(Input{Leader: true}))
-	bar("neighbour dead: after", "a light runs towards the dead board, which stands after this one", 12*time.Second, lasting(Input{DeadSide: After}))
+	bar("leader", "the last lamp blinks twice every two seconds: leader of the ledger", 6*time.Second, lasting(Input{Leader: true}))
+	bar("neighbour dead: after", "a light runs towards the dead board", 12*time.Second, lasting(Input{DeadSide: After}))
 	bar("neighbour dead: before", "the same, the other way", 12*time.Second, lasting(Input{DeadSide: Before}))
 	bar("neighbours dead: both", "lights run from the middle both ways", 12*time.Second, lasting(Input{DeadSide: Before | After}))
-	bar("sold out", "the bar closes from both ends and goes dark, between two views of the load", 14*time.Second, lasting(Input{SoldOut: true}))
-	bar("opening", "the last ten seconds run down all bars of the rack in step, a wink a second; then all lamps light", sceneMoment+4*time.Second, func(start, _ time.Duration) Input {
+	bar("sold out", "after the load, the bar closes from both ends and goes dark", 14*time.Second, lasting(Input{SoldOut: true}))
+	bar("opening", "the last ten seconds run down all bars in step; then all lamps light", sceneMoment+4*time.Second, func(start, _ time.Duration) Input {
 		in := busy
 		in.OpensAt = start + sceneMoment
 		return in
 	})
-	bar("purge", "a spot runs up the bar and down again: pages are being purged", 5*time.Second, func(start, _ time.Duration) Input {
+	bar("purge", "a spot runs up the bar and down again: stored pages are purged", 5*time.Second, func(start, _ time.Duration) Input {
 		in := busy
 		in.PurgedAt = start + 2*time.Second
 		return in

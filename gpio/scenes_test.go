@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // compareGolden compares a text with a file of testdata that is meant to be read.
@@ -99,7 +100,7 @@ func TestTerminal(t *testing.T) {
 	if err := term.Caption("serving"); err != nil || term.Close() != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.String(), "\r ●   ● ◐ ○  serving\x1b[K\n"; got != want {
+	if got, want := b.String(), "\rserving\x1b[K\n\r ●   ● ◐ ○ \x1b[K\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if term.Set(4, Full) == nil || term.Set(-1, Full) == nil {
@@ -110,5 +111,14 @@ func TestTerminal(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { b.Reset(); _ = term.Flush() }); n != 0 {
 		t.Errorf("%v allocations a line", n)
+	}
+}
+
+// TestTitlesFit: each title fits on a line of the demo in a terminal of 80 columns.
+func TestTitlesFit(t *testing.T) {
+	for _, s := range Scenes() {
+		if n := utf8.RuneCountInString(s.Title()); n > 79 {
+			t.Errorf("%q has %d characters, want at most 79", s.Title(), n)
+		}
 	}
 }

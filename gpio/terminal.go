@@ -8,10 +8,9 @@ import (
 // Terminal is a Driver that draws its lamps on one line of a text terminal: a lit lamp
 // is a full disk, a dim one half a disk, a dark one a ring.
 type Terminal struct {
-	w       io.Writer
-	levels  []Level // the health lamp first
-	caption string
-	line    []byte // reused
+	w      io.Writer
+	levels []Level // the health lamp first
+	line   []byte  // reused
 }
 
 // NewTerminal returns a driver that draws a bar of the given number of lamps on w.
@@ -19,9 +18,11 @@ func NewTerminal(w io.Writer, bar int) *Terminal {
 	return &Terminal{w: w, levels: make([]Level, 1+min(max(bar, 0), MaxLamps))}
 }
 
-// Caption sets the text behind the lamps, and draws the line.
+// Caption writes a line of text above the lamps. Earlier captions scroll up.
 func (t *Terminal) Caption(text string) error {
-	t.caption = text
+	if _, err := io.WriteString(t.w, "\r"+text+"\x1b[K\n"); err != nil {
+		return err
+	}
 	return t.Flush()
 }
 
@@ -45,7 +46,7 @@ func (t *Terminal) Set(lamp int, level Level) error {
 	return nil
 }
 
-// Flush draws the line again; ESC [K clears the rest of an older caption.
+// Flush draws the line again; ESC [K clears the rest of the line.
 func (t *Terminal) Flush() error {
 	b := append(t.line[:0], "\r "...)
 	for i, l := range t.levels {
@@ -61,8 +62,6 @@ func (t *Terminal) Flush() error {
 			b = append(b, "  "...)
 		}
 	}
-	b = append(b, ' ')
-	b = append(b, t.caption...)
 	t.line = append(b, "\x1b[K"...)
 	_, err := t.w.Write(t.line)
 	return err

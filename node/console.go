@@ -131,15 +131,18 @@ func purgeText(p purge.Purge, dropped int) string {
 	case purge.Tag:
 		what = "tag " + p.Target
 	}
-	objects := "objects"
-	if dropped == 1 {
-		objects = "object"
+	if dropped == 0 {
+		return fmt.Sprintf("purged %s: no stored page matched", what)
 	}
-	did := "dropped"
+	pages := "pages"
+	if dropped == 1 {
+		pages = "page"
+	}
+	did := "deleted"
 	if p.Soft {
 		did = "marked stale"
 	}
-	return fmt.Sprintf("purged %s: %d %s %s", what, dropped, objects, did)
+	return fmt.Sprintf("purged %s: %d stored %s %s", what, dropped, pages, did)
 }
 
 // Purge purges pages from the whole rack.

@@ -335,7 +335,7 @@ func TestPanelShowsLeaderAndSale(t *testing.T) {
 		}
 	}
 	leader := r.leader()
-	says(leader, "leads the ledger")
+	says(leader, "leader of the ledger")
 	other := r.boards[(slices.Index(r.boards, leader)+1)%3]
 	if got := other.post("/api/v1/locate", fmt.Sprintf(`{"board":%q}`, leader.name)); got.status != http.StatusNoContent {
 		t.Fatalf("locate: %d %s", got.status, got.body)

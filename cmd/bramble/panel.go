@@ -88,6 +88,7 @@ func panelDemo(ctx context.Context, w world, cfg config.PanelSettings, terminal 
 			return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, opened.Drivers[0], linePrinter(w.out)))
 		}
 	}
+	fmt.Fprintln(w.out, "All signs of the lamps: health on the left, then the bar. Ctrl-C ends it.")
 	t := gpio.NewTerminal(w.out, gpio.DefaultLamps)
 	defer t.Close()
 	return ignoreInterrupt(ctx, gpio.Demo(ctx, clock, t, func(name string) {

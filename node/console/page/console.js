@@ -185,7 +185,8 @@ function showTotals() {
   setText($('t-boards'), `${rack.boards.filter((b) => b.state === 'serving').length} of ${rack.boards.length}`);
   setText($('t-ratio'), rate > 0 ? percent(sum((v) => v.hit_ratio * v.responses_per_second) / rate) : '–');
   setText($('t-conns'), integer.format(sum((v) => v.connections)));
-  setText($('t-cache'), `${mb(sum((v) => v.cache_bytes))} of ${mb(sum((v) => v.cache_budget_bytes))}`);
+  const cached = [mb(sum((v) => v.cache_bytes)), mb(sum((v) => v.cache_budget_bytes))];
+  setText($('t-cache'), cached.map((s) => s.replace(' ', '\u00a0')).join(' of ')); // no line break before a unit
   setText($('observer'), rack.observer);
   setText($('version'), rack.version);
   return rate;
