@@ -179,6 +179,9 @@ func TestTheDrawIsPublished(t *testing.T) {
 			t.Errorf("after: no %q in %s", want, html)
 		}
 	}
+	if strings.Contains(html, "see how") || !strings.Contains(html, "Drawn") {
+		t.Errorf("after: the page links to itself: %s", html)
+	}
 	var got draw.File
 	w := request(x.Shop, "GET", boardPath+"/draw.json")
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Winners[0] != "B" || w.Header().Get("Content-Type") != "application/json" {
