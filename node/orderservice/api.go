@@ -53,7 +53,7 @@ func writeError(w http.ResponseWriter, err error) {
 	case errors.Is(err, errRefused):
 		status = http.StatusConflict
 	}
-	writeJSON(w, status, map[string]string{"error": err.Error()})
+	writeJSON(w, status, map[string]string{"error": strings.TrimPrefix(err.Error(), "orders: ")})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -367,7 +367,7 @@ func (o OperatorCommand) resultOf(a orders.Answer) (OperatorResult, error) {
 	case orders.AlreadyDone:
 		return OperatorResult{Text: "Nothing changed: it was already done.", Count: a.Count, Remaining: a.Remaining}, nil
 	case orders.NoSuchSale:
-		return OperatorResult{}, fmt.Errorf("%w: %q", orders.ErrNoSale, o.Product)
+		return OperatorResult{}, fmt.Errorf("%w: %q; \"bramble sale list\" shows the products", orders.ErrNoSale, o.Product)
 	case orders.NoOrder:
 		return OperatorResult{}, orders.ErrNoOrder
 	case orders.TooLate:

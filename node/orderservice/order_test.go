@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"bramble/cluster/ledger"
 	"bramble/node/orders"
@@ -72,6 +73,11 @@ func TestWrongRandomnessIsExplained(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+	early := OperatorCommand{Action: "draw", Operator: "test", OpID: 9, Product: "berry", Kind: "dice", Text: "3 6 1 1 5 2 4 6 6 1"}
+	want := "not done: the ballot has not closed yet: it closes at " + o.Closes.UTC().Format(time.RFC3339)
+	if _, err := d.Operate(t.Context(), early); !errors.Is(err, errRefused) || err.Error() != want {
+		t.Errorf("before the close: %v", err)
 	}
 	_, err := d.Operate(t.Context(), OperatorCommand{Action: "draw", Operator: "test", OpID: 8, Product: "berry", Kind: "drand", Text: "drand quicknet 1 00"})
 	if err == nil || !errors.Is(err, draw.ErrPublic) {

@@ -26,6 +26,7 @@ type fakeBoard struct {
 	next              string    // the version that it comes back with
 	dead              bool      // it does not come back
 	clings            bool      // its clients do not leave
+	stateErr          error
 	sendErr           error
 	commitErr         error
 }
@@ -54,7 +55,7 @@ func (f *fakeBoard) State(context.Context) (State, error) {
 	if !f.drainedAt.IsZero() && now.After(f.drainedAt) && !f.clings {
 		f.s.Drained = true
 	}
-	return f.s, nil
+	return f.s, f.stateErr
 }
 
 func (f *fakeBoard) Drain(_ context.Context, undo bool) error {
@@ -153,6 +154,7 @@ func TestFailuresThatStopARollout(t *testing.T) {
 		{"it does not come back", func(r *fakeRack) { r.boards[1].dead = true }, ErrNotReturned, "b drained, b sent, b tried"},
 		{"it cannot be written", func(r *fakeRack) { r.boards[1].sendErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b undrained"},
 		{"another board is not healthy", func(r *fakeRack) { r.boards[2].s.Ready = false }, ErrRackUnhealthy, ""},
+		{"a board has no card", func(r *fakeRack) { r.boards[1].stateErr = ErrNoCard }, ErrNoCard, ""},
 		{"another board does not answer", func(r *fakeRack) { r.boards[2].backAt = time.Now().Add(time.Hour); r.boards[2].dead = true }, ErrRackUnhealthy, ""},
 		{"another update is on trial", func(r *fakeRack) { r.boards[2].s = State{Version: "other", Trial: true, Ready: true} }, ErrRackUnhealthy, ""},
 		{"it cannot be committed", func(r *fakeRack) { r.boards[1].commitErr = errors.ErrUnsupported }, errors.ErrUnsupported, "b drained, b sent, b tried, b committed"},
