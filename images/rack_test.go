@@ -91,28 +91,37 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 		return
 	}
 	rack, shops, consoles := rackOf(t, image, 2)
-	// Once in many runs the emulated network stands still for seconds.
-	asked := 0
+	// Once in many runs the emulated network stands still: for seconds, so that an order
+	// is retried, or for good, so that a board is switched off and on.
+	asked, restarts := 0, 0
 	buy := func(shop string) (buyer, receipt string) {
-		waitUntil(t, bootLimit, "an order", func() (err error) {
+		standstill := networkStandstill{rack: rack, next: time.Now().Add(deafAfter)}
+		waitUntil(t, 2*bootLimit, "an order", func() (err error) {
+			standstill.check()
 			asked++
 			buyer = fmt.Sprintf("alone-%d", asked)
 			receipt, err = placeOrder(t.Context(), shop, buyer)
 			return err
 		})
+		restarts += len(standstill.cured)
 		return buyer, receipt
 	}
 	first, receipt := buy(shops[0])
 	rack[1].waitPage(shops[1]+receipt, first)
 
-	before := make([]int64, len(rack))
-	for i, b := range rack {
-		before[i], _ = b.bytesWritten()
-	}
 	const counted = 10
+	before := make([]int64, len(rack))
 	from := asked
-	for i := range counted {
-		buy(shops[i%2])
+	for restarted := true; restarted; { // a board's count begins again with its power
+		for i, b := range rack {
+			before[i], _ = b.bytesWritten()
+		}
+		from = asked
+		restartsBefore := restarts
+		for i := range counted {
+			buy(shops[i%2])
+		}
+		restarted = restarts > restartsBefore
 	}
 	if again := asked - from - counted; again > 0 {
 		t.Logf("%d of the counted orders were retried", again)
@@ -147,7 +156,9 @@ func TestARackOfCardsLosesNoOrderWhenThePowerFails(t *testing.T) {
 			}
 		})
 	}
-	waitUntil(t, bootLimit, "twenty orders", func() error {
+	standstill := networkStandstill{rack: rack, next: time.Now().Add(deafAfter)}
+	waitUntil(t, 2*bootLimit, "twenty orders", func() error {
+		standstill.check()
 		mu.Lock()
 		defer mu.Unlock()
 		if len(acknowledged) < 20 {
