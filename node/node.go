@@ -136,7 +136,7 @@ func (b *board) open(ctx context.Context) error {
 		b.certs.RenewTicketKeys()
 	}
 	if b.console, err = b.sockets.Listen("console", b.cfg.Console.Listen); err != nil {
-		return fmt.Errorf("console: %w; stop the program that uses this address, or choose another with [console] listen", err)
+		return fmt.Errorf("console: %w", addListenRemedy(err, "[console] listen"))
 	}
 	if err := b.openRack(ctx); err != nil {
 		return err
@@ -193,10 +193,7 @@ func (b *board) newFront(budget int64) (*front.Front, error) {
 		ClientConnections: b.cfg.HTTP.ClientConnectionRate, NetworkConnections: b.cfg.HTTP.NetworkConnectionRate,
 		Open: func(address string) (net.Listener, error) {
 			l, err := b.sockets.Listen("pages", address)
-			if err != nil {
-				err = fmt.Errorf("%w; stop the program that uses this address, or choose another with [http] listen", err)
-			}
-			return l, err
+			return l, addListenRemedy(err, "[http] listen")
 		},
 		HasSuccessor: b.sockets.PassesOn,
 		MaxRequests:  maxRequests,
@@ -219,7 +216,7 @@ func (b *board) openRack(ctx context.Context) error {
 	if b.link, err = link.New(link.Config{
 		Name: b.cfg.Board.Name, Keys: keys, Listen: b.cfg.Rack.LinkListen, PeerTimeout: peerTimeout, Logger: b.dedupLog,
 	}); err != nil {
-		return err
+		return addListenRemedy(err, "[rack] link_listen")
 	}
 	var discover func(context.Context) []string
 	if b.cfg.Rack.MDNS {
@@ -234,7 +231,7 @@ func (b *board) openRack(ctx context.Context) error {
 		Meta: b.buildMeta(cluster.Vitals{State: cluster.Starting}, ""), Logger: b.log,
 	})
 	if err != nil {
-		return err
+		return addListenRemedy(err, "[rack] gossip_listen")
 	}
 	timing := purge.DefaultTiming()
 	timing.ExchangeTimeout = peerTimeout / 2
@@ -242,6 +239,15 @@ func (b *board) openRack(ctx context.Context) error {
 	purges := purge.NewLog(rackcache.PurgeApplier{Cache: b.cache, Applied: b.purgeApplied})
 	b.purger = purge.NewSyncer(purges, b.link, peers, timing, b.dedupLog)
 	return nil
+}
+
+// addListenRemedy adds to the error of a listener what to do, with the key that sets its
+// address. It returns other errors as they are.
+func addListenRemedy(err error, key string) error {
+	if listenErr, ok := errors.AsType[*net.OpError](err); !ok || listenErr.Op != "listen" {
+		return err
+	}
+	return fmt.Errorf("%w; stop the program that uses this address, or choose another with %s", err, key)
 }
 
 // rackKeys returns the keys that a board accepts; it presents the first.

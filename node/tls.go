@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -60,10 +59,7 @@ func (b *board) frontTLS() *front.HTTPSConfig {
 		Listen: b.cfg.TLS.Listen, Certificate: b.certs.Certificate, Handshakes: b.cfg.TLS.MaxPendingHandshakes,
 		FastHandler: rackcache.NewFastPath(b.rackCache), Open: func(address string) (net.Listener, error) {
 			l, err := b.sockets.Listen("https", address)
-			if err != nil {
-				err = fmt.Errorf("%w; stop the program that uses this address, or choose another with [tls] listen", err)
-			}
-			return l, err
+			return l, addListenRemedy(err, "[tls] listen")
 		},
 	}
 	if age := time.Duration(b.cfg.TLS.HSTSMaxAge); age > 0 {
