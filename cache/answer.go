@@ -153,10 +153,10 @@ func (l *lookup) writeConfirmed(j joinedFlight) {
 	switch {
 	case out.stale:
 		status = status.addWord("detail", "upstream-failed")
-	case !j.leader:
+	case !j.isStarter:
 		status = status.addFlag("collapsed")
 	}
-	if j.leader && len(out.cookies) > 0 {
+	if j.isStarter && len(out.cookies) > 0 {
 		l.w.Header()["Set-Cookie"] = slices.Clone(out.cookies)
 	}
 	l.writeStored(out.object, status)
@@ -209,7 +209,7 @@ func (l *lookup) streamReply(j joinedFlight) {
 func (l *lookup) setReplyFields(j joinedFlight) {
 	c, out, h := l.c, &j.flight.outcome, l.w.Header()
 	head, now := out.head, c.Now()
-	if j.leader {
+	if j.isStarter {
 		for name, lines := range out.header {
 			if name != "Content-Length" {
 				h[name] = lines[:len(lines):len(lines)]
@@ -218,14 +218,14 @@ func (l *lookup) setReplyFields(j joinedFlight) {
 	} else {
 		head.putFields(h, nil)
 	}
-	if _, has := out.header["Age"]; has || !j.leader {
+	if _, has := out.header["Age"]; has || !j.isStarter {
 		setAge(h, head.age(now))
 	}
 	status := c.forwardStatus(l.fwdReason, out.status)
 	if out.stored {
 		status = status.addFlag("stored").addTTL(head.ttl(now))
 	}
-	if !j.leader {
+	if !j.isStarter {
 		status = status.addFlag("collapsed")
 	}
 	c.signReply(h, status)

@@ -26,9 +26,9 @@ type flights struct {
 
 // joinedFlight is a flight as one of its requests sees it.
 type joinedFlight struct {
-	flight *flight
-	reader *spoolReader // nil for a background flight
-	leader bool         // the request started the flight
+	flight    *flight
+	reader    *spoolReader // nil for a background flight
+	isStarter bool         // the request started the flight
 	// stored, if not nil, answers the request; then there is no flight.
 	stored *Object
 }
@@ -66,7 +66,7 @@ func (c *Cache) joinFlight(plan fetchPlan, shared bool) (joinedFlight, error) {
 	if shared {
 		fl.joinable[f.id] = f
 	}
-	joined := joinedFlight{flight: f, leader: true}
+	joined := joinedFlight{flight: f, isStarter: true}
 	if !f.background {
 		joined.reader = f.spool.attach()
 	}

@@ -82,7 +82,7 @@ func (f *flight) traceInterim(ctx context.Context) context.Context {
 // replies to the leader's client. It returns false if the client has gone.
 func (l *lookup) awaitOutcome(j joinedFlight) bool {
 	var interims <-chan interim
-	if j.leader && acceptsInterim(l.r) {
+	if j.isStarter && acceptsInterim(l.r) {
 		interims = j.flight.interims
 	}
 	sent := 0

@@ -216,12 +216,12 @@ func (l *lookup) answerFromFlight(j joinedFlight) bool {
 	out := &f.outcome
 	switch {
 	case out.err != nil:
-		if !j.leader && l.joins == 0 && isWorthRetry(out.err) {
+		if !j.isStarter && l.joins == 0 && isWorthRetry(out.err) {
 			return false
 		}
 		l.writeError(out.err)
 		return true
-	case j.leader:
+	case j.isStarter:
 	case !out.shared:
 		l.fetchesAlone = true
 		return false
@@ -229,7 +229,7 @@ func (l *lookup) answerFromFlight(j joinedFlight) bool {
 		l.noteVary(out.reply())
 		return false
 	}
-	if !j.leader {
+	if !j.isStarter {
 		l.c.counters.coalesced.Add(1)
 	}
 	if out.object != nil {

@@ -133,7 +133,7 @@ func (o *Object) isConfirmedBy(h http.Header) bool {
 	return !strongETag(etag) || have == "" || have == etag || o.compressedHere() && weakEqual(have, etag)
 }
 
-// mergeFields returns the object's fields, updated by those of a confirmation (RFC 9111
+// mergeFields returns the object's fields, updated from a confirmation (a 304; RFC 9111
 // §3.2).
 func (o *Object) mergeFields(confirmation http.Header) http.Header {
 	h := o.toHeader()

@@ -50,7 +50,7 @@ func (b *bootPartition) addFile(name string, content []byte) error {
 	if err := writeFile(file, content); err != nil {
 		return err
 	}
-	// The permissions decide FAT's read-only attribute; the umask must not.
+	// FAT's read-only attribute follows the file mode, so set it regardless of the umask.
 	if err := os.Chmod(file, 0o644); err != nil {
 		return fmt.Errorf("writing a file: %w", err)
 	}

@@ -27,7 +27,8 @@ func cardComponents() []string { return []string{"main", "non-free-firmware"} }
 // debianKeyring holds the keys with which Debian signs its archive.
 const debianKeyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// defaultSuite is Debian's last suite with a frozen armel: pinned packages stay there.
+// defaultSuite is the last Debian suite whose armel packages are frozen, so that pinned
+// versions stay available.
 const defaultSuite = "bookworm"
 
 // Relock resolves the packages again from a mirror's index, after checking its

@@ -58,15 +58,15 @@ func ReadCard(folder string) (_ *Card, err error) {
 // cardPage is the number of orders that are read at a time.
 const cardPage = 500
 
-// Each calls each with every order, in the order of arrival, until it returns an error.
-func (c *Card) Each(each func(orderservice.OrderJSON) error) error {
+// Each calls visit for every order, oldest first, and stops at the first error.
+func (c *Card) Each(visit func(orderservice.OrderJSON) error) error {
 	for after := uint64(0); ; {
 		page, next, err := c.book.Orders(orders.Filter{}, after, cardPage)
 		if err != nil {
 			return err
 		}
 		for _, o := range page {
-			if err := each(orderservice.NewOrderJSON(o)); err != nil {
+			if err := visit(orderservice.NewOrderJSON(o)); err != nil {
 				return err
 			}
 		}

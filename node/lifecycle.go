@@ -210,8 +210,8 @@ func (b *board) haltBoard() {
 	b.haltRequestedAt.CompareAndSwap(0, time.Now().UnixNano())
 }
 
-// completeHaltIfDrained ends a board whose shutdown was requested, once its clients have gone
-// or maxHaltWait is over.
+// completeHaltIfDrained shuts down a board on request, once its clients have gone or
+// maxHaltWait has passed.
 func (b *board) completeHaltIfDrained() {
 	since := b.haltRequestedAt.Load()
 	if since == 0 {

@@ -125,7 +125,7 @@ func (l *Ledger) Status() Status {
 	l.mu.Unlock()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.LogBytes = l.files.log.bytes.Load()
-	s.Foreign = l.foreign.commaSeparatedNames()
+	s.Foreign = l.otherLedgers.commaSeparatedNames()
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t
 	}

@@ -24,7 +24,7 @@ type Ledger struct {
 	pending        pendingBatches
 	proposed       batchDedup
 	clock          *ledgerClock
-	foreign        foreignBoards
+	otherLedgers   foreignBoards
 	damagedAtStart string // see Status.Damaged
 
 	sender    uint64        // batchID.Sender of this start

@@ -66,7 +66,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if r == nil {
 		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
 	}
-	if f := l.foreign.commaSeparatedNames(); f != "" {
+	if f := l.otherLedgers.commaSeparatedNames(); f != "" {
 		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another ledger"}
 	}
 	st := l.applier.state()

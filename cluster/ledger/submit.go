@@ -14,10 +14,10 @@ import (
 // command. Errors are of the kinds in api.go: only ErrUncertain leaves open whether
 // the command was committed. One Submit never applies a command twice.
 //
-// Submit only queues the command. Another goroutine goes on: runSender takes it from
+// Submit only queues the command. Another goroutine takes over: runSender takes it from
 // the queue with others as a batch, and the leader's proposeBatch commits the batch as
 // one log entry. On every board raft's goroutine passes the entry to applier.Apply,
-// which calls the state machine; there the reply comes from.
+// which calls the state machine, which produces the reply.
 func (l *Ledger) Submit(ctx context.Context, command []byte) (reply []byte, index uint64, err error) {
 	if len(command) > MaxCommand {
 		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), MaxCommand)
@@ -60,7 +60,7 @@ func (l *Ledger) checkAccepting() error {
 		return ErrStopped
 	default:
 	}
-	if f := l.foreign.commaSeparatedNames(); f != "" {
+	if f := l.otherLedgers.commaSeparatedNames(); f != "" {
 		return fmt.Errorf("%w: %s belong to another one", ErrTwoLedgers, f)
 	}
 	if l.runningRaft() == nil {
@@ -104,8 +104,8 @@ func (p *pendingBatches) resolve(id batchID, index uint64, replies [][]byte) {
 	}
 }
 
-// runSender sends one batch after the other until ctx ends. Run starts
-// maxBatchesInFlight of them; here a command goes on that Submit has queued.
+// runSender sends one batch after another until ctx ends. Run starts
+// maxBatchesInFlight of them. Each picks up the commands that Submit queued.
 func (l *Ledger) runSender(ctx context.Context) {
 	for {
 		batch := l.queue.nextBatch(ctx, l.cfg.Timing.BatchWait)

@@ -109,7 +109,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	st := l.applier.state()
 	response.Index = st.index
 	response.Trouble = l.whyNotVote(st)
-	response.Foreign = l.foreign.sortedNames()
+	response.Foreign = l.otherLedgers.sortedNames()
 	response.Leading = r != nil && r.State() == raft.Leader
 	now, known := l.clock.now()
 	response.Clock, response.ClockKnown, response.OwnClockSet = now.UnixNano(), known, l.clock.ownClockSet()
@@ -132,8 +132,8 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 	switch {
 	case own == 0 || board == "" || len(board) > maxName:
 	case theirs == 0 || theirs == own:
-		l.foreign.remove(board)
-	case l.foreign.add(board, theirs):
+		l.otherLedgers.remove(board)
+	case l.otherLedgers.add(board, theirs):
 		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither accepts commands. They were founded apart, because the "+
 			"planned number of boards was too small: keep the ledger with the orders, and wipe the cards of the other's boards",
 			"own", own, "board", board, "theirs", theirs)

@@ -255,7 +255,8 @@ func (l *ReplicatedLog) mergeRange(r Range) int {
 	h := l.histories[r.Issuer]
 	if h == nil {
 		if len(l.histories) >= maxIssuers {
-			// There are too many issuers to remember, so this range will arrive again.
+			// There is no room to record another issuer's purges, so purge everything.
+			// The range will be sent again.
 			l.applier.Apply(Purge{Kind: All})
 			return 1
 		}

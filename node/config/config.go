@@ -33,13 +33,13 @@ type Config struct {
 	Log     LogSettings
 }
 
-// BoardSettings is the table [board]: the board's identity.
+// BoardSettings holds the table [board]: the board's identity.
 type BoardSettings struct {
 	Name   string // unique in the rack; letters, digits, '-', '_' and '.'
 	Weight int    // share of the ring relative to other boards' weights, 1 to 1000
 }
 
-// HTTPSettings is the table [http]: the public listener.
+// HTTPSettings holds the table [http]: the public listener.
 type HTTPSettings struct {
 	Listen         string // host:port
 	HeaderTimeout  Duration
@@ -58,7 +58,7 @@ type HTTPSettings struct {
 	MinBodyRate           Size // per second; 0 = no limit
 }
 
-// TLSSettings is the table [tls]: https on the public pages.
+// TLSSettings holds the table [tls]: https on the public pages.
 type TLSSettings struct {
 	Listen               string   // host:port; "" = none
 	CertificateFiles     []string // paths of PEM files; the key of each has the same index in KeyFiles
@@ -73,14 +73,14 @@ type TLSSettings struct {
 	MaxPendingHandshakes int      // that have not begun
 }
 
-// ConsoleSettings is the table [console]: the listener for ops, with console, API,
+// ConsoleSettings holds the table [console]: the listener for ops, with console, API,
 // metrics and health.
 type ConsoleSettings struct {
 	Listen   string // host:port
 	Password string // "" = every client may read, only loopback may make changes
 }
 
-// RackSettings is the table [rack]: how this board finds and trusts the others.
+// RackSettings holds the table [rack]: how this board finds and trusts the others.
 type RackSettings struct {
 	Key            RackKey
 	OldKeys        []RackKey // accepted besides Key while it is changed
@@ -94,7 +94,7 @@ type RackSettings struct {
 	ExpectedBoards int // planned number of boards; matters until the rack has a ledger
 }
 
-// CacheSettings is the table [cache].
+// CacheSettings holds the [cache] table.
 type CacheSettings struct {
 	Memory             Size // for all stored objects, bookkeeping included
 	MaxObject          Size // the largest body that is stored
@@ -106,7 +106,7 @@ type CacheSettings struct {
 	MaxVariants        int
 }
 
-// OriginSettings is the table [origin]: where a page comes from on a miss.
+// OriginSettings holds the table [origin]: where a page comes from on a miss.
 type OriginSettings struct {
 	URL            string // "" = the built-in shop
 	ConnectTimeout Duration
@@ -126,12 +126,12 @@ type SiteSettings struct {
 	Origin  OriginSettings // keys that the table does not set are as in [origin]
 }
 
-// ShopSettings is the table [shop]: the built-in shop.
+// ShopSettings holds the table [shop]: the built-in shop.
 type ShopSettings struct {
 	Catalogue string // path of a file; "" = the launch of 29 February 2012
 }
 
-// OrderSettings is the table [orders]: whether and how the built-in shop accepts orders.
+// OrderSettings holds the table [orders]: whether and how the built-in shop accepts orders.
 type OrderSettings struct {
 	Enabled   bool
 	Directory string // of the ledger and the order book
@@ -139,14 +139,14 @@ type OrderSettings struct {
 	PublicURL string // of the shop, such as "https://shop.example"; "" = taken from each request
 }
 
-// WebhookSettings is the table [webhook]: the program that fulfils orders.
+// WebhookSettings holds the table [webhook]: the program that fulfils orders.
 type WebhookSettings struct {
 	URL     string // "" = none
 	Secret  string // "whsec_" and base64
 	Timeout Duration
 }
 
-// MailSettings is the table [mail]: the server that sends mail to buyers.
+// MailSettings holds the table [mail]: the server that sends mail to buyers.
 type MailSettings struct {
 	Server   string // host:port of an SMTP server; "" = no mail
 	From     string
@@ -156,7 +156,7 @@ type MailSettings struct {
 	Timeout  Duration
 }
 
-// PanelSettings is the table [panel]: the board's lamps and its button.
+// PanelSettings holds the table [panel]: the board's lamps and its button.
 type PanelSettings struct {
 	HealthPin string   // a pin such as "GPIO27", "auto" or "none"
 	BarPins   []string // pins, lowest lamp first; "auto" or "none" alone
@@ -167,7 +167,7 @@ type PanelSettings struct {
 	Blinkt    bool // a Blinkt! replaces the lamps on pins
 }
 
-// LogSettings is the table [log].
+// LogSettings holds the [log] table.
 type LogSettings struct {
 	Level  string // debug, info, warn or error
 	Format string // text or json

@@ -154,7 +154,7 @@ func (c *conn) lendRequest() action {
 	c.front.lent.Add(1)
 	lent := newLoan(c, permit, c.pendingInput[:c.lendSize:c.lendSize])
 	c.pendingInput = c.pendingInput[c.lendSize:]
-	if !c.front.handoffs.deliver(lent) || !<-lent.reusable || !c.enter(stateAnswering) {
+	if !c.front.toNetHTTP.deliver(lent) || !<-lent.reusable || !c.enter(stateAnswering) {
 		return actionDrop
 	}
 	return actionWait
@@ -172,7 +172,7 @@ func (c *conn) handOff() {
 	c.front.gate.SilentClients().Add(&c.waitEntry, c)
 	c.pendingInput = nil
 	c.front.handedOff.Add(1)
-	if !c.enter(stateNetHTTP) || !c.front.handoffs.deliver(handed) {
+	if !c.enter(stateNetHTTP) || !c.front.toNetHTTP.deliver(handed) {
 		handed.Close()
 	}
 }

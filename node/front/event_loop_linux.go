@@ -128,7 +128,7 @@ func (l *eventLoop) pollOnce(epoll uintptr, limit int) int {
 	if errno != 0 {
 		return 0
 	}
-	now := l.buffers.rules.handler.Now() // everything that it reports had arrived by then
+	now := l.buffers.rules.handler.Now() // everything that the poll reports had arrived by then
 	var conns [maxEvents]*conn
 	l.mu.Lock()
 	for i := range l.events[:n] {
@@ -171,12 +171,12 @@ func (l *eventLoop) serveOne(c *conn, o readOptions, clock time.Duration) {
 		l.requeueIfUnread(c)
 		return
 	}
-	l.performNext(c)
+	l.performOrOffload(c)
 }
 
-// performNext performs the action that is due, or offloads the connection if that takes
+// performOrOffload performs the action that is due, or offloads the connection if that takes
 // time.
-func (l *eventLoop) performNext(c *conn) {
+func (l *eventLoop) performOrOffload(c *conn) {
 	switch {
 	case c.next == actionDrop:
 		c.closeAndRemove()

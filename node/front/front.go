@@ -79,7 +79,7 @@ type Front struct {
 	acceptor   connAcceptor
 	loops      []*eventLoop // while it serves; none without a fast path
 	server     *http.Server
-	handoffs   *netHTTPListener
+	toNetHTTP  *netHTTPListener
 	conns      *connTable
 	limits     *admission.ClientLimits
 	gate       *admission.Gate
@@ -121,7 +121,7 @@ func New(cfg Config) (*Front, error) {
 		return nil, fmt.Errorf("public pages: %w", err)
 	}
 	f := &Front{
-		cfg: cfg, listener: inner, handoffs: newNetHTTPListener(inner.Addr()), conns: new(connTable),
+		cfg: cfg, listener: inner, toNetHTTP: newNetHTTPListener(inner.Addr()), conns: new(connTable),
 		limits: admission.NewClientLimits(admission.Rates{
 			ClientRequests: cfg.ClientRequests, NetworkRequests: cfg.NetworkRequests,
 			ClientConnections: cfg.ClientConnections, NetworkConnections: cfg.NetworkConnections,
@@ -183,7 +183,7 @@ func (f *Front) Serve(ctx context.Context) error {
 		go func() { accepted <- f.acceptConns(ctx, netAcceptor{f.https.listener}, true) }()
 		stopHTTP2 = f.https.serveHTTP2()
 	}
-	go func() { served <- f.server.Serve(f.handoffs) }()
+	go func() { served <- f.server.Serve(f.toNetHTTP) }()
 	sweeping, stopSweeping := context.WithCancel(context.WithoutCancel(ctx))
 	swept := make(chan struct{})
 	go func() {

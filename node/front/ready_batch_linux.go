@@ -61,7 +61,7 @@ func (l *eventLoop) serveReady(clock time.Duration) {
 	sendMemos(conns)
 	for i := range conns {
 		if ready := &conns[i]; len(ready.reply) > 0 && ready.finishReply() == actionDue {
-			l.performNext(ready.conn)
+			l.performOrOffload(ready.conn)
 			ready.conn = nil
 		}
 	}

@@ -95,7 +95,7 @@ func (l *labSource) followBoard(ctx context.Context, name string) {
 	// already are skipped.
 	known := l.receivedAt
 	l.mu.Unlock()
-	// The reason for the end does not matter: another board is followed.
+	// Why it ended does not matter: the caller follows another board.
 	_ = l.consoles[name].Follow(ctx, silenceTimeout, func(m client.Message) {
 		switch {
 		case m.Rack != nil:

@@ -15,8 +15,8 @@ import (
 const maxHostNames = 64
 
 // FastPath answers plain requests from this board's memory, without net/http: it
-// is the front's front.FastHandler. Its hits do not count towards a hot copy: when the
-// copy has become old, the second request after that makes it hot again.
+// is the front's front.FastHandler. Its hits do not count as requests for a hot key: when
+// the replica goes stale, the second later request stores it again.
 type FastPath struct {
 	handler  *PageHandler
 	prefixes atomic.Pointer[map[string]string] // Host as it was sent → "scheme://host" of the site's keys

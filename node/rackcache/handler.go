@@ -48,8 +48,8 @@ type PeerLink interface {
 // and this board alone.
 type ShopHandler interface {
 	http.Handler
-	// Direct reports whether a request bypasses the cache.
-	Direct(r *http.Request) bool
+	// BypassesCache reports whether a request bypasses the cache.
+	BypassesCache(r *http.Request) bool
 }
 
 // Config configures a PageHandler before its board has joined the rack.
@@ -100,7 +100,7 @@ func New(cfg Config) (*PageHandler, error) {
 	return h, err
 }
 
-// Connect joins the handler to its rack and its origins, once, before it answers.
+// Connect attaches the handler to its rack and origins. Call it once, before it serves.
 func (h *PageHandler) Connect(b Backends) {
 	h.Backends = b
 	h.clockLead = h.cache.Now() - b.Purges.Now()
@@ -126,7 +126,7 @@ func (h *PageHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		writeRequestError(w, err)
-	case h.Shop != nil && h.Sites.IsBuiltIn(siteRequest.URL) && h.Shop.Direct(r):
+	case h.Shop != nil && h.Sites.IsBuiltIn(siteRequest.URL) && h.Shop.BypassesCache(r):
 		// As the client sent it: the shop compares Origin with Host.
 		h.Shop.ServeHTTP(w, r)
 	default:

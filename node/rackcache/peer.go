@@ -149,9 +149,9 @@ func (h *PageHandler) serveOriginRelay(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// prepareRequest returns the client's request that another board's request contains.
-// First this board applies every purge that the sender has applied. prepareRequest
-// refuses a request that this board cannot answer, and then returns false.
+// prepareRequest unwraps the client's request from another board's. It first applies
+// every purge that the sender has applied. If this board cannot answer, it writes a
+// refusal and returns false.
 func (h *PageHandler) prepareRequest(w http.ResponseWriter, r *http.Request) (*http.Request, linkQuery, bool) {
 	q, err := parseLinkQuery(r.URL.RawQuery)
 	if err == nil && !h.Sites.Knows(q.url) {

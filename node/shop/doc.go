@@ -11,7 +11,7 @@
 // Without an OrderService the order page shows totals, and states that the rack does not
 // accept orders.
 //
-// The node wires up: Options.Orders; Catalogue.Offers for the order book; Direct, to keep
+// The node wires up: Options.Orders; Catalogue.Offers for the order book; BypassesCache, to keep
 // forms and receipts out of caches and off the ring; and a purge of the key "shop" when the
 // announcements or a sale's state change, because pages of a sale that does not change
 // are fresh for some seconds. Requests must keep the client's Host field: it distinguishes the

@@ -50,9 +50,9 @@ const (
 	readTimeout  = 5 * time.Second  // for Order
 )
 
-// Direct reports whether only this board's shop answers a request: forms, receipts and their
+// BypassesCache reports whether only this board's shop answers a request: forms, receipts and their
 // subpages. No cache may answer or store these, and they need no owner on the ring, because
 // each board has the order book.
-func (s *Shop) Direct(r *http.Request) bool {
+func (s *Shop) BypassesCache(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/r/")
 }
