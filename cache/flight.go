@@ -39,7 +39,7 @@ type flight struct {
 	req      *http.Request // the request to upstream; the flight's own copy
 	cancel   context.CancelCauseFunc
 	spool    *spool
-	interims chan interim // for the leader
+	interims chan interim // for the client that started the flight
 
 	// Used by run's goroutine only.
 	permit   *semaphore.Weighted // the semaphore of which the flight holds a permit
@@ -64,7 +64,7 @@ type flightOutcome struct {
 	// whose body comes through the spool.
 	object *Object
 	stale  bool // object is served because upstream failed
-	// cookies came with upstream's confirmation, for the leader only.
+	// cookies came with upstream's confirmation, for the client that started the flight only.
 	cookies []string
 	// shared: it may answer every request in the flight that matches its variant.
 	shared bool
@@ -187,7 +187,7 @@ func (f *flight) setConditions() {
 }
 
 // send sends the request upstream and refuses a malformed reply. Interim replies
-// reach the leader.
+// reach the client that started the flight.
 func (f *flight) send(ctx context.Context) (*http.Response, error) {
 	if !f.background {
 		ctx = f.traceInterim(ctx)

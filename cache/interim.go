@@ -67,8 +67,8 @@ func withInterim(ctx context.Context, onInterim func(interim)) context.Context {
 	})
 }
 
-// traceInterim queues interim replies for the flight's leader; those that do not fit
-// are dropped.
+// traceInterim queues interim replies for the client that started the flight; those that
+// do not fit are dropped.
 func (f *flight) traceInterim(ctx context.Context) context.Context {
 	return withInterim(ctx, func(i interim) {
 		select {
@@ -79,7 +79,7 @@ func (f *flight) traceInterim(ctx context.Context) context.Context {
 }
 
 // awaitOutcome waits until the flight's outcome is known, and meanwhile writes interim
-// replies to the leader's client. It returns false if the client has gone.
+// replies to that client. It returns false if the client has gone.
 func (l *lookup) awaitOutcome(j joinedFlight) bool {
 	var interims <-chan interim
 	if j.isStarter && acceptsInterim(l.r) {

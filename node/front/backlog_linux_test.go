@@ -12,6 +12,9 @@ import (
 // A client that has connected before the stop is answered, even if it is still in the
 // backlog.
 func TestStopServesTheBacklog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	if openFiles(t) < 4096 {
 		t.Skip("opens two thousand files")
 	}

@@ -195,6 +195,9 @@ func (h *blockedHandler) holdAll(t *testing.T, f *Front) {
 // A board that reads late cuts off clients that have sent nothing, but no client that has
 // sent its request in time.
 func TestAnUnreadRequestIsNotLate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	h := &blockedHandler{testSite: newTestSite(t), over: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(h.over) })
 	f, _, _ := startFront(t, h.testSite, func(cfg *Config) {

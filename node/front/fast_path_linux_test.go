@@ -213,6 +213,9 @@ func TestManyPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	f, _, _ := startFront(t, newTestSite(t), func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 200*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 	})
@@ -292,6 +295,9 @@ func TestAClientThatConnectsTooOftenIsClosed(t *testing.T) {
 
 func TestDrainingEndsEveryConnection(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	f, stop, served := startFront(t, newTestSite(t))
 	idle, half, busy := dialFront(t, f), dialFront(t, f), dialFront(t, f)
 	for _, v := range []*testClient{idle, half, busy} {

@@ -147,6 +147,9 @@ func TestUnderPressurePagesInMemoryStay(t *testing.T) {
 
 func TestABodyThatTricklesIsRefused(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	h := held{newTestSite(t), make(chan struct{}, 1), make(chan struct{})}
 	f, _, _ := startFront(t, h.testSite, func(cfg *Config) {
 		cfg.Handler, cfg.MaxRequests, cfg.BodyRate, cfg.BodyTimeout = h, 4, 1000, 300*time.Millisecond

@@ -146,6 +146,9 @@ func TestAFloodOfResetsIsBounded(t *testing.T) {
 // A client that requests much and reads nothing is cut off.
 func TestASlowHTTP2ReaderIsCutOff(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	big := strings.Repeat("0123456789abcdef", 16<<10)
 	h := newTestSite(t)
 	change, client := withTLS(t)

@@ -56,6 +56,9 @@ func wantRefusal(t *testing.T, resp *http.Response, body string) {
 
 func TestOverTLSAClientIsRefusedToo(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	for name, h2 := range map[string]bool{"http/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("permits", func(t *testing.T) {

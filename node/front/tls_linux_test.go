@@ -260,6 +260,9 @@ func TestTLSConnectionsEndAsTheyShould(t *testing.T) {
 
 func TestSlowTLSClientsAreCutOff(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for timeouts")
+	}
 	change, client := withTLS(t)
 	f, _, _ := startFront(t, newTestSite(t), change, func(cfg *Config) {
 		cfg.HeaderTimeout, cfg.IdleTimeout, cfg.WriteTimeout = 500*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
