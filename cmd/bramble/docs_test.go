@@ -40,43 +40,24 @@ func TestLinksOfDocumentsResolve(t *testing.T) {
 // A command in a document, in a comment or in .ci that names a test or a benchmark
 // names one that exists: after a renaming it would run nothing, and pass.
 func TestNamedTestsExist(t *testing.T) {
-	var names []string
-	commands := map[string]string{}
-	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata" {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		isGo := strings.HasSuffix(p, ".go")
-		if !isGo && !strings.HasSuffix(p, ".md") && filepath.Base(filepath.Dir(p)) != ".ci" {
-			return nil
-		}
-		text, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(p, "_test.go") {
-			for _, match := range declaration.FindAllStringSubmatch(string(text), -1) {
-				names = append(names, match[1])
-			}
-		}
-		commands[p] = string(text)
-		return nil
+	files := readTree(t, func(p string) bool {
+		return strings.HasSuffix(p, ".go") || strings.HasSuffix(p, ".md") || filepath.Base(filepath.Dir(p)) == ".ci"
 	})
-	if err != nil {
-		t.Fatal(err)
+	var names []string
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+	for p, text := range files {
+		if !strings.HasSuffix(p, "_test.go") {
+			continue
+		}
+		for _, match := range declaration.FindAllStringSubmatch(text, -1) {
+			names = append(names, match[1])
+		}
 	}
 	if len(names) < 500 {
 		t.Fatalf("only %d tests found under %s", len(names), root)
 	}
 	pattern := regexp.MustCompile("[`\\s]-(?:run|skip|bench) ('[^'\n]+'|[^\\s'`;),]+)")
-	for from, text := range commands {
+	for from, text := range files {
 		for _, match := range pattern.FindAllStringSubmatch(text, -1) {
 			for name := range strings.SplitSeq(strings.Trim(match[1], "'"), "|") {
 				name, _, _ = strings.Cut(name, "/")
@@ -149,54 +130,38 @@ func TestMetricsInDocumentsExist(t *testing.T) {
 // readDocuments returns the text of every Markdown file by its path.
 func readDocuments(t *testing.T) map[string]string {
 	t.Helper()
-	documents := map[string]string{}
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules") {
-			return fs.SkipDir
-		}
-		if !d.IsDir() && strings.HasSuffix(p, ".md") {
-			text, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			documents[filepath.Clean(p)] = string(text)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := readTree(t, func(p string) bool { return strings.HasSuffix(p, ".md") })
 	if len(documents) < 15 {
 		t.Fatalf("only %d documents found under %s", len(documents), root)
 	}
 	return documents
 }
 
-// The journeys in ARCHITECTURE.md name functions that exist, each in the file beside it.
-func TestJourneysNameFunctions(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, architecture))
+// readTree returns the text of every wanted file by its path.
+func readTree(t *testing.T, wanted func(path string) bool) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !wanted(p) {
+			return nil
+		}
+		text, err := os.ReadFile(p)
+		texts[filepath.Clean(p)] = string(text)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := regexp.MustCompile(`(?m)^    ([A-Za-z]+(?:\.[A-Za-z]+)?)  +([a-z0-9/_]+\.go)`)
-	stops := stop.FindAllStringSubmatch(string(text), -1)
-	if len(stops) < 15 {
-		t.Fatalf("only %d functions found in the journeys of %s", len(stops), architecture)
-	}
-	for _, match := range stops {
-		receiver, name, isMethod := strings.Cut(match[1], ".")
-		declaration := regexp.MustCompile(`(?m)^func \(\w+ \*?` + receiver + `\) ` + name + `\(`)
-		if !isMethod {
-			declaration = regexp.MustCompile(`(?m)^func ` + receiver + `\(`)
-		}
-		source, err := os.ReadFile(filepath.Join(root, match[2]))
-		if err != nil || !declaration.Match(source) {
-			t.Errorf("%s has no function %s, which a journey of %s names", match[2], match[1], architecture)
-		}
-	}
+	return texts
 }
 
 // headingAnchors returns the anchors that a document's headings get from common

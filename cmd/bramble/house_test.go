@@ -120,7 +120,7 @@ type sourceFile struct {
 	path   string // from the root, with slashes
 	syntax *ast.File
 	set    *token.FileSet
-	lines  int
+	text   string
 }
 
 func sources(t *testing.T) []sourceFile {
@@ -149,7 +149,7 @@ func sources(t *testing.T) []sourceFile {
 		if err != nil {
 			return err
 		}
-		files = append(files, sourceFile{filepath.ToSlash(rel), syntax, set, strings.Count(string(text), "\n")})
+		files = append(files, sourceFile{filepath.ToSlash(rel), syntax, set, string(text)})
 		return nil
 	})
 	if err != nil {
@@ -168,8 +168,9 @@ func TestTopLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	isIgnored := func(name string) bool {
-		for pattern := range strings.FieldsSeq(string(ignored)) {
-			if matches, err := path.Match(strings.Trim(pattern, "/"), name); err == nil && matches {
+		for line := range strings.Lines(string(ignored)) {
+			pattern := strings.Trim(strings.TrimSpace(line), "/")
+			if matches, err := path.Match(pattern, name); err == nil && matches {
 				return true
 			}
 		}
@@ -236,7 +237,7 @@ func TestExportedThingsAreDocumented(t *testing.T) {
 		for _, decl := range f.syntax.Decls {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:
-				if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || exportedReceiver(d.Recv)) && !selfEvident(d.Name.Name) {
+				if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || ast.IsExported(receiverType(d.Recv))) && !selfEvident(d.Name.Name) {
 					t.Errorf("%s: %s has no comment", f.set.Position(d.Pos()), d.Name.Name)
 				}
 			case *ast.GenDecl:
@@ -250,13 +251,19 @@ func TestExportedThingsAreDocumented(t *testing.T) {
 	}
 }
 
-func exportedReceiver(fields *ast.FieldList) bool {
-	of := fields.List[0].Type
-	if star, ok := of.(*ast.StarExpr); ok {
+// receiverType returns the name of a method's type.
+func receiverType(receiver *ast.FieldList) string {
+	of := receiver.List[0].Type
+	if star, isPointer := of.(*ast.StarExpr); isPointer {
 		of = star.X
 	}
-	name, ok := of.(*ast.Ident)
-	return ok && name.IsExported()
+	switch generic := of.(type) {
+	case *ast.IndexExpr:
+		of = generic.X
+	case *ast.IndexListExpr:
+		of = generic.X
+	}
+	return of.(*ast.Ident).Name
 }
 
 // selfEvident methods do what the interface that they are for says.
@@ -347,8 +354,8 @@ func TestNoUnalignedAtomics(t *testing.T) {
 
 func TestNoFileIsTooLong(t *testing.T) {
 	for _, f := range sources(t) {
-		if f.lines > longest {
-			t.Errorf("%s has %d lines; %d are the most that a reader should scroll", f.path, f.lines, longest)
+		if lines := strings.Count(f.text, "\n"); lines > longest {
+			t.Errorf("%s has %d lines; %d are the most that a reader should scroll", f.path, lines, longest)
 		}
 	}
 }

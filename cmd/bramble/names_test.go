@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"go/ast"
 	"go/token"
 	"os"
@@ -111,11 +110,7 @@ func TestFunctionNamesHaveAnObject(t *testing.T) {
 func TestGlossaryTermsOccurInTheCode(t *testing.T) {
 	var code strings.Builder
 	for _, f := range sources(t) {
-		text, err := os.ReadFile(filepath.Join(root, f.path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		code.WriteString(foldText(string(text)))
+		code.WriteString(foldText(f.text))
 	}
 	terms := tableColumn(t, "## Glossary")
 	if len(terms) < 60 {
@@ -181,14 +176,7 @@ func TestReceiversAreNamedForTheirTypes(t *testing.T) {
 			if !ok || d.Recv == nil || len(d.Recv.List[0].Names) == 0 {
 				continue
 			}
-			of := d.Recv.List[0].Type
-			if star, isPointer := of.(*ast.StarExpr); isPointer {
-				of = star.X
-			}
-			if generic, isGeneric := of.(*ast.IndexExpr); isGeneric {
-				of = generic.X
-			}
-			typeName, receiver := of.(*ast.Ident).Name, d.Recv.List[0].Names[0].Name
+			typeName, receiver := receiverType(d.Recv), d.Recv.List[0].Names[0].Name
 			if receiver == "_" {
 				continue
 			}
@@ -236,8 +224,8 @@ func tableColumn(t *testing.T, heading string) []string {
 	}
 	var entries []string
 	inside := false
-	for lines := bufio.NewScanner(strings.NewReader(string(text))); lines.Scan(); {
-		line := lines.Text()
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
 		if level := len(line) - len(strings.TrimLeft(line, "#")); level > 0 {
 			inside = line == heading || inside && level > strings.LastIndex(heading, "#")+1
 			continue
