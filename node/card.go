@@ -41,7 +41,7 @@ func ReadCard(folder string) (_ *Card, err error) {
 	if c.book, err = orders.Open(c.dir); err != nil {
 		return nil, err
 	}
-	found, err := ledger.ReadDir(filepath.Join(folder, ledgerFolder), c.book)
+	found, err := ledger.ReadDir(filepath.Join(folder, ledgerFolder), orderservice.OrderStateMachine{Book: c.book})
 	if err != nil {
 		return nil, err
 	}

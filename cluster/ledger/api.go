@@ -14,13 +14,15 @@ import (
 // on every board. The ledger calls it from one goroutine at a time; it must guard
 // its state against its own readers itself.
 type StateMachine interface {
-	// Apply applies one committed batch of at least one command, and returns
-	// exactly one reply per command. index grows with every call; at is the
-	// ledger's clock, UTC, which never goes back. The result depends on the
-	// state and these arguments alone. An error means that the state machine
-	// cannot go on: the ledger halts (ErrHalted) and logs it. It calls Apply
-	// again only if the error is ErrRetryLater. Apply must not retain commands.
-	Apply(index uint64, at time.Time, commands [][]byte) (replies [][]byte, err error)
+	// Apply applies one committed batch, and returns exactly one reply per
+	// command. The result depends on the state and the batch alone. An error
+	// means that the state machine cannot go on: the ledger halts (ErrHalted)
+	// and logs it. It calls Apply again only if the error is ErrRetryLater.
+	// Apply must not retain the commands.
+	Apply(b Batch) (replies [][]byte, err error)
+	// MaxRules returns the highest rules version that Apply knows, from 1. It
+	// must know all lower ones too, for ever: old logs are applied again.
+	MaxRules() uint32
 	// Snapshot returns the state as it is now; later calls of Apply do not
 	// change it. The ledger writes it in another goroutine while Apply goes on,
 	// and closes it once.
@@ -32,6 +34,16 @@ type StateMachine interface {
 	// a running hash, and part of a snapshot. Two boards whose digests differ
 	// at the same index have diverged: the one that differs from the leader halts.
 	Digest() uint64
+}
+
+// Batch is one committed batch of at least one command.
+type Batch struct {
+	Index uint64    // of its log entry; it grows with every batch
+	At    time.Time // the ledger's clock, UTC
+	// Rules is the version of the rules by which the commands must be carried out, from 1
+	// to MaxRules. It never falls from one batch to the next.
+	Rules    uint32
+	Commands [][]byte
 }
 
 // StateSnapshot is the state of a StateMachine at one index.

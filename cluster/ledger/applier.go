@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type applier struct {
 	stateMachine StateMachine
 	log          *slog.Logger
 	onApplied    func(uint64)
+	maxRules     uint32 // the state machine's
 	// onBatch is called for every batch that this board has applied.
 	onBatch func(id batchID, index uint64, replies [][]byte)
 	// stopped ends the retries of a state machine that cannot go on at the moment. If it
@@ -35,8 +37,13 @@ type applier struct {
 	index         uint64 // of the last entry seen
 	term          uint64 // of the last batch entry seen: every earlier term is over
 	at            time.Time
+	rules         uint32 // version in force: the highest of all entries so far
 	halted        string
 	haltTransient bool // the reason can pass: the batch is retried
+	// suspect is why this board may have diverged, "" if nothing: see divergence.go.
+	suspect string
+	// ownTerm is the last term in which this board leads.
+	ownTerm uint64
 	// restores counts the snapshots that replaced entries, which this board then
 	// never sees.
 	restores int
@@ -48,6 +55,7 @@ type indexedDigest struct{ index, digest uint64 }
 
 func newApplier(cfg *Config, onBatch func(batchID, uint64, [][]byte)) *applier {
 	return &applier{stateMachine: cfg.StateMachine, log: cfg.Logger, onApplied: cfg.OnApplied, onBatch: onBatch,
+		maxRules: max(cfg.StateMachine.MaxRules(), firstRules), rules: firstRules,
 		retryInterval: defaultRetryInterval, changed: make(chan struct{}), at: time.Unix(0, 0).UTC()}
 }
 
@@ -82,19 +90,21 @@ func (a *applier) Apply(l *raft.Log) any {
 
 func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	a.mu.Lock()
-	halted, at, digest := a.halted, a.at, a.last.digest
+	halted, at, digest, rules := a.halted, a.at, a.last.digest, a.rules
 	a.term = max(a.term, l.Term)
 	a.mu.Unlock()
 	if halted != "" {
 		return nil, batchID{}, fmt.Errorf("%w: %s", ErrHalted, halted)
 	}
 	e, err := decodeEntry(l.Data)
+	if err == nil {
+		rules = max(rules, e.Rules)
+		err = a.checkKnown(rules, e.Flags)
+	}
 	if err != nil {
 		return nil, e.ID, a.halt(fmt.Sprintf("entry %d: %v", l.Index, err))
 	}
-	if what := a.findDivergence(e.Seen, e.Digest); what != "" {
-		return nil, e.ID, a.halt(what)
-	}
+	a.compareWithLeader(&e)
 	if e.Term != l.Term {
 		return nil, e.ID, errWrongTerm
 	}
@@ -103,7 +113,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	}
 	var replies [][]byte
 	if len(e.Commands) > 0 {
-		replies, err = a.applyWithRetry(l.Index, at, e.Commands)
+		replies, err = a.applyWithRetry(Batch{Index: l.Index, At: at, Rules: rules, Commands: e.Commands})
 		if errors.Is(err, ErrRetryLater) && a.stopped != nil { // the board stops; it retries after its next start
 			return nil, e.ID, fmt.Errorf("%w: %w", ErrHalted, err)
 		}
@@ -113,7 +123,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 		digest = a.stateMachine.Digest()
 	}
 	a.mu.Lock()
-	a.at, a.last = at, indexedDigest{l.Index, digest}
+	a.at, a.rules, a.last = at, rules, indexedDigest{l.Index, digest}
 	a.digests[l.Index%digestWindow] = a.last
 	a.mu.Unlock()
 	return replies, e.ID, nil
@@ -125,22 +135,22 @@ const defaultRetryInterval = 5 * time.Second
 
 // applyWithRetry calls the state machine until it can go on. Meanwhile the ledger
 // counts as halted, so that another board leads and no caller waits for this one.
-func (a *applier) applyWithRetry(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (a *applier) applyWithRetry(b Batch) ([][]byte, error) {
 	blocked := false
 	for {
-		replies, err := a.callStateMachine(index, at, commands)
+		replies, err := a.callStateMachine(b)
 		if !errors.Is(err, ErrRetryLater) || a.stopped == nil {
 			if blocked && err == nil {
 				a.setBlocked("")
-				a.log.Info("ledger: the state machine goes on", "entry", index)
+				a.log.Info("ledger: the state machine goes on", "entry", b.Index)
 			}
 			return replies, err
 		}
 		if !blocked {
-			a.log.Error("ledger: the state machine cannot go on; the ledger retries", "entry", index, "interval", a.retryInterval, "error", err)
+			a.log.Error("ledger: the state machine cannot go on; the ledger retries", "entry", b.Index, "interval", a.retryInterval, "error", err)
 			blocked = true
 		}
-		a.setBlocked(fmt.Sprintf("entry %d: %v", index, err))
+		a.setBlocked(fmt.Sprintf("entry %d: %v", b.Index, err))
 		wait := time.NewTimer(a.retryInterval)
 		select {
 		case <-a.stopped:
@@ -167,30 +177,17 @@ func (a *applier) setBlocked(why string) {
 }
 
 // callStateMachine calls Apply. It turns a panic there into an error, which halts.
-func (a *applier) callStateMachine(index uint64, at time.Time, commands [][]byte) (replies [][]byte, err error) {
+func (a *applier) callStateMachine(b Batch) (replies [][]byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	replies, err = a.stateMachine.Apply(index, at, commands)
-	if err == nil && len(replies) != len(commands) {
-		err = fmt.Errorf("%d replies to %d commands", len(replies), len(commands))
+	replies, err = a.stateMachine.Apply(b)
+	if err == nil && len(replies) != len(b.Commands) {
+		err = fmt.Errorf("%d replies to %d commands", len(replies), len(b.Commands))
 	}
 	return replies, err
-}
-
-// findDivergence compares this board's digest at an index with the leader's. It
-// returns "" if they are equal, or this board's is unknown.
-func (a *applier) findDivergence(index, digest uint64) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	m := a.digests[index%digestWindow]
-	if index == 0 || m.index != index || m.digest == digest {
-		return ""
-	}
-	return fmt.Sprintf("at entry %d this board's replies differ from the leader's (digests %016x and %016x)",
-		index, m.digest, digest)
 }
 
 // halt stops applying for good, logs why and returns the error.
@@ -207,8 +204,10 @@ type applierState struct {
 	index, term   uint64
 	at            time.Time
 	last          indexedDigest
-	halted        string
+	rules         uint32
+	halted        string // also while the board is suspect
 	haltTransient bool
+	suspect       bool
 	restores      int
 	changed       <-chan struct{} // closed at the next change
 }
@@ -216,7 +215,12 @@ type applierState struct {
 func (a *applier) state() applierState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return applierState{a.index, a.term, a.at, a.last, a.halted, a.haltTransient, a.restores, a.changed}
+	st := applierState{index: a.index, term: a.term, at: a.at, last: a.last, rules: a.rules,
+		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed}
+	if st.halted == "" && a.suspect != "" {
+		st.halted, st.haltTransient, st.suspect = a.suspect, true, true
+	}
+	return st
 }
 
 // StoreConfiguration implements raft.ConfigurationStore, to learn the index of
@@ -230,11 +234,14 @@ func (a *applier) StoreConfiguration(index uint64, _ raft.Configuration) {
 	a.mu.Unlock()
 }
 
-// A snapshot is a header of 44 bytes (magic, index, term, clock, digest, and their
-// CRC-32C) and the state machine's own bytes.
+// A snapshot is a header (magic, index, term, clock, digest, in version 2 the rules version, and
+// their CRC-32C) and the state machine's own bytes. The last byte of the magic is the version.
+// Under the first rules, version 1 is written: see entryVersion1.
 const (
-	snapshotMagic      = "BRLEDGR1"
-	snapshotHeaderSize = len(snapshotMagic) + 4*8 + 4
+	snapshotMagic       = "BRLEDGR"
+	snapshotHead        = len(snapshotMagic) + 1
+	snapshotHeaderSize1 = snapshotHead + 4*8 + 4
+	snapshotHeaderSize2 = snapshotHead + 5*8 + 4
 )
 
 // snapshotHeader is the first part of a snapshot.
@@ -242,11 +249,17 @@ type snapshotHeader struct {
 	index, term uint64
 	at          time.Time
 	digest      uint64
+	rules       uint32
 }
 
 func (s snapshotHeader) encode() []byte {
-	b := []byte(snapshotMagic)
-	for _, v := range []uint64{s.index, s.term, uint64(s.at.UnixNano()), s.digest} {
+	values := []uint64{s.index, s.term, uint64(s.at.UnixNano()), s.digest}
+	b := []byte(snapshotMagic + "1")
+	if s.rules > firstRules {
+		b[snapshotHead-1] = '2'
+		values = append(values, uint64(s.rules))
+	}
+	for _, v := range values {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32cSum(b))
@@ -254,16 +267,31 @@ func (s snapshotHeader) encode() []byte {
 
 func readSnapshotHeader(r io.Reader) (snapshotHeader, error) {
 	var m snapshotHeader
-	b := make([]byte, snapshotHeaderSize)
-	if _, err := io.ReadFull(r, b); err != nil {
+	b := make([]byte, snapshotHeaderSize2)
+	if _, err := io.ReadFull(r, b[:snapshotHead]); err != nil {
 		return m, fmt.Errorf("the snapshot's header: %w", err)
 	}
-	sum := binary.LittleEndian.Uint32(b[snapshotHeaderSize-4:])
-	if string(b[:len(snapshotMagic)]) != snapshotMagic || crc32cSum(b[:snapshotHeaderSize-4]) != sum {
+	version := b[snapshotHead-1]
+	switch {
+	case string(b[:len(snapshotMagic)]) != snapshotMagic || version < '1' || version > '9':
+		return m, errors.New("it is not a ledger's snapshot")
+	case version > '2':
+		return m, fmt.Errorf("%w: the snapshot has version %c, this program knows 2", errProgramTooOld, version)
+	case version == '1':
+		b = b[:snapshotHeaderSize1]
+	}
+	if _, err := io.ReadFull(r, b[snapshotHead:]); err != nil {
+		return m, fmt.Errorf("the snapshot's header: %w", err)
+	}
+	if crc32cSum(b[:len(b)-4]) != binary.LittleEndian.Uint32(b[len(b)-4:]) {
 		return m, errors.New("it is not a ledger's snapshot")
 	}
-	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[len(snapshotMagic)+8*i:]) }
-	return snapshotHeader{v(0), v(1), time.Unix(0, int64(v(2))).UTC(), v(3)}, nil
+	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[snapshotHead+8*i:]) }
+	m = snapshotHeader{v(0), v(1), time.Unix(0, int64(v(2))).UTC(), v(3), firstRules}
+	if version == '2' {
+		m.rules = uint32(v(4))
+	}
+	return m, nil
 }
 
 // fsmSnapshot is a raft.FSMSnapshot.
@@ -275,7 +303,7 @@ type fsmSnapshot struct {
 // Snapshot implements raft.FSM.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	a.mu.Lock()
-	header, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest}, a.halted
+	header, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest, a.rules}, cmp.Or(a.halted, a.suspect)
 	a.mu.Unlock()
 	if halted != "" {
 		return nil, fmt.Errorf("%w: %s", ErrHalted, halted)
@@ -312,6 +340,11 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkKnown(header.rules, 0); err != nil {
+		// The snapshot stays where it is, for a newer program.
+		_ = a.halt(fmt.Sprintf("the snapshot at entry %d: %v", header.index, err))
+		return nil
+	}
 	if err := a.stateMachine.Restore(r); err != nil {
 		return err
 	}
@@ -322,7 +355,8 @@ func (a *applier) Restore(r io.ReadCloser) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.index, a.term, a.at, a.halted, a.haltTransient = header.index, header.term, header.at, halted, false
+	a.index, a.term, a.at, a.rules = header.index, header.term, header.at, header.rules
+	a.halted, a.haltTransient, a.suspect = halted, false, ""
 	a.restores++
 	a.last = indexedDigest{header.index, header.digest}
 	a.digests = [digestWindow]indexedDigest{}

@@ -118,12 +118,14 @@ func (l *Ledger) Status() Status {
 		Damaged: l.damagedAtStart,
 	}
 	r := l.raft
+	s.RulesHeldBy = slices.Clone(l.survey.rulesHeldBy)
 	if !s.Founded {
 		s.MissingBoards = max(0, majorityOf(l.cfg.Boards)-l.survey.reachable)
 		s.Trouble = l.whyNotFounded()
 	}
 	l.mu.Unlock()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
+	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
 	s.LogBytes = l.files.log.bytes.Load()
 	s.Foreign = l.otherLedgers.commaSeparatedNames()
 	if t := l.files.log.trouble.Load(); t != nil {

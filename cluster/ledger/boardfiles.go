@@ -22,6 +22,7 @@ import (
 //	now/state       the stableStore: identity, promises, term and vote, segments
 //	now/log/        the log's segments
 //	now/snapshots/  the newest snapshot
+//	now/diverged    why this board halted, if it differed from the majority: see divergence.go
 //	damaged-<n>-<time>/ an earlier "now" in which something was damaged
 
 const (
@@ -69,6 +70,9 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 		if _, err := os.Stat(filepath.Join(dir, dirLog)); err == nil {
 			return f, &damageError{fileState, "it is missing beside a log"}
 		}
+	}
+	if err := checkDivergence(dir); err != nil {
+		return f, err
 	}
 	if f.stable, err = openStableStore(filepath.Join(dir, fileState), slowSync); err != nil {
 		return f, err

@@ -28,7 +28,7 @@ func classifyReadError(file string, err error) error {
 	var path *fs.PathError
 	var errno syscall.Errno
 	switch {
-	case err == nil || errors.As(err, &d):
+	case err == nil || errors.As(err, &d) || errors.Is(err, errProgramTooOld):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return &damageError{file, err.Error()}

@@ -14,8 +14,11 @@ const (
 	// maxBatchBytes limits the size of a batch's commands together. One command of
 	// MaxCommand always fits.
 	maxBatchBytes = 256 << 10
-	// entryVersion is the first byte of every entry.
-	entryVersion = 1
+	// entryVersion1 and entryVersion2 are the first bytes of an entry: the version of its
+	// encoding. An entry that version 1 can express is written in it, so that the program
+	// before can still read the log until the rules rise.
+	entryVersion1 = 1
+	entryVersion2 = 2
 )
 
 // batchID identifies a batch for all time: the sender that made it, and its
@@ -38,19 +41,45 @@ type entry struct {
 	// Seen and Digest are the index of the last entry that the leader had applied
 	// when it wrote this one, and its state machine's digest there.
 	Seen, Digest uint64
-	Commands     [][]byte
+	// Rules is the rules version that the commands were proposed under, from 1: see rules.go.
+	Rules uint32
+	// Flags are the entry's properties, see the flag constants. A program that does not know one
+	// is older than the ledger, as with Rules.
+	Flags    uint32
+	Commands [][]byte
 }
 
+// Flags of an entry.
+const (
+	// flagClockSet: an operator set the ledger's clock, so the stamp may be earlier than the
+	// one before.
+	flagClockSet = 1 << 0
+
+	knownFlags = flagClockSet
+)
+
 // An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Sender,
-// Number, Seen, Digest as little-endian 64-bit numbers, then the commands as
-// in appendList.
-const entryHead = 1 + 6*8
+// Number, Seen, Digest as little-endian 64-bit numbers, in version 2 then Rules and Flags as
+// 32-bit numbers, then the commands as in appendList.
+const (
+	entryHead  = 1 + 6*8
+	entryHead2 = entryHead + 2*4
+)
 
 func (e *entry) encode() []byte {
-	b := make([]byte, 0, entryHead+listSize(e.Commands))
-	b = append(b, entryVersion)
+	b := make([]byte, 0, entryHead2+listSize(e.Commands))
+	isFirst := e.Rules <= firstRules && e.Flags == 0
+	if isFirst {
+		b = append(b, entryVersion1)
+	} else {
+		b = append(b, entryVersion2)
+	}
 	for _, v := range []uint64{e.Term, uint64(e.Stamp.UnixNano()), e.ID.Sender, e.ID.Number, e.Seen, e.Digest} {
 		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	if !isFirst {
+		b = binary.LittleEndian.AppendUint32(b, max(e.Rules, firstRules))
+		b = binary.LittleEndian.AppendUint32(b, e.Flags)
 	}
 	return appendList(b, e.Commands)
 }
@@ -61,19 +90,30 @@ var errEntry = errors.New("not a ledger entry")
 // point into b.
 func decodeEntry(b []byte) (entry, error) {
 	var e entry
-	if len(b) < entryHead {
+	head := entryHead
+	if len(b) > 0 && b[0] == entryVersion2 {
+		head = entryHead2
+	}
+	if len(b) < head {
 		return e, fmt.Errorf("%w: %d bytes", errEntry, len(b))
 	}
-	if b[0] != entryVersion {
-		return e, fmt.Errorf("%w: version %d (this program knows %d)", errEntry, b[0], entryVersion)
+	if b[0] != entryVersion1 && b[0] != entryVersion2 {
+		return e, fmt.Errorf("%w: the entry has version %d, this program knows %d", errProgramTooOld, b[0], entryVersion2)
 	}
 	var v [6]uint64
 	for i := range v {
 		v[i] = binary.LittleEndian.Uint64(b[1+8*i:])
 	}
 	e.Term, e.Stamp, e.ID, e.Seen, e.Digest = v[0], time.Unix(0, int64(v[1])).UTC(), batchID{v[2], v[3]}, v[4], v[5]
+	e.Rules = firstRules
+	if head == entryHead2 {
+		e.Rules, e.Flags = binary.LittleEndian.Uint32(b[entryHead:]), binary.LittleEndian.Uint32(b[entryHead+4:])
+		if e.Rules < firstRules || (e.Rules == firstRules && e.Flags == 0) {
+			return e, fmt.Errorf("%w: version 2 without need", errEntry)
+		}
+	}
 	var err error
-	e.Commands, err = readList(b[entryHead:])
+	e.Commands, err = readList(b[head:])
 	if err != nil {
 		return e, err
 	}

@@ -18,6 +18,8 @@ func FuzzEntry(f *testing.F) {
 	f.Add((&entry{Term: 3, Stamp: time.Unix(5, 6).UTC(), ID: batchID{1, 2}, Commands: [][]byte{[]byte("a"), {}}}).encode())
 	f.Add((&entry{}).encode())
 	f.Add(append((&entry{}).encode(), 0))
+	f.Add((&entry{Term: 3, Rules: 2, Flags: flagClockSet, Commands: [][]byte{[]byte("a")}}).encode())
+	f.Add(append([]byte{entryVersion2}, make([]byte, 64)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := decodeEntry(b)
 		if err != nil {

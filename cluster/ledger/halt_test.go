@@ -14,13 +14,13 @@ import (
 // divergingDiary is a state machine whose reply to one command differs from the others'.
 type divergingDiary struct{ ledgertest.Diary }
 
-func (d *divergingDiary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
-	for i := range commands {
-		if string(commands[i]) == "trap" {
-			commands[i] = []byte("trapped")
+func (d *divergingDiary) Apply(b ledger.Batch) ([][]byte, error) {
+	for i := range b.Commands {
+		if string(b.Commands[i]) == "trap" {
+			b.Commands[i] = []byte("trapped")
 		}
 	}
-	return d.Diary.Apply(index, at, commands)
+	return d.Diary.Apply(b)
 }
 
 func TestABoardThatDivergesHalts(t *testing.T) {

@@ -70,8 +70,8 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another ledger"}
 	}
 	st := l.applier.state()
-	if st.halted != "" {
-		return batchResponse{Status: batchHalted, Text: st.halted}
+	if st.halted != "" { // another board leads soon, if there is one that does not halt
+		return batchResponse{Status: batchRefused, Text: st.halted}
 	}
 	if r.State() != raft.Leader || r.CurrentTerm() != request.Term {
 		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
@@ -87,6 +87,7 @@ func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchRe
 	st := l.applier.state()
 	e.Stamp = l.clock.stampBatch(st.at)
 	e.Seen, e.Digest = st.last.index, st.last.digest
+	e.Rules, _ = l.chooseRules(r)
 	f := r.Apply(e.encode(), l.cfg.Timing.Call)
 	if err := awaitFuture(ctx, f); err != nil {
 		return statusOfRaftError(err)
@@ -147,7 +148,9 @@ func (l *Ledger) openTerm(ctx context.Context) {
 		if r == nil || r.State() != raft.Leader {
 			return
 		}
-		response := l.commitEntry(ctx, r, entry{Term: r.CurrentTerm()})
+		term := r.CurrentTerm()
+		l.applier.leadTerm(term)
+		response := l.commitEntry(ctx, r, entry{Term: term})
 		if response.Status == batchDone || response.Status == batchHalted {
 			return
 		}

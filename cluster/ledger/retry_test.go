@@ -19,13 +19,14 @@ type blockedStateMachine struct {
 	tries   atomic.Int32
 }
 
-func (b *blockedStateMachine) Apply(_ uint64, _ time.Time, commands [][]byte) ([][]byte, error) {
+func (b *blockedStateMachine) Apply(batch Batch) ([][]byte, error) {
 	b.tries.Add(1)
 	if b.blocked.Load() {
 		return nil, fmt.Errorf("%w: no space left", ErrRetryLater)
 	}
-	return commands, nil
+	return batch.Commands, nil
 }
+func (*blockedStateMachine) MaxRules() uint32 { return firstRules }
 func (*blockedStateMachine) Snapshot() (StateSnapshot, error) {
 	return nil, errors.New("not implemented")
 }

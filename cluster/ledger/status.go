@@ -19,5 +19,8 @@ type Status struct {
 	HaltTransient bool     `json:"halt_transient"` // the reason can pass, such as a full disk: the board then goes on automatically
 	Foreign       string   `json:"foreign_boards"` // boards of another ledger that this board has seen, "" if none
 	Damaged       string   `json:"damaged"`        // the damage found at the start, whose files were set aside; "" if none
+	Rules         uint32   `json:"rules"`          // version of the rules in force on this board, from 1
+	MaxRules      uint32   `json:"max_rules"`      // the highest version that this board's program knows
+	RulesHeldBy   []string `json:"rules_held_by"`  // boards whose program keeps the version from rising, as far as known, sorted
 	Trouble       string   `json:"trouble"`        // what else keeps the ledger from working now, "" if nothing
 }

@@ -16,6 +16,8 @@ type surveyState struct {
 	reachable    int                     // boards that answered the last survey, this one included
 	leadingSince time.Time               // zero while another board leads
 	answers      map[string]surveyAnswer // by board name, while this board leads
+	maxRules     map[string]uint32       // by server id: see noteMaxRules
+	rulesHeldBy  []string                // see Status
 }
 
 type surveyAnswer struct {
@@ -56,6 +58,7 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	if leader, _, ok := l.currentLeader(); ok && leader != l.cfg.Name {
 		l.syncClock(ctx, leader, self, id)
 	}
+	l.surveyAsSuspect(ctx, r, self, id)
 }
 
 // otherBoards returns the live boards without this one.
@@ -72,7 +75,7 @@ func (l *Ledger) otherBoards() []raftServer {
 // surveyUnfounded joins the ledger of a board that has one, or tries to found one.
 func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	others := l.otherBoards()
-	hellos := callAll[helloResponse](ctx, l, others, kindHello, helloRequest{Server: self})
+	hellos := callAll[helloResponse](ctx, l, others, kindHello, l.newHello(self, 0))
 	live := []raftServer{self}
 	var founded *helloResponse
 	for _, hello := range hellos {
@@ -100,15 +103,25 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	l.tryFounding(ctx, live, len(others)+1)
 }
 
+// newHello returns this board's hello.
+func (l *Ledger) newHello(self raftServer, id ledgerID) helloRequest {
+	return helloRequest{Server: self, Ledger: id, MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+}
+
 func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Lock()
+	l.survey.noteMaxRules(request.Server.ID, request.MaxRules)
 	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters}
+	response.RulesHeldBy = l.survey.rulesHeldBy
 	r := l.raft
 	l.mu.Unlock()
 	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger)
 	st := l.applier.state()
 	response.Index = st.index
-	response.Trouble = l.whyNotVote(st)
+	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect
+	response.MaxRules = l.applier.maxRules
+	d := l.applier.digestAt(request.DigestAt)
+	response.DigestIndex, response.Digest = d.index, d.digest
 	response.Foreign = l.otherLedgers.sortedNames()
 	response.Leading = r != nil && r.State() == raft.Leader
 	now, known := l.clock.now()
@@ -143,7 +156,7 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 // surveyAsLeader collects the health of all boards, and acts on it.
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
 	l.clock.slewToOwnClock()
-	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, helloRequest{Server: self, Ledger: id})
+	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
 	now := time.Now()
 	l.mu.Lock()
 	s := &l.survey
@@ -153,6 +166,7 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	for _, hello := range hellos {
 		if hello.Ledger == id {
 			s.answers[hello.Server.Name] = surveyAnswer{hello, now}
+			s.noteMaxRules(hello.Server.ID, hello.MaxRules)
 		}
 	}
 	s.reachable = len(hellos) + 1
@@ -160,6 +174,11 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	for _, hello := range hellos {
 		l.noteLedgerOf(id, hello.Server.Name, hello.Ledger)
 	}
+	_, heldBy := l.chooseRules(r)
+	l.mu.Lock()
+	s.rulesHeldBy = heldBy
+	l.mu.Unlock()
+	l.judgeDigests(r, self, hellos)
 	l.runAutopilot(ctx, r, self, now)
 	l.transferLeadership(ctx, r, hellos)
 }
@@ -212,7 +231,8 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 // time or has halted, and the other voter is better off.
 func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []helloResponse) {
 	_, known := l.clock.now()
-	if known && l.clock.ownClockSet() && l.applier.state().halted == "" {
+	st := l.applier.state()
+	if known && l.clock.ownClockSet() && st.halted == "" {
 		return
 	}
 	configuration := r.GetConfiguration()
@@ -224,7 +244,9 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 		isVoter := slices.ContainsFunc(servers, func(s raft.Server) bool {
 			return s.Suffrage == raft.Voter && string(s.ID) == hello.Server.ID
 		})
-		if !hello.OwnClockSet || hello.Trouble != "" || !isVoter {
+		// If this board has diverged, the others suspect themselves until another board leads.
+		troubled := hello.Trouble != "" && !(hello.Suspect && st.halted != "" && !st.suspect)
+		if !hello.OwnClockSet || troubled || !isVoter {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
@@ -237,7 +259,7 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 
 // syncClock fetches the time from the leader.
 func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, id ledgerID) {
-	body, err := json.Marshal(helloRequest{Server: self, Ledger: id})
+	body, err := json.Marshal(l.newHello(self, id))
 	if err != nil {
 		return
 	}
@@ -249,6 +271,9 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 		return
 	}
 	l.noteLedgerOf(id, leader, hello.Ledger)
+	l.mu.Lock()
+	l.survey.rulesHeldBy = hello.RulesHeldBy
+	l.mu.Unlock()
 	if hello.ClockKnown && hello.Leading {
 		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
 	}

@@ -17,6 +17,12 @@ const (
 type helloRequest struct {
 	Server raftServer
 	Ledger ledgerID
+	// MaxRules is the highest rules version that the board's program knows. 0, from the
+	// program before rules versions, counts as 1.
+	MaxRules uint32 `json:",omitempty"`
+	// DigestAt is the index of the last batch that the caller has applied, for the comparison
+	// of digests.
+	DigestAt uint64 `json:",omitempty"`
 }
 
 type helloResponse struct {
@@ -30,6 +36,15 @@ type helloResponse struct {
 	Clock       int64 // Unix nanoseconds: of the ledger if ClockKnown, else of the board
 	ClockKnown  bool  // Clock is the ledger's
 	OwnClockSet bool  // the board's own clock seems to be set
+
+	MaxRules uint32 `json:",omitempty"` // as in helloRequest
+	// RulesHeldBy are the boards that keep the rules version from rising, if the board leads.
+	RulesHeldBy []string `json:",omitempty"`
+	// DigestIndex and Digest are the board's digest at DigestAt if it remembers that, else at
+	// the last batch that it applied. DigestIndex is 0 if it has applied none.
+	DigestIndex, Digest uint64
+	// Suspect: the Trouble is only that this board's digest differs from a leader's, see divergence.go.
+	Suspect bool `json:",omitempty"`
 }
 
 type prepareRequest struct {
@@ -51,6 +66,9 @@ type commitIndexResponse struct {
 	OK    bool
 	Index uint64
 }
+
+// wireVersion is the first byte of a batch and of its response.
+const wireVersion = 1
 
 // batchRequest is a batch for the leader of a term.
 type batchRequest struct {
@@ -83,7 +101,7 @@ type batchResponse struct {
 
 func (r batchRequest) encode() []byte {
 	b := make([]byte, 0, 25+listSize(r.Commands))
-	b = append(b, entryVersion)
+	b = append(b, wireVersion)
 	b = binary.LittleEndian.AppendUint64(b, r.Term)
 	b = binary.LittleEndian.AppendUint64(b, r.ID.Sender)
 	b = binary.LittleEndian.AppendUint64(b, r.ID.Number)
@@ -91,7 +109,7 @@ func (r batchRequest) encode() []byte {
 }
 
 func decodeBatchRequest(b []byte) (r batchRequest, err error) {
-	if len(b) < 25 || b[0] != entryVersion {
+	if len(b) < 25 || b[0] != wireVersion {
 		return r, fmt.Errorf("%w: the header of a batch", errEntry)
 	}
 	r.Term = binary.LittleEndian.Uint64(b[1:])
@@ -107,7 +125,7 @@ func decodeBatchRequest(b []byte) (r batchRequest, err error) {
 
 func (r batchResponse) encode() []byte {
 	b := make([]byte, 0, 16+len(r.Text)+listSize(r.Replies))
-	b = append(b, entryVersion, byte(r.Status))
+	b = append(b, wireVersion, byte(r.Status))
 	b = binary.LittleEndian.AppendUint64(b, r.Index)
 	if r.Status == batchDone {
 		return appendList(b, r.Replies)
@@ -116,7 +134,7 @@ func (r batchResponse) encode() []byte {
 }
 
 func decodeBatchResponse(b []byte) (r batchResponse, err error) {
-	if len(b) < 10 || b[0] != entryVersion || b[1] > byte(batchTwoLedgers) {
+	if len(b) < 10 || b[0] != wireVersion || b[1] > byte(batchTwoLedgers) {
 		return r, fmt.Errorf("%w: the header of a batch's response", errEntry)
 	}
 	r.Status, r.Index = batchStatus(b[1]), binary.LittleEndian.Uint64(b[2:])

@@ -14,19 +14,20 @@ import (
 // Apply carries out one batch of commands and returns one answer for each, in one
 // transaction of the working copy. A batch is one log entry; the ledger calls Apply in its
 // own goroutine, on every board. index must grow with every call. at is the ledger's
-// clock, cut to milliseconds; if it goes back, the book's clock stands still.
+// clock, cut to milliseconds; if it goes back, the book's clock stands still. rules is the version
+// of the rules to carry out the commands by, from 1 to MaxRules; it never falls.
 //
 // The answer to a command that does not pass its Check is Malformed, which is not an error. An error means
 // that the book contradicts itself (ErrBroken) or cannot use its working copy. Then no part
 // of the batch is stored, and every later call returns the same error; but after ErrDisk
 // the same call can be made again.
-func (b *Book) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (b *Book) Apply(index uint64, at time.Time, rules uint32, commands [][]byte) ([][]byte, error) {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	if b.broken != nil {
 		return nil, b.broken
 	}
-	replies, err := b.applyBatch(index, at, commands)
+	replies, err := b.applyBatch(index, at, rules, commands)
 	if errors.Is(err, ErrDisk) {
 		// Memory is ahead of the working copy.
 		if unread := b.reloadMemory(); unread != nil {
@@ -52,7 +53,7 @@ func (b *Book) reloadMemory() error {
 	return nil
 }
 
-func (b *Book) applyBatch(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][]byte) ([][]byte, error) {
 	if index <= b.meta.index {
 		return nil, fmt.Errorf("%w: log entry %d came after log entry %d", ErrBroken, index, b.meta.index)
 	}

@@ -52,7 +52,7 @@ func (t *testBook) do(c Command) Answer {
 func (t *testBook) apply(data []byte) Answer {
 	t.t.Helper()
 	t.index++
-	replies, err := t.book.Apply(t.index, t.now, [][]byte{data})
+	replies, err := t.book.Apply(t.index, t.now, MaxRules, [][]byte{data})
 	if err != nil {
 		t.t.Fatal(err)
 	}

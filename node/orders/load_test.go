@@ -46,7 +46,7 @@ func TestManyRegistrations(t *testing.T) {
 	peak := uint64(0)
 	for n := 0; n < many; n += step {
 		d.index++
-		replies, err := d.book.Apply(d.index, d.now, crowd(n, step, KindInterest))
+		replies, err := d.book.Apply(d.index, d.now, MaxRules, crowd(n, step, KindInterest))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func BenchmarkPlaceOrder(b *testing.B) {
 				n += batch
 				d.index++
 				b.StartTimer()
-				if _, err := d.book.Apply(d.index, d.now, commands); err != nil {
+				if _, err := d.book.Apply(d.index, d.now, MaxRules, commands); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -138,7 +138,7 @@ func BenchmarkReplay(b *testing.B) {
 	for b.Loop() {
 		d.index++
 		n += batch
-		if _, err := d.book.Apply(d.index, d.now, commands); err != nil {
+		if _, err := d.book.Apply(d.index, d.now, MaxRules, commands); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -153,7 +153,7 @@ func BenchmarkPosition(b *testing.B) {
 	const many = 100_000
 	for n := 0; n < many; n += 1000 {
 		d.index++
-		if _, err := d.book.Apply(d.index, d.now, crowd(n, 1000, KindInterest)); err != nil {
+		if _, err := d.book.Apply(d.index, d.now, MaxRules, crowd(n, 1000, KindInterest)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -175,7 +175,7 @@ func TestBatchSizeDoesNotMatter(t *testing.T) {
 		commands := crowd(0, 12, KindOrder)
 		for n := 0; n < len(commands); n += batch {
 			d.index++
-			if _, err := d.book.Apply(d.index, d.now, commands[n:n+batch]); err != nil {
+			if _, err := d.book.Apply(d.index, d.now, MaxRules, commands[n:n+batch]); err != nil {
 				t.Fatal(err)
 			}
 		}

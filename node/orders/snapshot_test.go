@@ -183,7 +183,7 @@ func TestBrokenBookStops(t *testing.T) {
 	d.want(Done, d.someOffer())
 	d.book.sales[0].Free++
 	for i := range 2 {
-		_, err := d.book.Apply(d.index+1+uint64(i), d.now, [][]byte{Tick{}.Encode()})
+		_, err := d.book.Apply(d.index+1+uint64(i), d.now, MaxRules, [][]byte{Tick{}.Encode()})
 		if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "sold 0 + held 0 + free 4, stock 3") {
 			t.Fatalf("%v", err)
 		}
@@ -203,7 +203,7 @@ func TestFullDiskChangesNothing(t *testing.T) {
 		before, sale, index := full.book.Digest(), fmt.Sprint(full.book.Sale("pi")), full.index
 		full.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
 		for range 2 {
-			_, err := full.book.Apply(index+1, full.now, [][]byte{data})
+			_, err := full.book.Apply(index+1, full.now, MaxRules, [][]byte{data})
 			if !errors.Is(err, ErrDisk) || !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrBroken) {
 				t.Fatalf("a full disk is reported as %v", err)
 			}
@@ -221,7 +221,7 @@ func TestFullDiskChangesNothing(t *testing.T) {
 
 func TestApplyRequiresEntriesInOrder(t *testing.T) {
 	d := newBusyBook(t)
-	if _, err := d.book.Apply(d.index, d.now, nil); !errors.Is(err, ErrBroken) {
+	if _, err := d.book.Apply(d.index, d.now, MaxRules, nil); !errors.Is(err, ErrBroken) {
 		t.Fatalf("%v", err)
 	}
 }
@@ -275,7 +275,7 @@ func TestOpenRemovesOldCopies(t *testing.T) {
 	if _, err := b.Order(1); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a closed book is read: %v", err)
 	}
-	if _, err := b.Apply(1, start, nil); !errors.Is(err, ErrClosed) {
+	if _, err := b.Apply(1, start, MaxRules, nil); !errors.Is(err, ErrClosed) {
 		t.Fatalf("a closed book is written: %v", err)
 	}
 }
@@ -334,7 +334,7 @@ func TestOldOperationsAreDropped(t *testing.T) {
 		batch = append(batch, Stock{d.by(), "pi", 1}.Encode())
 	}
 	d.index++
-	if _, err := d.book.Apply(d.index, d.now, batch); err != nil {
+	if _, err := d.book.Apply(d.index, d.now, MaxRules, batch); err != nil {
 		t.Fatal(err)
 	}
 	err := d.book.withReadTx(func(r *readTx) error {

@@ -45,7 +45,7 @@ func newPartitionedRack(t *testing.T, size int) *partitionedRack {
 			t.Fatal(err)
 		}
 		l, err := ledger.Open(ledger.Config{
-			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, StateMachine: book,
+			Name: name, Dir: filepath.Join(dir, "log"), Boards: size, StateMachine: OrderStateMachine{Book: book},
 			Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) }, Timing: quick(),
 		})
 		if err != nil {

@@ -44,7 +44,7 @@ func (f *fakeLedger) Submit(ctx context.Context, command []byte) ([]byte, uint64
 		return nil, 0, err
 	}
 	f.index++
-	replies, broken := f.book.Apply(f.index, f.now, [][]byte{command})
+	replies, broken := f.book.Apply(f.index, f.now, orders.MaxRules, [][]byte{command})
 	if broken != nil {
 		f.t.Error(broken)
 		return nil, 0, ledger.ErrHalted

@@ -15,6 +15,7 @@ import (
 type Note struct {
 	Index uint64
 	At    time.Time
+	Rules uint32 // that it was applied under
 	Text  string
 }
 
@@ -24,24 +25,29 @@ type Diary struct {
 	// Refuse, if set, is called before each batch. If it returns an error, Apply
 	// returns that.
 	Refuse func(index uint64, commands [][]byte) error
+	// Rules is the highest rules version that it knows; 0 counts as 1.
+	Rules uint32
 
 	mu     sync.Mutex // guards the rest
 	notes  []Note
 	digest uint64
 }
 
+// MaxRules implements ledger.StateMachine.
+func (d *Diary) MaxRules() uint32 { return d.Rules }
+
 // Apply implements ledger.StateMachine.
-func (d *Diary) Apply(index uint64, at time.Time, commands [][]byte) ([][]byte, error) {
+func (d *Diary) Apply(b ledger.Batch) ([][]byte, error) {
 	if d.Refuse != nil {
-		if err := d.Refuse(index, commands); err != nil {
+		if err := d.Refuse(b.Index, b.Commands); err != nil {
 			return nil, err
 		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	replies := make([][]byte, 0, len(commands))
-	for _, c := range commands {
-		d.notes = append(d.notes, Note{index, at, string(c)})
+	replies := make([][]byte, 0, len(b.Commands))
+	for _, c := range b.Commands {
+		d.notes = append(d.notes, Note{b.Index, b.At, b.Rules, string(c)})
 		reply := fmt.Append(nil, len(d.notes))
 		h := fnv.New64a()
 		fmt.Fprintf(h, "%016x %s", d.digest, reply)

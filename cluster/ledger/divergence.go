@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	"bramble/cluster/durable"
+)
+
+// Each entry carries the digest of its leader at an entry that the leader had applied. A board
+// whose digest there differs is suspect: it or the leader has diverged, and it cannot know which.
+// A suspect board goes on applying, because that changes only its own state. It counts as halted in
+// everything else. The digest is a running hash, so a comparison covers the whole past, and
+// the latest one counts: if the digest agrees with a later leader's, the former leader was
+// wrong. Meanwhile the boards compare their digests in the survey, and the majority of the voters
+// decides: a board that differs from a majority halts, the leader too.
+
+// compareWithLeader compares this board's digest with the one in an entry.
+func (a *applier) compareWithLeader(e *entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	mine, known := a.digestAtLocked(e.Seen)
+	switch {
+	case !known:
+	case mine == e.Digest:
+		if a.suspect != "" && e.Term != a.ownTerm {
+			a.clearSuspicionLocked()
+		}
+	case a.suspect == "":
+		a.suspect = fmt.Sprintf("at entry %d this board's replies differ from the leader's (digests %016x and %016x)", e.Seen, mine, e.Digest)
+		a.log.Error("ledger: this board or the leader has diverged; this board accepts no commands until the majority has decided which", "why", a.suspect)
+	}
+}
+
+func (a *applier) clearSuspicionLocked() {
+	a.log.Warn("ledger: this board has not diverged: it agrees with the other boards", "suspicion", a.suspect)
+	a.suspect = ""
+	a.notifyLocked()
+}
+
+// digestAtLocked returns this board's digest at an index, if it remembers it. a.mu is held.
+func (a *applier) digestAtLocked(index uint64) (digest uint64, known bool) {
+	d := a.digests[index%digestWindow]
+	return d.digest, index != 0 && d.index == index
+}
+
+// digestAt returns this board's digest at an index if it remembers it, else at the last batch.
+func (a *applier) digestAt(index uint64) indexedDigest {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if digest, known := a.digestAtLocked(index); known {
+		return indexedDigest{index, digest}
+	}
+	return a.last
+}
+
+// leadTerm notes that this board leads in a term.
+func (a *applier) leadTerm(term uint64) {
+	a.mu.Lock()
+	a.ownTerm = term
+	a.mu.Unlock()
+}
+
+// comparison is the result of a comparison of digests.
+type comparison uint8
+
+const (
+	undecided comparison = iota
+	inMajority
+	diverged
+)
+
+// judgeMajority returns the result for a rack with this number of voters, of which agree have this board's
+// digest, itself included, and differ have another one.
+func judgeMajority(agree, differ, voters int) comparison {
+	switch {
+	case differ >= majorityOf(voters):
+		return diverged
+	case agree >= majorityOf(voters):
+		return inMajority
+	}
+	return undecided
+}
+
+// judgeDigests compares this board's digest with those in the voters' hellos, and halts this board
+// or ends its suspicion if a majority decides so.
+func (l *Ledger) judgeDigests(r *raft.Raft, self raftServer, hellos []helloResponse) {
+	configuration := r.GetConfiguration()
+	if configuration.Error() != nil {
+		return
+	}
+	theirs := map[string]indexedDigest{}
+	for _, hello := range hellos {
+		theirs[hello.Server.ID] = indexedDigest{hello.DigestIndex, hello.Digest}
+	}
+	agree, differ, voters := 0, 0, 0
+	a := l.applier
+	a.mu.Lock()
+	for _, s := range configuration.Configuration().Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		d := theirs[string(s.ID)]
+		mine, known := a.digestAtLocked(d.index)
+		switch {
+		case string(s.ID) == self.ID || known && mine == d.digest:
+			agree++
+		case known:
+			differ++
+		}
+	}
+	v, halted := judgeMajority(agree, differ, voters), a.halted
+	if v == inMajority && a.suspect != "" {
+		a.clearSuspicionLocked()
+	}
+	a.mu.Unlock()
+	if v == diverged && halted == "" {
+		l.haltDiverged(fmt.Sprintf("this board's replies differ from those of %d of the %d voters", differ, voters))
+	}
+}
+
+// haltDiverged halts this board, and notes that on disk for its next start.
+func (l *Ledger) haltDiverged(why string) {
+	times, err := noteDivergence(filepath.Join(l.cfg.Dir, dirNow), why)
+	next := "start it again: it then applies its log again"
+	if times >= divergencesTolerated {
+		next = "start it again: it then sets its ledger aside and gets the state of the others"
+	}
+	if err != nil {
+		l.cfg.Logger.Error("ledger: this board cannot write to disk that it has diverged", "error", err)
+	}
+	_ = l.applier.halt(why + "; its memory or its program has a fault; " + next)
+}
+
+const (
+	// fileDiverged has a line for each time that this board differed from the majority.
+	fileDiverged = "diverged"
+	// divergencesTolerated is the number of times after which a board's files are set aside. After
+	// the first time the log is applied again, because a fault of the memory leaves it intact; a
+	// second time means that the snapshot has the wrong state too.
+	divergencesTolerated = 2
+)
+
+// noteDivergence adds a line to fileDiverged, and returns how many there are.
+func noteDivergence(dir, why string) (times int, err error) {
+	path := filepath.Join(dir, fileDiverged)
+	lines, err := readDivergences(dir)
+	if err != nil {
+		return 0, err
+	}
+	lines = append(lines, strings.ReplaceAll(why, "\n", " "))
+	return len(lines), durable.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
+}
+
+func readDivergences(dir string) (lines []string, err error) {
+	file, err := os.Open(filepath.Join(dir, fileDiverged))
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	for s := bufio.NewScanner(file); s.Scan(); {
+		lines = append(lines, s.Text())
+	}
+	return lines, nil
+}
+
+// checkDivergence returns a damageError if this board has diverged too often for its files to be trusted.
+func checkDivergence(dir string) error {
+	lines, err := readDivergences(dir)
+	if err != nil || len(lines) < divergencesTolerated {
+		return err
+	}
+	return &damageError{dirNow, "it diverged from the other boards twice: " + lines[len(lines)-1]}
+}
+
+// surveyAsSuspect compares this board's digest with all others', while it follows and is suspect.
+func (l *Ledger) surveyAsSuspect(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
+	if st := l.applier.state(); st.suspect {
+		l.judgeDigests(r, self, callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id)))
+	}
+}

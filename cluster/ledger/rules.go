@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/raft"
+)
+
+// The rules version says by which rules a state machine carries out a batch's commands. A
+// program that changes a rule knows one version more than the program before, and still knows
+// the old ones. Each entry carries the version that it was proposed under, so an old log gives
+// the same state for ever. The version rises when all boards of the rack know it, and never falls.
+
+// firstRules is the rules version of the program before rules versions.
+const firstRules = 1
+
+// errProgramTooOld: the ledger was written by a newer program. Nothing is damaged.
+var errProgramTooOld = errors.New("install the newer program on this board (or the same one as on the others), and start it again; nothing is lost")
+
+// checkKnown returns an error if this board's program does not know a rules version or a flag.
+// (Such a board applies nothing, and is not ready.)
+func (a *applier) checkKnown(rules, flags uint32) error {
+	switch {
+	case rules > a.maxRules:
+		return fmt.Errorf("this board's program knows rules %d, the ledger uses %d: %w", a.maxRules, rules, errProgramTooOld)
+	case flags&^knownFlags != 0:
+		return fmt.Errorf("this board's program does not know the entry's flags %x: %w", flags, errProgramTooOld)
+	}
+	return nil
+}
+
+// agreeRules returns the highest rules version that every program in versions knows, at least
+// the one in force, and the boards, sorted, that keep it below own, the leader's highest. A board
+// that never told its version has 0, which counts as the first.
+func agreeRules(own, inForce uint32, versions map[string]uint32) (rules uint32, heldBy []string) {
+	rules = own
+	for board, v := range versions {
+		v = max(v, firstRules)
+		if v < own && inForce < own {
+			heldBy = append(heldBy, board)
+		}
+		rules = min(rules, v)
+	}
+	slices.Sort(heldBy)
+	return max(rules, inForce), heldBy
+}
+
+// noteMaxRules notes the highest rules version that a board's program knows, by its server id.
+// mu is held.
+func (s *surveyState) noteMaxRules(server string, rules uint32) {
+	if s.maxRules == nil || len(s.maxRules) > maxBoards { // ids of boards' former lives
+		s.maxRules = map[string]uint32{}
+	}
+	s.maxRules[server] = max(rules, firstRules)
+}
+
+// chooseRules returns the rules version for the leader's next entry, and the boards that keep it
+// from rising. All members count, silent ones with the last version that they told.
+func (l *Ledger) chooseRules(r *raft.Raft) (rules uint32, heldBy []string) {
+	inForce := l.applier.state().rules
+	configuration := r.GetConfiguration()
+	if configuration.Error() != nil {
+		return inForce, nil
+	}
+	versions := map[string]uint32{}
+	l.mu.Lock()
+	for _, s := range configuration.Configuration().Servers {
+		if string(s.ID) != l.files.identity.Server {
+			versions[string(s.Address)] = l.survey.maxRules[string(s.ID)]
+		}
+	}
+	l.mu.Unlock()
+	return agreeRules(l.applier.maxRules, inForce, versions)
+}
