@@ -117,8 +117,9 @@ func (c *Config) checkAndSetDefaults() error {
 
 // Limits.
 const (
-	maxName   = 64  // bytes of a board's name
-	maxBoards = 512 // boards of a rack
+	maxName     = 64 // bytes of a board's name
+	maxServerID = maxName + 9
+	maxBoards   = 512 // boards of a rack
 	// MaxCommand limits one command, in bytes.
 	MaxCommand = 64 << 10
 	// MaxCallBytes limits the body of a Call and of its response, in bytes: a full
@@ -159,6 +160,9 @@ var (
 	ErrTwoLedgers = errors.New("the rack has two ledgers")
 	// ErrStopped: Run has not begun, or has ended. Not committed.
 	ErrStopped = errors.New("the ledger is stopped")
+	// ErrRestart: Run has ended because this board must open its files again: call Open
+	// and Run again, with an empty state machine.
+	ErrRestart = errors.New("the ledger's files must be opened again")
 	// A Transport wraps ErrNotSent if the request never reached the other board.
 	ErrNotSent = errors.New("not sent")
 )

@@ -134,17 +134,20 @@ func (l *Ledger) Status() Status {
 	if r == nil {
 		return s
 	}
-	leader, _ := r.LeaderWithID()
-	s.Leader, s.Leading = string(leader), r.State() == raft.Leader
+	if _, leader := r.LeaderWithID(); leader != "" {
+		s.Leader = l.boardName(string(leader))
+	}
+	s.Leading = r.State() == raft.Leader
 	s.Term, s.Commit = r.CurrentTerm(), r.CommitIndex()
 	s.Snapshot = l.files.newestSnapshot.Load()
 	configuration := r.GetConfiguration()
 	if configuration.Error() == nil {
 		for _, server := range configuration.Configuration().Servers {
+			name := l.boardName(string(server.ID))
 			if server.Suffrage == raft.Voter {
-				s.Voters = append(s.Voters, string(server.Address))
+				s.Voters = append(s.Voters, name)
 			} else {
-				s.Nonvoters = append(s.Nonvoters, string(server.Address))
+				s.Nonvoters = append(s.Nonvoters, name)
 			}
 		}
 		slices.Sort(s.Voters)

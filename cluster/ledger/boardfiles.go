@@ -145,6 +145,14 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 	now := filepath.Join(cfg.Dir, dirNow)
 	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+	if err == nil && f.identity.NewLife != "" {
+		damaged = f.identity.NewLife
+		f.close()
+		if err := setAside(cfg.Dir); err != nil {
+			return nil, damaged, fmt.Errorf("%s; setting the files aside: %w", damaged, err)
+		}
+		f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
+	}
 	var d *damageError
 	if errors.As(err, &d) {
 		if cfg.Boards == 1 {
@@ -168,6 +176,14 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 			f.close()
 			return nil, damaged, err
 		}
+	}
+	started := f.identity
+	started.Starts = started.Starts.addStart(uint32(randomUint64()))
+	if err := started.saveTo(f.stable); err != nil {
+		// A full card: this start counts as the one before it.
+		cfg.Logger.Warn("ledger: this start cannot be written to disk", "error", err)
+	} else {
+		f.identity = started
 	}
 	return f, damaged, nil
 }

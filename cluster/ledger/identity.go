@@ -50,6 +50,10 @@ type boardIdentity struct {
 	// FirstVoters are the ledger's first voters, if this board knows them. If it is
 	// one of them and has no log yet, raft starts with them as its configuration.
 	FirstVoters []raftServer
+	Starts      startHistory
+	// NewLife is why the next start sets the files aside and begins a new life, "" if it
+	// does not.
+	NewLife string `json:",omitempty"`
 	// JoinOnly: an earlier life of this board may have made promises that are lost
 	// with its damaged files, so it does not take part in founding and only joins.
 	JoinOnly bool

@@ -25,12 +25,14 @@ type Ledger struct {
 	proposed       batchDedup
 	clock          *ledgerClock
 	otherLedgers   foreignBoards
+	known          *knownServers
 	damagedAtStart string // see Status.Damaged
 
 	sender    uint64        // batchID.Sender of this start
 	lastBatch atomic.Uint64 // number of the last batch
 
 	founded chan struct{} // closed when this board belongs to a ledger
+	restart chan struct{} // holds one signal when Run must end with ErrRestart
 	stopped chan struct{} // closed when Run ends
 
 	snapshotting sync.Mutex // held while a snapshot is taken
@@ -80,12 +82,17 @@ func Open(cfg Config) (*Ledger, error) {
 		damagedAtStart: damaged,
 		sender:         randomUint64(),
 		founded:        make(chan struct{}),
+		restart:        make(chan struct{}, 1),
 		stopped:        make(chan struct{}),
 		files:          f,
 	}
 	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
 	if l.founding.acceptor, err = readAcceptor(f.stable); err != nil {
+		f.close()
+		return nil, err
+	}
+	if l.known, err = readKnownServers(f.stable); err != nil {
 		f.close()
 		return nil, err
 	}
@@ -108,7 +115,8 @@ func (l *Ledger) Close() error {
 	return nil
 }
 
-// Run takes part in the ledger until ctx ends, and then returns nil. Call it once.
+// Run takes part in the ledger until ctx ends, and then returns nil, or ErrRestart. Call
+// it once.
 // Commands that are queued end with ErrStopped, those in flight with ErrUncertain.
 func (l *Ledger) Run(ctx context.Context) error {
 	l.mu.Lock()
@@ -131,6 +139,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 	all.Go(func() { l.runSurvey(ctx) })
 	select {
 	case <-l.founded:
+	case <-l.restart:
+		return ErrRestart
 	case <-ctx.Done():
 		return nil
 	}
@@ -142,8 +152,12 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 	all.Go(func() { l.watchLeadership(ctx) })
 	all.Go(func() { l.runSnapshots(ctx) })
-	<-ctx.Done()
-	return nil
+	select {
+	case <-l.restart:
+		return ErrRestart
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 func (l *Ledger) startRaft() error {
@@ -164,9 +178,9 @@ func (l *Ledger) startRaft() error {
 	conf.NoLegacyTelemetry = true
 	conf.Logger = log
 
-	s := newStreams(l.cfg.Name, l.cfg.Transport, id.Ledger, func(board string, theirs ledgerID) { l.noteLedgerOf(id.Ledger, board, theirs) })
+	s := newStreams(id.Server, l.cfg.Transport, l)
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: log, Stream: s, MaxPool: pooledStreams, Timeout: t.RPC, MsgpackUseNewTimeFormat: true,
+		Logger: log, Stream: s, ServerAddressProvider: s, MaxPool: pooledStreams, Timeout: t.RPC, MsgpackUseNewTimeFormat: true,
 		// One message to a follower at a time. raft 1.8's pipeline can lock up
 		// for good when a response fails while the next message is being sent:
 		// its decoder is gone, its sender waits for it, and the follower gets
@@ -225,11 +239,11 @@ func (l *Ledger) currentLeader() (board string, term uint64, ok bool) {
 		return "", 0, false
 	}
 	term = r.CurrentTerm()
-	address, id := r.LeaderWithID()
+	_, id := r.LeaderWithID()
 	if id == "" || r.CurrentTerm() != term {
 		return "", 0, false
 	}
-	return string(address), term, true
+	return l.boardName(string(id)), term, true
 }
 
 // Accept takes a stream that another board opened with Transport.Stream. It owns the

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -87,31 +88,56 @@ func (r *rack) config(name string) ledger.Config {
 func (r *rack) start(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		cfg := r.config(name)
-		diary := cfg.StateMachine.(*ledgertest.Diary)
-		if name == r.diverging {
-			c := &divergingDiary{}
-			cfg.StateMachine, diary = c, &c.Diary
-		}
-		l, err := ledger.Open(cfg)
+		b, err := r.open(name)
 		if err != nil {
 			r.t.Fatalf("open %s: %v", name, err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
+		stop := func() { cancel(); <-ended }
 		go func() {
 			defer close(ended)
-			if err := l.Run(ctx); err != nil {
-				r.t.Errorf("run %s: %v", name, err)
+			for {
+				err := b.Run(ctx)
+				if !errors.Is(err, ledger.ErrRestart) {
+					if err != nil {
+						r.t.Errorf("run %s: %v", name, err)
+					}
+					return
+				}
+				r.net.Leave(name)
+				if b, err = r.open(name); err != nil {
+					r.t.Errorf("open %s again: %v", name, err)
+					return
+				}
+				r.plug(b, stop)
 			}
 		}()
-		b := &board{Ledger: l, name: name, diary: diary}
-		b.stop = func() { cancel(); <-ended }
-		r.mu.Lock()
-		r.boards[name] = b
-		r.mu.Unlock()
-		r.net.Join(name, l)
+		r.plug(b, stop)
 	}
+}
+
+func (r *rack) open(name string) (*board, error) {
+	cfg := r.config(name)
+	diary := cfg.StateMachine.(*ledgertest.Diary)
+	if name == r.diverging {
+		c := &divergingDiary{}
+		cfg.StateMachine, diary = c, &c.Diary
+	}
+	l, err := ledger.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &board{Ledger: l, name: name, diary: diary}, nil
+}
+
+// plug puts a board on the network.
+func (r *rack) plug(b *board, stop func()) {
+	b.stop = stop
+	r.mu.Lock()
+	r.boards[b.name] = b
+	r.mu.Unlock()
+	r.net.Join(b.name, b.Ledger)
 }
 
 // kill unplugs the boards before it stops them, so that the others see nothing of

@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,15 +15,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// raftStreams is raft's network: a raft.StreamLayer over Transport.Stream. Every
-// stream begins with a handshake that names the ledger, so that two ledgers whose
-// boards have the same names never mix.
+// raftStreams is raft's network: a raft.StreamLayer over Transport.Stream. Raft's
+// addresses are server ids here, not boards' names: a vote or an entry is meant for one
+// life of a board. Every stream begins with a handshake that names the ledger, the
+// caller's life and the life that it wants. Another life of the wanted board refuses.
 type raftStreams struct {
-	name      string
+	self      string // this board's server id
 	transport Transport
-	ledger    ledgerID
-	// onForeign is called for a board that belongs to another ledger.
-	onForeign func(board string, id ledgerID)
+	peers     streamPeers
 
 	accepted chan net.Conn
 	done     chan struct{}
@@ -29,6 +30,18 @@ type raftStreams struct {
 	mu     sync.Mutex // guards the rest
 	open   map[*trackedConn]struct{}
 	closed bool
+}
+
+// streamPeers is what raftStreams needs to know of the other boards.
+type streamPeers interface {
+	// boardName returns the present name of the board with a server id.
+	boardName(server string) string
+	// handshake returns this board's handshake for a stream to a server.
+	handshake(wanted string) streamHandshake
+	// checkHandshake returns why a stream of a caller must not be used, or nil.
+	checkHandshake(h streamHandshake, board string) error
+	// checkResponse does the same for a stream that this board opened.
+	checkResponse(wanted, board string, r handshakeResponse) error
 }
 
 // trackedConn is a stream that is closed with the ledger, even while it is in use.
@@ -57,59 +70,96 @@ func (r *raftStreams) trackConn(conn net.Conn) (net.Conn, error) {
 }
 
 const (
-	streamMagic   = "bramble ledger 1"
-	handshakeSize = len(streamMagic) + 8
+	streamMagic = "bramble ledger 2"
+	// maxHandshake limits a handshake and its response, in bytes.
+	maxHandshake = 8 << 10
 	// maxPendingStreams limits the streams that wait for raft to accept them.
 	maxPendingStreams = 16
 	// handshakeTimeout limits the wait for a handshake.
 	handshakeTimeout = 2 * time.Second
 )
 
-func newStreams(name string, link Transport, id ledgerID, foreign func(string, ledgerID)) *raftStreams {
-	return &raftStreams{name: name, transport: link, ledger: id, onForeign: foreign,
+// streamHandshake is the first message on a stream, from the board that opened it.
+type streamHandshake struct {
+	Ledger ledgerID
+	Server raftServer // the caller
+	Life   lifeProof  // of the caller
+	Wanted string     // the server id that the stream is for
+}
+
+// handshakeResponse is the first message in the other direction.
+type handshakeResponse struct {
+	Server  raftServer
+	Life    lifeProof
+	Refused string `json:",omitempty"` // why the stream is refused, "" if it is not
+	// RolledBack: it is refused because the caller's files are older than those that the
+	// caller had before.
+	RolledBack bool `json:",omitempty"`
+}
+
+// errOtherLife: a stream was for another life of this board.
+var errOtherLife = errors.New("another life of this board is wanted")
+
+func newStreams(self string, link Transport, peers streamPeers) *raftStreams {
+	return &raftStreams{self: self, transport: link, peers: peers,
 		accepted: make(chan net.Conn, maxPendingStreams), done: make(chan struct{}), open: map[*trackedConn]struct{}{}}
 }
 
-// Dial implements raft.StreamLayer; the address is a board's name.
+// ServerAddr implements raft.ServerAddressProvider. So raft's pool of streams is by
+// server id too.
+func (r *raftStreams) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	return raft.ServerAddress(id), nil
+}
+
+// Dial implements raft.StreamLayer; the address is a server id.
 func (r *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	conn, err := r.transport.Stream(ctx, string(address))
+	wanted := string(address)
+	board := r.peers.boardName(wanted)
+	conn, err := r.transport.Stream(ctx, board)
 	if err != nil {
 		return nil, err
 	}
-	handshake := binary.LittleEndian.AppendUint64([]byte(streamMagic), uint64(r.ledger))
-	conn.SetWriteDeadline(time.Now().Add(timeout))
-	if _, err := conn.Write(handshake); err != nil {
-		conn.Close()
-		return nil, err
+	conn.SetDeadline(time.Now().Add(timeout))
+	var response handshakeResponse
+	err = writeHandshake(conn, r.peers.handshake(wanted))
+	if err == nil {
+		err = readHandshake(conn, &response)
 	}
-	conn.SetWriteDeadline(time.Time{})
+	if err == nil {
+		err = r.peers.checkResponse(wanted, board, response)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("a stream to %s (%s): %w", board, wanted, err)
+	}
+	conn.SetDeadline(time.Time{})
 	return r.trackConn(conn)
 }
 
 // acceptStream reads the handshake of a stream that another board opened, and queues the
 // stream for raft.
 func (r *raftStreams) acceptStream(conn net.Conn, board string) error {
-	handshake := make([]byte, handshakeSize)
-	conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
-	if _, err := io.ReadFull(conn, handshake); err != nil {
+	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	var h streamHandshake
+	if err := readHandshake(conn, &h); err != nil {
 		conn.Close()
 		return fmt.Errorf("the handshake of %s: %w", board, err)
 	}
-	conn.SetReadDeadline(time.Time{})
-	id := ledgerID(binary.LittleEndian.Uint64(handshake[len(streamMagic):]))
-	if string(handshake[:len(streamMagic)]) != streamMagic {
-		conn.Close()
-		return fmt.Errorf("%s does not speak this ledger's protocol", board)
+	refusal := r.peers.checkHandshake(h, board)
+	own := r.peers.handshake(h.Server.ID)
+	response := handshakeResponse{Server: own.Server, Life: own.Life}
+	if refusal != nil {
+		response.Refused, response.RolledBack = refusal.Error(), errors.Is(refusal, errRolledBack)
 	}
-	if id != r.ledger {
+	err := writeHandshake(conn, response)
+	if err = errors.Join(refusal, err); err != nil {
 		conn.Close()
-		r.onForeign(board, id)
-		return fmt.Errorf("%s belongs to ledger %s, not %s", board, id, r.ledger)
+		return fmt.Errorf("a stream of %s (%s): %w", board, h.Server.ID, err)
 	}
-	conn, err := r.trackConn(conn)
-	if err != nil {
+	conn.SetDeadline(time.Time{})
+	if conn, err = r.trackConn(conn); err != nil {
 		return err
 	}
 	select {
@@ -119,6 +169,35 @@ func (r *raftStreams) acceptStream(conn net.Conn, board string) error {
 		conn.Close()
 		return errors.New("too many streams wait")
 	}
+}
+
+// A handshake on the wire is the magic, the length of the JSON as uint16, and the JSON.
+func writeHandshake(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil && len(b) > maxHandshake {
+		err = fmt.Errorf("a handshake of %d bytes", len(b))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(binary.LittleEndian.AppendUint16([]byte(streamMagic), uint16(len(b))), b...))
+	return err
+}
+
+func readHandshake(r io.Reader, v any) error {
+	header := make([]byte, len(streamMagic)+2)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return err
+	}
+	n := int(binary.LittleEndian.Uint16(header[len(streamMagic):]))
+	if !bytes.HasPrefix(header, []byte(streamMagic)) || n > maxHandshake {
+		return errors.New("it does not speak this ledger's protocol; run the same program on all boards")
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
 }
 
 // Accept implements net.Listener.
@@ -147,10 +226,10 @@ func (r *raftStreams) Close() error {
 	return nil
 }
 
-// Addr implements net.Listener: the board's name.
-func (r *raftStreams) Addr() net.Addr { return boardAddr(r.name) }
+// Addr implements net.Listener: this board's server id.
+func (r *raftStreams) Addr() net.Addr { return serverAddr(r.self) }
 
-type boardAddr string
+type serverAddr string
 
-func (boardAddr) Network() string  { return "rack" }
-func (b boardAddr) String() string { return string(b) }
+func (serverAddr) Network() string  { return "rack" }
+func (s serverAddr) String() string { return string(s) }

@@ -55,10 +55,35 @@ func (l *Ledger) surveyOnce(ctx context.Context) {
 	l.mu.Lock()
 	l.survey.leadingSince, l.survey.answers = time.Time{}, nil
 	l.mu.Unlock()
-	if leader, _, ok := l.currentLeader(); ok && leader != l.cfg.Name {
+	switch leader, _, ok := l.currentLeader(); {
+	case !ok:
+		l.surveyLeaderless(ctx, self, id)
+	case leader != l.cfg.Name:
 		l.syncClock(ctx, leader, self, id)
 	}
 	l.surveyAsSuspect(ctx, r, self, id)
+}
+
+// surveyLeaderless finds out which board is which server now: without a leader, raft
+// looks for the voters, and they may have new names.
+func (l *Ledger) surveyLeaderless(ctx context.Context, self raftServer, id ledgerID) {
+	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
+	for _, hello := range hellos {
+		l.noteHello(id, hello)
+	}
+	l.mu.Lock()
+	l.survey.reachable = len(hellos) + 1
+	l.mu.Unlock()
+}
+
+// noteHello notes what a board's response reports of that board. It returns whether the
+// board still has the files that it had.
+func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
+	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger)
+	if hello.RolledBack {
+		l.noteRolledBack(hello.Server.Name)
+	}
+	return l.known.note(hello.Server, hello.Life) == nil
 }
 
 // otherBoards returns the live boards without this one.
@@ -105,7 +130,7 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 
 // newHello returns this board's hello.
 func (l *Ledger) newHello(self raftServer, id ledgerID) helloRequest {
-	return helloRequest{Server: self, Ledger: id, MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+	return helloRequest{Server: self, Ledger: id, Life: l.proveLife(), MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
 }
 
 func (l *Ledger) handleHello(request helloRequest) helloResponse {
@@ -116,6 +141,8 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	r := l.raft
 	l.mu.Unlock()
 	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger)
+	response.Life = l.proveLife()
+	response.RolledBack = l.known.note(request.Server, request.Life) != nil
 	st := l.applier.state()
 	response.Index = st.index
 	response.Trouble, response.Suspect = l.whyNotVote(st), st.suspect
@@ -157,6 +184,10 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
 	l.clock.slewToOwnClock()
 	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
+	forgetful := map[string]bool{}
+	for _, hello := range hellos {
+		forgetful[hello.Server.ID] = !l.noteHello(id, hello)
+	}
 	now := time.Now()
 	l.mu.Lock()
 	s := &l.survey
@@ -164,16 +195,13 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 		s.leadingSince, s.answers = now, map[string]surveyAnswer{}
 	}
 	for _, hello := range hellos {
-		if hello.Ledger == id {
+		if hello.Ledger == id && !forgetful[hello.Server.ID] {
 			s.answers[hello.Server.Name] = surveyAnswer{hello, now}
 			s.noteMaxRules(hello.Server.ID, hello.MaxRules)
 		}
 	}
 	s.reachable = len(hellos) + 1
 	l.mu.Unlock()
-	for _, hello := range hellos {
-		l.noteLedgerOf(id, hello.Server.Name, hello.Ledger)
-	}
 	_, heldBy := l.chooseRules(r)
 	l.mu.Lock()
 	s.rulesHeldBy = heldBy
@@ -270,11 +298,11 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	if err != nil {
 		return
 	}
-	l.noteLedgerOf(id, leader, hello.Ledger)
+	truthful := l.noteHello(id, *hello)
 	l.mu.Lock()
 	l.survey.rulesHeldBy = hello.RulesHeldBy
 	l.mu.Unlock()
-	if hello.ClockKnown && hello.Leading {
+	if truthful && hello.ClockKnown && hello.Leading {
 		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
 	}
 }

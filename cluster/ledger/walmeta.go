@@ -16,6 +16,7 @@ const (
 	keyRaft     = "raft."    // before raft's own keys: term and vote
 	keyBoard    = "board"    // boardIdentity
 	keyAcceptor = "acceptor" // paxosAcceptor
+	keyStarts   = "starts"   // the newest start of each other server, by server id
 )
 
 func (w walMeta) Load(string) (types.PersistentState, error) {

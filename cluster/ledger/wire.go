@@ -23,11 +23,14 @@ type helloRequest struct {
 	// DigestAt is the index of the last batch that the caller has applied, for the comparison
 	// of digests.
 	DigestAt uint64 `json:",omitempty"`
+	Life     lifeProof
 }
 
 type helloResponse struct {
 	Server      raftServer
 	Ledger      ledgerID
+	Life        lifeProof
+	RolledBack  bool         `json:",omitempty"` // the caller's files are older than those that it had before
 	FirstVoters []raftServer // the ledger's first voters, if known
 	Index       uint64       // of the last entry that the board applied
 	Trouble     string       // why the board should not vote, "" if nothing

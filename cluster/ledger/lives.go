@@ -1,0 +1,246 @@
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// A raft server is a board in one of its lives: it must never forget what it has
+// promised. This file notices a life that did forget: its card was put back from an
+// older copy, or copied while two boards run from the copies.
+
+// maxRecentStarts limits the starts that a board remembers of itself. A peer that has
+// missed more starts than that cannot tell any more whether a board forgot one.
+const maxRecentStarts = 32
+
+// startHistory describes the starts of a life. Each start has a random number, which is on
+// disk before the board speaks.
+type startHistory struct {
+	Count  uint64   // starts so far
+	Recent []uint32 // numbers of the last starts, the newest last; at most maxRecentStarts
+}
+
+// addStart returns the history with one more start.
+func (s startHistory) addStart(number uint32) startHistory {
+	recent := append(append([]uint32(nil), s.Recent...), number)
+	return startHistory{s.Count + 1, recent[max(0, len(recent)-maxRecentStarts):]}
+}
+
+// lifeProof is what a server reports of its files.
+type lifeProof struct {
+	Starts  startHistory
+	Applied uint64 // index of the last entry that it applied
+	Entries uint64 // index of the last entry that it has, plus one; 0 while raft does not run
+}
+
+// knownStart is the newest start of another server that a board has seen.
+type knownStart struct {
+	Count  uint64
+	Number uint32
+}
+
+func (s startHistory) newest() knownStart {
+	if len(s.Recent) == 0 {
+		return knownStart{}
+	}
+	return knownStart{s.Count, s.Recent[len(s.Recent)-1]}
+}
+
+// includes reports whether a history contains a start that was seen before. A start that
+// is too long ago counts as contained.
+func (s startHistory) includes(k knownStart) bool {
+	if k.Count == 0 {
+		return true
+	}
+	if s.Count < k.Count {
+		return false
+	}
+	ago := s.Count - k.Count
+	return ago >= uint64(len(s.Recent)) || s.Recent[uint64(len(s.Recent))-1-ago] == k.Number
+}
+
+// errRolledBack: a server's files lack a start that another board has seen.
+var errRolledBack = errors.New("its files are older than those it had: its card was put back from a copy, or two boards run from copies of one card")
+
+// knownServers is what a board knows of the other servers: their present names, and their
+// newest starts. The starts are on disk. It is safe for concurrent use.
+type knownServers struct {
+	stable *stableStore
+
+	mu      sync.Mutex // guards the rest
+	names   map[string]string
+	starts  map[string]knownStart
+	applied map[string]uint64 // the highest index that a server has applied
+}
+
+func readKnownServers(stable *stableStore) (*knownServers, error) {
+	k := &knownServers{stable: stable, names: map[string]string{}, starts: map[string]knownStart{}, applied: map[string]uint64{}}
+	if b := stable.get(keyStarts); b != nil {
+		if err := json.Unmarshal(b, &k.starts); err != nil {
+			return nil, fmt.Errorf("the other boards' starts: %w", err)
+		}
+	}
+	return k, nil
+}
+
+// maxKnownServers limits the servers that a board remembers. A rack makes a new one with
+// every card that is replaced.
+const maxKnownServers = 4 * maxBoards
+
+// note remembers a server's name, newest start and applied entries. The error is
+// errRolledBack if the server has forgotten a start, or an entry that it had applied
+// before its newest start. Messages of one start may arrive in any order.
+func (k *knownServers) note(s raftServer, p lifeProof) error {
+	if s.ID == "" || s.Name == "" || len(s.ID) > maxServerID || len(s.Name) > maxName || len(p.Starts.Recent) > maxRecentStarts {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	seen, newest := k.starts[s.ID], p.Starts.newest()
+	switch {
+	case newest.Count == 0:
+	case !p.Starts.includes(seen), newest != seen && p.Entries > 0 && p.Entries <= k.applied[s.ID]:
+		return errRolledBack
+	}
+	k.applied[s.ID] = max(k.applied[s.ID], p.Applied)
+	if _, known := k.names[s.ID]; !known && len(k.names) >= maxKnownServers {
+		clear(k.names)
+		clear(k.applied)
+	}
+	k.names[s.ID] = s.Name
+	if newest.Count == 0 || newest == seen {
+		return nil
+	}
+	if seen.Count == 0 && len(k.starts) >= maxKnownServers {
+		clear(k.starts) // they are of lives that are long over, but for a few
+	}
+	k.starts[s.ID] = newest
+	b, err := json.Marshal(k.starts)
+	if err == nil {
+		err = k.stable.put(map[string][]byte{keyStarts: b})
+	}
+	if err != nil {
+		delete(k.starts, s.ID) // it is noted again with the next message
+	}
+	return nil
+}
+
+// nameOf returns the present name of a server's board, "" if it is not known.
+func (k *knownServers) nameOf(id string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.names[id]
+}
+
+// birthName returns the name that a board had when its server id was made.
+func birthName(id string) string {
+	if i := strings.LastIndexByte(id, '.'); i > 0 {
+		return id[:i]
+	}
+	return id
+}
+
+// boardName returns the present name of the board with a server id, as far as this board
+// knows. Handshakes find out whether the board of that name is that server.
+func (l *Ledger) boardName(server string) string {
+	l.mu.Lock()
+	self, r := l.selfLocked(), l.raft
+	l.mu.Unlock()
+	if server == self.ID {
+		return self.Name
+	}
+	if name := l.known.nameOf(server); name != "" {
+		return name
+	}
+	if r != nil {
+		if f := r.GetConfiguration(); f.Error() == nil {
+			for _, s := range f.Configuration().Servers {
+				if string(s.ID) == server {
+					return string(s.Address)
+				}
+			}
+		}
+	}
+	return birthName(server)
+}
+
+// proveLife returns what this board reports of its files.
+func (l *Ledger) proveLife() lifeProof {
+	l.mu.Lock()
+	p, r := lifeProof{Starts: l.files.identity.Starts}, l.raft
+	l.mu.Unlock()
+	p.Applied = l.applier.state().index
+	if r != nil {
+		p.Entries = r.LastIndex() + 1
+	}
+	return p
+}
+
+func (l *Ledger) handshake(wanted string) streamHandshake {
+	l.mu.Lock()
+	h := streamHandshake{Ledger: l.files.identity.Ledger, Server: l.selfLocked(), Wanted: wanted}
+	l.mu.Unlock()
+	h.Life = l.proveLife()
+	return h
+}
+
+func (l *Ledger) checkHandshake(h streamHandshake, board string) error {
+	l.mu.Lock()
+	own, self := l.files.identity.Ledger, l.selfLocked()
+	l.mu.Unlock()
+	l.noteLedgerOf(own, board, h.Ledger)
+	if h.Ledger != own {
+		return fmt.Errorf("it belongs to ledger %s, not %s", h.Ledger, own)
+	}
+	if h.Wanted != self.ID {
+		return fmt.Errorf("%w: %s, not %s", errOtherLife, h.Wanted, self.ID)
+	}
+	return l.known.note(h.Server, h.Life)
+}
+
+func (l *Ledger) checkResponse(wanted, board string, r handshakeResponse) error {
+	if r.RolledBack {
+		l.noteRolledBack(board)
+	}
+	switch {
+	case r.Refused != "":
+		return errors.New("refused: " + r.Refused)
+	case r.Server.ID != wanted:
+		return fmt.Errorf("%w: %s answers", errOtherLife, r.Server.ID)
+	}
+	return l.known.note(r.Server, r.Life)
+}
+
+// noteRolledBack ends this life, because another board has seen a later part of it. The
+// next one begins without a vote, and the others send it the orders.
+func (l *Ledger) noteRolledBack(board string) {
+	why := fmt.Sprintf("%s has seen a later state of this board: %v", board, errRolledBack)
+	if err := l.beginNewLife(why); err != nil {
+		l.cfg.Logger.Error("ledger: this board must begin a new life, and cannot write that to disk", "why", why, "error", err)
+	}
+}
+
+// beginNewLife makes the next start set the files aside, and ends Run with ErrRestart.
+func (l *Ledger) beginNewLife(why string) error {
+	return l.changeIdentity(func(id *boardIdentity) { id.NewLife = why })
+}
+
+// changeIdentity changes this board's identity on disk, and ends Run with ErrRestart.
+func (l *Ledger) changeIdentity(change func(*boardIdentity)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := l.files.identity
+	change(&changed)
+	if err := changed.saveTo(l.files.stable); err != nil {
+		return err
+	}
+	l.cfg.Logger.Error("ledger: this board opens its files again", "why", changed.NewLife)
+	select {
+	case l.restart <- struct{}{}:
+	default:
+	}
+	return nil
+}
