@@ -59,8 +59,8 @@ var (
 	// ErrUncertain: the command may have been committed, or may be later. It can be sent
 	// again, because the order book carries out the same command once.
 	ErrUncertain = errors.New("orders: it is not known whether the command was committed")
-	// ErrUnavailable: the rack has no ledger yet. An error that wraps it may give the reason
-	// after a colon, in words for a buyer: "…: it waits for 2 more boards".
+	// ErrUnavailable: this board can submit no command, because the rack has no ledger yet or
+	// has two, or because its own has halted. It was not committed.
 	ErrUnavailable = errors.New("this rack does not take orders yet")
 	// ErrBoardUnfit is an ErrUnavailable of this board alone: to send the command again to
 	// it does not help, but the other boards of the rack accept orders.

@@ -24,12 +24,13 @@ const (
 )
 
 // pageInvalidator purges this board's stored pages of the shop when the order book changes
-// their content. Every board has the whole book and purges its own pages, so no purge is
-// sent over the rack.
+// their content, or when orders are paused or go on. Every board has the whole book and
+// purges its own pages, so no purge is sent over the rack.
 type pageInvalidator struct {
 	service *Service
 	states  map[string]orders.SaleState // by product, as of the last purge
 	news    orders.News                 // the latest announcement, as of the last purge
+	pause   orders.Pause                // as of the last purge
 	pending map[string]time.Time        // tags to purge a second time, and when
 }
 
@@ -70,8 +71,8 @@ func (p *pageInvalidator) purgeChanged(now time.Time) {
 	if all := p.service.News(); len(all) > 0 {
 		latest = all[0]
 	}
-	if latest != p.news {
-		p.news = latest
+	if pause := p.service.Pause(); latest != p.news || pause != p.pause {
+		p.news, p.pause = latest, pause
 		p.purgeTwice(shopTag, now)
 	}
 }

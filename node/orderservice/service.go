@@ -56,6 +56,10 @@ type Service struct {
 	signers []signer
 	leading atomic.Bool // this board leads, and has applied everything committed before
 	barrier *sharedBarrier
+
+	pause      atomic.Uint32              // orders.Pause, as of the last updatePause
+	acceptance atomic.Pointer[acceptance] // nil while orders are paused
+	pauseRule  pauseRule                  // used by updatePause only
 }
 
 // New returns a service. Until Run it only answers calls.
@@ -64,6 +68,7 @@ func New(cfg Config) *Service {
 	for _, key := range cfg.Keys {
 		s.signers = append(s.signers, newSigner(key))
 	}
+	s.updatePause(time.Now())
 	return s
 }
 
@@ -109,16 +114,16 @@ func (s *Service) Draw(product string) (draw.File, bool) {
 
 // PlaceOrder submits an order to the ledger and returns when it is committed and applied
 // on this board, or when ctx ends. Other goroutines commit and apply it: see
-// ledger.Submit. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted or
-// orders.ErrUncertain.
+// ledger.Submit. Its errors match orders.ErrUnavailable, orders.ErrNotCommitted (or, as one
+// kind of it, orders.ErrPaused) or orders.ErrUncertain.
 func (s *Service) PlaceOrder(ctx context.Context, o orders.PlaceOrder) (orders.Answer, error) {
-	return s.submitUntilDecided(ctx, o)
+	return s.submitForBuyer(ctx, o)
 }
 
 // CancelOrder cancels an order for its buyer. Its errors are those of PlaceOrder,
 // orders.ErrTooLate and orders.ErrNoOrder.
 func (s *Service) CancelOrder(ctx context.Context, id orders.ID) error {
-	answer, err := s.submitUntilDecided(ctx, orders.Cancel{ID: id})
+	answer, err := s.submitForBuyer(ctx, orders.Cancel{ID: id})
 	switch {
 	case err != nil:
 		return err
@@ -186,8 +191,8 @@ func (s *Service) awaitApplied(ctx context.Context, index uint64) {
 // first catches up with everything that was acknowledged on any board, so that a buyer who
 // cancels on one board sees that on another. It waits at most catchUpTimeout for an order
 // that it does not have, and freshTimeout for changes to one that it has; after that it
-// returns its own copy, with orders.ErrStale. The error matches orders.ErrNoOrder if there
-// is no such order.
+// returns its own copy, with orders.ErrStale. While orders are paused it does not wait. The
+// error matches orders.ErrNoOrder if there is no such order.
 func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, position int, err error) {
 	timeout := catchUpTimeout
 	if _, err := s.cfg.Book.Order(id); err == nil {
@@ -195,7 +200,10 @@ func (s *Service) Order(ctx context.Context, id orders.ID) (o orders.Order, posi
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	behind := s.barrier.wait(ctx)
+	behind := error(orders.ErrPaused)
+	if s.Pause() == orders.NotPaused {
+		behind = s.barrier.wait(ctx)
+	}
 	o, err = s.cfg.Book.Order(id)
 	switch {
 	case errors.Is(err, orders.ErrNoOrder) && behind != nil:

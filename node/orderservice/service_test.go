@@ -30,6 +30,7 @@ type fakeLedger struct {
 	now     time.Time
 	fail    []error
 	leading bool
+	status  *ledger.Status // what Status returns, if not nil
 	compact int
 }
 
@@ -72,7 +73,10 @@ func (f *fakeLedger) Now() (time.Time, bool) {
 func (f *fakeLedger) Status() ledger.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return ledger.Status{Founded: true, Leading: f.leading}
+	if f.status != nil {
+		return *f.status
+	}
+	return ledger.Status{Founded: true, Leading: f.leading, Leader: "b1"}
 }
 
 func (f *fakeLedger) Compact(context.Context) error {

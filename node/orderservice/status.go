@@ -1,12 +1,13 @@
 package orderservice
 
-import "fmt"
+import (
+	"fmt"
 
-// AcceptsOrders reports whether this board accepts orders now.
-func (s *Service) AcceptsOrders() bool {
-	status := s.cfg.Ledger.Status()
-	return status.Founded && status.Leader != "" && status.Halted == "" && status.Foreign == ""
-}
+	"bramble/node/orders"
+)
+
+// AcceptsOrders reports whether this board accepts orders now, by the rule of the pages.
+func (s *Service) AcceptsOrders() bool { return s.Pause() == orders.NotPaused }
 
 // Ready reports whether this board's pages can show what can be ordered. A page that changes
 // a moment later makes people reload it.
@@ -25,8 +26,11 @@ func (s *Service) Notices(board string) []string {
 	switch {
 	case !status.Founded:
 		notices = append(notices, fmt.Sprintf("No orders are accepted yet: the ledger waits for %d more of the %d boards that [rack] expected_boards plans. Switch them on, or set it to the actual number of boards.", status.MissingBoards, s.cfg.ExpectedBoards))
+	case s.Pause() == orders.NotPaused: // an election is not worth a notice
 	case status.Leader == "":
-		notices = append(notices, "No orders are accepted at the moment: the ledger has no majority of its voters.")
+		notices = append(notices, "Orders are paused: the ledger has no majority of its voters. Nothing is lost. Switch the missing boards on, and orders go on by themselves.")
+	case status.Trouble != "":
+		add("Orders are paused on "+board+" until its card can be written; free space on it, or replace it: ", status.Trouble)
 	}
 	if status.HaltTransient {
 		add("The ledger of "+board+" waits, and continues automatically when this has passed: ", status.Halted)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"bramble/cache"
@@ -50,6 +51,9 @@ type ShopHandler interface {
 	http.Handler
 	// BypassesCache reports whether a request bypasses the cache.
 	BypassesCache(r *http.Request) bool
+	// SharesPages reports whether the shops of all boards have the same pages now, as far
+	// as this board knows. If not, each board answers its clients from its own shop.
+	SharesPages() bool
 }
 
 // Config configures a PageHandler before its board has joined the rack.
@@ -142,6 +146,9 @@ func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
 		// Between this client and the origin alone.
 		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge}
 	}
+	if h.isOwnView(r.URL) {
+		return cache.Route{Level: levelOrigin, Upstream: originFetch{h}, MaxAge: maxAge}
+	}
 	key := cache.Key(r)
 	owner, _ := h.Ring().Owners(key)
 	if owner == h.self || owner == "" {
@@ -155,6 +162,12 @@ func (h *PageHandler) routeFor(r *http.Request, level string) cache.Route {
 		// serve its own first client a stale page. A dead owner is not waited for.
 		DeferStale: h.Link.Up(owner),
 	}
+}
+
+// isOwnView reports whether a page is one of this board's shop that no other board may
+// show, nor this board another's.
+func (h *PageHandler) isOwnView(u *url.URL) bool {
+	return h.Shop != nil && h.Sites.IsBuiltIn(u) && !h.Shop.SharesPages()
 }
 
 // maxStoredAge returns the age up to which this board may answer from its memory without

@@ -124,6 +124,9 @@ func (h *PageHandler) serveObject(w http.ResponseWriter, r *http.Request) {
 	route := h.routeFor(siteRequest, levelRelay)
 	first, _ := h.Ring().Owners(cache.Key(siteRequest))
 	switch {
+	case h.isOwnView(siteRequest.URL):
+		writeRefused(w, "orders are paused here")
+		return
 	case q.storedOnly:
 		if route.MaxAge > 0 || !h.cache.HasFresh(siteRequest) {
 			writeRefused(w, "not stored")
@@ -184,6 +187,10 @@ func (h *PageHandler) storeReplica(w http.ResponseWriter, r *http.Request) {
 	digest, err := strconv.ParseUint(query.Get("purges"), 16, 64)
 	if err != nil {
 		http.Error(w, "purges: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if page, err := url.Parse(query.Get("key")); err == nil && h.isOwnView(page) {
+		http.Error(w, "orders are paused here", http.StatusConflict)
 		return
 	}
 	// From here on the guard sees every purge; the digest covers those before.

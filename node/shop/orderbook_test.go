@@ -25,6 +25,7 @@ type fakeOrderBook struct {
 	orders    map[orders.ID]orders.Order
 	places    map[orders.ID]int
 	news      []orders.News
+	pause     orders.Pause
 	files     map[string]draw.File
 	submitted []orders.PlaceOrder
 	fail      error // what PlaceOrder and Order return, if not nil
@@ -43,6 +44,7 @@ func (b *fakeOrderBook) Sale(product string) (orders.Sale, bool) {
 	return *s, true
 }
 
+func (b *fakeOrderBook) Pause() orders.Pause { return b.pause }
 func (b *fakeOrderBook) News() []orders.News { return b.news }
 func (b *fakeOrderBook) Now() time.Time      { return b.now }
 

@@ -2,10 +2,12 @@ package shop
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bramble/node/orders"
 )
@@ -19,6 +21,10 @@ type formContent struct {
 	// orderID is the reference that it will have (see orders.PlaceOrder).
 	inAddition inAdditionAnswer
 	orderID    orders.ID
+	// unsure: the form was sent before, and its outcome is not known.
+	unsure bool
+	// again: orders are paused, and a button sends the typed values once they go on.
+	again bool
 }
 
 // inAdditionAnswer is whether the form offers an order in addition to the person's earlier
@@ -54,6 +60,7 @@ type formData struct {
 	OfferInAddition  bool
 	Button           string
 	Typed            []formValue  // without a form: the typed values
+	Again            []formValue  // without a form: the hidden fields of a button that sends the typed values again
 	Total            *orderTotal  // for the country and the quantity, if both are known
 	TotalsByQuantity []orderTotal // for the country, if one person may have several
 	TotalsInList     bool         // the list of countries has the totals, and no table does
@@ -154,8 +161,14 @@ func (s *Shop) renderOrder(state *pageState, sale *productSale, content *formCon
 	if to := data.Form.Total; to != nil && len(data.Form.Typed) > 0 {
 		data.Form.Typed = append(data.Form.Typed, formValue{"Country", to.Name})
 	}
-	if content.kind != "" {
+	switch {
+	case content.kind != "":
 		data.Form.addHiddenValues(sale, content)
+	case content.again:
+		data.Form.Again = content.againValues()
+	}
+	if content.alert == nil && sale.Hold != "" {
+		data.RefreshSeconds = int(refreshInterval / time.Second)
 	}
 	return s.executeTemplate("order", data)
 }
@@ -187,6 +200,25 @@ func (s *Shop) addTotals(data *formData, sale *productSale) {
 	}
 }
 
+// refreshInterval is the interval at which a browser loads an order page again that has no form
+// because orders are paused. With 10,000 browsers that is 500 hits per second, and a page
+// without a form has nothing that a reload could lose.
+const refreshInterval = 20 * time.Second
+
+// againValues returns everything that was posted, and whether its outcome is not known.
+func (c *formContent) againValues() []formValue {
+	var list []formValue
+	for _, name := range slices.Sorted(maps.Keys(c.form.values)) {
+		if value := c.form.values[name]; value != "" && name != "unsure" {
+			list = append(list, formValue{name, value})
+		}
+	}
+	if c.unsure {
+		list = append(list, formValue{"unsure", "yes"})
+	}
+	return list
+}
+
 // maxChoices limits the quantities that a page lists with their totals; a larger one is typed.
 const maxChoices = 10
 
@@ -202,6 +234,9 @@ func (data *formData) addHiddenValues(sale *productSale, content *formContent) {
 	}
 	if content.inAddition != inAdditionNotOffered {
 		data.Hidden = append(data.Hidden, formValue{"id", content.orderID.String()})
+	}
+	if content.unsure {
+		data.Hidden = append(data.Hidden, formValue{"unsure", "yes"})
 	}
 	if content.inAddition == inAdditionConfirmed {
 		data.Hidden = append(data.Hidden, formValue{"more", "yes"})
@@ -236,7 +271,7 @@ func readQuantity(text string, most int) (n int, ok bool) {
 // formFieldLimits returns the fields of the order page's form with their limits in bytes.
 func formFieldLimits() map[string]int {
 	limits := map[string]int{"country": maxHiddenValue, "quantity": maxHiddenValue, "kind": maxHiddenValue, "prices": maxHiddenValue,
-		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "id": maxHiddenValue}
+		"shown": maxHiddenValue, "agreed": maxHiddenValue, "more": maxHiddenValue, "id": maxHiddenValue, "unsure": maxHiddenValue}
 	for _, field := range personFields() {
 		limits[field.Name] = field.MaxBytes
 	}

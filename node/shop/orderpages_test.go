@@ -73,6 +73,14 @@ func orderBookPages(t *testing.T) []shownPage {
 	}
 	x := openSale(t, nil)
 	get(x, "limit 1", boardPath+"/order", boardPath+"/order?country=DE")
+	held := openSale(t, func(p *Product) { p.PerPerson = 3 })
+	receipt := held.mustPlaceOrder(t)
+	for held.book.pause = orders.PausedStart; held.book.pause <= orders.PausedBoard; held.book.pause++ {
+		name := "held: " + held.book.pause.String()
+		get(held, name, append(pages, receipt, receipt+"/cancel")...)
+		add(name+" form", held.postOrder("quantity", "2"))
+		add(name+" form, unsure", held.postOrder("unsure", "yes"))
+	}
 	taxed := openSale(t, nil)
 	for i := range taxed.sale.Countries {
 		taxed.sale.Countries[i].Tax = 1900

@@ -17,13 +17,16 @@ type OrderService interface {
 	// Sale returns a product's sale as this board knows it; false if the book does not have
 	// it (yet). The shop shows the sale's StateAt(Now()) and no other state.
 	Sale(product string) (orders.Sale, bool)
+	// Pause returns why this board accepts no orders now; orders.NotPaused if it does.
+	// Meanwhile PlaceOrder and CancelOrder fail at once.
+	Pause() orders.Pause
 	// News returns the announcements, newest first. One with an empty text withdraws all
 	// older ones.
 	News() []orders.News
 	// Now returns the time of the ledger's clock, the same on every board.
 	Now() time.Time
 	// PlaceOrder submits a form. A nil error comes with the order book's answer. Errors match
-	// orders.ErrNotCommitted, ErrUncertain or ErrUnavailable; any other error is treated as
+	// orders.ErrNotCommitted, ErrPaused, ErrUncertain or ErrUnavailable; any other error is treated as
 	// ErrUncertain, which is always safe. It returns when ctx ends at the latest.
 	PlaceOrder(ctx context.Context, order orders.PlaceOrder) (orders.Answer, error)
 	// CancelOrder cancels an order for its buyer. Errors: those of PlaceOrder,
@@ -55,4 +58,11 @@ const (
 // each board has the order book.
 func (s *Shop) BypassesCache(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead || strings.HasPrefix(r.URL.Path, "/r/")
+}
+
+// SharesPages reports whether this board's pages may be shown to the clients of other boards, and
+// theirs to its own. While orders are paused each board shows its own view: another board may
+// still accept orders, or again.
+func (s *Shop) SharesPages() bool {
+	return s.orderService == nil || s.orderService.Pause() == orders.NotPaused
 }

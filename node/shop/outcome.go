@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"bramble/node/orders"
 )
@@ -14,26 +13,53 @@ import (
 
 // describeFailure returns the status code and the alert for an order that the order book
 // has not answered.
-func describeFailure(err error) (int, *formAlert) {
+//
+// unsure: this try or an earlier one of the same form may have gone through.
+func describeFailure(err error, unsure bool) (int, *formAlert) {
 	alert := &formAlert{
 		Title: "We cannot tell whether this went through",
 		Lines: []string{"The shop lost contact with some of its servers at that moment. Please press the button again: the same form is never accepted twice, and if it did go through you will see its receipt."},
 	}
-	switch {
-	case errors.Is(err, orders.ErrBoardUnfit):
-		alert.Title = "Nothing was submitted: this server of the shop cannot accept it"
-		alert.Lines = []string{"Pressing the button again does not help. Copy what you typed below, close this page and open the shop again later: its other servers can accept it."}
-	case errors.Is(err, orders.ErrUnavailable):
-		alert.Title = "Nothing was submitted: the shop is not ready"
-		alert.Lines = []string{"Please press the button again in a little while. What you typed is still below."}
-		if _, reason, ok := strings.Cut(err.Error(), orders.ErrUnavailable.Error()+": "); ok {
-			alert.Lines = append(alert.Lines, "The reason, for the seller: "+reason+".")
-		}
-	case errors.Is(err, orders.ErrNotCommitted):
+	if errors.Is(err, orders.ErrNotCommitted) && !unsure {
 		alert.Title = "Nothing was submitted: please try again"
-		alert.Lines = []string{"The shop cannot accept it at the moment. What you typed is still below: press the button again in a few seconds."}
+		alert.Lines = []string{"The shop could not accept it in time. What you typed is still below: press the button again."}
 	}
 	return http.StatusServiceUnavailable, alert
+}
+
+// pauseOf returns the pause that an error of the order service stands for. pause is the one
+// that the page state has: the error may be older.
+func pauseOf(err error, pause orders.Pause) orders.Pause {
+	switch {
+	case errors.Is(err, orders.ErrBoardUnfit):
+		return orders.PausedBoard
+	case pause != orders.NotPaused:
+		return pause
+	case errors.Is(err, orders.ErrUnavailable):
+		return orders.PausedStart
+	}
+	return orders.PausedRack
+}
+
+// describePause returns the alert above the typed values of a form that came while orders were
+// paused. unsure: an earlier try of the same form may have gone through.
+func describePause(pause orders.Pause, unsure bool) *formAlert {
+	alert := &formAlert{Title: "Orders are paused: nothing was taken"}
+	switch pause {
+	case orders.PausedBoard:
+		alert.Title = "Nothing was taken: this server of the shop takes no orders now"
+		alert.Lines = []string{"Pressing the button again does not help. Copy what you typed below, close this page, and open the shop again in a few minutes: its other servers can accept it."}
+	case orders.PausedStart:
+		alert.Title = "Nothing was taken: the shop is not ready yet"
+		alert.Lines = []string{"What you typed is below: leave this page open until it is."}
+	default:
+		alert.Lines = []string{"Nothing is lost: every order that has a receipt is stored. What you typed is below: leave this page open until orders go on."}
+	}
+	if unsure {
+		alert.Title = "We still cannot tell whether this went through"
+		alert.Lines = append(alert.Lines, "Your first try may have been stored. To send the same again is safe: it is never accepted twice, and if it did go through you will see its receipt.")
+	}
+	return alert
 }
 
 // describeOutcome turns the order book's answer to an order that it has not accepted into
@@ -80,8 +106,9 @@ func describeOutcome(sale *productSale, answer orders.Answer, content *formConte
 		content.alert = alertForProblems(content.form)
 		return http.StatusUnprocessableEntity
 	case orders.NoSuchSale:
-		alert.Title = "Nothing was submitted: the shop is not ready"
-		alert.Lines = []string{"It does not sell this product yet. What you typed is still below: please press the button again in a little while."}
+		content.kind, content.again = sale.FormKind, sale.FormKind == ""
+		alert.Title = "Nothing was submitted: this is not on sale yet"
+		alert.Lines = []string{"The shop's order book does not have this product. What you typed is below, in case you want to keep it; the order page shows when that changes."}
 		return http.StatusServiceUnavailable
 	default:
 		alert.Title = "Nothing was submitted: the shop cannot read this form"

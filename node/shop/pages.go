@@ -101,6 +101,7 @@ type templateData struct {
 	CanonicalPath      string
 	Shop               *Catalogue
 	HasOrderBook       bool           // the shop accepts orders, or will soon
+	RefreshSeconds     int            // the browser loads the page again after this time; 0 = never
 	LatestAnnouncement *Announcement  // nil if there is none
 	Announcements      []Announcement // newest first
 	Sales              []productSale

@@ -35,6 +35,14 @@ func (s *Shop) checkPageSizes() error {
 					return err
 				}
 			}
+			if sale := &state.sales[i]; sale.Hold != "" {
+				content := formWithAllProblems(sale)
+				content.kind, content.again, content.unsure, content.alert = "", true, true, describePause(state.pause, true)
+				err := s.checkPageSize("the page for a form that is sent while orders are paused", func() ([]byte, error) { return s.renderOrder(state, sale, content) })
+				if err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -75,14 +83,17 @@ func (s *Shop) addressesToCheck() []pageAddress {
 // and, with an order book, in every state of the sales.
 func (s *Shop) pageStatesToCheck() []*pageState {
 	end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	list := []*pageState{s.pageStateAt(time.Time{}, nil, nil), s.pageStateAt(end, nil, nil)}
+	list := []*pageState{s.pageStateAt(time.Time{}, nil, nil, orders.NotPaused), s.pageStateAt(end, nil, nil, orders.NotPaused)}
 	if s.orderService == nil {
 		return list
 	}
 	news := []orders.News{{At: end, Text: strings.Repeat("x", maxSentence)}}
-	list = append(list, s.pageStateAt(end, func(string) (orders.Sale, bool) { return orders.Sale{}, false }, news))
+	empty := func(string) (orders.Sale, bool) { return orders.Sale{}, false }
+	for pause := orders.NotPaused; pause <= orders.PausedBoard; pause++ { // with the state unknown
+		list = append(list, s.pageStateAt(end, empty, news, pause))
+	}
 	for saleState := orders.SaleUpcoming; saleState <= orders.SaleDrawn; saleState++ {
-		state := s.pageStateAt(end, nil, news)
+		state := s.pageStateAt(end, nil, news, orders.NotPaused)
 		state.hasOrderBook = true
 		for i := range state.sales {
 			sale := &state.sales[i]

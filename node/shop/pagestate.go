@@ -16,6 +16,7 @@ import (
 type pageState struct {
 	now           time.Time
 	hasOrderBook  bool           // the shop has an order book
+	pause         orders.Pause   // why this board accepts no orders
 	sales         []productSale  // in the order of the catalogue
 	announcements []Announcement // newest first
 	untilChange   time.Duration  // until the next text that changes by the clock; negative: none is known
@@ -30,6 +31,7 @@ type productSale struct {
 	State          orders.SaleState
 	Mode           orders.Mode
 	FormKind       string // the kind of form on the order page, see below; "" = none
+	Hold           string // why there is no form although the state has one: a word of orders.Pause; "" = it has its form
 	InBook         bool   // the order book has it
 	HasOrderBook   bool   // there is an order book
 	Stock          int    // free units
@@ -48,7 +50,8 @@ type productSale struct {
 	DrawPath       string // of a ballot in the book, else ""
 	Totals         []orderTotal
 
-	book orders.Sale // only prices and countries, if not InBook
+	book  orders.Sale // only prices and countries, if not InBook
+	pause orders.Pause
 }
 
 // The kinds of form, by the names that the order book has for them.
@@ -85,19 +88,21 @@ type orderTotal struct {
 // readPageState returns the current page state, from the catalogue and the order book.
 func (s *Shop) readPageState(now time.Time) *pageState {
 	if s.orderService == nil {
-		return s.pageStateAt(now, nil, nil)
+		return s.pageStateAt(now, nil, nil, orders.NotPaused)
 	}
-	return s.pageStateAt(now, s.orderService.Sale, s.orderService.News())
+	return s.pageStateAt(now, s.orderService.Sale, s.orderService.News(), s.orderService.Pause())
 }
 
 // saleForForm returns the sale that a form is checked against. A form must be cheap, so the
 // totals and the other products, which only a page needs, are left out.
-func (s *Shop) saleForForm(p *Product) *productSale { return s.saleAt(p, s.now(), s.orderService.Sale) }
+func (s *Shop) saleForForm(p *Product) *productSale {
+	return s.saleAt(p, s.now(), s.orderService.Sale, s.orderService.Pause())
+}
 
 // pageStateAt returns the page state at a moment. A nil book means that there is no order book.
-func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News) *pageState {
-	state := &pageState{now: now, hasOrderBook: book != nil, announcements: s.cat.announcedAt(now, news), untilChange: -1}
-	version := fmt.Appendf(nil, "%d", len(state.announcements))
+func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool), news []orders.News, pause orders.Pause) *pageState {
+	state := &pageState{now: now, hasOrderBook: book != nil, pause: pause, announcements: s.cat.announcedAt(now, news), untilChange: -1}
+	version := fmt.Appendf(nil, "%s %d", pause, len(state.announcements))
 	if len(state.announcements) > 0 {
 		h := fnv.New64a()
 		h.Write([]byte(state.announcements[0].Text)) // a hash takes every byte
@@ -107,7 +112,7 @@ func (s *Shop) pageStateAt(now time.Time, book func(string) (orders.Sale, bool),
 		state.noteChangeAt(a.Time)
 	}
 	for i := range s.cat.Products {
-		sale := s.saleAt(&s.cat.Products[i], now, book)
+		sale := s.saleAt(&s.cat.Products[i], now, book, pause)
 		for _, to := range sale.book.Countries {
 			if t, ok := s.totalFor(sale, to.Code, 1); ok {
 				sale.Totals = append(sale.Totals, t)
@@ -135,10 +140,10 @@ func (state *pageState) saleOf(p *Product) *productSale {
 	return &state.sales[i]
 }
 
-// changesFast reports whether the sale's pages may be wrong in a second: units are selling,
-// or the order book may appear at any moment.
+// changesFast reports whether the sale's pages may be wrong in a second: they have a form,
+// which can be withdrawn or come back, or the order book may appear at any moment.
 func (sale *productSale) changesFast() bool {
-	return sale.HasOrderBook && (!sale.InBook || sale.State == orders.SaleInStock || sale.State == orders.SaleOpen || sale.State == orders.SaleDrawing)
+	return sale.HasOrderBook && (!sale.InBook || sale.FormKind != "" || sale.Hold != "" || sale.State == orders.SaleDrawing)
 }
 
 // changesFast reports whether any sale does.
@@ -147,7 +152,7 @@ func (state *pageState) changesFast() bool {
 }
 
 // saleAt returns the sale of one product at a moment.
-func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale, bool)) *productSale {
+func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale, bool), pause orders.Pause) *productSale {
 	sale := &productSale{
 		Product:        p,
 		State:          p.stateAt(now),
@@ -161,11 +166,13 @@ func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale,
 		Path:           pageAddress{page: "product", product: p}.path(),
 		OrderPath:      pageAddress{page: "order", product: p}.path(),
 		PostPath:       "/p/" + p.Slug + "/place",
+		pause:          pause,
 	}
 	sale.book, sale.InBook = orders.Sale{Price: p.Price.Minor, Currency: p.Price.Currency, Countries: s.countries}, false
 	if book != nil {
 		// The catalogue may be out of date: a restarted rack has sold some units.
-		sale.State, sale.Stock = orders.SaleUnknown, 0
+		sale.Stock = 0
+		sale.setState(orders.SaleUnknown)
 		if p.Opens.After(now) {
 			sale.PlannedOpening = p.Opens
 		}
@@ -185,9 +192,10 @@ func (s *Shop) saleAt(p *Product, now time.Time, book func(string) (orders.Sale,
 	return sale
 }
 
-// setState sets the sale's state, and the kind of form that goes with it.
+// setState sets the sale's state, and the kind of form that goes with it, unless orders are
+// paused.
 func (sale *productSale) setState(state orders.SaleState) {
-	sale.State, sale.FormKind = state, ""
+	sale.State, sale.FormKind, sale.Hold = state, "", ""
 	switch {
 	case state == orders.SaleInStock:
 		sale.FormKind = formOrder
@@ -197,6 +205,9 @@ func (sale *productSale) setState(state orders.SaleState) {
 		sale.FormKind = formInterest
 	case (state == orders.SaleSoldOut || state == orders.SaleDrawn) && sale.HasWaitingList:
 		sale.FormKind = formWaiting
+	}
+	if sale.pause != orders.NotPaused && (sale.FormKind != "" || state == orders.SaleUnknown) {
+		sale.FormKind, sale.Hold = "", sale.pause.String()
 	}
 }
 

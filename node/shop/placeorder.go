@@ -47,9 +47,14 @@ func (s *Shop) placeOrder(w http.ResponseWriter, r *http.Request, p *Product) {
 		return
 	}
 
+	if pause := s.orderService.Pause(); pause != orders.NotPaused {
+		s.replyPaused(w, r, p, &formContent{form: f, unsure: f.get("unsure") != ""}, pause)
+		return
+	}
+
 	sale := s.saleForForm(p)
 	order := f.parseOrder(s, sale)
-	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), orderID: order.ID}
+	content := &formContent{form: f, kind: f.get("kind"), inAddition: f.inAdditionAnswer(), orderID: order.ID, unsure: f.get("unsure") != ""}
 	if f.statusCode() != 0 {
 		s.replyWithProblems(w, r, p, content)
 		return
@@ -102,11 +107,29 @@ func (s *Shop) replyNotPlaced(w http.ResponseWriter, r *http.Request, p *Product
 	}
 	var code int
 	if err != nil {
-		code, content.alert = describeFailure(err)
+		if errors.Is(err, orders.ErrPaused) || errors.Is(err, orders.ErrUnavailable) {
+			s.replyPaused(w, r, p, content, pauseOf(err, state.pause))
+			return
+		}
+		content.unsure = content.unsure || !errors.Is(err, orders.ErrNotCommitted)
+		code, content.alert = describeFailure(err, content.unsure)
+		if sale.Hold != "" { // the outcome is not known, and orders have been paused meanwhile
+			s.replyPaused(w, r, p, content, state.pause)
+			return
+		}
 	} else {
 		code = describeOutcome(sale, answer, content)
 	}
 	s.replyWithForm(w, r, code, state, sale, content)
+}
+
+// replyPaused answers a form at once while orders are paused. The page has no form, but a button
+// that sends what was typed once orders go on; not for a pause of this board alone, which a
+// browser most often reaches again.
+func (s *Shop) replyPaused(w http.ResponseWriter, r *http.Request, p *Product, content *formContent, pause orders.Pause) {
+	state := s.readPageState(s.now())
+	content.kind, content.again, content.alert = "", pause != orders.PausedBoard, describePause(pause, content.unsure)
+	s.replyWithForm(w, r, http.StatusServiceUnavailable, state, state.saleOf(p), content)
 }
 
 // replyWithForm sends the order page for one form that was not accepted.

@@ -108,15 +108,16 @@ func TestOutcomesAndFailures(t *testing.T) {
 		{"price changed", orders.Answer{Outcome: orders.PriceChanged, Total: 4400, State: orders.SaleInStock}, nil, 409, []string{"The total is now US$44.00"}, formOrder},
 		{"wrong kind", orders.Answer{Outcome: orders.WrongKind, State: orders.SaleSoldOut}, nil, 409, []string{"has another form now"}, formWaiting},
 		{"no shipping", orders.Answer{Outcome: orders.NoShipping}, nil, 422, []string{countryProblem}, formOrder},
-		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not ready"}, formOrder},
+		{"no such sale", orders.Answer{Outcome: orders.NoSuchSale}, nil, 503, []string{"not on sale yet"}, formOrder},
 		{"malformed", orders.Answer{Outcome: orders.Malformed}, nil, 422, []string{"cannot read this"}, formOrder},
 		{"no free reference", orders.Answer{Outcome: orders.IDInUse}, nil, 503, []string{"please try again"}, formOrder},
 		{"an outcome of another version", orders.Answer{Outcome: 99}, nil, 422, []string{"cannot read this"}, formOrder},
 		{"not taken", orders.Answer{}, fmt.Errorf("no majority: %w", orders.ErrNotCommitted), 503, []string{"Nothing was submitted: please try again"}, formOrder},
 		{"not sure", orders.Answer{}, orders.ErrUncertain, 503, []string{"cannot tell whether this went through", "never accepted twice"}, formOrder},
 		{"any other error", orders.Answer{}, context.DeadlineExceeded, 503, []string{"cannot tell whether this went through"}, formOrder},
-		{"unavailable on this board", orders.Answer{}, fmt.Errorf("%w: its card cannot be used", orders.ErrBoardUnfit), 503, []string{"Pressing the button again does not help", "its other servers can accept it"}, formOrder},
-		{"unavailable", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "it waits for 2 more boards."}, formOrder},
+		{"unavailable on this board", orders.Answer{}, fmt.Errorf("%w: its card cannot be used", orders.ErrBoardUnfit), 503, []string{"Pressing the button again does not help", "its other servers can accept it", "<pre>Ada Lovelace</pre>"}, ""},
+		{"unavailable", orders.Answer{}, fmt.Errorf("%w: it waits for 2 more boards", orders.ErrUnavailable), 503, []string{"not ready", "Send it again"}, formOrder},
+		{"paused meanwhile", orders.Answer{}, orders.ErrPaused, 503, []string{"Orders are paused: nothing was taken", "Send it again"}, formOrder},
 	} {
 		x.book.forced, x.book.fail = &c.answer, c.err
 		w := x.postOrder()

@@ -36,6 +36,7 @@ type receiptData struct {
 	Person          []string // lines of the address; none if it is erased
 	Erased          bool
 	Stale           bool // the rest of the rack may have a newer state
+	Paused          bool // orders are paused, and a button is missing because of that
 }
 
 // newReceiptData returns an order's receipt, for the page and for its JSON.
@@ -80,6 +81,9 @@ func (s *Shop) newReceiptData(state *pageState, order orders.Order, position int
 	}
 	data.Heading, data.Lines = describeOrder(data, state.now)
 	data.CancelLabel = cancelLabel(data, state.now)
+	if state.pause != orders.NotPaused && (data.CancelLabel != "" || data.InvitationTotal != nil) {
+		data.CancelLabel, data.InvitationTotal, data.Paused = "", nil, true
+	}
 	return data
 }
 
@@ -256,10 +260,15 @@ func (s *Shop) findOrder(w http.ResponseWriter, r *http.Request, token string) (
 		return foundOrder{Order: order, position: position, stale: err != nil}, true
 	case errors.Is(err, orders.ErrNoOrder):
 		s.replyNoReceipt(w, r)
+	case errors.Is(err, orders.ErrBoardUnfit):
+		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
+			Title: "This server of the shop shows no receipts now",
+			Text:  "Its other servers do. Nothing is lost: close this page, and open the address of your receipt again in a few minutes.",
+		})
 	default:
 		s.sendErrorPage(w, r, http.StatusServiceUnavailable, errorMessage{
 			Title: "The receipt cannot be shown yet",
-			Text:  "This server of the shop has not caught up with the others. Nothing is lost: load this page again in a few seconds.",
+			Text:  "This server of the shop has not caught up with the others. Nothing is lost: load this page again in a little while.",
 		})
 	}
 	return foundOrder{}, false
@@ -304,7 +313,7 @@ func (s *Shop) serveCancel(w http.ResponseWriter, r *http.Request) {
 	}
 	state := s.readPageState(s.now())
 	data := s.newReceiptData(state, order.Order, order.position)
-	data.Confirming = data.CancelLabel != ""
+	data.Confirming, data.Stale = data.CancelLabel != "", order.stale
 	s.showReceipt(w, r, http.StatusOK, state, data)
 }
 
@@ -325,7 +334,7 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 	data.Alert = &formAlert{Title: "It is too late for that", Lines: []string{"Nothing was changed."}}
 	if !errors.Is(err, orders.ErrTooLate) {
 		code, data.Alert = describeCancelFailure(err)
-		data.Confirming = true
+		data.Confirming = data.CancelLabel != ""
 	}
 	s.showReceipt(w, r, code, state, data)
 }
@@ -334,8 +343,11 @@ func (s *Shop) cancelOrder(w http.ResponseWriter, r *http.Request, order foundOr
 // order book has not answered.
 func describeCancelFailure(err error) (int, *formAlert) {
 	alert := &formAlert{Title: "We cannot tell whether this was cancelled", Lines: []string{"Please press the button again: doing it twice does no harm."}}
-	if errors.Is(err, orders.ErrNotCommitted) || errors.Is(err, orders.ErrUnavailable) {
-		alert = &formAlert{Title: "Nothing was changed: please try again", Lines: []string{"The shop cannot accept it at the moment. Press the button again in a few seconds."}}
+	switch {
+	case errors.Is(err, orders.ErrPaused) || errors.Is(err, orders.ErrUnavailable):
+		alert = &formAlert{Title: "Nothing was changed: orders are paused", Lines: []string{"Nothing is lost either. This page has the button again when they go on."}}
+	case errors.Is(err, orders.ErrNotCommitted):
+		alert = &formAlert{Title: "Nothing was changed: please try again", Lines: []string{"The shop could not accept it in time. Press the button again."}}
 	}
 	return http.StatusServiceUnavailable, alert
 }

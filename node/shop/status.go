@@ -12,8 +12,12 @@ import (
 // types and meaning. It has no "as of", because the reply's Date field has that, and
 // every board sends the same bytes for the same state.
 type Status struct {
-	Shop         string              `json:"shop"`
-	TakesOrders  bool                `json:"takes_orders"` // this rack has an order book that knows a product
+	Shop        string `json:"shop"`
+	TakesOrders bool   `json:"takes_orders"` // this board accepts orders now, for a product that its order book knows
+	// Reason is why TakesOrders is false: not_ready (there is nothing to order from yet),
+	// paused (no board accepts orders; nothing is lost) or this_board (others accept them).
+	// It is null if TakesOrders is true, or if the shop has no order book.
+	Reason       *string             `json:"reason"`
 	Announcement *StatusAnnouncement `json:"announcement"` // the latest, or null
 	Products     []StatusProduct     `json:"products"`
 }
@@ -62,7 +66,7 @@ func (s *Shop) buildStatus(state *pageState) Status {
 	}
 	for i := range state.sales {
 		sale := &state.sales[i]
-		status.TakesOrders = status.TakesOrders || sale.InBook
+		status.TakesOrders = status.TakesOrders || sale.InBook && state.pause == orders.NotPaused
 		status.Products = append(status.Products, StatusProduct{
 			Slug:        sale.Slug,
 			Name:        sale.Name,
@@ -81,6 +85,13 @@ func (s *Shop) buildStatus(state *pageState) Status {
 			Draw:        orNull(sale.DrawPath),
 			Price:       newStatusPrice(sale.Price),
 		})
+	}
+	switch {
+	case status.TakesOrders || !state.hasOrderBook:
+	case state.pause == orders.NotPaused: // the leader has not offered the products yet
+		status.Reason = orNull(orders.PausedStart.String())
+	default:
+		status.Reason = orNull(state.pause.String())
 	}
 	return status
 }

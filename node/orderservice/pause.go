@@ -1,0 +1,131 @@
+package orderservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bramble/cluster/ledger"
+	"bramble/node/orders"
+)
+
+const (
+	// pauseAfter is the time without a working ledger after which orders count as paused.
+	// A killed leader is replaced within 3 s, and in that time no page must change.
+	pauseAfter = 4 * time.Second
+	// resumeAfter is the time for which the ledger must work before orders go on. On full
+	// cards leaders are elected that cannot write, and each leads for a moment.
+	resumeAfter = time.Second
+)
+
+// judgePause returns why a ledger in this state accepts no orders. It is a pure rule.
+func judgePause(s ledger.Status) orders.Pause {
+	// With a leader, Trouble is what keeps this board alone from writing its log.
+	fails := s.Halted != "" || s.Leader != "" && s.Trouble != ""
+	switch {
+	case !s.Founded:
+		return orders.PausedStart
+	case s.Foreign != "", s.Leader == "", fails && s.Leading:
+		return orders.PausedRack
+	case fails:
+		return orders.PausedBoard
+	}
+	return orders.NotPaused
+}
+
+// pauseRule turns the pauses that judgePause returns over time into the one that pages show.
+// An election changes nothing, and neither does a leader that is gone at once.
+type pauseRule struct {
+	shown     orders.Pause
+	accepted  bool      // orders were accepted at some time: before, there is nothing to wait for
+	badSince  time.Time // zero: the ledger works
+	goodSince time.Time // zero: it does not work at this moment
+}
+
+// update returns the pause to show at now.
+func (p *pauseRule) update(now time.Time, judged orders.Pause) orders.Pause {
+	if judged == orders.NotPaused {
+		if p.goodSince.IsZero() {
+			p.goodSince = now
+		}
+		if !p.accepted || now.Sub(p.goodSince) >= resumeAfter {
+			p.shown, p.accepted, p.badSince = orders.NotPaused, true, time.Time{}
+		}
+		return p.shown
+	}
+	p.goodSince = time.Time{}
+	if p.badSince.IsZero() {
+		p.badSince = now
+	}
+	if !p.accepted || p.shown != orders.NotPaused || now.Sub(p.badSince) >= pauseAfter {
+		p.shown = judged
+	}
+	return p.shown
+}
+
+// acceptance is a time in which orders are accepted. Its context ends when they are paused,
+// and with it the wait of every buyer.
+type acceptance struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// Pause returns why this board accepts no orders now. It answers from memory.
+func (s *Service) Pause() orders.Pause { return orders.Pause(s.pause.Load()) }
+
+// watchPause updates Pause until ctx ends.
+func (s *Service) watchPause(ctx context.Context) {
+	ticker := time.NewTicker(pageCheckInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.updatePause(now)
+		}
+	}
+}
+
+// updatePause looks at the ledger once. One goroutine calls it.
+func (s *Service) updatePause(now time.Time) {
+	status := s.cfg.Ledger.Status()
+	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status))
+	open := s.acceptance.Load()
+	switch {
+	case after == orders.NotPaused && open == nil:
+		open = new(acceptance)
+		open.ctx, open.end = context.WithCancel(context.Background())
+		s.acceptance.Store(open)
+	case after != orders.NotPaused && open != nil:
+		s.acceptance.Store(nil)
+		open.end()
+	}
+	s.pause.Store(uint32(after))
+	switch {
+	case before == after:
+	case after == orders.NotPaused:
+		s.cfg.Logger.Info("orders are accepted")
+	case before == orders.NotPaused:
+		s.cfg.Logger.Warn("orders are paused: pages offer no form until they go on", "pause", after.String(),
+			"halted", status.Halted, "trouble", status.Trouble, "foreign_boards", status.Foreign)
+	}
+}
+
+// submitForBuyer submits a buyer's command, and stops waiting once orders are paused. While
+// they are, it submits nothing: the error is orders.ErrPaused.
+func (s *Service) submitForBuyer(ctx context.Context, c orders.Command) (orders.Answer, error) {
+	open := s.acceptance.Load()
+	if open == nil {
+		return orders.Answer{}, orders.ErrPaused
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(open.ctx, cancel)()
+	answer, err := s.submitUntilDecided(ctx, c)
+	if open.ctx.Err() != nil && errors.Is(err, orders.ErrNotCommitted) {
+		err = fmt.Errorf("%w: %w", orders.ErrPaused, err)
+	}
+	return answer, err
+}
