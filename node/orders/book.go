@@ -111,10 +111,14 @@ func Open(dir string) (*Book, error) {
 	return b, nil
 }
 
-// createWorkingCopy creates a working copy with empty buckets.
-func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
+// nextWorkingCopy returns the name of the next working copy.
+func (b *Book) nextWorkingCopy() string {
 	b.workingCopies++
-	name := filepath.Join(b.dir, fmt.Sprintf("book-%d.db", b.workingCopies))
+	return filepath.Join(b.dir, fmt.Sprintf("book-%d.db", b.workingCopies))
+}
+
+// openWorkingCopy opens a working copy, and creates it if there is none.
+func openWorkingCopy(name string) (*bbolt.DB, error) {
 	db, err := bbolt.Open(name, 0o600, &bbolt.Options{
 		Timeout: time.Second,
 		// The file need not survive the process.
@@ -124,7 +128,16 @@ func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
 		InitialMmapSize: initialMapSize(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("orders: creating the working copy: %w", err)
+		return nil, fmt.Errorf("orders: opening the working copy: %w", err)
+	}
+	return db, nil
+}
+
+// createWorkingCopy creates a working copy with empty buckets.
+func (b *Book) createWorkingCopy() (*bbolt.DB, error) {
+	db, err := openWorkingCopy(b.nextWorkingCopy())
+	if err != nil {
+		return nil, err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range buckets {

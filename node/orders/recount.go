@@ -4,21 +4,55 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	"go.etcd.io/bbolt"
 )
 
 // Recount reads the whole book as last applied and compares every counter and index with
 // the orders. nil means that it does not contradict itself; otherwise the error is ErrBroken
 // with the contradiction. A million orders take some seconds on a laptop.
-func (b *Book) Recount() error {
+func (b *Book) Recount() error { return b.recountAll(newRecount(true)) }
+
+func (b *Book) recountAll(c *recountState) error {
 	return b.withReadTx(func(r *readTx) error {
-		next := &Book{}
-		if err := next.loadMemory(r.tx); err != nil {
-			return err
+		for _, name := range buckets {
+			if err := r.bucket(name).ForEach(func(k, v []byte) error { return c.addPair(name, k, v) }); err != nil {
+				return err
+			}
 		}
-		return recountTx(r.tx, next)
+		return c.finish(r.tx)
 	})
+}
+
+// recountState is a recount in progress. It takes all pairs of all buckets, in order: an
+// order says which keys the indexes must have, and a sum over their hashes, in which the
+// order of the keys does not matter, is compared with the same sum over the keys that the
+// index has. So a recount needs no lookup, and a Restore recounts what it reads.
+type recountState struct {
+	// withFingerprints recomputes the fingerprints in the indexes from the orders. A
+	// Restore does not, because that would take longer than everything else.
+	withFingerprints bool
+
+	meta    meta
+	sales   []*storedSale
+	tallies []saleTally
+	want    map[string]*pairSum // of the keys that the orders need, by bucket
+	have    map[string]*pairSum
+	// wantTimers are the keys of the timers of invitations.
+	wantTimers   [][]byte
+	timersSorted bool
+	blocks       map[string]int // orders in each block of a queue
+	prefix       []byte         // of the last key in people or addresses
+	units        int            // so far under that prefix
+	scratch      []byte
+}
+
+// pairSum is a set of pairs: their number and the sum of their hashes.
+type pairSum struct {
+	pairs int
+	sum   uint64
 }
 
 // saleTally holds a sale's counters, recounted from its orders.
@@ -26,70 +60,96 @@ type saleTally struct {
 	sold, held, waiting, interested int64
 }
 
-// recountTx compares the orders in a working copy with everything else in it. b is the book
-// that was loaded from it.
-func recountTx(tx *bbolt.Tx, b *Book) error {
-	c := recountState{tx: tx, b: b, wantKeys: map[string]int{}, sales: make([]saleTally, len(b.sales))}
-	steps := []func() error{c.countOrders, c.checkCounters, c.checkSizes, c.checkLimits, c.checkQueues, c.checkBallotEntries}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
-		}
+func newRecount(withFingerprints bool) *recountState {
+	r := &recountState{withFingerprints: withFingerprints, blocks: map[string]int{}, want: map[string]*pairSum{}, have: map[string]*pairSum{}}
+	for _, name := range []string{bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
+		r.want[name], r.have[name] = &pairSum{}, &pairSum{}
+	}
+	return r
+}
+
+// addPair adds the next pair of a bucket. It keeps neither slice.
+func (r *recountState) addPair(name string, k, v []byte) error {
+	err := r.checkPair(name, k, v)
+	if err != nil {
+		return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
 	}
 	return nil
 }
 
-// recountState is a recount in progress.
-type recountState struct {
-	tx       *bbolt.Tx
-	b        *Book
-	sales    []saleTally
-	wantKeys map[string]int // number of keys that each bucket should have
-}
-
-func (r *recountState) bucket(name string) *bbolt.Bucket { return r.tx.Bucket([]byte(name)) }
-
-// expectKey counts a key that a bucket should have, and checks that it is there.
-func (r *recountState) expectKey(name string, key, value []byte) error {
-	r.wantKeys[name]++
-	if v := r.bucket(name).Get(key); v == nil || !bytes.Equal(v, value) {
-		return fmt.Errorf("%s does not agree with an order", name)
+func (r *recountState) checkPair(name string, k, v []byte) (err error) {
+	switch name {
+	case bucketMeta:
+		r.meta, err = decodeMeta(v)
+	case bucketSales:
+		var s *storedSale
+		if s, err = decodeSale(binary.BigEndian.Uint16(k), v); err == nil && int(s.number) != len(r.sales) {
+			err = fmt.Errorf("the sales are not numbered in order")
+		}
+		r.sales, r.tallies = append(r.sales, s), append(r.tallies, saleTally{})
+	case bucketOrders:
+		err = r.countOrder(k, v)
+	case bucketPeople:
+		err = r.checkLimit(name, k[:19], binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:])))
+	case bucketAddresses:
+		err = r.checkLimit(name, k[:18], binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v)))
+	case bucketQueue:
+		r.blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(binary.BigEndian.Uint64(k[2:])/queueBlockSize)))]++
+	case bucketQueueBlocks:
+		if r.blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
+			return fmt.Errorf("the count of a queue's block is wrong")
+		}
+		delete(r.blocks, string(k))
+	case bucketTimers:
+		err = r.checkTimer(k)
 	}
-	return nil
-}
-
-func (r *recountState) countOrders() error {
-	cur := r.bucket(bucketOrders).Cursor()
-	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		o, err := decodeOrder(v)
-		if err != nil {
-			return err
-		}
-		if int(o.sale) >= len(r.b.sales) || !bytes.Equal(k, uint64Key(o.Number)) || o.Number > r.b.meta.orders {
-			return fmt.Errorf("order number %d has the wrong key", o.Number)
-		}
-		r.wantKeys[bucketOrders]++
-		if err := r.countOrder(o); err != nil {
-			return fmt.Errorf("order %s: %w", o.ID, err)
-		}
+	if have := r.have[name]; have != nil {
+		r.addToSum(have, name, k, v)
 	}
-	return nil
+	return err
 }
 
-func (r *recountState) countOrder(o *storedOrder) error {
-	s, t := r.b.sales[o.sale], &r.sales[o.sale]
+// addToSum adds a pair to a sum, without its fingerprints if they are not recomputed.
+func (r *recountState) addToSum(sum *pairSum, name string, k, v []byte) {
+	switch {
+	case r.withFingerprints:
+	case name == bucketPeople:
+		k, v = k[16:], v[:5]
+	case name == bucketAddresses:
+		r.scratch = append(append(r.scratch[:0], k[:2]...), k[18:]...)
+		r.scratch = append(r.scratch, v...)
+		k, v = r.scratch, nil
+	}
+	r.scratch = append(append(r.scratch[:0], k...), v...)
+	sum.pairs++
+	sum.sum += xxhash.Sum64(r.scratch)
+}
+
+// countOrder counts an order, and the keys that it needs.
+func (r *recountState) countOrder(k, v []byte) error {
+	o, err := decodeOrder(v)
+	if err != nil {
+		return err
+	}
+	if int(o.sale) >= len(r.sales) || binary.BigEndian.Uint64(k) != o.Number || o.Number > r.meta.orders {
+		return fmt.Errorf("order number %d has the wrong key", o.Number)
+	}
+	expect := func(name string, key, value []byte) { r.addToSum(r.want[name], name, key, value) }
+	s, t := r.sales[o.sale], &r.tallies[o.sale]
 	t.sold += o.unitsSold()
 	t.held += o.unitsHeld()
-	errs := []error{r.expectKey(bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))}
-	if o.State != StateErased {
+	expect(bucketIDs, uint64Key(uint64(o.ID)), uint64Key(o.Number))
+	if r.withFingerprints {
 		o.computeFingerprints()
-		errs = append(errs, r.expectKey(bucketPeople, personKey(o), personValue(o)))
+	}
+	if o.State != StateErased {
+		expect(bucketPeople, personKey(o), personValue(o))
 	}
 	if s.LimitByAddress && o.isLive() {
-		errs = append(errs, r.expectKey(bucketAddresses, addressKey(o), uint32Value(o.Quantity)))
+		expect(bucketAddresses, addressKey(o), uint32Value(o.Quantity))
 	}
 	if o.isQueued() {
-		errs = append(errs, r.expectKey(bucketQueue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number)))
+		expect(bucketQueue, saleKey(o.sale, o.queueNumber), uint64Key(o.Number))
 		if o.Kind == KindInterest {
 			t.interested++
 		} else {
@@ -97,23 +157,67 @@ func (r *recountState) countOrder(o *storedOrder) error {
 		}
 	}
 	if s.webhook && o.awaitsFulfilment() {
-		errs = append(errs, r.expectKey(bucketOutbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)}))
+		expect(bucketOutbox, outboxKey(QueueWebhook, toMillis(o.Ready), o.Number), []byte{byte(JobWebhook)})
 	}
 	if o.mailJob != 0 {
-		errs = append(errs, r.expectKey(bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)}))
+		expect(bucketOutbox, outboxKey(QueueMail, o.mailSince, o.Number), []byte{byte(o.mailJob)})
 	}
-	if o.State == StateInvited && r.bucket(bucketTimers).Get(timerKey(toMillis(o.Until), o.Number)) == nil {
-		errs = append(errs, fmt.Errorf("its invitation has no timer"))
+	if o.State == StateInvited {
+		r.wantTimers = append(r.wantTimers, timerKey(toMillis(o.Until), o.Number))
 	}
-	return firstError(errs...)
+	return nil
 }
 
-func (r *recountState) checkCounters() error {
-	for i, s := range r.b.sales {
+// checkLimit adds up the units of each person and each address: keys with the same prefix
+// are adjacent.
+func (r *recountState) checkLimit(name string, prefix []byte, sale uint16, units int) error {
+	if int(sale) >= len(r.sales) {
+		return fmt.Errorf("%s has a sale that does not exist", name)
+	}
+	if !bytes.Equal(r.prefix, prefix) { // the two buckets have prefixes of different lengths
+		r.prefix, r.units = append(r.prefix[:0], prefix...), 0
+	}
+	r.units += units
+	if r.units > r.sales[sale].Limit {
+		return fmt.Errorf("%s: an entry in %s exceeds the limit", r.sales[sale].Product, name)
+	}
+	return nil
+}
+
+// checkTimer finds invitations without a timer: those that would be before this one.
+func (r *recountState) checkTimer(k []byte) error {
+	if len(r.wantTimers) == 0 {
+		return nil
+	}
+	if !r.timersSorted {
+		slices.SortFunc(r.wantTimers, bytes.Compare)
+		r.timersSorted = true
+	}
+	switch bytes.Compare(r.wantTimers[0], k) {
+	case -1:
+		return fmt.Errorf("an invitation has no timer")
+	case 0:
+		r.wantTimers = r.wantTimers[1:]
+	}
+	return nil
+}
+
+// finish compares what all pairs add up to. It looks up the orders of the ballots in tx.
+func (r *recountState) finish(tx *bbolt.Tx) error {
+	for _, check := range []func(*bbolt.Tx) error{r.checkCounters, r.checkSums, r.checkBallotEntries} {
+		if err := check(tx); err != nil {
+			return fmt.Errorf("%w: recounting: %w", ErrBroken, err)
+		}
+	}
+	return nil
+}
+
+func (r *recountState) checkCounters(*bbolt.Tx) error {
+	for i, s := range r.sales {
 		if err := s.checkCounters(); err != nil {
 			return err
 		}
-		t := r.sales[i]
+		t := r.tallies[i]
 		if t.sold != s.Sold || t.held != s.Held || t.waiting != int64(s.Waiting) || t.interested != int64(s.Interested) {
 			return fmt.Errorf("%s: orders have sold %d, held %d, waiting %d, interested %d; the sale has %d, %d, %d, %d",
 				s.Product, t.sold, t.held, t.waiting, t.interested, s.Sold, s.Held, s.Waiting, s.Interested)
@@ -122,84 +226,31 @@ func (r *recountState) checkCounters() error {
 	return nil
 }
 
-// checkSizes finds keys that belong to no order.
-func (r *recountState) checkSizes() error {
-	for _, name := range []string{bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue, bucketOutbox} {
-		n := 0
-		cur := r.bucket(name).Cursor()
-		for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
-			n++
-		}
-		if n != r.wantKeys[name] {
-			return fmt.Errorf("%s has %d keys, the orders need %d", name, n, r.wantKeys[name])
+func (r *recountState) checkSums(*bbolt.Tx) error {
+	for name, want := range r.want {
+		if have := r.have[name]; have.pairs != want.pairs {
+			return fmt.Errorf("%s has %d keys, the orders need %d", name, have.pairs, want.pairs)
+		} else if have.sum != want.sum {
+			return fmt.Errorf("%s does not agree with the orders", name)
 		}
 	}
-	return nil
-}
-
-// checkLimits adds up the units of each person and each address: keys with the same prefix
-// are adjacent.
-func (r *recountState) checkLimits() error {
-	err := r.checkPrefixSums(bucketPeople, 19, func(k, v []byte) (uint16, int) {
-		return binary.BigEndian.Uint16(k[16:]), int(binary.BigEndian.Uint32(v[1:]))
-	})
-	if err != nil {
-		return err
-	}
-	return r.checkPrefixSums(bucketAddresses, 18, func(k, v []byte) (uint16, int) {
-		return binary.BigEndian.Uint16(k), int(binary.BigEndian.Uint32(v))
-	})
-}
-
-func (r *recountState) checkPrefixSums(name string, prefix int, of func(k, v []byte) (sale uint16, units int)) error {
-	var last []byte
-	sum := 0
-	cur := r.bucket(name).Cursor()
-	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		sale, units := of(k, v)
-		if int(sale) >= len(r.b.sales) {
-			return fmt.Errorf("%s has a sale that does not exist", name)
-		}
-		if !bytes.Equal(last, k[:prefix]) {
-			last, sum = k[:prefix], 0
-		}
-		sum += units
-		if sum > r.b.sales[sale].Limit {
-			return fmt.Errorf("%s: an entry in %s exceeds the limit", r.b.sales[sale].Product, name)
-		}
-	}
-	return nil
-}
-
-// checkQueues compares the blocks with the queue.
-func (r *recountState) checkQueues() error {
-	blocks := map[string]int{}
-	cur := r.bucket(bucketQueue).Cursor()
-	for k, _ := cur.First(); k != nil; k, _ = cur.Next() {
-		number := binary.BigEndian.Uint64(k[2:])
-		blocks[string(blockKey(binary.BigEndian.Uint16(k), uint32(number/queueBlockSize)))]++
-	}
-	n := 0
-	cur = r.bucket(bucketQueueBlocks).Cursor()
-	for k, v := cur.First(); k != nil; k, v = cur.Next() {
-		if blocks[string(k)] != int(binary.BigEndian.Uint32(v)) {
-			return fmt.Errorf("the count of a queue's block is wrong")
-		}
-		n++
-	}
-	if n != len(blocks) {
-		return fmt.Errorf("the queues have %d blocks, %d are counted", len(blocks), n)
+	switch {
+	case len(r.wantTimers) > 0:
+		return fmt.Errorf("an invitation has no timer")
+	case len(r.blocks) > 0:
+		return fmt.Errorf("%d blocks of queues are not counted", len(r.blocks))
 	}
 	return nil
 }
 
 // checkBallotEntries compares the ballots' entries with the orders.
-func (r *recountState) checkBallotEntries() error {
-	counts := make([]int, len(r.b.sales))
-	cur := r.bucket(bucketBallotEntries).Cursor()
+func (r *recountState) checkBallotEntries(tx *bbolt.Tx) error {
+	counts := make([]int, len(r.sales))
+	numbers := tx.Bucket([]byte(bucketOrders))
+	cur := tx.Bucket([]byte(bucketBallotEntries)).Cursor()
 	for k, v := cur.First(); k != nil; k, v = cur.Next() {
 		sale := binary.BigEndian.Uint16(k)
-		data := r.bucket(bucketOrders).Get(uint64Key(binary.BigEndian.Uint64(v)))
+		data := numbers.Get(uint64Key(binary.BigEndian.Uint64(v)))
 		if data == nil || int(sale) >= len(counts) {
 			return fmt.Errorf("a ballot has an entry that is not an order")
 		}
@@ -213,7 +264,7 @@ func (r *recountState) checkBallotEntries() error {
 		}
 		counts[sale]++
 	}
-	for i, s := range r.b.sales {
+	for i, s := range r.sales {
 		if s.Entries != counts[i] {
 			return fmt.Errorf("%s: the ballot has %d entries, the sale has %d", s.Product, counts[i], s.Entries)
 		}

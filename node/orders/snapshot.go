@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -19,12 +20,12 @@ import (
 // bytes.
 const snapshotLine = "bramble orders snapshot 1\n"
 
-// Limits of a key and a value of a snapshot, in bytes, and the number of keys that Restore
-// writes in one transaction.
+// Limits of a key and a value of a snapshot, in bytes, and the bytes that Restore reads at a
+// time, which must hold both.
 const (
-	maxKey       = 64
-	maxValue     = 64 << 10
-	restoreBatch = 20_000
+	maxKey        = 64
+	maxValue      = 64 << 10
+	restoreBuffer = 128 << 10
 )
 
 // Snapshot returns a copy of the book that later Applys do not change. It must be closed.
@@ -148,20 +149,22 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	if errors.Is(b.broken, ErrClosed) {
 		return ErrClosed
 	}
-	db, err := b.createWorkingCopy()
+	name := b.nextWorkingCopy()
+	recount := newRecount(false)
+	if err := writeWorkingCopy(name, from, recount); err != nil {
+		return errors.Join(fmt.Errorf("orders: restoring: %w", err), os.Remove(name))
+	}
+	db, err := openWorkingCopy(name)
 	if err != nil {
-		return err
+		return errors.Join(err, os.Remove(name))
 	}
 	next := &Book{}
-	err = fillBuckets(db, from)
-	if err == nil {
-		err = db.View(func(tx *bbolt.Tx) error {
-			if err := next.loadMemory(tx); err != nil {
-				return err
-			}
-			return recountTx(tx, next)
-		})
-	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if err := next.loadMemory(tx); err != nil {
+			return err
+		}
+		return recount.finish(tx)
+	})
 	if err != nil {
 		return errors.Join(err, discardWorkingCopy(db))
 	}
@@ -202,90 +205,124 @@ func (b *Book) loadMemory(tx *bbolt.Tx) error {
 	return a.err
 }
 
-// fillBuckets reads a snapshot into empty buckets.
-func fillBuckets(db *bbolt.DB, from io.Reader) error {
-	h := xxhash.New()
-	// The hash covers the bytes taken from the buffer, not those that it has read ahead.
-	r := &hashingReader{from: bufio.NewReaderSize(from, 64<<10), hash: h}
-	line := make([]byte, len(snapshotLine))
-	if _, err := io.ReadFull(r, line); err != nil || string(line) != snapshotLine {
+// writeWorkingCopy writes a snapshot to a new working copy, and adds its pairs to the recount.
+func writeWorkingCopy(name string, from io.Reader, recount *recountState) error {
+	w, err := newBulkWriter(name)
+	if err != nil {
+		return err
+	}
+	if err := fillBuckets(w, from, recount); err != nil {
+		return errors.Join(err, w.close())
+	}
+	return w.finish()
+}
+
+// fillBuckets reads a snapshot.
+func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
+	r := &snapshotReader{from: from, hash: xxhash.New(), buffer: make([]byte, restoreBuffer)}
+	if line, ok := r.take(len(snapshotLine)); !ok || string(line) != snapshotLine {
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
 	}
 	for i, name := range buckets {
-		if n, err := r.ReadByte(); err != nil || n != byte(i+1) {
+		if n, ok := r.take(1); !ok || n[0] != byte(i+1) {
 			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
 		}
-		for more := true; more; {
-			err := db.Update(func(tx *bbolt.Tx) error {
-				var err error
-				more, err = r.readPairs(name, tx.Bucket([]byte(name)))
-				return err
-			})
+		for {
+			key, value, err := r.takePair(name)
 			if err != nil {
-				return fmt.Errorf("orders: restoring %s: %w", name, err)
+				return err
+			}
+			if len(key) == 0 {
+				break
+			}
+			if !w.add(key, value) {
+				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, name)
+			}
+			if err := recount.addPair(name, key, value); err != nil {
+				return err
 			}
 		}
+		w.finishBucket(name)
 	}
-	sum := h.Sum64()
-	var wrote [8]byte
-	if _, err := io.ReadFull(r, wrote[:]); err != nil || binary.BigEndian.Uint64(wrote[:]) != sum {
+	sum := r.sum()
+	if wrote, ok := r.take(8); !ok || binary.BigEndian.Uint64(wrote) != sum {
 		return fmt.Errorf("%w: its hash does not match", ErrSnapshot)
 	}
-	if _, err := r.ReadByte(); err != io.EOF {
+	if _, ok := r.take(1); ok || r.err != io.EOF {
 		return fmt.Errorf("%w: there is data after its end", ErrSnapshot)
 	}
 	return nil
 }
 
-// hashingReader hashes the bytes that are read through it.
-type hashingReader struct {
-	from *bufio.Reader
-	hash *xxhash.Digest
-	one  [1]byte
+// snapshotReader reads a snapshot, and hashes what was taken from it.
+type snapshotReader struct {
+	from   io.Reader
+	hash   *xxhash.Digest
+	buffer []byte
+	hashed int // buffer[:hashed] was taken and is hashed
+	start  int // buffer[hashed:start] was taken
+	end    int // buffer[start:end] is still to be taken
+	err    error
 }
 
-func (h *hashingReader) Read(p []byte) (int, error) {
-	n, err := h.from.Read(p)
-	h.hash.Write(p[:n])
-	return n, err
-}
-
-func (h *hashingReader) ReadByte() (byte, error) {
-	c, err := h.from.ReadByte()
-	if err == nil {
-		h.one[0] = c
-		h.hash.Write(h.one[:])
+// fill reads until the buffer has n bytes to take, if the snapshot has as many. n is at most
+// the buffer's size.
+func (r *snapshotReader) fill(n int) {
+	if r.end-r.start >= n || r.err != nil {
+		return
 	}
-	return c, err
+	r.sum()
+	r.end = copy(r.buffer, r.buffer[r.start:r.end])
+	r.start, r.hashed = 0, 0
+	read, err := io.ReadAtLeast(r.from, r.buffer[r.end:], n-r.end)
+	r.end += read
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	r.err = err
 }
 
-// readPairs reads keys and values up to the bucket's end, at most restoreBatch of them.
-func (h *hashingReader) readPairs(name string, to *bbolt.Bucket) (more bool, err error) {
-	to.FillPercent = 0.9 // keys arrive in order; this leaves some room for later ones
-	for range restoreBatch {
-		keyLen, err := binary.ReadUvarint(h)
-		if err != nil || keyLen > maxKey {
-			return false, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
-		}
-		if keyLen == 0 {
-			return false, nil
-		}
-		valueLen, err := binary.ReadUvarint(h)
-		if err != nil || valueLen > maxValue {
-			return false, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
-		}
-		if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
-			return false, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
-		}
-		data := make([]byte, keyLen+valueLen)
-		if _, err := io.ReadFull(h, data); err != nil {
-			return false, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
-		}
-		if err := to.Put(data[:keyLen], data[keyLen:]); err != nil {
-			return false, err
-		}
+// take takes n bytes; false means that there are fewer. They are valid until the next call.
+func (r *snapshotReader) take(n int) ([]byte, bool) {
+	r.fill(n)
+	if r.end-r.start < n {
+		return nil, false
 	}
-	return true, nil
+	r.start += n
+	return r.buffer[r.start-n : r.start], true
+}
+
+// sum returns the hash of everything that was taken.
+func (r *snapshotReader) sum() uint64 {
+	r.hash.Write(r.buffer[r.hashed:r.start])
+	r.hashed = r.start
+	return r.hash.Sum64()
+}
+
+// takePair takes a key and a value; an empty key is the bucket's end.
+func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
+	r.fill(2 * binary.MaxVarintLen64)
+	keyLen, n := binary.Uvarint(r.buffer[r.start:r.end])
+	if n <= 0 || keyLen > maxKey {
+		return nil, nil, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
+	}
+	if keyLen == 0 {
+		r.start += n
+		return nil, nil, nil
+	}
+	valueLen, m := binary.Uvarint(r.buffer[r.start+n : r.end])
+	if m <= 0 || valueLen > maxValue {
+		return nil, nil, fmt.Errorf("%w: a value cannot be read", ErrSnapshot)
+	}
+	if !hasBucketLengths(name, int(keyLen), int(valueLen)) {
+		return nil, nil, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
+	}
+	r.start += n + m
+	data, ok := r.take(int(keyLen + valueLen))
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
+	}
+	return data[:keyLen], data[keyLen:], nil
 }
 
 // hasBucketLengths reports whether a key and a value have the lengths that the code that
