@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,7 +25,9 @@ var (
 // aloneTransport reaches no other board.
 type aloneTransport struct{}
 
-func (aloneTransport) Stream(context.Context, string) (net.Conn, error) { return nil, ledger.ErrNotSent }
+func (aloneTransport) Stream(context.Context, string) (net.Conn, error) {
+	return nil, ledger.ErrNotSent
+}
 
 func (aloneTransport) Call(context.Context, string, string, []byte) ([]byte, error) {
 	return nil, ledger.ErrNotSent
@@ -137,5 +138,4 @@ func TestRestart(t *testing.T) {
 			t.Errorf("%d orders are there, %d were placed", sale.Sold, *restartOrders)
 		}
 	})
-	_ = fmt.Sprint
 }
