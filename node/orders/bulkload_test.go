@@ -137,7 +137,7 @@ func BenchmarkRestore(b *testing.B) {
 			d.want(Done, o)
 			for at := 0; at < n; at += 1000 {
 				d.index++
-				if _, err := d.book.Apply(d.index, d.now, crowd(at, 1000, KindOrder)); err != nil {
+				if _, err := d.book.Apply(d.index, d.now, MaxRules, crowd(at, 1000, KindOrder)); err != nil {
 					b.Fatal(err)
 				}
 			}
