@@ -70,17 +70,17 @@ type pageElement struct {
 	offset     int    // of the key in data
 }
 
-func (p *pageBuilder) add(e pageElement, key, value []byte) {
+func (p *pageBuilder) addElement(e pageElement, key, value []byte) {
 	e.key, e.value, e.offset = len(key), len(value), len(p.data)
 	p.elements = append(p.elements, e)
 	p.data = append(append(p.data, key...), value...)
 }
 
-func (p *pageBuilder) size() int {
+func (p *pageBuilder) pageBytes() int {
 	return pageHeaderSize + len(p.elements)*pageElementSize + len(p.data)
 }
 
-func (p *pageBuilder) reset() { p.elements, p.data = p.elements[:0], p.data[:0] }
+func (p *pageBuilder) beginPage() { p.elements, p.data = p.elements[:0], p.data[:0] }
 
 func newBulkWriter(name string) (*bulkWriter, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -95,17 +95,17 @@ func newBulkWriter(name string) (*bulkWriter, error) {
 	return b, nil
 }
 
-// add adds a pair to the present bucket. It reports whether the key is larger than the last
+// addPair adds a pair to the present bucket. It reports whether the key is larger than the last
 // one. The caller may reuse both slices.
-func (b *bulkWriter) add(key, value []byte) (inOrder bool) {
+func (b *bulkWriter) addPair(key, value []byte) (inOrder bool) {
 	if len(key) == 0 || b.hasPairs() && bytes.Compare(b.lastKey, key) >= 0 {
 		return false
 	}
 	b.lastKey = append(b.lastKey[:0], key...)
-	if len(b.page.elements) > 0 && b.page.size()+pageElementSize+len(key)+len(value) > bulkPageFill {
+	if len(b.page.elements) > 0 && b.page.pageBytes()+pageElementSize+len(key)+len(value) > bulkPageFill {
 		b.finishLeaf()
 	}
-	b.page.add(pageElement{}, key, value)
+	b.page.addElement(pageElement{}, key, value)
 	return true
 }
 
@@ -145,7 +145,7 @@ func (b *bulkWriter) writeBranches(level []childPage) []childPage {
 			n-- // the next page gets two
 		}
 		for _, child := range level[:n] {
-			b.page.add(pageElement{child: child.id}, []byte(child.firstKey), nil)
+			b.page.addElement(pageElement{child: child.id}, []byte(child.firstKey), nil)
 		}
 		above = append(above, childPage{level[0].firstKey, b.writePage(branchPage)})
 		level = level[n:]
@@ -156,9 +156,9 @@ func (b *bulkWriter) writeBranches(level []childPage) []childPage {
 // writePage writes the built page, and returns its id.
 func (b *bulkWriter) writePage(flags uint16) uint64 {
 	id, p := b.next, &b.page
-	pages := (p.size() + pageSize - 1) / pageSize
+	pages := (p.pageBytes() + pageSize - 1) / pageSize
 	b.next += uint64(pages)
-	head := appendPageHeader(make([]byte, 0, p.size()-len(p.data)), id, flags, len(p.elements), pages-1)
+	head := appendPageHeader(make([]byte, 0, p.pageBytes()-len(p.data)), id, flags, len(p.elements), pages-1)
 	order := binary.NativeEndian
 	for i, e := range p.elements {
 		// The offset counts from the element.
@@ -174,10 +174,10 @@ func (b *bulkWriter) writePage(flags uint16) uint64 {
 		head = order.AppendUint32(head, uint32(e.key))
 		head = order.AppendUint32(head, uint32(e.value))
 	}
-	b.write(head)
-	b.write(p.data)
-	b.write(make([]byte, pages*pageSize-p.size()))
-	p.reset()
+	b.writeBytes(head)
+	b.writeBytes(p.data)
+	b.writeBytes(make([]byte, pages*pageSize-p.pageBytes()))
+	p.beginPage()
 	return id
 }
 
@@ -188,14 +188,14 @@ func appendPageHeader(to []byte, id uint64, flags uint16, elements, furtherPages
 	return binary.NativeEndian.AppendUint32(to, uint32(furtherPages))
 }
 
-func (b *bulkWriter) write(data []byte) {
+func (b *bulkWriter) writeBytes(data []byte) {
 	if b.err == nil {
 		_, b.err = b.to.Write(data)
 	}
 }
 
-// finish writes the page of the buckets and the meta pages, and closes the file.
-func (b *bulkWriter) finish() error {
+// finishFile writes the page of the buckets and the meta pages, and closes the file.
+func (b *bulkWriter) finishFile() error {
 	slices.SortFunc(b.buckets, func(x, y bucketRoot) int { return strings.Compare(x.name, y.name) })
 	for _, bucket := range b.buckets {
 		value := binary.NativeEndian.AppendUint64(nil, bucket.id)
@@ -203,7 +203,7 @@ func (b *bulkWriter) finish() error {
 		if bucket.id == 0 {
 			value = appendPageHeader(value, 0, leafPage, 0, 0) // an empty page within the value
 		}
-		b.page.add(pageElement{flags: bucketElement}, []byte(bucket.name), value)
+		b.page.addElement(pageElement{flags: bucketElement}, []byte(bucket.name), value)
 	}
 	root := b.writePage(leafPage)
 	if b.err == nil {
@@ -224,11 +224,11 @@ func (b *bulkWriter) finish() error {
 			_, b.err = b.file.WriteAt(page[:pageSize], int64(id)*pageSize)
 		}
 	}
-	return b.close()
+	return b.closeFile()
 }
 
-// close closes the file, and returns the first error.
-func (b *bulkWriter) close() error {
+// closeFile closes the file, and returns the first error.
+func (b *bulkWriter) closeFile() error {
 	if err := b.file.Close(); b.err == nil && err != nil {
 		b.err = err
 	}

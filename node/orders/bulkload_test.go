@@ -39,17 +39,17 @@ func TestBulkWriterIsBbolt(t *testing.T) {
 				}
 				key := binary.BigEndian.AppendUint64(nil, uint64(i)*7)
 				key = append(key, make([]byte, random.IntN(maxKey-8))...)
-				if !w.add(key, value[:size]) {
+				if !w.addPair(key, value[:size]) {
 					t.Fatal("a key in order is refused")
 				}
 				want[bucket+string(key)] = bytes.Clone(value[:size])
 			}
-			if pairs > 0 && w.add([]byte{0}, nil) {
+			if pairs > 0 && w.addPair([]byte{0}, nil) {
 				t.Fatal("a key out of order is accepted")
 			}
 			w.finishBucket(bucket)
 		}
-		if err := w.finish(); err != nil {
+		if err := w.finishFile(); err != nil {
 			t.Fatal(err)
 		}
 		db, err := openWorkingCopy(name)

@@ -22,7 +22,7 @@ func (b *Book) recountAll(c *recountState) error {
 				return err
 			}
 		}
-		return c.finish(r.tx)
+		return c.compareTotals(r.tx)
 	})
 }
 
@@ -202,8 +202,8 @@ func (r *recountState) checkTimer(k []byte) error {
 	return nil
 }
 
-// finish compares what all pairs add up to. It looks up the orders of the ballots in tx.
-func (r *recountState) finish(tx *bbolt.Tx) error {
+// compareTotals compares what all pairs add up to. It looks up the orders of the ballots in tx.
+func (r *recountState) compareTotals(tx *bbolt.Tx) error {
 	for _, check := range []func(*bbolt.Tx) error{r.checkCounters, r.checkSums, r.checkBallotEntries} {
 		if err := check(tx); err != nil {
 			return fmt.Errorf("%w: recounting: %w", ErrBroken, err)

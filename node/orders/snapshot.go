@@ -163,7 +163,7 @@ func (b *Book) restoreFrom(from io.Reader) error {
 		if err := next.loadMemory(tx); err != nil {
 			return err
 		}
-		return recount.finish(tx)
+		return recount.compareTotals(tx)
 	})
 	if err != nil {
 		return errors.Join(err, discardWorkingCopy(db))
@@ -212,19 +212,19 @@ func writeWorkingCopy(name string, from io.Reader, recount *recountState) error 
 		return err
 	}
 	if err := fillBuckets(w, from, recount); err != nil {
-		return errors.Join(err, w.close())
+		return errors.Join(err, w.closeFile())
 	}
-	return w.finish()
+	return w.finishFile()
 }
 
 // fillBuckets reads a snapshot.
 func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 	r := &snapshotReader{from: from, hash: xxhash.New(), buffer: make([]byte, restoreBuffer)}
-	if line, ok := r.take(len(snapshotLine)); !ok || string(line) != snapshotLine {
+	if line, ok := r.takeBytes(len(snapshotLine)); !ok || string(line) != snapshotLine {
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
 	}
 	for i, name := range buckets {
-		if n, ok := r.take(1); !ok || n[0] != byte(i+1) {
+		if n, ok := r.takeBytes(1); !ok || n[0] != byte(i+1) {
 			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
 		}
 		for {
@@ -235,7 +235,7 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 			if len(key) == 0 {
 				break
 			}
-			if !w.add(key, value) {
+			if !w.addPair(key, value) {
 				return fmt.Errorf("%w: the keys of %s are not in order", ErrSnapshot, name)
 			}
 			if err := recount.addPair(name, key, value); err != nil {
@@ -244,11 +244,11 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 		}
 		w.finishBucket(name)
 	}
-	sum := r.sum()
-	if wrote, ok := r.take(8); !ok || binary.BigEndian.Uint64(wrote) != sum {
+	sum := r.hashTaken()
+	if wrote, ok := r.takeBytes(8); !ok || binary.BigEndian.Uint64(wrote) != sum {
 		return fmt.Errorf("%w: its hash does not match", ErrSnapshot)
 	}
-	if _, ok := r.take(1); ok || r.err != io.EOF {
+	if _, ok := r.takeBytes(1); ok || r.err != io.EOF {
 		return fmt.Errorf("%w: there is data after its end", ErrSnapshot)
 	}
 	return nil
@@ -265,13 +265,13 @@ type snapshotReader struct {
 	err    error
 }
 
-// fill reads until the buffer has n bytes to take, if the snapshot has as many. n is at most
+// fillBuffer reads until the buffer has n bytes to take, if the snapshot has as many. n is at most
 // the buffer's size.
-func (r *snapshotReader) fill(n int) {
+func (r *snapshotReader) fillBuffer(n int) {
 	if r.end-r.start >= n || r.err != nil {
 		return
 	}
-	r.sum()
+	r.hashTaken()
 	r.end = copy(r.buffer, r.buffer[r.start:r.end])
 	r.start, r.hashed = 0, 0
 	read, err := io.ReadAtLeast(r.from, r.buffer[r.end:], n-r.end)
@@ -282,9 +282,9 @@ func (r *snapshotReader) fill(n int) {
 	r.err = err
 }
 
-// take takes n bytes; false means that there are fewer. They are valid until the next call.
-func (r *snapshotReader) take(n int) ([]byte, bool) {
-	r.fill(n)
+// takeBytes takes n bytes; false means that there are fewer. They are valid until the next call.
+func (r *snapshotReader) takeBytes(n int) ([]byte, bool) {
+	r.fillBuffer(n)
 	if r.end-r.start < n {
 		return nil, false
 	}
@@ -292,8 +292,8 @@ func (r *snapshotReader) take(n int) ([]byte, bool) {
 	return r.buffer[r.start-n : r.start], true
 }
 
-// sum returns the hash of everything that was taken.
-func (r *snapshotReader) sum() uint64 {
+// hashTaken returns the hash of everything that was taken.
+func (r *snapshotReader) hashTaken() uint64 {
 	r.hash.Write(r.buffer[r.hashed:r.start])
 	r.hashed = r.start
 	return r.hash.Sum64()
@@ -301,7 +301,7 @@ func (r *snapshotReader) sum() uint64 {
 
 // takePair takes a key and a value; an empty key is the bucket's end.
 func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
-	r.fill(2 * binary.MaxVarintLen64)
+	r.fillBuffer(2 * binary.MaxVarintLen64)
 	keyLen, n := binary.Uvarint(r.buffer[r.start:r.end])
 	if n <= 0 || keyLen > maxKey {
 		return nil, nil, fmt.Errorf("%w: a key cannot be read", ErrSnapshot)
@@ -318,7 +318,7 @@ func (r *snapshotReader) takePair(name string) (key, value []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %s has a key or a value of the wrong length", ErrSnapshot, name)
 	}
 	r.start += n + m
-	data, ok := r.take(int(keyLen + valueLen))
+	data, ok := r.takeBytes(int(keyLen + valueLen))
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: it ends within a value", ErrSnapshot)
 	}
