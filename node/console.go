@@ -32,7 +32,7 @@ const (
 func (b *board) newConsole() (*console.Console, error) {
 	source := &consoleSource{b.events, b}
 	return console.New(console.Config{
-		Source: source, Control: source, Shop: b.orders.operatorAPI(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
+		Source: source, Control: source, Shop: b.operatorAPI(), Card: b.cardHandler(), Ready: b.checkReady, WriteMetrics: b.newMetrics().writeMetrics,
 		Password: b.cfg.Console.Password, Logger: b.log,
 	})
 }

@@ -3,10 +3,12 @@ package node
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"bramble/cluster"
+	"bramble/node/fulfilment"
 )
 
 // metricSet holds the metrics of one board and writes them in Prometheus' text form.
@@ -106,4 +108,29 @@ func (b *board) addLedgerMetrics(m metricSet) {
 	m.addFlag("bramble_ledger_is_leader", func() bool { return status().Leading })
 	m.addGauge("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
 	m.addGauge("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
+	b.addFulfilmentMetrics(m, "webhook", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Webhook })
+	b.addFulfilmentMetrics(m, "mail", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Mail })
+}
+
+// addFulfilmentMetrics registers the metrics of one channel. Every board counts what waits;
+// the rest is 0 except on the board that delivers, the leader of the ledger.
+func (b *board) addFulfilmentMetrics(m metricSet, channel string, stats func() fulfilment.ChannelStats) {
+	add := func(name string, read func(fulfilment.ChannelStats) int64) {
+		m.addGauge(fmt.Sprintf("%s{channel=%q}", name, channel), func() int64 { return read(stats()) })
+	}
+	add("bramble_fulfilment_jobs_waiting", func(c fulfilment.ChannelStats) int64 { return int64(c.Waiting) })
+	add("bramble_fulfilment_oldest_job_age_seconds", func(c fulfilment.ChannelStats) int64 {
+		if c.Oldest.IsZero() {
+			return 0
+		}
+		return int64(max(time.Since(c.Oldest), 0) / time.Second)
+	})
+	add("bramble_fulfilment_jobs_failing", func(c fulfilment.ChannelStats) int64 { return int64(c.Failing) })
+	add("bramble_fulfilment_jobs_refused", func(c fulfilment.ChannelStats) int64 { return int64(c.Refused) })
+	add("bramble_fulfilment_jobs_delivered_total", func(c fulfilment.ChannelStats) int64 { return int64(c.Delivered) })
+	add("bramble_fulfilment_jobs_undeliverable_total", func(c fulfilment.ChannelStats) int64 { return int64(c.Undeliverable) })
+	add("bramble_fulfilment_attempts_failed_total", func(c fulfilment.ChannelStats) int64 { return int64(c.FailedAttempts) })
+	for _, state := range []fulfilment.BreakerState{fulfilment.BreakerClosed, fulfilment.BreakerOpen, fulfilment.BreakerHalfOpen, fulfilment.BreakerGone} {
+		m.addFlag(fmt.Sprintf("bramble_fulfilment_breaker_state{channel=%q,state=%q}", channel, state), func() bool { return stats().Leading && stats().Breaker == state })
+	}
 }

@@ -13,7 +13,6 @@ import (
 
 	"bramble/cluster/ledger"
 	"bramble/node/config"
-	"bramble/node/console"
 	"bramble/node/fulfilment"
 	"bramble/node/orders"
 	"bramble/node/orderservice"
@@ -41,7 +40,8 @@ type orderStack struct {
 	ledger  *ledger.Ledger
 	book    *orders.Book
 	service *orderservice.Service
-	sender  *fulfilment.Sender // nil: neither webhook nor mail is configured
+	sender  *fulfilment.Sender
+	watch   *fulfilmentWatch
 }
 
 // openOrders opens the order stack in its folder.
@@ -64,12 +64,11 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
 		ExpectedBoards: b.cfg.Rack.ExpectedBoards, PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 	})
-	if b.cfg.Webhook.URL != "" || b.cfg.Mail.Server != "" {
-		if s.sender, err = fulfilment.New(b.fulfilmentConfig(catalogue, s.service)); err != nil {
-			s.close()
-			return nil, err
-		}
+	if s.sender, err = fulfilment.New(b.fulfilmentConfig(catalogue, s.service)); err != nil {
+		s.close()
+		return nil, err
 	}
+	s.watch = &fulfilmentWatch{b: b}
 	return s, nil
 }
 
@@ -140,15 +139,8 @@ func mailConfig(m config.MailSettings, from string) fulfilment.MailConfig {
 func (s *orderStack) addRoutes(mux *http.ServeMux) {
 	if s != nil {
 		registerLedgerRoutes(mux, s.ledger)
+		mux.Handle(fulfilmentPath, s.watch)
 	}
-}
-
-// operatorAPI returns the operators' API; nil if the board takes no orders.
-func (s *orderStack) operatorAPI() http.Handler {
-	if s == nil {
-		return nil
-	}
-	return s.service.Handler(console.ShopPath)
 }
 
 // run runs the stack until ctx ends or the ledger fails.
@@ -161,9 +153,8 @@ func (s *orderStack) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	background.Go(func() { s.service.Run(ctx) })
-	if s.sender != nil {
-		background.Go(func() { s.sender.Run(ctx) })
-	}
+	background.Go(func() { s.sender.Run(ctx) })
+	background.Go(func() { s.watch.run(ctx) })
 	return s.ledger.Run(ctx)
 }
 
@@ -178,7 +169,11 @@ func (s *orderStack) notices(board string) []string {
 	if s == nil {
 		return nil
 	}
-	return s.service.Notices(board)
+	notices := s.service.Notices(board)
+	if state := s.watch.last.Load(); state != nil {
+		notices = append(notices, state.Notices(time.Now())...)
+	}
+	return notices
 }
 
 func (s *orderStack) close() {

@@ -61,7 +61,7 @@ func allCommands() []command {
 	return []command{
 		labCommand(), nodeCommand(), keyCommand(), configCommand(),
 		statusCommand(), purgeCommand(), drainCommand(),
-		ordersCommand(), saleCommand(), drawCommand(), announceCommand(),
+		ordersCommand(), saleCommand(), drawCommand(), announceCommand(), fulfilmentCommand(),
 		locateCommand(), panelCommand(), imageCommand(), updateCommand(), cardInitCommand(), versionCommand(),
 	}
 }

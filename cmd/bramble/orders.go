@@ -56,6 +56,7 @@ no rack.`,
 			fs.StringVar(&o.state, "state", "", "only orders in this `STATE`, such as open, fulfilled or cancelled")
 			fs.BoolVar(&o.json, "json", false, "print JSON lines instead of a table or CSV")
 			fs.BoolVar(&o.stale, "stale", false, "also accept the response of a board that may not have all orders")
+			fs.BoolVar(&o.bom, "bom", false, "export: begin the CSV with a byte order mark, by which Excel recognises UTF-8")
 			fs.StringVar(&o.ledger, "ledger", "", "export: read this ledger `FOLDER` from a dead board's card")
 			fs.StringVar(&o.out, "out", "", "export: write this new `FILE` instead of standard output")
 			fs.StringVar(&o.reason, "reason", "", "cancel: `TEXT` for the note of the order, which show prints, without personal data")
@@ -111,7 +112,7 @@ no rack.`,
 type ordersFlags struct {
 	product, kind, state string
 	ledger, out, reason  string
-	json, stale          bool
+	json, stale, bom     bool
 }
 
 // forEachOrder calls each for every selected order, page by page.
@@ -172,10 +173,7 @@ func (o *ordersFlags) showOrder(ctx context.Context, w world, c *client.Client, 
 	if o.json {
 		return printJSON(w, order)
 	}
-	for i, cell := range order.Row() {
-		if orderservice.Columns()[i] == "total" {
-			cell = shop.Money{Minor: order.Total, Currency: order.Currency}.Amount()
-		}
+	for i, cell := range order.Cells(formatAmount) {
 		if cell != "" {
 			fmt.Fprintf(w.out, "%-10s %s\n", orderservice.Columns()[i], cell)
 		}
@@ -221,13 +219,25 @@ func (o *ordersFlags) newRowWriter(to io.Writer) func(orderservice.OrderJSON) er
 		lines := json.NewEncoder(to)
 		return func(order orderservice.OrderJSON) error { return lines.Encode(order) }
 	}
+	var begun error
+	if o.bom {
+		_, begun = io.WriteString(to, "\ufeff")
+	}
 	rows := csv.NewWriter(to)
-	header := rows.Write(orderservice.Columns())
-	return func(order orderservice.OrderJSON) error {
-		err := errors.Join(header, rows.Write(order.Row()))
+	rows.UseCRLF = true
+	writeRow := func(cells []string) error {
+		err := rows.Write(cells)
 		rows.Flush()
 		return errors.Join(err, rows.Error())
 	}
+	begun = errors.Join(begun, writeRow(orderservice.Columns()))
+	return func(order orderservice.OrderJSON) error { return errors.Join(begun, writeRow(order.Row(formatAmount))) }
+}
+
+// formatAmount writes minor units as a decimal with the currency's digits: 3900 is 39.00 in
+// EUR, 3900 in JPY and 3.900 in KWD.
+func formatAmount(minor int64, currency string) string {
+	return shop.Money{Minor: minor, Currency: currency}.Amount()
 }
 
 // exportLedger exports from the ledger folder of a dead board.

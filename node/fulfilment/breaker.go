@@ -21,6 +21,30 @@ type breaker struct {
 	unsubscribed bool      // the receiver has unsubscribed (410)
 }
 
+// BreakerState is the state of a receiver's circuit breaker.
+type BreakerState string
+
+// The states.
+const (
+	BreakerClosed   BreakerState = "closed"    // jobs are delivered
+	BreakerOpen     BreakerState = "open"      // nothing is delivered for some time, up to 5 minutes
+	BreakerHalfOpen BreakerState = "half_open" // one attempt at a time finds out whether the receiver is back
+	BreakerGone     BreakerState = "gone"      // the receiver has unsubscribed (410): one attempt a day
+)
+
+// stateAt returns the breaker's state at a moment.
+func (b *breaker) stateAt(now time.Time) BreakerState {
+	switch {
+	case b.unsubscribed:
+		return BreakerGone
+	case now.Before(b.openUntil):
+		return BreakerOpen
+	case b.opens > 0:
+		return BreakerHalfOpen
+	}
+	return BreakerClosed
+}
+
 // allows reports whether an attempt may begin while running others are in progress.
 func (b *breaker) allows(now time.Time, running int) bool {
 	return !now.Before(b.openUntil) && (b.opens == 0 || running == 0)

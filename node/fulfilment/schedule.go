@@ -30,8 +30,9 @@ type task struct {
 	failures   int
 	next       time.Time  // of the next attempt
 	resolution Resolution // not empty: it is delivered, and only FinishJob remains
-	failure    Failure    // of the last attempt
-	refused    bool       // for longer than refusedAfter
+	failure    Failure    // of the last attempt; detail adds to it
+	detail     string
+	refused    bool // for longer than refusedAfter
 }
 
 // jobSchedule decides which job of a channel is attempted next, and when. It has no clock,
@@ -99,7 +100,7 @@ func (s *jobSchedule) recordResult(t *task, r attemptResult, now time.Time) {
 		s.untried--
 	}
 	t.failures++
-	t.failure = r.failure
+	t.failure, t.detail = r.failure, r.detail
 	t.next = now.Add(max(jobBackoff().drawDelay(t.failures, s.jitter), min(r.retryAfter, maxRetryAfter)))
 	t.refused = r.refused && now.Sub(t.since) >= refusedAfter
 	if t.resolution = r.resolution; t.resolution != "" {

@@ -207,3 +207,31 @@ func TestScheduleListsRefusedTasks(t *testing.T) {
 		t.Errorf("%d refused, %d named, want 1 and none", n, len(some))
 	}
 }
+
+func TestBreakerStates(t *testing.T) {
+	p := newJobSchedule(1, longest)
+	now := launch
+	for _, step := range []struct {
+		result attemptResult
+		pass   time.Duration
+		want   BreakerState
+	}{
+		{failed, 0, BreakerClosed},
+		{away, 0, BreakerOpen},
+		{delivered, time.Second, BreakerClosed},
+		{attemptResult{failure: FailureGone, channelFailed: true, refused: true, unsubscribed: true}, 0, BreakerGone},
+	} {
+		now = now.Add(step.pass)
+		p.addJob(testJob(0))
+		if step.pass > 0 && p.stateAt(now) != BreakerHalfOpen {
+			t.Errorf("after the pause the breaker is %s", p.stateAt(now))
+		}
+		for _, h := range p.waiting {
+			h.next = now
+		}
+		p.recordResult(takeOne(t, p, now), step.result, now)
+		if got := p.stateAt(now); got != step.want {
+			t.Errorf("after %+v the breaker is %s, want %s", step.result, got, step.want)
+		}
+	}
+}

@@ -24,8 +24,6 @@ const (
 	// finishTimeout bounds the wait for the ledger after a job is delivered, and so the
 	// time that Run takes to return after its context has ended.
 	finishTimeout = 5 * time.Second
-	// countInterval is the interval at which the outbox is counted for Stats.
-	countInterval = 10 * time.Second
 	// refusedLogInterval is the interval at which refused jobs are logged.
 	refusedLogInterval = time.Hour
 	// warnInterval is the minimum time between two warnings about a receiver.
@@ -171,7 +169,7 @@ func (s *Sender) runChannel(ctx context.Context, c *channel) {
 	}()
 	for {
 		now := s.now()
-		if now.Sub(counted) >= countInterval {
+		if c.isCountDue(counted, now) {
 			counted = now
 			s.countWaiting(c, now)
 		}
@@ -189,7 +187,7 @@ func (s *Sender) runChannel(ctx context.Context, c *channel) {
 			c.schedule.dropWaiting()
 			feed.restart()
 		}
-		c.publishStats(leading)
+		c.publishStats(leading, now)
 		select {
 		case <-ctx.Done():
 			return
@@ -197,6 +195,7 @@ func (s *Sender) runChannel(ctx context.Context, c *channel) {
 			s.recordAttempt(ctx, c, a)
 		case <-c.retry:
 			c.schedule.retryNow(s.now())
+			counted = time.Time{} // so that Stats soon shows the effect
 		case <-ticker.C:
 			feed.startTick()
 		}
@@ -269,7 +268,7 @@ func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 	if ctx.Err() != nil {
 		return // it was cancelled
 	}
-	c.countAttempt(r, now)
+	c.countAttempt(a.task, r, now)
 	log := s.log.With("channel", c.name, "reference", a.task.id.String())
 	switch {
 	case r.obsolete:
@@ -285,48 +284,6 @@ func (s *Sender) recordAttempt(ctx context.Context, c *channel, a attempt) {
 	case c.loggedFailure != NoFailure:
 		c.loggedFailure = NoFailure
 		log.Info("fulfilment: the receiver works again")
-	}
-}
-
-// countAttempt adds an attempt to Stats.
-func (c *channel) countAttempt(r attemptResult, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case r.failure != NoFailure:
-		c.stats.FailedAttempts++
-		c.stats.Failure, c.stats.Detail, c.stats.FailureAt = r.failure, r.detail, now
-	case r.resolution != "":
-		c.stats.Delivered++
-		if r.resolution == Undeliverable {
-			c.stats.Undeliverable++
-		}
-		c.stats.Failure, c.stats.Detail = NoFailure, ""
-	}
-}
-
-// countWaiting counts the waiting jobs in this board's copy of the outbox for Stats.
-func (s *Sender) countWaiting(c *channel, now time.Time) {
-	jobs, err := s.jobs.Outbox(c.queue, now, orders.Job{}, maxCounted)
-	if err != nil {
-		return // the previous counts stay
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Waiting, c.stats.Oldest = len(jobs), time.Time{}
-	if len(jobs) > 0 {
-		c.stats.Oldest = jobs[0].Since
-	}
-}
-
-// publishStats copies the schedule's counts into Stats.
-func (c *channel) publishStats(leading bool) {
-	_, refused := c.schedule.listRefused(0)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.Leading, c.stats.Refused, c.stats.Unsubscribed = leading, refused, c.schedule.unsubscribed
-	if !leading {
-		c.stats.Failure, c.stats.Detail = NoFailure, ""
 	}
 }
 

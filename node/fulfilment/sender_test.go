@@ -206,7 +206,10 @@ func TestRefusedOrderStaysAndIsLogged(t *testing.T) {
 		return strings.Contains(logged.String(), "references=["+bad.ID.String()+"]")
 	})
 	got := s.Stats().Webhook
-	if got.Waiting != 1 || !got.Oldest.Equal(launch) || got.Failure != FailureRefused || got.Detail != "status 422" || got.Unsubscribed {
+	if len(got.FailingJobs) != 1 || got.FailingJobs[0].Reference != bad.ID.String() || got.FailingJobs[0].Attempts == 0 || got.FailingJobs[0].Detail != "status 422" {
+		t.Errorf("it is not named: %+v", got.FailingJobs)
+	}
+	if got.Waiting != 1 || !got.Oldest.Equal(launch) || got.Failure != FailureRefused || got.Detail != "status 422" || got.Breaker == BreakerGone {
 		t.Errorf("stats %+v", got)
 	}
 	stop()
@@ -224,7 +227,7 @@ func TestGoneStopsUntilRetry(t *testing.T) {
 	var status atomic.Int32
 	status.Store(http.StatusGone)
 	s, _ := start(t, Config{Jobs: book, Now: time.now, Logger: logged.logger(), Webhook: receiver(t, book, func(string) int { return int(status.Load()) })})
-	eventually(t, "it stops", func() bool { return s.Stats().Webhook.Unsubscribed })
+	eventually(t, "it stops", func() bool { return s.Stats().Webhook.Breaker == BreakerGone })
 	eventually(t, "the log reports it", func() bool {
 		time.pass(refusedLogInterval / 8)
 		return strings.Contains(logged.String(), "410 Gone")
@@ -241,4 +244,9 @@ func TestGoneStopsUntilRetry(t *testing.T) {
 	status.Store(http.StatusOK)
 	s.Retry()
 	eventually(t, "all are posted", func() bool { return book.left(orders.QueueWebhook) == 0 })
+	eventually(t, "the state shows it", func() bool {
+		time.pass(countInterval)
+		got := s.Stats().Webhook
+		return got.Breaker == BreakerClosed && got.NextAttempt.IsZero() && got.Failing == 0 && got.Waiting == 0
+	})
 }

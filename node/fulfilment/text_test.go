@@ -169,7 +169,7 @@ func TestMailThroughTheSender(t *testing.T) {
 	if book.end(testOrder(0).ID) != ByMail || book.end(bad.ID) != Undeliverable {
 		t.Errorf("ends %v", book.ends)
 	}
-	if got := s.Stats().Mail; got.Undeliverable != 1 {
+	if got := s.Stats().Mail; got.Undeliverable != 1 || len(got.UndeliverableJobs) != 1 || got.UndeliverableJobs[0].Reference != bad.ID.String() {
 		t.Errorf("stats %+v", got)
 	}
 	if got := office.mails(); len(got) != 1 || got[0].to != "zoe@home.example" {

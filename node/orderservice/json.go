@@ -1,8 +1,6 @@
 package orderservice
 
 import (
-	"strconv"
-	"strings"
 	"time"
 
 	"bramble/node/orders"
@@ -46,30 +44,6 @@ func NewOrderJSON(o orders.Order) OrderJSON {
 		j.Until = &until
 	}
 	return j
-}
-
-// Columns returns the names of Row's cells, in the same order.
-func Columns() []string {
-	return []string{
-		"reference", "number", "kind", "product", "quantity", "total", "currency", "state", "made", "changed",
-		"name", "email", "line1", "line2", "city", "postcode", "country", "note",
-	}
-}
-
-// Row returns the order as cells of a table. Buyers wrote some of them: a cell that a
-// spreadsheet would run as a formula is prefixed with an apostrophe.
-func (o OrderJSON) Row() []string {
-	cells := []string{
-		o.Reference, strconv.FormatUint(o.Number, 10), o.Kind, o.Product, strconv.Itoa(o.Quantity),
-		strconv.FormatInt(o.Total, 10), o.Currency, o.State, o.Made.Format(time.RFC3339), o.Changed.Format(time.RFC3339),
-		o.Name, o.Email, o.Line1, o.Line2, o.City, o.Postcode, o.Country, o.Note,
-	}
-	for i, c := range cells {
-		if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
-			cells[i] = "'" + c
-		}
-	}
-	return cells
 }
 
 // OrderPage is one page of a list of orders.

@@ -1,0 +1,132 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"bramble/node/console"
+	"bramble/node/orderservice"
+)
+
+const (
+	// fulfilmentPath is on the rack link: GET returns a board's state of fulfilment, POST
+	// first makes it attempt every waiting job.
+	fulfilmentPath = "/v1/fulfilment"
+	// watchInterval is the interval at which a board asks the one that delivers for its
+	// state, for the notices. The exchange costs some hundred bytes.
+	watchInterval = 10 * time.Second
+	// watchTimeout bounds one such request.
+	watchTimeout = 3 * time.Second
+	// maxFulfilmentBytes bounds the reply, whose lists are bounded too.
+	maxFulfilmentBytes = 64 << 10
+)
+
+// fulfilmentWatch knows the state of fulfilment in the rack, which only the board that
+// delivers has: the leader of the ledger.
+type fulfilmentWatch struct {
+	b    *board
+	last atomic.Pointer[orderservice.FulfilmentJSON] // for the notices; nil before the first
+}
+
+// run refreshes the state until ctx ends.
+func (f *fulfilmentWatch) run(ctx context.Context) {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		state, err := f.callDeliverer(ctx, http.MethodGet)
+		if err != nil {
+			state = f.readHere()
+			state.Board = ""
+		}
+		f.last.Store(&state)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// readHere returns this board's own state.
+func (f *fulfilmentWatch) readHere() orderservice.FulfilmentJSON {
+	return orderservice.FulfilmentJSON{Board: f.b.cfg.Board.Name, Stats: f.b.orders.sender.Stats()}
+}
+
+// callDeliverer returns the state of the board that delivers. With POST that board first
+// attempts every waiting job.
+func (f *fulfilmentWatch) callDeliverer(ctx context.Context, method string) (orderservice.FulfilmentJSON, error) {
+	var state orderservice.FulfilmentJSON
+	leader := f.b.orders.ledger.Status().Leader
+	switch leader {
+	case "":
+		return state, fmt.Errorf("no board delivers now, because the ledger has no leader; \"bramble status\" shows which boards are missing")
+	case f.b.cfg.Board.Name:
+		if method == http.MethodPost {
+			f.b.orders.sender.Retry()
+		}
+		return f.readHere(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, "https://board"+fulfilmentPath, nil)
+	if err != nil {
+		return state, fmt.Errorf("asking %s: %w", leader, err)
+	}
+	resp, err := f.b.link.Control(ctx, leader, r)
+	if err != nil {
+		return state, fmt.Errorf("%s, which delivers, does not answer: %w", leader, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return state, fmt.Errorf("%s, which delivers, answers with status %d", leader, resp.StatusCode)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxFulfilmentBytes)).Decode(&state); err != nil {
+		return state, fmt.Errorf("the state of fulfilment from %s: %w", leader, err)
+	}
+	return state, nil
+}
+
+// ServeHTTP answers another board with this board's state.
+func (f *fulfilmentWatch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		f.b.orders.sender.Retry()
+	}
+	writeFulfilment(w, http.StatusOK, f.readHere())
+}
+
+// serveOperator answers an operator with the state of the board that delivers.
+func (f *fulfilmentWatch) serveOperator(w http.ResponseWriter, r *http.Request) {
+	state, err := f.callDeliverer(r.Context(), r.Method)
+	if err != nil && r.Method == http.MethodPost {
+		writeFulfilment(w, http.StatusServiceUnavailable, map[string]string{"error": err.Error()})
+		return
+	}
+	if err != nil {
+		state = f.readHere()
+		state.Board = ""
+	}
+	writeFulfilment(w, http.StatusOK, state)
+}
+
+func writeFulfilment(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has left
+}
+
+// operatorAPI returns the operators' API; nil if the board takes no orders.
+func (b *board) operatorAPI() http.Handler {
+	if b.orders == nil {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+console.ShopPath+"fulfilment", b.orders.watch.serveOperator)
+	mux.HandleFunc("POST "+console.ShopPath+"fulfilment", b.orders.watch.serveOperator)
+	mux.Handle(console.ShopPath, b.orders.service.Handler(console.ShopPath))
+	return mux
+}
