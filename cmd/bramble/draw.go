@@ -3,14 +3,21 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
+	"bramble/node/console/client"
 	"bramble/node/orders/draw"
 	"bramble/node/orderservice"
 )
+
+// pollInterval is the interval at which a command asks whether what it waits for is done.
+const pollInterval = 250 * time.Millisecond
 
 func drawCommand() command {
 	return command{
@@ -26,7 +33,11 @@ ballot uses it, from public randomness:
                  ("-" is standard input); it needs no rack
   show PRODUCT   print the published file of a draw that was made
   make PRODUCT   supply a closed ballot's randomness: --dice with the numbers as
-                 rolled, at least ten, or --drand with the beacon's record`,
+                 rolled, at least ten, or --drand with the beacon's record; then
+                 wait for the draw to end
+
+A draw takes some seconds for each thousand entries. While it is in progress,
+show, and make after --wait, print how far it is and exit with status 3.`,
 		examples: `
   bramble draw verify draw.json
   bramble draw show berry
@@ -36,6 +47,7 @@ ballot uses it, from public randomness:
 			connect := addConsoleFlags(fs)
 			dice := fs.String("dice", "", "make: the `NUMBERS` as rolled, in quotes")
 			drand := fs.String("drand", "", "make: the `RECORD` of a drand round from after the close, in quotes: drand quicknet ROUND SIGNATURE")
+			wait := fs.Duration("wait", time.Minute, "make: wait at most this `DURATION` for the draw to end")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) != 2 {
@@ -59,18 +71,54 @@ ballot uses it, from public randomness:
 					return err
 				}
 				defer c.Close()
-				if args[0] == "make" {
-					return submitCommand(ctx, w, c, o)
+				if args[0] == "show" {
+					return showDraw(ctx, w, c, args[1])
 				}
-				var f draw.File
-				if err := c.Shop(ctx, http.MethodGet, "draw/"+url.PathEscape(args[1]), nil, &f); err != nil {
+				if err := submitCommand(ctx, w, c, o, false); err != nil {
 					return err
 				}
-				out := json.NewEncoder(w.out)
-				out.SetIndent("", "  ")
-				return out.Encode(f)
+				return awaitDraw(ctx, w, c, args[1], *wait)
 			}
 		},
+	}
+}
+
+// showDraw prints the published file of a draw.
+func showDraw(ctx context.Context, w world, c *client.Client, product string) error {
+	if err := awaitDraw(ctx, world{out: io.Discard}, c, product, 0); errors.As(err, new(*pendingError)) {
+		return err
+	}
+	var f draw.File
+	if err := c.Shop(ctx, http.MethodGet, "draw/"+url.PathEscape(product), nil, &f); err != nil {
+		return err
+	}
+	out := json.NewEncoder(w.out)
+	out.SetIndent("", "  ")
+	return out.Encode(f)
+}
+
+// awaitDraw waits until a draw that is in progress has ended, at most for the time limit,
+// and prints the result. The error is a pendingError if it has not ended.
+func awaitDraw(ctx context.Context, w world, c *client.Client, product string, limit time.Duration) error {
+	for deadline := time.Now().Add(limit); ; {
+		var sale orderservice.SaleJSON
+		if err := c.Shop(ctx, http.MethodGet, "sales/"+url.PathEscape(product), nil, &sale); err != nil {
+			return err
+		}
+		switch {
+		case sale.Draw != nil && sale.Draw.State == orderservice.Drawn:
+			fmt.Fprintf(w.out, "%s. \"bramble draw show %s\" prints the draw.\n", sale.Draw.Describe(product), product)
+			return nil
+		case sale.Draw == nil || sale.Draw.State != orderservice.DrawInProgress:
+			return nil
+		case !time.Now().Before(deadline):
+			return &pendingError{sale.Draw.Describe(product) + ": run \"bramble draw show " + product + "\" later"}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pollInterval):
+		}
 	}
 }
 

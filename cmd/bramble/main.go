@@ -23,6 +23,8 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // the command was tried and failed
 	exitUsage  = 2 // the command line or a configuration file has a mistake
+	// exitPending: what was asked for is in progress; the same command later shows it.
+	exitPending = 3
 )
 
 func main() {
@@ -73,6 +75,11 @@ func (u *usageError) Error() string { return u.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
+// pendingError: what was asked for is in progress.
+type pendingError struct{ text string }
+
+func (p *pendingError) Error() string { return p.text }
+
 // runCommand runs one command line and returns the exit code.
 func runCommand(ctx context.Context, args []string, w world) int {
 	if len(args) == 0 {
@@ -107,6 +114,7 @@ func runCommand(ctx context.Context, args []string, w world) int {
 // exitCode prints an error and returns the exit code.
 func exitCode(w world, name string, err error) int {
 	var usage *usageError
+	var pending *pendingError
 	var mistakes *config.Errors
 	var catalogue *shop.CatalogueError
 	switch {
@@ -116,6 +124,9 @@ func exitCode(w world, name string, err error) int {
 		return cardinit.ExitHalt
 	case errors.Is(err, node.ErrTrial):
 		return cardinit.ExitTry
+	case errors.As(err, &pending):
+		printError(w, fmt.Sprintf("bramble %s: %v", name, err))
+		return exitPending
 	case errors.As(err, &usage):
 		printError(w, fmt.Sprintf("bramble %s: %v\nFor help: bramble help %s", name, err, name))
 		return exitUsage

@@ -100,7 +100,7 @@ no rack.`,
 				case "audit":
 					return printAudit(ctx, w, c, o.json)
 				case "cancel":
-					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason})
+					return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "cancel", Operator: operator(w), Reference: rest[0], Text: o.reason}, o.json)
 				}
 				return erasePerson(ctx, w, c, orderservice.OperatorCommand{Action: "erase", Operator: operator(w)}, rest[0])
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/user"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"bramble/node/console"
 	"bramble/node/console/client"
 	"bramble/node/orderservice"
 )
@@ -45,7 +47,7 @@ operator's name.`,
 			closes := fs.String("closes", "", "times: `TIME` when the sale closes")
 			count := fs.Int64("count", 0, "invite: at most `N` people")
 			validFor := fs.Duration("valid-for", 48*time.Hour, "invite: how long an invitation is valid, a `DURATION`")
-			asJSON := fs.Bool("json", false, "list: print JSON instead of a table")
+			asJSON := fs.Bool("json", false, "print JSON instead of text and tables")
 			operator := operatorFlag(fs)
 			return func(ctx context.Context, w world, args []string) error {
 				if len(args) == 0 {
@@ -91,7 +93,7 @@ operator's name.`,
 				if o.Action == "list" {
 					return listSales(ctx, w, c, *asJSON)
 				}
-				return submitCommand(ctx, w, c, o)
+				return submitCommand(ctx, w, c, o, *asJSON)
 			}
 		},
 	}
@@ -109,27 +111,30 @@ func parseTime(flag, text string) (*time.Time, error) {
 	return &t, nil
 }
 
+// getSales requests sales as they are on all boards. Without a majority it requests this
+// board's copy, with a warning.
+func getSales(ctx context.Context, w world, c *client.Client, path string, out any) error {
+	err := c.Shop(ctx, http.MethodGet, path, nil, out)
+	if !errors.Is(err, console.ErrUnavailable) || c.Shop(ctx, http.MethodGet, path+"?stale=1", nil, out) != nil {
+		return err
+	}
+	printError(w, "The order book has no majority of its boards now, or this board has not caught up: these figures may be old.")
+	return nil
+}
+
 func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) error {
 	var sales []orderservice.SaleJSON
-	if err := c.Shop(ctx, http.MethodGet, "sales", nil, &sales); err != nil {
+	if err := getSales(ctx, w, c, "sales", &sales); err != nil {
 		return err
 	}
 	if asJSON {
 		return printJSON(w, sales)
 	}
-	// The list is this board's copy. Without this state there is only no warning.
-	var state struct {
-		Founded bool
-		Leader  string
-	}
-	if err := c.Shop(ctx, http.MethodGet, "ledger", nil, &state); err == nil && state.Founded && state.Leader == "" {
-		printError(w, "The order book has no majority of its boards now: these figures may be old.")
-	}
 	if len(sales) == 0 {
 		fmt.Fprintln(w.out, "There are no sales yet.")
 		return nil
 	}
-	const form = "%-22s %-10s %-8s %8s %8s %6s %8s\n"
+	const form = "%-22s %-10s %-11s %8s %8s %6s %8s\n"
 	fmt.Fprintf(w.out, form, "PRODUCT", "MODE", "STATE", "STOCK", "SOLD", "HELD", "FREE")
 	for _, s := range sales {
 		n := func(n int64) string { return strconv.FormatInt(n, 10) }
@@ -149,8 +154,11 @@ func listSales(ctx context.Context, w world, c *client.Client, asJSON bool) erro
 		if s.Closes != nil {
 			more = append(more, "closes "+s.Closes.Format(time.RFC3339))
 		}
+		if s.Draw != nil && s.State == "drawing" {
+			more = append(more, s.Draw.Describe(s.Product))
+		}
 		if len(more) > 0 {
-			fmt.Fprintln(w.out, "    "+strings.Join(more, ", "))
+			fmt.Fprintln(w.out, "    "+strings.Join(wrapText(strings.Join(more, ", "), helpWidth-4), "\n    "))
 		}
 	}
 	return nil
@@ -180,7 +188,7 @@ announcements.`,
 					return err
 				}
 				defer c.Close()
-				return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: operator(w), Text: args[0]})
+				return submitCommand(ctx, w, c, orderservice.OperatorCommand{Action: "announce", Operator: operator(w), Text: args[0]}, false)
 			}
 		},
 	}
@@ -200,12 +208,16 @@ func operatorFlag(fs *flagSet) func(world) string {
 	}
 }
 
-// submitCommand sends an operator's command to the rack and prints the result.
-func submitCommand(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand) error {
+// submitCommand sends an operator's command to the rack and prints the result: a sentence,
+// and the sale before and after, or JSON.
+func submitCommand(ctx context.Context, w world, c *client.Client, o orderservice.OperatorCommand, asJSON bool) error {
 	o.OpID = orderservice.NewOpID()
 	var done orderservice.OperatorResult
 	if err := c.Shop(ctx, http.MethodPost, "commands", o, &done); err != nil {
 		return err
+	}
+	if asJSON {
+		return printJSON(w, done)
 	}
 	text := done.Text
 	if o.Action == "invite" {
@@ -215,5 +227,8 @@ func submitCommand(ctx context.Context, w world, c *client.Client, o orderservic
 		}
 	}
 	fmt.Fprintln(w.out, text)
+	if done.Before != nil && done.After != nil {
+		writeBeforeAfter(w.out, *done.Before, *done.After)
+	}
 	return nil
 }

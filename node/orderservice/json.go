@@ -52,39 +52,6 @@ type OrderPage struct {
 	Next   uint64      `json:"next"` // the next page's after; 0 = this is the last page
 }
 
-// SaleJSON is a sale as operators see it.
-type SaleJSON struct {
-	Product    string     `json:"product"`
-	Mode       string     `json:"mode"`
-	State      string     `json:"state"`
-	Stock      int64      `json:"stock"`
-	Sold       int64      `json:"sold"`
-	Held       int64      `json:"held"`
-	Free       int64      `json:"free"`
-	Waiting    int        `json:"waiting"`
-	Interested int        `json:"interested"`
-	Entries    int        `json:"entries"`
-	Opens      *time.Time `json:"opens,omitempty"`
-	Closes     *time.Time `json:"closes,omitempty"`
-}
-
-func newSaleJSON(s orders.Sale) SaleJSON {
-	j := SaleJSON{
-		Product: s.Product, Mode: s.Mode.String(), State: s.State.String(),
-		Stock: s.Stock, Sold: s.Sold, Held: s.Held, Free: s.Free,
-		Waiting: s.Waiting, Interested: s.Interested, Entries: s.Entries,
-	}
-	if !s.Opens.IsZero() {
-		opens := s.Opens.UTC()
-		j.Opens = &opens
-	}
-	if !s.Closes.IsZero() {
-		closes := s.Closes.UTC()
-		j.Closes = &closes
-	}
-	return j
-}
-
 // AuditPage is one page of the operators' audit trail.
 type AuditPage struct {
 	Changes []AuditJSON `json:"changes"`
@@ -123,4 +90,8 @@ type OperatorResult struct {
 	Text      string `json:"text"`                // a sentence for a person
 	Count     int    `json:"count,omitempty"`     // invite, erase: people or orders
 	Remaining int    `json:"remaining,omitempty"` // erase: orders still to erase; send the command again with a new OpID
+	// The sale that the command is about, directly before and after it as this board saw
+	// it; nil if it is about none, or about many (erase).
+	Before *SaleJSON `json:"before,omitempty"`
+	After  *SaleJSON `json:"after,omitempty"`
 }

@@ -1,0 +1,37 @@
+package orders
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// DrawProgress returns how far a ballot's draw is: about done of total entries, done == total
+// once it is finished. Two passes go over the entries: one issues the tickets in the order of
+// the references, the other draws them in the order of the tickets. Both are evenly spread
+// numbers, so the position of the next one tells the share that is done, without a count of
+// what may be hundreds of thousands. The error is ErrNoSale, or the working copy's.
+func (b *Book) DrawProgress(product string) (done, total int, err error) {
+	err = b.withReadTx(func(r *readTx) error {
+		s, err := r.saleByProduct(product)
+		if err != nil {
+			return err
+		}
+		total = s.Entries
+		switch s.drawStage {
+		case drawTickets:
+			done = int(float64(total) * float64(s.cursor) / float64(MaxID) / 2)
+		case drawAwards:
+			prefix := uint16Key(s.number)
+			next, _ := r.bucket(bucketTickets).Cursor().Seek(prefix)
+			drawn := 1.0
+			if bytes.HasPrefix(next, prefix) {
+				drawn = float64(binary.BigEndian.Uint32(next[len(prefix):])) / (1 << 32)
+			}
+			done = int(float64(total) * (1 + drawn) / 2)
+		case drawFinished:
+			done = total
+		}
+		return nil
+	})
+	return done, total, err
+}

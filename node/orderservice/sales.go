@@ -1,0 +1,167 @@
+package orderservice
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"bramble/node/orders"
+	"bramble/node/orders/draw"
+)
+
+// SaleJSON is a sale as operators see it. Fields may be added; these keep their names,
+// types and meaning.
+type SaleJSON struct {
+	Product    string     `json:"product"`
+	Mode       string     `json:"mode"`
+	State      string     `json:"state"` // "not_offered": in the catalogue, and not in the order book yet
+	Stock      int64      `json:"stock"`
+	Sold       int64      `json:"sold"`
+	Held       int64      `json:"held"`
+	Free       int64      `json:"free"`
+	Waiting    int        `json:"waiting"`
+	Interested int        `json:"interested"`
+	Entries    int        `json:"entries"`
+	Opens      *time.Time `json:"opens,omitempty"`
+	Closes     *time.Time `json:"closes,omitempty"`
+	Draw       *DrawJSON  `json:"draw,omitempty"` // of a ballot
+}
+
+// stateNotOffered is the state of a product that the order book does not have yet.
+const stateNotOffered = "not_offered"
+
+// DrawJSON is the state of a ballot's draw.
+type DrawJSON struct {
+	State   string `json:"state"`   // one of the constants below
+	Done    int    `json:"done"`    // entries that are drawn, about; exact once it is Drawn
+	Total   int    `json:"total"`   // entries
+	Winners int    `json:"winners"` // so far
+}
+
+// The states of a draw.
+const (
+	DrawNotDue     = "not_due"     // the ballot has not closed yet
+	DrawNeeds      = "needs_"      // and dice or drand: it waits for an operator's randomness
+	DrawInProgress = "in_progress" // it takes some hundred entries at a time
+	Drawn          = "drawn"
+)
+
+// newSaleJSON converts a sale, whose State is that of this moment.
+func (s *Service) newSaleJSON(sale orders.Sale) SaleJSON {
+	j := SaleJSON{
+		Product: sale.Product, Mode: sale.Mode.String(), State: sale.State.String(),
+		Stock: sale.Stock, Sold: sale.Sold, Held: sale.Held, Free: sale.Free,
+		Waiting: sale.Waiting, Interested: sale.Interested, Entries: sale.Entries,
+		Opens: timeOrNil(sale.Opens), Closes: timeOrNil(sale.Closes),
+	}
+	if sale.Mode == orders.Ballot {
+		j.Draw = s.newDrawJSON(sale)
+	}
+	return j
+}
+
+func (s *Service) newDrawJSON(sale orders.Sale) *DrawJSON {
+	d := &DrawJSON{State: DrawNotDue, Total: sale.Entries, Winners: sale.Draw.Winners}
+	switch {
+	case !sale.Draw.At.IsZero():
+		d.State, d.Done = Drawn, d.Total
+	case sale.State != orders.SaleDrawing:
+	case sale.Draw.PublicKind != draw.None && sale.Draw.Public == (draw.Public{}):
+		d.State = DrawNeeds + string(sale.Draw.PublicKind)
+	default:
+		d.State = DrawInProgress
+		if done, _, err := s.cfg.Book.DrawProgress(sale.Product); err == nil {
+			d.Done = done
+		}
+	}
+	return d
+}
+
+// timeOrNil returns a moment in UTC; nil for the zero time.
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// listSales lists the order book's sales, and what the catalogue has besides. The order
+// book offers that within a second of the start of a rack.
+func (s *Service) listSales(w http.ResponseWriter, r *http.Request) {
+	if err := s.awaitFresh(r); err != nil {
+		writeError(w, err)
+		return
+	}
+	list := []SaleJSON{}
+	for _, sale := range s.Sales() {
+		list = append(list, s.newSaleJSON(sale))
+	}
+	for _, o := range s.cfg.Offers {
+		if _, known := s.cfg.Book.Sale(o.Product); !known {
+			list = append(list, SaleJSON{Product: o.Product, Mode: o.Mode.String(), State: stateNotOffered})
+		}
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+func (s *Service) showSale(w http.ResponseWriter, r *http.Request) {
+	if err := s.awaitFresh(r); err != nil {
+		writeError(w, err)
+		return
+	}
+	sale, known := s.Sale(r.PathValue("product"))
+	if !known {
+		writeError(w, noSaleError(r.PathValue("product")))
+		return
+	}
+	writeJSON(w, http.StatusOK, s.newSaleJSON(sale))
+}
+
+func noSaleError(product string) error {
+	return fmt.Errorf("%w: %q; \"bramble sale list\" shows the products", orders.ErrNoSale, product)
+}
+
+// showDraw answers with the published file of a draw. Before it is drawn, the error is what
+// it waits for.
+func (s *Service) showDraw(w http.ResponseWriter, r *http.Request) {
+	product := r.PathValue("product")
+	if err := s.awaitFresh(r); err != nil {
+		writeError(w, err)
+		return
+	}
+	f, err := s.cfg.Book.Draw(product)
+	if sale, known := s.Sale(product); known && err != nil {
+		err = fmt.Errorf("%w: %s", err, s.describeUndrawn(sale))
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, f)
+}
+
+// describeUndrawn returns what a draw waits for.
+func (s *Service) describeUndrawn(sale orders.Sale) string {
+	if sale.Mode != orders.Ballot {
+		return sale.Product + " is not a ballot; it is sold as " + sale.Mode.String()
+	}
+	d := s.newDrawJSON(sale)
+	if d.State == DrawNotDue {
+		return "the ballot of " + sale.Product + " closes at " + sale.Closes.UTC().Format(time.RFC3339)
+	}
+	return d.Describe(sale.Product)
+}
+
+// Describe returns how far the draw of a product is, as a sentence without its end.
+func (d *DrawJSON) Describe(product string) string {
+	kind, needs := strings.CutPrefix(d.State, DrawNeeds)
+	switch {
+	case d.State == Drawn:
+		return fmt.Sprintf("%s is drawn: %d entries, %d won", product, d.Total, d.Winners)
+	case needs:
+		return fmt.Sprintf("the draw of %s waits for an operator: bramble draw make %s --%s …", product, product, kind)
+	}
+	return fmt.Sprintf("the draw of %s is in progress (about %d of %d entries)", product, d.Done, d.Total)
+}
