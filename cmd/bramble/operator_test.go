@@ -1,0 +1,227 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bramble/node/lab"
+)
+
+// operatorLab is a lab with one product, driven by commands as an operator types them.
+type operatorLab struct {
+	t *testing.T
+	lab.Summary
+	folder string
+	client *http.Client
+}
+
+// startOperatorLab starts a lab of three boards with a product "berry"; more is TOML for
+// it, and settings are further tables of the boards.
+func startOperatorLab(t *testing.T, stock int, more, settings string) *operatorLab {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the program and runs boards")
+	}
+	o := &operatorLab{t: t, folder: t.TempDir()}
+	o.client = &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(o.client.CloseIdleConnections)
+	o.writeShop(stock, "10.00", more, settings)
+	_, o.Summary = startLab(t, "--boards", "3", "--config", filepath.Join(o.folder, "lab.toml"), "--state", filepath.Join(o.folder, "state"))
+	return o
+}
+
+// writeShop writes the catalogue and the boards' settings.
+func (o *operatorLab) writeShop(stock int, price, more, settings string) {
+	o.t.Helper()
+	catalogue := filepath.Join(o.folder, "shop.toml")
+	text := fmt.Sprintf(`name = "The test shop"
+tagline = "Berries"
+currency = "GBP"
+tax_note = "Tax is in the price."
+[seller]
+name = "A hedge"
+address = ["1 Lane"]
+email = "hedge@shop.example"
+[[shipping]]
+country = "GB"
+name = "United Kingdom"
+price = "2.00"
+tax_percent = "20"
+[[product]]
+slug = "berry"
+name = "Berry"
+tagline = "One"
+description = ["A berry."]
+price = %q
+stock = %d
+limit_per_person = 3
+limit_by_address = false
+%s
+`, price, stock, more)
+	settings = fmt.Sprintf("[shop]\ncatalogue = %q\n", catalogue) + settings
+	err := errors.Join(os.WriteFile(catalogue, []byte(text), 0o600), os.WriteFile(filepath.Join(o.folder, "lab.toml"), []byte(settings), 0o600))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// run runs a command at a board's console, 0 for the lab's.
+func (o *operatorLab) run(board int, args ...string) (code int, out, err string) {
+	o.t.Helper()
+	at := o.Console
+	if board > 0 {
+		at = o.Boards[board-1].ConsoleURL
+	}
+	code, out, err = bramble(o.t, nil, append(args, "--console", at)...)
+	for _, line := range strings.Split(out, "\n") {
+		if len([]rune(line)) > tableWidth && !strings.HasPrefix(line, "{") && !strings.HasPrefix(strings.TrimSpace(line), `"`) && !strings.Contains(line, "@") {
+			o.t.Errorf("%q prints a line wider than %d columns: %s", args, tableWidth, line)
+		}
+	}
+	return code, out, err
+}
+
+// hasWords reports whether out has the words of text, wherever its lines are broken.
+func hasWords(out, text string) bool {
+	return strings.Contains(strings.Join(strings.Fields(out), " "), strings.Join(strings.Fields(text), " "))
+}
+
+// want runs a command that must end well and print something.
+func (o *operatorLab) want(board int, text string, args ...string) string {
+	o.t.Helper()
+	code, out, err := o.run(board, args...)
+	if code != 0 || !hasWords(out, text) {
+		o.t.Fatalf("%q: exit %d\n%s%s\nwant %q", args, code, out, err, text)
+	}
+	return out
+}
+
+// eventually runs a command until it prints something.
+func (o *operatorLab) eventually(board int, text string, args ...string) string {
+	o.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		code, out, err := o.run(board, args...)
+		if code == 0 && hasWords(out, text) {
+			return out
+		}
+		if time.Now().After(deadline) {
+			o.t.Fatalf("%q: exit %d\n%s%s\nwant %q", args, code, out, err, text)
+		}
+	}
+}
+
+// submit sends a buyer's form and returns the reference.
+func (o *operatorLab) submit(buyer string, quantity int) string {
+	o.t.Helper()
+	hidden := regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+	var seen string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		page, err := o.client.Get(o.Boards[0].HTTPURL + "/p/berry/order?country=GB")
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		body, err := io.ReadAll(page.Body)
+		page.Body.Close()
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		form := url.Values{
+			"name": {buyer}, "email": {strings.ToLower(buyer) + "@buyer.example"}, "line1": {"1 Road of " + buyer},
+			"city": {"Town"}, "postcode": {"AB1 2CD"}, "country": {"GB"}, "quantity": {fmt.Sprint(quantity)},
+		}
+		for _, field := range hidden.FindAllStringSubmatch(string(body), -1) {
+			form.Set(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
+		}
+		if seen = string(body); !form.Has("kind") {
+			continue // the board does not offer the product yet
+		}
+		reply, err := o.client.PostForm(o.Boards[0].HTTPURL+"/p/berry/place", form)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		body, _ = io.ReadAll(reply.Body)
+		reply.Body.Close()
+		if to := reply.Header.Get("Location"); reply.StatusCode == http.StatusSeeOther {
+			return regexp.MustCompile(`[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{3}`).FindString(to)
+		}
+		seen = string(body)
+	}
+	o.t.Fatalf("%s gets no receipt: %s", buyer, seen)
+	return ""
+}
+
+// An operator who draws a ballot and at once looks at the draw sees it, on any board.
+func TestDrawIsSeenAtOnce(t *testing.T) {
+	hour := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+	o := startOperatorLab(t, 3, fmt.Sprintf("mode = \"ballot\"\nopens = %s\ncloses = %s\ndraw = \"dice\"", hour(-time.Hour), hour(time.Hour)), "")
+	var all sync.WaitGroup
+	for n := range 30 {
+		all.Go(func() { o.submit(fmt.Sprintf("Buyer%d", n), 1) })
+	}
+	all.Wait()
+	if code, out, err := o.run(1, "draw", "show", "berry"); code != exitFailed || !strings.Contains(err, "nothing has been drawn: the ballot of berry closes at") {
+		t.Errorf("before the close: exit %d\n%s%s", code, out, err)
+	}
+	o.want(2, "after   drawing", "sale", "close", "berry")
+	if code, out, err := o.run(3, "draw", "show", "berry"); code != exitFailed || !strings.Contains(err, "bramble draw make berry --dice") {
+		t.Errorf("before the dice: exit %d\n%s%s", code, out, err)
+	}
+	o.want(3, "the draw of berry waits for an operator", "sale", "list")
+	o.want(1, "berry is drawn: 30 entries, 3 won.", "draw", "make", "berry", "--dice", "3 6 1 1 5 2 4 6 6 1")
+	for board := range 4 {
+		o.want(board, `"winners": [`, "draw", "show", "berry")
+	}
+}
+
+// A receiver that has answered 410 is seen on every board, and a command ends that.
+func TestGoneReceiverIsSeen(t *testing.T) {
+	var status atomic.Int32
+	status.Store(http.StatusGone)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(int(status.Load())) }))
+	defer receiver.Close()
+	o := startOperatorLab(t, 9, `fulfilment_delay = "0s"`, fmt.Sprintf("[webhook]\nurl = %q\nsecret = \"whsec_c2VjcmV0IG9mIHRoaXMgdGVzdCBhbG9uZQ==\"\n", receiver.URL))
+	ref := o.submit("Ada", 1)
+	for board := range 4 {
+		o.eventually(board, "has unsubscribed (410 Gone)", "status")
+	}
+	for board := 1; board <= 3; board++ {
+		o.eventually(board, "webhook  stopped", "fulfilment")
+		o.want(board, ref, "fulfilment", "status")
+	}
+	page, err := o.client.Get(o.Boards[0].ConsoleURL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, _ := io.ReadAll(page.Body)
+	page.Body.Close()
+	if !strings.Contains(string(metrics), `bramble_fulfilment_jobs_waiting{channel="webhook"} 1`) {
+		t.Errorf("the metrics show no waiting job:\n%s", metrics)
+	}
+	status.Store(http.StatusOK)
+	o.want(2, "webhook  ok              0", "fulfilment", "retry")
+	o.eventually(3, "fulfilled", "orders", "show", ref)
+	for board := range 4 {
+		for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+			if _, out, _ := o.run(board, "status"); !strings.Contains(out, "410") {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("the notice stays:\n%s", out)
+			}
+		}
+	}
+}
