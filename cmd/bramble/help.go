@@ -46,11 +46,12 @@ Usage: bramble COMMAND [flags]
 Commands:
 `)
 	for _, c := range allCommands() {
-		fmt.Fprintf(&b, "  %-9s  %s\n", c.name, c.short)
+		fmt.Fprintf(&b, "  %-10s  %s\n", c.name, c.short)
 	}
 	b.WriteString(`
 Exit status: 0 on success, 1 if the command failed, 2 for a mistake in the
-command line or in a configuration file, 130 after a second Ctrl-C.
+command line or in a configuration file, 3 if what was asked for is in progress,
+130 after a second Ctrl-C.
 
 To see a rack on this machine:   bramble lab
 For one command and its flags:   bramble help COMMAND
