@@ -70,17 +70,20 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 	replies := make([][]byte, len(commands))
 	for i, data := range commands {
 		if replies[i], err = a.applyCommand(data); err != nil {
-			return nil, errors.Join(fmt.Errorf("orders: log entry %d, command %d: %w", index, i+1, err), tx.Rollback())
+			return nil, errors.Join(fmt.Errorf("orders: log entry %d, command %d: %w", index, i+1, err), a.abandonBatch())
 		}
 	}
 	if err := a.finishBatch(replies); err != nil {
-		return nil, errors.Join(fmt.Errorf("orders: log entry %d: %w", index, err), tx.Rollback())
+		return nil, errors.Join(fmt.Errorf("orders: log entry %d: %w", index, err), a.abandonBatch())
 	}
 	v := a.buildReadModel()
-	if err := b.commit(tx); err != nil {
-		return nil, fmt.Errorf("%w: log entry %d: %w", ErrDisk, index, err)
+	if err := b.commit(a.tx); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: log entry %d: %w", ErrDisk, index, err), a.discardReplaced())
 	}
 	b.readModel.Store(v)
+	if a.replaced != nil {
+		b.replaceWorkingCopy(a.replaced)
+	}
 	return replies, nil
 }
 
@@ -93,9 +96,11 @@ type applyTx struct {
 	err error // the first one that occurred; checked after every command
 
 	orders, ids, people, addresses, queue, queueBlocks, ballotEntries *bbolt.Bucket
-	tickets, timers, outbox                                           *bbolt.Bucket
+	tickets, timers, outbox, restore                                  *bbolt.Bucket
 
 	byPerson, byAddress *bbolt.Cursor
+
+	replaced *bbolt.DB // the working copy that replaces the book's; nil: none does
 }
 
 func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
@@ -110,6 +115,7 @@ func newApplyTx(b *Book, tx *bbolt.Tx) *applyTx {
 	a.tickets = a.bucket(bucketTickets)
 	a.timers = a.bucket(bucketTimers)
 	a.outbox = a.bucket(bucketOutbox)
+	a.restore = a.bucket(bucketRestore)
 	// Orders and queue numbers arrive in the order of their keys: leave no room between them.
 	a.orders.FillPercent = 0.95
 	a.queue.FillPercent = 0.95
@@ -197,6 +203,14 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.erasePerson(c) })
 	case Tick:
 		return a.runTick()
+	case BeginRestore:
+		return a.beginRestore(c)
+	case AddRestoreChunk:
+		return a.addRestoreChunk(c)
+	case FinishRestore:
+		return a.finishRestore(c)
+	case CancelRestore:
+		return a.cancelRestore()
 	}
 	return Answer{Outcome: Malformed}
 }
@@ -245,6 +259,7 @@ func (a *applyTx) buildReadModel() *readModel {
 	}
 	v.news = a.readNews()
 	v.nextDue, v.hasDue = a.nextDue()
+	v.receiptKeys = readReceiptKeys(a.restore)
 	return v
 }
 

@@ -20,7 +20,7 @@ import (
 var buckets = []string{
 	bucketMeta, bucketSales, bucketOrders, bucketIDs, bucketPeople, bucketAddresses, bucketQueue,
 	bucketQueueBlocks, bucketBallotEntries, bucketTickets, bucketTimers, bucketOutbox, bucketNews, bucketAudit,
-	bucketOperations, bucketOperationLog,
+	bucketOperations, bucketOperationLog, bucketRestore,
 }
 
 const (
@@ -40,6 +40,7 @@ const (
 	bucketAudit         = "audit"         // number (8) → at, operator, action
 	bucketOperations    = "operations"    // OpID (8) → hash of the command (8), answer
 	bucketOperationLog  = "operation log" // number (8) → OpID (8)
+	bucketRestore       = "restore"       // see restore.go
 )
 
 // Book is the order book. Its methods are safe for concurrent use; those that change it run
@@ -85,6 +86,8 @@ type readModel struct {
 	hasDue   bool
 	digest   uint64
 	erasures uint64
+
+	receiptKeys [][]byte
 }
 
 // Open returns an empty book with its working copy in dir, a folder of its own, which it

@@ -6,7 +6,7 @@ import "bramble/node/orders/draw"
 // encodes to the same bytes. It does not call Check. The error is ErrCommand, which reveals nothing of the
 // content.
 func DecodeCommand(data []byte) (Command, error) {
-	if len(data) == 0 || len(data) > MaxCommand {
+	if len(data) == 0 || len(data) > MaxCommand && (data[0] != opAddRestoreChunk || len(data) > MaxRestoreCommand) {
 		return nil, ErrCommand
 	}
 	r := decoder{data: data[1:]}
@@ -50,6 +50,14 @@ func (d *decoder) readCommand(op byte) Command {
 		return Erase{Operation: d.readOperation(), ID: d.readID(), Email: d.text()}
 	case opTick:
 		return Tick{}
+	case opBeginRestore:
+		return d.readBeginRestore()
+	case opAddRestoreChunk:
+		return AddRestoreChunk{OpID: d.uint(), Number: d.count(), Data: []byte(d.text())}
+	case opFinishRestore:
+		return FinishRestore{d.readOperation()}
+	case opCancelRestore:
+		return CancelRestore{d.readOperation()}
 	}
 	return nil
 }

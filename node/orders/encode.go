@@ -18,6 +18,10 @@ const (
 	opFinishMail       = 13
 	opErase            = 14
 	opTick             = 15
+	opBeginRestore     = 40
+	opAddRestoreChunk  = 41
+	opFinishRestore    = 42
+	opCancelRestore    = 43
 )
 
 func beginCommand(op byte, size int) encoder {

@@ -14,6 +14,9 @@ func (a *applyTx) placeOrder(c *PlaceOrder) Answer {
 	if s == nil {
 		return Answer{Outcome: NoSuchSale}
 	}
+	if a.refusesOrders() {
+		return Answer{Outcome: Closed, State: s.StateAt(a.now)}
+	}
 	answer := a.placeInSale(s, c)
 	answer.State = s.StateAt(a.now)
 	return answer

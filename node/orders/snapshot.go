@@ -18,7 +18,12 @@ import (
 // hash of it all. It is not a copy of the working copy's file: free pages of that file may
 // still contain an erased person's name. Two boards at the same entry write the same
 // bytes.
-const snapshotLine = "bramble orders snapshot 1\n"
+//
+// Version 1 lacks the restore bucket, and is still written while that is empty.
+const (
+	snapshotLine1 = "bramble orders snapshot 1\n"
+	snapshotLine  = "bramble orders snapshot 2\n"
+)
 
 // Limits of a key and a value of a snapshot, in bytes, and the bytes that Restore reads at a
 // time, which must hold both.
@@ -81,9 +86,15 @@ func (s *snapshot) WriteTo(to io.Writer) (int64, error) {
 
 // writeBuckets writes everything before the hash. w returns its first error from Flush.
 func (s *snapshot) writeBuckets(w *bufio.Writer) error {
-	w.WriteString(snapshotLine)
+	names := buckets
+	if k, _ := s.tx.Bucket([]byte(bucketRestore)).Cursor().First(); k == nil {
+		names = names[:len(names)-1]
+		w.WriteString(snapshotLine1)
+	} else {
+		w.WriteString(snapshotLine)
+	}
 	var n []byte
-	for i, name := range buckets {
+	for i, name := range names {
 		w.WriteByte(byte(i + 1))
 		err := s.tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
 			n = binary.AppendUvarint(n[:0], uint64(len(k)))
@@ -149,16 +160,32 @@ func (b *Book) restoreFrom(from io.Reader) error {
 	if errors.Is(b.broken, ErrClosed) {
 		return ErrClosed
 	}
+	next, err := b.buildFrom(from)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	old := b.db
+	b.db = next.db
+	b.mu.Unlock()
+	b.meta, b.sales, b.byName, b.broken = next.meta, next.sales, next.byName, nil
+	b.readModel.Store(next.readModel.Load())
+	return discardWorkingCopy(old)
+}
+
+// buildFrom builds a book with a working copy of its own from a written snapshot, and
+// recounts it.
+func (b *Book) buildFrom(from io.Reader) (*Book, error) {
 	name := b.nextWorkingCopy()
 	recount := newRecount(false)
 	if err := writeWorkingCopy(name, from, recount); err != nil {
-		return errors.Join(fmt.Errorf("orders: restoring: %w", err), os.Remove(name))
+		return nil, errors.Join(fmt.Errorf("orders: restoring: %w", err), os.Remove(name))
 	}
 	db, err := openWorkingCopy(name)
 	if err != nil {
-		return errors.Join(err, os.Remove(name))
+		return nil, errors.Join(err, os.Remove(name))
 	}
-	next := &Book{}
+	next := &Book{db: db}
 	err = db.View(func(tx *bbolt.Tx) error {
 		if err := next.loadMemory(tx); err != nil {
 			return err
@@ -166,15 +193,9 @@ func (b *Book) restoreFrom(from io.Reader) error {
 		return recount.compareTotals(tx)
 	})
 	if err != nil {
-		return errors.Join(err, discardWorkingCopy(db))
+		return nil, errors.Join(err, discardWorkingCopy(db))
 	}
-	b.mu.Lock()
-	old := b.db
-	b.db = db
-	b.mu.Unlock()
-	b.meta, b.sales, b.byName, b.broken = next.meta, next.sales, next.byName, nil
-	b.readModel.Store(next.readModel.Load())
-	return discardWorkingCopy(old)
+	return next, nil
 }
 
 // loadMemory loads a book's memory from the working copy.
@@ -220,10 +241,14 @@ func writeWorkingCopy(name string, from io.Reader, recount *recountState) error 
 // fillBuckets reads a snapshot.
 func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 	r := &snapshotReader{from: from, hash: xxhash.New(), buffer: make([]byte, restoreBuffer)}
-	if line, ok := r.takeBytes(len(snapshotLine)); !ok || string(line) != snapshotLine {
+	names := buckets
+	line, ok := r.takeBytes(len(snapshotLine))
+	if ok && string(line) == snapshotLine1 {
+		names = names[:len(names)-1]
+	} else if !ok || string(line) != snapshotLine {
 		return fmt.Errorf("%w: it does not begin with %q", ErrSnapshot, snapshotLine[:len(snapshotLine)-1])
 	}
-	for i, name := range buckets {
+	for i, name := range names {
 		if n, ok := r.takeBytes(1); !ok || n[0] != byte(i+1) {
 			return fmt.Errorf("%w: it ends before %s", ErrSnapshot, name)
 		}
@@ -243,6 +268,9 @@ func fillBuckets(w *bulkWriter, from io.Reader, recount *recountState) error {
 			}
 		}
 		w.finishBucket(name)
+	}
+	for _, name := range buckets[len(names):] {
+		w.finishBucket(name) // empty
 	}
 	sum := r.hashTaken()
 	if wrote, ok := r.takeBytes(8); !ok || binary.BigEndian.Uint64(wrote) != sum {
@@ -355,6 +383,8 @@ func hasBucketLengths(name string, key, value int) bool {
 		return key == 8 && value > 8
 	case bucketOperationLog:
 		return key == 8 && value == 8
+	case bucketRestore:
+		return key > 1
 	}
 	return key == 8 // orders, news and audit, by number
 }

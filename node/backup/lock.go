@@ -1,0 +1,124 @@
+package backup
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+)
+
+const (
+	// scryptWorkFactor is the base-2 logarithm of the cost of a passphrase. scrypt then
+	// needs 32 MB and, on a first Pi, some seconds; age's own 18 needs 256 MB, which is all
+	// that such a board has. What an attacker saves by it, two more random letters of the
+	// passphrase make up for.
+	scryptWorkFactor = 15
+	// maxScryptWorkFactor is the highest cost that is accepted when a file is opened: 1 GB.
+	maxScryptWorkFactor = 20
+	// MinPassphrase is the least length of a passphrase, in bytes.
+	MinPassphrase = 12
+	// MaxRecipients limits the recipients of one backup.
+	MaxRecipients = 20
+)
+
+// Lock encrypts backups, and opens those that it has encrypted.
+type Lock struct {
+	recipients []age.Recipient
+	identities []age.Identity
+}
+
+// NewPassphraseLock returns a lock with a passphrase, which opens other backups with the
+// same one, too.
+func NewPassphraseLock(passphrase string) (*Lock, error) {
+	if len(passphrase) < MinPassphrase {
+		return nil, fmt.Errorf("a passphrase has at least %d characters; five random words are good", MinPassphrase)
+	}
+	to, err := age.NewScryptRecipient(passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("the passphrase: %w", err)
+	}
+	to.SetWorkFactor(scryptWorkFactor)
+	identity, err := age.NewScryptIdentity(passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("the passphrase: %w", err)
+	}
+	identity.SetMaxWorkFactor(maxScryptWorkFactor)
+	return &Lock{[]age.Recipient{to}, []age.Identity{identity}}, nil
+}
+
+// NewRecipientsLock returns a lock for age's public keys ("age1…"). It adds a recipient of
+// its own whose key only this Lock has and which is never stored: with it a backup can be
+// read back after writing, although no board has a secret key.
+func NewRecipientsLock(recipients []string) (*Lock, error) {
+	own, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, fmt.Errorf("a key to read the backup back: %w", err)
+	}
+	l := &Lock{[]age.Recipient{own.Recipient()}, []age.Identity{own}}
+	if len(recipients) == 0 || len(recipients) > MaxRecipients {
+		return nil, fmt.Errorf("a backup has 1 to %d recipients, not %d", MaxRecipients, len(recipients))
+	}
+	for _, text := range recipients {
+		to, err := age.ParseX25519Recipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a recipient; \"age-keygen\" prints one, which begins with age1", text)
+		}
+		l.recipients = append(l.recipients, to)
+	}
+	return l, nil
+}
+
+// NewIdentitiesLock returns a lock that only opens, with the secret keys of a file that
+// age-keygen wrote.
+func NewIdentitiesLock(file io.Reader) (*Lock, error) {
+	identities, err := age.ParseIdentities(file)
+	if err != nil {
+		return nil, errors.New("the identity file has no secret key; \"age-keygen\" writes one, which begins with AGE-SECRET-KEY-1")
+	}
+	return &Lock{nil, identities}, nil
+}
+
+// Seal compresses and encrypts the stream that write writes.
+func (l *Lock) Seal(to io.Writer, write func(io.Writer) error) error {
+	sealed, err := age.Encrypt(to, l.recipients...)
+	if err != nil {
+		return fmt.Errorf("backup: encrypting: %w", err)
+	}
+	packed, err := gzip.NewWriterLevel(sealed, gzip.BestSpeed)
+	if err != nil {
+		return fmt.Errorf("backup: compressing: %w", err)
+	}
+	if err := write(packed); err != nil {
+		return err
+	}
+	if err := packed.Close(); err != nil {
+		return fmt.Errorf("backup: compressing: %w", err)
+	}
+	if err := sealed.Close(); err != nil {
+		return fmt.Errorf("backup: encrypting: %w", err)
+	}
+	return nil
+}
+
+// Open decrypts and checks a whole backup; use is as in ReadStream. Errors are ErrNotBackup,
+// ErrWrongKey, ErrDamaged, ErrNewer, or use's.
+func (l *Lock) Open(from io.Reader, use func(h Header, book io.Reader) error) (Header, error) {
+	opened, err := age.Decrypt(from, l.identities...)
+	var wrongKey *age.NoIdentityMatchError
+	switch {
+	case errors.As(err, &wrongKey):
+		return Header{}, ErrWrongKey
+	case err != nil:
+		return Header{}, fmt.Errorf("%w, or its beginning is damaged", ErrNotBackup)
+	}
+	unpacked, err := gzip.NewReader(opened)
+	switch {
+	case errors.Is(err, gzip.ErrHeader):
+		return Header{}, ErrNotBackup
+	case err != nil:
+		return Header{}, damageOf(err)
+	}
+	return ReadStream(unpacked, use)
+}

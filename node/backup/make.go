@@ -1,0 +1,69 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"bramble/node/orders"
+)
+
+// Source writes the plain stream of a new backup.
+type Source func(ctx context.Context, to io.Writer) error
+
+// Store is a place for backups.
+type Store interface {
+	// Put stores what write writes under a new name. It reads it back and passes it to
+	// verify. After an error nothing of that name remains, as far as the store can be
+	// reached.
+	Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error
+}
+
+// Make stores a backup and reads it back. check, which may be nil, is passed to Lock.Open
+// then.
+func Make(ctx context.Context, to Store, name string, l *Lock, from Source, check func(Header, io.Reader) error) (Header, error) {
+	var h Header
+	write := func(w io.Writer) error {
+		return l.Seal(w, func(w io.Writer) error { return from(ctx, w) })
+	}
+	verify := func(r io.Reader) error {
+		var err error
+		h, err = l.Open(r, check)
+		return err
+	}
+	if err := to.Put(ctx, name, write, verify); err != nil {
+		return h, err
+	}
+	return h, nil
+}
+
+// CheckBook restores a backup's order book into a scratch copy, counts it again and compares
+// it with the header. It is a use of ReadStream and Lock.Open.
+func CheckBook(h Header, book io.Reader) (err error) {
+	dir, err := os.MkdirTemp("", "bramble-backup-")
+	if err != nil {
+		return fmt.Errorf("backup: a folder to check it in: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b, err := orders.Open(filepath.Join(dir, "book"))
+	if err != nil {
+		return fmt.Errorf("backup: checking it: %w", err)
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	err = b.Restore(book)
+	switch {
+	case errors.Is(err, orders.ErrSnapshot), errors.Is(err, orders.ErrBroken):
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	case err != nil:
+		return fmt.Errorf("backup: checking it: %w", err)
+	case FormatDigest(b.Digest()) != h.Digest:
+		return fmt.Errorf("%w (its order book is not the one that its header describes)", ErrDamaged)
+	}
+	return nil
+}
+
+// FormatDigest returns a digest as Header has it.
+func FormatDigest(digest uint64) string { return fmt.Sprintf("%016x", digest) }

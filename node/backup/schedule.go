@@ -1,0 +1,220 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// checkInterval is the interval at which a board checks whether a backup is due.
+	checkInterval = 10 * time.Second
+	// retryDelay is the pause after a backup that failed.
+	retryDelay = 5 * time.Minute
+	// firstDelay is the pause between becoming responsible and the first backup to a
+	// server, so that a rack that starts is not slowed down by it.
+	firstDelay = time.Minute
+	// makeTimeout limits one backup, its reading back included.
+	makeTimeout = 20 * time.Minute
+	// lateFactor: a board reports that there is no backup after this many intervals.
+	lateFactor = 2
+
+	namePrefix = "bramble-"
+	nameSuffix = ".age"
+	nameTime   = "20060102T150405Z"
+)
+
+// ScheduleConfig configures a board's backups.
+type ScheduleConfig struct {
+	Directory string // "" = none
+	URL       string // http or https; "" = none
+	User      string // of URL
+	Password  string
+	// Recipients are age's public keys.
+	Recipients []string
+	Interval   time.Duration
+	Keep       int // backups that stay in Directory
+
+	Source Source
+	// Ledger returns the ledger's identity, for the names; "" before it is known: then no
+	// backup is made.
+	Ledger func() string
+	// Leading reports whether this board does what one board does for the rack.
+	Leading func() bool
+	// Now is the ledger's clock.
+	Now func() time.Time
+	// OrdersDir is the folder of the ledger, whose disk must not have the backups, too.
+	OrdersDir string
+	Logger    *slog.Logger
+}
+
+// Schedule makes backups at an interval: in a directory on every board that has the key, and
+// on a server on the board that leads.
+type Schedule struct {
+	cfg     ScheduleConfig
+	lock    *Lock
+	targets []*target
+}
+
+// target is one destination of a board's backups.
+type target struct {
+	where      string // as a message shows it
+	store      Store
+	folder     Folder // "" for a server
+	onlyLeader bool
+
+	mu       sync.Mutex // guards all below
+	last     time.Time  // the ledger's clock of the newest backup; zero = not known
+	bytes    int64      // of that backup, if this process made it
+	failures int64
+	failure  string // why the last one failed; "" = it did not
+	since    time.Time
+	notUntil time.Time
+}
+
+// NewSchedule returns a board's schedule; nil if it has none.
+func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
+	if cfg.Directory == "" && cfg.URL == "" {
+		return nil, nil
+	}
+	l, err := NewRecipientsLock(cfg.Recipients)
+	if err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
+	s := &Schedule{cfg: cfg, lock: l}
+	if cfg.Directory != "" {
+		f := Folder(cfg.Directory)
+		s.targets = append(s.targets, &target{where: cfg.Directory, store: f, folder: f})
+	}
+	if cfg.URL != "" {
+		s.targets = append(s.targets, &target{where: cfg.URL, store: newWebStore(cfg.URL, cfg.User, cfg.Password), onlyLeader: true})
+	}
+	return s, nil
+}
+
+// Run makes backups until ctx ends.
+func (s *Schedule) Run(ctx context.Context) {
+	ticker := time.NewTicker(checkInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for _, t := range s.targets {
+			s.runTarget(ctx, t)
+		}
+	}
+}
+
+// runTarget makes a backup if one is due there.
+func (s *Schedule) runTarget(ctx context.Context, t *target) {
+	now, ledger := s.cfg.Now(), s.cfg.Ledger()
+	responsible := ledger != "" && (!t.onlyLeader || s.cfg.Leading())
+	if !t.isDue(time.Now(), now, s.cfg.Interval, responsible) {
+		return
+	}
+	prefix := namePrefix + ledger + "-"
+	if t.folder != "" {
+		if newest, ok := s.newestIn(t.folder, prefix, now); ok && now.Sub(newest) < s.cfg.Interval {
+			t.noteSuccess(newest, 0)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
+	defer cancel()
+	name := prefix + now.UTC().Format(nameTime) + nameSuffix
+	began := time.Now()
+	h, size, err := s.makeBackup(ctx, t, name, prefix)
+	if err != nil {
+		t.noteFailure(time.Now(), err)
+		s.cfg.Logger.Error("the backup failed; it will be tried again", "to", t.where, "delay", retryDelay, "error", err)
+		return
+	}
+	t.noteSuccess(now, size)
+	s.cfg.Logger.Info("a backup was written and read back", "to", t.where, "file", name, "index", h.Index, "orders", h.Orders,
+		"bytes", size, "duration", time.Since(began).Round(time.Millisecond))
+}
+
+// makeBackup makes one backup.
+func (s *Schedule) makeBackup(ctx context.Context, t *target, name, prefix string) (h Header, size int64, err error) {
+	if t.folder != "" {
+		if err := s.checkFolder(t.folder); err != nil {
+			return h, 0, err
+		}
+	}
+	counted := &countedStore{Store: t.store}
+	if h, err = Make(ctx, counted, name, s.lock, s.cfg.Source, nil); err != nil {
+		return h, 0, err
+	}
+	if t.folder != "" {
+		err = t.folder.prune(prefix, s.cfg.Keep)
+	}
+	return h, counted.size, err
+}
+
+// checkFolder returns why backups cannot be written to a folder.
+func (s *Schedule) checkFolder(f Folder) error {
+	info, err := os.Stat(string(f))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !info.IsDir():
+		return fmt.Errorf("there is no folder %s: plug in and mount the stick, or change [backup] directory", f)
+	case err != nil:
+		return err
+	case onSameDisk(string(f), s.cfg.OrdersDir):
+		return fmt.Errorf("%s is on the same disk as the orders, and would be lost with it: mount the stick there, or change [backup] directory", f)
+	}
+	return nil
+}
+
+// newestIn returns the time of the newest backup in a folder. One from the future counts as
+// none: the clock was wrong then.
+func (s *Schedule) newestIn(f Folder, prefix string, now time.Time) (time.Time, bool) {
+	names, err := f.list(prefix)
+	if err != nil || len(names) == 0 {
+		return time.Time{}, false
+	}
+	text := strings.TrimSuffix(strings.TrimPrefix(names[len(names)-1], prefix), nameSuffix)
+	at, err := time.Parse(nameTime, text)
+	return at, err == nil && !at.After(now)
+}
+
+// isDue reports whether a backup is due, by this board's clock (at) and the ledger's (now).
+func (t *target) isDue(at, now time.Time, interval time.Duration, responsible bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !responsible {
+		t.since, t.failure = time.Time{}, ""
+		return false
+	}
+	if t.since.IsZero() {
+		t.since = at
+	}
+	if at.Before(t.notUntil) || at.Sub(t.since) < firstDelay && t.onlyLeader {
+		return false
+	}
+	return t.last.IsZero() || t.last.After(now) || now.Sub(t.last) >= interval
+}
+
+func (t *target) noteSuccess(at time.Time, size int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last, t.failure, t.notUntil = at, "", time.Time{}
+	if size > 0 {
+		t.bytes = size
+	}
+}
+
+func (t *target) noteFailure(at time.Time, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failures++
+	t.failure, t.notUntil = strings.ReplaceAll(err.Error(), "\n", "; "), at.Add(retryDelay)
+}

@@ -1,0 +1,86 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// TargetStatus is how the backups to one destination stand, as this board knows it.
+type TargetStatus struct {
+	To          string     `json:"to"`                     // the folder or the server's address
+	Responsible bool       `json:"responsible"`            // this board makes them now
+	LastSuccess *time.Time `json:"last_success,omitempty"` // the ledger's clock; none if not known
+	Bytes       int64      `json:"bytes"`                  // of that backup; 0 if not known
+	Failures    int64      `json:"failures"`               // since this board's start
+	Error       string     `json:"error,omitempty"`        // why the newest try failed
+}
+
+// Status returns how the backups to each destination stand; none if there is no schedule.
+func (s *Schedule) Status() []TargetStatus {
+	list := []TargetStatus{}
+	if s == nil {
+		return list
+	}
+	for _, t := range s.targets {
+		t.mu.Lock()
+		status := TargetStatus{To: t.where, Responsible: !t.since.IsZero(), Bytes: t.bytes, Failures: t.failures, Error: t.failure}
+		if !t.last.IsZero() {
+			last := t.last.UTC()
+			status.LastSuccess = &last
+		}
+		t.mu.Unlock()
+		list = append(list, status)
+	}
+	return list
+}
+
+// Notices returns what an operator must know about a board's backups, a sentence each.
+func (s *Schedule) Notices(board string) []string {
+	if s == nil {
+		return nil
+	}
+	var notices []string
+	for _, status := range s.Status() {
+		if status.Error != "" {
+			notices = append(notices, fmt.Sprintf("The backup of %s failed, and is tried again every %v; %s: %s",
+				board, retryDelay, describeLast(status.LastSuccess), status.Error))
+		} else if last := status.LastSuccess; status.Responsible && last != nil && s.cfg.Now().Sub(*last) > lateFactor*s.cfg.Interval {
+			notices = append(notices, fmt.Sprintf("The backup of %s to %s is late; %s.", board, status.To, describeLast(last)))
+		}
+	}
+	return notices
+}
+
+func describeLast(at *time.Time) string {
+	if at == nil {
+		return "this board knows of no earlier one"
+	}
+	return "the last one is of " + at.Format("2006-01-02 15:04 UTC")
+}
+
+// countedStore counts the bytes of a backup.
+type countedStore struct {
+	Store
+	size int64
+}
+
+// Put is the Store's.
+func (c *countedStore) Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error {
+	return c.Store.Put(ctx, name, func(w io.Writer) error {
+		return write(byteCounter{w, &c.size})
+	}, verify)
+}
+
+// byteCounter adds the bytes that pass to n.
+type byteCounter struct {
+	to io.Writer
+	n  *int64
+}
+
+func (c byteCounter) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	*c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,122 @@
+package backup
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	// dialTimeout limits how long a connection to the server may take, and responseTimeout
+	// the wait for its response after the last byte was sent.
+	dialTimeout     = 10 * time.Second
+	responseTimeout = 2 * time.Minute
+	// removeTimeout limits the removal of a backup that could not be read back.
+	removeTimeout = 30 * time.Second
+)
+
+// webStore is a Store on a server that accepts PUT, such as WebDAV or an object store.
+type webStore struct {
+	base           string // without a slash at the end
+	user, password string
+	client         *http.Client
+}
+
+func newWebStore(base, user, password string) *webStore {
+	return &webStore{strings.TrimSuffix(base, "/"), user, password, &http.Client{
+		// The password is for this server alone.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:   dialTimeout,
+			ResponseHeaderTimeout: responseTimeout,
+			DisableCompression:    true,
+			DisableKeepAlives:     true,
+		},
+	}}
+}
+
+// Put sends the backup while write writes it, so its length is not known before (a chunked
+// request), and gets it back. A name that exists is not replaced.
+func (w *webStore) Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error {
+	body, in := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		err := write(in)
+		in.CloseWithError(err)
+		written <- err
+	}()
+	resp, err := w.send(ctx, http.MethodPut, name, body)
+	body.CloseWithError(errors.New("the server stopped reading"))
+	writeErr := <-written
+	if err == nil {
+		resp.Body.Close()
+	}
+	switch {
+	case err != nil:
+		return errors.Join(err, w.remove(ctx, name))
+	case resp.StatusCode == http.StatusPreconditionFailed:
+		return fmt.Errorf("%s has a file %s already", w.base, name)
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("%s refuses the backup (%s): check user and password under [backup]", w.base, resp.Status)
+	case resp.StatusCode < 200 || resp.StatusCode > 299:
+		return fmt.Errorf("%s refuses the backup (%s)", w.base, resp.Status)
+	case writeErr != nil:
+		return errors.Join(writeErr, w.remove(ctx, name))
+	}
+	if err := w.readBack(ctx, name, verify); err != nil {
+		return errors.Join(fmt.Errorf("reading %s back from %s: %w", name, w.base, err), w.remove(ctx, name))
+	}
+	return nil
+}
+
+func (w *webStore) readBack(ctx context.Context, name string, verify func(io.Reader) error) error {
+	resp, err := w.send(ctx, http.MethodGet, name, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	return verify(resp.Body)
+}
+
+// remove removes a backup that failed, if the server has it. Its own context outlives one
+// that has ended.
+func (w *webStore) remove(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	resp, err := w.send(ctx, http.MethodDelete, name, nil)
+	if err != nil {
+		return fmt.Errorf("removing %s, which is incomplete: %w", name, err)
+	}
+	resp.Body.Close()
+	return nil
+}
+
+func (w *webStore) send(ctx context.Context, method, name string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, w.base+"/"+name, body)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the backup: %w", err)
+	}
+	if w.user != "" || w.password != "" {
+		r.SetBasicAuth(w.user, w.password)
+	}
+	if method == http.MethodPut {
+		r.Header.Set("If-None-Match", "*")
+		r.Header.Set("Content-Type", "application/octet-stream")
+	}
+	resp, err := w.client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("the server of the backups: %w", err)
+	}
+	return resp, nil
+}

@@ -1,0 +1,429 @@
+package orders
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"go.etcd.io/bbolt"
+)
+
+// A backup is restored through the ledger: one command begins, one for each chunk follows,
+// and the last one replaces the empty book by the restored one, on every board at the same
+// entry. The chunks wait in a bucket, so a snapshot has them, and a board that restarts, joins
+// or takes over the lead in between goes on as if nothing had happened. Until the last
+// command the book is the empty one; after it, the restored one.
+
+const (
+	// MaxRestoreChunk and MaxRestoreChunks limit one chunk, in bytes, and their number: more
+	// than two million orders.
+	MaxRestoreChunk  = 56 << 10
+	MaxRestoreChunks = 16 << 10
+	// MaxRestoreCommand limits the encoding of an AddRestoreChunk, in place of MaxCommand.
+	MaxRestoreCommand = MaxRestoreChunk + 32
+	// MaxReceiptKeys limits the keys of receipts that a book has from other racks.
+	MaxReceiptKeys = 32
+	// restoreTimeout is the time without a chunk after which a restore counts as abandoned,
+	// so that a command that was cut off does not keep the shop closed.
+	restoreTimeout = 10 * time.Minute
+)
+
+// The keys of the restore bucket.
+const (
+	restoreBeginKey = "begin"  // → see pendingRestore; while a restore is in progress
+	restoreDoneKey  = "done"   // → OpID (8) of the restore that made this book
+	restoreChunkKey = "chunk:" // and the chunk's number (4) → its bytes
+	receiptKeyKey   = "key:"   // and a number (1) → a key of receipts (32)
+)
+
+// BeginRestore begins to restore a book's snapshot into an empty book: one without an order
+// and an operator's act; the catalogue's offers do not count. Its OpID names the restore. It
+// replaces a restore in progress. TooLate: the book is not empty.
+type BeginRestore struct {
+	Operation
+	Chunks int
+	Sum    [32]byte // SHA-256 of the snapshot
+	// ReceiptKeys verify the links of the receipts of the backup's rack.
+	ReceiptKeys [][32]byte
+}
+
+// AddRestoreChunk adds a chunk of the snapshot. NoOrder: no such restore is in progress.
+type AddRestoreChunk struct {
+	OpID   uint64
+	Number int // from 0
+	Data   []byte
+}
+
+// FinishRestore replaces the book. NotEnough: Answer.Remaining chunks are missing. TooLate: as
+// in BeginRestore. Malformed: the chunks are not the snapshot that was begun.
+type FinishRestore struct{ Operation }
+
+// CancelRestore drops the chunks of any restore in progress.
+type CancelRestore struct{ Operation }
+
+// Encode returns the command's bytes.
+func (b BeginRestore) Encode() []byte {
+	w := beginCommand(opBeginRestore, 128+32*len(b.ReceiptKeys))
+	w.writeOperation(b.Operation)
+	w.int(int64(b.Chunks))
+	w.data = append(w.data, b.Sum[:]...)
+	w.uint(uint64(len(b.ReceiptKeys)))
+	for _, key := range b.ReceiptKeys {
+		w.data = append(w.data, key[:]...)
+	}
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (a AddRestoreChunk) Encode() []byte {
+	w := beginCommand(opAddRestoreChunk, 32+len(a.Data))
+	w.uint(a.OpID)
+	w.int(int64(a.Number))
+	w.text(string(a.Data))
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (f FinishRestore) Encode() []byte {
+	w := beginCommand(opFinishRestore, 32+len(f.Operator))
+	w.writeOperation(f.Operation)
+	return w.data
+}
+
+// Encode returns the command's bytes.
+func (c CancelRestore) Encode() []byte {
+	w := beginCommand(opCancelRestore, 32+len(c.Operator))
+	w.writeOperation(c.Operation)
+	return w.data
+}
+
+func (d *decoder) readBeginRestore() BeginRestore {
+	b := BeginRestore{Operation: d.readOperation(), Chunks: d.count(), Sum: d.bytes32()}
+	n := d.listLen()
+	if n > MaxReceiptKeys {
+		d.fail()
+		return b
+	}
+	for range n {
+		b.ReceiptKeys = append(b.ReceiptKeys, d.bytes32())
+	}
+	return b
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (b BeginRestore) Check() error {
+	return firstError(
+		b.Operation.checkFields(),
+		requireField(b.Chunks >= 1 && b.Chunks <= MaxRestoreChunks, "Chunks", fmt.Sprintf("is not 1 to %d", MaxRestoreChunks)),
+		requireField(len(b.ReceiptKeys) <= MaxReceiptKeys, "ReceiptKeys", fmt.Sprintf("are more than %d", MaxReceiptKeys)),
+	)
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (a AddRestoreChunk) Check() error {
+	return firstError(
+		requireField(a.OpID != 0, "OpID", "is missing"),
+		requireField(a.Number >= 0 && a.Number < MaxRestoreChunks, "Number", "is not a chunk's"),
+		requireField(len(a.Data) > 0 && len(a.Data) <= MaxRestoreChunk, "Data", fmt.Sprintf("has not 1 to %d bytes", MaxRestoreChunk)),
+	)
+}
+
+// Check returns a *FieldError for a field that is wrong.
+func (f FinishRestore) Check() error { return f.Operation.checkFields() }
+
+// Check returns a *FieldError for a field that is wrong.
+func (c CancelRestore) Check() error { return c.Operation.checkFields() }
+
+// pendingRestore is the record of a restore in progress.
+type pendingRestore struct {
+	command BeginRestore
+	active  int64 // time of its newest command, Unix milliseconds
+}
+
+func (a *applyTx) readRestore() (r pendingRestore, ok bool) {
+	data := a.restore.Get([]byte(restoreBeginKey))
+	if data == nil {
+		return r, false
+	}
+	d := decoder{data: data}
+	r = pendingRestore{active: d.int(), command: d.readBeginRestore()}
+	if !d.done() {
+		a.fail(fmt.Errorf("%w: the record of a restore cannot be read", ErrBroken))
+		return r, false
+	}
+	return r, true
+}
+
+func (a *applyTx) writeRestore(r pendingRestore) {
+	w := encoder{}
+	w.int(r.active)
+	w.data = append(w.data, r.command.Encode()[1:]...)
+	a.put(a.restore, []byte(restoreBeginKey), w.data)
+}
+
+// dropRestore removes the restore in progress and its chunks.
+func (a *applyTx) dropRestore() {
+	a.remove(a.restore, []byte(restoreBeginKey))
+	c := a.restore.Cursor()
+	for k, _ := c.Seek([]byte(restoreChunkKey)); k != nil && bytes.HasPrefix(k, []byte(restoreChunkKey)); k, _ = c.Seek([]byte(restoreChunkKey)) {
+		a.remove(a.restore, bytes.Clone(k))
+	}
+}
+
+// refusesOrders reports whether a restore keeps orders out. One that was abandoned is dropped.
+func (a *applyTx) refusesOrders() bool {
+	r, ok := a.readRestore()
+	if !ok {
+		return false
+	}
+	if a.at-r.active <= restoreTimeout.Milliseconds() {
+		return true
+	}
+	a.dropRestore()
+	return false
+}
+
+// isDoneRestore reports whether the book is the result of a restore.
+func (a *applyTx) isDoneRestore(opID uint64) bool {
+	return bytes.Equal(a.restore.Get([]byte(restoreDoneKey)), uint64Key(opID))
+}
+
+// isUntouched reports whether the book has no order, and no act but offers.
+func (a *applyTx) isUntouched() bool {
+	if a.b.meta.orders > 0 || a.b.meta.news > 0 {
+		return false
+	}
+	c := a.bucket(bucketAudit).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		d := decoder{data: v}
+		d.time()
+		d.text()
+		if !strings.HasPrefix(d.text(), "offer ") {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *applyTx) beginRestore(c BeginRestore) Answer {
+	r, ok := a.readRestore()
+	switch {
+	case a.isDoneRestore(c.OpID), ok && r.command.OpID == c.OpID:
+		return Answer{Outcome: AlreadyDone}
+	case !a.isUntouched():
+		return Answer{Outcome: TooLate}
+	}
+	a.dropRestore()
+	a.writeRestore(pendingRestore{command: c, active: a.at})
+	return Answer{Outcome: Done}
+}
+
+func (a *applyTx) addRestoreChunk(c AddRestoreChunk) Answer {
+	r, ok := a.readRestore()
+	if !ok || r.command.OpID != c.OpID || c.Number >= r.command.Chunks {
+		return Answer{Outcome: NoOrder}
+	}
+	key := binary.BigEndian.AppendUint32([]byte(restoreChunkKey), uint32(c.Number))
+	a.put(a.restore, key, c.Data)
+	r.active = a.at
+	a.writeRestore(r)
+	return Answer{Outcome: Done}
+}
+
+func (a *applyTx) cancelRestore() Answer {
+	if _, ok := a.readRestore(); !ok {
+		return Answer{Outcome: AlreadyDone}
+	}
+	a.dropRestore()
+	return Answer{Outcome: Done}
+}
+
+// finishRestore builds the restored book beside the empty one and goes on with it: the other
+// commands of the batch are carried out by the restored book.
+func (a *applyTx) finishRestore(c FinishRestore) Answer {
+	r, ok := a.readRestore()
+	switch {
+	case a.isDoneRestore(c.OpID):
+		return Answer{Outcome: AlreadyDone}
+	case !ok || r.command.OpID != c.OpID:
+		return Answer{Outcome: NoOrder}
+	case !a.isUntouched():
+		a.dropRestore()
+		return Answer{Outcome: TooLate}
+	}
+	missing := 0
+	for n := range r.command.Chunks {
+		if a.restore.Get(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), uint32(n))) == nil {
+			missing++
+		}
+	}
+	if missing > 0 {
+		return Answer{Outcome: NotEnough, Remaining: missing}
+	}
+	sum := sha256.New()
+	next, err := a.b.buildFrom(io.TeeReader(&chunkReader{bucket: a.restore}, sum))
+	switch {
+	case errors.Is(err, ErrSnapshot), errors.Is(err, ErrBroken):
+		a.dropRestore()
+		return Answer{Outcome: Malformed}
+	case err != nil:
+		a.fail(fmt.Errorf("%w: restoring a backup: %w", ErrDisk, err))
+		return Answer{}
+	case !bytes.Equal(sum.Sum(nil), r.command.Sum[:]):
+		a.dropRestore()
+		if err := discardWorkingCopy(next.db); err != nil {
+			a.fail(fmt.Errorf("%w: %w", ErrDisk, err))
+		}
+		return Answer{Outcome: Malformed}
+	}
+	a.adoptBook(next)
+	if a.err != nil {
+		return Answer{}
+	}
+	a.dropRestore()
+	a.put(a.restore, []byte(restoreDoneKey), uint64Key(c.OpID))
+	a.addReceiptKeys(r.command.ReceiptKeys)
+	a.appendAudit(c.Operator, fmt.Sprintf("restore a backup of %d orders", a.b.meta.orders))
+	return Answer{Outcome: Done, Count: int(a.b.meta.orders)}
+}
+
+// adoptBook makes the batch go on in another book. The old one stays until the batch is
+// committed.
+func (a *applyTx) adoptBook(next *Book) {
+	before := a.b.meta
+	versions := map[string]uint64{}
+	for _, s := range a.b.sales {
+		versions[s.Product] = s.Version
+	}
+	for _, s := range next.sales {
+		s.Version = max(s.Version, versions[s.Product]) + 1
+		s.dirty = true
+	}
+	tx, err := next.db.Begin(true)
+	if err != nil {
+		a.fail(errors.Join(fmt.Errorf("%w: restoring a backup: %w", ErrDisk, err), discardWorkingCopy(next.db)))
+		return
+	}
+	if err := a.tx.Rollback(); err != nil {
+		a.fail(errors.Join(fmt.Errorf("%w: restoring a backup: %w", ErrDisk, err), tx.Rollback(), discardWorkingCopy(next.db)))
+		return
+	}
+	next.meta.digest = xxhash.Sum64(append(uint64Key(before.digest), uint64Key(next.meta.digest)...))
+	next.meta.index, next.meta.at = before.index, max(before.at, next.meta.at)
+	a.b.meta, a.b.sales, a.b.byName = next.meta, next.sales, next.byName
+	*a = *newApplyTx(a.b, tx)
+	a.replaced = next.db
+}
+
+// addReceiptKeys stores keys that the book does not have yet; beyond MaxReceiptKeys it has
+// the newest.
+func (a *applyTx) addReceiptKeys(keys [][32]byte) {
+	all := readReceiptKeys(a.restore)
+	for _, key := range keys {
+		if !containsKey(all, key[:]) {
+			all = append(all, key[:])
+		}
+	}
+	all = all[max(0, len(all)-MaxReceiptKeys):]
+	for n, key := range all {
+		a.put(a.restore, append([]byte(receiptKeyKey), byte(n)), key)
+	}
+}
+
+func containsKey(all [][]byte, key []byte) bool {
+	for _, have := range all {
+		if bytes.Equal(have, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// readReceiptKeys returns copies of the keys, oldest first.
+func readReceiptKeys(restore *bbolt.Bucket) [][]byte {
+	var keys [][]byte
+	c := restore.Cursor()
+	for k, v := c.Seek([]byte(receiptKeyKey)); k != nil && bytes.HasPrefix(k, []byte(receiptKeyKey)); k, v = c.Next() {
+		keys = append(keys, bytes.Clone(v))
+	}
+	return keys
+}
+
+// chunkReader reads the chunks of a restore, one after the other.
+type chunkReader struct {
+	bucket *bbolt.Bucket
+	next   uint32
+	left   []byte
+}
+
+func (c *chunkReader) Read(p []byte) (int, error) {
+	if len(c.left) == 0 {
+		if c.left = c.bucket.Get(binary.BigEndian.AppendUint32([]byte(restoreChunkKey), c.next)); c.left == nil {
+			return 0, io.EOF
+		}
+		c.next++
+	}
+	n := copy(p, c.left)
+	c.left = c.left[n:]
+	return n, nil
+}
+
+// ReceiptKeys returns the keys that verify receipts of racks whose backups were restored.
+func (b *Book) ReceiptKeys() [][]byte { return b.readModel.Load().receiptKeys }
+
+// Position describes the book's state at one entry of the ledger.
+type Position struct {
+	Index    uint64    // of the entry
+	At       time.Time // the book's clock
+	Digest   uint64
+	Orders   uint64   // so far, of all kinds
+	Products []string // in the order of their offers
+}
+
+// OpenBackup returns a snapshot, and its position. It must be closed.
+func (b *Book) OpenBackup() (s interface {
+	io.WriterTo
+	io.Closer
+}, p Position, err error) {
+	opened, err := b.openSnapshot()
+	if err != nil {
+		return nil, p, err
+	}
+	copied := &Book{}
+	if err := copied.loadMemory(opened.tx); err != nil {
+		return nil, p, errors.Join(err, opened.Close())
+	}
+	m := copied.meta
+	p = Position{Index: m.index, At: fromMillis(m.at), Digest: m.digest, Orders: m.orders}
+	for _, s := range copied.sales {
+		p.Products = append(p.Products, s.Product)
+	}
+	return opened, p, nil
+}
+
+// abandonBatch takes back a batch that failed.
+func (a *applyTx) abandonBatch() error { return errors.Join(a.tx.Rollback(), a.discardReplaced()) }
+
+// discardReplaced removes the working copy that was to replace the book's.
+func (a *applyTx) discardReplaced() error {
+	if a.replaced == nil {
+		return nil
+	}
+	return discardWorkingCopy(a.replaced)
+}
+
+// replaceWorkingCopy makes readers use another working copy. The next start removes the old
+// file if that fails here.
+func (b *Book) replaceWorkingCopy(db *bbolt.DB) {
+	b.mu.Lock()
+	old := b.db
+	b.db = db
+	b.mu.Unlock()
+	_ = discardWorkingCopy(old)
+}
