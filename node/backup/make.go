@@ -22,16 +22,16 @@ type Store interface {
 	Put(ctx context.Context, name string, write func(io.Writer) error, verify func(io.Reader) error) error
 }
 
-// Make stores a backup and reads it back. check, which may be nil, is passed to Lock.Open
+// Make stores a backup and reads it back. check, which may be nil, is passed to Keyring.Open
 // then.
-func Make(ctx context.Context, to Store, name string, l *Lock, from Source, check func(Header, io.Reader) error) (Header, error) {
+func Make(ctx context.Context, to Store, name string, k *Keyring, from Source, check func(Header, io.Reader) error) (Header, error) {
 	var h Header
 	write := func(w io.Writer) error {
-		return l.Seal(w, func(w io.Writer) error { return from(ctx, w) })
+		return k.Seal(w, func(w io.Writer) error { return from(ctx, w) })
 	}
 	verify := func(r io.Reader) error {
 		var err error
-		h, err = l.Open(r, check)
+		h, err = k.Open(r, check)
 		return err
 	}
 	if err := to.Put(ctx, name, write, verify); err != nil {
@@ -41,8 +41,11 @@ func Make(ctx context.Context, to Store, name string, l *Lock, from Source, chec
 }
 
 // CheckBook restores a backup's order book into a scratch copy, counts it again and compares
-// it with the header. It is a use of ReadStream and Lock.Open.
+// it with the header. It is a use of ReadStream and Keyring.Open.
 func CheckBook(h Header, book io.Reader) (err error) {
+	if h.Rules > orders.MaxRules {
+		return fmt.Errorf("%w (rules %d)", ErrNewer, h.Rules)
+	}
 	dir, err := os.MkdirTemp("", "bramble-backup-")
 	if err != nil {
 		return fmt.Errorf("backup: a folder to check it in: %w", err)

@@ -58,7 +58,7 @@ type ScheduleConfig struct {
 // on a server on the board that leads.
 type Schedule struct {
 	cfg     ScheduleConfig
-	lock    *Lock
+	keyring *Keyring
 	targets []*target
 }
 
@@ -83,11 +83,11 @@ func NewSchedule(cfg ScheduleConfig) (*Schedule, error) {
 	if cfg.Directory == "" && cfg.URL == "" {
 		return nil, nil
 	}
-	l, err := NewRecipientsLock(cfg.Recipients)
+	k, err := NewRecipientsKeyring(cfg.Recipients)
 	if err != nil {
 		return nil, fmt.Errorf("backup: %w", err)
 	}
-	s := &Schedule{cfg: cfg, lock: l}
+	s := &Schedule{cfg: cfg, keyring: k}
 	if cfg.Directory != "" {
 		f := Folder(cfg.Directory)
 		s.targets = append(s.targets, &target{where: cfg.Directory, store: f, folder: f})
@@ -151,7 +151,7 @@ func (s *Schedule) makeBackup(ctx context.Context, t *target, name, prefix strin
 		}
 	}
 	counted := &countedStore{Store: t.store}
-	if h, err = Make(ctx, counted, name, s.lock, s.cfg.Source, nil); err != nil {
+	if h, err = Make(ctx, counted, name, s.keyring, s.cfg.Source, nil); err != nil {
 		return h, 0, err
 	}
 	if t.folder != "" {

@@ -67,6 +67,7 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 	b.meta.index = index
 	b.meta.at = max(b.meta.at, at.UnixMilli())
 	a := newApplyTx(b, tx)
+	a.rules = rules
 	replies := make([][]byte, len(commands))
 	for i, data := range commands {
 		if replies[i], err = a.applyCommand(data); err != nil {
@@ -89,11 +90,12 @@ func (b *Book) applyBatch(index uint64, at time.Time, rules uint32, commands [][
 
 // applyTx is one Apply in progress.
 type applyTx struct {
-	b   *Book
-	tx  *bbolt.Tx
-	at  int64 // Unix milliseconds
-	now time.Time
-	err error // the first one that occurred; checked after every command
+	b     *Book
+	tx    *bbolt.Tx
+	at    int64 // Unix milliseconds
+	now   time.Time
+	err   error // the first one that occurred; checked after every command
+	rules uint32
 
 	orders, ids, people, addresses, queue, queueBlocks, ballotEntries *bbolt.Bucket
 	tickets, timers, outbox, restore                                  *bbolt.Bucket
@@ -203,14 +205,8 @@ func (a *applyTx) executeCommand(c Command, data []byte) Answer {
 		return a.runOperation(c.Operation, data, func() (Answer, string) { return a.erasePerson(c) })
 	case Tick:
 		return a.runTick()
-	case BeginRestore:
-		return a.beginRestore(c)
-	case AddRestoreChunk:
-		return a.addRestoreChunk(c)
-	case FinishRestore:
-		return a.finishRestore(c)
-	case CancelRestore:
-		return a.cancelRestore()
+	case BeginRestore, AddRestoreChunk, FinishRestore, CancelRestore:
+		return a.executeRestore(c)
 	}
 	return Answer{Outcome: Malformed}
 }

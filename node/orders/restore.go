@@ -211,6 +211,22 @@ func (a *applyTx) isUntouched() bool {
 	return true
 }
 
+// executeRestore carries out a command of this file.
+func (a *applyTx) executeRestore(c Command) Answer {
+	if a.rules < restoreRules {
+		return Answer{Outcome: Malformed}
+	}
+	switch c := c.(type) {
+	case BeginRestore:
+		return a.beginRestore(c)
+	case AddRestoreChunk:
+		return a.addRestoreChunk(c)
+	case FinishRestore:
+		return a.finishRestore(c)
+	}
+	return a.cancelRestore()
+}
+
 func (a *applyTx) beginRestore(c BeginRestore) Answer {
 	r, ok := a.readRestore()
 	switch {
@@ -317,8 +333,9 @@ func (a *applyTx) adoptBook(next *Book) {
 	next.meta.digest = xxhash.Sum64(append(uint64Key(before.digest), uint64Key(next.meta.digest)...))
 	next.meta.index, next.meta.at = before.index, max(before.at, next.meta.at)
 	a.b.meta, a.b.sales, a.b.byName = next.meta, next.sales, next.byName
+	rules := a.rules
 	*a = *newApplyTx(a.b, tx)
-	a.replaced = next.db
+	a.rules, a.replaced = rules, next.db
 }
 
 // addReceiptKeys stores keys that the book does not have yet; beyond MaxReceiptKeys it has

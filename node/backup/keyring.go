@@ -23,15 +23,15 @@ const (
 	MaxRecipients = 20
 )
 
-// Lock encrypts backups, and opens those that it has encrypted.
-type Lock struct {
+// Keyring encrypts backups, and opens those that it has encrypted.
+type Keyring struct {
 	recipients []age.Recipient
 	identities []age.Identity
 }
 
-// NewPassphraseLock returns a lock with a passphrase, which opens other backups with the
+// NewPassphraseKeyring returns a keyring with a passphrase, which opens other backups with the
 // same one, too.
-func NewPassphraseLock(passphrase string) (*Lock, error) {
+func NewPassphraseKeyring(passphrase string) (*Keyring, error) {
 	if len(passphrase) < MinPassphrase {
 		return nil, fmt.Errorf("a passphrase has at least %d characters; five random words are good", MinPassphrase)
 	}
@@ -45,18 +45,18 @@ func NewPassphraseLock(passphrase string) (*Lock, error) {
 		return nil, fmt.Errorf("the passphrase: %w", err)
 	}
 	identity.SetMaxWorkFactor(maxScryptWorkFactor)
-	return &Lock{[]age.Recipient{to}, []age.Identity{identity}}, nil
+	return &Keyring{[]age.Recipient{to}, []age.Identity{identity}}, nil
 }
 
-// NewRecipientsLock returns a lock for age's public keys ("age1…"). It adds a recipient of
-// its own whose key only this Lock has and which is never stored: with it a backup can be
+// NewRecipientsKeyring returns a keyring for age's public keys ("age1…"). It adds a recipient of
+// its own whose key only this Keyring has and which is never stored: with it a backup can be
 // read back after writing, although no board has a secret key.
-func NewRecipientsLock(recipients []string) (*Lock, error) {
+func NewRecipientsKeyring(recipients []string) (*Keyring, error) {
 	own, err := age.GenerateX25519Identity()
 	if err != nil {
 		return nil, fmt.Errorf("a key to read the backup back: %w", err)
 	}
-	l := &Lock{[]age.Recipient{own.Recipient()}, []age.Identity{own}}
+	k := &Keyring{[]age.Recipient{own.Recipient()}, []age.Identity{own}}
 	if len(recipients) == 0 || len(recipients) > MaxRecipients {
 		return nil, fmt.Errorf("a backup has 1 to %d recipients, not %d", MaxRecipients, len(recipients))
 	}
@@ -65,24 +65,24 @@ func NewRecipientsLock(recipients []string) (*Lock, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a recipient; \"age-keygen\" prints one, which begins with age1", text)
 		}
-		l.recipients = append(l.recipients, to)
+		k.recipients = append(k.recipients, to)
 	}
-	return l, nil
+	return k, nil
 }
 
-// NewIdentitiesLock returns a lock that only opens, with the secret keys of a file that
+// NewIdentitiesKeyring returns a keyring that only opens, with the secret keys of a file that
 // age-keygen wrote.
-func NewIdentitiesLock(file io.Reader) (*Lock, error) {
+func NewIdentitiesKeyring(file io.Reader) (*Keyring, error) {
 	identities, err := age.ParseIdentities(file)
 	if err != nil {
 		return nil, errors.New("the identity file has no secret key; \"age-keygen\" writes one, which begins with AGE-SECRET-KEY-1")
 	}
-	return &Lock{nil, identities}, nil
+	return &Keyring{nil, identities}, nil
 }
 
 // Seal compresses and encrypts the stream that write writes.
-func (l *Lock) Seal(to io.Writer, write func(io.Writer) error) error {
-	sealed, err := age.Encrypt(to, l.recipients...)
+func (k *Keyring) Seal(to io.Writer, write func(io.Writer) error) error {
+	sealed, err := age.Encrypt(to, k.recipients...)
 	if err != nil {
 		return fmt.Errorf("backup: encrypting: %w", err)
 	}
@@ -104,8 +104,8 @@ func (l *Lock) Seal(to io.Writer, write func(io.Writer) error) error {
 
 // Open decrypts and checks a whole backup; use is as in ReadStream. Errors are ErrNotBackup,
 // ErrWrongKey, ErrDamaged, ErrNewer, or use's.
-func (l *Lock) Open(from io.Reader, use func(h Header, book io.Reader) error) (Header, error) {
-	opened, err := age.Decrypt(from, l.identities...)
+func (k *Keyring) Open(from io.Reader, use func(h Header, book io.Reader) error) (Header, error) {
+	opened, err := age.Decrypt(from, k.identities...)
 	var wrongKey *age.NoIdentityMatchError
 	switch {
 	case errors.As(err, &wrongKey):

@@ -1,0 +1,242 @@
+package orders
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// restoreCommands returns the commands that restore a snapshot.
+func restoreCommands(d *testBook, snapshot []byte, size int) []Command {
+	by := d.by()
+	by.OpID += 1_000_000 // the restored book knows the other book's numbers
+	list := []Command{nil}
+	for n := 0; len(snapshot) > 0; n++ {
+		part := snapshot[:min(len(snapshot), size)]
+		list = append(list, AddRestoreChunk{by.OpID, n, part})
+		snapshot = snapshot[len(part):]
+	}
+	begin := BeginRestore{Operation: by, Chunks: len(list) - 1, ReceiptKeys: [][32]byte{{1}, {2}}}
+	h := sha256.New()
+	for _, c := range list[1:] {
+		h.Write(c.(AddRestoreChunk).Data)
+	}
+	copy(begin.Sum[:], h.Sum(nil))
+	list[0] = begin
+	return append(list, FinishRestore{by})
+}
+
+// newShopBook returns a book as a rack with a catalogue has it before the first order.
+func newShopBook(t testing.TB) *testBook {
+	d := newTestBook(t)
+	d.want(Done, d.someOffer())
+	o := d.someOffer()
+	o.Product = "unknown-to-the-backup"
+	d.want(Done, o)
+	return d
+}
+
+func TestRestoreThroughTheLedger(t *testing.T) {
+	source := newBusyBook(t)
+	snapshot := dump(t, source.book)
+	one, two := newShopBook(t), newShopBook(t)
+	commands := restoreCommands(one, snapshot, 1000)
+	for n, c := range commands {
+		if n == len(commands)/2 { // the second book's board restarts from a snapshot in the middle
+			copied := dump(t, two.book)
+			two.book = openBook(t)
+			if err := two.book.Restore(bytes.NewReader(copied)); err != nil {
+				t.Fatal(err)
+			}
+			one.want(Closed, one.newOrder(1, KindOrder))
+			two.want(Closed, two.newOrder(1, KindOrder))
+		}
+		a := one.want(Done, c)
+		if b := two.want(Done, c); a != b {
+			t.Fatalf("%T: %+v and %+v", c, a, b)
+		}
+	}
+	for _, d := range []*testBook{one, two} {
+		for _, c := range []Command{commands[0], commands[len(commands)-1]} {
+			d.want(AlreadyDone, c)
+		}
+		d.recount()
+		if keys := d.book.ReceiptKeys(); len(keys) != 2 || keys[1][0] != 2 {
+			t.Fatalf("%d keys", len(keys))
+		}
+		// It goes on where the source does, limits and queues included.
+		d.now, d.id = source.now, source.id
+		d.op = source.op + 2_000_000
+		after(d)
+	}
+	if one.book.Digest() != two.book.Digest() || !bytes.Equal(dump(t, one.book), dump(t, two.book)) {
+		t.Fatal("the restored books diverged")
+	}
+	after(source)
+	for n := range 40 {
+		id := ID(n*3+1) * 7919
+		want, err := source.book.Order(id)
+		got, gotErr := one.book.Order(id)
+		if err != nil || gotErr != nil || got != want {
+			t.Fatalf("order %d: %+v, %v; want %+v, %v", n, got, gotErr, want, err)
+		}
+		place, of, _ := source.book.Position(id)
+		if p, o, _ := one.book.Position(id); p != place || o != of {
+			t.Fatalf("place %d of %d, want %d of %d", p, o, place, of)
+		}
+	}
+	// A backup of the restored book has the keys of both.
+	three := newShopBook(t)
+	for _, c := range restoreCommands(three, dump(t, one.book), MaxRestoreChunk) {
+		three.want(Done, c)
+	}
+	if keys := three.book.ReceiptKeys(); len(keys) != 2 {
+		t.Fatalf("%d keys", len(keys))
+	}
+}
+
+func TestRestoreIsRefused(t *testing.T) {
+	good := dump(t, newBusyBook(t).book)
+	bad := bytes.Clone(good)
+	bad[len(bad)/2] ^= 1
+	start := func() (*testBook, []Command) { d := newShopBook(t); return d, restoreCommands(d, good, 4000) }
+
+	d, c := start()
+	d.want(Placed, d.newOrder(1, KindOrder))
+	d.want(TooLate, c[0])
+
+	d, c = start()
+	d.want(Done, Stock{d.by(), "pi", 1})
+	d.want(TooLate, c[0])
+
+	d, c = start()
+	for _, one := range c[:len(c)-1] {
+		d.want(Done, one)
+	}
+	d.want(Done, Announce{d.by(), "We are open."}) // an act in the middle
+	d.want(TooLate, c[len(c)-1])
+	d.want(NoOrder, c[1])
+	d.recount()
+
+	d, c = start()
+	for _, one := range c[:len(c)-2] {
+		d.want(Done, one)
+	}
+	if a := d.want(NotEnough, c[len(c)-1]); a.Remaining != 1 {
+		t.Errorf("%+v", a)
+	}
+	d.want(Done, CancelRestore{d.by()})
+	d.want(AlreadyDone, CancelRestore{d.by()})
+	d.want(NoOrder, c[len(c)-1])
+	d.want(Placed, d.newOrder(1, KindOrder))
+
+	for name, change := range map[string]func(c []Command){
+		"not a snapshot":     func(c []Command) { c[0], c[1] = restoreCommands(d, bad, len(bad))[0], c[1] },
+		"another sum":        func(c []Command) { b := c[0].(BeginRestore); b.Sum[3]++; c[0] = b },
+		"a snapshot's bytes": func(c []Command) { a := c[2].(AddRestoreChunk); a.Data = bytes.Clone(a.Data); a.Data[9] ^= 4; c[2] = a },
+	} {
+		d, c := start()
+		op := c[0].(BeginRestore).Operation
+		change(c)
+		b := c[0].(BeginRestore)
+		b.Operation, b.Chunks = op, len(c)-2
+		c[0] = b
+		for _, one := range c[:len(c)-1] {
+			d.want(Done, one)
+		}
+		if a := d.do(c[len(c)-1]); a.Outcome != Malformed {
+			t.Errorf("%s: %v", name, a.Outcome)
+		}
+		d.want(Placed, d.newOrder(1, KindOrder))
+		if files, _ := filepath.Glob(filepath.Join(d.book.dir, "*")); len(files) != 1 {
+			t.Errorf("%s: working copies are left over: %v", name, files)
+		}
+	}
+
+	d, c = start()
+	d.want(Done, c[0])
+	d.want(Closed, d.newOrder(1, KindOrder))
+	d.now = d.now.Add(restoreTimeout + time.Second)
+	d.want(Placed, d.newOrder(2, KindOrder)) // the restore was abandoned
+	d.want(NoOrder, c[1])
+}
+
+// Under the rules before, the commands are unknown ones, as they were to that program.
+func TestRestoreNeedsItsRules(t *testing.T) {
+	d := newShopBook(t)
+	for _, c := range restoreCommands(d, dump(t, newBusyBook(t).book), 4000) {
+		d.index++
+		replies, err := d.book.Apply(d.index, d.now, restoreRules-1, [][]byte{c.Encode()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := DecodeAnswer(replies[0]); err != nil || a.Outcome != Malformed {
+			t.Fatalf("%T: %+v, %v", c, a, err)
+		}
+	}
+}
+
+// A disk that is full when the book is replaced changes nothing, and the same batch, with
+// commands before and after the replacement, is applied once there is room.
+func TestRestoreOnAFullDisk(t *testing.T) {
+	source := newBusyBook(t)
+	d, twin := newShopBook(t), newShopBook(t)
+	commands := restoreCommands(d, dump(t, source.book), 4000)
+	for _, c := range commands[:len(commands)-1] {
+		d.want(Done, c)
+		twin.want(Done, c)
+	}
+	d.id = source.id
+	order := d.newOrder(1000, KindWaiting).Encode()
+	batch := [][]byte{Tick{}.Encode(), commands[len(commands)-1].Encode(), order}
+	before := dump(t, d.book)
+	room := d.book.commit
+	d.book.commit = func(tx *bbolt.Tx) error { return errors.Join(syscall.ENOSPC, tx.Rollback()) }
+	for range 2 {
+		if _, err := d.book.Apply(d.index+1, d.now, MaxRules, batch); !errors.Is(err, ErrDisk) {
+			t.Fatalf("%v", err)
+		}
+		if !bytes.Equal(before, dump(t, d.book)) || len(d.book.ReceiptKeys()) != 0 {
+			t.Fatal("a trace is left")
+		}
+	}
+	d.book.commit = room
+	for _, b := range []*testBook{d, twin} {
+		replies, err := b.book.Apply(b.index+1, b.now, MaxRules, batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := DecodeAnswer(replies[2]); err != nil || a.Outcome != Placed {
+			t.Fatalf("the order after the replacement: %+v, %v", a, err)
+		}
+		b.recount()
+		if files, _ := filepath.Glob(filepath.Join(b.book.dir, "*")); len(files) != 1 {
+			t.Errorf("working copies are left over: %v", files)
+		}
+	}
+	if d.book.Digest() != twin.book.Digest() {
+		t.Fatal("the books diverged")
+	}
+}
+
+func TestOpenBackup(t *testing.T) {
+	d := newBusyBook(t)
+	s, p, err := d.book.OpenBackup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, index := d.book.Digest(), d.index
+	after(d) // later changes do not count
+	if p.Digest != digest || p.Index != index || p.Orders != 120 || len(p.Products) != 3 || p.Products[1] != "pi-b" {
+		t.Errorf("%+v", p)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
