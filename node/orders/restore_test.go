@@ -137,16 +137,25 @@ func TestRestoreIsRefused(t *testing.T) {
 	d.want(Placed, d.newOrder(1, KindOrder))
 
 	for name, change := range map[string]func(c []Command){
-		"not a snapshot":     func(c []Command) { c[0], c[1] = restoreCommands(d, bad, len(bad))[0], c[1] },
+		"not a snapshot":     func(c []Command) { copy(c, restoreCommands(d, bad, 4000)) },
 		"another sum":        func(c []Command) { b := c[0].(BeginRestore); b.Sum[3]++; c[0] = b },
 		"a snapshot's bytes": func(c []Command) { a := c[2].(AddRestoreChunk); a.Data = bytes.Clone(a.Data); a.Data[9] ^= 4; c[2] = a },
 	} {
 		d, c := start()
 		op := c[0].(BeginRestore).Operation
 		change(c)
-		b := c[0].(BeginRestore)
-		b.Operation, b.Chunks = op, len(c)-2
-		c[0] = b
+		for n, one := range c {
+			switch one := one.(type) {
+			case BeginRestore:
+				one.Operation = op
+				c[n] = one
+			case AddRestoreChunk:
+				one.OpID = op.OpID
+				c[n] = one
+			case FinishRestore:
+				c[n] = FinishRestore{op}
+			}
+		}
 		for _, one := range c[:len(c)-1] {
 			d.want(Done, one)
 		}
