@@ -105,11 +105,11 @@ func (l *ledgerClock) carryOut(d clockDecision) {
 	l.holdLocked(d.Held, 0)
 }
 
-// markKnown ends the wait for the first decision, after its step.
+// markKnown ends the wait for the first decision, after an entry has moved the clock.
 func (l *ledgerClock) markKnown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known = true
+	l.known, l.decision = true, clockDecision{}
 }
 
 // hold notes why the clock is held, and for how long it has been.
@@ -132,4 +132,83 @@ func (l *ledgerClock) ownReading(board string, state ClockState) clockReading {
 	defer l.mu.Unlock()
 	wall := l.wall().Round(0)
 	return clockReading{board, wall.Sub(l.zero.Add(l.monotonic())), state.Set && isPlausible(wall), state.Servers}
+}
+
+// irreversibleWait is how long the boards must agree after a step of the clock before
+// anything happens that cannot be undone: enough for a person, or a time server, to
+// correct a wrong clock. A step of less waits for as long as it is itself.
+const irreversibleWait = 10 * time.Minute
+
+// clockMarks are what the log says of the ledger's clock besides its time. They are
+// part of a snapshot.
+type clockMarks struct {
+	SetIndex  uint64 // the entry by which an operator set the clock last, 0 for none
+	WaitUntil int64  // Unix nanoseconds by the ledger's clock: until then, nothing irreversible
+	Far       bool   // nor before an operator confirms the clock
+}
+
+// next returns the ledger's time and marks after an entry. at is the time before it.
+func (m clockMarks) next(at time.Time, index uint64, e *entry) (time.Time, clockMarks) {
+	switch {
+	case e.Flags&flagClockSet != 0:
+		return e.Stamp, clockMarks{SetIndex: index}
+	case !e.Stamp.After(at):
+		return at, m
+	case e.Flags&flagClockStepped != 0:
+		m.WaitUntil = e.Stamp.Add(min(e.Stamp.Sub(at), irreversibleWait)).UnixNano()
+		m.Far = m.Far || e.Flags&flagClockFar != 0
+	}
+	return e.Stamp, m
+}
+
+func (m clockMarks) encode() []uint64 {
+	far := uint64(0)
+	if m.Far {
+		far = 1
+	}
+	return []uint64{m.SetIndex, uint64(m.WaitUntil), far}
+}
+
+func decodeClockMarks(setIndex, waitUntil, far uint64) clockMarks {
+	return clockMarks{setIndex, int64(waitUntil), far != 0}
+}
+
+// heldFor returns why the clock is held, and for how long it has been.
+func (l *ledgerClock) heldFor() (why string, since time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == "" {
+		return "", 0
+	}
+	return l.held, l.monotonic() - l.heldAt
+}
+
+func (l *ledgerClock) isHoldLogged() bool {
+	why, since := l.heldFor()
+	return why != "" && since >= clockHoldLogged
+}
+
+func (l *ledgerClock) isConfirmed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.confirmed
+}
+
+// decisionInput returns the clock's part of the input for a decision.
+func (l *ledgerClock) decisionInput() (known, fresh bool, passed time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known, !l.seen, l.monotonic() - l.decidedAt
+}
+
+// agreedTime returns the time on which most boards agreed in this board's last decision,
+// if that is recent.
+func (l *ledgerClock) agreedTime() (t time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.decision.Agreed || l.monotonic()-l.decidedAt > maxReadingAge {
+		return time.Time{}, false
+	}
+	d := l.decision
+	return l.zero.Add(l.monotonic() + d.Target - d.Slew), true
 }
