@@ -92,8 +92,8 @@ func (l *ledgerClock) adoptLeaderTime(theirs time.Time, sent time.Duration) {
 	l.known = true
 }
 
-// carryOut moves the clock as decided, except for a step: observeStamp makes it.
-func (l *ledgerClock) carryOut(d clockDecision) {
+// followDecision moves the clock as decided, except for a step: observeStamp makes it.
+func (l *ledgerClock) followDecision(d clockDecision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.zero = l.zero.Add(d.Slew)
@@ -134,7 +134,7 @@ func (l *ledgerClock) ownReading(board string, state ClockState) clockReading {
 	return clockReading{board, wall.Sub(l.zero.Add(l.monotonic())), state.Set && isPlausible(wall), state.Servers}
 }
 
-// irreversibleWait is how long the boards must agree after a step of the clock before
+// irreversibleWait is the time for which the boards must agree after a step of the clock before
 // anything happens that cannot be undone: enough for a person, or a time server, to
 // correct a wrong clock. A step of less waits for as long as it is itself.
 const irreversibleWait = 10 * time.Minute

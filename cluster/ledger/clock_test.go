@@ -107,8 +107,8 @@ func TestTheClockFollowsTheMedianOfTheBoards(t *testing.T) {
 		}
 		r.setClocks(0, r.names...)
 	}
-	if c := r.leader().Status().Clock; !c.Settled {
-		t.Errorf("not settled: %+v", c)
+	if c := r.leader().Status().Clock; !c.Trusted {
+		t.Errorf("not trusted: %+v", c)
 	}
 }
 
@@ -121,19 +121,19 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	r.setClocks(2*time.Hour, "b2")
 	r.until("the clock is held", r.held("the boards' clocks differ"))
 	r.submit(r.board("b2"), "while held")
-	if !r.shows(0)() || r.leader().Status().Clock.Settled {
+	if !r.shows(0)() || r.leader().Status().Clock.Trusted {
 		t.Errorf("%+v", r.leader().Status().Clock)
 	}
 	// An operator confirms that it is right.
 	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil {
 		t.Fatal(err)
 	}
-	r.until("it is settled", func() bool { c := r.leader().Status().Clock; return c.Settled && c.Held != "" })
+	r.until("it is trusted", func() bool { c := r.leader().Status().Clock; return c.Trusted && c.Held != "" })
 	r.setClocks(2*time.Hour, "b1")
 	r.until("two hours later, as both agree", r.shows(2*time.Hour))
 	r.submit(r.board("b1"), "later")
 	for _, b := range r.running() {
-		if c := b.Status().Clock; c.Settled || time.Until(c.WaitUntil)-2*time.Hour < 9*time.Minute || c.MustConfirm {
+		if c := b.Status().Clock; c.Trusted || time.Until(c.WaitUntil)-2*time.Hour < 9*time.Minute || c.MustConfirm {
 			t.Errorf("%s: what cannot be undone does not wait: %+v", b.name, c)
 		}
 	}
@@ -148,7 +148,7 @@ func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
 	r.submit(r.board("b2"), "after")
 	r.awaitSameNotes()
 	for _, b := range r.running() {
-		if c := b.Status().Clock; !c.Settled {
+		if c := b.Status().Clock; !c.Trusted {
 			t.Errorf("%s: %+v", b.name, c)
 		}
 		if off := time.Until(b.lastAt()).Abs(); off > 2*time.Second {
@@ -188,7 +188,7 @@ func TestTheLedgerGoesOnAfterANight(t *testing.T) {
 		t.Errorf("the first stamp of the morning is %v", at)
 	}
 	r.until("the clock is right", r.shows(0))
-	if c := r.leader().Status().Clock; c.Settled || c.WaitUntil.IsZero() || c.MustConfirm {
+	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() || c.MustConfirm {
 		t.Errorf("after a step: %+v", c)
 	}
 	// The next leader waits too, also one that has it from a snapshot.
@@ -201,7 +201,7 @@ func TestTheLedgerGoesOnAfterANight(t *testing.T) {
 	r.kill(led)
 	r.start(led)
 	r.submit(r.board(led), "under another leader")
-	if c := r.leader().Status().Clock; c.Settled || c.WaitUntil.IsZero() {
+	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() {
 		t.Errorf("after a change of leader: %+v", c)
 	}
 }
@@ -218,7 +218,7 @@ func TestALedgerOf2028StandsUntilItIsSet(t *testing.T) {
 	r.until("it is held", r.held("ahead of the boards' clocks"))
 	r.submit(r.board("b1"), "still taken")
 	report, err := r.board("b1").Clock(context.Background())
-	if err != nil || len(report.Boards) != 1 || report.Boards[0].Ahead > -699*86400 || report.Settled {
+	if err != nil || len(report.Boards) != 1 || report.Boards[0].Ahead > -699*86400 || report.Trusted {
 		t.Errorf("%+v, %v", report, err)
 	}
 	if err := r.setClock(r.board("b1"), time.Now(), "set"); err != nil {
@@ -267,7 +267,7 @@ func TestALoneBoardThatLeaps(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until("a year later", r.shows(400*day))
-	r.until("settled", func() bool { return r.board("b1").Status().Clock.Settled })
+	r.until("trusted", func() bool { return r.board("b1").Status().Clock.Trusted })
 }
 
 func TestBoardsWithoutATime(t *testing.T) {

@@ -21,10 +21,10 @@ const (
 	maxReadingAge = 10 * time.Second
 	// maxReadingRoundTrip is the longest exchange whose reading counts.
 	maxReadingRoundTrip = 2 * time.Second
-	// clockHoldLogged is how long the clock must be held before the log says so. Right
+	// clockHoldLogged is the time for which the clock must be held before the log says so. Right
 	// after a start, not all boards have answered yet.
 	clockHoldLogged = 5 * time.Second
-	// maxSetDisagreement is how far an operator's time may be from one that most boards
+	// maxSetDisagreement is the largest difference between an operator's time and one that most boards
 	// agree on: they would move the clock away from it at once.
 	maxSetDisagreement = time.Minute
 )
@@ -37,8 +37,8 @@ type ClockStatus struct {
 	HeldFor  float64   `json:"held_seconds"`
 	OwnAhead float64   `json:"own_ahead_seconds"` // this board's clock minus the ledger's
 	OwnSet   bool      `json:"own_set"`           // this board's clock seems to be set
-	// Settled: things that cannot be undone may happen by this clock.
-	Settled bool `json:"settled"`
+	// Trusted: things that cannot be undone may happen by this clock.
+	Trusted bool `json:"trusted"`
 	// WaitUntil is the time until which they wait after a step; zero if they do not.
 	WaitUntil time.Time `json:"wait_until,omitzero"`
 	// MustConfirm: they wait until an operator sets or confirms the clock.
@@ -62,8 +62,8 @@ type ClockReport struct {
 	Boards []BoardClock `json:"boards"`
 }
 
-// tellClock adds what this board knows of the clocks to a response.
-func (l *Ledger) tellClock(response *helloResponse, st applierState) {
+// reportClock adds what this board knows of the clocks to a response.
+func (l *Ledger) reportClock(response *helloResponse, st applierState) {
 	now, known := l.clock.now()
 	state, wall := l.cfg.ClockState(), l.cfg.Clock()
 	response.Clock, response.ClockKnown, response.ClockSetIndex = now.UnixNano(), known, st.marks.SetIndex
@@ -121,7 +121,7 @@ func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
 	in.Known, in.Fresh, in.Passed = l.clock.decisionInput()
 	d := decideClock(in)
 	wasLogged := l.clock.isHoldLogged()
-	l.clock.carryOut(d)
+	l.clock.followDecision(d)
 	switch isLogged := l.clock.isHoldLogged(); {
 	case isLogged && !wasLogged:
 		l.cfg.Logger.Error("ledger: the clock is held: draws, erasures and the end of invitations wait; \"bramble ledger clock\" shows the boards' clocks",
@@ -180,7 +180,7 @@ func (l *Ledger) clockStatus(st applierState) ClockStatus {
 	if until := time.Unix(0, st.marks.WaitUntil).UTC(); until.After(s.Time) {
 		s.WaitUntil = until
 	}
-	s.Settled = s.Known && !s.MustConfirm && s.WaitUntil.IsZero() && (s.Held == "" || l.clock.isConfirmed())
+	s.Trusted = s.Known && !s.MustConfirm && s.WaitUntil.IsZero() && (s.Held == "" || l.clock.isConfirmed())
 	return s
 }
 

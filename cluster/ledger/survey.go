@@ -157,7 +157,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.DigestIndex, response.Digest = d.index, d.digest
 	response.Foreign = l.otherLedgers.sortedNames()
 	response.Leading = r != nil && r.State() == raft.Leader
-	l.tellClock(&response, st)
+	l.reportClock(&response, st)
 	return response
 }
 
