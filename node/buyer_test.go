@@ -105,6 +105,7 @@ const (
 	placed     buyerReply = "placed"
 	soldOut    buyerReply = "sold out"
 	notPlaced  buyerReply = "not placed"
+	refused    buyerReply = "refused: orders are paused"
 	uncertain  buyerReply = "uncertain"
 	unexpected buyerReply = "unexpected"
 )
@@ -140,7 +141,9 @@ func (b *buyer) submitForm(board string, form url.Values) (how buyerReply, recei
 		return placed, got.header.Get("Location"), got
 	case got.status == http.StatusConflict && strings.Contains(got.body, "The last one has just gone"):
 		return soldOut, "", got
-	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Nothing was submitted"):
+	case got.status == http.StatusServiceUnavailable && strings.Contains(got.body, "Orders are paused: nothing was taken"):
+		return refused, "", got
+	case got.status == http.StatusServiceUnavailable && (strings.Contains(got.body, "Nothing was submitted") || strings.Contains(got.body, "Nothing was taken")):
 		return notPlaced, "", got
 	case got.status == http.StatusServiceUnavailable:
 		return uncertain, "", got

@@ -69,7 +69,7 @@ func placeAndCancel(t *testing.T, r *rack, h *orderstest.History, client int, bl
 			return orderstest.Done
 		case soldOut:
 			return orderstest.SoldOut
-		case notPlaced:
+		case notPlaced, refused:
 			return orderstest.NotDone
 		case unexpected:
 			t.Errorf("person %d got %d: %s", person, seen.status, seen.body)

@@ -304,7 +304,7 @@ func (b *board) openShop() (*shop.Shop, error) {
 			b.log.Error("this board takes no orders", "error", err)
 			b.cardUnusable.Store(true)
 			b.diskFull = errors.Is(err, syscall.ENOSPC)
-			opts.Orders = orderservice.Unavailable{Reason: "its card cannot be used"}
+			opts.Orders = orderservice.Unavailable{Reason: "its card cannot be used", OthersAccept: b.othersAcceptOrders}
 		default:
 			opts.Orders = b.orders.service
 		}

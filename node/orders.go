@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"bramble/cluster"
 	"bramble/cluster/ledger"
 	"bramble/node/config"
 	"bramble/node/fulfilment"
@@ -62,7 +64,7 @@ func (b *board) openOrders(catalogue *shop.Catalogue) (*orderStack, error) {
 	}
 	s.service = orderservice.New(orderservice.Config{
 		Ledger: s.ledger, Book: s.book, Offers: offers, Keys: rackKeys(b.cfg.Rack), Logger: b.log, Clock: time.Now,
-		ExpectedBoards: b.cfg.Rack.ExpectedBoards, PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
+		ExpectedBoards: b.cfg.Rack.ExpectedBoards, OthersAccept: b.othersAcceptOrders, PurgeTag: func(tag string) { b.cache.PurgeTag(tag) },
 	})
 	if s.sender, err = fulfilment.New(b.fulfilmentConfig(catalogue, s.service)); err != nil {
 		s.close()
@@ -89,6 +91,13 @@ func (b *board) openLedger(logger *slog.Logger) (*orderStack, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// othersAcceptOrders reports whether another board gossips that it accepts orders.
+func (b *board) othersAcceptOrders() bool {
+	return slices.ContainsFunc(b.members.Boards(), func(other cluster.Board) bool {
+		return other.Alive && !other.Self && other.Meta.Vitals.Faults&(cluster.NoMajority|cluster.CardFailing) == 0
+	})
 }
 
 // liveBoards returns the names of the boards that gossip believes to be alive.

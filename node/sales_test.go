@@ -350,14 +350,20 @@ func TestPanelShowsLeaderAndSale(t *testing.T) {
 	says(other, "sold out")
 }
 
+// breakCard makes a board start without an order book.
+func breakCard(t *testing.T, b *process) {
+	t.Helper()
+	if err := os.WriteFile(b.orders(), []byte("no folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestBoardWithAFailingCard: it serves pages and shows that it takes no orders; the
 // other boards take orders.
 func TestBoardWithAFailingCard(t *testing.T) {
 	r := newRack(t, 3, withShop(t, 5, ""))
 	broken := r.boards[0]
-	if err := os.WriteFile(broken.orders(), []byte("no folder"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	breakCard(t, broken)
 	for _, b := range r.boards {
 		b.start()
 	}

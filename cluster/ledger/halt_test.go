@@ -116,3 +116,43 @@ func TestErrorsOfSubmitAreCertain(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 }
+
+func TestClocksAgree(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.skew = map[string]time.Duration{"b1": time.Hour, "b2": -time.Hour, "b3": 0}
+	r.start(r.names...)
+	r.voters(3)
+	r.until("the clocks agree", func() bool {
+		first, known := r.board("b1").Now()
+		for _, b := range r.running()[1:] {
+			now, k := b.Now()
+			known = known && k && now.Sub(first).Abs() < 250*time.Millisecond
+		}
+		return known
+	})
+	before, _ := r.board("b1").Now()
+	led := r.leader()
+	r.kill(led.name)
+	rest := r.running()[0]
+	if err := rest.Wait(context.Background(), r.submit(rest, "under another leader")); err != nil {
+		t.Fatal(err)
+	}
+	notes := rest.diary.Notes()
+	if at := notes[len(notes)-1].At; at.Before(before) {
+		t.Errorf("the clock went back from %v to %v", before, at)
+	}
+}
+
+func TestALeaderWithoutTheTimeTransfersLeadership(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	unset := time.Until(time.Unix(0, 0))
+	r.skew = map[string]time.Duration{"b1": unset, "b2": unset, "b3": 0}
+	r.start(r.names...)
+	r.until("the board that knows the time leads", func() bool {
+		s := r.board("b3").Status()
+		_, known := r.board("b1").Now()
+		return s.Leading && known
+	})
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -74,30 +73,22 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if st.halted != "" { // another board leads soon, if there is one that does not halt
 		return batchResponse{Status: batchRefused, Text: st.halted}
 	}
-	l.awaitClock(ctx, r, request.Term)
-	if _, known := l.clock.now(); !known || r.State() != raft.Leader || r.CurrentTerm() != request.Term {
-		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term, or has just begun to"}
+	if r.State() != raft.Leader || r.CurrentTerm() != request.Term {
+		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
 	}
 	if !l.proposed.admit(request.Term, request.ID) {
 		return batchResponse{Status: batchUncertain, Text: "the leader has received this batch before"}
 	}
-	l.stamping.Lock()
-	now, _ := l.clock.now()
-	f := l.appendEntry(r, entry{Term: request.Term, Stamp: now, ID: request.ID, Commands: request.Commands})
-	l.stamping.Unlock()
-	return awaitEntry(ctx, f)
+	return l.commitEntry(ctx, r, entry{Term: request.Term, ID: request.ID, Commands: request.Commands})
 }
 
-// appendEntry completes an entry and passes it to raft.
-func (l *Ledger) appendEntry(r *raft.Raft, e entry) raft.ApplyFuture {
+// commitEntry stamps an entry, passes it to raft and waits until it is applied.
+func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchResponse {
 	st := l.applier.state()
+	e.Stamp = l.clock.stampBatch(st.at)
 	e.Seen, e.Digest = st.last.index, st.last.digest
 	e.Rules, _ = l.chooseRules(r)
-	return r.Apply(e.encode(), l.cfg.Timing.Call)
-}
-
-// awaitEntry waits until an entry is applied here.
-func awaitEntry(ctx context.Context, f raft.ApplyFuture) batchResponse {
+	f := r.Apply(e.encode(), l.cfg.Timing.Call)
 	if err := awaitFuture(ctx, f); err != nil {
 		return statusOfRaftError(err)
 	}
@@ -159,8 +150,7 @@ func (l *Ledger) openTerm(ctx context.Context) {
 		}
 		term := r.CurrentTerm()
 		l.applier.leadTerm(term)
-		// It has no time: this board may not have applied yet what sets the clock.
-		response := awaitEntry(ctx, l.appendEntry(r, entry{Term: term, Stamp: time.Unix(0, 0)}))
+		response := l.commitEntry(ctx, r, entry{Term: term})
 		if response.Status == batchDone || response.Status == batchHalted {
 			return
 		}

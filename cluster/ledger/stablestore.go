@@ -36,6 +36,9 @@ const (
 	recordHeader     = 8       // bytes before a record's payload
 	maxRecord        = 1 << 20 // bytes of one record's payload: hundreds of segments
 	rewriteThreshold = 1 << 18 // bytes after which the file is rewritten
+	// reservedBytes of the card are the file's before it is that long: on a full card a
+	// board still stores terms and votes, without which raft ends the process.
+	reservedBytes = 2 * rewriteThreshold
 )
 
 // openStableStore reads the file at path, or creates it. It cuts off a torn last
@@ -61,6 +64,7 @@ func openStableStore(path string, slow time.Duration) (*stableStore, error) {
 		return nil, err
 	}
 	s.size = int64(good)
+	reserveSpace(s.file, reservedBytes)
 	return s, nil
 }
 
@@ -163,7 +167,9 @@ func (s *stableStore) encodeRecord() ([]byte, error) {
 
 func (s *stableStore) appendRecord() error {
 	if s.size > rewriteThreshold {
-		return s.rewriteFile()
+		if err := s.rewriteFile(); err == nil || s.file == nil {
+			return err
+		} // on a full card: there may still be reserved space
 	}
 	b, err := s.encodeRecord()
 	if err != nil {
@@ -180,7 +186,8 @@ func (s *stableStore) appendRecord() error {
 	return nil
 }
 
-// rewriteFile replaces the file by one with a single record.
+// rewriteFile replaces the file by one with a single record. If there is no room for that, the
+// old file stays in use.
 func (s *stableStore) rewriteFile() error {
 	b, err := s.encodeRecord()
 	if err != nil {
@@ -191,12 +198,21 @@ func (s *stableStore) rewriteFile() error {
 		s.file = nil
 	}
 	if err := durable.WriteFile(s.path, b, 0o644); err != nil {
+		old, opening := os.OpenFile(s.path, os.O_RDWR, 0)
+		if opening != nil {
+			return errors.Join(err, opening)
+		}
+		if info, reading := old.Stat(); reading != nil || info.Size() < s.size || s.size == 0 {
+			return errors.Join(err, reading, old.Close()) // it is not the old file any more
+		}
+		s.file = old
 		return err
 	}
 	if s.file, err = os.OpenFile(s.path, os.O_RDWR, 0); err != nil {
 		return err
 	}
 	s.size = int64(len(b))
+	reserveSpace(s.file, reservedBytes)
 	return nil
 }
 

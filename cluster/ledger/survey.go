@@ -30,13 +30,7 @@ type surveyAnswer struct {
 func (l *Ledger) runSurvey(ctx context.Context) {
 	for {
 		l.surveyOnce(ctx)
-		next := time.NewTimer(l.cfg.Timing.Survey)
-		select {
-		case <-ctx.Done():
-		case <-l.surveyNow:
-		case <-next.C:
-		}
-		if next.Stop(); ctx.Err() != nil {
+		if sleep(ctx, l.cfg.Timing.Survey); ctx.Err() != nil {
 			return
 		}
 	}
@@ -157,7 +151,8 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.DigestIndex, response.Digest = d.index, d.digest
 	response.Foreign = l.otherLedgers.sortedNames()
 	response.Leading = r != nil && r.State() == raft.Leader
-	l.reportClock(&response, st)
+	now, known := l.clock.now()
+	response.Clock, response.ClockKnown, response.OwnClockSet = now.UnixNano(), known, l.clock.ownClockSet()
 	return response
 }
 
@@ -187,6 +182,7 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 
 // surveyAsLeader collects the health of all boards, and acts on it.
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
+	l.clock.slewToOwnClock()
 	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
 	forgetful := map[string]bool{}
 	for _, hello := range hellos {
@@ -211,7 +207,6 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	s.rulesHeldBy = heldBy
 	l.mu.Unlock()
 	l.judgeDigests(r, self, hellos)
-	l.followBoardClocks(ctx, r)
 	l.runAutopilot(ctx, r, self, now)
 	l.transferLeadership(ctx, r, hellos)
 }
@@ -260,11 +255,12 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	l.cfg.Logger.Info("ledger: change of membership", "action", change.Action, "board", change.Server.Name, "why", change.Why, "error", err)
 }
 
-// transferLeadership makes another voter the leader if this board has halted, and the
-// other voter is better off.
+// transferLeadership makes another voter the leader if this board does not know the
+// time or has halted, and the other voter is better off.
 func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []helloResponse) {
+	_, known := l.clock.now()
 	st := l.applier.state()
-	if st.halted == "" {
+	if known && l.clock.ownClockSet() && st.halted == "" {
 		return
 	}
 	configuration := r.GetConfiguration()
@@ -278,7 +274,7 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 		})
 		// If this board has diverged, the others suspect themselves until another board leads.
 		troubled := hello.Trouble != "" && !(hello.Suspect && st.halted != "" && !st.suspect)
-		if troubled || !isVoter {
+		if !hello.OwnClockSet || troubled || !isVoter {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
@@ -307,7 +303,7 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	l.survey.rulesHeldBy = hello.RulesHeldBy
 	l.mu.Unlock()
 	if truthful && hello.ClockKnown && hello.Leading {
-		l.adoptClock(hello, sent)
+		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
 	}
 }
 
@@ -323,11 +319,8 @@ func (l *Ledger) watchLeadership(ctx context.Context) {
 			return
 		case leads := <-r.LeaderCh():
 			if leads {
+				l.clock.slewToOwnClock()
 				l.openTerm(ctx)
-				select {
-				case l.surveyNow <- struct{}{}:
-				default:
-				}
 			}
 		}
 	}

@@ -19,8 +19,9 @@ const (
 	resumeAfter = time.Second
 )
 
-// judgePause returns why a ledger in this state accepts no orders. It is a pure rule.
-func judgePause(s ledger.Status) orders.Pause {
+// judgePause returns why a ledger in this state accepts no orders. othersAccept: another board
+// says that it accepts them; it is called only if that makes a difference. It is a pure rule.
+func judgePause(s ledger.Status, othersAccept func() bool) orders.Pause {
 	// With a leader, Trouble is what keeps this board alone from writing its log.
 	fails := s.Halted != "" || s.Leader != "" && s.Trouble != ""
 	switch {
@@ -29,9 +30,18 @@ func judgePause(s ledger.Status) orders.Pause {
 	case s.Foreign != "", s.Leader == "", fails && s.Leading:
 		return orders.PausedRack
 	case fails:
-		return orders.PausedBoard
+		return pauseOfBoard(othersAccept)
 	}
 	return orders.NotPaused
+}
+
+// pauseOfBoard returns the pause of a board that cannot accept orders itself. A leader does not
+// prove that others can: on full cards it leads, and nobody applies what it commits.
+func pauseOfBoard(othersAccept func() bool) orders.Pause {
+	if othersAccept != nil && othersAccept() {
+		return orders.PausedBoard
+	}
+	return orders.PausedRack
 }
 
 // pauseRule turns the pauses that judgePause returns over time into the one that pages show.
@@ -91,7 +101,7 @@ func (s *Service) watchPause(ctx context.Context) {
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {
 	status := s.cfg.Ledger.Status()
-	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status))
+	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status, s.cfg.OthersAccept))
 	open := s.acceptance.Load()
 	switch {
 	case after == orders.NotPaused && open == nil:

@@ -19,6 +19,10 @@ func TestJudgePause(t *testing.T) {
 		change(&s)
 		return s
 	}
+	nobody := with(func(s *ledger.Status) { s.Halted = "no space left" })
+	if got := judgePause(nobody, func() bool { return false }); got != orders.PausedRack {
+		t.Errorf("all cards are full: %q", got)
+	}
 	for _, c := range []struct {
 		name   string
 		status ledger.Status
@@ -36,7 +40,7 @@ func TestJudgePause(t *testing.T) {
 		{"the leader has halted", with(func(s *ledger.Status) { s.Leading, s.Halted = true, "entry 7" }), orders.PausedRack},
 		{"halted, and nobody leads", with(func(s *ledger.Status) { s.Leader, s.Halted = "", "entry 7" }), orders.PausedRack},
 	} {
-		if got := judgePause(c.status); got != c.want {
+		if got := judgePause(c.status, func() bool { return true }); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}

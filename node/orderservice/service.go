@@ -46,6 +46,8 @@ type Config struct {
 	Clock func() time.Time
 	// ExpectedBoards is the number of boards that the configuration plans, for Notices.
 	ExpectedBoards int
+	// OthersAccept reports whether another live board says that it accepts orders. nil = no.
+	OthersAccept func() bool
 	// PurgeTag drops this board's stored pages with a cache tag. nil = there are none.
 	PurgeTag func(tag string)
 }

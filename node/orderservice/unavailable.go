@@ -12,14 +12,15 @@ import (
 // Unavailable is the order service of a board that has no order book because its card
 // fails: it rejects every form, and the other boards of the rack accept orders.
 type Unavailable struct {
-	Reason string // for the operator
+	Reason       string      // for the operator
+	OthersAccept func() bool // see Config
 }
 
 // Sale returns no sale.
 func (Unavailable) Sale(string) (orders.Sale, bool) { return orders.Sale{}, false }
 
-// Pause returns orders.PausedBoard.
-func (Unavailable) Pause() orders.Pause { return orders.PausedBoard }
+// Pause returns orders.PausedBoard while other boards accept orders, otherwise orders.PausedRack.
+func (u Unavailable) Pause() orders.Pause { return pauseOfBoard(u.OthersAccept) }
 
 // News returns none.
 func (Unavailable) News() []orders.News { return nil }
