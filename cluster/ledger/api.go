@@ -38,8 +38,9 @@ type StateMachine interface {
 
 // Batch is one committed batch of at least one command.
 type Batch struct {
-	Index uint64    // of its log entry; it grows with every batch
-	At    time.Time // the ledger's clock, UTC
+	Index uint64 // of its log entry; it grows with every batch
+	// At is the ledger's clock, UTC. It goes back only if an operator set the clock back.
+	At time.Time
 	// Rules is the version of the rules by which the commands must be carried out, from 1
 	// to MaxRules. It never falls from one batch to the next.
 	Rules    uint32
@@ -84,6 +85,9 @@ type Config struct {
 	Timing RaftTiming
 	// Clock is this board's own clock; nil means time.Now.
 	Clock func() time.Time
+	// ClockState returns what this board knows of its own clock; nil: nothing, so that it
+	// counts as set.
+	ClockState func() ClockState
 	// SlowSync delays every sync of the log, to simulate a slow card on a fast
 	// machine. It is 0 on a real board.
 	SlowSync time.Duration
@@ -108,6 +112,9 @@ func (c *Config) checkAndSetDefaults() error {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.ClockState == nil {
+		c.ClockState = func() ClockState { return ClockState{Set: true} }
 	}
 	if c.Timing == (RaftTiming{}) {
 		c.Timing = DefaultTiming()
@@ -158,6 +165,9 @@ var (
 	// planned number of boards was too small and the ledgers were founded apart.
 	// Neither accepts commands. Not committed.
 	ErrTwoLedgers = errors.New("the rack has two ledgers")
+	// ErrClockDisagrees: most boards agree on another time than the operator's. The
+	// ledger's clock was not set.
+	ErrClockDisagrees = errors.New("most boards agree on another time")
 	// ErrStopped: Run has not begun, or has ended. Not committed.
 	ErrStopped = errors.New("the ledger is stopped")
 	// ErrRestart: Run has ended because this board must open its files again: call Open

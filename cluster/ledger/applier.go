@@ -25,6 +25,8 @@ type applier struct {
 	log          *slog.Logger
 	onApplied    func(uint64)
 	maxRules     uint32 // the state machine's
+	// onStamp is called for every entry, with its time.
+	onStamp func(at time.Time, isSet bool)
 	// onBatch is called for every batch that this board has applied.
 	onBatch func(id batchID, index uint64, replies [][]byte)
 	// stopped ends the retries of a state machine that cannot go on at the moment. If it
@@ -37,6 +39,7 @@ type applier struct {
 	index         uint64 // of the last entry seen
 	term          uint64 // of the last batch entry seen: every earlier term is over
 	at            time.Time
+	marks         clockMarks
 	rules         uint32 // version in force: the highest of all entries so far
 	halted        string
 	haltTransient bool // the reason can pass: the batch is retried
@@ -90,7 +93,7 @@ func (a *applier) Apply(l *raft.Log) any {
 
 func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	a.mu.Lock()
-	halted, at, digest, rules := a.halted, a.at, a.last.digest, a.rules
+	halted, at, digest, rules, marks := a.halted, a.at, a.last.digest, a.rules, a.marks
 	a.term = max(a.term, l.Term)
 	a.mu.Unlock()
 	if halted != "" {
@@ -108,9 +111,7 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 	if e.Term != l.Term {
 		return nil, e.ID, errWrongTerm
 	}
-	if e.Stamp.After(at) {
-		at = e.Stamp
-	}
+	at, marks = marks.next(at, l.Index, &e)
 	var replies [][]byte
 	if len(e.Commands) > 0 {
 		replies, err = a.applyWithRetry(Batch{Index: l.Index, At: at, Rules: rules, Commands: e.Commands})
@@ -123,9 +124,12 @@ func (a *applier) applyEntry(l *raft.Log) ([][]byte, batchID, error) {
 		digest = a.stateMachine.Digest()
 	}
 	a.mu.Lock()
-	a.at, a.rules, a.last = at, rules, indexedDigest{l.Index, digest}
+	a.at, a.marks, a.rules, a.last = at, marks, rules, indexedDigest{l.Index, digest}
 	a.digests[l.Index%digestWindow] = a.last
 	a.mu.Unlock()
+	if a.onStamp != nil {
+		a.onStamp(at, e.Flags&flagClockSet != 0)
+	}
 	return replies, e.ID, nil
 }
 
@@ -203,6 +207,7 @@ func (a *applier) halt(why string) error {
 type applierState struct {
 	index, term   uint64
 	at            time.Time
+	marks         clockMarks
 	last          indexedDigest
 	rules         uint32
 	halted        string // also while the board is suspect
@@ -215,7 +220,7 @@ type applierState struct {
 func (a *applier) state() applierState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	st := applierState{index: a.index, term: a.term, at: a.at, last: a.last, rules: a.rules,
+	st := applierState{index: a.index, term: a.term, at: a.at, marks: a.marks, last: a.last, rules: a.rules,
 		halted: a.halted, haltTransient: a.haltTransient, restores: a.restores, changed: a.changed}
 	if st.halted == "" && a.suspect != "" {
 		st.halted, st.haltTransient, st.suspect = a.suspect, true, true
@@ -234,14 +239,14 @@ func (a *applier) StoreConfiguration(index uint64, _ raft.Configuration) {
 	a.mu.Unlock()
 }
 
-// A snapshot is a header (magic, index, term, clock, digest, in version 2 the rules version, and
-// their CRC-32C) and the state machine's own bytes. The last byte of the magic is the version.
-// Under the first rules, version 1 is written: see entryVersion1.
+// A snapshot is a header (magic, index, term, clock, digest, in version 2 the rules version
+// and the clock's marks, and their CRC-32C) and the state machine's own bytes. The last byte of the magic is the version.
+// Under the first rules and without marks, version 1 is written: see entryVersion1.
 const (
 	snapshotMagic       = "BRLEDGR"
 	snapshotHead        = len(snapshotMagic) + 1
 	snapshotHeaderSize1 = snapshotHead + 4*8 + 4
-	snapshotHeaderSize2 = snapshotHead + 5*8 + 4
+	snapshotHeaderSize2 = snapshotHead + 8*8 + 4
 )
 
 // snapshotHeader is the first part of a snapshot.
@@ -250,14 +255,16 @@ type snapshotHeader struct {
 	at          time.Time
 	digest      uint64
 	rules       uint32
+	marks       clockMarks
 }
 
 func (s snapshotHeader) encode() []byte {
 	values := []uint64{s.index, s.term, uint64(s.at.UnixNano()), s.digest}
 	b := []byte(snapshotMagic + "1")
-	if s.rules > firstRules {
+	if s.rules > firstRules || s.marks != (clockMarks{}) {
 		b[snapshotHead-1] = '2'
 		values = append(values, uint64(s.rules))
+		values = append(values, s.marks.encode()...)
 	}
 	for _, v := range values {
 		b = binary.LittleEndian.AppendUint64(b, v)
@@ -287,9 +294,9 @@ func readSnapshotHeader(r io.Reader) (snapshotHeader, error) {
 		return m, errors.New("it is not a ledger's snapshot")
 	}
 	v := func(i int) uint64 { return binary.LittleEndian.Uint64(b[snapshotHead+8*i:]) }
-	m = snapshotHeader{v(0), v(1), time.Unix(0, int64(v(2))).UTC(), v(3), firstRules}
+	m = snapshotHeader{v(0), v(1), time.Unix(0, int64(v(2))).UTC(), v(3), firstRules, clockMarks{}}
 	if version == '2' {
-		m.rules = uint32(v(4))
+		m.rules, m.marks = uint32(v(4)), decodeClockMarks(v(5), v(6), v(7))
 	}
 	return m, nil
 }
@@ -303,7 +310,7 @@ type fsmSnapshot struct {
 // Snapshot implements raft.FSM.
 func (a *applier) Snapshot() (raft.FSMSnapshot, error) {
 	a.mu.Lock()
-	header, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest, a.rules}, cmp.Or(a.halted, a.suspect)
+	header, halted := snapshotHeader{a.index, a.term, a.at, a.last.digest, a.rules, a.marks}, cmp.Or(a.halted, a.suspect)
 	a.mu.Unlock()
 	if halted != "" {
 		return nil, fmt.Errorf("%w: %s", ErrHalted, halted)
@@ -353,9 +360,12 @@ func (a *applier) Restore(r io.ReadCloser) error {
 		halted = fmt.Sprintf("the snapshot at entry %d restores to digest %016x instead of %016x", header.index, d, header.digest)
 		a.log.Error("ledger: HALTED: this board applies no further command; a person must look at it", "why", halted)
 	}
+	if a.onStamp != nil {
+		a.onStamp(header.at, header.marks.SetIndex > a.state().marks.SetIndex)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.index, a.term, a.at, a.rules = header.index, header.term, header.at, header.rules
+	a.index, a.term, a.at, a.marks, a.rules = header.index, header.term, header.at, header.marks, header.rules
 	a.halted, a.haltTransient, a.suspect = halted, false, ""
 	a.restores++
 	a.last = indexedDigest{header.index, header.digest}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -130,63 +129,6 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 		}
 		t.Fatalf("%v: no rest: %+v", boards, planChange(v, timing))
 	})
-}
-
-func TestClockNeverGoesBack(t *testing.T) {
-	own := time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC)
-	c := newClock(func() time.Time { return own })
-	if _, known := c.now(); known {
-		t.Error("a clock that is not set is known")
-	}
-	own = own.Add(100 * 365 * 24 * time.Hour) // a wrong guess, which now has returned
-	c.now()
-	own = own.Add(-100 * 365 * 24 * time.Hour)
-	c.slewToOwnClock()
-	if _, known := c.now(); known {
-		t.Error("leading does not set a clock")
-	}
-	sent := c.monotonic()
-	own = own.Add(20 * time.Millisecond)
-	there := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c.adoptLeaderTime(there, sent)
-	got, known := c.now()
-	if !known || !got.Equal(there.Add(10*time.Millisecond)) {
-		t.Errorf("learnt %v, %v", got, known)
-	}
-	sent = c.monotonic()
-	own = own.Add(time.Second)
-	c.adoptLeaderTime(there.Add(time.Hour), sent)
-	if now, _ := c.now(); !now.Equal(got.Add(time.Second)) {
-		t.Errorf("a slow exchange is believed: %v", now)
-	}
-	c.adoptLeaderTime(there, c.monotonic())
-	if now, _ := c.now(); now.Before(got.Add(time.Second)) {
-		t.Errorf("it went back to %v", now)
-	}
-	late := there.Add(time.Minute)
-	if s := c.stampBatch(late); s.Before(late) {
-		t.Errorf("stamp %v is before the last one", s)
-	}
-}
-
-func TestANewLeaderSlewsTheClock(t *testing.T) {
-	own := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	c := newClock(func() time.Time { return own })
-	c.adoptLeaderTime(own.Add(time.Second), c.monotonic())
-	c.slewToOwnClock()
-	last, _ := c.now()
-	for range 40 {
-		own = own.Add(time.Second)
-		c.slewToOwnClock()
-		now, _ := c.now()
-		if now.Sub(last) < 900*time.Millisecond {
-			t.Fatalf("in a second it went %v", now.Sub(last))
-		}
-		last = now
-	}
-	if now, _ := c.now(); !now.Equal(own) {
-		t.Errorf("%v is not drawn to %v", now, own)
-	}
 }
 
 func TestOnceInTerm(t *testing.T) {

@@ -10,10 +10,9 @@ import (
 )
 
 // Now returns the ledger's clock, UTC, the same on every board within some tens of
-// milliseconds. It never goes back. known is false until this board has learnt it;
-// t is then this board's own clock.
+// milliseconds. It goes back only if an operator sets it back. known is false until this
+// board has learnt it; t is then a guess.
 func (l *Ledger) Now() (t time.Time, known bool) {
-	l.clock.stampBatch(l.applier.state().at)
 	return l.clock.now()
 }
 
@@ -125,6 +124,7 @@ func (l *Ledger) Status() Status {
 	}
 	l.mu.Unlock()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
+	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
 	s.LogBytes = l.files.log.bytes.Load()
 	s.Foreign = l.otherLedgers.commaSeparatedNames()

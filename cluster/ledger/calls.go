@@ -35,9 +35,15 @@ func callAll[T any](ctx context.Context, l *Ledger, boards []raftServer, kind st
 				return
 			}
 			defer slots.Release(1)
+			sent := l.clock.monotonic()
 			response, err := call[T](ctx, l, s.Name, kind, body)
 			if err != nil {
 				response = nil
+			} else if timed, ok := any(response).(interface {
+				noteArrival(received, roundTrip time.Duration)
+			}); ok {
+				received := l.clock.monotonic()
+				timed.noteArrival(received, received-sent)
 			}
 			responses <- response
 		}()

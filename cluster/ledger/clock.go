@@ -5,51 +5,41 @@ import (
 	"time"
 )
 
-// The ledger's clock is the leader's clock, as each board knows it: a board counts
-// with its own monotonic clock, and fetches the offset to the leader's every
-// second. A new leader continues where the old leader's clock was, and then slews
-// it towards its own.
+// The ledger's clock as each board knows it. A board counts with its own monotonic
+// clock; its wall clock is only one of the readings from which the leader decides
+// (clockrule.go). It learns the ledger's time from the entries that it applies, and
+// once a second from the leader. A new leader continues from there.
 
-const (
-	// maxTrustedRoundTrip is the longest exchange that may correct a clock that
-	// is known already: the error is up to half of it.
-	maxTrustedRoundTrip = 200 * time.Millisecond
-	// slewDivisor bounds the correction of a ledger clock that is ahead of the
-	// leader's own: a twentieth of the time that passes, so that it never goes back.
-	slewDivisor = 20
-	// maxSlewInterval is the longest time between two corrections that counts.
-	maxSlewInterval = 10 * time.Second
-)
-
-// firstYear is the year of the first board: a clock that shows an earlier one is not set.
-const firstYear = 2012
-
-// isPlausible reports whether a clock shows a possible time.
-func isPlausible(t time.Time) bool { return t.UTC().Year() >= firstYear }
+// maxTrustedRoundTrip is the longest exchange that may correct a clock that is known
+// already: the error is up to half of it.
+const maxTrustedRoundTrip = 200 * time.Millisecond
 
 // ledgerClock is safe for concurrent use.
 type ledgerClock struct {
-	own func() time.Time
+	wall    func() time.Time // this board's own clock, which may be stepped at any time
+	started time.Time        // for monotonic
 
-	mu       sync.Mutex // guards the rest
-	start    time.Time  // own clock when the board started, with its monotonic part
-	offset   time.Duration
-	known    bool
-	latest   time.Time // the latest time that now returned or a batch was stamped with
-	slewedAt time.Time // when slewToOwnClock ran last
+	mu     sync.Mutex // guards the rest
+	zero   time.Time  // the ledger's clock when monotonic was 0
+	known  bool
+	seen   bool      // an applied entry had a time
+	latest time.Time // the latest time that now returned or a batch was stamped with
+	// confirmed: an operator confirmed the clock while it ran, and the boards have not
+	// agreed on a time since.
+	confirmed bool
+	held      string        // why the clock does not follow the boards' clocks, "" if it does
+	heldAt    time.Duration // since when, by monotonic
+	decision  clockDecision // this board's last one
+	decidedAt time.Duration // by monotonic
 }
 
-func newClock(own func() time.Time) *ledgerClock {
-	return &ledgerClock{own: own, start: own()}
+func newClock(wall func() time.Time) *ledgerClock {
+	return &ledgerClock{wall: wall, started: time.Now(), zero: wall().Round(0)}
 }
 
-// monotonic returns the board's monotonic clock as a time.
-func (l *ledgerClock) monotonic() time.Time {
-	return l.start.Round(0).Add(l.own().Sub(l.start))
-}
-
-// ownClockSet reports whether the board's own clock seems to be set.
-func (l *ledgerClock) ownClockSet() bool { return isPlausible(l.own()) }
+// monotonic returns the time since the board started, which no step of its own clock
+// changes.
+func (l *ledgerClock) monotonic() time.Duration { return time.Since(l.started) }
 
 // now returns the ledger's clock; known is false until this board has learnt it.
 func (l *ledgerClock) now() (t time.Time, known bool) {
@@ -59,7 +49,7 @@ func (l *ledgerClock) now() (t time.Time, known bool) {
 }
 
 func (l *ledgerClock) nowLocked() time.Time {
-	t := l.monotonic().Add(l.offset)
+	t := l.zero.Add(l.monotonic())
 	if !t.After(l.latest) {
 		t = l.latest
 	}
@@ -69,51 +59,156 @@ func (l *ledgerClock) nowLocked() time.Time {
 	return t.UTC()
 }
 
-// stampBatch returns the time for a batch, not before at, the time of the last batch.
-func (l *ledgerClock) stampBatch(at time.Time) time.Time {
+// observeStamp learns the time of an entry that this board applies now. isSet: an
+// operator set the clock by it, also back.
+func (l *ledgerClock) observeStamp(at time.Time, isSet bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at.After(l.latest) {
-		l.latest = at
+	if at.UnixNano() <= 0 { // an entry without a time
+		return
 	}
-	return l.nowLocked()
+	l.seen = true
+	now := l.nowLocked()
+	switch {
+	case isSet:
+		l.confirmed = l.known
+		l.zero, l.latest = at.Add(-l.monotonic()), at
+	case at.After(now) || !l.known: // without power the clock stood still
+		l.zero = at.Add(-l.monotonic())
+	}
 }
 
 // adoptLeaderTime sets the clock to the leader's time. The request for it left at
 // sent, by monotonic.
-func (l *ledgerClock) adoptLeaderTime(theirs, sent time.Time) {
+func (l *ledgerClock) adoptLeaderTime(theirs time.Time, sent time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	received := l.monotonic()
-	roundTrip := received.Sub(sent)
+	roundTrip := received - sent
 	if roundTrip < 0 || (l.known && roundTrip > maxTrustedRoundTrip) {
 		return
 	}
-	l.offset = theirs.Add(roundTrip / 2).Sub(received)
+	l.zero = theirs.Add(roundTrip/2 - received)
 	l.known = true
 }
 
-// slewToOwnClock corrects the ledger's clock towards this board's. The leader calls
-// it with every survey.
-func (l *ledgerClock) slewToOwnClock() {
+// followDecision moves the clock as decided, except for a step: observeStamp makes it.
+func (l *ledgerClock) followDecision(d clockDecision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	count := l.monotonic()
-	passed := count.Sub(l.slewedAt)
-	l.slewedAt = count
-	if passed > maxSlewInterval { // this board did not lead until now
-		passed = 0
+	l.zero = l.zero.Add(d.Slew)
+	l.known = l.known || (d.Known && d.Step == 0)
+	l.decision, l.decidedAt = d, l.monotonic()
+	if d.Agreed && d.Held == "" {
+		l.confirmed = false
 	}
-	wall := l.own().Round(0)
-	if !isPlausible(wall) {
-		return // the time of the others, if they know one, is better
+	l.holdLocked(d.Held, 0)
+}
+
+// markKnown ends the wait for the first decision, after an entry has moved the clock.
+func (l *ledgerClock) markKnown() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known, l.decision = true, clockDecision{}
+}
+
+// hold notes why the clock is held, and for how long it has been.
+func (l *ledgerClock) hold(why string, since time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.holdLocked(why, since)
+}
+
+func (l *ledgerClock) holdLocked(why string, since time.Duration) {
+	if why != "" && l.held == "" {
+		l.heldAt = l.monotonic() - since
 	}
-	ahead := l.offset - wall.Sub(count)
+	l.held = why
+}
+
+// ownReading returns this board's own clock, compared with the ledger's.
+func (l *ledgerClock) ownReading(board string, state ClockState) clockReading {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wall := l.wall().Round(0)
+	return clockReading{board, wall.Sub(l.zero.Add(l.monotonic())), state.Set && isPlausible(wall), state.Servers}
+}
+
+// irreversibleWait is the time for which the boards must agree after a step of the clock before
+// anything happens that cannot be undone: enough for a person, or a time server, to
+// correct a wrong clock. A step of less waits for as long as it is itself.
+const irreversibleWait = 10 * time.Minute
+
+// clockMarks are what the log says of the ledger's clock besides its time. They are
+// part of a snapshot.
+type clockMarks struct {
+	SetIndex  uint64 // the entry by which an operator set the clock last, 0 for none
+	WaitUntil int64  // Unix nanoseconds by the ledger's clock: until then, nothing irreversible
+	Far       bool   // nor before an operator confirms the clock
+}
+
+// next returns the ledger's time and marks after an entry. at is the time before it.
+func (m clockMarks) next(at time.Time, index uint64, e *entry) (time.Time, clockMarks) {
 	switch {
-	case !l.known || ahead <= 0:
-		l.offset -= ahead
-	default:
-		l.offset -= min(ahead, passed/slewDivisor)
+	case e.Flags&flagClockSet != 0:
+		return e.Stamp, clockMarks{SetIndex: index}
+	case !e.Stamp.After(at):
+		return at, m
+	case e.Flags&flagClockStepped != 0:
+		m.WaitUntil = e.Stamp.Add(min(e.Stamp.Sub(at), irreversibleWait)).UnixNano()
+		m.Far = m.Far || e.Flags&flagClockFar != 0
 	}
-	l.known = true
+	return e.Stamp, m
+}
+
+func (m clockMarks) encode() []uint64 {
+	far := uint64(0)
+	if m.Far {
+		far = 1
+	}
+	return []uint64{m.SetIndex, uint64(m.WaitUntil), far}
+}
+
+func decodeClockMarks(setIndex, waitUntil, far uint64) clockMarks {
+	return clockMarks{setIndex, int64(waitUntil), far != 0}
+}
+
+// heldFor returns why the clock is held, and for how long it has been.
+func (l *ledgerClock) heldFor() (why string, since time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held == "" {
+		return "", 0
+	}
+	return l.held, l.monotonic() - l.heldAt
+}
+
+func (l *ledgerClock) isHoldLogged() bool {
+	why, since := l.heldFor()
+	return why != "" && since >= clockHoldLogged
+}
+
+func (l *ledgerClock) isConfirmed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.confirmed
+}
+
+// decisionInput returns the clock's part of the input for a decision.
+func (l *ledgerClock) decisionInput() (known, fresh bool, passed time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known, !l.seen, l.monotonic() - l.decidedAt
+}
+
+// agreedTime returns the time on which most boards agreed in this board's last decision,
+// if that is recent.
+func (l *ledgerClock) agreedTime() (t time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.decision.Agreed || l.monotonic()-l.decidedAt > maxReadingAge {
+		return time.Time{}, false
+	}
+	d := l.decision
+	return l.zero.Add(l.monotonic() + d.Target - d.Slew), true
 }

@@ -36,7 +36,7 @@ type entry struct {
 	// term it is void: so once a later term has begun, the batch can never be
 	// committed.
 	Term  uint64
-	Stamp time.Time // leader's clock, to the nanosecond, UTC
+	Stamp time.Time // ledger's clock, to the nanosecond, UTC; Unix 0: the entry has no time
 	ID    batchID
 	// Seen and Digest are the index of the last entry that the leader had applied
 	// when it wrote this one, and its state machine's digest there.
@@ -51,11 +51,16 @@ type entry struct {
 
 // Flags of an entry.
 const (
-	// flagClockSet: an operator set the ledger's clock, so the stamp may be earlier than the
-	// one before.
+	// flagClockSet: an operator set or confirmed the ledger's clock, so the stamp may be
+	// earlier than the one before.
 	flagClockSet = 1 << 0
+	// flagClockStepped: the clock went forward, because most boards agree that it is later.
+	// What cannot be undone waits for a while: see clockMarks.
+	flagClockStepped = 1 << 1
+	// flagClockFar: it went so far forward that an operator must confirm it.
+	flagClockFar = 1 << 2
 
-	knownFlags = flagClockSet
+	knownFlags = flagClockSet | flagClockStepped | flagClockFar
 )
 
 // An entry's bytes: version, then Term, Stamp (Unix nanoseconds), Sender,

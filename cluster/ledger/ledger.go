@@ -36,6 +36,11 @@ type Ledger struct {
 	stopped chan struct{} // closed when Run ends
 
 	snapshotting sync.Mutex // held while a snapshot is taken
+	// stamping is held from the stamp of an entry until raft has it, so that stamps are in
+	// the order of the log, and until an entry that moves the clock is applied.
+	stamping sync.Mutex
+	// surveyNow makes runSurvey begin the next survey at once.
+	surveyNow chan struct{}
 
 	mu       sync.Mutex // guards all below
 	files    *boardFiles
@@ -81,6 +86,7 @@ func Open(cfg Config) (*Ledger, error) {
 		clock:          newClock(cfg.Clock),
 		damagedAtStart: damaged,
 		sender:         randomUint64(),
+		surveyNow:      make(chan struct{}, 1),
 		founded:        make(chan struct{}),
 		restart:        make(chan struct{}, 1),
 		stopped:        make(chan struct{}),
@@ -88,6 +94,7 @@ func Open(cfg Config) (*Ledger, error) {
 	}
 	l.applier = newApplier(&cfg, l.pending.resolve)
 	l.applier.stopped = l.stopped
+	l.applier.onStamp = l.clock.observeStamp
 	if l.founding.acceptor, err = readAcceptor(f.stable); err != nil {
 		f.close()
 		return nil, err
@@ -280,6 +287,10 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 		return handleJSON(body, l.handleAccept)
 	case kindSubmit:
 		return l.handleSubmit(ctx, body)
+	case kindClock:
+		return handleJSON(body, func(struct{}) (ClockReport, error) { return l.ownClockReport(), nil })
+	case kindSetClock:
+		return handleJSON(body, func(request setClockRequest) (setClockResponse, error) { return l.handleSetClock(ctx, request), nil })
 	case kindCommitIndex:
 		return handleJSON(body, func(struct{}) (commitIndexResponse, error) { return l.handleCommitIndex(ctx) })
 	}

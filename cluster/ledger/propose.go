@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -73,22 +74,30 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if st.halted != "" { // another board leads soon, if there is one that does not halt
 		return batchResponse{Status: batchRefused, Text: st.halted}
 	}
-	if r.State() != raft.Leader || r.CurrentTerm() != request.Term {
-		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term"}
+	l.awaitClock(ctx, r, request.Term)
+	if _, known := l.clock.now(); !known || r.State() != raft.Leader || r.CurrentTerm() != request.Term {
+		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term, or has just begun to"}
 	}
 	if !l.proposed.admit(request.Term, request.ID) {
 		return batchResponse{Status: batchUncertain, Text: "the leader has received this batch before"}
 	}
-	return l.commitEntry(ctx, r, entry{Term: request.Term, ID: request.ID, Commands: request.Commands})
+	l.stamping.Lock()
+	now, _ := l.clock.now()
+	f := l.appendEntry(r, entry{Term: request.Term, Stamp: now, ID: request.ID, Commands: request.Commands})
+	l.stamping.Unlock()
+	return awaitEntry(ctx, f)
 }
 
-// commitEntry stamps an entry, passes it to raft and waits until it is applied.
-func (l *Ledger) commitEntry(ctx context.Context, r *raft.Raft, e entry) batchResponse {
+// appendEntry completes an entry and passes it to raft.
+func (l *Ledger) appendEntry(r *raft.Raft, e entry) raft.ApplyFuture {
 	st := l.applier.state()
-	e.Stamp = l.clock.stampBatch(st.at)
 	e.Seen, e.Digest = st.last.index, st.last.digest
 	e.Rules, _ = l.chooseRules(r)
-	f := r.Apply(e.encode(), l.cfg.Timing.Call)
+	return r.Apply(e.encode(), l.cfg.Timing.Call)
+}
+
+// awaitEntry waits until an entry is applied here.
+func awaitEntry(ctx context.Context, f raft.ApplyFuture) batchResponse {
 	if err := awaitFuture(ctx, f); err != nil {
 		return statusOfRaftError(err)
 	}
@@ -150,7 +159,8 @@ func (l *Ledger) openTerm(ctx context.Context) {
 		}
 		term := r.CurrentTerm()
 		l.applier.leadTerm(term)
-		response := l.commitEntry(ctx, r, entry{Term: term})
+		// It has no time: this board may not have applied yet what sets the clock.
+		response := awaitEntry(ctx, l.appendEntry(r, entry{Term: term, Stamp: time.Unix(0, 0)}))
 		if response.Status == batchDone || response.Status == batchHalted {
 			return
 		}

@@ -35,10 +35,10 @@ type rack struct {
 	slow      time.Duration
 	planned   int
 	diverging string                   // this board has a divergingDiary
+	mu        sync.Mutex               // guards the rest
 	skew      map[string]time.Duration // of the boards' own clocks
-
-	mu     sync.Mutex
-	boards map[string]*board
+	servers   map[string]int           // that agree on them
+	boards    map[string]*board
 }
 
 // skipIfShort skips a test of seconds under -short.
@@ -62,7 +62,7 @@ func quick() ledger.RaftTiming {
 }
 
 func newRack(t testing.TB, n int) *rack {
-	r := &rack{t: t, net: ledgertest.New(), dir: t.TempDir(), timing: quick(), planned: n, boards: map[string]*board{}}
+	r := &rack{t: t, net: ledgertest.New(), dir: t.TempDir(), timing: quick(), planned: n, boards: map[string]*board{}, skew: map[string]time.Duration{}, servers: map[string]int{}}
 	for i := range n {
 		r.names = append(r.names, fmt.Sprintf("b%d", i+1))
 	}
@@ -81,7 +81,8 @@ func (r *rack) config(name string) ledger.Config {
 		Name: name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
-		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return time.Now().Add(r.skew[name]) },
+		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },
+		ClockState: func() ledger.ClockState { return ledger.ClockState{Set: true, Servers: r.timeServers(name)} },
 	}
 }
 

@@ -30,7 +30,13 @@ type surveyAnswer struct {
 func (l *Ledger) runSurvey(ctx context.Context) {
 	for {
 		l.surveyOnce(ctx)
-		if sleep(ctx, l.cfg.Timing.Survey); ctx.Err() != nil {
+		next := time.NewTimer(l.cfg.Timing.Survey)
+		select {
+		case <-ctx.Done():
+		case <-l.surveyNow:
+		case <-next.C:
+		}
+		if next.Stop(); ctx.Err() != nil {
 			return
 		}
 	}
@@ -151,8 +157,7 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.DigestIndex, response.Digest = d.index, d.digest
 	response.Foreign = l.otherLedgers.sortedNames()
 	response.Leading = r != nil && r.State() == raft.Leader
-	now, known := l.clock.now()
-	response.Clock, response.ClockKnown, response.OwnClockSet = now.UnixNano(), known, l.clock.ownClockSet()
+	l.reportClock(&response, st)
 	return response
 }
 
@@ -182,7 +187,6 @@ func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
 
 // surveyAsLeader collects the health of all boards, and acts on it.
 func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServer, id ledgerID) {
-	l.clock.slewToOwnClock()
 	hellos := callAll[helloResponse](ctx, l, l.otherBoards(), kindHello, l.newHello(self, id))
 	forgetful := map[string]bool{}
 	for _, hello := range hellos {
@@ -207,6 +211,7 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	s.rulesHeldBy = heldBy
 	l.mu.Unlock()
 	l.judgeDigests(r, self, hellos)
+	l.followBoardClocks(ctx, r)
 	l.runAutopilot(ctx, r, self, now)
 	l.transferLeadership(ctx, r, hellos)
 }
@@ -255,12 +260,11 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	l.cfg.Logger.Info("ledger: change of membership", "action", change.Action, "board", change.Server.Name, "why", change.Why, "error", err)
 }
 
-// transferLeadership makes another voter the leader if this board does not know the
-// time or has halted, and the other voter is better off.
+// transferLeadership makes another voter the leader if this board has halted, and the
+// other voter is better off.
 func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []helloResponse) {
-	_, known := l.clock.now()
 	st := l.applier.state()
-	if known && l.clock.ownClockSet() && st.halted == "" {
+	if st.halted == "" {
 		return
 	}
 	configuration := r.GetConfiguration()
@@ -274,7 +278,7 @@ func (l *Ledger) transferLeadership(ctx context.Context, r *raft.Raft, hellos []
 		})
 		// If this board has diverged, the others suspect themselves until another board leads.
 		troubled := hello.Trouble != "" && !(hello.Suspect && st.halted != "" && !st.suspect)
-		if !hello.OwnClockSet || troubled || !isVoter {
+		if troubled || !isVoter {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
@@ -303,7 +307,7 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	l.survey.rulesHeldBy = hello.RulesHeldBy
 	l.mu.Unlock()
 	if truthful && hello.ClockKnown && hello.Leading {
-		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
+		l.adoptClock(hello, sent)
 	}
 }
 
@@ -319,8 +323,11 @@ func (l *Ledger) watchLeadership(ctx context.Context) {
 			return
 		case leads := <-r.LeaderCh():
 			if leads {
-				l.clock.slewToOwnClock()
 				l.openTerm(ctx)
+				select {
+				case l.surveyNow <- struct{}{}:
+				default:
+				}
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // The calls between boards, besides raft's streams: the kinds of Transport.Call.
@@ -12,6 +13,8 @@ const (
 	kindAccept      = "accept"       // founding: acceptRequest, acceptResponse
 	kindSubmit      = "submit"       // a batch for the leader: batchRequest, batchResponse
 	kindCommitIndex = "commit-index" // of the leader: {}, commitIndexResponse
+	kindClock       = "clock"        // of the leader: {}, ClockReport
+	kindSetClock    = "set-clock"    // of the leader: setClockRequest, setClockResponse
 )
 
 type helloRequest struct {
@@ -36,9 +39,18 @@ type helloResponse struct {
 	Trouble     string       // why the board should not vote, "" if nothing
 	Foreign     []string     // boards of another ledger that it has seen
 	Leading     bool
-	Clock       int64 // Unix nanoseconds: of the ledger if ClockKnown, else of the board
-	ClockKnown  bool  // Clock is the ledger's
-	OwnClockSet bool  // the board's own clock seems to be set
+	Clock       int64 // the ledger's clock, Unix nanoseconds
+	ClockKnown  bool  // the board knows it
+	// ClockSetIndex is the entry by which an operator set it last, 0 for none. A board that
+	// has not applied that entry must not take over Clock.
+	ClockSetIndex uint64 `json:",omitempty"`
+	ClockHeld     string `json:",omitempty"` // why the ledger's clock is held, if the board leads
+	ClockHeldFor  int64  `json:",omitempty"` // nanoseconds
+	OwnClock      int64  // the board's own clock, Unix nanoseconds
+	OwnClockSet   bool   // it seems to be set
+	OwnServers    int    `json:",omitempty"` // ClockState.Servers
+
+	received, roundTrip time.Duration // by the caller's monotonic clock; not sent
 
 	MaxRules uint32 `json:",omitempty"` // as in helloRequest
 	// RulesHeldBy are the boards that keep the rules version from rising, if the board leads.
@@ -48,6 +60,26 @@ type helloResponse struct {
 	DigestIndex, Digest uint64
 	// Suspect: the Trouble is only that this board's digest differs from a leader's, see divergence.go.
 	Suspect bool `json:",omitempty"`
+}
+
+// noteArrival notes when the response arrived, and how long the exchange took.
+func (h *helloResponse) noteArrival(received, roundTrip time.Duration) {
+	h.received, h.roundTrip = received, roundTrip
+}
+
+// setClockRequest sets the ledger's clock by an operator's word. The command records that.
+type setClockRequest struct {
+	To      int64 // Unix nanoseconds; 0: the clock is confirmed as it is
+	Command []byte
+}
+
+type setClockResponse struct {
+	Status batchStatus
+	Index  uint64
+	Reply  []byte
+	Text   string // if not done
+	// Disagrees: most boards agree on another time.
+	Disagrees bool
 }
 
 type prepareRequest struct {

@@ -1,0 +1,284 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"bramble/cluster/ledger"
+)
+
+const day = 24 * time.Hour
+
+// wall returns a board's own clock, without its monotonic part.
+func (r *rack) wall(name string) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Round(0).Add(r.skew[name])
+}
+
+func (r *rack) timeServers(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.servers[name]
+}
+
+// setClocks sets the boards' own clocks by their difference to the real time.
+func (r *rack) setClocks(skew time.Duration, names ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range names {
+		r.skew[name] = skew
+	}
+}
+
+// ahead returns how far a board's ledger clock is ahead of the real time.
+func (b *board) ahead() time.Duration {
+	now, _ := b.Now()
+	return time.Until(now)
+}
+
+// shows reports whether all boards know the ledger's clock, and it is ahead of the real
+// time by this much.
+func (r *rack) shows(ahead time.Duration) func() bool {
+	return func() bool {
+		for _, b := range r.running() {
+			if _, known := b.Now(); !known || (b.ahead()-ahead).Abs() > 2*time.Second {
+				return false
+			}
+		}
+		return len(r.running()) > 0
+	}
+}
+
+// held reports whether all boards report that the clock is held for this reason.
+func (r *rack) held(why string) func() bool {
+	return func() bool {
+		for _, b := range r.running() {
+			if c := b.Status().Clock; !strings.Contains(c.Held, why) || (c.Held == "") != (why == "") {
+				return false
+			}
+		}
+		return len(r.running()) > 0
+	}
+}
+
+// lastAt returns the time of the last command.
+func (b *board) lastAt() time.Time {
+	notes := b.diary.Notes()
+	return notes[len(notes)-1].At
+}
+
+func (r *rack) setClock(b *board, to time.Time, command string) error {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, index, err := b.SetClock(ctx, to, []byte(command))
+	if err == nil {
+		err = b.Wait(ctx, index)
+	}
+	return err
+}
+
+func TestTheClockFollowsTheMedianOfTheBoards(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.setClocks(2*time.Hour, "b1")
+	r.start(r.names...)
+	r.until("the clock of the two", r.shows(0))
+	r.until("no hold", r.held(""))
+	// Each board leads once, and the wrong one for 400 days.
+	for _, name := range r.names {
+		r.setClocks(400*day, name)
+		for r.leader().name != name {
+			led := r.leader().name
+			r.kill(led)
+			r.leader()
+			r.start(led)
+			r.until("it is back", r.shows(0))
+			r.submit(r.board(led), "x")
+		}
+		r.submit(r.board(name), "led by a wrong clock")
+		time.Sleep(5 * r.timing.Survey)
+		if at := r.leader().lastAt(); time.Until(at).Abs() > 2*time.Second || !r.shows(0)() {
+			t.Errorf("%s is wrong: stamp %v", name, at)
+		}
+		r.setClocks(0, r.names...)
+	}
+	if c := r.leader().Status().Clock; !c.Trusted {
+		t.Errorf("not trusted: %+v", c)
+	}
+}
+
+func TestClocksThatDifferHoldTheLedgers(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 2)
+	r.start(r.names...)
+	r.until("the clock is known", r.shows(0))
+	r.submit(r.board("b1"), "before")
+	r.setClocks(2*time.Hour, "b2")
+	r.until("the clock is held", r.held("the boards' clocks differ"))
+	r.submit(r.board("b2"), "while held")
+	if !r.shows(0)() || r.leader().Status().Clock.Trusted {
+		t.Errorf("%+v", r.leader().Status().Clock)
+	}
+	// An operator confirms that it is right.
+	if err := r.setClock(r.board("b1"), time.Time{}, "confirmed"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is trusted", func() bool { c := r.leader().Status().Clock; return c.Trusted && c.Held != "" })
+	r.setClocks(2*time.Hour, "b1")
+	r.until("two hours later, as both agree", r.shows(2*time.Hour))
+	r.submit(r.board("b1"), "later")
+	for _, b := range r.running() {
+		if c := b.Status().Clock; c.Trusted || time.Until(c.WaitUntil)-2*time.Hour < 9*time.Minute || c.MustConfirm {
+			t.Errorf("%s: what cannot be undone does not wait: %+v", b.name, c)
+		}
+	}
+	// Back, by an operator: at once, on all boards, and no stamp after it is from before.
+	r.setClocks(0, r.names...)
+	r.until("the clock is held", r.held("ahead of the boards' clocks"))
+	if err := r.setClock(r.board("b1"), time.Now(), "set back"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the clock is right", r.shows(0))
+	r.until("no hold", r.held(""))
+	r.submit(r.board("b2"), "after")
+	r.awaitSameNotes()
+	for _, b := range r.running() {
+		if c := b.Status().Clock; !c.Trusted {
+			t.Errorf("%s: %+v", b.name, c)
+		}
+		if off := time.Until(b.lastAt()).Abs(); off > 2*time.Second {
+			t.Errorf("%s: the last stamp is off by %v", b.name, off)
+		}
+	}
+	if err := r.setClock(r.board("b1"), time.Now().Add(time.Hour), "wrong"); !errors.Is(err, ledger.ErrClockDisagrees) {
+		t.Errorf("an hour that no board has: %v", err)
+	}
+	// Snapshots and restarts keep it.
+	for _, b := range r.running() {
+		if err := b.Compact(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.kill(r.names...)
+	r.start(r.names...)
+	r.until("the clock is right", r.shows(0))
+	r.submit(r.board("b2"), "after a restart")
+	if off := time.Until(r.leader().lastAt()).Abs(); off > 2*time.Second {
+		t.Errorf("after a restart the stamp is off by %v", off)
+	}
+}
+
+func TestTheLedgerGoesOnAfterANight(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	r.setClocks(-10*time.Hour, r.names...)
+	r.start(r.names...)
+	r.until("the clock is known", r.shows(-10*time.Hour))
+	r.submit(r.board("b1"), "in the evening")
+	r.kill(r.names...)
+	r.setClocks(0, "b1", "b2")
+	r.start(r.names...)
+	r.submit(r.board("b3"), "in the morning")
+	if at := r.leader().lastAt(); time.Until(at).Abs() > 2*time.Second {
+		t.Errorf("the first stamp of the morning is %v", at)
+	}
+	r.until("the clock is right", r.shows(0))
+	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() || c.MustConfirm {
+		t.Errorf("after a step: %+v", c)
+	}
+	// The next leader waits too, also one that has it from a snapshot.
+	led := r.leader().name
+	for _, b := range r.running() {
+		if err := b.Compact(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.kill(led)
+	r.start(led)
+	r.submit(r.board(led), "under another leader")
+	if c := r.leader().Status().Clock; c.Trusted || c.WaitUntil.IsZero() {
+		t.Errorf("after a change of leader: %+v", c)
+	}
+}
+
+func TestALedgerOf2028StandsUntilItIsSet(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 1)
+	r.setClocks(700*day, "b1")
+	r.start("b1")
+	r.submit(r.board("b1"), "in a wrong year")
+	r.kill("b1")
+	r.setClocks(0, "b1")
+	r.start("b1")
+	r.until("it is held", r.held("ahead of the boards' clocks"))
+	r.submit(r.board("b1"), "still taken")
+	report, err := r.board("b1").Clock(context.Background())
+	if err != nil || len(report.Boards) != 1 || report.Boards[0].Ahead > -699*86400 || report.Trusted {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if err := r.setClock(r.board("b1"), time.Now(), "set"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		r.until("the clock is right", r.shows(0))
+		r.submit(r.board("b1"), "right again")
+		if at := r.board("b1").lastAt(); time.Until(at).Abs() > 2*time.Second {
+			t.Errorf("stamped %v", at)
+		}
+		r.kill("b1")
+		r.start("b1")
+	}
+}
+
+func TestALoneBoardThatLeaps(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 1)
+	r.start("b1")
+	r.until("the clock is known", r.shows(0))
+	r.submit(r.board("b1"), "before")
+	r.setClocks(2*time.Hour, "b1")
+	r.until("it is held", r.held("went forward by 2h0m0s while it ran"))
+	if !r.shows(0)() {
+		t.Errorf("ahead %v", r.board("b1").ahead())
+	}
+	r.mu.Lock()
+	r.servers["b1"] = 3
+	r.mu.Unlock()
+	r.until("several servers agree", r.shows(2*time.Hour))
+	r.until("no hold", r.held(""))
+	// A start a year later, by a clock of which nothing is known.
+	r.kill("b1")
+	r.mu.Lock()
+	r.servers["b1"] = 0
+	r.mu.Unlock()
+	r.setClocks(400*day, "b1")
+	r.start("b1")
+	r.until("it is held", r.held("later than the last entry"))
+	r.submit(r.board("b1"), "taken")
+	if b := r.board("b1"); b.ahead() > 3*time.Hour {
+		t.Errorf("ahead %v", b.ahead())
+	}
+	if err := r.setClock(r.board("b1"), time.Now().Add(400*day), "it is true"); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a year later", r.shows(400*day))
+	r.until("trusted", func() bool { return r.board("b1").Status().Clock.Trusted })
+}
+
+func TestBoardsWithoutATime(t *testing.T) {
+	skipIfShort(t)
+	r := newRack(t, 3)
+	unset := time.Until(time.Unix(100, 0))
+	r.setClocks(unset, "b1", "b2")
+	r.start(r.names...)
+	r.until("the only time", r.shows(0))
+	r.submit(r.board("b1"), "taken")
+	r.until("held", r.held("only 1 of 2 boards"))
+	r.setClocks(0, "b1")
+	r.until("no hold", r.held(""))
+}

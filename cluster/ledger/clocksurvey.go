@@ -1,0 +1,315 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The leader's part of the clock: it reads the boards' clocks with every survey, and
+// carries out what decideClock decides.
+
+const (
+	// maxReadingAge is the age up to which a board's last answer counts: a board that
+	// misses some surveys keeps its say.
+	maxReadingAge = 10 * time.Second
+	// maxReadingRoundTrip is the longest exchange whose reading counts.
+	maxReadingRoundTrip = 2 * time.Second
+	// clockHoldLogged is the time for which the clock must be held before the log says so. Right
+	// after a start, not all boards have answered yet.
+	clockHoldLogged = 5 * time.Second
+	// maxSetDisagreement is the largest difference between an operator's time and one that most boards
+	// agree on: they would move the clock away from it at once.
+	maxSetDisagreement = time.Minute
+)
+
+// ClockStatus is the state of the ledger's clock, as far as a board knows.
+type ClockStatus struct {
+	Time     time.Time `json:"time"`  // of the ledger's clock, UTC
+	Known    bool      `json:"known"` // this board knows it
+	Held     string    `json:"held"`  // why it does not follow the boards' clocks, "" if it does
+	HeldFor  float64   `json:"held_seconds"`
+	OwnAhead float64   `json:"own_ahead_seconds"` // this board's clock minus the ledger's
+	OwnSet   bool      `json:"own_set"`           // this board's clock seems to be set
+	// Trusted: things that cannot be undone may happen by this clock.
+	Trusted bool `json:"trusted"`
+	// WaitUntil is the time until which they wait after a step; zero if they do not.
+	WaitUntil time.Time `json:"wait_until,omitzero"`
+	// MustConfirm: they wait until an operator sets or confirms the clock.
+	MustConfirm bool `json:"must_confirm"`
+}
+
+// BoardClock is one board's own clock, as its rack's leader sees it.
+type BoardClock struct {
+	Board   string    `json:"board"`
+	Heard   bool      `json:"heard"` // it has answered within the last seconds
+	Time    time.Time `json:"time,omitzero"`
+	Ahead   float64   `json:"ahead_seconds"` // of the ledger's clock
+	Set     bool      `json:"set"`
+	Servers int       `json:"servers"` // the number of time servers that agreed on it; 0 if unknown
+}
+
+// ClockReport is the ledger's clock and the boards' clocks, sorted by name.
+type ClockReport struct {
+	ClockStatus
+	Leader string       `json:"leader"`
+	Boards []BoardClock `json:"boards"`
+}
+
+// reportClock adds what this board knows of the clocks to a response.
+func (l *Ledger) reportClock(response *helloResponse, st applierState) {
+	now, known := l.clock.now()
+	state, wall := l.cfg.ClockState(), l.cfg.Clock()
+	response.Clock, response.ClockKnown, response.ClockSetIndex = now.UnixNano(), known, st.marks.SetIndex
+	response.OwnClock, response.OwnClockSet, response.OwnServers = wall.UnixNano(), state.Set && isPlausible(wall), state.Servers
+	if response.Leading {
+		why, since := l.clock.heldFor()
+		response.ClockHeld, response.ClockHeldFor = why, int64(since)
+	}
+}
+
+// adoptClock takes over the leader's clock from its response. The request left at sent.
+func (l *Ledger) adoptClock(hello *helloResponse, sent time.Duration) {
+	// Otherwise this board has not applied yet that an operator set the clock back, or
+	// the leader had not.
+	if hello.ClockSetIndex == l.applier.state().marks.SetIndex {
+		l.clock.adoptLeaderTime(time.Unix(0, hello.Clock), sent)
+	}
+	l.clock.hold(hello.ClockHeld, time.Duration(hello.ClockHeldFor))
+}
+
+// readBoardClocks returns the clocks of the boards that have answered, this one's first.
+func (l *Ledger) readBoardClocks() []clockReading {
+	readings := []clockReading{l.clock.ownReading(l.cfg.Name, l.cfg.ClockState())}
+	now, _ := l.clock.now()
+	count := l.clock.monotonic()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, a := range l.survey.answers {
+		h := a.hello
+		if age := count - h.received; age <= maxReadingAge && h.roundTrip <= maxReadingRoundTrip {
+			wall := time.Unix(0, h.OwnClock).Add(h.roundTrip/2 + age)
+			readings = append(readings, clockReading{name, wall.Sub(now), h.OwnClockSet, h.OwnServers})
+		}
+	}
+	return readings
+}
+
+// followBoardClocks moves the ledger's clock as the boards' clocks require. Before this
+// board has applied everything of earlier terms, it does not know the ledger's time.
+func (l *Ledger) followBoardClocks(ctx context.Context, r *raft.Raft) {
+	configuration := r.GetConfiguration()
+	st := l.applier.state()
+	if configuration.Error() != nil || st.term != r.CurrentTerm() {
+		return
+	}
+	l.mu.Lock()
+	waited := time.Since(l.survey.leadingSince)
+	l.mu.Unlock()
+	in := clockInput{Readings: l.readBoardClocks(), Waited: waited}
+	for _, s := range configuration.Configuration().Servers {
+		if s.Suffrage == raft.Voter {
+			in.Voters++
+		}
+	}
+	in.Known, in.Fresh, in.Passed = l.clock.decisionInput()
+	d := decideClock(in)
+	wasLogged := l.clock.isHoldLogged()
+	l.clock.followDecision(d)
+	switch isLogged := l.clock.isHoldLogged(); {
+	case isLogged && !wasLogged:
+		l.cfg.Logger.Error("ledger: the clock is held: draws, erasures and the end of invitations wait; \"bramble ledger clock\" shows the boards' clocks",
+			"why", d.Held)
+	case wasLogged && !isLogged:
+		l.cfg.Logger.Info("ledger: the clock follows the boards' clocks again")
+	}
+	if d.Step > 0 {
+		flags := uint32(flagClockStepped)
+		if d.Far {
+			flags |= flagClockFar
+		}
+		response := l.moveClock(ctx, r, flags, nil, func(now time.Time) time.Time { return now.Add(d.Step) })
+		l.cfg.Logger.Warn("ledger: most boards agree that it is later: the clock goes forward, and what cannot be undone waits",
+			"step", roundClock(d.Step), "must_confirm", d.Far, "outcome", response.Status.String())
+		if response.Status == batchDone {
+			l.clock.markKnown()
+		}
+	}
+}
+
+// moveClock commits an entry that moves the ledger's clock. No other entry is stamped
+// until it is applied: observeStamp moves the clock of each board.
+func (l *Ledger) moveClock(ctx context.Context, r *raft.Raft, flags uint32, commands [][]byte, to func(now time.Time) time.Time) batchResponse {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timing.RPC)
+	defer cancel()
+	l.stamping.Lock()
+	defer l.stamping.Unlock()
+	term := r.CurrentTerm()
+	if r.State() != raft.Leader || l.applier.state().term != term {
+		return batchResponse{Status: batchRefused, Text: "this board does not lead, or has just begun to"}
+	}
+	now, _ := l.clock.now()
+	e := entry{Term: term, Stamp: to(now), ID: batchID{l.sender, l.lastBatch.Add(1)}, Flags: flags, Commands: commands}
+	return awaitEntry(ctx, l.appendEntry(r, e))
+}
+
+// awaitClock waits, until ctx ends, while this board leads in a term but does not know
+// the ledger's clock, or may not have applied yet what sets it.
+func (l *Ledger) awaitClock(ctx context.Context, r *raft.Raft, term uint64) {
+	for ctx.Err() == nil && r.State() == raft.Leader && r.CurrentTerm() == term {
+		if _, known := l.clock.now(); known && l.applier.state().term == term {
+			return
+		}
+		sleep(ctx, l.cfg.Timing.BatchWait)
+	}
+}
+
+// clockStatus returns the state of the ledger's clock, as far as this board knows.
+func (l *Ledger) clockStatus(st applierState) ClockStatus {
+	own := l.clock.ownReading(l.cfg.Name, l.cfg.ClockState())
+	s := ClockStatus{OwnAhead: own.Ahead.Seconds(), OwnSet: own.Set, MustConfirm: st.marks.Far}
+	s.Time, s.Known = l.clock.now()
+	why, since := l.clock.heldFor()
+	s.Held, s.HeldFor = why, since.Seconds()
+	if until := time.Unix(0, st.marks.WaitUntil).UTC(); until.After(s.Time) {
+		s.WaitUntil = until
+	}
+	s.Trusted = s.Known && !s.MustConfirm && s.WaitUntil.IsZero() && (s.Held == "" || l.clock.isConfirmed())
+	return s
+}
+
+// Clock returns the ledger's clock and all boards' clocks, from the leader. Errors are
+// those of Submit.
+func (l *Ledger) Clock(ctx context.Context) (ClockReport, error) {
+	return callLeader(ctx, l, kindClock, struct{}{}, func(context.Context, struct{}) ClockReport { return l.ownClockReport() },
+		func(report ClockReport) bool { return report.Leader != "" })
+}
+
+// ownClockReport returns the report of this board. Without a Leader it is not complete.
+func (l *Ledger) ownClockReport() ClockReport {
+	report := ClockReport{ClockStatus: l.clockStatus(l.applier.state())}
+	heard := map[string]bool{}
+	for _, c := range l.readBoardClocks() {
+		heard[c.Board] = true
+		report.Boards = append(report.Boards, BoardClock{c.Board, true, report.Time.Add(c.Ahead), c.Ahead.Seconds(), c.Set, c.Servers})
+	}
+	if r := l.runningRaft(); r != nil {
+		if r.State() == raft.Leader {
+			report.Leader = l.cfg.Name
+		}
+		if configuration := r.GetConfiguration(); configuration.Error() == nil {
+			for _, s := range configuration.Configuration().Servers {
+				if !heard[string(s.Address)] {
+					report.Boards = append(report.Boards, BoardClock{Board: string(s.Address)})
+				}
+			}
+		}
+	}
+	slices.SortFunc(report.Boards, func(a, b BoardClock) int { return cmp.Compare(a.Board, b.Board) })
+	return report
+}
+
+// SetClock sets the ledger's clock by an operator's word, also back, or confirms it as
+// it is, if to is zero. The command goes to the state machine in the same entry, to
+// record it; the reply is the state machine's. Errors are ErrClockDisagrees and those of
+// Submit. Setting it twice does no harm.
+func (l *Ledger) SetClock(ctx context.Context, to time.Time, command []byte) (reply []byte, index uint64, err error) {
+	if len(command) > MaxCommand {
+		return nil, 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(command), MaxCommand)
+	}
+	request := setClockRequest{Command: command}
+	if !to.IsZero() {
+		request.To = to.UnixNano()
+	}
+	response, err := callLeader(ctx, l, kindSetClock, request, l.handleSetClock,
+		func(response setClockResponse) bool { return response.Status != batchRefused || response.Disagrees })
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case response.Disagrees:
+		return nil, 0, fmt.Errorf("%w: %s", ErrClockDisagrees, response.Text)
+	case response.Status == batchHalted:
+		return nil, 0, fmt.Errorf("%w: %s", ErrHalted, response.Text)
+	case response.Status != batchDone:
+		return nil, 0, fmt.Errorf("%w: %s", ErrUncertain, response.Text)
+	}
+	return response.Reply, response.Index, nil
+}
+
+// handleSetClock is the leader's side of SetClock.
+func (l *Ledger) handleSetClock(ctx context.Context, request setClockRequest) setClockResponse {
+	r, st := l.runningRaft(), l.applier.state()
+	switch {
+	case r == nil:
+		return setClockResponse{Status: batchRefused, Text: "this board has no ledger running"}
+	case st.halted != "":
+		return setClockResponse{Status: batchHalted, Text: st.halted}
+	}
+	if agreed, ok := l.clock.agreedTime(); ok {
+		to, now := time.Unix(0, request.To), time.Time{}
+		if now, _ = l.clock.now(); request.To == 0 {
+			to = now
+		}
+		if to.Sub(agreed).Abs() > maxSetDisagreement {
+			return setClockResponse{Status: batchRefused, Disagrees: true, Text: fmt.Sprintf("they say %s, not %s",
+				agreed.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))}
+		}
+	}
+	before, _ := l.clock.now()
+	response := l.moveClock(ctx, r, flagClockSet, [][]byte{request.Command}, func(now time.Time) time.Time {
+		if request.To == 0 {
+			return now
+		}
+		return time.Unix(0, request.To)
+	})
+	l.cfg.Logger.Warn("ledger: an operator sets the clock", "before", before, "to", time.Unix(0, request.To).UTC(),
+		"confirmed_only", request.To == 0, "outcome", response.Status.String())
+	out := setClockResponse{Status: response.Status, Index: response.Index, Text: response.Text}
+	if len(response.Replies) == 1 {
+		out.Reply = response.Replies[0]
+	}
+	if out.Status == batchDone {
+		l.clock.markKnown()
+	}
+	return out
+}
+
+// callLeader calls the leader, or handles the request here if this board leads, until
+// the response is a leader's.
+func callLeader[Request, Response any](ctx context.Context, l *Ledger, kind string, request Request,
+	handle func(context.Context, Request) Response, isLeaders func(Response) bool) (response Response, err error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return response, err
+	}
+	for {
+		if err := l.checkAccepting(); err != nil {
+			return response, err
+		}
+		leader, _, ok := l.currentLeader()
+		if ok && leader == l.cfg.Name {
+			response = handle(ctx, request)
+		} else if ok {
+			b, err := l.cfg.Transport.Call(ctx, leader, kind, body)
+			if err == nil {
+				response, err = readJSON[Response](b)
+			}
+			if ok = !errors.Is(err, ErrNotSent); ok && err != nil {
+				return response, fmt.Errorf("%w: %w", ErrUncertain, err)
+			}
+		}
+		if ok && isLeaders(response) {
+			return response, nil
+		}
+		sleep(ctx, l.cfg.Timing.Retry)
+		if err := ctx.Err(); err != nil {
+			return response, fmt.Errorf("%w: %w", ErrNoMajority, err)
+		}
+	}
+}
