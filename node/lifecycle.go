@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,13 +134,26 @@ func (b *board) joinRack(ctx context.Context) {
 		// clients. If all boards of a rack start in turn, none waits for the last.
 		waitUntil(ctx, 2*origin.RebalanceDelay, b.shareOriginPermits)
 	}
-	waitUntil(ctx, ordersWait, b.orders.isReady)
+	b.awaitOrders(ctx)
 	for _, notice := range b.orders.notices(b.cfg.Board.Name) {
 		b.log.Warn(notice)
 	}
 	if b.state.changeFrom(cluster.Joining, cluster.Serving) {
 		b.announceState()
 	}
+}
+
+// awaitOrders waits until this board's pages show what can be ordered: as long as it catches
+// up with the ledger, and ordersWait beyond that.
+func (b *board) awaitOrders(ctx context.Context) {
+	lastSeen := time.Now()
+	waitUntil(ctx, catchUpWait, func() bool {
+		if _, isCatchingUp := b.orders.catchUpLag(); isCatchingUp {
+			lastSeen = time.Now()
+			return false
+		}
+		return b.orders.isReady() || time.Since(lastSeen) > ordersWait
+	})
 }
 
 // waitUntil polls every joinPollInterval until done returns true, for at most limit.
@@ -236,9 +250,13 @@ func (b *board) endWith(reason error) {
 
 // checkReady reports whether clients may be sent here and, if not, why.
 func (b *board) checkReady() (bool, string) {
+	lag, isCatchingUp := b.orders.catchUpLag()
 	state := b.state.get()
-	if state == cluster.Serving {
-		return true, ""
+	switch {
+	case isCatchingUp && (state == cluster.Serving || state == cluster.Joining):
+		return false, fmt.Sprintf("this board is catching up with the order book: %d entries of the ledger are still to be applied", lag)
+	case state != cluster.Serving:
+		return false, "this board is " + state.String()
 	}
-	return false, "this board is " + state.String()
+	return true, ""
 }

@@ -108,6 +108,9 @@ func (b *board) addLedgerMetrics(m metricSet) {
 	m.addFlag("bramble_ledger_is_leader", func() bool { return status().Leading })
 	m.addGauge("bramble_ledger_voters", func() int64 { return int64(len(status().Voters)) })
 	m.addGauge("bramble_ledger_log_bytes", func() int64 { return status().LogBytes })
+	m.addGauge("bramble_ledger_log_commands", func() int64 { return status().LogCommands })
+	m.addGauge("bramble_ledger_lag_entries", func() int64 { return int64(status().Lag) })
+	m.addFlag("bramble_ledger_is_catching_up", func() bool { return status().CatchingUp })
 	b.addFulfilmentMetrics(m, "webhook", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Webhook })
 	b.addFulfilmentMetrics(m, "mail", func() fulfilment.ChannelStats { return b.orders.sender.Stats().Mail })
 }

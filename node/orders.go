@@ -27,10 +27,15 @@ const (
 	bookFolder   = "book" // the working copy, rebuilt at every start
 )
 
-// ordersWait limits how long a starting board waits for the rack's ledger. Then the board
-// serves pages that say that nothing can be ordered yet. If all boards of a rack start
-// together, they have founded the ledger by then.
-const ordersWait = 5 * time.Second
+const (
+	// ordersWait limits how long a starting board waits for the rack's ledger. Then the board
+	// serves pages that say that nothing can be ordered yet. If all boards of a rack start
+	// together, they have founded the ledger by then.
+	ordersWait = 5 * time.Second
+	// catchUpWait limits how long a starting board waits while it catches up with the ledger:
+	// an original board needs a minute for 300,000 orders.
+	catchUpWait = 10 * time.Minute
+)
 
 // folderMode gives access to the owner only: the folder holds names and addresses.
 const folderMode = 0o700
@@ -167,8 +172,25 @@ func (s *orderStack) run(ctx context.Context) error {
 	return s.ledger.Run(ctx)
 }
 
-// acceptsOrders reports whether this board accepts orders, or has no shop to accept any for.
-func (s *orderStack) acceptsOrders() bool { return s == nil || s.service.AcceptsOrders() }
+// acceptsOrders reports whether this board accepts orders, has no shop to accept any for, or
+// will accept them as soon as it has caught up: the ledger has its majority then.
+func (s *orderStack) acceptsOrders() bool {
+	if s == nil || s.service.AcceptsOrders() {
+		return true
+	}
+	_, isCatchingUp := s.catchUpLag()
+	return isCatchingUp
+}
+
+// catchUpLag returns the entries of the ledger that this board still has to apply before it
+// shows what was ordered; false if it has caught up, or there is no leader to tell.
+func (s *orderStack) catchUpLag() (entries uint64, isCatchingUp bool) {
+	if s == nil {
+		return 0, false
+	}
+	status := s.ledger.Status()
+	return status.Lag, status.CatchingUp
+}
 
 // isReady reports whether this board's pages can show what can be ordered.
 func (s *orderStack) isReady() bool { return s == nil || s.service.Ready() }

@@ -92,17 +92,7 @@ func (l *Ledger) handleCommitIndex(ctx context.Context) (commitIndexResponse, er
 	if err := awaitFuture(ctx, r.VerifyLeader()); err != nil {
 		return commitIndexResponse{}, nil
 	}
-	// Entries that raft writes for its own use never reach the applier.
-	for index > l.applier.state().index {
-		var entry raft.Log
-		if err := l.files.log.GetLog(index, &entry); err != nil {
-			break
-		}
-		if entry.Type == raft.LogCommand || entry.Type == raft.LogConfiguration {
-			break
-		}
-		index--
-	}
+	index = l.lastApplicable(index, l.applier.state().index)
 	return commitIndexResponse{OK: true, Index: index}, nil
 }
 
@@ -126,12 +116,13 @@ func (l *Ledger) Status() Status {
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
-	s.LogBytes = l.files.log.bytes.Load()
+	s.LogBytes, s.LogCommands = l.files.log.bytes.Load(), l.files.log.commands.Load()
 	s.Foreign = l.otherLedgers.commaSeparatedNames()
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t
 	}
 	if r == nil {
+		l.addLag(&s, r)
 		return s
 	}
 	if _, leader := r.LeaderWithID(); leader != "" {
@@ -156,5 +147,6 @@ func (l *Ledger) Status() Status {
 	if s.Leader == "" && s.Trouble == "" {
 		s.Trouble = "no leader: fewer than half of the voters can be reached"
 	}
+	l.addLag(&s, r)
 	return s
 }

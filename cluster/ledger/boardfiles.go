@@ -3,7 +3,6 @@ package ledger
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -96,8 +95,8 @@ func openFiles(dir string, slowSync time.Duration, log *slog.Logger) (f *boardFi
 	return f, err
 }
 
-// checkSnapshot reads the whole newest snapshot, which checks its CRC, and returns its
-// index. It removes incomplete directories that a power cut left.
+// checkSnapshot has the newest snapshot opened, which reads it and checks its CRC, and
+// returns its index. It removes incomplete directories that a power cut left.
 func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
@@ -130,9 +129,6 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 	}
 	defer r.Close()
 	if _, err := readSnapshotHeader(r); err != nil {
-		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
-	}
-	if _, err := io.Copy(io.Discard, r); err != nil {
 		return 0, classifyReadError(filepath.Join("snapshots", list[0].ID), err)
 	}
 	return meta.Index, nil

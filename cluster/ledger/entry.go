@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // Limits of one batch.
@@ -123,6 +125,19 @@ func decodeEntry(b []byte) (entry, error) {
 		return e, err
 	}
 	return e, checkBatch(e.Commands)
+}
+
+// countCommands returns the number of commands in an entry, 0 if it is none of the ledger's.
+func countCommands(l *raft.Log) int {
+	head := entryHead
+	if len(l.Data) > 0 && l.Data[0] == entryVersion2 {
+		head = entryHead2
+	}
+	if l.Type != raft.LogCommand || len(l.Data) < head {
+		return 0
+	}
+	n, _ := binary.Uvarint(l.Data[head:])
+	return int(min(n, maxBatchCommands))
 }
 
 func checkBatch(commands [][]byte) error {

@@ -25,6 +25,7 @@ type Ledger struct {
 	proposed       batchDedup
 	clock          *ledgerClock
 	otherLedgers   foreignBoards
+	catchUp        catchUpState
 	known          *knownServers
 	damagedAtStart string // see Status.Damaged
 
@@ -59,8 +60,8 @@ const (
 	// maxAppendEntries limits the entries in one message to a follower, and the
 	// batches that share one sync.
 	maxAppendEntries = 64
-	// trailingLogs is the number of entries that stay in the log after a snapshot,
-	// so that a board that was away briefly needs no snapshot.
+	// trailingLogs is the least number of entries that stay in the log after a snapshot,
+	// so that a board that was away briefly needs no snapshot; see createSnapshot.
 	trailingLogs = 128
 	// pooledStreams is the number of streams that stay open to each board.
 	pooledStreams = 3
@@ -159,6 +160,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 	all.Go(func() { l.watchLeadership(ctx) })
 	all.Go(func() { l.runSnapshots(ctx) })
+	all.Go(func() { l.runCatchUp(ctx) })
 	select {
 	case <-l.restart:
 		return ErrRestart
@@ -179,7 +181,7 @@ func (l *Ledger) startRaft() error {
 	conf.LeaderLeaseTimeout, conf.CommitTimeout = t.Lease, t.Commit
 	conf.MaxAppendEntries, conf.BatchApplyCh = maxAppendEntries, true
 	conf.TrailingLogs = trailingLogs
-	// Snapshots are due by bytes, not by entries: see takeSnapshots.
+	// runSnapshots decides when one is due.
 	conf.SnapshotInterval, conf.SnapshotThreshold = time.Hour, math.MaxUint64
 	conf.ShutdownOnRemove = false
 	conf.NoLegacyTelemetry = true

@@ -35,6 +35,7 @@ type logStore struct {
 	dir      string
 	slowSync time.Duration
 	bytes    atomic.Int64           // of the entries after the last snapshot
+	commands atomic.Int64           // in these entries
 	trouble  atomic.Pointer[string] // why it cannot be written, nil if it can
 	open     func() (*wal.WAL, error)
 
@@ -162,8 +163,9 @@ func (s *logStore) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{
 
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	checked := make([]*raft.Log, len(logs))
-	n := 0
+	n, commands := 0, 0
 	for i, l := range logs {
+		commands += countCommands(l)
 		c := *l
 		c.Extensions = append(binary.LittleEndian.AppendUint32(nil, entryChecksum(l)), l.Extensions...)
 		checked[i] = &c
@@ -174,6 +176,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		return err
 	}
 	s.bytes.Add(int64(n))
+	s.commands.Add(int64(commands))
 	return nil
 }
 
@@ -268,7 +271,7 @@ func (s *logStore) verifyEntries(after uint64) error {
 		return &damageError{filepath.Base(s.dir), fmt.Sprintf("entries %d to %d are missing", after+1, first-1)}
 	}
 	var l raft.Log
-	term, bytes := uint64(0), 0
+	term, bytes, commands := uint64(0), 0, 0
 	for i := first; i <= last; i++ {
 		if err := s.GetLog(i, &l); err != nil {
 			return classifyReadError(filepath.Base(s.dir), fmt.Errorf("entry %d: %w", i, err))
@@ -279,9 +282,11 @@ func (s *logStore) verifyEntries(after uint64) error {
 		term = l.Term
 		if i > after {
 			bytes += len(l.Data) + 32
+			commands += countCommands(&l)
 		}
 	}
 	s.bytes.Store(int64(bytes))
+	s.commands.Store(int64(commands))
 	return nil
 }
 

@@ -8,11 +8,26 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// snapshotBytes is the size of the log since the last snapshot at which a new one is
-// due, unless the last snapshot is larger: then that size is. So the ledger never
-// writes more than twice the size of the commands to the card, and never reads more
-// than twice the state, or 8 MB, when it starts.
-const snapshotBytes = 8 << 20
+// A snapshot is due when the log since the last one has snapshotCommands commands or
+// snapshotBytes bytes, because a start applies them again; unless the last snapshot is so
+// large that the card would be written too much: then it is due later. The bounds of what
+// is written are snapshotBytesPerCommand for each command, beside the command itself, and
+// snapshotPerLog times the log.
+const (
+	snapshotCommands = 10_000
+	snapshotBytes    = 8 << 20
+	// An original board applies a command again with at most 1.2 million instructions (the
+	// only one of its entry), and 300,000 orders are a snapshot of 67 MB: the log has
+	// 16,400 commands then, 20 billion instructions, half a minute.
+	snapshotBytesPerCommand = 4 << 10
+	snapshotPerLog          = 4
+)
+
+// isSnapshotDue is the rule: last is the last snapshot's size, and commands and bytes are
+// those of the log after it.
+func isSnapshotDue(last, commands, bytes int64) bool {
+	return commands >= max(snapshotCommands, last/snapshotBytesPerCommand) || bytes >= max(snapshotBytes, last/snapshotPerLog)
+}
 
 // runSnapshots takes a snapshot whenever one is due, until ctx ends.
 func (l *Ledger) runSnapshots(ctx context.Context) {
@@ -26,11 +41,14 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 		if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
 			last = list[0].Size
 		}
-		if l.files.log.bytes.Load() < max(snapshotBytes, last) || l.applier.state().halted != "" {
+		if !isSnapshotDue(last, l.files.log.commands.Load(), l.files.log.bytes.Load()) || l.applier.state().halted != "" {
 			continue
 		}
 		l.snapshotting.Lock()
-		err := l.createSnapshot(ctx, r)
+		err := l.keepLogAfter(r, l.files.newestSnapshot.Load())
+		if err == nil {
+			err = l.createSnapshot(ctx, r)
+		}
 		l.snapshotting.Unlock()
 		if err != nil && ctx.Err() == nil {
 			l.cfg.Logger.Warn("ledger: the snapshot failed; the log grows until one succeeds", "error", err)
@@ -38,13 +56,28 @@ func (l *Ledger) runSnapshots(ctx context.Context) {
 	}
 }
 
+// maxTrailingLogs bounds the entries that stay in the log after a snapshot.
+const maxTrailingLogs = 20_000
+
+// keepLogAfter has the next snapshot leave the entries after index in the log. With those after
+// the snapshot before, a new board has until the snapshot after the next one to restore
+// the one that it was sent, and then needs no second one.
+func (l *Ledger) keepLogAfter(r *raft.Raft, index uint64) error {
+	last, err := l.files.log.LastIndex()
+	if err != nil {
+		return err
+	}
+	return setTrailingLogs(r, min(max(last-min(last, index), trailingLogs), maxTrailingLogs))
+}
+
 // createSnapshot takes a snapshot now. snapshotting is held.
 func (l *Ledger) createSnapshot(ctx context.Context, r *raft.Raft) error {
-	before := l.files.log.bytes.Load()
+	bytes, commands := l.files.log.bytes.Load(), l.files.log.commands.Load()
 	if err := awaitFuture(ctx, r.Snapshot()); err != nil {
 		return err
 	}
-	l.files.log.bytes.Add(-before)
+	l.files.log.bytes.Add(-bytes)
+	l.files.log.commands.Add(-commands)
 	if list, err := l.files.snapshots.List(); err == nil && len(list) > 0 {
 		l.files.newestSnapshot.Store(list[0].Index)
 	}

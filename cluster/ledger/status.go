@@ -24,4 +24,15 @@ type Status struct {
 	RulesHeldBy   []string    `json:"rules_held_by"`  // boards whose program keeps the version from rising, as far as known, sorted
 	Clock         ClockStatus `json:"clock"`
 	Trouble       string      `json:"trouble"` // what else keeps the ledger from working now, "" if nothing
+
+	// LogCommands is the number of commands in the log since the last snapshot: what the next
+	// start applies again.
+	LogCommands int64 `json:"log_commands"`
+	// Lag is the number of entries that this board still has to apply, as far as it knows: up
+	// to the leader's last one, or before the first contact up to its own log's.
+	Lag uint64 `json:"lag_entries"`
+	// CatchingUp: a leader is there, or this board still reads its snapshot, and it has not
+	// applied everything that was acknowledged before its start; or it lags by more than
+	// maxReadyLag.
+	CatchingUp bool `json:"catching_up"`
 }

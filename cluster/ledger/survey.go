@@ -306,6 +306,9 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	l.mu.Lock()
 	l.survey.rulesHeldBy = hello.RulesHeldBy
 	l.mu.Unlock()
+	if truthful && hello.Leading {
+		l.catchUp.leaderIndex.Store(hello.Index)
+	}
 	if truthful && hello.ClockKnown && hello.Leading {
 		l.adoptClock(hello, sent)
 	}

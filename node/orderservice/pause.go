@@ -101,7 +101,11 @@ func (s *Service) watchPause(ctx context.Context) {
 // updatePause looks at the ledger once. One goroutine calls it.
 func (s *Service) updatePause(now time.Time) {
 	status := s.cfg.Ledger.Status()
-	before, after := s.Pause(), s.pauseRule.update(now, judgePause(status, s.cfg.OthersAccept))
+	judged := judgePause(status, s.cfg.OthersAccept)
+	if judged == orders.NotPaused && status.CatchingUp && !s.pauseRule.accepted {
+		judged = orders.PausedStart // what this board shows is older than its start
+	}
+	before, after := s.Pause(), s.pauseRule.update(now, judged)
 	open := s.acceptance.Load()
 	switch {
 	case after == orders.NotPaused && open == nil:
