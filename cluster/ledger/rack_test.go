@@ -34,10 +34,11 @@ type rack struct {
 	timing    ledger.RaftTiming
 	slow      time.Duration
 	planned   int
-	diverging string                   // this board has a divergingDiary
-	mu        sync.Mutex               // guards the rest
-	skew      map[string]time.Duration // of the boards' own clocks
-	servers   map[string]int           // that agree on them
+	refuse    map[string]func(index uint64, commands [][]byte) error // of the boards' diaries
+	diverging string                                                 // this board has a divergingDiary
+	mu        sync.Mutex                                             // guards the rest
+	skew      map[string]time.Duration                               // of the boards' own clocks
+	servers   map[string]int                                         // that agree on them
 	boards    map[string]*board
 }
 
@@ -78,7 +79,7 @@ func (r *rack) config(name string) ledger.Config {
 		level = slog.LevelDebug
 	}
 	return ledger.Config{
-		Name: name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{},
+		Name: name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{Refuse: r.refuse[name]},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
 		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },

@@ -61,13 +61,15 @@ const maxTrailingLogs = 20_000
 
 // keepLogAfter has the next snapshot leave the entries after index in the log. With those after
 // the snapshot before, a new board has until the snapshot after the next one to restore
-// the one that it was sent, and then needs no second one.
+// the one that it was sent, and then needs no second one. A quarter is added for the entries
+// that arrive while the snapshot is written.
 func (l *Ledger) keepLogAfter(r *raft.Raft, index uint64) error {
 	last, err := l.files.log.LastIndex()
 	if err != nil {
 		return err
 	}
-	return setTrailingLogs(r, min(max(last-min(last, index), trailingLogs), maxTrailingLogs))
+	since := last - min(last, index)
+	return setTrailingLogs(r, min(max(since+since/4, trailingLogs), maxTrailingLogs))
 }
 
 // createSnapshot takes a snapshot now. snapshotting is held.

@@ -159,3 +159,29 @@ func TestAWaitEndsWhenOrdersArePaused(t *testing.T) {
 		})
 	}
 }
+
+// A board that has not applied what was ordered before its start shows no sale: it would be
+// an old one. Later it shows what it has.
+func TestBoardThatCatchesUpShowsNoSale(t *testing.T) {
+	s, l := newTestService(t)
+	l.set(func() { l.status = &ledger.Status{Founded: true, Leader: "b1", CatchingUp: true, Lag: 7} })
+	s.pauseRule = pauseRule{} // as at the start of a board
+	now := time.Unix(1_000_000, 0)
+	s.updatePause(now)
+	if s.Pause() != orders.PausedStart || s.Ready() {
+		t.Errorf("while it catches up: %q, ready %t", s.Pause(), s.Ready())
+	}
+	if n := strings.Join(s.Notices("b2"), " "); !strings.Contains(n, "b2 is catching up") || !strings.Contains(n, "7 entries") {
+		t.Errorf("the notices are %q", n)
+	}
+	l.set(func() { l.status.CatchingUp = false })
+	s.updatePause(now.Add(time.Second))
+	if s.Pause() != orders.NotPaused {
+		t.Errorf("when it has caught up: %q", s.Pause())
+	}
+	l.set(func() { l.status.CatchingUp = true })
+	s.updatePause(now.Add(time.Minute))
+	if s.Pause() != orders.NotPaused {
+		t.Errorf("when it lags for a moment: %q", s.Pause())
+	}
+}

@@ -1,0 +1,45 @@
+package ledger
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+)
+
+// FirstLogIndex returns the index of the first entry in the log of a board that does not run.
+func FirstLogIndex(t *testing.T, dir string) uint64 {
+	t.Helper()
+	f, err := openFiles(filepath.Join(dir, dirNow), 0, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	first, err := f.log.FirstIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first
+}
+
+func TestIsSnapshotDue(t *testing.T) {
+	const mb = 1 << 20
+	for _, c := range []struct {
+		name                  string
+		last, commands, bytes int64
+		want                  bool
+	}{
+		{"nothing", 0, 0, 0, false},
+		{"few small commands", 0, snapshotCommands - 1, 2 * mb, false},
+		{"many small commands", 0, snapshotCommands, 2 * mb, true},
+		{"few large commands", 0, 130, 8 * mb, true},
+		{"300,000 orders", 67 * mb, 17_151, 4 * mb, false},
+		{"300,000 orders, 17,152 commands later", 67 * mb, 17_152, 4 * mb, true},
+		{"300,000 orders, large commands later", 67 * mb, 200, 17 * mb, true},
+		{"a million orders", 242 * mb, 61_951, 20 * mb, false},
+		{"a million orders, 62,000 commands later", 242 * mb, 61_952, 20 * mb, true},
+	} {
+		if got := isSnapshotDue(c.last, c.commands, c.bytes); got != c.want {
+			t.Errorf("%s: due is %t, want %t", c.name, got, c.want)
+		}
+	}
+}
