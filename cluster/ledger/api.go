@@ -68,14 +68,22 @@ type Transport interface {
 
 // Config sets up a board's ledger.
 type Config struct {
-	// Name is this board's name, as the others know it. It must never change.
+	// Name is this board's name, as the others know it. If it differs from the name of the
+	// last start, the board was renamed, and stays the server that it was.
 	Name string
 	// Dir is the ledger's directory; nothing else writes there. Open creates it.
 	Dir string
 	// Boards is the planned number of boards of the rack: its ledger is founded
-	// when more than half of them are reachable. It has no effect afterwards. A
+	// when all of them are reachable, or when more than half of them are and an
+	// operator has allowed it (see Found). It has no effect afterwards. A
 	// number that is too small can lead to two ledgers (see ErrTwoLedgers).
-	Boards       int
+	Boards int
+	// Marker is the path of a file outside Dir in which the board notes its ledger. If Dir is
+	// empty and the file is not, the board has lost its files: it founds no ledger. "" for none.
+	Marker string
+	// LostFiles is why the board may have lost its files, for example because its file system was
+	// made again; "" if nothing shows that. It has no effect while there are files.
+	LostFiles    string
 	StateMachine StateMachine
 	Transport    Transport
 	// Live returns the names of the boards that seem alive, this one included.
@@ -161,15 +169,19 @@ var (
 	ErrTooLarge = errors.New("the command is too large")
 	// ErrDamaged: files are damaged and no board has a copy to recover from.
 	ErrDamaged = errors.New("the ledger's files are damaged")
-	// ErrTwoLedgers: boards of this rack belong to two ledgers, because the
-	// planned number of boards was too small and the ledgers were founded apart.
-	// Neither accepts commands. Not committed.
+	// ErrTwoLedgers: boards of this rack belong to two ledgers, because they
+	// were founded apart, or one was recovered. Neither accepts commands until an operator
+	// chooses one (see Choose). Not committed.
 	ErrTwoLedgers = errors.New("the rack has two ledgers")
 	// ErrClockDisagrees: most boards agree on another time than the operator's. The
 	// ledger's clock was not set.
 	ErrClockDisagrees = errors.New("most boards agree on another time")
 	// ErrStopped: Run has not begun, or has ended. Not committed.
 	ErrStopped = errors.New("the ledger is stopped")
+	// ErrInUse: another process has the ledger's directory open.
+	ErrInUse = errors.New("the ledger's directory is in use")
+	// ErrRefused: an operator's command does not suit the state of the ledger.
+	ErrRefused = errors.New("refused")
 	// ErrRestart: Run has ended because this board must open its files again: call Open
 	// and Run again, with an empty state machine.
 	ErrRestart = errors.New("the ledger's files must be opened again")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,8 +35,9 @@ type clusterState struct {
 	Members []clusterMember
 	Leader  string // server id
 	Index   uint64 // of the last entry that the leader applied
-	// Boards holds the health of each board by name, the leader's included. A
-	// board that never answered has the server that the configuration names.
+	// Boards holds the health of each server by its id, the leader's included: a name may
+	// change, and two boards may claim one. A member that never answered has the name that
+	// the configuration has.
 	Boards map[string]boardHealth
 }
 
@@ -47,10 +49,11 @@ const (
 	promoteToVoter
 	demoteVoter
 	removeServer
+	renameBoard
 )
 
 func (m membershipAction) String() string {
-	return [...]string{"nothing", "add", "promote", "demote", "remove"}[m]
+	return [...]string{"nothing", "add", "promote", "demote", "remove", "rename"}[m]
 }
 
 // membershipChange is one change of raft's configuration, and the reason for the log.
@@ -69,6 +72,9 @@ func planChange(s clusterState, t RaftTiming) membershipChange {
 	}
 	// Nonvoters first: adding or removing one endangers nothing.
 	if c, planned := p.removeNonvoter(); planned {
+		return c
+	}
+	if c, planned := p.renameMember(); planned {
 		return c
 	}
 	if c, planned := p.addMissingBoard(); planned {
@@ -118,23 +124,33 @@ func (p *planner) answers(b boardHealth) bool { return b.Silent < p.timing.Repla
 
 // isAlive reports whether a member answers and can vote. The leader is one.
 func (p *planner) isAlive(m clusterMember) bool {
-	b, known := p.Boards[m.Name]
-	return m.ID == p.Leader || (known && b.Server.ID == m.ID && p.answers(b) && !b.Trouble)
+	b, known := p.Boards[m.ID]
+	return m.ID == p.Leader || (known && p.answers(b) && !b.Trouble)
 }
 
-// isReborn reports whether the member's board answers as another server: it was
-// wiped, or set its files aside.
-func (p *planner) isReborn(m clusterMember) bool {
-	b, known := p.Boards[m.Name]
-	return known && b.Server.ID != m.ID && p.answers(b)
+// nextLife returns the server that the member's board is now, "" if it is the member
+// still: the member is silent, and under its name a server answers that is no member. So
+// the board was wiped, or set its files aside. A member that answers under the name of
+// another is no new life of that: a board was renamed, and has a name that was taken.
+func (p *planner) nextLife(m clusterMember) string {
+	if b, known := p.Boards[m.ID]; m.ID == p.Leader || (known && p.answers(b)) {
+		return ""
+	}
+	for _, id := range sortedNames(p.Boards) {
+		if b := p.Boards[id]; b.Server.Name == m.Name && p.answers(b) && !p.isMember(id) {
+			return id
+		}
+	}
+	return ""
 }
 
 func (p *planner) isMember(id string) bool {
 	return slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.ID == id })
 }
 
-func (p *planner) hasVote(board string) bool {
-	return slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == board && m.Voter })
+// hasName reports whether a member has a name, which raft allows only once.
+func (p *planner) hasName(board string) bool {
+	return slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == board })
 }
 
 // staysMajority reports whether the live voters are a majority of one voter less,
@@ -142,16 +158,16 @@ func (p *planner) hasVote(board string) bool {
 func (p *planner) staysMajority(live int) bool { return live >= majorityOf(p.voters-1) }
 
 func (p *planner) remove(m clusterMember) membershipChange {
-	return membershipChange{removeServer, m.raftServer, "the board has begun a new life as " + p.Boards[m.Name].Server.ID}
+	return membershipChange{removeServer, m.raftServer, "the board has begun a new life as " + p.nextLife(m)}
 }
 
 // removeNonvoter removes a nonvoter that is another server now, or silent for long.
 func (p *planner) removeNonvoter() (membershipChange, bool) {
 	for _, m := range p.Members {
-		b, known := p.Boards[m.Name]
+		b, known := p.Boards[m.ID]
 		switch {
 		case m.Voter || m.ID == p.Leader:
-		case p.isReborn(m):
+		case p.nextLife(m) != "":
 			return p.remove(m), true
 		case !known || b.Silent >= p.timing.RemoveAfter:
 			return membershipChange{removeServer, m.raftServer, fmt.Sprintf("silent for %v", p.timing.RemoveAfter)}, true
@@ -160,21 +176,53 @@ func (p *planner) removeNonvoter() (membershipChange, bool) {
 	return membershipChange{}, false
 }
 
-// addMissingBoard adds a board that answers and is no member. If an earlier life
-// of the board has a vote, replaceVoter removes that first.
+// renameMember gives a member the name under which its board answers now.
+func (p *planner) renameMember() (membershipChange, bool) {
+	for _, m := range p.Members {
+		b, known := p.Boards[m.ID]
+		if known && p.answers(b) && b.Server.Name != m.Name && !p.hasName(b.Server.Name) {
+			return membershipChange{renameBoard, b.Server, "the board was called " + m.Name}, true
+		}
+	}
+	return membershipChange{}, false
+}
+
+// addMissingBoard adds a board that answers and is no member. While its name belongs to a
+// member, it waits: that is an earlier life, which goes first, or another board.
 func (p *planner) addMissingBoard() (membershipChange, bool) {
-	for _, name := range sortedNames(p.Boards) {
-		b := p.Boards[name]
-		if p.answers(b) && !p.isMember(b.Server.ID) && !p.hasVote(name) {
+	for _, id := range sortedNames(p.Boards) {
+		b := p.Boards[id]
+		if p.answers(b) && !p.isMember(id) && !p.hasName(b.Server.Name) {
 			return membershipChange{addNonvoter, b.Server, "a board of the rack follows"}, true
 		}
 	}
 	return membershipChange{}, false
 }
 
+// nameConflicts returns a sentence for each name that two boards claim: members, or
+// servers that answer.
+func (p *planner) nameConflicts() []string {
+	claims := map[string][]string{}
+	for _, id := range sortedNames(p.Boards) {
+		b := p.Boards[id]
+		if p.answers(b) || p.isMember(id) {
+			claims[b.Server.Name] = append(claims[b.Server.Name], id)
+		}
+	}
+	var all []string
+	for _, name := range sortedNames(claims) {
+		ids := claims[name]
+		if len(ids) < 2 || slices.ContainsFunc(p.Members, func(m clusterMember) bool { return m.Name == name && p.nextLife(m) != "" }) {
+			continue
+		}
+		all = append(all, fmt.Sprintf("the boards %s are all called %s: give each another [board] name", strings.Join(ids, " and "), name))
+	}
+	return all
+}
+
 // lostVoter returns a voter that is lost for good, if none one that is silent.
 func (p *planner) lostVoter() (clusterMember, bool) {
-	i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.isReborn(m) })
+	i := slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && p.nextLife(m) != "" })
 	if i < 0 {
 		i = slices.IndexFunc(p.Members, func(m clusterMember) bool { return m.Voter && !p.isAlive(m) })
 	}
@@ -187,7 +235,7 @@ func (p *planner) lostVoter() (clusterMember, bool) {
 // spareNonvoter returns a nonvoter that could vote at once.
 func (p *planner) spareNonvoter() (raftServer, bool) {
 	for _, m := range p.Members {
-		if !m.Voter && p.isAlive(m) && p.Boards[m.Name].Index+maxPromotionLag >= p.Index {
+		if !m.Voter && p.isAlive(m) && p.Boards[m.ID].Index+maxPromotionLag >= p.Index {
 			return m.raftServer, true
 		}
 	}
@@ -201,7 +249,7 @@ func (p *planner) replaceVoter(lost clusterMember) membershipChange {
 	marginThen := p.liveVoters - majorityOf(p.voters-1)
 	spare, hasSpare := p.spareNonvoter()
 	switch {
-	case p.isReborn(lost) && p.staysMajority(p.liveVoters):
+	case p.nextLife(lost) != "" && p.staysMajority(p.liveVoters):
 		return p.remove(lost)
 	case hasSpare && p.voters <= p.most:
 		return membershipChange{promoteToVoter, spare, "replaces " + lost.Name}

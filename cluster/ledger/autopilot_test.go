@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -10,7 +11,7 @@ import (
 
 // stateOf parses a short notation of a rack: "a" leads. A board is "name:kind", kind v voter, f
 // nonvoter, n not in the configuration; then ! silent for ReplaceAfter, !! for RemoveAfter,
-// * a new life, - far behind, ? in trouble.
+// * a new life, - far behind, ? in trouble, >x renamed to x.
 func stateOf(boards ...string) clusterState {
 	v := clusterState{Leader: "a.1", Index: 10_000, Boards: map[string]boardHealth{}}
 	t := DefaultTiming()
@@ -22,19 +23,26 @@ func stateOf(boards ...string) clusterState {
 		case 'v', 'f':
 			v.Members = append(v.Members, clusterMember{s, rest[0] == 'v'})
 		}
-		switch rest[1:] {
+		switch kind := rest[1:]; kind {
 		case "!":
 			r.Silent = t.ReplaceAfter
 		case "!!":
 			r.Silent = t.RemoveAfter
 		case "*":
-			r.Server.ID = name + ".2"
+			second := r
+			second.Server.ID = name + ".2"
+			v.Boards[second.Server.ID] = second
+			r.Silent = t.ReplaceAfter
 		case "-":
 			r.Index = 1
 		case "?":
 			r.Trouble = true
+		default:
+			if to, renamed := strings.CutPrefix(kind, ">"); renamed {
+				r.Server.Name = to
+			}
 		}
-		v.Boards[name] = r
+		v.Boards[s.ID] = r
 	}
 	return v
 }
@@ -69,6 +77,14 @@ func TestPlan(t *testing.T) {
 		{"five boards need three", []string{"a:v", "b:v", "c:v", "d:v", "e:v"}, "demote e.1"},
 		{"two of five are silent", []string{"a:v", "b:v", "c:v", "d:v!", "e:v!"}, "demote d.1"},
 		{"then four with one silent", []string{"a:v", "b:v", "c:v", "d:f!", "e:v!"}, "demote e.1"},
+		{"a board has a new name", []string{"a:v", "b:v>x", "c:v"}, "rename b.1"},
+		{"the leader has a new name", []string{"a:v>x", "b:v", "c:v"}, "rename a.1"},
+		{"a follower has a new name", []string{"a:v", "b:v", "c:v", "d:f>x"}, "rename d.1"},
+		{"two boards have swapped names", []string{"a:v", "b:v>c", "c:v>b"}, "nothing"},
+		{"a name of a silent voter is no new life of it", []string{"a:v", "b:v!", "c:v>b"}, "nothing"},
+		{"nor if a follower took it", []string{"a:v", "b:v!", "c:v", "d:f>b"}, "promote d.1"},
+		{"a new board with the name of a live one waits", []string{"a:v", "b:v", "c:v", "d:n>b"}, "nothing"},
+		{"a new board has the name of a silent one", []string{"a:v", "b:v", "c:v!", "d:n>c"}, "remove c.1"},
 		{"three of five are silent: nothing", []string{"a:v", "b:v", "c:v!", "d:v!", "e:v!", "f:f"}, "nothing"},
 	} {
 		s := planChange(stateOf(c.boards...), DefaultTiming())
@@ -90,7 +106,7 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 		boards := []string{"a:v"}
 		for i := range rapid.IntRange(0, 8).Draw(t, "others") {
 			kind := rapid.SampledFrom([]string{"v", "f", "n"}).Draw(t, "kind")
-			state := rapid.SampledFrom([]string{"", "", "", "!", "!!", "*", "-", "?"}).Draw(t, "state")
+			state := rapid.SampledFrom([]string{"", "", "", "!", "!!", "*", "-", "?", ">a", ">b", ">c", ">x"}).Draw(t, "state")
 			boards = append(boards, fmt.Sprintf("%c:%s%s", 'b'+i, kind, state))
 		}
 		v := stateOf(boards...)
@@ -112,6 +128,8 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 				v.Members[i].Voter = false
 			case removeServer:
 				v.Members = slices.Delete(v.Members, i, i+1)
+			case renameBoard:
+				v.Members[i].Name = s.Server.Name
 			}
 			voters, live := 0, 0
 			for _, m := range v.Members {
@@ -119,7 +137,7 @@ func TestPlanIsSafeAndSettles(t *testing.T) {
 					continue
 				}
 				voters++
-				if r := v.Boards[m.Name]; r.Server.ID == m.ID && r.Silent < timing.ReplaceAfter && !r.Trouble {
+				if r := v.Boards[m.ID]; r.Silent < timing.ReplaceAfter && !r.Trouble {
 					live++
 				}
 			}
@@ -142,6 +160,25 @@ func TestOnceInTerm(t *testing.T) {
 	} {
 		if got := o.admit(c.term, batchID{7, c.number}); got != c.want {
 			t.Errorf("%d: term %d number %d: %v", i, c.term, c.number, got)
+		}
+	}
+}
+
+func TestNameConflicts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		boards []string
+		want   string // a part of the only conflict, "" if there is none
+	}{
+		{"none", []string{"a:v", "b:v", "c:f"}, ""},
+		{"two boards have swapped names", []string{"a:v", "b:v>c", "c:v>b"}, ""},
+		{"a new life is no conflict", []string{"a:v", "b:v*", "c:v"}, ""},
+		{"a new board has the name of a live one", []string{"a:v", "b:v", "c:n>b"}, "b.1 and c.1 are all called b"},
+		{"a member has the name of a silent one", []string{"a:v", "b:v!", "c:v>b"}, "b.1 and c.1 are all called b"},
+	} {
+		got := newPlanner(stateOf(c.boards...), DefaultTiming()).nameConflicts()
+		if (c.want == "") != (len(got) == 0) || !strings.Contains(strings.Join(got, "; "), c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -72,12 +73,15 @@ func (l *Ledger) fetchCommitIndex(ctx context.Context) (commitIndexResponse, boo
 		response, err := l.handleCommitIndex(ctx)
 		return response, err == nil
 	}
-	b, err := l.cfg.Transport.Call(ctx, leader, kindCommitIndex, []byte("{}"))
+	body, err := json.Marshal(commitIndexRequest{l.ledger()})
 	if err != nil {
 		return commitIndexResponse{}, false
 	}
-	response, err := readJSON[commitIndexResponse](b)
-	return response, err == nil
+	response, err := call[commitIndexResponse](ctx, l, leader, kindCommitIndex, body)
+	if err != nil {
+		return commitIndexResponse{}, false
+	}
+	return *response, true
 }
 
 // handleCommitIndex returns an index that covers everything acknowledged anywhere so
@@ -109,15 +113,19 @@ func (l *Ledger) Status() Status {
 	r := l.raft
 	s.RulesHeldBy = slices.Clone(l.survey.rulesHeldBy)
 	if !s.Founded {
-		s.MissingBoards = max(0, majorityOf(l.cfg.Boards)-l.survey.reachable)
+		if !l.files.identity.JoinOnly && l.survey.whyNotJoin == "" {
+			s.MissingBoards = max(0, l.foundingQuorum()-l.survey.reachable)
+		}
 		s.Trouble = l.whyNotFounded()
 	}
+	s.NameConflicts = slices.Clone(l.survey.nameConflicts)
+	s.Superseded = l.superseded
 	l.mu.Unlock()
 	s.Applied, s.Halted, s.HaltTransient = st.index, st.halted, st.haltTransient
 	s.Clock = l.clockStatus(st)
 	s.Rules, s.MaxRules = st.rules, l.applier.maxRules
 	s.LogBytes, s.LogCommands = l.files.log.bytes.Load(), l.files.log.commands.Load()
-	s.Foreign = l.otherLedgers.commaSeparatedNames()
+	s.Foreign, s.Outdated = l.otherLedgers.describe(false), l.otherLedgers.describe(true)
 	if t := l.files.log.trouble.Load(); t != nil {
 		s.Trouble = *t
 	}
@@ -145,7 +153,8 @@ func (l *Ledger) Status() Status {
 		slices.Sort(s.Nonvoters)
 	}
 	if s.Leader == "" && s.Trouble == "" {
-		s.Trouble = "no leader: fewer than half of the voters can be reached"
+		s.Trouble = "no leader: half of the voters or fewer can be reached; start the missing boards. " +
+			"If their cards are lost for good: bramble ledger recover"
 	}
 	l.addLag(&s, r)
 	return s

@@ -1,8 +1,11 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 
 // A board's files, under Config.Dir:
 //
+//	lock            locked while a process has the files open
 //	now/state       the stableStore: identity, promises, term and vote, segments
 //	now/log/        the log's segments
 //	now/snapshots/  the newest snapshot
@@ -38,6 +42,7 @@ type boardFiles struct {
 	stable         *stableStore
 	log            *logStore
 	snapshots      *raft.FileSnapshotStore
+	lock           *dirLock // nil: they are a copy
 	identity       boardIdentity
 	newestSnapshot atomic.Uint64 // index of the newest snapshot that this board took, or found at its start
 }
@@ -48,6 +53,9 @@ func (b *boardFiles) close() {
 	}
 	if b.stable != nil {
 		b.stable.close()
+	}
+	if b.lock != nil {
+		b.lock.release()
 	}
 }
 
@@ -139,10 +147,11 @@ func checkSnapshot(snaps *raft.FileSnapshotStore, dir string) (uint64, error) {
 // boards. damaged describes the damage. A rack of one board has no other copy: its
 // files stay, and the error is ErrDamaged.
 func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
+	joinLedger := ledgerID(0)
 	now := filepath.Join(cfg.Dir, dirNow)
 	f, err = openFiles(now, cfg.SlowSync, cfg.Logger)
 	if err == nil && f.identity.NewLife != "" {
-		damaged = f.identity.NewLife
+		damaged, joinLedger = f.identity.NewLife, f.identity.JoinLedger
 		f.close()
 		if err := setAside(cfg.Dir); err != nil {
 			return nil, damaged, fmt.Errorf("%s; setting the files aside: %w", damaged, err)
@@ -167,11 +176,21 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 		return nil, damaged, fmt.Errorf("open the ledger's directory: %w", err)
 	}
 	if f.identity.Server == "" {
-		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: damaged != "" || hasDamaged(cfg.Dir)}
+		lost := cmp.Or(damaged, findLoss(cfg))
+		f.identity = boardIdentity{Server: newServerID(cfg.Name), JoinOnly: lost != "", Lost: lost, JoinLedger: joinLedger}
 		if err := f.identity.saveTo(f.stable); err != nil {
 			f.close()
 			return nil, damaged, err
 		}
+	}
+	if f.identity.Recover {
+		if err := f.recoverAlone(cfg); err != nil {
+			f.close()
+			return nil, damaged, fmt.Errorf("recover the ledger on this board: %w", err)
+		}
+	}
+	if err := writeMarker(cfg.Marker, f.identity.Ledger); err != nil {
+		cfg.Logger.Warn("ledger: the note of this board's ledger outside its directory cannot be written", "error", err)
 	}
 	started := f.identity
 	started.Starts = started.Starts.addStart(uint32(randomUint64()))
@@ -184,9 +203,78 @@ func openOrSetAside(cfg *Config) (f *boardFiles, damaged string, err error) {
 	return f, damaged, nil
 }
 
-func hasDamaged(dir string) bool {
-	names, _ := filepath.Glob(filepath.Join(dir, damagedPrefix+"*"))
-	return len(names) > 0
+// findLoss returns why a board without files had some in an earlier life, "" if nothing
+// shows that.
+func findLoss(cfg *Config) string {
+	if names, _ := filepath.Glob(filepath.Join(cfg.Dir, damagedPrefix+"*")); len(names) > 0 {
+		return "they were damaged, and set aside as " + filepath.Base(names[len(names)-1])
+	}
+	if cfg.Marker != "" {
+		b, err := os.ReadFile(cfg.Marker)
+		if err == nil {
+			return fmt.Sprintf("its directory is empty, and %s shows that it had ledger %.16s", filepath.Base(cfg.Marker), b)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err.Error()
+		}
+	}
+	return cfg.LostFiles
+}
+
+// writeMarker notes a ledger in the marker file, if it is not there already.
+func writeMarker(path string, id ledgerID) error {
+	if path == "" || id == 0 {
+		return nil
+	}
+	want := []byte(id.String() + "\n")
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, want) {
+		return nil
+	}
+	return durable.WriteFile(path, want, 0o644)
+}
+
+// recoverAlone makes this board the only voter: it appends a configuration that names no
+// other to the log, under a new term, as etcd's --force-new-cluster does. Everything in
+// the log stays. The ledger gets a new identity, so that the boards that were counted
+// out can never vote in it with what they have.
+func (b *boardFiles) recoverAlone(cfg *Config) error {
+	term, err := b.log.GetUint64([]byte("CurrentTerm")) // raft's name for it
+	if err != nil && !errors.Is(err, errNoKey) {
+		return err
+	}
+	last, err := b.log.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last > 0 {
+		var entry raft.Log
+		if err := b.log.GetLog(last, &entry); err != nil {
+			return err
+		}
+		term = max(term, entry.Term)
+	}
+	if list, err := b.snapshots.List(); err != nil {
+		return err
+	} else if len(list) > 0 {
+		last, term = max(last, list[0].Index), max(term, list[0].Term)
+	}
+	term++
+	only := raft.Configuration{Servers: []raft.Server{{Suffrage: raft.Voter, ID: raft.ServerID(b.identity.Server), Address: raft.ServerAddress(cfg.Name)}}}
+	if err := b.log.StoreLog(&raft.Log{Index: last + 1, Term: term, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(only)}); err != nil {
+		return err
+	}
+	if err := b.log.SetUint64([]byte("CurrentTerm"), term); err != nil {
+		return err
+	}
+	recovered := b.identity
+	recovered.Superseded = addLedger(recovered.Superseded, recovered.Ledger)
+	recovered.Ledger, recovered.FirstVoters, recovered.Recover = ledgerID(randomUint64()|1), nil, false
+	if err := recovered.saveTo(b.stable); err != nil {
+		return err
+	}
+	cfg.Logger.Error("ledger: recovered on this board alone, by an operator's word", "before", b.identity.Ledger, "ledger", recovered.Ledger, "entries", last)
+	b.identity = recovered
+	return nil
 }
 
 func setAside(dir string) error {

@@ -87,11 +87,21 @@ func (l *Ledger) checkMayFound() error {
 	case l.files.identity.Ledger != 0:
 		return fmt.Errorf("this board has ledger %s", l.files.identity.Ledger)
 	case l.files.identity.JoinOnly:
-		return errors.New("this board lost its earlier promises with its damaged files: it only joins")
+		return errors.New("this board lost its earlier promises with its files: it only joins")
 	case l.founding.tooMany != "":
 		return errors.New(l.founding.tooMany)
 	}
 	return nil
+}
+
+// foundingQuorum returns the number of boards that must agree to found a ledger: all
+// that are planned, because a missing one may have the rack's ledger. By an operator's
+// word a majority is enough; any two majorities share a board. mu is held.
+func (l *Ledger) foundingQuorum() int {
+	if l.files.identity.MayFound {
+		return majorityOf(l.cfg.Boards)
+	}
+	return l.cfg.Boards
 }
 
 // tryFounding proposes a bootstrap configuration if it is this board's turn. It is
@@ -108,7 +118,8 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 			n, l.cfg.Boards, n)
 	}
 	err := l.checkMayFound()
-	missing := majorityOf(l.cfg.Boards) - len(live)
+	quorum := l.foundingQuorum()
+	missing := quorum - len(live)
 	if missing > 0 || err != nil {
 		f.majoritySince = time.Time{}
 	} else if f.majoritySince.IsZero() {
@@ -128,7 +139,7 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 	if !ready {
 		return
 	}
-	c, err := l.runPaxos(ctx, b, live)
+	c, err := l.runPaxos(ctx, b, live, quorum)
 	if err != nil {
 		l.cfg.Logger.Info("ledger: not founded; this board will try again", "error", err)
 		l.mu.Lock()
@@ -137,14 +148,14 @@ func (l *Ledger) tryFounding(ctx context.Context, live []raftServer, seen int) {
 		return
 	}
 	l.cfg.Logger.Info("ledger: founded", "ledger", c.Ledger, "voters", serverNames(c.Voters))
-	if err := l.joinLedger(c.Ledger, c.Voters); err != nil {
+	if err := l.joinLedger(c.Ledger, c.Voters, nil); err != nil {
 		l.cfg.Logger.Error("ledger: founded, but this board cannot write it to disk", "error", err)
 	}
 }
 
 // runPaxos runs both rounds of Paxos, prepare and accept. It returns the
-// configuration only if a majority accepted it.
-func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer) (bootstrapConfig, error) {
+// configuration only if quorum boards promised, and a majority accepted it.
+func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer, quorum int) (bootstrapConfig, error) {
 	// This board promises first, so that no later start of it can use b again.
 	own, err := l.handlePrepare(prepareRequest{b, l.cfg.Boards})
 	if err != nil {
@@ -159,9 +170,10 @@ func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer) (boo
 		l.founding.highest = max(l.founding.highest, p.Highest.N)
 	}
 	l.mu.Unlock()
-	c, ok := chooseBootstrap(l.cfg.Boards, append(promises, own), ledgerID(randomUint64()|1))
-	if !ok {
-		return bootstrapConfig{}, fmt.Errorf("fewer than %d of %d boards agree to a proposal", majorityOf(l.cfg.Boards), l.cfg.Boards)
+	promises = slices.DeleteFunc(append(promises, own), func(p prepareResponse) bool { return !p.OK })
+	c, ok := chooseBootstrap(l.cfg.Boards, promises, ledgerID(randomUint64()|1))
+	if !ok || len(promises) < quorum {
+		return bootstrapConfig{}, fmt.Errorf("%d of %d boards agree to a proposal, fewer than %d", len(promises), l.cfg.Boards, quorum)
 	}
 	accepted, err := l.handleAccept(acceptRequest{b, c})
 	if err != nil {
@@ -183,7 +195,7 @@ func (l *Ledger) runPaxos(ctx context.Context, b ballot, live []raftServer) (boo
 }
 
 // joinLedger writes to disk that this board belongs to a ledger, and lets raft start.
-func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer) error {
+func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer, superseded []ledgerID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if have := l.files.identity.Ledger; have != 0 {
@@ -193,7 +205,11 @@ func (l *Ledger) joinLedger(id ledgerID, firstVoters []raftServer) error {
 		return nil
 	}
 	changed := l.files.identity
-	changed.Ledger, changed.FirstVoters = id, firstVoters
+	changed.Ledger, changed.FirstVoters, changed.Superseded = id, firstVoters, superseded
+	changed.MayFound, changed.JoinLedger = false, 0
+	if err := writeMarker(l.cfg.Marker, id); err != nil {
+		return err
+	}
 	if err := changed.saveTo(l.files.stable); err != nil {
 		return err
 	}

@@ -57,6 +57,17 @@ type boardIdentity struct {
 	// JoinOnly: an earlier life of this board may have made promises that are lost
 	// with its damaged files, so it does not take part in founding and only joins.
 	JoinOnly bool
+	Lost     string `json:",omitempty"` // why JoinOnly is set
+	// MayFound is an operator's word: a majority of the planned boards may found a ledger,
+	// though others are missing or lost their files.
+	MayFound bool `json:",omitempty"`
+	// JoinLedger is the only ledger that this board joins, 0 for any.
+	JoinLedger ledgerID `json:",omitempty"`
+	// Superseded are the ledgers that an operator gave up for this board's ledger: the one
+	// that it was before a recovery, and those over which it was chosen.
+	Superseded []ledgerID `json:",omitempty"`
+	// Recover: the next start makes this board the only voter of a recovered ledger.
+	Recover bool `json:",omitempty"`
 }
 
 func randomUint64() uint64 {

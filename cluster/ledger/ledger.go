@@ -7,7 +7,6 @@ import (
 	"math"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +49,8 @@ type Ledger struct {
 	raft     *raft.Raft // nil unless it runs
 	streams  *raftStreams
 	running  bool
+	// superseded is the ledger for which an operator gave this board's up, "" if none.
+	superseded string
 }
 
 // Limits of raft itself.
@@ -71,15 +72,22 @@ const (
 // Run restores the state machine from the newest snapshot at once. It applies the log
 // after that when a leader reports how much of it is committed: until then the state
 // machine is as old as the snapshot. Damaged files are set aside (see Status.Damaged).
-// The error is ErrDamaged if the files are damaged and this is the rack's only board.
+// The error is ErrDamaged if the files are damaged and this is the rack's only board, and
+// ErrInUse if another process has them open.
 func Open(cfg Config) (*Ledger, error) {
 	if err := cfg.checkAndSetDefaults(); err != nil {
 		return nil, err
 	}
-	f, damaged, err := openOrSetAside(&cfg)
+	lock, err := lockDir(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
+	f, damaged, err := openOrSetAside(&cfg)
+	if err != nil {
+		lock.release()
+		return nil, err
+	}
+	f.lock = lock
 	l := &Ledger{
 		cfg:            cfg,
 		queue:          newQueue(),
@@ -294,7 +302,16 @@ func (l *Ledger) HandleCall(ctx context.Context, board, kind string, body []byte
 	case kindSetClock:
 		return handleJSON(body, func(request setClockRequest) (setClockResponse, error) { return l.handleSetClock(ctx, request), nil })
 	case kindCommitIndex:
-		return handleJSON(body, func(struct{}) (commitIndexResponse, error) { return l.handleCommitIndex(ctx) })
+		return handleJSON(body, func(request commitIndexRequest) (commitIndexResponse, error) {
+			if request.Ledger != l.ledger() {
+				return commitIndexResponse{}, nil
+			}
+			return l.handleCommitIndex(ctx)
+		})
+	case kindFound:
+		return handleJSON(body, func(struct{}) (struct{}, error) { return struct{}{}, l.allowFounding() })
+	case kindChoose:
+		return handleJSON(body, func(request chooseRequest) (struct{}, error) { return struct{}{}, l.applyChoice(request) })
 	}
 	return nil, fmt.Errorf("the ledger has no call of kind %q", kind)
 }
@@ -307,55 +324,33 @@ func (l *Ledger) notFounded() error {
 
 // whyNotFounded returns why raft does not run. mu is held.
 func (l *Ledger) whyNotFounded() string {
-	missing := majorityOf(l.cfg.Boards) - l.survey.reachable
+	missing := l.foundingQuorum() - l.survey.reachable
 	switch {
 	case l.files.identity.Ledger != 0:
 		return "it is starting"
+	case l.survey.whyNotJoin != "":
+		return l.survey.whyNotJoin
 	case l.founding.tooMany != "":
 		return l.founding.tooMany
 	case l.files.identity.JoinOnly:
-		return "this board's files were damaged; it waits for a board that has the ledger " +
-			"(if none has it: save the contents of the damaged directories, then empty the ledger's directory on all boards)"
+		return fmt.Sprintf("this board lost its files (%s), and waits for a board that has the ledger; %s", l.files.identity.Lost, foundingRemedy)
+	case l.survey.lost != "":
+		return fmt.Sprintf("%s lost the files of an earlier ledger, and no board that answers has it; %s", l.survey.lost, foundingRemedy)
+	case missing > 0 && l.survey.reachable >= majorityOf(l.cfg.Boards):
+		return fmt.Sprintf("waiting for %d more of %d boards; if this rack has fewer, set [rack] expected_boards; %s", missing, l.cfg.Boards, foundingRemedy)
 	case missing > 0:
 		return fmt.Sprintf("waiting for %d more of %d boards", missing, l.cfg.Boards)
 	}
 	return "it is being founded"
 }
 
-// foreignBoards are the boards of another ledger.
-type foreignBoards struct {
-	mu sync.Mutex // guards by
-	by map[string]ledgerID
-}
+// foundingRemedy is what an operator can do if the boards that have the ledger never
+// come.
+const foundingRemedy = "if no board has orders any more: bramble ledger found"
 
-// add notes a board's other ledger, and reports whether that is new.
-func (f *foreignBoards) add(board string, id ledgerID) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.by == nil {
-		f.by = map[string]ledgerID{}
-	}
-	isNew := f.by[board] != id
-	f.by[board] = id
-	return isNew
+// ledger returns the ledger that this board belongs to, 0 if none.
+func (l *Ledger) ledger() ledgerID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.files.identity.Ledger
 }
-
-// remove removes a board that belongs to no other ledger any more.
-func (f *foreignBoards) remove(board string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.by, board)
-}
-
-func (f *foreignBoards) sortedNames() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var names []string
-	for n := range f.by {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (f *foreignBoards) commaSeparatedNames() string { return strings.Join(f.sortedNames(), ", ") }

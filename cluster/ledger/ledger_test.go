@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,12 +59,23 @@ func TestNotFoundedSaysHowManyAreMissing(t *testing.T) {
 	skipIfShort(t)
 	r := newRack(t, 5)
 	r.start("b1", "b2")
-	r.until("two met", func() bool { return r.board("b1").Status().MissingBoards == 1 })
+	r.until("two met", func() bool { return r.board("b1").Status().MissingBoards == 3 })
 	_, _, err := r.board("b1").Submit(context.Background(), []byte("x"))
 	if !errors.Is(err, ledger.ErrNotFounded) {
 		t.Errorf("error %v", err)
 	}
+	if err := r.board("b1").Found(t.Context()); !errors.Is(err, ledger.ErrRefused) {
+		t.Errorf("two of five boards may found: %v", err)
+	}
 	r.start("b4")
+	r.until("three met", func() bool { return r.board("b4").Status().MissingBoards == 2 })
+	time.Sleep(2 * r.timing.FoundingWait)
+	if s := r.board("b4").Status(); s.Founded || !strings.Contains(s.Trouble, "bramble ledger found") {
+		t.Errorf("three of five: %+v", s)
+	}
+	if err := r.board("b1").Found(t.Context()); err != nil {
+		t.Error(err)
+	}
 	r.submit(r.board("b4"), "first")
 }
 

@@ -191,7 +191,7 @@ func (l *Ledger) checkHandshake(h streamHandshake, board string) error {
 	l.mu.Lock()
 	own, self := l.files.identity.Ledger, l.selfLocked()
 	l.mu.Unlock()
-	l.noteLedgerOf(own, board, h.Ledger)
+	l.noteLedgerOf(own, board, h.Ledger, nil)
 	if h.Ledger != own {
 		return fmt.Errorf("it belongs to ledger %s, not %s", h.Ledger, own)
 	}
@@ -218,18 +218,14 @@ func (l *Ledger) checkResponse(wanted, board string, r handshakeResponse) error 
 // next one begins without a vote, and the others send it the orders.
 func (l *Ledger) noteRolledBack(board string) {
 	why := fmt.Sprintf("%s has seen a later state of this board: %v", board, errRolledBack)
-	if err := l.beginNewLife(why); err != nil {
+	if err := l.changeIdentity(why, func(id *boardIdentity) { id.NewLife = why }); err != nil {
 		l.cfg.Logger.Error("ledger: this board must begin a new life, and cannot write that to disk", "why", why, "error", err)
 	}
 }
 
-// beginNewLife makes the next start set the files aside, and ends Run with ErrRestart.
-func (l *Ledger) beginNewLife(why string) error {
-	return l.changeIdentity(func(id *boardIdentity) { id.NewLife = why })
-}
-
-// changeIdentity changes this board's identity on disk, and ends Run with ErrRestart.
-func (l *Ledger) changeIdentity(change func(*boardIdentity)) error {
+// changeIdentity changes this board's identity on disk, and ends Run with ErrRestart: the
+// next start acts on it.
+func (l *Ledger) changeIdentity(why string, change func(*boardIdentity)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	changed := l.files.identity
@@ -237,7 +233,7 @@ func (l *Ledger) changeIdentity(change func(*boardIdentity)) error {
 	if err := changed.saveTo(l.files.stable); err != nil {
 		return err
 	}
-	l.cfg.Logger.Error("ledger: this board opens its files again", "why", changed.NewLife)
+	l.cfg.Logger.Error("ledger: this board opens its files again", "why", why)
 	select {
 	case l.restart <- struct{}{}:
 	default:

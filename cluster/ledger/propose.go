@@ -67,7 +67,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 	if r == nil {
 		return batchResponse{Status: batchRefused, Text: "this board has no ledger running"}
 	}
-	if f := l.otherLedgers.commaSeparatedNames(); f != "" {
+	if f := l.otherLedgers.describe(false); f != "" {
 		return batchResponse{Status: batchTwoLedgers, Text: f + " belong to another ledger"}
 	}
 	st := l.applier.state()
@@ -75,7 +75,7 @@ func (l *Ledger) proposeBatch(ctx context.Context, request batchRequest) batchRe
 		return batchResponse{Status: batchRefused, Text: st.halted}
 	}
 	l.awaitClock(ctx, r, request.Term)
-	if _, known := l.clock.now(); !known || r.State() != raft.Leader || r.CurrentTerm() != request.Term {
+	if _, known := l.clock.now(); !known || r.State() != raft.Leader || r.CurrentTerm() != request.Term || l.ledger() != request.Ledger {
 		return batchResponse{Status: batchRefused, Text: "this board does not lead in that term, or has just begun to"}
 	}
 	if !l.proposed.admit(request.Term, request.ID) {

@@ -39,6 +39,7 @@ type rack struct {
 	mu        sync.Mutex                                             // guards the rest
 	skew      map[string]time.Duration                               // of the boards' own clocks
 	servers   map[string]int                                         // that agree on them
+	marked    bool                                                   // the boards have a marker outside their directories
 	boards    map[string]*board
 }
 
@@ -78,8 +79,13 @@ func (r *rack) config(name string) ledger.Config {
 	if os.Getenv("LEDGER_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
+	marker := ""
+	if r.marked {
+		marker = r.directory(name) + ".id"
+	}
 	return ledger.Config{
-		Name: name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{Refuse: r.refuse[name]},
+		Marker: marker,
+		Name:   name, Dir: r.directory(name), Boards: r.planned, StateMachine: &ledgertest.Diary{Refuse: r.refuse[name]},
 		Transport: r.net.TransportOf(name), Live: func() []string { return r.net.Boards(name) },
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("board", name),
 		Timing: r.timing, SlowSync: r.slow, Clock: func() time.Time { return r.wall(name) },

@@ -60,7 +60,7 @@ func (l *Ledger) checkAccepting() error {
 		return ErrStopped
 	default:
 	}
-	if f := l.otherLedgers.commaSeparatedNames(); f != "" {
+	if f := l.otherLedgers.describe(false); f != "" {
 		return fmt.Errorf("%w: %s belong to another one", ErrTwoLedgers, f)
 	}
 	if l.runningRaft() == nil {
@@ -139,7 +139,7 @@ func (l *Ledger) sendBatch(ctx context.Context, batch []*pendingCommand) []*pend
 	if len(inFlight) == 0 {
 		return nil
 	}
-	request := batchRequest{Term: term, ID: batchID{l.sender, l.lastBatch.Add(1)}}
+	request := batchRequest{Term: term, Ledger: l.ledger(), ID: batchID{l.sender, l.lastBatch.Add(1)}}
 	for _, c := range inFlight {
 		request.Commands = append(request.Commands, c.command)
 	}

@@ -3,7 +3,10 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -13,11 +16,14 @@ import (
 //
 // Ledger.mu guards its fields.
 type surveyState struct {
-	reachable    int                     // boards that answered the last survey, this one included
-	leadingSince time.Time               // zero while another board leads
-	answers      map[string]surveyAnswer // by board name, while this board leads
-	maxRules     map[string]uint32       // by server id: see noteMaxRules
-	rulesHeldBy  []string                // see Status
+	reachable     int                     // boards that answered the last survey, this one included
+	leadingSince  time.Time               // zero while another board leads
+	answers       map[string]surveyAnswer // by server id, while this board leads
+	whyNotJoin    string                  // why this board does not join the ledger that others have, "" if there is none
+	lost          string                  // boards without a ledger that lost their files, "" if none
+	nameConflicts []string                // see planner.nameConflicts; as the leader has them
+	maxRules      map[string]uint32       // by server id: see noteMaxRules
+	rulesHeldBy   []string                // see Status
 }
 
 type surveyAnswer struct {
@@ -85,7 +91,7 @@ func (l *Ledger) surveyLeaderless(ctx context.Context, self raftServer, id ledge
 // noteHello notes what a board's response reports of that board. It returns whether the
 // board still has the files that it had.
 func (l *Ledger) noteHello(own ledgerID, hello helloResponse) bool {
-	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger)
+	l.noteLedgerOf(own, hello.Server.Name, hello.Ledger, hello.Superseded)
 	if hello.RolledBack {
 		l.noteRolledBack(hello.Server.Name)
 	}
@@ -108,45 +114,85 @@ func (l *Ledger) surveyUnfounded(ctx context.Context, self raftServer) {
 	others := l.otherBoards()
 	hellos := callAll[helloResponse](ctx, l, others, kindHello, l.newHello(self, 0))
 	live := []raftServer{self}
-	var founded *helloResponse
+	var lost []string
 	for _, hello := range hellos {
+		l.noteHello(0, hello)
 		live = append(live, hello.Server)
-		if hello.Ledger == 0 {
-			continue
+		if hello.Ledger == 0 && hello.Lost != "" {
+			lost = append(lost, hello.Server.Name)
 		}
-		if founded != nil && founded.Ledger != hello.Ledger {
-			l.cfg.Logger.Error("ledger: the rack has two ledgers, so this board joins neither",
-				"one", founded.Server.Name, "other", hello.Server.Name)
-			return
-		}
-		founded = &hello
 	}
 	l.mu.Lock()
-	l.survey.reachable = len(live)
+	mayFound := l.files.identity.MayFound
+	founded, why := chooseLedger(hellos, self.ID, l.files.identity.JoinLedger)
+	l.survey.reachable, l.survey.whyNotJoin, l.survey.lost = len(live), why, strings.Join(lost, ", ")
 	l.mu.Unlock()
-	if founded != nil {
+	switch {
+	case founded != nil:
 		l.cfg.Logger.Info("ledger: joining", "ledger", founded.Ledger, "learnt_from", founded.Server.Name)
-		if err := l.joinLedger(founded.Ledger, founded.FirstVoters); err != nil {
+		if err := l.joinLedger(founded.Ledger, founded.FirstVoters, founded.Superseded); err != nil {
 			l.cfg.Logger.Error("ledger: this board cannot write to disk which ledger it joins", "error", err)
 		}
-		return
+	case why == "" && (len(lost) == 0 || mayFound):
+		l.tryFounding(ctx, live, len(others)+1)
 	}
-	l.tryFounding(ctx, live, len(others)+1)
+}
+
+// chooseLedger returns the answer of a board whose ledger a board without one joins, nil
+// if it joins none. why is the reason, "" if no board has a ledger. A board joins a ledger that
+// has a leader; the leader lets it in. Before, only its first voters are members.
+func chooseLedger(hellos []helloResponse, self string, only ledgerID) (founded *helloResponse, why string) {
+	gone := map[ledgerID]bool{}
+	for _, hello := range hellos {
+		for _, id := range hello.Superseded {
+			gone[id] = true
+		}
+	}
+	boards := map[ledgerID][]string{}
+	for _, hello := range hellos {
+		if hello.Ledger == 0 || gone[hello.Ledger] || (only != 0 && only != hello.Ledger) {
+			continue
+		}
+		boards[hello.Ledger] = append(boards[hello.Ledger], hello.Server.Name)
+		if hello.HasLeader || slices.ContainsFunc(hello.FirstVoters, func(s raftServer) bool { return s.ID == self }) {
+			founded = &hello
+		}
+	}
+	switch {
+	case len(boards) > 1:
+		var all []string
+		for id, names := range boards {
+			all = append(all, fmt.Sprintf("%s of %s", id, strings.Join(names, ", ")))
+		}
+		slices.Sort(all)
+		return nil, "the rack has two ledgers: " + strings.Join(all, "; ") + ". Choose the one with the orders: bramble ledger choose LEDGER"
+	case founded != nil || len(boards) == 0:
+		return founded, ""
+	}
+	for _, names := range boards {
+		why = fmt.Sprintf("%s has the ledger, and no majority of its voters: start the missing boards. If their cards are lost for good: "+
+			"bramble ledger recover, at the console of %s", strings.Join(names, ", "), names[0])
+	}
+	return nil, why
 }
 
 // newHello returns this board's hello.
 func (l *Ledger) newHello(self raftServer, id ledgerID) helloRequest {
-	return helloRequest{Server: self, Ledger: id, Life: l.proveLife(), MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
+	l.mu.Lock()
+	superseded := l.files.identity.Superseded
+	l.mu.Unlock()
+	return helloRequest{Server: self, Ledger: id, Superseded: superseded, Life: l.proveLife(), MaxRules: l.applier.maxRules, DigestAt: l.applier.state().last.index}
 }
 
 func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	l.mu.Lock()
 	l.survey.noteMaxRules(request.Server.ID, request.MaxRules)
-	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters}
-	response.RulesHeldBy = l.survey.rulesHeldBy
+	response := helloResponse{Server: l.selfLocked(), Ledger: l.files.identity.Ledger, FirstVoters: l.files.identity.FirstVoters,
+		Superseded: l.files.identity.Superseded, Lost: l.files.identity.Lost}
+	response.RulesHeldBy, response.NameConflicts = l.survey.rulesHeldBy, l.survey.nameConflicts
 	r := l.raft
 	l.mu.Unlock()
-	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger)
+	l.noteLedgerOf(response.Ledger, request.Server.Name, request.Ledger, request.Superseded)
 	response.Life = l.proveLife()
 	response.RolledBack = l.known.note(request.Server, request.Life) != nil
 	st := l.applier.state()
@@ -155,8 +201,12 @@ func (l *Ledger) handleHello(request helloRequest) helloResponse {
 	response.MaxRules = l.applier.maxRules
 	d := l.applier.digestAt(request.DigestAt)
 	response.DigestIndex, response.Digest = d.index, d.digest
-	response.Foreign = l.otherLedgers.sortedNames()
-	response.Leading = r != nil && r.State() == raft.Leader
+	if r != nil {
+		_, leader := r.LeaderWithID()
+		response.Leading, response.HasLeader = r.State() == raft.Leader, leader != ""
+		response.Voter = isVoter(r, response.Server.ID)
+		response.LastTerm, _ = strconv.ParseUint(r.Stats()["last_log_term"], 10, 64)
+	}
 	l.reportClock(&response, st)
 	return response
 }
@@ -173,15 +223,35 @@ func (l *Ledger) whyNotVote(st applierState) string {
 }
 
 // noteLedgerOf notes whether a board belongs to another ledger than this board.
-func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID) {
-	switch {
-	case own == 0 || board == "" || len(board) > maxName:
-	case theirs == 0 || theirs == own:
+// superseded are the ledgers that were given up for the other one.
+func (l *Ledger) noteLedgerOf(own ledgerID, board string, theirs ledgerID, superseded []ledgerID) {
+	if own == 0 || board == "" || len(board) > maxName {
+		return
+	}
+	if theirs == 0 || theirs == own {
 		l.otherLedgers.remove(board)
-	case l.otherLedgers.add(board, theirs):
-		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither accepts commands. They were founded apart, because the "+
-			"planned number of boards was too small: keep the ledger with the orders, and wipe the cards of the other's boards",
-			"own", own, "board", board, "theirs", theirs)
+		return
+	}
+	l.mu.Lock()
+	outdated := slices.Contains(l.files.identity.Superseded, theirs)
+	if slices.Contains(superseded, own) {
+		l.superseded = theirs.String()
+	}
+	givenUp := l.superseded == theirs.String()
+	l.mu.Unlock()
+	if !l.otherLedgers.add(board, foreignBoard{theirs, outdated}) {
+		return
+	}
+	switch {
+	case outdated:
+		l.cfg.Logger.Warn("ledger: a board has a ledger that was given up. To make it set its files aside and join: bramble ledger choose",
+			"ledger", own, "board", board, "given_up", theirs)
+	case givenUp:
+		l.cfg.Logger.Error("ledger: an operator gave this board's ledger up for another; this board accepts no commands. "+
+			"To make it set its files aside and join: bramble ledger choose", "ledger", theirs, "given_up", own)
+	default:
+		l.cfg.Logger.Error("ledger: the rack has two ledgers, and neither accepts commands. They were founded apart: "+
+			"choose the one with the orders with bramble ledger choose", "own", own, "board", board, "theirs", theirs)
 	}
 }
 
@@ -200,7 +270,7 @@ func (l *Ledger) surveyAsLeader(ctx context.Context, r *raft.Raft, self raftServ
 	}
 	for _, hello := range hellos {
 		if hello.Ledger == id && !forgetful[hello.Server.ID] {
-			s.answers[hello.Server.Name] = surveyAnswer{hello, now}
+			s.answers[hello.Server.ID] = surveyAnswer{hello, now}
 			s.noteMaxRules(hello.Server.ID, hello.MaxRules)
 		}
 	}
@@ -224,20 +294,25 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	}
 	st := l.applier.state()
 	state := clusterState{Leader: self.ID, Index: st.index, Boards: map[string]boardHealth{
-		self.Name: {Server: self, Index: st.index}}}
+		self.ID: {Server: self, Index: st.index}}}
 	l.mu.Lock()
 	leadingSince := l.survey.leadingSince
-	for name, a := range l.survey.answers {
-		state.Boards[name] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != ""}
+	for id, a := range l.survey.answers {
+		if now.Sub(a.at) > l.cfg.Timing.RemoveAfter {
+			delete(l.survey.answers, id) // a life that is over
+			continue
+		}
+		state.Boards[id] = boardHealth{Server: a.hello.Server, Silent: now.Sub(a.at), Index: a.hello.Index, Trouble: a.hello.Trouble != ""}
 	}
 	l.mu.Unlock()
 	for _, s := range configuration.Configuration().Servers {
 		m := clusterMember{raftServer{string(s.ID), string(s.Address)}, s.Suffrage == raft.Voter}
 		state.Members = append(state.Members, m)
-		if _, ok := state.Boards[m.Name]; !ok {
-			state.Boards[m.Name] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince)}
+		if _, ok := state.Boards[m.ID]; !ok {
+			state.Boards[m.ID] = boardHealth{Server: m.raftServer, Silent: now.Sub(leadingSince)}
 		}
 	}
+	l.noteNameConflicts(newPlanner(state, l.cfg.Timing).nameConflicts())
 	change := planChange(state, l.cfg.Timing)
 	var f raft.IndexFuture
 	id, address := raft.ServerID(change.Server.ID), raft.ServerAddress(change.Server.Name)
@@ -247,6 +322,8 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 		f = r.AddNonvoter(id, address, at, wait)
 	case promoteToVoter:
 		f = r.AddVoter(id, address, at, wait)
+	case renameBoard:
+		f = r.AddNonvoter(id, address, at, wait) // a voter stays one: raft changes only its address
 	case demoteVoter:
 		f = r.DemoteVoter(id, at, wait)
 	case removeServer:
@@ -258,6 +335,19 @@ func (l *Ledger) runAutopilot(ctx context.Context, r *raft.Raft, self raftServer
 	defer cancel()
 	err := awaitFuture(ctx, f)
 	l.cfg.Logger.Info("ledger: change of membership", "action", change.Action, "board", change.Server.Name, "why", change.Why, "error", err)
+}
+
+// noteNameConflicts logs and remembers which names are claimed twice.
+func (l *Ledger) noteNameConflicts(conflicts []string) {
+	l.mu.Lock()
+	changed := !slices.Equal(conflicts, l.survey.nameConflicts)
+	l.survey.nameConflicts = conflicts
+	l.mu.Unlock()
+	for _, c := range conflicts {
+		if changed {
+			l.cfg.Logger.Error("ledger: a name is used twice", "why", c)
+		}
+	}
 }
 
 // transferLeadership makes another voter the leader if this board has halted, and the
@@ -304,7 +394,7 @@ func (l *Ledger) syncClock(ctx context.Context, leader string, self raftServer, 
 	}
 	truthful := l.noteHello(id, *hello)
 	l.mu.Lock()
-	l.survey.rulesHeldBy = hello.RulesHeldBy
+	l.survey.rulesHeldBy, l.survey.nameConflicts = hello.RulesHeldBy, hello.NameConflicts
 	l.mu.Unlock()
 	if truthful && hello.Leading {
 		l.catchUp.leaderIndex.Store(hello.Index)

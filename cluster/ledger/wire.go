@@ -12,7 +12,9 @@ const (
 	kindPrepare     = "prepare"      // founding: prepareRequest, prepareResponse
 	kindAccept      = "accept"       // founding: acceptRequest, acceptResponse
 	kindSubmit      = "submit"       // a batch for the leader: batchRequest, batchResponse
-	kindCommitIndex = "commit-index" // of the leader: {}, commitIndexResponse
+	kindCommitIndex = "commit-index" // of the leader: commitIndexRequest, commitIndexResponse
+	kindFound       = "found"        // an operator's word: {}, {}
+	kindChoose      = "choose"       // an operator's word: chooseRequest, {}
 	kindClock       = "clock"        // of the leader: {}, ClockReport
 	kindSetClock    = "set-clock"    // of the leader: setClockRequest, setClockResponse
 )
@@ -20,6 +22,8 @@ const (
 type helloRequest struct {
 	Server raftServer
 	Ledger ledgerID
+	// Superseded is as in boardIdentity.
+	Superseded []ledgerID `json:",omitempty"`
 	// MaxRules is the highest rules version that the board's program knows. 0, from the
 	// program before rules versions, counts as 1.
 	MaxRules uint32 `json:",omitempty"`
@@ -30,17 +34,23 @@ type helloRequest struct {
 }
 
 type helloResponse struct {
-	Server      raftServer
-	Ledger      ledgerID
-	Life        lifeProof
-	RolledBack  bool         `json:",omitempty"` // the caller's files are older than those that it had before
-	FirstVoters []raftServer // the ledger's first voters, if known
-	Index       uint64       // of the last entry that the board applied
-	Trouble     string       // why the board should not vote, "" if nothing
-	Foreign     []string     // boards of another ledger that it has seen
-	Leading     bool
-	Clock       int64 // the ledger's clock, Unix nanoseconds
-	ClockKnown  bool  // the board knows it
+	Server raftServer
+	Ledger ledgerID
+	Life   lifeProof
+	// NameConflicts are the names that two boards claim, a sentence each, as the leader has them.
+	NameConflicts []string     `json:",omitempty"`
+	RolledBack    bool         `json:",omitempty"` // the caller's files are older than those that it had before
+	FirstVoters   []raftServer // the ledger's first voters, if known
+	Index         uint64       // of the last entry that the board applied
+	Trouble       string       // why the board should not vote, "" if nothing
+	Superseded    []ledgerID   `json:",omitempty"` // see boardIdentity
+	Voter         bool         `json:",omitempty"`
+	LastTerm      uint64       `json:",omitempty"` // of the last entry that the board has
+	HasLeader     bool         `json:",omitempty"` // the board knows a leader
+	Lost          string       `json:",omitempty"` // see boardIdentity
+	Leading       bool
+	Clock         int64 // the ledger's clock, Unix nanoseconds
+	ClockKnown    bool  // the board knows it
 	// ClockSetIndex is the entry by which an operator set it last, 0 for none. A board that
 	// has not applied that entry must not take over Clock.
 	ClockSetIndex uint64 `json:",omitempty"`
@@ -97,20 +107,33 @@ type acceptResponse struct {
 	Highest ballot
 }
 
+// commitIndexRequest names the ledger whose leader is meant.
+type commitIndexRequest struct{ Ledger ledgerID }
+
+// chooseRequest is an operator's choice of a ledger over others.
+type chooseRequest struct {
+	Ledger ledgerID
+	Over   []ledgerID
+}
+
 type commitIndexResponse struct {
 	OK    bool
 	Index uint64
 }
 
 // wireVersion is the first byte of a batch and of its response.
-const wireVersion = 1
+const wireVersion = 2
 
 // batchRequest is a batch for the leader of a term.
 type batchRequest struct {
 	Term     uint64
 	ID       batchID
+	Ledger   ledgerID // another life of the leader's board may lead another ledger
 	Commands [][]byte
 }
+
+// batchHead is the number of bytes before a batch's commands.
+const batchHead = 1 + 4*8
 
 // batchStatus is the outcome of a batch, as far as its leader knows.
 type batchStatus uint8
@@ -135,21 +158,23 @@ type batchResponse struct {
 }
 
 func (r batchRequest) encode() []byte {
-	b := make([]byte, 0, 25+listSize(r.Commands))
+	b := make([]byte, 0, batchHead+listSize(r.Commands))
 	b = append(b, wireVersion)
 	b = binary.LittleEndian.AppendUint64(b, r.Term)
 	b = binary.LittleEndian.AppendUint64(b, r.ID.Sender)
 	b = binary.LittleEndian.AppendUint64(b, r.ID.Number)
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Ledger))
 	return appendList(b, r.Commands)
 }
 
 func decodeBatchRequest(b []byte) (r batchRequest, err error) {
-	if len(b) < 25 || b[0] != wireVersion {
+	if len(b) < batchHead || b[0] != wireVersion {
 		return r, fmt.Errorf("%w: the header of a batch", errEntry)
 	}
 	r.Term = binary.LittleEndian.Uint64(b[1:])
 	r.ID = batchID{binary.LittleEndian.Uint64(b[9:]), binary.LittleEndian.Uint64(b[17:])}
-	if r.Commands, err = readList(b[25:]); err != nil {
+	r.Ledger = ledgerID(binary.LittleEndian.Uint64(b[25:]))
+	if r.Commands, err = readList(b[batchHead:]); err != nil {
 		return r, err
 	}
 	if len(r.Commands) == 0 {
